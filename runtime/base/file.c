@@ -1,0 +1,151 @@
+#include "file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "memory.h"
+#include "size.h"
+
+/* read and write move at most 2^31 - 4096 bytes a call on Linux. */
+static const int64_t io_bytes_max = RT_GIB;
+
+rt_status rt_file_pread(int fd, const char *path, void *bytes, int64_t n_bytes, int64_t offset) {
+    int64_t done = 0;
+    while (done < n_bytes) {
+        const size_t want = (size_t)rt_min64(n_bytes - done, io_bytes_max);
+        const ssize_t n = pread(fd, (char *)bytes + done, want, offset + done);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0)
+            return rt_fail_errno(
+                    RT_EIO, "file: read %s at byte %" PRId64 " failed", path, offset + done);
+        if (n == 0)
+            return rt_fail(RT_EIO, "file: %s ends at byte %" PRId64 ", byte %" PRId64 " was needed",
+                    path, offset + done, offset + n_bytes);
+        done += n;
+    }
+    return RT_OK;
+}
+
+static rt_status read_open_file(
+        int fd, const char *path, int64_t bytes_max, char **bytes, int64_t *n_bytes) {
+    struct stat info;
+    if (fstat(fd, &info) != 0) return rt_fail_errno(RT_EIO, "file: cannot stat %s", path);
+    if (!S_ISREG(info.st_mode)) return rt_fail(RT_EIO, "file: %s is not a regular file", path);
+    if (info.st_size > bytes_max)
+        return rt_fail(RT_EUSAGE, "file: %s has %" PRId64 " bytes, at most %" PRId64 " are read",
+                path, (int64_t)info.st_size, bytes_max);
+
+    void *text = NULL;
+    RT_TRY(rt_malloc((int64_t)info.st_size + 1, path, &text));
+    const rt_status status = rt_file_pread(fd, path, text, info.st_size, 0);
+    if (status != RT_OK) {
+        free(text);
+        return status;
+    }
+    ((char *)text)[info.st_size] = '\0';
+    *bytes = text;
+    *n_bytes = info.st_size;
+    return RT_OK;
+}
+
+rt_status rt_file_read(const char *path, int64_t bytes_max, char **bytes, int64_t *n_bytes) {
+    /* O_NONBLOCK: opening a FIFO must not hang; it is refused right after. */
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return rt_fail_errno(RT_EIO, "file: cannot open %s", path);
+    const rt_status status = read_open_file(fd, path, bytes_max, bytes, n_bytes);
+    (void)close(fd);
+    return status;
+}
+
+rt_status rt_file_write(int fd, const char *path, const void *bytes, int64_t n_bytes) {
+    int64_t done = 0;
+    while (done < n_bytes) {
+        const size_t want = (size_t)rt_min64(n_bytes - done, io_bytes_max);
+        const ssize_t n = write(fd, (const char *)bytes + done, want);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0)
+            return rt_fail_errno(RT_EIO,
+                    "file: write to %s failed after %" PRId64 " of %" PRId64 " bytes", path, done,
+                    n_bytes);
+        done += n;
+    }
+    return RT_OK;
+}
+
+/* A rename is durable once its directory is. */
+static rt_status sync_directory_of(const char *path) {
+    char *dir = strdup(path);
+    if (!dir) return rt_fail(RT_ENOMEM, "file: no memory for the path %s", path);
+    char *slash = strrchr(dir, '/');
+    if (slash) slash[slash == dir] = '\0';
+    const int fd = open(slash ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    free(dir);
+    if (fd < 0) return rt_fail_errno(RT_EIO, "file: cannot open the directory of %s", path);
+    const int failed = fsync(fd);
+    const rt_status status =
+            failed ? rt_fail_errno(RT_EIO, "file: cannot sync the directory of %s", path) : RT_OK;
+    (void)close(fd);
+    return status;
+}
+
+static rt_status write_and_sync(const char *path, const void *bytes, int64_t n_bytes) {
+    const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (fd < 0) return rt_fail_errno(RT_EIO, "file: cannot create %s", path);
+    rt_status status = rt_file_write(fd, path, bytes, n_bytes);
+    if (status == RT_OK && fsync(fd) != 0)
+        status = rt_fail_errno(RT_EIO, "file: cannot sync %s", path);
+    if (close(fd) != 0 && status == RT_OK)
+        status = rt_fail_errno(RT_EIO, "file: cannot close %s", path);
+    return status;
+}
+
+rt_status rt_file_replace(const char *path, const void *bytes, int64_t n_bytes) {
+    char *temporary = NULL;
+    if (asprintf(&temporary, "%s.%ld.tmp", path, (long)getpid()) < 0)
+        return rt_fail(RT_ENOMEM, "file: no memory for the path %s", path);
+    rt_status status = write_and_sync(temporary, bytes, n_bytes);
+    if (status == RT_OK && rename(temporary, path) != 0)
+        status = rt_fail_errno(RT_EIO, "file: cannot rename %s to %s", temporary, path);
+    if (status != RT_OK) (void)unlink(temporary);
+    free(temporary);
+    if (status != RT_OK) return status;
+    return sync_directory_of(path);
+}
+
+rt_status rt_mkdirs(const char *path) {
+    char *copy = strdup(path);
+    if (!copy) return rt_fail(RT_ENOMEM, "file: no memory for the path %s", path);
+    rt_status status = RT_OK;
+    for (char *place = copy + 1; status == RT_OK; place++) {
+        const char kept = *place;
+        if (kept != '/' && kept != '\0') continue;
+        *place = '\0';
+        struct stat info;
+        if (mkdir(copy, 0755) != 0 && errno != EEXIST)
+            status = rt_fail_errno(RT_EIO, "file: cannot make the directory %s", copy);
+        else if (stat(copy, &info) != 0 || !S_ISDIR(info.st_mode))
+            status = rt_fail(RT_EIO, "file: %s is in the way: it is not a directory", copy);
+        *place = kept;
+        if (kept == '\0') break;
+    }
+    free(copy);
+    return status;
+}
+
+bool rt_file_exists(const char *path) {
+    return access(path, F_OK) == 0;
+}
+
+rt_status rt_path_join(const char *dir, const char *name, char **path) {
+    const size_t length = strlen(dir);
+    const bool has_slash = length > 0 && dir[length - 1] == '/';
+    if (asprintf(path, "%s%s%s", dir, has_slash ? "" : "/", name) < 0)
+        return rt_fail(RT_ENOMEM, "file: no memory for the path %s/%s", dir, name);
+    return RT_OK;
+}

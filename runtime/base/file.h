@@ -1,0 +1,37 @@
+/* Small things every room does with files. Paths are UTF-8 as given; nothing here follows `..`
+ * out of anywhere by itself: callers check names that come from files. */
+#ifndef RT_FILE_H
+#define RT_FILE_H
+
+#include <stddef.h>
+
+#include "status.h"
+
+/* The whole of a regular file plus a terminating NUL that is not counted. The caller frees
+ * *bytes with free().
+ *
+ * Errors: RT_EIO     cannot be opened or read, is not a regular file, or changed size meanwhile
+ *         RT_EUSAGE  larger than bytes_max; the message says both sizes */
+RT_MUST_CHECK rt_status rt_file_read(
+        const char *path, int64_t bytes_max, char **bytes, int64_t *n_bytes);
+
+/* Exactly n bytes from fd at offset; short files and EINTR are handled. RT_EIO names `path`. */
+RT_MUST_CHECK rt_status rt_file_pread(
+        int fd, const char *path, void *bytes, int64_t n_bytes, int64_t offset);
+
+/* All of n bytes to fd at its position. RT_EIO names `path`. */
+RT_MUST_CHECK rt_status rt_file_write(int fd, const char *path, const void *bytes, int64_t n_bytes);
+
+/* Replace `path` so that a crash leaves either the old or the new content: written beside it,
+ * synced, renamed, directory synced. RT_EIO leaves the old file. */
+RT_MUST_CHECK rt_status rt_file_replace(const char *path, const void *bytes, int64_t n_bytes);
+
+/* mkdir -p. RT_EIO names the component that failed. */
+RT_MUST_CHECK rt_status rt_mkdirs(const char *path);
+
+bool rt_file_exists(const char *path);
+
+/* "dir/name" as a new string; free(). RT_ENOMEM. */
+RT_MUST_CHECK rt_status rt_path_join(const char *dir, const char *name, char **path);
+
+#endif

@@ -1,0 +1,54 @@
+#include "log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static const char *const level_names[] = {"error", "warn", "info", "debug"};
+
+static rt_log_level max_level = RT_LOG_WARN;
+static char modules[256]; /* ",engine,kvstore," or empty for all */
+
+rt_status rt_log_init(void) {
+    const char *setting = getenv("GLM_LOG");
+    if (!setting || !*setting) return RT_OK;
+
+    const size_t level_length = strcspn(setting, ",");
+    for (int level = RT_LOG_ERROR; level <= RT_LOG_DEBUG; level++) {
+        const char *name = level_names[level];
+        if (strlen(name) != level_length || strncmp(setting, name, level_length) != 0) continue;
+        max_level = (rt_log_level)level;
+        if (setting[level_length] == ',')
+            (void)snprintf(modules, sizeof modules, "%s,", setting + level_length);
+        return RT_OK;
+    }
+    return rt_fail(RT_EUSAGE,
+            "GLM_LOG=%s: the first word must be error, warn, info or debug; modules may follow, as "
+            "in debug,kvstore",
+            setting);
+}
+
+bool rt_log_enabled(rt_log_level level, const char *module) {
+    if (level > max_level) return false;
+    if (!modules[0] || level <= RT_LOG_WARN) return true;
+    char needle[64];
+    (void)snprintf(needle, sizeof needle, ",%s,", module);
+    return strstr(modules, needle) != NULL;
+}
+
+void rt_log(rt_log_level level, const char *module, const char *format, ...) {
+    if (!rt_log_enabled(level, module)) return;
+    char line[1024];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    (void)fprintf(stderr, "%s %s: %s\n", level_names[level], module, line);
+}
+
+double rt_now(void) {
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}

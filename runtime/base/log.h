@@ -1,0 +1,23 @@
+/* Log lines on stderr: `info kvstore: spilled pages=512 bytes=1073741824 ms=81.4`.
+ *
+ * Fields are key=value with the unit in the key. Leaves count, the runtime logs; never inside a
+ * loop over tokens or layers. GLM_LOG picks the level and, optionally, modules:
+ * GLM_LOG=debug,engine. Default: warn. stdout belongs to the model. */
+#ifndef RT_LOG_H
+#define RT_LOG_H
+
+#include "status.h"
+
+typedef enum rt_log_level { RT_LOG_ERROR, RT_LOG_WARN, RT_LOG_INFO, RT_LOG_DEBUG } rt_log_level;
+
+/* Read GLM_LOG. RT_EUSAGE for an unknown level. Call once, before any thread. */
+RT_MUST_CHECK rt_status rt_log_init(void);
+
+bool rt_log_enabled(rt_log_level level, const char *module);
+
+void rt_log(rt_log_level level, const char *module, const char *format, ...) RT_PRINTF(3, 4);
+
+/* Monotonic seconds, for measuring. */
+double rt_now(void);
+
+#endif

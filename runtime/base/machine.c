@@ -1,0 +1,186 @@
+#include "machine.h"
+
+#include <inttypes.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "size.h"
+
+enum { PATH_BYTES = 512, LINE_BYTES = 512 };
+
+/* The first line of a small file without its newline; false when it cannot be read. */
+static bool read_line(const char *path, char line[LINE_BYTES]) {
+    FILE *file = fopen(path, "re");
+    if (!file) return false;
+    const bool got = fgets(line, LINE_BYTES, file) != NULL;
+    (void)fclose(file);
+    if (got) line[strcspn(line, "\n")] = '\0';
+    return got;
+}
+
+/* A single number in a file; `absent` when the file is missing or says "max". */
+static int64_t read_number(const char *path, int64_t absent) {
+    char line[LINE_BYTES];
+    if (!read_line(path, line)) return absent;
+    char *end = NULL;
+    const long long value = strtoll(line, &end, 10);
+    return end == line ? absent : (int64_t)value;
+}
+
+/* Our own group's directory for a controller: v2 has one hierarchy ("0::/path"), v1 one each
+ * ("5:memory:/path"). Inside a container the path may not exist below the mount; the mount's root
+ * is then our own group. */
+static bool cgroup_directory(const char *controller, char path[PATH_BYTES], bool *is_v2) {
+    FILE *file = fopen("/proc/self/cgroup", "re");
+    if (!file) return false;
+    char line[LINE_BYTES];
+    bool found = false;
+    while (!found && fgets(line, sizeof line, file)) {
+        line[strcspn(line, "\n")] = '\0';
+        char *names = strchr(line, ':');
+        char *where = names ? strchr(names + 1, ':') : NULL;
+        if (!where) continue;
+        *where++ = '\0';
+        names++;
+        *is_v2 = names[0] == '\0';
+        const char *match = strstr(names, controller);
+        if (*is_v2 && access("/sys/fs/cgroup/cgroup.controllers", R_OK) == 0) {
+            (void)snprintf(path, PATH_BYTES, "/sys/fs/cgroup%s", where);
+            found = true;
+        } else if (!*is_v2 && match) {
+            (void)snprintf(path, PATH_BYTES, "/sys/fs/cgroup/%s%s", controller, where);
+            found = true;
+        }
+    }
+    (void)fclose(file);
+    if (found && access(path, R_OK) != 0)
+        (void)snprintf(path, PATH_BYTES, "%s%s", "/sys/fs/cgroup", *is_v2 ? "" : "/memory");
+    return found;
+}
+
+/* Go one directory up, stopping at the mount. */
+static bool parent_directory(char path[PATH_BYTES]) {
+    char *slash = strrchr(path, '/');
+    if (!slash || strlen(path) <= strlen("/sys/fs/cgroup")) return false;
+    *slash = '\0';
+    return true;
+}
+
+static double cgroup_cpus(void) {
+    char path[PATH_BYTES];
+    bool is_v2 = false;
+    if (!cgroup_directory("cpu", path, &is_v2)) return 1e9;
+
+    double cpus = 1e9;
+    do {
+        char file[PATH_BYTES + 32];
+        char line[LINE_BYTES];
+        double quota = 0.0;
+        double period = 0.0;
+        if (is_v2) {
+            (void)snprintf(file, sizeof file, "%s/cpu.max", path);
+            if (!read_line(file, line) || sscanf(line, "%lf %lf", &quota, &period) != 2) continue;
+        } else {
+            (void)snprintf(file, sizeof file, "%s/cpu.cfs_quota_us", path);
+            quota = (double)read_number(file, -1);
+            (void)snprintf(file, sizeof file, "%s/cpu.cfs_period_us", path);
+            period = (double)read_number(file, -1);
+        }
+        if (quota > 0.0 && period > 0.0 && quota / period < cpus) cpus = quota / period;
+    } while (parent_directory(path));
+    return cpus;
+}
+
+int rt_machine_cores(void) {
+    int cores = 1;
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) cores = CPU_COUNT(&set);
+    const double quota = cgroup_cpus();
+    if (quota < (double)cores) cores = (int)quota + (quota > (double)(int)quota);
+    return cores < 1 ? 1 : cores;
+}
+
+/* The tightest limit on the way up, and what is left below it. */
+static void cgroup_memory(int64_t *limit_bytes, int64_t *left_bytes) {
+    *limit_bytes = INT64_MAX;
+    *left_bytes = INT64_MAX;
+    char path[PATH_BYTES];
+    bool is_v2 = false;
+    if (!cgroup_directory("memory", path, &is_v2)) return;
+    do {
+        char file[PATH_BYTES + 32];
+        (void)snprintf(
+                file, sizeof file, "%s/%s", path, is_v2 ? "memory.max" : "memory.limit_in_bytes");
+        const int64_t limit = read_number(file, INT64_MAX);
+        /* v1 writes "no limit" as a number near 2^63. */
+        if (limit <= 0 || limit > INT64_MAX / 2) continue;
+        (void)snprintf(file, sizeof file, "%s/%s", path,
+                is_v2 ? "memory.current" : "memory.usage_in_bytes");
+        const int64_t used = read_number(file, 0);
+        *limit_bytes = rt_min64(*limit_bytes, limit);
+        *left_bytes = rt_min64(*left_bytes, rt_max64(limit - used, 0));
+    } while (parent_directory(path));
+}
+
+rt_status rt_machine_memory_read(rt_machine_memory *out) {
+    FILE *file = fopen("/proc/meminfo", "re");
+    if (!file) return rt_fail_errno(RT_EIO, "machine: cannot read /proc/meminfo");
+    int64_t total_kib = 0;
+    int64_t available_kib = 0;
+    char line[LINE_BYTES];
+    while (fgets(line, sizeof line, file)) {
+        (void)sscanf(line, "MemTotal: %" SCNd64, &total_kib);
+        (void)sscanf(line, "MemAvailable: %" SCNd64, &available_kib);
+    }
+    (void)fclose(file);
+    if (total_kib <= 0) return rt_fail(RT_EIO, "machine: /proc/meminfo has no MemTotal");
+
+    int64_t left = 0;
+    cgroup_memory(&out->cgroup_bytes, &left);
+    out->total_bytes = total_kib * RT_KIB;
+    out->available_bytes = rt_min64(available_kib * RT_KIB, left);
+    return RT_OK;
+}
+
+int64_t rt_machine_peak_rss(void) {
+    struct rusage usage;
+    if (getrusage(RUSAGE_SELF, &usage) != 0) return 0;
+    return (int64_t)usage.ru_maxrss * RT_KIB;
+}
+
+rt_isa rt_machine_isa(void) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const bool has_avx512 =
+            __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    if (has_avx2 && has_avx512) return RT_ISA_AVX512;
+    if (has_avx2) return RT_ISA_AVX2;
+#endif
+    return RT_ISA_PORTABLE;
+}
+
+const char *rt_isa_name(rt_isa isa) {
+    return isa == RT_ISA_AVX512 ? "avx512" : isa == RT_ISA_AVX2 ? "avx2" : "portable";
+}
+
+const char *rt_machine_cpu_name(char text[128]) {
+    (void)snprintf(text, 128, "unknown CPU");
+    FILE *file = fopen("/proc/cpuinfo", "re");
+    if (!file) return text;
+    char line[LINE_BYTES];
+    while (fgets(line, sizeof line, file)) {
+        if (strncmp(line, "model name", 10) != 0) continue;
+        const char *value = strchr(line, ':');
+        if (value) (void)snprintf(text, 128, "%s", value + 2);
+        text[strcspn(text, "\n")] = '\0';
+        break;
+    }
+    (void)fclose(file);
+    return text;
+}

@@ -1,0 +1,33 @@
+/* What this machine grants us: cores, memory, instruction sets. Limits of cgroups (v1 and v2) and
+ * of CPU affinity count; a container's limit is the machine. */
+#ifndef RT_MACHINE_H
+#define RT_MACHINE_H
+
+#include "status.h"
+
+/* Threads worth starting: the affinity mask, cut to the cgroup's CPU quota rounded up; >= 1. */
+int rt_machine_cores(void);
+
+typedef struct rt_machine_memory {
+    int64_t total_bytes;     /* MemTotal */
+    int64_t available_bytes; /* MemAvailable, cut to what the cgroups leave */
+    int64_t cgroup_bytes;    /* the tightest cgroup limit; INT64_MAX when there is none */
+} rt_machine_memory;
+
+/* RT_EIO when /proc/meminfo cannot be read. */
+RT_MUST_CHECK rt_status rt_machine_memory_read(rt_machine_memory *out);
+
+/* This process's largest resident size so far, bytes (getrusage). */
+int64_t rt_machine_peak_rss(void);
+
+/* Vector instruction sets with kernels of their own, in rising order. */
+typedef enum rt_isa { RT_ISA_PORTABLE, RT_ISA_AVX2, RT_ISA_AVX512 } rt_isa;
+
+/* The best this CPU and operating system offer. */
+rt_isa rt_machine_isa(void);
+const char *rt_isa_name(rt_isa isa);
+
+/* "AMD EPYC 7B13", from /proc/cpuinfo; "unknown CPU" where it is absent. Writes into `text`. */
+const char *rt_machine_cpu_name(char text[128]);
+
+#endif

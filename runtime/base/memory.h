@@ -1,0 +1,41 @@
+/* Large memory: whole mappings with a name, and arenas carved from them.
+ *
+ * Everything large is planned, allocated once when the engine opens, and named, so that a
+ * refusal can say what was asked for. Arenas put 64-byte red zones between objects under ASan. */
+#ifndef RT_MEMORY_H
+#define RT_MEMORY_H
+
+#include "status.h"
+
+/* `bytes` of zeroed memory, 64-byte aligned (2 MiB aligned, on huge pages where the kernel
+ * grants them, from 4 MiB on). The caller owns it: rt_mem_free(ptr, bytes).
+ *
+ * Errors: RT_ENOMEM  the kernel refused; the message names `what` and the bytes */
+RT_MUST_CHECK rt_status rt_mem_alloc(int64_t bytes, const char *what, void **out);
+void rt_mem_free(void *ptr, int64_t bytes);
+
+/* Small memory. Like malloc, but a refusal is an error with text; freed by free(). */
+RT_MUST_CHECK rt_status rt_malloc(int64_t bytes, const char *what, void **out);
+/* Zeroed array of `count` elements, the product checked. `out` is the address of a pointer of any
+ * type. */
+RT_MUST_CHECK rt_status rt_calloc(
+        int64_t count, int64_t element_bytes, const char *what, void *out);
+
+/* One allocation, given out front to back, all taken back at once. */
+typedef struct rt_arena {
+    char *base;
+    int64_t size;
+    int64_t used;
+} rt_arena;
+
+/* Bytes an object takes from an arena, alignment and red zone included: sum these to plan. */
+int64_t rt_arena_cost(int64_t bytes);
+
+RT_MUST_CHECK rt_status rt_arena_create(rt_arena *arena, int64_t bytes, const char *what);
+void rt_arena_free(rt_arena *arena);
+
+/* 64-byte aligned, not zeroed after the first use. Asserts that it fits: the plan said so. */
+void *rt_arena_take(rt_arena *arena, int64_t bytes);
+void rt_arena_reset(rt_arena *arena);
+
+#endif
