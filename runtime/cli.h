@@ -1,0 +1,131 @@
+/* What every subcommand shares: one table of flags, parsing, help, progress, Ctrl-C.
+ *
+ * A flag exists once, in the table of cli.c: long name, short name, kind, help, unit. Each has an
+ * environment twin GLM_<FLAG> (dashes become underscores); the command line wins. Each command
+ * names the flags it takes; anything else is an error with the nearest name. */
+#ifndef GLM_CLI_H
+#define GLM_CLI_H
+
+#include "runtime.h"
+
+/* Values of every flag there is, at their defaults when not given. */
+typedef struct glm_cli {
+    const char *command;
+
+    /* Operands in order, not flags. Borrowed from argv. */
+    int n_operands;
+    const char **operands;
+
+    glm_options engine; /* -m, --device, -tp, -c, -b, --span, budgets, --threads, ... */
+
+    /* Generation */
+    int64_t max_tokens; /* -n, -1: not given */
+    double temperature; /* < 0: not given */
+    double top_p;       /* < 0: not given */
+    int64_t top_k;      /* < 0: not given */
+    int64_t seed;       /* -1: not given */
+    int n_stop;         /* --stop, repeatable */
+    const char **stop;
+
+    /* Input */
+    const char *prompt;      /* -p */
+    const char *file;        /* -f */
+    const char *tokens_file; /* --tokens-file */
+    bool special_in_text;    /* --special-in-text */
+    bool add_special;        /* --add-special */
+
+    /* Output */
+    const char *out;       /* --out */
+    const char *positions; /* --positions */
+    bool json;
+    bool quiet;
+    bool no_progress;
+
+    /* needle */
+    const char *protocol;
+    const char *lengths;
+    const char *depths;
+    int64_t rounds;
+    int n_haystacks; /* --haystack, repeatable and/or several values */
+    const char **haystacks;
+    const char *answer_prefix;
+    const char *mode;
+    double min_accuracy; /* < 0: not given */
+
+    /* make-model */
+    const char *config_file; /* --config */
+
+    /* doctor */
+    bool self_test;
+} glm_cli;
+
+/* One subcommand. run() returns the program's exit code; on a failure it returns
+ * glm_cli_fail(status), which prints rt_error_text() once. */
+typedef struct glm_command {
+    const char *name;
+    const char *usage;   /* "glm1m needle [-m DIR] ..." without the program name */
+    const char *summary; /* one line */
+    const char *details; /* paragraphs for --help: what it does, examples */
+    const char
+            *flags; /* names of the flags it takes, separated by spaces: "model device threads" */
+    int (*run)(glm_cli *cli);
+} glm_command;
+
+/* Defined one per cmd_<name>.c and listed in main.c. */
+extern const glm_command glm_cmd_needle, glm_cmd_complete, glm_cmd_tokenize, glm_cmd_detokenize,
+        glm_cmd_logits, glm_cmd_plan, glm_cmd_make_model, glm_cmd_doctor;
+
+/* Exit codes of the command line. */
+enum {
+    GLM_EXIT_OK = 0,
+    GLM_EXIT_FAILURE = 1,
+    GLM_EXIT_USAGE = 2,
+    GLM_EXIT_NO_FIT = 3,
+    GLM_EXIT_BAD_MODEL = 4,
+    GLM_EXIT_CORRUPT = 5,
+    GLM_EXIT_RANK_LOST = 6,
+    GLM_EXIT_BELOW_MINIMUM = 7,
+    GLM_EXIT_SIGINT = 130,
+    GLM_EXIT_SIGTERM = 143
+};
+
+/* Parse argv[2..] for `command`. Prints help and returns RT_OK with *is_done on --help.
+ * RT_EUSAGE with the nearest flag's name otherwise. glm_cli_free() gives back what it holds. */
+RT_MUST_CHECK rt_status glm_cli_parse(
+        const glm_command *command, int argc, char **argv, glm_cli *out, bool *is_done);
+void glm_cli_free(glm_cli *cli);
+
+/* Print the error text to stderr, return the exit code that belongs to the status. */
+int glm_cli_fail(rt_status status);
+
+/* Ctrl-C and SIGTERM: the first sets a flag that loops ask for, the second ends the program at
+ * once. glm_cli_interrupted() is the signal's number, 0 while there was none. */
+void glm_cli_catch_signals(void);
+int glm_cli_interrupted(void);
+/* RT_EINTERRUPTED with a text once a signal came, else RT_OK. */
+RT_MUST_CHECK rt_status glm_cli_check_interrupted(void);
+
+/* Progress on stderr: a bar that redraws on a terminal, otherwise a line every few seconds.
+ * `done` and `total` in `unit` ("tokens", "cells"); the rate and the ETA are computed from the
+ * work estimate when given (attention makes late tokens dearer), else from done. */
+typedef struct glm_progress {
+    const char *label;
+    const char *unit;
+    double started_s;
+    double last_drawn_s;
+    bool is_terminal;
+    bool is_silent;
+    bool is_drawn;
+} glm_progress;
+void glm_progress_begin(
+        glm_progress *progress, const glm_cli *cli, const char *label, const char *unit);
+void glm_progress_update(
+        glm_progress *progress, int64_t done, int64_t total, double work_done, double work_total);
+/* Clear the bar (terminal) so that other output starts on a clean line. */
+void glm_progress_end(glm_progress *progress);
+
+/* --lengths, --depths, --positions: "4k,64k" -> numbers. The array is for free(). */
+RT_MUST_CHECK rt_status glm_cli_parse_list(
+        const char *text, const char *flag, int64_t **values, int64_t *n_values);
+
+#endif

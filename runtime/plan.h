@@ -1,0 +1,64 @@
+/* The memory bill: budgets -> span, chunk, pages, bytes, seconds; or a refusal.
+ *
+ * The engine allocates by this plan and by nothing else; `glm1m plan` is the same code, run dry. */
+#ifndef GLM_PLAN_H
+#define GLM_PLAN_H
+
+#include "checkpoint.h"
+
+/* What the user asked for; zero means "choose". */
+typedef struct glm_options {
+    const char *model_dir;
+    const char *device;   /* "auto", "cpu", "cuda"; NULL: auto */
+    const char *kv_dtype; /* "bf16", "f32"; NULL: bf16 for 16-bit checkpoints, f32 for f32 */
+    int64_t max_len;      /* -c: tokens of one sequence, prompt and answer; 0: the most that fits */
+    int64_t chunk;        /* -b: tokens per kernel call in prefill */
+    int64_t span;         /* tokens of the durable unit; a multiple of 4096, or the whole prompt */
+    int64_t host_kv_bytes;   /* --host-kv-space: hard cap of KV pages in host memory */
+    int64_t device_kv_bytes; /* --device-kv-space */
+    int32_t threads;         /* 0: every core we may use */
+    int32_t tensor_parallel; /* -tp: ranks; 0: 1 */
+    int32_t max_seqs;        /* sequences decoded together; 0: 1 */
+    int64_t extra_kv_tokens; /* KV room besides max_len: forks that share its prefix */
+    int64_t max_logits;      /* rows of logits of one prefill; 0: 1 */
+} glm_options;
+
+typedef struct glm_plan {
+    int64_t max_len;
+    int64_t kv_tokens; /* tokens the page pool holds, max_len and forks together */
+    int64_t chunk;
+    int64_t span;
+    int32_t threads;
+    int32_t max_seqs;
+    int64_t max_logits;
+    rt_dtype kv_dtype;
+    rt_dtype hidden_dtype;
+
+    int64_t weights_bytes; /* as the device holds them */
+    int64_t kv_page_bytes; /* one layer, 128 tokens */
+    int64_t kv_host_bytes; /* page pool */
+    int64_t hidden_bytes;  /* residual stream of one span */
+    int64_t scratch_bytes; /* activations of one chunk, logits, per-thread tiles */
+    int64_t load_bytes;    /* staging while weights are read; given back before the KV is taken */
+    int64_t total_bytes;   /* peak: everything above that lives at once, and the program itself */
+
+    int64_t limit_bytes; /* what the machine (or cgroup) grants */
+    int64_t fitting_len; /* the largest max_len that would fit */
+    bool fits;
+
+    double prefill_flop;  /* of max_len tokens */
+    double machine_flops; /* measured in a few milliseconds on this machine, FLOP/s */
+    double prefill_s;     /* expected */
+    double decode_tps;    /* expected at max_len */
+} glm_plan;
+
+/* Compute the plan. A refusal is not an error: plan->fits is false, the numbers are there.
+ *
+ * Errors: RT_EUSAGE  options that contradict each other or the model (chunk not a multiple of ...) */
+RT_MUST_CHECK rt_status glm_plan_make(
+        const glm_checkpoint *checkpoint, const glm_options *options, glm_plan *out);
+
+/* RT_ENOFIT with what would fit, when the plan does not. */
+RT_MUST_CHECK rt_status glm_plan_require(const glm_plan *plan);
+
+#endif

@@ -1,0 +1,108 @@
+/* glm1m's engine: all that commands, benchmarks and tests need.
+ *
+ *   glm_engine_open     checkpoint -> plan -> weights, KV store, scratch; nothing large later
+ *   glm_session_create  one sequence of tokens and its KV
+ *   glm_prefill_begin / glm_prefill_step   many tokens, one (layer, chunk) item a step
+ *   glm_decode          one token for each of several sessions
+ *   glm_session_fork    a second sequence that shares the first one's prefix
+ *
+ * There are no callbacks: the caller pulls work item by item, and so decides about progress,
+ * Ctrl-C and interleaving between items. Not thread-safe: one thread drives an engine. */
+#ifndef GLM_RUNTIME_H
+#define GLM_RUNTIME_H
+
+#include "base/float16.h"
+#include "base/status.h"
+#include "config.h"
+#include "plan.h"
+
+typedef struct glm_engine glm_engine;
+typedef struct glm_session glm_session;
+
+/* Read config, plan, load weights, allocate everything.
+ *
+ *   options  copied; strings must live until the call returns
+ *
+ * Errors: RT_ENOFIT  the budgets do not hold options->max_len; the message says what would
+ *         RT_EMODEL, RT_EIO  the checkpoint; RT_ENOMEM; RT_EUNSUPPORTED */
+RT_MUST_CHECK rt_status glm_engine_open(const glm_options *options, glm_engine **out);
+void glm_engine_close(glm_engine *engine);
+
+const glm_config *glm_engine_config(const glm_engine *engine);
+const glm_plan *glm_engine_plan(const glm_engine *engine);
+/* The checkpoint's fingerprint, 64 hex characters. */
+const char *glm_engine_fingerprint(const glm_engine *engine);
+
+/* A sequence of at most max_tokens tokens, empty. Its pages are reserved now, so that appending
+ * cannot fail for want of memory.
+ *
+ * Errors: RT_ENOFIT  the KV budget has fewer free pages; the message says how many tokens fit */
+RT_MUST_CHECK rt_status glm_session_create(
+        glm_engine *engine, int64_t max_tokens, glm_session **out);
+void glm_session_free(glm_session *session);
+
+/* Tokens whose K and V are in the cache. */
+int64_t glm_session_length(const glm_session *session);
+
+/* A new session holding the first n_tokens of `parent` (<= its length), with room for max_tokens.
+ * Whole pages are shared and counted; a partial last page is copied. */
+RT_MUST_CHECK rt_status glm_session_fork(
+        const glm_session *parent, int64_t n_tokens, int64_t max_tokens, glm_session **out);
+
+/* Forget tokens from n_tokens on. */
+void glm_session_truncate(glm_session *session, int64_t n_tokens);
+
+/* Append tokens to the session, span by span, layer by layer, chunk by chunk.
+ *
+ *   ids        n_ids token ids, all in [0, vocab); copied
+ *   logits_at  positions counted from the start of `ids`, ascending, whose logits are wanted;
+ *              NULL with n_logits 1 means the last one
+ *
+ * Errors: RT_EUSAGE  an id outside the vocabulary, or more tokens than the session has room for */
+RT_MUST_CHECK rt_status glm_prefill_begin(glm_session *session, const int32_t *ids, int64_t n_ids,
+        const int64_t *logits_at, int64_t n_logits);
+
+typedef struct glm_prefill_progress {
+    int64_t tokens_done; /* tokens of this prefill that are through all layers, interpolated */
+    int64_t tokens_total;
+    double work_done; /* FLOP, so that an ETA is fair although late tokens cost more */
+    double work_total;
+    bool is_done;
+} glm_prefill_progress;
+
+/* Do the next (layer, chunk) item. When *progress->is_done, the logits are there.
+ * After a failure, or glm_prefill_abort, the session is as it was at the last finished span. */
+RT_MUST_CHECK rt_status glm_prefill_step(glm_session *session, glm_prefill_progress *progress);
+void glm_prefill_abort(glm_session *session);
+
+/* begin, and step until done. For callers without progress or Ctrl-C. */
+RT_MUST_CHECK rt_status glm_prefill(glm_session *session, const int32_t *ids, int64_t n_ids);
+
+/* Logits of the last prefill or decode: fp32 [n_logits][vocab] in host memory, row i for the i-th
+ * wanted position. Borrowed, valid until the engine's next prefill or decode.
+ * RT_ENUMERIC  a row holds NaN or Inf; the message says the position */
+RT_MUST_CHECK rt_status glm_session_logits(
+        const glm_session *session, const float **logits, int64_t *n_rows);
+
+/* Append ids[i] to sessions[i] and compute its next logits; one pass over the weights serves all.
+ * n_sessions <= the plan's max_seqs; no session twice. Logits: glm_session_logits of each. */
+RT_MUST_CHECK rt_status glm_decode(
+        glm_session *const *sessions, const int32_t *ids, int32_t n_sessions);
+
+/* How to choose the next token. temperature 0 is greedy (the lowest id among equals). */
+typedef struct glm_sampling {
+    float temperature;
+    float top_p;   /* 1: off */
+    int32_t top_k; /* 0: off */
+    uint64_t seed;
+} glm_sampling;
+
+/* Choose from one row of logits; ids >= n_valid (padding rows) are never chosen. `step` counts the
+ * tokens drawn so far: the same seed and step give the same draw.
+ * RT_ENUMERIC  NaN or Inf among the logits */
+RT_MUST_CHECK rt_status glm_sample(const float *logits, int64_t vocab, int64_t n_valid,
+        const glm_sampling *sampling, int64_t step, int32_t *id);
+
+bool glm_is_stop_id(const glm_config *config, int32_t id);
+
+#endif
