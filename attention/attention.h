@@ -1,0 +1,144 @@
+/* Attention: what K and V mean. The only reader and writer of their values.
+ *
+ *   attn_append    rotate q and k (RoPE), write k and v into the layer's pages
+ *   attn_prefill   fold one segment of pages into the running state of many query tokens
+ *   attn_decode    one query token for each of several sequences
+ *   attn_page_pack / attn_page_unpack   a page <-> canonical rows, for the store and the disk
+ *
+ * Arithmetic that every backend keeps, so that how the work is cut never shows in the bits:
+ *
+ *   1. A row is one (token, query head). Keys are visited page by page (128 tokens). Inside a page
+ *      a score is summed over head_dim in ascending order; the page's weights p = 2^(s - m) are
+ *      summed, and multiplied into V, in one fixed order.
+ *   2. Pages fold into a split's partial state (m, l, o); splits start at absolute multiples of
+ *      4096 tokens and fold into the row's state in ascending order. Prefill and decode alike.
+ *   3. A row's arithmetic does not depend on which rows, chunks, threads or sequences it shares
+ *      a pass with. So any chunk size, any span, prefill or decode, one question or many: same bits.
+ *
+ * Scores are kept in base 2 (q is scaled by log2(e) / sqrt(head_dim)); lse is the natural log.
+ * Source: Milakov & Gimelshein 2018, arXiv:1805.02867; Dao 2023, arXiv:2307.08691. */
+#ifndef ATTN_ATTENTION_H
+#define ATTN_ATTENTION_H
+
+#include "runtime/base/float16.h"
+#include "runtime/base/machine.h"
+#include "runtime/base/pool.h"
+#include "runtime/base/status.h"
+
+enum {
+    ATTN_PAGE_TOKENS = 128,   /* tokens of one layer in one page */
+    ATTN_SPLIT_TOKENS = 4096, /* splits start at absolute multiples of this */
+    ATTN_HEAD_DIM_MAX = 256
+};
+
+typedef struct attn_shape {
+    int32_t n_heads;    /* query heads; n_heads % n_kv_heads == 0 */
+    int32_t n_kv_heads; /* query head h reads KV head h / (n_heads / n_kv_heads) */
+    int32_t head_dim;   /* a multiple of 16, at most ATTN_HEAD_DIM_MAX */
+    int32_t rope_dim;   /* leading dims rotated, in pairs (2j, 2j+1); even, <= head_dim */
+    double rope_base;   /* theta_j = rope_base^(-2j / rope_dim) */
+    rt_dtype kv_dtype;  /* RT_BF16 or RT_F32: how pages store numbers */
+} attn_shape;
+
+/* Consecutive pages of one layer: pages[i] holds positions first_pos + 128 i and on.
+ * first_pos is a multiple of 128; the last page may be partly filled. */
+typedef struct attn_segment {
+    void *const *pages;
+    int64_t first_pos;
+    int64_t n_tokens;
+} attn_segment;
+
+/* Running attention of n_tokens query tokens, row (t, h) at index t * n_heads + h.
+ *   max  fp32, base-2 logarithm units; -inf while no key was seen
+ *   sum  fp32, sum of 2^(s - max)
+ *   out  fp32 [n_tokens][n_heads][head_dim], unnormalised until attn_finish
+ * Host memory of the caller. */
+typedef struct attn_state {
+    float *max;
+    float *sum;
+    float *out;
+} attn_state;
+
+/* The CPU backend: kernels of one instruction set, a pool, per-thread scratch. */
+typedef struct attn_cpu attn_cpu;
+
+/* RT_EUSAGE when a shape is not supported (head_dim, dtype, head counts); RT_ENOMEM.
+ * `isa` is at most rt_machine_isa(); the pool is borrowed. */
+RT_MUST_CHECK rt_status attn_cpu_create(
+        const attn_shape *shape, rt_isa isa, rt_pool *pool, attn_cpu **out);
+void attn_cpu_free(attn_cpu *cpu);
+
+/* Scratch that attn_cpu_create takes, for the plan. */
+int64_t attn_cpu_scratch_bytes(const attn_shape *shape, int n_threads);
+
+/* Bytes of one page: 128 tokens of K and V of every KV head, in the backend's own layout.
+ * CPU layout: per KV head, K then V; K in panels of 16 keys, [8][head_dim][16]; V in panels of 16
+ * dims, [head_dim / 16][128][16]. */
+int64_t attn_page_bytes(const attn_shape *shape);
+
+/* Rotate and store n_tokens new tokens at positions pos .. pos + n_tokens - 1.
+ *
+ *   qkv    fp32 [n_tokens][(n_heads + 2 n_kv_heads) head_dim]: q heads, k heads, v heads.
+ *          q is rotated in place (not yet scaled); k and v are left unspecified
+ *   pages  pages of positions pos - pos % 128 and on
+ *
+ * RoPE angles are formed in fp32, position x theta, with full range reduction, as the reference
+ * does (theta from fp32 pow and reciprocal). Blocks until done. Source: Su et al. 2021,
+ * arXiv:2104.09864. */
+void attn_append(attn_cpu *cpu, float *qkv, int64_t n_tokens, int64_t pos, void *const *pages);
+
+/* The same for k and v alone: kv is fp32 [n_tokens][2 n_kv_heads head_dim]. */
+void attn_append_kv(attn_cpu *cpu, float *kv, int64_t n_tokens, int64_t pos, void *const *pages);
+
+/* Rotate q alone: q fp32 rows of `stride` floats, n_heads x head_dim used, in place. */
+void attn_rotate_q(attn_cpu *cpu, float *q, int64_t stride, int64_t n_tokens, int64_t pos);
+
+/* State of rows that have seen nothing: max = -inf, sum = 0, out = 0. */
+void attn_reset(attn_cpu *cpu, attn_state *state, int64_t n_tokens);
+
+/* Fold a segment into the state of query tokens at positions pos .. pos + n_tokens - 1; token p
+ * attends to keys at positions <= p (those of the segment that are).
+ *
+ *   q        fp32, token t at q + t * stride, [n_heads][head_dim], rotated
+ *   segment  first_pos and, unless it is the last for these tokens, its end are multiples of
+ *            ATTN_SPLIT_TOKENS; segments come in ascending order
+ *
+ * Rows of the pages past the segment's last token are never read as numbers. */
+void attn_prefill(attn_cpu *cpu, const float *q, int64_t stride, int64_t n_tokens, int64_t pos,
+        const attn_segment *segment, attn_state *state);
+
+/* out /= sum, in place; rows that saw no key become 0. `lse` (natural log, [n_tokens][n_heads],
+ * -inf for such rows) is filled where not NULL. */
+void attn_finish(attn_cpu *cpu, attn_state *state, int64_t n_tokens, float *lse);
+
+/* Fold `part` into `acc`, both unfinished states of n_rows rows over disjoint keys. */
+void attn_merge(attn_cpu *cpu, attn_state *acc, const attn_state *part, int64_t n_rows);
+
+/* One query token for each of n_seqs sequences: sequence i's token sits at position
+ * keys[i].n_tokens - 1 and attends to all of keys[i] (first_pos 0). Sequences whose pages of a
+ * split are the same memory are served by one pass over it.
+ *
+ *   q    fp32, sequence i at q + i * stride, rotated
+ *   out  fp32 [n_seqs][n_heads][head_dim], finished
+ *
+ * Scratch for the partial states is taken from `scratch`, attn_decode_scratch_bytes() large. */
+void attn_decode(attn_cpu *cpu, const float *q, int64_t stride, const attn_segment *keys,
+        int32_t n_seqs, float *out, void *scratch);
+int64_t attn_decode_scratch_bytes(const attn_shape *shape, int64_t max_tokens, int32_t max_seqs);
+
+/* Canonical rows of one KV head of one page <-> the page. `k` and `v` are [n_tokens][head_dim] of
+ * kv_dtype, little-endian, tokens first_token .. first_token + n_tokens - 1 of the page. */
+void attn_page_unpack(const attn_shape *shape, const void *page, int32_t kv_head,
+        int32_t first_token, int32_t n_tokens, void *k, void *v);
+void attn_page_pack(const attn_shape *shape, void *page, int32_t kv_head, int32_t first_token,
+        int32_t n_tokens, const void *k, const void *v);
+
+/* The plain definition, fp64 inside, one row at a time: what every kernel is compared with.
+ *
+ *   q       fp32 [head_dim], rotated; k, v  fp32 [n_keys][head_dim]
+ *   out     fp64 [head_dim]; 0 for n_keys = 0
+ * Returns lse (natural log); -inf for n_keys = 0. */
+double attn_ref_row(const float *q, const float *k, const float *v, int64_t n_keys,
+        int32_t head_dim, double *out);
+
+#endif
