@@ -1,12 +1,20 @@
 /* What every subcommand shares: one table of flags, parsing, help, progress, Ctrl-C.
  *
- * A flag exists once, in the table of cli.c: long name, short name, kind, help, unit. Each has an
- * environment twin GLM_<FLAG> (dashes become underscores); the command line wins. Each command
- * names the flags it takes; anything else is an error with the nearest name. */
+ * A flag exists once, in the table of cli_flags.c: long name, short name, kind, help, unit. Each
+ * has an environment twin GLM_<FLAG> (dashes become underscores); the command line wins. Each
+ * command names the flags it takes; anything else is an error with the nearest name.
+ *
+ *   cli.c           argv and environment -> glm_cli; exit codes
+ *   cli_flags.c     the table, and finding things in it
+ *   cli_help.c      --help, made from the same table
+ *   cli_input.c     texts, token files and lists of numbers
+ *   cli_progress.c  the bar; cli_prefill.c a prefill that shows it
+ *   cli_signals.c   Ctrl-C */
 #ifndef GLM_CLI_H
 #define GLM_CLI_H
 
 #include "runtime.h"
+#include "tokenizer.h"
 
 /* Values of every flag there is, at their defaults when not given. */
 typedef struct glm_cli {
@@ -16,7 +24,7 @@ typedef struct glm_cli {
     int n_operands;
     const char **operands;
 
-    glm_options engine; /* -m, --device, -tp, -c, -b, --span, budgets, --threads, ... */
+    glm_options engine; /* -m (resolved to a directory), --device, -c, -b, --span, budgets, ... */
 
     /* Generation */
     int64_t max_tokens; /* -n, -1: not given */
@@ -29,8 +37,8 @@ typedef struct glm_cli {
 
     /* Input */
     const char *prompt;      /* -p */
-    const char *file;        /* -f */
-    const char *tokens_file; /* --tokens-file */
+    const char *file;        /* -f, "-" is standard input */
+    const char *tokens_file; /* --tokens-file, "-" is standard input */
     bool special_in_text;    /* --special-in-text */
     bool add_special;        /* --add-special */
 
@@ -45,7 +53,7 @@ typedef struct glm_cli {
     const char *protocol;
     const char *lengths;
     const char *depths;
-    int64_t rounds;
+    int64_t rounds;  /* -1: not given */
     int n_haystacks; /* --haystack, repeatable and/or several values */
     const char **haystacks;
     const char *answer_prefix;
@@ -57,17 +65,25 @@ typedef struct glm_cli {
 
     /* doctor */
     bool self_test;
+
+    char *model_path; /* owned; engine.model_dir points here once resolved */
 } glm_cli;
 
 /* One subcommand. run() returns the program's exit code; on a failure it returns
  * glm_cli_fail(status), which prints rt_error_text() once. */
 typedef struct glm_command {
     const char *name;
-    const char *usage;   /* "glm1m needle [-m DIR] ..." without the program name */
+    const char *usage;   /* "needle [-m DIR] ...": what follows the program's name */
     const char *summary; /* one line */
     const char *details; /* paragraphs for --help: what it does, examples */
-    const char
-            *flags; /* names of the flags it takes, separated by spaces: "model device threads" */
+
+    /* Long names of the flags it takes, separated by spaces: "@engine max-tokens json".
+     * @engine stands for -m, -c and everything else that goes into glm_options, @sampling for
+     * --temperature --top-p --top-k --seed. --quiet, --no-progress and --help are always taken. */
+    const char *flags;
+    const char *required; /* of these, the ones that must be given; NULL: none */
+    int operands_min;     /* how many operands it takes; 0 and 0: none */
+    int operands_max;
     int (*run)(glm_cli *cli);
 } glm_command;
 
@@ -89,11 +105,26 @@ enum {
     GLM_EXIT_SIGTERM = 143
 };
 
-/* Parse argv[2..] for `command`. Prints help and returns RT_OK with *is_done on --help.
- * RT_EUSAGE with the nearest flag's name otherwise. glm_cli_free() gives back what it holds. */
-RT_MUST_CHECK rt_status glm_cli_parse(
+/* Parse argv[2..] for `command`, then the environment for what argv left open.
+ *
+ *   commands  every command, NULL-terminated: an error can then say who takes a misplaced flag
+ *   out       filled, also on failure; glm_cli_free() gives back what it holds
+ *   is_done   true after --help, which has then been printed
+ *
+ * Errors: RT_EUSAGE with the nearest flag's name */
+RT_MUST_CHECK rt_status glm_cli_parse(const glm_command *const *commands,
         const glm_command *command, int argc, char **argv, glm_cli *out, bool *is_done);
 void glm_cli_free(glm_cli *cli);
+
+/* The command of that name, NULL when there is none. */
+const glm_command *glm_cli_find_command(const glm_command *const *commands, const char *name);
+/* RT_EUSAGE: "unknown command "nedle"; did you mean needle?". */
+RT_MUST_CHECK rt_status glm_cli_unknown_command(
+        const glm_command *const *commands, const char *name);
+
+/* What --help prints, on stdout. */
+void glm_cli_help(const glm_command *command);
+void glm_cli_help_all(const glm_command *const *commands);
 
 /* Print the error text to stderr, return the exit code that belongs to the status. */
 int glm_cli_fail(rt_status status);
@@ -124,8 +155,22 @@ void glm_progress_update(
 /* Clear the bar (terminal) so that other output starts on a clean line. */
 void glm_progress_end(glm_progress *progress);
 
+/* glm_prefill with progress on stderr; logits_at and n_logits as in glm_prefill_begin.
+ *
+ * RT_EINTERRUPTED  Ctrl-C: the message says how far it was; the session is as after an abort */
+RT_MUST_CHECK rt_status glm_cli_prefill(const glm_cli *cli, glm_session *session,
+        const int32_t *ids, int64_t n_ids, const int64_t *logits_at, int64_t n_logits);
+
 /* --lengths, --depths, --positions: "4k,64k" -> numbers. The array is for free(). */
 RT_MUST_CHECK rt_status glm_cli_parse_list(
         const char *text, const char *flag, int64_t **values, int64_t *n_values);
+
+/* The whole of a file, or of standard input for "-", plus a NUL that is not counted; for free().
+ * RT_EIO; RT_EUSAGE beyond 1 GiB. */
+RT_MUST_CHECK rt_status glm_cli_read_text(const char *path, char **text, int64_t *n_bytes);
+
+/* A tokens file: ids separated by white space or commas, appended to `out`.
+ * RT_EUSAGE  something else, or an id outside [0, vocab); the message says the line */
+RT_MUST_CHECK rt_status glm_cli_read_tokens(const char *path, int64_t vocab, glm_ids *out);
 
 #endif

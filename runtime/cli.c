@@ -1,0 +1,370 @@
+/* argv and environment -> glm_cli, and statuses -> exit codes.
+ *
+ * The command line is read first and marks what it gave; the environment then fills only what is
+ * left. Values are borrowed from argv and environ, which live as long as the program. */
+#include "cli.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/size.h"
+#include "cli_flags.h"
+#include "hub.h"
+
+/* One parse under way. */
+typedef struct cli_parser {
+    const glm_command *const *commands;
+    const glm_command *command;
+    int argc;
+    char **argv;
+    int next; /* index of the next argument */
+    glm_cli *cli;
+    bool is_given[64]; /* by index in cli_flags */
+} cli_parser;
+
+static void *field(glm_cli *cli, size_t offset) {
+    return (char *)cli + offset;
+}
+
+static int flag_index(const cli_flag *flag) {
+    return (int)(flag - cli_flags);
+}
+
+/* Values */
+
+static rt_status check_range(const cli_flag *flag, const char *source, double value) {
+    if (value >= flag->min && value <= flag->max) return RT_OK;
+    return rt_fail(
+            RT_EUSAGE, "%s %g: must be between %g and %g", source, value, flag->min, flag->max);
+}
+
+static rt_status parse_number(
+        const cli_flag *flag, const char *source, const char *text, int64_t *out) {
+    if (rt_parse_size(text, flag->kind == CLI_BYTES, out) != RT_OK)
+        return rt_fail(RT_EUSAGE, "%s: %s", source, rt_error_text());
+    return check_range(flag, source, (double)*out);
+}
+
+static rt_status parse_real(
+        const cli_flag *flag, const char *source, const char *text, double *out) {
+    char *end = NULL;
+    errno = 0;
+    *out = strtod(text, &end);
+    if (end == text || *end != '\0' || !isfinite(*out))
+        return rt_fail(RT_EUSAGE, "%s: \"%s\" is not a number", source, text);
+    return check_range(flag, source, *out);
+}
+
+static rt_status check_choice(const cli_flag *flag, const char *source, const char *text) {
+    const size_t length = strlen(text);
+    for (const char *word = flag->choices; *word; word += *word == '|') {
+        const size_t n = strcspn(word, "|");
+        if (n == length && memcmp(word, text, n) == 0) return RT_OK;
+        word += n;
+    }
+    return rt_fail(RT_EUSAGE, "%s: \"%s\" is none of %s", source, text, flag->choices);
+}
+
+/* A switch's environment twin: "1" and "" switch it on, "0" off. */
+static rt_status parse_switch(const char *source, const char *text, bool *out) {
+    *out = strcmp(text, "0") != 0;
+    if (!*out || strcmp(text, "1") == 0 || text[0] == '\0') return RT_OK;
+    return rt_fail(RT_EUSAGE, "%s: \"%s\" is neither 0 nor 1", source, text);
+}
+
+static rt_status append_text(glm_cli *cli, const cli_flag *flag, const char *text) {
+    int *n = field(cli, flag->count_offset);
+    const char ***texts = field(cli, flag->offset);
+    void *larger = realloc((void *)*texts, ((size_t)*n + 1) * sizeof **texts);
+    if (!larger) return rt_fail(RT_ENOMEM, "cli: no memory for --%s", flag->name);
+    *texts = larger;
+    (*texts)[(*n)++] = text;
+    return RT_OK;
+}
+
+/* `source` names where the text stands, for messages: "--span", "-c" or "GLM_SPAN". */
+static rt_status set_value(
+        glm_cli *cli, const cli_flag *flag, const char *source, const char *text) {
+    void *value = field(cli, flag->offset);
+    int64_t number = 0;
+    switch (flag->kind) {
+    case CLI_SWITCH:
+        return parse_switch(source, text, value);
+    case CLI_CHOICE:
+        RT_TRY(check_choice(flag, source, text));
+        *(const char **)value = text;
+        return RT_OK;
+    case CLI_TEXT:
+        *(const char **)value = text;
+        return RT_OK;
+    case CLI_TEXTS:
+    case CLI_PATHS:
+        return append_text(cli, flag, text);
+    case CLI_INT32:
+        RT_TRY(parse_number(flag, source, text, &number));
+        *(int32_t *)value = (int32_t)number;
+        return RT_OK;
+    case CLI_COUNT:
+    case CLI_BYTES:
+        return parse_number(flag, source, text, value);
+    case CLI_REAL:
+        return parse_real(flag, source, text, value);
+    }
+    return RT_OK;
+}
+
+/* Names that are not right */
+
+const glm_command *glm_cli_find_command(const glm_command *const *commands, const char *name) {
+    for (; *commands; commands++)
+        if (strcmp((*commands)->name, name) == 0) return *commands;
+    return NULL;
+}
+
+rt_status glm_cli_unknown_command(const glm_command *const *commands, const char *name) {
+    const char *nearest = "";
+    int distance = INT32_MAX;
+    for (; *commands; commands++) {
+        const int d = cli_distance(name, (*commands)->name);
+        if (d >= distance) continue;
+        distance = d;
+        nearest = (*commands)->name;
+    }
+    if (!cli_is_near(name, distance))
+        return rt_fail(RT_EUSAGE, "unknown command \"%s\"; glm1m --help lists them", name);
+    return rt_fail(RT_EUSAGE, "unknown command \"%s\"; did you mean %s?", name, nearest);
+}
+
+/* "complete, logits": the commands that take a flag. */
+static void list_takers(
+        const glm_command *const *commands, const cli_flag *flag, char *text, size_t n_bytes) {
+    size_t n = 0;
+    text[0] = '\0';
+    for (; *commands && n < n_bytes; commands++)
+        if (cli_takes(*commands, flag))
+            n += (size_t)snprintf(text + n, n_bytes - n, "%s%s", n ? ", " : "", (*commands)->name);
+}
+
+static rt_status misplaced_flag(const cli_parser *parser, const cli_flag *flag, const char *typed) {
+    char takers[256];
+    list_takers(parser->commands, flag, takers, sizeof takers);
+    return rt_fail(RT_EUSAGE, "%s does not take %s; %s%s", parser->command->name, typed,
+            takers[0] ? "it belongs to: " : "no command does", takers);
+}
+
+/* The distance from what was typed to a flag, as it is written: "--name", or "-x" for a short one. */
+static int flag_distance(const char *typed, const cli_flag *flag) {
+    char written[CLI_NAME_BYTES];
+    (void)snprintf(written, sizeof written, "--%s", flag->name);
+    return cli_distance(typed, written);
+}
+
+static rt_status unknown_flag(const cli_parser *parser, const char *typed) {
+    const char *nearest = "";
+    int distance = INT32_MAX;
+    for (int i = 0; i < cli_n_flags; i++) {
+        if (!cli_takes(parser->command, &cli_flags[i])) continue;
+        const int d = flag_distance(typed, &cli_flags[i]);
+        if (d >= distance) continue;
+        distance = d;
+        nearest = cli_flags[i].name;
+    }
+    if (!cli_is_near(typed, distance))
+        return rt_fail(RT_EUSAGE, "unknown flag %s; glm1m %s --help lists what it takes", typed,
+                parser->command->name);
+    return rt_fail(RT_EUSAGE, "unknown flag %s; did you mean --%s?", typed, nearest);
+}
+
+/* argv */
+
+static bool is_flag(const char *argument) {
+    return argument[0] == '-' && argument[1] != '\0';
+}
+
+/* The flag an argument names, up to its '='; NULL when there is none. */
+static const cli_flag *named_flag(const char *argument) {
+    const bool is_long = argument[1] == '-';
+    const char *name = argument + 1 + is_long;
+    return cli_find_flag(name, strcspn(name, "="), is_long);
+}
+
+static rt_status take_value(cli_parser *parser, const cli_flag *flag, const char *argument) {
+    const char *equals = strchr(argument, '=');
+    char source[CLI_NAME_BYTES];
+    (void)snprintf(source, sizeof source, "%.*s", (int)strcspn(argument, "="), argument);
+
+    if (flag->kind == CLI_SWITCH)
+        return set_value(parser->cli, flag, source, equals ? equals + 1 : "1");
+    if (equals) return set_value(parser->cli, flag, source, equals + 1);
+
+    const char *value = parser->next < parser->argc ? parser->argv[parser->next] : NULL;
+    if (!value) return rt_fail(RT_EUSAGE, "%s needs a value: %s %s", source, source, flag->metavar);
+    if (is_flag(value) && named_flag(value))
+        return rt_fail(RT_EUSAGE, "%s needs a value, and %s is a flag; write %s=%s if you mean it",
+                source, value, source, value);
+    parser->next++;
+    RT_TRY(set_value(parser->cli, flag, source, value));
+
+    while (flag->kind == CLI_PATHS && parser->next < parser->argc &&
+            !is_flag(parser->argv[parser->next]))
+        RT_TRY(set_value(parser->cli, flag, source, parser->argv[parser->next++]));
+    return RT_OK;
+}
+
+static rt_status take_flag(cli_parser *parser, const char *argument) {
+    char typed[CLI_NAME_BYTES];
+    (void)snprintf(typed, sizeof typed, "%.*s", (int)strcspn(argument, "="), argument);
+
+    const cli_flag *flag = named_flag(argument);
+    if (!flag) return unknown_flag(parser, typed);
+    if (!cli_takes(parser->command, flag)) return misplaced_flag(parser, flag, typed);
+    parser->is_given[flag_index(flag)] = true;
+    return take_value(parser, flag, argument);
+}
+
+static rt_status take_operand(cli_parser *parser, const char *argument) {
+    const glm_command *command = parser->command;
+    if (parser->cli->n_operands == command->operands_max)
+        return rt_fail(RT_EUSAGE, "unexpected \"%s\"\nusage: glm1m %s", argument, command->usage);
+    parser->cli->operands[parser->cli->n_operands++] = argument;
+    return RT_OK;
+}
+
+static rt_status parse_arguments(cli_parser *parser, bool *is_help) {
+    bool only_operands = false;
+    while (parser->next < parser->argc) {
+        const char *argument = parser->argv[parser->next++];
+        if (only_operands || !is_flag(argument)) {
+            RT_TRY(take_operand(parser, argument));
+        } else if (strcmp(argument, "--") == 0) {
+            only_operands = true;
+        } else if (strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0) {
+            *is_help = true;
+            return RT_OK;
+        } else {
+            RT_TRY(take_flag(parser, argument));
+        }
+    }
+    return RT_OK;
+}
+
+/* The environment */
+
+static bool is_known_elsewhere(const char *variable) {
+    static const char *const prefixes[] = {"GLM_LOG=", "GLM_SYNC=", "GLM_TEST_"};
+    for (size_t i = 0; i < sizeof prefixes / sizeof prefixes[0]; i++)
+        if (strncmp(variable, prefixes[i], strlen(prefixes[i])) == 0) return true;
+    return false;
+}
+
+static rt_status take_variable(cli_parser *parser, const char *variable) {
+    const size_t n = strcspn(variable, "=");
+    const cli_flag *flag = cli_find_variable(variable, n);
+    if (!flag) {
+        if (!is_known_elsewhere(variable))
+            rt_log(RT_LOG_WARN, "cli", "%.*s is set, but there is no such flag", (int)n, variable);
+        return RT_OK;
+    }
+    if (!cli_takes(parser->command, flag) || parser->is_given[flag_index(flag)]) return RT_OK;
+    parser->is_given[flag_index(flag)] = true;
+    char name[CLI_NAME_BYTES];
+    return set_value(parser->cli, flag, cli_variable_name(flag, name), variable + n + 1);
+}
+
+static rt_status parse_environment(cli_parser *parser) {
+    for (char **variable = environ; *variable; variable++)
+        if (strncmp(*variable, "GLM_", 4) == 0) RT_TRY(take_variable(parser, *variable));
+    return RT_OK;
+}
+
+/* The whole */
+
+static rt_status check_required(const cli_parser *parser) {
+    const glm_command *command = parser->command;
+    for (int i = 0; i < cli_n_flags; i++)
+        if (cli_lists(command->required, &cli_flags[i]) && !parser->is_given[i])
+            return rt_fail(RT_EUSAGE, "%s needs --%s %s\nusage: glm1m %s", command->name,
+                    cli_flags[i].name, cli_flags[i].metavar, command->usage);
+    if (parser->cli->n_operands < command->operands_min)
+        return rt_fail(RT_EUSAGE, "%s needs more\nusage: glm1m %s", command->name, command->usage);
+    return RT_OK;
+}
+
+static rt_status resolve_model(glm_cli *cli) {
+    if (!cli->engine.model_dir) return RT_OK;
+    RT_TRY(glm_hub_resolve(cli->engine.model_dir, &cli->model_path));
+    cli->engine.model_dir = cli->model_path;
+    return RT_OK;
+}
+
+rt_status glm_cli_parse(const glm_command *const *commands, const glm_command *command, int argc,
+        char **argv, glm_cli *out, bool *is_done) {
+    rt_assert((size_t)cli_n_flags <= sizeof((cli_parser *)0)->is_given);
+    *out = (glm_cli){.command = command->name,
+            .max_tokens = -1,
+            .temperature = -1.0,
+            .top_p = -1.0,
+            .top_k = -1,
+            .seed = -1,
+            .rounds = -1,
+            .min_accuracy = -1.0};
+    *is_done = false;
+    RT_TRY(rt_calloc(argc, (int64_t)sizeof *out->operands, "operands", &out->operands));
+
+    cli_parser parser = {.commands = commands,
+            .command = command,
+            .argc = argc,
+            .argv = argv,
+            .next = 2,
+            .cli = out};
+    RT_TRY(parse_arguments(&parser, is_done));
+    if (*is_done) {
+        glm_cli_help(command);
+        return RT_OK;
+    }
+    RT_TRY(parse_environment(&parser));
+    RT_TRY(check_required(&parser));
+    return resolve_model(out);
+}
+
+void glm_cli_free(glm_cli *cli) {
+    free((void *)cli->operands);
+    free((void *)cli->stop);
+    free((void *)cli->haystacks);
+    free(cli->model_path);
+    *cli = (glm_cli){0};
+}
+
+/* Exit codes */
+
+static int exit_code(rt_status status) {
+    switch (status) {
+    case RT_OK:
+        return GLM_EXIT_OK;
+    case RT_EUSAGE:
+        return GLM_EXIT_USAGE;
+    case RT_ENOFIT:
+        return GLM_EXIT_NO_FIT;
+    case RT_EMODEL:
+        return GLM_EXIT_BAD_MODEL;
+    case RT_ECORRUPT:
+        return GLM_EXIT_CORRUPT;
+    case RT_EPEER:
+        return GLM_EXIT_RANK_LOST;
+    case RT_EINTERRUPTED:
+        return 128 + glm_cli_interrupted();
+    default:
+        return GLM_EXIT_FAILURE;
+    }
+}
+
+int glm_cli_fail(rt_status status) {
+    (void)fprintf(stderr, "glm1m: %s\n", rt_error_text());
+    return exit_code(status);
+}

@@ -1,0 +1,174 @@
+#include "cli_flags.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#define AT(field)        offsetof(glm_cli, field), 0
+#define ALL_AT(field, n) offsetof(glm_cli, field), offsetof(glm_cli, n)
+#define NO_LIMITS        0.0, 0.0
+#define TOKENS_MAX       1e15
+
+const cli_flag cli_flags[] = {
+        /* The engine: what goes into glm_options. */
+        {"model", "m", CLI_TEXT, AT(engine.model_dir), "DIR", NULL, NO_LIMITS,
+                "checkpoint directory, or a Hugging Face name (zai-org/glm-4-9b-chat-1m) that is "
+                "in "
+                "its local cache"},
+        {"device", NULL, CLI_CHOICE, AT(engine.device), "NAME", "auto|cpu|cuda", NO_LIMITS,
+                "where to compute (default auto)"},
+        {"max-model-len", "c", CLI_COUNT, AT(engine.max_len), "N", NULL, 1.0, TOKENS_MAX,
+                "tokens of one sequence, prompt and answer (default: what is needed or fits)"},
+        {"max-num-batched-tokens", "b", CLI_COUNT, AT(engine.chunk), "N", NULL, 1.0, TOKENS_MAX,
+                "prefill chunk: tokens per kernel call (default: chosen by the plan)"},
+        {"span", NULL, CLI_COUNT, AT(engine.span), "N", NULL, 1.0, TOKENS_MAX,
+                "tokens that go through all layers together, a multiple of 4096 (default: chosen "
+                "by "
+                "the plan)"},
+        {"kv-cache-dtype", NULL, CLI_CHOICE, AT(engine.kv_dtype), "TYPE", "bf16|f32", NO_LIMITS,
+                "how keys and values are kept (default: bf16, or f32 for an f32 checkpoint)"},
+        {"host-kv-space", NULL, CLI_BYTES, AT(engine.host_kv_bytes), "SIZE", NULL, 1.0, 9e18,
+                "hard cap of the KV cache in host memory (default: what the machine grants)"},
+        {"threads", NULL, CLI_INT32, AT(engine.threads), "N", NULL, 1.0, 1024.0,
+                "threads (default: every core we may use)"},
+
+        /* Input */
+        {"prompt", "p", CLI_TEXT, AT(prompt), "TEXT", NULL, NO_LIMITS, "the text itself"},
+        {"file", "f", CLI_TEXT, AT(file), "FILE", NULL, NO_LIMITS,
+                "a file with the text; - is standard input"},
+        {"tokens-file", NULL, CLI_TEXT, AT(tokens_file), "FILE", NULL, NO_LIMITS,
+                "a file of token ids, separated by white space or commas; - is standard input"},
+        {"special-in-text", NULL, CLI_SWITCH, AT(special_in_text), NULL, NULL, NO_LIMITS,
+                "special tokens spelled out in the text, such as <|user|>, become their ids"},
+        {"add-special", NULL, CLI_SWITCH, AT(add_special), NULL, NULL, NO_LIMITS,
+                "put [gMASK]<sop> first"},
+        {"config", NULL, CLI_TEXT, AT(config_file), "FILE", NULL, NO_LIMITS,
+                "a config.json with the shapes"},
+
+        /* Generation */
+        {"max-tokens", "n", CLI_COUNT, AT(max_tokens), "N", NULL, 0.0, TOKENS_MAX,
+                "generate at most so many tokens"},
+        {"stop", NULL, CLI_TEXTS, ALL_AT(stop, n_stop), "TEXT", NULL, NO_LIMITS,
+                "end before this text; repeatable"},
+        {"temperature", NULL, CLI_REAL, AT(temperature), "T", NULL, 0.0, 100.0,
+                "sampling temperature; 0 is greedy"},
+        {"top-p", NULL, CLI_REAL, AT(top_p), "P", NULL, 0.0, 1.0,
+                "sample among the likeliest tokens that hold this much probability"},
+        {"top-k", NULL, CLI_COUNT, AT(top_k), "K", NULL, 0.0, 2147483647.0,
+                "sample among the K likeliest tokens; 0 is off"},
+        {"seed", NULL, CLI_COUNT, AT(seed), "S", NULL, 0.0, 9e18,
+                "the same seed gives the same result"},
+
+        /* The needle evaluation */
+        {"protocol", NULL, CLI_CHOICE, AT(protocol), "NAME", "lwm|gkamradt|ruler", NO_LIMITS,
+                "which needles, questions and scores"},
+        {"lengths", NULL, CLI_TEXT, AT(lengths), "LIST", NULL, NO_LIMITS,
+                "context lengths in tokens, as 4k,64k"},
+        {"depths", NULL, CLI_TEXT, AT(depths), "LIST", NULL, NO_LIMITS,
+                "where the needle is, in percent of the length, as 0,50,100"},
+        {"rounds", NULL, CLI_COUNT, AT(rounds), "N", NULL, 1.0, 1e6, "samples per cell"},
+        {"haystack", NULL, CLI_PATHS, ALL_AT(haystacks, n_haystacks), "FILE|DIR...", NULL,
+                NO_LIMITS, "text to hide the needle in; repeatable"},
+        {"answer-prefix", NULL, CLI_TEXT, AT(answer_prefix), "auto|none|TEXT", NULL, NO_LIMITS,
+                "how the answer begins"},
+        {"mode", NULL, CLI_CHOICE, AT(mode), "NAME", "exact|fast", NO_LIMITS,
+                "rebuild every prompt, or share the prefilled beginning between cells"},
+        {"min-accuracy", NULL, CLI_REAL, AT(min_accuracy), "F", NULL, 0.0, 100.0,
+                "exit 7 when the accuracy is lower"},
+
+        /* Output */
+        {"out", NULL, CLI_TEXT, AT(out), "PATH", NULL, NO_LIMITS, "where the result goes"},
+        {"positions", NULL, CLI_TEXT, AT(positions), "WHICH", NULL, NO_LIMITS,
+                "all, last, or positions counted from 0, as 0,17,4095"},
+        {"self-test", NULL, CLI_SWITCH, AT(self_test), NULL, NULL, NO_LIMITS,
+                "also compute something small and check it"},
+        {"json", NULL, CLI_SWITCH, AT(json), NULL, NULL, NO_LIMITS, "print JSON instead of text"},
+        {"quiet", NULL, CLI_SWITCH, AT(quiet), NULL, NULL, NO_LIMITS,
+                "no progress and no summary on stderr"},
+        {"no-progress", NULL, CLI_SWITCH, AT(no_progress), NULL, NULL, NO_LIMITS,
+                "no progress on stderr"},
+};
+const int cli_n_flags = sizeof cli_flags / sizeof cli_flags[0];
+
+/* What the names with an @ stand for. */
+static const char engine_flags[] = "model device max-model-len max-num-batched-tokens span "
+                                   "kv-cache-dtype host-kv-space threads";
+static const char sampling_flags[] = "temperature top-p top-k seed";
+static const char common_flags[] = "quiet no-progress";
+
+const cli_flag *cli_find_flag(const char *name, size_t n_bytes, bool is_long) {
+    for (int i = 0; i < cli_n_flags; i++) {
+        const char *candidate = is_long ? cli_flags[i].name : cli_flags[i].shorthand;
+        if (candidate && strlen(candidate) == n_bytes && memcmp(candidate, name, n_bytes) == 0)
+            return &cli_flags[i];
+    }
+    return NULL;
+}
+
+const char *cli_variable_name(const cli_flag *flag, char text[CLI_NAME_BYTES]) {
+    (void)snprintf(text, CLI_NAME_BYTES, "GLM_%s", flag->name);
+    for (char *place = text; *place; place++)
+        *place = *place == '-' ? '_' : (char)toupper((unsigned char)*place);
+    return text;
+}
+
+const cli_flag *cli_find_variable(const char *name, size_t n_bytes) {
+    for (int i = 0; i < cli_n_flags; i++) {
+        char variable[CLI_NAME_BYTES];
+        cli_variable_name(&cli_flags[i], variable);
+        if (strlen(variable) == n_bytes && memcmp(variable, name, n_bytes) == 0)
+            return &cli_flags[i];
+    }
+    return NULL;
+}
+
+/* Whether `words`, separated by spaces, hold `name`. */
+static bool has_word(const char *words, const char *name) {
+    const size_t length = strlen(name);
+    for (const char *word = words; *word; word += strspn(word, " ")) {
+        const size_t n = strcspn(word, " ");
+        if (n == length && memcmp(word, name, n) == 0) return true;
+        word += n;
+    }
+    return false;
+}
+
+bool cli_lists(const char *list, const cli_flag *flag) {
+    if (!list) return false;
+    return has_word(list, flag->name) ||
+           (has_word(list, "@engine") && has_word(engine_flags, flag->name)) ||
+           (has_word(list, "@sampling") && has_word(sampling_flags, flag->name));
+}
+
+bool cli_takes(const glm_command *command, const cli_flag *flag) {
+    return has_word(common_flags, flag->name) || cli_lists(command->flags, flag);
+}
+
+static int min3(int a, int b, int c) {
+    const int smaller = a < b ? a : b;
+    return smaller < c ? smaller : c;
+}
+
+int cli_distance(const char *a, const char *b) {
+    enum { LENGTH_MAX = 63 };
+    const int n = (int)strnlen(a, LENGTH_MAX);
+    const int m = (int)strnlen(b, LENGTH_MAX);
+    /* cost[i][j]: the first i bytes of a against the first j of b. */
+    int cost[LENGTH_MAX + 1][LENGTH_MAX + 1];
+    for (int i = 0; i <= n; i++) cost[i][0] = i;
+    for (int j = 0; j <= m; j++) cost[0][j] = j;
+    for (int i = 1; i <= n; i++) {
+        for (int j = 1; j <= m; j++) {
+            const int replace = cost[i - 1][j - 1] + (a[i - 1] != b[j - 1]);
+            cost[i][j] = min3(replace, cost[i - 1][j] + 1, cost[i][j - 1] + 1);
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+                cost[i][j] = min3(cost[i][j], cost[i - 2][j - 2] + 1, cost[i][j]);
+        }
+    }
+    return cost[n][m];
+}
+
+bool cli_is_near(const char *typed, int distance) {
+    const int length = (int)strnlen(typed, 64);
+    return distance <= (length < 6 ? 2 : length / 3) && distance < length;
+}

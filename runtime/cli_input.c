@@ -1,0 +1,138 @@
+/* What commands read besides flags: texts, token files, lists of numbers. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/size.h"
+#include "cli.h"
+
+/* Text */
+
+enum { READ_BYTES = 1 << 16 };
+
+static rt_status grow(char **text, int64_t *capacity, int64_t needed) {
+    if (needed <= *capacity) return RT_OK;
+    if (needed > RT_GIB)
+        return rt_fail(RT_EUSAGE, "standard input has more than %" PRId64 " bytes", RT_GIB);
+    const int64_t larger = rt_max64(needed, 2 * *capacity);
+    char *moved = realloc(*text, (size_t)larger);
+    if (!moved) return rt_fail(RT_ENOMEM, "cli: no memory for standard input");
+    *text = moved;
+    *capacity = larger;
+    return RT_OK;
+}
+
+static rt_status read_stdin(char **text, int64_t *n_bytes) {
+    int64_t capacity = 0;
+    for (;;) {
+        RT_TRY(grow(text, &capacity, *n_bytes + READ_BYTES + 1));
+        const size_t n = fread(*text + *n_bytes, 1, READ_BYTES, stdin);
+        *n_bytes += (int64_t)n;
+        (*text)[*n_bytes] = '\0';
+        if (ferror(stdin)) return rt_fail_errno(RT_EIO, "cli: cannot read standard input");
+        if (n < READ_BYTES) return RT_OK;
+    }
+}
+
+rt_status glm_cli_read_text(const char *path, char **text, int64_t *n_bytes) {
+    *text = NULL;
+    *n_bytes = 0;
+    if (strcmp(path, "-") != 0) return rt_file_read(path, RT_GIB, text, n_bytes);
+    const rt_status status = read_stdin(text, n_bytes);
+    if (status == RT_OK) return RT_OK;
+    free(*text);
+    *text = NULL;
+    return status;
+}
+
+/* Token ids */
+
+static bool is_separator(char c) {
+    return c != '\0' && strchr(" \t\r\n\v\f,", c) != NULL;
+}
+
+static bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
+
+static rt_status bad_token(const char *path, int64_t line, const char *place, int64_t vocab) {
+    const int n = (int)strcspn(place, " \t\r\n,");
+    return rt_fail(RT_EUSAGE, "%s:%" PRId64 ": \"%.*s\" is not a token id from 0 to %" PRId64, path,
+            line, n > 32 ? 32 : n, place, vocab - 1);
+}
+
+/* One decimal number at *place, which moves past it; false unless it is below `limit`. */
+static bool read_id(const char **place, int64_t limit, int32_t *id) {
+    int64_t value = 0;
+    const char *digit = *place;
+    for (; is_digit(*digit); digit++) {
+        value = 10 * value + (*digit - '0');
+        if (value >= limit) return false;
+    }
+    if (digit == *place || (*digit != '\0' && !is_separator(*digit))) return false;
+    *id = (int32_t)value;
+    *place = digit;
+    return true;
+}
+
+static rt_status parse_tokens(
+        const char *path, const char *text, int64_t n_bytes, int64_t vocab, glm_ids *out) {
+    const char *end = text + n_bytes;
+    int64_t line = 1;
+    for (const char *place = text; place < end;) {
+        if (is_separator(*place)) {
+            line += *place++ == '\n';
+            continue;
+        }
+        int32_t id = 0;
+        if (!read_id(&place, vocab, &id)) return bad_token(path, line, place, vocab);
+        RT_TRY(glm_ids_push(out, id));
+    }
+    return RT_OK;
+}
+
+rt_status glm_cli_read_tokens(const char *path, int64_t vocab, glm_ids *out) {
+    char *text = NULL;
+    int64_t n_bytes = 0;
+    RT_TRY(glm_cli_read_text(path, &text, &n_bytes));
+    const rt_status status = parse_tokens(path, text, n_bytes, vocab, out);
+    free(text);
+    return status;
+}
+
+/* Lists */
+
+static int64_t count_commas(const char *text) {
+    int64_t n = 0;
+    for (; *text; text++) n += *text == ',';
+    return n;
+}
+
+/* The words of `copy`, which strtok cuts up. */
+static rt_status parse_words(char *copy, const char *flag, int64_t *values, int64_t *n_values) {
+    char *rest = copy;
+    for (const char *word = strsep(&rest, ","); word; word = strsep(&rest, ",")) {
+        if (rt_parse_size(word, false, &values[*n_values]) != RT_OK)
+            return rt_fail(RT_EUSAGE, "%s: %s", flag, rt_error_text());
+        (*n_values)++;
+    }
+    return RT_OK;
+}
+
+rt_status glm_cli_parse_list(
+        const char *text, const char *flag, int64_t **values, int64_t *n_values) {
+    *n_values = 0;
+    *values = NULL;
+    char *copy = strdup(text);
+    if (!copy) return rt_fail(RT_ENOMEM, "cli: no memory for %s", flag);
+    rt_status status = rt_calloc(count_commas(text) + 1, (int64_t)sizeof **values, flag, values);
+    if (status == RT_OK) status = parse_words(copy, flag, *values, n_values);
+    free(copy);
+    if (status == RT_OK) return RT_OK;
+    free(*values);
+    *values = NULL;
+    return status;
+}

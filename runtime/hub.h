@@ -1,0 +1,18 @@
+/* Where a model is: a directory, or a name in the local Hugging Face cache. Never the network. */
+#ifndef GLM_HUB_H
+#define GLM_HUB_H
+
+#include "base/status.h"
+
+/* The checkpoint directory for what the user wrote after -m.
+ *
+ *   model  an existing directory, taken as it is; or "org/name", looked up under HF_HUB_CACHE,
+ *          $HF_HOME/hub or ~/.cache/huggingface/hub: models--org--name/refs/main names the
+ *          revision, snapshots/<revision> is the directory
+ *   dir    a new string for free(); NULL on failure
+ *
+ * Errors: RT_EUSAGE  neither; for a name, the message has the command that would download it
+ *         RT_EIO     the cache's files cannot be read */
+RT_MUST_CHECK rt_status glm_hub_resolve(const char *model, char **dir);
+
+#endif

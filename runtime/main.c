@@ -1,0 +1,62 @@
+/* Finds the subcommand and runs it. Only this file and cli.c print errors. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/machine.h"
+#include "cli.h"
+
+static const glm_command *const commands[] = {
+        NULL,
+};
+
+/* Output that could not be written is a failure: a full disk must not look like success. */
+static int flush_output(int exit_code) {
+    if (fflush(stdout) == 0 && !ferror(stdout)) return exit_code;
+    if (exit_code != GLM_EXIT_OK) return exit_code;
+    return glm_cli_fail(rt_fail_errno(RT_EIO, "cannot write to standard output"));
+}
+
+static int run_command(const glm_command *command, int argc, char **argv) {
+    glm_cli cli;
+    bool is_done = false;
+    rt_status status = rt_log_init();
+    if (status != RT_OK) return glm_cli_fail(status);
+
+    status = glm_cli_parse(commands, command, argc, argv, &cli, &is_done);
+    int exit_code = GLM_EXIT_OK;
+    if (status != RT_OK) {
+        exit_code = glm_cli_fail(status);
+    } else if (!is_done) {
+        glm_cli_catch_signals();
+        exit_code = command->run(&cli);
+        rt_log(RT_LOG_INFO, "main", "peak_rss_bytes=%lld", (long long)rt_machine_peak_rss());
+    }
+    glm_cli_free(&cli);
+    return flush_output(exit_code);
+}
+
+static int help(int argc, char **argv) {
+    if (argc < 3) {
+        glm_cli_help_all(commands);
+        return flush_output(GLM_EXIT_OK);
+    }
+    const glm_command *command = glm_cli_find_command(commands, argv[2]);
+    if (!command) return glm_cli_fail(glm_cli_unknown_command(commands, argv[2]));
+    glm_cli_help(command);
+    return flush_output(GLM_EXIT_OK);
+}
+
+int main(int argc, char **argv) {
+    const char *name = argc > 1 ? argv[1] : "";
+    if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+        return help(argc, argv);
+    if (strcmp(name, "--version") == 0) {
+        (void)printf("glm1m %s\n", GLM_VERSION);
+        return flush_output(GLM_EXIT_OK);
+    }
+    if (argc < 2) return glm_cli_fail(rt_fail(RT_EUSAGE, "which command? glm1m --help lists them"));
+    const glm_command *command = glm_cli_find_command(commands, name);
+    if (!command) return glm_cli_fail(glm_cli_unknown_command(commands, name));
+    return run_command(command, argc, argv);
+}
