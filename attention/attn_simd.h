@@ -1,0 +1,51 @@
+/* Between attn_cpu.c (how the work is cut) and attn_simd.c (the arithmetic of one piece). */
+#ifndef ATTN_SIMD_H
+#define ATTN_SIMD_H
+
+#include "attention.h"
+
+/* Rows per piece: enough that widening a page to fp32 costs 3 % of using it, few enough that
+ * queries, scores, one page and the partial state stay in a 512 KiB second-level cache. */
+enum { ATTN_ROWS_MAX = 96 };
+
+/* Where one thread works. Sizes in floats; everything 64-byte aligned. */
+typedef struct attn_scratch {
+    float *q;      /* [ROWS_MAX][head_dim] scaled queries */
+    float *scores; /* [ROWS_MAX][128] scores, then weights */
+    float *keys;   /* [head_dim][128] one head's K of a page, widened, in panels */
+    float *values; /* [128][head_dim] its V, widened, in panels */
+    float *part_max;
+    float *part_sum;
+    float *part_out; /* [ROWS_MAX][head_dim] the split's partial state */
+    float *row_max;
+    float *row_sum;
+    float *row_out; /* [ROWS_MAX][head_dim] the rows' running state */
+    int64_t *limit; /* [ROWS_MAX] row r sees positions < limit[r] */
+} attn_scratch;
+
+/* One split, one KV head, up to ATTN_ROWS_MAX rows: pages -> the partial state in `scratch`.
+ * pages[0] starts at first_pos; keys reach to first_pos + n_tokens, all within one split.
+ * Queries are scratch->q, limits scratch->limit. Returns false when no row sees any key. */
+typedef struct attn_split {
+    const attn_shape *shape;
+    int32_t kv_head;
+    int64_t n_rows;
+    void *const *pages;
+    int64_t first_pos;
+    int64_t n_tokens;
+} attn_split;
+
+typedef struct attn_kernels {
+    bool (*scan)(const attn_split *split, attn_scratch *scratch);
+    /* (max, sum, out) of n_rows rows: acc = acc folded with part. */
+    void (*fold)(float *acc_max, float *acc_sum, float *acc_out, const float *part_max,
+            const float *part_sum, const float *part_out, int64_t n_rows, int32_t head_dim);
+} attn_kernels;
+
+extern const attn_kernels attn_kernels_portable;
+#if defined(__x86_64__)
+extern const attn_kernels attn_kernels_avx2;
+extern const attn_kernels attn_kernels_avx512;
+#endif
+
+#endif
