@@ -1,0 +1,311 @@
+/* glm1m complete: a prompt, its continuation. */
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/size.h"
+#include "chat.h"
+#include "cli.h"
+#include "stop.h"
+
+enum { ANSWER_TOKENS_DEFAULT = 512 };
+
+typedef struct completion {
+    const glm_cli *cli;
+    glm_tokenizer *tokenizer;
+    glm_engine *engine;
+    glm_session *session;
+    glm_ids prompt;
+    glm_ids answer; /* every generated id, the stop id included */
+    int64_t answer_max;
+    glm_sampling sampling;
+    const char *finish_reason; /* "stop", "length" or "interrupted" */
+
+    /* The way of the text: bytes of a token -> whole characters -> no stop string -> out. */
+    glm_utf8_stream characters;
+    glm_stop stop;
+    FILE *out; /* stdout, or memory for --json */
+    char *text;
+    size_t text_bytes;
+    char last_byte;
+
+    double load_s;
+    double prefill_s;
+    double decode_s;
+} completion;
+
+/* The prompt */
+
+static bool begins_with_specials(const completion *run) {
+    const glm_special_ids specials = glm_tokenizer_specials(run->tokenizer);
+    return run->prompt.n >= 2 && run->prompt.ids[0] == specials.gmask &&
+           run->prompt.ids[1] == specials.sop;
+}
+
+static rt_status encode_text(completion *run) {
+    const glm_cli *cli = run->cli;
+    if (cli->prompt)
+        return glm_tokenizer_encode(run->tokenizer, cli->prompt, (int64_t)strlen(cli->prompt),
+                cli->special_in_text, &run->prompt);
+    char *text = NULL;
+    int64_t n_bytes = 0;
+    RT_TRY(glm_cli_read_text(cli->file, &text, &n_bytes));
+    const rt_status status =
+            glm_tokenizer_encode(run->tokenizer, text, n_bytes, cli->special_in_text, &run->prompt);
+    free(text);
+    return status;
+}
+
+static rt_status read_prompt(completion *run, const glm_config *config) {
+    if (run->cli->tokens_file)
+        RT_TRY(glm_cli_read_tokens(run->cli->tokens_file, config->vocab, &run->prompt));
+    else
+        RT_TRY(encode_text(run));
+    if (begins_with_specials(run)) return RT_OK;
+
+    glm_ids whole = {0};
+    rt_status status = glm_chat_begin(run->tokenizer, &whole);
+    if (status == RT_OK) status = glm_ids_append(&whole, run->prompt.ids, run->prompt.n);
+    glm_ids_free(&run->prompt);
+    run->prompt = whole;
+    return status;
+}
+
+static rt_status check_input(const glm_cli *cli) {
+    const int n_inputs = (cli->prompt != NULL) + (cli->file != NULL) + (cli->tokens_file != NULL);
+    if (n_inputs != 1)
+        return rt_fail(RT_EUSAGE, "complete takes one of -p TEXT, -f FILE and --tokens-file FILE");
+    for (int i = 0; i < cli->n_stop; i++)
+        if (cli->stop[i][0] == '\0') return rt_fail(RT_EUSAGE, "--stop: the text is empty");
+    return RT_OK;
+}
+
+/* How many tokens the answer may have: -n, cut to what -c or the model's length leave. */
+static rt_status plan_lengths(completion *run, const glm_config *config, glm_options *options) {
+    const int64_t n_prompt = run->prompt.n;
+    const int64_t limit = options->max_len > 0 ? options->max_len : config->model_len;
+    if (n_prompt > limit)
+        return rt_fail(RT_ENOFIT, "the prompt has %" PRId64 " tokens, %s is %" PRId64, n_prompt,
+                options->max_len > 0 ? "--max-model-len" : "the model's length", limit);
+    run->answer_max = run->cli->max_tokens >= 0 ? run->cli->max_tokens : ANSWER_TOKENS_DEFAULT;
+    run->answer_max = rt_min64(run->answer_max, limit - n_prompt);
+    if (options->max_len == 0) options->max_len = n_prompt + run->answer_max;
+    return RT_OK;
+}
+
+/* Greedy, unless a sampling flag is given; the model's own settings then fill the rest. */
+static glm_sampling choose_sampling(const glm_cli *cli, const glm_config *config) {
+    const glm_sampling greedy = {.temperature = 0.0F, .top_p = 1.0F};
+    if (cli->temperature < 0.0 && cli->top_p < 0.0 && cli->top_k < 0) return greedy;
+    glm_sampling sampling = {.seed = cli->seed >= 0 ? (uint64_t)cli->seed : 0};
+    sampling.temperature = config->temperature >= 0.0F ? config->temperature : 1.0F;
+    sampling.top_p = config->top_p > 0.0F ? config->top_p : 1.0F;
+    sampling.top_k = config->top_k;
+    if (cli->temperature >= 0.0) sampling.temperature = (float)cli->temperature;
+    if (cli->top_p >= 0.0) sampling.top_p = (float)cli->top_p;
+    if (cli->top_k >= 0) sampling.top_k = (int32_t)cli->top_k;
+    return sampling;
+}
+
+/* The answer */
+
+static rt_status put_text(completion *run, const char *bytes, int64_t n_bytes, bool is_last) {
+    const char *shown = NULL;
+    int64_t n_shown = 0;
+    RT_TRY(glm_stop_feed(&run->stop, bytes, n_bytes, is_last, &shown, &n_shown));
+    if (n_shown == 0) return RT_OK;
+    run->last_byte = shown[n_shown - 1];
+    if (fwrite(shown, 1, (size_t)n_shown, run->out) != (size_t)n_shown || fflush(run->out) != 0)
+        return rt_fail_errno(RT_EIO, "complete: cannot write the answer");
+    return RT_OK;
+}
+
+/* `id` -1 ends the text. */
+static rt_status put_token(completion *run, int32_t id) {
+    const bool is_last = id < 0;
+    int64_t n_bytes = 0;
+    bool is_special = false;
+    const char *bytes =
+            is_last ? "" : glm_tokenizer_bytes(run->tokenizer, id, &n_bytes, &is_special);
+    if (is_special) return RT_OK;
+
+    char *whole = malloc(3 * ((size_t)n_bytes + 3));
+    if (!whole) return rt_fail(RT_ENOMEM, "complete: no memory for a token's text");
+    const int64_t n = glm_utf8_stream_feed(&run->characters, bytes, n_bytes, is_last, whole);
+    const rt_status status = put_text(run, whole, n, is_last);
+    free(whole);
+    return status;
+}
+
+static rt_status next_token(completion *run, int32_t *id) {
+    const float *logits = NULL;
+    int64_t n_rows = 0;
+    RT_TRY(glm_session_logits(run->session, &logits, &n_rows));
+    const int64_t vocab = glm_engine_config(run->engine)->vocab;
+    const int64_t n_valid = rt_min64(vocab, glm_tokenizer_size(run->tokenizer));
+    const float *last = logits + (n_rows - 1) * vocab;
+    RT_TRY(glm_sample(last, vocab, n_valid, &run->sampling, run->answer.n, id));
+    return glm_ids_push(&run->answer, *id);
+}
+
+static rt_status generate(completion *run) {
+    run->finish_reason = "length";
+    while (run->answer.n < run->answer_max) {
+        int32_t id = 0;
+        RT_TRY(next_token(run, &id));
+        if (glm_is_stop_id(glm_engine_config(run->engine), id)) {
+            run->finish_reason = "stop";
+            break;
+        }
+        RT_TRY(put_token(run, id));
+        if (run->stop.is_found) {
+            run->finish_reason = "stop";
+            break;
+        }
+        if (glm_cli_interrupted()) {
+            run->finish_reason = "interrupted";
+            break;
+        }
+        if (run->answer.n < run->answer_max) RT_TRY(glm_decode(&run->session, &id, 1));
+    }
+    return put_token(run, -1);
+}
+
+/* The report */
+
+static double per_second(int64_t n, double seconds) {
+    return seconds > 0.0 ? (double)n / seconds : 0.0;
+}
+
+static void print_usage(const completion *run) {
+    if (run->cli->quiet) return;
+    (void)fprintf(stderr,
+            "prompt %" PRId64 " tokens in %.2f s (%.1f tokens/s), answer %" PRId64
+            " tokens in %.2f s (%.1f tokens/s), %s\n",
+            run->prompt.n, run->prefill_s, per_second(run->prompt.n, run->prefill_s), run->answer.n,
+            run->decode_s, per_second(run->answer.n, run->decode_s), run->finish_reason);
+}
+
+static json_t *json_ids(const glm_ids *ids) {
+    json_t *array = json_array();
+    for (int64_t i = 0; i < ids->n; i++)
+        (void)json_array_append_new(array, json_integer(ids->ids[i]));
+    return array;
+}
+
+static rt_status print_json(const completion *run) {
+    json_t *object = json_pack("{s:s%, s:o, s:I, s:I, s:s, s:{s:f, s:f, s:f, s:f, s:f}}", "text",
+            run->text ? run->text : "", run->text_bytes, "ids", json_ids(&run->answer), "n_prompt",
+            (json_int_t)run->prompt.n, "n_generated", (json_int_t)run->answer.n, "finish_reason",
+            run->finish_reason, "timings", "load_s", run->load_s, "prefill_s", run->prefill_s,
+            "prefill_tps", per_second(run->prompt.n, run->prefill_s), "decode_s", run->decode_s,
+            "decode_tps", per_second(run->answer.n, run->decode_s));
+    if (!object) return rt_fail(RT_ENOMEM, "complete: no memory for the JSON object");
+    const int failed = json_dumpf(object, stdout, JSON_REAL_PRECISION(9));
+    json_decref(object);
+    if (failed) return rt_fail_errno(RT_EIO, "complete: cannot write the answer");
+    (void)putchar('\n');
+    return RT_OK;
+}
+
+/* A shell's prompt, or the usage line, starts on a line of its own. */
+static void end_line(const completion *run) {
+    if (run->last_byte != '\n' && isatty(STDOUT_FILENO)) (void)putchar('\n');
+    (void)fflush(stdout);
+}
+
+static rt_status finish(completion *run) {
+    if (run->cli->json) {
+        (void)fclose(run->out); /* completes run->text */
+        run->out = NULL;
+        RT_TRY(print_json(run));
+    } else {
+        end_line(run);
+    }
+    print_usage(run);
+    return strcmp(run->finish_reason, "interrupted") == 0 ? glm_cli_check_interrupted() : RT_OK;
+}
+
+/* The walk */
+
+static rt_status open_output(completion *run) {
+    run->out = run->cli->json ? open_memstream(&run->text, &run->text_bytes) : stdout;
+    return run->out ? RT_OK : rt_fail(RT_ENOMEM, "complete: no memory for the answer's text");
+}
+
+static rt_status open_model(completion *run) {
+    glm_config config;
+    glm_options options = run->cli->engine;
+    RT_TRY(glm_config_load(options.model_dir, &config));
+    RT_TRY(glm_tokenizer_load(options.model_dir, &run->tokenizer));
+    RT_TRY(read_prompt(run, &config));
+    RT_TRY(plan_lengths(run, &config, &options));
+    run->sampling = choose_sampling(run->cli, &config);
+    RT_TRY(glm_engine_open(&options, &run->engine));
+    return glm_session_create(run->engine, options.max_len, &run->session);
+}
+
+static rt_status complete(completion *run) {
+    double started_s = rt_now();
+    RT_TRY(check_input(run->cli));
+    RT_TRY(open_output(run));
+    RT_TRY(open_model(run));
+    run->load_s = rt_now() - started_s;
+
+    started_s = rt_now();
+    RT_TRY(glm_cli_prefill(run->cli, run->session, run->prompt.ids, run->prompt.n, NULL, 1));
+    run->prefill_s = rt_now() - started_s;
+
+    started_s = rt_now();
+    RT_TRY(generate(run));
+    run->decode_s = rt_now() - started_s;
+    return finish(run);
+}
+
+static void release(completion *run) {
+    glm_session_free(run->session);
+    glm_engine_close(run->engine);
+    glm_tokenizer_free(run->tokenizer);
+    glm_ids_free(&run->prompt);
+    glm_ids_free(&run->answer);
+    glm_stop_free(&run->stop);
+    if (run->out && run->out != stdout) (void)fclose(run->out);
+    free(run->text);
+}
+
+static int run_complete(glm_cli *cli) {
+    completion run = {.cli = cli, .stop = {.texts = cli->stop, .n_texts = cli->n_stop}};
+    const rt_status status = complete(&run);
+    release(&run);
+    return status == RT_OK ? GLM_EXIT_OK : glm_cli_fail(status);
+}
+
+const glm_command glm_cmd_complete = {
+        .name = "complete",
+        .usage = "complete -m DIR (-p TEXT | -f FILE | --tokens-file FILE) [-n N] [--stop TEXT]",
+        .summary = "continue a text",
+        .details =
+                "Puts [gMASK]<sop> in front of the prompt unless it is there already, prefills it\n"
+                "and streams the continuation to standard output. Nothing else is added: this is\n"
+                "not a conversation. It ends at one of the model's stop ids, before a --stop "
+                "text,\n"
+                "or after -n tokens (default 512, or what the context leaves).\n"
+                "\n"
+                "Greedy, unless --temperature, --top-p or --top-k is given; what is then left "
+                "open\n"
+                "comes from the model's generation_config.json.\n"
+                "\n"
+                "--json prints one object: text, ids (all generated, the stop id included),\n"
+                "n_prompt, n_generated, finish_reason (stop, length, interrupted) and timings.\n"
+                "\n"
+                "Examples:\n"
+                "  glm1m complete -m glm-4-9b-chat-1m -p 'The capital of France is' -n 16\n"
+                "  glm1m complete -m glm-4-9b-chat-1m -f book.txt --temperature 0.8 --seed 7\n",
+        .flags = "@engine @sampling prompt file tokens-file special-in-text max-tokens stop json",
+        .required = "model",
+        .run = run_complete,
+};

@@ -1,0 +1,176 @@
+/* glm1m logits: token ids in, one row of logits per wanted position out. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/size.h"
+#include "cli.h"
+#include "npy.h"
+
+/* Rows are computed and written a piece of the file at a time, so that a long file needs no more
+ * memory than this. Pieces end at multiples of PIECE_TOKENS, where no bit depends on the cut. */
+enum { PIECE_TOKENS = 128 };
+static const int64_t rows_bytes_max = 256 * RT_MIB;
+
+typedef struct logits_run {
+    const glm_cli *cli;
+    glm_ids ids;
+    int64_t *positions; /* ascending, in [0, ids.n) */
+    int64_t n_positions;
+    int64_t rows_max; /* rows of one piece, a multiple of PIECE_TOKENS */
+    glm_engine *engine;
+    glm_session *session;
+} logits_run;
+
+/* Which rows */
+
+static rt_status every_position(logits_run *run) {
+    RT_TRY(rt_calloc(
+            run->ids.n, (int64_t)sizeof *run->positions, "the positions", &run->positions));
+    for (int64_t i = 0; i < run->ids.n; i++) run->positions[i] = i;
+    run->n_positions = run->ids.n;
+    return RT_OK;
+}
+
+static rt_status last_position(logits_run *run) {
+    RT_TRY(rt_calloc(1, (int64_t)sizeof *run->positions, "the positions", &run->positions));
+    run->positions[0] = run->ids.n - 1;
+    run->n_positions = 1;
+    return RT_OK;
+}
+
+static rt_status listed_positions(logits_run *run) {
+    RT_TRY(glm_cli_parse_list(
+            run->cli->positions, "--positions", &run->positions, &run->n_positions));
+    for (int64_t i = 0; i < run->n_positions; i++) {
+        const int64_t position = run->positions[i];
+        if (position >= run->ids.n)
+            return rt_fail(RT_EUSAGE, "--positions: %" PRId64 " is beyond the %" PRId64 " tokens",
+                    position, run->ids.n);
+        if (i > 0 && position <= run->positions[i - 1])
+            return rt_fail(RT_EUSAGE, "--positions: %" PRId64 " after %" PRId64 " does not ascend",
+                    position, run->positions[i - 1]);
+    }
+    return RT_OK;
+}
+
+static rt_status choose_positions(logits_run *run) {
+    const char *which = run->cli->positions ? run->cli->positions : "all";
+    if (strcmp(which, "all") == 0) return every_position(run);
+    if (strcmp(which, "last") == 0) return last_position(run);
+    return listed_positions(run);
+}
+
+/* Piece by piece */
+
+/* Where the piece ends that begins with the wanted position `first`. */
+static int64_t piece_end(const logits_run *run, int64_t first) {
+    if (run->n_positions - first <= run->rows_max) return run->ids.n;
+    const int64_t next = run->positions[first + run->rows_max];
+    return next - next % PIECE_TOKENS;
+}
+
+/* Prefill [start, end) and write the rows wanted there: positions[first .. first + n_rows). */
+static rt_status write_piece(
+        logits_run *run, glm_npy *npy, int64_t start, int64_t end, int64_t first, int64_t n_rows) {
+    int64_t *wanted = NULL;
+    RT_TRY(rt_calloc(n_rows, (int64_t)sizeof *wanted, "the positions", &wanted));
+    for (int64_t i = 0; i < n_rows; i++) wanted[i] = run->positions[first + i] - start;
+    rt_status status = glm_cli_prefill(
+            run->cli, run->session, run->ids.ids + start, end - start, wanted, n_rows);
+    free(wanted);
+    RT_TRY(status);
+
+    const float *rows = NULL;
+    int64_t n_there = 0;
+    RT_TRY(glm_session_logits(run->session, &rows, &n_there));
+    rt_assert(n_there == n_rows);
+    return glm_npy_append(npy, rows, n_rows);
+}
+
+static rt_status write_pieces(logits_run *run, glm_npy *npy) {
+    int64_t start = 0;
+    int64_t first = 0;
+    while (first < run->n_positions) {
+        const int64_t end = piece_end(run, first);
+        int64_t n_rows = 0;
+        while (first + n_rows < run->n_positions && run->positions[first + n_rows] < end) n_rows++;
+        RT_TRY(write_piece(run, npy, start, end, first, n_rows));
+        start = end;
+        first += n_rows;
+    }
+    return glm_npy_finish(npy);
+}
+
+static rt_status write_file(logits_run *run) {
+    glm_npy npy;
+    RT_TRY(glm_npy_create(
+            run->cli->out, run->n_positions, glm_engine_config(run->engine)->vocab, &npy));
+    const rt_status status = write_pieces(run, &npy);
+    glm_npy_close(&npy);
+    return status;
+}
+
+/* The walk */
+
+static rt_status open_model(logits_run *run) {
+    glm_config config;
+    glm_options options = run->cli->engine;
+    RT_TRY(glm_config_load(options.model_dir, &config));
+    RT_TRY(glm_cli_read_tokens(run->cli->tokens_file, config.vocab, &run->ids));
+    if (run->ids.n == 0) return rt_fail(RT_EUSAGE, "%s holds no token id", run->cli->tokens_file);
+    if (options.max_len == 0) options.max_len = run->ids.n;
+    if (run->ids.n > options.max_len)
+        return rt_fail(RT_ENOFIT, "%s has %" PRId64 " tokens, --max-model-len is %" PRId64,
+                run->cli->tokens_file, run->ids.n, options.max_len);
+    RT_TRY(choose_positions(run));
+
+    const int64_t fitting = rows_bytes_max / (config.vocab * (int64_t)sizeof(float));
+    run->rows_max = rt_max64(fitting - fitting % PIECE_TOKENS, PIECE_TOKENS);
+    options.max_logits = rt_min64(run->rows_max, run->n_positions);
+    RT_TRY(glm_engine_open(&options, &run->engine));
+    return glm_session_create(run->engine, options.max_len, &run->session);
+}
+
+static rt_status logits(logits_run *run) {
+    const double started_s = rt_now();
+    RT_TRY(open_model(run));
+    RT_TRY(write_file(run));
+    const double elapsed_s = rt_now() - started_s;
+    if (!run->cli->quiet)
+        (void)fprintf(stderr,
+                "%s: [%" PRId64 ", %" PRId64 "] float32, %" PRId64 " tokens in %.2f s\n",
+                run->cli->out, run->n_positions, glm_engine_config(run->engine)->vocab, run->ids.n,
+                elapsed_s);
+    return RT_OK;
+}
+
+static int run_logits(glm_cli *cli) {
+    logits_run run = {.cli = cli};
+    const rt_status status = logits(&run);
+    glm_session_free(run.session);
+    glm_engine_close(run.engine);
+    glm_ids_free(&run.ids);
+    free(run.positions);
+    return status == RT_OK ? GLM_EXIT_OK : glm_cli_fail(status);
+}
+
+const glm_command glm_cmd_logits = {
+        .name = "logits",
+        .usage = "logits -m DIR --tokens-file FILE --out FILE.npy [--positions all|last|i,j,k]",
+        .summary = "write the logits of given token ids to a NumPy file",
+        .details =
+                "Runs the ids as given, adds nothing, and writes float32 [positions, vocab] as\n"
+                ".npy. Row i predicts the token after position i. The file appears when it is\n"
+                "complete; an old one of that name is then replaced. Default: every position.\n"
+                "\n"
+                "Example:\n"
+                "  glm1m tokenize -m DIR -f text.txt > ids.txt\n"
+                "  glm1m logits -m DIR --tokens-file ids.txt --out logits.npy --positions last\n",
+        .flags = "@engine tokens-file out positions",
+        .required = "model tokens-file out",
+        .run = run_logits,
+};

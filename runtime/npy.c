@@ -1,0 +1,80 @@
+/* Format 1.0, by byte offset:
+ *
+ *   0   "\x93NUMPY"
+ *   6   1, 0                  version
+ *   8   uint16, little-endian length of what follows: 118
+ *   10  a Python dict, padded with spaces, ending in '\n'; the data starts at 128
+ *
+ * Source: numpy.lib.format */
+#include "npy.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+
+enum { HEADER_BYTES = 128, PREFIX_BYTES = 10 };
+
+static void make_header(int64_t n_rows, int64_t n_cols, char header[HEADER_BYTES + 1]) {
+    memcpy(header, "\x93NUMPY\x01\x00", 8);
+    header[8] = (char)(HEADER_BYTES - PREFIX_BYTES);
+    header[9] = 0;
+    const int n = snprintf(header + PREFIX_BYTES, HEADER_BYTES - PREFIX_BYTES,
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (%" PRId64 ", %" PRId64 "), }",
+            n_rows, n_cols);
+    memset(header + PREFIX_BYTES + n, ' ', (size_t)(HEADER_BYTES - PREFIX_BYTES - n));
+    header[HEADER_BYTES - 1] = '\n';
+}
+
+static rt_status open_temporary(glm_npy *npy) {
+    if (asprintf(&npy->temporary, "%s.%ld.tmp", npy->path, (long)getpid()) < 0) {
+        npy->temporary = NULL;
+        return rt_fail(RT_ENOMEM, "npy: no memory for the path %s", npy->path);
+    }
+    npy->fd = open(npy->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    if (npy->fd < 0) return rt_fail_errno(RT_EIO, "npy: cannot create %s", npy->temporary);
+
+    char header[HEADER_BYTES + 1];
+    make_header(npy->n_rows, npy->n_cols, header);
+    return rt_file_write(npy->fd, npy->temporary, header, HEADER_BYTES);
+}
+
+rt_status glm_npy_create(const char *path, int64_t n_rows, int64_t n_cols, glm_npy *npy) {
+    *npy = (glm_npy){.path = strdup(path), .fd = -1, .n_rows = n_rows, .n_cols = n_cols};
+    rt_status status = RT_OK;
+    if (!npy->path)
+        status = rt_fail(RT_ENOMEM, "npy: no memory for the path %s", path);
+    else
+        status = open_temporary(npy);
+    if (status != RT_OK) glm_npy_close(npy);
+    return status;
+}
+
+rt_status glm_npy_append(glm_npy *npy, const float *rows, int64_t n_rows) {
+    rt_assert(npy->rows_written + n_rows <= npy->n_rows);
+    npy->rows_written += n_rows;
+    return rt_file_write(
+            npy->fd, npy->temporary, rows, n_rows * npy->n_cols * (int64_t)sizeof *rows);
+}
+
+rt_status glm_npy_finish(glm_npy *npy) {
+    rt_assert(npy->rows_written == npy->n_rows);
+    if (fsync(npy->fd) != 0) return rt_fail_errno(RT_EIO, "npy: cannot sync %s", npy->temporary);
+    if (rename(npy->temporary, npy->path) != 0)
+        return rt_fail_errno(RT_EIO, "npy: cannot rename %s to %s", npy->temporary, npy->path);
+    free(npy->temporary);
+    npy->temporary = NULL;
+    return RT_OK;
+}
+
+void glm_npy_close(glm_npy *npy) {
+    if (npy->fd >= 0) (void)close(npy->fd);
+    if (npy->temporary) (void)unlink(npy->temporary);
+    free(npy->temporary);
+    free(npy->path);
+    *npy = (glm_npy){.fd = -1};
+}
