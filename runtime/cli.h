@@ -63,9 +63,6 @@ typedef struct glm_cli {
     /* make-model */
     const char *config_file; /* --config */
 
-    /* doctor */
-    bool self_test;
-
     char *model_path; /* owned; engine.model_dir points here once resolved */
 } glm_cli;
 

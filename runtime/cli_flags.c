@@ -20,7 +20,8 @@ const cli_flag cli_flags[] = {
         {"max-model-len", "c", CLI_COUNT, AT(engine.max_len), "N", NULL, 1.0, TOKENS_MAX,
                 "tokens of one sequence, prompt and answer (default: what is needed or fits)"},
         {"max-num-batched-tokens", "b", CLI_COUNT, AT(engine.chunk), "N", NULL, 1.0, TOKENS_MAX,
-                "prefill chunk: tokens per kernel call (default: chosen by the plan)"},
+                "prefill chunk, tokens per kernel call; also --chunk (default: chosen by the "
+                "plan)"},
         {"span", NULL, CLI_COUNT, AT(engine.span), "N", NULL, 1.0, TOKENS_MAX,
                 "tokens that go through all layers together, a multiple of 4096 (default: chosen "
                 "by "
@@ -80,8 +81,6 @@ const cli_flag cli_flags[] = {
         {"out", NULL, CLI_TEXT, AT(out), "PATH", NULL, NO_LIMITS, "where the result goes"},
         {"positions", NULL, CLI_TEXT, AT(positions), "WHICH", NULL, NO_LIMITS,
                 "all, last, or positions counted from 0, as 0,17,4095"},
-        {"self-test", NULL, CLI_SWITCH, AT(self_test), NULL, NULL, NO_LIMITS,
-                "also compute something small and check it"},
         {"json", NULL, CLI_SWITCH, AT(json), NULL, NULL, NO_LIMITS, "print JSON instead of text"},
         {"quiet", NULL, CLI_SWITCH, AT(quiet), NULL, NULL, NO_LIMITS,
                 "no progress and no summary on stderr"},
@@ -97,6 +96,8 @@ static const char sampling_flags[] = "temperature top-p top-k seed";
 static const char common_flags[] = "quiet no-progress";
 
 const cli_flag *cli_find_flag(const char *name, size_t n_bytes, bool is_long) {
+    if (is_long && n_bytes == strlen("chunk") && memcmp(name, "chunk", n_bytes) == 0)
+        return cli_find_flag("max-num-batched-tokens", strlen("max-num-batched-tokens"), true);
     for (int i = 0; i < cli_n_flags; i++) {
         const char *candidate = is_long ? cli_flags[i].name : cli_flags[i].shorthand;
         if (candidate && strlen(candidate) == n_bytes && memcmp(candidate, name, n_bytes) == 0)

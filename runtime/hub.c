@@ -103,3 +103,9 @@ rt_status glm_hub_resolve(const char *model, char **dir) {
     free(repository);
     return status;
 }
+
+rt_status glm_cache_directory(char **dir) {
+    if (variable("XDG_CACHE_HOME")) return rt_path_join(variable("XDG_CACHE_HOME"), "glm1m", dir);
+    const char *home = variable("HOME");
+    return rt_path_join(home ? home : "/tmp", ".cache/glm1m", dir);
+}

@@ -1,4 +1,5 @@
-/* Where a model is: a directory, or a name in the local Hugging Face cache. Never the network. */
+/* Where a model is: a directory, or a name in the local Hugging Face cache. Never the network.
+ * And where we keep things ourselves. */
 #ifndef GLM_HUB_H
 #define GLM_HUB_H
 
@@ -14,5 +15,9 @@
  * Errors: RT_EUSAGE  neither; for a name, the message has the command that would download it
  *         RT_EIO     the cache's files cannot be read */
 RT_MUST_CHECK rt_status glm_hub_resolve(const char *model, char **dir);
+
+/* Our own cache directory, $XDG_CACHE_HOME/glm1m or ~/.cache/glm1m; it need not exist yet. A new
+ * string for free(). RT_ENOMEM. */
+RT_MUST_CHECK rt_status glm_cache_directory(char **dir);
 
 #endif

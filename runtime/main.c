@@ -7,6 +7,10 @@
 #include "cli.h"
 
 static const glm_command *const commands[] = {
+        &glm_cmd_complete,
+        &glm_cmd_logits,
+        &glm_cmd_plan,
+        &glm_cmd_doctor,
         NULL,
 };
 

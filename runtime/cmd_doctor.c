@@ -1,0 +1,228 @@
+/* glm1m doctor: what this machine offers, what a checkpoint is, what would be used of both.
+ *
+ * Facts are collected as {section: {name: text}} and printed as a table or, with --json, as they
+ * are. */
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/machine.h"
+#include "base/size.h"
+#include "cli.h"
+#include "hub.h"
+#include "probe.h"
+
+enum { FACT_BYTES = 512 };
+
+static void add(json_t *section, const char *name, const char *format, ...) RT_PRINTF(3, 4);
+static void add(json_t *section, const char *name, const char *format, ...) {
+    char text[FACT_BYTES];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    /* A CPU's or a driver's name need not be UTF-8. */
+    json_t *value = json_string(text);
+    (void)json_object_set_new(section, name, value ? value : json_string("(not UTF-8)"));
+}
+
+static json_t *begin_section(json_t *facts, const char *name) {
+    json_t *section = json_object();
+    (void)json_object_set_new(facts, name, section);
+    return section;
+}
+
+/* The machine */
+
+static rt_status add_machine(json_t *facts) {
+    rt_machine_memory memory;
+    RT_TRY(rt_machine_memory_read(&memory));
+    char name[128];
+    char size[RT_SIZE_TEXT];
+    json_t *section = begin_section(facts, "machine");
+    add(section, "CPU", "%s", rt_machine_cpu_name(name));
+    add(section, "instruction set", "%s", rt_isa_name(rt_machine_isa()));
+    add(section, "cores we may use", "%d of %ld", rt_machine_cores(),
+            sysconf(_SC_NPROCESSORS_ONLN));
+    add(section, "memory", "%s", rt_format_bytes(memory.total_bytes, size));
+    add(section, "memory available", "%s", rt_format_bytes(memory.available_bytes, size));
+    const bool has_limit = memory.cgroup_bytes < memory.total_bytes;
+    add(section, "cgroup limit", "%s",
+            has_limit ? rt_format_bytes(memory.cgroup_bytes, size) : "none");
+    return RT_OK;
+}
+
+static rt_status add_devices(json_t *facts) {
+    char text[GLM_PROBE_BYTES];
+    json_t *section = begin_section(facts, "devices");
+    (void)glm_probe_gpu(text);
+    add(section, "GPU", "%s", text);
+    add(section, "used", "the CPU: this build computes on no other device");
+    (void)glm_probe_nccl(text);
+    add(section, "NCCL", "%s", text);
+    (void)glm_probe_mpi(text);
+    add(section, "MPI", "%s", text);
+    (void)glm_probe_io_uring(text);
+    add(section, "io_uring", "%s", text);
+
+    char *cache = NULL;
+    RT_TRY(glm_cache_directory(&cache));
+    (void)glm_probe_disk(cache, text);
+    add(section, "cache", "%s, %s", cache, text);
+    free(cache);
+    return RT_OK;
+}
+
+/* The checkpoint */
+
+/* The published checkpoints differ in few numbers; anything else is named by its shape. */
+static const char *variant(const glm_config *config) {
+    const bool is_9b = config->n_layers == 40 && config->hidden == 4096 && config->n_heads == 32;
+    if (!is_9b) return "GLM-4 architecture, no published shape";
+    if (config->has_post_norms) return "GLM-4-9B-0414";
+    if (config->n_kv_heads == 4 && config->model_len == 1048576) return "GLM-4-9B-Chat-1M";
+    if (config->n_kv_heads == 2 && config->model_len == 131072) return "GLM-4-9B-Chat (128K)";
+    if (config->n_kv_heads == 2 && config->model_len == 8192) return "GLM-4-9B (base, 8K)";
+    return "GLM-4-9B with other lengths or KV heads";
+}
+
+static void add_stop_ids(json_t *section, const glm_config *config) {
+    char text[FACT_BYTES] = "";
+    int n = 0;
+    for (int i = 0; i < config->n_stop_ids; i++)
+        n += snprintf(text + n, sizeof text - (size_t)n, "%s%" PRId32, i ? ", " : "",
+                config->stop_ids[i]);
+    add(section, "stop ids", "%s", text);
+}
+
+static void add_sampling(json_t *section, const glm_config *config) {
+    if (config->temperature < 0.0F)
+        add(section, "sampling", "the model does not say");
+    else
+        add(section, "sampling", "temperature %g, top-p %g, top-k %" PRId32,
+                (double)config->temperature, (double)config->top_p, config->top_k);
+}
+
+static void add_config(json_t *facts, const char *dir, const glm_config *config) {
+    char size[RT_SIZE_TEXT];
+    json_t *section = begin_section(facts, "model");
+    add(section, "directory", "%s", dir);
+    add(section, "variant", "%s", variant(config));
+    add(section, "model_type", "%s, %s names", config->model_type,
+            config->naming == GLM_NAMES_HF ? "Hugging Face" : "native");
+    add(section, "parameters", "%" PRId64 ", %s", glm_config_parameters(config),
+            rt_dtype_name(config->dtype));
+    add(section, "layers", "%" PRId32, config->n_layers);
+    add(section, "heads", "%" PRId32 " query, %" PRId32 " KV, %" PRId32 " wide", config->n_heads,
+            config->n_kv_heads, config->head_dim);
+    add(section, "hidden, ffn, vocab", "%" PRId64 ", %" PRId64 ", %" PRId64, config->hidden,
+            config->ffn, config->vocab);
+    add(section, "length", "%" PRId64 " tokens", config->model_len);
+    add(section, "rotary", "%" PRId32 " of %" PRId32 " dimensions, base %g", config->rope_dim,
+            config->head_dim, config->rope_base);
+    add(section, "norms", "eps %g%s", (double)config->rms_eps,
+            config->has_post_norms ? ", also behind each sub-layer" : "");
+    add(section, "QKV bias", "%s", config->has_qkv_bias ? "yes" : "no");
+    add(section, "output head", "%s", config->is_tied ? "is the embedding" : "its own");
+    add_stop_ids(section, config);
+    add_sampling(section, config);
+    const int64_t kv_bytes =
+            2 * (int64_t)config->n_layers * config->n_kv_heads * config->head_dim * 2;
+    add(section, "KV per token, bf16", "%s", rt_format_bytes(kv_bytes, size));
+    if (config->warning[0]) add(section, "WARNING", "%s", config->warning);
+}
+
+static void add_plan(json_t *facts, const glm_plan *plan) {
+    char size[RT_SIZE_TEXT];
+    json_t *section = begin_section(facts, "plan");
+    add(section, "fits", "%s", plan->fits ? "yes" : "no");
+    add(section, "context", "%" PRId64 " tokens; at most %" PRId64 " fit", plan->max_len,
+            plan->fitting_len);
+    add(section, "span, chunk", "%" PRId64 ", %" PRId64, plan->span, plan->chunk);
+    add(section, "threads", "%" PRId32, plan->threads);
+    add(section, "KV cache", "%s, %s", rt_dtype_name(plan->kv_dtype),
+            rt_format_bytes(plan->kv_host_bytes, size));
+    add(section, "memory in all", "%s", rt_format_bytes(plan->total_bytes, size));
+    add(section, "memory granted", "%s", rt_format_bytes(plan->limit_bytes, size));
+    add(section, "prefill", "%s", rt_format_seconds(plan->prefill_s, size));
+    add(section, "decode", "%.3g tokens/s", plan->decode_tps);
+}
+
+static rt_status add_checkpoint(
+        json_t *facts, const glm_cli *cli, const glm_checkpoint *checkpoint) {
+    char size[RT_SIZE_TEXT];
+    char fingerprint[65];
+    RT_TRY(glm_checkpoint_fingerprint(checkpoint, fingerprint));
+    json_t *section = json_object_get(facts, "model");
+    add(section, "weights", "%s", rt_format_bytes(glm_checkpoint_bytes(checkpoint), size));
+    add(section, "fingerprint", "%s", fingerprint);
+
+    glm_plan plan;
+    RT_TRY(glm_plan_make(checkpoint, &cli->engine, &plan));
+    add_plan(facts, &plan);
+    return RT_OK;
+}
+
+static rt_status add_model(json_t *facts, const glm_cli *cli) {
+    const char *dir = cli->engine.model_dir;
+    glm_config config;
+    RT_TRY(glm_config_load(dir, &config));
+    add_config(facts, dir, &config);
+
+    glm_checkpoint *checkpoint = NULL;
+    rt_status status = glm_checkpoint_open(dir, &checkpoint);
+    if (status == RT_OK) status = add_checkpoint(facts, cli, checkpoint);
+    glm_checkpoint_close(checkpoint);
+    return status;
+}
+
+/* Output */
+
+static void print_table(json_t *facts) {
+    const char *title = NULL;
+    json_t *section = NULL;
+    json_object_foreach(facts, title, section) {
+        (void)printf("%s\n", title);
+        const char *name = NULL;
+        json_t *value = NULL;
+        json_object_foreach(section, name, value)(void)
+                printf("  %-20s %s\n", name, json_string_value(value));
+    }
+}
+
+/* What was found is printed also when a later step failed: that is what a doctor is for. */
+static int run_doctor(glm_cli *cli) {
+    json_t *facts = json_object();
+    rt_status status = facts ? RT_OK : rt_fail(RT_ENOMEM, "doctor: no memory");
+    if (status == RT_OK) status = add_machine(facts);
+    if (status == RT_OK) status = add_devices(facts);
+    if (status == RT_OK && cli->engine.model_dir) status = add_model(facts, cli);
+    if (facts && cli->json) {
+        (void)json_dumpf(facts, stdout, JSON_INDENT(2));
+        (void)putchar('\n');
+    } else if (facts) {
+        print_table(facts);
+    }
+    (void)fflush(stdout);
+    json_decref(facts);
+    return status == RT_OK ? GLM_EXIT_OK : glm_cli_fail(status);
+}
+
+const glm_command glm_cmd_doctor = {
+        .name = "doctor",
+        .usage = "doctor [-m DIR]",
+        .summary = "what this machine offers, and what a checkpoint is",
+        .details =
+                "Looks at cores, memory and cgroup limits, GPU driver, NCCL, MPI, io_uring and "
+                "the\n"
+                "cache's drive; nothing needs to be there. With -m also which GLM-4 variant the\n"
+                "checkpoint is, every number the runtime would use, and the plan in short.\n"
+                "\n"
+                "Example:\n"
+                "  glm1m doctor -m glm-4-9b-chat-1m\n",
+        .flags = "@engine json",
+        .run = run_doctor,
+};

@@ -1,0 +1,128 @@
+/* glm1m plan: the memory bill and the time to expect, before anything large is allocated. */
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+
+#include "base/machine.h"
+#include "base/size.h"
+#include "cli.h"
+
+/* One line of the table: "weights           17.66 GiB  why". */
+static void print_bytes(const char *what, int64_t bytes, const char *why) {
+    char text[RT_SIZE_TEXT];
+    (void)printf("%-16s %12s  %s\n", what, rt_format_bytes(bytes, text), why);
+}
+
+static void print_context(const glm_plan *plan, const glm_cli *cli, int64_t model_len) {
+    (void)printf("%-16s %12" PRId64 "  tokens, %s; the model's length is %" PRId64 "\n", "context",
+            plan->max_len, cli->engine.max_len > 0 ? "asked for" : "the most that fits", model_len);
+    (void)printf("%-16s %12" PRId64 "  tokens\n", "span", plan->span);
+    (void)printf("%-16s %12" PRId64 "  tokens\n", "chunk", plan->chunk);
+    (void)printf("%-16s %12d\n\n", "threads", plan->threads);
+}
+
+static void print_bill(const glm_plan *plan, const rt_machine_memory *memory) {
+    char kv_why[128];
+    char per_page[RT_SIZE_TEXT];
+    (void)snprintf(kv_why, sizeof kv_why,
+            "%s, %" PRId64 " tokens; a page of 128 tokens of a layer is %s",
+            rt_dtype_name(plan->kv_dtype), plan->kv_tokens,
+            rt_format_bytes(plan->kv_page_bytes, per_page));
+    char hidden_why[64];
+    (void)snprintf(
+            hidden_why, sizeof hidden_why, "%s, one span", rt_dtype_name(plan->hidden_dtype));
+
+    print_bytes("weights", plan->weights_bytes, "");
+    print_bytes("KV, host", plan->kv_host_bytes, kv_why);
+    print_bytes("hidden states", plan->hidden_bytes, hidden_why);
+    print_bytes("scratch", plan->scratch_bytes, "activations of a chunk, logits, tiles per thread");
+    print_bytes("loading", plan->load_bytes, "staging; given back before the KV cache is taken");
+    print_bytes("total", plan->total_bytes, "the most that lives at once, the program included");
+    print_bytes("limit", plan->limit_bytes,
+            memory->cgroup_bytes < memory->total_bytes ? "a cgroup's limit counts here"
+                                                       : "this machine's memory; no cgroup limit");
+}
+
+static void print_times(const glm_plan *plan) {
+    char text[RT_SIZE_TEXT];
+    (void)printf("\n%-16s %12s  for %" PRId64 " tokens: %.3g FLOP at %.3g FLOP/s\n", "prefill",
+            rt_format_seconds(plan->prefill_s, text), plan->max_len, plan->prefill_flop,
+            plan->machine_flops);
+    (void)printf("%-16s %12.3g  tokens/s with a full context\n", "decode", plan->decode_tps);
+    (void)printf("%-16s %12s  at most %" PRId64 " tokens would\n", "fits",
+            plan->fits ? "yes" : "no", plan->fitting_len);
+}
+
+static rt_status print_table(const glm_plan *plan, const glm_cli *cli, const glm_config *config) {
+    rt_machine_memory memory;
+    RT_TRY(rt_machine_memory_read(&memory));
+    print_context(plan, cli, config->model_len);
+    print_bill(plan, &memory);
+    print_times(plan);
+    return RT_OK;
+}
+
+static rt_status print_json(const glm_plan *plan, int64_t model_len) {
+    json_t *object = json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:s, s:s}", "fits",
+            plan->fits, "max_len", (json_int_t)plan->max_len, "fitting_len",
+            (json_int_t)plan->fitting_len, "model_len", (json_int_t)model_len, "kv_tokens",
+            (json_int_t)plan->kv_tokens, "span", (json_int_t)plan->span, "chunk",
+            (json_int_t)plan->chunk, "threads", (int)plan->threads, "kv_dtype",
+            rt_dtype_name(plan->kv_dtype), "hidden_dtype", rt_dtype_name(plan->hidden_dtype));
+    json_t *bytes = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "weights_bytes",
+            (json_int_t)plan->weights_bytes, "kv_page_bytes", (json_int_t)plan->kv_page_bytes,
+            "kv_host_bytes", (json_int_t)plan->kv_host_bytes, "hidden_bytes",
+            (json_int_t)plan->hidden_bytes, "scratch_bytes", (json_int_t)plan->scratch_bytes,
+            "load_bytes", (json_int_t)plan->load_bytes, "total_bytes",
+            (json_int_t)plan->total_bytes, "limit_bytes", (json_int_t)plan->limit_bytes);
+    json_t *times = json_pack("{s:f, s:f, s:f, s:f}", "prefill_flop", plan->prefill_flop,
+            "machine_flops", plan->machine_flops, "prefill_s", plan->prefill_s, "decode_tps",
+            plan->decode_tps);
+    const bool is_whole = object && json_object_update(object, bytes) == 0 &&
+                          json_object_update(object, times) == 0;
+    json_decref(bytes);
+    json_decref(times);
+    if (is_whole) (void)json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+    json_decref(object);
+    if (!is_whole) return rt_fail(RT_ENOMEM, "plan: no memory for the JSON object");
+    (void)putchar('\n');
+    return RT_OK;
+}
+
+static rt_status plan_checkpoint(const glm_cli *cli, const glm_checkpoint *checkpoint) {
+    const glm_config *config = glm_checkpoint_config(checkpoint);
+    glm_plan plan;
+    RT_TRY(glm_plan_make(checkpoint, &cli->engine, &plan));
+    if (cli->json)
+        RT_TRY(print_json(&plan, config->model_len));
+    else
+        RT_TRY(print_table(&plan, cli, config));
+    (void)fflush(stdout);
+    return glm_plan_require(&plan);
+}
+
+static int run_plan(glm_cli *cli) {
+    glm_checkpoint *checkpoint = NULL;
+    rt_status status = glm_checkpoint_open(cli->engine.model_dir, &checkpoint);
+    if (status == RT_OK) status = plan_checkpoint(cli, checkpoint);
+    glm_checkpoint_close(checkpoint);
+    return status == RT_OK ? GLM_EXIT_OK : glm_cli_fail(status);
+}
+
+const glm_command glm_cmd_plan = {
+        .name = "plan",
+        .usage = "plan -m DIR [--max-model-len 1M] [budgets]",
+        .summary = "the memory bill and the time to expect, before starting",
+        .details =
+                "Computes what the other commands would allocate, with the same code, and "
+                "allocates\n"
+                "nothing. Without --max-model-len: the longest context that fits. Exit 0 when it\n"
+                "fits, 3 when it does not; the table then says the largest length that would.\n"
+                "\n"
+                "Examples:\n"
+                "  glm1m plan -m glm-4-9b-chat-1m --max-model-len 1M\n"
+                "  glm1m plan -m glm-4-9b-chat-1m --host-kv-space 64G --json\n",
+        .flags = "@engine json",
+        .required = "model",
+        .run = run_plan,
+};

@@ -1,0 +1,146 @@
+#include "probe.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/io_uring.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/size.h"
+
+/* The few functions of the CUDA driver that are called here; 0 is success. */
+typedef struct cuda_driver {
+    int (*init)(unsigned flags);
+    int (*version)(int *version);
+    int (*count)(int *n_devices);
+    int (*name)(char *name, int n_bytes, int device);
+    int (*memory)(size_t *bytes, int device);
+} cuda_driver;
+
+/* POSIX guarantees what ISO C does not: a data pointer holds a function's address. */
+static bool find(void *library, const char *symbol, void *function) {
+    void *address = dlsym(library, symbol);
+    memcpy(function, &address, sizeof address);
+    return address != NULL;
+}
+
+static bool find_cuda(void *library, cuda_driver *cuda) {
+    return find(library, "cuInit", &cuda->init) &&
+           find(library, "cuDriverGetVersion", &cuda->version) &&
+           find(library, "cuDeviceGetCount", &cuda->count) &&
+           find(library, "cuDeviceGetName", &cuda->name) &&
+           find(library, "cuDeviceTotalMem_v2", &cuda->memory);
+}
+
+static bool describe_gpu(const cuda_driver *cuda, char text[GLM_PROBE_BYTES]) {
+    const int error = cuda->init(0);
+    int version = 0;
+    int n_devices = 0;
+    if (error != 0) {
+        (void)snprintf(text, GLM_PROBE_BYTES, "none: cuInit failed with CUDA error %d", error);
+        return false;
+    }
+    if (cuda->version(&version) != 0 || cuda->count(&n_devices) != 0 || n_devices == 0) {
+        (void)snprintf(text, GLM_PROBE_BYTES, "none: the driver is there, but no device");
+        return false;
+    }
+    char name[128] = "unnamed";
+    size_t bytes = 0;
+    (void)cuda->name(name, sizeof name, 0);
+    (void)cuda->memory(&bytes, 0);
+    char size[RT_SIZE_TEXT];
+    (void)snprintf(text, GLM_PROBE_BYTES, "%d x %s, %s, driver CUDA %d.%d", n_devices, name,
+            rt_format_bytes((int64_t)bytes, size), version / 1000, version % 1000 / 10);
+    return true;
+}
+
+bool glm_probe_gpu(char text[GLM_PROBE_BYTES]) {
+    void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+    if (!library) {
+        (void)snprintf(text, GLM_PROBE_BYTES, "none: libcuda.so.1, the driver, is not installed");
+        return false;
+    }
+    cuda_driver cuda;
+    bool is_there = find_cuda(library, &cuda);
+    if (is_there)
+        is_there = describe_gpu(&cuda, text);
+    else
+        (void)snprintf(text, GLM_PROBE_BYTES, "none: libcuda.so.1 lacks functions we need");
+    (void)dlclose(library);
+    return is_there;
+}
+
+bool glm_probe_nccl(char text[GLM_PROBE_BYTES]) {
+    (void)snprintf(text, GLM_PROBE_BYTES, "none: libnccl.so.2 is not installed");
+    void *library = dlopen("libnccl.so.2", RTLD_NOW | RTLD_LOCAL);
+    if (!library) return false;
+    int (*get_version)(int *version) = NULL;
+    int version = 0;
+    const bool is_there =
+            find(library, "ncclGetVersion", &get_version) && get_version(&version) == 0;
+    if (is_there)
+        (void)snprintf(text, GLM_PROBE_BYTES, "%d.%d.%d", version / 10000, version / 100 % 100,
+                version % 100);
+    (void)dlclose(library);
+    return is_there;
+}
+
+bool glm_probe_mpi(char text[GLM_PROBE_BYTES]) {
+    static const char *const names[] = {
+            "libmpi.so.40", "libmpi.so.12", "libmpich.so.12", "libmpi.so"};
+    enum { MPI_TEXT_BYTES = 8192 }; /* MPICH writes up to that much */
+    (void)snprintf(text, GLM_PROBE_BYTES, "none: no libmpi.so is installed");
+    void *library = NULL;
+    for (size_t i = 0; !library && i < sizeof names / sizeof names[0]; i++)
+        library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+    if (!library) return false;
+    int (*get_version)(char *version, int *length) = NULL;
+    char version[MPI_TEXT_BYTES] = "";
+    int length = 0;
+    const bool is_there = find(library, "MPI_Get_library_version", &get_version) &&
+                          get_version(version, &length) == 0;
+    if (is_there)
+        (void)snprintf(text, GLM_PROBE_BYTES, "%.*s", (int)strcspn(version, ",\r\n"), version);
+    /* Not closed: Open MPI's libraries do not survive being unloaded. */
+    return is_there;
+}
+
+bool glm_probe_io_uring(char text[GLM_PROBE_BYTES]) {
+    struct io_uring_params params;
+    memset(&params, 0, sizeof params);
+    const long fd = syscall(SYS_io_uring_setup, 4, &params);
+    if (fd < 0) {
+        (void)snprintf(text, GLM_PROBE_BYTES, "no: %s",
+                errno == EPERM    ? "not permitted here (containers often forbid it)"
+                : errno == ENOSYS ? "this kernel has none"
+                                  : "io_uring_setup failed");
+        return false;
+    }
+    (void)close((int)fd);
+    (void)snprintf(text, GLM_PROBE_BYTES, "yes, features 0x%" PRIx32, params.features);
+    return true;
+}
+
+bool glm_probe_disk(const char *path, char text[GLM_PROBE_BYTES]) {
+    char place[GLM_PROBE_BYTES];
+    struct statvfs info;
+    (void)snprintf(place, sizeof place, "%s", path);
+    while (statvfs(place, &info) != 0) {
+        char *slash = strrchr(place, '/');
+        if (!slash || slash == place) {
+            (void)snprintf(text, GLM_PROBE_BYTES, "unknown: %.128s cannot be examined", path);
+            return false;
+        }
+        *slash = '\0';
+    }
+    char size[RT_SIZE_TEXT];
+    const int64_t free_bytes = (int64_t)info.f_bavail * (int64_t)info.f_frsize;
+    (void)snprintf(
+            text, GLM_PROBE_BYTES, "%s free at %.160s", rt_format_bytes(free_bytes, size), place);
+    return true;
+}
