@@ -32,7 +32,7 @@ SIMD_INLINE void score_tile(const int rows, const int across, const rt_dtype dty
             rows, across, dtype, q, head_dim, keys, (int64_t)head_dim * SIMD_PANEL, head_dim, acc);
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++)
-#pragma GCC unroll 8
+#pragma GCC unroll 16
         for (int v = 0; v < across * SIMD_VECTORS; v++)
             simd_store(scores + r * PAGE + v * SIMD_LANES, acc[r * across * SIMD_VECTORS + v]);
 }
@@ -108,7 +108,7 @@ SIMD_INLINE void output_tile(const int rows, const rt_dtype dtype, const float *
     simd_tile(rows, 1, dtype, weights, PAGE, values, 0, n_keys, acc);
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++)
-#pragma GCC unroll 8
+#pragma GCC unroll 16
         for (int v = 0; v < SIMD_VECTORS; v++) {
             float *place = out + r * (int64_t)head_dim + v * SIMD_LANES;
             simd_store(place, simd_load(place) * simd_set(alpha[r]) + acc[r * SIMD_VECTORS + v]);

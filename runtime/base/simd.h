@@ -163,8 +163,8 @@ SIMD_INLINE void simd_tile(const int rows, const int panels, const rt_dtype dtyp
         int64_t a_stride, const void *panel, int64_t panel_stride, int64_t n_k, vfloat *acc) {
     const int across = panels * SIMD_VECTORS;
     for (int64_t k = 0; k < n_k; k++) {
-        vfloat b[8];
-#pragma GCC unroll 8
+        vfloat b[16];
+#pragma GCC unroll 16
         for (int v = 0; v < across; v++)
             b[v] = simd_load_as(panel,
                     (int64_t)(v / SIMD_VECTORS) * panel_stride + k * SIMD_PANEL +
@@ -173,7 +173,7 @@ SIMD_INLINE void simd_tile(const int rows, const int panels, const rt_dtype dtyp
 #pragma GCC unroll 16
         for (int r = 0; r < rows; r++) {
             const vfloat x = simd_set(a[r * a_stride + k]);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
             for (int v = 0; v < across; v++) acc[r * across + v] += x * b[v];
         }
     }

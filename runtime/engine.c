@@ -1,0 +1,140 @@
+/* Opening: checkpoint -> plan -> threads, ops, weights, store, buffers. Nothing large later. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "engine.h"
+
+/* ---- the arena: sizes for the plan, then the same sizes carved ------------------------------- */
+
+static glm_rows take_rows(rt_arena *arena, int64_t n, int64_t width) {
+    return (glm_rows){.data = rt_arena_take(arena, n * width * 4), .stride = width};
+}
+
+/* Rows that the chunk buffers hold: a chunk of prefill or a step of decode. */
+static int64_t buffer_rows(const glm_plan *plan) {
+    return rt_max64(plan->chunk, plan->max_seqs);
+}
+
+static int64_t logits_rows(const glm_plan *plan) {
+    return rt_max64(plan->max_logits, plan->max_seqs);
+}
+
+int64_t glm_engine_arena_bytes(const glm_config *config, const glm_plan *plan) {
+    const int64_t rows = buffer_rows(plan);
+    const int64_t hidden_row = config->hidden * rt_dtype_bytes(plan->hidden_dtype);
+    const int64_t q_width = (int64_t)config->n_heads * config->head_dim;
+    const attn_shape shape = glm_attn_shape(config, plan->kv_dtype);
+    return rt_arena_cost(rt_min64(plan->span, plan->max_len) * hidden_row) +
+           rt_arena_cost(plan->max_seqs * hidden_row) +
+           rt_arena_cost(plan->max_logits * hidden_row) +
+           2 * rt_arena_cost(rows * glm_pad(config->hidden) * 4) +
+           rt_arena_cost(rows * glm_config_qkv_rows(config) * 4) +
+           rt_arena_cost(rows * q_width * 4) + 2 * rt_arena_cost(rows * config->n_heads * 4) +
+           rt_arena_cost(rows * 2 * glm_pad(config->ffn) * 4) +
+           rt_arena_cost(attn_decode_scratch_bytes(&shape, plan->max_len, plan->max_seqs)) +
+           rt_arena_cost(logits_rows(plan) * glm_pad(config->vocab) * 4);
+}
+
+static void carve(glm_engine *engine) {
+    const glm_config *config = &engine->config;
+    const glm_plan *plan = &engine->plan;
+    rt_arena *arena = &engine->arena;
+    glm_buffers *b = &engine->buffers;
+    const int64_t rows = buffer_rows(plan);
+    const int64_t hidden_row = glm_hidden_row_bytes(engine);
+    const attn_shape shape = glm_attn_shape(config, plan->kv_dtype);
+    engine->hidden = rt_arena_take(arena, rt_min64(plan->span, plan->max_len) * hidden_row);
+    engine->decode_hidden = rt_arena_take(arena, plan->max_seqs * hidden_row);
+    engine->wanted_hidden = rt_arena_take(arena, plan->max_logits * hidden_row);
+    b->normed = take_rows(arena, rows, glm_pad(config->hidden));
+    b->update = take_rows(arena, rows, glm_pad(config->hidden));
+    b->qkv = take_rows(arena, rows, glm_config_qkv_rows(config));
+    b->attended = take_rows(arena, rows, (int64_t)config->n_heads * config->head_dim);
+    b->state_max = rt_arena_take(arena, rows * config->n_heads * 4);
+    b->state_sum = rt_arena_take(arena, rows * config->n_heads * 4);
+    b->gate_up = take_rows(arena, rows, 2 * glm_pad(config->ffn));
+    b->decode_scratch =
+            rt_arena_take(arena, attn_decode_scratch_bytes(&shape, plan->max_len, plan->max_seqs));
+    engine->logits = rt_arena_take(arena, logits_rows(plan) * glm_pad(config->vocab) * 4);
+}
+
+/* ---- open and close -------------------------------------------------------------------------- */
+
+static rt_status open_device(glm_engine *engine) {
+    RT_TRY(rt_pool_create(engine->plan.threads, &engine->pool));
+    const attn_shape shape = glm_attn_shape(&engine->config, engine->plan.kv_dtype);
+    return glm_ops_cpu_create(&shape, rt_machine_isa(), engine->pool, &engine->ops);
+}
+
+static rt_status open_store(glm_engine *engine) {
+    const glm_config *config = &engine->config;
+    const kv_config kv = {.shape = {.dtype = engine->plan.kv_dtype,
+                                  .n_kv_heads = config->n_kv_heads,
+                                  .head_dim = config->head_dim,
+                                  .page_tokens = ATTN_PAGE_TOKENS},
+            .n_layers = config->n_layers,
+            .page_bytes = engine->plan.kv_page_bytes,
+            .host_bytes_max = engine->plan.kv_host_bytes};
+    return kv_store_open(&kv, &engine->store);
+}
+
+static rt_status open_with(
+        glm_engine *engine, const glm_checkpoint *checkpoint, const glm_options *options) {
+    engine->config = *glm_checkpoint_config(checkpoint);
+    RT_TRY(glm_plan_make(checkpoint, options, &engine->plan));
+    RT_TRY(glm_plan_require(&engine->plan));
+    RT_TRY(glm_checkpoint_fingerprint(checkpoint, engine->fingerprint));
+    RT_TRY(open_device(engine));
+    RT_TRY(glm_weights_load(checkpoint, &engine->ops, &engine->weights));
+    RT_TRY(open_store(engine));
+    const int64_t bytes = glm_engine_arena_bytes(&engine->config, &engine->plan);
+    RT_TRY(rt_arena_create(&engine->arena, bytes, "hidden states and scratch"));
+    carve(engine);
+    return RT_OK;
+}
+
+rt_status glm_engine_open(const glm_options *options, glm_engine **out) {
+    glm_checkpoint *checkpoint = NULL;
+    RT_TRY(glm_checkpoint_open(options->model_dir, &checkpoint));
+    glm_engine *engine = NULL;
+    rt_status status = rt_calloc(1, sizeof *engine, "the engine", &engine);
+    if (status == RT_OK) status = open_with(engine, checkpoint, options);
+    glm_checkpoint_close(checkpoint);
+    if (status != RT_OK) {
+        glm_engine_close(engine);
+        return status;
+    }
+    const glm_plan *plan = &engine->plan;
+    rt_log(RT_LOG_INFO, "engine",
+            "open max_len=%" PRId64 " span=%" PRId64 " chunk=%" PRId64 " threads=%" PRId32
+            " isa=%s kv=%s hidden=%s bytes=%" PRId64,
+            plan->max_len, plan->span, plan->chunk, plan->threads, rt_isa_name(engine->ops.isa),
+            rt_dtype_name(plan->kv_dtype), rt_dtype_name(plan->hidden_dtype), plan->total_bytes);
+    *out = engine;
+    return RT_OK;
+}
+
+void glm_engine_close(glm_engine *engine) {
+    if (!engine) return;
+    rt_assert(!engine->prefill.session);
+    kv_store_close(engine->store);
+    rt_arena_free(&engine->arena);
+    glm_weights_free(&engine->weights);
+    glm_ops_free(&engine->ops);
+    rt_pool_free(engine->pool);
+    free(engine);
+}
+
+const glm_config *glm_engine_config(const glm_engine *engine) {
+    return &engine->config;
+}
+
+const glm_plan *glm_engine_plan(const glm_engine *engine) {
+    return &engine->plan;
+}
+
+const char *glm_engine_fingerprint(const glm_engine *engine) {
+    return engine->fingerprint;
+}

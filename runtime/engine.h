@@ -1,0 +1,110 @@
+/* Inside the engine: what engine.c, session.c, prefill.c, decode.c and layer.c share. */
+#ifndef GLM_ENGINE_H
+#define GLM_ENGINE_H
+
+#include "kvstore/kvstore.h"
+#include "runtime.h"
+#include "weights.h"
+
+enum { GLM_DECODE_SEQS_MAX = 256 };
+
+/* Scratch of one chunk: rows of fp32, `chunk` (or max_seqs) of each. */
+typedef struct glm_buffers {
+    glm_rows normed;   /* [hidden] padded */
+    glm_rows qkv;      /* [(n_heads + 2 n_kv_heads) head_dim] */
+    glm_rows attended; /* [n_heads head_dim]; also the attention state's out */
+    float *state_max;  /* [n_heads] a row */
+    float *state_sum;
+    glm_rows gate_up;     /* [2 x ffn padded] */
+    glm_rows update;      /* [hidden] padded: what a sub-layer adds to the stream */
+    void *decode_scratch; /* attn_decode_scratch_bytes */
+} glm_buffers;
+
+/* A prefill on its way: where it stands, item by item. At most one per engine. */
+typedef struct glm_prefill_run {
+    glm_session *session; /* NULL: none running */
+    int32_t *ids;         /* [n_ids] */
+    int64_t n_ids;
+    int64_t first_pos; /* position of ids[0] */
+    int64_t *wanted;   /* [n_wanted] absolute positions whose logits are asked for, ascending */
+    int64_t n_wanted;
+
+    int64_t span_begin; /* absolute; the open span is [span_begin, span_end) */
+    int64_t span_end;
+    int32_t layer;      /* the next item: this layer, */
+    int64_t chunk_pos;  /* this chunk */
+    int64_t n_gathered; /* wanted rows whose final hidden state was taken */
+    double work_done;
+    double work_total;
+} glm_prefill_run;
+
+struct glm_engine {
+    glm_config config;
+    glm_plan plan;
+    char fingerprint[65];
+
+    rt_pool *pool;
+    glm_ops ops;
+    glm_weights weights;
+    kv_store *store;
+
+    rt_arena arena;      /* everything below */
+    void *hidden;        /* [span][hidden]: the residual stream of the open span */
+    void *decode_hidden; /* [max_seqs][hidden] */
+    void *wanted_hidden; /* [max_logits][hidden] */
+    glm_buffers buffers;
+    float *logits; /* [max(max_logits, max_seqs)][vocab, padded while computed] */
+
+    glm_prefill_run prefill;
+    int64_t logits_serial; /* which computation the logits belong to */
+};
+
+struct glm_session {
+    glm_engine *engine;
+    kv_seq *seq;
+    int64_t logits_serial; /* the engine's serial when this session's logits were made */
+    int64_t logits_row;
+    int64_t n_logits;
+};
+
+static inline attn_shape glm_attn_shape(const glm_config *config, rt_dtype kv_dtype) {
+    return (attn_shape){.n_heads = config->n_heads,
+            .n_kv_heads = config->n_kv_heads,
+            .head_dim = config->head_dim,
+            .rope_dim = config->rope_dim,
+            .rope_base = config->rope_base,
+            .kv_dtype = kv_dtype};
+}
+
+static inline int64_t glm_hidden_row_bytes(const glm_engine *engine) {
+    return engine->config.hidden * rt_dtype_bytes(engine->plan.hidden_dtype);
+}
+
+/* layer.c: one transformer layer over `n` tokens at positions pos .. pos + n - 1, in place on
+ * `hidden` [n][hidden]. `keys` covers [0, pos + n) of this layer. */
+void glm_layer_prefill(glm_engine *engine, const glm_layer *layer, const kv_view *keys, int64_t pos,
+        int64_t n, void *hidden);
+
+/* Only what later tokens need of these: their keys and values. */
+void glm_layer_store_keys(glm_engine *engine, const glm_layer *layer, const kv_view *keys,
+        int64_t pos, int64_t n, const void *hidden);
+
+/* The rest of a layer for tokens whose keys are stored already. */
+void glm_layer_attend(glm_engine *engine, const glm_layer *layer, const kv_view *keys, int64_t pos,
+        int64_t n, void *hidden);
+
+/* One token of each of n sequences; keys[i] covers all of sequence i, the new token included. */
+void glm_layer_decode(
+        glm_engine *engine, const glm_layer *layer, const kv_view *keys, int32_t n, void *hidden);
+
+/* Final norm and output head: hidden [n][hidden] -> logits [n][vocab]. */
+void glm_layer_logits(glm_engine *engine, const void *hidden, int64_t n, float *logits);
+
+/* FLOP of one layer for tokens [pos, pos + n); of the output head for n rows. */
+double glm_layer_flop(const glm_config *config, int64_t pos, int64_t n);
+double glm_head_flop(const glm_config *config, int64_t n);
+
+/* plan.c: bytes of the arena, so that engine.c carves what the plan counted. */
+int64_t glm_engine_arena_bytes(const glm_config *config, const glm_plan *plan);
+
+#endif

@@ -1,0 +1,290 @@
+/* The CPU's ops: which thread does what. The arithmetic is in ops_simd.c. */
+#include <string.h>
+
+#include "base/memory.h"
+#include "ops_simd.h"
+
+enum { ROWS_PER_ITEM = 16 };
+
+/* Below this much work waking threads costs more than it gives, FLOP. */
+static const int64_t flop_worth_threads = 1 << 18;
+
+static const int64_t wide_floats = (int64_t)GLM_BLOCK_PANELS * GLM_PANEL * GLM_BLOCK_INPUTS;
+
+static const glm_kernels *kernels_of(const glm_ops *ops) {
+#if defined(__x86_64__)
+    if (ops->isa == RT_ISA_AVX512) return &glm_kernels_avx512;
+    if (ops->isa == RT_ISA_AVX2) return &glm_kernels_avx2;
+#endif
+    return &glm_kernels_portable;
+}
+
+static void run(const glm_ops *ops, int64_t n_items, int64_t flop, rt_pool_work *work, void *job) {
+    if (flop < flop_worth_threads)
+        for (int64_t item = 0; item < n_items; item++) work(job, item, 0);
+    else
+        rt_pool_run(ops->pool, n_items, work, job);
+}
+
+/* ---- weights --------------------------------------------------------------------------------- */
+
+int64_t glm_linear_bytes(int64_t n_out, int64_t n_in, rt_dtype dtype) {
+    return glm_pad(n_out) * n_in * rt_dtype_bytes(dtype);
+}
+
+/* The 16 rows of a panel side by side; lanes past the last row stay as they are (zero). */
+static void pack_panel_16bit(uint16_t *panel, int64_t n_in, int64_t n_rows, const uint16_t *rows) {
+    for (int64_t k = 0; k < n_in; k++)
+        for (int64_t lane = 0; lane < n_rows; lane++)
+            panel[k * GLM_PANEL + lane] = rows[lane * n_in + k];
+}
+
+static void pack_panel_f32(
+        float *panel, int64_t n_in, int64_t n_rows, const void *rows, rt_dtype dtype) {
+    for (int64_t k = 0; k < n_in; k++)
+        for (int64_t lane = 0; lane < n_rows; lane++)
+            panel[k * GLM_PANEL + lane] = rt_load_float(rows, lane * n_in + k, dtype);
+}
+
+static void pack(
+        const glm_linear *linear, int64_t row, int64_t n_rows, const void *rows, rt_dtype dtype) {
+    rt_assert(row % GLM_PANEL == 0 && row + n_rows <= linear->n_out);
+    rt_assert(linear->dtype == dtype || linear->dtype == RT_F32);
+    const int64_t n_in = linear->n_in;
+    for (int64_t done = 0; done < n_rows; done += GLM_PANEL) {
+        const int64_t n = rt_min64(GLM_PANEL, n_rows - done);
+        const int64_t at = (row + done) * n_in;
+        const void *from = (const char *)rows + done * n_in * rt_dtype_bytes(dtype);
+        if (linear->dtype == RT_F32)
+            pack_panel_f32((float *)linear->panels + at, n_in, n, from, dtype);
+        else
+            pack_panel_16bit((uint16_t *)linear->panels + at, n_in, n, from);
+    }
+}
+
+/* ---- linear ---------------------------------------------------------------------------------- */
+
+typedef struct linear_job {
+    const glm_ops *ops;
+    const glm_linear *weight;
+    const float *bias;
+    int64_t first_out;
+    int64_t n_outs;
+    glm_rows x;
+    int64_t n;
+    glm_rows y;
+    int64_t n_blocks;
+    int64_t rows_per_item;
+} linear_job;
+
+static void linear_item(void *context, int64_t item, int thread) {
+    const linear_job *job = context;
+    const glm_linear *weight = job->weight;
+    const int64_t out = item % job->n_blocks * GLM_BLOCK_PANELS * GLM_PANEL;
+    const int64_t row = item / job->n_blocks * job->rows_per_item;
+    const int64_t n_outs = rt_min64(GLM_BLOCK_PANELS * GLM_PANEL, job->n_outs - out);
+    const int64_t at = (job->first_out + out) * weight->n_in * rt_dtype_bytes(weight->dtype);
+    const glm_block block = {.panels = (const char *)weight->panels + at,
+            .dtype = weight->dtype,
+            .n_panels = rt_div_up(n_outs, GLM_PANEL),
+            .n_in = weight->n_in,
+            .bias = job->bias ? job->bias + job->first_out + out : NULL,
+            .x = {job->x.data + row * job->x.stride, job->x.stride},
+            .n = rt_min64(job->rows_per_item, job->n - row),
+            .y = {job->y.data + row * job->y.stride + out, job->y.stride},
+            .wide = (float *)job->ops->scratch + thread * wide_floats};
+    kernels_of(job->ops)->linear_block(&block);
+}
+
+/* Enough items for the threads to balance: blocks of outputs, and blocks of rows where the matrix
+ * is narrow. Rows in multiples of 48, which every tile height divides. */
+static int64_t rows_per_item(const glm_ops *ops, int64_t n, int64_t n_blocks) {
+    const int64_t wanted = 4 * (int64_t)rt_pool_threads(ops->pool);
+    if (n_blocks >= wanted) return n;
+    const int64_t parts = rt_div_up(wanted, n_blocks);
+    return rt_round_up(rt_div_up(n, parts), 48);
+}
+
+static void linear(const glm_ops *ops, const glm_linear *weight, const float *bias,
+        int64_t first_out, int64_t n_outs, glm_rows x, int64_t n, glm_rows y) {
+    if (n == 0) return;
+    linear_job job = {.ops = ops,
+            .weight = weight,
+            .bias = bias,
+            .first_out = first_out,
+            .n_outs = n_outs,
+            .x = x,
+            .n = n,
+            .y = y};
+    job.n_blocks = rt_div_up(n_outs, GLM_BLOCK_PANELS * GLM_PANEL);
+    job.rows_per_item = rows_per_item(ops, n, job.n_blocks);
+    const int64_t n_items = job.n_blocks * rt_div_up(n, job.rows_per_item);
+    run(ops, n_items, 2 * n * n_outs * weight->n_in, linear_item, &job);
+}
+
+/* ---- rows ------------------------------------------------------------------------------------ */
+
+typedef struct row_job {
+    const glm_ops *ops;
+    const glm_kernels *kernels;
+    const void *table;
+    const int32_t *ids;
+    rt_dtype table_dtype;
+    void *hidden;
+    rt_dtype hidden_dtype;
+    const float *weight;
+    float eps;
+    int64_t n;
+    int64_t width;
+    glm_rows rows;
+    glm_rows more;
+    void (*one)(const struct row_job *job, int64_t row);
+} row_job;
+
+static void row_item(void *context, int64_t item, int thread) {
+    (void)thread;
+    const row_job *job = context;
+    const int64_t end = rt_min64((item + 1) * ROWS_PER_ITEM, job->n);
+    for (int64_t row = item * ROWS_PER_ITEM; row < end; row++) job->one(job, row);
+}
+
+static void run_rows(const row_job *job) {
+    run(job->ops, rt_div_up(job->n, ROWS_PER_ITEM), 8 * job->n * job->width, row_item,
+            (void *)(uintptr_t)job);
+}
+
+static void *hidden_row(const row_job *job, int64_t row) {
+    return (char *)job->hidden + row * job->width * rt_dtype_bytes(job->hidden_dtype);
+}
+
+static void embed_one(const row_job *job, int64_t row) {
+    const int64_t at = job->ids[row] * job->width;
+    for (int64_t i = 0; i < job->width; i++) {
+        const float value = rt_load_float(job->table, at + i, job->table_dtype);
+        if (job->hidden_dtype == RT_F32)
+            ((float *)hidden_row(job, row))[i] = value;
+        else
+            ((uint16_t *)hidden_row(job, row))[i] = rt_float_to_bf16(value);
+    }
+}
+
+static void embed(const glm_ops *ops, const void *table, rt_dtype table_dtype, const int32_t *ids,
+        int64_t n, int64_t width, void *hidden, rt_dtype hidden_dtype) {
+    const row_job job = {.ops = ops,
+            .table = table,
+            .table_dtype = table_dtype,
+            .ids = ids,
+            .hidden = hidden,
+            .hidden_dtype = hidden_dtype,
+            .n = n,
+            .width = width,
+            .one = embed_one};
+    run_rows(&job);
+}
+
+static void norm_one(const row_job *job, int64_t row) {
+    float *out = job->rows.data + row * job->rows.stride;
+    job->kernels->norm_row(
+            hidden_row(job, row), job->hidden_dtype, job->weight, job->eps, job->width, out);
+}
+
+static void norm(const glm_ops *ops, const void *hidden, rt_dtype hidden_dtype, const float *weight,
+        float eps, int64_t n, int64_t width, glm_rows out) {
+    const row_job job = {.ops = ops,
+            .kernels = kernels_of(ops),
+            .hidden = (void *)(uintptr_t)hidden,
+            .hidden_dtype = hidden_dtype,
+            .weight = weight,
+            .eps = eps,
+            .n = n,
+            .width = width,
+            .rows = out,
+            .one = norm_one};
+    run_rows(&job);
+}
+
+static void norm_rows_one(const row_job *job, int64_t row) {
+    float *y = job->rows.data + row * job->rows.stride;
+    job->kernels->norm_row(y, RT_F32, job->weight, job->eps, job->width, y);
+}
+
+static void norm_rows(
+        const glm_ops *ops, glm_rows y, const float *weight, float eps, int64_t n, int64_t width) {
+    const row_job job = {.ops = ops,
+            .kernels = kernels_of(ops),
+            .weight = weight,
+            .eps = eps,
+            .n = n,
+            .width = width,
+            .rows = y,
+            .one = norm_rows_one};
+    run_rows(&job);
+}
+
+static void swiglu_one(const row_job *job, int64_t row) {
+    job->kernels->swiglu_row(job->rows.data + row * job->rows.stride,
+            job->more.data + row * job->more.stride, glm_pad(job->width));
+}
+
+static void swiglu(const glm_ops *ops, glm_rows gate, glm_rows up, int64_t n, int64_t width) {
+    const row_job job = {.ops = ops,
+            .kernels = kernels_of(ops),
+            .n = n,
+            .width = width,
+            .rows = gate,
+            .more = up,
+            .one = swiglu_one};
+    run_rows(&job);
+}
+
+static void add_one(const row_job *job, int64_t row) {
+    job->kernels->add_row(hidden_row(job, row), job->hidden_dtype,
+            job->rows.data + row * job->rows.stride, job->width);
+}
+
+static void add(const glm_ops *ops, void *hidden, rt_dtype hidden_dtype, glm_rows y, int64_t n,
+        int64_t width) {
+    const row_job job = {.ops = ops,
+            .kernels = kernels_of(ops),
+            .hidden = hidden,
+            .hidden_dtype = hidden_dtype,
+            .n = n,
+            .width = width,
+            .rows = y,
+            .one = add_one};
+    run_rows(&job);
+}
+
+/* ---- setting up ------------------------------------------------------------------------------ */
+
+static int64_t wide_bytes(int n_threads) {
+    return n_threads * wide_floats * (int64_t)sizeof(float);
+}
+
+int64_t glm_ops_cpu_bytes(const attn_shape *shape, int n_threads) {
+    return wide_bytes(n_threads) + attn_cpu_scratch_bytes(shape, n_threads);
+}
+
+rt_status glm_ops_cpu_create(const attn_shape *shape, rt_isa isa, rt_pool *pool, glm_ops *out) {
+    *out = (glm_ops){.pool = pool,
+            .isa = isa,
+            .pack = pack,
+            .embed = embed,
+            .norm = norm,
+            .linear = linear,
+            .swiglu = swiglu,
+            .add = add,
+            .norm_rows = norm_rows};
+    out->scratch_bytes = wide_bytes(rt_pool_threads(pool));
+    RT_TRY(attn_cpu_create(shape, isa, pool, &out->attention));
+    const rt_status status =
+            rt_mem_alloc(out->scratch_bytes, "widened weight blocks", &out->scratch);
+    if (status != RT_OK) glm_ops_free(out);
+    return status;
+}
+
+void glm_ops_free(glm_ops *ops) {
+    attn_cpu_free(ops->attention);
+    rt_mem_free(ops->scratch, ops->scratch_bytes);
+    *ops = (glm_ops){0};
+}

@@ -1,0 +1,65 @@
+/* Runs the linear kernel the engine will run, on a matrix it makes up: wide enough rows for
+ * prefill's speed, a single row over more weights than the caches hold for decode's. */
+#include "plan_speed.h"
+
+#include <string.h>
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "ops.h"
+
+enum { WIDTH = 1024, ROWS = 192, OUTPUTS = 32768 };
+
+typedef struct trial {
+    glm_ops ops;
+    glm_linear weight;
+    rt_arena arena;
+    glm_rows x;
+    glm_rows y;
+} trial;
+
+static double seconds_of(const trial *t, int64_t n_outs, int64_t n_rows) {
+    double best = 1e9;
+    for (int i = 0; i < 3; i++) {
+        const double start = rt_now();
+        t->ops.linear(&t->ops, &t->weight, NULL, 0, n_outs, t->x, n_rows, t->y);
+        const double seconds = rt_now() - start;
+        if (seconds < best) best = seconds;
+    }
+    return best;
+}
+
+static rt_status measure(trial *t, glm_speed *out) {
+    const int64_t weight_bytes = glm_linear_bytes(OUTPUTS, WIDTH, RT_BF16);
+    const int64_t x_bytes = (int64_t)ROWS * WIDTH * 4;
+    const int64_t y_bytes = rt_max64((int64_t)ROWS * WIDTH, OUTPUTS) * 4;
+    RT_TRY(rt_arena_create(&t->arena,
+            rt_arena_cost(weight_bytes) + rt_arena_cost(x_bytes) + rt_arena_cost(y_bytes),
+            "a speed measurement"));
+    t->weight = (glm_linear){.panels = rt_arena_take(&t->arena, weight_bytes),
+            .n_out = OUTPUTS,
+            .n_in = WIDTH,
+            .dtype = RT_BF16};
+    memset(t->weight.panels, 0x3c, (size_t)weight_bytes); /* ordinary numbers, pages touched */
+    t->x = (glm_rows){rt_arena_take(&t->arena, x_bytes), WIDTH};
+    t->y = (glm_rows){rt_arena_take(&t->arena, y_bytes), WIDTH};
+    memset(t->x.data, 0, (size_t)x_bytes);
+    memset(t->y.data, 0, (size_t)y_bytes);
+    out->flops = 2.0 * ROWS * WIDTH * WIDTH / seconds_of(t, WIDTH, ROWS);
+    t->y.stride = OUTPUTS;
+    out->bytes_per_s = (double)weight_bytes / seconds_of(t, OUTPUTS, 1);
+    return RT_OK;
+}
+
+rt_status glm_measure_speed(int32_t n_threads, glm_speed *out) {
+    rt_pool *pool = NULL;
+    RT_TRY(rt_pool_create(n_threads, &pool));
+    const attn_shape shape = {.n_heads = 1, .n_kv_heads = 1, .head_dim = 16, .kv_dtype = RT_BF16};
+    trial t = {0};
+    rt_status status = glm_ops_cpu_create(&shape, rt_machine_isa(), pool, &t.ops);
+    if (status == RT_OK) status = measure(&t, out);
+    rt_arena_free(&t.arena);
+    if (t.ops.pool) glm_ops_free(&t.ops);
+    rt_pool_free(pool);
+    return status;
+}

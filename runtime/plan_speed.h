@@ -1,0 +1,14 @@
+/* How fast this machine is, measured in about 20 milliseconds, for the plan's estimates. */
+#ifndef GLM_PLAN_SPEED_H
+#define GLM_PLAN_SPEED_H
+
+#include "base/status.h"
+
+typedef struct glm_speed {
+    double flops;       /* of our own matrix kernel, all threads, FLOP/s */
+    double bytes_per_s; /* reading memory that no cache holds, all threads */
+} glm_speed;
+
+RT_MUST_CHECK rt_status glm_measure_speed(int32_t n_threads, glm_speed *out);
+
+#endif

@@ -1,0 +1,225 @@
+/* Prefill: spans x layers x chunks, one (layer, chunk) item a step.
+ *
+ *     for each span        kv_span_begin; embed
+ *         for each layer
+ *             for each chunk    <- a step ends here; Ctrl-C, progress and other requests fit in
+ *         keep the wanted rows; kv_span_commit
+ *     final norm and head of the wanted rows
+ *
+ * Spans and chunks start at absolute multiples of their size, whatever the session held before.
+ * In the last layer only wanted rows are computed past their keys and values: nobody reads the
+ * others. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "engine.h"
+
+static void clear_run(glm_prefill_run *run) {
+    free(run->ids);
+    free(run->wanted);
+    *run = (glm_prefill_run){0};
+}
+
+void glm_prefill_abort(glm_session *session) {
+    glm_prefill_run *run = &session->engine->prefill;
+    if (run->session != session) return;
+    kv_span_abort(session->seq);
+    clear_run(run);
+}
+
+/* ---- begin ----------------------------------------------------------------------------------- */
+
+static rt_status check_request(const glm_session *session, const int32_t *ids, int64_t n_ids,
+        const int64_t *logits_at, int64_t n_logits) {
+    const glm_engine *engine = session->engine;
+    if (engine->prefill.session)
+        return rt_fail(RT_EUSAGE, "prefill: another prefill is running on this engine");
+    if (n_ids <= 0) return rt_fail(RT_EUSAGE, "prefill: no tokens were given");
+    const int64_t length = kv_seq_length(session->seq);
+    const int64_t room = kv_seq_max_tokens(session->seq) - length;
+    if (n_ids > room)
+        return rt_fail(RT_EUSAGE,
+                "prefill: %" PRId64 " tokens do not fit: the session holds %" PRId64
+                " and has room for %" PRId64 " more",
+                n_ids, length, room);
+    for (int64_t i = 0; i < n_ids; i++)
+        if (ids[i] < 0 || ids[i] >= engine->config.vocab)
+            return rt_fail(RT_EUSAGE,
+                    "prefill: token %" PRId64 " is id %" PRId32 "; the vocabulary has %" PRId64, i,
+                    ids[i], engine->config.vocab);
+    if (n_logits < 0 || n_logits > engine->plan.max_logits)
+        return rt_fail(RT_EUSAGE,
+                "prefill: %" PRId64 " rows of logits asked for, %" PRId64 " planned", n_logits,
+                engine->plan.max_logits);
+    for (int64_t i = 0; logits_at && i < n_logits; i++)
+        if (logits_at[i] < (i ? logits_at[i - 1] + 1 : 0) || logits_at[i] >= n_ids)
+            return rt_fail(RT_EUSAGE,
+                    "prefill: logits wanted at %" PRId64
+                    ": positions must ascend and lie in 0 .. %" PRId64,
+                    logits_at[i], n_ids - 1);
+    return RT_OK;
+}
+
+static double work_of(const glm_config *config, int64_t pos, int64_t n) {
+    return config->n_layers * glm_layer_flop(config, pos, n);
+}
+
+static rt_status begin_span(glm_engine *engine) {
+    glm_prefill_run *run = &engine->prefill;
+    const int64_t end = run->first_pos + run->n_ids;
+    const int64_t span = engine->plan.span;
+    run->span_begin = kv_seq_length(run->session->seq);
+    run->span_end = rt_min64((run->span_begin / span + 1) * span, end);
+    run->layer = 0;
+    run->chunk_pos = run->span_begin;
+    const int64_t n = run->span_end - run->span_begin;
+    RT_TRY(kv_span_begin(run->session->seq, n));
+    engine->ops.embed(&engine->ops, engine->weights.embedding, engine->weights.embedding_dtype,
+            run->ids + (run->span_begin - run->first_pos), n, engine->config.hidden, engine->hidden,
+            engine->plan.hidden_dtype);
+    return RT_OK;
+}
+
+static rt_status copy_request(
+        glm_prefill_run *run, const int32_t *ids, const int64_t *logits_at, int64_t n_logits) {
+    RT_TRY(rt_calloc(run->n_ids, sizeof *ids, "token ids", &run->ids));
+    RT_TRY(rt_calloc(n_logits, sizeof *logits_at, "wanted positions", &run->wanted));
+    memcpy(run->ids, ids, (size_t)run->n_ids * sizeof *ids);
+    for (int64_t i = 0; i < n_logits; i++)
+        run->wanted[i] = run->first_pos + (logits_at ? logits_at[i] : run->n_ids - 1);
+    run->n_wanted = n_logits;
+    return RT_OK;
+}
+
+rt_status glm_prefill_begin(glm_session *session, const int32_t *ids, int64_t n_ids,
+        const int64_t *logits_at, int64_t n_logits) {
+    RT_TRY(check_request(session, ids, n_ids, logits_at, n_logits));
+    glm_engine *engine = session->engine;
+    glm_prefill_run *run = &engine->prefill;
+    run->session = session;
+    run->n_ids = n_ids;
+    run->first_pos = kv_seq_length(session->seq);
+    run->work_total = work_of(&engine->config, run->first_pos, n_ids);
+    rt_status status = copy_request(run, ids, logits_at, n_logits);
+    if (status == RT_OK) status = begin_span(engine);
+    if (status != RT_OK) clear_run(run);
+    return status;
+}
+
+/* ---- step ------------------------------------------------------------------------------------ */
+
+static void *hidden_at(glm_engine *engine, int64_t pos) {
+    return (char *)engine->hidden +
+           (pos - engine->prefill.span_begin) * glm_hidden_row_bytes(engine);
+}
+
+/* The last layer of a chunk: keys for all, the rest for each run of consecutive wanted rows. */
+static void finish_chunk(
+        glm_engine *engine, const glm_layer *layer, const kv_view *keys, int64_t pos, int64_t n) {
+    const glm_prefill_run *run = &engine->prefill;
+    glm_layer_store_keys(engine, layer, keys, pos, n, hidden_at(engine, pos));
+    int64_t i = 0;
+    while (i < run->n_wanted && run->wanted[i] < pos) i++;
+    while (i < run->n_wanted && run->wanted[i] < pos + n) {
+        const int64_t begin = run->wanted[i];
+        int64_t end = begin;
+        while (i < run->n_wanted && run->wanted[i] == end && end < pos + n) {
+            end++;
+            i++;
+        }
+        glm_layer_attend(engine, layer, keys, begin, end - begin, hidden_at(engine, begin));
+    }
+}
+
+static rt_status run_item(glm_engine *engine) {
+    glm_prefill_run *run = &engine->prefill;
+    const int64_t chunk = engine->plan.chunk;
+    const int64_t pos = run->chunk_pos;
+    const int64_t end = rt_min64((pos / chunk + 1) * chunk, run->span_end);
+    const glm_layer *layer = &engine->weights.layers[run->layer];
+    kv_view keys;
+    RT_TRY(kv_acquire(run->session->seq, run->layer, 0, end, &keys));
+    if (run->layer == engine->config.n_layers - 1)
+        finish_chunk(engine, layer, &keys, pos, end - pos);
+    else
+        glm_layer_prefill(engine, layer, &keys, pos, end - pos, hidden_at(engine, pos));
+    kv_release(run->session->seq, &keys);
+    run->work_done += glm_layer_flop(&engine->config, pos, end - pos);
+    run->chunk_pos = end;
+    return RT_OK;
+}
+
+/* Keep the span's wanted rows: the next span overwrites the hidden states. */
+static void gather_wanted(glm_engine *engine) {
+    glm_prefill_run *run = &engine->prefill;
+    const int64_t row_bytes = glm_hidden_row_bytes(engine);
+    while (run->n_gathered < run->n_wanted && run->wanted[run->n_gathered] < run->span_end) {
+        memcpy((char *)engine->wanted_hidden + run->n_gathered * row_bytes,
+                hidden_at(engine, run->wanted[run->n_gathered]), (size_t)row_bytes);
+        run->n_gathered++;
+    }
+}
+
+static void finish_run(glm_engine *engine) {
+    glm_prefill_run *run = &engine->prefill;
+    glm_session *session = run->session;
+    glm_layer_logits(engine, engine->wanted_hidden, run->n_wanted, engine->logits);
+    session->logits_serial = ++engine->logits_serial;
+    session->logits_row = 0;
+    session->n_logits = run->n_wanted;
+    clear_run(run);
+}
+
+/* After an item: the next layer, the next span, or the end. */
+static rt_status advance(glm_engine *engine, bool *is_done) {
+    glm_prefill_run *run = &engine->prefill;
+    *is_done = false;
+    if (run->chunk_pos < run->span_end) return RT_OK;
+    run->chunk_pos = run->span_begin;
+    if (++run->layer < engine->config.n_layers) return RT_OK;
+    gather_wanted(engine);
+    RT_TRY(kv_span_commit(run->session->seq));
+    if (run->span_end < run->first_pos + run->n_ids) return begin_span(engine);
+    *is_done = true;
+    return RT_OK;
+}
+
+/* Tokens through all layers, the open span's counted by its share of the work. */
+static int64_t tokens_done(const glm_engine *engine) {
+    const glm_prefill_run *run = &engine->prefill;
+    const int64_t finished = run->span_begin - run->first_pos;
+    const double before = work_of(&engine->config, run->first_pos, finished);
+    const int64_t n = run->span_end - run->span_begin;
+    const double span_work = work_of(&engine->config, run->span_begin, n);
+    const double share = (run->work_done - before) / span_work;
+    return finished + (int64_t)(share * (double)n);
+}
+
+rt_status glm_prefill_step(glm_session *session, glm_prefill_progress *progress) {
+    glm_engine *engine = session->engine;
+    glm_prefill_run *run = &engine->prefill;
+    rt_assert(run->session == session);
+    bool is_done = false;
+    rt_status status = run_item(engine);
+    if (status == RT_OK) status = advance(engine, &is_done);
+    if (status != RT_OK) {
+        glm_prefill_abort(session);
+        return status;
+    }
+    *progress = (glm_prefill_progress){.tokens_done = is_done ? run->n_ids : tokens_done(engine),
+            .tokens_total = run->n_ids,
+            .work_done = run->work_done,
+            .work_total = run->work_total,
+            .is_done = is_done};
+    if (is_done) finish_run(engine);
+    return RT_OK;
+}
+
+rt_status glm_prefill(glm_session *session, const int32_t *ids, int64_t n_ids) {
+    glm_prefill_progress progress = {0};
+    RT_TRY(glm_prefill_begin(session, ids, n_ids, NULL, 1));
+    while (!progress.is_done) RT_TRY(glm_prefill_step(session, &progress));
+    return RT_OK;
+}

@@ -1,0 +1,66 @@
+/* Sessions: a sequence in the store, and which rows of the engine's logits are its own. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "engine.h"
+
+static rt_status wrap(glm_engine *engine, kv_seq *seq, glm_session **out) {
+    glm_session *session = NULL;
+    const rt_status status = rt_calloc(1, sizeof *session, "a session", &session);
+    if (status != RT_OK) {
+        kv_seq_free(seq);
+        return status;
+    }
+    *session = (glm_session){.engine = engine, .seq = seq, .logits_serial = -1};
+    *out = session;
+    return RT_OK;
+}
+
+rt_status glm_session_create(glm_engine *engine, int64_t max_tokens, glm_session **out) {
+    kv_seq *seq = NULL;
+    RT_TRY(kv_seq_create(engine->store, max_tokens, &seq));
+    return wrap(engine, seq, out);
+}
+
+rt_status glm_session_fork(
+        const glm_session *parent, int64_t n_tokens, int64_t max_tokens, glm_session **out) {
+    if (n_tokens < 0 || n_tokens > kv_seq_length(parent->seq))
+        return rt_fail(RT_EUSAGE, "session: cannot fork at %" PRId64 " of %" PRId64 " tokens",
+                n_tokens, kv_seq_length(parent->seq));
+    kv_seq *seq = NULL;
+    RT_TRY(kv_seq_fork(parent->seq, n_tokens, max_tokens, &seq));
+    return wrap(parent->engine, seq, out);
+}
+
+void glm_session_free(glm_session *session) {
+    if (!session) return;
+    glm_prefill_abort(session);
+    kv_seq_free(session->seq);
+    free(session);
+}
+
+int64_t glm_session_length(const glm_session *session) {
+    return kv_seq_length(session->seq);
+}
+
+void glm_session_truncate(glm_session *session, int64_t n_tokens) {
+    kv_seq_truncate(session->seq, n_tokens);
+}
+
+rt_status glm_session_logits(const glm_session *session, const float **logits, int64_t *n_rows) {
+    const glm_engine *engine = session->engine;
+    if (session->logits_serial != engine->logits_serial)
+        return rt_fail(RT_EUSAGE, "session: its logits were replaced by a later prefill or decode");
+    const int64_t vocab = engine->config.vocab;
+    const float *rows = engine->logits + session->logits_row * vocab;
+    for (int64_t i = 0; i < session->n_logits * vocab; i++)
+        if (!isfinite(rows[i]))
+            return rt_fail(RT_ENUMERIC,
+                    "logits: row %" PRId64 " of %" PRId64 ", id %" PRId64
+                    " is %f: weights or activations overflowed",
+                    i / vocab, session->n_logits, i % vocab, (double)rows[i]);
+    *logits = rows;
+    *n_rows = session->n_logits;
+    return RT_OK;
+}

@@ -1,0 +1,42 @@
+/* A model's weights in memory, in the device's layout: read once, stored once. */
+#ifndef GLM_WEIGHTS_H
+#define GLM_WEIGHTS_H
+
+#include "base/memory.h"
+#include "checkpoint.h"
+#include "ops.h"
+
+/* One transformer layer. Vectors are fp32; NULL where the model has none. */
+typedef struct glm_layer {
+    float *input_norm;     /* [hidden] */
+    glm_linear qkv;        /* [(n_heads + 2 n_kv_heads) head_dim, hidden]: q rows, k rows, v rows */
+    float *qkv_bias;       /* one per row of qkv */
+    glm_linear attn_out;   /* [hidden, n_heads head_dim] */
+    float *post_attn_norm; /* 0414 only */
+    float *mlp_norm;       /* [hidden] */
+    glm_linear gate;       /* [ffn, hidden] */
+    glm_linear up;         /* [ffn, hidden] */
+    glm_linear down;       /* [hidden, ffn] */
+    float *post_mlp_norm;  /* 0414 only */
+} glm_layer;
+
+typedef struct glm_weights {
+    void *embedding; /* [vocab, hidden], as stored */
+    rt_dtype embedding_dtype;
+    glm_layer *layers;
+    float *final_norm;
+    glm_linear head; /* [vocab, hidden] */
+    rt_arena arena;
+} glm_weights;
+
+/* Bytes glm_weights_load keeps, and bytes of staging it uses meanwhile. */
+int64_t glm_weights_bytes(const glm_checkpoint *checkpoint);
+int64_t glm_weights_load_bytes(const glm_config *config, int n_threads);
+
+/* Read and lay out every tensor, all threads of the ops' pool reading.
+ * Errors: RT_EIO, RT_EMODEL (the file changed), RT_ENOMEM */
+RT_MUST_CHECK rt_status glm_weights_load(
+        const glm_checkpoint *checkpoint, const glm_ops *ops, glm_weights *out);
+void glm_weights_free(glm_weights *weights);
+
+#endif
