@@ -6,7 +6,8 @@
  * abort (they never were). Sequences share whole pages by counted references.
  *
  * Budgets are hard: the pool is one allocation made at open, reservations are made when a sequence
- * is created, and appending within a reservation cannot fail for want of room.
+ * is created, and appending within a reservation cannot fail for want of room. One thread at a
+ * time uses a store; a sequence changes state only while none of its views is out.
  *
  *   state of a sequence        idle --kv_span_begin--> open --kv_span_commit--> idle (longer)
  *                                                      open --kv_span_abort---> idle (as before) */
@@ -60,11 +61,14 @@ int64_t kv_seq_length(const kv_seq *seq);
 int64_t kv_seq_max_tokens(const kv_seq *seq);
 
 /* Forget tokens from n_tokens on (idle sequences). A page shared with another sequence is copied
- * before it is next written. */
+ * before it is next written. Whole pages forgotten while shared stay with the other sequence: room
+ * for their like is no longer reserved, and is sought again when a span begins. */
 void kv_seq_truncate(kv_seq *seq, int64_t n_tokens);
 
 /* Make positions [length, length + n_tokens) writable in every layer.
- * Errors: RT_EUSAGE  beyond max_tokens; RT_EIO, RT_ENOFIT  reserved for tiers that can fail */
+ * Errors: RT_EUSAGE  beyond max_tokens
+ *         RT_ENOFIT  shared pages were truncated and nothing unreserved is left to replace them
+ *         RT_EIO     reserved for tiers that can fail */
 RT_MUST_CHECK rt_status kv_span_begin(kv_seq *seq, int64_t n_tokens);
 /* The span's tokens count from here on. RT_EIO: a tier could not keep them; as after an abort. */
 RT_MUST_CHECK rt_status kv_span_commit(kv_seq *seq);
