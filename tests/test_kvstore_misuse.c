@@ -1,0 +1,103 @@
+/* Bugs of the caller stop the program, in every build: they are never carried on with.
+ *
+ * Method: each misuse in a child process, which must die by SIGABRT. */
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "help_kv.h"
+
+static kv_store *store;
+static kv_seq *seq;
+static kv_view view;
+
+static void fork_open(void) {
+    kv_seq *child = NULL;
+    CHECK(kv_span_begin(seq, 1) == RT_OK);
+    (void)!kv_seq_fork(seq, 4, 8, &child);
+}
+
+static void fork_past_the_end(void) {
+    kv_seq *child = NULL;
+    (void)!kv_seq_fork(seq, 9, 16, &child);
+}
+
+static void begin_twice(void) {
+    CHECK(kv_span_begin(seq, 1) == RT_OK);
+    (void)!kv_span_begin(seq, 1);
+}
+
+static void commit_idle(void) {
+    (void)!kv_span_commit(seq);
+}
+
+static void truncate_open(void) {
+    CHECK(kv_span_begin(seq, 1) == RT_OK);
+    kv_seq_truncate(seq, 4);
+}
+
+static void view_past_the_span(void) {
+    CHECK(kv_span_begin(seq, 2) == RT_OK);
+    (void)!kv_acquire(seq, 0, 8, 3, &view);
+}
+
+static void view_inside_a_page(void) {
+    (void)!kv_acquire(seq, 0, 1, 2, &view);
+}
+
+static void view_of_no_layer(void) {
+    (void)!kv_acquire(seq, 2, 0, 4, &view);
+}
+
+static void truncate_under_a_view(void) {
+    CHECK(kv_acquire(seq, 0, 0, 8, &view) == RT_OK);
+    kv_seq_truncate(seq, 4);
+}
+
+static void release_twice(void) {
+    CHECK(kv_acquire(seq, 0, 0, 8, &view) == RT_OK);
+    kv_release(seq, &view);
+    kv_release(seq, &view);
+}
+
+static void close_in_use(void) {
+    kv_store_close(store);
+}
+
+static void check_stops(const char *name, void (*misuse)(void)) {
+    const pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        const struct rlimit no_core = {0, 0};
+        (void)setrlimit(RLIMIT_CORE, &no_core);
+        (void)!freopen("/dev/null", "w", stderr);
+        misuse();
+        _exit(0);
+    }
+    int how = 0;
+    CHECK(waitpid(child, &how, 0) == child);
+    if (WIFSIGNALED(how) && WTERMSIG(how) == SIGABRT) return;
+    (void)fprintf(stderr, "%s: was carried on with (status %d)\n", name, how);
+    exit(1);
+}
+
+int main(void) {
+    store = kvh_open(2, 20);
+    seq = kvh_seq(store, 16);
+    kvh_append(seq, 2, 8, 100);
+    check_stops("fork of an open sequence", fork_open);
+    check_stops("fork past the end", fork_past_the_end);
+    check_stops("begin twice", begin_twice);
+    check_stops("commit of an idle sequence", commit_idle);
+    check_stops("truncate of an open sequence", truncate_open);
+    check_stops("view past the span", view_past_the_span);
+    check_stops("view inside a page", view_inside_a_page);
+    check_stops("view of a layer that is not", view_of_no_layer);
+    check_stops("truncate under a view", truncate_under_a_view);
+    check_stops("release twice", release_twice);
+    check_stops("close with a sequence left", close_in_use);
+    kv_seq_free(seq);
+    kv_store_close(store);
+    return 0;
+}
