@@ -21,23 +21,28 @@ static rt_status append(glm_stop *stop, const char *bytes, int64_t n_bytes) {
     return RT_OK;
 }
 
-/* Whether a stop string stands at `place`; or, with is_partial, begins there and may go on. */
-static bool matches_at(const glm_stop *stop, int64_t place, bool is_partial) {
-    const int64_t n_left = stop->n_bytes - place;
-    for (int i = 0; i < stop->n_texts; i++) {
-        const int64_t length = (int64_t)strlen(stop->texts[i]);
-        if (is_partial != (n_left < length)) continue;
-        const int64_t n = rt_min64(n_left, length);
-        if (memcmp(stop->buffer + place, stop->texts[i], (size_t)n) == 0) return true;
+/* Where the stop string begins that ends first, n_bytes when there is none. Of two that end at the
+ * same place the longer one counts. */
+static int64_t find_whole(const glm_stop *stop) {
+    for (int64_t end = 1; end <= stop->n_bytes; end++) {
+        int64_t longest = 0;
+        for (int i = 0; i < stop->n_texts; i++) {
+            const int64_t length = (int64_t)strlen(stop->texts[i]);
+            if (length <= end && length > longest &&
+                    memcmp(stop->buffer + end - length, stop->texts[i], (size_t)length) == 0)
+                longest = length;
+        }
+        if (longest > 0) return end - longest;
     }
-    return false;
+    return stop->n_bytes;
 }
 
-/* The first place that matches, n_bytes when there is none. */
-static int64_t first_match(const glm_stop *stop, bool is_partial) {
-    int64_t place = 0;
-    while (place < stop->n_bytes && !matches_at(stop, place, is_partial)) place++;
-    return place;
+/* Whether what stands from `place` to the end could go on to be a stop string. */
+static bool is_beginning(const glm_stop *stop, int64_t place) {
+    const int64_t n_left = stop->n_bytes - place;
+    for (int i = 0; i < stop->n_texts; i++)
+        if (strncmp(stop->texts[i], stop->buffer + place, (size_t)n_left) == 0) return true;
+    return false;
 }
 
 rt_status glm_stop_feed(glm_stop *stop, const char *bytes, int64_t n_bytes, bool is_last,
@@ -48,10 +53,11 @@ rt_status glm_stop_feed(glm_stop *stop, const char *bytes, int64_t n_bytes, bool
     RT_TRY(append(stop, bytes, n_bytes));
     if (stop->n_bytes == 0) return RT_OK;
 
-    /* A whole one anywhere ends the text, even inside the beginning of a longer one. */
-    stop->n_out = first_match(stop, false);
+    stop->n_out = find_whole(stop);
     stop->is_found = stop->n_out < stop->n_bytes;
-    if (!stop->is_found && !is_last) stop->n_out = first_match(stop, true);
+    if (!stop->is_found && !is_last)
+        for (stop->n_out = 0; stop->n_out < stop->n_bytes; stop->n_out++)
+            if (is_beginning(stop, stop->n_out)) break;
     *out = stop->buffer;
     *n_out = stop->n_out;
     return RT_OK;
