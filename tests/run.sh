@@ -1,0 +1,156 @@
+#!/bin/sh
+# Every test: the release build, then the suite under ASan + UBSan and under TSan.
+#
+#   sh tests/run.sh [--no-install] [--release] [NAME...]
+#
+#   --release  only the release build
+#   NAME       only these tests, as test_kvstore_fork or cli_help
+#
+# A test exits 0 for pass, 77 for skip, anything else for fail. tests/skips lists the skips that are
+# allowed; any other is a failure. The last line is "N passed, N failed, N skipped".
+#
+# GLM_TEST_DATA   published tokenizers and books (default ../shared/data where that exists)
+# GLM_TEST_FAST   set to 1 for the sanitizers' runs: tests may then use smaller sizes
+# JOBS            compilers and sanitized tests at once (default: every core)
+set -u
+cd "$(dirname "$0")/.." || exit 1
+. bench/setup.sh
+
+TIMEOUT_S=600
+
+# Running one test: run_one SUITE NAME appends "result seconds suite/name" to $RESULTS.
+
+seconds_since() {
+    printf '%s %s' "$(date +%s.%N)" "$1" | awk '{ printf "%.1f", $1 - $2 }'
+}
+
+# Why a skip is allowed here; nothing when it is not. Lines of tests/skips: NAME WHEN REASON.
+allowed_skip() {
+    while read -r name when reason; do
+        [ "$name" = "$2" ] || continue
+        case $when in
+        always) printf '%s' "$reason" ;;
+        no-data) [ -n "${GLM_TEST_DATA:-}" ] || printf '%s' "$reason" ;;
+        sanitized) [ "$1" = release ] || printf '%s' "$reason" ;;
+        esac
+    done <tests/skips
+}
+
+command_for() {
+    case $2 in
+    test_*) printf 'build%s/tests/%s' "$(suffix "$1")" "$2" ;;
+    *) printf 'sh tests/%s.sh' "$2" ;;
+    esac
+}
+
+suffix() {
+    [ "$1" = release ] || printf -- '-%s' "$1"
+}
+
+# TSan of GCC 12 cannot place its shadow when the kernel randomises mappings too much.
+fixed_addresses() {
+    if [ "$1" = tsan ] && setarch -R true 2>/dev/null; then printf 'setarch -R'; fi
+}
+
+run_one() {
+    suite=$1
+    name=$2
+    log=build$(suffix "$suite")/tests/$name.log
+    [ "$suite" = release ] || export GLM_TEST_FAST=1
+    GLM1M=$PWD/build$(suffix "$suite")/glm1m
+    export GLM1M
+    started=$(date +%s.%N)
+    # shellcheck disable=SC2046 # words of commands
+    $(fixed_addresses "$suite") timeout $TIMEOUT_S $(command_for "$suite" "$name") >"$log" 2>&1
+    rc=$?
+    note=
+    case $rc in
+    0) result=pass ;;
+    77)
+        result=skip
+        note=$(allowed_skip "$suite" "$name")
+        [ -n "$note" ] || { result=FAIL && note="skipped, and tests/skips does not allow it here"; }
+        ;;
+    124) result=FAIL note="still running after $TIMEOUT_S s" ;;
+    *) result=FAIL note="exit $rc, see $log" ;;
+    esac
+    line=$(printf '%s %7s s  %s/%s%s' "$result" "$(seconds_since "$started")" "$suite" "$name" \
+        "${note:+  ($note)}")
+    printf '%s\n' "$line" >>"$RESULTS"
+    if [ "$result" = FAIL ]; then
+        { printf '%s\n' "$line" && tail -n 40 "$log" | sed 's/^/    /'; }
+    else
+        printf '%s\n' "$line"
+    fi
+}
+
+# Test names of a suite. The sanitizers skip what tests no code of ours that runs.
+names_of() {
+    for source in tests/test_*.c tests/cli_*.sh tests/layers.sh; do
+        [ -e "$source" ] || continue
+        name=$(basename "${source%.*}")
+        if [ "$name" = layers ] && [ "$1" != release ]; then continue; fi
+        printf '%s\n' "$name"
+    done
+}
+
+# run_suite SUITE JOBS NAMES: nothing is run twice, results come as they finish.
+run_suite() {
+    # shellcheck disable=SC2086 # one word a test
+    if [ -n "$3" ]; then printf '%s\n' $3; else names_of "$1"; fi |
+        xargs -P "$2" -I '{}' sh tests/run.sh --one "$1" '{}'
+}
+
+count() {
+    grep -c "^$1 " "$RESULTS"
+}
+
+if [ "${1:-}" = --one ]; then
+    run_one "$2" "$3"
+    exit 0
+fi
+
+install=yes
+suites="release asan tsan"
+only=
+for argument in "$@"; do
+    case $argument in
+    --no-install) install=no ;;
+    --release) suites=release ;;
+    -*) die "unknown argument $argument; usage: sh tests/run.sh [--no-install] [--release] [NAME...]" ;;
+    *) only="$only $argument" ;;
+    esac
+done
+
+if [ -z "${GLM_TEST_DATA:-}" ] && [ -d ../shared/data ]; then
+    GLM_TEST_DATA=$(cd ../shared/data && pwd)
+    export GLM_TEST_DATA
+fi
+RESULTS=$(mktemp) || exit 1
+export RESULTS
+trap 'rm -f "$RESULTS"' EXIT
+
+setup_packages "$install"
+for suite in $suites; do
+    case $suite in
+    # One at a time: some of these measure how long something takes.
+    release)
+        setup_build build all -DCMAKE_BUILD_TYPE=Release
+        run_suite release 1 "$only"
+        ;;
+    asan)
+        setup_build build-asan all -DCMAKE_BUILD_TYPE=Release -DGLM_WERROR=OFF \
+            "-DGLM_SANITIZE=address;undefined"
+        run_suite asan "$(n_jobs)" "$only"
+        ;;
+    tsan)
+        setup_build build-tsan all -DCMAKE_BUILD_TYPE=Release -DGLM_WERROR=OFF -DGLM_SANITIZE=thread
+        run_suite tsan "$(n_jobs)" "$only"
+        ;;
+    esac
+done
+
+failed=$(count FAIL)
+grep '^FAIL ' "$RESULTS"
+printf '%s passed, %s failed, %s skipped\n' "$(count pass)" "$failed" "$(count skip)"
+[ "$failed" -eq 0 ] && [ "$(count pass)" -gt 0 ]
