@@ -1,0 +1,39 @@
+#!/bin/sh
+# A name that is not there: exit 2, and the nearest one that is.
+#
+# Method: misspell commands and flags, use a flag of another command, leave values out.
+. tests/help_cli.sh
+
+expect 2 complte
+says err 'did you mean complete?'
+expect 2 xylophone
+says err 'glm1m --help lists them'
+expect 2
+says err 'which command?'
+
+expect 2 complete --max-token 3
+says err 'did you mean --max-tokens?'
+expect 2 complete --stpo x
+says err 'did you mean --stop?'
+expect 2 complete --max-token=3
+says err 'unknown flag --max-token; did you mean --max-tokens?'
+expect 2 complete --frobnicate
+says err 'glm1m complete --help'
+expect 2 complete -z
+says err 'unknown flag -z'
+
+# The name of a flag that other commands take.
+expect 2 complete --positions last
+says err 'complete does not take --positions; it belongs to: logits'
+
+expect 2 complete -m
+says err '-m needs a value'
+expect 2 complete -m --quiet
+says err 'and --quiet is a flag'
+expect 2 complete -p text surplus
+says err 'unexpected "surplus"'
+expect 2 complete -p text
+says err 'complete needs --model DIR'
+expect 2 plan -m . --device gpu
+says err '"gpu" is none of auto|cpu|cuda'
+says_nothing out

@@ -1,0 +1,51 @@
+# shellcheck shell=sh
+# What the tests of the command line share. GLM1M is the program; $work a directory of their own.
+
+: "${GLM1M:?set GLM1M to the glm1m binary}"
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+
+# Only what a test itself sets may have an influence.
+for variable in $(env | sed -n 's/^\(GLM_[A-Z_]*\)=.*/\1/p'); do
+    case $variable in GLM_TEST_*) ;; *) unset "$variable" ;; esac
+done
+unset HF_HUB_CACHE HF_HOME
+export HOME="$work/home" XDG_CACHE_HOME="$work/cache"
+
+fail() {
+    printf 'FAILED: %s\n' "$*"
+    [ -z "${shown:-}" ] || printf 'command: glm1m %s\nexit: %s\n' "$shown" "$rc"
+    for stream in out err; do
+        [ -s "$work/$stream" ] && printf -- '-- %s\n' "$stream" && head -c 2000 "$work/$stream"
+    done
+    exit 1
+}
+
+# run ARGS...: the program; leaves $rc, $work/out and $work/err
+run() {
+    shown=$*
+    "$GLM1M" "$@" >"$work/out" 2>"$work/err"
+    rc=$?
+}
+
+# expect RC ARGS...: run, and fail unless it exits so
+expect() {
+    wanted=$1
+    shift
+    run "$@"
+    [ "$rc" -eq "$wanted" ] || fail "exit $rc, wanted $wanted"
+}
+
+# says out|err TEXT: whether the last run's output holds TEXT
+says() {
+    grep -qF -- "$2" "$work/$1" || fail "std$1 does not say: $2"
+}
+
+says_nothing() {
+    [ ! -s "$work/$1" ] || fail "std$1 is not empty"
+}
+
+# The embedded model, in $work/model
+make_needle_model() {
+    expect 0 make-model needle "$work/model"
+}
