@@ -49,14 +49,30 @@ SIMD_INLINE void score_rows(const rt_dtype dtype, const float *q, int64_t n_rows
         score_tile(1, SIMD_PANELS, dtype, q + row * head_dim, head_dim, keys, scores + row * PAGE);
 }
 
+/* Functions of their own, not inlined: in a larger one the accumulators do not stay in registers. */
+SIMD_OUTLINE void score_rows_f32(
+        const float *q, int64_t n_rows, int32_t head_dim, const void *keys, float *scores) {
+    score_rows(RT_F32, q, n_rows, head_dim, keys, scores);
+}
+
+SIMD_OUTLINE void score_rows_bf16(
+        const float *q, int64_t n_rows, int32_t head_dim, const void *keys, float *scores) {
+    score_rows(RT_BF16, q, n_rows, head_dim, keys, scores);
+}
+
 /* scores[row][0 .. 16 n_panels) for every row; panels outermost, so that one stays in L1. */
-SIMD_INLINE void score_page(const attn_split *split, const attn_scratch *scratch,
-        const rt_dtype dtype, const void *keys, int64_t n_panels) {
+static void score_page(
+        const attn_split *split, const attn_scratch *scratch, panels keys, int64_t n_panels) {
     const int32_t head_dim = split->shape->head_dim;
-    const int64_t panel_bytes = (int64_t)head_dim * SIMD_PANEL * rt_dtype_bytes(dtype);
-    for (int64_t panel = 0; panel < n_panels; panel += SIMD_PANELS)
-        score_rows(dtype, scratch->q, split->n_rows, head_dim,
-                (const char *)keys + panel * panel_bytes, scratch->scores + panel * SIMD_PANEL);
+    const int64_t panel_bytes = (int64_t)head_dim * SIMD_PANEL * rt_dtype_bytes(keys.dtype);
+    for (int64_t panel = 0; panel < n_panels; panel += SIMD_PANELS) {
+        const void *base = (const char *)keys.base + panel * panel_bytes;
+        float *scores = scratch->scores + panel * SIMD_PANEL;
+        if (keys.dtype == RT_F32)
+            score_rows_f32(scratch->q, split->n_rows, head_dim, base, scores);
+        else
+            score_rows_bf16(scratch->q, split->n_rows, head_dim, base, scores);
+    }
 }
 
 /* ---- weights --------------------------------------------------------------------------------- */
@@ -115,22 +131,60 @@ SIMD_INLINE void output_tile(const int rows, const rt_dtype dtype, const float *
         }
 }
 
-/* Rows [row, row + n_rows), all of head_dim, one panel of V after the other. */
-SIMD_INLINE void output_rows(const int rows, const attn_split *split, attn_scratch *scratch,
-        int64_t row, panels values, const float *alpha, int64_t n_keys) {
+/* Rows [row, row + rows), all of head_dim, one panel of V after the other. */
+SIMD_INLINE void output_panels(const int rows, const rt_dtype dtype, const attn_split *split,
+        attn_scratch *scratch, int64_t row, const void *values, const float *alpha,
+        int64_t n_keys) {
     const int32_t head_dim = split->shape->head_dim;
     const float *weights = scratch->scores + row * PAGE;
     add_weights(rows, weights, n_keys, alpha + row, scratch->part_sum + row);
-    for (int32_t d = 0; d < head_dim; d += SIMD_PANEL) {
-        float *out = scratch->part_out + row * head_dim + d;
-        const int64_t at = (int64_t)d * PAGE;
-        if (values.dtype == RT_F32)
-            output_tile(rows, RT_F32, weights, n_keys, (const float *)values.base + at, alpha + row,
-                    out, head_dim);
-        else
-            output_tile(rows, RT_BF16, weights, n_keys, (const uint16_t *)values.base + at,
-                    alpha + row, out, head_dim);
+    for (int32_t d = 0; d < head_dim; d += SIMD_PANEL)
+        output_tile(rows, dtype, weights, n_keys,
+                (const char *)values + (int64_t)d * PAGE * rt_dtype_bytes(dtype), alpha + row,
+                scratch->part_out + row * head_dim + d, head_dim);
+}
+
+typedef void output_rows(const attn_split *split, attn_scratch *scratch, int64_t row,
+        const void *values, const float *alpha, int64_t n_keys);
+
+#define DEFINE_OUTPUT_ROWS(name, rows, dtype)                                           \
+    SIMD_OUTLINE void name(const attn_split *split, attn_scratch *scratch, int64_t row, \
+            const void *values, const float *alpha, int64_t n_keys) {                   \
+        output_panels(rows, dtype, split, scratch, row, values, alpha, n_keys);         \
     }
+DEFINE_OUTPUT_ROWS(output_many_f32, SIMD_ROWS, RT_F32)
+DEFINE_OUTPUT_ROWS(output_many_bf16, SIMD_ROWS, RT_BF16)
+DEFINE_OUTPUT_ROWS(output_one_f32, 1, RT_F32)
+DEFINE_OUTPUT_ROWS(output_one_bf16, 1, RT_BF16)
+#if defined(__AVX2__)
+DEFINE_OUTPUT_ROWS(output_four_f32, 4, RT_F32)
+DEFINE_OUTPUT_ROWS(output_four_bf16, 4, RT_BF16)
+#else
+static output_rows *const output_four_f32 = NULL; /* SIMD_ROWS is less than 4 */
+static output_rows *const output_four_bf16 = NULL;
+#endif
+
+static bool any_seen(const bool *is_seen, int n_rows) {
+    for (int r = 0; r < n_rows; r++)
+        if (is_seen[r]) return true;
+    return false;
+}
+
+/* Every row that has weights in this page, in the tallest tiles that fit. */
+static void output_page(const attn_split *split, attn_scratch *scratch, panels values,
+        const bool *is_seen, const float *alpha, int64_t n_keys) {
+    const bool is_wide = values.dtype == RT_F32;
+    output_rows *many = is_wide ? output_many_f32 : output_many_bf16;
+    output_rows *four = is_wide ? output_four_f32 : output_four_bf16;
+    output_rows *one = is_wide ? output_one_f32 : output_one_bf16;
+    int64_t row = 0;
+    for (; row + SIMD_ROWS <= split->n_rows; row += SIMD_ROWS)
+        if (any_seen(is_seen + row, SIMD_ROWS))
+            many(split, scratch, row, values.base, alpha, n_keys);
+    for (; SIMD_ROWS > 4 && row + 4 <= split->n_rows; row += 4)
+        if (any_seen(is_seen + row, 4)) four(split, scratch, row, values.base, alpha, n_keys);
+    for (; row < split->n_rows; row++)
+        if (is_seen[row]) one(split, scratch, row, values.base, alpha, n_keys);
 }
 
 /* ---- one page, one split --------------------------------------------------------------------- */
@@ -164,12 +218,6 @@ static int64_t visible_keys(
     return rt_min64(end - page_pos, PAGE);
 }
 
-static bool any_seen(const bool *is_seen, int n_rows) {
-    for (int r = 0; r < n_rows; r++)
-        if (is_seen[r]) return true;
-    return false;
-}
-
 static bool scan_page(const attn_split *split, attn_scratch *scratch, int64_t page_pos) {
     const int64_t n_keys = visible_keys(split, scratch, page_pos);
     if (n_keys <= 0) return false;
@@ -178,10 +226,7 @@ static bool scan_page(const attn_split *split, attn_scratch *scratch, int64_t pa
             rt_min64(rt_round_up(rt_div_up(n_keys, SIMD_PANEL), SIMD_PANELS), PAGE_PANELS);
 
     const panels keys = widen_if_worth(split, head_keys(split, page), scratch->keys);
-    if (keys.dtype == RT_F32)
-        score_page(split, scratch, RT_F32, keys.base, n_panels);
-    else
-        score_page(split, scratch, RT_BF16, keys.base, n_panels);
+    score_page(split, scratch, keys, n_panels);
 
     float alpha[ATTN_ROWS_MAX];
     bool is_seen[ATTN_ROWS_MAX];
@@ -195,14 +240,7 @@ static bool scan_page(const attn_split *split, attn_scratch *scratch, int64_t pa
     if (!is_any) return false;
 
     const panels values = widen_if_worth(split, head_values(split, page), scratch->values);
-    int64_t row = 0;
-    for (; row + SIMD_ROWS <= split->n_rows; row += SIMD_ROWS)
-        if (any_seen(is_seen + row, SIMD_ROWS))
-            output_rows(SIMD_ROWS, split, scratch, row, values, alpha, n_keys);
-    for (; SIMD_ROWS > 4 && row + 4 <= split->n_rows; row += 4)
-        if (any_seen(is_seen + row, 4)) output_rows(4, split, scratch, row, values, alpha, n_keys);
-    for (; row < split->n_rows; row++)
-        if (is_seen[row]) output_rows(1, split, scratch, row, values, alpha, n_keys);
+    output_page(split, scratch, values, is_seen, alpha, n_keys);
     return true;
 }
 

@@ -20,6 +20,7 @@
 #include "size.h"
 
 #define SIMD_INLINE       static inline __attribute__((always_inline, unused))
+#define SIMD_OUTLINE      static __attribute__((noinline))
 #define SIMD_PASTE_(a, b) a##_##b
 #define SIMD_PASTE(a, b)  SIMD_PASTE_(a, b)
 /* A symbol of this instruction set: SIMD_NAME(attn_kernels) is attn_kernels_avx2. */
