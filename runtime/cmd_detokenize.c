@@ -1,0 +1,89 @@
+/* glm1m detokenize: ids -> text, byte for byte what tokenize was given. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+#include "tokenizer.h"
+
+static const char separators[] = " \t\r\n\v\f,";
+
+/* A JSON array is a list between brackets: blank them. */
+static rt_status strip_brackets(const char *path, char *text) {
+    char *open = text + strspn(text, separators);
+    if (*open != '[') return RT_OK;
+    char *close = strchr(open, ']');
+    if (!close || close[1 + strspn(close + 1, separators)] != '\0')
+        return rt_fail(
+                RT_EUSAGE, "%s: the array that begins with \"[\" does not end the text", path);
+    *open = ' ';
+    *close = ' ';
+    return RT_OK;
+}
+
+static rt_status parse_ids(const char *path, const char *text, glm_ids *ids) {
+    for (const char *at = text + strspn(text, separators); *at != '\0';) {
+        char *end = NULL;
+        errno = 0;
+        const long long id = strtoll(at, &end, 10);
+        const bool is_number = *at >= '0' && *at <= '9' && errno == 0 && id <= INT32_MAX &&
+                               (*end == '\0' || strchr(separators, *end));
+        if (!is_number)
+            return rt_fail(RT_EUSAGE, "%s: byte %td: \"%.*s\" is not a token id", path, at - text,
+                    (int)strnlen(at, 16), at);
+        RT_TRY(glm_ids_push(ids, (int32_t)id));
+        at = end + strspn(end, separators);
+    }
+    return RT_OK;
+}
+
+static rt_status read_ids(const char *path, glm_ids *ids) {
+    char *text = NULL;
+    int64_t n_bytes = 0;
+    RT_TRY(glm_cli_read_text(path, &text, &n_bytes));
+    rt_status status = RT_OK;
+    if ((int64_t)strlen(text) != n_bytes)
+        status = rt_fail(
+                RT_EUSAGE, "%s: a NUL at byte %zu is not part of an id", path, strlen(text));
+    if (status == RT_OK) status = strip_brackets(path, text);
+    if (status == RT_OK) status = parse_ids(path, text, ids);
+    free(text);
+    return status;
+}
+
+/* The tokens' bytes as they are: also those that are not whole characters. */
+static void print_text(const glm_tokenizer *tokenizer, const glm_ids *ids) {
+    for (int64_t i = 0; i < ids->n; i++) {
+        int64_t n_bytes;
+        const char *bytes = glm_tokenizer_bytes(tokenizer, ids->ids[i], &n_bytes, NULL);
+        (void)fwrite(bytes, 1, (size_t)n_bytes, stdout);
+    }
+}
+
+static int run(glm_cli *cli) {
+    glm_tokenizer *tokenizer = NULL;
+    glm_ids ids = {0};
+    rt_status status = glm_tokenizer_load(cli->engine.model_dir, &tokenizer);
+    if (status == RT_OK) status = read_ids(cli->file ? cli->file : "-", &ids);
+    if (status == RT_OK) print_text(tokenizer, &ids);
+    glm_ids_free(&ids);
+    glm_tokenizer_free(tokenizer);
+    return status == RT_OK ? GLM_EXIT_OK : glm_cli_fail(status);
+}
+
+const glm_command glm_cmd_detokenize = {
+        .name = "detokenize",
+        .usage = "detokenize -m DIR [-f FILE]",
+        .summary = "the text of token ids",
+        .details = "Reads ids separated by white space or commas, or a JSON array of them, from "
+                   "FILE or standard input, and prints their text, control tokens included.\nIds "
+                   "without text (padding rows of the vocabulary) print nothing. Needs only the "
+                   "tokenizer files of DIR.\n"
+                   "\n"
+                   "    echo 9703 11 1879 0 | glm1m detokenize -m glm-4-9b-chat-1m\n",
+        .flags = "model file",
+        .required = "model",
+        .run = run,
+};
