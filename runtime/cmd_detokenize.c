@@ -77,12 +77,14 @@ const glm_command glm_cmd_detokenize = {
         .name = "detokenize",
         .usage = "detokenize -m DIR [-f FILE]",
         .summary = "the text of token ids",
-        .details = "Reads ids separated by white space or commas, or a JSON array of them, from "
-                   "FILE or standard input, and prints their text, control tokens included.\nIds "
-                   "without text (padding rows of the vocabulary) print nothing. Needs only the "
-                   "tokenizer files of DIR.\n"
-                   "\n"
-                   "    echo 9703 11 1879 0 | glm1m detokenize -m glm-4-9b-chat-1m\n",
+        .details =
+                "Reads ids separated by white space or commas, or a JSON array of them, from FILE\n"
+                "or standard input, and prints their text, control tokens included. Ids without\n"
+                "text (padding rows of the vocabulary) print nothing. Needs only the tokenizer\n"
+                "files of DIR.\n"
+                "\n"
+                "Examples:\n"
+                "  echo 9703 11 1879 0 | glm1m detokenize -m glm-4-9b-chat-1m\n",
         .flags = "model file",
         .required = "model",
         .run = run,

@@ -42,11 +42,14 @@ const glm_command glm_cmd_tokenize = {
         .name = "tokenize",
         .usage = "tokenize -m DIR [-f FILE] [--json] [--add-special] [--special-in-text]",
         .summary = "the token ids of a text",
-        .details = "Reads FILE, or standard input, and prints the ids of the text alone, separated "
-                   "by spaces.\nNeeds only the tokenizer files of DIR. Control tokens that the "
-                   "text spells out, such as <|user|>, stay plain text unless --special-in-text.\n"
-                   "\n"
-                   "    echo -n 'Hello, world!' | glm1m tokenize -m glm-4-9b-chat-1m\n",
+        .details =
+                "Reads FILE, or standard input, and prints the ids of the text alone, separated\n"
+                "by spaces. Needs only the tokenizer files of DIR. Control tokens that the text\n"
+                "spells out, such as <|user|>, stay plain text unless --special-in-text.\n"
+                "\n"
+                "Examples:\n"
+                "  echo -n 'Hello, world!' | glm1m tokenize -m glm-4-9b-chat-1m\n"
+                "  glm1m tokenize -m glm-4-9b-chat-1m -f book.txt --add-special --json\n",
         .flags = "model file json add-special special-in-text",
         .required = "model",
         .run = run,
