@@ -109,7 +109,7 @@ const cli_flag *cli_find_flag(const char *name, size_t n_bytes, bool is_long) {
 const char *cli_variable_name(const cli_flag *flag, char text[CLI_NAME_BYTES]) {
     (void)snprintf(text, CLI_NAME_BYTES, "GLM_%s", flag->name);
     for (char *place = text; *place; place++)
-        *place = *place == '-' ? '_' : (char)toupper((unsigned char)*place);
+        *place = (char)(*place == '-' ? '_' : toupper((unsigned char)*place));
     return text;
 }
 

@@ -9,10 +9,11 @@ static const char exit_codes[] =
         "Exit: 0 ok, 1 failure, 2 usage, 3 does not fit, 4 bad model file, 5 corrupt data,\n"
         "6 rank lost, 7 evaluation below --min-accuracy, 130 Ctrl-C, 143 SIGTERM.\n";
 
-/* `text` from the present column on, wrapped at words; following lines are indented. */
-static void print_wrapped(const char *text, int indent, int column) {
-    while (*text) {
-        const int length = (int)strcspn(text, " ");
+/* `text`, or its first line, from the present column on, wrapped at words; following lines are
+ * indented. Returns what follows the line. */
+static const char *print_wrapped(const char *text, int indent, int column) {
+    while (*text && *text != '\n') {
+        const int length = (int)strcspn(text, " \n");
         if (column > indent && column + 1 + length > LINE_COLUMNS) {
             (void)printf("\n%*s", indent, "");
             column = indent;
@@ -21,6 +22,21 @@ static void print_wrapped(const char *text, int indent, int column) {
         column += length + (column > indent);
         text += length;
         text += strspn(text, " ");
+    }
+    (void)putchar('\n');
+    return text + (*text == '\n');
+}
+
+/* Paragraphs; lines that begin with a space, examples, stay as they are. */
+static void print_details(const char *text) {
+    while (*text) {
+        if (*text != ' ') {
+            text = print_wrapped(text, 0, 0);
+            continue;
+        }
+        const int length = (int)strcspn(text, "\n");
+        (void)printf("%.*s\n", length, text);
+        text += length + (text[length] == '\n');
     }
     (void)putchar('\n');
 }
@@ -40,13 +56,13 @@ static void print_flag(const cli_flag *flag) {
         (void)printf("\n%*s", FLAG_COLUMNS, "");
     else
         (void)printf("%*s", FLAG_COLUMNS - n, "");
-    print_wrapped(flag->help, FLAG_COLUMNS, FLAG_COLUMNS);
+    (void)print_wrapped(flag->help, FLAG_COLUMNS, FLAG_COLUMNS);
 }
 
 void glm_cli_help(const glm_command *command) {
     (void)printf(
             "glm1m %s: %s\n\nUsage: glm1m %s\n\n", command->name, command->summary, command->usage);
-    if (command->details) (void)printf("%s\n", command->details);
+    if (command->details) print_details(command->details);
     (void)printf("Flags:\n");
     for (int i = 0; i < cli_n_flags; i++)
         if (cli_takes(command, &cli_flags[i])) print_flag(&cli_flags[i]);

@@ -18,7 +18,7 @@ static const double redraw_s = 0.1; /* terminal */
 static const double repeat_s = 5.0; /* file or pipe */
 
 static bool stderr_is_terminal(void) {
-    const char *term = getenv("TERM");
+    const char *term = getenv("TERM"); /* NOLINT(concurrency-mt-unsafe): nothing here sets one */
     return isatty(STDERR_FILENO) && !(term && strcmp(term, "dumb") == 0);
 }
 

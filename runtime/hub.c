@@ -24,7 +24,7 @@ static bool is_repository_name(const char *model) {
 }
 
 static const char *variable(const char *name) {
-    const char *value = getenv(name);
+    const char *value = getenv(name); /* NOLINT(concurrency-mt-unsafe): nothing here sets one */
     return value && *value ? value : NULL;
 }
 
@@ -38,14 +38,16 @@ static rt_status cache_directory(char **path) {
 
 /* CACHE/models--org--name */
 static rt_status repository_directory(const char *model, char **path) {
-    char *cache = NULL;
-    RT_TRY(cache_directory(&cache));
+    char *name = NULL;
     const int org_bytes = (int)strcspn(model, "/");
-    const int n =
-            asprintf(path, "%s/models--%.*s--%s", cache, org_bytes, model, model + org_bytes + 1);
+    if (asprintf(&name, "models--%.*s--%s", org_bytes, model, model + org_bytes + 1) < 0)
+        return rt_fail(RT_ENOMEM, "hub: no memory for the path of %s", model);
+    char *cache = NULL;
+    rt_status status = cache_directory(&cache);
+    if (status == RT_OK) status = rt_path_join(cache, name, path);
     free(cache);
-    if (n < 0) return rt_fail(RT_ENOMEM, "hub: no memory for the path of %s", model);
-    return RT_OK;
+    free(name);
+    return status;
 }
 
 /* The revision refs/main names, a commit hash; checked, since it becomes part of a path. */
@@ -66,8 +68,10 @@ static rt_status read_revision(const char *repository, char **revision) {
 static rt_status snapshot_directory(const char *repository, char **dir) {
     char *revision = NULL;
     rt_status status = read_revision(repository, &revision);
-    if (status == RT_OK && asprintf(dir, "%s/snapshots/%s", repository, revision) < 0)
+    if (status == RT_OK && asprintf(dir, "%s/snapshots/%s", repository, revision) < 0) {
+        *dir = NULL;
         status = rt_fail(RT_ENOMEM, "hub: no memory for a path under %s", repository);
+    }
     free(revision);
     return status;
 }
@@ -95,7 +99,7 @@ rt_status glm_hub_resolve(const char *model, char **dir) {
         status = not_found(model, repository);
     else
         status = snapshot_directory(repository, dir);
-    if (status == RT_OK && !is_directory(*dir)) status = not_found(model, *dir);
+    if (*dir && !is_directory(*dir)) status = not_found(model, *dir);
     if (status != RT_OK) {
         free(*dir);
         *dir = NULL;

@@ -8,6 +8,8 @@
 
 static const glm_command *const commands[] = {
         &glm_cmd_complete,
+        &glm_cmd_tokenize,
+        &glm_cmd_detokenize,
         &glm_cmd_logits,
         &glm_cmd_plan,
         &glm_cmd_doctor,
