@@ -85,6 +85,11 @@ static rt_status open_with(
     engine->config = *glm_checkpoint_config(checkpoint);
     RT_TRY(glm_plan_make(checkpoint, options, &engine->plan));
     RT_TRY(glm_plan_require(&engine->plan));
+    if (engine->plan.n_ranks > 1)
+        return rt_fail(RT_EUNSUPPORTED,
+                "--tensor-parallel-size %" PRId32
+                ": this version plans for several ranks but runs one",
+                engine->plan.n_ranks);
     RT_TRY(glm_checkpoint_fingerprint(checkpoint, engine->fingerprint));
     RT_TRY(open_device(engine));
     RT_TRY(glm_weights_load(checkpoint, &engine->ops, &engine->weights));

@@ -7,10 +7,12 @@
 
 #include "base/machine.h"
 #include "engine.h"
+#include "parallel/parallel.h"
 #include "plan_speed.h"
 
 enum {
     CHUNK_DEFAULT = 1024,
+    CHUNK_MIN = ATTN_PAGE_TOKENS,
     SPAN_UNIT = 4096,
     SPAN_MAX = 128 * 1024,
     SPAN_SECONDS_MAX = 300 /* a killed run loses at most about this much work */
@@ -45,10 +47,6 @@ static rt_status check_options(const glm_config *config, const glm_options *opti
             return rt_fail(RT_EUNSUPPORTED, "--device cuda: this version runs on the CPU only");
         return rt_fail(RT_EUSAGE, "--device %s: auto, cpu or cuda", device);
     }
-    if (options->tensor_parallel > 1)
-        return rt_fail(RT_EUNSUPPORTED,
-                "--tensor-parallel-size %" PRId32 ": this version runs one rank",
-                options->tensor_parallel);
     if (options->max_len < 0 || options->chunk < 0 || options->span < 0 ||
             options->host_kv_bytes < 0 || options->max_logits < 0 || options->extra_kv_tokens < 0)
         return rt_fail(RT_EUSAGE, "plan: lengths and budgets must not be negative");
@@ -65,52 +63,98 @@ static rt_status check_options(const glm_config *config, const glm_options *opti
     return RT_OK;
 }
 
+/* ---- spans and time -------------------------------------------------------------------------- */
+
+static double flop_between(const glm_config *config, int64_t begin, int64_t end) {
+    return config->n_layers * glm_layer_flop(config, begin, end - begin);
+}
+
+/* The last span costs most: the largest multiple of the unit that stays within the limit. */
+static int64_t choose_span(const glm_config *part, const glm_plan *plan) {
+    int64_t span = SPAN_UNIT;
+    while (span + SPAN_UNIT <= SPAN_MAX) {
+        const int64_t begin = rt_max64(plan->max_len - span - SPAN_UNIT, 0);
+        const double seconds = flop_between(part, begin, plan->max_len) / plan->machine_flops;
+        if (seconds > SPAN_SECONDS_MAX) break;
+        span += SPAN_UNIT;
+    }
+    return span;
+}
+
+static void estimate_time(const glm_config *part, double bytes_per_s, glm_plan *plan) {
+    const int64_t n_pages = rt_div_up(plan->max_len, ATTN_PAGE_TOKENS);
+    const double kv_bytes = (double)plan->kv_page_bytes * part->n_layers * (double)n_pages;
+    plan->prefill_flop = flop_between(part, 0, plan->max_len);
+    plan->prefill_s = plan->prefill_flop / plan->machine_flops;
+    plan->decode_tps = bytes_per_s / ((double)plan->weights_bytes + kv_bytes);
+}
+
 /* ---- the bill -------------------------------------------------------------------------------- */
 
-/* Tokens of page memory for one sequence of max_len and its forks. */
-static int64_t kv_bytes_for(const glm_config *config, const glm_plan *plan, int64_t extra_tokens) {
+/* What a bill is made from. `part` is the model as one rank holds it: fewer heads, columns and
+ * rows, the same layers. */
+typedef struct request {
+    const glm_checkpoint *checkpoint;
+    const glm_options *options;
+    glm_config part;
+} request;
+
+static rt_status take_part(request *of, glm_plan *plan) {
+    glm_config *part = &of->part;
+    const par_widths widths = {.n_heads = part->n_heads,
+            .n_kv_heads = part->n_kv_heads,
+            .ffn = part->ffn,
+            .vocab = part->vocab};
+    par_shard shard;
+    RT_TRY(par_shard_make(&widths, 0, plan->n_ranks, &shard));
+    part->n_heads = shard.n_heads;
+    part->n_kv_heads = shard.n_kv_heads;
+    part->ffn = shard.n_ffn;
+    part->vocab = shard.n_vocab;
+    plan->kv_copies = shard.kv_copies;
+    return RT_OK;
+}
+
+/* Page memory for one sequence of max_len and its forks. */
+static int64_t kv_bytes(const request *of, const glm_plan *plan) {
     const kv_config kv = {.shape = {.page_tokens = ATTN_PAGE_TOKENS},
-            .n_layers = config->n_layers,
+            .n_layers = of->part.n_layers,
             .page_bytes = plan->kv_page_bytes};
-    const int64_t pages = kv_pages_for(&kv, plan->max_len) + kv_pages_for(&kv, extra_tokens);
+    const int64_t pages =
+            kv_pages_for(&kv, plan->max_len) + kv_pages_for(&kv, of->options->extra_kv_tokens);
     return pages * plan->kv_page_bytes;
 }
 
-/* Fill in every size that follows from max_len, span and chunk. */
-static void compute_bytes(
-        const glm_checkpoint *checkpoint, const glm_options *options, glm_plan *plan) {
-    const glm_config *config = glm_checkpoint_config(checkpoint);
-    const attn_shape shape = glm_attn_shape(config, plan->kv_dtype);
-    const int64_t hidden_row = config->hidden * rt_dtype_bytes(plan->hidden_dtype);
+/* Every size that follows from max_len and chunk. */
+static void fill_bill(const request *of, glm_plan *plan) {
+    const glm_config *part = &of->part;
+    const attn_shape shape = glm_attn_shape(part, plan->kv_dtype);
+    const int64_t hidden_row = part->hidden * rt_dtype_bytes(plan->hidden_dtype);
+    plan->span = of->options->span ? of->options->span : choose_span(part, plan);
     plan->kv_page_bytes = attn_page_bytes(&shape);
-    plan->kv_host_bytes = kv_bytes_for(config, plan, options->extra_kv_tokens);
-    plan->kv_tokens = plan->max_len + options->extra_kv_tokens;
-    plan->weights_bytes = glm_weights_bytes(checkpoint);
+    plan->kv_tokens = plan->max_len + of->options->extra_kv_tokens;
+    plan->kv_host_bytes = kv_bytes(of, plan);
+    plan->weights_bytes = glm_weights_bytes(of->checkpoint, part);
     plan->hidden_bytes = rt_min64(plan->span, plan->max_len) * hidden_row;
-    plan->scratch_bytes = glm_engine_arena_bytes(config, plan) - plan->hidden_bytes +
+    plan->scratch_bytes = glm_engine_arena_bytes(part, plan) - plan->hidden_bytes +
                           glm_ops_cpu_bytes(&shape, plan->threads);
-    plan->load_bytes = glm_weights_load_bytes(config, plan->threads);
+    plan->load_bytes = glm_weights_load_bytes(part, plan->threads);
     const int64_t running = plan->kv_host_bytes + plan->hidden_bytes + plan->scratch_bytes;
     plan->total_bytes = program_bytes + plan->weights_bytes + rt_max64(running, plan->load_bytes);
-}
-
-static bool is_within(const glm_options *options, const glm_plan *plan) {
-    if (options->host_kv_bytes > 0 && plan->kv_host_bytes > options->host_kv_bytes) return false;
-    return plan->total_bytes <= plan->limit_bytes;
+    const int64_t cap = of->options->host_kv_bytes;
+    plan->fits = plan->total_bytes <= plan->limit_bytes && (!cap || plan->kv_host_bytes <= cap);
 }
 
 /* The largest multiple of a page that fits, by bisection: the bill grows with the length. */
-static int64_t largest_fitting(
-        const glm_checkpoint *checkpoint, const glm_options *options, const glm_plan *plan) {
-    const int64_t model_len = glm_checkpoint_config(checkpoint)->model_len;
+static int64_t largest_fitting(const request *of, const glm_plan *plan) {
     int64_t fits = 0;
-    int64_t fails = model_len / ATTN_PAGE_TOKENS + 1;
+    int64_t fails = of->part.model_len / ATTN_PAGE_TOKENS + 1;
     while (fails - fits > 1) {
         const int64_t middle = fits + (fails - fits) / 2;
         glm_plan trial = *plan;
         trial.max_len = middle * ATTN_PAGE_TOKENS;
-        compute_bytes(checkpoint, options, &trial);
-        if (is_within(options, &trial))
+        fill_bill(of, &trial);
+        if (trial.fits)
             fits = middle;
         else
             fails = middle;
@@ -118,61 +162,50 @@ static int64_t largest_fitting(
     return fits * ATTN_PAGE_TOKENS;
 }
 
-/* ---- spans and time -------------------------------------------------------------------------- */
-
-static double flop_between(const glm_config *config, int64_t begin, int64_t end) {
-    return config->n_layers * glm_layer_flop(config, begin, end - begin);
-}
-
-/* The last span costs most: the largest unit multiple that keeps it within the limit. */
-static int64_t choose_span(const glm_config *config, const glm_plan *plan) {
-    int64_t span = SPAN_UNIT;
-    while (span + SPAN_UNIT <= SPAN_MAX) {
-        const int64_t begin = rt_max64(plan->max_len - span - SPAN_UNIT, 0);
-        const double seconds = flop_between(config, begin, plan->max_len) / plan->machine_flops;
-        if (seconds > SPAN_SECONDS_MAX) break;
-        span += SPAN_UNIT;
+/* Unless the user chose it, the chunk gives way first: half of it costs a few per cent of speed. */
+static void choose_chunk(const request *of, glm_plan *plan) {
+    plan->chunk = of->options->chunk ? of->options->chunk : CHUNK_DEFAULT;
+    plan->chunk = rt_min64(plan->chunk, rt_round_up(plan->max_len, ATTN_PAGE_TOKENS));
+    fill_bill(of, plan);
+    while (!plan->fits && !of->options->chunk && plan->chunk > CHUNK_MIN) {
+        plan->chunk /= 2;
+        fill_bill(of, plan);
     }
-    return span;
 }
 
-static void estimate_time(const glm_config *config, double bytes_per_s, glm_plan *plan) {
-    plan->prefill_flop = flop_between(config, 0, plan->max_len);
-    plan->prefill_s = plan->prefill_flop / plan->machine_flops;
-    const double read =
-            (double)plan->weights_bytes + (double)plan->kv_page_bytes * (double)config->n_layers *
-                                                  (double)plan->max_len / ATTN_PAGE_TOKENS;
-    plan->decode_tps = bytes_per_s / read;
+static rt_status start_plan(const glm_config *config, const glm_options *options, glm_plan *plan) {
+    *plan = (glm_plan){.threads = options->threads ? options->threads : rt_machine_cores(),
+            .n_ranks = options->tensor_parallel ? options->tensor_parallel : 1,
+            .max_seqs = options->max_seqs ? options->max_seqs : 1,
+            .max_logits = options->max_logits ? options->max_logits : 1,
+            .max_len = options->max_len ? options->max_len : config->model_len,
+            .hidden_dtype = config->dtype == RT_F32 ? RT_F32 : RT_BF16};
+    rt_machine_memory memory;
+    RT_TRY(rt_machine_memory_read(&memory));
+    plan->limit_bytes = memory.available_bytes;
+    return choose_kv_dtype(config, options, &plan->kv_dtype);
 }
 
 rt_status glm_plan_make(
         const glm_checkpoint *checkpoint, const glm_options *options, glm_plan *out) {
-    const glm_config *config = glm_checkpoint_config(checkpoint);
-    RT_TRY(check_options(config, options));
-    glm_plan plan = {.threads = options->threads ? options->threads : rt_machine_cores(),
-            .max_seqs = options->max_seqs ? options->max_seqs : 1,
-            .max_logits = options->max_logits ? options->max_logits : 1,
-            .chunk = options->chunk ? options->chunk : CHUNK_DEFAULT,
-            .hidden_dtype = config->dtype == RT_F32 ? RT_F32 : RT_BF16};
-    RT_TRY(choose_kv_dtype(config, options, &plan.kv_dtype));
-    rt_machine_memory memory;
-    RT_TRY(rt_machine_memory_read(&memory));
-    plan.limit_bytes = memory.available_bytes;
+    request of = {.checkpoint = checkpoint,
+            .options = options,
+            .part = *glm_checkpoint_config(checkpoint)};
+    glm_plan plan;
+    RT_TRY(check_options(&of.part, options));
+    RT_TRY(start_plan(&of.part, options, &plan));
+    RT_TRY(take_part(&of, &plan));
     glm_speed speed;
     RT_TRY(glm_measure_speed(plan.threads, &speed));
     plan.machine_flops = speed.flops;
 
-    plan.max_len = options->max_len ? options->max_len : config->model_len;
-    plan.span = options->span ? options->span : choose_span(config, &plan);
-    plan.fitting_len = largest_fitting(checkpoint, options, &plan);
-    if (options->max_len == 0 && plan.fitting_len > 0) {
-        plan.max_len = rt_min64(plan.fitting_len, config->model_len);
-        if (!options->span) plan.span = choose_span(config, &plan);
+    choose_chunk(&of, &plan);
+    plan.fitting_len = largest_fitting(&of, &plan);
+    if (options->max_len == 0 && !plan.fits && plan.fitting_len > 0) {
+        plan.max_len = plan.fitting_len;
+        fill_bill(&of, &plan);
     }
-    plan.chunk = rt_min64(plan.chunk, rt_round_up(plan.max_len, ATTN_PAGE_TOKENS));
-    compute_bytes(checkpoint, options, &plan);
-    plan.fits = is_within(options, &plan);
-    estimate_time(config, speed.bytes_per_s, &plan);
+    estimate_time(&of.part, speed.bytes_per_s, &plan);
     *out = plan;
     return RT_OK;
 }

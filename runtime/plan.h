@@ -29,6 +29,8 @@ typedef struct glm_plan {
     int64_t chunk;
     int64_t span;
     int32_t threads;
+    int32_t n_ranks;   /* tensor parallelism; every byte below is one rank's */
+    int32_t kv_copies; /* ranks that hold the same KV heads */
     int32_t max_seqs;
     int64_t max_logits;
     rt_dtype kv_dtype;

@@ -35,11 +35,6 @@ typedef struct part_list {
 
 /* ---- sizes ----------------------------------------------------------------------------------- */
 
-static int64_t matrix_cost(const glm_checkpoint *checkpoint, glm_role role, int32_t layer) {
-    const glm_tensor t = glm_checkpoint_tensor(checkpoint, role, layer);
-    return rt_arena_cost(glm_linear_bytes(t.n_rows, t.n_cols, t.dtype));
-}
-
 /* q, k and v become one matrix; in f32 should they be of different types. */
 static rt_dtype qkv_dtype(const glm_checkpoint *checkpoint, int32_t layer) {
     const rt_dtype q = glm_checkpoint_tensor(checkpoint, GLM_Q, layer).dtype;
@@ -48,26 +43,37 @@ static rt_dtype qkv_dtype(const glm_checkpoint *checkpoint, int32_t layer) {
     return q == k && k == v ? q : RT_F32;
 }
 
-static int64_t layer_cost(const glm_checkpoint *checkpoint, int32_t layer) {
-    const glm_config *config = glm_checkpoint_config(checkpoint);
-    const int64_t n_norms = config->has_post_norms ? 4 : 2;
-    const int64_t qkv_rows = glm_config_qkv_rows(config);
-    return n_norms * rt_arena_cost(glm_pad(config->hidden) * 4) + rt_arena_cost(qkv_rows * 4) +
-           rt_arena_cost(glm_linear_bytes(qkv_rows, config->hidden, qkv_dtype(checkpoint, layer))) +
-           matrix_cost(checkpoint, GLM_ATTN_OUT, layer) + matrix_cost(checkpoint, GLM_GATE, layer) +
-           matrix_cost(checkpoint, GLM_UP, layer) + matrix_cost(checkpoint, GLM_DOWN, layer);
+static rt_dtype dtype_of(const glm_checkpoint *checkpoint, glm_role role, int32_t layer) {
+    return glm_checkpoint_tensor(checkpoint, role, layer).dtype;
 }
 
-int64_t glm_weights_bytes(const glm_checkpoint *checkpoint) {
-    const glm_config *config = glm_checkpoint_config(checkpoint);
-    const glm_tensor embedding = glm_checkpoint_tensor(checkpoint, GLM_EMBEDDING, 0);
+static int64_t linear_cost(int64_t n_out, int64_t n_in, rt_dtype dtype) {
+    return rt_arena_cost(glm_linear_bytes(n_out, n_in, dtype));
+}
+
+static int64_t layer_cost(
+        const glm_checkpoint *checkpoint, const glm_config *share, int32_t layer) {
+    const int64_t hidden = share->hidden;
+    const int64_t q_width = (int64_t)share->n_heads * share->head_dim;
+    const int64_t qkv_rows = glm_config_qkv_rows(share);
+    const int64_t n_norms = share->has_post_norms ? 4 : 2;
+    return n_norms * rt_arena_cost(glm_pad(hidden) * 4) + rt_arena_cost(qkv_rows * 4) +
+           linear_cost(qkv_rows, hidden, qkv_dtype(checkpoint, layer)) +
+           linear_cost(hidden, q_width, dtype_of(checkpoint, GLM_ATTN_OUT, layer)) +
+           linear_cost(share->ffn, hidden, dtype_of(checkpoint, GLM_GATE, layer)) +
+           linear_cost(share->ffn, hidden, dtype_of(checkpoint, GLM_UP, layer)) +
+           linear_cost(hidden, share->ffn, dtype_of(checkpoint, GLM_DOWN, layer));
+}
+
+int64_t glm_weights_bytes(const glm_checkpoint *checkpoint, const glm_config *share) {
+    const rt_dtype embedding = dtype_of(checkpoint, GLM_EMBEDDING, 0);
     int64_t bytes =
-            rt_arena_cost(config->n_layers * (int64_t)sizeof(glm_layer)) +
-            rt_arena_cost(glm_pad(config->hidden) * 4) +
-            rt_arena_cost(embedding.n_rows * embedding.n_cols * rt_dtype_bytes(embedding.dtype)) +
-            matrix_cost(checkpoint, GLM_OUTPUT_HEAD, 0);
-    for (int32_t layer = 0; layer < config->n_layers; layer++)
-        bytes += layer_cost(checkpoint, layer);
+            rt_arena_cost(share->n_layers * (int64_t)sizeof(glm_layer)) +
+            rt_arena_cost(glm_pad(share->hidden) * 4) +
+            rt_arena_cost(share->vocab * share->hidden * rt_dtype_bytes(embedding)) +
+            linear_cost(share->vocab, share->hidden, dtype_of(checkpoint, GLM_OUTPUT_HEAD, 0));
+    for (int32_t layer = 0; layer < share->n_layers; layer++)
+        bytes += layer_cost(checkpoint, share, layer);
     return bytes;
 }
 
@@ -261,7 +267,7 @@ static rt_status read_all(
 rt_status glm_weights_load(const glm_checkpoint *checkpoint, const glm_ops *ops, glm_weights *out) {
     const double start = rt_now();
     *out = (glm_weights){0};
-    const int64_t bytes = glm_weights_bytes(checkpoint);
+    const int64_t bytes = glm_weights_bytes(checkpoint, glm_checkpoint_config(checkpoint));
     RT_TRY(rt_arena_create(&out->arena, bytes, "the weights"));
     part_list list = {0};
     rt_status status = add_all(out, &list, checkpoint);

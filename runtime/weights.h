@@ -29,8 +29,9 @@ typedef struct glm_weights {
     rt_arena arena;
 } glm_weights;
 
-/* Bytes glm_weights_load keeps, and bytes of staging it uses meanwhile. */
-int64_t glm_weights_bytes(const glm_checkpoint *checkpoint);
+/* Bytes glm_weights_load keeps, and bytes of staging it uses meanwhile. `share` is the model's config,
+ * or one rank's part of it. */
+int64_t glm_weights_bytes(const glm_checkpoint *checkpoint, const glm_config *share);
 int64_t glm_weights_load_bytes(const glm_config *config, int n_threads);
 
 /* Read and lay out every tensor, all threads of the ops' pool reading.
