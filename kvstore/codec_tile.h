@@ -1,0 +1,25 @@
+/* One tile: up to 256 tokens of one head's K or V <-> bytes. Private to the codec. */
+#ifndef KV_CODEC_TILE_H
+#define KV_CODEC_TILE_H
+
+#include "codec.h"
+#include "codec_simd.h"
+
+/* How a tile is stored. */
+typedef enum kv_tile_kind { KV_TILE_RAW = 0, KV_TILE_EXP4 = 1 } kv_tile_kind;
+
+/* Contexts and scratch of one thread. */
+typedef struct kv_tile_codec kv_tile_codec;
+/* Errors: RT_ENOMEM. */
+RT_MUST_CHECK rt_status kv_tile_codec_create(const kv_codec_kernels *kernels, kv_tile_codec **out);
+void kv_tile_codec_free(kv_tile_codec *codec);
+
+/* n_rows x dim values of `dtype` at `raw` -> at most as many bytes at `stored`. Returns how many. */
+int64_t kv_tile_encode(kv_tile_codec *codec, rt_dtype dtype, int32_t n_rows, int32_t dim,
+        const void *raw, uint8_t *stored, kv_tile_kind *kind);
+
+/* The way back; false when `stored` is not exactly one tile of this size. Safe on any bytes. */
+bool kv_tile_decode(kv_tile_codec *codec, rt_dtype dtype, int32_t n_rows, int32_t dim,
+        kv_tile_kind kind, const uint8_t *stored, int64_t stored_bytes, void *raw);
+
+#endif
