@@ -8,8 +8,8 @@
 
 /* ---- the arena: sizes for the plan, then the same sizes carved ------------------------------- */
 
-static glm_rows take_rows(rt_arena *arena, int64_t n, int64_t width) {
-    return (glm_rows){.data = rt_arena_take(arena, n * width * 4), .stride = width};
+static glm_rows take_rows(rt_arena *arena, int64_t n, int64_t stride) {
+    return (glm_rows){.data = rt_arena_take(arena, n * stride * 4), .stride = stride};
 }
 
 /* Rows that the chunk buffers hold: a chunk of prefill or a step of decode. */
@@ -29,10 +29,11 @@ int64_t glm_engine_arena_bytes(const glm_config *config, const glm_plan *plan) {
     return rt_arena_cost(rt_min64(plan->span, plan->max_len) * hidden_row) +
            rt_arena_cost(plan->max_seqs * hidden_row) +
            rt_arena_cost(plan->max_logits * hidden_row) +
-           2 * rt_arena_cost(rows * glm_pad(config->hidden) * 4) +
+           rt_arena_cost(rows * glm_row_stride(config->hidden) * 4) +
+           rt_arena_cost(rows * glm_pad(config->hidden) * 4) +
            rt_arena_cost(rows * glm_config_qkv_rows(config) * 4) +
            rt_arena_cost(rows * q_width * 4) + 2 * rt_arena_cost(rows * config->n_heads * 4) +
-           rt_arena_cost(rows * 2 * glm_pad(config->ffn) * 4) +
+           rt_arena_cost(rows * glm_row_stride(2 * glm_pad(config->ffn)) * 4) +
            rt_arena_cost(attn_decode_scratch_bytes(&shape, plan->max_len, plan->max_seqs)) +
            rt_arena_cost(logits_rows(plan) * glm_pad(config->vocab) * 4);
 }
@@ -48,13 +49,13 @@ static void carve(glm_engine *engine) {
     engine->hidden = rt_arena_take(arena, rt_min64(plan->span, plan->max_len) * hidden_row);
     engine->decode_hidden = rt_arena_take(arena, plan->max_seqs * hidden_row);
     engine->wanted_hidden = rt_arena_take(arena, plan->max_logits * hidden_row);
-    b->normed = take_rows(arena, rows, glm_pad(config->hidden));
+    b->normed = take_rows(arena, rows, glm_row_stride(config->hidden));
     b->update = take_rows(arena, rows, glm_pad(config->hidden));
     b->qkv = take_rows(arena, rows, glm_config_qkv_rows(config));
     b->attended = take_rows(arena, rows, (int64_t)config->n_heads * config->head_dim);
     b->state_max = rt_arena_take(arena, rows * config->n_heads * 4);
     b->state_sum = rt_arena_take(arena, rows * config->n_heads * 4);
-    b->gate_up = take_rows(arena, rows, 2 * glm_pad(config->ffn));
+    b->gate_up = take_rows(arena, rows, glm_row_stride(2 * glm_pad(config->ffn)));
     b->decode_scratch =
             rt_arena_take(arena, attn_decode_scratch_bytes(&shape, plan->max_len, plan->max_seqs));
     engine->logits = rt_arena_take(arena, logits_rows(plan) * glm_pad(config->vocab) * 4);

@@ -38,6 +38,12 @@ typedef struct glm_rows {
     int64_t stride;
 } glm_rows;
 
+/* The stride for rows of `width` numbers: whole panels, and one more so that the rows of a tile do
+ * not fall into the same few sets of the first-level cache when the width is a power of two. */
+static inline int64_t glm_row_stride(int64_t width) {
+    return glm_pad(width) + GLM_PANEL;
+}
+
 typedef struct glm_ops glm_ops;
 struct glm_ops {
     rt_pool *pool;

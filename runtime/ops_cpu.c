@@ -9,8 +9,6 @@ enum { ROWS_PER_ITEM = 16 };
 /* Below this much work waking threads costs more than it gives, FLOP. */
 static const int64_t flop_worth_threads = 1 << 18;
 
-static const int64_t wide_floats = (int64_t)GLM_BLOCK_PANELS * GLM_PANEL * GLM_BLOCK_INPUTS;
-
 static const glm_kernels *kernels_of(const glm_ops *ops) {
 #if defined(__x86_64__)
     if (ops->isa == RT_ISA_AVX512) return &glm_kernels_avx512;
@@ -73,16 +71,17 @@ typedef struct linear_job {
     glm_rows x;
     int64_t n;
     glm_rows y;
+    int64_t block_outs; /* outputs per item, */
     int64_t n_blocks;
-    int64_t rows_per_item;
+    int64_t block_rows; /* and rows */
 } linear_job;
 
 static void linear_item(void *context, int64_t item, int thread) {
     const linear_job *job = context;
     const glm_linear *weight = job->weight;
-    const int64_t out = item % job->n_blocks * GLM_BLOCK_PANELS * GLM_PANEL;
-    const int64_t row = item / job->n_blocks * job->rows_per_item;
-    const int64_t n_outs = rt_min64(GLM_BLOCK_PANELS * GLM_PANEL, job->n_outs - out);
+    const int64_t out = item % job->n_blocks * job->block_outs;
+    const int64_t row = item / job->n_blocks * job->block_rows;
+    const int64_t n_outs = rt_min64(job->block_outs, job->n_outs - out);
     const int64_t at = (job->first_out + out) * weight->n_in * rt_dtype_bytes(weight->dtype);
     const glm_block block = {.panels = (const char *)weight->panels + at,
             .dtype = weight->dtype,
@@ -90,19 +89,22 @@ static void linear_item(void *context, int64_t item, int thread) {
             .n_in = weight->n_in,
             .bias = job->bias ? job->bias + job->first_out + out : NULL,
             .x = {job->x.data + row * job->x.stride, job->x.stride},
-            .n = rt_min64(job->rows_per_item, job->n - row),
+            .n = rt_min64(job->block_rows, job->n - row),
             .y = {job->y.data + row * job->y.stride + out, job->y.stride},
-            .wide = (float *)job->ops->scratch + thread * wide_floats};
+
+            .wide = (float *)job->ops->scratch + (int64_t)thread * GLM_WIDE_FLOATS};
     kernels_of(job->ops)->linear_block(&block);
 }
 
 /* Enough items for the threads to balance: blocks of outputs, and blocks of rows where the matrix
- * is narrow. Rows in multiples of 48, which every tile height divides. */
-static int64_t rows_per_item(const glm_ops *ops, int64_t n, int64_t n_blocks) {
-    const int64_t wanted = 4 * (int64_t)rt_pool_threads(ops->pool);
-    if (n_blocks >= wanted) return n;
-    const int64_t parts = rt_div_up(wanted, n_blocks);
-    return rt_round_up(rt_div_up(n, parts), 48);
+ * is narrow. */
+static void cut_linear(linear_job *job) {
+    const bool is_few = job->n <= GLM_FEW_ROWS;
+    job->block_outs = (is_few ? GLM_STREAM_PANELS : GLM_BLOCK_PANELS) * GLM_PANEL;
+    job->n_blocks = rt_div_up(job->n_outs, job->block_outs);
+    const int64_t wanted = 4 * (int64_t)rt_pool_threads(job->ops->pool);
+    const int64_t parts = is_few ? 1 : rt_div_up(wanted, job->n_blocks);
+    job->block_rows = rt_round_up(rt_div_up(job->n, parts), GLM_BLOCK_ROWS);
 }
 
 static void linear(const glm_ops *ops, const glm_linear *weight, const float *bias,
@@ -116,9 +118,8 @@ static void linear(const glm_ops *ops, const glm_linear *weight, const float *bi
             .x = x,
             .n = n,
             .y = y};
-    job.n_blocks = rt_div_up(n_outs, GLM_BLOCK_PANELS * GLM_PANEL);
-    job.rows_per_item = rows_per_item(ops, n, job.n_blocks);
-    const int64_t n_items = job.n_blocks * rt_div_up(n, job.rows_per_item);
+    cut_linear(&job);
+    const int64_t n_items = job.n_blocks * rt_div_up(n, job.block_rows);
     run(ops, n_items, 2 * n * n_outs * weight->n_in, linear_item, &job);
 }
 
@@ -257,12 +258,12 @@ static void add(const glm_ops *ops, void *hidden, rt_dtype hidden_dtype, glm_row
 
 /* ---- setting up ------------------------------------------------------------------------------ */
 
-static int64_t wide_bytes(int n_threads) {
-    return n_threads * wide_floats * (int64_t)sizeof(float);
+static int64_t scratch_bytes(int n_threads) {
+    return (int64_t)n_threads * GLM_WIDE_FLOATS * (int64_t)sizeof(float);
 }
 
 int64_t glm_ops_cpu_bytes(const attn_shape *shape, int n_threads) {
-    return wide_bytes(n_threads) + attn_cpu_scratch_bytes(shape, n_threads);
+    return scratch_bytes(n_threads) + attn_cpu_scratch_bytes(shape, n_threads);
 }
 
 rt_status glm_ops_cpu_create(const attn_shape *shape, rt_isa isa, rt_pool *pool, glm_ops *out) {
@@ -275,7 +276,7 @@ rt_status glm_ops_cpu_create(const attn_shape *shape, rt_isa isa, rt_pool *pool,
             .swiglu = swiglu,
             .add = add,
             .norm_rows = norm_rows};
-    out->scratch_bytes = wide_bytes(rt_pool_threads(pool));
+    out->scratch_bytes = scratch_bytes(rt_pool_threads(pool));
     RT_TRY(attn_cpu_create(shape, isa, pool, &out->attention));
     const rt_status status =
             rt_mem_alloc(out->scratch_bytes, "widened weight blocks", &out->scratch);

@@ -3,25 +3,38 @@
 
 #include "base/simd.h"
 
-/* With this many rows or fewer the weights are read once, as stored; with more they are widened to
- * fp32 first and reused. The bits are the same. */
-enum { ROWS_WORTH_WIDENING = 2 * SIMD_ROWS };
-
 /* ---- linear ---------------------------------------------------------------------------------- */
 
-/* y[rows][panels x 16] (+)= x[rows][n_k] W; starts from y unless is_first, adds bias where given. */
-SIMD_INLINE void linear_tile(const int rows, const int panels, const rt_dtype dtype, const float *x,
-        int64_t x_stride, const void *weights, int64_t panel_stride, int64_t n_k, bool is_first,
-        const float *bias, float *y, int64_t y_stride) {
+/* Inputs [k, k + n_k) of a block: its weights, panels `panel_stride` elements apart. */
+typedef struct slice {
+    const glm_block *block;
+    const void *weights;
+    int64_t panel_stride;
+    int64_t k;
+    int64_t n_k;
+} slice;
+
+/* y[rows][panels x 16] += x[rows][n_k] W: starts from 0 in the first slice and from y in later
+ * ones, adds the bias in the last. Sums in registers or stored between slices: the same fp32. */
+SIMD_INLINE void linear_tile(const int rows, const int panels, const rt_dtype dtype, const slice *s,
+        int64_t row, int64_t panel) {
+    const glm_block *block = s->block;
     const int across = panels * SIMD_VECTORS;
+    const int64_t y_stride = block->y.stride;
+    const float *x = block->x.data + row * block->x.stride + s->k;
+    float *y = block->y.data + row * y_stride + panel * SIMD_PANEL;
+    const char *weights =
+            (const char *)s->weights + panel * s->panel_stride * rt_dtype_bytes(dtype);
     vfloat acc[SIMD_TILE_VECTORS] = {0};
-    if (!is_first)
+    if (s->k > 0)
 #pragma GCC unroll 16
         for (int r = 0; r < rows; r++)
 #pragma GCC unroll 16
             for (int v = 0; v < across; v++)
                 acc[r * across + v] = simd_load(y + r * y_stride + v * SIMD_LANES);
-    simd_tile(rows, panels, dtype, x, x_stride, weights, panel_stride, n_k, acc);
+    simd_tile(rows, panels, dtype, x, block->x.stride, weights, s->panel_stride, s->n_k, acc);
+    const bool is_last = s->k + s->n_k == block->n_in;
+    const float *bias = is_last && block->bias ? block->bias + panel * SIMD_PANEL : NULL;
 #pragma GCC unroll 16
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 16
@@ -32,86 +45,101 @@ SIMD_INLINE void linear_tile(const int rows, const int panels, const rt_dtype dt
         }
 }
 
-/* Inputs [k, k + n_k) of a block; panels at `weights`, panel_stride elements apart. */
-typedef struct slice {
-    const void *weights;
-    int64_t panel_stride;
-    int64_t k;
-    int64_t n_k;
-    bool is_first;
-    bool is_last;
-} slice;
+/* ---- few rows: the weights pass once, as stored ---- */
 
-SIMD_INLINE void slice_tiles(const int rows, const int panels, const rt_dtype dtype,
-        const glm_block *block, const slice *s, int64_t row, int64_t panel) {
-    const char *weights =
-            (const char *)s->weights + panel * s->panel_stride * rt_dtype_bytes(dtype);
-    const float *bias = s->is_last && block->bias ? block->bias + panel * SIMD_PANEL : NULL;
-    linear_tile(rows, panels, dtype, block->x.data + row * block->x.stride + s->k, block->x.stride,
-            weights, s->panel_stride, s->n_k, s->is_first, bias,
-            block->y.data + row * block->y.stride + panel * SIMD_PANEL, block->y.stride);
-}
-
-/* One row at a time: many panels at once keep the memory busy. */
-SIMD_INLINE void slice_single_rows(
-        const rt_dtype dtype, const glm_block *block, const slice *s, int64_t row) {
-    for (; row < block->n; row++) {
-        int64_t panel = 0;
-        for (; panel + SIMD_GEMV_PANELS <= block->n_panels; panel += SIMD_GEMV_PANELS)
-            slice_tiles(1, SIMD_GEMV_PANELS, dtype, block, s, row, panel);
-        for (; panel < block->n_panels; panel++) slice_tiles(1, 1, dtype, block, s, row, panel);
-    }
-}
-
-SIMD_INLINE void slice_rows(
-        const int rows, const rt_dtype dtype, const glm_block *block, const slice *s, int64_t row) {
+SIMD_INLINE void stream_rows(
+        const int rows, const int panels, const rt_dtype dtype, const slice *s, int64_t row) {
     int64_t panel = 0;
-    for (; panel + SIMD_PANELS <= block->n_panels; panel += SIMD_PANELS)
-        slice_tiles(rows, SIMD_PANELS, dtype, block, s, row, panel);
-    for (; panel < block->n_panels; panel++) slice_tiles(rows, 1, dtype, block, s, row, panel);
+    for (; panel + panels <= s->block->n_panels; panel += panels)
+        linear_tile(rows, panels, dtype, s, row, panel);
+    for (; panel < s->block->n_panels; panel++) linear_tile(rows, 1, dtype, s, row, panel);
 }
 
-SIMD_INLINE void run_slice(const rt_dtype dtype, const glm_block *block, const slice *s) {
+SIMD_INLINE void stream_slice(const rt_dtype dtype, const slice *s) {
+    const int64_t n = s->block->n;
     int64_t row = 0;
-    for (; row + SIMD_ROWS <= block->n; row += SIMD_ROWS)
-        slice_rows(SIMD_ROWS, dtype, block, s, row);
-    for (; SIMD_ROWS > 4 && row + 4 <= block->n; row += 4) slice_rows(4, dtype, block, s, row);
-    slice_single_rows(dtype, block, s, row);
+    for (; row + SIMD_ROWS <= n; row += SIMD_ROWS)
+        stream_rows(SIMD_ROWS, SIMD_PANELS, dtype, s, row);
+    for (; SIMD_ROWS > 4 && row + 4 <= n; row += 4) stream_rows(4, SIMD_PANELS, dtype, s, row);
+    for (; row < n; row++) stream_rows(1, SIMD_GEMV_PANELS, dtype, s, row);
 }
 
-static void widen_slice(const glm_block *block, slice *s) {
+/* Functions of their own: in a larger one the accumulators do not stay in registers. */
+SIMD_OUTLINE void stream_bf16(const slice *s) {
+    stream_slice(RT_BF16, s);
+}
+
+SIMD_OUTLINE void stream_f16(const slice *s) {
+    stream_slice(RT_F16, s);
+}
+
+SIMD_OUTLINE void stream_f32(const slice *s) {
+    stream_slice(RT_F32, s);
+}
+
+/* ---- many rows: widened weights ---- */
+
+static void widen_slice(slice *s) {
+    const glm_block *block = s->block;
+    const int64_t n = s->n_k * SIMD_PANEL;
     for (int64_t panel = 0; panel < block->n_panels; panel++) {
-        const int64_t from = panel * s->panel_stride;
-        float *to = block->wide + panel * s->n_k * SIMD_PANEL;
-        const char *weights = (const char *)s->weights + from * rt_dtype_bytes(block->dtype);
+        const char *from =
+                (const char *)s->weights + panel * s->panel_stride * rt_dtype_bytes(block->dtype);
+        float *to = block->wide + panel * n;
         if (block->dtype == RT_BF16)
-            simd_widen(to, weights, s->n_k * SIMD_PANEL, RT_BF16);
+            simd_widen(to, from, n, RT_BF16);
         else
-            simd_widen(to, weights, s->n_k * SIMD_PANEL, RT_F16);
+            simd_widen(to, from, n, RT_F16);
     }
     s->weights = block->wide;
-    s->panel_stride = s->n_k * SIMD_PANEL;
+    s->panel_stride = n;
+}
+
+/* Panels outermost: one stays in the first-level cache while the rows pass. */
+SIMD_OUTLINE void many_rows(const slice *s, int64_t row, int64_t end) {
+    const int64_t n_panels = s->block->n_panels;
+    int64_t panel = 0;
+    for (; panel + SIMD_PANELS <= n_panels; panel += SIMD_PANELS)
+        for (int64_t r = row; r < end; r += SIMD_ROWS)
+            linear_tile(SIMD_ROWS, SIMD_PANELS, RT_F32, s, r, panel);
+    for (; panel < n_panels; panel++)
+        for (int64_t r = row; r < end; r += SIMD_ROWS)
+            linear_tile(SIMD_ROWS, 1, RT_F32, s, r, panel);
+}
+
+/* Blocks of rows that the second-level cache holds, then the rows past the last whole tile. */
+static void multiply_slice(const slice *s) {
+    const int64_t whole = s->block->n / SIMD_ROWS * SIMD_ROWS;
+    for (int64_t row = 0; row < whole; row += GLM_BLOCK_ROWS)
+        many_rows(s, row, rt_min64(row + GLM_BLOCK_ROWS, whole));
+    if (whole == s->block->n) return;
+    const glm_block *block = s->block;
+    glm_block rest = *block;
+    rest.x.data += whole * block->x.stride;
+    rest.y.data += whole * block->y.stride;
+    rest.n -= whole;
+    slice rest_slice = *s;
+    rest_slice.block = &rest;
+    stream_f32(&rest_slice);
 }
 
 static void linear_block(const glm_block *block) {
     const int64_t element = rt_dtype_bytes(block->dtype);
     for (int64_t k = 0; k < block->n_in; k += GLM_BLOCK_INPUTS) {
-        const int64_t n_k = rt_min64(GLM_BLOCK_INPUTS, block->n_in - k);
-        slice s = {.weights = (const char *)block->panels + k * SIMD_PANEL * element,
+        slice s = {.block = block,
+                .weights = (const char *)block->panels + k * SIMD_PANEL * element,
                 .panel_stride = block->n_in * SIMD_PANEL,
                 .k = k,
-                .n_k = n_k,
-                .is_first = k == 0,
-                .is_last = k + n_k == block->n_in};
-        if (block->dtype != RT_F32 && block->n > ROWS_WORTH_WIDENING) {
-            widen_slice(block, &s);
-            run_slice(RT_F32, block, &s);
-        } else if (block->dtype == RT_F32) {
-            run_slice(RT_F32, block, &s);
+                .n_k = rt_min64(GLM_BLOCK_INPUTS, block->n_in - k)};
+        if (block->n > GLM_FEW_ROWS) {
+            if (block->dtype != RT_F32) widen_slice(&s);
+            multiply_slice(&s);
         } else if (block->dtype == RT_BF16) {
-            run_slice(RT_BF16, block, &s);
+            stream_bf16(&s);
+        } else if (block->dtype == RT_F16) {
+            stream_f16(&s);
         } else {
-            run_slice(RT_F16, block, &s);
+            stream_f32(&s);
         }
     }
 }

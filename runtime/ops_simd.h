@@ -4,14 +4,20 @@
 
 #include "ops.h"
 
+/* A block of weights widened to fp32 (256 KiB) and a block of rows (96 KiB) share the second-level
+ * cache; a panel of the first (16 KiB) stays in the first level while the rows pass. */
 enum {
-    GLM_BLOCK_PANELS = 4,  /* 64 outputs at a time */
-    GLM_BLOCK_INPUTS = 512 /* inputs at a time: 128 KiB of widened weights, in the L2 cache */
+    GLM_BLOCK_PANELS = 16,  /* 256 outputs at a time, many rows */
+    GLM_STREAM_PANELS = 4,  /* 64 outputs at a time, few rows: finer shares for the threads */
+    GLM_BLOCK_INPUTS = 256, /* inputs at a time */
+    GLM_BLOCK_ROWS = 96     /* a multiple of every tile height */
 };
 
-/* Up to GLM_BLOCK_PANELS panels of a matrix times n rows. `wide` is the thread's scratch,
- * GLM_BLOCK_PANELS * 16 * GLM_BLOCK_INPUTS floats. bias may be NULL; y's column 0 is the first
- * panel's first output. */
+/* Scratch of one thread, floats. */
+enum { GLM_WIDE_FLOATS = GLM_BLOCK_PANELS * GLM_PANEL * GLM_BLOCK_INPUTS };
+
+/* Up to GLM_BLOCK_PANELS panels of a matrix times n rows. bias may be NULL; y's column 0 is the
+ * first panel's first output. */
 typedef struct glm_block {
     const void *panels;
     rt_dtype dtype;
@@ -21,8 +27,12 @@ typedef struct glm_block {
     glm_rows x;
     int64_t n;
     glm_rows y;
-    float *wide;
+    float *wide; /* [GLM_WIDE_FLOATS] */
 } glm_block;
+
+/* With this many rows or fewer the weights are read once, as stored; with more they are widened to
+ * fp32 first and reused. The bits are the same. */
+enum { GLM_FEW_ROWS = 12 };
 
 typedef struct glm_kernels {
     void (*linear_block)(const glm_block *block);
