@@ -2,8 +2,9 @@
 # What bench/demo.sh and tests/run.sh share: packages and builds. Sourced from the repository root.
 
 # What CMakeLists.txt looks for, as Debian 12 names it, and why.
-PACKAGES="build-essential cmake pkg-config libjansson-dev libssl-dev libcairo2-dev"
-PACKAGES_WHY="a C compiler, CMake, pkg-config; JSON, SHA-256 and PNG libraries"
+PACKAGES="build-essential cmake pkg-config libjansson-dev libssl-dev libcairo2-dev libzstd-dev
+    libxxhash-dev"
+PACKAGES_WHY="a C compiler, CMake, pkg-config; libraries for JSON, SHA-256, PNG, compression, checksums"
 
 say() {
     printf '%s\n' "$*" >&2

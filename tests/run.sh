@@ -84,6 +84,17 @@ run_one() {
     fi
 }
 
+# In a subshell, since a build that fails ends it.
+build_suite() (
+    case $1 in
+    release) setup_build build all -DCMAKE_BUILD_TYPE=Release ;;
+    asan) setup_build build-asan all -DCMAKE_BUILD_TYPE=Release -DGLM_WERROR=OFF \
+        "-DGLM_SANITIZE=address;undefined" ;;
+    tsan) setup_build build-tsan all -DCMAKE_BUILD_TYPE=Release -DGLM_WERROR=OFF \
+        -DGLM_SANITIZE=thread ;;
+    esac
+)
+
 # Test names of a suite. The sanitizers skip what tests no code of ours that runs.
 names_of() {
     for source in tests/test_*.c tests/cli_*.sh tests/layers.sh; do
@@ -132,22 +143,13 @@ trap 'rm -f "$RESULTS"' EXIT
 
 setup_packages "$install"
 for suite in $suites; do
-    case $suite in
-    # One at a time: some of these measure how long something takes.
-    release)
-        setup_build build all -DCMAKE_BUILD_TYPE=Release
-        run_suite release 1 "$only"
-        ;;
-    asan)
-        setup_build build-asan all -DCMAKE_BUILD_TYPE=Release -DGLM_WERROR=OFF \
-            "-DGLM_SANITIZE=address;undefined"
-        run_suite asan "$(n_jobs)" "$only"
-        ;;
-    tsan)
-        setup_build build-tsan all -DCMAKE_BUILD_TYPE=Release -DGLM_WERROR=OFF -DGLM_SANITIZE=thread
-        run_suite tsan "$(n_jobs)" "$only"
-        ;;
-    esac
+    if ! build_suite "$suite"; then
+        printf 'FAIL  %s/build\n' "$suite" | tee -a "$RESULTS"
+        continue
+    fi
+    # The release suite one at a time: some tests measure how long something takes.
+    [ "$suite" = release ] && jobs=1 || jobs=$(n_jobs)
+    run_suite "$suite" "$jobs" "$only"
 done
 
 failed=$(count FAIL)
