@@ -1,9 +1,8 @@
 /* Merging in linear time and a fixed amount of memory.
  *
  * Inside a window. Each position that begins a token has a leaf: the rank of that token joined with
- * the next. A tournament tree over the leaves (node k is the smaller of 2k and 2k+1, the root is 1)
- * gives the lowest rank at the root and the leftmost place by walking down; a merge changes three
- * leaves. n log n for n bytes, with n at most a few thousand, all in the first cache levels.
+ * the next. A tournament tree over the leaves (node k is the first of 2k and 2k+1, the root is 1)
+ * has the next merge, the leftmost of lowest rank, at its root; a merge changes three leaves. n log n for n bytes, with n at most a few thousand, all in the first cache levels.
  *
  * Over windows. A piece longer than a window (a clause of Chinese is short, a novel without
  * punctuation is not) is merged window by window. Let A be the tokens of one window, cut after
@@ -36,7 +35,8 @@ enum { WINDOW_BYTES_MIN = 1024 };
 static rt_status scratch_allocate(glm_bpe_scratch *scratch, int64_t capacity) {
     memset(scratch, 0, sizeof *scratch);
     scratch->capacity = capacity;
-    RT_TRY(rt_calloc(2 * capacity, sizeof *scratch->ranks, "merge ranks", &scratch->ranks));
+    RT_TRY(rt_calloc(2 * capacity, sizeof *scratch->tree, "merge ranks", &scratch->tree));
+    RT_TRY(rt_calloc(capacity + GLM_KEY_BYTES, 1, "merge text", &scratch->text));
     RT_TRY(rt_calloc(capacity, sizeof *scratch->ends, "merge ends", &scratch->ends));
     RT_TRY(rt_calloc(capacity, sizeof *scratch->befores, "merge links", &scratch->befores));
     RT_TRY(rt_calloc(capacity, sizeof *scratch->ids, "merge ids", &scratch->ids));
@@ -56,7 +56,8 @@ rt_status glm_bpe_scratch_create(const glm_vocab *vocab, glm_bpe_scratch *scratc
 }
 
 void glm_bpe_scratch_free(glm_bpe_scratch *scratch) {
-    free(scratch->ranks);
+    free(scratch->tree);
+    free(scratch->text);
     free(scratch->ends);
     free(scratch->befores);
     free(scratch->ids);
@@ -69,58 +70,57 @@ void glm_bpe_scratch_free(glm_bpe_scratch *scratch) {
 typedef struct bpe_window {
     const glm_vocab *vocab;
     glm_bpe_scratch *scratch;
-    const char *bytes;
     int32_t n_bytes;
     int32_t n_leaves; /* a power of two >= n_bytes */
 } bpe_window;
 
 static int32_t span_rank(const bpe_window *window, int32_t start, int32_t end) {
-    const int32_t n_bytes = end - start;
-    if (n_bytes > window->vocab->longest) return GLM_NO_TOKEN;
-    const uint64_t *hashes = window->scratch->hashes;
-    const uint64_t hash = hashes[end] - hashes[start] * window->vocab->powers[n_bytes];
-    return glm_vocab_find_hashed(window->vocab, window->bytes + start, n_bytes, hash);
+    const glm_bpe_scratch *scratch = window->scratch;
+    return glm_vocab_find_span(window->vocab, scratch->text, scratch->hashes, start, end);
 }
 
-static int32_t min_rank(int32_t a, int32_t b) {
+static int64_t first_of(int64_t a, int64_t b) {
     return a < b ? a : b;
 }
 
+/* What a leaf holds: the lower rank comes first, and of equal ones the leftmost. */
+static int64_t candidate(int32_t rank, int32_t place) {
+    return (int64_t)rank << 32 | place;
+}
+
+/* All the way up, also where nothing changes: a branch would be a guess, the walk is not. */
 static void set_leaf(const bpe_window *window, int32_t place, int32_t rank) {
-    int32_t *ranks = window->scratch->ranks;
+    int64_t *tree = window->scratch->tree;
+    int64_t first = candidate(rank, place);
     int32_t node = window->n_leaves + place;
-    ranks[node] = rank;
-    while (node > 1) {
-        const int32_t lowest = min_rank(ranks[node], ranks[node ^ 1]);
-        node /= 2;
-        if (ranks[node] == lowest) return;
-        ranks[node] = lowest;
+    tree[node] = first;
+    for (; node > 1; node /= 2) {
+        first = first_of(first, tree[node ^ 1]);
+        tree[node / 2] = first;
     }
 }
 
-static int32_t leftmost_lowest(const bpe_window *window) {
-    const int32_t *ranks = window->scratch->ranks;
-    int32_t node = 1;
-    while (node < window->n_leaves) node = 2 * node + (ranks[2 * node] != ranks[node]);
-    return node - window->n_leaves;
-}
-
-/* Every byte a token, every pair's rank in its leaf, the tree above. */
-static void begin_merging(const bpe_window *window) {
+/* Every byte a token. */
+static void begin_tokens(const bpe_window *window) {
     glm_bpe_scratch *scratch = window->scratch;
-    const int32_t n = window->n_bytes;
     scratch->hashes[0] = 0;
-    for (int32_t i = 0; i < n; i++) {
-        scratch->hashes[i + 1] = glm_hash_byte(scratch->hashes[i], window->bytes[i]);
-        scratch->ids[i] = window->vocab->byte_ids[(uint8_t)window->bytes[i]];
+    for (int32_t i = 0; i < window->n_bytes; i++) {
+        scratch->hashes[i + 1] = glm_hash_byte(scratch->hashes[i], scratch->text[i]);
+        scratch->ids[i] = window->vocab->byte_ids[(uint8_t)scratch->text[i]];
         scratch->ends[i] = i + 1;
         scratch->befores[i] = i - 1;
     }
-    int32_t *ranks = scratch->ranks;
-    for (int32_t i = 0; i < window->n_leaves; i++)
-        ranks[window->n_leaves + i] = i + 1 < n ? span_rank(window, i, i + 2) : GLM_NO_TOKEN;
+}
+
+/* Every pair's rank in its leaf, the tree above; the last byte has no pair. */
+static void begin_tree(const bpe_window *window) {
+    const glm_bpe_scratch *scratch = window->scratch;
+    int64_t *leaves = scratch->tree + window->n_leaves;
+    for (int32_t i = 0; i < window->n_leaves; i++) leaves[i] = candidate(GLM_NO_TOKEN, i);
+    for (int32_t i = 0; i + 1 < window->n_bytes; i++)
+        leaves[i] = candidate(window->vocab->pair_ids[glm_vocab_pair(scratch->text + i)], i);
     for (int32_t node = window->n_leaves - 1; node > 0; node--)
-        ranks[node] = min_rank(ranks[2 * node], ranks[2 * node + 1]);
+        scratch->tree[node] = first_of(scratch->tree[2 * node], scratch->tree[2 * node + 1]);
 }
 
 /* The token at `left` takes in the one after it and is now token `id`. */
@@ -143,13 +143,15 @@ static void merge_at(const bpe_window *window, int32_t left, int32_t id) {
 static void merge_window(
         const glm_vocab *vocab, glm_bpe_scratch *scratch, const char *bytes, int64_t n_bytes) {
     rt_assert(n_bytes >= 1 && n_bytes <= scratch->capacity);
-    const bpe_window window = {
-            vocab, scratch, bytes, (int32_t)n_bytes, (int32_t)power_of_two(n_bytes)};
-    begin_merging(&window);
+    const bpe_window window = {vocab, scratch, (int32_t)n_bytes, (int32_t)power_of_two(n_bytes)};
+    memcpy(scratch->text, bytes, (size_t)n_bytes);
+    begin_tokens(&window);
+    begin_tree(&window);
     for (;;) {
-        const int32_t lowest = scratch->ranks[1];
-        if (lowest == GLM_NO_TOKEN) break;
-        merge_at(&window, leftmost_lowest(&window), lowest);
+        const int64_t first = scratch->tree[1];
+        const int32_t rank = (int32_t)(first >> 32);
+        if (rank == GLM_NO_TOKEN) break;
+        merge_at(&window, (int32_t)first, rank);
     }
     scratch->bytes_merged += n_bytes;
 }

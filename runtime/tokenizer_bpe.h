@@ -12,7 +12,8 @@
 /* Room to merge a window of text in: one per thread. */
 typedef struct glm_bpe_scratch {
     int64_t capacity;     /* bytes merged at once, a power of two */
-    int32_t *ranks;       /* [2 * capacity] tournament tree, see tokenizer_bpe.c */
+    int64_t *tree;        /* [2 * capacity] tournament of merges, see tokenizer_bpe.c */
+    char *text;           /* [capacity + GLM_KEY_BYTES] the window's bytes */
     int32_t *ends;        /* [capacity] where the token that begins here ends */
     int32_t *befores;     /* [capacity] where the token before this one begins */
     int32_t *ids;         /* [capacity] of the token that begins here */

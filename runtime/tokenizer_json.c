@@ -186,7 +186,7 @@ static rt_status add_tokens(
         const int32_t earlier = glm_vocab_add(vocab, bytes, n_bytes);
         rt_assert(earlier == GLM_NO_TOKEN);
     }
-    const int missing = glm_vocab_find_bytes(vocab);
+    const int missing = glm_vocab_missing_byte(vocab);
     if (missing >= 0)
         return rt_fail(RT_EMODEL, "tokenizer: %s: model.vocab lacks the single byte 0x%02x", path,
                 (unsigned)missing);

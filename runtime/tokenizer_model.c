@@ -111,7 +111,7 @@ static rt_status read_lines(const char *path, const char *text, int64_t n_bytes,
         line.n_bytes = line_feed - at;
         RT_TRY(read_line(&line, vocab));
     }
-    const int missing = glm_vocab_find_bytes(vocab);
+    const int missing = glm_vocab_missing_byte(vocab);
     if (missing >= 0)
         return rt_fail(RT_EMODEL,
                 "tokenizer: %s: the single byte 0x%02x is not among the %" PRId32 " tokens", path,
