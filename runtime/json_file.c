@@ -1,0 +1,44 @@
+#include "json_file.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+
+static rt_status parse(
+        const char *module, const char *path, const char *text, int64_t n_bytes, json_t **root) {
+    json_error_t error;
+    *root = json_loadb(text, (size_t)n_bytes, JSON_REJECT_DUPLICATES, &error);
+    if (!*root && json_error_code(&error) == json_error_out_of_memory)
+        return rt_fail(RT_ENOMEM, "%s: no memory for the values of %s", module, path);
+    if (!*root)
+        return rt_fail(RT_EMODEL, "%s: %s:%d: column %d: %s", module, path, error.line,
+                error.column, error.text);
+    if (json_is_object(*root)) return RT_OK;
+    json_decref(*root);
+    *root = NULL;
+    return rt_fail(RT_EMODEL, "%s: %s is not a JSON object", module, path);
+}
+
+rt_status glm_json_load(const char *module, const char *path, int64_t bytes_max, json_t **root) {
+    *root = NULL;
+    char *text = NULL;
+    int64_t n_bytes = 0;
+    const rt_status read = rt_file_read(path, bytes_max, &text, &n_bytes);
+    if (read == RT_EUSAGE) return rt_fail(RT_EMODEL, "%s: %s", module, rt_error_text());
+    if (read != RT_OK) return read;
+    const rt_status status = parse(module, path, text, n_bytes, root);
+    free(text);
+    return status;
+}
+
+const char *glm_json_text(const json_t *value, char text[GLM_JSON_TEXT]) {
+    static const char more[] = "...";
+    const size_t room = GLM_JSON_TEXT - sizeof more;
+    memset(text, 0, GLM_JSON_TEXT);
+    /* Returns the bytes it would need; pieces beyond the room are left out. */
+    const size_t n = json_dumpb(value, text, room,
+            JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII | JSON_REAL_PRECISION(9));
+    if (n > room) memcpy(text + strlen(text), more, sizeof more);
+    return text;
+}

@@ -1,0 +1,25 @@
+/* JSON files of a checkpoint directory, read strictly, and their strings in error messages. */
+#ifndef GLM_JSON_FILE_H
+#define GLM_JSON_FILE_H
+
+#include <jansson.h>
+
+#include "base/status.h"
+
+/* The object in the file `path`; the caller releases it with json_decref. *root is NULL after a
+ * failure.
+ *
+ * `module` begins every message. Errors:
+ *   RT_EIO     the file cannot be read
+ *   RT_EMODEL  larger than bytes_max, not JSON, a key twice, or not an object; says line and column
+ *   RT_ENOMEM  no memory for the values */
+RT_MUST_CHECK rt_status glm_json_load(
+        const char *module, const char *path, int64_t bytes_max, json_t **root);
+
+enum { GLM_JSON_TEXT = 160 };
+
+/* A value for a message: compact JSON, shortened to fit; control characters stay escaped. Writes
+ * into `text` and returns it. */
+const char *glm_json_text(const json_t *value, char text[GLM_JSON_TEXT]);
+
+#endif
