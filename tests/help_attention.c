@@ -1,0 +1,270 @@
+#include "help_attention.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "runtime/base/memory.h"
+#include "runtime/base/size.h"
+
+enum { PAGE = ATTN_PAGE_TOKENS, SPLIT = ATTN_SPLIT_TOKENS };
+
+bool ath_is_fast(void) {
+    const char *text = getenv("GLM_TEST_FAST");
+    return text && strcmp(text, "1") == 0;
+}
+
+attn_shape ath_shape(int32_t n_heads, int32_t n_kv_heads, int32_t head_dim, rt_dtype kv_dtype) {
+    return (attn_shape){.n_heads = n_heads,
+            .n_kv_heads = n_kv_heads,
+            .head_dim = head_dim,
+            .rope_dim = head_dim / 2,
+            .rope_base = 1e8,
+            .kv_dtype = kv_dtype};
+}
+
+/* ---- a layer --------------------------------------------------------------------------------- */
+
+float *ath_zeros(int64_t n) {
+    float *numbers = NULL;
+    CHECK(rt_calloc(n, (int64_t)sizeof(float), "test data", &numbers) == RT_OK);
+    return numbers;
+}
+
+float *ath_normals(int64_t n, uint64_t seed) {
+    float *numbers = ath_zeros(n);
+    for (int64_t i = 0; i < n; i++) numbers[i] = random_normal(&seed);
+    return numbers;
+}
+
+void *ath_page_create(const attn_shape *shape) {
+    void *page = NULL;
+    CHECK(rt_mem_alloc(attn_page_bytes(shape), "a test's page", &page) == RT_OK);
+    return page;
+}
+
+static void store_row(const attn_shape *shape, const float *from, void *to) {
+    if (shape->kv_dtype == RT_F32)
+        memcpy(to, from, (size_t)shape->head_dim * sizeof(float));
+    else
+        for (int32_t d = 0; d < shape->head_dim; d++)
+            ((uint16_t *)to)[d] = rt_float_to_bf16(from[d]);
+}
+
+void ath_page_fill(const attn_shape *shape, void *page, int32_t first_token, float value) {
+    float row[ATTN_HEAD_DIM_MAX];
+    float stored[ATTN_HEAD_DIM_MAX];
+    for (int32_t d = 0; d < shape->head_dim; d++) row[d] = value;
+    store_row(shape, row, stored);
+    for (int32_t kv_head = 0; kv_head < shape->n_kv_heads; kv_head++)
+        for (int32_t token = first_token; token < PAGE; token++)
+            attn_page_pack(shape, page, kv_head, token, 1, stored, stored);
+}
+
+void ath_layer_set(
+        ath_layer *layer, int32_t kv_head, int64_t token, const float *k, const float *v) {
+    const attn_shape *shape = &layer->shape;
+    const int64_t at = (kv_head * layer->n_tokens + token) * shape->head_dim;
+    float stored_k[ATTN_HEAD_DIM_MAX];
+    float stored_v[ATTN_HEAD_DIM_MAX];
+    store_row(shape, k, stored_k);
+    store_row(shape, v, stored_v);
+    attn_page_pack(shape, layer->pages[token / PAGE], kv_head, (int32_t)(token % PAGE), 1, stored_k,
+            stored_v);
+    for (int32_t d = 0; d < shape->head_dim; d++) {
+        layer->k[at + d] = rt_load_float(stored_k, d, shape->kv_dtype);
+        layer->v[at + d] = rt_load_float(stored_v, d, shape->kv_dtype);
+    }
+}
+
+ath_layer ath_layer_create(const attn_shape *shape, int64_t n_tokens, uint64_t seed) {
+    const int64_t n = shape->n_kv_heads * n_tokens * shape->head_dim;
+    ath_layer layer = {.shape = *shape,
+            .n_tokens = n_tokens,
+            .n_pages = rt_div_up(n_tokens, PAGE),
+            .k = ath_normals(n, seed),
+            .v = ath_normals(n, seed + 1)};
+    CHECK(rt_calloc(layer.n_pages, (int64_t)sizeof(void *), "pages", &layer.pages) == RT_OK);
+    for (int64_t page = 0; page < layer.n_pages; page++) {
+        layer.pages[page] = ath_page_create(shape);
+        ath_page_fill(shape, layer.pages[page], 0, NAN);
+    }
+    for (int32_t kv_head = 0; kv_head < shape->n_kv_heads; kv_head++)
+        for (int64_t token = 0; token < n_tokens; token++) {
+            const int64_t at = (kv_head * n_tokens + token) * shape->head_dim;
+            ath_layer_set(&layer, kv_head, token, layer.k + at, layer.v + at);
+        }
+    return layer;
+}
+
+void ath_layer_free(ath_layer *layer) {
+    for (int64_t page = 0; page < layer->n_pages; page++)
+        rt_mem_free(layer->pages[page], attn_page_bytes(&layer->shape));
+    free(layer->pages);
+    free(layer->k);
+    free(layer->v);
+}
+
+attn_segment ath_segment(const ath_layer *layer, int64_t n_tokens) {
+    return (attn_segment){.pages = layer->pages, .first_pos = 0, .n_tokens = n_tokens};
+}
+
+/* ---- running the kernels --------------------------------------------------------------------- */
+
+ath_kernels ath_open(const attn_shape *shape, rt_isa isa, int n_threads) {
+    ath_kernels kernels = {.shape = *shape};
+    CHECK(rt_pool_create(n_threads, &kernels.pool) == RT_OK);
+    CHECK(attn_cpu_create(shape, isa, kernels.pool, &kernels.cpu) == RT_OK);
+    return kernels;
+}
+
+void ath_close(ath_kernels *kernels) {
+    attn_cpu_free(kernels->cpu);
+    rt_pool_free(kernels->pool);
+}
+
+attn_state ath_state_create(const attn_shape *shape, int64_t n_tokens) {
+    const int64_t n_rows = n_tokens * shape->n_heads;
+    return (attn_state){.max = ath_zeros(n_rows),
+            .sum = ath_zeros(n_rows),
+            .out = ath_zeros(n_rows * shape->head_dim)};
+}
+
+void ath_state_free(attn_state *state) {
+    free(state->max);
+    free(state->sum);
+    free(state->out);
+}
+
+void ath_prefill(const ath_kernels *kernels, const ath_layer *layer, const ath_queries *queries,
+        int64_t chunk, float *out, float *lse) {
+    const int32_t n_heads = kernels->shape.n_heads;
+    const int64_t stride = (int64_t)n_heads * kernels->shape.head_dim;
+    attn_state state = ath_state_create(&kernels->shape, chunk);
+    for (int64_t t = 0; t < queries->n_tokens; t += chunk) {
+        const int64_t n = rt_min64(chunk, queries->n_tokens - t);
+        const attn_segment keys = ath_segment(layer, queries->pos + t + n);
+        attn_reset(kernels->cpu, &state, n);
+        attn_prefill(
+                kernels->cpu, queries->q + t * stride, stride, n, queries->pos + t, &keys, &state);
+        attn_finish(kernels->cpu, &state, n, lse ? lse + t * n_heads : NULL);
+        memcpy(out + t * stride, state.out, (size_t)(n * stride) * sizeof(float));
+    }
+    ath_state_free(&state);
+}
+
+void ath_decode(const ath_kernels *kernels, const float *q, const attn_segment *keys,
+        int32_t n_seqs, float *out) {
+    int64_t n_tokens = 0;
+    for (int32_t i = 0; i < n_seqs; i++) n_tokens = rt_max64(n_tokens, keys[i].n_tokens);
+    const int64_t bytes = attn_decode_scratch_bytes(&kernels->shape, n_tokens, n_seqs);
+    void *scratch = NULL;
+    CHECK(rt_mem_alloc(bytes, "decode scratch", &scratch) == RT_OK);
+    attn_decode(kernels->cpu, q, (int64_t)kernels->shape.n_heads * kernels->shape.head_dim, keys,
+            n_seqs, out, scratch);
+    rt_mem_free(scratch, bytes);
+}
+
+/* ---- what is right --------------------------------------------------------------------------- */
+
+static const double u = 0x1p-24;
+static const double ln2 = 0.69314718055994530942;
+static const double higher_orders = 1.01;
+
+typedef struct key_score {
+    double score; /* base 2 */
+    double error; /* of the fp32 score */
+} key_score;
+
+static key_score score_key(const float *q, const float *k, int32_t head_dim) {
+    const double scale = 1.0 / (ln2 * sqrt((double)head_dim));
+    double sum = 0.0;
+    double terms = 0.0;
+    double partial_sums = 0.0;
+    for (int32_t d = 0; d < head_dim; d++) {
+        const double term = scale * (double)q[d] * (double)k[d];
+        sum += term;
+        terms += fabs(term);
+        partial_sums += fabs(sum);
+    }
+    return (key_score){sum, u * (partial_sums + 3.0 * terms)};
+}
+
+/* Roundings and exponentials met on the way, whatever the numbers: c and the last term of e. */
+typedef struct path_length {
+    double sums;
+    double exponentials;
+} path_length;
+
+static path_length path_of(int64_t n_keys) {
+    const double in_page = (double)rt_min64(n_keys, PAGE);
+    const double pages = (double)rt_min64(rt_div_up(n_keys, PAGE), SPLIT / PAGE);
+    const double splits = (double)rt_div_up(n_keys, SPLIT);
+    return (path_length){.sums = u * (in_page + 1.0 + 2.0 * pages + 3.0 * splits),
+            .exponentials = 1.2 * u * (1.0 + pages + splits)};
+}
+
+static double weight_error(const key_score *key, double max, double exponentials) {
+    const double below = max - key->score;
+    if (below > 125.0) return 1.0;
+    return ln2 * (key->error + u * below) + exponentials;
+}
+
+/* Largest difference between roundings of max ln2 + log(sum) done in fp32 and exactly. */
+static double lse_roundings(double max, double lse) {
+    return u * (3.0 * fabs(max * ln2) + 2.0 * fabs(lse - max * ln2) + fabs(lse));
+}
+
+static void bound_row(
+        const key_score *keys, const float *v, int64_t n_keys, int32_t head_dim, ath_row *row) {
+    const path_length path = path_of(n_keys);
+    double max = -INFINITY;
+    for (int64_t key = 0; key < n_keys; key++) max = fmax(max, keys[key].score);
+    double drift = 0.0;
+    for (int32_t d = 0; d < head_dim; d++) row->bound[d] = (path.sums + u) * fabs(row->out[d]);
+    for (int64_t key = 0; key < n_keys; key++) {
+        const double weight = exp(ln2 * keys[key].score - row->lse);
+        const double error = weight_error(&keys[key], max, path.exponentials);
+        drift += weight * error;
+        for (int32_t d = 0; d < head_dim; d++) {
+            const double value = (double)v[key * head_dim + d];
+            row->bound[d] += weight * (error * fabs(value - row->out[d]) + path.sums * fabs(value));
+        }
+    }
+    for (int32_t d = 0; d < head_dim; d++) row->bound[d] = higher_orders * row->bound[d] + 1e-37;
+    row->lse_bound = higher_orders * (drift + path.sums + lse_roundings(max, row->lse));
+}
+
+void ath_reference(const float *q, const float *k, const float *v, int64_t n_keys, int32_t head_dim,
+        ath_row *row) {
+    row->lse = attn_ref_row(q, k, v, n_keys, head_dim, row->out);
+    key_score *keys = NULL;
+    CHECK(rt_calloc(n_keys, (int64_t)sizeof *keys, "scores", &keys) == RT_OK);
+    for (int64_t key = 0; key < n_keys; key++)
+        keys[key] = score_key(q, k + key * head_dim, head_dim);
+    bound_row(keys, v, n_keys, head_dim, row);
+    free(keys);
+}
+
+void ath_layer_reference(
+        const ath_layer *layer, int32_t head, const float *q, int64_t n_keys, ath_row *row) {
+    const attn_shape *shape = &layer->shape;
+    const int64_t kv_head = head / (shape->n_heads / shape->n_kv_heads);
+    const int64_t at = kv_head * layer->n_tokens * shape->head_dim;
+    ath_reference(q, layer->k + at, layer->v + at, n_keys, shape->head_dim, row);
+}
+
+static double ratio(double error, double bound) {
+    if (!isfinite(error)) return INFINITY;
+    return error == 0.0 ? 0.0 : error / bound;
+}
+
+double ath_error(const ath_row *row, const float *out, const float *lse, int32_t head_dim) {
+    double worst = lse ? ratio(fabs((double)*lse - row->lse), row->lse_bound) : 0.0;
+    for (int32_t d = 0; d < head_dim; d++)
+        worst = fmax(worst, ratio(fabs((double)out[d] - row->out[d]), row->bound[d]));
+    return worst;
+}
+
+bool ath_same(const float *a, const float *b, int64_t n) {
+    return memcmp(a, b, (size_t)n * sizeof(float)) == 0;
+}

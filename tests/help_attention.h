@@ -1,0 +1,130 @@
+/* What the attention tests share: a layer of random keys and values, kernels to run on it, the
+ * plain definition of a row, and how far fp32 may be from it.
+ *
+ * The bound, first order in u = 2^-24, for a row of n keys, p pages and s splits. t is a score in
+ * base 2 and w the exact weights, which sum to 1:
+ *
+ *   score     q is scaled (2 roundings) and multiplied into k term by term (1 rounding each, 2
+ *             without fused multiply-add), so |dt| <= u (sum of |partial sums| + 3 sum of |terms|)
+ *   weight    2^(t - max): the rises of the maximum that a weight passes add up to max - t, so all
+ *             their subtractions round off u (max - t) together. Each 2^x is within 1.2 u
+ *             (base/simd.h), and a weight meets one, one more for each rise of the maximum (fewer
+ *             than min(p, 32)) and one for each fold of a split:
+ *                 e = ln2 (|dt| + u (max - t)) + 1.2 u (1 + min(p, 32) + s)
+ *   sums      128 additions in a page, each after a multiplication that may round; 2 roundings for
+ *             each page of a split, 3 for each split, in the output and in the sum of weights:
+ *                 c = u (min(n, 128) + 1 + 2 min(p, 32) + 3 s)
+ *   quotient  |d out| <= sum of w e |v - out|  +  c (sum of w |v| + |out|)  +  u |out|
+ *
+ * Weights below 2^-126 may be taken for 0: e = 1 for those. bf16 rounds what is stored, before any
+ * of this, and does not enter. The logarithm of the sum is off by sum of w e + c and by the
+ * roundings of max ln2 + log(sum). Higher orders: one percent. */
+#ifndef HELP_ATTENTION_H
+#define HELP_ATTENTION_H
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "attention/attention.h"
+#include "help_random.h"
+
+#define CHECK(condition)                                                                      \
+    do {                                                                                      \
+        if (!(condition)) {                                                                   \
+            (void)fprintf(stderr, "%s:%d: not so: %s (last error: %s)\n", __FILE__, __LINE__, \
+                    #condition, rt_error_text());                                             \
+            exit(1);                                                                          \
+        }                                                                                     \
+    } while (0)
+
+/* GLM_TEST_FAST=1: smaller sizes, for the sanitizers. */
+bool ath_is_fast(void);
+
+/* RoPE as in the 1M model: half of each head, base 10000 times a rope_ratio of 10000. */
+attn_shape ath_shape(int32_t n_heads, int32_t n_kv_heads, int32_t head_dim, rt_dtype kv_dtype);
+
+/* ---- a layer --------------------------------------------------------------------------------- */
+
+/* Keys (already rotated: attention does not ask how) and values, as fp32 rows and as pages. Rows of
+ * the last page past n_tokens hold NaN. */
+typedef struct ath_layer {
+    attn_shape shape;
+    int64_t n_tokens;
+    int64_t n_pages;
+    void **pages;
+    float *k; /* [n_kv_heads][n_tokens][head_dim], exactly what the pages hold */
+    float *v;
+} ath_layer;
+
+ath_layer ath_layer_create(const attn_shape *shape, int64_t n_tokens, uint64_t seed);
+void ath_layer_free(ath_layer *layer);
+
+/* Replace one row, in its page and in layer->k and layer->v. */
+void ath_layer_set(
+        ath_layer *layer, int32_t kv_head, int64_t token, const float *k, const float *v);
+
+/* Fill rows [first_token, 128) of every head of a page with `value`. */
+void ath_page_fill(const attn_shape *shape, void *page, int32_t first_token, float value);
+void *ath_page_create(const attn_shape *shape);
+
+/* The first n_tokens of the layer. */
+attn_segment ath_segment(const ath_layer *layer, int64_t n_tokens);
+
+/* n random normal numbers; free(). */
+float *ath_normals(int64_t n, uint64_t seed);
+
+/* n zeros, n >= 0; free(). */
+float *ath_zeros(int64_t n);
+
+/* ---- running the kernels --------------------------------------------------------------------- */
+
+typedef struct ath_kernels {
+    attn_shape shape;
+    rt_pool *pool;
+    attn_cpu *cpu;
+} ath_kernels;
+
+ath_kernels ath_open(const attn_shape *shape, rt_isa isa, int n_threads);
+void ath_close(ath_kernels *kernels);
+
+attn_state ath_state_create(const attn_shape *shape, int64_t n_tokens);
+void ath_state_free(attn_state *state);
+
+/* Query tokens at positions pos .. pos + n_tokens - 1, all keys up to theirs, `chunk` tokens a call;
+ * out [n_tokens][n_heads][head_dim]; lse may be NULL. */
+typedef struct ath_queries {
+    const float *q; /* [n_tokens][n_heads][head_dim] */
+    int64_t pos;
+    int64_t n_tokens;
+} ath_queries;
+void ath_prefill(const ath_kernels *kernels, const ath_layer *layer, const ath_queries *queries,
+        int64_t chunk, float *out, float *lse);
+
+/* One query token for each of n_seqs sequences. */
+void ath_decode(const ath_kernels *kernels, const float *q, const attn_segment *keys,
+        int32_t n_seqs, float *out);
+
+/* ---- what is right --------------------------------------------------------------------------- */
+
+typedef struct ath_row {
+    double out[ATTN_HEAD_DIM_MAX];
+    double bound[ATTN_HEAD_DIM_MAX]; /* |kernel - out| is at most this */
+    double lse;
+    double lse_bound;
+} ath_row;
+
+/* attn_ref_row and the bound above. */
+void ath_reference(const float *q, const float *k, const float *v, int64_t n_keys, int32_t head_dim,
+        ath_row *row);
+
+/* The same for a query head of a layer that sees n_keys keys. */
+void ath_layer_reference(
+        const ath_layer *layer, int32_t head, const float *q, int64_t n_keys, ath_row *row);
+
+/* The largest |out - row.out| / bound; NaN and Inf count as infinite. lse NULL: not compared. */
+double ath_error(const ath_row *row, const float *out, const float *lse, int32_t head_dim);
+
+/* Same bits. */
+bool ath_same(const float *a, const float *b, int64_t n);
+
+#endif

@@ -1,0 +1,85 @@
+/* Prefill equals the plain definition, whatever the shape.
+ *
+ * Method: odd head counts, head sizes and lengths, both KV types, query tokens that start at 0, in
+ * the middle of a page and across splits; every row of every instruction set against fp64, within
+ * the bound that help_attention.h derives. Rows of pages past the last token hold NaN. */
+#include <math.h>
+
+#include "help_attention.h"
+#include "runtime/base/size.h"
+
+typedef struct prefill_case {
+    int32_t n_heads;
+    int32_t n_kv_heads;
+    int32_t head_dim;
+    rt_dtype kv_dtype;
+    int64_t pos; /* of the first query token; keys 0 .. pos + n_tokens - 1 */
+    int64_t n_tokens;
+    int64_t chunk;
+} prefill_case;
+
+static const prefill_case cases[] = {
+        {1, 1, 16, RT_BF16, 0, 1, 1},
+        {1, 1, 32, RT_F32, 0, 129, 129},
+        {2, 1, 64, RT_BF16, 0, 200, 64},
+        {3, 1, 48, RT_BF16, 5, 131, 50},
+        {4, 2, 128, RT_BF16, 100, 61, 61},
+        {4, 4, 48, RT_F32, 127, 2, 2},
+        {5, 1, 32, RT_F32, 1000, 40, 7},
+        {6, 3, 64, RT_F32, 383, 130, 128},
+        {7, 7, 16, RT_BF16, 250, 33, 33},
+        {8, 1, 128, RT_BF16, 0, 97, 97},
+        {8, 2, 128, RT_F32, 300, 90, 45},
+        {8, 8, 32, RT_BF16, 640, 128, 128},
+        {16, 1, 256, RT_BF16, 77, 20, 20},
+        {32, 4, 128, RT_BF16, 1023, 4, 4},
+        {4, 1, 32, RT_BF16, 4090, 20, 20},
+        {8, 4, 16, RT_F32, 8191, 3, 3},
+};
+
+static void check_rows(const prefill_case *c, const ath_layer *layer, const float *q,
+        const float *out, const float *lse, double *worst) {
+    const int64_t n_rows = c->n_tokens * c->n_heads;
+    const int64_t step = ath_is_fast() ? 13 : 1; /* coprime to the usual head counts */
+    for (int64_t r = 0; r < n_rows; r += step) {
+        ath_row row;
+        ath_layer_reference(layer, (int32_t)(r % c->n_heads), q + r * c->head_dim,
+                c->pos + r / c->n_heads + 1, &row);
+        *worst = fmax(*worst, ath_error(&row, out + r * c->head_dim, lse + r, c->head_dim));
+    }
+}
+
+static double worst_of(const prefill_case *c, rt_isa isa, uint64_t seed) {
+    const attn_shape shape = ath_shape(c->n_heads, c->n_kv_heads, c->head_dim, c->kv_dtype);
+    const int64_t n_rows = c->n_tokens * c->n_heads;
+    ath_layer layer = ath_layer_create(&shape, c->pos + c->n_tokens, seed);
+    ath_kernels kernels = ath_open(&shape, isa, 2);
+    float *q = ath_normals(n_rows * c->head_dim, seed + 7);
+    float *out = ath_zeros(n_rows * c->head_dim);
+    float *lse = ath_zeros(n_rows);
+    const ath_queries queries = {.q = q, .pos = c->pos, .n_tokens = c->n_tokens};
+    ath_prefill(&kernels, &layer, &queries, c->chunk, out, lse);
+
+    double worst = 0.0;
+    check_rows(c, &layer, q, out, lse, &worst);
+    free(lse);
+    free(out);
+    free(q);
+    ath_close(&kernels);
+    ath_layer_free(&layer);
+    return worst;
+}
+
+int main(void) {
+    for (rt_isa isa = RT_ISA_PORTABLE; isa <= rt_machine_isa(); isa++) {
+        double worst = 0.0;
+        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+            const double error = worst_of(&cases[i], isa, 1000 + i);
+            if (!(error <= 1.0)) (void)fprintf(stderr, "case %zu: %.2f of the bound\n", i, error);
+            CHECK(error <= 1.0);
+            worst = fmax(worst, error);
+        }
+        (void)printf("%s: at most %.2f of the bound\n", rt_isa_name(isa), worst);
+    }
+    return 0;
+}
