@@ -383,15 +383,34 @@ void attn_reset(attn_cpu *cpu, attn_state *state, int64_t n_tokens) {
 }
 
 static void finish_row(float max, float sum, float *out, int32_t head_dim, float *lse) {
-    for (int32_t d = 0; d < head_dim; d++) out[d] = sum == 0.0f ? 0.0f : out[d] / sum;
+    if (sum == 0.0f) memset(out, 0, (size_t)head_dim * sizeof *out);
+    for (int32_t d = 0; d < head_dim && sum != 0.0f; d++) out[d] /= sum;
     if (lse) *lse = sum == 0.0f ? -INFINITY : max * 0.6931471806f + logf(sum);
 }
 
+typedef struct finish_job {
+    const attn_cpu *cpu;
+    attn_state *state;
+    int64_t n_rows;
+    float *lse;
+} finish_job;
+
+enum { ROWS_PER_FINISH_ITEM = 512 };
+
+static void finish_item(void *context, int64_t item, int thread) {
+    (void)thread;
+    const finish_job *job = context;
+    const int32_t head_dim = job->cpu->shape.head_dim;
+    const int64_t end = rt_min64((item + 1) * ROWS_PER_FINISH_ITEM, job->n_rows);
+    for (int64_t r = item * ROWS_PER_FINISH_ITEM; r < end; r++)
+        finish_row(job->state->max[r], job->state->sum[r], job->state->out + r * head_dim, head_dim,
+                job->lse ? job->lse + r : NULL);
+}
+
 void attn_finish(attn_cpu *cpu, attn_state *state, int64_t n_tokens, float *lse) {
-    const int64_t n_rows = n_tokens * cpu->shape.n_heads;
-    for (int64_t r = 0; r < n_rows; r++)
-        finish_row(state->max[r], state->sum[r], state->out + r * cpu->shape.head_dim,
-                cpu->shape.head_dim, lse ? lse + r : NULL);
+    finish_job job = {
+            .cpu = cpu, .state = state, .n_rows = n_tokens * cpu->shape.n_heads, .lse = lse};
+    rt_pool_run(cpu->pool, rt_div_up(job.n_rows, ROWS_PER_FINISH_ITEM), finish_item, &job);
 }
 
 void attn_merge(attn_cpu *cpu, attn_state *acc, const attn_state *part, int64_t n_rows) {

@@ -37,10 +37,16 @@ SIMD_INLINE void score_tile(const int rows, const int across, const rt_dtype dty
             simd_store(scores + r * PAGE + v * SIMD_LANES, acc[r * across * SIMD_VECTORS + v]);
 }
 
+/* Tall tiles while they leave no rest of 1 or 2 that 4 + 4 would cover: 8 rows are the commonest
+ * few (one token of a group of 8), and a tile of one row waits for its own sums. */
+static bool fits_tall_tile(int64_t n_rows) {
+    return n_rows >= SIMD_ROWS && (n_rows != 8 || SIMD_ROWS < 4);
+}
+
 SIMD_INLINE void score_rows(const rt_dtype dtype, const float *q, int64_t n_rows, int32_t head_dim,
         const void *keys, float *scores) {
     int64_t row = 0;
-    for (; row + SIMD_ROWS <= n_rows; row += SIMD_ROWS)
+    for (; fits_tall_tile(n_rows - row); row += SIMD_ROWS)
         score_tile(SIMD_ROWS, SIMD_PANELS, dtype, q + row * head_dim, head_dim, keys,
                 scores + row * PAGE);
     for (; SIMD_ROWS > 4 && row + 4 <= n_rows; row += 4)
@@ -178,7 +184,7 @@ static void output_page(const attn_split *split, attn_scratch *scratch, panels v
     output_rows *four = is_wide ? output_four_f32 : output_four_bf16;
     output_rows *one = is_wide ? output_one_f32 : output_one_bf16;
     int64_t row = 0;
-    for (; row + SIMD_ROWS <= split->n_rows; row += SIMD_ROWS)
+    for (; fits_tall_tile(split->n_rows - row); row += SIMD_ROWS)
         if (any_seen(is_seen + row, SIMD_ROWS))
             many(split, scratch, row, values.base, alpha, n_keys);
     for (; SIMD_ROWS > 4 && row + 4 <= split->n_rows; row += 4)
