@@ -9,11 +9,11 @@
 #include "base/float16.h"
 #include "base/status.h"
 
-enum { GLM_TENSOR_NAME_BYTES = 128 };
+enum { GLM_SPEC_NAME_BYTES = 128 };
 
 /* n_cols 0: a vector of n_rows. */
 typedef struct glm_tensor_spec {
-    char name[GLM_TENSOR_NAME_BYTES];
+    char name[GLM_SPEC_NAME_BYTES];
     rt_dtype dtype;
     int64_t n_rows;
     int64_t n_cols;

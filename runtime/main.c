@@ -12,6 +12,7 @@ static const glm_command *const commands[] = {
         &glm_cmd_detokenize,
         &glm_cmd_logits,
         &glm_cmd_plan,
+        &glm_cmd_make_model,
         &glm_cmd_doctor,
         NULL,
 };

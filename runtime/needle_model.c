@@ -26,6 +26,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/size.h"
+#include "byte_tokenizer.h"
 #include "checkpoint_write.h"
 
 enum {
@@ -47,8 +48,7 @@ enum {
     ID_SYSTEM = 262,
     ID_USER = 263,
     ID_ASSISTANT = 264,
-    ID_OBSERVATION = 265,
-    N_SPECIALS = 10
+    ID_OBSERVATION = 265
 };
 
 /* The residual stream, dim by dim; every flag and bit is +-1, CONST is 16. */
@@ -531,47 +531,11 @@ static const char generation_json[] = "{\n"
                                       "  \"pad_token_id\": 256\n"
                                       "}\n";
 
-static rt_status write_text(const char *dir, const char *name, const char *text) {
-    char *path = NULL;
-    RT_TRY(rt_path_join(dir, name, &path));
-    const rt_status status = rt_file_replace(path, text, (int64_t)strlen(text));
-    free(path);
-    return status;
-}
-
-/* tiktoken's form: the base64 of each byte, a space, its rank. */
-static rt_status write_vocabulary(const char *dir) {
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    char text[256 * 9 + 1];
-    size_t used = 0;
-    for (int byte = 0; byte < 256; byte++)
-        used += (size_t)snprintf(text + used, sizeof text - used, "%c%c== %d\n", digits[byte >> 2],
-                digits[(byte & 3) << 4], byte);
-    return write_text(dir, "tokenizer.model", text);
-}
-
-static rt_status write_specials(const char *dir) {
-    static const char *const names[N_SPECIALS] = {"<|endoftext|>", "[MASK]", "[gMASK]", "[sMASK]",
-            "<sop>", "<eop>", "<|system|>", "<|user|>", "<|assistant|>", "<|observation|>"};
-    char text[4096];
-    size_t used = (size_t)snprintf(text, sizeof text, "{\n  \"added_tokens_decoder\": {\n");
-    for (int i = 0; i < N_SPECIALS; i++)
-        used += (size_t)snprintf(text + used, sizeof text - used,
-                "    \"%d\": {\"content\": \"%s\", \"lstrip\": false, \"normalized\": false, "
-                "\"rstrip\": false, \"single_word\": false, \"special\": true}%s\n",
-                ID_ENDOFTEXT + i, names[i], i + 1 < N_SPECIALS ? "," : "");
-    (void)snprintf(text + used, sizeof text - used,
-            "  },\n  \"eos_token\": \"<|endoftext|>\",\n  \"pad_token\": \"<|endoftext|>\",\n"
-            "  \"model_max_length\": 1048576\n}\n");
-    return write_text(dir, "tokenizer_config.json", text);
-}
-
 rt_status glm_needle_model_write(const char *dir) {
     RT_TRY(rt_mkdirs(dir));
-    RT_TRY(write_text(dir, "config.json", config_json));
-    RT_TRY(write_text(dir, "generation_config.json", generation_json));
-    RT_TRY(write_vocabulary(dir));
-    RT_TRY(write_specials(dir));
+    RT_TRY(glm_write_text(dir, "config.json", config_json));
+    RT_TRY(glm_write_text(dir, "generation_config.json", generation_json));
+    RT_TRY(glm_byte_tokenizer_write(dir, VOCAB));
     void *memory = NULL;
     RT_TRY(rt_mem_alloc(sizeof(model), "the demo model", &memory));
     fill_model(memory);

@@ -52,6 +52,23 @@ static inline float rt_f16_to_float(uint16_t f16) {
     return sign ? -magnitude : magnitude;
 }
 
+/* Overflow becomes infinity, as IEEE 754 rounds. */
+static inline uint16_t rt_float_to_f16(float value) {
+    const uint32_t bits = rt_float_bits(value);
+    const uint16_t sign = (uint16_t)(bits >> 16 & 0x8000u);
+    const uint32_t magnitude = bits & 0x7fffffffu;
+    if (magnitude > 0x7f800000u) return (uint16_t)(sign | 0x7e00u);
+    if (magnitude >= 0x477ff000u) return (uint16_t)(sign | 0x7c00u); /* 65520 and above */
+    if (magnitude < 0x38800000u) {
+        /* Below 2^-14: adding 1/2 leaves a multiple of 2^-24, rounded to nearest even, at the end
+         * of the mantissa. */
+        const float shifted = rt_bits_float(magnitude) + 0.5f;
+        return (uint16_t)(sign | (rt_float_bits(shifted) - 0x3f000000u));
+    }
+    const uint32_t rounded = magnitude + 0xfffu + (magnitude >> 13 & 1u);
+    return (uint16_t)(sign | ((rounded >> 13) - (112u << 10)));
+}
+
 static inline float rt_load_float(const void *base, int64_t index, rt_dtype dtype) {
     if (dtype == RT_F32) return ((const float *)base)[index];
     const uint16_t half = ((const uint16_t *)base)[index];
