@@ -7,6 +7,7 @@
 #include "cli.h"
 
 static const glm_command *const commands[] = {
+        &glm_cmd_needle,
         &glm_cmd_complete,
         &glm_cmd_tokenize,
         &glm_cmd_detokenize,

@@ -1,0 +1,329 @@
+/* glm1m needle: the main job. Haystack, grid, engine, table, pictures. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/size.h"
+#include "heatmap.h"
+#include "needle_model.h"
+#include "needle_run.h"
+
+/* A vocabulary this small holds bytes: such a model can continue a text but not be asked. */
+enum { BYTE_VOCABULARY_MAX = 1024 };
+
+typedef struct evaluation {
+    glm_cli *cli;
+    char *demo_dir; /* the embedded model's, when it is used */
+    glm_needle_settings settings;
+    int64_t *lengths;
+    int64_t *depths;
+    glm_tokenizer *tokenizer;
+    glm_haystack haystack;
+    char haystack_source[256];
+    glm_needle_source source;
+    glm_engine *engine;
+    glm_needle_results results;
+} evaluation;
+
+/* ---- the model ------------------------------------------------------------------------------- */
+
+static rt_status cache_directory(char **dir) {
+    const char *cache = getenv("XDG_CACHE_HOME");
+    const char *home = getenv("HOME");
+    if (cache && cache[0] == '/') return rt_path_join(cache, "glm1m/needle-model-v1", dir);
+    if (home && home[0] == '/') return rt_path_join(home, ".cache/glm1m/needle-model-v1", dir);
+    return rt_path_join("/tmp", "glm1m/needle-model-v1", dir);
+}
+
+/* Without -m: the embedded model, written once. Its weights are written last and named whole, so
+ * where they are the directory is complete. */
+static rt_status choose_model(evaluation *e) {
+    if (e->cli->engine.model_dir) return RT_OK;
+    RT_TRY(cache_directory(&e->demo_dir));
+    char *weights = NULL;
+    RT_TRY(rt_path_join(e->demo_dir, "model.safetensors", &weights));
+    const bool is_there = rt_file_exists(weights);
+    free(weights);
+    if (!is_there) RT_TRY(glm_needle_model_write(e->demo_dir));
+    e->cli->engine.model_dir = e->demo_dir;
+    if (!e->cli->quiet)
+        (void)fprintf(stderr,
+                "no -m: using the embedded demo model, %s %s\n"
+                "(1.6 million compiled weights that retrieve exactly; -m DIR runs a GLM-4 "
+                "checkpoint)\n",
+                is_there ? "in" : "written to", e->demo_dir);
+    return RT_OK;
+}
+
+/* ---- the settings ---------------------------------------------------------------------------- */
+
+static int ascending(const void *left, const void *right) {
+    const int64_t a = *(const int64_t *)left;
+    const int64_t b = *(const int64_t *)right;
+    return (a > b) - (a < b);
+}
+
+static rt_status parse_grid(evaluation *e) {
+    const char *lengths = e->cli->lengths ? e->cli->lengths : "1k,4k,16k";
+    const char *depths = e->cli->depths ? e->cli->depths : "0,25,50,75,100";
+    glm_needle_settings *s = &e->settings;
+    RT_TRY(glm_cli_parse_list(lengths, "lengths", &e->lengths, &s->n_lengths));
+    RT_TRY(glm_cli_parse_list(depths, "depths", &e->depths, &s->n_depths));
+    qsort(e->lengths, (size_t)s->n_lengths, sizeof *e->lengths, ascending);
+    qsort(e->depths, (size_t)s->n_depths, sizeof *e->depths, ascending);
+    if (e->depths[s->n_depths - 1] > 100)
+        return rt_fail(RT_EUSAGE, "--depths: %" PRId64 " is more than 100 per cent",
+                e->depths[s->n_depths - 1]);
+    s->lengths = e->lengths;
+    s->depths = e->depths;
+    return RT_OK;
+}
+
+static rt_status make_settings(evaluation *e) {
+    const glm_cli *cli = e->cli;
+    glm_needle_settings *s = &e->settings;
+    s->protocol = cli->protocol ? cli->protocol : "lwm";
+    s->seed = cli->seed >= 0 ? (uint64_t)cli->seed : 1234;
+    s->is_fast = cli->mode && strcmp(cli->mode, "fast") == 0;
+    s->answer_prefix = cli->answer_prefix ? cli->answer_prefix : "auto";
+    s->rounds = cli->rounds > 0 ? cli->rounds : 1;
+    RT_TRY(parse_grid(e));
+    RT_TRY(glm_tokenizer_load(cli->engine.model_dir, &e->tokenizer));
+    s->is_completer = glm_tokenizer_size(e->tokenizer) <= BYTE_VOCABULARY_MAX;
+    return RT_OK;
+}
+
+static rt_status load_haystack(evaluation *e) {
+    const glm_cli *cli = e->cli;
+    RT_TRY(glm_haystack_load(cli->haystacks, cli->n_haystacks, e->settings.seed,
+            glm_needle_haystack_bytes(&e->settings), &e->haystack));
+    (void)snprintf(e->haystack_source, sizeof e->haystack_source, "%s",
+            e->haystack.is_built_in ? "built-in" : cli->haystacks[0]);
+    return glm_needle_source_open(&e->settings, e->tokenizer, &e->haystack, &e->source);
+}
+
+/* Prompt and answer of a cell fit its length, so the longest length is all the engine needs. */
+static rt_status open_engine(evaluation *e) {
+    glm_options options = e->cli->engine;
+    const int64_t longest = e->lengths[e->settings.n_lengths - 1];
+    if (options.max_len > 0 && options.max_len < longest)
+        return rt_fail(RT_EUSAGE,
+                "--max-model-len %" PRId64 " is less than the longest of --lengths, %" PRId64,
+                options.max_len, longest);
+    options.max_len = longest;
+    return glm_engine_open(&options, &e->engine);
+}
+
+/* ---- what is shown --------------------------------------------------------------------------- */
+
+static const char *tokens_text(int64_t n, char text[32]) {
+    if (n % (1 << 20) == 0)
+        (void)snprintf(text, 32, "%" PRId64 "M", n >> 20);
+    else if (n % 1024 == 0)
+        (void)snprintf(text, 32, "%" PRId64 "K", n >> 10);
+    else if (n % 1000 == 0)
+        (void)snprintf(text, 32, "%" PRId64 "k", n / 1000);
+    else
+        (void)snprintf(text, 32, "%" PRId64, n);
+    return text;
+}
+
+static void print_table(const evaluation *e) {
+    const glm_needle_settings *s = &e->settings;
+    char text[32];
+    (void)printf("needle: %s, %s mode, %" PRId64 " round%s, model %s, kv %s\n", s->protocol,
+            s->is_fast ? "fast" : "exact", s->rounds, s->rounds == 1 ? "" : "s",
+            e->results.header.model, e->results.header.kv_dtype);
+    (void)printf("%8s", "depth");
+    for (int64_t l = 0; l < s->n_lengths; l++)
+        (void)printf("  %7s", tokens_text(s->lengths[l], text));
+    (void)printf("\n");
+    for (int64_t d = 0; d < s->n_depths; d++) {
+        (void)printf("%6" PRId64 " %%", s->depths[d]);
+        for (int64_t l = 0; l < s->n_lengths; l++) {
+            const double score = glm_needle_results_score(&e->results, s->lengths[l], s->depths[d]);
+            if (isnan(score))
+                (void)printf("  %7s", "-");
+            else
+                (void)printf("  %5.0f %%", 100.0 * score);
+        }
+        (void)printf("\n");
+    }
+    int64_t n_correct = 0;
+    for (int64_t i = 0; i < e->results.n; i++) n_correct += e->results.records[i].is_correct;
+    (void)printf("found %" PRId64 " of %" PRId64 "\n", n_correct, e->results.n);
+}
+
+static rt_status write_heatmaps(const evaluation *e, const char *dir, const glm_heatmap *map) {
+    char *svg = NULL;
+    char *png = NULL;
+    rt_status status = rt_path_join(dir, "heatmap.svg", &svg);
+    if (status == RT_OK) status = rt_path_join(dir, "heatmap.png", &png);
+    if (status == RT_OK) status = glm_heatmap_write_svg(map, svg);
+    if (status == RT_OK) status = glm_heatmap_write_png(map, png);
+    free(svg);
+    free(png);
+    if (status == RT_OK && !e->cli->quiet)
+        (void)fprintf(
+                stderr, "wrote %s/results.json, results.csv, heatmap.svg, heatmap.png\n", dir);
+    return status;
+}
+
+static rt_status draw(const evaluation *e, const char *dir) {
+    const glm_needle_settings *s = &e->settings;
+    double *scores = NULL;
+    double *depths = NULL;
+    RT_TRY(rt_calloc(
+            s->n_lengths * s->n_depths + s->n_depths, sizeof(double), "a heat-map", &scores));
+    depths = scores + s->n_lengths * s->n_depths;
+    for (int64_t d = 0; d < s->n_depths; d++) {
+        depths[d] = (double)s->depths[d];
+        for (int64_t l = 0; l < s->n_lengths; l++)
+            scores[d * s->n_lengths + l] =
+                    glm_needle_results_score(&e->results, s->lengths[l], s->depths[d]);
+    }
+    char subtitle[512];
+    (void)snprintf(subtitle, sizeof subtitle,
+            "%s, %s mode, %" PRId64 " round%s, model %s, KV %s, seed %" PRIu64, s->protocol,
+            s->is_fast ? "fast" : "exact", s->rounds, s->rounds == 1 ? "" : "s",
+            e->results.header.model, e->results.header.kv_dtype, s->seed);
+    const glm_heatmap map = {.title = "Needle in a haystack",
+            .subtitle = subtitle,
+            .n_lengths = s->n_lengths,
+            .lengths = s->lengths,
+            .n_depths = s->n_depths,
+            .depths = depths,
+            .scores = scores};
+    const rt_status status = write_heatmaps(e, dir, &map);
+    free(scores);
+    return status;
+}
+
+static rt_status show(const evaluation *e) {
+    if (e->cli->json) {
+        char *text = NULL;
+        RT_TRY(glm_needle_results_json(&e->results, &text));
+        (void)printf("%s\n", text);
+        free(text);
+    } else {
+        print_table(e);
+    }
+    if (e->cli->out) return draw(e, e->cli->out);
+    if (!e->cli->quiet && !e->cli->json)
+        (void)fprintf(stderr, "--out DIR keeps the results, with a heat-map\n");
+    return RT_OK;
+}
+
+/* ---- the run --------------------------------------------------------------------------------- */
+
+static void fill_header(evaluation *e) {
+    const char *dir = e->cli->engine.model_dir;
+    e->results.header = (glm_needle_header){.settings = &e->settings,
+            .model = e->demo_dir ? "embedded demo model" : dir,
+            .fingerprint = glm_engine_fingerprint(e->engine),
+            .kv_dtype = rt_dtype_name(glm_engine_plan(e->engine)->kv_dtype),
+            .haystack_sha256 = e->haystack.sha256,
+            .haystack_source = e->haystack_source};
+}
+
+static rt_status evaluate(evaluation *e) {
+    RT_TRY(choose_model(e));
+    RT_TRY(make_settings(e));
+    RT_TRY(load_haystack(e));
+    RT_TRY(open_engine(e));
+    fill_header(e);
+    if (e->cli->out) RT_TRY(glm_needle_results_load(&e->results, e->cli->out));
+    const int64_t n_before = e->results.n;
+    if (n_before > 0 && !e->cli->quiet)
+        (void)fprintf(stderr, "continuing: %" PRId64 " cells are done already\n", n_before);
+    const glm_needle_grid grid = {.cli = e->cli,
+            .engine = e->engine,
+            .tokenizer = e->tokenizer,
+            .source = &e->source,
+            .results = &e->results,
+            .out_dir = e->cli->out};
+    return glm_needle_run(&grid);
+}
+
+static void close_evaluation(evaluation *e) {
+    glm_needle_results_free(&e->results);
+    glm_engine_close(e->engine);
+    glm_needle_source_free(&e->source);
+    glm_haystack_free(&e->haystack);
+    glm_tokenizer_free(e->tokenizer);
+    free(e->lengths);
+    free(e->depths);
+    free(e->demo_dir);
+}
+
+/* A share up to 1, per cent above. */
+static bool is_below(const evaluation *e) {
+    const double wanted = e->cli->min_accuracy;
+    if (wanted < 0.0) return false;
+    const double share = wanted > 1.0 ? wanted / 100.0 : wanted;
+    return glm_needle_results_accuracy(&e->results) < share;
+}
+
+static int finish(evaluation *e, rt_status status) {
+    if (status == RT_EINTERRUPTED && e->results.n > 0 && !e->cli->json) print_table(e);
+    if (status == RT_EINTERRUPTED && e->cli->out && !e->cli->quiet)
+        (void)fprintf(stderr, "the same command continues after the %" PRId64 " cells done\n",
+                e->results.n);
+    if (status == RT_OK) status = show(e);
+    if (status != RT_OK) return glm_cli_fail(status);
+    if (!is_below(e)) return GLM_EXIT_OK;
+    if (!e->cli->quiet)
+        (void)fprintf(stderr, "glm1m: the accuracy %.3f is below --min-accuracy %g\n",
+                glm_needle_results_accuracy(&e->results), e->cli->min_accuracy);
+    return GLM_EXIT_BELOW_MINIMUM;
+}
+
+static int run(glm_cli *cli) {
+    evaluation e = {.cli = cli};
+    /* The error text must outlive what the clean-up calls. */
+    const rt_status status = evaluate(&e);
+    const int exit_code = finish(&e, status);
+    close_evaluation(&e);
+    return exit_code;
+}
+
+const glm_command glm_cmd_needle = {
+        .name = "needle",
+        .usage = "needle [-m DIR] [--protocol NAME] [--lengths LIST] [--depths LIST] [--out DIR]",
+        .summary = "hide needles in a haystack and ask for them",
+        .details =
+                "Hides a fact at several depths of texts of several lengths and asks the model for "
+                "it. Without -m it runs the embedded demo model, whose compiled weights retrieve "
+                "exactly: a test of this program, on any machine.\n"
+                "\n"
+                "Protocols: lwm (default; \"The special magic CITY number is\"), gkamradt (\"the "
+                "best thing to do in San Francisco\"; both facts of the needle must be named), and "
+                "RULER's ruler:single_1 to single_3 and ruler:multikey_1 to multikey_3. The "
+                "model's "
+                "own tokenizer counts and cuts. The haystack is the files or directories of "
+                "--haystack, otherwise prose made from the seed.\n"
+                "\n"
+                "--mode exact builds and prefills each prompt as the protocol does. --mode fast "
+                "hides one needle per round and shares the prefilled beginning between cells; "
+                "results say so. --answer-prefix auto starts the answer with the needle's own "
+                "sentence for a model of bytes, with RULER's prefix for RULER, else with nothing.\n"
+                "\n"
+                "--out DIR keeps results.json, results.csv, heatmap.svg and heatmap.png; the same "
+                "command continues an interrupted run and never repeats a finished cell. "
+                "--min-accuracy F (a share up to 1, or per cent) makes the exit code 7 below it.\n"
+                "\n"
+                "Defaults: --lengths 1k,4k,16k --depths 0,25,50,75,100 --rounds 1 --seed 1234.\n"
+                "\n"
+                "Examples:\n"
+                "  glm1m needle\n"
+                "  glm1m needle -m glm-4-9b-chat-1m --lengths 64k,256k,1M --haystack books/ --out "
+                "run1\n"
+                "  glm1m needle --protocol ruler:multikey_1 --lengths 16k --mode fast\n",
+        .flags = "@engine protocol lengths depths rounds haystack answer-prefix mode min-accuracy "
+                 "seed out json",
+        .run = run,
+};

@@ -1,0 +1,232 @@
+/* What the protocols share: from a task and a context to token ids, and back to a verdict. */
+#include "needle.h"
+
+#include <ctype.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/memory.h"
+#include "base/size.h"
+
+rt_status glm_needle_find_protocol(const char *name, const glm_needle_protocol **out) {
+    *out = NULL;
+    if (strcmp(name, "lwm") == 0) *out = &glm_needle_lwm;
+    if (strcmp(name, "gkamradt") == 0) *out = &glm_needle_gkamradt;
+    if (glm_needle_is_ruler_task(name)) *out = &glm_needle_ruler;
+    if (*out) return RT_OK;
+    return rt_fail(RT_EUSAGE, "--protocol %s: lwm, gkamradt or ruler:TASK, where TASK is one of %s",
+            name, glm_needle_ruler_tasks());
+}
+
+/* splitmix64's output function: Steele, Lea & Flood 2014. */
+static uint64_t mix(uint64_t x) {
+    x += 0x9e3779b97f4a7c15u;
+    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
+    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
+    return x ^ (x >> 31);
+}
+
+uint64_t glm_needle_draw(
+        const glm_needle_settings *settings, const glm_needle_cell *cell, uint64_t salt) {
+    uint64_t draw = mix(settings->seed);
+    draw = mix(draw ^ (uint64_t)cell->round);
+    if (!settings->is_fast) {
+        draw = mix(draw ^ (uint64_t)cell->length);
+        draw = mix(draw ^ (uint64_t)cell->depth);
+    }
+    return mix(draw ^ salt);
+}
+
+/* ---- source ---------------------------------------------------------------------------------- */
+
+static int64_t longest(const glm_needle_settings *settings) {
+    int64_t length = 0;
+    for (int64_t i = 0; i < settings->n_lengths; i++)
+        length = rt_max64(length, settings->lengths[i]);
+    return length;
+}
+
+/* A token of a trained tokenizer is four to five bytes of English; six are surely enough. */
+int64_t glm_needle_haystack_bytes(const glm_needle_settings *settings) {
+    const int64_t bytes_per_token = settings->is_completer ? 1 : 6;
+    return (longest(settings) * settings->rounds + 1024) * bytes_per_token;
+}
+
+static rt_status check_haystack(
+        const glm_needle_source *source, const glm_needle_protocol *protocol) {
+    const int64_t have = source->haystack_ids.n;
+    const int64_t needed = longest(source->settings) * source->settings->rounds;
+    if (have >= needed || (protocol->repeats_haystack && have > 0)) return RT_OK;
+    return rt_fail(RT_EUSAGE,
+            "needle: the haystack has %" PRId64 " tokens and %" PRId64 " rounds of %" PRId64
+            " need %" PRId64 "; give more text with --haystack, or fewer --rounds or --lengths",
+            have, source->settings->rounds, longest(source->settings), needed);
+}
+
+rt_status glm_needle_source_open(const glm_needle_settings *settings,
+        const glm_tokenizer *tokenizer, const glm_haystack *haystack, glm_needle_source *out) {
+    const glm_needle_protocol *protocol = NULL;
+    RT_TRY(glm_needle_find_protocol(settings->protocol, &protocol));
+    *out = (glm_needle_source){.settings = settings, .tokenizer = tokenizer, .haystack = haystack};
+    rt_status status = glm_tokenizer_encode(
+            tokenizer, haystack->text, haystack->n_bytes, false, &out->haystack_ids);
+    if (status == RT_OK) status = glm_tokenizer_encode(tokenizer, ".", 1, false, &out->period_ids);
+    if (status == RT_OK) status = check_haystack(out, protocol);
+    if (status != RT_OK) glm_needle_source_free(out);
+    return status;
+}
+
+void glm_needle_source_free(glm_needle_source *source) {
+    glm_ids_free(&source->haystack_ids);
+    glm_ids_free(&source->period_ids);
+}
+
+/* ---- inserting ------------------------------------------------------------------------------- */
+
+static rt_status encode(const glm_needle_source *source, const char *text, glm_ids *out) {
+    return glm_tokenizer_encode(source->tokenizer, text, (int64_t)strlen(text), false, out);
+}
+
+/* Where the needle goes: behind a full stop, or at the very start. */
+static int64_t insertion_point(
+        const glm_needle_source *source, const int32_t *context, int64_t n, int64_t depth) {
+    if (depth >= 100) return n;
+    int64_t at = n * depth / 100;
+    const int32_t period = source->period_ids.n == 1 ? source->period_ids.ids[0] : -1;
+    while (at > 0 && context[at - 1] != period) at--;
+    return at;
+}
+
+rt_status glm_needle_insert(const glm_needle_source *source, const int32_t *context, int64_t n,
+        const char *needle, int64_t depth, glm_ids *out, int64_t *needle_at) {
+    const int64_t at = insertion_point(source, context, n, depth);
+    *needle_at = out->n + at;
+    RT_TRY(glm_ids_append(out, context, at));
+    RT_TRY(encode(source, needle, out));
+    return glm_ids_append(out, context + at, n - at);
+}
+
+/* ---- the chat around a context --------------------------------------------------------------- */
+
+static const char *choose_prefix(const glm_needle_settings *settings, const glm_needle_task *task) {
+    if (strcmp(settings->answer_prefix, "none") == 0) return "";
+    if (strcmp(settings->answer_prefix, "auto") != 0) return settings->answer_prefix;
+    return settings->is_completer ? task->sentence : task->prefix;
+}
+
+static rt_status append_message(const glm_needle_source *source, glm_chat_role role,
+        const char *content, int64_t n_bytes, glm_ids *out) {
+    const glm_message message = {.role = role, .content = content, .content_bytes = n_bytes};
+    return glm_chat_append(source->tokenizer, &message, out);
+}
+
+/* Fast: tokens of the pieces as they are, so that prompts that begin alike have ids that do. */
+static rt_status append_user_pieces(const glm_needle_source *source, const glm_needle_task *task,
+        const glm_ids *context, glm_ids *out) {
+    RT_TRY(glm_ids_push(out, glm_tokenizer_specials(source->tokenizer).user));
+    RT_TRY(encode(source, "\n", out));
+    RT_TRY(encode(source, task->before, out));
+    RT_TRY(glm_ids_append(out, context->ids, context->n));
+    return task->is_after_apart ? RT_OK : encode(source, task->after, out);
+}
+
+/* Exact: back to text, and the whole message tokenized at once, as the protocol does. */
+static rt_status append_user_text(const glm_needle_source *source, const glm_needle_task *task,
+        const glm_ids *context, glm_ids *out) {
+    char *middle = NULL;
+    char *text = NULL;
+    int64_t n_middle = 0;
+    RT_TRY(glm_tokenizer_decode(
+            source->tokenizer, context->ids, context->n, false, &middle, &n_middle));
+    const int n_bytes = asprintf(
+            &text, "%s%s%s", task->before, middle, task->is_after_apart ? "" : task->after);
+    free(middle);
+    if (n_bytes < 0) return rt_fail(RT_ENOMEM, "needle: no memory for a prompt");
+    const rt_status status = append_message(source, GLM_CHAT_USER, text, n_bytes, out);
+    free(text);
+    return status;
+}
+
+/* Everything but the context: also what an empty context costs. */
+static rt_status assemble(const glm_needle_source *source, const glm_needle_task *task,
+        const glm_ids *context, const char *prefix, glm_ids *out, int64_t *context_at) {
+    RT_TRY(glm_chat_begin(source->tokenizer, out));
+    if (task->system[0]) RT_TRY(append_message(source, GLM_CHAT_SYSTEM, task->system, -1, out));
+    glm_ids before = {0};
+    RT_TRY(encode(source, task->before, &before));
+    *context_at = out->n + 2 + before.n; /* <|user|> and its newline come first */
+    glm_ids_free(&before);
+    RT_TRY(source->settings->is_fast ? append_user_pieces(source, task, context, out)
+                                     : append_user_text(source, task, context, out));
+    if (task->is_after_apart) RT_TRY(append_message(source, GLM_CHAT_USER, task->after, -1, out));
+    RT_TRY(glm_chat_prompt_answer(source->tokenizer, out));
+    if (!prefix[0]) return RT_OK;
+    RT_TRY(encode(source, "\n", out));
+    return encode(source, prefix, out);
+}
+
+/* Tokens of the cell's length that neither context nor needle may use. The protocols keep 200; a
+ * tokenizer of bytes needs more for the same question. */
+static rt_status measure_overhead(const glm_needle_source *source, glm_needle_prompt *prompt) {
+    glm_ids ids = {0};
+    const glm_ids nothing = {0};
+    int64_t at = 0;
+    const rt_status status =
+            assemble(source, &prompt->task, &nothing, prompt->answer_prefix, &ids, &at);
+    prompt->reserved = rt_max64(200, ids.n + prompt->task.max_new);
+    glm_ids_free(&ids);
+    return status;
+}
+
+/* Tokens at the seams of a re-tokenized text may differ: cut by the excess and try again. */
+static rt_status fit_prompt(const glm_needle_source *source, const glm_needle_protocol *protocol,
+        const glm_needle_cell *cell, glm_needle_prompt *prompt) {
+    int64_t budget = cell->length - prompt->reserved;
+    for (int attempt = 0; attempt < 8 && budget > 0; attempt++) {
+        glm_ids context = {0};
+        int64_t needle_at = 0;
+        int64_t context_at = 0;
+        prompt->ids.n = 0;
+        rt_status status =
+                protocol->make_context(source, cell, &prompt->task, budget, &context, &needle_at);
+        if (status == RT_OK)
+            status = assemble(source, &prompt->task, &context, prompt->answer_prefix, &prompt->ids,
+                    &context_at);
+        glm_ids_free(&context);
+        RT_TRY(status);
+        prompt->needle_token = context_at + needle_at;
+        const int64_t excess = prompt->ids.n + prompt->task.max_new - cell->length;
+        if (excess <= 0) return RT_OK;
+        budget -= excess;
+    }
+    return rt_fail(RT_EUSAGE,
+            "needle: a length of %" PRId64 " tokens is too short: question, template and answer "
+            "take %" PRId64,
+            cell->length, prompt->reserved);
+}
+
+rt_status glm_needle_prompt_make(
+        const glm_needle_source *source, const glm_needle_cell *cell, glm_needle_prompt *out) {
+    const glm_needle_protocol *protocol = NULL;
+    RT_TRY(glm_needle_find_protocol(source->settings->protocol, &protocol));
+    *out = (glm_needle_prompt){0};
+    RT_TRY(protocol->make_task(source, cell, &out->task));
+    (void)snprintf(out->answer_prefix, sizeof out->answer_prefix, "%s",
+            choose_prefix(source->settings, &out->task));
+    rt_status status = measure_overhead(source, out);
+    if (status == RT_OK) status = fit_prompt(source, protocol, cell, out);
+    if (status != RT_OK) glm_needle_prompt_free(out);
+    return status;
+}
+
+void glm_needle_prompt_free(glm_needle_prompt *prompt) {
+    glm_ids_free(&prompt->ids);
+}
+
+bool glm_needle_is_correct(const glm_needle_task *task, const char *response) {
+    for (int32_t i = 0; i < task->n_answers; i++)
+        if (!strcasestr(response, task->answers[i])) return false;
+    return true;
+}

@@ -1,0 +1,177 @@
+/* Needles in a haystack: prompts, answers, results.
+ *
+ *   needle.c            what the protocols share: cutting, inserting, the chat around it
+ *   needle_lwm.c | needle_gkamradt.c | needle_ruler.c    one protocol each
+ *   needle_words.c      cities, adjectives and nouns, numbers, uuids
+ *   needle_run.c        prompts through the engine
+ *   needle_results.c    results.json and results.csv, and continuing from them
+ *
+ * One tokenizer, the model's, is used wherever a protocol counts or cuts tokens (LWM itself cuts in
+ * GPT-4's tokens; results say so). A prompt, its answer's tokens included, never exceeds the length
+ * of its cell. */
+#ifndef GLM_NEEDLE_H
+#define GLM_NEEDLE_H
+
+#include "chat.h"
+#include "haystack.h"
+#include "tokenizer.h"
+
+enum { GLM_NEEDLE_TEXT = 512, GLM_NEEDLE_ANSWERS = 2 };
+
+/* What is evaluated; equal settings give equal prompts. */
+typedef struct glm_needle_settings {
+    const char *protocol; /* "lwm", "gkamradt", "ruler:single_1" ... */
+    uint64_t seed;
+    bool is_fast;              /* prompts share prefixes: pieces are tokenized apart */
+    bool is_completer;         /* the model only continues text: "auto" gives it the sentence */
+    const char *answer_prefix; /* "auto", "none" or a text */
+    int64_t rounds;
+    int64_t n_lengths;
+    const int64_t *lengths; /* tokens, ascending */
+    int64_t n_depths;
+    const int64_t *depths; /* per cent */
+} glm_needle_settings;
+
+/* What prompts are made from. */
+typedef struct glm_needle_source {
+    const glm_needle_settings *settings;
+    const glm_tokenizer *tokenizer;
+    const glm_haystack *haystack;
+    glm_ids haystack_ids;
+    glm_ids period_ids; /* "." alone: insertion points follow it */
+} glm_needle_source;
+
+typedef struct glm_needle_cell {
+    int64_t length;
+    int64_t depth;
+    int64_t round;
+} glm_needle_cell;
+
+/* What a protocol says about one cell, before any context. */
+typedef struct glm_needle_task {
+    char needle[GLM_NEEDLE_TEXT];   /* as inserted */
+    char sentence[GLM_NEEDLE_TEXT]; /* the needle up to its value: what a completer continues */
+    char system[GLM_NEEDLE_TEXT];   /* system message, "" for none */
+    char before[GLM_NEEDLE_TEXT];   /* of the user message, before the context */
+    char after[GLM_NEEDLE_TEXT];    /* and behind it: the question */
+    bool is_after_apart;            /* the question is a user message of its own */
+    char prefix[GLM_NEEDLE_TEXT];   /* the protocol's own answer prefix, "" for none */
+    int32_t n_answers;              /* all must appear in the response */
+    char answers[GLM_NEEDLE_ANSWERS][64];
+    int64_t max_new; /* answer tokens at most */
+    char key[64];    /* what is asked for */
+} glm_needle_task;
+
+typedef struct glm_needle_prompt {
+    glm_needle_task task;
+    glm_ids ids;
+    int64_t needle_token;                /* where in ids the needle begins */
+    int64_t reserved;                    /* tokens of the length that are not context or needle */
+    char answer_prefix[GLM_NEEDLE_TEXT]; /* as given to the model */
+} glm_needle_prompt;
+
+/* One protocol. */
+typedef struct glm_needle_protocol {
+    const char *name;
+    bool repeats_haystack; /* a short haystack is repeated; otherwise it is an error */
+    /* The cell's task. RT_EUSAGE: the cell cannot be made. */
+    rt_status (*make_task)(
+            const glm_needle_source *source, const glm_needle_cell *cell, glm_needle_task *task);
+    /* Ids of a context of n_tokens or fewer with the needle in it, and where it begins. */
+    rt_status (*make_context)(const glm_needle_source *source, const glm_needle_cell *cell,
+            const glm_needle_task *task, int64_t n_tokens, glm_ids *context, int64_t *needle_at);
+} glm_needle_protocol;
+
+extern const glm_needle_protocol glm_needle_lwm, glm_needle_gkamradt, glm_needle_ruler;
+
+/* The protocol of a settings' name. RT_EUSAGE lists those there are. */
+RT_MUST_CHECK rt_status glm_needle_find_protocol(const char *name, const glm_needle_protocol **out);
+/* RULER's sub-tasks by name, for the error text and --help. */
+const char *glm_needle_ruler_tasks(void);
+bool glm_needle_is_ruler_task(const char *protocol);
+
+/* Bytes of built-in haystack that these settings need. */
+int64_t glm_needle_haystack_bytes(const glm_needle_settings *settings);
+
+/* Tokenize the haystack. RT_EUSAGE: too short for the protocol; the message says what is there and
+ * what is needed. Borrows the three; glm_needle_source_free gives back the rest. */
+RT_MUST_CHECK rt_status glm_needle_source_open(const glm_needle_settings *settings,
+        const glm_tokenizer *tokenizer, const glm_haystack *haystack, glm_needle_source *out);
+void glm_needle_source_free(glm_needle_source *source);
+
+/* The prompt of a cell. RT_EUSAGE: the length leaves no room for the question. */
+RT_MUST_CHECK rt_status glm_needle_prompt_make(
+        const glm_needle_source *source, const glm_needle_cell *cell, glm_needle_prompt *out);
+void glm_needle_prompt_free(glm_needle_prompt *prompt);
+
+/* Every answer of the task stands in the response (case does not matter). */
+bool glm_needle_is_correct(const glm_needle_task *task, const char *response);
+
+/* Insert `needle` into context[0 .. n) at `depth` per cent: at the end for 100, else moved left to
+ * behind the nearest full stop. Source: LWM's and gkamradt's scripts, which agree. */
+RT_MUST_CHECK rt_status glm_needle_insert(const glm_needle_source *source, const int32_t *context,
+        int64_t n, const char *needle, int64_t depth, glm_ids *out, int64_t *needle_at);
+
+/* A draw that depends on seed, cell and salt alone. In fast mode the length and depth do not count:
+ * all cells of a round ask for one needle, so that they share more. */
+uint64_t glm_needle_draw(
+        const glm_needle_settings *settings, const glm_needle_cell *cell, uint64_t salt);
+
+/* Seven digits; a v4 uuid; a city; "adjective-noun" number i of glm_needle_n_words, five letters
+ * each, so that any two differ in their last 11 bytes. */
+void glm_needle_number(uint64_t draw, char text[64]);
+void glm_needle_uuid(uint64_t draw, uint64_t more, char text[64]);
+const char *glm_needle_city(uint64_t draw);
+int64_t glm_needle_n_words(void);
+void glm_needle_words(int64_t i, char text[64]);
+
+/* ---- results --------------------------------------------------------------------------------- */
+
+typedef struct glm_needle_record {
+    glm_needle_cell cell;
+    uint64_t seed;
+    char *response; /* owned */
+    char answer[160];
+    bool is_correct;
+    int64_t prompt_tokens;
+    int64_t needle_token;
+    int64_t reused_tokens; /* prefix that an earlier cell had prefilled */
+    double prefill_s;
+    double decode_s;
+    int64_t n_generated;
+} glm_needle_record;
+
+/* What every record of a file has in common. */
+typedef struct glm_needle_header {
+    const glm_needle_settings *settings;
+    const char *model; /* directory or name, as given */
+    const char *fingerprint;
+    const char *kv_dtype;
+    const char *haystack_sha256;
+    const char *haystack_source;
+} glm_needle_header;
+
+typedef struct glm_needle_results {
+    glm_needle_header header;
+    glm_needle_record *records;
+    int64_t n;
+    int64_t capacity;
+} glm_needle_results;
+
+/* Read DIR/results.json if it is there. RT_EUSAGE: it was made with other settings; the message
+ * says which and both values. RT_EIO; RT_ECORRUPT: not our file. */
+RT_MUST_CHECK rt_status glm_needle_results_load(glm_needle_results *results, const char *dir);
+RT_MUST_CHECK rt_status glm_needle_results_add(
+        glm_needle_results *results, const glm_needle_record *record);
+bool glm_needle_results_has(const glm_needle_results *results, const glm_needle_cell *cell);
+/* Replace DIR/results.json and results.csv. */
+RT_MUST_CHECK rt_status glm_needle_results_save(const glm_needle_results *results, const char *dir);
+/* results.json's text, for free(). */
+RT_MUST_CHECK rt_status glm_needle_results_json(const glm_needle_results *results, char **text);
+/* Mean over rounds of a (length, depth); NaN where none ran. */
+double glm_needle_results_score(const glm_needle_results *results, int64_t length, int64_t depth);
+/* Mean of all records; 0 without any. */
+double glm_needle_results_accuracy(const glm_needle_results *results);
+void glm_needle_results_free(glm_needle_results *results);
+
+#endif

@@ -1,0 +1,42 @@
+/* The needle test of Large World Models, the one cited for GLM-4-9B-Chat-1M.
+ * Source: Liu et al. 2024, arXiv:2402.08268, section 4.2 and its evaluation script. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/size.h"
+#include "needle.h"
+
+static rt_status make_task(
+        const glm_needle_source *source, const glm_needle_cell *cell, glm_needle_task *task) {
+    const char *city = glm_needle_city(glm_needle_draw(source->settings, cell, 1));
+    *task = (glm_needle_task){.n_answers = 1, .max_new = 64};
+    glm_needle_number(glm_needle_draw(source->settings, cell, 2), task->answers[0]);
+    (void)snprintf(task->key, sizeof task->key, "%s", city);
+    (void)snprintf(task->needle, sizeof task->needle, "\nThe special magic %s number is: %s\n",
+            city, task->answers[0]);
+    (void)snprintf(task->sentence, sizeof task->sentence, "The special magic %s number is: ", city);
+    (void)snprintf(task->after, sizeof task->after,
+            " What is the special magic %s number? Don't give information outside the document or "
+            "repeat your findings. Keep your response short and direct.",
+            city);
+    return RT_OK;
+}
+
+/* Rounds read disjoint stretches of the haystack; the needle counts towards the budget. */
+static rt_status make_context(const glm_needle_source *source, const glm_needle_cell *cell,
+        const glm_needle_task *task, int64_t n_tokens, glm_ids *context, int64_t *needle_at) {
+    int64_t longest = 0;
+    for (int64_t i = 0; i < source->settings->n_lengths; i++)
+        longest = rt_max64(longest, source->settings->lengths[i]);
+    glm_ids needle = {0};
+    RT_TRY(glm_tokenizer_encode(
+            source->tokenizer, task->needle, (int64_t)strlen(task->needle), false, &needle));
+    const int64_t n = rt_max64(n_tokens - needle.n, 0);
+    glm_ids_free(&needle);
+    const int32_t *text = source->haystack_ids.ids + cell->round * longest;
+    return glm_needle_insert(source, text, n, task->needle, cell->depth, context, needle_at);
+}
+
+const glm_needle_protocol glm_needle_lwm = {
+        .name = "lwm", .make_task = make_task, .make_context = make_context};

@@ -1,0 +1,252 @@
+/* results.json: an array of records, each with all it takes to know what was run. The same file is
+ * what an interrupted run continues from: records of other settings are refused, by name. */
+#include <inttypes.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/size.h"
+#include "needle.h"
+
+static const char template_name[] = "glm-4";
+
+/* ---- records --------------------------------------------------------------------------------- */
+
+rt_status glm_needle_results_add(glm_needle_results *results, const glm_needle_record *record) {
+    if (results->n == results->capacity) {
+        const int64_t capacity = rt_max64(64, 2 * results->capacity);
+        glm_needle_record *grown = realloc(results->records, (size_t)capacity * sizeof *grown);
+        if (!grown)
+            return rt_fail(RT_ENOMEM, "needle: no memory for %" PRId64 " results", capacity);
+        results->records = grown;
+        results->capacity = capacity;
+    }
+    glm_needle_record copy = *record;
+    copy.response = strdup(record->response);
+    if (!copy.response) return rt_fail(RT_ENOMEM, "needle: no memory for a response");
+    results->records[results->n++] = copy;
+    return RT_OK;
+}
+
+static bool is_same_cell(const glm_needle_cell *a, const glm_needle_cell *b) {
+    return a->length == b->length && a->depth == b->depth && a->round == b->round;
+}
+
+bool glm_needle_results_has(const glm_needle_results *results, const glm_needle_cell *cell) {
+    for (int64_t i = 0; i < results->n; i++)
+        if (is_same_cell(&results->records[i].cell, cell)) return true;
+    return false;
+}
+
+double glm_needle_results_score(const glm_needle_results *results, int64_t length, int64_t depth) {
+    int64_t n = 0;
+    int64_t n_correct = 0;
+    for (int64_t i = 0; i < results->n; i++) {
+        const glm_needle_record *record = &results->records[i];
+        if (record->cell.length != length || record->cell.depth != depth) continue;
+        n++;
+        n_correct += record->is_correct;
+    }
+    return n ? (double)n_correct / (double)n : (double)NAN;
+}
+
+double glm_needle_results_accuracy(const glm_needle_results *results) {
+    int64_t n_correct = 0;
+    for (int64_t i = 0; i < results->n; i++) n_correct += results->records[i].is_correct;
+    return results->n ? (double)n_correct / (double)results->n : 0.0;
+}
+
+void glm_needle_results_free(glm_needle_results *results) {
+    for (int64_t i = 0; i < results->n; i++) free(results->records[i].response);
+    free(results->records);
+    results->records = NULL;
+    results->n = results->capacity = 0;
+}
+
+/* ---- JSON ------------------------------------------------------------------------------------ */
+
+/* The settings that must agree for two runs to be one. */
+enum { N_SHARED = 9 };
+typedef struct shared_field {
+    const char *key;
+    const char *value;
+} shared_field;
+
+static void list_shared(
+        const glm_needle_header *header, char seed[32], shared_field out[N_SHARED]) {
+    const glm_needle_settings *settings = header->settings;
+    (void)snprintf(seed, 32, "%" PRIu64, settings->seed);
+    const shared_field fields[N_SHARED] = {{"protocol", settings->protocol},
+            {"mode", settings->is_fast ? "fast" : "exact"},
+            {"answer_prefix_mode", settings->answer_prefix}, {"run_seed", seed},
+            {"model_fingerprint", header->fingerprint}, {"kv_cache_dtype", header->kv_dtype},
+            {"haystack_sha256", header->haystack_sha256}, {"template", template_name},
+            {"tokenizer", "model"}};
+    memcpy(out, fields, sizeof fields);
+}
+
+static json_t *record_json(const glm_needle_header *header, const glm_needle_record *record) {
+    json_t *object = json_pack("{s:I, s:I, s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f}",
+            "context_length", (json_int_t)record->cell.length, "depth_percent",
+            (json_int_t)record->cell.depth, "response", record->response, "answer", record->answer,
+            "correct", record->is_correct, "seed", (json_int_t)record->seed, "round",
+            (json_int_t)record->cell.round, "prompt_tokens", (json_int_t)record->prompt_tokens,
+            "needle_token", (json_int_t)record->needle_token, "reused_tokens",
+            (json_int_t)record->reused_tokens, "generated_tokens", (json_int_t)record->n_generated,
+            "prefill_s", record->prefill_s, "decode_s", record->decode_s);
+    if (!object) return NULL;
+    char seed[32];
+    shared_field shared[N_SHARED];
+    list_shared(header, seed, shared);
+    int failed = json_object_set_new(object, "model", json_string(header->model));
+    failed |= json_object_set_new(object, "haystack_source", json_string(header->haystack_source));
+    for (int i = 0; i < N_SHARED; i++)
+        failed |= json_object_set_new(object, shared[i].key, json_string(shared[i].value));
+    if (!failed) return object;
+    json_decref(object);
+    return NULL;
+}
+
+rt_status glm_needle_results_json(const glm_needle_results *results, char **text) {
+    json_t *array = json_array();
+    for (int64_t i = 0; array && i < results->n; i++)
+        if (json_array_append_new(array, record_json(&results->header, &results->records[i])) !=
+                0) {
+            json_decref(array);
+            array = NULL;
+        }
+    *text = array ? json_dumps(array, JSON_INDENT(2)) : NULL;
+    json_decref(array);
+    return *text ? RT_OK : rt_fail(RT_ENOMEM, "needle: no memory for the results");
+}
+
+static int64_t get_int(const json_t *object, const char *key) {
+    return json_integer_value(json_object_get(object, key));
+}
+
+static rt_status check_shared(
+        const glm_needle_header *header, const json_t *object, const char *path) {
+    char seed[32];
+    shared_field shared[N_SHARED];
+    list_shared(header, seed, shared);
+    for (int i = 0; i < N_SHARED; i++) {
+        const char *stored = json_string_value(json_object_get(object, shared[i].key));
+        if (stored && strcmp(stored, shared[i].value) == 0) continue;
+        return rt_fail(RT_EUSAGE,
+                "needle: %s holds results with %s \"%s\" and this run has \"%s\"; choose another "
+                "--out or delete the file",
+                path, shared[i].key, stored ? stored : "(none)", shared[i].value);
+    }
+    return RT_OK;
+}
+
+static rt_status load_record(glm_needle_results *results, const json_t *object, const char *path) {
+    const char *response = json_string_value(json_object_get(object, "response"));
+    const char *answer = json_string_value(json_object_get(object, "answer"));
+    if (!json_is_object(object) || !response || !answer ||
+            !json_is_integer(json_object_get(object, "context_length")))
+        return rt_fail(
+                RT_ECORRUPT, "needle: %s: record %" PRId64 " is not one of ours", path, results->n);
+    RT_TRY(check_shared(&results->header, object, path));
+    glm_needle_record record = {.cell = {get_int(object, "context_length"),
+                                        get_int(object, "depth_percent"), get_int(object, "round")},
+            .seed = (uint64_t)get_int(object, "seed"),
+            .response = (char *)(uintptr_t)response,
+            .is_correct = json_is_true(json_object_get(object, "correct")),
+            .prompt_tokens = get_int(object, "prompt_tokens"),
+            .needle_token = get_int(object, "needle_token"),
+            .reused_tokens = get_int(object, "reused_tokens"),
+            .n_generated = get_int(object, "generated_tokens"),
+            .prefill_s = json_number_value(json_object_get(object, "prefill_s")),
+            .decode_s = json_number_value(json_object_get(object, "decode_s"))};
+    (void)snprintf(record.answer, sizeof record.answer, "%s", answer);
+    return glm_needle_results_add(results, &record);
+}
+
+static rt_status load_text(
+        glm_needle_results *results, const char *path, const char *text, int64_t n_bytes) {
+    json_error_t error;
+    json_t *array = json_loadb(text, (size_t)n_bytes, JSON_REJECT_DUPLICATES, &error);
+    if (!json_is_array(array)) {
+        json_decref(array);
+        return rt_fail(RT_ECORRUPT, "needle: %s is not an array of results (%s)", path, error.text);
+    }
+    rt_status status = RT_OK;
+    for (size_t i = 0; i < json_array_size(array) && status == RT_OK; i++)
+        status = load_record(results, json_array_get(array, i), path);
+    json_decref(array);
+    return status;
+}
+
+rt_status glm_needle_results_load(glm_needle_results *results, const char *dir) {
+    char *path = NULL;
+    RT_TRY(rt_path_join(dir, "results.json", &path));
+    rt_status status = RT_OK;
+    if (rt_file_exists(path)) {
+        char *text = NULL;
+        int64_t n_bytes = 0;
+        status = rt_file_read(path, RT_GIB, &text, &n_bytes);
+        if (status == RT_OK) status = load_text(results, path, text, n_bytes);
+        free(text);
+    }
+    free(path);
+    return status;
+}
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+static void print_quoted(FILE *out, const char *text) {
+    (void)fputc('"', out);
+    for (const char *c = text; *c; c++) {
+        if (*c == '"') (void)fputc('"', out);
+        (void)fputc(*c == '\n' || *c == '\r' ? ' ' : *c, out);
+    }
+    (void)fputc('"', out);
+}
+
+static rt_status make_csv(const glm_needle_results *results, char **text, size_t *n_bytes) {
+    FILE *out = open_memstream(text, n_bytes);
+    if (!out) return rt_fail_errno(RT_ENOMEM, "needle: no memory for results.csv");
+    (void)fputs("context_length_tokens,depth_percent,round,correct,prompt_tokens,reused_tokens,"
+                "prefill_s,decode_s,seed,answer,response\n",
+            out);
+    for (int64_t i = 0; i < results->n; i++) {
+        const glm_needle_record *r = &results->records[i];
+        (void)fprintf(out,
+                "%" PRId64 ",%" PRId64 ",%" PRId64 ",%d,%" PRId64 ",%" PRId64 ",%.3f,%.3f,%" PRIu64
+                ",",
+                r->cell.length, r->cell.depth, r->cell.round, r->is_correct, r->prompt_tokens,
+                r->reused_tokens, r->prefill_s, r->decode_s, r->seed);
+        print_quoted(out, r->answer);
+        (void)fputc(',', out);
+        print_quoted(out, r->response);
+        (void)fputc('\n', out);
+    }
+    return fclose(out) == 0 ? RT_OK : rt_fail_errno(RT_ENOMEM, "needle: no memory for results.csv");
+}
+
+static rt_status save_one(const char *dir, const char *name, const char *text, size_t n_bytes) {
+    char *path = NULL;
+    RT_TRY(rt_path_join(dir, name, &path));
+    const rt_status status = rt_file_replace(path, text, (int64_t)n_bytes);
+    free(path);
+    return status;
+}
+
+rt_status glm_needle_results_save(const glm_needle_results *results, const char *dir) {
+    char *json = NULL;
+    char *csv = NULL;
+    size_t n_csv = 0;
+    RT_TRY(rt_mkdirs(dir));
+    RT_TRY(glm_needle_results_json(results, &json));
+    rt_status status = save_one(dir, "results.json", json, strlen(json));
+    free(json);
+    if (status == RT_OK) status = make_csv(results, &csv, &n_csv);
+    if (status == RT_OK) status = save_one(dir, "results.csv", csv, n_csv);
+    free(csv);
+    return status;
+}

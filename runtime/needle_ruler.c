@@ -1,0 +1,260 @@
+/* RULER's needle tasks with one question: single_1..3 and multikey_1..3.
+ *
+ * A context is a list of units (a line of noise, a sentence of an essay, or a needle for another
+ * key) as long as fits; the needle asked for goes in front of the unit at the cell's depth, needles
+ * for other keys at drawn depths.
+ * Source: Hsieh et al. 2024, arXiv:2404.06654, appendix B and its data scripts. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/size.h"
+#include "needle.h"
+
+typedef enum units { NOISE, ESSAY, NEEDLES } units;
+
+typedef struct ruler_task {
+    const char *name;
+    units units;
+    bool is_key_uuid;
+    bool is_value_uuid;
+    int32_t n_keys; /* needles with keys of their own, the one asked for included */
+} ruler_task;
+
+static const ruler_task tasks[] = {
+        {"ruler:single_1", NOISE, false, false, 1},
+        {"ruler:single_2", ESSAY, false, false, 1},
+        {"ruler:single_3", ESSAY, false, true, 1},
+        {"ruler:multikey_1", ESSAY, false, false, 4},
+        {"ruler:multikey_2", NEEDLES, false, false, 1},
+        {"ruler:multikey_3", NEEDLES, true, true, 1},
+};
+
+enum { N_TASKS = sizeof tasks / sizeof *tasks, KEYS_MAX = 4 };
+
+static const char noise[] = "The grass is green. The sky is blue. The sun is yellow. Here we go. "
+                            "There and back again.";
+
+const char *glm_needle_ruler_tasks(void) {
+    return "single_1, single_2, single_3, multikey_1, multikey_2, multikey_3";
+}
+
+/* "ruler" alone is its first task. */
+static const ruler_task *find_task(const char *protocol) {
+    if (strcmp(protocol, "ruler") == 0) return &tasks[0];
+    for (int i = 0; i < N_TASKS; i++)
+        if (strcmp(protocol, tasks[i].name) == 0) return &tasks[i];
+    return NULL;
+}
+
+bool glm_needle_is_ruler_task(const char *protocol) {
+    return find_task(protocol) != NULL;
+}
+
+/* ---- needles --------------------------------------------------------------------------------- */
+
+/* Key and value number i of a cell; 0 is the one asked for. Word keys follow one another in the
+ * list of words, so that no two are alike. */
+static void make_pair(const glm_needle_source *source, const glm_needle_cell *cell,
+        const ruler_task *kind, int64_t i, char key[64], char value[64]) {
+    const glm_needle_settings *settings = source->settings;
+    const uint64_t salt = 16 * (uint64_t)i;
+    const uint64_t first = glm_needle_draw(settings, cell, 3);
+    if (kind->is_key_uuid)
+        glm_needle_uuid(glm_needle_draw(settings, cell, salt + 4),
+                glm_needle_draw(settings, cell, salt + 5), key);
+    else
+        glm_needle_words((int64_t)(first % (uint64_t)glm_needle_n_words() + (uint64_t)i), key);
+    if (kind->is_value_uuid)
+        glm_needle_uuid(glm_needle_draw(settings, cell, salt + 6),
+                glm_needle_draw(settings, cell, salt + 7), value);
+    else
+        glm_needle_number(glm_needle_draw(settings, cell, salt + 8), value);
+}
+
+static const char *value_word(const ruler_task *kind) {
+    return kind->is_value_uuid ? "uuid" : "number";
+}
+
+static void print_needle(
+        const ruler_task *kind, const char *key, const char *value, char text[GLM_NEEDLE_TEXT]) {
+    (void)snprintf(text, GLM_NEEDLE_TEXT, "One of the special magic %ss for %s is: %s.",
+            value_word(kind), key, value);
+}
+
+static rt_status make_task(
+        const glm_needle_source *source, const glm_needle_cell *cell, glm_needle_task *task) {
+    const ruler_task *kind = find_task(source->settings->protocol);
+    const char *word = value_word(kind);
+    *task = (glm_needle_task){.n_answers = 1, .max_new = 128};
+    make_pair(source, cell, kind, 0, task->key, task->answers[0]);
+    print_needle(kind, task->key, task->answers[0], task->needle);
+    print_needle(kind, task->key, "", task->sentence);
+    task->sentence[strlen(task->sentence) - 1] = '\0'; /* the full stop behind the value */
+    (void)snprintf(task->before, sizeof task->before,
+            "A special magic %s is hidden within the following text. Make sure to memorize it. I "
+            "will quiz you about the %s afterwards.\n",
+            word, word);
+    (void)snprintf(task->after, sizeof task->after,
+            "\nWhat is the special magic %s for %s mentioned in the provided text?", word,
+            task->key);
+    (void)snprintf(task->prefix, sizeof task->prefix,
+            " The special magic %s for %s mentioned in the provided text is", word, task->key);
+    return RT_OK;
+}
+
+/* ---- units ----------------------------------------------------------------------------------- */
+
+/* Where the next unit comes from. */
+typedef struct unit_source {
+    const glm_needle_source *source;
+    const glm_needle_cell *cell;
+    const ruler_task *kind;
+    int64_t n_taken;
+    int64_t at; /* byte of the haystack */
+} unit_source;
+
+/* The next sentence of the haystack, its white space squeezed; begins again at the end. */
+static void next_sentence(unit_source *from, char text[GLM_NEEDLE_TEXT]) {
+    const glm_haystack *haystack = from->source->haystack;
+    int64_t used = 0;
+    while (used < GLM_NEEDLE_TEXT - 2) {
+        if (from->at >= haystack->n_bytes) {
+            from->at = 0;
+            break;
+        }
+        const char c = haystack->text[from->at++];
+        const bool is_space = c == ' ' || c == '\n' || c == '\t' || c == '\r';
+        if (is_space && used > 0 && text[used - 1] == '.') break;
+        if (is_space && (used == 0 || text[used - 1] == ' ')) continue;
+        text[used++] = is_space ? ' ' : c;
+    }
+    text[used] = '\0';
+}
+
+static rt_status next_unit(unit_source *from, char text[GLM_NEEDLE_TEXT]) {
+    const int64_t i = from->n_taken++;
+    if (from->kind->units == NOISE) {
+        (void)snprintf(text, GLM_NEEDLE_TEXT, "%s", noise);
+        return RT_OK;
+    }
+    if (from->kind->units == ESSAY) {
+        next_sentence(from, text);
+        return RT_OK;
+    }
+    if (!from->kind->is_key_uuid && i + KEYS_MAX >= glm_needle_n_words())
+        return rt_fail(RT_EUSAGE,
+                "needle: %s at this length needs more than the %" PRId64
+                " keys there are; use ruler:multikey_3 or a shorter length",
+                from->kind->name, glm_needle_n_words());
+    char key[64];
+    char value[64];
+    make_pair(from->source, from->cell, from->kind, KEYS_MAX + i, key, value);
+    print_needle(from->kind, key, value, text);
+    return RT_OK;
+}
+
+/* ---- context --------------------------------------------------------------------------------- */
+
+/* Units as tokens, one after the other; unit i begins at starts.ids[i]. */
+typedef struct unit_list {
+    glm_ids ids;
+    glm_ids starts;
+} unit_list;
+
+static rt_status append_text(
+        const glm_needle_source *source, const char *text, const char *separator, glm_ids *out) {
+    char joined[GLM_NEEDLE_TEXT + 2];
+    const int n = snprintf(joined, sizeof joined, "%s%s", text, separator);
+    return glm_tokenizer_encode(source->tokenizer, joined, n, false, out);
+}
+
+static rt_status collect_units(
+        unit_source *from, const char *separator, int64_t n_tokens, unit_list *out) {
+    for (;;) {
+        char text[GLM_NEEDLE_TEXT];
+        RT_TRY(next_unit(from, text));
+        const int64_t start = out->ids.n;
+        RT_TRY(append_text(from->source, text, separator, &out->ids));
+        if (out->ids.n > n_tokens || out->ids.n == start) {
+            out->ids.n = start;
+            return RT_OK;
+        }
+        RT_TRY(glm_ids_push(&out->starts, (int32_t)start));
+    }
+}
+
+/* The needles of a cell as tokens, and the unit each goes in front of. */
+typedef struct insertion {
+    glm_ids ids;
+    int64_t unit;
+} insertion;
+
+static rt_status tokenize_needles(const glm_needle_source *source, const glm_needle_cell *cell,
+        const ruler_task *kind, const char *separator, insertion needles[KEYS_MAX],
+        int64_t *n_tokens) {
+    for (int32_t i = 0; i < kind->n_keys; i++) {
+        char key[64];
+        char value[64];
+        char text[GLM_NEEDLE_TEXT];
+        make_pair(source, cell, kind, i, key, value);
+        print_needle(kind, key, value, text);
+        RT_TRY(append_text(source, text, separator, &needles[i].ids));
+        *n_tokens += needles[i].ids.n;
+    }
+    return RT_OK;
+}
+
+static rt_status interleave(const unit_list *list, const insertion needles[KEYS_MAX],
+        int32_t n_keys, glm_ids *context, int64_t *needle_at) {
+    for (int64_t unit = 0; unit <= list->starts.n; unit++) {
+        for (int32_t i = 0; i < n_keys; i++) {
+            if (needles[i].unit != unit) continue;
+            if (i == 0) *needle_at = context->n;
+            RT_TRY(glm_ids_append(context, needles[i].ids.ids, needles[i].ids.n));
+        }
+        if (unit == list->starts.n) break;
+        const int64_t begin = list->starts.ids[unit];
+        const int64_t end = unit + 1 < list->starts.n ? list->starts.ids[unit + 1] : list->ids.n;
+        RT_TRY(glm_ids_append(context, list->ids.ids + begin, end - begin));
+    }
+    return RT_OK;
+}
+
+static rt_status build(unit_source *from, int64_t n_tokens, unit_list *list,
+        insertion needles[KEYS_MAX], int64_t depth, glm_ids *context, int64_t *needle_at) {
+    const char *separator = from->kind->units == ESSAY ? " " : "\n";
+    int64_t needle_tokens = 0;
+    RT_TRY(tokenize_needles(
+            from->source, from->cell, from->kind, separator, needles, &needle_tokens));
+    RT_TRY(collect_units(from, separator, rt_max64(n_tokens - needle_tokens, 0), list));
+    for (int32_t i = 0; i < from->kind->n_keys; i++) {
+        const uint64_t draw =
+                glm_needle_draw(from->source->settings, from->cell, 16 * (uint64_t)i + 9);
+        const uint64_t at = i == 0 ? (uint64_t)(list->starts.n * depth / 100)
+                                   : draw % (uint64_t)(list->starts.n + 1);
+        needles[i].unit = (int64_t)at;
+    }
+    return interleave(list, needles, from->kind->n_keys, context, needle_at);
+}
+
+static rt_status make_context(const glm_needle_source *source, const glm_needle_cell *cell,
+        const glm_needle_task *task, int64_t n_tokens, glm_ids *context, int64_t *needle_at) {
+    (void)task;
+    unit_source from = {
+            .source = source, .cell = cell, .kind = find_task(source->settings->protocol)};
+    unit_list list = {0};
+    insertion needles[KEYS_MAX] = {0};
+    const rt_status status =
+            build(&from, n_tokens, &list, needles, cell->depth, context, needle_at);
+    for (int i = 0; i < KEYS_MAX; i++) glm_ids_free(&needles[i].ids);
+    glm_ids_free(&list.ids);
+    glm_ids_free(&list.starts);
+    return status;
+}
+
+const glm_needle_protocol glm_needle_ruler = {.name = "ruler",
+        .repeats_haystack = true,
+        .make_task = make_task,
+        .make_context = make_context};

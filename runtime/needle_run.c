@@ -1,0 +1,222 @@
+/* One session serves every cell. Exact mode empties it before each prompt; fast mode keeps the
+ * longest prefix that the next prompt shares with the last one, and orders the cells so that it is
+ * long: by where the needle goes in, then by length. Prefill does not depend on how it is cut, so
+ * the answers are those of exact mode to the last bit for the same ids. */
+#include "needle_run.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/size.h"
+#include "engine.h"
+
+typedef struct job {
+    glm_needle_cell cell;
+    int64_t needle_token;
+    double work;
+} job;
+
+typedef struct run {
+    const glm_needle_grid *grid;
+    glm_session *session;
+    glm_ids last_ids; /* the prompt that the session holds */
+    job *jobs;
+    int64_t n_jobs;
+    int64_t n_done;
+    glm_progress bar;
+    double work_done;
+    double work_total;
+} run;
+
+/* ---- the order ------------------------------------------------------------------------------- */
+
+static double work_of(const glm_engine *engine, int64_t from, int64_t to) {
+    const glm_config *config = glm_engine_config(engine);
+    return config->n_layers * glm_layer_flop(config, from, to - from);
+}
+
+static int compare(int64_t a, int64_t b) {
+    return (a > b) - (a < b);
+}
+
+static int by_length(const void *left, const void *right) {
+    const glm_needle_cell *a = &((const job *)left)->cell;
+    const glm_needle_cell *b = &((const job *)right)->cell;
+    int order = compare(a->length, b->length);
+    if (order == 0) order = compare(a->depth, b->depth);
+    return order ? order : compare(a->round, b->round);
+}
+
+static int by_insertion(const void *left, const void *right) {
+    const job *a = left;
+    const job *b = right;
+    int order = compare(a->cell.round, b->cell.round);
+    if (order == 0) order = compare(a->needle_token, b->needle_token);
+    return order ? order : by_length(left, right);
+}
+
+static rt_status add_job(run *r, const glm_needle_cell *cell) {
+    if (glm_needle_results_has(r->grid->results, cell)) return RT_OK;
+    job *one = &r->jobs[r->n_jobs++];
+    *one = (job){.cell = *cell, .work = work_of(r->grid->engine, 0, cell->length)};
+    r->work_total += one->work;
+    if (!r->grid->source->settings->is_fast) return RT_OK;
+    glm_needle_prompt prompt;
+    RT_TRY(glm_needle_prompt_make(r->grid->source, cell, &prompt));
+    one->needle_token = prompt.needle_token;
+    glm_needle_prompt_free(&prompt);
+    return RT_OK;
+}
+
+static rt_status list_jobs(run *r) {
+    const glm_needle_settings *s = r->grid->source->settings;
+    RT_TRY(rt_calloc(
+            s->n_lengths * s->n_depths * s->rounds, sizeof(job), "a grid of cells", &r->jobs));
+    for (int64_t l = 0; l < s->n_lengths; l++)
+        for (int64_t d = 0; d < s->n_depths; d++)
+            for (int64_t round = 0; round < s->rounds; round++) {
+                const glm_needle_cell cell = {s->lengths[l], s->depths[d], round};
+                RT_TRY(add_job(r, &cell));
+            }
+    qsort(r->jobs, (size_t)r->n_jobs, sizeof *r->jobs, s->is_fast ? by_insertion : by_length);
+    return RT_OK;
+}
+
+/* ---- one cell -------------------------------------------------------------------------------- */
+
+/* Tokens of the prompt that the session holds already; at least one is left to prefill. */
+static int64_t shared_prefix(const run *r, const glm_ids *ids) {
+    if (!r->grid->source->settings->is_fast) return 0;
+    const int64_t limit = rt_min64(ids->n - 1, r->last_ids.n);
+    int64_t n = 0;
+    while (n < limit && ids->ids[n] == r->last_ids.ids[n]) n++;
+    return n;
+}
+
+static rt_status prefill(run *r, const glm_ids *ids, int64_t reused) {
+    glm_session_truncate(r->session, reused);
+    r->last_ids.n = rt_min64(r->last_ids.n, reused);
+    glm_prefill_progress progress = {0};
+    RT_TRY(glm_prefill_begin(r->session, ids->ids + reused, ids->n - reused, NULL, 1));
+    while (!progress.is_done) {
+        rt_status status = glm_cli_check_interrupted();
+        if (status == RT_OK) status = glm_prefill_step(r->session, &progress);
+        if (status != RT_OK) {
+            glm_prefill_abort(r->session);
+            return status;
+        }
+        glm_progress_update(
+                &r->bar, r->n_done, r->n_jobs, r->work_done + progress.work_done, r->work_total);
+    }
+    r->last_ids.n = 0;
+    return glm_ids_append(&r->last_ids, ids->ids, ids->n);
+}
+
+static rt_status next_token(const run *r, int32_t *id) {
+    static const glm_sampling greedy = {.temperature = 0.0f, .top_p = 1.0f};
+    const int64_t vocab = glm_engine_config(r->grid->engine)->vocab;
+    const int64_t n_valid = rt_min64(vocab, glm_tokenizer_size(r->grid->tokenizer));
+    const float *logits = NULL;
+    int64_t n_rows = 0;
+    RT_TRY(glm_session_logits(r->session, &logits, &n_rows));
+    return glm_sample(logits, vocab, n_valid, &greedy, 0, id);
+}
+
+static rt_status answer(run *r, int64_t max_new, glm_ids *out) {
+    while (out->n < max_new) {
+        int32_t id = 0;
+        RT_TRY(next_token(r, &id));
+        if (glm_is_stop_id(glm_engine_config(r->grid->engine), id)) return RT_OK;
+        RT_TRY(glm_ids_push(out, id));
+        if (out->n < max_new) RT_TRY(glm_decode(&r->session, &id, 1));
+    }
+    return RT_OK;
+}
+
+static void join_answers(const glm_needle_task *task, char *text, size_t n_bytes) {
+    size_t used = 0;
+    for (int32_t i = 0; i < task->n_answers && used < n_bytes; i++)
+        used += (size_t)snprintf(
+                text + used, n_bytes - used, "%s%s", i ? ", " : "", task->answers[i]);
+}
+
+/* One line a cell where no table is being drawn: what was asked, what came. */
+static void report(const run *r, const glm_needle_record *record) {
+    if (r->grid->cli->quiet || r->bar.is_terminal) return;
+    (void)fprintf(stderr,
+            "cell %" PRId64 "/%" PRId64 ": length %" PRId64 ", depth %" PRId64 " %%, round %" PRId64
+            ": %s, answer \"%s\", %.1f s\n",
+            r->n_done, r->n_jobs, record->cell.length, record->cell.depth, record->cell.round,
+            record->is_correct ? "found" : "MISSED", record->response,
+            record->prefill_s + record->decode_s);
+}
+
+static rt_status keep(
+        run *r, const glm_needle_prompt *prompt, const glm_ids *ids, glm_needle_record *record) {
+    int64_t n_bytes = 0;
+    RT_TRY(glm_tokenizer_decode(
+            r->grid->tokenizer, ids->ids, ids->n, false, &record->response, &n_bytes));
+    record->is_correct = glm_needle_is_correct(&prompt->task, record->response);
+    join_answers(&prompt->task, record->answer, sizeof record->answer);
+    r->n_done++;
+    report(r, record);
+    rt_status status = glm_needle_results_add(r->grid->results, record);
+    free(record->response);
+    if (status == RT_OK && r->grid->out_dir)
+        status = glm_needle_results_save(r->grid->results, r->grid->out_dir);
+    return status;
+}
+
+static rt_status run_prompt(run *r, const job *one, const glm_needle_prompt *prompt) {
+    const int64_t reused = shared_prefix(r, &prompt->ids);
+    glm_needle_record record = {.cell = one->cell,
+            .seed = r->grid->source->settings->seed,
+            .prompt_tokens = prompt->ids.n,
+            .needle_token = prompt->needle_token,
+            .reused_tokens = reused};
+    const double saved = work_of(r->grid->engine, 0, reused);
+    r->work_total -= saved;
+    const double start = rt_now();
+    RT_TRY(prefill(r, &prompt->ids, reused));
+    record.prefill_s = rt_now() - start;
+    glm_ids ids = {0};
+    rt_status status = answer(r, prompt->task.max_new, &ids);
+    record.decode_s = rt_now() - start - record.prefill_s;
+    record.n_generated = ids.n;
+    if (status == RT_OK) status = keep(r, prompt, &ids, &record);
+    glm_ids_free(&ids);
+    r->work_done += one->work - saved;
+    return status;
+}
+
+static rt_status run_job(run *r, const job *one) {
+    glm_needle_prompt prompt;
+    RT_TRY(glm_needle_prompt_make(r->grid->source, &one->cell, &prompt));
+    const rt_status status = run_prompt(r, one, &prompt);
+    glm_needle_prompt_free(&prompt);
+    return status;
+}
+
+static rt_status run_jobs(run *r) {
+    RT_TRY(list_jobs(r));
+    RT_TRY(glm_session_create(
+            r->grid->engine, glm_engine_plan(r->grid->engine)->max_len, &r->session));
+    glm_progress_begin(&r->bar, r->grid->cli, "needle", "cells");
+    rt_status status = RT_OK;
+    for (int64_t i = 0; i < r->n_jobs && status == RT_OK; i++) status = run_job(r, &r->jobs[i]);
+    glm_progress_end(&r->bar);
+    glm_session_free(r->session);
+    return status;
+}
+
+rt_status glm_needle_run(const glm_needle_grid *grid) {
+    run r = {.grid = grid};
+    const rt_status status = run_jobs(&r);
+    free(r.jobs);
+    glm_ids_free(&r.last_ids);
+    return status;
+}
