@@ -144,14 +144,15 @@ static void join_answers(const glm_needle_task *task, char *text, size_t n_bytes
                 text + used, n_bytes - used, "%s%s", i ? ", " : "", task->answers[i]);
 }
 
-/* One line a cell where no table is being drawn: what was asked, what came. */
+/* One line a cell where no bar is being drawn: what was asked, what came (its first line). */
 static void report(const run *r, const glm_needle_record *record) {
     if (r->grid->cli->quiet || r->bar.is_terminal) return;
+    const char *text = record->response + strspn(record->response, " \n");
     (void)fprintf(stderr,
             "cell %" PRId64 "/%" PRId64 ": length %" PRId64 ", depth %" PRId64 " %%, round %" PRId64
-            ": %s, answer \"%s\", %.1f s\n",
+            ": %s, answer \"%.*s\", %.1f s\n",
             r->n_done, r->n_jobs, record->cell.length, record->cell.depth, record->cell.round,
-            record->is_correct ? "found" : "MISSED", record->response,
+            record->is_correct ? "found" : "MISSED", (int)strcspn(text, "\n"), text,
             record->prefill_s + record->decode_s);
 }
 
