@@ -1,0 +1,96 @@
+/* The embedded model says in our engine what it says in the transformers library.
+ *
+ * Method: the last 64 rows of logits of a 2k prompt with its answer (tests/golden/needle, float32
+ * reference). Bits of the compiled model are +-1 and rounding them to bf16 moves a logit of up to
+ * 128 by a few 2^-9 of it: every difference must stay within 0.25, less than a sixtieth of the gap
+ * of 16 between the right byte and any other; that gap is checked where the answer is said. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "help_npy.h"
+#include "runtime/base/file.h"
+#include "runtime/base/size.h"
+#include "runtime/needle_model.h"
+#include "runtime/runtime.h"
+
+enum { N_ROWS = 64, N_ANSWER = 8, VOCAB = 272 };
+
+static const char answer[] = "4831759.";
+static int n_failed;
+
+static void require(rt_status status, const char *what) {
+    if (status == RT_OK) return;
+    printf("FAIL %s: %s\n", what, rt_error_text());
+    exit(1);
+}
+
+static int64_t read_tokens(int32_t **ids) {
+    char *text = NULL;
+    int64_t n_bytes = 0;
+    require(rt_file_read("tests/golden/needle/tokens.txt", RT_MIB, &text, &n_bytes), "tokens");
+    *ids = calloc((size_t)n_bytes, sizeof **ids);
+    int64_t n = 0;
+    for (char *at = strtok(text, " \n"); at; at = strtok(NULL, " \n"))
+        (*ids)[n++] = (int32_t)strtol(at, NULL, 10);
+    free(text);
+    return n;
+}
+
+static void check_rows(const float *got, const float *want) {
+    float worst = 0.0f;
+    for (int64_t i = 0; i < (int64_t)N_ROWS * VOCAB; i++)
+        worst = fmaxf(worst, fabsf(got[i] - want[i]));
+    printf("largest difference %.3g\n", (double)worst);
+    if (worst <= 0.25f) return;
+    printf("FAIL logits differ by %.3g\n", (double)worst);
+    n_failed++;
+}
+
+/* Row i before the end of the prompt says byte i of the answer, by a gap of nearly 16. */
+static void check_gap(const float *got) {
+    for (int i = 0; i < N_ANSWER; i++) {
+        const float *row = got + (N_ROWS - 1 - N_ANSWER + i) * VOCAB;
+        float gap = INFINITY;
+        for (int id = 0; id < VOCAB; id++)
+            if (id != answer[i]) gap = fminf(gap, row[(int)answer[i]] - row[id]);
+        if (gap >= 15.0f) continue;
+        printf("FAIL byte %d of the answer: gap %.3g\n", i, (double)gap);
+        n_failed++;
+    }
+}
+
+int main(void) {
+    char dir[] = "/tmp/glm1m-test-XXXXXX";
+    if (!mkdtemp(dir)) return 1;
+    require(glm_needle_model_write(dir), "make-model");
+    int32_t *ids = NULL;
+    const int64_t n = read_tokens(&ids);
+    int64_t wanted[N_ROWS];
+    for (int64_t i = 0; i < N_ROWS; i++) wanted[i] = n - N_ROWS + i;
+
+    const glm_options options = {.model_dir = dir, .max_len = n, .max_logits = N_ROWS};
+    glm_engine *engine = NULL;
+    glm_session *session = NULL;
+    glm_prefill_progress progress = {0};
+    require(glm_engine_open(&options, &engine), "open");
+    require(glm_session_create(engine, n, &session), "session");
+    require(glm_prefill_begin(session, ids, n, wanted, N_ROWS), "begin");
+    while (!progress.is_done) require(glm_prefill_step(session, &progress), "step");
+    const float *got = NULL;
+    int64_t n_rows = 0;
+    int64_t n_cols = 0;
+    require(glm_session_logits(session, &got, &n_rows), "logits");
+    float *want = help_npy_read("tests/golden/needle/logits.npy", &n_rows, &n_cols);
+    check_rows(got, want);
+    check_gap(got);
+
+    free(want);
+    free(ids);
+    glm_session_free(session);
+    glm_engine_close(engine);
+    char command[64];
+    (void)snprintf(command, sizeof command, "rm -r %s", dir);
+    return system(command) != 0 || n_failed ? 1 : 0;
+}
