@@ -1,9 +1,10 @@
 /* The embedded model says in our engine what it says in the transformers library.
  *
  * Method: the last 64 rows of logits of a 2k prompt with its answer (tests/golden/needle, float32
- * reference). Bits of the compiled model are +-1 and rounding them to bf16 moves a logit of up to
- * 128 by a few 2^-9 of it: every difference must stay within 0.25, less than a sixtieth of the gap
- * of 16 between the right byte and any other; that gap is checked where the answer is said. */
+ * reference). Facts of the compiled model are +-1; kept in bf16 each is off by up to 2^-8, and so is
+ * the norm that divides them all, which moves a logit of 128 by up to 2 x 2^-8 x 128 = 1: that is
+ * the bound, a sixteenth of the gap of 16 between the right byte and any other. The gap itself is
+ * checked where the answer is said. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,7 +44,7 @@ static void check_rows(const float *got, const float *want) {
     for (int64_t i = 0; i < (int64_t)N_ROWS * VOCAB; i++)
         worst = fmaxf(worst, fabsf(got[i] - want[i]));
     printf("largest difference %.3g\n", (double)worst);
-    if (worst <= 0.25f) return;
+    if (worst <= 1.0f) return;
     printf("FAIL logits differ by %.3g\n", (double)worst);
     n_failed++;
 }
