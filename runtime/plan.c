@@ -19,7 +19,7 @@ enum {
 };
 
 /* The program itself: code, libraries, tokenizer, the C library's heap. */
-static const int64_t program_bytes = 14 * RT_MIB;
+static const int64_t program_bytes = 12 * RT_MIB;
 
 /* ---- what was asked for ---------------------------------------------------------------------- */
 
@@ -140,7 +140,8 @@ static void fill_bill(const request *of, glm_plan *plan) {
                           glm_ops_cpu_bytes(&shape, plan->threads);
     plan->load_bytes = glm_weights_load_bytes(part, plan->threads);
     const int64_t running = plan->kv_host_bytes + plan->hidden_bytes + plan->scratch_bytes;
-    plan->total_bytes = program_bytes + plan->weights_bytes + rt_max64(running, plan->load_bytes);
+    const int64_t with_weights = plan->weights_bytes + rt_max64(running, plan->load_bytes);
+    plan->total_bytes = program_bytes + rt_max64(with_weights, glm_measure_speed_bytes());
     const int64_t cap = of->options->host_kv_bytes;
     plan->fits = plan->total_bytes <= plan->limit_bytes && (!cap || plan->kv_host_bytes <= cap);
 }

@@ -29,25 +29,36 @@ static double seconds_of(const trial *t, int64_t n_outs, int64_t n_rows) {
     return best;
 }
 
+static int64_t weight_bytes(void) {
+    return glm_linear_bytes(OUTPUTS, WIDTH, RT_BF16);
+}
+
+static int64_t x_bytes(void) {
+    return ROWS * glm_row_stride(WIDTH) * 4;
+}
+
+static int64_t y_bytes(void) {
+    return rt_max64((int64_t)ROWS * WIDTH, OUTPUTS) * 4;
+}
+
+int64_t glm_measure_speed_bytes(void) {
+    return rt_arena_cost(weight_bytes()) + rt_arena_cost(x_bytes()) + rt_arena_cost(y_bytes());
+}
+
 static rt_status measure(trial *t, glm_speed *out) {
-    const int64_t weight_bytes = glm_linear_bytes(OUTPUTS, WIDTH, RT_BF16);
-    const int64_t x_bytes = ROWS * glm_row_stride(WIDTH) * 4;
-    const int64_t y_bytes = rt_max64((int64_t)ROWS * WIDTH, OUTPUTS) * 4;
-    RT_TRY(rt_arena_create(&t->arena,
-            rt_arena_cost(weight_bytes) + rt_arena_cost(x_bytes) + rt_arena_cost(y_bytes),
-            "a speed measurement"));
-    t->weight = (glm_linear){.panels = rt_arena_take(&t->arena, weight_bytes),
+    RT_TRY(rt_arena_create(&t->arena, glm_measure_speed_bytes(), "a speed measurement"));
+    t->weight = (glm_linear){.panels = rt_arena_take(&t->arena, weight_bytes()),
             .n_out = OUTPUTS,
             .n_in = WIDTH,
             .dtype = RT_BF16};
-    memset(t->weight.panels, 0x3c, (size_t)weight_bytes); /* ordinary numbers, pages touched */
-    t->x = (glm_rows){rt_arena_take(&t->arena, x_bytes), glm_row_stride(WIDTH)};
-    t->y = (glm_rows){rt_arena_take(&t->arena, y_bytes), WIDTH};
-    memset(t->x.data, 0, (size_t)x_bytes);
-    memset(t->y.data, 0, (size_t)y_bytes);
+    memset(t->weight.panels, 0x3c, (size_t)weight_bytes()); /* ordinary numbers, pages touched */
+    t->x = (glm_rows){rt_arena_take(&t->arena, x_bytes()), glm_row_stride(WIDTH)};
+    t->y = (glm_rows){rt_arena_take(&t->arena, y_bytes()), WIDTH};
+    memset(t->x.data, 0, (size_t)x_bytes());
+    memset(t->y.data, 0, (size_t)y_bytes());
     out->flops = 2.0 * ROWS * WIDTH * WIDTH / seconds_of(t, WIDTH, ROWS);
     t->y.stride = OUTPUTS;
-    out->bytes_per_s = (double)weight_bytes / seconds_of(t, OUTPUTS, 1);
+    out->bytes_per_s = (double)weight_bytes() / seconds_of(t, OUTPUTS, 1);
     return RT_OK;
 }
 

@@ -9,6 +9,9 @@ typedef struct glm_speed {
     double bytes_per_s; /* reading memory that no cache holds, all threads */
 } glm_speed;
 
+/* Memory that the measurement takes, given back when it is done. */
+int64_t glm_measure_speed_bytes(void);
+
 RT_MUST_CHECK rt_status glm_measure_speed(int32_t n_threads, glm_speed *out);
 
 #endif
