@@ -118,7 +118,7 @@ uint64_t glm_needle_draw(
         const glm_needle_settings *settings, const glm_needle_cell *cell, uint64_t salt);
 
 /* Seven digits; a v4 uuid; a city; "adjective-noun" number i of glm_needle_n_words, five letters
- * each, so that any two differ in their last 11 bytes. */
+ * each; keys that follow one another have different nouns. */
 void glm_needle_number(uint64_t draw, char text[64]);
 void glm_needle_uuid(uint64_t draw, uint64_t more, char text[64]);
 const char *glm_needle_city(uint64_t draw);

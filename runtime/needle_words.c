@@ -19,18 +19,19 @@ static const char *const cities[] = {"Accra", "Amsterdam", "Athens", "Auckland",
         "Turin", "Valencia", "Vancouver", "Venice", "Vienna", "Vilnius", "Warsaw", "Wellington",
         "Zagreb", "Zurich"};
 
-/* Five letters each: two keys always differ in the 11 bytes before " is: ". */
+/* Five letters each, the first ones told apart by their last three: the embedded model sees the 16
+ * bytes before the next one, which for the first digit are the whole key and " is: ", and one letter
+ * less for every digit after it. */
 static const char *const first_words[] = {"agile", "ample", "amber", "badge", "basic", "blank",
         "bland", "blind", "bluff", "blunt", "brave", "brief", "brisk", "broad", "brown", "cheap",
-        "chief", "civil", "clean", "clear", "close", "crisp", "cruel", "curly", "daily", "dense",
-        "dizzy", "dusty", "eager", "early", "elder", "empty", "equal", "exact", "extra", "faint",
-        "fancy", "fatal", "final", "fleet", "fresh", "funny", "giant", "grand", "green", "happy",
-        "harsh", "hasty", "heavy", "ideal", "inner", "joint", "jolly", "juicy", "large", "light",
-        "local", "loose", "loyal", "lucky", "lunar", "major", "merry", "minor", "misty", "muddy",
-        "naive", "noble", "noisy", "novel", "outer", "plain", "proud", "quick", "quiet", "rapid",
-        "ready", "rigid", "rough", "round", "royal", "rusty", "sharp", "shiny", "short", "silly",
-        "sleek", "small", "smart", "solar", "solid", "spicy", "stark", "steep", "stern", "sunny",
-        "swift", "tough", "vivid", "witty", "young"};
+        "civil", "clean", "clear", "close", "crisp", "cruel", "curly", "daily", "dense", "dizzy",
+        "dusty", "eager", "elder", "empty", "equal", "exact", "extra", "faint", "fancy", "fatal",
+        "final", "fleet", "fresh", "funny", "giant", "green", "happy", "harsh", "heavy", "ideal",
+        "inner", "jolly", "juicy", "large", "light", "local", "loyal", "lucky", "lunar", "major",
+        "merry", "minor", "muddy", "naive", "noble", "noisy", "novel", "outer", "plain", "proud",
+        "quick", "quiet", "rapid", "ready", "rigid", "rough", "round", "sharp", "shiny", "short",
+        "sleek", "small", "smart", "solar", "solid", "stark", "steep", "stern", "swift", "vivid",
+        "witty", "young"};
 static const char *const second_words[] = {"acorn", "actor", "alarm", "angle", "apple", "arrow",
         "badge", "baker", "beach", "bench", "berry", "bison", "board", "brick", "brook", "brush",
         "cabin", "camel", "candy", "canoe", "chair", "chalk", "cliff", "clock", "cloud", "coral",
@@ -70,5 +71,5 @@ int64_t glm_needle_n_words(void) {
 
 void glm_needle_words(int64_t i, char text[64]) {
     (void)snprintf(
-            text, 64, "%s-%s", first_words[i % N_FIRST], second_words[i / N_FIRST % N_SECOND]);
+            text, 64, "%s-%s", first_words[i / N_SECOND % N_FIRST], second_words[i % N_SECOND]);
 }
