@@ -1,0 +1,38 @@
+#!/bin/sh
+# A needle run that Ctrl-C cut off continues where it was: no finished cell is run again, and other
+# settings are refused by name.
+. tests/help_cli.sh
+
+grid="needle --lengths 1k,2k,3k --depths 0,50,100 --rounds 2 --threads 1 --out $work/run"
+started() { grep -c '"context_length"' "$work/run/results.json" 2>/dev/null; }
+
+# shellcheck disable=SC2086 # words of a command
+"$GLM1M" $grid >"$work/out" 2>"$work/err" &
+program=$!
+tries=0
+while [ "$(started || :)" = '' ] || [ "$(started)" -lt 3 ]; do
+    tries=$((tries + 1))
+    [ $tries -lt 600 ] || fail 'no cells after a minute'
+    sleep 0.1
+done
+kill -INT $program
+wait $program
+rc=$?
+[ $rc -eq 130 ] || [ $rc -eq 0 ] || fail "exit $rc after Ctrl-C"
+done_before=$(started)
+grep '"prefill_s"' "$work/run/results.json" >"$work/before"
+
+# shellcheck disable=SC2086
+expect 0 $grid
+says err "continuing: $done_before cells are done already"
+says out 'found 18 of 18'
+[ "$(started)" -eq 18 ] || fail "$(started) records, wanted 18"
+grep '"prefill_s"' "$work/run/results.json" | head -n "$done_before" >"$work/after"
+cmp -s "$work/before" "$work/after" || fail 'a finished cell was run again'
+
+# shellcheck disable=SC2086
+expect 2 $grid --seed 5
+says err 'run_seed "1234" and this run has "5"'
+# shellcheck disable=SC2086
+expect 2 $grid --mode fast
+says err 'mode "exact" and this run has "fast"'

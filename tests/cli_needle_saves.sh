@@ -1,0 +1,22 @@
+#!/bin/sh
+# needle --out: records with everything it takes to know what was run, a CSV, an SVG and a PNG.
+. tests/help_cli.sh
+
+expect 0 needle --lengths 1k --depths 0,100 --seed 7 --out "$work/run" --no-progress
+for field in context_length depth_percent response answer correct seed round prompt_tokens mode \
+    model_fingerprint template kv_cache_dtype haystack_sha256 answer_prefix_mode protocol; do
+    [ "$(grep -c "\"$field\":" "$work/run/results.json")" -eq 2 ] || fail "no $field in results.json"
+done
+grep -q '"seed": 7' "$work/run/results.json" || fail 'the seed is not 7'
+[ "$(wc -l <"$work/run/results.csv")" -eq 3 ] || fail 'results.csv has no header and two lines'
+grep -q '</svg>' "$work/run/heatmap.svg" || fail 'heatmap.svg does not end'
+[ "$(head -c 8 "$work/run/heatmap.png" | od -An -tx1 | tr -d ' \n')" = 89504e470d0a1a0a ] ||
+    fail 'heatmap.png is not a PNG'
+
+expect 2 needle --lengths 100 --depths 50 --no-progress
+says err 'too short'
+expect 2 needle --lengths 1k --depths 150 --no-progress
+says err '150 is more than 100 per cent'
+printf 'A short text. ' >"$work/short.txt"
+expect 2 needle --lengths 1k --haystack "$work/short.txt" --no-progress
+says err 'the haystack has 14 tokens'
