@@ -28,6 +28,8 @@ typedef struct run {
     int64_t n_jobs;
     int64_t n_done;
     glm_progress bar;
+    int64_t tokens_done; /* to prefill, over all cells */
+    int64_t tokens_total;
     double work_done;
     double work_total;
 } run;
@@ -64,6 +66,7 @@ static rt_status add_job(run *r, const glm_needle_cell *cell) {
     job *one = &r->jobs[r->n_jobs++];
     *one = (job){.cell = *cell, .work = work_of(r->grid->engine, 0, cell->length)};
     r->work_total += one->work;
+    r->tokens_total += cell->length;
     if (!r->grid->source->settings->is_fast) return RT_OK;
     glm_needle_prompt prompt;
     RT_TRY(glm_needle_prompt_make(r->grid->source, cell, &prompt));
@@ -181,6 +184,7 @@ static rt_status run_prompt(run *r, const job *one, const glm_needle_prompt *pro
             .reused_tokens = reused};
     const double saved = work_of(r->grid->engine, 0, reused);
     r->work_total -= saved;
+    r->tokens_total -= reused;
     const double start = rt_now();
     RT_TRY(prefill(r, &prompt->ids, reused));
     record.prefill_s = rt_now() - start;
@@ -191,6 +195,7 @@ static rt_status run_prompt(run *r, const job *one, const glm_needle_prompt *pro
     if (status == RT_OK) status = keep(r, prompt, &ids, &record);
     glm_ids_free(&ids);
     r->work_done += one->work - saved;
+    r->tokens_done += one->cell.length - reused;
     return status;
 }
 
@@ -206,7 +211,7 @@ static rt_status run_jobs(run *r) {
     RT_TRY(list_jobs(r));
     RT_TRY(glm_session_create(
             r->grid->engine, glm_engine_plan(r->grid->engine)->max_len, &r->session));
-    glm_progress_begin(&r->bar, r->grid->cli, "needle", "cells");
+    glm_progress_begin(&r->bar, r->grid->cli, "needle", "tokens");
     rt_status status = RT_OK;
     for (int64_t i = 0; i < r->n_jobs && status == RT_OK; i++) status = run_job(r, &r->jobs[i]);
     glm_progress_end(&r->bar);
