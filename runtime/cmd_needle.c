@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "base/size.h"
 #include "heatmap.h"
+#include "heatmap_layout.h"
 #include "needle_model.h"
 #include "needle_run.h"
 
@@ -120,18 +121,6 @@ static rt_status open_engine(evaluation *e) {
 
 /* ---- what is shown --------------------------------------------------------------------------- */
 
-static const char *tokens_text(int64_t n, char text[32]) {
-    if (n % (1 << 20) == 0)
-        (void)snprintf(text, 32, "%" PRId64 "M", n >> 20);
-    else if (n % 1024 == 0)
-        (void)snprintf(text, 32, "%" PRId64 "K", n >> 10);
-    else if (n % 1000 == 0)
-        (void)snprintf(text, 32, "%" PRId64 "k", n / 1000);
-    else
-        (void)snprintf(text, 32, "%" PRId64, n);
-    return text;
-}
-
 static void print_table(const evaluation *e) {
     const glm_needle_settings *s = &e->settings;
     char text[32];
@@ -140,7 +129,7 @@ static void print_table(const evaluation *e) {
             e->results.header.model, e->results.header.kv_dtype);
     (void)printf("%8s", "depth");
     for (int64_t l = 0; l < s->n_lengths; l++)
-        (void)printf("  %7s", tokens_text(s->lengths[l], text));
+        (void)printf("  %7s", glm_heatmap_length_text(s->lengths[l], text));
     (void)printf("\n");
     for (int64_t d = 0; d < s->n_depths; d++) {
         (void)printf("%6" PRId64 " %%", s->depths[d]);
