@@ -17,6 +17,6 @@ expect 2 needle --lengths 100 --depths 50 --no-progress
 says err 'too short'
 expect 2 needle --lengths 1k --depths 150 --no-progress
 says err '150 is more than 100 per cent'
-printf 'A short text. ' >"$work/short.txt"
+printf 'A short text.\n' >"$work/short.txt"
 expect 2 needle --lengths 1k --haystack "$work/short.txt" --no-progress
 says err 'the haystack has 14 tokens'
