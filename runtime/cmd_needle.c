@@ -9,7 +9,6 @@
 #include "base/memory.h"
 #include "base/size.h"
 #include "heatmap.h"
-#include "heatmap_layout.h"
 #include "needle_model.h"
 #include "needle_run.h"
 
@@ -123,13 +122,13 @@ static rt_status open_engine(evaluation *e) {
 
 static void print_table(const evaluation *e) {
     const glm_needle_settings *s = &e->settings;
-    char text[32];
+    char text[RT_SIZE_TEXT];
     (void)printf("needle: %s, %s mode, %" PRId64 " round%s, model %s, kv %s\n", s->protocol,
             s->is_fast ? "fast" : "exact", s->rounds, s->rounds == 1 ? "" : "s",
             e->results.header.model, e->results.header.kv_dtype);
     (void)printf("%8s", "depth");
     for (int64_t l = 0; l < s->n_lengths; l++)
-        (void)printf("  %7s", glm_heatmap_length_text(s->lengths[l], text));
+        (void)printf("  %7s", rt_format_tokens(s->lengths[l], text));
     (void)printf("\n");
     for (int64_t d = 0; d < s->n_depths; d++) {
         (void)printf("%6" PRId64 " %%", s->depths[d]);

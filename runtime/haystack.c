@@ -1,154 +1,207 @@
+/* Where a haystack comes from: files, directories of files, lines of JSON, or nowhere.
+ *
+ * Hidden names are passed over, as a shell's *.txt passes over them. A symbolic link to a file is
+ * read, one to a directory is not entered unless it was given itself: so no walk goes in circles. */
 #include "haystack.h"
 
-#include <dirent.h>
 #include <errno.h>
+#include <fts.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <openssl/evp.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 #include "base/file.h"
+#include "base/memory.h"
 #include "base/size.h"
 #include "prose.h"
 
-enum { DEPTH_MAX = 32 };
+static const int64_t file_bytes_max = RT_GIB;
 
-static bool ends_in(const char *name, const char *ending) {
-    const size_t n = strlen(name);
-    const size_t n_ending = strlen(ending);
-    return n > n_ending && strcmp(name + n - n_ending, ending) == 0;
+/* ---- text ------------------------------------------------------------------------------------ */
+
+typedef struct text_buffer {
+    char *text;
+    int64_t n;
+    int64_t capacity;
+} text_buffer;
+
+static rt_status reserve(text_buffer *buffer, int64_t more) {
+    const int64_t needed = buffer->n + more;
+    if (needed <= buffer->capacity) return RT_OK;
+    const int64_t capacity = rt_max64(needed, buffer->capacity + buffer->capacity / 2);
+    char *text = realloc(buffer->text, (size_t)capacity);
+    if (!text) return rt_fail(RT_ENOMEM, "haystack: no memory for %" PRId64 " bytes", capacity);
+    buffer->text = text;
+    buffer->capacity = capacity;
+    return RT_OK;
+}
+
+/* A text behind the others, an empty line between them unless there is a line's end. */
+static rt_status append(text_buffer *buffer, const char *text, int64_t n) {
+    static const char between[] = "\n\n";
+    RT_TRY(reserve(buffer, n + (int64_t)sizeof between));
+    if (n > 0 && buffer->n > 0 && buffer->text[buffer->n - 1] != '\n') {
+        memcpy(buffer->text + buffer->n, between, 2);
+        buffer->n += 2;
+    }
+    if (n > 0) memcpy(buffer->text + buffer->n, text, (size_t)n);
+    buffer->n += n;
+    buffer->text[buffer->n] = '\0';
+    return RT_OK;
 }
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
-/* Texts follow one another with an empty line between. */
-static void append(FILE *out, const char *text, size_t n_bytes) {
-    (void)fwrite(text, 1, n_bytes, out);
-    if (n_bytes > 0 && text[n_bytes - 1] != '\n') (void)fputs("\n\n", out);
+static bool has_suffix(const char *path, const char *suffix) {
+    const size_t n = strlen(path);
+    const size_t n_suffix = strlen(suffix);
+    return n >= n_suffix && strcmp(path + n - n_suffix, suffix) == 0;
 }
 
-static rt_status append_jsonl(FILE *out, const char *path, char *bytes) {
-    int64_t line_number = 0;
-    for (char *line = bytes; line && *line;) {
-        char *next = strchr(line, '\n');
-        if (next) *next++ = '\0';
-        line_number++;
-        if (line[strspn(line, " \t\r")] != '\0') {
-            json_error_t error;
-            json_t *object = json_loads(line, JSON_ALLOW_NUL, &error);
-            const json_t *text = json_object_get(object, "text");
-            if (!json_is_string(text)) {
-                json_decref(object);
-                return rt_fail(RT_EUSAGE,
-                        "haystack: %s line %" PRId64 " is no JSON object with a \"text\" string",
-                        path, line_number);
-            }
-            append(out, json_string_value(text), json_string_length(text));
-            json_decref(object);
-        }
-        line = next;
+static bool is_blank(const char *line, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        if (!strchr(" \t\r", line[i]) || line[i] == '\0') return false;
+    return true;
+}
+
+static rt_status append_json(
+        text_buffer *buffer, const char *path, int64_t number, const char *line, int64_t n) {
+    json_error_t error;
+    json_t *root = json_loadb(line, (size_t)n, 0, &error);
+    if (!root && json_error_code(&error) == json_error_out_of_memory)
+        return rt_fail(RT_ENOMEM, "haystack: no memory for %s:%" PRId64, path, number);
+    if (!root)
+        return rt_fail(RT_EUSAGE, "haystack: %s:%" PRId64 ": column %d: %s", path, number,
+                error.column, error.text);
+    const json_t *text = json_object_get(root, "text");
+    const rt_status status =
+            json_is_string(text)
+                    ? append(buffer, json_string_value(text), (int64_t)json_string_length(text))
+                    : rt_fail(RT_EUSAGE,
+                              "haystack: %s:%" PRId64 ": no \"text\" string in this line", path,
+                              number);
+    json_decref(root);
+    return status;
+}
+
+static rt_status append_jsonl(
+        text_buffer *buffer, const char *path, const char *bytes, int64_t n_bytes) {
+    int64_t number = 0;
+    for (int64_t at = 0; at < n_bytes;) {
+        const char *line = bytes + at;
+        const char *end = memchr(line, '\n', (size_t)(n_bytes - at));
+        const int64_t n = end ? end - line : n_bytes - at;
+        number++;
+        at += n + 1;
+        if (!is_blank(line, n)) RT_TRY(append_json(buffer, path, number, line, n));
     }
     return RT_OK;
 }
 
-static rt_status append_file(FILE *out, const char *path) {
+static rt_status append_file(text_buffer *buffer, const char *path) {
     char *bytes = NULL;
     int64_t n_bytes = 0;
-    RT_TRY(rt_file_read(path, RT_GIB, &bytes, &n_bytes));
-    rt_status status = RT_OK;
-    if (ends_in(path, ".jsonl"))
-        status = append_jsonl(out, path, bytes);
-    else
-        append(out, bytes, (size_t)n_bytes);
+    RT_TRY(rt_file_read(path, file_bytes_max, &bytes, &n_bytes));
+    const rt_status status = has_suffix(path, ".jsonl") ? append_jsonl(buffer, path, bytes, n_bytes)
+                                                        : append(buffer, bytes, n_bytes);
     free(bytes);
     return status;
 }
 
 /* ---- directories ----------------------------------------------------------------------------- */
 
-static int is_visible(const struct dirent *entry) {
-    return entry->d_name[0] != '.';
+static int by_name(const FTSENT **a, const FTSENT **b) {
+    return strcmp((*a)->fts_name, (*b)->fts_name);
 }
 
-static int by_name(const struct dirent **left, const struct dirent **right) {
-    return strcmp((*left)->d_name, (*right)->d_name);
-}
-
-static rt_status append_directory(FILE *out, const char *path, int depth);
-
-/* A directory is walked, a text is read, anything else is passed over. Links to directories are
- * not followed: they may lead back. */
-static rt_status append_entry(FILE *out, const char *dir, const char *name, int depth) {
-    char *path = NULL;
-    RT_TRY(rt_path_join(dir, name, &path));
+/* A link that leads nowhere counts: reading it says what is wrong. */
+static bool is_text_file(const FTSENT *entry) {
+    if (!has_suffix(entry->fts_name, ".txt") && !has_suffix(entry->fts_name, ".md")) return false;
     struct stat info;
-    rt_status status = RT_OK;
-    if (lstat(path, &info) == 0 && S_ISDIR(info.st_mode))
-        status = append_directory(out, path, depth + 1);
-    else if (ends_in(name, ".txt") || ends_in(name, ".md") || ends_in(name, ".jsonl"))
-        status = append_file(out, path);
-    free(path);
-    return status;
+    if (entry->fts_info == FTS_SL)
+        return stat(entry->fts_accpath, &info) != 0 || S_ISREG(info.st_mode);
+    return entry->fts_info == FTS_F || entry->fts_info == FTS_SLNONE;
 }
 
-static rt_status append_directory(FILE *out, const char *path, int depth) {
-    if (depth > DEPTH_MAX)
-        return rt_fail(RT_EUSAGE, "haystack: %s is more than %d directories deep", path, DEPTH_MAX);
-    struct dirent **entries = NULL;
-    const int n = scandir(path, &entries, is_visible, by_name);
-    if (n < 0) return rt_fail_errno(RT_EIO, "haystack: cannot read the directory %s", path);
-    rt_status status = RT_OK;
-    for (int i = 0; i < n; i++) {
-        if (status == RT_OK) status = append_entry(out, path, entries[i]->d_name, depth);
-        free(entries[i]);
+static rt_status visit(text_buffer *buffer, FTS *tree, FTSENT *entry) {
+    switch (entry->fts_info) {
+    case FTS_DNR:
+    case FTS_ERR:
+    case FTS_NS:
+        errno = entry->fts_errno;
+        return rt_fail_errno(RT_EIO, "haystack: cannot read %s", entry->fts_path);
+    case FTS_DP:
+        return RT_OK;
+    default:
+        break;
     }
-    free(entries);
+    if (entry->fts_level > FTS_ROOTLEVEL && entry->fts_name[0] == '.') {
+        (void)fts_set(tree, entry, FTS_SKIP);
+        return RT_OK;
+    }
+    return is_text_file(entry) ? append_file(buffer, entry->fts_path) : RT_OK;
+}
+
+static rt_status walk(text_buffer *buffer, const char *path, FTS *tree) {
+    FTSENT *entry = NULL;
+    for (errno = 0; (entry = fts_read(tree)) != NULL; errno = 0) RT_TRY(visit(buffer, tree, entry));
+    return errno ? rt_fail_errno(RT_EIO, "haystack: cannot walk %s", path) : RT_OK;
+}
+
+static rt_status append_directory(text_buffer *buffer, const char *path) {
+    const int64_t before = buffer->n;
+    char *roots[] = {strdup(path), NULL};
+    if (!roots[0]) return rt_fail(RT_ENOMEM, "haystack: no memory for the path %s", path);
+    FTS *tree = fts_open(roots, FTS_PHYSICAL | FTS_COMFOLLOW | FTS_NOCHDIR, by_name);
+    rt_status status = tree ? walk(buffer, path, tree)
+                            : rt_fail_errno(RT_EIO, "haystack: cannot open %s", path);
+    if (tree) (void)fts_close(tree);
+    free(roots[0]);
+    if (status == RT_OK && buffer->n == before)
+        status = rt_fail(RT_EIO, "haystack: the directory %s holds no text in *.txt or *.md", path);
     return status;
 }
 
-static rt_status append_path(FILE *out, const char *path) {
+static rt_status append_path(text_buffer *buffer, const char *path) {
     struct stat info;
-    if (stat(path, &info) != 0) return rt_fail_errno(RT_EIO, "haystack: cannot open %s", path);
-    if (!S_ISDIR(info.st_mode)) return append_file(out, path);
-    const long before = ftell(out);
-    RT_TRY(append_directory(out, path, 0));
-    if (ftell(out) > before) return RT_OK;
-    return rt_fail(RT_EIO, "haystack: %s holds no text (*.txt, *.md, *.jsonl)", path);
+    if (stat(path, &info) != 0) return rt_fail_errno(RT_EIO, "haystack: cannot read %s", path);
+    return S_ISDIR(info.st_mode) ? append_directory(buffer, path) : append_file(buffer, path);
 }
 
-/* ---- the haystack ---------------------------------------------------------------------------- */
+/* ---- haystack -------------------------------------------------------------------------------- */
 
-static rt_status hash_text(glm_haystack *haystack) {
+static rt_status read_paths(const char *const *paths, int n_paths, glm_haystack *out) {
+    text_buffer buffer = {0};
+    rt_status status = append(&buffer, "", 0);
+    for (int i = 0; i < n_paths && status == RT_OK; i++) status = append_path(&buffer, paths[i]);
+    out->text = buffer.text;
+    out->n_bytes = buffer.n;
+    return status;
+}
+
+static rt_status hash(glm_haystack *haystack) {
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned int n = 0;
-    if (!EVP_Digest(haystack->text, (size_t)haystack->n_bytes, digest, &n, EVP_sha256(), NULL))
-        return rt_fail(RT_EUNSUPPORTED, "haystack: SHA-256 is not available");
-    for (unsigned int i = 0; i < n && i < 32; i++)
-        (void)snprintf(haystack->sha256 + 2 * (size_t)i, 3, "%02x", digest[i]);
-    return RT_OK;
-}
-
-static rt_status fill(
-        FILE *out, const char *const *paths, int n_paths, uint64_t seed, int64_t bytes_min) {
-    if (n_paths == 0) glm_prose_write(out, seed, bytes_min);
-    for (int i = 0; i < n_paths; i++) RT_TRY(append_path(out, paths[i]));
+    if (!EVP_Digest(haystack->text, (size_t)haystack->n_bytes, digest, &n, EVP_sha256(), NULL) ||
+            n * 2 + 1 != sizeof haystack->sha256)
+        return rt_fail(RT_ENOMEM, "haystack: libcrypto cannot compute a SHA-256");
+    for (unsigned int i = 0; i < n; i++) {
+        haystack->sha256[2 * i] = "0123456789abcdef"[digest[i] >> 4];
+        haystack->sha256[2 * i + 1] = "0123456789abcdef"[digest[i] & 15];
+    }
+    haystack->sha256[2 * n] = '\0';
     return RT_OK;
 }
 
 rt_status glm_haystack_load(const char *const *paths, int n_paths, uint64_t seed, int64_t bytes_min,
         glm_haystack *out) {
     *out = (glm_haystack){.is_built_in = n_paths == 0};
-    size_t n_bytes = 0;
-    FILE *text = open_memstream(&out->text, &n_bytes);
-    if (!text) return rt_fail_errno(RT_ENOMEM, "haystack: no memory");
-    rt_status status = fill(text, paths, n_paths, seed, bytes_min);
-    if (fclose(text) != 0 && status == RT_OK)
-        status = rt_fail_errno(RT_ENOMEM, "haystack: no memory for the text");
-    out->n_bytes = (int64_t)n_bytes;
-    if (status == RT_OK) status = hash_text(out);
+    rt_status status = out->is_built_in ? glm_prose_make(seed, bytes_min, &out->text, &out->n_bytes)
+                                        : read_paths(paths, n_paths, out);
+    if (status == RT_OK) status = hash(out);
     if (status != RT_OK) glm_haystack_free(out);
     return status;
 }

@@ -1,115 +1,109 @@
-/* The PNG, drawn by cairo at twice the SVG's size. */
+/* The heat-map as a PNG, two pixels for one of the layout so that it is sharp on dense screens. */
 #include <cairo.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
-#include "heatmap_layout.h"
+#include "base/memory.h"
+#include "base/size.h"
+#include "heatmap_canvas.h"
 
-static const double scale = 2.0;
+enum { SCALE = 2, PIXELS_MAX = 32767 /* of cairo, in either direction */ };
 
-static void set_colour(cairo_t *cr, uint32_t colour) {
-    cairo_set_source_rgb(cr, (double)(colour >> 16 & 0xff) / 255.0,
-            (double)(colour >> 8 & 0xff) / 255.0, (double)(colour & 0xff) / 255.0);
+/* ---- canvas ---------------------------------------------------------------------------------- */
+
+static void set_colour(cairo_t *to, uint32_t rgb) {
+    cairo_set_source_rgb(
+            to, (rgb >> 16 & 0xff) / 255.0, (rgb >> 8 & 0xff) / 255.0, (rgb & 0xff) / 255.0);
 }
 
-static void box(cairo_t *cr, double x, double y, double width, double height, uint32_t colour) {
-    set_colour(cr, colour);
-    cairo_rectangle(cr, x, y, width, height);
-    cairo_fill(cr);
+static void png_rect(
+        void *to, double x, double y, double width, double height, uint32_t rgb, const char *note) {
+    (void)note;
+    set_colour(to, rgb);
+    cairo_rectangle(to, x, y, width, height);
+    cairo_fill(to);
 }
 
-/* `anchor`: 0 start, 0.5 middle, 1 end. */
-static void text_at(cairo_t *cr, double x, double y, double size, double anchor, uint32_t colour,
-        const char *text) {
+static void png_line(void *to, double x0, double y0, double x1, double y1, uint32_t rgb) {
+    set_colour(to, rgb);
+    cairo_set_line_width(to, 1);
+    cairo_move_to(to, x0, y0);
+    cairo_line_to(to, x1, y1);
+    cairo_stroke(to);
+}
+
+static void png_label(void *to, const glm_label *label) {
+    static const double before[] = {0, 0.5, 1}; /* part of the text left of x, by anchor */
+    cairo_save(to);
+    set_colour(to, label->rgb);
+    cairo_select_font_face(to, "sans-serif", CAIRO_FONT_SLANT_NORMAL,
+            label->is_bold ? CAIRO_FONT_WEIGHT_BOLD : CAIRO_FONT_WEIGHT_NORMAL);
+    cairo_set_font_size(to, label->size);
     cairo_text_extents_t extents;
-    set_colour(cr, colour);
-    cairo_set_font_size(cr, size);
-    cairo_text_extents(cr, text, &extents);
-    cairo_move_to(cr, x - anchor * extents.x_advance, y);
-    cairo_show_text(cr, text);
+    cairo_text_extents(to, label->text, &extents);
+    cairo_translate(to, label->x, label->y);
+    if (label->is_upright) cairo_rotate(to, -acos(-1.0) / 2);
+    cairo_move_to(to, -extents.x_advance * before[label->anchor], 0);
+    cairo_show_text(to, label->text);
+    cairo_restore(to);
 }
 
-static void draw_cells(cairo_t *cr, const glm_heatmap *map, const glm_heatmap_layout *l) {
-    char text[32];
-    for (int64_t d = 0; d < map->n_depths; d++)
-        for (int64_t i = 0; i < map->n_lengths; i++) {
-            const double score = map->scores[d * map->n_lengths + i];
-            const double x = l->left + l->cell_width * (double)i;
-            const double y = l->top + l->cell_height * (double)d;
-            box(cr, x + 0.5, y + 0.5, l->cell_width - 1.0, l->cell_height - 1.0,
-                    glm_heatmap_colour(score));
-            if (l->has_cell_text)
-                text_at(cr, x + l->cell_width / 2, y + l->cell_height / 2 + 4, 12, 0.5,
-                        glm_heatmap_text_colour(score), glm_heatmap_score_text(score, text));
-        }
+/* ---- file ------------------------------------------------------------------------------------ */
+
+typedef struct png_bytes {
+    unsigned char *bytes;
+    int64_t n;
+    int64_t capacity;
+} png_bytes;
+
+static cairo_status_t collect(void *closure, const unsigned char *bytes, unsigned int n) {
+    png_bytes *png = closure;
+    if (png->n + (int64_t)n > png->capacity) {
+        const int64_t capacity = 2 * (png->n + (int64_t)n);
+        unsigned char *grown = realloc(png->bytes, (size_t)capacity);
+        if (!grown) return CAIRO_STATUS_NO_MEMORY;
+        png->bytes = grown;
+        png->capacity = capacity;
+    }
+    memcpy(png->bytes + png->n, bytes, n);
+    png->n += (int64_t)n;
+    return CAIRO_STATUS_SUCCESS;
 }
 
-static void draw_axes(cairo_t *cr, const glm_heatmap *map, const glm_heatmap_layout *l) {
-    char text[32];
-    const double bottom = l->top + l->cell_height * (double)map->n_depths;
-    for (int64_t i = 0; i < map->n_lengths; i += l->label_step)
-        text_at(cr, l->left + l->cell_width * ((double)i + 0.5), bottom + 18, 12, 0.5, 0x333333,
-                glm_heatmap_length_text(map->lengths[i], text));
-    for (int64_t d = 0; d < map->n_depths; d++)
-        text_at(cr, l->left - 8, l->top + l->cell_height * ((double)d + 0.5) + 4, 12, 1.0, 0x333333,
-                glm_heatmap_depth_text(map->depths[d], text));
-    text_at(cr, l->left + l->cell_width * (double)map->n_lengths / 2, bottom + 42, 13, 0.5,
-            0x333333, "context length, tokens");
-    cairo_save(cr);
-    cairo_translate(cr, 22, (l->top + bottom) / 2);
-    cairo_rotate(cr, -acos(-1.0) / 2);
-    text_at(cr, 0, 0, 13, 0.5, 0x333333, "needle depth");
-    cairo_restore(cr);
-}
-
-static void draw_legend(cairo_t *cr, const glm_heatmap *map, const glm_heatmap_layout *l) {
-    enum { STEPS = 40 };
-    const double x = l->left + l->cell_width * (double)map->n_lengths + 22;
-    const double height = fmax(l->cell_height * (double)map->n_depths, 100.0);
-    for (int i = 0; i < STEPS; i++)
-        box(cr, x, l->top + height * i / STEPS, 16, height / STEPS + 0.5,
-                glm_heatmap_colour(1.0 - (i + 0.5) / STEPS));
-    text_at(cr, x + 22, l->top + 10, 12, 0.0, 0x333333, "100 %");
-    text_at(cr, x + 22, l->top + height, 12, 0.0, 0x333333, "0 %");
-}
-
-static cairo_status_t keep(void *context, const unsigned char *data, unsigned int n) {
-    return fwrite(data, 1, n, context) == n ? CAIRO_STATUS_SUCCESS : CAIRO_STATUS_WRITE_ERROR;
-}
-
-static rt_status encode(cairo_surface_t *surface, const char *path) {
-    char *text = NULL;
-    size_t n_bytes = 0;
-    FILE *out = open_memstream(&text, &n_bytes);
-    if (!out) return rt_fail_errno(RT_ENOMEM, "heatmap: no memory for %s", path);
-    const cairo_status_t drawn = cairo_surface_write_to_png_stream(surface, keep, out);
-    rt_status status = RT_OK;
-    if (fclose(out) != 0 || drawn != CAIRO_STATUS_SUCCESS)
-        status = rt_fail(
-                RT_ENOMEM, "heatmap: cannot draw %s: %s", path, cairo_status_to_string(drawn));
-    if (status == RT_OK) status = rt_file_replace(path, text, (int64_t)n_bytes);
-    free(text);
+static cairo_status_t render(const glm_heatmap *map, cairo_surface_t *surface, png_bytes *png) {
+    cairo_t *to = cairo_create(surface);
+    cairo_scale(to, SCALE, SCALE);
+    glm_heatmap_draw(
+            map, &(glm_canvas){.to = to, .rect = png_rect, .line = png_line, .label = png_label});
+    cairo_status_t status = cairo_status(to);
+    cairo_destroy(to);
+    if (status == CAIRO_STATUS_SUCCESS)
+        status = cairo_surface_write_to_png_stream(surface, collect, png);
     return status;
 }
 
+static rt_status describe(cairo_status_t status, const char *path) {
+    if (status == CAIRO_STATUS_SUCCESS) return RT_OK;
+    const bool is_memory = status == CAIRO_STATUS_NO_MEMORY;
+    return rt_fail(is_memory ? RT_ENOMEM : RT_EIO, "heatmap: cairo cannot draw %s: %s", path,
+            cairo_status_to_string(status));
+}
+
 rt_status glm_heatmap_write_png(const glm_heatmap *map, const char *path) {
-    const glm_heatmap_layout l = glm_heatmap_lay_out(map);
+    int64_t width = 0;
+    int64_t height = 0;
+    glm_heatmap_size(map, &width, &height);
+    const int64_t larger = rt_min64(rt_max64(width, height), PIXELS_MAX);
+    if (larger * SCALE > PIXELS_MAX)
+        return rt_fail(RT_EIO, "heatmap: %s would be larger than %d pixels", path, PIXELS_MAX);
+    png_bytes png = {0};
     cairo_surface_t *surface = cairo_image_surface_create(
-            CAIRO_FORMAT_RGB24, (int)ceil(l.width * scale), (int)ceil(l.height * scale));
-    cairo_t *cr = cairo_create(surface);
-    cairo_scale(cr, scale, scale);
-    cairo_select_font_face(cr, "sans-serif", CAIRO_FONT_SLANT_NORMAL, CAIRO_FONT_WEIGHT_NORMAL);
-    box(cr, 0, 0, l.width, l.height, 0xffffff);
-    text_at(cr, 22, 32, 18, 0.0, 0x000000, map->title);
-    text_at(cr, 22, 54, 12, 0.0, 0x555555, map->subtitle);
-    draw_cells(cr, map, &l);
-    draw_axes(cr, map, &l);
-    draw_legend(cr, map, &l);
-    const rt_status status = encode(surface, path);
-    cairo_destroy(cr);
+            CAIRO_FORMAT_RGB24, (int)(width * SCALE), (int)(height * SCALE));
+    rt_status status = describe(render(map, surface, &png), path);
+    if (status == RT_OK) status = rt_file_replace(path, png.bytes, png.n);
     cairo_surface_destroy(surface);
+    free(png.bytes);
     return status;
 }

@@ -1,16 +1,18 @@
-/* Haystacks: the same seed makes the same text, files are joined in sorted order, and what cannot be
- * read is named.
+/* A haystack is a function of its seed, or of the files it is read from, and of nothing else.
  *
- * Method: built-in prose of two seeds; a directory with texts, a JSONL file and things that are no
- * text; a missing path and a bad line. */
+ * Method: make prose twice from one seed and once from another and look at its letters; lay out a
+ * directory whose names, creation order and links could mislead, and files of JSON lines, and
+ * compare with the text that must come out; break each kind of source and read the message. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <unistd.h>
 
+#include "runtime/base/file.h"
 #include "runtime/haystack.h"
 
 static int n_failed;
+static char root[] = "/tmp/glm1m-haystack-XXXXXX";
 
 static void expect(bool is_true, const char *what) {
     if (is_true) return;
@@ -18,62 +20,188 @@ static void expect(bool is_true, const char *what) {
     n_failed++;
 }
 
-static void write_file(const char *dir, const char *name, const char *text) {
-    char path[128];
-    (void)snprintf(path, sizeof path, "%s/%s", dir, name);
-    FILE *file = fopen(path, "w");
-    if (!file) exit(1);
-    (void)fputs(text, file);
-    (void)fclose(file);
+static void require(rt_status status, const char *what) {
+    if (status == RT_OK) return;
+    printf("FAIL %s: %s\n", what, rt_error_text());
+    exit(1);
+}
+
+/* ---- prose ----------------------------------------------------------------------------------- */
+
+static glm_haystack made(uint64_t seed, int64_t bytes_min) {
+    glm_haystack haystack;
+    require(glm_haystack_load(NULL, 0, seed, bytes_min, &haystack), "made-up prose");
+    return haystack;
+}
+
+static void check_seeds(void) {
+    glm_haystack a = made(7, 1000000);
+    glm_haystack b = made(7, 1000000);
+    glm_haystack other = made(8, 1000000);
+    glm_haystack shorter = made(7, 5000);
+    expect(a.is_built_in, "prose says that it is built in");
+    expect(a.n_bytes == b.n_bytes && memcmp(a.text, b.text, (size_t)a.n_bytes) == 0,
+            "one seed, one text");
+    expect(strcmp(a.sha256, b.sha256) == 0 && strlen(a.sha256) == 64, "one seed, one checksum");
+    expect(strncmp(a.text, other.text, 100) != 0, "another seed, another text");
+    expect(strcmp(a.sha256, other.sha256) != 0, "another seed, another checksum");
+    expect(strncmp(a.text, shorter.text, (size_t)shorter.n_bytes) == 0,
+            "a longer text begins with the shorter one");
+    glm_haystack_free(&a);
+    glm_haystack_free(&b);
+    glm_haystack_free(&other);
+    glm_haystack_free(&shorter);
+}
+
+static bool begins_like_a_needle(const char *line) {
+    static const char *const begins[] = {"T", "O", "W", "A ", "Some ", ">"};
+    for (size_t i = 0; i < sizeof begins / sizeof *begins; i++)
+        if (strncmp(line, begins[i], strlen(begins[i])) == 0) return true;
+    return false;
+}
+
+static void check_lines(const glm_haystack *haystack) {
+    int64_t n_bad = 0;
+    int64_t n_stops = 0;
+    int64_t longest = 0;
+    int64_t sentence = 0;
+    for (const char *c = haystack->text; *c; c++) {
+        const bool is_letter = (*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z');
+        n_bad += !is_letter && !strchr(" ,.'\n", *c);
+        if (c == haystack->text || c[-1] == '\n') n_bad += begins_like_a_needle(c);
+        sentence = *c == '.' ? 0 : sentence + 1;
+        longest = sentence > longest ? sentence : longest;
+        n_stops += *c == '.' && (c[1] == ' ' || c[1] == '\n');
+    }
+    expect(n_bad == 0, "letters and lines of prose");
+    expect(longest < 448, "sentences are not too long");
+    expect(n_stops > haystack->n_bytes / 120, "full stops are frequent");
 }
 
 static void check_prose(void) {
-    glm_haystack a;
-    glm_haystack b;
-    glm_haystack c;
-    expect(glm_haystack_load(NULL, 0, 1, 300000, &a) == RT_OK, "prose");
-    expect(glm_haystack_load(NULL, 0, 1, 300000, &b) == RT_OK, "prose again");
-    expect(glm_haystack_load(NULL, 0, 2, 300000, &c) == RT_OK, "prose of another seed");
-    expect(a.is_built_in && a.n_bytes >= 300000, "long enough");
-    expect(a.n_bytes == b.n_bytes && memcmp(a.text, b.text, (size_t)a.n_bytes) == 0, "same seed");
-    expect(strcmp(a.sha256, b.sha256) == 0 && strlen(a.sha256) == 64, "same hash");
-    expect(strcmp(a.sha256, c.sha256) != 0, "another seed, another text");
-    expect(strcspn(a.text, "0123456789>") == (size_t)a.n_bytes, "no digits, no '>'");
-    expect(!strstr(a.text, "magic") && !strstr(a.text, "special"), "no words of needles");
-    expect(strstr(a.text, ". ") != NULL, "full stops");
-    glm_haystack_free(&a);
-    glm_haystack_free(&b);
-    glm_haystack_free(&c);
+    static const char *const words[] = {"magic", "special", "sandwich", " best ", " is: "};
+    for (uint64_t seed = 0; seed < 3; seed++) {
+        glm_haystack haystack = made(seed, 6000000);
+        expect(haystack.n_bytes >= 6000000 && haystack.n_bytes < 6010000, "as long as asked for");
+        expect((int64_t)strlen(haystack.text) == haystack.n_bytes, "NUL where the text ends");
+        check_lines(&haystack);
+        for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+            expect(!strcasestr(haystack.text, words[i]), words[i]);
+        glm_haystack_free(&haystack);
+    }
 }
 
-static void check_files(const char *dir) {
-    char sub[64];
-    (void)snprintf(sub, sizeof sub, "%s/b", dir);
-    if (mkdir(sub, 0755) != 0) exit(1);
-    write_file(dir, "c.txt", "third");
-    write_file(dir, "a.md", "first\n");
-    write_file(dir, "picture.png", "not a text");
-    write_file(sub, "x.jsonl", "{\"text\": \"second\"}\n\n{\"text\": \"and more\", \"id\": 1}\n");
-    glm_haystack all;
-    const char *paths[] = {dir};
-    expect(glm_haystack_load(paths, 1, 0, 0, &all) == RT_OK, "a directory");
-    expect(strcmp(all.text, "first\nsecond\n\nand more\n\nthird\n\n") == 0, "sorted, joined");
-    glm_haystack_free(&all);
+/* 48 bytes from the middle of each of many paragraphs must not stand anywhere else. */
+static void check_repeats(void) {
+    glm_haystack haystack = made(3, 1000000);
+    int64_t n_repeated = 0;
+    for (int64_t at = 1000; at + 200 < haystack.n_bytes; at += 9973) {
+        const char *piece = haystack.text + at;
+        const void *again = memmem(piece + 1, (size_t)(haystack.n_bytes - at - 1), piece, 64);
+        n_repeated += again != NULL;
+    }
+    expect(n_repeated == 0, "no stretch of 64 bytes comes back");
+    glm_haystack_free(&haystack);
+}
 
-    write_file(sub, "y.jsonl", "{\"text\": \"fine\"}\n{\"words\": 1}\n");
-    expect(glm_haystack_load(paths, 1, 0, 0, &all) == RT_EUSAGE, "a bad line");
-    expect(strstr(rt_error_text(), "y.jsonl line 2") != NULL, "file and line are named");
-    const char *missing[] = {"/tmp/glm1m-no-such-file.txt"};
-    expect(glm_haystack_load(missing, 1, 0, 0, &all) == RT_EIO, "a missing file");
-    expect(strstr(rt_error_text(), missing[0]) != NULL, "the missing file is named");
+/* ---- files ----------------------------------------------------------------------------------- */
+
+static char *inside(const char *name) {
+    char *path = NULL;
+    require(rt_path_join(root, name, &path), name);
+    return path;
+}
+
+static void write_file(const char *name, const char *text) {
+    char *path = inside(name);
+    char *slash = strrchr(path, '/');
+    *slash = '\0';
+    require(rt_mkdirs(path), path);
+    *slash = '/';
+    require(rt_file_replace(path, text, (int64_t)strlen(text)), path);
+    free(path);
+}
+
+static void link_to(const char *target, const char *name) {
+    char *path = inside(name);
+    expect(symlink(target, path) == 0, name);
+    free(path);
+}
+
+static void expect_text(const char *name, const char *second, const char *want) {
+    char *paths[2] = {inside(name), second ? inside(second) : NULL};
+    glm_haystack haystack;
+    require(glm_haystack_load((const char *const *)paths, second ? 2 : 1, 1, 100000, &haystack),
+            name);
+    expect(!haystack.is_built_in, "files are not built in");
+    if (strcmp(haystack.text, want) != 0) {
+        printf("FAIL %s: got \"%s\", not \"%s\"\n", name, haystack.text, want);
+        n_failed++;
+    }
+    glm_haystack_free(&haystack);
+    free(paths[0]);
+    free(paths[1]);
+}
+
+static void expect_refusal(const char *name, rt_status want, const char *named) {
+    char *path = inside(name);
+    glm_haystack haystack;
+    const rt_status got = glm_haystack_load((const char *const *)&path, 1, 1, 1, &haystack);
+    expect(got == want, name);
+    expect(strstr(rt_error_text(), named) != NULL, named);
+    expect(!haystack.text, "nothing to free after a failure");
+    glm_haystack_free(&haystack);
+    free(path);
+}
+
+static void check_directory(void) {
+    write_file("books/b.txt", "Second.");
+    write_file("books/a.md", "First.\n");
+    write_file("books/c/z.txt", "Fourth.");
+    write_file("books/c/y.txt", "Third.");
+    write_file("books/d.txt", "");
+    write_file("books/picture.png", "no text");
+    write_file("books/.hidden.txt", "hidden");
+    write_file("elsewhere/far", "Fifth.");
+    link_to("..", "books/c/up");
+    link_to("../elsewhere/far", "books/e.txt");
+    expect_text("books", NULL, "First.\nSecond.\n\nThird.\n\nFourth.\n\nFifth.");
+    expect_text("elsewhere/far", "books/c", "Fifth.\n\nThird.\n\nFourth.");
+    link_to("nowhere", "books/c/x.txt");
+    expect_refusal("books", RT_EIO, "c/x.txt");
+}
+
+static void check_jsonl(void) {
+    write_file("lines.jsonl",
+            "{\"text\": \"Caf\\u00e9.\"}\r\n\n{\"id\": 1, \"text\": \"Next.\\n\"}\n"
+            "{\"text\": \"\"}\n{\"text\": \"Last.\"}");
+    expect_text("lines.jsonl", NULL, "Caf\303\251.\n\nNext.\nLast.");
+    write_file("number.jsonl", "{\"text\": \"a\"}\n\n{\"text\": 1}\n");
+    expect_refusal("number.jsonl", RT_EUSAGE, "number.jsonl:3");
+    write_file("list.jsonl", "[1]\n");
+    expect_refusal("list.jsonl", RT_EUSAGE, "list.jsonl:1");
+    write_file("cut.jsonl", "{\"text\": \"a\"}\n{\"text\": \"b");
+    expect_refusal("cut.jsonl", RT_EUSAGE, "cut.jsonl:2");
+}
+
+static void check_missing(void) {
+    expect_refusal("missing.txt", RT_EIO, "missing.txt");
+    write_file("pictures/a.png", "no text");
+    expect_refusal("pictures", RT_EIO, "pictures");
+    write_file("empty.txt", "");
+    expect_text("empty.txt", NULL, "");
 }
 
 int main(void) {
-    char dir[] = "/tmp/glm1m-test-XXXXXX";
-    char command[64];
-    if (!mkdtemp(dir)) return 1;
+    if (!mkdtemp(root)) return 77;
+    check_seeds();
     check_prose();
-    check_files(dir);
-    (void)snprintf(command, sizeof command, "rm -r %s", dir);
-    return system(command) != 0 || n_failed ? 1 : 0;
+    check_repeats();
+    check_directory();
+    check_jsonl();
+    check_missing();
+    char command[64];
+    (void)snprintf(command, sizeof command, "rm -rf '%s'", root);
+    if (system(command) != 0) printf("%s is left behind\n", root);
+    return n_failed > 0;
 }

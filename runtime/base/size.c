@@ -39,6 +39,18 @@ const char *rt_format_seconds(double seconds, char text[RT_SIZE_TEXT]) {
     return text;
 }
 
+const char *rt_format_tokens(int64_t n_tokens, char text[RT_SIZE_TEXT]) {
+    if (n_tokens > 0 && n_tokens % RT_MIB == 0)
+        (void)snprintf(text, RT_SIZE_TEXT, "%" PRId64 "M", n_tokens / RT_MIB);
+    else if (n_tokens > 0 && n_tokens % RT_KIB == 0)
+        (void)snprintf(text, RT_SIZE_TEXT, "%" PRId64 "K", n_tokens / RT_KIB);
+    else if (n_tokens > 0 && n_tokens % 1000 == 0)
+        (void)snprintf(text, RT_SIZE_TEXT, "%" PRId64 "k", n_tokens / 1000);
+    else
+        (void)snprintf(text, RT_SIZE_TEXT, "%" PRId64, n_tokens);
+    return text;
+}
+
 /* The multiplier of a size suffix, 0 when it is none. Accepts an optional trailing B or iB for
  * bytes. */
 static int64_t suffix_factor(const char *suffix, bool is_bytes) {

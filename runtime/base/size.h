@@ -45,6 +45,10 @@ const char *rt_format_bytes(int64_t bytes, char text[RT_SIZE_TEXT]);
 /* Seconds for people: "0.8 s", "3 min 12 s", "2 h 05 min". Writes into `text` and returns it. */
 const char *rt_format_seconds(double seconds, char text[RT_SIZE_TEXT]);
 
+/* Token counts for people, as they are typed: "64K", "1M", "16k", "1500". Writes into `text` and
+ * returns it. */
+const char *rt_format_tokens(int64_t n_tokens, char text[RT_SIZE_TEXT]);
+
 /* "128k", "64K", "1M", "12G", "1000": k = 1000 and K = 1024 where `is_bytes` is false (token
  * counts); every suffix is a power of 1024 where it is true. Decimals are allowed ("1.5G") when
  * the result is whole.
