@@ -91,7 +91,7 @@ static void check_prose(void) {
     }
 }
 
-/* 48 bytes from the middle of each of many paragraphs must not stand anywhere else. */
+/* 64 bytes from each of a hundred places must not stand anywhere behind them. */
 static void check_repeats(void) {
     glm_haystack haystack = made(3, 1000000);
     int64_t n_repeated = 0;
