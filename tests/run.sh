@@ -57,6 +57,7 @@ run_one() {
     name=$2
     log=build$(suffix "$suite")/tests/$name.log
     [ "$suite" = release ] || export GLM_TEST_FAST=1
+    export LSAN_OPTIONS="suppressions=$PWD/tests/lsan_suppressions:print_suppressions=0"
     GLM1M=$PWD/build$(suffix "$suite")/glm1m
     export GLM1M
     started=$(date +%s.%N)
