@@ -77,18 +77,12 @@ static uint32_t ink_on(uint32_t rgb) {
 
 /* ---- texts ----------------------------------------------------------------------------------- */
 
-/* "4k" is 4000 and "4K" 4096 tokens, as on the command line; otherwise thousands, with a decimal
- * below a hundred of them. */
+/* As typed where that is short; otherwise thousands, with a decimal below a hundred of them. */
 static void format_tokens(int64_t n, char text[RT_SIZE_TEXT]) {
-    if (n >= 1 << 20 && n % (1 << 20) == 0)
-        (void)snprintf(text, RT_SIZE_TEXT, "%" PRId64 "M", n >> 20);
-    else if (n >= 1024 && n % 1024 == 0)
-        (void)snprintf(text, RT_SIZE_TEXT, "%" PRId64 "K", n >> 10);
-    else if (n >= 1000)
-        (void)snprintf(text, RT_SIZE_TEXT, n % 1000 == 0 || n >= 99950 ? "%.0fk" : "%.1fk",
-                (double)n / 1e3);
+    if (n < 1000 || n % 1000 == 0 || n % RT_KIB == 0)
+        (void)rt_format_tokens(n, text);
     else
-        (void)snprintf(text, RT_SIZE_TEXT, "%" PRId64, n);
+        (void)snprintf(text, RT_SIZE_TEXT, n >= 99950 ? "%.0fk" : "%.1fk", (double)n / 1e3);
 }
 
 /* Only a whole score is 100, and only none is 0. */
