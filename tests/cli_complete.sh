@@ -1,0 +1,57 @@
+#!/bin/sh
+# complete: the prompt's specials are added once, stop texts never show, JSON says what happened.
+#
+# Method: the embedded model copies what it has seen before; so its answer is known.
+. tests/help_cli.sh
+make_needle_model
+prompt='The special magic number for Paris is: 4831759.
+What is it? The special magic number for Paris is: '
+
+completes() {
+    expect 0 complete -m "$work/model" "$@"
+}
+completes -p "$prompt"
+[ "$(cat "$work/out")" = 4831759. ] || fail "the answer is not 4831759."
+says err 'tokens/s'
+completes -p "$prompt" --quiet
+says_nothing err
+
+printf '%s' "$prompt" >"$work/prompt"
+completes -f "$work/prompt" --quiet
+[ "$(cat "$work/out")" = 4831759. ] || fail "-f and -p differ"
+completes -f - --quiet <"$work/prompt"
+[ "$(cat "$work/out")" = 4831759. ] || fail "standard input and -p differ"
+
+# [gMASK]<sop> is not doubled.
+n_bytes=$(wc -c <"$work/prompt")
+completes -p "$prompt" --json
+says out "\"n_prompt\": $((n_bytes + 2)),"
+says out '"text": "4831759."'
+says out '"ids": [52, 56, 51, 49, 55, 53, 57, 46, 256]'
+says out '"n_generated": 9'
+says out '"finish_reason": "stop"'
+completes -p "[gMASK]<sop>$prompt" --special-in-text --json
+says out "\"n_prompt\": $((n_bytes + 2)),"
+completes -p "[gMASK]<sop>$prompt" --json
+says out "\"n_prompt\": $((n_bytes + 14)),"
+
+completes -p "$prompt" -n 3 --json
+says out '"text": "483"'
+says out '"finish_reason": "length"'
+completes -p "$prompt" -n 0 --json
+says out '"n_generated": 0'
+
+completes -p "$prompt" --stop 75 --json
+says out '"text": "4831"'
+says out '"finish_reason": "stop"'
+completes -p "$prompt" --stop 1749 --stop 9x --quiet
+[ "$(cat "$work/out")" = 4831759. ] || fail "half a stop text was held back for good"
+expect 2 complete -m "$work/model" -p x --stop ''
+
+# The same seed, the same draw; temperature 0 is greedy.
+completes -p "$prompt" --temperature 0 --quiet
+[ "$(cat "$work/out")" = 4831759. ] || fail "--temperature 0 is not greedy"
+completes -p 'abc' --temperature 3 --seed 5 -n 20 --json
+grep -o '"ids": [^]]*' "$work/out" >"$work/first"
+completes -p 'abc' --temperature 3 --seed 5 -n 20 --json
+grep -o '"ids": [^]]*' "$work/out" | cmp -s - "$work/first" || fail "the same seed, another draw"

@@ -1,0 +1,29 @@
+#!/bin/sh
+# Ctrl-C during prefill: exit 130 within seconds, saying how far it was; SIGTERM: 143.
+#
+# Method: start a prefill that takes much longer than the test, send the signal, measure.
+. tests/help_cli.sh
+make_needle_model
+yes 'All work and no play makes Jack a dull boy.' | head -c 400000 >"$work/long"
+
+# interrupt SIGNAL: leaves $rc and $took_s
+interrupt() {
+    shown="complete, then SIG$1"
+    "$GLM1M" complete -m "$work/model" -f "$work/long" --threads 1 >"$work/out" 2>"$work/err" &
+    sleep 3
+    started=$(date +%s)
+    kill "-$1" $!
+    wait $!
+    rc=$?
+    took_s=$(($(date +%s) - started))
+}
+
+interrupt INT
+[ "$rc" -eq 130 ] || fail "exit $rc, wanted 130"
+[ "$took_s" -le 5 ] || fail "it took $took_s s to stop"
+says err 'during prefill, at token'
+says err 'of 400002'
+says_nothing out
+
+interrupt TERM
+[ "$rc" -eq 143 ] || fail "exit $rc, wanted 143"

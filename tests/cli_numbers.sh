@@ -1,0 +1,26 @@
+#!/bin/sh
+# Numbers: k is 1000 and K is 1024 for tokens, sizes are powers of 1024, limits are checked.
+#
+# Method: ask plan for contexts and read back what it understood; then nonsense.
+. tests/help_cli.sh
+make_needle_model
+
+planned() {
+    expect 0 plan -m "$work/model" --json -c "$1"
+    says out "\"max_len\": $2,"
+}
+planned 1k 1000
+planned 1K 1024
+planned 1.5K 1536
+planned 4096 4096
+
+for nonsense in x 1x -5 1.5 1e99 ''; do
+    expect 2 plan -m "$work/model" "--max-model-len=$nonsense"
+    says err '--max-model-len'
+done
+expect 2 plan -m "$work/model" --host-kv-space 12Q
+says err 'a size such as 512M or 12G'
+expect 2 complete -m "$work/model" -p x --top-p 1.5
+says err 'must be between 0 and 1'
+expect 2 complete -m "$work/model" -p x --temperature warm
+says err 'is not a number'

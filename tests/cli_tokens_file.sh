@@ -1,0 +1,35 @@
+#!/bin/sh
+# A tokens file holds ids separated by white space or commas; anything else names its line.
+#
+# Method: the same ids in several spellings give the same logits file; then one error each.
+. tests/help_cli.sh
+make_needle_model
+
+logits() {
+    printf '%b' "$1" >"$work/ids"
+    run logits -m "$work/model" --tokens-file "$work/ids" --out "$work/logits.npy"
+}
+logits '258 260 72 105'
+[ "$rc" -eq 0 ] || fail "exit $rc, wanted 0"
+cp "$work/logits.npy" "$work/first.npy"
+for spelling in '258,260,72,105' '\n258\n260\n72\n105\n' '258, 260\t72 ,\r\n105,'; do
+    logits "$spelling"
+    [ "$rc" -eq 0 ] || fail "exit $rc, wanted 0"
+    cmp -s "$work/logits.npy" "$work/first.npy" || fail "another spelling, other logits"
+done
+expect 0 logits -m "$work/model" --tokens-file - --out "$work/logits.npy" <"$work/ids"
+cmp -s "$work/logits.npy" "$work/first.npy" || fail "standard input gives other logits"
+
+wrong() {
+    logits "$1"
+    [ "$rc" -eq 2 ] || fail "exit $rc, wanted 2"
+    says err "$2"
+}
+wrong '1 2\n3 x4 5' 'ids:2: "x4" is not a token id'
+wrong '1 -2' 'ids:1: "-2"'
+wrong '1 2.5' 'ids:1: "2.5"'
+wrong '272' '"272" is not a token id from 0 to 271'
+wrong '99999999999999999999999' 'is not a token id'
+wrong '1 \0' 'is not a token id'
+wrong '' 'holds no token id'
+wrong ' \n,' 'holds no token id'
