@@ -61,10 +61,8 @@ const cli_flag cli_flags[] = {
                 "the same seed gives the same result"},
 
         /* The needle evaluation */
-        {"protocol", NULL, CLI_CHOICE, AT(protocol), "NAME",
-                "lwm|gkamradt|ruler|ruler:single_1|ruler:single_2|ruler:single_3|ruler:multikey_1|"
-                "ruler:multikey_2|ruler:multikey_3",
-                NO_LIMITS, "which needles, questions and scores"},
+        {"protocol", NULL, CLI_TEXT, AT(protocol), "NAME", NULL, NO_LIMITS,
+                "lwm, gkamradt, or a task of RULER such as ruler:multikey_1"},
         {"lengths", NULL, CLI_TEXT, AT(lengths), "LIST", NULL, NO_LIMITS,
                 "context lengths in tokens, as 4k,64k"},
         {"depths", NULL, CLI_TEXT, AT(depths), "LIST", NULL, NO_LIMITS,
