@@ -30,6 +30,10 @@ const cli_flag cli_flags[] = {
                 "how keys and values are kept (default: bf16, or f32 for an f32 checkpoint)"},
         {"host-kv-space", NULL, CLI_BYTES, AT(engine.host_kv_bytes), "SIZE", NULL, 1.0, 9e18,
                 "hard cap of the KV cache in host memory (default: what the machine grants)"},
+        {"tensor-parallel-size", "tp", CLI_INT32, AT(engine.tensor_parallel), "N", NULL, 1.0,
+                1024.0,
+                "ranks that share the model; plan computes one rank's bill, running several is to "
+                "come"},
         {"threads", NULL, CLI_INT32, AT(engine.threads), "N", NULL, 1.0, 1024.0,
                 "threads (default: every core we may use)"},
 
@@ -91,7 +95,8 @@ const int cli_n_flags = sizeof cli_flags / sizeof cli_flags[0];
 
 /* What the names with an @ stand for. */
 static const char engine_flags[] = "model device max-model-len max-num-batched-tokens span "
-                                   "kv-cache-dtype host-kv-space threads";
+                                   "kv-cache-dtype host-kv-space tensor-parallel-size "
+                                   "threads";
 static const char sampling_flags[] = "temperature top-p top-k seed";
 static const char common_flags[] = "quiet no-progress";
 

@@ -18,7 +18,11 @@ static void print_context(const glm_plan *plan, const glm_cli *cli, int64_t mode
             plan->max_len, cli->engine.max_len > 0 ? "asked for" : "the most that fits", model_len);
     (void)printf("%-16s %12" PRId64 "  tokens\n", "span", plan->span);
     (void)printf("%-16s %12" PRId64 "  tokens\n", "chunk", plan->chunk);
-    (void)printf("%-16s %12d\n\n", "threads", plan->threads);
+    (void)printf("%-16s %12d\n", "threads", plan->threads);
+    if (plan->n_ranks > 1)
+        (void)printf("%-16s %12d  every byte below is one rank's; its KV heads are held by %d\n",
+                "ranks", plan->n_ranks, plan->kv_copies);
+    (void)printf("\n");
 }
 
 static void print_bill(const glm_plan *plan, const rt_machine_memory *memory) {
@@ -63,12 +67,13 @@ static rt_status print_table(const glm_plan *plan, const glm_cli *cli, const glm
 }
 
 static rt_status print_json(const glm_plan *plan, int64_t model_len) {
-    json_t *object = json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:s, s:s}", "fits",
-            plan->fits, "max_len", (json_int_t)plan->max_len, "fitting_len",
-            (json_int_t)plan->fitting_len, "model_len", (json_int_t)model_len, "kv_tokens",
-            (json_int_t)plan->kv_tokens, "span", (json_int_t)plan->span, "chunk",
-            (json_int_t)plan->chunk, "threads", (int)plan->threads, "kv_dtype",
-            rt_dtype_name(plan->kv_dtype), "hidden_dtype", rt_dtype_name(plan->hidden_dtype));
+    json_t *object = json_pack("{s:b, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:s, s:s}",
+            "fits", plan->fits, "n_ranks", (int)plan->n_ranks, "kv_copies", (int)plan->kv_copies,
+            "max_len", (json_int_t)plan->max_len, "fitting_len", (json_int_t)plan->fitting_len,
+            "model_len", (json_int_t)model_len, "kv_tokens", (json_int_t)plan->kv_tokens, "span",
+            (json_int_t)plan->span, "chunk", (json_int_t)plan->chunk, "threads", (int)plan->threads,
+            "kv_dtype", rt_dtype_name(plan->kv_dtype), "hidden_dtype",
+            rt_dtype_name(plan->hidden_dtype));
     json_t *bytes = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "weights_bytes",
             (json_int_t)plan->weights_bytes, "kv_page_bytes", (json_int_t)plan->kv_page_bytes,
             "kv_host_bytes", (json_int_t)plan->kv_host_bytes, "hidden_bytes",

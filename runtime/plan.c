@@ -142,8 +142,8 @@ static void fill_bill(const request *of, glm_plan *plan) {
     const int64_t running = plan->kv_host_bytes + plan->hidden_bytes + plan->scratch_bytes;
     const int64_t with_weights = plan->weights_bytes + rt_max64(running, plan->load_bytes);
     plan->total_bytes = program_bytes + rt_max64(with_weights, glm_measure_speed_bytes());
-    const int64_t cap = of->options->host_kv_bytes;
-    plan->fits = plan->total_bytes <= plan->limit_bytes && (!cap || plan->kv_host_bytes <= cap);
+    plan->fits = plan->total_bytes <= plan->limit_bytes &&
+                 (!plan->kv_limit_bytes || plan->kv_host_bytes <= plan->kv_limit_bytes);
 }
 
 /* The largest multiple of a page that fits, by bisection: the bill grows with the length. */
@@ -168,7 +168,8 @@ static void choose_chunk(const request *of, glm_plan *plan) {
     plan->chunk = of->options->chunk ? of->options->chunk : CHUNK_DEFAULT;
     plan->chunk = rt_min64(plan->chunk, rt_round_up(plan->max_len, ATTN_PAGE_TOKENS));
     fill_bill(of, plan);
-    while (!plan->fits && !of->options->chunk && plan->chunk > CHUNK_MIN) {
+    while (plan->total_bytes > plan->limit_bytes && !of->options->chunk &&
+            plan->chunk > CHUNK_MIN) {
         plan->chunk /= 2;
         fill_bill(of, plan);
     }
@@ -180,7 +181,8 @@ static rt_status start_plan(const glm_config *config, const glm_options *options
             .max_seqs = options->max_seqs ? options->max_seqs : 1,
             .max_logits = options->max_logits ? options->max_logits : 1,
             .max_len = options->max_len ? options->max_len : config->model_len,
-            .hidden_dtype = config->dtype == RT_F32 ? RT_F32 : RT_BF16};
+            .hidden_dtype = config->dtype == RT_F32 ? RT_F32 : RT_BF16,
+            .kv_limit_bytes = options->host_kv_bytes};
     rt_machine_memory memory;
     RT_TRY(rt_machine_memory_read(&memory));
     plan->limit_bytes = memory.available_bytes;
@@ -216,6 +218,12 @@ rt_status glm_plan_require(const glm_plan *plan) {
     char total[RT_SIZE_TEXT];
     char limit[RT_SIZE_TEXT];
     char kv[RT_SIZE_TEXT];
+    if (plan->total_bytes <= plan->limit_bytes)
+        return rt_fail(RT_ENOFIT,
+                "plan: the KV of %" PRId64
+                " tokens is %s and --host-kv-space is %s; at most %" PRId64 " tokens fit",
+                plan->max_len, rt_format_bytes(plan->kv_host_bytes, kv),
+                rt_format_bytes(plan->kv_limit_bytes, limit), plan->fitting_len);
     return rt_fail(RT_ENOFIT,
             "plan: %" PRId64 " tokens need %s (%s of it KV) and %s is available; at most %" PRId64
             " tokens fit",

@@ -44,8 +44,9 @@ typedef struct glm_plan {
     int64_t load_bytes;    /* staging while weights are read; given back before the KV is taken */
     int64_t total_bytes;   /* peak: everything above that lives at once, and the program itself */
 
-    int64_t limit_bytes; /* what the machine (or cgroup) grants */
-    int64_t fitting_len; /* the largest max_len that would fit */
+    int64_t limit_bytes;    /* what the machine (or cgroup) grants */
+    int64_t kv_limit_bytes; /* --host-kv-space; 0: no cap of its own */
+    int64_t fitting_len;    /* the largest max_len that would fit */
     bool fits;
 
     double prefill_flop;  /* of max_len tokens */
