@@ -1,0 +1,205 @@
+/* Attention: prefill in GFLOP/s against the FMA peak, decode in GB/s against the DRAM read rate
+ * and in GFLOP/s against the FMA peak. head_dim 128, groups of 8 and of 4, bf16 pages.
+ *
+ * Prefill: a chunk of 128 tokens that ends at 32K or 128K keys; 4 FLOP for each visible (query,
+ * key, dim). Decode: one token for each of 1 .. 16 sequences whose pages are all shared, over as
+ * many layers as fill 512 MiB, so that no cache holds them; bytes are those of the pages, once. A
+ * row of a group of 8 does 8 FLOP a byte: on many cores decode is limited by FMA, not by DRAM, and
+ * from two sequences on it always is; hence both shares. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "attention/attention.h"
+#include "help_peak.h"
+#include "runtime/base/memory.h"
+#include "runtime/base/size.h"
+
+enum { KV_HEADS = 2, HEAD_DIM = 128, CHUNK = 128, SEQS_MAX = 16, PAGE = ATTN_PAGE_TOKENS };
+
+/* Layers of pages, in one piece of memory. */
+typedef struct cache {
+    attn_shape shape;
+    int64_t n_tokens;
+    int64_t n_layers;
+    int64_t n_bytes;
+    char *memory;
+    void **pages; /* [n_layers][n_tokens / 128] */
+} cache;
+
+/* Numbers of magnitude 1 to 2, either sign: scores spread by about 3, nothing underflows. */
+static uint16_t random_bf16(uint64_t *state) {
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    const uint64_t bits = *state >> 40;
+    return (uint16_t)(0x3f80u | (bits & 0x7fu) | ((bits & 0x80u) << 8));
+}
+
+static void fill_floats(float *to, int64_t n) {
+    uint64_t state = 7;
+    for (int64_t i = 0; i < n; i++) to[i] = rt_bf16_to_float(random_bf16(&state));
+}
+
+static cache cache_create(int32_t group, int64_t n_tokens, int64_t n_layers) {
+    cache c = {.shape = {.n_heads = KV_HEADS * group,
+                       .n_kv_heads = KV_HEADS,
+                       .head_dim = HEAD_DIM,
+                       .rope_dim = HEAD_DIM / 2,
+                       .rope_base = 1e8,
+                       .kv_dtype = RT_BF16},
+            .n_tokens = n_tokens,
+            .n_layers = n_layers};
+    const int64_t page_bytes = attn_page_bytes(&c.shape);
+    const int64_t n_pages = n_layers * (n_tokens / PAGE);
+    c.n_bytes = n_pages * page_bytes;
+    c.memory = bench_memory(c.n_bytes);
+    bench_must(rt_calloc(n_pages, (int64_t)sizeof(void *), "pages", &c.pages));
+    uint64_t state = 1;
+    for (int64_t page = 0; page < n_pages; page++) {
+        c.pages[page] = c.memory + page * page_bytes;
+        uint16_t *numbers = c.pages[page];
+        for (int64_t i = 0; i < page_bytes / 2; i++) numbers[i] = random_bf16(&state);
+    }
+    return c;
+}
+
+static void cache_free(cache *c) {
+    rt_mem_free(c->memory, c->n_bytes);
+    free(c->pages);
+}
+
+static attn_segment layer_of(const cache *c, int64_t layer) {
+    return (attn_segment){
+            .pages = c->pages + layer * (c->n_tokens / PAGE), .n_tokens = c->n_tokens};
+}
+
+/* ---- prefill --------------------------------------------------------------------------------- */
+
+typedef struct prefill_job {
+    attn_cpu *cpu;
+    const cache *c;
+    float *q;
+    attn_state state;
+} prefill_job;
+
+static void prefill_chunk(void *context) {
+    prefill_job *job = context;
+    const attn_segment keys = layer_of(job->c, 0);
+    attn_reset(job->cpu, &job->state, CHUNK);
+    attn_prefill(job->cpu, job->q, (int64_t)job->c->shape.n_heads * HEAD_DIM, CHUNK,
+            keys.n_tokens - CHUNK, &keys, &job->state);
+    attn_finish(job->cpu, &job->state, CHUNK, NULL);
+}
+
+static double prefill_gflop(const cache *c) {
+    const double keys = (double)CHUNK * ((double)c->n_tokens - (CHUNK - 1) / 2.0);
+    return 4e-9 * keys * c->shape.n_heads * HEAD_DIM;
+}
+
+static void bench_prefill(
+        const bench_options *options, const cache *c, rt_pool *pool, const bench_peaks *peaks) {
+    const int64_t n_rows = (int64_t)CHUNK * c->shape.n_heads;
+    float *memory = bench_memory((2 * n_rows * HEAD_DIM + 2 * n_rows) * 4);
+    prefill_job job = {.c = c,
+            .q = memory,
+            .state = {.out = memory + n_rows * HEAD_DIM,
+                    .max = memory + 2 * n_rows * HEAD_DIM,
+                    .sum = memory + 2 * n_rows * HEAD_DIM + n_rows}};
+    fill_floats(job.q, n_rows * HEAD_DIM);
+    bench_must(attn_cpu_create(&c->shape, options->isa, pool, &job.cpu));
+    char what[64];
+    (void)snprintf(what, sizeof what, "prefill group %d keys %lldK", c->shape.n_heads / KV_HEADS,
+            (long long)c->n_tokens / 1024);
+    const int n_threads = rt_pool_threads(pool);
+    const bench_figure figure = {.what = what,
+            .n_threads = n_threads,
+            .rate = bench_measure(options, n_threads, prefill_gflop(c), prefill_chunk, &job),
+            .unit = "GFLOP/s",
+            .peak = peaks->gflops};
+    bench_report(options, &figure);
+    attn_cpu_free(job.cpu);
+    rt_mem_free(memory, (2 * n_rows * HEAD_DIM + 2 * n_rows) * 4);
+}
+
+/* ---- decode ---------------------------------------------------------------------------------- */
+
+typedef struct decode_job {
+    attn_cpu *cpu;
+    const cache *c;
+    int32_t n_seqs;
+    float *q;
+    float *out;
+    void *scratch;
+} decode_job;
+
+static void decode_layers(void *context) {
+    const decode_job *job = context;
+    const cache *c = job->c;
+    for (int64_t layer = 0; layer < c->n_layers; layer++) {
+        attn_segment keys[SEQS_MAX];
+        for (int32_t i = 0; i < job->n_seqs; i++) keys[i] = layer_of(c, layer);
+        attn_decode(job->cpu, job->q, (int64_t)c->shape.n_heads * HEAD_DIM, keys, job->n_seqs,
+                job->out, job->scratch);
+    }
+}
+
+static void report_decode(const bench_options *options, const decode_job *job, bench_rate passes,
+        int n_threads, const bench_peaks *peaks) {
+    const cache *c = job->c;
+    const double gb = 1e-9 * (double)c->n_bytes;
+    const double gflop = 4e-9 * (double)c->n_layers * (double)c->n_tokens * c->shape.n_heads *
+                         HEAD_DIM * job->n_seqs;
+    char what[64];
+    (void)snprintf(what, sizeof what, "decode group %d keys %lldK sequences %d",
+            c->shape.n_heads / KV_HEADS, (long long)c->n_tokens / 1024, job->n_seqs);
+    const bench_figure bytes = {
+            what, n_threads, {gb * passes.best, gb * passes.median}, "GB/s", peaks->read_gbps};
+    const bench_figure flop = {what, n_threads, {gflop * passes.best, gflop * passes.median},
+            "GFLOP/s", peaks->gflops};
+    bench_report(options, &bytes);
+    bench_report(options, &flop);
+}
+
+static void bench_decode(
+        const bench_options *options, const cache *c, rt_pool *pool, const bench_peaks *peaks) {
+    static const int32_t n_seqs[] = {1, 2, 4, 16};
+    const int64_t n_row = (int64_t)c->shape.n_heads * HEAD_DIM;
+    const int64_t scratch_bytes = attn_decode_scratch_bytes(&c->shape, c->n_tokens, SEQS_MAX);
+    const int64_t float_bytes = 2 * SEQS_MAX * n_row * 4;
+    decode_job job = {
+            .c = c, .q = bench_memory(float_bytes), .scratch = bench_memory(scratch_bytes)};
+    job.out = job.q + SEQS_MAX * n_row;
+    fill_floats(job.q, SEQS_MAX * n_row);
+    bench_must(attn_cpu_create(&c->shape, options->isa, pool, &job.cpu));
+    for (size_t i = 0; i < sizeof n_seqs / sizeof *n_seqs; i++) {
+        job.n_seqs = n_seqs[i];
+        const int n_threads = rt_pool_threads(pool);
+        report_decode(options, &job, bench_measure(options, n_threads, 1.0, decode_layers, &job),
+                n_threads, peaks);
+    }
+    attn_cpu_free(job.cpu);
+    rt_mem_free(job.scratch, scratch_bytes);
+    rt_mem_free(job.q, float_bytes);
+}
+
+int main(int argc, char **argv) {
+    const bench_options options = bench_parse(argc, argv);
+    bench_begin(&options);
+    const int64_t lengths[] = {32 * 1024, 128 * 1024};
+    static const int32_t groups[] = {8, 4};
+    int counts[2];
+    const int n_counts = bench_thread_counts(&options, counts);
+    for (int i = 0; i < n_counts; i++) {
+        rt_pool *pool = bench_pool(counts[i]);
+        const bench_peaks peaks = bench_peaks_of(&options, pool);
+        for (int j = 0; j < 4; j++) {
+            const int64_t n_tokens = options.is_quick ? 4096 : lengths[j % 2];
+            const int64_t layer_bytes = 2 * n_tokens * KV_HEADS * HEAD_DIM * 2;
+            const int64_t n_layers = options.is_quick ? 1 : 512 * RT_MIB / layer_bytes;
+            cache c = cache_create(groups[j / 2], n_tokens, n_layers);
+            bench_prefill(&options, &c, pool, &peaks);
+            bench_decode(&options, &c, pool, &peaks);
+            cache_free(&c);
+        }
+        rt_pool_free(pool);
+    }
+    return 0;
+}

@@ -1,0 +1,237 @@
+#include "help_peak.h"
+
+#include <stdint.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "runtime/base/memory.h"
+#include "runtime/base/size.h"
+
+/* ---- FMA ------------------------------------------------------------------------------------- */
+
+/* One round: CHAINS independent FMAs, more than latency x units of any core so far. */
+typedef struct fma_kernel {
+    int lanes;
+    int chains;
+    float (*run)(int64_t n_rounds);
+    double (*cycles_per_second)(void);
+} fma_kernel;
+
+static float portable_run(int64_t n_rounds) {
+    enum { CHAINS = 8, LANES = 4 };
+    typedef float vector __attribute__((vector_size(4 * LANES)));
+    vector acc[CHAINS] = {{0}};
+    volatile float seed = 0.999f;
+    const vector a = seed - (vector){0};
+    for (int64_t i = 0; i < n_rounds; i++)
+#pragma GCC unroll 8
+        for (int c = 0; c < CHAINS; c++) acc[c] = acc[c] * a + a;
+    for (int c = 1; c < CHAINS; c++) acc[0] += acc[c];
+    return acc[0][0];
+}
+
+static double cycles_unknown(void) {
+    return 0.0;
+}
+
+#if defined(__x86_64__)
+static double thread_seconds(void) {
+    struct timespec now;
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* A multiplication of integers takes 3 cycles on every Intel core since Nehalem and every AMD core
+ * since Zen: a chain of them counts cycles where a virtual machine hides the counter. One FMA
+ * beside each four keeps the core at the clock it has under such vectors.
+ * Source: Fog, Instruction tables, agner.org/optimize. */
+enum { CYCLE_ROUNDS = 4000000, CYCLES_A_ROUND = 4 * 3 };
+#define FOUR_MULTIPLICATIONS(x)                       \
+    __asm__ volatile("imul %0, %0\n\timul %0, %0\n\t" \
+                     "imul %0, %0\n\timul %0, %0"     \
+                     : "+r"(x))
+
+#define DEFINE_FMA_KERNEL(isa, features, vector, set1, fmadd, add, first, n_chains) \
+    __attribute__((target(features))) static float isa##_run(int64_t n_rounds) {    \
+        vector acc[n_chains];                                                       \
+        volatile float seed = 0.999f;                                               \
+        const vector a = set1(seed);                                                \
+        for (int c = 0; c < (n_chains); c++) acc[c] = set1((float)c);               \
+        for (int64_t i = 0; i < n_rounds; i++)                                      \
+            _Pragma("GCC unroll 32") for (int c = 0; c < (n_chains); c++) acc[c] =  \
+                    fmadd(acc[c], a, a);                                            \
+        for (int c = 1; c < (n_chains); c++) acc[0] = add(acc[0], acc[c]);          \
+        return first(acc[0]);                                                       \
+    }                                                                               \
+    __attribute__((target(features))) static double isa##_cycles(void) {            \
+        volatile float seed = 0.999f;                                               \
+        const vector a = set1(seed);                                                \
+        vector acc = a;                                                             \
+        uint64_t x = 3;                                                             \
+        const double started = thread_seconds();                                    \
+        for (int i = 0; i < CYCLE_ROUNDS; i++) {                                    \
+            FOUR_MULTIPLICATIONS(x);                                                \
+            acc = fmadd(acc, a, a);                                                 \
+        }                                                                           \
+        const double seconds = thread_seconds() - started;                          \
+        seed = first(acc);                                                          \
+        return (double)CYCLES_A_ROUND * CYCLE_ROUNDS / seconds;                     \
+    }
+DEFINE_FMA_KERNEL(avx2, "avx2,fma", __m256, _mm256_set1_ps, _mm256_fmadd_ps, _mm256_add_ps,
+        _mm256_cvtss_f32, 12)
+DEFINE_FMA_KERNEL(avx512, "avx512f", __m512, _mm512_set1_ps, _mm512_fmadd_ps, _mm512_add_ps,
+        _mm512_cvtss_f32, 24)
+#endif
+
+static fma_kernel kernel_of(rt_isa isa) {
+#if defined(__x86_64__)
+    if (isa == RT_ISA_AVX512) return (fma_kernel){16, 24, avx512_run, avx512_cycles};
+    if (isa == RT_ISA_AVX2) return (fma_kernel){8, 12, avx2_run, avx2_cycles};
+#endif
+    return (fma_kernel){4, 8, portable_run, cycles_unknown};
+}
+
+enum { PIECES_A_THREAD = 8 };
+
+typedef struct fma_job {
+    fma_kernel kernel;
+    rt_pool *pool;
+    int64_t rounds_per_piece;
+} fma_job;
+
+static void fma_piece(void *context, int64_t item, int thread) {
+    (void)item;
+    (void)thread;
+    const fma_job *job = context;
+    volatile float sink = job->kernel.run(job->rounds_per_piece);
+    (void)sink;
+}
+
+static void fma_all(void *context) {
+    const fma_job *job = context;
+    rt_pool_run(
+            job->pool, (int64_t)PIECES_A_THREAD * rt_pool_threads(job->pool), fma_piece, context);
+}
+
+bench_fma bench_peak_fma(const bench_options *options, rt_isa isa, rt_pool *pool) {
+    fma_job job = {.kernel = kernel_of(isa),
+            .pool = pool,
+            .rounds_per_piece = options->is_quick ? 100000 : 4000000};
+    const int n_threads = rt_pool_threads(pool);
+    const double vector_fmas =
+            (double)job.rounds_per_piece * job.kernel.chains * PIECES_A_THREAD * n_threads;
+    const double gflop = 2e-9 * vector_fmas * job.kernel.lanes;
+    bench_fma fma = {.gflops = bench_measure(options, n_threads, gflop, fma_all, &job)};
+    double hertz = 0.0;
+    for (int i = 0; i < options->n_repeats; i++) {
+        const double sample = job.kernel.cycles_per_second();
+        hertz = sample > hertz ? sample : hertz;
+    }
+    if (hertz > 0.0)
+        fma.per_cycle = fma.gflops.best * 1e9 / (2.0 * job.kernel.lanes) / n_threads / hertz;
+    return fma;
+}
+
+/* ---- DRAM ------------------------------------------------------------------------------------ */
+
+bench_dram bench_dram_create(const bench_options *options) {
+    const int64_t cache = (int64_t)sysconf(_SC_LEVEL3_CACHE_SIZE);
+    const int64_t n_bytes =
+            options->is_quick ? 64 * RT_MIB : rt_round_up(rt_max64(RT_GIB, 4 * cache), RT_GIB);
+    bench_dram dram = {.bytes = bench_memory(n_bytes), .n_bytes = n_bytes};
+    memset(dram.bytes, 1, (size_t)n_bytes);
+    return dram;
+}
+
+void bench_dram_free(bench_dram *dram) {
+    rt_mem_free(dram->bytes, dram->n_bytes);
+}
+
+typedef struct dram_job {
+    const bench_dram *dram;
+    rt_pool *pool;
+    int n_streams;
+} dram_job;
+
+/* Add up a piece, line by line from n_streams places of it in turn. */
+static uint64_t read_piece(const char *bytes, int64_t n_bytes, const int n_streams) {
+    typedef uint64_t vector __attribute__((vector_size(16)));
+    enum { LINE = 64, VECTORS = LINE / 16 };
+    const int64_t stream_bytes = n_bytes / n_streams / LINE * LINE;
+    vector sum[VECTORS] = {{0}};
+    for (int64_t at = 0; at < stream_bytes; at += LINE)
+        for (int s = 0; s < n_streams; s++) {
+            const char *line = bytes + s * stream_bytes + at;
+            for (int v = 0; v < VECTORS; v++) {
+                vector words;
+                memcpy(&words, line + 16 * v, sizeof words);
+                sum[v] += words;
+            }
+        }
+    sum[0] += sum[1] + sum[2] + sum[3];
+    return sum[0][0] + sum[0][1];
+}
+
+static void read_item(void *context, int64_t item, int thread) {
+    (void)thread;
+    const dram_job *job = context;
+    const int64_t n_pieces = (int64_t)PIECES_A_THREAD * rt_pool_threads(job->pool);
+    const int64_t piece_bytes = job->dram->n_bytes / n_pieces;
+    const char *piece = job->dram->bytes + item * piece_bytes;
+    volatile uint64_t sink = read_piece(piece, piece_bytes, job->n_streams);
+    (void)sink;
+}
+
+static void read_all(void *context) {
+    const dram_job *job = context;
+    rt_pool_run(
+            job->pool, (int64_t)PIECES_A_THREAD * rt_pool_threads(job->pool), read_item, context);
+}
+
+bench_rate bench_peak_read(
+        const bench_options *options, const bench_dram *dram, int n_streams, rt_pool *pool) {
+    dram_job job = {.dram = dram, .pool = pool, .n_streams = n_streams};
+    return bench_measure(
+            options, rt_pool_threads(pool), 1e-9 * (double)dram->n_bytes, read_all, &job);
+}
+
+static void copy_item(void *context, int64_t item, int thread) {
+    (void)thread;
+    const dram_job *job = context;
+    const int64_t n_pieces = (int64_t)PIECES_A_THREAD * rt_pool_threads(job->pool);
+    const int64_t half = job->dram->n_bytes / 2;
+    const int64_t piece_bytes = half / n_pieces;
+    char *from = job->dram->bytes + item * piece_bytes;
+    memcpy(from + half, from, (size_t)piece_bytes);
+}
+
+static void copy_all(void *context) {
+    const dram_job *job = context;
+    rt_pool_run(
+            job->pool, (int64_t)PIECES_A_THREAD * rt_pool_threads(job->pool), copy_item, context);
+}
+
+bench_rate bench_peak_copy(const bench_options *options, const bench_dram *dram, rt_pool *pool) {
+    dram_job job = {.dram = dram, .pool = pool, .n_streams = 1};
+    return bench_measure(
+            options, rt_pool_threads(pool), 1e-9 * (double)dram->n_bytes, copy_all, &job);
+}
+
+/* ---- both ------------------------------------------------------------------------------------ */
+
+bench_peaks bench_peaks_of(const bench_options *options, rt_pool *pool) {
+    static const int n_streams[] = {1, 4, 8};
+    bench_peaks peaks = {.gflops = bench_peak_fma(options, options->isa, pool).gflops.best};
+    bench_dram dram = bench_dram_create(options);
+    for (size_t i = 0; i < sizeof n_streams / sizeof *n_streams; i++) {
+        const double rate = bench_peak_read(options, &dram, n_streams[i], pool).best;
+        peaks.read_gbps = rate > peaks.read_gbps ? rate : peaks.read_gbps;
+    }
+    bench_dram_free(&dram);
+    return peaks;
+}

@@ -1,0 +1,38 @@
+/* What the machine can do at most, measured in the same process as what is compared with it.
+ *
+ *   FMA    independent fused multiply-adds of the widest vectors, nothing else
+ *   DRAM   reading memory far larger than the caches, on huge pages, in 1, 4 or 8 streams a thread
+ *   copy   memcpy of such memory, bytes read and bytes written both counted */
+#ifndef HELP_PEAK_H
+#define HELP_PEAK_H
+
+#include "help_measure.h"
+
+typedef struct bench_fma {
+    bench_rate gflops;
+    double per_cycle; /* vector FMAs a cycle and thread; 0 where cycles cannot be counted */
+} bench_fma;
+
+/* `isa` chooses the vectors: that of the kernels to be judged, or the best. */
+bench_fma bench_peak_fma(const bench_options *options, rt_isa isa, rt_pool *pool);
+
+/* Memory to read and copy, written once, so that every page is there. */
+typedef struct bench_dram {
+    char *bytes;
+    int64_t n_bytes;
+} bench_dram;
+bench_dram bench_dram_create(const bench_options *options);
+void bench_dram_free(bench_dram *dram);
+
+bench_rate bench_peak_read(
+        const bench_options *options, const bench_dram *dram, int n_streams, rt_pool *pool);
+bench_rate bench_peak_copy(const bench_options *options, const bench_dram *dram, rt_pool *pool);
+
+/* The best of both for a pool: GFLOP/s and GB/s (10^9), what other benchmarks take shares of. */
+typedef struct bench_peaks {
+    double gflops;
+    double read_gbps;
+} bench_peaks;
+bench_peaks bench_peaks_of(const bench_options *options, rt_pool *pool);
+
+#endif
