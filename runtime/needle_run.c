@@ -112,8 +112,8 @@ static rt_status prefill(run *r, const glm_ids *ids, int64_t reused) {
             glm_prefill_abort(r->session);
             return status;
         }
-        glm_progress_update(
-                &r->bar, r->n_done, r->n_jobs, r->work_done + progress.work_done, r->work_total);
+        glm_progress_update(&r->bar, r->tokens_done + progress.tokens_done, r->tokens_total,
+                r->work_done + progress.work_done, r->work_total);
     }
     r->last_ids.n = 0;
     return glm_ids_append(&r->last_ids, ids->ids, ids->n);

@@ -38,10 +38,13 @@ typedef struct glm_rows {
     int64_t stride;
 } glm_rows;
 
-/* The stride for rows of `width` numbers: whole panels, and one more so that the rows of a tile do
- * not fall into the same few sets of the first-level cache when the width is a power of two. */
+/* The stride for rows of `width` numbers: whole panels, and so far from multiples of 4 KiB that the
+ * rows of a tile, 1 KiB each at a time, do not fall into the same sets of the first-level cache. */
 static inline int64_t glm_row_stride(int64_t width) {
-    return glm_pad(width) + GLM_PANEL;
+    const int64_t stride = glm_pad(width);
+    const int64_t rest = stride % 1024;
+    if (rest < 256) return stride + 256 - rest;
+    return rest > 768 ? stride + 1280 - rest : stride;
 }
 
 typedef struct glm_ops glm_ops;

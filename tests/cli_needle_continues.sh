@@ -3,7 +3,9 @@
 # settings are refused by name.
 . tests/help_cli.sh
 
-grid="needle --lengths 1k,2k,3k --depths 0,50,100 --rounds 2 --threads 1 --out $work/run"
+lengths=1k,2k,3k
+[ -z "${GLM_TEST_FAST:-}" ] || lengths=500,600,700
+grid="needle --lengths $lengths --depths 0,50,100 --rounds 2 --threads 1 --out $work/run"
 started() { grep -c '"context_length"' "$work/run/results.json" 2>/dev/null; }
 
 # shellcheck disable=SC2086 # words of a command

@@ -161,7 +161,7 @@ int main(void) {
     check_prefill(model, want, 4096, 128, 1, "span 4096, chunk 128, one thread");
     check_prefill(model, want, 8192, 384, 2, "span 8192, chunk 384, two threads");
     check_prefill(model, want, 4096, 17, 3, "chunk 17, three threads");
-    check_prefill(model, want, 0, 1, 1, "chunk 1");
+    if (!getenv("GLM_TEST_FAST")) check_prefill(model, want, 0, 1, 1, "chunk 1");
     check_decode(model, want);
     check_forks(model, want);
     free(want);

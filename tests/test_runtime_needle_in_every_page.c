@@ -61,7 +61,7 @@ static void ask_together(const glm_session *context, int64_t first_page, int32_t
 }
 
 int main(void) {
-    const int64_t n_pages = getenv("GLM_TEST_FAST") ? 24 : 128;
+    const int64_t n_pages = getenv("GLM_TEST_FAST") ? 12 : 128;
     glm_ids ids = {0};
     make_context(&ids, n_pages);
     const glm_options options = {.model_dir = help_needle_model(),
