@@ -61,15 +61,18 @@ static rt_status make_header(
     return RT_OK;
 }
 
-static rt_status check_room(const glm_checkpoint_writer *writer, int64_t n_bytes) {
+rt_status glm_checkpoint_check_room(const char *path, const char *what, int64_t n_bytes) {
     struct statvfs disk;
-    if (fstatvfs(writer->fd, &disk) != 0) return RT_OK; /* the write itself will tell */
+    if (statvfs(path, &disk) != 0) return RT_OK; /* the write itself will tell */
     const int64_t free_bytes = (int64_t)disk.f_bavail * (int64_t)disk.f_frsize;
     if (n_bytes <= free_bytes) return RT_OK;
     char needed[RT_SIZE_TEXT];
     char left[RT_SIZE_TEXT];
-    return rt_fail(RT_EIO, "checkpoint: %s needs %s and its disk has %s free", writer->path,
-            rt_format_bytes(n_bytes, needed), rt_format_bytes(free_bytes, left));
+    return rt_fail(RT_EIO,
+            "checkpoint: %s needs %s (%" PRId64 " bytes) and its disk has %s free (%" PRId64
+            " bytes)",
+            what, rt_format_bytes(n_bytes, needed), n_bytes, rt_format_bytes(free_bytes, left),
+            free_bytes);
 }
 
 static rt_status start_file(
@@ -80,7 +83,8 @@ static rt_status start_file(
     char *header = NULL;
     size_t n_header = 0;
     RT_TRY(make_header(specs, n_specs, &header, &n_header));
-    rt_status status = check_room(writer, (int64_t)n_header + writer->n_data);
+    rt_status status = glm_checkpoint_check_room(
+            writer->temporary, writer->path, (int64_t)n_header + writer->n_data);
     if (status == RT_OK)
         status = rt_file_write(writer->fd, writer->temporary, header, (int64_t)n_header);
     free(header);
@@ -109,7 +113,13 @@ rt_status glm_checkpoint_writer_open(const char *path, const glm_tensor_spec *sp
 rt_status glm_checkpoint_writer_append(
         glm_checkpoint_writer *writer, const void *bytes, int64_t n_bytes) {
     rt_assert(writer->n_appended + n_bytes <= writer->n_data);
-    RT_TRY(rt_file_write(writer->fd, writer->temporary, bytes, n_bytes));
+    const rt_status status = rt_file_write(writer->fd, writer->temporary, bytes, n_bytes);
+    if (status != RT_OK) {
+        /* Somebody else may have taken the room since: then say what is missing. */
+        RT_TRY(glm_checkpoint_check_room(
+                writer->temporary, writer->path, writer->n_data - writer->n_appended));
+        return status;
+    }
     writer->n_appended += n_bytes;
     return RT_OK;
 }

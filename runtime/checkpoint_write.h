@@ -21,6 +21,11 @@ typedef struct glm_tensor_spec {
 
 int64_t glm_tensor_spec_bytes(const glm_tensor_spec *spec);
 
+/* Does the disk of `path` (something that exists) have room for n_bytes more? RT_EIO: it has not;
+ * the message names `what`, the bytes needed and the bytes free. */
+RT_MUST_CHECK rt_status glm_checkpoint_check_room(
+        const char *path, const char *what, int64_t n_bytes);
+
 typedef struct glm_checkpoint_writer glm_checkpoint_writer;
 
 /* Start PATH with these tensors. Errors: RT_EIO, also when the disk has no room for it all (the
@@ -28,7 +33,7 @@ typedef struct glm_checkpoint_writer glm_checkpoint_writer;
 RT_MUST_CHECK rt_status glm_checkpoint_writer_open(const char *path, const glm_tensor_spec *specs,
         int64_t n_specs, glm_checkpoint_writer **out);
 
-/* The next bytes of the data, any number at a time. */
+/* The next bytes of the data, any number at a time. RT_EIO, as above when the disk became full. */
 RT_MUST_CHECK rt_status glm_checkpoint_writer_append(
         glm_checkpoint_writer *writer, const void *bytes, int64_t n_bytes);
 

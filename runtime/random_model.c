@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/memory.h"
@@ -18,8 +20,7 @@
 
 enum { BATCH = 1 << 20 };
 
-/* As Hugging Face cuts them. */
-static const int64_t shard_bytes_max = 2000000000;
+static const int64_t shard_bytes_usual = 2000000000;
 
 typedef struct planned {
     glm_tensor_spec spec;
@@ -31,6 +32,7 @@ struct glm_random_model {
     char *dir;
     glm_config config;
     uint64_t seed;
+    int64_t shard_bytes_max;
     planned *tensors;
     int64_t n_tensors;
     int32_t n_shards;
@@ -107,7 +109,7 @@ static rt_status list_tensors(glm_random_model *model) {
     int64_t in_shard = 0;
     for (int64_t i = 0; i < model->n_tensors; i++) {
         const int64_t bytes = glm_tensor_spec_bytes(&model->tensors[i].spec);
-        if (in_shard > 0 && in_shard + bytes > shard_bytes_max) {
+        if (in_shard > 0 && in_shard + bytes > model->shard_bytes_max) {
             model->n_shards++;
             in_shard = 0;
         }
@@ -159,7 +161,9 @@ static void fill_batch(glm_random_model *model, const planned *one, int64_t n) {
     float deviation = 0.0f;
     distribution(one, &mean, &deviation);
     for (int64_t i = 0; i < n; i++) {
-        const float value = mean + deviation * normal(key, model->index + i);
+        /* The product is exact in double: fused or not, the sum rounds the same. */
+        const float value =
+                (float)((double)mean + (double)deviation * (double)normal(key, model->index + i));
         if (one->spec.dtype == RT_F32)
             ((float *)model->batch)[i] = value;
         else if (one->spec.dtype == RT_BF16)
@@ -224,36 +228,74 @@ static rt_status write_index(const glm_random_model *model) {
     return status;
 }
 
-static rt_status write_config(const char *dir, const char *config_path) {
-    if (!config_path) return glm_write_text(dir, "config.json", default_config);
-    char *text = NULL;
+/* Bytes of this model's files that an earlier run left and this one replaces. */
+static int64_t bytes_replaced(const glm_random_model *model) {
+    int64_t total = 0;
+    for (int32_t shard = 0; shard < model->n_shards; shard++) {
+        char name[64];
+        char *path = NULL;
+        struct stat info;
+        shard_name(model, shard, name);
+        if (rt_path_join(model->dir, name, &path) != RT_OK) return total;
+        if (stat(path, &info) == 0) total += (int64_t)info.st_size;
+        free(path);
+    }
+    return total;
+}
+
+rt_status glm_random_model_config(const char *config_path, char **text) {
     int64_t n_bytes = 0;
-    RT_TRY(rt_file_read(config_path, RT_MIB, &text, &n_bytes));
-    const rt_status status = glm_write_text(dir, "config.json", text);
-    free(text);
-    return status;
+    if (config_path) return rt_file_read(config_path, RT_MIB, text, &n_bytes);
+    *text = strdup(default_config);
+    return *text ? RT_OK : rt_fail(RT_ENOMEM, "random model: no memory for a config");
 }
 
 /* ---- begin, step, end ------------------------------------------------------------------------ */
 
-static rt_status begin(glm_random_model *model, const char *dir, const char *config_path) {
-    model->dir = strdup(dir);
-    if (!model->dir) return rt_fail(RT_ENOMEM, "random model: no memory for the path %s", dir);
-    RT_TRY(rt_mkdirs(dir));
-    RT_TRY(write_config(dir, config_path));
-    RT_TRY(glm_config_load(dir, &model->config));
-    RT_TRY(glm_byte_tokenizer_write(dir, model->config.vocab));
+static rt_status prepare(glm_random_model *model) {
+    RT_TRY(glm_config_load(model->dir, &model->config));
     RT_TRY(list_tensors(model));
+    RT_TRY(glm_checkpoint_check_room(model->dir, model->dir, model->total - bytes_replaced(model)));
     RT_TRY(rt_malloc((int64_t)BATCH * 4, "random numbers", &model->batch));
+    RT_TRY(glm_byte_tokenizer_write(model->dir, model->config.vocab));
     return open_shard(model, 0);
 }
 
+/* A config is read where it will stand; one that cannot be used is taken away again. */
+static rt_status write_config_and_prepare(glm_random_model *model, const char *text) {
+    char *path = NULL;
+    RT_TRY(rt_path_join(model->dir, "config.json", &path));
+    const bool is_new = !rt_file_exists(path);
+    rt_status status = glm_write_text(model->dir, "config.json", text);
+    if (status == RT_OK) status = prepare(model);
+    if (status != RT_OK && is_new) {
+        (void)unlink(path);
+        (void)rmdir(model->dir); /* refused, rightly, where something else is in it */
+    }
+    free(path);
+    return status;
+}
+
+static rt_status begin(glm_random_model *model, const char *dir, const char *config_path) {
+    model->dir = strdup(dir);
+    if (!model->dir) return rt_fail(RT_ENOMEM, "random model: no memory for the path %s", dir);
+    char *text = NULL;
+    RT_TRY(glm_random_model_config(config_path, &text));
+    rt_status status = rt_mkdirs(dir);
+    if (status == RT_OK) status = write_config_and_prepare(model, text);
+    free(text);
+    return status;
+}
+
 rt_status glm_random_model_begin(
-        const char *dir, const char *config_path, uint64_t seed, glm_random_model **out) {
+        const char *dir, const glm_random_options *options, glm_random_model **out) {
+    rt_assert(options->shard_bytes_max >= 0);
     glm_random_model *model = NULL;
     RT_TRY(rt_calloc(1, sizeof *model, "a random model", &model));
-    model->seed = seed;
-    const rt_status status = begin(model, dir, config_path);
+    model->seed = options->seed;
+    model->shard_bytes_max =
+            options->shard_bytes_max ? options->shard_bytes_max : shard_bytes_usual;
+    const rt_status status = begin(model, dir, options->config_path);
     if (status != RT_OK) {
         glm_random_model_end(model);
         return status;
@@ -298,8 +340,9 @@ void glm_random_model_end(glm_random_model *model) {
 }
 
 rt_status glm_random_model_write(const char *dir, const char *config_path, uint64_t seed) {
+    const glm_random_options options = {.config_path = config_path, .seed = seed};
     glm_random_model *model = NULL;
-    RT_TRY(glm_random_model_begin(dir, config_path, seed, &model));
+    RT_TRY(glm_random_model_begin(dir, &options, &model));
     int64_t done = 0;
     int64_t total = 1;
     rt_status status = RT_OK;
