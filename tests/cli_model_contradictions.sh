@@ -1,0 +1,42 @@
+#!/bin/sh
+# A config that contradicts its tensors, or itself, is refused with both sides of the contradiction.
+#
+# Method: a random model in the native naming with 4 KV groups, then its config.json edited.
+. tests/help_cli.sh
+
+cat >"$work/config.json" <<'END'
+{"model_type": "chatglm", "add_bias_linear": false, "add_qkv_bias": true, "ffn_hidden_size": 96,
+ "hidden_size": 64, "kv_channels": 32, "layernorm_epsilon": 1.5625e-07,
+ "multi_query_attention": true, "multi_query_group_num": 4, "num_attention_heads": 8,
+ "num_hidden_layers": 2, "num_layers": 2, "rope_ratio": 10000, "original_rope": true,
+ "padded_vocab_size": 272, "post_layer_norm": true, "rmsnorm": true, "seq_length": 1048576,
+ "apply_query_key_layer_scaling": true, "apply_residual_connection_post_layernorm": false,
+ "attention_softmax_in_fp32": true, "fp32_residual_connection": false,
+ "torch_dtype": "bfloat16", "tie_word_embeddings": false, "eos_token_id": [256, 263, 265],
+ "pad_token_id": 256}
+END
+expect 0 make-model random "$work/model" --config "$work/config.json"
+expect 0 complete -m "$work/model" -p 'It loads' -n 1
+
+edit() {
+    sed "$1" "$work/config.json" >"$work/model/config.json"
+}
+
+edit 's/"multi_query_group_num": 4/"multi_query_group_num": 2/'
+expect 4 complete -m "$work/model" -p x -n 1
+says err '2 KV groups'
+says err '4'
+
+edit 's/"rope_ratio": 10000, //'
+expect 4 complete -m "$work/model" -p x -n 1
+says err 'rope_ratio'
+says err '1048576'
+
+edit 's/"ffn_hidden_size": 96/"ffn_hidden_size": 100/'
+expect 4 complete -m "$work/model" -p x -n 1
+says err '[192, 64]'
+says err '[200, 64]'
+
+edit 's/"num_layers": 2/"num_layers": 3/;s/"num_hidden_layers": 2/"num_hidden_layers": 3/'
+expect 4 complete -m "$work/model" -p x -n 1
+says err 'MODEL_MISSING_TENSOR'
