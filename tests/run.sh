@@ -16,6 +16,10 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 . bench/setup.sh
 
+# The tokenizer's scanner is compared with PCRE2; nothing else needs it.
+PACKAGES="$PACKAGES libpcre2-dev"
+PACKAGES_WHY="$PACKAGES_WHY; regular expressions, to test against"
+
 TIMEOUT_S=600
 
 # Running one test: run_one SUITE NAME appends "result seconds suite/name" to $RESULTS.
