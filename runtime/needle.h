@@ -132,6 +132,7 @@ typedef struct glm_needle_record {
     uint64_t seed;
     char *response; /* owned */
     char answer[160];
+    char answer_prefix[GLM_NEEDLE_TEXT]; /* what the answer was begun with */
     bool is_correct;
     int64_t prompt_tokens;
     int64_t needle_token;

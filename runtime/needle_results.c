@@ -104,6 +104,7 @@ static json_t *record_json(const glm_needle_header *header, const glm_needle_rec
     list_shared(header, seed, shared);
     int failed = json_object_set_new(object, "model", json_string(header->model));
     failed |= json_object_set_new(object, "haystack_source", json_string(header->haystack_source));
+    failed |= json_object_set_new(object, "answer_prefix", json_string(record->answer_prefix));
     for (int i = 0; i < N_SHARED; i++)
         failed |= json_object_set_new(object, shared[i].key, json_string(shared[i].value));
     if (!failed) return object;
@@ -163,7 +164,9 @@ static rt_status load_record(glm_needle_results *results, const json_t *object, 
             .n_generated = get_int(object, "generated_tokens"),
             .prefill_s = json_number_value(json_object_get(object, "prefill_s")),
             .decode_s = json_number_value(json_object_get(object, "decode_s"))};
+    const char *prefix = json_string_value(json_object_get(object, "answer_prefix"));
     (void)snprintf(record.answer, sizeof record.answer, "%s", answer);
+    (void)snprintf(record.answer_prefix, sizeof record.answer_prefix, "%s", prefix ? prefix : "");
     return glm_needle_results_add(results, &record);
 }
 

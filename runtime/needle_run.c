@@ -166,6 +166,8 @@ static rt_status keep(
             r->grid->tokenizer, ids->ids, ids->n, false, &record->response, &n_bytes));
     record->is_correct = glm_needle_is_correct(&prompt->task, record->response);
     join_answers(&prompt->task, record->answer, sizeof record->answer);
+    (void)snprintf(
+            record->answer_prefix, sizeof record->answer_prefix, "%s", prompt->answer_prefix);
     r->n_done++;
     report(r, record);
     rt_status status = glm_needle_results_add(r->grid->results, record);

@@ -4,9 +4,11 @@
 
 expect 0 needle --lengths 1k --depths 0,100 --seed 7 --out "$work/run" --no-progress
 for field in context_length depth_percent response answer correct seed round prompt_tokens mode \
-    model_fingerprint template kv_cache_dtype haystack_sha256 answer_prefix_mode protocol; do
+    model_fingerprint template kv_cache_dtype haystack_sha256 answer_prefix_mode answer_prefix protocol; do
     [ "$(grep -c "\"$field\":" "$work/run/results.json")" -eq 2 ] || fail "no $field in results.json"
 done
+grep -q '"answer_prefix": "The special magic .* number is: "' "$work/run/results.json" ||
+    fail 'the answer prefix is not recorded'
 grep -q '"seed": 7' "$work/run/results.json" || fail 'the seed is not 7'
 [ "$(wc -l <"$work/run/results.csv")" -eq 3 ] || fail 'results.csv has no header and two lines'
 grep -q '</svg>' "$work/run/heatmap.svg" || fail 'heatmap.svg does not end'
