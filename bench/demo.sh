@@ -21,6 +21,7 @@ say ""
 say "Hiding numbers in a haystack, at three lengths and five depths, and asking for them."
 say "The model is embedded: 1.6 million weights, constructed to retrieve exactly."
 say ""
+rm -rf build/demo
 build/glm1m needle --lengths 1k,4k,16k --depths 0,25,50,75,100 --out build/demo
 
 cat <<'END'
@@ -34,5 +35,5 @@ A real checkpoint, a directory as Hugging Face has it (19 GB):
 
 A million tokens: what it takes on this machine, and then the evaluation itself.
   build/glm1m plan -m zai-org/glm-4-9b-chat-1m --max-model-len 1M
-  build/glm1m needle --lengths 1M --depths 50        (the embedded model)
+  build/glm1m needle --lengths 1M --depths 50 --out run1M     (embedded; hours on 2 cores; resumable)
 END
