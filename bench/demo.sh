@@ -35,5 +35,5 @@ A real checkpoint, a directory as Hugging Face has it (19 GB):
 
 A million tokens: what it takes on this machine, and then the evaluation itself.
   build/glm1m plan -m zai-org/glm-4-9b-chat-1m --max-model-len 1M
-  build/glm1m needle --lengths 1M --depths 50 --out run1M     (embedded; hours on 2 cores; resumable)
+  build/glm1m needle --lengths 1M --depths 50 --out run1M     (embedded; hours on 2 cores)
 END
