@@ -52,7 +52,7 @@ int main(void) {
     glm_ids ids = {0};
     help_require(glm_engine_open(&options, &engine), "open");
     for (int b = 0; b < 3; b++)
-        for (int64_t shift = 0; shift < SHIFTS; shift += b == 2 ? 3 * step : step)
+        for (int64_t shift = 0; shift < SHIFTS; shift += b == 2 ? 4 * step : step)
             check(engine, &ids, boundaries[b] + 4 - shift, boundaries[b] + 300);
     check(engine, &ids, -1, 900);
     glm_ids_free(&ids);
