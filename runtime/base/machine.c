@@ -31,6 +31,16 @@ static int64_t read_number(const char *path, int64_t absent) {
     return end == line ? absent : (int64_t)value;
 }
 
+/* Is `word` one of the names in "cpu,cpuacct"? "cpuset" is not "cpu". */
+static bool has_name(const char *names, const char *word) {
+    const size_t n = strlen(word);
+    for (const char *at = names; at; at = strchr(at, ',')) {
+        if (*at == ',') at++;
+        if (strncmp(at, word, n) == 0 && (at[n] == ',' || at[n] == '\0')) return true;
+    }
+    return false;
+}
+
 /* Our own group's directory for a controller: v2 has one hierarchy ("0::/path"), v1 one each
  * ("5:memory:/path"). Inside a container the path may not exist below the mount; the mount's root
  * is then our own group. */
@@ -47,11 +57,10 @@ static bool cgroup_directory(const char *controller, char path[PATH_BYTES], bool
         *where++ = '\0';
         names++;
         *is_v2 = names[0] == '\0';
-        const char *match = strstr(names, controller);
         if (*is_v2 && access("/sys/fs/cgroup/cgroup.controllers", R_OK) == 0) {
             (void)snprintf(path, PATH_BYTES, "/sys/fs/cgroup%s", where);
             found = true;
-        } else if (!*is_v2 && match) {
+        } else if (!*is_v2 && has_name(names, controller)) {
             (void)snprintf(path, PATH_BYTES, "/sys/fs/cgroup/%s%s", controller, where);
             found = true;
         }
