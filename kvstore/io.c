@@ -1,0 +1,481 @@
+/* Operations over an engine. Always true:
+ *
+ *   1. An operation is in one place: the queue of its urgency, or a slot, or with the caller.
+ *   2. A slot's tag is (serial, slot number) and every submission has a new serial, so an answer
+ *      counts only for the submission it belongs to; any other is a stray, counted and dropped.
+ *   3. Memory in a slot is the engine's until that slot's own answer, also when the operation has
+ *      failed meanwhile because its deadline passed.
+ *   4. Every operation ends: transient errors and submissions refused are tried again TRIES_MAX
+ *      times, answers without progress once, and a deadline runs from the first submission. */
+#include "io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "runtime/base/log.h"
+#include "runtime/base/memory.h"
+#include "runtime/base/size.h"
+
+enum { TRIES_MAX = 64, WAIT_MS = 20, DESCRIPTION_BYTES = 256, SLOT_BITS = 8 };
+
+static const int64_t op_bytes_max = RT_GIB;
+
+typedef struct slot {
+    kv_io_op *op; /* NULL: free */
+    uint64_t tag;
+} slot;
+
+typedef struct queue {
+    kv_io_op *first, *last;
+} queue;
+
+struct kv_io {
+    kv_io_engine engine;
+    char description[DESCRIPTION_BYTES];
+    double timeout_s;
+    int32_t depth[KV_IO_URGENCIES];
+    int32_t n_in_flight[KV_IO_URGENCIES];
+    int32_t n_late[KV_IO_URGENCIES]; /* in flight, but given up */
+    queue queued[KV_IO_URGENCIES];
+    slot slots[KV_IO_DEPTH_MAX];
+    uint64_t serial;
+    int n_deaf; /* failures to ask for answers, in a row */
+    int32_t n_files;
+    kv_io_stats stats;
+};
+
+struct kv_file {
+    kv_io *io;
+    int fd;
+    bool is_direct;
+    bool is_dead;
+    char path[];
+};
+
+/* ---- queues ---------------------------------------------------------------------------------- */
+
+static void push_last(queue *q, kv_io_op *op) {
+    op->next = NULL;
+    if (q->last)
+        q->last->next = op;
+    else
+        q->first = op;
+    q->last = op;
+}
+
+static void push_first(queue *q, kv_io_op *op) {
+    op->next = q->first;
+    q->first = op;
+    if (!q->last) q->last = op;
+}
+
+static kv_io_op *pop(queue *q) {
+    kv_io_op *op = q->first;
+    q->first = op->next;
+    if (!q->first) q->last = NULL;
+    op->next = NULL;
+    return op;
+}
+
+/* ---- ends ------------------------------------------------------------------------------------ */
+
+static void finish(kv_io *io, kv_io_op *op, int error) {
+    op->error = error;
+    op->is_done = true;
+    if (error)
+        io->stats.n_failed++;
+    else
+        io->stats.n_done++;
+}
+
+static bool is_transient(int error) {
+    return error == EINTR || error == EAGAIN || error == EBUSY || error == ENOMEM ||
+           error == ECANCELED;
+}
+
+static bool is_disk_full(int error) {
+    return error == ENOSPC || error == EDQUOT || error == EFBIG;
+}
+
+static rt_status fail_errno(int error, const char *what, const char *path) {
+    errno = error;
+    return rt_fail_errno(
+            is_disk_full(error) ? RT_ENOFIT : RT_EIO, "kvstore: cannot %s %s", what, path);
+}
+
+static rt_status outcome(const kv_io_op *op) {
+    if (!op->error) return RT_OK;
+    const char *verb = op->is_write ? "write" : "read";
+    const char *path = op->file->path;
+    const int64_t at = op->offset + op->n_done;
+    const int64_t n_left = op->n_bytes - op->n_done;
+    if (op->error == KV_IO_EENDED)
+        return rt_fail(RT_EIO,
+                "kvstore: %s ends at byte %" PRId64 ", %" PRId64 " more were to be %s", path, at,
+                n_left, op->is_write ? "written" : "read");
+    if (op->error == KV_IO_ELATE)
+        return rt_fail(RT_EIO,
+                "kvstore: %s %s: no answer for %" PRId64 " bytes at byte %" PRId64 " in time", verb,
+                path, n_left, at);
+    if (op->error == KV_IO_ELIES)
+        return rt_fail(RT_EIO,
+                "kvstore: %s %s: more than the %" PRId64 " bytes asked for at byte %" PRId64, verb,
+                path, n_left, at);
+    errno = op->error;
+    return rt_fail_errno(is_disk_full(op->error) ? RT_ENOFIT : RT_EIO,
+            "kvstore: %s %s: %" PRId64 " bytes at byte %" PRId64, verb, path, n_left, at);
+}
+
+/* ---- answers --------------------------------------------------------------------------------- */
+
+static void try_again(kv_io *io, kv_io_op *op) {
+    push_first(&io->queued[op->urgency], op);
+}
+
+/* O_DIRECT that the file system accepted at open and refuses now (overlays do): do without. */
+static bool goes_on_buffered(kv_io *io, const kv_io_op *op) {
+    if (!op->was_direct) return false;
+    if (op->file->is_direct && io->engine.table->make_buffered(io->engine.self, op->file->fd) < 0)
+        return false;
+    op->file->is_direct = false;
+    return true;
+}
+
+static void on_error(kv_io *io, kv_io_op *op, int error) {
+    const bool is_worth_it = is_transient(error) || (error == EINVAL && goes_on_buffered(io, op));
+    if (!is_worth_it || ++op->n_tries > TRIES_MAX) {
+        finish(io, op, error);
+        return;
+    }
+    io->stats.n_retried++;
+    try_again(io, op);
+}
+
+static void on_progress(kv_io *io, kv_io_op *op, int64_t n_moved) {
+    const int64_t reached = op->n_done + n_moved;
+    const int64_t n_done = reached == op->n_bytes ? reached : reached / KV_IO_ALIGN * KV_IO_ALIGN;
+    op->n_stuck = n_done > op->n_done ? 0 : op->n_stuck + 1;
+    op->n_done = n_done;
+    if (n_done == op->n_bytes) {
+        *(op->is_write ? &io->stats.bytes_written : &io->stats.bytes_read) += op->n_bytes;
+        finish(io, op, 0);
+    } else if (op->n_stuck > 1) {
+        finish(io, op, KV_IO_EENDED);
+    } else {
+        io->stats.n_resumed++;
+        try_again(io, op);
+    }
+}
+
+static void on_answer(kv_io *io, const kv_io_answer *answer) {
+    const uint64_t number = answer->tag & ((1u << SLOT_BITS) - 1);
+    slot *s = number < KV_IO_DEPTH_MAX ? &io->slots[number] : NULL;
+    if (!s || !s->op || s->tag != answer->tag) {
+        io->stats.n_strays++;
+        return;
+    }
+    kv_io_op *op = s->op;
+    *s = (slot){0};
+    op->is_in_flight = false;
+    io->n_in_flight[op->urgency]--;
+    if (op->is_done)
+        io->n_late[op->urgency]--;
+    else if (answer->result < 0)
+        on_error(io, op, (int)-answer->result);
+    else if (answer->result > op->n_bytes - op->n_done)
+        finish(io, op, KV_IO_ELIES);
+    else
+        on_progress(io, op, answer->result);
+}
+
+static void give_up(kv_io *io, kv_io_op *op) {
+    io->stats.n_late++;
+    io->n_late[op->urgency]++;
+    finish(io, op, KV_IO_ELATE);
+}
+
+static void give_up_all(kv_io *io) {
+    for (int i = 0; i < KV_IO_DEPTH_MAX; i++)
+        if (io->slots[i].op && !io->slots[i].op->is_done) give_up(io, io->slots[i].op);
+}
+
+static void pause_ms(long ms) {
+    const struct timespec pause = {.tv_nsec = ms * 1000000};
+    (void)nanosleep(&pause, NULL);
+}
+
+static void take_answers(kv_io *io, int timeout_ms) {
+    kv_io_answer answers[KV_IO_DEPTH_MAX];
+    const int n = io->engine.table->complete(io->engine.self, answers, KV_IO_DEPTH_MAX, timeout_ms);
+    rt_assert(n <= KV_IO_DEPTH_MAX);
+    for (int i = 0; i < n; i++) on_answer(io, &answers[i]);
+    if (n >= 0 || n == -EINTR || n == -EAGAIN || n == -ETIME) {
+        io->n_deaf = 0;
+    } else if (++io->n_deaf > TRIES_MAX) {
+        give_up_all(io);
+    } else if (timeout_ms > 0) {
+        pause_ms(1);
+    }
+}
+
+/* Fail what is late, and what waits behind nothing but late operations. */
+static void expire(kv_io *io) {
+    const double now = rt_now();
+    for (int i = 0; i < KV_IO_DEPTH_MAX; i++) {
+        kv_io_op *op = io->slots[i].op;
+        if (op && !op->is_done && now > op->deadline) give_up(io, op);
+    }
+    for (int urgency = 0; urgency < KV_IO_URGENCIES; urgency++)
+        while (io->n_late[urgency] == io->depth[urgency] && io->queued[urgency].first)
+            finish(io, pop(&io->queued[urgency]), KV_IO_ELATE);
+}
+
+/* ---- submissions ----------------------------------------------------------------------------- */
+
+static int free_slot(const kv_io *io) {
+    for (int i = 0; i < KV_IO_DEPTH_MAX; i++)
+        if (!io->slots[i].op) return i;
+    rt_assert(false); /* the depths add up to no more than the slots */
+    return -1;
+}
+
+static double deadline_of(const kv_io *io, const kv_io_op *op) {
+    const double timeout_s = io->timeout_s > 0 ? io->timeout_s : 2 + (double)op->n_bytes * 1e-7;
+    return rt_now() + timeout_s;
+}
+
+static kv_io_request put_in_slot(kv_io *io, kv_io_op *op) {
+    const int number = free_slot(io);
+    const uint64_t tag = ++io->serial << SLOT_BITS | (uint64_t)number;
+    io->slots[number] = (slot){.op = op, .tag = tag};
+    io->n_in_flight[op->urgency]++;
+    op->is_in_flight = true;
+    op->was_direct = op->file->is_direct;
+    if (op->deadline == 0) op->deadline = deadline_of(io, op);
+    return (kv_io_request){.fd = op->file->fd,
+            .is_write = op->is_write,
+            .bytes = (char *)op->bytes + op->n_done,
+            .n_bytes = op->n_bytes - op->n_done,
+            .offset = op->offset + op->n_done,
+            .tag = tag};
+}
+
+/* A request the engine did not take. */
+static kv_io_op *take_from_slot(kv_io *io, const kv_io_request *request) {
+    slot *s = &io->slots[request->tag & ((1u << SLOT_BITS) - 1)];
+    kv_io_op *op = s->op;
+    *s = (slot){0};
+    op->is_in_flight = false;
+    io->n_in_flight[op->urgency]--;
+    return op;
+}
+
+/* As many queued operations as depths allow, the most urgent first. */
+static int fill_batch(kv_io *io, kv_io_request *batch) {
+    int n = 0;
+    for (int urgency = 0; urgency < KV_IO_URGENCIES; urgency++)
+        while (io->queued[urgency].first && io->n_in_flight[urgency] < io->depth[urgency])
+            batch[n++] = put_in_slot(io, pop(&io->queued[urgency]));
+    return n;
+}
+
+static void submit(kv_io *io) {
+    kv_io_request batch[KV_IO_DEPTH_MAX];
+    const int n = fill_batch(io, batch);
+    if (n == 0) return;
+    const int result = io->engine.table->submit(io->engine.self, batch, n);
+    rt_assert(result <= n);
+    for (int i = n - 1; i >= rt_max64(result, 0); i--) {
+        kv_io_op *op = take_from_slot(io, &batch[i]);
+        if (result > 0)
+            try_again(io, op); /* full, not broken: no try is lost */
+        else
+            on_error(io, op, result ? -result : EAGAIN);
+    }
+}
+
+static bool has_in_flight(const kv_io *io) {
+    for (int urgency = 0; urgency < KV_IO_URGENCIES; urgency++)
+        if (io->n_in_flight[urgency] > 0) return true;
+    return false;
+}
+
+static bool has_work(const kv_io *io) {
+    for (int urgency = 0; urgency < KV_IO_URGENCIES; urgency++)
+        if (io->queued[urgency].first || io->n_in_flight[urgency] > io->n_late[urgency])
+            return true;
+    return false;
+}
+
+static void drive(kv_io *io, int timeout_ms) {
+    submit(io);
+    if (has_in_flight(io))
+        take_answers(io, timeout_ms);
+    else if (timeout_ms > 0 && has_work(io))
+        pause_ms(1); /* refused: not at full speed again */
+    expire(io);
+}
+
+/* ---- the interface --------------------------------------------------------------------------- */
+
+static void set_depths(kv_io *io, const kv_io_config *config) {
+    static const int32_t usual[KV_IO_URGENCIES] = {16, 8, 8};
+    int32_t sum = 0;
+    for (int urgency = 0; urgency < KV_IO_URGENCIES; urgency++) {
+        io->depth[urgency] = config->depth[urgency] ? config->depth[urgency] : usual[urgency];
+        rt_assert(io->depth[urgency] > 0);
+        sum += io->depth[urgency];
+    }
+    rt_assert(sum <= KV_IO_DEPTH_MAX);
+}
+
+rt_status kv_io_create_on(kv_io_engine engine, const kv_io_config *config, kv_io **out) {
+    kv_io *io = NULL;
+    const rt_status status = rt_calloc(1, sizeof *io, "disk I/O", &io);
+    if (status != RT_OK) {
+        engine.table->free(engine.self);
+        return status;
+    }
+    io->engine = engine;
+    io->timeout_s = config->timeout_s;
+    set_depths(io, config);
+    *out = io;
+    return RT_OK;
+}
+
+static rt_status create_pread(const kv_io_config *config, const char *reason, kv_io **out) {
+    kv_io_engine engine;
+    RT_TRY(kv_io_pread_create(KV_IO_DEPTH_MAX, &engine));
+    RT_TRY(kv_io_create_on(engine, config, out));
+    (void)snprintf((*out)->description, DESCRIPTION_BYTES, "pread%s%s", *reason ? ", because " : "",
+            reason);
+    return RT_OK;
+}
+
+rt_status kv_io_create(const kv_io_config *config, kv_io **out) {
+    if (config->mode == KV_IO_PREAD) return create_pread(config, "", out);
+    kv_io_engine engine;
+    const rt_status status = kv_io_uring_create(KV_IO_DEPTH_MAX, &engine);
+    if (status == RT_EUNSUPPORTED && config->mode == KV_IO_AUTO) {
+        char reason[DESCRIPTION_BYTES];
+        (void)snprintf(reason, sizeof reason, "%s", rt_error_text());
+        return create_pread(config, reason, out);
+    }
+    if (status != RT_OK) return status;
+    RT_TRY(kv_io_create_on(engine, config, out));
+    (void)snprintf((*out)->description, DESCRIPTION_BYTES, "io_uring");
+    return RT_OK;
+}
+
+const char *kv_io_describe(const kv_io *io) {
+    return io->description;
+}
+
+rt_status kv_io_close(kv_io *io) {
+    if (!io) return RT_OK;
+    rt_assert(io->n_files == 0);
+    while (has_work(io)) drive(io, WAIT_MS);
+    const double patience = rt_now() + (io->timeout_s > 0 ? io->timeout_s : 2);
+    while (has_in_flight(io) && rt_now() < patience) drive(io, WAIT_MS);
+    if (has_in_flight(io))
+        return rt_fail(RT_EIO, "kvstore: disk operations were never answered (%" PRId64 " late)",
+                io->stats.n_late);
+    io->engine.table->free(io->engine.self);
+    free(io);
+    return RT_OK;
+}
+
+bool kv_io_lend(kv_io *io, void *base, int64_t n_bytes) {
+    return io->engine.table->lend(io->engine.self, base, n_bytes) == 0;
+}
+
+void kv_io_start(kv_io *io, kv_io_op *op) {
+    rt_assert(op->file && op->file->io == io && !op->is_in_flight);
+    rt_assert(op->n_bytes > 0 && op->n_bytes <= op_bytes_max && op->n_bytes % KV_IO_ALIGN == 0);
+    rt_assert(op->offset >= 0 && op->offset % KV_IO_ALIGN == 0);
+    rt_assert((uintptr_t)op->bytes % KV_IO_ALIGN == 0 && op->urgency < KV_IO_URGENCIES);
+    op->is_done = false;
+    op->n_done = 0;
+    op->error = op->n_tries = op->n_stuck = 0;
+    op->deadline = 0;
+    if (op->file->is_dead)
+        finish(io, op, EIO);
+    else
+        push_last(&io->queued[op->urgency], op);
+}
+
+rt_status kv_io_wait(kv_io *io, kv_io_op *op) {
+    while (!op->is_done) {
+        rt_assert(has_work(io)); /* it was started */
+        drive(io, WAIT_MS);
+    }
+    return outcome(op);
+}
+
+void kv_io_poll(kv_io *io) {
+    drive(io, 0);
+}
+
+kv_io_stats kv_io_stats_of(const kv_io *io) {
+    return io->stats;
+}
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+static int open_as(kv_io *io, const char *path, int flags) {
+    int fd = -EINTR;
+    for (int i = 0; i < TRIES_MAX && (fd == -EINTR || fd == -EAGAIN); i++)
+        fd = io->engine.table->open(io->engine.self, path, flags | O_CLOEXEC);
+    return fd;
+}
+
+rt_status kv_file_open(kv_io *io, const char *path, int flags, kv_file **out) {
+    const size_t path_bytes = strlen(path) + 1;
+    void *memory = NULL;
+    RT_TRY(rt_malloc((int64_t)(sizeof(kv_file) + path_bytes), "a file", &memory));
+    kv_file *file = memory;
+    *file = (kv_file){.io = io, .is_direct = true};
+    memcpy(file->path, path, path_bytes);
+    file->fd = open_as(io, path, flags | O_DIRECT);
+    if (file->fd == -EINVAL) {
+        file->is_direct = false;
+        file->fd = open_as(io, path, flags);
+    }
+    if (file->fd < 0) {
+        const int error = -file->fd;
+        free(file);
+        return fail_errno(error, "open", path);
+    }
+    io->n_files++;
+    *out = file;
+    return RT_OK;
+}
+
+void kv_file_close(kv_file *file) {
+    if (!file) return;
+    (void)file->io->engine.table->close(file->io->engine.self, file->fd);
+    file->io->n_files--;
+    free(file);
+}
+
+rt_status kv_file_reserve(kv_file *file, int64_t n_bytes) {
+    const kv_io_engine *engine = &file->io->engine;
+    int result = -EINTR;
+    for (int i = 0; i < TRIES_MAX && (result == -EINTR || result == -EAGAIN); i++)
+        result = engine->table->reserve(engine->self, file->fd, n_bytes);
+    if (result >= 0 || result == -EOPNOTSUPP || result == -ENOSYS) return RT_OK;
+    return fail_errno(-result, "reserve space for", file->path);
+}
+
+rt_status kv_file_sync(kv_file *file) {
+    const kv_io_engine *engine = &file->io->engine;
+    const int result = file->is_dead ? -EIO : engine->table->sync(engine->self, file->fd);
+    if (result >= 0) return RT_OK;
+    file->is_dead = true;
+    return fail_errno(-result, "sync", file->path);
+}

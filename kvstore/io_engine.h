@@ -1,0 +1,61 @@
+/* The door to the disk: everything of the store that reaches the kernel goes through one table.
+ *
+ * Two engines fill it in, io_uring.c and io_pread.c; tests put a third in front of either, which
+ * injects faults. An engine is simple: it takes requests, gives each an answer, and need not get it
+ * right; io.c resumes, retries, matches and gives up. Private to kvstore. */
+#ifndef KV_IO_ENGINE_H
+#define KV_IO_ENGINE_H
+
+#include "runtime/base/status.h"
+
+typedef struct kv_io_request {
+    int fd;
+    bool is_write;
+    void *bytes; /* the engine's until the answer */
+    int64_t n_bytes;
+    int64_t offset;
+    uint64_t tag; /* comes back with the answer */
+} kv_io_request;
+
+typedef struct kv_io_answer {
+    uint64_t tag;
+    int64_t result; /* bytes moved, or -errno */
+} kv_io_answer;
+
+/* Every function returns a count or 0, or -errno. */
+typedef struct kv_io_table {
+    int (*open)(void *self, const char *path, int flags); /* open(2); a file descriptor */
+    int (*close)(void *self, int fd);
+    int (*reserve)(void *self, int fd, int64_t n_bytes); /* fallocate(2) from 0 */
+    int (*sync)(void *self, int fd);                     /* fdatasync(2) */
+    int (*make_buffered)(void *self, int fd);            /* take O_DIRECT off again */
+
+    /* Memory that many requests will use, for engines that can register it. Once. */
+    int (*lend)(void *self, void *base, int64_t n_bytes);
+    /* Take the first requests; returns how many. The others were not touched. */
+    int (*submit)(void *self, const kv_io_request *requests, int n_requests);
+    /* Up to n_max answers in any order; waits for the first, at most timeout_ms. */
+    int (*complete)(void *self, kv_io_answer *answers, int n_max, int timeout_ms);
+    /* No request is unanswered. */
+    void (*free)(void *self);
+} kv_io_table;
+
+typedef struct kv_io_engine {
+    const kv_io_table *table;
+    void *self;
+} kv_io_engine;
+
+/* depth: requests unanswered at a time.
+ * Errors: RT_EUNSUPPORTED  io_uring is not to be had here; the message says why
+ *         RT_ENOMEM        threads or memory */
+RT_MUST_CHECK rt_status kv_io_uring_create(int depth, kv_io_engine *out);
+RT_MUST_CHECK rt_status kv_io_pread_create(int depth, kv_io_engine *out);
+
+/* The calls that are the same in both: kv_io_table's first five. */
+int kv_io_posix_open(void *self, const char *path, int flags);
+int kv_io_posix_close(void *self, int fd);
+int kv_io_posix_reserve(void *self, int fd, int64_t n_bytes);
+int kv_io_posix_sync(void *self, int fd);
+int kv_io_posix_make_buffered(void *self, int fd);
+
+#endif

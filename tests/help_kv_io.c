@@ -1,0 +1,475 @@
+#include "help_kv_io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- a disk in memory ------------------------------------------------------------------------ */
+
+enum { RAM_FD = 1000, RAM_BYTES = 4 << 20, RAM_DEPTH = KV_IO_DEPTH_MAX };
+
+typedef struct ramdisk {
+    char *bytes;
+    bool is_direct;
+    int n_waiting;
+    kv_io_request waiting[RAM_DEPTH];
+} ramdisk;
+
+static int ram_open(void *self, const char *path, int flags) {
+    (void)path;
+    ((ramdisk *)self)->is_direct = flags & O_DIRECT;
+    return RAM_FD;
+}
+
+static int ram_close(void *self, int fd) {
+    (void)self;
+    CHECK(fd == RAM_FD);
+    return 0;
+}
+
+static int ram_reserve(void *self, int fd, int64_t n_bytes) {
+    (void)self;
+    CHECK(fd == RAM_FD);
+    return n_bytes <= RAM_BYTES ? 0 : -ENOSPC;
+}
+
+static int ram_sync(void *self, int fd) {
+    (void)self;
+    CHECK(fd == RAM_FD);
+    return 0;
+}
+
+static int ram_make_buffered(void *self, int fd) {
+    CHECK(fd == RAM_FD);
+    ((ramdisk *)self)->is_direct = false;
+    return 0;
+}
+
+static int ram_lend(void *self, void *base, int64_t n_bytes) {
+    (void)self, (void)base, (void)n_bytes;
+    return 0;
+}
+
+static int ram_submit(void *self, const kv_io_request *requests, int n_requests) {
+    ramdisk *disk = self;
+    int n = 0;
+    for (; n < n_requests && disk->n_waiting < RAM_DEPTH; n++)
+        disk->waiting[disk->n_waiting++] = requests[n];
+    return n ? n : -EAGAIN;
+}
+
+static int64_t ram_move(ramdisk *disk, const kv_io_request *r) {
+    CHECK(r->fd == RAM_FD && r->offset >= 0 && r->n_bytes >= 0);
+    if (r->offset + r->n_bytes > RAM_BYTES) return r->is_write ? -ENOSPC : 0;
+    if (r->is_write)
+        memcpy(disk->bytes + r->offset, r->bytes, (size_t)r->n_bytes);
+    else
+        memcpy(r->bytes, disk->bytes + r->offset, (size_t)r->n_bytes);
+    return r->n_bytes;
+}
+
+static int ram_complete(void *self, kv_io_answer *answers, int n_max, int timeout_ms) {
+    (void)timeout_ms;
+    ramdisk *disk = self;
+    const int n = disk->n_waiting < n_max ? disk->n_waiting : n_max;
+    for (int i = 0; i < n; i++)
+        answers[i] = (kv_io_answer){
+                .tag = disk->waiting[i].tag, .result = ram_move(disk, &disk->waiting[i])};
+    disk->n_waiting -= n;
+    memmove(disk->waiting, disk->waiting + n, (size_t)disk->n_waiting * sizeof *disk->waiting);
+    return n;
+}
+
+static void ram_free(void *self) {
+    ramdisk *disk = self;
+    CHECK(disk->n_waiting == 0);
+    free(disk->bytes);
+    free(disk);
+}
+
+kv_io_engine kvh_ramdisk(void) {
+    static const kv_io_table table = {.open = ram_open,
+            .close = ram_close,
+            .reserve = ram_reserve,
+            .sync = ram_sync,
+            .make_buffered = ram_make_buffered,
+            .lend = ram_lend,
+            .submit = ram_submit,
+            .complete = ram_complete,
+            .free = ram_free};
+    ramdisk *disk = calloc(1, sizeof *disk);
+    CHECK(disk);
+    disk->bytes = calloc(1, RAM_BYTES);
+    CHECK(disk->bytes);
+    return (kv_io_engine){.table = &table, .self = disk};
+}
+
+/* ---- faults ---------------------------------------------------------------------------------- */
+
+enum { HELD_MAX = 2 * KV_IO_DEPTH_MAX, ANSWERS_MAX = 4 * KV_IO_DEPTH_MAX };
+
+struct kvh_faults {
+    kv_io_engine inner;
+    kvh_fault fault;
+    int64_t at;
+    bool for_ever;
+    bool is_direct;
+    bool is_released;
+    int64_t n_events;
+    int64_t n_injected;
+    kv_io_answer made_up[ANSWERS_MAX]; /* answers the inner engine knows nothing of */
+    int n_made_up;
+    kv_io_answer held[HELD_MAX];
+    int n_held;
+    uint64_t marked[KV_IO_DEPTH_MAX]; /* by slot: the tag whose answer goes wrong */
+};
+
+static const char *const fault_names[KVH_N_FAULTS] = {[KVH_NONE] = "none",
+        [KVH_EIO] = "EIO",
+        [KVH_ENOSPC] = "ENOSPC",
+        [KVH_EINTR] = "EINTR",
+        [KVH_EAGAIN] = "EAGAIN",
+        [KVH_ECANCELED] = "ECANCELED",
+        [KVH_EINVAL] = "EINVAL",
+        [KVH_ZERO] = "zero",
+        [KVH_SHORT] = "short",
+        [KVH_MORE] = "more",
+        [KVH_STALE] = "stale",
+        [KVH_TWICE] = "twice",
+        [KVH_REORDERED] = "reordered",
+        [KVH_LATE] = "late",
+        [KVH_SUBMIT_EAGAIN] = "submit EAGAIN",
+        [KVH_SUBMIT_EBUSY] = "submit EBUSY",
+        [KVH_SUBMIT_EIO] = "submit EIO",
+        [KVH_SUBMIT_HALF] = "submit half",
+        [KVH_SUBMIT_NONE] = "submit none",
+        [KVH_COMPLETE_EINTR] = "complete EINTR",
+        [KVH_COMPLETE_EBADR] = "complete EBADR",
+        [KVH_OPEN_EINTR] = "open EINTR",
+        [KVH_OPEN_EMFILE] = "open EMFILE",
+        [KVH_RESERVE_ENOSPC] = "reserve ENOSPC",
+        [KVH_RESERVE_EOPNOTSUPP] = "reserve EOPNOTSUPP",
+        [KVH_SYNC_EIO] = "sync EIO"};
+
+const char *kvh_fault_name(kvh_fault fault) {
+    return fault_names[fault];
+}
+
+bool kvh_is_harmless_once(kvh_fault fault) {
+    return fault != KVH_EIO && fault != KVH_ENOSPC && fault != KVH_MORE && fault != KVH_LATE &&
+           fault != KVH_SUBMIT_EIO;
+}
+
+/* Count an event of the fault's kind; whether it goes wrong. */
+static bool goes_wrong(kvh_faults *f) {
+    const int64_t event = f->n_events++;
+    const bool is_hit = f->for_ever ? event >= f->at : event == f->at;
+    f->n_injected += is_hit;
+    return is_hit;
+}
+
+static int error_of(kvh_fault fault) {
+    switch (fault) {
+    case KVH_EIO:
+        return -EIO;
+    case KVH_ENOSPC:
+        return -ENOSPC;
+    case KVH_EINTR:
+        return -EINTR;
+    case KVH_EAGAIN:
+        return -EAGAIN;
+    case KVH_ECANCELED:
+        return -ECANCELED;
+    case KVH_EINVAL:
+        return -EINVAL;
+    default:
+        return 0;
+    }
+}
+
+static void make_up(kvh_faults *f, uint64_t tag, int64_t result) {
+    CHECK(f->n_made_up < ANSWERS_MAX);
+    f->made_up[f->n_made_up++] = (kv_io_answer){.tag = tag, .result = result};
+}
+
+static bool is_taken_over(const kvh_faults *f) {
+    if (f->fault == KVH_EINVAL) return f->is_direct;
+    return error_of(f->fault) || f->fault == KVH_ZERO;
+}
+
+static int submit_one(kvh_faults *f, const kv_io_request *request) {
+    kv_io_request r = *request;
+    if (f->fault != KVH_NONE && f->fault < KVH_REQUEST_FAULTS && goes_wrong(f)) {
+        if (is_taken_over(f)) {
+            make_up(f, r.tag, error_of(f->fault));
+            return 1;
+        }
+        if (f->fault == KVH_SHORT) r.n_bytes = r.n_bytes / 2 + 100;
+        f->marked[r.tag % KV_IO_DEPTH_MAX] = r.tag;
+    }
+    return f->inner.table->submit(f->inner.self, &r, 1);
+}
+
+static int faulty_submit(void *self, const kv_io_request *requests, int n_requests) {
+    kvh_faults *f = self;
+    if (f->fault >= KVH_SUBMIT_EAGAIN && f->fault <= KVH_SUBMIT_NONE && goes_wrong(f)) {
+        if (f->fault == KVH_SUBMIT_EAGAIN) return -EAGAIN;
+        if (f->fault == KVH_SUBMIT_EBUSY) return -EBUSY;
+        if (f->fault == KVH_SUBMIT_EIO) return -EIO;
+        if (f->fault == KVH_SUBMIT_NONE) return 0;
+        n_requests = (n_requests + 1) / 2;
+    }
+    for (int i = 0; i < n_requests; i++)
+        if (submit_one(f, &requests[i]) <= 0) return i ? i : -EAGAIN;
+    return n_requests;
+}
+
+/* What becomes of one answer of the inner engine. */
+static void pass_on(kvh_faults *f, kv_io_answer answer) {
+    const bool is_marked = f->marked[answer.tag % KV_IO_DEPTH_MAX] == answer.tag;
+    if (is_marked && f->fault == KVH_MORE) answer.result += 4096;
+    if (is_marked && f->fault == KVH_STALE) {
+        make_up(f, answer.tag - 256, 4096);
+        make_up(f, answer.tag + (300 << 8), 4096);
+        make_up(f, UINT64_MAX, 4096);
+    }
+    if (is_marked && (f->fault == KVH_REORDERED || (f->fault == KVH_LATE && !f->is_released))) {
+        CHECK(f->n_held < HELD_MAX);
+        f->held[f->n_held++] = answer;
+        return;
+    }
+    make_up(f, answer.tag, answer.result);
+    if (is_marked && f->fault == KVH_TWICE) make_up(f, answer.tag, answer.result);
+}
+
+/* Held answers go out, the last first, when nothing else comes (reordered) or when released. */
+static void let_go(kvh_faults *f, bool is_quiet) {
+    if (f->fault == KVH_LATE ? !f->is_released : !is_quiet) return;
+    while (f->n_held > 0) {
+        f->n_held--;
+        make_up(f, f->held[f->n_held].tag, f->held[f->n_held].result);
+    }
+}
+
+static int faulty_complete(void *self, kv_io_answer *answers, int n_max, int timeout_ms) {
+    kvh_faults *f = self;
+    const bool is_mine = f->fault == KVH_COMPLETE_EINTR || f->fault == KVH_COMPLETE_EBADR;
+    if (is_mine && goes_wrong(f)) return f->fault == KVH_COMPLETE_EINTR ? -EINTR : -EBADR;
+    kv_io_answer some[8];
+    const bool is_idle = f->n_made_up > 0 || f->n_held > 0;
+    const int n = f->inner.table->complete(f->inner.self, some, 8, is_idle ? 0 : timeout_ms);
+    if (n < 0) return n;
+    for (int i = 0; i < n; i++) pass_on(f, some[i]);
+    let_go(f, n == 0);
+    if (f->n_made_up == 0 && timeout_ms > 0) (void)usleep(200);
+    const int n_out = f->n_made_up < n_max ? f->n_made_up : n_max;
+    memcpy(answers, f->made_up, (size_t)n_out * sizeof *answers);
+    f->n_made_up -= n_out;
+    memmove(f->made_up, f->made_up + n_out, (size_t)f->n_made_up * sizeof *answers);
+    return n_out;
+}
+
+static int faulty_open(void *self, const char *path, int flags) {
+    kvh_faults *f = self;
+    f->is_direct = flags & O_DIRECT;
+    if (f->fault == KVH_OPEN_EINTR && goes_wrong(f)) return -EINTR;
+    if (f->fault == KVH_OPEN_EMFILE && goes_wrong(f)) return -EMFILE;
+    return f->inner.table->open(f->inner.self, path, flags);
+}
+
+static int faulty_close(void *self, int fd) {
+    kvh_faults *f = self;
+    return f->inner.table->close(f->inner.self, fd);
+}
+
+static int faulty_reserve(void *self, int fd, int64_t n_bytes) {
+    kvh_faults *f = self;
+    if (f->fault == KVH_RESERVE_ENOSPC && goes_wrong(f)) return -ENOSPC;
+    if (f->fault == KVH_RESERVE_EOPNOTSUPP && goes_wrong(f)) return -EOPNOTSUPP;
+    return f->inner.table->reserve(f->inner.self, fd, n_bytes);
+}
+
+static int faulty_sync(void *self, int fd) {
+    kvh_faults *f = self;
+    if (f->fault == KVH_SYNC_EIO && goes_wrong(f)) return -EIO;
+    return f->inner.table->sync(f->inner.self, fd);
+}
+
+static int faulty_make_buffered(void *self, int fd) {
+    kvh_faults *f = self;
+    f->is_direct = false;
+    return f->inner.table->make_buffered(f->inner.self, fd);
+}
+
+static int faulty_lend(void *self, void *base, int64_t n_bytes) {
+    kvh_faults *f = self;
+    return f->inner.table->lend(f->inner.self, base, n_bytes);
+}
+
+static void faulty_free(void *self) {
+    kvh_faults *f = self;
+    f->inner.table->free(f->inner.self);
+    free(f);
+}
+
+kv_io_engine kvh_inject(
+        kv_io_engine inner, kvh_fault fault, int64_t at, bool for_ever, kvh_faults **out) {
+    static const kv_io_table table = {.open = faulty_open,
+            .close = faulty_close,
+            .reserve = faulty_reserve,
+            .sync = faulty_sync,
+            .make_buffered = faulty_make_buffered,
+            .lend = faulty_lend,
+            .submit = faulty_submit,
+            .complete = faulty_complete,
+            .free = faulty_free};
+    kvh_faults *f = calloc(1, sizeof *f);
+    CHECK(f);
+    f->inner = inner;
+    f->fault = fault;
+    f->at = at;
+    f->for_ever = for_ever;
+    *out = f;
+    return (kv_io_engine){.table = &table, .self = f};
+}
+
+int64_t kvh_faults_injected(const kvh_faults *faults) {
+    return faults->n_injected;
+}
+
+int64_t kvh_faults_events(const kvh_faults *faults) {
+    return faults->n_events;
+}
+
+void kvh_faults_release(kvh_faults *faults) {
+    faults->is_released = true;
+}
+
+/* ---- the script ------------------------------------------------------------------------------ */
+
+enum { BLOCKS_MAX = 128, SLOT_BYTES = 8192 };
+
+typedef struct script {
+    kv_io *io;
+    kv_file *file;
+    int n_blocks;
+    char *memory; /* [n_blocks][SLOT_BYTES] */
+    kv_io_op ops[BLOCKS_MAX];
+    bool is_started[BLOCKS_MAX];   /* in this round */
+    uint64_t contents[BLOCKS_MAX]; /* what the block was last written with; 0: unknown */
+    kvh_outcome outcome;
+} script;
+
+static int64_t bytes_of(int block) {
+    return (int64_t)(1 + block % 2) * KV_IO_ALIGN;
+}
+
+static char *memory_of(script *s, int block) {
+    return s->memory + (int64_t)block * SLOT_BYTES;
+}
+
+static uint64_t *words_of(script *s, int block) {
+    return (uint64_t *)(void *)memory_of(s, block);
+}
+
+static void start(script *s, int block, bool is_write, kv_io_urgency urgency) {
+    s->ops[block] = (kv_io_op){.file = s->file,
+            .is_write = is_write,
+            .urgency = urgency,
+            .bytes = memory_of(s, block),
+            .n_bytes = bytes_of(block),
+            .offset = (int64_t)block * SLOT_BYTES};
+    kv_io_start(s->io, &s->ops[block]);
+}
+
+static bool wait_for(script *s, int block) {
+    const rt_status status = kv_io_wait(s->io, &s->ops[block]);
+    CHECK(status == RT_OK || status == RT_EIO || status == RT_ENOFIT);
+    if (status == RT_OK)
+        s->outcome.n_ok++;
+    else if (status == RT_EIO)
+        s->outcome.n_io++;
+    else
+        s->outcome.n_nofit++;
+    return status == RT_OK;
+}
+
+/* Memory of a block that is late may not be touched: it is left out until its answer came. */
+static void start_if_free(script *s, int block, bool is_write, kv_io_urgency urgency) {
+    s->is_started[block] = !s->ops[block].is_in_flight;
+    if (s->is_started[block]) start(s, block, is_write, urgency);
+}
+
+static void write_blocks(script *s, int step, uint64_t version) {
+    for (int b = 0; b < s->n_blocks; b += step) {
+        if (s->ops[b].is_in_flight) continue;
+        s->contents[b] = version * 1000 + (uint64_t)b + 1;
+        for (int64_t i = 0; i < bytes_of(b) / 8; i++)
+            words_of(s, b)[i] = s->contents[b] * 0x9e3779b97f4a7c15u + (uint64_t)i;
+    }
+    for (int b = 0; b < s->n_blocks; b += step) {
+        start_if_free(s, b, true, KV_IO_BEHIND);
+        if (b % 5 == 0) kv_io_poll(s->io);
+    }
+    for (int b = 0; b < s->n_blocks; b += step)
+        if (s->is_started[b] && !wait_for(s, b)) s->contents[b] = 0;
+}
+
+static void check_block(script *s, int block) {
+    if (!s->contents[block]) return;
+    for (int64_t i = 0; i < bytes_of(block) / 8; i++)
+        CHECK(words_of(s, block)[i] == s->contents[block] * 0x9e3779b97f4a7c15u + (uint64_t)i);
+}
+
+static void read_blocks(script *s) {
+    for (int i = 0; i < s->n_blocks; i++) {
+        const int b = (i * 37 + 11) % s->n_blocks;
+        if (!s->ops[b].is_in_flight) memset(memory_of(s, b), 0xee, SLOT_BYTES);
+        start_if_free(s, b, false, i % 3 ? KV_IO_AHEAD : KV_IO_NOW);
+    }
+    for (int b = 0; b < s->n_blocks; b++)
+        if (s->is_started[b] && wait_for(s, b)) check_block(s, b);
+}
+
+static bool has_in_flight(const script *s) {
+    for (int b = 0; b < s->n_blocks; b++)
+        if (s->ops[b].is_in_flight) return true;
+    return false;
+}
+
+kvh_outcome kvh_script(kv_io *io, const char *path, int n_blocks, kvh_faults *faults) {
+    script s = {.io = io, .n_blocks = n_blocks};
+    CHECK(n_blocks <= BLOCKS_MAX);
+    s.memory = aligned_alloc(KV_IO_ALIGN, (size_t)n_blocks * SLOT_BYTES);
+    CHECK(s.memory);
+    (void)kv_io_lend(io, s.memory, (int64_t)n_blocks * SLOT_BYTES);
+    CHECK(kv_file_open(io, path, O_RDWR | O_CREAT | O_TRUNC, &s.file) == RT_OK);
+    CHECK(kv_file_reserve(s.file, (int64_t)n_blocks * SLOT_BYTES) == RT_OK);
+    write_blocks(&s, 1, 1);
+    CHECK(kv_file_sync(s.file) == RT_OK);
+    read_blocks(&s);
+    write_blocks(&s, 3, 2);
+    read_blocks(&s);
+    s.outcome.stats = kv_io_stats_of(io);
+    if (faults) kvh_faults_release(faults);
+    while (has_in_flight(&s)) kv_io_poll(io);
+    kv_file_close(s.file);
+    free(s.memory);
+    return s.outcome;
+}
+
+/* ---- a directory ----------------------------------------------------------------------------- */
+
+static char dir[256];
+
+const char *kvh_make_dir(void) {
+    const char *base = getenv("TMPDIR");
+    (void)snprintf(dir, sizeof dir, "%s/kvh.XXXXXX", base ? base : "/tmp");
+    CHECK(mkdtemp(dir));
+    return dir;
+}
+
+void kvh_remove_dir(void) {
+    CHECK(rmdir(dir) == 0);
+}
