@@ -32,7 +32,7 @@ int64_t glm_engine_arena_bytes(const glm_config *config, const glm_plan *plan) {
            rt_arena_cost(rows * glm_row_stride(config->hidden) * 4) +
            rt_arena_cost(rows * glm_pad(config->hidden) * 4) +
            rt_arena_cost(rows * glm_config_qkv_rows(config) * 4) +
-           rt_arena_cost(rows * q_width * 4) + 2 * rt_arena_cost(rows * config->n_heads * 4) +
+           2 * rt_arena_cost(rows * q_width * 4) + 4 * rt_arena_cost(rows * config->n_heads * 4) +
            rt_arena_cost(rows * glm_row_stride(2 * glm_pad(config->ffn)) * 4) +
            rt_arena_cost(attn_decode_scratch_bytes(&shape, plan->max_len, plan->max_seqs)) +
            rt_arena_cost(logits_rows(plan) * glm_pad(config->vocab) * 4);
@@ -53,8 +53,11 @@ static void carve(glm_engine *engine) {
     b->update = take_rows(arena, rows, glm_pad(config->hidden));
     b->qkv = take_rows(arena, rows, glm_config_qkv_rows(config));
     b->attended = take_rows(arena, rows, (int64_t)config->n_heads * config->head_dim);
+    b->part = take_rows(arena, rows, (int64_t)config->n_heads * config->head_dim);
     b->state_max = rt_arena_take(arena, rows * config->n_heads * 4);
     b->state_sum = rt_arena_take(arena, rows * config->n_heads * 4);
+    b->part_max = rt_arena_take(arena, rows * config->n_heads * 4);
+    b->part_sum = rt_arena_take(arena, rows * config->n_heads * 4);
     b->gate_up = take_rows(arena, rows, glm_row_stride(2 * glm_pad(config->ffn)));
     b->decode_scratch =
             rt_arena_take(arena, attn_decode_scratch_bytes(&shape, plan->max_len, plan->max_seqs));

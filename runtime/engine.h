@@ -15,6 +15,9 @@ typedef struct glm_buffers {
     glm_rows attended; /* [n_heads head_dim]; also the attention state's out */
     float *state_max;  /* [n_heads] a row */
     float *state_sum;
+    glm_rows part;   /* [n_heads head_dim]: out of the split in progress, and its */
+    float *part_max; /* [n_heads] */
+    float *part_sum;
     glm_rows gate_up;     /* [2 x ffn padded] */
     glm_rows update;      /* [hidden] padded: what a sub-layer adds to the stream */
     void *decode_scratch; /* attn_decode_scratch_bytes */

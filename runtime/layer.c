@@ -56,7 +56,12 @@ static void mlp(glm_engine *engine, const glm_layer *layer, int64_t n, void *hid
 static void attend(glm_engine *engine, const kv_view *keys, int64_t pos, int64_t n) {
     const glm_buffers *b = &engine->buffers;
     attn_cpu *attention = engine->ops.attention;
-    attn_state state = {.max = b->state_max, .sum = b->state_sum, .out = b->attended.data};
+    attn_state state = {.max = b->state_max,
+            .sum = b->state_sum,
+            .out = b->attended.data,
+            .part_max = b->part_max,
+            .part_sum = b->part_sum,
+            .part_out = b->part.data};
     const attn_segment segment = segment_of(keys);
     attn_reset(attention, &state, n);
     attn_prefill(attention, b->qkv.data, b->qkv.stride, n, pos, &segment, &state);
@@ -88,7 +93,7 @@ void glm_layer_store_keys(glm_engine *engine, const glm_layer *layer, const kv_v
     norm(engine, layer->input_norm, n, hidden);
     ops->linear(ops, &layer->qkv, layer->qkv_bias, first, width, b->normed, n,
             (glm_rows){b->qkv.data, width});
-    attn_append_kv(ops->attention, b->qkv.data, n, pos, pages_from(keys, pos));
+    attn_append_kv(ops->attention, b->qkv.data, width, n, pos, pages_from(keys, pos));
 }
 
 void glm_layer_attend(glm_engine *engine, const glm_layer *layer, const kv_view *keys, int64_t pos,
