@@ -20,4 +20,25 @@ static inline int64_t attn_value_index(
            d % ATTN_PANEL;
 }
 
+/* Tokens of one KV head of a page, all in one panel of keys: what is worked on at a time, so that
+ * rows stay in the first-level cache while each panel of values adds its 16 numbers to them. */
+typedef struct attn_page_tokens {
+    const attn_shape *shape;
+    int32_t kv_head;
+    int64_t token; /* the first, in the page */
+    int64_t n;
+} attn_page_tokens;
+
+/* k and v: rows of these tokens. */
+typedef struct attn_page_kernels {
+    void (*unpack)(const attn_page_tokens *tokens, const void *page, void *k, void *v);
+    void (*pack)(const attn_page_tokens *tokens, void *page, const void *k, const void *v);
+} attn_page_kernels;
+
+extern const attn_page_kernels attn_page_kernels_portable;
+#if defined(__x86_64__)
+extern const attn_page_kernels attn_page_kernels_avx2;
+extern const attn_page_kernels attn_page_kernels_avx512;
+#endif
+
 #endif
