@@ -8,7 +8,6 @@
 #include <fts.h>
 #include <inttypes.h>
 #include <jansson.h>
-#include <openssl/evp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -17,6 +16,7 @@
 #include "base/memory.h"
 #include "base/size.h"
 #include "prose.h"
+#include "sha256.h"
 
 static const int64_t file_bytes_max = RT_GIB;
 
@@ -183,16 +183,9 @@ static rt_status read_paths(const char *const *paths, int n_paths, glm_haystack 
 }
 
 static rt_status hash(glm_haystack *haystack) {
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned int n = 0;
-    if (!EVP_Digest(haystack->text, (size_t)haystack->n_bytes, digest, &n, EVP_sha256(), NULL) ||
-            n * 2 + 1 != sizeof haystack->sha256)
-        return rt_fail(RT_ENOMEM, "haystack: libcrypto cannot compute a SHA-256");
-    for (unsigned int i = 0; i < n; i++) {
-        haystack->sha256[2 * i] = "0123456789abcdef"[digest[i] >> 4];
-        haystack->sha256[2 * i + 1] = "0123456789abcdef"[digest[i] & 15];
-    }
-    haystack->sha256[2 * n] = '\0';
+    uint8_t digest[GLM_SHA256_BYTES];
+    RT_TRY(glm_sha256_of(haystack->text, haystack->n_bytes, digest));
+    (void)glm_sha256_hex(digest, haystack->sha256);
     return RT_OK;
 }
 
