@@ -181,7 +181,7 @@ static rt_status start_plan(const glm_config *config, const glm_options *options
             .max_seqs = options->max_seqs ? options->max_seqs : 1,
             .max_logits = options->max_logits ? options->max_logits : 1,
             .max_len = options->max_len ? options->max_len : config->model_len,
-            .hidden_dtype = config->dtype == RT_F32 ? RT_F32 : RT_BF16,
+            .hidden_dtype = glm_config_hidden_dtype(config),
             .kv_limit_bytes = options->host_kv_bytes};
     rt_machine_memory memory;
     RT_TRY(rt_machine_memory_read(&memory));
