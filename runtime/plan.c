@@ -48,7 +48,8 @@ static rt_status check_options(const glm_config *config, const glm_options *opti
         return rt_fail(RT_EUSAGE, "--device %s: auto, cpu or cuda", device);
     }
     if (options->max_len < 0 || options->chunk < 0 || options->span < 0 ||
-            options->host_kv_bytes < 0 || options->max_logits < 0 || options->extra_kv_tokens < 0)
+            options->host_kv_bytes < 0 || options->device_kv_bytes < 0 ||
+            options->kv_disk_bytes < 0 || options->max_logits < 0 || options->extra_kv_tokens < 0)
         return rt_fail(RT_EUSAGE, "plan: lengths and budgets must not be negative");
     if (options->max_len > config->model_len)
         return rt_fail(RT_EUSAGE,
