@@ -3,7 +3,6 @@
 #include "checkpoint.h"
 
 #include <inttypes.h>
-#include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include "base/size.h"
 #include "checkpoint_files.h"
 #include "checkpoint_names.h"
+#include "sha256.h"
 
 /* Where the rows of one role lie; file NULL until found. */
 typedef struct part {
@@ -249,6 +249,10 @@ const char *glm_checkpoint_dir(const glm_checkpoint *checkpoint) {
     return checkpoint->dir;
 }
 
+const glm_shards *glm_checkpoint_shards(const glm_checkpoint *checkpoint) {
+    return &checkpoint->shards;
+}
+
 glm_tensor glm_checkpoint_tensor(const glm_checkpoint *checkpoint, glm_role role, int32_t layer) {
     const part *one = part_of(checkpoint, role, layer);
     rt_assert(one->file);
@@ -272,71 +276,57 @@ int64_t glm_checkpoint_bytes(const glm_checkpoint *checkpoint) {
 
 /* ---- the fingerprint ------------------------------------------------------------------------- */
 
-static rt_status hash(EVP_MD_CTX *context, const void *bytes, int64_t n_bytes) {
-    if (EVP_DigestUpdate(context, bytes, (size_t)n_bytes) == 1) return RT_OK;
-    return rt_fail(RT_ENOMEM, "checkpoint: SHA-256 failed");
-}
-
 static rt_status hash_range(
-        EVP_MD_CTX *context, const glm_safetensors *file, void *buffer, int64_t from, int64_t to) {
+        glm_sha256 *sha, const glm_safetensors *file, void *buffer, int64_t from, int64_t to) {
     for (int64_t at = from; at < to;) {
         const int64_t n = rt_min64(RT_MIB, to - at);
         RT_TRY(glm_st_read(file, buffer, n, at));
-        RT_TRY(hash(context, buffer, n));
+        RT_TRY(glm_sha256_add(sha, buffer, n));
         at += n;
     }
     return RT_OK;
 }
 
 /* Its name and size, its header with the data's first bytes, its last MiB. */
-static rt_status hash_shard(EVP_MD_CTX *context, const glm_shard *shard, void *buffer) {
+static rt_status hash_shard(glm_sha256 *sha, const glm_shard *shard, void *buffer) {
     const int64_t n_bytes = shard->file->source.n_bytes;
     char title[512];
     (void)snprintf(title, sizeof title, "%s %" PRId64 "\n", shard->name, n_bytes);
-    RT_TRY(hash(context, title, (int64_t)strlen(title)));
+    RT_TRY(glm_sha256_add(sha, title, (int64_t)strlen(title)));
     const int64_t front = rt_min64(n_bytes, rt_max64(RT_MIB, shard->file->header.data_at));
-    RT_TRY(hash_range(context, shard->file, buffer, 0, front));
-    return hash_range(context, shard->file, buffer, rt_max64(front, n_bytes - RT_MIB), n_bytes);
+    RT_TRY(hash_range(sha, shard->file, buffer, 0, front));
+    return hash_range(sha, shard->file, buffer, rt_max64(front, n_bytes - RT_MIB), n_bytes);
 }
 
-static rt_status hash_config(EVP_MD_CTX *context, const char *dir) {
+static rt_status hash_config(glm_sha256 *sha, const char *dir) {
     char *path = NULL;
     char *text = NULL;
     int64_t n_bytes = 0;
     RT_TRY(rt_path_join(dir, "config.json", &path));
     rt_status status = rt_file_read(path, RT_MIB, &text, &n_bytes);
-    if (status == RT_OK) status = hash(context, text, n_bytes);
+    if (status == RT_OK) status = glm_sha256_add(sha, text, n_bytes);
     free(text);
     free(path);
     return status;
 }
 
-static rt_status hash_all(EVP_MD_CTX *context, const glm_checkpoint *checkpoint, void *buffer) {
-    if (EVP_DigestInit_ex(context, EVP_sha256(), NULL) != 1)
-        return rt_fail(RT_ENOMEM, "checkpoint: SHA-256 cannot begin");
-    RT_TRY(hash_config(context, checkpoint->dir));
+static rt_status hash_all(glm_sha256 *sha, const glm_checkpoint *checkpoint, void *buffer) {
+    RT_TRY(hash_config(sha, checkpoint->dir));
     for (int32_t i = 0; i < checkpoint->shards.n_shards; i++)
-        RT_TRY(hash_shard(context, &checkpoint->shards.shards[i], buffer));
-    return RT_OK;
-}
-
-static rt_status finish(EVP_MD_CTX *context, char hex[65]) {
-    unsigned char digest[EVP_MAX_MD_SIZE];
-    unsigned int n = 0;
-    if (EVP_DigestFinal_ex(context, digest, &n) != 1 || n != 32)
-        return rt_fail(RT_ENOMEM, "checkpoint: SHA-256 failed");
-    for (unsigned int i = 0; i < n; i++) (void)snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+        RT_TRY(hash_shard(sha, &checkpoint->shards.shards[i], buffer));
     return RT_OK;
 }
 
 rt_status glm_checkpoint_fingerprint(const glm_checkpoint *checkpoint, char hex[65]) {
     void *buffer = NULL;
+    glm_sha256 *sha = NULL;
+    uint8_t digest[GLM_SHA256_BYTES];
     RT_TRY(rt_malloc(RT_MIB, "the fingerprint", &buffer));
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
-    rt_status status = context ? hash_all(context, checkpoint, buffer)
-                               : rt_fail(RT_ENOMEM, "checkpoint: no memory for SHA-256");
-    if (status == RT_OK) status = finish(context, hex);
-    EVP_MD_CTX_free(context);
+    rt_status status = glm_sha256_create(&sha);
+    if (status == RT_OK) status = hash_all(sha, checkpoint, buffer);
+    if (status == RT_OK) status = glm_sha256_finish(sha, digest);
+    if (status == RT_OK) (void)glm_sha256_hex(digest, hex);
+    glm_sha256_free(sha);
     free(buffer);
     return status;
 }

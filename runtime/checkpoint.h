@@ -41,6 +41,8 @@ void glm_checkpoint_close(glm_checkpoint *checkpoint);
 
 const glm_config *glm_checkpoint_config(const glm_checkpoint *checkpoint);
 const char *glm_checkpoint_dir(const glm_checkpoint *checkpoint);
+/* Its files (checkpoint_files.h), borrowed. */
+const struct glm_shards *glm_checkpoint_shards(const glm_checkpoint *checkpoint);
 
 /* One tensor (or part): `layer` is ignored for the first three roles. */
 typedef struct glm_tensor {

@@ -42,6 +42,9 @@ typedef struct glm_cli {
     bool special_in_text;    /* --special-in-text */
     bool add_special;        /* --add-special */
 
+    /* Books */
+    const char *book; /* --book */
+
     /* Output */
     const char *out;       /* --out */
     const char *positions; /* --positions */

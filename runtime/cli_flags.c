@@ -30,6 +30,18 @@ const cli_flag cli_flags[] = {
                 "how keys and values are kept (default: bf16, or f32 for an f32 checkpoint)"},
         {"host-kv-space", NULL, CLI_BYTES, AT(engine.host_kv_bytes), "SIZE", NULL, 1.0, 9e18,
                 "hard cap of the KV cache in host memory (default: what the machine grants)"},
+        {"device-kv-space", NULL, CLI_BYTES, AT(engine.device_kv_bytes), "SIZE", NULL, 1.0, 9e18,
+                "hard cap of the KV cache in device memory (GPU only; the CPU has "
+                "--host-kv-space)"},
+        {"kv-disk-dir", NULL, CLI_TEXTS, ALL_AT(engine.kv_disk_dirs, engine.n_kv_disk_dirs), "DIR",
+                NULL, NO_LIMITS,
+                "where the KV cache overflows to and books are kept; repeatable, one per drive "
+                "(default: our directory under ~/.cache)"},
+        {"kv-disk-space", NULL, CLI_BYTES, AT(engine.kv_disk_bytes), "SIZE", NULL, 1.0, 9e18,
+                "hard cap of the KV cache and the books on disk, all drives together"},
+        {"kv-io", NULL, CLI_CHOICE, AT(engine.kv_io), "NAME", "auto|uring|pread", NO_LIMITS,
+                "how the disk is read and written: io_uring, or pread and pwrite by threads "
+                "(default auto: io_uring where the kernel allows it)"},
         {"tensor-parallel-size", "tp", CLI_INT32, AT(engine.tensor_parallel), "N", NULL, 1.0,
                 1024.0,
                 "ranks that share the model; plan computes one rank's bill, running several is to "
@@ -49,6 +61,10 @@ const cli_flag cli_flags[] = {
                 "put [gMASK]<sop> first"},
         {"config", NULL, CLI_TEXT, AT(config_file), "FILE", NULL, NO_LIMITS,
                 "a config.json with the shapes"},
+
+        /* Books */
+        {"book", NULL, CLI_TEXT, AT(book), "NAME", NULL, NO_LIMITS,
+                "a prefilled text that is kept on disk, by name"},
 
         /* Generation */
         {"max-tokens", "n", CLI_COUNT, AT(max_tokens), "N", NULL, 0.0, TOKENS_MAX,
@@ -95,8 +111,8 @@ const int cli_n_flags = sizeof cli_flags / sizeof cli_flags[0];
 
 /* What the names with an @ stand for. */
 static const char engine_flags[] = "model device max-model-len max-num-batched-tokens span "
-                                   "kv-cache-dtype host-kv-space tensor-parallel-size "
-                                   "threads";
+                                   "kv-cache-dtype host-kv-space device-kv-space kv-disk-dir "
+                                   "kv-disk-space kv-io tensor-parallel-size threads";
 static const char sampling_flags[] = "temperature top-p top-k seed";
 static const char common_flags[] = "quiet no-progress";
 

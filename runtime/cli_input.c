@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/memory.h"
@@ -11,41 +12,11 @@
 
 /* Text */
 
-enum { READ_BYTES = 1 << 16 };
-
-static rt_status grow(char **text, int64_t *capacity, int64_t needed) {
-    if (needed <= *capacity) return RT_OK;
-    if (needed > RT_GIB)
-        return rt_fail(RT_EUSAGE, "standard input has more than %" PRId64 " bytes", RT_GIB);
-    const int64_t larger = rt_max64(needed, 2 * *capacity);
-    char *moved = realloc(*text, (size_t)larger);
-    if (!moved) return rt_fail(RT_ENOMEM, "cli: no memory for standard input");
-    *text = moved;
-    *capacity = larger;
-    return RT_OK;
-}
-
-static rt_status read_stdin(char **text, int64_t *n_bytes) {
-    int64_t capacity = 0;
-    for (;;) {
-        RT_TRY(grow(text, &capacity, *n_bytes + READ_BYTES + 1));
-        const size_t n = fread(*text + *n_bytes, 1, READ_BYTES, stdin);
-        *n_bytes += (int64_t)n;
-        (*text)[*n_bytes] = '\0';
-        if (ferror(stdin)) return rt_fail_errno(RT_EIO, "cli: cannot read standard input");
-        if (n < READ_BYTES) return RT_OK;
-    }
-}
-
 rt_status glm_cli_read_text(const char *path, char **text, int64_t *n_bytes) {
     *text = NULL;
     *n_bytes = 0;
     if (strcmp(path, "-") != 0) return rt_file_read(path, RT_GIB, text, n_bytes);
-    const rt_status status = read_stdin(text, n_bytes);
-    if (status == RT_OK) return RT_OK;
-    free(*text);
-    *text = NULL;
-    return status;
+    return rt_file_read_stream(STDIN_FILENO, "standard input", RT_GIB, text, n_bytes);
 }
 
 /* Token ids */

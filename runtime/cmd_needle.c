@@ -9,6 +9,7 @@
 #include "base/memory.h"
 #include "base/size.h"
 #include "heatmap.h"
+#include "hub.h"
 #include "needle_model.h"
 #include "needle_run.h"
 
@@ -31,19 +32,19 @@ typedef struct evaluation {
 
 /* ---- the model ------------------------------------------------------------------------------- */
 
-static rt_status cache_directory(char **dir) {
-    const char *cache = getenv("XDG_CACHE_HOME");
-    const char *home = getenv("HOME");
-    if (cache && cache[0] == '/') return rt_path_join(cache, "glm1m/needle-model-v1", dir);
-    if (home && home[0] == '/') return rt_path_join(home, ".cache/glm1m/needle-model-v1", dir);
-    return rt_path_join("/tmp", "glm1m/needle-model-v1", dir);
+static rt_status demo_directory(char **dir) {
+    char *cache = NULL;
+    RT_TRY(glm_cache_directory(&cache));
+    const rt_status status = rt_path_join(cache, "needle-model-v1", dir);
+    free(cache);
+    return status;
 }
 
 /* Without -m: the embedded model, written once. Its weights are written last and named whole, so
  * where they are the directory is complete. */
 static rt_status choose_model(evaluation *e) {
     if (e->cli->engine.model_dir) return RT_OK;
-    RT_TRY(cache_directory(&e->demo_dir));
+    RT_TRY(demo_directory(&e->demo_dir));
     char *weights = NULL;
     RT_TRY(rt_path_join(e->demo_dir, "model.safetensors", &weights));
     const bool is_there = rt_file_exists(weights);

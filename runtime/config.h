@@ -59,6 +59,11 @@ static inline int64_t glm_config_qkv_rows(const glm_config *config) {
     return ((int64_t)config->n_heads + 2 * (int64_t)config->n_kv_heads) * config->head_dim;
 }
 
+/* The residual stream's type: f32 for an f32 checkpoint, else bf16, as the models are trained. */
+static inline rt_dtype glm_config_hidden_dtype(const glm_config *config) {
+    return config->dtype == RT_F32 ? RT_F32 : RT_BF16;
+}
+
 /* Number of weights, embedding and head both counted. */
 int64_t glm_config_parameters(const glm_config *config);
 

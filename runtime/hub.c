@@ -109,7 +109,9 @@ rt_status glm_hub_resolve(const char *model, char **dir) {
 }
 
 rt_status glm_cache_directory(char **dir) {
-    if (variable("XDG_CACHE_HOME")) return rt_path_join(variable("XDG_CACHE_HOME"), "glm1m", dir);
+    const char *cache = variable("XDG_CACHE_HOME");
     const char *home = variable("HOME");
-    return rt_path_join(home ? home : "/tmp", ".cache/glm1m", dir);
+    if (cache && cache[0] == '/') return rt_path_join(cache, "glm1m", dir);
+    if (home && home[0] == '/') return rt_path_join(home, ".cache/glm1m", dir);
+    return rt_path_join("/tmp", "glm1m", dir);
 }

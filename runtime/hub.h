@@ -16,8 +16,8 @@
  *         RT_EIO     the cache's files cannot be read */
 RT_MUST_CHECK rt_status glm_hub_resolve(const char *model, char **dir);
 
-/* Our own cache directory, $XDG_CACHE_HOME/glm1m or ~/.cache/glm1m; it need not exist yet. A new
- * string for free(). RT_ENOMEM. */
+/* Our own cache directory, $XDG_CACHE_HOME/glm1m, or ~/.cache/glm1m where that is no absolute path,
+ * or /tmp/glm1m without a home; it need not exist yet. A new string for free(). RT_ENOMEM. */
 RT_MUST_CHECK rt_status glm_cache_directory(char **dir);
 
 #endif

@@ -48,7 +48,8 @@ static rt_status check_options(const glm_config *config, const glm_options *opti
         return rt_fail(RT_EUSAGE, "--device %s: auto, cpu or cuda", device);
     }
     if (options->max_len < 0 || options->chunk < 0 || options->span < 0 ||
-            options->host_kv_bytes < 0 || options->max_logits < 0 || options->extra_kv_tokens < 0)
+            options->host_kv_bytes < 0 || options->device_kv_bytes < 0 ||
+            options->kv_disk_bytes < 0 || options->max_logits < 0 || options->extra_kv_tokens < 0)
         return rt_fail(RT_EUSAGE, "plan: lengths and budgets must not be negative");
     if (options->max_len > config->model_len)
         return rt_fail(RT_EUSAGE,
@@ -181,7 +182,7 @@ static rt_status start_plan(const glm_config *config, const glm_options *options
             .max_seqs = options->max_seqs ? options->max_seqs : 1,
             .max_logits = options->max_logits ? options->max_logits : 1,
             .max_len = options->max_len ? options->max_len : config->model_len,
-            .hidden_dtype = config->dtype == RT_F32 ? RT_F32 : RT_BF16,
+            .hidden_dtype = glm_config_hidden_dtype(config),
             .kv_limit_bytes = options->host_kv_bytes};
     rt_machine_memory memory;
     RT_TRY(rt_machine_memory_read(&memory));

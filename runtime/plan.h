@@ -15,7 +15,11 @@ typedef struct glm_options {
     int64_t chunk;        /* -b: tokens per kernel call in prefill */
     int64_t span;         /* tokens of the durable unit; a multiple of 4096, or the whole prompt */
     int64_t host_kv_bytes;   /* --host-kv-space: hard cap of KV pages in host memory */
-    int64_t device_kv_bytes; /* --device-kv-space */
+    int64_t device_kv_bytes; /* --device-kv-space: the same in GPU memory */
+    int64_t kv_disk_bytes;   /* --kv-disk-space: the same on disk, all directories together */
+    int n_kv_disk_dirs;      /* --kv-disk-dir; 0: our cache directory */
+    const char *const *kv_disk_dirs;
+    const char *kv_io;       /* "auto", "uring", "pread"; NULL: auto */
     int32_t threads;         /* 0: every core we may use */
     int32_t tensor_parallel; /* -tp: ranks; 0: 1 */
     int32_t max_seqs;        /* sequences decoded together; 0: 1 */

@@ -63,6 +63,42 @@ rt_status rt_file_read(const char *path, int64_t bytes_max, char **bytes, int64_
     return status;
 }
 
+/* Read until the end or until there is more than bytes_max; `text` grows as needed. */
+static rt_status read_to_end(
+        int fd, const char *name, int64_t bytes_max, char **text, int64_t *n_bytes) {
+    int64_t capacity = 0;
+    for (;;) {
+        if (*n_bytes + 1 >= capacity) {
+            capacity = rt_max64(64 * RT_KIB, 2 * capacity);
+            char *larger = realloc(*text, (size_t)capacity);
+            if (!larger) return rt_fail(RT_ENOMEM, "file: no memory for %s", name);
+            *text = larger;
+        }
+        const ssize_t n = read(fd, *text + *n_bytes, (size_t)(capacity - *n_bytes - 1));
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return rt_fail_errno(RT_EIO, "file: cannot read %s", name);
+        *n_bytes += n;
+        (*text)[*n_bytes] = '\0';
+        if (n == 0) return RT_OK;
+        if (*n_bytes > bytes_max)
+            return rt_fail(RT_EUSAGE, "file: %s has more than %" PRId64 " bytes", name, bytes_max);
+    }
+}
+
+rt_status rt_file_read_stream(
+        int fd, const char *name, int64_t bytes_max, char **bytes, int64_t *n_bytes) {
+    char *text = NULL;
+    int64_t n = 0;
+    const rt_status status = read_to_end(fd, name, bytes_max, &text, &n);
+    if (status != RT_OK) {
+        free(text);
+        return status;
+    }
+    *bytes = text;
+    *n_bytes = n;
+    return RT_OK;
+}
+
 rt_status rt_file_write(int fd, const char *path, const void *bytes, int64_t n_bytes) {
     int64_t done = 0;
     while (done < n_bytes) {

@@ -15,6 +15,14 @@
 RT_MUST_CHECK rt_status rt_file_read(
         const char *path, int64_t bytes_max, char **bytes, int64_t *n_bytes);
 
+/* The same of what cannot be asked for its size, a pipe or a terminal, from where fd stands to its
+ * end. `name` is for messages.
+ *
+ * Errors: RT_EIO, RT_ENOMEM
+ *         RT_EUSAGE  more than bytes_max */
+RT_MUST_CHECK rt_status rt_file_read_stream(
+        int fd, const char *name, int64_t bytes_max, char **bytes, int64_t *n_bytes);
+
 /* Exactly n bytes from fd at offset; short files and EINTR are handled. RT_EIO names `path`. */
 RT_MUST_CHECK rt_status rt_file_pread(
         int fd, const char *path, void *bytes, int64_t n_bytes, int64_t offset);

@@ -1,0 +1,27 @@
+/* Everything below a directory that has no hidden name, in an order that depends on names alone. */
+#ifndef GLM_FILE_WALK_H
+#define GLM_FILE_WALK_H
+
+#include "base/status.h"
+
+typedef enum glm_walk_kind { GLM_WALK_FILE, GLM_WALK_LINK, GLM_WALK_OTHER } glm_walk_kind;
+
+typedef struct glm_walk_entry {
+    const char *path;   /* from where the program runs: the directory as given, and below */
+    const char *inside; /* the same below the directory */
+    const char *name;   /* the last part of both */
+    glm_walk_kind kind; /* a regular file; a symbolic link, wherever it leads; anything else */
+} glm_walk_entry;
+
+/* Called once for each file, link or other thing, never for a directory; the entry is valid during
+ * the call. Not RT_OK ends the walk. */
+typedef rt_status glm_walk_visit(void *context, const glm_walk_entry *entry);
+
+/* Visit what is below `dir`: entries of a directory by their names' bytes, a subdirectory where its
+ * own name stands. Hidden names (".git", ".cache") are passed over with what they hold, as a
+ * shell's * does. Links are visited, never entered; `dir` itself may be one.
+ *
+ * Errors: RT_EIO  something cannot be read; what visit() returned */
+RT_MUST_CHECK rt_status glm_walk(const char *dir, glm_walk_visit *visit, void *context);
+
+#endif
