@@ -16,7 +16,7 @@
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"
 
-enum { FILES_MAX = 256, SLICES_MAX = 64 };
+enum { FILES_MAX = 256, SLICES_MAX = 1024, PEEK_MAX = 64 };
 
 /* One registered buffer may not be larger (EFAULT, whatever the memlock limit). */
 static const int64_t slice_bytes = RT_GIB;
@@ -107,18 +107,25 @@ static int submit(void *self, const kv_io_request *requests, int n_requests) {
     return n ? n : -EAGAIN;
 }
 
+/* Submit what has stayed behind, and wait for an answer if there is time to. */
+static int wait_for_one(struct io_uring *ring, int timeout_ms) {
+    if (timeout_ms <= 0) return io_uring_sq_ready(ring) > 0 ? io_uring_submit(ring) : 0;
+    struct __kernel_timespec wait = {
+            .tv_sec = timeout_ms / 1000, .tv_nsec = (long long)(timeout_ms % 1000) * 1000000};
+    struct io_uring_cqe *first = NULL;
+    const int result = io_uring_submit_and_wait_timeout(ring, &first, 1, &wait, NULL);
+    return result == -ETIME || result == -EAGAIN ? 0 : result;
+}
+
 static int complete(void *self, kv_io_answer *answers, int n_max, int timeout_ms) {
     engine *e = self;
-    struct io_uring_cqe *entries[64];
-    const unsigned room = (unsigned)rt_min64(n_max, 64);
+    struct io_uring_cqe *entries[PEEK_MAX];
+    const unsigned room = (unsigned)rt_min64(n_max, PEEK_MAX);
     unsigned n = io_uring_peek_batch_cqe(&e->ring, entries, room);
     if (n == 0) {
-        struct __kernel_timespec wait = {.tv_nsec = (long long)timeout_ms * 1000000};
-        struct io_uring_cqe *first = NULL;
-        const int result = io_uring_submit_and_wait_timeout(
-                &e->ring, &first, timeout_ms > 0, timeout_ms > 0 ? &wait : NULL, NULL);
-        if (result < 0) return result;
+        const int result = wait_for_one(&e->ring, timeout_ms);
         n = io_uring_peek_batch_cqe(&e->ring, entries, room);
+        if (n == 0 && result < 0) return result;
     }
     for (unsigned i = 0; i < n; i++)
         answers[i] = (kv_io_answer){
