@@ -41,7 +41,9 @@ const char *kv_io_describe(const kv_io *io);
  * Errors: RT_EIO  operations were never answered; nothing is freed, and their memory must be kept */
 RT_MUST_CHECK rt_status kv_io_close(kv_io *io);
 
-/* Memory that most operations will use: registered where the engine can. True if it is. */
+/* Memory that most operations will use, until kv_io_close: registered where the engine can and
+ * RLIMIT_MEMLOCK lets it. True if it is; operations elsewhere, or across a GiB, are right but dearer.
+ * Once. */
 bool kv_io_lend(kv_io *io, void *base, int64_t n_bytes);
 
 /* open(2) with O_CLOEXEC and, where the file system has it, O_DIRECT; created as 0600.

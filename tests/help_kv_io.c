@@ -155,7 +155,8 @@ static const char *const fault_names[KVH_N_FAULTS] = {[KVH_NONE] = "none",
         [KVH_OPEN_EMFILE] = "open EMFILE",
         [KVH_RESERVE_ENOSPC] = "reserve ENOSPC",
         [KVH_RESERVE_EOPNOTSUPP] = "reserve EOPNOTSUPP",
-        [KVH_SYNC_EIO] = "sync EIO"};
+        [KVH_SYNC_EIO] = "sync EIO",
+        [KVH_STOPPED] = "stopped"};
 
 const char *kvh_fault_name(kvh_fault fault) {
     return fault_names[fault];
@@ -304,6 +305,10 @@ static int error_instead(kvh_faults *f) {
     const bool was_untold = f->is_untold;
     f->is_untold = false;
     if (was_untold) return -EBADR;
+    if (f->fault == KVH_STOPPED && goes_wrong(f)) {
+        (void)usleep(30000);
+        return -EINTR;
+    }
     if (f->fault == KVH_COMPLETE_EINTR && goes_wrong(f)) return -EINTR;
     if (f->fault == KVH_COMPLETE_EBADR && goes_wrong(f)) return -EBADR;
     return 0;
@@ -515,7 +520,8 @@ kvh_outcome kvh_script(kv_io *io, const char *path, int n_blocks, kvh_faults *fa
     CHECK(n_blocks <= BLOCKS_MAX);
     s.memory = aligned_alloc(KV_IO_ALIGN, (size_t)n_blocks * SLOT_BYTES);
     CHECK(s.memory);
-    (void)kv_io_lend(io, s.memory, (int64_t)n_blocks * SLOT_BYTES);
+    /* The last lent block, an odd one, is lent in part. */
+    s.outcome.is_lent = kv_io_lend(io, s.memory, (n_blocks / 2 | 1) * SLOT_BYTES + KV_IO_ALIGN);
     CHECK(kv_file_open(io, path, O_RDWR | O_CREAT | O_TRUNC, &s.file) == RT_OK);
     CHECK(kv_file_reserve(s.file, (int64_t)n_blocks * SLOT_BYTES) == RT_OK);
     write_blocks(&s, 1, 1);
@@ -527,6 +533,7 @@ kvh_outcome kvh_script(kv_io *io, const char *path, int n_blocks, kvh_faults *fa
     while (has_in_flight(&s)) kv_io_poll(io);
     read_blocks(&s);
     s.outcome.stats = kv_io_stats_of(io);
+    s.outcome.is_direct = kv_file_is_direct(s.file);
     kv_file_close(s.file);
     free(s.memory);
     return s.outcome;

@@ -43,6 +43,7 @@ typedef enum kvh_fault {
     KVH_RESERVE_ENOSPC,
     KVH_RESERVE_EOPNOTSUPP,
     KVH_SYNC_EIO,
+    KVH_STOPPED, /* as if the process had been, for 30 ms of asking for answers */
     KVH_N_FAULTS
 } kvh_fault;
 
@@ -65,7 +66,7 @@ int kvh_faults_closed(const kvh_faults *faults);
 /* From here on nothing goes wrong. */
 void kvh_faults_release(kvh_faults *faults);
 
-/* The scripted run: n_blocks blocks of 4 or 8 KiB are written, synced, read back in another order and
+/* The scripted run, half of its memory lent: n_blocks blocks of 4 or 8 KiB are written, synced, read back in another order and
  * urgency, rewritten in part and read again. Every operation ends; one that says ok has moved the
  * right bytes; counts of the others are returned. Late answers are released before everything is read a
  * last time. */
@@ -73,6 +74,8 @@ typedef struct kvh_outcome {
     int64_t n_ok;
     int64_t n_io;    /* RT_EIO */
     int64_t n_nofit; /* RT_ENOFIT */
+    bool is_direct;
+    bool is_lent;
     kv_io_stats stats;
 } kvh_outcome;
 kvh_outcome kvh_script(kv_io *io, const char *path, int n_blocks, kvh_faults *faults);

@@ -1,9 +1,10 @@
 /* What waits for what: depths hold, the urgent go first, the late give way, the silent are named.
  *
- * Method: a disk whose answers are held back, so that what is in flight can be counted; then files
- * whose opening, reserving and syncing fails. */
+ * Method: a disk whose answers are held back, so that what is in flight can be counted, and a process
+ * that looks away or is stopped; then files whose opening, reserving and syncing fails. */
 #include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "help_kv_io.h"
 
@@ -89,6 +90,29 @@ static void check_late(void) {
     free(memory);
 }
 
+/* Half a second during which nobody asks is no half second for a deadline. */
+static void check_unwatched(void) {
+    open_all(KVH_LATE, 0, true, 0.5);
+    kv_io_op op = op_of(0, KV_IO_NOW);
+    kv_io_start(io, &op);
+    kv_io_poll(io);
+    (void)usleep(600000);
+    kv_io_poll(io);
+    CHECK(!op.is_done);
+    kvh_faults_release(faults);
+    CHECK(kv_io_wait(io, &op) == RT_OK);
+    close_all();
+}
+
+/* Stopped past its deadline, with the answer there: it is taken. */
+static void check_stopped(void) {
+    open_all(KVH_STOPPED, 0, false, 0.02);
+    kv_io_op op = op_of(0, KV_IO_NOW);
+    kv_io_start(io, &op);
+    CHECK(kv_io_wait(io, &op) == RT_OK && kvh_faults_injected(faults) == 1);
+    close_all();
+}
+
 static void check_files(void) {
     open_all(KVH_OPEN_EINTR, 0, false, 0);
     close_all();
@@ -124,6 +148,8 @@ static void check_dead_file(void) {
 int main(void) {
     check_depths();
     check_late();
+    check_unwatched();
+    check_stopped();
     check_files();
     check_dead_file();
     return 0;
