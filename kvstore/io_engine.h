@@ -8,13 +8,21 @@
 
 #include "runtime/base/status.h"
 
+typedef enum kv_io_urgency {
+    KV_IO_NOW,    /* reads that somebody waits for */
+    KV_IO_AHEAD,  /* prefetch */
+    KV_IO_BEHIND, /* write-back */
+    KV_IO_URGENCIES
+} kv_io_urgency;
+
 typedef struct kv_io_request {
     int fd;
     bool is_write;
     void *bytes; /* the engine's until the answer */
     int64_t n_bytes;
     int64_t offset;
-    uint64_t tag; /* comes back with the answer */
+    uint64_t tag;          /* comes back with the answer */
+    kv_io_urgency urgency; /* an engine that has to choose takes the more urgent */
 } kv_io_request;
 
 typedef struct kv_io_answer {
@@ -34,7 +42,8 @@ typedef struct kv_io_table {
     int (*lend)(void *self, void *base, int64_t n_bytes);
     /* Take the first requests; returns how many. The others were not touched. */
     int (*submit)(void *self, const kv_io_request *requests, int n_requests);
-    /* Up to n_max answers in any order; waits for the first, at most timeout_ms. */
+    /* Up to n_max answers in any order; waits for the first, at most timeout_ms, also when nothing
+     * is unanswered: whoever has to wait for better times does it here. */
     int (*complete)(void *self, kv_io_answer *answers, int n_max, int timeout_ms);
     /* No request is unanswered. */
     void (*free)(void *self);
