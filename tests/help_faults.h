@@ -18,9 +18,9 @@
 
 enum { FAULTS_NEVER = -1 };
 
-/* What is told before read number `i` of `n_bytes` at `offset`; it may change both what is asked for
+/* What is told before read number `i`, of n_bytes of fd; it may change both how much is asked for
  * and the file. An errno makes the read fail, 0 lets it happen. */
-typedef int faults_on_read(int64_t i, size_t *n_bytes, int64_t offset);
+typedef int faults_on_read(int fd, int64_t i, size_t *n_bytes);
 
 static struct faults {
     atomic_bool is_on;
@@ -115,7 +115,7 @@ UNWATCHED void *mmap(void *at, size_t n_bytes, int prot, int flags, int fd, off_
 ssize_t pread(int fd, void *bytes, size_t n_bytes, off_t offset) {
     if (atomic_load(&faults.is_on)) {
         const int64_t i = atomic_fetch_add(&faults.n_reads, 1);
-        const int error = faults.on_read ? faults.on_read(i, &n_bytes, offset) : 0;
+        const int error = faults.on_read ? faults.on_read(fd, i, &n_bytes) : 0;
         if (error) {
             errno = error;
             return -1;
