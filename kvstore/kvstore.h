@@ -67,8 +67,8 @@ int64_t kv_pages_for(const kv_config *config, int64_t n_tokens);
 int64_t kv_overflow_bytes(const kv_config *config);
 /* Memory of one sequence that overflows, without anything pinned. */
 int64_t kv_overflow_tail_bytes(const kv_config *config);
-/* Contexts of the codec, not KV: not part of host_bytes_max. */
-int64_t kv_codec_bytes(const kv_config *config);
+/* Contexts of the codec, of one thread; not KV, so not part of host_bytes_max. */
+int64_t kv_codec_bytes(void);
 /* Disk that n_tokens of a sequence may take. */
 int64_t kv_overflow_disk_bytes(const kv_config *config, int64_t n_tokens);
 

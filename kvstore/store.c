@@ -33,6 +33,10 @@ static int64_t n_work_pages(const kv_config *config) {
     return pages_of_extent(config) + kv_pages_of_layer(config, config->overflow.append_tokens);
 }
 
+int64_t kv_codec_bytes(void) {
+    return RT_MIB;
+}
+
 int64_t kv_overflow_bytes(const kv_config *config) {
     if (config->overflow.n_dirs == 0) return 0;
     return kv_staging_bytes(config) +
