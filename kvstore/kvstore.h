@@ -42,7 +42,7 @@ typedef struct kv_overflow {
     int64_t bytes_max;       /* hard cap on disk */
     kv_io_choice io;
     int32_t extent_tokens;  /* a multiple of page_tokens, at most 4096 */
-    int32_t window_extents; /* streamed together; twice as many are staged */
+    int32_t window_extents; /* streamed together */
     int64_t append_tokens;  /* the most that one walk appends to a sequence */
     int64_t pinned_tokens;  /* of a sequence's first tokens, kept in memory where there is room */
     int32_t n_threads;      /* that load and store */

@@ -36,7 +36,7 @@ static int64_t rows_bytes(const kv_config *config) {
 }
 
 int32_t kv_staging_slots(const kv_config *config) {
-    return 2 * config->overflow.window_extents + SLOTS_FOR_WRITES;
+    return config->overflow.window_extents + 1 + SLOTS_FOR_WRITES;
 }
 
 int64_t kv_cell_bytes(const kv_config *config) {

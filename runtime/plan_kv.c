@@ -15,7 +15,8 @@
 
 #include "engine.h"
 
-enum { EXTENT_TOKENS_MAX = 4096, WINDOW_TOKENS = 4096 };
+/* Attention loads and stores the state of every row once a window: 1024 keys make up for that. */
+enum { EXTENT_TOKENS_MAX = 4096, WINDOW_TOKENS = 4096, NARROW_TOKENS = 1024 };
 
 kv_config glm_plan_kv_config(const glm_config *part, const glm_plan *plan) {
     return (kv_config){.shape = {.dtype = plan->kv_dtype,
@@ -53,11 +54,15 @@ static bool choose_extents(
     return false;
 }
 
-static void widen_windows(const glm_config *part, int64_t budget_bytes, glm_plan *plan) {
-    while (plan->kv_window_extents * plan->kv_extent_tokens < WINDOW_TOKENS) {
-        plan->kv_window_extents *= 2;
-        if (needed(part, plan, true) <= budget_bytes) continue;
-        plan->kv_window_extents /= 2;
+/* Up to NARROW_TOKENS for all of the budget, further for half of it. */
+static void widen_windows(
+        const glm_config *part, int64_t budget_bytes, bool has_tail, glm_plan *plan) {
+    const int32_t most = WINDOW_TOKENS / plan->kv_extent_tokens;
+    while (plan->kv_window_extents < most) {
+        const bool is_narrow = plan->kv_window_extents * plan->kv_extent_tokens < NARROW_TOKENS;
+        plan->kv_window_extents++;
+        if (needed(part, plan, has_tail) <= (is_narrow ? budget_bytes : budget_bytes / 2)) continue;
+        plan->kv_window_extents--;
         return;
     }
 }
@@ -89,7 +94,7 @@ static bool overflow(
     if (!has_tail && !choose_extents(part, budget_bytes, false, plan)) return false;
     const int64_t forks = page_bytes_for(part, plan, extra_kv_tokens);
     const int64_t kept = needed(part, plan, has_tail) + forks <= budget_bytes ? forks : 0;
-    if (has_tail) widen_windows(part, (budget_bytes - kept) / 2, plan);
+    widen_windows(part, budget_bytes - kept, has_tail, plan);
     if (has_tail) pin(part, budget_bytes - kept - needed(part, plan, true), plan);
     plan->kv_disk_bytes = disk_bytes(part, plan, extra_kv_tokens);
     return true;
