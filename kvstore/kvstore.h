@@ -60,6 +60,13 @@ typedef struct kv_config {
 typedef struct kv_store kv_store;
 typedef struct kv_seq kv_seq;
 
+/* One line each, for reports. How disks are reached: "io_uring, with registered memory" or "pread,
+ * because ..."; and what the drive that holds `dir`, or its nearest parent, offers: "80 GiB free,
+ * ext2/3/4, O_DIRECT in steps of 512 bytes". A block is written there to a file without a name. */
+enum { KV_DISK_TEXT = 256 };
+void kv_disk_describe_way(char text[KV_DISK_TEXT]);
+void kv_disk_describe(const char *dir, char text[KV_DISK_TEXT]);
+
 /* Pages of page memory that n_tokens of one sequence take, all layers. For plans. */
 int64_t kv_pages_for(const kv_config *config, int64_t n_tokens);
 /* The part of host_bytes_max that an overflowing store needs besides its sequences' own pages:

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "help_kv_io.h"
+#include "kvstore/kvstore.h"
 
 enum { BLOCKS = 40, NOT_TRIED = 77, NOBODY = 65534 };
 
@@ -73,6 +74,9 @@ static void check_forbidden(unsigned system_call, unsigned error, const char *de
     forbid(system_call, error);
     CHECK(kv_io_create(&config, &io) == RT_EUNSUPPORTED);
     (void)check_run(KV_IO_AUTO, description);
+    char text[KV_DISK_TEXT];
+    kv_disk_describe_way(text);
+    CHECK(strncmp(text, description, strlen(description)) == 0);
 }
 
 static void without_permission(void) {
@@ -101,6 +105,9 @@ static void without_locked_memory(void) {
     CHECK(setrlimit(RLIMIT_MEMLOCK, &none) == 0);
     CHECK(geteuid() != 0 || setuid(NOBODY) == 0); /* root may lock what it likes */
     CHECK(!check_run(KV_IO_AUTO, "").is_lent);
+    char text[KV_DISK_TEXT];
+    kv_disk_describe_way(text);
+    CHECK(strstr(text, "locked memory is limited to 0 B") || strstr(text, "pread, because"));
 }
 
 static int lowest_free(void) {
@@ -223,8 +230,19 @@ static void mount_here(const char *type, unsigned long flags, const char *option
         not_tried(strerror(errno));
 }
 
+static void check_described(const char *description) {
+    char text[KV_DISK_TEXT], inside[600], again[KV_DISK_TEXT];
+    kv_disk_describe(dir, text);
+    if (!strstr(text, description)) (void)fprintf(stderr, "%s\n", text);
+    CHECK(strstr(text, " free, ") && strstr(text, description));
+    (void)snprintf(inside, sizeof inside, "%s/not/there", dir);
+    kv_disk_describe(inside, again);
+    CHECK(strstr(again, description));
+}
+
 static void without_o_direct(void) {
     mount_here("ramfs", 0, NULL);
+    check_described("ramfs (memory), no O_DIRECT, so through the page cache");
     CHECK(!check_run(KV_IO_AUTO, "").is_direct);
     CHECK(!check_run(KV_IO_PREAD, "").is_direct);
     /* The first attempt, with O_DIRECT, leaves the file there; of others' files it keeps away. */
@@ -240,6 +258,7 @@ static void without_o_direct(void) {
 
 static void without_writing(void) {
     mount_here("tmpfs", MS_RDONLY, NULL);
+    check_described("tmpfs (memory), not to be written: ");
     kv_io *io = create(KV_IO_AUTO);
     kv_file *file = NULL;
     CHECK(kv_file_open(io, path, O_RDWR | O_CREAT, &file) == RT_EIO);
@@ -285,6 +304,7 @@ static void fill_up(kv_io_mode mode) {
 
 static void with_full_memory_disk(void) {
     mount_here("tmpfs", 0, "size=2m");
+    check_described("2.00 MiB free, tmpfs (memory), ");
     fill_up(KV_IO_AUTO);
     fill_up(KV_IO_PREAD);
 }
