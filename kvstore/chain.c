@@ -81,13 +81,14 @@ static const char *line_like(const char *text, const char *line) {
     return NULL;
 }
 
-/* "line where", after "; " where something stands already. */
-static void say(
-        char *out, int64_t room, const char *separator, const char *line, const char *where) {
+/* Append words and a line; what is no character becomes '?'. */
+static void say(char *out, int64_t room, const char *words, const char *line) {
     const int64_t used = (int64_t)strlen(out);
-    if (used + 1 < room)
-        (void)snprintf(out + used, (size_t)(room - used), "%s%.*s %s", used ? separator : "",
-                (int)strcspn(line, "\n"), line, where);
+    if (used + 1 >= room) return;
+    (void)snprintf(
+            out + used, (size_t)(room - used), "%s%.*s", words, (int)strcspn(line, "\n"), line);
+    for (char *c = out + used; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f) *c = '?';
 }
 
 static bool is_same_line(const char *a, const char *b) {
@@ -100,11 +101,12 @@ const char *kv_fingerprint_difference(
     *out = 0;
     for (const char *line = there; *line; line = next_line(line)) {
         const char *match = line_like(here, line);
-        if (match && is_same_line(line, match)) continue;
-        say(out, room, "; ", line, "there");
-        if (match) say(out, room, ", ", match, "here");
+        if (*line == '\n' || (match && is_same_line(line, match))) continue;
+        say(out, room, *out ? "; " : "", line);
+        say(out, room, match ? ", this run has " : ", which this run has not", match ? match : "");
     }
     for (const char *line = here; *line; line = next_line(line))
-        if (!line_like(there, line)) say(out, room, "; ", line, "only here");
+        if (*line != '\n' && !line_like(there, line))
+            say(out, room, *out ? "; this run has " : "this run has ", line);
     return out;
 }

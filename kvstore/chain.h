@@ -25,8 +25,8 @@ RT_MUST_CHECK rt_status kv_chain_root(const kv_hash *fingerprint, kv_hash *out);
 RT_MUST_CHECK rt_status kv_chain_next(
         const kv_hash *parent, const int32_t *ids, int32_t n_tokens, kv_hash *out);
 
-/* How two fingerprint texts ("key=value" lines) differ, for people: "kv=bf16 there, kv=int8 here;
- * ...". Writes at most `room` bytes, NUL included, and returns `out`. */
+/* How two fingerprint texts ("key=value" lines) differ, for people: "kv=bf16, this run has
+ * kv=int8; ...". Writes at most `room` bytes, NUL included, and returns `out`. */
 const char *kv_fingerprint_difference(const char *there, const char *here, char *out, int64_t room);
 
 #endif

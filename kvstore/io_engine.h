@@ -30,6 +30,7 @@ typedef struct kv_io_stat {
     int64_t physical_bytes; /* of the disk; what budgets count */
     int64_t changed_s;      /* seconds since 1970 */
     int64_t n_links;
+    uint64_t device;
     uint64_t inode;
 } kv_io_stat;
 

@@ -35,6 +35,7 @@ static int stat_result(int result, const struct stat *from, kv_io_stat *out) {
             .physical_bytes = (int64_t)from->st_blocks * 512,
             .changed_s = from->st_mtime,
             .n_links = (int64_t)from->st_nlink,
+            .device = from->st_dev,
             .inode = from->st_ino};
     return 0;
 }

@@ -7,8 +7,8 @@
  *   DIR/vault/<8 hex of fingerprint>/<hh>/<chain hex>.kvs segment_format.c; hh: first 2 of the chain
  *                                         .../<chain hex>.part   a suspended segment
  *                                         .../<key hex>.state    vault_state.c
- *                                         .../*.tmp              being written; the owner holds a lock
- *                                         .../*.bad              quarantined
+ *                                         .../NUMBERS.tmp        being written; the owner holds a lock
+ *                                         .../NAME.bad           quarantined
  *
  * With several DIRs, a file goes to DIR number (hash mod n) and is looked for in all of them.
  *
@@ -129,7 +129,7 @@ void kv_writer_place(kv_writer *writer, int32_t layer, const int64_t *run_bytes,
 
 /* All layers are placed and written. On success the segment is durable and will be found; parents
  * are finished before children. `segment`, unless NULL, receives it opened. The writer is gone
- * either way; on failure, so is what was written.
+ * either way; on failure, so is what was written (unless only opening it again failed).
  * Errors: RT_EIO, RT_ENOFIT, RT_ENOMEM */
 RT_MUST_CHECK rt_status kv_writer_finish(kv_writer *writer, kv_segment **segment);
 /* No operation on its file is in flight. Accepts NULL. */
