@@ -283,12 +283,7 @@ static rt_status verify_segment(verifier *v, const kv_book *book, int32_t i) {
     rt_status status = kv_segment_open(&v->books->dirs, path.text, &chain, &segment);
     if (status == RT_OK) status = check_place(book, i, segment);
     if (status == RT_OK) status = verify_runs(v, segment);
-    if (status == RT_ECORRUPT) {
-        char why[KV_REASON_BYTES];
-        (void)snprintf(why, sizeof why, "%s", rt_error_text());
-        kv_dirs_quarantine(&v->books->dirs, path.text, why);
-        status = rt_fail(RT_ECORRUPT, "%s", why);
-    }
+    if (status == RT_ECORRUPT) kv_dirs_quarantine(&v->books->dirs, path.text, rt_error_text());
     kv_segment_close(segment);
     return status;
 }

@@ -214,11 +214,15 @@ rt_status kv_dirs_make_for(const kv_dirs *dirs, int32_t dir, const kv_path *path
 
 void kv_dirs_quarantine(kv_dirs *dirs, const char *path, const char *why) {
     kv_path bad;
+    char text[KV_WHY_BYTES]; /* `why` may be what the next failure overwrites */
     const int n = snprintf(bad.text, sizeof bad.text, "%s.bad", path);
     rt_assert(n > 0 && n < (int)sizeof bad.text);
+    (void)snprintf(text, sizeof text, "%s", why);
     dirs->n_quarantined++;
-    const char *then = kv_path_rename(dirs->io, path, bad.text) == RT_OK ? "quarantined" : "left";
-    rt_log(RT_LOG_WARN, "kvstore", "%s file=%s why=\"%s\"", then, path, why);
+    (void)snprintf(dirs->last_bad, sizeof dirs->last_bad, "%s: %s", path, text);
+    if (kv_path_rename(dirs->io, path, bad.text) == RT_OK) return;
+    const rt_status restored = rt_fail(RT_ECORRUPT, "%s", text);
+    (void)restored;
 }
 
 /* ---- small files ----------------------------------------------------------------------------- */

@@ -6,7 +6,7 @@
 #include "chain.h"
 #include "io_files.h"
 
-enum { KV_PATH_BYTES = 4096, KV_DIRS_MAX = 64 };
+enum { KV_PATH_BYTES = 4096, KV_DIRS_MAX = 64, KV_WHY_BYTES = 512 };
 
 typedef struct kv_dirs {
     kv_io *io;
@@ -15,7 +15,8 @@ typedef struct kv_dirs {
     char **roots;    /* "DIR/vault" */
     kv_file **locks; /* [n_dirs]: open while locked */
     bool is_locked;
-    int64_t n_quarantined; /* ever, through these */
+    int64_t n_quarantined;                       /* ever, through these */
+    char last_bad[KV_PATH_BYTES + KV_WHY_BYTES]; /* the last of them, and why; "" */
 } kv_dirs;
 
 /* Nothing is made yet. RT_EUSAGE: no directory, too many, too long. RT_ENOMEM. */
@@ -49,7 +50,7 @@ kv_path kv_dirs_join(const kv_dirs *dirs, int32_t dir, const char *folder, const
 kv_path kv_path_parent(const kv_path *path);
 /* Make the directories between DIR/vault and the path. */
 RT_MUST_CHECK rt_status kv_dirs_make_for(const kv_dirs *dirs, int32_t dir, const kv_path *path);
-/* Rename to .bad, and count. */
+/* Rename to .bad, and count. The thread's last error stays `why`, if it was. */
 void kv_dirs_quarantine(kv_dirs *dirs, const char *path, const char *why);
 
 /* ---- what lies there ------------------------------------------------------------------------- */
