@@ -219,7 +219,8 @@ static void end(space *s) {
 static rt_status refuse(int64_t bytes_max, int64_t n_needed, int64_t n_used) {
     char needed[RT_SIZE_TEXT], used[RT_SIZE_TEXT], max[RT_SIZE_TEXT];
     return rt_fail(RT_ENOFIT,
-            "kvstore: %s more do not fit on the disk: %s of %s are used and may not make way",
+            "kvstore: %s more do not fit on the disk: %s are used, %s may be, and too little may "
+            "go",
             rt_format_bytes(n_needed, needed), rt_format_bytes(n_used, used),
             rt_format_bytes(bytes_max, max));
 }
