@@ -355,16 +355,27 @@ static rt_status read_part(kv_writer *writer, const kv_path *path) {
     return is_good ? RT_OK : rt_fail(RT_ECORRUPT, "kvstore: %s is another segment's", path->text);
 }
 
-/* The whole room again, under a fresh temporary name. */
+/* A fresh temporary name, and then the whole room again: the old name is gone for good before
+ * anything in the file changes, or a crash would leave it with half of what follows. */
 static rt_status take_over(kv_writer *writer, const kv_path *path) {
     kv_vault *vault = writer->vault;
+    kv_io *io = vault->dirs.io;
     const int64_t bytes_max = kv_segment_bytes_max(&vault->shape, writer->header.n_tokens);
+    const kv_path folder = kv_path_parent(path);
     kv_io_stat st;
     RT_TRY(kv_file_stat(writer->file, &st));
     RT_TRY(kv_vault_make_room(vault, rt_max64(bytes_max - st.physical_bytes, 0)));
-    RT_TRY(kv_file_reserve(writer->file, bytes_max));
     writer->temporary = kv_dirs_temporary(path, bytes_max);
-    return kv_path_rename(vault->dirs.io, path->text, writer->temporary.text);
+    RT_TRY(kv_path_rename(io, path->text, writer->temporary.text));
+    rt_status status = kv_path_sync_dir(io, folder.text);
+    if (status == RT_OK) status = kv_file_reserve(writer->file, bytes_max);
+    if (status == RT_ENOFIT) { /* unchanged: perhaps another day */
+        const rt_status ignored = kv_path_rename(io, writer->temporary.text, path->text);
+        (void)ignored;
+        return rt_fail(RT_ENOFIT, "kvstore: the disk is full: %s cannot be resumed", path->text);
+    }
+    if (status != RT_OK) kv_vault_discard(vault, writer->temporary.text);
+    return status;
 }
 
 static rt_status resume_in(kv_writer *writer, int32_t dir, bool *found) {

@@ -12,7 +12,10 @@
 /* ---- vaults ---------------------------------------------------------------------------------- */
 
 kvh_vault kvh_vault_new(int32_t n_dirs) {
-    kvh_vault v = {.n_dirs = n_dirs, .bytes_max = INT64_MAX / 2, .model = "kv=bf16\n"};
+    kvh_vault v = {.n_dirs = n_dirs,
+            .bytes_max = INT64_MAX / 2,
+            .model = "kv=bf16\n",
+            .shape = {RT_BF16, KVH_LAYERS, KVH_HEADS, KVH_HEAD_DIM}};
     const char *base = getenv("TMPDIR");
     for (int32_t i = 0; i < n_dirs; i++) {
         (void)snprintf(v.dirs[i], sizeof v.dirs[i], "%s/kvh-vault.XXXXXX", base ? base : "/tmp");
@@ -30,7 +33,7 @@ static kv_hash fingerprint_of(const char *text) {
     return hash;
 }
 
-void kvh_vault_open(kvh_vault *v, kv_io *io) {
+rt_status kvh_vault_try_open(kvh_vault *v, kv_io *io) {
     const char *dirs[4];
     for (int32_t i = 0; i < v->n_dirs; i++) dirs[i] = v->dirs[i];
     v->io = io;
@@ -39,11 +42,15 @@ void kvh_vault_open(kvh_vault *v, kv_io *io) {
             .dirs = dirs,
             .n_dirs = v->n_dirs,
             .disk_bytes_max = v->bytes_max,
-            .shape = {RT_BF16, KVH_LAYERS, KVH_HEADS, KVH_HEAD_DIM},
+            .shape = v->shape,
             .fingerprint = fingerprint_of(v->model),
             .fingerprint_text = v->model};
-    CHECK(kv_vault_open(&config, &v->vault) == RT_OK);
     CHECK(kv_codec_create(rt_machine_isa(), &v->codec) == RT_OK);
+    return kv_vault_open(&config, &v->vault);
+}
+
+void kvh_vault_open(kvh_vault *v, kv_io *io) {
+    CHECK(kvh_vault_try_open(v, io) == RT_OK);
 }
 
 void kvh_vault_close(kvh_vault *v) {
@@ -103,12 +110,13 @@ static rt_status write_layer(kvh_vault *v, kv_writer *writer, int32_t layer) {
     const kv_run_shape shape = kv_writer_run_shape(writer);
     const int64_t room = kv_run_stored_bytes_max(&shape);
     char *raw = malloc((size_t)kv_run_raw_bytes(&shape));
-    char *stored = aligned_alloc(4096, (size_t)(KVH_HEADS * room));
+    char *stored = aligned_alloc(4096, (size_t)(v->shape.n_kv_heads * room));
     CHECK(raw && stored);
-    int64_t bytes[KVH_HEADS], n = 0, offset;
+    int64_t bytes[8], n = 0, offset;
+    CHECK(v->shape.n_kv_heads <= 8);
     kv_file *file;
     rt_status status;
-    for (int32_t head = 0; head < KVH_HEADS; head++) {
+    for (int32_t head = 0; head < v->shape.n_kv_heads; head++) {
         const kv_run_address address = kv_writer_address(writer, layer, head);
         fill_run(&address, &shape, raw);
         bytes[head] = kv_run_encode(v->codec, &address, &shape, raw, stored + n);
@@ -122,7 +130,7 @@ static rt_status write_layer(kvh_vault *v, kv_writer *writer, int32_t layer) {
 }
 
 rt_status kvh_fill_segment(kvh_vault *v, kv_writer *writer, int32_t n_layers) {
-    for (int32_t layer = KVH_LAYERS - 1; layer >= 0 && n_layers > 0; layer--)
+    for (int32_t layer = v->shape.n_layers - 1; layer >= 0 && n_layers > 0; layer--)
         if (!kv_writer_has_layer(writer, layer)) {
             RT_TRY(write_layer(v, writer, layer));
             n_layers--;
@@ -136,7 +144,7 @@ rt_status kvh_write_segment(kvh_vault *v, const kv_hash *parent, int64_t first_p
     if (chain) CHECK(kv_chain_next(parent, ids, n_tokens, chain) == RT_OK);
     RT_TRY(kv_writer_begin(v->vault, parent, first_pos, ids, n_tokens, &writer));
     if (!writer) return RT_OK;
-    const rt_status status = kvh_fill_segment(v, writer, KVH_LAYERS);
+    const rt_status status = kvh_fill_segment(v, writer, v->shape.n_layers);
     if (status == RT_OK) return kv_writer_finish(writer, NULL);
     kv_writer_abort(writer);
     return status;
@@ -187,8 +195,9 @@ static rt_status read_run(kvh_vault *v, const kv_segment *segment, int32_t layer
 }
 
 rt_status kvh_read_segment(kvh_vault *v, const kv_segment *segment) {
-    for (int32_t layer = 0; layer < KVH_LAYERS; layer++)
-        for (int32_t head = 0; head < KVH_HEADS; head++) RT_TRY(read_run(v, segment, layer, head));
+    for (int32_t layer = 0; layer < v->shape.n_layers; layer++)
+        for (int32_t head = 0; head < v->shape.n_kv_heads; head++)
+            RT_TRY(read_run(v, segment, layer, head));
     return RT_OK;
 }
 

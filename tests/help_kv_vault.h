@@ -17,12 +17,15 @@ typedef struct kvh_vault {
     int32_t n_dirs;
     int64_t bytes_max;
     const char *model; /* the fingerprint's text */
+    kv_segment_shape shape;
 } kvh_vault;
 
 /* A new directory for each; model "kv=bf16\n", no limit. kvh_vault_open as often as one likes. */
 kvh_vault kvh_vault_new(int32_t n_dirs);
 /* Over I/O of the caller's, which kvh_vault_close closes; NULL: the pread engine. */
 void kvh_vault_open(kvh_vault *v, kv_io *io);
+/* The same where it may fail; kvh_vault_close all the same. */
+rt_status kvh_vault_try_open(kvh_vault *v, kv_io *io);
 void kvh_vault_close(kvh_vault *v);
 /* Close it and remove its directories. */
 void kvh_vault_remove(kvh_vault *v);
