@@ -549,3 +549,21 @@ rt_status kv_file_sync(kv_file *file) {
     file->is_dead = true;
     return fail_errno(-result, "sync", file->path);
 }
+
+/* ---- for io_files.c -------------------------------------------------------------------------- */
+
+const kv_io_engine *kv_io_engine_of(const kv_io *io) {
+    return &io->engine;
+}
+
+kv_io *kv_file_io(const kv_file *file) {
+    return file->io;
+}
+
+int kv_file_number(const kv_file *file) {
+    return file->fd;
+}
+
+const char *kv_file_path(const kv_file *file) {
+    return file->path;
+}

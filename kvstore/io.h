@@ -105,4 +105,10 @@ typedef struct kv_io_stats {
 } kv_io_stats;
 kv_io_stats kv_io_stats_of(const kv_io *io);
 
+/* For io_files.c, which works on names, sizes and locks. */
+const kv_io_engine *kv_io_engine_of(const kv_io *io);
+kv_io *kv_file_io(const kv_file *file);
+int kv_file_number(const kv_file *file); /* the file descriptor */
+const char *kv_file_path(const kv_file *file);
+
 #endif

@@ -173,7 +173,8 @@ static const kv_io_table table = {.open = kv_io_posix_open,
         .lend = lend,
         .submit = submit,
         .complete = complete,
-        .free = free_engine};
+        .free = free_engine,
+        KV_IO_POSIX_NAMES};
 
 static void init_locks(engine *e) {
     pthread_condattr_t monotonic;

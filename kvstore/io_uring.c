@@ -154,7 +154,8 @@ static const kv_io_table table = {.open = open_file,
         .lend = lend,
         .submit = submit,
         .complete = complete,
-        .free = free_engine};
+        .free = free_engine,
+        KV_IO_POSIX_NAMES};
 
 /* ---- creation -------------------------------------------------------------------------------- */
 

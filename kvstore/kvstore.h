@@ -210,4 +210,61 @@ typedef struct kv_stats {
 } kv_stats;
 kv_stats kv_store_stats(const kv_store *store);
 
+/* ---- books ----------------------------------------------------------------------------------- */
+
+/* What is persisted, without a model: named prefixes below some --kv-disk-dir directories. Books are
+ * written by the store; here they are listed, read, verified and removed. A process may do this
+ * beside others that use the same directories. */
+typedef struct kv_books kv_books;
+
+enum { KV_BOOK_NAME_MAX = 100 };
+
+typedef struct kv_book {
+    char name[KV_BOOK_NAME_MAX + 1];
+    uint8_t fingerprint[32];
+    char *fingerprint_text; /* "key=value" lines; "" where it is lost */
+    int64_t n_tokens;
+    int64_t created_s; /* seconds since 1970 */
+    char *note;        /* lines the writer added: source, sha256 */
+    int32_t n_segments;
+    int32_t n_missing;    /* of them, not on the disk any more */
+    int64_t stored_bytes; /* physical, of those that are */
+    uint8_t (*chains)[32];
+} kv_book;
+void kv_book_free(kv_book *book);
+
+/* [A-Za-z0-9._-], 1 to 100 bytes, no leading dot or dash. RT_EUSAGE says what is wrong. */
+RT_MUST_CHECK rt_status kv_book_check_name(const char *name);
+
+/* Directories that do not exist hold no books. RT_EUSAGE, RT_ENOMEM. */
+RT_MUST_CHECK rt_status kv_books_open(const char *const *dirs, int32_t n_dirs, kv_books **out);
+void kv_books_close(kv_books *books);
+
+/* *names[*n_names], in order; damaged ones too. The caller frees each and the array. RT_EIO, RT_ENOMEM */
+RT_MUST_CHECK rt_status kv_books_list(kv_books *books, char ***names, int64_t *n_names);
+/* Errors: RT_EUSAGE  no book of that name; RT_ECORRUPT  its manifest is damaged; RT_EIO; RT_ENOMEM */
+RT_MUST_CHECK rt_status kv_books_read(kv_books *books, const char *name, kv_book *out);
+/* The name only; its segments go when room is needed, or by kv_books_gc. As kv_books_read; a damaged
+ * one is removed too. */
+RT_MUST_CHECK rt_status kv_books_remove(kv_books *books, const char *name);
+
+typedef struct kv_book_report {
+    int64_t n_segments; /* looked at */
+    int64_t n_runs;     /* read and decoded */
+    int64_t bytes_read;
+    int64_t n_bad;         /* segments missing or damaged */
+    char first_error[512]; /* "" if none */
+} kv_book_report;
+/* Read and decode every run of a book. Damage is in the report, and quarantined. As kv_books_read. */
+RT_MUST_CHECK rt_status kv_books_verify(kv_books *books, const char *name, kv_book_report *report);
+
+typedef struct kv_gc_report {
+    int64_t n_removed; /* files: dead temporaries, quarantined ones, segments no book holds */
+    int64_t bytes_before;
+    int64_t bytes_after;
+} kv_gc_report;
+/* Remove what is dead or quarantined, then what no book holds, the cheapest to compute again first,
+ * until no more than bytes_max are used (0: all of it). What is in use stays. RT_EIO, RT_ENOMEM. */
+RT_MUST_CHECK rt_status kv_books_gc(kv_books *books, int64_t bytes_max, kv_gc_report *report);
+
 #endif
