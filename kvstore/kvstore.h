@@ -140,16 +140,16 @@ void kv_span_abort(kv_seq *seq);
 typedef struct kv_walk kv_walk;
 
 /* What one sequence has in a window. */
-typedef struct kv_part {
+typedef struct kv_window_part {
     int32_t seq;        /* index into the walk's sequences */
     void *const *pages; /* of positions first_pos and on */
     int64_t first_pos;  /* a multiple of page_tokens */
     int64_t n_tokens;   /* the new ones included */
     bool is_last;       /* reaches the end: this walk's new tokens are to be appended here */
-} kv_part;
+} kv_window_part;
 
 typedef struct kv_window {
-    const kv_part *parts;
+    const kv_window_part *parts;
     int32_t n_parts; /* 0: the walk is over */
     int64_t n_loads;
 } kv_window;

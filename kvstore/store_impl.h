@@ -64,8 +64,8 @@ struct kv_walk {
     int64_t n_members, members_room;
     kv_load *loads;
     int64_t n_loads, loads_room;
-    int64_t *cursors; /* [n_seqs]: the next extent of each */
-    kv_part *parts;   /* [n_seqs] */
+    int64_t *cursors;      /* [n_seqs]: the next extent of each */
+    kv_window_part *parts; /* [n_seqs] */
     int64_t seqs_room;
 
     int64_t step;         /* the next one; the window is of the one before */

@@ -176,13 +176,13 @@ static int64_t resident_end(const kv_walk *walk, int32_t i, int64_t extent) {
     return rt_min64(e * extent_tokens(walk), walk->ends[i]);
 }
 
-static void fill_part(kv_walk *walk, const kv_step *step, int32_t i, kv_part *part) {
+static void fill_part(kv_walk *walk, const kv_step *step, int32_t i, kv_window_part *part) {
     const int64_t first = step->extent * extent_tokens(walk);
     int64_t end = walk->ends[i];
     if (step->kind == KV_STEP_RESIDENT) end = resident_end(walk, i, step->extent);
     if (step->kind == KV_STEP_STREAMED)
         end = rt_min64(end, first + step->n_extents * extent_tokens(walk));
-    *part = (kv_part){.seq = i,
+    *part = (kv_window_part){.seq = i,
             .pages = step->kind == KV_STEP_STREAMED ? walk->store->window
                                                     : pages_at(walk, i, step->extent),
             .first_pos = first,
@@ -330,7 +330,7 @@ static rt_status leave_extent(kv_walk *walk, int32_t i, int64_t extent, bool is_
     return RT_OK;
 }
 
-static rt_status leave_part(kv_walk *walk, const kv_part *part) {
+static rt_status leave_part(kv_walk *walk, const kv_window_part *part) {
     kv_seq *seq = walk->seqs[part->seq];
     const bool is_changed = walk->ends[part->seq] > seq->filled[walk->layer];
     for (int64_t e = kv_walk_tail_extent(walk, part->seq); e < kv_walk_n_extents(walk, part->seq);

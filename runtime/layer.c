@@ -48,11 +48,11 @@ static void mlp(glm_engine *engine, const glm_layer *layer, int64_t n, void *hid
 }
 
 /* Pages of a part from position `pos` on. */
-static void *const *pages_from(const kv_part *part, int64_t pos) {
+static void *const *pages_from(const kv_window_part *part, int64_t pos) {
     return part->pages + (pos - part->first_pos) / ATTN_PAGE_TOKENS;
 }
 
-static attn_segment segment_of(const kv_part *part) {
+static attn_segment segment_of(const kv_window_part *part) {
     return (attn_segment){
             .pages = part->pages, .first_pos = part->first_pos, .n_tokens = part->n_tokens};
 }
@@ -98,7 +98,7 @@ static rt_status attend_to_windows(
         kv_window window;
         RT_TRY(glm_window_enter(engine, walk, &window));
         if (window.n_parts == 0) return RT_OK;
-        const kv_part *part = &window.parts[0];
+        const kv_window_part *part = &window.parts[0];
         if (part->is_last)
             attn_append_kv(attention, b->qkv.data + q_width(&engine->config), b->qkv.stride,
                     chunk->n, chunk->pos, pages_from(part, chunk->pos));
@@ -148,7 +148,7 @@ static void rotate_each(glm_engine *engine, const int64_t *lengths, int32_t n) {
                 engine->ops.attention, qkv.data + i * qkv.stride, qkv.stride, 1, lengths[i] - 1);
 }
 
-static void append_one(glm_engine *engine, const kv_part *part, int64_t pos) {
+static void append_one(glm_engine *engine, const kv_window_part *part, int64_t pos) {
     const glm_rows qkv = engine->buffers.qkv;
     float *kv = qkv.data + part->seq * qkv.stride + q_width(&engine->config);
     attn_append_kv(engine->ops.attention, kv, qkv.stride, 1, pos, pages_from(part, pos));
@@ -161,7 +161,7 @@ static rt_status decode_windows(glm_engine *engine, kv_walk *walk, const attn_de
         if (window.n_parts == 0) return RT_OK;
         attn_segment segments[GLM_DECODE_SEQS_MAX] = {0};
         for (int32_t i = 0; i < window.n_parts; i++) {
-            const kv_part *part = &window.parts[i];
+            const kv_window_part *part = &window.parts[i];
             if (part->is_last) append_one(engine, part, step->lengths[part->seq] - 1);
             segments[part->seq] = segment_of(part);
         }

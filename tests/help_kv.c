@@ -63,7 +63,7 @@ static uint64_t layer_word(uint64_t value, int32_t layer) {
     return ~value * 31 + (uint64_t)layer;
 }
 
-static char *token_at(const kv_part *part, int64_t pos) {
+static char *token_at(const kv_window_part *part, int64_t pos) {
     char *page = part->pages[(pos - part->first_pos) / KVH_PAGE_TOKENS];
     return page + pos % KVH_PAGE_TOKENS * KVH_TOKEN_BYTES;
 }
@@ -99,7 +99,7 @@ static rt_status leave(kv_walk *walk) {
     }
 }
 
-typedef void visit(void *context, const kv_part *part);
+typedef void visit(void *context, const kv_window_part *part);
 
 static rt_status visit_windows(kv_walk *walk, visit *on_part, void *context) {
     for (;;) {
@@ -129,7 +129,7 @@ typedef struct write_job {
     uint64_t value;
 } write_job;
 
-static void write_part(void *context, const kv_part *part) {
+static void write_part(void *context, const kv_window_part *part) {
     const write_job *job = context;
     if (!part->is_last) return;
     for (int64_t pos = job->first; pos < job->first + job->n_tokens; pos++) {
@@ -157,7 +157,7 @@ typedef struct read_job {
     uint64_t *values;
 } read_job;
 
-static void read_part(void *context, const kv_part *part) {
+static void read_part(void *context, const kv_window_part *part) {
     read_job *job = context;
     CHECK(part->first_pos == job->next && part->n_tokens > 0);
     for (; job->next < part->first_pos + part->n_tokens; job->next++) {
@@ -184,7 +184,7 @@ typedef struct find_job {
     const void *page;
 } find_job;
 
-static void find_page(void *context, const kv_part *part) {
+static void find_page(void *context, const kv_window_part *part) {
     find_job *job = context;
     if (job->pos >= part->first_pos && job->pos < part->first_pos + part->n_tokens)
         job->page = part->pages[(job->pos - part->first_pos) / KVH_PAGE_TOKENS];
