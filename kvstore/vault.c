@@ -99,6 +99,7 @@ static rt_status create_locked(kv_vault *vault, const kv_path *path, kv_file **o
     if (status == RT_OK && got) return RT_OK;
     if (status == RT_OK) status = rt_fail(RT_EIO, "kvstore: %s cannot be locked", path->text);
     kv_blocks_close_file(vault->dirs.blocks, *out);
+    *out = NULL;
     kv_vault_discard(vault, path->text);
     return status;
 }
