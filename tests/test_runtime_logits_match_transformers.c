@@ -1,5 +1,6 @@
-/* Logits equal those of the transformers library, for both namings, every weight type, 1, 2 and 4
- * KV heads, head_dim 32, 64 and 128, odd MLP widths and several files.
+/* Logits equal those of the transformers library, for both namings, the 0414 generation's two more
+ * norms, with and without QKV bias, every weight type, 1, 2 and 4 KV heads, head_dim 16 to 128, odd
+ * MLP widths and several files.
  *
  * Method: the checkpoints and float32 logits under tests/golden (made by make_goldens.py). Bounds:
  * an f32 checkpoint with f32 KV differs by the rounding of sums alone, relative Frobenius error at
@@ -140,5 +141,7 @@ int main(void) {
     check("hf_f16_kv1", 1e-2);
     check("hf_bf16_kv4_sharded", 1e-2);
     check("native_bf16_kv4", 1e-2);
+    check("0414_f32_kv2", 1e-5);
+    check("0414_bf16_kv1_no_bias", 1e-2);
     return n_failed ? 1 : 0;
 }

@@ -15,7 +15,7 @@ import sys
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import GlmConfig, GlmForCausalLM
+from transformers import Glm4Config, Glm4ForCausalLM, GlmConfig, GlmForCausalLM
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 VOCAB = 300
@@ -23,15 +23,16 @@ N_TOKENS = 300
 POSITIONS = [0, 1, 16, 63, 64, 126, 127, 128, 129, 200, 254, 255, 256, 257, 298, 299]
 
 
-def build(heads, kv_heads, head_dim, ffn, hidden, layers, theta, dtype, seed):
+def build(heads, kv_heads, head_dim, ffn, hidden, layers, theta, dtype, seed, is_0414, bias):
     torch.manual_seed(seed)
-    config = GlmConfig(
+    config = (Glm4Config if is_0414 else GlmConfig)(
         hidden_size=hidden, intermediate_size=ffn, num_hidden_layers=layers,
         num_attention_heads=heads, num_key_value_heads=kv_heads, head_dim=head_dim,
         vocab_size=VOCAB, max_position_embeddings=4096, rope_theta=theta,
-        partial_rotary_factor=0.5, rms_norm_eps=1.5625e-07, attention_bias=True,
+        partial_rotary_factor=0.5, rms_norm_eps=1e-05 if is_0414 else 1.5625e-07,
+        attention_bias=bias,
         tie_word_embeddings=False, pad_token_id=256, eos_token_id=[256, 263, 265])
-    model = GlmForCausalLM(config).float()
+    model = (Glm4ForCausalLM if is_0414 else GlmForCausalLM)(config).float()
     with torch.no_grad():
         for name, weight in model.named_parameters():
             normal = torch.randn_like(weight)
@@ -102,19 +103,23 @@ def to_native(directory, theta, dtype_name):
 
 
 #        name            heads kv  dim ffn hidden layers theta  dtype           native  shard
+#        Names that begin with 0414 are Glm4ForCausalLM; the second one has no bias, as the 32B.
 CASES = [("hf_f32_kv2", 4, 2, 32, 171, 64, 2, 1e8, torch.float32, False, None),
          ("hf_bf16_kv2", 8, 2, 64, 85, 64, 2, 1e8, torch.bfloat16, False, None),
          ("hf_f16_kv1", 4, 1, 64, 171, 64, 2, 1e4, torch.float16, False, None),
          ("hf_bf16_kv4_sharded", 4, 4, 128, 43, 64, 1, 5e6, torch.bfloat16, False, "100KB"),
          ("native_f32_kv1", 3, 1, 32, 171, 64, 2, 5e6, torch.float32, True, None),
-         ("native_bf16_kv4", 8, 4, 32, 115, 64, 3, 1e8, torch.bfloat16, True, None)]
+         ("native_bf16_kv4", 8, 4, 32, 115, 64, 3, 1e8, torch.bfloat16, True, None),
+         ("0414_f32_kv2", 4, 2, 16, 43, 32, 2, 1e4, torch.float32, False, None),
+         ("0414_bf16_kv1_no_bias", 6, 1, 32, 85, 32, 2, 1e4, torch.bfloat16, False, None)]
 
 
 def make_random():
     for seed, (name, heads, kv, dim, ffn, hidden, layers, theta, dtype, native, shard) in enumerate(CASES):
         directory = os.path.join(HERE, name)
         shutil.rmtree(directory, ignore_errors=True)
-        model = build(heads, kv, dim, ffn, hidden, layers, theta, dtype, seed)
+        model = build(heads, kv, dim, ffn, hidden, layers, theta, dtype, seed,
+                      name.startswith("0414"), not name.endswith("no_bias"))
         model.save_pretrained(directory, safe_serialization=True,
                               **({"max_shard_size": shard} if shard else {}))
         os.remove(os.path.join(directory, "generation_config.json"))
