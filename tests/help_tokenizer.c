@@ -174,7 +174,9 @@ const char *const tokh_pre_tokenizer =
         "\"trim_offsets\": true, \"use_regex\": false}]}";
 
 void tokh_put_json(tokh_text *json, const glm_vocab *vocab) {
-    tokh_printf(json, "{\"pre_tokenizer\": %s, \"model\": {\"type\": \"BPE\", \"vocab\": {",
+    tokh_printf(json,
+            "{\"pre_tokenizer\": %s, \"model\": {\"type\": \"BPE\", "
+            "\"ignore_merges\": true, \"vocab\": {",
             tokh_pre_tokenizer);
     for (int32_t id = 0; id < vocab->n_tokens; id++) {
         tokh_printf(json, "%s\"", id == 0 ? "" : ",");
