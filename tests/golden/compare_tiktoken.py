@@ -1,4 +1,5 @@
-"""The ids of `glm1m tokenize` against those of tiktoken, over megabytes of mixed text.
+"""The ids of `glm1m tokenize` against those of tiktoken, over megabytes of mixed text; and, with the
+same tokens written as a tokenizer.json, against those of the tokenizers library.
 
     GLM_TEST_DATA=DIR python3 tests/golden/compare_tiktoken.py [--seed S] [--megabytes N]
 
@@ -6,7 +7,7 @@ Run by hand, not by the tests: it makes a virtual environment in build/tiktoken-
 requirements-tiktoken.txt, from PyPI) the first time. The encoding is built here, from the published
 tokenizer.model and tokenizer_config.json of DIR/glm-4-9b-chat-1m and the pattern of the reference
 implementation. GLM1M is the program (default build/glm1m). Every text is made from the seed; N is
-the size of each kind (default 2). Exits 1 at the first difference of a kind, and shows it.
+the size of each kind (default 2). Shows the first difference of each kind; exits 1 if there is one.
 """
 import argparse
 import base64
@@ -85,6 +86,36 @@ def reference(directory):
     specials = {token["content"]: int(id) for id, token in added.items()}
     return tiktoken.Encoding("glm-4", pat_str=PATTERN, mergeable_ranks=ranks,
                              special_tokens=specials), ranks
+
+
+def byte_alphabet():
+    """GPT-2's characters for the 256 bytes."""
+    printable = [*range(0x21, 0x7f), *range(0xa1, 0xad), *range(0xae, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {**{byte: chr(byte) for byte in printable},
+            **{byte: chr(0x100 + i) for i, byte in enumerate(others)}}
+
+
+def write_json(directory, ranks, specials, ignore_merges):
+    """tokenizer.json as transformers' TikTokenConverter makes it: every merge there is, by rank."""
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+    alphabet = byte_alphabet()
+    text = {token: "".join(alphabet[byte] for byte in token) for token in ranks}
+    merges = []
+    for token in ranks:
+        splits = [(token[:i], token[i:]) for i in range(1, len(token))
+                  if token[:i] in ranks and token[i:] in ranks]
+        splits.sort(key=lambda split: (ranks[split[0]], ranks[split[1]]))
+        merges += [(text[left], text[right]) for left, right in splits]
+    tokenizer = Tokenizer(models.BPE({text[token]: rank for token, rank in ranks.items()}, merges,
+                                     ignore_merges=ignore_merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex(PATTERN), behavior="isolated", invert=False),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(name, normalized=False) for name in specials])
+    tokenizer.save(os.path.join(directory, "tokenizer.json"))
+    return tokenizer
 
 
 def letters_of(spec):
@@ -181,6 +212,35 @@ def ours(program, directory, text, with_special):
     return [int(id) for id in out.split()]
 
 
+class Comparison:
+    def __init__(self, encoding, program):
+        self.encoding, self.program = encoding, program
+        self.n_bytes, self.n_ids, self.n_different = 0, 0, 0
+
+    def compare(self, kind, theirs, directory, text, with_special=False):
+        mine = ours(self.program, directory, text, with_special)
+        n_bytes = len(text.encode())
+        is_same = theirs == mine
+        print(f"{kind:32} {n_bytes:9} bytes {len(theirs):9} ids  {'same' if is_same else 'DIFFERENT'}",
+              flush=True)
+        if not is_same:
+            show_difference(self.encoding, theirs, mine)
+        self.n_bytes += n_bytes
+        self.n_ids += len(theirs)
+        self.n_different += not is_same
+
+
+def compare_json(comparison, ranks, ignore_merges, kinds):
+    specials = list(comparison.encoding._special_tokens)
+    with tempfile.TemporaryDirectory() as directory:
+        tokenizer = write_json(directory, ranks, specials, ignore_merges)
+        for kind, text in kinds:
+            # This library always recognises special tokens that the text spells out.
+            theirs = tokenizer.encode(text, add_special_tokens=False).ids
+            comparison.compare(f"{kind}, {'true' if ignore_merges else 'false'}", theirs, directory,
+                               text, with_special=True)
+
+
 def show_difference(encoding, theirs, mine):
     at = next((i for i, (a, b) in enumerate(zip(theirs, mine)) if a != b), min(len(theirs), len(mine)))
     start = max(0, at - 5)
@@ -202,24 +262,21 @@ def main():
     directory = os.path.join(data, "glm-4-9b-chat-1m")
     encoding, ranks = reference(directory)
     rng = random.Random(options.seed)
-
-    n_bytes_all, n_ids_all, n_different, started = 0, 0, 0, time.time()
-    for kind, text, with_special in texts(rng, ranks, int(options.megabytes * 1e6),
-                                          os.path.join(data, "books")):
+    comparison, started = Comparison(encoding, program), time.time()
+    n_bytes = int(options.megabytes * 1e6)
+    for kind, text, with_special in texts(rng, ranks, n_bytes, os.path.join(data, "books")):
         theirs = encoding.encode(text, allowed_special="all") if with_special else \
             encoding.encode_ordinary(text)
-        mine = ours(program, directory, text, with_special)
-        is_same = theirs == mine
-        n_bytes = len(text.encode())
-        print(f"{kind:32} {n_bytes:9} bytes {len(theirs):9} ids  {'same' if is_same else 'DIFFERENT'}",
-              flush=True)
-        if not is_same:
-            show_difference(encoding, theirs, mine)
-        n_bytes_all, n_ids_all, n_different = n_bytes_all + n_bytes, n_ids_all + len(theirs), \
-            n_different + (not is_same)
-    print(f"seed {options.seed}: {n_bytes_all} bytes, {n_ids_all} ids, {n_different} kinds different, "
-          f"{time.time() - started:.0f} s")
-    sys.exit(1 if n_different else 0)
+        comparison.compare(kind, theirs, directory, text, with_special)
+
+    kinds = [("json, vocabulary", vocabulary_text(rng, ranks, n_bytes)),
+             ("json, Chinese", language_text(rng, "Chinese", n_bytes)),
+             ("json, oddments", oddments_text(rng, n_bytes))]
+    for ignore_merges in (True, False):
+        compare_json(comparison, ranks, ignore_merges, kinds)
+    print(f"seed {options.seed}: {comparison.n_bytes} bytes, {comparison.n_ids} ids, "
+          f"{comparison.n_different} kinds different, {time.time() - started:.0f} s")
+    sys.exit(1 if comparison.n_different else 0)
 
 
 if __name__ == "__main__":
