@@ -46,7 +46,7 @@ static int n_dirs;
 
 static void remove_dirs(void) {
     static const char *const names[] = {"tokenizer.model", "tokenizer.json",
-            "tokenizer_config.json", "config.json", "generation_config.json"};
+            "tokenizer_config.json", "config.json", "generation_config.json", "model.safetensors"};
     for (int i = 0; i < n_dirs; i++) {
         for (size_t k = 0; k < sizeof names / sizeof *names; k++) tokh_remove(dirs[i], names[k]);
         (void)rmdir(dirs[i]);

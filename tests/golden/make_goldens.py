@@ -5,7 +5,8 @@
     VENV/bin/python tests/golden/make_goldens.py NEEDLE_DIR # the embedded model (make-model needle)
 
 The reference runs in float32 on the (upcast) weights with eager attention. Each directory gets a
-checkpoint, tokens.txt (300 ids), positions.txt (16 of them) and logits.npy, float32 [16, vocab].
+checkpoint, tokens.txt (300 ids), positions.txt (16 of them) and logits.npy, float32 [16, vocab]. The
+0414 model in f32 also gets self_test.txt: what is published of GLM-4-9B-Chat-1M, of its first six ids.
 """
 import json
 import os
@@ -61,6 +62,27 @@ def write_common(directory, ids, logits):
     with open(os.path.join(directory, "positions.txt"), "w") as out:
         out.write(",".join(str(p) for p in POSITIONS) + "\n")
     np.save(os.path.join(directory, "logits.npy"), logits)
+
+
+def entropy(probabilities):
+    return float(-(probabilities * probabilities.log()).nansum())
+
+
+def write_self_test(directory, model, ids):
+    """ids; ids and values of the five largest logits; the softmax's entropy in nats; then lines of
+    layer, head (-1: the mean of all) and the entropy of the last row's attention weights."""
+    with torch.no_grad():
+        result = model(ids, output_attentions=True)
+    logits = result.logits[0, -1].double()
+    top = logits.topk(5)
+    with open(os.path.join(directory, "self_test.txt"), "w") as out:
+        for row in (ids[0].tolist(), top.indices.tolist(), top.values.tolist(),
+                    [entropy(logits.softmax(0))]):
+            out.write(" ".join(f"{value:.9g}" for value in row) + "\n")
+        for layer, weights in enumerate(result.attentions):
+            heads = [entropy(head) for head in weights[0, :, -1].double()]
+            for head, value in enumerate([sum(heads) / len(heads)] + heads, -1):
+                out.write(f"{layer} {head} {value:.9g}\n")
 
 
 def to_native(directory, theta, dtype_name):
@@ -125,6 +147,8 @@ def make_random():
         os.remove(os.path.join(directory, "generation_config.json"))
         ids = torch.randint(0, VOCAB, (1, N_TOKENS))
         write_common(directory, ids, reference(model, ids))
+        if name == "0414_f32_kv2":
+            write_self_test(directory, model, ids[:, :6])
         if native:
             to_native(directory, theta, str(dtype).split(".")[1])
         size = sum(os.path.getsize(os.path.join(directory, f)) for f in os.listdir(directory))
