@@ -7,8 +7,8 @@
  * as whole pieces. (3) All 151552 ids decoded: tokens, control tokens, 209 padding rows that print
  * nothing. (4) The novel's ids have the sum that tiktoken's have (tests/golden/README.md). (5) The
  * table written as tokenizer.json with every merge, as Hugging Face's converter does: the same ids
- * for the novel; and with ignore_merges false, those of merging alone. Without (5) under
- * GLM_TEST_FAST. */
+ * for the novel; and with ignore_merges false, those of merging alone. Under GLM_TEST_FAST every
+ * 16th token of (1) and (2), not counted, and no (5). */
 #include <openssl/sha.h>
 
 #include "help_tokenizer.h"
@@ -39,10 +39,14 @@ static bool is_utf8(const char *bytes, int64_t n_bytes) {
 
 /* ---- (1) ------------------------------------------------------------------------------------- */
 
+static int32_t token_step(void) {
+    return tokh_is_fast() ? 16 : 1;
+}
+
 static void check_whole_tokens(const glm_tokenizer *tokenizer) {
     int n_broken = 0;
     int n_cut = 0;
-    for (int32_t id = 0; id < TOKENS; id++) {
+    for (int32_t id = 0; id < TOKENS; id += token_step()) {
         int64_t n;
         bool is_special;
         const char *bytes = glm_tokenizer_bytes(tokenizer, id, &n, &is_special);
@@ -56,7 +60,7 @@ static void check_whole_tokens(const glm_tokenizer *tokenizer) {
         if (!is_broken) CHECK((ids.n == 1 && ids.ids[0] == id) == !is_cut);
         glm_ids_free(&ids);
     }
-    CHECK(n_broken == BROKEN && n_cut == CUT);
+    CHECK(tokh_is_fast() || (n_broken == BROKEN && n_cut == CUT));
     int64_t n;
     const char *spaces = glm_tokenizer_bytes(tokenizer, 112972, &n, NULL);
     CHECK(n == 512 && strspn(spaces, " ") >= 512);
@@ -89,7 +93,7 @@ static void check_merging(glm_vocab *vocab) {
     glm_ids ids = {0};
     CHECK(glm_bpe_scratch_create(vocab, &scratch) == RT_OK);
     vocab->is_merges_only = true;
-    for (int32_t id = 0; id < TOKENS; id++) {
+    for (int32_t id = 0; id < TOKENS; id += token_step()) {
         const char *bytes = vocab->bytes + vocab->starts[id];
         const int64_t n = vocab->starts[id + 1] - vocab->starts[id];
         ids.n = 0;
@@ -99,7 +103,7 @@ static void check_merging(glm_vocab *vocab) {
         CHECK(ids.n == 1 || is_utf8(bytes, n));
         n_unmerged += ids.n > 1;
     }
-    CHECK(n_unmerged == UNMERGED);
+    CHECK(tokh_is_fast() || n_unmerged == UNMERGED);
     vocab->is_merges_only = false;
     glm_ids_free(&ids);
     glm_bpe_scratch_free(&scratch);
