@@ -115,8 +115,7 @@ void glm_self_test_compare(const float *logits, int64_t vocab, const double *spr
     *out = (glm_self_test){0};
     for (int32_t i = 0; i < golden->n_spreads; i++)
         add_spread(out, spreads[i], &golden->spreads[i]);
-    add_check(
-            out, "id of the largest logit", (double)largest(logits, vocab), golden->top_ids[0], 0);
+    add_check(out, "largest logit's id", (double)largest(logits, vocab), golden->top_ids[0], 0);
     for (int i = 0; i < GLM_GOLDEN_LOGITS; i++) {
         rt_assert(golden->top_ids[i] < vocab);
         char what[48];
@@ -124,10 +123,9 @@ void glm_self_test_compare(const float *logits, int64_t vocab, const double *spr
         add_check(out, what, (double)logits[golden->top_ids[i]], (double)golden->top_logits[i],
                 logit_allowed(golden, i));
     }
-    add_check(
-            out, "other ids above the fifth", (double)count_strangers(logits, vocab, golden), 0, 0);
-    add_check(out, "ln of the entropy in nats", log(entropy_of(logits, vocab)),
-            log(golden->entropy), entropy_allowed(golden));
+    add_check(out, "others above fifth", (double)count_strangers(logits, vocab, golden), 0, 0);
+    add_check(out, "ln(entropy in nats)", log(entropy_of(logits, vocab)), log(golden->entropy),
+            entropy_allowed(golden));
 }
 
 /* ---- running --------------------------------------------------------------------------------- */

@@ -126,15 +126,15 @@ static void check_rows(void) {
     check_each_logit(row, golden, filler);
     fill(row, golden, filler);
     row[9707] = 25.0F;
-    expect_failed(row, golden, "id of the largest logit");
-    expect_failed(row, golden, "other ids above the fifth");
+    expect_failed(row, golden, "largest logit's id");
+    expect_failed(row, golden, "others above fifth");
     fill(row, golden, filler);
     row[0] = 11.0F;
-    expect_failed(row, golden, "other ids above the fifth");
+    expect_failed(row, golden, "others above fifth");
     row[0] = NAN;
-    expect_failed(row, golden, "other ids above the fifth");
+    expect_failed(row, golden, "others above fifth");
     fill(row, golden, filler + 2.0F);
-    expect_failed(row, golden, "ln of the entropy in nats");
+    expect_failed(row, golden, "ln(entropy in nats)");
     fill(row, golden, -INFINITY);
     expect_passed(row, golden); /* of the five alone, 1.2e-4: within the two logits' errors */
     for (int64_t id = 0; id < VOCAB; id++) row[id] = 0.0F; /* nothing but zeros */
