@@ -3,8 +3,8 @@
  *   GLM_TEST_DATA=DIR build/bench/bench_tokenizer
  *
  * Method: the published tokenizer of DIR/glm-4-9b-chat-1m; the novel of DIR/books repeated, and 16
- * MiB of each hostile input. MB/s are of text, 10^6. Per input the scanner alone (where pieces end),
- * then the whole encoding; shares are of memcpy of the same text in the same process, the fewest
+ * MiB of each hostile input. MB/s are of text, 10^6. Per input the scanner alone (where pieces
+ * end), then the whole encoding; shares are of memcpy of the same text in the same process, the fewest
  * instructions that could touch every byte and write as many. */
 #include <stdio.h>
 #include <stdlib.h>

@@ -177,7 +177,7 @@ static rt_status add_weights(json_t *facts, const glm_cli *cli) {
 
 /* The tokenizer */
 
-/* Which file the tokens come from; NULL where there is none, which is no illness: ids still work. */
+/* Which file the tokens come from; NULL where there is none, no illness: ids still work. */
 static const char *tokenizer_file(const char *dir) {
     static const char *const names[] = {"tokenizer.model", "tokenizer.json"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {

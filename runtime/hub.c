@@ -29,7 +29,7 @@ static const char *variable(const char *name) {
     return value && *value ? value : NULL;
 }
 
-/* dir/name, a "~" in front of dir being the home directory, as huggingface_hub reads its variables. */
+/* dir/name; a "~" in front of dir is the home directory, as huggingface_hub reads its variables. */
 static rt_status join_expanded(const char *dir, const char *name, char **path) {
     const bool is_in_home = dir[0] == '~' && (dir[1] == '/' || dir[1] == '\0');
     if (!is_in_home) return rt_path_join(dir, name, path);

@@ -131,8 +131,8 @@ void glm_self_test_compare(const float *logits, int64_t vocab, const double *spr
 /* ---- running --------------------------------------------------------------------------------- */
 
 /* A prompt this short is one chunk: a step of its prefill is a layer, and after it the layer's
- * queries, rotated, are still in the scratch, and its keys in the store; both in host memory, as this
- * build has no other device. */
+ * queries, rotated, are still in the scratch, and its keys in the store; both in host memory, as
+ * this build has no other device. */
 typedef struct golden_run {
     glm_engine *engine;
     glm_session *session;
@@ -174,7 +174,7 @@ static double layer_spread(
     return sum / n_heads;
 }
 
-/* What the golden asks about the layer just done. In the last layer only the wanted row is there. */
+/* What the golden asks about the layer just done. The last layer has only the wanted row. */
 static rt_status take_spreads(golden_run *run, int32_t layer) {
     glm_engine *engine = run->engine;
     const int32_t n = run->golden->n_ids;
@@ -203,8 +203,9 @@ static rt_status run_layers(golden_run *run) {
 
 static rt_status run_golden(golden_run *run, glm_self_test *out) {
     const glm_config *config = &run->engine->config;
-    const int64_t row = (int64_t)config->head_dim * (int64_t)sizeof(float);
-    RT_TRY(rt_malloc(2 * run->golden->n_ids * row, "the keys of a few tokens", &run->keys));
+    const int64_t row_bytes = (int64_t)config->head_dim * (int64_t)sizeof(float);
+    const int64_t n_rows_kept = 2 * (int64_t)run->golden->n_ids;
+    RT_TRY(rt_malloc(n_rows_kept * row_bytes, "the keys of a few tokens", &run->keys));
     RT_TRY(glm_session_create(run->engine, run->golden->n_ids, &run->session));
     RT_TRY(run_layers(run));
     const float *logits = NULL;

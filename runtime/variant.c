@@ -11,27 +11,27 @@
  * the other numbers are compared. */
 typedef struct published {
     const char *name;
-    int32_t n_layers;
     int64_t hidden;
+    int32_t n_layers;
     int32_t n_heads;
     int32_t n_kv_heads;
     bool has_post_norms;
+    bool has_qkv_bias;
 
     int64_t ffn;
     int64_t vocab;
     int64_t model_len;
     double rope_base;
-    float rms_eps;
-    bool has_qkv_bias;
+    double rms_eps;
 } published;
 
 static const published models[] = {
-        {"GLM-4-9B-Chat-1M", 40, 4096, 32, 4, false, 13696, 151552, 1048576, 1e8, 1.5625e-7F, true},
-        {"GLM-4-9B-Chat (128K)", 40, 4096, 32, 2, false, 13696, 151552, 131072, 5e6, 1.5625e-7F,
-                true},
-        {"GLM-4-9B (base, 8K)", 40, 4096, 32, 2, false, 13696, 151552, 8192, 1e4, 1.5625e-7F, true},
-        {"GLM-4-9B-0414", 40, 4096, 32, 2, true, 13696, 151552, 32768, 1e4, 1e-5F, true},
-        {"GLM-4-32B-0414", 61, 6144, 48, 2, true, 23040, 151552, 32768, 1e4, 1e-5F, false},
+        {"GLM-4-9B-Chat-1M", 4096, 40, 32, 4, false, true, 13696, 151552, 1048576, 1e8, 1.5625e-7},
+        {"GLM-4-9B-Chat (128K)", 4096, 40, 32, 2, false, true, 13696, 151552, 131072, 5e6,
+                1.5625e-7},
+        {"GLM-4-9B (base, 8K)", 4096, 40, 32, 2, false, true, 13696, 151552, 8192, 1e4, 1.5625e-7},
+        {"GLM-4-9B-0414", 4096, 40, 32, 2, true, true, 13696, 151552, 32768, 1e4, 1e-5},
+        {"GLM-4-32B-0414", 6144, 61, 48, 2, true, false, 23040, 151552, 32768, 1e4, 1e-5},
 };
 enum { N_MODELS = sizeof models / sizeof *models, CHAT_1M = 0, CHAT_128K = 1, BASE = 2 };
 
@@ -82,7 +82,7 @@ static void compare_shared(const glm_config *config, const published *model, glm
     compare_int(variant, "ffn", config->ffn, model->ffn);
     compare_int(variant, "vocab", config->vocab, model->vocab);
     compare_int(variant, "rotary dimensions", config->rope_dim, 64);
-    compare_real(variant, "norm eps", (double)config->rms_eps, (double)model->rms_eps);
+    compare_real(variant, "norm eps", (double)config->rms_eps, model->rms_eps);
     if (config->has_qkv_bias != model->has_qkv_bias)
         add(variant, "%s QKV bias (published with%s)", config->has_qkv_bias ? "a" : "no",
                 model->has_qkv_bias ? "" : "out");

@@ -3,8 +3,8 @@
  * Method: (1) rows of 151552 logits made from the published numbers, the rest filled in so that the
  * entropy is the published one; then scaled by what bf16 may do (passes), and each number moved by
  * more than is allowed for it, one at a time (that one fails). (2) The whole way on a small model
- * whose numbers transformers computed (tests/golden/0414_f32_kv2/self_test.txt): all of them come out
- * to four digits; and not for other weights, another rotary base, or one prompt token more. */
+ * whose numbers transformers computed (tests/golden/0414_f32_kv2/self_test.txt): all of them come
+ * out to four digits; and not for other weights, another rotary base, or one prompt token more. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -200,7 +200,8 @@ static const char *make_rotated(void) {
             RT_OK);
     char *theta = strstr(text, "\"rope_theta\": 10000.0");
     CHECK(theta);
-    memcpy(theta, "\"rope_theta\": 20.0000", strlen("\"rope_theta\": 20.0000"));
+    static const char other[] = "\"rope_theta\": 20.0000";
+    for (size_t i = 0; i < sizeof other - 1; i++) theta[i] = other[i];
     tokh_write(dir, "config.json", text, n_text);
     tokh_write(dir, "model.safetensors", bytes, n_bytes);
     free(text);

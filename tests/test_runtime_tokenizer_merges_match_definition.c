@@ -2,8 +2,8 @@
  *
  * Method: the definition written down (a piece that is a token, for half of the tables; else join
  * the leftmost pair of lowest rank, look at all pairs again) against glm_bpe_encode, over random
- * tables of tokens and random pieces: short ones, ones of several windows, and ones of a table whose
- * windows disagree, where the whole piece must be merged at once. */
+ * tables of tokens and random pieces: short ones, ones of several windows, and ones of a table
+ * whose windows disagree, where the whole piece must be merged at once. */
 #include "help_random.h"
 #include "help_tokenizer.h"
 #include "runtime/tokenizer_bpe.h"

@@ -1,10 +1,10 @@
 /* Every id of the published tokenizer, however a text reaches it, and the same ids from either form
  * of the files.
  *
- * Method: the published tokenizer.model. (1) Each token's bytes as a text: 1077 are broken UTF-8, 267
- * the pattern cuts (" 1", "2020"), every other one is its own encoding. (2) Each merged from single
- * bytes, by a definition written down here and by ours: 893 do not come about, which are tokens only
- * as whole pieces. (3) All 151552 ids decoded: tokens, control tokens, 209 padding rows that print
+ * Method: the published tokenizer.model. (1) Each token's bytes as a text: 1077 are broken UTF-8,
+ * 267 the pattern cuts (" 1", "2020"), every other one is its own encoding. (2) Each merged from
+ * single bytes, by a definition written down here and by ours: 893 do not come about, which are
+ * tokens only as whole pieces. (3) All 151552 ids decoded: tokens, control tokens, 209 padding rows that print
  * nothing. (4) The novel's ids have the sum that tiktoken's have (tests/golden/README.md). (5) The
  * table written as tokenizer.json with every merge, as Hugging Face's converter does: the same ids
  * for the novel; and with ignore_merges false, those of merging alone. Under GLM_TEST_FAST every
@@ -167,7 +167,8 @@ static glm_tokenizer *load_json(const glm_vocab *vocab, bool ignores_merges) {
     if (!ignores_merges) {
         char *flag = strstr(json.bytes, "\"ignore_merges\": true");
         CHECK(flag);
-        memcpy(flag, "\"ignore_merges\":false", strlen("\"ignore_merges\":false"));
+        static const char off[] = "\"ignore_merges\":false";
+        for (size_t i = 0; i < sizeof off - 1; i++) flag[i] = off[i];
     }
     tokh_write(dir, "tokenizer.json", json.bytes, json.n);
     tokh_write_config(dir, TOKENS);
