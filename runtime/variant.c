@@ -7,8 +7,8 @@
 #include <string.h>
 #include <strings.h>
 
-/* The published config files; research notes sections 1.1 and 1.3. The shape says who it may be,
- * the other numbers are compared. */
+/* The published config files, of the 32B a public listing of its metadata. The shape says which it
+ * may be, the other numbers are compared. */
 typedef struct published {
     const char *name;
     int64_t hidden;

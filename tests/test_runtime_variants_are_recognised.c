@@ -177,6 +177,26 @@ static void check_differences(const char *dir) {
     check(dir, &want);
 }
 
+/* A shape of its own, without QKV bias. */
+static void check_32b(const char *dir) {
+    static const char config_text[] =
+            "{\"model_type\": \"glm4\", \"attention_bias\": false, \"head_dim\": 128, "
+            "\"hidden_size\": 6144, \"intermediate_size\": 23040, "
+            "\"max_position_embeddings\": 32768, \"num_attention_heads\": 48, "
+            "\"num_hidden_layers\": 61, \"num_key_value_heads\": 2, \"rope_theta\": 10000.0, "
+            "\"rms_norm_eps\": 1e-05, \"torch_dtype\": \"bfloat16\", "
+            "\"tie_word_embeddings\": false, \"vocab_size\": 151552}";
+    glm_config config;
+    glm_variant variant;
+    tokh_write(dir, "config.json", config_text, -1);
+    CHECK(glm_config_load(dir, &config) == RT_OK);
+    glm_variant_recognise(&config, "model", &variant);
+    CHECK(strcmp(variant.name, "GLM-4-32B-0414") == 0 && variant.differences[0] == '\0');
+    CHECK(!variant.is_chat_1m && config.has_post_norms && !config.has_qkv_bias);
+    CHECK(config.n_layers == 61 && config.hidden == 6144 && config.ffn == 23040);
+    CHECK(config.n_heads == 48 && config.n_kv_heads == 2);
+}
+
 /* YaRN, which the 0414 models offer beyond 32K, is refused by name, not ignored. */
 static void check_yarn(const char *dir) {
     glm_config config;
@@ -205,6 +225,7 @@ int main(void) {
     check_hf(dir);
     check_tuned(dir);
     check_differences(dir);
+    check_32b(dir);
     check_yarn(dir);
     check_published("glm-4-9b-chat-1m", &chat_1m);
     check_published("glm-4-9b-chat", &chat);
