@@ -8,6 +8,7 @@
  *   cli_flags.c     the table, and finding things in it
  *   cli_help.c      --help, made from the same table
  *   cli_input.c     texts, token files and lists of numbers
+ *   cli_sampling.c  --temperature and its like
  *   cli_progress.c  the bar; cli_prefill.c a prefill that shows it
  *   cli_signals.c   Ctrl-C */
 #ifndef GLM_CLI_H
@@ -157,6 +158,11 @@ void glm_progress_end(glm_progress *progress);
  * RT_EINTERRUPTED  Ctrl-C: the message says how far it was; the session is as after an abort */
 RT_MUST_CHECK rt_status glm_cli_prefill(const glm_cli *cli, glm_session *session,
         const int32_t *ids, int64_t n_ids, const int64_t *logits_at, int64_t n_logits);
+
+/* Whether any of --temperature, --top-p and --top-k is given. */
+bool glm_cli_asks_for_sampling(const glm_cli *cli);
+/* What they say; what they leave open comes from the model's generation_config.json. */
+glm_sampling glm_cli_sampling(const glm_cli *cli, const glm_config *config);
 
 /* --lengths, --depths, --positions: "4k,64k" -> numbers. The array is for free(). */
 RT_MUST_CHECK rt_status glm_cli_parse_list(
