@@ -50,6 +50,9 @@ typedef struct glm_cli {
     bool quiet;
     bool no_progress;
 
+    /* chat */
+    const char *system; /* --system */
+
     /* needle */
     const char *protocol;
     const char *lengths;
@@ -86,7 +89,7 @@ typedef struct glm_command {
 } glm_command;
 
 /* Defined one per cmd_<name>.c and listed in main.c. */
-extern const glm_command glm_cmd_needle, glm_cmd_complete, glm_cmd_tokenize, glm_cmd_detokenize,
+extern const glm_command glm_cmd_needle, glm_cmd_chat, glm_cmd_complete, glm_cmd_tokenize, glm_cmd_detokenize,
         glm_cmd_logits, glm_cmd_plan, glm_cmd_make_model, glm_cmd_doctor;
 
 /* Exit codes of the command line. */
@@ -133,6 +136,18 @@ void glm_cli_catch_signals(void);
 int glm_cli_interrupted(void);
 /* RT_EINTERRUPTED with a text once a signal came, else RT_OK. */
 RT_MUST_CHECK rt_status glm_cli_check_interrupted(void);
+/* Forget a Ctrl-C that was answered otherwise; false when there was none, or a SIGTERM came. */
+bool glm_cli_forget_interrupt(void);
+
+/* Waiting for what a user types. Between begin and end a signal, however often it comes, says and
+ * ends nothing: it makes the pipe readable, which is to be polled along with the input. */
+typedef struct glm_prompt {
+    int ends[2]; /* poll ends[0] */
+} glm_prompt;
+RT_MUST_CHECK rt_status glm_prompt_open(glm_prompt *prompt);
+void glm_prompt_begin(const glm_prompt *prompt);
+void glm_prompt_end(const glm_prompt *prompt);
+void glm_prompt_close(glm_prompt *prompt);
 
 /* Progress on stderr: a bar that redraws on a terminal, otherwise a line every few seconds.
  * `done` and `total` in `unit` ("tokens", "cells"); the rate and the ETA are computed from the
