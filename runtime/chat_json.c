@@ -1,7 +1,6 @@
 #include "chat_json.h"
 
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,9 +15,11 @@ static const char *skip_string(const char *at) {
     return at + 1;
 }
 
-/* Brackets are counted, those in strings are not. */
-const char *glm_json_end(const char *at) {
+/* Behind a value: brackets are counted, those in strings are not. *depth_max is how many were open
+ * at once. */
+static const char *scan_value(const char *at, int64_t *depth_max) {
     int64_t depth = 0;
+    *depth_max = 0;
     do {
         at = skip_space(at);
         if (*at == '"') {
@@ -34,8 +35,20 @@ const char *glm_json_end(const char *at) {
         } else {
             at += strcspn(at, " \t\r\n,:]}");
         }
+        if (depth > *depth_max) *depth_max = depth;
     } while (depth > 0);
     return at;
+}
+
+const char *glm_json_end(const char *value) {
+    int64_t depth_max;
+    return scan_value(value, &depth_max);
+}
+
+int64_t glm_json_depth(const char *value) {
+    int64_t depth_max;
+    (void)scan_value(value, &depth_max);
+    return depth_max;
 }
 
 /* What follows, where `at` is behind a value. */
@@ -196,7 +209,7 @@ static const char *print_container(const char *at, int depth, FILE *out) {
     return end + 1;
 }
 
-/* Recursive: the parser that accepted the text has limited its depth. */
+/* Recursive: whoever asks has looked at the depth. */
 static const char *print_value(const char *at, int depth, FILE *out) {
     if (*at == '"') return print_string(at, out);
     if (*at == '[' || *at == '{') return print_container(at, depth, out);

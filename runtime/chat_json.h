@@ -7,6 +7,7 @@
 #ifndef GLM_CHAT_JSON_H
 #define GLM_CHAT_JSON_H
 
+#include <stdint.h>
 #include <stdio.h>
 
 /* The first value of an array, or the first key of an object; NULL when there is none. */
@@ -21,6 +22,10 @@ const char *glm_json_member(const char *object, const char *name);
 /* Where a value ends. */
 const char *glm_json_end(const char *value);
 
+/* How deep arrays and objects are nested: 0 for a number, 1 for []. */
+int64_t glm_json_depth(const char *value);
+
+/* Each level is indented, and printed by a call of its own: look at the depth first. */
 void glm_json_print(const char *value, FILE *out);
 
 #endif

@@ -106,10 +106,15 @@ static rt_status read_function(
                 "tools[%" PRId64 "].function.name: must be a string of 1 to %d bytes, without "
                 "control characters or space around it",
                 index, GLM_TOOL_NAME_MAX);
+    const char *function = glm_json_member(place, "function");
+    if (glm_json_depth(function) > GLM_TOOL_DEPTH_MAX)
+        return rt_fail(RT_EUSAGE,
+                "tools[%" PRId64 "].function: nested %" PRId64 " deep, at most %d", index,
+                glm_json_depth(function), GLM_TOOL_DEPTH_MAX);
     tool->owned_name = strdup(json_string_value(name));
     if (!tool->owned_name) return rt_fail(RT_ENOMEM, "chat: no memory for a tool's name");
     tool->name = tool->owned_name;
-    return print_function(glm_json_member(place, "function"), &tool->text);
+    return print_function(function, &tool->text);
 }
 
 static rt_status read_tool(int64_t index, const json_t *value, const char *place, glm_tool *tool) {
@@ -129,9 +134,12 @@ static rt_status read_tools(const json_t *array, const char *text, glm_tools *to
     return RT_OK;
 }
 
-/* Integers beyond 64 bits are legal in a schema; only their text is used. */
+/* Integers beyond 64 bits are legal in a schema; only their text is used. jansson reads on behind a
+ * NUL, where the walk over the text would end. */
 static rt_status load_array(const char *json, int64_t n_bytes, json_t **array) {
     json_error_t error;
+    const char *nul = n_bytes > 0 ? memchr(json, '\0', (size_t)n_bytes) : NULL;
+    if (nul) return rt_fail(RT_EUSAGE, "tools: not JSON: a NUL at byte %td", nul - json);
     *array = json_loadb(
             json, (size_t)n_bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &error);
     if (!*array && json_error_code(&error) == json_error_out_of_memory)

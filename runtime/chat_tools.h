@@ -36,7 +36,7 @@ typedef struct glm_tools_format {
     const char *date; /* "2024-06-05", as the All Tools demonstration says it; NULL: not said */
 } glm_tools_format;
 
-enum { GLM_TOOL_NAME_MAX = 256 };
+enum { GLM_TOOL_NAME_MAX = 256, GLM_TOOL_DEPTH_MAX = 64 };
 
 /* Read such a JSON array.
  *

@@ -289,12 +289,28 @@ static rt_status add_file(conversation *chat, const char *path, const char *text
     return RT_OK;
 }
 
+/* A path as a shell would take it: "~/" is the home directory. For free(). */
+static rt_status expand_path(const char *typed, char **path) {
+    const char *home = getenv("HOME"); /* NOLINT(concurrency-mt-unsafe): nothing here sets one */
+    if (home && strncmp(typed, "~/", 2) == 0) return rt_path_join(home, typed + 2, path);
+    *path = strdup(typed);
+    return *path ? RT_OK : rt_fail(RT_ENOMEM, "chat: no memory for a path");
+}
+
+static rt_status load_file(const char *typed, char **text, int64_t *n_bytes) {
+    char *path = NULL;
+    if (typed[0] == '\0') return rt_fail(RT_EUSAGE, "/read needs a file's name");
+    RT_TRY(expand_path(typed, &path));
+    const rt_status status = rt_file_read(path, RT_GIB, text, n_bytes);
+    free(path);
+    return status;
+}
+
 static rt_status read_file(conversation *chat, const char *path) {
     char *text = NULL;
     int64_t n_bytes = 0;
     int64_t n_tokens = 0;
-    if (path[0] == '\0') return rt_fail(RT_EUSAGE, "/read needs a file's name");
-    RT_TRY(rt_file_read(path, RT_GIB, &text, &n_bytes));
+    RT_TRY(load_file(path, &text, &n_bytes));
     const rt_status status = add_file(chat, path, text, n_bytes, &n_tokens);
     free(text);
     if (status == RT_OK)

@@ -86,7 +86,7 @@ static rt_status make_room(chat_lines *lines) {
     return RT_OK;
 }
 
-/* The last line needs no newline. `n_searched`: so many bytes are known to hold none. */
+/* The last line needs no newline; a carriage return before one goes with it. `n_searched`: so many bytes are known to hold none. */
 static rt_status read_plain(chat_lines *lines, const char **line, int64_t *n_bytes) {
     int64_t n_searched = 0;
     for (;;) {
@@ -107,8 +107,9 @@ static rt_status read_plain(chat_lines *lines, const char **line, int64_t *n_byt
             begin = lines->buffer;
             n_line = n_left;
         }
-        begin[n_line] = '\0';
         lines->place += n_line + (newline != NULL);
+        if (n_line > 0 && begin[n_line - 1] == '\r') n_line--;
+        begin[n_line] = '\0';
         lines->kind = CHAT_LINE;
         *line = begin;
         *n_bytes = n_line;

@@ -33,6 +33,10 @@ n_files=$((12 + 10 + 15 + 53 + 2 + 12 + 9 + 15 + 46 + 3 + 18))
 says err "prompt $((n_files + $(printf '%s' "$question" | wc -c) + 5)) tokens in"
 says err "prompt $((47 + 4)) tokens in"
 
+mkdir -p "$HOME" && cp "$work/oslo.txt" "$HOME"
+talk 0 '/read ~/oslo.txt'
+says err '~/oslo.txt: 46 tokens'
+
 # /reset forgets all of it: the next turn begins anew, with [gMASK]<sop>.
 talk 0 "/read $work/paris.txt
 $question

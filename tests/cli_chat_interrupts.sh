@@ -97,3 +97,18 @@ press 'half a line'
 await 'half a line'
 kill -TERM "$(cat "$work/pid")"
 leaves 143
+
+# Without a terminal nobody would type the second one.
+shown="chat of a pipe, then SIGINT"
+rc=none
+"$GLM1M" chat -m "$work/model" -n 1 <"$work/keys" >"$work/out" 2>"$work/err" &
+pid=$!
+exec 3>"$work/keys"
+press 'abc\n'
+for _ in $(seq 600); do
+    ! grep -q '^prompt ' "$work/err" || break
+    sleep 0.05
+done
+kill -INT "$pid"
+leaves 130
+says err 'stopped by Ctrl-C'

@@ -39,6 +39,10 @@ says err "prompt $(($(bytes "$fact") + 5)) tokens in"
 says err '; context '
 
 # The last line needs no newline, empty lines are none, and Windows' line ends do no harm.
+printf '/help\r\nabc\r\n/quit\r\nabc\r\n' >"$work/windows"
+expect 0 chat -m "$work/model" -n 1 <"$work/windows"
+says err 'prompt 8 tokens in'
+[ "$(grep -c '^prompt ' "$work/err")" -eq 1 ] || fail "/quit with a carriage return does not leave"
 talk "
 $question$fact
 

@@ -42,6 +42,28 @@ static void check_tools(void) {
     expect_bad_tools("[{\"type\": \"python\", \"x\": \"\xff\"}]", "line 1");
 }
 
+/* A NUL between two tokens, which jansson lets pass. */
+static void check_nul(void) {
+    static const char json[] = "[{\"type\": \"python\", \"x\": true\0}]";
+    glm_tools *tools = NULL;
+    CHECK(glm_tools_parse(json, sizeof json - 1, &tools) == RT_EUSAGE);
+    expect_text("NUL", "a NUL at byte 29");
+}
+
+/* Nested `depth` deep: what is printed indents every level, and would grow without bounds. */
+static void check_depth(int depth, rt_status wanted) {
+    tokh_text json = {0};
+    tokh_printf(&json, "[{\"type\": \"function\", \"function\": {\"name\": \"f\", \"x\": ");
+    for (int i = 1; i < depth; i++) tokh_printf(&json, "[");
+    for (int i = 1; i < depth; i++) tokh_printf(&json, "]");
+    tokh_printf(&json, "}}]");
+    glm_tools *tools = NULL;
+    CHECK(glm_tools_parse(json.bytes, json.n, &tools) == wanted);
+    if (wanted != RT_OK) expect_text("depth", "tools[0].function: nested 65 deep, at most 64");
+    glm_tools_free(tools);
+    free(json.bytes);
+}
+
 /* A text cut anywhere is refused, or read to its end and no further: ASan watches. */
 static void check_truncations(void) {
     static const char whole[] = " [ {\"type\": \"function\", \"function\" : {\"name\": \"f\", "
@@ -149,6 +171,9 @@ static void check_date(void) {
 int main(void) {
     glm_tokenizer *tokenizer = chath_byte_tokenizer();
     check_tools();
+    check_depth(GLM_TOOL_DEPTH_MAX, RT_OK);
+    check_depth(GLM_TOOL_DEPTH_MAX + 1, RT_EUSAGE);
+    check_nul();
     check_truncations();
     check_messages(tokenizer);
     check_plain_tokenizer();
