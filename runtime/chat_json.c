@@ -84,7 +84,7 @@ static int put_utf8(uint32_t code, char out[4]) {
     }
     const int n = code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
     static const uint8_t leads[] = {0, 0, 0xc0, 0xe0, 0xf0};
-    for (int i = n - 1; i > 0; i--, code >>= 6) out[i] = (char)(0x80 | (code & 0x3f));
+    for (int i = n - 1; i > 0; i--, code >>= 6) out[i] = (char)(0x80u | (code & 0x3fu));
     out[0] = (char)(leads[n] | code);
     return n;
 }
@@ -110,7 +110,10 @@ static const char *read_character(const char *at, char out[4], int *n) {
     static const char letters[] = "bfnrt";
     static const char meanings[] = "\b\f\n\r\t";
     const char *letter = strchr(letters, at[1]);
-    out[0] = letter ? meanings[letter - letters] : at[1];
+    if (letter)
+        out[0] = meanings[letter - letters];
+    else
+        out[0] = at[1];
     return at + 2;
 }
 
@@ -165,8 +168,8 @@ static void print_real(double value, FILE *out) {
     do {
         (void)snprintf(text, sizeof text, "%.*e", digits++, value);
     } while (digits < 17 && strtod(text, NULL) != value);
-    const int exponent = atoi(strchr(text, 'e') + 1);
-    const int decimals = digits - 1 - exponent;
+    const long exponent = strtol(strchr(text, 'e') + 1, NULL, 10);
+    const int decimals = digits - 1 - (int)exponent;
     if (exponent < -4 || exponent >= 16)
         (void)fputs(text, out);
     else

@@ -89,8 +89,8 @@ typedef struct glm_command {
 } glm_command;
 
 /* Defined one per cmd_<name>.c and listed in main.c. */
-extern const glm_command glm_cmd_needle, glm_cmd_chat, glm_cmd_complete, glm_cmd_tokenize, glm_cmd_detokenize,
-        glm_cmd_logits, glm_cmd_plan, glm_cmd_make_model, glm_cmd_doctor;
+extern const glm_command glm_cmd_needle, glm_cmd_chat, glm_cmd_complete, glm_cmd_tokenize,
+        glm_cmd_detokenize, glm_cmd_logits, glm_cmd_plan, glm_cmd_make_model, glm_cmd_doctor;
 
 /* Exit codes of the command line. */
 enum {
@@ -141,13 +141,13 @@ bool glm_cli_forget_interrupt(void);
 
 /* Waiting for what a user types. Between begin and end a signal, however often it comes, says and
  * ends nothing: it makes the pipe readable, which is to be polled along with the input. */
-typedef struct glm_prompt {
+typedef struct glm_signal_pipe {
     int ends[2]; /* poll ends[0] */
-} glm_prompt;
-RT_MUST_CHECK rt_status glm_prompt_open(glm_prompt *prompt);
-void glm_prompt_begin(const glm_prompt *prompt);
-void glm_prompt_end(const glm_prompt *prompt);
-void glm_prompt_close(glm_prompt *prompt);
+} glm_signal_pipe;
+RT_MUST_CHECK rt_status glm_signal_pipe_open(glm_signal_pipe *wake);
+void glm_signal_pipe_begin(const glm_signal_pipe *wake);
+void glm_signal_pipe_end(const glm_signal_pipe *wake);
+void glm_signal_pipe_close(glm_signal_pipe *wake);
 
 /* Progress on stderr: a bar that redraws on a terminal, otherwise a line every few seconds.
  * `done` and `total` in `unit` ("tokens", "cells"); the rate and the ETA are computed from the

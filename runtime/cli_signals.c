@@ -54,25 +54,25 @@ bool glm_cli_forget_interrupt(void) {
 
 /* Prompts */
 
-rt_status glm_prompt_open(glm_prompt *prompt) {
-    if (pipe2(prompt->ends, O_CLOEXEC | O_NONBLOCK) == 0) return RT_OK;
+rt_status glm_signal_pipe_open(glm_signal_pipe *wake) {
+    if (pipe2(wake->ends, O_CLOEXEC | O_NONBLOCK) == 0) return RT_OK;
     return rt_fail_errno(RT_EIO, "cli: cannot make a pipe for signals");
 }
 
-void glm_prompt_begin(const glm_prompt *prompt) {
-    atomic_store(&prompt_pipe, prompt->ends[1]);
+void glm_signal_pipe_begin(const glm_signal_pipe *wake) {
+    atomic_store(&prompt_pipe, wake->ends[1]);
 }
 
 /* What came meanwhile is in first_signal. */
-void glm_prompt_end(const glm_prompt *prompt) {
+void glm_signal_pipe_end(const glm_signal_pipe *wake) {
     atomic_store(&prompt_pipe, -1);
     char bytes[16];
-    while (read(prompt->ends[0], bytes, sizeof bytes) > 0) {
+    while (read(wake->ends[0], bytes, sizeof bytes) > 0) {
     }
 }
 
-void glm_prompt_close(glm_prompt *prompt) {
+void glm_signal_pipe_close(glm_signal_pipe *wake) {
     rt_assert(atomic_load(&prompt_pipe) < 0);
-    (void)close(prompt->ends[0]);
-    (void)close(prompt->ends[1]);
+    (void)close(wake->ends[0]);
+    (void)close(wake->ends[1]);
 }

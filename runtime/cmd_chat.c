@@ -18,6 +18,14 @@
 #include "cmd_chat_lines.h"
 #include "reply.h"
 
+/* For /help and --help. */
+#define COMMANDS                                                                \
+    "  /read FILE  put a text file in front of the next question; repeatable\n" \
+    "  /reset      forget the conversation and the files read\n"                \
+    "  /help       list these commands\n"                                       \
+    "  /quit       leave, as Ctrl-D does\n"                                     \
+    "  //TEXT      a question that begins with a /\n"
+
 typedef struct conversation {
     const glm_cli *cli;
     glm_tokenizer *tokenizer;
@@ -248,18 +256,6 @@ static rt_status ask(conversation *chat, const char *text, int64_t n_bytes) {
 
 /* Commands */
 
-static void print_commands(const conversation *chat) {
-    (void)chat;
-    (void)fputs("/read FILE  put a text file in front of the next question; repeatable\n"
-                "/reset      forget the conversation and the files read\n"
-                "/help       this text\n"
-                "/quit       leave, as Ctrl-D does\n"
-                "//TEXT      a question that begins with a /\n"
-                "Ctrl-C stops an answer, or takes back a question that is still being read;\n"
-                "twice at the prompt it ends the program.\n",
-            stderr);
-}
-
 /* One more block of `files`; how many tokens the file is, for those who mind the context. */
 static rt_status add_file(conversation *chat, const char *path, const char *text, int64_t n_bytes,
         int64_t *n_tokens) {
@@ -341,7 +337,7 @@ static rt_status obey(conversation *chat, const char *line) {
     const char *operand = "";
     if (is_command(line, "/read", &operand)) return refuse(chat, read_file(chat, operand));
     if (is_command(line, "/help", &operand))
-        print_commands(chat);
+        (void)fputs(COMMANDS, stderr);
     else if (is_command(line, "/reset", &operand))
         reset(chat);
     else if (is_command(line, "/quit", &operand))
@@ -468,13 +464,7 @@ const glm_command glm_cmd_chat = {
                 "conversation stays in the KV cache: a turn costs only its own tokens. After each\n"
                 "turn a line on standard error says what it cost and how full the context is.\n"
                 "\n"
-                "At the prompt:\n"
-                "  /read FILE  put a text file in front of the next question; repeatable\n"
-                "  /reset      forget the conversation and the files read\n"
-                "  /help       list these commands\n"
-                "  /quit       leave, as Ctrl-D does\n"
-                "  //TEXT      a question that begins with a /\n"
-                "\n"
+                "At the prompt:\n" COMMANDS "\n"
                 "Ctrl-C stops an answer: what was said of it stays in the conversation. While a\n"
                 "question is still being read it takes the question and its files back. At the "
                 "prompt it drops "

@@ -22,7 +22,7 @@ enum { READ_BYTES = 1 << 16, HISTORY_LINES = 1000 };
 static const char prompt_text[] = "> ";
 
 struct chat_lines {
-    glm_prompt prompt;
+    glm_signal_pipe signals;
     bool is_typed;
     chat_line_kind kind; /* why the last wait ended */
     int error;           /* errno of a read that failed, else 0 */
@@ -47,7 +47,7 @@ static int64_t wait_for_bytes(chat_lines *lines, char *bytes, int64_t n) {
     lines->kind = CHAT_LINES_END;
     lines->error = 0;
     for (;;) {
-        struct pollfd waited[] = {{.fd = lines->prompt.ends[0], .events = POLLIN},
+        struct pollfd waited[] = {{.fd = lines->signals.ends[0], .events = POLLIN},
                 {.fd = STDIN_FILENO, .events = POLLIN}};
         if (glm_cli_interrupted()) {
             lines->kind = CHAT_LINES_INTERRUPTED;
@@ -71,8 +71,7 @@ static int64_t wait_for_bytes(chat_lines *lines, char *bytes, int64_t n) {
 /* Room for READ_BYTES more, and a NUL, behind what is not yet given out. */
 static rt_status make_room(chat_lines *lines) {
     const int64_t n_left = lines->n_bytes - lines->place;
-    if (lines->place > 0 && n_left > 0)
-        memmove(lines->buffer, lines->buffer + lines->place, (size_t)n_left);
+    if (lines->buffer) memmove(lines->buffer, lines->buffer + lines->place, (size_t)n_left);
     lines->place = 0;
     lines->n_bytes = n_left;
     if (n_left + READ_BYTES < lines->capacity) return RT_OK;
@@ -86,33 +85,38 @@ static rt_status make_room(chat_lines *lines) {
     return RT_OK;
 }
 
-/* The last line needs no newline; a carriage return before one goes with it. `n_searched`: so many bytes are known to hold none. */
+/* n_line bytes, and the newline behind them, are given out; a carriage return goes with it. */
+static void give_line(
+        chat_lines *lines, int64_t n_line, bool has_newline, const char **line, int64_t *n_bytes) {
+    char *begin = lines->buffer + lines->place;
+    lines->place += n_line + has_newline;
+    if (n_line > 0 && begin[n_line - 1] == '\r') n_line--;
+    begin[n_line] = '\0';
+    lines->kind = CHAT_LINE;
+    *line = begin;
+    *n_bytes = n_line;
+}
+
+/* The last line needs no newline. */
 static rt_status read_plain(chat_lines *lines, const char **line, int64_t *n_bytes) {
-    int64_t n_searched = 0;
+    int64_t n_searched = 0; /* so many bytes are known to hold no newline */
+    if (!lines->buffer) RT_TRY(make_room(lines));
+    rt_assert(lines->buffer);
     for (;;) {
-        char *begin = lines->buffer ? lines->buffer + lines->place : NULL;
+        const char *begin = lines->buffer + lines->place;
         const int64_t n_left = lines->n_bytes - lines->place;
-        char *newline = n_left > n_searched
-                                ? memchr(begin + n_searched, '\n', (size_t)(n_left - n_searched))
-                                : NULL;
-        int64_t n_line = newline ? newline - begin : -1;
-        if (!newline) {
-            n_searched = n_left;
-            RT_TRY(make_room(lines));
-            const int64_t n_read =
-                    wait_for_bytes(lines, lines->buffer + lines->n_bytes, READ_BYTES);
-            lines->n_bytes += n_read;
-            if (n_read > 0) continue;
-            if (lines->kind == CHAT_LINES_INTERRUPTED || lines->error || n_left == 0) return RT_OK;
-            begin = lines->buffer;
-            n_line = n_left;
+        const char *newline = memchr(begin + n_searched, '\n', (size_t)(n_left - n_searched));
+        if (newline) {
+            give_line(lines, newline - begin, true, line, n_bytes);
+            return RT_OK;
         }
-        lines->place += n_line + (newline != NULL);
-        if (n_line > 0 && begin[n_line - 1] == '\r') n_line--;
-        begin[n_line] = '\0';
-        lines->kind = CHAT_LINE;
-        *line = begin;
-        *n_bytes = n_line;
+        n_searched = n_left;
+        RT_TRY(make_room(lines));
+        const int64_t n_read = wait_for_bytes(lines, lines->buffer + n_left, READ_BYTES);
+        lines->n_bytes += n_read;
+        if (n_read > 0) continue;
+        if (lines->kind == CHAT_LINES_END && !lines->error && n_left > 0)
+            give_line(lines, n_left, false, line, n_bytes);
         return RT_OK;
     }
 }
@@ -223,7 +227,7 @@ static bool is_edited(const chat_lines *lines) {
 rt_status chat_lines_open(chat_lines **out) {
     chat_lines *lines = NULL;
     RT_TRY(rt_calloc(1, (int64_t)sizeof *lines, "the lines typed", &lines));
-    const rt_status status = glm_prompt_open(&lines->prompt);
+    const rt_status status = glm_signal_pipe_open(&lines->signals);
     if (status != RT_OK) {
         free(lines);
         return status;
@@ -237,7 +241,7 @@ rt_status chat_lines_open(chat_lines **out) {
 void chat_lines_close(chat_lines *lines) {
     if (!lines) return;
     close_editor(lines);
-    glm_prompt_close(&lines->prompt);
+    glm_signal_pipe_close(&lines->signals);
     free(lines->buffer);
     free(lines);
 }
@@ -248,14 +252,14 @@ rt_status chat_lines_next(
     *line = "";
     *n_bytes = 0;
     lines->error = 0;
-    glm_prompt_begin(&lines->prompt);
+    glm_signal_pipe_begin(&lines->signals);
     if (is_edited(lines)) {
         status = read_edited(lines, line, n_bytes);
     } else {
         if (lines->is_typed) (void)fputs(prompt_text, stderr);
         status = read_plain(lines, line, n_bytes);
     }
-    glm_prompt_end(&lines->prompt);
+    glm_signal_pipe_end(&lines->signals);
     if (status != RT_OK) return status;
     errno = lines->error;
     if (lines->error) return rt_fail_errno(RT_EIO, "chat: cannot read standard input");

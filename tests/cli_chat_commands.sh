@@ -35,7 +35,7 @@ says err "prompt $((47 + 4)) tokens in"
 
 mkdir -p "$HOME" && cp "$work/oslo.txt" "$HOME"
 talk 0 '/read ~/oslo.txt'
-says err '~/oslo.txt: 46 tokens'
+says err '/oslo.txt: 46 tokens'
 
 # /reset forgets all of it: the next turn begins anew, with [gMASK]<sop>.
 talk 0 "/read $work/paris.txt

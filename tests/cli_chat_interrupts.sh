@@ -31,8 +31,9 @@ await() {
     fail "waited for: $1"
 }
 
+# press KEYS: with escapes as printf(1) knows them
 press() {
-    printf "$1" >&3 # an argument with escapes
+    printf '%b' "$1" >&3
 }
 
 # leaves RC
@@ -46,33 +47,37 @@ leaves() {
 start
 press 'abcabcabcabc\r'
 await 'abcabcabcabcabcabcabcabcabc'
-press '\003'
+press '\0003'
 await 'interrupted; context'
 press 'abcabcabcabc\r'
 await 'abcabcabcabcabcabcabcabcabc' 2
-press '\003'
+press '\0003'
 await 'interrupted; context' 2
 # The token that the first Ctrl-C left is part of the second prompt.
 await 'prompt 16 tokens in'
 
 # At the prompt: a line dropped, a question, and the count of Ctrl-C begins anew.
-press 'dropped\003'
+press 'dropped\0003'
 await 'Ctrl-C again, /quit or Ctrl-D leaves'
 press '/reset\r'
 await 'the conversation is forgotten'
-press '\003'
+press '\0003'
 await 'Ctrl-C again, /quit or Ctrl-D leaves' 2
-press '\003'
+press '\0003'
 leaves 130
 
 # A question still being read is taken back, with its file: the next one is the first again.
 yes 'All work and no play makes Jack a dull boy.' | head -c 400000 >"$work/long"
-start --threads 1 -n 1
+# Several spans of it are through when the signal comes.
+start --threads 1 --span 4096 -n 1
 press "/read $work/long\\r"
 await 'long: 400000 tokens'
 press 'what\r'
-await 'prefill ['
-press '\003'
+for _ in $(seq 600); do
+    ! tr '\r' '\n' <"$work/out" | grep -Eq ' ([5-9]|[0-9]{2})(\.[0-9])?k/400k tokens' || break
+    sleep 0.05
+done
+press '\0003'
 await 'the question and its files are taken back'
 press 'abc\r'
 await 'prompt 8 tokens in'
@@ -82,13 +87,13 @@ leaves 0
 # Editing, where libedit is built in: left, and backspace takes a character of three bytes. Up
 # brings the line back. Without it the terminal's own backspace is all there is.
 start -n 1
-press 'ab天c\033[D\177\r'
+press 'ab天c\0033[D\0177\r'
 await 'prompt '
 if grep -q 'prompt 8 tokens in' "$work/out"; then
-    press '\033[A\r'
+    press '\0033[A\r'
     await 'prompt 7 tokens in'
 fi
-press '\004'
+press '\0004'
 leaves 0
 
 # A signal to end ends, and the terminal is as it was.
