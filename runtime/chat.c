@@ -126,6 +126,13 @@ rt_status glm_chat_append_tools(const glm_tokenizer *tokenizer, const glm_tools 
     return status;
 }
 
+rt_status glm_chat_prompt_call(const glm_tokenizer *tokenizer, const char *name, glm_ids *out) {
+    const int64_t n_before = out->n;
+    const rt_status status = append_turn(tokenizer, GLM_CHAT_ASSISTANT, name, "", 0, out);
+    if (status != RT_OK) out->n = n_before;
+    return status;
+}
+
 /* The whole */
 
 static rt_status render(const glm_tokenizer *tokenizer, const glm_chat *chat, glm_ids *out) {

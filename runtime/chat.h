@@ -61,6 +61,10 @@ RT_MUST_CHECK rt_status glm_chat_append(
         const glm_tokenizer *tokenizer, const glm_message *message, glm_ids *out);
 /* <|assistant|>: the model speaks next. */
 RT_MUST_CHECK rt_status glm_chat_prompt_answer(const glm_tokenizer *tokenizer, glm_ids *out);
+/* <|assistant|>NAME\n: the model calls that tool, and what it says are the arguments. A reply's
+ * parser is fed "NAME\n" before them. */
+RT_MUST_CHECK rt_status glm_chat_prompt_call(
+        const glm_tokenizer *tokenizer, const char *name, glm_ids *out);
 
 /* Whether a generated id ends the assistant's turn: <|endoftext|>, <|user|> (the turn is done) or
  * <|observation|> (it waits for a tool), whatever the checkpoint's eos_token_id says. */

@@ -234,7 +234,8 @@ static rt_status take_turn(conversation *chat, turn *now, const char *text, int6
     if (status != RT_OK) return refuse(chat, status);
 
     status = answer(chat, now);
-    if (status == RT_EINTERRUPTED && glm_cli_forget_interrupt()) {
+    if (status == RT_EINTERRUPTED && chat_lines_are_typed(chat->lines) &&
+            glm_cli_forget_interrupt()) {
         say(chat, "%s; the question and its files are taken back\n", rt_error_text());
         return RT_OK;
     }

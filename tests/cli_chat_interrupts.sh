@@ -117,3 +117,19 @@ done
 kill -INT "$pid"
 leaves 130
 says err 'stopped by Ctrl-C'
+
+# There, a question still being read ends with it too.
+printf '/read %s\nwhat\nabc\n' "$work/long" >"$work/lines"
+shown="chat of a file, then SIGINT while it reads"
+rc=none
+"$GLM1M" chat -m "$work/model" --threads 1 -n 1 <"$work/lines" >"$work/out" 2>"$work/err" &
+pid=$!
+for _ in $(seq 600); do
+    ! grep -q 'long: 400000 tokens' "$work/err" || break
+    sleep 0.05
+done
+kill -INT "$pid"
+wait "$pid"
+rc=$?
+[ "$rc" -eq 130 ] || fail "exit $rc, wanted 130"
+says_nothing out

@@ -1,7 +1,7 @@
 /* Replies of GLM-4's own forms: what is shown, what is called, and what is held back until when.
  *
  * Method: pieces by hand; after each, what came out of it. */
-#include "help_tokenizer.h"
+#include "help_chat.h"
 #include "runtime/reply.h"
 
 static const char tools_json[] =
@@ -98,6 +98,31 @@ static void check_calls(const glm_tools *tools) {
     glm_reply_free(&reply);
 }
 
+/* What the parser takes out of a reply is, as a message, the same reply again. */
+static void check_round_trip(const glm_tools *tools) {
+    glm_tokenizer *tokenizer = chath_byte_tokenizer();
+    const glm_tool_call call = {"get_time", "{\"zone\": 1}", -1};
+    const glm_message message = {.role = GLM_CHAT_ASSISTANT, .calls = &call, .n_calls = 1};
+    glm_ids history = {0};
+    glm_ids forced = {0};
+    CHECK(glm_chat_append(tokenizer, &message, &history) == RT_OK);
+    CHECK(glm_chat_prompt_call(tokenizer, "get_time", &forced) == RT_OK);
+    CHECK(glm_chat_prompt_call(tokenizer, "get\ntime", &forced) == RT_EUSAGE);
+    CHECK(tokh_same_ids("a forced call", &forced, history.ids, history.n - 11));
+
+    char *text = NULL;
+    int64_t n_bytes = 0;
+    CHECK(glm_tokenizer_decode(tokenizer, history.ids + 1, history.n - 1, true, &text, &n_bytes) ==
+            RT_OK);
+    glm_reply reply = {.tools = tools};
+    feed(&reply, text, "", call.name, call.arguments);
+    glm_reply_free(&reply);
+    free(text);
+    glm_ids_free(&history);
+    glm_ids_free(&forced);
+    glm_tokenizer_free(tokenizer);
+}
+
 static void check_arguments(void) {
     CHECK(glm_reply_check_arguments("{\"a\": [1e3]}\n", 13) == RT_OK);
     CHECK(glm_reply_check_arguments("{\"a\": 99999999999999999999}", 27) == RT_OK);
@@ -112,6 +137,7 @@ int main(void) {
     CHECK(glm_tools_parse(tools_json, sizeof tools_json - 1, &tools) == RT_OK);
     check_answers(tools);
     check_calls(tools);
+    check_round_trip(tools);
     check_arguments();
     glm_tools_free(tools);
     return 0;
