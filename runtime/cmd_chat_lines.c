@@ -179,6 +179,7 @@ static void close_editor(chat_lines *lines) {
 
 static rt_status read_edited(chat_lines *lines, const char **line, int64_t *n_bytes) {
     int n = 0;
+    el_resize(lines->edit); /* the window may have changed during an answer */
     const char *text = el_gets(lines->edit, &n);
     if (!text || n <= 0) {
         /* Ctrl-D is a character that ends the input. */
