@@ -24,7 +24,8 @@
     "  /reset      forget the conversation and the files read\n"                \
     "  /help       list these commands\n"                                       \
     "  /quit       leave, as Ctrl-D does\n"                                     \
-    "  //TEXT      a question that begins with a /\n"
+    "  //TEXT      a question that begins with a /\n"                           \
+    "  \"\"\"         begins a question of several lines, and ends it\n"
 
 typedef struct conversation {
     const glm_cli *cli;
@@ -41,6 +42,10 @@ typedef struct conversation {
     char *files; /* /read: goes in front of the next question */
     size_t files_bytes;
     int64_t n_files;
+
+    FILE *block; /* a question of several lines is being typed; NULL: none */
+    char *block_text;
+    size_t block_bytes;
 
     bool is_over;
     bool is_warned; /* a Ctrl-C at the prompt: the next one ends the program */
@@ -245,6 +250,7 @@ static rt_status take_turn(conversation *chat, turn *now, const char *text, int6
 }
 
 static rt_status ask(conversation *chat, const char *text, int64_t n_bytes) {
+    if (n_bytes == 0) return RT_OK;
     turn now = {.answer = {.tokenizer = chat->tokenizer,
                         .stop = {.texts = chat->cli->stop, .n_texts = chat->cli->n_stop}}};
     const rt_status status = take_turn(chat, &now, text, n_bytes);
@@ -351,9 +357,50 @@ static rt_status obey(conversation *chat, const char *line) {
     return RT_OK;
 }
 
+/* Questions of several lines */
+
+static const char block_mark[] = "\"\"\"";
+enum { MARK_BYTES = sizeof block_mark - 1 };
+
+static bool has_mark(const char *place, int64_t n_bytes) {
+    return n_bytes >= MARK_BYTES && memcmp(place, block_mark, MARK_BYTES) == 0;
+}
+
+static void drop_block(conversation *chat) {
+    if (chat->block) (void)fclose(chat->block);
+    free(chat->block_text);
+    chat->block = NULL;
+    chat->block_text = NULL;
+}
+
+static rt_status end_block(conversation *chat) {
+    const int failed = fclose(chat->block);
+    chat->block = NULL;
+    const rt_status status = failed ? rt_fail(RT_ENOMEM, "chat: no memory for the question")
+                                    : ask(chat, chat->block_text, (int64_t)chat->block_bytes);
+    drop_block(chat);
+    return status;
+}
+
+/* One more line, behind the mark that began the block: up to the mark that ends it, if there is. */
+static rt_status add_to_block(conversation *chat, const char *line, int64_t n_bytes) {
+    const bool is_last = has_mark(line + n_bytes - rt_min64(n_bytes, MARK_BYTES), n_bytes);
+    (void)fwrite(line, 1, (size_t)(is_last ? n_bytes - MARK_BYTES : n_bytes), chat->block);
+    if (is_last) return end_block(chat);
+    (void)putc('\n', chat->block);
+    return RT_OK;
+}
+
+static rt_status begin_block(conversation *chat, const char *line, int64_t n_bytes) {
+    chat->block = open_memstream(&chat->block_text, &chat->block_bytes);
+    if (!chat->block) return rt_fail(RT_ENOMEM, "chat: no memory for the question");
+    return n_bytes > 0 ? add_to_block(chat, line, n_bytes) : RT_OK;
+}
+
 static rt_status take_line(conversation *chat, const char *line, int64_t n_bytes) {
     chat->is_warned = false;
-    if (n_bytes == 0) return RT_OK;
+    if (chat->block) return add_to_block(chat, line, n_bytes);
+    if (has_mark(line, n_bytes)) return begin_block(chat, line + MARK_BYTES, n_bytes - MARK_BYTES);
     if (line[0] != '/') return ask(chat, line, n_bytes);
     if (line[1] == '/') return ask(chat, line + 1, n_bytes - 1);
     return obey(chat, line);
@@ -363,6 +410,7 @@ static rt_status take_line(conversation *chat, const char *line, int64_t n_bytes
  * types. */
 static rt_status take_interrupt(conversation *chat) {
     (void)fputc('\n', stderr);
+    drop_block(chat);
     if (chat->is_warned || !chat_lines_are_typed(chat->lines) || !glm_cli_forget_interrupt())
         return glm_cli_check_interrupted();
     chat->is_warned = true;
@@ -383,6 +431,7 @@ static rt_status converse(conversation *chat) {
         else
             RT_TRY(take_line(chat, line, n_bytes));
     }
+    if (chat->block) return rt_fail(RT_EUSAGE, "the question begun with %s has no end", block_mark);
     return RT_OK;
 }
 
@@ -447,6 +496,7 @@ static void release(conversation *chat) {
     glm_tokenizer_free(chat->tokenizer);
     glm_ids_free(&chat->beginning);
     forget_files(chat);
+    drop_block(chat);
 }
 
 static int run_chat(glm_cli *cli) {

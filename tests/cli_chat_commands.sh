@@ -57,6 +57,24 @@ says err 'prompt 9 tokens in'
 talk 0 '/help'
 says err '/reset'
 
+# Several lines are one question between marks; what looks like a command in it is text.
+talk 0 '"""ab
+/quit
+
+c"""
+"""xy"""
+""""""
+"""
+z
+"""' -n 1
+says err "prompt $((11 + 5)) tokens in" # ab, newline, /quit, newline, newline, c
+says err 'prompt 6 tokens in' # the token left over, and xy
+[ "$(grep -c '^prompt 6 tokens in' "$work/err")" -eq 2 ] || fail 'z and a newline are not two tokens'
+talk 2 '"""ab
+c'
+says err 'has no end'
+says_nothing out
+
 talk 2 "/nosuch thing
 abc"
 says err 'no command /nosuch'
