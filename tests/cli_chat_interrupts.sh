@@ -24,7 +24,7 @@ start() {
 
 # await TEXT [TIMES]: until the screen holds it so often, on so many lines
 await() {
-    for _ in $(seq 600); do
+    for _ in $(seq 5000); do
         [ "$(grep -cF -- "$1" "$work/out")" -lt "${2:-1}" ] || return 0
         sleep 0.05
     done
@@ -73,7 +73,7 @@ start --threads 1 --span 4096 -n 1
 press "/read $work/long\\r"
 await 'long: 400000 tokens'
 press 'what\r'
-for _ in $(seq 600); do
+for _ in $(seq 5000); do
     ! tr '\r' '\n' <"$work/out" | grep -Eq ' ([5-9]|[0-9]{2})(\.[0-9])?k/400k tokens' || break
     sleep 0.05
 done
@@ -110,7 +110,7 @@ rc=none
 pid=$!
 exec 3>"$work/keys"
 press 'abc\n'
-for _ in $(seq 600); do
+for _ in $(seq 5000); do
     ! grep -q '^prompt ' "$work/err" || break
     sleep 0.05
 done
@@ -124,7 +124,7 @@ shown="chat of a file, then SIGINT while it reads"
 rc=none
 "$GLM1M" chat -m "$work/model" --threads 1 -n 1 <"$work/lines" >"$work/out" 2>"$work/err" &
 pid=$!
-for _ in $(seq 600); do
+for _ in $(seq 5000); do
     ! grep -q 'long: 400000 tokens' "$work/err" || break
     sleep 0.05
 done

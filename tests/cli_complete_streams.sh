@@ -11,7 +11,7 @@ shown="complete of a text without end"
 "$GLM1M" complete -m "$work/model" -p '天地天地天地天地' -n 200k -c 300k >"$work/out" 2>"$work/err" &
 pid=$!
 rc=none
-for _ in $(seq 600); do
+for _ in $(seq 5000); do
     [ "$(wc -c <"$work/out")" -lt 12 ] || break
     sleep 0.05
 done
