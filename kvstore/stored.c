@@ -177,6 +177,12 @@ rt_status kv_stored_create(kv_staging *s, int32_t layer, int64_t first_pos, int3
     return RT_OK;
 }
 
+static void put_at(const kv_staging *s, const kv_run_place *places, kv_stored *stored) {
+    stored->offset = places[0].offset;
+    for (int32_t head = 0; head < s->shape.n_kv_heads; head++)
+        stored->run_bytes[head] = (int32_t)places[head].n_bytes;
+}
+
 rt_status kv_stored_open(
         kv_staging *s, kv_shared_segment *segment, int32_t layer, kv_stored **out) {
     const kv_segment_header *header = kv_segment_header_of(segment->segment);
@@ -184,10 +190,20 @@ rt_status kv_stored_open(
     kv_stored *stored = NULL;
     RT_TRY(allocate(s, layer, header->first_pos, header->n_tokens, &stored));
     stored->address = kv_segment_address(segment->segment, layer, 0);
-    stored->offset = places[0].offset;
-    for (int32_t head = 0; head < s->shape.n_kv_heads; head++)
-        stored->run_bytes[head] = (int32_t)places[head].n_bytes;
+    put_at(s, places, stored);
     kv_stored_move(stored, segment);
+    *out = stored;
+    return RT_OK;
+}
+
+rt_status kv_stored_reopen(kv_staging *s, kv_writer *writer, int32_t layer, kv_stored **out) {
+    const kv_segment_header *header = kv_writer_header(writer);
+    kv_stored *stored = NULL;
+    RT_TRY(allocate(s, layer, header->first_pos, header->n_tokens, &stored));
+    stored->address = kv_writer_address(writer, layer, 0);
+    stored->writer = writer;
+    stored->file = kv_writer_file(writer);
+    put_at(s, kv_writer_layer(writer, layer), stored);
     *out = stored;
     return RT_OK;
 }
