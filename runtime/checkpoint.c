@@ -274,7 +274,7 @@ int64_t glm_checkpoint_bytes(const glm_checkpoint *checkpoint) {
 
 static rt_status hash(EVP_MD_CTX *context, const void *bytes, int64_t n_bytes) {
     if (EVP_DigestUpdate(context, bytes, (size_t)n_bytes) == 1) return RT_OK;
-    return rt_fail(RT_ENOMEM, "checkpoint: SHA-256 failed");
+    return rt_fail(RT_ENOMEM, "checkpoint: no memory for SHA-256");
 }
 
 static rt_status hash_range(
@@ -313,7 +313,7 @@ static rt_status hash_config(EVP_MD_CTX *context, const char *dir) {
 
 static rt_status hash_all(EVP_MD_CTX *context, const glm_checkpoint *checkpoint, void *buffer) {
     if (EVP_DigestInit_ex(context, EVP_sha256(), NULL) != 1)
-        return rt_fail(RT_ENOMEM, "checkpoint: SHA-256 cannot begin");
+        return rt_fail(RT_ENOMEM, "checkpoint: no memory to begin SHA-256");
     RT_TRY(hash_config(context, checkpoint->dir));
     for (int32_t i = 0; i < checkpoint->shards.n_shards; i++)
         RT_TRY(hash_shard(context, &checkpoint->shards.shards[i], buffer));
@@ -324,7 +324,7 @@ static rt_status finish(EVP_MD_CTX *context, char hex[65]) {
     unsigned char digest[EVP_MAX_MD_SIZE];
     unsigned int n = 0;
     if (EVP_DigestFinal_ex(context, digest, &n) != 1 || n != 32)
-        return rt_fail(RT_ENOMEM, "checkpoint: SHA-256 failed");
+        return rt_fail(RT_ENOMEM, "checkpoint: no memory for SHA-256");
     for (unsigned int i = 0; i < n; i++) (void)snprintf(hex + 2 * i, 3, "%02x", digest[i]);
     return RT_OK;
 }
