@@ -60,6 +60,18 @@ refused config.json 'not a regular file'
 fresh && sed 's/"hidden_size": *[0-9]*/"hidden_size": -1/' "$work/model/config.json" >"$bad/config.json"
 refused config.json '"hidden_size" is -1'
 
+# A shape that no kernel computes.
+cat >"$work/odd.json" <<'END'
+{"model_type": "glm", "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
+ "num_key_value_heads": 1, "head_dim": 18, "intermediate_size": 8, "vocab_size": 280,
+ "max_position_embeddings": 4096, "rope_theta": 10000, "partial_rotary_factor": 1,
+ "rms_norm_eps": 1e-05, "attention_bias": false, "tie_word_embeddings": true,
+ "torch_dtype": "bfloat16", "hidden_act": "silu", "eos_token_id": [256]}
+END
+expect 0 make-model random "$work/odd" --config "$work/odd.json"
+expect 4 complete -m "$work/odd" -p x -n 1
+says err 'head_dim 18'
+
 # Tokenizer files: what reads text needs them, `plan` does not.
 fresh && printf 'QQ== 0\r\n' >"$bad/tokenizer.model"
 expect 4 complete -m "$bad" -p x -n 1
