@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "help_safetensors.h"
+#include "runtime/base/size.h"
 
 static int by_offset(const void *a, const void *b) {
     const glm_st_tensor *x = a;
@@ -20,12 +21,15 @@ static int by_offset(const void *a, const void *b) {
 
 static void check_tensor(const glm_safetensors *file, const glm_st_tensor *tensor) {
     int64_t n = rt_dtype_bytes(tensor->dtype);
+    bool fits = true;
+    bool is_empty = false;
     FUZZ_REQUIRE(tensor->rank >= 0 && tensor->rank <= GLM_ST_RANK_MAX);
     for (int32_t i = 0; i < tensor->rank; i++) {
         FUZZ_REQUIRE(tensor->shape[i] >= 0);
-        n *= tensor->shape[i];
+        is_empty = is_empty || tensor->shape[i] == 0;
+        fits = fits && rt_checked_mul(n, tensor->shape[i], &n);
     }
-    FUZZ_REQUIRE(n == tensor->n_bytes);
+    FUZZ_REQUIRE(is_empty ? tensor->n_bytes == 0 : fits && n == tensor->n_bytes);
     FUZZ_REQUIRE(tensor->name[0] != '\0' && strlen(tensor->name) <= GLM_ST_NAME_BYTES_MAX);
     for (const char *at = tensor->name; *at; at++)
         FUZZ_REQUIRE((uint8_t)*at >= 0x20 && *at != 0x7f);
