@@ -68,7 +68,7 @@ struct kvh_memfs {
     int fail_error;
     bool fails_for_ever;
     int64_t n_bytes_max; /* 0: no limit */
-    bool cannot_reserve;
+    bool cannot_reserve, is_read_only;
 };
 
 /* ---- inodes ---------------------------------------------------------------------------------- */
@@ -217,6 +217,7 @@ static int mem_open(void *self, const char *path, int flags) {
     TROUBLE(fs);
     const int dir = parent_of(fs, path, &last);
     if (dir < 0) return dir;
+    if (fs->is_read_only && (flags & (O_RDWR | O_WRONLY | O_CREAT))) return -EROFS;
     const entry *e = entry_of(&fs->inodes[dir], last.text);
     if (!e && !(flags & O_CREAT)) return -ENOENT;
     if (e && (flags & O_EXCL)) return -EEXIST;
@@ -270,6 +271,7 @@ static int mem_reserve(void *self, int fd, int64_t n_bytes) {
 static int mem_truncate(void *self, int fd, int64_t n_bytes) {
     kvh_memfs *fs = self;
     TROUBLE(fs);
+    if (fs->is_read_only) return -EROFS;
     (void)node_of(fs, fd);
     happen(fs, (effect){.kind = RESIZED, .inode = fs->files[fd].inode, .n_bytes = n_bytes});
     return 0;
@@ -379,6 +381,7 @@ static int mem_stat(void *self, const char *path, kv_io_stat *out) {
 static int mem_rename(void *self, const char *from, const char *to) {
     kvh_memfs *fs = self;
     TROUBLE(fs);
+    if (fs->is_read_only) return -EROFS;
     effect e = {.kind = RENAMED};
     e.dir = parent_of(fs, from, &e.name);
     e.to_dir = parent_of(fs, to, &e.to_name);
@@ -392,6 +395,7 @@ static int mem_rename(void *self, const char *from, const char *to) {
 static int mem_unlink(void *self, const char *path) {
     kvh_memfs *fs = self;
     TROUBLE(fs);
+    if (fs->is_read_only) return -EROFS;
     effect e = {.kind = REMOVED};
     const int number = inode_at(fs, path);
     if (number < 0) return number;
@@ -404,6 +408,7 @@ static int mem_unlink(void *self, const char *path) {
 static int mem_touch(void *self, const char *path) {
     kvh_memfs *fs = self;
     TROUBLE(fs);
+    if (fs->is_read_only) return -EROFS;
     const int number = inode_at(fs, path);
     if (number >= 0) fs->inodes[number].changed_s = time(NULL);
     return number < 0 ? number : 0;
@@ -412,6 +417,7 @@ static int mem_touch(void *self, const char *path) {
 static int mem_make_dir(void *self, const char *path) {
     kvh_memfs *fs = self;
     TROUBLE(fs);
+    if (fs->is_read_only) return -EROFS;
     effect e = {.kind = MADE};
     e.dir = parent_of(fs, path, &e.name);
     if (e.dir < 0) return e.dir;
@@ -567,6 +573,10 @@ void kvh_memfs_fail(kvh_memfs *fs, int64_t at, int error, bool for_ever) {
 
 void kvh_memfs_limit(kvh_memfs *fs, int64_t n_bytes) {
     fs->n_bytes_max = n_bytes;
+}
+
+void kvh_memfs_read_only(kvh_memfs *fs) {
+    fs->is_read_only = true;
 }
 
 void kvh_memfs_cannot_reserve(kvh_memfs *fs) {

@@ -30,6 +30,8 @@ void kvh_memfs_lie(kvh_memfs *fs);
 
 /* No more than so many bytes for all files together: then writes and reservations find it full. */
 void kvh_memfs_limit(kvh_memfs *fs, int64_t n_bytes);
+/* From now on, all that would change it is refused. */
+void kvh_memfs_read_only(kvh_memfs *fs);
 /* A file system that has no fallocate. */
 void kvh_memfs_cannot_reserve(kvh_memfs *fs);
 

@@ -1,5 +1,6 @@
 /* A disk that is smaller than the budget: older segments make way there too, and where nothing may go, or
  * space cannot be reserved and runs out in the middle, the segment is given up and nothing else is lost.
+ * What is on a read-only one is found, and no more.
  *
  * Method: file systems in memory with a limit, with and without fallocate; two writers that reserve
  * more than the budget together. */
@@ -82,9 +83,29 @@ static void check_no_fallocate(void) {
     kvh_memfs_free(fs);
 }
 
+static void check_read_only(void) {
+    kvh_vault v = small_vault();
+    kvh_memfs *fs = kvh_memfs_new();
+    int32_t *ids = kvh_ids(1, N);
+    kvh_vault_open(&v, kvh_memfs_io(fs));
+    CHECK(write_one(&v, 1, NULL) == RT_OK);
+    kvh_vault_close(&v);
+    kvh_memfs_read_only(fs);
+    const int64_t n_effects = kvh_memfs_n_effects(fs);
+    kvh_vault_open(&v, kvh_memfs_io(fs));
+    CHECK(kvh_find(&v, ids, N, NULL) == N);
+    CHECK(write_one(&v, 2, NULL) == RT_EIO);
+    CHECK(kvh_find(&v, ids, N, NULL) == N);
+    CHECK(kvh_memfs_n_effects(fs) == n_effects);
+    kvh_vault_close(&v);
+    free(ids);
+    kvh_memfs_free(fs);
+}
+
 int main(void) {
     check_makes_way();
     check_pinned();
     check_no_fallocate();
+    check_read_only();
     return 0;
 }
