@@ -46,6 +46,7 @@ typedef float vfloat __attribute__((vector_size(SIMD_LANES * 4)));
 typedef int32_t vint __attribute__((vector_size(SIMD_LANES * 4)));
 typedef uint32_t vuint __attribute__((vector_size(SIMD_LANES * 4)));
 typedef uint16_t vhalf __attribute__((vector_size(SIMD_LANES * 2)));
+typedef uint8_t vbyte __attribute__((vector_size(SIMD_LANES)));
 
 SIMD_INLINE vfloat simd_load(const float *from) {
     vfloat value;
