@@ -195,19 +195,20 @@ static void output_page(const attn_split *split, attn_scratch *scratch, panels v
 
 /* ---- pages as panels of numbers -------------------------------------------------------------- */
 
-typedef uint64_t vpair __attribute__((vector_size(16)));
+typedef uint8_t vline __attribute__((vector_size(SIMD_PANEL)));
+typedef uint64_t vpair __attribute__((vector_size(SIMD_PANEL)));
 
 /* 16 codes of a line, a byte each. */
-SIMD_INLINE void load_codes(const uint8_t *from, const int64_t line_bytes, vbyte *codes) {
+SIMD_INLINE vline load_codes(const uint8_t *from, const int64_t line_bytes) {
+    vline line;
     if (line_bytes == SIMD_PANEL) {
-        memcpy(codes, from, SIMD_PANEL);
-        return;
+        memcpy(&line, from, sizeof line);
+        return line;
     }
     uint64_t pairs;
-    memcpy(&pairs, from, 8);
-    const uint64_t low_halves = 0x0f0f0f0f0f0f0f0fu;
-    const vpair both = {pairs & low_halves, pairs >> 4 & low_halves};
-    memcpy(codes, &both, SIMD_PANEL);
+    memcpy(&pairs, from, sizeof pairs);
+    const vpair both = {pairs, pairs >> 4};
+    return (vline)both & 0x0f;
 }
 
 /* A group's panels [n_panels][n_lines][16]: zero + scale code. */
@@ -215,14 +216,12 @@ SIMD_INLINE void widen_group(const uint8_t *codes, int64_t n_panels, int64_t n_l
         const float *scale, const float *zero, float *wide, const int64_t line_bytes) {
     for (int64_t panel = 0; panel < n_panels; panel++)
         for (int64_t line = 0; line < n_lines; line++) {
-            vbyte code[SIMD_VECTORS];
-            load_codes(codes, line_bytes, code);
+            const vline code = load_codes(codes, line_bytes);
 #pragma GCC unroll 4
             for (int v = 0; v < SIMD_VECTORS; v++) {
-                const vint integers = __builtin_convertvector(code[v], vint);
+                const vfloat steps = simd_load_u8((const uint8_t *)&code + v * SIMD_LANES);
                 simd_store(wide + v * SIMD_LANES,
-                        simd_fma(__builtin_convertvector(integers, vfloat), simd_set(scale[line]),
-                                simd_set(zero[line])));
+                        simd_fma(steps, simd_set(scale[line]), simd_set(zero[line])));
             }
             codes += line_bytes;
             wide += SIMD_PANEL;

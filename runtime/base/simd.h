@@ -106,6 +106,21 @@ SIMD_INLINE vfloat simd_load_f16(const uint16_t *from) {
 #endif
 }
 
+/* Integers 0 .. 255. */
+SIMD_INLINE vfloat simd_load_u8(const uint8_t *from) {
+#if defined(__AVX512F__)
+    const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)from);
+    return (vfloat)_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
+#elif defined(__AVX2__)
+    const __m128i bytes = _mm_loadl_epi64((const __m128i *)(const void *)from);
+    return (vfloat)_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes));
+#else
+    vbyte bytes;
+    memcpy(&bytes, from, sizeof bytes);
+    return __builtin_convertvector(__builtin_convertvector(bytes, vint), vfloat);
+#endif
+}
+
 SIMD_INLINE vfloat simd_load_as(const void *base, int64_t index, const rt_dtype dtype) {
     if (dtype == RT_F32) return simd_load((const float *)base + index);
     const uint16_t *half = (const uint16_t *)base + index;
