@@ -89,9 +89,14 @@ SIMD_INLINE vfloat simd_fma(vfloat a, vfloat b, vfloat c) {
 
 /* Exact for bf16 and f16: both are subsets of fp32. */
 SIMD_INLINE vfloat simd_load_bf16(const uint16_t *from) {
+#if defined(__AVX512F__)
+    const __m256i half = _mm256_loadu_si256((const __m256i *)(const void *)from);
+    return (vfloat)_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16);
+#else
     vhalf half;
     memcpy(&half, from, sizeof half);
     return (vfloat)(__builtin_convertvector(half, vuint) << 16);
+#endif
 }
 
 SIMD_INLINE vfloat simd_load_f16(const uint16_t *from) {
