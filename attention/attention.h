@@ -19,7 +19,8 @@
  * Lossy storage (RT_INT8, RT_INT4). A page is open, exact bf16 rows, until its 128 rows are there;
  * then it is sealed, quantised once and for all. A query reads its own page (position / 128) open
  * and every earlier page sealed, in prefill and in decode: what it sees depends on positions only,
- * so the three rules above hold for lossy pages too. Lossless pages are never sealed.
+ * so the three rules above hold for lossy pages too. A chunk is appended to open pages, those now
+ * full are sealed, and it attends with both forms at hand. Lossless pages are never sealed.
  *
  * Scores are kept in base 2 (q is scaled by log2(e) / sqrt(head_dim)); lse is the natural log.
  * Source: Milakov & Gimelshein 2018, arXiv:1805.02867; Dao 2023, arXiv:2307.08691. */
@@ -137,8 +138,8 @@ void attn_reset(attn_cpu *cpu, attn_state *state, int64_t n_tokens);
 void attn_prefill(attn_cpu *cpu, const float *q, int64_t stride, int64_t n_tokens, int64_t pos,
         const attn_segment *segment, attn_state *state);
 
-/* Fold the split in progress, if any; out /= sum, in place; rows that saw no key become 0. `lse` (natural log, [n_tokens][n_heads],
- * -inf for such rows) is filled where not NULL. */
+/* Fold the split in progress, if any; then out /= sum, in place; rows that saw no key become 0.
+ * `lse` (natural log, [n_tokens][n_heads], -inf for such rows) is filled where not NULL. */
 void attn_finish(attn_cpu *cpu, attn_state *state, int64_t n_tokens, float *lse);
 
 /* Fold `part` into `acc`, both unfinished states of n_rows rows over disjoint keys, neither with a

@@ -230,9 +230,9 @@ SIMD_INLINE void widen_group(const uint8_t *codes, int64_t n_panels, int64_t n_l
 
 SIMD_INLINE void widen_lines(
         const attn_sealed *sealed, const char *page, float *wide, const int64_t line_bytes) {
-    enum { LINES_MAX = ATTN_HEAD_DIM_MAX }; /* more than 128, the lines of values */
-    float scale[LINES_MAX];
-    float zero[LINES_MAX];
+    _Static_assert((int)ATTN_HEAD_DIM_MAX >= (int)PAGE, "values have a line a token");
+    float scale[ATTN_HEAD_DIM_MAX];
+    float zero[ATTN_HEAD_DIM_MAX];
     const int64_t n_lines = sealed->n_lines;
     for (int64_t first = 0; first < sealed->n_panels; first += ATTN_GROUP_PANELS) {
         const int64_t n_panels = rt_min64(ATTN_GROUP_PANELS, sealed->n_panels - first);
