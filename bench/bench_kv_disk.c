@@ -27,7 +27,15 @@
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"
 
-enum { PASSES = 5, DEPTH_MAX = 16, AHEAD = 2, OPS_MAX = AHEAD * DEPTH_MAX, N_METHODS = 7 };
+enum {
+    PASSES = 5,
+    DEPTH_MAX = 16,
+    AHEAD = 2,
+    OPS_MAX = AHEAD * DEPTH_MAX,
+    N_METHODS = 7,
+    FILE_MIB = 1024,
+    BLOCKS_MAX = FILE_MIB
+};
 
 static const int64_t memory_bytes = OPS_MAX * 2 * RT_MIB;
 
@@ -119,9 +127,17 @@ static double cpu_seconds(void) {
            1e-6 * (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
 }
 
-/* The place of the i-th block: a permutation, since the multiplier is odd and n a power of two. */
-static int64_t place(const load *l, int64_t i, int64_t n) {
-    return l->is_random ? (i * 0x9e3779b1 + 12345) % n : i;
+/* Which block comes i-th: all of them once, shuffled by a seed of its own for each pass. */
+static void order_blocks(bool is_random, int32_t *order, int32_t n) {
+    static uint64_t random = 1;
+    for (int32_t i = 0; i < n; i++) order[i] = i;
+    for (int32_t i = n - 1; i > 0 && is_random; i--) {
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        const int32_t j = (int32_t)((random >> 33) % (uint64_t)(i + 1));
+        const int32_t block = order[i];
+        order[i] = order[j];
+        order[j] = block;
+    }
 }
 
 static void check_block(const kv_io_op *op) {
@@ -140,7 +156,9 @@ static void fill_block(const kv_io_op *op) {
 /* The whole file; `is_checked`: bytes are made, or compared. */
 static void move_all(const bench *b, const load *l, kv_io *io, kv_file *file, bool is_checked) {
     kv_io_op ops[OPS_MAX];
+    int32_t order[BLOCKS_MAX];
     const int64_t n = b->file_bytes / l->block_bytes;
+    order_blocks(l->is_random, order, (int32_t)n);
     const int64_t n_ahead = rt_min64(n, (int64_t)AHEAD * l->depth);
     for (int64_t i = 0; i < n + n_ahead; i++) {
         kv_io_op *op = &ops[i % n_ahead];
@@ -154,7 +172,7 @@ static void move_all(const bench *b, const load *l, kv_io *io, kv_file *file, bo
                 .urgency = l->is_write ? KV_IO_BEHIND : KV_IO_NOW,
                 .bytes = b->memory + i % n_ahead * l->block_bytes,
                 .n_bytes = l->block_bytes,
-                .offset = place(l, i, n) * l->block_bytes};
+                .offset = order[i] * l->block_bytes};
         if (is_checked && l->is_write) fill_block(op);
         kv_io_start(io, op);
     }
@@ -203,10 +221,12 @@ static cost run_fio(const bench *b, const method *m, const load *l) {
     (void)snprintf(command, sizeof command,
             "%s fio --name=pass --filename='%s' --size=%" PRId64 " --rw=%s%s --bs=%" PRId64
             " --iodepth=%" PRId32 " --ioengine=io_uring --direct=1 --fixedbufs=1 --registerfiles=1 "
-            "--mem_align=2097152 --end_fsync=1 --overwrite=1 --output-format=json 2>/dev/null",
+            "--mem_align=2097152 --scramble_buffers=0 --end_fsync=1 --overwrite=1 "
+            "--output-format=json 2>/dev/null",
             m->has_huge_pages ? "GLIBC_TUNABLES=glibc.malloc.hugetlb=1" : "", file_path,
             b->file_bytes, l->is_random ? "rand" : "", l->is_write ? "write" : "read",
             l->block_bytes, l->depth);
+    drop_cache();
     FILE *pipe = popen(command, "r");
     json_t *root = pipe ? json_loadf(pipe, JSON_DISABLE_EOF_CHECK, NULL) : NULL;
     if (pipe) (void)pclose(pipe);
@@ -318,7 +338,8 @@ int main(int argc, char **argv) {
         else
             must(rt_fail(RT_EUSAGE, "usage: bench_kv_disk [--dir DIR] [--quick]"));
     }
-    bench b = {.file_bytes = (is_quick ? 64 : 1024) * RT_MIB, .n_passes = is_quick ? 1 : PASSES};
+    bench b = {
+            .file_bytes = (is_quick ? 64 : FILE_MIB) * RT_MIB, .n_passes = is_quick ? 1 : PASSES};
     void *memory = NULL;
     char cpu[128];
     (void)snprintf(file_path, sizeof file_path, "%s/bench_kv_disk.%ld", dir, (long)getpid());
