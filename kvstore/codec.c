@@ -209,12 +209,12 @@ static run_header header_for(
             .kv_head = (uint32_t)address->kv_head};
 }
 
-static int64_t encode_tile(kv_codec *codec, const kv_run_shape *shape, int32_t i, const uint8_t *raw,
-        uint8_t *stored, kv_tile_kind *kind) {
+static int64_t encode_tile(kv_codec *codec, const kv_run_shape *shape, int32_t i,
+        const uint8_t *raw, uint8_t *stored, kv_tile_kind *kind) {
     const uint8_t *tile = raw + raw_offset(shape, i);
     if (!kv_dtype_is_sealed(shape->dtype))
-        return kv_tile_encode(codec->tiles, shape->dtype, rows_of(shape, i), shape->head_dim, tile,
-                stored, kind);
+        return kv_tile_encode(
+                codec->tiles, shape->dtype, rows_of(shape, i), shape->head_dim, tile, stored, kind);
     const int64_t n_bytes = kv_sealed_page_bytes(shape->dtype, shape->head_dim);
     memcpy(stored, tile, (size_t)n_bytes);
     *kind = KV_TILE_RAW;
