@@ -2,7 +2,7 @@
  *
  *   attn_append    rotate q and k (RoPE), write k and v into the layer's pages
  *   attn_prefill   fold one segment of pages into the running state of many query tokens
- *   attn_decode    one query token for each of several sequences
+ *   attn_decode    one query token for each of several sequences, all keys at once or in windows
  *   attn_page_pack / attn_page_unpack   a page <-> canonical rows, for the store and the disk
  *
  * Arithmetic that every backend keeps, so that how the work is cut never shows in the bits:
@@ -52,11 +52,18 @@ typedef struct attn_segment {
  *   max  fp32, base-2 logarithm units; -inf while no key was seen
  *   sum  fp32, sum of 2^(s - max)
  *   out  fp32 [n_tokens][n_heads][head_dim], unnormalised until attn_finish
+ *   part_max, part_sum, part_out  the same of the split in progress, between two segments that meet
+ *        inside a split; not touched otherwise, and NULL where that never happens
+ *   part_end  where that split in progress has come to; 0: none is
  * Host memory of the caller. */
 typedef struct attn_state {
     float *max;
     float *sum;
     float *out;
+    float *part_max;
+    float *part_sum;
+    float *part_out;
+    int64_t part_end;
 } attn_state;
 
 /* The CPU backend: kernels of one instruction set, a pool, per-thread scratch. */
@@ -87,47 +94,74 @@ int64_t attn_page_bytes(const attn_shape *shape);
  * arXiv:2104.09864. */
 void attn_append(attn_cpu *cpu, float *qkv, int64_t n_tokens, int64_t pos, void *const *pages);
 
-/* The same for k and v alone: kv is fp32 [n_tokens][2 n_kv_heads head_dim]. */
-void attn_append_kv(attn_cpu *cpu, float *kv, int64_t n_tokens, int64_t pos, void *const *pages);
+/* The same for k and v alone: kv is fp32 rows of `stride` floats, [2 n_kv_heads head_dim] used. With
+ * kv = qkv + n_heads head_dim, this and attn_rotate_q are attn_append in two steps. */
+void attn_append_kv(attn_cpu *cpu, float *kv, int64_t stride, int64_t n_tokens, int64_t pos,
+        void *const *pages);
 
 /* Rotate q alone: q fp32 rows of `stride` floats, n_heads x head_dim used, in place. */
 void attn_rotate_q(attn_cpu *cpu, float *q, int64_t stride, int64_t n_tokens, int64_t pos);
 
-/* State of rows that have seen nothing: max = -inf, sum = 0, out = 0. */
+/* State of rows that have seen nothing: max = -inf, sum = 0, out = 0; no split in progress. */
 void attn_reset(attn_cpu *cpu, attn_state *state, int64_t n_tokens);
 
 /* Fold a segment into the state of query tokens at positions pos .. pos + n_tokens - 1; token p
  * attends to keys at positions <= p (those of the segment that are).
  *
  *   q        fp32, token t at q + t * stride, [n_heads][head_dim], rotated
- *   segment  first_pos and, unless it is the last for these tokens, its end are multiples of
- *            ATTN_SPLIT_TOKENS; segments come in ascending order
+ *   segment  first_pos and, unless it reaches the last token, its end are multiples of 128; segments
+ *            come in ascending order. One that meets the next inside a split leaves the rows'
+ *            partial states in state->part_*, and the next starts there; the bits are those of one
+ *            segment. At multiples of ATTN_SPLIT_TOKENS nothing is carried, which is fastest.
  *
  * Rows of the pages past the segment's last token are never read as numbers. */
 void attn_prefill(attn_cpu *cpu, const float *q, int64_t stride, int64_t n_tokens, int64_t pos,
         const attn_segment *segment, attn_state *state);
 
-/* out /= sum, in place; rows that saw no key become 0. `lse` (natural log, [n_tokens][n_heads],
+/* Fold the split in progress, if any; out /= sum, in place; rows that saw no key become 0. `lse` (natural log, [n_tokens][n_heads],
  * -inf for such rows) is filled where not NULL. */
 void attn_finish(attn_cpu *cpu, attn_state *state, int64_t n_tokens, float *lse);
 
-/* Fold `part` into `acc`, both unfinished states of n_rows rows over disjoint keys. */
+/* Fold `part` into `acc`, both unfinished states of n_rows rows over disjoint keys, neither with a
+ * split in progress. */
 void attn_merge(attn_cpu *cpu, attn_state *acc, const attn_state *part, int64_t n_rows);
 
-/* One query token for each of n_seqs sequences: sequence i's token sits at position
- * keys[i].n_tokens - 1 and attends to all of keys[i] (first_pos 0). Sequences whose pages of a
- * split are the same memory are served by one pass over it.
+/* One step of decode: one query token for each of n_seqs sequences. Sequence i's token sits at
+ * position lengths[i] - 1 and attends to the lengths[i] keys up to itself.
  *
- *   q    fp32, sequence i at q + i * stride, rotated
- *   out  fp32 [n_seqs][n_heads][head_dim], finished
+ *   q        fp32, sequence i at q + i * stride, rotated
+ *   scratch  attn_decode_scratch_bytes(shape, the largest length or more, n_seqs or more); holds the
+ *            partial states between the calls
  *
- * Scratch for the partial states is taken from `scratch`, attn_decode_scratch_bytes() large. */
-void attn_decode(attn_cpu *cpu, const float *q, int64_t stride, const attn_segment *keys,
-        int32_t n_seqs, float *out, void *scratch);
+ * The three calls of a step get the same contents; the arrays are the caller's. */
+typedef struct attn_decode_step {
+    const float *q;
+    int64_t stride;
+    const int64_t *lengths;
+    int32_t n_seqs;
+    void *scratch;
+} attn_decode_step;
 int64_t attn_decode_scratch_bytes(const attn_shape *shape, int64_t max_tokens, int32_t max_seqs);
 
+/* begin, then windows until every sequence has seen all its keys, then finish.
+ *
+ *   window  [n_seqs] sequence i's pages of this window; n_tokens 0: none. A sequence's windows follow
+ *           one another from position 0, without a gap; each but its last ends at a multiple of 128.
+ *           Sequences need not keep step. The pages are read during the call only.
+ *   out     fp32 [n_seqs][n_heads][head_dim], finished
+ *
+ * Sequences whose pages of a split are the same memory in the same window are served by one pass
+ * over it. Where windows are cut, and who shares, changes no bit. */
+void attn_decode_begin(attn_cpu *cpu, const attn_decode_step *step);
+void attn_decode_window(attn_cpu *cpu, const attn_decode_step *step, const attn_segment *window);
+void attn_decode_finish(attn_cpu *cpu, const attn_decode_step *step, float *out);
+
+/* The three in one: all of keys[i] (first_pos 0), its last token being the query's. */
+void attn_decode(attn_cpu *cpu, const float *q, int64_t stride, const attn_segment *keys,
+        int32_t n_seqs, float *out, void *scratch);
+
 /* Canonical rows of one KV head of one page <-> the page. `k` and `v` are [n_tokens][head_dim] of
- * kv_dtype, little-endian, tokens first_token .. first_token + n_tokens - 1 of the page. */
+ * kv_dtype, little-endian, tokens first_token .. first_token + n_tokens - 1 of the page. Any thread. */
 void attn_page_unpack(const attn_shape *shape, const void *page, int32_t kv_head,
         int32_t first_token, int32_t n_tokens, void *k, void *v);
 void attn_page_pack(const attn_shape *shape, void *page, int32_t kv_head, int32_t first_token,

@@ -1,32 +1,20 @@
 /* Attention on the CPU: how the work is cut into pieces for threads and vectors.
  *
  * Prefill: an item is one KV head and a tile of tokens (96 rows or fewer, all query heads of the
- * group), which walks its splits in ascending order. Decode: an item is one KV head, one split and
- * the sequences that share its pages; a second loop folds the splits, ascending. The arithmetic of
- * a row is the same in both (attention.h), so their bits are too. */
-#include "attention.h"
+ * group), which walks its splits in ascending order. Decode (attn_decode.c): an item is one KV head,
+ * one split and the sequences that share its pages. The arithmetic of a row is the same in both
+ * (attention.h), so their bits are too. */
+#include "attn_cpu.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "attn_simd.h"
-#include "runtime/base/memory.h"
+#include "attn_page.h"
 #include "runtime/base/size.h"
 
-enum { PAGE = ATTN_PAGE_TOKENS, SPLIT = ATTN_SPLIT_TOKENS, PANEL = 16 };
-
-struct attn_cpu {
-    attn_shape shape;
-    const attn_kernels *kernels;
-    rt_pool *pool;
-    int32_t group;         /* query heads per KV head */
-    float q_scale;         /* log2(e) / sqrt(head_dim) */
-    float *theta;          /* [rope_dim / 2] */
-    attn_scratch *scratch; /* one per thread */
-    rt_arena arena;
-};
+enum { PAGE = ATTN_PAGE_TOKENS, SPLIT = ATTN_SPLIT_TOKENS, PANEL = ATTN_PANEL };
 
 /* ---- setting up ------------------------------------------------------------------------------ */
 
@@ -124,60 +112,6 @@ void attn_cpu_free(attn_cpu *cpu) {
     free(cpu);
 }
 
-/* ---- pages ----------------------------------------------------------------------------------- */
-
-int64_t attn_page_bytes(const attn_shape *shape) {
-    return 2 * (int64_t)shape->n_kv_heads * PAGE * shape->head_dim *
-           rt_dtype_bytes(shape->kv_dtype);
-}
-
-/* Element index in a page of K[token][d] and V[token][d] of a KV head (the layout in attention.h). */
-static int64_t key_index(const attn_shape *shape, int32_t kv_head, int64_t token, int32_t d) {
-    const int64_t head = 2 * (int64_t)kv_head * PAGE * shape->head_dim;
-    return head + (token / PANEL * shape->head_dim + d) * PANEL + token % PANEL;
-}
-
-static int64_t value_index(const attn_shape *shape, int32_t kv_head, int64_t token, int32_t d) {
-    const int64_t head = (2 * (int64_t)kv_head + 1) * PAGE * shape->head_dim;
-    return head + ((int64_t)(d / PANEL) * PAGE + token) * PANEL + d % PANEL;
-}
-
-static void store_float(const attn_shape *shape, void *page, int64_t index, float value) {
-    if (shape->kv_dtype == RT_F32)
-        ((float *)page)[index] = value;
-    else
-        ((uint16_t *)page)[index] = rt_float_to_bf16(value);
-}
-
-static void copy_number(
-        void *to, int64_t to_index, const void *from, int64_t from_index, int64_t bytes) {
-    memcpy((char *)to + to_index * bytes, (const char *)from + from_index * bytes, (size_t)bytes);
-}
-
-void attn_page_unpack(const attn_shape *shape, const void *page, int32_t kv_head,
-        int32_t first_token, int32_t n_tokens, void *k, void *v) {
-    rt_assert(first_token >= 0 && n_tokens >= 0 && first_token + n_tokens <= PAGE);
-    const int64_t bytes = rt_dtype_bytes(shape->kv_dtype);
-    for (int32_t t = 0; t < n_tokens; t++)
-        for (int32_t d = 0; d < shape->head_dim; d++) {
-            const int64_t row = (int64_t)t * shape->head_dim + d;
-            copy_number(k, row, page, key_index(shape, kv_head, first_token + t, d), bytes);
-            copy_number(v, row, page, value_index(shape, kv_head, first_token + t, d), bytes);
-        }
-}
-
-void attn_page_pack(const attn_shape *shape, void *page, int32_t kv_head, int32_t first_token,
-        int32_t n_tokens, const void *k, const void *v) {
-    rt_assert(first_token >= 0 && n_tokens >= 0 && first_token + n_tokens <= PAGE);
-    const int64_t bytes = rt_dtype_bytes(shape->kv_dtype);
-    for (int32_t t = 0; t < n_tokens; t++)
-        for (int32_t d = 0; d < shape->head_dim; d++) {
-            const int64_t row = (int64_t)t * shape->head_dim + d;
-            copy_number(page, key_index(shape, kv_head, first_token + t, d), k, row, bytes);
-            copy_number(page, value_index(shape, kv_head, first_token + t, d), v, row, bytes);
-        }
-}
-
 /* ---- rope and append ------------------------------------------------------------------------- */
 
 typedef struct append_job {
@@ -201,6 +135,13 @@ static void rotate(const attn_shape *shape, const float *cosine, const float *si
     }
 }
 
+static void store_float(const attn_shape *shape, void *page, int64_t index, float value) {
+    if (shape->kv_dtype == RT_F32)
+        ((float *)page)[index] = value;
+    else
+        ((uint16_t *)page)[index] = rt_float_to_bf16(value);
+}
+
 static void store_row(
         const append_job *job, const float *cosine, const float *sine, float *kv, int64_t token) {
     const attn_shape *shape = &job->cpu->shape;
@@ -213,8 +154,8 @@ static void store_row(
         const float *v = k + v_offset;
         rotate(shape, cosine, sine, k);
         for (int32_t d = 0; d < shape->head_dim; d++) {
-            store_float(shape, page, key_index(shape, g, slot, d), k[d]);
-            store_float(shape, page, value_index(shape, g, slot, d), v[d]);
+            store_float(shape, page, attn_key_index(shape, g, slot, d), k[d]);
+            store_float(shape, page, attn_value_index(shape, g, slot, d), v[d]);
         }
     }
 }
@@ -262,8 +203,8 @@ void attn_append(attn_cpu *cpu, float *qkv, int64_t n_tokens, int64_t pos, void 
     run_append(&job);
 }
 
-void attn_append_kv(attn_cpu *cpu, float *kv, int64_t n_tokens, int64_t pos, void *const *pages) {
-    const int64_t stride = 2 * (int64_t)cpu->shape.n_kv_heads * cpu->shape.head_dim;
+void attn_append_kv(attn_cpu *cpu, float *kv, int64_t stride, int64_t n_tokens, int64_t pos,
+        void *const *pages) {
     const append_job job = {.cpu = cpu,
             .kv = kv,
             .kv_stride = stride,
@@ -290,42 +231,98 @@ typedef struct prefill_job {
     const attn_segment *segment;
     attn_state *state;
     int64_t tile_tokens;
+    bool is_continued;  /* the segment starts where the state's split in progress ends */
+    int64_t open_split; /* the split in progress at the segment's end; -1: none */
 } prefill_job;
 
-static void scale_row(const attn_cpu *cpu, const float *from, float *to) {
-    for (int32_t d = 0; d < cpu->shape.head_dim; d++) to[d] = from[d] * cpu->q_scale;
-}
+/* All query heads of one KV head's group for a few tokens; row r is token r / group, query head
+ * r % group of the group. */
+typedef struct prefill_tile {
+    int32_t kv_head;
+    int64_t token;
+    int64_t n_rows;
+} prefill_tile;
 
-/* Row r of a tile is token r / group, query head r % group of the KV head's group. */
-static int64_t state_row(const prefill_job *job, int32_t kv_head, int64_t token, int64_t row) {
+static int64_t state_row(const prefill_job *job, const prefill_tile *tile, int64_t row) {
     const int32_t group = job->cpu->group;
-    return (token + row / group) * job->cpu->shape.n_heads + kv_head * group + row % group;
+    return (tile->token + row / group) * job->cpu->shape.n_heads + tile->kv_head * group +
+           row % group;
 }
 
-static void load_rows(
-        const prefill_job *job, int32_t kv_head, int64_t token, int64_t n_rows, attn_scratch *s) {
+static void load_rows(const prefill_job *job, const prefill_tile *tile, attn_scratch *s) {
     const attn_cpu *cpu = job->cpu;
     const int64_t d = cpu->shape.head_dim;
-    for (int64_t r = 0; r < n_rows; r++) {
-        const int64_t at = state_row(job, kv_head, token, r);
-        const int64_t head = kv_head * cpu->group + r % cpu->group;
-        scale_row(cpu, job->q + (token + r / cpu->group) * job->stride + head * d, s->q + r * d);
-        s->limit[r] = job->pos + token + r / cpu->group + 1;
+    for (int64_t r = 0; r < tile->n_rows; r++) {
+        const int64_t at = state_row(job, tile, r);
+        const int64_t token = tile->token + r / cpu->group;
+        const int64_t head = tile->kv_head * cpu->group + r % cpu->group;
+        attn_scale_row(cpu, job->q + token * job->stride + head * d, s->q + r * d);
+        s->limit[r] = job->pos + token + 1;
         s->row_max[r] = job->state->max[at];
         s->row_sum[r] = job->state->sum[at];
         memcpy(s->row_out + r * d, job->state->out + at * d, (size_t)d * 4);
     }
 }
 
-static void store_rows(const prefill_job *job, int32_t kv_head, int64_t token, int64_t n_rows,
-        const attn_scratch *s) {
+static void store_rows(const prefill_job *job, const prefill_tile *tile, const attn_scratch *s) {
     const int64_t d = job->cpu->shape.head_dim;
-    for (int64_t r = 0; r < n_rows; r++) {
-        const int64_t at = state_row(job, kv_head, token, r);
+    for (int64_t r = 0; r < tile->n_rows; r++) {
+        const int64_t at = state_row(job, tile, r);
         job->state->max[at] = s->row_max[r];
         job->state->sum[at] = s->row_sum[r];
         memcpy(job->state->out + at * d, s->row_out + r * d, (size_t)d * 4);
     }
+}
+
+static void load_parts(const prefill_job *job, const prefill_tile *tile, attn_scratch *s) {
+    const int64_t d = job->cpu->shape.head_dim;
+    for (int64_t r = 0; r < tile->n_rows; r++) {
+        const int64_t at = state_row(job, tile, r);
+        s->part_max[r] = job->state->part_max[at];
+        s->part_sum[r] = job->state->part_sum[at];
+        memcpy(s->part_out + r * d, job->state->part_out + at * d, (size_t)d * 4);
+    }
+}
+
+/* Rows that have seen nothing of the open split are told by their maximum alone. */
+static void store_parts(
+        const prefill_job *job, const prefill_tile *tile, bool is_begun, const attn_scratch *s) {
+    const int64_t d = job->cpu->shape.head_dim;
+    for (int64_t r = 0; r < tile->n_rows; r++) {
+        const int64_t at = state_row(job, tile, r);
+        job->state->part_max[at] = is_begun ? s->part_max[r] : -INFINITY;
+        if (!is_begun) continue;
+        job->state->part_sum[at] = s->part_sum[r];
+        memcpy(job->state->part_out + at * d, s->part_out + r * d, (size_t)d * 4);
+    }
+}
+
+static void fold_parts(const attn_cpu *cpu, const prefill_tile *tile, attn_scratch *s) {
+    cpu->kernels->fold(s->row_max, s->row_sum, s->row_out, s->part_max, s->part_sum, s->part_out,
+            tile->n_rows, cpu->shape.head_dim);
+}
+
+/* Fold the segment's keys below `end`, split by split. Returns whether the scratch ends up holding
+ * the partial state of the open split. */
+static bool walk_splits(
+        const prefill_job *job, const prefill_tile *tile, int64_t end, attn_scratch *s) {
+    const attn_segment *segment = job->segment;
+    bool is_begun = job->is_continued;
+    int64_t next = 0;
+    for (int64_t pos = segment->first_pos; pos < end; pos = next) {
+        next = rt_min64((pos / SPLIT + 1) * SPLIT, end);
+        const attn_split split = {.shape = &job->cpu->shape,
+                .kv_head = tile->kv_head,
+                .n_rows = tile->n_rows,
+                .pages = segment->pages + (pos - segment->first_pos) / PAGE,
+                .first_pos = pos,
+                .n_tokens = next - pos,
+                .is_continued = is_begun};
+        const bool is_any = job->cpu->kernels->scan(&split, s);
+        is_begun = pos / SPLIT == job->open_split;
+        if (!is_begun && is_any) fold_parts(job->cpu, tile, s);
+    }
+    return is_begun;
 }
 
 static void prefill_item(void *context, int64_t item, int thread) {
@@ -334,35 +331,36 @@ static void prefill_item(void *context, int64_t item, int thread) {
     attn_scratch *s = &cpu->scratch[thread];
     /* Latest tokens first: they have the most keys. */
     const int64_t n_tiles = rt_div_up(job->n_tokens, job->tile_tokens);
-    const int32_t kv_head = (int32_t)(item / n_tiles);
     const int64_t token = (n_tiles - 1 - item % n_tiles) * job->tile_tokens;
     const int64_t n_tokens = rt_min64(job->tile_tokens, job->n_tokens - token);
-    const int64_t n_rows = n_tokens * cpu->group;
+    const prefill_tile tile = {
+            .kv_head = (int32_t)(item / n_tiles), .token = token, .n_rows = n_tokens * cpu->group};
     const attn_segment *segment = job->segment;
     const int64_t last = job->pos + token + n_tokens; /* no row of the tile sees further */
     const int64_t end = rt_min64(segment->first_pos + segment->n_tokens, last);
 
-    load_rows(job, kv_head, token, n_rows, s);
-    int64_t next = 0;
-    for (int64_t pos = segment->first_pos; pos < end; pos = next) {
-        next = rt_min64((pos / SPLIT + 1) * SPLIT, end);
-        const attn_split split = {.shape = &cpu->shape,
-                .kv_head = kv_head,
-                .n_rows = n_rows,
-                .pages = segment->pages + (pos - segment->first_pos) / PAGE,
-                .first_pos = pos,
-                .n_tokens = next - pos};
-        if (cpu->kernels->scan(&split, s))
-            cpu->kernels->fold(s->row_max, s->row_sum, s->row_out, s->part_max, s->part_sum,
-                    s->part_out, n_rows, cpu->shape.head_dim);
+    load_rows(job, &tile, s);
+    if (job->is_continued) load_parts(job, &tile, s);
+    bool is_begun = walk_splits(job, &tile, end, s);
+    /* A tile that sees nothing of the segment still has the split before it to end. */
+    if (segment->first_pos >= end && is_begun && segment->first_pos / SPLIT != job->open_split) {
+        fold_parts(cpu, &tile, s);
+        is_begun = false;
     }
-    store_rows(job, kv_head, token, n_rows, s);
+    if (job->open_split >= 0) store_parts(job, &tile, is_begun, s);
+    store_rows(job, &tile, s);
 }
 
 void attn_prefill(attn_cpu *cpu, const float *q, int64_t stride, int64_t n_tokens, int64_t pos,
         const attn_segment *segment, attn_state *state) {
     rt_assert(segment->first_pos % PAGE == 0 && segment->n_tokens >= 0);
     if (n_tokens == 0 || segment->n_tokens == 0) return;
+    const int64_t end = segment->first_pos + segment->n_tokens;
+    const bool is_last = end >= pos + n_tokens; /* then every split ends here, whole or not */
+    const bool is_open = !is_last && end % SPLIT != 0;
+    rt_assert(is_last || end % PAGE == 0);
+    rt_assert(state->part_end == 0 || state->part_end == segment->first_pos);
+    rt_assert(!is_open || state->part_out);
     prefill_job job = {.cpu = cpu,
             .q = q,
             .stride = stride,
@@ -370,19 +368,23 @@ void attn_prefill(attn_cpu *cpu, const float *q, int64_t stride, int64_t n_token
             .pos = pos,
             .segment = segment,
             .state = state,
-            .tile_tokens = ATTN_ROWS_MAX / cpu->group};
+            .tile_tokens = ATTN_ROWS_MAX / cpu->group,
+            .is_continued = state->part_end != 0,
+            .open_split = is_open ? end / SPLIT : -1};
     const int64_t n_tiles = rt_div_up(n_tokens, job.tile_tokens);
     rt_pool_run(cpu->pool, n_tiles * cpu->shape.n_kv_heads, prefill_item, &job);
+    state->part_end = is_open ? end : 0;
 }
 
 void attn_reset(attn_cpu *cpu, attn_state *state, int64_t n_tokens) {
     const int64_t n_rows = n_tokens * cpu->shape.n_heads;
+    state->part_end = 0;
     for (int64_t r = 0; r < n_rows; r++) state->max[r] = -INFINITY;
     memset(state->sum, 0, (size_t)n_rows * 4);
     memset(state->out, 0, (size_t)(n_rows * cpu->shape.head_dim) * 4);
 }
 
-static void finish_row(float max, float sum, float *out, int32_t head_dim, float *lse) {
+void attn_finish_row(float max, float sum, float *out, int32_t head_dim, float *lse) {
     if (sum == 0.0f) memset(out, 0, (size_t)head_dim * sizeof *out);
     for (int32_t d = 0; d < head_dim && sum != 0.0f; d++) out[d] /= sum;
     if (lse) *lse = sum == 0.0f ? -INFINITY : max * 0.6931471806f + logf(sum);
@@ -400,10 +402,16 @@ enum { ROWS_PER_FINISH_ITEM = 512 };
 static void finish_item(void *context, int64_t item, int thread) {
     (void)thread;
     const finish_job *job = context;
+    const attn_state *state = job->state;
     const int32_t head_dim = job->cpu->shape.head_dim;
-    const int64_t end = rt_min64((item + 1) * ROWS_PER_FINISH_ITEM, job->n_rows);
-    for (int64_t r = item * ROWS_PER_FINISH_ITEM; r < end; r++)
-        finish_row(job->state->max[r], job->state->sum[r], job->state->out + r * head_dim, head_dim,
+    const int64_t begin = item * ROWS_PER_FINISH_ITEM;
+    const int64_t end = rt_min64(begin + ROWS_PER_FINISH_ITEM, job->n_rows);
+    if (state->part_end != 0)
+        job->cpu->kernels->fold(state->max + begin, state->sum + begin,
+                state->out + begin * head_dim, state->part_max + begin, state->part_sum + begin,
+                state->part_out + begin * head_dim, end - begin, head_dim);
+    for (int64_t r = begin; r < end; r++)
+        attn_finish_row(state->max[r], state->sum[r], state->out + r * head_dim, head_dim,
                 job->lse ? job->lse + r : NULL);
 }
 
@@ -411,163 +419,11 @@ void attn_finish(attn_cpu *cpu, attn_state *state, int64_t n_tokens, float *lse)
     finish_job job = {
             .cpu = cpu, .state = state, .n_rows = n_tokens * cpu->shape.n_heads, .lse = lse};
     rt_pool_run(cpu->pool, rt_div_up(job.n_rows, ROWS_PER_FINISH_ITEM), finish_item, &job);
+    state->part_end = 0;
 }
 
 void attn_merge(attn_cpu *cpu, attn_state *acc, const attn_state *part, int64_t n_rows) {
+    rt_assert(acc->part_end == 0 && part->part_end == 0);
     cpu->kernels->fold(acc->max, acc->sum, acc->out, part->max, part->sum, part->out, n_rows,
             cpu->shape.head_dim);
-}
-
-/* ---- decode ---------------------------------------------------------------------------------- */
-
-/* Sequences order[first .. first + n) hold the same pages in split `split`. */
-typedef struct decode_pass {
-    int64_t split;
-    int32_t first;
-    int32_t n;
-} decode_pass;
-
-typedef struct decode_job {
-    const attn_cpu *cpu;
-    const float *q;
-    int64_t stride;
-    const attn_segment *keys;
-    int32_t n_seqs;
-    float *out;
-    decode_pass *passes;
-    int32_t *order;
-    float *max; /* partial states [split][seq][n_heads] */
-    float *sum;
-    float *part;
-} decode_job;
-
-static int64_t n_splits_of(int64_t n_tokens) {
-    return rt_div_up(n_tokens, SPLIT);
-}
-
-int64_t attn_decode_scratch_bytes(const attn_shape *shape, int64_t max_tokens, int32_t max_seqs) {
-    const int64_t cells = n_splits_of(max_tokens) * max_seqs;
-    const int64_t rows = cells * shape->n_heads;
-    return rt_round_up(cells * (int64_t)sizeof(decode_pass), 64) + rt_round_up(cells * 4, 64) +
-           2 * rt_round_up(rows * 4, 64) + rows * shape->head_dim * 4;
-}
-
-static void carve_decode(decode_job *job, void *scratch, int64_t cells) {
-    char *next = scratch;
-    const int64_t rows = cells * job->cpu->shape.n_heads;
-    job->passes = (decode_pass *)(void *)next;
-    next += rt_round_up(cells * (int64_t)sizeof(decode_pass), 64);
-    job->order = (int32_t *)(void *)next;
-    next += rt_round_up(cells * 4, 64);
-    job->max = (float *)(void *)next;
-    next += rt_round_up(rows * 4, 64);
-    job->sum = (float *)(void *)next;
-    next += rt_round_up(rows * 4, 64);
-    job->part = (float *)(void *)next;
-}
-
-static int64_t split_tokens(const attn_segment *keys, int64_t split) {
-    return rt_min64(keys->n_tokens - split * SPLIT, SPLIT);
-}
-
-static bool is_same_split(const attn_segment *a, const attn_segment *b, int64_t split) {
-    const int64_t n_tokens = split_tokens(a, split);
-    if (n_tokens != split_tokens(b, split)) return false;
-    const int64_t first = split * (SPLIT / PAGE);
-    const size_t n_pages = (size_t)rt_div_up(n_tokens, PAGE);
-    return memcmp(a->pages + first, b->pages + first, n_pages * sizeof *a->pages) == 0;
-}
-
-/* List the passes of every split: each takes the first sequence left and all that share its pages
- * there, as many as fit one piece. */
-static int64_t list_passes(decode_job *job, int64_t n_splits) {
-    const int32_t per_pass = ATTN_ROWS_MAX / job->cpu->group;
-    int64_t n_passes = 0;
-    int32_t filled = 0;
-    for (int64_t split = 0; split < n_splits; split++) {
-        const int32_t split_begin = filled;
-        int32_t n_waiting = 0;
-        for (int32_t i = 0; i < job->n_seqs; i++)
-            if (job->keys[i].n_tokens > split * SPLIT) job->order[split_begin + n_waiting++] = i;
-        while (filled < split_begin + n_waiting) {
-            const int32_t first = filled;
-            const attn_segment *leader = &job->keys[job->order[filled++]];
-            for (int32_t i = filled; i < split_begin + n_waiting && filled - first < per_pass;
-                    i++) {
-                if (!is_same_split(leader, &job->keys[job->order[i]], split)) continue;
-                const int32_t taken = job->order[i];
-                job->order[i] = job->order[filled];
-                job->order[filled++] = taken;
-            }
-            job->passes[n_passes++] = (decode_pass){split, first, filled - first};
-        }
-    }
-    return n_passes;
-}
-
-static void decode_pass_item(void *context, int64_t item, int thread) {
-    const decode_job *job = context;
-    const attn_cpu *cpu = job->cpu;
-    const int64_t d = cpu->shape.head_dim;
-    attn_scratch *s = &cpu->scratch[thread];
-    const decode_pass *pass = &job->passes[item / cpu->shape.n_kv_heads];
-    const int32_t kv_head = (int32_t)(item % cpu->shape.n_kv_heads);
-    const int32_t *seqs = job->order + pass->first;
-    const attn_segment *keys = &job->keys[seqs[0]];
-    const int64_t n_rows = (int64_t)pass->n * cpu->group;
-
-    for (int64_t r = 0; r < n_rows; r++) {
-        const int32_t seq = seqs[r / cpu->group];
-        const int64_t head = kv_head * cpu->group + r % cpu->group;
-        scale_row(cpu, job->q + seq * job->stride + head * d, s->q + r * d);
-        s->limit[r] = job->keys[seq].n_tokens;
-    }
-    const attn_split split = {.shape = &cpu->shape,
-            .kv_head = kv_head,
-            .n_rows = n_rows,
-            .pages = keys->pages + pass->split * (SPLIT / PAGE),
-            .first_pos = pass->split * SPLIT,
-            .n_tokens = split_tokens(keys, pass->split)};
-    (void)cpu->kernels->scan(&split, s);
-    for (int64_t r = 0; r < n_rows; r++) {
-        const int64_t at = (pass->split * job->n_seqs + seqs[r / cpu->group]) * cpu->shape.n_heads +
-                           kv_head * cpu->group + r % cpu->group;
-        job->max[at] = s->part_max[r];
-        job->sum[at] = s->part_sum[r];
-        memcpy(job->part + at * d, s->part_out + r * d, (size_t)d * 4);
-    }
-}
-
-static void decode_fold_item(void *context, int64_t item, int thread) {
-    (void)thread;
-    const decode_job *job = context;
-    const attn_cpu *cpu = job->cpu;
-    const int32_t n_heads = cpu->shape.n_heads;
-    const int64_t d = cpu->shape.head_dim;
-    const int64_t seq = item / n_heads;
-    float *out = job->out + item * d;
-    float max = -INFINITY;
-    float sum = 0.0f;
-    memset(out, 0, (size_t)d * 4);
-    for (int64_t split = 0; split < n_splits_of(job->keys[seq].n_tokens); split++) {
-        const int64_t at = (split * job->n_seqs + seq) * n_heads + item % n_heads;
-        cpu->kernels->fold(&max, &sum, out, job->max + at, job->sum + at, job->part + at * d, 1,
-                cpu->shape.head_dim);
-    }
-    finish_row(max, sum, out, cpu->shape.head_dim, NULL);
-}
-
-void attn_decode(attn_cpu *cpu, const float *q, int64_t stride, const attn_segment *keys,
-        int32_t n_seqs, float *out, void *scratch) {
-    int64_t n_splits = 0;
-    for (int32_t i = 0; i < n_seqs; i++) {
-        rt_assert(keys[i].first_pos == 0 && keys[i].n_tokens > 0);
-        n_splits = rt_max64(n_splits, n_splits_of(keys[i].n_tokens));
-    }
-    decode_job job = {
-            .cpu = cpu, .q = q, .stride = stride, .keys = keys, .n_seqs = n_seqs, .out = out};
-    carve_decode(&job, scratch, n_splits * n_seqs);
-    const int64_t n_passes = list_passes(&job, n_splits);
-    rt_pool_run(cpu->pool, n_passes * cpu->shape.n_kv_heads, decode_pass_item, &job);
-    rt_pool_run(cpu->pool, (int64_t)n_seqs * cpu->shape.n_heads, decode_fold_item, &job);
 }

@@ -250,12 +250,16 @@ static bool scan_page(const attn_split *split, attn_scratch *scratch, int64_t pa
     return true;
 }
 
-static bool scan(const attn_split *split, attn_scratch *scratch) {
+static void clear_part(const attn_split *split, attn_scratch *scratch) {
     const int64_t n_out = split->n_rows * split->shape->head_dim;
     for (int64_t r = 0; r < split->n_rows; r++) scratch->part_max[r] = -INFINITY;
     memset(scratch->part_sum, 0, (size_t)split->n_rows * sizeof(float));
     memset(scratch->part_out, 0, (size_t)n_out * sizeof(float));
-    bool is_any = false;
+}
+
+static bool scan(const attn_split *split, attn_scratch *scratch) {
+    if (!split->is_continued) clear_part(split, scratch);
+    bool is_any = split->is_continued;
     for (int64_t pos = split->first_pos; pos < split->first_pos + split->n_tokens; pos += PAGE)
         is_any |= scan_page(split, scratch, pos);
     return is_any;

@@ -23,9 +23,10 @@ typedef struct attn_scratch {
     int64_t *limit; /* [ROWS_MAX] row r sees positions < limit[r] */
 } attn_scratch;
 
-/* One split, one KV head, up to ATTN_ROWS_MAX rows: pages -> the partial state in `scratch`.
- * pages[0] starts at first_pos; keys reach to first_pos + n_tokens, all within one split.
- * Queries are scratch->q, limits scratch->limit. Returns false when no row sees any key. */
+/* One split or a part of it, one KV head, up to ATTN_ROWS_MAX rows: pages -> the partial state in
+ * `scratch`. pages[0] starts at first_pos; keys reach to first_pos + n_tokens, all within one split.
+ * Queries are scratch->q, limits scratch->limit. Returns false when the partial state is that of
+ * rows that have seen no key. */
 typedef struct attn_split {
     const attn_shape *shape;
     int32_t kv_head;
@@ -33,6 +34,7 @@ typedef struct attn_split {
     void *const *pages;
     int64_t first_pos;
     int64_t n_tokens;
+    bool is_continued; /* the scratch holds the state of the split's keys before first_pos */
 } attn_split;
 
 typedef struct attn_kernels {

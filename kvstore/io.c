@@ -6,7 +6,9 @@
  *   3. Memory in a slot is the engine's until that slot's own answer, also when the operation has
  *      failed meanwhile because its deadline passed.
  *   4. Every operation ends: transient errors and submissions refused are tried again TRIES_MAX
- *      times, answers without progress once, and a deadline runs from the first submission. */
+ *      times, the later ones a millisecond apart, answers without progress once, and a deadline
+ *      runs from the first submission.
+ *   5. A descriptor is closed only when no request that names it is unanswered. */
 #include "io.h"
 
 #include <errno.h>
@@ -16,12 +18,21 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "runtime/base/log.h"
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"
 
-enum { TRIES_MAX = 64, WAIT_MS = 20, DESCRIPTION_BYTES = 256, SLOT_BITS = 8 };
+enum { TRIES_MAX = 64, TRIES_AT_ONCE = 16, WAIT_MS = 20, DESCRIPTION_BYTES = 256, SLOT_BITS = 8 };
+
+/* Which rule is broken, for the test that must notice: 1 the tag, 2 late memory, 3 short answers. */
+#ifndef KV_MUTANT_IO
+#define KV_MUTANT_IO 0
+#endif
+
+/* Time between two looks counts up to this. */
+static const double unwatched_s_max = 0.1;
 
 static const int64_t op_bytes_max = RT_GIB;
 
@@ -37,14 +48,18 @@ typedef struct queue {
 struct kv_io {
     kv_io_engine engine;
     char description[DESCRIPTION_BYTES];
+    pid_t owner;
     double timeout_s;
+    double watched_s; /* time that passed while somebody asked for answers */
+    double looked_at;
     int32_t depth[KV_IO_URGENCIES];
     int32_t n_in_flight[KV_IO_URGENCIES];
     int32_t n_late[KV_IO_URGENCIES]; /* in flight, but given up */
     queue queued[KV_IO_URGENCIES];
     slot slots[KV_IO_DEPTH_MAX];
     uint64_t serial;
-    int n_deaf; /* failures to ask for answers, in a row */
+    int n_deaf;      /* failures to ask for answers, in a row */
+    bool is_refused; /* an operation has been tried in vain TRIES_AT_ONCE times: not too fast */
     int32_t n_files;
     kv_io_stats stats;
 };
@@ -54,6 +69,9 @@ struct kv_file {
     int fd;
     bool is_direct;
     bool is_dead;
+    bool is_closed;      /* but for the answers to come */
+    int32_t n_undone;    /* operations */
+    int32_t n_in_flight; /* operations, the late ones too */
     char path[];
 };
 
@@ -87,6 +105,7 @@ static kv_io_op *pop(queue *q) {
 static void finish(kv_io *io, kv_io_op *op, int error) {
     op->error = error;
     op->is_done = true;
+    op->file->n_undone--;
     if (error)
         io->stats.n_failed++;
     else
@@ -152,12 +171,13 @@ static void on_error(kv_io *io, kv_io_op *op, int error) {
         finish(io, op, error);
         return;
     }
+    if (op->n_tries > TRIES_AT_ONCE) io->is_refused = true;
     io->stats.n_retried++;
     try_again(io, op);
 }
 
 static void on_progress(kv_io *io, kv_io_op *op, int64_t n_moved) {
-    const int64_t reached = op->n_done + n_moved;
+    const int64_t reached = KV_MUTANT_IO == 3 ? op->n_bytes : op->n_done + n_moved;
     const int64_t n_done = reached == op->n_bytes ? reached : reached / KV_IO_ALIGN * KV_IO_ALIGN;
     op->n_stuck = n_done > op->n_done ? 0 : op->n_stuck + 1;
     op->n_done = n_done;
@@ -172,19 +192,39 @@ static void on_progress(kv_io *io, kv_io_op *op, int64_t n_moved) {
     }
 }
 
-static void on_answer(kv_io *io, const kv_io_answer *answer) {
-    const uint64_t number = answer->tag & ((1u << SLOT_BITS) - 1);
-    slot *s = number < KV_IO_DEPTH_MAX ? &io->slots[number] : NULL;
-    if (!s || !s->op || s->tag != answer->tag) {
-        io->stats.n_strays++;
-        return;
-    }
+static uint64_t number_of(uint64_t tag) {
+    return tag & ((1u << SLOT_BITS) - 1);
+}
+
+static kv_io_op *leave_slot(kv_io *io, slot *s) {
     kv_io_op *op = s->op;
     *s = (slot){0};
     op->is_in_flight = false;
+    op->file->n_in_flight--;
     io->n_in_flight[op->urgency]--;
+    return op;
+}
+
+static void release_file(kv_file *file) {
+    (void)file->io->engine.table->close(file->io->engine.self, file->fd);
+    free(file);
+}
+
+static void forget_late(kv_io *io, kv_io_op *op) {
+    io->n_late[op->urgency]--;
+    if (op->file->is_closed && op->file->n_in_flight == 0) release_file(op->file);
+}
+
+static void on_answer(kv_io *io, const kv_io_answer *answer) {
+    const uint64_t number = number_of(answer->tag);
+    slot *s = number < KV_IO_DEPTH_MAX ? &io->slots[number] : NULL;
+    if (!s || !s->op || (s->tag != answer->tag && KV_MUTANT_IO != 1)) {
+        io->stats.n_strays++;
+        return;
+    }
+    kv_io_op *op = leave_slot(io, s);
     if (op->is_done)
-        io->n_late[op->urgency]--;
+        forget_late(io, op);
     else if (answer->result < 0)
         on_error(io, op, (int)-answer->result);
     else if (answer->result > op->n_bytes - op->n_done)
@@ -196,6 +236,7 @@ static void on_answer(kv_io *io, const kv_io_answer *answer) {
 static void give_up(kv_io *io, kv_io_op *op) {
     io->stats.n_late++;
     io->n_late[op->urgency]++;
+    if (KV_MUTANT_IO == 2) op->is_in_flight = false;
     finish(io, op, KV_IO_ELATE);
 }
 
@@ -209,27 +250,46 @@ static void pause_ms(long ms) {
     (void)nanosleep(&pause, NULL);
 }
 
-static void take_answers(kv_io *io, int timeout_ms) {
+/* Returns how many there were. */
+static int take_answers(kv_io *io, int timeout_ms) {
     kv_io_answer answers[KV_IO_DEPTH_MAX];
     const int n = io->engine.table->complete(io->engine.self, answers, KV_IO_DEPTH_MAX, timeout_ms);
     rt_assert(n <= KV_IO_DEPTH_MAX);
     for (int i = 0; i < n; i++) on_answer(io, &answers[i]);
     if (n >= 0 || n == -EINTR || n == -EAGAIN || n == -ETIME) {
         io->n_deaf = 0;
-    } else if (++io->n_deaf > TRIES_MAX) {
-        give_up_all(io);
     } else if (timeout_ms > 0) {
+        if (++io->n_deaf > TRIES_MAX) give_up_all(io);
         pause_ms(1);
     }
+    return n;
 }
 
-/* Fail what is late, and what waits behind nothing but late operations. */
-static void expire(kv_io *io) {
+/* A process that was stopped, or busy elsewhere, is to find its answers and not its deadlines. */
+static void watch(kv_io *io) {
     const double now = rt_now();
-    for (int i = 0; i < KV_IO_DEPTH_MAX; i++) {
-        kv_io_op *op = io->slots[i].op;
-        if (op && !op->is_done && now > op->deadline) give_up(io, op);
-    }
+    const double passed = now - io->looked_at;
+    io->watched_s += passed < unwatched_s_max ? passed : unwatched_s_max;
+    io->looked_at = now;
+}
+
+static bool is_late(const kv_io *io, const kv_io_op *op) {
+    return op && !op->is_done && io->watched_s > op->deadline;
+}
+
+static bool has_late(const kv_io *io) {
+    for (int i = 0; i < KV_IO_DEPTH_MAX; i++)
+        if (is_late(io, io->slots[i].op)) return true;
+    return false;
+}
+
+/* Fail what is late when there is no more answer to take, and what waits behind nothing but late
+ * operations. */
+static void expire(kv_io *io) {
+    watch(io);
+    while (has_late(io) && take_answers(io, 0) > 0) continue;
+    for (int i = 0; i < KV_IO_DEPTH_MAX; i++)
+        if (is_late(io, io->slots[i].op)) give_up(io, io->slots[i].op);
     for (int urgency = 0; urgency < KV_IO_URGENCIES; urgency++)
         while (io->n_late[urgency] == io->depth[urgency] && io->queued[urgency].first)
             finish(io, pop(&io->queued[urgency]), KV_IO_ELATE);
@@ -246,7 +306,7 @@ static int free_slot(const kv_io *io) {
 
 static double deadline_of(const kv_io *io, const kv_io_op *op) {
     const double timeout_s = io->timeout_s > 0 ? io->timeout_s : 2 + (double)op->n_bytes * 1e-7;
-    return rt_now() + timeout_s;
+    return io->watched_s + timeout_s;
 }
 
 static kv_io_request put_in_slot(kv_io *io, kv_io_op *op) {
@@ -254,6 +314,7 @@ static kv_io_request put_in_slot(kv_io *io, kv_io_op *op) {
     const uint64_t tag = ++io->serial << SLOT_BITS | (uint64_t)number;
     io->slots[number] = (slot){.op = op, .tag = tag};
     io->n_in_flight[op->urgency]++;
+    op->file->n_in_flight++;
     op->is_in_flight = true;
     op->was_direct = op->file->is_direct;
     if (op->deadline == 0) op->deadline = deadline_of(io, op);
@@ -262,17 +323,8 @@ static kv_io_request put_in_slot(kv_io *io, kv_io_op *op) {
             .bytes = (char *)op->bytes + op->n_done,
             .n_bytes = op->n_bytes - op->n_done,
             .offset = op->offset + op->n_done,
-            .tag = tag};
-}
-
-/* A request the engine did not take. */
-static kv_io_op *take_from_slot(kv_io *io, const kv_io_request *request) {
-    slot *s = &io->slots[request->tag & ((1u << SLOT_BITS) - 1)];
-    kv_io_op *op = s->op;
-    *s = (slot){0};
-    op->is_in_flight = false;
-    io->n_in_flight[op->urgency]--;
-    return op;
+            .tag = tag,
+            .urgency = op->urgency};
 }
 
 /* As many queued operations as depths allow, the most urgent first. */
@@ -291,7 +343,7 @@ static void submit(kv_io *io) {
     const int result = io->engine.table->submit(io->engine.self, batch, n);
     rt_assert(result <= n);
     for (int i = n - 1; i >= rt_max64(result, 0); i--) {
-        kv_io_op *op = take_from_slot(io, &batch[i]);
+        kv_io_op *op = leave_slot(io, &io->slots[number_of(batch[i].tag)]);
         if (result > 0)
             try_again(io, op); /* full, not broken: no try is lost */
         else
@@ -313,11 +365,14 @@ static bool has_work(const kv_io *io) {
 }
 
 static void drive(kv_io *io, int timeout_ms) {
+    rt_assert(io->owner == getpid());
+    if (io->is_refused && timeout_ms > 0) (void)take_answers(io, 1);
+    io->is_refused = false;
     submit(io);
     if (has_in_flight(io))
-        take_answers(io, timeout_ms);
+        (void)take_answers(io, timeout_ms);
     else if (timeout_ms > 0 && has_work(io))
-        pause_ms(1); /* refused: not at full speed again */
+        (void)take_answers(io, 1); /* refused: not at full speed again */
     expire(io);
 }
 
@@ -342,6 +397,8 @@ rt_status kv_io_create_on(kv_io_engine engine, const kv_io_config *config, kv_io
         return status;
     }
     io->engine = engine;
+    io->owner = getpid();
+    io->looked_at = rt_now();
     io->timeout_s = config->timeout_s;
     set_depths(io, config);
     *out = io;
@@ -403,6 +460,7 @@ void kv_io_start(kv_io *io, kv_io_op *op) {
     op->n_done = 0;
     op->error = op->n_tries = op->n_stuck = 0;
     op->deadline = 0;
+    op->file->n_undone++;
     if (op->file->is_dead)
         finish(io, op, EIO);
     else
@@ -434,6 +492,13 @@ static int open_as(kv_io *io, const char *path, int flags) {
     return fd;
 }
 
+/* A file system without O_DIRECT may have created the file before it said so. */
+static int open_buffered(kv_io *io, const char *path, int flags) {
+    const int fd = open_as(io, path, flags);
+    const bool is_ours = fd == -EEXIST && flags & O_EXCL;
+    return is_ours ? open_as(io, path, flags & ~(O_EXCL | O_CREAT)) : fd;
+}
+
 rt_status kv_file_open(kv_io *io, const char *path, int flags, kv_file **out) {
     const size_t path_bytes = strlen(path) + 1;
     void *memory = NULL;
@@ -444,7 +509,7 @@ rt_status kv_file_open(kv_io *io, const char *path, int flags, kv_file **out) {
     file->fd = open_as(io, path, flags | O_DIRECT);
     if (file->fd == -EINVAL) {
         file->is_direct = false;
-        file->fd = open_as(io, path, flags);
+        file->fd = open_buffered(io, path, flags);
     }
     if (file->fd < 0) {
         const int error = -file->fd;
@@ -456,11 +521,16 @@ rt_status kv_file_open(kv_io *io, const char *path, int flags, kv_file **out) {
     return RT_OK;
 }
 
+bool kv_file_is_direct(const kv_file *file) {
+    return file->is_direct;
+}
+
 void kv_file_close(kv_file *file) {
     if (!file) return;
-    (void)file->io->engine.table->close(file->io->engine.self, file->fd);
+    rt_assert(file->n_undone == 0 && !file->is_closed);
     file->io->n_files--;
-    free(file);
+    file->is_closed = true;
+    if (file->n_in_flight == 0) release_file(file);
 }
 
 rt_status kv_file_reserve(kv_file *file, int64_t n_bytes) {
@@ -478,4 +548,22 @@ rt_status kv_file_sync(kv_file *file) {
     if (result >= 0) return RT_OK;
     file->is_dead = true;
     return fail_errno(-result, "sync", file->path);
+}
+
+/* ---- for io_files.c -------------------------------------------------------------------------- */
+
+const kv_io_engine *kv_io_engine_of(const kv_io *io) {
+    return &io->engine;
+}
+
+kv_io *kv_file_io(const kv_file *file) {
+    return file->io;
+}
+
+int kv_file_number(const kv_file *file) {
+    return file->fd;
+}
+
+const char *kv_file_path(const kv_file *file) {
+    return file->path;
 }

@@ -3,7 +3,8 @@
  * An operation belongs to the caller, who fills in the first six fields and starts it. The more urgent
  * go first, and each urgency has a depth of its own, so that neither prefetch nor writes can hold up
  * a read that attention waits for. Offsets, sizes and memory are multiples of 4096
- * (O_DIRECT, where the file system has it). One thread at a time uses a kv_io. Private to kvstore.
+ * (O_DIRECT, where the file system has it). One thread at a time uses a kv_io, and only the process
+ * that made it; fork(2) while nothing is in flight. Private to kvstore.
  *
  *   idle --kv_io_start--> queued --> in flight --> done
  *                           ^-- short or transient --|        late: done by its deadline, but still in
@@ -15,20 +16,13 @@
 
 enum { KV_IO_ALIGN = 4096, KV_IO_DEPTH_MAX = 64 };
 
-typedef enum kv_io_urgency {
-    KV_IO_NOW,    /* reads that somebody waits for */
-    KV_IO_AHEAD,  /* prefetch */
-    KV_IO_BEHIND, /* write-back */
-    KV_IO_URGENCIES
-} kv_io_urgency;
-
 typedef enum kv_io_mode { KV_IO_AUTO, KV_IO_URING, KV_IO_PREAD } kv_io_mode;
 
 typedef struct kv_io_config {
     kv_io_mode mode;
     int32_t depth
             [KV_IO_URGENCIES]; /* in flight at most; their sum <= KV_IO_DEPTH_MAX; 0: 16, 8, 8 */
-    double timeout_s;          /* of an operation; 0: 2 s and 1 s for every 10 MB */
+    double timeout_s; /* of an operation, while somebody asks; 0: 2 s and 1 s for every 10 MB */
 } kv_io_config;
 
 typedef struct kv_io kv_io;
@@ -47,13 +41,18 @@ const char *kv_io_describe(const kv_io *io);
  * Errors: RT_EIO  operations were never answered; nothing is freed, and their memory must be kept */
 RT_MUST_CHECK rt_status kv_io_close(kv_io *io);
 
-/* Memory that most operations will use: registered where the engine can. True if it is. */
+/* Memory that most operations will use, until kv_io_close: registered where the engine can and
+ * RLIMIT_MEMLOCK lets it. True if it is; operations elsewhere, or across a GiB, are right but dearer.
+ * Once. */
 bool kv_io_lend(kv_io *io, void *base, int64_t n_bytes);
 
 /* open(2) with O_CLOEXEC and, where the file system has it, O_DIRECT; created as 0600.
  * Errors: RT_EIO; RT_ENOFIT  the disk is full; RT_ENOMEM */
 RT_MUST_CHECK rt_status kv_file_open(kv_io *io, const char *path, int flags, kv_file **out);
-/* No operation on it is in flight. Accepts NULL. */
+/* Whether operations still go past the page cache. */
+bool kv_file_is_direct(const kv_file *file);
+/* Every operation on it is done, and not asked about again. With late ones in flight the descriptor
+ * stays open until their answers come, so that they cannot reach another file. Accepts NULL. */
 void kv_file_close(kv_file *file);
 /* Take the blocks now. RT_ENOFIT: the disk is full; RT_EIO; RT_OK where the file system has no such
  * call. */
@@ -77,8 +76,8 @@ typedef struct kv_io_op {
     bool was_direct; /* how the file was when it was last submitted */
     int error;       /* errno, or a kv_io_error */
     int n_tries;
-    int n_stuck; /* answers in a row without progress */
-    double deadline;
+    int n_stuck;     /* answers in a row without progress */
+    double deadline; /* in watched time */
     struct kv_io_op *next;
 } kv_io_op;
 
@@ -105,5 +104,11 @@ typedef struct kv_io_stats {
     int64_t bytes_written;
 } kv_io_stats;
 kv_io_stats kv_io_stats_of(const kv_io *io);
+
+/* For io_files.c, which works on names, sizes and locks. */
+const kv_io_engine *kv_io_engine_of(const kv_io *io);
+kv_io *kv_file_io(const kv_file *file);
+int kv_file_number(const kv_file *file); /* the file descriptor */
+const char *kv_file_path(const kv_file *file);
 
 #endif

@@ -8,19 +8,41 @@
 
 #include "runtime/base/status.h"
 
+typedef enum kv_io_urgency {
+    KV_IO_NOW,    /* reads that somebody waits for */
+    KV_IO_AHEAD,  /* prefetch */
+    KV_IO_BEHIND, /* write-back */
+    KV_IO_URGENCIES
+} kv_io_urgency;
+
 typedef struct kv_io_request {
     int fd;
     bool is_write;
     void *bytes; /* the engine's until the answer */
     int64_t n_bytes;
     int64_t offset;
-    uint64_t tag; /* comes back with the answer */
+    uint64_t tag;          /* comes back with the answer */
+    kv_io_urgency urgency; /* an engine that has to choose takes the more urgent */
 } kv_io_request;
 
 typedef struct kv_io_answer {
     uint64_t tag;
     int64_t result; /* bytes moved, or -errno */
 } kv_io_answer;
+
+/* What stat(2) says, as far as the store asks. */
+typedef struct kv_io_stat {
+    bool is_file; /* a regular file */
+    bool is_dir;
+    int64_t n_bytes;
+    int64_t physical_bytes; /* of the disk; what budgets count */
+    int64_t changed_s;      /* seconds since 1970 */
+    int64_t n_links;
+    uint64_t device;
+    uint64_t inode;
+} kv_io_stat;
+
+typedef enum kv_io_lock { KV_IO_UNLOCKED, KV_IO_SHARED, KV_IO_EXCLUSIVE } kv_io_lock;
 
 /* Every function returns a count or 0, or -errno. */
 typedef struct kv_io_table {
@@ -34,10 +56,25 @@ typedef struct kv_io_table {
     int (*lend)(void *self, void *base, int64_t n_bytes);
     /* Take the first requests; returns how many. The others were not touched. */
     int (*submit)(void *self, const kv_io_request *requests, int n_requests);
-    /* Up to n_max answers in any order; waits for the first, at most timeout_ms. */
+    /* Up to n_max answers in any order; waits for the first, at most timeout_ms, also when nothing
+     * is unanswered: whoever has to wait for better times does it here. */
     int (*complete)(void *self, kv_io_answer *answers, int n_max, int timeout_ms);
     /* No request is unanswered. */
     void (*free)(void *self);
+
+    /* Names, sizes and locks: what the vault does to directories. Engines for tests of reads and
+     * writes alone leave them out. */
+    int (*truncate)(void *self, int fd, int64_t n_bytes);
+    int (*lock)(void *self, int fd, kv_io_lock lock); /* flock(2); -EWOULDBLOCK, never waits */
+    int (*stat_file)(void *self, int fd, kv_io_stat *out);
+    int (*stat)(void *self, const char *path, kv_io_stat *out); /* lstat(2) */
+    int (*rename)(void *self, const char *from, const char *to);
+    int (*unlink)(void *self, const char *path);
+    int (*touch)(void *self, const char *path); /* changed now */
+    int (*make_dir)(void *self, const char *path);
+    int (*sync_dir)(void *self, const char *path); /* fsync(2) of the directory */
+    /* How many names but . and .. it has; *names holds them, each ended by NUL; free(). */
+    int (*list_dir)(void *self, const char *path, char **names);
 } kv_io_table;
 
 typedef struct kv_io_engine {
@@ -57,5 +94,22 @@ int kv_io_posix_close(void *self, int fd);
 int kv_io_posix_reserve(void *self, int fd, int64_t n_bytes);
 int kv_io_posix_sync(void *self, int fd);
 int kv_io_posix_make_buffered(void *self, int fd);
+
+/* The same in both, too, for an initializer of kv_io_table: everything from truncate on. */
+int kv_io_posix_truncate(void *self, int fd, int64_t n_bytes);
+int kv_io_posix_lock(void *self, int fd, kv_io_lock lock);
+int kv_io_posix_stat_file(void *self, int fd, kv_io_stat *out);
+int kv_io_posix_stat(void *self, const char *path, kv_io_stat *out);
+int kv_io_posix_rename(void *self, const char *from, const char *to);
+int kv_io_posix_unlink(void *self, const char *path);
+int kv_io_posix_touch(void *self, const char *path);
+int kv_io_posix_make_dir(void *self, const char *path);
+int kv_io_posix_sync_dir(void *self, const char *path);
+int kv_io_posix_list_dir(void *self, const char *path, char **names);
+#define KV_IO_POSIX_NAMES                                                                       \
+    .truncate = kv_io_posix_truncate, .lock = kv_io_posix_lock,                                 \
+    .stat_file = kv_io_posix_stat_file, .stat = kv_io_posix_stat, .rename = kv_io_posix_rename, \
+    .unlink = kv_io_posix_unlink, .touch = kv_io_posix_touch, .make_dir = kv_io_posix_make_dir, \
+    .sync_dir = kv_io_posix_sync_dir, .list_dir = kv_io_posix_list_dir
 
 #endif

@@ -1,11 +1,12 @@
 /* The engine that is always to be had: threads that call pread and pwrite. Also what engines share:
  * opening, closing, reserving and syncing files.
  *
- * Requests wait in one ring, answers in another; neither can overflow, since at most `depth`
- * requests are unanswered. */
+ * Requests wait in a ring for each urgency, answers in one more; none can overflow, since at most
+ * `depth` requests are unanswered. */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
@@ -17,6 +18,12 @@
 /* As many as keep one NVMe drive busy; they sleep in the kernel, not on a core. */
 enum { THREADS_MAX = 8 };
 
+/* Counted on for ever; modulo depth in the ring. */
+typedef struct ring {
+    int64_t first, end;
+    kv_io_request *requests;
+} ring;
+
 typedef struct engine {
     pthread_mutex_t mutex;
     pthread_cond_t has_request;
@@ -24,10 +31,9 @@ typedef struct engine {
     bool is_stopping;
     int depth;
     int n_unanswered; /* requests taken whose answers nobody has fetched */
-    kv_io_request *requests;
+    ring waiting[KV_IO_URGENCIES];
     kv_io_answer *answers;
-    int64_t first_request, end_request; /* counted on for ever; modulo depth in the ring */
-    int64_t first_answer, end_answer;
+    int64_t first_answer, end_answer; /* as a ring's */
     int n_threads;
     pthread_t threads[THREADS_MAX];
 } engine;
@@ -73,14 +79,22 @@ static int64_t move_bytes(const kv_io_request *r) {
     return n < 0 ? -errno : n;
 }
 
+/* The ring to take the next request from; NULL: there is none. */
+static ring *most_urgent(engine *e) {
+    for (int urgency = 0; urgency < KV_IO_URGENCIES; urgency++)
+        if (e->waiting[urgency].first < e->waiting[urgency].end) return &e->waiting[urgency];
+    return NULL;
+}
+
 static void *thread_main(void *argument) {
     engine *e = argument;
     (void)pthread_mutex_lock(&e->mutex);
     for (;;) {
-        while (!e->is_stopping && e->first_request == e->end_request)
+        ring *from = NULL;
+        while (!e->is_stopping && !(from = most_urgent(e)))
             (void)pthread_cond_wait(&e->has_request, &e->mutex);
         if (e->is_stopping) break;
-        const kv_io_request request = e->requests[e->first_request++ % e->depth];
+        const kv_io_request request = from->requests[from->first++ % e->depth];
         (void)pthread_mutex_unlock(&e->mutex);
         const kv_io_answer answer = {.tag = request.tag, .result = move_bytes(&request)};
         (void)pthread_mutex_lock(&e->mutex);
@@ -97,7 +111,10 @@ static int submit(void *self, const kv_io_request *requests, int n_requests) {
     engine *e = self;
     (void)pthread_mutex_lock(&e->mutex);
     const int n = (int)rt_min64(n_requests, e->depth - e->n_unanswered);
-    for (int i = 0; i < n; i++) e->requests[e->end_request++ % e->depth] = requests[i];
+    for (int i = 0; i < n; i++) {
+        ring *to = &e->waiting[requests[i].urgency];
+        to->requests[to->end++ % e->depth] = requests[i];
+    }
     e->n_unanswered += n;
     (void)pthread_cond_broadcast(&e->has_request);
     (void)pthread_mutex_unlock(&e->mutex);
@@ -143,7 +160,7 @@ static void free_engine(void *self) {
     (void)pthread_cond_destroy(&e->has_request);
     (void)pthread_cond_destroy(&e->has_answer);
     (void)pthread_mutex_destroy(&e->mutex);
-    free(e->requests);
+    for (int urgency = 0; urgency < KV_IO_URGENCIES; urgency++) free(e->waiting[urgency].requests);
     free(e->answers);
     free(e);
 }
@@ -156,7 +173,8 @@ static const kv_io_table table = {.open = kv_io_posix_open,
         .lend = lend,
         .submit = submit,
         .complete = complete,
-        .free = free_engine};
+        .free = free_engine,
+        KV_IO_POSIX_NAMES};
 
 static void init_locks(engine *e) {
     pthread_condattr_t monotonic;
@@ -166,6 +184,14 @@ static void init_locks(engine *e) {
     (void)pthread_cond_init(&e->has_request, NULL);
     (void)pthread_cond_init(&e->has_answer, &monotonic);
     (void)pthread_condattr_destroy(&monotonic);
+}
+
+static rt_status alloc_rings(engine *e) {
+    for (int urgency = 0; urgency < KV_IO_URGENCIES; urgency++) {
+        ring *waiting = &e->waiting[urgency];
+        RT_TRY(rt_calloc(e->depth, sizeof *waiting->requests, "I/O requests", &waiting->requests));
+    }
+    return rt_calloc(e->depth, sizeof *e->answers, "I/O answers", &e->answers);
 }
 
 static rt_status start_threads(engine *e) {
@@ -179,6 +205,16 @@ static rt_status start_threads(engine *e) {
     return RT_OK;
 }
 
+/* Signals are for the threads that know what to do with them; a file too large is an errno. */
+static rt_status start_without_signals(engine *e) {
+    sigset_t all, before;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    const rt_status status = start_threads(e);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return status;
+}
+
 rt_status kv_io_pread_create(int depth, kv_io_engine *out) {
     rt_assert(depth > 0);
     engine *e = NULL;
@@ -186,9 +222,8 @@ rt_status kv_io_pread_create(int depth, kv_io_engine *out) {
     e->depth = depth;
     init_locks(e);
     rt_status status = RT_OK;
-    RT_TRY_GOTO(status, rt_calloc(depth, sizeof *e->requests, "I/O requests", &e->requests), out);
-    RT_TRY_GOTO(status, rt_calloc(depth, sizeof *e->answers, "I/O answers", &e->answers), out);
-    RT_TRY_GOTO(status, start_threads(e), out);
+    RT_TRY_GOTO(status, alloc_rings(e), out);
+    RT_TRY_GOTO(status, start_without_signals(e), out);
     *out = (kv_io_engine){.table = &table, .self = e};
     return RT_OK;
 out:

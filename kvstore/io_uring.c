@@ -1,9 +1,13 @@
 /* The engine for Linux with io_uring: one ring, registered files, registered memory where the
- * limits allow it. Everything used is in liburing 2.3 and Linux 5.19; older or forbidden
- * (containers, kernel.io_uring_disabled) is RT_EUNSUPPORTED, and io.c takes the other engine.
+ * limits allow it. liburing 2.3 has all of it; Linux 5.11 does, 5.19 does it with fewer
+ * interruptions. Older or forbidden (containers, kernel.io_uring_disabled) is RT_EUNSUPPORTED, and
+ * io.c takes the other engine.
  *
  * A request is taken once its entry is in the submission ring. What the kernel does not accept at
- * once (EAGAIN, EBUSY) stays there and goes with the next call. */
+ * once (EAGAIN, EBUSY) stays there and goes with the next call. The completion ring holds twice
+ * `depth`, so it cannot overflow; should an answer be lost all the same (EBADR), its operation is
+ * late and its memory stays in flight. Nothing is cancelled: the kernel cannot take back what a
+ * drive has been given. */
 #include "io_engine.h"
 
 #ifdef KV_WITH_URING
@@ -16,7 +20,7 @@
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"
 
-enum { FILES_MAX = 256, SLICES_MAX = 64 };
+enum { FILES_MAX = 256, SLICES_MAX = 1024, PEEK_MAX = 64, TRIES_MAX = 64 };
 
 /* One registered buffer may not be larger (EFAULT, whatever the memlock limit). */
 static const int64_t slice_bytes = RT_GIB;
@@ -107,18 +111,25 @@ static int submit(void *self, const kv_io_request *requests, int n_requests) {
     return n ? n : -EAGAIN;
 }
 
+/* Submit what has stayed behind, and wait for an answer if there is time to. */
+static int wait_for_one(struct io_uring *ring, int timeout_ms) {
+    if (timeout_ms <= 0) return io_uring_sq_ready(ring) > 0 ? io_uring_submit(ring) : 0;
+    struct __kernel_timespec wait = {
+            .tv_sec = timeout_ms / 1000, .tv_nsec = (long long)(timeout_ms % 1000) * 1000000};
+    struct io_uring_cqe *first = NULL;
+    const int result = io_uring_submit_and_wait_timeout(ring, &first, 1, &wait, NULL);
+    return result == -ETIME || result == -EAGAIN ? 0 : result;
+}
+
 static int complete(void *self, kv_io_answer *answers, int n_max, int timeout_ms) {
     engine *e = self;
-    struct io_uring_cqe *entries[64];
-    const unsigned room = (unsigned)rt_min64(n_max, 64);
+    struct io_uring_cqe *entries[PEEK_MAX];
+    const unsigned room = (unsigned)rt_min64(n_max, PEEK_MAX);
     unsigned n = io_uring_peek_batch_cqe(&e->ring, entries, room);
     if (n == 0) {
-        struct __kernel_timespec wait = {.tv_nsec = (long long)timeout_ms * 1000000};
-        struct io_uring_cqe *first = NULL;
-        const int result = io_uring_submit_and_wait_timeout(
-                &e->ring, &first, timeout_ms > 0, timeout_ms > 0 ? &wait : NULL, NULL);
-        if (result < 0) return result;
+        const int result = wait_for_one(&e->ring, timeout_ms);
         n = io_uring_peek_batch_cqe(&e->ring, entries, room);
+        if (n == 0 && result < 0) return result;
     }
     for (unsigned i = 0; i < n; i++)
         answers[i] = (kv_io_answer){
@@ -129,6 +140,8 @@ static int complete(void *self, kv_io_answer *answers, int n_max, int timeout_ms
 
 static void free_engine(void *self) {
     engine *e = self;
+    /* At once; with the ring it would be some time later, and count as locked until then. */
+    if (e->lent) (void)io_uring_unregister_buffers(&e->ring);
     io_uring_queue_exit(&e->ring);
     free(e);
 }
@@ -141,14 +154,16 @@ static const kv_io_table table = {.open = open_file,
         .lend = lend,
         .submit = submit,
         .complete = complete,
-        .free = free_engine};
+        .free = free_engine,
+        KV_IO_POSIX_NAMES};
 
 /* ---- creation -------------------------------------------------------------------------------- */
 
 /* Best flags first; EINVAL says that this kernel is older than the flag. */
 static int init_ring(struct io_uring *ring, int depth) {
     static const unsigned flags[] = {
-            IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN, IORING_SETUP_SUBMIT_ALL, 0};
+            IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
+            IORING_SETUP_SUBMIT_ALL, 0};
     int result = -EINVAL;
     for (size_t i = 0; i < sizeof flags / sizeof *flags && result == -EINVAL; i++) {
         struct io_uring_params params = {.flags = flags[i]};
@@ -158,7 +173,7 @@ static int init_ring(struct io_uring *ring, int depth) {
 }
 
 /* No answer may be dropped, a wait must take a time limit, and the four operations must be there. */
-static bool is_enough(struct io_uring *ring) {
+static bool is_recent(struct io_uring *ring) {
     const unsigned needed = IORING_FEAT_NODROP | IORING_FEAT_EXT_ARG;
     if ((ring->features & needed) != needed) return false;
     struct io_uring_probe *probe = io_uring_get_probe_ring(ring);
@@ -171,18 +186,41 @@ static bool is_enough(struct io_uring *ring) {
     return has_all;
 }
 
-rt_status kv_io_uring_create(int depth, kv_io_engine *out) {
-    engine *e = NULL;
-    RT_TRY(rt_calloc(1, sizeof *e, "disk I/O", &e));
-    const int result = init_ring(&e->ring, depth);
+/* One operation there and back: a sandbox may allow a ring to be made and not to be used. */
+static int try_out(struct io_uring *ring) {
+    struct io_uring_sqe *entry = io_uring_get_sqe(ring);
+    struct io_uring_cqe *answer = NULL;
+    io_uring_prep_nop(entry);
+    int result = -EINTR;
+    for (int i = 0; i < TRIES_MAX && (result == -EINTR || result == -EAGAIN); i++)
+        result = io_uring_submit_and_wait(ring, 1);
+    if (result >= 0) result = io_uring_peek_cqe(ring, &answer);
+    if (result < 0) return result;
+    io_uring_cqe_seen(ring, answer);
+    return 0;
+}
+
+static rt_status create_ring(int depth, struct io_uring *ring) {
+    int result = init_ring(ring, depth);
     if (result < 0) {
-        free(e);
         errno = -result;
         return rt_fail_errno(RT_EUNSUPPORTED, "kvstore: io_uring is not available");
     }
-    if (!is_enough(&e->ring)) {
-        free_engine(e);
-        return rt_fail(RT_EUNSUPPORTED, "kvstore: io_uring of this kernel is too old");
+    result = try_out(ring);
+    if (result == 0 && is_recent(ring)) return RT_OK;
+    io_uring_queue_exit(ring);
+    if (result == 0) return rt_fail(RT_EUNSUPPORTED, "kvstore: io_uring of this kernel is too old");
+    errno = -result;
+    return rt_fail_errno(RT_EUNSUPPORTED, "kvstore: io_uring is there but may not be used");
+}
+
+rt_status kv_io_uring_create(int depth, kv_io_engine *out) {
+    engine *e = NULL;
+    RT_TRY(rt_calloc(1, sizeof *e, "disk I/O", &e));
+    const rt_status status = create_ring(depth, &e->ring);
+    if (status != RT_OK) {
+        free(e);
+        return status;
     }
     e->has_files = io_uring_register_files_sparse(&e->ring, FILES_MAX) == 0;
     *out = (kv_io_engine){.table = &table, .self = e};

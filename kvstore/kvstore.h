@@ -1,13 +1,20 @@
-/* KV store: where K and V are. Pages of one layer, 128 tokens each, held for sequences.
+/* KV store: where K and V are. Pages of one layer, 128 tokens each, in memory or on disk.
  *
  * The store hands out page memory and never looks inside: layout and values are attention's. A
  * sequence is a list of pages per layer plus a committed length. Tokens are added a span at a
- * time: begin (pages become writable), fill layer by layer through views, commit (they count) or
- * abort (they never were). Sequences share whole pages by counted references.
+ * time: begin, append layer by layer through walks, commit (they count) or abort (they never
+ * were). Sequences share what they have in common by counted references.
  *
- * Budgets are hard: the pool is one allocation made at open, reservations are made when a sequence
- * is created, and appending within a reservation cannot fail for want of room. One thread at a
- * time uses a store; a sequence changes state only while none of its views is out.
+ * Where the memory does not hold a sequence, its extents (extent_tokens tokens of one layer) are
+ * compressed and written to disk as they are finished, and streamed back through a window each time
+ * the layer is walked; a first part can be pinned. Where even the unfinished tails of all
+ * sequences do not fit, those of further sequences are parked on disk between walks. What a walk
+ * shows does not depend on any of this.
+ *
+ * Budgets are hard: memory is one allocation made at open, room in memory and on disk is reserved
+ * when a sequence is created, and appending within a reservation fails only if the disk does. One
+ * thread at a time uses a store, but for kv_walk_load and kv_walk_store; there is one walk at a
+ * time, and a sequence changes state only while it is in none.
  *
  *   state of a sequence        idle --kv_span_begin--> open --kv_span_commit--> idle (longer)
  *                                                      open --kv_span_abort---> idle (as before) */
@@ -15,6 +22,7 @@
 #define KV_KVSTORE_H
 
 #include "runtime/base/float16.h"
+#include "runtime/base/machine.h"
 #include "runtime/base/status.h"
 
 /* What a page holds, in numbers the store needs to describe it; values stay opaque. */
@@ -25,32 +33,70 @@ typedef struct kv_shape {
     int32_t page_tokens; /* 128 */
 } kv_shape;
 
+typedef enum kv_io_choice { KV_IO_CHOOSE, KV_IO_ONLY_URING, KV_IO_ONLY_PREAD } kv_io_choice;
+
+/* Where pages go that memory does not hold. */
+typedef struct kv_overflow {
+    const char *const *dirs; /* one a drive; files in them have no names. Borrowed for the open */
+    int32_t n_dirs;          /* 0: nothing leaves memory, and the rest does not matter */
+    int64_t bytes_max;       /* hard cap on disk */
+    kv_io_choice io;
+    int32_t extent_tokens;  /* a multiple of page_tokens, at most 4096 */
+    int32_t window_extents; /* streamed together */
+    int64_t append_tokens;  /* the most that one walk appends to a sequence */
+    int64_t pinned_tokens;  /* of a sequence's first tokens, kept in memory where there is room */
+    int32_t n_threads;      /* that load and store */
+    rt_isa isa;
+} kv_overflow;
+
 typedef struct kv_config {
     kv_shape shape;
     int32_t n_layers;
     int64_t page_bytes;     /* one layer's page as attention lays it out */
-    int64_t host_bytes_max; /* hard cap of page memory; whole pages of it are used */
+    int64_t host_bytes_max; /* hard cap of pages, windows and staging together */
+    kv_overflow overflow;
 } kv_config;
 
 typedef struct kv_store kv_store;
 typedef struct kv_seq kv_seq;
 
+/* One line each, for reports. How disks are reached: "io_uring, with registered memory" or "pread,
+ * because ..."; and what the drive that holds `dir`, or its nearest parent, offers: "80 GiB free,
+ * ext2/3/4, O_DIRECT in steps of 512 bytes". A block is written there to a file without a name. */
+enum { KV_DISK_TEXT = 256 };
+void kv_disk_describe_way(char text[KV_DISK_TEXT]);
+void kv_disk_describe(const char *dir, char text[KV_DISK_TEXT]);
+
 /* Pages of page memory that n_tokens of one sequence take, all layers. For plans. */
 int64_t kv_pages_for(const kv_config *config, int64_t n_tokens);
+/* The part of host_bytes_max that an overflowing store needs besides its sequences' own pages:
+ * windows, staging, rows on their way. 0 where nothing overflows. */
+int64_t kv_overflow_bytes(const kv_config *config);
+/* Memory of one sequence that overflows, without anything pinned. */
+int64_t kv_overflow_tail_bytes(const kv_config *config);
+/* Contexts of the codec, of one thread; not KV, so not part of host_bytes_max. */
+int64_t kv_codec_bytes(void);
+/* Disk that n_tokens of a sequence may take. */
+int64_t kv_overflow_disk_bytes(const kv_config *config, int64_t n_tokens);
 
-/* Errors: RT_ENOFIT  host_bytes_max is less than one page per layer
- *         RT_ENOMEM  the pool could not be allocated */
+/* Errors: RT_ENOFIT  host_bytes_max is less than one page per layer, or than an overflow needs
+ *         RT_ENOMEM  the memory could not be allocated
+ *         RT_EIO     a directory of the overflow cannot be written
+ *         RT_EUNSUPPORTED  io_uring alone is wanted and is not to be had */
 RT_MUST_CHECK rt_status kv_store_open(const kv_config *config, kv_store **out);
 /* All sequences must be gone. Accepts NULL. */
 void kv_store_close(kv_store *store);
 
-/* An empty sequence with room for max_tokens.
- * Errors: RT_ENOFIT  fewer unreserved pages than needed; the message says tokens asked and left */
+/* How the disk is reached: "io_uring", "pread, because ..."; "" where nothing overflows. */
+const char *kv_store_io_text(const kv_store *store);
+
+/* An empty sequence with room for max_tokens: in memory where that is free, otherwise overflowing.
+ * Errors: RT_ENOFIT  neither; the message says tokens asked and left, or bytes on disk */
 RT_MUST_CHECK rt_status kv_seq_create(kv_store *store, int64_t max_tokens, kv_seq **out);
 void kv_seq_free(kv_seq *seq);
 
 /* A sequence holding the first n_tokens of `parent` (idle; n_tokens <= its length) with room for
- * max_tokens >= n_tokens. Whole pages are shared; a partial last page is copied.
+ * max_tokens >= n_tokens. Whole pages and what is on disk are shared; a partial last page is copied.
  * Errors: as kv_seq_create. */
 RT_MUST_CHECK rt_status kv_seq_fork(
         kv_seq *parent, int64_t n_tokens, int64_t max_tokens, kv_seq **out);
@@ -68,25 +114,85 @@ void kv_seq_truncate(kv_seq *seq, int64_t n_tokens);
 /* Make positions [length, length + n_tokens) writable in every layer.
  * Errors: RT_EUSAGE  beyond max_tokens
  *         RT_ENOFIT  shared pages were truncated and nothing unreserved is left to replace them
- *         RT_EIO     reserved for tiers that can fail */
+ *         RT_ENOMEM */
 RT_MUST_CHECK rt_status kv_span_begin(kv_seq *seq, int64_t n_tokens);
-/* The span's tokens count from here on. RT_EIO: a tier could not keep them; as after an abort. */
-RT_MUST_CHECK rt_status kv_span_commit(kv_seq *seq);
+/* The span's tokens count from here on; every layer was walked to its end. */
+void kv_span_commit(kv_seq *seq);
 /* Back to the length before kv_span_begin; its pages are free again. No-op when idle. */
 void kv_span_abort(kv_seq *seq);
 
-/* Pages of one layer covering positions [first_pos, first_pos + n_tokens), first_pos a multiple of
- * page_tokens, inside the committed length plus the open span. Pointers stay valid until
- * kv_release; pages of the open span may be written, earlier ones only read. */
-typedef struct kv_view {
-    void *const *pages;
-    int64_t n_pages;
-    int64_t first_pos;
-    int64_t n_tokens;
-} kv_view;
-RT_MUST_CHECK rt_status kv_acquire(
-        kv_seq *seq, int32_t layer, int64_t first_pos, int64_t n_tokens, kv_view *out);
-void kv_release(kv_seq *seq, kv_view *view);
+/* ---- walks -------------------------------------------------------------------------------------
+ *
+ * A walk visits one layer of some sequences, from position 0 to the end of each, window by window:
+ *
+ *     kv_walk_begin                        starts reading; compute something else meanwhile
+ *     while kv_walk_next gives a window
+ *         in parallel, for each load:      kv_walk_load; rows -> pages (attn_page_pack)
+ *         kv_walk_loaded
+ *         append the new rows of parts that say so; attend to all parts
+ *         while kv_walk_leave gives stores
+ *             in parallel, for each store: kv_walk_rows; pages -> rows (unpack); kv_walk_store
+ *     kv_walk_end
+ *
+ * Windows of one sequence come in ascending order and cover it once. Sequences that share pages or
+ * an extent see it in the same window, at the same addresses. */
+
+typedef struct kv_walk kv_walk;
+
+/* What one sequence has in a window. */
+typedef struct kv_window_part {
+    int32_t seq;        /* index into the walk's sequences */
+    void *const *pages; /* of positions first_pos and on */
+    int64_t first_pos;  /* a multiple of page_tokens */
+    int64_t n_tokens;   /* the new ones included */
+    bool is_last;       /* reaches the end: this walk's new tokens are to be appended here */
+} kv_window_part;
+
+typedef struct kv_window {
+    const kv_window_part *parts;
+    int32_t n_parts; /* 0: the walk is over */
+    int64_t n_loads;
+} kv_window;
+
+/* Canonical rows of one KV head of some pages, in a buffer of the thread. */
+typedef struct kv_rows {
+    int32_t kv_head;
+    int32_t n_tokens;
+    void *const *pages; /* the first one starts with the first row */
+    void *k;            /* [n_tokens][head_dim] */
+    void *v;
+} kv_rows;
+
+typedef enum kv_walk_extent {
+    KV_WALK_ALL, /* every position */
+    KV_WALK_LAST /* the last window of each sequence: to append without attending */
+} kv_walk_extent;
+
+/* Walk `layer` of n_seqs sequences, each once, up to ends[i] > 0 tokens; those beyond what the layer
+ * holds already are new and lie inside the open span. The arrays are borrowed until kv_walk_end.
+ * Errors: RT_ENOMEM; RT_EIO, RT_ENOFIT  an earlier write to disk failed */
+RT_MUST_CHECK rt_status kv_walk_begin(kv_store *store, int32_t layer, kv_seq *const *seqs,
+        const int64_t *ends, int32_t n_seqs, kv_walk_extent extent, kv_walk **out);
+/* Errors: RT_EIO  the disk. */
+RT_MUST_CHECK rt_status kv_walk_next(kv_walk *walk, kv_window *out);
+/* Rows of load `load` of the window, decoded and verified, to be packed into rows->pages. From any
+ * thread, `thread` < n_threads of the config. False: it failed, and kv_walk_loaded says how. */
+bool kv_walk_load(kv_walk *walk, int64_t load, int thread, kv_rows *rows);
+/* After the loads of a window, also where there are none.
+ * Errors: RT_ECORRUPT  bytes that are not what was stored there; kv_walk_bad_pos says where */
+RT_MUST_CHECK rt_status kv_walk_loaded(kv_walk *walk);
+/* After attention: how many stores are to be made now; 0 when the window is done with.
+ * Errors: RT_EIO, RT_ENOFIT */
+RT_MUST_CHECK rt_status kv_walk_leave(kv_walk *walk, int64_t *n_stores);
+/* Where to unpack the rows of a store to; from any thread. Then kv_walk_store encodes them. */
+kv_rows kv_walk_rows(kv_walk *walk, int64_t store, int thread);
+void kv_walk_store(kv_walk *walk, int64_t store, int thread);
+/* Also after a failure, which leaves the sequences as before the walk but for appended rows. */
+void kv_walk_end(kv_walk *walk);
+
+/* After RT_ECORRUPT or RT_EIO from a walk: the first position of sequence `seq` that is lost, -1
+ * when none is. kv_seq_truncate to it (at most) makes the sequence whole again. */
+int64_t kv_walk_bad_pos(const kv_store *store, const kv_seq *seq);
 
 typedef struct kv_stats {
     int64_t pages_total;
@@ -94,7 +200,71 @@ typedef struct kv_stats {
     int64_t pages_shared;   /* with more than one */
     int64_t pages_reserved; /* promised to sequences, used or not */
     int64_t pages_copied;   /* copies made when shared pages were written or forked, ever */
+    int64_t disk_bytes;     /* of the overflow, now */
+    int64_t disk_bytes_reserved;
+    int64_t bytes_written; /* ever */
+    int64_t bytes_read;
+    int64_t raw_bytes_written; /* what they were before compression */
+    int64_t raw_bytes_read;
+    double stall_s; /* spent waiting for the disk */
 } kv_stats;
 kv_stats kv_store_stats(const kv_store *store);
+
+/* ---- books ----------------------------------------------------------------------------------- */
+
+/* What is persisted, without a model: named prefixes below some --kv-disk-dir directories. Books are
+ * written by the store; here they are listed, read, verified and removed. A process may do this
+ * beside others that use the same directories. */
+typedef struct kv_books kv_books;
+
+enum { KV_BOOK_NAME_MAX = 100 };
+
+typedef struct kv_book {
+    char name[KV_BOOK_NAME_MAX + 1];
+    uint8_t fingerprint[32];
+    char *fingerprint_text; /* "key=value" lines; "" where it is lost */
+    int64_t n_tokens;
+    int64_t created_s; /* seconds since 1970 */
+    char *note;        /* lines the writer added: source, sha256 */
+    int32_t n_segments;
+    int32_t n_missing;    /* of them, not on the disk any more */
+    int64_t stored_bytes; /* physical, of those that are */
+    uint8_t (*chains)[32];
+} kv_book;
+void kv_book_free(kv_book *book);
+
+/* [A-Za-z0-9._-], 1 to 100 bytes, no leading dot or dash. RT_EUSAGE says what is wrong. */
+RT_MUST_CHECK rt_status kv_book_check_name(const char *name);
+
+/* Directories that do not exist hold no books. RT_EUSAGE, RT_ENOMEM. */
+RT_MUST_CHECK rt_status kv_books_open(const char *const *dirs, int32_t n_dirs, kv_books **out);
+void kv_books_close(kv_books *books);
+
+/* *names[*n_names], in order; damaged ones too. The caller frees each and the array. RT_EIO, RT_ENOMEM */
+RT_MUST_CHECK rt_status kv_books_list(kv_books *books, char ***names, int64_t *n_names);
+/* Errors: RT_EUSAGE  no book of that name; RT_ECORRUPT  its manifest is damaged; RT_EIO; RT_ENOMEM */
+RT_MUST_CHECK rt_status kv_books_read(kv_books *books, const char *name, kv_book *out);
+/* The name only; its segments go when room is needed, or by kv_books_gc. As kv_books_read; a damaged
+ * one is removed too. */
+RT_MUST_CHECK rt_status kv_books_remove(kv_books *books, const char *name);
+
+typedef struct kv_book_report {
+    int64_t n_segments; /* looked at */
+    int64_t n_runs;     /* read and decoded */
+    int64_t bytes_read;
+    int64_t n_bad;         /* segments missing or damaged */
+    char first_error[512]; /* "" if none */
+} kv_book_report;
+/* Read and decode every run of a book. Damage is in the report, and quarantined. As kv_books_read. */
+RT_MUST_CHECK rt_status kv_books_verify(kv_books *books, const char *name, kv_book_report *report);
+
+typedef struct kv_gc_report {
+    int64_t n_removed; /* files: dead temporaries, quarantined ones, segments no book holds */
+    int64_t bytes_before;
+    int64_t bytes_after;
+} kv_gc_report;
+/* Remove what is dead or quarantined, then what no book holds, the cheapest to compute again first,
+ * until no more than bytes_max are used (0: all of it). What is in use stays. RT_EIO, RT_ENOMEM. */
+RT_MUST_CHECK rt_status kv_books_gc(kv_books *books, int64_t bytes_max, kv_gc_report *report);
 
 #endif

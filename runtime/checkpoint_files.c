@@ -91,6 +91,10 @@ static rt_status check_index(index_file *index) {
     if (!json_is_object(index->map))
         return rt_fail(RT_EMODEL, "checkpoint: IDX_TYPE: %s: there is no object \"weight_map\"",
                 index->path);
+    const json_t *metadata = json_object_get(index->root, "metadata");
+    if (metadata && !json_is_object(metadata))
+        return rt_fail(
+                RT_EMODEL, "checkpoint: IDX_TYPE: %s: \"metadata\" is no object", index->path);
     if (json_object_size(index->map) == 0)
         return rt_fail(RT_EMODEL, "checkpoint: IDX_EMPTY: %s maps no tensor", index->path);
     const char *tensor = NULL;

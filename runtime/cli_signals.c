@@ -22,6 +22,8 @@ void glm_cli_catch_signals(void) {
     action.sa_flags = SA_RESTART;
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
+    /* A file that may not grow is an error with a name, not the end. */
+    (void)signal(SIGXFSZ, SIG_IGN);
 }
 
 int glm_cli_interrupted(void) {

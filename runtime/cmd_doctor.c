@@ -13,6 +13,7 @@
 #include "base/size.h"
 #include "cli.h"
 #include "hub.h"
+#include "kvstore/kvstore.h"
 #include "probe.h"
 
 enum { FACT_BYTES = 512 };
@@ -65,13 +66,14 @@ static rt_status add_devices(json_t *facts) {
     add(section, "NCCL", "%s", text);
     (void)glm_probe_mpi(text);
     add(section, "MPI", "%s", text);
-    (void)glm_probe_io_uring(text);
-    add(section, "io_uring", "%s", text);
 
+    char disk[KV_DISK_TEXT];
+    kv_disk_describe_way(disk);
+    add(section, "disk I/O", "%s", disk);
     char *cache = NULL;
     RT_TRY(glm_cache_directory(&cache));
-    (void)glm_probe_disk(cache, text);
-    add(section, "cache", "%s, %s", cache, text);
+    kv_disk_describe(cache, disk);
+    add(section, "cache", "%s: %s", cache, disk);
     free(cache);
     return RT_OK;
 }

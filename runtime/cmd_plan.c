@@ -25,6 +25,19 @@ static void print_context(const glm_plan *plan, const glm_cli *cli, int64_t mode
     (void)printf("\n");
 }
 
+/* Where the KV goes that memory does not hold, and what is streamed back for each chunk. */
+static void print_overflow(const glm_plan *plan) {
+    char limit[RT_SIZE_TEXT];
+    char pinned[RT_SIZE_TEXT];
+    char why[192];
+    (void)snprintf(why, sizeof why,
+            "at most, before compression, of %s; in extents of %" PRId32
+            " tokens of a layer, the first %s tokens stay in memory",
+            rt_format_bytes(plan->kv_disk_limit_bytes, limit), plan->kv_extent_tokens,
+            rt_format_tokens(plan->kv_pinned_tokens, pinned));
+    print_bytes("KV, disk", plan->kv_disk_bytes, why);
+}
+
 static void print_bill(const glm_plan *plan, const rt_machine_memory *memory) {
     char kv_why[128];
     char per_page[RT_SIZE_TEXT];
@@ -38,6 +51,7 @@ static void print_bill(const glm_plan *plan, const rt_machine_memory *memory) {
 
     print_bytes("weights", plan->weights_bytes, "");
     print_bytes("KV, host", plan->kv_host_bytes, kv_why);
+    if (plan->kv_overflows) print_overflow(plan);
     print_bytes("hidden states", plan->hidden_bytes, hidden_why);
     print_bytes("scratch", plan->scratch_bytes, "activations of a chunk, logits, tiles per thread");
     print_bytes("loading", plan->load_bytes, "staging; given back before the KV cache is taken");
@@ -80,12 +94,19 @@ static rt_status print_json(const glm_plan *plan, int64_t model_len) {
             (json_int_t)plan->hidden_bytes, "scratch_bytes", (json_int_t)plan->scratch_bytes,
             "load_bytes", (json_int_t)plan->load_bytes, "total_bytes",
             (json_int_t)plan->total_bytes, "limit_bytes", (json_int_t)plan->limit_bytes);
+    json_t *overflow = json_pack("{s:b, s:I, s:I, s:i, s:i, s:I}", "kv_overflows",
+            plan->kv_overflows, "kv_disk_bytes", (json_int_t)plan->kv_disk_bytes,
+            "kv_disk_limit_bytes", (json_int_t)plan->kv_disk_limit_bytes, "kv_extent_tokens",
+            (int)plan->kv_extent_tokens, "kv_window_extents", (int)plan->kv_window_extents,
+            "kv_pinned_tokens", (json_int_t)plan->kv_pinned_tokens);
     json_t *times = json_pack("{s:f, s:f, s:f, s:f}", "prefill_flop", plan->prefill_flop,
             "machine_flops", plan->machine_flops, "prefill_s", plan->prefill_s, "decode_tps",
             plan->decode_tps);
     const bool is_whole = object && json_object_update(object, bytes) == 0 &&
+                          json_object_update(object, overflow) == 0 &&
                           json_object_update(object, times) == 0;
     json_decref(bytes);
+    json_decref(overflow);
     json_decref(times);
     if (is_whole) (void)json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     json_decref(object);

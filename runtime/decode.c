@@ -1,7 +1,9 @@
 /* Decode: one token for each of several sessions, one pass over the weights for all, and one pass
  * over every stretch of KV that they share. */
 #include <inttypes.h>
+#include <stdlib.h>
 
+#include "base/log.h"
 #include "engine.h"
 
 static rt_status check_request(
@@ -28,46 +30,76 @@ static rt_status begin_all(glm_session *const *sessions, int32_t n) {
     return RT_OK;
 }
 
-static rt_status run_layer(
-        glm_engine *engine, glm_session *const *sessions, int32_t n, int32_t layer) {
-    kv_view keys[GLM_DECODE_SEQS_MAX];
-    rt_status status = RT_OK;
-    int32_t n_held = 0;
-    for (; n_held < n && status == RT_OK; n_held++) {
-        kv_seq *seq = sessions[n_held]->seq;
-        status = kv_acquire(seq, layer, 0, kv_seq_length(seq) + 1, &keys[n_held]);
-        if (status != RT_OK) break;
+static void commit_all(glm_session *const *sessions, const int32_t *ids, int32_t n) {
+    for (int32_t i = 0; i < n; i++) {
+        kv_span_commit(sessions[i]->seq);
+        glm_session_note(sessions[i], &ids[i], 1);
     }
-    if (status == RT_OK)
-        glm_layer_decode(engine, &engine->weights.layers[layer], keys, n, engine->decode_hidden);
-    for (int32_t i = 0; i < n_held; i++) kv_release(sessions[i]->seq, &keys[i]);
-    return status;
-}
-
-static rt_status commit_all(glm_session *const *sessions, int32_t n) {
-    for (int32_t i = 0; i < n; i++) RT_TRY(kv_span_commit(sessions[i]->seq));
-    return RT_OK;
 }
 
 static rt_status run_all(
         glm_engine *engine, glm_session *const *sessions, const int32_t *ids, int32_t n) {
+    kv_seq *seqs[GLM_DECODE_SEQS_MAX];
+    int64_t lengths[GLM_DECODE_SEQS_MAX];
+    for (int32_t i = 0; i < n; i++) {
+        seqs[i] = sessions[i]->seq;
+        lengths[i] = kv_seq_length(seqs[i]) + 1;
+    }
     RT_TRY(begin_all(sessions, n));
     engine->ops.embed(&engine->ops, engine->weights.embedding, engine->weights.embedding_dtype, ids,
             n, engine->config.hidden, engine->decode_hidden, engine->plan.hidden_dtype);
     for (int32_t layer = 0; layer < engine->config.n_layers; layer++)
-        RT_TRY(run_layer(engine, sessions, n, layer));
+        RT_TRY(glm_layer_decode(engine, layer, seqs, lengths, n, engine->decode_hidden));
     glm_layer_logits(engine, engine->decode_hidden, n, engine->logits);
-    return commit_all(sessions, n);
+    commit_all(sessions, ids, n);
+    return RT_OK;
+}
+
+static void abort_all(glm_session *const *sessions, int32_t n) {
+    for (int32_t i = 0; i < n; i++) kv_span_abort(sessions[i]->seq);
+}
+
+/* What a session has lost on disk is computed again. */
+static rt_status restore(glm_session *session, int64_t bad) {
+    const int64_t n_ids = kv_seq_length(session->seq) - bad;
+    int32_t *ids = NULL;
+    RT_TRY(rt_calloc(n_ids, sizeof *ids, "token ids", &ids));
+    glm_session_ids(session, bad, n_ids, ids);
+    glm_session_truncate(session, bad);
+    const rt_status status = glm_prefill(session, ids, n_ids);
+    free(ids);
+    return status;
+}
+
+/* After a failure: true when something was lost, and is there again. */
+static rt_status restore_all(glm_session *const *sessions, int32_t n, rt_status failure) {
+    int32_t n_restored = 0;
+    for (int32_t i = 0; i < n; i++) {
+        const int64_t bad = kv_walk_bad_pos(sessions[i]->engine->store, sessions[i]->seq);
+        if (bad < 0) continue;
+        rt_log(RT_LOG_WARN, "decode", "again from token=%" PRId64 ": %s", bad, rt_error_text());
+        RT_TRY(restore(sessions[i], bad));
+        n_restored++;
+    }
+    return n_restored > 0 ? RT_OK : failure;
+}
+
+static rt_status run_until_whole(
+        glm_engine *engine, glm_session *const *sessions, const int32_t *ids, int32_t n) {
+    rt_status status = run_all(engine, sessions, ids, n);
+    for (int32_t i = 0; status != RT_OK && i < GLM_RECOVERIES_MAX; i++) {
+        abort_all(sessions, n);
+        RT_TRY(restore_all(sessions, n, status));
+        status = run_all(engine, sessions, ids, n);
+    }
+    if (status != RT_OK) abort_all(sessions, n);
+    return status;
 }
 
 rt_status glm_decode(glm_session *const *sessions, const int32_t *ids, int32_t n_sessions) {
     RT_TRY(check_request(sessions, ids, n_sessions));
     glm_engine *engine = sessions[0]->engine;
-    const rt_status status = run_all(engine, sessions, ids, n_sessions);
-    if (status != RT_OK) {
-        for (int32_t i = 0; i < n_sessions; i++) kv_span_abort(sessions[i]->seq);
-        return status;
-    }
+    RT_TRY(run_until_whole(engine, sessions, ids, n_sessions));
     engine->logits_serial++;
     for (int32_t i = 0; i < n_sessions; i++) {
         sessions[i]->logits_serial = engine->logits_serial;

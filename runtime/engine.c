@@ -5,6 +5,8 @@
 
 #include "base/log.h"
 #include "engine.h"
+#include "hub.h"
+#include "plan_kv.h"
 
 /* ---- the arena: sizes for the plan, then the same sizes carved ------------------------------- */
 
@@ -32,7 +34,7 @@ int64_t glm_engine_arena_bytes(const glm_config *config, const glm_plan *plan) {
            rt_arena_cost(rows * glm_row_stride(config->hidden) * 4) +
            rt_arena_cost(rows * glm_pad(config->hidden) * 4) +
            rt_arena_cost(rows * glm_config_qkv_rows(config) * 4) +
-           rt_arena_cost(rows * q_width * 4) + 2 * rt_arena_cost(rows * config->n_heads * 4) +
+           2 * rt_arena_cost(rows * q_width * 4) + 4 * rt_arena_cost(rows * config->n_heads * 4) +
            rt_arena_cost(rows * glm_row_stride(2 * glm_pad(config->ffn)) * 4) +
            rt_arena_cost(attn_decode_scratch_bytes(&shape, plan->max_len, plan->max_seqs)) +
            rt_arena_cost(logits_rows(plan) * glm_pad(config->vocab) * 4);
@@ -53,8 +55,11 @@ static void carve(glm_engine *engine) {
     b->update = take_rows(arena, rows, glm_pad(config->hidden));
     b->qkv = take_rows(arena, rows, glm_config_qkv_rows(config));
     b->attended = take_rows(arena, rows, (int64_t)config->n_heads * config->head_dim);
+    b->part = take_rows(arena, rows, (int64_t)config->n_heads * config->head_dim);
     b->state_max = rt_arena_take(arena, rows * config->n_heads * 4);
     b->state_sum = rt_arena_take(arena, rows * config->n_heads * 4);
+    b->part_max = rt_arena_take(arena, rows * config->n_heads * 4);
+    b->part_sum = rt_arena_take(arena, rows * config->n_heads * 4);
     b->gate_up = take_rows(arena, rows, glm_row_stride(2 * glm_pad(config->ffn)));
     b->decode_scratch =
             rt_arena_take(arena, attn_decode_scratch_bytes(&shape, plan->max_len, plan->max_seqs));
@@ -69,16 +74,35 @@ static rt_status open_device(glm_engine *engine) {
     return glm_ops_cpu_create(&shape, rt_machine_isa(), engine->pool, &engine->ops);
 }
 
-static rt_status open_store(glm_engine *engine) {
-    const glm_config *config = &engine->config;
-    const kv_config kv = {.shape = {.dtype = engine->plan.kv_dtype,
-                                  .n_kv_heads = config->n_kv_heads,
-                                  .head_dim = config->head_dim,
-                                  .page_tokens = ATTN_PAGE_TOKENS},
-            .n_layers = config->n_layers,
-            .page_bytes = engine->plan.kv_page_bytes,
-            .host_bytes_max = engine->plan.kv_host_bytes};
-    return kv_store_open(&kv, &engine->store);
+static kv_io_choice io_choice(const char *name) {
+    if (name && strcmp(name, "uring") == 0) return KV_IO_ONLY_URING;
+    return name && strcmp(name, "pread") == 0 ? KV_IO_ONLY_PREAD : KV_IO_CHOOSE;
+}
+
+static void log_overflow(const glm_engine *engine, const char *dir) {
+    const glm_plan *plan = &engine->plan;
+    rt_log(RT_LOG_INFO, "kvstore",
+            "overflow dir=%s io=\"%s\" extent_tokens=%" PRId32 " window_extents=%" PRId32
+            " pinned_tokens=%" PRId64 " host_bytes=%" PRId64 " disk_bytes_max=%" PRId64,
+            dir, kv_store_io_text(engine->store), plan->kv_extent_tokens, plan->kv_window_extents,
+            plan->kv_pinned_tokens, plan->kv_host_bytes, plan->kv_disk_bytes);
+}
+
+static rt_status open_store(glm_engine *engine, const glm_options *options) {
+    kv_config kv = glm_plan_kv_config(&engine->config, &engine->plan);
+    char *cache = NULL;
+    RT_TRY(glm_cache_directory(&cache));
+    const char *const ours[] = {cache};
+    if (engine->plan.kv_overflows) {
+        const bool is_given = options->n_kv_disk_dirs > 0;
+        kv.overflow.dirs = is_given ? options->kv_disk_dirs : ours;
+        kv.overflow.n_dirs = is_given ? options->n_kv_disk_dirs : 1;
+        kv.overflow.io = io_choice(options->kv_io);
+    }
+    const rt_status status = kv_store_open(&kv, &engine->store);
+    if (status == RT_OK && engine->plan.kv_overflows) log_overflow(engine, kv.overflow.dirs[0]);
+    free(cache);
+    return status;
 }
 
 static rt_status open_with(
@@ -94,7 +118,7 @@ static rt_status open_with(
     RT_TRY(glm_checkpoint_fingerprint(checkpoint, engine->fingerprint));
     RT_TRY(open_device(engine));
     RT_TRY(glm_weights_load(checkpoint, &engine->ops, &engine->weights));
-    RT_TRY(open_store(engine));
+    RT_TRY(open_store(engine, options));
     const int64_t bytes = glm_engine_arena_bytes(&engine->config, &engine->plan);
     RT_TRY(rt_arena_create(&engine->arena, bytes, "hidden states and scratch"));
     carve(engine);

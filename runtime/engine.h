@@ -6,7 +6,7 @@
 #include "runtime.h"
 #include "weights.h"
 
-enum { GLM_DECODE_SEQS_MAX = 256 };
+enum { GLM_DECODE_SEQS_MAX = 256, GLM_RECOVERIES_MAX = 3 };
 
 /* Scratch of one chunk: rows of fp32, `chunk` (or max_seqs) of each. */
 typedef struct glm_buffers {
@@ -15,6 +15,9 @@ typedef struct glm_buffers {
     glm_rows attended; /* [n_heads head_dim]; also the attention state's out */
     float *state_max;  /* [n_heads] a row */
     float *state_sum;
+    glm_rows part;   /* [n_heads head_dim]: out of the split in progress, and its */
+    float *part_max; /* [n_heads] */
+    float *part_sum;
     glm_rows gate_up;     /* [2 x ffn padded] */
     glm_rows update;      /* [hidden] padded: what a sub-layer adds to the stream */
     void *decode_scratch; /* attn_decode_scratch_bytes */
@@ -34,6 +37,7 @@ typedef struct glm_prefill_run {
     int32_t layer;      /* the next item: this layer, */
     int64_t chunk_pos;  /* this chunk */
     int64_t n_gathered; /* wanted rows whose final hidden state was taken */
+    int32_t n_recoveries;
     double work_done;
     double work_total;
 } glm_prefill_run;
@@ -62,10 +66,15 @@ struct glm_engine {
 struct glm_session {
     glm_engine *engine;
     kv_seq *seq;
+    int32_t *ids;          /* [kv_seq_max_tokens]: of the tokens it holds */
     int64_t logits_serial; /* the engine's serial when this session's logits were made */
     int64_t logits_row;
     int64_t n_logits;
 };
+
+/* session.c: tokens that were committed to the session, and they again. */
+void glm_session_note(glm_session *session, const int32_t *ids, int64_t n_ids);
+void glm_session_ids(const glm_session *session, int64_t pos, int64_t n_ids, int32_t *ids);
 
 static inline attn_shape glm_attn_shape(const glm_config *config, rt_dtype kv_dtype) {
     return (attn_shape){.n_heads = config->n_heads,
@@ -80,22 +89,27 @@ static inline int64_t glm_hidden_row_bytes(const glm_engine *engine) {
     return engine->config.hidden * rt_dtype_bytes(engine->plan.hidden_dtype);
 }
 
-/* layer.c: one transformer layer over `n` tokens at positions pos .. pos + n - 1, in place on
- * `hidden` [n][hidden]. `keys` covers [0, pos + n) of this layer. */
-void glm_layer_prefill(glm_engine *engine, const glm_layer *layer, const kv_view *keys, int64_t pos,
-        int64_t n, void *hidden);
+/* Tokens of one kernel call: positions pos .. pos + n - 1 are appended, and of them n_attend from
+ * attend_pos on go through the rest of the layer (all of them but in the last layer). */
+typedef struct glm_chunk {
+    int64_t pos;
+    int64_t n;
+    int64_t attend_pos;
+    int64_t n_attend;
+} glm_chunk;
 
-/* Only what later tokens need of these: their keys and values. */
-void glm_layer_store_keys(glm_engine *engine, const glm_layer *layer, const kv_view *keys,
-        int64_t pos, int64_t n, const void *hidden);
+/* layer.c: one transformer layer over a chunk, in place on `hidden` [chunk->n][hidden].
+ * Errors: those of kv_walk_*. */
+RT_MUST_CHECK rt_status glm_layer_prefill(
+        glm_engine *engine, int32_t layer, kv_seq *seq, const glm_chunk *chunk, void *hidden);
 
-/* The rest of a layer for tokens whose keys are stored already. */
-void glm_layer_attend(glm_engine *engine, const glm_layer *layer, const kv_view *keys, int64_t pos,
-        int64_t n, void *hidden);
+/* One token of each of n sequences; lengths[i] counts the new token. */
+RT_MUST_CHECK rt_status glm_layer_decode(glm_engine *engine, int32_t layer, kv_seq *const *seqs,
+        const int64_t *lengths, int32_t n, void *hidden);
 
-/* One token of each of n sequences; keys[i] covers all of sequence i, the new token included. */
-void glm_layer_decode(
-        glm_engine *engine, const glm_layer *layer, const kv_view *keys, int32_t n, void *hidden);
+/* window.c: kv_walk_next with its loads, kv_walk_leave with its stores. */
+RT_MUST_CHECK rt_status glm_window_enter(glm_engine *engine, kv_walk *walk, kv_window *window);
+RT_MUST_CHECK rt_status glm_window_leave(glm_engine *engine, kv_walk *walk);
 
 /* Final norm and output head: hidden [n][hidden] -> logits [n][vocab]. */
 void glm_layer_logits(glm_engine *engine, const void *hidden, int64_t n, float *logits);

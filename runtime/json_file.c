@@ -12,21 +12,26 @@ static rt_status parse(
     if (!*root && json_error_code(&error) == json_error_out_of_memory)
         return rt_fail(RT_ENOMEM, "%s: no memory for the values of %s", module, path);
     if (!*root)
-        return rt_fail(RT_EMODEL, "%s: %s:%d: column %d: %s", module, path, error.line,
-                error.column, error.text);
+        return rt_fail(RT_EMODEL, "%s: %s:%d: column %d: JSON at byte %d: %s", module, path,
+                error.line, error.column, error.position, error.text);
     if (json_is_object(*root)) return RT_OK;
     json_decref(*root);
     *root = NULL;
     return rt_fail(RT_EMODEL, "%s: %s is not a JSON object", module, path);
 }
 
+rt_status glm_model_file_read(
+        const char *module, const char *path, int64_t bytes_max, char **text, int64_t *n_bytes) {
+    const rt_status status = rt_file_read(path, bytes_max, text, n_bytes);
+    if (status != RT_EUSAGE) return status;
+    return rt_fail(RT_EMODEL, "%s: %s", module, rt_error_text());
+}
+
 rt_status glm_json_load(const char *module, const char *path, int64_t bytes_max, json_t **root) {
     *root = NULL;
     char *text = NULL;
     int64_t n_bytes = 0;
-    const rt_status read = rt_file_read(path, bytes_max, &text, &n_bytes);
-    if (read == RT_EUSAGE) return rt_fail(RT_EMODEL, "%s: %s", module, rt_error_text());
-    if (read != RT_OK) return read;
+    RT_TRY(glm_model_file_read(module, path, bytes_max, &text, &n_bytes));
     const rt_status status = parse(module, path, text, n_bytes, root);
     free(text);
     return status;

@@ -1,4 +1,5 @@
-/* JSON files of a checkpoint directory, read strictly, and their strings in error messages. */
+/* Small files of a checkpoint directory, JSON above all, read strictly, and their strings in error
+ * messages. */
 #ifndef GLM_JSON_FILE_H
 #define GLM_JSON_FILE_H
 
@@ -6,12 +7,18 @@
 
 #include "base/status.h"
 
+/* rt_file_read of a file that a model is made of: one that is too large, or no regular file, is a
+ * bad model. `module` begins that message. Errors: RT_EIO, RT_EMODEL, RT_ENOMEM. */
+RT_MUST_CHECK rt_status glm_model_file_read(
+        const char *module, const char *path, int64_t bytes_max, char **text, int64_t *n_bytes);
+
 /* The object in the file `path`; the caller releases it with json_decref. *root is NULL after a
  * failure.
  *
  * `module` begins every message. Errors:
  *   RT_EIO     the file cannot be read
- *   RT_EMODEL  larger than bytes_max, not JSON, a key twice, or not an object; says line and column
+ *   RT_EMODEL  no regular file, larger than bytes_max, not JSON, a key twice, or not an object; says
+ *              line, column and byte
  *   RT_ENOMEM  no memory for the values */
 RT_MUST_CHECK rt_status glm_json_load(
         const char *module, const char *path, int64_t bytes_max, json_t **root);

@@ -10,11 +10,6 @@ static int64_t q_width(const glm_config *config) {
     return (int64_t)config->n_heads * config->head_dim;
 }
 
-static attn_segment segment_of(const kv_view *keys) {
-    return (attn_segment){
-            .pages = keys->pages, .first_pos = keys->first_pos, .n_tokens = keys->n_tokens};
-}
-
 /* normed = norm(x) */
 static void norm(glm_engine *engine, const float *weight, int64_t n, const void *hidden) {
     engine->ops.norm(&engine->ops, hidden, engine->plan.hidden_dtype, weight,
@@ -52,76 +47,162 @@ static void mlp(glm_engine *engine, const glm_layer *layer, int64_t n, void *hid
     add_update(engine, layer->post_mlp_norm, n, hidden);
 }
 
-/* q (rotated) in buffers.qkv -> attended */
-static void attend(glm_engine *engine, const kv_view *keys, int64_t pos, int64_t n) {
-    const glm_buffers *b = &engine->buffers;
-    attn_cpu *attention = engine->ops.attention;
-    attn_state state = {.max = b->state_max, .sum = b->state_sum, .out = b->attended.data};
-    const attn_segment segment = segment_of(keys);
-    attn_reset(attention, &state, n);
-    attn_prefill(attention, b->qkv.data, b->qkv.stride, n, pos, &segment, &state);
-    attn_finish(attention, &state, n, NULL);
+/* Pages of a part from position `pos` on. */
+static void *const *pages_from(const kv_window_part *part, int64_t pos) {
+    return part->pages + (pos - part->first_pos) / ATTN_PAGE_TOKENS;
 }
 
-static void *const *pages_from(const kv_view *keys, int64_t pos) {
-    return keys->pages + (pos - keys->first_pos) / ATTN_PAGE_TOKENS;
+static attn_segment segment_of(const kv_window_part *part) {
+    return (attn_segment){
+            .pages = part->pages, .first_pos = part->first_pos, .n_tokens = part->n_tokens};
 }
 
-void glm_layer_prefill(glm_engine *engine, const glm_layer *layer, const kv_view *keys, int64_t pos,
-        int64_t n, void *hidden) {
+static attn_state state_of(const glm_buffers *b) {
+    return (attn_state){.max = b->state_max,
+            .sum = b->state_sum,
+            .out = b->attended.data,
+            .part_max = b->part_max,
+            .part_sum = b->part_sum,
+            .part_out = b->part.data};
+}
+
+/* ---- prefill --------------------------------------------------------------------------------- */
+
+/* normed -> k and v of every token; q, rotated, of those that attend. */
+static void project(glm_engine *engine, const glm_layer *layer, const glm_chunk *chunk) {
     const glm_ops *ops = &engine->ops;
     const glm_buffers *b = &engine->buffers;
-    norm(engine, layer->input_norm, n, hidden);
-    ops->linear(ops, &layer->qkv, layer->qkv_bias, 0, layer->qkv.n_out, b->normed, n, b->qkv);
-    attn_append(ops->attention, b->qkv.data, n, pos, pages_from(keys, pos));
-    attend(engine, keys, pos, n);
-    project_out(engine, layer, n, hidden);
-    mlp(engine, layer, n, hidden);
-}
-
-void glm_layer_store_keys(glm_engine *engine, const glm_layer *layer, const kv_view *keys,
-        int64_t pos, int64_t n, const void *hidden) {
-    const glm_ops *ops = &engine->ops;
-    const glm_buffers *b = &engine->buffers;
-    const int64_t first = q_width(&engine->config);
-    const int64_t width = layer->qkv.n_out - first;
-    norm(engine, layer->input_norm, n, hidden);
-    ops->linear(ops, &layer->qkv, layer->qkv_bias, first, width, b->normed, n,
-            (glm_rows){b->qkv.data, width});
-    attn_append_kv(ops->attention, b->qkv.data, n, pos, pages_from(keys, pos));
-}
-
-void glm_layer_attend(glm_engine *engine, const glm_layer *layer, const kv_view *keys, int64_t pos,
-        int64_t n, void *hidden) {
-    const glm_ops *ops = &engine->ops;
-    const glm_buffers *b = &engine->buffers;
-    norm(engine, layer->input_norm, n, hidden);
-    ops->linear(
-            ops, &layer->qkv, layer->qkv_bias, 0, q_width(&engine->config), b->normed, n, b->qkv);
-    attn_rotate_q(ops->attention, b->qkv.data, b->qkv.stride, n, pos);
-    attend(engine, keys, pos, n);
-    project_out(engine, layer, n, hidden);
-    mlp(engine, layer, n, hidden);
-}
-
-void glm_layer_decode(
-        glm_engine *engine, const glm_layer *layer, const kv_view *keys, int32_t n, void *hidden) {
-    const glm_ops *ops = &engine->ops;
-    const glm_buffers *b = &engine->buffers;
-    norm(engine, layer->input_norm, n, hidden);
-    ops->linear(ops, &layer->qkv, layer->qkv_bias, 0, layer->qkv.n_out, b->normed, n, b->qkv);
-    attn_segment segments[GLM_DECODE_SEQS_MAX];
-    for (int32_t i = 0; i < n; i++) {
-        const int64_t pos = keys[i].n_tokens - 1;
-        attn_append(
-                ops->attention, b->qkv.data + i * b->qkv.stride, 1, pos, pages_from(&keys[i], pos));
-        segments[i] = segment_of(&keys[i]);
+    const int64_t q = q_width(&engine->config);
+    const int64_t from = chunk->attend_pos - chunk->pos;
+    const glm_rows normed = {b->normed.data + from * b->normed.stride, b->normed.stride};
+    const glm_rows q_rows = {b->qkv.data + from * b->qkv.stride, b->qkv.stride};
+    const glm_rows kv = {b->qkv.data + q, b->qkv.stride};
+    if (chunk->n_attend == chunk->n) {
+        ops->linear(ops, &layer->qkv, layer->qkv_bias, 0, layer->qkv.n_out, b->normed, chunk->n,
+                b->qkv);
+    } else {
+        ops->linear(ops, &layer->qkv, layer->qkv_bias, q, layer->qkv.n_out - q, b->normed, chunk->n,
+                kv);
+        if (chunk->n_attend > 0)
+            ops->linear(ops, &layer->qkv, layer->qkv_bias, 0, q, normed, chunk->n_attend, q_rows);
     }
-    attn_decode(ops->attention, b->qkv.data, b->qkv.stride, segments, n, b->attended.data,
-            b->decode_scratch);
+    attn_rotate_q(ops->attention, q_rows.data, q_rows.stride, chunk->n_attend, chunk->attend_pos);
+}
+
+static rt_status attend_to_windows(
+        glm_engine *engine, kv_walk *walk, const glm_chunk *chunk, attn_state *state) {
+    attn_cpu *attention = engine->ops.attention;
+    const glm_buffers *b = &engine->buffers;
+    const float *q = b->qkv.data + (chunk->attend_pos - chunk->pos) * b->qkv.stride;
+    for (;;) {
+        kv_window window;
+        RT_TRY(glm_window_enter(engine, walk, &window));
+        if (window.n_parts == 0) return RT_OK;
+        const kv_window_part *part = &window.parts[0];
+        if (part->is_last)
+            attn_append_kv(attention, b->qkv.data + q_width(&engine->config), b->qkv.stride,
+                    chunk->n, chunk->pos, pages_from(part, chunk->pos));
+        const attn_segment segment = segment_of(part);
+        attn_prefill(
+                attention, q, b->qkv.stride, chunk->n_attend, chunk->attend_pos, &segment, state);
+        RT_TRY(glm_window_leave(engine, walk));
+    }
+}
+
+/* q, k, v -> attended */
+static rt_status attend(
+        glm_engine *engine, const glm_layer *layer, kv_walk *walk, const glm_chunk *chunk) {
+    attn_cpu *attention = engine->ops.attention;
+    attn_state state = state_of(&engine->buffers);
+    project(engine, layer, chunk);
+    attn_reset(attention, &state, chunk->n_attend);
+    RT_TRY(attend_to_windows(engine, walk, chunk, &state));
+    attn_finish(attention, &state, chunk->n_attend, NULL);
+    return RT_OK;
+}
+
+rt_status glm_layer_prefill(glm_engine *engine, int32_t layer_index, kv_seq *seq,
+        const glm_chunk *chunk, void *hidden) {
+    const glm_layer *layer = &engine->weights.layers[layer_index];
+    const int64_t end = chunk->pos + chunk->n;
+    const int64_t row_bytes = glm_hidden_row_bytes(engine);
+    kv_walk *walk = NULL;
+    RT_TRY(kv_walk_begin(engine->store, layer_index, &seq, &end, 1,
+            chunk->n_attend > 0 ? KV_WALK_ALL : KV_WALK_LAST, &walk));
+    norm(engine, layer->input_norm, chunk->n, hidden);
+    const rt_status status = attend(engine, layer, walk, chunk);
+    kv_walk_end(walk);
+    if (status != RT_OK || chunk->n_attend == 0) return status;
+    void *rows = (char *)hidden + (chunk->attend_pos - chunk->pos) * row_bytes;
+    project_out(engine, layer, chunk->n_attend, rows);
+    mlp(engine, layer, chunk->n_attend, rows);
+    return RT_OK;
+}
+
+/* ---- decode ---------------------------------------------------------------------------------- */
+
+static void rotate_each(glm_engine *engine, const int64_t *lengths, int32_t n) {
+    const glm_rows qkv = engine->buffers.qkv;
+    for (int32_t i = 0; i < n; i++)
+        attn_rotate_q(
+                engine->ops.attention, qkv.data + i * qkv.stride, qkv.stride, 1, lengths[i] - 1);
+}
+
+static void append_one(glm_engine *engine, const kv_window_part *part, int64_t pos) {
+    const glm_rows qkv = engine->buffers.qkv;
+    float *kv = qkv.data + part->seq * qkv.stride + q_width(&engine->config);
+    attn_append_kv(engine->ops.attention, kv, qkv.stride, 1, pos, pages_from(part, pos));
+}
+
+static rt_status decode_windows(glm_engine *engine, kv_walk *walk, const attn_decode_step *step) {
+    for (;;) {
+        kv_window window;
+        RT_TRY(glm_window_enter(engine, walk, &window));
+        if (window.n_parts == 0) return RT_OK;
+        attn_segment segments[GLM_DECODE_SEQS_MAX] = {0};
+        for (int32_t i = 0; i < window.n_parts; i++) {
+            const kv_window_part *part = &window.parts[i];
+            if (part->is_last) append_one(engine, part, step->lengths[part->seq] - 1);
+            segments[part->seq] = segment_of(part);
+        }
+        attn_decode_window(engine->ops.attention, step, segments);
+        RT_TRY(glm_window_leave(engine, walk));
+    }
+}
+
+/* normed -> attended */
+static rt_status attend_one_each(glm_engine *engine, const glm_layer *layer, kv_walk *walk,
+        const int64_t *lengths, int32_t n) {
+    const glm_ops *ops = &engine->ops;
+    const glm_buffers *b = &engine->buffers;
+    ops->linear(ops, &layer->qkv, layer->qkv_bias, 0, layer->qkv.n_out, b->normed, n, b->qkv);
+    rotate_each(engine, lengths, n);
+    const attn_decode_step step = {.q = b->qkv.data,
+            .stride = b->qkv.stride,
+            .lengths = lengths,
+            .n_seqs = n,
+            .scratch = b->decode_scratch};
+    attn_decode_begin(ops->attention, &step);
+    RT_TRY(decode_windows(engine, walk, &step));
+    attn_decode_finish(ops->attention, &step, b->attended.data);
+    return RT_OK;
+}
+
+rt_status glm_layer_decode(glm_engine *engine, int32_t layer_index, kv_seq *const *seqs,
+        const int64_t *lengths, int32_t n, void *hidden) {
+    const glm_layer *layer = &engine->weights.layers[layer_index];
+    kv_walk *walk = NULL;
+    RT_TRY(kv_walk_begin(engine->store, layer_index, seqs, lengths, n, KV_WALK_ALL, &walk));
+    norm(engine, layer->input_norm, n, hidden);
+    const rt_status status = attend_one_each(engine, layer, walk, lengths, n);
+    kv_walk_end(walk);
+    if (status != RT_OK) return status;
     project_out(engine, layer, n, hidden);
     mlp(engine, layer, n, hidden);
+    return RT_OK;
 }
+
+/* ---- logits and costs ------------------------------------------------------------------------ */
 
 void glm_layer_logits(glm_engine *engine, const void *hidden, int64_t n, float *logits) {
     const glm_ops *ops = &engine->ops;

@@ -3,11 +3,14 @@
 #include "plan.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/machine.h"
 #include "engine.h"
+#include "hub.h"
 #include "parallel/parallel.h"
+#include "plan_kv.h"
 #include "plan_speed.h"
 
 enum {
@@ -98,6 +101,7 @@ typedef struct request {
     const glm_checkpoint *checkpoint;
     const glm_options *options;
     glm_config part;
+    bool may_overflow;
 } request;
 
 static rt_status take_part(request *of, glm_plan *plan) {
@@ -116,14 +120,21 @@ static rt_status take_part(request *of, glm_plan *plan) {
     return RT_OK;
 }
 
-/* Page memory for one sequence of max_len and its forks. */
-static int64_t kv_bytes(const request *of, const glm_plan *plan) {
-    const kv_config kv = {.shape = {.page_tokens = ATTN_PAGE_TOKENS},
-            .n_layers = of->part.n_layers,
-            .page_bytes = plan->kv_page_bytes};
-    const int64_t pages =
-            kv_pages_for(&kv, plan->max_len) + kv_pages_for(&kv, of->options->extra_kv_tokens);
-    return pages * plan->kv_page_bytes;
+/* What the rest of the bill leaves to KV, within its own cap. */
+static int64_t kv_budget(const glm_plan *plan) {
+    const int64_t rest = program_bytes + plan->weights_bytes + plan->hidden_bytes +
+                         plan->scratch_bytes + plan->threads * kv_codec_bytes();
+    const int64_t left = rt_max64(plan->limit_bytes - rest, 0);
+    return plan->kv_limit_bytes ? rt_min64(plan->kv_limit_bytes, left) : left;
+}
+
+static void add_up(glm_plan *plan) {
+    const int64_t codecs = plan->kv_overflows ? plan->threads * kv_codec_bytes() : 0;
+    const int64_t running = plan->kv_host_bytes + plan->hidden_bytes + plan->scratch_bytes + codecs;
+    const int64_t with_weights = plan->weights_bytes + rt_max64(running, plan->load_bytes);
+    plan->total_bytes = program_bytes + rt_max64(with_weights, glm_measure_speed_bytes());
+    plan->fits = plan->total_bytes <= plan->limit_bytes && plan->kv_fits &&
+                 plan->kv_disk_bytes <= plan->kv_disk_limit_bytes;
 }
 
 /* Every size that follows from max_len and chunk. */
@@ -134,17 +145,14 @@ static void fill_bill(const request *of, glm_plan *plan) {
     plan->span = of->options->span ? of->options->span : choose_span(part, plan);
     plan->kv_page_bytes = attn_page_bytes(&shape);
     plan->kv_tokens = plan->max_len + of->options->extra_kv_tokens;
-    plan->kv_host_bytes = kv_bytes(of, plan);
     plan->weights_bytes = glm_weights_bytes(of->checkpoint, part);
     plan->hidden_bytes = rt_min64(plan->span, plan->max_len) * hidden_row;
     plan->scratch_bytes = glm_engine_arena_bytes(part, plan) - plan->hidden_bytes +
                           glm_ops_cpu_bytes(&shape, plan->threads);
     plan->load_bytes = glm_weights_load_bytes(part, plan->threads);
-    const int64_t running = plan->kv_host_bytes + plan->hidden_bytes + plan->scratch_bytes;
-    const int64_t with_weights = plan->weights_bytes + rt_max64(running, plan->load_bytes);
-    plan->total_bytes = program_bytes + rt_max64(with_weights, glm_measure_speed_bytes());
-    plan->fits = plan->total_bytes <= plan->limit_bytes &&
-                 (!plan->kv_limit_bytes || plan->kv_host_bytes <= plan->kv_limit_bytes);
+    plan->kv_fits = glm_plan_kv(
+            part, kv_budget(plan), of->options->extra_kv_tokens, of->may_overflow, plan);
+    add_up(plan);
 }
 
 /* The largest multiple of a page that fits, by bisection: the bill grows with the length. */
@@ -169,11 +177,26 @@ static void choose_chunk(const request *of, glm_plan *plan) {
     plan->chunk = of->options->chunk ? of->options->chunk : CHUNK_DEFAULT;
     plan->chunk = rt_min64(plan->chunk, rt_round_up(plan->max_len, ATTN_PAGE_TOKENS));
     fill_bill(of, plan);
-    while (plan->total_bytes > plan->limit_bytes && !of->options->chunk &&
+    while ((plan->total_bytes > plan->limit_bytes || !plan->kv_fits) && !of->options->chunk &&
             plan->chunk > CHUNK_MIN) {
         plan->chunk /= 2;
         fill_bill(of, plan);
     }
+}
+
+/* Unless it is given: most of what is free, not the last of it. */
+static rt_status set_disk_limit(const glm_options *options, glm_plan *plan) {
+    plan->kv_disk_limit_bytes = options->kv_disk_bytes;
+    if (options->kv_disk_bytes > 0) return RT_OK;
+    char *cache = NULL;
+    RT_TRY(glm_cache_directory(&cache));
+    const char *const dirs[] = {cache};
+    const bool is_given = options->n_kv_disk_dirs > 0;
+    const int64_t free_bytes = glm_plan_disk_free(
+            is_given ? options->kv_disk_dirs : dirs, is_given ? options->n_kv_disk_dirs : 1);
+    free(cache);
+    plan->kv_disk_limit_bytes = free_bytes / 10 * 8;
+    return RT_OK;
 }
 
 static rt_status start_plan(const glm_config *config, const glm_options *options, glm_plan *plan) {
@@ -187,6 +210,7 @@ static rt_status start_plan(const glm_config *config, const glm_options *options
     rt_machine_memory memory;
     RT_TRY(rt_machine_memory_read(&memory));
     plan->limit_bytes = memory.available_bytes;
+    RT_TRY(set_disk_limit(options, plan));
     return choose_kv_dtype(config, options, &plan->kv_dtype);
 }
 
@@ -194,7 +218,9 @@ rt_status glm_plan_make(
         const glm_checkpoint *checkpoint, const glm_options *options, glm_plan *out) {
     request of = {.checkpoint = checkpoint,
             .options = options,
-            .part = *glm_checkpoint_config(checkpoint)};
+            .part = *glm_checkpoint_config(checkpoint),
+            /* "The most that fits" is what memory holds, unless a disk was named. */
+            .may_overflow = options->max_len > 0 || options->n_kv_disk_dirs > 0};
     glm_plan plan;
     RT_TRY(check_options(&of.part, options));
     RT_TRY(start_plan(&of.part, options, &plan));
@@ -214,15 +240,28 @@ rt_status glm_plan_make(
     return RT_OK;
 }
 
+static rt_status refuse_disk(const glm_plan *plan) {
+    char disk[RT_SIZE_TEXT];
+    char limit[RT_SIZE_TEXT];
+    return rt_fail(RT_ENOFIT,
+            "plan: the KV of %" PRId64
+            " tokens overflows to %s of disk, and %s may be taken (--kv-disk-space, "
+            "--kv-disk-dir); at most %" PRId64 " tokens fit",
+            plan->max_len, rt_format_bytes(plan->kv_disk_bytes, disk),
+            rt_format_bytes(plan->kv_disk_limit_bytes, limit), plan->fitting_len);
+}
+
 rt_status glm_plan_require(const glm_plan *plan) {
     if (plan->fits) return RT_OK;
     char total[RT_SIZE_TEXT];
     char limit[RT_SIZE_TEXT];
     char kv[RT_SIZE_TEXT];
+    if (plan->kv_disk_bytes > plan->kv_disk_limit_bytes) return refuse_disk(plan);
     if (plan->total_bytes <= plan->limit_bytes)
         return rt_fail(RT_ENOFIT,
                 "plan: the KV of %" PRId64
-                " tokens is %s and --host-kv-space is %s; at most %" PRId64 " tokens fit",
+                " tokens is %s and --host-kv-space %s is too little to stream it from disk; at "
+                "most %" PRId64 " tokens fit",
                 plan->max_len, rt_format_bytes(plan->kv_host_bytes, kv),
                 rt_format_bytes(plan->kv_limit_bytes, limit), plan->fitting_len);
     return rt_fail(RT_ENOFIT,

@@ -42,11 +42,18 @@ typedef struct glm_plan {
 
     int64_t weights_bytes; /* as the device holds them */
     int64_t kv_page_bytes; /* one layer, 128 tokens */
-    int64_t kv_host_bytes; /* page pool */
-    int64_t hidden_bytes;  /* residual stream of one span */
-    int64_t scratch_bytes; /* activations of one chunk, logits, per-thread tiles */
-    int64_t load_bytes;    /* staging while weights are read; given back before the KV is taken */
-    int64_t total_bytes;   /* peak: everything above that lives at once, and the program itself */
+    int64_t kv_host_bytes; /* pages, and what streaming from disk takes */
+    bool kv_fits;          /* in the memory there is for it; what overflows goes to disk */
+    bool kv_overflows;
+    int32_t kv_extent_tokens; /* how it goes to disk: kvstore.h, kv_overflow */
+    int32_t kv_window_extents;
+    int64_t kv_pinned_tokens;
+    int64_t kv_disk_bytes;       /* at most; 0: everything stays in memory */
+    int64_t kv_disk_limit_bytes; /* --kv-disk-space, otherwise most of what is free */
+    int64_t hidden_bytes;        /* residual stream of one span */
+    int64_t scratch_bytes;       /* activations of one chunk, logits, per-thread tiles */
+    int64_t load_bytes;  /* staging while weights are read; given back before the KV is taken */
+    int64_t total_bytes; /* peak: everything above that lives at once, and the program itself */
 
     int64_t limit_bytes;    /* what the machine (or cgroup) grants */
     int64_t kv_limit_bytes; /* --host-kv-space; 0: no cap of its own */

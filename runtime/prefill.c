@@ -115,37 +115,32 @@ static void *hidden_at(glm_engine *engine, int64_t pos) {
            (pos - engine->prefill.span_begin) * glm_hidden_row_bytes(engine);
 }
 
-/* The last layer of a chunk: keys for all, the rest for each run of consecutive wanted rows. */
-static void finish_chunk(
-        glm_engine *engine, const glm_layer *layer, const kv_view *keys, int64_t pos, int64_t n) {
-    const glm_prefill_run *run = &engine->prefill;
-    glm_layer_store_keys(engine, layer, keys, pos, n, hidden_at(engine, pos));
-    int64_t i = 0;
-    while (i < run->n_wanted && run->wanted[i] < pos) i++;
-    while (i < run->n_wanted && run->wanted[i] < pos + n) {
-        const int64_t begin = run->wanted[i];
-        int64_t end = begin;
-        while (i < run->n_wanted && run->wanted[i] == end && end < pos + n) {
-            end++;
-            i++;
-        }
-        glm_layer_attend(engine, layer, keys, begin, end - begin, hidden_at(engine, begin));
+/* In the last layer keys go on for all tokens, the rest from the first wanted row to the last. */
+static glm_chunk chunk_at(
+        const glm_prefill_run *run, int64_t pos, int64_t end, bool is_last_layer) {
+    if (!is_last_layer)
+        return (glm_chunk){.pos = pos, .n = end - pos, .attend_pos = pos, .n_attend = end - pos};
+    int64_t first = end;
+    int64_t last = pos;
+    for (int64_t i = 0; i < run->n_wanted; i++) {
+        if (run->wanted[i] < pos || run->wanted[i] >= end) continue;
+        first = rt_min64(first, run->wanted[i]);
+        last = run->wanted[i] + 1;
     }
+    return (glm_chunk){.pos = pos,
+            .n = end - pos,
+            .attend_pos = first < end ? first : pos,
+            .n_attend = rt_max64(last - first, 0)};
 }
 
 static rt_status run_item(glm_engine *engine) {
     glm_prefill_run *run = &engine->prefill;
-    const int64_t chunk = engine->plan.chunk;
+    const int64_t size = engine->plan.chunk;
     const int64_t pos = run->chunk_pos;
-    const int64_t end = rt_min64((pos / chunk + 1) * chunk, run->span_end);
-    const glm_layer *layer = &engine->weights.layers[run->layer];
-    kv_view keys;
-    RT_TRY(kv_acquire(run->session->seq, run->layer, 0, end, &keys));
-    if (run->layer == engine->config.n_layers - 1)
-        finish_chunk(engine, layer, &keys, pos, end - pos);
-    else
-        glm_layer_prefill(engine, layer, &keys, pos, end - pos, hidden_at(engine, pos));
-    kv_release(run->session->seq, &keys);
+    const int64_t end = rt_min64((pos / size + 1) * size, run->span_end);
+    const glm_chunk chunk = chunk_at(run, pos, end, run->layer == engine->config.n_layers - 1);
+    RT_TRY(glm_layer_prefill(
+            engine, run->layer, run->session->seq, &chunk, hidden_at(engine, pos)));
     run->work_done += glm_layer_flop(&engine->config, pos, end - pos);
     run->chunk_pos = end;
     return RT_OK;
@@ -180,7 +175,9 @@ static rt_status advance(glm_engine *engine, bool *is_done) {
     run->chunk_pos = run->span_begin;
     if (++run->layer < engine->config.n_layers) return RT_OK;
     gather_wanted(engine);
-    RT_TRY(kv_span_commit(run->session->seq));
+    kv_span_commit(run->session->seq);
+    glm_session_note(run->session, run->ids + (run->span_begin - run->first_pos),
+            run->span_end - run->span_begin);
     if (run->span_end < run->first_pos + run->n_ids) return begin_span(engine);
     *is_done = true;
     return RT_OK;
@@ -197,13 +194,52 @@ static int64_t tokens_done(const glm_engine *engine) {
     return finished + (int64_t)(share * (double)n);
 }
 
+/* ---- losses ---------------------------------------------------------------------------------- */
+
+/* The run again from `pos` on, which the session has lost: its tokens are computed once more. */
+static rt_status restart_at(glm_prefill_run *run, int64_t pos) {
+    const int64_t n_again = run->first_pos - pos;
+    int32_t *ids = NULL;
+    RT_TRY(rt_calloc(n_again + run->n_ids, sizeof *ids, "token ids", &ids));
+    glm_session_ids(run->session, pos, n_again, ids);
+    memcpy(ids + n_again, run->ids, (size_t)run->n_ids * sizeof *ids);
+    free(run->ids);
+    run->ids = ids;
+    run->n_ids += n_again;
+    run->first_pos = pos;
+    return RT_OK;
+}
+
+/* After a failure that cost stored keys and values: back to where they are whole, and on from
+ * there. A disk that goes on failing fails the run. */
+static rt_status recover(glm_engine *engine, rt_status failure) {
+    glm_prefill_run *run = &engine->prefill;
+    glm_session *session = run->session;
+    const int64_t bad = kv_walk_bad_pos(engine->store, session->seq);
+    if (bad < 0 || ++run->n_recoveries > GLM_RECOVERIES_MAX) return failure;
+    rt_log(RT_LOG_WARN, "prefill", "again from token=%" PRId64 ": %s", bad, rt_error_text());
+    kv_span_abort(session->seq);
+    const int64_t length = rt_min64(kv_seq_length(session->seq), bad);
+    if (length < run->first_pos) RT_TRY(restart_at(run, length));
+    glm_session_truncate(session, length);
+    run->n_gathered = 0;
+    while (run->n_gathered < run->n_wanted && run->wanted[run->n_gathered] < length)
+        run->n_gathered++;
+    run->work_total = work_of(&engine->config, run->first_pos, run->n_ids);
+    run->work_done = work_of(&engine->config, run->first_pos, length - run->first_pos);
+    return begin_span(engine);
+}
+
 rt_status glm_prefill_step(glm_session *session, glm_prefill_progress *progress) {
     glm_engine *engine = session->engine;
     glm_prefill_run *run = &engine->prefill;
     rt_assert(run->session == session);
     bool is_done = false;
     rt_status status = run_item(engine);
-    if (status == RT_OK) status = advance(engine, &is_done);
+    if (status == RT_OK)
+        status = advance(engine, &is_done);
+    else
+        status = recover(engine, status);
     if (status != RT_OK) {
         glm_prefill_abort(session);
         return status;

@@ -1,15 +1,9 @@
 #include "probe.h"
 
 #include <dlfcn.h>
-#include <errno.h>
-#include <inttypes.h>
-#include <linux/io_uring.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/statvfs.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "base/size.h"
 
@@ -108,39 +102,4 @@ bool glm_probe_mpi(char text[GLM_PROBE_BYTES]) {
         (void)snprintf(text, GLM_PROBE_BYTES, "%.*s", (int)strcspn(version, ",\r\n"), version);
     /* Not closed: Open MPI's libraries do not survive being unloaded. */
     return is_there;
-}
-
-bool glm_probe_io_uring(char text[GLM_PROBE_BYTES]) {
-    struct io_uring_params params;
-    memset(&params, 0, sizeof params);
-    const long fd = syscall(SYS_io_uring_setup, 4, &params);
-    if (fd < 0) {
-        (void)snprintf(text, GLM_PROBE_BYTES, "no: %s",
-                errno == EPERM    ? "not permitted here (containers often forbid it)"
-                : errno == ENOSYS ? "this kernel has none"
-                                  : "io_uring_setup failed");
-        return false;
-    }
-    (void)close((int)fd);
-    (void)snprintf(text, GLM_PROBE_BYTES, "yes, features 0x%" PRIx32, params.features);
-    return true;
-}
-
-bool glm_probe_disk(const char *path, char text[GLM_PROBE_BYTES]) {
-    char place[GLM_PROBE_BYTES];
-    struct statvfs info;
-    (void)snprintf(place, sizeof place, "%s", path);
-    while (statvfs(place, &info) != 0) {
-        char *slash = strrchr(place, '/');
-        if (!slash || slash == place) {
-            (void)snprintf(text, GLM_PROBE_BYTES, "unknown: %.128s cannot be examined", path);
-            return false;
-        }
-        *slash = '\0';
-    }
-    char size[RT_SIZE_TEXT];
-    const int64_t free_bytes = (int64_t)info.f_bavail * (int64_t)info.f_frsize;
-    (void)snprintf(
-            text, GLM_PROBE_BYTES, "%s free at %.160s", rt_format_bytes(free_bytes, size), place);
-    return true;
 }

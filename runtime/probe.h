@@ -12,9 +12,5 @@ enum { GLM_PROBE_BYTES = 256 };
 bool glm_probe_gpu(char text[GLM_PROBE_BYTES]);
 bool glm_probe_nccl(char text[GLM_PROBE_BYTES]);
 bool glm_probe_mpi(char text[GLM_PROBE_BYTES]);
-bool glm_probe_io_uring(char text[GLM_PROBE_BYTES]);
-
-/* Free bytes on the drive that holds `path` or its nearest parent that exists. */
-bool glm_probe_disk(const char *path, char text[GLM_PROBE_BYTES]);
 
 #endif

@@ -6,34 +6,21 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/memory.h"
 
-/* ---- the same file still? -------------------------------------------------------------------- */
-
-static bool is_same_time(struct timespec a, struct timespec b) {
-    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
-}
-
-/* Replacing a file leaves us the old one, which then has no name any more. */
-static rt_status check_unchanged(const glm_safetensors *file) {
-    struct stat now;
+/* `at`: the byte that was just read. */
+static rt_status check_unchanged(const glm_safetensors *file, int64_t at) {
     if (file->source.fd < 0) return RT_OK;
-    if (fstat(file->source.fd, &now) != 0)
-        return rt_fail_errno(RT_EIO, "safetensors: cannot stat %s", file->path);
-    if (now.st_size != file->opened.st_size)
-        return glm_st_fail(&file->source, "IO_CHANGED", now.st_size,
-                "the file had %" PRId64 " bytes when it was opened, now %" PRId64,
-                (int64_t)file->opened.st_size, (int64_t)now.st_size);
-    if (now.st_nlink == 0)
-        return glm_st_fail(&file->source, "IO_CHANGED", 0, "the file was replaced or removed");
-    if (!is_same_time(now.st_mtim, file->opened.st_mtim))
-        return glm_st_fail(&file->source, "IO_CHANGED", 0, "the file was written to meanwhile");
-    return RT_OK;
+    const rt_status status =
+            rt_file_check_unchanged(file->source.fd, file->path, &file->opened);
+    if (status == RT_OK) return RT_OK;
+    return glm_st_fail(&file->source, "IO_CHANGED", at, "%s", rt_error_text());
 }
 
 rt_status glm_st_read(const glm_safetensors *file, void *out, int64_t n_bytes, int64_t offset) {
     const rt_status status = glm_st_source_read(&file->source, out, n_bytes, offset);
-    const rt_status unchanged = status == RT_OK || status == RT_EIO ? check_unchanged(file) : RT_OK;
+    const rt_status unchanged = status == RT_OK || status == RT_EIO ? check_unchanged(file, offset) : RT_OK;
     return unchanged == RT_OK ? status : unchanged;
 }
 
@@ -54,7 +41,7 @@ static rt_status open_file(glm_safetensors *file) {
 /* A file in the middle of being written is that, whatever else it seems to be. */
 static rt_status read_header(glm_safetensors *file) {
     const rt_status status = glm_st_read_header(&file->source, &file->header);
-    if (status != RT_ENOMEM) RT_TRY(check_unchanged(file));
+    if (status != RT_ENOMEM) RT_TRY(check_unchanged(file, 0));
     return status;
 }
 

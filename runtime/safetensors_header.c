@@ -244,6 +244,9 @@ static rt_status check_entry(parser *parse, entry *one, int64_t closed_at) {
         return FAIL(parse, "ST_OFFSETS_ORDER", one->offsets_at,
                 "tensor \"%s\" begins at %" PRId64 " and ends at %" PRId64, tensor->name,
                 tensor->offset, one->end);
+    if (one->end > number_max)
+        return FAIL(parse, "ST_OVERFLOW", one->offsets_at,
+                "tensor \"%s\" ends at %" PRId64 ", above 2^48 - 1", tensor->name, one->end);
     if (one->end - tensor->offset != tensor->n_bytes)
         return FAIL(parse, "ST_SIZE", one->offsets_at,
                 "tensor \"%s\" is given %" PRId64 " bytes, its shape needs %" PRId64, tensor->name,

@@ -10,10 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/size.h"
+#include "json_file.h"
 #include "tokenizer_files.h"
 #include "utf8.h"
 
@@ -22,29 +22,6 @@ static const int64_t file_bytes_max = 64 * RT_MIB;
 static const char *const pattern =
         "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|"
         " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
-
-static rt_status parse_json(const char *path, const char *text, int64_t n_bytes, json_t **root) {
-    json_error_t error;
-    *root = json_loadb(text, (size_t)n_bytes, JSON_REJECT_DUPLICATES, &error);
-    if (!*root)
-        return rt_fail(RT_EMODEL, "tokenizer: %s:%d: column %d: %s", path, error.line, error.column,
-                error.text);
-    if (!json_is_object(*root))
-        return rt_fail(RT_EMODEL, "tokenizer: %s: is not a JSON object", path);
-    return RT_OK;
-}
-
-/* *root is for json_decref, NULL after a failure that came before it. */
-static rt_status load_json(const char *path, json_t **root) {
-    char *text = NULL;
-    int64_t n_bytes = 0;
-    *root = NULL;
-    rt_status status = rt_file_read(path, file_bytes_max, &text, &n_bytes);
-    if (status == RT_EUSAGE) status = rt_fail(RT_EMODEL, "tokenizer: %s", rt_error_text());
-    if (status == RT_OK) status = parse_json(path, text, n_bytes, root);
-    free(text);
-    return status;
-}
 
 /* Special tokens */
 
@@ -116,7 +93,7 @@ static rt_status read_decoder(
 rt_status glm_read_tokenizer_config(
         const char *path, int32_t n_tokens, glm_special_list *specials) {
     json_t *root;
-    rt_status status = load_json(path, &root);
+    rt_status status = glm_json_load("tokenizer", path, file_bytes_max, &root);
     if (status == RT_OK) status = read_decoder(path, root, n_tokens, specials);
     json_decref(root);
     return status;
@@ -349,7 +326,7 @@ rt_status glm_read_tokenizer_json(
         const char *path, glm_vocab *vocab, int32_t n_tokens, glm_special_list *specials) {
     if (vocab) memset(vocab, 0, sizeof *vocab);
     json_t *root;
-    rt_status status = load_json(path, &root);
+    rt_status status = glm_json_load("tokenizer", path, file_bytes_max, &root);
     if (status == RT_OK && vocab) status = read_tokens(path, root, vocab);
     if (status == RT_OK)
         status = read_added_tokens(path, root, vocab ? vocab->n_tokens : n_tokens, specials);

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "base/size.h"
+#include "json_file.h"
 #include "tokenizer_files.h"
 
 static const int64_t file_bytes_max = 64 * RT_MIB;
@@ -138,8 +138,7 @@ rt_status glm_read_tokenizer_model(const char *path, glm_vocab *vocab) {
     char *text = NULL;
     int64_t n_bytes = 0;
     memset(vocab, 0, sizeof *vocab);
-    rt_status status = rt_file_read(path, file_bytes_max, &text, &n_bytes);
-    if (status == RT_EUSAGE) status = rt_fail(RT_EMODEL, "tokenizer: %s", rt_error_text());
+    rt_status status = glm_model_file_read("tokenizer", path, file_bytes_max, &text, &n_bytes);
     if (status == RT_OK) status = read_text(path, text, n_bytes, vocab);
     free(text);
     return status;

@@ -6,8 +6,8 @@
 make_needle_model
 
 expect 0 doctor
-for heading in CPU 'instruction set' 'cores we may use' memory 'cgroup limit' GPU NCCL MPI io_uring \
-    cache; do
+for heading in CPU 'instruction set' 'cores we may use' memory 'cgroup limit' GPU NCCL MPI \
+    'disk I/O' cache; do
     says out "$heading"
 done
 says_nothing err

@@ -108,6 +108,32 @@ attn_segment ath_segment(const ath_layer *layer, int64_t n_tokens) {
     return (attn_segment){.pages = layer->pages, .first_pos = 0, .n_tokens = n_tokens};
 }
 
+enum { TAIL_MAX = 300, FORK_DEPTH = 600 };
+
+ath_sequence ath_fork(const ath_layer *book, uint64_t *random) {
+    const int64_t length = book->n_tokens;
+    const bool is_book = random_below(random, 4) == 0;
+    const int64_t n_shared = is_book ? length : length - random_below(random, FORK_DEPTH);
+    const int64_t n_own = is_book ? 0 : 1 + random_below(random, TAIL_MAX);
+    ath_sequence seq = {.first_own = is_book ? book->n_pages : n_shared / PAGE};
+    seq.n_tokens = is_book ? length : seq.first_own * PAGE + n_own;
+    const int64_t n_pages = rt_div_up(seq.n_tokens, PAGE);
+    CHECK(rt_calloc(n_pages, (int64_t)sizeof(void *), "pages", &seq.pages) == RT_OK);
+    for (int64_t page = 0; page < n_pages; page++) {
+        seq.pages[page] = page < seq.first_own ? book->pages[page] : ath_page_create(&book->shape);
+        if (page >= seq.first_own)
+            memcpy(seq.pages[page], book->pages[random_below(random, length / PAGE)],
+                    (size_t)attn_page_bytes(&book->shape));
+    }
+    return seq;
+}
+
+void ath_fork_free(ath_sequence *seq, const attn_shape *shape) {
+    for (int64_t page = seq->first_own; page * PAGE < seq->n_tokens; page++)
+        rt_mem_free(seq->pages[page], attn_page_bytes(shape));
+    free(seq->pages);
+}
+
 /* ---- running the kernels --------------------------------------------------------------------- */
 
 ath_kernels ath_open(const attn_shape *shape, rt_isa isa, int n_threads) {

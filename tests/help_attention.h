@@ -70,6 +70,16 @@ void *ath_page_create(const attn_shape *shape);
 /* The first n_tokens of the layer. */
 attn_segment ath_segment(const ath_layer *layer, int64_t n_tokens);
 
+/* A sequence on a book: the book's pages up to a random boundary near its end, then up to 300 tokens
+ * on pages of its own (copies of others of the book); one in four is the book itself. */
+typedef struct ath_sequence {
+    void **pages;
+    int64_t first_own; /* pages from here on are its own */
+    int64_t n_tokens;
+} ath_sequence;
+ath_sequence ath_fork(const ath_layer *book, uint64_t *random);
+void ath_fork_free(ath_sequence *sequence, const attn_shape *shape);
+
 /* n random normal numbers; free(). */
 float *ath_normals(int64_t n, uint64_t seed);
 

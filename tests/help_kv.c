@@ -1,6 +1,7 @@
 #include "help_kv.h"
 
 #include <string.h>
+#include <unistd.h>
 
 kv_config kvh_config(int32_t n_layers, int64_t n_pages) {
     return (kv_config){.shape = {.dtype = RT_BF16,
@@ -25,53 +26,196 @@ kv_seq *kvh_seq(kv_store *store, int64_t max_tokens) {
     return seq;
 }
 
+static char directory[64];
+
+static void remove_directory(void) {
+    (void)rmdir(directory);
+}
+
+const char *kvh_directory(void) {
+    if (directory[0]) return directory;
+    (void)snprintf(directory, sizeof directory, "/tmp/kv-XXXXXX");
+    CHECK(mkdtemp(directory));
+    (void)atexit(remove_directory);
+    return directory;
+}
+
+kv_config kvh_overflow_config(int32_t n_layers, int64_t n_pages, int64_t n_cells) {
+    static const char *dirs[1];
+    dirs[0] = kvh_directory();
+    kv_config config = kvh_config(n_layers, n_pages);
+    config.overflow = (kv_overflow){.dirs = dirs,
+            .n_dirs = 1,
+            .extent_tokens = 2 * KVH_PAGE_TOKENS,
+            .window_extents = 2,
+            .append_tokens = 40,
+            .n_threads = 1};
+    const int64_t none = kv_overflow_disk_bytes(&config, 0);
+    const int64_t cell = (kv_overflow_disk_bytes(&config, 1) - none) / n_layers;
+    config.overflow.bytes_max = none + n_cells * cell;
+    config.host_bytes_max += kv_overflow_bytes(&config);
+    return config;
+}
+
+/* ---- tokens ---------------------------------------------------------------------------------- */
+
 static uint64_t layer_word(uint64_t value, int32_t layer) {
     return ~value * 31 + (uint64_t)layer;
 }
 
-static char *token_at(const kv_view *view, int64_t pos) {
-    char *page = view->pages[(pos - view->first_pos) / KVH_PAGE_TOKENS];
+static char *token_at(const kv_window_part *part, int64_t pos) {
+    char *page = part->pages[(pos - part->first_pos) / KVH_PAGE_TOKENS];
     return page + pos % KVH_PAGE_TOKENS * KVH_TOKEN_BYTES;
 }
 
-void kvh_write(kv_seq *seq, int32_t n_layers, int64_t first, int64_t n_tokens, uint64_t value) {
-    const int64_t start = first - first % KVH_PAGE_TOKENS;
-    for (int32_t layer = 0; layer < n_layers; layer++) {
-        kv_view view;
-        CHECK(kv_acquire(seq, layer, start, first + n_tokens - start, &view) == RT_OK);
-        for (int64_t pos = first; pos < first + n_tokens; pos++) {
-            const uint64_t words[2] = {
-                    value + (uint64_t)pos, layer_word(value + (uint64_t)pos, layer)};
-            memcpy(token_at(&view, pos), words, sizeof words);
+static void load(kv_walk *walk, int64_t n_loads) {
+    for (int64_t i = 0; i < n_loads; i++) {
+        kv_rows rows;
+        if (!kv_walk_load(walk, i, 0, &rows)) continue;
+        for (int32_t t = 0; t < rows.n_tokens; t++) {
+            char *token =
+                    (char *)rows.pages[t / KVH_PAGE_TOKENS] + t % KVH_PAGE_TOKENS * KVH_TOKEN_BYTES;
+            memcpy(token, (char *)rows.k + t * KVH_ROW_BYTES, KVH_ROW_BYTES);
+            memcpy(token + KVH_ROW_BYTES, (char *)rows.v + t * KVH_ROW_BYTES, KVH_ROW_BYTES);
         }
-        kv_release(seq, &view);
     }
 }
 
-uint64_t kvh_read(kv_seq *seq, int32_t layer, int64_t pos) {
-    kv_view view;
-    uint64_t words[2];
-    const int64_t start = pos - pos % KVH_PAGE_TOKENS;
-    CHECK(kv_acquire(seq, layer, start, pos + 1 - start, &view) == RT_OK);
-    CHECK(view.n_pages == 1 && view.first_pos == start && view.n_tokens == pos + 1 - start);
-    memcpy(words, token_at(&view, pos), sizeof words);
-    kv_release(seq, &view);
-    CHECK(words[1] == layer_word(words[0], layer));
-    return words[0];
+static rt_status leave(kv_walk *walk) {
+    int64_t n_stores = 0;
+    for (;;) {
+        RT_TRY(kv_walk_leave(walk, &n_stores));
+        if (n_stores == 0) return RT_OK;
+        for (int64_t i = 0; i < n_stores; i++) {
+            const kv_rows rows = kv_walk_rows(walk, i, 0);
+            for (int32_t t = 0; t < rows.n_tokens; t++) {
+                const char *token = (const char *)rows.pages[t / KVH_PAGE_TOKENS] +
+                                    t % KVH_PAGE_TOKENS * KVH_TOKEN_BYTES;
+                memcpy((char *)rows.k + t * KVH_ROW_BYTES, token, KVH_ROW_BYTES);
+                memcpy((char *)rows.v + t * KVH_ROW_BYTES, token + KVH_ROW_BYTES, KVH_ROW_BYTES);
+            }
+            kv_walk_store(walk, i, 0);
+        }
+    }
 }
 
-bool kvh_holds(kv_seq *seq, int32_t n_layers, int64_t first, int64_t n_tokens, uint64_t value) {
+typedef void visit(void *context, const kv_window_part *part);
+
+static rt_status visit_windows(kv_walk *walk, visit *on_part, void *context) {
+    for (;;) {
+        kv_window window;
+        RT_TRY(kv_walk_next(walk, &window));
+        if (window.n_parts == 0) return RT_OK;
+        load(walk, window.n_loads);
+        RT_TRY(kv_walk_loaded(walk));
+        for (int32_t i = 0; i < window.n_parts; i++) on_part(context, &window.parts[i]);
+        RT_TRY(leave(walk));
+    }
+}
+
+static rt_status walk_layer(
+        kv_store *store, kv_seq *seq, int32_t layer, int64_t end, visit *on_part, void *context) {
+    if (end == 0) return RT_OK;
+    kv_walk *walk = NULL;
+    RT_TRY(kv_walk_begin(store, layer, &seq, &end, 1, KV_WALK_ALL, &walk));
+    const rt_status status = visit_windows(walk, on_part, context);
+    kv_walk_end(walk);
+    return status;
+}
+
+typedef struct write_job {
+    int32_t layer;
+    int64_t first, n_tokens;
+    uint64_t value;
+} write_job;
+
+static void write_part(void *context, const kv_window_part *part) {
+    const write_job *job = context;
+    if (!part->is_last) return;
+    for (int64_t pos = job->first; pos < job->first + job->n_tokens; pos++) {
+        const uint64_t word = job->value + (uint64_t)pos;
+        const uint64_t words[2] = {word, layer_word(word, job->layer)};
+        memcpy(token_at(part, pos), words, sizeof words);
+    }
+}
+
+rt_status kvh_try_write(kv_store *store, kv_seq *seq, int32_t layer, int64_t first,
+        int64_t n_tokens, uint64_t value) {
+    write_job job = {layer, first, n_tokens, value};
+    return walk_layer(store, seq, layer, first + n_tokens, write_part, &job);
+}
+
+void kvh_write(kv_store *store, kv_seq *seq, int32_t n_layers, int64_t first, int64_t n_tokens,
+        uint64_t value) {
     for (int32_t layer = 0; layer < n_layers; layer++)
-        for (int64_t pos = first; pos < first + n_tokens; pos++)
-            if (kvh_read(seq, layer, pos) != value + (uint64_t)pos) return false;
-    return true;
+        CHECK(kvh_try_write(store, seq, layer, first, n_tokens, value) == RT_OK);
 }
 
-void kvh_append(kv_seq *seq, int32_t n_layers, int64_t n_tokens, uint64_t value) {
+typedef struct read_job {
+    int32_t layer;
+    int64_t next; /* windows come in order and cover everything once */
+    uint64_t *values;
+} read_job;
+
+static void read_part(void *context, const kv_window_part *part) {
+    read_job *job = context;
+    CHECK(part->first_pos == job->next && part->n_tokens > 0);
+    for (; job->next < part->first_pos + part->n_tokens; job->next++) {
+        uint64_t words[2];
+        memcpy(words, token_at(part, job->next), sizeof words);
+        CHECK(words[1] == layer_word(words[0], job->layer));
+        job->values[job->next] = words[0];
+    }
+}
+
+rt_status kvh_try_read(kv_store *store, kv_seq *seq, int32_t layer, uint64_t *values) {
+    read_job job = {.layer = layer, .values = values};
+    RT_TRY(walk_layer(store, seq, layer, kv_seq_length(seq), read_part, &job));
+    CHECK(job.next == kv_seq_length(seq));
+    return RT_OK;
+}
+
+void kvh_read_all(kv_store *store, kv_seq *seq, int32_t layer, uint64_t *values) {
+    CHECK(kvh_try_read(store, seq, layer, values) == RT_OK);
+}
+
+typedef struct find_job {
+    int64_t pos;
+    const void *page;
+} find_job;
+
+static void find_page(void *context, const kv_window_part *part) {
+    find_job *job = context;
+    if (job->pos >= part->first_pos && job->pos < part->first_pos + part->n_tokens)
+        job->page = part->pages[(job->pos - part->first_pos) / KVH_PAGE_TOKENS];
+}
+
+const void *kvh_page(kv_store *store, kv_seq *seq, int32_t layer, int64_t pos) {
+    find_job job = {.pos = pos};
+    CHECK(walk_layer(store, seq, layer, kv_seq_length(seq), find_page, &job) == RT_OK);
+    CHECK(job.page);
+    return job.page;
+}
+
+bool kvh_holds(kv_store *store, kv_seq *seq, int32_t n_layers, int64_t first, int64_t n_tokens,
+        uint64_t value) {
+    uint64_t *values = calloc((size_t)kv_seq_length(seq) + 1, sizeof *values);
+    CHECK(values);
+    bool is_same = true;
+    for (int32_t layer = 0; layer < n_layers; layer++) {
+        kvh_read_all(store, seq, layer, values);
+        for (int64_t pos = first; pos < first + n_tokens; pos++)
+            is_same = is_same && values[pos] == value + (uint64_t)pos;
+    }
+    free(values);
+    return is_same;
+}
+
+void kvh_append(kv_store *store, kv_seq *seq, int32_t n_layers, int64_t n_tokens, uint64_t value) {
     const int64_t length = kv_seq_length(seq);
     CHECK(kv_span_begin(seq, n_tokens) == RT_OK);
-    kvh_write(seq, n_layers, length, n_tokens, value);
-    CHECK(kv_span_commit(seq) == RT_OK);
+    kvh_write(store, seq, n_layers, length, n_tokens, value);
+    kv_span_commit(seq);
     CHECK(kv_seq_length(seq) == length + n_tokens);
 }
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "kvstore/kvstore.h"
+#include "runtime/base/size.h"
 
 #define CHECK(condition)                                                                      \
     do {                                                                                      \
@@ -24,14 +25,31 @@ kv_config kvh_config(int32_t n_layers, int64_t n_pages);
 kv_store *kvh_open(int32_t n_layers, int64_t n_pages);
 kv_seq *kvh_seq(kv_store *store, int64_t max_tokens);
 
+/* The canonical rows of a token: K, then V. */
+enum { KVH_ROW_BYTES = 8 };
+
+/* A store whose sequences overflow to a directory under /tmp that is gone with the process: extents
+ * of 8 tokens, a window of 2, budget for n_pages besides what an overflow needs. */
+kv_config kvh_overflow_config(int32_t n_layers, int64_t n_pages, int64_t n_cells);
+const char *kvh_directory(void);
+
 /* Write the open span's tokens [first, first + n) in every layer: token `pos` holds
- * (value + pos, layer). Read one back; both halves of the token are compared. */
-void kvh_write(kv_seq *seq, int32_t n_layers, int64_t first, int64_t n_tokens, uint64_t value);
-uint64_t kvh_read(kv_seq *seq, int32_t layer, int64_t pos);
-bool kvh_holds(kv_seq *seq, int32_t n_layers, int64_t first, int64_t n_tokens, uint64_t value);
+ * (value + pos, layer). */
+void kvh_write(kv_store *store, kv_seq *seq, int32_t n_layers, int64_t first, int64_t n_tokens,
+        uint64_t value);
+/* The first halves of all committed tokens in one layer; both halves are compared. */
+void kvh_read_all(kv_store *store, kv_seq *seq, int32_t layer, uint64_t *values);
+/* The same where the disk may fail. */
+rt_status kvh_try_write(kv_store *store, kv_seq *seq, int32_t layer, int64_t first,
+        int64_t n_tokens, uint64_t value);
+rt_status kvh_try_read(kv_store *store, kv_seq *seq, int32_t layer, uint64_t *values);
+/* Where the page of a position is in memory while its layer is walked. */
+const void *kvh_page(kv_store *store, kv_seq *seq, int32_t layer, int64_t pos);
+bool kvh_holds(kv_store *store, kv_seq *seq, int32_t n_layers, int64_t first, int64_t n_tokens,
+        uint64_t value);
 
 /* begin, write, commit. */
-void kvh_append(kv_seq *seq, int32_t n_layers, int64_t n_tokens, uint64_t value);
+void kvh_append(kv_store *store, kv_seq *seq, int32_t n_layers, int64_t n_tokens, uint64_t value);
 
 /* A generator with nothing to it (splitmix64): the same numbers everywhere. */
 uint64_t kvh_random(uint64_t *state);

@@ -118,10 +118,14 @@ struct kvh_faults {
     bool is_released;
     int64_t n_events;
     int64_t n_injected;
+    int n_closed;
     kv_io_answer made_up[ANSWERS_MAX]; /* answers the inner engine knows nothing of */
     int n_made_up;
     kv_io_answer held[HELD_MAX];
     int n_held;
+    kv_io_request kept[KV_IO_DEPTH_MAX]; /* late: the inner engine has not seen them */
+    int n_kept;
+    bool is_untold;                   /* that an answer was lost */
     uint64_t marked[KV_IO_DEPTH_MAX]; /* by slot: the tag whose answer goes wrong */
 };
 
@@ -139,6 +143,7 @@ static const char *const fault_names[KVH_N_FAULTS] = {[KVH_NONE] = "none",
         [KVH_TWICE] = "twice",
         [KVH_REORDERED] = "reordered",
         [KVH_LATE] = "late",
+        [KVH_LOST] = "lost",
         [KVH_SUBMIT_EAGAIN] = "submit EAGAIN",
         [KVH_SUBMIT_EBUSY] = "submit EBUSY",
         [KVH_SUBMIT_EIO] = "submit EIO",
@@ -150,7 +155,8 @@ static const char *const fault_names[KVH_N_FAULTS] = {[KVH_NONE] = "none",
         [KVH_OPEN_EMFILE] = "open EMFILE",
         [KVH_RESERVE_ENOSPC] = "reserve ENOSPC",
         [KVH_RESERVE_EOPNOTSUPP] = "reserve EOPNOTSUPP",
-        [KVH_SYNC_EIO] = "sync EIO"};
+        [KVH_SYNC_EIO] = "sync EIO",
+        [KVH_STOPPED] = "stopped"};
 
 const char *kvh_fault_name(kvh_fault fault) {
     return fault_names[fault];
@@ -158,11 +164,16 @@ const char *kvh_fault_name(kvh_fault fault) {
 
 bool kvh_is_harmless_once(kvh_fault fault) {
     return fault != KVH_EIO && fault != KVH_ENOSPC && fault != KVH_MORE && fault != KVH_LATE &&
-           fault != KVH_SUBMIT_EIO;
+           fault != KVH_LOST && fault != KVH_SUBMIT_EIO;
+}
+
+bool kvh_is_silent(kvh_fault fault, bool for_ever) {
+    return fault == KVH_LATE || fault == KVH_LOST || (fault == KVH_COMPLETE_EINTR && for_ever);
 }
 
 /* Count an event of the fault's kind; whether it goes wrong. */
 static bool goes_wrong(kvh_faults *f) {
+    if (f->is_released) return false;
     const int64_t event = f->n_events++;
     const bool is_hit = f->for_ever ? event >= f->at : event == f->at;
     f->n_injected += is_hit;
@@ -198,13 +209,41 @@ static bool is_taken_over(const kvh_faults *f) {
     return error_of(f->fault) || f->fault == KVH_ZERO;
 }
 
+/* Answers that lie: they say all is done before anything is. */
+static void make_up_stale(kvh_faults *f, const kv_io_request *r) {
+    make_up(f, r->tag - 256, r->n_bytes);
+    make_up(f, r->tag + (300 << 8), r->n_bytes);
+    make_up(f, UINT64_MAX, r->n_bytes);
+}
+
+static void keep(kvh_faults *f, const kv_io_request *r) {
+    CHECK(f->n_kept < KV_IO_DEPTH_MAX);
+    f->kept[f->n_kept++] = *r;
+    f->is_untold = f->fault == KVH_LOST;
+}
+
+/* Memory of a request without an answer is nobody else's. */
+static void check_memory(const kvh_faults *f, const kv_io_request *r) {
+    for (int i = 0; i < f->n_kept; i++) {
+        const char *kept = f->kept[i].bytes;
+        const char *bytes = r->bytes;
+        CHECK(bytes + r->n_bytes <= kept || kept + f->kept[i].n_bytes <= bytes);
+    }
+}
+
 static int submit_one(kvh_faults *f, const kv_io_request *request) {
     kv_io_request r = *request;
+    check_memory(f, &r);
     if (f->fault != KVH_NONE && f->fault < KVH_REQUEST_FAULTS && goes_wrong(f)) {
         if (is_taken_over(f)) {
             make_up(f, r.tag, error_of(f->fault));
             return 1;
         }
+        if (f->fault == KVH_LATE || f->fault == KVH_LOST) {
+            keep(f, &r);
+            return 1;
+        }
+        if (f->fault == KVH_STALE) make_up_stale(f, &r);
         if (f->fault == KVH_SHORT) r.n_bytes = r.n_bytes / 2 + 100;
         f->marked[r.tag % KV_IO_DEPTH_MAX] = r.tag;
     }
@@ -229,12 +268,7 @@ static int faulty_submit(void *self, const kv_io_request *requests, int n_reques
 static void pass_on(kvh_faults *f, kv_io_answer answer) {
     const bool is_marked = f->marked[answer.tag % KV_IO_DEPTH_MAX] == answer.tag;
     if (is_marked && f->fault == KVH_MORE) answer.result += 4096;
-    if (is_marked && f->fault == KVH_STALE) {
-        make_up(f, answer.tag - 256, 4096);
-        make_up(f, answer.tag + (300 << 8), 4096);
-        make_up(f, UINT64_MAX, 4096);
-    }
-    if (is_marked && (f->fault == KVH_REORDERED || (f->fault == KVH_LATE && !f->is_released))) {
+    if (is_marked && f->fault == KVH_REORDERED) {
         CHECK(f->n_held < HELD_MAX);
         f->held[f->n_held++] = answer;
         return;
@@ -243,31 +277,56 @@ static void pass_on(kvh_faults *f, kv_io_answer answer) {
     if (is_marked && f->fault == KVH_TWICE) make_up(f, answer.tag, answer.result);
 }
 
-/* Held answers go out, the last first, when nothing else comes (reordered) or when released. */
-static void let_go(kvh_faults *f, bool is_quiet) {
-    if (f->fault == KVH_LATE ? !f->is_released : !is_quiet) return;
+/* Held answers go out, the last first, when nothing else comes. */
+static void let_go(kvh_faults *f) {
     while (f->n_held > 0) {
         f->n_held--;
         make_up(f, f->held[f->n_held].tag, f->held[f->n_held].result);
     }
 }
 
+/* The late are begun. */
+static void begin_kept(kvh_faults *f) {
+    const int n = f->n_kept ? f->inner.table->submit(f->inner.self, f->kept, f->n_kept) : 0;
+    if (n <= 0) return;
+    f->n_kept -= n;
+    memmove(f->kept, f->kept + n, (size_t)f->n_kept * sizeof *f->kept);
+}
+
+static int take_made_up(kvh_faults *f, kv_io_answer *answers, int n_max) {
+    const int n = f->n_made_up < n_max ? f->n_made_up : n_max;
+    memcpy(answers, f->made_up, (size_t)n * sizeof *answers);
+    f->n_made_up -= n;
+    memmove(f->made_up, f->made_up + n, (size_t)f->n_made_up * sizeof *answers);
+    return n;
+}
+
+static int error_instead(kvh_faults *f) {
+    const bool was_untold = f->is_untold;
+    f->is_untold = false;
+    if (was_untold) return -EBADR;
+    if (f->fault == KVH_STOPPED && goes_wrong(f)) {
+        (void)usleep(30000);
+        return -EINTR;
+    }
+    if (f->fault == KVH_COMPLETE_EINTR && goes_wrong(f)) return -EINTR;
+    if (f->fault == KVH_COMPLETE_EBADR && goes_wrong(f)) return -EBADR;
+    return 0;
+}
+
 static int faulty_complete(void *self, kv_io_answer *answers, int n_max, int timeout_ms) {
     kvh_faults *f = self;
-    const bool is_mine = f->fault == KVH_COMPLETE_EINTR || f->fault == KVH_COMPLETE_EBADR;
-    if (is_mine && goes_wrong(f)) return f->fault == KVH_COMPLETE_EINTR ? -EINTR : -EBADR;
+    const int error = error_instead(f);
+    if (error) return error;
+    if (f->n_made_up > 0) return take_made_up(f, answers, n_max);
+    if (f->is_released) begin_kept(f);
     kv_io_answer some[8];
-    const bool is_idle = f->n_made_up > 0 || f->n_held > 0;
+    const bool is_idle = f->n_held > 0 || f->n_kept > 0;
     const int n = f->inner.table->complete(f->inner.self, some, 8, is_idle ? 0 : timeout_ms);
-    if (n < 0) return n;
+    if (n < 0 && !is_idle) return n;
     for (int i = 0; i < n; i++) pass_on(f, some[i]);
-    let_go(f, n == 0);
-    if (f->n_made_up == 0 && timeout_ms > 0) (void)usleep(200);
-    const int n_out = f->n_made_up < n_max ? f->n_made_up : n_max;
-    memcpy(answers, f->made_up, (size_t)n_out * sizeof *answers);
-    f->n_made_up -= n_out;
-    memmove(f->made_up, f->made_up + n_out, (size_t)f->n_made_up * sizeof *answers);
-    return n_out;
+    if (n <= 0) let_go(f);
+    return take_made_up(f, answers, n_max);
 }
 
 static int faulty_open(void *self, const char *path, int flags) {
@@ -280,6 +339,7 @@ static int faulty_open(void *self, const char *path, int flags) {
 
 static int faulty_close(void *self, int fd) {
     kvh_faults *f = self;
+    f->n_closed++;
     return f->inner.table->close(f->inner.self, fd);
 }
 
@@ -340,6 +400,10 @@ int64_t kvh_faults_injected(const kvh_faults *faults) {
 
 int64_t kvh_faults_events(const kvh_faults *faults) {
     return faults->n_events;
+}
+
+int kvh_faults_closed(const kvh_faults *faults) {
+    return faults->n_closed;
 }
 
 void kvh_faults_release(kvh_faults *faults) {
@@ -422,14 +486,27 @@ static void check_block(script *s, int block) {
         CHECK(words_of(s, block)[i] == s->contents[block] * 0x9e3779b97f4a7c15u + (uint64_t)i);
 }
 
+/* What is done is looked at at once: if it was said too early, the bytes are not there yet. */
+static void check_done(script *s) {
+    for (int b = 0; b < s->n_blocks; b++) {
+        if (!s->is_started[b] || !s->ops[b].is_done) continue;
+        s->is_started[b] = false;
+        if (wait_for(s, b)) check_block(s, b);
+    }
+}
+
 static void read_blocks(script *s) {
     for (int i = 0; i < s->n_blocks; i++) {
         const int b = (i * 37 + 11) % s->n_blocks;
         if (!s->ops[b].is_in_flight) memset(memory_of(s, b), 0xee, SLOT_BYTES);
         start_if_free(s, b, false, i % 3 ? KV_IO_AHEAD : KV_IO_NOW);
     }
-    for (int b = 0; b < s->n_blocks; b++)
-        if (s->is_started[b] && wait_for(s, b)) check_block(s, b);
+    kv_io_poll(s->io);
+    for (int b = 0; b < s->n_blocks; b++) {
+        check_done(s);
+        if (s->is_started[b]) (void)!kv_io_wait(s->io, &s->ops[b]);
+    }
+    check_done(s);
 }
 
 static bool has_in_flight(const script *s) {
@@ -443,7 +520,8 @@ kvh_outcome kvh_script(kv_io *io, const char *path, int n_blocks, kvh_faults *fa
     CHECK(n_blocks <= BLOCKS_MAX);
     s.memory = aligned_alloc(KV_IO_ALIGN, (size_t)n_blocks * SLOT_BYTES);
     CHECK(s.memory);
-    (void)kv_io_lend(io, s.memory, (int64_t)n_blocks * SLOT_BYTES);
+    /* The last lent block, an odd one, is lent in part. */
+    s.outcome.is_lent = kv_io_lend(io, s.memory, (n_blocks / 2 | 1) * SLOT_BYTES + KV_IO_ALIGN);
     CHECK(kv_file_open(io, path, O_RDWR | O_CREAT | O_TRUNC, &s.file) == RT_OK);
     CHECK(kv_file_reserve(s.file, (int64_t)n_blocks * SLOT_BYTES) == RT_OK);
     write_blocks(&s, 1, 1);
@@ -451,9 +529,11 @@ kvh_outcome kvh_script(kv_io *io, const char *path, int n_blocks, kvh_faults *fa
     read_blocks(&s);
     write_blocks(&s, 3, 2);
     read_blocks(&s);
-    s.outcome.stats = kv_io_stats_of(io);
     if (faults) kvh_faults_release(faults);
     while (has_in_flight(&s)) kv_io_poll(io);
+    read_blocks(&s);
+    s.outcome.stats = kv_io_stats_of(io);
+    s.outcome.is_direct = kv_file_is_direct(s.file);
     kv_file_close(s.file);
     free(s.memory);
     return s.outcome;

@@ -29,8 +29,9 @@ static bool is_same(const result *a, const result *b, int64_t n_tokens) {
 static void prefill_in_segments(const ath_kernels *kernels, const ath_layer *layer,
         const ath_queries *queries, int64_t splits, result *r) {
     const int64_t n_keys = queries->pos + queries->n_tokens;
-    attn_state state = {
-            ath_zeros(queries->n_tokens * HEADS), ath_zeros(queries->n_tokens * HEADS), r->out};
+    attn_state state = {.max = ath_zeros(queries->n_tokens * HEADS),
+            .sum = ath_zeros(queries->n_tokens * HEADS),
+            .out = r->out};
     attn_reset(kernels->cpu, &state, queries->n_tokens);
     for (int64_t pos = 0; pos < n_keys; pos += splits * SPLIT) {
         const attn_segment segment = {.pages = layer->pages + pos / ATTN_PAGE_TOKENS,

@@ -44,7 +44,7 @@ static void check_sequences(void) {
     check_text("room for 8 tokens");
     CHECK(kv_seq_create(store, INT64_MAX, &none) == RT_ENOFIT && !none);
 
-    kvh_append(first, LAYERS, 12, 100);
+    kvh_append(store, first, LAYERS, 12, 100);
     CHECK(kv_seq_fork(first, 8, 20, &none) == RT_ENOFIT && !none);
     check_text("20 tokens need 6 more pages");
     CHECK(kv_span_begin(first, 1) == RT_EUSAGE);
@@ -56,8 +56,9 @@ static void check_sequences(void) {
     check_text("room for 0 tokens");
     kv_seq *empty = kvh_seq(store, 0);
     kv_seq_free(empty);
-    kvh_append(second, LAYERS, 8, 200);
-    CHECK(kvh_holds(first, LAYERS, 0, 12, 100) && kvh_holds(second, LAYERS, 0, 8, 200));
+    kvh_append(store, second, LAYERS, 8, 200);
+    CHECK(kvh_holds(store, first, LAYERS, 0, 12, 100) &&
+            kvh_holds(store, second, LAYERS, 0, 8, 200));
     kv_seq_free(first);
     kv_seq_free(second);
     kv_store_close(store);
@@ -68,19 +69,19 @@ static void check_sequences(void) {
 static void check_truncated_shared(void) {
     kv_store *store = kvh_open(LAYERS, 8);
     kv_seq *parent = kvh_seq(store, 12);
-    kvh_append(parent, LAYERS, 12, 100);
+    kvh_append(store, parent, LAYERS, 12, 100);
     kv_seq *child = NULL;
     CHECK(kv_seq_fork(parent, 12, 12, &child) == RT_OK);
     kv_seq *other = kvh_seq(store, 4);
     kv_seq_truncate(child, 4);
     CHECK(kv_span_begin(child, 8) == RT_ENOFIT);
     check_text("8 tokens need 4 more pages");
-    CHECK(kv_seq_length(child) == 4 && kvh_holds(child, LAYERS, 0, 4, 100));
+    CHECK(kv_seq_length(child) == 4 && kvh_holds(store, child, LAYERS, 0, 4, 100));
     kv_seq_free(other);
-    kvh_append(child, LAYERS, 4, 200);
+    kvh_append(store, child, LAYERS, 4, 200);
     kv_seq_free(parent);
-    kvh_append(child, LAYERS, 4, 200);
-    CHECK(kvh_holds(child, LAYERS, 0, 4, 100) && kvh_holds(child, LAYERS, 4, 8, 200));
+    kvh_append(store, child, LAYERS, 4, 200);
+    CHECK(kvh_holds(store, child, LAYERS, 0, 4, 100) && kvh_holds(store, child, LAYERS, 4, 8, 200));
     kv_seq_free(child);
     kv_store_close(store);
 }

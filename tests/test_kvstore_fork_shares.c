@@ -7,26 +7,21 @@
 
 enum { LAYERS = 2, LENGTH = 12 };
 
-static const void *page_of(kv_seq *seq, int32_t layer, int64_t page) {
-    kv_view view;
-    CHECK(kv_acquire(seq, layer, page * KVH_PAGE_TOKENS, 1, &view) == RT_OK);
-    const void *address = view.pages[0];
-    kv_release(seq, &view);
-    return address;
-}
-
-static void check_addresses(kv_seq *parent, kv_seq *child, int64_t n_tokens) {
+static void check_addresses(kv_store *store, kv_seq *parent, kv_seq *child, int64_t n_tokens) {
     for (int32_t layer = 0; layer < LAYERS; layer++)
         for (int64_t page = 0; page * KVH_PAGE_TOKENS < n_tokens; page++) {
             const bool is_whole = (page + 1) * KVH_PAGE_TOKENS <= n_tokens;
-            CHECK((page_of(parent, layer, page) == page_of(child, layer, page)) == is_whole);
+            const int64_t pos = page * KVH_PAGE_TOKENS;
+            const bool is_same =
+                    kvh_page(store, parent, layer, pos) == kvh_page(store, child, layer, pos);
+            CHECK(is_same == is_whole);
         }
 }
 
 static void check_fork_at(int64_t n_tokens, bool parent_goes_first) {
     kv_store *store = kvh_open(LAYERS, (int64_t)10 * LAYERS);
     kv_seq *parent = kvh_seq(store, 20);
-    kvh_append(parent, LAYERS, LENGTH, 1000);
+    kvh_append(store, parent, LAYERS, LENGTH, 1000);
     kv_seq *child = NULL;
     CHECK(kv_seq_fork(parent, n_tokens, 20, &child) == RT_OK);
     const kv_stats stats = kv_store_stats(store);
@@ -35,15 +30,15 @@ static void check_fork_at(int64_t n_tokens, bool parent_goes_first) {
     CHECK(stats.pages_copied == (n_tokens % KVH_PAGE_TOKENS ? LAYERS : 0));
     CHECK(stats.pages_reserved == (5 + 5 - n_whole) * LAYERS);
     CHECK(kv_seq_length(child) == n_tokens && kv_seq_max_tokens(child) == 20);
-    check_addresses(parent, child, n_tokens);
+    check_addresses(store, parent, child, n_tokens);
 
-    kvh_append(child, LAYERS, 20 - n_tokens, 2000);
-    kvh_append(parent, LAYERS, 20 - LENGTH, 3000);
-    CHECK(kvh_holds(parent, LAYERS, 0, LENGTH, 1000));
-    CHECK(kvh_holds(parent, LAYERS, LENGTH, 20 - LENGTH, 3000));
+    kvh_append(store, child, LAYERS, 20 - n_tokens, 2000);
+    kvh_append(store, parent, LAYERS, 20 - LENGTH, 3000);
+    CHECK(kvh_holds(store, parent, LAYERS, 0, LENGTH, 1000));
+    CHECK(kvh_holds(store, parent, LAYERS, LENGTH, 20 - LENGTH, 3000));
     if (parent_goes_first) kv_seq_free(parent);
-    CHECK(kvh_holds(child, LAYERS, 0, n_tokens, 1000));
-    CHECK(kvh_holds(child, LAYERS, n_tokens, 20 - n_tokens, 2000));
+    CHECK(kvh_holds(store, child, LAYERS, 0, n_tokens, 1000));
+    CHECK(kvh_holds(store, child, LAYERS, n_tokens, 20 - n_tokens, 2000));
     kv_seq_free(child);
     if (!parent_goes_first) kv_seq_free(parent);
     CHECK(kv_store_stats(store).pages_used == 0 && kv_store_stats(store).pages_reserved == 0);

@@ -1,9 +1,10 @@
 /* What waits for what: depths hold, the urgent go first, the late give way, the silent are named.
  *
- * Method: a disk whose answers are held back, so that what is in flight can be counted; then files
- * whose opening, reserving and syncing fails. */
+ * Method: a disk whose answers are held back, so that what is in flight can be counted, and a process
+ * that looks away or is stopped; then files whose opening, reserving and syncing fails. */
 #include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "help_kv_io.h"
 
@@ -79,12 +80,37 @@ static void check_late(void) {
     CHECK(in_flight(now) == 2 && now[0].is_in_flight && now[1].is_in_flight);
     CHECK(kv_io_stats_of(io).n_late == 2);
     kv_file_close(file);
+    CHECK(kvh_faults_closed(faults) == 0); /* another file could get the descriptor */
     CHECK(kv_io_close(io) == RT_EIO && strstr(rt_error_text(), "never answered"));
     kvh_faults_release(faults);
     while (in_flight(now) > 0) kv_io_poll(io);
-    CHECK(now[0].is_done && kv_io_wait(io, &now[0]) == RT_EIO); /* late stays late */
+    CHECK(now[0].is_done && now[0].error == KV_IO_ELATE); /* late stays late */
+    CHECK(kvh_faults_closed(faults) == 1);
     CHECK(kv_io_close(io) == RT_OK);
     free(memory);
+}
+
+/* Half a second during which nobody asks is no half second for a deadline. */
+static void check_unwatched(void) {
+    open_all(KVH_LATE, 0, true, 0.5);
+    kv_io_op op = op_of(0, KV_IO_NOW);
+    kv_io_start(io, &op);
+    kv_io_poll(io);
+    (void)usleep(600000);
+    kv_io_poll(io);
+    CHECK(!op.is_done);
+    kvh_faults_release(faults);
+    CHECK(kv_io_wait(io, &op) == RT_OK);
+    close_all();
+}
+
+/* Stopped past its deadline, with the answer there: it is taken. */
+static void check_stopped(void) {
+    open_all(KVH_STOPPED, 0, false, 0.02);
+    kv_io_op op = op_of(0, KV_IO_NOW);
+    kv_io_start(io, &op);
+    CHECK(kv_io_wait(io, &op) == RT_OK && kvh_faults_injected(faults) == 1);
+    close_all();
 }
 
 static void check_files(void) {
@@ -122,6 +148,8 @@ static void check_dead_file(void) {
 int main(void) {
     check_depths();
     check_late();
+    check_unwatched();
+    check_stopped();
     check_files();
     check_dead_file();
     return 0;

@@ -10,7 +10,7 @@
 
 static kv_store *store;
 static kv_seq *seq;
-static kv_view view;
+static kv_walk *walk;
 
 static void fork_open(void) {
     kv_seq *child = NULL;
@@ -29,7 +29,7 @@ static void begin_twice(void) {
 }
 
 static void commit_idle(void) {
-    (void)!kv_span_commit(seq);
+    kv_span_commit(seq);
 }
 
 static void truncate_open(void) {
@@ -37,28 +37,41 @@ static void truncate_open(void) {
     kv_seq_truncate(seq, 4);
 }
 
-static void view_past_the_span(void) {
+static void walk_past_the_span(void) {
     CHECK(kv_span_begin(seq, 2) == RT_OK);
-    (void)!kv_acquire(seq, 0, 8, 3, &view);
+    const int64_t end = 11;
+    (void)!kv_walk_begin(store, 0, &seq, &end, 1, KV_WALK_ALL, &walk);
 }
 
-static void view_inside_a_page(void) {
-    (void)!kv_acquire(seq, 0, 1, 2, &view);
+static void walk_of_no_layer(void) {
+    const int64_t end = 4;
+    (void)!kv_walk_begin(store, 2, &seq, &end, 1, KV_WALK_ALL, &walk);
 }
 
-static void view_of_no_layer(void) {
-    (void)!kv_acquire(seq, 2, 0, 4, &view);
+static void commit_without_walks(void) {
+    CHECK(kv_span_begin(seq, 1) == RT_OK);
+    kv_span_commit(seq);
 }
 
-static void truncate_under_a_view(void) {
-    CHECK(kv_acquire(seq, 0, 0, 8, &view) == RT_OK);
+static void begin_walk(void) {
+    static const int64_t end = 8;
+    CHECK(kv_walk_begin(store, 0, &seq, &end, 1, KV_WALK_ALL, &walk) == RT_OK);
+}
+
+static void truncate_in_a_walk(void) {
+    begin_walk();
     kv_seq_truncate(seq, 4);
 }
 
-static void release_twice(void) {
-    CHECK(kv_acquire(seq, 0, 0, 8, &view) == RT_OK);
-    kv_release(seq, &view);
-    kv_release(seq, &view);
+static void walk_twice(void) {
+    begin_walk();
+    begin_walk();
+}
+
+static void end_twice(void) {
+    begin_walk();
+    kv_walk_end(walk);
+    kv_walk_end(walk);
 }
 
 static void close_in_use(void) {
@@ -85,17 +98,18 @@ static void check_stops(const char *name, void (*misuse)(void)) {
 int main(void) {
     store = kvh_open(2, 20);
     seq = kvh_seq(store, 16);
-    kvh_append(seq, 2, 8, 100);
+    kvh_append(store, seq, 2, 8, 100);
     check_stops("fork of an open sequence", fork_open);
     check_stops("fork past the end", fork_past_the_end);
     check_stops("begin twice", begin_twice);
     check_stops("commit of an idle sequence", commit_idle);
     check_stops("truncate of an open sequence", truncate_open);
-    check_stops("view past the span", view_past_the_span);
-    check_stops("view inside a page", view_inside_a_page);
-    check_stops("view of a layer that is not", view_of_no_layer);
-    check_stops("truncate under a view", truncate_under_a_view);
-    check_stops("release twice", release_twice);
+    check_stops("a walk past the span", walk_past_the_span);
+    check_stops("a walk of a layer that is not", walk_of_no_layer);
+    check_stops("commit of a span no layer has", commit_without_walks);
+    check_stops("truncate in a walk", truncate_in_a_walk);
+    check_stops("two walks at once", walk_twice);
+    check_stops("end twice", end_twice);
     check_stops("close with a sequence left", close_in_use);
     kv_seq_free(seq);
     kv_store_close(store);

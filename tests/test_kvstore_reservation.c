@@ -7,11 +7,11 @@
 
 enum { LAYERS = 3, TOKENS = 16, SEQS = 4 };
 
-static void grow_in_turn(kv_seq **seqs, int64_t n_tokens) {
+static void grow_in_turn(kv_store *store, kv_seq **seqs, int64_t n_tokens) {
     for (int64_t t = 0; t < n_tokens; t++)
         for (int i = 0; i < SEQS; i++)
             if (kv_seq_length(seqs[i]) < TOKENS)
-                kvh_append(seqs[i], LAYERS, 1, (uint64_t)(1000 * i));
+                kvh_append(store, seqs[i], LAYERS, 1, (uint64_t)(1000 * i));
 }
 
 static void check_full(kv_store *store, kv_seq **seqs) {
@@ -26,13 +26,13 @@ int main(void) {
     kv_seq *seqs[SEQS];
     for (int i = 0; i < SEQS; i++) seqs[i] = kvh_seq(store, TOKENS);
     check_full(store, seqs);
-    grow_in_turn(seqs, 7);
+    grow_in_turn(store, seqs, 7);
     for (int i = 0; i < SEQS; i++) kv_seq_truncate(seqs[i], i);
     check_full(store, seqs);
-    grow_in_turn(seqs, TOKENS);
+    grow_in_turn(store, seqs, TOKENS);
     check_full(store, seqs);
     for (int i = 0; i < SEQS; i++)
-        CHECK(kvh_holds(seqs[i], LAYERS, 0, TOKENS, (uint64_t)(1000 * i)));
+        CHECK(kvh_holds(store, seqs[i], LAYERS, 0, TOKENS, (uint64_t)(1000 * i)));
 
     /* A fork in place of a sequence: it reserves what it does not share, and reaches its end
      * though its parent is gone. */
@@ -41,8 +41,9 @@ int main(void) {
     kv_seq_free(seqs[1]);
     seqs[1] = kvh_seq(store, TOKENS);
     check_full(store, seqs);
-    grow_in_turn(seqs, TOKENS);
-    CHECK(kvh_holds(seqs[0], LAYERS, 0, 10, 1000) && kvh_holds(seqs[0], LAYERS, 10, 6, 0));
+    grow_in_turn(store, seqs, TOKENS);
+    CHECK(kvh_holds(store, seqs[0], LAYERS, 0, 10, 1000) &&
+            kvh_holds(store, seqs[0], LAYERS, 10, 6, 0));
     for (int i = 0; i < SEQS; i++) kv_seq_free(seqs[i]);
     CHECK(kv_store_stats(store).pages_reserved == 0);
     kv_store_close(store);

@@ -32,18 +32,39 @@ rt_status rt_file_pread(int fd, const char *path, void *bytes, int64_t n_bytes, 
     return RT_OK;
 }
 
+static bool is_same_time(struct timespec a, struct timespec b) {
+    return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
+/* Replacing a file leaves us the old one, which then has no name any more. */
+rt_status rt_file_check_unchanged(int fd, const char *path, const struct stat *opened) {
+    struct stat now;
+    if (fstat(fd, &now) != 0) return rt_fail_errno(RT_EIO, "file: cannot stat %s", path);
+    if (now.st_size != opened->st_size)
+        return rt_fail(RT_EIO,
+                "file: %s had %" PRId64 " bytes when it was opened and has %" PRId64 " now", path,
+                (int64_t)opened->st_size, (int64_t)now.st_size);
+    if (now.st_nlink == 0 && opened->st_nlink != 0)
+        return rt_fail(RT_EIO, "file: %s was replaced or removed while it was read", path);
+    if (!is_same_time(now.st_mtim, opened->st_mtim))
+        return rt_fail(RT_EIO, "file: %s was written to while it was read", path);
+    return RT_OK;
+}
+
 static rt_status read_open_file(
         int fd, const char *path, int64_t bytes_max, char **bytes, int64_t *n_bytes) {
     struct stat info;
     if (fstat(fd, &info) != 0) return rt_fail_errno(RT_EIO, "file: cannot stat %s", path);
-    if (!S_ISREG(info.st_mode)) return rt_fail(RT_EIO, "file: %s is not a regular file", path);
+    if (!S_ISREG(info.st_mode)) return rt_fail(RT_EUSAGE, "file: %s is not a regular file", path);
     if (info.st_size > bytes_max)
         return rt_fail(RT_EUSAGE, "file: %s has %" PRId64 " bytes, at most %" PRId64 " are read",
                 path, (int64_t)info.st_size, bytes_max);
 
     void *text = NULL;
     RT_TRY(rt_malloc((int64_t)info.st_size + 1, path, &text));
-    const rt_status status = rt_file_pread(fd, path, text, info.st_size, 0);
+    rt_status status = rt_file_pread(fd, path, text, info.st_size, 0);
+    const rt_status unchanged = rt_file_check_unchanged(fd, path, &info);
+    if (unchanged != RT_OK) status = unchanged;
     if (status != RT_OK) {
         free(text);
         return status;

@@ -4,14 +4,16 @@
 #define RT_FILE_H
 
 #include <stddef.h>
+#include <sys/stat.h>
 
 #include "status.h"
 
 /* The whole of a regular file plus a terminating NUL that is not counted. The caller frees
  * *bytes with free().
  *
- * Errors: RT_EIO     cannot be opened or read, is not a regular file, or changed size meanwhile
- *         RT_EUSAGE  larger than bytes_max; the message says both sizes */
+ * Errors: RT_EIO     cannot be opened or read, or was cut, written, replaced or removed meanwhile
+ *         RT_EUSAGE  not a regular file; larger than bytes_max, the message says both sizes
+ *         RT_ENOMEM */
 RT_MUST_CHECK rt_status rt_file_read(
         const char *path, int64_t bytes_max, char **bytes, int64_t *n_bytes);
 
@@ -22,6 +24,11 @@ RT_MUST_CHECK rt_status rt_file_read(
  *         RT_EUSAGE  more than bytes_max */
 RT_MUST_CHECK rt_status rt_file_read_stream(
         int fd, const char *name, int64_t bytes_max, char **bytes, int64_t *n_bytes);
+
+/* Is the open file still what `opened` (of fstat, when it was opened) says? RT_EIO: it has another
+ * size, was written to, or has no name any more; the message says which. */
+RT_MUST_CHECK rt_status rt_file_check_unchanged(
+        int fd, const char *path, const struct stat *opened);
 
 /* Exactly n bytes from fd at offset; short files and EINTR are handled. RT_EIO names `path`. */
 RT_MUST_CHECK rt_status rt_file_pread(

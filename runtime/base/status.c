@@ -9,6 +9,31 @@ enum { ERROR_TEXT_BYTES = 2048 };
 
 static _Thread_local char error_text[ERROR_TEXT_BYTES];
 
+/* How many bytes at `text` are a control character that a terminal would obey: C0 but the line feed,
+ * DEL, C1. */
+static size_t control_bytes(const char *text) {
+    const unsigned char first = (unsigned char)text[0];
+    if (first == 0xc2 && (text[1] & 0xe0) == 0x80) return 2;
+    return (first < 0x20 && first != '\n') || first == 0x7f ? 1 : 0;
+}
+
+/* Texts quote names from files: what would move a terminal's cursor is written as \xNN. */
+static void set_error_text(const char *text) {
+    static const char digits[] = "0123456789abcdef";
+    size_t n = 0;
+    while (*text && n + 9 < sizeof error_text) {
+        const size_t n_control = control_bytes(text);
+        for (size_t i = 0; i < n_control; i++, text++) {
+            error_text[n++] = '\\';
+            error_text[n++] = 'x';
+            error_text[n++] = digits[*text >> 4 & 15];
+            error_text[n++] = digits[*text & 15];
+        }
+        if (n_control == 0) error_text[n++] = *text++;
+    }
+    error_text[n] = '\0';
+}
+
 rt_status rt_fail(rt_status status, const char *format, ...) {
     /* Formatted aside first: an argument may be the previous error text. */
     char text[ERROR_TEXT_BYTES];
@@ -16,7 +41,7 @@ rt_status rt_fail(rt_status status, const char *format, ...) {
     va_start(args, format);
     (void)vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    memcpy(error_text, text, sizeof text);
+    set_error_text(text);
     return status;
 }
 
@@ -29,8 +54,10 @@ rt_status rt_fail_errno(rt_status status, const char *format, ...) {
     (void)vsnprintf(text, sizeof text, format, args);
     va_end(args);
     const char *why = strerror_r(saved_errno, reason, sizeof reason);
-    (void)snprintf(error_text, sizeof error_text, "%.*s: %s",
-            (int)(sizeof error_text - sizeof reason - 3), text, why);
+    char whole[ERROR_TEXT_BYTES];
+    (void)snprintf(
+            whole, sizeof whole, "%.*s: %s", (int)(sizeof whole - sizeof reason - 3), text, why);
+    set_error_text(whole);
     return status;
 }
 

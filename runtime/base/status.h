@@ -29,7 +29,8 @@ typedef enum rt_status {
     RT_EUNSUPPORTED = 10 /* this build or machine lacks it; the message says what is needed */
 } rt_status;
 
-/* Record why, as printf, and return `status`. Replaces the calling thread's previous text. */
+/* Record why, as printf, and return `status`. Replaces the calling thread's previous text. Control
+ * characters but the line feed are recorded as \xNN: names in messages may come from anywhere. */
 RT_MUST_CHECK rt_status rt_fail(rt_status status, const char *format, ...) RT_PRINTF(2, 3);
 
 /* The same with ": <text of errno>" appended; errno is read first. */

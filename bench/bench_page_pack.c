@@ -1,0 +1,125 @@
+/* Pages to canonical rows and back, in GB/s of the page's bytes, beside memcpy of as many: what the
+ * KV store pays, a core, before it compresses and after it reads. 2 KV heads, head_dim 128.
+ *
+ * Method: 64 MiB of pages and as many of rows, larger than the caches of a core; the rows of the
+ * first page are checked to come back; then the three are timed one after the other, the share
+ * being of memcpy. Every thread of the pool has pages of its own. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "attention/attention.h"
+#include "help_measure.h"
+#include "runtime/base/memory.h"
+#include "runtime/base/size.h"
+
+enum { KV_HEADS = 2, HEAD_DIM = 128, PAGE = ATTN_PAGE_TOKENS };
+
+typedef struct job {
+    attn_shape shape;
+    rt_pool *pool;
+    int64_t n_pages;
+    int64_t page_bytes;
+    char *pages;
+    char *rows; /* [n_pages][kv_head][K, V][128][HEAD_DIM] */
+} job;
+
+static void unpack_item(void *context, int64_t item, int thread) {
+    (void)thread;
+    const job *j = context;
+    const int64_t half = j->page_bytes / (2 * KV_HEADS);
+    for (int32_t head = 0; head < KV_HEADS; head++) {
+        char *k = j->rows + item * j->page_bytes + 2 * head * half;
+        attn_page_unpack(&j->shape, j->pages + item * j->page_bytes, head, 0, PAGE, k, k + half);
+    }
+}
+
+static void pack_item(void *context, int64_t item, int thread) {
+    (void)thread;
+    const job *j = context;
+    const int64_t half = j->page_bytes / (2 * KV_HEADS);
+    for (int32_t head = 0; head < KV_HEADS; head++) {
+        const char *k = j->rows + item * j->page_bytes + 2 * head * half;
+        attn_page_pack(&j->shape, j->pages + item * j->page_bytes, head, 0, PAGE, k, k + half);
+    }
+}
+
+static void copy_item(void *context, int64_t item, int thread) {
+    (void)thread;
+    const job *j = context;
+    memcpy(j->rows + item * j->page_bytes, j->pages + item * j->page_bytes, (size_t)j->page_bytes);
+}
+
+static void unpack_all(void *context) {
+    const job *j = context;
+    rt_pool_run(j->pool, j->n_pages, unpack_item, context);
+}
+
+static void pack_all(void *context) {
+    const job *j = context;
+    rt_pool_run(j->pool, j->n_pages, pack_item, context);
+}
+
+static void copy_all(void *context) {
+    const job *j = context;
+    rt_pool_run(j->pool, j->n_pages, copy_item, context);
+}
+
+static void check_round_trip(job *j) {
+    char *before = bench_memory(j->page_bytes);
+    memcpy(before, j->pages, (size_t)j->page_bytes);
+    unpack_item(j, 0, 0);
+    memset(j->pages, 0, (size_t)j->page_bytes);
+    pack_item(j, 0, 0);
+    if (memcmp(before, j->pages, (size_t)j->page_bytes) != 0) {
+        (void)fprintf(stderr, "bench_page_pack: a page does not come back\n");
+        exit(1);
+    }
+    rt_mem_free(before, j->page_bytes);
+}
+
+static void measure(const bench_options *options, rt_pool *pool, rt_dtype dtype) {
+    job j = {.shape = {.n_heads = KV_HEADS,
+                     .n_kv_heads = KV_HEADS,
+                     .head_dim = HEAD_DIM,
+                     .kv_dtype = dtype},
+            .pool = pool};
+    j.page_bytes = attn_page_bytes(&j.shape);
+    j.n_pages = (options->is_quick ? 1 : 64) * RT_MIB / j.page_bytes;
+    j.pages = bench_memory(j.n_pages * j.page_bytes);
+    j.rows = bench_memory(j.n_pages * j.page_bytes);
+    /* Written, all of it: memory that was not is one and the same page of zeros. */
+    for (int64_t i = 0; i < j.n_pages * j.page_bytes; i++) j.pages[i] = (char)(i * 131 + i / 251);
+    check_round_trip(&j);
+
+    const double gb = 1e-9 * (double)(j.n_pages * j.page_bytes);
+    const int n = rt_pool_threads(pool);
+    const bench_rate copy = bench_measure(options, n, gb, copy_all, &j);
+    const struct {
+        const char *verb;
+        bench_work *work;
+    } works[] = {{"memcpy", copy_all}, {"unpack", unpack_all}, {"pack", pack_all}};
+    for (size_t i = 0; i < sizeof works / sizeof *works; i++) {
+        char what[64];
+        (void)snprintf(what, sizeof what, "%s %s", works[i].verb, rt_dtype_name(dtype));
+        const bench_rate rate = i == 0 ? copy : bench_measure(options, n, gb, works[i].work, &j);
+        const bench_figure figure = {what, n, rate, "GB/s", copy.best};
+        bench_report(options, &figure);
+    }
+    rt_mem_free(j.pages, j.n_pages * j.page_bytes);
+    rt_mem_free(j.rows, j.n_pages * j.page_bytes);
+}
+
+int main(int argc, char **argv) {
+    const bench_options options = bench_parse(argc, argv);
+    bench_begin(&options);
+    int counts[2];
+    const int n_counts = bench_thread_counts(&options, counts);
+    for (int i = 0; i < n_counts; i++) {
+        rt_pool *pool = bench_pool(counts[i]);
+        measure(&options, pool, RT_BF16);
+        measure(&options, pool, RT_F32);
+        rt_pool_free(pool);
+    }
+    return 0;
+}

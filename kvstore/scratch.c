@@ -1,0 +1,156 @@
+/* Cells are numbered through all files: cell c is in file c mod n_files, at c / n_files. Always
+ * true: cells in use <= n_reserved, cells ever used <= n_grown, and those exist on their disk. */
+#include "scratch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "runtime/base/file.h"
+#include "runtime/base/memory.h"
+#include "runtime/base/size.h"
+
+struct kv_scratch {
+    kv_file **files;
+    int32_t n_files;
+    int64_t cell_bytes;
+    int64_t bytes_max;
+    int64_t n_reserved;
+    int64_t n_grown; /* cells the files have room for */
+    int64_t n_used;
+    int64_t n_touched;   /* cells 0 .. n_touched were used once */
+    int64_t *free_cells; /* [n_free], below n_touched */
+    int64_t n_free;
+    int64_t free_room;
+};
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+/* File systems without O_TMPFILE: a name for a moment. */
+static rt_status open_named(kv_io *io, const char *dir, kv_file **out) {
+    uint64_t number = 0;
+    (void)!getrandom(&number, sizeof number, 0);
+    char name[64];
+    (void)snprintf(name, sizeof name, "spill-%016" PRIx64 ".tmp", number);
+    char *path = NULL;
+    RT_TRY(rt_path_join(dir, name, &path));
+    const rt_status status = kv_file_open(io, path, O_RDWR | O_CREAT | O_EXCL, out);
+    if (status == RT_OK) (void)unlink(path);
+    free(path);
+    return status;
+}
+
+static rt_status open_file(kv_io *io, const char *dir, kv_file **out) {
+    RT_TRY(rt_mkdirs(dir));
+    if (kv_file_open(io, dir, O_RDWR | O_TMPFILE, out) == RT_OK) return RT_OK;
+    return open_named(io, dir, out);
+}
+
+rt_status kv_scratch_open(kv_io *io, const char *const *dirs, int32_t n_dirs, int64_t cell_bytes,
+        int64_t bytes_max, kv_scratch **out) {
+    rt_assert(n_dirs > 0 && cell_bytes > 0 && cell_bytes % KV_IO_ALIGN == 0);
+    kv_scratch *scratch = NULL;
+    RT_TRY(rt_calloc(1, sizeof *scratch, "the overflow", &scratch));
+    *scratch = (kv_scratch){.cell_bytes = cell_bytes, .bytes_max = bytes_max};
+    rt_status status = rt_calloc(n_dirs, sizeof *scratch->files, "files", &scratch->files);
+    for (; status == RT_OK && scratch->n_files < n_dirs; scratch->n_files++) {
+        status = open_file(io, dirs[scratch->n_files], &scratch->files[scratch->n_files]);
+        if (status != RT_OK) break;
+    }
+    if (status != RT_OK) {
+        kv_scratch_close(scratch);
+        return status;
+    }
+    *out = scratch;
+    return RT_OK;
+}
+
+void kv_scratch_close(kv_scratch *scratch) {
+    if (!scratch) return;
+    rt_assert(scratch->n_used == 0);
+    for (int32_t i = 0; i < scratch->n_files; i++) kv_file_close(scratch->files[i]);
+    free(scratch->files);
+    free(scratch->free_cells);
+    free(scratch);
+}
+
+/* ---- reservations ---------------------------------------------------------------------------- */
+
+static rt_status grow_files(kv_scratch *scratch, int64_t n_cells) {
+    const int64_t n_each = rt_div_up(n_cells, scratch->n_files);
+    for (int32_t i = 0; i < scratch->n_files; i++)
+        RT_TRY(kv_file_reserve(scratch->files[i], n_each * scratch->cell_bytes));
+    scratch->n_grown = n_cells;
+    return RT_OK;
+}
+
+/* Room to note every cell as free: giving one back cannot fail. */
+static rt_status grow_list(kv_scratch *scratch, int64_t n_cells) {
+    if (n_cells <= scratch->free_room) return RT_OK;
+    int64_t *list = realloc(scratch->free_cells, (size_t)n_cells * sizeof *list);
+    if (!list) return rt_fail(RT_ENOMEM, "kvstore: no memory to list %" PRId64 " cells", n_cells);
+    scratch->free_cells = list;
+    scratch->free_room = n_cells;
+    return RT_OK;
+}
+
+rt_status kv_scratch_reserve(kv_scratch *scratch, int64_t n_cells) {
+    rt_assert(n_cells >= 0);
+    const int64_t n_max = scratch->bytes_max / scratch->cell_bytes;
+    const int64_t n_left = rt_max64(n_max - scratch->n_reserved, 0);
+    char need[RT_SIZE_TEXT], left[RT_SIZE_TEXT], max[RT_SIZE_TEXT];
+    if (n_cells > n_left)
+        return rt_fail(RT_ENOFIT,
+                "kvstore: %s of disk are needed, %s of --kv-disk-space %s are left",
+                rt_format_bytes(
+                        rt_min64(n_cells, INT64_MAX / scratch->cell_bytes) * scratch->cell_bytes,
+                        need),
+                rt_format_bytes(n_left * scratch->cell_bytes, left),
+                rt_format_bytes(scratch->bytes_max, max));
+    const int64_t n_total = scratch->n_reserved + n_cells;
+    RT_TRY(grow_list(scratch, n_total));
+    if (n_total > scratch->n_grown) RT_TRY(grow_files(scratch, n_total));
+    scratch->n_reserved = n_total;
+    return RT_OK;
+}
+
+void kv_scratch_unreserve(kv_scratch *scratch, int64_t n_cells) {
+    rt_assert(n_cells >= 0 && n_cells <= scratch->n_reserved - scratch->n_used);
+    scratch->n_reserved -= n_cells;
+}
+
+/* ---- cells ----------------------------------------------------------------------------------- */
+
+int64_t kv_scratch_take(kv_scratch *scratch) {
+    rt_assert(scratch->n_used < scratch->n_reserved);
+    scratch->n_used++;
+    if (scratch->n_free > 0) return scratch->free_cells[--scratch->n_free];
+    return scratch->n_touched++;
+}
+
+void kv_scratch_give(kv_scratch *scratch, int64_t cell) {
+    rt_assert(scratch->n_used > 0 && cell >= 0 && cell < scratch->n_touched);
+    rt_assert(scratch->n_free < scratch->free_room);
+    scratch->n_used--;
+    scratch->free_cells[scratch->n_free++] = cell;
+}
+
+kv_file *kv_scratch_file(const kv_scratch *scratch, int64_t cell) {
+    return scratch->files[cell % scratch->n_files];
+}
+
+int64_t kv_scratch_offset(const kv_scratch *scratch, int64_t cell) {
+    return cell / scratch->n_files * scratch->cell_bytes;
+}
+
+int64_t kv_scratch_bytes_used(const kv_scratch *scratch) {
+    return scratch->n_used * scratch->cell_bytes;
+}
+
+int64_t kv_scratch_bytes_reserved(const kv_scratch *scratch) {
+    return scratch->n_reserved * scratch->cell_bytes;
+}

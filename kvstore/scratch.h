@@ -1,0 +1,32 @@
+/* Scratch: where the extents of live sequences overflow to. Cells of one size in files without a
+ * name, one file a drive; whatever ends the process frees them. Room is reserved first and taken on
+ * disk then, so that writing within a reservation does not run out of it. Private to kvstore. */
+#ifndef KV_SCRATCH_H
+#define KV_SCRATCH_H
+
+#include "io.h"
+
+typedef struct kv_scratch kv_scratch;
+
+/* A file in each directory (made where missing); cells of cell_bytes, a multiple of KV_IO_ALIGN.
+ * Errors: RT_EIO  a directory cannot be made or written; RT_ENOMEM */
+RT_MUST_CHECK rt_status kv_scratch_open(kv_io *io, const char *const *dirs, int32_t n_dirs,
+        int64_t cell_bytes, int64_t bytes_max, kv_scratch **out);
+/* No operation on it is in flight. Accepts NULL. */
+void kv_scratch_close(kv_scratch *scratch);
+
+/* Errors: RT_ENOFIT  more than bytes_max, or than the disks hold */
+RT_MUST_CHECK rt_status kv_scratch_reserve(kv_scratch *scratch, int64_t n_cells);
+void kv_scratch_unreserve(kv_scratch *scratch, int64_t n_cells);
+
+/* A cell out of the reserved ones, and back. */
+int64_t kv_scratch_take(kv_scratch *scratch);
+void kv_scratch_give(kv_scratch *scratch, int64_t cell);
+
+kv_file *kv_scratch_file(const kv_scratch *scratch, int64_t cell);
+int64_t kv_scratch_offset(const kv_scratch *scratch, int64_t cell);
+
+int64_t kv_scratch_bytes_used(const kv_scratch *scratch);
+int64_t kv_scratch_bytes_reserved(const kv_scratch *scratch);
+
+#endif

@@ -1,0 +1,172 @@
+#include "segment.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/base/memory.h"
+#include "runtime/base/size.h"
+#include "vault.h"
+
+/* ---- parts ----------------------------------------------------------------------------------- */
+
+static rt_status open_regular(kv_dirs *dirs, const char *path, kv_file **out) {
+    kv_io_stat st;
+    bool exists;
+    RT_TRY(kv_path_stat(dirs->io, path, &st, &exists));
+    if (!exists) return rt_fail(RT_EIO, "kvstore: %s is not there any more", path);
+    if (!st.is_file) return rt_fail(RT_EUNSUPPORTED, "kvstore: %s is not a regular file", path);
+    return kv_file_open(dirs->io, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, out);
+}
+
+/* Header and footer, which say all about the file but its runs. */
+static rt_status read_ends(kv_dirs *dirs, kv_file *file, const kv_hash *chain,
+        uint8_t blocks[2 * KV_BLOCK_BYTES], kv_segment_header *header, kv_segment_footer *footer) {
+    kv_io_stat st;
+    uint64_t checksum;
+    uint8_t last[KV_BLOCK_BYTES];
+    RT_TRY(kv_file_stat(file, &st));
+    if (!st.is_file) return rt_fail(RT_EUNSUPPORTED, "kvstore: not a regular file");
+    if (st.n_bytes % KV_BLOCK_BYTES || st.n_bytes < 3 * KV_BLOCK_BYTES)
+        return rt_fail(RT_ECORRUPT,
+                "kvstore: the segment's size is %" PRId64 " bytes, not whole blocks of %d",
+                st.n_bytes, KV_BLOCK_BYTES);
+    RT_TRY(kv_blocks_read(dirs->blocks, file, 0, 2 * KV_BLOCK_BYTES, blocks));
+    RT_TRY(kv_segment_read_header(blocks, header, &checksum));
+    if (!kv_hash_equal(&header->chain, chain))
+        return rt_fail(RT_ECORRUPT, "kvstore: the segment is another one than its name says");
+    RT_TRY(kv_blocks_read(dirs->blocks, file, st.n_bytes - KV_BLOCK_BYTES, KV_BLOCK_BYTES, last));
+    return kv_segment_read_footer(last, header, checksum, st.n_bytes, footer);
+}
+
+static rt_status read_ids(kv_segment *segment) {
+    const kv_segment_header *h = &segment->header;
+    const int64_t n_bytes = kv_segment_runs_offset(h->n_tokens) - KV_BLOCK_BYTES;
+    kv_hash chain;
+    RT_TRY(rt_calloc(1, n_bytes, "a segment's ids", &segment->ids));
+    RT_TRY(kv_blocks_read(
+            segment->dirs->blocks, segment->file, KV_BLOCK_BYTES, n_bytes, segment->ids));
+    for (int64_t i = h->n_tokens; i < n_bytes / 4; i++)
+        if (segment->ids[i])
+            return rt_fail(RT_ECORRUPT, "kvstore: what must be zero after the token ids is not");
+    RT_TRY(kv_chain_next(&h->parent, segment->ids, h->n_tokens, &chain));
+    if (kv_hash_equal(&chain, &h->chain)) return RT_OK;
+    return rt_fail(RT_ECORRUPT, "kvstore: the segment's token ids do not have its chain hash");
+}
+
+static rt_status read_index(kv_segment *segment) {
+    const kv_segment_header *h = &segment->header;
+    const int64_t n_bytes = kv_segment_index_bytes(&h->shape);
+    void *index = NULL;
+    RT_TRY(rt_calloc((int64_t)h->shape.n_layers * h->shape.n_kv_heads, sizeof *segment->places,
+            "a segment's index", &segment->places));
+    RT_TRY(rt_malloc(n_bytes, "a segment's index", &index));
+    rt_status status = kv_blocks_read(
+            segment->dirs->blocks, segment->file, segment->footer.index_offset, n_bytes, index);
+    if (status == RT_OK)
+        status = kv_segment_read_index(index, h, &segment->footer, segment->places);
+    free(index);
+    return status;
+}
+
+/* ---- open ------------------------------------------------------------------------------------ */
+
+rt_status kv_segment_peek(
+        kv_dirs *dirs, const char *path, const kv_hash *chain, kv_segment_brief *out) {
+    kv_file *file = NULL;
+    kv_segment_footer footer;
+    uint8_t blocks[2 * KV_BLOCK_BYTES];
+    RT_TRY(open_regular(dirs, path, &file));
+    const rt_status status = read_ends(dirs, file, chain, blocks, &out->header, &footer);
+    kv_blocks_close_file(dirs->blocks, file);
+    RT_TRY(status);
+    out->is_complete = footer.is_complete;
+    out->n_head_ids = (int32_t)rt_min64(out->header.n_tokens, KV_HEAD_IDS);
+    memcpy(out->head_ids, blocks + KV_BLOCK_BYTES, sizeof out->head_ids);
+    return RT_OK;
+}
+
+rt_status kv_segment_adopt(
+        kv_dirs *dirs, const char *path, const kv_hash *chain, kv_file *file, kv_segment **out) {
+    uint8_t blocks[2 * KV_BLOCK_BYTES];
+    kv_segment *segment = NULL;
+    rt_status status = rt_calloc(1, sizeof *segment, "a segment", &segment);
+    if (status != RT_OK) {
+        kv_blocks_close_file(dirs->blocks, file);
+        return status;
+    }
+    *segment = (kv_segment){.dirs = dirs, .file = file, .path = strdup(path)};
+    if (!segment->path) status = rt_fail(RT_ENOMEM, "kvstore: no memory for the path %s", path);
+    if (status == RT_OK)
+        status = read_ends(dirs, file, chain, blocks, &segment->header, &segment->footer);
+    if (status == RT_OK) status = read_ids(segment);
+    if (status == RT_OK) status = read_index(segment);
+    if (status != RT_OK) {
+        kv_segment_close(segment);
+        return status;
+    }
+    *out = segment;
+    return RT_OK;
+}
+
+/* Whoever removes a file locks it first, so one that is locked and has a name stays. */
+static rt_status lock_shared(kv_file *file, const char *path) {
+    bool got;
+    kv_io_stat st;
+    RT_TRY(kv_file_lock(file, KV_IO_SHARED, &got));
+    if (!got) return rt_fail(RT_EIO, "kvstore: %s is being removed", path);
+    RT_TRY(kv_file_stat(file, &st));
+    return st.n_links > 0 ? RT_OK : rt_fail(RT_EIO, "kvstore: %s has been removed", path);
+}
+
+rt_status kv_segment_open(kv_dirs *dirs, const char *path, const kv_hash *chain, kv_segment **out) {
+    kv_file *file = NULL;
+    RT_TRY(open_regular(dirs, path, &file));
+    const rt_status status = lock_shared(file, path);
+    if (status == RT_OK) return kv_segment_adopt(dirs, path, chain, file, out);
+    kv_blocks_close_file(dirs->blocks, file);
+    return status;
+}
+
+void kv_segment_close(kv_segment *segment) {
+    if (!segment) return;
+    kv_blocks_close_file(segment->dirs->blocks, segment->file);
+    free(segment->path);
+    free(segment->places);
+    free(segment->ids);
+    free(segment);
+}
+
+/* ---- what callers see ------------------------------------------------------------------------ */
+
+const kv_segment_header *kv_segment_header_of(const kv_segment *segment) {
+    return &segment->header;
+}
+
+kv_file *kv_segment_file(const kv_segment *segment) {
+    return segment->file;
+}
+
+const kv_run_place *kv_segment_layer(const kv_segment *segment, int32_t layer) {
+    rt_assert(layer >= 0 && layer < segment->header.shape.n_layers);
+    return segment->places + (int64_t)layer * segment->header.shape.n_kv_heads;
+}
+
+kv_run_address kv_segment_address(const kv_segment *segment, int32_t layer, int32_t kv_head) {
+    kv_run_address address = {
+            .first_pos = segment->header.first_pos, .layer = layer, .kv_head = kv_head};
+    memcpy(address.chain, segment->header.chain.bytes, sizeof address.chain);
+    return address;
+}
+
+kv_run_shape kv_segment_run_shape(const kv_segment *segment) {
+    const kv_segment_header *h = &segment->header;
+    return (kv_run_shape){.dtype = (rt_dtype)h->shape.dtype,
+            .head_dim = h->shape.head_dim,
+            .n_tokens = h->n_tokens};
+}
+
+void kv_segment_quarantine(kv_segment *segment, const char *why) {
+    kv_dirs_quarantine(segment->dirs, segment->path, why);
+}

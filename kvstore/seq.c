@@ -1,0 +1,360 @@
+/* Sequences over the page pool. Always true of one that is in memory:
+ *
+ *   1. It has div_up(length + span, page_tokens) pages in every layer and holds one reference to
+ *      each that is in memory; the others are in stored extents that it shares.
+ *   2. Positions from `length` on are written only in pages nobody else references: whole pages
+ *      are shared, the partial last one is copied, at the fork or when a span begins.
+ *   3. `promised` free pages of the pool belong to the sequence. Made with room for max_tokens
+ *      it has them for every page it lacks, so a span within max_tokens cannot fail.
+ *   4. The one exception: a page that is truncated away while another sequence still shares it does
+ *      not come back. The next span makes up for it from pages promised to nobody, or fails.
+ *   5. An open span can be undone: until the commit, `tail` keeps the shared last page that the
+ *      span replaced by its copy, and `made_up` says what rule 4 added.
+ *
+ * One that overflows or parks takes pages only while a walk appends to a layer (walk.c):
+ *
+ *   6. Extents before filled / extent_tokens are in memory or stored, or both; the rest of a
+ *      layer, its tail, is in memory or stored up to filled.
+ *   7. Idle, it holds no more pages than were promised when it was made; more are borrowed from the
+ *      store's during a walk. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/base/memory.h"
+#include "runtime/base/size.h"
+#include "store_impl.h"
+
+static void **slot(const kv_seq *seq, int32_t layer, int64_t page) {
+    return kv_page_slot(seq, layer, page);
+}
+
+static bool is_open(const kv_seq *seq) {
+    return seq->span > 0;
+}
+
+static int64_t pages_for(const kv_seq *seq, int64_t n_tokens) {
+    return kv_pages_of_layer(&seq->store->config, n_tokens);
+}
+
+/* ---- room ------------------------------------------------------------------------------------ */
+
+static rt_status refuse(const kv_store *store, int64_t n_tokens, int64_t n_needed) {
+    const int64_t room = kv_pool_room(&store->pool);
+    const int64_t n_left = room / store->config.n_layers * store->config.shape.page_tokens;
+    char needed[RT_SIZE_TEXT], left[RT_SIZE_TEXT];
+    return rt_fail(RT_ENOFIT,
+            "kvstore: %" PRId64 " tokens need %" PRId64 " more pages (%s); %" PRId64 " of %" PRId64
+            " pages are left (%s), room for %" PRId64 " tokens",
+            n_tokens, n_needed,
+            rt_format_bytes(
+                    rt_min64(n_needed, INT64_MAX / store->pool.page_bytes) * store->pool.page_bytes,
+                    needed),
+            room, store->pool.n_pages, rt_format_bytes(room * store->pool.page_bytes, left),
+            n_left);
+}
+
+static rt_status promise(kv_seq *seq, int64_t n_pages, int64_t n_tokens) {
+    if (n_pages > kv_pool_room(&seq->store->pool)) return refuse(seq->store, n_tokens, n_pages);
+    kv_pool_promise(&seq->store->pool, n_pages);
+    seq->promised += n_pages;
+    return RT_OK;
+}
+
+static void unpromise(kv_seq *seq, int64_t n_pages) {
+    rt_assert(n_pages <= seq->promised);
+    kv_pool_unpromise(&seq->store->pool, n_pages);
+    seq->promised -= n_pages;
+}
+
+/* What a sequence is made of that holds n_kept extents of another and n_needed pages of its own. */
+static rt_status choose_kind(kv_seq *seq, int64_t n_kept, int64_t n_needed) {
+    kv_store *store = seq->store;
+    const int64_t room = kv_pool_room(&store->pool);
+    if (n_needed <= room) return promise(seq, n_needed, seq->max_tokens);
+    if (!store->has_overflow) return refuse(store, seq->max_tokens, n_needed);
+    const int64_t n_layers = store->config.n_layers;
+    const int64_t n_cells = (seq->n_extents - n_kept) * n_layers;
+    RT_TRY(kv_scratch_reserve(store->staging.scratch, n_cells));
+    seq->n_cells = n_cells;
+    const int64_t of_extents = n_layers * kv_pages_of_extent(store);
+    seq->kind = room >= of_extents ? KV_SEQ_OVERFLOWS : KV_SEQ_PARKS;
+    if (seq->kind == KV_SEQ_PARKS) return RT_OK;
+    const int64_t n_pinned =
+            store->config.overflow.pinned_tokens / store->config.overflow.extent_tokens - n_kept;
+    const int64_t n_extra = rt_max64(rt_min64(n_pinned, room / of_extents - 1), 0);
+    seq->n_pinned = n_extra > 0 ? n_kept + n_extra : 0;
+    return promise(seq, (1 + n_extra) * of_extents, seq->max_tokens);
+}
+
+/* ---- making and freeing ---------------------------------------------------------------------- */
+
+static rt_status allocate(kv_seq *seq) {
+    const kv_store *store = seq->store;
+    const int64_t n_layers = store->config.n_layers;
+    RT_TRY(rt_calloc(
+            seq->n_slots * n_layers, sizeof(void *), "a sequence's page pointers", &seq->pointers));
+    RT_TRY(rt_calloc(n_layers, sizeof(void *), "a sequence's tail", &seq->tail));
+    RT_TRY(rt_calloc(n_layers, sizeof(int64_t), "a sequence's lengths", &seq->filled));
+    if (!store->has_overflow) return RT_OK;
+    return rt_calloc(
+            seq->n_extents * n_layers, sizeof(void *), "a sequence's extents", &seq->stored);
+}
+
+static void free_memory(kv_seq *seq) {
+    free(seq->pointers);
+    free(seq->tail);
+    free(seq->filled);
+    free(seq->stored);
+    free(seq);
+}
+
+/* An empty sequence that will hold n_kept extents of another, n_needed pages of its own. */
+static rt_status new_seq(
+        kv_store *store, int64_t max_tokens, int64_t n_kept, int64_t n_needed, kv_seq **out) {
+    kv_seq *seq = NULL;
+    RT_TRY(rt_calloc(1, sizeof *seq, "a sequence", &seq));
+    *seq = (kv_seq){.store = store,
+            .n_slots = kv_pages_of_layer(&store->config, max_tokens),
+            .n_extents = rt_div_up(max_tokens, store->config.overflow.extent_tokens),
+            .max_tokens = max_tokens};
+    rt_status status = choose_kind(seq, n_kept, n_needed);
+    if (status == RT_OK) status = allocate(seq);
+    if (status != RT_OK) {
+        unpromise(seq, seq->promised);
+        if (store->has_overflow) kv_scratch_unreserve(store->staging.scratch, seq->n_cells);
+        free_memory(seq);
+        return status;
+    }
+    store->n_seqs++;
+    *out = seq;
+    return RT_OK;
+}
+
+rt_status kv_seq_create(kv_store *store, int64_t max_tokens, kv_seq **out) {
+    rt_assert(max_tokens >= 0);
+    return new_seq(store, max_tokens, 0, kv_pages_for(&store->config, max_tokens), out);
+}
+
+static void shrink(kv_seq *seq, int64_t n_pages) {
+    rt_assert(n_pages >= 0 && n_pages <= seq->n_pages);
+    for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++)
+        kv_seq_drop_pages(seq, layer, n_pages, seq->n_pages);
+    seq->n_pages = n_pages;
+}
+
+/* Back to n_tokens, whatever the kind. */
+static void cut(kv_seq *seq, int64_t n_tokens) {
+    if (seq->kind != KV_SEQ_IN_MEMORY) {
+        kv_seq_cut(seq, n_tokens);
+        return;
+    }
+    shrink(seq, pages_for(seq, n_tokens));
+    kv_seq_cut_stored(seq, n_tokens);
+    for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++)
+        seq->filled[layer] = n_tokens;
+}
+
+void kv_seq_free(kv_seq *seq) {
+    if (!seq) return;
+    kv_span_abort(seq);
+    rt_assert(!seq->is_walked);
+    kv_store *store = seq->store;
+    cut(seq, 0);
+    unpromise(seq, seq->promised);
+    if (store->has_overflow) kv_scratch_unreserve(store->staging.scratch, seq->n_cells);
+    store->n_seqs--;
+    free_memory(seq);
+}
+
+/* ---- forks ----------------------------------------------------------------------------------- */
+
+/* Whole pages that a fork at n_tokens has in common with its parent, in memory or stored. Where the
+ * fork is inside a stored extent, the fork loads that one into pages of its own. */
+static int64_t n_pages_shared(const kv_seq *parent, int64_t n_tokens) {
+    const int64_t of_extent = kv_pages_of_extent(parent->store);
+    const int64_t n_pages = n_tokens / parent->store->config.shape.page_tokens;
+    const int64_t first = n_tokens / parent->store->config.overflow.extent_tokens * of_extent;
+    const bool is_inside = first * parent->store->config.shape.page_tokens < n_tokens;
+    return is_inside && !*slot(parent, 0, first) ? first : n_pages;
+}
+
+static void share(kv_seq *seq, const kv_seq *parent, int64_t n_tokens, int64_t n_pages) {
+    kv_store *store = seq->store;
+    const int64_t n_extents = rt_div_up(n_tokens, store->config.overflow.extent_tokens);
+    for (int32_t layer = 0; layer < store->config.n_layers; layer++) {
+        for (int64_t i = 0; i < n_pages; i++) {
+            void *page = *slot(parent, layer, i);
+            if (page) kv_pool_share(&store->pool, page);
+            *slot(seq, layer, i) = page;
+        }
+        for (int64_t e = 0; seq->stored && e < n_extents; e++)
+            *kv_stored_slot(seq, layer, e) = kv_stored_share(*kv_stored_slot(parent, layer, e));
+        seq->filled[layer] = n_tokens;
+    }
+    seq->length = n_tokens;
+}
+
+static void *copy_page(kv_seq *seq, const void *page) {
+    rt_assert(seq->promised > 0);
+    seq->promised--;
+    void *copy = kv_pool_take(&seq->store->pool);
+    memcpy(copy, page, (size_t)seq->store->config.page_bytes);
+    seq->store->n_copied++;
+    return copy;
+}
+
+/* The partial last page: copied now where its like is promised, when it is written otherwise. */
+static void fork_tail(kv_seq *seq, const kv_seq *parent, int64_t page) {
+    for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++) {
+        void *shared = *slot(parent, layer, page);
+        if (seq->kind == KV_SEQ_IN_MEMORY) {
+            *slot(seq, layer, page) = copy_page(seq, shared);
+        } else {
+            kv_pool_share(&seq->store->pool, shared);
+            *slot(seq, layer, page) = shared;
+        }
+    }
+}
+
+rt_status kv_seq_fork(kv_seq *parent, int64_t n_tokens, int64_t max_tokens, kv_seq **out) {
+    rt_assert(!is_open(parent) && !parent->is_walked);
+    rt_assert(n_tokens >= 0 && n_tokens <= parent->length && max_tokens >= n_tokens);
+    kv_store *store = parent->store;
+    const int64_t n_shared = n_pages_shared(parent, n_tokens);
+    const int64_t n_kept = n_tokens / store->config.overflow.extent_tokens;
+    const int64_t n_needed =
+            kv_pages_for(&store->config, max_tokens) - n_shared * store->config.n_layers;
+    kv_seq *seq = NULL;
+    RT_TRY(new_seq(store, max_tokens, n_kept, n_needed, &seq));
+    share(seq, parent, n_tokens, n_shared);
+    const int64_t n_pages = pages_for(seq, n_tokens);
+    if (n_pages == n_shared + 1 && *slot(parent, 0, n_shared)) fork_tail(seq, parent, n_shared);
+    seq->n_pages = n_pages;
+    *out = seq;
+    return RT_OK;
+}
+
+/* ---- lengths --------------------------------------------------------------------------------- */
+
+int64_t kv_seq_length(const kv_seq *seq) {
+    return seq->length;
+}
+
+int64_t kv_seq_max_tokens(const kv_seq *seq) {
+    return seq->max_tokens;
+}
+
+void kv_seq_truncate(kv_seq *seq, int64_t n_tokens) {
+    rt_assert(!is_open(seq) && !seq->is_walked);
+    rt_assert(n_tokens >= 0 && n_tokens <= seq->length);
+    cut(seq, n_tokens);
+    seq->length = n_tokens;
+}
+
+/* ---- spans of a sequence in memory ----------------------------------------------------------- */
+
+static void grow(kv_seq *seq, int64_t n_pages) {
+    rt_assert(n_pages >= seq->n_pages && n_pages <= seq->n_slots);
+    for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++)
+        for (int64_t i = seq->n_pages; i < n_pages; i++) {
+            rt_assert(seq->promised > 0);
+            seq->promised--;
+            *slot(seq, layer, i) = kv_pool_take(&seq->store->pool);
+        }
+    seq->n_pages = n_pages;
+}
+
+/* The last page will be written beside its old tokens, and somebody else reads it. Layers agree:
+ * they are shared and dropped together. */
+static bool has_shared_tail(const kv_seq *seq) {
+    if (seq->length % seq->store->config.shape.page_tokens == 0) return false;
+    const void *last = *slot(seq, 0, seq->n_pages - 1);
+    return last && kv_pool_is_shared(&seq->store->pool, last);
+}
+
+static void replace_tail(kv_seq *seq) {
+    for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++) {
+        void **last = slot(seq, layer, seq->n_pages - 1);
+        seq->tail[layer] = *last;
+        *last = copy_page(seq, *last);
+    }
+}
+
+static void restore_tail(kv_seq *seq) {
+    for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++) {
+        void **last = slot(seq, layer, seq->n_pages - 1);
+        kv_seq_drop(seq, *last);
+        *last = seq->tail[layer];
+        seq->tail[layer] = NULL;
+    }
+}
+
+static void forget_tail(kv_seq *seq) {
+    for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++) {
+        (void)kv_pool_drop(&seq->store->pool, seq->tail[layer]);
+        seq->tail[layer] = NULL;
+    }
+}
+
+/* Pages of the last, partial extent that a walk has yet to load, all layers. */
+static int64_t n_unloaded(const kv_seq *seq) {
+    if (!seq->stored) return 0;
+    const int64_t extent = seq->length / seq->store->config.overflow.extent_tokens;
+    int64_t n = 0;
+    for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++)
+        for (int64_t i = extent * kv_pages_of_extent(seq->store); i < seq->n_pages; i++)
+            n += *slot(seq, layer, i) == NULL;
+    return n;
+}
+
+static rt_status begin_in_memory(kv_seq *seq, int64_t n_tokens) {
+    const int64_t n_pages = pages_for(seq, seq->length + n_tokens);
+    const bool copies_tail = has_shared_tail(seq);
+    const int64_t n_fresh =
+            (n_pages - seq->n_pages + copies_tail) * seq->store->config.n_layers + n_unloaded(seq);
+    const int64_t missing = rt_max64(n_fresh - seq->promised, 0);
+    RT_TRY(promise(seq, missing, n_tokens));
+    seq->made_up = missing;
+    if (copies_tail) replace_tail(seq);
+    grow(seq, n_pages);
+    return RT_OK;
+}
+
+static void abort_in_memory(kv_seq *seq) {
+    cut(seq, seq->length);
+    if (seq->tail[0]) restore_tail(seq);
+    unpromise(seq, rt_min64(seq->made_up, seq->promised));
+}
+
+/* ---- spans ----------------------------------------------------------------------------------- */
+
+rt_status kv_span_begin(kv_seq *seq, int64_t n_tokens) {
+    rt_assert(!is_open(seq) && !seq->is_walked && n_tokens > 0);
+    if (n_tokens > seq->max_tokens - seq->length)
+        return rt_fail(RT_EUSAGE,
+                "kvstore: %" PRId64 " tokens after %" PRId64 ", the sequence has room for %" PRId64,
+                n_tokens, seq->length, seq->max_tokens);
+    if (seq->kind == KV_SEQ_IN_MEMORY) RT_TRY(begin_in_memory(seq, n_tokens));
+    seq->span = n_tokens;
+    return RT_OK;
+}
+
+void kv_span_commit(kv_seq *seq) {
+    rt_assert(is_open(seq) && !seq->is_walked);
+    if (seq->tail[0]) forget_tail(seq);
+    seq->length += seq->span;
+    seq->span = seq->made_up = 0;
+    for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++)
+        rt_assert(seq->filled[layer] == seq->length);
+}
+
+void kv_span_abort(kv_seq *seq) {
+    if (!is_open(seq)) return;
+    rt_assert(!seq->is_walked);
+    if (seq->kind == KV_SEQ_IN_MEMORY)
+        abort_in_memory(seq);
+    else
+        kv_seq_cut(seq, seq->length);
+    seq->span = seq->made_up = 0;
+}

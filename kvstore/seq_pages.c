@@ -1,0 +1,85 @@
+/* Pages of one sequence: where they come from and go to. */
+#include "runtime/base/size.h"
+#include "store_impl.h"
+
+#include <string.h>
+
+static bool borrow(kv_seq *seq) {
+    kv_store *store = seq->store;
+    if (store->n_work == 0) return false;
+    store->n_work--;
+    seq->n_borrowed++;
+    return true;
+}
+
+void kv_store_return_work(kv_store *store) {
+    if (store->n_work < store->n_work_max)
+        store->n_work++;
+    else
+        kv_pool_unpromise(&store->pool, 1);
+}
+
+rt_status kv_seq_take(kv_seq *seq, void **out) {
+    kv_pool *pool = &seq->store->pool;
+    if (seq->promised > 0) {
+        seq->promised--;
+    } else if (!borrow(seq)) {
+        if (kv_pool_room(pool) == 0)
+            return rt_fail(RT_ENOFIT,
+                    "kvstore: no page is left for a sequence; forks still hold what it shared");
+        kv_pool_promise(pool, 1);
+    }
+    *out = kv_pool_take(pool);
+    return RT_OK;
+}
+
+void kv_seq_drop(kv_seq *seq, void *page) {
+    kv_pool *pool = &seq->store->pool;
+    if (!kv_pool_drop(pool, page)) return;
+    kv_pool_promise(pool, 1);
+    if (seq->n_borrowed == 0) {
+        seq->promised++;
+        return;
+    }
+    seq->n_borrowed--;
+    kv_store_return_work(seq->store);
+}
+
+void kv_seq_drop_pages(kv_seq *seq, int32_t layer, int64_t first, int64_t end) {
+    for (int64_t i = first; i < rt_min64(end, seq->n_slots); i++) {
+        void **slot = kv_page_slot(seq, layer, i);
+        if (*slot) kv_seq_drop(seq, *slot);
+        *slot = NULL;
+    }
+}
+
+void kv_seq_drop_stored(kv_seq *seq, int32_t layer, int64_t extent) {
+    kv_stored **stored = kv_stored_slot(seq, layer, extent);
+    seq->n_cells += kv_stored_drop(&seq->store->staging, *stored);
+    *stored = NULL;
+}
+
+rt_status kv_seq_take_cell(kv_seq *seq) {
+    if (seq->n_cells > 0)
+        seq->n_cells--;
+    else
+        RT_TRY(kv_scratch_reserve(seq->store->staging.scratch, 1));
+    return RT_OK;
+}
+
+void kv_seq_cut_stored(kv_seq *seq, int64_t n_tokens) {
+    if (!seq->stored) return;
+    const int64_t first = rt_div_up(n_tokens, seq->store->config.overflow.extent_tokens);
+    for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++)
+        for (int64_t e = first; e < seq->n_extents; e++) kv_seq_drop_stored(seq, layer, e);
+}
+
+void kv_seq_cut(kv_seq *seq, int64_t n_tokens) {
+    const kv_config *config = &seq->store->config;
+    const int64_t n_pages = kv_pages_of_layer(config, n_tokens);
+    for (int32_t layer = 0; layer < config->n_layers; layer++) {
+        kv_seq_drop_pages(seq, layer, n_pages, seq->n_slots);
+        seq->filled[layer] = rt_min64(seq->filled[layer], n_tokens);
+    }
+    kv_seq_cut_stored(seq, n_tokens);
+}

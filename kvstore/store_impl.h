@@ -1,0 +1,164 @@
+/* Inside the store: what store.c, seq_pages.c and walk*.c share. */
+#ifndef KV_STORE_IMPL_H
+#define KV_STORE_IMPL_H
+
+#include "kvstore.h"
+#include "pages.h"
+#include "runtime/base/size.h"
+#include "stored.h"
+
+/* How a sequence holds its own tokens. */
+typedef enum kv_seq_kind {
+    KV_SEQ_IN_MEMORY, /* every page is promised */
+    KV_SEQ_OVERFLOWS, /* pages for an unfinished extent of every layer, and for what is pinned */
+    KV_SEQ_PARKS      /* nothing between walks */
+} kv_seq_kind;
+
+/* One window to be. */
+typedef enum kv_step_kind { KV_STEP_RESIDENT, KV_STEP_STREAMED, KV_STEP_TAILS } kv_step_kind;
+typedef struct kv_step {
+    kv_step_kind kind;
+    int64_t extent;     /* the first one, of every member */
+    int64_t n_extents;  /* KV_STEP_STREAMED: of every member */
+    int64_t members_at; /* in kv_walk.members */
+    int32_t n_members;
+    int64_t first_load; /* in kv_walk.loads */
+    int64_t n_loads;
+} kv_step;
+
+/* An extent to be brought into memory. */
+typedef struct kv_load {
+    kv_stored *stored;
+    kv_slot *slot;  /* where it is being read to; NULL: it is not yet */
+    int32_t member; /* whose pages, KV_STEP_TAILS; -1: the window's */
+    int64_t n_tokens;
+} kv_load;
+
+/* An extent to be taken out of memory. */
+typedef struct kv_store_job {
+    kv_seq *seq;
+    int64_t extent;
+    int32_t n_tokens;
+    kv_slot *slot;
+    kv_stored *stored;
+} kv_store_job;
+
+typedef struct kv_outcome {
+    rt_status status;
+    char text[256];
+} kv_outcome;
+
+struct kv_walk {
+    kv_store *store;
+    int32_t layer;
+    kv_seq *const *seqs;
+    const int64_t *ends;
+    int32_t n_seqs;
+    kv_walk_extent extent;
+    bool is_open;
+
+    /* Made when the walk begins; the arrays grow and stay. */
+    kv_step *steps;
+    int64_t n_steps, steps_room;
+    int32_t *members;
+    int64_t n_members, members_room;
+    kv_load *loads;
+    int64_t n_loads, loads_room;
+    int64_t *cursors;      /* [n_seqs]: the next extent of each */
+    kv_window_part *parts; /* [n_seqs] */
+    int64_t seqs_room;
+
+    int64_t step;         /* the next one; the window is of the one before */
+    int64_t next_read;    /* loads before it are being read or were */
+    kv_outcome *outcomes; /* [window loads x n_kv_heads] */
+    bool is_left;         /* the window's stores were listed */
+    kv_store_job *jobs;   /* what the window leaves behind */
+    int64_t n_jobs, jobs_room;
+    int64_t job;     /* jobs before it are on their way */
+    int64_t n_batch; /* jobs from there on that have slots */
+};
+
+struct kv_store {
+    kv_config config;
+    kv_pool pool;
+    int64_t n_copied;
+    int32_t n_seqs;
+
+    /* Where pages overflow. */
+    bool has_overflow;
+    kv_staging staging;
+    void **window;      /* [window_extents x pages of an extent] */
+    int64_t n_window;   /* pages in it */
+    int64_t n_work_max; /* pages for what a walk appends */
+    int64_t n_work;     /* of them, those promised to nobody's sequence now */
+    kv_walk walk;
+};
+
+struct kv_seq {
+    kv_store *store;
+    kv_seq_kind kind;
+    void **pointers;    /* [n_layers][n_slots]; NULL: not in memory */
+    void **tail;        /* [n_layers]: the shared page a copy replaced; NULL outside such a span */
+    kv_stored **stored; /* [n_layers][n_extents], where the store overflows */
+    int64_t *filled;    /* [n_layers]: tokens it holds; >= length, more in an open span */
+    int64_t n_slots;    /* pages of a layer at max_tokens */
+    int64_t n_extents;  /* at max_tokens */
+    int64_t n_pages;    /* KV_SEQ_IN_MEMORY: of a layer now */
+    int64_t max_tokens;
+    int64_t length;
+    int64_t span; /* tokens of the open span; 0 when idle */
+    int64_t promised;
+    int64_t made_up;    /* of them, what the open span added (rule 4) */
+    int64_t n_borrowed; /* pages of the store's n_work */
+    int64_t n_pinned;   /* its first extents stay in memory */
+    int64_t n_cells;    /* reserved on disk, besides those of its stored extents */
+    bool is_walked;
+};
+
+static inline int64_t kv_pages_of_layer(const kv_config *config, int64_t n_tokens) {
+    return rt_div_up(n_tokens, config->shape.page_tokens);
+}
+
+static inline void **kv_page_slot(const kv_seq *seq, int32_t layer, int64_t page) {
+    return seq->pointers + (int64_t)layer * seq->n_slots + page;
+}
+
+static inline kv_stored **kv_stored_slot(const kv_seq *seq, int32_t layer, int64_t extent) {
+    return seq->stored + (int64_t)layer * seq->n_extents + extent;
+}
+
+static inline int64_t kv_pages_of_extent(const kv_store *store) {
+    return store->config.overflow.extent_tokens / store->config.shape.page_tokens;
+}
+
+/* seq_pages.c: pages of one sequence, one by one.
+ *
+ * A page out of what is promised to the sequence, else borrowed from the store's, else unreserved.
+ * RT_ENOFIT: there is none. */
+RT_MUST_CHECK rt_status kv_seq_take(kv_seq *seq, void **out);
+/* A promised page of the store's, given back by whom it was lent to. */
+void kv_store_return_work(kv_store *store);
+/* Reference given up; a page that becomes free goes back to where pages of the sequence come from. */
+void kv_seq_drop(kv_seq *seq, void *page);
+/* The slots of pages [first, end) of a layer, emptied. */
+void kv_seq_drop_pages(kv_seq *seq, int32_t layer, int64_t first, int64_t end);
+/* Forget everything from n_tokens on, in a sequence that overflows or parks. */
+void kv_seq_cut(kv_seq *seq, int64_t n_tokens);
+/* A reserved cell for one more stored extent: the sequence's own, or, where forks hold on to what it
+ * stored, another. RT_ENOFIT. */
+RT_MUST_CHECK rt_status kv_seq_take_cell(kv_seq *seq);
+void kv_seq_drop_stored(kv_seq *seq, int32_t layer, int64_t extent);
+/* Forget stored extents from n_tokens on. */
+void kv_seq_cut_stored(kv_seq *seq, int64_t n_tokens);
+
+/* walk.c: what the store closes. */
+void kv_walk_free(kv_walk *walk);
+
+/* walk_steps.c: the steps of the walk whose sequences are set. RT_ENOMEM. */
+RT_MUST_CHECK rt_status kv_walk_list_steps(kv_walk *walk);
+/* The first extent of the sequence that this walk may still write. */
+int64_t kv_walk_tail_extent(const kv_walk *walk, int32_t seq);
+/* Extents of the sequence in this walk. */
+int64_t kv_walk_n_extents(const kv_walk *walk, int32_t seq);
+
+#endif

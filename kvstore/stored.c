@@ -1,0 +1,421 @@
+/* A slot's way:
+ *
+ *     FREE --read--> READING --wait--> FULL --free_slot--> FREE
+ *     FREE --take, encode, write--> WRITING --poll--> FREE
+ *
+ * A slot whose operation was given up while the kernel still has it stays where it is until the
+ * answer comes: poll frees it then. */
+#include "stored.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "runtime/base/log.h"
+#include "runtime/base/memory.h"
+#include "runtime/base/size.h"
+
+enum { SLOTS_FOR_WRITES = 2 };
+
+/* ---- sizes ----------------------------------------------------------------------------------- */
+
+static kv_run_shape run_shape(const kv_shape *shape, int32_t n_tokens) {
+    return (kv_run_shape){.dtype = shape->dtype, .head_dim = shape->head_dim, .n_tokens = n_tokens};
+}
+
+static int64_t run_stored_max(const kv_config *config) {
+    const kv_run_shape shape = run_shape(&config->shape, config->overflow.extent_tokens);
+    return kv_run_stored_bytes_max(&shape);
+}
+
+static int64_t rows_bytes(const kv_config *config) {
+    const kv_run_shape shape = run_shape(&config->shape, config->overflow.extent_tokens);
+    return rt_round_up(kv_run_raw_bytes(&shape), KV_IO_ALIGN);
+}
+
+int32_t kv_staging_slots(const kv_config *config) {
+    return config->overflow.window_extents + 1 + SLOTS_FOR_WRITES;
+}
+
+int64_t kv_cell_bytes(const kv_config *config) {
+    return config->shape.n_kv_heads * run_stored_max(config);
+}
+
+int64_t kv_staging_bytes(const kv_config *config) {
+    return KV_IO_ALIGN + kv_staging_slots(config) * kv_cell_bytes(config) +
+           config->overflow.n_threads * rows_bytes(config);
+}
+
+/* ---- opening and closing --------------------------------------------------------------------- */
+
+static rt_status create_io(const kv_config *config, kv_io **out) {
+    static const kv_io_mode modes[] = {[KV_IO_CHOOSE] = KV_IO_AUTO,
+            [KV_IO_ONLY_URING] = KV_IO_URING,
+            [KV_IO_ONLY_PREAD] = KV_IO_PREAD};
+    const kv_io_config io = {.mode = modes[config->overflow.io]};
+    return kv_io_create(&io, out);
+}
+
+static rt_status open_codecs(const kv_config *config, kv_staging *s) {
+    const int32_t n = config->overflow.n_threads;
+    RT_TRY(rt_calloc(n, sizeof *s->codecs, "codecs", &s->codecs));
+    RT_TRY(rt_calloc(n, sizeof *s->rows, "rows", &s->rows));
+    for (; s->n_threads < n; s->n_threads++)
+        RT_TRY(kv_codec_create(config->overflow.isa, &s->codecs[s->n_threads]));
+    return RT_OK;
+}
+
+static rt_status open_memory(const kv_config *config, kv_staging *s) {
+    void *memory = NULL;
+    RT_TRY(rt_calloc(kv_staging_slots(config), sizeof *s->slots, "staging", &s->slots));
+    s->memory_bytes = kv_staging_bytes(config);
+    RT_TRY(rt_mem_alloc(s->memory_bytes, "staging for the disk", &memory));
+    s->memory = memory;
+    s->n_slots = kv_staging_slots(config);
+    const int64_t cell_bytes = kv_cell_bytes(config);
+    char *slots = s->memory + (KV_IO_ALIGN - (uintptr_t)s->memory % KV_IO_ALIGN) % KV_IO_ALIGN;
+    for (int32_t i = 0; i < s->n_slots; i++) s->slots[i].bytes = slots + i * cell_bytes;
+    char *rows = slots + s->n_slots * cell_bytes;
+    for (int32_t i = 0; i < s->n_threads; i++) s->rows[i] = rows + i * rows_bytes(config);
+    (void)kv_io_lend(s->io, slots, s->n_slots * cell_bytes);
+    return RT_OK;
+}
+
+static rt_status open_parts(const kv_config *config, kv_staging *s) {
+    const kv_overflow *to = &config->overflow;
+    if (getrandom(s->salt, sizeof s->salt, 0) != (ssize_t)sizeof s->salt)
+        return rt_fail_errno(RT_EIO, "kvstore: no random numbers");
+    RT_TRY(create_io(config, &s->io));
+    RT_TRY(kv_scratch_open(
+            s->io, to->dirs, to->n_dirs, kv_cell_bytes(config), to->bytes_max, &s->scratch));
+    /* Extents on their way out hold a cell each before the one they replace is given back. */
+    RT_TRY(kv_scratch_reserve(s->scratch, kv_staging_slots(config)));
+    RT_TRY(open_codecs(config, s));
+    return open_memory(config, s);
+}
+
+rt_status kv_staging_open(const kv_config *config, kv_staging *out) {
+    rt_assert(config->shape.n_kv_heads <= KV_HEADS_MAX);
+    *out = (kv_staging){.shape = config->shape,
+            .extent_tokens = config->overflow.extent_tokens,
+            .run_bytes_max = run_stored_max(config)};
+    const rt_status status = open_parts(config, out);
+    if (status != RT_OK) (void)kv_staging_close(out);
+    return status;
+}
+
+static void settle(kv_staging *s) {
+    for (int32_t i = 0; i < s->n_slots; i++) {
+        kv_slot *slot = &s->slots[i];
+        if (slot->state == KV_SLOT_READING || slot->state == KV_SLOT_WRITING)
+            (void)!kv_io_wait(s->io, &slot->op);
+    }
+    kv_staging_poll(s);
+}
+
+bool kv_staging_close(kv_staging *s) {
+    if (s->slots) {
+        kv_staging_forget_reads(s);
+        settle(s);
+    }
+    if (s->scratch) {
+        kv_scratch_unreserve(s->scratch, s->n_slots);
+        kv_scratch_close(s->scratch);
+    }
+    if (kv_io_close(s->io) != RT_OK) return false;
+    for (int32_t i = 0; i < s->n_threads; i++) kv_codec_free(s->codecs[i]);
+    free(s->codecs);
+    free(s->rows);
+    free(s->slots);
+    if (s->memory) rt_mem_free(s->memory, s->memory_bytes);
+    *s = (kv_staging){0};
+    return true;
+}
+
+/* ---- stored extents -------------------------------------------------------------------------- */
+
+rt_status kv_stored_create(kv_staging *s, int32_t layer, int64_t first_pos, int32_t n_tokens,
+        kv_slot *slot, kv_stored **out) {
+    kv_stored *stored = NULL;
+    RT_TRY(rt_calloc(1,
+            (int64_t)(sizeof *stored + (size_t)s->shape.n_kv_heads * sizeof *stored->run_bytes),
+            "a stored extent", &stored));
+    stored->refs = 1;
+    stored->layer = layer;
+    stored->first_pos = first_pos;
+    stored->n_tokens = n_tokens;
+    stored->generation = ++s->generation;
+    stored->cell = kv_scratch_take(s->scratch);
+    stored->writing = slot;
+    slot->stored = stored;
+    *out = stored;
+    return RT_OK;
+}
+
+kv_stored *kv_stored_share(kv_stored *stored) {
+    if (stored) stored->refs++;
+    return stored;
+}
+
+static void release(kv_staging *s, kv_stored *stored) {
+    kv_scratch_give(s->scratch, stored->cell);
+    free(stored);
+}
+
+/* While it is being written the cell must not go to somebody else: poll frees it. */
+bool kv_stored_drop(kv_staging *s, kv_stored *stored) {
+    if (!stored) return false;
+    rt_assert(stored->refs > 0);
+    if (--stored->refs > 0) return false;
+    if (!stored->writing) release(s, stored);
+    return true;
+}
+
+static kv_run_address address_of(const kv_staging *s, const kv_stored *stored, int32_t kv_head) {
+    kv_run_address address = {.generation = stored->generation,
+            .first_pos = stored->first_pos,
+            .layer = stored->layer,
+            .kv_head = kv_head};
+    memcpy(address.chain, s->salt, sizeof address.chain);
+    return address;
+}
+
+static int64_t run_offset(const kv_stored *stored, int32_t kv_head) {
+    int64_t offset = 0;
+    for (int32_t i = 0; i < kv_head; i++) offset += stored->run_bytes[i];
+    return offset;
+}
+
+/* ---- rows ------------------------------------------------------------------------------------ */
+
+kv_rows kv_staging_rows(kv_staging *s, const kv_stored *stored, int32_t kv_head, int thread) {
+    rt_assert(thread >= 0 && thread < s->n_threads);
+    const int64_t row_bytes = s->shape.head_dim * rt_dtype_bytes(s->shape.dtype);
+    return (kv_rows){.kv_head = kv_head,
+            .n_tokens = stored->n_tokens,
+            .k = s->rows[thread],
+            .v = s->rows[thread] + stored->n_tokens * row_bytes};
+}
+
+rt_status kv_staging_decode(
+        kv_staging *s, const kv_slot *slot, int32_t kv_head, int thread, kv_rows *out) {
+    const kv_stored *stored = slot->stored;
+    const kv_run_address address = address_of(s, stored, kv_head);
+    const kv_run_shape shape = run_shape(&s->shape, stored->n_tokens);
+    *out = kv_staging_rows(s, stored, kv_head, thread);
+    return kv_run_decode(s->codecs[thread], &address, &shape,
+            slot->bytes + run_offset(stored, kv_head), stored->run_bytes[kv_head], s->rows[thread]);
+}
+
+void kv_staging_encode(kv_staging *s, kv_slot *slot, int32_t kv_head, int thread) {
+    kv_stored *stored = slot->stored;
+    const kv_run_address address = address_of(s, stored, kv_head);
+    const kv_run_shape shape = run_shape(&s->shape, stored->n_tokens);
+    stored->run_bytes[kv_head] = (int32_t)kv_run_encode(s->codecs[thread], &address, &shape,
+            s->rows[thread], slot->bytes + kv_head * s->run_bytes_max);
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+static bool is_free(const kv_slot *slot) {
+    return slot->state == KV_SLOT_FREE && !slot->op.is_in_flight;
+}
+
+static kv_slot *find_free(const kv_staging *s, int32_t n_spared) {
+    int32_t n_free = 0;
+    kv_slot *found = NULL;
+    for (int32_t i = 0; i < s->n_slots; i++) {
+        if (!is_free(&s->slots[i])) continue;
+        n_free++;
+        found = &s->slots[i];
+    }
+    return n_free > n_spared ? found : NULL;
+}
+
+/* Slots that writes hold count as theirs. */
+static int32_t n_spared_now(const kv_staging *s) {
+    int32_t n = SLOTS_FOR_WRITES;
+    for (int32_t i = 0; i < s->n_slots; i++) n -= s->slots[i].state == KV_SLOT_WRITING;
+    return n > 0 ? n : 0;
+}
+
+static int64_t raw_bytes_of(const kv_staging *s, const kv_stored *stored) {
+    const kv_run_shape shape = run_shape(&s->shape, stored->n_tokens);
+    return s->shape.n_kv_heads * kv_run_raw_bytes(&shape);
+}
+
+kv_slot *kv_staging_read(kv_staging *s, kv_stored *stored, kv_io_urgency urgency) {
+    if (stored->writing) return NULL;
+    kv_slot *slot = find_free(s, n_spared_now(s));
+    if (!slot) return NULL;
+    slot->state = KV_SLOT_READING;
+    slot->stored = stored;
+    slot->op = (kv_io_op){.file = kv_scratch_file(s->scratch, stored->cell),
+            .urgency = urgency,
+            .bytes = slot->bytes,
+            .n_bytes = run_offset(stored, s->shape.n_kv_heads),
+            .offset = kv_scratch_offset(s->scratch, stored->cell)};
+    s->raw_bytes_read += raw_bytes_of(s, stored);
+    kv_io_start(s->io, &slot->op);
+    return slot;
+}
+
+static rt_status wait_op(kv_staging *s, kv_slot *slot) {
+    if (slot->op.is_done) return kv_io_wait(s->io, &slot->op);
+    const double start = rt_now();
+    const rt_status status = kv_io_wait(s->io, &slot->op);
+    s->stall_s += rt_now() - start;
+    return status;
+}
+
+/* A slot becomes free when a write is answered, or a forgotten read is. Those that were given up
+ * may never be. */
+static rt_status wait_for_any(kv_staging *s) {
+    bool is_going = false;
+    for (int32_t i = 0; i < s->n_slots && !is_going; i++) {
+        kv_slot *slot = &s->slots[i];
+        is_going = (slot->state == KV_SLOT_WRITING ||
+                           (slot->state == KV_SLOT_READING && !slot->stored)) &&
+                   !slot->op.is_done;
+        if (is_going) (void)!wait_op(s, slot);
+    }
+    kv_staging_poll(s);
+    if (is_going || find_free(s, 0)) return RT_OK;
+    return rt_fail(RT_EIO, "kvstore: the disk does not answer any more");
+}
+
+static rt_status start_now(kv_staging *s, kv_stored *stored, kv_slot **out) {
+    while (!(*out = kv_staging_read(s, stored, KV_IO_NOW))) {
+        if (stored->is_lost)
+            return rt_fail(RT_EIO,
+                    "kvstore: layer %" PRId32 ", tokens from %" PRId64 " could not be kept",
+                    stored->layer, stored->first_pos);
+        RT_TRY(wait_for_any(s));
+    }
+    return RT_OK;
+}
+
+rt_status kv_staging_wait(kv_staging *s, kv_stored *stored, kv_slot **slot) {
+    if (!*slot) RT_TRY(start_now(s, stored, slot));
+    const rt_status status = wait_op(s, *slot);
+    (*slot)->state = KV_SLOT_FULL;
+    if (status != RT_OK) {
+        kv_staging_free_slot(*slot);
+        *slot = NULL;
+    }
+    return status;
+}
+
+void kv_staging_free_slot(kv_slot *slot) {
+    slot->state = KV_SLOT_FREE;
+    slot->stored = NULL;
+}
+
+void kv_staging_forget_reads(kv_staging *s) {
+    for (int32_t i = 0; i < s->n_slots; i++) {
+        if (s->slots[i].state == KV_SLOT_READING) s->slots[i].stored = NULL;
+        if (s->slots[i].state == KV_SLOT_FULL) kv_staging_free_slot(&s->slots[i]);
+    }
+}
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+bool kv_staging_has_free(const kv_staging *s) {
+    return find_free(s, 0) != NULL;
+}
+
+void kv_staging_forget_write(kv_staging *s, kv_slot *slot) {
+    kv_stored *stored = slot->stored;
+    kv_staging_free_slot(slot);
+    stored->writing = NULL;
+    stored->refs--;
+    release(s, stored);
+}
+
+rt_status kv_staging_take(kv_staging *s, kv_slot **out) {
+    kv_staging_poll(s);
+    RT_TRY(kv_staging_check(s));
+    kv_slot *slot = NULL;
+    while (!(slot = find_free(s, 0))) {
+        RT_TRY(wait_for_any(s));
+        RT_TRY(kv_staging_check(s));
+    }
+    slot->state = KV_SLOT_WRITING;
+    slot->op = (kv_io_op){.is_done = true}; /* nothing to wait for yet */
+    *out = slot;
+    return RT_OK;
+}
+
+/* Runs were encoded apart from each other; on disk they lie end to end. */
+static int64_t close_ranks(kv_staging *s, kv_slot *slot) {
+    int64_t at = 0;
+    for (int32_t head = 0; head < s->shape.n_kv_heads; head++) {
+        const int32_t bytes = slot->stored->run_bytes[head];
+        memmove(slot->bytes + at, slot->bytes + head * s->run_bytes_max, (size_t)bytes);
+        at += bytes;
+    }
+    return at;
+}
+
+void kv_staging_write(kv_staging *s, kv_slot *slot) {
+    const kv_stored *stored = slot->stored;
+    slot->op = (kv_io_op){.file = kv_scratch_file(s->scratch, stored->cell),
+            .is_write = true,
+            .urgency = KV_IO_BEHIND,
+            .bytes = slot->bytes,
+            .n_bytes = close_ranks(s, slot),
+            .offset = kv_scratch_offset(s->scratch, stored->cell)};
+    s->raw_bytes_written += raw_bytes_of(s, stored);
+    kv_io_start(s->io, &slot->op);
+}
+
+/* ---- answers --------------------------------------------------------------------------------- */
+
+static void note_failure(kv_staging *s, rt_status status) {
+    if (s->failed != RT_OK) return;
+    s->failed = status;
+    (void)snprintf(s->failed_text, sizeof s->failed_text, "%s", rt_error_text());
+}
+
+static void finish_write(kv_staging *s, kv_slot *slot) {
+    kv_stored *stored = slot->stored;
+    const rt_status status = kv_io_wait(s->io, &slot->op);
+    kv_staging_free_slot(slot);
+    stored->writing = NULL;
+    if (stored->refs == 0) {
+        release(s, stored);
+    } else if (status != RT_OK && !stored->is_lost) {
+        stored->is_lost = true;
+        note_failure(s, status);
+    }
+}
+
+/* The kernel still has it, and its cell with it; what it holds counts as lost already. */
+static void give_up_write(kv_staging *s, kv_slot *slot) {
+    if (slot->stored->is_lost) return;
+    slot->stored->is_lost = true;
+    note_failure(s, kv_io_wait(s->io, &slot->op));
+}
+
+void kv_staging_poll(kv_staging *s) {
+    kv_io_poll(s->io);
+    for (int32_t i = 0; i < s->n_slots; i++) {
+        kv_slot *slot = &s->slots[i];
+        if (!slot->op.is_done || !slot->op.file) continue;
+        if (slot->op.is_in_flight) {
+            if (slot->state == KV_SLOT_WRITING) give_up_write(s, slot);
+            continue;
+        }
+        if (slot->state == KV_SLOT_WRITING) finish_write(s, slot);
+        if (slot->state == KV_SLOT_READING && !slot->stored) kv_staging_free_slot(slot);
+    }
+}
+
+rt_status kv_staging_check(kv_staging *s) {
+    if (s->failed == RT_OK) return RT_OK;
+    const rt_status status = s->failed;
+    s->failed = RT_OK;
+    return rt_fail(status, "%s", s->failed_text);
+}

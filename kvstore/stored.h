@@ -1,0 +1,116 @@
+/* Stored extents and the memory they pass through on their way. Private to kvstore.
+ *
+ * An extent is what one layer holds for extent_tokens consecutive tokens: a run for each KV head,
+ * one after the other in one cell of the scratch, read and written as one operation. A stored
+ * extent never changes; sequences share it by counted references. */
+#ifndef KV_STORED_H
+#define KV_STORED_H
+
+#include "codec.h"
+#include "kvstore.h"
+#include "scratch.h"
+
+enum { KV_HEADS_MAX = 64 };
+
+typedef struct kv_stored {
+    int32_t refs;
+    int32_t layer;
+    int64_t first_pos;
+    int32_t n_tokens;
+    uint64_t generation;
+    int64_t cell;
+    struct kv_slot *writing; /* until it is on disk */
+    bool is_lost;            /* could not be written, or came back as something else */
+    int32_t run_bytes[];     /* [n_kv_heads], in order */
+} kv_stored;
+
+typedef enum kv_slot_state {
+    KV_SLOT_FREE,
+    KV_SLOT_READING,
+    KV_SLOT_WRITING,
+    KV_SLOT_FULL
+} kv_slot_state;
+
+/* Staging for one extent. */
+typedef struct kv_slot {
+    kv_io_op op;
+    kv_slot_state state;
+    char *bytes;
+    kv_stored *stored; /* NULL: whoever wanted it is gone */
+} kv_slot;
+
+typedef struct kv_staging {
+    kv_io *io;
+    kv_scratch *scratch;
+    kv_codec **codecs; /* [n_threads] */
+    char **rows;       /* [n_threads][raw bytes of a run]: canonical rows on their way */
+    int32_t n_threads;
+    kv_slot *slots;
+    int32_t n_slots;
+    kv_shape shape;
+    int32_t extent_tokens;
+    int64_t run_bytes_max;
+    uint8_t salt[32]; /* of this store: whatever else lies in a cell does not verify */
+    uint64_t generation;
+    char *memory; /* slots, then rows */
+    int64_t memory_bytes;
+    rt_status failed; /* of a write, until it is told */
+    char failed_text[512];
+    int64_t raw_bytes_written, raw_bytes_read;
+    double stall_s;
+} kv_staging;
+
+/* Slots, bytes of kv_staging.memory, bytes of a cell. */
+int32_t kv_staging_slots(const kv_config *config);
+int64_t kv_staging_bytes(const kv_config *config);
+int64_t kv_cell_bytes(const kv_config *config);
+
+RT_MUST_CHECK rt_status kv_staging_open(const kv_config *config, kv_staging *out);
+/* False where operations were never answered: memory they may still use is then kept. */
+bool kv_staging_close(kv_staging *staging);
+
+/* One reference more, or fewer; accept NULL. True when that was the last one: the cell's
+ * reservation is the caller's again. */
+kv_stored *kv_stored_share(kv_stored *stored);
+bool kv_stored_drop(kv_staging *staging, kv_stored *stored);
+
+/* Start reading `stored`; NULL where no slot is free now, or it is still being written. Two slots
+ * are always left to writes. */
+kv_slot *kv_staging_read(kv_staging *staging, kv_stored *stored, kv_io_urgency urgency);
+/* Until it is in memory; *slot is what kv_staging_read returned, NULL to start now. On failure
+ * *slot is NULL.
+ * Errors: RT_EIO */
+RT_MUST_CHECK rt_status kv_staging_wait(kv_staging *staging, kv_stored *stored, kv_slot **slot);
+void kv_staging_free_slot(kv_slot *slot);
+/* Nobody wants what is being read any more. */
+void kv_staging_forget_reads(kv_staging *staging);
+
+/* A free slot for a write; waits for one.
+ * Errors: RT_EIO, RT_ENOFIT  earlier writes failed */
+RT_MUST_CHECK rt_status kv_staging_take(kv_staging *staging, kv_slot **out);
+bool kv_staging_has_free(const kv_staging *staging);
+/* Write what kv_staging_encode put into the slot; the cell must have been reserved. */
+void kv_staging_write(kv_staging *staging, kv_slot *slot);
+
+/* The slot and the extent that was to be written from it, given up. */
+void kv_staging_forget_write(kv_staging *staging, kv_slot *slot);
+
+/* A stored extent to be, on its way through `slot`, in a cell that the caller has reserved.
+ * RT_ENOMEM. */
+RT_MUST_CHECK rt_status kv_stored_create(kv_staging *staging, int32_t layer, int64_t first_pos,
+        int32_t n_tokens, kv_slot *slot, kv_stored **out);
+
+/* Rows of one run <-> the slot, in the rows of `thread`. Runs of a slot may be encoded side by
+ * side: each has its place at head x run_bytes_max until kv_staging_write moves them together.
+ * Errors: RT_ECORRUPT */
+RT_MUST_CHECK rt_status kv_staging_decode(
+        kv_staging *staging, const kv_slot *slot, int32_t kv_head, int thread, kv_rows *out);
+kv_rows kv_staging_rows(kv_staging *staging, const kv_stored *stored, int32_t kv_head, int thread);
+void kv_staging_encode(kv_staging *staging, kv_slot *slot, int32_t kv_head, int thread);
+
+/* Take answers; what was written is then free. */
+void kv_staging_poll(kv_staging *staging);
+/* A write failed since the last call: how. */
+RT_MUST_CHECK rt_status kv_staging_check(kv_staging *staging);
+
+#endif

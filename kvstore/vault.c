@@ -1,0 +1,257 @@
+/* Opening the vault, and what its parts share. vault_find.c reads, vault_writer.c writes. */
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/base/memory.h"
+#include "runtime/base/size.h"
+#include "vault_inside.h"
+
+enum { FINGERPRINT_BYTES_MAX = 64 << 10 };
+
+/* ---- shared ---------------------------------------------------------------------------------- */
+
+kv_path kv_vault_path(
+        const kv_vault *vault, int32_t dir, const kv_hash *chain, const char *suffix) {
+    return kv_dirs_path(&vault->dirs, dir, &vault->fingerprint, chain, suffix);
+}
+
+bool kv_vault_is_own(const kv_vault *vault, const kv_segment_header *header) {
+    const kv_segment_shape *a = &vault->shape, *b = &header->shape;
+    return kv_hash_equal(&vault->fingerprint, &header->fingerprint) && a->dtype == b->dtype &&
+           a->n_layers == b->n_layers && a->n_kv_heads == b->n_kv_heads &&
+           a->head_dim == b->head_dim;
+}
+
+/* Look at a file that is named as a segment of this vault, and index it. */
+static rt_status learn(kv_vault *vault, int32_t dir, const char *path, const kv_hash *chain) {
+    kv_segment_brief brief;
+    const rt_status status = kv_segment_peek(&vault->dirs, path, chain, &brief);
+    if (status == RT_ENOMEM) return status;
+    if (status == RT_ECORRUPT) kv_dirs_quarantine(&vault->dirs, path, rt_error_text());
+    if (status == RT_OK && kv_vault_is_own(vault, &brief.header) && brief.is_complete)
+        return kv_index_add(&vault->index, &brief, dir);
+    vault->stats.n_strays += status != RT_ECORRUPT;
+    return RT_OK;
+}
+
+const kv_known *kv_vault_know(kv_vault *vault, const kv_hash *chain) {
+    const kv_known *known = kv_index_find(&vault->index, chain);
+    for (int32_t dir = 0; dir < vault->dirs.n_dirs && !known; dir++) {
+        const kv_path path = kv_vault_path(vault, dir, chain, ".kvs");
+        kv_io_stat st;
+        bool exists;
+        if (kv_path_stat(vault->dirs.io, path.text, &st, &exists) != RT_OK || !exists) continue;
+        if (learn(vault, dir, path.text, chain) == RT_OK)
+            known = kv_index_find(&vault->index, chain);
+    }
+    return known;
+}
+
+rt_status kv_vault_open_segment(kv_vault *vault, const kv_known *known, kv_segment **out) {
+    const kv_hash chain = known->chain;
+    const kv_path path = kv_vault_path(vault, known->dir, &chain, ".kvs");
+    kv_segment *segment = NULL;
+    rt_status status = kv_segment_open(&vault->dirs, path.text, &chain, &segment);
+    if (status == RT_OK &&
+            !(kv_vault_is_own(vault, &segment->header) && segment->footer.is_complete)) {
+        kv_segment_close(segment);
+        status = rt_fail(
+                RT_ECORRUPT, "kvstore: %s is not of this model, or not complete", path.text);
+    }
+    if (status == RT_ECORRUPT) kv_dirs_quarantine(&vault->dirs, path.text, rt_error_text());
+    if (status != RT_OK) {
+        if (status != RT_ENOMEM) kv_index_remove(&vault->index, &chain);
+        return status;
+    }
+    kv_path_touch(vault->dirs.io, path.text);
+    *out = segment;
+    return RT_OK;
+}
+
+/* ---- room and names -------------------------------------------------------------------------- */
+
+static void count_space(kv_vault *vault, const kv_space_report *report) {
+    vault->stats.n_swept += report->n_swept;
+    vault->stats.n_evicted += report->n_evicted;
+    vault->stats.bytes_used = report->bytes_used;
+}
+
+rt_status kv_vault_make_room(kv_vault *vault, int64_t n_bytes) {
+    kv_space_report report;
+    const rt_status status = kv_space_make_room(
+            &vault->dirs, vault->disk_bytes_max, n_bytes + KV_SPACE_SLACK, &report);
+    count_space(vault, &report);
+    return status;
+}
+
+void kv_vault_discard(kv_vault *vault, const char *path) {
+    const rt_status ignored = kv_path_unlink(vault->dirs.io, path);
+    (void)ignored;
+}
+
+static rt_status create_locked(kv_vault *vault, const kv_path *path, kv_file **out) {
+    bool got = false;
+    RT_TRY(kv_file_open(vault->dirs.io, path->text, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, out));
+    rt_status status = kv_file_lock(*out, KV_IO_EXCLUSIVE, &got);
+    if (status == RT_OK && got) return RT_OK;
+    if (status == RT_OK) status = rt_fail(RT_EIO, "kvstore: %s cannot be locked", path->text);
+    kv_blocks_close_file(vault->dirs.blocks, *out);
+    kv_vault_discard(vault, path->text);
+    return status;
+}
+
+/* The disk has less than the budget: once, make others go. */
+static rt_status reserve(kv_vault *vault, kv_file *file, int64_t n_bytes) {
+    const rt_status status = kv_file_reserve(file, n_bytes);
+    if (status != RT_ENOFIT) return status;
+    kv_space_report report;
+    RT_TRY(kv_space_shrink(&vault->dirs, rt_max64(vault->stats.bytes_used - n_bytes, 0), &report));
+    count_space(vault, &report);
+    return kv_file_reserve(file, n_bytes);
+}
+
+rt_status kv_vault_new_file(kv_vault *vault, int32_t dir, const kv_path *path, int64_t n_bytes,
+        kv_path *temporary, kv_file **out) {
+    rt_assert(vault->dirs.is_locked);
+    RT_TRY(kv_vault_make_room(vault, n_bytes));
+    RT_TRY(kv_dirs_make_for(&vault->dirs, dir, path));
+    *temporary = kv_dirs_temporary(path, n_bytes);
+    RT_TRY(create_locked(vault, temporary, out));
+    const rt_status status = reserve(vault, *out, n_bytes);
+    if (status == RT_OK) return RT_OK;
+    kv_blocks_close_file(vault->dirs.blocks, *out);
+    kv_vault_discard(vault, temporary->text);
+    *out = NULL;
+    return status;
+}
+
+rt_status kv_vault_name_file(kv_vault *vault, const kv_path *temporary, const kv_path *path) {
+    rt_assert(vault->dirs.is_locked);
+    const kv_path folder = kv_path_parent(path);
+    rt_status status = kv_path_rename(vault->dirs.io, temporary->text, path->text);
+    if (status != RT_OK) {
+        kv_vault_discard(vault, temporary->text);
+        return status;
+    }
+    status = kv_path_sync_dir(vault->dirs.io, folder.text);
+    if (status != RT_OK) kv_vault_discard(vault, path->text);
+    return status;
+}
+
+rt_status kv_vault_save_fingerprint(kv_vault *vault) {
+    char hex[KV_HEX_BYTES], name[KV_HEX_BYTES + 16];
+    (void)snprintf(name, sizeof name, "%s.fingerprint", kv_hash_hex(&vault->fingerprint, hex));
+    char folder[9];
+    (void)snprintf(folder, sizeof folder, "%.8s", hex);
+    const kv_path path = kv_dirs_join(&vault->dirs, 0, folder, name);
+    kv_io_stat st;
+    bool exists;
+    RT_TRY(kv_path_stat(vault->dirs.io, path.text, &st, &exists));
+    if (exists) return RT_OK;
+    const int64_t n_bytes = (int64_t)strlen(vault->fingerprint_text);
+    RT_TRY(kv_vault_make_room(vault, n_bytes + KV_IO_ALIGN));
+    return kv_dirs_write_text(&vault->dirs, 0, &path, vault->fingerprint_text, n_bytes);
+}
+
+/* ---- open, close ----------------------------------------------------------------------------- */
+
+/* Another model's text: the first that can be read tells how it differs. */
+static void note_other(kv_vault *vault, const kv_entry *entry) {
+    if (*vault->others || kv_hash_equal(&entry->hash, &vault->fingerprint)) return;
+    char *text = NULL;
+    int64_t n_bytes;
+    bool exists;
+    if (kv_dirs_read_text(&vault->dirs, entry->path, FINGERPRINT_BYTES_MAX, &text, &n_bytes,
+                &exists) == RT_OK &&
+            exists)
+        (void)kv_fingerprint_difference(
+                text, vault->fingerprint_text, vault->others, KV_REASON_BYTES);
+    free(text);
+}
+
+static rt_status index_all(kv_vault *vault) {
+    kv_listing listing;
+    char model[KV_HEX_BYTES];
+    kv_hash_hex(&vault->fingerprint, model);
+    RT_TRY(kv_dirs_scan(&vault->dirs, &listing));
+    vault->stats.bytes_used = listing.bytes;
+    rt_status status = RT_OK;
+    for (int64_t i = 0; i < listing.n_entries && status == RT_OK; i++) {
+        const kv_entry *entry = &listing.entries[i];
+        const kv_path place = kv_vault_path(vault, entry->dir, &entry->hash, ".kvs");
+        if (entry->kind == KV_ENTRY_FINGERPRINT) note_other(vault, entry);
+        if (entry->kind == KV_ENTRY_OTHER) vault->stats.n_strays++;
+        if (entry->kind != KV_ENTRY_SEGMENT || strncmp(entry->model, model, 8) != 0) continue;
+        if (strcmp(place.text, entry->path) == 0)
+            status = learn(vault, entry->dir, entry->path, &entry->hash);
+        else
+            vault->stats.n_strays++;
+    }
+    kv_listing_free(&listing);
+    return status;
+}
+
+/* Where nothing can be locked, as in a read-only directory, what is there can still be read. */
+static void sweep(kv_vault *vault) {
+    if (kv_dirs_lock(&vault->dirs) != RT_OK) return;
+    kv_space_report report;
+    if (kv_space_sweep(&vault->dirs, &report) == RT_OK) count_space(vault, &report);
+    kv_dirs_unlock(&vault->dirs);
+}
+
+static rt_status copy_config(kv_vault *vault, const kv_vault_config *config) {
+    vault->disk_bytes_max = config->disk_bytes_max;
+    vault->shape = config->shape;
+    vault->fingerprint = config->fingerprint;
+    vault->fingerprint_text = strndup(config->fingerprint_text, FINGERPRINT_BYTES_MAX - 1);
+    vault->others = calloc(1, KV_REASON_BYTES);
+    if (!vault->fingerprint_text || !vault->others)
+        return rt_fail(RT_ENOMEM, "kvstore: no memory for the fingerprint");
+    return kv_chain_root(&config->fingerprint, &vault->root);
+}
+
+rt_status kv_vault_open(const kv_vault_config *config, kv_vault **out) {
+    rt_assert(kv_segment_shape_is_valid(&config->shape) && config->disk_bytes_max >= 0);
+    kv_vault *vault = NULL;
+    rt_status status = RT_OK;
+    RT_TRY(rt_calloc(1, sizeof *vault, "the vault", &vault));
+    status = kv_dirs_open(config->io, config->dirs, config->n_dirs, &vault->dirs);
+    if (status != RT_OK) {
+        free(vault);
+        return status;
+    }
+    RT_TRY_GOTO(status, copy_config(vault, config), out);
+    RT_TRY_GOTO(status, kv_dirs_make(&vault->dirs), out);
+    sweep(vault);
+    RT_TRY_GOTO(status, index_all(vault), out);
+    *out = vault;
+    return RT_OK;
+out:
+    kv_vault_close(vault);
+    return status;
+}
+
+void kv_vault_close(kv_vault *vault) {
+    if (!vault) return;
+    rt_assert(!vault->writers);
+    kv_index_free(&vault->index);
+    kv_dirs_close(&vault->dirs);
+    free(vault->fingerprint_text);
+    free(vault->others);
+    free(vault);
+}
+
+kv_vault_stats kv_vault_stats_of(const kv_vault *vault) {
+    kv_vault_stats stats = vault->stats;
+    stats.n_segments = vault->index.n_known;
+    stats.n_quarantined = vault->dirs.n_quarantined;
+    stats.last_bad = vault->dirs.last_bad;
+    return stats;
+}
+
+const kv_hash *kv_vault_root(const kv_vault *vault) {
+    return &vault->root;
+}

@@ -1,0 +1,181 @@
+/* The vault: persisted prefixes. Immutable segment files, found by a chain of hashes over the model's
+ * fingerprint and all token ids so far; books are names for some of them. Private to kvstore.
+ *
+ *   DIR/vault/lock                                   one process at a time reserves or removes
+ *   DIR/vault/books/NAME.book                        book_format.c; in the first DIR
+ *   DIR/vault/<8 hex of fingerprint>/<hex>.fingerprint    its text, to explain mismatches
+ *   DIR/vault/<8 hex of fingerprint>/<hh>/<chain hex>.kvs segment_format.c; hh: first 2 of the chain
+ *                                         .../<chain hex>.part   a suspended segment
+ *                                         .../<key hex>.state    vault_state.c
+ *                                         .../NUMBERS.tmp        being written; the owner holds a lock
+ *                                         .../NAME.bad           quarantined
+ *
+ * With several DIRs, a file goes to DIR number (hash mod n) and is looked for in all of them.
+ *
+ *   a segment:  begin -> place ... -> finish -> found        suspend -> .part -> resume -> (place ...)
+ *                          \-> abort: gone                     any death before finish: swept later
+ *
+ * Calls block, except that run data is moved by the caller with kv_io operations on a segment's or
+ * writer's file. One thread at a time uses a vault; processes share its directories. What fails to
+ * verify is renamed to .bad, counted, and is a miss; nothing here ever returns bytes it doubts. */
+#ifndef KV_VAULT_H
+#define KV_VAULT_H
+
+#include "chain.h"
+#include "codec.h"
+#include "io.h"
+#include "kvstore.h"
+#include "segment_format.h"
+
+typedef struct kv_vault kv_vault;
+typedef struct kv_segment kv_segment;
+typedef struct kv_writer kv_writer;
+
+/* ---- the vault ------------------------------------------------------------------------------- */
+
+typedef struct kv_vault_config {
+    kv_io *io; /* the caller's; outlives the vault */
+    const char *const *dirs;
+    int32_t n_dirs;
+    int64_t disk_bytes_max; /* hard cap of physical bytes below all DIR/vault */
+    kv_segment_shape shape;
+    kv_hash fingerprint;
+    const char *fingerprint_text; /* "key=value" lines */
+} kv_vault_config;
+
+/* Index what is there: header and footer of every segment of this fingerprint. Strays are skipped, bad
+ * files quarantined, dead temporaries removed; none of them is an error, nor is a read-only
+ * directory. Everything in `config` but io is copied.
+ * Errors: RT_EUSAGE  no directory, or one twice; RT_EIO  a directory cannot be made or listed
+ *         RT_ENOMEM */
+RT_MUST_CHECK rt_status kv_vault_open(const kv_vault_config *config, kv_vault **out);
+/* All segments, prefixes and writers must be closed. Accepts NULL. */
+void kv_vault_close(kv_vault *vault);
+
+typedef struct kv_vault_stats {
+    int64_t n_segments;    /* in the index now */
+    int64_t n_strays;      /* files at open that are none of ours, or of a later version */
+    int64_t n_quarantined; /* ever: at open, by a find, by kv_segment_quarantine */
+    int64_t n_swept;       /* dead temporaries removed */
+    int64_t n_evicted;     /* files removed to make room */
+    int64_t n_written;     /* segments finished */
+    int64_t bytes_used;    /* physical, everything, when it was last counted */
+    const char *last_bad;  /* path and reason of the last quarantined; "" if none; the vault's */
+} kv_vault_stats;
+kv_vault_stats kv_vault_stats_of(const kv_vault *vault);
+
+/* The chain before the first token. */
+const kv_hash *kv_vault_root(const kv_vault *vault);
+
+/* ---- find ------------------------------------------------------------------------------------ */
+
+enum { KV_REASON_BYTES = 512 };
+
+/* The longest stored prefix of some ids. All segments but the last one match wholly; the last one
+ * matches up to n_tokens. */
+typedef struct kv_prefix {
+    int64_t n_tokens;
+    int32_t n_segments;
+    kv_segment **segments;        /* opened, in order; may be taken out and set to NULL */
+    char reason[KV_REASON_BYTES]; /* why it ends there, in words */
+} kv_prefix;
+
+/* Ids are compared with the files' own. A segment that fails to verify, or cannot be opened, ends the
+ * prefix before it.
+ * Errors: RT_ENOMEM; anything else is a shorter prefix and a reason */
+RT_MUST_CHECK rt_status kv_vault_find(
+        kv_vault *vault, const int32_t *ids, int64_t n_ids, kv_prefix *out);
+/* Close the segments that are still in it. */
+void kv_prefix_free(kv_prefix *prefix);
+
+/* ---- a segment, opened ----------------------------------------------------------------------- */
+
+/* Verified header, ids, index, footer; runs are not read yet. While it is open nobody removes it. */
+const kv_segment_header *kv_segment_header_of(const kv_segment *segment);
+kv_file *kv_segment_file(const kv_segment *segment);
+/* Runs of one layer, [n_kv_heads], side by side in the file; valid until the close. */
+const kv_run_place *kv_segment_layer(const kv_segment *segment, int32_t layer);
+/* What kv_run_decode needs. */
+kv_run_address kv_segment_address(const kv_segment *segment, int32_t layer, int32_t kv_head);
+kv_run_shape kv_segment_run_shape(const kv_segment *segment);
+/* A run of it did not decode: rename the file to .bad, so that nobody finds it again. The segment
+ * stays open until it is closed. */
+void kv_segment_quarantine(kv_segment *segment, const char *why);
+/* No operation on its file is in flight. Accepts NULL. */
+void kv_segment_close(kv_segment *segment);
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+/* Start a segment: ids[n_tokens] at first_pos after `parent` (a chain hash, or the root), n_tokens
+ * 1 .. 4096, first_pos a multiple of 4096. Room for the largest it can get is reserved first, in the
+ * budget and on the disk; unpinned segments, the cheapest to compute again first, make way. The parent
+ * must be stored or begun by this vault; it, and what is before it, stays. Several may be open.
+ * *out is NULL if that very segment is stored already: nothing to write.
+ *
+ * Errors: RT_ENOFIT  no room even so, or the parent is not there: go on without persistence
+ *         RT_EIO, RT_ENOMEM */
+RT_MUST_CHECK rt_status kv_writer_begin(kv_vault *vault, const kv_hash *parent, int64_t first_pos,
+        const int32_t *ids, int32_t n_tokens, kv_writer **out);
+
+/* Chain hash and first position are its header's; the shape is that of every segment. */
+const kv_segment_header *kv_writer_header(const kv_writer *writer);
+kv_run_address kv_writer_address(const kv_writer *writer, int32_t layer, int32_t kv_head);
+kv_run_shape kv_writer_run_shape(const kv_writer *writer);
+bool kv_writer_has_layer(const kv_writer *writer, int32_t layer);
+/* Where the encoded runs of a layer go: all heads, run_bytes[n_kv_heads] as kv_run_encode returned
+ * them, one after another from *offset on in *file. Layers come in any order, each once. The caller
+ * writes them, waits, and only then finishes or suspends. */
+void kv_writer_place(kv_writer *writer, int32_t layer, const int64_t *run_bytes, kv_file **file,
+        int64_t *offset);
+
+/* All layers are placed and written. On success the segment is durable and will be found; parents
+ * are finished before children. `segment`, unless NULL, receives it opened. The writer is gone
+ * either way; on failure, so is what was written (unless only opening it again failed).
+ * Errors: RT_EIO, RT_ENOFIT, RT_ENOMEM */
+RT_MUST_CHECK rt_status kv_writer_finish(kv_writer *writer, kv_segment **segment);
+/* No operation on its file is in flight. Accepts NULL. */
+void kv_writer_abort(kv_writer *writer);
+
+/* Keep what is placed and written for a later process; durable on success. As finish otherwise. */
+RT_MUST_CHECK rt_status kv_writer_suspend(kv_writer *writer);
+/* Go on with a suspended segment, with the same arguments as begin. Its layers are there
+ * (kv_writer_has_layer), their runs to be verified by whoever reads them (kv_writer_layer).
+ * *out is NULL if there is none, or none that verifies.
+ * Errors: as kv_writer_begin */
+RT_MUST_CHECK rt_status kv_writer_resume(kv_vault *vault, const kv_hash *parent, int64_t first_pos,
+        const int32_t *ids, int32_t n_tokens, kv_writer **out);
+/* Runs of a layer that is placed, [n_kv_heads], in the writer's file. */
+const kv_run_place *kv_writer_layer(const kv_writer *writer, int32_t layer);
+kv_file *kv_writer_file(const kv_writer *writer);
+
+/* ---- state ----------------------------------------------------------------------------------- */
+
+typedef struct kv_part {
+    void *bytes;
+    int64_t n_bytes;
+} kv_part;
+
+/* Bytes beside a suspended prefill (its hidden states), under a key of the caller's: durable, replaced
+ * whole, checksummed with the key.
+ * Errors: RT_ENOFIT, RT_EIO, RT_ENOMEM */
+RT_MUST_CHECK rt_status kv_vault_save_state(
+        kv_vault *vault, const kv_hash *key, const kv_part *parts, int32_t n_parts);
+/* Sizes are the caller's, and must be those that were saved. *found is false where there is none, or
+ * none that verifies, then the bytes are unspecified. RT_ENOMEM. */
+RT_MUST_CHECK rt_status kv_vault_load_state(
+        kv_vault *vault, const kv_hash *key, const kv_part *parts, int32_t n_parts, bool *found);
+void kv_vault_drop_state(kv_vault *vault, const kv_hash *key);
+
+/* ---- books ----------------------------------------------------------------------------------- */
+
+/* Name the segments of a prefix, in order: they are kept until the book is removed. Replaces a
+ * book of that name. n_tokens may end inside the last segment. `note`: lines for people
+ * ("source=...").
+ * Errors: RT_EUSAGE  the name, or the note has control characters
+ *         RT_ECORRUPT  a segment is not stored (any more); RT_ENOFIT, RT_EIO, RT_ENOMEM */
+RT_MUST_CHECK rt_status kv_vault_write_book(kv_vault *vault, const char *name,
+        const kv_hash *chains, int32_t n_segments, int64_t n_tokens, const char *note);
+/* RT_EUSAGE: the book was made with another fingerprint; the text says how they differ. */
+RT_MUST_CHECK rt_status kv_vault_check_book(const kv_vault *vault, const kv_book *book);
+
+#endif

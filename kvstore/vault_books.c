@@ -1,0 +1,94 @@
+/* Books as the vault writes them: a manifest under its name, after a look that all it names is there. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "book_format.h"
+#include "runtime/base/memory.h"
+#include "runtime/base/size.h"
+#include "vault_inside.h"
+
+/* In the index, and its file is still there. */
+static const kv_known *is_stored(kv_vault *vault, const kv_hash *chain) {
+    const kv_known *known = kv_vault_know(vault, chain);
+    if (!known) return NULL;
+    const kv_path path = kv_vault_path(vault, known->dir, chain, ".kvs");
+    kv_io_stat st;
+    bool exists;
+    if (kv_path_stat(vault->dirs.io, path.text, &st, &exists) == RT_OK && exists) return known;
+    kv_index_remove(&vault->index, chain);
+    return NULL;
+}
+
+/* Every segment follows the one before, and together they have the tokens. */
+static rt_status check_chain(
+        kv_vault *vault, const kv_hash *chains, int32_t n_segments, int64_t n_tokens) {
+    const kv_hash *parent = &vault->root;
+    int64_t n_stored = 0;
+    for (int32_t i = 0; i < n_segments; i++) {
+        const kv_known *known = is_stored(vault, &chains[i]);
+        if (!known)
+            return rt_fail(RT_ECORRUPT, "kvstore: tokens from %" PRId64 " on are not stored",
+                    (int64_t)i * KV_SEGMENT_TOKENS);
+        rt_assert(kv_hash_equal(&known->parent, parent) && known->first_pos == n_stored);
+        n_stored += known->n_tokens;
+        parent = &chains[i];
+    }
+    rt_assert(n_tokens <= n_stored && n_tokens > (int64_t)(n_segments - 1) * KV_SEGMENT_TOKENS);
+    return RT_OK;
+}
+
+/* The lock is held: what is there stays until the manifest holds it. */
+static rt_status write_manifest(kv_vault *vault, const char *name, const kv_hash *chains,
+        int32_t n_segments, int64_t n_tokens, const char *text, int64_t n_bytes) {
+    char file_name[KV_BOOK_NAME_MAX + 8];
+    (void)snprintf(file_name, sizeof file_name, "%s.book", name);
+    const kv_path path = kv_dirs_join(&vault->dirs, 0, "books", file_name);
+    RT_TRY(check_chain(vault, chains, n_segments, n_tokens));
+    RT_TRY(kv_vault_save_fingerprint(vault));
+    RT_TRY(kv_vault_make_room(vault, rt_round_up(n_bytes, KV_IO_ALIGN)));
+    RT_TRY(check_chain(vault, chains, n_segments, n_tokens));
+    return kv_dirs_write_text(&vault->dirs, 0, &path, text, n_bytes);
+}
+
+/* Of the same name in other directories: the first directory's is the one that is read. */
+rt_status kv_vault_write_book(kv_vault *vault, const char *name, const kv_hash *chains,
+        int32_t n_segments, int64_t n_tokens, const char *note) {
+    RT_TRY(kv_book_check_name(name));
+    kv_book book = {.n_tokens = n_tokens,
+            .created_s = (int64_t)time(NULL),
+            .n_segments = n_segments,
+            .note = note ? strdup(note) : NULL};
+    char *text = NULL;
+    int64_t n_bytes;
+    (void)snprintf(book.name, sizeof book.name, "%s", name);
+    memcpy(book.fingerprint, vault->fingerprint.bytes, sizeof book.fingerprint);
+    rt_status status = rt_calloc(rt_max64(n_segments, 1), 32, "a book's segments", &book.chains);
+    for (int32_t i = 0; i < n_segments && status == RT_OK; i++)
+        memcpy(book.chains[i], chains[i].bytes, 32);
+    if (status == RT_OK && note && !book.note)
+        status = rt_fail(RT_ENOMEM, "kvstore: no memory for a book's note");
+    if (status == RT_OK) status = kv_book_format(&book, &text, &n_bytes);
+    if (status == RT_OK) status = kv_dirs_lock(&vault->dirs);
+    if (status == RT_OK) {
+        status = write_manifest(vault, name, chains, n_segments, n_tokens, text, n_bytes);
+        kv_dirs_unlock(&vault->dirs);
+    }
+    free(text);
+    kv_book_free(&book);
+    return status;
+}
+
+rt_status kv_vault_check_book(const kv_vault *vault, const kv_book *book) {
+    char differences[KV_REASON_BYTES];
+    if (memcmp(book->fingerprint, vault->fingerprint.bytes, 32) == 0) return RT_OK;
+    const char *there = book->fingerprint_text ? book->fingerprint_text : "";
+    (void)kv_fingerprint_difference(
+            there, vault->fingerprint_text, differences, sizeof differences);
+    if (!*there || !*differences)
+        return rt_fail(RT_EUSAGE, "kvstore: book %s was made with another model or other settings",
+                book->name);
+    return rt_fail(RT_EUSAGE, "kvstore: book %s was made with %s", book->name, differences);
+}

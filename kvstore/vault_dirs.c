@@ -1,0 +1,295 @@
+/* Paths, the lock and small files of the vault's directories; vault_scan.c lists them.
+ *
+ * The lock is flock(2) on DIR/vault/lock of every directory, in the order of their inodes so that
+ * two processes that name them differently do not wait for each other. Dead owners leave no lock. */
+#include "vault_dirs.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "runtime/base/file.h"
+#include "runtime/base/log.h"
+#include "runtime/base/memory.h"
+#include "runtime/base/size.h"
+
+enum { DIR_BYTES_MAX = 3000, LOCK_SECONDS_MAX = 30 };
+
+/* ---- open, close ----------------------------------------------------------------------------- */
+
+static rt_status check_dirs(const char *const *dirs, int32_t n_dirs) {
+    if (n_dirs < 1 || n_dirs > KV_DIRS_MAX)
+        return rt_fail(RT_EUSAGE, "kvstore: %" PRId32 " disk directories; 1 to %d are possible",
+                n_dirs, KV_DIRS_MAX);
+    for (int32_t i = 0; i < n_dirs; i++)
+        if (strlen(dirs[i]) > DIR_BYTES_MAX || !*dirs[i])
+            return rt_fail(RT_EUSAGE, "kvstore: a disk directory's path has %zu bytes, not 1 to %d",
+                    strlen(dirs[i]), DIR_BYTES_MAX);
+    return RT_OK;
+}
+
+rt_status kv_dirs_open(kv_io *io, const char *const *dirs, int32_t n_dirs, kv_dirs *out) {
+    RT_TRY(check_dirs(dirs, n_dirs));
+    kv_dirs d = {.io = io, .n_dirs = n_dirs};
+    rt_status status = RT_OK;
+    RT_TRY_GOTO(status, rt_calloc(n_dirs, sizeof *d.roots, "directories", &d.roots), out);
+    RT_TRY_GOTO(status, rt_calloc(n_dirs, sizeof *d.locks, "directory locks", &d.locks), out);
+    for (int32_t i = 0; i < n_dirs; i++)
+        RT_TRY_GOTO(status, rt_path_join(dirs[i], "vault", &d.roots[i]), out);
+    RT_TRY_GOTO(status, kv_blocks_create(io, &d.blocks), out);
+    *out = d;
+    return RT_OK;
+out:
+    kv_dirs_close(&d);
+    return status;
+}
+
+void kv_dirs_close(kv_dirs *dirs) {
+    rt_assert(!dirs->is_locked);
+    kv_blocks_free(dirs->blocks);
+    for (int32_t i = 0; dirs->roots && i < dirs->n_dirs; i++) free(dirs->roots[i]);
+    free(dirs->roots);
+    free(dirs->locks);
+    *dirs = (kv_dirs){0};
+}
+
+/* mkdir -p, every new name durable. */
+static rt_status make_path(kv_io *io, const char *path) {
+    kv_path part = {0};
+    const size_t n_bytes = strlen(path);
+    for (size_t i = 1; i <= n_bytes; i++) {
+        if (path[i] != '/' && path[i] != 0) continue;
+        memcpy(part.text, path, i);
+        part.text[i] = 0;
+        kv_io_stat st;
+        bool exists;
+        RT_TRY(kv_path_stat(io, part.text, &st, &exists));
+        if (!exists) RT_TRY(kv_path_make_dir(io, part.text));
+    }
+    return RT_OK;
+}
+
+rt_status kv_dirs_make(const kv_dirs *dirs) {
+    kv_io_stat stats[KV_DIRS_MAX];
+    for (int32_t i = 0; i < dirs->n_dirs; i++) {
+        bool exists;
+        RT_TRY(make_path(dirs->io, dirs->roots[i]));
+        RT_TRY(kv_path_stat(dirs->io, dirs->roots[i], &stats[i], &exists));
+        if (!exists || !stats[i].is_dir)
+            return rt_fail(RT_EIO, "kvstore: %s is not a directory", dirs->roots[i]);
+        for (int32_t j = 0; j < i; j++)
+            if (stats[j].inode == stats[i].inode && stats[j].device == stats[i].device)
+                return rt_fail(RT_EUSAGE, "kvstore: %s and %s are the same directory",
+                        dirs->roots[j], dirs->roots[i]);
+    }
+    return RT_OK;
+}
+
+/* ---- the lock -------------------------------------------------------------------------------- */
+
+static void pause_ms(long ms) {
+    const struct timespec pause = {.tv_nsec = ms * 1000000};
+    (void)nanosleep(&pause, NULL);
+}
+
+static rt_status lock_file(const char *root, kv_file *file) {
+    const double patience = rt_now() + LOCK_SECONDS_MAX;
+    for (;;) {
+        bool got;
+        RT_TRY(kv_file_lock(file, KV_IO_EXCLUSIVE, &got));
+        if (got) return RT_OK;
+        if (rt_now() > patience)
+            return rt_fail(RT_EIO, "kvstore: %s/lock is held by another process for %d s", root,
+                    LOCK_SECONDS_MAX);
+        pause_ms(1);
+    }
+}
+
+static void unlock_files(kv_dirs *dirs) {
+    for (int32_t i = 0; i < dirs->n_dirs; i++) {
+        kv_blocks_close_file(dirs->blocks, dirs->locks[i]);
+        dirs->locks[i] = NULL;
+    }
+}
+
+typedef struct lock_order {
+    int32_t dir;
+    kv_io_stat stat;
+} lock_order;
+
+static int compare_order(const void *a, const void *b) {
+    const lock_order *p = a, *q = b;
+    if (p->stat.device != q->stat.device) return p->stat.device < q->stat.device ? -1 : 1;
+    return p->stat.inode < q->stat.inode ? -1 : p->stat.inode > q->stat.inode;
+}
+
+rt_status kv_dirs_lock(kv_dirs *dirs) {
+    rt_assert(!dirs->is_locked);
+    lock_order order[KV_DIRS_MAX];
+    rt_status status = RT_OK;
+    for (int32_t i = 0; i < dirs->n_dirs; i++) {
+        const kv_path path = kv_dirs_join(dirs, i, "", "lock");
+        RT_TRY_GOTO(status,
+                kv_file_open(dirs->io, path.text, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK,
+                        &dirs->locks[i]),
+                out);
+        order[i].dir = i;
+        RT_TRY_GOTO(status, kv_file_stat(dirs->locks[i], &order[i].stat), out);
+    }
+    qsort(order, (size_t)dirs->n_dirs, sizeof *order, compare_order);
+    for (int32_t i = 0; i < dirs->n_dirs; i++) {
+        const int32_t dir = order[i].dir;
+        RT_TRY_GOTO(status, lock_file(dirs->roots[dir], dirs->locks[dir]), out);
+    }
+    dirs->is_locked = true;
+    return RT_OK;
+out:
+    unlock_files(dirs);
+    return status;
+}
+
+void kv_dirs_unlock(kv_dirs *dirs) {
+    rt_assert(dirs->is_locked);
+    unlock_files(dirs);
+    dirs->is_locked = false;
+}
+
+/* ---- paths ----------------------------------------------------------------------------------- */
+
+int32_t kv_dirs_home(const kv_dirs *dirs, const kv_hash *hash) {
+    uint32_t number;
+    memcpy(&number, hash->bytes + 8, sizeof number);
+    return (int32_t)(number % (uint32_t)dirs->n_dirs);
+}
+
+kv_path kv_dirs_path(const kv_dirs *dirs, int32_t dir, const kv_hash *fingerprint,
+        const kv_hash *hash, const char *suffix) {
+    char model[KV_HEX_BYTES], name[KV_HEX_BYTES];
+    kv_path path;
+    kv_hash_hex(fingerprint, model);
+    kv_hash_hex(hash, name);
+    (void)snprintf(path.text, sizeof path.text, "%s/%.8s/%.2s/%s%s", dirs->roots[dir], model, name,
+            name, suffix);
+    return path;
+}
+
+kv_path kv_dirs_join(const kv_dirs *dirs, int32_t dir, const char *folder, const char *name) {
+    kv_path path;
+    (void)snprintf(path.text, sizeof path.text, "%s%s%s%s%s", dirs->roots[dir], *folder ? "/" : "",
+            folder, *name ? "/" : "", name);
+    return path;
+}
+
+kv_path kv_path_parent(const kv_path *path) {
+    kv_path parent = *path;
+    char *slash = strrchr(parent.text, '/');
+    rt_assert(slash && slash > parent.text);
+    *slash = 0;
+    return parent;
+}
+
+kv_path kv_dirs_temporary(const kv_path *beside, int64_t reserved_bytes) {
+    const kv_path folder = kv_path_parent(beside);
+    uint64_t random[2] = {0};
+    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random)
+        random[0] = (uint64_t)(rt_now() * 1e9); /* O_EXCL tells if it is not unique */
+    kv_path path;
+    const int n = snprintf(path.text, sizeof path.text,
+            "%s/%ld.%016" PRIx64 "%016" PRIx64 ".%" PRId64 ".tmp", folder.text, (long)getpid(),
+            random[0], random[1], reserved_bytes);
+    rt_assert(n > 0 && n < (int)sizeof path.text);
+    return path;
+}
+
+rt_status kv_dirs_make_for(const kv_dirs *dirs, int32_t dir, const kv_path *path) {
+    const kv_path folder = kv_path_parent(path);
+    rt_assert(strncmp(folder.text, dirs->roots[dir], strlen(dirs->roots[dir])) == 0);
+    return make_path(dirs->io, folder.text);
+}
+
+void kv_dirs_quarantine(kv_dirs *dirs, const char *path, const char *why) {
+    kv_path bad;
+    char text[KV_WHY_BYTES]; /* `why` may be what the next failure overwrites */
+    const int n = snprintf(bad.text, sizeof bad.text, "%s.bad", path);
+    rt_assert(n > 0 && n < (int)sizeof bad.text);
+    (void)snprintf(text, sizeof text, "%s", why);
+    dirs->n_quarantined++;
+    (void)snprintf(dirs->last_bad, sizeof dirs->last_bad, "%s: %s", path, text);
+    if (kv_path_rename(dirs->io, path, bad.text) == RT_OK) return;
+    const rt_status restored = rt_fail(RT_ECORRUPT, "%s", text);
+    (void)restored;
+}
+
+/* ---- small files ----------------------------------------------------------------------------- */
+
+static rt_status write_padded(kv_dirs *dirs, kv_file *file, const char *text, int64_t n_bytes) {
+    const int64_t n_padded = rt_max64(rt_round_up(n_bytes, KV_IO_ALIGN), KV_IO_ALIGN);
+    void *memory = NULL;
+    RT_TRY(rt_malloc(n_padded, "a small file", &memory));
+    memcpy(memory, text, (size_t)n_bytes);
+    memset((char *)memory + n_bytes, '\n', (size_t)(n_padded - n_bytes));
+    const rt_status status = kv_blocks_write(dirs->blocks, file, 0, n_padded, memory);
+    free(memory);
+    return status == RT_OK ? kv_file_sync(file) : status;
+}
+
+rt_status kv_dirs_write_text(
+        kv_dirs *dirs, int32_t dir, const kv_path *path, const char *text, int64_t n_bytes) {
+    rt_assert(dirs->is_locked);
+    RT_TRY(kv_dirs_make_for(dirs, dir, path));
+    const kv_path temporary = kv_dirs_temporary(path, n_bytes);
+    const kv_path folder = kv_path_parent(path);
+    kv_file *file = NULL;
+    RT_TRY(kv_file_open(dirs->io, temporary.text, O_RDWR | O_CREAT | O_EXCL, &file));
+    rt_status status = write_padded(dirs, file, text, n_bytes);
+    kv_blocks_close_file(dirs->blocks, file);
+    if (status == RT_OK) status = kv_path_rename(dirs->io, temporary.text, path->text);
+    if (status != RT_OK) {
+        const rt_status ignored = kv_path_unlink(dirs->io, temporary.text);
+        (void)ignored; /* swept later */
+        return status;
+    }
+    return kv_path_sync_dir(dirs->io, folder.text);
+}
+
+static rt_status read_padded(kv_dirs *dirs, kv_file *file, const char *path, int64_t bytes_max,
+        char **text, int64_t *n_bytes) {
+    kv_io_stat st;
+    RT_TRY(kv_file_stat(file, &st));
+    if (!st.is_file || st.n_bytes < KV_IO_ALIGN || st.n_bytes > bytes_max ||
+            st.n_bytes % KV_IO_ALIGN)
+        return rt_fail(RT_ECORRUPT,
+                "kvstore: %s has %" PRId64 " bytes, not whole blocks of %d up to %" PRId64, path,
+                st.n_bytes, KV_IO_ALIGN, bytes_max);
+    void *memory = NULL;
+    RT_TRY(rt_malloc(st.n_bytes + 1, "a small file", &memory));
+    const rt_status status = kv_blocks_read(dirs->blocks, file, 0, st.n_bytes, memory);
+    if (status != RT_OK) {
+        free(memory);
+        return status;
+    }
+    *text = memory;
+    (*text)[st.n_bytes] = 0;
+    *n_bytes = st.n_bytes;
+    return RT_OK;
+}
+
+rt_status kv_dirs_read_text(kv_dirs *dirs, const char *path, int64_t bytes_max, char **text,
+        int64_t *n_bytes, bool *exists) {
+    kv_io_stat st;
+    kv_file *file = NULL;
+    *text = NULL;
+    *n_bytes = 0;
+    RT_TRY(kv_path_stat(dirs->io, path, &st, exists));
+    *exists = *exists && st.is_file;
+    if (!*exists) return RT_OK;
+    RT_TRY(kv_file_open(dirs->io, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, &file));
+    const rt_status status = read_padded(dirs, file, path, bytes_max, text, n_bytes);
+    kv_blocks_close_file(dirs->blocks, file);
+    return status;
+}

@@ -1,0 +1,102 @@
+/* The directories under the vault: paths, the lock, what lies there. Shared by the vault, which has a
+ * model, and the books, which need none. Private to kvstore. */
+#ifndef KV_VAULT_DIRS_H
+#define KV_VAULT_DIRS_H
+
+#include "chain.h"
+#include "io_files.h"
+
+enum { KV_PATH_BYTES = 4096, KV_DIRS_MAX = 64, KV_WHY_BYTES = 512 };
+
+typedef struct kv_dirs {
+    kv_io *io;
+    kv_blocks *blocks;
+    int32_t n_dirs;
+    char **roots;    /* "DIR/vault" */
+    kv_file **locks; /* [n_dirs]: open while locked */
+    bool is_locked;
+    int64_t n_quarantined;                       /* ever, through these */
+    char last_bad[KV_PATH_BYTES + KV_WHY_BYTES]; /* the last of them, and why; "" */
+} kv_dirs;
+
+/* Nothing is made yet. RT_EUSAGE: no directory, too many, too long. RT_ENOMEM. */
+RT_MUST_CHECK rt_status kv_dirs_open(
+        kv_io *io, const char *const *dirs, int32_t n_dirs, kv_dirs *out);
+void kv_dirs_close(kv_dirs *dirs);
+/* DIR/vault, durably. RT_EUSAGE: two are the same directory. RT_EIO, RT_ENOFIT. */
+RT_MUST_CHECK rt_status kv_dirs_make(const kv_dirs *dirs);
+
+/* One process (and one kv_dirs) at a time: for whoever reserves, names or removes. Not recursive.
+ * RT_EIO: cannot be locked, or another process held it for half a minute. */
+RT_MUST_CHECK rt_status kv_dirs_lock(kv_dirs *dirs);
+void kv_dirs_unlock(kv_dirs *dirs);
+
+/* ---- paths ----------------------------------------------------------------------------------- */
+
+typedef struct kv_path {
+    char text[KV_PATH_BYTES];
+} kv_path;
+
+/* Where a hash belongs. */
+int32_t kv_dirs_home(const kv_dirs *dirs, const kv_hash *hash);
+/* DIR/vault/<8 hex>/<hh>/<hash><suffix> */
+kv_path kv_dirs_path(const kv_dirs *dirs, int32_t dir, const kv_hash *fingerprint,
+        const kv_hash *hash, const char *suffix);
+/* A fresh name beside it, which says what is reserved. */
+kv_path kv_dirs_temporary(const kv_path *beside, int64_t reserved_bytes);
+/* "DIR/vault/<folder>/<name>", folder or name may be "". */
+kv_path kv_dirs_join(const kv_dirs *dirs, int32_t dir, const char *folder, const char *name);
+/* The directory that a path is in. */
+kv_path kv_path_parent(const kv_path *path);
+/* Make the directories between DIR/vault and the path. */
+RT_MUST_CHECK rt_status kv_dirs_make_for(const kv_dirs *dirs, int32_t dir, const kv_path *path);
+/* Rename to .bad, and count. The thread's last error stays `why`, if it was. */
+void kv_dirs_quarantine(kv_dirs *dirs, const char *path, const char *why);
+
+/* ---- what lies there ------------------------------------------------------------------------- */
+
+typedef enum kv_entry_kind {
+    KV_ENTRY_DIR,
+    KV_ENTRY_SEGMENT,
+    KV_ENTRY_PART,
+    KV_ENTRY_STATE,
+    KV_ENTRY_TEMPORARY,
+    KV_ENTRY_BAD,
+    KV_ENTRY_BOOK,
+    KV_ENTRY_FINGERPRINT,
+    KV_ENTRY_LOCK,
+    KV_ENTRY_OTHER
+} kv_entry_kind;
+
+typedef struct kv_entry {
+    kv_entry_kind kind;
+    int32_t dir;
+    char *path;
+    const char *name; /* its last component */
+    char model[9];    /* the folder below DIR/vault it is in; "" */
+    kv_hash hash;     /* in its name, where the kind has one */
+    int64_t bytes;    /* physical, or reserved where that is more */
+    kv_io_stat stat;
+} kv_entry;
+
+typedef struct kv_listing {
+    kv_entry *entries;
+    int64_t n_entries;
+    int64_t room;
+    int64_t bytes; /* of all */
+} kv_listing;
+
+/* Everything below all DIR/vault. Files that come and go meanwhile may be missed. */
+RT_MUST_CHECK rt_status kv_dirs_scan(kv_dirs *dirs, kv_listing *out);
+void kv_listing_free(kv_listing *listing);
+
+/* Small files: text padded with new lines to whole blocks; written beside, synced, renamed, durable.
+ * The caller holds the lock and has made room. */
+RT_MUST_CHECK rt_status kv_dirs_write_text(
+        kv_dirs *dirs, int32_t dir, const kv_path *path, const char *text, int64_t n_bytes);
+/* The whole of it and a NUL; free(). *exists is false where there is no such regular file.
+ * RT_ECORRUPT: larger than bytes_max, or no whole blocks. */
+RT_MUST_CHECK rt_status kv_dirs_read_text(kv_dirs *dirs, const char *path, int64_t bytes_max,
+        char **text, int64_t *n_bytes, bool *exists);
+
+#endif

@@ -1,0 +1,198 @@
+/* The longest stored prefix. Full segments are found by the chain hash of the next 4096 ids; at the
+ * end, the segment with the same parent that agrees longest is used as far as it agrees. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/base/memory.h"
+#include "runtime/base/size.h"
+#include "vault_inside.h"
+
+typedef struct search {
+    kv_vault *vault;
+    const int32_t *ids;
+    int64_t n_ids;
+    kv_hash chain; /* after what is found */
+    kv_prefix *prefix;
+    bool is_over; /* the reason is given */
+} search;
+
+/* ---- reasons --------------------------------------------------------------------------------- */
+
+/* 12288 -> "12,288" */
+static const char *with_commas(int64_t n, char text[RT_SIZE_TEXT]) {
+    char digits[RT_SIZE_TEXT];
+    const int n_digits = snprintf(digits, sizeof digits, "%" PRId64, n);
+    int at = 0;
+    for (int i = 0; i < n_digits && at < RT_SIZE_TEXT - 2; i++) {
+        if (i > 0 && (n_digits - i) % 3 == 0) text[at++] = ',';
+        text[at++] = digits[i];
+    }
+    text[at] = 0;
+    return text;
+}
+
+/* The first reason counts. */
+static void end_because(search *s, const char *format, ...) RT_PRINTF(2, 3);
+static void end_because(search *s, const char *format, ...) {
+    if (s->is_over) return;
+    s->is_over = true;
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(s->prefix->reason, KV_REASON_BYTES, format, arguments);
+    va_end(arguments);
+}
+
+/* A segment that is known does not open. */
+static void end_at_failure(search *s, rt_status status) {
+    char text[KV_REASON_BYTES / 2];
+    (void)snprintf(text, sizeof text, "%s", rt_error_text());
+    end_because(s, "%s%s", text, status == RT_ECORRUPT ? "; quarantined" : "");
+}
+
+static void end_at_nothing(search *s) {
+    char n[RT_SIZE_TEXT];
+    const char *others = s->vault->others;
+    if (s->prefix->n_tokens > 0)
+        end_because(s, "no segment after %s tokens", with_commas(s->prefix->n_tokens, n));
+    else if (s->vault->index.n_known > 0)
+        end_because(s, "nothing stored starts with these tokens");
+    else if (*others)
+        end_because(s, "nothing stored for this model; there is for %s", others);
+    else
+        end_because(s, "nothing stored for this model");
+}
+
+/* ---- steps ----------------------------------------------------------------------------------- */
+
+static rt_status push(search *s, kv_segment *segment, int64_t n_tokens) {
+    kv_prefix *p = s->prefix;
+    kv_segment **more = realloc(p->segments, (size_t)(p->n_segments + 1) * sizeof *more);
+    if (!more) {
+        kv_segment_close(segment);
+        return rt_fail(RT_ENOMEM, "kvstore: no memory for %" PRId32 " segments", p->n_segments + 1);
+    }
+    p->segments = more;
+    p->segments[p->n_segments++] = segment;
+    p->n_tokens += n_tokens;
+    s->chain = segment->header.chain;
+    return RT_OK;
+}
+
+static int32_t common_ids(const int32_t *a, const int32_t *b, int64_t n) {
+    int32_t i = 0;
+    while (i < n && a[i] == b[i]) i++;
+    return i;
+}
+
+static int64_t n_left(const search *s) {
+    return s->n_ids - s->prefix->n_tokens;
+}
+
+static const int32_t *ids_left(const search *s) {
+    return s->ids + s->prefix->n_tokens;
+}
+
+/* The next full segment. *found is false where there is none: look for a partial match. */
+static rt_status step(search *s, bool *found) {
+    kv_hash chain;
+    kv_segment *segment = NULL;
+    *found = false;
+    if (n_left(s) < KV_SEGMENT_TOKENS) return RT_OK;
+    RT_TRY(kv_chain_next(&s->chain, ids_left(s), KV_SEGMENT_TOKENS, &chain));
+    const kv_known *known = kv_vault_know(s->vault, &chain);
+    if (!known) return RT_OK;
+    const rt_status status = kv_vault_open_segment(s->vault, known, &segment);
+    if (status == RT_ENOMEM) return status;
+    if (status != RT_OK) {
+        end_at_failure(s, status);
+        return RT_OK;
+    }
+    const kv_segment_header *h = &segment->header;
+    if (h->n_tokens != KV_SEGMENT_TOKENS || h->first_pos != s->prefix->n_tokens ||
+            !kv_hash_equal(&h->parent, &s->chain) ||
+            common_ids(segment->ids, ids_left(s), KV_SEGMENT_TOKENS) != KV_SEGMENT_TOKENS) {
+        kv_segment_close(segment); /* a SHA-256 collision, in effect */
+        end_because(s, "a segment of the same hash holds other tokens");
+        return RT_OK;
+    }
+    *found = true;
+    return push(s, segment, KV_SEGMENT_TOKENS);
+}
+
+/* How far a known segment can agree, by the ids that the index has. */
+static int64_t agreement_max(const search *s, const kv_known *known) {
+    const int64_t n = rt_min64(known->n_tokens, n_left(s));
+    const int64_t n_seen = rt_min64(n, KV_INDEX_IDS);
+    const int64_t n_common = common_ids(known->head_ids, ids_left(s), n_seen);
+    return n_common < n_seen ? n_common : n;
+}
+
+/* One child of the chain so far: *best is the one that agrees longest. */
+static rt_status try_child(search *s, const kv_known *known, kv_segment **best, int64_t *n_best) {
+    if (known->first_pos != s->prefix->n_tokens || agreement_max(s, known) <= *n_best) return RT_OK;
+    kv_segment *segment = NULL;
+    const rt_status status = kv_vault_open_segment(s->vault, known, &segment);
+    if (status == RT_ENOMEM) return status;
+    if (status != RT_OK) {
+        end_at_failure(s, status); /* the reason, unless another child does */
+        return RT_OK;
+    }
+    const int64_t n =
+            common_ids(segment->ids, ids_left(s), rt_min64(segment->header.n_tokens, n_left(s)));
+    kv_segment **worse = n > *n_best ? best : &segment;
+    kv_segment_close(*worse);
+    if (worse != best) return RT_OK;
+    *best = segment;
+    *n_best = n;
+    return RT_OK;
+}
+
+/* The last segment: whichever child agrees with the ids that are left for longest. */
+static rt_status finish_inside(search *s) {
+    kv_segment *best = NULL;
+    int64_t n_best = 0;
+    rt_status status = RT_OK;
+    const kv_known *known = kv_index_child(&s->vault->index, &s->chain, NULL);
+    while (known && status == RT_OK && n_left(s) > 0) {
+        const kv_known *next = kv_index_child(&s->vault->index, &s->chain, known);
+        status = try_child(s, known, &best, &n_best); /* may forget it */
+        known = next;
+    }
+    if (status == RT_OK && best) return push(s, best, n_best);
+    kv_segment_close(best);
+    return status;
+}
+
+static void end_inside(search *s) {
+    char n[RT_SIZE_TEXT];
+    const kv_prefix *p = s->prefix;
+    const kv_segment *last = p->n_segments ? p->segments[p->n_segments - 1] : NULL;
+    if (n_left(s) == 0)
+        end_because(s, "all %s tokens are stored", with_commas(p->n_tokens, n));
+    else if (last && last->header.first_pos + last->header.n_tokens > p->n_tokens)
+        end_because(s, "what is stored differs after %s tokens", with_commas(p->n_tokens, n));
+    else
+        end_at_nothing(s);
+}
+
+/* ---- the interface --------------------------------------------------------------------------- */
+
+rt_status kv_vault_find(kv_vault *vault, const int32_t *ids, int64_t n_ids, kv_prefix *out) {
+    search s = {.vault = vault, .ids = ids, .n_ids = n_ids, .chain = vault->root, .prefix = out};
+    *out = (kv_prefix){0};
+    rt_status status = RT_OK;
+    bool found = true;
+    while (status == RT_OK && found) status = step(&s, &found);
+    if (status == RT_OK && !s.is_over) status = finish_inside(&s);
+    if (status == RT_OK) end_inside(&s);
+    if (status != RT_OK) kv_prefix_free(out);
+    return status;
+}
+
+void kv_prefix_free(kv_prefix *prefix) {
+    for (int32_t i = 0; i < prefix->n_segments; i++) kv_segment_close(prefix->segments[i]);
+    free(prefix->segments);
+    *prefix = (kv_prefix){0};
+}

@@ -1,0 +1,49 @@
+/* What the vault's own files share: vault.c (open), vault_find.c, vault_writer.c, vault_state.c. */
+#ifndef KV_VAULT_INSIDE_H
+#define KV_VAULT_INSIDE_H
+
+#include "vault.h"
+#include "vault_dirs.h"
+#include "vault_index.h"
+#include "vault_space.h"
+
+struct kv_vault {
+    kv_dirs dirs;
+    int64_t disk_bytes_max;
+    kv_segment_shape shape;
+    kv_hash fingerprint;
+    char *fingerprint_text;
+    kv_hash root;
+    kv_index index;
+    kv_writer *writers; /* open */
+    char *others;       /* how the fingerprints of other folders differ; "" */
+    kv_vault_stats stats;
+};
+
+/* What a file and its directories may take beside its data: tables of the file system. */
+enum { KV_SPACE_SLACK = 32 << 10 };
+
+/* The path of a segment of this vault. */
+kv_path kv_vault_path(const kv_vault *vault, int32_t dir, const kv_hash *chain, const char *suffix);
+/* Whether a header is of this vault's model. */
+bool kv_vault_is_own(const kv_vault *vault, const kv_segment_header *header);
+/* The segment in the index or, written by another process, on the disk; NULL if there is none. */
+const kv_known *kv_vault_know(kv_vault *vault, const kv_hash *chain);
+/* Open one that is known. What does not verify is quarantined, what does not open forgotten. */
+RT_MUST_CHECK rt_status kv_vault_open_segment(
+        kv_vault *vault, const kv_known *known, kv_segment **out);
+/* Room for n_bytes in the budget. The lock is held. */
+RT_MUST_CHECK rt_status kv_vault_make_room(kv_vault *vault, int64_t n_bytes);
+/* A fresh file beside `path` with room for n_bytes in the budget and on the disk, locked by its owner.
+ * The lock is held. RT_ENOFIT, RT_EIO, RT_ENOMEM. */
+RT_MUST_CHECK rt_status kv_vault_new_file(kv_vault *vault, int32_t dir, const kv_path *path,
+        int64_t n_bytes, kv_path *temporary, kv_file **out);
+/* Remove a file that is not needed; what cannot be removed is swept some day. */
+void kv_vault_discard(kv_vault *vault, const char *path);
+/* The file is synced: give it its name, durably. The lock is held. On failure it has neither name. */
+RT_MUST_CHECK rt_status kv_vault_name_file(
+        kv_vault *vault, const kv_path *temporary, const kv_path *path);
+/* The fingerprint's text, once. The lock is held. */
+RT_MUST_CHECK rt_status kv_vault_save_fingerprint(kv_vault *vault);
+
+#endif

@@ -1,0 +1,191 @@
+/* Which windows a walk has. Each sequence is followed extent by extent:
+ *
+ *   resident   pages in memory: taken whole as far as they go, all sequences in one step
+ *   streamed   stored, not in memory, never written again: window by window; sequences that share
+ *              the stored extents share the step
+ *   tail       what may still be written and is not in memory: to the sequence's end, as many
+ *              sequences in one step as the pages for it allow */
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/base/memory.h"
+#include "runtime/base/size.h"
+#include "store_impl.h"
+
+typedef enum sort { SORT_NONE, SORT_RESIDENT, SORT_STREAMED, SORT_TAIL } sort;
+
+/* ---- growing arrays -------------------------------------------------------------------------- */
+
+static rt_status make_room(void *array, int64_t element_bytes, int64_t n, int64_t *room) {
+    if (n < *room) return RT_OK;
+    const int64_t wanted = rt_max64(2 * *room, rt_max64(64, n + 1));
+    void *old;
+    memcpy(&old, array, sizeof old);
+    void *bigger = realloc(old, (size_t)(wanted * element_bytes));
+    if (!bigger) return rt_fail(RT_ENOMEM, "kvstore: no memory to list a walk's windows");
+    memcpy(array, &bigger, sizeof bigger);
+    *room = wanted;
+    return RT_OK;
+}
+
+static rt_status add_step(kv_walk *walk, kv_step_kind kind, int64_t extent, kv_step **out) {
+    RT_TRY(make_room(&walk->steps, sizeof *walk->steps, walk->n_steps, &walk->steps_room));
+    kv_step *step = &walk->steps[walk->n_steps++];
+    *step = (kv_step){.kind = kind,
+            .extent = extent,
+            .members_at = walk->n_members,
+            .first_load = walk->n_loads};
+    *out = step;
+    return RT_OK;
+}
+
+static rt_status add_member(kv_walk *walk, kv_step *step, int32_t seq) {
+    RT_TRY(make_room(&walk->members, sizeof *walk->members, walk->n_members, &walk->members_room));
+    walk->members[walk->n_members++] = seq;
+    step->n_members++;
+    return RT_OK;
+}
+
+static rt_status add_load(
+        kv_walk *walk, kv_step *step, kv_stored *stored, int32_t member, int64_t n_tokens) {
+    RT_TRY(make_room(&walk->loads, sizeof *walk->loads, walk->n_loads, &walk->loads_room));
+    walk->loads[walk->n_loads++] =
+            (kv_load){.stored = stored, .member = member, .n_tokens = n_tokens};
+    step->n_loads++;
+    return RT_OK;
+}
+
+/* ---- what lies where ------------------------------------------------------------------------- */
+
+static int64_t extent_tokens(const kv_walk *walk) {
+    return walk->store->config.overflow.extent_tokens;
+}
+
+int64_t kv_walk_tail_extent(const kv_walk *walk, int32_t seq) {
+    return walk->seqs[seq]->filled[walk->layer] / extent_tokens(walk);
+}
+
+int64_t kv_walk_n_extents(const kv_walk *walk, int32_t seq) {
+    return rt_div_up(walk->ends[seq], extent_tokens(walk));
+}
+
+static sort sort_of(const kv_walk *walk, int32_t seq, int64_t extent) {
+    if (extent >= kv_walk_n_extents(walk, seq)) return SORT_NONE;
+    const int64_t page = extent * kv_pages_of_extent(walk->store);
+    if (*kv_page_slot(walk->seqs[seq], walk->layer, page)) return SORT_RESIDENT;
+    return extent < kv_walk_tail_extent(walk, seq) ? SORT_STREAMED : SORT_TAIL;
+}
+
+static kv_stored *stored_of(const kv_walk *walk, int32_t seq, int64_t extent) {
+    return *kv_stored_slot(walk->seqs[seq], walk->layer, extent);
+}
+
+/* ---- the three kinds ------------------------------------------------------------------------- */
+
+static bool is_at(const kv_walk *walk, int32_t seq, int64_t extent, sort kind) {
+    return walk->cursors[seq] == extent && sort_of(walk, seq, extent) == kind;
+}
+
+static rt_status add_resident(kv_walk *walk, int64_t extent) {
+    kv_step *step = NULL;
+    for (int32_t i = 0; i < walk->n_seqs; i++) {
+        if (!is_at(walk, i, extent, SORT_RESIDENT)) continue;
+        if (!step) RT_TRY(add_step(walk, KV_STEP_RESIDENT, extent, &step));
+        RT_TRY(add_member(walk, step, i));
+        while (sort_of(walk, i, walk->cursors[i]) == SORT_RESIDENT) walk->cursors[i]++;
+    }
+    return RT_OK;
+}
+
+/* Whether every member has `leader`'s extent next, too. */
+static bool goes_on(const kv_walk *walk, const kv_step *step, int64_t extent) {
+    const int32_t *members = walk->members + step->members_at;
+    const int32_t leader = members[0];
+    for (int32_t i = 0; i < step->n_members; i++)
+        if (sort_of(walk, members[i], extent) != SORT_STREAMED ||
+                stored_of(walk, members[i], extent) != stored_of(walk, leader, extent))
+            return false;
+    return true;
+}
+
+static rt_status add_streamed_from(kv_walk *walk, int32_t leader, int64_t extent) {
+    kv_step *step = NULL;
+    kv_stored *stored = stored_of(walk, leader, extent);
+    rt_assert(stored);
+    RT_TRY(add_step(walk, KV_STEP_STREAMED, extent, &step));
+    for (int32_t i = leader; i < walk->n_seqs; i++)
+        if (is_at(walk, i, extent, SORT_STREAMED) && stored_of(walk, i, extent) == stored)
+            RT_TRY(add_member(walk, step, i));
+    while (step->n_extents < walk->store->config.overflow.window_extents &&
+            goes_on(walk, step, extent + step->n_extents)) {
+        RT_TRY(add_load(walk, step, stored_of(walk, leader, extent + step->n_extents), -1,
+                extent_tokens(walk)));
+        step->n_extents++;
+    }
+    for (int32_t i = 0; i < step->n_members; i++)
+        walk->cursors[walk->members[step->members_at + i]] += step->n_extents;
+    return RT_OK;
+}
+
+static rt_status add_streamed(kv_walk *walk, int64_t extent) {
+    for (int32_t i = 0; i < walk->n_seqs; i++)
+        if (is_at(walk, i, extent, SORT_STREAMED)) RT_TRY(add_streamed_from(walk, i, extent));
+    return RT_OK;
+}
+
+/* Pages that a tail takes from the store while it is walked. */
+static int64_t tail_pages(const kv_walk *walk, int32_t seq) {
+    return kv_pages_of_layer(&walk->store->config, walk->ends[seq]) -
+           kv_walk_tail_extent(walk, seq) * kv_pages_of_extent(walk->store);
+}
+
+static rt_status add_tail(kv_walk *walk, kv_step *step, int32_t seq) {
+    const int64_t extent = kv_walk_tail_extent(walk, seq);
+    const int64_t n_old = rt_min64(walk->seqs[seq]->filled[walk->layer], walk->ends[seq]) -
+                          extent * extent_tokens(walk);
+    RT_TRY(add_member(walk, step, seq));
+    walk->cursors[seq] = kv_walk_n_extents(walk, seq);
+    if (n_old == 0) return RT_OK;
+    kv_stored *stored = stored_of(walk, seq, extent);
+    rt_assert(stored && stored->n_tokens >= n_old);
+    return add_load(walk, step, stored, seq, n_old);
+}
+
+static rt_status add_tails(kv_walk *walk, int64_t extent) {
+    kv_step *step = NULL;
+    int64_t n_pages = 0;
+    for (int32_t i = 0; i < walk->n_seqs; i++) {
+        if (!is_at(walk, i, extent, SORT_TAIL)) continue;
+        n_pages += tail_pages(walk, i);
+        const bool is_full =
+                step && (n_pages > walk->store->n_work ||
+                                step->n_loads == walk->store->config.overflow.window_extents);
+        if (!step || is_full) {
+            RT_TRY(add_step(walk, KV_STEP_TAILS, extent, &step));
+            n_pages = tail_pages(walk, i);
+        }
+        RT_TRY(add_tail(walk, step, i));
+    }
+    return RT_OK;
+}
+
+/* ---- all of them ----------------------------------------------------------------------------- */
+
+static int64_t next_extent(const kv_walk *walk) {
+    int64_t next = INT64_MAX;
+    for (int32_t i = 0; i < walk->n_seqs; i++)
+        if (walk->cursors[i] < kv_walk_n_extents(walk, i)) next = rt_min64(next, walk->cursors[i]);
+    return next;
+}
+
+rt_status kv_walk_list_steps(kv_walk *walk) {
+    walk->n_steps = walk->n_members = walk->n_loads = 0;
+    for (int32_t i = 0; i < walk->n_seqs; i++)
+        walk->cursors[i] = walk->extent == KV_WALK_ALL ? 0 : kv_walk_tail_extent(walk, i);
+    for (int64_t e = next_extent(walk); e != INT64_MAX; e = next_extent(walk)) {
+        RT_TRY(add_resident(walk, e));
+        RT_TRY(add_streamed(walk, e));
+        RT_TRY(add_tails(walk, e));
+    }
+    return RT_OK;
+}

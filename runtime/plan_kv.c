@@ -1,0 +1,139 @@
+/* How a budget is spent on a cache that it does not hold. In this order:
+ *
+ *   1. staging, one window, pages to append a chunk to
+ *   2. the unfinished extents of one sequence, every layer: without them it is parked between walks
+ *   3. what forks take, where that fits whole
+ *   4. wider windows, up to WINDOW_TOKENS: fewer, larger reads
+ *   5. the first tokens of the sequence, pinned: less to read
+ *
+ * Extents are as large as the budget lets them be (fewer, larger reads, better compression). */
+#include "plan_kv.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/statvfs.h>
+
+#include "engine.h"
+
+/* Attention loads and stores the state of every row once a window: 1024 keys make up for that. */
+enum { EXTENT_TOKENS_MAX = 4096, WINDOW_TOKENS = 4096, NARROW_TOKENS = 1024 };
+
+kv_config glm_plan_kv_config(const glm_config *part, const glm_plan *plan) {
+    return (kv_config){.shape = {.dtype = plan->kv_dtype,
+                               .n_kv_heads = part->n_kv_heads,
+                               .head_dim = part->head_dim,
+                               .page_tokens = ATTN_PAGE_TOKENS},
+            .n_layers = part->n_layers,
+            .page_bytes = plan->kv_page_bytes,
+            .host_bytes_max = plan->kv_host_bytes,
+            .overflow = {.n_dirs = plan->kv_overflows ? 1 : 0,
+                    .bytes_max = plan->kv_disk_limit_bytes,
+                    .extent_tokens = plan->kv_extent_tokens,
+                    .window_extents = plan->kv_window_extents,
+                    .append_tokens = plan->chunk,
+                    .pinned_tokens = plan->kv_pinned_tokens,
+                    .n_threads = plan->threads,
+                    .isa = rt_machine_isa()}};
+}
+
+/* ---- extents and windows --------------------------------------------------------------------- */
+
+static int64_t needed(const glm_config *part, const glm_plan *plan, bool has_tail) {
+    const kv_config kv = glm_plan_kv_config(part, plan);
+    return kv_overflow_bytes(&kv) + (has_tail ? kv_overflow_tail_bytes(&kv) : 0);
+}
+
+/* The largest extents for which everything up to point 2 (or 1) fits. */
+static bool choose_extents(
+        const glm_config *part, int64_t budget_bytes, bool has_tail, glm_plan *plan) {
+    plan->kv_window_extents = 1;
+    for (int32_t tokens = EXTENT_TOKENS_MAX; tokens >= ATTN_PAGE_TOKENS; tokens /= 2) {
+        plan->kv_extent_tokens = tokens;
+        if (needed(part, plan, has_tail) <= budget_bytes) return true;
+    }
+    return false;
+}
+
+/* Up to NARROW_TOKENS for all of the budget, further for half of it. */
+static void widen_windows(
+        const glm_config *part, int64_t budget_bytes, bool has_tail, glm_plan *plan) {
+    const int32_t most = WINDOW_TOKENS / plan->kv_extent_tokens;
+    while (plan->kv_window_extents < most) {
+        const bool is_narrow = plan->kv_window_extents * plan->kv_extent_tokens < NARROW_TOKENS;
+        plan->kv_window_extents++;
+        if (needed(part, plan, has_tail) <= (is_narrow ? budget_bytes : budget_bytes / 2)) continue;
+        plan->kv_window_extents--;
+        return;
+    }
+}
+
+static int64_t page_bytes_for(const glm_config *part, const glm_plan *plan, int64_t n_tokens) {
+    const kv_config kv = glm_plan_kv_config(part, plan);
+    return kv_pages_for(&kv, n_tokens) * plan->kv_page_bytes;
+}
+
+static void pin(const glm_config *part, int64_t left_bytes, glm_plan *plan) {
+    const int64_t extent_bytes = page_bytes_for(part, plan, plan->kv_extent_tokens);
+    const int64_t n = rt_max64(left_bytes, 0) / extent_bytes;
+    plan->kv_pinned_tokens = rt_min64(n * plan->kv_extent_tokens,
+            plan->max_len / plan->kv_extent_tokens * plan->kv_extent_tokens);
+}
+
+/* Extents of max_len and of forks, each of which may begin one of its own in every layer. */
+static int64_t disk_bytes(const glm_config *part, const glm_plan *plan, int64_t extra_kv_tokens) {
+    const kv_config kv = glm_plan_kv_config(part, plan);
+    const int64_t per_fork = extra_kv_tokens > 0 ? 2 * plan->kv_extent_tokens : 0;
+    return kv_overflow_disk_bytes(&kv, plan->max_len + extra_kv_tokens + plan->max_seqs * per_fork);
+}
+
+static bool overflow(
+        const glm_config *part, int64_t budget_bytes, int64_t extra_kv_tokens, glm_plan *plan) {
+    plan->kv_overflows = true;
+    plan->kv_host_bytes = budget_bytes;
+    const bool has_tail = choose_extents(part, budget_bytes, true, plan);
+    if (!has_tail && !choose_extents(part, budget_bytes, false, plan)) return false;
+    const int64_t forks = page_bytes_for(part, plan, extra_kv_tokens);
+    const int64_t kept = needed(part, plan, has_tail) + forks <= budget_bytes ? forks : 0;
+    widen_windows(part, budget_bytes - kept, has_tail, plan);
+    if (has_tail) pin(part, budget_bytes - kept - needed(part, plan, true), plan);
+    plan->kv_disk_bytes = disk_bytes(part, plan, extra_kv_tokens);
+    return true;
+}
+
+bool glm_plan_kv(const glm_config *part, int64_t budget_bytes, int64_t extra_kv_tokens,
+        bool may_overflow, glm_plan *plan) {
+    plan->kv_overflows = false;
+    plan->kv_extent_tokens = plan->kv_window_extents = 0;
+    plan->kv_pinned_tokens = plan->kv_disk_bytes = 0;
+    const int64_t all =
+            page_bytes_for(part, plan, plan->max_len) + page_bytes_for(part, plan, extra_kv_tokens);
+    plan->kv_host_bytes = all;
+    if (all <= budget_bytes) return true;
+    if (may_overflow && overflow(part, budget_bytes, extra_kv_tokens, plan)) return true;
+    plan->kv_overflows = false;
+    plan->kv_host_bytes = all;
+    return false;
+}
+
+/* ---- the disk -------------------------------------------------------------------------------- */
+
+/* Directories that are not there yet will be made in the nearest one that is. */
+static bool ask(const char *dir, struct statvfs *fs) {
+    char path[4096];
+    if (snprintf(path, sizeof path, "%s", dir) >= (int)sizeof path) return false;
+    while (statvfs(path, fs) != 0) {
+        char *slash = strrchr(path, '/');
+        if (!slash || slash == path) return statvfs("/", fs) == 0;
+        *slash = '\0';
+    }
+    return true;
+}
+
+int64_t glm_plan_disk_free(const char *const *dirs, int n_dirs) {
+    int64_t bytes = 0;
+    for (int i = 0; i < n_dirs; i++) {
+        struct statvfs fs;
+        if (ask(dirs[i], &fs)) bytes += (int64_t)fs.f_bavail * (int64_t)fs.f_frsize;
+    }
+    return bytes;
+}

@@ -1,0 +1,39 @@
+/* A file system in memory behind the store's I/O table. It remembers every effect, so that the disk a
+ * crash would have left can be made from any moment; and any call can be made to fail. */
+#ifndef HELP_KV_MEMFS_H
+#define HELP_KV_MEMFS_H
+
+#include "kvstore/io.h"
+
+typedef struct kvh_memfs kvh_memfs;
+
+/* An empty root. Paths start with '/'. */
+kvh_memfs *kvh_memfs_new(void);
+void kvh_memfs_free(kvh_memfs *fs);
+/* I/O over it, any number of times; the file system stays the caller's. */
+kv_io *kvh_memfs_io(kvh_memfs *fs);
+
+/* Effects so far: files and directories made, renamed, removed, written, resized, synced. */
+int64_t kvh_memfs_n_effects(const kvh_memfs *fs);
+
+/* What may become of effects that no sync has covered. */
+typedef enum kvh_crash {
+    KVH_CRASH_ALL,    /* all are on the disk */
+    KVH_CRASH_NONE,   /* none is */
+    KVH_CRASH_RANDOM, /* any subset, writes torn between sectors of 512 bytes */
+} kvh_crash;
+/* The disk after the first n_effects and a crash. What a sync before has covered is there: data by
+ * a sync of the file, names by a sync of their directory. */
+kvh_memfs *kvh_memfs_crash(const kvh_memfs *fs, int64_t n_effects, kvh_crash crash, uint64_t *seed);
+/* A disk that says yes to syncs and does nothing: for tests of the tests. */
+void kvh_memfs_lie(kvh_memfs *fs);
+
+/* Calls so far, reads and writes included; and make number `at` (or all from there on) fail so. */
+int64_t kvh_memfs_n_calls(const kvh_memfs *fs);
+void kvh_memfs_fail(kvh_memfs *fs, int64_t at, int error, bool for_ever);
+
+/* Files that are reachable and whose name ends so; physical bytes of all. */
+int64_t kvh_memfs_count(const kvh_memfs *fs, const char *suffix);
+int64_t kvh_memfs_bytes(const kvh_memfs *fs);
+
+#endif

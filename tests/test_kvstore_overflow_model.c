@@ -1,0 +1,148 @@
+/* Random operations on a store that overflows: whatever is in memory, streamed, pinned or parked,
+ * every sequence holds its own tokens, and in the end nothing is left over.
+ *
+ * Method: as test_kvstore_model, against arrays of tokens; budgets from "hardly anything" to "half
+ * of it", with and without pinning, so that all kinds of sequences come up, share extents and are
+ * cut inside them. Appends stop at any layer and are aborted. Seeds are printed;
+ * `test_kvstore_overflow_model SEED` repeats one. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "help_kv.h"
+
+enum { LAYERS = 2, SEQS = 6, TOKENS = 64, OPERATIONS = 1500, SEEDS = 12 };
+
+typedef struct model_seq {
+    kv_seq *seq; /* NULL: not there */
+    uint64_t tokens[TOKENS];
+    int64_t length, max_tokens;
+} model_seq;
+
+typedef struct model {
+    kv_store *store;
+    model_seq seqs[SEQS];
+    uint64_t next_value;
+    uint64_t random;
+} model;
+
+static int64_t below(model *m, int64_t n) {
+    return (int64_t)(kvh_random(&m->random) % (uint64_t)n);
+}
+
+static void compare(model *m, const model_seq *s) {
+    CHECK(kv_seq_length(s->seq) == s->length);
+    for (int32_t layer = 0; layer < LAYERS; layer++) {
+        uint64_t values[TOKENS];
+        kvh_read_all(m->store, s->seq, layer, values);
+        CHECK(memcmp(values, s->tokens, (size_t)s->length * sizeof *values) == 0);
+    }
+}
+
+static void do_create(model *m, model_seq *s) {
+    s->max_tokens = 1 + below(m, TOKENS);
+    s->length = 0;
+    s->seq = NULL;
+    if (kv_seq_create(m->store, s->max_tokens, &s->seq) != RT_OK) s->seq = NULL;
+}
+
+static void do_fork(model *m, model_seq *s) {
+    const model_seq *parent = &m->seqs[below(m, SEQS)];
+    if (!parent->seq) return;
+    const int64_t length = below(m, parent->length + 1);
+    const int64_t max_tokens = rt_max64(length, 1) + below(m, TOKENS - rt_max64(length, 1) + 1);
+    kv_seq *seq = NULL;
+    if (kv_seq_fork(parent->seq, length, max_tokens, &seq) != RT_OK) return;
+    *s = *parent;
+    s->seq = seq;
+    s->length = length;
+    s->max_tokens = max_tokens;
+}
+
+/* Layer by layer, in pieces, up to a layer and piece where it may be given up. */
+static void do_append(model *m, model_seq *s) {
+    const int64_t left = s->max_tokens - s->length;
+    if (left == 0) return;
+    const int64_t n = 1 + below(m, left);
+    const bool gives_up = below(m, 4) == 0;
+    const int32_t last_layer = gives_up ? (int32_t)below(m, LAYERS) : LAYERS;
+    if (kv_span_begin(s->seq, n) != RT_OK) return;
+    m->next_value += 1u << 20;
+    for (int32_t layer = 0; layer < LAYERS && layer <= last_layer; layer++) {
+        int64_t done = 0;
+        while (done < n) {
+            const int64_t piece = rt_min64(1 + below(m, 20), n - done);
+            if (layer == last_layer && below(m, 2)) break;
+            CHECK(kvh_try_write(m->store, s->seq, layer, s->length + done, piece, m->next_value) ==
+                    RT_OK);
+            done += piece;
+        }
+    }
+    if (gives_up) {
+        kv_span_abort(s->seq);
+        return;
+    }
+    kv_span_commit(s->seq);
+    for (int64_t i = s->length; i < s->length + n; i++) s->tokens[i] = m->next_value + (uint64_t)i;
+    s->length += n;
+}
+
+static void step(model *m) {
+    model_seq *s = &m->seqs[below(m, SEQS)];
+    const int64_t dice = below(m, 100);
+    if (!s->seq) {
+        if (dice < 40)
+            do_create(m, s);
+        else
+            do_fork(m, s);
+    } else if (dice < 10) {
+        kv_seq_free(s->seq);
+        s->seq = NULL;
+    } else if (dice < 70) {
+        do_append(m, s);
+    } else if (dice < 80) {
+        s->length = below(m, s->length + 1);
+        kv_seq_truncate(s->seq, s->length);
+    }
+    const kv_stats stats = kv_store_stats(m->store);
+    CHECK(stats.pages_reserved <= stats.pages_total);
+    CHECK(stats.disk_bytes <= stats.disk_bytes_reserved);
+    if (s->seq) compare(m, s);
+}
+
+static void run(uint64_t seed) {
+    model m = {.random = seed};
+    kv_config config = kvh_overflow_config(LAYERS, below(&m, 40), 400);
+    config.overflow.pinned_tokens = below(&m, 3) * 8;
+    config.overflow.window_extents = 1 + (int32_t)below(&m, 3);
+    config.overflow.io = seed % 2 ? KV_IO_CHOOSE : KV_IO_ONLY_PREAD;
+    config.host_bytes_max += (config.overflow.window_extents - 2) * 4096 * 16; /* more staging */
+    config.host_bytes_max = rt_max64(config.host_bytes_max, kv_overflow_bytes(&config));
+    CHECK(kv_store_open(&config, &m.store) == RT_OK);
+    const kv_stats before = kv_store_stats(m.store);
+    for (int i = 0; i < (getenv("GLM_TEST_FAST") ? OPERATIONS / 5 : OPERATIONS); i++) step(&m);
+    for (int i = 0; i < SEQS; i++) kv_seq_free(m.seqs[i].seq);
+    const int64_t end = 8;
+    kv_walk *walk = NULL; /* answers are fetched by the next walk */
+    kv_seq *seq = NULL;
+    CHECK(kv_seq_create(m.store, end, &seq) == RT_OK && kv_span_begin(seq, end) == RT_OK);
+    CHECK(kv_walk_begin(m.store, 0, &seq, &end, 1, KV_WALK_ALL, &walk) == RT_OK);
+    kv_walk_end(walk);
+    kv_seq_free(seq);
+    const kv_stats after = kv_store_stats(m.store);
+    (void)printf("seed %" PRIu64 ": %" PRId64 " bytes written, %" PRId64 " read\n", seed,
+            after.bytes_written, after.bytes_read);
+    CHECK(after.pages_used == before.pages_used && after.pages_reserved == before.pages_reserved);
+    CHECK(after.disk_bytes_reserved == before.disk_bytes_reserved);
+    kv_store_close(m.store);
+}
+
+int main(int argc, char **argv) {
+    const uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
+    const uint64_t n_seeds = argc > 1 ? 1 : SEEDS;
+    for (uint64_t seed = first; seed < first + n_seeds; seed++) {
+        (void)printf("seed %" PRIu64 "\n", seed);
+        (void)fflush(stdout);
+        run(seed);
+    }
+    return 0;
+}

@@ -1,0 +1,48 @@
+/* After a crash at any moment every segment, book and state is whole or not there, and nothing that was
+ * acknowledged as durable is lost.
+ *
+ * Method: a scripted run over a file system in memory that remembers every effect. From every moment
+ * disks are made as a crash could have left them: all, none, or a random subset of what no sync
+ * covers, writes torn between sectors, names in order or not; a vault is opened on each. The same run
+ * over a disk that ignores syncs must be noticed. */
+#include "help_kv_script.h"
+
+enum { PER_MOMENT = 100 };
+
+/* Every moment, n_random random disks at each; returns broken promises. */
+static int64_t crash_everywhere(
+        const kvh_memfs *fs, const kvh_promises *promises, int n_random, bool says_so, int64_t *n) {
+    uint64_t seed = 1;
+    int64_t n_broken = 0;
+    for (int64_t k = 0; k <= kvh_memfs_n_effects(fs); k++)
+        for (int i = 0; i < n_random + 2; i++) {
+            const kvh_crash how = i == 0   ? KVH_CRASH_ALL
+                                  : i == 1 ? KVH_CRASH_NONE
+                                           : KVH_CRASH_RANDOM;
+            kvh_memfs *disk = kvh_memfs_crash(fs, k, how, &seed);
+            n_broken += kvh_script_check(disk, promises, k, says_so && n_broken < 10);
+            kvh_memfs_free(disk);
+            ++*n;
+        }
+    return n_broken;
+}
+
+static int64_t run(bool is_lying, int n_random, int64_t *n_disks) {
+    kvh_memfs *fs = kvh_memfs_new();
+    if (is_lying) kvh_memfs_lie(fs);
+    const kvh_promises promises = kvh_script_run_vault(fs);
+    CHECK(promises.n_failed == 0 && promises.n >= 12);
+    const int64_t n_broken = crash_everywhere(fs, &promises, n_random, !is_lying, n_disks);
+    kvh_memfs_free(fs);
+    return n_broken;
+}
+
+int main(void) {
+    const bool is_fast = getenv("GLM_TEST_FAST");
+    int64_t n_disks = 0, n_lying = 0;
+    CHECK(run(false, is_fast ? 4 : PER_MOMENT, &n_disks) == 0);
+    (void)printf("%lld disks\n", (long long)n_disks);
+    CHECK(n_disks >= (is_fast ? 500 : 10000));
+    CHECK(run(true, 2, &n_lying) > 100);
+    return 0;
+}
