@@ -9,10 +9,12 @@
  *   cli_help.c      --help, made from the same table
  *   cli_input.c     texts, token files and lists of numbers
  *   cli_progress.c  the bar; cli_prefill.c a prefill that shows it
+ *   cli_books.c     where books lie, and names that are not there
  *   cli_signals.c   Ctrl-C */
 #ifndef GLM_CLI_H
 #define GLM_CLI_H
 
+#include "kvstore/kvstore.h"
 #include "runtime.h"
 #include "tokenizer.h"
 
@@ -89,7 +91,7 @@ typedef struct glm_command {
 
 /* Defined one per cmd_<name>.c and listed in main.c. */
 extern const glm_command glm_cmd_needle, glm_cmd_complete, glm_cmd_tokenize, glm_cmd_detokenize,
-        glm_cmd_logits, glm_cmd_plan, glm_cmd_make_model, glm_cmd_doctor;
+        glm_cmd_logits, glm_cmd_plan, glm_cmd_make_model, glm_cmd_doctor, glm_cmd_book;
 
 /* Exit codes of the command line. */
 enum {
@@ -160,6 +162,16 @@ void glm_progress_end(glm_progress *progress);
  * RT_EINTERRUPTED  Ctrl-C: the message says how far it was; the session is as after an abort */
 RT_MUST_CHECK rt_status glm_cli_prefill(const glm_cli *cli, glm_session *session,
         const int32_t *ids, int64_t n_ids, const int64_t *logits_at, int64_t n_logits);
+
+/* The books in --kv-disk-dir, or in our cache directory: where the engine keeps them. No model is
+ * needed. As kv_books_open. */
+RT_MUST_CHECK rt_status glm_cli_books_open(const glm_cli *cli, kv_books **out);
+/* Where that is, for messages: "DIR", "DIR and 2 more". RT_ENOMEM. */
+RT_MUST_CHECK rt_status glm_cli_books_place(const glm_cli *cli, char *text, size_t n_bytes);
+/* RT_EUSAGE unless there is a book of that name, damaged or not; the message has the nearest name. */
+RT_MUST_CHECK rt_status glm_cli_book_require(const glm_cli *cli, kv_books *books, const char *name);
+/* What kv_books_list gave. */
+void glm_cli_free_names(char **names, int64_t n_names);
 
 /* --lengths, --depths, --positions: "4k,64k" -> numbers. The array is for free(). */
 RT_MUST_CHECK rt_status glm_cli_parse_list(
