@@ -111,15 +111,58 @@ int64_t kv_seq_max_tokens(const kv_seq *seq);
  * for their like is no longer reserved, and is sought again when a span begins. */
 void kv_seq_truncate(kv_seq *seq, int64_t n_tokens);
 
-/* Make positions [length, length + n_tokens) writable in every layer.
+/* Ids of the tokens it holds, and of the open span's; valid until the sequence is freed. */
+const int32_t *kv_seq_ids(const kv_seq *seq);
+
+/* Make positions [length, length + n_tokens) writable in every layer, for tokens ids[n_tokens] (NULL:
+ * all 0, where nothing is kept on disk).
  * Errors: RT_EUSAGE  beyond max_tokens
  *         RT_ENOFIT  shared pages were truncated and nothing unreserved is left to replace them
  *         RT_ENOMEM */
-RT_MUST_CHECK rt_status kv_span_begin(kv_seq *seq, int64_t n_tokens);
+RT_MUST_CHECK rt_status kv_span_begin(kv_seq *seq, const int32_t *ids, int64_t n_tokens);
 /* The span's tokens count from here on; every layer was walked to its end. */
 void kv_span_commit(kv_seq *seq);
 /* Back to the length before kv_span_begin; its pages are free again. No-op when idle. */
 void kv_span_abort(kv_seq *seq);
+
+/* ---- what is kept on disk for good --------------------------------------------------------------
+ *
+ * With a vault, a sequence that was created (not forked) is kept, segment by segment of 4096 tokens,
+ * as its spans are committed, and found again by its token ids, by any process that has the same
+ * fingerprint. What cannot be kept (a full disk) is not; the sequence itself goes on. */
+
+typedef struct kv_keep {
+    const uint8_t *fingerprint;   /* [32]: of everything that K and V depend on */
+    const char *fingerprint_text; /* its "key=value" lines, to explain mismatches */
+    const char *const *dirs;
+    int32_t n_dirs;
+    int64_t bytes_max; /* hard cap on disk */
+} kv_keep;
+
+/* Once, before any sequence is created; the store overflows by extents of 4096 tokens. Borrowed for
+ * the call.
+ * Errors: RT_EIO  a directory; RT_ENOMEM */
+RT_MUST_CHECK rt_status kv_store_keep(kv_store *store, const kv_keep *keep);
+
+typedef struct kv_found {
+    int64_t n_tokens;
+    char reason[512]; /* why it ends there, in words; "" when all was found */
+} kv_found;
+/* Fill an empty sequence with the longest prefix of ids that is on disk. Keys and values are read when
+ * they are walked. RT_ENOMEM; not to find anything is no failure. */
+RT_MUST_CHECK rt_status kv_seq_find(
+        kv_seq *seq, const int32_t *ids, int64_t n_ids, kv_found *found);
+
+/* Make a book of all that an idle sequence holds: begin; walk every layer with KV_WALK_SAVE if
+ * *has_tail; then end. `note`: lines for people. A begin whose end never comes costs nothing.
+ * Errors: RT_EUSAGE  the name; RT_ENOFIT, RT_EIO  it could not be kept, the text says why; RT_ENOMEM */
+RT_MUST_CHECK rt_status kv_seq_keep_begin(kv_seq *seq, bool *has_tail);
+RT_MUST_CHECK rt_status kv_seq_keep_end(kv_seq *seq, const char *book, const char *note);
+/* Why the last sequence that was to be kept is not; "" where all are. */
+const char *kv_store_keep_failure(const kv_store *store);
+
+/* Whether all of its pages are promised in memory. */
+bool kv_seq_is_in_memory(const kv_seq *seq);
 
 /* ---- walks -------------------------------------------------------------------------------------
  *
@@ -164,8 +207,9 @@ typedef struct kv_rows {
 } kv_rows;
 
 typedef enum kv_walk_extent {
-    KV_WALK_ALL, /* every position */
-    KV_WALK_LAST /* the last window of each sequence: to append without attending */
+    KV_WALK_ALL,  /* every position */
+    KV_WALK_LAST, /* the last window of each sequence: to append without attending */
+    KV_WALK_SAVE  /* the same, and its tail goes into the book being made (kv_seq_keep_begin) */
 } kv_walk_extent;
 
 /* Walk `layer` of n_seqs sequences, each once, up to ends[i] > 0 tokens; those beyond what the layer
@@ -275,5 +319,11 @@ typedef struct kv_gc_report {
 /* Remove what is dead or quarantined, then what no book holds, the cheapest to compute again first,
  * until no more than bytes_max are used (0: all of it). What is in use stays. RT_EIO, RT_ENOMEM. */
 RT_MUST_CHECK rt_status kv_books_gc(kv_books *books, int64_t bytes_max, kv_gc_report *report);
+
+/* Token ids of a book, ids[book->n_tokens], from its segments.
+ * Errors: RT_EUSAGE    nothing is kept by this store, or the book is of another fingerprint: how it
+ *                      differs
+ *         RT_ECORRUPT  a segment is missing or damaged; RT_ENOMEM */
+RT_MUST_CHECK rt_status kv_store_book_ids(kv_store *store, const kv_book *book, int32_t *ids);
 
 #endif

@@ -74,7 +74,8 @@ static rt_status choose_kind(kv_seq *seq, int64_t n_kept, int64_t n_needed) {
     if (n_needed <= room) return promise(seq, n_needed, seq->max_tokens);
     if (!store->has_overflow) return refuse(store, seq->max_tokens, n_needed);
     const int64_t n_layers = store->config.n_layers;
-    const int64_t n_cells = (seq->n_extents - n_kept) * n_layers;
+    /* What is kept in segments needs no cells, but for its tails. */
+    const int64_t n_cells = (store->vault && n_kept == 0 ? 1 : seq->n_extents - n_kept) * n_layers;
     RT_TRY(kv_scratch_reserve(store->staging.scratch, n_cells));
     seq->n_cells = n_cells;
     const int64_t of_extents = n_layers * kv_pages_of_extent(store);
@@ -96,6 +97,7 @@ static rt_status allocate(kv_seq *seq) {
             seq->n_slots * n_layers, sizeof(void *), "a sequence's page pointers", &seq->pointers));
     RT_TRY(rt_calloc(n_layers, sizeof(void *), "a sequence's tail", &seq->tail));
     RT_TRY(rt_calloc(n_layers, sizeof(int64_t), "a sequence's lengths", &seq->filled));
+    RT_TRY(rt_calloc(seq->max_tokens, sizeof *seq->ids, "a sequence's tokens", &seq->ids));
     if (!store->has_overflow) return RT_OK;
     return rt_calloc(
             seq->n_extents * n_layers, sizeof(void *), "a sequence's extents", &seq->stored);
@@ -105,7 +107,9 @@ static void free_memory(kv_seq *seq) {
     free(seq->pointers);
     free(seq->tail);
     free(seq->filled);
+    free(seq->ids);
     free(seq->stored);
+    kv_persist_free(seq);
     free(seq);
 }
 
@@ -115,6 +119,7 @@ static rt_status new_seq(
     kv_seq *seq = NULL;
     RT_TRY(rt_calloc(1, sizeof *seq, "a sequence", &seq));
     *seq = (kv_seq){.store = store,
+            .n_kept = n_kept,
             .n_slots = kv_pages_of_layer(&store->config, max_tokens),
             .n_extents = rt_div_up(max_tokens, store->config.overflow.extent_tokens),
             .max_tokens = max_tokens};
@@ -133,7 +138,15 @@ static rt_status new_seq(
 
 rt_status kv_seq_create(kv_store *store, int64_t max_tokens, kv_seq **out) {
     rt_assert(max_tokens >= 0);
-    return new_seq(store, max_tokens, 0, kv_pages_for(&store->config, max_tokens), out);
+    kv_seq *seq = NULL;
+    RT_TRY(new_seq(store, max_tokens, 0, kv_pages_for(&store->config, max_tokens), &seq));
+    const rt_status status = kv_persist_start(seq);
+    if (status != RT_OK) {
+        kv_seq_free(seq);
+        return status;
+    }
+    *out = seq;
+    return RT_OK;
 }
 
 static void shrink(kv_seq *seq, int64_t n_pages) {
@@ -192,6 +205,7 @@ static void share(kv_seq *seq, const kv_seq *parent, int64_t n_tokens, int64_t n
             *kv_stored_slot(seq, layer, e) = kv_stored_share(*kv_stored_slot(parent, layer, e));
         seq->filled[layer] = n_tokens;
     }
+    memcpy(seq->ids, parent->ids, (size_t)n_tokens * sizeof *seq->ids);
     seq->length = n_tokens;
 }
 
@@ -239,6 +253,14 @@ rt_status kv_seq_fork(kv_seq *parent, int64_t n_tokens, int64_t max_tokens, kv_s
 
 int64_t kv_seq_length(const kv_seq *seq) {
     return seq->length;
+}
+
+const int32_t *kv_seq_ids(const kv_seq *seq) {
+    return seq->ids;
+}
+
+bool kv_seq_is_in_memory(const kv_seq *seq) {
+    return seq->kind == KV_SEQ_IN_MEMORY;
 }
 
 int64_t kv_seq_max_tokens(const kv_seq *seq) {
@@ -297,13 +319,12 @@ static void forget_tail(kv_seq *seq) {
     }
 }
 
-/* Pages of the last, partial extent that a walk has yet to load, all layers. */
+/* Pages that a walk has yet to load, and that will stay, all layers. */
 static int64_t n_unloaded(const kv_seq *seq) {
     if (!seq->stored) return 0;
-    const int64_t extent = seq->length / seq->store->config.overflow.extent_tokens;
     int64_t n = 0;
     for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++)
-        for (int64_t i = extent * kv_pages_of_extent(seq->store); i < seq->n_pages; i++)
+        for (int64_t i = seq->n_kept * kv_pages_of_extent(seq->store); i < seq->n_pages; i++)
             n += *slot(seq, layer, i) == NULL;
     return n;
 }
@@ -329,14 +350,24 @@ static void abort_in_memory(kv_seq *seq) {
 
 /* ---- spans ----------------------------------------------------------------------------------- */
 
-rt_status kv_span_begin(kv_seq *seq, int64_t n_tokens) {
+static void note_ids(kv_seq *seq, const int32_t *ids, int64_t n_tokens) {
+    int32_t *place = seq->ids + seq->length;
+    if (ids)
+        memcpy(place, ids, (size_t)n_tokens * sizeof *ids);
+    else
+        memset(place, 0, (size_t)n_tokens * sizeof *ids);
+}
+
+rt_status kv_span_begin(kv_seq *seq, const int32_t *ids, int64_t n_tokens) {
     rt_assert(!is_open(seq) && !seq->is_walked && n_tokens > 0);
     if (n_tokens > seq->max_tokens - seq->length)
         return rt_fail(RT_EUSAGE,
                 "kvstore: %" PRId64 " tokens after %" PRId64 ", the sequence has room for %" PRId64,
                 n_tokens, seq->length, seq->max_tokens);
     if (seq->kind == KV_SEQ_IN_MEMORY) RT_TRY(begin_in_memory(seq, n_tokens));
+    note_ids(seq, ids, n_tokens);
     seq->span = n_tokens;
+    kv_persist_begin(seq);
     return RT_OK;
 }
 
@@ -347,6 +378,7 @@ void kv_span_commit(kv_seq *seq) {
     seq->span = seq->made_up = 0;
     for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++)
         rt_assert(seq->filled[layer] == seq->length);
+    kv_persist_commit(seq);
 }
 
 void kv_span_abort(kv_seq *seq) {
@@ -357,4 +389,5 @@ void kv_span_abort(kv_seq *seq) {
     else
         kv_seq_cut(seq, seq->length);
     seq->span = seq->made_up = 0;
+    kv_persist_abort(seq);
 }

@@ -125,6 +125,7 @@ static void close_overflow(kv_store *store) {
         (void)kv_pool_drop(&store->pool, store->window[i]);
     kv_pool_unpromise(&store->pool, store->n_work);
     free(store->window);
+    kv_vault_close(store->vault);
     if (!kv_staging_close(&store->staging)) store->staging = (kv_staging){0};
 }
 

@@ -20,6 +20,7 @@ typedef struct kv_step {
     kv_step_kind kind;
     int64_t extent;     /* the first one, of every member */
     int64_t n_extents;  /* KV_STEP_STREAMED: of every member */
+    bool is_kept;       /* KV_STEP_STREAMED: into pages of its one member, to stay */
     int64_t members_at; /* in kv_walk.members */
     int32_t n_members;
     int64_t first_load; /* in kv_walk.loads */
@@ -30,7 +31,8 @@ typedef struct kv_step {
 typedef struct kv_load {
     kv_stored *stored;
     kv_slot *slot;  /* where it is being read to; NULL: it is not yet */
-    int32_t member; /* whose pages, KV_STEP_TAILS; -1: the window's */
+    int32_t member; /* whose pages; -1: the window's */
+    int64_t extent;
     int64_t n_tokens;
 } kv_load;
 
@@ -39,6 +41,7 @@ typedef struct kv_store_job {
     kv_seq *seq;
     int64_t extent;
     int32_t n_tokens;
+    bool goes; /* its pages are free then */
     kv_slot *slot;
     kv_stored *stored;
 } kv_store_job;
@@ -92,6 +95,10 @@ struct kv_store {
     int64_t n_work_max; /* pages for what a walk appends */
     int64_t n_work;     /* of them, those promised to nobody's sequence now */
     kv_walk walk;
+
+    /* What is kept on disk for good. */
+    kv_vault *vault;       /* NULL: nothing is */
+    char keep_failed[512]; /* why a sequence is not, of the last one; "" */
 };
 
 struct kv_seq {
@@ -101,6 +108,7 @@ struct kv_seq {
     void **tail;        /* [n_layers]: the shared page a copy replaced; NULL outside such a span */
     kv_stored **stored; /* [n_layers][n_extents], where the store overflows */
     int64_t *filled;    /* [n_layers]: tokens it holds; >= length, more in an open span */
+    int32_t *ids;       /* [max_tokens]: of the tokens it holds */
     int64_t n_slots;    /* pages of a layer at max_tokens */
     int64_t n_extents;  /* at max_tokens */
     int64_t n_pages;    /* KV_SEQ_IN_MEMORY: of a layer now */
@@ -110,9 +118,16 @@ struct kv_seq {
     int64_t promised;
     int64_t made_up;    /* of them, what the open span added (rule 4) */
     int64_t n_borrowed; /* pages of the store's n_work */
-    int64_t n_pinned;   /* its first extents stay in memory */
+    int64_t n_kept;     /* its first extents are another's, whose memory they may be in */
+    int64_t n_pinned;   /* those before it, and not before n_kept, stay in memory */
     int64_t n_cells;    /* reserved on disk, besides those of its stored extents */
     bool is_walked;
+
+    /* Kept for good, extent by extent (persist.c); NULL where nothing is. */
+    bool is_persisted;
+    kv_hash *chains;     /* [n_extents]: of those that are whole */
+    kv_writer **writers; /* [n_extents]: of those the open span completes */
+    kv_writer *last;     /* of the last, partial one, while a book is made */
 };
 
 static inline int64_t kv_pages_of_layer(const kv_config *config, int64_t n_tokens) {
@@ -150,6 +165,26 @@ RT_MUST_CHECK rt_status kv_seq_take_cell(kv_seq *seq);
 void kv_seq_drop_stored(kv_seq *seq, int32_t layer, int64_t extent);
 /* Forget stored extents from n_tokens on. */
 void kv_seq_cut_stored(kv_seq *seq, int64_t n_tokens);
+
+/* Whether an extent of the sequence is to be in its own pages once it has been loaded. */
+static inline bool kv_seq_keeps(const kv_seq *seq, int64_t extent) {
+    if (extent < seq->n_kept) return false;
+    return seq->kind == KV_SEQ_IN_MEMORY || extent < seq->n_pinned;
+}
+
+/* persist.c: what becomes of a sequence is kept, from its first token on.
+ *
+ *   start   of a new sequence, where the store has a vault; RT_ENOMEM
+ *   begin   writers for the extents that the open span completes; without them (no room, say) the
+ *           sequence goes on and is not kept any further
+ *   commit  their segments are durable, and found
+ *   abort   they never were
+ *   free    the memory */
+RT_MUST_CHECK rt_status kv_persist_start(kv_seq *seq);
+void kv_persist_begin(kv_seq *seq);
+void kv_persist_commit(kv_seq *seq);
+void kv_persist_abort(kv_seq *seq);
+void kv_persist_free(kv_seq *seq);
 
 /* walk.c: what the store closes. */
 void kv_walk_free(kv_walk *walk);

@@ -106,10 +106,11 @@ rt_status kv_staging_open(const kv_config *config, kv_staging *out) {
     return status;
 }
 
-static void settle(kv_staging *s) {
+void kv_staging_settle_file(kv_staging *s, const kv_file *file) {
     for (int32_t i = 0; i < s->n_slots; i++) {
         kv_slot *slot = &s->slots[i];
-        if (slot->state == KV_SLOT_READING || slot->state == KV_SLOT_WRITING)
+        const bool is_going = slot->state == KV_SLOT_READING || slot->state == KV_SLOT_WRITING;
+        if (is_going && slot->op.file && (!file || slot->op.file == file))
             (void)!kv_io_wait(s->io, &slot->op);
     }
     kv_staging_poll(s);
@@ -118,7 +119,7 @@ static void settle(kv_staging *s) {
 bool kv_staging_close(kv_staging *s) {
     if (s->slots) {
         kv_staging_forget_reads(s);
-        settle(s);
+        kv_staging_settle_file(s, NULL);
     }
     if (s->scratch) {
         kv_scratch_unreserve(s->scratch, s->n_slots);
@@ -136,8 +137,8 @@ bool kv_staging_close(kv_staging *s) {
 
 /* ---- stored extents -------------------------------------------------------------------------- */
 
-rt_status kv_stored_create(kv_staging *s, int32_t layer, int64_t first_pos, int32_t n_tokens,
-        kv_slot *slot, kv_stored **out) {
+static rt_status allocate(
+        const kv_staging *s, int32_t layer, int64_t first_pos, int32_t n_tokens, kv_stored **out) {
     kv_stored *stored = NULL;
     RT_TRY(rt_calloc(1,
             (int64_t)(sizeof *stored + (size_t)s->shape.n_kv_heads * sizeof *stored->run_bytes),
@@ -146,12 +147,56 @@ rt_status kv_stored_create(kv_staging *s, int32_t layer, int64_t first_pos, int3
     stored->layer = layer;
     stored->first_pos = first_pos;
     stored->n_tokens = n_tokens;
-    stored->generation = ++s->generation;
+    stored->cell = -1;
+    *out = stored;
+    return RT_OK;
+}
+
+static void put_in_cell(kv_staging *s, kv_stored *stored) {
     stored->cell = kv_scratch_take(s->scratch);
+    stored->file = kv_scratch_file(s->scratch, stored->cell);
+    stored->offset = kv_scratch_offset(s->scratch, stored->cell);
+    stored->address = (kv_run_address){
+            .generation = ++s->generation, .first_pos = stored->first_pos, .layer = stored->layer};
+    memcpy(stored->address.chain, s->salt, sizeof stored->address.chain);
+}
+
+rt_status kv_stored_create(kv_staging *s, int32_t layer, int64_t first_pos, int32_t n_tokens,
+        kv_writer *writer, kv_slot *slot, kv_stored **out) {
+    kv_stored *stored = NULL;
+    RT_TRY(allocate(s, layer, first_pos, n_tokens, &stored));
+    if (writer) {
+        stored->writer = writer;
+        stored->address = kv_writer_address(writer, layer, 0);
+    } else {
+        put_in_cell(s, stored);
+    }
     stored->writing = slot;
     slot->stored = stored;
     *out = stored;
     return RT_OK;
+}
+
+rt_status kv_stored_open(
+        kv_staging *s, kv_shared_segment *segment, int32_t layer, kv_stored **out) {
+    const kv_segment_header *header = kv_segment_header_of(segment->segment);
+    const kv_run_place *places = kv_segment_layer(segment->segment, layer);
+    kv_stored *stored = NULL;
+    RT_TRY(allocate(s, layer, header->first_pos, header->n_tokens, &stored));
+    stored->address = kv_segment_address(segment->segment, layer, 0);
+    stored->offset = places[0].offset;
+    for (int32_t head = 0; head < s->shape.n_kv_heads; head++)
+        stored->run_bytes[head] = (int32_t)places[head].n_bytes;
+    kv_stored_move(stored, segment);
+    *out = stored;
+    return RT_OK;
+}
+
+void kv_stored_move(kv_stored *stored, kv_shared_segment *segment) {
+    segment->refs++;
+    stored->segment = segment;
+    stored->writer = NULL;
+    stored->file = kv_segment_file(segment->segment);
 }
 
 kv_stored *kv_stored_share(kv_stored *stored) {
@@ -159,8 +204,30 @@ kv_stored *kv_stored_share(kv_stored *stored) {
     return stored;
 }
 
+/* ---- segments -------------------------------------------------------------------------------- */
+
+rt_status kv_shared_segment_create(kv_segment *segment, kv_shared_segment **out) {
+    kv_shared_segment *shared = NULL;
+    const rt_status status = rt_calloc(1, sizeof *shared, "a segment", &shared);
+    if (status != RT_OK) {
+        kv_segment_close(segment);
+        return status;
+    }
+    *shared = (kv_shared_segment){.refs = 1, .segment = segment};
+    *out = shared;
+    return RT_OK;
+}
+
+void kv_shared_segment_drop(kv_staging *s, kv_shared_segment *shared) {
+    if (!shared || --shared->refs > 0) return;
+    kv_staging_settle_file(s, kv_segment_file(shared->segment));
+    kv_segment_close(shared->segment);
+    free(shared);
+}
+
 static void release(kv_staging *s, kv_stored *stored) {
-    kv_scratch_give(s->scratch, stored->cell);
+    if (stored->cell >= 0) kv_scratch_give(s->scratch, stored->cell);
+    kv_shared_segment_drop(s, stored->segment);
     free(stored);
 }
 
@@ -169,16 +236,14 @@ bool kv_stored_drop(kv_staging *s, kv_stored *stored) {
     if (!stored) return false;
     rt_assert(stored->refs > 0);
     if (--stored->refs > 0) return false;
+    const bool was_in_cell = stored->cell >= 0;
     if (!stored->writing) release(s, stored);
-    return true;
+    return was_in_cell;
 }
 
-static kv_run_address address_of(const kv_staging *s, const kv_stored *stored, int32_t kv_head) {
-    kv_run_address address = {.generation = stored->generation,
-            .first_pos = stored->first_pos,
-            .layer = stored->layer,
-            .kv_head = kv_head};
-    memcpy(address.chain, s->salt, sizeof address.chain);
+static kv_run_address address_of(const kv_stored *stored, int32_t kv_head) {
+    kv_run_address address = stored->address;
+    address.kv_head = kv_head;
     return address;
 }
 
@@ -202,7 +267,7 @@ kv_rows kv_staging_rows(kv_staging *s, const kv_stored *stored, int32_t kv_head,
 rt_status kv_staging_decode(
         kv_staging *s, const kv_slot *slot, int32_t kv_head, int thread, kv_rows *out) {
     const kv_stored *stored = slot->stored;
-    const kv_run_address address = address_of(s, stored, kv_head);
+    const kv_run_address address = address_of(stored, kv_head);
     const kv_run_shape shape = run_shape(&s->shape, stored->n_tokens);
     *out = kv_staging_rows(s, stored, kv_head, thread);
     return kv_run_decode(s->codecs[thread], &address, &shape,
@@ -211,7 +276,7 @@ rt_status kv_staging_decode(
 
 void kv_staging_encode(kv_staging *s, kv_slot *slot, int32_t kv_head, int thread) {
     kv_stored *stored = slot->stored;
-    const kv_run_address address = address_of(s, stored, kv_head);
+    const kv_run_address address = address_of(stored, kv_head);
     const kv_run_shape shape = run_shape(&s->shape, stored->n_tokens);
     stored->run_bytes[kv_head] = (int32_t)kv_run_encode(s->codecs[thread], &address, &shape,
             s->rows[thread], slot->bytes + kv_head * s->run_bytes_max);
@@ -247,16 +312,16 @@ static int64_t raw_bytes_of(const kv_staging *s, const kv_stored *stored) {
 }
 
 kv_slot *kv_staging_read(kv_staging *s, kv_stored *stored, kv_io_urgency urgency) {
-    if (stored->writing) return NULL;
+    if (stored->writing || stored->is_lost) return NULL;
     kv_slot *slot = find_free(s, n_spared_now(s));
     if (!slot) return NULL;
     slot->state = KV_SLOT_READING;
     slot->stored = stored;
-    slot->op = (kv_io_op){.file = kv_scratch_file(s->scratch, stored->cell),
+    slot->op = (kv_io_op){.file = stored->file,
             .urgency = urgency,
             .bytes = slot->bytes,
             .n_bytes = run_offset(stored, s->shape.n_kv_heads),
-            .offset = kv_scratch_offset(s->scratch, stored->cell)};
+            .offset = stored->offset};
     s->raw_bytes_read += raw_bytes_of(s, stored);
     kv_io_start(s->io, &slot->op);
     return slot;
@@ -359,14 +424,23 @@ static int64_t close_ranks(kv_staging *s, kv_slot *slot) {
     return at;
 }
 
+/* A writer appends: it can say where only now that the sizes are known. */
+static void place_in_segment(const kv_staging *s, kv_stored *stored) {
+    int64_t run_bytes[KV_HEADS_MAX];
+    for (int32_t head = 0; head < s->shape.n_kv_heads; head++)
+        run_bytes[head] = stored->run_bytes[head];
+    kv_writer_place(stored->writer, stored->layer, run_bytes, &stored->file, &stored->offset);
+}
+
 void kv_staging_write(kv_staging *s, kv_slot *slot) {
-    const kv_stored *stored = slot->stored;
-    slot->op = (kv_io_op){.file = kv_scratch_file(s->scratch, stored->cell),
+    kv_stored *stored = slot->stored;
+    if (stored->writer) place_in_segment(s, stored);
+    slot->op = (kv_io_op){.file = stored->file,
             .is_write = true,
             .urgency = KV_IO_BEHIND,
             .bytes = slot->bytes,
             .n_bytes = close_ranks(s, slot),
-            .offset = kv_scratch_offset(s->scratch, stored->cell)};
+            .offset = stored->offset};
     s->raw_bytes_written += raw_bytes_of(s, stored);
     kv_io_start(s->io, &slot->op);
 }
@@ -384,12 +458,11 @@ static void finish_write(kv_staging *s, kv_slot *slot) {
     const rt_status status = kv_io_wait(s->io, &slot->op);
     kv_staging_free_slot(slot);
     stored->writing = NULL;
-    if (stored->refs == 0) {
-        release(s, stored);
-    } else if (status != RT_OK && !stored->is_lost) {
-        stored->is_lost = true;
-        note_failure(s, status);
-    }
+    /* A part of a segment matters also when no sequence needs it to go on. */
+    const bool matters = stored->refs > 0 || stored->writer;
+    if (status != RT_OK && matters && !stored->is_lost) note_failure(s, status);
+    stored->is_lost = stored->is_lost || status != RT_OK;
+    if (stored->refs == 0) release(s, stored);
 }
 
 /* The kernel still has it, and its cell with it; what it holds counts as lost already. */

@@ -9,19 +9,32 @@
 #include "codec.h"
 #include "kvstore.h"
 #include "scratch.h"
+#include "vault.h"
 
 enum { KV_HEADS_MAX = 64 };
+
+/* A segment of the vault that stored extents are in; closed with the last of them. */
+typedef struct kv_shared_segment {
+    int32_t refs;
+    kv_segment *segment;
+} kv_shared_segment;
 
 typedef struct kv_stored {
     int32_t refs;
     int32_t layer;
     int64_t first_pos;
     int32_t n_tokens;
-    uint64_t generation;
-    int64_t cell;
-    struct kv_slot *writing; /* until it is on disk */
-    bool is_lost;            /* could not be written, or came back as something else */
-    int32_t run_bytes[];     /* [n_kv_heads], in order */
+
+    /* Where it is: a cell of the scratch, a segment, or a segment that is being written. */
+    kv_file *file;
+    int64_t offset;
+    int64_t cell;               /* -1: not in the scratch */
+    kv_shared_segment *segment; /* NULL: not in a finished segment */
+    kv_writer *writer;          /* NULL: not in an unfinished one */
+    kv_run_address address;     /* but for the head */
+    struct kv_slot *writing;    /* until it is on disk */
+    bool is_lost;               /* could not be written, or came back as something else */
+    int32_t run_bytes[];        /* [n_kv_heads], in order */
 } kv_stored;
 
 typedef enum kv_slot_state {
@@ -41,9 +54,9 @@ typedef struct kv_slot {
 
 typedef struct kv_staging {
     kv_io *io;
-    kv_scratch *scratch;
-    kv_codec **codecs; /* [n_threads] */
-    char **rows;       /* [n_threads][raw bytes of a run]: canonical rows on their way */
+    kv_scratch *scratch; /* NULL: nothing overflows, pages are only persisted */
+    kv_codec **codecs;   /* [n_threads] */
+    char **rows;         /* [n_threads][raw bytes of a run]: canonical rows on their way */
     int32_t n_threads;
     kv_slot *slots;
     int32_t n_slots;
@@ -69,7 +82,7 @@ RT_MUST_CHECK rt_status kv_staging_open(const kv_config *config, kv_staging *out
 /* False where operations were never answered: memory they may still use is then kept. */
 bool kv_staging_close(kv_staging *staging);
 
-/* One reference more, or fewer; accept NULL. True when that was the last one: the cell's
+/* One reference more, or fewer; accept NULL. True when that was the last one to a cell: its
  * reservation is the caller's again. */
 kv_stored *kv_stored_share(kv_stored *stored);
 bool kv_stored_drop(kv_staging *staging, kv_stored *stored);
@@ -95,10 +108,21 @@ void kv_staging_write(kv_staging *staging, kv_slot *slot);
 /* The slot and the extent that was to be written from it, given up. */
 void kv_staging_forget_write(kv_staging *staging, kv_slot *slot);
 
-/* A stored extent to be, on its way through `slot`, in a cell that the caller has reserved.
- * RT_ENOMEM. */
+/* A stored extent to be, on its way through `slot`: into the writer's segment, or, where that is NULL,
+ * a cell that the caller has reserved. RT_ENOMEM. */
 RT_MUST_CHECK rt_status kv_stored_create(kv_staging *staging, int32_t layer, int64_t first_pos,
-        int32_t n_tokens, kv_slot *slot, kv_stored **out);
+        int32_t n_tokens, kv_writer *writer, kv_slot *slot, kv_stored **out);
+/* One that is there: a layer of a segment. RT_ENOMEM. */
+RT_MUST_CHECK rt_status kv_stored_open(
+        kv_staging *staging, kv_shared_segment *segment, int32_t layer, kv_stored **out);
+/* What was in a writer's segment is in the finished one. */
+void kv_stored_move(kv_stored *stored, kv_shared_segment *segment);
+/* RT_ENOMEM: the segment is closed. */
+RT_MUST_CHECK rt_status kv_shared_segment_create(kv_segment *segment, kv_shared_segment **out);
+void kv_shared_segment_drop(kv_staging *staging, kv_shared_segment *shared);
+
+/* Until no operation on the file is in flight; what was read is thrown away. */
+void kv_staging_settle_file(kv_staging *staging, const kv_file *file);
 
 /* Rows of one run <-> the slot, in the rows of `thread`. Runs of a slot may be encoded side by
  * side: each has its place at head x run_bytes_max until kv_staging_write moves them together.

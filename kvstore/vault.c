@@ -37,17 +37,24 @@ static rt_status learn(kv_vault *vault, int32_t dir, const char *path, const kv_
     return RT_OK;
 }
 
+static bool has_file(const kv_vault *vault, int32_t dir, const kv_hash *chain) {
+    const kv_path path = kv_vault_path(vault, dir, chain, ".kvs");
+    kv_io_stat st;
+    bool exists;
+    return kv_path_stat(vault->dirs.io, path.text, &st, &exists) == RT_OK && exists;
+}
+
 const kv_known *kv_vault_know(kv_vault *vault, const kv_hash *chain) {
     const kv_known *known = kv_index_find(&vault->index, chain);
-    for (int32_t dir = 0; dir < vault->dirs.n_dirs && !known; dir++) {
+    if (known && has_file(vault, known->dir, chain)) return known;
+    kv_index_remove(&vault->index, chain); /* evicted by another, or quarantined */
+    for (int32_t dir = 0; dir < vault->dirs.n_dirs; dir++) {
         const kv_path path = kv_vault_path(vault, dir, chain, ".kvs");
-        kv_io_stat st;
-        bool exists;
-        if (kv_path_stat(vault->dirs.io, path.text, &st, &exists) != RT_OK || !exists) continue;
-        if (learn(vault, dir, path.text, chain) == RT_OK)
-            known = kv_index_find(&vault->index, chain);
+        if (!has_file(vault, dir, chain) || learn(vault, dir, path.text, chain) != RT_OK) continue;
+        known = kv_index_find(&vault->index, chain);
+        if (known) return known;
     }
-    return known;
+    return NULL;
 }
 
 rt_status kv_vault_open_segment(kv_vault *vault, const kv_known *known, kv_segment **out) {
@@ -99,6 +106,7 @@ static rt_status create_locked(kv_vault *vault, const kv_path *path, kv_file **o
     if (status == RT_OK && got) return RT_OK;
     if (status == RT_OK) status = rt_fail(RT_EIO, "kvstore: %s cannot be locked", path->text);
     kv_blocks_close_file(vault->dirs.blocks, *out);
+    *out = NULL;
     kv_vault_discard(vault, path->text);
     return status;
 }

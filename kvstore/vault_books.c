@@ -10,25 +10,13 @@
 #include "runtime/base/size.h"
 #include "vault_inside.h"
 
-/* In the index, and its file is still there. */
-static const kv_known *is_stored(kv_vault *vault, const kv_hash *chain) {
-    const kv_known *known = kv_vault_know(vault, chain);
-    if (!known) return NULL;
-    const kv_path path = kv_vault_path(vault, known->dir, chain, ".kvs");
-    kv_io_stat st;
-    bool exists;
-    if (kv_path_stat(vault->dirs.io, path.text, &st, &exists) == RT_OK && exists) return known;
-    kv_index_remove(&vault->index, chain);
-    return NULL;
-}
-
 /* Every segment follows the one before, and together they have the tokens. */
 static rt_status check_chain(
         kv_vault *vault, const kv_hash *chains, int32_t n_segments, int64_t n_tokens) {
     const kv_hash *parent = &vault->root;
     int64_t n_stored = 0;
     for (int32_t i = 0; i < n_segments; i++) {
-        const kv_known *known = is_stored(vault, &chains[i]);
+        const kv_known *known = kv_vault_know(vault, &chains[i]);
         if (!known)
             return rt_fail(RT_ECORRUPT, "kvstore: tokens from %" PRId64 " on are not stored",
                     (int64_t)i * KV_SEGMENT_TOKENS);

@@ -27,7 +27,7 @@ enum { KV_SPACE_SLACK = 32 << 10 };
 kv_path kv_vault_path(const kv_vault *vault, int32_t dir, const kv_hash *chain, const char *suffix);
 /* Whether a header is of this vault's model. */
 bool kv_vault_is_own(const kv_vault *vault, const kv_segment_header *header);
-/* The segment in the index or, written by another process, on the disk; NULL if there is none. */
+/* The segment, if its file is there: from the index or, written by another process, from the disk. */
 const kv_known *kv_vault_know(kv_vault *vault, const kv_hash *chain);
 /* Open one that is known. What does not verify is quarantined, what does not open forgotten. */
 RT_MUST_CHECK rt_status kv_vault_open_segment(

@@ -183,28 +183,44 @@ static void fill_part(kv_walk *walk, const kv_step *step, int32_t i, kv_window_p
     if (step->kind == KV_STEP_STREAMED)
         end = rt_min64(end, first + step->n_extents * extent_tokens(walk));
     *part = (kv_window_part){.seq = i,
-            .pages = step->kind == KV_STEP_STREAMED ? walk->store->window
-                                                    : pages_at(walk, i, step->extent),
+            .pages = step->kind == KV_STEP_STREAMED && !step->is_kept
+                             ? walk->store->window
+                             : pages_at(walk, i, step->extent),
             .first_pos = first,
             .n_tokens = end - first,
             .is_last = end == walk->ends[i]};
 }
 
-static rt_status take_tails(kv_walk *walk, const kv_step *step) {
+/* Pages of the step that belong to a member, of positions it holds or is about to. */
+static int64_t first_own_page(const kv_walk *walk, const kv_step *step, int32_t seq) {
+    if (step->kind == KV_STEP_TAILS) return first_tail_page(walk, seq);
+    return step->extent * kv_pages_of_extent(walk->store);
+}
+
+static int64_t end_of_own_pages(const kv_walk *walk, const kv_step *step, int32_t seq) {
+    if (step->kind == KV_STEP_TAILS) return n_pages_at_end(walk, seq);
+    return (step->extent + step->n_extents) * kv_pages_of_extent(walk->store);
+}
+
+static bool has_own_pages(const kv_step *step) {
+    return step->kind == KV_STEP_TAILS || step->is_kept;
+}
+
+static rt_status take_own_pages(kv_walk *walk, const kv_step *step) {
     for (int32_t i = 0; i < step->n_members; i++) {
         const int32_t seq = member(walk, step, i);
-        RT_TRY(take_pages(walk->seqs[seq], walk->layer, first_tail_page(walk, seq),
-                n_pages_at_end(walk, seq)));
+        RT_TRY(take_pages(walk->seqs[seq], walk->layer, first_own_page(walk, step, seq),
+                end_of_own_pages(walk, step, seq)));
     }
     return RT_OK;
 }
 
-/* Give back the pages of tails that were not loaded: what they hold is not what was stored. */
-static void drop_tails(kv_walk *walk, const kv_step *step) {
+/* Give back pages that were not loaded: what they hold is not what was stored. */
+static void drop_own_pages(kv_walk *walk, const kv_step *step) {
     for (int32_t i = 0; i < step->n_members; i++) {
         const int32_t seq = member(walk, step, i);
-        kv_seq_drop_pages(walk->seqs[seq], walk->layer, first_tail_page(walk, seq),
-                n_pages_at_end(walk, seq));
+        kv_seq_drop_pages(walk->seqs[seq], walk->layer, first_own_page(walk, step, seq),
+                end_of_own_pages(walk, step, seq));
     }
 }
 
@@ -223,9 +239,9 @@ static rt_status wait_for_loads(kv_walk *walk, const kv_step *step) {
 
 static rt_status enter_step(kv_walk *walk, const kv_step *step) {
     rt_status status = RT_OK;
-    if (step->kind == KV_STEP_TAILS) status = take_tails(walk, step);
+    if (has_own_pages(step)) status = take_own_pages(walk, step);
     if (status == RT_OK) status = wait_for_loads(walk, step);
-    if (status != RT_OK && step->kind == KV_STEP_TAILS) drop_tails(walk, step);
+    if (status != RT_OK && has_own_pages(step)) drop_own_pages(walk, step);
     return status;
 }
 
@@ -250,7 +266,7 @@ rt_status kv_walk_next(kv_walk *walk, kv_window *out) {
 static void *const *pages_of_load(const kv_walk *walk, const kv_step *step, int64_t i) {
     const kv_load *load = &walk->loads[step->first_load + i];
     if (load->member < 0) return walk->store->window + i * kv_pages_of_extent(walk->store);
-    return pages_at(walk, load->member, step->extent);
+    return pages_at(walk, load->member, load->extent);
 }
 
 bool kv_walk_load(kv_walk *walk, int64_t load, int thread, kv_rows *rows) {
@@ -277,7 +293,10 @@ static rt_status check_outcomes(kv_walk *walk, const kv_step *step) {
     for (int64_t i = 0; i < step->n_loads * n_heads; i++) {
         if (walk->outcomes[i].status == RT_OK) continue;
         if (!first) first = &walk->outcomes[i];
-        walk->loads[step->first_load + i / n_heads].stored->is_lost = true;
+        kv_stored *stored = walk->loads[step->first_load + i / n_heads].stored;
+        stored->is_lost = true;
+        if (stored->segment)
+            kv_segment_quarantine(stored->segment->segment, walk->outcomes[i].text);
     }
     return first ? rt_fail(first->status, "%s", first->text) : RT_OK;
 }
@@ -286,7 +305,7 @@ rt_status kv_walk_loaded(kv_walk *walk) {
     const kv_step *step = window_of(walk);
     if (step->n_loads == 0) return RT_OK;
     const rt_status status = check_outcomes(walk, step);
-    if (status != RT_OK && step->kind == KV_STEP_TAILS) drop_tails(walk, step);
+    if (status != RT_OK && has_own_pages(step)) drop_own_pages(walk, step);
     for (int64_t i = 0; i < step->n_loads; i++)
         kv_staging_free_slot(walk->loads[step->first_load + i].slot);
     read_ahead(walk);
@@ -295,7 +314,7 @@ rt_status kv_walk_loaded(kv_walk *walk) {
 
 /* ---- what a window leaves behind ------------------------------------------------------------- */
 
-static rt_status add_job(kv_walk *walk, kv_seq *seq, int64_t extent, int64_t n_tokens) {
+static rt_status add_job(kv_walk *walk, kv_seq *seq, int64_t extent, int64_t n_tokens, bool goes) {
     if (walk->n_jobs == walk->jobs_room) {
         const int64_t room = rt_max64(16, 2 * walk->jobs_room);
         kv_store_job *jobs = realloc(walk->jobs, (size_t)room * sizeof *jobs);
@@ -303,8 +322,8 @@ static rt_status add_job(kv_walk *walk, kv_seq *seq, int64_t extent, int64_t n_t
         walk->jobs = jobs;
         walk->jobs_room = room;
     }
-    walk->jobs[walk->n_jobs++] =
-            (kv_store_job){.seq = seq, .extent = extent, .n_tokens = (int32_t)n_tokens};
+    walk->jobs[walk->n_jobs++] = (kv_store_job){
+            .seq = seq, .extent = extent, .n_tokens = (int32_t)n_tokens, .goes = goes};
     return RT_OK;
 }
 
@@ -321,11 +340,13 @@ static rt_status leave_extent(kv_walk *walk, int32_t i, int64_t extent, bool is_
     const bool is_whole = n_tokens == tokens;
     const bool goes = seq->kind == KV_SEQ_PARKS ||
                       (seq->kind == KV_SEQ_OVERFLOWS && is_whole && extent >= seq->n_pinned);
+    if (walk->extent == KV_WALK_SAVE) return add_job(walk, seq, extent, n_tokens, false);
     if (!is_changed) {
         if (goes && *kv_stored_slot(seq, walk->layer, extent)) evict(walk, seq, extent);
         return RT_OK;
     }
-    if (goes) return add_job(walk, seq, extent, n_tokens);
+    const bool is_kept = is_whole && seq->writers && seq->writers[extent];
+    if (goes || is_kept) return add_job(walk, seq, extent, n_tokens, goes);
     if (seq->stored) kv_seq_drop_stored(seq, walk->layer, extent); /* of fewer tokens, not needed */
     return RT_OK;
 }
@@ -349,17 +370,22 @@ static rt_status list_jobs(kv_walk *walk) {
     return RT_OK;
 }
 
-/* A slot, a cell and a place in the sequence. What was stored there before, of fewer tokens, goes:
- * the pages have it all. */
+static kv_writer *writer_for(const kv_walk *walk, const kv_store_job *job) {
+    if (walk->extent == KV_WALK_SAVE) return job->seq->last;
+    return job->seq->writers ? job->seq->writers[job->extent] : NULL;
+}
+
+/* A slot and a place. What was stored there before, of fewer tokens, goes: the pages have it all. */
 static rt_status start_job(kv_walk *walk, kv_store_job *job) {
     kv_staging *staging = &walk->store->staging;
+    kv_writer *writer = writer_for(walk, job);
     RT_TRY(kv_staging_take(staging, &job->slot));
-    kv_seq_drop_stored(job->seq, walk->layer, job->extent);
-    rt_status status = kv_seq_take_cell(job->seq);
+    if (walk->extent != KV_WALK_SAVE) kv_seq_drop_stored(job->seq, walk->layer, job->extent);
+    rt_status status = writer ? RT_OK : kv_seq_take_cell(job->seq);
     if (status == RT_OK) {
         status = kv_stored_create(staging, walk->layer, job->extent * extent_tokens(walk),
-                job->n_tokens, job->slot, &job->stored);
-        if (status != RT_OK) job->seq->n_cells++;
+                job->n_tokens, writer, job->slot, &job->stored);
+        if (status != RT_OK) job->seq->n_cells += !writer;
     }
     if (status != RT_OK) kv_staging_free_slot(job->slot);
     return status;
@@ -380,8 +406,11 @@ static void finish_batch(kv_walk *walk) {
     for (; walk->n_batch > 0; walk->n_batch--) {
         const kv_store_job *job = &walk->jobs[walk->job++];
         kv_staging_write(&walk->store->staging, job->slot);
-        *kv_stored_slot(job->seq, walk->layer, job->extent) = job->stored;
-        evict(walk, job->seq, job->extent);
+        if (walk->extent == KV_WALK_SAVE)
+            (void)kv_stored_drop(&walk->store->staging, job->stored);
+        else
+            *kv_stored_slot(job->seq, walk->layer, job->extent) = job->stored;
+        if (job->goes) evict(walk, job->seq, job->extent);
     }
     if (walk->n_jobs > 0) kv_staging_poll(&walk->store->staging);
 }
@@ -417,8 +446,8 @@ void kv_walk_store(kv_walk *walk, int64_t store, int thread) {
 static void drop_batch(kv_walk *walk) {
     for (int64_t i = 0; i < walk->n_batch; i++) {
         kv_store_job *job = &walk->jobs[walk->job + i];
+        job->seq->n_cells += job->stored->cell >= 0;
         kv_staging_forget_write(&walk->store->staging, job->slot);
-        job->seq->n_cells++;
     }
     walk->n_batch = 0;
 }

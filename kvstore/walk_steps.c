@@ -14,6 +14,31 @@
 
 typedef enum sort { SORT_NONE, SORT_RESIDENT, SORT_STREAMED, SORT_TAIL } sort;
 
+/* ---- what lies where ------------------------------------------------------------------------- */
+
+static int64_t extent_tokens(const kv_walk *walk) {
+    return walk->store->config.overflow.extent_tokens;
+}
+
+int64_t kv_walk_tail_extent(const kv_walk *walk, int32_t seq) {
+    return walk->seqs[seq]->filled[walk->layer] / extent_tokens(walk);
+}
+
+int64_t kv_walk_n_extents(const kv_walk *walk, int32_t seq) {
+    return rt_div_up(walk->ends[seq], extent_tokens(walk));
+}
+
+static sort sort_of(const kv_walk *walk, int32_t seq, int64_t extent) {
+    if (extent >= kv_walk_n_extents(walk, seq)) return SORT_NONE;
+    const int64_t page = extent * kv_pages_of_extent(walk->store);
+    if (*kv_page_slot(walk->seqs[seq], walk->layer, page)) return SORT_RESIDENT;
+    return extent < kv_walk_tail_extent(walk, seq) ? SORT_STREAMED : SORT_TAIL;
+}
+
+static kv_stored *stored_of(const kv_walk *walk, int32_t seq, int64_t extent) {
+    return *kv_stored_slot(walk->seqs[seq], walk->layer, extent);
+}
+
 /* ---- growing arrays -------------------------------------------------------------------------- */
 
 static rt_status make_room(void *array, int64_t element_bytes, int64_t n, int64_t *room) {
@@ -47,37 +72,16 @@ static rt_status add_member(kv_walk *walk, kv_step *step, int32_t seq) {
 }
 
 static rt_status add_load(
-        kv_walk *walk, kv_step *step, kv_stored *stored, int32_t member, int64_t n_tokens) {
+        kv_walk *walk, kv_step *step, int32_t member, int64_t extent, int64_t n_tokens) {
     RT_TRY(make_room(&walk->loads, sizeof *walk->loads, walk->n_loads, &walk->loads_room));
+    const int32_t seq = walk->members[step->members_at];
     walk->loads[walk->n_loads++] =
-            (kv_load){.stored = stored, .member = member, .n_tokens = n_tokens};
+            (kv_load){.stored = stored_of(walk, member < 0 ? seq : member, extent),
+                    .member = member,
+                    .extent = extent,
+                    .n_tokens = n_tokens};
     step->n_loads++;
     return RT_OK;
-}
-
-/* ---- what lies where ------------------------------------------------------------------------- */
-
-static int64_t extent_tokens(const kv_walk *walk) {
-    return walk->store->config.overflow.extent_tokens;
-}
-
-int64_t kv_walk_tail_extent(const kv_walk *walk, int32_t seq) {
-    return walk->seqs[seq]->filled[walk->layer] / extent_tokens(walk);
-}
-
-int64_t kv_walk_n_extents(const kv_walk *walk, int32_t seq) {
-    return rt_div_up(walk->ends[seq], extent_tokens(walk));
-}
-
-static sort sort_of(const kv_walk *walk, int32_t seq, int64_t extent) {
-    if (extent >= kv_walk_n_extents(walk, seq)) return SORT_NONE;
-    const int64_t page = extent * kv_pages_of_extent(walk->store);
-    if (*kv_page_slot(walk->seqs[seq], walk->layer, page)) return SORT_RESIDENT;
-    return extent < kv_walk_tail_extent(walk, seq) ? SORT_STREAMED : SORT_TAIL;
-}
-
-static kv_stored *stored_of(const kv_walk *walk, int32_t seq, int64_t extent) {
-    return *kv_stored_slot(walk->seqs[seq], walk->layer, extent);
 }
 
 /* ---- the three kinds ------------------------------------------------------------------------- */
@@ -101,6 +105,7 @@ static rt_status add_resident(kv_walk *walk, int64_t extent) {
 static bool goes_on(const kv_walk *walk, const kv_step *step, int64_t extent) {
     const int32_t *members = walk->members + step->members_at;
     const int32_t leader = members[0];
+    if (kv_seq_keeps(walk->seqs[leader], extent) != step->is_kept) return false;
     for (int32_t i = 0; i < step->n_members; i++)
         if (sort_of(walk, members[i], extent) != SORT_STREAMED ||
                 stored_of(walk, members[i], extent) != stored_of(walk, leader, extent))
@@ -113,12 +118,13 @@ static rt_status add_streamed_from(kv_walk *walk, int32_t leader, int64_t extent
     kv_stored *stored = stored_of(walk, leader, extent);
     rt_assert(stored);
     RT_TRY(add_step(walk, KV_STEP_STREAMED, extent, &step));
-    for (int32_t i = leader; i < walk->n_seqs; i++)
+    step->is_kept = kv_seq_keeps(walk->seqs[leader], extent);
+    for (int32_t i = leader; i < (step->is_kept ? leader + 1 : walk->n_seqs); i++)
         if (is_at(walk, i, extent, SORT_STREAMED) && stored_of(walk, i, extent) == stored)
             RT_TRY(add_member(walk, step, i));
     while (step->n_extents < walk->store->config.overflow.window_extents &&
             goes_on(walk, step, extent + step->n_extents)) {
-        RT_TRY(add_load(walk, step, stored_of(walk, leader, extent + step->n_extents), -1,
+        RT_TRY(add_load(walk, step, step->is_kept ? leader : -1, extent + step->n_extents,
                 extent_tokens(walk)));
         step->n_extents++;
     }
@@ -146,9 +152,9 @@ static rt_status add_tail(kv_walk *walk, kv_step *step, int32_t seq) {
     RT_TRY(add_member(walk, step, seq));
     walk->cursors[seq] = kv_walk_n_extents(walk, seq);
     if (n_old == 0) return RT_OK;
-    kv_stored *stored = stored_of(walk, seq, extent);
+    const kv_stored *stored = stored_of(walk, seq, extent);
     rt_assert(stored && stored->n_tokens >= n_old);
-    return add_load(walk, step, stored, seq, n_old);
+    return add_load(walk, step, seq, extent, n_old);
 }
 
 static rt_status add_tails(kv_walk *walk, int64_t extent) {

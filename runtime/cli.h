@@ -65,6 +65,8 @@ typedef struct glm_cli {
     const char *mode;
     double min_accuracy; /* < 0: not given */
 
+    bool self_test; /* doctor: --self-test */
+
     /* make-model */
     const char *config_file; /* --config */
 

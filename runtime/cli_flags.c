@@ -97,6 +97,10 @@ const cli_flag cli_flags[] = {
         {"min-accuracy", NULL, CLI_REAL, AT(min_accuracy), "F", NULL, 0.0, 100.0,
                 "exit 7 when the accuracy is lower"},
 
+        /* doctor */
+        {"self-test", NULL, CLI_SWITCH, AT(self_test), NULL, NULL, NO_LIMITS,
+                "compare six tokens' logits with those published for GLM-4-9B-Chat-1M"},
+
         /* Output */
         {"out", NULL, CLI_TEXT, AT(out), "PATH", NULL, NO_LIMITS, "where the result goes"},
         {"positions", NULL, CLI_TEXT, AT(positions), "WHICH", NULL, NO_LIMITS,

@@ -4,17 +4,22 @@
  * are. */
 #include <inttypes.h>
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/machine.h"
 #include "base/size.h"
 #include "cli.h"
 #include "hub.h"
 #include "kvstore/kvstore.h"
 #include "probe.h"
+#include "self_test.h"
+#include "tokenizer.h"
+#include "variant.h"
 
 enum { FACT_BYTES = 512 };
 
@@ -80,17 +85,6 @@ static rt_status add_devices(json_t *facts) {
 
 /* The checkpoint */
 
-/* The published checkpoints differ in few numbers; anything else is named by its shape. */
-static const char *variant(const glm_config *config) {
-    const bool is_9b = config->n_layers == 40 && config->hidden == 4096 && config->n_heads == 32;
-    if (!is_9b) return "GLM-4 architecture, no published shape";
-    if (config->has_post_norms) return "GLM-4-9B-0414";
-    if (config->n_kv_heads == 4 && config->model_len == 1048576) return "GLM-4-9B-Chat-1M";
-    if (config->n_kv_heads == 2 && config->model_len == 131072) return "GLM-4-9B-Chat (128K)";
-    if (config->n_kv_heads == 2 && config->model_len == 8192) return "GLM-4-9B (base, 8K)";
-    return "GLM-4-9B with other lengths or KV heads";
-}
-
 static void add_stop_ids(json_t *section, const glm_config *config) {
     char text[FACT_BYTES] = "";
     int n = 0;
@@ -108,11 +102,17 @@ static void add_sampling(json_t *section, const glm_config *config) {
                 (double)config->temperature, (double)config->top_p, config->top_k);
 }
 
-static void add_config(json_t *facts, const char *dir, const glm_config *config) {
+static void add_variant(json_t *section, const glm_variant *variant) {
+    add(section, "variant", "%s", variant->name);
+    if (variant->differences[0]) add(section, "differs from it", "%s", variant->differences);
+}
+
+static void add_config(
+        json_t *facts, const char *dir, const glm_config *config, const glm_variant *variant) {
     char size[RT_SIZE_TEXT];
     json_t *section = begin_section(facts, "model");
     add(section, "directory", "%s", dir);
-    add(section, "variant", "%s", variant(config));
+    add_variant(section, variant);
     add(section, "model_type", "%s, %s names", config->model_type,
             config->naming == GLM_NAMES_HF ? "Hugging Face" : "native");
     add(section, "parameters", "%" PRId64 ", %s", glm_config_parameters(config),
@@ -123,8 +123,9 @@ static void add_config(json_t *facts, const char *dir, const glm_config *config)
     add(section, "hidden, ffn, vocab", "%" PRId64 ", %" PRId64 ", %" PRId64, config->hidden,
             config->ffn, config->vocab);
     add(section, "length", "%" PRId64 " tokens", config->model_len);
-    add(section, "rotary", "%" PRId32 " of %" PRId32 " dimensions, base %g", config->rope_dim,
-            config->head_dim, config->rope_base);
+    add(section, "rotary", "%" PRId32 " of %" PRId32 " dimensions, pairs (2i, 2i + 1), base %g",
+            config->rope_dim, config->head_dim, config->rope_base);
+    add(section, "attention scale", "1 / sqrt(%" PRId32 ")", config->head_dim);
     add(section, "norms", "eps %g%s", (double)config->rms_eps,
             config->has_post_norms ? ", also behind each sub-layer" : "");
     add(section, "QKV bias", "%s", config->has_qkv_bias ? "yes" : "no");
@@ -168,17 +169,92 @@ static rt_status add_checkpoint(
     return RT_OK;
 }
 
-static rt_status add_model(json_t *facts, const glm_cli *cli) {
-    const char *dir = cli->engine.model_dir;
-    glm_config config;
-    RT_TRY(glm_config_load(dir, &config));
-    add_config(facts, dir, &config);
-
+static rt_status add_weights(json_t *facts, const glm_cli *cli) {
     glm_checkpoint *checkpoint = NULL;
-    rt_status status = glm_checkpoint_open(dir, &checkpoint);
+    rt_status status = glm_checkpoint_open(cli->engine.model_dir, &checkpoint);
     if (status == RT_OK) status = add_checkpoint(facts, cli, checkpoint);
     glm_checkpoint_close(checkpoint);
     return status;
+}
+
+/* The tokenizer */
+
+/* Which file the tokens come from; NULL where there is none, no illness: ids still work. */
+static const char *tokenizer_file(const char *dir) {
+    static const char *const names[] = {"tokenizer.model", "tokenizer.json"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char *path = NULL;
+        if (rt_path_join(dir, names[i], &path) != RT_OK) return NULL;
+        const bool is_there = rt_file_exists(path);
+        free(path);
+        if (is_there) return names[i];
+    }
+    return NULL;
+}
+
+static void add_vocabulary(json_t *section, const glm_tokenizer *tokenizer, int64_t vocab) {
+    const int64_t n_ids = glm_tokenizer_size(tokenizer);
+    const glm_special_ids ids = glm_tokenizer_specials(tokenizer);
+    add(section, "ids", "0 to %" PRId64, n_ids - 1);
+    if (n_ids > vocab)
+        add(section, "WARNING", "the model has rows for %" PRId64 " ids only", vocab);
+    else
+        add(section, "padding rows", "%" PRId64 ", never chosen", vocab - n_ids);
+    add(section, "prefix", "[gMASK] %" PRId32 ", <sop> %" PRId32, ids.gmask, ids.sop);
+    add(section, "roles",
+            "system %" PRId32 ", user %" PRId32 ", assistant %" PRId32 ", observation %" PRId32,
+            ids.system, ids.user, ids.assistant, ids.observation);
+    add(section, "end of text", "%" PRId32, ids.endoftext);
+    add(section, "chat format", "GLM-4's own; a chat_template in the directory is not used");
+}
+
+static rt_status add_tokenizer(json_t *facts, const char *dir, int64_t vocab) {
+    json_t *section = begin_section(facts, "tokenizer");
+    const char *file = tokenizer_file(dir);
+    add(section, "file", "%s", file ? file : "none: only token ids can be given and shown");
+    if (!file) return RT_OK;
+    glm_tokenizer *tokenizer = NULL;
+    RT_TRY(glm_tokenizer_load(dir, &tokenizer));
+    add_vocabulary(section, tokenizer, vocab);
+    glm_tokenizer_free(tokenizer);
+    return RT_OK;
+}
+
+/* The self-test */
+
+static rt_status self_test(json_t *facts, const glm_cli *cli, const glm_variant *variant) {
+    if (!variant->is_chat_1m)
+        return rt_fail(RT_EUSAGE,
+                "doctor: --self-test compares numbers published for GLM-4-9B-Chat-1M; they say "
+                "nothing about this checkpoint (%s%s%s)",
+                variant->name, variant->differences[0] ? ", but " : "", variant->differences);
+    glm_self_test test;
+    RT_TRY(glm_self_test_run(&cli->engine, glm_golden_chat_1m(), &test));
+    json_t *section = begin_section(facts, "self-test");
+    for (int i = 0; i < test.n_checks; i++) {
+        const glm_self_check *check = &test.checks[i];
+        add(section, check->what, "%.6g, published %.6g, off by %.3g of %.3g: %s", check->got,
+                check->published, fabs(check->got - check->published), check->allowed,
+                check->is_passed ? "pass" : "FAIL");
+    }
+    add(section, "result", "%s", test.n_failed == 0 ? "pass" : "FAIL");
+    if (test.n_failed == 0) return RT_OK;
+    return rt_fail(RT_ENUMERIC,
+            "doctor: the self-test failed: %d of %d numbers are not GLM-4-9B-Chat-1M's; these are "
+            "other weights, or they are computed wrongly here",
+            test.n_failed, test.n_checks);
+}
+
+static rt_status add_model(json_t *facts, const glm_cli *cli) {
+    const char *dir = cli->engine.model_dir;
+    glm_config config;
+    glm_variant variant;
+    RT_TRY(glm_config_load(dir, &config));
+    glm_variant_recognise(&config, dir, &variant);
+    add_config(facts, dir, &config, &variant);
+    RT_TRY(add_tokenizer(facts, dir, config.vocab));
+    RT_TRY(add_weights(facts, cli));
+    return cli->self_test ? self_test(facts, cli, &variant) : RT_OK;
 }
 
 /* Output */
@@ -197,6 +273,8 @@ static void print_table(json_t *facts) {
 
 /* What was found is printed also when a later step failed: that is what a doctor is for. */
 static int run_doctor(glm_cli *cli) {
+    if (cli->self_test && !cli->engine.model_dir)
+        return glm_cli_fail(rt_fail(RT_EUSAGE, "doctor: --self-test needs a model: -m DIR"));
     json_t *facts = json_object();
     rt_status status = facts ? RT_OK : rt_fail(RT_ENOMEM, "doctor: no memory");
     if (status == RT_OK) status = add_machine(facts);
@@ -215,7 +293,7 @@ static int run_doctor(glm_cli *cli) {
 
 const glm_command glm_cmd_doctor = {
         .name = "doctor",
-        .usage = "doctor [-m DIR]",
+        .usage = "doctor [-m DIR [--self-test]]",
         .summary = "what this machine offers, and what a checkpoint is",
         .details =
                 "Looks at cores, memory and cgroup limits, GPU driver, NCCL, MPI, io_uring and "
@@ -223,8 +301,13 @@ const glm_command glm_cmd_doctor = {
                 "cache's drive; nothing needs to be there. With -m also which GLM-4 variant the\n"
                 "checkpoint is, every number the runtime would use, and the plan in short.\n"
                 "\n"
-                "Example:\n"
-                "  glm1m doctor -m glm-4-9b-chat-1m\n",
-        .flags = "@engine json",
+                "--self-test runs six tokens through a GLM-4-9B-Chat-1M checkpoint and compares\n"
+                "the last one's logits with published ones. Exit 1 when they differ, 2 when the\n"
+                "checkpoint is another model.\n"
+                "\n"
+                "Examples:\n"
+                "  glm1m doctor -m glm-4-9b-chat-1m\n"
+                "  glm1m doctor -m glm-4-9b-chat-1m --self-test\n",
+        .flags = "@engine json self-test",
         .run = run_doctor,
 };

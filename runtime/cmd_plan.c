@@ -52,6 +52,7 @@ static void print_bill(const glm_plan *plan, const rt_machine_memory *memory) {
     print_bytes("weights", plan->weights_bytes, "");
     print_bytes("KV, host", plan->kv_host_bytes, kv_why);
     if (plan->kv_overflows) print_overflow(plan);
+    if (plan->kv_persists) print_bytes("KV, kept", plan->kv_keep_bytes, "at most, for good");
     print_bytes("hidden states", plan->hidden_bytes, hidden_why);
     print_bytes("scratch", plan->scratch_bytes, "activations of a chunk, logits, tiles per thread");
     print_bytes("loading", plan->load_bytes, "staging; given back before the KV cache is taken");

@@ -241,7 +241,8 @@ static rt_status read_native_rope(const source *from, glm_config *config) {
     } else if (config->model_len >= LONG_CONTEXT) {
         return rt_fail(RT_EMODEL,
                 "config: %s: \"rope_ratio\" is missing while \"seq_length\" is %" PRId64
-                "; GLM-4-9B-Chat (131072) has 500, GLM-4-9B-Chat-1M (1048576) has 10000",
+                "; GLM-4-9B-Chat (131072) has 500, GLM-4-9B-Chat-1M (1048576) has 10000; for a "
+                "model tuned from the 8K base as it was, write \"rope_ratio\": 1",
                 from->path, config->model_len);
     } else if (config->model_len > SHORT_CONTEXT) {
         warn(config, "rope_ratio is missing, which means 1 and is known to work up to 8K tokens");
@@ -358,6 +359,9 @@ static rt_status read_config(const source *from, glm_config *config) {
     if (!is_native && !is_text(type, "glm") && !is_text(type, "glm4"))
         return refuse(from, "model_type", "\"chatglm\", \"glm\" or \"glm4\" (GLM-4)");
     (void)snprintf(config->model_type, sizeof config->model_type, "%s", json_string_value(type));
+    const json_t *origin = json_object_get(from->root, "_name_or_path");
+    if (json_is_string(origin))
+        (void)snprintf(config->origin, sizeof config->origin, "%s", json_string_value(origin));
     RT_TRY(is_native ? read_native(from, config) : read_hf(from, config));
     RT_TRY(check_together(from, config));
     return add_stop_ids(from, config);

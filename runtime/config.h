@@ -44,6 +44,7 @@ typedef struct glm_config {
     int32_t top_k; /* 0: none */
 
     char model_type[32];
+    char origin[64]; /* _name_or_path: what the model was saved from, "" when it does not say */
     char warning[GLM_WARNING_BYTES]; /* suspicious but legal, one sentence; "" when nothing */
 } glm_config;
 

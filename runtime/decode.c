@@ -2,6 +2,7 @@
  * over every stretch of KV that they share. */
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "engine.h"
@@ -25,16 +26,13 @@ static rt_status check_request(
     return RT_OK;
 }
 
-static rt_status begin_all(glm_session *const *sessions, int32_t n) {
-    for (int32_t i = 0; i < n; i++) RT_TRY(kv_span_begin(sessions[i]->seq, 1));
+static rt_status begin_all(glm_session *const *sessions, const int32_t *ids, int32_t n) {
+    for (int32_t i = 0; i < n; i++) RT_TRY(kv_span_begin(sessions[i]->seq, &ids[i], 1));
     return RT_OK;
 }
 
-static void commit_all(glm_session *const *sessions, const int32_t *ids, int32_t n) {
-    for (int32_t i = 0; i < n; i++) {
-        kv_span_commit(sessions[i]->seq);
-        glm_session_note(sessions[i], &ids[i], 1);
-    }
+static void commit_all(glm_session *const *sessions, int32_t n) {
+    for (int32_t i = 0; i < n; i++) kv_span_commit(sessions[i]->seq);
 }
 
 static rt_status run_all(
@@ -45,13 +43,13 @@ static rt_status run_all(
         seqs[i] = sessions[i]->seq;
         lengths[i] = kv_seq_length(seqs[i]) + 1;
     }
-    RT_TRY(begin_all(sessions, n));
+    RT_TRY(begin_all(sessions, ids, n));
     engine->ops.embed(&engine->ops, engine->weights.embedding, engine->weights.embedding_dtype, ids,
             n, engine->config.hidden, engine->decode_hidden, engine->plan.hidden_dtype);
     for (int32_t layer = 0; layer < engine->config.n_layers; layer++)
         RT_TRY(glm_layer_decode(engine, layer, seqs, lengths, n, engine->decode_hidden));
     glm_layer_logits(engine, engine->decode_hidden, n, engine->logits);
-    commit_all(sessions, ids, n);
+    commit_all(sessions, n);
     return RT_OK;
 }
 
@@ -64,7 +62,7 @@ static rt_status restore(glm_session *session, int64_t bad) {
     const int64_t n_ids = kv_seq_length(session->seq) - bad;
     int32_t *ids = NULL;
     RT_TRY(rt_calloc(n_ids, sizeof *ids, "token ids", &ids));
-    glm_session_ids(session, bad, n_ids, ids);
+    memcpy(ids, kv_seq_ids(session->seq) + bad, (size_t)n_ids * sizeof *ids);
     glm_session_truncate(session, bad);
     const rt_status status = glm_prefill(session, ids, n_ids);
     free(ids);

@@ -79,30 +79,59 @@ static kv_io_choice io_choice(const char *name) {
     return name && strcmp(name, "pread") == 0 ? KV_IO_ONLY_PREAD : KV_IO_CHOOSE;
 }
 
-static void log_overflow(const glm_engine *engine, const char *dir) {
+static rt_status copy_dirs(glm_engine *engine, const glm_options *options) {
+    const int64_t n = rt_max64(options->n_kv_disk_dirs, 1);
+    RT_TRY(rt_calloc(n, sizeof(char *), "directories", &engine->kv_dirs));
+    if (options->n_kv_disk_dirs == 0) {
+        engine->n_kv_dirs = 1;
+        return glm_cache_directory(&engine->kv_dirs[0]);
+    }
+    for (; engine->n_kv_dirs < n; engine->n_kv_dirs++) {
+        char *copy = strdup(options->kv_disk_dirs[engine->n_kv_dirs]);
+        if (!copy) return rt_fail(RT_ENOMEM, "engine: no memory for the name of a directory");
+        engine->kv_dirs[engine->n_kv_dirs] = copy;
+    }
+    return RT_OK;
+}
+
+static void free_dirs(glm_engine *engine) {
+    for (int32_t i = 0; i < engine->n_kv_dirs; i++) free(engine->kv_dirs[i]);
+    free(engine->kv_dirs);
+}
+
+static void log_overflow(const glm_engine *engine) {
     const glm_plan *plan = &engine->plan;
     rt_log(RT_LOG_INFO, "kvstore",
             "overflow dir=%s io=\"%s\" extent_tokens=%" PRId32 " window_extents=%" PRId32
             " pinned_tokens=%" PRId64 " host_bytes=%" PRId64 " disk_bytes_max=%" PRId64,
-            dir, kv_store_io_text(engine->store), plan->kv_extent_tokens, plan->kv_window_extents,
-            plan->kv_pinned_tokens, plan->kv_host_bytes, plan->kv_disk_bytes);
+            engine->kv_dirs[0], kv_store_io_text(engine->store), plan->kv_extent_tokens,
+            plan->kv_window_extents, plan->kv_pinned_tokens, plan->kv_host_bytes,
+            plan->kv_disk_bytes);
 }
 
 static rt_status open_store(glm_engine *engine, const glm_options *options) {
     kv_config kv = glm_plan_kv_config(&engine->config, &engine->plan);
-    char *cache = NULL;
-    RT_TRY(glm_cache_directory(&cache));
-    const char *const ours[] = {cache};
     if (engine->plan.kv_overflows) {
-        const bool is_given = options->n_kv_disk_dirs > 0;
-        kv.overflow.dirs = is_given ? options->kv_disk_dirs : ours;
-        kv.overflow.n_dirs = is_given ? options->n_kv_disk_dirs : 1;
+        kv.overflow.dirs = (const char *const *)engine->kv_dirs;
+        kv.overflow.n_dirs = engine->n_kv_dirs;
         kv.overflow.io = io_choice(options->kv_io);
     }
-    const rt_status status = kv_store_open(&kv, &engine->store);
-    if (status == RT_OK && engine->plan.kv_overflows) log_overflow(engine, kv.overflow.dirs[0]);
-    free(cache);
-    return status;
+    RT_TRY(kv_store_open(&kv, &engine->store));
+    if (engine->plan.kv_overflows) log_overflow(engine);
+    return RT_OK;
+}
+
+/* Nothing is kept before the model is known by its content: the hashing runs beside the loading. */
+static rt_status open_vault(glm_engine *engine) {
+    glm_identity identity;
+    if (!engine->plan.kv_persists) return RT_OK;
+    RT_TRY(glm_identity_wait(engine->identity, &identity));
+    const kv_keep keep = {.fingerprint = identity.hash,
+            .fingerprint_text = identity.text,
+            .dirs = (const char *const *)engine->kv_dirs,
+            .n_dirs = engine->n_kv_dirs,
+            .bytes_max = engine->plan.kv_keep_max};
+    return kv_store_keep(engine->store, &keep);
 }
 
 static rt_status open_with(
@@ -117,8 +146,13 @@ static rt_status open_with(
                 engine->plan.n_ranks);
     RT_TRY(glm_checkpoint_fingerprint(checkpoint, engine->fingerprint));
     RT_TRY(open_device(engine));
+    if (engine->plan.kv_persists)
+        RT_TRY(glm_identity_begin(
+                checkpoint, rt_dtype_name(engine->plan.kv_dtype), &engine->identity));
     RT_TRY(glm_weights_load(checkpoint, &engine->ops, &engine->weights));
+    RT_TRY(copy_dirs(engine, options));
     RT_TRY(open_store(engine, options));
+    RT_TRY(open_vault(engine));
     const int64_t bytes = glm_engine_arena_bytes(&engine->config, &engine->plan);
     RT_TRY(rt_arena_create(&engine->arena, bytes, "hidden states and scratch"));
     carve(engine);
@@ -149,7 +183,9 @@ rt_status glm_engine_open(const glm_options *options, glm_engine **out) {
 void glm_engine_close(glm_engine *engine) {
     if (!engine) return;
     rt_assert(!engine->prefill.session);
+    glm_identity_end(engine->identity);
     kv_store_close(engine->store);
+    free_dirs(engine);
     rt_arena_free(&engine->arena);
     glm_weights_free(&engine->weights);
     glm_ops_free(&engine->ops);

@@ -2,6 +2,7 @@
 #ifndef GLM_ENGINE_H
 #define GLM_ENGINE_H
 
+#include "identity.h"
 #include "kvstore/kvstore.h"
 #include "runtime.h"
 #include "weights.h"
@@ -51,6 +52,9 @@ struct glm_engine {
     glm_ops ops;
     glm_weights weights;
     kv_store *store;
+    glm_identity_job *identity; /* where sessions are kept on disk; NULL otherwise */
+    char **kv_dirs;             /* [n_kv_dirs] of the disk: --kv-disk-dir or our cache */
+    int32_t n_kv_dirs;
 
     rt_arena arena;      /* everything below */
     void *hidden;        /* [span][hidden]: the residual stream of the open span */
@@ -71,10 +75,6 @@ struct glm_session {
     int64_t logits_row;
     int64_t n_logits;
 };
-
-/* session.c: tokens that were committed to the session, and they again. */
-void glm_session_note(glm_session *session, const int32_t *ids, int64_t n_ids);
-void glm_session_ids(const glm_session *session, int64_t pos, int64_t n_ids, int32_t *ids);
 
 static inline attn_shape glm_attn_shape(const glm_config *config, rt_dtype kv_dtype) {
     return (attn_shape){.n_heads = config->n_heads,

@@ -1,6 +1,7 @@
 #include "hub.h"
 
 #include <ctype.h>
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,12 +29,30 @@ static const char *variable(const char *name) {
     return value && *value ? value : NULL;
 }
 
-/* HF_HUB_CACHE > $HF_HOME/hub > ~/.cache/huggingface/hub, as huggingface_hub does. */
-static rt_status cache_directory(char **path) {
-    if (variable("HF_HUB_CACHE")) return rt_path_join(variable("HF_HUB_CACHE"), "", path);
-    if (variable("HF_HOME")) return rt_path_join(variable("HF_HOME"), "hub", path);
+/* dir/name; a "~" in front of dir is the home directory, as huggingface_hub reads its variables. */
+static rt_status join_expanded(const char *dir, const char *name, char **path) {
+    const bool is_in_home = dir[0] == '~' && (dir[1] == '/' || dir[1] == '\0');
+    if (!is_in_home) return rt_path_join(dir, name, path);
     const char *home = variable("HOME");
-    return rt_path_join(home ? home : "", ".cache/huggingface/hub", path);
+    char *inside = NULL;
+    RT_TRY(rt_path_join(home ? home : "", dir + 1 + (dir[1] == '/'), &inside));
+    const rt_status status = rt_path_join(inside, name, path);
+    free(inside);
+    return status;
+}
+
+/* The first of these that is set, as huggingface_hub does; the second is an old name it still
+ * reads. */
+static rt_status cache_directory(char **path) {
+    static const struct {
+        const char *variable;
+        const char *below;
+    } places[] = {{"HF_HUB_CACHE", ""}, {"HUGGINGFACE_HUB_CACHE", ""}, {"HF_HOME", "hub"},
+            {"XDG_CACHE_HOME", "huggingface/hub"}};
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+        if (variable(places[i].variable))
+            return join_expanded(variable(places[i].variable), places[i].below, path);
+    return join_expanded("~/.cache", "huggingface/hub", path);
 }
 
 /* CACHE/models--org--name */
@@ -50,37 +69,67 @@ static rt_status repository_directory(const char *model, char **path) {
     return status;
 }
 
-/* The revision refs/main names, a commit hash; checked, since it becomes part of a path. */
-static rt_status read_revision(const char *repository, char **revision) {
-    char *path = NULL;
-    RT_TRY(rt_path_join(repository, "refs/main", &path));
+/* A revision is a commit hash; checked, since it becomes part of a path. */
+static bool is_revision(const char *text) {
+    return text[0] != '\0' && strspn(text, "0123456789abcdef") == strlen(text);
+}
+
+/* What refs/main names. */
+static rt_status read_revision(const char *path, char **revision) {
     int64_t n_bytes = 0;
-    rt_status status = rt_file_read(path, RT_KIB, revision, &n_bytes);
-    if (status == RT_OK) {
-        (*revision)[strcspn(*revision, " \r\n")] = '\0';
-        if ((*revision)[0] == '\0' || strspn(*revision, "0123456789abcdef") != strlen(*revision))
-            status = rt_fail(RT_EIO, "hub: %s does not name a revision", path);
+    RT_TRY(rt_file_read(path, RT_KIB, revision, &n_bytes));
+    (*revision)[strcspn(*revision, " \r\n")] = '\0';
+    return is_revision(*revision) ? RT_OK
+                                  : rt_fail(RT_EIO, "hub: %s does not name a revision", path);
+}
+
+static int is_snapshot(const struct dirent *entry) {
+    return is_revision(entry->d_name);
+}
+
+/* Without refs/main, as after a download of one revision by its hash: the only snapshot there is.
+ * *revision stays NULL where there is none. */
+static rt_status only_snapshot(const char *repository, char **revision) {
+    char *snapshots = NULL;
+    struct dirent **entries = NULL;
+    RT_TRY(rt_path_join(repository, "snapshots", &snapshots));
+    const int n = scandir(snapshots, &entries, is_snapshot, alphasort);
+    rt_status status = RT_OK;
+    if (n == 1) {
+        *revision = strdup(entries[0]->d_name);
+        if (!*revision) status = rt_fail(RT_ENOMEM, "hub: no memory for a revision");
+    } else if (n > 1) {
+        status = rt_fail(RT_EUSAGE, "hub: %s has no refs/main and %d snapshots; give -m one of %s",
+                repository, n, snapshots);
     }
-    free(path);
+    for (int i = 0; i < n; i++) free(entries[i]);
+    free(entries);
+    free(snapshots);
     return status;
 }
 
+/* *dir stays NULL where the repository has no snapshot. */
 static rt_status snapshot_directory(const char *repository, char **dir) {
+    char *reference = NULL;
     char *revision = NULL;
-    rt_status status = read_revision(repository, &revision);
-    if (status == RT_OK && asprintf(dir, "%s/snapshots/%s", repository, revision) < 0) {
+    RT_TRY(rt_path_join(repository, "refs/main", &reference));
+    rt_status status = rt_file_exists(reference) ? read_revision(reference, &revision)
+                                                 : only_snapshot(repository, &revision);
+    if (status == RT_OK && revision && asprintf(dir, "%s/snapshots/%s", repository, revision) < 0) {
         *dir = NULL;
         status = rt_fail(RT_ENOMEM, "hub: no memory for a path under %s", repository);
     }
     free(revision);
+    free(reference);
     return status;
 }
 
-static rt_status not_found(const char *model, const char *repository) {
+static rt_status not_found(const char *model, const char *place) {
     return rt_fail(RT_EUSAGE,
             "no directory %s, and the Hugging Face cache has no %s\n"
-            "to download it: huggingface-cli download %s",
-            model, repository, model);
+            "to download it: hf download %s\n"
+            "(with huggingface_hub before 0.34: huggingface-cli download %s)",
+            model, place, model, model);
 }
 
 rt_status glm_hub_resolve(const char *model, char **dir) {
@@ -95,11 +144,9 @@ rt_status glm_hub_resolve(const char *model, char **dir) {
     char *repository = NULL;
     RT_TRY(repository_directory(model, &repository));
     rt_status status = RT_OK;
-    if (!is_directory(repository))
-        status = not_found(model, repository);
-    else
-        status = snapshot_directory(repository, dir);
-    if (*dir && !is_directory(*dir)) status = not_found(model, *dir);
+    if (is_directory(repository)) status = snapshot_directory(repository, dir);
+    if (status == RT_OK && (!*dir || !is_directory(*dir)))
+        status = not_found(model, *dir ? *dir : repository);
     if (status != RT_OK) {
         free(*dir);
         *dir = NULL;

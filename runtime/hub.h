@@ -8,11 +8,13 @@
 /* The checkpoint directory for what the user wrote after -m.
  *
  *   model  an existing directory, taken as it is; or "org/name", looked up under HF_HUB_CACHE,
- *          $HF_HOME/hub or ~/.cache/huggingface/hub: models--org--name/refs/main names the
- *          revision, snapshots/<revision> is the directory
+ *          $HF_HOME/hub, $XDG_CACHE_HOME/huggingface/hub or ~/.cache/huggingface/hub:
+ *          models--org--name/refs/main names the revision, snapshots/<revision> is the directory;
+ *          without refs/main the only snapshot there is
  *   dir    a new string for free(); NULL on failure
  *
- * Errors: RT_EUSAGE  neither; for a name, the message has the command that would download it
+ * Errors: RT_EUSAGE  neither, or several snapshots and no refs/main; for a name that is not there
+ *                    the message has the command that would download it
  *         RT_EIO     the cache's files cannot be read */
 RT_MUST_CHECK rt_status glm_hub_resolve(const char *model, char **dir);
 

@@ -134,7 +134,8 @@ static void add_up(glm_plan *plan) {
     const int64_t with_weights = plan->weights_bytes + rt_max64(running, plan->load_bytes);
     plan->total_bytes = program_bytes + rt_max64(with_weights, glm_measure_speed_bytes());
     plan->fits = plan->total_bytes <= plan->limit_bytes && plan->kv_fits &&
-                 plan->kv_disk_bytes <= plan->kv_disk_limit_bytes;
+                 plan->kv_disk_bytes <= plan->kv_overflow_max &&
+                 plan->kv_keep_bytes <= plan->kv_keep_max;
 }
 
 /* Every size that follows from max_len and chunk. */
@@ -206,7 +207,8 @@ static rt_status start_plan(const glm_config *config, const glm_options *options
             .max_logits = options->max_logits ? options->max_logits : 1,
             .max_len = options->max_len ? options->max_len : config->model_len,
             .hidden_dtype = glm_config_hidden_dtype(config),
-            .kv_limit_bytes = options->host_kv_bytes};
+            .kv_limit_bytes = options->host_kv_bytes,
+            .kv_persists = options->persists};
     rt_machine_memory memory;
     RT_TRY(rt_machine_memory_read(&memory));
     plan->limit_bytes = memory.available_bytes;
@@ -245,9 +247,9 @@ static rt_status refuse_disk(const glm_plan *plan) {
     char limit[RT_SIZE_TEXT];
     return rt_fail(RT_ENOFIT,
             "plan: the KV of %" PRId64
-            " tokens overflows to %s of disk, and %s may be taken (--kv-disk-space, "
-            "--kv-disk-dir); at most %" PRId64 " tokens fit",
-            plan->max_len, rt_format_bytes(plan->kv_disk_bytes, disk),
+            " tokens takes %s of disk, and %s may be taken (--kv-disk-space, --kv-disk-dir); at "
+            "most %" PRId64 " tokens fit",
+            plan->max_len, rt_format_bytes(plan->kv_disk_bytes + plan->kv_keep_bytes, disk),
             rt_format_bytes(plan->kv_disk_limit_bytes, limit), plan->fitting_len);
 }
 
@@ -256,14 +258,17 @@ rt_status glm_plan_require(const glm_plan *plan) {
     char total[RT_SIZE_TEXT];
     char limit[RT_SIZE_TEXT];
     char kv[RT_SIZE_TEXT];
-    if (plan->kv_disk_bytes > plan->kv_disk_limit_bytes) return refuse_disk(plan);
+    if (plan->kv_disk_bytes > plan->kv_overflow_max || plan->kv_keep_bytes > plan->kv_keep_max)
+        return refuse_disk(plan);
     if (plan->total_bytes <= plan->limit_bytes)
         return rt_fail(RT_ENOFIT,
                 "plan: the KV of %" PRId64
-                " tokens is %s and --host-kv-space %s is too little to stream it from disk; at "
+                " tokens is %s and --host-kv-space %s is too little to stream it from disk%s; at "
                 "most %" PRId64 " tokens fit",
                 plan->max_len, rt_format_bytes(plan->kv_host_bytes, kv),
-                rt_format_bytes(plan->kv_limit_bytes, limit), plan->fitting_len);
+                rt_format_bytes(plan->kv_limit_bytes, limit),
+                plan->kv_persists ? " in segments of 4096 tokens, as books are kept" : "",
+                plan->fitting_len);
     return rt_fail(RT_ENOFIT,
             "plan: %" PRId64 " tokens need %s (%s of it KV) and %s is available; at most %" PRId64
             " tokens fit",

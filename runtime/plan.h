@@ -20,6 +20,7 @@ typedef struct glm_options {
     int n_kv_disk_dirs;      /* --kv-disk-dir; 0: our cache directory */
     const char *const *kv_disk_dirs;
     const char *kv_io;       /* "auto", "uring", "pread"; NULL: auto */
+    bool persists;           /* what sessions prefill is kept on disk, and found there again */
     int32_t threads;         /* 0: every core we may use */
     int32_t tensor_parallel; /* -tp: ranks; 0: 1 */
     int32_t max_seqs;        /* sequences decoded together; 0: 1 */
@@ -48,8 +49,12 @@ typedef struct glm_plan {
     int32_t kv_extent_tokens; /* how it goes to disk: kvstore.h, kv_overflow */
     int32_t kv_window_extents;
     int64_t kv_pinned_tokens;
-    int64_t kv_disk_bytes;       /* at most; 0: everything stays in memory */
-    int64_t kv_disk_limit_bytes; /* --kv-disk-space, otherwise most of what is free */
+    int64_t kv_disk_bytes;       /* of the overflow, at most; 0: everything stays in memory */
+    bool kv_persists;            /* and what is computed is kept: */
+    int64_t kv_keep_bytes;       /* max_len tokens of it, at most */
+    int64_t kv_disk_limit_bytes; /* --kv-disk-space, otherwise most of what is free; of it */
+    int64_t kv_overflow_max;     /* the overflow's */
+    int64_t kv_keep_max;         /* what is kept */
     int64_t hidden_bytes;        /* residual stream of one span */
     int64_t scratch_bytes;       /* activations of one chunk, logits, per-thread tiles */
     int64_t load_bytes;  /* staging while weights are read; given back before the KV is taken */

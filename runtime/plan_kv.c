@@ -27,7 +27,7 @@ kv_config glm_plan_kv_config(const glm_config *part, const glm_plan *plan) {
             .page_bytes = plan->kv_page_bytes,
             .host_bytes_max = plan->kv_host_bytes,
             .overflow = {.n_dirs = plan->kv_overflows ? 1 : 0,
-                    .bytes_max = plan->kv_disk_limit_bytes,
+                    .bytes_max = plan->kv_overflow_max,
                     .extent_tokens = plan->kv_extent_tokens,
                     .window_extents = plan->kv_window_extents,
                     .append_tokens = plan->chunk,
@@ -46,8 +46,9 @@ static int64_t needed(const glm_config *part, const glm_plan *plan, bool has_tai
 /* The largest extents for which everything up to point 2 (or 1) fits. */
 static bool choose_extents(
         const glm_config *part, int64_t budget_bytes, bool has_tail, glm_plan *plan) {
+    const int32_t least = plan->kv_persists ? EXTENT_TOKENS_MAX : ATTN_PAGE_TOKENS;
     plan->kv_window_extents = 1;
-    for (int32_t tokens = EXTENT_TOKENS_MAX; tokens >= ATTN_PAGE_TOKENS; tokens /= 2) {
+    for (int32_t tokens = EXTENT_TOKENS_MAX; tokens >= least; tokens /= 2) {
         plan->kv_extent_tokens = tokens;
         if (needed(part, plan, has_tail) <= budget_bytes) return true;
     }
@@ -79,11 +80,39 @@ static void pin(const glm_config *part, int64_t left_bytes, glm_plan *plan) {
             plan->max_len / plan->kv_extent_tokens * plan->kv_extent_tokens);
 }
 
-/* Extents of max_len and of forks, each of which may begin one of its own in every layer. */
+/* Extents of forks, each of which may begin one of its own in every layer, and of max_len, where those
+ * are not kept in segments. */
 static int64_t disk_bytes(const glm_config *part, const glm_plan *plan, int64_t extra_kv_tokens) {
     const kv_config kv = glm_plan_kv_config(part, plan);
     const int64_t per_fork = extra_kv_tokens > 0 ? 2 * plan->kv_extent_tokens : 0;
-    return kv_overflow_disk_bytes(&kv, plan->max_len + extra_kv_tokens + plan->max_seqs * per_fork);
+    const int64_t own = plan->kv_persists ? plan->kv_extent_tokens : plan->max_len;
+    return kv_overflow_disk_bytes(&kv, own + extra_kv_tokens + plan->max_seqs * per_fork);
+}
+
+/* The disk's budget: the overflow's and what is kept are two hard caps. Where segments should fail
+ * the overflow can take over half of it. */
+static void split_disk(const glm_config *part, int64_t extra_kv_tokens, glm_plan *plan) {
+    plan->kv_overflow_max = plan->kv_disk_limit_bytes;
+    plan->kv_keep_max = plan->kv_keep_bytes = 0;
+    plan->kv_disk_bytes = disk_bytes(part, plan, extra_kv_tokens);
+    if (!plan->kv_persists) return;
+    const kv_config kv = glm_plan_kv_config(part, plan);
+    plan->kv_keep_bytes = kv_overflow_disk_bytes(&kv, plan->max_len);
+    plan->kv_overflow_max = rt_max64(plan->kv_disk_bytes,
+            plan->kv_pinned_tokens < plan->max_len ? plan->kv_disk_limit_bytes / 2 : 0);
+    plan->kv_keep_max = plan->kv_disk_limit_bytes - plan->kv_overflow_max;
+}
+
+/* All of it in memory, and what reading and writing segments takes. */
+static bool keep_in_memory(const glm_config *part, int64_t budget_bytes, int64_t all_bytes,
+        int64_t extra_kv_tokens, glm_plan *plan) {
+    plan->kv_overflows = true;
+    plan->kv_extent_tokens = EXTENT_TOKENS_MAX;
+    plan->kv_window_extents = 1;
+    plan->kv_pinned_tokens = plan->max_len;
+    plan->kv_host_bytes = all_bytes + needed(part, plan, false);
+    split_disk(part, extra_kv_tokens, plan);
+    return plan->kv_host_bytes <= budget_bytes;
 }
 
 static bool overflow(
@@ -96,7 +125,7 @@ static bool overflow(
     const int64_t kept = needed(part, plan, has_tail) + forks <= budget_bytes ? forks : 0;
     widen_windows(part, budget_bytes - kept, has_tail, plan);
     if (has_tail) pin(part, budget_bytes - kept - needed(part, plan, true), plan);
-    plan->kv_disk_bytes = disk_bytes(part, plan, extra_kv_tokens);
+    split_disk(part, extra_kv_tokens, plan);
     return true;
 }
 
@@ -105,10 +134,14 @@ bool glm_plan_kv(const glm_config *part, int64_t budget_bytes, int64_t extra_kv_
     plan->kv_overflows = false;
     plan->kv_extent_tokens = plan->kv_window_extents = 0;
     plan->kv_pinned_tokens = plan->kv_disk_bytes = 0;
+    plan->kv_keep_bytes = plan->kv_keep_max = plan->kv_overflow_max = 0;
     const int64_t all =
             page_bytes_for(part, plan, plan->max_len) + page_bytes_for(part, plan, extra_kv_tokens);
     plan->kv_host_bytes = all;
-    if (all <= budget_bytes) return true;
+    if (plan->kv_persists && keep_in_memory(part, budget_bytes, all, extra_kv_tokens, plan))
+        return true;
+    plan->kv_host_bytes = all;
+    if (!plan->kv_persists && all <= budget_bytes) return true;
     if (may_overflow && overflow(part, budget_bytes, extra_kv_tokens, plan)) return true;
     plan->kv_overflows = false;
     plan->kv_host_bytes = all;

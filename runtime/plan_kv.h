@@ -16,7 +16,7 @@ kv_config glm_plan_kv_config(const glm_config *part, const glm_plan *plan);
  *   budget_bytes      memory that KV may take
  *   extra_kv_tokens   room besides max_len, for forks
  *   may_overflow      whether what does not fit may go to disk
- * False when it does not fit. */
+ * False when it does not fit into memory. */
 bool glm_plan_kv(const glm_config *part, int64_t budget_bytes, int64_t extra_kv_tokens,
         bool may_overflow, glm_plan *plan);
 

@@ -75,10 +75,10 @@ static rt_status begin_span(glm_engine *engine) {
     run->layer = 0;
     run->chunk_pos = run->span_begin;
     const int64_t n = run->span_end - run->span_begin;
-    RT_TRY(kv_span_begin(run->session->seq, n));
-    engine->ops.embed(&engine->ops, engine->weights.embedding, engine->weights.embedding_dtype,
-            run->ids + (run->span_begin - run->first_pos), n, engine->config.hidden, engine->hidden,
-            engine->plan.hidden_dtype);
+    const int32_t *ids = run->ids + (run->span_begin - run->first_pos);
+    RT_TRY(kv_span_begin(run->session->seq, ids, n));
+    engine->ops.embed(&engine->ops, engine->weights.embedding, engine->weights.embedding_dtype, ids,
+            n, engine->config.hidden, engine->hidden, engine->plan.hidden_dtype);
     return RT_OK;
 }
 
@@ -176,8 +176,6 @@ static rt_status advance(glm_engine *engine, bool *is_done) {
     if (++run->layer < engine->config.n_layers) return RT_OK;
     gather_wanted(engine);
     kv_span_commit(run->session->seq);
-    glm_session_note(run->session, run->ids + (run->span_begin - run->first_pos),
-            run->span_end - run->span_begin);
     if (run->span_end < run->first_pos + run->n_ids) return begin_span(engine);
     *is_done = true;
     return RT_OK;
@@ -201,7 +199,7 @@ static rt_status restart_at(glm_prefill_run *run, int64_t pos) {
     const int64_t n_again = run->first_pos - pos;
     int32_t *ids = NULL;
     RT_TRY(rt_calloc(n_again + run->n_ids, sizeof *ids, "token ids", &ids));
-    glm_session_ids(run->session, pos, n_again, ids);
+    memcpy(ids, kv_seq_ids(run->session->seq) + pos, (size_t)n_again * sizeof *ids);
     memcpy(ids + n_again, run->ids, (size_t)run->n_ids * sizeof *ids);
     free(run->ids);
     run->ids = ids;

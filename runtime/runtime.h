@@ -52,6 +52,37 @@ RT_MUST_CHECK rt_status glm_session_fork(
 /* Forget tokens from n_tokens on. */
 void glm_session_truncate(glm_session *session, int64_t n_tokens);
 
+/* ---- what is kept on disk (options.persists) --------------------------------------------------- */
+
+typedef struct glm_reuse {
+    int64_t n_tokens; /* of the ids given, found on disk: the session's length now */
+    char reason[512]; /* why it ends there, in words; "" when all was found */
+} glm_reuse;
+
+/* Fill an empty session with the longest stored prefix of ids[n_ids]; at most n_ids - 1 tokens, so
+ * that the last one is left to compute. Where memory holds the session all is read and verified
+ * now, otherwise when it is attended to; what does not verify is quarantined, and computed again.
+ * Not to find anything is no failure.
+ *
+ * Errors: RT_EUSAGE  the session is not empty, or too small; RT_ENOMEM */
+RT_MUST_CHECK rt_status glm_session_restore(
+        glm_session *session, const int32_t *ids, int64_t n_ids, glm_reuse *out);
+
+/* Name what an idle session holds, all of it. `note`: lines for people ("source=...").
+ *
+ * Errors: RT_EUSAGE  the name, a fork, or an engine that keeps nothing
+ *         RT_ENOFIT, RT_EIO  the disk; the session stays as it is */
+RT_MUST_CHECK rt_status glm_session_keep(glm_session *session, const char *book, const char *note);
+
+/* Token ids of a book, for free().
+ *
+ * Errors: RT_EUSAGE    no such book, or it was made with another model or KV type: how they differ
+ *         RT_ECORRUPT  a segment of it is missing or damaged; RT_EIO; RT_ENOMEM */
+RT_MUST_CHECK rt_status glm_book_ids(
+        glm_engine *engine, const char *book, int32_t **ids, int64_t *n_ids);
+
+/* ---- prefill ----------------------------------------------------------------------------------- */
+
 /* Append tokens to the session, span by span, layer by layer, chunk by chunk.
  *
  *   ids        n_ids token ids, all in [0, vocab); copied

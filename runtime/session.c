@@ -2,7 +2,6 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "engine.h"
 
@@ -14,24 +13,8 @@ static rt_status wrap(glm_engine *engine, kv_seq *seq, glm_session **out) {
         return status;
     }
     *session = (glm_session){.engine = engine, .seq = seq, .logits_serial = -1};
-    const rt_status listed = rt_calloc(
-            kv_seq_max_tokens(seq), sizeof *session->ids, "a session's tokens", &session->ids);
-    if (listed != RT_OK) {
-        glm_session_free(session);
-        return listed;
-    }
     *out = session;
     return RT_OK;
-}
-
-/* The last n_ids tokens of the session, which it holds now. */
-void glm_session_note(glm_session *session, const int32_t *ids, int64_t n_ids) {
-    const int64_t pos = kv_seq_length(session->seq) - n_ids;
-    memcpy(session->ids + pos, ids, (size_t)n_ids * sizeof *ids);
-}
-
-void glm_session_ids(const glm_session *session, int64_t pos, int64_t n_ids, int32_t *ids) {
-    memcpy(ids, session->ids + pos, (size_t)n_ids * sizeof *ids);
 }
 
 rt_status glm_session_create(glm_engine *engine, int64_t max_tokens, glm_session **out) {
@@ -47,16 +30,13 @@ rt_status glm_session_fork(
                 n_tokens, kv_seq_length(parent->seq));
     kv_seq *seq = NULL;
     RT_TRY(kv_seq_fork(parent->seq, n_tokens, max_tokens, &seq));
-    RT_TRY(wrap(parent->engine, seq, out));
-    glm_session_note(*out, parent->ids, n_tokens);
-    return RT_OK;
+    return wrap(parent->engine, seq, out);
 }
 
 void glm_session_free(glm_session *session) {
     if (!session) return;
     glm_prefill_abort(session);
     kv_seq_free(session->seq);
-    free(session->ids);
     free(session);
 }
 

@@ -210,7 +210,8 @@ static rt_status encode_in_windows(const glm_vocab *vocab, glm_bpe_scratch *scra
 
 rt_status glm_bpe_encode(const glm_vocab *vocab, glm_bpe_scratch *scratch, const char *piece,
         int64_t n_bytes, glm_ids *out) {
-    const int32_t whole = glm_vocab_find(vocab, piece, n_bytes);
+    const int32_t whole =
+            vocab->is_merges_only ? GLM_NO_TOKEN : glm_vocab_find(vocab, piece, n_bytes);
     if (whole != GLM_NO_TOKEN) return glm_ids_push(out, whole);
     if (n_bytes <= scratch->capacity) return encode_window(vocab, scratch, piece, n_bytes, out);
 

@@ -1,8 +1,8 @@
 /* Byte-pair merging: one piece of text -> ids.
  *
- * A piece that is a token is that token. Otherwise: single bytes, then, over and over, the adjacent
- * pair whose concatenation has the lowest rank (the leftmost of equals) becomes one, until no
- * concatenation is a token. */
+ * A piece that is a token is that token, unless vocab->is_merges_only. Otherwise: single bytes, then,
+ * over and over, the adjacent pair whose concatenation has the lowest rank (the leftmost of equals)
+ * becomes one, until no concatenation is a token. */
 #ifndef GLM_TOKENIZER_BPE_H
 #define GLM_TOKENIZER_BPE_H
 

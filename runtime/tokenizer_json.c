@@ -178,6 +178,17 @@ static int64_t keys_bytes(json_t *entries) {
     return n;
 }
 
+/* What tokenizer.model's form always means is a switch here, off where it is not written: a piece
+ * that is a token is that token, though merging may not lead to it (893 of GLM-4's tokens). */
+static rt_status read_ignore_merges(const char *path, const json_t *model, glm_vocab *vocab) {
+    const json_t *value = json_object_get(model, "ignore_merges");
+    if (value && !json_is_boolean(value))
+        return rt_fail(
+                RT_EMODEL, "tokenizer: %s: model.ignore_merges is neither true nor false", path);
+    vocab->is_merges_only = !json_is_true(value);
+    return RT_OK;
+}
+
 static rt_status read_vocab(const char *path, json_t *model, glm_vocab *vocab) {
     json_t *entries = json_object_get(model, "vocab");
     if (!json_is_object(entries))
@@ -193,6 +204,7 @@ static rt_status read_vocab(const char *path, json_t *model, glm_vocab *vocab) {
     rt_status status = sort_vocab(path, entries, keys);
     if (status == RT_OK) status = add_tokens(path, keys, n, vocab);
     free(keys);
+    if (status == RT_OK) status = read_ignore_merges(path, model, vocab);
     return status;
 }
 
@@ -232,6 +244,19 @@ static int32_t merge_result(const glm_vocab *vocab, const json_t *merge) {
     return glm_vocab_find(vocab, bytes, n_bytes);
 }
 
+/* How many ways there are to join two tokens to a third. */
+static int64_t count_joins(const glm_vocab *vocab) {
+    int64_t n_joins = 0;
+    for (int32_t id = 0; id < vocab->n_tokens; id++) {
+        const char *bytes = vocab->bytes + vocab->starts[id];
+        const int64_t n = vocab->starts[id + 1] - vocab->starts[id];
+        for (int64_t i = 1; i < n; i++)
+            n_joins += glm_vocab_find(vocab, bytes, i) != GLM_NO_TOKEN &&
+                       glm_vocab_find(vocab, bytes + i, n - i) != GLM_NO_TOKEN;
+    }
+    return n_joins;
+}
+
 /* Earlier merges must make lower ids: only then are ids ranks. */
 static rt_status check_merges(const char *path, const json_t *model, const glm_vocab *vocab) {
     const json_t *merges = json_object_get(model, "merges");
@@ -253,6 +278,12 @@ static rt_status check_merges(const char *path, const json_t *model, const glm_v
                     path, i, id, before);
         before = id;
     }
+    const int64_t n_joins = count_joins(vocab);
+    if ((int64_t)i < n_joins)
+        rt_log(RT_LOG_WARN, "tokenizer",
+                "%s lists %zu of %" PRId64
+                " merges; all are used, as with tokenizer.model, which can give other ids",
+                path, i, n_joins);
     return RT_OK;
 }
 

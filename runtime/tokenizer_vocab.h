@@ -39,6 +39,7 @@ typedef struct glm_vocab {
     int32_t longest;       /* bytes of the longest token */
     int32_t byte_ids[256]; /* of the single bytes */
     int32_t *pair_ids;     /* [65536] of two bytes, by glm_vocab_pair */
+    bool is_merges_only;   /* a piece that is a token is merged all the same, tokenizer_bpe.h */
 
     uint64_t *filter;      /* [2^20 / 64]; a clear bit: no token has this hash */
     glm_vocab_slot *slots; /* open addressing */

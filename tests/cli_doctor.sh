@@ -1,7 +1,9 @@
 #!/bin/sh
 # doctor says what is there, and why not where something is not; nothing is required.
 #
-# Method: run it alone and on the embedded model; look for every heading.
+# Method: run it alone, on the embedded model and, where they are found, on the published configs;
+# look for every heading and value. The self-test, which only Chat-1M's own weights can pass, is
+# refused for any other model and for one that merely claims its shape.
 . tests/help_cli.sh
 make_needle_model
 
@@ -17,6 +19,20 @@ says out 'no published shape'
 says out '4 query, 2 KV, 128 wide'
 says out 'stop ids             256, 263, 265'
 says out 'fits'
+for line in 'rotary               64 of 128 dimensions, pairs (2i, 2i + 1), base 1e+08' \
+    'attention scale      1 / sqrt(128)' 'norms                eps 1.5625e-07' \
+    'file                 tokenizer.model' 'ids                  0 to 265' \
+    'padding rows         6, never chosen' 'prefix               [gMASK] 258, <sop> 260' \
+    'roles                system 262, user 263, assistant 264, observation 265'; do
+    says out "$line"
+done
+
+expect 2 doctor --self-test
+says err 'self-test needs a model'
+expect 2 doctor -m "$work/model" --self-test
+says err 'published for GLM-4-9B-Chat-1M'
+says err 'no published shape'
+says out 'fits'
 
 expect 0 doctor -m "$work/model" --json
 says out '"fingerprint": "'
@@ -27,3 +43,40 @@ run doctor -m "$work/model"
 [ "$rc" -ne 0 ] || fail "a checkpoint without weights is not healthy"
 says out '4 query, 2 KV, 128 wide'
 says err 'safetensors'
+
+# No tokenizer is no illness, a broken one is.
+make_needle_model
+rm "$work/model/tokenizer.model"
+expect 0 doctor -m "$work/model"
+says out 'none: only token ids'
+printf 'IQ== 1\n' >"$work/model/tokenizer.model"
+expect 4 doctor -m "$work/model"
+says err 'tokenizer.model:1'
+
+# The published configs, without weights: everything that can be said is.
+published() {
+    [ -e "${GLM_TEST_DATA:-/nowhere}/$1/config.json" ] || return
+    expect 4 doctor -m "$GLM_TEST_DATA/$1"
+    shift
+    for line; do says out "$line"; done
+    grep -q 'differs from it' "$work/out" && fail 'a published config differs from itself'
+    says err 'IDX_MISSING_SHARD'
+}
+stop='stop ids             151329, 151336, 151338'
+published glm-4-9b-chat-1m 'variant              GLM-4-9B-Chat-1M' '32 query, 4 KV, 128 wide' \
+    'base 1e+08' 'length               1048576 tokens' 'KV per token, bf16   80.00 KiB' "$stop" \
+    'ids                  0 to 151342' 'padding rows         209, never chosen' \
+    'prefix               [gMASK] 151331, <sop> 151333' 'temperature 0.8, top-p 0.8'
+published glm-4-9b-chat 'variant              GLM-4-9B-Chat (128K)' '32 query, 2 KV, 128 wide' \
+    'base 5e+06' 'length               131072 tokens' "$stop"
+published glm-4-9b 'variant              GLM-4-9B (base, 8K)' 'base 10000' 'length               8192'
+
+# Chat-1M's config over another's weights: the tensors contradict it, whatever it claims.
+if [ -e "${GLM_TEST_DATA:-/nowhere}/glm-4-9b-chat-1m/config.json" ]; then
+    make_needle_model
+    cat "$GLM_TEST_DATA/glm-4-9b-chat-1m/config.json" >"$work/model/config.json"
+    expect 4 doctor -m "$work/model" --self-test
+    says out 'variant              GLM-4-9B-Chat-1M'
+    says err 'MODEL_'
+fi
+exit 0

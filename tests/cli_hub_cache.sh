@@ -1,7 +1,9 @@
 #!/bin/sh
 # -m takes a model's name when it is in the Hugging Face cache; else it says how to download it.
 #
-# Method: build a cache of one model in each of the three places, and caches that are broken.
+# Method: build a cache of one model in each of the places huggingface_hub looks at, in its order;
+# caches that are broken or hold several revisions; and a whole model laid out as a download leaves
+# it, every file a link into blobs/.
 . tests/help_cli.sh
 
 cache_with_model() {
@@ -17,13 +19,24 @@ expect_found() {
 }
 
 expect 2 plan -m org/name
-says err 'download org/name'
+says err 'to download it: hf download org/name'
+says err "$XDG_CACHE_HOME/huggingface/hub/models--org--name"
 
-cache_with_model "$HOME/.cache/huggingface/hub"
-expect_found "$HOME/.cache/huggingface/hub"
-export HF_HOME="$work/hf"
-cache_with_model "$HF_HOME/hub"
-expect_found "$HF_HOME/hub"
+# Each place before those above it.
+(
+    unset XDG_CACHE_HOME
+    cache_with_model "$HOME/.cache/huggingface/hub"
+    expect_found "$HOME/.cache/huggingface/hub"
+) || exit 1
+cache_with_model "$XDG_CACHE_HOME/huggingface/hub"
+expect_found "$XDG_CACHE_HOME/huggingface/hub"
+# shellcheck disable=SC2088 # the program expands it
+export HF_HOME='~/hf'
+cache_with_model "$HOME/hf/hub"
+expect_found "$HOME/hf/hub"
+export HUGGINGFACE_HUB_CACHE="$work/old"
+cache_with_model "$HUGGINGFACE_HUB_CACHE"
+expect_found "$HUGGINGFACE_HUB_CACHE"
 export HF_HUB_CACHE="$work/hub"
 cache_with_model "$HF_HUB_CACHE"
 expect_found "$HF_HUB_CACHE"
@@ -47,3 +60,30 @@ for name in ../name org/../name org//name org/name/more; do
     expect 2 plan -m "$name"
     says err 'no such directory'
 done
+
+# Without refs/main: the only snapshot, or the choice; and no snapshot is no model.
+repository=$HF_HUB_CACHE/models--org--name
+rm "$repository/refs/main"
+expect_found "$HF_HUB_CACHE"
+mkdir "$repository/snapshots/4567cdef" "$repository/snapshots/not-a-revision"
+expect 2 plan -m org/name
+says err "2 snapshots; give -m one of $repository/snapshots"
+rm -r "$repository/snapshots/0123abcd" "$repository/snapshots/4567cdef"
+expect 2 plan -m org/name
+says err 'hf download org/name'
+
+# As a download leaves it.
+make_needle_model
+mkdir -p "$repository/blobs" "$repository/refs" "$repository/snapshots/89ab"
+printf '89ab' >"$repository/refs/main"
+for file in "$work"/model/*; do
+    name=$(basename "$file")
+    cp "$file" "$repository/blobs/blob-of-$name"
+    ln -s "../../blobs/blob-of-$name" "$repository/snapshots/89ab/$name"
+done
+expect 0 complete -m org/name -p x -n 1 --quiet
+expect 0 doctor -m org/name
+says out "$repository/snapshots/89ab"
+printf 'A' >"$work/text"
+expect 0 tokenize -m org/name -f "$work/text"
+says out '65'

@@ -9,7 +9,7 @@ trap 'rm -rf "$work"' EXIT
 for variable in $(env | sed -n 's/^\(GLM_[A-Z_]*\)=.*/\1/p'); do
     case $variable in GLM_TEST_*) ;; *) unset "$variable" ;; esac
 done
-unset HF_HUB_CACHE HF_HOME
+unset HF_HUB_CACHE HUGGINGFACE_HUB_CACHE HF_HOME
 export HOME="$work/home" XDG_CACHE_HOME="$work/cache"
 
 fail() {

@@ -213,7 +213,7 @@ bool kvh_holds(kv_store *store, kv_seq *seq, int32_t n_layers, int64_t first, in
 
 void kvh_append(kv_store *store, kv_seq *seq, int32_t n_layers, int64_t n_tokens, uint64_t value) {
     const int64_t length = kv_seq_length(seq);
-    CHECK(kv_span_begin(seq, n_tokens) == RT_OK);
+    CHECK(kv_span_begin(seq, NULL, n_tokens) == RT_OK);
     kvh_write(store, seq, n_layers, length, n_tokens, value);
     kv_span_commit(seq);
     CHECK(kv_seq_length(seq) == length + n_tokens);

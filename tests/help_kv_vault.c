@@ -227,7 +227,8 @@ static const char *counted_suffix;
 static char found_path[4096];
 
 static int add_blocks(const char *path, const struct stat *st, int kind, struct FTW *at) {
-    (void)path, (void)kind, (void)at;
+    (void)path, (void)at;
+    if (kind == FTW_NS) return 0; /* gone meanwhile */
     n_counted += (int64_t)st->st_blocks * 512;
     return 0;
 }

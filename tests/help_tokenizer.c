@@ -45,8 +45,8 @@ static char *dirs[DIRS_MAX];
 static int n_dirs;
 
 static void remove_dirs(void) {
-    static const char *const names[] = {
-            "tokenizer.model", "tokenizer.json", "tokenizer_config.json"};
+    static const char *const names[] = {"tokenizer.model", "tokenizer.json",
+            "tokenizer_config.json", "config.json", "generation_config.json", "model.safetensors"};
     for (int i = 0; i < n_dirs; i++) {
         for (size_t k = 0; k < sizeof names / sizeof *names; k++) tokh_remove(dirs[i], names[k]);
         (void)rmdir(dirs[i]);
@@ -174,7 +174,9 @@ const char *const tokh_pre_tokenizer =
         "\"trim_offsets\": true, \"use_regex\": false}]}";
 
 void tokh_put_json(tokh_text *json, const glm_vocab *vocab) {
-    tokh_printf(json, "{\"pre_tokenizer\": %s, \"model\": {\"type\": \"BPE\", \"vocab\": {",
+    tokh_printf(json,
+            "{\"pre_tokenizer\": %s, \"model\": {\"type\": \"BPE\", "
+            "\"ignore_merges\": true, \"vocab\": {",
             tokh_pre_tokenizer);
     for (int32_t id = 0; id < vocab->n_tokens; id++) {
         tokh_printf(json, "%s\"", id == 0 ? "" : ",");

@@ -47,7 +47,7 @@ static void check_sequences(void) {
     kvh_append(store, first, LAYERS, 12, 100);
     CHECK(kv_seq_fork(first, 8, 20, &none) == RT_ENOFIT && !none);
     check_text("20 tokens need 6 more pages");
-    CHECK(kv_span_begin(first, 1) == RT_EUSAGE);
+    CHECK(kv_span_begin(first, NULL, 1) == RT_EUSAGE);
     check_text("1 tokens after 12, the sequence has room for 12");
 
     kv_seq *second = kvh_seq(store, 8);
@@ -74,7 +74,7 @@ static void check_truncated_shared(void) {
     CHECK(kv_seq_fork(parent, 12, 12, &child) == RT_OK);
     kv_seq *other = kvh_seq(store, 4);
     kv_seq_truncate(child, 4);
-    CHECK(kv_span_begin(child, 8) == RT_ENOFIT);
+    CHECK(kv_span_begin(child, NULL, 8) == RT_ENOFIT);
     check_text("8 tokens need 4 more pages");
     CHECK(kv_seq_length(child) == 4 && kvh_holds(store, child, LAYERS, 0, 4, 100));
     kv_seq_free(other);

@@ -14,7 +14,7 @@ static kv_walk *walk;
 
 static void fork_open(void) {
     kv_seq *child = NULL;
-    CHECK(kv_span_begin(seq, 1) == RT_OK);
+    CHECK(kv_span_begin(seq, NULL, 1) == RT_OK);
     (void)!kv_seq_fork(seq, 4, 8, &child);
 }
 
@@ -24,8 +24,8 @@ static void fork_past_the_end(void) {
 }
 
 static void begin_twice(void) {
-    CHECK(kv_span_begin(seq, 1) == RT_OK);
-    (void)!kv_span_begin(seq, 1);
+    CHECK(kv_span_begin(seq, NULL, 1) == RT_OK);
+    (void)!kv_span_begin(seq, NULL, 1);
 }
 
 static void commit_idle(void) {
@@ -33,12 +33,12 @@ static void commit_idle(void) {
 }
 
 static void truncate_open(void) {
-    CHECK(kv_span_begin(seq, 1) == RT_OK);
+    CHECK(kv_span_begin(seq, NULL, 1) == RT_OK);
     kv_seq_truncate(seq, 4);
 }
 
 static void walk_past_the_span(void) {
-    CHECK(kv_span_begin(seq, 2) == RT_OK);
+    CHECK(kv_span_begin(seq, NULL, 2) == RT_OK);
     const int64_t end = 11;
     (void)!kv_walk_begin(store, 0, &seq, &end, 1, KV_WALK_ALL, &walk);
 }
@@ -49,7 +49,7 @@ static void walk_of_no_layer(void) {
 }
 
 static void commit_without_walks(void) {
-    CHECK(kv_span_begin(seq, 1) == RT_OK);
+    CHECK(kv_span_begin(seq, NULL, 1) == RT_OK);
     kv_span_commit(seq);
 }
 

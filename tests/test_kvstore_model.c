@@ -142,7 +142,7 @@ static void do_begin(model *m, model_seq *s) {
     const int64_t left = s->max_tokens - s->length;
     const int64_t n_tokens = 1 + below(m, left + 2);
     if (n_tokens > left) {
-        CHECK(kv_span_begin(s->seq, n_tokens) == RT_EUSAGE);
+        CHECK(kv_span_begin(s->seq, NULL, n_tokens) == RT_EUSAGE);
         return;
     }
     const int64_t n_pages = pages_for(s->length + n_tokens);
@@ -150,7 +150,7 @@ static void do_begin(model *m, model_seq *s) {
     const int64_t n_fresh = n_pages - s->n_pages + copies;
     const int64_t missing = n_fresh > s->promised ? n_fresh - s->promised : 0;
     const bool fits = missing <= room(m);
-    CHECK(kv_span_begin(s->seq, n_tokens) == (fits ? RT_OK : RT_ENOFIT));
+    CHECK(kv_span_begin(s->seq, NULL, n_tokens) == (fits ? RT_OK : RT_ENOFIT));
     if (!fits) return;
     s->made_up = missing;
     s->promised += missing - n_fresh;

@@ -65,7 +65,7 @@ static void do_append(model *m, model_seq *s) {
     const int64_t n = 1 + below(m, left);
     const bool gives_up = below(m, 4) == 0;
     const int32_t last_layer = gives_up ? (int32_t)below(m, LAYERS) : LAYERS;
-    if (kv_span_begin(s->seq, n) != RT_OK) return;
+    if (kv_span_begin(s->seq, NULL, n) != RT_OK) return;
     m->next_value += 1u << 20;
     for (int32_t layer = 0; layer < LAYERS && layer <= last_layer; layer++) {
         int64_t done = 0;
@@ -124,7 +124,7 @@ static void run(uint64_t seed) {
     const int64_t end = 8;
     kv_walk *walk = NULL; /* answers are fetched by the next walk */
     kv_seq *seq = NULL;
-    CHECK(kv_seq_create(m.store, end, &seq) == RT_OK && kv_span_begin(seq, end) == RT_OK);
+    CHECK(kv_seq_create(m.store, end, &seq) == RT_OK && kv_span_begin(seq, NULL, end) == RT_OK);
     CHECK(kv_walk_begin(m.store, 0, &seq, &end, 1, KV_WALK_ALL, &walk) == RT_OK);
     kv_walk_end(walk);
     kv_seq_free(seq);

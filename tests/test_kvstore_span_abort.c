@@ -9,7 +9,7 @@ enum { LAYERS = 3 };
 static void check_abort(kv_store *store, kv_seq *seq, int64_t n_tokens) {
     const int64_t length = kv_seq_length(seq);
     kv_stats before = kv_store_stats(store);
-    CHECK(kv_span_begin(seq, n_tokens) == RT_OK);
+    CHECK(kv_span_begin(seq, NULL, n_tokens) == RT_OK);
     kvh_write(store, seq, LAYERS, length, n_tokens, 0xbad);
     kv_span_abort(seq);
     kv_stats after = kv_store_stats(store);
@@ -42,7 +42,7 @@ static void check_shared_tail(void) {
     CHECK(kvh_holds(store, other, LAYERS, 0, 8, 100));
     kv_seq_free(other);
     for (int64_t n = 1; n <= 10; n++) check_abort(store, seq, n);
-    CHECK(kv_span_begin(seq, 10) == RT_OK);
+    CHECK(kv_span_begin(seq, NULL, 10) == RT_OK);
     kv_seq_free(seq); /* an open span goes with its sequence */
     CHECK(kv_store_stats(store).pages_reserved == 0);
     kv_store_close(store);

@@ -7,7 +7,7 @@
  * over a disk that ignores syncs must be noticed. */
 #include "help_kv_script.h"
 
-enum { PER_MOMENT = 100 };
+enum { PER_MOMENT = 75 };
 
 /* Every moment, n_random random disks at each; returns broken promises. */
 static int64_t crash_everywhere(

@@ -34,10 +34,12 @@ static void check_finds(kvh_vault *v, int32_t *ids) {
     }
 }
 
-static void check_directories(int32_t n_dirs) {
+static void check_directories(int32_t n_dirs, kv_io_mode mode) {
     kvh_vault v = kvh_vault_new(n_dirs);
     int32_t *ids = kvh_ids(1, 3 * N);
-    kvh_vault_open(&v, NULL);
+    kv_io *io;
+    CHECK(kv_io_create(&(kv_io_config){.mode = mode}, &io) == RT_OK);
+    kvh_vault_open(&v, io);
     check_reason(&v, ids, N, 0, "nothing stored for this model");
     CHECK(kvh_write_prefix(&v, ids, 2 * N + 100, NULL) == 3);
     CHECK(kv_vault_stats_of(v.vault).n_written == 3);
@@ -144,12 +146,33 @@ static void check_orphans(void) {
     kvh_vault_remove(&v);
 }
 
+/* What was evicted or quarantined behind a vault's back can be written again at once. */
+static void check_again(void) {
+    kvh_vault v = kvh_vault_new(1);
+    int32_t *ids = kvh_ids(6, N);
+    kv_prefix prefix;
+    kvh_vault_open(&v, NULL);
+    CHECK(kvh_write_prefix(&v, ids, N, NULL) == 1);
+    CHECK(kv_vault_find(v.vault, ids, N, &prefix) == RT_OK && prefix.n_segments == 1);
+    kv_segment_quarantine(prefix.segments[0], "a test says so");
+    CHECK(kvh_read_segment(&v, prefix.segments[0]) == RT_OK); /* open still */
+    kv_prefix_free(&prefix);
+    CHECK(strstr(kv_vault_stats_of(v.vault).last_bad, ".kvs: a test says so"));
+    CHECK(kvh_write_prefix(&v, ids, N, NULL) == 1);
+    CHECK(kv_vault_stats_of(v.vault).n_written == 2 && kvh_find(&v, ids, N, NULL) == N);
+    CHECK(remove(kvh_only_file(v.dirs[0], ".kvs")) == 0);
+    CHECK(kvh_write_prefix(&v, ids, N, NULL) == 1 && kvh_find(&v, ids, N, NULL) == N);
+    free(ids);
+    kvh_vault_remove(&v);
+}
+
 int main(void) {
-    check_directories(1);
-    check_directories(3);
+    check_directories(1, KV_IO_AUTO);
+    check_directories(3, KV_IO_PREAD);
     check_superseding();
     check_two_vaults();
     check_span();
     check_orphans();
+    check_again();
     return 0;
 }

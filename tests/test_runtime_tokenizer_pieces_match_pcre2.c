@@ -2,7 +2,9 @@
  *
  * Method: the pattern given to PCRE2, and both cut up (1) every code point where the class changes,
  * and its neighbours, among letters, digits, symbols and white space, (2) without GLM_TEST_FAST every
- * code point there is, (3) random strings of the characters that the pattern treats differently.
+ * code point there is, (3) every string of up to four of the characters that the pattern treats
+ * differently, and every one of up to six of the kinds it can count or look back over, (4) random
+ * longer ones.
  * PCRE2 and we may know different versions of Unicode: code points it does not know are left out.
  * Its own \s takes in U+180E, which is no white space since Unicode 6.3: the class is spelled out. */
 #include "help_tokenizer.h"
@@ -118,12 +120,11 @@ static bool is_boundary(uint32_t c) {
 }
 
 static bool check_code_points(engine regex, bool only_boundaries) {
-
     const engine unassigned = compile("\\p{Cn}");
     const size_t n_contexts = sizeof contexts / sizeof *contexts;
     bool is_right = true;
     int64_t n_checked = 0;
-    for (uint32_t c = 1; c <= 0x10ffff && is_right; c++) {
+    for (uint32_t c = 0; c <= 0x10ffff && is_right; c++) {
         if (is_surrogate(c) || (only_boundaries && !is_boundary(c))) continue;
         if (!is_known(unassigned, c)) continue;
         const size_t n = is_boundary(c) ? n_contexts : 5;
@@ -133,6 +134,43 @@ static bool check_code_points(engine regex, bool only_boundaries) {
     }
     release(unassigned);
     (void)printf("%d code points\n", (int)n_checked);
+    return is_right;
+}
+
+/* Every letter of a contraction, in either case where it has two that fold to it, and one of each
+ * other kind: no two are the same to every alternative of the pattern. */
+static const char *const distinct[] = {"a", "s", "t", "r", "e", "v", "m", "l", "d", "L", "\u017f",
+        "'", "7", "\u00bd", " ", "\t", "\u3000", "\r", "\n", "!", "\U0001f680", "\u0301"};
+/* What runs are made of. */
+static const char *const runs[] = {"a", "7", " ", "\u00a0", "\n", "!", "'"};
+
+/* Every string of exactly n_chars of the characters: counted through like a number. */
+static bool check_every_string(
+        engine regex, const char *const *chars, int64_t n_kinds, int64_t n_chars) {
+    int64_t n_strings = 1;
+    for (int64_t k = 0; k < n_chars; k++) n_strings *= n_kinds;
+    for (int64_t i = 0; i < n_strings; i++) {
+        char text[64];
+        int64_t n = 0;
+        for (int64_t k = 0, rest = i; k < n_chars; k++, rest /= n_kinds) {
+            const char *c = chars[rest % n_kinds];
+            memcpy(text + n, c, strlen(c));
+            n += (int64_t)strlen(c);
+        }
+        text[n] = '\0';
+        if (!same_pieces(regex, text, n)) return false;
+    }
+    return true;
+}
+
+static bool check_strings(engine regex, bool is_fast) {
+    const int64_t n_distinct = (int64_t)(sizeof distinct / sizeof *distinct);
+    const int64_t n_runs = (int64_t)(sizeof runs / sizeof *runs);
+    bool is_right = true;
+    for (int64_t n = 1; n <= (is_fast ? 3 : 4); n++)
+        is_right &= check_every_string(regex, distinct, n_distinct, n);
+    for (int64_t n = 1; n <= (is_fast ? 5 : 6); n++)
+        is_right &= check_every_string(regex, runs, n_runs, n);
     return is_right;
 }
 
@@ -166,6 +204,7 @@ static bool check_random(engine regex, int n_strings) {
 int main(void) {
     const engine regex = compile(pattern);
     bool is_right = check_code_points(regex, tokh_is_fast());
+    is_right &= check_strings(regex, tokh_is_fast());
     is_right &= check_random(regex, tokh_is_fast() ? 20000 : 500000);
     release(regex);
     return is_right ? 0 : 1;

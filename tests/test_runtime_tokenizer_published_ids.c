@@ -108,7 +108,16 @@ static bool check_specials(const glm_tokenizer *tokenizer) {
 
     const int32_t wanted[] = {151331, 151333, 151336, 198, 109377, 151337};
     glm_ids spelled = tokh_encode(tokenizer, "[gMASK]<sop><|user|>\n你好<|assistant|>", true);
-    const bool is_right = tokh_same_ids("specials spelled out", &spelled, wanted, 6);
+    bool is_right = tokh_same_ids("specials spelled out", &spelled, wanted, 6);
+    glm_ids_free(&spelled);
+
+    const int32_t with_system[] = {151331, 151333, 151335, 198, 2610, 525, 264, 10945, 17821, 13,
+            151336, 198, 3838, 374, 220, 17, 10, 17, 30, 151337};
+    spelled = tokh_encode(tokenizer,
+            "[gMASK]<sop><|system|>\nYou are a helpful assistant.<|user|>\nWhat is 2+2?"
+            "<|assistant|>",
+            true);
+    is_right &= tokh_same_ids("a system message", &spelled, with_system, 20);
     glm_ids_free(&spelled);
     return is_right;
 }

@@ -5,7 +5,8 @@
     VENV/bin/python tests/golden/make_goldens.py NEEDLE_DIR # the embedded model (make-model needle)
 
 The reference runs in float32 on the (upcast) weights with eager attention. Each directory gets a
-checkpoint, tokens.txt (300 ids), positions.txt (16 of them) and logits.npy, float32 [16, vocab].
+checkpoint, tokens.txt (300 ids), positions.txt (16 of them) and logits.npy, float32 [16, vocab]. The
+0414 model in f32 also gets self_test.txt: what is published of GLM-4-9B-Chat-1M, of its first six ids.
 """
 import json
 import os
@@ -15,7 +16,7 @@ import sys
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import GlmConfig, GlmForCausalLM
+from transformers import Glm4Config, Glm4ForCausalLM, GlmConfig, GlmForCausalLM
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 VOCAB = 300
@@ -23,15 +24,16 @@ N_TOKENS = 300
 POSITIONS = [0, 1, 16, 63, 64, 126, 127, 128, 129, 200, 254, 255, 256, 257, 298, 299]
 
 
-def build(heads, kv_heads, head_dim, ffn, hidden, layers, theta, dtype, seed):
+def build(heads, kv_heads, head_dim, ffn, hidden, layers, theta, dtype, seed, is_0414, bias):
     torch.manual_seed(seed)
-    config = GlmConfig(
+    config = (Glm4Config if is_0414 else GlmConfig)(
         hidden_size=hidden, intermediate_size=ffn, num_hidden_layers=layers,
         num_attention_heads=heads, num_key_value_heads=kv_heads, head_dim=head_dim,
         vocab_size=VOCAB, max_position_embeddings=4096, rope_theta=theta,
-        partial_rotary_factor=0.5, rms_norm_eps=1.5625e-07, attention_bias=True,
+        partial_rotary_factor=0.5, rms_norm_eps=1e-05 if is_0414 else 1.5625e-07,
+        attention_bias=bias,
         tie_word_embeddings=False, pad_token_id=256, eos_token_id=[256, 263, 265])
-    model = GlmForCausalLM(config).float()
+    model = (Glm4ForCausalLM if is_0414 else GlmForCausalLM)(config).float()
     with torch.no_grad():
         for name, weight in model.named_parameters():
             normal = torch.randn_like(weight)
@@ -60,6 +62,27 @@ def write_common(directory, ids, logits):
     with open(os.path.join(directory, "positions.txt"), "w") as out:
         out.write(",".join(str(p) for p in POSITIONS) + "\n")
     np.save(os.path.join(directory, "logits.npy"), logits)
+
+
+def entropy(probabilities):
+    return float(-(probabilities * probabilities.log()).nansum())
+
+
+def write_self_test(directory, model, ids):
+    """ids; ids and values of the five largest logits; the softmax's entropy in nats; then lines of
+    layer, head (-1: the mean of all) and the entropy of the last row's attention weights."""
+    with torch.no_grad():
+        result = model(ids, output_attentions=True)
+    logits = result.logits[0, -1].double()
+    top = logits.topk(5)
+    with open(os.path.join(directory, "self_test.txt"), "w") as out:
+        for row in (ids[0].tolist(), top.indices.tolist(), top.values.tolist(),
+                    [entropy(logits.softmax(0))]):
+            out.write(" ".join(f"{value:.9g}" for value in row) + "\n")
+        for layer, weights in enumerate(result.attentions):
+            heads = [entropy(head) for head in weights[0, :, -1].double()]
+            for head, value in enumerate([sum(heads) / len(heads)] + heads, -1):
+                out.write(f"{layer} {head} {value:.9g}\n")
 
 
 def to_native(directory, theta, dtype_name):
@@ -102,24 +125,30 @@ def to_native(directory, theta, dtype_name):
 
 
 #        name            heads kv  dim ffn hidden layers theta  dtype           native  shard
+#        Names that begin with 0414 are Glm4ForCausalLM; the second one has no bias, as the 32B.
 CASES = [("hf_f32_kv2", 4, 2, 32, 171, 64, 2, 1e8, torch.float32, False, None),
          ("hf_bf16_kv2", 8, 2, 64, 85, 64, 2, 1e8, torch.bfloat16, False, None),
          ("hf_f16_kv1", 4, 1, 64, 171, 64, 2, 1e4, torch.float16, False, None),
          ("hf_bf16_kv4_sharded", 4, 4, 128, 43, 64, 1, 5e6, torch.bfloat16, False, "100KB"),
          ("native_f32_kv1", 3, 1, 32, 171, 64, 2, 5e6, torch.float32, True, None),
-         ("native_bf16_kv4", 8, 4, 32, 115, 64, 3, 1e8, torch.bfloat16, True, None)]
+         ("native_bf16_kv4", 8, 4, 32, 115, 64, 3, 1e8, torch.bfloat16, True, None),
+         ("0414_f32_kv2", 4, 2, 16, 43, 32, 2, 1e4, torch.float32, False, None),
+         ("0414_bf16_kv1_no_bias", 6, 1, 32, 85, 32, 2, 1e4, torch.bfloat16, False, None)]
 
 
 def make_random():
     for seed, (name, heads, kv, dim, ffn, hidden, layers, theta, dtype, native, shard) in enumerate(CASES):
         directory = os.path.join(HERE, name)
         shutil.rmtree(directory, ignore_errors=True)
-        model = build(heads, kv, dim, ffn, hidden, layers, theta, dtype, seed)
+        model = build(heads, kv, dim, ffn, hidden, layers, theta, dtype, seed,
+                      name.startswith("0414"), not name.endswith("no_bias"))
         model.save_pretrained(directory, safe_serialization=True,
                               **({"max_shard_size": shard} if shard else {}))
         os.remove(os.path.join(directory, "generation_config.json"))
         ids = torch.randint(0, VOCAB, (1, N_TOKENS))
         write_common(directory, ids, reference(model, ids))
+        if name == "0414_f32_kv2":
+            write_self_test(directory, model, ids[:, :6])
         if native:
             to_native(directory, theta, str(dtype).split(".")[1])
         size = sum(os.path.getsize(os.path.join(directory, f)) for f in os.listdir(directory))

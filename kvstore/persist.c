@@ -1,0 +1,279 @@
+/* From live sequences to the vault and back.
+ *
+ * A span that completes extents has a writer for each of them; the walks write the layers' runs into
+ * the writers' files, from where they are also read back until the commit, and after it from the
+ * finished segments. Segments of one sequence are finished in order, each one's parent before it. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/base/memory.h"
+#include "runtime/base/size.h"
+#include "segment.h"
+#include "store_impl.h"
+#include "vault_inside.h"
+
+/* ---- the store ------------------------------------------------------------------------------- */
+
+rt_status kv_store_keep(kv_store *store, const kv_keep *keep) {
+    rt_assert(store->has_overflow && !store->vault && store->n_seqs == 0);
+    rt_assert(store->config.overflow.extent_tokens == KV_SEGMENT_TOKENS);
+    kv_vault_config config = {.io = store->staging.io,
+            .dirs = keep->dirs,
+            .n_dirs = keep->n_dirs,
+            .disk_bytes_max = keep->bytes_max,
+            .shape = {.dtype = (int32_t)store->config.shape.dtype,
+                    .n_layers = store->config.n_layers,
+                    .n_kv_heads = store->config.shape.n_kv_heads,
+                    .head_dim = store->config.shape.head_dim},
+            .fingerprint_text = keep->fingerprint_text};
+    memcpy(config.fingerprint.bytes, keep->fingerprint, sizeof config.fingerprint.bytes);
+    return kv_vault_open(&config, &store->vault);
+}
+
+const char *kv_store_keep_failure(const kv_store *store) {
+    return store->keep_failed;
+}
+
+/* The sequence goes on without: the text of the failure is kept to be told. */
+static void give_up(kv_seq *seq) {
+    seq->is_persisted = false;
+    (void)snprintf(seq->store->keep_failed, sizeof seq->store->keep_failed, "%s", rt_error_text());
+}
+
+/* ---- a sequence ------------------------------------------------------------------------------ */
+
+rt_status kv_persist_start(kv_seq *seq) {
+    if (!seq->store->vault) return RT_OK;
+    seq->is_persisted = true;
+    RT_TRY(rt_calloc(seq->n_extents, sizeof *seq->chains, "a sequence's chain", &seq->chains));
+    return rt_calloc(seq->n_extents, sizeof(kv_writer *), "a sequence's segments", &seq->writers);
+}
+
+static void abort_last(kv_seq *seq) {
+    kv_writer *writer = seq->last;
+    seq->last = NULL;
+    if (!writer) return;
+    kv_staging_settle_file(&seq->store->staging, kv_writer_file(writer));
+    kv_writer_abort(writer);
+}
+
+void kv_persist_free(kv_seq *seq) {
+    abort_last(seq);
+    free(seq->chains);
+    free(seq->writers);
+}
+
+static const kv_hash *parent_of(const kv_seq *seq, int64_t extent) {
+    return extent > 0 ? &seq->chains[extent - 1] : kv_vault_root(seq->store->vault);
+}
+
+/* One that is stored already needs no writer. */
+static rt_status begin_extent(kv_seq *seq, int64_t extent) {
+    const kv_hash *parent = parent_of(seq, extent);
+    const int32_t *ids = seq->ids + extent * KV_SEGMENT_TOKENS;
+    RT_TRY(kv_chain_next(parent, ids, KV_SEGMENT_TOKENS, &seq->chains[extent]));
+    return kv_writer_begin(seq->store->vault, parent, extent * KV_SEGMENT_TOKENS, ids,
+            KV_SEGMENT_TOKENS, &seq->writers[extent]);
+}
+
+void kv_persist_begin(kv_seq *seq) {
+    if (!seq->is_persisted) return;
+    const int64_t end = (seq->length + seq->span) / KV_SEGMENT_TOKENS;
+    for (int64_t e = seq->length / KV_SEGMENT_TOKENS; e < end && seq->is_persisted; e++)
+        if (begin_extent(seq, e) != RT_OK) give_up(seq);
+}
+
+/* ---- commit ---------------------------------------------------------------------------------- */
+
+static rt_status check_written(const kv_seq *seq, int64_t extent) {
+    for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++) {
+        const kv_stored *stored = *kv_stored_slot(seq, layer, extent);
+        if (!stored || stored->is_lost)
+            return rt_fail(RT_EIO, "kvstore: tokens from %" PRId64 " were not written whole",
+                    stored ? stored->first_pos : 0);
+    }
+    return RT_OK;
+}
+
+static void move_to(kv_seq *seq, int64_t extent, kv_shared_segment *segment) {
+    for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++)
+        kv_stored_move(*kv_stored_slot(seq, layer, extent), segment);
+}
+
+/* What was in the writer's file is nowhere: pages in memory do without, others are lost. */
+static void lose(kv_seq *seq, int64_t extent) {
+    for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++) {
+        kv_stored *stored = *kv_stored_slot(seq, layer, extent);
+        if (!stored || !stored->writer) continue;
+        stored->writer = NULL;
+        stored->file = NULL;
+        stored->is_lost = true;
+        if (*kv_page_slot(seq, layer, extent * kv_pages_of_extent(seq->store)))
+            kv_seq_drop_stored(seq, layer, extent);
+    }
+}
+
+static rt_status finish_extent(kv_seq *seq, int64_t extent) {
+    kv_writer *writer = seq->writers[extent];
+    kv_segment *segment = NULL;
+    kv_shared_segment *shared = NULL;
+    RT_TRY(check_written(seq, extent));
+    seq->writers[extent] = NULL;
+    RT_TRY(kv_writer_finish(writer, &segment));
+    RT_TRY(kv_shared_segment_create(segment, &shared));
+    move_to(seq, extent, shared);
+    kv_shared_segment_drop(&seq->store->staging, shared);
+    return RT_OK;
+}
+
+static void abort_extent(kv_seq *seq, int64_t extent) {
+    kv_writer *writer = seq->writers[extent];
+    lose(seq, extent);
+    seq->writers[extent] = NULL;
+    kv_writer_abort(writer);
+}
+
+void kv_persist_commit(kv_seq *seq) {
+    if (!seq->writers) return;
+    const int64_t end = seq->length / KV_SEGMENT_TOKENS;
+    for (int64_t e = 0; e < end; e++) {
+        if (!seq->writers[e]) continue;
+        kv_staging_settle_file(&seq->store->staging, kv_writer_file(seq->writers[e]));
+        if (seq->is_persisted && finish_extent(seq, e) == RT_OK) continue;
+        if (seq->is_persisted) give_up(seq);
+        abort_extent(seq, e);
+    }
+}
+
+void kv_persist_abort(kv_seq *seq) {
+    if (!seq->writers) return;
+    for (int64_t e = seq->length / KV_SEGMENT_TOKENS; e < seq->n_extents; e++) {
+        if (!seq->writers[e]) continue;
+        kv_staging_settle_file(&seq->store->staging, kv_writer_file(seq->writers[e]));
+        abort_extent(seq, e);
+    }
+}
+
+/* ---- find ------------------------------------------------------------------------------------ */
+
+static rt_status adopt(kv_seq *seq, kv_segment **from, int64_t extent) {
+    kv_segment *segment = *from;
+    kv_shared_segment *shared = NULL;
+    *from = NULL;
+    seq->chains[extent] = kv_segment_header_of(segment)->chain;
+    RT_TRY(kv_shared_segment_create(segment, &shared));
+    rt_status status = RT_OK;
+    for (int32_t layer = 0; layer < seq->store->config.n_layers && status == RT_OK; layer++)
+        status = kv_stored_open(
+                &seq->store->staging, shared, layer, kv_stored_slot(seq, layer, extent));
+    kv_shared_segment_drop(&seq->store->staging, shared);
+    return status;
+}
+
+static rt_status adopt_all(kv_seq *seq, const int32_t *ids, const kv_prefix *prefix) {
+    for (int32_t i = 0; i < prefix->n_segments; i++) RT_TRY(adopt(seq, &prefix->segments[i], i));
+    memcpy(seq->ids, ids, (size_t)prefix->n_tokens * sizeof *ids);
+    seq->length = prefix->n_tokens;
+    for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++)
+        seq->filled[layer] = prefix->n_tokens;
+    if (seq->kind == KV_SEQ_IN_MEMORY)
+        seq->n_pages = kv_pages_of_layer(&seq->store->config, prefix->n_tokens);
+    return RT_OK;
+}
+
+rt_status kv_seq_find(kv_seq *seq, const int32_t *ids, int64_t n_ids, kv_found *found) {
+    rt_assert(seq->length == 0 && seq->span == 0 && n_ids <= seq->max_tokens);
+    *found = (kv_found){.reason = "nothing is kept on disk (--kv-disk-dir)"};
+    if (!seq->store->vault) return RT_OK;
+    kv_prefix prefix = {0};
+    RT_TRY(kv_vault_find(seq->store->vault, ids, n_ids, &prefix));
+    const rt_status status = adopt_all(seq, ids, &prefix);
+    if (status == RT_OK) {
+        found->n_tokens = prefix.n_tokens;
+        (void)snprintf(found->reason, sizeof found->reason, "%s",
+                prefix.n_tokens < n_ids ? prefix.reason : "");
+    }
+    kv_prefix_free(&prefix);
+    if (status != RT_OK) kv_seq_truncate(seq, 0);
+    return status;
+}
+
+/* ---- books ----------------------------------------------------------------------------------- */
+
+static int64_t n_whole(const kv_seq *seq) {
+    return seq->length / KV_SEGMENT_TOKENS;
+}
+
+static rt_status check_kept(const kv_seq *seq) {
+    if (!seq->store->vault)
+        return rt_fail(RT_EUSAGE, "kvstore: a book needs a store that keeps what it holds");
+    if (!seq->is_persisted)
+        return rt_fail(RT_ENOFIT, "kvstore: the text could not be kept: %s",
+                seq->store->keep_failed[0] ? seq->store->keep_failed : "it is a fork");
+    return RT_OK;
+}
+
+rt_status kv_seq_keep_begin(kv_seq *seq, bool *has_tail) {
+    rt_assert(seq->span == 0);
+    abort_last(seq);
+    *has_tail = false;
+    RT_TRY(check_kept(seq));
+    const int64_t extent = n_whole(seq);
+    const int32_t n_tail = (int32_t)(seq->length % KV_SEGMENT_TOKENS);
+    if (n_tail == 0) return RT_OK;
+    const int32_t *ids = seq->ids + extent * KV_SEGMENT_TOKENS;
+    RT_TRY(kv_writer_begin(seq->store->vault, parent_of(seq, extent), extent * KV_SEGMENT_TOKENS,
+            ids, n_tail, &seq->last));
+    *has_tail = seq->last != NULL;
+    return RT_OK;
+}
+
+static rt_status finish_tail(kv_seq *seq) {
+    kv_writer *writer = seq->last;
+    if (!writer) return RT_OK;
+    seq->last = NULL;
+    kv_staging_settle_file(&seq->store->staging, kv_writer_file(writer));
+    const rt_status status = kv_staging_check(&seq->store->staging);
+    if (status == RT_OK) return kv_writer_finish(writer, NULL);
+    kv_writer_abort(writer);
+    return status;
+}
+
+rt_status kv_seq_keep_end(kv_seq *seq, const char *book, const char *note) {
+    RT_TRY(check_kept(seq));
+    RT_TRY(finish_tail(seq));
+    const int64_t extent = n_whole(seq);
+    const int32_t n_tail = (int32_t)(seq->length % KV_SEGMENT_TOKENS);
+    if (n_tail > 0)
+        RT_TRY(kv_chain_next(parent_of(seq, extent), seq->ids + extent * KV_SEGMENT_TOKENS, n_tail,
+                &seq->chains[extent]));
+    return kv_vault_write_book(seq->store->vault, book, seq->chains,
+            (int32_t)(extent + (n_tail > 0)), seq->length, note);
+}
+
+static rt_status copy_ids(kv_vault *vault, const kv_book *book, int32_t i, int32_t *ids) {
+    kv_hash chain;
+    memcpy(chain.bytes, book->chains[i], sizeof chain.bytes);
+    const kv_known *known = kv_vault_know(vault, &chain);
+    kv_segment *segment = NULL;
+    if (!known || kv_vault_open_segment(vault, known, &segment) != RT_OK)
+        return rt_fail(RT_ECORRUPT,
+                "kvstore: book %s: segment %" PRId32 " of %" PRId32
+                " is missing or damaged; prefill its source again",
+                book->name, i + 1, book->n_segments);
+    const int64_t first = (int64_t)i * KV_SEGMENT_TOKENS;
+    const int64_t n = rt_min64(segment->header.n_tokens, book->n_tokens - first);
+    memcpy(ids + first, segment->ids, (size_t)n * sizeof *ids);
+    kv_segment_close(segment);
+    return RT_OK;
+}
+
+rt_status kv_store_book_ids(kv_store *store, const kv_book *book, int32_t *ids) {
+    if (!store->vault)
+        return rt_fail(RT_EUSAGE, "kvstore: book %s: nothing is kept here", book->name);
+    RT_TRY(kv_vault_check_book(store->vault, book));
+    for (int32_t i = 0; i < book->n_segments; i++) RT_TRY(copy_ids(store->vault, book, i, ids));
+    return RT_OK;
+}

@@ -1,0 +1,95 @@
+/* Sessions and the disk: found again by their token ids, kept under a name. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "engine.h"
+
+/* ---- restoring ------------------------------------------------------------------------------- */
+
+static rt_status visit(glm_engine *engine, kv_walk *walk) {
+    for (;;) {
+        kv_window window;
+        RT_TRY(glm_window_enter(engine, walk, &window));
+        if (window.n_parts == 0) return RT_OK;
+        RT_TRY(glm_window_leave(engine, walk));
+    }
+}
+
+static rt_status walk_layers(glm_session *session, kv_walk_extent extent) {
+    glm_engine *engine = session->engine;
+    const int64_t end = kv_seq_length(session->seq);
+    for (int32_t layer = 0; layer < engine->config.n_layers && end > 0; layer++) {
+        kv_walk *walk = NULL;
+        RT_TRY(kv_walk_begin(engine->store, layer, &session->seq, &end, 1, extent, &walk));
+        const rt_status status = visit(engine, walk);
+        kv_walk_end(walk);
+        RT_TRY(status);
+    }
+    return RT_OK;
+}
+
+/* Read and verify everything; what is bad, and what follows it, is not there. */
+static rt_status load(glm_session *session, glm_reuse *out) {
+    for (;;) {
+        const rt_status status = walk_layers(session, KV_WALK_ALL);
+        if (status == RT_OK) return RT_OK;
+        const int64_t bad = kv_walk_bad_pos(session->engine->store, session->seq);
+        if (bad < 0) return status;
+        (void)snprintf(out->reason, sizeof out->reason, "%s", rt_error_text());
+        rt_log(RT_LOG_WARN, "keep", "a miss from token=%" PRId64 ": %s", bad, rt_error_text());
+        glm_session_truncate(session, bad);
+    }
+}
+
+rt_status glm_session_restore(
+        glm_session *session, const int32_t *ids, int64_t n_ids, glm_reuse *out) {
+    *out = (glm_reuse){0};
+    if (kv_seq_length(session->seq) > 0 || n_ids > kv_seq_max_tokens(session->seq))
+        return rt_fail(RT_EUSAGE,
+                "session: %" PRId64 " tokens cannot be restored into one that holds %" PRId64
+                " and has room for %" PRId64,
+                n_ids, kv_seq_length(session->seq), kv_seq_max_tokens(session->seq));
+    kv_found found = {0};
+    if (n_ids > 1) RT_TRY(kv_seq_find(session->seq, ids, n_ids - 1, &found));
+    (void)snprintf(out->reason, sizeof out->reason, "%s", found.reason);
+    if (kv_seq_is_in_memory(session->seq)) RT_TRY(load(session, out));
+    out->n_tokens = kv_seq_length(session->seq);
+    return RT_OK;
+}
+
+/* ---- books ----------------------------------------------------------------------------------- */
+
+rt_status glm_session_keep(glm_session *session, const char *book, const char *note) {
+    bool has_tail = false;
+    RT_TRY(kv_seq_keep_begin(session->seq, &has_tail));
+    if (has_tail) RT_TRY(walk_layers(session, KV_WALK_SAVE));
+    return kv_seq_keep_end(session->seq, book, note);
+}
+
+static rt_status read_ids(glm_engine *engine, const kv_book *book, int32_t **ids) {
+    int32_t *list = NULL;
+    RT_TRY(rt_calloc(book->n_tokens, sizeof *list, "a book's tokens", &list));
+    const rt_status status = kv_store_book_ids(engine->store, book, list);
+    if (status != RT_OK) {
+        free(list);
+        return status;
+    }
+    *ids = list;
+    return RT_OK;
+}
+
+rt_status glm_book_ids(glm_engine *engine, const char *name, int32_t **ids, int64_t *n_ids) {
+    kv_books *books = NULL;
+    kv_book book = {0};
+    RT_TRY(kv_books_open((const char *const *)engine->kv_dirs, engine->n_kv_dirs, &books));
+    rt_status status = kv_books_read(books, name, &book);
+    if (status == RT_OK) {
+        *n_ids = book.n_tokens;
+        status = read_ids(engine, &book, ids);
+        kv_book_free(&book);
+    }
+    kv_books_close(books);
+    return status;
+}

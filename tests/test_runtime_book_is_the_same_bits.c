@@ -1,0 +1,133 @@
+/* What is read back from disk is what was computed: logits after a book, restored by another engine,
+ * are those of the engine that made it, to the last bit, also with another chunk, span, number of
+ * threads and budget.
+ *
+ * Method: prefill a text of two and a half segments, keep it as a book, and decode a few tokens.
+ * Then, in engines of their own: restore all, or as much as another text shares, and compare. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "help_needle.h"
+
+enum { N_STEPS = 3, ROOM = 64 };
+
+static char dir[64];
+static const char *dirs[1];
+
+static void remove_all(void) {
+    char command[128];
+    (void)snprintf(command, sizeof command, "rm -rf '%s'", dir);
+    (void)!system(command);
+}
+
+typedef struct answer {
+    float *logits; /* [N_STEPS + 1][vocab] */
+    int64_t vocab;
+    glm_reuse reuse;
+} answer;
+
+static void take_row(answer *a, const glm_session *session, int step) {
+    const float *row = NULL;
+    int64_t n_rows = 0;
+    help_require(glm_session_logits(session, &row, &n_rows), "logits");
+    memcpy(a->logits + step * a->vocab, row + (n_rows - 1) * a->vocab,
+            (size_t)a->vocab * sizeof(float));
+}
+
+static answer ask(const glm_options *options, const glm_ids *ids, const char *book) {
+    glm_engine *engine = NULL;
+    glm_session *session = NULL;
+    help_require(glm_engine_open(options, &engine), "open");
+    answer a = {.vocab = glm_engine_config(engine)->vocab};
+    a.logits = calloc((size_t)((N_STEPS + 1) * a.vocab), sizeof(float));
+    help_require(glm_session_create(engine, options->max_len, &session), "session");
+    help_require(glm_session_restore(session, ids->ids, ids->n, &a.reuse), "restore");
+    const int64_t n = a.reuse.n_tokens;
+    help_require(glm_prefill(session, ids->ids + n, ids->n - n), "prefill");
+    take_row(&a, session, 0);
+    if (book) help_require(glm_session_keep(session, book, "source=a test\n"), "keep");
+    for (int step = 1; step <= N_STEPS; step++) {
+        const int32_t id = help_next(session);
+        help_require(glm_decode(&session, &id, 1), "decode");
+        take_row(&a, session, step);
+    }
+    glm_session_free(session);
+    glm_engine_close(engine);
+    return a;
+}
+
+static void require_equal(const char *what, const answer *want, answer *got, int64_t n_reused) {
+    const size_t bytes = (size_t)((N_STEPS + 1) * want->vocab) * sizeof(float);
+    if (memcmp(want->logits, got->logits, bytes) != 0) {
+        printf("FAIL %s: other logits\n", what);
+        exit(1);
+    }
+    if (got->reuse.n_tokens != n_reused) {
+        printf("FAIL %s: %" PRId64 " tokens reused instead of %" PRId64 " (%s)\n", what,
+                got->reuse.n_tokens, n_reused, got->reuse.reason);
+        exit(1);
+    }
+    printf("%s: %" PRId64 " reused; %s\n", what, got->reuse.n_tokens, got->reuse.reason);
+    free(got->logits);
+}
+
+int main(void) {
+    (void)snprintf(dir, sizeof dir, "/tmp/books-XXXXXX");
+    if (!mkdtemp(dir)) return 1;
+    (void)atexit(remove_all);
+    dirs[0] = dir;
+    glm_ids ids = {0};
+    help_append_opening(&ids);
+    help_append_filler(&ids, 10240 - 100 - ids.n, 1);
+    const glm_options plain = {.model_dir = help_needle_model(), .max_len = ids.n + ROOM};
+    const answer want = ask(&plain, &ids, NULL);
+
+    glm_options kept = plain;
+    kept.persists = true;
+    kept.kv_disk_dirs = dirs;
+    kept.n_kv_disk_dirs = 1;
+    answer got = ask(&kept, &ids, "first");
+    require_equal("making the book", &want, &got, 0);
+    got = ask(&kept, &ids, NULL);
+    require_equal("all of it again", &want, &got, ids.n - 1);
+
+    kept.threads = 1;
+    kept.chunk = 256;
+    kept.span = 4096;
+    kept.host_kv_bytes = 45 << 20; /* streamed, not loaded */
+    got = ask(&kept, &ids, NULL);
+    require_equal("with another budget", &want, &got, ids.n - 1);
+
+    glm_ids other = {0};
+    help_require(glm_ids_append(&other, ids.ids, ids.n), "append");
+    other.ids[9000] ^= 1;
+    const answer want_other = ask(&plain, &other, NULL);
+    got = ask(&kept, &other, NULL);
+    require_equal("another text from token 9000 on", &want_other, &got, 9000);
+    kept.host_kv_bytes = 0;
+    kept.kv_io = "pread";
+    got = ask(&kept, &other, "second");
+    require_equal("and in memory", &want_other, &got, 9000);
+    got = ask(&kept, &other, NULL);
+    require_equal("which is a book too", &want_other, &got, ids.n - 1);
+
+    int32_t *book = NULL;
+    int64_t n_book = 0;
+    glm_engine *engine = NULL;
+    help_require(glm_engine_open(&kept, &engine), "open");
+    help_require(glm_book_ids(engine, "first", &book, &n_book), "ids of a book");
+    if (n_book != ids.n || memcmp(book, ids.ids, (size_t)n_book * sizeof *book) != 0) {
+        printf("FAIL the book has other ids\n");
+        return 1;
+    }
+    free(book);
+    glm_engine_close(engine);
+    free(want.logits);
+    free(want_other.logits);
+    glm_ids_free(&ids);
+    glm_ids_free(&other);
+    return 0;
+}
