@@ -1,8 +1,11 @@
 #include "chat.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "base/size.h"
 
 /* "<|user|>" as the tokenizer's file spells it. */
 static const char *role_text(glm_chat_role role) {
@@ -26,6 +29,11 @@ static int32_t role_id(const glm_tokenizer *tokenizer, glm_chat_role role) {
     return -1;
 }
 
+bool glm_chat_ends_turn(const glm_tokenizer *tokenizer, int32_t id) {
+    const glm_special_ids ids = glm_tokenizer_specials(tokenizer);
+    return id >= 0 && (id == ids.endoftext || id == ids.user || id == ids.observation);
+}
+
 static rt_status push_special(int32_t id, const char *text, glm_ids *out) {
     if (id < 0)
         return rt_fail(RT_EMODEL, "chat: the tokenizer has no %s: is this a chat model?", text);
@@ -41,6 +49,17 @@ rt_status glm_chat_begin(const glm_tokenizer *tokenizer, glm_ids *out) {
     return status;
 }
 
+rt_status glm_chat_prompt_answer(const glm_tokenizer *tokenizer, glm_ids *out) {
+    return push_special(role_id(tokenizer, GLM_CHAT_ASSISTANT), role_text(GLM_CHAT_ASSISTANT), out);
+}
+
+/* Messages */
+
+static int64_t length_of(const char *text, int64_t n_bytes) {
+    if (n_bytes >= 0) return n_bytes;
+    return text ? (int64_t)strlen(text) : 0;
+}
+
 /* The metadata and its newline in one, as one text. */
 static rt_status append_metadata(
         const glm_tokenizer *tokenizer, const char *metadata, glm_ids *out) {
@@ -54,25 +73,79 @@ static rt_status append_metadata(
 
 /* The first line and the content apart: no token joins the newline to what the content begins
  * with. */
-static rt_status append_message(const glm_tokenizer *tokenizer, const glm_message *message,
-        int64_t content_bytes, glm_ids *out) {
-    RT_TRY(push_special(role_id(tokenizer, message->role), role_text(message->role), out));
-    RT_TRY(append_metadata(tokenizer, message->metadata, out));
-    return glm_tokenizer_encode(tokenizer, message->content, content_bytes, false, out);
+static rt_status append_turn(const glm_tokenizer *tokenizer, glm_chat_role role,
+        const char *metadata, const char *content, int64_t content_bytes, glm_ids *out) {
+    if (metadata && strchr(metadata, '\n'))
+        return rt_fail(RT_EUSAGE, "chat: the metadata of a message is one line, \"%.*s\" goes on",
+                (int)rt_min64(64, (int64_t)strcspn(metadata, "\n")), metadata);
+    RT_TRY(push_special(role_id(tokenizer, role), role_text(role), out));
+    RT_TRY(append_metadata(tokenizer, metadata, out));
+    return glm_tokenizer_encode(tokenizer, content, content_bytes, false, out);
+}
+
+static rt_status append_calls(
+        const glm_tokenizer *tokenizer, const glm_message *message, glm_ids *out) {
+    if (message->n_calls > 0 && message->role != GLM_CHAT_ASSISTANT)
+        return rt_fail(RT_EUSAGE, "chat: a %s message holds %" PRId64 " calls of tools",
+                role_text(message->role), message->n_calls);
+    for (int64_t i = 0; i < message->n_calls; i++) {
+        const glm_tool_call *call = &message->calls[i];
+        RT_TRY(append_turn(tokenizer, GLM_CHAT_ASSISTANT, call->name, call->arguments,
+                length_of(call->arguments, call->arguments_bytes), out));
+    }
+    return RT_OK;
+}
+
+static rt_status append_message(
+        const glm_tokenizer *tokenizer, const glm_message *message, glm_ids *out) {
+    const bool has_metadata = message->metadata && message->metadata[0] != '\0';
+    const int64_t content_bytes = length_of(message->content, message->content_bytes);
+    if (has_metadata || content_bytes > 0)
+        RT_TRY(append_turn(
+                tokenizer, message->role, message->metadata, message->content, content_bytes, out));
+    return append_calls(tokenizer, message, out);
 }
 
 rt_status glm_chat_append(
         const glm_tokenizer *tokenizer, const glm_message *message, glm_ids *out) {
-    const bool has_metadata = message->metadata && message->metadata[0] != '\0';
-    const int64_t content_bytes = message->content_bytes >= 0 ? message->content_bytes
-                                                              : (int64_t)strlen(message->content);
-    if (!has_metadata && content_bytes == 0) return RT_OK;
     const int64_t n_before = out->n;
-    const rt_status status = append_message(tokenizer, message, content_bytes, out);
+    const rt_status status = append_message(tokenizer, message, out);
     if (status != RT_OK) out->n = n_before;
     return status;
 }
 
-rt_status glm_chat_prompt_answer(const glm_tokenizer *tokenizer, glm_ids *out) {
-    return push_special(role_id(tokenizer, GLM_CHAT_ASSISTANT), role_text(GLM_CHAT_ASSISTANT), out);
+rt_status glm_chat_append_tools(const glm_tokenizer *tokenizer, const glm_tools *tools,
+        const glm_tools_format *format, glm_ids *out) {
+    char *text = NULL;
+    int64_t n_bytes = 0;
+    RT_TRY(glm_tools_text(tools, format, &text, &n_bytes));
+    const glm_message message = {
+            .role = GLM_CHAT_SYSTEM, .content = text, .content_bytes = n_bytes};
+    const rt_status status = glm_chat_append(tokenizer, &message, out);
+    free(text);
+    return status;
+}
+
+rt_status glm_chat_prompt_call(const glm_tokenizer *tokenizer, const char *name, glm_ids *out) {
+    const int64_t n_before = out->n;
+    const rt_status status = append_turn(tokenizer, GLM_CHAT_ASSISTANT, name, "", 0, out);
+    if (status != RT_OK) out->n = n_before;
+    return status;
+}
+
+/* The whole */
+
+static rt_status render(const glm_tokenizer *tokenizer, const glm_chat *chat, glm_ids *out) {
+    RT_TRY(glm_chat_begin(tokenizer, out));
+    if (chat->tools) RT_TRY(glm_chat_append_tools(tokenizer, chat->tools, &chat->format, out));
+    for (int64_t i = 0; i < chat->n_messages; i++)
+        RT_TRY(glm_chat_append(tokenizer, &chat->messages[i], out));
+    return glm_chat_prompt_answer(tokenizer, out);
+}
+
+rt_status glm_chat_render(const glm_tokenizer *tokenizer, const glm_chat *chat, glm_ids *out) {
+    const int64_t n_before = out->n;
+    const rt_status status = render(tokenizer, chat, out);
+    if (status != RT_OK) out->n = n_before;
+    return status;
 }

@@ -1,36 +1,73 @@
-/* GLM-4's conversation format: messages -> ids, generated ids -> answer or tool call.
+/* GLM-4's conversation format: messages -> ids. reply.h is the way back.
  *
  *   [gMASK]<sop>  <|ROLE|>{metadata}\n{content}  ...  <|assistant|>
  *
- * "{metadata}\n" and "{content}" are encoded separately, bodies always as plain text; nothing
+ * "{metadata}\n" and "{content}" are encoded separately, bodies always as plain text: what a user
+ * types never becomes a control token. Nothing ends a message but the next role, and nothing
  * follows the final <|assistant|>. */
 #ifndef GLM_CHAT_H
 #define GLM_CHAT_H
 
+#include "chat_tools.h"
 #include "tokenizer.h"
 
 typedef enum glm_chat_role {
     GLM_CHAT_SYSTEM,
     GLM_CHAT_USER,
     GLM_CHAT_ASSISTANT,
-    GLM_CHAT_OBSERVATION
+    GLM_CHAT_OBSERVATION /* what a tool answered */
 } glm_chat_role;
+
+/* A call of a tool, as the assistant made it. */
+typedef struct glm_tool_call {
+    const char *name;
+    const char *arguments;
+    int64_t arguments_bytes; /* -1: NUL-terminated */
+} glm_tool_call;
 
 typedef struct glm_message {
     glm_chat_role role;
-    const char *metadata; /* NULL or "": none */
+    const char *metadata; /* one line: a tool's name, before its answer; NULL or "": none */
     const char *content;
     int64_t content_bytes; /* -1: content is NUL-terminated */
+    const glm_tool_call *calls;
+    int64_t n_calls; /* after the content, of an assistant's message only */
 } glm_message;
 
-/* Append [gMASK]<sop>. RT_EMODEL when the tokenizer has no such tokens. */
-RT_MUST_CHECK rt_status glm_chat_begin(const glm_tokenizer *tokenizer, glm_ids *out);
+/* A whole conversation, all of it borrowed. */
+typedef struct glm_chat {
+    const glm_message *messages;
+    int64_t n_messages;
+    const glm_tools *tools; /* said first, in a system message of their own; NULL: none */
+    glm_tools_format format;
+} glm_chat;
 
-/* Append one message. A message with empty content and metadata is skipped. */
+/* Append [gMASK]<sop>, the tools, every message and the final <|assistant|>.
+ *
+ * Errors: RT_EMODEL  the tokenizer has no such control tokens
+ *         RT_EUSAGE  metadata of more than one line, or calls that are not the assistant's
+ *         RT_ENOMEM
+ * On failure `out` keeps what it had before. */
+RT_MUST_CHECK rt_status glm_chat_render(
+        const glm_tokenizer *tokenizer, const glm_chat *chat, glm_ids *out);
+
+/* The same piece by piece, with the same errors. */
+
+RT_MUST_CHECK rt_status glm_chat_begin(const glm_tokenizer *tokenizer, glm_ids *out);
+RT_MUST_CHECK rt_status glm_chat_append_tools(const glm_tokenizer *tokenizer,
+        const glm_tools *tools, const glm_tools_format *format, glm_ids *out);
+/* A message with neither content nor metadata is left out; each of its calls is a message. */
 RT_MUST_CHECK rt_status glm_chat_append(
         const glm_tokenizer *tokenizer, const glm_message *message, glm_ids *out);
-
-/* Append <|assistant|>: the model speaks next. */
+/* <|assistant|>: the model speaks next. */
 RT_MUST_CHECK rt_status glm_chat_prompt_answer(const glm_tokenizer *tokenizer, glm_ids *out);
+/* <|assistant|>NAME\n: the model calls that tool, and what it says are the arguments. A reply's
+ * parser is fed "NAME\n" before them. */
+RT_MUST_CHECK rt_status glm_chat_prompt_call(
+        const glm_tokenizer *tokenizer, const char *name, glm_ids *out);
+
+/* Whether a generated id ends the assistant's turn: <|endoftext|>, <|user|> (the turn is done) or
+ * <|observation|> (it waits for a tool), whatever the checkpoint's eos_token_id says. */
+bool glm_chat_ends_turn(const glm_tokenizer *tokenizer, int32_t id);
 
 #endif

@@ -8,6 +8,7 @@
  *   cli_flags.c     the table, and finding things in it
  *   cli_help.c      --help, made from the same table
  *   cli_input.c     texts, token files and lists of numbers
+ *   cli_sampling.c  --temperature and its like
  *   cli_progress.c  the bar; cli_prefill.c a prefill that shows it
  *   cli_books.c     where books lie, and names that are not there
  *   cli_signals.c   Ctrl-C */
@@ -54,6 +55,9 @@ typedef struct glm_cli {
     bool quiet;
     bool no_progress;
 
+    /* chat */
+    const char *system; /* --system */
+
     /* needle */
     const char *protocol;
     const char *lengths;
@@ -92,8 +96,9 @@ typedef struct glm_command {
 } glm_command;
 
 /* Defined one per cmd_<name>.c and listed in main.c. */
-extern const glm_command glm_cmd_needle, glm_cmd_complete, glm_cmd_tokenize, glm_cmd_detokenize,
-        glm_cmd_logits, glm_cmd_plan, glm_cmd_make_model, glm_cmd_doctor, glm_cmd_book;
+extern const glm_command glm_cmd_needle, glm_cmd_chat, glm_cmd_complete, glm_cmd_book,
+        glm_cmd_tokenize, glm_cmd_detokenize, glm_cmd_logits, glm_cmd_plan, glm_cmd_make_model,
+        glm_cmd_doctor;
 
 /* Exit codes of the command line. */
 enum {
@@ -139,6 +144,18 @@ void glm_cli_catch_signals(void);
 int glm_cli_interrupted(void);
 /* RT_EINTERRUPTED with a text once a signal came, else RT_OK. */
 RT_MUST_CHECK rt_status glm_cli_check_interrupted(void);
+/* Forget a Ctrl-C that was answered otherwise; false when there was none, or a SIGTERM came. */
+bool glm_cli_forget_interrupt(void);
+
+/* Waiting for what a user types. Between begin and end a signal, however often it comes, says and
+ * ends nothing: it makes the pipe readable, which is to be polled along with the input. */
+typedef struct glm_signal_pipe {
+    int ends[2]; /* poll ends[0] */
+} glm_signal_pipe;
+RT_MUST_CHECK rt_status glm_signal_pipe_open(glm_signal_pipe *wake);
+void glm_signal_pipe_begin(const glm_signal_pipe *wake);
+void glm_signal_pipe_end(const glm_signal_pipe *wake);
+void glm_signal_pipe_close(glm_signal_pipe *wake);
 
 /* Progress on stderr: a bar that redraws on a terminal, otherwise a line every few seconds.
  * `done` and `total` in `unit` ("tokens", "cells"); the rate and the ETA are computed from the
@@ -174,6 +191,11 @@ RT_MUST_CHECK rt_status glm_cli_books_place(const glm_cli *cli, char *text, size
 RT_MUST_CHECK rt_status glm_cli_book_require(const glm_cli *cli, kv_books *books, const char *name);
 /* What kv_books_list gave. */
 void glm_cli_free_names(char **names, int64_t n_names);
+
+/* Whether any of --temperature, --top-p and --top-k is given. */
+bool glm_cli_asks_for_sampling(const glm_cli *cli);
+/* What they say; what they leave open comes from the model's generation_config.json. */
+glm_sampling glm_cli_sampling(const glm_cli *cli, const glm_config *config);
 
 /* --lengths, --depths, --positions: "4k,64k" -> numbers. The array is for free(). */
 RT_MUST_CHECK rt_status glm_cli_parse_list(

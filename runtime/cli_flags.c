@@ -59,6 +59,8 @@ const cli_flag cli_flags[] = {
                 "special tokens spelled out in the text, such as <|user|>, become their ids"},
         {"add-special", NULL, CLI_SWITCH, AT(add_special), NULL, NULL, NO_LIMITS,
                 "put [gMASK]<sop> first"},
+        {"system", NULL, CLI_TEXT, AT(system), "TEXT", NULL, NO_LIMITS,
+                "what the model is told before the conversation"},
         {"config", NULL, CLI_TEXT, AT(config_file), "FILE", NULL, NO_LIMITS,
                 "a config.json with the shapes"},
 

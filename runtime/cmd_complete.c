@@ -6,11 +6,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "answer.h"
 #include "base/log.h"
 #include "base/size.h"
 #include "chat.h"
 #include "cli.h"
-#include "stop.h"
 
 enum { ANSWER_TOKENS_DEFAULT = 512 };
 
@@ -25,12 +25,10 @@ typedef struct completion {
     glm_sampling sampling;
     const char *finish_reason; /* "stop", "length" or "interrupted" */
 
-    /* The way of the text: bytes of a token -> whole characters -> no stop string -> out. */
-    glm_utf8_stream characters;
-    glm_stop stop;
+    glm_answer text;
     FILE *out; /* stdout, or memory for --json */
-    char *text;
-    size_t text_bytes;
+    char *json_text;
+    size_t json_text_bytes;
     char last_byte;
 
     double load_s;
@@ -100,23 +98,16 @@ static rt_status plan_lengths(completion *run, const glm_config *config, glm_opt
 /* Greedy, unless a sampling flag is given; the model's own settings then fill the rest. */
 static glm_sampling choose_sampling(const glm_cli *cli, const glm_config *config) {
     const glm_sampling greedy = {.temperature = 0.0F, .top_p = 1.0F};
-    if (cli->temperature < 0.0 && cli->top_p < 0.0 && cli->top_k < 0) return greedy;
-    glm_sampling sampling = {.seed = cli->seed >= 0 ? (uint64_t)cli->seed : 0};
-    sampling.temperature = config->temperature >= 0.0F ? config->temperature : 1.0F;
-    sampling.top_p = config->top_p > 0.0F ? config->top_p : 1.0F;
-    sampling.top_k = config->top_k;
-    if (cli->temperature >= 0.0) sampling.temperature = (float)cli->temperature;
-    if (cli->top_p >= 0.0) sampling.top_p = (float)cli->top_p;
-    if (cli->top_k >= 0) sampling.top_k = (int32_t)cli->top_k;
-    return sampling;
+    return glm_cli_asks_for_sampling(cli) ? glm_cli_sampling(cli, config) : greedy;
 }
 
 /* The answer */
 
-static rt_status put_text(completion *run, const char *bytes, int64_t n_bytes, bool is_last) {
+/* `id` -1 ends the text. */
+static rt_status put_token(completion *run, int32_t id) {
     const char *shown = NULL;
     int64_t n_shown = 0;
-    RT_TRY(glm_stop_feed(&run->stop, bytes, n_bytes, is_last, &shown, &n_shown));
+    RT_TRY(glm_answer_put(&run->text, id, &shown, &n_shown));
     if (n_shown == 0) return RT_OK;
     run->last_byte = shown[n_shown - 1];
     if (fwrite(shown, 1, (size_t)n_shown, run->out) != (size_t)n_shown || fflush(run->out) != 0)
@@ -124,31 +115,9 @@ static rt_status put_text(completion *run, const char *bytes, int64_t n_bytes, b
     return RT_OK;
 }
 
-/* `id` -1 ends the text. */
-static rt_status put_token(completion *run, int32_t id) {
-    const bool is_last = id < 0;
-    int64_t n_bytes = 0;
-    bool is_special = false;
-    const char *bytes =
-            is_last ? "" : glm_tokenizer_bytes(run->tokenizer, id, &n_bytes, &is_special);
-    if (is_special) return RT_OK;
-
-    char *whole = malloc(3 * ((size_t)n_bytes + 3));
-    if (!whole) return rt_fail(RT_ENOMEM, "complete: no memory for a token's text");
-    const int64_t n = glm_utf8_stream_feed(&run->characters, bytes, n_bytes, is_last, whole);
-    const rt_status status = put_text(run, whole, n, is_last);
-    free(whole);
-    return status;
-}
-
 static rt_status next_token(completion *run, int32_t *id) {
-    const float *logits = NULL;
-    int64_t n_rows = 0;
-    RT_TRY(glm_session_logits(run->session, &logits, &n_rows));
-    const int64_t vocab = glm_engine_config(run->engine)->vocab;
-    const int64_t n_valid = rt_min64(vocab, glm_tokenizer_size(run->tokenizer));
-    const float *last = logits + (n_rows - 1) * vocab;
-    RT_TRY(glm_sample(last, vocab, n_valid, &run->sampling, run->answer.n, id));
+    RT_TRY(glm_answer_choose(
+            &run->text, run->engine, run->session, &run->sampling, run->answer.n, id));
     return glm_ids_push(&run->answer, *id);
 }
 
@@ -162,7 +131,7 @@ static rt_status generate(completion *run) {
             break;
         }
         RT_TRY(put_token(run, id));
-        if (run->stop.is_found) {
+        if (run->text.stop.is_found) {
             run->finish_reason = "stop";
             break;
         }
@@ -199,11 +168,12 @@ static json_t *json_ids(const glm_ids *ids) {
 
 static rt_status print_json(const completion *run) {
     json_t *object = json_pack("{s:s%, s:o, s:I, s:I, s:s, s:{s:f, s:f, s:f, s:f, s:f}}", "text",
-            run->text ? run->text : "", run->text_bytes, "ids", json_ids(&run->answer), "n_prompt",
-            (json_int_t)run->prompt.n, "n_generated", (json_int_t)run->answer.n, "finish_reason",
-            run->finish_reason, "timings", "load_s", run->load_s, "prefill_s", run->prefill_s,
-            "prefill_tps", per_second(run->prompt.n, run->prefill_s), "decode_s", run->decode_s,
-            "decode_tps", per_second(run->answer.n, run->decode_s));
+            run->json_text ? run->json_text : "", run->json_text_bytes, "ids",
+            json_ids(&run->answer), "n_prompt", (json_int_t)run->prompt.n, "n_generated",
+            (json_int_t)run->answer.n, "finish_reason", run->finish_reason, "timings", "load_s",
+            run->load_s, "prefill_s", run->prefill_s, "prefill_tps",
+            per_second(run->prompt.n, run->prefill_s), "decode_s", run->decode_s, "decode_tps",
+            per_second(run->answer.n, run->decode_s));
     if (!object) return rt_fail(RT_ENOMEM, "complete: no memory for the JSON object");
     const int failed = json_dumpf(object, stdout, JSON_REAL_PRECISION(9));
     json_decref(object);
@@ -220,7 +190,7 @@ static void end_line(const completion *run) {
 
 static rt_status finish(completion *run) {
     if (run->cli->json) {
-        (void)fclose(run->out); /* completes run->text */
+        (void)fclose(run->out); /* completes run->json_text */
         run->out = NULL;
         RT_TRY(print_json(run));
     } else {
@@ -233,7 +203,7 @@ static rt_status finish(completion *run) {
 /* The walk */
 
 static rt_status open_output(completion *run) {
-    run->out = run->cli->json ? open_memstream(&run->text, &run->text_bytes) : stdout;
+    run->out = run->cli->json ? open_memstream(&run->json_text, &run->json_text_bytes) : stdout;
     return run->out ? RT_OK : rt_fail(RT_ENOMEM, "complete: no memory for the answer's text");
 }
 
@@ -242,6 +212,7 @@ static rt_status open_model(completion *run) {
     glm_options options = run->cli->engine;
     RT_TRY(glm_config_load(options.model_dir, &config));
     RT_TRY(glm_tokenizer_load(options.model_dir, &run->tokenizer));
+    run->text.tokenizer = run->tokenizer;
     RT_TRY(read_prompt(run, &config));
     RT_TRY(plan_lengths(run, &config, &options));
     run->sampling = choose_sampling(run->cli, &config);
@@ -272,13 +243,13 @@ static void release(completion *run) {
     glm_tokenizer_free(run->tokenizer);
     glm_ids_free(&run->prompt);
     glm_ids_free(&run->answer);
-    glm_stop_free(&run->stop);
+    glm_answer_free(&run->text);
     if (run->out && run->out != stdout) (void)fclose(run->out);
-    free(run->text);
+    free(run->json_text);
 }
 
 static int run_complete(glm_cli *cli) {
-    completion run = {.cli = cli, .stop = {.texts = cli->stop, .n_texts = cli->n_stop}};
+    completion run = {.cli = cli, .text.stop = {.texts = cli->stop, .n_texts = cli->n_stop}};
     const rt_status status = complete(&run);
     release(&run);
     return status == RT_OK ? GLM_EXIT_OK : glm_cli_fail(status);

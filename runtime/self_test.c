@@ -174,19 +174,28 @@ static double layer_spread(
     return sum / n_heads;
 }
 
-/* What the golden asks about the layer just done. The last layer has only the wanted row. */
-static rt_status take_spreads(golden_run *run, int32_t layer) {
-    glm_engine *engine = run->engine;
-    const int32_t n = run->golden->n_ids;
-    const bool is_last = layer == engine->config.n_layers - 1;
-    const float *q = engine->buffers.qkv.data + (is_last ? 0 : n - 1) * engine->buffers.qkv.stride;
-    kv_view keys;
-    RT_TRY(kv_acquire(run->session->seq, layer, 0, n, &keys));
+/* What the golden asks about the layer just done; the last token's query is in its row. */
+static void take_spreads_of(golden_run *run, int32_t layer, const void *page) {
+    const glm_rows qkv = run->engine->buffers.qkv;
+    const float *q = qkv.data + (run->golden->n_ids - 1) * qkv.stride;
     for (int32_t i = 0; i < run->golden->n_spreads; i++)
         if (run->golden->spreads[i].layer == layer)
-            run->spreads[i] = layer_spread(run, keys.pages[0], q, &run->golden->spreads[i]);
-    kv_release(run->session->seq, &keys);
-    return RT_OK;
+            run->spreads[i] = layer_spread(run, page, q, &run->golden->spreads[i]);
+}
+
+static rt_status take_spreads(golden_run *run, int32_t layer) {
+    glm_engine *engine = run->engine;
+    const int64_t end = run->golden->n_ids;
+    kv_walk *walk = NULL;
+    kv_window window = {0};
+    RT_TRY(kv_walk_begin(engine->store, layer, &run->session->seq, &end, 1, KV_WALK_LAST, &walk));
+    rt_status status = glm_window_enter(engine, walk, &window);
+    if (status == RT_OK) {
+        take_spreads_of(run, layer, window.parts[0].pages[0]);
+        status = glm_window_leave(engine, walk);
+    }
+    kv_walk_end(walk);
+    return status;
 }
 
 static rt_status run_layers(golden_run *run) {

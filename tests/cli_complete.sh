@@ -55,3 +55,11 @@ completes -p 'abc' --temperature 3 --seed 5 -n 20 --json
 grep -o '"ids": [^]]*' "$work/out" >"$work/first"
 completes -p 'abc' --temperature 3 --seed 5 -n 20 --json
 grep -o '"ids": [^]]*' "$work/out" | cmp -s - "$work/first" || fail "the same seed, another draw"
+
+# Control tokens in a text are one token each where that is asked for, else their letters.
+completes -p '<|user|>x<|observation|>' --special-in-text -n 0 --json
+says out '"n_prompt": 5,'
+completes -p '<|user|>x<|observation|>' -n 0 --json
+says out '"n_prompt": 26,'
+completes -p '<|user|>x<|user' --special-in-text -n 0 --json
+says out '"n_prompt": 10,'

@@ -1,0 +1,32 @@
+/* One answer on its way out: a generated id -> its bytes -> whole characters -> no stop text. */
+#ifndef GLM_ANSWER_H
+#define GLM_ANSWER_H
+
+#include "runtime.h"
+#include "stop.h"
+#include "tokenizer.h"
+
+/* Zero-initialise, then set the tokenizer and, where there are any, the stop texts. */
+typedef struct glm_answer {
+    const glm_tokenizer *tokenizer; /* borrowed */
+    glm_stop stop;                  /* stop.is_found: nothing more comes out */
+    glm_utf8_stream characters;
+    char *whole; /* the last id's whole characters */
+    int64_t capacity;
+} glm_answer;
+
+/* Choose the token that follows what the session holds; `step` as in glm_sample.
+ *
+ * RT_ENUMERIC  NaN or Inf among the logits */
+RT_MUST_CHECK rt_status glm_answer_choose(const glm_answer *answer, const glm_engine *engine,
+        const glm_session *session, const glm_sampling *sampling, int64_t step, int32_t *id);
+
+/* The text that one more id lets out, borrowed until the next call; control tokens have none. Id -1
+ * ends the answer: what was held back comes out.
+ *
+ * RT_ENOMEM */
+RT_MUST_CHECK rt_status glm_answer_put(
+        glm_answer *answer, int32_t id, const char **text, int64_t *n_bytes);
+void glm_answer_free(glm_answer *answer);
+
+#endif

@@ -1,0 +1,540 @@
+/* glm1m chat: a conversation, its KV kept from turn to turn.
+ *
+ * The session holds every token of the conversation but the last answer's last one: a stop id is
+ * also the next turn's role, and an answer that was stopped leaves one token, `pending`, that goes in
+ * front of the next turn. So a turn prefills only what is new. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "answer.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/size.h"
+#include "chat.h"
+#include "cli.h"
+#include "cmd_chat_lines.h"
+#include "reply.h"
+
+/* For /help and --help. */
+#define COMMANDS                                                                \
+    "  /read FILE  put a text file in front of the next question; repeatable\n" \
+    "  /reset      forget the conversation and the files read\n"                \
+    "  /help       list these commands\n"                                       \
+    "  /quit       leave, as Ctrl-D does\n"                                     \
+    "  //TEXT      a question that begins with a /\n"                           \
+    "  \"\"\"         begins a question of several lines, and ends it\n"
+
+typedef struct conversation {
+    const glm_cli *cli;
+    glm_tokenizer *tokenizer;
+    glm_engine *engine;
+    glm_session *session;
+    chat_lines *lines;
+    glm_sampling sampling;
+    glm_ids beginning; /* [gMASK]<sop> and the system's message */
+    int64_t context;   /* tokens the session has room for */
+    int64_t n_drawn;   /* tokens generated so far, of every answer */
+    int32_t pending;   /* generated, not in the session yet; -1: none */
+
+    char *files; /* /read: goes in front of the next question */
+    size_t files_bytes;
+    int64_t n_files;
+
+    FILE *block; /* a question of several lines is being typed; NULL: none */
+    char *block_text;
+    size_t block_bytes;
+
+    bool is_over;
+    bool is_warned; /* a Ctrl-C at the prompt: the next one ends the program */
+} conversation;
+
+/* One turn under way. */
+typedef struct turn {
+    glm_ids ids; /* what the session has to take in before it can answer */
+    glm_answer answer;
+    glm_reply reply;
+    int64_t n_answer;
+    char last_byte;
+    const char *finish_reason;
+    double prefill_s;
+    double decode_s;
+} turn;
+
+/* What is typed after a refusal still counts, what a script would go on with does not: there a
+ * refusal ends the program. */
+static rt_status refuse(const conversation *chat, rt_status status) {
+    if (status == RT_OK || status == RT_ENOMEM || !chat_lines_are_typed(chat->lines)) return status;
+    (void)glm_cli_fail(status);
+    return RT_OK;
+}
+
+static void say(const conversation *chat, const char *format, ...) RT_PRINTF(2, 3);
+static void say(const conversation *chat, const char *format, ...) {
+    if (chat->cli->quiet) return;
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vfprintf(stderr, format, arguments);
+    va_end(arguments);
+}
+
+/* The question */
+
+static int64_t n_used(const conversation *chat) {
+    return glm_session_length(chat->session) + (chat->pending >= 0);
+}
+
+/* The files read, as GLM-4's own demonstration shows them, then the question. */
+static rt_status append_question(
+        const conversation *chat, const char *text, int64_t n_bytes, glm_ids *out) {
+    char *whole = NULL;
+    size_t whole_bytes = 0;
+    FILE *memory = open_memstream(&whole, &whole_bytes);
+    if (!memory) return rt_fail(RT_ENOMEM, "chat: no memory for the question");
+    if (chat->n_files > 0) {
+        (void)fwrite(chat->files, 1, chat->files_bytes, memory);
+        (void)fprintf(memory, "\n\n\n%" PRId64 " files uploaded.\n", chat->n_files);
+    }
+    (void)fwrite(text, 1, (size_t)n_bytes, memory);
+    rt_status status =
+            fclose(memory) == 0 ? RT_OK : rt_fail(RT_ENOMEM, "chat: no memory for the question");
+    const glm_message message = {
+            .role = GLM_CHAT_USER, .content = whole, .content_bytes = (int64_t)whole_bytes};
+    if (status == RT_OK) status = glm_chat_append(chat->tokenizer, &message, out);
+    free(whole);
+    return status;
+}
+
+/* What the session lacks: its beginning or the last answer's last token, the question, the role. */
+static rt_status encode_turn(
+        const conversation *chat, const char *text, int64_t n_bytes, glm_ids *out) {
+    if (chat->pending >= 0) RT_TRY(glm_ids_push(out, chat->pending));
+    if (n_used(chat) == 0) RT_TRY(glm_ids_append(out, chat->beginning.ids, chat->beginning.n));
+    RT_TRY(append_question(chat, text, n_bytes, out));
+    return glm_chat_prompt_answer(chat->tokenizer, out);
+}
+
+static rt_status check_room(const conversation *chat, const glm_ids *ids) {
+    const int64_t n_held = glm_session_length(chat->session);
+    if (n_held + ids->n <= chat->context) return RT_OK;
+    return rt_fail(RT_ENOFIT,
+            "the context is full: %" PRId64 " of its %" PRId64
+            " tokens are used, this turn needs %" PRId64
+            "; /reset forgets the conversation, -c N makes room for more",
+            n_held, chat->context, ids->n);
+}
+
+static void forget_files(conversation *chat) {
+    free(chat->files);
+    chat->files = NULL;
+    chat->files_bytes = 0;
+    chat->n_files = 0;
+}
+
+/* The answer */
+
+static rt_status show_piece(turn *now, const glm_reply_piece *piece) {
+    if (piece->text_bytes == 0) return RT_OK;
+    const size_t n = (size_t)piece->text_bytes;
+    now->last_byte = piece->text[n - 1];
+    if (fwrite(piece->text, 1, n, stdout) == n && fflush(stdout) == 0) return RT_OK;
+    return rt_fail_errno(RT_EIO, "chat: cannot write the answer");
+}
+
+/* Id -1: the answer is over. */
+static rt_status show_token(const conversation *chat, turn *now, int32_t id) {
+    const char *text = NULL;
+    int64_t n_bytes = 0;
+    glm_reply_piece piece;
+    RT_TRY(glm_answer_put(&now->answer, id, &text, &n_bytes));
+    RT_TRY(glm_reply_feed(&now->reply, text, n_bytes, &piece));
+    RT_TRY(show_piece(now, &piece));
+    if (id >= 0 && id != glm_tokenizer_specials(chat->tokenizer).assistant) return RT_OK;
+    glm_reply_end_part(&now->reply, false, &piece);
+    return show_piece(now, &piece);
+}
+
+static bool is_stop(const conversation *chat, int32_t id) {
+    return glm_chat_ends_turn(chat->tokenizer, id) ||
+           glm_is_stop_id(glm_engine_config(chat->engine), id);
+}
+
+/* Why the answer ends behind the token just shown, NULL when it goes on. */
+static const char *find_end(const conversation *chat, const turn *now) {
+    if (now->answer.stop.is_found) return "stop";
+    if (glm_cli_interrupted()) return "interrupted";
+    if (chat->cli->max_tokens >= 0 && now->n_answer >= chat->cli->max_tokens) return "length";
+    if (glm_session_length(chat->session) == chat->context) return "context full";
+    return NULL;
+}
+
+static rt_status generate(conversation *chat, turn *now) {
+    now->finish_reason = chat->cli->max_tokens == 0 ? "length" : NULL;
+    while (!now->finish_reason) {
+        int32_t id = 0;
+        RT_TRY(glm_answer_choose(
+                &now->answer, chat->engine, chat->session, &chat->sampling, chat->n_drawn++, &id));
+        now->n_answer++;
+        if (is_stop(chat, id)) {
+            now->finish_reason = "stop";
+            break;
+        }
+        RT_TRY(show_token(chat, now, id));
+        now->finish_reason = find_end(chat, now);
+        if (now->finish_reason)
+            chat->pending = id;
+        else
+            RT_TRY(glm_decode(&chat->session, &id, 1));
+    }
+    RT_TRY(show_token(chat, now, -1));
+    if (now->last_byte != '\n') (void)putchar('\n');
+    return fflush(stdout) == 0 ? RT_OK : rt_fail_errno(RT_EIO, "chat: cannot write the answer");
+}
+
+static double per_second(int64_t n, double seconds) {
+    return seconds > 0.0 ? (double)n / seconds : 0.0;
+}
+
+static void print_usage(const conversation *chat, const turn *now) {
+    say(chat,
+            "prompt %" PRId64 " tokens in %.2f s (%.1f tokens/s), answer %" PRId64
+            " tokens in %.2f s (%.1f tokens/s), %s; context %" PRId64 " of %" PRId64 "\n",
+            now->ids.n, now->prefill_s, per_second(now->ids.n, now->prefill_s), now->n_answer,
+            now->decode_s, per_second(now->n_answer, now->decode_s), now->finish_reason,
+            rt_min64(n_used(chat), chat->context), chat->context);
+    if (strcmp(now->finish_reason, "context full") == 0)
+        say(chat,
+                "the context is full: all of its %" PRId64
+                " tokens are used; /reset forgets the conversation, -c N makes room for more\n",
+                chat->context);
+}
+
+/* Ctrl-C takes the whole question back: the session is as before it. */
+static rt_status prefill(conversation *chat, const turn *now) {
+    const int64_t n_before = glm_session_length(chat->session);
+    const rt_status status =
+            glm_cli_prefill(chat->cli, chat->session, now->ids.ids, now->ids.n, NULL, 1);
+    if (status == RT_OK) chat->pending = -1;
+    if (status == RT_EINTERRUPTED) glm_session_truncate(chat->session, n_before);
+    return status;
+}
+
+static rt_status answer(conversation *chat, turn *now) {
+    double started_s = rt_now();
+    RT_TRY(prefill(chat, now));
+    now->prefill_s = rt_now() - started_s;
+
+    started_s = rt_now();
+    RT_TRY(generate(chat, now));
+    now->decode_s = rt_now() - started_s;
+    print_usage(chat, now);
+    return RT_OK;
+}
+
+static rt_status take_turn(conversation *chat, turn *now, const char *text, int64_t n_bytes) {
+    rt_status status = encode_turn(chat, text, n_bytes, &now->ids);
+    if (status == RT_OK) status = check_room(chat, &now->ids);
+    if (status != RT_OK) return refuse(chat, status);
+
+    status = answer(chat, now);
+    if (status == RT_EINTERRUPTED && chat_lines_are_typed(chat->lines) &&
+            glm_cli_forget_interrupt()) {
+        say(chat, "%s; the question and its files are taken back\n", rt_error_text());
+        return RT_OK;
+    }
+    RT_TRY(status);
+    (void)glm_cli_forget_interrupt();
+    return glm_cli_check_interrupted(); /* SIGTERM */
+}
+
+static rt_status ask(conversation *chat, const char *text, int64_t n_bytes) {
+    if (n_bytes == 0) return RT_OK;
+    turn now = {.answer = {.tokenizer = chat->tokenizer,
+                        .stop = {.texts = chat->cli->stop, .n_texts = chat->cli->n_stop}}};
+    const rt_status status = take_turn(chat, &now, text, n_bytes);
+    forget_files(chat);
+    glm_ids_free(&now.ids);
+    glm_answer_free(&now.answer);
+    glm_reply_free(&now.reply);
+    return status;
+}
+
+/* Commands */
+
+/* One more block of `files`; how many tokens the file is, for those who mind the context. */
+static rt_status add_file(conversation *chat, const char *path, const char *text, int64_t n_bytes,
+        int64_t *n_tokens) {
+    const char *slash = strrchr(path, '/');
+    glm_ids ids = {0};
+    const rt_status status = glm_tokenizer_encode(chat->tokenizer, text, n_bytes, false, &ids);
+    *n_tokens = ids.n;
+    glm_ids_free(&ids);
+    RT_TRY(status);
+
+    char *all = NULL;
+    size_t all_bytes = 0;
+    FILE *memory = open_memstream(&all, &all_bytes);
+    if (!memory) return rt_fail(RT_ENOMEM, "chat: no memory for %s", path);
+    (void)fwrite(chat->files ? chat->files : "", 1, chat->files_bytes, memory);
+    (void)fprintf(memory, "%s[File Name]\n%s\n[File Content]\n", chat->n_files > 0 ? "\n\n" : "",
+            slash ? slash + 1 : path);
+    (void)fwrite(text, 1, (size_t)n_bytes, memory);
+    if (fclose(memory) != 0) {
+        free(all);
+        return rt_fail(RT_ENOMEM, "chat: no memory for %s", path);
+    }
+    free(chat->files);
+    chat->files = all;
+    chat->files_bytes = all_bytes;
+    chat->n_files++;
+    return RT_OK;
+}
+
+/* A path as a shell would take it: "~/" is the home directory. For free(). */
+static rt_status expand_path(const char *typed, char **path) {
+    const char *home = getenv("HOME"); /* NOLINT(concurrency-mt-unsafe): nothing here sets one */
+    if (home && strncmp(typed, "~/", 2) == 0) return rt_path_join(home, typed + 2, path);
+    *path = strdup(typed);
+    return *path ? RT_OK : rt_fail(RT_ENOMEM, "chat: no memory for a path");
+}
+
+static rt_status load_file(const char *typed, char **text, int64_t *n_bytes) {
+    char *path = NULL;
+    if (typed[0] == '\0') return rt_fail(RT_EUSAGE, "/read needs a file's name");
+    RT_TRY(expand_path(typed, &path));
+    const rt_status status = rt_file_read(path, RT_GIB, text, n_bytes);
+    free(path);
+    return status;
+}
+
+static rt_status read_file(conversation *chat, const char *path) {
+    char *text = NULL;
+    int64_t n_bytes = 0;
+    int64_t n_tokens = 0;
+    RT_TRY(load_file(path, &text, &n_bytes));
+    const rt_status status = add_file(chat, path, text, n_bytes, &n_tokens);
+    free(text);
+    if (status == RT_OK)
+        say(chat,
+                "%s: %" PRId64 " tokens, before the next question; %" PRId64 " of %" PRId64
+                " are free\n",
+                path, n_tokens, chat->context - n_used(chat), chat->context);
+    return status;
+}
+
+static void reset(conversation *chat) {
+    forget_files(chat);
+    glm_session_truncate(chat->session, 0);
+    chat->pending = -1;
+    say(chat, "the conversation is forgotten: %" PRId64 " tokens are free\n", chat->context);
+}
+
+/* "/read FILE": whether `line` is the command `name`, and what follows it. */
+static bool is_command(const char *line, const char *name, const char **operand) {
+    const size_t length = strlen(name);
+    if (strncmp(line, name, length) != 0 || (line[length] != '\0' && line[length] != ' '))
+        return false;
+    *operand = line + length + strspn(line + length, " ");
+    return true;
+}
+
+static rt_status obey(conversation *chat, const char *line) {
+    const char *operand = "";
+    if (is_command(line, "/read", &operand)) return refuse(chat, read_file(chat, operand));
+    if (is_command(line, "/help", &operand))
+        (void)fputs(COMMANDS, stderr);
+    else if (is_command(line, "/reset", &operand))
+        reset(chat);
+    else if (is_command(line, "/quit", &operand))
+        chat->is_over = true;
+    else
+        return refuse(
+                chat, rt_fail(RT_EUSAGE,
+                              "no command %.*s; /help lists them, // begins a question with a /",
+                              (int)rt_min64(40, (int64_t)strcspn(line, " ")), line));
+    return RT_OK;
+}
+
+/* Questions of several lines */
+
+static const char block_mark[] = "\"\"\"";
+enum { MARK_BYTES = sizeof block_mark - 1 };
+
+static bool has_mark(const char *place, int64_t n_bytes) {
+    return n_bytes >= MARK_BYTES && memcmp(place, block_mark, MARK_BYTES) == 0;
+}
+
+static void drop_block(conversation *chat) {
+    if (chat->block) (void)fclose(chat->block);
+    free(chat->block_text);
+    chat->block = NULL;
+    chat->block_text = NULL;
+}
+
+static rt_status end_block(conversation *chat) {
+    const int failed = fclose(chat->block);
+    chat->block = NULL;
+    const rt_status status = failed ? rt_fail(RT_ENOMEM, "chat: no memory for the question")
+                                    : ask(chat, chat->block_text, (int64_t)chat->block_bytes);
+    drop_block(chat);
+    return status;
+}
+
+/* One more line, behind the mark that began the block: up to the mark that ends it, if there is. */
+static rt_status add_to_block(conversation *chat, const char *line, int64_t n_bytes) {
+    const bool is_last = has_mark(line + n_bytes - rt_min64(n_bytes, MARK_BYTES), n_bytes);
+    (void)fwrite(line, 1, (size_t)(is_last ? n_bytes - MARK_BYTES : n_bytes), chat->block);
+    if (is_last) return end_block(chat);
+    (void)putc('\n', chat->block);
+    return RT_OK;
+}
+
+static rt_status begin_block(conversation *chat, const char *line, int64_t n_bytes) {
+    chat->block = open_memstream(&chat->block_text, &chat->block_bytes);
+    if (!chat->block) return rt_fail(RT_ENOMEM, "chat: no memory for the question");
+    return n_bytes > 0 ? add_to_block(chat, line, n_bytes) : RT_OK;
+}
+
+static rt_status take_line(conversation *chat, const char *line, int64_t n_bytes) {
+    chat->is_warned = false;
+    if (chat->block) return add_to_block(chat, line, n_bytes);
+    if (has_mark(line, n_bytes)) return begin_block(chat, line + MARK_BYTES, n_bytes - MARK_BYTES);
+    if (line[0] != '/') return ask(chat, line, n_bytes);
+    if (line[1] == '/') return ask(chat, line + 1, n_bytes - 1);
+    return obey(chat, line);
+}
+
+/* Ctrl-C at the prompt drops what was typed so far; a second one leaves, as does one where nobody
+ * types. */
+static rt_status take_interrupt(conversation *chat) {
+    (void)fputc('\n', stderr);
+    drop_block(chat);
+    if (chat->is_warned || !chat_lines_are_typed(chat->lines) || !glm_cli_forget_interrupt())
+        return glm_cli_check_interrupted();
+    chat->is_warned = true;
+    say(chat, "Ctrl-C again, /quit or Ctrl-D leaves\n");
+    return RT_OK;
+}
+
+static rt_status converse(conversation *chat) {
+    while (!chat->is_over) {
+        const char *line = NULL;
+        int64_t n_bytes = 0;
+        chat_line_kind kind = CHAT_LINE;
+        RT_TRY(chat_lines_next(chat->lines, &line, &n_bytes, &kind));
+        if (kind == CHAT_LINES_INTERRUPTED)
+            RT_TRY(take_interrupt(chat));
+        else if (kind == CHAT_LINES_END)
+            chat->is_over = true;
+        else
+            RT_TRY(take_line(chat, line, n_bytes));
+    }
+    if (chat->block) return rt_fail(RT_EUSAGE, "the question begun with %s has no end", block_mark);
+    return RT_OK;
+}
+
+/* The walk */
+
+static rt_status encode_beginning(conversation *chat) {
+    const char *text = chat->cli->system ? chat->cli->system : "";
+    const glm_message message = {.role = GLM_CHAT_SYSTEM, .content = text, .content_bytes = -1};
+    RT_TRY(glm_chat_begin(chat->tokenizer, &chat->beginning));
+    RT_TRY(glm_chat_append(chat->tokenizer, &message, &chat->beginning));
+
+    /* That it can be talked to is known before the weights are read. */
+    glm_ids roles = {0};
+    const rt_status status = glm_chat_prompt_answer(chat->tokenizer, &roles);
+    glm_ids_free(&roles);
+    return status;
+}
+
+/* As generation_config.json says; greedy where neither it nor a flag says anything. */
+static glm_sampling choose_sampling(const glm_cli *cli, const glm_config *config) {
+    const glm_sampling greedy = {.temperature = 0.0F, .top_p = 1.0F};
+    if (config->temperature < 0.0F && !glm_cli_asks_for_sampling(cli)) return greedy;
+    return glm_cli_sampling(cli, config);
+}
+
+static void say_context(const conversation *chat, const glm_config *config) {
+    if (chat->context == config->model_len) {
+        say(chat, "context: %" PRId64 " tokens, the model's own length\n", chat->context);
+        return;
+    }
+    say(chat, "context: %" PRId64 " tokens, %s; the model's own length is %" PRId64 "\n",
+            chat->context,
+            chat->cli->engine.max_len > 0 ? "as asked for" : "the most that fits here",
+            config->model_len);
+}
+
+static rt_status open_model(conversation *chat) {
+    const glm_options *options = &chat->cli->engine;
+    RT_TRY(glm_tokenizer_load(options->model_dir, &chat->tokenizer));
+    RT_TRY(encode_beginning(chat));
+    RT_TRY(glm_engine_open(options, &chat->engine));
+    const glm_config *config = glm_engine_config(chat->engine);
+    chat->context = glm_engine_plan(chat->engine)->max_len;
+    chat->sampling = choose_sampling(chat->cli, config);
+    say_context(chat, config);
+    return glm_session_create(chat->engine, chat->context, &chat->session);
+}
+
+static rt_status hold(conversation *chat) {
+    for (int i = 0; i < chat->cli->n_stop; i++)
+        if (chat->cli->stop[i][0] == '\0') return rt_fail(RT_EUSAGE, "--stop: the text is empty");
+    RT_TRY(chat_lines_open(&chat->lines));
+    RT_TRY(open_model(chat));
+    if (chat_lines_are_typed(chat->lines)) say(chat, "/help lists the commands\n");
+    return converse(chat);
+}
+
+static void release(conversation *chat) {
+    chat_lines_close(chat->lines);
+    glm_session_free(chat->session);
+    glm_engine_close(chat->engine);
+    glm_tokenizer_free(chat->tokenizer);
+    glm_ids_free(&chat->beginning);
+    forget_files(chat);
+    drop_block(chat);
+}
+
+static int run_chat(glm_cli *cli) {
+    conversation chat = {.cli = cli, .pending = -1};
+    const rt_status status = hold(&chat);
+    release(&chat);
+    return status == RT_OK ? GLM_EXIT_OK : glm_cli_fail(status);
+}
+
+const glm_command glm_cmd_chat = {
+        .name = "chat",
+        .usage = "chat -m DIR [--system TEXT] [-n N] [-c N]",
+        .summary = "talk with the model",
+        .details =
+                "Reads questions, one a line, and streams the answers to standard output. The\n"
+                "conversation stays in the KV cache: a turn costs only its own tokens. After each\n"
+                "turn a line on standard error says what it cost and how full the context is.\n"
+                "\n"
+                "At the prompt:\n" COMMANDS "\n"
+                "Ctrl-C stops an answer: what was said of it stays in the conversation. While a\n"
+                "question is still being read it takes the question and its files back. At the "
+                "prompt it drops "
+                "the\n"
+                "line, a second one in a row leaves with exit code 130. Where standard input is "
+                "no\n"
+                "terminal, Ctrl-C outside of an answer leaves, and the first refusal (a full "
+                "context,\n"
+                "a file that cannot be read) ends the program with its exit code.\n"
+                "\n"
+                "Samples as the model's generation_config.json says, which the sampling flags "
+                "change;\n"
+                "--temperature 0 is greedy.\n"
+                "The context is the largest that fits, or -c tokens.\n"
+                "\n"
+                "Examples:\n"
+                "  glm1m chat -m glm-4-9b-chat-1m --system 'You answer in one sentence.'\n"
+                "  printf '/read book.txt\\nWho is Lucia?\\n' | glm1m chat -m glm-4-9b-chat-1m\n",
+        .flags = "@engine @sampling system max-tokens stop",
+        .required = "model",
+        .run = run_chat,
+};

@@ -1,0 +1,269 @@
+#include "cmd_chat_lines.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <locale.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/memory.h"
+#include "base/size.h"
+#include "utf8.h"
+
+#ifdef GLM_HAVE_EDIT
+#include <histedit.h>
+#endif
+
+enum { READ_BYTES = 1 << 16, HISTORY_LINES = 1000 };
+
+static const char prompt_text[] = "> ";
+
+struct chat_lines {
+    glm_signal_pipe signals;
+    bool is_typed;
+    chat_line_kind kind; /* why the last wait ended */
+    int error;           /* errno of a read that failed, else 0 */
+
+    char *buffer; /* [place, n_bytes) is read and not yet given out */
+    int64_t place;
+    int64_t n_bytes;
+    int64_t capacity;
+#ifdef GLM_HAVE_EDIT
+    EditLine *edit; /* NULL: lines as the terminal gives them */
+    History *history;
+#endif
+};
+
+bool chat_lines_are_typed(const chat_lines *lines) {
+    return lines->is_typed;
+}
+
+/* Up to n bytes of standard input as soon as there are any; 0 at its end, after a failure or a
+ * signal: lines->kind and lines->error say which. */
+static int64_t wait_for_bytes(chat_lines *lines, char *bytes, int64_t n) {
+    lines->kind = CHAT_LINES_END;
+    lines->error = 0;
+    for (;;) {
+        struct pollfd waited[] = {{.fd = lines->signals.ends[0], .events = POLLIN},
+                {.fd = STDIN_FILENO, .events = POLLIN}};
+        if (glm_cli_interrupted()) {
+            lines->kind = CHAT_LINES_INTERRUPTED;
+            return 0;
+        }
+        if (poll(waited, 2, -1) < 0) {
+            if (errno == EINTR) continue;
+            break;
+        }
+        if (!waited[1].revents) continue;
+        const ssize_t n_read = read(STDIN_FILENO, bytes, (size_t)n);
+        if (n_read >= 0) return n_read;
+        if (errno != EINTR && errno != EAGAIN) break;
+    }
+    lines->error = errno;
+    return 0;
+}
+
+/* Plain lines */
+
+/* Room for READ_BYTES more, and a NUL, behind what is not yet given out. */
+static rt_status make_room(chat_lines *lines) {
+    const int64_t n_left = lines->n_bytes - lines->place;
+    if (lines->buffer) memmove(lines->buffer, lines->buffer + lines->place, (size_t)n_left);
+    lines->place = 0;
+    lines->n_bytes = n_left;
+    if (n_left + READ_BYTES < lines->capacity) return RT_OK;
+    if (n_left > RT_GIB)
+        return rt_fail(RT_EUSAGE, "chat: a line has more than %" PRId64 " bytes", RT_GIB);
+    const int64_t capacity = 2 * lines->capacity + READ_BYTES + 1;
+    char *larger = realloc(lines->buffer, (size_t)capacity);
+    if (!larger) return rt_fail(RT_ENOMEM, "chat: no memory for a line");
+    lines->buffer = larger;
+    lines->capacity = capacity;
+    return RT_OK;
+}
+
+/* n_line bytes, and the newline behind them, are given out; a carriage return goes with it. */
+static void give_line(
+        chat_lines *lines, int64_t n_line, bool has_newline, const char **line, int64_t *n_bytes) {
+    char *begin = lines->buffer + lines->place;
+    lines->place += n_line + has_newline;
+    if (n_line > 0 && begin[n_line - 1] == '\r') n_line--;
+    begin[n_line] = '\0';
+    lines->kind = CHAT_LINE;
+    *line = begin;
+    *n_bytes = n_line;
+}
+
+/* The last line needs no newline. */
+static rt_status read_plain(chat_lines *lines, const char **line, int64_t *n_bytes) {
+    int64_t n_searched = 0; /* so many bytes are known to hold no newline */
+    if (!lines->buffer) RT_TRY(make_room(lines));
+    rt_assert(lines->buffer);
+    for (;;) {
+        const char *begin = lines->buffer + lines->place;
+        const int64_t n_left = lines->n_bytes - lines->place;
+        const char *newline = memchr(begin + n_searched, '\n', (size_t)(n_left - n_searched));
+        if (newline) {
+            give_line(lines, newline - begin, true, line, n_bytes);
+            return RT_OK;
+        }
+        n_searched = n_left;
+        RT_TRY(make_room(lines));
+        const int64_t n_read = wait_for_bytes(lines, lines->buffer + n_left, READ_BYTES);
+        lines->n_bytes += n_read;
+        if (n_read > 0) continue;
+        if (lines->kind == CHAT_LINES_END && !lines->error && n_left > 0)
+            give_line(lines, n_left, false, line, n_bytes);
+        return RT_OK;
+    }
+}
+
+/* Edited lines */
+
+#ifdef GLM_HAVE_EDIT
+
+static char *show_prompt(EditLine *edit) {
+    (void)edit;
+    return (char *)prompt_text; /* only read */
+}
+
+/* The next character typed, for libedit: 1, or -1 when there is none. What is not UTF-8 becomes
+ * U+FFFD. */
+static int read_character(EditLine *edit, wchar_t *out) {
+    chat_lines *lines = NULL;
+    (void)el_get(edit, EL_CLIENTDATA, &lines);
+    char bytes[GLM_UTF8_BYTES_MAX];
+    int n = 0;
+    do {
+        if (wait_for_bytes(lines, bytes + n, 1) == 0) return -1;
+        n++;
+    } while (glm_utf8_unfinished(bytes, n) > 0);
+    uint32_t code_point = 0xfffd;
+    (void)glm_utf8_decode(bytes, n, &code_point);
+    *out = (wchar_t)code_point;
+    lines->kind = CHAT_LINE;
+    return 1;
+}
+
+/* libedit shows and returns characters as the locale writes them: UTF-8, as the model does. */
+static void choose_locale(void) {
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): before the engine's threads */
+    if (!setlocale(LC_CTYPE, "") || MB_CUR_MAX == 1) (void)setlocale(LC_CTYPE, "C.UTF-8");
+}
+
+/* Without a history or an editor lines still come, unedited. */
+static void open_editor(chat_lines *lines) {
+    const char *term = getenv("TERM"); /* NOLINT(concurrency-mt-unsafe): nothing here sets one */
+    if (!isatty(STDERR_FILENO) || !term || strcmp(term, "dumb") == 0) return;
+    choose_locale();
+    HistEvent event;
+    lines->history = history_init();
+    lines->edit = el_init("glm1m", stdin, stderr, stderr);
+    if (!lines->history || !lines->edit) return;
+    (void)history(lines->history, &event, H_SETSIZE, HISTORY_LINES);
+    (void)history(lines->history, &event, H_SETUNIQUE, 1);
+    (void)el_set(lines->edit, EL_CLIENTDATA, lines);
+    (void)el_set(lines->edit, EL_PROMPT, show_prompt);
+    (void)el_set(lines->edit, EL_EDITOR, "emacs");
+    (void)el_set(lines->edit, EL_HIST, history, lines->history);
+    (void)el_set(lines->edit, EL_GETCFN, read_character);
+}
+
+static void close_editor(chat_lines *lines) {
+    if (lines->edit) el_end(lines->edit);
+    if (lines->history) history_end(lines->history);
+}
+
+static rt_status read_edited(chat_lines *lines, const char **line, int64_t *n_bytes) {
+    int n = 0;
+    el_resize(lines->edit); /* the window may have changed during an answer */
+    const char *text = el_gets(lines->edit, &n);
+    if (!text || n <= 0) {
+        /* Ctrl-D is a character that ends the input. */
+        if (lines->kind == CHAT_LINE) lines->kind = CHAT_LINES_END;
+        return RT_OK;
+    }
+    HistEvent event;
+    if (n > 1) (void)history(lines->history, &event, H_ENTER, text);
+    *n_bytes = n - (text[n - 1] == '\n');
+    free(lines->buffer);
+    lines->buffer = strndup(text, (size_t)*n_bytes);
+    if (!lines->buffer) return rt_fail(RT_ENOMEM, "chat: no memory for a line");
+    *line = lines->buffer;
+    lines->kind = CHAT_LINE;
+    return RT_OK;
+}
+
+static bool is_edited(const chat_lines *lines) {
+    return lines->edit && lines->history;
+}
+
+#else
+
+static void open_editor(chat_lines *lines) {
+    (void)lines;
+}
+
+static void close_editor(chat_lines *lines) {
+    (void)lines;
+}
+
+static rt_status read_edited(chat_lines *lines, const char **line, int64_t *n_bytes) {
+    (void)lines, (void)line, (void)n_bytes;
+    return rt_fail(RT_EUNSUPPORTED, "chat: this build has no line editor");
+}
+
+static bool is_edited(const chat_lines *lines) {
+    (void)lines;
+    return false;
+}
+
+#endif
+
+/* Both */
+
+rt_status chat_lines_open(chat_lines **out) {
+    chat_lines *lines = NULL;
+    RT_TRY(rt_calloc(1, (int64_t)sizeof *lines, "the lines typed", &lines));
+    const rt_status status = glm_signal_pipe_open(&lines->signals);
+    if (status != RT_OK) {
+        free(lines);
+        return status;
+    }
+    lines->is_typed = isatty(STDIN_FILENO);
+    if (lines->is_typed) open_editor(lines);
+    *out = lines;
+    return RT_OK;
+}
+
+void chat_lines_close(chat_lines *lines) {
+    if (!lines) return;
+    close_editor(lines);
+    glm_signal_pipe_close(&lines->signals);
+    free(lines->buffer);
+    free(lines);
+}
+
+rt_status chat_lines_next(
+        chat_lines *lines, const char **line, int64_t *n_bytes, chat_line_kind *kind) {
+    rt_status status = RT_OK;
+    *line = "";
+    *n_bytes = 0;
+    lines->error = 0;
+    glm_signal_pipe_begin(&lines->signals);
+    if (is_edited(lines)) {
+        status = read_edited(lines, line, n_bytes);
+    } else {
+        if (lines->is_typed) (void)fputs(prompt_text, stderr);
+        status = read_plain(lines, line, n_bytes);
+    }
+    glm_signal_pipe_end(&lines->signals);
+    if (status != RT_OK) return status;
+    errno = lines->error;
+    if (lines->error) return rt_fail_errno(RT_EIO, "chat: cannot read standard input");
+    *kind = lines->kind;
+    return RT_OK;
+}

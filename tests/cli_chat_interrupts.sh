@@ -1,0 +1,135 @@
+#!/bin/sh
+# chat at a terminal: Ctrl-C stops an answer and not the program, at the prompt it drops the line, and
+# twice there it leaves with 130; lines can be edited, and the last ones come back.
+#
+# Method: script(1) gives the program a terminal; what is typed goes through a pipe, each piece when
+# the one before has had its effect. The embedded model copies a repeated text for ever. What a line
+# was after editing is told by the tokens of its prompt: one a byte.
+. tests/help_cli.sh
+make_needle_model
+mkfifo "$work/keys" || exit 1
+
+# start ARGS...: chat on a terminal of its own, its screen in $work/out
+start() {
+    shown="chat $* (on a terminal)"
+    rc=none
+    : >"$work/out"
+    TERM=xterm script -q -e -f -c "echo \$\$ >'$work/pid'; exec '$GLM1M' chat -m '$work/model' $*" /dev/null \
+        <"$work/keys" >"$work/out" 2>&1 &
+    pid=$!
+    trap 'kill $pid 2>/dev/null; rm -rf "$work"' EXIT
+    exec 3>"$work/keys"
+    await '/help lists the commands'
+}
+
+# await TEXT [TIMES]: until the screen holds it so often, on so many lines
+await() {
+    for _ in $(seq 5000); do
+        [ "$(grep -cF -- "$1" "$work/out")" -lt "${2:-1}" ] || return 0
+        sleep 0.05
+    done
+    fail "waited for: $1"
+}
+
+# press KEYS: with escapes as printf(1) knows them
+press() {
+    printf '%b' "$1" >&3
+}
+
+# leaves RC
+leaves() {
+    wait "$pid"
+    rc=$?
+    exec 3>&-
+    [ "$rc" -eq "$1" ] || fail "exit $rc, wanted $1"
+}
+
+start
+press 'abcabcabcabc\r'
+await 'abcabcabcabcabcabcabcabcabc'
+press '\0003'
+await 'interrupted; context'
+press 'abcabcabcabc\r'
+await 'abcabcabcabcabcabcabcabcabc' 2
+press '\0003'
+await 'interrupted; context' 2
+# The token that the first Ctrl-C left is part of the second prompt.
+await 'prompt 16 tokens in'
+
+# At the prompt: a line dropped, a question, and the count of Ctrl-C begins anew.
+press 'dropped\0003'
+await 'Ctrl-C again, /quit or Ctrl-D leaves'
+press '/reset\r'
+await 'the conversation is forgotten'
+press '\0003'
+await 'Ctrl-C again, /quit or Ctrl-D leaves' 2
+press '\0003'
+leaves 130
+
+# A question still being read is taken back, with its file: the next one is the first again.
+yes 'All work and no play makes Jack a dull boy.' | head -c 400000 >"$work/long"
+# Several spans of it are through when the signal comes.
+start --threads 1 --span 4096 -n 1
+press "/read $work/long\\r"
+await 'long: 400000 tokens'
+press 'what\r'
+for _ in $(seq 5000); do
+    ! tr '\r' '\n' <"$work/out" | grep -Eq ' ([5-9]|[0-9]{2})(\.[0-9])?k/400k tokens' || break
+    sleep 0.05
+done
+press '\0003'
+await 'the question and its files are taken back'
+press 'abc\r'
+await 'prompt 8 tokens in'
+press '/quit\r'
+leaves 0
+
+# Editing, where libedit is built in: left, and backspace takes a character of three bytes. Up
+# brings the line back. Without it the terminal's own backspace is all there is.
+start -n 1
+press 'ab天c\0033[D\0177\r'
+await 'prompt '
+if grep -q 'prompt 8 tokens in' "$work/out"; then
+    press '\0033[A\r'
+    await 'prompt 7 tokens in'
+fi
+press '\0004'
+leaves 0
+
+# A signal to end ends, and the terminal is as it was.
+start
+press 'half a line'
+await 'half a line'
+kill -TERM "$(cat "$work/pid")"
+leaves 143
+
+# Without a terminal nobody would type the second one.
+shown="chat of a pipe, then SIGINT"
+rc=none
+"$GLM1M" chat -m "$work/model" -n 1 <"$work/keys" >"$work/out" 2>"$work/err" &
+pid=$!
+exec 3>"$work/keys"
+press 'abc\n'
+for _ in $(seq 5000); do
+    ! grep -q '^prompt ' "$work/err" || break
+    sleep 0.05
+done
+kill -INT "$pid"
+leaves 130
+says err 'stopped by Ctrl-C'
+
+# There, a question still being read ends with it too.
+printf '/read %s\nwhat\nabc\n' "$work/long" >"$work/lines"
+shown="chat of a file, then SIGINT while it reads"
+rc=none
+"$GLM1M" chat -m "$work/model" --threads 1 -n 1 <"$work/lines" >"$work/out" 2>"$work/err" &
+pid=$!
+for _ in $(seq 5000); do
+    ! grep -q 'long: 400000 tokens' "$work/err" || break
+    sleep 0.05
+done
+kill -INT "$pid"
+wait "$pid"
+rc=$?
+[ "$rc" -eq 130 ] || fail "exit $rc, wanted 130"
+says_nothing out
