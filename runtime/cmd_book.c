@@ -1,6 +1,5 @@
 /* glm1m book: what prefilled texts are on disk. Needs no model. */
 #include <inttypes.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 #include "base/memory.h"
 #include "base/size.h"
 #include "cli.h"
+#include "cli_json.h"
 
 enum { TIME_TEXT = 32, MODEL_TEXT = 128, SOURCE_TEXT = 256, PLACE_TEXT = 512 };
 
@@ -92,23 +92,11 @@ static const char *hex_text(const uint8_t bytes[32], char text[65]) {
 
 /* ---- the same as JSON ------------------------------------------------------------------------ */
 
-/* Text that may hold any bytes but NUL: what is not UTF-8 becomes '?'. */
-static json_t *json_text(const char *text, size_t n_bytes) {
-    json_t *value = json_stringn(text, n_bytes);
-    char *copy = value ? NULL : strndup(text, n_bytes);
-    if (!copy) return value;
-    for (char *c = copy; *c; c++)
-        if ((unsigned char)*c >= 0x80) *c = '?';
-    value = json_string(copy);
-    free(copy);
-    return value;
-}
-
 static json_t *json_lines(const char *lines) {
     json_t *array = json_array();
     for (const char *line = lines; *line; line += *line == '\n') {
         const size_t n = strcspn(line, "\n");
-        (void)json_array_append_new(array, json_text(line, n));
+        (void)json_array_append_new(array, glm_cli_json_text(line, n));
         line += n;
     }
     return array;
@@ -123,7 +111,7 @@ static json_t *json_fields(const char *lines) {
         if (equals && (size_t)(equals - line) < sizeof key) {
             (void)snprintf(key, sizeof key, "%.*s", (int)(equals - line), line);
             (void)json_object_set_new(
-                    object, key, json_text(equals + 1, (size_t)(line + n - equals - 1)));
+                    object, key, glm_cli_json_text(equals + 1, (size_t)(line + n - equals - 1)));
         }
         line += n;
     }
@@ -140,19 +128,10 @@ static json_t *json_book(const kv_book *book) {
             book->name, "n_tokens", (json_int_t)book->n_tokens, "stored_bytes",
             (json_int_t)book->stored_bytes, "created", time_text(book->created_s, true, created),
             "created_s", (json_int_t)book->created_s, "model", model_text(book, model), "source",
-            json_text(source, strlen(source)), "n_segments", (int)book->n_segments, "n_missing",
-            (int)book->n_missing, "fingerprint_sha256", hex_text(book->fingerprint, hex),
-            "fingerprint", json_fields(book->fingerprint_text), "note", json_lines(book->note));
-}
-
-/* Prints and frees. */
-static rt_status print_json(json_t *value) {
-    if (!value) return rt_fail(RT_ENOMEM, "book: no memory for the JSON value");
-    const int failed = json_dumpf(value, stdout, JSON_INDENT(2));
-    json_decref(value);
-    if (failed) return rt_fail_errno(RT_EIO, "book: cannot write to standard output");
-    (void)putchar('\n');
-    return RT_OK;
+            glm_cli_json_text(source, strlen(source)), "n_segments", (int)book->n_segments,
+            "n_missing", (int)book->n_missing, "fingerprint_sha256",
+            hex_text(book->fingerprint, hex), "fingerprint", json_fields(book->fingerprint_text),
+            "note", json_lines(book->note));
 }
 
 /* ---- ls -------------------------------------------------------------------------------------- */
@@ -186,7 +165,7 @@ static rt_status list_one(const shelf *s, const char *name, json_t *array) {
     if (status == RT_ECORRUPT && array)
         (void)json_array_append_new(
                 array, json_pack("{s:s, s:b, s:o}", "name", name, "damaged", 1, "error",
-                               json_text(rt_error_text(), strlen(rt_error_text()))));
+                               glm_cli_json_text(rt_error_text(), strlen(rt_error_text()))));
     if (status == RT_ECORRUPT && !array)
         (void)printf("%-*s  damaged: %s\n", name_columns(s), name, rt_error_text());
     if (status != RT_OK) return status == RT_ECORRUPT ? RT_OK : status;
@@ -217,7 +196,7 @@ static rt_status run_ls(shelf *s) {
     rt_status status = RT_OK;
     for (int64_t i = 0; i < s->n_names && status == RT_OK; i++)
         status = list_one(s, s->names[i], array);
-    if (status == RT_OK) return print_json(array);
+    if (status == RT_OK) return glm_cli_json_print("book", array, JSON_INDENT(2));
     json_decref(array);
     return status;
 }
@@ -266,7 +245,7 @@ static rt_status run_show(shelf *s) {
     RT_TRY(kv_books_read(s->books, s->name, &book));
     rt_status status = RT_OK;
     if (s->cli->json)
-        status = print_json(json_book(&book));
+        status = glm_cli_json_print("book", json_book(&book), JSON_INDENT(2));
     else
         print_book(&book);
     kv_book_free(&book);
@@ -304,7 +283,7 @@ static void print_report(verification *v, const char *name, const kv_book_report
                         (json_int_t)report->n_segments, "n_runs", (json_int_t)report->n_runs,
                         "bytes_read", (json_int_t)report->bytes_read, "n_bad",
                         (json_int_t)report->n_bad, "first_error",
-                        json_text(report->first_error, strlen(report->first_error))));
+                        glm_cli_json_text(report->first_error, strlen(report->first_error))));
         return;
     }
     glm_progress_end(&v->bar);
@@ -376,7 +355,7 @@ static rt_status run_verify(shelf *s) {
         status = verify_one(s, &v, s->names[i]);
     glm_progress_end(&v.bar);
     if (status == RT_OK && v.array) {
-        status = print_json(v.array);
+        status = glm_cli_json_print("book", v.array, JSON_INDENT(2));
         v.array = NULL;
     }
     json_decref(v.array);
@@ -389,7 +368,7 @@ static rt_status run_verify(shelf *s) {
 
 static rt_status run_rm(shelf *s) {
     RT_TRY(kv_books_remove(s->books, s->name));
-    if (s->cli->json) return print_json(json_pack("{s:s}", "removed", s->name));
+    if (s->cli->json) return glm_cli_json_print("book", json_pack("{s:s}", "removed", s->name), 0);
     (void)printf(
             "removed %s; what no other book holds goes when room is needed, or by glm1m book gc\n",
             s->name);
@@ -402,9 +381,11 @@ static rt_status run_gc(shelf *s) {
     char after[RT_SIZE_TEXT];
     RT_TRY(kv_books_gc(s->books, s->cli->engine.kv_disk_bytes, &report));
     if (s->cli->json)
-        return print_json(json_pack("{s:I, s:I, s:I}", "n_removed", (json_int_t)report.n_removed,
-                "bytes_before", (json_int_t)report.bytes_before, "bytes_after",
-                (json_int_t)report.bytes_after));
+        return glm_cli_json_print("book",
+                json_pack("{s:I, s:I, s:I}", "n_removed", (json_int_t)report.n_removed,
+                        "bytes_before", (json_int_t)report.bytes_before, "bytes_after",
+                        (json_int_t)report.bytes_after),
+                0);
     (void)printf("removed %" PRId64 " files: %s before, %s after\n", report.n_removed,
             rt_format_bytes(report.bytes_before, before),
             rt_format_bytes(report.bytes_after, after));
