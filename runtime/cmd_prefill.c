@@ -121,13 +121,15 @@ static void print_plan(const shelving *s) {
     const glm_plan *plan = glm_engine_plan(s->engine);
     char kv[RT_SIZE_TEXT];
     char total[RT_SIZE_TEXT];
+    char kept[RT_SIZE_TEXT];
     char time[RT_SIZE_TEXT];
     if (s->cli->quiet) return;
     (void)fprintf(stderr,
             "plan: span %" PRId64 ", chunk %" PRId64 ", %" PRId32
-            " threads; KV %s of %s in memory; about %s for all of it\n",
-            plan->span, plan->chunk, plan->threads, rt_format_bytes(plan->kv_host_bytes, kv),
-            rt_format_bytes(plan->total_bytes, total), rt_format_seconds(plan->prefill_s, time));
+            " threads; %s of memory, %s of it KV; at most %s on disk; about %s for all of it\n",
+            plan->span, plan->chunk, plan->threads, rt_format_bytes(plan->total_bytes, total),
+            rt_format_bytes(plan->kv_host_bytes, kv), rt_format_bytes(plan->kv_keep_bytes, kept),
+            rt_format_seconds(plan->prefill_s, time));
 }
 
 static void print_reuse(const shelving *s) {

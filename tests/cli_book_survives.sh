@@ -7,7 +7,7 @@
 . tests/help_cli.sh
 make_needle_model
 yes 'All work and no play makes Jack a dull boy.' | head -c 400000 >"$work/long"
-head -c 5000 "$work/long" >"$work/beginning"
+head -c 4200 "$work/long" >"$work/beginning"
 
 # stop SIGNAL: leaves $rc
 stop() {
@@ -26,22 +26,26 @@ stop() {
     rc=$?
 }
 
+signals='INT KILL'
+[ -z "${GLM_TEST_FAST:-}" ] || signals=INT
 stop INT
 [ "$rc" -eq 130 ] || fail "exit $rc, wanted 130"
 says err 'during prefill, at token'
 says err 'of 400002; '
 says err 'are kept, and the same command goes on from there'
 says_nothing out
-stop KILL
-[ "$rc" -eq 137 ] || fail "exit $rc, wanted 137"
+if [ "$signals" != INT ]; then
+    stop KILL
+    [ "$rc" -eq 137 ] || fail "exit $rc, wanted 137"
+fi
 
-for signal in INT KILL; do
+for signal in $signals; do
     expect 0 book ls --kv-disk-dir "$work/$signal"
     says err 'no books in'
     expect 0 prefill -m "$work/model" "$work/beginning" --book jack --json \
         --kv-disk-dir "$work/$signal"
     reused=$(grep -o '"reused_tokens": [0-9]*' "$work/out" | grep -o '[0-9]*$')
     [ "$reused" -ge 4096 ] || fail "$reused tokens reused after SIG$signal, wanted 4096 or more"
-    says err "on disk already: $reused of 5002 tokens"
+    says err "on disk already: $reused of 4202 tokens"
     expect 0 book verify --kv-disk-dir "$work/$signal"
 done

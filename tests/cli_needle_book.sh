@@ -5,7 +5,10 @@
 # Method: one grid without a book, and twice with one; responses and reused tokens are compared.
 . tests/help_cli.sh
 
-grid='needle --lengths 4500 --depths 0,100 --quiet'
+# What is stored of every cell: a segment of 4096 tokens. Shorter ones only of the longest prompt.
+length=4500 least=4096 n_stored=2
+[ -z "${GLM_TEST_FAST:-}" ] || length=900 least=700 n_stored=1
+grid="needle --lengths $length --depths 0,100 --quiet"
 of() { grep -o "\"$1\": [^,]*" "$work/$2/results.json"; }
 
 # shellcheck disable=SC2086 # words of a command
@@ -21,9 +24,8 @@ for run in first second; do
 done
 of reused_tokens without | grep -qv ': 0$' && fail 'reused tokens without a book'
 [ "$(of reused_tokens first | head -n 1)" = '"reused_tokens": 0' ] || fail 'reused before it was kept'
-of reused_tokens second | while read -r _ n; do
-    [ "$n" -ge 4096 ] || exit 1
-done || fail "the second run reused only $(of reused_tokens second)"
+n=$(of reused_tokens second | awk -v least=$least '$2 >= least' | wc -l)
+[ "$n" -ge $n_stored ] || fail "the second run reused only $(of reused_tokens second)"
 
 expect 0 book show hay --kv-disk-dir "$work/kv"
 says out 'source           glm1m needle, lwm, seed 1234'
