@@ -3,6 +3,7 @@
  *   attn_append    rotate q and k (RoPE), write k and v into the layer's pages
  *   attn_prefill   fold one segment of pages into the running state of many query tokens
  *   attn_decode    one query token for each of several sequences, all keys at once or in windows
+ *   attn_page_seal   quantise a page once it is full, where storage is lossy
  *   attn_page_pack / attn_page_unpack   a page <-> canonical rows, for the store and the disk
  *
  * Arithmetic that every backend keeps, so that how the work is cut never shows in the bits:
@@ -14,6 +15,12 @@
  *      4096 tokens and fold into the row's state in ascending order. Prefill and decode alike.
  *   3. A row's arithmetic does not depend on which rows, chunks, threads or sequences it shares
  *      a pass with. So any chunk size, any span, prefill or decode, one question or many: same bits.
+ *
+ * Lossy storage (RT_INT8, RT_INT4). A page is open, exact bf16 rows, until its 128 rows are there;
+ * then it is sealed, quantised once and for all. A query reads its own page (position / 128) open
+ * and every earlier page sealed, in prefill and in decode: what it sees depends on positions only,
+ * so the three rules above hold for lossy pages too. A chunk is appended to open pages, those now
+ * full are sealed, and it attends with both forms at hand. Lossless pages are never sealed.
  *
  * Scores are kept in base 2 (q is scaled by log2(e) / sqrt(head_dim)); lse is the natural log.
  * Source: Milakov & Gimelshein 2018, arXiv:1805.02867; Dao 2023, arXiv:2307.08691. */
@@ -28,6 +35,7 @@
 enum {
     ATTN_PAGE_TOKENS = 128,   /* tokens of one layer in one page */
     ATTN_SPLIT_TOKENS = 4096, /* splits start at absolute multiples of this */
+    ATTN_SEAL_GROUP = 64,     /* numbers that share a scale and a zero in a sealed page */
     ATTN_HEAD_DIM_MAX = 256
 };
 
@@ -37,15 +45,25 @@ typedef struct attn_shape {
     int32_t head_dim;   /* a multiple of 16, at most ATTN_HEAD_DIM_MAX */
     int32_t rope_dim;   /* leading dims rotated, in pairs (2j, 2j+1); even, <= head_dim */
     double rope_base;   /* theta_j = rope_base^(-2j / rope_dim) */
-    rt_dtype kv_dtype;  /* RT_BF16 or RT_F32: how pages store numbers */
+    rt_dtype kv_dtype;  /* how pages store numbers: RT_BF16 or RT_F32; RT_INT8 or RT_INT4: lossy */
 } attn_shape;
 
+/* kv_dtype is RT_INT8 or RT_INT4: pages are open, then sealed. */
+bool attn_is_lossy(const attn_shape *shape);
+
 /* Consecutive pages of one layer: pages[i] holds positions first_pos + 128 i and on.
- * first_pos is a multiple of 128; the last page may be partly filled. */
+ * first_pos is a multiple of 128; the last page may be partly filled.
+ *
+ * Lossy storage: `pages` are sealed ones, and open_pages[i] holds positions open_pos + 128 i and on,
+ * open. open_pages reaches over every page of the segment in which a query of the call lies; an
+ * entry of `pages` that is read by no later query (a page that is not full) may be NULL. Otherwise
+ * open_pages and open_pos are not looked at. */
 typedef struct attn_segment {
     void *const *pages;
     int64_t first_pos;
     int64_t n_tokens;
+    void *const *open_pages;
+    int64_t open_pos;
 } attn_segment;
 
 /* Running attention of n_tokens query tokens, row (t, h) at index t * n_heads + h.
@@ -78,16 +96,18 @@ void attn_cpu_free(attn_cpu *cpu);
 /* Scratch that attn_cpu_create takes, for the plan. */
 int64_t attn_cpu_scratch_bytes(const attn_shape *shape, int n_threads);
 
-/* Bytes of one page: 128 tokens of K and V of every KV head, in the backend's own layout.
+/* Bytes of one page: 128 tokens of K and V of every KV head, in the backend's own layout; where
+ * storage is lossy, of a sealed one. Open pages are bf16 pages then, and the same pages otherwise.
  * CPU layout: per KV head, K then V; K in panels of 16 keys, [8][head_dim][16]; V in panels of 16
- * dims, [head_dim / 16][128][16]. */
+ * dims, [head_dim / 16][128][16]. Sealed: attn_page.h. */
 int64_t attn_page_bytes(const attn_shape *shape);
+int64_t attn_open_page_bytes(const attn_shape *shape);
 
 /* Rotate and store n_tokens new tokens at positions pos .. pos + n_tokens - 1.
  *
  *   qkv    fp32 [n_tokens][(n_heads + 2 n_kv_heads) head_dim]: q heads, k heads, v heads.
  *          q is rotated in place (not yet scaled); k and v are left unspecified
- *   pages  pages of positions pos - pos % 128 and on
+ *   pages  pages of positions pos - pos % 128 and on; open ones, where storage is lossy
  *
  * RoPE angles are formed in fp32, position x theta, with full range reduction, as the reference
  * does (theta from fp32 pow and reciprocal). Blocks until done. Source: Su et al. 2021,
@@ -118,8 +138,8 @@ void attn_reset(attn_cpu *cpu, attn_state *state, int64_t n_tokens);
 void attn_prefill(attn_cpu *cpu, const float *q, int64_t stride, int64_t n_tokens, int64_t pos,
         const attn_segment *segment, attn_state *state);
 
-/* Fold the split in progress, if any; out /= sum, in place; rows that saw no key become 0. `lse` (natural log, [n_tokens][n_heads],
- * -inf for such rows) is filled where not NULL. */
+/* Fold the split in progress, if any; then out /= sum, in place; rows that saw no key become 0.
+ * `lse` (natural log, [n_tokens][n_heads], -inf for such rows) is filled where not NULL. */
 void attn_finish(attn_cpu *cpu, attn_state *state, int64_t n_tokens, float *lse);
 
 /* Fold `part` into `acc`, both unfinished states of n_rows rows over disjoint keys, neither with a
@@ -160,12 +180,44 @@ void attn_decode_finish(attn_cpu *cpu, const attn_decode_step *step, float *out)
 void attn_decode(attn_cpu *cpu, const float *q, int64_t stride, const attn_segment *keys,
         int32_t n_seqs, float *out, void *scratch);
 
-/* Canonical rows of one KV head of one page <-> the page. `k` and `v` are [n_tokens][head_dim] of
- * kv_dtype, little-endian, tokens first_token .. first_token + n_tokens - 1 of the page. Any thread. */
+/* Quantise a full open page; lossy shapes only. Keys: each dim over groups of 64 tokens; values: each
+ * token over groups of 64 dims (the last may be smaller). With lo and hi the ends of a group's range,
+ *
+ *   scale = (hi - lo) / (2^bits - 1), rounded up to bf16     zero = lo, a bf16 as it is
+ *   code  = (x - zero) / scale to the nearest integer, ties to even; reads as zero + scale code
+ *
+ * so that |x - what is read| <= scale / 2, beside fp32 roundings. The same bits from every
+ * instruction set. A group that holds Inf or NaN reads as NaN throughout. Any thread. */
+void attn_page_seal(const attn_shape *shape, const void *open_page, void *page);
+
+/* Canonical rows of one KV head of one page <-> the page; where storage is lossy, of an open page.
+ * `k` and `v` are [n_tokens][head_dim] of kv_dtype (bf16, where lossy), little-endian, tokens
+ * first_token .. first_token + n_tokens - 1 of the page. Any thread. */
 void attn_page_unpack(const attn_shape *shape, const void *page, int32_t kv_head,
         int32_t first_token, int32_t n_tokens, void *k, void *v);
 void attn_page_pack(const attn_shape *shape, void *page, int32_t kv_head, int32_t first_token,
         int32_t n_tokens, const void *k, const void *v);
+
+/* Canonical bytes of one KV head of one sealed page <-> the page; lossless, any thread. D is
+ * head_dim, G = ceil(D / 64), C = D b / 8 bytes of codes a token with b = 8 or 4 bits:
+ *
+ *   offset                  contents, little-endian
+ *   0                       K codes  [D][128 tokens]      128 C bytes
+ *   128 C                   K scales bf16 [2][D]          token t is of group t / 64
+ *   128 C +  4 D            K zeros  bf16 [2][D]
+ *   128 C +  8 D            V codes  [128 tokens][D]      128 C bytes
+ *   256 C +  8 D            V scales bf16 [G][128]        dim d is of group d / 64
+ *   256 C +  8 D + 256 G    V zeros  bf16 [G][128]
+ *   256 C +  8 D + 512 G    the end
+ *
+ * int8: a byte a code. int4: of every 16 consecutive codes, byte j of 8 holds code j in its low half
+ * and code j + 8 in its high half. */
+void attn_page_unpack_sealed(
+        const attn_shape *shape, const void *page, int32_t kv_head, void *bytes);
+void attn_page_pack_sealed(const attn_shape *shape, void *page, int32_t kv_head, const void *bytes);
+
+/* Canonical bytes of one KV head of one page: the end above; of lossless pages, their rows, K and V. */
+int64_t attn_page_canonical_bytes(const attn_shape *shape);
 
 /* The plain definition, fp64 inside, one row at a time: what every kernel is compared with.
  *

@@ -34,7 +34,8 @@ static rt_status check_shape(const attn_shape *shape) {
                 "attention: %" PRId32 " rotated dims of %" PRId32 ": must be even and fit",
                 shape->rope_dim, shape->head_dim);
     if (shape->kv_dtype == RT_F16)
-        return rt_fail(RT_EUSAGE, "attention: f16 pages are not supported; bf16 and f32 are");
+        return rt_fail(
+                RT_EUSAGE, "attention: f16 pages are not supported; bf16, f32, int8 and int4 are");
     return RT_OK;
 }
 
@@ -136,7 +137,7 @@ static void rotate(const attn_shape *shape, const float *cosine, const float *si
 }
 
 static void store_float(const attn_shape *shape, void *page, int64_t index, float value) {
-    if (shape->kv_dtype == RT_F32)
+    if (attn_open_dtype(shape) == RT_F32)
         ((float *)page)[index] = value;
     else
         ((uint16_t *)page)[index] = rt_float_to_bf16(value);
@@ -231,6 +232,8 @@ typedef struct prefill_job {
     const attn_segment *segment;
     attn_state *state;
     int64_t tile_tokens;
+    int64_t block_tokens; /* tiles do not reach over multiples of this after block_pos */
+    int64_t block_pos;
     bool is_continued;  /* the segment starts where the state's split in progress ends */
     int64_t open_split; /* the split in progress at the segment's end; -1: none */
 } prefill_job;
@@ -241,6 +244,8 @@ typedef struct prefill_tile {
     int32_t kv_head;
     int64_t token;
     int64_t n_rows;
+    const void *open_page; /* lossy: the tile's own page, where it is of the segment */
+    int64_t open_pos;
 } prefill_tile;
 
 static int64_t state_row(const prefill_job *job, const prefill_tile *tile, int64_t row) {
@@ -317,7 +322,9 @@ static bool walk_splits(
                 .pages = segment->pages + (pos - segment->first_pos) / PAGE,
                 .first_pos = pos,
                 .n_tokens = next - pos,
-                .is_continued = is_begun};
+                .is_continued = is_begun,
+                .open_page = tile->open_page,
+                .open_pos = tile->open_pos};
         const bool is_any = job->cpu->kernels->scan(&split, s);
         is_begun = pos / SPLIT == job->open_split;
         if (!is_begun && is_any) fold_parts(job->cpu, tile, s);
@@ -325,18 +332,45 @@ static bool walk_splits(
     return is_begun;
 }
 
+static int64_t tiles_per_block(const prefill_job *job) {
+    return rt_div_up(job->block_tokens, job->tile_tokens);
+}
+
+static int64_t n_tiles_of(const prefill_job *job) {
+    const int64_t n_blocks =
+            rt_div_up(job->pos + job->n_tokens - job->block_pos, job->block_tokens);
+    return n_blocks * tiles_per_block(job);
+}
+
+/* n_rows is 0 where tokens of a block are not of this call. */
+static prefill_tile tile_of(const prefill_job *job, int32_t kv_head, int64_t index) {
+    const attn_segment *segment = job->segment;
+    const int64_t block = job->block_pos + index / tiles_per_block(job) * job->block_tokens;
+    const int64_t begin = block + index % tiles_per_block(job) * job->tile_tokens;
+    const int64_t end = rt_min64(rt_min64(begin + job->tile_tokens, block + job->block_tokens),
+            job->pos + job->n_tokens);
+    const int64_t first = rt_max64(begin, job->pos);
+    prefill_tile tile = {.kv_head = kv_head,
+            .token = first - job->pos,
+            .n_rows = rt_max64(end - first, 0) * job->cpu->group};
+    if (!attn_is_lossy(&job->cpu->shape)) return tile;
+    tile.open_pos = block;
+    if (block >= segment->first_pos && block < segment->first_pos + segment->n_tokens)
+        tile.open_page = segment->open_pages[(block - segment->open_pos) / PAGE];
+    return tile;
+}
+
 static void prefill_item(void *context, int64_t item, int thread) {
     const prefill_job *job = context;
     const attn_cpu *cpu = job->cpu;
     attn_scratch *s = &cpu->scratch[thread];
     /* Latest tokens first: they have the most keys. */
-    const int64_t n_tiles = rt_div_up(job->n_tokens, job->tile_tokens);
-    const int64_t token = (n_tiles - 1 - item % n_tiles) * job->tile_tokens;
-    const int64_t n_tokens = rt_min64(job->tile_tokens, job->n_tokens - token);
-    const prefill_tile tile = {
-            .kv_head = (int32_t)(item / n_tiles), .token = token, .n_rows = n_tokens * cpu->group};
+    const int64_t n_tiles = n_tiles_of(job);
+    const prefill_tile tile = tile_of(job, (int32_t)(item / n_tiles), n_tiles - 1 - item % n_tiles);
+    if (tile.n_rows == 0) return;
     const attn_segment *segment = job->segment;
-    const int64_t last = job->pos + token + n_tokens; /* no row of the tile sees further */
+    /* No row of the tile sees further. */
+    const int64_t last = job->pos + tile.token + tile.n_rows / cpu->group;
     const int64_t end = rt_min64(segment->first_pos + segment->n_tokens, last);
 
     load_rows(job, &tile, s);
@@ -351,6 +385,14 @@ static void prefill_item(void *context, int64_t item, int thread) {
     store_rows(job, &tile, s);
 }
 
+/* Lossy: the page of every query that the segment reaches is there open. */
+static bool has_open_pages(const prefill_job *job) {
+    const attn_segment *segment = job->segment;
+    const int64_t own = rt_max64(job->pos - job->pos % PAGE, segment->first_pos);
+    if (own >= segment->first_pos + segment->n_tokens) return true;
+    return segment->open_pages && segment->open_pos % PAGE == 0 && segment->open_pos <= own;
+}
+
 void attn_prefill(attn_cpu *cpu, const float *q, int64_t stride, int64_t n_tokens, int64_t pos,
         const attn_segment *segment, attn_state *state) {
     rt_assert(segment->first_pos % PAGE == 0 && segment->n_tokens >= 0);
@@ -361,6 +403,7 @@ void attn_prefill(attn_cpu *cpu, const float *q, int64_t stride, int64_t n_token
     rt_assert(is_last || end % PAGE == 0);
     rt_assert(state->part_end == 0 || state->part_end == segment->first_pos);
     rt_assert(!is_open || state->part_out);
+    const bool is_lossy = attn_is_lossy(&cpu->shape);
     prefill_job job = {.cpu = cpu,
             .q = q,
             .stride = stride,
@@ -369,10 +412,12 @@ void attn_prefill(attn_cpu *cpu, const float *q, int64_t stride, int64_t n_token
             .segment = segment,
             .state = state,
             .tile_tokens = ATTN_ROWS_MAX / cpu->group,
+            .block_tokens = is_lossy ? PAGE : n_tokens,
+            .block_pos = is_lossy ? pos - pos % PAGE : pos,
             .is_continued = state->part_end != 0,
             .open_split = is_open ? end / SPLIT : -1};
-    const int64_t n_tiles = rt_div_up(n_tokens, job.tile_tokens);
-    rt_pool_run(cpu->pool, n_tiles * cpu->shape.n_kv_heads, prefill_item, &job);
+    rt_assert(!is_lossy || has_open_pages(&job));
+    rt_pool_run(cpu->pool, n_tiles_of(&job) * cpu->shape.n_kv_heads, prefill_item, &job);
     state->part_end = is_open ? end : 0;
 }
 

@@ -83,23 +83,34 @@ static decode_job job_of(const attn_cpu *cpu, const attn_decode_step *step) {
 /* ---- who shares what ------------------------------------------------------------------------- */
 
 /* The part of a split that a window brings of one sequence. */
-typedef struct piece {
+typedef struct key_piece {
     int64_t first_pos;
-    int64_t n_tokens; /* <= 0: nothing */
+    int64_t n_tokens; /* 0: nothing */
     void *const *pages;
-} piece;
+    const void *open_page; /* lossy: the sequence's own page, where it is of the piece: its last */
+    int64_t open_pos;
+} key_piece;
 
-static piece piece_of(const attn_segment *window, int64_t split) {
+static key_piece piece_of(const decode_job *job, int32_t seq, int64_t split) {
+    const attn_segment *window = &job->window[seq];
     const int64_t begin = rt_max64(window->first_pos, split * SPLIT);
     const int64_t end = rt_min64(window->first_pos + window->n_tokens, (split + 1) * SPLIT);
-    if (begin >= end) return (piece){0};
-    return (piece){begin, end - begin, window->pages + (begin - window->first_pos) / PAGE};
+    if (begin >= end) return (key_piece){0};
+    key_piece piece = {.first_pos = begin,
+            .n_tokens = end - begin,
+            .pages = window->pages + (begin - window->first_pos) / PAGE};
+    if (!attn_is_lossy(&job->cpu->shape)) return piece;
+    piece.open_pos = (job->step->lengths[seq] - 1) / PAGE * PAGE;
+    if (piece.open_pos >= begin && piece.open_pos < end)
+        piece.open_page = window->open_pages[(piece.open_pos - window->open_pos) / PAGE];
+    return piece;
 }
 
-static bool is_same_piece(const piece *a, const piece *b) {
+static bool is_same_piece(const key_piece *a, const key_piece *b) {
     if (a->first_pos != b->first_pos || a->n_tokens != b->n_tokens) return false;
-    const size_t n_pages = (size_t)rt_div_up(a->n_tokens, PAGE);
-    return memcmp(a->pages, b->pages, n_pages * sizeof *a->pages) == 0;
+    if (a->open_page != b->open_page) return false;
+    const int64_t n_pages = rt_div_up(a->n_tokens, PAGE) - (a->open_page ? 1 : 0);
+    return memcmp(a->pages, b->pages, (size_t)n_pages * sizeof *a->pages) == 0;
 }
 
 /* Of the sequences order[first .. end), the first and all that share its piece, as many as fit one
@@ -107,10 +118,10 @@ static bool is_same_piece(const piece *a, const piece *b) {
 static int32_t gather_sharers(const decode_job *job, int64_t split, int32_t first, int32_t end) {
     int32_t *order = job->scratch.order;
     const int32_t most = ATTN_ROWS_MAX / job->cpu->group;
-    const piece leader = piece_of(&job->window[order[first]], split);
+    const key_piece leader = piece_of(job, order[first], split);
     int32_t filled = first + 1;
     for (int32_t i = filled; i < end && filled - first < most; i++) {
-        const piece other = piece_of(&job->window[order[i]], split);
+        const key_piece other = piece_of(job, order[i], split);
         if (!is_same_piece(&leader, &other)) continue;
         const int32_t taken = order[i];
         order[i] = order[filled];
@@ -135,7 +146,7 @@ static int64_t list_passes(const decode_job *job) {
     for (int64_t split = begin; split < end; split++) {
         int32_t waiting_end = filled;
         for (int32_t i = 0; i < n_seqs; i++)
-            if (piece_of(&window[i], split).n_tokens > 0) job->scratch.order[waiting_end++] = i;
+            if (piece_of(job, i, split).n_tokens > 0) job->scratch.order[waiting_end++] = i;
         while (filled < waiting_end) {
             const int32_t n = gather_sharers(job, split, filled, waiting_end);
             job->scratch.passes[n_passes++] = (decode_pass){split, filled, n};
@@ -206,14 +217,16 @@ static void decode_pass_item(void *context, int64_t index, int thread) {
             .seqs = job->scratch.order + pass->first,
             .n_rows = (int64_t)pass->n * cpu->group,
             .kv_head = (int32_t)(index % cpu->shape.n_kv_heads)};
-    const piece keys = piece_of(&job->window[item.seqs[0]], pass->split);
+    const key_piece keys = piece_of(job, item.seqs[0], pass->split);
     const attn_split split = {.shape = &cpu->shape,
             .kv_head = item.kv_head,
             .n_rows = item.n_rows,
             .pages = keys.pages,
             .first_pos = keys.first_pos,
             .n_tokens = keys.n_tokens,
-            .is_continued = keys.first_pos % SPLIT != 0};
+            .is_continued = keys.first_pos % SPLIT != 0,
+            .open_page = keys.open_page,
+            .open_pos = keys.open_pos};
     load_queries(&item, s);
     if (split.is_continued) load_parts(&item, s);
     (void)cpu->kernels->scan(&split, s);
@@ -230,6 +243,13 @@ void attn_decode_begin(attn_cpu *cpu, const attn_decode_step *step) {
     }
 }
 
+/* Lossy: a window that brings the last token brings its page open. */
+static bool has_open_page(const attn_cpu *cpu, const attn_segment *window, int64_t length) {
+    if (!attn_is_lossy(&cpu->shape)) return true;
+    const int64_t own = (length - 1) / PAGE * PAGE;
+    return window->open_pages && window->open_pos % PAGE == 0 && window->open_pos <= own;
+}
+
 void attn_decode_window(attn_cpu *cpu, const attn_decode_step *step, const attn_segment *window) {
     decode_job job = job_of(cpu, step);
     job.window = window;
@@ -239,6 +259,7 @@ void attn_decode_window(attn_cpu *cpu, const attn_decode_step *step, const attn_
         rt_assert(window[i].first_pos == *seen && *seen % PAGE == 0 && window[i].n_tokens > 0);
         *seen += window[i].n_tokens;
         rt_assert(*seen <= step->lengths[i]);
+        rt_assert(*seen < step->lengths[i] || has_open_page(cpu, &window[i], step->lengths[i]));
     }
     const int64_t n_passes = list_passes(&job);
     rt_pool_run(cpu->pool, n_passes * cpu->shape.n_kv_heads, decode_pass_item, &job);

@@ -1,12 +1,24 @@
-/* Inside a page: where the numbers of a KV head lie. See attn_page_bytes in attention.h. */
+/* Inside a page: where the numbers of a KV head lie. See attn_page_bytes in attention.h.
+ *
+ * A sealed head is, one after the other: codes of K, scales and zeros of K, codes of V, scales and
+ * zeros of V. Panels of K are [head_dim][16 keys], of V [128 tokens][16 dims]: n_lines of 16 numbers.
+ * A line of up to four panels side by side, 64 numbers, is a group: one scale and one zero, bf16.
+ * The 16 codes of a line lie together: 16 bytes of int8, or 8 of int4, byte j holding codes j (low)
+ * and j + 8 (high). */
 #ifndef ATTN_PAGE_H
 #define ATTN_PAGE_H
 
 #include "attention.h"
+#include "runtime/base/size.h"
 
 enum { ATTN_PANEL = 16 }; /* keys, or dims of values, stored together */
 
-/* Element index of K[token][d] and V[token][d]. */
+/* How open pages store numbers; without lossy storage, all pages. */
+static inline rt_dtype attn_open_dtype(const attn_shape *shape) {
+    return attn_is_lossy(shape) ? RT_BF16 : shape->kv_dtype;
+}
+
+/* Element index of K[token][d] and V[token][d] in an open page. */
 static inline int64_t attn_key_index(
         const attn_shape *shape, int32_t kv_head, int64_t token, int32_t d) {
     const int64_t head = 2 * (int64_t)kv_head * ATTN_PAGE_TOKENS * shape->head_dim;
@@ -18,6 +30,42 @@ static inline int64_t attn_value_index(
     const int64_t head = (2 * (int64_t)kv_head + 1) * ATTN_PAGE_TOKENS * shape->head_dim;
     return head + ((int64_t)(d / ATTN_PANEL) * ATTN_PAGE_TOKENS + token) * ATTN_PANEL +
            d % ATTN_PANEL;
+}
+
+/* K or V of one sealed head; places are bytes from the start of the page. */
+typedef struct attn_sealed {
+    int64_t n_panels;
+    int64_t n_lines;
+    int64_t line_bytes; /* of the codes of one line of a panel */
+    int64_t codes;      /* [n_panels][n_lines][line_bytes] */
+    int64_t scales;     /* bf16 [n_groups][n_lines] */
+    int64_t zeros;      /* the same */
+    int64_t end;
+} attn_sealed;
+
+enum { ATTN_GROUP_PANELS = ATTN_SEAL_GROUP / ATTN_PANEL };
+
+static inline attn_sealed attn_sealed_at(
+        const attn_shape *shape, int64_t n_panels, int64_t n_lines, int64_t place) {
+    const int64_t n_groups = rt_div_up(n_panels, ATTN_GROUP_PANELS);
+    attn_sealed sealed = {.n_panels = n_panels,
+            .n_lines = n_lines,
+            .line_bytes = ATTN_PANEL * rt_dtype_bits(shape->kv_dtype) / 8,
+            .codes = place};
+    sealed.scales = place + n_panels * n_lines * sealed.line_bytes;
+    sealed.zeros = sealed.scales + n_groups * n_lines * 2;
+    sealed.end = sealed.zeros + n_groups * n_lines * 2;
+    return sealed;
+}
+
+static inline attn_sealed attn_sealed_keys(const attn_shape *shape, int32_t kv_head) {
+    return attn_sealed_at(shape, ATTN_PAGE_TOKENS / ATTN_PANEL, shape->head_dim,
+            kv_head * attn_page_canonical_bytes(shape));
+}
+
+static inline attn_sealed attn_sealed_values(const attn_shape *shape, int32_t kv_head) {
+    return attn_sealed_at(shape, shape->head_dim / ATTN_PANEL, ATTN_PAGE_TOKENS,
+            attn_sealed_keys(shape, kv_head).end);
 }
 
 /* Tokens of one KV head of a page, all in one panel of keys: what is worked on at a time, so that
@@ -34,6 +82,17 @@ typedef struct attn_page_kernels {
     void (*unpack)(const attn_page_tokens *tokens, const void *page, void *k, void *v);
     void (*pack)(const attn_page_tokens *tokens, void *page, const void *k, const void *v);
 } attn_page_kernels;
+
+/* All numbers of K or V, as they lie in an open page -> codes, scales and zeros in `page`. */
+typedef struct attn_seal_kernels {
+    void (*seal)(const attn_sealed *sealed, const uint16_t *numbers, void *page);
+} attn_seal_kernels;
+
+extern const attn_seal_kernels attn_seal_kernels_portable;
+#if defined(__x86_64__)
+extern const attn_seal_kernels attn_seal_kernels_avx2;
+extern const attn_seal_kernels attn_seal_kernels_avx512;
+#endif
 
 extern const attn_page_kernels attn_page_kernels_portable;
 #if defined(__x86_64__)

@@ -161,14 +161,14 @@ SIMD_INLINE void pack_as(const attn_page_tokens *tokens, void *page, const void 
 }
 
 static void unpack(const attn_page_tokens *tokens, const void *page, void *k, void *v) {
-    if (rt_dtype_bytes(tokens->shape->kv_dtype) == 2)
+    if (rt_dtype_bytes(attn_open_dtype(tokens->shape)) == 2)
         unpack_as(tokens, page, k, v, 2);
     else
         unpack_as(tokens, page, k, v, 4);
 }
 
 static void pack(const attn_page_tokens *tokens, void *page, const void *k, const void *v) {
-    if (rt_dtype_bytes(tokens->shape->kv_dtype) == 2)
+    if (rt_dtype_bytes(attn_open_dtype(tokens->shape)) == 2)
         pack_as(tokens, page, k, v, 2);
     else
         pack_as(tokens, page, k, v, 4);

@@ -193,18 +193,63 @@ static void output_page(const attn_split *split, attn_scratch *scratch, panels v
         if (is_seen[row]) one(split, scratch, row, values.base, alpha, n_keys);
 }
 
-/* ---- one page, one split --------------------------------------------------------------------- */
+/* ---- pages as panels of numbers -------------------------------------------------------------- */
 
-static const void *head_keys(const attn_split *split, const void *page) {
-    const attn_shape *shape = split->shape;
-    const int64_t bytes = (int64_t)PAGE * shape->head_dim * rt_dtype_bytes(shape->kv_dtype);
-    return (const char *)page + 2 * split->kv_head * bytes;
+typedef uint8_t vline __attribute__((vector_size(SIMD_PANEL)));
+typedef uint64_t vpair __attribute__((vector_size(SIMD_PANEL)));
+
+/* 16 codes of a line, a byte each. */
+SIMD_INLINE vline load_codes(const uint8_t *from, const int64_t line_bytes) {
+    vline line;
+    if (line_bytes == SIMD_PANEL) {
+        memcpy(&line, from, sizeof line);
+        return line;
+    }
+    uint64_t pairs;
+    memcpy(&pairs, from, sizeof pairs);
+    const vpair both = {pairs, pairs >> 4};
+    return (vline)both & 0x0f;
 }
 
-static const void *head_values(const attn_split *split, const void *page) {
-    const attn_shape *shape = split->shape;
-    const int64_t bytes = (int64_t)PAGE * shape->head_dim * rt_dtype_bytes(shape->kv_dtype);
-    return (const char *)page + (2 * split->kv_head + 1) * bytes;
+/* A group's panels [n_panels][n_lines][16]: zero + scale code. */
+SIMD_INLINE void widen_group(const uint8_t *codes, int64_t n_panels, int64_t n_lines,
+        const float *scale, const float *zero, float *wide, const int64_t line_bytes) {
+    for (int64_t panel = 0; panel < n_panels; panel++)
+        for (int64_t line = 0; line < n_lines; line++) {
+            const vline code = load_codes(codes, line_bytes);
+#pragma GCC unroll 4
+            for (int v = 0; v < SIMD_VECTORS; v++) {
+                const vfloat steps = simd_load_u8((const uint8_t *)&code + v * SIMD_LANES);
+                simd_store(wide + v * SIMD_LANES,
+                        simd_fma(steps, simd_set(scale[line]), simd_set(zero[line])));
+            }
+            codes += line_bytes;
+            wide += SIMD_PANEL;
+        }
+}
+
+SIMD_INLINE void widen_lines(
+        const attn_sealed *sealed, const char *page, float *wide, const int64_t line_bytes) {
+    _Static_assert((int)ATTN_HEAD_DIM_MAX >= (int)PAGE, "values have a line a token");
+    float scale[ATTN_HEAD_DIM_MAX];
+    float zero[ATTN_HEAD_DIM_MAX];
+    const int64_t n_lines = sealed->n_lines;
+    for (int64_t first = 0; first < sealed->n_panels; first += ATTN_GROUP_PANELS) {
+        const int64_t n_panels = rt_min64(ATTN_GROUP_PANELS, sealed->n_panels - first);
+        const int64_t at = first / ATTN_GROUP_PANELS * n_lines * 2;
+        simd_widen(scale, page + sealed->scales + at, n_lines, RT_BF16);
+        simd_widen(zero, page + sealed->zeros + at, n_lines, RT_BF16);
+        widen_group((const uint8_t *)page + sealed->codes + first * n_lines * line_bytes, n_panels,
+                n_lines, scale, zero, wide + first * n_lines * SIMD_PANEL, line_bytes);
+    }
+}
+
+static panels widen_sealed(const attn_sealed *sealed, const void *page, float *wide) {
+    if (sealed->line_bytes == SIMD_PANEL)
+        widen_lines(sealed, page, wide, SIMD_PANEL);
+    else
+        widen_lines(sealed, page, wide, SIMD_PANEL / 2);
+    return (panels){wide, RT_F32};
 }
 
 static panels widen_if_worth(const attn_split *split, const void *stored, float *wide) {
@@ -214,6 +259,42 @@ static panels widen_if_worth(const attn_split *split, const void *stored, float 
     simd_widen(wide, stored, (int64_t)PAGE * shape->head_dim, RT_BF16);
     return (panels){wide, RT_F32};
 }
+
+/* The page at page_pos as the split's rows read it. */
+typedef struct source {
+    const void *page;
+    bool is_sealed;
+} source;
+
+static source source_of(const attn_split *split, int64_t page_pos) {
+    if (split->open_page && page_pos == split->open_pos) return (source){split->open_page, false};
+    return (source){
+            split->pages[(page_pos - split->first_pos) / PAGE], attn_is_lossy(split->shape)};
+}
+
+static panels keys_of(const attn_split *split, source from, float *wide) {
+    const attn_shape *shape = split->shape;
+    if (from.is_sealed) {
+        const attn_sealed sealed = attn_sealed_keys(shape, split->kv_head);
+        return widen_sealed(&sealed, from.page, wide);
+    }
+    const int64_t at = attn_key_index(shape, split->kv_head, 0, 0);
+    return widen_if_worth(
+            split, (const char *)from.page + at * rt_dtype_bytes(attn_open_dtype(shape)), wide);
+}
+
+static panels values_of(const attn_split *split, source from, float *wide) {
+    const attn_shape *shape = split->shape;
+    if (from.is_sealed) {
+        const attn_sealed sealed = attn_sealed_values(shape, split->kv_head);
+        return widen_sealed(&sealed, from.page, wide);
+    }
+    const int64_t at = attn_value_index(shape, split->kv_head, 0, 0);
+    return widen_if_worth(
+            split, (const char *)from.page + at * rt_dtype_bytes(attn_open_dtype(shape)), wide);
+}
+
+/* ---- one page, one split --------------------------------------------------------------------- */
 
 /* The page's keys that any row sees: rows differ, the largest limit decides. */
 static int64_t visible_keys(
@@ -227,11 +308,11 @@ static int64_t visible_keys(
 static bool scan_page(const attn_split *split, attn_scratch *scratch, int64_t page_pos) {
     const int64_t n_keys = visible_keys(split, scratch, page_pos);
     if (n_keys <= 0) return false;
-    const void *page = split->pages[(page_pos - split->first_pos) / PAGE];
+    const source from = source_of(split, page_pos);
     const int64_t n_panels =
             rt_min64(rt_round_up(rt_div_up(n_keys, SIMD_PANEL), SIMD_PANELS), PAGE_PANELS);
 
-    const panels keys = widen_if_worth(split, head_keys(split, page), scratch->keys);
+    const panels keys = keys_of(split, from, scratch->keys);
     score_page(split, scratch, keys, n_panels);
 
     float alpha[ATTN_ROWS_MAX];
@@ -245,7 +326,7 @@ static bool scan_page(const attn_split *split, attn_scratch *scratch, int64_t pa
     }
     if (!is_any) return false;
 
-    const panels values = widen_if_worth(split, head_values(split, page), scratch->values);
+    const panels values = values_of(split, from, scratch->values);
     output_page(split, scratch, values, is_seen, alpha, n_keys);
     return true;
 }

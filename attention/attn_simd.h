@@ -2,7 +2,7 @@
 #ifndef ATTN_SIMD_H
 #define ATTN_SIMD_H
 
-#include "attention.h"
+#include "attn_page.h"
 
 /* Rows per piece: enough that widening a page to fp32 costs 3 % of using it, few enough that
  * queries, scores, one page and the partial state stay in a 512 KiB second-level cache. */
@@ -34,7 +34,9 @@ typedef struct attn_split {
     void *const *pages;
     int64_t first_pos;
     int64_t n_tokens;
-    bool is_continued; /* the scratch holds the state of the split's keys before first_pos */
+    bool is_continued;     /* the scratch holds the state of the split's keys before first_pos */
+    const void *open_page; /* lossy: what all rows read at open_pos, instead; NULL: nothing */
+    int64_t open_pos;
 } attn_split;
 
 typedef struct attn_kernels {

@@ -1,5 +1,6 @@
 /* Attention: prefill in GFLOP/s against the FMA peak, decode in GB/s against the DRAM read rate
- * and in GFLOP/s against the FMA peak. head_dim 128, groups of 8 and of 4, bf16 pages.
+ * and in GFLOP/s against the FMA peak. head_dim 128, groups of 8 and of 4, bf16 pages; and int8 and
+ * int4 pages, 32K keys, a group of 8.
  *
  * Prefill: a chunk of 128 tokens that ends at 32K or 128K keys; 4 FLOP for each visible (query,
  * key, dim). Decode: one token for each of 1 .. 16 sequences whose pages are all shared, over as
@@ -24,6 +25,7 @@ typedef struct cache {
     int64_t n_bytes;
     char *memory;
     void **pages; /* [n_layers][n_tokens / 128] */
+    void *open_page; /* lossy: the last one of every layer, open; the others are copies of it, sealed */
 } cache;
 
 /* Numbers of magnitude 1 to 2, either sign: scores spread by about 3, nothing underflows. */
@@ -38,37 +40,48 @@ static void fill_floats(float *to, int64_t n) {
     for (int64_t i = 0; i < n; i++) to[i] = rt_bf16_to_float(random_bf16(&state));
 }
 
-static cache cache_create(int32_t group, int64_t n_tokens, int64_t n_layers) {
+static void fill_page(const cache *c, void *page, uint64_t *state) {
+    uint16_t *numbers = attn_is_lossy(&c->shape) ? c->open_page : page;
+    for (int64_t i = 0; i < attn_open_page_bytes(&c->shape) / 2; i++)
+        numbers[i] = random_bf16(state);
+    if (attn_is_lossy(&c->shape)) attn_page_seal(&c->shape, c->open_page, page);
+}
+
+/* As many layers as fill about n_bytes. */
+static cache cache_create(int32_t group, int64_t n_tokens, rt_dtype kv_dtype, int64_t n_bytes) {
     cache c = {.shape = {.n_heads = KV_HEADS * group,
                        .n_kv_heads = KV_HEADS,
                        .head_dim = HEAD_DIM,
                        .rope_dim = HEAD_DIM / 2,
                        .rope_base = 1e8,
-                       .kv_dtype = RT_BF16},
-            .n_tokens = n_tokens,
-            .n_layers = n_layers};
+                       .kv_dtype = kv_dtype},
+            .n_tokens = n_tokens};
     const int64_t page_bytes = attn_page_bytes(&c.shape);
-    const int64_t n_pages = n_layers * (n_tokens / PAGE);
+    c.n_layers = rt_max64(n_bytes / (n_tokens / PAGE * page_bytes), 1);
+    const int64_t n_pages = c.n_layers * (n_tokens / PAGE);
     c.n_bytes = n_pages * page_bytes;
     c.memory = bench_memory(c.n_bytes);
+    c.open_page = bench_memory(attn_open_page_bytes(&c.shape));
     bench_must(rt_calloc(n_pages, (int64_t)sizeof(void *), "pages", &c.pages));
     uint64_t state = 1;
     for (int64_t page = 0; page < n_pages; page++) {
         c.pages[page] = c.memory + page * page_bytes;
-        uint16_t *numbers = c.pages[page];
-        for (int64_t i = 0; i < page_bytes / 2; i++) numbers[i] = random_bf16(&state);
+        fill_page(&c, c.pages[page], &state);
     }
     return c;
 }
 
 static void cache_free(cache *c) {
     rt_mem_free(c->memory, c->n_bytes);
+    rt_mem_free(c->open_page, attn_open_page_bytes(&c->shape));
     free(c->pages);
 }
 
 static attn_segment layer_of(const cache *c, int64_t layer) {
-    return (attn_segment){
-            .pages = c->pages + layer * (c->n_tokens / PAGE), .n_tokens = c->n_tokens};
+    return (attn_segment){.pages = c->pages + layer * (c->n_tokens / PAGE),
+            .n_tokens = c->n_tokens,
+            .open_pages = &c->open_page,
+            .open_pos = c->n_tokens - PAGE};
 }
 
 /* ---- prefill --------------------------------------------------------------------------------- */
@@ -106,7 +119,8 @@ static void bench_prefill(
     fill_floats(job.q, n_rows * HEAD_DIM);
     bench_must(attn_cpu_create(&c->shape, options->isa, pool, &job.cpu));
     char what[64];
-    (void)snprintf(what, sizeof what, "prefill group %d keys %lldK", c->shape.n_heads / KV_HEADS,
+    (void)snprintf(what, sizeof what, "prefill %s group %d keys %lldK",
+            rt_dtype_name(c->shape.kv_dtype), c->shape.n_heads / KV_HEADS,
             (long long)c->n_tokens / 1024);
     const int n_threads = rt_pool_threads(pool);
     const bench_figure figure = {.what = what,
@@ -148,8 +162,9 @@ static void report_decode(const bench_options *options, const decode_job *job, b
     const double gflop = 4e-9 * (double)c->n_layers * (double)c->n_tokens * c->shape.n_heads *
                          HEAD_DIM * job->n_seqs;
     char what[64];
-    (void)snprintf(what, sizeof what, "decode group %d keys %lldK sequences %d",
-            c->shape.n_heads / KV_HEADS, (long long)c->n_tokens / 1024, job->n_seqs);
+    (void)snprintf(what, sizeof what, "decode %s group %d keys %lldK sequences %d",
+            rt_dtype_name(c->shape.kv_dtype), c->shape.n_heads / KV_HEADS,
+            (long long)c->n_tokens / 1024, job->n_seqs);
     const bench_figure bytes = {
             what, n_threads, {gb * passes.best, gb * passes.median}, "GB/s", peaks->read_gbps};
     const bench_figure flop = {what, n_threads, {gflop * passes.best, gflop * passes.median},
@@ -180,6 +195,15 @@ static void bench_decode(
     rt_mem_free(job.q, float_bytes);
 }
 
+static void bench_cache(const bench_options *options, int32_t group, int64_t n_tokens,
+        rt_dtype kv_dtype, rt_pool *pool, const bench_peaks *peaks) {
+    const int64_t n_bytes = options->is_quick ? 1 : 512 * RT_MIB;
+    cache c = cache_create(group, options->is_quick ? 4096 : n_tokens, kv_dtype, n_bytes);
+    bench_prefill(options, &c, pool, peaks);
+    bench_decode(options, &c, pool, peaks);
+    cache_free(&c);
+}
+
 int main(int argc, char **argv) {
     const bench_options options = bench_parse(argc, argv);
     bench_begin(&options);
@@ -190,15 +214,10 @@ int main(int argc, char **argv) {
     for (int i = 0; i < n_counts; i++) {
         rt_pool *pool = bench_pool(counts[i]);
         const bench_peaks peaks = bench_peaks_of(&options, pool);
-        for (int j = 0; j < 4; j++) {
-            const int64_t n_tokens = options.is_quick ? 4096 : lengths[j % 2];
-            const int64_t layer_bytes = 2 * n_tokens * KV_HEADS * HEAD_DIM * 2;
-            const int64_t n_layers = options.is_quick ? 1 : 512 * RT_MIB / layer_bytes;
-            cache c = cache_create(groups[j / 2], n_tokens, n_layers);
-            bench_prefill(&options, &c, pool, &peaks);
-            bench_decode(&options, &c, pool, &peaks);
-            cache_free(&c);
-        }
+        for (int j = 0; j < 4; j++)
+            bench_cache(&options, groups[j / 2], lengths[j % 2], RT_BF16, pool, &peaks);
+        bench_cache(&options, 8, lengths[0], RT_INT8, pool, &peaks);
+        bench_cache(&options, 8, lengths[0], RT_INT4, pool, &peaks);
         rt_pool_free(pool);
     }
     return 0;

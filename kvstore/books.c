@@ -344,9 +344,22 @@ rt_status kv_books_verify(kv_books *books, const char *name, kv_book_report *rep
 
 /* ---- gc -------------------------------------------------------------------------------------- */
 
+/* Whether there is anything at all; then the other directories are made, to be locked. */
+static rt_status has_any(kv_books *books, bool *has) {
+    *has = false;
+    for (int32_t dir = 0; dir < books->dirs.n_dirs && !*has; dir++) {
+        kv_io_stat st;
+        RT_TRY(kv_path_stat(books->dirs.io, books->dirs.roots[dir], &st, has));
+    }
+    return *has ? kv_dirs_make(&books->dirs) : RT_OK;
+}
+
 rt_status kv_books_gc(kv_books *books, int64_t bytes_max, kv_gc_report *report) {
     kv_space_report space = {0};
+    bool has;
     *report = (kv_gc_report){0};
+    RT_TRY(has_any(books, &has));
+    if (!has) return RT_OK;
     RT_TRY(kv_dirs_lock(&books->dirs));
     const rt_status status = kv_space_shrink(&books->dirs, bytes_max, &space);
     kv_dirs_unlock(&books->dirs);

@@ -192,7 +192,8 @@ static int try_out(struct io_uring *ring) {
     struct io_uring_cqe *answer = NULL;
     io_uring_prep_nop(entry);
     int result = -EINTR;
-    for (int i = 0; i < TRIES_MAX && (result == -EINTR || result == -EAGAIN); i++)
+    for (int i = 0; i < TRIES_MAX && (result == -EINTR || result == -EAGAIN || result == -EBUSY);
+            i++)
         result = io_uring_submit_and_wait(ring, 1);
     if (result >= 0) result = io_uring_peek_cqe(ring, &answer);
     if (result < 0) return result;

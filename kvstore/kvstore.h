@@ -57,6 +57,15 @@ typedef struct kv_config {
     kv_overflow overflow;
 } kv_config;
 
+/* Canonical rows of one KV head of some pages, in a buffer of the thread. */
+typedef struct kv_rows {
+    int32_t kv_head;
+    int32_t n_tokens;
+    void *const *pages; /* the first one starts with the first row */
+    void *k;            /* [n_tokens][head_dim] */
+    void *v;
+} kv_rows;
+
 typedef struct kv_store kv_store;
 typedef struct kv_seq kv_seq;
 
@@ -161,6 +170,41 @@ RT_MUST_CHECK rt_status kv_seq_keep_end(kv_seq *seq, const char *book, const cha
 /* Why the last sequence that was to be kept is not; "" where all are. */
 const char *kv_store_keep_failure(const kv_store *store);
 
+/* A span in the middle of which a process ends, for a later one that is given the same ids.
+ *
+ *   suspend   for every layer and head with kv_seq_tail_rows(): pages -> rows, kv_suspend_rows();
+ *             then kv_suspend_span(), after which the span is aborted here
+ *   resume    kv_resume_span(); for every layer and head: kv_resume_rows(), rows -> pages; then
+ *             kv_resume_end()
+ *
+ * Only of a sequence that is kept and not parked. Errors of suspending: RT_EUSAGE it is not; RT_ENOFIT,
+ * RT_EIO the disk; nothing is kept then. To resume nothing is no failure. */
+typedef struct kv_suspension {
+    int64_t n_ids; /* of the whole text */
+    int64_t begin; /* of the span */
+    int64_t end;
+    int32_t layer;     /* the layers before it hold tokens up to `end`, */
+    int64_t layer_end; /* it holds them up to here, those after it up to `begin` */
+    void *hidden;      /* bytes of the caller's, kept with it */
+    int64_t hidden_bytes;
+} kv_suspension;
+/* Rows of a layer's unfinished extent, in the first thread's buffer; n_tokens 0: there are none, -1:
+ * they are not in memory, and the span cannot be suspended. */
+kv_rows kv_seq_tail_rows(kv_seq *seq, int32_t layer, int32_t kv_head);
+RT_MUST_CHECK rt_status kv_suspend_rows(
+        kv_seq *seq, const int32_t *ids, int64_t n_ids, int32_t layer, const kv_rows *rows);
+RT_MUST_CHECK rt_status kv_suspend_span(
+        kv_seq *seq, const int32_t *ids, const kv_suspension *suspension);
+/* ids[n_ids]: the whole text; the sequence is idle and holds a prefix of it. `suspension` is filled;
+ * its hidden bytes are read by kv_resume_end. */
+RT_MUST_CHECK rt_status kv_resume_span(
+        kv_seq *seq, const int32_t *ids, int64_t n_ids, kv_suspension *suspension, bool *is_there);
+RT_MUST_CHECK rt_status kv_resume_rows(kv_seq *seq, const int32_t *ids, int64_t n_ids,
+        int32_t layer, kv_rows *rows, bool *is_there);
+/* The hidden bytes; what is on disk of the suspension is gone then. */
+RT_MUST_CHECK rt_status kv_resume_end(
+        kv_seq *seq, const int32_t *ids, const kv_suspension *suspension, bool *is_there);
+
 /* Whether all of its pages are promised in memory. */
 bool kv_seq_is_in_memory(const kv_seq *seq);
 
@@ -196,15 +240,6 @@ typedef struct kv_window {
     int32_t n_parts; /* 0: the walk is over */
     int64_t n_loads;
 } kv_window;
-
-/* Canonical rows of one KV head of some pages, in a buffer of the thread. */
-typedef struct kv_rows {
-    int32_t kv_head;
-    int32_t n_tokens;
-    void *const *pages; /* the first one starts with the first row */
-    void *k;            /* [n_tokens][head_dim] */
-    void *v;
-} kv_rows;
 
 typedef enum kv_walk_extent {
     KV_WALK_ALL,  /* every position */

@@ -74,6 +74,10 @@ static rt_status begin_extent(kv_seq *seq, int64_t extent) {
     const kv_hash *parent = parent_of(seq, extent);
     const int32_t *ids = seq->ids + extent * KV_SEGMENT_TOKENS;
     RT_TRY(kv_chain_next(parent, ids, KV_SEGMENT_TOKENS, &seq->chains[extent]));
+    if (seq->resumes)
+        RT_TRY(kv_writer_resume(seq->store->vault, parent, extent * KV_SEGMENT_TOKENS, ids,
+                KV_SEGMENT_TOKENS, &seq->writers[extent]));
+    if (seq->writers[extent]) return RT_OK;
     return kv_writer_begin(seq->store->vault, parent, extent * KV_SEGMENT_TOKENS, ids,
             KV_SEGMENT_TOKENS, &seq->writers[extent]);
 }
@@ -103,7 +107,7 @@ static void move_to(kv_seq *seq, int64_t extent, kv_shared_segment *segment) {
 }
 
 /* What was in the writer's file is nowhere: pages in memory do without, others are lost. */
-static void lose(kv_seq *seq, int64_t extent) {
+void kv_persist_lose(kv_seq *seq, int64_t extent) {
     for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++) {
         kv_stored *stored = *kv_stored_slot(seq, layer, extent);
         if (!stored || !stored->writer) continue;
@@ -130,7 +134,7 @@ static rt_status finish_extent(kv_seq *seq, int64_t extent) {
 
 static void abort_extent(kv_seq *seq, int64_t extent) {
     kv_writer *writer = seq->writers[extent];
-    lose(seq, extent);
+    kv_persist_lose(seq, extent);
     seq->writers[extent] = NULL;
     kv_writer_abort(writer);
 }

@@ -100,10 +100,10 @@ static int64_t n_runs_of(const kv_segment_shape *shape) {
 }
 
 bool kv_segment_shape_is_valid(const kv_segment_shape *shape) {
-    return shape->dtype >= 0 && shape->dtype <= KV_DTYPE_LAST && shape->n_layers > 0 && shape->n_layers <= KV_SEGMENT_LAYERS_MAX &&
-           shape->n_kv_heads > 0 && shape->n_kv_heads <= KV_SEGMENT_HEADS_MAX &&
-           n_runs_of(shape) <= KV_SEGMENT_RUNS_MAX && shape->head_dim > 0 &&
-           shape->head_dim <= KV_HEAD_DIM_MAX;
+    return shape->dtype >= 0 && shape->dtype <= KV_DTYPE_LAST && shape->n_layers > 0 &&
+           shape->n_layers <= KV_SEGMENT_LAYERS_MAX && shape->n_kv_heads > 0 &&
+           shape->n_kv_heads <= KV_SEGMENT_HEADS_MAX && n_runs_of(shape) <= KV_SEGMENT_RUNS_MAX &&
+           shape->head_dim > 0 && shape->head_dim <= KV_HEAD_DIM_MAX;
 }
 
 int64_t kv_segment_runs_offset(int32_t n_tokens) {

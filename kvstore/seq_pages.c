@@ -33,6 +33,15 @@ rt_status kv_seq_take(kv_seq *seq, void **out) {
     return RT_OK;
 }
 
+rt_status kv_seq_take_pages(kv_seq *seq, int32_t layer, int64_t first, int64_t end) {
+    const kv_config *config = &seq->store->config;
+    for (int64_t i = first / config->shape.page_tokens; i < kv_pages_of_layer(config, end); i++) {
+        void **slot = kv_page_slot(seq, layer, i);
+        if (!*slot) RT_TRY(kv_seq_take(seq, slot));
+    }
+    return RT_OK;
+}
+
 void kv_seq_drop(kv_seq *seq, void *page) {
     kv_pool *pool = &seq->store->pool;
     if (!kv_pool_drop(pool, page)) return;

@@ -125,6 +125,7 @@ struct kv_seq {
 
     /* Kept for good, extent by extent (persist.c); NULL where nothing is. */
     bool is_persisted;
+    bool resumes; /* the span that begins now is one that was suspended */
     kv_hash *chains;     /* [n_extents]: of those that are whole */
     kv_writer **writers; /* [n_extents]: of those the open span completes */
     kv_writer *last;     /* of the last, partial one, while a book is made */
@@ -153,6 +154,8 @@ static inline int64_t kv_pages_of_extent(const kv_store *store) {
 RT_MUST_CHECK rt_status kv_seq_take(kv_seq *seq, void **out);
 /* A promised page of the store's, given back by whom it was lent to. */
 void kv_store_return_work(kv_store *store);
+/* Pages for positions [first, end) of a layer where there are none. */
+RT_MUST_CHECK rt_status kv_seq_take_pages(kv_seq *seq, int32_t layer, int64_t first, int64_t end);
 /* Reference given up; a page that becomes free goes back to where pages of the sequence come from. */
 void kv_seq_drop(kv_seq *seq, void *page);
 /* The slots of pages [first, end) of a layer, emptied. */
@@ -185,6 +188,8 @@ void kv_persist_begin(kv_seq *seq);
 void kv_persist_commit(kv_seq *seq);
 void kv_persist_abort(kv_seq *seq);
 void kv_persist_free(kv_seq *seq);
+/* What a writer of the extent has is not to be read any more. */
+void kv_persist_lose(kv_seq *seq, int64_t extent);
 
 /* walk.c: what the store closes. */
 void kv_walk_free(kv_walk *walk);

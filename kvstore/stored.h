@@ -115,6 +115,9 @@ RT_MUST_CHECK rt_status kv_stored_create(kv_staging *staging, int32_t layer, int
 /* One that is there: a layer of a segment. RT_ENOMEM. */
 RT_MUST_CHECK rt_status kv_stored_open(
         kv_staging *staging, kv_shared_segment *segment, int32_t layer, kv_stored **out);
+/* The same of a segment that is being written. RT_ENOMEM. */
+RT_MUST_CHECK rt_status kv_stored_reopen(
+        kv_staging *staging, kv_writer *writer, int32_t layer, kv_stored **out);
 /* What was in a writer's segment is in the finished one. */
 void kv_stored_move(kv_stored *stored, kv_shared_segment *segment);
 /* RT_ENOMEM: the segment is closed. */

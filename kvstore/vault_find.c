@@ -1,6 +1,7 @@
 /* The longest stored prefix. Full segments are found by the chain hash of the next 4096 ids; at the
  * end, the segment with the same parent that agrees longest is used as far as it agrees. */
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -169,6 +170,7 @@ static void end_inside(search *s) {
     char n[RT_SIZE_TEXT];
     const kv_prefix *p = s->prefix;
     const kv_segment *last = p->n_segments ? p->segments[p->n_segments - 1] : NULL;
+    if (n_left(s) == 0) s->is_over = false; /* whatever went wrong on the way */
     if (n_left(s) == 0)
         end_because(s, "all %s tokens are stored", with_commas(p->n_tokens, n));
     else if (last && last->header.first_pos + last->header.n_tokens > p->n_tokens)

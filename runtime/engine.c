@@ -71,7 +71,10 @@ static void carve(glm_engine *engine) {
 static rt_status open_device(glm_engine *engine) {
     RT_TRY(rt_pool_create(engine->plan.threads, &engine->pool));
     const attn_shape shape = glm_attn_shape(&engine->config, engine->plan.kv_dtype);
-    return glm_ops_cpu_create(&shape, rt_machine_isa(), engine->pool, &engine->ops);
+    const rt_status status =
+            glm_ops_cpu_create(&shape, rt_machine_isa(), engine->pool, &engine->ops);
+    /* It is the model that asks for the shape. */
+    return status == RT_EUSAGE ? rt_fail(RT_EMODEL, "%s", rt_error_text()) : status;
 }
 
 static kv_io_choice io_choice(const char *name) {

@@ -107,6 +107,13 @@ RT_MUST_CHECK rt_status glm_layer_prefill(
 RT_MUST_CHECK rt_status glm_layer_decode(glm_engine *engine, int32_t layer, kv_seq *const *seqs,
         const int64_t *lengths, int32_t n, void *hidden);
 
+/* suspend.c: put the run that begins where a suspended one of the same ids stopped. */
+RT_MUST_CHECK rt_status glm_prefill_resume(glm_engine *engine, bool *is_resumed);
+/* prefill.c: the run again from `pos` on, before its first position; the session holds the ids. The run
+ * given up; hidden states of a position. */
+RT_MUST_CHECK rt_status glm_prefill_restart_at(glm_prefill_run *run, int64_t pos);
+void glm_prefill_clear(glm_prefill_run *run);
+
 /* window.c: kv_walk_next with its loads, kv_walk_leave with its stores. */
 RT_MUST_CHECK rt_status glm_window_enter(glm_engine *engine, kv_walk *walk, kv_window *window);
 RT_MUST_CHECK rt_status glm_window_leave(glm_engine *engine, kv_walk *walk);

@@ -5,12 +5,32 @@
 
 #include "base/file.h"
 
+/* jansson does not always notice that it got no memory: a key may end early and the text be
+ * accepted, or be refused as bad JSON. Its allocator is ours, which remembers. */
+static _Thread_local bool was_refused;
+
+static void *allocate(size_t n_bytes) {
+    void *memory = malloc(n_bytes);
+    was_refused = was_refused || !memory;
+    return memory;
+}
+
+json_t *glm_json_parse(const char *text, int64_t n_bytes, json_error_t *error, bool *lacks_memory) {
+    json_set_alloc_funcs(allocate, free);
+    was_refused = false;
+    json_t *root = json_loadb(text, (size_t)n_bytes, JSON_REJECT_DUPLICATES, error);
+    *lacks_memory = was_refused;
+    if (!was_refused) return root;
+    json_decref(root);
+    return NULL;
+}
+
 static rt_status parse(
         const char *module, const char *path, const char *text, int64_t n_bytes, json_t **root) {
     json_error_t error;
-    *root = json_loadb(text, (size_t)n_bytes, JSON_REJECT_DUPLICATES, &error);
-    if (!*root && json_error_code(&error) == json_error_out_of_memory)
-        return rt_fail(RT_ENOMEM, "%s: no memory for the values of %s", module, path);
+    bool lacks_memory = false;
+    *root = glm_json_parse(text, n_bytes, &error, &lacks_memory);
+    if (lacks_memory) return rt_fail(RT_ENOMEM, "%s: no memory for the values of %s", module, path);
     if (!*root)
         return rt_fail(RT_EMODEL, "%s: %s:%d: column %d: JSON at byte %d: %s", module, path,
                 error.line, error.column, error.position, error.text);

@@ -23,6 +23,10 @@ RT_MUST_CHECK rt_status glm_model_file_read(
 RT_MUST_CHECK rt_status glm_json_load(
         const char *module, const char *path, int64_t bytes_max, json_t **root);
 
+/* The value in n_bytes of text, in which no key may come twice; NULL: it is none, and *error says why,
+ * or *lacks_memory. */
+json_t *glm_json_parse(const char *text, int64_t n_bytes, json_error_t *error, bool *lacks_memory);
+
 enum { GLM_JSON_TEXT = 160 };
 
 /* A value for a message: compact JSON, shortened to fit; control characters stay escaped. Writes

@@ -16,7 +16,7 @@
 #include "base/log.h"
 #include "engine.h"
 
-static void clear_run(glm_prefill_run *run) {
+void glm_prefill_clear(glm_prefill_run *run) {
     free(run->ids);
     free(run->wanted);
     *run = (glm_prefill_run){0};
@@ -26,7 +26,7 @@ void glm_prefill_abort(glm_session *session) {
     glm_prefill_run *run = &session->engine->prefill;
     if (run->session != session) return;
     kv_span_abort(session->seq);
-    clear_run(run);
+    glm_prefill_clear(run);
 }
 
 /* ---- begin ----------------------------------------------------------------------------------- */
@@ -101,10 +101,13 @@ rt_status glm_prefill_begin(glm_session *session, const int32_t *ids, int64_t n_
     run->session = session;
     run->n_ids = n_ids;
     run->first_pos = kv_seq_length(session->seq);
-    run->work_total = work_of(&engine->config, run->first_pos, n_ids);
     rt_status status = copy_request(run, ids, logits_at, n_logits);
-    if (status == RT_OK) status = begin_span(engine);
-    if (status != RT_OK) clear_run(run);
+    bool is_resumed = false;
+    if (status == RT_OK && engine->plan.kv_persists)
+        status = glm_prefill_resume(engine, &is_resumed);
+    run->work_total = work_of(&engine->config, run->first_pos, run->n_ids);
+    if (status == RT_OK && !is_resumed) status = begin_span(engine);
+    if (status != RT_OK) glm_prefill_clear(run);
     return status;
 }
 
@@ -164,7 +167,7 @@ static void finish_run(glm_engine *engine) {
     session->logits_serial = ++engine->logits_serial;
     session->logits_row = 0;
     session->n_logits = run->n_wanted;
-    clear_run(run);
+    glm_prefill_clear(run);
 }
 
 /* After an item: the next layer, the next span, or the end. */
@@ -194,8 +197,7 @@ static int64_t tokens_done(const glm_engine *engine) {
 
 /* ---- losses ---------------------------------------------------------------------------------- */
 
-/* The run again from `pos` on, which the session has lost: its tokens are computed once more. */
-static rt_status restart_at(glm_prefill_run *run, int64_t pos) {
+rt_status glm_prefill_restart_at(glm_prefill_run *run, int64_t pos) {
     const int64_t n_again = run->first_pos - pos;
     int32_t *ids = NULL;
     RT_TRY(rt_calloc(n_again + run->n_ids, sizeof *ids, "token ids", &ids));
@@ -218,7 +220,7 @@ static rt_status recover(glm_engine *engine, rt_status failure) {
     rt_log(RT_LOG_WARN, "prefill", "again from token=%" PRId64 ": %s", bad, rt_error_text());
     kv_span_abort(session->seq);
     const int64_t length = rt_min64(kv_seq_length(session->seq), bad);
-    if (length < run->first_pos) RT_TRY(restart_at(run, length));
+    if (length < run->first_pos) RT_TRY(glm_prefill_restart_at(run, length));
     glm_session_truncate(session, length);
     run->n_gathered = 0;
     while (run->n_gathered < run->n_wanted && run->wanted[run->n_gathered] < length)

@@ -106,6 +106,13 @@ typedef struct glm_prefill_progress {
 RT_MUST_CHECK rt_status glm_prefill_step(glm_session *session, glm_prefill_progress *progress);
 void glm_prefill_abort(glm_session *session);
 
+/* The same, but where sessions are kept the open span is too: hidden states and place are written
+ * beside the finished layers. A later prefill of the same ids goes on there, also in another process
+ * whose span is no smaller.
+ *
+ * Errors: RT_EUSAGE  nothing is kept here; RT_ENOFIT, RT_EIO  the disk. The run is over all the same. */
+RT_MUST_CHECK rt_status glm_prefill_suspend(glm_session *session);
+
 /* begin, and step until done. For callers without progress or Ctrl-C. */
 RT_MUST_CHECK rt_status glm_prefill(glm_session *session, const int32_t *ids, int64_t n_ids);
 

@@ -10,7 +10,7 @@ struct glm_sha256 {
 };
 
 static rt_status check(int is_done) {
-    return is_done == 1 ? RT_OK : rt_fail(RT_ENOMEM, "sha256: libcrypto cannot compute a SHA-256");
+    return is_done == 1 ? RT_OK : rt_fail(RT_ENOMEM, "sha256: no memory for libcrypto");
 }
 
 rt_status glm_sha256_create(glm_sha256 **out) {

@@ -38,12 +38,22 @@ float *ath_normals(int64_t n, uint64_t seed) {
 
 void *ath_page_create(const attn_shape *shape) {
     void *page = NULL;
+    CHECK(rt_mem_alloc(attn_open_page_bytes(shape), "a test's page", &page) == RT_OK);
+    return page;
+}
+
+void *ath_sealed_page_create(const attn_shape *shape) {
+    void *page = NULL;
     CHECK(rt_mem_alloc(attn_page_bytes(shape), "a test's page", &page) == RT_OK);
     return page;
 }
 
+static rt_dtype open_dtype(const attn_shape *shape) {
+    return shape->kv_dtype == RT_F32 ? RT_F32 : RT_BF16;
+}
+
 static void store_row(const attn_shape *shape, const float *from, void *to) {
-    if (shape->kv_dtype == RT_F32)
+    if (open_dtype(shape) == RT_F32)
         memcpy(to, from, (size_t)shape->head_dim * sizeof(float));
     else
         for (int32_t d = 0; d < shape->head_dim; d++)
@@ -60,19 +70,81 @@ void ath_page_fill(const attn_shape *shape, void *page, int32_t first_token, flo
             attn_page_pack(shape, page, kv_head, token, 1, stored, stored);
 }
 
-void ath_layer_set(
+/* Into the (open) page and layer->k, layer->v. */
+static void put_row(
         ath_layer *layer, int32_t kv_head, int64_t token, const float *k, const float *v) {
     const attn_shape *shape = &layer->shape;
     const int64_t at = (kv_head * layer->n_tokens + token) * shape->head_dim;
+    void **pages = layer->open_pages ? layer->open_pages : layer->pages;
     float stored_k[ATTN_HEAD_DIM_MAX];
     float stored_v[ATTN_HEAD_DIM_MAX];
     store_row(shape, k, stored_k);
     store_row(shape, v, stored_v);
-    attn_page_pack(shape, layer->pages[token / PAGE], kv_head, (int32_t)(token % PAGE), 1, stored_k,
-            stored_v);
+    attn_page_pack(
+            shape, pages[token / PAGE], kv_head, (int32_t)(token % PAGE), 1, stored_k, stored_v);
     for (int32_t d = 0; d < shape->head_dim; d++) {
-        layer->k[at + d] = rt_load_float(stored_k, d, shape->kv_dtype);
-        layer->v[at + d] = rt_load_float(stored_v, d, shape->kv_dtype);
+        layer->k[at + d] = rt_load_float(stored_k, d, open_dtype(shape));
+        layer->v[at + d] = rt_load_float(stored_v, d, open_dtype(shape));
+    }
+}
+
+void ath_layer_set(
+        ath_layer *layer, int32_t kv_head, int64_t token, const float *k, const float *v) {
+    CHECK(!layer->open_pages);
+    put_row(layer, kv_head, token, k, v);
+}
+
+/* Code i of a run of codes of `bits` bits. */
+static int code_at(const uint8_t *codes, int64_t i, int64_t bits) {
+    if (bits == 8) return codes[i];
+    const uint8_t pair = codes[i / 16 * 8 + i % 8];
+    return i % 16 < 8 ? pair & 15 : pair >> 4;
+}
+
+static float bf16_at(const uint8_t *from, int64_t i) {
+    return rt_bf16_to_float((uint16_t)(from[2 * i] | from[2 * i + 1] << 8));
+}
+
+void ath_read_sealed(
+        const attn_shape *shape, const void *page, int32_t kv_head, float *k, float *v) {
+    const int64_t dim = shape->head_dim;
+    const int64_t bits = shape->kv_dtype == RT_INT8 ? 8 : 4;
+    const int64_t code_bytes = PAGE * dim * bits / 8;
+    const int64_t groups = (dim + 63) / 64;
+    uint8_t *bytes = malloc((size_t)attn_page_canonical_bytes(shape));
+    CHECK(bytes);
+    attn_page_unpack_sealed(shape, page, kv_head, bytes);
+    const uint8_t *k_scales = bytes + code_bytes;
+    const uint8_t *v_codes = k_scales + 8 * dim;
+    const uint8_t *v_scales = v_codes + code_bytes;
+    for (int64_t t = 0; t < PAGE; t++)
+        for (int64_t d = 0; d < dim; d++) {
+            const int64_t key_group = t / 64 * dim + d;
+            k[t * dim + d] =
+                    bf16_at(k_scales + 4 * dim, key_group) +
+                    bf16_at(k_scales, key_group) * (float)code_at(bytes, d * PAGE + t, bits);
+            const int64_t value_group = d / 64 * PAGE + t;
+            v[t * dim + d] =
+                    bf16_at(v_scales + 256 * groups, value_group) +
+                    bf16_at(v_scales, value_group) * (float)code_at(v_codes, t * dim + d, bits);
+        }
+    free(bytes);
+}
+
+/* Seal the full pages. */
+static void seal_layer(ath_layer *layer) {
+    const attn_shape *shape = &layer->shape;
+    const int64_t dim = shape->head_dim;
+    layer->sealed_k = ath_zeros(shape->n_kv_heads * layer->n_tokens * dim);
+    layer->sealed_v = ath_zeros(shape->n_kv_heads * layer->n_tokens * dim);
+    for (int64_t page = 0; (page + 1) * PAGE <= layer->n_tokens; page++) {
+        layer->pages[page] = ath_sealed_page_create(shape);
+        attn_page_seal(shape, layer->open_pages[page], layer->pages[page]);
+        for (int32_t kv_head = 0; kv_head < shape->n_kv_heads; kv_head++) {
+            const int64_t at = (kv_head * layer->n_tokens + page * PAGE) * dim;
+            ath_read_sealed(
+                    shape, layer->pages[page], kv_head, layer->sealed_k + at, layer->sealed_v + at);
+        }
     }
 }
 
@@ -84,28 +156,42 @@ ath_layer ath_layer_create(const attn_shape *shape, int64_t n_tokens, uint64_t s
             .k = ath_normals(n, seed),
             .v = ath_normals(n, seed + 1)};
     CHECK(rt_calloc(layer.n_pages, (int64_t)sizeof(void *), "pages", &layer.pages) == RT_OK);
+    void **pages = layer.pages;
+    if (attn_is_lossy(shape)) {
+        CHECK(rt_calloc(layer.n_pages, (int64_t)sizeof(void *), "pages", &layer.open_pages) ==
+                RT_OK);
+        pages = layer.open_pages;
+    }
     for (int64_t page = 0; page < layer.n_pages; page++) {
-        layer.pages[page] = ath_page_create(shape);
-        ath_page_fill(shape, layer.pages[page], 0, NAN);
+        pages[page] = ath_page_create(shape);
+        ath_page_fill(shape, pages[page], 0, NAN);
     }
     for (int32_t kv_head = 0; kv_head < shape->n_kv_heads; kv_head++)
         for (int64_t token = 0; token < n_tokens; token++) {
             const int64_t at = (kv_head * n_tokens + token) * shape->head_dim;
-            ath_layer_set(&layer, kv_head, token, layer.k + at, layer.v + at);
+            put_row(&layer, kv_head, token, layer.k + at, layer.v + at);
         }
+    if (layer.open_pages) seal_layer(&layer);
     return layer;
 }
 
 void ath_layer_free(ath_layer *layer) {
-    for (int64_t page = 0; page < layer->n_pages; page++)
-        rt_mem_free(layer->pages[page], attn_page_bytes(&layer->shape));
+    for (int64_t page = 0; page < layer->n_pages; page++) {
+        if (layer->pages[page]) rt_mem_free(layer->pages[page], attn_page_bytes(&layer->shape));
+        if (layer->open_pages)
+            rt_mem_free(layer->open_pages[page], attn_open_page_bytes(&layer->shape));
+    }
     free(layer->pages);
+    free(layer->open_pages);
     free(layer->k);
     free(layer->v);
+    free(layer->sealed_k);
+    free(layer->sealed_v);
 }
 
 attn_segment ath_segment(const ath_layer *layer, int64_t n_tokens) {
-    return (attn_segment){.pages = layer->pages, .first_pos = 0, .n_tokens = n_tokens};
+    return (attn_segment){
+            .pages = layer->pages, .n_tokens = n_tokens, .open_pages = layer->open_pages};
 }
 
 enum { TAIL_MAX = 300, FORK_DEPTH = 600 };
@@ -271,12 +357,31 @@ void ath_reference(const float *q, const float *k, const float *v, int64_t n_key
     free(keys);
 }
 
+/* The rows that a query at n_keys - 1 reads: sealed, but for those of its own page. */
+static float *rows_read(const ath_layer *layer, const float *open, const float *sealed, int64_t at,
+        int64_t n_keys) {
+    const int64_t dim = layer->shape.head_dim;
+    const int64_t n_sealed = layer->open_pages ? (n_keys - 1) / PAGE * PAGE : 0;
+    float *rows = ath_zeros(n_keys * dim);
+    memcpy(rows, open + at, (size_t)(n_keys * dim) * sizeof *rows);
+    if (n_sealed > 0) memcpy(rows, sealed + at, (size_t)(n_sealed * dim) * sizeof *rows);
+    return rows;
+}
+
 void ath_layer_reference(
         const ath_layer *layer, int32_t head, const float *q, int64_t n_keys, ath_row *row) {
     const attn_shape *shape = &layer->shape;
     const int64_t kv_head = head / (shape->n_heads / shape->n_kv_heads);
     const int64_t at = kv_head * layer->n_tokens * shape->head_dim;
-    ath_reference(q, layer->k + at, layer->v + at, n_keys, shape->head_dim, row);
+    if (!layer->open_pages || n_keys == 0) {
+        ath_reference(q, layer->k + at, layer->v + at, n_keys, shape->head_dim, row);
+        return;
+    }
+    float *k = rows_read(layer, layer->k, layer->sealed_k, at, n_keys);
+    float *v = rows_read(layer, layer->v, layer->sealed_v, at, n_keys);
+    ath_reference(q, k, v, n_keys, shape->head_dim, row);
+    free(k);
+    free(v);
 }
 
 static double ratio(double error, double bound) {

@@ -46,28 +46,38 @@ attn_shape ath_shape(int32_t n_heads, int32_t n_kv_heads, int32_t head_dim, rt_d
 /* ---- a layer --------------------------------------------------------------------------------- */
 
 /* Keys (already rotated: attention does not ask how) and values, as fp32 rows and as pages. Rows of
- * the last page past n_tokens hold NaN. */
+ * the last page past n_tokens hold NaN. Lossy shapes: every page is there open, and full ones sealed
+ * too; `pages` are the sealed ones, NULL where a page is not full. */
 typedef struct ath_layer {
     attn_shape shape;
     int64_t n_tokens;
     int64_t n_pages;
     void **pages;
-    float *k; /* [n_kv_heads][n_tokens][head_dim], exactly what the pages hold */
+    void **open_pages; /* lossless: NULL */
+    float *k;          /* [n_kv_heads][n_tokens][head_dim], exactly what the (open) pages hold */
     float *v;
+    float *sealed_k; /* lossy: what the sealed pages read as */
+    float *sealed_v;
 } ath_layer;
 
 ath_layer ath_layer_create(const attn_shape *shape, int64_t n_tokens, uint64_t seed);
 void ath_layer_free(ath_layer *layer);
 
-/* Replace one row, in its page and in layer->k and layer->v. */
+/* Replace one row, in its page and in layer->k and layer->v; lossless only. */
 void ath_layer_set(
         ath_layer *layer, int32_t kv_head, int64_t token, const float *k, const float *v);
 
-/* Fill rows [first_token, 128) of every head of a page with `value`. */
+/* Fill rows [first_token, 128) of every head of an open page with `value`. */
 void ath_page_fill(const attn_shape *shape, void *page, int32_t first_token, float value);
-void *ath_page_create(const attn_shape *shape);
+void *ath_page_create(const attn_shape *shape); /* open */
+void *ath_sealed_page_create(const attn_shape *shape);
 
-/* The first n_tokens of the layer. */
+/* What one head of a sealed page reads as, by the canonical bytes that attention.h documents:
+ * k and v fp32 [128][head_dim]. */
+void ath_read_sealed(
+        const attn_shape *shape, const void *page, int32_t kv_head, float *k, float *v);
+
+/* The first n_tokens of the layer; where lossy, with all its open pages. */
 attn_segment ath_segment(const ath_layer *layer, int64_t n_tokens);
 
 /* A sequence on a book: the book's pages up to a random boundary near its end, then up to 300 tokens

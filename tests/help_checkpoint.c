@@ -166,7 +166,15 @@ static rt_status read_tensors(const glm_checkpoint *checkpoint) {
     return glm_checkpoint_fingerprint(checkpoint, hex);
 }
 
-static rt_status load_tokenizer(const char *dir) {
+rt_status ckh_load_tensors(const char *dir) {
+    glm_checkpoint *checkpoint = NULL;
+    RT_TRY(glm_checkpoint_open(dir, &checkpoint));
+    const rt_status status = read_tensors(checkpoint);
+    glm_checkpoint_close(checkpoint);
+    return status;
+}
+
+rt_status ckh_load_tokenizer(const char *dir) {
     char *paths[2] = {NULL, NULL};
     glm_tokenizer *tokenizer = NULL;
     rt_status status = rt_path_join(dir, "tokenizer.model", &paths[0]);
@@ -180,9 +188,6 @@ static rt_status load_tokenizer(const char *dir) {
 }
 
 rt_status ckh_load(const char *dir) {
-    glm_checkpoint *checkpoint = NULL;
-    RT_TRY(glm_checkpoint_open(dir, &checkpoint));
-    const rt_status status = read_tensors(checkpoint);
-    glm_checkpoint_close(checkpoint);
-    return status == RT_OK ? load_tokenizer(dir) : status;
+    RT_TRY(ckh_load_tensors(dir));
+    return ckh_load_tokenizer(dir);
 }

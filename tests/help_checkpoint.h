@@ -32,7 +32,10 @@ void ckh_edit(const char *dir, const char *name, const char *from, const char *t
 /* Open and close: what the status is. */
 rt_status ckh_open(const char *dir);
 
-/* Open, read every row of every tensor, the fingerprint, the tokenizer where there is one. */
+/* Open, read every row of every tensor and the fingerprint; load the tokenizer where there is one;
+ * both. */
+rt_status ckh_load_tensors(const char *dir);
+rt_status ckh_load_tokenizer(const char *dir);
 rt_status ckh_load(const char *dir);
 
 #endif

@@ -2,7 +2,8 @@
  *
  * Defines malloc, calloc, realloc, aligned_alloc, mmap and pread for the whole process, libraries
  * included, so exactly one file of a program may include it. Beneath are the sanitizer's functions
- * where there is one, else the C library's. Counting is on between faults_begin and faults_end. */
+ * where there is one, else the C library's. Counting is on between faults_begin and faults_end, for
+ * allocations only in the thread that began: a sanitizer's own, as a thread starts, must not fail. */
 #ifndef HELP_FAULTS_H
 #define HELP_FAULTS_H
 
@@ -32,6 +33,8 @@ static struct faults {
     faults_on_read *on_read;
 } faults = {.fail_at = FAULTS_NEVER};
 
+static _Thread_local bool faults_is_mine;
+
 static inline void faults_begin(int64_t fail_at, faults_on_read *on_read) {
     atomic_store(&faults.n_allocations, 0);
     atomic_store(&faults.bytes_allocated, 0);
@@ -39,11 +42,13 @@ static inline void faults_begin(int64_t fail_at, faults_on_read *on_read) {
     atomic_store(&faults.n_reads, 0);
     atomic_store(&faults.bytes_read, 0);
     faults.on_read = on_read;
+    faults_is_mine = true;
     atomic_store(&faults.is_on, true);
 }
 
 static inline void faults_end(void) {
     atomic_store(&faults.is_on, false);
+    faults_is_mine = false;
 }
 
 /* ---- allocations ----------------------------------------------------------------------------- */
@@ -83,7 +88,7 @@ static inline ssize_t real_pread(int fd, void *bytes, size_t n_bytes, off_t offs
 
 /* Whether this allocation may happen. */
 UNWATCHED static bool faults_allow(size_t n_bytes) {
-    if (!atomic_load(&faults.is_on)) return true;
+    if (!faults_is_mine) return true;
     atomic_fetch_add(&faults.bytes_allocated, (long long)n_bytes);
     if (atomic_fetch_add(&faults.n_allocations, 1) != atomic_load(&faults.fail_at)) return true;
     errno = ENOMEM;

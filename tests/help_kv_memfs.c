@@ -67,6 +67,8 @@ struct kvh_memfs {
     int64_t n_calls, fail_at;
     int fail_error;
     bool fails_for_ever;
+    int64_t n_bytes_max; /* 0: no limit */
+    bool cannot_reserve, is_read_only;
 };
 
 /* ---- inodes ---------------------------------------------------------------------------------- */
@@ -215,6 +217,7 @@ static int mem_open(void *self, const char *path, int flags) {
     TROUBLE(fs);
     const int dir = parent_of(fs, path, &last);
     if (dir < 0) return dir;
+    if (fs->is_read_only && (flags & (O_RDWR | O_WRONLY | O_CREAT))) return -EROFS;
     const entry *e = entry_of(&fs->inodes[dir], last.text);
     if (!e && !(flags & O_CREAT)) return -ENOENT;
     if (e && (flags & O_EXCL)) return -EEXIST;
@@ -243,9 +246,23 @@ static inode *node_of(kvh_memfs *fs, int fd) {
     return &fs->inodes[fs->files[fd].inode];
 }
 
+/* Whether a file may become so large. An open file counts even without a name. */
+static bool has_room(const kvh_memfs *fs, int number, int64_t n_bytes) {
+    int64_t n = rt_round_up(n_bytes, KV_IO_ALIGN);
+    for (int i = 0; i < fs->n_inodes; i++) {
+        bool is_there = fs->inodes[i].n_links > 0;
+        for (int fd = 0; fd < FILES_MAX; fd++)
+            is_there = is_there || (fs->files[fd].is_open && fs->files[fd].inode == i);
+        if (is_there && i != number) n += rt_round_up(fs->inodes[i].n_bytes, KV_IO_ALIGN);
+    }
+    return fs->n_bytes_max == 0 || n <= fs->n_bytes_max;
+}
+
 static int mem_reserve(void *self, int fd, int64_t n_bytes) {
     kvh_memfs *fs = self;
     TROUBLE(fs);
+    if (fs->cannot_reserve) return -EOPNOTSUPP;
+    if (!has_room(fs, fs->files[fd].inode, n_bytes)) return -ENOSPC;
     if (n_bytes > node_of(fs, fd)->n_bytes)
         happen(fs, (effect){.kind = RESIZED, .inode = fs->files[fd].inode, .n_bytes = n_bytes});
     return 0;
@@ -254,6 +271,7 @@ static int mem_reserve(void *self, int fd, int64_t n_bytes) {
 static int mem_truncate(void *self, int fd, int64_t n_bytes) {
     kvh_memfs *fs = self;
     TROUBLE(fs);
+    if (fs->is_read_only) return -EROFS;
     (void)node_of(fs, fd);
     happen(fs, (effect){.kind = RESIZED, .inode = fs->files[fd].inode, .n_bytes = n_bytes});
     return 0;
@@ -285,6 +303,9 @@ static int64_t move_bytes(kvh_memfs *fs, const kv_io_request *r) {
         memcpy(r->bytes, node->bytes + (n > 0 ? r->offset : 0), (size_t)n);
         return n;
     }
+    if (r->offset + r->n_bytes > node->n_bytes &&
+            !has_room(fs, fs->files[r->fd].inode, r->offset + r->n_bytes))
+        return -ENOSPC;
     happen(fs, (effect){.kind = WRITTEN,
                        .inode = fs->files[r->fd].inode,
                        .offset = r->offset,
@@ -360,6 +381,7 @@ static int mem_stat(void *self, const char *path, kv_io_stat *out) {
 static int mem_rename(void *self, const char *from, const char *to) {
     kvh_memfs *fs = self;
     TROUBLE(fs);
+    if (fs->is_read_only) return -EROFS;
     effect e = {.kind = RENAMED};
     e.dir = parent_of(fs, from, &e.name);
     e.to_dir = parent_of(fs, to, &e.to_name);
@@ -373,6 +395,7 @@ static int mem_rename(void *self, const char *from, const char *to) {
 static int mem_unlink(void *self, const char *path) {
     kvh_memfs *fs = self;
     TROUBLE(fs);
+    if (fs->is_read_only) return -EROFS;
     effect e = {.kind = REMOVED};
     const int number = inode_at(fs, path);
     if (number < 0) return number;
@@ -385,6 +408,7 @@ static int mem_unlink(void *self, const char *path) {
 static int mem_touch(void *self, const char *path) {
     kvh_memfs *fs = self;
     TROUBLE(fs);
+    if (fs->is_read_only) return -EROFS;
     const int number = inode_at(fs, path);
     if (number >= 0) fs->inodes[number].changed_s = time(NULL);
     return number < 0 ? number : 0;
@@ -393,6 +417,7 @@ static int mem_touch(void *self, const char *path) {
 static int mem_make_dir(void *self, const char *path) {
     kvh_memfs *fs = self;
     TROUBLE(fs);
+    if (fs->is_read_only) return -EROFS;
     effect e = {.kind = MADE};
     e.dir = parent_of(fs, path, &e.name);
     if (e.dir < 0) return e.dir;
@@ -544,6 +569,18 @@ void kvh_memfs_fail(kvh_memfs *fs, int64_t at, int error, bool for_ever) {
     fs->fail_at = at;
     fs->fail_error = error;
     fs->fails_for_ever = for_ever;
+}
+
+void kvh_memfs_limit(kvh_memfs *fs, int64_t n_bytes) {
+    fs->n_bytes_max = n_bytes;
+}
+
+void kvh_memfs_read_only(kvh_memfs *fs) {
+    fs->is_read_only = true;
+}
+
+void kvh_memfs_cannot_reserve(kvh_memfs *fs) {
+    fs->cannot_reserve = true;
 }
 
 /* ---- a look from outside --------------------------------------------------------------------- */

@@ -28,6 +28,13 @@ kvh_memfs *kvh_memfs_crash(const kvh_memfs *fs, int64_t n_effects, kvh_crash cra
 /* A disk that says yes to syncs and does nothing: for tests of the tests. */
 void kvh_memfs_lie(kvh_memfs *fs);
 
+/* No more than so many bytes for all files together: then writes and reservations find it full. */
+void kvh_memfs_limit(kvh_memfs *fs, int64_t n_bytes);
+/* From now on, all that would change it is refused. */
+void kvh_memfs_read_only(kvh_memfs *fs);
+/* A file system that has no fallocate. */
+void kvh_memfs_cannot_reserve(kvh_memfs *fs);
+
 /* Calls so far, reads and writes included; and make number `at` (or all from there on) fail so. */
 int64_t kvh_memfs_n_calls(const kvh_memfs *fs);
 void kvh_memfs_fail(kvh_memfs *fs, int64_t at, int error, bool for_ever);

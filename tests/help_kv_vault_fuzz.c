@@ -182,6 +182,8 @@ static void check_book(const kv_book *book) {
     CHECK(strcmp(book->name, again.name) == 0 && book->n_tokens == again.n_tokens);
     CHECK(book->n_segments == again.n_segments && book->created_s == again.created_s);
     CHECK(memcmp(book->chains, again.chains, (size_t)book->n_segments * 32) == 0);
+    for (int32_t i = 0; i < book->n_segments; i++)
+        for (int32_t j = 0; j < i; j++) CHECK(memcmp(book->chains[i], book->chains[j], 32) != 0);
     free(text);
     kv_book_free(&again);
 }
@@ -211,16 +213,19 @@ int kvh_fuzz_book(const uint8_t *data, size_t n_bytes) {
 
 /* ---- books: the driver ----------------------------------------------------------------------- */
 
-/* A valid manifest without its checksum line. Now and then with impossible, consistent numbers. */
+/* A valid manifest without its checksum line. Now and then with impossible, consistent numbers, or the
+ * same segment twice. */
 static int64_t make_manifest(char *text, uint64_t r) {
     const int64_t n_segments = (int64_t)(r % 5);
     const int64_t n_said = r >> 8 & 7 ? n_segments : odd_number(r >> 12) & INT64_C(0xffffffffff);
+    const int64_t step = r >> 32 & 7 ? 1 : 0; /* 0: the same segment again and again */
     int64_t n = snprintf(text, 512,
             "glm1m book 1\nname=book%" PRIu64 "\nfingerprint=%064d\ntokens=%" PRId64
             "\ncreated=1700000000\nsegments=%" PRId64 "\n",
             r >> 60, 7, n_said * KV_SEGMENT_TOKENS, n_said);
     for (int64_t i = 0; i < n_segments; i++)
-        n += snprintf(text + n, 100, "segment=%064" PRIx64 "\n", (uint64_t)i + (r >> 20 & 0xff));
+        n += snprintf(
+                text + n, 100, "segment=%064" PRIx64 "\n", (uint64_t)(i * step) + (r >> 20 & 0xff));
     if (r >> 16 & 1) n += snprintf(text + n, 100, "note=source=a b c\nnote=x\n");
     return n;
 }

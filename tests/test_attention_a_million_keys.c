@@ -101,7 +101,7 @@ static void check_isa(rt_isa isa, rt_pool *pool, float *q) {
     float sum[N_QUERIES];
     float out[N_QUERIES * HEAD_DIM];
     attn_state state = {.max = max, .sum = sum, .out = out};
-    const attn_segment segment = {pages, 0, n_keys};
+    const attn_segment segment = {.pages = pages, .n_tokens = n_keys};
     attn_reset(cpu, &state, N_QUERIES);
     attn_prefill(cpu, q, q_stride, N_QUERIES, n_keys - N_QUERIES, &segment, &state);
     attn_finish(cpu, &state, N_QUERIES, NULL);

@@ -36,7 +36,8 @@ static void prefill_in_segments(const ath_kernels *kernels, const ath_layer *lay
     for (int64_t pos = 0; pos < n_keys; pos += splits * SPLIT) {
         const attn_segment segment = {.pages = layer->pages + pos / ATTN_PAGE_TOKENS,
                 .first_pos = pos,
-                .n_tokens = rt_min64(splits * SPLIT, n_keys - pos)};
+                .n_tokens = rt_min64(splits * SPLIT, n_keys - pos),
+                .open_pages = layer->open_pages};
         attn_prefill(
                 kernels->cpu, queries->q, ROW, queries->n_tokens, queries->pos, &segment, &state);
     }
@@ -75,6 +76,8 @@ int main(void) {
     for (rt_isa isa = RT_ISA_PORTABLE; isa <= rt_machine_isa(); isa++) {
         check(isa, RT_BF16, 0, ath_is_fast() ? 150 : 1100);
         check(isa, RT_F32, 77, 130);
+        check(isa, RT_INT8, 333, ath_is_fast() ? 60 : 700);
+        check(isa, RT_INT4, (ath_is_fast() ? 0 : SPLIT) + 108, 130);
         check(isa, RT_BF16, 2 * SPLIT - 20, ath_is_fast() ? 40 : 200);
     }
     return 0;

@@ -50,6 +50,9 @@ int main(void) {
         check(isa, ath_shape(6, 6, 16, RT_BF16), 12300);
         check(isa, ath_shape(32, 4, 64, RT_BF16), 200);
         check(isa, ath_shape(3, 1, 32, RT_F32), QUERIES);
+        check(isa, ath_shape(8, 1, 128, RT_INT8), 4480 + 5);
+        check(isa, ath_shape(6, 2, 80, RT_INT4), 1000);
+        check(isa, ath_shape(4, 1, 64, RT_INT4), 1280);
     }
     return 0;
 }

@@ -1,6 +1,6 @@
 /* Decode equals the plain definition, whatever the shape and however many sequences.
  *
- * Method: odd head counts, head sizes and lengths up to several splits, both KV types, one to five
+ * Method: odd head counts, head sizes and lengths up to several splits, all KV types, one to five
  * sequences of one book with different lengths; every row of every instruction set against fp64,
  * within the bound that help_attention.h derives. */
 #include <math.h>
@@ -31,6 +31,10 @@ static const decode_case cases[] = {
         {8, 2, 128, RT_BF16, 3, {640, 640, 640}},
         {16, 1, 256, RT_BF16, 2, {333, 334}},
         {32, 4, 128, RT_BF16, 4, {4500, 4500, 4501, 128}},
+        {8, 2, 128, RT_INT8, 4, {128, 129, 640, 1000}},
+        {3, 1, 16, RT_INT8, 2, {4224, 4096}},
+        {5, 5, 80, RT_INT4, 3, {127, 256, 4500}},
+        {8, 1, 256, RT_INT4, 2, {1000, 385}},
 };
 
 static void open_sequences(const decode_case *c, const ath_layer *layer, attn_segment *keys) {

@@ -1,6 +1,6 @@
 /* Prefill equals the plain definition, whatever the shape.
  *
- * Method: odd head counts, head sizes and lengths, both KV types, query tokens that start at 0, in
+ * Method: odd head counts, head sizes and lengths, all KV types, query tokens that start at 0, in
  * the middle of a page and across splits; every row of every instruction set against fp64, within
  * the bound that help_attention.h derives. Rows of pages past the last token hold NaN. */
 #include <math.h>
@@ -35,6 +35,10 @@ static const prefill_case cases[] = {
         {32, 4, 128, RT_BF16, 1023, 4, 4},
         {4, 1, 32, RT_BF16, 4090, 20, 20},
         {8, 4, 16, RT_F32, 8191, 3, 3},
+        {4, 2, 128, RT_INT8, 100, 200, 200},
+        {3, 1, 48, RT_INT8, 4000, 140, 50},
+        {8, 1, 256, RT_INT4, 250, 20, 7},
+        {5, 5, 80, RT_INT4, 0, 300, 300},
 };
 
 static void check_rows(const prefill_case *c, const ath_layer *layer, const float *q,

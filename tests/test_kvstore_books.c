@@ -138,7 +138,10 @@ static void check_books(int32_t n_dirs) {
     kv_books *books = open_books(&v);
     int32_t *ids = kvh_ids(1, 3 * N);
     kv_hash chains[3];
+    kv_gc_report report;
     check_listing(books, 0, NULL);
+    CHECK(kv_books_gc(books, 0, &report) == RT_OK && report.bytes_before == 0);
+    CHECK(kvh_count_files(v.dirs[0], "") == 0);
     kvh_vault_open(&v, NULL);
     CHECK(kvh_write_prefix(&v, ids, 2 * N + 100, chains) == 3);
     CHECK(kv_vault_write_book(v.vault, "no/good", chains, 3, 2 * N + 70, NULL) == RT_EUSAGE);

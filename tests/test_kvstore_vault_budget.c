@@ -135,6 +135,7 @@ static void check_protection(void) {
     (void)kvh_write_prefix(&v, extended, N, &extended_chain);
     CHECK(kv_vault_write_book(v.vault, "kept", pinned_chains, 2, 2 * N, NULL) == RT_OK);
     write_one(&v, 20, RT_OK);
+    make_old(&v, pinned, 2 * N, 1000);
     const int64_t n_used = used(&v);
     kvh_vault_close(&v);
     v.bytes_max = n_used + 2 * need() - 1; /* for the writer, and one more if one goes */

@@ -3,7 +3,7 @@
  *
  * Method: three processes write and read prefixes that together take many times the budget; one after
  * another is killed (SIGKILL) and replaced. Meanwhile du is compared with the cap, under the vault's
- * lock so that what is counted stands still. */
+ * lock so that what is counted stands still. `test_kvstore_vault_two_processes N`: N kills. */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -133,8 +133,8 @@ static void check_end(pid_t *pids) {
     CHECK(kv_vault_stats_of(vault.vault).n_quarantined == 0);
 }
 
-int main(void) {
-    const int n_kills = getenv("GLM_TEST_FAST") ? 5 : 30;
+int main(int argc, char **argv) {
+    const int n_kills = argc > 1 ? atoi(argv[1]) : getenv("GLM_TEST_FAST") ? 5 : 30;
     board = mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(board != MAP_FAILED);
     vault = kvh_vault_new(1);

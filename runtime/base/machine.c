@@ -1,5 +1,7 @@
 #include "machine.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <sched.h>
 #include <stdio.h>
@@ -10,25 +12,42 @@
 
 #include "size.h"
 
-enum { PATH_BYTES = 512, LINE_BYTES = 512 };
+enum { PATH_BYTES = 512, TEXT_BYTES = 4096 };
 
-/* The first line of a small file without its newline; false when it cannot be read. */
-static bool read_line(const char *path, char line[LINE_BYTES]) {
-    FILE *file = fopen(path, "re");
-    if (!file) return false;
-    const bool got = fgets(line, LINE_BYTES, file) != NULL;
-    (void)fclose(file);
-    if (got) line[strcspn(line, "\n")] = '\0';
-    return got;
+/* The beginning of a file of /proc or /sys; false when it cannot be read or is empty. Nothing is
+ * allocated: how much memory there is must be known when there is none. */
+static bool read_text(const char *path, char text[TEXT_BYTES]) {
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    size_t n = 0;
+    ssize_t got = 1;
+    while (got > 0 && n < TEXT_BYTES - 1) {
+        do got = read(fd, text + n, TEXT_BYTES - 1 - n);
+        while (got < 0 && errno == EINTR);
+        if (got > 0) n += (size_t)got;
+    }
+    (void)close(fd);
+    text[n] = '\0';
+    return n > 0;
+}
+
+/* The next line of a text, made a string of its own; NULL behind the last. */
+static char *next_line(char **text) {
+    char *line = *text;
+    if (*line == '\0') return NULL;
+    char *end = strchrnul(line, '\n');
+    *text = *end ? end + 1 : end;
+    *end = '\0';
+    return line;
 }
 
 /* A single number in a file; `absent` when the file is missing or says "max". */
 static int64_t read_number(const char *path, int64_t absent) {
-    char line[LINE_BYTES];
-    if (!read_line(path, line)) return absent;
+    char text[TEXT_BYTES];
+    if (!read_text(path, text)) return absent;
     char *end = NULL;
-    const long long value = strtoll(line, &end, 10);
-    return end == line ? absent : (int64_t)value;
+    const long long value = strtoll(text, &end, 10);
+    return end == text ? absent : (int64_t)value;
 }
 
 /* Is `word` one of the names in "cpu,cpuacct"? "cpuset" is not "cpu". */
@@ -45,12 +64,12 @@ static bool has_name(const char *names, const char *word) {
  * ("5:memory:/path"). Inside a container the path may not exist below the mount; the mount's root
  * is then our own group. */
 static bool cgroup_directory(const char *controller, char path[PATH_BYTES], bool *is_v2) {
-    FILE *file = fopen("/proc/self/cgroup", "re");
-    if (!file) return false;
-    char line[LINE_BYTES];
+    char text[TEXT_BYTES];
+    if (!read_text("/proc/self/cgroup", text)) return false;
+    char *rest = text;
+    char *line;
     bool found = false;
-    while (!found && fgets(line, sizeof line, file)) {
-        line[strcspn(line, "\n")] = '\0';
+    while (!found && (line = next_line(&rest))) {
         char *names = strchr(line, ':');
         char *where = names ? strchr(names + 1, ':') : NULL;
         if (!where) continue;
@@ -65,7 +84,6 @@ static bool cgroup_directory(const char *controller, char path[PATH_BYTES], bool
             found = true;
         }
     }
-    (void)fclose(file);
     if (found && access(path, R_OK) != 0)
         (void)snprintf(path, PATH_BYTES, "%s%s", "/sys/fs/cgroup", *is_v2 ? "" : "/memory");
     return found;
@@ -87,12 +105,12 @@ static double cgroup_cpus(void) {
     double cpus = 1e9;
     do {
         char file[PATH_BYTES + 32];
-        char line[LINE_BYTES];
+        char text[TEXT_BYTES];
         double quota = 0.0;
         double period = 0.0;
         if (is_v2) {
             (void)snprintf(file, sizeof file, "%s/cpu.max", path);
-            if (!read_line(file, line) || sscanf(line, "%lf %lf", &quota, &period) != 2) continue;
+            if (!read_text(file, text) || sscanf(text, "%lf %lf", &quota, &period) != 2) continue;
         } else {
             (void)snprintf(file, sizeof file, "%s/cpu.cfs_quota_us", path);
             quota = (double)read_number(file, -1);
@@ -136,16 +154,16 @@ static void cgroup_memory(int64_t *limit_bytes, int64_t *left_bytes) {
 }
 
 rt_status rt_machine_memory_read(rt_machine_memory *out) {
-    FILE *file = fopen("/proc/meminfo", "re");
-    if (!file) return rt_fail_errno(RT_EIO, "machine: cannot read /proc/meminfo");
+    char text[TEXT_BYTES];
+    if (!read_text("/proc/meminfo", text))
+        return rt_fail_errno(RT_EIO, "machine: cannot read /proc/meminfo");
     int64_t total_kib = 0;
     int64_t available_kib = 0;
-    char line[LINE_BYTES];
-    while (fgets(line, sizeof line, file)) {
+    char *rest = text;
+    for (char *line = next_line(&rest); line; line = next_line(&rest)) {
         (void)sscanf(line, "MemTotal: %" SCNd64, &total_kib);
         (void)sscanf(line, "MemAvailable: %" SCNd64, &available_kib);
     }
-    (void)fclose(file);
     if (total_kib <= 0) return rt_fail(RT_EIO, "machine: /proc/meminfo has no MemTotal");
 
     int64_t left = 0;
@@ -180,16 +198,14 @@ const char *rt_isa_name(rt_isa isa) {
 
 const char *rt_machine_cpu_name(char text[128]) {
     (void)snprintf(text, 128, "unknown CPU");
-    FILE *file = fopen("/proc/cpuinfo", "re");
-    if (!file) return text;
-    char line[LINE_BYTES];
-    while (fgets(line, sizeof line, file)) {
+    char facts[TEXT_BYTES];
+    if (!read_text("/proc/cpuinfo", facts)) return text;
+    char *rest = facts;
+    for (char *line = next_line(&rest); line; line = next_line(&rest)) {
         if (strncmp(line, "model name", 10) != 0) continue;
         const char *value = strchr(line, ':');
-        if (value) (void)snprintf(text, 128, "%s", value + 2);
-        text[strcspn(text, "\n")] = '\0';
+        if (value && value[1] == ' ') (void)snprintf(text, 128, "%s", value + 2);
         break;
     }
-    (void)fclose(file);
     return text;
 }

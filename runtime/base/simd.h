@@ -46,6 +46,7 @@ typedef float vfloat __attribute__((vector_size(SIMD_LANES * 4)));
 typedef int32_t vint __attribute__((vector_size(SIMD_LANES * 4)));
 typedef uint32_t vuint __attribute__((vector_size(SIMD_LANES * 4)));
 typedef uint16_t vhalf __attribute__((vector_size(SIMD_LANES * 2)));
+typedef uint8_t vbyte __attribute__((vector_size(SIMD_LANES)));
 
 SIMD_INLINE vfloat simd_load(const float *from) {
     vfloat value;
@@ -88,9 +89,14 @@ SIMD_INLINE vfloat simd_fma(vfloat a, vfloat b, vfloat c) {
 
 /* Exact for bf16 and f16: both are subsets of fp32. */
 SIMD_INLINE vfloat simd_load_bf16(const uint16_t *from) {
+#if defined(__AVX512F__)
+    const __m256i half = _mm256_loadu_si256((const __m256i *)(const void *)from);
+    return (vfloat)_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16);
+#else
     vhalf half;
     memcpy(&half, from, sizeof half);
     return (vfloat)(__builtin_convertvector(half, vuint) << 16);
+#endif
 }
 
 SIMD_INLINE vfloat simd_load_f16(const uint16_t *from) {
@@ -102,6 +108,21 @@ SIMD_INLINE vfloat simd_load_f16(const uint16_t *from) {
     vfloat value;
     for (int i = 0; i < SIMD_LANES; i++) value[i] = rt_f16_to_float(from[i]);
     return value;
+#endif
+}
+
+/* Integers 0 .. 255. */
+SIMD_INLINE vfloat simd_load_u8(const uint8_t *from) {
+#if defined(__AVX512F__)
+    const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)from);
+    return (vfloat)_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
+#elif defined(__AVX2__)
+    const __m128i bytes = _mm_loadl_epi64((const __m128i *)(const void *)from);
+    return (vfloat)_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes));
+#else
+    vbyte bytes;
+    memcpy(&bytes, from, sizeof bytes);
+    return __builtin_convertvector(__builtin_convertvector(bytes, vint), vfloat);
 #endif
 }
 

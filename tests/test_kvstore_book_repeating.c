@@ -1,4 +1,4 @@
-/* The fuzz target can fail: with the bound of a book's segment count gone, mutations find it.
+/* The fuzz target can fail: with the check that no segment is there twice gone, mutations find it.
  *
  * Method: this program has the reader built in with that one check gone, in place of the library's. */
 #define KV_MUTANT_BOOK 1

@@ -1,0 +1,205 @@
+/* A span that was stopped in its middle. On disk it is
+ *
+ *   its segments, suspended                 what whole extents of the layers done hold
+ *   a state per layer and head              rows of the unfinished extent, as they are
+ *   a state of the caller's bytes
+ *   a state with the numbers, written last and dropped first: it alone says that there is something
+ *
+ * all under keys made from the ids of the whole text. The span is resumed from the start of the
+ * extent it begins in, so that nothing of what was in memory is missing. */
+#include <inttypes.h>
+#include <string.h>
+
+#include "runtime/base/memory.h"
+#include "runtime/base/size.h"
+#include "store_impl.h"
+
+enum { KEY_NUMBERS = -1, KEY_HIDDEN = -2 };
+
+/* What is saved of a kv_suspension. */
+typedef struct numbers {
+    int64_t n_ids, begin, end, layer, layer_end, hidden_bytes;
+} numbers;
+
+/* ---- keys ------------------------------------------------------------------------------------ */
+
+static rt_status make_key(
+        const kv_seq *seq, const int32_t *ids, int64_t n_ids, int32_t what, kv_hash *key) {
+    kv_hash text;
+    RT_TRY(kv_chain_next(kv_vault_root(seq->store->vault), ids, (int32_t)n_ids, &text));
+    return kv_chain_next(&text, &what, 1, key);
+}
+
+static int32_t rows_key(const kv_seq *seq, int32_t layer, int32_t kv_head) {
+    return layer * seq->store->config.shape.n_kv_heads + kv_head;
+}
+
+static int64_t extent_start(int64_t pos) {
+    return pos / KV_SEGMENT_TOKENS * KV_SEGMENT_TOKENS;
+}
+
+/* ---- rows ------------------------------------------------------------------------------------ */
+
+kv_rows kv_seq_tail_rows(kv_seq *seq, int32_t layer, int32_t kv_head) {
+    const int64_t first = extent_start(seq->filled[layer]);
+    const int64_t page = first / seq->store->config.shape.page_tokens;
+    const kv_stored like = {.n_tokens = (int32_t)(seq->filled[layer] - first)};
+    kv_rows rows = kv_staging_rows(&seq->store->staging, &like, kv_head, 0);
+    if (rows.n_tokens == 0) return rows;
+    rows.pages = kv_page_slot(seq, layer, page);
+    if (!rows.pages[0]) rows.n_tokens = -1;
+    return rows;
+}
+
+static kv_part part_of(const kv_seq *seq, const kv_rows *rows) {
+    const kv_shape *shape = &seq->store->config.shape;
+    return (kv_part){.bytes = rows->k,
+            .n_bytes = 2 * rows->n_tokens * shape->head_dim * rt_dtype_bytes(shape->dtype)};
+}
+
+rt_status kv_suspend_rows(
+        kv_seq *seq, const int32_t *ids, int64_t n_ids, int32_t layer, const kv_rows *rows) {
+    kv_hash key;
+    const kv_part part = part_of(seq, rows);
+    RT_TRY(make_key(seq, ids, n_ids, rows_key(seq, layer, rows->kv_head), &key));
+    return kv_vault_save_state(seq->store->vault, &key, &part, 1);
+}
+
+rt_status kv_resume_rows(kv_seq *seq, const int32_t *ids, int64_t n_ids, int32_t layer,
+        kv_rows *rows, bool *is_there) {
+    kv_hash key;
+    const kv_part part = part_of(seq, rows);
+    RT_TRY(make_key(seq, ids, n_ids, rows_key(seq, layer, rows->kv_head), &key));
+    return kv_vault_load_state(seq->store->vault, &key, &part, 1, is_there);
+}
+
+/* ---- suspending ------------------------------------------------------------------------------ */
+
+static bool can_suspend(const kv_seq *seq) {
+    return seq->is_persisted && seq->kind != KV_SEQ_PARKS;
+}
+
+/* The writers' files take their other name; what is in them is not this sequence's any more. */
+static rt_status suspend_writers(kv_seq *seq) {
+    rt_status status = RT_OK;
+    for (int64_t e = 0; e < seq->n_extents; e++) {
+        kv_writer *writer = seq->writers[e];
+        if (!writer) continue;
+        kv_staging_settle_file(&seq->store->staging, kv_writer_file(writer));
+        kv_persist_lose(seq, e);
+        seq->writers[e] = NULL;
+        if (status == RT_OK) status = kv_staging_check(&seq->store->staging);
+        if (status == RT_OK)
+            status = kv_writer_suspend(writer);
+        else
+            kv_writer_abort(writer);
+    }
+    return status;
+}
+
+static rt_status save(kv_seq *seq, const int32_t *ids, int64_t n_ids, int32_t what, void *bytes,
+        int64_t n_bytes) {
+    kv_hash key;
+    const kv_part part = {.bytes = bytes, .n_bytes = n_bytes};
+    RT_TRY(make_key(seq, ids, n_ids, what, &key));
+    return kv_vault_save_state(seq->store->vault, &key, &part, 1);
+}
+
+rt_status kv_suspend_span(kv_seq *seq, const int32_t *ids, const kv_suspension *s) {
+    rt_assert(seq->span > 0 && !seq->is_walked);
+    if (!can_suspend(seq)) return rt_fail(RT_EUSAGE, "kvstore: the sequence is not kept on disk");
+    numbers n = {s->n_ids, s->begin, s->end, s->layer, s->layer_end, s->hidden_bytes};
+    rt_status status = save(seq, ids, s->n_ids, KEY_HIDDEN, s->hidden, s->hidden_bytes);
+    if (status == RT_OK) status = suspend_writers(seq);
+    if (status == RT_OK) status = save(seq, ids, s->n_ids, KEY_NUMBERS, &n, sizeof n);
+    kv_span_abort(seq);
+    return status;
+}
+
+/* ---- resuming -------------------------------------------------------------------------------- */
+
+static rt_status load_numbers(
+        kv_seq *seq, const int32_t *ids, int64_t n_ids, numbers *n, bool *is_there) {
+    kv_hash key;
+    const kv_part part = {.bytes = n, .n_bytes = sizeof *n};
+    RT_TRY(make_key(seq, ids, n_ids, KEY_NUMBERS, &key));
+    RT_TRY(kv_vault_load_state(seq->store->vault, &key, &part, 1, is_there));
+    if (!*is_there) return RT_OK;
+    *is_there = n->n_ids == n_ids && n->begin >= 0 && n->begin < n->end && n->end <= n_ids &&
+                n->layer >= 0 && n->layer < seq->store->config.n_layers &&
+                n->layer_end >= n->begin && n->layer_end <= n->end &&
+                seq->length >= extent_start(n->begin) && seq->length <= n->begin;
+    return RT_OK;
+}
+
+static int64_t filled_of(const numbers *n, int32_t layer) {
+    if (layer == n->layer) return n->layer_end;
+    return layer < n->layer ? n->end : n->begin;
+}
+
+/* A whole extent of a layer, from the writer that was suspended with it. */
+static rt_status find_layer(kv_seq *seq, int64_t extent, int32_t layer, bool *is_there) {
+    kv_writer *writer = seq->writers[extent];
+    kv_stored **place = kv_stored_slot(seq, layer, extent);
+    *is_there = *place || (writer && kv_writer_has_layer(writer, layer));
+    if (*place || !*is_there) return RT_OK;
+    const int64_t of_extent = kv_pages_of_extent(seq->store);
+    RT_TRY(kv_stored_reopen(&seq->store->staging, writer, layer, place));
+    kv_seq_drop_pages(seq, layer, extent * of_extent, (extent + 1) * of_extent);
+    return RT_OK;
+}
+
+static rt_status find_layers(kv_seq *seq, const numbers *n, bool *is_there) {
+    for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++) {
+        const int64_t filled = filled_of(n, layer);
+        for (int64_t e = seq->length / KV_SEGMENT_TOKENS; e < filled / KV_SEGMENT_TOKENS; e++) {
+            RT_TRY(find_layer(seq, e, layer, is_there));
+            if (!*is_there) return RT_OK;
+        }
+        seq->filled[layer] = filled;
+        RT_TRY(kv_seq_take_pages(seq, layer, extent_start(filled), filled));
+    }
+    return RT_OK;
+}
+
+rt_status kv_resume_span(
+        kv_seq *seq, const int32_t *ids, int64_t n_ids, kv_suspension *out, bool *is_there) {
+    *is_there = false;
+    if (!can_suspend(seq) || n_ids > INT32_MAX) return RT_OK;
+    numbers n;
+    RT_TRY(load_numbers(seq, ids, n_ids, &n, is_there));
+    if (!*is_there) return RT_OK;
+    const int64_t start = extent_start(n.begin);
+    kv_seq_truncate(seq, start);
+    seq->resumes = true;
+    rt_status status = kv_span_begin(seq, ids + start, n.end - start);
+    seq->resumes = false;
+    if (status == RT_OK) status = find_layers(seq, &n, is_there);
+    if (status != RT_OK || !*is_there) kv_span_abort(seq);
+    *out = (kv_suspension){.n_ids = n_ids,
+            .begin = n.begin,
+            .end = n.end,
+            .layer = (int32_t)n.layer,
+            .layer_end = n.layer_end,
+            .hidden_bytes = n.hidden_bytes};
+    return status;
+}
+
+static void drop(kv_seq *seq, const int32_t *ids, int64_t n_ids, int32_t what) {
+    kv_hash key;
+    if (make_key(seq, ids, n_ids, what, &key) == RT_OK)
+        kv_vault_drop_state(seq->store->vault, &key);
+}
+
+rt_status kv_resume_end(kv_seq *seq, const int32_t *ids, const kv_suspension *s, bool *is_there) {
+    const kv_shape *shape = &seq->store->config.shape;
+    kv_hash key;
+    const kv_part part = {.bytes = s->hidden, .n_bytes = s->hidden_bytes};
+    RT_TRY(make_key(seq, ids, s->n_ids, KEY_HIDDEN, &key));
+    const rt_status status = kv_vault_load_state(seq->store->vault, &key, &part, 1, is_there);
+    drop(seq, ids, s->n_ids, KEY_NUMBERS);
+    drop(seq, ids, s->n_ids, KEY_HIDDEN);
+    for (int32_t i = 0; i < seq->store->config.n_layers * shape->n_kv_heads; i++)
+        drop(seq, ids, s->n_ids, i);
+    return status;
+}

@@ -1,0 +1,154 @@
+/* Ctrl-C in the middle of a span, and the next run of the same command.
+ *
+ * What a run is made of at that moment: the span's hidden states, which of its layers and chunks are
+ * done, and their keys and values. Whole extents are in segments already; rows of unfinished ones
+ * are saved here, head by head. Logits of finished spans are not: a run that wants some starts over. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "engine.h"
+
+static attn_shape shape_of(const glm_engine *engine) {
+    return glm_attn_shape(&engine->config, engine->plan.kv_dtype);
+}
+
+static void copy_rows(const glm_engine *engine, const kv_rows *rows, bool to_pages) {
+    const attn_shape shape = shape_of(engine);
+    const int64_t row_bytes = shape.head_dim * rt_dtype_bytes(shape.kv_dtype);
+    for (int32_t row = 0; row < rows->n_tokens; row += ATTN_PAGE_TOKENS) {
+        const int32_t n = (int32_t)rt_min64(rows->n_tokens - row, ATTN_PAGE_TOKENS);
+        void *page = rows->pages[row / ATTN_PAGE_TOKENS];
+        char *k = (char *)rows->k + row * row_bytes;
+        char *v = (char *)rows->v + row * row_bytes;
+        if (to_pages)
+            attn_page_pack(&shape, page, rows->kv_head, 0, n, k, v);
+        else
+            attn_page_unpack(&shape, page, rows->kv_head, 0, n, k, v);
+    }
+}
+
+/* Ids of the whole text: what the session holds, and the run. */
+static rt_status all_ids(const glm_prefill_run *run, int32_t **ids, int64_t *n_ids) {
+    *n_ids = run->first_pos + run->n_ids;
+    RT_TRY(rt_calloc(*n_ids, sizeof **ids, "token ids", ids));
+    memcpy(*ids, kv_seq_ids(run->session->seq), (size_t)run->first_pos * sizeof **ids);
+    memcpy(*ids + run->first_pos, run->ids, (size_t)run->n_ids * sizeof **ids);
+    return RT_OK;
+}
+
+/* ---- suspending ------------------------------------------------------------------------------ */
+
+static rt_status save_rows(glm_engine *engine, const int32_t *ids, int64_t n_ids) {
+    kv_seq *seq = engine->prefill.session->seq;
+    for (int32_t layer = 0; layer < engine->config.n_layers; layer++)
+        for (int32_t head = 0; head < engine->config.n_kv_heads; head++) {
+            const kv_rows rows = kv_seq_tail_rows(seq, layer, head);
+            if (rows.n_tokens == 0) continue;
+            if (rows.n_tokens < 0)
+                return rt_fail(
+                        RT_EUSAGE, "suspend: keys of layer %" PRId32 " are on disk only", layer);
+            copy_rows(engine, &rows, false);
+            RT_TRY(kv_suspend_rows(seq, ids, n_ids, layer, &rows));
+        }
+    return RT_OK;
+}
+
+static rt_status save(glm_engine *engine, const int32_t *ids, int64_t n_ids) {
+    const glm_prefill_run *run = &engine->prefill;
+    if (!engine->plan.kv_persists || run->n_gathered > 0)
+        return rt_fail(RT_EUSAGE, "suspend: nothing of this run is kept on disk");
+    RT_TRY(save_rows(engine, ids, n_ids));
+    const kv_suspension suspension = {.n_ids = n_ids,
+            .begin = run->span_begin,
+            .end = run->span_end,
+            .layer = run->layer,
+            .layer_end = run->chunk_pos,
+            .hidden = engine->hidden,
+            .hidden_bytes = (run->span_end - run->span_begin) * glm_hidden_row_bytes(engine)};
+    return kv_suspend_span(run->session->seq, ids, &suspension);
+}
+
+rt_status glm_prefill_suspend(glm_session *session) {
+    glm_engine *engine = session->engine;
+    rt_assert(engine->prefill.session == session);
+    int32_t *ids = NULL;
+    int64_t n_ids = 0;
+    rt_status status = all_ids(&engine->prefill, &ids, &n_ids);
+    if (status == RT_OK) status = save(engine, ids, n_ids);
+    free(ids);
+    glm_prefill_abort(session);
+    return status;
+}
+
+/* ---- resuming -------------------------------------------------------------------------------- */
+
+static rt_status load_rows(glm_engine *engine, const int32_t *ids, int64_t n_ids, bool *is_there) {
+    kv_seq *seq = engine->prefill.session->seq;
+    for (int32_t layer = 0; layer < engine->config.n_layers; layer++)
+        for (int32_t head = 0; head < engine->config.n_kv_heads; head++) {
+            kv_rows rows = kv_seq_tail_rows(seq, layer, head);
+            if (rows.n_tokens == 0) continue;
+            RT_TRY(kv_resume_rows(seq, ids, n_ids, layer, &rows, is_there));
+            if (!*is_there) return RT_OK;
+            copy_rows(engine, &rows, true);
+        }
+    return RT_OK;
+}
+
+/* A smaller span has no room for its hidden states; wanted rows of earlier spans are gone. */
+static bool is_usable(const glm_engine *engine, const kv_suspension *s) {
+    const glm_prefill_run *run = &engine->prefill;
+    const int64_t n = s->end - s->begin;
+    return s->hidden_bytes == n * glm_hidden_row_bytes(engine) &&
+           n <= rt_min64(engine->plan.span, engine->plan.max_len) &&
+           (run->n_wanted == 0 || run->wanted[0] >= s->begin);
+}
+
+static void go_on(glm_engine *engine, const kv_suspension *s) {
+    glm_prefill_run *run = &engine->prefill;
+    const glm_config *config = &engine->config;
+    run->span_begin = s->begin;
+    run->span_end = s->end;
+    run->layer = s->layer;
+    run->chunk_pos = s->layer_end;
+    run->work_done =
+            config->n_layers * glm_layer_flop(config, run->first_pos, s->begin - run->first_pos) +
+            s->layer * glm_layer_flop(config, s->begin, s->end - s->begin) +
+            glm_layer_flop(config, s->begin, s->layer_end - s->begin);
+    rt_log(RT_LOG_INFO, "prefill",
+            "resumed begin=%" PRId64 " end=%" PRId64 " layer=%" PRId32 " pos=%" PRId64, s->begin,
+            s->end, s->layer, s->layer_end);
+}
+
+static rt_status resume(glm_engine *engine, const int32_t *ids, int64_t n_ids, bool *is_resumed) {
+    glm_prefill_run *run = &engine->prefill;
+    kv_seq *seq = run->session->seq;
+    kv_suspension s = {0};
+    RT_TRY(kv_resume_span(seq, ids, n_ids, &s, is_resumed));
+    if (!*is_resumed) return RT_OK;
+    rt_status status = RT_OK;
+    *is_resumed = is_usable(engine, &s);
+    s.hidden = engine->hidden;
+    if (*is_resumed) status = load_rows(engine, ids, n_ids, is_resumed);
+    if (status == RT_OK && *is_resumed) status = kv_resume_end(seq, ids, &s, is_resumed);
+    if (status == RT_OK && *is_resumed)
+        go_on(engine, &s);
+    else
+        kv_span_abort(seq);
+    return status;
+}
+
+rt_status glm_prefill_resume(glm_engine *engine, bool *is_resumed) {
+    glm_prefill_run *run = &engine->prefill;
+    int32_t *ids = NULL;
+    int64_t n_ids = 0;
+    RT_TRY(all_ids(run, &ids, &n_ids));
+    rt_status status = resume(engine, ids, n_ids, is_resumed);
+    /* A look that came to nothing can have cost the tokens of an unfinished extent. */
+    const int64_t length = kv_seq_length(run->session->seq);
+    if (status == RT_OK && length < run->first_pos) status = glm_prefill_restart_at(run, length);
+    free(ids);
+    return status;
+}
