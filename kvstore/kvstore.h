@@ -354,6 +354,15 @@ typedef struct kv_book_report {
 /* Read and decode every run of a book. Damage is in the report, and quarantined. As kv_books_read. */
 RT_MUST_CHECK rt_status kv_books_verify(kv_books *books, const char *name, kv_book_report *report);
 
+/* The same, a segment a step: for callers with progress and Ctrl-C. `books` outlives it. */
+typedef struct kv_verify kv_verify;
+RT_MUST_CHECK rt_status kv_verify_begin(kv_books *books, const char *name, kv_verify **out);
+RT_MUST_CHECK rt_status kv_verify_step(kv_verify *verify, bool *is_done);
+/* So far. */
+const kv_book_report *kv_verify_report(const kv_verify *verify);
+/* Accepts NULL. */
+void kv_verify_end(kv_verify *verify);
+
 typedef struct kv_gc_report {
     int64_t n_removed; /* files: dead temporaries, quarantined ones, segments no book holds */
     int64_t bytes_before;
