@@ -111,6 +111,7 @@ static rt_status reuse_prefix(run *r, const glm_ids *ids, int64_t *n_reused) {
     const bool is_on_disk = r->grid->cli->book && n_shared < SEGMENT_TOKENS;
     *n_reused = is_on_disk ? 0 : n_shared;
     glm_session_truncate(r->session, *n_reused);
+    *n_reused = glm_session_length(r->session);
     r->last_ids.n = rt_min64(r->last_ids.n, *n_reused);
     if (!is_on_disk) return RT_OK;
     glm_reuse reuse;
