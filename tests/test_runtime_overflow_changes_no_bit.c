@@ -243,7 +243,7 @@ int main(void) {
             {.name = "1/8, pread, two threads", .share = 1.0 / 8, .threads = 2, .kv_io = "pread"}};
     const char *model = help_needle_model();
     const bool is_fast = getenv("GLM_TEST_FAST") != NULL;
-    bool is_good = all_pass(model, is_fast ? 24 : 40, small, sizeof small / sizeof *small);
+    bool is_good = all_pass(model, 24, small, sizeof small / sizeof *small);
     if (!is_fast) is_good = all_pass(model, 128, large, 2) && is_good;
     return is_good ? 0 : 1;
 }
