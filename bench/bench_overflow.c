@@ -135,18 +135,25 @@ typedef struct bench {
     outcome outcomes[SHARES_MAX][REPEATS_MAX];
 } bench;
 
+/* KV bytes of all tokens, from a short run that also warms up. */
+static int64_t measure_kv_bytes(request r) {
+    outcome o = {0};
+    const int64_t n_pages = rt_div_up(r.n_tokens, ATTN_PAGE_TOKENS);
+    r.n_tokens = rt_min64(r.n_tokens, 4096);
+    r.budget_bytes = 0;
+    runs_in_child(run_once, &r, &o, sizeof o);
+    return o.kv_bytes / rt_div_up(r.n_tokens, ATTN_PAGE_TOKENS) * n_pages;
+}
+
 static void run_all(bench *b, request *r) {
-    runs_in_child(run_once, r, &b->outcomes[0][0], sizeof(outcome)); /* warm-up */
-    const int64_t kv_bytes = b->outcomes[0][0].kv_bytes;
-    const uint64_t hash = b->outcomes[0][0].hash;
+    const int64_t kv_bytes = measure_kv_bytes(*r);
     for (int repeat = 0; repeat < b->n_repeats; repeat++)
         for (int i = 0; i < b->n_shares; i++) {
             const int share = repeat % 2 ? b->n_shares - 1 - i : i;
             outcome *o = &b->outcomes[share][repeat];
-            *o = (outcome){0};
             r->budget_bytes = share == 0 ? 0 : kv_bytes / b->shares[share];
             runs_in_child(run_once, r, o, sizeof *o);
-            if (o->hash != hash)
+            if (o->hash != b->outcomes[0][0].hash)
                 bench_must(
                         rt_fail(RT_ENUMERIC, "1/%" PRId64 " has other logits", b->shares[share]));
         }
