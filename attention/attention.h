@@ -71,7 +71,8 @@ typedef struct attn_segment {
  *   sum  fp32, sum of 2^(s - max)
  *   out  fp32 [n_tokens][n_heads][head_dim], unnormalised until attn_finish
  *   part_max, part_sum, part_out  the same of the split in progress, between two segments that meet
- *        inside a split; not touched otherwise, and NULL where that never happens
+ *        inside a split, KV head by KV head; not touched otherwise, and NULL where that never
+ *        happens. n_tokens is the same in every call from attn_reset to attn_finish then
  *   part_end  where that split in progress has come to; 0: none is
  * Host memory of the caller. */
 typedef struct attn_state {

@@ -43,8 +43,8 @@ static int64_t thread_scratch_bytes(const attn_shape *shape) {
     const int64_t d = shape->head_dim;
     const int64_t rows = ATTN_ROWS_MAX;
     const int64_t row_vector = rt_arena_cost(rows * 4);
-    return 3 * rt_arena_cost(rows * d * 4) + rt_arena_cost(rows * PAGE * 4) +
-           2 * rt_arena_cost(d * PAGE * 4) + 4 * row_vector + rt_arena_cost(rows * 8);
+    return 2 * rt_arena_cost(rows * d * 4) + rt_arena_cost(rows * PAGE * 4) +
+           2 * rt_arena_cost(d * PAGE * 4) + 2 * row_vector + rt_arena_cost(rows * 8);
 }
 
 int64_t attn_cpu_scratch_bytes(const attn_shape *shape, int n_threads) {
@@ -57,14 +57,11 @@ static void carve_scratch(rt_arena *arena, const attn_shape *shape, attn_scratch
     const int64_t rows = ATTN_ROWS_MAX;
     scratch->q = rt_arena_take(arena, rows * d * 4);
     scratch->part_out = rt_arena_take(arena, rows * d * 4);
-    scratch->row_out = rt_arena_take(arena, rows * d * 4);
     scratch->scores = rt_arena_take(arena, rows * PAGE * 4);
     scratch->keys = rt_arena_take(arena, d * PAGE * 4);
     scratch->values = rt_arena_take(arena, d * PAGE * 4);
     scratch->part_max = rt_arena_take(arena, rows * 4);
     scratch->part_sum = rt_arena_take(arena, rows * 4);
-    scratch->row_max = rt_arena_take(arena, rows * 4);
-    scratch->row_sum = rt_arena_take(arena, rows * 4);
     scratch->limit = rt_arena_take(arena, rows * 8);
 }
 
@@ -248,67 +245,55 @@ typedef struct prefill_tile {
     int64_t open_pos;
 } prefill_tile;
 
-static int64_t state_row(const prefill_job *job, const prefill_tile *tile, int64_t row) {
-    const int32_t group = job->cpu->group;
-    return (tile->token + row / group) * job->cpu->shape.n_heads + tile->kv_head * group +
-           row % group;
+/* Where a token's rows of a KV head are in the state: `group` of them, one after the other. */
+static int64_t state_row(const attn_cpu *cpu, int32_t kv_head, int64_t token) {
+    return token * cpu->shape.n_heads + (int64_t)kv_head * cpu->group;
+}
+
+/* And in the split in progress, where the rows of a tile lie as in the scratch. */
+static int64_t part_row(const attn_cpu *cpu, int64_t n_tokens, int32_t kv_head, int64_t token) {
+    return (kv_head * n_tokens + token) * cpu->group;
 }
 
 static void load_rows(const prefill_job *job, const prefill_tile *tile, attn_scratch *s) {
     const attn_cpu *cpu = job->cpu;
     const int64_t d = cpu->shape.head_dim;
     for (int64_t r = 0; r < tile->n_rows; r++) {
-        const int64_t at = state_row(job, tile, r);
         const int64_t token = tile->token + r / cpu->group;
         const int64_t head = tile->kv_head * cpu->group + r % cpu->group;
         attn_scale_row(cpu, job->q + token * job->stride + head * d, s->q + r * d);
         s->limit[r] = job->pos + token + 1;
-        s->row_max[r] = job->state->max[at];
-        s->row_sum[r] = job->state->sum[at];
-        memcpy(s->row_out + r * d, job->state->out + at * d, (size_t)d * 4);
     }
 }
 
-static void store_rows(const prefill_job *job, const prefill_tile *tile, const attn_scratch *s) {
-    const int64_t d = job->cpu->shape.head_dim;
-    for (int64_t r = 0; r < tile->n_rows; r++) {
-        const int64_t at = state_row(job, tile, r);
-        job->state->max[at] = s->row_max[r];
-        job->state->sum[at] = s->row_sum[r];
-        memcpy(job->state->out + at * d, s->row_out + r * d, (size_t)d * 4);
-    }
-}
-
-static void load_parts(const prefill_job *job, const prefill_tile *tile, attn_scratch *s) {
-    const int64_t d = job->cpu->shape.head_dim;
-    for (int64_t r = 0; r < tile->n_rows; r++) {
-        const int64_t at = state_row(job, tile, r);
-        s->part_max[r] = job->state->part_max[at];
-        s->part_sum[r] = job->state->part_sum[at];
-        memcpy(s->part_out + r * d, job->state->part_out + at * d, (size_t)d * 4);
-    }
+/* Between windows that meet inside a split it is scanned in the state itself: a window of a few pages
+ * costs no copies. */
+static void use_state_parts(const prefill_job *job, const prefill_tile *tile, attn_scratch *s) {
+    const attn_state *state = job->state;
+    const int64_t at = part_row(job->cpu, job->n_tokens, tile->kv_head, tile->token);
+    s->part_max = state->part_max + at;
+    s->part_sum = state->part_sum + at;
+    s->part_out = state->part_out + at * job->cpu->shape.head_dim;
 }
 
 /* Rows that have seen nothing of the open split are told by their maximum alone. */
-static void store_parts(
-        const prefill_job *job, const prefill_tile *tile, bool is_begun, const attn_scratch *s) {
-    const int64_t d = job->cpu->shape.head_dim;
-    for (int64_t r = 0; r < tile->n_rows; r++) {
-        const int64_t at = state_row(job, tile, r);
-        job->state->part_max[at] = is_begun ? s->part_max[r] : -INFINITY;
-        if (!is_begun) continue;
-        job->state->part_sum[at] = s->part_sum[r];
-        memcpy(job->state->part_out + at * d, s->part_out + r * d, (size_t)d * 4);
+static void clear_parts(const prefill_tile *tile, const attn_scratch *s) {
+    for (int64_t r = 0; r < tile->n_rows; r++) s->part_max[r] = -INFINITY;
+}
+
+static void fold_parts(const prefill_job *job, const prefill_tile *tile, const attn_scratch *s) {
+    const attn_cpu *cpu = job->cpu;
+    const attn_state *state = job->state;
+    const int64_t d = cpu->shape.head_dim;
+    for (int64_t r = 0; r < tile->n_rows; r += cpu->group) {
+        const int64_t at = state_row(cpu, tile->kv_head, tile->token + r / cpu->group);
+        cpu->kernels->fold(state->max + at, state->sum + at, state->out + at * d, s->part_max + r,
+                s->part_sum + r, s->part_out + r * d, cpu->group, cpu->shape.head_dim);
     }
 }
 
-static void fold_parts(const attn_cpu *cpu, const prefill_tile *tile, attn_scratch *s) {
-    cpu->kernels->fold(s->row_max, s->row_sum, s->row_out, s->part_max, s->part_sum, s->part_out,
-            tile->n_rows, cpu->shape.head_dim);
-}
-
-/* Fold the segment's keys below `end`, split by split. Returns whether the scratch ends up holding
- * the partial state of the open split. */
+/* Fold the segment's keys below `end`, split by split. Returns whether the parts end up being those
+ * of the open split. */
 static bool walk_splits(
         const prefill_job *job, const prefill_tile *tile, int64_t end, attn_scratch *s) {
     const attn_segment *segment = job->segment;
@@ -327,7 +312,7 @@ static bool walk_splits(
                 .open_pos = tile->open_pos};
         const bool is_any = job->cpu->kernels->scan(&split, s);
         is_begun = pos / SPLIT == job->open_split;
-        if (!is_begun && is_any) fold_parts(job->cpu, tile, s);
+        if (!is_begun && is_any) fold_parts(job, tile, s);
     }
     return is_begun;
 }
@@ -363,7 +348,7 @@ static prefill_tile tile_of(const prefill_job *job, int32_t kv_head, int64_t ind
 static void prefill_item(void *context, int64_t item, int thread) {
     const prefill_job *job = context;
     const attn_cpu *cpu = job->cpu;
-    attn_scratch *s = &cpu->scratch[thread];
+    attn_scratch s = cpu->scratch[thread];
     /* Latest tokens first: they have the most keys. */
     const int64_t n_tiles = n_tiles_of(job);
     const prefill_tile tile = tile_of(job, (int32_t)(item / n_tiles), n_tiles - 1 - item % n_tiles);
@@ -373,16 +358,15 @@ static void prefill_item(void *context, int64_t item, int thread) {
     const int64_t last = job->pos + tile.token + tile.n_rows / cpu->group;
     const int64_t end = rt_min64(segment->first_pos + segment->n_tokens, last);
 
-    load_rows(job, &tile, s);
-    if (job->is_continued) load_parts(job, &tile, s);
-    bool is_begun = walk_splits(job, &tile, end, s);
+    load_rows(job, &tile, &s);
+    if (job->is_continued || job->open_split >= 0) use_state_parts(job, &tile, &s);
+    bool is_begun = walk_splits(job, &tile, end, &s);
     /* A tile that sees nothing of the segment still has the split before it to end. */
     if (segment->first_pos >= end && is_begun && segment->first_pos / SPLIT != job->open_split) {
-        fold_parts(cpu, &tile, s);
+        fold_parts(job, &tile, &s);
         is_begun = false;
     }
-    if (job->open_split >= 0) store_parts(job, &tile, is_begun, s);
-    store_rows(job, &tile, s);
+    if (job->open_split >= 0 && !is_begun) clear_parts(&tile, &s);
 }
 
 /* Lossy: the page of every query that the segment reaches is there open. */
@@ -438,32 +422,42 @@ void attn_finish_row(float max, float sum, float *out, int32_t head_dim, float *
 typedef struct finish_job {
     const attn_cpu *cpu;
     attn_state *state;
-    int64_t n_rows;
+    int64_t n_tokens;
     float *lse;
 } finish_job;
 
-enum { ROWS_PER_FINISH_ITEM = 512 };
+enum { TOKENS_PER_FINISH_ITEM = 16 };
+
+static void fold_last_parts(const finish_job *job, int64_t token) {
+    const attn_cpu *cpu = job->cpu;
+    const attn_state *state = job->state;
+    const int64_t d = cpu->shape.head_dim;
+    for (int32_t kv_head = 0; kv_head < cpu->shape.n_kv_heads; kv_head++) {
+        const int64_t at = state_row(cpu, kv_head, token);
+        const int64_t from = part_row(cpu, job->n_tokens, kv_head, token);
+        cpu->kernels->fold(state->max + at, state->sum + at, state->out + at * d,
+                state->part_max + from, state->part_sum + from, state->part_out + from * d,
+                cpu->group, cpu->shape.head_dim);
+    }
+}
 
 static void finish_item(void *context, int64_t item, int thread) {
     (void)thread;
     const finish_job *job = context;
     const attn_state *state = job->state;
-    const int32_t head_dim = job->cpu->shape.head_dim;
-    const int64_t begin = item * ROWS_PER_FINISH_ITEM;
-    const int64_t end = rt_min64(begin + ROWS_PER_FINISH_ITEM, job->n_rows);
-    if (state->part_end != 0)
-        job->cpu->kernels->fold(state->max + begin, state->sum + begin,
-                state->out + begin * head_dim, state->part_max + begin, state->part_sum + begin,
-                state->part_out + begin * head_dim, end - begin, head_dim);
-    for (int64_t r = begin; r < end; r++)
-        attn_finish_row(state->max[r], state->sum[r], state->out + r * head_dim, head_dim,
-                job->lse ? job->lse + r : NULL);
+    const attn_shape *shape = &job->cpu->shape;
+    const int64_t begin = item * TOKENS_PER_FINISH_ITEM;
+    const int64_t end = rt_min64(begin + TOKENS_PER_FINISH_ITEM, job->n_tokens);
+    for (int64_t token = begin; token < end && state->part_end != 0; token++)
+        fold_last_parts(job, token);
+    for (int64_t r = begin * shape->n_heads; r < end * shape->n_heads; r++)
+        attn_finish_row(state->max[r], state->sum[r], state->out + r * shape->head_dim,
+                shape->head_dim, job->lse ? job->lse + r : NULL);
 }
 
 void attn_finish(attn_cpu *cpu, attn_state *state, int64_t n_tokens, float *lse) {
-    finish_job job = {
-            .cpu = cpu, .state = state, .n_rows = n_tokens * cpu->shape.n_heads, .lse = lse};
-    rt_pool_run(cpu->pool, rt_div_up(job.n_rows, ROWS_PER_FINISH_ITEM), finish_item, &job);
+    finish_job job = {.cpu = cpu, .state = state, .n_tokens = n_tokens, .lse = lse};
+    rt_pool_run(cpu->pool, rt_div_up(n_tokens, TOKENS_PER_FINISH_ITEM), finish_item, &job);
     state->part_end = 0;
 }
 

@@ -8,7 +8,7 @@
  * queries, scores, one page and the partial state stay in a 512 KiB second-level cache. */
 enum { ATTN_ROWS_MAX = 96 };
 
-/* Where one thread works. Sizes in floats; everything 64-byte aligned. */
+/* Where one thread works. Sizes in floats; 64-byte aligned but for the parts, which may be the state's. */
 typedef struct attn_scratch {
     float *q;      /* [ROWS_MAX][head_dim] scaled queries */
     float *scores; /* [ROWS_MAX][128] scores, then weights */
@@ -17,10 +17,7 @@ typedef struct attn_scratch {
     float *part_max;
     float *part_sum;
     float *part_out; /* [ROWS_MAX][head_dim] the split's partial state */
-    float *row_max;
-    float *row_sum;
-    float *row_out; /* [ROWS_MAX][head_dim] the rows' running state */
-    int64_t *limit; /* [ROWS_MAX] row r sees positions < limit[r] */
+    int64_t *limit;  /* [ROWS_MAX] row r sees positions < limit[r] */
 } attn_scratch;
 
 /* One split or a part of it, one KV head, up to ATTN_ROWS_MAX rows: pages -> the partial state in
