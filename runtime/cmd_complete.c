@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "answer.h"
+#include "attention/attention.h"
 #include "base/log.h"
 #include "base/size.h"
 #include "chat.h"
@@ -276,6 +277,18 @@ static rt_status restore(completion *run) {
     return RT_OK;
 }
 
+/* A book that has lost part of what it held on disk gets it back. Of a lossy cache the tokens of an
+ * unfinished page are never there. */
+static rt_status mend(completion *run) {
+    const int64_t n_lost = run->n_book - run->reuse.n_tokens;
+    if (!run->cli->book || n_lost < ATTN_PAGE_TOKENS) return RT_OK;
+    RT_TRY(glm_cli_prefill_rest(run->cli, run->session, run->prompt.ids, run->n_book));
+    if (glm_book_mend(run->session, run->cli->book) == RT_OK) return RT_OK;
+    rt_log(RT_LOG_WARN, "complete", "book %s is not whole again: %s", run->cli->book,
+            rt_error_text());
+    return RT_OK;
+}
+
 static rt_status complete(completion *run) {
     double started_s = rt_now();
     RT_TRY(check_input(run->cli));
@@ -285,6 +298,7 @@ static rt_status complete(completion *run) {
 
     started_s = rt_now();
     RT_TRY(restore(run));
+    RT_TRY(mend(run));
     RT_TRY(glm_cli_prefill_rest(run->cli, run->session, run->prompt.ids, run->prompt.n));
     run->prefill_s = rt_now() - started_s;
 

@@ -6,6 +6,9 @@
 #include "base/log.h"
 #include "engine.h"
 
+/* Less is computed as fast as a segment is read. */
+enum { TOKENS_WORTH_READING = ATTN_PAGE_TOKENS };
+
 /* ---- restoring ------------------------------------------------------------------------------- */
 
 static rt_status visit(glm_engine *engine, kv_walk *walk) {
@@ -53,6 +56,11 @@ rt_status glm_session_restore(
                 n_ids, kv_seq_length(session->seq), kv_seq_max_tokens(session->seq));
     kv_found found = {0};
     if (n_ids > 1) RT_TRY(kv_seq_find(session->seq, ids, n_ids - 1, &found));
+    if (found.n_tokens > 0 && found.n_tokens < TOKENS_WORTH_READING) {
+        glm_session_truncate(session, 0); /* every text begins alike */
+        (void)snprintf(found.reason, sizeof found.reason,
+                "only the first %" PRId64 " tokens are like something stored", found.n_tokens);
+    }
     (void)snprintf(out->reason, sizeof out->reason, "%s", found.reason);
     if (kv_seq_is_in_memory(session->seq)) RT_TRY(load(session, out));
     out->n_tokens = kv_seq_length(session->seq);
@@ -88,6 +96,21 @@ rt_status glm_book_ids(glm_engine *engine, const char *name, int32_t **ids, int6
     if (status == RT_OK) {
         *n_ids = book.n_tokens;
         status = read_ids(engine, &book, ids);
+        kv_book_free(&book);
+    }
+    kv_books_close(books);
+    return status;
+}
+
+rt_status glm_book_mend(glm_session *session, const char *name) {
+    const glm_engine *engine = session->engine;
+    kv_books *books = NULL;
+    kv_book book = {0};
+    RT_TRY(kv_books_open((const char *const *)engine->kv_dirs, engine->n_kv_dirs, &books));
+    rt_status status = kv_books_read(books, name, &book);
+    if (status == RT_OK) {
+        rt_assert(kv_seq_length(session->seq) == book.n_tokens);
+        status = glm_session_keep(session, name, book.note);
         kv_book_free(&book);
     }
     kv_books_close(books);

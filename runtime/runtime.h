@@ -80,6 +80,10 @@ RT_MUST_CHECK rt_status glm_session_restore(
  *         RT_ENOFIT, RT_EIO  the disk; the session stays as it is */
 RT_MUST_CHECK rt_status glm_session_keep(glm_session *session, const char *book, const char *note);
 
+/* Keep a book again that has lost segments: the session holds all of its tokens, computed again. Errors:
+ * as glm_session_keep; the book is as it was then. */
+RT_MUST_CHECK rt_status glm_book_mend(glm_session *session, const char *book);
+
 /* Token ids of a book, for free().
  *
  * Errors: RT_EUSAGE    no such book, or it was made with another model or KV type: how they differ
