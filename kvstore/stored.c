@@ -87,7 +87,7 @@ static rt_status open_parts(const kv_config *config, kv_staging *s) {
     const kv_overflow *to = &config->overflow;
     if (getrandom(s->salt, sizeof s->salt, 0) != (ssize_t)sizeof s->salt)
         return rt_fail_errno(RT_EIO, "kvstore: no random numbers");
-    RT_TRY(create_io(config, &s->io));
+    if (!s->io) RT_TRY(create_io(config, &s->io));
     RT_TRY(kv_scratch_open(
             s->io, to->dirs, to->n_dirs, kv_cell_bytes(config), to->bytes_max, &s->scratch));
     /* Extents on their way out hold a cell each before the one they replace is given back. */
@@ -98,7 +98,8 @@ static rt_status open_parts(const kv_config *config, kv_staging *s) {
 
 rt_status kv_staging_open(const kv_config *config, kv_staging *out) {
     rt_assert(config->shape.n_kv_heads <= KV_HEADS_MAX);
-    *out = (kv_staging){.shape = config->shape,
+    *out = (kv_staging){.io = out->io,
+            .shape = config->shape,
             .extent_tokens = config->overflow.extent_tokens,
             .run_bytes_max = run_stored_max(config)};
     const rt_status status = open_parts(config, out);
@@ -124,6 +125,7 @@ bool kv_staging_close(kv_staging *s) {
     if (s->scratch) {
         kv_scratch_unreserve(s->scratch, s->n_slots);
         kv_scratch_close(s->scratch);
+        s->scratch = NULL;
     }
     if (kv_io_close(s->io) != RT_OK) return false;
     for (int32_t i = 0; i < s->n_threads; i++) kv_codec_free(s->codecs[i]);

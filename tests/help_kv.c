@@ -113,14 +113,19 @@ static rt_status visit_windows(kv_walk *walk, visit *on_part, void *context) {
     }
 }
 
-static rt_status walk_layer(
-        kv_store *store, kv_seq *seq, int32_t layer, int64_t end, visit *on_part, void *context) {
-    if (end == 0) return RT_OK;
+static rt_status walk_together(kv_store *store, kv_seq *const *seqs, const int64_t *ends,
+        int32_t n_seqs, int32_t layer, visit *on_part, void *context) {
     kv_walk *walk = NULL;
-    RT_TRY(kv_walk_begin(store, layer, &seq, &end, 1, KV_WALK_ALL, &walk));
+    RT_TRY(kv_walk_begin(store, layer, seqs, ends, n_seqs, KV_WALK_ALL, &walk));
     const rt_status status = visit_windows(walk, on_part, context);
     kv_walk_end(walk);
     return status;
+}
+
+static rt_status walk_layer(
+        kv_store *store, kv_seq *seq, int32_t layer, int64_t end, visit *on_part, void *context) {
+    if (end == 0) return RT_OK;
+    return walk_together(store, &seq, &end, 1, layer, on_part, context);
 }
 
 typedef struct write_job {
@@ -172,6 +177,27 @@ rt_status kvh_try_read(kv_store *store, kv_seq *seq, int32_t layer, uint64_t *va
     read_job job = {.layer = layer, .values = values};
     RT_TRY(walk_layer(store, seq, layer, kv_seq_length(seq), read_part, &job));
     CHECK(job.next == kv_seq_length(seq));
+    return RT_OK;
+}
+
+enum { TOGETHER_MAX = 8 };
+
+static void read_part_of(void *context, const kv_window_part *part) {
+    read_job *jobs = context;
+    read_part(&jobs[part->seq], part);
+}
+
+rt_status kvh_try_read_together(
+        kv_store *store, kv_seq *const *seqs, int32_t n_seqs, int32_t layer, uint64_t **values) {
+    read_job jobs[TOGETHER_MAX];
+    int64_t ends[TOGETHER_MAX];
+    CHECK(n_seqs <= TOGETHER_MAX);
+    for (int32_t i = 0; i < n_seqs; i++) {
+        jobs[i] = (read_job){.layer = layer, .values = values[i]};
+        ends[i] = kv_seq_length(seqs[i]);
+    }
+    RT_TRY(walk_together(store, seqs, ends, n_seqs, layer, read_part_of, jobs));
+    for (int32_t i = 0; i < n_seqs; i++) CHECK(jobs[i].next == ends[i]);
     return RT_OK;
 }
 

@@ -373,6 +373,23 @@ static void faulty_free(void *self) {
     free(f);
 }
 
+/* Names, sizes and locks are not disturbed. */
+#define PASS(name, parameters, arguments)      \
+    static int faulty_##name parameters {      \
+        const kvh_faults *f = self;            \
+        return f->inner.table->name arguments; \
+    }
+PASS(truncate, (void *self, int fd, int64_t n_bytes), (f->inner.self, fd, n_bytes))
+PASS(lock, (void *self, int fd, kv_io_lock lock), (f->inner.self, fd, lock))
+PASS(stat_file, (void *self, int fd, kv_io_stat *out), (f->inner.self, fd, out))
+PASS(stat, (void *self, const char *path, kv_io_stat *out), (f->inner.self, path, out))
+PASS(rename, (void *self, const char *from, const char *to), (f->inner.self, from, to))
+PASS(unlink, (void *self, const char *path), (f->inner.self, path))
+PASS(touch, (void *self, const char *path), (f->inner.self, path))
+PASS(make_dir, (void *self, const char *path), (f->inner.self, path))
+PASS(sync_dir, (void *self, const char *path), (f->inner.self, path))
+PASS(list_dir, (void *self, const char *path, char **names), (f->inner.self, path, names))
+
 kv_io_engine kvh_inject(
         kv_io_engine inner, kvh_fault fault, int64_t at, bool for_ever, kvh_faults **out) {
     static const kv_io_table table = {.open = faulty_open,
@@ -383,7 +400,17 @@ kv_io_engine kvh_inject(
             .lend = faulty_lend,
             .submit = faulty_submit,
             .complete = faulty_complete,
-            .free = faulty_free};
+            .free = faulty_free,
+            .truncate = faulty_truncate,
+            .lock = faulty_lock,
+            .stat_file = faulty_stat_file,
+            .stat = faulty_stat,
+            .rename = faulty_rename,
+            .unlink = faulty_unlink,
+            .touch = faulty_touch,
+            .make_dir = faulty_make_dir,
+            .sync_dir = faulty_sync_dir,
+            .list_dir = faulty_list_dir};
     kvh_faults *f = calloc(1, sizeof *f);
     CHECK(f);
     f->inner = inner;

@@ -453,7 +453,7 @@ static int mem_list_dir(void *self, const char *path, char **names) {
     return dir->n_entries;
 }
 
-kv_io *kvh_memfs_io(kvh_memfs *fs) {
+kv_io_engine kvh_memfs_engine(kvh_memfs *fs) {
     static const kv_io_table table = {.open = mem_open,
             .close = mem_close,
             .reserve = mem_reserve,
@@ -473,9 +473,12 @@ kv_io *kvh_memfs_io(kvh_memfs *fs) {
             .make_dir = mem_make_dir,
             .sync_dir = mem_sync_dir,
             .list_dir = mem_list_dir};
+    return (kv_io_engine){.table = &table, .self = fs};
+}
+
+kv_io *kvh_memfs_io(kvh_memfs *fs) {
     kv_io *io;
-    CHECK(kv_io_create_on((kv_io_engine){.table = &table, .self = fs}, &(kv_io_config){0}, &io) ==
-            RT_OK);
+    CHECK(kv_io_create_on(kvh_memfs_engine(fs), &(kv_io_config){0}, &io) == RT_OK);
     return io;
 }
 

@@ -10,7 +10,8 @@ typedef struct kvh_memfs kvh_memfs;
 /* An empty root. Paths start with '/'. */
 kvh_memfs *kvh_memfs_new(void);
 void kvh_memfs_free(kvh_memfs *fs);
-/* I/O over it, any number of times; the file system stays the caller's. */
+/* An engine over it, and I/O over that, any number of times; the file system stays the caller's. */
+kv_io_engine kvh_memfs_engine(kvh_memfs *fs);
 kv_io *kvh_memfs_io(kvh_memfs *fs);
 
 /* Effects so far: files and directories made, renamed, removed, written, resized, synced. */
