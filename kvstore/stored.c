@@ -354,8 +354,8 @@ static rt_status wait_op(kv_staging *s, kv_slot *slot) {
 }
 
 /* A slot becomes free when a write is answered, or a forgotten read is. Those that were given up
- * may never be. */
-static rt_status wait_for_any(kv_staging *s) {
+ * may never be, and a read has no use for those that are spared. */
+static rt_status wait_for_any(kv_staging *s, bool is_for_read) {
     bool is_going = false;
     for (int32_t i = 0; i < s->n_slots && !is_going; i++) {
         kv_slot *slot = &s->slots[i];
@@ -365,7 +365,7 @@ static rt_status wait_for_any(kv_staging *s) {
         if (is_going) (void)!wait_op(s, slot);
     }
     kv_staging_poll(s);
-    if (is_going || find_free(s, 0)) return RT_OK;
+    if (is_going || find_free(s, is_for_read ? n_spared_now(s) : 0)) return RT_OK;
     return rt_fail(RT_EIO, "kvstore: the disk does not answer any more");
 }
 
@@ -375,7 +375,7 @@ static rt_status start_now(kv_staging *s, kv_stored *stored, kv_slot **out) {
             return rt_fail(RT_EIO,
                     "kvstore: layer %" PRId32 ", tokens from %" PRId64 " could not be kept",
                     stored->layer, stored->first_pos);
-        RT_TRY(wait_for_any(s));
+        RT_TRY(wait_for_any(s, true));
     }
     return RT_OK;
 }
@@ -422,7 +422,7 @@ rt_status kv_staging_take(kv_staging *s, kv_slot **out) {
     RT_TRY(kv_staging_check(s));
     kv_slot *slot = NULL;
     while (!(slot = find_free(s, 0))) {
-        RT_TRY(wait_for_any(s));
+        RT_TRY(wait_for_any(s, false));
         RT_TRY(kv_staging_check(s));
     }
     slot->state = KV_SLOT_WRITING;
