@@ -182,6 +182,7 @@ rt_status kv_books_read(kv_books *books, const char *name, kv_book *out) {
     RT_TRY(read_manifest(books, name, &text, &n_bytes));
     rt_status status = kv_book_parse(text, n_bytes, out);
     free(text);
+    if (status == RT_ECORRUPT) status = rt_fail(status, "%s (book %s)", rt_error_text(), name);
     if (status == RT_OK && strcmp(out->name, name) != 0)
         status = rt_fail(
                 RT_ECORRUPT, "kvstore: the manifest of book %s says it is %s", name, out->name);
@@ -224,13 +225,14 @@ rt_status kv_books_remove(kv_books *books, const char *name) {
 
 /* ---- verify ---------------------------------------------------------------------------------- */
 
-typedef struct verifier {
+struct kv_verify {
     kv_books *books;
+    kv_book book;
     kv_codec *codec;
-    kv_book_report *report;
+    kv_book_report report;
     uint8_t *stored, *raw;
     int64_t stored_room, raw_room;
-} verifier;
+};
 
 static rt_status grow(uint8_t **bytes, int64_t *room, int64_t n_bytes) {
     if (n_bytes <= *room) return RT_OK;
@@ -244,7 +246,7 @@ static rt_status grow(uint8_t **bytes, int64_t *room, int64_t n_bytes) {
     return RT_OK;
 }
 
-static rt_status verify_runs(verifier *v, kv_segment *segment) {
+static rt_status verify_runs(kv_verify *v, kv_segment *segment) {
     const kv_run_shape shape = kv_segment_run_shape(segment);
     RT_TRY(grow(&v->stored, &v->stored_room, kv_run_stored_bytes_max(&shape)));
     RT_TRY(grow(&v->raw, &v->raw_room, kv_run_raw_bytes(&shape)));
@@ -254,9 +256,9 @@ static rt_status verify_runs(verifier *v, kv_segment *segment) {
             const kv_run_address address = kv_segment_address(segment, layer, head);
             RT_TRY(kv_blocks_read(
                     v->books->dirs.blocks, segment->file, run->offset, run->n_bytes, v->stored));
-            v->report->bytes_read += run->n_bytes;
+            v->report.bytes_read += run->n_bytes;
             RT_TRY(kv_run_decode(v->codec, &address, &shape, v->stored, run->n_bytes, v->raw));
-            v->report->n_runs++;
+            v->report.n_runs++;
         }
     return RT_OK;
 }
@@ -273,45 +275,70 @@ static rt_status check_place(const kv_book *book, int32_t i, const kv_segment *s
             RT_ECORRUPT, "kvstore: segment %" PRId32 " of book %s is another one", i, book->name);
 }
 
-static rt_status verify_segment(verifier *v, const kv_book *book, int32_t i) {
+static rt_status verify_segment(kv_verify *v, int32_t i) {
     kv_path path;
     kv_io_stat st;
     kv_segment *segment = NULL;
-    const kv_hash chain = hash_of(book->chains[i]);
-    if (locate(v->books, book, i, &path, &st) < 0)
-        return rt_fail(RT_EIO, "kvstore: segment %" PRId32 " of book %s is missing", i, book->name);
+    const kv_hash chain = hash_of(v->book.chains[i]);
+    if (locate(v->books, &v->book, i, &path, &st) < 0)
+        return rt_fail(
+                RT_EIO, "kvstore: segment %" PRId32 " of book %s is missing", i, v->book.name);
     rt_status status = kv_segment_open(&v->books->dirs, path.text, &chain, &segment);
-    if (status == RT_OK) status = check_place(book, i, segment);
+    if (status == RT_OK) status = check_place(&v->book, i, segment);
     if (status == RT_OK) status = verify_runs(v, segment);
     if (status == RT_ECORRUPT) kv_dirs_quarantine(&v->books->dirs, path.text, rt_error_text());
     kv_segment_close(segment);
     return status;
 }
 
-static rt_status verify_all(verifier *v, const kv_book *book) {
-    for (int32_t i = 0; i < book->n_segments; i++) {
-        const rt_status status = verify_segment(v, book, i);
-        v->report->n_segments++;
-        if (status == RT_ENOMEM) return status;
-        if (status == RT_OK) continue;
-        if (v->report->n_bad++ == 0)
-            (void)snprintf(
-                    v->report->first_error, sizeof v->report->first_error, "%s", rt_error_text());
+rt_status kv_verify_begin(kv_books *books, const char *name, kv_verify **out) {
+    kv_verify *verify = NULL;
+    RT_TRY(rt_calloc(1, sizeof *verify, "a book to verify", &verify));
+    verify->books = books;
+    rt_status status = kv_books_read(books, name, &verify->book);
+    if (status == RT_OK) status = kv_codec_create(rt_machine_isa(), &verify->codec);
+    if (status != RT_OK) {
+        kv_verify_end(verify);
+        return status;
     }
+    *out = verify;
     return RT_OK;
 }
 
+rt_status kv_verify_step(kv_verify *verify, bool *is_done) {
+    kv_book_report *report = &verify->report;
+    *is_done = report->n_segments == verify->book.n_segments;
+    if (*is_done) return RT_OK;
+    const rt_status status = verify_segment(verify, (int32_t)report->n_segments);
+    if (status == RT_ENOMEM) return status;
+    if (status != RT_OK && report->n_bad++ == 0)
+        (void)snprintf(report->first_error, sizeof report->first_error, "%s", rt_error_text());
+    *is_done = ++report->n_segments == verify->book.n_segments;
+    return RT_OK;
+}
+
+const kv_book_report *kv_verify_report(const kv_verify *verify) {
+    return &verify->report;
+}
+
+void kv_verify_end(kv_verify *verify) {
+    if (!verify) return;
+    kv_codec_free(verify->codec);
+    free(verify->stored);
+    free(verify->raw);
+    kv_book_free(&verify->book);
+    free(verify);
+}
+
 rt_status kv_books_verify(kv_books *books, const char *name, kv_book_report *report) {
-    kv_book book;
+    kv_verify *verify = NULL;
+    bool is_done = false;
     *report = (kv_book_report){0};
-    verifier v = {.books = books, .report = report};
-    RT_TRY(kv_books_read(books, name, &book));
-    rt_status status = kv_codec_create(rt_machine_isa(), &v.codec);
-    if (status == RT_OK) status = verify_all(&v, &book);
-    kv_codec_free(v.codec);
-    free(v.stored);
-    free(v.raw);
-    kv_book_free(&book);
+    RT_TRY(kv_verify_begin(books, name, &verify));
+    rt_status status = RT_OK;
+    while (status == RT_OK && !is_done) status = kv_verify_step(verify, &is_done);
+    *report = *kv_verify_report(verify);
+    kv_verify_end(verify);
     return status;
 }
 

@@ -7,8 +7,8 @@
  *     15  u8   0
  *     16  u32  head_dim
  *     20  u32  n_tokens
- *     24  u32  tokens of a tile, 256
- *     28  u32  n_tiles = 2 ceil(n_tokens / 256): those of K, then those of V
+ *     24  u32  tokens of a tile, 256; of a sealed page, 128
+ *     28  u32  n_tiles = 2 ceil(n_tokens / 256): those of K, then those of V; or ceil(n_tokens / 128)
  *     32  u64  stored_bytes, a multiple of 4096
  *     40  i64  first_pos    \
  *     48  u32  layer         } part of the address, to name a run that is found in a wrong place
@@ -78,14 +78,34 @@ static void check_shape(const kv_run_shape *shape) {
     rt_assert(shape->n_tokens > 0 && shape->n_tokens <= KV_RUN_TOKENS);
 }
 
-/* Tiles of K; V has as many. */
+bool kv_dtype_is_sealed(rt_dtype dtype) {
+    return dtype == RT_INT8 || dtype == RT_INT4;
+}
+
+/* Codes, a scale and a zero for every 64 of them; laid out by attention. */
+int64_t kv_sealed_page_bytes(rt_dtype dtype, int32_t head_dim) {
+    const int64_t codes = KV_SEALED_TOKENS * (int64_t)head_dim * rt_dtype_bits(dtype) / 8;
+    const int64_t of_keys = 2 * 2 * 2 * (int64_t)head_dim;
+    const int64_t of_values = 2 * 2 * KV_SEALED_TOKENS * rt_div_up(head_dim, 64);
+    return 2 * codes + of_keys + of_values;
+}
+
+static int32_t tile_tokens(const kv_run_shape *shape) {
+    return kv_dtype_is_sealed(shape->dtype) ? KV_SEALED_TOKENS : KV_TILE_TOKENS;
+}
+
+/* Tiles side by side: K has as many as V, and of sealed pages there is one for both. */
+static int32_t n_across(const kv_run_shape *shape) {
+    return (int32_t)rt_div_up(shape->n_tokens, tile_tokens(shape));
+}
+
 static int32_t n_tiles_of(const kv_run_shape *shape) {
-    return (int32_t)rt_div_up(shape->n_tokens, KV_TILE_TOKENS);
+    return (kv_dtype_is_sealed(shape->dtype) ? 1 : 2) * n_across(shape);
 }
 
 /* Rows of tile i, of K and V counted through. */
 static int32_t rows_of(const kv_run_shape *shape, int32_t i) {
-    const int32_t first = i % n_tiles_of(shape) * KV_TILE_TOKENS;
+    const int32_t first = i % n_across(shape) * KV_TILE_TOKENS;
     return (int32_t)rt_min64(shape->n_tokens - first, KV_TILE_TOKENS);
 }
 
@@ -95,7 +115,9 @@ static int64_t row_bytes(const kv_run_shape *shape) {
 
 /* Offset of tile i in the raw run. */
 static int64_t raw_offset(const kv_run_shape *shape, int32_t i) {
-    const int32_t n = n_tiles_of(shape);
+    if (kv_dtype_is_sealed(shape->dtype))
+        return i * kv_sealed_page_bytes(shape->dtype, shape->head_dim);
+    const int32_t n = n_across(shape);
     const int64_t row = (int64_t)(i / n) * shape->n_tokens + (int64_t)(i % n) * KV_TILE_TOKENS;
     return row * row_bytes(shape);
 }
@@ -108,12 +130,13 @@ static int64_t tiles_offset(int32_t n_tiles) {
 
 int64_t kv_run_raw_bytes(const kv_run_shape *shape) {
     check_shape(shape);
+    if (kv_dtype_is_sealed(shape->dtype)) return raw_offset(shape, n_tiles_of(shape));
     return 2 * shape->n_tokens * row_bytes(shape);
 }
 
 int64_t kv_run_stored_bytes_max(const kv_run_shape *shape) {
     check_shape(shape);
-    const int32_t n_tiles = 2 * n_tiles_of(shape);
+    const int32_t n_tiles = n_tiles_of(shape);
     return rt_round_up(
             tiles_offset(n_tiles) + kv_run_raw_bytes(shape) + n_tiles * (int64_t)TILE_ALIGN,
             KV_STORED_ALIGN);
@@ -178,12 +201,24 @@ static run_header header_for(
             .dtype = (uint8_t)shape->dtype,
             .head_dim = (uint32_t)shape->head_dim,
             .n_tokens = (uint32_t)shape->n_tokens,
-            .tile_tokens = KV_TILE_TOKENS,
-            .n_tiles = 2 * (uint32_t)n_tiles_of(shape),
+            .tile_tokens = (uint32_t)tile_tokens(shape),
+            .n_tiles = (uint32_t)n_tiles_of(shape),
             .stored_bytes = (uint64_t)stored_bytes,
             .first_pos = address->first_pos,
             .layer = (uint32_t)address->layer,
             .kv_head = (uint32_t)address->kv_head};
+}
+
+static int64_t encode_tile(kv_codec *codec, const kv_run_shape *shape, int32_t i,
+        const uint8_t *raw, uint8_t *stored, kv_tile_kind *kind) {
+    const uint8_t *tile = raw + raw_offset(shape, i);
+    if (!kv_dtype_is_sealed(shape->dtype))
+        return kv_tile_encode(
+                codec->tiles, shape->dtype, rows_of(shape, i), shape->head_dim, tile, stored, kind);
+    const int64_t n_bytes = kv_sealed_page_bytes(shape->dtype, shape->head_dim);
+    memcpy(stored, tile, (size_t)n_bytes);
+    *kind = KV_TILE_RAW;
+    return n_bytes;
 }
 
 int64_t kv_run_encode(kv_codec *codec, const kv_run_address *address, const kv_run_shape *shape,
@@ -191,14 +226,13 @@ int64_t kv_run_encode(kv_codec *codec, const kv_run_address *address, const kv_r
     check_shape(shape);
     uint8_t *to = stored;
     tile_entry entries[TILES_MAX];
-    const int32_t n_tiles = 2 * n_tiles_of(shape);
+    const int32_t n_tiles = n_tiles_of(shape);
     const int64_t table_bytes = n_tiles * (int64_t)sizeof(tile_entry);
     int64_t at = (int64_t)sizeof(run_header) + table_bytes;
     for (int32_t i = 0; i < n_tiles; i++) {
         kv_tile_kind kind;
         pad(to, &at, TILE_ALIGN);
-        const int64_t n = kv_tile_encode(codec->tiles, shape->dtype, rows_of(shape, i),
-                shape->head_dim, (const uint8_t *)raw + raw_offset(shape, i), to + at, &kind);
+        const int64_t n = encode_tile(codec, shape, i, raw, to + at, &kind);
         entries[i] = (tile_entry){.n_bytes = (uint32_t)n, .kind = kind};
         at += n;
     }
@@ -252,9 +286,21 @@ static rt_status check_header(
     return RT_OK;
 }
 
+static bool decode_tile(kv_codec *codec, const kv_run_shape *shape, int32_t i,
+        const tile_entry *entry, const uint8_t *stored, uint8_t *raw) {
+    uint8_t *tile = raw + raw_offset(shape, i);
+    if (!kv_dtype_is_sealed(shape->dtype))
+        return kv_tile_decode(codec->tiles, shape->dtype, rows_of(shape, i), shape->head_dim,
+                (kv_tile_kind)entry->kind, stored, entry->n_bytes, tile);
+    const int64_t n_bytes = kv_sealed_page_bytes(shape->dtype, shape->head_dim);
+    if (entry->kind != KV_TILE_RAW || entry->n_bytes != n_bytes) return false;
+    memcpy(tile, stored, (size_t)n_bytes);
+    return true;
+}
+
 static rt_status decode_tiles(kv_codec *codec, const kv_run_address *address,
         const kv_run_shape *shape, const uint8_t *stored, int64_t stored_bytes, uint8_t *raw) {
-    const int32_t n_tiles = 2 * n_tiles_of(shape);
+    const int32_t n_tiles = n_tiles_of(shape);
     int64_t at = tiles_offset(n_tiles);
     for (int32_t i = 0; i < n_tiles; i++) {
         tile_entry entry;
@@ -262,9 +308,7 @@ static rt_status decode_tiles(kv_codec *codec, const kv_run_address *address,
         if (at > stored_bytes || entry.n_bytes > stored_bytes - at)
             return corrupt(address, "the end of a tile", (uint64_t)at + entry.n_bytes,
                     (uint64_t)stored_bytes);
-        const bool is_good = kv_tile_decode(codec->tiles, shape->dtype, rows_of(shape, i),
-                shape->head_dim, (kv_tile_kind)entry.kind, stored + at, entry.n_bytes,
-                raw + raw_offset(shape, i));
+        const bool is_good = decode_tile(codec, shape, i, &entry, stored + at, raw);
         if (!is_good) return corrupt(address, "a tile that cannot be read", (uint64_t)i, 0);
         at = rt_round_up(at + entry.n_bytes, TILE_ALIGN);
     }

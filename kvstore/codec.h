@@ -2,7 +2,9 @@
  *
  * A run is what one layer and KV head hold for up to 4096 tokens. Raw it is canonical rows,
  * [K|V][token][head_dim], little-endian; stored it is a header and one compressed tile for every
- * 256 tokens of K and of V. What comes back is what went in, bit for bit, whatever the values mean
+ * 256 tokens of K and of V. Of lossy types it is sealed pages of 128 tokens instead, opaque bytes of
+ * a fixed size (an unfinished last one is zeros), each a tile, stored as they are: there is next to
+ * nothing left to compress. What comes back is what went in, bit for bit, whatever the values mean
  * and whichever instruction set decodes; anything else is RT_ECORRUPT. Private to kvstore. */
 #ifndef KV_CODEC_H
 #define KV_CODEC_H
@@ -14,6 +16,7 @@
 enum {
     KV_RUN_TOKENS = 4096,
     KV_TILE_TOKENS = 256,
+    KV_SEALED_TOKENS = 128, /* of a sealed page */
     KV_HEAD_DIM_MAX = 256,
     KV_STORED_ALIGN = 4096 /* stored runs are whole blocks of O_DIRECT */
 };
@@ -33,6 +36,10 @@ typedef struct kv_run_shape {
     int32_t head_dim; /* 1 .. KV_HEAD_DIM_MAX */
     int32_t n_tokens; /* 1 .. KV_RUN_TOKENS */
 } kv_run_shape;
+
+/* Whether runs of this type are sealed pages, and the bytes of one. */
+bool kv_dtype_is_sealed(rt_dtype dtype);
+int64_t kv_sealed_page_bytes(rt_dtype dtype, int32_t head_dim);
 
 int64_t kv_run_raw_bytes(const kv_run_shape *shape);
 /* The most a stored run can take; a multiple of KV_STORED_ALIGN. */

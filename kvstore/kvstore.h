@@ -49,15 +49,25 @@ typedef struct kv_overflow {
     rt_isa isa;
 } kv_overflow;
 
+/* Lossy types: a page is sealed once it is full, and what is stored are sealed pages. Until then its
+ * rows are in an open page, of which a sequence has one in each layer. */
+typedef struct kv_open {
+    int64_t page_bytes;    /* 0: pages are as they are written, and the rest does not matter */
+    int32_t n_seqs;        /* sequences at a time */
+    int64_t append_tokens; /* the most that one walk appends to a sequence */
+} kv_open;
+
 typedef struct kv_config {
     kv_shape shape;
+    kv_open open;
     int32_t n_layers;
     int64_t page_bytes;     /* one layer's page as attention lays it out */
     int64_t host_bytes_max; /* hard cap of pages, windows and staging together */
     kv_overflow overflow;
 } kv_config;
 
-/* Canonical rows of one KV head of some pages, in a buffer of the thread. */
+/* Canonical rows of one KV head of some pages, in a buffer of the thread. Of sealed pages: their bytes
+ * at k, one after the other, as many as n_tokens fill; v is NULL. */
 typedef struct kv_rows {
     int32_t kv_head;
     int32_t n_tokens;
@@ -85,6 +95,8 @@ int64_t kv_overflow_bytes(const kv_config *config);
 int64_t kv_overflow_tail_bytes(const kv_config *config);
 /* Contexts of the codec, of one thread; not KV, so not part of host_bytes_max. */
 int64_t kv_codec_bytes(void);
+/* Open pages of all sequences; part of host_bytes_max. */
+int64_t kv_open_bytes(const kv_config *config);
 /* Disk that n_tokens of a sequence may take. */
 int64_t kv_overflow_disk_bytes(const kv_config *config, int64_t n_tokens);
 
@@ -106,6 +118,7 @@ void kv_seq_free(kv_seq *seq);
 
 /* A sequence holding the first n_tokens of `parent` (idle; n_tokens <= its length) with room for
  * max_tokens >= n_tokens. Whole pages and what is on disk are shared; a partial last page is copied.
+ * A cut inside a sealed page is made at its start: kv_seq_length tells.
  * Errors: as kv_seq_create. */
 RT_MUST_CHECK rt_status kv_seq_fork(
         kv_seq *parent, int64_t n_tokens, int64_t max_tokens, kv_seq **out);
@@ -115,7 +128,7 @@ int64_t kv_seq_length(const kv_seq *seq);
 /* Tokens it has room for. */
 int64_t kv_seq_max_tokens(const kv_seq *seq);
 
-/* Forget tokens from n_tokens on (idle sequences). A page shared with another sequence is copied
+/* Forget tokens from n_tokens on (idle sequences); from the start of a sealed page that holds it. A page shared with another sequence is copied
  * before it is next written. Whole pages forgotten while shared stay with the other sequence: room
  * for their like is no longer reserved, and is sought again when a span begins. */
 void kv_seq_truncate(kv_seq *seq, int64_t n_tokens);
@@ -131,7 +144,8 @@ const int32_t *kv_seq_ids(const kv_seq *seq);
 RT_MUST_CHECK rt_status kv_span_begin(kv_seq *seq, const int32_t *ids, int64_t n_tokens);
 /* The span's tokens count from here on; every layer was walked to its end. */
 void kv_span_commit(kv_seq *seq);
-/* Back to the length before kv_span_begin; its pages are free again. No-op when idle. */
+/* Back to the length before kv_span_begin, where pages are sealed to the start of its last page; its
+ * pages are free again. No-op when idle. */
 void kv_span_abort(kv_seq *seq);
 
 /* ---- what is kept on disk for good --------------------------------------------------------------
@@ -233,6 +247,9 @@ typedef struct kv_window_part {
     int64_t first_pos;  /* a multiple of page_tokens */
     int64_t n_tokens;   /* the new ones included */
     bool is_last;       /* reaches the end: this walk's new tokens are to be appended here */
+    void *const
+            *open_pages; /* with them: open pages of positions open_pos and on, from the page of */
+    int64_t open_pos; /* the first new token; those that get full are to be sealed into `pages` */
 } kv_window_part;
 
 typedef struct kv_window {
@@ -336,6 +353,15 @@ typedef struct kv_book_report {
 } kv_book_report;
 /* Read and decode every run of a book. Damage is in the report, and quarantined. As kv_books_read. */
 RT_MUST_CHECK rt_status kv_books_verify(kv_books *books, const char *name, kv_book_report *report);
+
+/* The same, a segment a step: for callers with progress and Ctrl-C. `books` outlives it. */
+typedef struct kv_verify kv_verify;
+RT_MUST_CHECK rt_status kv_verify_begin(kv_books *books, const char *name, kv_verify **out);
+RT_MUST_CHECK rt_status kv_verify_step(kv_verify *verify, bool *is_done);
+/* So far. */
+const kv_book_report *kv_verify_report(const kv_verify *verify);
+/* Accepts NULL. */
+void kv_verify_end(kv_verify *verify);
 
 typedef struct kv_gc_report {
     int64_t n_removed; /* files: dead temporaries, quarantined ones, segments no book holds */

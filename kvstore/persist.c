@@ -176,14 +176,19 @@ static rt_status adopt(kv_seq *seq, kv_segment **from, int64_t extent) {
     return status;
 }
 
+/* Rows of a page that was not full are not in the segment, where pages are sealed. */
+static int64_t n_found(const kv_seq *seq, const kv_prefix *prefix) {
+    return kv_held_tokens(&seq->store->config, prefix->n_tokens);
+}
+
 static rt_status adopt_all(kv_seq *seq, const int32_t *ids, const kv_prefix *prefix) {
+    const int64_t n_tokens = n_found(seq, prefix);
     for (int32_t i = 0; i < prefix->n_segments; i++) RT_TRY(adopt(seq, &prefix->segments[i], i));
-    memcpy(seq->ids, ids, (size_t)prefix->n_tokens * sizeof *ids);
-    seq->length = prefix->n_tokens;
+    memcpy(seq->ids, ids, (size_t)n_tokens * sizeof *ids);
+    seq->length = n_tokens;
     for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++)
-        seq->filled[layer] = prefix->n_tokens;
-    if (seq->kind == KV_SEQ_IN_MEMORY)
-        seq->n_pages = kv_pages_of_layer(&seq->store->config, prefix->n_tokens);
+        seq->filled[layer] = n_tokens;
+    if (seq->kind == KV_SEQ_IN_MEMORY) seq->n_pages = kv_held_pages(&seq->store->config, n_tokens);
     return RT_OK;
 }
 
@@ -195,7 +200,7 @@ rt_status kv_seq_find(kv_seq *seq, const int32_t *ids, int64_t n_ids, kv_found *
     RT_TRY(kv_vault_find(seq->store->vault, ids, n_ids, &prefix));
     const rt_status status = adopt_all(seq, ids, &prefix);
     if (status == RT_OK) {
-        found->n_tokens = prefix.n_tokens;
+        found->n_tokens = seq->length;
         (void)snprintf(found->reason, sizeof found->reason, "%s",
                 prefix.n_tokens < n_ids ? prefix.reason : "");
     }

@@ -34,7 +34,7 @@ static bool is_open(const kv_seq *seq) {
 }
 
 static int64_t pages_for(const kv_seq *seq, int64_t n_tokens) {
-    return kv_pages_of_layer(&seq->store->config, n_tokens);
+    return kv_held_pages(&seq->store->config, n_tokens);
 }
 
 /* ---- room ------------------------------------------------------------------------------------ */
@@ -110,6 +110,7 @@ static void free_memory(kv_seq *seq) {
     free(seq->ids);
     free(seq->stored);
     kv_persist_free(seq);
+    kv_open_free(seq);
     free(seq);
 }
 
@@ -124,6 +125,7 @@ static rt_status new_seq(
             .n_extents = rt_div_up(max_tokens, store->config.overflow.extent_tokens),
             .max_tokens = max_tokens};
     rt_status status = choose_kind(seq, n_kept, n_needed);
+    if (status == RT_OK) status = kv_open_reserve(seq);
     if (status == RT_OK) status = allocate(seq);
     if (status != RT_OK) {
         unpromise(seq, seq->promised);
@@ -156,8 +158,10 @@ static void shrink(kv_seq *seq, int64_t n_pages) {
     seq->n_pages = n_pages;
 }
 
-/* Back to n_tokens, whatever the kind. */
-static void cut(kv_seq *seq, int64_t n_tokens) {
+/* Back to n_tokens or, where open rows are gone, a little less, whatever the kind. */
+static void cut(kv_seq *seq, int64_t wanted) {
+    const int64_t n_tokens = kv_open_cut(seq, wanted);
+    seq->length = n_tokens;
     if (seq->kind != KV_SEQ_IN_MEMORY) {
         kv_seq_cut(seq, n_tokens);
         return;
@@ -231,10 +235,18 @@ static void fork_tail(kv_seq *seq, const kv_seq *parent, int64_t page) {
     }
 }
 
-rt_status kv_seq_fork(kv_seq *parent, int64_t n_tokens, int64_t max_tokens, kv_seq **out) {
+/* Where a fork can be made: not inside a sealed page. */
+static int64_t fork_point(const kv_seq *parent, int64_t n_tokens) {
+    const int32_t page_tokens = parent->store->config.shape.page_tokens;
+    if (!parent->open || n_tokens / page_tokens == parent->length / page_tokens) return n_tokens;
+    return n_tokens / page_tokens * page_tokens;
+}
+
+rt_status kv_seq_fork(kv_seq *parent, int64_t wanted, int64_t max_tokens, kv_seq **out) {
     rt_assert(!is_open(parent) && !parent->is_walked);
-    rt_assert(n_tokens >= 0 && n_tokens <= parent->length && max_tokens >= n_tokens);
+    rt_assert(wanted >= 0 && wanted <= parent->length && max_tokens >= wanted);
     kv_store *store = parent->store;
+    const int64_t n_tokens = fork_point(parent, wanted);
     const int64_t n_shared = n_pages_shared(parent, n_tokens);
     const int64_t n_kept = n_tokens / store->config.overflow.extent_tokens;
     const int64_t n_needed =
@@ -245,6 +257,7 @@ rt_status kv_seq_fork(kv_seq *parent, int64_t n_tokens, int64_t max_tokens, kv_s
     const int64_t n_pages = pages_for(seq, n_tokens);
     if (n_pages == n_shared + 1 && *slot(parent, 0, n_shared)) fork_tail(seq, parent, n_shared);
     seq->n_pages = n_pages;
+    kv_open_fork(seq, parent);
     *out = seq;
     return RT_OK;
 }
@@ -271,7 +284,6 @@ void kv_seq_truncate(kv_seq *seq, int64_t n_tokens) {
     rt_assert(!is_open(seq) && !seq->is_walked);
     rt_assert(n_tokens >= 0 && n_tokens <= seq->length);
     cut(seq, n_tokens);
-    seq->length = n_tokens;
 }
 
 /* ---- spans of a sequence in memory ----------------------------------------------------------- */
@@ -290,7 +302,7 @@ static void grow(kv_seq *seq, int64_t n_pages) {
 /* The last page will be written beside its old tokens, and somebody else reads it. Layers agree:
  * they are shared and dropped together. */
 static bool has_shared_tail(const kv_seq *seq) {
-    if (seq->length % seq->store->config.shape.page_tokens == 0) return false;
+    if (seq->open || seq->length % seq->store->config.shape.page_tokens == 0) return false;
     const void *last = *slot(seq, 0, seq->n_pages - 1);
     return last && kv_pool_is_shared(&seq->store->pool, last);
 }
@@ -387,7 +399,7 @@ void kv_span_abort(kv_seq *seq) {
     if (seq->kind == KV_SEQ_IN_MEMORY)
         abort_in_memory(seq);
     else
-        kv_seq_cut(seq, seq->length);
+        cut(seq, seq->length);
     seq->span = seq->made_up = 0;
     kv_persist_abort(seq);
 }

@@ -35,7 +35,7 @@ rt_status kv_seq_take(kv_seq *seq, void **out) {
 
 rt_status kv_seq_take_pages(kv_seq *seq, int32_t layer, int64_t first, int64_t end) {
     const kv_config *config = &seq->store->config;
-    for (int64_t i = first / config->shape.page_tokens; i < kv_pages_of_layer(config, end); i++) {
+    for (int64_t i = first / config->shape.page_tokens; i < kv_held_pages(config, end); i++) {
         void **slot = kv_page_slot(seq, layer, i);
         if (!*slot) RT_TRY(kv_seq_take(seq, slot));
     }
@@ -85,7 +85,7 @@ void kv_seq_cut_stored(kv_seq *seq, int64_t n_tokens) {
 
 void kv_seq_cut(kv_seq *seq, int64_t n_tokens) {
     const kv_config *config = &seq->store->config;
-    const int64_t n_pages = kv_pages_of_layer(config, n_tokens);
+    const int64_t n_pages = kv_held_pages(config, n_tokens);
     for (int32_t layer = 0; layer < config->n_layers; layer++) {
         kv_seq_drop_pages(seq, layer, n_pages, seq->n_slots);
         seq->filled[layer] = rt_min64(seq->filled[layer], n_tokens);

@@ -59,6 +59,7 @@ static void check_config(const kv_config *config) {
     rt_assert(config->n_layers > 0 && config->page_bytes > 0 && config->host_bytes_max >= 0);
     rt_assert(config->shape.page_tokens > 0 && config->shape.n_kv_heads > 0);
     rt_assert(config->shape.head_dim > 0);
+    rt_assert(kv_dtype_is_sealed(config->shape.dtype) == (config->open.page_bytes > 0));
     if (to->n_dirs == 0) return;
     rt_assert(to->extent_tokens > 0 && to->extent_tokens <= KV_RUN_TOKENS);
     rt_assert(to->extent_tokens % config->shape.page_tokens == 0);
@@ -66,7 +67,8 @@ static void check_config(const kv_config *config) {
 }
 
 static rt_status check_budget(const kv_config *config, int64_t n_pages) {
-    if (config->overflow.n_dirs > 0 && config->host_bytes_max < kv_overflow_bytes(config))
+    if (config->overflow.n_dirs > 0 &&
+            config->host_bytes_max < kv_overflow_bytes(config) + kv_open_bytes(config))
         return rt_fail(RT_ENOFIT,
                 "kvstore: host budget %" PRId64 " bytes; an overflow by extents of %" PRId32
                 " tokens needs %" PRId64,
@@ -95,11 +97,12 @@ static rt_status open_overflow(kv_store *store) {
 static rt_status open_parts(kv_store *store) {
     kv_config *config = &store->config;
     const bool overflows = config->overflow.n_dirs > 0;
-    const int64_t staging = overflows ? kv_staging_bytes(config) : 0;
+    const int64_t staging = (overflows ? kv_staging_bytes(config) : 0) + kv_open_bytes(config);
     const int64_t n_pages =
             rt_min64(rt_max64(config->host_bytes_max - staging, 0) / config->page_bytes, INT32_MAX);
     RT_TRY(check_budget(config, n_pages));
     RT_TRY(kv_pool_open(n_pages, config->page_bytes, &store->pool));
+    RT_TRY(kv_open_start(store));
     if (overflows) return open_overflow(store);
     config->overflow.extent_tokens = PAGES_OF_ENDLESS * config->shape.page_tokens;
     return RT_OK;
@@ -145,6 +148,7 @@ void kv_store_close(kv_store *store) {
     else
         (void)kv_staging_close(&store->staging);
     if (store->pool.memory) kv_pool_close(&store->pool);
+    kv_open_stop(store);
     kv_walk_free(&store->walk);
     free(store);
 }

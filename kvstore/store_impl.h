@@ -70,6 +70,9 @@ struct kv_walk {
     int64_t *cursors;      /* [n_seqs]: the next extent of each */
     kv_window_part *parts; /* [n_seqs] */
     int64_t seqs_room;
+    void **open_pages; /* of all sequences that are appended to, */
+    int64_t *open_at;  /* [n_seqs]: where a sequence's begin in them; -1: it has none */
+    int64_t n_open, open_room;
 
     int64_t step;         /* the next one; the window is of the one before */
     int64_t next_read;    /* loads before it are being read or were */
@@ -86,6 +89,10 @@ struct kv_store {
     kv_pool pool;
     int64_t n_copied;
     int32_t n_seqs;
+
+    /* Where pages are sealed. */
+    kv_pool open_pages;
+    int64_t n_open_work; /* of them, for what a walk appends */
 
     /* Where pages overflow. */
     bool has_overflow;
@@ -104,8 +111,11 @@ struct kv_store {
 struct kv_seq {
     kv_store *store;
     kv_seq_kind kind;
-    void **pointers;    /* [n_layers][n_slots]; NULL: not in memory */
-    void **tail;        /* [n_layers]: the shared page a copy replaced; NULL outside such a span */
+    void **pointers; /* [n_layers][n_slots]; NULL: not in memory */
+    void **tail;     /* [n_layers]: the shared page a copy replaced; NULL outside such a span */
+    void **open;     /* [n_layers]: the open page of an unfinished one; NULL: there is none */
+    int64_t n_open;  /* open pages promised to it */
+    int64_t n_open_borrowed;
     kv_stored **stored; /* [n_layers][n_extents], where the store overflows */
     int64_t *filled;    /* [n_layers]: tokens it holds; >= length, more in an open span */
     int32_t *ids;       /* [max_tokens]: of the tokens it holds */
@@ -125,7 +135,7 @@ struct kv_seq {
 
     /* Kept for good, extent by extent (persist.c); NULL where nothing is. */
     bool is_persisted;
-    bool resumes; /* the span that begins now is one that was suspended */
+    bool resumes;        /* the span that begins now is one that was suspended */
     kv_hash *chains;     /* [n_extents]: of those that are whole */
     kv_writer **writers; /* [n_extents]: of those the open span completes */
     kv_writer *last;     /* of the last, partial one, while a book is made */
@@ -137,6 +147,18 @@ RT_MUST_CHECK rt_status kv_store_open_over(const kv_config *config, kv_io *io, k
 
 static inline int64_t kv_pages_of_layer(const kv_config *config, int64_t n_tokens) {
     return rt_div_up(n_tokens, config->shape.page_tokens);
+}
+
+/* Pages that hold n_tokens: where they are sealed, only full ones do. */
+static inline int64_t kv_held_pages(const kv_config *config, int64_t n_tokens) {
+    if (config->open.page_bytes > 0) return n_tokens / config->shape.page_tokens;
+    return kv_pages_of_layer(config, n_tokens);
+}
+
+/* Tokens of them that are in pages which can be stored. */
+static inline int64_t kv_held_tokens(const kv_config *config, int64_t n_tokens) {
+    if (config->open.page_bytes == 0) return n_tokens;
+    return n_tokens / config->shape.page_tokens * config->shape.page_tokens;
 }
 
 static inline void **kv_page_slot(const kv_seq *seq, int32_t layer, int64_t page) {
@@ -179,6 +201,23 @@ static inline bool kv_seq_keeps(const kv_seq *seq, int64_t extent) {
     return seq->kind == KV_SEQ_IN_MEMORY || extent < seq->n_pinned;
 }
 
+/* open_pages.c: pages that are being filled, where full ones are sealed; nothing to do otherwise.
+ *
+ *   begin    of a walk: open pages for the new tokens of a sequence; RT_ENOFIT
+ *   end      they were appended, and full pages sealed: the last, unfinished one stays
+ *   drop     those of a walk that did not come to that
+ *   cut      to n_tokens or, where an open page is missing, fewer: returns how many */
+RT_MUST_CHECK rt_status kv_open_start(kv_store *store);
+void kv_open_stop(kv_store *store);
+RT_MUST_CHECK rt_status kv_open_reserve(kv_seq *seq);
+void kv_open_free(kv_seq *seq);
+RT_MUST_CHECK rt_status kv_open_begin(kv_walk *walk, int32_t seq);
+void kv_open_end(kv_walk *walk, int32_t seq);
+void kv_open_drop(kv_walk *walk);
+int64_t kv_open_cut(kv_seq *seq, int64_t n_tokens);
+/* Copies of the parent's, for a fork of so many tokens. */
+void kv_open_fork(kv_seq *seq, const kv_seq *parent);
+
 /* persist.c: what becomes of a sequence is kept, from its first token on.
  *
  *   start   of a new sequence, where the store has a vault; RT_ENOMEM
@@ -202,6 +241,8 @@ void kv_walk_free(kv_walk *walk);
 RT_MUST_CHECK rt_status kv_walk_list_steps(kv_walk *walk);
 /* The first extent of the sequence that this walk may still write. */
 int64_t kv_walk_tail_extent(const kv_walk *walk, int32_t seq);
+/* Whether the sequence's part of an extent is in memory. */
+bool kv_walk_is_resident(const kv_walk *walk, int32_t seq, int64_t extent);
 /* Extents of the sequence in this walk. */
 int64_t kv_walk_n_extents(const kv_walk *walk, int32_t seq);
 

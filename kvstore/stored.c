@@ -275,11 +275,12 @@ static int64_t run_offset(const kv_stored *stored, int32_t kv_head) {
 
 kv_rows kv_staging_rows(kv_staging *s, const kv_stored *stored, int32_t kv_head, int thread) {
     rt_assert(thread >= 0 && thread < s->n_threads);
-    const int64_t row_bytes = s->shape.head_dim * rt_dtype_bytes(s->shape.dtype);
+    const kv_run_shape shape = run_shape(&s->shape, stored->n_tokens);
+    char *k = s->rows[thread];
     return (kv_rows){.kv_head = kv_head,
             .n_tokens = stored->n_tokens,
-            .k = s->rows[thread],
-            .v = s->rows[thread] + stored->n_tokens * row_bytes};
+            .k = k,
+            .v = kv_dtype_is_sealed(shape.dtype) ? NULL : k + kv_run_raw_bytes(&shape) / 2};
 }
 
 rt_status kv_staging_decode(
@@ -292,10 +293,18 @@ rt_status kv_staging_decode(
             slot->bytes + run_offset(stored, kv_head), stored->run_bytes[kv_head], s->rows[thread]);
 }
 
+/* A page that is not full was never sealed. */
+static void clear_last_page(const kv_run_shape *shape, char *raw) {
+    if (!kv_dtype_is_sealed(shape->dtype) || shape->n_tokens % KV_SEALED_TOKENS == 0) return;
+    const int64_t n_bytes = kv_sealed_page_bytes(shape->dtype, shape->head_dim);
+    memset(raw + shape->n_tokens / KV_SEALED_TOKENS * n_bytes, 0, (size_t)n_bytes);
+}
+
 void kv_staging_encode(kv_staging *s, kv_slot *slot, int32_t kv_head, int thread) {
     kv_stored *stored = slot->stored;
     const kv_run_address address = address_of(stored, kv_head);
     const kv_run_shape shape = run_shape(&s->shape, stored->n_tokens);
+    clear_last_page(&shape, s->rows[thread]);
     stored->run_bytes[kv_head] = (int32_t)kv_run_encode(s->codecs[thread], &address, &shape,
             s->rows[thread], slot->bytes + kv_head * s->run_bytes_max);
 }

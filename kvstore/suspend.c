@@ -41,6 +41,7 @@ static int64_t extent_start(int64_t pos) {
 /* ---- rows ------------------------------------------------------------------------------------ */
 
 kv_rows kv_seq_tail_rows(kv_seq *seq, int32_t layer, int32_t kv_head) {
+    if (seq->open) return (kv_rows){.n_tokens = -1};
     const int64_t first = extent_start(seq->filled[layer]);
     const int64_t page = first / seq->store->config.shape.page_tokens;
     const kv_stored like = {.n_tokens = (int32_t)(seq->filled[layer] - first)};
@@ -76,7 +77,7 @@ rt_status kv_resume_rows(kv_seq *seq, const int32_t *ids, int64_t n_ids, int32_t
 /* ---- suspending ------------------------------------------------------------------------------ */
 
 static bool can_suspend(const kv_seq *seq) {
-    return seq->is_persisted && seq->kind != KV_SEQ_PARKS;
+    return seq->is_persisted && seq->kind != KV_SEQ_PARKS && !seq->open;
 }
 
 /* The writers' files take their other name; what is in them is not this sequence's any more. */

@@ -19,6 +19,8 @@ void kv_walk_free(kv_walk *walk) {
     free(walk->loads);
     free(walk->cursors);
     free(walk->parts);
+    free(walk->open_at);
+    free(walk->open_pages);
     free(walk->outcomes);
     free(walk->jobs);
     *walk = (kv_walk){0};
@@ -44,9 +46,11 @@ static rt_status make_room(kv_walk *walk, int32_t n_seqs) {
     if (n_seqs > walk->seqs_room) {
         free(walk->cursors);
         free(walk->parts);
-        walk->cursors = NULL;
+        free(walk->open_at);
+        walk->cursors = walk->open_at = NULL;
         walk->parts = NULL;
         walk->seqs_room = 0;
+        RT_TRY(rt_calloc(n_seqs, sizeof *walk->open_at, "a walk's open pages", &walk->open_at));
         RT_TRY(rt_calloc(n_seqs, sizeof *walk->cursors, "a walk", &walk->cursors));
         RT_TRY(rt_calloc(n_seqs, sizeof *walk->parts, "a walk's window", &walk->parts));
         walk->seqs_room = n_seqs;
@@ -68,7 +72,7 @@ static void top_up_work(kv_store *store) {
 static rt_status own_last_page(kv_seq *seq, int32_t layer) {
     const int64_t filled = seq->filled[layer];
     const int32_t page_tokens = seq->store->config.shape.page_tokens;
-    if (filled % page_tokens == 0) return RT_OK;
+    if (seq->open || filled % page_tokens == 0) return RT_OK;
     void **last = kv_page_slot(seq, layer, filled / page_tokens);
     if (!*last || !kv_pool_is_shared(&seq->store->pool, *last)) return RT_OK;
     void *copy = NULL;
@@ -93,7 +97,7 @@ static int64_t first_tail_page(const kv_walk *walk, int32_t seq) {
 }
 
 static int64_t n_pages_at_end(const kv_walk *walk, int32_t seq) {
-    return kv_pages_of_layer(&walk->store->config, walk->ends[seq]);
+    return kv_held_pages(&walk->store->config, walk->ends[seq]);
 }
 
 /* A tail that is in memory grows now; one that has yet to be loaded does in its window. */
@@ -103,7 +107,7 @@ static rt_status grow_tail(kv_walk *walk, int32_t i) {
     if (walk->ends[i] <= filled || seq->kind == KV_SEQ_IN_MEMORY) return RT_OK;
     const int64_t first = first_tail_page(walk, i);
     const bool is_resident = filled % extent_tokens(walk)
-                                     ? *kv_page_slot(seq, walk->layer, first) != NULL
+                                     ? kv_walk_is_resident(walk, i, kv_walk_tail_extent(walk, i))
                                      : seq->kind == KV_SEQ_OVERFLOWS;
     if (!is_resident) return RT_OK;
     RT_TRY(own_last_page(seq, walk->layer));
@@ -137,6 +141,8 @@ static rt_status start(kv_walk *walk) {
         top_up_work(store);
     }
     RT_TRY(make_room(walk, walk->n_seqs));
+    for (int32_t i = 0; i < walk->n_seqs; i++) walk->open_at[i] = -1;
+    for (int32_t i = 0; i < walk->n_seqs; i++) RT_TRY(kv_open_begin(walk, i));
     for (int32_t i = 0; i < walk->n_seqs; i++) RT_TRY(grow_tail(walk, i));
     RT_TRY(kv_walk_list_steps(walk));
     read_ahead(walk);
@@ -153,7 +159,7 @@ rt_status kv_walk_begin(kv_store *store, int32_t layer, kv_seq *const *seqs, con
     walk->n_seqs = n_seqs;
     walk->extent = extent;
     walk->step = walk->next_read = walk->n_steps = walk->n_loads = 0;
-    walk->n_jobs = walk->job = walk->n_batch = 0;
+    walk->n_jobs = walk->job = walk->n_batch = walk->n_open = 0;
     walk->is_left = true;
     walk->is_open = true;
     enter(walk);
@@ -172,7 +178,7 @@ static void *const *pages_at(const kv_walk *walk, int32_t i, int64_t extent) {
 /* Where a resident part of a sequence ends. */
 static int64_t resident_end(const kv_walk *walk, int32_t i, int64_t extent) {
     int64_t e = extent;
-    while (e < kv_walk_n_extents(walk, i) && *pages_at(walk, i, e)) e++;
+    while (e < kv_walk_n_extents(walk, i) && kv_walk_is_resident(walk, i, e)) e++;
     return rt_min64(e * extent_tokens(walk), walk->ends[i]);
 }
 
@@ -189,6 +195,10 @@ static void fill_part(kv_walk *walk, const kv_step *step, int32_t i, kv_window_p
             .first_pos = first,
             .n_tokens = end - first,
             .is_last = end == walk->ends[i]};
+    if (!part->is_last || walk->open_at[i] < 0) return;
+    const int32_t page_tokens = walk->store->config.shape.page_tokens;
+    part->open_pages = walk->open_pages + walk->open_at[i];
+    part->open_pos = walk->seqs[i]->filled[walk->layer] / page_tokens * page_tokens;
 }
 
 /* Pages of the step that belong to a member, of positions it holds or is about to. */
@@ -337,6 +347,7 @@ static rt_status leave_extent(kv_walk *walk, int32_t i, int64_t extent, bool is_
     kv_seq *seq = walk->seqs[i];
     const int64_t tokens = extent_tokens(walk);
     const int64_t n_tokens = rt_min64(walk->ends[i] - extent * tokens, tokens);
+    const int64_t n_held = kv_held_tokens(&walk->store->config, n_tokens);
     const bool is_whole = n_tokens == tokens;
     const bool goes = seq->kind == KV_SEQ_PARKS ||
                       (seq->kind == KV_SEQ_OVERFLOWS && is_whole && extent >= seq->n_pinned);
@@ -346,7 +357,8 @@ static rt_status leave_extent(kv_walk *walk, int32_t i, int64_t extent, bool is_
         return RT_OK;
     }
     const bool is_kept = is_whole && seq->writers && seq->writers[extent];
-    if (goes || is_kept) return add_job(walk, seq, extent, n_tokens, goes);
+    if (n_held == 0) return RT_OK;
+    if (goes || is_kept) return add_job(walk, seq, extent, n_held, goes);
     if (seq->stored) kv_seq_drop_stored(seq, walk->layer, extent); /* of fewer tokens, not needed */
     return RT_OK;
 }
@@ -357,6 +369,7 @@ static rt_status leave_part(kv_walk *walk, const kv_window_part *part) {
     for (int64_t e = kv_walk_tail_extent(walk, part->seq); e < kv_walk_n_extents(walk, part->seq);
             e++)
         RT_TRY(leave_extent(walk, part->seq, e, is_changed));
+    if (is_changed) kv_open_end(walk, part->seq);
     if (is_changed) seq->filled[walk->layer] = walk->ends[part->seq];
     return RT_OK;
 }
@@ -459,6 +472,7 @@ void kv_walk_end(kv_walk *walk) {
         kv_staging_forget_reads(&walk->store->staging);
         kv_staging_poll(&walk->store->staging);
     }
+    kv_open_drop(walk);
     for (int32_t i = 0; i < walk->n_seqs; i++) walk->seqs[i]->is_walked = false;
     walk->is_open = false;
 }

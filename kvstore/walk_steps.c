@@ -28,10 +28,18 @@ int64_t kv_walk_n_extents(const kv_walk *walk, int32_t seq) {
     return rt_div_up(walk->ends[seq], extent_tokens(walk));
 }
 
+/* Also the tail that has no page yet, where pages are only had when they are full. */
+bool kv_walk_is_resident(const kv_walk *walk, int32_t i, int64_t extent) {
+    const kv_seq *seq = walk->seqs[i];
+    const int64_t page = extent * kv_pages_of_extent(walk->store);
+    if (page < seq->n_slots && *kv_page_slot(seq, walk->layer, page)) return true;
+    return seq->open && seq->kind != KV_SEQ_PARKS && extent >= kv_walk_tail_extent(walk, i) &&
+           kv_held_pages(&walk->store->config, seq->filled[walk->layer]) <= page;
+}
+
 static sort sort_of(const kv_walk *walk, int32_t seq, int64_t extent) {
     if (extent >= kv_walk_n_extents(walk, seq)) return SORT_NONE;
-    const int64_t page = extent * kv_pages_of_extent(walk->store);
-    if (*kv_page_slot(walk->seqs[seq], walk->layer, page)) return SORT_RESIDENT;
+    if (kv_walk_is_resident(walk, seq, extent)) return SORT_RESIDENT;
     return extent < kv_walk_tail_extent(walk, seq) ? SORT_STREAMED : SORT_TAIL;
 }
 
@@ -147,8 +155,9 @@ static int64_t tail_pages(const kv_walk *walk, int32_t seq) {
 
 static rt_status add_tail(kv_walk *walk, kv_step *step, int32_t seq) {
     const int64_t extent = kv_walk_tail_extent(walk, seq);
-    const int64_t n_old = rt_min64(walk->seqs[seq]->filled[walk->layer], walk->ends[seq]) -
-                          extent * extent_tokens(walk);
+    const int64_t filled = rt_min64(walk->seqs[seq]->filled[walk->layer], walk->ends[seq]);
+    const int64_t n_old =
+            kv_held_tokens(&walk->store->config, filled) - extent * extent_tokens(walk);
     RT_TRY(add_member(walk, step, seq));
     walk->cursors[seq] = kv_walk_n_extents(walk, seq);
     if (n_old == 0) return RT_OK;

@@ -10,10 +10,12 @@
  *   cli_input.c     texts, token files and lists of numbers
  *   cli_sampling.c  --temperature and its like
  *   cli_progress.c  the bar; cli_prefill.c a prefill that shows it
+ *   cli_books.c     where books lie, and names that are not there
  *   cli_signals.c   Ctrl-C */
 #ifndef GLM_CLI_H
 #define GLM_CLI_H
 
+#include "kvstore/kvstore.h"
 #include "runtime.h"
 #include "tokenizer.h"
 
@@ -94,8 +96,9 @@ typedef struct glm_command {
 } glm_command;
 
 /* Defined one per cmd_<name>.c and listed in main.c. */
-extern const glm_command glm_cmd_needle, glm_cmd_chat, glm_cmd_complete, glm_cmd_tokenize,
-        glm_cmd_detokenize, glm_cmd_logits, glm_cmd_plan, glm_cmd_make_model, glm_cmd_doctor;
+extern const glm_command glm_cmd_needle, glm_cmd_chat, glm_cmd_complete, glm_cmd_prefill,
+        glm_cmd_book, glm_cmd_tokenize, glm_cmd_detokenize, glm_cmd_logits, glm_cmd_plan,
+        glm_cmd_make_model, glm_cmd_doctor;
 
 /* Exit codes of the command line. */
 enum {
@@ -179,6 +182,29 @@ void glm_progress_end(glm_progress *progress);
 RT_MUST_CHECK rt_status glm_cli_prefill(const glm_cli *cli, glm_session *session,
         const int32_t *ids, int64_t n_ids, const int64_t *logits_at, int64_t n_logits);
 
+/* Whether what is prefilled is to be kept on disk and found there: --book or --kv-disk-dir is given.
+ * Goes into glm_options.persists. */
+bool glm_cli_persists(const glm_cli *cli);
+
+/* glm_session_restore into an empty session; without glm_cli_persists() nothing, and that is the
+ * reason. */
+RT_MUST_CHECK rt_status glm_cli_restore(const glm_cli *cli, glm_session *session,
+        const int32_t *ids, int64_t n_ids, glm_reuse *out);
+/* Prefill what a session that was restored from the same ids still lacks, as glm_cli_prefill, for the
+ * logits of the last token. After Ctrl-C the same command goes on behind the last finished span. */
+RT_MUST_CHECK rt_status glm_cli_prefill_rest(
+        const glm_cli *cli, glm_session *session, const int32_t *ids, int64_t n_ids);
+
+/* The books in --kv-disk-dir, or in our cache directory: where the engine keeps them. No model is
+ * needed. As kv_books_open. */
+RT_MUST_CHECK rt_status glm_cli_books_open(const glm_cli *cli, kv_books **out);
+/* Where that is, for messages: "DIR", "DIR and 2 more". RT_ENOMEM. */
+RT_MUST_CHECK rt_status glm_cli_books_place(const glm_cli *cli, char *text, size_t n_bytes);
+/* RT_EUSAGE unless there is a book of that name, damaged or not; the message has the nearest name. */
+RT_MUST_CHECK rt_status glm_cli_book_require(const glm_cli *cli, kv_books *books, const char *name);
+/* What kv_books_list gave. */
+void glm_cli_free_names(char **names, int64_t n_names);
+
 /* Whether any of --temperature, --top-p and --top-k is given. */
 bool glm_cli_asks_for_sampling(const glm_cli *cli);
 /* What they say; what they leave open comes from the model's generation_config.json. */
@@ -191,6 +217,10 @@ RT_MUST_CHECK rt_status glm_cli_parse_list(
 /* The whole of a file, or of standard input for "-", plus a NUL that is not counted; for free().
  * RT_EIO; RT_EUSAGE beyond 1 GiB. */
 RT_MUST_CHECK rt_status glm_cli_read_text(const char *path, char **text, int64_t *n_bytes);
+
+/* Put [gMASK]<sop> in front of the ids unless they begin so. RT_EMODEL, RT_ENOMEM. */
+RT_MUST_CHECK rt_status glm_cli_begin_ids(const glm_tokenizer *tokenizer, glm_ids *ids);
+bool glm_cli_begins_with_specials(const glm_tokenizer *tokenizer, const glm_ids *ids);
 
 /* A tokens file: ids separated by white space or commas, appended to `out`.
  * RT_EUSAGE  something else, or an id outside [0, vocab); the message says the line */

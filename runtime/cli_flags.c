@@ -26,8 +26,11 @@ const cli_flag cli_flags[] = {
                 "tokens that go through all layers together, a multiple of 4096 (default: chosen "
                 "by "
                 "the plan)"},
-        {"kv-cache-dtype", NULL, CLI_CHOICE, AT(engine.kv_dtype), "TYPE", "bf16|f32", NO_LIMITS,
-                "how keys and values are kept (default: bf16, or f32 for an f32 checkpoint)"},
+        {"kv-cache-dtype", NULL, CLI_CHOICE, AT(engine.kv_dtype), "TYPE", "bf16|f32|int8|int4",
+                NO_LIMITS,
+                "how keys and values are kept (default: bf16, or f32 for an f32 checkpoint); int8 "
+                "and "
+                "int4 change answers"},
         {"host-kv-space", NULL, CLI_BYTES, AT(engine.host_kv_bytes), "SIZE", NULL, 1.0, 9e18,
                 "hard cap of the KV cache in host memory (default: what the machine grants)"},
         {"device-kv-space", NULL, CLI_BYTES, AT(engine.device_kv_bytes), "SIZE", NULL, 1.0, 9e18,

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/size.h"
+#include "chat.h"
 #include "cli.h"
 
 /* Text */
@@ -72,6 +73,25 @@ rt_status glm_cli_read_tokens(const char *path, int64_t vocab, glm_ids *out) {
     const rt_status status = parse_tokens(path, text, n_bytes, vocab, out);
     free(text);
     return status;
+}
+
+bool glm_cli_begins_with_specials(const glm_tokenizer *tokenizer, const glm_ids *ids) {
+    const glm_special_ids specials = glm_tokenizer_specials(tokenizer);
+    return ids->n >= 2 && ids->ids[0] == specials.gmask && ids->ids[1] == specials.sop;
+}
+
+rt_status glm_cli_begin_ids(const glm_tokenizer *tokenizer, glm_ids *ids) {
+    if (glm_cli_begins_with_specials(tokenizer, ids)) return RT_OK;
+    glm_ids whole = {0};
+    rt_status status = glm_chat_begin(tokenizer, &whole);
+    if (status == RT_OK) status = glm_ids_append(&whole, ids->ids, ids->n);
+    if (status != RT_OK) {
+        glm_ids_free(&whole);
+        return status;
+    }
+    glm_ids_free(ids);
+    *ids = whole;
+    return RT_OK;
 }
 
 /* Lists */

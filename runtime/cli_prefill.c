@@ -1,4 +1,6 @@
+/* Prefill with progress and Ctrl-C; and before it, what is on disk already. */
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "cli.h"
 
@@ -13,8 +15,9 @@ static rt_status step_until_done(
     return RT_OK;
 }
 
-rt_status glm_cli_prefill(const glm_cli *cli, glm_session *session, const int32_t *ids,
-        int64_t n_ids, const int64_t *logits_at, int64_t n_logits) {
+/* After RT_EINTERRUPTED the prefill is still begun: the caller aborts or suspends it. */
+static rt_status run_shown(const glm_cli *cli, glm_session *session, const int32_t *ids,
+        int64_t n_ids, const int64_t *logits_at, int64_t n_logits, int64_t *tokens_done) {
     RT_TRY(glm_prefill_begin(session, ids, n_ids, logits_at, n_logits));
     glm_progress bar;
     glm_progress_begin(&bar, cli, "prefill", "tokens");
@@ -23,9 +26,48 @@ rt_status glm_cli_prefill(const glm_cli *cli, glm_session *session, const int32_
     glm_prefill_progress progress = {.tokens_total = n_ids};
     const rt_status status = step_until_done(&bar, session, &progress);
     glm_progress_end(&bar);
-    if (status != RT_EINTERRUPTED) return status;
+    *tokens_done = progress.tokens_done;
+    return status;
+}
 
+rt_status glm_cli_prefill(const glm_cli *cli, glm_session *session, const int32_t *ids,
+        int64_t n_ids, const int64_t *logits_at, int64_t n_logits) {
+    int64_t tokens_done = 0;
+    const rt_status status = run_shown(cli, session, ids, n_ids, logits_at, n_logits, &tokens_done);
+    if (status != RT_EINTERRUPTED) return status;
     glm_prefill_abort(session);
     return rt_fail(RT_EINTERRUPTED, "%s during prefill, at token %" PRId64 " of %" PRId64,
-            rt_error_text(), progress.tokens_done, n_ids);
+            rt_error_text(), tokens_done, n_ids);
+}
+
+/* ---- kept on disk ---------------------------------------------------------------------------- */
+
+bool glm_cli_persists(const glm_cli *cli) {
+    return cli->book || cli->engine.n_kv_disk_dirs > 0;
+}
+
+rt_status glm_cli_restore(const glm_cli *cli, glm_session *session, const int32_t *ids,
+        int64_t n_ids, glm_reuse *out) {
+    *out = (glm_reuse){0};
+    if (glm_cli_persists(cli)) return glm_session_restore(session, ids, n_ids, out);
+    (void)snprintf(out->reason, sizeof out->reason, "neither --book nor --kv-disk-dir is given");
+    return RT_OK;
+}
+
+rt_status glm_cli_prefill_rest(
+        const glm_cli *cli, glm_session *session, const int32_t *ids, int64_t n_ids) {
+    const int64_t from = glm_session_length(session);
+    int64_t tokens_done = 0;
+    const rt_status status =
+            run_shown(cli, session, ids + from, n_ids - from, NULL, 1, &tokens_done);
+    if (status != RT_EINTERRUPTED) return status;
+    glm_prefill_abort(session);
+    const int64_t n_kept = glm_session_length(session); /* finished spans are on disk */
+    if (glm_cli_persists(cli) && n_kept > 0)
+        return rt_fail(RT_EINTERRUPTED,
+                "%s during prefill, at token %" PRId64 " of %" PRId64 "; %" PRId64
+                " are kept, and the same command goes on from there",
+                rt_error_text(), from + tokens_done, n_ids, n_kept);
+    return rt_fail(RT_EINTERRUPTED, "%s during prefill, at token %" PRId64 " of %" PRId64,
+            rt_error_text(), from + tokens_done, n_ids);
 }

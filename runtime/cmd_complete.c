@@ -11,6 +11,7 @@
 #include "base/size.h"
 #include "chat.h"
 #include "cli.h"
+#include "cli_json.h"
 
 enum { ANSWER_TOKENS_DEFAULT = 512 };
 
@@ -19,7 +20,9 @@ typedef struct completion {
     glm_tokenizer *tokenizer;
     glm_engine *engine;
     glm_session *session;
-    glm_ids prompt;
+    glm_ids prompt; /* the book's included, once the engine is open */
+    int64_t n_book; /* tokens of it; 0 without */
+    glm_reuse reuse;
     glm_ids answer; /* every generated id, the stop id included */
     int64_t answer_max;
     glm_sampling sampling;
@@ -37,12 +40,6 @@ typedef struct completion {
 } completion;
 
 /* The prompt */
-
-static bool begins_with_specials(const completion *run) {
-    const glm_special_ids specials = glm_tokenizer_specials(run->tokenizer);
-    return run->prompt.n >= 2 && run->prompt.ids[0] == specials.gmask &&
-           run->prompt.ids[1] == specials.sop;
-}
 
 static rt_status encode_text(completion *run) {
     const glm_cli *cli = run->cli;
@@ -63,14 +60,46 @@ static rt_status read_prompt(completion *run, const glm_config *config) {
         RT_TRY(glm_cli_read_tokens(run->cli->tokens_file, config->vocab, &run->prompt));
     else
         RT_TRY(encode_text(run));
-    if (begins_with_specials(run)) return RT_OK;
+    if (!run->cli->book) return glm_cli_begin_ids(run->tokenizer, &run->prompt);
+    if (!glm_cli_begins_with_specials(run->tokenizer, &run->prompt)) return RT_OK;
+    run->prompt.n -= 2; /* the book begins so already */
+    memmove(run->prompt.ids, run->prompt.ids + 2, (size_t)run->prompt.n * sizeof *run->prompt.ids);
+    return RT_OK;
+}
 
+/* The book, before the model is loaded: is it there, and how long is it? */
+static rt_status measure_book(completion *run) {
+    if (!run->cli->book) return RT_OK;
+    kv_books *books = NULL;
+    kv_book book;
+    RT_TRY(glm_cli_books_open(run->cli, &books));
+    rt_status status = glm_cli_book_require(run->cli, books, run->cli->book);
+    if (status == RT_OK) status = kv_books_read(books, run->cli->book, &book);
+    kv_books_close(books);
+    RT_TRY(status);
+    run->n_book = book.n_tokens;
+    kv_book_free(&book);
+    return RT_OK;
+}
+
+/* The book's ids, in front of the prompt's. */
+static rt_status prepend_book(completion *run) {
+    if (!run->cli->book) return RT_OK;
     glm_ids whole = {0};
-    rt_status status = glm_chat_begin(run->tokenizer, &whole);
+    RT_TRY(glm_book_ids(run->engine, run->cli->book, &whole.ids, &whole.n));
+    whole.capacity = whole.n;
+    rt_status status = RT_OK;
+    if (whole.n != run->n_book)
+        status = rt_fail(RT_EUSAGE, "book %s was replaced while the model was loaded; once more",
+                run->cli->book);
     if (status == RT_OK) status = glm_ids_append(&whole, run->prompt.ids, run->prompt.n);
+    if (status != RT_OK) {
+        glm_ids_free(&whole);
+        return status;
+    }
     glm_ids_free(&run->prompt);
     run->prompt = whole;
-    return status;
+    return RT_OK;
 }
 
 static rt_status check_input(const glm_cli *cli) {
@@ -84,7 +113,7 @@ static rt_status check_input(const glm_cli *cli) {
 
 /* How many tokens the answer may have: -n, cut to what -c or the model's length leave. */
 static rt_status plan_lengths(completion *run, const glm_config *config, glm_options *options) {
-    const int64_t n_prompt = run->prompt.n;
+    const int64_t n_prompt = run->n_book + run->prompt.n;
     const int64_t limit = options->max_len > 0 ? options->max_len : config->model_len;
     if (n_prompt > limit)
         return rt_fail(RT_ENOFIT, "the prompt has %" PRId64 " tokens, %s is %" PRId64, n_prompt,
@@ -150,12 +179,25 @@ static double per_second(int64_t n, double seconds) {
     return seconds > 0.0 ? (double)n / seconds : 0.0;
 }
 
+/* ", 4096 of them reused (no segment after 4,096 tokens)" where anything is kept. */
+static void print_reuse(const completion *run) {
+    if (!glm_cli_persists(run->cli)) return;
+    (void)fprintf(stderr, ", %" PRId64 " of them reused", run->reuse.n_tokens);
+    if (run->reuse.reason[0]) (void)fprintf(stderr, " (%s)", run->reuse.reason);
+    (void)fputc(',', stderr);
+}
+
+static int64_t n_prefilled(const completion *run) {
+    return run->prompt.n - run->reuse.n_tokens;
+}
+
 static void print_usage(const completion *run) {
     if (run->cli->quiet) return;
+    (void)fprintf(stderr, "prompt %" PRId64 " tokens", run->prompt.n);
+    print_reuse(run);
     (void)fprintf(stderr,
-            "prompt %" PRId64 " tokens in %.2f s (%.1f tokens/s), answer %" PRId64
-            " tokens in %.2f s (%.1f tokens/s), %s\n",
-            run->prompt.n, run->prefill_s, per_second(run->prompt.n, run->prefill_s), run->answer.n,
+            " in %.2f s (%.1f tokens/s), answer %" PRId64 " tokens in %.2f s (%.1f tokens/s), %s\n",
+            run->prefill_s, per_second(n_prefilled(run), run->prefill_s), run->answer.n,
             run->decode_s, per_second(run->answer.n, run->decode_s), run->finish_reason);
 }
 
@@ -167,12 +209,14 @@ static json_t *json_ids(const glm_ids *ids) {
 }
 
 static rt_status print_json(const completion *run) {
-    json_t *object = json_pack("{s:s%, s:o, s:I, s:I, s:s, s:{s:f, s:f, s:f, s:f, s:f}}", "text",
-            run->json_text ? run->json_text : "", run->json_text_bytes, "ids",
-            json_ids(&run->answer), "n_prompt", (json_int_t)run->prompt.n, "n_generated",
+    json_t *object = json_pack("{s:s%, s:o, s:I, s:I, s:o, s:I, s:s, s:{s:f, s:f, s:f, s:f, s:f}}",
+            "text", run->json_text ? run->json_text : "", run->json_text_bytes, "ids",
+            json_ids(&run->answer), "n_prompt", (json_int_t)run->prompt.n, "reused_tokens",
+            (json_int_t)run->reuse.n_tokens, "reuse_reason",
+            glm_cli_json_text(run->reuse.reason, strlen(run->reuse.reason)), "n_generated",
             (json_int_t)run->answer.n, "finish_reason", run->finish_reason, "timings", "load_s",
             run->load_s, "prefill_s", run->prefill_s, "prefill_tps",
-            per_second(run->prompt.n, run->prefill_s), "decode_s", run->decode_s, "decode_tps",
+            per_second(n_prefilled(run), run->prefill_s), "decode_s", run->decode_s, "decode_tps",
             per_second(run->answer.n, run->decode_s));
     if (!object) return rt_fail(RT_ENOMEM, "complete: no memory for the JSON object");
     const int failed = json_dumpf(object, stdout, JSON_REAL_PRECISION(9));
@@ -211,13 +255,25 @@ static rt_status open_model(completion *run) {
     glm_config config;
     glm_options options = run->cli->engine;
     RT_TRY(glm_config_load(options.model_dir, &config));
+    RT_TRY(measure_book(run));
     RT_TRY(glm_tokenizer_load(options.model_dir, &run->tokenizer));
     run->text.tokenizer = run->tokenizer;
     RT_TRY(read_prompt(run, &config));
     RT_TRY(plan_lengths(run, &config, &options));
     run->sampling = choose_sampling(run->cli, &config);
+    options.persists = glm_cli_persists(run->cli);
     RT_TRY(glm_engine_open(&options, &run->engine));
+    RT_TRY(prepend_book(run));
     return glm_session_create(run->engine, options.max_len, &run->session);
+}
+
+/* Of a book all is on disk that may be: why the rest of the prompt is not is no news. */
+static rt_status restore(completion *run) {
+    glm_reuse *reuse = &run->reuse;
+    RT_TRY(glm_cli_restore(run->cli, run->session, run->prompt.ids, run->prompt.n, reuse));
+    const int64_t n_all = rt_min64(run->n_book, run->prompt.n - 1);
+    if (run->cli->book && reuse->n_tokens >= n_all) reuse->reason[0] = '\0';
+    return RT_OK;
 }
 
 static rt_status complete(completion *run) {
@@ -228,7 +284,8 @@ static rt_status complete(completion *run) {
     run->load_s = rt_now() - started_s;
 
     started_s = rt_now();
-    RT_TRY(glm_cli_prefill(run->cli, run->session, run->prompt.ids, run->prompt.n, NULL, 1));
+    RT_TRY(restore(run));
+    RT_TRY(glm_cli_prefill_rest(run->cli, run->session, run->prompt.ids, run->prompt.n));
     run->prefill_s = rt_now() - started_s;
 
     started_s = rt_now();
@@ -257,7 +314,8 @@ static int run_complete(glm_cli *cli) {
 
 const glm_command glm_cmd_complete = {
         .name = "complete",
-        .usage = "complete -m DIR (-p TEXT | -f FILE | --tokens-file FILE) [-n N] [--stop TEXT]",
+        .usage = "complete -m DIR (-p TEXT | -f FILE | --tokens-file FILE) [-n N] [--stop TEXT] "
+                 "[--book NAME]",
         .summary = "continue a text",
         .details =
                 "Puts [gMASK]<sop> in front of the prompt unless it is there already, prefills it\n"
@@ -270,13 +328,23 @@ const glm_command glm_cmd_complete = {
                 "open\n"
                 "comes from the model's generation_config.json.\n"
                 "\n"
+                "--book NAME continues a text that glm1m prefill has kept: the prompt is put "
+                "behind it, without another [gMASK]<sop>, and only the prompt is prefilled. "
+                "Without --book, but with --kv-disk-dir, what is prefilled is kept there as well, "
+                "and a later prompt that begins with the same 4096 tokens or more goes on from "
+                "them.\n"
+                "\n"
                 "--json prints one object: text, ids (all generated, the stop id included),\n"
-                "n_prompt, n_generated, finish_reason (stop, length, interrupted) and timings.\n"
+                "n_prompt, reused_tokens (of the prompt, found on disk) and reuse_reason (why not "
+                "more, \"\" when there is no more), n_generated, finish_reason (stop, length, "
+                "interrupted) and timings.\n"
                 "\n"
                 "Examples:\n"
                 "  glm1m complete -m glm-4-9b-chat-1m -p 'The capital of France is' -n 16\n"
-                "  glm1m complete -m glm-4-9b-chat-1m -f book.txt --temperature 0.8 --seed 7\n",
-        .flags = "@engine @sampling prompt file tokens-file special-in-text max-tokens stop json",
+                "  glm1m complete -m glm-4-9b-chat-1m -f book.txt --temperature 0.8 --seed 7\n"
+                "  glm1m complete -m glm-4-9b-chat-1m --book war -p 'In short,'\n",
+        .flags = "@engine @sampling prompt file tokens-file special-in-text book max-tokens stop "
+                 "json",
         .required = "model",
         .run = run_complete,
 };

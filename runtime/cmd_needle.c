@@ -116,6 +116,7 @@ static rt_status open_engine(evaluation *e) {
                 "--max-model-len %" PRId64 " is less than the longest of --lengths, %" PRId64,
                 options.max_len, longest);
     options.max_len = longest;
+    options.persists = e->cli->book != NULL;
     return glm_engine_open(&options, &e->engine);
 }
 
@@ -220,6 +221,7 @@ static void fill_header(evaluation *e) {
 }
 
 static rt_status evaluate(evaluation *e) {
+    if (e->cli->book) RT_TRY(kv_book_check_name(e->cli->book));
     RT_TRY(choose_model(e));
     RT_TRY(make_settings(e));
     RT_TRY(load_haystack(e));
@@ -282,7 +284,8 @@ static int run(glm_cli *cli) {
 
 const glm_command glm_cmd_needle = {
         .name = "needle",
-        .usage = "needle [-m DIR] [--protocol NAME] [--lengths LIST] [--depths LIST] [--out DIR]",
+        .usage = "needle [-m DIR] [--protocol NAME] [--lengths LIST] [--depths LIST] [--book NAME] "
+                 "[--out DIR]",
         .summary = "hide needles in a haystack and ask for them",
         .details =
                 "Hides a fact at several depths of texts of several lengths and asks the model for "
@@ -301,6 +304,12 @@ const glm_command glm_cmd_needle = {
                 "results say so. --answer-prefix auto starts the answer with the needle's own "
                 "sentence for a model of bytes, with RULER's prefix for RULER, else with nothing.\n"
                 "\n"
+                "--book NAME keeps what is prefilled on disk, in --kv-disk-dir, and finds there "
+                "what an earlier cell or run began a prompt with; NAME holds the longest prompt. "
+                "In exact mode too: the prefill time of a cell is then that of the rest, and "
+                "reused_tokens of its record says so. Prompts of one length and round share what "
+                "stands before their needles, so depths near 100 gain the most.\n"
+                "\n"
                 "--out DIR keeps results.json, results.csv, heatmap.svg and heatmap.png; the same "
                 "command continues an interrupted run and never repeats a finished cell. "
                 "--min-accuracy F (a share up to 1, or per cent) makes the exit code 7 below it.\n"
@@ -312,7 +321,8 @@ const glm_command glm_cmd_needle = {
                 "  glm1m needle -m glm-4-9b-chat-1m --lengths 64k,256k,1M --haystack books/ --out "
                 "run1\n"
                 "  glm1m needle --protocol ruler:multikey_1 --lengths 16k --mode fast\n",
-        .flags = "@engine protocol lengths depths rounds haystack answer-prefix mode min-accuracy "
+        .flags = "@engine book protocol lengths depths rounds haystack answer-prefix mode "
+                 "min-accuracy "
                  "seed out json",
         .run = run,
 };

@@ -119,7 +119,9 @@ static rt_status print_json(const glm_plan *plan, int64_t model_len) {
 static rt_status plan_checkpoint(const glm_cli *cli, const glm_checkpoint *checkpoint) {
     const glm_config *config = glm_checkpoint_config(checkpoint);
     glm_plan plan;
-    RT_TRY(glm_plan_make(checkpoint, &cli->engine, &plan));
+    glm_options options = cli->engine;
+    options.persists = glm_cli_persists(cli);
+    RT_TRY(glm_plan_make(checkpoint, &options, &plan));
     if (cli->json)
         RT_TRY(print_json(&plan, config->model_len));
     else

@@ -58,8 +58,8 @@ static void abort_all(glm_session *const *sessions, int32_t n) {
 }
 
 /* What a session has lost on disk is computed again. */
-static rt_status restore(glm_session *session, int64_t bad) {
-    const int64_t n_ids = kv_seq_length(session->seq) - bad;
+static rt_status restore(glm_session *session, int64_t bad, int64_t length) {
+    const int64_t n_ids = length - bad;
     int32_t *ids = NULL;
     RT_TRY(rt_calloc(n_ids, sizeof *ids, "token ids", &ids));
     memcpy(ids, kv_seq_ids(session->seq) + bad, (size_t)n_ids * sizeof *ids);
@@ -69,14 +69,24 @@ static rt_status restore(glm_session *session, int64_t bad) {
     return status;
 }
 
-/* After a failure: true when something was lost, and is there again. */
-static rt_status restore_all(glm_session *const *sessions, int32_t n, rt_status failure) {
+/* Where a session has to be computed again from: what it lost on disk, or rows that went with the
+ * aborted step where pages are sealed; -1: nowhere. */
+static int64_t lost_from(const glm_session *session, int64_t length) {
+    const int64_t bad = kv_walk_bad_pos(session->engine->store, session->seq);
+    const int64_t now = kv_seq_length(session->seq);
+    if (now == length) return bad;
+    return bad >= 0 ? rt_min64(bad, now) : now;
+}
+
+/* After a failure that cost something: it is there again. */
+static rt_status restore_all(
+        glm_session *const *sessions, const int64_t *lengths, int32_t n, rt_status failure) {
     int32_t n_restored = 0;
     for (int32_t i = 0; i < n; i++) {
-        const int64_t bad = kv_walk_bad_pos(sessions[i]->engine->store, sessions[i]->seq);
+        const int64_t bad = lost_from(sessions[i], lengths[i]);
         if (bad < 0) continue;
         rt_log(RT_LOG_WARN, "decode", "again from token=%" PRId64 ": %s", bad, rt_error_text());
-        RT_TRY(restore(sessions[i], bad));
+        RT_TRY(restore(sessions[i], bad, lengths[i]));
         n_restored++;
     }
     return n_restored > 0 ? RT_OK : failure;
@@ -84,10 +94,12 @@ static rt_status restore_all(glm_session *const *sessions, int32_t n, rt_status 
 
 static rt_status run_until_whole(
         glm_engine *engine, glm_session *const *sessions, const int32_t *ids, int32_t n) {
+    int64_t lengths[GLM_DECODE_SEQS_MAX];
+    for (int32_t i = 0; i < n; i++) lengths[i] = kv_seq_length(sessions[i]->seq);
     rt_status status = run_all(engine, sessions, ids, n);
     for (int32_t i = 0; status != RT_OK && i < GLM_RECOVERIES_MAX; i++) {
         abort_all(sessions, n);
-        RT_TRY(restore_all(sessions, n, status));
+        RT_TRY(restore_all(sessions, lengths, n, status));
         status = run_all(engine, sessions, ids, n);
     }
     if (status != RT_OK) abort_all(sessions, n);

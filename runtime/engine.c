@@ -77,6 +77,12 @@ static rt_status open_device(glm_engine *engine) {
     return status == RT_EUSAGE ? rt_fail(RT_EMODEL, "%s", rt_error_text()) : status;
 }
 
+/* In the identity of what is kept: everything that its bytes depend on. */
+static const char *kv_type_text(rt_dtype dtype) {
+    if (dtype == RT_INT8) return "int8, pages of 128, groups of 64";
+    return dtype == RT_INT4 ? "int4, pages of 128, groups of 64" : rt_dtype_name(dtype);
+}
+
 static kv_io_choice io_choice(const char *name) {
     if (name && strcmp(name, "uring") == 0) return KV_IO_ONLY_URING;
     return name && strcmp(name, "pread") == 0 ? KV_IO_ONLY_PREAD : KV_IO_CHOOSE;
@@ -151,7 +157,7 @@ static rt_status open_with(
     RT_TRY(open_device(engine));
     if (engine->plan.kv_persists)
         RT_TRY(glm_identity_begin(
-                checkpoint, rt_dtype_name(engine->plan.kv_dtype), &engine->identity));
+                checkpoint, kv_type_text(engine->plan.kv_dtype), &engine->identity));
     RT_TRY(glm_weights_load(checkpoint, &engine->ops, &engine->weights));
     RT_TRY(copy_dirs(engine, options));
     RT_TRY(open_store(engine, options));

@@ -114,6 +114,10 @@ RT_MUST_CHECK rt_status glm_prefill_resume(glm_engine *engine, bool *is_resumed)
 RT_MUST_CHECK rt_status glm_prefill_restart_at(glm_prefill_run *run, int64_t pos);
 void glm_prefill_clear(glm_prefill_run *run);
 
+/* window.c: canonical rows, or bytes of sealed pages, of whole pages of one head <-> the pages. */
+void glm_rows_to_pages(const attn_shape *shape, const kv_rows *rows);
+void glm_pages_to_rows(const attn_shape *shape, const kv_rows *rows);
+
 /* window.c: kv_walk_next with its loads, kv_walk_leave with its stores. */
 RT_MUST_CHECK rt_status glm_window_enter(glm_engine *engine, kv_walk *walk, kv_window *window);
 RT_MUST_CHECK rt_status glm_window_leave(glm_engine *engine, kv_walk *walk);

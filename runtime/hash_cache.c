@@ -59,7 +59,7 @@ static int hex_digit(char c) {
 
 static bool parse_hex(const char *hex, uint8_t hash[GLM_SHA256_BYTES]) {
     if (strlen(hex) != GLM_SHA256_HEX - 1) return false;
-    for (int i = 0; i < GLM_SHA256_BYTES; i++) {
+    for (size_t i = 0; i < GLM_SHA256_BYTES; i++) {
         const int high = hex_digit(hex[2 * i]);
         const int low = hex_digit(hex[2 * i + 1]);
         if (high < 0 || low < 0) return false;

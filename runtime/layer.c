@@ -53,8 +53,37 @@ static void *const *pages_from(const kv_window_part *part, int64_t pos) {
 }
 
 static attn_segment segment_of(const kv_window_part *part) {
-    return (attn_segment){
-            .pages = part->pages, .first_pos = part->first_pos, .n_tokens = part->n_tokens};
+    return (attn_segment){.pages = part->pages,
+            .first_pos = part->first_pos,
+            .n_tokens = part->n_tokens,
+            .open_pages = part->open_pages,
+            .open_pos = part->open_pos};
+}
+
+/* Where rows from `pos` on are written: in open pages, where full ones are sealed. */
+static void *const *pages_to_write(const kv_window_part *part, int64_t pos) {
+    if (!part->open_pages) return pages_from(part, pos);
+    return part->open_pages + (pos - part->open_pos) / ATTN_PAGE_TOKENS;
+}
+
+typedef struct seal_job {
+    attn_shape shape;
+    const kv_window_part *part;
+} seal_job;
+
+static void seal_item(void *context, int64_t item, int thread) {
+    (void)thread;
+    const seal_job *job = context;
+    const int64_t pos = job->part->open_pos + item * ATTN_PAGE_TOKENS;
+    attn_page_seal(&job->shape, job->part->open_pages[item], *pages_from(job->part, pos));
+}
+
+/* Open pages that the new rows up to `end` have filled. */
+static void seal_full(glm_engine *engine, const kv_window_part *part, int64_t end) {
+    if (!part->open_pages) return;
+    seal_job job = {.shape = glm_attn_shape(&engine->config, engine->plan.kv_dtype), .part = part};
+    const int64_t n = (end - part->open_pos) / ATTN_PAGE_TOKENS;
+    if (n > 0) rt_pool_run(engine->pool, n, seal_item, &job);
 }
 
 static attn_state state_of(const glm_buffers *b) {
@@ -99,9 +128,11 @@ static rt_status attend_to_windows(
         RT_TRY(glm_window_enter(engine, walk, &window));
         if (window.n_parts == 0) return RT_OK;
         const kv_window_part *part = &window.parts[0];
-        if (part->is_last)
+        if (part->is_last) {
             attn_append_kv(attention, b->qkv.data + q_width(&engine->config), b->qkv.stride,
-                    chunk->n, chunk->pos, pages_from(part, chunk->pos));
+                    chunk->n, chunk->pos, pages_to_write(part, chunk->pos));
+            seal_full(engine, part, chunk->pos + chunk->n);
+        }
         const attn_segment segment = segment_of(part);
         attn_prefill(
                 attention, q, b->qkv.stride, chunk->n_attend, chunk->attend_pos, &segment, state);
@@ -151,7 +182,8 @@ static void rotate_each(glm_engine *engine, const int64_t *lengths, int32_t n) {
 static void append_one(glm_engine *engine, const kv_window_part *part, int64_t pos) {
     const glm_rows qkv = engine->buffers.qkv;
     float *kv = qkv.data + part->seq * qkv.stride + q_width(&engine->config);
-    attn_append_kv(engine->ops.attention, kv, qkv.stride, 1, pos, pages_from(part, pos));
+    attn_append_kv(engine->ops.attention, kv, qkv.stride, 1, pos, pages_to_write(part, pos));
+    seal_full(engine, part, pos + 1);
 }
 
 static rt_status decode_windows(glm_engine *engine, kv_walk *walk, const attn_decode_step *step) {

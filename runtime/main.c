@@ -10,6 +10,8 @@ static const glm_command *const commands[] = {
         &glm_cmd_needle,
         &glm_cmd_chat,
         &glm_cmd_complete,
+        &glm_cmd_prefill,
+        &glm_cmd_book,
         &glm_cmd_tokenize,
         &glm_cmd_detokenize,
         &glm_cmd_logits,

@@ -136,7 +136,7 @@ typedef struct glm_needle_record {
     bool is_correct;
     int64_t prompt_tokens;
     int64_t needle_token;
-    int64_t reused_tokens; /* prefix that an earlier cell had prefilled */
+    int64_t reused_tokens; /* prefix that an earlier cell had prefilled, or that is on disk */
     double prefill_s;
     double decode_s;
     int64_t n_generated;

@@ -1,7 +1,8 @@
 /* One session serves every cell. Exact mode empties it before each prompt; fast mode keeps the
  * longest prefix that the next prompt shares with the last one, and orders the cells so that it is
- * long: by where the needle goes in, then by length. Prefill does not depend on how it is cut, so
- * the answers are those of exact mode to the last bit for the same ids. */
+ * long: by where the needle goes in, then by length. With a book, what memory does not hold of a
+ * prompt is looked for on disk. Prefill does not depend on how it is cut, so the answers are those
+ * of exact mode to the last bit for the same ids. */
 #include "needle_run.h"
 
 #include <inttypes.h>
@@ -14,6 +15,8 @@
 #include "base/size.h"
 #include "engine.h"
 
+enum { SEGMENT_TOKENS = 4096 };
+
 typedef struct job {
     glm_needle_cell cell;
     int64_t needle_token;
@@ -23,7 +26,8 @@ typedef struct job {
 typedef struct run {
     const glm_needle_grid *grid;
     glm_session *session;
-    glm_ids last_ids; /* the prompt that the session holds */
+    glm_ids last_ids;    /* the prompt that the session holds */
+    int64_t kept_tokens; /* of the longest prompt so far, which the book names */
     job *jobs;
     int64_t n_jobs;
     int64_t n_done;
@@ -100,9 +104,33 @@ static int64_t shared_prefix(const run *r, const glm_ids *ids) {
     return n;
 }
 
+/* Cut the session to what it shares with the prompt. Of less than a stored segment, the disk may
+ * have more. */
+static rt_status reuse_prefix(run *r, const glm_ids *ids, int64_t *n_reused) {
+    const int64_t n_shared = shared_prefix(r, ids);
+    const bool is_on_disk = r->grid->cli->book && n_shared < SEGMENT_TOKENS;
+    *n_reused = is_on_disk ? 0 : n_shared;
+    glm_session_truncate(r->session, *n_reused);
+    r->last_ids.n = rt_min64(r->last_ids.n, *n_reused);
+    if (!is_on_disk) return RT_OK;
+    glm_reuse reuse;
+    RT_TRY(glm_session_restore(r->session, ids->ids, ids->n, &reuse));
+    *n_reused = reuse.n_tokens;
+    return RT_OK;
+}
+
+/* The book names the longest prompt there was, so that nobody removes it; before the answer, which
+ * is none of it. */
+static rt_status keep_longest(run *r, const glm_ids *ids) {
+    char note[GLM_NEEDLE_TEXT];
+    if (!r->grid->cli->book || ids->n <= r->kept_tokens) return RT_OK;
+    r->kept_tokens = ids->n;
+    (void)snprintf(note, sizeof note, "source=glm1m needle, %s, seed %" PRIu64 "\n",
+            r->grid->source->settings->protocol, r->grid->source->settings->seed);
+    return glm_session_keep(r->session, r->grid->cli->book, note);
+}
+
 static rt_status prefill(run *r, const glm_ids *ids, int64_t reused) {
-    glm_session_truncate(r->session, reused);
-    r->last_ids.n = rt_min64(r->last_ids.n, reused);
     glm_prefill_progress progress = {0};
     RT_TRY(glm_prefill_begin(r->session, ids->ids + reused, ids->n - reused, NULL, 1));
     while (!progress.is_done) {
@@ -116,7 +144,8 @@ static rt_status prefill(run *r, const glm_ids *ids, int64_t reused) {
                 r->work_done + progress.work_done, r->work_total);
     }
     r->last_ids.n = 0;
-    return glm_ids_append(&r->last_ids, ids->ids, ids->n);
+    RT_TRY(glm_ids_append(&r->last_ids, ids->ids, ids->n));
+    return keep_longest(r, ids);
 }
 
 static rt_status next_token(const run *r, int32_t *id) {
@@ -178,7 +207,9 @@ static rt_status keep(
 }
 
 static rt_status run_prompt(run *r, const job *one, const glm_needle_prompt *prompt) {
-    const int64_t reused = shared_prefix(r, &prompt->ids);
+    int64_t reused = 0;
+    const double start = rt_now();
+    RT_TRY(reuse_prefix(r, &prompt->ids, &reused));
     glm_needle_record record = {.cell = one->cell,
             .seed = r->grid->source->settings->seed,
             .prompt_tokens = prompt->ids.n,
@@ -187,7 +218,6 @@ static rt_status run_prompt(run *r, const job *one, const glm_needle_prompt *pro
     const double saved = work_of(r->grid->engine, 0, reused);
     r->work_total -= saved;
     r->tokens_total -= reused;
-    const double start = rt_now();
     RT_TRY(prefill(r, &prompt->ids, reused));
     record.prefill_s = rt_now() - start;
     glm_ids ids = {0};

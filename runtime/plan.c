@@ -35,9 +35,13 @@ static rt_status choose_kv_dtype(
         *out = RT_BF16;
     else if (strcmp(name, "f32") == 0)
         *out = RT_F32;
+    else if (strcmp(name, "int8") == 0)
+        *out = RT_INT8;
+    else if (strcmp(name, "int4") == 0)
+        *out = RT_INT4;
     else
         return rt_fail(RT_EUSAGE,
-                "--kv-cache-dtype %s: this version stores bf16 and f32 (int8, int4 and fp8 are to "
+                "--kv-cache-dtype %s: bf16, f32, int8 and int4 are stored (fp8 is for GPUs, and to "
                 "come)",
                 name);
     return RT_OK;
@@ -145,6 +149,7 @@ static void fill_bill(const request *of, glm_plan *plan) {
     const int64_t hidden_row = part->hidden * rt_dtype_bytes(plan->hidden_dtype);
     plan->span = of->options->span ? of->options->span : choose_span(part, plan);
     plan->kv_page_bytes = attn_page_bytes(&shape);
+    plan->kv_open_page_bytes = attn_is_lossy(&shape) ? attn_open_page_bytes(&shape) : 0;
     plan->kv_tokens = plan->max_len + of->options->extra_kv_tokens;
     plan->weights_bytes = glm_weights_bytes(of->checkpoint, part);
     plan->hidden_bytes = rt_min64(plan->span, plan->max_len) * hidden_row;

@@ -10,7 +10,7 @@
 typedef struct glm_options {
     const char *model_dir;
     const char *device;   /* "auto", "cpu", "cuda"; NULL: auto */
-    const char *kv_dtype; /* "bf16", "f32"; NULL: bf16 for 16-bit checkpoints, f32 for f32 */
+    const char *kv_dtype; /* "bf16", "f32", "int8", "int4"; NULL: bf16, f32 for f32 checkpoints */
     int64_t max_len;      /* -c: tokens of one sequence, prompt and answer; 0: the most that fits */
     int64_t chunk;        /* -b: tokens per kernel call in prefill */
     int64_t span;         /* tokens of the durable unit; a multiple of 4096, or the whole prompt */
@@ -41,10 +41,11 @@ typedef struct glm_plan {
     rt_dtype kv_dtype;
     rt_dtype hidden_dtype;
 
-    int64_t weights_bytes; /* as the device holds them */
-    int64_t kv_page_bytes; /* one layer, 128 tokens */
-    int64_t kv_host_bytes; /* pages, and what streaming from disk takes */
-    bool kv_fits;          /* in the memory there is for it; what overflows goes to disk */
+    int64_t weights_bytes;      /* as the device holds them */
+    int64_t kv_page_bytes;      /* one layer, 128 tokens */
+    int64_t kv_open_page_bytes; /* of a page that is not full, where pages are lossy; else 0 */
+    int64_t kv_host_bytes;      /* pages, and what streaming from disk takes */
+    bool kv_fits;               /* in the memory there is for it; what overflows goes to disk */
     bool kv_overflows;
     int32_t kv_extent_tokens; /* how it goes to disk: kvstore.h, kv_overflow */
     int32_t kv_window_extents;

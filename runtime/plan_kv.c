@@ -23,6 +23,9 @@ kv_config glm_plan_kv_config(const glm_config *part, const glm_plan *plan) {
                                .n_kv_heads = part->n_kv_heads,
                                .head_dim = part->head_dim,
                                .page_tokens = ATTN_PAGE_TOKENS},
+            .open = {.page_bytes = plan->kv_open_page_bytes,
+                    .n_seqs = plan->max_seqs + 1,
+                    .append_tokens = plan->chunk},
             .n_layers = part->n_layers,
             .page_bytes = plan->kv_page_bytes,
             .host_bytes_max = plan->kv_host_bytes,
@@ -40,7 +43,8 @@ kv_config glm_plan_kv_config(const glm_config *part, const glm_plan *plan) {
 
 static int64_t needed(const glm_config *part, const glm_plan *plan, bool has_tail) {
     const kv_config kv = glm_plan_kv_config(part, plan);
-    return kv_overflow_bytes(&kv) + (has_tail ? kv_overflow_tail_bytes(&kv) : 0);
+    return kv_open_bytes(&kv) + kv_overflow_bytes(&kv) +
+           (has_tail ? kv_overflow_tail_bytes(&kv) : 0);
 }
 
 /* The largest extents for which everything up to point 2 (or 1) fits. */
@@ -135,10 +139,12 @@ bool glm_plan_kv(const glm_config *part, int64_t budget_bytes, int64_t extra_kv_
     plan->kv_extent_tokens = plan->kv_window_extents = 0;
     plan->kv_pinned_tokens = plan->kv_disk_bytes = 0;
     plan->kv_keep_bytes = plan->kv_keep_max = plan->kv_overflow_max = 0;
-    const int64_t all =
+    const int64_t pages =
             page_bytes_for(part, plan, plan->max_len) + page_bytes_for(part, plan, extra_kv_tokens);
+    const kv_config kv = glm_plan_kv_config(part, plan);
+    const int64_t all = pages + kv_open_bytes(&kv);
     plan->kv_host_bytes = all;
-    if (plan->kv_persists && keep_in_memory(part, budget_bytes, all, extra_kv_tokens, plan))
+    if (plan->kv_persists && keep_in_memory(part, budget_bytes, pages, extra_kv_tokens, plan))
         return true;
     plan->kv_host_bytes = all;
     if (!plan->kv_persists && all <= budget_bytes) return true;

@@ -55,10 +55,10 @@ rt_status glm_sha256_of(const void *bytes, int64_t n_bytes, uint8_t digest[GLM_S
 
 const char *glm_sha256_hex(const uint8_t digest[GLM_SHA256_BYTES], char hex[GLM_SHA256_HEX]) {
     static const char digits[] = "0123456789abcdef";
-    for (int i = 0; i < GLM_SHA256_BYTES; i++) {
+    for (size_t i = 0; i < GLM_SHA256_BYTES; i++) {
         hex[2 * i] = digits[digest[i] >> 4];
         hex[2 * i + 1] = digits[digest[i] & 15];
     }
-    hex[2 * GLM_SHA256_BYTES] = '\0';
+    hex[GLM_SHA256_HEX - 1] = '\0';
     return hex;
 }

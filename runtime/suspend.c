@@ -10,25 +10,6 @@
 #include "base/log.h"
 #include "engine.h"
 
-static attn_shape shape_of(const glm_engine *engine) {
-    return glm_attn_shape(&engine->config, engine->plan.kv_dtype);
-}
-
-static void copy_rows(const glm_engine *engine, const kv_rows *rows, bool to_pages) {
-    const attn_shape shape = shape_of(engine);
-    const int64_t row_bytes = shape.head_dim * rt_dtype_bytes(shape.kv_dtype);
-    for (int32_t row = 0; row < rows->n_tokens; row += ATTN_PAGE_TOKENS) {
-        const int32_t n = (int32_t)rt_min64(rows->n_tokens - row, ATTN_PAGE_TOKENS);
-        void *page = rows->pages[row / ATTN_PAGE_TOKENS];
-        char *k = (char *)rows->k + row * row_bytes;
-        char *v = (char *)rows->v + row * row_bytes;
-        if (to_pages)
-            attn_page_pack(&shape, page, rows->kv_head, 0, n, k, v);
-        else
-            attn_page_unpack(&shape, page, rows->kv_head, 0, n, k, v);
-    }
-}
-
 /* Ids of the whole text: what the session holds, and the run. */
 static rt_status all_ids(const glm_prefill_run *run, int32_t **ids, int64_t *n_ids) {
     *n_ids = run->first_pos + run->n_ids;
@@ -42,6 +23,7 @@ static rt_status all_ids(const glm_prefill_run *run, int32_t **ids, int64_t *n_i
 
 static rt_status save_rows(glm_engine *engine, const int32_t *ids, int64_t n_ids) {
     kv_seq *seq = engine->prefill.session->seq;
+    const attn_shape shape = glm_attn_shape(&engine->config, engine->plan.kv_dtype);
     for (int32_t layer = 0; layer < engine->config.n_layers; layer++)
         for (int32_t head = 0; head < engine->config.n_kv_heads; head++) {
             const kv_rows rows = kv_seq_tail_rows(seq, layer, head);
@@ -49,7 +31,7 @@ static rt_status save_rows(glm_engine *engine, const int32_t *ids, int64_t n_ids
             if (rows.n_tokens < 0)
                 return rt_fail(
                         RT_EUSAGE, "suspend: keys of layer %" PRId32 " are on disk only", layer);
-            copy_rows(engine, &rows, false);
+            glm_pages_to_rows(&shape, &rows);
             RT_TRY(kv_suspend_rows(seq, ids, n_ids, layer, &rows));
         }
     return RT_OK;
@@ -86,13 +68,14 @@ rt_status glm_prefill_suspend(glm_session *session) {
 
 static rt_status load_rows(glm_engine *engine, const int32_t *ids, int64_t n_ids, bool *is_there) {
     kv_seq *seq = engine->prefill.session->seq;
+    const attn_shape shape = glm_attn_shape(&engine->config, engine->plan.kv_dtype);
     for (int32_t layer = 0; layer < engine->config.n_layers; layer++)
         for (int32_t head = 0; head < engine->config.n_kv_heads; head++) {
             kv_rows rows = kv_seq_tail_rows(seq, layer, head);
             if (rows.n_tokens == 0) continue;
             RT_TRY(kv_resume_rows(seq, ids, n_ids, layer, &rows, is_there));
             if (!*is_there) return RT_OK;
-            copy_rows(engine, &rows, true);
+            glm_rows_to_pages(&shape, &rows);
         }
     return RT_OK;
 }

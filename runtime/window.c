@@ -12,25 +12,61 @@ static char *row_at(const attn_shape *shape, void *rows, int64_t row) {
     return (char *)rows + row * shape->head_dim * rt_dtype_bytes(shape->kv_dtype);
 }
 
+/* Sealed pages lie one after the other, full ones only. */
+static void pack_sealed(const attn_shape *shape, const kv_rows *rows) {
+    const int64_t page_bytes = attn_page_canonical_bytes(shape);
+    for (int32_t page = 0; page < rows->n_tokens / ATTN_PAGE_TOKENS; page++)
+        attn_page_pack_sealed(
+                shape, rows->pages[page], rows->kv_head, (char *)rows->k + page * page_bytes);
+}
+
+static void unpack_sealed(const attn_shape *shape, const kv_rows *rows) {
+    const int64_t page_bytes = attn_page_canonical_bytes(shape);
+    for (int32_t page = 0; page < rows->n_tokens / ATTN_PAGE_TOKENS; page++)
+        attn_page_unpack_sealed(
+                shape, rows->pages[page], rows->kv_head, (char *)rows->k + page * page_bytes);
+}
+
+static void pack_rows(const attn_shape *shape, const kv_rows *rows) {
+    for (int32_t row = 0; row < rows->n_tokens; row += ATTN_PAGE_TOKENS) {
+        const int32_t n = (int32_t)rt_min64(rows->n_tokens - row, ATTN_PAGE_TOKENS);
+        attn_page_pack(shape, rows->pages[row / ATTN_PAGE_TOKENS], rows->kv_head, 0, n,
+                row_at(shape, rows->k, row), row_at(shape, rows->v, row));
+    }
+}
+
+static void unpack_rows(const attn_shape *shape, const kv_rows *rows) {
+    for (int32_t row = 0; row < rows->n_tokens; row += ATTN_PAGE_TOKENS) {
+        const int32_t n = (int32_t)rt_min64(rows->n_tokens - row, ATTN_PAGE_TOKENS);
+        attn_page_unpack(shape, rows->pages[row / ATTN_PAGE_TOKENS], rows->kv_head, 0, n,
+                row_at(shape, rows->k, row), row_at(shape, rows->v, row));
+    }
+}
+
+void glm_rows_to_pages(const attn_shape *shape, const kv_rows *rows) {
+    if (attn_is_lossy(shape))
+        pack_sealed(shape, rows);
+    else
+        pack_rows(shape, rows);
+}
+
+void glm_pages_to_rows(const attn_shape *shape, const kv_rows *rows) {
+    if (attn_is_lossy(shape))
+        unpack_sealed(shape, rows);
+    else
+        unpack_rows(shape, rows);
+}
+
 static void load_item(void *context, int64_t item, int thread) {
     const window_job *job = context;
     kv_rows rows;
-    if (!kv_walk_load(job->walk, item, thread, &rows)) return;
-    for (int32_t row = 0; row < rows.n_tokens; row += ATTN_PAGE_TOKENS) {
-        const int32_t n = (int32_t)rt_min64(rows.n_tokens - row, ATTN_PAGE_TOKENS);
-        attn_page_pack(&job->shape, rows.pages[row / ATTN_PAGE_TOKENS], rows.kv_head, 0, n,
-                row_at(&job->shape, rows.k, row), row_at(&job->shape, rows.v, row));
-    }
+    if (kv_walk_load(job->walk, item, thread, &rows)) glm_rows_to_pages(&job->shape, &rows);
 }
 
 static void store_item(void *context, int64_t item, int thread) {
     const window_job *job = context;
     const kv_rows rows = kv_walk_rows(job->walk, item, thread);
-    for (int32_t row = 0; row < rows.n_tokens; row += ATTN_PAGE_TOKENS) {
-        const int32_t n = (int32_t)rt_min64(rows.n_tokens - row, ATTN_PAGE_TOKENS);
-        attn_page_unpack(&job->shape, rows.pages[row / ATTN_PAGE_TOKENS], rows.kv_head, 0, n,
-                row_at(&job->shape, rows.k, row), row_at(&job->shape, rows.v, row));
-    }
+    glm_pages_to_rows(&job->shape, &rows);
     kv_walk_store(job->walk, item, thread);
 }
 

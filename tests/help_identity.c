@@ -104,7 +104,7 @@ bool identity_is_equal(const glm_identity *a, const glm_identity *b) {
 }
 
 void identity_flip(const char *path, int64_t from_end) {
-    struct stat info;
+    struct stat info = {0};
     uint8_t byte = 0;
     const int fd = open(path, O_RDWR | O_CLOEXEC);
     identity_expect(fd >= 0 && fstat(fd, &info) == 0, path);
@@ -122,7 +122,7 @@ void identity_settle(const char *name) {
     const glm_shards *shards = glm_checkpoint_shards(checkpoint);
     for (int32_t i = 0; i < shards->n_shards; i++) {
         struct stat info;
-        const struct timespec pause = {.tv_nsec = 50 * 1000 * 1000};
+        const struct timespec pause = {.tv_nsec = 50000000};
         identity_expect(stat(shards->shards[i].file->path, &info) == 0, name);
         while (!glm_hash_cache_is_settled(&info)) (void)nanosleep(&pause, NULL);
     }

@@ -138,26 +138,27 @@ static void check_bounded(void) {
 }
 
 static void check_processes(void) {
-    enum { PROCESSES = 4, STORES = 40 };
-    for (int64_t process = 0; process < PROCESSES; process++) {
+    const int64_t n_processes = 4;
+    const int64_t n_stores = 40;
+    for (int64_t process = 0; process < n_processes; process++) {
         const pid_t child = fork();
         identity_expect(child >= 0, "fork");
         if (child != 0) continue;
         bool is_right = true;
-        for (int64_t i = 0; i < STORES; i++) {
-            store(1000 + process * STORES + i);
-            for (int64_t other = 0; other < PROCESSES; other++)
-                is_right = is_right && look_up(1000 + other * STORES + i) >= 0;
+        for (int64_t i = 0; i < n_stores; i++) {
+            store(1000 + process * n_stores + i);
+            for (int64_t other = 0; other < n_processes; other++)
+                is_right = is_right && look_up(1000 + other * n_stores + i) >= 0;
         }
         _exit(is_right ? 0 : 1);
     }
-    for (int process = 0; process < PROCESSES; process++) {
+    for (int process = 0; process < n_processes; process++) {
         int result = -1;
         identity_expect(wait(&result) > 0 && result == 0, "a process among others");
     }
     int n_kept = 0;
-    for (int64_t i = 0; i < PROCESSES * STORES; i++) n_kept += look_up(1000 + i) == 1;
-    identity_expect(n_kept >= STORES / 2, "entries of processes at once survive");
+    for (int64_t i = 0; i < n_processes * n_stores; i++) n_kept += look_up(1000 + i) == 1;
+    identity_expect(n_kept >= n_stores / 2, "entries of processes at once survive");
 }
 
 int main(void) {

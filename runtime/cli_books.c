@@ -1,0 +1,100 @@
+/* Books on the command line: where they lie, and names that are not there. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/size.h"
+#include "cli_flags.h"
+#include "hub.h"
+
+enum { PLACE_TEXT = 512, LISTED_MAX = 8, LIST_TEXT = 1024 };
+
+rt_status glm_cli_books_open(const glm_cli *cli, kv_books **out) {
+    if (cli->engine.n_kv_disk_dirs > 0)
+        return kv_books_open(cli->engine.kv_disk_dirs, cli->engine.n_kv_disk_dirs, out);
+    char *cache = NULL;
+    RT_TRY(glm_cache_directory(&cache));
+    const char *const ours[] = {cache};
+    const rt_status status = kv_books_open(ours, 1, out);
+    free(cache);
+    return status;
+}
+
+void glm_cli_free_names(char **names, int64_t n_names) {
+    for (int64_t i = 0; i < n_names; i++) free(names[i]);
+    free(names);
+}
+
+/* "DIR", "DIR and 2 more" */
+rt_status glm_cli_books_place(const glm_cli *cli, char *text, size_t n_bytes) {
+    const int n_dirs = cli->engine.n_kv_disk_dirs;
+    char *cache = NULL;
+    if (n_dirs == 0) RT_TRY(glm_cache_directory(&cache));
+    const char *first = n_dirs > 0 ? cli->engine.kv_disk_dirs[0] : cache;
+    if (n_dirs > 1)
+        (void)snprintf(text, n_bytes, "%s and %d more", first, n_dirs - 1);
+    else
+        (void)snprintf(text, n_bytes, "%s", first);
+    free(cache);
+    return RT_OK;
+}
+
+/* The name with the fewest mistakes from what was typed; NULL when none is near. */
+static const char *nearest_name(const char *typed, char *const *names, int64_t n_names) {
+    const char *nearest = NULL;
+    int distance = INT32_MAX;
+    for (int64_t i = 0; i < n_names; i++) {
+        const int d = cli_distance(typed, names[i]);
+        if (d >= distance) continue;
+        distance = d;
+        nearest = names[i];
+    }
+    return nearest && cli_is_near(typed, distance) ? nearest : NULL;
+}
+
+/* "a, b, c and 4 more" */
+static void list_names(char *const *names, int64_t n_names, char text[LIST_TEXT]) {
+    const int64_t n_listed = rt_min64(n_names, LISTED_MAX);
+    int n = 0;
+    for (int64_t i = 0; i < n_listed; i++)
+        n += snprintf(text + n, (size_t)(LIST_TEXT - n), "%s%s", i ? ", " : "", names[i]);
+    if (n_names > n_listed)
+        (void)snprintf(
+                text + n, (size_t)(LIST_TEXT - n), " and %" PRId64 " more", n_names - n_listed);
+}
+
+static rt_status no_such_book(
+        const glm_cli *cli, const char *name, char *const *names, int64_t n_names) {
+    char place[PLACE_TEXT];
+    char list[LIST_TEXT];
+    static const char make[] = "glm1m prefill -m DIR SOURCE... --book";
+    RT_TRY(glm_cli_books_place(cli, place, sizeof place));
+    if (n_names == 0)
+        return rt_fail(RT_EUSAGE, "there is no book %s, and no other, in %s; %s %s makes it", name,
+                place, make, name);
+    const char *nearest = nearest_name(name, names, n_names);
+    if (nearest)
+        return rt_fail(RT_EUSAGE, "there is no book %s in %s; did you mean %s? %s %s makes it",
+                name, place, nearest, make, name);
+    list_names(names, n_names, list);
+    return rt_fail(RT_EUSAGE, "there is no book %s in %s, but: %s; %s %s makes it", name, place,
+            list, make, name);
+}
+
+static bool has_name(char *const *names, int64_t n_names, const char *name) {
+    for (int64_t i = 0; i < n_names; i++)
+        if (strcmp(names[i], name) == 0) return true;
+    return false;
+}
+
+rt_status glm_cli_book_require(const glm_cli *cli, kv_books *books, const char *name) {
+    char **names = NULL;
+    int64_t n_names = 0;
+    RT_TRY(kv_book_check_name(name));
+    RT_TRY(kv_books_list(books, &names, &n_names));
+    rt_status status = RT_OK;
+    if (!has_name(names, n_names, name)) status = no_such_book(cli, name, names, n_names);
+    glm_cli_free_names(names, n_names);
+    return status;
+}

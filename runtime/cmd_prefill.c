@@ -1,0 +1,269 @@
+/* glm1m prefill: a text, once, onto disk, under a name. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/size.h"
+#include "cli.h"
+#include "cli_json.h"
+#include "document.h"
+#include "sha256.h"
+
+enum { SOURCES_NOTED = 16, SKIPPED_SHOWN = 5 };
+
+typedef struct shelving {
+    const glm_cli *cli;
+    int n_sources; /* 0: a tokens file */
+    const char *const *sources;
+    glm_document document; /* all zero for a tokens file */
+    glm_tokenizer *tokenizer;
+    glm_engine *engine;
+    glm_session *session;
+    glm_ids ids;
+    char sha256[GLM_SHA256_HEX]; /* of the text, or of the ids of a tokens file */
+    char *note;
+    glm_reuse reuse;
+    int64_t stored_bytes;
+    double load_s;
+    double prefill_s;
+} shelving;
+
+/* ---- the text -------------------------------------------------------------------------------- */
+
+static rt_status choose_input(shelving *s) {
+    const glm_cli *cli = s->cli;
+    const int n_inputs = (cli->n_operands > 0) + (cli->file != NULL) + (cli->tokens_file != NULL);
+    if (n_inputs != 1)
+        return rt_fail(RT_EUSAGE,
+                "prefill takes one of SOURCE..., -f FILE and --tokens-file FILE\nusage: glm1m %s",
+                glm_cmd_prefill.usage);
+    s->n_sources = cli->file ? 1 : cli->n_operands;
+    s->sources = cli->file ? &cli->file : cli->operands;
+    return kv_book_check_name(cli->book);
+}
+
+static rt_status hash(shelving *s, const void *bytes, int64_t n_bytes) {
+    uint8_t digest[GLM_SHA256_BYTES];
+    RT_TRY(glm_sha256_of(bytes, n_bytes, digest));
+    (void)glm_sha256_hex(digest, s->sha256);
+    return RT_OK;
+}
+
+static rt_status read_ids(shelving *s) {
+    glm_config config;
+    RT_TRY(glm_config_load(s->cli->engine.model_dir, &config));
+    RT_TRY(glm_tokenizer_load(s->cli->engine.model_dir, &s->tokenizer));
+    if (s->cli->tokens_file) {
+        RT_TRY(glm_cli_read_tokens(s->cli->tokens_file, config.vocab, &s->ids));
+        RT_TRY(hash(s, s->ids.ids, s->ids.n * (int64_t)sizeof *s->ids.ids));
+    } else {
+        RT_TRY(glm_document_load(s->sources, s->n_sources, NULL, &s->document));
+        RT_TRY(hash(s, s->document.text, s->document.n_bytes));
+        RT_TRY(glm_tokenizer_encode(s->tokenizer, s->document.text, s->document.n_bytes,
+                s->cli->special_in_text, &s->ids));
+    }
+    return glm_cli_begin_ids(s->tokenizer, &s->ids);
+}
+
+/* A name in a line of a note: control characters would end or spoil the line. */
+static void write_name(FILE *out, const char *key, const char *name) {
+    (void)fprintf(out, "%s=", key);
+    for (const char *c = name; *c; c++)
+        (void)fputc((unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c, out);
+    (void)fputc('\n', out);
+}
+
+static rt_status write_note(shelving *s) {
+    size_t n_bytes = 0;
+    FILE *out = open_memstream(&s->note, &n_bytes);
+    if (!out) return rt_fail_errno(RT_ENOMEM, "prefill: no memory for the book's note");
+    for (int i = 0; i < s->n_sources && i < SOURCES_NOTED; i++)
+        write_name(out, "source", s->sources[i]);
+    if (s->n_sources > SOURCES_NOTED) (void)fprintf(out, "sources=%d\n", s->n_sources);
+    if (s->cli->tokens_file) {
+        write_name(out, "source", s->cli->tokens_file);
+        (void)fprintf(out, "ids_sha256=%s\n", s->sha256);
+    } else {
+        (void)fprintf(out, "files=%" PRId64 "\nbytes=%" PRId64 "\nsha256=%s\n", s->document.n_files,
+                s->document.n_bytes, s->sha256);
+    }
+    write_name(out, "model", s->cli->engine.model_dir);
+    return fclose(out) == 0 ? RT_OK
+                            : rt_fail_errno(RT_ENOMEM, "prefill: no memory for the book's note");
+}
+
+/* ---- what is said before --------------------------------------------------------------------- */
+
+static void print_skipped(const glm_document *document) {
+    const int64_t n_shown = rt_min64(document->n_skipped, SKIPPED_SHOWN);
+    for (int64_t i = 0; i < n_shown; i++)
+        (void)fprintf(
+                stderr, "skipped %s: %s\n", document->skipped[i].path, document->skipped[i].why);
+    if (document->n_skipped > n_shown)
+        (void)fprintf(stderr, "skipped %" PRId64 " more\n", document->n_skipped - n_shown);
+}
+
+static void print_bill(const shelving *s) {
+    char bytes[RT_SIZE_TEXT];
+    if (s->cli->quiet) return;
+    print_skipped(&s->document);
+    if (s->cli->tokens_file)
+        (void)fprintf(stderr, "text: %" PRId64 " tokens\n", s->ids.n);
+    else
+        (void)fprintf(stderr, "text: %" PRId64 " tokens, %" PRId64 " %s, %s\n", s->ids.n,
+                s->document.n_files, s->document.n_files == 1 ? "file" : "files",
+                rt_format_bytes(s->document.n_bytes, bytes));
+}
+
+static void print_plan(const shelving *s) {
+    const glm_plan *plan = glm_engine_plan(s->engine);
+    char kv[RT_SIZE_TEXT];
+    char total[RT_SIZE_TEXT];
+    char kept[RT_SIZE_TEXT];
+    char time[RT_SIZE_TEXT];
+    if (s->cli->quiet) return;
+    (void)fprintf(stderr,
+            "plan: span %" PRId64 ", chunk %" PRId64 ", %" PRId32
+            " threads; %s of memory, %s of it KV; at most %s on disk; about %s for all of it\n",
+            plan->span, plan->chunk, plan->threads, rt_format_bytes(plan->total_bytes, total),
+            rt_format_bytes(plan->kv_host_bytes, kv), rt_format_bytes(plan->kv_keep_bytes, kept),
+            rt_format_seconds(plan->prefill_s, time));
+}
+
+static void print_reuse(const shelving *s) {
+    if (s->cli->quiet || s->reuse.n_tokens == 0) return;
+    (void)fprintf(stderr, "on disk already: %" PRId64 " of %" PRId64 " tokens%s%s\n",
+            s->reuse.n_tokens, s->ids.n, s->reuse.reason[0] ? "; " : "", s->reuse.reason);
+}
+
+/* ---- and after ------------------------------------------------------------------------------- */
+
+static double prefill_tps(const shelving *s) {
+    const int64_t n = s->ids.n - s->reuse.n_tokens;
+    return s->prefill_s > 0.0 ? (double)n / s->prefill_s : 0.0;
+}
+
+static void print_usage(const shelving *s) {
+    char bytes[RT_SIZE_TEXT];
+    if (s->cli->quiet) return;
+    (void)fprintf(stderr,
+            "book %s: %" PRId64 " tokens, %" PRId64 " of them reused, in %.2f s (%.1f tokens/s); "
+            "%s on disk\n",
+            s->cli->book, s->ids.n, s->reuse.n_tokens, s->prefill_s, prefill_tps(s),
+            rt_format_bytes(s->stored_bytes, bytes));
+}
+
+static rt_status print_json(const shelving *s) {
+    json_t *object = json_pack("{s:s, s:I, s:I, s:o, s:I, s:I, s:I, s:I, s:s, s:{s:f, s:f, s:f}}",
+            "book", s->cli->book, "n_tokens", (json_int_t)s->ids.n, "reused_tokens",
+            (json_int_t)s->reuse.n_tokens, "reuse_reason",
+            glm_cli_json_text(s->reuse.reason, strlen(s->reuse.reason)), "n_files",
+            (json_int_t)s->document.n_files, "n_skipped", (json_int_t)s->document.n_skipped,
+            "n_bytes", (json_int_t)s->document.n_bytes, "stored_bytes", (json_int_t)s->stored_bytes,
+            "sha256", s->sha256, "timings", "load_s", s->load_s, "prefill_s", s->prefill_s,
+            "prefill_tps", prefill_tps(s));
+    return glm_cli_json_print("prefill", object, 0);
+}
+
+/* How large it has become. */
+static rt_status measure_book(shelving *s) {
+    kv_books *books = NULL;
+    kv_book book;
+    RT_TRY(glm_cli_books_open(s->cli, &books));
+    const rt_status status = kv_books_read(books, s->cli->book, &book);
+    kv_books_close(books);
+    RT_TRY(status);
+    s->stored_bytes = book.stored_bytes;
+    kv_book_free(&book);
+    return RT_OK;
+}
+
+/* ---- the walk -------------------------------------------------------------------------------- */
+
+static rt_status open_model(shelving *s) {
+    glm_options options = s->cli->engine;
+    if (options.max_len > 0 && s->ids.n > options.max_len)
+        return rt_fail(RT_ENOFIT, "the text has %" PRId64 " tokens, --max-model-len is %" PRId64,
+                s->ids.n, options.max_len);
+    options.max_len = s->ids.n;
+    options.persists = true;
+    RT_TRY(glm_engine_open(&options, &s->engine));
+    return glm_session_create(s->engine, options.max_len, &s->session);
+}
+
+static rt_status prefill(shelving *s) {
+    const double started_s = rt_now();
+    RT_TRY(glm_cli_restore(s->cli, s->session, s->ids.ids, s->ids.n, &s->reuse));
+    print_reuse(s);
+    RT_TRY(glm_cli_prefill_rest(s->cli, s->session, s->ids.ids, s->ids.n));
+    RT_TRY(glm_session_keep(s->session, s->cli->book, s->note));
+    s->prefill_s = rt_now() - started_s;
+    return RT_OK;
+}
+
+static rt_status shelve(shelving *s) {
+    const double started_s = rt_now();
+    RT_TRY(choose_input(s));
+    RT_TRY(read_ids(s));
+    RT_TRY(write_note(s));
+    print_bill(s);
+    RT_TRY(open_model(s));
+    print_plan(s);
+    s->load_s = rt_now() - started_s;
+    RT_TRY(prefill(s));
+    RT_TRY(measure_book(s));
+    if (s->cli->json) RT_TRY(print_json(s));
+    print_usage(s);
+    return RT_OK;
+}
+
+static int run_prefill(glm_cli *cli) {
+    shelving s = {.cli = cli};
+    const rt_status status = shelve(&s);
+    const int exit_code = status == RT_OK ? GLM_EXIT_OK : glm_cli_fail(status);
+    glm_session_free(s.session);
+    glm_engine_close(s.engine);
+    glm_tokenizer_free(s.tokenizer);
+    glm_document_free(&s.document);
+    glm_ids_free(&s.ids);
+    free(s.note);
+    return exit_code;
+}
+
+const glm_command glm_cmd_prefill = {
+        .name = "prefill",
+        .usage = "prefill -m DIR (SOURCE... | -f FILE | --tokens-file FILE) --book NAME",
+        .summary = "compute a text's keys and values once, and keep them as a book",
+        .details =
+                "Reads files and directories (- is standard input), puts [gMASK]<sop> in front "
+                "and prefills all of it; keys and values go to disk, compressed and checksummed, "
+                "under the name of --book. complete and needle then go on from there with the "
+                "same --book, --kv-disk-dir and model; glm1m book lists, checks and removes what "
+                "is there. The same name again replaces the book.\n"
+                "\n"
+                "Directories are walked in the order of names; hidden names, and what is no UTF-8 "
+                "text, are left out. Of several files each stands behind a line ==> name <==. "
+                "The text is plain: what looks like a special token stays text, unless "
+                "--special-in-text says otherwise. A tokens file holds ids, and is taken as it "
+                "is.\n"
+                "\n"
+                "What is stored already, of whatever book or run, is found by its tokens and not "
+                "computed again. Every finished span is kept, whatever happens then: after "
+                "Ctrl-C or a crash the same command goes on behind it.\n"
+                "\n"
+                "--json prints one object: book, n_tokens, reused_tokens, reuse_reason (why not "
+                "more, \"\" when there is no more), n_files, n_skipped, n_bytes, stored_bytes, "
+                "sha256 (of the text) and timings.\n"
+                "\n"
+                "Examples:\n"
+                "  glm1m prefill -m glm-4-9b-chat-1m war-and-peace.txt --book war\n"
+                "  glm1m prefill -m glm-4-9b-chat-1m src/ docs/ --book project --kv-disk-dir "
+                "/nvme\n"
+                "  git log -p | glm1m prefill -m glm-4-9b-chat-1m - --book history\n",
+        .flags = "@engine file tokens-file special-in-text book json",
+        .required = "model book",
+        .operands_max = 1000000,
+        .run = run_prefill,
+};
