@@ -111,7 +111,7 @@ void kv_staging_settle_file(kv_staging *s, const kv_file *file) {
     for (int32_t i = 0; i < s->n_slots; i++) {
         kv_slot *slot = &s->slots[i];
         const bool is_going = slot->state == KV_SLOT_READING || slot->state == KV_SLOT_WRITING;
-        if (is_going && slot->op.file && (!file || slot->op.file == file))
+        if (is_going && !slot->op.is_done && (!file || slot->op.file == file))
             (void)!kv_io_wait(s->io, &slot->op);
     }
     kv_staging_poll(s);
@@ -482,7 +482,8 @@ static void note_failure(kv_staging *s, rt_status status) {
 
 static void finish_write(kv_staging *s, kv_slot *slot) {
     kv_stored *stored = slot->stored;
-    const rt_status status = kv_io_wait(s->io, &slot->op);
+    /* Of one that was given up before, the file may be gone by now. */
+    const rt_status status = stored->is_lost ? RT_EIO : kv_io_wait(s->io, &slot->op);
     kv_staging_free_slot(slot);
     stored->writing = NULL;
     /* A part of a segment matters also when no sequence needs it to go on. */
