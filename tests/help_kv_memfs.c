@@ -508,6 +508,15 @@ static void tear(kvh_memfs *fs, const effect *e, uint64_t *seed) {
             write_bytes(&fs->inodes[e->inode], e->offset + at, e->bytes + at, SECTOR);
 }
 
+/* All of them but one. */
+static void leave_hole(kvh_memfs *fs, const effect *e, uint64_t *seed) {
+    const int64_t hole = (int64_t)(kvh_random(seed) % (uint64_t)(e->n_bytes / SECTOR)) * SECTOR;
+    inode *node = &fs->inodes[e->inode];
+    write_bytes(node, e->offset, e->bytes, hole);
+    const int64_t rest = hole + SECTOR;
+    write_bytes(node, e->offset + rest, e->bytes + rest, e->n_bytes - rest);
+}
+
 /* An effect that no sync covers: on the disk, not, or in part. */
 static void maybe_apply(kvh_memfs *fs, const effect *e, bool is_late, uint64_t *seed) {
     const uint64_t r = kvh_random(seed);
@@ -539,6 +548,10 @@ kvh_memfs *kvh_memfs_crash(
             apply(disk, e);
         else if (crash == KVH_CRASH_RANDOM)
             maybe_apply(disk, e, i >= cut, seed);
+        else if (crash == KVH_CRASH_HOLES && e->kind == WRITTEN && kvh_random(seed) % 3 == 0)
+            leave_hole(disk, e, seed);
+        else if (crash == KVH_CRASH_HOLES)
+            apply(disk, e);
     }
     free(is_covered);
     return disk;

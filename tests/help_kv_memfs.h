@@ -22,6 +22,7 @@ typedef enum kvh_crash {
     KVH_CRASH_ALL,    /* all are on the disk */
     KVH_CRASH_NONE,   /* none is */
     KVH_CRASH_RANDOM, /* any subset, writes torn between sectors of 512 bytes */
+    KVH_CRASH_HOLES,  /* all are, but a sector of every third write */
 } kvh_crash;
 /* The disk after the first n_effects and a crash. What a sync before has covered is there: data by
  * a sync of the file, names by a sync of their directory. */
