@@ -45,8 +45,8 @@ kv_rows kv_seq_tail_rows(kv_seq *seq, int32_t layer, int32_t kv_head) {
     const int64_t first = extent_start(seq->filled[layer]);
     const int64_t page = first / seq->store->config.shape.page_tokens;
     const kv_stored like = {.n_tokens = (int32_t)(seq->filled[layer] - first)};
+    if (like.n_tokens == 0) return (kv_rows){.kv_head = kv_head}; /* an extent ends here */
     kv_rows rows = kv_staging_rows(&seq->store->staging, &like, kv_head, 0);
-    if (rows.n_tokens == 0) return rows;
     rows.pages = kv_page_slot(seq, layer, page);
     if (!rows.pages[0]) rows.n_tokens = -1;
     return rows;

@@ -4,6 +4,8 @@
 
 #include "cli.h"
 
+enum { STOP_TEXT = 512 };
+
 static rt_status step_until_done(
         glm_progress *bar, glm_session *session, glm_prefill_progress *progress) {
     while (!progress->is_done) {
@@ -54,6 +56,19 @@ rt_status glm_cli_restore(const glm_cli *cli, glm_session *session, const int32_
     return RT_OK;
 }
 
+/* Ends the prefill; what to say after "at token N of M". */
+static void stop(const glm_cli *cli, glm_session *session, char text[STOP_TEXT]) {
+    text[0] = '\0';
+    if (!glm_cli_persists(cli)) {
+        glm_prefill_abort(session);
+    } else if (glm_prefill_suspend(session) == RT_OK) {
+        (void)snprintf(text, STOP_TEXT, "; the same command goes on from there");
+    } else { /* the spans that were finished are on disk */
+        (void)snprintf(text, STOP_TEXT, "; only %" PRId64 " are kept: %s",
+                glm_session_length(session), rt_error_text());
+    }
+}
+
 rt_status glm_cli_prefill_rest(
         const glm_cli *cli, glm_session *session, const int32_t *ids, int64_t n_ids) {
     const int64_t from = glm_session_length(session);
@@ -61,13 +76,10 @@ rt_status glm_cli_prefill_rest(
     const rt_status status =
             run_shown(cli, session, ids + from, n_ids - from, NULL, 1, &tokens_done);
     if (status != RT_EINTERRUPTED) return status;
-    glm_prefill_abort(session);
-    const int64_t n_kept = glm_session_length(session); /* finished spans are on disk */
-    if (glm_cli_persists(cli) && n_kept > 0)
-        return rt_fail(RT_EINTERRUPTED,
-                "%s during prefill, at token %" PRId64 " of %" PRId64 "; %" PRId64
-                " are kept, and the same command goes on from there",
-                rt_error_text(), from + tokens_done, n_ids, n_kept);
-    return rt_fail(RT_EINTERRUPTED, "%s during prefill, at token %" PRId64 " of %" PRId64,
-            rt_error_text(), from + tokens_done, n_ids);
+    char why[STOP_TEXT];
+    char how[STOP_TEXT];
+    (void)snprintf(why, sizeof why, "%s", rt_error_text()); /* suspending may have one, too */
+    stop(cli, session, how);
+    return rt_fail(RT_EINTERRUPTED, "%s during prefill, at token %" PRId64 " of %" PRId64 "%s", why,
+            from + tokens_done, n_ids, how);
 }

@@ -217,8 +217,11 @@ static rt_status prefill(conversation *chat, const turn *now) {
     const rt_status status =
             glm_cli_prefill(chat->cli, chat->session, now->ids.ids, now->ids.n, NULL, 1);
     if (status == RT_OK) chat->pending = -1;
-    if (status == RT_EINTERRUPTED) glm_session_truncate(chat->session, n_before);
-    return status;
+    if (status != RT_EINTERRUPTED) return status;
+    char text[256]; /* of the interruption: what follows may fail, too */
+    (void)snprintf(text, sizeof text, "%s", rt_error_text());
+    RT_TRY(glm_session_rewind(chat->session, n_before));
+    return rt_fail(RT_EINTERRUPTED, "%s", text);
 }
 
 static rt_status answer(conversation *chat, turn *now) {

@@ -1,8 +1,6 @@
 /* Decode: one token for each of several sessions, one pass over the weights for all, and one pass
  * over every stretch of KV that they share. */
 #include <inttypes.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "base/log.h"
 #include "engine.h"
@@ -57,18 +55,6 @@ static void abort_all(glm_session *const *sessions, int32_t n) {
     for (int32_t i = 0; i < n; i++) kv_span_abort(sessions[i]->seq);
 }
 
-/* What a session has lost on disk is computed again. */
-static rt_status restore(glm_session *session, int64_t bad, int64_t length) {
-    const int64_t n_ids = length - bad;
-    int32_t *ids = NULL;
-    RT_TRY(rt_calloc(n_ids, sizeof *ids, "token ids", &ids));
-    memcpy(ids, kv_seq_ids(session->seq) + bad, (size_t)n_ids * sizeof *ids);
-    glm_session_truncate(session, bad);
-    const rt_status status = glm_prefill(session, ids, n_ids);
-    free(ids);
-    return status;
-}
-
 /* Where a session has to be computed again from: what it lost on disk, or rows that went with the
  * aborted step where pages are sealed; -1: nowhere. */
 static int64_t lost_from(const glm_session *session, int64_t length) {
@@ -86,7 +72,8 @@ static rt_status restore_all(
         const int64_t bad = lost_from(sessions[i], lengths[i]);
         if (bad < 0) continue;
         rt_log(RT_LOG_WARN, "decode", "again from token=%" PRId64 ": %s", bad, rt_error_text());
-        RT_TRY(restore(sessions[i], bad, lengths[i]));
+        glm_session_truncate(sessions[i], bad);
+        RT_TRY(glm_session_rewind(sessions[i], lengths[i]));
         n_restored++;
     }
     return n_restored > 0 ? RT_OK : failure;

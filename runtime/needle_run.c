@@ -111,6 +111,7 @@ static rt_status reuse_prefix(run *r, const glm_ids *ids, int64_t *n_reused) {
     const bool is_on_disk = r->grid->cli->book && n_shared < SEGMENT_TOKENS;
     *n_reused = is_on_disk ? 0 : n_shared;
     glm_session_truncate(r->session, *n_reused);
+    *n_reused = glm_session_length(r->session);
     r->last_ids.n = rt_min64(r->last_ids.n, *n_reused);
     if (!is_on_disk) return RT_OK;
     glm_reuse reuse;
@@ -130,16 +131,22 @@ static rt_status keep_longest(run *r, const glm_ids *ids) {
     return glm_session_keep(r->session, r->grid->cli->book, note);
 }
 
+/* After Ctrl-C a run with a book goes on there. */
+static rt_status step(run *r, glm_prefill_progress *progress) {
+    const rt_status status = glm_cli_check_interrupted();
+    if (status == RT_OK) return glm_prefill_step(r->session, progress);
+    if (!r->grid->cli->book)
+        glm_prefill_abort(r->session);
+    else if (glm_prefill_suspend(r->session) != RT_OK)
+        rt_log(RT_LOG_WARN, "needle", "the prompt begun is not kept: %s", rt_error_text());
+    return glm_cli_check_interrupted();
+}
+
 static rt_status prefill(run *r, const glm_ids *ids, int64_t reused) {
     glm_prefill_progress progress = {0};
     RT_TRY(glm_prefill_begin(r->session, ids->ids + reused, ids->n - reused, NULL, 1));
     while (!progress.is_done) {
-        rt_status status = glm_cli_check_interrupted();
-        if (status == RT_OK) status = glm_prefill_step(r->session, &progress);
-        if (status != RT_OK) {
-            glm_prefill_abort(r->session);
-            return status;
-        }
+        RT_TRY(step(r, &progress));
         glm_progress_update(&r->bar, r->tokens_done + progress.tokens_done, r->tokens_total,
                 r->work_done + progress.work_done, r->work_total);
     }

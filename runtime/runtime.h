@@ -45,12 +45,18 @@ void glm_session_free(glm_session *session);
 int64_t glm_session_length(const glm_session *session);
 
 /* A new session holding the first n_tokens of `parent` (<= its length), with room for max_tokens.
- * Whole pages are shared and counted; a partial last page is copied. */
+ * Whole pages are shared and counted; a partial last page is copied. Where KV is lossy it may hold a
+ * little less, as after glm_session_truncate. */
 RT_MUST_CHECK rt_status glm_session_fork(
         const glm_session *parent, int64_t n_tokens, int64_t max_tokens, glm_session **out);
 
-/* Forget tokens from n_tokens on. */
+/* Forget tokens from n_tokens on; where KV is lossy, from the start of the page that holds it unless
+ * that page is still exact: glm_session_length tells. */
 void glm_session_truncate(glm_session *session, int64_t n_tokens);
+
+/* Exactly the first n_tokens that the session held: what a cut, or an aborted step, took with it is
+ * computed again. Errors: as glm_prefill */
+RT_MUST_CHECK rt_status glm_session_rewind(glm_session *session, int64_t n_tokens);
 
 /* ---- what is kept on disk (options.persists) --------------------------------------------------- */
 

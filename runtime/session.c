@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "engine.h"
 
@@ -46,6 +47,23 @@ int64_t glm_session_length(const glm_session *session) {
 
 void glm_session_truncate(glm_session *session, int64_t n_tokens) {
     kv_seq_truncate(session->seq, n_tokens);
+}
+
+/* The sequence remembers the ids of tokens it has just lost. */
+static rt_status compute_again(glm_session *session, int64_t from, int64_t n_tokens) {
+    const int64_t n_ids = n_tokens - from;
+    int32_t *ids = NULL;
+    RT_TRY(rt_calloc(n_ids, sizeof *ids, "token ids", &ids));
+    memcpy(ids, kv_seq_ids(session->seq) + from, (size_t)n_ids * sizeof *ids);
+    const rt_status status = glm_prefill(session, ids, n_ids);
+    free(ids);
+    return status;
+}
+
+rt_status glm_session_rewind(glm_session *session, int64_t n_tokens) {
+    if (kv_seq_length(session->seq) > n_tokens) kv_seq_truncate(session->seq, n_tokens);
+    const int64_t length = kv_seq_length(session->seq);
+    return length < n_tokens ? compute_again(session, length, n_tokens) : RT_OK;
 }
 
 rt_status glm_session_logits(const glm_session *session, const float **logits, int64_t *n_rows) {

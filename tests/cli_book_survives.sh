@@ -1,41 +1,56 @@
 #!/bin/sh
-# A prefill that is stopped, by Ctrl-C or by kill -9, keeps its finished spans: what begins with
-# them goes on from there.
+# A prefill that is stopped by Ctrl-C goes on from there when its command is given again; one that
+# is killed keeps its finished spans, and what begins with them goes on from there.
 #
-# Method: stop a prefill that takes much longer than the test once a first span is on disk; prefill
-# the beginning of the same text.
+# Method: stop a prefill that takes much longer than the test once a first span is on disk. Give the
+# command again, and stop it when it says where it goes on; prefill the beginning of the same text.
 . tests/help_cli.sh
 make_needle_model
 yes 'All work and no play makes Jack a dull boy.' | head -c 400000 >"$work/long"
 head -c 4200 "$work/long" >"$work/beginning"
 
-# stop SIGNAL: leaves $rc
-stop() {
+# start SIGNAL: prefill into a directory of that name
+start() {
     shown="prefill, then SIG$1"
-    "$GLM1M" prefill -m "$work/model" "$work/long" --book jack --span 4096 --threads 1 \
-        --kv-disk-dir "$work/$1" >"$work/out" 2>"$work/err" &
+    GLM_LOG=info "$GLM1M" prefill -m "$work/model" "$work/long" --book jack --span 4096 \
+        --threads 1 --kv-disk-dir "$work/$1" >"$work/out" 2>"$work/err" &
     program=$!
+}
+
+# stop_when SIGNAL COMMAND...: once the command succeeds; leaves $rc
+stop_when() {
+    signal=$1
+    shift
     tries=0
-    until ls "$work/$1"/vault/*/*/*.kvs >/dev/null 2>&1; do
+    until "$@" >/dev/null 2>&1; do
         tries=$((tries + 1))
-        [ $tries -lt 3000 ] || fail 'no segment after five minutes'
+        [ $tries -lt 3000 ] || fail "five minutes without: $*"
         sleep 0.1
     done
-    kill "-$1" $program
+    kill "-$signal" $program
     wait $program
     rc=$?
 }
+has_segment() { find "$work/$1" -name '*.kvs' | grep -q .; }
+
+start INT
+stop_when INT has_segment INT
+[ "$rc" -eq 130 ] || fail "exit $rc, wanted 130"
+says err 'during prefill, at token'
+says err 'of 400002; the same command goes on from there'
+says_nothing out
+at=$(grep -o 'at token [0-9]*' "$work/err" | grep -o '[0-9]*$')
+start INT
+stop_when INT grep -q 'prefill: resumed begin=' "$work/err"
+[ "$rc" -eq 130 ] || fail "exit $rc, wanted 130"
+again=$(grep -o 'at token [0-9]*' "$work/err" | grep -o '[0-9]*$')
+[ "$again" -ge "$at" ] || fail "stopped at token $at, and then at $again"
 
 signals='INT KILL'
 [ -z "${GLM_TEST_FAST:-}" ] || signals=INT
-stop INT
-[ "$rc" -eq 130 ] || fail "exit $rc, wanted 130"
-says err 'during prefill, at token'
-says err 'of 400002; '
-says err 'are kept, and the same command goes on from there'
-says_nothing out
 if [ "$signals" != INT ]; then
-    stop KILL
+    start KILL
+    stop_when KILL has_segment KILL
     [ "$rc" -eq 137 ] || fail "exit $rc, wanted 137"
 fi
 
