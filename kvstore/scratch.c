@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
-#include <unistd.h>
 
+#include "io_files.h"
 #include "runtime/base/file.h"
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"
@@ -39,7 +39,7 @@ static rt_status open_named(kv_io *io, const char *dir, kv_file **out) {
     char *path = NULL;
     RT_TRY(rt_path_join(dir, name, &path));
     const rt_status status = kv_file_open(io, path, O_RDWR | O_CREAT | O_EXCL, out);
-    if (status == RT_OK) (void)unlink(path);
+    if (status == RT_OK) (void)!kv_path_unlink(io, path);
     free(path);
     return status;
 }

@@ -108,11 +108,15 @@ static rt_status open_parts(kv_store *store) {
     return RT_OK;
 }
 
-rt_status kv_store_open(const kv_config *config, kv_store **out) {
+rt_status kv_store_open_over(const kv_config *config, kv_io *io, kv_store **out) {
     check_config(config);
     kv_store *store = NULL;
-    RT_TRY(rt_calloc(1, sizeof *store, "the KV store", &store));
+    if (rt_calloc(1, sizeof *store, "the KV store", &store) != RT_OK) {
+        (void)!kv_io_close(io);
+        return RT_ENOMEM;
+    }
     store->config = *config;
+    store->staging.io = io;
     store->walk.store = store;
     const rt_status status = open_parts(store);
     if (status != RT_OK) {
@@ -121,6 +125,10 @@ rt_status kv_store_open(const kv_config *config, kv_store **out) {
     }
     *out = store;
     return RT_OK;
+}
+
+rt_status kv_store_open(const kv_config *config, kv_store **out) {
+    return kv_store_open_over(config, NULL, out);
 }
 
 static void close_overflow(kv_store *store) {
@@ -135,7 +143,10 @@ static void close_overflow(kv_store *store) {
 void kv_store_close(kv_store *store) {
     if (!store) return;
     rt_assert(store->n_seqs == 0);
-    if (store->has_overflow) close_overflow(store);
+    if (store->has_overflow)
+        close_overflow(store);
+    else
+        (void)kv_staging_close(&store->staging);
     if (store->pool.memory) kv_pool_close(&store->pool);
     kv_open_stop(store);
     kv_walk_free(&store->walk);

@@ -141,6 +141,10 @@ struct kv_seq {
     kv_writer *last;     /* of the last, partial one, while a book is made */
 };
 
+/* kv_store_open over I/O of the caller's, which is the store's from then on, also on failure. For tests,
+ * which put their own engine there. */
+RT_MUST_CHECK rt_status kv_store_open_over(const kv_config *config, kv_io *io, kv_store **out);
+
 static inline int64_t kv_pages_of_layer(const kv_config *config, int64_t n_tokens) {
     return rt_div_up(n_tokens, config->shape.page_tokens);
 }

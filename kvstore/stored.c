@@ -87,7 +87,7 @@ static rt_status open_parts(const kv_config *config, kv_staging *s) {
     const kv_overflow *to = &config->overflow;
     if (getrandom(s->salt, sizeof s->salt, 0) != (ssize_t)sizeof s->salt)
         return rt_fail_errno(RT_EIO, "kvstore: no random numbers");
-    RT_TRY(create_io(config, &s->io));
+    if (!s->io) RT_TRY(create_io(config, &s->io));
     RT_TRY(kv_scratch_open(
             s->io, to->dirs, to->n_dirs, kv_cell_bytes(config), to->bytes_max, &s->scratch));
     /* Extents on their way out hold a cell each before the one they replace is given back. */
@@ -98,7 +98,8 @@ static rt_status open_parts(const kv_config *config, kv_staging *s) {
 
 rt_status kv_staging_open(const kv_config *config, kv_staging *out) {
     rt_assert(config->shape.n_kv_heads <= KV_HEADS_MAX);
-    *out = (kv_staging){.shape = config->shape,
+    *out = (kv_staging){.io = out->io,
+            .shape = config->shape,
             .extent_tokens = config->overflow.extent_tokens,
             .run_bytes_max = run_stored_max(config)};
     const rt_status status = open_parts(config, out);
@@ -110,7 +111,7 @@ void kv_staging_settle_file(kv_staging *s, const kv_file *file) {
     for (int32_t i = 0; i < s->n_slots; i++) {
         kv_slot *slot = &s->slots[i];
         const bool is_going = slot->state == KV_SLOT_READING || slot->state == KV_SLOT_WRITING;
-        if (is_going && slot->op.file && (!file || slot->op.file == file))
+        if (is_going && !slot->op.is_done && (!file || slot->op.file == file))
             (void)!kv_io_wait(s->io, &slot->op);
     }
     kv_staging_poll(s);
@@ -124,6 +125,7 @@ bool kv_staging_close(kv_staging *s) {
     if (s->scratch) {
         kv_scratch_unreserve(s->scratch, s->n_slots);
         kv_scratch_close(s->scratch);
+        s->scratch = NULL;
     }
     if (kv_io_close(s->io) != RT_OK) return false;
     for (int32_t i = 0; i < s->n_threads; i++) kv_codec_free(s->codecs[i]);
@@ -361,8 +363,8 @@ static rt_status wait_op(kv_staging *s, kv_slot *slot) {
 }
 
 /* A slot becomes free when a write is answered, or a forgotten read is. Those that were given up
- * may never be. */
-static rt_status wait_for_any(kv_staging *s) {
+ * may never be, and a read has no use for those that are spared. */
+static rt_status wait_for_any(kv_staging *s, bool is_for_read) {
     bool is_going = false;
     for (int32_t i = 0; i < s->n_slots && !is_going; i++) {
         kv_slot *slot = &s->slots[i];
@@ -372,7 +374,7 @@ static rt_status wait_for_any(kv_staging *s) {
         if (is_going) (void)!wait_op(s, slot);
     }
     kv_staging_poll(s);
-    if (is_going || find_free(s, 0)) return RT_OK;
+    if (is_going || find_free(s, is_for_read ? n_spared_now(s) : 0)) return RT_OK;
     return rt_fail(RT_EIO, "kvstore: the disk does not answer any more");
 }
 
@@ -382,7 +384,7 @@ static rt_status start_now(kv_staging *s, kv_stored *stored, kv_slot **out) {
             return rt_fail(RT_EIO,
                     "kvstore: layer %" PRId32 ", tokens from %" PRId64 " could not be kept",
                     stored->layer, stored->first_pos);
-        RT_TRY(wait_for_any(s));
+        RT_TRY(wait_for_any(s, true));
     }
     return RT_OK;
 }
@@ -429,7 +431,7 @@ rt_status kv_staging_take(kv_staging *s, kv_slot **out) {
     RT_TRY(kv_staging_check(s));
     kv_slot *slot = NULL;
     while (!(slot = find_free(s, 0))) {
-        RT_TRY(wait_for_any(s));
+        RT_TRY(wait_for_any(s, false));
         RT_TRY(kv_staging_check(s));
     }
     slot->state = KV_SLOT_WRITING;
@@ -480,7 +482,8 @@ static void note_failure(kv_staging *s, rt_status status) {
 
 static void finish_write(kv_staging *s, kv_slot *slot) {
     kv_stored *stored = slot->stored;
-    const rt_status status = kv_io_wait(s->io, &slot->op);
+    /* Of one that was given up before, the file may be gone by now. */
+    const rt_status status = stored->is_lost ? RT_EIO : kv_io_wait(s->io, &slot->op);
     kv_staging_free_slot(slot);
     stored->writing = NULL;
     /* A part of a segment matters also when no sequence needs it to go on. */

@@ -78,6 +78,7 @@ int32_t kv_staging_slots(const kv_config *config);
 int64_t kv_staging_bytes(const kv_config *config);
 int64_t kv_cell_bytes(const kv_config *config);
 
+/* out->io: what to reach the disk by, the staging's from here on; NULL: as the config says. */
 RT_MUST_CHECK rt_status kv_staging_open(const kv_config *config, kv_staging *out);
 /* False where operations were never answered: memory they may still use is then kept. */
 bool kv_staging_close(kv_staging *staging);

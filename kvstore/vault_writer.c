@@ -123,13 +123,23 @@ static rt_status create_file(kv_writer *writer) {
     return status;
 }
 
+/* Known is not enough: whoever relies on it would find out too late. One that is damaged is in quarantine
+ * then, and is written again. */
+static bool is_stored(kv_vault *vault, const kv_hash *chain) {
+    const kv_known *known = kv_vault_know(vault, chain);
+    kv_segment *segment = NULL;
+    if (!known || kv_vault_open_segment(vault, known, &segment) != RT_OK) return false;
+    kv_segment_close(segment);
+    return true;
+}
+
 rt_status kv_writer_begin(kv_vault *vault, const kv_hash *parent, int64_t first_pos,
         const int32_t *ids, int32_t n_tokens, kv_writer **out) {
     kv_segment_header header;
     kv_writer *writer = NULL;
     *out = NULL;
     RT_TRY(make_header(vault, parent, first_pos, ids, n_tokens, &header));
-    if (kv_vault_know(vault, &header.chain) || open_writer(vault, &header.chain)) return RT_OK;
+    if (open_writer(vault, &header.chain) || is_stored(vault, &header.chain)) return RT_OK;
     RT_TRY(new_writer(vault, &header, ids, &writer));
     const rt_status status = create_file(writer);
     if (status != RT_OK) {

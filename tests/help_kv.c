@@ -68,16 +68,30 @@ static char *token_at(const kv_window_part *part, int64_t pos) {
     return page + pos % KVH_PAGE_TOKENS * KVH_TOKEN_BYTES;
 }
 
+static char *row_in_page(const kv_rows *rows, int32_t t) {
+    return (char *)rows->pages[t / KVH_PAGE_TOKENS] + t % KVH_PAGE_TOKENS * KVH_TOKEN_BYTES;
+}
+
+void kvh_rows_to_pages(const kv_rows *rows) {
+    for (int32_t t = 0; t < rows->n_tokens; t++) {
+        char *token = row_in_page(rows, t);
+        memcpy(token, (const char *)rows->k + t * KVH_ROW_BYTES, KVH_ROW_BYTES);
+        memcpy(token + KVH_ROW_BYTES, (const char *)rows->v + t * KVH_ROW_BYTES, KVH_ROW_BYTES);
+    }
+}
+
+void kvh_pages_to_rows(const kv_rows *rows) {
+    for (int32_t t = 0; t < rows->n_tokens; t++) {
+        const char *token = row_in_page(rows, t);
+        memcpy((char *)rows->k + t * KVH_ROW_BYTES, token, KVH_ROW_BYTES);
+        memcpy((char *)rows->v + t * KVH_ROW_BYTES, token + KVH_ROW_BYTES, KVH_ROW_BYTES);
+    }
+}
+
 static void load(kv_walk *walk, int64_t n_loads) {
     for (int64_t i = 0; i < n_loads; i++) {
         kv_rows rows;
-        if (!kv_walk_load(walk, i, 0, &rows)) continue;
-        for (int32_t t = 0; t < rows.n_tokens; t++) {
-            char *token =
-                    (char *)rows.pages[t / KVH_PAGE_TOKENS] + t % KVH_PAGE_TOKENS * KVH_TOKEN_BYTES;
-            memcpy(token, (char *)rows.k + t * KVH_ROW_BYTES, KVH_ROW_BYTES);
-            memcpy(token + KVH_ROW_BYTES, (char *)rows.v + t * KVH_ROW_BYTES, KVH_ROW_BYTES);
-        }
+        if (kv_walk_load(walk, i, 0, &rows)) kvh_rows_to_pages(&rows);
     }
 }
 
@@ -88,12 +102,7 @@ static rt_status leave(kv_walk *walk) {
         if (n_stores == 0) return RT_OK;
         for (int64_t i = 0; i < n_stores; i++) {
             const kv_rows rows = kv_walk_rows(walk, i, 0);
-            for (int32_t t = 0; t < rows.n_tokens; t++) {
-                const char *token = (const char *)rows.pages[t / KVH_PAGE_TOKENS] +
-                                    t % KVH_PAGE_TOKENS * KVH_TOKEN_BYTES;
-                memcpy((char *)rows.k + t * KVH_ROW_BYTES, token, KVH_ROW_BYTES);
-                memcpy((char *)rows.v + t * KVH_ROW_BYTES, token + KVH_ROW_BYTES, KVH_ROW_BYTES);
-            }
+            kvh_pages_to_rows(&rows);
             kv_walk_store(walk, i, 0);
         }
     }
@@ -113,14 +122,19 @@ static rt_status visit_windows(kv_walk *walk, visit *on_part, void *context) {
     }
 }
 
-static rt_status walk_layer(
-        kv_store *store, kv_seq *seq, int32_t layer, int64_t end, visit *on_part, void *context) {
-    if (end == 0) return RT_OK;
+static rt_status walk_together(kv_store *store, kv_seq *const *seqs, const int64_t *ends,
+        int32_t n_seqs, int32_t layer, kv_walk_extent extent, visit *on_part, void *context) {
     kv_walk *walk = NULL;
-    RT_TRY(kv_walk_begin(store, layer, &seq, &end, 1, KV_WALK_ALL, &walk));
+    RT_TRY(kv_walk_begin(store, layer, seqs, ends, n_seqs, extent, &walk));
     const rt_status status = visit_windows(walk, on_part, context);
     kv_walk_end(walk);
     return status;
+}
+
+static rt_status walk_layer(
+        kv_store *store, kv_seq *seq, int32_t layer, int64_t end, visit *on_part, void *context) {
+    if (end == 0) return RT_OK;
+    return walk_together(store, &seq, &end, 1, layer, KV_WALK_ALL, on_part, context);
 }
 
 typedef struct write_job {
@@ -175,8 +189,38 @@ rt_status kvh_try_read(kv_store *store, kv_seq *seq, int32_t layer, uint64_t *va
     return RT_OK;
 }
 
+enum { TOGETHER_MAX = 8 };
+
+static void read_part_of(void *context, const kv_window_part *part) {
+    read_job *jobs = context;
+    read_part(&jobs[part->seq], part);
+}
+
+rt_status kvh_try_read_together(
+        kv_store *store, kv_seq *const *seqs, int32_t n_seqs, int32_t layer, uint64_t **values) {
+    read_job jobs[TOGETHER_MAX];
+    int64_t ends[TOGETHER_MAX] = {0};
+    CHECK(n_seqs <= TOGETHER_MAX);
+    for (int32_t i = 0; i < n_seqs; i++) {
+        jobs[i] = (read_job){.layer = layer, .values = values[i]};
+        ends[i] = kv_seq_length(seqs[i]);
+    }
+    RT_TRY(walk_together(store, seqs, ends, n_seqs, layer, KV_WALK_ALL, read_part_of, jobs));
+    for (int32_t i = 0; i < n_seqs; i++) CHECK(jobs[i].next == ends[i]);
+    return RT_OK;
+}
+
 void kvh_read_all(kv_store *store, kv_seq *seq, int32_t layer, uint64_t *values) {
     CHECK(kvh_try_read(store, seq, layer, values) == RT_OK);
+}
+
+static void look_away(void *context, const kv_window_part *part) {
+    (void)context, (void)part;
+}
+
+rt_status kvh_try_save(kv_store *store, kv_seq *seq, int32_t layer) {
+    const int64_t end = kv_seq_length(seq);
+    return walk_together(store, &seq, &end, 1, layer, KV_WALK_SAVE, look_away, NULL);
 }
 
 typedef struct find_job {

@@ -43,6 +43,14 @@ void kvh_read_all(kv_store *store, kv_seq *seq, int32_t layer, uint64_t *values)
 rt_status kvh_try_write(kv_store *store, kv_seq *seq, int32_t layer, int64_t first,
         int64_t n_tokens, uint64_t value);
 rt_status kvh_try_read(kv_store *store, kv_seq *seq, int32_t layer, uint64_t *values);
+/* KV_WALK_SAVE of one layer: its tail into the book being made. */
+rt_status kvh_try_save(kv_store *store, kv_seq *seq, int32_t layer);
+/* Packing and unpacking, as attention does it. */
+void kvh_rows_to_pages(const kv_rows *rows);
+void kvh_pages_to_rows(const kv_rows *rows);
+/* Several in one walk; what was seen before a failure is in values[i]. None may be empty. */
+rt_status kvh_try_read_together(
+        kv_store *store, kv_seq *const *seqs, int32_t n_seqs, int32_t layer, uint64_t **values);
 /* Where the page of a position is in memory while its layer is walked. */
 const void *kvh_page(kv_store *store, kv_seq *seq, int32_t layer, int64_t pos);
 bool kvh_holds(kv_store *store, kv_seq *seq, int32_t n_layers, int64_t first, int64_t n_tokens,

@@ -107,7 +107,7 @@ kv_io_engine kvh_ramdisk(void) {
 
 /* ---- faults ---------------------------------------------------------------------------------- */
 
-enum { HELD_MAX = 2 * KV_IO_DEPTH_MAX, ANSWERS_MAX = 4 * KV_IO_DEPTH_MAX };
+enum { HELD_MAX = 2 * KV_IO_DEPTH_MAX, ANSWERS_MAX = 4 * KV_IO_DEPTH_MAX, PLACES = 16 };
 
 struct kvh_faults {
     kv_io_engine inner;
@@ -127,6 +127,9 @@ struct kvh_faults {
     int n_kept;
     bool is_untold;                   /* that an answer was lost */
     uint64_t marked[KV_IO_DEPTH_MAX]; /* by slot: the tag whose answer goes wrong */
+    kv_io_request flipped[KV_IO_DEPTH_MAX];
+    int64_t places[PLACES]; /* where the last requests were */
+    int64_t n_places;
 };
 
 static const char *const fault_names[KVH_N_FAULTS] = {[KVH_NONE] = "none",
@@ -156,7 +159,10 @@ static const char *const fault_names[KVH_N_FAULTS] = {[KVH_NONE] = "none",
         [KVH_RESERVE_ENOSPC] = "reserve ENOSPC",
         [KVH_RESERVE_EOPNOTSUPP] = "reserve EOPNOTSUPP",
         [KVH_SYNC_EIO] = "sync EIO",
-        [KVH_STOPPED] = "stopped"};
+        [KVH_STOPPED] = "stopped",
+        [KVH_FLIPPED] = "flipped",
+        [KVH_UNWRITTEN] = "unwritten",
+        [KVH_ELSEWHERE] = "elsewhere"};
 
 const char *kvh_fault_name(kvh_fault fault) {
     return fault_names[fault];
@@ -231,9 +237,35 @@ static void check_memory(const kvh_faults *f, const kv_io_request *r) {
     }
 }
 
+/* Some other place that was asked for lately; the same one where there is none. */
+static int64_t elsewhere(kvh_faults *f, int64_t offset) {
+    int64_t other = offset;
+    for (int64_t i = 0; i < rt_min64(f->n_places, PLACES) && other == offset; i++)
+        other = f->places[(f->n_places - 1 - i) % PLACES];
+    return other;
+}
+
+/* The disk says that all is well. */
+static int submit_silently_wrong(kvh_faults *f, kv_io_request r) {
+    const bool is_hit = r.is_write == (f->fault == KVH_UNWRITTEN) && goes_wrong(f);
+    const int64_t other = elsewhere(f, r.offset);
+    f->places[f->n_places++ % PLACES] = r.offset;
+    if (is_hit && f->fault == KVH_UNWRITTEN) {
+        make_up(f, r.tag, r.n_bytes);
+        return 1;
+    }
+    if (is_hit && f->fault == KVH_ELSEWHERE) r.offset = other;
+    if (is_hit && f->fault == KVH_FLIPPED) {
+        f->marked[r.tag % KV_IO_DEPTH_MAX] = r.tag;
+        f->flipped[r.tag % KV_IO_DEPTH_MAX] = r;
+    }
+    return f->inner.table->submit(f->inner.self, &r, 1);
+}
+
 static int submit_one(kvh_faults *f, const kv_io_request *request) {
     kv_io_request r = *request;
     check_memory(f, &r);
+    if (f->fault >= KVH_SILENT_FAULTS) return submit_silently_wrong(f, r);
     if (f->fault != KVH_NONE && f->fault < KVH_REQUEST_FAULTS && goes_wrong(f)) {
         if (is_taken_over(f)) {
             make_up(f, r.tag, error_of(f->fault));
@@ -264,10 +296,20 @@ static int faulty_submit(void *self, const kv_io_request *requests, int n_reques
     return n_requests;
 }
 
+/* Another one each time; the first ones more often: padding follows. */
+static void flip_bit(kvh_faults *f, uint64_t tag) {
+    const kv_io_request *r = &f->flipped[tag % KV_IO_DEPTH_MAX];
+    uint64_t random = tag;
+    const uint64_t n_bits = (uint64_t)r->n_bytes * 8 >> kvh_random(&random) % 8;
+    const uint64_t bit = kvh_random(&random) % n_bits;
+    ((uint8_t *)r->bytes)[bit / 8] ^= (uint8_t)(1u << bit % 8);
+}
+
 /* What becomes of one answer of the inner engine. */
 static void pass_on(kvh_faults *f, kv_io_answer answer) {
     const bool is_marked = f->marked[answer.tag % KV_IO_DEPTH_MAX] == answer.tag;
     if (is_marked && f->fault == KVH_MORE) answer.result += 4096;
+    if (is_marked && f->fault == KVH_FLIPPED) flip_bit(f, answer.tag);
     if (is_marked && f->fault == KVH_REORDERED) {
         CHECK(f->n_held < HELD_MAX);
         f->held[f->n_held++] = answer;
@@ -373,6 +415,23 @@ static void faulty_free(void *self) {
     free(f);
 }
 
+/* Names, sizes and locks are not disturbed. */
+#define PASS(name, parameters, arguments)      \
+    static int faulty_##name parameters {      \
+        const kvh_faults *f = self;            \
+        return f->inner.table->name arguments; \
+    }
+PASS(truncate, (void *self, int fd, int64_t n_bytes), (f->inner.self, fd, n_bytes))
+PASS(lock, (void *self, int fd, kv_io_lock lock), (f->inner.self, fd, lock))
+PASS(stat_file, (void *self, int fd, kv_io_stat *out), (f->inner.self, fd, out))
+PASS(stat, (void *self, const char *path, kv_io_stat *out), (f->inner.self, path, out))
+PASS(rename, (void *self, const char *from, const char *to), (f->inner.self, from, to))
+PASS(unlink, (void *self, const char *path), (f->inner.self, path))
+PASS(touch, (void *self, const char *path), (f->inner.self, path))
+PASS(make_dir, (void *self, const char *path), (f->inner.self, path))
+PASS(sync_dir, (void *self, const char *path), (f->inner.self, path))
+PASS(list_dir, (void *self, const char *path, char **names), (f->inner.self, path, names))
+
 kv_io_engine kvh_inject(
         kv_io_engine inner, kvh_fault fault, int64_t at, bool for_ever, kvh_faults **out) {
     static const kv_io_table table = {.open = faulty_open,
@@ -383,7 +442,17 @@ kv_io_engine kvh_inject(
             .lend = faulty_lend,
             .submit = faulty_submit,
             .complete = faulty_complete,
-            .free = faulty_free};
+            .free = faulty_free,
+            .truncate = faulty_truncate,
+            .lock = faulty_lock,
+            .stat_file = faulty_stat_file,
+            .stat = faulty_stat,
+            .rename = faulty_rename,
+            .unlink = faulty_unlink,
+            .touch = faulty_touch,
+            .make_dir = faulty_make_dir,
+            .sync_dir = faulty_sync_dir,
+            .list_dir = faulty_list_dir};
     kvh_faults *f = calloc(1, sizeof *f);
     CHECK(f);
     f->inner = inner;
@@ -408,148 +477,4 @@ int kvh_faults_closed(const kvh_faults *faults) {
 
 void kvh_faults_release(kvh_faults *faults) {
     faults->is_released = true;
-}
-
-/* ---- the script ------------------------------------------------------------------------------ */
-
-enum { BLOCKS_MAX = 128, SLOT_BYTES = 8192 };
-
-typedef struct script {
-    kv_io *io;
-    kv_file *file;
-    int n_blocks;
-    char *memory; /* [n_blocks][SLOT_BYTES] */
-    kv_io_op ops[BLOCKS_MAX];
-    bool is_started[BLOCKS_MAX];   /* in this round */
-    uint64_t contents[BLOCKS_MAX]; /* what the block was last written with; 0: unknown */
-    kvh_outcome outcome;
-} script;
-
-static int64_t bytes_of(int block) {
-    return (int64_t)(1 + block % 2) * KV_IO_ALIGN;
-}
-
-static char *memory_of(script *s, int block) {
-    return s->memory + (int64_t)block * SLOT_BYTES;
-}
-
-static uint64_t *words_of(script *s, int block) {
-    return (uint64_t *)(void *)memory_of(s, block);
-}
-
-static void start(script *s, int block, bool is_write, kv_io_urgency urgency) {
-    s->ops[block] = (kv_io_op){.file = s->file,
-            .is_write = is_write,
-            .urgency = urgency,
-            .bytes = memory_of(s, block),
-            .n_bytes = bytes_of(block),
-            .offset = (int64_t)block * SLOT_BYTES};
-    kv_io_start(s->io, &s->ops[block]);
-}
-
-static bool wait_for(script *s, int block) {
-    const rt_status status = kv_io_wait(s->io, &s->ops[block]);
-    CHECK(status == RT_OK || status == RT_EIO || status == RT_ENOFIT);
-    if (status == RT_OK)
-        s->outcome.n_ok++;
-    else if (status == RT_EIO)
-        s->outcome.n_io++;
-    else
-        s->outcome.n_nofit++;
-    return status == RT_OK;
-}
-
-/* Memory of a block that is late may not be touched: it is left out until its answer came. */
-static void start_if_free(script *s, int block, bool is_write, kv_io_urgency urgency) {
-    s->is_started[block] = !s->ops[block].is_in_flight;
-    if (s->is_started[block]) start(s, block, is_write, urgency);
-}
-
-static void write_blocks(script *s, int step, uint64_t version) {
-    for (int b = 0; b < s->n_blocks; b += step) {
-        if (s->ops[b].is_in_flight) continue;
-        s->contents[b] = version * 1000 + (uint64_t)b + 1;
-        for (int64_t i = 0; i < bytes_of(b) / 8; i++)
-            words_of(s, b)[i] = s->contents[b] * 0x9e3779b97f4a7c15u + (uint64_t)i;
-    }
-    for (int b = 0; b < s->n_blocks; b += step) {
-        start_if_free(s, b, true, KV_IO_BEHIND);
-        if (b % 5 == 0) kv_io_poll(s->io);
-    }
-    for (int b = 0; b < s->n_blocks; b += step)
-        if (s->is_started[b] && !wait_for(s, b)) s->contents[b] = 0;
-}
-
-static void check_block(script *s, int block) {
-    if (!s->contents[block]) return;
-    for (int64_t i = 0; i < bytes_of(block) / 8; i++)
-        CHECK(words_of(s, block)[i] == s->contents[block] * 0x9e3779b97f4a7c15u + (uint64_t)i);
-}
-
-/* What is done is looked at at once: if it was said too early, the bytes are not there yet. */
-static void check_done(script *s) {
-    for (int b = 0; b < s->n_blocks; b++) {
-        if (!s->is_started[b] || !s->ops[b].is_done) continue;
-        s->is_started[b] = false;
-        if (wait_for(s, b)) check_block(s, b);
-    }
-}
-
-static void read_blocks(script *s) {
-    for (int i = 0; i < s->n_blocks; i++) {
-        const int b = (i * 37 + 11) % s->n_blocks;
-        if (!s->ops[b].is_in_flight) memset(memory_of(s, b), 0xee, SLOT_BYTES);
-        start_if_free(s, b, false, i % 3 ? KV_IO_AHEAD : KV_IO_NOW);
-    }
-    kv_io_poll(s->io);
-    for (int b = 0; b < s->n_blocks; b++) {
-        check_done(s);
-        if (s->is_started[b]) (void)!kv_io_wait(s->io, &s->ops[b]);
-    }
-    check_done(s);
-}
-
-static bool has_in_flight(const script *s) {
-    for (int b = 0; b < s->n_blocks; b++)
-        if (s->ops[b].is_in_flight) return true;
-    return false;
-}
-
-kvh_outcome kvh_script(kv_io *io, const char *path, int n_blocks, kvh_faults *faults) {
-    script s = {.io = io, .n_blocks = n_blocks};
-    CHECK(n_blocks <= BLOCKS_MAX);
-    s.memory = aligned_alloc(KV_IO_ALIGN, (size_t)n_blocks * SLOT_BYTES);
-    CHECK(s.memory);
-    /* The last lent block, an odd one, is lent in part. */
-    s.outcome.is_lent = kv_io_lend(io, s.memory, (n_blocks / 2 | 1) * SLOT_BYTES + KV_IO_ALIGN);
-    CHECK(kv_file_open(io, path, O_RDWR | O_CREAT | O_TRUNC, &s.file) == RT_OK);
-    CHECK(kv_file_reserve(s.file, (int64_t)n_blocks * SLOT_BYTES) == RT_OK);
-    write_blocks(&s, 1, 1);
-    CHECK(kv_file_sync(s.file) == RT_OK);
-    read_blocks(&s);
-    write_blocks(&s, 3, 2);
-    read_blocks(&s);
-    if (faults) kvh_faults_release(faults);
-    while (has_in_flight(&s)) kv_io_poll(io);
-    read_blocks(&s);
-    s.outcome.stats = kv_io_stats_of(io);
-    s.outcome.is_direct = kv_file_is_direct(s.file);
-    kv_file_close(s.file);
-    free(s.memory);
-    return s.outcome;
-}
-
-/* ---- a directory ----------------------------------------------------------------------------- */
-
-static char dir[256];
-
-const char *kvh_make_dir(void) {
-    const char *base = getenv("TMPDIR");
-    (void)snprintf(dir, sizeof dir, "%s/kvh.XXXXXX", base ? base : "/tmp");
-    CHECK(mkdtemp(dir));
-    return dir;
-}
-
-void kvh_remove_dir(void) {
-    CHECK(rmdir(dir) == 0);
 }

@@ -44,6 +44,11 @@ typedef enum kvh_fault {
     KVH_RESERVE_EOPNOTSUPP,
     KVH_SYNC_EIO,
     KVH_STOPPED, /* as if the process had been, for 30 ms of asking for answers */
+    /* that only content tells */
+    KVH_SILENT_FAULTS,
+    KVH_FLIPPED = KVH_SILENT_FAULTS, /* a bit of what is read */
+    KVH_UNWRITTEN,                   /* said to be, and what was there before still is */
+    KVH_ELSEWHERE,                   /* what is read is from another place */
     KVH_N_FAULTS
 } kvh_fault;
 

@@ -453,7 +453,7 @@ static int mem_list_dir(void *self, const char *path, char **names) {
     return dir->n_entries;
 }
 
-kv_io *kvh_memfs_io(kvh_memfs *fs) {
+kv_io_engine kvh_memfs_engine(kvh_memfs *fs) {
     static const kv_io_table table = {.open = mem_open,
             .close = mem_close,
             .reserve = mem_reserve,
@@ -473,9 +473,12 @@ kv_io *kvh_memfs_io(kvh_memfs *fs) {
             .make_dir = mem_make_dir,
             .sync_dir = mem_sync_dir,
             .list_dir = mem_list_dir};
+    return (kv_io_engine){.table = &table, .self = fs};
+}
+
+kv_io *kvh_memfs_io(kvh_memfs *fs) {
     kv_io *io;
-    CHECK(kv_io_create_on((kv_io_engine){.table = &table, .self = fs}, &(kv_io_config){0}, &io) ==
-            RT_OK);
+    CHECK(kv_io_create_on(kvh_memfs_engine(fs), &(kv_io_config){0}, &io) == RT_OK);
     return io;
 }
 
@@ -503,6 +506,15 @@ static void tear(kvh_memfs *fs, const effect *e, uint64_t *seed) {
     for (int64_t at = 0; at < e->n_bytes; at += SECTOR)
         if (kvh_random(seed) >> 63)
             write_bytes(&fs->inodes[e->inode], e->offset + at, e->bytes + at, SECTOR);
+}
+
+/* All of them but one. */
+static void leave_hole(kvh_memfs *fs, const effect *e, uint64_t *seed) {
+    const int64_t hole = (int64_t)(kvh_random(seed) % (uint64_t)(e->n_bytes / SECTOR)) * SECTOR;
+    inode *node = &fs->inodes[e->inode];
+    write_bytes(node, e->offset, e->bytes, hole);
+    const int64_t rest = hole + SECTOR;
+    write_bytes(node, e->offset + rest, e->bytes + rest, e->n_bytes - rest);
 }
 
 /* An effect that no sync covers: on the disk, not, or in part. */
@@ -536,6 +548,10 @@ kvh_memfs *kvh_memfs_crash(
             apply(disk, e);
         else if (crash == KVH_CRASH_RANDOM)
             maybe_apply(disk, e, i >= cut, seed);
+        else if (crash == KVH_CRASH_HOLES && e->kind == WRITTEN && kvh_random(seed) % 3 == 0)
+            leave_hole(disk, e, seed);
+        else if (crash == KVH_CRASH_HOLES)
+            apply(disk, e);
     }
     free(is_covered);
     return disk;

@@ -10,7 +10,8 @@ typedef struct kvh_memfs kvh_memfs;
 /* An empty root. Paths start with '/'. */
 kvh_memfs *kvh_memfs_new(void);
 void kvh_memfs_free(kvh_memfs *fs);
-/* I/O over it, any number of times; the file system stays the caller's. */
+/* An engine over it, and I/O over that, any number of times; the file system stays the caller's. */
+kv_io_engine kvh_memfs_engine(kvh_memfs *fs);
 kv_io *kvh_memfs_io(kvh_memfs *fs);
 
 /* Effects so far: files and directories made, renamed, removed, written, resized, synced. */
@@ -21,6 +22,7 @@ typedef enum kvh_crash {
     KVH_CRASH_ALL,    /* all are on the disk */
     KVH_CRASH_NONE,   /* none is */
     KVH_CRASH_RANDOM, /* any subset, writes torn between sectors of 512 bytes */
+    KVH_CRASH_HOLES,  /* all are, but a sector of every third write */
 } kvh_crash;
 /* The disk after the first n_effects and a crash. What a sync before has covered is there: data by
  * a sync of the file, names by a sync of their directory. */

@@ -2,9 +2,9 @@
  * acknowledged as durable is lost.
  *
  * Method: a scripted run over a file system in memory that remembers every effect. From every moment
- * disks are made as a crash could have left them: all, none, or a random subset of what no sync
- * covers, writes torn between sectors, names in order or not; a vault is opened on each. The same run
- * over a disk that ignores syncs must be noticed. `test_kvstore_vault_crash SEED N`: N at each. */
+ * disks are made as a crash could have left them: all, none, all but for holes, or a random subset of
+ * what no sync covers, writes torn between sectors, names in order or not; a vault is opened on each.
+ * The same run over a disk that ignores syncs must be noticed. `test_kvstore_vault_crash SEED N`: N at each. */
 #include "help_kv_script.h"
 
 enum { PER_MOMENT = 75 };
@@ -14,9 +14,10 @@ static int64_t crash_everywhere(const kvh_memfs *fs, const kvh_promises *promise
         bool says_so, uint64_t seed, int64_t *n) {
     int64_t n_broken = 0;
     for (int64_t k = 0; k <= kvh_memfs_n_effects(fs); k++)
-        for (int i = 0; i < n_random + 2; i++) {
+        for (int i = 0; i < n_random + 3; i++) {
             const kvh_crash how = i == 0   ? KVH_CRASH_ALL
                                   : i == 1 ? KVH_CRASH_NONE
+                                  : i == 2 ? KVH_CRASH_HOLES
                                            : KVH_CRASH_RANDOM;
             kvh_memfs *disk = kvh_memfs_crash(fs, k, how, &seed);
             n_broken += kvh_script_check(disk, promises, k, says_so && n_broken < 10);
