@@ -17,6 +17,7 @@
 #include "cli.h"
 #include "cmd_chat_lines.h"
 #include "reply.h"
+#include "variant.h"
 
 /* For /help and --help. */
 #define COMMANDS                                                                \
@@ -440,11 +441,13 @@ static rt_status converse(conversation *chat) {
 
 /* The walk */
 
-static rt_status encode_beginning(conversation *chat) {
+static rt_status encode_beginning(conversation *chat, const glm_variant *variant) {
     const char *text = chat->cli->system ? chat->cli->system : "";
     const glm_message message = {.role = GLM_CHAT_SYSTEM, .content = text, .content_bytes = -1};
-    RT_TRY(glm_chat_begin(chat->tokenizer, &chat->beginning));
-    RT_TRY(glm_chat_append(chat->tokenizer, &message, &chat->beginning));
+    const glm_chat beginning = {.dialect = variant->is_0414 ? GLM_CHAT_0414 : GLM_CHAT_GLM4,
+            .messages = &message,
+            .n_messages = 1};
+    RT_TRY(glm_chat_render_turns(chat->tokenizer, &beginning, &chat->beginning));
 
     /* That it can be talked to is known before the weights are read. */
     glm_ids roles = {0};
@@ -473,8 +476,17 @@ static void say_context(const conversation *chat, const glm_config *config) {
 
 static rt_status open_model(conversation *chat) {
     const glm_options *options = &chat->cli->engine;
+    glm_variant variant;
+    glm_config read;
     RT_TRY(glm_tokenizer_load(options->model_dir, &chat->tokenizer));
-    RT_TRY(encode_beginning(chat));
+    RT_TRY(glm_config_load(options->model_dir, &read));
+    glm_variant_recognise(&read, options->model_dir, &variant);
+    RT_TRY(encode_beginning(chat, &variant));
+    if (variant.is_base)
+        say(chat,
+                "%s was never taught to converse: it may go on without end, or with the question; "
+                "glm1m complete gives it a text to continue\n",
+                variant.name);
     RT_TRY(glm_engine_open(options, &chat->engine));
     const glm_config *config = glm_engine_config(chat->engine);
     chat->context = glm_engine_plan(chat->engine)->max_len;
