@@ -10,11 +10,11 @@
 #include <unistd.h>
 
 #include "answer.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "base/size.h"
 #include "chat.h"
 #include "cli.h"
+#include "cmd_chat_files.h"
 #include "cmd_chat_lines.h"
 #include "reply.h"
 #include "variant.h"
@@ -40,9 +40,7 @@ typedef struct conversation {
     int64_t n_drawn;   /* tokens generated so far, of every answer */
     int32_t pending;   /* generated, not in the session yet; -1: none */
 
-    char *files; /* /read: goes in front of the next question */
-    size_t files_bytes;
-    int64_t n_files;
+    chat_files files; /* /read: go in front of the next question */
 
     FILE *block; /* a question of several lines is being typed; NULL: none */
     char *block_text;
@@ -87,23 +85,14 @@ static int64_t n_used(const conversation *chat) {
     return glm_session_length(chat->session) + (chat->pending >= 0);
 }
 
-/* The files read, as GLM-4's own demonstration shows them, then the question. */
 static rt_status append_question(
         const conversation *chat, const char *text, int64_t n_bytes, glm_ids *out) {
     char *whole = NULL;
-    size_t whole_bytes = 0;
-    FILE *memory = open_memstream(&whole, &whole_bytes);
-    if (!memory) return rt_fail(RT_ENOMEM, "chat: no memory for the question");
-    if (chat->n_files > 0) {
-        (void)fwrite(chat->files, 1, chat->files_bytes, memory);
-        (void)fprintf(memory, "\n\n\n%" PRId64 " files uploaded.\n", chat->n_files);
-    }
-    (void)fwrite(text, 1, (size_t)n_bytes, memory);
-    rt_status status =
-            fclose(memory) == 0 ? RT_OK : rt_fail(RT_ENOMEM, "chat: no memory for the question");
+    int64_t whole_bytes = 0;
+    RT_TRY(chat_files_question(&chat->files, text, n_bytes, &whole, &whole_bytes));
     const glm_message message = {
-            .role = GLM_CHAT_USER, .content = whole, .content_bytes = (int64_t)whole_bytes};
-    if (status == RT_OK) status = glm_chat_append(chat->tokenizer, &message, out);
+            .role = GLM_CHAT_USER, .content = whole, .content_bytes = whole_bytes};
+    const rt_status status = glm_chat_append(chat->tokenizer, &message, out);
     free(whole);
     return status;
 }
@@ -125,13 +114,6 @@ static rt_status check_room(const conversation *chat, const glm_ids *ids) {
             " tokens are used, this turn needs %" PRId64
             "; /reset forgets the conversation, -c N makes room for more",
             n_held, chat->context, ids->n);
-}
-
-static void forget_files(conversation *chat) {
-    free(chat->files);
-    chat->files = NULL;
-    chat->files_bytes = 0;
-    chat->n_files = 0;
 }
 
 /* The answer */
@@ -258,7 +240,7 @@ static rt_status ask(conversation *chat, const char *text, int64_t n_bytes) {
     turn now = {.answer = {.tokenizer = chat->tokenizer,
                         .stop = {.texts = chat->cli->stop, .n_texts = chat->cli->n_stop}}};
     const rt_status status = take_turn(chat, &now, text, n_bytes);
-    forget_files(chat);
+    chat_files_forget(&chat->files);
     glm_ids_free(&now.ids);
     glm_answer_free(&now.answer);
     glm_reply_free(&now.reply);
@@ -267,69 +249,18 @@ static rt_status ask(conversation *chat, const char *text, int64_t n_bytes) {
 
 /* Commands */
 
-/* One more block of `files`; how many tokens the file is, for those who mind the context. */
-static rt_status add_file(conversation *chat, const char *path, const char *text, int64_t n_bytes,
-        int64_t *n_tokens) {
-    const char *slash = strrchr(path, '/');
-    glm_ids ids = {0};
-    const rt_status status = glm_tokenizer_encode(chat->tokenizer, text, n_bytes, false, &ids);
-    *n_tokens = ids.n;
-    glm_ids_free(&ids);
-    RT_TRY(status);
-
-    char *all = NULL;
-    size_t all_bytes = 0;
-    FILE *memory = open_memstream(&all, &all_bytes);
-    if (!memory) return rt_fail(RT_ENOMEM, "chat: no memory for %s", path);
-    (void)fwrite(chat->files ? chat->files : "", 1, chat->files_bytes, memory);
-    (void)fprintf(memory, "%s[File Name]\n%s\n[File Content]\n", chat->n_files > 0 ? "\n\n" : "",
-            slash ? slash + 1 : path);
-    (void)fwrite(text, 1, (size_t)n_bytes, memory);
-    if (fclose(memory) != 0) {
-        free(all);
-        return rt_fail(RT_ENOMEM, "chat: no memory for %s", path);
-    }
-    free(chat->files);
-    chat->files = all;
-    chat->files_bytes = all_bytes;
-    chat->n_files++;
+static rt_status read_file(conversation *chat, const char *path) {
+    int64_t n_tokens = 0;
+    RT_TRY(chat_files_read(&chat->files, chat->tokenizer, path, &n_tokens));
+    say(chat,
+            "%s: %" PRId64 " tokens, before the next question; %" PRId64 " of %" PRId64
+            " are free\n",
+            path, n_tokens, chat->context - n_used(chat), chat->context);
     return RT_OK;
 }
 
-/* A path as a shell would take it: "~/" is the home directory. For free(). */
-static rt_status expand_path(const char *typed, char **path) {
-    const char *home = getenv("HOME"); /* NOLINT(concurrency-mt-unsafe): nothing here sets one */
-    if (home && strncmp(typed, "~/", 2) == 0) return rt_path_join(home, typed + 2, path);
-    *path = strdup(typed);
-    return *path ? RT_OK : rt_fail(RT_ENOMEM, "chat: no memory for a path");
-}
-
-static rt_status load_file(const char *typed, char **text, int64_t *n_bytes) {
-    char *path = NULL;
-    if (typed[0] == '\0') return rt_fail(RT_EUSAGE, "/read needs a file's name");
-    RT_TRY(expand_path(typed, &path));
-    const rt_status status = rt_file_read(path, RT_GIB, text, n_bytes);
-    free(path);
-    return status;
-}
-
-static rt_status read_file(conversation *chat, const char *path) {
-    char *text = NULL;
-    int64_t n_bytes = 0;
-    int64_t n_tokens = 0;
-    RT_TRY(load_file(path, &text, &n_bytes));
-    const rt_status status = add_file(chat, path, text, n_bytes, &n_tokens);
-    free(text);
-    if (status == RT_OK)
-        say(chat,
-                "%s: %" PRId64 " tokens, before the next question; %" PRId64 " of %" PRId64
-                " are free\n",
-                path, n_tokens, chat->context - n_used(chat), chat->context);
-    return status;
-}
-
 static void reset(conversation *chat) {
-    forget_files(chat);
+    chat_files_forget(&chat->files);
     glm_session_truncate(chat->session, 0);
     chat->pending = -1;
     say(chat, "the conversation is forgotten: %" PRId64 " tokens are free\n", chat->context);
@@ -510,7 +441,7 @@ static void release(conversation *chat) {
     glm_engine_close(chat->engine);
     glm_tokenizer_free(chat->tokenizer);
     glm_ids_free(&chat->beginning);
-    forget_files(chat);
+    chat_files_forget(&chat->files);
     drop_block(chat);
 }
 
