@@ -22,7 +22,7 @@
 /* For /help and --help. */
 #define COMMANDS                                                                \
     "  /read FILE  put a text file in front of the next question; repeatable\n" \
-    "  /reset      forget the conversation and the files read\n"                \
+    "  /reset      forget the conversation and the files read, not the book\n"  \
     "  /help       list these commands\n"                                       \
     "  /quit       leave, as Ctrl-D does\n"                                     \
     "  //TEXT      a question that begins with a /\n"                           \
@@ -35,7 +35,9 @@ typedef struct conversation {
     glm_session *session;
     chat_lines *lines;
     glm_sampling sampling;
-    glm_ids beginning; /* [gMASK]<sop> and the system's message */
+    glm_ids beginning; /* [gMASK]<sop> or the book, and the system's message */
+    int64_t n_book;    /* tokens of the book; 0 without */
+    int64_t n_kept;    /* what /reset leaves in the session: with a book, the beginning */
     int64_t context;   /* tokens the session has room for */
     int64_t n_drawn;   /* tokens generated so far, of every answer */
     int32_t pending;   /* generated, not in the session yet; -1: none */
@@ -52,7 +54,8 @@ typedef struct conversation {
 
 /* One turn under way. */
 typedef struct turn {
-    glm_ids ids; /* what the session has to take in before it can answer */
+    glm_ids ids;     /* what the session has to take in before it can answer */
+    glm_reuse reuse; /* how much of it was on disk; of a conversation's first turn */
     glm_answer answer;
     glm_reply reply;
     int64_t n_answer;
@@ -180,12 +183,23 @@ static double per_second(int64_t n, double seconds) {
     return seconds > 0.0 ? (double)n / seconds : 0.0;
 }
 
+/* " 4096 of them reused (why not more)," where anything was looked for. */
+static void say_reuse(const conversation *chat, const glm_reuse *reuse) {
+    if (reuse->n_tokens == 0 && reuse->reason[0] == '\0') return;
+    say(chat, ", %" PRId64 " of them reused", reuse->n_tokens);
+    if (reuse->reason[0]) say(chat, " (%s)", reuse->reason);
+    say(chat, ",");
+}
+
 static void print_usage(const conversation *chat, const turn *now) {
+    const int64_t n_computed = now->ids.n - now->reuse.n_tokens;
+    say(chat, "prompt %" PRId64 " tokens", now->ids.n);
+    say_reuse(chat, &now->reuse);
     say(chat,
-            "prompt %" PRId64 " tokens in %.2f s (%.1f tokens/s), answer %" PRId64
+            " in %.2f s (%.1f tokens/s), answer %" PRId64
             " tokens in %.2f s (%.1f tokens/s), %s; context %" PRId64 " of %" PRId64 "\n",
-            now->ids.n, now->prefill_s, per_second(now->ids.n, now->prefill_s), now->n_answer,
-            now->decode_s, per_second(now->n_answer, now->decode_s), now->finish_reason,
+            now->prefill_s, per_second(n_computed, now->prefill_s), now->n_answer, now->decode_s,
+            per_second(now->n_answer, now->decode_s), now->finish_reason,
             rt_min64(n_used(chat), chat->context), chat->context);
     if (strcmp(now->finish_reason, "context full") == 0)
         say(chat,
@@ -194,11 +208,19 @@ static void print_usage(const conversation *chat, const turn *now) {
                 chat->context);
 }
 
+/* A conversation's first turn may begin as one whose tokens are on disk. */
+static rt_status find_on_disk(const conversation *chat, turn *now) {
+    if (glm_session_length(chat->session) > 0 || !glm_cli_persists(chat->cli)) return RT_OK;
+    return glm_cli_restore(chat->cli, chat->session, now->ids.ids, now->ids.n, &now->reuse);
+}
+
 /* Ctrl-C takes the whole question back: the session is as before it. */
-static rt_status prefill(conversation *chat, const turn *now) {
+static rt_status prefill(conversation *chat, turn *now) {
     const int64_t n_before = glm_session_length(chat->session);
-    const rt_status status =
-            glm_cli_prefill(chat->cli, chat->session, now->ids.ids, now->ids.n, NULL, 1);
+    RT_TRY(find_on_disk(chat, now));
+    const int64_t n_found = glm_session_length(chat->session) - n_before;
+    const rt_status status = glm_cli_prefill(
+            chat->cli, chat->session, now->ids.ids + n_found, now->ids.n - n_found, NULL, 1);
     if (status == RT_OK) chat->pending = -1;
     if (status != RT_EINTERRUPTED) return status;
     char text[256]; /* of the interruption: what follows may fail, too */
@@ -259,11 +281,14 @@ static rt_status read_file(conversation *chat, const char *path) {
     return RT_OK;
 }
 
-static void reset(conversation *chat) {
+static rt_status reset(conversation *chat) {
     chat_files_forget(&chat->files);
-    glm_session_truncate(chat->session, 0);
+    RT_TRY(glm_session_rewind(chat->session, chat->n_kept));
     chat->pending = -1;
-    say(chat, "the conversation is forgotten: %" PRId64 " tokens are free\n", chat->context);
+    say(chat, "the conversation is forgotten%s%s: %" PRId64 " tokens are free\n",
+            chat->n_kept > 0 ? ", and not the book " : "", chat->n_kept > 0 ? chat->cli->book : "",
+            chat->context - chat->n_kept);
+    return RT_OK;
 }
 
 /* "/read FILE": whether `line` is the command `name`, and what follows it. */
@@ -281,7 +306,7 @@ static rt_status obey(conversation *chat, const char *line) {
     if (is_command(line, "/help", &operand))
         (void)fputs(COMMANDS, stderr);
     else if (is_command(line, "/reset", &operand))
-        reset(chat);
+        return reset(chat);
     else if (is_command(line, "/quit", &operand))
         chat->is_over = true;
     else
@@ -379,6 +404,7 @@ static rt_status encode_beginning(conversation *chat, const glm_variant *variant
             .messages = &message,
             .n_messages = 1};
     RT_TRY(glm_chat_render_turns(chat->tokenizer, &beginning, &chat->beginning));
+    if (chat->cli->book) glm_cli_drop_specials(chat->tokenizer, &chat->beginning);
 
     /* That it can be talked to is known before the weights are read. */
     glm_ids roles = {0};
@@ -405,25 +431,56 @@ static void say_context(const conversation *chat, const glm_config *config) {
             config->model_len);
 }
 
-static rt_status open_model(conversation *chat) {
-    const glm_options *options = &chat->cli->engine;
+/* The book, from disk, and the system's message behind it: before anything is asked. */
+static rt_status open_book(conversation *chat) {
+    const glm_ids *ids = &chat->beginning;
+    glm_reuse reuse = {0};
+    if (!chat->cli->book) return RT_OK;
+    if (ids->n >= chat->context)
+        return rt_fail(RT_ENOFIT,
+                "book %s, and what --system says, are %" PRId64 " tokens: the context of %" PRId64
+                " leaves no room for a question",
+                chat->cli->book, ids->n, chat->context);
+    const double started_s = rt_now();
+    RT_TRY(glm_cli_restore_book(chat->cli, chat->session, ids, chat->n_book, &reuse));
+    RT_TRY(glm_cli_prefill_rest(chat->cli, chat->session, ids->ids, ids->n));
+    chat->n_kept = ids->n;
+    say(chat, "book %s: %" PRId64 " tokens", chat->cli->book, ids->n);
+    say_reuse(chat, &reuse);
+    say(chat, " in %.2f s\n", rt_now() - started_s);
+    return RT_OK;
+}
+
+/* What can be said before the weights are read. */
+static rt_status prepare(conversation *chat) {
+    const char *dir = chat->cli->engine.model_dir;
+    glm_config config;
     glm_variant variant;
-    glm_config read;
-    RT_TRY(glm_tokenizer_load(options->model_dir, &chat->tokenizer));
-    RT_TRY(glm_config_load(options->model_dir, &read));
-    glm_variant_recognise(&read, options->model_dir, &variant);
+    RT_TRY(glm_tokenizer_load(dir, &chat->tokenizer));
+    RT_TRY(glm_config_load(dir, &config));
+    RT_TRY(glm_cli_book_length(chat->cli, &chat->n_book));
+    glm_variant_recognise(&config, dir, &variant);
     RT_TRY(encode_beginning(chat, &variant));
     if (variant.is_base)
         say(chat,
                 "%s was never taught to converse: it may go on without end, or with the question; "
                 "glm1m complete gives it a text to continue\n",
                 variant.name);
-    RT_TRY(glm_engine_open(options, &chat->engine));
+    return RT_OK;
+}
+
+static rt_status open_model(conversation *chat) {
+    glm_options options = chat->cli->engine;
+    options.persists = glm_cli_persists(chat->cli);
+    RT_TRY(prepare(chat));
+    RT_TRY(glm_engine_open(&options, &chat->engine));
     const glm_config *config = glm_engine_config(chat->engine);
     chat->context = glm_engine_plan(chat->engine)->max_len;
     chat->sampling = choose_sampling(chat->cli, config);
     say_context(chat, config);
-    return glm_session_create(chat->engine, chat->context, &chat->session);
+    RT_TRY(glm_cli_prepend_book(chat->cli, chat->engine, chat->n_book, &chat->beginning));
+    RT_TRY(glm_session_create(chat->engine, chat->context, &chat->session));
+    return open_book(chat);
 }
 
 static rt_status hold(conversation *chat) {
@@ -454,7 +511,7 @@ static int run_chat(glm_cli *cli) {
 
 const glm_command glm_cmd_chat = {
         .name = "chat",
-        .usage = "chat -m DIR [--system TEXT] [-n N] [-c N]",
+        .usage = "chat -m DIR [--system TEXT] [--book NAME] [-n N] [-c N]",
         .summary = "talk with the model",
         .details =
                 "Reads questions, one a line, and streams the answers to standard output. The\n"
@@ -477,10 +534,17 @@ const glm_command glm_cmd_chat = {
                 "--temperature 0 is greedy.\n"
                 "The context is the largest that fits, or -c tokens.\n"
                 "\n"
+                "--book NAME talks about a text that glm1m prefill has kept: the conversation "
+                "begins\n"
+                "with it, read from disk, and /reset goes back to there. Without --book, but with\n"
+                "--kv-disk-dir, what is prefilled is kept there as well, and a conversation that\n"
+                "begins with the same 4096 tokens or more goes on from them.\n"
+                "\n"
                 "Examples:\n"
                 "  glm1m chat -m glm-4-9b-chat-1m --system 'You answer in one sentence.'\n"
-                "  printf '/read book.txt\\nWho is Lucia?\\n' | glm1m chat -m glm-4-9b-chat-1m\n",
-        .flags = "@engine @sampling system max-tokens stop",
+                "  printf '/read book.txt\\nWho is Lucia?\\n' | glm1m chat -m glm-4-9b-chat-1m\n"
+                "  glm1m chat -m glm-4-9b-chat-1m --book war\n",
+        .flags = "@engine @sampling system book max-tokens stop",
         .required = "model",
         .run = run_chat,
 };
