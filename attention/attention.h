@@ -88,7 +88,10 @@ typedef struct attn_state {
 /* The CPU backend: kernels of one instruction set, a pool, per-thread scratch. */
 typedef struct attn_cpu attn_cpu;
 
-/* RT_EUSAGE when a shape is not supported (head_dim, dtype, head counts); RT_ENOMEM.
+/* RT_EUSAGE when the kernels do not support a shape (head_dim, dtype, head counts). */
+RT_MUST_CHECK rt_status attn_cpu_check(const attn_shape *shape);
+
+/* RT_EUSAGE as attn_cpu_check; RT_ENOMEM.
  * `isa` is at most rt_machine_isa(); the pool is borrowed. */
 RT_MUST_CHECK rt_status attn_cpu_create(
         const attn_shape *shape, rt_isa isa, rt_pool *pool, attn_cpu **out);

@@ -18,7 +18,7 @@ enum { PAGE = ATTN_PAGE_TOKENS, SPLIT = ATTN_SPLIT_TOKENS, PANEL = ATTN_PANEL };
 
 /* ---- setting up ------------------------------------------------------------------------------ */
 
-static rt_status check_shape(const attn_shape *shape) {
+rt_status attn_cpu_check(const attn_shape *shape) {
     if (shape->head_dim <= 0 || shape->head_dim % PANEL != 0 || shape->head_dim > ATTN_HEAD_DIM_MAX)
         return rt_fail(RT_EUSAGE,
                 "attention: head_dim %" PRId32 " is not supported; multiples of 16 up to %d are",
@@ -75,7 +75,7 @@ static const attn_kernels *kernels_for(rt_isa isa) {
 }
 
 rt_status attn_cpu_create(const attn_shape *shape, rt_isa isa, rt_pool *pool, attn_cpu **out) {
-    RT_TRY(check_shape(shape));
+    RT_TRY(attn_cpu_check(shape));
     attn_cpu *cpu = NULL;
     RT_TRY(rt_calloc(1, sizeof *cpu, "attention", &cpu));
     cpu->shape = *shape;

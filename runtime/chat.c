@@ -60,11 +60,24 @@ static int64_t length_of(const char *text, int64_t n_bytes) {
     return text ? (int64_t)strlen(text) : 0;
 }
 
+/* How one message is written down. */
+typedef struct style {
+    bool is_0414;
+    bool has_space;
+} style;
+
+static const style style_glm4 = {false, false};
+
+static bool is_empty(const char *text) {
+    return !text || text[0] == '\0';
+}
+
 /* The metadata and its newline in one, as one text. */
 static rt_status append_metadata(
-        const glm_tokenizer *tokenizer, const char *metadata, glm_ids *out) {
+        const glm_tokenizer *tokenizer, style how, const char *metadata, glm_ids *out) {
     char *line = NULL;
-    const int n_bytes = asprintf(&line, "%s\n", metadata ? metadata : "");
+    const bool has_space = how.has_space && !is_empty(metadata);
+    const int n_bytes = asprintf(&line, "%s%s\n", metadata ? metadata : "", has_space ? " " : "");
     if (n_bytes < 0) return rt_fail(RT_ENOMEM, "chat: no memory for metadata");
     const rt_status status = glm_tokenizer_encode(tokenizer, line, n_bytes, false, out);
     free(line);
@@ -73,43 +86,45 @@ static rt_status append_metadata(
 
 /* The first line and the content apart: no token joins the newline to what the content begins
  * with. */
-static rt_status append_turn(const glm_tokenizer *tokenizer, glm_chat_role role,
+static rt_status append_turn(const glm_tokenizer *tokenizer, style how, glm_chat_role role,
         const char *metadata, const char *content, int64_t content_bytes, glm_ids *out) {
     if (metadata && strchr(metadata, '\n'))
         return rt_fail(RT_EUSAGE, "chat: the metadata of a message is one line, \"%.*s\" goes on",
                 (int)rt_min64(64, (int64_t)strcspn(metadata, "\n")), metadata);
     RT_TRY(push_special(role_id(tokenizer, role), role_text(role), out));
-    RT_TRY(append_metadata(tokenizer, metadata, out));
+    RT_TRY(append_metadata(tokenizer, how, metadata, out));
     return glm_tokenizer_encode(tokenizer, content, content_bytes, false, out);
 }
 
 static rt_status append_calls(
-        const glm_tokenizer *tokenizer, const glm_message *message, glm_ids *out) {
+        const glm_tokenizer *tokenizer, style how, const glm_message *message, glm_ids *out) {
     if (message->n_calls > 0 && message->role != GLM_CHAT_ASSISTANT)
         return rt_fail(RT_EUSAGE, "chat: a %s message holds %" PRId64 " calls of tools",
                 role_text(message->role), message->n_calls);
     for (int64_t i = 0; i < message->n_calls; i++) {
         const glm_tool_call *call = &message->calls[i];
-        RT_TRY(append_turn(tokenizer, GLM_CHAT_ASSISTANT, call->name, call->arguments,
+        RT_TRY(append_turn(tokenizer, how, GLM_CHAT_ASSISTANT, call->name, call->arguments,
                 length_of(call->arguments, call->arguments_bytes), out));
     }
     return RT_OK;
 }
 
+/* What tool an observation is of, a 0414 model is not told. */
 static rt_status append_message(
-        const glm_tokenizer *tokenizer, const glm_message *message, glm_ids *out) {
-    const bool has_metadata = message->metadata && message->metadata[0] != '\0';
+        const glm_tokenizer *tokenizer, style how, const glm_message *message, glm_ids *out) {
+    const bool has_metadata = !how.is_0414 || message->role == GLM_CHAT_ASSISTANT;
+    const char *metadata = has_metadata ? message->metadata : NULL;
     const int64_t content_bytes = length_of(message->content, message->content_bytes);
-    if (has_metadata || content_bytes > 0)
+    if (!is_empty(metadata) || content_bytes > 0)
         RT_TRY(append_turn(
-                tokenizer, message->role, message->metadata, message->content, content_bytes, out));
-    return append_calls(tokenizer, message, out);
+                tokenizer, how, message->role, metadata, message->content, content_bytes, out));
+    return append_calls(tokenizer, how, message, out);
 }
 
 rt_status glm_chat_append(
         const glm_tokenizer *tokenizer, const glm_message *message, glm_ids *out) {
     const int64_t n_before = out->n;
-    const rt_status status = append_message(tokenizer, message, out);
+    const rt_status status = append_message(tokenizer, style_glm4, message, out);
     if (status != RT_OK) out->n = n_before;
     return status;
 }
@@ -128,24 +143,69 @@ rt_status glm_chat_append_tools(const glm_tokenizer *tokenizer, const glm_tools 
 
 rt_status glm_chat_prompt_call(const glm_tokenizer *tokenizer, const char *name, glm_ids *out) {
     const int64_t n_before = out->n;
-    const rt_status status = append_turn(tokenizer, GLM_CHAT_ASSISTANT, name, "", 0, out);
+    const rt_status status =
+            append_turn(tokenizer, style_glm4, GLM_CHAT_ASSISTANT, name, "", 0, out);
     if (status != RT_OK) out->n = n_before;
     return status;
 }
 
 /* The whole */
 
-static rt_status render(const glm_tokenizer *tokenizer, const glm_chat *chat, glm_ids *out) {
+static rt_status check_functions(const glm_tools *tools) {
+    for (int64_t i = 0; i < tools->n_tools; i++)
+        if (tools->tools[i].kind != GLM_TOOL_FUNCTION)
+            return rt_fail(RT_EUSAGE,
+                    "chat: tools[%" PRId64 "] is %s, of GLM-4 All Tools: 0414 models are told of "
+                    "functions only",
+                    i, tools->tools[i].name);
+    return RT_OK;
+}
+
+static rt_status append_tools(const glm_tokenizer *tokenizer, const glm_chat *chat, glm_ids *out) {
+    glm_tools_format format = chat->format;
+    if (!chat->tools) return RT_OK;
+    if (chat->dialect == GLM_CHAT_0414) {
+        RT_TRY(check_functions(chat->tools));
+        if (!format.assistant) format.assistant = "ChatGLM";
+    }
+    return glm_chat_append_tools(tokenizer, chat->tools, &format, out);
+}
+
+/* Which messages a walk over the conversation takes. */
+typedef enum choice { EVERY_MESSAGE, SYSTEM_MESSAGES, OTHER_MESSAGES } choice;
+
+static rt_status append_messages(
+        const glm_tokenizer *tokenizer, const glm_chat *chat, choice which, glm_ids *out) {
+    const style how = {.is_0414 = chat->dialect == GLM_CHAT_0414,
+            .has_space = chat->dialect == GLM_CHAT_0414 && chat->has_metadata_space};
+    for (int64_t i = 0; i < chat->n_messages; i++) {
+        const bool is_system = chat->messages[i].role == GLM_CHAT_SYSTEM;
+        if (which != EVERY_MESSAGE && is_system != (which == SYSTEM_MESSAGES)) continue;
+        RT_TRY(append_message(tokenizer, how, &chat->messages[i], out));
+    }
+    return RT_OK;
+}
+
+static rt_status render_turns(const glm_tokenizer *tokenizer, const glm_chat *chat, glm_ids *out) {
     RT_TRY(glm_chat_begin(tokenizer, out));
-    if (chat->tools) RT_TRY(glm_chat_append_tools(tokenizer, chat->tools, &chat->format, out));
-    for (int64_t i = 0; i < chat->n_messages; i++)
-        RT_TRY(glm_chat_append(tokenizer, &chat->messages[i], out));
-    return glm_chat_prompt_answer(tokenizer, out);
+    RT_TRY(append_tools(tokenizer, chat, out));
+    if (chat->dialect == GLM_CHAT_GLM4) return append_messages(tokenizer, chat, EVERY_MESSAGE, out);
+    RT_TRY(append_messages(tokenizer, chat, SYSTEM_MESSAGES, out));
+    return append_messages(tokenizer, chat, OTHER_MESSAGES, out);
+}
+
+rt_status glm_chat_render_turns(
+        const glm_tokenizer *tokenizer, const glm_chat *chat, glm_ids *out) {
+    const int64_t n_before = out->n;
+    const rt_status status = render_turns(tokenizer, chat, out);
+    if (status != RT_OK) out->n = n_before;
+    return status;
 }
 
 rt_status glm_chat_render(const glm_tokenizer *tokenizer, const glm_chat *chat, glm_ids *out) {
     const int64_t n_before = out->n;
-    const rt_status status = render(tokenizer, chat, out);
+    rt_status status = render_turns(tokenizer, chat, out);
+    if (status == RT_OK) status = glm_chat_prompt_answer(tokenizer, out);
     if (status != RT_OK) out->n = n_before;
     return status;
 }

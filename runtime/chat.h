@@ -2,6 +2,9 @@
  *
  *   [gMASK]<sop>  <|ROLE|>{metadata}\n{content}  ...  <|assistant|>
  *
+ * Two dialects: GLM-4-9B's, where messages come as they were said, and that of the models of April
+ * 2025 (0414), which says tools and every system message first, whatever was said before them.
+ *
  * "{metadata}\n" and "{content}" are encoded separately, bodies always as plain text: what a user
  * types never becomes a control token. Nothing ends a message but the next role, and nothing
  * follows the final <|assistant|>. */
@@ -34,8 +37,15 @@ typedef struct glm_message {
     int64_t n_calls; /* after the content, of an assistant's message only */
 } glm_message;
 
+typedef enum glm_chat_dialect {
+    GLM_CHAT_GLM4,
+    GLM_CHAT_0414 /* functions only, for a "ChatGLM"; metadata only where the assistant calls one */
+} glm_chat_dialect;
+
 /* A whole conversation, all of it borrowed. */
 typedef struct glm_chat {
+    glm_chat_dialect dialect;
+    bool has_metadata_space; /* 0414: "{metadata} \n", as some of its published templates have it */
     const glm_message *messages;
     int64_t n_messages;
     const glm_tools *tools; /* said first, in a system message of their own; NULL: none */
@@ -45,13 +55,18 @@ typedef struct glm_chat {
 /* Append [gMASK]<sop>, the tools, every message and the final <|assistant|>.
  *
  * Errors: RT_EMODEL  the tokenizer has no such control tokens
- *         RT_EUSAGE  metadata of more than one line, or calls that are not the assistant's
+ *         RT_EUSAGE  metadata of more than one line, calls that are not the assistant's, or a
+ *                    built-in tool for a 0414 model
  *         RT_ENOMEM
  * On failure `out` keeps what it had before. */
 RT_MUST_CHECK rt_status glm_chat_render(
         const glm_tokenizer *tokenizer, const glm_chat *chat, glm_ids *out);
 
-/* The same piece by piece, with the same errors. */
+/* The same without the final <|assistant|>: there is more to come. */
+RT_MUST_CHECK rt_status glm_chat_render_turns(
+        const glm_tokenizer *tokenizer, const glm_chat *chat, glm_ids *out);
+
+/* The same piece by piece in the dialect of GLM-4-9B, with the same errors. */
 
 RT_MUST_CHECK rt_status glm_chat_begin(const glm_tokenizer *tokenizer, glm_ids *out);
 RT_MUST_CHECK rt_status glm_chat_append_tools(const glm_tokenizer *tokenizer,

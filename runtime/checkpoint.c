@@ -12,6 +12,7 @@
 #include "base/size.h"
 #include "checkpoint_files.h"
 #include "checkpoint_names.h"
+#include "json_file.h"
 #include "sha256.h"
 
 /* Where the rows of one role lie; file NULL until found. */
@@ -303,7 +304,7 @@ static rt_status hash_config(glm_sha256 *sha, const char *dir) {
     char *text = NULL;
     int64_t n_bytes = 0;
     RT_TRY(rt_path_join(dir, "config.json", &path));
-    rt_status status = rt_file_read(path, RT_MIB, &text, &n_bytes);
+    rt_status status = glm_model_file_read("checkpoint", path, RT_MIB, &text, &n_bytes);
     if (status == RT_OK) status = glm_sha256_add(sha, text, n_bytes);
     free(text);
     free(path);

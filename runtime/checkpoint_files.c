@@ -281,8 +281,8 @@ rt_status glm_shards_open(const char *dir, glm_shards *out) {
     else if (rt_file_exists(index_path))
         status = open_indexed(dir, &index, out);
     else
-        status = rt_fail(RT_EMODEL, "checkpoint: %s holds no weights: neither %s nor %s", dir,
-                single_name, index_name);
+        status = rt_fail(RT_EMODEL, "checkpoint: IDX_NONE: %s holds no weights: neither %s nor %s",
+                dir, single_name, index_name);
     json_decref(index.root);
     free(index_path);
     free(single);

@@ -202,6 +202,17 @@ RT_MUST_CHECK rt_status glm_cli_books_open(const glm_cli *cli, kv_books **out);
 RT_MUST_CHECK rt_status glm_cli_books_place(const glm_cli *cli, char *text, size_t n_bytes);
 /* RT_EUSAGE unless there is a book of that name, damaged or not; the message has the nearest name. */
 RT_MUST_CHECK rt_status glm_cli_book_require(const glm_cli *cli, kv_books *books, const char *name);
+/* How many tokens the book of --book has, before any model is loaded; 0 without one.
+ * As glm_cli_book_require. */
+RT_MUST_CHECK rt_status glm_cli_book_length(const glm_cli *cli, int64_t *n_tokens);
+/* Put its ids, n_tokens as measured, in front of `ids`; nothing without --book. As glm_book_ids, and
+ * RT_EUSAGE where the book is another by now. */
+RT_MUST_CHECK rt_status glm_cli_prepend_book(
+        const glm_cli *cli, glm_engine *engine, int64_t n_tokens, glm_ids *ids);
+/* glm_cli_restore of ids that begin with a book's n_book: no reason is given where all of it was
+ * found; what was not is computed again and kept again. */
+RT_MUST_CHECK rt_status glm_cli_restore_book(const glm_cli *cli, glm_session *session,
+        const glm_ids *ids, int64_t n_book, glm_reuse *out);
 /* What kv_books_list gave. */
 void glm_cli_free_names(char **names, int64_t n_names);
 
@@ -218,6 +229,8 @@ RT_MUST_CHECK rt_status glm_cli_parse_list(
  * RT_EIO; RT_EUSAGE beyond 1 GiB. */
 RT_MUST_CHECK rt_status glm_cli_read_text(const char *path, char **text, int64_t *n_bytes);
 
+/* [gMASK]<sop> at the beginning of ids that go behind a book's: which begin so already. */
+void glm_cli_drop_specials(const glm_tokenizer *tokenizer, glm_ids *ids);
 /* Put [gMASK]<sop> in front of the ids unless they begin so. RT_EMODEL, RT_ENOMEM. */
 RT_MUST_CHECK rt_status glm_cli_begin_ids(const glm_tokenizer *tokenizer, glm_ids *ids);
 bool glm_cli_begins_with_specials(const glm_tokenizer *tokenizer, const glm_ids *ids);

@@ -98,3 +98,59 @@ rt_status glm_cli_book_require(const glm_cli *cli, kv_books *books, const char *
     glm_cli_free_names(names, n_names);
     return status;
 }
+
+rt_status glm_cli_book_length(const glm_cli *cli, int64_t *n_tokens) {
+    *n_tokens = 0;
+    if (!cli->book) return RT_OK;
+    kv_books *books = NULL;
+    kv_book book;
+    RT_TRY(glm_cli_books_open(cli, &books));
+    rt_status status = glm_cli_book_require(cli, books, cli->book);
+    if (status == RT_OK) status = kv_books_read(books, cli->book, &book);
+    kv_books_close(books);
+    RT_TRY(status);
+    *n_tokens = book.n_tokens;
+    kv_book_free(&book);
+    return RT_OK;
+}
+
+rt_status glm_cli_prepend_book(
+        const glm_cli *cli, glm_engine *engine, int64_t n_tokens, glm_ids *ids) {
+    if (!cli->book) return RT_OK;
+    glm_ids whole = {0};
+    RT_TRY(glm_book_ids(engine, cli->book, &whole.ids, &whole.n));
+    whole.capacity = whole.n;
+    rt_status status = RT_OK;
+    if (whole.n != n_tokens)
+        status = rt_fail(
+                RT_EUSAGE, "book %s was replaced while the model was loaded; once more", cli->book);
+    if (status == RT_OK) status = glm_ids_append(&whole, ids->ids, ids->n);
+    if (status != RT_OK) {
+        glm_ids_free(&whole);
+        return status;
+    }
+    glm_ids_free(ids);
+    *ids = whole;
+    return RT_OK;
+}
+
+/* A book that has lost part of what it held on disk gets it back. Of a lossy cache the tokens of an
+ * unfinished page are never there. */
+static rt_status mend(
+        const glm_cli *cli, glm_session *session, const glm_ids *ids, int64_t n_book) {
+    if (!cli->book || n_book - glm_session_length(session) < ATTN_PAGE_TOKENS) return RT_OK;
+    RT_TRY(glm_cli_prefill_rest(cli, session, ids->ids, n_book));
+    if (glm_book_mend(session, cli->book) != RT_OK)
+        rt_log(RT_LOG_WARN, cli->command, "book %s is not whole again: %s", cli->book,
+                rt_error_text());
+    return RT_OK;
+}
+
+/* Of a book all is on disk that may be: why the rest of the prompt is not is no news. */
+rt_status glm_cli_restore_book(const glm_cli *cli, glm_session *session, const glm_ids *ids,
+        int64_t n_book, glm_reuse *out) {
+    RT_TRY(glm_cli_restore(cli, session, ids->ids, ids->n, out));
+    const int64_t n_all = rt_min64(n_book, ids->n - 1);
+    if (cli->book && out->n_tokens >= n_all) out->reason[0] = '\0';
+    return mend(cli, session, ids, n_book);
+}

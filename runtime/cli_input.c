@@ -80,6 +80,12 @@ bool glm_cli_begins_with_specials(const glm_tokenizer *tokenizer, const glm_ids 
     return ids->n >= 2 && ids->ids[0] == specials.gmask && ids->ids[1] == specials.sop;
 }
 
+void glm_cli_drop_specials(const glm_tokenizer *tokenizer, glm_ids *ids) {
+    if (!glm_cli_begins_with_specials(tokenizer, ids)) return;
+    ids->n -= 2;
+    memmove(ids->ids, ids->ids + 2, (size_t)ids->n * sizeof *ids->ids);
+}
+
 rt_status glm_cli_begin_ids(const glm_tokenizer *tokenizer, glm_ids *ids) {
     if (glm_cli_begins_with_specials(tokenizer, ids)) return RT_OK;
     glm_ids whole = {0};

@@ -10,18 +10,19 @@
 #include <unistd.h>
 
 #include "answer.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "base/size.h"
 #include "chat.h"
 #include "cli.h"
+#include "cmd_chat_files.h"
 #include "cmd_chat_lines.h"
 #include "reply.h"
+#include "variant.h"
 
 /* For /help and --help. */
 #define COMMANDS                                                                \
     "  /read FILE  put a text file in front of the next question; repeatable\n" \
-    "  /reset      forget the conversation and the files read\n"                \
+    "  /reset      forget the conversation and the files read, not the book\n"  \
     "  /help       list these commands\n"                                       \
     "  /quit       leave, as Ctrl-D does\n"                                     \
     "  //TEXT      a question that begins with a /\n"                           \
@@ -34,14 +35,14 @@ typedef struct conversation {
     glm_session *session;
     chat_lines *lines;
     glm_sampling sampling;
-    glm_ids beginning; /* [gMASK]<sop> and the system's message */
+    glm_ids beginning; /* [gMASK]<sop> or the book, and the system's message */
+    int64_t n_book;    /* tokens of the book; 0 without */
+    int64_t n_kept;    /* what /reset leaves in the session: with a book, the beginning */
     int64_t context;   /* tokens the session has room for */
     int64_t n_drawn;   /* tokens generated so far, of every answer */
     int32_t pending;   /* generated, not in the session yet; -1: none */
 
-    char *files; /* /read: goes in front of the next question */
-    size_t files_bytes;
-    int64_t n_files;
+    chat_files files; /* /read: go in front of the next question */
 
     FILE *block; /* a question of several lines is being typed; NULL: none */
     char *block_text;
@@ -53,7 +54,8 @@ typedef struct conversation {
 
 /* One turn under way. */
 typedef struct turn {
-    glm_ids ids; /* what the session has to take in before it can answer */
+    glm_ids ids;     /* what the session has to take in before it can answer */
+    glm_reuse reuse; /* how much of it was on disk; of a conversation's first turn */
     glm_answer answer;
     glm_reply reply;
     int64_t n_answer;
@@ -86,23 +88,14 @@ static int64_t n_used(const conversation *chat) {
     return glm_session_length(chat->session) + (chat->pending >= 0);
 }
 
-/* The files read, as GLM-4's own demonstration shows them, then the question. */
 static rt_status append_question(
         const conversation *chat, const char *text, int64_t n_bytes, glm_ids *out) {
     char *whole = NULL;
-    size_t whole_bytes = 0;
-    FILE *memory = open_memstream(&whole, &whole_bytes);
-    if (!memory) return rt_fail(RT_ENOMEM, "chat: no memory for the question");
-    if (chat->n_files > 0) {
-        (void)fwrite(chat->files, 1, chat->files_bytes, memory);
-        (void)fprintf(memory, "\n\n\n%" PRId64 " files uploaded.\n", chat->n_files);
-    }
-    (void)fwrite(text, 1, (size_t)n_bytes, memory);
-    rt_status status =
-            fclose(memory) == 0 ? RT_OK : rt_fail(RT_ENOMEM, "chat: no memory for the question");
+    int64_t whole_bytes = 0;
+    RT_TRY(chat_files_question(&chat->files, text, n_bytes, &whole, &whole_bytes));
     const glm_message message = {
-            .role = GLM_CHAT_USER, .content = whole, .content_bytes = (int64_t)whole_bytes};
-    if (status == RT_OK) status = glm_chat_append(chat->tokenizer, &message, out);
+            .role = GLM_CHAT_USER, .content = whole, .content_bytes = whole_bytes};
+    const rt_status status = glm_chat_append(chat->tokenizer, &message, out);
     free(whole);
     return status;
 }
@@ -124,13 +117,6 @@ static rt_status check_room(const conversation *chat, const glm_ids *ids) {
             " tokens are used, this turn needs %" PRId64
             "; /reset forgets the conversation, -c N makes room for more",
             n_held, chat->context, ids->n);
-}
-
-static void forget_files(conversation *chat) {
-    free(chat->files);
-    chat->files = NULL;
-    chat->files_bytes = 0;
-    chat->n_files = 0;
 }
 
 /* The answer */
@@ -197,12 +183,23 @@ static double per_second(int64_t n, double seconds) {
     return seconds > 0.0 ? (double)n / seconds : 0.0;
 }
 
+/* " 4096 of them reused (why not more)," where anything was looked for. */
+static void say_reuse(const conversation *chat, const glm_reuse *reuse) {
+    if (reuse->n_tokens == 0 && reuse->reason[0] == '\0') return;
+    say(chat, ", %" PRId64 " of them reused", reuse->n_tokens);
+    if (reuse->reason[0]) say(chat, " (%s)", reuse->reason);
+    say(chat, ",");
+}
+
 static void print_usage(const conversation *chat, const turn *now) {
+    const int64_t n_computed = now->ids.n - now->reuse.n_tokens;
+    say(chat, "prompt %" PRId64 " tokens", now->ids.n);
+    say_reuse(chat, &now->reuse);
     say(chat,
-            "prompt %" PRId64 " tokens in %.2f s (%.1f tokens/s), answer %" PRId64
+            " in %.2f s (%.1f tokens/s), answer %" PRId64
             " tokens in %.2f s (%.1f tokens/s), %s; context %" PRId64 " of %" PRId64 "\n",
-            now->ids.n, now->prefill_s, per_second(now->ids.n, now->prefill_s), now->n_answer,
-            now->decode_s, per_second(now->n_answer, now->decode_s), now->finish_reason,
+            now->prefill_s, per_second(n_computed, now->prefill_s), now->n_answer, now->decode_s,
+            per_second(now->n_answer, now->decode_s), now->finish_reason,
             rt_min64(n_used(chat), chat->context), chat->context);
     if (strcmp(now->finish_reason, "context full") == 0)
         say(chat,
@@ -211,11 +208,19 @@ static void print_usage(const conversation *chat, const turn *now) {
                 chat->context);
 }
 
+/* A conversation's first turn may begin as one whose tokens are on disk. */
+static rt_status find_on_disk(const conversation *chat, turn *now) {
+    if (glm_session_length(chat->session) > 0 || !glm_cli_persists(chat->cli)) return RT_OK;
+    return glm_cli_restore(chat->cli, chat->session, now->ids.ids, now->ids.n, &now->reuse);
+}
+
 /* Ctrl-C takes the whole question back: the session is as before it. */
-static rt_status prefill(conversation *chat, const turn *now) {
+static rt_status prefill(conversation *chat, turn *now) {
     const int64_t n_before = glm_session_length(chat->session);
-    const rt_status status =
-            glm_cli_prefill(chat->cli, chat->session, now->ids.ids, now->ids.n, NULL, 1);
+    RT_TRY(find_on_disk(chat, now));
+    const int64_t n_found = glm_session_length(chat->session) - n_before;
+    const rt_status status = glm_cli_prefill(
+            chat->cli, chat->session, now->ids.ids + n_found, now->ids.n - n_found, NULL, 1);
     if (status == RT_OK) chat->pending = -1;
     if (status != RT_EINTERRUPTED) return status;
     char text[256]; /* of the interruption: what follows may fail, too */
@@ -257,7 +262,7 @@ static rt_status ask(conversation *chat, const char *text, int64_t n_bytes) {
     turn now = {.answer = {.tokenizer = chat->tokenizer,
                         .stop = {.texts = chat->cli->stop, .n_texts = chat->cli->n_stop}}};
     const rt_status status = take_turn(chat, &now, text, n_bytes);
-    forget_files(chat);
+    chat_files_forget(&chat->files);
     glm_ids_free(&now.ids);
     glm_answer_free(&now.answer);
     glm_reply_free(&now.reply);
@@ -266,72 +271,24 @@ static rt_status ask(conversation *chat, const char *text, int64_t n_bytes) {
 
 /* Commands */
 
-/* One more block of `files`; how many tokens the file is, for those who mind the context. */
-static rt_status add_file(conversation *chat, const char *path, const char *text, int64_t n_bytes,
-        int64_t *n_tokens) {
-    const char *slash = strrchr(path, '/');
-    glm_ids ids = {0};
-    const rt_status status = glm_tokenizer_encode(chat->tokenizer, text, n_bytes, false, &ids);
-    *n_tokens = ids.n;
-    glm_ids_free(&ids);
-    RT_TRY(status);
-
-    char *all = NULL;
-    size_t all_bytes = 0;
-    FILE *memory = open_memstream(&all, &all_bytes);
-    if (!memory) return rt_fail(RT_ENOMEM, "chat: no memory for %s", path);
-    (void)fwrite(chat->files ? chat->files : "", 1, chat->files_bytes, memory);
-    (void)fprintf(memory, "%s[File Name]\n%s\n[File Content]\n", chat->n_files > 0 ? "\n\n" : "",
-            slash ? slash + 1 : path);
-    (void)fwrite(text, 1, (size_t)n_bytes, memory);
-    if (fclose(memory) != 0) {
-        free(all);
-        return rt_fail(RT_ENOMEM, "chat: no memory for %s", path);
-    }
-    free(chat->files);
-    chat->files = all;
-    chat->files_bytes = all_bytes;
-    chat->n_files++;
+static rt_status read_file(conversation *chat, const char *path) {
+    int64_t n_tokens = 0;
+    RT_TRY(chat_files_read(&chat->files, chat->tokenizer, path, &n_tokens));
+    say(chat,
+            "%s: %" PRId64 " tokens, before the next question; %" PRId64 " of %" PRId64
+            " are free\n",
+            path, n_tokens, chat->context - n_used(chat), chat->context);
     return RT_OK;
 }
 
-/* A path as a shell would take it: "~/" is the home directory. For free(). */
-static rt_status expand_path(const char *typed, char **path) {
-    const char *home = getenv("HOME"); /* NOLINT(concurrency-mt-unsafe): nothing here sets one */
-    if (home && strncmp(typed, "~/", 2) == 0) return rt_path_join(home, typed + 2, path);
-    *path = strdup(typed);
-    return *path ? RT_OK : rt_fail(RT_ENOMEM, "chat: no memory for a path");
-}
-
-static rt_status load_file(const char *typed, char **text, int64_t *n_bytes) {
-    char *path = NULL;
-    if (typed[0] == '\0') return rt_fail(RT_EUSAGE, "/read needs a file's name");
-    RT_TRY(expand_path(typed, &path));
-    const rt_status status = rt_file_read(path, RT_GIB, text, n_bytes);
-    free(path);
-    return status;
-}
-
-static rt_status read_file(conversation *chat, const char *path) {
-    char *text = NULL;
-    int64_t n_bytes = 0;
-    int64_t n_tokens = 0;
-    RT_TRY(load_file(path, &text, &n_bytes));
-    const rt_status status = add_file(chat, path, text, n_bytes, &n_tokens);
-    free(text);
-    if (status == RT_OK)
-        say(chat,
-                "%s: %" PRId64 " tokens, before the next question; %" PRId64 " of %" PRId64
-                " are free\n",
-                path, n_tokens, chat->context - n_used(chat), chat->context);
-    return status;
-}
-
-static void reset(conversation *chat) {
-    forget_files(chat);
-    glm_session_truncate(chat->session, 0);
+static rt_status reset(conversation *chat) {
+    chat_files_forget(&chat->files);
+    RT_TRY(glm_session_rewind(chat->session, chat->n_kept));
     chat->pending = -1;
-    say(chat, "the conversation is forgotten: %" PRId64 " tokens are free\n", chat->context);
+    say(chat, "the conversation is forgotten%s%s: %" PRId64 " tokens are free\n",
+            chat->n_kept > 0 ? ", and not the book " : "", chat->n_kept > 0 ? chat->cli->book : "",
+            chat->context - chat->n_kept);
+    return RT_OK;
 }
 
 /* "/read FILE": whether `line` is the command `name`, and what follows it. */
@@ -349,7 +306,7 @@ static rt_status obey(conversation *chat, const char *line) {
     if (is_command(line, "/help", &operand))
         (void)fputs(COMMANDS, stderr);
     else if (is_command(line, "/reset", &operand))
-        reset(chat);
+        return reset(chat);
     else if (is_command(line, "/quit", &operand))
         chat->is_over = true;
     else
@@ -440,11 +397,14 @@ static rt_status converse(conversation *chat) {
 
 /* The walk */
 
-static rt_status encode_beginning(conversation *chat) {
+static rt_status encode_beginning(conversation *chat, const glm_variant *variant) {
     const char *text = chat->cli->system ? chat->cli->system : "";
     const glm_message message = {.role = GLM_CHAT_SYSTEM, .content = text, .content_bytes = -1};
-    RT_TRY(glm_chat_begin(chat->tokenizer, &chat->beginning));
-    RT_TRY(glm_chat_append(chat->tokenizer, &message, &chat->beginning));
+    const glm_chat beginning = {.dialect = variant->is_0414 ? GLM_CHAT_0414 : GLM_CHAT_GLM4,
+            .messages = &message,
+            .n_messages = 1};
+    RT_TRY(glm_chat_render_turns(chat->tokenizer, &beginning, &chat->beginning));
+    if (chat->cli->book) glm_cli_drop_specials(chat->tokenizer, &chat->beginning);
 
     /* That it can be talked to is known before the weights are read. */
     glm_ids roles = {0};
@@ -471,16 +431,56 @@ static void say_context(const conversation *chat, const glm_config *config) {
             config->model_len);
 }
 
+/* The book, from disk, and the system's message behind it: before anything is asked. */
+static rt_status open_book(conversation *chat) {
+    const glm_ids *ids = &chat->beginning;
+    glm_reuse reuse = {0};
+    if (!chat->cli->book) return RT_OK;
+    if (ids->n >= chat->context)
+        return rt_fail(RT_ENOFIT,
+                "book %s, and what --system says, are %" PRId64 " tokens: the context of %" PRId64
+                " leaves no room for a question",
+                chat->cli->book, ids->n, chat->context);
+    const double started_s = rt_now();
+    RT_TRY(glm_cli_restore_book(chat->cli, chat->session, ids, chat->n_book, &reuse));
+    RT_TRY(glm_cli_prefill_rest(chat->cli, chat->session, ids->ids, ids->n));
+    chat->n_kept = ids->n;
+    say(chat, "book %s: %" PRId64 " tokens", chat->cli->book, ids->n);
+    say_reuse(chat, &reuse);
+    say(chat, " in %.2f s\n", rt_now() - started_s);
+    return RT_OK;
+}
+
+/* What can be said before the weights are read. */
+static rt_status prepare(conversation *chat) {
+    const char *dir = chat->cli->engine.model_dir;
+    glm_config config;
+    glm_variant variant;
+    RT_TRY(glm_tokenizer_load(dir, &chat->tokenizer));
+    RT_TRY(glm_config_load(dir, &config));
+    RT_TRY(glm_cli_book_length(chat->cli, &chat->n_book));
+    glm_variant_recognise(&config, dir, &variant);
+    RT_TRY(encode_beginning(chat, &variant));
+    if (variant.is_base)
+        say(chat,
+                "%s was never taught to converse: it may go on without end, or with the question; "
+                "glm1m complete gives it a text to continue\n",
+                variant.name);
+    return RT_OK;
+}
+
 static rt_status open_model(conversation *chat) {
-    const glm_options *options = &chat->cli->engine;
-    RT_TRY(glm_tokenizer_load(options->model_dir, &chat->tokenizer));
-    RT_TRY(encode_beginning(chat));
-    RT_TRY(glm_engine_open(options, &chat->engine));
+    glm_options options = chat->cli->engine;
+    options.persists = glm_cli_persists(chat->cli);
+    RT_TRY(prepare(chat));
+    RT_TRY(glm_engine_open(&options, &chat->engine));
     const glm_config *config = glm_engine_config(chat->engine);
     chat->context = glm_engine_plan(chat->engine)->max_len;
     chat->sampling = choose_sampling(chat->cli, config);
     say_context(chat, config);
-    return glm_session_create(chat->engine, chat->context, &chat->session);
+    RT_TRY(glm_cli_prepend_book(chat->cli, chat->engine, chat->n_book, &chat->beginning));
+    RT_TRY(glm_session_create(chat->engine, chat->context, &chat->session));
+    return open_book(chat);
 }
 
 static rt_status hold(conversation *chat) {
@@ -498,7 +498,7 @@ static void release(conversation *chat) {
     glm_engine_close(chat->engine);
     glm_tokenizer_free(chat->tokenizer);
     glm_ids_free(&chat->beginning);
-    forget_files(chat);
+    chat_files_forget(&chat->files);
     drop_block(chat);
 }
 
@@ -511,7 +511,7 @@ static int run_chat(glm_cli *cli) {
 
 const glm_command glm_cmd_chat = {
         .name = "chat",
-        .usage = "chat -m DIR [--system TEXT] [-n N] [-c N]",
+        .usage = "chat -m DIR [--system TEXT] [--book NAME] [-n N] [-c N]",
         .summary = "talk with the model",
         .details =
                 "Reads questions, one a line, and streams the answers to standard output. The\n"
@@ -534,10 +534,17 @@ const glm_command glm_cmd_chat = {
                 "--temperature 0 is greedy.\n"
                 "The context is the largest that fits, or -c tokens.\n"
                 "\n"
+                "--book NAME talks about a text that glm1m prefill has kept: the conversation "
+                "begins\n"
+                "with it, read from disk, and /reset goes back to there. Without --book, but with\n"
+                "--kv-disk-dir, what is prefilled is kept there as well, and a conversation that\n"
+                "begins with the same 4096 tokens or more goes on from them.\n"
+                "\n"
                 "Examples:\n"
                 "  glm1m chat -m glm-4-9b-chat-1m --system 'You answer in one sentence.'\n"
-                "  printf '/read book.txt\\nWho is Lucia?\\n' | glm1m chat -m glm-4-9b-chat-1m\n",
-        .flags = "@engine @sampling system max-tokens stop",
+                "  printf '/read book.txt\\nWho is Lucia?\\n' | glm1m chat -m glm-4-9b-chat-1m\n"
+                "  glm1m chat -m glm-4-9b-chat-1m --book war\n",
+        .flags = "@engine @sampling system book max-tokens stop",
         .required = "model",
         .run = run_chat,
 };

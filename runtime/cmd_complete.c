@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include "answer.h"
-#include "attention/attention.h"
 #include "base/log.h"
 #include "base/size.h"
 #include "chat.h"
@@ -62,44 +61,7 @@ static rt_status read_prompt(completion *run, const glm_config *config) {
     else
         RT_TRY(encode_text(run));
     if (!run->cli->book) return glm_cli_begin_ids(run->tokenizer, &run->prompt);
-    if (!glm_cli_begins_with_specials(run->tokenizer, &run->prompt)) return RT_OK;
-    run->prompt.n -= 2; /* the book begins so already */
-    memmove(run->prompt.ids, run->prompt.ids + 2, (size_t)run->prompt.n * sizeof *run->prompt.ids);
-    return RT_OK;
-}
-
-/* The book, before the model is loaded: is it there, and how long is it? */
-static rt_status measure_book(completion *run) {
-    if (!run->cli->book) return RT_OK;
-    kv_books *books = NULL;
-    kv_book book;
-    RT_TRY(glm_cli_books_open(run->cli, &books));
-    rt_status status = glm_cli_book_require(run->cli, books, run->cli->book);
-    if (status == RT_OK) status = kv_books_read(books, run->cli->book, &book);
-    kv_books_close(books);
-    RT_TRY(status);
-    run->n_book = book.n_tokens;
-    kv_book_free(&book);
-    return RT_OK;
-}
-
-/* The book's ids, in front of the prompt's. */
-static rt_status prepend_book(completion *run) {
-    if (!run->cli->book) return RT_OK;
-    glm_ids whole = {0};
-    RT_TRY(glm_book_ids(run->engine, run->cli->book, &whole.ids, &whole.n));
-    whole.capacity = whole.n;
-    rt_status status = RT_OK;
-    if (whole.n != run->n_book)
-        status = rt_fail(RT_EUSAGE, "book %s was replaced while the model was loaded; once more",
-                run->cli->book);
-    if (status == RT_OK) status = glm_ids_append(&whole, run->prompt.ids, run->prompt.n);
-    if (status != RT_OK) {
-        glm_ids_free(&whole);
-        return status;
-    }
-    glm_ids_free(&run->prompt);
-    run->prompt = whole;
+    glm_cli_drop_specials(run->tokenizer, &run->prompt);
     return RT_OK;
 }
 
@@ -210,13 +172,15 @@ static json_t *json_ids(const glm_ids *ids) {
 }
 
 static rt_status print_json(const completion *run) {
-    json_t *object = json_pack("{s:s%, s:o, s:I, s:I, s:o, s:I, s:s, s:{s:f, s:f, s:f, s:f, s:f}}",
-            "text", run->json_text ? run->json_text : "", run->json_text_bytes, "ids",
+    const char *kv_dtype = rt_dtype_name(glm_engine_plan(run->engine)->kv_dtype);
+    json_t *object = json_pack(
+            "{s:s%, s:o, s:I, s:I, s:o, s:I, s:s, s:s, s:{s:f, s:f, s:f, s:f, s:f}}", "text",
+            run->json_text ? run->json_text : "", run->json_text_bytes, "ids",
             json_ids(&run->answer), "n_prompt", (json_int_t)run->prompt.n, "reused_tokens",
             (json_int_t)run->reuse.n_tokens, "reuse_reason",
             glm_cli_json_text(run->reuse.reason, strlen(run->reuse.reason)), "n_generated",
-            (json_int_t)run->answer.n, "finish_reason", run->finish_reason, "timings", "load_s",
-            run->load_s, "prefill_s", run->prefill_s, "prefill_tps",
+            (json_int_t)run->answer.n, "finish_reason", run->finish_reason, "kv_cache_dtype",
+            kv_dtype, "timings", "load_s", run->load_s, "prefill_s", run->prefill_s, "prefill_tps",
             per_second(n_prefilled(run), run->prefill_s), "decode_s", run->decode_s, "decode_tps",
             per_second(run->answer.n, run->decode_s));
     if (!object) return rt_fail(RT_ENOMEM, "complete: no memory for the JSON object");
@@ -256,7 +220,7 @@ static rt_status open_model(completion *run) {
     glm_config config;
     glm_options options = run->cli->engine;
     RT_TRY(glm_config_load(options.model_dir, &config));
-    RT_TRY(measure_book(run));
+    RT_TRY(glm_cli_book_length(run->cli, &run->n_book));
     RT_TRY(glm_tokenizer_load(options.model_dir, &run->tokenizer));
     run->text.tokenizer = run->tokenizer;
     RT_TRY(read_prompt(run, &config));
@@ -264,29 +228,8 @@ static rt_status open_model(completion *run) {
     run->sampling = choose_sampling(run->cli, &config);
     options.persists = glm_cli_persists(run->cli);
     RT_TRY(glm_engine_open(&options, &run->engine));
-    RT_TRY(prepend_book(run));
+    RT_TRY(glm_cli_prepend_book(run->cli, run->engine, run->n_book, &run->prompt));
     return glm_session_create(run->engine, options.max_len, &run->session);
-}
-
-/* Of a book all is on disk that may be: why the rest of the prompt is not is no news. */
-static rt_status restore(completion *run) {
-    glm_reuse *reuse = &run->reuse;
-    RT_TRY(glm_cli_restore(run->cli, run->session, run->prompt.ids, run->prompt.n, reuse));
-    const int64_t n_all = rt_min64(run->n_book, run->prompt.n - 1);
-    if (run->cli->book && reuse->n_tokens >= n_all) reuse->reason[0] = '\0';
-    return RT_OK;
-}
-
-/* A book that has lost part of what it held on disk gets it back. Of a lossy cache the tokens of an
- * unfinished page are never there. */
-static rt_status mend(completion *run) {
-    const int64_t n_lost = run->n_book - run->reuse.n_tokens;
-    if (!run->cli->book || n_lost < ATTN_PAGE_TOKENS) return RT_OK;
-    RT_TRY(glm_cli_prefill_rest(run->cli, run->session, run->prompt.ids, run->n_book));
-    if (glm_book_mend(run->session, run->cli->book) == RT_OK) return RT_OK;
-    rt_log(RT_LOG_WARN, "complete", "book %s is not whole again: %s", run->cli->book,
-            rt_error_text());
-    return RT_OK;
 }
 
 static rt_status complete(completion *run) {
@@ -297,8 +240,7 @@ static rt_status complete(completion *run) {
     run->load_s = rt_now() - started_s;
 
     started_s = rt_now();
-    RT_TRY(restore(run));
-    RT_TRY(mend(run));
+    RT_TRY(glm_cli_restore_book(run->cli, run->session, &run->prompt, run->n_book, &run->reuse));
     RT_TRY(glm_cli_prefill_rest(run->cli, run->session, run->prompt.ids, run->prompt.n));
     run->prefill_s = rt_now() - started_s;
 
@@ -351,7 +293,7 @@ const glm_command glm_cmd_complete = {
                 "--json prints one object: text, ids (all generated, the stop id included),\n"
                 "n_prompt, reused_tokens (of the prompt, found on disk) and reuse_reason (why not "
                 "more, \"\" when there is no more), n_generated, finish_reason (stop, length, "
-                "interrupted) and timings.\n"
+                "interrupted), kv_cache_dtype and timings.\n"
                 "\n"
                 "Examples:\n"
                 "  glm1m complete -m glm-4-9b-chat-1m -p 'The capital of France is' -n 16\n"

@@ -105,6 +105,10 @@ static void add_sampling(json_t *section, const glm_config *config) {
 static void add_variant(json_t *section, const glm_variant *variant) {
     add(section, "variant", "%s", variant->name);
     if (variant->differences[0]) add(section, "differs from it", "%s", variant->differences);
+    add(section, "chat format", "%s",
+            variant->is_base   ? "none, a base model: glm1m complete continues texts"
+            : variant->is_0414 ? "GLM-4-0414"
+                               : "GLM-4");
 }
 
 static void add_config(

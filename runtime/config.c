@@ -11,6 +11,7 @@
 
 #include "base/file.h"
 #include "base/size.h"
+#include "chat_json.h"
 #include "json_file.h"
 
 /* A test builds this file with one check missing, to see that its fuzz target notices. */
@@ -36,18 +37,39 @@ static const double rope_base_unscaled = 1e4;
 typedef struct source {
     const char *path;
     json_t *root;
+    const char *text;   /* of the whole file */
+    const char *object; /* where root begins in it */
 } source;
 
 /* ---- one key --------------------------------------------------------------------------------- */
 
-static rt_status refuse(const source *from, const char *key, const char *needed) {
+enum { PLACE_TEXT = 48 };
+
+/* " at byte 123", of a key's value; "" where the key is not written plainly. */
+static const char *place_of(const source *from, const char *key, char text[PLACE_TEXT]) {
+    const char *value = glm_json_member(from->object, key);
+    text[0] = '\0';
+    if (value) (void)snprintf(text, PLACE_TEXT, " at byte %td", value - from->text);
+    return text;
+}
+
+/* Codes, which stay as they are: CF_MISSING  a key that must be there
+ *   CF_TYPE, CF_RANGE, CF_VALUE   of the wrong kind; too small or large; another architecture
+ *   CF_CONFLICT, CF_UNSUPPORTED   numbers that contradict each other; what is not implemented */
+static rt_status refuse_as(
+        const source *from, const char *code, const char *key, const char *needed) {
     const json_t *value = json_object_get(from->root, key);
     if (!value)
-        return rt_fail(
-                RT_EMODEL, "config: %s: \"%s\" is missing; %s is needed", from->path, key, needed);
+        return rt_fail(RT_EMODEL, "config: CF_MISSING: %s: \"%s\" is missing; %s is needed",
+                from->path, key, needed);
     char text[GLM_JSON_TEXT];
-    return rt_fail(RT_EMODEL, "config: %s: \"%s\" is %s; %s is needed", from->path, key,
-            glm_json_text(value, text), needed);
+    char place[PLACE_TEXT];
+    return rt_fail(RT_EMODEL, "config: %s%s: %s: \"%s\" is %s; %s is needed", code,
+            place_of(from, key, place), from->path, key, glm_json_text(value, text), needed);
+}
+
+static rt_status refuse(const source *from, const char *key, const char *needed) {
+    return refuse_as(from, "CF_VALUE", key, needed);
 }
 
 /* Absent, or null, which is how absent is sometimes written. */
@@ -66,7 +88,7 @@ static rt_status read_int(
     }
     char needed[96];
     (void)snprintf(needed, sizeof needed, "an integer from %" PRId64 " to %" PRId64, min, max);
-    return refuse(from, key, needed);
+    return refuse_as(from, json_is_integer(value) ? "CF_RANGE" : "CF_TYPE", key, needed);
 }
 
 static rt_status read_int32(
@@ -87,12 +109,12 @@ static rt_status read_real(
     }
     char needed[96];
     (void)snprintf(needed, sizeof needed, "a number from %g to %g", min, max);
-    return refuse(from, key, needed);
+    return refuse_as(from, json_is_number(value) ? "CF_RANGE" : "CF_TYPE", key, needed);
 }
 
 static rt_status read_bool(const source *from, const char *key, bool *out) {
     const json_t *value = json_object_get(from->root, key);
-    if (!json_is_boolean(value)) return refuse(from, key, "true or false");
+    if (!json_is_boolean(value)) return refuse_as(from, "CF_TYPE", key, "true or false");
     *out = json_is_true(value);
     return RT_OK;
 }
@@ -139,8 +161,9 @@ static rt_status add_stop_id(const source *from, const json_t *id, glm_config *c
     for (int32_t i = 0; i < config->n_stop_ids; i++)
         if (config->stop_ids[i] == stop_id) return RT_OK;
     if (config->n_stop_ids == GLM_STOP_IDS_MAX)
-        return rt_fail(RT_EMODEL, "config: %s: \"eos_token_id\" brings more than %d stop ids",
-                from->path, GLM_STOP_IDS_MAX);
+        return rt_fail(RT_EMODEL,
+                "config: CF_RANGE: %s: \"eos_token_id\" brings more than %d stop ids", from->path,
+                GLM_STOP_IDS_MAX);
     config->stop_ids[config->n_stop_ids++] = stop_id;
     return RT_OK;
 }
@@ -167,12 +190,15 @@ static rt_status refuse_additions(const source *from) {
             {"vision_config", "a vision tower (GLM-4V)"},
             {"pre_seq_len", "a P-Tuning prefix"},
     };
+    char place[PLACE_TEXT];
     for (size_t i = 0; i < sizeof additions / sizeof *additions; i++)
         if (has(from, additions[i].key))
             return rt_fail(RT_EMODEL,
-                    "config: %s: \"%s\" asks for %s, which is unsupported: glm1m reads the text "
+                    "config: CF_UNSUPPORTED%s: %s: \"%s\" asks for %s, which is unsupported: glm1m "
+                    "reads the text "
                     "models in bf16, f16 and f32",
-                    from->path, additions[i].key, additions[i].what);
+                    place_of(from, additions[i].key, place), from->path, additions[i].key,
+                    additions[i].what);
     return RT_OK;
 }
 
@@ -224,7 +250,8 @@ static rt_status read_native_layers(const source *from, glm_config *config) {
     RT_TRY(read_int32(from, "num_hidden_layers", 1, GLM_LAYERS_MAX, &again));
     if (again == config->n_layers) return RT_OK;
     return rt_fail(RT_EMODEL,
-            "config: %s: \"num_layers\" is %" PRId32 " and \"num_hidden_layers\" is %" PRId32,
+            "config: CF_CONFLICT: %s: \"num_layers\" is %" PRId32
+            " and \"num_hidden_layers\" is %" PRId32,
             from->path, config->n_layers, again);
 }
 
@@ -245,7 +272,7 @@ static rt_status read_native_rope(const source *from, glm_config *config) {
         RT_TRY(read_real(from, "rope_ratio", 1e-3, 1e9, &ratio));
     } else if (config->model_len >= LONG_CONTEXT) {
         return rt_fail(RT_EMODEL,
-                "config: %s: \"rope_ratio\" is missing while \"seq_length\" is %" PRId64
+                "config: CF_MISSING: %s: \"rope_ratio\" is missing while \"seq_length\" is %" PRId64
                 "; GLM-4-9B-Chat (131072) has 500, GLM-4-9B-Chat-1M (1048576) has 10000; for a "
                 "model tuned from the 8K base as it was, write \"rope_ratio\": 1",
                 from->path, config->model_len);
@@ -282,16 +309,26 @@ static rt_status check_rope_kind(const source *from, const char *key) {
     if (!kind) kind = json_object_get(rope, "type");
     if (!kind || is_text(kind, "default")) return RT_OK;
     char text[GLM_JSON_TEXT];
+    char place[PLACE_TEXT];
     return rt_fail(RT_EMODEL,
-            "config: %s: \"%s\" asks for %s, which is unsupported: glm1m computes the unscaled "
+            "config: CF_UNSUPPORTED%s: %s: \"%s\" asks for %s, which is unsupported: glm1m "
+            "computes the unscaled "
             "(\"default\") rotary angles only",
-            from->path, key, glm_json_text(kind, text));
+            place_of(from, key, place), from->path, key, glm_json_text(kind, text));
+}
+
+/* Of an object in the object. */
+static source inside(const source *from, const char *key) {
+    return (source){.path = from->path,
+            .root = json_object_get(from->root, key),
+            .text = from->text,
+            .object = glm_json_member(from->object, key)};
 }
 
 /* A number at top level, inside rope_parameters (transformers 5), or, when both, the same twice. */
 static rt_status read_rope_number(
         const source *from, const char *key, double min, double max, double *out) {
-    const source inner = {from->path, json_object_get(from->root, "rope_parameters")};
+    const source inner = inside(from, "rope_parameters");
     const bool is_inside = json_is_object(inner.root) && has(&inner, key);
     if (!is_inside) return read_real(from, key, min, max, out);
     RT_TRY(read_real(&inner, key, min, max, out));
@@ -299,12 +336,13 @@ static rt_status read_rope_number(
     double outer = 0;
     RT_TRY(read_real(from, key, min, max, &outer));
     if (outer == *out) return RT_OK;
-    return rt_fail(RT_EMODEL, "config: %s: \"%s\" is %g, and %g in \"rope_parameters\"", from->path,
-            key, outer, *out);
+    return rt_fail(RT_EMODEL,
+            "config: CF_CONFLICT: %s: \"%s\" is %g, and %g in \"rope_parameters\"", from->path, key,
+            outer, *out);
 }
 
 static bool has_rope_number(const source *from, const char *key) {
-    const source inner = {from->path, json_object_get(from->root, "rope_parameters")};
+    const source inner = inside(from, "rope_parameters");
     return has(from, key) || (json_is_object(inner.root) && has(&inner, key));
 }
 
@@ -348,11 +386,12 @@ static rt_status read_hf(const source *from, glm_config *config) {
 static rt_status check_together(const source *from, const glm_config *config) {
     if (config->n_heads % config->n_kv_heads != 0 && !GLM_MUTANT_GROUPS)
         return rt_fail(RT_EMODEL,
-                "config: %s: %" PRId32 " query heads cannot be divided among %" PRId32 " KV heads",
+                "config: CF_CONFLICT: %s: %" PRId32 " query heads cannot be divided among %" PRId32
+                " KV heads",
                 from->path, config->n_heads, config->n_kv_heads);
     if (config->rope_dim < 2 || config->rope_dim % 2 != 0)
         return rt_fail(RT_EMODEL,
-                "config: %s: rotary pairs need an even number of dimensions, %" PRId32
+                "config: CF_CONFLICT: %s: rotary pairs need an even number of dimensions, %" PRId32
                 " of the %" PRId32 " of a head are to be rotated",
                 from->path, config->rope_dim, config->head_dim);
     return RT_OK;
@@ -395,9 +434,13 @@ typedef rt_status read_file(const source *from, glm_config *config);
 
 static rt_status load(const char *path, read_file *read, glm_config *config) {
     source from = {.path = path};
-    RT_TRY(glm_json_load("config", path, file_bytes_max, &from.root));
+    char *text = NULL;
+    RT_TRY(glm_json_load_text("config", path, file_bytes_max, &from.root, &text));
+    from.text = text;
+    from.object = text + strspn(text, " \t\r\n");
     const rt_status status = read(&from, config);
     json_decref(from.root);
+    free(text);
     return status;
 }
 

@@ -18,6 +18,7 @@
 #include "base/size.h"
 #include "checkpoint_files.h"
 #include "hash_cache.h"
+#include "json_file.h"
 
 enum { KV_DTYPE_TEXT = 64, ERROR_TEXT = 1024 };
 
@@ -144,7 +145,7 @@ static rt_status add_tokenizer_file(glm_identity_job *job, const char *name, boo
     rt_status status = RT_OK;
     *is_there = rt_file_exists(path);
     if (*is_there) {
-        status = rt_file_read(path, tokenizer_bytes_max, &text, &n_bytes);
+        status = glm_model_file_read("tokenizer", path, tokenizer_bytes_max, &text, &n_bytes);
         if (status == RT_OK) status = glm_sha256_add_field(job->sha, name, (int64_t)strlen(name));
         if (status == RT_OK) status = glm_sha256_add_field(job->sha, text, n_bytes);
     }

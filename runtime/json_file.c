@@ -25,34 +25,75 @@ json_t *glm_json_parse(const char *text, int64_t n_bytes, json_error_t *error, b
     return NULL;
 }
 
+static const char *code_of(const json_error_t *error) {
+    switch (json_error_code(error)) {
+    case json_error_duplicate_key:
+        return "JSON_DUP_KEY";
+    case json_error_invalid_utf8:
+        return "JSON_UTF8";
+    case json_error_stack_overflow:
+        return "JSON_DEPTH";
+    case json_error_numeric_overflow:
+        return "JSON_NUMBER";
+    case json_error_null_character:
+    case json_error_null_byte_in_key:
+        return "JSON_NUL";
+    case json_error_premature_end_of_input:
+        return "JSON_CUT";
+    case json_error_end_of_input_expected:
+        return "JSON_TRAILING";
+    default:
+        return "JSON_SYNTAX";
+    }
+}
+
 static rt_status parse(
         const char *module, const char *path, const char *text, int64_t n_bytes, json_t **root) {
     json_error_t error;
     bool lacks_memory = false;
+    /* jansson takes a NUL between two values for space. */
+    const char *nul = memchr(text, '\0', (size_t)n_bytes);
+    if (nul)
+        return rt_fail(
+                RT_EMODEL, "%s: JSON_NUL: %s: JSON at byte %td: a NUL", module, path, nul - text);
     *root = glm_json_parse(text, n_bytes, &error, &lacks_memory);
     if (lacks_memory) return rt_fail(RT_ENOMEM, "%s: no memory for the values of %s", module, path);
     if (!*root)
-        return rt_fail(RT_EMODEL, "%s: %s:%d: column %d: JSON at byte %d: %s", module, path,
-                error.line, error.column, error.position, error.text);
+        return rt_fail(RT_EMODEL, "%s: %s: %s:%d: column %d: JSON at byte %d: %s", module,
+                code_of(&error), path, error.line, error.column, error.position, error.text);
     if (json_is_object(*root)) return RT_OK;
     json_decref(*root);
     *root = NULL;
-    return rt_fail(RT_EMODEL, "%s: %s is not a JSON object", module, path);
+    return rt_fail(RT_EMODEL, "%s: JSON_NOT_OBJECT: %s is not a JSON object", module, path);
 }
 
 rt_status glm_model_file_read(
         const char *module, const char *path, int64_t bytes_max, char **text, int64_t *n_bytes) {
-    const rt_status status = rt_file_read(path, bytes_max, text, n_bytes);
-    if (status != RT_EUSAGE) return status;
-    return rt_fail(RT_EMODEL, "%s: %s", module, rt_error_text());
+    static const char *const codes[] = {[RT_FILE_NOT_REGULAR] = "IO_NOT_REGULAR",
+            [RT_FILE_TOO_LARGE] = "IO_TOO_LARGE",
+            [RT_FILE_CHANGED] = "IO_CHANGED"};
+    rt_file_fault fault;
+    const rt_status status = rt_file_read_judged(path, bytes_max, text, n_bytes, &fault);
+    if (fault == RT_FILE_FINE) return status;
+    return rt_fail(RT_EMODEL, "%s: %s: %s", module, codes[fault], rt_error_text());
+}
+
+rt_status glm_json_load_text(
+        const char *module, const char *path, int64_t bytes_max, json_t **root, char **text) {
+    *root = NULL;
+    *text = NULL;
+    int64_t n_bytes = 0;
+    RT_TRY(glm_model_file_read(module, path, bytes_max, text, &n_bytes));
+    const rt_status status = parse(module, path, *text, n_bytes, root);
+    if (status == RT_OK) return RT_OK;
+    free(*text);
+    *text = NULL;
+    return status;
 }
 
 rt_status glm_json_load(const char *module, const char *path, int64_t bytes_max, json_t **root) {
-    *root = NULL;
     char *text = NULL;
-    int64_t n_bytes = 0;
-    RT_TRY(glm_model_file_read(module, path, bytes_max, &text, &n_bytes));
-    const rt_status status = parse(module, path, text, n_bytes, root);
+    const rt_status status = glm_json_load_text(module, path, bytes_max, root, &text);
     free(text);
     return status;
 }

@@ -7,8 +7,9 @@
 
 #include "base/status.h"
 
-/* rt_file_read of a file that a model is made of: one that is too large, or no regular file, is a
- * bad model. `module` begins that message. Errors: RT_EIO, RT_EMODEL, RT_ENOMEM. */
+/* rt_file_read of a file that a model is made of: one that is too large, no regular file, or another
+ * by the end of reading it, is a bad model: IO_TOO_LARGE, IO_NOT_REGULAR, IO_CHANGED. `module` begins
+ * that message. Errors: RT_EIO, RT_EMODEL, RT_ENOMEM. */
 RT_MUST_CHECK rt_status glm_model_file_read(
         const char *module, const char *path, int64_t bytes_max, char **text, int64_t *n_bytes);
 
@@ -17,11 +18,15 @@ RT_MUST_CHECK rt_status glm_model_file_read(
  *
  * `module` begins every message. Errors:
  *   RT_EIO     the file cannot be read
- *   RT_EMODEL  no regular file, larger than bytes_max, not JSON, a key twice, or not an object; says
- *              line, column and byte
+ *   RT_EMODEL  as glm_model_file_read; JSON_DUP_KEY, _UTF8, _DEPTH, _NUMBER, _NUL, _CUT (the file
+ *              ends too early), _TRAILING (there is more behind it), _SYNTAX with line, column and
+ *              byte; JSON_NOT_OBJECT
  *   RT_ENOMEM  no memory for the values */
 RT_MUST_CHECK rt_status glm_json_load(
         const char *module, const char *path, int64_t bytes_max, json_t **root);
+/* The same, and the text it is read from, for free(): where values are, json_t does not know. */
+RT_MUST_CHECK rt_status glm_json_load_text(
+        const char *module, const char *path, int64_t bytes_max, json_t **root, char **text);
 
 /* The value in n_bytes of text, in which no key may come twice; NULL: it is none, and *error says why,
  * or *lacks_memory. */

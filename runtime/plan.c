@@ -218,7 +218,11 @@ static rt_status start_plan(const glm_config *config, const glm_options *options
     RT_TRY(rt_machine_memory_read(&memory));
     plan->limit_bytes = memory.available_bytes;
     RT_TRY(set_disk_limit(options, plan));
-    return choose_kv_dtype(config, options, &plan->kv_dtype);
+    RT_TRY(choose_kv_dtype(config, options, &plan->kv_dtype));
+    const attn_shape shape = glm_attn_shape(config, plan->kv_dtype);
+    const rt_status status = attn_cpu_check(&shape);
+    if (status != RT_EUSAGE) return status;
+    return rt_fail(RT_EMODEL, "plan: CF_UNSUPPORTED: config.json's numbers: %s", rt_error_text());
 }
 
 rt_status glm_plan_make(

@@ -105,8 +105,8 @@ static rt_status read_files(
     const bool has_model = rt_file_exists(paths->model);
     const bool has_json = rt_file_exists(paths->json);
     if (!has_model && !has_json)
-        return rt_fail(
-                RT_EMODEL, "tokenizer: %s has neither tokenizer.model nor tokenizer.json", dir);
+        return rt_fail(RT_EMODEL,
+                "tokenizer: TK_NONE: %s has neither tokenizer.model nor tokenizer.json", dir);
     if (has_model)
         RT_TRY(glm_read_tokenizer_model(paths->model, &tokenizer->vocab));
     else

@@ -36,7 +36,7 @@ static rt_status check_flags(const char *where, const json_t *token) {
     for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
         const json_t *flag = json_object_get(token, flags[i]);
         if (flag && !json_is_false(flag))
-            return rt_fail(RT_EMODEL, "tokenizer: %s: %s must be false", where, flags[i]);
+            return rt_fail(RT_EMODEL, "tokenizer: TK_FLAG: %s: %s must be false", where, flags[i]);
     }
     return RT_OK;
 }
@@ -45,7 +45,7 @@ static rt_status add_special(const char *where, const json_t *token, int64_t id,
         glm_special_list *specials) {
     const json_t *content = json_object_get(token, "content");
     if (!json_is_string(content))
-        return rt_fail(RT_EMODEL, "tokenizer: %s: content is not a string", where);
+        return rt_fail(RT_EMODEL, "tokenizer: TK_TYPE: %s: content is not a string", where);
     RT_TRY(check_flags(where, token));
     return glm_specials_add(specials, where, n_tokens, id, json_string_value(content),
             (int64_t)json_string_length(content));
@@ -57,7 +57,7 @@ static rt_status read_added_tokens(
         const char *path, const json_t *root, int32_t n_tokens, glm_special_list *specials) {
     const json_t *tokens = json_object_get(root, "added_tokens");
     if (tokens && !json_is_array(tokens))
-        return rt_fail(RT_EMODEL, "tokenizer: %s: added_tokens is not an array", path);
+        return rt_fail(RT_EMODEL, "tokenizer: TK_TYPE: %s: added_tokens is not an array", path);
     size_t i;
     json_t *token;
     json_array_foreach(tokens, i, token) {
@@ -65,7 +65,7 @@ static rt_status read_added_tokens(
         (void)snprintf(where, sizeof where, "%s: added_tokens[%zu]", path, i);
         const json_t *id = json_object_get(token, "id");
         if (!json_is_integer(id))
-            return rt_fail(RT_EMODEL, "tokenizer: %s: id is not an integer", where);
+            return rt_fail(RT_EMODEL, "tokenizer: TK_TYPE: %s: id is not an integer", where);
         RT_TRY(add_special(where, token, json_integer_value(id), n_tokens, specials));
     }
     return RT_OK;
@@ -82,14 +82,15 @@ static rt_status read_decoder(
         const char *path, json_t *root, int32_t n_tokens, glm_special_list *specials) {
     json_t *tokens = json_object_get(root, "added_tokens_decoder");
     if (tokens && !json_is_object(tokens))
-        return rt_fail(RT_EMODEL, "tokenizer: %s: added_tokens_decoder is not an object", path);
+        return rt_fail(
+                RT_EMODEL, "tokenizer: TK_TYPE: %s: added_tokens_decoder is not an object", path);
     const char *key;
     json_t *token;
     json_object_foreach(tokens, key, token) {
         char where[WHERE_BYTES];
         (void)snprintf(where, sizeof where, "%s: added_tokens_decoder[\"%.32s\"]", path, key);
         const int64_t id = parse_id(key);
-        if (id < 0) return rt_fail(RT_EMODEL, "tokenizer: %s: the key is not an id", where);
+        if (id < 0) return rt_fail(RT_EMODEL, "tokenizer: TK_ID: %s: the key is not an id", where);
         RT_TRY(add_special(where, token, id, n_tokens, specials));
     }
     return RT_OK;
@@ -142,12 +143,13 @@ static rt_status sort_vocab(const char *path, json_t *entries, const char **keys
         const int64_t id = json_is_integer(value) ? json_integer_value(value) : -1;
         if (id < 0 || id >= n)
             return rt_fail(RT_EMODEL,
-                    "tokenizer: %s: model.vocab[\"%.64s\"] is not an id; %" PRId64
+                    "tokenizer: TK_ID: %s: model.vocab[\"%.64s\"] is not an id; %" PRId64
                     " tokens have the ids from 0 on without gaps",
                     path, key, n);
         if (keys[id] && !GLM_MUTANT_SAME_ID)
             return rt_fail(RT_EMODEL,
-                    "tokenizer: %s: model.vocab gives id %" PRId64 " to \"%.64s\" and \"%.64s\"",
+                    "tokenizer: TK_ID_DUP: %s: model.vocab gives id %" PRId64
+                    " to \"%.64s\" and \"%.64s\"",
                     path, id, keys[id], key);
         keys[id] = key;
     }
@@ -161,7 +163,8 @@ static rt_status add_tokens(
         const int64_t n_bytes = decode_alphabet(keys[id], (int64_t)strlen(keys[id]), bytes);
         if (n_bytes < 1)
             return rt_fail(RT_EMODEL,
-                    "tokenizer: %s: model.vocab[\"%.64s\"] is not 1 to %d characters of the byte "
+                    "tokenizer: TK_ALPHABET: %s: model.vocab[\"%.64s\"] is not 1 to %d characters "
+                    "of the byte "
                     "alphabet",
                     path, keys[id], GLM_TOKEN_BYTES_MAX);
         /* Different keys are different bytes: the alphabet has one character a byte. */
@@ -170,7 +173,8 @@ static rt_status add_tokens(
     }
     const int missing = glm_vocab_missing_byte(vocab);
     if (missing >= 0)
-        return rt_fail(RT_EMODEL, "tokenizer: %s: model.vocab lacks the single byte 0x%02x", path,
+        return rt_fail(RT_EMODEL,
+                "tokenizer: TK_BYTE_MISSING: %s: model.vocab lacks the single byte 0x%02x", path,
                 (unsigned)missing);
     return RT_OK;
 }
@@ -188,8 +192,8 @@ static int64_t keys_bytes(json_t *entries) {
 static rt_status read_ignore_merges(const char *path, const json_t *model, glm_vocab *vocab) {
     const json_t *value = json_object_get(model, "ignore_merges");
     if (value && !json_is_boolean(value))
-        return rt_fail(
-                RT_EMODEL, "tokenizer: %s: model.ignore_merges is neither true nor false", path);
+        return rt_fail(RT_EMODEL,
+                "tokenizer: TK_TYPE: %s: model.ignore_merges is neither true nor false", path);
     vocab->is_merges_only = !json_is_true(value);
     return RT_OK;
 }
@@ -197,12 +201,13 @@ static rt_status read_ignore_merges(const char *path, const json_t *model, glm_v
 static rt_status read_vocab(const char *path, json_t *model, glm_vocab *vocab) {
     json_t *entries = json_object_get(model, "vocab");
     if (!json_is_object(entries))
-        return rt_fail(RT_EMODEL, "tokenizer: %s: model.vocab is not an object", path);
+        return rt_fail(RT_EMODEL, "tokenizer: TK_TYPE: %s: model.vocab is not an object", path);
     const int64_t n = (int64_t)json_object_size(entries);
     if (n > GLM_TOKENS_MAX)
         return rt_fail(RT_EMODEL,
-                "tokenizer: %s: model.vocab has %" PRId64 " tokens, at most %d are read", path, n,
-                GLM_TOKENS_MAX);
+                "tokenizer: TK_TOO_MANY: %s: model.vocab has %" PRId64
+                " tokens, at most %d are read",
+                path, n, GLM_TOKENS_MAX);
     RT_TRY(glm_vocab_create((int32_t)n, keys_bytes(entries), vocab));
     const char **keys = NULL;
     RT_TRY(rt_calloc(n, sizeof *keys, "the tokens' names", &keys));
@@ -266,7 +271,7 @@ static int64_t count_joins(const glm_vocab *vocab) {
 static rt_status check_merges(const char *path, const json_t *model, const glm_vocab *vocab) {
     const json_t *merges = json_object_get(model, "merges");
     if (!json_is_array(merges))
-        return rt_fail(RT_EMODEL, "tokenizer: %s: model.merges is not an array", path);
+        return rt_fail(RT_EMODEL, "tokenizer: TK_TYPE: %s: model.merges is not an array", path);
     int32_t before = 0;
     size_t i;
     json_t *merge;
@@ -274,12 +279,13 @@ static rt_status check_merges(const char *path, const json_t *model, const glm_v
         const int32_t id = merge_result(vocab, merge);
         if (id == GLM_NO_TOKEN)
             return rt_fail(RT_EMODEL,
-                    "tokenizer: %s: model.merges[%zu] does not join two tokens to a third", path,
-                    i);
+                    "tokenizer: TK_MERGE: %s: model.merges[%zu] does not join two tokens to a "
+                    "third",
+                    path, i);
         if (id < before)
             return rt_fail(RT_EMODEL,
-                    "tokenizer: %s: model.merges[%zu] makes token %" PRId32 " after token %" PRId32
-                    ": ids are not ranks",
+                    "tokenizer: TK_MERGE_ORDER: %s: model.merges[%zu] makes token %" PRId32
+                    " after token %" PRId32 ": ids are not ranks",
                     path, i, id, before);
         before = id;
     }
@@ -306,12 +312,13 @@ static bool is_unset(const json_t *value) {
 static rt_status check_model(const char *path, const json_t *model) {
     static const char *const unset[] = {"continuing_subword_prefix", "end_of_word_suffix"};
     if (!json_is_object(model))
-        return rt_fail(RT_EMODEL, "tokenizer: %s: model is not an object", path);
+        return rt_fail(RT_EMODEL, "tokenizer: TK_TYPE: %s: model is not an object", path);
     if (json_object_get(model, "type") && !is_type(model, "BPE"))
-        return rt_fail(RT_EMODEL, "tokenizer: %s: model.type is not BPE", path);
+        return rt_fail(RT_EMODEL, "tokenizer: TK_KIND: %s: model.type is not BPE", path);
     for (size_t i = 0; i < sizeof unset / sizeof *unset; i++)
         if (!is_unset(json_object_get(model, unset[i])))
-            return rt_fail(RT_EMODEL, "tokenizer: %s: model.%s must be empty", path, unset[i]);
+            return rt_fail(
+                    RT_EMODEL, "tokenizer: TK_KIND: %s: model.%s must be empty", path, unset[i]);
     return RT_OK;
 }
 
@@ -320,10 +327,12 @@ static rt_status check_split(const char *path, const json_t *split) {
             json_string_value(json_object_get(json_object_get(split, "pattern"), "Regex"));
     const char *behavior = json_string_value(json_object_get(split, "behavior"));
     if (!regex || strcmp(regex, pattern) != 0)
-        return rt_fail(RT_EMODEL, "tokenizer: %s: pre_tokenizer: the pattern is not GLM-4's", path);
+        return rt_fail(RT_EMODEL,
+                "tokenizer: TK_PATTERN: %s: pre_tokenizer: the pattern is not GLM-4's", path);
     if (!behavior || strcmp(behavior, "Isolated") != 0 ||
             json_is_true(json_object_get(split, "invert")))
-        return rt_fail(RT_EMODEL, "tokenizer: %s: pre_tokenizer: Split must be Isolated", path);
+        return rt_fail(RT_EMODEL,
+                "tokenizer: TK_PATTERN: %s: pre_tokenizer: Split must be Isolated", path);
     return RT_OK;
 }
 
@@ -338,11 +347,13 @@ static rt_status check_pre_tokenizer(const char *path, const json_t *root) {
     const json_t *bytes = json_array_get(steps, 1);
     if (!is_type(sequence, "Sequence") || json_array_size(steps) != 2 ||
             !is_type(json_array_get(steps, 0), "Split") || !is_type(bytes, "ByteLevel"))
-        return rt_fail(RT_EMODEL, "tokenizer: %s: pre_tokenizer is not Split and ByteLevel", path);
+        return rt_fail(RT_EMODEL,
+                "tokenizer: TK_PATTERN: %s: pre_tokenizer is not Split and ByteLevel", path);
     if (!json_is_false(json_object_get(bytes, "add_prefix_space")) ||
             !json_is_false(json_object_get(bytes, "use_regex")))
         return rt_fail(RT_EMODEL,
-                "tokenizer: %s: pre_tokenizer: ByteLevel must have add_prefix_space and use_regex "
+                "tokenizer: TK_PATTERN: %s: pre_tokenizer: ByteLevel must have add_prefix_space "
+                "and use_regex "
                 "false",
                 path);
     return check_split(path, json_array_get(steps, 0));
@@ -352,7 +363,7 @@ static rt_status read_tokens(const char *path, const json_t *root, glm_vocab *vo
     json_t *model = json_object_get(root, "model");
     RT_TRY(check_model(path, model));
     if (!is_unset(json_object_get(root, "normalizer")))
-        return rt_fail(RT_EMODEL, "tokenizer: %s: GLM-4 has no normalizer", path);
+        return rt_fail(RT_EMODEL, "tokenizer: TK_KIND: %s: GLM-4 has no normalizer", path);
     RT_TRY(check_pre_tokenizer(path, root));
     RT_TRY(read_vocab(path, model, vocab));
     return check_merges(path, model, vocab);

@@ -29,9 +29,9 @@ typedef struct model_line {
     int64_t n_bytes; /* without the LF */
 } model_line;
 
-#define FAIL_LINE(line, format, ...)                                                       \
-    rt_fail(RT_EMODEL, "tokenizer: %s:%" PRId64 ": " format, (line)->path, (line)->number, \
-            __VA_ARGS__)
+#define FAIL_LINE(line, code, format, ...)                                           \
+    rt_fail(RT_EMODEL, "tokenizer: " code ": %s:%" PRId64 ": " format, (line)->path, \
+            (line)->number, __VA_ARGS__)
 
 static int base64_value(char c) {
     if (c >= 'A' && c <= 'Z') return c - 'A';
@@ -76,10 +76,11 @@ static rt_status check_rank(const model_line *line, const char *text, int64_t n_
         rank = 10 * rank + (text[i] - '0');
     }
     if (!is_number)
-        return FAIL_LINE(line, "\"%.*s\" is not a rank", (int)rt_min64(n_chars, 32), text);
-    if (rank != expected)
         return FAIL_LINE(
-                line, "rank %" PRId64 " where ranks without gaps need %" PRId64, rank, expected);
+                line, "TK_RANK", "\"%.*s\" is not a rank", (int)rt_min64(n_chars, 32), text);
+    if (rank != expected)
+        return FAIL_LINE(line, "TK_RANK_GAP",
+                "rank %" PRId64 " where ranks without gaps need %" PRId64, rank, expected);
     return RT_OK;
 }
 
@@ -88,20 +89,21 @@ static rt_status read_line(const model_line *line, glm_vocab *vocab) {
     char bytes[BASE64_MAX / 4 * 3];
 
     const char *space = memchr(line->text, ' ', (size_t)line->n_bytes);
-    if (!space) return FAIL_LINE(line, "no space between token and rank%s", "");
+    if (!space) return FAIL_LINE(line, "TK_LINE", "no space between token and rank%s", "");
     const int64_t n_chars = space - line->text;
-    if (n_chars == 0) return FAIL_LINE(line, "the token is empty%s", "");
+    if (n_chars == 0) return FAIL_LINE(line, "TK_EMPTY", "the token is empty%s", "");
     if (n_chars > BASE64_MAX)
-        return FAIL_LINE(line, "a token of more than %d bytes", GLM_TOKEN_BYTES_MAX);
+        return FAIL_LINE(line, "TK_LONG", "a token of more than %d bytes", GLM_TOKEN_BYTES_MAX);
     const int64_t n_bytes = decode_base64(line->text, n_chars, bytes);
-    if (n_bytes < 0) return FAIL_LINE(line, "the token is not base64 with padding%s", "");
+    if (n_bytes < 0)
+        return FAIL_LINE(line, "TK_BASE64", "the token is not base64 with padding%s", "");
     if (n_bytes > GLM_TOKEN_BYTES_MAX)
-        return FAIL_LINE(line, "a token of more than %d bytes", GLM_TOKEN_BYTES_MAX);
+        return FAIL_LINE(line, "TK_LONG", "a token of more than %d bytes", GLM_TOKEN_BYTES_MAX);
     RT_TRY(check_rank(line, space + 1, line->n_bytes - n_chars - 1));
 
     const int32_t earlier = glm_vocab_add(vocab, bytes, n_bytes);
     if (earlier != GLM_NO_TOKEN)
-        return FAIL_LINE(line, "the same bytes as line %" PRId32, earlier + 1);
+        return FAIL_LINE(line, "TK_DUP", "the same bytes as line %" PRId32, earlier + 1);
     return RT_OK;
 }
 
@@ -112,15 +114,17 @@ static rt_status read_lines(const char *path, const char *text, int64_t n_bytes,
         const char *line_feed = memchr(at, '\n', (size_t)(end - at));
         line.text = at;
         line.number++;
-        if (!line_feed) return FAIL_LINE(&line, "the line does not end: the file is cut off%s", "");
+        if (!line_feed)
+            return FAIL_LINE(&line, "TK_CUT", "the line does not end: the file is cut off%s", "");
         line.n_bytes = line_feed - at;
         RT_TRY(read_line(&line, vocab));
     }
     const int missing = glm_vocab_missing_byte(vocab);
     if (missing >= 0)
         return rt_fail(RT_EMODEL,
-                "tokenizer: %s: the single byte 0x%02x is not among the %" PRId32 " tokens", path,
-                (unsigned)missing, vocab->n_tokens);
+                "tokenizer: TK_BYTE_MISSING: %s: the single byte 0x%02x is not among the %" PRId32
+                " tokens",
+                path, (unsigned)missing, vocab->n_tokens);
     return RT_OK;
 }
 
@@ -133,7 +137,8 @@ static int64_t count_lines(const char *text, int64_t n_bytes) {
 static rt_status read_text(const char *path, const char *text, int64_t n_bytes, glm_vocab *vocab) {
     const int64_t n_lines = count_lines(text, n_bytes);
     if (n_lines > GLM_TOKENS_MAX)
-        return rt_fail(RT_EMODEL, "tokenizer: %s has %" PRId64 " lines, at most %d are read", path,
+        return rt_fail(RT_EMODEL,
+                "tokenizer: TK_TOO_MANY: %s has %" PRId64 " lines, at most %d are read", path,
                 n_lines, GLM_TOKENS_MAX);
     RT_TRY(glm_vocab_create((int32_t)n_lines, n_bytes, vocab));
     return read_lines(path, text, n_bytes, vocab);

@@ -15,22 +15,22 @@ void glm_specials_free(glm_special_list *list) {
 static rt_status check_id(const char *where, int32_t n_tokens, int64_t id) {
     if (id >= 0 && id < n_tokens)
         return rt_fail(RT_EMODEL,
-                "tokenizer: %s: id %" PRId64 " is the rank of an ordinary token, there are %" PRId32
-                " of them",
+                "tokenizer: TK_ID_TAKEN: %s: id %" PRId64
+                " is the rank of an ordinary token, there are %" PRId32 " of them",
                 where, id, n_tokens);
     if (id < 0 || id > GLM_SPECIAL_ID_MAX)
-        return rt_fail(RT_EMODEL, "tokenizer: %s: id %" PRId64 " is not within 0..%d", where, id,
-                GLM_SPECIAL_ID_MAX);
+        return rt_fail(RT_EMODEL, "tokenizer: TK_ID: %s: id %" PRId64 " is not within 0..%d", where,
+                id, GLM_SPECIAL_ID_MAX);
     return RT_OK;
 }
 
 static rt_status check_text(const char *where, const char *text, int64_t n_bytes) {
     if (n_bytes < 1 || n_bytes > GLM_SPECIAL_BYTES_MAX)
         return rt_fail(RT_EMODEL,
-                "tokenizer: %s: a special token of %" PRId64 " bytes; 1 to %d are read", where,
-                n_bytes, GLM_SPECIAL_BYTES_MAX);
+                "tokenizer: TK_LENGTH: %s: a special token of %" PRId64 " bytes; 1 to %d are read",
+                where, n_bytes, GLM_SPECIAL_BYTES_MAX);
     if (memchr(text, '\0', (size_t)n_bytes))
-        return rt_fail(RT_EMODEL, "tokenizer: %s: a special token with a NUL in it", where);
+        return rt_fail(RT_EMODEL, "tokenizer: TK_NUL: %s: a special token with a NUL in it", where);
     return RT_OK;
 }
 
@@ -45,8 +45,9 @@ static rt_status check_against(const glm_special_list *list, const char *where, 
         if (item->id == id && is_same_text) *is_known = true;
         if ((item->id == id) != is_same_text)
             return rt_fail(RT_EMODEL,
-                    "tokenizer: %s: \"%s\" has id %" PRId64 ", but \"%s\" has id %" PRId32, where,
-                    text, id, item->text, item->id);
+                    "tokenizer: TK_CONFLICT: %s: \"%s\" has id %" PRId64
+                    ", but \"%s\" has id %" PRId32,
+                    where, text, id, item->text, item->id);
     }
     return RT_OK;
 }
@@ -70,7 +71,7 @@ rt_status glm_specials_add(glm_special_list *list, const char *where, int32_t n_
     RT_TRY(check_against(list, where, id, text, n_bytes, &is_known));
     if (is_known) return RT_OK;
     if (list->n == GLM_SPECIALS_MAX)
-        return rt_fail(
-                RT_EMODEL, "tokenizer: %s: more than %d special tokens", where, GLM_SPECIALS_MAX);
+        return rt_fail(RT_EMODEL, "tokenizer: TK_TOO_MANY: %s: more than %d special tokens", where,
+                GLM_SPECIALS_MAX);
     return append(list, id, text, n_bytes);
 }

@@ -104,7 +104,8 @@ static const char *tuned_name(const glm_config *config, const char *dir) {
 }
 
 void glm_variant_recognise(const glm_config *config, const char *dir, glm_variant *out) {
-    *out = (glm_variant){.name = "GLM-4 architecture, no published shape"};
+    *out = (glm_variant){
+            .name = "GLM-4 architecture, no published shape", .is_0414 = config->has_post_norms};
     int best = -1;
     int best_likeness = 0;
     for (int i = 0; i < N_MODELS; i++) {
@@ -118,6 +119,7 @@ void glm_variant_recognise(const glm_config *config, const char *dir, glm_varian
     const char *tuned_from = tuned_name(config, dir);
     const bool is_tuned = tuned_from && (best == CHAT_128K || best == BASE);
     out->name = is_tuned ? tuned_from : models[best].name;
+    out->is_base = best == BASE && !is_tuned;
     compare_shared(config, &models[best], out);
     if (!is_tuned) compare_lengths(config, &models[best], out);
     out->is_chat_1m = best == CHAT_1M && out->differences[0] == '\0';

@@ -1,5 +1,6 @@
 /* Which published model a checkpoint is, told by its config's numbers. Nothing is computed
- * differently for it: the numbers are what counts, this names them and says where they differ. */
+ * differently for it: the numbers are what counts, this names them and says where they differ.
+ * What the numbers do not say is how the model was taught to converse: that goes by the name. */
 #ifndef GLM_VARIANT_H
 #define GLM_VARIANT_H
 
@@ -10,6 +11,8 @@ enum { GLM_VARIANT_TEXT = 384 };
 typedef struct glm_variant {
     const char *name; /* "GLM-4-9B-Chat-1M"; static */
     bool is_chat_1m;  /* every number is that model's */
+    bool is_0414;     /* model_type "glm4": the chat format is another, chat.h's GLM_CHAT_0414 */
+    bool is_base;     /* not taught any chat format: it continues texts */
     /* "rotary base 1e+04 (published 1e+08); ..."; "" where nothing differs, or nothing is known. */
     char differences[GLM_VARIANT_TEXT];
 } glm_variant;

@@ -71,6 +71,9 @@ END
 expect 0 make-model random "$work/odd" --config "$work/odd.json"
 expect 4 complete -m "$work/odd" -p x -n 1
 says err 'head_dim 18'
+expect 4 plan -m "$work/odd"
+says err 'CF_UNSUPPORTED'
+says err 'head_dim 18'
 
 # Tokenizer files: what reads text needs them, `plan` does not.
 fresh && printf 'QQ== 0\r\n' >"$bad/tokenizer.model"

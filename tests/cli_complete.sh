@@ -39,7 +39,14 @@ completes -p "$prompt" -n 3 --json
 says out '"text": "483"'
 says out '"finish_reason": "length"'
 completes -p "$prompt" -n 0 --json
+says out '"kv_cache_dtype": "bf16"'
 says out '"n_generated": 0'
+
+# What KV was kept as is part of the result.
+for type in f32 int8 int4; do
+    completes -p "$prompt" -n 0 --json --kv-cache-dtype $type
+    says out "\"kv_cache_dtype\": \"$type\""
+done
 
 completes -p "$prompt" --stop 75 --json
 says out '"text": "4831"'

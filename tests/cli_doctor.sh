@@ -63,13 +63,27 @@ published() {
     says err 'IDX_MISSING_SHARD'
 }
 stop='stop ids             151329, 151336, 151338'
-published glm-4-9b-chat-1m 'variant              GLM-4-9B-Chat-1M' '32 query, 4 KV, 128 wide' \
+published glm-4-9b-chat-1m 'variant              GLM-4-9B-Chat-1M' \
+    'chat format          GLM-4' '32 query, 4 KV, 128 wide' \
     'base 1e+08' 'length               1048576 tokens' 'KV per token, bf16   80.00 KiB' "$stop" \
     'ids                  0 to 151342' 'padding rows         209, never chosen' \
     'prefix               [gMASK] 151331, <sop> 151333' 'temperature 0.8, top-p 0.8'
 published glm-4-9b-chat 'variant              GLM-4-9B-Chat (128K)' '32 query, 2 KV, 128 wide' \
     'base 5e+06' 'length               131072 tokens' "$stop"
-published glm-4-9b 'variant              GLM-4-9B (base, 8K)' 'base 10000' 'length               8192'
+published glm-4-9b 'variant              GLM-4-9B (base, 8K)' 'base 10000' 'length               8192' \
+    'chat format          none, a base model'
+
+# Who talks with the base model is told so, before its weights are missed.
+talks() {
+    [ -e "${GLM_TEST_DATA:-/nowhere}/$1/config.json" ] || return
+    rm -rf "$work/talks"
+    expect 0 make-model needle "$work/talks"
+    cat "$GLM_TEST_DATA/$1/config.json" >"$work/talks/config.json"
+    expect 4 chat -m "$work/talks" </dev/null
+    [ "$(grep -c 'was never taught to converse' "$work/err")" -eq "$2" ] || fail "told: not $2 times"
+}
+talks glm-4-9b 1
+talks glm-4-9b-chat 0
 
 # Chat-1M's config over another's weights: the tensors contradict it, whatever it claims.
 if [ -e "${GLM_TEST_DATA:-/nowhere}/glm-4-9b-chat-1m/config.json" ]; then

@@ -1,5 +1,5 @@
 /* A config.json or generation_config.json that is not exactly understood is a bad model, and the
- * message names the file and the key (or the byte, where it is no JSON).
+ * message has a code and names the file, the key and the byte.
  *
  * Method: the configs of two small checkpoints. Every integer takes every odd value there is; other
  * damage is a table of edits; both files are cut at every byte. Whatever is accepted must be in the
@@ -16,6 +16,20 @@ static int n_cases;
 static void fail(const char *name, const char *what) {
     n_failed++;
     (void)printf("FAIL %s: %s: %s\n", name, what, rt_error_text());
+}
+
+/* Whether the error begins "config: CODE"; of a value that is written somewhere, with its byte. */
+static bool has_code(const char *code) {
+    static const char *const of_values[] = {"CF_TYPE", "CF_VALUE", "CF_UNSUPPORTED"};
+    static const char module[] = "config: ";
+    const char *text = rt_error_text();
+    const size_t n = strlen(code);
+    if (strncmp(text, module, sizeof module - 1) != 0) return false;
+    text += sizeof module - 1;
+    if (strncmp(text, code, n) != 0) return false;
+    for (size_t i = 0; i < sizeof of_values / sizeof *of_values; i++)
+        if (strcmp(code, of_values[i]) == 0) return strncmp(text + n, " at byte ", 9) == 0;
+    return text[n] == ':' || text[n] == ' ';
 }
 
 /* ---- integers -------------------------------------------------------------------------------- */
@@ -82,8 +96,22 @@ static const struct odd_value {
         {"{}", false, true, 0},
 };
 
-static void judge_integer(const char *name, const integer_key *key, const struct odd_value *odd,
-        rt_status status, const glm_config *config) {
+/* The byte at which the key's value begins, as an error says it. */
+static bool is_at_value(const char *dir, const char *key) {
+    char wanted[64];
+    char quoted[64];
+    int64_t n_bytes = 0;
+    char *text = ckh_read(dir, "config.json", &n_bytes);
+    (void)snprintf(quoted, sizeof quoted, "\"%s\": ", key);
+    const char *at = strstr(text, quoted);
+    CHECK(at);
+    (void)snprintf(wanted, sizeof wanted, " at byte %td: ", at + strlen(quoted) - text);
+    free(text);
+    return strstr(rt_error_text(), wanted);
+}
+
+static void judge_integer(const char *dir, const char *name, const integer_key *key,
+        const struct odd_value *odd, rt_status status, const glm_config *config) {
     const bool is_in_range =
             odd->is_integer && odd->is_json && odd->value >= key->min && odd->value <= key->max;
     n_cases++;
@@ -98,6 +126,9 @@ static void judge_integer(const char *name, const integer_key *key, const struct
     if (!odd->is_json && !strstr(rt_error_text(), "JSON at byte ")) fail(name, "no byte");
     if (odd->is_json && !is_in_range && !strstr(rt_error_text(), key->key))
         fail(name, "the key is not named");
+    if (odd->is_json && !is_in_range &&
+            (!has_code(odd->is_integer ? "CF_RANGE" : "CF_TYPE") || !is_at_value(dir, key->key)))
+        fail(name, "another code, or byte");
 }
 
 static void try_integers(ckh_kind kind, const integer_key *keys, size_t n_keys) {
@@ -113,7 +144,8 @@ static void try_integers(ckh_kind kind, const integer_key *keys, size_t n_keys) 
             (void)snprintf(is, sizeof is, "\"%s\": %s", keys[i].key, odd_values[j].text);
             ckh_write(dir, "config.json", good, n_bytes);
             ckh_edit(dir, "config.json", was, is);
-            judge_integer(is, &keys[i], &odd_values[j], glm_config_load(dir, &config), &config);
+            judge_integer(
+                    dir, is, &keys[i], &odd_values[j], glm_config_load(dir, &config), &config);
         }
     free(good);
 }
@@ -125,6 +157,7 @@ typedef struct edit {
     const char *from;
     const char *to;
     const char *says; /* NULL: it is a good config all the same */
+    const char *code; /* NULL where says is */
 } edit;
 
 #define LAYERS "\"num_layers\": 1,"
@@ -132,57 +165,70 @@ typedef struct edit {
 #define EOS    "\"eos_token_id\": [2, 3]"
 
 static const edit native_edits[] = {
-        {"unchanged", LAYERS, LAYERS, NULL},
+        {"unchanged", LAYERS, LAYERS, NULL, NULL},
         {"auto_map is ignored", LAYERS, LAYERS "\"auto_map\": {\"AutoModel\": \"evil.Evil\"},",
-                NULL},
-        {"unknown keys are ignored", LAYERS, LAYERS "\"foo\": [1, {\"bar\": null}],", NULL},
-        {"a key is missing", LAYERS, "", "\"num_layers\" is missing"},
-        {"a key comes twice", LAYERS, LAYERS LAYERS, "duplicate object key"},
+                NULL, NULL},
+        {"unknown keys are ignored", LAYERS, LAYERS "\"foo\": [1, {\"bar\": null}],", NULL, NULL},
+        {"a key is missing", LAYERS, "", "\"num_layers\" is missing", "CF_MISSING"},
+        {"a key comes twice", LAYERS, LAYERS LAYERS, "duplicate object key", "JSON_DUP_KEY"},
         {"a key comes twice, once escaped", LAYERS, LAYERS "\"num_la\\u0079ers\": 1,",
-                "duplicate object key"},
+                "duplicate object key", "JSON_DUP_KEY"},
         {"two counts of layers", LAYERS, LAYERS "\"num_hidden_layers\": 2,",
-                "\"num_layers\" is 1 and \"num_hidden_layers\" is 2"},
-        {"heads not divisible", "\"num_attention_heads\": 2", "\"num_attention_heads\": 7", NULL},
-        {"rope ratio 0", RATIO, "\"rope_ratio\": 0,", "\"rope_ratio\" is 0"},
-        {"rope ratio negative", RATIO, "\"rope_ratio\": -1.5,", "\"rope_ratio\" is -1.5"},
-        {"rope ratio NaN", RATIO, "\"rope_ratio\": NaN,", "JSON at byte "},
-        {"rope ratio huge", RATIO, "\"rope_ratio\": 1e10,", "\"rope_ratio\" is 1"},
-        {"rope ratio a string", RATIO, "\"rope_ratio\": \"500\",", "\"rope_ratio\" is \"500\""},
-        {"rope ratio lost", RATIO, "", "\"rope_ratio\" is missing"},
-        {"eos negative", EOS, "\"eos_token_id\": -1", "\"eos_token_id\""},
-        {"eos behind the vocabulary", EOS, "\"eos_token_id\": [2, 12]", "\"eos_token_id\""},
-        {"eos 2^32 + 2", EOS, "\"eos_token_id\": 4294967298", "\"eos_token_id\""},
-        {"eos a string", EOS, "\"eos_token_id\": \"2\"", "\"eos_token_id\""},
-        {"eos a list in a list", EOS, "\"eos_token_id\": [[2]]", "\"eos_token_id\""},
-        {"eos an object", EOS, "\"eos_token_id\": {}", "\"eos_token_id\""},
-        {"eos empty", EOS, "\"eos_token_id\": []", NULL},
-        {"eos null", EOS, "\"eos_token_id\": null", NULL},
-        {"another model", "\"chatglm\"", "\"llama\"", "\"model_type\" is \"llama\""},
-        {"no model type", "\"model_type\": \"chatglm\", ", "", "\"model_type\" is missing"},
-        {"model type a number", "\"chatglm\"", "4", "\"model_type\" is 4"},
-        {"model type with a NUL", "\"chatglm\"", "\"chatglm\\u0000\"", "JSON at byte "},
-        {"another dtype", "\"bfloat16\"", "\"int8\"", "\"torch_dtype\" is \"int8\""},
-        {"dtype a list", "\"bfloat16\"", "[\"bfloat16\"]", "\"torch_dtype\" is [\"bfloat16\"]"},
-        {"a switch is a string", "\"rmsnorm\": true", "\"rmsnorm\": \"true\"", "\"rmsnorm\""},
-        {"a switch is 1", "\"rmsnorm\": true", "\"rmsnorm\": 1", "\"rmsnorm\""},
-        {"a switch is off", "\"rmsnorm\": true", "\"rmsnorm\": false", "\"rmsnorm\""},
+                "\"num_layers\" is 1 and \"num_hidden_layers\" is 2", "CF_CONFLICT"},
+        {"heads not divisible", "\"num_attention_heads\": 2", "\"num_attention_heads\": 7", NULL,
+                NULL},
+        {"rope ratio 0", RATIO, "\"rope_ratio\": 0,", "\"rope_ratio\" is 0", "CF_RANGE"},
+        {"rope ratio negative", RATIO, "\"rope_ratio\": -1.5,", "\"rope_ratio\" is -1.5",
+                "CF_RANGE"},
+        {"rope ratio NaN", RATIO, "\"rope_ratio\": NaN,", "JSON at byte ", "JSON_SYNTAX"},
+        {"rope ratio huge", RATIO, "\"rope_ratio\": 1e10,", "\"rope_ratio\" is 1", "CF_RANGE"},
+        {"rope ratio a string", RATIO, "\"rope_ratio\": \"500\",", "\"rope_ratio\" is \"500\"",
+                "CF_TYPE"},
+        {"rope ratio lost", RATIO, "", "\"rope_ratio\" is missing", "CF_MISSING"},
+        {"eos negative", EOS, "\"eos_token_id\": -1", "\"eos_token_id\"", "CF_VALUE"},
+        {"eos behind the vocabulary", EOS, "\"eos_token_id\": [2, 12]", "\"eos_token_id\"",
+                "CF_VALUE"},
+        {"eos 2^32 + 2", EOS, "\"eos_token_id\": 4294967298", "\"eos_token_id\"", "CF_VALUE"},
+        {"eos a string", EOS, "\"eos_token_id\": \"2\"", "\"eos_token_id\"", "CF_VALUE"},
+        {"eos a list in a list", EOS, "\"eos_token_id\": [[2]]", "\"eos_token_id\"", "CF_VALUE"},
+        {"eos an object", EOS, "\"eos_token_id\": {}", "\"eos_token_id\"", "CF_VALUE"},
+        {"eos empty", EOS, "\"eos_token_id\": []", NULL, NULL},
+        {"eos null", EOS, "\"eos_token_id\": null", NULL, NULL},
+        {"another model", "\"chatglm\"", "\"llama\"", "\"model_type\" is \"llama\"", "CF_VALUE"},
+        {"no model type", "\"model_type\": \"chatglm\", ", "", "\"model_type\" is missing",
+                "CF_MISSING"},
+        {"model type a number", "\"chatglm\"", "4", "\"model_type\" is 4", "CF_VALUE"},
+        {"model type with a NUL", "\"chatglm\"", "\"chatglm\\u0000\"", "JSON at byte ", "JSON_NUL"},
+        {"another dtype", "\"bfloat16\"", "\"int8\"", "\"torch_dtype\" is \"int8\"", "CF_VALUE"},
+        {"dtype a list", "\"bfloat16\"", "[\"bfloat16\"]", "\"torch_dtype\" is [\"bfloat16\"]",
+                "CF_VALUE"},
+        {"a switch is a string", "\"rmsnorm\": true", "\"rmsnorm\": \"true\"", "\"rmsnorm\"",
+                "CF_TYPE"},
+        {"a switch is 1", "\"rmsnorm\": true", "\"rmsnorm\": 1", "\"rmsnorm\"", "CF_TYPE"},
+        {"a switch is off", "\"rmsnorm\": true", "\"rmsnorm\": false", "\"rmsnorm\"", "CF_VALUE"},
         {"bias where there is none", "\"add_bias_linear\": false", "\"add_bias_linear\": true",
-                "\"add_bias_linear\""},
-        {"epsilon 0", "1.5625e-07", "0", "\"layernorm_epsilon\""},
-        {"epsilon negative", "1.5625e-07", "-1e-5", "\"layernorm_epsilon\""},
+                "\"add_bias_linear\"", "CF_VALUE"},
+        {"epsilon 0", "1.5625e-07", "0", "\"layernorm_epsilon\"", "CF_RANGE"},
+        {"epsilon negative", "1.5625e-07", "-1e-5", "\"layernorm_epsilon\"", "CF_RANGE"},
         {"quantised", LAYERS, LAYERS "\"quantization_config\": {\"bits\": 4},",
-                "\"quantization_config\""},
-        {"quantised otherwise", LAYERS, LAYERS "\"quantization_bit\": 4,", "\"quantization_bit\""},
-        {"a vision tower", LAYERS, LAYERS "\"vision_config\": {},", "\"vision_config\""},
-        {"a prefix encoder", LAYERS, LAYERS "\"pre_seq_len\": 128,", "\"pre_seq_len\""},
-        {"a terminal's commands", "\"chatglm\"", "\"\\u001b[2J\\u0007\"", "\"\\u001B[2J\\u0007\""},
-        {"a control character in a string", "\"chatglm\"", "\"\x1b[2J\"", "control character"},
-        {"bad UTF-8", "\"chatglm\"", "\"chat\xff\"", "unable to decode byte 0xff"},
-        {"a byte order mark", "{\"model_type\"", "\xef\xbb\xbf{\"model_type\"", "JSON at byte "},
-        {"a comment", LAYERS, LAYERS "/* */", "JSON at byte "},
-        {"a trailing comma", EOS "}", EOS ",}", "JSON at byte "},
-        {"something behind it", EOS "}", EOS "} {}", "end of file expected"},
-        {"an array around it", "{\"model_type\"", "[{\"model_type\"", "JSON at byte "},
+                "\"quantization_config\"", "CF_UNSUPPORTED"},
+        {"quantised otherwise", LAYERS, LAYERS "\"quantization_bit\": 4,", "\"quantization_bit\"",
+                "CF_RANGE"},
+        {"a vision tower", LAYERS, LAYERS "\"vision_config\": {},", "\"vision_config\"",
+                "CF_UNSUPPORTED"},
+        {"a prefix encoder", LAYERS, LAYERS "\"pre_seq_len\": 128,", "\"pre_seq_len\"",
+                "CF_UNSUPPORTED"},
+        {"a terminal's commands", "\"chatglm\"", "\"\\u001b[2J\\u0007\"", "\"\\u001B[2J\\u0007\"",
+                "CF_VALUE"},
+        {"a control character in a string", "\"chatglm\"", "\"\x1b[2J\"", "control character",
+                "JSON_SYNTAX"},
+        {"bad UTF-8", "\"chatglm\"", "\"chat\xff\"", "unable to decode byte 0xff", "JSON_UTF8"},
+        {"a byte order mark", "{\"model_type\"", "\xef\xbb\xbf{\"model_type\"", "JSON at byte ",
+                "JSON_SYNTAX"},
+        {"a comment", LAYERS, LAYERS "/* */", "JSON at byte ", "JSON_SYNTAX"},
+        {"a trailing comma", EOS "}", EOS ",}", "JSON at byte ", "JSON_SYNTAX"},
+        {"something behind it", EOS "}", EOS "} {}", "end of file expected", "JSON_TRAILING"},
+        {"an array around it", "{\"model_type\"", "[{\"model_type\"", "JSON at byte ", "JSON_CUT"},
 };
 
 static void try_edits(ckh_kind kind, const char *file, const edit *edits, size_t n_edits) {
@@ -200,6 +246,7 @@ static void try_edits(ckh_kind kind, const char *file, const edit *edits, size_t
         if (edits[i].says && status == RT_EMODEL &&
                 (!strstr(rt_error_text(), edits[i].says) || !strstr(rt_error_text(), file)))
             fail(edits[i].name, "says something else");
+        if (edits[i].says && !has_code(edits[i].code)) fail(edits[i].name, edits[i].code);
     }
     free(good);
 }
@@ -208,46 +255,51 @@ static void try_edits(ckh_kind kind, const char *file, const edit *edits, size_t
 #define THETA "\"rope_theta\": 10000, \"partial_rotary_factor\": 0.5,"
 
 static const edit hf_edits[] = {
-        {"unchanged", HEADS, HEADS, NULL},
+        {"unchanged", HEADS, HEADS, NULL, NULL},
         {"heads not divisible", HEADS, "\"num_attention_heads\": 4, \"num_key_value_heads\": 3",
-                "cannot be divided"},
+                "cannot be divided", "CF_CONFLICT"},
         {"more KV heads than heads", HEADS,
                 "\"num_attention_heads\": 2, \"num_key_value_heads\": 4",
-                "\"num_key_value_heads\" is 4"},
+                "\"num_key_value_heads\" is 4", "CF_RANGE"},
         {"an odd number of rotary dimensions", THETA,
-                "\"rope_theta\": 10000, \"partial_rotary_factor\": 0.3125,", "even number"},
+                "\"rope_theta\": 10000, \"partial_rotary_factor\": 0.3125,", "even number",
+                "CF_CONFLICT"},
         {"no rotary dimension", THETA, "\"rope_theta\": 10000, \"partial_rotary_factor\": 0.01,",
-                "even number"},
+                "even number", "CF_CONFLICT"},
         {"more rotary dimensions than there are", THETA,
                 "\"rope_theta\": 10000, \"partial_rotary_factor\": 2,",
-                "\"partial_rotary_factor\" is 2"},
-        {"theta 0", THETA, "\"rope_theta\": 0,", "\"rope_theta\" is 0"},
-        {"theta missing", THETA, "", "\"rope_theta\" is missing"},
+                "\"partial_rotary_factor\" is 2", "CF_RANGE"},
+        {"theta 0", THETA, "\"rope_theta\": 0,", "\"rope_theta\" is 0", "CF_RANGE"},
+        {"theta missing", THETA, "", "\"rope_theta\" is missing", "CF_MISSING"},
         {"theta twice, not the same", THETA, "\"rope_parameters\": {\"rope_theta\": 500}," THETA,
-                "in \"rope_parameters\""},
-        {"scaled angles", THETA, THETA "\"rope_scaling\": {\"type\": \"yarn\"},", "\"yarn\""},
-        {"scaled angles of no kind", THETA, THETA "\"rope_scaling\": 7,", "\"rope_scaling\" is 7"},
-        {"another activation", "\"silu\"", "\"gelu\"", "\"hidden_act\" is \"gelu\""},
+                "in \"rope_parameters\"", "CF_CONFLICT"},
+        {"scaled angles", THETA, THETA "\"rope_scaling\": {\"type\": \"yarn\"},", "\"yarn\"",
+                "CF_UNSUPPORTED"},
+        {"scaled angles of no kind", THETA, THETA "\"rope_scaling\": 7,", "\"rope_scaling\" is 7",
+                "CF_VALUE"},
+        {"another activation", "\"silu\"", "\"gelu\"", "\"hidden_act\" is \"gelu\"", "CF_VALUE"},
 };
 
 static const edit generation_edits[] = {
-        {"unchanged", "0.8", "0.8", NULL},
-        {"temperature negative", "\"temperature\": 0.8", "\"temperature\": -1", "\"temperature\""},
+        {"unchanged", "0.8", "0.8", NULL, NULL},
+        {"temperature negative", "\"temperature\": 0.8", "\"temperature\": -1", "\"temperature\"",
+                "CF_RANGE"},
         {"temperature a string", "\"temperature\": 0.8", "\"temperature\": \"1\"",
-                "\"temperature\""},
-        {"temperature 1e309", "\"temperature\": 0.8", "\"temperature\": 1e309", "JSON at byte "},
-        {"top_p 0", "\"top_p\": 0.8", "\"top_p\": 0", "\"top_p\""},
-        {"top_p 2", "\"top_p\": 0.8", "\"top_p\": 2", "\"top_p\""},
-        {"top_k negative", "\"top_p\": 0.8", "\"top_k\": -1", "\"top_k\""},
-        {"top_k 2^31", "\"top_p\": 0.8", "\"top_k\": 2147483648", "\"top_k\""},
-        {"do_sample 1", "\"do_sample\": true", "\"do_sample\": 1", "\"do_sample\""},
-        {"eos behind the vocabulary", "[256, 257]", "[280]", "\"eos_token_id\""},
+                "\"temperature\"", "CF_TYPE"},
+        {"temperature 1e309", "\"temperature\": 0.8", "\"temperature\": 1e309", "JSON at byte ",
+                "JSON_NUMBER"},
+        {"top_p 0", "\"top_p\": 0.8", "\"top_p\": 0", "\"top_p\"", "CF_RANGE"},
+        {"top_p 2", "\"top_p\": 0.8", "\"top_p\": 2", "\"top_p\"", "CF_RANGE"},
+        {"top_k negative", "\"top_p\": 0.8", "\"top_k\": -1", "\"top_k\"", "CF_RANGE"},
+        {"top_k 2^31", "\"top_p\": 0.8", "\"top_k\": 2147483648", "\"top_k\"", "CF_RANGE"},
+        {"do_sample 1", "\"do_sample\": true", "\"do_sample\": 1", "\"do_sample\"", "CF_TYPE"},
+        {"eos behind the vocabulary", "[256, 257]", "[280]", "\"eos_token_id\"", "CF_VALUE"},
         {"too many eos", "[256, 257]", "[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16]",
-                "\"eos_token_id\""},
+                "\"eos_token_id\"", "CF_RANGE"},
         {"not an object",
                 "{\"eos_token_id\": [256, 257], \"do_sample\": true, \"temperature\": "
                 "0.8, \"top_p\": 0.8}",
-                "[]", "is not a JSON object"},
+                "[]", "is not a JSON object", "JSON_NOT_OBJECT"},
 };
 
 /* ---- files ----------------------------------------------------------------------------------- */

@@ -51,12 +51,16 @@ rt_status rt_file_check_unchanged(int fd, const char *path, const struct stat *o
     return RT_OK;
 }
 
-static rt_status read_open_file(
-        int fd, const char *path, int64_t bytes_max, char **bytes, int64_t *n_bytes) {
+static rt_status read_open_file(int fd, const char *path, int64_t bytes_max, char **bytes,
+        int64_t *n_bytes, rt_file_fault *fault) {
     struct stat info;
     if (fstat(fd, &info) != 0) return rt_fail_errno(RT_EIO, "file: cannot stat %s", path);
-    if (!S_ISREG(info.st_mode)) return rt_fail(RT_EUSAGE, "file: %s is not a regular file", path);
-    if (info.st_size > bytes_max)
+    *fault = !S_ISREG(info.st_mode)     ? RT_FILE_NOT_REGULAR
+             : info.st_size > bytes_max ? RT_FILE_TOO_LARGE
+                                        : RT_FILE_FINE;
+    if (*fault == RT_FILE_NOT_REGULAR)
+        return rt_fail(RT_EUSAGE, "file: %s is not a regular file", path);
+    if (*fault == RT_FILE_TOO_LARGE)
         return rt_fail(RT_EUSAGE, "file: %s has %" PRId64 " bytes, at most %" PRId64 " are read",
                 path, (int64_t)info.st_size, bytes_max);
 
@@ -64,7 +68,10 @@ static rt_status read_open_file(
     RT_TRY(rt_malloc((int64_t)info.st_size + 1, path, &text));
     rt_status status = rt_file_pread(fd, path, text, info.st_size, 0);
     const rt_status unchanged = rt_file_check_unchanged(fd, path, &info);
-    if (unchanged != RT_OK) status = unchanged;
+    if (unchanged != RT_OK) {
+        status = unchanged;
+        *fault = RT_FILE_CHANGED;
+    }
     if (status != RT_OK) {
         free(text);
         return status;
@@ -76,10 +83,17 @@ static rt_status read_open_file(
 }
 
 rt_status rt_file_read(const char *path, int64_t bytes_max, char **bytes, int64_t *n_bytes) {
+    rt_file_fault fault;
+    return rt_file_read_judged(path, bytes_max, bytes, n_bytes, &fault);
+}
+
+rt_status rt_file_read_judged(
+        const char *path, int64_t bytes_max, char **bytes, int64_t *n_bytes, rt_file_fault *fault) {
+    *fault = RT_FILE_FINE;
     /* O_NONBLOCK: opening a FIFO must not hang; it is refused right after. */
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) return rt_fail_errno(RT_EIO, "file: cannot open %s", path);
-    const rt_status status = read_open_file(fd, path, bytes_max, bytes, n_bytes);
+    const rt_status status = read_open_file(fd, path, bytes_max, bytes, n_bytes, fault);
     (void)close(fd);
     return status;
 }

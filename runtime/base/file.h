@@ -17,6 +17,18 @@
 RT_MUST_CHECK rt_status rt_file_read(
         const char *path, int64_t bytes_max, char **bytes, int64_t *n_bytes);
 
+/* What kept rt_file_read from giving a file, where it is the file itself. */
+typedef enum rt_file_fault {
+    RT_FILE_FINE,
+    RT_FILE_NOT_REGULAR,
+    RT_FILE_TOO_LARGE,
+    RT_FILE_CHANGED /* cut, written, replaced or removed meanwhile */
+} rt_file_fault;
+
+/* rt_file_read, which says that too. */
+RT_MUST_CHECK rt_status rt_file_read_judged(
+        const char *path, int64_t bytes_max, char **bytes, int64_t *n_bytes, rt_file_fault *fault);
+
 /* The same of what cannot be asked for its size, a pipe or a terminal, from where fd stands to its
  * end. `name` is for messages.
  *

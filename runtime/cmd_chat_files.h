@@ -1,0 +1,26 @@
+/* Files read into a conversation: they go in front of the next question. */
+#ifndef GLM_CMD_CHAT_FILES_H
+#define GLM_CMD_CHAT_FILES_H
+
+#include "tokenizer.h"
+
+typedef struct chat_files {
+    char *text; /* owned; NULL: none */
+    size_t n_bytes;
+    int64_t n_files;
+} chat_files;
+
+/* Read one more; `typed` as a shell would take it. n_tokens: how many it is, for those who mind the
+ * context. On failure `files` is as before.
+ *
+ * RT_EUSAGE  no name, or beyond 1 GiB; RT_EIO; RT_ENOMEM */
+RT_MUST_CHECK rt_status chat_files_read(
+        chat_files *files, const glm_tokenizer *tokenizer, const char *typed, int64_t *n_tokens);
+
+/* The files, as GLM-4's own demonstration shows them, then the question; for free(). RT_ENOMEM. */
+RT_MUST_CHECK rt_status chat_files_question(const chat_files *files, const char *question,
+        int64_t n_bytes, char **whole, int64_t *whole_bytes);
+
+void chat_files_forget(chat_files *files);
+
+#endif
