@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "attention/attention.h"
+#include "base/log.h"
 #include "base/size.h"
 #include "cli_flags.h"
 #include "hub.h"
