@@ -135,13 +135,13 @@ static void read_ahead(kv_walk *walk) {
 
 static rt_status start(kv_walk *walk) {
     kv_store *store = walk->store;
+    RT_TRY(make_room(walk, walk->n_seqs));
+    for (int32_t i = 0; i < walk->n_seqs; i++) walk->open_at[i] = -1;
     if (store->has_overflow) {
         kv_staging_poll(&store->staging);
         RT_TRY(kv_staging_check(&store->staging));
         top_up_work(store);
     }
-    RT_TRY(make_room(walk, walk->n_seqs));
-    for (int32_t i = 0; i < walk->n_seqs; i++) walk->open_at[i] = -1;
     for (int32_t i = 0; i < walk->n_seqs; i++) RT_TRY(kv_open_begin(walk, i));
     for (int32_t i = 0; i < walk->n_seqs; i++) RT_TRY(grow_tail(walk, i));
     RT_TRY(kv_walk_list_steps(walk));

@@ -17,6 +17,12 @@ static rt_status step_until_done(
     return RT_OK;
 }
 
+void glm_cli_say_overflow(const glm_cli *cli, const glm_engine *engine) {
+    char text[STOP_TEXT];
+    if (!cli->quiet && *glm_engine_overflow(engine, text, sizeof text))
+        (void)fprintf(stderr, "%s\n", text);
+}
+
 /* After RT_EINTERRUPTED the prefill is still begun: the caller aborts or suspends it. */
 static rt_status run_shown(const glm_cli *cli, glm_session *session, const int32_t *ids,
         int64_t n_ids, const int64_t *logits_at, int64_t n_logits, int64_t *tokens_done) {

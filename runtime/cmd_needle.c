@@ -117,7 +117,9 @@ static rt_status open_engine(evaluation *e) {
                 options.max_len, longest);
     options.max_len = longest;
     options.persists = e->cli->book != NULL;
-    return glm_engine_open(&options, &e->engine);
+    RT_TRY(glm_engine_open(&options, &e->engine));
+    glm_cli_say_overflow(e->cli, e->engine);
+    return RT_OK;
 }
 
 /* ---- what is shown --------------------------------------------------------------------------- */

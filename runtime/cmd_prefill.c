@@ -190,6 +190,7 @@ static rt_status open_model(shelving *s) {
     options.max_len = s->ids.n;
     options.persists = true;
     RT_TRY(glm_engine_open(&options, &s->engine));
+    glm_cli_say_overflow(s->cli, s->engine);
     return glm_session_create(s->engine, options.max_len, &s->session);
 }
 

@@ -1,5 +1,6 @@
 /* Opening: checkpoint -> plan -> threads, ops, weights, store, buffers. Nothing large later. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -127,6 +128,8 @@ static rt_status open_store(glm_engine *engine, const glm_options *options) {
     }
     RT_TRY(kv_store_open(&kv, &engine->store));
     if (engine->plan.kv_overflows) log_overflow(engine);
+    const char *way = kv_store_io_text(engine->store);
+    if (strstr(way, "because")) rt_log(RT_LOG_WARN, "kvstore", "disk I/O by %s", way);
     return RT_OK;
 }
 
@@ -208,6 +211,20 @@ const glm_config *glm_engine_config(const glm_engine *engine) {
 
 const glm_plan *glm_engine_plan(const glm_engine *engine) {
     return &engine->plan;
+}
+
+const char *glm_engine_overflow(const glm_engine *engine, char *text, int64_t room) {
+    const glm_plan *plan = &engine->plan;
+    char host[RT_SIZE_TEXT];
+    char pinned[RT_SIZE_TEXT];
+    text[0] = '\0';
+    if (!plan->kv_overflows || plan->kv_pinned_tokens >= plan->max_len) return text;
+    (void)snprintf(text, (size_t)room,
+            "the KV cache takes %s of memory: all but the first %s tokens stream from %s%s (%s)",
+            rt_format_bytes(plan->kv_host_bytes, host),
+            rt_format_tokens(plan->kv_pinned_tokens, pinned), engine->kv_dirs[0],
+            engine->n_kv_dirs > 1 ? " and other directories" : "", kv_store_io_text(engine->store));
+    return text;
 }
 
 const char *glm_engine_fingerprint(const glm_engine *engine) {

@@ -55,6 +55,7 @@ struct glm_engine {
     glm_identity_job *identity; /* where sessions are kept on disk; NULL otherwise */
     char **kv_dirs;             /* [n_kv_dirs] of the disk: --kv-disk-dir or our cache */
     int32_t n_kv_dirs;
+    bool has_said_unkept;
 
     rt_arena arena;      /* everything below */
     void *hidden;        /* [span][hidden]: the residual stream of the open span */

@@ -170,6 +170,14 @@ static void finish_run(glm_engine *engine) {
     glm_prefill_clear(run);
 }
 
+/* What cannot be kept on disk is said once; the text is computed all the same. */
+static void say_unless_kept(glm_engine *engine) {
+    const char *failure = kv_store_keep_failure(engine->store);
+    if (!failure[0] || engine->has_said_unkept) return;
+    engine->has_said_unkept = true;
+    rt_log(RT_LOG_WARN, "prefill", "what follows is not kept on disk: %s", failure);
+}
+
 /* After an item: the next layer, the next span, or the end. */
 static rt_status advance(glm_engine *engine, bool *is_done) {
     glm_prefill_run *run = &engine->prefill;
@@ -179,6 +187,7 @@ static rt_status advance(glm_engine *engine, bool *is_done) {
     if (++run->layer < engine->config.n_layers) return RT_OK;
     gather_wanted(engine);
     kv_span_commit(run->session->seq);
+    say_unless_kept(engine);
     if (run->span_end < run->first_pos + run->n_ids) return begin_span(engine);
     *is_done = true;
     return RT_OK;

@@ -33,6 +33,10 @@ const glm_plan *glm_engine_plan(const glm_engine *engine);
 /* The checkpoint's fingerprint, 64 hex characters. */
 const char *glm_engine_fingerprint(const glm_engine *engine);
 
+/* Where KV goes that memory does not hold, a line for people; "" where it holds all. Writes into `text`
+ * and returns it. */
+const char *glm_engine_overflow(const glm_engine *engine, char *text, int64_t room);
+
 /* A sequence of at most max_tokens tokens, empty. Its pages are reserved now, so that appending
  * cannot fail for want of memory.
  *
