@@ -1,0 +1,272 @@
+/* Whatever happens to stored segments on the disk, answers stay the same, to the last bit: what is
+ * damaged is put aside, said, and computed again.
+ *
+ * Method: the embedded model, a text of two segments and a bit. Between two engines files are flipped in
+ * header, ids, runs and footer, zeroed, cut, removed, swapped; and flipped, zeroed and cut while an engine
+ * streams from them, in the middle of its prefill and before it decodes. Logits of the prefill and of a
+ * few decoded tokens are compared with those of an engine without a disk. */
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "help_kv_vault.h"
+#include "help_needle.h"
+
+enum { N_STEPS = 2, ROOM = 64, PATH_BYTES = 512 };
+
+static char dir[64], log_path[96];
+static const char *dirs[1];
+
+static void remove_all(void) {
+    (void)unlink(log_path);
+    kvh_remove_tree(dir);
+}
+
+/* ---- damage ---------------------------------------------------------------------------------- */
+
+/* The segments in order of their names, two at least. */
+static int64_t segments(char paths[][PATH_BYTES], int64_t most) {
+    char command[128];
+    int64_t n = 0;
+    (void)snprintf(command, sizeof command, "find '%s' -name '*.kvs' | sort", dir);
+    FILE *list = popen(command, "r");
+    CHECK(list);
+    for (; n < most && fgets(paths[n], PATH_BYTES, list); n++)
+        paths[n][strcspn(paths[n], "\n")] = 0;
+    CHECK(pclose(list) == 0);
+    return n;
+}
+
+static void empty_quarantine(void) {
+    char command[128];
+    (void)snprintf(command, sizeof command, "find '%s' -name '*.bad' -delete", dir);
+    CHECK(system(command) == 0);
+}
+
+static int64_t bytes_of(const char *path) {
+    struct stat st;
+    CHECK(stat(path, &st) == 0);
+    return st.st_size;
+}
+
+static void overwrite(const char *path, int64_t at, int64_t n, int flip) {
+    uint8_t bytes[4096];
+    const int fd = open(path, O_RDWR);
+    CHECK(fd >= 0 && pread(fd, bytes, (size_t)n, at) == n);
+    for (int64_t i = 0; i < n; i++) bytes[i] = flip ? bytes[i] ^ (uint8_t)flip : 0;
+    CHECK(pwrite(fd, bytes, (size_t)n, at) == n && fsync(fd) == 0 && close(fd) == 0);
+}
+
+typedef enum damage {
+    HEADER,
+    IDS,
+    RUN,
+    ZEROS,
+    FOOTER,
+    CUT,
+    EMPTY,
+    GONE,
+    SWAPPED,
+    N_DAMAGES
+} damage;
+
+static const char *const names[N_DAMAGES] = {[HEADER] = "a bit of the header",
+        [IDS] = "a bit of the ids",
+        [RUN] = "a bit of every run",
+        [ZEROS] = "zeros in every run",
+        [FOOTER] = "a bit of the footer",
+        [CUT] = "cut",
+        [EMPTY] = "empty",
+        [GONE] = "gone",
+        [SWAPPED] = "swapped"};
+
+/* In every 4096th byte of the middle: whichever run lies there. */
+static void spoil_runs(const char *path, int64_t n, int flip) {
+    const int64_t bytes = bytes_of(path);
+    for (int64_t at = 40 << 10; at < bytes - (16 << 10); at += 4096) overwrite(path, at, n, flip);
+}
+
+static void swap(const char *a, const char *b) {
+    char between[PATH_BYTES + 8];
+    (void)snprintf(between, sizeof between, "%s.swap", a);
+    CHECK(rename(a, between) == 0 && rename(b, a) == 0 && rename(between, b) == 0);
+}
+
+static void do_damage(damage kind, int64_t which) {
+    static char paths[8][PATH_BYTES];
+    const int64_t n = segments(paths, 8);
+    CHECK(n > 0);
+    const char *path = paths[which % n];
+    const int64_t bytes = bytes_of(path);
+    if (kind == HEADER) overwrite(path, 100, 1, 4);
+    if (kind == IDS) overwrite(path, 4096 + 50, 1, 4);
+    if (kind == RUN) spoil_runs(path, 1, 16);
+    if (kind == ZEROS) spoil_runs(path, 512, 0);
+    if (kind == FOOTER) overwrite(path, bytes - 4000, 1, 4);
+    if (kind == CUT) CHECK(truncate(path, bytes - 4096) == 0);
+    if (kind == EMPTY) CHECK(truncate(path, 0) == 0);
+    if (kind == GONE) CHECK(unlink(path) == 0);
+    if (kind == SWAPPED) swap(path, paths[(which + 1) % n]);
+}
+
+/* ---- engines --------------------------------------------------------------------------------- */
+
+typedef struct answer {
+    float *logits; /* [N_STEPS + 1][vocab] */
+    int64_t n;
+    glm_reuse reuse;
+} answer;
+
+/* What happens while the engine works: before step `step` of the prefill, or before it decodes. */
+typedef struct accident {
+    damage kind;  /* N_DAMAGES: none */
+    int64_t step; /* -1: before it decodes */
+} accident;
+
+static const accident no_accident = {.kind = N_DAMAGES, .step = 0};
+
+static void take_row(answer *a, const glm_session *session, int step) {
+    const float *row = NULL;
+    int64_t n_rows = 0;
+    help_require(glm_session_logits(session, &row, &n_rows), "logits");
+    const int64_t vocab = a->n / (N_STEPS + 1);
+    memcpy(a->logits + step * vocab, row + (n_rows - 1) * vocab, (size_t)vocab * sizeof *row);
+}
+
+static void prefill(glm_session *session, const int32_t *ids, int64_t n_ids, accident what) {
+    glm_prefill_progress progress = {0};
+    help_require(glm_prefill_begin(session, ids, n_ids, NULL, 1), "begin");
+    for (int64_t step = 0; !progress.is_done; step++) {
+        if (step == what.step && what.kind != N_DAMAGES) do_damage(what.kind, 0);
+        help_require(glm_prefill_step(session, &progress), "step");
+    }
+}
+
+static answer ask(const glm_options *options, const glm_ids *ids, accident what) {
+    glm_engine *engine = NULL;
+    glm_session *session = NULL;
+    help_require(glm_engine_open(options, &engine), "open");
+    answer a = {.n = (N_STEPS + 1) * glm_engine_config(engine)->vocab};
+    a.logits = calloc((size_t)a.n, sizeof(float));
+    help_require(glm_session_create(engine, options->max_len, &session), "session");
+    help_require(glm_session_restore(session, ids->ids, ids->n, &a.reuse), "restore");
+    prefill(session, ids->ids + a.reuse.n_tokens, ids->n - a.reuse.n_tokens, what);
+    take_row(&a, session, 0);
+    if (what.step == -1) do_damage(what.kind, 0);
+    for (int step = 1; step <= N_STEPS; step++) {
+        const int32_t id = help_next(session);
+        help_require(glm_decode(&session, &id, 1), "decode");
+        take_row(&a, session, step);
+    }
+    glm_session_free(session);
+    glm_engine_close(engine);
+    return a;
+}
+
+static void require_equal(const char *what, const answer *want, answer *got) {
+    if (memcmp(want->logits, got->logits, (size_t)want->n * sizeof(float)) != 0) {
+        printf("FAIL %s: other logits\n", what);
+        exit(1);
+    }
+    free(got->logits);
+}
+
+/* ---- what is said ---------------------------------------------------------------------------- */
+
+static int old_stderr;
+
+static void listen(void) {
+    (void)fflush(stderr);
+    const int fd = open(log_path, O_RDWR | O_CREAT | O_TRUNC | O_APPEND, 0600);
+    CHECK(fd >= 0);
+    old_stderr = dup(2);
+    CHECK(old_stderr >= 0 && dup2(fd, 2) == 2 && close(fd) == 0);
+}
+
+/* Whether the log has the words. */
+static bool heard(const char *words) {
+    static char text[1 << 16];
+    (void)fflush(stderr);
+    CHECK(dup2(old_stderr, 2) == 2 && close(old_stderr) == 0);
+    FILE *file = fopen(log_path, "r");
+    CHECK(file);
+    const size_t n = fread(text, 1, sizeof text - 1, file);
+    CHECK(fclose(file) == 0);
+    text[n] = 0;
+    return strstr(text, words) != NULL;
+}
+
+/* ---- between engines ------------------------------------------------------------------------- */
+
+/* From files without damage, put aside or not, to files without damage. */
+static void check_between(const glm_options *options, const glm_ids *ids, const answer *want,
+        damage kind, int budget) {
+    const int64_t n_whole = ids->n / 4096 * 4096;
+    empty_quarantine();
+    do_damage(kind, budget);
+    listen();
+    answer got = ask(options, ids, no_accident);
+    /* Where it was looked for, or where it was read. */
+    const bool is_said =
+            heard("again from token=") || (got.reuse.n_tokens < n_whole && *got.reuse.reason);
+    require_equal(names[kind], want, &got);
+    printf("%s, %s: %" PRId64 " reused; %s\n", names[kind], budget ? "streamed" : "in memory",
+            got.reuse.n_tokens, got.reuse.reason);
+    CHECK(is_said);
+    CHECK(kvh_count_files(dir, ".bad") >= (kind != GONE));
+    CHECK(kvh_count_files(dir, ".kvs") ==
+            n_whole / 4096); /* whole again, which the next case shows */
+}
+
+static void check_while(const glm_options *options, const glm_ids *ids, const answer *want,
+        damage kind, int64_t step) {
+    empty_quarantine();
+    const accident what = {.kind = kind, .step = step};
+    listen();
+    answer got = ask(options, ids, what);
+    const bool is_said = heard("again from token=");
+    require_equal(names[kind], want, &got);
+    printf("%s, while it is read: %" PRId64 " reused\n", names[kind], got.reuse.n_tokens);
+    CHECK(is_said && kvh_count_files(dir, ".bad") > 0);
+}
+
+int main(void) {
+    const bool is_fast = getenv("GLM_TEST_FAST");
+    (void)snprintf(dir, sizeof dir, "/tmp/damage-XXXXXX");
+    if (!mkdtemp(dir)) return 1;
+    (void)snprintf(log_path, sizeof log_path, "%s.log", dir);
+    (void)atexit(remove_all);
+    dirs[0] = dir;
+    glm_ids ids = {0};
+    help_append_opening(&ids);
+    help_append_filler(&ids, (is_fast ? 4096 : 8192) + 150 - ids.n, 1);
+    const glm_options plain = {
+            .model_dir = help_needle_model(), .max_len = ids.n + ROOM, .chunk = 1024};
+    const answer want = ask(&plain, &ids, no_accident);
+    glm_options kept = plain;
+    kept.persists = true;
+    kept.kv_disk_dirs = dirs;
+    kept.n_kv_disk_dirs = 1;
+    answer got = ask(&kept, &ids, no_accident);
+    require_equal("kept", &want, &got);
+    for (int kind = 0; kind < N_DAMAGES; kind += is_fast ? 4 : 1) {
+        const int budget = kind % 2;
+        kept.host_kv_bytes = budget * (44 << 20);
+        if (kind == SWAPPED && is_fast) continue; /* it takes two */
+        check_between(&kept, &ids, &want, (damage)kind, budget);
+    }
+    kept.host_kv_bytes = 44 << 20;
+    check_while(&kept, &ids, &want, RUN, 1);
+    check_while(&kept, &ids, &want, ZEROS, -1);
+    if (!is_fast) check_while(&kept, &ids, &want, EMPTY, 2);
+    got = ask(&kept, &ids, no_accident);
+    require_equal("after all that", &want, &got);
+    CHECK(got.reuse.n_tokens == ids.n / 4096 * 4096);
+    free(want.logits);
+    glm_ids_free(&ids);
+    return 0;
+}
