@@ -12,6 +12,7 @@
  * time starts, in prefill and here.
  *
  *   ratio        time until all is resident / (bytes read / the better rate of the two)
+ *                Where the CPU needs longer for what the disk brings, also to its time over the threads.
  *   first_token  time until the last token's logits / prefill's time
  *   cpu          user and system, of the restoring process, for every 10^9 bytes read and restored
  *
@@ -161,6 +162,7 @@ typedef struct outcome {
     int64_t peak_bytes;
     int64_t raw_bytes;
     int64_t bytes_read;
+    int32_t threads;
     double open_s;     /* the engine, weights and vault */
     double ids_s;      /* making: prefill; opening: the book's ids */
     double resident_s; /* from the start on; making: until it is kept */
@@ -183,6 +185,7 @@ static void open_engine(const request *r, glm_engine **engine, glm_session **ses
 
 static void close_engine(glm_engine *engine, glm_session *session, outcome *o) {
     o->plan_bytes = glm_engine_plan(engine)->total_bytes;
+    o->threads = glm_engine_plan(engine)->threads;
     o->peak_bytes = rt_machine_peak_rss();
     glm_session_free(session);
     glm_engine_close(engine);
@@ -288,6 +291,8 @@ static void report(
     const double token_s = runs_median(t->token, n);
     const double ratio = runs_median(t->ratio, n);
     const double best_s = t->ours[0] < t->fio[0] ? t->ours[0] : t->fio[0];
+    const double disk_s = best_s * read_gb / gb;
+    const double threads_s = t->cpu[0] / o->threads;
     const double mib = 1.0 / (double)RT_MIB;
     (void)printf("what,best,median,unit\n");
     (void)printf("segments,%.4f,,GB\nread to restore,%.4f,,GB\nrestored,%.4f,,GB\n", gb, read_gb,
@@ -299,7 +304,9 @@ static void report(
     (void)printf("all resident and verified,%.4f,%.4f,s\n", t->resident[0], median_s);
     (void)printf("of it waiting for the disk,%.4f,%.4f,s\n", t->stall[0], stall_s);
     (void)printf("ratio to the disk's own time,%.3f,%.3f,of bests and median of turns\n",
-            t->resident[0] * gb / (read_gb * best_s), ratio);
+            t->resident[0] / disk_s, ratio);
+    (void)printf("ratio to the longer of disk and cpu / %" PRId32 " threads,%.3f,,of bests\n",
+            o->threads, t->resident[0] / (disk_s > threads_s ? disk_s : threads_s));
     (void)printf("rate of what is restored,%.3f,%.3f,GB/s\n", raw_gb / t->resident[0],
             raw_gb / median_s);
     (void)printf("cpu a GB read,%.0f,%.0f,ms\n", 1e3 * t->cpu[0] / read_gb, 1e3 * cpu_s / read_gb);

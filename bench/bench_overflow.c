@@ -153,6 +153,8 @@ static void run_all(bench *b, request *r) {
             outcome *o = &b->outcomes[share][repeat];
             r->budget_bytes = share == 0 ? 0 : kv_bytes / b->shares[share];
             runs_in_child(run_once, r, o, sizeof *o);
+            (void)fprintf(stderr, "1/%" PRId64 ": prefill %.2f s, cpu %.2f s\n", b->shares[share],
+                    o->prefill_s, o->prefill_cpu_s);
             if (o->hash != b->outcomes[0][0].hash)
                 bench_must(
                         rt_fail(RT_ENUMERIC, "1/%" PRId64 " has other logits", b->shares[share]));
