@@ -8,7 +8,7 @@
 #define WHITE "[ \t\r\n]"
 #define BLANK "[ \t\r]"
 
-enum { N_TOOLS = 6, PART_BYTES = 4096, PARTS_MAX = 3, LOUD_MAX = 5 };
+enum { N_TOOLS = 6, PART_BYTES = 512, PARTS_MAX = 3 };
 
 /* No name is another's, but they begin alike. */
 static const glm_tool all_tools[N_TOOLS] = {
@@ -92,6 +92,7 @@ static outcome define(const patterns *of, const bool *is_known, const char *part
 typedef struct run {
     const patterns *of;
     bool is_known[N_TOOLS];
+    uint8_t cuts; /* how pieces are cut; 0: not at all. Its highest bit: parts wait for a tool */
     glm_reply reply;
     char before[PARTS_MAX * PART_BYTES]; /* text that earlier parts must have given */
     char text[PARTS_MAX * PART_BYTES];
@@ -123,85 +124,115 @@ static void compare(run *r, const char *part, int end, char *wanted) {
         r->is_wrong = true;
 }
 
-static void feed_part(run *r, uint64_t *random, const char *part) {
+/* Exactly those bytes, so that a sanitizer sees a read beyond them. */
+static void feed_piece(run *r, const char *text, int64_t n) {
+    glm_reply_piece piece;
+    char *bytes = malloc((size_t)n);
+    CHECK(bytes);
+    memcpy(bytes, text, (size_t)n);
+    CHECK(glm_reply_feed(&r->reply, bytes, n, &piece) == RT_OK);
+    take(r, &piece);
+    free(bytes);
+}
+
+static void feed_part(run *r, const char *part) {
     char so_far[PART_BYTES] = "";
     char wanted[PARTS_MAX * PART_BYTES];
+    uint64_t random = r->cuts;
     const int64_t n_bytes = (int64_t)strlen(part);
-    const int64_t cut_max = 1 + random_below(random, 12);
+    const int64_t cut_max = 1 + r->cuts % 12;
+    const bool waits = r->cuts & 0x80;
     glm_reply_piece piece;
     r->call = NULL;
     r->arguments[0] = '\0';
     for (int64_t at = 0; at < n_bytes;) {
-        int64_t n = 1 + random_below(random, cut_max);
+        int64_t n = r->cuts ? 1 + random_below(&random, cut_max) : n_bytes;
         if (n > n_bytes - at) n = n_bytes - at;
-        /* Exactly those bytes, so that a sanitizer sees a read beyond them. */
-        char *bytes = malloc((size_t)n);
-        CHECK(bytes);
-        memcpy(bytes, part + at, (size_t)n);
+        feed_piece(r, part + at, n);
         strncat(so_far, part + at, (size_t)n);
         at += n;
-        CHECK(glm_reply_feed(&r->reply, bytes, n, &piece) == RT_OK);
-        take(r, &piece);
-        free(bytes);
         compare(r, so_far, 0, wanted);
     }
-    const bool waits = random_below(random, 2) == 1;
     glm_reply_end_part(&r->reply, waits, &piece);
     take(r, &piece);
     compare(r, part, waits ? 2 : 1, wanted);
     memcpy(r->before, wanted, sizeof wanted);
 }
 
-static void random_part(uint64_t *random, char part[PART_BYTES]) {
-    static const char *const pieces[] = {"\n", "\n", " ", "{", "}", "\t", "\r\n", "\"city\": 1",
-            "x", "天", "sim", "get_", "_weather", ".", "two ", "words"};
-    enum { N_PIECES = sizeof pieces / sizeof pieces[0] };
-    const int64_t n = random_below(random, 8);
-    part[0] = '\0';
-    if (random_below(random, 4) == 0) strcat(part, "\n");
-    for (int64_t i = 0; i < n; i++) {
-        const int64_t what = random_below(random, 10);
-        if (what < 3 || (i == 0 && what < 8)) {
-            strcat(part, all_tools[random_below(random, N_TOOLS)].name);
-        } else if (what == 3) {
-            /* Around the most that a call may have. */
-            int64_t n_spaces = random_below(random, 5) == 0 ? 60 + random_below(random, 8) : 1;
-            const char *space = random_below(random, 2) == 0 ? " " : "\n";
-            while (n_spaces-- > 0) strcat(part, space);
-        } else {
-            strcat(part, pieces[random_below(random, N_PIECES)]);
-        }
+/* ---- programs of bytes ----------------------------------------------------------------------- */
+
+/* What the bytes below 0x20 stand for, but those that are white space: names, and what calls are
+ * made of. 0 ends a part. */
+static const char *const words[32] = {[1] = "get",
+        [2] = "get_weather",
+        [3] = "天气",
+        [4] = "two words",
+        [5] = "python",
+        [6] = "simple_browser",
+        [7] = "{",
+        [8] = "get_",
+        [11] = "_weather",
+        [12] = "{\"city\": 1}",
+        [14] = "\r\n",
+        [15] = "sim",
+        [16] = "two ",
+        [17] = " \n",
+        /* Around the most that a call may have. */
+        [18] = "                                                               ",
+        [19] = "\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n",
+        [20] = "\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n"};
+
+/* The next part, written out; returns what is left of the program. */
+static const uint8_t *write_part(const uint8_t *at, const uint8_t *end, char part[PART_BYTES]) {
+    int64_t n = 0;
+    for (; at < end && *at != 0; at++) {
+        const char letter[2] = {(char)*at, '\0'};
+        const char *word = *at < 32 && words[*at] ? words[*at] : letter;
+        const int64_t n_word = (int64_t)strlen(word);
+        if (n + n_word >= PART_BYTES) continue;
+        memcpy(part + n, word, (size_t)n_word);
+        n += n_word;
     }
+    part[n] = '\0';
+    return at < end ? at + 1 : at;
 }
 
-static bool is_reply_wrong(const patterns *of, uint64_t *random, bool is_loud) {
-    run r = {.of = of};
+static patterns *compiled;
+
+static void drop_patterns(void) {
+    for (int i = 0; i < N_TOOLS; i++) free_patterns(&compiled[i]);
+    free(compiled);
+}
+
+static void prepare(void) {
+    if (compiled) return;
+    compiled = calloc(N_TOOLS, sizeof *compiled);
+    CHECK(compiled);
+    for (int i = 0; i < N_TOOLS; i++) compile_tool(&all_tools[i], &compiled[i]);
+    CHECK(atexit(drop_patterns) == 0);
+}
+
+bool replyh_is_right(const uint8_t *data, int64_t n_bytes) {
+    prepare();
+    if (n_bytes < 2) return true;
+    run r = {.of = compiled, .cuts = data[1]};
     glm_tool known[N_TOOLS];
     glm_tools tools = {known, 0};
     for (int i = 0; i < N_TOOLS; i++) {
-        r.is_known[i] = random_below(random, 2) == 0;
+        r.is_known[i] = data[0] >> i & 1;
         if (r.is_known[i]) known[tools.n_tools++] = all_tools[i];
     }
     r.reply.tools = tools.n_tools > 0 ? &tools : NULL;
-    const int64_t n_parts = 1 + random_below(random, PARTS_MAX);
-    for (int64_t i = 0; i < n_parts && !r.is_wrong; i++) {
+    const uint8_t *end = data + n_bytes;
+    const uint8_t *at = data + 2;
+    for (int i = 0; i < PARTS_MAX && at < end && !r.is_wrong; i++) {
         char part[PART_BYTES];
-        random_part(random, part);
-        feed_part(&r, random, part);
-        if (r.is_wrong && is_loud)
-            (void)printf("part %d of \"%s\": text \"%s\", call %s, arguments \"%s\"\n", (int)i,
+        at = write_part(at, end, part);
+        feed_part(&r, part);
+        if (r.is_wrong)
+            (void)fprintf(stderr, "part %d of \"%s\": text \"%s\", call %s, arguments \"%s\"\n", i,
                     part, r.text, r.call ? r.call : "none", r.arguments);
     }
     glm_reply_free(&r.reply);
-    return r.is_wrong;
-}
-
-int64_t replyh_fuzz(int64_t n_replies, uint64_t seed, bool is_loud) {
-    patterns of[N_TOOLS];
-    for (int i = 0; i < N_TOOLS; i++) compile_tool(&all_tools[i], &of[i]);
-    int64_t n_wrong = 0;
-    for (int64_t i = 0; i < n_replies; i++)
-        n_wrong += is_reply_wrong(of, &seed, is_loud && n_wrong < LOUD_MAX);
-    for (int i = 0; i < N_TOOLS; i++) free_patterns(&of[i]);
-    return n_wrong;
+    return !r.is_wrong;
 }
