@@ -33,3 +33,9 @@ wrong '99999999999999999999999' 'is not a token id'
 wrong '1 \0' 'is not a token id'
 wrong '' 'holds no token id'
 wrong ' \n,' 'holds no token id'
+
+# A pipe is a file, too: glm1m logits --tokens-file <(command)
+mkfifo "$work/pipe"
+printf '1 2 3' >"$work/pipe" &
+expect 0 logits -m "$work/model" --tokens-file "$work/pipe" --out "$work/piped.npy"
+says err '3 tokens'
