@@ -95,6 +95,7 @@ static void resize(inode *node, int64_t n_bytes) {
 }
 
 static void write_bytes(inode *node, int64_t offset, const uint8_t *bytes, int64_t n) {
+    if (n == 0) return;
     if (offset + n > node->n_bytes) resize(node, offset + n);
     memcpy(node->bytes + offset, bytes, (size_t)n);
 }
