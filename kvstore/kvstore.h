@@ -85,6 +85,8 @@ int64_t kv_overflow_bytes(const kv_config *config);
 int64_t kv_overflow_tail_bytes(const kv_config *config);
 /* Contexts of the codec, of one thread; not KV, so not part of host_bytes_max. */
 int64_t kv_codec_bytes(void);
+/* Token ids and page pointers of one sequence; not part of host_bytes_max either. */
+int64_t kv_seq_lists_bytes(const kv_config *config, int64_t max_tokens);
 /* Disk that n_tokens of a sequence may take. */
 int64_t kv_overflow_disk_bytes(const kv_config *config, int64_t n_tokens);
 
