@@ -54,7 +54,6 @@ typedef struct outcome {
     kv_stats stats; /* after prefill */
     decoding one;
     decoding forks;
-    double decode_stall_s;
     int64_t peak_bytes;
     uint64_t hash;
 } outcome;
@@ -84,13 +83,11 @@ static decoding decode(
 
 static void decode_all(const request *r, glm_engine *engine, glm_session *context, outcome *o) {
     glm_session *forks[FORKS];
-    const double stalled_s = o->stats.stall_s;
     for (int32_t i = 0; i < FORKS; i++)
         bench_must(glm_session_fork(context, r->n_tokens, r->n_tokens + ROOM, &forks[i]));
     o->one = decode(engine, forks, 1, &o->hash);
     glm_session_truncate(forks[0], r->n_tokens);
     o->forks = decode(engine, forks, FORKS, &o->hash);
-    o->decode_stall_s = kv_store_stats(engine->store).stall_s - stalled_s;
     for (int32_t i = 0; i < FORKS; i++) glm_session_free(forks[i]);
 }
 

@@ -97,6 +97,8 @@ int64_t kv_overflow_tail_bytes(const kv_config *config);
 int64_t kv_codec_bytes(void);
 /* Open pages of all sequences; part of host_bytes_max. */
 int64_t kv_open_bytes(const kv_config *config);
+/* Token ids and page pointers of one sequence; not part of host_bytes_max either. */
+int64_t kv_seq_lists_bytes(const kv_config *config, int64_t max_tokens);
 /* Disk that n_tokens of a sequence may take. */
 int64_t kv_overflow_disk_bytes(const kv_config *config, int64_t n_tokens);
 

@@ -90,6 +90,13 @@ static rt_status choose_kind(kv_seq *seq, int64_t n_kept, int64_t n_needed) {
 
 /* ---- making and freeing ---------------------------------------------------------------------- */
 
+/* A page has a pointer, and an extent, which may be as small as a page. */
+int64_t kv_seq_lists_bytes(const kv_config *config, int64_t max_tokens) {
+    const int64_t n_pages = kv_pages_of_layer(config, max_tokens);
+    return max_tokens * (int64_t)sizeof(int32_t) +
+           2 * n_pages * config->n_layers * (int64_t)sizeof(void *);
+}
+
 static rt_status allocate(kv_seq *seq) {
     const kv_store *store = seq->store;
     const int64_t n_layers = store->config.n_layers;

@@ -55,6 +55,7 @@ static void print_bill(const glm_plan *plan, const rt_machine_memory *memory) {
     if (plan->kv_persists) print_bytes("KV, kept", plan->kv_keep_bytes, "at most, for good");
     print_bytes("hidden states", plan->hidden_bytes, hidden_why);
     print_bytes("scratch", plan->scratch_bytes, "activations of a chunk, logits, tiles per thread");
+    print_bytes("lists", plan->lists_bytes, "token ids and page pointers of sequences");
     print_bytes("loading", plan->load_bytes, "staging; given back before the KV cache is taken");
     print_bytes("total", plan->total_bytes, "the most that lives at once, the program included");
     print_bytes("limit", plan->limit_bytes,
@@ -89,12 +90,13 @@ static rt_status print_json(const glm_plan *plan, int64_t model_len) {
             (json_int_t)plan->span, "chunk", (json_int_t)plan->chunk, "threads", (int)plan->threads,
             "kv_dtype", rt_dtype_name(plan->kv_dtype), "hidden_dtype",
             rt_dtype_name(plan->hidden_dtype));
-    json_t *bytes = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "weights_bytes",
+    json_t *bytes = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "weights_bytes",
             (json_int_t)plan->weights_bytes, "kv_page_bytes", (json_int_t)plan->kv_page_bytes,
             "kv_host_bytes", (json_int_t)plan->kv_host_bytes, "hidden_bytes",
             (json_int_t)plan->hidden_bytes, "scratch_bytes", (json_int_t)plan->scratch_bytes,
-            "load_bytes", (json_int_t)plan->load_bytes, "total_bytes",
-            (json_int_t)plan->total_bytes, "limit_bytes", (json_int_t)plan->limit_bytes);
+            "lists_bytes", (json_int_t)plan->lists_bytes, "load_bytes",
+            (json_int_t)plan->load_bytes, "total_bytes", (json_int_t)plan->total_bytes,
+            "limit_bytes", (json_int_t)plan->limit_bytes);
     json_t *overflow = json_pack("{s:b, s:I, s:I, s:i, s:i, s:I}", "kv_overflows",
             plan->kv_overflows, "kv_disk_bytes", (json_int_t)plan->kv_disk_bytes,
             "kv_disk_limit_bytes", (json_int_t)plan->kv_disk_limit_bytes, "kv_extent_tokens",

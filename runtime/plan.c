@@ -124,17 +124,27 @@ static rt_status take_part(request *of, glm_plan *plan) {
     return RT_OK;
 }
 
+/* Sequences' lists, and the ids of a prefill: the caller's and the run's own. */
+static int64_t lists_bytes(
+        const glm_config *part, const glm_options *options, const glm_plan *plan) {
+    const kv_config kv = glm_plan_kv_config(part, plan);
+    const int64_t n_seqs = plan->max_seqs + (options->extra_kv_tokens > 0 ? 1 : 0);
+    return n_seqs * kv_seq_lists_bytes(&kv, plan->max_len) +
+           2 * plan->max_len * (int64_t)sizeof(int32_t);
+}
+
 /* What the rest of the bill leaves to KV, within its own cap. */
 static int64_t kv_budget(const glm_plan *plan) {
     const int64_t rest = program_bytes + plan->weights_bytes + plan->hidden_bytes +
-                         plan->scratch_bytes + plan->threads * kv_codec_bytes();
+                         plan->scratch_bytes + plan->lists_bytes + plan->threads * kv_codec_bytes();
     const int64_t left = rt_max64(plan->limit_bytes - rest, 0);
     return plan->kv_limit_bytes ? rt_min64(plan->kv_limit_bytes, left) : left;
 }
 
 static void add_up(glm_plan *plan) {
     const int64_t codecs = plan->kv_overflows ? plan->threads * kv_codec_bytes() : 0;
-    const int64_t running = plan->kv_host_bytes + plan->hidden_bytes + plan->scratch_bytes + codecs;
+    const int64_t running = plan->kv_host_bytes + plan->hidden_bytes + plan->scratch_bytes +
+                            plan->lists_bytes + codecs;
     const int64_t with_weights = plan->weights_bytes + rt_max64(running, plan->load_bytes);
     plan->total_bytes = program_bytes + rt_max64(with_weights, glm_measure_speed_bytes());
     plan->fits = plan->total_bytes <= plan->limit_bytes && plan->kv_fits &&
@@ -155,6 +165,7 @@ static void fill_bill(const request *of, glm_plan *plan) {
     plan->hidden_bytes = rt_min64(plan->span, plan->max_len) * hidden_row;
     plan->scratch_bytes = glm_engine_arena_bytes(part, plan) - plan->hidden_bytes +
                           glm_ops_cpu_bytes(&shape, plan->threads);
+    plan->lists_bytes = lists_bytes(part, of->options, plan);
     plan->load_bytes = glm_weights_load_bytes(part, plan->threads);
     plan->kv_fits = glm_plan_kv(
             part, kv_budget(plan), of->options->extra_kv_tokens, of->may_overflow, plan);

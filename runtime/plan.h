@@ -58,6 +58,7 @@ typedef struct glm_plan {
     int64_t kv_keep_max;         /* what is kept */
     int64_t hidden_bytes;        /* residual stream of one span */
     int64_t scratch_bytes;       /* activations of one chunk, logits, per-thread tiles */
+    int64_t lists_bytes;         /* token ids and page pointers of every sequence */
     int64_t load_bytes;  /* staging while weights are read; given back before the KV is taken */
     int64_t total_bytes; /* peak: everything above that lives at once, and the program itself */
 
