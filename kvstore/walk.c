@@ -383,8 +383,10 @@ static rt_status list_jobs(kv_walk *walk) {
     return RT_OK;
 }
 
+/* A tail that is parked goes to a cell, and to its segment once it is whole. */
 static kv_writer *writer_for(const kv_walk *walk, const kv_store_job *job) {
     if (walk->extent == KV_WALK_SAVE) return job->seq->last;
+    if (job->n_tokens < extent_tokens(walk)) return NULL;
     return job->seq->writers ? job->seq->writers[job->extent] : NULL;
 }
 

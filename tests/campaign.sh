@@ -1,0 +1,97 @@
+#!/bin/sh
+# What is too long for the suite: more seeds, more kills, every event instead of some.
+#
+#   sh tests/campaign.sh [--seed S] [--seconds N] [--machine "in words"] [PART...]
+#
+#   PART       kills models crashes faults fuzz; all of them where none is named
+#   --seed     the first one (default: the time); every seed is printed and written down
+#   --seconds  how long each part goes on with further seeds (default 120)
+#
+# Needs build/ (Release). Appends a line for each part to tests/campaign_ledger.tsv: when, commit, machine,
+# part, first seed, seeds, what was done in all, outcome. The first failure of a part ends it and is
+# written down with the command that repeats it. GLM_TEST_FAST must not be set.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+ledger=tests/campaign_ledger.tsv
+seed=$(date +%s)
+seconds=120
+machine=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)
+machine="$machine, $(nproc) CPUs, $(uname -s) $(uname -r | cut -d. -f1-2)"
+parts=
+while [ $# -gt 0 ]; do
+    case $1 in
+    --seed) seed=$2 && shift ;;
+    --seconds) seconds=$2 && shift ;;
+    --machine) machine=$2 && shift ;;
+    kills | models | crashes | faults | fuzz) parts="$parts $1" ;;
+    *) sed -n '2,13s/^# \{0,1\}//p' "$0" && exit 2 ;;
+    esac
+    shift
+done
+unset GLM_TEST_FAST
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+export GLM1M="$PWD/build/glm1m"
+
+# try COMMAND...: leaves $outcome other than ok when it fails
+try() {
+    "$@" >"$log" 2>&1 && return
+    outcome="FAILED ($?): $*"
+    tail -n 5 "$log"
+}
+
+add() { n=$((n + ${1:-0})); } # a test that failed says no number
+
+# One seed's worth of a part; adds to $n what $unit says.
+kills() {
+    unit='kill -9 of a prefill or of a process that shares a vault'
+    try sh tests/cli_kill_loses_a_span.sh 20 "$1"
+    try build/tests/test_kvstore_vault_two_processes 30
+    n=$((n + 50))
+}
+models() {
+    unit='runs of a model test'
+    try build/tests/test_kvstore_model "$1"
+    try build/tests/test_kvstore_overflow_model "$1"
+    n=$((n + 2))
+}
+crashes() {
+    unit='disks after a crash'
+    try build/tests/test_kvstore_vault_crash "$1" 75
+    add "$(sed -n 's/^seed .*: \([0-9]*\) disks$/\1/p' "$log")"
+}
+faults() { # nothing in them is random: once is all
+    unit='runs with a fault'
+    for test in test_kvstore_overflow_faults 'test_kvstore_kept_faults 1' test_kvstore_io_faults; do
+        # shellcheck disable=SC2086 # a word and its argument
+        try build/tests/$test
+        add "$(sed -n 's/^\([0-9]*\) runs.*/\1/p' "$log")"
+    done
+    ends_at=0
+}
+fuzz() {
+    unit='mutated inputs'
+    for target in book codec segment; do
+        try "build/tests/test_kvstore_${target}_fuzz" "$1" 200000
+        n=$((n + 200000))
+    done
+}
+
+[ -s "$ledger" ] || printf 'date\tcommit\tmachine\tpart\tfirst_seed\tseeds\tdone\toutcome\n' >"$ledger"
+failed=0
+for part in ${parts:-kills models crashes faults fuzz}; do
+    n=0
+    n_seeds=0
+    outcome=ok
+    ends_at=$(($(date +%s) + seconds))
+    while [ "$outcome" = ok ]; do
+        printf '%s: seed %s\n' "$part" $((seed + n_seeds))
+        $part $((seed + n_seeds))
+        n_seeds=$((n_seeds + 1))
+        [ "$(date +%s)" -lt "$ends_at" ] || break
+    done
+    [ "$outcome" = ok ] || failed=1
+    printf '%s\t%s\t%s\t%s\t%s\t%s\t%s %s\t%s\n' "$(date -u +%F)" "$(git rev-parse --short HEAD)" \
+        "$machine" "$part" "$seed" "$n_seeds" "$n" "$unit" "$outcome" | tee -a "$ledger"
+done
+exit $failed
