@@ -11,7 +11,10 @@ ids() {
     tr -d '\n' <"$work/out" | sed 's/.*"ids": *\[\([^]]*\)\].*/\1/'
 }
 
-awk 'BEGIN { for (i = 0; i < 260; i++) print "line " i ", of a text long enough for segments" }' \
+# More than one segment of 4096 bytes, or than two.
+n_lines=260 damages="1 2 3"
+[ -z "${GLM_TEST_FAST:-}" ] || { n_lines=105 && damages=1; }
+awk -v n=$n_lines 'BEGIN { for (i = 0; i < n; i++) print "line " i ", of a text long enough for segments" }' \
     >"$work/text"
 # shellcheck disable=SC2086 # words of options
 expect 0 prefill $model --book b "$work/text"
@@ -19,9 +22,9 @@ expect 0 prefill $model --book b "$work/text"
 expect 0 complete $model --book b -p 'line 7' -n 8 --json
 before=$(ids)
 n_segments=$(find "$work/kv" -name '*.kvs' | wc -l)
-[ "$n_segments" -ge 3 ] || fail "only $n_segments segments"
+[ "$n_segments" -ge 2 ] || fail "only $n_segments segments"
 
-for i in 1 2 3; do
+for i in $damages; do
     segment=$(find "$work/kv" -name '*.kvs' | sort | sed -n "${i}p")
     size=$(stat -c %s "$segment")
     printf 'damage' | dd of="$segment" bs=1 seek=$((size / 2)) conv=notrunc 2>/dev/null
@@ -30,4 +33,4 @@ for i in 1 2 3; do
     [ "$(ids)" = "$before" ] || fail "another answer over a damaged book"
     expect 0 book verify b --kv-disk-dir "$work/kv"
 done
-[ "$(find "$work/kv" -name '*.bad' | wc -l)" -eq 3 ] || fail "not every damaged file was set aside"
+[ "$(find "$work/kv" -name '*.bad' | wc -l)" -eq "${damages##* }" ] || fail "not every damaged file was set aside"

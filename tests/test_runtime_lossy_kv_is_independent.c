@@ -175,14 +175,15 @@ int main(void) {
     char value[8];
     help_value(5, value);
     help_append_opening(&ids);
-    help_append_filler(&ids, 2000, 1);
+    const bool is_fast = getenv("GLM_TEST_FAST") != NULL;
+    help_append_filler(&ids, is_fast ? 600 : 2000, 1);
     help_append_needle(&ids, "quiet lantern", 5);
-    help_append_filler(&ids, getenv("GLM_TEST_FAST") ? 2300 : 3000, 2);
+    help_append_filler(&ids, is_fast ? 700 : 3000, 2);
     help_append_question(&ids, "quiet lantern");
     check_it_rounds("int8");
     check_it_rounds("int4");
     check_type("int8", &ids, value);
-    check_type("int4", &ids, value);
+    if (!is_fast) check_type("int4", &ids, value);
     glm_ids_free(&ids);
     return 0;
 }

@@ -92,7 +92,7 @@ static void check_stop(const char *what, const glm_options *options, const glm_i
 
 /* Before the first stop `begun` tokens are prefilled and kept. */
 static void check(const char *what, const glm_options *options, const glm_ids *ids, int64_t begun) {
-    const int64_t stride = getenv("GLM_TEST_FAST") ? 13 : 6;
+    const int64_t stride = getenv("GLM_TEST_FAST") ? 13 : 9;
     glm_ids beginning = {.ids = ids->ids, .n = begun};
     outcome whole = {0};
     for (int64_t stop = 0; stop == 0 || stop < whole.n_steps; stop += stop ? stride : 1) {
@@ -114,7 +114,8 @@ int main(void) {
     dirs[0] = dir;
     glm_ids ids = {0};
     help_append_opening(&ids);
-    help_append_filler(&ids, 9000 - ids.n, 1);
+    const bool is_fast = getenv("GLM_TEST_FAST") != NULL;
+    help_append_filler(&ids, (is_fast ? 4200 : 9000) - ids.n, 1);
     glm_options options = {.model_dir = help_needle_model(),
             .max_len = ids.n,
             .chunk = 1024,
@@ -123,8 +124,12 @@ int main(void) {
             .n_kv_disk_dirs = 1};
     check("one span", &options, &ids, 0);
     options.span = 4096;
-    check("three spans", &options, &ids, 0);
     check("from a segment on", &options, &ids, 4097);
+    if (is_fast) {
+        glm_ids_free(&ids);
+        return 0;
+    }
+    check("three spans", &options, &ids, 0);
     options.span = 0;
     options.host_kv_bytes = 44 << 20;
     check("streamed", &options, &ids, 0);
