@@ -161,7 +161,8 @@ typedef struct kv_keep {
     const char *fingerprint_text; /* its "key=value" lines, to explain mismatches */
     const char *const *dirs;
     int32_t n_dirs;
-    int64_t bytes_max; /* hard cap on disk */
+    int64_t bytes_max; /* hard cap on disk, */
+    bool is_on_top;    /* besides what is there already */
 } kv_keep;
 
 /* Once, before any sequence is created; the store overflows by extents of 4096 tokens. Borrowed for

@@ -29,7 +29,9 @@ rt_status kv_store_keep(kv_store *store, const kv_keep *keep) {
                     .head_dim = store->config.shape.head_dim},
             .fingerprint_text = keep->fingerprint_text};
     memcpy(config.fingerprint.bytes, keep->fingerprint, sizeof config.fingerprint.bytes);
-    return kv_vault_open(&config, &store->vault);
+    RT_TRY(kv_vault_open(&config, &store->vault));
+    if (keep->is_on_top) store->vault->disk_bytes_max += store->vault->stats.bytes_used;
+    return RT_OK;
 }
 
 const char *kv_store_keep_failure(const kv_store *store) {

@@ -472,6 +472,7 @@ static rt_status prepare(conversation *chat) {
 static rt_status open_model(conversation *chat) {
     glm_options options = chat->cli->engine;
     options.persists = glm_cli_persists(chat->cli);
+    options.needs_kept = chat->cli->book != NULL;
     RT_TRY(prepare(chat));
     RT_TRY(glm_engine_open(&options, &chat->engine));
     glm_cli_say_overflow(chat->cli, chat->engine);

@@ -116,7 +116,7 @@ static rt_status open_engine(evaluation *e) {
                 "--max-model-len %" PRId64 " is less than the longest of --lengths, %" PRId64,
                 options.max_len, longest);
     options.max_len = longest;
-    options.persists = e->cli->book != NULL;
+    options.persists = options.needs_kept = e->cli->book != NULL;
     RT_TRY(glm_engine_open(&options, &e->engine));
     glm_cli_say_overflow(e->cli, e->engine);
     return RT_OK;

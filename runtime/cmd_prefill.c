@@ -188,7 +188,7 @@ static rt_status open_model(shelving *s) {
         return rt_fail(RT_ENOFIT, "the text has %" PRId64 " tokens, --max-model-len is %" PRId64,
                 s->ids.n, options.max_len);
     options.max_len = s->ids.n;
-    options.persists = true;
+    options.persists = options.needs_kept = options.keeps_all = true;
     RT_TRY(glm_engine_open(&options, &s->engine));
     glm_cli_say_overflow(s->cli, s->engine);
     return glm_session_create(s->engine, options.max_len, &s->session);

@@ -119,14 +119,31 @@ static void log_overflow(const glm_engine *engine) {
             plan->kv_disk_bytes);
 }
 
-static rt_status open_store(glm_engine *engine, const glm_options *options) {
+static rt_status try_store(glm_engine *engine, const glm_options *options) {
     kv_config kv = glm_plan_kv_config(&engine->config, &engine->plan);
     if (engine->plan.kv_overflows) {
         kv.overflow.dirs = (const char *const *)engine->kv_dirs;
         kv.overflow.n_dirs = engine->n_kv_dirs;
         kv.overflow.io = io_choice(options->kv_io);
     }
-    RT_TRY(kv_store_open(&kv, &engine->store));
+    return kv_store_open(&kv, &engine->store);
+}
+
+/* Memory holds all of it: a disk that does not work is no reason to fail, unless a book is named. */
+static rt_status go_without_disk(
+        glm_engine *engine, const glm_options *options, rt_status failure) {
+    glm_plan *plan = &engine->plan;
+    const bool is_needed = options->needs_kept || plan->kv_pinned_tokens < plan->max_len;
+    if (!plan->kv_persists || is_needed || (failure != RT_EIO && failure != RT_ENOFIT))
+        return failure;
+    rt_log(RT_LOG_WARN, "kvstore", "nothing is kept on disk: %s", rt_error_text());
+    plan->kv_persists = plan->kv_overflows = false;
+    return try_store(engine, options);
+}
+
+static rt_status open_store(glm_engine *engine, const glm_options *options) {
+    const rt_status status = try_store(engine, options);
+    if (status != RT_OK) RT_TRY(go_without_disk(engine, options, status));
     if (engine->plan.kv_overflows) log_overflow(engine);
     const char *way = kv_store_io_text(engine->store);
     if (strstr(way, "because")) rt_log(RT_LOG_WARN, "kvstore", "disk I/O by %s", way);
@@ -134,7 +151,7 @@ static rt_status open_store(glm_engine *engine, const glm_options *options) {
 }
 
 /* Nothing is kept before the model is known by its content: the hashing runs beside the loading. */
-static rt_status open_vault(glm_engine *engine) {
+static rt_status open_vault(glm_engine *engine, const glm_options *options) {
     glm_identity identity;
     if (!engine->plan.kv_persists) return RT_OK;
     RT_TRY(glm_identity_wait(engine->identity, &identity));
@@ -142,7 +159,8 @@ static rt_status open_vault(glm_engine *engine) {
             .fingerprint_text = identity.text,
             .dirs = (const char *const *)engine->kv_dirs,
             .n_dirs = engine->n_kv_dirs,
-            .bytes_max = engine->plan.kv_keep_max};
+            .bytes_max = engine->plan.kv_keep_max,
+            .is_on_top = options->kv_disk_bytes == 0};
     return kv_store_keep(engine->store, &keep);
 }
 
@@ -164,7 +182,7 @@ static rt_status open_with(
     RT_TRY(glm_weights_load(checkpoint, &engine->ops, &engine->weights));
     RT_TRY(copy_dirs(engine, options));
     RT_TRY(open_store(engine, options));
-    RT_TRY(open_vault(engine));
+    RT_TRY(open_vault(engine, options));
     const int64_t bytes = glm_engine_arena_bytes(&engine->config, &engine->plan);
     RT_TRY(rt_arena_create(&engine->arena, bytes, "hidden states and scratch"));
     carve(engine);

@@ -141,7 +141,7 @@ static int64_t kv_budget(const glm_plan *plan) {
     return plan->kv_limit_bytes ? rt_min64(plan->kv_limit_bytes, left) : left;
 }
 
-static void add_up(glm_plan *plan) {
+static void add_up(const glm_options *options, glm_plan *plan) {
     const int64_t codecs = plan->kv_overflows ? plan->threads * kv_codec_bytes() : 0;
     const int64_t running = plan->kv_host_bytes + plan->hidden_bytes + plan->scratch_bytes +
                             plan->lists_bytes + codecs;
@@ -149,7 +149,7 @@ static void add_up(glm_plan *plan) {
     plan->total_bytes = program_bytes + rt_max64(with_weights, glm_measure_speed_bytes());
     plan->fits = plan->total_bytes <= plan->limit_bytes && plan->kv_fits &&
                  plan->kv_disk_bytes <= plan->kv_overflow_max &&
-                 plan->kv_keep_bytes <= plan->kv_keep_max;
+                 (!options->keeps_all || plan->kv_keep_bytes <= plan->kv_keep_max);
 }
 
 /* Every size that follows from max_len and chunk. */
@@ -169,7 +169,7 @@ static void fill_bill(const request *of, glm_plan *plan) {
     plan->load_bytes = glm_weights_load_bytes(part, plan->threads);
     plan->kv_fits = glm_plan_kv(
             part, kv_budget(plan), of->options->extra_kv_tokens, of->may_overflow, plan);
-    add_up(plan);
+    add_up(of->options, plan);
 }
 
 /* The largest multiple of a page that fits, by bisection: the bill grows with the length. */
@@ -278,8 +278,8 @@ rt_status glm_plan_require(const glm_plan *plan) {
     char total[RT_SIZE_TEXT];
     char limit[RT_SIZE_TEXT];
     char kv[RT_SIZE_TEXT];
-    if (plan->kv_disk_bytes > plan->kv_overflow_max || plan->kv_keep_bytes > plan->kv_keep_max)
-        return refuse_disk(plan);
+    const bool fits_memory = plan->total_bytes <= plan->limit_bytes && plan->kv_fits;
+    if (fits_memory) return refuse_disk(plan);
     if (plan->total_bytes <= plan->limit_bytes)
         return rt_fail(RT_ENOFIT,
                 "plan: the KV of %" PRId64

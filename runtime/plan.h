@@ -20,7 +20,9 @@ typedef struct glm_options {
     int n_kv_disk_dirs;      /* --kv-disk-dir; 0: our cache directory */
     const char *const *kv_disk_dirs;
     const char *kv_io;       /* "auto", "uring", "pread"; NULL: auto */
-    bool persists;           /* what sessions prefill is kept on disk, and found there again */
+    bool persists;           /* what sessions prefill is kept on disk, and found there again, */
+    bool needs_kept;         /* which must be possible: a book is named */
+    bool keeps_all;          /* and there must be room for all of it: a book is made */
     int32_t threads;         /* 0: every core we may use */
     int32_t tensor_parallel; /* -tp: ranks; 0: 1 */
     int32_t max_seqs;        /* sequences decoded together; 0: 1 */

@@ -104,7 +104,7 @@ static void split_disk(const glm_config *part, int64_t extra_kv_tokens, glm_plan
     plan->kv_keep_bytes = kv_overflow_disk_bytes(&kv, plan->max_len);
     plan->kv_overflow_max = rt_max64(plan->kv_disk_bytes,
             plan->kv_pinned_tokens < plan->max_len ? plan->kv_disk_limit_bytes / 2 : 0);
-    plan->kv_keep_max = plan->kv_disk_limit_bytes - plan->kv_overflow_max;
+    plan->kv_keep_max = rt_max64(plan->kv_disk_limit_bytes - plan->kv_overflow_max, 0);
 }
 
 /* All of it in memory, and what reading and writing segments takes. */

@@ -1,0 +1,30 @@
+#!/bin/sh
+# Where memory holds the KV cache a disk without room costs only what would have been kept there: the
+# answer is the same, and it is said. Making a book without room for it is refused before the work.
+set -u
+. tests/help_cli.sh
+
+make_needle_model
+awk 'BEGIN { for (i = 0; i < 105; i++) print "line " i ", of a text long enough for segments" }' \
+    >"$work/text"
+
+expect 0 complete -m "$work/model" -f "$work/text" -n 8 --no-progress --json
+ids() { tr -d '\n' <"$1" | sed 's/.*"ids": *\[\([^]]*\)\].*/\1/'; }
+plain=$(ids "$work/out")
+
+# A cap that the first segment does not fit under.
+expect 0 complete -m "$work/model" -f "$work/text" -n 8 --no-progress --json \
+    --kv-disk-dir "$work/kv" --kv-disk-space 1M
+[ "$(ids "$work/out")" = "$plain" ] || fail "another answer"
+says err 'not kept on disk'
+[ "$(find "$work/kv" -name '*.kvs' | wc -l)" -eq 0 ] || fail "a segment above the cap"
+
+# A directory that cannot be one.
+: >"$work/file"
+expect 0 complete -m "$work/model" -f "$work/text" -n 8 --no-progress --json \
+    --kv-disk-dir "$work/file/kv"
+[ "$(ids "$work/out")" = "$plain" ] || fail "another answer"
+says err 'nothing is kept on disk'
+
+expect 3 prefill -m "$work/model" "$work/text" --book b --kv-disk-dir "$work/kv" --kv-disk-space 1M
+says err '--kv-disk-space'
