@@ -11,7 +11,7 @@
  * planted in it besides, and runs fuzz_main_finds, which passes when the target dies of the bug within
  * its bound. And with clang, libFuzzer's own coverage-guided search, without end:
  *
- *   CC=clang cmake -S . -B build-fuzz -DGLM_FUZZ=ON "-DGLM_SANITIZE=address;undefined"
+ *   CC=clang cmake -S . -B build-fuzz -DGLM_FUZZ=ON -DGLM_WERROR=OFF -DGLM_SANITIZE=address
  *   make -C build-fuzz fuzz_config && build-fuzz/tests/test_runtime_fuzz_config --corpus corpus
  *   build-fuzz/fuzz/fuzz_config corpus */
 #ifndef HELP_FUZZ_H
