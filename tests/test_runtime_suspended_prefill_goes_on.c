@@ -107,11 +107,32 @@ static void check(const char *what, const glm_options *options, const glm_ids *i
     free(whole.row);
 }
 
+/* Ordinary weights: every row that was saved has its part in the logits. */
+static void check_every_row_counts(void) {
+    glm_ids ids = {0};
+    for (int32_t i = 0; i < 400; i++) help_require(glm_ids_push(&ids, i * 37 % 60), "push");
+    const glm_options options = {.model_dir = "tests/golden/native_bf16_kv4",
+            .max_len = ids.n,
+            .chunk = 128,
+            .persists = true,
+            .kv_disk_dirs = dirs,
+            .n_kv_disk_dirs = 1};
+    for (int64_t stop = 1; stop < 8; stop += 3) {
+        empty_directory();
+        outcome whole = run(&options, &ids, INT64_MAX);
+        empty_directory();
+        check_stop("ordinary numbers", &options, &ids, &whole, stop);
+        free(whole.row);
+    }
+    glm_ids_free(&ids);
+}
+
 int main(void) {
     (void)snprintf(dir, sizeof dir, "/tmp/suspend-XXXXXX");
     if (!mkdtemp(dir)) return 1;
     (void)atexit(remove_all);
     dirs[0] = dir;
+    check_every_row_counts();
     glm_ids ids = {0};
     help_append_opening(&ids);
     const bool is_fast = getenv("GLM_TEST_FAST") != NULL;
