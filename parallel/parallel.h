@@ -1,4 +1,9 @@
-/* Tensor parallelism: who owns which heads, columns and rows. Knows no attention and no pages.
+/* Tensor parallelism: who owns which heads, columns and rows, and how bytes move between ranks. Knows
+ * no attention and no pages.
+ *
+ *   shard.c   who owns what
+ *   comm.c    which transport; comm_self.c a group of one
+ *   agree.c   comparing notes
  *
  * Every rank holds a contiguous run of query heads, the KV heads those read, and a contiguous
  * share of the MLP's columns and of the vocabulary's rows. With more ranks than KV heads, ranks in
@@ -37,5 +42,107 @@ typedef struct par_shard {
  *                    rank counts would do */
 RT_MUST_CHECK rt_status par_shard_make(
         const par_widths *widths, int32_t rank, int32_t n_ranks, par_shard *out);
+
+/* ---- ranks that work together ------------------------------------------------------------------
+ *
+ * A comm is what one rank holds of the group: numbers, and one function pointer an operation, filled
+ * by comm_self.c, comm_local.c, comm_mpi.c or comm_nccl.c. Two kinds of operation:
+ *
+ *   data     all_reduce, all_gather, broadcast, send, recv: operands where `memory` says, queued on
+ *            `stream` where that is a device, done on return where it is the host (stream is NULL)
+ *   control  tell, share, barrier: small, host memory, done on return whatever the transport
+ *
+ * Every rank calls the same collectives in the same order with the same sizes. Sums are taken in
+ * ascending order of ranks, every element by one rank: all ranks get the same bits, run after run.
+ *
+ * A rank that waits may wait as long as the others work: it sleeps after a bounded spin, in `tell`
+ * at once. That another rank died (within 5 s) or froze (within 10 s) is noticed beside that, by
+ * heartbeats of a thread of their own; from then on every operation of every rank fails:
+ *
+ *   Errors: RT_EPEER  another rank is gone, frozen, or gave up, or what came from it is not what is
+ *                     due: the message names rank, host and step. The group is over; close it. */
+
+typedef enum par_memory { PAR_HOST, PAR_DEVICE } par_memory;
+
+enum { PAR_RANKS_MAX = 64, PAR_NAME_BYTES = 64, PAR_SHARE_BYTES_MAX = 4096 };
+
+/* Since the comm was opened, data collectives only. Waiting: for other ranks to come; moving: the
+ * rest, copies and sums. Where a transport cannot tell them apart all of it is moving. */
+typedef struct par_stats {
+    int64_t n_calls;
+    int64_t n_bytes; /* of this rank's operands */
+    double wait_s;
+    double move_s;
+} par_stats;
+
+typedef struct par_comm par_comm;
+struct par_comm {
+    const char *transport;        /* "self", "local", "mpi", "nccl" */
+    char library[PAR_NAME_BYTES]; /* name and version of what it stands on; "" for none */
+    int32_t rank;
+    int32_t n_ranks;
+    par_memory memory; /* of data operands */
+    char hosts[PAR_RANKS_MAX][PAR_NAME_BYTES];
+    par_stats stats;
+
+    /* What is being done, for messages: the runtime writes it at each step. */
+    int64_t step;
+    const char *step_name; /* "prefill"; a string constant */
+
+    /* data[n] = the sum over ranks of their data[n]. */
+    rt_status (*all_reduce)(par_comm *comm, float *data, int64_t n, void *stream);
+    /* all[r * n_bytes ...] = rank r's mine[n_bytes]. `mine` may be its own place in `all`. */
+    rt_status (*all_gather)(
+            par_comm *comm, const void *mine, int64_t n_bytes, void *all, void *stream);
+    rt_status (*broadcast)(
+            par_comm *comm, void *data, int64_t n_bytes, int32_t root, void *stream);
+    rt_status (*send)(
+            par_comm *comm, const void *data, int64_t n_bytes, int32_t to, void *stream);
+    rt_status (*recv)(par_comm *comm, void *data, int64_t n_bytes, int32_t from, void *stream);
+
+    /* Rank 0's bytes[n_bytes] to all others, which sleep until they come. Any size. */
+    rt_status (*tell)(par_comm *comm, void *bytes, int64_t n_bytes);
+    /* Every rank's mine[n_bytes <= PAR_SHARE_BYTES_MAX] to all, as all_gather. */
+    rt_status (*share)(par_comm *comm, const void *mine, int64_t n_bytes, void *all);
+    rt_status (*barrier)(par_comm *comm);
+
+    /* End the group now: what other ranks wait in, or call next, fails with this text. From any
+     * thread; returns at once. */
+    void (*abort)(par_comm *comm, const char *why);
+    /* Let go of everything and free the comm. Orderly after a barrier; otherwise the others take it
+     * for an abort. */
+    void (*close)(par_comm *comm);
+};
+
+/* How this process finds the others. Where no transport is chosen: 1 rank is PAR_BY_SELF. */
+typedef enum par_transport { PAR_BY_SELF, PAR_BY_LOCAL, PAR_BY_MPI, PAR_BY_TCP } par_transport;
+typedef struct par_world {
+    par_transport transport;
+    int32_t rank;
+    int32_t n_ranks;
+    const char *address; /* what the transport needs; NULL where it needs nothing */
+} par_world;
+
+/* Join the group. Every rank calls it, and par_hello() next.
+ *
+ * Errors: RT_EUNSUPPORTED  this machine has no such library; RT_EPEER, RT_EUSAGE, RT_ENOMEM */
+RT_MUST_CHECK rt_status par_comm_open(const par_world *world, par_comm **out);
+/* Accepts NULL. */
+void par_comm_close(par_comm *comm);
+
+/* A group of one. RT_ENOMEM. */
+RT_MUST_CHECK rt_status par_comm_self_open(par_comm **out);
+
+/* Before anything else: compare facts, "key=value" lines of the caller's (build, config, weights,
+ * options), the group's size and the transport's library; learn the hosts' names. All ranks find the
+ * same difference.
+ *
+ * Errors: RT_EPEER  a rank differs from rank 0: its number, its host and the two values */
+RT_MUST_CHECK rt_status par_hello(par_comm *comm, const char *facts);
+
+/* What became of a step, decided together: RT_OK where every rank brings RT_OK, otherwise the status
+ * and the text of the lowest rank that does not, with its number in front. *smallest: the smallest of
+ * what the ranks bring; NULL: nothing. A group of one returns `mine`. */
+RT_MUST_CHECK rt_status par_agree(par_comm *comm, rt_status mine, int64_t *smallest);
 
 #endif
