@@ -146,5 +146,5 @@ int main(int argc, char **argv) {
         for (int m = first; m < 5; m++) bench_matrix(&options, &matrices[m], pool, &peaks);
         rt_pool_free(pool);
     }
-    return 0;
+    return bench_end(&options);
 }

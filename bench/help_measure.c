@@ -3,7 +3,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "runtime/base/log.h"
 #include "runtime/base/memory.h"
@@ -43,6 +45,31 @@ static const char *value_of(const bench_options *options, int argc, char **argv,
     return argv[++*i];
 }
 
+/* Idle seconds of all cores since boot; below 0: unknown. */
+static double idle_seconds(void) {
+    double up = 0.0;
+    double idle = -1.0;
+    FILE *file = fopen("/proc/uptime", "r");
+    if (!file) return idle;
+    if (fscanf(file, "%lf %lf", &up, &idle) != 2) idle = -1.0;
+    (void)fclose(file);
+    return idle;
+}
+
+static double cpu_seconds(void) {
+    struct timespec now;
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* Of programs that this one started and waited for. */
+static double children_seconds(void) {
+    struct rusage usage;
+    (void)getrusage(RUSAGE_CHILDREN, &usage);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           1e-6 * (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
+}
+
 bench_options bench_parse(int argc, char **argv) {
     bench_options options = {.program = argv[0], .n_repeats = 5, .isa = rt_machine_isa()};
     for (int i = 1; i < argc; i++) {
@@ -62,6 +89,9 @@ bench_options bench_parse(int argc, char **argv) {
         else
             usage(&options, argv[i]);
     }
+    options.start.wall = rt_now();
+    options.start.idle = idle_seconds();
+    options.start.own = cpu_seconds();
     return options;
 }
 
@@ -90,12 +120,6 @@ rt_pool *bench_pool(int n_threads) {
 }
 
 /* ---- measuring ------------------------------------------------------------------------------- */
-
-static double cpu_seconds(void) {
-    struct timespec now;
-    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 /* Seconds that one of n threads works: wall time, or its share of the CPU time. */
 static double clock_now(const bench_options *options, int n_threads) {
@@ -138,6 +162,10 @@ void bench_begin(const bench_options *options) {
     (void)fflush(stdout);
 }
 
+static bool is_above_peak(const bench_figure *figure) {
+    return figure->peak > 0.0 && figure->rate.best > 1.05 * figure->peak;
+}
+
 static void report_csv(const bench_figure *figure, double rss_mib) {
     (void)printf("%s,%d,%.4g,%.4g,%s,", figure->what, figure->n_threads, figure->rate.best,
             figure->rate.median, figure->unit);
@@ -166,5 +194,20 @@ void bench_report(const bench_options *options, const bench_figure *figure) {
         report_csv(figure, rss_mib);
     else
         report_row(figure, rss_mib);
+    if (is_above_peak(figure)) (void)printf("# VOID: the figure above exceeds its peak\n");
     (void)fflush(stdout);
+}
+
+int bench_end(const bench_options *options) {
+    const double wall = rt_now() - options->start.wall;
+    const double idle = idle_seconds();
+    if (options->start.idle < 0.0 || idle < 0.0 || wall < 1.0) return 0;
+    const double busy = (double)sysconf(_SC_NPROCESSORS_ONLN) - (idle - options->start.idle) / wall;
+    const double own = cpu_seconds() + children_seconds() - options->start.own;
+    const double others = busy - own / wall;
+    (void)printf("# beside it ran %.2f cores of other work\n", others < 0.0 ? 0.0 : others);
+    if (others <= 0.15 || options->is_cpu_clock || options->is_quick) return 0;
+    (void)printf(
+            "# VOID: more than 0.15 of a core was not ours: rates by the wall clock say little\n");
+    return 1;
 }

@@ -24,6 +24,11 @@ typedef struct bench_options {
     int n_threads; /* 0: one, then all */
     int n_repeats;
     rt_isa isa;
+    struct {
+        double wall; /* s, */
+        double idle; /* all cores, */
+        double own;  /* CPU time of ours */
+    } start;
 } bench_options;
 
 /* Exits with a message for anything that is not above. */
@@ -55,7 +60,8 @@ bench_rate bench_measure(const bench_options *options, int n_threads, double amo
 /* What the machine is, and the column names. */
 void bench_begin(const bench_options *options);
 
-/* One figure. peak 0: there is none to compare with. */
+/* One figure. peak 0: there is none to compare with. A figure above its peak (by 5 %) is marked: the
+ * peak, or the figure, is wrong. */
 typedef struct bench_figure {
     const char *what; /* no commas */
     int n_threads;
@@ -64,5 +70,9 @@ typedef struct bench_figure {
     double peak; /* in the same unit */
 } bench_figure;
 void bench_report(const bench_options *options, const bench_figure *figure);
+
+/* What else ran since bench_parse, in cores; says "# VOID" where wall-clock figures were taken beside
+ * more than 0.15 of a core (or the hypervisor took that much). Returns the program's exit status. */
+int bench_end(const bench_options *options);
 
 #endif
