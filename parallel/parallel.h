@@ -4,6 +4,7 @@
  *   shard.c   who owns what
  *   comm.c    which transport; comm_self.c a group of one
  *   agree.c   comparing notes
+ *   comm_local.c  processes on one machine; local_launch.c starts them, local_beat.c watches them
  *
  * Every rank holds a contiguous run of query heads, the KV heads those read, and a contiguous
  * share of the MLP's columns and of the vocabulary's rows. With more ranks than KV heads, ranks in
@@ -132,6 +133,15 @@ void par_comm_close(par_comm *comm);
 
 /* A group of one. RT_ENOMEM. */
 RT_MUST_CHECK rt_status par_comm_self_open(par_comm **out);
+
+/* A group on this machine, of this process as rank 0 and n_ranks - 1 that it starts: `program rank FD`,
+ * where FD is the number of a descriptor that par_local_join() turns into their comm. They have no
+ * standard input and output, and end with this process.
+ *
+ * Errors: RT_EUSAGE  n_ranks; RT_ENOMEM  processes, sockets or shared memory */
+RT_MUST_CHECK rt_status par_local_launch(int32_t n_ranks, const char *program, par_comm **out);
+/* Errors: RT_EUSAGE  not such a descriptor; RT_EPEER  another build of the program; RT_ENOMEM */
+RT_MUST_CHECK rt_status par_local_join(int control_fd, par_comm **out);
 
 /* Before anything else: compare facts, "key=value" lines of the caller's (build, config, weights,
  * options), the group's size and the transport's library; learn the hosts' names. All ranks find the

@@ -1,0 +1,98 @@
+/* What the files of comm_local share. Private to parallel.
+ *
+ * One shared mapping (a memfd that rank 0 makes) holds a head and one slot a rank. Beside it every
+ * rank but 0 has two sockets with rank 0: one for what rank 0 tells, one for heartbeats. */
+#ifndef PAR_LOCAL_H
+#define PAR_LOCAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/types.h>
+
+#include "parallel.h"
+
+enum {
+    LOCAL_SLOT_BYTES = 1 << 20, /* of a collective's operand at a time */
+    LOCAL_MAIL_BYTES = 1 << 16, /* of a send */
+    LOCAL_LINE = 64             /* what two ranks write lies in different cache lines */
+};
+
+/* What a rank says of what lies in its slot: checked before it is used. */
+typedef struct local_label {
+    uint64_t serial; /* collectives so far, this one included; mails so far */
+    int64_t n_bytes; /* of this piece */
+    int64_t n_total; /* of the operand */
+    uint32_t kind;
+    uint32_t peer;                 /* root, or whom a mail is for */
+    uint64_t hash[PAR_RANKS_MAX];  /* of the part each rank reads; [0] where all read all */
+    uint64_t result_hash;          /* of the part of a sum that this rank took */
+} local_label;
+
+typedef struct local_rank {
+    _Alignas(LOCAL_LINE) _Atomic uint32_t posted; /* phases finished; a futex */
+    _Alignas(LOCAL_LINE) _Atomic uint32_t mailed; /* mails put down; a futex */
+    _Alignas(LOCAL_LINE) _Atomic uint32_t taken;  /* of them read; a futex */
+    _Alignas(LOCAL_LINE) local_label label;
+    local_label mail;
+} local_rank;
+
+/* The group is over once `ended` is set; the text is there once it is 2. */
+typedef struct local_head {
+    _Alignas(LOCAL_LINE) _Atomic uint32_t ended;
+    char why[768];
+    local_rank ranks[PAR_RANKS_MAX];
+} local_head;
+
+typedef struct local_peer {
+    int control_fd; /* -1: none */
+    int beat_fd;
+    pid_t pid;        /* rank 0: the child; 0: none, or reaped */
+    double last_seen; /* by the heartbeat thread alone */
+    bool has_left;    /* in an orderly way; likewise */
+} local_peer;
+
+typedef struct local_comm {
+    par_comm comm; /* first */
+    local_head *head;
+    char *slots;  /* [n_ranks][LOCAL_SLOT_BYTES] */
+    float *sum;   /* [LOCAL_SLOT_BYTES / 4] */
+    char *mails;  /* [n_ranks][LOCAL_MAIL_BYTES] */
+    int64_t mapped_bytes;
+    local_peer peers[PAR_RANKS_MAX]; /* rank 0: all others; others: only rank 0 */
+    uint64_t serial;
+    uint32_t phase; /* posted so far; wraps */
+    uint64_t told;
+    int32_t n_spins;
+
+    pthread_t beat;
+    bool has_beat;
+    int wake_fd; /* eventfd: the heartbeat thread is to end */
+    bool is_over;       /* an operation failed */
+    uint32_t last_kind; /* of collective: after a barrier closing is orderly */
+} local_comm;
+
+static inline local_comm *local_of(par_comm *comm) {
+    return (local_comm *)comm;
+}
+
+int64_t local_mapping_bytes(int32_t n_ranks);
+/* comm_local.c: map the memory, fill the function pointers. Takes fds over, also on failure. */
+RT_MUST_CHECK rt_status local_create(int32_t rank, int32_t n_ranks, int memory_fd, local_comm **out);
+void local_free(local_comm *local);
+
+/* End the group, once: wake everyone. Any thread. */
+void local_end(local_comm *local, const char *why);
+/* RT_EPEER with the text of local_end. */
+RT_MUST_CHECK rt_status local_ended(local_comm *local);
+
+/* local_beat.c. Errors: RT_ENOMEM */
+RT_MUST_CHECK rt_status local_beat_start(local_comm *local);
+/* is_orderly: the others are told that this rank is not lost. */
+void local_beat_stop(local_comm *local, bool is_orderly);
+/* "rank 2 on HOST": who, for messages. */
+const char *local_who(const local_comm *local, int rank, char text[128]);
+
+/* local_launch.c: wait for the children, killing those that do not end by themselves. */
+void local_reap(local_comm *local);
+
+#endif
