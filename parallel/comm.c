@@ -10,8 +10,9 @@ rt_status par_comm_open(const par_world *world, par_comm **out) {
     case PAR_BY_SELF:
         if (world->n_ranks == 1) return par_comm_self_open(out);
         break;
-    case PAR_BY_LOCAL:
     case PAR_BY_MPI:
+        return par_comm_mpi_open(world, out);
+    case PAR_BY_LOCAL:
     case PAR_BY_TCP:
         break;
     }

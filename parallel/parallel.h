@@ -5,6 +5,8 @@
  *   comm.c    which transport; comm_self.c a group of one
  *   agree.c   comparing notes
  *   comm_local.c  processes on one machine; local_launch.c starts them, local_beat.c watches them
+ *   launcher.c    who started this process: mpirun, srun, torchrun
+ *   comm_mpi.c    ranks on any machines, by MPI: mpi_plugin.c is what links it; exchange.c, collectives
  *
  * Every rank holds a contiguous run of query heads, the KV heads those read, and a contiguous
  * share of the MLP's columns and of the vocabulary's rows. With more ranks than KV heads, ranks in
@@ -121,8 +123,22 @@ typedef struct par_world {
     par_transport transport;
     int32_t rank;
     int32_t n_ranks;
+    int32_t local_rank;  /* among the ranks of this machine: which of its devices is ours */
     const char *address; /* what the transport needs; NULL where it needs nothing */
 } par_world;
+
+/* What a launcher's environment says of this process; PAR_BY_SELF where none started it:
+ *
+ *   mpirun, mpiexec (Open MPI, MPICH, Intel), srun --mpi=pmix|pmi2     PAR_BY_MPI
+ *   torchrun, or RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT set by hand  PAR_BY_TCP, "host:port"
+ *
+ * `address` is what out->address may point to.
+ *
+ * Errors: RT_EUSAGE  variables that contradict each other or are no numbers, or srun without
+ *                    --mpi: the message names the variable or says how to start */
+enum { PAR_ADDRESS_BYTES = 300 };
+RT_MUST_CHECK rt_status par_world_from_environment(
+        par_world *out, char address[PAR_ADDRESS_BYTES]);
 
 /* Join the group. Every rank calls it, and par_hello() next.
  *
@@ -142,6 +158,16 @@ RT_MUST_CHECK rt_status par_comm_self_open(par_comm **out);
 RT_MUST_CHECK rt_status par_local_launch(int32_t n_ranks, const char *program, par_comm **out);
 /* Errors: RT_EUSAGE  not such a descriptor; RT_EPEER  another build of the program; RT_ENOMEM */
 RT_MUST_CHECK rt_status par_local_join(int control_fd, par_comm **out);
+
+/* Ranks that an MPI launcher started, on any machines; host memory. world: what the launcher's
+ * environment says, compared with what MPI says.
+ *
+ * Errors: RT_EUNSUPPORTED  no plug-in, or no MPI that it can load: the message says what to do
+ *         RT_EUSAGE        MPI and the launcher do not know each other */
+RT_MUST_CHECK rt_status par_comm_mpi_open(const par_world *world, par_comm **out);
+
+/* "Open MPI v4.1.4, plug-in built with Open MPI 4.1.4"; RT_EUNSUPPORTED says why not. */
+RT_MUST_CHECK rt_status par_mpi_describe(char *text, int64_t text_bytes);
 
 /* Before anything else: compare facts, "key=value" lines of the caller's (build, config, weights,
  * options), the group's size and the transport's library; learn the hosts' names. All ranks find the

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/size.h"
+#include "parallel/parallel.h"
 
 /* The few functions of the CUDA driver that are called here; 0 is success. */
 typedef struct cuda_driver {
@@ -85,21 +86,7 @@ bool glm_probe_nccl(char text[GLM_PROBE_BYTES]) {
 }
 
 bool glm_probe_mpi(char text[GLM_PROBE_BYTES]) {
-    static const char *const names[] = {
-            "libmpi.so.40", "libmpi.so.12", "libmpich.so.12", "libmpi.so"};
-    enum { MPI_TEXT_BYTES = 8192 }; /* MPICH writes up to that much */
-    (void)snprintf(text, GLM_PROBE_BYTES, "none: no libmpi.so is installed");
-    void *library = NULL;
-    for (size_t i = 0; !library && i < sizeof names / sizeof names[0]; i++)
-        library = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
-    if (!library) return false;
-    int (*get_version)(char *version, int *length) = NULL;
-    char version[MPI_TEXT_BYTES] = "";
-    int length = 0;
-    const bool is_there = find(library, "MPI_Get_library_version", &get_version) &&
-                          get_version(version, &length) == 0;
-    if (is_there)
-        (void)snprintf(text, GLM_PROBE_BYTES, "%.*s", (int)strcspn(version, ",\r\n"), version);
-    /* Not closed: Open MPI's libraries do not survive being unloaded. */
-    return is_there;
+    if (par_mpi_describe(text, GLM_PROBE_BYTES) == RT_OK) return true;
+    (void)snprintf(text, GLM_PROBE_BYTES, "none: %s", rt_error_text());
+    return false;
 }

@@ -16,9 +16,10 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 . bench/setup.sh
 
-# The tokenizer's scanner is compared with PCRE2; nothing else needs it.
-PACKAGES="$PACKAGES libpcre2-dev"
-PACKAGES_WHY="$PACKAGES_WHY; regular expressions, to test against"
+# The tokenizer's scanner is compared with PCRE2; nothing else needs it. Ranks on several machines need
+# an MPI; a build without one is whole.
+PACKAGES="$PACKAGES libpcre2-dev libopenmpi-dev openmpi-bin"
+PACKAGES_WHY="$PACKAGES_WHY; regular expressions, to test against; MPI"
 
 TIMEOUT_S=600
 
@@ -34,6 +35,7 @@ allowed_skip() {
         [ "$name" = "$2" ] || continue
         case $when in
         always) printf '%s' "$reason" ;;
+        no-mpi) command -v mpirun >/dev/null || printf '%s' "$reason" ;;
         no-data) [ -n "${GLM_TEST_DATA:-}" ] || printf '%s' "$reason" ;;
         sanitized) [ "$1" = release ] || printf '%s' "$reason" ;;
         esac

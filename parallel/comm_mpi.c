@@ -1,0 +1,330 @@
+/* Ranks on any machines, host memory, by MPI.
+ *
+ * The program links no MPI. A plug-in that does, glm1m_mpi.so (mpi_plugin.h says why), is looked for
+ * beside the program, one folder up, and in ../lib/glm1m, and opened only by a process that an MPI
+ * launcher started, or by doctor.
+ *
+ * Who waits sleeps: MPI's own waits and collectives spin at 100 % of a core for as long as another
+ * rank computes or a user thinks, so that only MPI_Test is called, with naps between.
+ *
+ * After a failure MPI is neither called again nor finalized: buffers may still be written to, and a
+ * process that ends without MPI_Finalize is what makes mpirun and srun end the other ranks. */
+#include <dlfcn.h>
+#include <limits.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "exchange.h"
+#include "mpi_plugin.h"
+#include "parallel.h"
+#include "runtime/base/log.h"
+#include "runtime/base/memory.h"
+
+/* ---- the plug-in ----------------------------------------------------------------------------- */
+
+static const char *const plugin_places[] = {
+        "glm1m_mpi.so", "../glm1m_mpi.so", "../lib/glm1m/glm1m_mpi.so"};
+
+/* "<folder of the program>/<place>", or false where that is no file. */
+static bool plugin_path(const char *place, char path[PATH_MAX]) {
+    char program[PATH_MAX];
+    const ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
+    if (n <= 0) return false;
+    program[n] = '\0';
+    char *slash = strrchr(program, '/');
+    if (!slash) return false;
+    *slash = '\0';
+    const int length = snprintf(path, PATH_MAX, "%s/%s", program, place);
+    return length < PATH_MAX && access(path, R_OK) == 0;
+}
+
+static rt_status plugin_check(const char *path, void *library, const par_mpi_plugin **out) {
+    const par_mpi_plugin *(*get)(void) = NULL;
+    void *address = dlsym(library, PAR_MPI_PLUGIN_SYMBOL);
+    memcpy(&get, &address, sizeof get); /* POSIX lets a data pointer hold a function's address */
+    if (!get) return rt_fail(RT_EUNSUPPORTED, "parallel: %s is not glm1m's MPI plug-in", path);
+    const par_mpi_plugin *plugin = get();
+    if (plugin->abi != PAR_MPI_PLUGIN_ABI)
+        return rt_fail(RT_EUNSUPPORTED,
+                "parallel: %s is of another build: its interface is %d, this program's %d", path,
+                plugin->abi, PAR_MPI_PLUGIN_ABI);
+    *out = plugin;
+    return RT_OK;
+}
+
+/* Never closed again: Open MPI's libraries do not survive being unloaded. Global, since Open MPI's
+ * own components look for its symbols there. */
+static rt_status plugin_load(const par_mpi_plugin **out) {
+    char path[PATH_MAX];
+    for (size_t i = 0; i < sizeof plugin_places / sizeof *plugin_places; i++) {
+        if (!plugin_path(plugin_places[i], path)) continue;
+        void *library = dlopen(path, RTLD_NOW | RTLD_GLOBAL);
+        if (library) return plugin_check(path, library, out);
+        return rt_fail(RT_EUNSUPPORTED,
+                "parallel: the MPI plug-in cannot be loaded: %s; build it here against this "
+                "machine's MPI (cmake finds the mpicc in PATH)",
+                dlerror());
+    }
+    return rt_fail(RT_EUNSUPPORTED,
+            "parallel: no glm1m_mpi.so beside the program: this build found no MPI; install one "
+            "(libopenmpi-dev) and build again");
+}
+
+rt_status par_mpi_describe(char *text, int64_t text_bytes) {
+    const par_mpi_plugin *plugin = NULL;
+    RT_TRY(plugin_load(&plugin));
+    char version[PAR_NAME_BYTES];
+    plugin->mpi_version(version, sizeof version);
+    (void)snprintf(
+            text, (size_t)text_bytes, "%s, plug-in built with %s", version, plugin->built_with);
+    return RT_OK;
+}
+
+/* ---- the wire -------------------------------------------------------------------------------- */
+
+typedef struct mpi_message {
+    par_mpi_request request;
+    int64_t n_bytes;
+} mpi_message;
+
+typedef struct mpi_comm {
+    par_comm comm;
+    par_wire wire;
+    const par_mpi_plugin *mpi;
+    mpi_message sends[PAR_RANKS_MAX];
+    mpi_message recvs[PAR_RANKS_MAX];
+    void *scratch;
+    bool is_broken;
+    atomic_bool is_aborted;
+    char why[256]; /* of the abort; written before the flag */
+} mpi_comm;
+
+static mpi_comm *of_wire(par_wire *wire) {
+    return (mpi_comm *)(void *)((char *)wire - offsetof(mpi_comm, wire));
+}
+
+static mpi_comm *of(par_comm *comm) {
+    return (mpi_comm *)(void *)comm;
+}
+
+/* The group is over. */
+static rt_status broken(mpi_comm *mpi, int32_t peer, const char *doing, const char *why) {
+    const par_comm *comm = &mpi->comm;
+    mpi->is_broken = true;
+    return rt_fail(RT_EPEER, "parallel: rank %d on %s, step %lld (%s): %s rank %d on %s: %s",
+            comm->rank, comm->hosts[comm->rank], (long long)comm->step, comm->step_name, doing,
+            peer, comm->hosts[peer], why);
+}
+
+static rt_status broken_by_mpi(mpi_comm *mpi, int32_t peer, const char *doing, int error) {
+    char text[256];
+    mpi->mpi->error_text(error, text, sizeof text);
+    return broken(mpi, peer, doing, text);
+}
+
+static rt_status post_send(par_wire *wire, int32_t to, const void *bytes, int64_t n_bytes) {
+    mpi_comm *mpi = of_wire(wire);
+    rt_assert(n_bytes <= PAR_MESSAGE_BYTES_MAX && !(wire->sending >> to & 1));
+    mpi_message *message = &mpi->sends[to];
+    message->n_bytes = n_bytes;
+    const int error = mpi->mpi->send(to, bytes, n_bytes, &message->request);
+    if (error) return broken_by_mpi(mpi, to, "sending to", error);
+    wire->sending |= UINT64_C(1) << to;
+    return RT_OK;
+}
+
+static rt_status post_recv(par_wire *wire, int32_t from, void *bytes, int64_t n_bytes) {
+    mpi_comm *mpi = of_wire(wire);
+    rt_assert(n_bytes <= PAR_MESSAGE_BYTES_MAX && !(wire->receiving >> from & 1));
+    mpi_message *message = &mpi->recvs[from];
+    message->n_bytes = n_bytes;
+    const int error = mpi->mpi->receive(from, bytes, n_bytes, &message->request);
+    if (error) return broken_by_mpi(mpi, from, "receiving from", error);
+    wire->receiving |= UINT64_C(1) << from;
+    return RT_OK;
+}
+
+static rt_status progress_recv(mpi_comm *mpi, int32_t peer) {
+    bool is_done = false;
+    int64_t n_bytes = 0;
+    mpi_message *message = &mpi->recvs[peer];
+    const int error = mpi->mpi->test(&message->request, &is_done, &n_bytes);
+    if (error) return broken_by_mpi(mpi, peer, "receiving from", error);
+    if (!is_done) return RT_OK;
+    mpi->wire.receiving &= ~(UINT64_C(1) << peer);
+    if (n_bytes == message->n_bytes) return RT_OK;
+    char text[128];
+    (void)snprintf(text, sizeof text, "%lld bytes came where %lld are due: it is at another step",
+            (long long)n_bytes, (long long)message->n_bytes);
+    return broken(mpi, peer, "receiving from", text);
+}
+
+static rt_status progress_send(mpi_comm *mpi, int32_t peer) {
+    bool is_done = false;
+    int64_t ignored = 0;
+    const int error = mpi->mpi->test(&mpi->sends[peer].request, &is_done, &ignored);
+    if (error) return broken_by_mpi(mpi, peer, "sending to", error);
+    if (is_done) mpi->wire.sending &= ~(UINT64_C(1) << peer);
+    return RT_OK;
+}
+
+static rt_status progress(par_wire *wire) {
+    mpi_comm *mpi = of_wire(wire);
+    if (atomic_load(&mpi->is_aborted)) {
+        mpi->is_broken = true;
+        return rt_fail(RT_EPEER, "%s", mpi->why);
+    }
+    if (mpi->is_broken) return rt_fail(RT_EPEER, "parallel: the group of ranks is over");
+    for (uint64_t left = wire->receiving; left; left &= left - 1)
+        RT_TRY(progress_recv(mpi, __builtin_ctzll(left)));
+    for (uint64_t left = wire->sending; left; left &= left - 1)
+        RT_TRY(progress_send(mpi, __builtin_ctzll(left)));
+    return RT_OK;
+}
+
+static void nap(par_wire *wire, int64_t microseconds) {
+    (void)wire;
+    const struct timespec time = {.tv_nsec = microseconds * 1000};
+    (void)nanosleep(&time, NULL);
+}
+
+/* ---- the operations -------------------------------------------------------------------------- */
+
+static rt_status counted(par_comm *comm, int64_t n_bytes, double begin, rt_status status) {
+    comm->stats.n_calls++;
+    comm->stats.n_bytes += n_bytes;
+    comm->stats.move_s += rt_now() - begin;
+    return status;
+}
+
+static rt_status all_reduce(par_comm *comm, float *data, int64_t n, void *stream) {
+    (void)stream;
+    const double begin = rt_now();
+    return counted(comm, n * (int64_t)sizeof *data, begin,
+            par_exchange_all_reduce(&of(comm)->wire, data, n, of(comm)->scratch));
+}
+
+static rt_status all_gather(
+        par_comm *comm, const void *mine, int64_t n_bytes, void *all, void *stream) {
+    (void)stream;
+    const double begin = rt_now();
+    return counted(
+            comm, n_bytes, begin, par_exchange_all_gather(&of(comm)->wire, mine, n_bytes, all));
+}
+
+static rt_status broadcast(
+        par_comm *comm, void *data, int64_t n_bytes, int32_t root, void *stream) {
+    (void)stream;
+    const double begin = rt_now();
+    return counted(
+            comm, n_bytes, begin, par_exchange_broadcast(&of(comm)->wire, data, n_bytes, root));
+}
+
+static rt_status send_data(
+        par_comm *comm, const void *data, int64_t n_bytes, int32_t to, void *stream) {
+    (void)stream;
+    const double begin = rt_now();
+    return counted(comm, n_bytes, begin, par_exchange_send(&of(comm)->wire, data, n_bytes, to));
+}
+
+static rt_status recv_data(
+        par_comm *comm, void *data, int64_t n_bytes, int32_t from, void *stream) {
+    (void)stream;
+    const double begin = rt_now();
+    return counted(comm, n_bytes, begin, par_exchange_recv(&of(comm)->wire, data, n_bytes, from));
+}
+
+static rt_status tell(par_comm *comm, void *bytes, int64_t n_bytes) {
+    return par_exchange_tell(&of(comm)->wire, bytes, n_bytes);
+}
+
+static rt_status share(par_comm *comm, const void *mine, int64_t n_bytes, void *all) {
+    rt_assert(n_bytes <= PAR_SHARE_BYTES_MAX);
+    return par_exchange_all_gather(&of(comm)->wire, mine, n_bytes, all);
+}
+
+static rt_status barrier(par_comm *comm) {
+    return par_exchange_barrier(&of(comm)->wire);
+}
+
+static void abort_group(par_comm *comm, const char *why) {
+    mpi_comm *mpi = of(comm);
+    if (atomic_load(&mpi->is_aborted)) return;
+    (void)snprintf(mpi->why, sizeof mpi->why, "%s", why);
+    atomic_store(&mpi->is_aborted, true);
+}
+
+/* MPI may still write to a group that broke: it stays, and stays reachable. */
+static mpi_comm *abandoned;
+
+static void close_group(par_comm *comm) {
+    mpi_comm *mpi = of(comm);
+    if (mpi->is_broken || atomic_load(&mpi->is_aborted)) {
+        abandoned = mpi;
+        return;
+    }
+    (void)mpi->mpi->close();
+    free(mpi->scratch);
+    free(mpi);
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+static rt_status open_world(mpi_comm *mpi, const par_world *expected) {
+    par_comm *comm = &mpi->comm;
+    par_mpi_world world;
+    const int error = mpi->mpi->open(&world);
+    if (error) {
+        char text[256];
+        mpi->mpi->error_text(error, text, sizeof text);
+        return rt_fail(RT_EPEER, "parallel: MPI_Init failed: %s", text);
+    }
+    if (world.n_ranks != expected->n_ranks || world.rank != expected->rank)
+        return rt_fail(RT_EUSAGE,
+                "parallel: the launcher made this rank %d of %d, but %s sees rank %d of %d: they "
+                "do "
+                "not know each other (srun needs --mpi=pmix; mpirun and the plug-in, built with "
+                "%s, must be of one MPI)",
+                expected->rank, expected->n_ranks, comm->library, world.rank, world.n_ranks,
+                mpi->mpi->built_with);
+    comm->rank = mpi->wire.rank = world.rank;
+    comm->n_ranks = mpi->wire.n_ranks = world.n_ranks;
+    return rt_malloc(par_exchange_scratch_bytes(world.n_ranks), "sums over ranks", &mpi->scratch);
+}
+
+rt_status par_comm_mpi_open(const par_world *world, par_comm **out) {
+    const par_mpi_plugin *plugin = NULL;
+    RT_TRY(plugin_load(&plugin));
+    mpi_comm *mpi = NULL;
+    RT_TRY(rt_calloc(1, sizeof *mpi, "a group of ranks", &mpi));
+    mpi->mpi = plugin;
+    par_comm *comm = &mpi->comm;
+    *comm = (par_comm){.transport = "mpi",
+            .memory = PAR_HOST,
+            .step_name = "",
+            .all_reduce = all_reduce,
+            .all_gather = all_gather,
+            .broadcast = broadcast,
+            .send = send_data,
+            .recv = recv_data,
+            .tell = tell,
+            .share = share,
+            .barrier = barrier,
+            .abort = abort_group,
+            .close = close_group};
+    mpi->wire = (par_wire){
+            .post_send = post_send, .post_recv = post_recv, .progress = progress, .sleep = nap};
+    plugin->mpi_version(comm->library, sizeof comm->library);
+    const rt_status status = open_world(mpi, world);
+    if (status != RT_OK) {
+        free(mpi);
+        return status;
+    }
+    *out = comm;
+    return RT_OK;
+}
