@@ -324,7 +324,13 @@ glm_document_place glm_document_find(const glm_document *document, int64_t at) {
     const glm_document_file *file = file_at(document, at);
     const int64_t n = rt_min64(rt_max64(at - file->text_at, 0), file->n_bytes);
     const char *text = document->text + file->text_at;
-    int64_t line = 1;
-    for (int64_t i = 0; i < n; i++) line += text[i] == '\n';
-    return (glm_document_place){.file = file, .offset = n + file->mark_bytes, .line = line};
+    glm_document_place place = {
+            .file = file, .offset = n + file->mark_bytes, .line = 1, .page = file->is_paged};
+    for (int64_t i = 0; i < n; i++) {
+        place.line += text[i] == '\n';
+        if (!file->is_paged || text[i] != '\f') continue;
+        place.page++;
+        place.line = 1;
+    }
+    return place;
 }

@@ -21,6 +21,7 @@ typedef struct glm_document_file {
     int64_t text_at;    /* where its own bytes begin */
     int64_t n_bytes;    /* how many of them */
     int64_t mark_bytes; /* bytes of the file in front of them: a byte-order mark */
+    bool is_paged;      /* a form feed ends each page */
 } glm_document_file;
 
 /* Found in a directory, but not text. */
@@ -57,7 +58,8 @@ void glm_document_free(glm_document *document);
 typedef struct glm_document_place {
     const glm_document_file *file;
     int64_t offset; /* byte of the file, from 0 */
-    int64_t line;   /* from 1 */
+    int64_t line;   /* from 1; of the page, where there are pages */
+    int64_t page;   /* from 1; 0: the file has none */
 } glm_document_place;
 
 /* Where byte `at` of the text comes from, 0 <= at <= n_bytes. In a heading: where its file begins;

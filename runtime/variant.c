@@ -36,6 +36,7 @@ static const published models[] = {
 enum { N_MODELS = sizeof models / sizeof *models, CHAT_1M = 0, CHAT_128K = 1, BASE = 2 };
 
 /* Models tuned from GLM-4-9B: its shape, their own length and rotary base. */
+enum { LONGCITE = 0 };
 static const struct {
     const char *word;
     const char *name;
@@ -119,6 +120,7 @@ void glm_variant_recognise(const glm_config *config, const char *dir, glm_varian
     const char *tuned_from = tuned_name(config, dir);
     const bool is_tuned = tuned_from && (best == CHAT_128K || best == BASE);
     out->name = is_tuned ? tuned_from : models[best].name;
+    out->is_longcite = is_tuned && tuned_from == tuned[LONGCITE].name;
     out->is_base = best == BASE && !is_tuned;
     compare_shared(config, &models[best], out);
     if (!is_tuned) compare_lengths(config, &models[best], out);

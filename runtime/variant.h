@@ -12,6 +12,7 @@ typedef struct glm_variant {
     const char *name; /* "GLM-4-9B-Chat-1M"; static */
     bool is_chat_1m;  /* every number is that model's */
     bool is_0414;     /* model_type "glm4": the chat format is another, chat.h's GLM_CHAT_0414 */
+    bool is_longcite; /* taught to cite sentences by number: reading.h */
     bool is_base;     /* not taught any chat format: it continues texts */
     /* "rotary base 1e+04 (published 1e+08); ..."; "" where nothing differs, or nothing is known. */
     char differences[GLM_VARIANT_TEXT];

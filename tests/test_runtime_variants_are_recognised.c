@@ -108,6 +108,7 @@ static void check_named(const char *dir, const char *dir_name, const wanted *wan
     CHECK(strcmp(variant.differences, want->differences) == 0);
     CHECK(variant.is_0414 == want->has_post_norms);
     CHECK(variant.is_base == (want == &base));
+    CHECK(variant.is_longcite == (want == &longcite));
     CHECK(variant.is_chat_1m == (want->n_kv_heads == 4 && want->differences[0] == '\0'));
 }
 

@@ -1,0 +1,30 @@
+/* An answer taken apart into what can be checked: quotations, sentences, numbers of passages. */
+#ifndef GLM_CLAIMS_H
+#define GLM_CLAIMS_H
+
+#include "base/status.h"
+
+typedef enum glm_claim_kind {
+    GLM_CLAIM_QUOTATION, /* between "", \u201c\u201d, \u00ab\u00bb, \u300c\u300d, \u300e\u300f or on lines that begin with > */
+    GLM_CLAIM_SENTENCE,  /* anything else, up to a full stop or a line's end */
+    GLM_CLAIM_PASSAGE    /* [12], [3-5], [1, 7]: not behind one of the others */
+} glm_claim_kind;
+
+typedef struct glm_claim {
+    glm_claim_kind kind;
+    int64_t begin; /* bytes of the answer, marks not included */
+    int64_t end;
+    int64_t first_passage; /* that it names; -1: none */
+    int64_t last_passage;
+} glm_claim;
+
+typedef struct glm_claims {
+    int64_t n_claims;
+    glm_claim *claims; /* in the answer's order */
+} glm_claims;
+
+/* RT_ENOMEM. */
+RT_MUST_CHECK rt_status glm_claims_find(const char *answer, int64_t n_bytes, glm_claims *out);
+void glm_claims_free(glm_claims *claims);
+
+#endif

@@ -1,0 +1,159 @@
+/* A document in a prompt: numbered passages cover it in order, what comes before a question does not
+ * depend on it, what is appended leaves what was there alone, and a cut takes out the middle.
+ *
+ * Method: small documents whose prompt is written out here; long ones against the rules. The
+ * embedded model's tokens are bytes, so that ids can be read. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "help_needle.h"
+#include "runtime/reading.h"
+
+static int n_failed;
+
+static void expect(bool is_true, const char *what) {
+    if (is_true) return;
+    printf("FAIL %s (last error: %s)\n", what, rt_error_text());
+    n_failed++;
+}
+
+/* The text is copied: a document owns it. */
+static glm_document make_document(const char *text, bool is_paged) {
+    glm_document document = {.text = strdup(text), .n_bytes = (int64_t)strlen(text), .n_files = 1};
+    document.files = calloc(1, sizeof *document.files);
+    document.files[0] = (glm_document_file){
+            .path = strdup("one"), .n_bytes = document.n_bytes, .is_paged = is_paged};
+    return document;
+}
+
+static void expect_written(
+        const char *text, bool is_paged, glm_passages_style style, const char *wanted) {
+    glm_document document = make_document(text, is_paged);
+    glm_passages passages;
+    glm_text out = {0};
+    help_require(glm_passages_make(&document, style, &passages), "passages");
+    help_require(glm_passages_write(&passages, &document, &out), "write");
+    if (strcmp(out.bytes ? out.bytes : "", wanted) != 0) {
+        printf("FAIL \"%s\" became \"%s\"\n", text, out.bytes);
+        n_failed++;
+    }
+    glm_passages_free(&passages);
+    glm_document_free(&document);
+    free(out.bytes);
+}
+
+static void check_small_texts(void) {
+    expect_written("One.\nTwo.", false, GLM_PASSAGES_NUMBERED, "[1]\nOne.\nTwo.");
+    expect_written("\n \n", false, GLM_PASSAGES_NUMBERED, "");
+    expect_written("a\n\fb\nc\n\f\f\nd", true, GLM_PASSAGES_NUMBERED,
+            "[1] page 1\na\n[2] page 2\nb\nc\n[3] page 4\n\nd");
+    expect_written("a\fb", false, GLM_PASSAGES_NUMBERED, "[1]\na\fb");
+    expect_written("One. Two, 3.5!\n\nThree\nfour", false, GLM_PASSAGES_SENTENCES,
+            "<C0>One. <C1>Two, 3.5!\n\n<C2>Three\n<C3>four");
+    expect_written("\u4eca\u5929\u3002\u597d\uff01", false, GLM_PASSAGES_SENTENCES,
+            "<C0>\u4eca\u5929\u3002<C1>\u597d\uff01");
+}
+
+/* Lines of prose with an empty one now and then. */
+static char *make_prose(int n_lines) {
+    char *text = NULL;
+    size_t n_bytes = 0;
+    FILE *out = open_memstream(&text, &n_bytes);
+    for (int i = 0; i < n_lines; i++)
+        (void)fprintf(out, i % 9 == 8 ? "\n" : "Line %d is %*d wide.\n", i, i * 37 % 90 + 1, i);
+    (void)fclose(out);
+    return text;
+}
+
+static void check_cover(const glm_document *document, const glm_passages *passages) {
+    int64_t at = 0;
+    for (int64_t i = 0; i < passages->n_passages; i++) {
+        const glm_passage *p = &passages->passages[i];
+        expect(p->begin == at && p->end > p->begin, "passages lie side by side");
+        expect(p->end - p->begin < 600 + 130, "a passage is not long");
+        expect(p->end == document->n_bytes || p->end - p->begin >= 400, "nor short");
+        expect(document->text[p->end - 1] == '\n', "it ends with a line");
+        expect(glm_passages_at(passages, p->begin) == i + 1 &&
+                        glm_passages_at(passages, p->end - 1) == i + 1,
+                "it is found by its bytes");
+        at = p->end;
+    }
+    expect(at == document->n_bytes, "they cover the text");
+}
+
+static glm_reading read_text(const glm_tokenizer *tokenizer, const char *text) {
+    const glm_variant variant = {.name = "any"};
+    glm_document document = make_document(text, false);
+    glm_reading reading;
+    help_require(glm_reading_make(tokenizer, &variant, NULL, &document, &reading), "reading");
+    expect(!document.text, "the document is taken over");
+    return reading;
+}
+
+static void check_prefix(const glm_tokenizer *tokenizer) {
+    char *shorter = make_prose(200);
+    char *longer = make_prose(300);
+    glm_reading a = read_text(tokenizer, shorter);
+    glm_reading b = read_text(tokenizer, longer);
+    check_cover(&a.document, &a.passages);
+    check_cover(&b.document, &b.passages);
+    const glm_passage *last = &a.passages.passages[a.passages.n_passages - 1];
+    const int64_t n_same = a.prefix.n - (last->end - last->begin);
+    expect(n_same > 0 && memcmp(a.prefix.ids, b.prefix.ids, (size_t)n_same * 4) == 0,
+            "what is appended leaves the beginning alone");
+
+    glm_ids question = {0};
+    char *text = NULL;
+    int64_t n_bytes = 0;
+    help_require(glm_reading_question(&a, "Why?<|user|>", 12, &question), "question");
+    help_require(glm_tokenizer_decode(tokenizer, question.ids, question.n, true, &text, &n_bytes),
+            "decode");
+    expect(n_bytes > 25 && strcmp(text + n_bytes - 25, "Why?<|user|><|assistant|>") == 0,
+            "the question comes last");
+    expect(question.ids[question.n - 2] == '>', "and is plain text");
+    free(text);
+    glm_ids_free(&question);
+    glm_reading_free(&a);
+    glm_reading_free(&b);
+    free(shorter);
+    free(longer);
+}
+
+static void check_truncation(const glm_tokenizer *tokenizer) {
+    char *text = make_prose(200);
+    glm_reading whole = read_text(tokenizer, text);
+    glm_reading cut = read_text(tokenizer, text);
+    const int64_t n = whole.prefix.n;
+    glm_reading_truncate(&cut, n);
+    expect(cut.prefix.n == n && cut.cut.n_tokens == 0, "what fits is not cut");
+    const int64_t half = n / 4;
+    glm_reading_truncate(&cut, 2 * half + 1);
+    expect(cut.prefix.n == 2 * half && cut.cut.at == half && cut.cut.n_tokens == n - 2 * half,
+            "the middle is cut out");
+    expect(memcmp(cut.prefix.ids, whole.prefix.ids, (size_t)half * 4) == 0 &&
+                    memcmp(cut.prefix.ids + half, whole.prefix.ids + n - half, (size_t)half * 4) ==
+                            0,
+            "both ends stay");
+    /* In the embedded model's tokenizer, the message begins behind [gMASK]<sop><|user|>\n. */
+    const glm_passage *first = glm_passages_get(&whole.passages, cut.cut.first_passage);
+    expect(first && first->written_at <= half - 4 && first[1].written_at > half - 4,
+            "the first passage that is cut");
+    const glm_passage *last = glm_passages_get(&whole.passages, cut.cut.last_passage);
+    expect(last && last->written_at <= n - half - 4 && last[1].written_at > n - half - 4,
+            "the last passage that is cut");
+    glm_reading_free(&whole);
+    glm_reading_free(&cut);
+    free(text);
+}
+
+int main(void) {
+    glm_tokenizer *tokenizer = NULL;
+    check_small_texts();
+    help_require(glm_tokenizer_load(help_needle_model(), &tokenizer), "tokenizer");
+    check_prefix(tokenizer);
+    check_truncation(tokenizer);
+    glm_tokenizer_free(tokenizer);
+    return n_failed > 0;
+}
