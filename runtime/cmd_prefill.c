@@ -103,6 +103,8 @@ static void print_skipped(const glm_document *document) {
                 stderr, "skipped %s: %s\n", document->skipped[i].path, document->skipped[i].why);
     if (document->n_skipped > n_shown)
         (void)fprintf(stderr, "skipped %" PRId64 " more\n", document->n_skipped - n_shown);
+    if (document->n_ignored > 0)
+        (void)fprintf(stderr, "left out %" PRId64 " that .gitignore names\n", document->n_ignored);
 }
 
 static void print_bill(const shelving *s) {
@@ -244,25 +246,27 @@ const glm_command glm_cmd_prefill = {
                 "same --book, --kv-disk-dir and model; glm1m book lists, checks and removes what "
                 "is there. The same name again replaces the book.\n"
                 "\n"
-                "Directories are walked in the order of names; hidden names, and what is no UTF-8 "
-                "text, are left out. Of several files each stands behind a line ==> name <==. "
-                "The text is plain: what looks like a special token stays text, unless "
-                "--special-in-text says otherwise. A tokens file holds ids, and is taken as it "
-                "is.\n"
-                "\n"
-                "What is stored already, of whatever book or run, is found by its tokens and not "
-                "computed again. Every finished span is safe from a crash. The first Ctrl-C stops "
-                "within seconds and keeps what is begun: the same command goes on from there.\n"
-                "\n"
-                "--json prints one object: book, n_tokens, reused_tokens, reuse_reason (why not "
-                "more, \"\" when there is no more), n_files, n_skipped, n_bytes, stored_bytes, "
-                "sha256 (of the text) and timings.\n"
-                "\n"
-                "Examples:\n"
-                "  glm1m prefill -m glm-4-9b-chat-1m war-and-peace.txt --book war\n"
-                "  glm1m prefill -m glm-4-9b-chat-1m src/ docs/ --book project --kv-disk-dir "
-                "/nvme\n"
-                "  git log -p | glm1m prefill -m glm-4-9b-chat-1m - --book history\n",
+                "Directories are walked in the order of names; hidden names, what a .gitignore "
+                "names, and what is no UTF-8 text, PDF, Word or OpenDocument file, are left out. "
+                "Of" several files each stands behind a line == > name <=
+        =."
+          "The text is plain: what looks like a special token stays text, unless "
+          "--special-in-text says otherwise. A tokens file holds ids, and is taken as it "
+          "is.\n"
+          "\n"
+          "What is stored already, of whatever book or run, is found by its tokens and not "
+          "computed again. Every finished span is safe from a crash. The first Ctrl-C stops "
+          "within seconds and keeps what is begun: the same command goes on from there.\n"
+          "\n"
+          "--json prints one object: book, n_tokens, reused_tokens, reuse_reason (why not "
+          "more, \"\" when there is no more), n_files, n_skipped, n_bytes, stored_bytes, "
+          "sha256 (of the text) and timings.\n"
+          "\n"
+          "Examples:\n"
+          "  glm1m prefill -m glm-4-9b-chat-1m war-and-peace.txt --book war\n"
+          "  glm1m prefill -m glm-4-9b-chat-1m src/ docs/ --book project --kv-disk-dir "
+          "/nvme\n"
+          "  git log -p | glm1m prefill -m glm-4-9b-chat-1m - --book history\n",
         .flags = "@engine file tokens-file special-in-text book json",
         .required = "model book",
         .operands_max = 1000000,

@@ -8,20 +8,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
 #include "base/size.h"
+#include "document_kind.h"
 #include "file_walk.h"
 #include "text.h"
 #include "utf8.h"
 
-enum { SNIFF_BYTES = 64 * 1024, MARK_BYTES = 3 };
+enum { MARK_BYTES = 3, WHY_BYTES = 256 };
 
 static const char mark[] = "\xef\xbb\xbf";
-static const char binary[] = "binary";
-static const char not_utf8[] = "not UTF-8";
 
 /* One load under way. */
 typedef struct loader {
@@ -33,38 +33,6 @@ typedef struct loader {
     bool is_only;       /* source */
     bool has_read_stdin;
 } loader;
-
-/* ---- what is text? --------------------------------------------------------------------------- */
-
-/* NULL for text, else what it is instead, and at which byte that shows. With `is_cut`, the end may
- * be in the middle of a character. */
-static const char *not_text(const char *bytes, int64_t n, bool is_cut, int64_t *at) {
-    for (*at = 0; *at < n;) {
-        uint32_t character = (uint8_t)bytes[*at];
-        if (character == 0) return binary;
-        const int length = character < 0x80 ? 1 : glm_utf8_decode(bytes + *at, n - *at, &character);
-        if (length == 0)
-            return is_cut && glm_utf8_unfinished(bytes + *at, n - *at) > 0 ? NULL : not_utf8;
-        *at += length;
-    }
-    return NULL;
-}
-
-/* By its first bytes, so that no film is read to the end. */
-static rt_status sniff(const char *path, const char **why) {
-    char bytes[SNIFF_BYTES];
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) return rt_fail_errno(RT_EIO, "document: cannot open %s", path);
-    ssize_t n = 0;
-    do n = pread(fd, bytes, sizeof bytes, 0);
-    while (n < 0 && errno == EINTR);
-    const rt_status status =
-            n < 0 ? rt_fail_errno(RT_EIO, "document: cannot read %s", path) : RT_OK;
-    (void)close(fd);
-    int64_t at = 0;
-    if (status == RT_OK) *why = not_text(bytes, n, true, &at);
-    return status;
-}
 
 /* ---- lists ----------------------------------------------------------------------------------- */
 
@@ -85,26 +53,44 @@ static rt_status check_count(const loader *load) {
             load->limits.n_files);
 }
 
-/* The path as people would write it, a new string. */
+/* The path as people would write it, a new string. A name may hold anything but '/' and NUL; this is
+ * one line of text. */
 static char *shown_path(const loader *load, const char *path, const char *inside) {
     const char *shown = inside && load->is_only ? inside : path;
     while (strncmp(shown, "./", 2) == 0) shown += 2 + strspn(shown + 2, "/");
-    return strdup(shown);
+    char *copy = strdup(shown);
+    if (!copy) return NULL;
+    int64_t n = 0;
+    for (const char *at = copy; *at;) {
+        uint32_t character = 0;
+        const int length = glm_utf8_decode(at, (int64_t)strlen(at), &character);
+        const bool is_plain = length > 0 && character >= 0x20 && character != 0x7f &&
+                              !(character >= 0x80 && character < 0xa0);
+        if (is_plain)
+            memmove(copy + n, at, (size_t)length);
+        else
+            copy[n] = '?';
+        n += is_plain ? length : 1;
+        at += length > 0 ? length : 1;
+    }
+    copy[n] = '\0';
+    return copy;
 }
 
 static rt_status skip(loader *load, const glm_walk_entry *entry, const char *why) {
     glm_document *document = load->document;
     RT_TRY(check_count(load));
     RT_TRY(grow(&document->skipped, document->n_skipped, sizeof *document->skipped));
-    char *path = shown_path(load, entry->path, entry->inside);
-    if (!path) return rt_fail(RT_ENOMEM, "document: no memory for the path %s", entry->path);
-    document->skipped[document->n_skipped++] = (glm_document_skipped){.path = path, .why = why};
-    return RT_OK;
+    const glm_document_skipped skipped = {
+            .path = shown_path(load, entry->path, entry->inside), .why = strdup(why)};
+    document->skipped[document->n_skipped++] = skipped;
+    if (skipped.path && skipped.why) return RT_OK;
+    return rt_fail(RT_ENOMEM, "document: no memory for the path %s", entry->path);
 }
 
 /* Text becomes the next file of the document. `inside` is NULL for a source of its own. */
-static rt_status add(
-        loader *load, const char *path, const char *inside, const char *bytes, int64_t n_bytes) {
+static rt_status add(loader *load, const char *path, const char *inside, bool is_paged,
+        const char *bytes, int64_t n_bytes) {
     glm_document *document = load->document;
     RT_TRY(check_count(load));
     RT_TRY(grow(&document->files, document->n_files, sizeof *document->files));
@@ -112,7 +98,8 @@ static rt_status add(
     glm_document_file file = {.heading_at = load->text.n,
             .text_at = load->text.n,
             .n_bytes = n_bytes - (has_mark ? MARK_BYTES : 0),
-            .mark_bytes = has_mark ? MARK_BYTES : 0};
+            .mark_bytes = has_mark ? MARK_BYTES : 0,
+            .is_paged = is_paged};
     RT_TRY(glm_text_add(&load->text, bytes + file.mark_bytes, file.n_bytes));
     load->n_read += n_bytes;
     file.path = shown_path(load, path, inside);
@@ -142,28 +129,92 @@ static rt_status read_file(const loader *load, const char *path, char **bytes, i
     return rt_file_read(path, bytes_left(load), bytes, n_bytes);
 }
 
-static rt_status add_found_file(loader *load, const glm_walk_entry *entry) {
-    const char *why = NULL;
-    RT_TRY(sniff(entry->path, &why));
-    if (why) return skip(load, entry, why);
+static rt_status add_converted(
+        loader *load, const glm_format *format, int fd, const char *path, const char *inside) {
+    const rt_child_limits limits = {.seconds = load->limits.convert_s,
+            .memory_bytes = load->limits.convert_bytes,
+            .output_bytes = bytes_left(load)};
+    char *text = NULL;
+    int64_t n_bytes = 0;
+    if (bytes_left(load) == 0) return too_large(load, path);
+    RT_TRY(glm_convert(format, fd, path, &limits, &text, &n_bytes));
+    const rt_status status = add(load, path, inside, format->is_paged, text, n_bytes);
+    free(text);
+    return status;
+}
+
+static rt_status refuse(const char *name, const glm_kind *kind) {
+    return rt_fail(RT_EUSAGE, "document: %s is no text: %s from byte %" PRId64 " on%s", name,
+            kind->not_text, kind->at,
+            strcmp(kind->not_text, "binary") != 0 ? " (iconv -t UTF-8 converts other encodings)"
+                                                  : "");
+}
+
+/* An open file; `kind` says what it is if it could not be added for that, or not. */
+static rt_status add_open(
+        loader *load, int fd, const char *path, const char *inside, glm_kind *kind) {
     char *bytes = NULL;
     int64_t n_bytes = 0;
-    int64_t at = 0;
-    RT_TRY(read_file(load, entry->path, &bytes, &n_bytes));
-    why = not_text(bytes, n_bytes, false, &at);
+    RT_TRY(glm_kind_of_file(fd, path, kind));
+    if (kind->format) return add_converted(load, kind->format, fd, path, inside);
+    if (kind->not_text) return refuse(path, kind);
+    RT_TRY(read_file(load, path, &bytes, &n_bytes));
+    *kind = glm_kind_of(path, bytes, n_bytes, false);
     const rt_status status =
-            why ? skip(load, entry, why) : add(load, entry->path, entry->inside, bytes, n_bytes);
+            kind->not_text ? refuse(path, kind) : add(load, path, inside, false, bytes, n_bytes);
     free(bytes);
     return status;
 }
 
+static rt_status add_file(loader *load, const char *path, const char *inside, glm_kind *kind) {
+    struct stat info;
+    *kind = (glm_kind){0};
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return rt_fail_errno(RT_EIO, "document: cannot open %s", path);
+    const bool is_regular = fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
+    const rt_status status = is_regular
+                                     ? add_open(load, fd, path, inside, kind)
+                                     : rt_fail(RT_EUSAGE, "document: %s is no regular file", path);
+    (void)close(fd);
+    return status;
+}
+
+/* ---- directories ----------------------------------------------------------------------------- */
+
+/* What the message says behind the file's name. */
+static void reason(const char *path, char text[WHY_BYTES]) {
+    const char *why = rt_error_text();
+    const char *named = strstr(why, path);
+    if (named) why = named + strlen(path);
+    why += strspn(why, ": ");
+    (void)snprintf(text, WHY_BYTES, "%s", why);
+}
+
+/* What is no text, or cannot be read, is left out, and what is too large is not. */
+static rt_status add_found_file(loader *load, const glm_walk_entry *entry) {
+    char why[WHY_BYTES];
+    glm_kind kind;
+    const rt_status status = add_file(load, entry->path, entry->inside, &kind);
+    const bool is_passed_over = kind.not_text || status == RT_EIO ||
+                                (kind.format && (status == RT_EUSAGE || status == RT_EUNSUPPORTED));
+    if (status == RT_OK || !is_passed_over) return status;
+    reason(entry->path, why);
+    return skip(load, entry, kind.not_text ? kind.not_text : why);
+}
+
 static rt_status visit(void *context, const glm_walk_entry *entry) {
     loader *load = context;
+    char why[WHY_BYTES];
     switch (entry->kind) {
     case GLM_WALK_FILE:
         return add_found_file(load, entry);
     case GLM_WALK_LINK:
         return skip(load, entry, "a symbolic link");
+    case GLM_WALK_IGNORED:
+        load->document->n_ignored++;
+        return RT_OK;
+    case GLM_WALK_UNREADABLE:
+        return skip(load, entry, strerror_r(errno, why, sizeof why));
     case GLM_WALK_OTHER:
         break;
     }
@@ -172,15 +223,22 @@ static rt_status visit(void *context, const glm_walk_entry *entry) {
 
 /* ---- sources --------------------------------------------------------------------------------- */
 
-static rt_status refuse(const char *name, const char *why, int64_t at) {
-    return rt_fail(RT_EUSAGE, "document: %s is no text: %s from byte %" PRId64 " on%s", name, why,
-            at, why == not_utf8 ? " (iconv -t UTF-8 converts other encodings)" : "");
+/* What is in memory, for a program that wants a file. */
+static rt_status add_converted_bytes(loader *load, const glm_format *format, const char *name,
+        const char *bytes, int64_t n_bytes) {
+    const int fd = memfd_create("document", MFD_CLOEXEC);
+    if (fd < 0) return rt_fail_errno(RT_EIO, "document: no file for %s", name);
+    rt_status status = rt_file_write(fd, name, bytes, n_bytes);
+    if (status == RT_OK) status = add_converted(load, format, fd, name, NULL);
+    (void)close(fd);
+    return status;
 }
 
-static rt_status add_source(loader *load, const char *name, const char *bytes, int64_t n_bytes) {
-    int64_t at = 0;
-    const char *why = not_text(bytes, n_bytes, false, &at);
-    return why ? refuse(name, why, at) : add(load, name, NULL, bytes, n_bytes);
+static rt_status add_bytes(loader *load, const char *name, const char *bytes, int64_t n_bytes) {
+    const glm_kind kind = glm_kind_of(name, bytes, n_bytes, false);
+    if (n_bytes > bytes_left(load)) return too_large(load, name);
+    if (kind.format) return add_converted_bytes(load, kind.format, name, bytes, n_bytes);
+    return kind.not_text ? refuse(name, &kind) : add(load, name, NULL, false, bytes, n_bytes);
 }
 
 /* A pipe or the like, as a shell's <(command) is one. */
@@ -190,16 +248,7 @@ static rt_status add_stream(loader *load, const char *name, int fd) {
     const rt_status read = rt_file_read_stream(fd, name, bytes_left(load), &bytes, &n_bytes);
     if (read == RT_EUSAGE) return too_large(load, name);
     if (read != RT_OK) return read;
-    const rt_status status = add_source(load, name, bytes, n_bytes);
-    free(bytes);
-    return status;
-}
-
-static rt_status add_file(loader *load, const char *path) {
-    char *bytes = NULL;
-    int64_t n_bytes = 0;
-    RT_TRY(read_file(load, path, &bytes, &n_bytes));
-    const rt_status status = add_source(load, path, bytes, n_bytes);
+    const rt_status status = add_bytes(load, name, bytes, n_bytes);
     free(bytes);
     return status;
 }
@@ -221,27 +270,15 @@ static rt_status add_stdin(loader *load) {
 
 static rt_status add_any(loader *load, const char *source) {
     struct stat info;
+    glm_kind kind;
     load->source = source;
     if (strcmp(source, "-") == 0) return add_stdin(load);
     if (stat(source, &info) != 0) return rt_fail_errno(RT_EIO, "document: cannot read %s", source);
-    if (S_ISDIR(info.st_mode)) return glm_walk(source, visit, load);
-    return S_ISFIFO(info.st_mode) ? add_pipe(load, source) : add_file(load, source);
+    if (S_ISDIR(info.st_mode)) return glm_walk(source, GLM_WALK_OF_SOURCES, visit, load);
+    return S_ISFIFO(info.st_mode) ? add_pipe(load, source) : add_file(load, source, NULL, &kind);
 }
 
 /* ---- headings -------------------------------------------------------------------------------- */
-
-/* A name may hold anything but '/' and NUL; a heading is one line of text. */
-static rt_status add_name(glm_text *text, const char *path) {
-    const int64_t n = (int64_t)strlen(path);
-    for (int64_t at = 0; at < n;) {
-        uint32_t character = 0;
-        const int length = glm_utf8_decode(path + at, n - at, &character);
-        const bool is_plain = length > 0 && character >= 0x20 && character != 0x7f;
-        RT_TRY(glm_text_add(text, is_plain ? path + at : "?", is_plain ? length : 1));
-        at += length > 0 ? length : 1;
-    }
-    return RT_OK;
-}
 
 /* The file behind its heading, an empty line between it and the one before. */
 static rt_status add_with_heading(glm_text *text, const char *bytes, glm_document_file *file) {
@@ -249,7 +286,7 @@ static rt_status add_with_heading(glm_text *text, const char *bytes, glm_documen
     if (text->n > 0) RT_TRY(glm_text_add(text, "\n", 1));
     file->heading_at = text->n;
     RT_TRY(glm_text_add(text, "==> ", 4));
-    RT_TRY(add_name(text, file->path));
+    RT_TRY(glm_text_add(text, file->path, (int64_t)strlen(file->path)));
     RT_TRY(glm_text_add(text, " <==\n", 5));
     const char *from = bytes + file->text_at;
     file->text_at = text->n;
@@ -280,57 +317,44 @@ static rt_status load_all(loader *load, const char *const *sources, int n_source
     return load->document->n_files > 1 ? put_headings(load) : RT_OK;
 }
 
-rt_status glm_document_load(const char *const *sources, int n_sources,
-        const glm_document_limits *limits, glm_document *out) {
+static loader begin(const glm_document_limits *limits, bool is_only, glm_document *out) {
+    loader load = {.document = out, .is_only = is_only};
     *out = (glm_document){0};
-    loader load = {.document = out, .is_only = n_sources == 1};
     if (limits) load.limits = *limits;
     if (load.limits.n_bytes == 0) load.limits.n_bytes = RT_GIB;
     if (load.limits.n_files == 0) load.limits.n_files = 100000;
-    const rt_status status = load_all(&load, sources, n_sources);
-    out->text = load.text.bytes;
-    out->n_bytes = load.text.n;
-    if (status != RT_OK) glm_document_free(out);
+    if (load.limits.convert_s <= 0.0) load.limits.convert_s = 120.0;
+    if (load.limits.convert_bytes == 0) load.limits.convert_bytes = 4 * RT_GIB;
+    return load;
+}
+
+static rt_status end(loader *load, rt_status status) {
+    load->document->text = load->text.bytes;
+    load->document->n_bytes = load->text.n;
+    if (status != RT_OK) glm_document_free(load->document);
     return status;
+}
+
+rt_status glm_document_load(const char *const *sources, int n_sources,
+        const glm_document_limits *limits, glm_document *out) {
+    loader load = begin(limits, n_sources == 1, out);
+    return end(&load, load_all(&load, sources, n_sources));
+}
+
+rt_status glm_document_from_bytes(const char *name, const char *bytes, int64_t n_bytes,
+        const glm_document_limits *limits, glm_document *out) {
+    loader load = begin(limits, true, out);
+    return end(&load, add_bytes(&load, name, bytes, n_bytes));
 }
 
 void glm_document_free(glm_document *document) {
     for (int64_t i = 0; i < document->n_files; i++) free(document->files[i].path);
-    for (int64_t i = 0; i < document->n_skipped; i++) free(document->skipped[i].path);
+    for (int64_t i = 0; i < document->n_skipped; i++) {
+        free(document->skipped[i].path);
+        free(document->skipped[i].why);
+    }
     free(document->files);
     free(document->skipped);
     free(document->text);
     *document = (glm_document){0};
-}
-
-/* ---- places ---------------------------------------------------------------------------------- */
-
-/* The last file whose heading begins at or before `at`. */
-static const glm_document_file *file_at(const glm_document *document, int64_t at) {
-    int64_t low = 0;
-    int64_t high = document->n_files;
-    while (high - low > 1) {
-        const int64_t middle = low + (high - low) / 2;
-        if (document->files[middle].heading_at <= at)
-            low = middle;
-        else
-            high = middle;
-    }
-    return &document->files[low];
-}
-
-glm_document_place glm_document_find(const glm_document *document, int64_t at) {
-    rt_assert(at >= 0 && at <= document->n_bytes);
-    const glm_document_file *file = file_at(document, at);
-    const int64_t n = rt_min64(rt_max64(at - file->text_at, 0), file->n_bytes);
-    const char *text = document->text + file->text_at;
-    glm_document_place place = {
-            .file = file, .offset = n + file->mark_bytes, .line = 1, .page = file->is_paged};
-    for (int64_t i = 0; i < n; i++) {
-        place.line += text[i] == '\n';
-        if (!file->is_paged || text[i] != '\f') continue;
-        place.page++;
-        place.line = 1;
-    }
-    return place;
 }

@@ -1,13 +1,14 @@
-/* Sources -> one text, and from a place in that text back to file, byte and line: for citations.
+/* Sources -> one text, and from a place in that text back to file, page and line: for citations.
  *
  * A source is a file, a directory, or "-" for standard input. Text is UTF-8 without NUL; it goes
- * into the document as it is, byte-order marks left out. When there is more than one file, each
- * stands behind a heading of its own:
+ * into the document as it is, byte-order marks left out. PDFs and Office files become text first
+ * (convert.h). When there is more than one file, each stands behind a heading of its own:
  *
  *   ==> src/main.c <==
  *
  * The text depends on what the sources hold and are called below the directory given, not on where
- * the program runs: so a book prefilled once is found again. */
+ * the program runs: so a book prefilled once is found again. Its order is that of the names: what
+ * changes in a file changes the text from there on only. */
 #ifndef GLM_DOCUMENT_H
 #define GLM_DOCUMENT_H
 
@@ -15,7 +16,8 @@
 
 typedef struct glm_document_file {
     /* A source that is a file: as it was given. In a directory: its path below the directory, which
-     * itself stands in front when there are several sources. "./" in front is left out. */
+     * itself stands in front when there are several sources. "./" in front is left out; what is no
+     * character, or none that can be shown, is a '?'. */
     char *path;
     int64_t heading_at; /* where its heading begins in the text, behind what ends the file before */
     int64_t text_at;    /* where its own bytes begin */
@@ -24,10 +26,11 @@ typedef struct glm_document_file {
     bool is_paged;      /* a form feed ends each page */
 } glm_document_file;
 
-/* Found in a directory, but not text. */
+/* Found in a directory, and left out. */
 typedef struct glm_document_skipped {
     char *path;
-    const char *why; /* "binary", "not UTF-8", "a symbolic link", "not a regular file" */
+    char *why; /* "binary", "not UTF-8", "a symbolic link", "not a regular file", "Permission denied", what
+                * kept a PDF from being read */
 } glm_document_skipped;
 
 typedef struct glm_document {
@@ -37,27 +40,37 @@ typedef struct glm_document {
     glm_document_file *files;
     int64_t n_skipped;
     glm_document_skipped *skipped;
+    int64_t n_ignored; /* files, and whole directories, that a .gitignore names */
 } glm_document;
 
 /* Where to stop; zero means the default. */
 typedef struct glm_document_limits {
-    int64_t n_bytes; /* of all files together; 1 GiB */
-    int64_t n_files; /* skipped ones, too; 100,000 */
+    int64_t n_bytes;       /* of all files together; 1 GiB */
+    int64_t n_files;       /* skipped ones, too; 100,000 */
+    double convert_s;      /* for each PDF or Office file; 120 s */
+    int64_t convert_bytes; /* memory of the program that reads it; 4 GiB */
 } glm_document_limits;
 
-/* Read the sources, in the order given. Directories are walked in the order of names, hidden names
- * left out (file_walk.h); what is not text there is listed in out->skipped. A source that is no
- * text itself is an error: it was asked for. `limits` may be NULL.
+/* Read the sources, in the order given. Directories are walked in the order of names, without hidden
+ * ones (file_walk.h) and what a .gitignore names; what cannot be read there, or is not text, is
+ * listed in out->skipped. A source that is no text itself is an error: it was asked for. `limits`
+ * may be NULL.
  *
  * Errors: RT_EIO     something cannot be read
- *         RT_EUSAGE  a source is no text; no text at all; more than a limit; "-" twice */
+ *         RT_EUSAGE  a source is no text; no text at all; more than a limit; "-" twice
+ *         RT_EUNSUPPORTED  the program that reads a source is not there
+ *         RT_EINTERRUPTED  a signal came while one ran */
 RT_MUST_CHECK rt_status glm_document_load(const char *const *sources, int n_sources,
         const glm_document_limits *limits, glm_document *out);
+
+/* The same of one file that is in memory; `name` is what it is called, and is never opened. */
+RT_MUST_CHECK rt_status glm_document_from_bytes(const char *name, const char *bytes,
+        int64_t n_bytes, const glm_document_limits *limits, glm_document *out);
 void glm_document_free(glm_document *document);
 
 typedef struct glm_document_place {
     const glm_document_file *file;
-    int64_t offset; /* byte of the file, from 0 */
+    int64_t offset; /* byte of the file's text, from 0 */
     int64_t line;   /* from 1; of the page, where there are pages */
     int64_t page;   /* from 1; 0: the file has none */
 } glm_document_place;

@@ -94,12 +94,14 @@ static bool is_text_file(const glm_walk_entry *entry) {
 }
 
 static rt_status visit(void *all, const glm_walk_entry *entry) {
+    if (entry->kind == GLM_WALK_UNREADABLE)
+        return rt_fail_errno(RT_EIO, "haystack: cannot read %s", entry->path);
     return is_text_file(entry) ? append_file(all, entry->path) : RT_OK;
 }
 
 static rt_status append_directory(glm_text *all, const char *path) {
     const int64_t before = all->n;
-    RT_TRY(glm_walk(path, visit, all));
+    RT_TRY(glm_walk(path, GLM_WALK_OF_FILES, visit, all));
     if (all->n > before) return RT_OK;
     return rt_fail(RT_EIO, "haystack: the directory %s holds no text in *.txt or *.md", path);
 }

@@ -1,0 +1,103 @@
+#include "convert.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/size.h"
+#include "tokenizer.h"
+
+enum { PDF_MARK_WITHIN = 1024, ZIP_NAME_AT = 30, TEXT_BYTES = 512 };
+
+static const char *const pdf_argv[] = {"pdftotext", "-enc", "UTF-8", RT_CHILD_FILE, "-", NULL};
+static const char *const docx_argv[] = {"docx2txt", RT_CHILD_FILE, "-", NULL};
+static const char *const odt_argv[] = {
+        "odt2txt", "--encoding=UTF-8", "--width=-1", RT_CHILD_FILE, NULL};
+
+static const glm_format pdf = {"a PDF", pdf_argv, "poppler-utils", true};
+static const glm_format docx = {"a Word document", docx_argv, "docx2txt", false};
+static const glm_format odt = {"an OpenDocument file", odt_argv, "odt2txt", false};
+static const glm_format other_office = {
+        "an Office file", NULL, "save it as PDF, .docx or .odt first", false};
+
+static bool begins_with(const char *bytes, int64_t n_bytes, const char *with, int64_t n) {
+    return n_bytes >= n && memcmp(bytes, with, (size_t)n) == 0;
+}
+
+static bool holds(const char *bytes, int64_t n_bytes, const char *word) {
+    return memmem(bytes, (size_t)n_bytes, word, strlen(word)) != NULL;
+}
+
+static bool ends_with(const char *name, const char *end) {
+    const size_t n = strlen(name);
+    return n >= strlen(end) && strcasecmp(name + n - strlen(end), end) == 0;
+}
+
+/* A zip file's first entry says what an OpenDocument file is; Word's lie behind others. */
+static const glm_format *zip_format(const char *name, const char *bytes, int64_t n_bytes) {
+    static const char mark[] = "mimetypeapplication/vnd.oasis.opendocument.";
+    const int64_t n_mark = sizeof mark - 1;
+    if (n_bytes > ZIP_NAME_AT &&
+            begins_with(bytes + ZIP_NAME_AT, n_bytes - ZIP_NAME_AT, mark, n_mark))
+        return &odt;
+    if (ends_with(name, ".docx") || holds(bytes, n_bytes, "word/document.xml")) return &docx;
+    if (ends_with(name, ".odt")) return &odt;
+    return holds(bytes, n_bytes, "[Content_Types].xml") ? &other_office : NULL;
+}
+
+const glm_format *glm_format_of(const char *name, const char *bytes, int64_t n_bytes) {
+    if (holds(bytes, rt_min64(n_bytes, PDF_MARK_WITHIN), "%PDF-")) return &pdf;
+    if (begins_with(bytes, n_bytes, "PK\3\4", 4)) return zip_format(name, bytes, n_bytes);
+    return begins_with(bytes, n_bytes, "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", 8) ? &other_office
+                                                                              : NULL;
+}
+
+/* NULs become spaces, what is no UTF-8 U+FFFD. */
+static rt_status clean(char **text, int64_t *n_bytes) {
+    glm_utf8_stream stream = {.n_held = 0};
+    char *whole = malloc(3 * ((size_t)*n_bytes + 3) + 1);
+    if (!whole) return rt_fail(RT_ENOMEM, "convert: no memory for a text");
+    for (int64_t i = 0; i < *n_bytes; i++)
+        if ((*text)[i] == '\0') (*text)[i] = ' ';
+    *n_bytes = glm_utf8_stream_feed(&stream, *text, *n_bytes, true, whole);
+    whole[*n_bytes] = '\0';
+    free(*text);
+    *text = whole;
+    return RT_OK;
+}
+
+static bool is_blank(const char *text, int64_t n_bytes) {
+    for (int64_t i = 0; i < n_bytes; i++)
+        if ((uint8_t)text[i] > ' ') return false;
+    return true;
+}
+
+/* What went wrong, and with which file. */
+static rt_status explain(const glm_format *format, const char *name, rt_status status) {
+    char why[TEXT_BYTES];
+    (void)snprintf(why, sizeof why, "%s", rt_error_text());
+    if (status == RT_EUNSUPPORTED)
+        return rt_fail(status,
+                "document: %s is %s, and there is no %s to read it: apt-get install %s", name,
+                format->name, format->argv[0], format->package);
+    return rt_fail(status, "document: %s: %s", name, why);
+}
+
+rt_status glm_convert(const glm_format *format, int fd, const char *name,
+        const rt_child_limits *limits, char **text, int64_t *n_bytes) {
+    *text = NULL;
+    if (!format->argv)
+        return rt_fail(RT_EUSAGE, "document: %s is %s that nothing here reads: %s", name,
+                format->name, format->package);
+    rt_status status = rt_child_run(format->argv, fd, limits, text, n_bytes);
+    if (status != RT_OK) return explain(format, name, status);
+    status = clean(text, n_bytes);
+    if (status == RT_OK && is_blank(*text, *n_bytes))
+        status = rt_fail(RT_EUSAGE, "document: %s holds no text%s", name,
+                format->is_paged ? ": pictures of pages, perhaps" : "");
+    if (status == RT_OK) return RT_OK;
+    free(*text);
+    *text = NULL;
+    return status;
+}

@@ -1,0 +1,36 @@
+#include "document_kind.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+#include "utf8.h"
+
+/* NULL for text, else what it is instead, and at which byte that shows. */
+static const char *not_text(const char *bytes, int64_t n, bool is_cut, int64_t *at) {
+    for (*at = 0; *at < n;) {
+        uint32_t character = (uint8_t)bytes[*at];
+        if (character == 0) return "binary";
+        const int length = character < 0x80 ? 1 : glm_utf8_decode(bytes + *at, n - *at, &character);
+        if (length == 0)
+            return is_cut && glm_utf8_unfinished(bytes + *at, n - *at) > 0 ? NULL : "not UTF-8";
+        *at += length;
+    }
+    return NULL;
+}
+
+glm_kind glm_kind_of(const char *name, const char *bytes, int64_t n_bytes, bool is_cut) {
+    const int64_t n_begin = n_bytes < GLM_KIND_BYTES ? n_bytes : GLM_KIND_BYTES;
+    glm_kind kind = {.format = glm_format_of(name, bytes, n_begin)};
+    if (!kind.format) kind.not_text = not_text(bytes, n_bytes, is_cut, &kind.at);
+    return kind;
+}
+
+rt_status glm_kind_of_file(int fd, const char *path, glm_kind *out) {
+    char bytes[GLM_KIND_BYTES];
+    ssize_t n = 0;
+    do n = pread(fd, bytes, sizeof bytes, 0);
+    while (n < 0 && errno == EINTR);
+    if (n < 0) return rt_fail_errno(RT_EIO, "document: cannot read %s", path);
+    *out = glm_kind_of(path, bytes, n, true);
+    return RT_OK;
+}
