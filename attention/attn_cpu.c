@@ -257,13 +257,14 @@ static int64_t part_row(const attn_cpu *cpu, int64_t n_tokens, int32_t kv_head, 
 
 static void load_rows(const prefill_job *job, const prefill_tile *tile, attn_scratch *s) {
     const attn_cpu *cpu = job->cpu;
-    const int64_t d = cpu->shape.head_dim;
+    const float *rows[ATTN_ROWS_MAX];
     for (int64_t r = 0; r < tile->n_rows; r++) {
         const int64_t token = tile->token + r / cpu->group;
         const int64_t head = tile->kv_head * cpu->group + r % cpu->group;
-        attn_scale_row(cpu, job->q + token * job->stride + head * d, s->q + r * d);
+        rows[r] = job->q + token * job->stride + head * cpu->shape.head_dim;
         s->limit[r] = job->pos + token + 1;
     }
+    cpu->kernels->load_queries(rows, tile->n_rows, cpu->shape.head_dim, cpu->q_scale, s->q);
 }
 
 /* Between windows that meet inside a split it is scanned in the state itself: a window of a few pages

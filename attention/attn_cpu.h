@@ -16,15 +16,6 @@ struct attn_cpu {
     rt_arena arena;
 };
 
-/* to = q_scale from, one head: by panels, so that the compiler sees vectors. */
-static inline void attn_scale_row(
-        const attn_cpu *cpu, const float *restrict from, float *restrict to) {
-    const int32_t head_dim = cpu->shape.head_dim;
-    const float scale = cpu->q_scale;
-    for (int32_t panel = 0; panel < head_dim; panel += ATTN_PANEL)
-        for (int32_t d = panel; d < panel + ATTN_PANEL; d++) to[d] = from[d] * scale;
-}
-
 /* out /= sum, or 0 where no key was seen; lse may be NULL. */
 void attn_finish_row(float max, float sum, float *out, int32_t head_dim, float *lse);
 

@@ -176,13 +176,14 @@ static int64_t state_row(const decode_item *item, int64_t row) {
 static void load_queries(const decode_item *item, attn_scratch *s) {
     const attn_cpu *cpu = item->job->cpu;
     const attn_decode_step *step = item->job->step;
-    const int64_t d = cpu->shape.head_dim;
+    const float *rows[ATTN_ROWS_MAX];
     for (int64_t r = 0; r < item->n_rows; r++) {
         const int32_t seq = item->seqs[r / cpu->group];
         const int64_t head = item->kv_head * cpu->group + r % cpu->group;
-        attn_scale_row(cpu, step->q + seq * step->stride + head * d, s->q + r * d);
+        rows[r] = step->q + seq * step->stride + head * cpu->shape.head_dim;
         s->limit[r] = step->lengths[seq];
     }
+    cpu->kernels->load_queries(rows, item->n_rows, cpu->shape.head_dim, cpu->q_scale, s->q);
 }
 
 static void load_parts(const decode_item *item, attn_scratch *s) {

@@ -1,297 +1,255 @@
-/* Attention of one piece: up to 96 rows of one KV head against the pages of one split.
+/* Attention of one piece: up to ATTN_ROWS_MAX rows of one KV head against the pages of one split.
  *
- * Per page:  scores  S[row][key]  = sum over d of q[row][d] K[d][key]        panels of 16 keys
- *            weights P[row][key]  = 2^(S - m), m the row's running maximum
- *            sums    l[row]       = l alpha + sum over keys of P             one chain, key order
- *            out     O[row][d]    = O alpha + sum over keys of P V[key][d]   panels of 16 dims
+ * Per page:  scores  S[key][row]  = sum over d of q[d][row] K[d][key]
+ *            weights P[key][row]  = 2^(S - m), m the row's running maximum
+ *            sums    l[row]       = l alpha + sum over keys of P            one chain, key order
+ *            out     O[row][d]    = O alpha + sum over keys of P V[key][d]
+ *
+ * Queries, scores, keys and values lie in panels of 16 (attn_tile.h). For many rows, scores are formed
+ * with rows along the vectors, from pages widened to fp32 once; for few, with keys along the vectors,
+ * as they are stored, and transposed. Weights have rows along the vectors always: the maximum, the
+ * exponential and the sum of 16 rows take no step across lanes.
  *
  * The sum of weights runs over keys in the same order, with the same roundings, as every column
- * of P V: with V = 1 the quotient is exactly 1. Rows whose weights in a page all underflow to 0
- * are skipped there, and V is not even widened when all rows are: that changes no bit. */
+ * of P V: with V = 1 the quotient is exactly 1. Rows whose weights in a page all underflow to 0 are
+ * known by their largest score: 16 such rows take no exponentials, a tile of such rows no values,
+ * and V is not even widened when all rows are. That changes no bit. */
 #include "attn_simd.h"
 
-#include "runtime/base/simd.h"
+#include "attn_tile.h"
+#include "attn_weights.h"
+#include "attn_widen.h"
 
-enum { PAGE = ATTN_PAGE_TOKENS, PAGE_PANELS = ATTN_PAGE_TOKENS / SIMD_PANEL };
+enum { PAGE = ATTN_PAGE_TOKENS, PANEL_TILES = SIMD_PANEL / TILE_LINES };
 
-/* Pages with more rows than this are widened once and reused; fewer read the stored type. */
-enum { ROWS_WORTH_WIDENING = 2 * SIMD_ROWS };
+static int64_t panels_of(int64_t n) {
+    return rt_div_up(n, SIMD_PANEL);
+}
 
-/* One head's K or V of a page as the tile kernel reads it. */
-typedef struct panels {
-    const void *base;
-    rt_dtype dtype;
-} panels;
+/* ---- queries --------------------------------------------------------------------------------- */
+
+static void load_queries(
+        const float *const *rows, int64_t n_rows, int32_t head_dim, float scale, float *panels) {
+    for (int64_t first = 0; first < panels_of(n_rows) * SIMD_PANEL; first += SIMD_LANES) {
+        float *to = panels + first / SIMD_PANEL * SIMD_PANEL * head_dim + first % SIMD_PANEL;
+        for (int32_t d = 0; d < head_dim; d += SIMD_LANES) {
+            vfloat block[SIMD_LANES];
+            for (int i = 0; i < SIMD_LANES; i++)
+                block[i] = first + i < n_rows ? simd_load(rows[first + i] + d) * simd_set(scale)
+                                              : (vfloat){0};
+            transpose(SIMD_LANES, block);
+            for (int i = 0; i < SIMD_LANES; i++) simd_store(to + (d + i) * SIMD_PANEL, block[i]);
+        }
+    }
+}
+
+/* n_steps steps ask for all of `next`. */
+static tile_ahead ahead_of(stored next, int64_t n_steps) {
+    return (tile_ahead){next.base + next.sealed.codes, rt_div_up(next.n_bytes, n_steps)};
+}
 
 /* ---- scores ---------------------------------------------------------------------------------- */
 
-SIMD_INLINE void score_tile(const int rows, const int across, const rt_dtype dtype, const float *q,
-        int32_t head_dim, const void *keys, float *scores) {
-    vfloat acc[SIMD_TILE_VECTORS] = {0};
-    simd_tile(
-            rows, across, dtype, q, head_dim, keys, (int64_t)head_dim * SIMD_PANEL, head_dim, acc);
+/* Many rows: n_panels panels of rows against keys widened to fp32, 16 n_key_panels of them. */
+SIMD_INLINE void score_many(const int n_panels, const float *q, int32_t head_dim, const float *keys,
+        int64_t n_key_panels, tile_ahead ahead, float *scores) {
+    const int64_t panel_size = (int64_t)head_dim * SIMD_PANEL;
+    for (int64_t part = 0; part < n_key_panels * PANEL_TILES; part++) {
+        vfloat acc[TILE_VECTORS] = {0};
+        const float *some_keys =
+                keys + part / PANEL_TILES * panel_size + part % PANEL_TILES * TILE_LINES;
+        tile(n_panels, RT_F32, some_keys, q, panel_size, head_dim, ahead, acc);
+        ahead.from += head_dim * ahead.step_bytes;
+        float *to = scores + part * TILE_LINES * SIMD_PANEL;
 #pragma GCC unroll 16
-    for (int r = 0; r < rows; r++)
+        for (int key = 0; key < TILE_LINES; key++)
 #pragma GCC unroll 16
-        for (int v = 0; v < across * SIMD_VECTORS; v++)
-            simd_store(scores + r * PAGE + v * SIMD_LANES, acc[r * across * SIMD_VECTORS + v]);
+            for (int v = 0; v < n_panels * SIMD_VECTORS; v++)
+                simd_store(to + v / SIMD_VECTORS * PANEL_SCORES + key * SIMD_PANEL +
+                                   v % SIMD_VECTORS * SIMD_LANES,
+                        acc[key * n_panels * SIMD_VECTORS + v]);
+    }
 }
 
-/* Tall tiles while they leave no rest of 1 or 2 that 4 + 4 would cover: 8 rows are the commonest
- * few (one token of a group of 8), and a tile of one row waits for its own sums. */
-static bool fits_tall_tile(int64_t n_rows) {
-    return n_rows >= SIMD_ROWS && (n_rows != 8 || SIMD_ROWS < 4);
-}
-
-SIMD_INLINE void score_rows(const rt_dtype dtype, const float *q, int64_t n_rows, int32_t head_dim,
-        const void *keys, float *scores) {
-    int64_t row = 0;
-    for (; fits_tall_tile(n_rows - row); row += SIMD_ROWS)
-        score_tile(SIMD_ROWS, SIMD_PANELS, dtype, q + row * head_dim, head_dim, keys,
-                scores + row * PAGE);
-    for (; SIMD_ROWS > 4 && row + 4 <= n_rows; row += 4)
-        score_tile(4, SIMD_PANELS, dtype, q + row * head_dim, head_dim, keys, scores + row * PAGE);
-    for (; row < n_rows; row++)
-        score_tile(1, SIMD_PANELS, dtype, q + row * head_dim, head_dim, keys, scores + row * PAGE);
+/* Few rows: TILE_LINES of a panel of them against n_panels panels of keys as they are stored. */
+SIMD_INLINE void score_few(const int n_panels, const rt_dtype dtype, const float *q,
+        int32_t head_dim, const void *keys, tile_ahead ahead, float *scores) {
+    vfloat acc[TILE_VECTORS] = {0};
+    tile(n_panels, dtype, q, keys, (int64_t)head_dim * SIMD_PANEL, head_dim, ahead, acc);
+#pragma GCC unroll 16
+    for (int v = 0; v < n_panels * SIMD_VECTORS; v++) {
+        vfloat block[TILE_LINES];
+#pragma GCC unroll 16
+        for (int i = 0; i < TILE_LINES; i++) block[i] = acc[i * n_panels * SIMD_VECTORS + v];
+        transpose(TILE_LINES, block);
+        float flat[TILE_LINES * SIMD_LANES];
+#pragma GCC unroll 16
+        for (int i = 0; i < TILE_LINES; i++) simd_store(flat + i * SIMD_LANES, block[i]);
+#pragma GCC unroll 16
+        for (int key = 0; key < SIMD_LANES; key++)
+            memcpy(scores + (v * SIMD_LANES + key) * SIMD_PANEL, flat + key * TILE_LINES,
+                    TILE_LINES * sizeof *flat);
+    }
 }
 
 /* Functions of their own, not inlined: in a larger one the accumulators do not stay in registers. */
-SIMD_OUTLINE void score_rows_f32(
-        const float *q, int64_t n_rows, int32_t head_dim, const void *keys, float *scores) {
-    score_rows(RT_F32, q, n_rows, head_dim, keys, scores);
+#define DEFINE_SCORE_MANY(n_panels)                                                              \
+    SIMD_OUTLINE void score_many_##n_panels(const float *q, int32_t head_dim, const float *keys, \
+            int64_t n_key_panels, tile_ahead ahead, float *scores) {                             \
+        score_many(n_panels, q, head_dim, keys, n_key_panels, ahead, scores);                    \
+    }
+#define DEFINE_SCORE_FEW(n_panels, name, dtype)                                                    \
+    SIMD_OUTLINE void score_few_##n_panels##_##name(                                               \
+            const float *q, int32_t head_dim, const void *keys, tile_ahead ahead, float *scores) { \
+        score_few(n_panels, dtype, q, head_dim, keys, ahead, scores);                              \
+    }
+DEFINE_SCORE_MANY(1)
+DEFINE_SCORE_FEW(1, f32, RT_F32)
+DEFINE_SCORE_FEW(1, bf16, RT_BF16)
+#if defined(__AVX512F__)
+DEFINE_SCORE_MANY(2)
+DEFINE_SCORE_MANY(3)
+DEFINE_SCORE_FEW(2, f32, RT_F32)
+DEFINE_SCORE_FEW(2, bf16, RT_BF16)
+#endif
+
+typedef void score_many_rows(const float *q, int32_t head_dim, const float *keys,
+        int64_t n_key_panels, tile_ahead ahead, float *scores);
+typedef void score_few_rows(
+        const float *q, int32_t head_dim, const void *keys, tile_ahead ahead, float *scores);
+
+#if defined(__AVX512F__)
+static score_many_rows *const score_many_by[] = {NULL, score_many_1, score_many_2, score_many_3};
+static score_few_rows *const score_few_f32_by[] = {NULL, score_few_1_f32, score_few_2_f32};
+static score_few_rows *const score_few_bf16_by[] = {NULL, score_few_1_bf16, score_few_2_bf16};
+#else
+static score_many_rows *const score_many_by[] = {NULL, score_many_1};
+static score_few_rows *const score_few_f32_by[] = {NULL, score_few_1_f32};
+static score_few_rows *const score_few_bf16_by[] = {NULL, score_few_1_bf16};
+#endif
+
+static void score_page_many(const attn_split *split, const attn_scratch *scratch, page_panels keys,
+        int64_t n_key_panels, stored next) {
+    const int32_t head_dim = split->shape->head_dim;
+    const int64_t n_panels = panels_of(split->n_rows);
+    const int64_t n_steps = n_key_panels * PANEL_TILES * head_dim; /* of each call */
+    tile_ahead ahead = ahead_of(next, rt_div_up(n_panels, TILE_PANELS) * n_steps);
+    int64_t n = 0;
+    for (int64_t panel = 0; panel < n_panels; panel += n) {
+        n = rt_min64(n_panels - panel, TILE_PANELS);
+        score_many_by[n](scratch->q + panel * SIMD_PANEL * head_dim, head_dim, keys.base,
+                n_key_panels, ahead, scratch->scores + panel * PANEL_SCORES);
+        ahead.from += n_steps * ahead.step_bytes;
+    }
 }
 
-SIMD_OUTLINE void score_rows_bf16(
-        const float *q, int64_t n_rows, int32_t head_dim, const void *keys, float *scores) {
-    score_rows(RT_BF16, q, n_rows, head_dim, keys, scores);
-}
-
-/* scores[row][0 .. 16 n_panels) for every row; panels outermost, so that one stays in L1. */
-static void score_page(
-        const attn_split *split, const attn_scratch *scratch, panels keys, int64_t n_panels) {
+/* Keys outermost, so that a panel of them stays in the first-level cache for all rows. */
+static void score_page_few(const attn_split *split, const attn_scratch *scratch, page_panels keys,
+        int64_t n_key_panels, stored next) {
     const int32_t head_dim = split->shape->head_dim;
     const int64_t panel_bytes = (int64_t)head_dim * SIMD_PANEL * rt_dtype_bytes(keys.dtype);
-    for (int64_t panel = 0; panel < n_panels; panel += SIMD_PANELS) {
-        const void *base = (const char *)keys.base + panel * panel_bytes;
-        float *scores = scratch->scores + panel * SIMD_PANEL;
-        if (keys.dtype == RT_F32)
-            score_rows_f32(scratch->q, split->n_rows, head_dim, base, scores);
-        else
-            score_rows_bf16(scratch->q, split->n_rows, head_dim, base, scores);
+    const int64_t n_tiles =
+            rt_div_up(n_key_panels, TILE_PANELS_FEW) * rt_div_up(split->n_rows, TILE_LINES);
+    tile_ahead ahead = ahead_of(next, n_tiles * head_dim);
+    int64_t n = 0;
+    for (int64_t panel = 0; panel < n_key_panels; panel += n) {
+        n = rt_min64(n_key_panels - panel, TILE_PANELS_FEW);
+        score_few_rows *rows = keys.dtype == RT_F32 ? score_few_f32_by[n] : score_few_bf16_by[n];
+        for (int64_t row = 0; row < split->n_rows; row += TILE_LINES) {
+            rows(scratch->q + row / SIMD_PANEL * SIMD_PANEL * head_dim + row % SIMD_PANEL, head_dim,
+                    (const char *)keys.base + panel * panel_bytes, ahead,
+                    scratch->scores + row / SIMD_PANEL * PANEL_SCORES +
+                            panel * SIMD_PANEL * SIMD_PANEL + row % SIMD_PANEL);
+            ahead.from += head_dim * ahead.step_bytes;
+        }
     }
-}
-
-/* ---- weights --------------------------------------------------------------------------------- */
-
-SIMD_INLINE float largest_score(const float *scores) {
-    vfloat best = simd_load(scores);
-    for (int i = SIMD_LANES; i < PAGE; i += SIMD_LANES)
-        best = simd_max(best, simd_load(scores + i));
-    float largest = best[0];
-    for (int i = 1; i < SIMD_LANES; i++) largest = best[i] > largest ? best[i] : largest;
-    return largest;
-}
-
-/* Turn a row's scores into weights. Returns false, and leaves zeros, when every weight is 0; the
- * row's maximum is then unchanged. `alpha` is what earlier sums are to be multiplied by. */
-SIMD_INLINE bool weigh_row(float *scores, int64_t n_visible, float *row_max, float *alpha) {
-    for (int64_t i = rt_max64(n_visible, 0); i < PAGE; i++) scores[i] = -INFINITY;
-    const float page_max = n_visible > 0 ? largest_score(scores) : -INFINITY;
-    *alpha = 1.0f;
-    if (page_max == -INFINITY || page_max - *row_max < -126.0f) {
-        memset(scores, 0, PAGE * sizeof *scores);
-        return false;
-    }
-    if (page_max > *row_max) {
-        *alpha = simd_exp2_one(*row_max - page_max);
-        *row_max = page_max;
-    }
-    const vfloat max = simd_set(*row_max);
-    for (int i = 0; i < PAGE; i += SIMD_LANES)
-        simd_store(scores + i, simd_exp2(simd_load(scores + i) - max));
-    return true;
-}
-
-/* sum[row] = sum alpha + the page's weights, in key order: one chain a row, rows side by side. */
-SIMD_INLINE void add_weights(
-        const int rows, const float *weights, int64_t n_keys, const float *alpha, float *sum) {
-    float chain[SIMD_TILE_VECTORS] = {0};
-    for (int64_t key = 0; key < n_keys; key++)
-#pragma GCC unroll 16
-        for (int r = 0; r < rows; r++) chain[r] += weights[r * PAGE + key];
-    for (int r = 0; r < rows; r++) sum[r] = sum[r] * alpha[r] + chain[r];
 }
 
 /* ---- output ---------------------------------------------------------------------------------- */
 
-SIMD_INLINE void output_tile(const int rows, const rt_dtype dtype, const float *weights,
-        int64_t n_keys, const void *values, const float *alpha, float *out, int32_t head_dim) {
-    vfloat acc[SIMD_TILE_VECTORS] = {0};
-    simd_tile(rows, 1, dtype, weights, PAGE, values, 0, n_keys, acc);
+/* The tile's rows that there are, all keys of the page, n_panels panels of values. */
+typedef struct output_rows {
+    const float *weights; /* of the first row */
+    const float *alpha;
+    float *out; /* the first row's, at the first value */
+    int64_t n_rows;
+    int64_t n_keys;
+    int64_t head_dim;
+} output_rows;
+
+SIMD_INLINE void output_tile(const int n_panels, const rt_dtype dtype, const output_rows *rows,
+        const void *values, tile_ahead ahead) {
+    const int across = n_panels * SIMD_VECTORS;
+    vfloat acc[TILE_VECTORS] = {0};
+    tile(n_panels, dtype, rows->weights, values, PANEL_SCORES, rows->n_keys, ahead, acc);
 #pragma GCC unroll 16
-    for (int r = 0; r < rows; r++)
+    for (int i = 0; i < TILE_LINES; i++) {
+        if (i >= rows->n_rows) return;
+        const vfloat alpha = simd_set(rows->alpha[i]);
 #pragma GCC unroll 16
-        for (int v = 0; v < SIMD_VECTORS; v++) {
-            float *place = out + r * (int64_t)head_dim + v * SIMD_LANES;
-            simd_store(place, simd_load(place) * simd_set(alpha[r]) + acc[r * SIMD_VECTORS + v]);
+        for (int v = 0; v < across; v++) {
+            float *place = rows->out + i * rows->head_dim + v * SIMD_LANES;
+            simd_store(place, simd_fma(simd_load(place), alpha, acc[i * across + v]));
         }
-}
-
-/* Rows [row, row + rows), all of head_dim, one panel of V after the other. */
-SIMD_INLINE void output_panels(const int rows, const rt_dtype dtype, const attn_split *split,
-        attn_scratch *scratch, int64_t row, const void *values, const float *alpha,
-        int64_t n_keys) {
-    const int32_t head_dim = split->shape->head_dim;
-    const float *weights = scratch->scores + row * PAGE;
-    add_weights(rows, weights, n_keys, alpha + row, scratch->part_sum + row);
-    for (int32_t d = 0; d < head_dim; d += SIMD_PANEL)
-        output_tile(rows, dtype, weights, n_keys,
-                (const char *)values + (int64_t)d * PAGE * rt_dtype_bytes(dtype), alpha + row,
-                scratch->part_out + row * head_dim + d, head_dim);
-}
-
-typedef void output_rows(const attn_split *split, attn_scratch *scratch, int64_t row,
-        const void *values, const float *alpha, int64_t n_keys);
-
-#define DEFINE_OUTPUT_ROWS(name, rows, dtype)                                           \
-    SIMD_OUTLINE void name(const attn_split *split, attn_scratch *scratch, int64_t row, \
-            const void *values, const float *alpha, int64_t n_keys) {                   \
-        output_panels(rows, dtype, split, scratch, row, values, alpha, n_keys);         \
     }
-DEFINE_OUTPUT_ROWS(output_many_f32, SIMD_ROWS, RT_F32)
-DEFINE_OUTPUT_ROWS(output_many_bf16, SIMD_ROWS, RT_BF16)
-DEFINE_OUTPUT_ROWS(output_one_f32, 1, RT_F32)
-DEFINE_OUTPUT_ROWS(output_one_bf16, 1, RT_BF16)
-#if defined(__AVX2__)
-DEFINE_OUTPUT_ROWS(output_four_f32, 4, RT_F32)
-DEFINE_OUTPUT_ROWS(output_four_bf16, 4, RT_BF16)
-#else
-static output_rows *const output_four_f32 = NULL; /* SIMD_ROWS is less than 4 */
-static output_rows *const output_four_bf16 = NULL;
+}
+
+#define DEFINE_OUTPUT(n_panels, name, dtype)                                 \
+    SIMD_OUTLINE void output_##n_panels##_##name(                            \
+            const output_rows *rows, const void *values, tile_ahead ahead) { \
+        output_tile(n_panels, dtype, rows, values, ahead);                   \
+    }
+DEFINE_OUTPUT(1, f32, RT_F32)
+DEFINE_OUTPUT(1, bf16, RT_BF16)
+#if defined(__AVX512F__)
+DEFINE_OUTPUT(2, f32, RT_F32)
+DEFINE_OUTPUT(3, f32, RT_F32)
+DEFINE_OUTPUT(2, bf16, RT_BF16)
 #endif
 
-static bool any_seen(const bool *is_seen, int n_rows) {
-    for (int r = 0; r < n_rows; r++)
-        if (is_seen[r]) return true;
+typedef void output_tile_rows(const output_rows *rows, const void *values, tile_ahead ahead);
+
+#if defined(__AVX512F__)
+static output_tile_rows *const output_f32_by[] = {NULL, output_1_f32, output_2_f32, output_3_f32};
+static output_tile_rows *const output_bf16_by[] = {NULL, output_1_bf16, output_2_bf16};
+#else
+static output_tile_rows *const output_f32_by[] = {NULL, output_1_f32};
+static output_tile_rows *const output_bf16_by[] = {NULL, output_1_bf16};
+#endif
+
+static bool is_tile_seen(const page_effect *effect, int64_t row, int64_t n_rows) {
+    for (int64_t i = row; i < row + n_rows; i++)
+        if (effect->is_seen[i]) return true;
     return false;
 }
 
-/* Every row that has weights in this page, in the tallest tiles that fit. */
-static void output_page(const attn_split *split, attn_scratch *scratch, panels values,
-        const bool *is_seen, const float *alpha, int64_t n_keys) {
-    const bool is_wide = values.dtype == RT_F32;
-    output_rows *many = is_wide ? output_many_f32 : output_many_bf16;
-    output_rows *four = is_wide ? output_four_f32 : output_four_bf16;
-    output_rows *one = is_wide ? output_one_f32 : output_one_bf16;
-    int64_t row = 0;
-    for (; fits_tall_tile(split->n_rows - row); row += SIMD_ROWS)
-        if (any_seen(is_seen + row, SIMD_ROWS))
-            many(split, scratch, row, values.base, alpha, n_keys);
-    for (; SIMD_ROWS > 4 && row + 4 <= split->n_rows; row += 4)
-        if (any_seen(is_seen + row, 4)) four(split, scratch, row, values.base, alpha, n_keys);
-    for (; row < split->n_rows; row++)
-        if (is_seen[row]) one(split, scratch, row, values.base, alpha, n_keys);
-}
-
-/* ---- pages as panels of numbers -------------------------------------------------------------- */
-
-typedef uint8_t vline __attribute__((vector_size(SIMD_PANEL)));
-typedef uint64_t vpair __attribute__((vector_size(SIMD_PANEL)));
-
-/* 16 codes of a line, a byte each. */
-SIMD_INLINE vline load_codes(const uint8_t *from, const int64_t line_bytes) {
-    vline line;
-    if (line_bytes == SIMD_PANEL) {
-        memcpy(&line, from, sizeof line);
-        return line;
-    }
-    uint64_t pairs;
-    memcpy(&pairs, from, sizeof pairs);
-    const vpair both = {pairs, pairs >> 4};
-    return (vline)both & 0x0f;
-}
-
-/* A group's panels [n_panels][n_lines][16]: zero + scale code. */
-SIMD_INLINE void widen_group(const uint8_t *codes, int64_t n_panels, int64_t n_lines,
-        const float *scale, const float *zero, float *wide, const int64_t line_bytes) {
-    for (int64_t panel = 0; panel < n_panels; panel++)
-        for (int64_t line = 0; line < n_lines; line++) {
-            const vline code = load_codes(codes, line_bytes);
-#pragma GCC unroll 4
-            for (int v = 0; v < SIMD_VECTORS; v++) {
-                const vfloat steps = simd_load_u8((const uint8_t *)&code + v * SIMD_LANES);
-                simd_store(wide + v * SIMD_LANES,
-                        simd_fma(steps, simd_set(scale[line]), simd_set(zero[line])));
-            }
-            codes += line_bytes;
-            wide += SIMD_PANEL;
+/* Every row that has weights in this page. Values outermost, so that a tile's panels of them stay in the
+ * first-level cache for all rows. */
+static void output_page(const attn_split *split, const attn_scratch *scratch, page_panels values,
+        const page_effect *effect, int64_t n_keys, stored next) {
+    const int32_t head_dim = split->shape->head_dim;
+    const int64_t panel_bytes = (int64_t)PANEL_SCORES * rt_dtype_bytes(values.dtype);
+    const int64_t n_panels = head_dim / SIMD_PANEL;
+    const int64_t n_most = values.dtype == RT_F32 ? TILE_PANELS : TILE_PANELS_FEW;
+    const int64_t n_tiles = rt_div_up(n_panels, n_most) * rt_div_up(split->n_rows, TILE_LINES);
+    tile_ahead ahead = ahead_of(next, n_tiles * n_keys);
+    int64_t n = 0;
+    for (int64_t panel = 0; panel < n_panels; panel += n) {
+        n = rt_min64(n_panels - panel, n_most);
+        output_tile_rows *tile_rows = values.dtype == RT_F32 ? output_f32_by[n] : output_bf16_by[n];
+        for (int64_t row = 0; row < split->n_rows; row += TILE_LINES) {
+            const output_rows rows = {
+                    .weights = scratch->scores + row / SIMD_PANEL * PANEL_SCORES + row % SIMD_PANEL,
+                    .alpha = effect->alpha + row,
+                    .out = scratch->part_out + row * head_dim + panel * SIMD_PANEL,
+                    .n_rows = rt_min64(split->n_rows - row, TILE_LINES),
+                    .n_keys = n_keys,
+                    .head_dim = head_dim};
+            if (is_tile_seen(effect, row, rows.n_rows))
+                tile_rows(&rows, (const char *)values.base + panel * panel_bytes, ahead);
+            ahead.from += n_keys * ahead.step_bytes;
         }
-}
-
-SIMD_INLINE void widen_lines(
-        const attn_sealed *sealed, const char *page, float *wide, const int64_t line_bytes) {
-    _Static_assert((int)ATTN_HEAD_DIM_MAX >= (int)PAGE, "values have a line a token");
-    float scale[ATTN_HEAD_DIM_MAX];
-    float zero[ATTN_HEAD_DIM_MAX];
-    const int64_t n_lines = sealed->n_lines;
-    for (int64_t first = 0; first < sealed->n_panels; first += ATTN_GROUP_PANELS) {
-        const int64_t n_panels = rt_min64(ATTN_GROUP_PANELS, sealed->n_panels - first);
-        const int64_t at = first / ATTN_GROUP_PANELS * n_lines * 2;
-        simd_widen(scale, page + sealed->scales + at, n_lines, RT_BF16);
-        simd_widen(zero, page + sealed->zeros + at, n_lines, RT_BF16);
-        widen_group((const uint8_t *)page + sealed->codes + first * n_lines * line_bytes, n_panels,
-                n_lines, scale, zero, wide + first * n_lines * SIMD_PANEL, line_bytes);
     }
-}
-
-static panels widen_sealed(const attn_sealed *sealed, const void *page, float *wide) {
-    if (sealed->line_bytes == SIMD_PANEL)
-        widen_lines(sealed, page, wide, SIMD_PANEL);
-    else
-        widen_lines(sealed, page, wide, SIMD_PANEL / 2);
-    return (panels){wide, RT_F32};
-}
-
-static panels widen_if_worth(const attn_split *split, const void *stored, float *wide) {
-    const attn_shape *shape = split->shape;
-    if (shape->kv_dtype == RT_F32) return (panels){stored, RT_F32};
-    if (split->n_rows <= ROWS_WORTH_WIDENING) return (panels){stored, RT_BF16};
-    simd_widen(wide, stored, (int64_t)PAGE * shape->head_dim, RT_BF16);
-    return (panels){wide, RT_F32};
-}
-
-/* The page at page_pos as the split's rows read it. */
-typedef struct source {
-    const void *page;
-    bool is_sealed;
-} source;
-
-static source source_of(const attn_split *split, int64_t page_pos) {
-    if (split->open_page && page_pos == split->open_pos) return (source){split->open_page, false};
-    return (source){
-            split->pages[(page_pos - split->first_pos) / PAGE], attn_is_lossy(split->shape)};
-}
-
-static panels keys_of(const attn_split *split, source from, float *wide) {
-    const attn_shape *shape = split->shape;
-    if (from.is_sealed) {
-        const attn_sealed sealed = attn_sealed_keys(shape, split->kv_head);
-        return widen_sealed(&sealed, from.page, wide);
-    }
-    const int64_t at = attn_key_index(shape, split->kv_head, 0, 0);
-    return widen_if_worth(
-            split, (const char *)from.page + at * rt_dtype_bytes(attn_open_dtype(shape)), wide);
-}
-
-static panels values_of(const attn_split *split, source from, float *wide) {
-    const attn_shape *shape = split->shape;
-    if (from.is_sealed) {
-        const attn_sealed sealed = attn_sealed_values(shape, split->kv_head);
-        return widen_sealed(&sealed, from.page, wide);
-    }
-    const int64_t at = attn_value_index(shape, split->kv_head, 0, 0);
-    return widen_if_worth(
-            split, (const char *)from.page + at * rt_dtype_bytes(attn_open_dtype(shape)), wide);
 }
 
 /* ---- one page, one split --------------------------------------------------------------------- */
@@ -305,29 +263,33 @@ static int64_t visible_keys(
     return rt_min64(end - page_pos, PAGE);
 }
 
-static bool scan_page(const attn_split *split, attn_scratch *scratch, int64_t page_pos) {
+/* The keys of the page after the one at page_pos; where the split ends, nothing. */
+static stored next_keys(const attn_split *split, int64_t page_pos) {
+    const int64_t next = page_pos + PAGE;
+    if (next >= split->first_pos + split->n_tokens)
+        return (stored){.base = (const char *)split}; /* an address at hand */
+    return stored_keys(split, source_of(split, next));
+}
+
+/* What is read next is asked for on the way: values while scores are formed, unless the page before
+ * needed none of its own, and the next page's keys while outputs are. */
+static bool scan_page(
+        const attn_split *split, attn_scratch *scratch, int64_t page_pos, bool is_likely_seen) {
     const int64_t n_keys = visible_keys(split, scratch, page_pos);
     if (n_keys <= 0) return false;
     const source from = source_of(split, page_pos);
-    const int64_t n_panels =
-            rt_min64(rt_round_up(rt_div_up(n_keys, SIMD_PANEL), SIMD_PANELS), PAGE_PANELS);
+    const page_panels keys = panels_at(split, stored_keys(split, from), scratch->keys);
+    const stored values = stored_values(split, from);
+    const stored next = is_likely_seen ? values : next_keys(split, page_pos);
+    if (keys.dtype == RT_F32 && split->n_rows > ROWS_WORTH_WIDENING)
+        score_page_many(split, scratch, keys, panels_of(n_keys), next);
+    else
+        score_page_few(split, scratch, keys, panels_of(n_keys), next);
 
-    const panels keys = keys_of(split, from, scratch->keys);
-    score_page(split, scratch, keys, n_panels);
-
-    float alpha[ATTN_ROWS_MAX];
-    bool is_seen[ATTN_ROWS_MAX];
-    bool is_any = false;
-    for (int64_t r = 0; r < split->n_rows; r++) {
-        const int64_t n_visible = rt_min64(scratch->limit[r] - page_pos, n_keys);
-        is_seen[r] =
-                weigh_row(scratch->scores + r * PAGE, n_visible, &scratch->part_max[r], &alpha[r]);
-        is_any |= is_seen[r];
-    }
-    if (!is_any) return false;
-
-    const panels values = values_of(split, from, scratch->values);
-    output_page(split, scratch, values, is_seen, alpha, n_keys);
+    page_effect effect;
+    if (!weigh_page(split, scratch, page_pos, n_keys, &effect)) return false;
+    output_page(split, scratch, panels_at(split, values, scratch->values), &effect, n_keys,
+            next_keys(split, page_pos));
     return true;
 }
 
@@ -340,10 +302,13 @@ static void clear_part(const attn_split *split, attn_scratch *scratch) {
 
 static bool scan(const attn_split *split, attn_scratch *scratch) {
     if (!split->is_continued) clear_part(split, scratch);
-    bool is_any = split->is_continued;
-    for (int64_t pos = split->first_pos; pos < split->first_pos + split->n_tokens; pos += PAGE)
-        is_any |= scan_page(split, scratch, pos);
-    return is_any;
+    bool is_any_seen = split->is_continued;
+    bool is_seen = true;
+    for (int64_t pos = split->first_pos; pos < split->first_pos + split->n_tokens; pos += PAGE) {
+        is_seen = scan_page(split, scratch, pos, is_seen);
+        is_any_seen |= is_seen;
+    }
+    return is_any_seen;
 }
 
 /* ---- folding partial states ------------------------------------------------------------------ */
@@ -367,4 +332,4 @@ static void fold(float *acc_max, float *acc_sum, float *acc_out, const float *pa
 }
 
 extern const attn_kernels SIMD_NAME(attn_kernels);
-const attn_kernels SIMD_NAME(attn_kernels) = {scan, fold};
+const attn_kernels SIMD_NAME(attn_kernels) = {load_queries, scan, fold};

@@ -4,14 +4,15 @@
 
 #include "attn_page.h"
 
-/* Rows per piece: enough that widening a page to fp32 costs 3 % of using it, few enough that
- * queries, scores, one page and the partial state stay in a 512 KiB second-level cache. */
-enum { ATTN_ROWS_MAX = 96 };
+/* Rows per piece: enough that widening a page to fp32 costs 2 % of using it, few enough that
+ * queries, scores, one page and the partial state stay in a second-level cache of 512 KiB. */
+enum { ATTN_ROWS_MAX = 128 };
 
-/* Where one thread works. Sizes in floats; 64-byte aligned but for the parts, which may be the state's. */
+/* Where one thread works. Sizes in floats; 64-byte aligned but for the parts, which may be the state's.
+ * Queries and scores lie in panels of 16 rows, as keys and values do in panels of 16. */
 typedef struct attn_scratch {
-    float *q;      /* [ROWS_MAX][head_dim] scaled queries */
-    float *scores; /* [ROWS_MAX][128] scores, then weights */
+    float *q;      /* [ROWS_MAX / 16][head_dim][16 rows] scaled queries */
+    float *scores; /* [ROWS_MAX / 16][128 keys][16 rows] scores, then weights */
     float *keys;   /* [head_dim][128] one head's K of a page, widened, in panels */
     float *values; /* [128][head_dim] its V, widened, in panels */
     float *part_max;
@@ -37,6 +38,10 @@ typedef struct attn_split {
 } attn_split;
 
 typedef struct attn_kernels {
+    /* n rows of head_dim numbers, times `scale`, into panels of 16 rows; the last is filled up with
+     * zeros. */
+    void (*load_queries)(
+            const float *const *rows, int64_t n_rows, int32_t head_dim, float scale, float *panels);
     bool (*scan)(const attn_split *split, attn_scratch *scratch);
     /* (max, sum, out) of n_rows rows: acc = acc folded with part. */
     void (*fold)(float *acc_max, float *acc_sum, float *acc_out, const float *part_max,

@@ -153,7 +153,11 @@ SIMD_INLINE void simd_widen(float *to, const void *from, int64_t n, const rt_dty
  * error below 7e-8 in fp32, 1.2 x 2^-24. */
 SIMD_INLINE vfloat simd_exp2(vfloat x) {
     const vfloat magic = simd_set(12582912.0f); /* 1.5 x 2^23: adding it rounds to an integer */
+#if defined(__AVX512F__)
+    const vfloat clamped = x; /* what is below -126 is masked at the end */
+#else
     const vfloat clamped = simd_max(x, simd_set(-127.0f));
+#endif
     const vfloat shifted = clamped + magic;
     const vfloat f = clamped - (shifted - magic);
     vfloat p = simd_set(0x1.44138ap-13f);
@@ -163,11 +167,17 @@ SIMD_INLINE vfloat simd_exp2(vfloat x) {
     p = p * f + 0x1.ebfbep-3f;
     p = p * f + 0x1.62e43p-1f;
     p = p * f + 1.0f;
+#if defined(__AVX512F__)
+    const __mmask16 is_not_zero =
+            _mm512_cmp_ps_mask((__m512)x, _mm512_set1_ps(-126.0f), _CMP_NLT_UQ);
+    return (vfloat)_mm512_maskz_scalef_ps(is_not_zero, (__m512)p, (__m512)(shifted - magic));
+#else
     const vint exponent = ((vint)shifted - (vint)magic) << 23;
     const vint scaled = (vint)p + exponent;
     const vint is_zero = x < -126.0f;
     const vint is_nan = x != x;
     return (vfloat)((scaled & ~is_zero & ~is_nan) | ((vint)x & is_nan));
+#endif
 }
 
 /* The same, one value. */

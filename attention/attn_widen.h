@@ -1,0 +1,124 @@
+/* Pages as panels of numbers: what the matrix kernel reads. Included only by attn_simd.c.
+ *
+ * Sealed pages are widened to fp32 always; bf16 ones where enough rows share the work. */
+#ifndef ATTN_WIDEN_H
+#define ATTN_WIDEN_H
+
+#include "attn_simd.h"
+#include "runtime/base/simd.h"
+
+/* Bf16 pages with more rows than this are widened once and reused; fewer read the stored type. */
+enum { ROWS_WORTH_WIDENING = 32 };
+
+/* One head's K or V of a page as the tile kernel reads it. */
+typedef struct page_panels {
+    const void *base;
+    rt_dtype dtype;
+} page_panels;
+
+typedef uint8_t vline __attribute__((vector_size(SIMD_PANEL)));
+typedef uint64_t vpair __attribute__((vector_size(SIMD_PANEL)));
+
+/* 16 codes of a line, a byte each. */
+SIMD_INLINE vline load_codes(const uint8_t *from, const int64_t line_bytes) {
+    vline line;
+    if (line_bytes == SIMD_PANEL) {
+        memcpy(&line, from, sizeof line);
+        return line;
+    }
+    uint64_t pairs;
+    memcpy(&pairs, from, sizeof pairs);
+    const vpair both = {pairs, pairs >> 4};
+    return (vline)both & 0x0f;
+}
+
+/* A group's panels [n_panels][n_lines][16]: zero + scale code. */
+SIMD_INLINE void widen_group(const uint8_t *codes, int64_t n_panels, int64_t n_lines,
+        const float *scale, const float *zero, float *wide, const int64_t line_bytes) {
+    for (int64_t panel = 0; panel < n_panels; panel++)
+        for (int64_t line = 0; line < n_lines; line++) {
+            const vline code = load_codes(codes, line_bytes);
+#pragma GCC unroll 4
+            for (int v = 0; v < SIMD_VECTORS; v++) {
+                const vfloat steps = simd_load_u8((const uint8_t *)&code + v * SIMD_LANES);
+                simd_store(wide + v * SIMD_LANES,
+                        simd_fma(steps, simd_set(scale[line]), simd_set(zero[line])));
+            }
+            codes += line_bytes;
+            wide += SIMD_PANEL;
+        }
+}
+
+SIMD_INLINE void widen_lines(
+        const attn_sealed *sealed, const char *page, float *wide, const int64_t line_bytes) {
+    _Static_assert((int)ATTN_HEAD_DIM_MAX >= (int)ATTN_PAGE_TOKENS, "values have a line a token");
+    float scale[ATTN_HEAD_DIM_MAX];
+    float zero[ATTN_HEAD_DIM_MAX];
+    const int64_t n_lines = sealed->n_lines;
+    for (int64_t first = 0; first < sealed->n_panels; first += ATTN_GROUP_PANELS) {
+        const int64_t n_panels = rt_min64(ATTN_GROUP_PANELS, sealed->n_panels - first);
+        const int64_t at = first / ATTN_GROUP_PANELS * n_lines * 2;
+        simd_widen(scale, page + sealed->scales + at, n_lines, RT_BF16);
+        simd_widen(zero, page + sealed->zeros + at, n_lines, RT_BF16);
+        widen_group((const uint8_t *)page + sealed->codes + first * n_lines * line_bytes, n_panels,
+                n_lines, scale, zero, wide + first * n_lines * SIMD_PANEL, line_bytes);
+    }
+}
+
+/* The page at page_pos as the split's rows read it. */
+typedef struct source {
+    const void *page;
+    bool is_sealed;
+} source;
+
+static source source_of(const attn_split *split, int64_t page_pos) {
+    if (split->open_page && page_pos == split->open_pos) return (source){split->open_page, false};
+    return (source){split->pages[(page_pos - split->first_pos) / ATTN_PAGE_TOKENS],
+            attn_is_lossy(split->shape)};
+}
+
+/* One head's K or V where the page stores it. */
+typedef struct stored {
+    const char *base;
+    int64_t n_bytes;
+    attn_sealed
+            sealed; /* n_panels 0: it is not; otherwise base is the page, where its places count from */
+} stored;
+
+static stored stored_open(const attn_split *split, source from, int64_t index) {
+    const int64_t number_bytes = rt_dtype_bytes(attn_open_dtype(split->shape));
+    return (stored){.base = (const char *)from.page + index * number_bytes,
+            .n_bytes = (int64_t)ATTN_PAGE_TOKENS * split->shape->head_dim * number_bytes};
+}
+
+static stored stored_sealed(source from, attn_sealed sealed) {
+    return (stored){.base = from.page, .n_bytes = sealed.end - sealed.codes, .sealed = sealed};
+}
+
+static stored stored_keys(const attn_split *split, source from) {
+    if (from.is_sealed) return stored_sealed(from, attn_sealed_keys(split->shape, split->kv_head));
+    return stored_open(split, from, attn_key_index(split->shape, split->kv_head, 0, 0));
+}
+
+static stored stored_values(const attn_split *split, source from) {
+    if (from.is_sealed)
+        return stored_sealed(from, attn_sealed_values(split->shape, split->kv_head));
+    return stored_open(split, from, attn_value_index(split->shape, split->kv_head, 0, 0));
+}
+
+/* As the tile kernel reads it; `wide` is where it is widened, if it is. */
+static page_panels panels_at(const attn_split *split, stored from, float *wide) {
+    if (from.sealed.n_panels > 0) {
+        if (from.sealed.line_bytes == SIMD_PANEL)
+            widen_lines(&from.sealed, from.base, wide, SIMD_PANEL);
+        else
+            widen_lines(&from.sealed, from.base, wide, SIMD_PANEL / 2);
+        return (page_panels){wide, RT_F32};
+    }
+    if (split->shape->kv_dtype == RT_F32) return (page_panels){from.base, RT_F32};
+    if (split->n_rows <= ROWS_WORTH_WIDENING) return (page_panels){from.base, RT_BF16};
+    simd_widen(wide, from.base, (int64_t)ATTN_PAGE_TOKENS * split->shape->head_dim, RT_BF16);
+    return (page_panels){wide, RT_F32};
+}
+
+#endif
