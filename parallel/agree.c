@@ -85,8 +85,9 @@ rt_status par_agree(par_comm *comm, rt_status mine, int64_t *smallest) {
     for (int r = 0; r < comm->n_ranks; r++) {
         if (all[r].status == RT_OK) continue;
         all[r].text[sizeof all[r].text - 1] = '\0';
-        return rt_fail((rt_status)all[r].status, "rank %d on %s: %s", r, comm->hosts[r],
-                all[r].text);
+        if (r == 0) return rt_fail((rt_status)all[r].status, "%s", all[r].text);
+        return rt_fail(
+                (rt_status)all[r].status, "rank %d on %s: %s", r, comm->hosts[r], all[r].text);
     }
     return RT_OK;
 }

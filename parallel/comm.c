@@ -16,8 +16,8 @@ rt_status par_comm_open(const par_world *world, par_comm **out) {
     case PAR_BY_TCP:
         break;
     }
-    return rt_fail(RT_EUNSUPPORTED, "parallel: this build has no transport for %d ranks",
-            world->n_ranks);
+    return rt_fail(
+            RT_EUNSUPPORTED, "parallel: this build has no transport for %d ranks", world->n_ranks);
 }
 
 void par_comm_close(par_comm *comm) {

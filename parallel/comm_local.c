@@ -65,8 +65,7 @@ void local_end(local_comm *local, const char *why) {
         futex_wake(&rank->posted);
         futex_wake(&rank->mailed);
         futex_wake(&rank->taken);
-        if (local->peers[r].control_fd >= 0)
-            (void)shutdown(local->peers[r].control_fd, SHUT_RDWR);
+        if (local->peers[r].control_fd >= 0) (void)shutdown(local->peers[r].control_fd, SHUT_RDWR);
     }
 }
 
@@ -85,7 +84,8 @@ static bool has_ended(const local_comm *local) {
 static rt_status blame(local_comm *local, int rank, const char *what) {
     char who[128];
     char why[768];
-    (void)snprintf(why, sizeof why, "%s sent what is not due: %s", local_who(local, rank, who), what);
+    (void)snprintf(
+            why, sizeof why, "%s sent what is not due: %s", local_who(local, rank, who), what);
     local_end(local, why);
     return local_ended(local);
 }
@@ -500,8 +500,8 @@ static void close_group(par_comm *comm) {
 
 static rt_status map(local_comm *local, int memory_fd) {
     local->mapped_bytes = local_mapping_bytes(local->comm.n_ranks);
-    void *memory = mmap(NULL, (size_t)local->mapped_bytes, PROT_READ | PROT_WRITE, MAP_SHARED,
-            memory_fd, 0);
+    void *memory = mmap(
+            NULL, (size_t)local->mapped_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory_fd, 0);
     if (memory == MAP_FAILED)
         return rt_fail_errno(RT_ENOMEM, "parallel: cannot map %" PRId64 " bytes of shared memory",
                 local->mapped_bytes);
@@ -532,7 +532,8 @@ rt_status local_create(int32_t rank, int32_t n_ranks, int memory_fd, local_comm 
             .close = close_group};
     local->wake_fd = -1;
     local->n_spins = n_ranks <= rt_machine_cores() ? SPINS : 0;
-    for (int r = 0; r < PAR_RANKS_MAX; r++) local->peers[r].control_fd = local->peers[r].beat_fd = -1;
+    for (int r = 0; r < PAR_RANKS_MAX; r++)
+        local->peers[r].control_fd = local->peers[r].beat_fd = -1;
     for (int r = 0; r < n_ranks; r++)
         (void)gethostname(local->comm.hosts[r], sizeof local->comm.hosts[r] - 1);
     const rt_status status = map(local, memory_fd);

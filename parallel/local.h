@@ -23,9 +23,9 @@ typedef struct local_label {
     int64_t n_bytes; /* of this piece */
     int64_t n_total; /* of the operand */
     uint32_t kind;
-    uint32_t peer;                 /* root, or whom a mail is for */
-    uint64_t hash[PAR_RANKS_MAX];  /* of the part each rank reads; [0] where all read all */
-    uint64_t result_hash;          /* of the part of a sum that this rank took */
+    uint32_t peer;                /* root, or whom a mail is for */
+    uint64_t hash[PAR_RANKS_MAX]; /* of the part each rank reads; [0] where all read all */
+    uint64_t result_hash;         /* of the part of a sum that this rank took */
 } local_label;
 
 typedef struct local_rank {
@@ -54,9 +54,9 @@ typedef struct local_peer {
 typedef struct local_comm {
     par_comm comm; /* first */
     local_head *head;
-    char *slots;  /* [n_ranks][LOCAL_SLOT_BYTES] */
-    float *sum;   /* [LOCAL_SLOT_BYTES / 4] */
-    char *mails;  /* [n_ranks][LOCAL_MAIL_BYTES] */
+    char *slots; /* [n_ranks][LOCAL_SLOT_BYTES] */
+    float *sum;  /* [LOCAL_SLOT_BYTES / 4] */
+    char *mails; /* [n_ranks][LOCAL_MAIL_BYTES] */
     int64_t mapped_bytes;
     local_peer peers[PAR_RANKS_MAX]; /* rank 0: all others; others: only rank 0 */
     uint64_t serial;
@@ -66,7 +66,7 @@ typedef struct local_comm {
 
     pthread_t beat;
     bool has_beat;
-    int wake_fd; /* eventfd: the heartbeat thread is to end */
+    int wake_fd;        /* eventfd: the heartbeat thread is to end */
     bool is_over;       /* an operation failed */
     uint32_t last_kind; /* of collective: after a barrier closing is orderly */
 } local_comm;
@@ -77,7 +77,8 @@ static inline local_comm *local_of(par_comm *comm) {
 
 int64_t local_mapping_bytes(int32_t n_ranks);
 /* comm_local.c: map the memory, fill the function pointers. Takes fds over, also on failure. */
-RT_MUST_CHECK rt_status local_create(int32_t rank, int32_t n_ranks, int memory_fd, local_comm **out);
+RT_MUST_CHECK rt_status local_create(
+        int32_t rank, int32_t n_ranks, int memory_fd, local_comm **out);
 void local_free(local_comm *local);
 
 /* End the group, once: wake everyone. Any thread. */

@@ -57,10 +57,8 @@ static rt_status send_welcome(local_comm *local, int rank, int memory_fd, int be
     const int fds[2] = {memory_fd, beat_fd};
     _Alignas(struct cmsghdr) char space[CMSG_SPACE(sizeof fds)] = {0};
     struct iovec iov = {.iov_base = (void *)(uintptr_t)&text, .iov_len = sizeof text};
-    struct msghdr message = {.msg_iov = &iov,
-            .msg_iovlen = 1,
-            .msg_control = space,
-            .msg_controllen = sizeof space};
+    struct msghdr message = {
+            .msg_iov = &iov, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof space};
     struct cmsghdr *rights = CMSG_FIRSTHDR(&message);
     rights->cmsg_level = SOL_SOCKET;
     rights->cmsg_type = SCM_RIGHTS;
@@ -152,15 +150,14 @@ void local_reap(local_comm *local) {
 static rt_status receive_welcome(int control_fd, welcome *out, int fds[2]) {
     _Alignas(struct cmsghdr) char space[CMSG_SPACE(2 * sizeof(int))] = {0};
     struct iovec iov = {.iov_base = out, .iov_len = sizeof *out};
-    struct msghdr message = {.msg_iov = &iov,
-            .msg_iovlen = 1,
-            .msg_control = space,
-            .msg_controllen = sizeof space};
+    struct msghdr message = {
+            .msg_iov = &iov, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof space};
     const ssize_t n = recvmsg(control_fd, &message, MSG_CMSG_CLOEXEC | MSG_WAITALL);
     const struct cmsghdr *rights = n > 0 ? CMSG_FIRSTHDR(&message) : NULL;
     if (n != (ssize_t)sizeof *out || !rights || rights->cmsg_len != CMSG_LEN(2 * sizeof(int)))
-        return rt_fail(RT_EUSAGE, "parallel: descriptor %d is not the socket of a rank that glm1m "
-                                  "started; `rank` is for -tp to call",
+        return rt_fail(RT_EUSAGE,
+                "parallel: descriptor %d is not the socket of a rank that glm1m "
+                "started; `rank` is for -tp to call",
                 control_fd);
     memcpy(fds, CMSG_DATA(rights), 2 * sizeof(int));
     return RT_OK;

@@ -97,10 +97,8 @@ struct par_comm {
     /* all[r * n_bytes ...] = rank r's mine[n_bytes]. `mine` may be its own place in `all`. */
     rt_status (*all_gather)(
             par_comm *comm, const void *mine, int64_t n_bytes, void *all, void *stream);
-    rt_status (*broadcast)(
-            par_comm *comm, void *data, int64_t n_bytes, int32_t root, void *stream);
-    rt_status (*send)(
-            par_comm *comm, const void *data, int64_t n_bytes, int32_t to, void *stream);
+    rt_status (*broadcast)(par_comm *comm, void *data, int64_t n_bytes, int32_t root, void *stream);
+    rt_status (*send)(par_comm *comm, const void *data, int64_t n_bytes, int32_t to, void *stream);
     rt_status (*recv)(par_comm *comm, void *data, int64_t n_bytes, int32_t from, void *stream);
 
     /* Rank 0's bytes[n_bytes] to all others, which sleep until they come. Any size. */
@@ -137,8 +135,7 @@ typedef struct par_world {
  * Errors: RT_EUSAGE  variables that contradict each other or are no numbers, or srun without
  *                    --mpi: the message names the variable or says how to start */
 enum { PAR_ADDRESS_BYTES = 300 };
-RT_MUST_CHECK rt_status par_world_from_environment(
-        par_world *out, char address[PAR_ADDRESS_BYTES]);
+RT_MUST_CHECK rt_status par_world_from_environment(par_world *out, char address[PAR_ADDRESS_BYTES]);
 
 /* Join the group. Every rank calls it, and par_hello() next.
  *
@@ -177,7 +174,8 @@ RT_MUST_CHECK rt_status par_mpi_describe(char *text, int64_t text_bytes);
 RT_MUST_CHECK rt_status par_hello(par_comm *comm, const char *facts);
 
 /* What became of a step, decided together: RT_OK where every rank brings RT_OK, otherwise the status
- * and the text of the lowest rank that does not, with its number in front. *smallest: the smallest of
+ * and the text of the lowest rank that does not, with its number in front unless it is rank 0, which
+ * speaks for all. *smallest: the smallest of
  * what the ranks bring; NULL: nothing. A group of one returns `mine`. */
 RT_MUST_CHECK rt_status par_agree(par_comm *comm, rt_status mine, int64_t *smallest);
 

@@ -2,6 +2,7 @@
  * without a role are refused: they would change the answer and be ignored. */
 #include "checkpoint.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -266,6 +267,29 @@ rt_status glm_checkpoint_read(const glm_checkpoint *checkpoint, glm_role role, i
     rt_assert(one->file && row >= 0 && n_rows >= 0 && row <= one->tensor.n_rows - n_rows);
     const int64_t row_bytes = one->tensor.n_cols * rt_dtype_bytes(one->tensor.dtype);
     return glm_st_read(one->file, out, n_rows * row_bytes, one->offset + row * row_bytes);
+}
+
+/* Rows that are read in part lie together: the disk is asked for all of them at once. */
+static void will_need(const part *one, int64_t offset, int64_t n_bytes) {
+    (void)posix_fadvise(one->file->source.fd, offset, n_bytes, POSIX_FADV_WILLNEED);
+}
+
+rt_status glm_checkpoint_read_block(const glm_checkpoint *checkpoint, glm_role role, int32_t layer,
+        const glm_tensor_block *block, void *out) {
+    const part *one = part_of(checkpoint, role, layer);
+    const glm_tensor *t = &one->tensor;
+    rt_assert(block->row >= 0 && block->n_rows >= 0 && block->row <= t->n_rows - block->n_rows);
+    rt_assert(block->col >= 0 && block->n_cols > 0 && block->col <= t->n_cols - block->n_cols);
+    if (block->n_cols == t->n_cols)
+        return glm_checkpoint_read(checkpoint, role, layer, block->row, block->n_rows, out);
+    const int64_t item = rt_dtype_bytes(t->dtype);
+    const int64_t row_bytes = t->n_cols * item;
+    const int64_t n_bytes = block->n_cols * item;
+    const int64_t first = one->offset + block->row * row_bytes + block->col * item;
+    will_need(one, first, block->n_rows * row_bytes);
+    for (int64_t i = 0; i < block->n_rows; i++)
+        RT_TRY(glm_st_read(one->file, (char *)out + i * n_bytes, n_bytes, first + i * row_bytes));
+    return RT_OK;
 }
 
 int64_t glm_checkpoint_bytes(const glm_checkpoint *checkpoint) {

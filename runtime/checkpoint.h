@@ -60,6 +60,18 @@ glm_tensor glm_checkpoint_tensor(const glm_checkpoint *checkpoint, glm_role role
 RT_MUST_CHECK rt_status glm_checkpoint_read(const glm_checkpoint *checkpoint, glm_role role,
         int32_t layer, int64_t row, int64_t n_rows, void *out);
 
+/* Rows and columns of a tensor; of a vector, rows. */
+typedef struct glm_tensor_block {
+    int64_t row;
+    int64_t n_rows;
+    int64_t col;
+    int64_t n_cols;
+} glm_tensor_block;
+
+/* The same of some columns, [n_rows][n_cols]: only their bytes are read. */
+RT_MUST_CHECK rt_status glm_checkpoint_read_block(const glm_checkpoint *checkpoint, glm_role role,
+        int32_t layer, const glm_tensor_block *block, void *out);
+
 /* Hex SHA-256 over the config and every safetensors header (names, shapes, sizes), config.json and
  * the first and last MiB of each shard: quick to compute, tells models apart in results. Not a
  * content hash. Writes 64 characters and a NUL. */

@@ -47,8 +47,7 @@ const cli_flag cli_flags[] = {
                 "(default auto: io_uring where the kernel allows it)"},
         {"tensor-parallel-size", "tp", CLI_INT32, AT(engine.tensor_parallel), "N", NULL, 1.0,
                 1024.0,
-                "ranks that share the model; plan computes one rank's bill, running several is to "
-                "come"},
+                "processes that share the model; plan computes the bill of each (default 1)"},
         {"threads", NULL, CLI_INT32, AT(engine.threads), "N", NULL, 1.0, 1024.0,
                 "threads (default: every core we may use)"},
 

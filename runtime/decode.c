@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "engine.h"
+#include "ranks.h"
 
 static rt_status check_request(
         glm_session *const *sessions, const int32_t *ids, int32_t n_sessions) {
@@ -41,12 +42,11 @@ static rt_status run_all(
         seqs[i] = sessions[i]->seq;
         lengths[i] = kv_seq_length(seqs[i]) + 1;
     }
-    RT_TRY(begin_all(sessions, ids, n));
-    engine->ops.embed(&engine->ops, engine->weights.embedding, engine->weights.embedding_dtype, ids,
-            n, engine->config.hidden, engine->decode_hidden, engine->plan.hidden_dtype);
+    RT_TRY(glm_step_agree(engine, begin_all(sessions, ids, n)));
+    RT_TRY(glm_layer_embed(engine, ids, n, engine->decode_hidden));
     for (int32_t layer = 0; layer < engine->config.n_layers; layer++)
         RT_TRY(glm_layer_decode(engine, layer, seqs, lengths, n, engine->decode_hidden));
-    glm_layer_logits(engine, engine->decode_hidden, n, engine->logits);
+    RT_TRY(glm_layer_logits(engine, engine->decode_hidden, n, engine->logits));
     commit_all(sessions, n);
     return RT_OK;
 }
@@ -56,12 +56,13 @@ static void abort_all(glm_session *const *sessions, int32_t n) {
 }
 
 /* Where a session has to be computed again from: what it lost on disk, or rows that went with the
- * aborted step where pages are sealed; -1: nowhere. */
-static int64_t lost_from(const glm_session *session, int64_t length) {
-    const int64_t bad = kv_walk_bad_pos(session->engine->store, session->seq);
+ * aborted step where pages are sealed; INT64_MAX: nowhere. On any rank. */
+static rt_status lost_from(
+        const glm_session *session, int64_t length, rt_status failure, int64_t *pos) {
+    RT_TRY(glm_step_bad_pos(session->engine, session, failure, pos));
     const int64_t now = kv_seq_length(session->seq);
-    if (now == length) return bad;
-    return bad >= 0 ? rt_min64(bad, now) : now;
+    if (now < length) *pos = rt_min64(*pos, now);
+    return RT_OK;
 }
 
 /* After a failure that cost something: it is there again. */
@@ -69,9 +70,11 @@ static rt_status restore_all(
         glm_session *const *sessions, const int64_t *lengths, int32_t n, rt_status failure) {
     int32_t n_restored = 0;
     for (int32_t i = 0; i < n; i++) {
-        const int64_t bad = lost_from(sessions[i], lengths[i]);
-        if (bad < 0) continue;
-        rt_log(RT_LOG_WARN, "decode", "again from token=%" PRId64 ": %s", bad, rt_error_text());
+        int64_t bad = 0;
+        RT_TRY(lost_from(sessions[i], lengths[i], failure, &bad));
+        if (bad == INT64_MAX) continue;
+        if (sessions[i]->engine->comm->rank == 0)
+            rt_log(RT_LOG_WARN, "decode", "again from token=%" PRId64 ": %s", bad, rt_error_text());
         glm_session_truncate(sessions[i], bad);
         RT_TRY(glm_session_rewind(sessions[i], lengths[i]));
         n_restored++;
@@ -96,7 +99,17 @@ static rt_status run_until_whole(
 rt_status glm_decode(glm_session *const *sessions, const int32_t *ids, int32_t n_sessions) {
     RT_TRY(check_request(sessions, ids, n_sessions));
     glm_engine *engine = sessions[0]->engine;
-    RT_TRY(run_until_whole(engine, sessions, ids, n_sessions));
+    int64_t numbers[GLM_DECODE_SEQS_MAX];
+    for (int32_t i = 0; i < n_sessions; i++) numbers[i] = sessions[i]->number;
+    const glm_step step = {.kind = GLM_STEP_DECODE,
+            .sessions = numbers,
+            .n_sessions = n_sessions,
+            .ids = ids,
+            .n_ids = n_sessions};
+    RT_TRY(glm_step_begin(engine, &step));
+    const rt_status status = run_until_whole(engine, sessions, ids, n_sessions);
+    glm_step_end(engine);
+    RT_TRY(status);
     engine->logits_serial++;
     for (int32_t i = 0; i < n_sessions; i++) {
         sessions[i]->logits_serial = engine->logits_serial;

@@ -8,6 +8,7 @@
 #include "engine.h"
 #include "hub.h"
 #include "plan_kv.h"
+#include "ranks.h"
 
 /* ---- the arena: sizes for the plan, then the same sizes carved ------------------------------- */
 
@@ -24,6 +25,27 @@ static int64_t logits_rows(const glm_plan *plan) {
     return rt_max64(plan->max_logits, plan->max_seqs);
 }
 
+/* Whole rows, whatever part of them is this rank's. */
+static int64_t logits_bytes(const glm_config *part, const glm_plan *plan) {
+    return logits_rows(plan) * glm_pad(plan->n_ranks * part->vocab) * 4;
+}
+
+/* Rows of logits that ranks put together at a time. */
+static int64_t gather_rows(const glm_config *part, const glm_plan *plan) {
+    const int64_t row_bytes = plan->n_ranks * glm_pad(part->vocab) * 4;
+    return rt_max64(rt_min64(16 * RT_MIB / row_bytes, 64), 1);
+}
+
+static int64_t share_bytes(const glm_config *part, const glm_plan *plan) {
+    return gather_rows(part, plan) * glm_pad(part->vocab) * 4;
+}
+
+static int64_t shares_cost(const glm_config *part, const glm_plan *plan) {
+    if (plan->n_ranks == 1) return 0;
+    return rt_arena_cost(share_bytes(part, plan)) +
+           rt_arena_cost(plan->n_ranks * share_bytes(part, plan));
+}
+
 int64_t glm_engine_arena_bytes(const glm_config *config, const glm_plan *plan) {
     const int64_t rows = buffer_rows(plan);
     const int64_t hidden_row = config->hidden * rt_dtype_bytes(plan->hidden_dtype);
@@ -38,11 +60,11 @@ int64_t glm_engine_arena_bytes(const glm_config *config, const glm_plan *plan) {
            2 * rt_arena_cost(rows * q_width * 4) + 4 * rt_arena_cost(rows * config->n_heads * 4) +
            rt_arena_cost(rows * glm_row_stride(2 * glm_pad(config->ffn)) * 4) +
            rt_arena_cost(attn_decode_scratch_bytes(&shape, plan->max_len, plan->max_seqs)) +
-           rt_arena_cost(logits_rows(plan) * glm_pad(config->vocab) * 4);
+           rt_arena_cost(logits_bytes(config, plan)) + shares_cost(config, plan);
 }
 
 static void carve(glm_engine *engine) {
-    const glm_config *config = &engine->config;
+    const glm_config *config = &engine->part;
     const glm_plan *plan = &engine->plan;
     rt_arena *arena = &engine->arena;
     glm_buffers *b = &engine->buffers;
@@ -64,14 +86,18 @@ static void carve(glm_engine *engine) {
     b->gate_up = take_rows(arena, rows, glm_row_stride(2 * glm_pad(config->ffn)));
     b->decode_scratch =
             rt_arena_take(arena, attn_decode_scratch_bytes(&shape, plan->max_len, plan->max_seqs));
-    engine->logits = rt_arena_take(arena, logits_rows(plan) * glm_pad(config->vocab) * 4);
+    engine->logits = rt_arena_take(arena, logits_bytes(config, plan));
+    if (plan->n_ranks == 1) return;
+    b->gather_rows = gather_rows(config, plan);
+    b->share = rt_arena_take(arena, share_bytes(config, plan));
+    b->shares = rt_arena_take(arena, plan->n_ranks * share_bytes(config, plan));
 }
 
 /* ---- open and close -------------------------------------------------------------------------- */
 
 static rt_status open_device(glm_engine *engine) {
     RT_TRY(rt_pool_create(engine->plan.threads, &engine->pool));
-    const attn_shape shape = glm_attn_shape(&engine->config, engine->plan.kv_dtype);
+    const attn_shape shape = glm_attn_shape(&engine->part, engine->plan.kv_dtype);
     const rt_status status =
             glm_ops_cpu_create(&shape, rt_machine_isa(), engine->pool, &engine->ops);
     /* It is the model that asks for the shape. */
@@ -120,7 +146,7 @@ static void log_overflow(const glm_engine *engine) {
 }
 
 static rt_status try_store(glm_engine *engine, const glm_options *options) {
-    kv_config kv = glm_plan_kv_config(&engine->config, &engine->plan);
+    kv_config kv = glm_plan_kv_config(&engine->part, &engine->plan);
     if (engine->plan.kv_overflows) {
         kv.overflow.dirs = (const char *const *)engine->kv_dirs;
         kv.overflow.n_dirs = engine->n_kv_dirs;
@@ -138,11 +164,13 @@ static rt_status go_without_disk(
         return failure;
     rt_log(RT_LOG_WARN, "kvstore", "nothing is kept on disk: %s", rt_error_text());
     plan->kv_persists = plan->kv_overflows = false;
+    kv_store_close(engine->store); /* where another rank's failed */
+    engine->store = NULL;
     return try_store(engine, options);
 }
 
 static rt_status open_store(glm_engine *engine, const glm_options *options) {
-    const rt_status status = try_store(engine, options);
+    const rt_status status = par_agree(engine->comm, try_store(engine, options), NULL);
     if (status != RT_OK) RT_TRY(go_without_disk(engine, options, status));
     if (engine->plan.kv_overflows) log_overflow(engine);
     const char *way = kv_store_io_text(engine->store);
@@ -164,50 +192,122 @@ static rt_status open_vault(glm_engine *engine, const glm_options *options) {
     return kv_store_keep(engine->store, &keep);
 }
 
-static rt_status open_with(
+/* One plan for all: rank 0's, within the tightest of the ranks' limits. */
+static rt_status make_plan(
         glm_engine *engine, const glm_checkpoint *checkpoint, const glm_options *options) {
-    engine->config = *glm_checkpoint_config(checkpoint);
-    RT_TRY(glm_plan_make(checkpoint, options, &engine->plan));
-    RT_TRY(glm_plan_require(&engine->plan));
-    if (engine->plan.n_ranks > 1)
-        return rt_fail(RT_EUNSUPPORTED,
-                "--tensor-parallel-size %" PRId32
-                ": this version plans for several ranks but runs one",
-                engine->plan.n_ranks);
-    RT_TRY(glm_checkpoint_fingerprint(checkpoint, engine->fingerprint));
+    par_comm *comm = engine->comm;
+    glm_options limited = *options;
+    RT_TRY(par_agree(comm, glm_plan_ask_limits(options, &limited), NULL));
+    RT_TRY(par_agree(comm, RT_OK, &limited.memory_bytes));
+    RT_TRY(par_agree(comm, RT_OK, &limited.disk_free_bytes));
+    rt_status status = RT_OK;
+    if (comm->rank == 0) {
+        status = glm_plan_make(checkpoint, &limited, &engine->plan);
+        if (status == RT_OK) status = glm_plan_require(&engine->plan);
+    }
+    RT_TRY(par_agree(comm, status, NULL));
+    RT_TRY(glm_ranks_tell(comm, &engine->plan, sizeof engine->plan));
+    return glm_plan_share(
+            &engine->config, comm->rank, comm->n_ranks, &engine->shard, &engine->part);
+}
+
+/* What each rank does for itself. */
+static rt_status open_parts(
+        glm_engine *engine, const glm_checkpoint *checkpoint, const glm_options *options) {
     RT_TRY(open_device(engine));
     if (engine->plan.kv_persists)
         RT_TRY(glm_identity_begin(
                 checkpoint, kv_type_text(engine->plan.kv_dtype), &engine->identity));
-    RT_TRY(glm_weights_load(checkpoint, &engine->ops, &engine->weights));
-    RT_TRY(copy_dirs(engine, options));
-    RT_TRY(open_store(engine, options));
+    RT_TRY(glm_weights_load(
+            checkpoint, &engine->part, &engine->shard, &engine->ops, &engine->weights));
+    return copy_dirs(engine, options);
+}
+
+static rt_status open_rest(glm_engine *engine, const glm_options *options) {
     RT_TRY(open_vault(engine, options));
-    const int64_t bytes = glm_engine_arena_bytes(&engine->config, &engine->plan);
+    const int64_t bytes = glm_engine_arena_bytes(&engine->part, &engine->plan);
     RT_TRY(rt_arena_create(&engine->arena, bytes, "hidden states and scratch"));
     carve(engine);
     return RT_OK;
 }
 
-rt_status glm_engine_open(const glm_options *options, glm_engine **out) {
+static rt_status open_with(
+        glm_engine *engine, const glm_checkpoint *checkpoint, const glm_options *options) {
+    engine->config = *glm_checkpoint_config(checkpoint);
+    rt_status status = glm_checkpoint_fingerprint(checkpoint, engine->fingerprint);
+    RT_TRY(par_agree(engine->comm, status, NULL));
+    RT_TRY(glm_ranks_check_model(engine->comm, options, engine->fingerprint));
+    RT_TRY(make_plan(engine, checkpoint, options));
+    status = open_parts(engine, checkpoint, options);
+    RT_TRY(par_agree(engine->comm, status, NULL));
+    RT_TRY(open_store(engine, options));
+    return par_agree(engine->comm, open_rest(engine, options), NULL);
+}
+
+static void log_open(const glm_engine *engine) {
+    const glm_plan *plan = &engine->plan;
+    rt_log(RT_LOG_INFO, "engine",
+            "open max_len=%" PRId64 " span=%" PRId64 " chunk=%" PRId64 " threads=%" PRId32
+            " isa=%s kv=%s hidden=%s bytes=%" PRId64 " rank=%" PRId32 " ranks=%" PRId32,
+            plan->max_len, plan->span, plan->chunk, plan->threads, rt_isa_name(engine->ops.isa),
+            rt_dtype_name(plan->kv_dtype), rt_dtype_name(plan->hidden_dtype), plan->total_bytes,
+            engine->comm->rank, engine->comm->n_ranks);
+}
+
+rt_status glm_engine_open_rank(const glm_options *options, par_comm *comm, glm_engine **out) {
     glm_checkpoint *checkpoint = NULL;
-    RT_TRY(glm_checkpoint_open(options->model_dir, &checkpoint));
     glm_engine *engine = NULL;
     rt_status status = rt_calloc(1, sizeof *engine, "the engine", &engine);
+    if (status != RT_OK) {
+        par_comm_close(comm);
+        return status;
+    }
+    engine->comm = comm;
+    comm->step_name = "loading";
+    status = par_agree(comm, glm_checkpoint_open(options->model_dir, &checkpoint), NULL);
     if (status == RT_OK) status = open_with(engine, checkpoint, options);
     glm_checkpoint_close(checkpoint);
     if (status != RT_OK) {
         glm_engine_close(engine);
         return status;
     }
-    const glm_plan *plan = &engine->plan;
-    rt_log(RT_LOG_INFO, "engine",
-            "open max_len=%" PRId64 " span=%" PRId64 " chunk=%" PRId64 " threads=%" PRId32
-            " isa=%s kv=%s hidden=%s bytes=%" PRId64,
-            plan->max_len, plan->span, plan->chunk, plan->threads, rt_isa_name(engine->ops.isa),
-            rt_dtype_name(plan->kv_dtype), rt_dtype_name(plan->hidden_dtype), plan->total_bytes);
+    log_open(engine);
     *out = engine;
     return RT_OK;
+}
+
+/* A number of ranks that cannot be is refused before any is started. */
+static rt_status check_ranks(const glm_options *options) {
+    glm_config config;
+    glm_config part;
+    par_shard shard;
+    if (options->tensor_parallel <= 1) return RT_OK;
+    if (options->persists)
+        return rt_fail(RT_EUNSUPPORTED,
+                "--tensor-parallel-size %" PRId32
+                ": this version keeps nothing on disk for several ranks",
+                options->tensor_parallel);
+    RT_TRY(glm_config_load(options->model_dir, &config));
+    return glm_plan_share(&config, 0, options->tensor_parallel, &shard, &part);
+}
+
+rt_status glm_engine_open(const glm_options *options, glm_engine **out) {
+    par_comm *comm = NULL;
+    RT_TRY(check_ranks(options));
+    RT_TRY(glm_ranks_open(options, &comm));
+    return glm_engine_open_rank(options, comm, out);
+}
+
+/* The group ends in an orderly way, unless it is over already. */
+static void leave_group(glm_engine *engine) {
+    par_comm *comm = engine->comm;
+    const glm_step step = {.kind = GLM_STEP_CLOSE};
+    if (glm_step_begin(engine, &step) == RT_OK) {
+        const rt_status ignored = comm->barrier(comm);
+        (void)ignored;
+        glm_step_end(engine);
+    }
+    par_comm_close(comm);
 }
 
 void glm_engine_close(glm_engine *engine) {
@@ -220,6 +320,7 @@ void glm_engine_close(glm_engine *engine) {
     glm_weights_free(&engine->weights);
     glm_ops_free(&engine->ops);
     rt_pool_free(engine->pool);
+    leave_group(engine);
     free(engine);
 }
 

@@ -4,6 +4,7 @@
 
 #include "identity.h"
 #include "kvstore/kvstore.h"
+#include "parallel/parallel.h"
 #include "runtime.h"
 #include "weights.h"
 
@@ -22,7 +23,20 @@ typedef struct glm_buffers {
     glm_rows gate_up;     /* [2 x ffn padded] */
     glm_rows update;      /* [hidden] padded: what a sub-layer adds to the stream */
     void *decode_scratch; /* attn_decode_scratch_bytes */
+
+    /* Several ranks: their shares of some rows of logits, on the way together. */
+    int64_t gather_rows;
+    float *share;  /* [gather_rows][part.vocab padded] */
+    float *shares; /* [n_ranks][gather_rows][part.vocab padded] */
 } glm_buffers;
+
+/* What ranks.c knows of the steps that all ranks take together. */
+typedef struct glm_ranks {
+    int64_t serial; /* of the last step */
+    int32_t depth;  /* > 0: inside a step; what it calls is part of it */
+    int64_t n_sessions_made;
+    glm_session *sessions;
+} glm_ranks;
 
 /* A prefill on its way: where it stands, item by item. At most one per engine. */
 typedef struct glm_prefill_run {
@@ -44,8 +58,12 @@ typedef struct glm_prefill_run {
 } glm_prefill_run;
 
 struct glm_engine {
-    glm_config config;
+    glm_config config; /* the model, */
+    glm_config part;   /* and this rank's part of it: fewer heads, columns of the MLP, ids */
+    par_shard shard;   /* which one */
     glm_plan plan;
+    par_comm *comm;
+    glm_ranks ranks;
     char fingerprint[65];
 
     rt_pool *pool;
@@ -70,6 +88,8 @@ struct glm_engine {
 
 struct glm_session {
     glm_engine *engine;
+    int64_t number;    /* the same on every rank */
+    glm_session *next; /* of the engine's */
     kv_seq *seq;
     int32_t *ids;          /* [kv_seq_max_tokens]: of the tokens it holds */
     int64_t logits_serial; /* the engine's serial when this session's logits were made */
@@ -123,14 +143,18 @@ void glm_pages_to_rows(const attn_shape *shape, const kv_rows *rows);
 RT_MUST_CHECK rt_status glm_window_enter(glm_engine *engine, kv_walk *walk, kv_window *window);
 RT_MUST_CHECK rt_status glm_window_leave(glm_engine *engine, kv_walk *walk);
 
-/* Final norm and output head: hidden [n][hidden] -> logits [n][vocab]. */
-void glm_layer_logits(glm_engine *engine, const void *hidden, int64_t n, float *logits);
+/* Rows of the embedding: ids[n] -> hidden [n][hidden]. Errors: RT_EPEER. */
+RT_MUST_CHECK rt_status glm_layer_embed(
+        glm_engine *engine, const int32_t *ids, int64_t n, void *hidden);
+/* Final norm and output head: hidden [n][hidden] -> logits [n][vocab]. Errors: RT_EPEER. */
+RT_MUST_CHECK rt_status glm_layer_logits(
+        glm_engine *engine, const void *hidden, int64_t n, float *logits);
 
 /* FLOP of one layer for tokens [pos, pos + n); of the output head for n rows. */
 double glm_layer_flop(const glm_config *config, int64_t pos, int64_t n);
 double glm_head_flop(const glm_config *config, int64_t n);
 
 /* plan.c: bytes of the arena, so that engine.c carves what the plan counted. */
-int64_t glm_engine_arena_bytes(const glm_config *config, const glm_plan *plan);
+int64_t glm_engine_arena_bytes(const glm_config *part, const glm_plan *plan);
 
 #endif

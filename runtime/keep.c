@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "engine.h"
+#include "ranks.h"
 
 /* Less is computed as fast as a segment is read. */
 enum { TOKENS_WORTH_READING = ATTN_PAGE_TOKENS };
@@ -46,9 +47,7 @@ static rt_status load(glm_session *session, glm_reuse *out) {
     }
 }
 
-rt_status glm_session_restore(
-        glm_session *session, const int32_t *ids, int64_t n_ids, glm_reuse *out) {
-    *out = (glm_reuse){0};
+static rt_status restore(glm_session *session, const int32_t *ids, int64_t n_ids, glm_reuse *out) {
     if (kv_seq_length(session->seq) > 0 || n_ids > kv_seq_max_tokens(session->seq))
         return rt_fail(RT_EUSAGE,
                 "session: %" PRId64 " tokens cannot be restored into one that holds %" PRId64
@@ -62,18 +61,58 @@ rt_status glm_session_restore(
                 "only the first %" PRId64 " tokens are like something stored", found.n_tokens);
     }
     (void)snprintf(out->reason, sizeof out->reason, "%s", found.reason);
-    if (kv_seq_is_in_memory(session->seq)) RT_TRY(load(session, out));
+    return kv_seq_is_in_memory(session->seq) ? load(session, out) : RT_OK;
+}
+
+/* What every rank has found: less where one found less. A cut may come out shorter where pages are
+ * sealed, so it is looked at again. */
+static rt_status restore_alike(glm_session *session, glm_reuse *out) {
+    glm_engine *engine = session->engine;
+    for (;;) {
+        int64_t smallest = kv_seq_length(session->seq);
+        int64_t largest_negated = -smallest;
+        RT_TRY(glm_step_smallest(engine, &smallest));
+        RT_TRY(glm_step_smallest(engine, &largest_negated));
+        if (smallest == -largest_negated) break;
+        if (kv_seq_length(session->seq) == smallest) continue;
+        if (engine->comm->rank == 0)
+            (void)snprintf(out->reason, sizeof out->reason,
+                    "another rank holds only the first %" PRId64 " tokens", smallest);
+        glm_session_truncate(session, smallest);
+    }
     out->n_tokens = kv_seq_length(session->seq);
     return RT_OK;
 }
 
+rt_status glm_session_restore(
+        glm_session *session, const int32_t *ids, int64_t n_ids, glm_reuse *out) {
+    const glm_step step = {
+            .kind = GLM_STEP_RESTORE, .session = session->number, .ids = ids, .n_ids = n_ids};
+    *out = (glm_reuse){0};
+    RT_TRY(glm_step_begin(session->engine, &step));
+    rt_status status = glm_step_agree(session->engine, restore(session, ids, n_ids, out));
+    if (status == RT_OK) status = restore_alike(session, out);
+    glm_step_end(session->engine);
+    return status;
+}
+
 /* ---- books ----------------------------------------------------------------------------------- */
 
-rt_status glm_session_keep(glm_session *session, const char *book, const char *note) {
+static rt_status keep(glm_session *session, const char *book, const char *note) {
     bool has_tail = false;
-    RT_TRY(kv_seq_keep_begin(session->seq, &has_tail));
-    if (has_tail) RT_TRY(walk_layers(session, KV_WALK_SAVE));
-    return kv_seq_keep_end(session->seq, book, note);
+    rt_status status = kv_seq_keep_begin(session->seq, &has_tail);
+    if (status == RT_OK && has_tail) status = walk_layers(session, KV_WALK_SAVE);
+    RT_TRY(glm_step_agree(session->engine, status)); /* no book names what one rank lacks */
+    return glm_step_agree(session->engine, kv_seq_keep_end(session->seq, book, note));
+}
+
+rt_status glm_session_keep(glm_session *session, const char *book, const char *note) {
+    const glm_step step = {
+            .kind = GLM_STEP_KEEP, .session = session->number, .texts = {book, note}};
+    RT_TRY(glm_step_begin(session->engine, &step));
+    const rt_status status = keep(session, book, note);
+    glm_step_end(session->engine);
+    return status;
 }
 
 static rt_status read_ids(glm_engine *engine, const kv_book *book, int32_t **ids) {

@@ -25,18 +25,27 @@ static void add_update(glm_engine *engine, const float *post_norm, int64_t n, vo
     ops->add(ops, hidden, engine->plan.hidden_dtype, engine->buffers.update, n, width);
 }
 
+/* A rank's update is from its heads, or its columns of the MLP: summed over ranks it is the layer's. */
+static rt_status sum_update(glm_engine *engine, int64_t n) {
+    if (engine->comm->n_ranks == 1) return RT_OK;
+    const glm_rows update = engine->buffers.update;
+    return engine->comm->all_reduce(engine->comm, update.data, n * update.stride, NULL);
+}
+
 /* attended -> output projection -> x */
-static void project_out(glm_engine *engine, const glm_layer *layer, int64_t n, void *hidden) {
+static rt_status project_out(glm_engine *engine, const glm_layer *layer, int64_t n, void *hidden) {
     const glm_ops *ops = &engine->ops;
     ops->linear(ops, &layer->attn_out, NULL, 0, layer->attn_out.n_out, engine->buffers.attended, n,
             engine->buffers.update);
+    RT_TRY(sum_update(engine, n));
     add_update(engine, layer->post_attn_norm, n, hidden);
+    return RT_OK;
 }
 
-static void mlp(glm_engine *engine, const glm_layer *layer, int64_t n, void *hidden) {
+static rt_status mlp(glm_engine *engine, const glm_layer *layer, int64_t n, void *hidden) {
     const glm_ops *ops = &engine->ops;
     const glm_buffers *b = &engine->buffers;
-    const int64_t ffn = engine->config.ffn;
+    const int64_t ffn = engine->part.ffn;
     const glm_rows gate = b->gate_up;
     const glm_rows up = {b->gate_up.data + glm_pad(ffn), b->gate_up.stride};
     norm(engine, layer->mlp_norm, n, hidden);
@@ -44,7 +53,14 @@ static void mlp(glm_engine *engine, const glm_layer *layer, int64_t n, void *hid
     ops->linear(ops, &layer->up, NULL, 0, ffn, b->normed, n, up);
     ops->swiglu(ops, gate, up, n, ffn);
     ops->linear(ops, &layer->down, NULL, 0, layer->down.n_out, gate, n, b->update);
+    RT_TRY(sum_update(engine, n));
     add_update(engine, layer->post_mlp_norm, n, hidden);
+    return RT_OK;
+}
+
+/* What attention came to, on all ranks: one that lost keys must not leave the others waiting for it. */
+static rt_status agree(glm_engine *engine, rt_status mine) {
+    return par_agree(engine->comm, mine, NULL);
 }
 
 /* Pages of a part from position `pos` on. */
@@ -81,7 +97,7 @@ static void seal_item(void *context, int64_t item, int thread) {
 /* Open pages that the new rows up to `end` have filled. */
 static void seal_full(glm_engine *engine, const kv_window_part *part, int64_t end) {
     if (!part->open_pages) return;
-    seal_job job = {.shape = glm_attn_shape(&engine->config, engine->plan.kv_dtype), .part = part};
+    seal_job job = {.shape = glm_attn_shape(&engine->part, engine->plan.kv_dtype), .part = part};
     const int64_t n = (end - part->open_pos) / ATTN_PAGE_TOKENS;
     if (n > 0) rt_pool_run(engine->pool, n, seal_item, &job);
 }
@@ -101,7 +117,7 @@ static attn_state state_of(const glm_buffers *b) {
 static void project(glm_engine *engine, const glm_layer *layer, const glm_chunk *chunk) {
     const glm_ops *ops = &engine->ops;
     const glm_buffers *b = &engine->buffers;
-    const int64_t q = q_width(&engine->config);
+    const int64_t q = q_width(&engine->part);
     const int64_t from = chunk->attend_pos - chunk->pos;
     const glm_rows normed = {b->normed.data + from * b->normed.stride, b->normed.stride};
     const glm_rows q_rows = {b->qkv.data + from * b->qkv.stride, b->qkv.stride};
@@ -129,8 +145,8 @@ static rt_status attend_to_windows(
         if (window.n_parts == 0) return RT_OK;
         const kv_window_part *part = &window.parts[0];
         if (part->is_last) {
-            attn_append_kv(attention, b->qkv.data + q_width(&engine->config), b->qkv.stride,
-                    chunk->n, chunk->pos, pages_to_write(part, chunk->pos));
+            attn_append_kv(attention, b->qkv.data + q_width(&engine->part), b->qkv.stride, chunk->n,
+                    chunk->pos, pages_to_write(part, chunk->pos));
             seal_full(engine, part, chunk->pos + chunk->n);
         }
         const attn_segment segment = segment_of(part);
@@ -152,22 +168,31 @@ static rt_status attend(
     return RT_OK;
 }
 
+/* x -> attended */
+static rt_status attend_prefill(glm_engine *engine, int32_t layer_index, kv_seq *seq,
+        const glm_chunk *chunk, const void *hidden) {
+    const glm_layer *layer = &engine->weights.layers[layer_index];
+    const int64_t end = chunk->pos + chunk->n;
+    kv_walk *walk = NULL;
+    const rt_status begun = kv_walk_begin(engine->store, layer_index, &seq, &end, 1,
+            chunk->n_attend > 0 ? KV_WALK_ALL : KV_WALK_LAST, &walk);
+    if (begun != RT_OK) return agree(engine, begun);
+    norm(engine, layer->input_norm, chunk->n, hidden);
+    /* Ranks that share the sequence instead of heads would join their (out, lse) partials here. */
+    const rt_status status = attend(engine, layer, walk, chunk);
+    kv_walk_end(walk);
+    return agree(engine, status);
+}
+
 rt_status glm_layer_prefill(glm_engine *engine, int32_t layer_index, kv_seq *seq,
         const glm_chunk *chunk, void *hidden) {
     const glm_layer *layer = &engine->weights.layers[layer_index];
-    const int64_t end = chunk->pos + chunk->n;
     const int64_t row_bytes = glm_hidden_row_bytes(engine);
-    kv_walk *walk = NULL;
-    RT_TRY(kv_walk_begin(engine->store, layer_index, &seq, &end, 1,
-            chunk->n_attend > 0 ? KV_WALK_ALL : KV_WALK_LAST, &walk));
-    norm(engine, layer->input_norm, chunk->n, hidden);
-    const rt_status status = attend(engine, layer, walk, chunk);
-    kv_walk_end(walk);
-    if (status != RT_OK || chunk->n_attend == 0) return status;
+    RT_TRY(attend_prefill(engine, layer_index, seq, chunk, hidden));
+    if (chunk->n_attend == 0) return RT_OK;
     void *rows = (char *)hidden + (chunk->attend_pos - chunk->pos) * row_bytes;
-    project_out(engine, layer, chunk->n_attend, rows);
-    mlp(engine, layer, chunk->n_attend, rows);
-    return RT_OK;
+    RT_TRY(project_out(engine, layer, chunk->n_attend, rows));
+    return mlp(engine, layer, chunk->n_attend, rows);
 }
 
 /* ---- decode ---------------------------------------------------------------------------------- */
@@ -181,7 +206,7 @@ static void rotate_each(glm_engine *engine, const int64_t *lengths, int32_t n) {
 
 static void append_one(glm_engine *engine, const kv_window_part *part, int64_t pos) {
     const glm_rows qkv = engine->buffers.qkv;
-    float *kv = qkv.data + part->seq * qkv.stride + q_width(&engine->config);
+    float *kv = qkv.data + part->seq * qkv.stride + q_width(&engine->part);
     attn_append_kv(engine->ops.attention, kv, qkv.stride, 1, pos, pages_to_write(part, pos));
     seal_full(engine, part, pos + 1);
 }
@@ -220,39 +245,29 @@ static rt_status attend_one_each(glm_engine *engine, const glm_layer *layer, kv_
     return RT_OK;
 }
 
-rt_status glm_layer_decode(glm_engine *engine, int32_t layer_index, kv_seq *const *seqs,
-        const int64_t *lengths, int32_t n, void *hidden) {
+/* x -> attended */
+static rt_status attend_decode(glm_engine *engine, int32_t layer_index, kv_seq *const *seqs,
+        const int64_t *lengths, int32_t n, const void *hidden) {
     const glm_layer *layer = &engine->weights.layers[layer_index];
     kv_walk *walk = NULL;
-    RT_TRY(kv_walk_begin(engine->store, layer_index, seqs, lengths, n, KV_WALK_ALL, &walk));
+    const rt_status begun =
+            kv_walk_begin(engine->store, layer_index, seqs, lengths, n, KV_WALK_ALL, &walk);
+    if (begun != RT_OK) return agree(engine, begun);
     norm(engine, layer->input_norm, n, hidden);
     const rt_status status = attend_one_each(engine, layer, walk, lengths, n);
     kv_walk_end(walk);
-    if (status != RT_OK) return status;
-    project_out(engine, layer, n, hidden);
-    mlp(engine, layer, n, hidden);
-    return RT_OK;
+    return agree(engine, status);
 }
 
-/* ---- logits and costs ------------------------------------------------------------------------ */
-
-void glm_layer_logits(glm_engine *engine, const void *hidden, int64_t n, float *logits) {
-    const glm_ops *ops = &engine->ops;
-    const int64_t vocab = engine->config.vocab;
-    const int64_t chunk = engine->plan.chunk;
-    const int64_t row_bytes = glm_hidden_row_bytes(engine);
-    const glm_rows rows = {logits, glm_pad(vocab)};
-    for (int64_t done = 0; done < n; done += chunk) {
-        const int64_t count = rt_min64(chunk, n - done);
-        norm(engine, engine->weights.final_norm, count, (const char *)hidden + done * row_bytes);
-        ops->linear(ops, &engine->weights.head, NULL, 0, vocab, engine->buffers.normed, count,
-                (glm_rows){logits + done * rows.stride, rows.stride});
-    }
-    if (rows.stride == vocab) return;
-    for (int64_t i = 1; i < n; i++)
-        __builtin_memmove(
-                logits + i * vocab, logits + i * rows.stride, (size_t)vocab * sizeof *logits);
+rt_status glm_layer_decode(glm_engine *engine, int32_t layer_index, kv_seq *const *seqs,
+        const int64_t *lengths, int32_t n, void *hidden) {
+    const glm_layer *layer = &engine->weights.layers[layer_index];
+    RT_TRY(attend_decode(engine, layer_index, seqs, lengths, n, hidden));
+    RT_TRY(project_out(engine, layer, n, hidden));
+    return mlp(engine, layer, n, hidden);
 }
+
+/* ---- costs ----------------------------------------------------------------------------------- */
 
 /* Two FLOP a weight and token; attention: scores and weighted values, 2 x 2 FLOP a head, dim and
  * visible key. */

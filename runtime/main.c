@@ -59,6 +59,8 @@ static int help(int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
+    int rank_exit_code = 0;
+    if (glm_rank_is_asked(argc, argv, &rank_exit_code)) return rank_exit_code;
     const char *name = argc > 1 ? argv[1] : "";
     if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
         return help(argc, argv);

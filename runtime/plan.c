@@ -108,19 +108,18 @@ typedef struct request {
     bool may_overflow;
 } request;
 
-static rt_status take_part(request *of, glm_plan *plan) {
-    glm_config *part = &of->part;
-    const par_widths widths = {.n_heads = part->n_heads,
-            .n_kv_heads = part->n_kv_heads,
-            .ffn = part->ffn,
-            .vocab = part->vocab};
-    par_shard shard;
-    RT_TRY(par_shard_make(&widths, 0, plan->n_ranks, &shard));
-    part->n_heads = shard.n_heads;
-    part->n_kv_heads = shard.n_kv_heads;
-    part->ffn = shard.n_ffn;
-    part->vocab = shard.n_vocab;
-    plan->kv_copies = shard.kv_copies;
+rt_status glm_plan_share(const glm_config *config, int32_t rank, int32_t n_ranks, par_shard *shard,
+        glm_config *part) {
+    const par_widths widths = {.n_heads = config->n_heads,
+            .n_kv_heads = config->n_kv_heads,
+            .ffn = config->ffn,
+            .vocab = config->vocab};
+    RT_TRY(par_shard_make(&widths, rank, n_ranks, shard));
+    *part = *config;
+    part->n_heads = shard->n_heads;
+    part->n_kv_heads = shard->n_kv_heads;
+    part->ffn = shard->n_ffn;
+    part->vocab = shard->n_vocab;
     return RT_OK;
 }
 
@@ -201,34 +200,52 @@ static void choose_chunk(const request *of, glm_plan *plan) {
     }
 }
 
-/* Unless it is given: most of what is free, not the last of it. */
-static rt_status set_disk_limit(const glm_options *options, glm_plan *plan) {
-    plan->kv_disk_limit_bytes = options->kv_disk_bytes;
-    if (options->kv_disk_bytes > 0) return RT_OK;
+/* Free on the disk that the options name. */
+static rt_status ask_disk(const glm_options *options, int64_t *bytes) {
     char *cache = NULL;
     RT_TRY(glm_cache_directory(&cache));
     const char *const dirs[] = {cache};
     const bool is_given = options->n_kv_disk_dirs > 0;
-    const int64_t free_bytes = glm_plan_disk_free(
+    *bytes = glm_plan_disk_free(
             is_given ? options->kv_disk_dirs : dirs, is_given ? options->n_kv_disk_dirs : 1);
     free(cache);
-    plan->kv_disk_limit_bytes = free_bytes / 10 * 8;
     return RT_OK;
 }
 
+rt_status glm_plan_ask_limits(const glm_options *options, glm_options *out) {
+    rt_machine_memory memory;
+    int64_t disk_bytes = 0;
+    const int32_t n_ranks = options->tensor_parallel ? options->tensor_parallel : 1;
+    const int32_t n_here = options->ranks_here ? options->ranks_here : n_ranks;
+    RT_TRY(rt_machine_memory_read(&memory));
+    RT_TRY(ask_disk(options, &disk_bytes));
+    *out = *options;
+    if (!out->memory_bytes) out->memory_bytes = memory.available_bytes / n_here;
+    if (!out->disk_free_bytes) out->disk_free_bytes = disk_bytes / n_here;
+    return RT_OK;
+}
+
+/* Threads of a rank: cores that we may use, shared among the ranks here. */
+static int32_t threads_of(const glm_options *options) {
+    const int32_t n_ranks = options->tensor_parallel ? options->tensor_parallel : 1;
+    const int32_t n_here = options->ranks_here ? options->ranks_here : n_ranks;
+    if (options->threads) return options->threads;
+    return (int32_t)rt_max64(rt_machine_cores() / n_here, 1);
+}
+
 static rt_status start_plan(const glm_config *config, const glm_options *options, glm_plan *plan) {
-    *plan = (glm_plan){.threads = options->threads ? options->threads : rt_machine_cores(),
+    *plan = (glm_plan){.threads = threads_of(options),
             .n_ranks = options->tensor_parallel ? options->tensor_parallel : 1,
             .max_seqs = options->max_seqs ? options->max_seqs : 1,
             .max_logits = options->max_logits ? options->max_logits : 1,
             .max_len = options->max_len ? options->max_len : config->model_len,
             .hidden_dtype = glm_config_hidden_dtype(config),
             .kv_limit_bytes = options->host_kv_bytes,
-            .kv_persists = options->persists};
-    rt_machine_memory memory;
-    RT_TRY(rt_machine_memory_read(&memory));
-    plan->limit_bytes = memory.available_bytes;
-    RT_TRY(set_disk_limit(options, plan));
+            .kv_persists = options->persists,
+            .limit_bytes = options->memory_bytes};
+    /* Unless it is given: most of what is free, not the last of it. */
+    plan->kv_disk_limit_bytes =
+            options->kv_disk_bytes ? options->kv_disk_bytes : options->disk_free_bytes / 10 * 8;
     RT_TRY(choose_kv_dtype(config, options, &plan->kv_dtype));
     const attn_shape shape = glm_attn_shape(config, plan->kv_dtype);
     const rt_status status = attn_cpu_check(&shape);
@@ -236,8 +253,10 @@ static rt_status start_plan(const glm_config *config, const glm_options *options
     return rt_fail(RT_EMODEL, "plan: CF_UNSUPPORTED: config.json's numbers: %s", rt_error_text());
 }
 
-rt_status glm_plan_make(
-        const glm_checkpoint *checkpoint, const glm_options *options, glm_plan *out) {
+rt_status glm_plan_make(const glm_checkpoint *checkpoint, const glm_options *given, glm_plan *out) {
+    glm_options limited;
+    const glm_options *options = &limited;
+    RT_TRY(glm_plan_ask_limits(given, &limited));
     request of = {.checkpoint = checkpoint,
             .options = options,
             .part = *glm_checkpoint_config(checkpoint),
@@ -246,7 +265,9 @@ rt_status glm_plan_make(
     glm_plan plan;
     RT_TRY(check_options(&of.part, options));
     RT_TRY(start_plan(&of.part, options, &plan));
-    RT_TRY(take_part(&of, &plan));
+    par_shard shard;
+    RT_TRY(glm_plan_share(glm_checkpoint_config(checkpoint), 0, plan.n_ranks, &shard, &of.part));
+    plan.kv_copies = shard.kv_copies;
     glm_speed speed;
     RT_TRY(glm_measure_speed(plan.threads, &speed));
     plan.machine_flops = speed.flops;

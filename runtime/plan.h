@@ -5,6 +5,7 @@
 #define GLM_PLAN_H
 
 #include "checkpoint.h"
+#include "parallel/parallel.h"
 
 /* What the user asked for; zero means "choose". */
 typedef struct glm_options {
@@ -25,6 +26,9 @@ typedef struct glm_options {
     bool keeps_all;          /* and there must be room for all of it: a book is made */
     int32_t threads;         /* 0: every core we may use */
     int32_t tensor_parallel; /* -tp: ranks; 0: 1 */
+    int32_t ranks_here;      /* of them on this machine, which they share; 0: all */
+    int64_t memory_bytes;    /* what a rank may take of memory, */
+    int64_t disk_free_bytes; /* and has free on disk; 0: ask this machine */
     int32_t max_seqs;        /* sequences decoded together; 0: 1 */
     int64_t extra_kv_tokens; /* KV room besides max_len: forks that share its prefix */
     int64_t max_logits;      /* rows of logits of one prefill; 0: 1 */
@@ -80,6 +84,14 @@ typedef struct glm_plan {
  * Errors: RT_EUSAGE  options that contradict each other or the model (chunk not a multiple of ...) */
 RT_MUST_CHECK rt_status glm_plan_make(
         const glm_checkpoint *checkpoint, const glm_options *options, glm_plan *out);
+
+/* Fill memory_bytes and disk_free_bytes, where they are open, with this machine's, divided by the ranks
+ * that share it. `out` may be `options`. Errors: RT_EIO, RT_ENOMEM. */
+RT_MUST_CHECK rt_status glm_plan_ask_limits(const glm_options *options, glm_options *out);
+
+/* A rank's share of a model. RT_EUSAGE: it cannot be shared among so many. */
+RT_MUST_CHECK rt_status glm_plan_share(const glm_config *config, int32_t rank, int32_t n_ranks,
+        par_shard *shard, glm_config *part);
 
 /* RT_ENOFIT with what would fit, when the plan does not. */
 RT_MUST_CHECK rt_status glm_plan_require(const glm_plan *plan);

@@ -15,6 +15,7 @@
 
 #include "base/log.h"
 #include "engine.h"
+#include "ranks.h"
 
 void glm_prefill_clear(glm_prefill_run *run) {
     free(run->ids);
@@ -25,8 +26,11 @@ void glm_prefill_clear(glm_prefill_run *run) {
 void glm_prefill_abort(glm_session *session) {
     glm_prefill_run *run = &session->engine->prefill;
     if (run->session != session) return;
+    const glm_step step = {.kind = GLM_STEP_PREFILL_ABORT, .session = session->number};
+    const bool is_begun = glm_step_begin(session->engine, &step) == RT_OK;
     kv_span_abort(session->seq);
     glm_prefill_clear(run);
+    if (is_begun) glm_step_end(session->engine);
 }
 
 /* ---- begin ----------------------------------------------------------------------------------- */
@@ -76,10 +80,8 @@ static rt_status begin_span(glm_engine *engine) {
     run->chunk_pos = run->span_begin;
     const int64_t n = run->span_end - run->span_begin;
     const int32_t *ids = run->ids + (run->span_begin - run->first_pos);
-    RT_TRY(kv_span_begin(run->session->seq, ids, n));
-    engine->ops.embed(&engine->ops, engine->weights.embedding, engine->weights.embedding_dtype, ids,
-            n, engine->config.hidden, engine->hidden, engine->plan.hidden_dtype);
-    return RT_OK;
+    RT_TRY(glm_step_agree(engine, kv_span_begin(run->session->seq, ids, n)));
+    return glm_layer_embed(engine, ids, n, engine->hidden);
 }
 
 static rt_status copy_request(
@@ -93,21 +95,36 @@ static rt_status copy_request(
     return RT_OK;
 }
 
-rt_status glm_prefill_begin(glm_session *session, const int32_t *ids, int64_t n_ids,
+static rt_status begin(glm_session *session, const int32_t *ids, int64_t n_ids,
         const int64_t *logits_at, int64_t n_logits) {
-    RT_TRY(check_request(session, ids, n_ids, logits_at, n_logits));
     glm_engine *engine = session->engine;
     glm_prefill_run *run = &engine->prefill;
     run->session = session;
     run->n_ids = n_ids;
     run->first_pos = kv_seq_length(session->seq);
-    rt_status status = copy_request(run, ids, logits_at, n_logits);
+    rt_status status = glm_step_agree(engine, copy_request(run, ids, logits_at, n_logits));
     bool is_resumed = false;
     if (status == RT_OK && engine->plan.kv_persists)
         status = glm_prefill_resume(engine, &is_resumed);
     run->work_total = work_of(&engine->config, run->first_pos, run->n_ids);
     if (status == RT_OK && !is_resumed) status = begin_span(engine);
     if (status != RT_OK) glm_prefill_clear(run);
+    return status;
+}
+
+rt_status glm_prefill_begin(glm_session *session, const int32_t *ids, int64_t n_ids,
+        const int64_t *logits_at, int64_t n_logits) {
+    RT_TRY(check_request(session, ids, n_ids, logits_at, n_logits));
+    const glm_step step = {.kind = GLM_STEP_PREFILL_BEGIN,
+            .session = session->number,
+            .numbers = {n_logits},
+            .ids = ids,
+            .n_ids = n_ids,
+            .wanted = logits_at,
+            .n_wanted = logits_at ? n_logits : 0};
+    RT_TRY(glm_step_begin(session->engine, &step));
+    const rt_status status = begin(session, ids, n_ids, logits_at, n_logits);
+    glm_step_end(session->engine);
     return status;
 }
 
@@ -160,14 +177,15 @@ static void gather_wanted(glm_engine *engine) {
     }
 }
 
-static void finish_run(glm_engine *engine) {
+static rt_status finish_run(glm_engine *engine) {
     glm_prefill_run *run = &engine->prefill;
     glm_session *session = run->session;
-    glm_layer_logits(engine, engine->wanted_hidden, run->n_wanted, engine->logits);
+    RT_TRY(glm_layer_logits(engine, engine->wanted_hidden, run->n_wanted, engine->logits));
     session->logits_serial = ++engine->logits_serial;
     session->logits_row = 0;
     session->n_logits = run->n_wanted;
     glm_prefill_clear(run);
+    return RT_OK;
 }
 
 /* What cannot be kept on disk is said once; the text is computed all the same. */
@@ -224,9 +242,11 @@ rt_status glm_prefill_restart_at(glm_prefill_run *run, int64_t pos) {
 static rt_status recover(glm_engine *engine, rt_status failure) {
     glm_prefill_run *run = &engine->prefill;
     glm_session *session = run->session;
-    const int64_t bad = kv_walk_bad_pos(engine->store, session->seq);
-    if (bad < 0 || ++run->n_recoveries > GLM_RECOVERIES_MAX) return failure;
-    rt_log(RT_LOG_WARN, "prefill", "again from token=%" PRId64 ": %s", bad, rt_error_text());
+    int64_t bad = 0;
+    RT_TRY(glm_step_bad_pos(engine, session, failure, &bad));
+    if (bad == INT64_MAX || ++run->n_recoveries > GLM_RECOVERIES_MAX) return failure;
+    if (engine->comm->rank == 0)
+        rt_log(RT_LOG_WARN, "prefill", "again from token=%" PRId64 ": %s", bad, rt_error_text());
     kv_span_abort(session->seq);
     const int64_t length = rt_min64(kv_seq_length(session->seq), bad);
     if (length < run->first_pos) RT_TRY(glm_prefill_restart_at(run, length));
@@ -239,27 +259,35 @@ static rt_status recover(glm_engine *engine, rt_status failure) {
     return begin_span(engine);
 }
 
-rt_status glm_prefill_step(glm_session *session, glm_prefill_progress *progress) {
+static rt_status take_step(glm_session *session, glm_prefill_progress *progress) {
     glm_engine *engine = session->engine;
     glm_prefill_run *run = &engine->prefill;
-    rt_assert(run->session == session);
     bool is_done = false;
     rt_status status = run_item(engine);
     if (status == RT_OK)
         status = advance(engine, &is_done);
     else
         status = recover(engine, status);
-    if (status != RT_OK) {
-        glm_prefill_abort(session);
-        return status;
-    }
-    *progress = (glm_prefill_progress){.tokens_done = is_done ? run->n_ids : tokens_done(engine),
-            .tokens_total = run->n_ids,
-            .work_done = run->work_done,
-            .work_total = run->work_total,
-            .is_done = is_done};
-    if (is_done) finish_run(engine);
-    return RT_OK;
+    if (status == RT_OK)
+        *progress =
+                (glm_prefill_progress){.tokens_done = is_done ? run->n_ids : tokens_done(engine),
+                        .tokens_total = run->n_ids,
+                        .work_done = run->work_done,
+                        .work_total = run->work_total,
+                        .is_done = is_done};
+    if (status == RT_OK && is_done) status = finish_run(engine);
+    if (status != RT_OK) glm_prefill_abort(session);
+    return status;
+}
+
+rt_status glm_prefill_step(glm_session *session, glm_prefill_progress *progress) {
+    glm_engine *engine = session->engine;
+    const glm_step step = {.kind = GLM_STEP_PREFILL, .session = session->number};
+    rt_assert(engine->prefill.session == session);
+    RT_TRY(glm_step_begin(engine, &step));
+    const rt_status status = take_step(session, progress);
+    glm_step_end(engine);
+    return status;
 }
 
 rt_status glm_prefill(glm_session *session, const int32_t *ids, int64_t n_ids) {

@@ -6,6 +6,10 @@
  *   glm_decode          one token for each of several sessions
  *   glm_session_fork    a second sequence that shares the first one's prefix
  *
+ * With options.tensor_parallel > 1 the engine starts the other ranks, which make the same calls as
+ * this process does (ranks.h): nothing changes for the caller, but that every call may fail with
+ * RT_EPEER, another rank is lost, after which only closing makes sense.
+ *
  * There are no callbacks: the caller pulls work item by item, and so decides about progress,
  * Ctrl-C and interleaving between items. Not thread-safe: one thread drives an engine. */
 #ifndef GLM_RUNTIME_H
@@ -26,6 +30,11 @@ typedef struct glm_session glm_session;
  * Errors: RT_ENOFIT  the budgets do not hold options->max_len; the message says what would
  *         RT_EMODEL, RT_EIO  the checkpoint; RT_ENOMEM; RT_EUNSUPPORTED */
 RT_MUST_CHECK rt_status glm_engine_open(const glm_options *options, glm_engine **out);
+
+/* First in main() of a program that opens engines of several ranks: the other ranks are the same
+ * program, started as `program rank FD`. True: that is what this process is, its work is done, and it
+ * ends with *exit_code. */
+bool glm_rank_is_asked(int argc, char **argv, int *exit_code);
 void glm_engine_close(glm_engine *engine);
 
 const glm_config *glm_engine_config(const glm_engine *engine);

@@ -5,23 +5,42 @@
 #include <string.h>
 
 #include "engine.h"
+#include "ranks.h"
 
-static rt_status wrap(glm_engine *engine, kv_seq *seq, glm_session **out) {
+/* A session of `seq`, unless that is NULL for `status`, on this rank or another. */
+static rt_status wrap(glm_engine *engine, kv_seq *seq, rt_status status, glm_session **out) {
     glm_session *session = NULL;
-    const rt_status status = rt_calloc(1, sizeof *session, "a session", &session);
+    if (status == RT_OK) status = rt_calloc(1, sizeof *session, "a session", &session);
+    status = glm_step_agree(engine, status);
     if (status != RT_OK) {
         kv_seq_free(seq);
+        free(session);
         return status;
     }
-    *session = (glm_session){.engine = engine, .seq = seq, .logits_serial = -1};
+    *session = (glm_session){.engine = engine,
+            .number = engine->ranks.n_sessions_made++,
+            .next = engine->ranks.sessions,
+            .seq = seq,
+            .logits_serial = -1};
+    engine->ranks.sessions = session;
     *out = session;
     return RT_OK;
 }
 
+static void forget(glm_session *session) {
+    glm_session **link = &session->engine->ranks.sessions;
+    while (*link != session) link = &(*link)->next;
+    *link = session->next;
+}
+
 rt_status glm_session_create(glm_engine *engine, int64_t max_tokens, glm_session **out) {
     kv_seq *seq = NULL;
-    RT_TRY(kv_seq_create(engine->store, max_tokens, &seq));
-    return wrap(engine, seq, out);
+    const glm_step step = {.kind = GLM_STEP_CREATE, .numbers = {max_tokens}};
+    RT_TRY(glm_step_begin(engine, &step));
+    rt_status status = kv_seq_create(engine->store, max_tokens, &seq);
+    status = wrap(engine, seq, status, out);
+    glm_step_end(engine);
+    return status;
 }
 
 rt_status glm_session_fork(
@@ -30,15 +49,25 @@ rt_status glm_session_fork(
         return rt_fail(RT_EUSAGE, "session: cannot fork at %" PRId64 " of %" PRId64 " tokens",
                 n_tokens, kv_seq_length(parent->seq));
     kv_seq *seq = NULL;
-    RT_TRY(kv_seq_fork(parent->seq, n_tokens, max_tokens, &seq));
-    return wrap(parent->engine, seq, out);
+    const glm_step step = {
+            .kind = GLM_STEP_FORK, .session = parent->number, .numbers = {n_tokens, max_tokens}};
+    RT_TRY(glm_step_begin(parent->engine, &step));
+    rt_status status = kv_seq_fork(parent->seq, n_tokens, max_tokens, &seq);
+    status = wrap(parent->engine, seq, status, out);
+    glm_step_end(parent->engine);
+    return status;
 }
 
 void glm_session_free(glm_session *session) {
     if (!session) return;
+    glm_engine *engine = session->engine;
+    const glm_step step = {.kind = GLM_STEP_FREE, .session = session->number};
+    const bool is_begun = glm_step_begin(engine, &step) == RT_OK;
     glm_prefill_abort(session);
+    forget(session);
     kv_seq_free(session->seq);
     free(session);
+    if (is_begun) glm_step_end(engine);
 }
 
 int64_t glm_session_length(const glm_session *session) {
@@ -46,7 +75,11 @@ int64_t glm_session_length(const glm_session *session) {
 }
 
 void glm_session_truncate(glm_session *session, int64_t n_tokens) {
+    const glm_step step = {
+            .kind = GLM_STEP_TRUNCATE, .session = session->number, .numbers = {n_tokens}};
+    const bool is_begun = glm_step_begin(session->engine, &step) == RT_OK;
     kv_seq_truncate(session->seq, n_tokens);
+    if (is_begun) glm_step_end(session->engine);
 }
 
 /* The sequence remembers the ids of tokens it has just lost. */
@@ -60,10 +93,19 @@ static rt_status compute_again(glm_session *session, int64_t from, int64_t n_tok
     return status;
 }
 
-rt_status glm_session_rewind(glm_session *session, int64_t n_tokens) {
+static rt_status rewind_to(glm_session *session, int64_t n_tokens) {
     if (kv_seq_length(session->seq) > n_tokens) kv_seq_truncate(session->seq, n_tokens);
     const int64_t length = kv_seq_length(session->seq);
     return length < n_tokens ? compute_again(session, length, n_tokens) : RT_OK;
+}
+
+rt_status glm_session_rewind(glm_session *session, int64_t n_tokens) {
+    const glm_step step = {
+            .kind = GLM_STEP_REWIND, .session = session->number, .numbers = {n_tokens}};
+    RT_TRY(glm_step_begin(session->engine, &step));
+    const rt_status status = rewind_to(session, n_tokens);
+    glm_step_end(session->engine);
+    return status;
 }
 
 rt_status glm_session_logits(const glm_session *session, const float **logits, int64_t *n_rows) {

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "engine.h"
+#include "ranks.h"
 
 /* Ids of the whole text: what the session holds, and the run. */
 static rt_status all_ids(const glm_prefill_run *run, int32_t **ids, int64_t *n_ids) {
@@ -23,9 +24,9 @@ static rt_status all_ids(const glm_prefill_run *run, int32_t **ids, int64_t *n_i
 
 static rt_status save_rows(glm_engine *engine, const int32_t *ids, int64_t n_ids) {
     kv_seq *seq = engine->prefill.session->seq;
-    const attn_shape shape = glm_attn_shape(&engine->config, engine->plan.kv_dtype);
+    const attn_shape shape = glm_attn_shape(&engine->part, engine->plan.kv_dtype);
     for (int32_t layer = 0; layer < engine->config.n_layers; layer++)
-        for (int32_t head = 0; head < engine->config.n_kv_heads; head++) {
+        for (int32_t head = 0; head < engine->part.n_kv_heads; head++) {
             const kv_rows rows = kv_seq_tail_rows(seq, layer, head);
             if (rows.n_tokens == 0) continue;
             if (rows.n_tokens < 0)
@@ -52,15 +53,23 @@ static rt_status save(glm_engine *engine, const int32_t *ids, int64_t n_ids) {
     return kv_suspend_span(run->session->seq, ids, &suspension);
 }
 
-rt_status glm_prefill_suspend(glm_session *session) {
+static rt_status suspend(glm_session *session) {
     glm_engine *engine = session->engine;
-    rt_assert(engine->prefill.session == session);
     int32_t *ids = NULL;
     int64_t n_ids = 0;
     rt_status status = all_ids(&engine->prefill, &ids, &n_ids);
     if (status == RT_OK) status = save(engine, ids, n_ids);
     free(ids);
     glm_prefill_abort(session);
+    return glm_step_agree(engine, status);
+}
+
+rt_status glm_prefill_suspend(glm_session *session) {
+    const glm_step step = {.kind = GLM_STEP_PREFILL_SUSPEND, .session = session->number};
+    rt_assert(session->engine->prefill.session == session);
+    RT_TRY(glm_step_begin(session->engine, &step));
+    const rt_status status = suspend(session);
+    glm_step_end(session->engine);
     return status;
 }
 
@@ -68,9 +77,9 @@ rt_status glm_prefill_suspend(glm_session *session) {
 
 static rt_status load_rows(glm_engine *engine, const int32_t *ids, int64_t n_ids, bool *is_there) {
     kv_seq *seq = engine->prefill.session->seq;
-    const attn_shape shape = glm_attn_shape(&engine->config, engine->plan.kv_dtype);
+    const attn_shape shape = glm_attn_shape(&engine->part, engine->plan.kv_dtype);
     for (int32_t layer = 0; layer < engine->config.n_layers; layer++)
-        for (int32_t head = 0; head < engine->config.n_kv_heads; head++) {
+        for (int32_t head = 0; head < engine->part.n_kv_heads; head++) {
             kv_rows rows = kv_seq_tail_rows(seq, layer, head);
             if (rows.n_tokens == 0) continue;
             RT_TRY(kv_resume_rows(seq, ids, n_ids, layer, &rows, is_there));
@@ -105,20 +114,45 @@ static void go_on(glm_engine *engine, const kv_suspension *s) {
             s->end, s->layer, s->layer_end);
 }
 
+/* The place in a suspension, as a number that ranks can compare. */
+static int64_t place_of(const kv_suspension *s) {
+    return ((s->layer * INT64_C(1000003) + s->layer_end) * INT64_C(1000003) + s->begin) % INT64_MAX;
+}
+
+/* All ranks stopped at the same place, and each has what it needs to go on there. */
+static rt_status is_on_all(glm_engine *engine, const kv_suspension *s, bool *is_there) {
+    int64_t lowest = *is_there ? place_of(s) : INT64_MIN;
+    int64_t highest_negated = -place_of(s);
+    RT_TRY(glm_step_smallest(engine, &lowest));
+    RT_TRY(glm_step_smallest(engine, &highest_negated));
+    *is_there = lowest == -highest_negated;
+    return RT_OK;
+}
+
+static rt_status is_with_all(glm_engine *engine, rt_status status, bool *is_there) {
+    int64_t all = *is_there;
+    RT_TRY(par_agree(engine->comm, status, &all));
+    *is_there = all != 0;
+    return RT_OK;
+}
+
 static rt_status resume(glm_engine *engine, const int32_t *ids, int64_t n_ids, bool *is_resumed) {
     glm_prefill_run *run = &engine->prefill;
     kv_seq *seq = run->session->seq;
     kv_suspension s = {0};
-    RT_TRY(kv_resume_span(seq, ids, n_ids, &s, is_resumed));
-    if (!*is_resumed) return RT_OK;
-    rt_status status = RT_OK;
-    *is_resumed = is_usable(engine, &s);
+    bool is_begun = false;
+    rt_status status = kv_resume_span(seq, ids, n_ids, &s, &is_begun);
+    *is_resumed = is_begun && is_usable(engine, &s);
     s.hidden = engine->hidden;
-    if (*is_resumed) status = load_rows(engine, ids, n_ids, is_resumed);
-    if (status == RT_OK && *is_resumed) status = kv_resume_end(seq, ids, &s, is_resumed);
+    status = glm_step_agree(engine, status);
+    if (status == RT_OK) status = is_on_all(engine, &s, is_resumed);
+    if (status == RT_OK && *is_resumed)
+        status = is_with_all(engine, load_rows(engine, ids, n_ids, is_resumed), is_resumed);
+    if (status == RT_OK && *is_resumed)
+        status = is_with_all(engine, kv_resume_end(seq, ids, &s, is_resumed), is_resumed);
     if (status == RT_OK && *is_resumed)
         go_on(engine, &s);
-    else
+    else if (is_begun)
         kv_span_abort(seq);
     return status;
 }
@@ -127,10 +161,13 @@ rt_status glm_prefill_resume(glm_engine *engine, bool *is_resumed) {
     glm_prefill_run *run = &engine->prefill;
     int32_t *ids = NULL;
     int64_t n_ids = 0;
-    RT_TRY(all_ids(run, &ids, &n_ids));
+    RT_TRY(glm_step_agree(engine, all_ids(run, &ids, &n_ids)));
     rt_status status = resume(engine, ids, n_ids, is_resumed);
     /* A look that came to nothing can have cost the tokens of an unfinished extent. */
-    const int64_t length = kv_seq_length(run->session->seq);
+    int64_t length = kv_seq_length(run->session->seq);
+    if (status == RT_OK) status = glm_step_smallest(engine, &length);
+    if (status == RT_OK && !*is_resumed && kv_seq_length(run->session->seq) > length)
+        kv_seq_truncate(run->session->seq, length);
     if (status == RT_OK && length < run->first_pos) status = glm_prefill_restart_at(run, length);
     free(ids);
     return status;

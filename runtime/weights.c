@@ -15,13 +15,12 @@ static int64_t part_bytes(const glm_config *config) {
     return rt_max64(4 * RT_MIB, GLM_PANEL * row_max * 4);
 }
 
-/* Rows [row, row + n_rows) of a tensor go to rows [row_at, ...) of a matrix; or, with linear NULL,
- * byte for byte to `raw`. */
+/* A block of a tensor goes to rows [row_at, ...) of a matrix; or, with linear NULL, byte for byte to
+ * `raw`. */
 typedef struct part {
     glm_role role;
     int32_t layer;
-    int64_t row;
-    int64_t n_rows;
+    glm_tensor_block block;
     const glm_linear *linear;
     int64_t row_at;
     void *raw;
@@ -32,6 +31,59 @@ typedef struct part_list {
     int64_t n;
     int64_t capacity;
 } part_list;
+
+/* What is read, and how much of it. */
+typedef struct source {
+    const glm_checkpoint *checkpoint;
+    const glm_config *share;
+    const par_shard *shard;
+} source;
+
+/* ---- which part ------------------------------------------------------------------------------ */
+
+/* The shard's rows and columns of a tensor. gate and up are tensors of their own here, so each half is
+ * divided by itself. */
+static glm_tensor_block block_of(const source *from, glm_role role, int32_t layer) {
+    const glm_tensor t = glm_checkpoint_tensor(from->checkpoint, role, layer);
+    const par_shard *s = from->shard;
+    const int64_t head_dim = from->share->head_dim;
+    glm_tensor_block block = {.n_rows = t.n_rows, .n_cols = t.n_cols};
+    switch (role) {
+    case GLM_EMBEDDING:
+    case GLM_OUTPUT_HEAD:
+        block.row = s->first_vocab;
+        block.n_rows = s->n_vocab;
+        break;
+    case GLM_Q:
+    case GLM_Q_BIAS:
+        block.row = s->first_head * head_dim;
+        block.n_rows = s->n_heads * head_dim;
+        break;
+    case GLM_K:
+    case GLM_V:
+    case GLM_K_BIAS:
+    case GLM_V_BIAS:
+        block.row = s->first_kv_head * head_dim;
+        block.n_rows = s->n_kv_heads * head_dim;
+        break;
+    case GLM_ATTN_OUT:
+        block.col = s->first_head * head_dim;
+        block.n_cols = s->n_heads * head_dim;
+        break;
+    case GLM_GATE:
+    case GLM_UP:
+        block.row = s->first_ffn;
+        block.n_rows = s->n_ffn;
+        break;
+    case GLM_DOWN:
+        block.col = s->first_ffn;
+        block.n_cols = s->n_ffn;
+        break;
+    default:
+        break;
+    }
+    return block;
+}
 
 /* ---- sizes ----------------------------------------------------------------------------------- */
 
@@ -97,20 +149,21 @@ static rt_status list_part(part_list *list, part one) {
     return RT_OK;
 }
 
-/* Cut a tensor into parts of whole panels, each a few MiB. */
-static rt_status list_tensor(part_list *list, const glm_checkpoint *checkpoint, glm_role role,
-        int32_t layer, const glm_linear *linear, int64_t row_at, void *raw) {
-    const glm_tensor t = glm_checkpoint_tensor(checkpoint, role, layer);
-    const int64_t row_bytes = t.n_cols * rt_dtype_bytes(t.dtype);
-    const int64_t step =
-            part_bytes(glm_checkpoint_config(checkpoint)) / row_bytes / GLM_PANEL * GLM_PANEL;
-    for (int64_t row = 0; row < t.n_rows; row += step) {
+/* Cut a tensor's block into parts of whole panels, each a few MiB. */
+static rt_status list_tensor(part_list *list, const source *from, glm_role role, int32_t layer,
+        const glm_linear *linear, int64_t row_at, void *raw) {
+    const glm_tensor_block whole = block_of(from, role, layer);
+    const rt_dtype dtype = dtype_of(from->checkpoint, role, layer);
+    const int64_t row_bytes = whole.n_cols * rt_dtype_bytes(dtype);
+    const int64_t step = part_bytes(from->share) / row_bytes / GLM_PANEL * GLM_PANEL;
+    for (int64_t row = 0; row < whole.n_rows; row += step) {
         part one = {.role = role,
                 .layer = layer,
-                .row = row,
-                .n_rows = rt_min64(step, t.n_rows - row),
+                .block = whole,
                 .linear = linear,
                 .row_at = row_at + row};
+        one.block.row += row;
+        one.block.n_rows = rt_min64(step, whole.n_rows - row);
         if (raw) one.raw = (char *)raw + row * row_bytes;
         RT_TRY(list_part(list, one));
     }
@@ -126,77 +179,80 @@ static glm_linear take_linear(rt_arena *arena, int64_t n_out, int64_t n_in, rt_d
             .dtype = dtype};
 }
 
-/* Carve a matrix for a whole tensor and list its parts. */
-static rt_status add_matrix(glm_weights *weights, part_list *list, const glm_checkpoint *checkpoint,
+/* Carve a matrix for a tensor's block and list its parts. */
+static rt_status add_matrix(glm_weights *weights, part_list *list, const source *from,
         glm_role role, int32_t layer, glm_linear *out) {
-    const glm_tensor t = glm_checkpoint_tensor(checkpoint, role, layer);
-    *out = take_linear(&weights->arena, t.n_rows, t.n_cols, t.dtype);
-    return list_tensor(list, checkpoint, role, layer, out, 0, NULL);
+    const glm_tensor_block block = block_of(from, role, layer);
+    *out = take_linear(
+            &weights->arena, block.n_rows, block.n_cols, dtype_of(from->checkpoint, role, layer));
+    return list_tensor(list, from, role, layer, out, 0, NULL);
 }
 
-static rt_status read_vector(
-        const glm_checkpoint *checkpoint, glm_role role, int32_t layer, float *out) {
-    const glm_tensor t = glm_checkpoint_tensor(checkpoint, role, layer);
+static rt_status read_vector(const source *from, glm_role role, int32_t layer, float *out) {
+    const glm_tensor_block block = block_of(from, role, layer);
+    const rt_dtype dtype = dtype_of(from->checkpoint, role, layer);
     void *stored = NULL;
-    RT_TRY(rt_malloc(t.n_rows * rt_dtype_bytes(t.dtype), "a vector of weights", &stored));
-    const rt_status status = glm_checkpoint_read(checkpoint, role, layer, 0, t.n_rows, stored);
-    for (int64_t i = 0; status == RT_OK && i < t.n_rows; i++)
-        out[i] = rt_load_float(stored, i, t.dtype);
+    RT_TRY(rt_malloc(block.n_rows * rt_dtype_bytes(dtype), "a vector of weights", &stored));
+    const rt_status status =
+            glm_checkpoint_read(from->checkpoint, role, layer, block.row, block.n_rows, stored);
+    for (int64_t i = 0; status == RT_OK && i < block.n_rows; i++)
+        out[i] = rt_load_float(stored, i, dtype);
     free(stored);
     return status;
 }
 
-static rt_status add_vector(glm_weights *weights, const glm_checkpoint *checkpoint, glm_role role,
-        int32_t layer, float **out) {
-    const glm_tensor t = glm_checkpoint_tensor(checkpoint, role, layer);
-    *out = rt_arena_take(&weights->arena, glm_pad(t.n_rows) * 4);
-    return read_vector(checkpoint, role, layer, *out);
+static rt_status add_vector(
+        glm_weights *weights, const source *from, glm_role role, int32_t layer, float **out) {
+    const glm_tensor_block block = block_of(from, role, layer);
+    *out = rt_arena_take(&weights->arena, glm_pad(block.n_rows) * 4);
+    return read_vector(from, role, layer, *out);
 }
 
-static rt_status add_qkv(glm_weights *weights, part_list *list, const glm_checkpoint *checkpoint,
-        int32_t index, glm_layer *layer) {
-    const glm_config *config = glm_checkpoint_config(checkpoint);
-    const int64_t q_rows = (int64_t)config->n_heads * config->head_dim;
-    const int64_t k_rows = (int64_t)config->n_kv_heads * config->head_dim;
-    const int64_t rows = glm_config_qkv_rows(config);
-    layer->qkv = take_linear(&weights->arena, rows, config->hidden, qkv_dtype(checkpoint, index));
-    RT_TRY(list_tensor(list, checkpoint, GLM_Q, index, &layer->qkv, 0, NULL));
-    RT_TRY(list_tensor(list, checkpoint, GLM_K, index, &layer->qkv, q_rows, NULL));
-    RT_TRY(list_tensor(list, checkpoint, GLM_V, index, &layer->qkv, q_rows + k_rows, NULL));
-    if (!config->has_qkv_bias) return RT_OK;
+static rt_status add_qkv(glm_weights *weights, part_list *list, const source *from, int32_t index,
+        glm_layer *layer) {
+    const glm_config *share = from->share;
+    const int64_t q_rows = (int64_t)share->n_heads * share->head_dim;
+    const int64_t k_rows = (int64_t)share->n_kv_heads * share->head_dim;
+    const int64_t rows = glm_config_qkv_rows(share);
+    layer->qkv =
+            take_linear(&weights->arena, rows, share->hidden, qkv_dtype(from->checkpoint, index));
+    RT_TRY(list_tensor(list, from, GLM_Q, index, &layer->qkv, 0, NULL));
+    RT_TRY(list_tensor(list, from, GLM_K, index, &layer->qkv, q_rows, NULL));
+    RT_TRY(list_tensor(list, from, GLM_V, index, &layer->qkv, q_rows + k_rows, NULL));
+    if (!share->has_qkv_bias) return RT_OK;
     layer->qkv_bias = rt_arena_take(&weights->arena, rows * 4);
-    RT_TRY(read_vector(checkpoint, GLM_Q_BIAS, index, layer->qkv_bias));
-    RT_TRY(read_vector(checkpoint, GLM_K_BIAS, index, layer->qkv_bias + q_rows));
-    return read_vector(checkpoint, GLM_V_BIAS, index, layer->qkv_bias + q_rows + k_rows);
+    RT_TRY(read_vector(from, GLM_Q_BIAS, index, layer->qkv_bias));
+    RT_TRY(read_vector(from, GLM_K_BIAS, index, layer->qkv_bias + q_rows));
+    return read_vector(from, GLM_V_BIAS, index, layer->qkv_bias + q_rows + k_rows);
 }
 
 static rt_status add_layer(
-        glm_weights *weights, part_list *list, const glm_checkpoint *checkpoint, int32_t index) {
+        glm_weights *weights, part_list *list, const source *from, int32_t index) {
     glm_layer *layer = &weights->layers[index];
     *layer = (glm_layer){0};
-    RT_TRY(add_vector(weights, checkpoint, GLM_INPUT_NORM, index, &layer->input_norm));
-    RT_TRY(add_qkv(weights, list, checkpoint, index, layer));
-    RT_TRY(add_matrix(weights, list, checkpoint, GLM_ATTN_OUT, index, &layer->attn_out));
-    RT_TRY(add_vector(weights, checkpoint, GLM_MLP_NORM, index, &layer->mlp_norm));
-    RT_TRY(add_matrix(weights, list, checkpoint, GLM_GATE, index, &layer->gate));
-    RT_TRY(add_matrix(weights, list, checkpoint, GLM_UP, index, &layer->up));
-    RT_TRY(add_matrix(weights, list, checkpoint, GLM_DOWN, index, &layer->down));
-    if (!glm_checkpoint_config(checkpoint)->has_post_norms) return RT_OK;
-    RT_TRY(add_vector(weights, checkpoint, GLM_POST_ATTN_NORM, index, &layer->post_attn_norm));
-    return add_vector(weights, checkpoint, GLM_POST_MLP_NORM, index, &layer->post_mlp_norm);
+    RT_TRY(add_vector(weights, from, GLM_INPUT_NORM, index, &layer->input_norm));
+    RT_TRY(add_qkv(weights, list, from, index, layer));
+    RT_TRY(add_matrix(weights, list, from, GLM_ATTN_OUT, index, &layer->attn_out));
+    RT_TRY(add_vector(weights, from, GLM_MLP_NORM, index, &layer->mlp_norm));
+    RT_TRY(add_matrix(weights, list, from, GLM_GATE, index, &layer->gate));
+    RT_TRY(add_matrix(weights, list, from, GLM_UP, index, &layer->up));
+    RT_TRY(add_matrix(weights, list, from, GLM_DOWN, index, &layer->down));
+    if (!from->share->has_post_norms) return RT_OK;
+    RT_TRY(add_vector(weights, from, GLM_POST_ATTN_NORM, index, &layer->post_attn_norm));
+    return add_vector(weights, from, GLM_POST_MLP_NORM, index, &layer->post_mlp_norm);
 }
 
-static rt_status add_all(glm_weights *weights, part_list *list, const glm_checkpoint *checkpoint) {
-    const glm_config *config = glm_checkpoint_config(checkpoint);
-    weights->layers = rt_arena_take(&weights->arena, config->n_layers * (int64_t)sizeof(glm_layer));
-    const glm_tensor embedding = glm_checkpoint_tensor(checkpoint, GLM_EMBEDDING, 0);
-    weights->embedding_dtype = embedding.dtype;
-    weights->embedding = rt_arena_take(
-            &weights->arena, embedding.n_rows * embedding.n_cols * rt_dtype_bytes(embedding.dtype));
-    RT_TRY(list_tensor(list, checkpoint, GLM_EMBEDDING, 0, NULL, 0, weights->embedding));
-    for (int32_t i = 0; i < config->n_layers; i++) RT_TRY(add_layer(weights, list, checkpoint, i));
-    RT_TRY(add_vector(weights, checkpoint, GLM_FINAL_NORM, 0, &weights->final_norm));
-    return add_matrix(weights, list, checkpoint, GLM_OUTPUT_HEAD, 0, &weights->head);
+static rt_status add_all(glm_weights *weights, part_list *list, const source *from) {
+    const int32_t n_layers = from->share->n_layers;
+    weights->layers = rt_arena_take(&weights->arena, n_layers * (int64_t)sizeof(glm_layer));
+    const glm_tensor_block embedding = block_of(from, GLM_EMBEDDING, 0);
+    weights->embedding_dtype = dtype_of(from->checkpoint, GLM_EMBEDDING, 0);
+    weights->embedding = rt_arena_take(&weights->arena,
+            embedding.n_rows * embedding.n_cols * rt_dtype_bytes(weights->embedding_dtype));
+    RT_TRY(list_tensor(list, from, GLM_EMBEDDING, 0, NULL, 0, weights->embedding));
+    for (int32_t i = 0; i < n_layers; i++) RT_TRY(add_layer(weights, list, from, i));
+    RT_TRY(add_vector(weights, from, GLM_FINAL_NORM, 0, &weights->final_norm));
+    return add_matrix(weights, list, from, GLM_OUTPUT_HEAD, 0, &weights->head);
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -218,13 +274,11 @@ typedef struct read_job {
 } read_job;
 
 static rt_status read_part(const read_job *job, const part *one, void *staging) {
-    if (one->raw)
-        return glm_checkpoint_read(
-                job->checkpoint, one->role, one->layer, one->row, one->n_rows, one->raw);
-    RT_TRY(glm_checkpoint_read(
-            job->checkpoint, one->role, one->layer, one->row, one->n_rows, staging));
-    const glm_tensor t = glm_checkpoint_tensor(job->checkpoint, one->role, one->layer);
-    job->ops->pack(one->linear, one->row_at, one->n_rows, staging, t.dtype);
+    void *to = one->raw ? one->raw : staging;
+    RT_TRY(glm_checkpoint_read_block(job->checkpoint, one->role, one->layer, &one->block, to));
+    if (one->raw) return RT_OK;
+    job->ops->pack(one->linear, one->row_at, one->block.n_rows, staging,
+            dtype_of(job->checkpoint, one->role, one->layer));
     return RT_OK;
 }
 
@@ -240,15 +294,13 @@ static void read_item(void *context, int64_t item, int thread) {
     atomic_store(&job->has_failed, true);
 }
 
-static rt_status read_all(
-        const glm_checkpoint *checkpoint, const glm_ops *ops, const part_list *list) {
+static rt_status read_all(const source *from, const glm_ops *ops, const part_list *list) {
     const int n_threads = rt_pool_threads(ops->pool);
-    const glm_config *config = glm_checkpoint_config(checkpoint);
-    read_job job = {.checkpoint = checkpoint,
+    read_job job = {.checkpoint = from->checkpoint,
             .ops = ops,
             .parts = list->parts,
-            .part_bytes = part_bytes(config)};
-    const int64_t staging_bytes = glm_weights_load_bytes(config, n_threads);
+            .part_bytes = part_bytes(from->share)};
+    const int64_t staging_bytes = glm_weights_load_bytes(from->share, n_threads);
     void *staging = NULL;
     RT_TRY(rt_calloc(n_threads, (int64_t)sizeof(failure), "load status", &job.failures));
     rt_status status = rt_mem_alloc(staging_bytes, "load staging", &staging);
@@ -264,14 +316,16 @@ static rt_status read_all(
     return status;
 }
 
-rt_status glm_weights_load(const glm_checkpoint *checkpoint, const glm_ops *ops, glm_weights *out) {
+rt_status glm_weights_load(const glm_checkpoint *checkpoint, const glm_config *share,
+        const par_shard *shard, const glm_ops *ops, glm_weights *out) {
     const double start = rt_now();
+    const source from = {.checkpoint = checkpoint, .share = share, .shard = shard};
     *out = (glm_weights){0};
-    const int64_t bytes = glm_weights_bytes(checkpoint, glm_checkpoint_config(checkpoint));
+    const int64_t bytes = glm_weights_bytes(checkpoint, share);
     RT_TRY(rt_arena_create(&out->arena, bytes, "the weights"));
     part_list list = {0};
-    rt_status status = add_all(out, &list, checkpoint);
-    if (status == RT_OK) status = read_all(checkpoint, ops, &list);
+    rt_status status = add_all(out, &list, &from);
+    if (status == RT_OK) status = read_all(&from, ops, &list);
     free(list.parts);
     if (status != RT_OK) {
         glm_weights_free(out);

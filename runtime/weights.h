@@ -1,10 +1,12 @@
-/* A model's weights in memory, in the device's layout: read once, stored once. */
+/* A model's weights in memory, or one rank's part of them, in the device's layout: read once, stored
+ * once. Of each tensor only the rank's rows or columns are read. */
 #ifndef GLM_WEIGHTS_H
 #define GLM_WEIGHTS_H
 
 #include "base/memory.h"
 #include "checkpoint.h"
 #include "ops.h"
+#include "parallel/parallel.h"
 
 /* One transformer layer. Vectors are fp32; NULL where the model has none. */
 typedef struct glm_layer {
@@ -34,10 +36,13 @@ typedef struct glm_weights {
 int64_t glm_weights_bytes(const glm_checkpoint *checkpoint, const glm_config *share);
 int64_t glm_weights_load_bytes(const glm_config *config, int n_threads);
 
-/* Read and lay out every tensor, all threads of the ops' pool reading.
+/* Read and lay out every tensor, or the shard's part of it, all threads of the ops' pool reading.
+ *
+ *   share, shard  the part of the model, in the config's terms and in the tensors'
+ *
  * Errors: RT_EIO, RT_EMODEL (the file changed), RT_ENOMEM */
-RT_MUST_CHECK rt_status glm_weights_load(
-        const glm_checkpoint *checkpoint, const glm_ops *ops, glm_weights *out);
+RT_MUST_CHECK rt_status glm_weights_load(const glm_checkpoint *checkpoint, const glm_config *share,
+        const par_shard *shard, const glm_ops *ops, glm_weights *out);
 void glm_weights_free(glm_weights *weights);
 
 #endif

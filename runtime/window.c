@@ -72,7 +72,7 @@ static void store_item(void *context, int64_t item, int thread) {
 
 static window_job make_job(const glm_engine *engine, kv_walk *walk) {
     return (window_job){.engine = engine,
-            .shape = glm_attn_shape(&engine->config, engine->plan.kv_dtype),
+            .shape = glm_attn_shape(&engine->part, engine->plan.kv_dtype),
             .walk = walk};
 }
 

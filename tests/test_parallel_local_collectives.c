@@ -78,8 +78,7 @@ static void check_mails(par_comm *comm, int64_t n) {
         CHECK(memcmp(all, due, (size_t)n * 4) == 0);
     }
     if (comm->rank % 2 == 1) OK(comm->send(comm, mine, n * 4, next, NULL));
-    if (comm->rank == 0 && comm->n_ranks % 2 == 1)
-        OK(comm->recv(comm, all, n * 4, before, NULL));
+    if (comm->rank == 0 && comm->n_ranks % 2 == 1) OK(comm->recv(comm, all, n * 4, before, NULL));
 }
 
 static void check_agreement(par_comm *comm) {

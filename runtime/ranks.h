@@ -1,0 +1,74 @@
+/* Several ranks, one engine: how they do the same things in the same order.
+ *
+ * Rank 0 runs the command. Each call that it makes of runtime.h and that touches weights, keys or
+ * values is a step: it is announced, with a serial number and its arguments, and every other rank,
+ * which sleeps until then, makes the same call. Inside, ranks meet in sums (layer.c, vocabulary.c) and
+ * wherever one of them may fail or find something the others do not (par_agree): no rank decides
+ * alone. With one rank none of this costs anything. */
+#ifndef GLM_RANKS_H
+#define GLM_RANKS_H
+
+#include "engine.h"
+
+typedef enum glm_step_kind {
+    GLM_STEP_CREATE = 1,
+    GLM_STEP_FREE,
+    GLM_STEP_FORK,
+    GLM_STEP_TRUNCATE,
+    GLM_STEP_REWIND,
+    GLM_STEP_RESTORE,
+    GLM_STEP_KEEP,
+    GLM_STEP_PREFILL_BEGIN,
+    GLM_STEP_PREFILL,
+    GLM_STEP_PREFILL_ABORT,
+    GLM_STEP_PREFILL_SUSPEND,
+    GLM_STEP_DECODE,
+    GLM_STEP_CLOSE,
+    GLM_STEP_LAST = GLM_STEP_CLOSE
+} glm_step_kind;
+
+/* What is announced. The lists are what the kind says; NULL where it needs none. */
+typedef struct glm_step {
+    glm_step_kind kind;
+    int64_t session; /* number of the session it is about */
+    int64_t numbers[2];
+    const int64_t *sessions; /* [n_sessions]: decode */
+    int64_t n_sessions;
+    const int32_t *ids; /* [n_ids] */
+    int64_t n_ids;
+    const int64_t *wanted; /* [n_wanted] */
+    int64_t n_wanted;
+    const char *texts[2]; /* a book's name and note */
+} glm_step;
+
+/* Around every step, on every rank; nested ones are part of the outer one and announce nothing.
+ * glm_step_begin: RT_EPEER, and the step is not begun. */
+RT_MUST_CHECK rt_status glm_step_begin(glm_engine *engine, const glm_step *step);
+void glm_step_end(glm_engine *engine);
+
+/* What of the step failed on any rank: the same answer on all. */
+RT_MUST_CHECK rt_status glm_step_agree(glm_engine *engine, rt_status mine);
+/* After a step failed on all ranks: from where keys and values of the session are lost, on whichever;
+ * INT64_MAX where none are. The thread's error text is the failure's again. */
+RT_MUST_CHECK rt_status glm_step_bad_pos(
+        glm_engine *engine, const glm_session *session, rt_status failure, int64_t *pos);
+/* The smallest of what the ranks bring. */
+RT_MUST_CHECK rt_status glm_step_smallest(glm_engine *engine, int64_t *value);
+
+/* Another rank: take the steps that rank 0 announces, until it closes its engine. RT_EPEER. */
+RT_MUST_CHECK rt_status glm_ranks_follow(glm_engine *engine);
+
+/* ranks_open.c: the group that options->tensor_parallel asks for; a group of one where it is 1 or 0. The
+ * others have the options then. RT_EUNSUPPORTED, RT_EPEER, RT_ENOMEM. */
+RT_MUST_CHECK rt_status glm_ranks_open(const glm_options *options, par_comm **out);
+/* All ranks: they are of one build and model. */
+RT_MUST_CHECK rt_status glm_ranks_check_model(
+        par_comm *comm, const glm_options *options, const char *fingerprint);
+/* All ranks: rank 0's bytes. */
+RT_MUST_CHECK rt_status glm_ranks_tell(par_comm *comm, void *bytes, int64_t n_bytes);
+
+/* engine.c: open as a rank of the group, which the engine owns from here on, also on failure. */
+RT_MUST_CHECK rt_status glm_engine_open_rank(
+        const glm_options *options, par_comm *comm, glm_engine **out);
+
+#endif

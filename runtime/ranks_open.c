@@ -1,0 +1,209 @@
+/* How a group begins: rank 0 starts the others, they compare builds, get rank 0's options, and open the
+ * same engine. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#include "base/log.h"
+#include "base/machine.h"
+#include "build_id.h"
+#include "ranks.h"
+
+/* ---- options, from rank 0 to the others ------------------------------------------------------ */
+
+enum { TEXTS_BYTES_MAX = 1 << 20 };
+
+/* The struct as it is (all ranks are of one build), its texts behind it. */
+typedef struct options_message {
+    glm_options options;
+    int64_t n_bytes; /* of texts, each with its NUL; absent ones are not there */
+} options_message;
+
+enum { N_SINGLE_TEXTS = 4 };
+
+/* Where the texts of options are, in the order of the wire. */
+static const char **single_text(glm_options *options, int i) {
+    const char **const all[N_SINGLE_TEXTS] = {
+            &options->model_dir, &options->device, &options->kv_dtype, &options->kv_io};
+    return all[i];
+}
+
+static int64_t texts_bytes(const glm_options *options) {
+    glm_options copy = *options;
+    int64_t n = 0;
+    for (int i = 0; i < N_SINGLE_TEXTS; i++)
+        if (*single_text(&copy, i)) n += (int64_t)strlen(*single_text(&copy, i)) + 1;
+    for (int i = 0; i < options->n_kv_disk_dirs; i++)
+        n += (int64_t)strlen(options->kv_disk_dirs[i]) + 1;
+    return n;
+}
+
+static char *put_text(char *at, const char *text) {
+    if (!text) return at;
+    const size_t n = strlen(text) + 1;
+    memcpy(at, text, n);
+    return at + n;
+}
+
+static rt_status tell_options(par_comm *comm, const glm_options *options) {
+    options_message message = {.options = *options, .n_bytes = texts_bytes(options)};
+    char *texts = NULL;
+    RT_TRY(rt_calloc(message.n_bytes + 1, 1, "options for other ranks", &texts));
+    char *at = texts;
+    for (int i = 0; i < N_SINGLE_TEXTS; i++) at = put_text(at, *single_text(&message.options, i));
+    for (int i = 0; i < options->n_kv_disk_dirs; i++) at = put_text(at, options->kv_disk_dirs[i]);
+    rt_status status = comm->tell(comm, &message, sizeof message);
+    if (status == RT_OK) status = comm->tell(comm, texts, message.n_bytes);
+    free(texts);
+    return status;
+}
+
+/* Options as they came, and what they point to. */
+typedef struct told_options {
+    glm_options options;
+    char *texts;
+    const char **dirs;
+} told_options;
+
+static void free_options(told_options *told) {
+    free(told->texts);
+    free((void *)told->dirs);
+}
+
+/* The next text, and behind it; NULL where they end too early. */
+static const char *next_text(char **at, const char *end) {
+    const char *text = *at;
+    const char *nul = *at < end ? memchr(*at, 0, (size_t)(end - *at)) : NULL;
+    if (!nul) return NULL;
+    *at += nul - text + 1;
+    return text;
+}
+
+static rt_status point_to_texts(told_options *told, int64_t n_bytes) {
+    glm_options *options = &told->options;
+    char *at = told->texts;
+    const char *end = told->texts + n_bytes;
+    bool is_whole = true;
+    for (int i = 0; i < N_SINGLE_TEXTS; i++) {
+        const char **text = single_text(options, i);
+        if (*text) *text = next_text(&at, end);
+        is_whole = is_whole && (i > 0 || *text);
+    }
+    for (int i = 0; i < options->n_kv_disk_dirs; i++) {
+        told->dirs[i] = next_text(&at, end);
+        is_whole = is_whole && told->dirs[i];
+    }
+    options->kv_disk_dirs = told->dirs;
+    return is_whole ? RT_OK : rt_fail(RT_EPEER, "ranks: rank 0's options do not hold together");
+}
+
+static rt_status hear_options(par_comm *comm, told_options *told) {
+    options_message message;
+    *told = (told_options){0};
+    RT_TRY(comm->tell(comm, &message, sizeof message));
+    if (message.n_bytes < 1 || message.n_bytes > TEXTS_BYTES_MAX ||
+            message.options.n_kv_disk_dirs < 0 || message.options.n_kv_disk_dirs > message.n_bytes)
+        return rt_fail(RT_EPEER, "ranks: rank 0's options have %" PRId64 " bytes of text",
+                message.n_bytes);
+    told->options = message.options;
+    RT_TRY(rt_calloc(message.n_bytes, 1, "rank 0's options", &told->texts));
+    RT_TRY(rt_calloc(
+            message.options.n_kv_disk_dirs + 1, sizeof *told->dirs, "directories", &told->dirs));
+    RT_TRY(comm->tell(comm, told->texts, message.n_bytes));
+    return point_to_texts(told, message.n_bytes);
+}
+
+/* ---- agreement before work ------------------------------------------------------------------- */
+
+static rt_status check_build(par_comm *comm) {
+    char id[GLM_BUILD_ID_TEXT];
+    char facts[GLM_BUILD_ID_TEXT + 16];
+    (void)snprintf(facts, sizeof facts, "build=%s\n", glm_build_id(id));
+    return par_hello(comm, facts);
+}
+
+static const char *or_auto(const char *text) {
+    return text ? text : "auto";
+}
+
+rt_status glm_ranks_check_model(
+        par_comm *comm, const glm_options *options, const char *fingerprint) {
+    char facts[1024];
+    const glm_options *o = options;
+    (void)snprintf(facts, sizeof facts,
+            "model=%s\nkv-cache-dtype=%s\ndevice=%s\nmax-model-len=%" PRId64
+            "\nmax-num-batched-tokens=%" PRId64 "\nspan=%" PRId64 "\nhost-kv-space=%" PRId64
+            "\nkv-disk-space=%" PRId64 "\nkeeps=%d\nmax-num-seqs=%" PRId32 "\n",
+            fingerprint, or_auto(o->kv_dtype), or_auto(o->device), o->max_len, o->chunk, o->span,
+            o->host_kv_bytes, o->kv_disk_bytes, o->persists, o->max_seqs);
+    return par_hello(comm, facts);
+}
+
+rt_status glm_ranks_tell(par_comm *comm, void *bytes, int64_t n_bytes) {
+    return comm->n_ranks == 1 ? RT_OK : comm->tell(comm, bytes, n_bytes);
+}
+
+/* ---- rank 0 ---------------------------------------------------------------------------------- */
+
+static rt_status start(const glm_options *options, par_comm *comm) {
+    RT_TRY(check_build(comm));
+    return tell_options(comm, options);
+}
+
+rt_status glm_ranks_open(const glm_options *options, par_comm **out) {
+    if (options->tensor_parallel <= 1) return par_comm_self_open(out);
+    RT_TRY(par_local_launch(options->tensor_parallel, "/proc/self/exe", out));
+    const rt_status status = start(options, *out);
+    if (status == RT_OK) return RT_OK;
+    par_comm_close(*out);
+    *out = NULL;
+    return status;
+}
+
+/* ---- the others ------------------------------------------------------------------------------ */
+
+static rt_status serve(par_comm *comm) {
+    told_options told = {0};
+    glm_engine *engine = NULL;
+    rt_status status = check_build(comm);
+    if (status == RT_OK) status = hear_options(comm, &told);
+    if (status != RT_OK) {
+        free_options(&told);
+        par_comm_close(comm);
+        return status;
+    }
+    status = glm_engine_open_rank(&told.options, comm, &engine);
+    free_options(&told);
+    if (status != RT_OK) return status;
+    status = glm_ranks_follow(engine);
+    while (engine->ranks.sessions) glm_session_free(engine->ranks.sessions);
+    glm_engine_close(engine);
+    return status;
+}
+
+/* What is wrong is rank 0's to say; where rank 0 itself is lost, nobody else can. */
+static void report(rt_status status) {
+    const char *text = rt_error_text();
+    if (status == RT_EPEER && strstr(text, "rank 0 on "))
+        (void)fprintf(stderr, "glm1m: %s\n", text);
+}
+
+bool glm_rank_is_asked(int argc, char **argv, int *exit_code) {
+    par_comm *comm = NULL;
+    if (argc != 3 || strcmp(argv[1], "rank") != 0) return false;
+    (void)prctl(PR_SET_NAME, "glm1m-rank");
+    const int fd = (int)strtol(argv[2], NULL, 10);
+    rt_status status = rt_log_init();
+    if (status == RT_OK) status = par_local_join(fd, &comm);
+    if (status != RT_OK) {
+        (void)fprintf(stderr, "glm1m: %s\n", rt_error_text());
+        *exit_code = 2;
+        return true;
+    }
+    status = serve(comm);
+    report(status);
+    *exit_code = status == RT_OK ? 0 : status == RT_EPEER ? 6 : 1;
+    return true;
+}
