@@ -180,7 +180,8 @@ RT_MUST_CHECK rt_status kv_seq_find(
         kv_seq *seq, const int32_t *ids, int64_t n_ids, kv_found *found);
 
 /* Make a book of all that an idle sequence holds: begin; walk every layer with KV_WALK_SAVE if
- * *has_tail; then end. `note`: lines for people. A begin whose end never comes costs nothing.
+ * *has_tail; then end. `note`: lines for people. A begin whose end never comes costs nothing. `book`
+ * NULL: no name, but its tail is stored as its whole segments are, and found as they are.
  * Errors: RT_EUSAGE  the name; RT_ENOFIT, RT_EIO  it could not be kept, the text says why; RT_ENOMEM */
 RT_MUST_CHECK rt_status kv_seq_keep_begin(kv_seq *seq, bool *has_tail);
 RT_MUST_CHECK rt_status kv_seq_keep_end(kv_seq *seq, const char *book, const char *note);

@@ -255,6 +255,7 @@ static rt_status finish_tail(kv_seq *seq) {
 rt_status kv_seq_keep_end(kv_seq *seq, const char *book, const char *note) {
     RT_TRY(check_kept(seq));
     RT_TRY(finish_tail(seq));
+    if (!book) return RT_OK;
     const int64_t extent = n_whole(seq);
     const int32_t n_tail = (int32_t)(seq->length % KV_SEGMENT_TOKENS);
     if (n_tail > 0)

@@ -11,10 +11,12 @@
  *   cli_sampling.c  --temperature and its like
  *   cli_progress.c  the bar; cli_prefill.c a prefill that shows it
  *   cli_books.c     where books lie, and names that are not there
+ *   cli_sources.c   what is said of a document, and noted in a book
  *   cli_signals.c   Ctrl-C */
 #ifndef GLM_CLI_H
 #define GLM_CLI_H
 
+#include "document.h"
 #include "kvstore/kvstore.h"
 #include "runtime.h"
 #include "tokenizer.h"
@@ -47,6 +49,7 @@ typedef struct glm_cli {
 
     /* Books */
     const char *book; /* --book */
+    bool keeps;       /* this command keeps on disk what it prefills, without being told */
 
     /* Output */
     const char *out;       /* --out */
@@ -55,8 +58,13 @@ typedef struct glm_cli {
     bool quiet;
     bool no_progress;
 
-    /* chat */
+    /* chat, ask */
     const char *system; /* --system */
+
+    /* ask */
+    const char *question;  /* -q */
+    const char *questions; /* --questions */
+    const char *truncate;  /* --truncate */
 
     /* needle */
     const char *protocol;
@@ -96,9 +104,9 @@ typedef struct glm_command {
 } glm_command;
 
 /* Defined one per cmd_<name>.c and listed in main.c. */
-extern const glm_command glm_cmd_needle, glm_cmd_chat, glm_cmd_complete, glm_cmd_prefill,
-        glm_cmd_book, glm_cmd_tokenize, glm_cmd_detokenize, glm_cmd_logits, glm_cmd_plan,
-        glm_cmd_make_model, glm_cmd_doctor;
+extern const glm_command glm_cmd_needle, glm_cmd_ask, glm_cmd_chat, glm_cmd_complete,
+        glm_cmd_prefill, glm_cmd_book, glm_cmd_tokenize, glm_cmd_detokenize, glm_cmd_logits,
+        glm_cmd_plan, glm_cmd_make_model, glm_cmd_doctor;
 
 /* Exit codes of the command line. */
 enum {
@@ -185,7 +193,8 @@ void glm_cli_say_overflow(const glm_cli *cli, const glm_engine *engine);
 RT_MUST_CHECK rt_status glm_cli_prefill(const glm_cli *cli, glm_session *session,
         const int32_t *ids, int64_t n_ids, const int64_t *logits_at, int64_t n_logits);
 
-/* Whether what is prefilled is to be kept on disk and found there: --book or --kv-disk-dir is given.
+/* Whether what is prefilled is to be kept on disk and found there: --book or --kv-disk-dir is given,
+ * or the command does so by itself.
  * Goes into glm_options.persists. */
 bool glm_cli_persists(const glm_cli *cli);
 
@@ -218,6 +227,15 @@ RT_MUST_CHECK rt_status glm_cli_restore_book(const glm_cli *cli, glm_session *se
         const glm_ids *ids, int64_t n_book, glm_reuse *out);
 /* What kv_books_list gave. */
 void glm_cli_free_names(char **names, int64_t n_names);
+
+/* On stderr, unless --quiet: what was left out of a document; how long it is; the engine's plan. */
+void glm_cli_say_skipped(const glm_cli *cli, const glm_document *document);
+void glm_cli_say_text(const glm_cli *cli, const glm_document *document, int64_t n_tokens);
+void glm_cli_say_plan(const glm_cli *cli, const glm_engine *engine);
+/* A book's note: where its text is from, how much it is and its SHA-256 (hex), and the model; a new
+ * string. `document` NULL: a tokens file. RT_ENOMEM. */
+RT_MUST_CHECK rt_status glm_cli_note(const glm_cli *cli, const char *const *sources, int n_sources,
+        const glm_document *document, const char *sha256, char **note);
 
 /* Whether any of --temperature, --top-p and --top-k is given. */
 bool glm_cli_asks_for_sampling(const glm_cli *cli);

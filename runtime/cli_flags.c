@@ -63,6 +63,11 @@ const cli_flag cli_flags[] = {
                 "put [gMASK]<sop> first"},
         {"system", NULL, CLI_TEXT, AT(system), "TEXT", NULL, NO_LIMITS,
                 "what the model is told before the conversation"},
+        {"question", "q", CLI_TEXT, AT(question), "TEXT", NULL, NO_LIMITS, "what to ask"},
+        {"questions", NULL, CLI_TEXT, AT(questions), "FILE", NULL, NO_LIMITS,
+                "a question a line, JSON: {\"id\": ..., \"question\": ...}; - is standard input"},
+        {"truncate", NULL, CLI_CHOICE, AT(truncate), "RULE", "middle", NO_LIMITS,
+                "where a text is too long, leave out its middle, as LongBench does"},
         {"config", NULL, CLI_TEXT, AT(config_file), "FILE", NULL, NO_LIMITS,
                 "a config.json with the shapes"},
 

@@ -51,7 +51,7 @@ rt_status glm_cli_prefill(const glm_cli *cli, glm_session *session, const int32_
 /* ---- kept on disk ---------------------------------------------------------------------------- */
 
 bool glm_cli_persists(const glm_cli *cli) {
-    return cli->book || cli->engine.n_kv_disk_dirs > 0;
+    return cli->keeps || cli->book || cli->engine.n_kv_disk_dirs > 0;
 }
 
 rt_status glm_cli_restore(const glm_cli *cli, glm_session *session, const int32_t *ids,

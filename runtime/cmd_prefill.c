@@ -11,8 +11,6 @@
 #include "document.h"
 #include "sha256.h"
 
-enum { SOURCES_NOTED = 16, SKIPPED_SHOWN = 5 };
-
 typedef struct shelving {
     const glm_cli *cli;
     int n_sources; /* 0: a tokens file */
@@ -67,80 +65,19 @@ static rt_status read_ids(shelving *s) {
     return glm_cli_begin_ids(s->tokenizer, &s->ids);
 }
 
-/* A name in a line of a note: control characters would end or spoil the line. */
-static void write_name(FILE *out, const char *key, const char *name) {
-    (void)fprintf(out, "%s=", key);
-    for (const char *c = name; *c; c++)
-        (void)fputc((unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c, out);
-    (void)fputc('\n', out);
-}
-
-static rt_status write_note(shelving *s) {
-    size_t n_bytes = 0;
-    FILE *out = open_memstream(&s->note, &n_bytes);
-    if (!out) return rt_fail_errno(RT_ENOMEM, "prefill: no memory for the book's note");
-    for (int i = 0; i < s->n_sources && i < SOURCES_NOTED; i++)
-        write_name(out, "source", s->sources[i]);
-    if (s->n_sources > SOURCES_NOTED) (void)fprintf(out, "sources=%d\n", s->n_sources);
-    if (s->cli->tokens_file) {
-        write_name(out, "source", s->cli->tokens_file);
-        (void)fprintf(out, "ids_sha256=%s\n", s->sha256);
-    } else {
-        (void)fprintf(out, "files=%" PRId64 "\nbytes=%" PRId64 "\nsha256=%s\n", s->document.n_files,
-                s->document.n_bytes, s->sha256);
-    }
-    write_name(out, "model", s->cli->engine.model_dir);
-    return fclose(out) == 0 ? RT_OK
-                            : rt_fail_errno(RT_ENOMEM, "prefill: no memory for the book's note");
-}
-
-/* ---- what is said before --------------------------------------------------------------------- */
-
-static void print_skipped(const glm_document *document) {
-    const int64_t n_shown = rt_min64(document->n_skipped, SKIPPED_SHOWN);
-    for (int64_t i = 0; i < n_shown; i++)
-        (void)fprintf(
-                stderr, "skipped %s: %s\n", document->skipped[i].path, document->skipped[i].why);
-    if (document->n_skipped > n_shown)
-        (void)fprintf(stderr, "skipped %" PRId64 " more\n", document->n_skipped - n_shown);
-    if (document->n_ignored > 0)
-        (void)fprintf(stderr, "left out %" PRId64 " that .gitignore names\n", document->n_ignored);
-}
-
-static void print_bill(const shelving *s) {
-    char bytes[RT_SIZE_TEXT];
-    if (s->cli->quiet) return;
-    print_skipped(&s->document);
+static rt_status note_sources(shelving *s) {
     if (s->cli->tokens_file)
-        (void)fprintf(stderr, "text: %" PRId64 " tokens\n", s->ids.n);
-    else
-        (void)fprintf(stderr, "text: %" PRId64 " tokens, %" PRId64 " %s, %s\n", s->ids.n,
-                s->document.n_files, s->document.n_files == 1 ? "file" : "files",
-                rt_format_bytes(s->document.n_bytes, bytes));
+        return glm_cli_note(s->cli, &s->cli->tokens_file, 1, NULL, s->sha256, &s->note);
+    return glm_cli_note(s->cli, s->sources, s->n_sources, &s->document, s->sha256, &s->note);
 }
 
-static void print_plan(const shelving *s) {
-    const glm_plan *plan = glm_engine_plan(s->engine);
-    char kv[RT_SIZE_TEXT];
-    char total[RT_SIZE_TEXT];
-    char kept[RT_SIZE_TEXT];
-    char time[RT_SIZE_TEXT];
-    if (s->cli->quiet) return;
-    (void)fprintf(stderr,
-            "plan: span %" PRId64 ", chunk %" PRId64 ", %" PRId32
-            " threads; %s of memory, %s of it KV; at most %s on disk; about %s for all of it\n",
-            plan->span, plan->chunk, plan->threads, rt_format_bytes(plan->total_bytes, total),
-            rt_format_bytes(plan->kv_host_bytes, kv), rt_format_bytes(plan->kv_keep_bytes, kept),
-            rt_format_seconds(plan->prefill_s, time));
-}
+/* ---- what is said -------------------------------------------------------------------------------- */
 
 static void print_reuse(const shelving *s) {
     if (s->cli->quiet || s->reuse.n_tokens == 0) return;
     (void)fprintf(stderr, "on disk already: %" PRId64 " of %" PRId64 " tokens%s%s\n",
             s->reuse.n_tokens, s->ids.n, s->reuse.reason[0] ? "; " : "", s->reuse.reason);
 }
-
-/* ---- and after ------------------------------------------------------------------------------- */
 
 static double prefill_tps(const shelving *s) {
     const int64_t n = s->ids.n - s->reuse.n_tokens;
@@ -210,10 +147,11 @@ static rt_status shelve(shelving *s) {
     const double started_s = rt_now();
     RT_TRY(choose_input(s));
     RT_TRY(read_ids(s));
-    RT_TRY(write_note(s));
-    print_bill(s);
+    RT_TRY(note_sources(s));
+    glm_cli_say_skipped(s->cli, &s->document);
+    glm_cli_say_text(s->cli, s->cli->tokens_file ? NULL : &s->document, s->ids.n);
     RT_TRY(open_model(s));
-    print_plan(s);
+    glm_cli_say_plan(s->cli, s->engine);
     s->load_s = rt_now() - started_s;
     RT_TRY(prefill(s));
     RT_TRY(measure_book(s));

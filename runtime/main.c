@@ -8,6 +8,7 @@
 
 static const glm_command *const commands[] = {
         &glm_cmd_needle,
+        &glm_cmd_ask,
         &glm_cmd_chat,
         &glm_cmd_complete,
         &glm_cmd_prefill,

@@ -87,7 +87,8 @@ typedef struct glm_reuse {
 RT_MUST_CHECK rt_status glm_session_restore(
         glm_session *session, const int32_t *ids, int64_t n_ids, glm_reuse *out);
 
-/* Name what an idle session holds, all of it. `note`: lines for people ("source=...").
+/* Name what an idle session holds, all of it. `note`: lines for people ("source=..."). Without a name
+ * (`book` NULL) it is kept as long as there is room, and found as a prefix is: all of it, too.
  *
  * Errors: RT_EUSAGE  the name, a fork, or an engine that keeps nothing
  *         RT_ENOFIT, RT_EIO  the disk; the session stays as it is */

@@ -1,0 +1,72 @@
+/* What is said of a document before it is worked on, and noted in the book that is made of it. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/size.h"
+#include "cli.h"
+
+enum { SOURCES_NOTED = 16, SKIPPED_SHOWN = 5 };
+
+void glm_cli_say_skipped(const glm_cli *cli, const glm_document *document) {
+    const int64_t n_shown = rt_min64(document->n_skipped, SKIPPED_SHOWN);
+    if (cli->quiet) return;
+    for (int64_t i = 0; i < n_shown; i++)
+        (void)fprintf(
+                stderr, "skipped %s: %s\n", document->skipped[i].path, document->skipped[i].why);
+    if (document->n_skipped > n_shown)
+        (void)fprintf(stderr, "skipped %" PRId64 " more\n", document->n_skipped - n_shown);
+    if (document->n_ignored > 0)
+        (void)fprintf(stderr, "left out %" PRId64 " that .gitignore names\n", document->n_ignored);
+}
+
+void glm_cli_say_text(const glm_cli *cli, const glm_document *document, int64_t n_tokens) {
+    char bytes[RT_SIZE_TEXT];
+    if (cli->quiet) return;
+    (void)fprintf(stderr, "text: %" PRId64 " tokens", n_tokens);
+    if (document)
+        (void)fprintf(stderr, ", %" PRId64 " %s, %s", document->n_files,
+                document->n_files == 1 ? "file" : "files",
+                rt_format_bytes(document->n_bytes, bytes));
+    (void)fputc('\n', stderr);
+}
+
+void glm_cli_say_plan(const glm_cli *cli, const glm_engine *engine) {
+    const glm_plan *plan = glm_engine_plan(engine);
+    char kv[RT_SIZE_TEXT];
+    char total[RT_SIZE_TEXT];
+    char kept[RT_SIZE_TEXT];
+    char time[RT_SIZE_TEXT];
+    if (cli->quiet) return;
+    (void)fprintf(stderr,
+            "plan: span %" PRId64 ", chunk %" PRId64 ", %" PRId32
+            " threads; %s of memory, %s of it KV; at most %s on disk; about %s for all of it\n",
+            plan->span, plan->chunk, plan->threads, rt_format_bytes(plan->total_bytes, total),
+            rt_format_bytes(plan->kv_host_bytes, kv), rt_format_bytes(plan->kv_keep_bytes, kept),
+            rt_format_seconds(plan->prefill_s, time));
+}
+
+/* A name in a line of a note: control characters would end or spoil the line. */
+static void write_name(FILE *out, const char *key, const char *name) {
+    (void)fprintf(out, "%s=", key);
+    for (const char *c = name; *c; c++)
+        (void)fputc((unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c, out);
+    (void)fputc('\n', out);
+}
+
+rt_status glm_cli_note(const glm_cli *cli, const char *const *sources, int n_sources,
+        const glm_document *document, const char *sha256, char **note) {
+    size_t n_bytes = 0;
+    FILE *out = open_memstream(note, &n_bytes);
+    if (!out) return rt_fail_errno(RT_ENOMEM, "cli: no memory for the book's note");
+    for (int i = 0; i < n_sources && i < SOURCES_NOTED; i++) write_name(out, "source", sources[i]);
+    if (n_sources > SOURCES_NOTED) (void)fprintf(out, "sources=%d\n", n_sources);
+    if (document)
+        (void)fprintf(out, "files=%" PRId64 "\nbytes=%" PRId64 "\nsha256=%s\n", document->n_files,
+                document->n_bytes, sha256);
+    else
+        (void)fprintf(out, "ids_sha256=%s\n", sha256);
+    write_name(out, "model", cli->engine.model_dir);
+    return fclose(out) == 0 ? RT_OK
+                            : rt_fail_errno(RT_ENOMEM, "cli: no memory for the book's note");
+}

@@ -1,0 +1,149 @@
+#include "cmd_ask_record.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/size.h"
+#include "cli_json.h"
+#include "sha256.h"
+
+enum { QUOTED_BYTES = 72, PLACE_BYTES = 4200 };
+
+/* ---- JSON ------------------------------------------------------------------------------------ */
+
+static json_t *cut_json(const glm_reading_cut *cut) {
+    if (cut->n_tokens == 0) return json_null();
+    return json_pack("{s:s, s:I, s:I, s:I}", "rule", "middle", "n_tokens",
+            (json_int_t)cut->n_tokens, "first_passage", (json_int_t)cut->first_passage,
+            "last_passage", (json_int_t)cut->last_passage);
+}
+
+static json_t *sha256_json(const void *bytes, int64_t n_bytes) {
+    uint8_t digest[GLM_SHA256_BYTES];
+    char hex[GLM_SHA256_HEX];
+    if (glm_sha256_of(bytes, n_bytes, digest) != RT_OK) return NULL;
+    return json_string(glm_sha256_hex(digest, hex));
+}
+
+json_t *ask_run_members(const glm_reading *reading, const glm_engine *engine) {
+    const glm_ids *prefix = &reading->prefix;
+    return json_pack("{s:o, s:o, s:s, s:s, s:o}", "source_sha256",
+            sha256_json(reading->document.text, reading->document.n_bytes), "prompt_sha256",
+            sha256_json(prefix->ids, prefix->n * (int64_t)sizeof *prefix->ids), "model_sha256",
+            glm_engine_fingerprint(engine), "kv_cache_dtype",
+            rt_dtype_name(glm_engine_plan(engine)->kv_dtype), "truncated", cut_json(&reading->cut));
+}
+
+static json_t *optional(int64_t number, bool is_there) {
+    return is_there ? json_integer(number) : json_null();
+}
+
+static json_t *citation_json(const char *answer, const glm_citation *c) {
+    static const char *const kinds[] = {[GLM_CITED_QUOTATION] = "quotation",
+            [GLM_CITED_SENTENCE] = "sentence",
+            [GLM_CITED_PASSAGE] = "passage"};
+    const bool is_paged = c->is_verified && c->first.page > 0;
+    return json_pack("{s:s, s:o, s:b, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "kind",
+            kinds[c->kind], "text",
+            glm_cli_json_text(answer + c->begin, (size_t)(c->end - c->begin)), "verified",
+            c->is_verified, "begin", (json_int_t)c->begin, "end", (json_int_t)c->end,
+            "named_passage", optional(c->named, c->named >= 0), "passage",
+            optional(c->passage, c->passage >= 0), "file",
+            c->is_verified ? json_string(c->first.file->path) : json_null(), "page",
+            optional(c->first.page, is_paged), "last_page", optional(c->last.page, is_paged),
+            "line", optional(c->first.line, c->is_verified), "last_line",
+            optional(c->last.line, c->is_verified));
+}
+
+static json_t *citations_json(const char *answer, const glm_citations *citations) {
+    json_t *array = json_array();
+    for (int64_t i = 0; array && i < citations->n_citations; i++)
+        if (json_array_append_new(array, citation_json(answer, &citations->citations[i])) != 0) {
+            json_decref(array);
+            return NULL;
+        }
+    return array;
+}
+
+json_t *ask_record(const ask_question *question, const glm_asking *asking,
+        const glm_citations *citations, const json_t *run, int64_t n_prompt, int64_t n_reused) {
+    const char *answer = asking->text.bytes ? asking->text.bytes : "";
+    json_t *record = json_pack("{s:O?, s:s, s:o, s:o, s:I, s:s, s:I, s:I, s:I}", "id", question->id,
+            "question", question->text, "answer", glm_cli_json_text(answer, (size_t)asking->text.n),
+            "citations", citations_json(answer, citations), "n_unverified",
+            (json_int_t)citations->n_unverified, "finish_reason", asking->finish_reason, "n_prompt",
+            (json_int_t)n_prompt, "reused_tokens", (json_int_t)n_reused, "n_generated",
+            (json_int_t)asking->n_tokens);
+    if (record && json_object_update(record, (json_t *)run) == 0) return record;
+    json_decref(record);
+    return NULL;
+}
+
+json_t *ask_error_record(const ask_question *question) {
+    return json_pack("{s:O, s:I, s:s}", "id", question->id, "line", (json_int_t)question->line,
+            "error", question->error);
+}
+
+/* ---- for people ------------------------------------------------------------------------------ */
+
+/* One line of what is quoted, not all of it where that is long. */
+static void print_quoted(const char *text, int64_t n_bytes) {
+    int64_t n = rt_min64(n_bytes, QUOTED_BYTES);
+    while (n < n_bytes && n > 0 && ((uint8_t)text[n] & 0xc0) == 0x80) n--;
+    (void)putchar('"');
+    for (int64_t i = 0; i < n; i++)
+        (void)putchar((uint8_t)text[i] < ' ' || text[i] == 0x7f ? ' ' : text[i]);
+    (void)fputs(n < n_bytes ? "...\"" : "\"", stdout);
+}
+
+static void print_citation(const char *answer, const glm_citation *c) {
+    char place[PLACE_BYTES];
+    (void)fputs(c->is_verified ? "  " : "  UNVERIFIED ", stdout);
+    if (c->kind != GLM_CITED_PASSAGE) print_quoted(answer + c->begin, c->end - c->begin);
+    if (c->kind == GLM_CITED_PASSAGE) (void)printf("[%" PRId64 "]", c->named);
+    if (!c->is_verified && c->kind == GLM_CITED_PASSAGE)
+        (void)printf(": there is no such passage\n");
+    else if (!c->is_verified)
+        (void)printf(": the sources do not say so\n");
+    else if (c->kind != GLM_CITED_PASSAGE && c->named >= 0 && c->named != c->passage)
+        (void)printf(": %s [%" PRId64 "], not [%" PRId64 "]\n",
+                glm_citation_place(c, place, sizeof place), c->passage, c->named);
+    else if (c->kind != GLM_CITED_PASSAGE)
+        (void)printf(
+                ": %s [%" PRId64 "]\n", glm_citation_place(c, place, sizeof place), c->passage);
+    else
+        (void)printf(": %s\n", glm_citation_place(c, place, sizeof place));
+}
+
+void ask_print_citations(const char *answer, const glm_citations *citations) {
+    (void)printf("\nSources:%s\n", citations->n_citations == 0 ? " the answer quotes none" : "");
+    for (int64_t i = 0; i < citations->n_citations; i++)
+        print_citation(answer, &citations->citations[i]);
+}
+
+/* ---- LongCite's tags ------------------------------------------------------------------------- */
+
+static const char *const tags[] = {"<statement>", "</statement>", "<cite>", "</cite>"};
+enum { N_TAGS = sizeof tags / sizeof *tags };
+
+/* Bytes of the tag that begins here; 0: none does; -1: there are too few bytes to tell. */
+static int64_t tag_bytes(const char *text, int64_t n_bytes) {
+    for (int i = 0; i < N_TAGS; i++) {
+        const int64_t n = (int64_t)strlen(tags[i]);
+        const int64_t n_there = rt_min64(n, n_bytes);
+        if (memcmp(text, tags[i], (size_t)n_there) == 0) return n_there == n ? n : -1;
+    }
+    return 0;
+}
+
+rt_status ask_show_text(const glm_text *answer, bool is_last, int64_t *shown) {
+    while (*shown < answer->n) {
+        const char *at = answer->bytes + *shown;
+        const int64_t n = tag_bytes(at, answer->n - *shown);
+        if (n < 0 && !is_last) break;
+        if (n <= 0) (void)putchar(*at);
+        *shown += n > 0 ? n : 1;
+    }
+    return fflush(stdout) == 0 ? RT_OK : rt_fail_errno(RT_EIO, "ask: cannot write the answer");
+}
