@@ -32,6 +32,10 @@
 #include "runtime/base/pool.h"
 #include "runtime/base/status.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum {
     ATTN_PAGE_TOKENS = 128,   /* tokens of one layer in one page */
     ATTN_SPLIT_TOKENS = 4096, /* splits start at absolute multiples of this */
@@ -230,5 +234,9 @@ int64_t attn_page_canonical_bytes(const attn_shape *shape);
  * Returns lse (natural log); -inf for n_keys = 0. */
 double attn_ref_row(const float *q, const float *k, const float *v, int64_t n_keys,
         int32_t head_dim, double *out);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

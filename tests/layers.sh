@@ -11,7 +11,7 @@ ROOMS="runtime attention kvstore parallel bench tests"
 
 sources() {
     for room in $ROOMS; do
-        [ -d "$1/$room" ] && find "$1/$room" \( -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' \)
+        [ -d "$1/$room" ] && find "$1/$room" \( -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh' -o -name '*.cpp' \)
     done | sort
 }
 

@@ -89,6 +89,8 @@ const char *rt_status_name(rt_status status) {
         return "interrupted";
     case RT_EUNSUPPORTED:
         return "unsupported";
+    case RT_EDEVICE:
+        return "device";
     }
     return "unknown";
 }

@@ -14,6 +14,10 @@
 #define RT_MUST_CHECK                    __attribute__((warn_unused_result))
 #define RT_PRINTF(format_arg, first_arg) __attribute__((format(printf, format_arg, first_arg)))
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* The numbers are stable; main.c maps them to exit codes. */
 typedef enum rt_status {
     RT_OK = 0,
@@ -26,7 +30,8 @@ typedef enum rt_status {
     RT_EPEER = 7,        /* another rank is gone or disagrees */
     RT_ENUMERIC = 8,     /* NaN or Inf where a number is needed */
     RT_EINTERRUPTED = 9, /* the user asked to stop; what was finished is kept */
-    RT_EUNSUPPORTED = 10 /* this build or machine lacks it; the message says what is needed */
+    RT_EUNSUPPORTED = 10, /* this build or machine lacks it; the message says what is needed */
+    RT_EDEVICE = 11      /* a GPU or its driver refused or failed */
 } rt_status;
 
 /* Record why, as printf, and return `status`. Replaces the calling thread's previous text. Control
@@ -60,6 +65,10 @@ const char *rt_status_name(rt_status status);
 /* A broken promise inside the program: prints file, line and condition, then aborts. */
 #define rt_assert(condition) \
     ((condition) ? (void)0 : rt_assert_failed(__FILE__, __LINE__, #condition))
-_Noreturn void rt_assert_failed(const char *file, int line, const char *condition);
+__attribute__((noreturn)) void rt_assert_failed(const char *file, int line, const char *condition);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -1,0 +1,208 @@
+/* Copies into shared memory that take their time: cp.async, and bulk copies counted by mbarriers.
+ *
+ * cp.async happens at its wait. A bulk copy happens when nobody else can go on, or at random. */
+#include <stdio.h>
+#include <string.h>
+
+#include <algorithm>
+
+#include "emu.h"
+
+namespace {
+
+struct mbar {
+    uint32_t at;
+    int expected;
+    int pending;
+    int64_t tx;
+    uint32_t phase;
+    emu_clock clock; /* of everyone who arrived */
+    emu_clock fenced;
+    emu_clock initialised; /* by whom: others must know */
+    int init_thread;
+    uint32_t init_clock;
+    bool is_fenced; /* fence.mbarrier_init since */
+    struct waiter {
+        int thread;
+        uint32_t parity;
+    };
+    std::vector<waiter> waiters;
+};
+
+struct bulk {
+    uint32_t to;
+    const void *from;
+    int bytes;
+    int bar;
+    uint32_t phase;
+};
+
+std::vector<mbar> mbars;
+std::vector<bulk> in_flight;
+
+int find(uint32_t at, emu_site site) {
+    for (size_t i = 0; i < mbars.size(); i++) {
+        if (mbars[i].at != at) continue;
+        const emu_thread *t = emu_self();
+        if (t->clock.at[mbars[i].init_thread] < mbars[i].init_clock)
+            emu_found(site, "race: mbarrier %u used; its initialisation is not known here", at);
+        return (int)i;
+    }
+    emu_found(site, "no mbarrier at shared %u", at);
+}
+
+bool is_passed(const mbar &b, uint32_t parity) {
+    return (b.phase & 1) != parity;
+}
+
+void acquire(emu_thread *t, int bar) {
+    emu_join(&t->clock, &mbars[(size_t)bar].clock);
+    emu_join(&t->fenced, &mbars[(size_t)bar].fenced);
+    t->clock.at[emu_mbar_agent(bar)] = mbars[(size_t)bar].phase;
+}
+
+void end_phase_if_complete(int bar) {
+    mbar &b = mbars[(size_t)bar];
+    if (b.pending != 0 || b.tx != 0) return;
+    b.phase++;
+    b.pending = b.expected;
+    const std::vector<mbar::waiter> waiters = b.waiters;
+    b.waiters.clear();
+    for (const auto &w : waiters)
+        if (is_passed(b, w.parity))
+            emu_wake(w.thread);
+        else
+            b.waiters.push_back(w);
+}
+
+void complete(size_t index) {
+    const bulk copy = in_flight[index];
+    in_flight.erase(in_flight.begin() + (long)index);
+    mbar &b = mbars[(size_t)copy.bar];
+    if (b.phase != copy.phase)
+        emu_found(emu_site{"", 0}, "a bulk copy ends in phase %u of mbarrier %u, was issued in %u",
+                b.phase, b.at, copy.phase);
+    emu_copy_ends(copy.to, copy.bytes, copy.from, emu_mbar_agent(copy.bar), copy.phase + 1, true);
+    b.tx -= copy.bytes;
+    end_phase_if_complete(copy.bar);
+}
+
+} // namespace
+
+void emu_copies_reset() {
+    mbars.clear();
+    in_flight.clear();
+}
+
+void emu_copies_report() {
+    for (const mbar &b : mbars)
+        fprintf(stderr, "  mbarrier %u: phase %u, %d of %d arrivals to come, %lld bytes to come\n",
+                b.at, b.phase, b.pending, b.expected, (long long)b.tx);
+}
+
+void emu_copies_block_ends() {
+    if (!in_flight.empty()) emu_found(emu_site{"", 0}, "the block ends with bulk copies in flight");
+}
+
+/* ---- cp.async ---------------------------------------------------------------------------------- */
+
+void emu_cp_async(uint32_t to, const void *from, int src_bytes, emu_site site) {
+    if (emu_is_wrong(EMU_BUG_COPY_MISSING, site)) return;
+    if ((uintptr_t)from % 16) emu_found(site, "cp.async from %p: not aligned to 16 bytes", from);
+    if (src_bytes != 0 && src_bytes != 16) emu_found(site, "cp.async of %d bytes", src_bytes);
+    if (src_bytes == 0 && emu_is_wrong(EMU_BUG_ZERO_FILL_MISSING, site)) src_bytes = 16;
+    emu_copy_begins(to, 16, false, site);
+    emu_self()->copies.back().push_back({to, from, src_bytes});
+}
+
+void emu_cp_async_commit(emu_site site) {
+    if (emu_is_wrong(EMU_BUG_COMMIT_MISSING, site)) return;
+    emu_self()->copies.emplace_back();
+}
+
+void emu_cp_async_wait(int n, emu_site site) {
+    emu_thread *t = emu_self();
+    if (emu_is_wrong(EMU_BUG_WAIT_MISSING, site)) return;
+    if (emu_is_wrong(EMU_BUG_WAIT_WEAK, site)) n++;
+    while ((int)t->copies.size() - 1 > n) {
+        for (const emu_copy &copy : t->copies.front()) {
+            unsigned char data[16] = {0};
+            if (copy.src_bytes) memcpy(data, copy.from, (size_t)copy.src_bytes);
+            emu_copy_ends(copy.to, 16, data, t->index, t->clock.at[t->index], false);
+        }
+        t->copies.erase(t->copies.begin());
+    }
+}
+
+/* ---- mbarriers --------------------------------------------------------------------------------- */
+
+void emu_mbar_init(uint32_t bar, int count, emu_site site) {
+    emu_smem_is_mbar(bar, site);
+    const emu_thread *t = emu_self();
+    mbar b = {};
+    b.at = bar;
+    b.expected = b.pending = count;
+    b.init_thread = t->index;
+    b.init_clock = t->clock.at[t->index];
+    if (mbars.size() == EMU_MBARS_MAX) emu_found(site, "more than %d mbarriers", EMU_MBARS_MAX);
+    mbars.push_back(b);
+}
+
+void emu_fence_mbar_init(emu_site site) {
+    if (emu_is_wrong(EMU_BUG_FENCE_MISSING, site)) return;
+    for (mbar &b : mbars)
+        if (b.init_thread == emu_self()->index) b.is_fenced = true;
+}
+
+static void arrive_once(int bar, int bytes, emu_site site) {
+    mbar &b = mbars[(size_t)bar];
+    emu_thread *t = emu_self();
+    emu_join(&b.clock, &t->clock);
+    emu_join(&b.fenced, &t->fenced);
+    emu_tick(t);
+    b.tx += bytes;
+    if (b.pending == 0) emu_found(site, "mbarrier %u: more than %d arrivals in a phase", b.at, b.expected);
+    b.pending--;
+    end_phase_if_complete(bar);
+}
+
+void emu_mbar_arrive(uint32_t at, int bytes, emu_site site) {
+    const int bar = find(at, site);
+    if (emu_is_wrong(EMU_BUG_ARRIVE_MISSING, site)) return;
+    if (bytes && emu_is_wrong(EMU_BUG_BYTES_SHORT, site)) bytes -= 16;
+    if (emu_is_wrong(EMU_BUG_ARRIVE_TWICE, site)) arrive_once(bar, 0, site);
+    arrive_once(bar, bytes, site);
+}
+
+void emu_mbar_wait(uint32_t at, uint32_t parity, emu_site site) {
+    const int bar = find(at, site);
+    if (emu_is_wrong(EMU_BUG_WAIT_MISSING, site)) return;
+    if (emu_is_wrong(EMU_BUG_PARITY_WRONG, site)) parity ^= 1;
+    if (!is_passed(mbars[(size_t)bar], parity)) {
+        mbars[(size_t)bar].waiters.push_back({emu_self()->index, parity});
+        emu_park("mbarrier wait", site);
+    }
+    acquire(emu_self(), bar);
+}
+
+void emu_bulk_load(uint32_t to, const void *from, int bytes, uint32_t at, emu_site site) {
+    const int bar = find(at, site);
+    if (!mbars[(size_t)bar].is_fenced)
+        emu_found(site, "bulk copy counted by mbarrier %u; no fence since its initialisation", at);
+    if (bytes <= 0 || bytes % 16 || (uintptr_t)from % 16)
+        emu_found(site, "bulk copy of %d bytes from %p", bytes, from);
+    if (emu_is_wrong(EMU_BUG_COPY_MISSING, site)) return;
+    emu_copy_begins(to, bytes, true, site);
+    in_flight.push_back({to, from, bytes, bar, mbars[(size_t)bar].phase});
+}
+
+bool emu_copy_step() {
+    if (in_flight.empty()) return false;
+    complete(emu_is_random() ? emu_random() % in_flight.size() : 0);
+    return true;
+}
+
+void emu_fence_async(emu_site site) {
+    if (emu_is_wrong(EMU_BUG_FENCE_MISSING, site)) return;
+    emu_join(&emu_self()->fenced, &emu_self()->clock);
+}

@@ -1,0 +1,216 @@
+/* CUDA kernels on a CPU: every thread of a block is a fiber, every collective a meeting point, every
+ * access to shared memory is checked.
+ *
+ *   fibers.cpp   threads, scheduling, meetings, barriers, the launch
+ *   shadow.cpp   shared memory: validity, happens-before, what is in flight
+ *   copies.cpp   cp.async, mbarriers, bulk copies
+ *   warp.cpp     shuffles, ldmatrix, mma
+ *   wgmma.cpp    warpgroup matrices and their descriptors
+ *   mutate.cpp   planted bugs: one call site of one primitive misbehaves
+ *
+ * Happens-before. An agent is a thread, a warpgroup's wgmma engine or an mbarrier's copy engine; each
+ * access is stamped with (agent, its clock). A thread's vector clock says how far it knows each agent;
+ * barriers, __syncwarp and mbarriers join clocks, shuffles and matrix collectives do not. A read needs
+ * to know the write before it; a write needs to know the write and the reads before it. A second
+ * clock, `fenced`, is what fence.proxy.async has carried into the async proxy: reads by wgmma and bulk
+ * copies are checked against that one where the bytes were written by ordinary stores.
+ *
+ * Asynchronous copies happen as late as they may, wgmma results appear at the wait; in between the
+ * bytes are poison and in flight. A block in which nobody can go on is a deadlock, reported with
+ * what everyone waits for. Any finding ends the process with exit code 3. */
+#ifndef EMU_H
+#define EMU_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <functional>
+#include <vector>
+
+enum {
+    EMU_WARP = 32,
+    EMU_GROUP = 128,
+    EMU_THREADS_MAX = 512,
+    EMU_MBARS_MAX = 32,
+    EMU_AGENTS_MAX = EMU_THREADS_MAX + EMU_THREADS_MAX / EMU_GROUP + EMU_MBARS_MAX,
+    EMU_SMEM_BYTES_MAX = 227 * 1024,
+    EMU_EXIT_FOUND = 3
+};
+
+/* Where a primitive was called. */
+struct emu_site {
+    const char *file;
+    int line;
+    static emu_site here(const char *file = __builtin_FILE(), int line = __builtin_LINE()) {
+        return emu_site{file, line};
+    }
+};
+#define EMU_SITE emu_site site = emu_site::here()
+
+struct emu_clock {
+    uint32_t at[EMU_AGENTS_MAX];
+};
+
+struct emu_copy { /* cp.async, not yet done */
+    uint32_t to;
+    const void *from;
+    int src_bytes;
+};
+
+struct emu_thread {
+    int index;
+    void *stack;
+    void *sp;
+    void *fake_stack; /* ASan's, while switched away */
+    bool is_done;
+    const char *waits_for; /* NULL: can run */
+    emu_site waits_at;
+    emu_clock clock;
+    emu_clock fenced;
+    std::vector<std::vector<emu_copy>> copies; /* committed groups, and the open one last */
+};
+
+/* ---- fibers.cpp -------------------------------------------------------------------------------- */
+
+struct emu_launch {
+    int64_t grid_x, grid_y;
+    int threads;
+    int smem_bytes;
+};
+
+/* How the world goes: 0 is first come first served and copies as late as possible; any other seed is a
+ * random schedule of threads, blocks and copies. */
+void emu_seed(uint64_t seed);
+
+/* Run every block, one after the other. */
+void emu_run(const emu_launch &launch, const std::function<void()> &kernel);
+
+emu_thread *emu_self();
+int emu_n_threads();
+int64_t emu_block_x();
+int64_t emu_block_y();
+uint64_t emu_random();
+bool emu_is_random();
+
+/* This thread waits until emu_wake; `what` is a string constant. */
+void emu_park(const char *what, emu_site site);
+void emu_wake(int thread);
+
+/* n threads, [first, first + n), meet: the last to come calls work(args of all). They must have come
+ * by the same call with the same immediate. */
+void emu_meet(int n, const char *what, int immediate, void *args,
+        const std::function<void(void **args)> &work, emu_site site);
+
+/* Barrier `id` of n threads. */
+void emu_barrier(int id, int n, const char *what, emu_site site);
+void emu_syncwarp(emu_site site);
+
+/* A finding: prints it with block, thread and site, and ends the process. */
+[[noreturn]] void emu_found(emu_site site, const char *format, ...)
+        __attribute__((format(printf, 2, 3)));
+
+void emu_join(emu_clock *to, const emu_clock *from);
+/* What this thread did so far gets an older stamp than what follows. */
+void emu_tick(emu_thread *thread);
+static inline int emu_engine_agent(int group) {
+    return EMU_THREADS_MAX + group;
+}
+static inline int emu_mbar_agent(int mbar) {
+    return EMU_THREADS_MAX + EMU_THREADS_MAX / EMU_GROUP + mbar;
+}
+
+/* ---- shadow.cpp -------------------------------------------------------------------------------- */
+
+void emu_smem_reset(int bytes);
+uint32_t emu_smem_begin(); /* of the dynamic block; a multiple of 16, deliberately not of 1024 */
+void emu_read(uint32_t at, int bytes, void *to, emu_site site);
+void emu_write(uint32_t at, int bytes, const void *from, emu_site site);
+/* By the wgmma engine of this thread's warpgroup, stamped with its clock. */
+void emu_read_async(uint32_t at, int bytes, void *to, uint32_t engine_clock, emu_site site);
+/* A copy into [at, at + bytes) begins: poison, in flight. Is over: the bytes, written by `agent` at
+ * `clock`. */
+void emu_copy_begins(uint32_t at, int bytes, bool is_async, emu_site site);
+void emu_copy_ends(uint32_t at, int bytes, const void *from, int agent, uint32_t clock, bool is_async);
+/* These bytes are an mbarrier; data accesses to them are wrong. */
+void emu_smem_is_mbar(uint32_t at, emu_site site);
+
+/* Between blocks: numbers in global memory, known through tickets. */
+void emu_global_reset();
+void emu_global_block_ends();
+void emu_global_store(float *to, float value, emu_site site);
+float emu_global_load(const float *from, emu_site site);
+uint32_t emu_global_ticket(uint32_t *counter, emu_site site);
+
+/* ---- copies.cpp -------------------------------------------------------------------------------- */
+
+void emu_copies_reset();
+void emu_cp_async(uint32_t to, const void *from, int src_bytes, emu_site site);
+void emu_cp_async_commit(emu_site site);
+void emu_cp_async_wait(int n, emu_site site);
+void emu_mbar_init(uint32_t bar, int count, emu_site site);
+void emu_fence_mbar_init(emu_site site);
+void emu_mbar_arrive(uint32_t bar, int bytes, emu_site site);
+void emu_mbar_wait(uint32_t bar, uint32_t parity, emu_site site);
+void emu_bulk_load(uint32_t to, const void *from, int bytes, uint32_t bar, emu_site site);
+void emu_fence_async(emu_site site);
+/* Complete a bulk copy; false: none is in flight. */
+bool emu_copy_step();
+void emu_copies_report();
+void emu_copies_block_ends();
+
+/* ---- warp.cpp, wgmma.cpp ----------------------------------------------------------------------- */
+
+float emu_shfl_xor(float v, int lane_mask, emu_site site);
+bool emu_any(bool v, emu_site site);
+void emu_ldmatrix(uint32_t *r, uint32_t at, bool is_trans, emu_site site);
+uint32_t emu_movmatrix(uint32_t v, emu_site site);
+void emu_mma(float *d, const uint32_t *a, uint32_t b0, uint32_t b1, emu_site site);
+
+void emu_wgmma_reset();
+void emu_wgmma_fence(emu_site site);
+void emu_wgmma_commit(emu_site site);
+void emu_wgmma_wait(int n, emu_site site);
+/* a_regs NULL: a is a descriptor. */
+void emu_wgmma(float *d, const uint32_t *a_regs, uint64_t a, uint64_t b, bool is_b_mn_major, int is_sum,
+        emu_site site);
+void emu_set_registers(int n, bool is_take, emu_site site);
+void emu_wgmma_block_ends();
+
+/* ---- mutate.cpp -------------------------------------------------------------------------------- */
+
+/* Ways in which a call site can be wrong. */
+enum emu_bug {
+    EMU_NO_BUG,
+    EMU_BUG_BARRIER_MISSING,
+    EMU_BUG_SYNCWARP_MISSING,
+    EMU_BUG_COMMIT_MISSING,
+    EMU_BUG_WAIT_MISSING,     /* cp.async.wait_group, wgmma.wait_group, mbarrier wait */
+    EMU_BUG_WAIT_WEAK,        /* one group too few */
+    EMU_BUG_FENCE_MISSING,    /* mbarrier init, proxy, wgmma */
+    EMU_BUG_ARRIVE_MISSING,
+    EMU_BUG_ARRIVE_TWICE,
+    EMU_BUG_PARITY_WRONG,
+    EMU_BUG_BYTES_SHORT,      /* expect_tx */
+    EMU_BUG_SWIZZLE_WRONG,    /* ldmatrix: the neighbouring 16 bytes; wgmma: the next 32 */
+    EMU_BUG_TRANS_WRONG,      /* ldmatrix, movmatrix, wgmma's B */
+    EMU_BUG_STRIDE_WRONG,     /* wgmma's leading byte offset */
+    EMU_BUG_SHUFFLE_MISSING,
+    EMU_BUG_COPY_MISSING,     /* cp.async, bulk: not issued */
+    EMU_BUG_ZERO_FILL_MISSING,
+    EMU_BUG_TICKET_EARLY,     /* the fence before the ticket is missing */
+    EMU_N_BUGS
+};
+const char *emu_bug_name(int bug);
+
+/* Whether this call is to be wrong that way; notes the place as one where it could be. */
+bool emu_is_wrong(emu_bug bug, emu_site site);
+
+/* Every place seen so far, in order; and the one that is wrong from now on (EMU_NO_BUG: none). */
+struct emu_place {
+    emu_bug bug;
+    emu_site site;
+};
+std::vector<emu_place> emu_places();
+void emu_mutate(emu_place place);
+
+#endif

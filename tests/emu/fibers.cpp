@@ -1,0 +1,307 @@
+/* Threads of a block as fibers: a fiber runs until it has to wait, then switches directly to the next
+ * that can run. */
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <deque>
+#include <map>
+
+#include "emu.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+namespace {
+
+enum { STACK_BYTES = 256 * 1024, GUARD_BYTES = 4096 };
+
+struct meeting {
+    int n_here;
+    const char *what;
+    int immediate;
+    emu_site site;
+    void *args[EMU_GROUP];
+    std::vector<int> parked;
+};
+
+struct barrier {
+    int n_here;
+    int n;
+    emu_clock clock;
+    emu_clock fenced;
+    std::vector<int> parked;
+};
+
+emu_launch launch;
+const std::function<void()> *kernel;
+int64_t block_x, block_y;
+emu_thread threads[EMU_THREADS_MAX];
+emu_thread host; /* who called emu_run */
+emu_thread *self;
+std::deque<int> runnable;
+meeting warp_meetings[EMU_THREADS_MAX / EMU_WARP];
+meeting group_meetings[EMU_THREADS_MAX / EMU_GROUP];
+barrier barriers[16];
+barrier warp_barriers[EMU_THREADS_MAX / EMU_WARP];
+uint64_t random_state;
+bool is_random;
+
+/* ---- switching --------------------------------------------------------------------------------- */
+
+#if defined(__x86_64__)
+extern "C" void emu_switch_stack(void **save, void *load);
+__asm__(".text\n.globl emu_switch_stack\n.type emu_switch_stack,@function\n"
+        "emu_switch_stack:\n"
+        "push %rbp\npush %rbx\npush %r12\npush %r13\npush %r14\npush %r15\n"
+        "mov %rsp,(%rdi)\nmov %rsi,%rsp\n"
+        "pop %r15\npop %r14\npop %r13\npop %r12\npop %rbx\npop %rbp\nret\n"
+        ".size emu_switch_stack,.-emu_switch_stack\n");
+
+void *first_frame(void *stack, void (*entry)()) {
+    uint64_t *top = (uint64_t *)((char *)stack + STACK_BYTES) - 1; /* aligned as after a call */
+    *--top = (uint64_t)(uintptr_t)entry;
+    for (int i = 0; i < 6; i++) *--top = 0;
+    return top;
+}
+#else
+#error "the switch between fibers is written for x86-64"
+#endif
+
+void stack_create(emu_thread *t) {
+    char *at = (char *)mmap(NULL, STACK_BYTES + GUARD_BYTES, PROT_READ | PROT_WRITE,
+            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (at == (char *)MAP_FAILED || mprotect(at, GUARD_BYTES, PROT_NONE) != 0) abort();
+    t->stack = at + GUARD_BYTES;
+}
+
+void switch_to(emu_thread *to) {
+    emu_thread *from = self;
+    self = to;
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_start_switch_fiber(
+            from->is_done ? NULL : &from->fake_stack, to->stack, to == &host ? 0 : STACK_BYTES);
+#endif
+    emu_switch_stack(&from->sp, to->sp);
+#if defined(__SANITIZE_ADDRESS__)
+    const void *bottom;
+    size_t size;
+    __sanitizer_finish_switch_fiber(self->fake_stack, &bottom, &size);
+#endif
+}
+
+/* ---- scheduling -------------------------------------------------------------------------------- */
+
+[[noreturn]] void deadlock() {
+    fprintf(stderr, "emu: deadlock in block (%lld, %lld):\n", (long long)block_x, (long long)block_y);
+    std::map<std::pair<const char *, int>, int> waiting;
+    for (int i = 0; i < launch.threads; i++)
+        if (!threads[i].is_done) waiting[{threads[i].waits_for, threads[i].waits_at.line}]++;
+    for (const auto &w : waiting)
+        fprintf(stderr, "  %d threads wait in %s at line %d\n", w.second, w.first.first,
+                w.first.second);
+    emu_copies_report();
+    _Exit(EMU_EXIT_FOUND);
+}
+
+emu_thread *next_thread() {
+    if (is_random && emu_random() % 8 == 0) emu_copy_step();
+    while (runnable.empty()) {
+        bool is_over = true;
+        for (int i = 0; i < launch.threads; i++) is_over = is_over && threads[i].is_done;
+        if (is_over) return &host;
+        if (!emu_copy_step()) deadlock();
+    }
+    if (is_random) std::swap(runnable[0], runnable[emu_random() % runnable.size()]);
+    const int next = runnable.front();
+    runnable.pop_front();
+    return &threads[next];
+}
+
+void fiber_main() {
+#if defined(__SANITIZE_ADDRESS__)
+    const void *bottom;
+    size_t size;
+    __sanitizer_finish_switch_fiber(NULL, &bottom, &size);
+    if (!host.stack) host.stack = (void *)(uintptr_t)bottom;
+#endif
+    (*kernel)();
+    self->is_done = true;
+    for (const auto &group : self->copies)
+        if (!group.empty())
+            emu_found(emu_site{"", 0}, "the thread ends with cp.async copies nobody waited for");
+    switch_to(next_thread());
+    abort();
+}
+
+void thread_begin(int i) {
+    emu_thread *t = &threads[i];
+    if (!t->stack) stack_create(t);
+    t->index = i;
+    t->is_done = false;
+    t->waits_for = NULL;
+    t->fake_stack = NULL;
+    memset(&t->clock, 0, sizeof t->clock);
+    memset(&t->fenced, 0, sizeof t->fenced);
+    t->clock.at[i] = 1;
+    t->copies.assign(1, {});
+    t->sp = first_frame(t->stack, fiber_main);
+    runnable.push_back(i);
+}
+
+void run_block(int64_t x, int64_t y) {
+    block_x = x;
+    block_y = y;
+    emu_smem_reset(launch.smem_bytes);
+    emu_copies_reset();
+    emu_wgmma_reset();
+    for (auto &m : warp_meetings) m.n_here = 0, m.parked.clear();
+    for (auto &m : group_meetings) m.n_here = 0, m.parked.clear();
+    for (auto &b : barriers) b = barrier{};
+    for (auto &b : warp_barriers) b = barrier{};
+    for (int i = 0; i < launch.threads; i++) thread_begin(i);
+    self = &host;
+    switch_to(next_thread());
+    for (const auto &b : barriers)
+        if (b.n_here) emu_found(emu_site{"", 0}, "threads left a barrier waiting");
+    emu_copies_block_ends();
+    emu_wgmma_block_ends();
+    emu_global_block_ends();
+}
+
+} // namespace
+
+void emu_seed(uint64_t seed) {
+    is_random = seed != 0;
+    random_state = seed * 0x9e3779b97f4a7c15u + 1;
+}
+
+bool emu_is_random() {
+    return is_random;
+}
+
+uint64_t emu_random() {
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return random_state;
+}
+
+void emu_run(const emu_launch &how, const std::function<void()> &what) {
+    launch = how;
+    kernel = &what;
+    emu_global_reset();
+    const int64_t n = how.grid_x * how.grid_y;
+    std::vector<int64_t> order((size_t)n);
+    for (int64_t i = 0; i < n; i++) order[(size_t)i] = i;
+    if (is_random)
+        for (int64_t i = n - 1; i > 0; i--)
+            std::swap(order[(size_t)i], order[(size_t)(emu_random() % (uint64_t)(i + 1))]);
+    for (const int64_t i : order) run_block(i % how.grid_x, i / how.grid_x);
+}
+
+emu_thread *emu_self() {
+    return self;
+}
+int emu_n_threads() {
+    return launch.threads;
+}
+int64_t emu_block_x() {
+    return block_x;
+}
+int64_t emu_block_y() {
+    return block_y;
+}
+
+void emu_park(const char *what, emu_site site) {
+    self->waits_for = what;
+    self->waits_at = site;
+    switch_to(next_thread());
+}
+
+void emu_wake(int thread) {
+    threads[thread].waits_for = NULL;
+    runnable.push_back(thread);
+}
+
+void emu_found(emu_site site, const char *format, ...) {
+    fprintf(stderr, "emu: block (%lld, %lld) thread %d, %s:%d: ", (long long)block_x,
+            (long long)block_y, self ? self->index : -1, site.file, site.line);
+    va_list arguments;
+    va_start(arguments, format);
+    vfprintf(stderr, format, arguments);
+    va_end(arguments);
+    fprintf(stderr, "\n");
+    _Exit(EMU_EXIT_FOUND);
+}
+
+/* ---- meeting ----------------------------------------------------------------------------------- */
+
+void emu_meet(int n, const char *what, int immediate, void *args,
+        const std::function<void(void **)> &work, emu_site site) {
+    meeting *m = n == EMU_WARP ? &warp_meetings[self->index / EMU_WARP]
+                               : &group_meetings[self->index / EMU_GROUP];
+    if (m->n_here == 0) {
+        m->what = what;
+        m->immediate = immediate;
+        m->site = site;
+    } else if (m->what != what || m->immediate != immediate || m->site.line != site.line ||
+               m->site.file != site.file) {
+        emu_found(site, "%s %d, while others of the warp are at %s %d, line %d", what, immediate,
+                m->what, m->immediate, m->site.line);
+    }
+    m->args[self->index % n] = args;
+    if (++m->n_here < n) {
+        m->parked.push_back(self->index);
+        emu_park(what, site);
+        return;
+    }
+    work(m->args);
+    m->n_here = 0;
+    for (const int t : m->parked) emu_wake(t);
+    m->parked.clear();
+}
+
+void emu_join(emu_clock *to, const emu_clock *from) {
+    for (int i = 0; i < EMU_AGENTS_MAX; i++) to->at[i] = std::max(to->at[i], from->at[i]);
+}
+
+void emu_tick(emu_thread *thread) {
+    thread->clock.at[thread->index]++;
+}
+
+static void barrier_pass(barrier *b, int n, const char *what, emu_site site) {
+    if (b->n_here == 0) *b = barrier{0, n, {}, {}, {}};
+    if (b->n != n) emu_found(site, "barrier of %d threads, others say %d", n, b->n);
+    emu_join(&b->clock, &self->clock);
+    emu_join(&b->fenced, &self->fenced);
+    emu_tick(self);
+    b->parked.push_back(self->index);
+    if (++b->n_here < n) {
+        emu_park(what, site);
+        return;
+    }
+    const barrier done = *b;
+    b->n_here = 0;
+    for (const int t : done.parked) {
+        emu_join(&threads[t].clock, &done.clock);
+        emu_join(&threads[t].fenced, &done.fenced);
+        if (&threads[t] != self) emu_wake(t);
+    }
+}
+
+void emu_barrier(int id, int n, const char *what, emu_site site) {
+    if (id < 0 || id > 15 || n % EMU_WARP || n > launch.threads)
+        emu_found(site, "%s: no barrier %d of %d threads", what, id, n);
+    if (emu_is_wrong(EMU_BUG_BARRIER_MISSING, site)) return;
+    barrier_pass(&barriers[id], n, what, site);
+}
+
+void emu_syncwarp(emu_site site) {
+    if (emu_is_wrong(EMU_BUG_SYNCWARP_MISSING, site)) return;
+    barrier_pass(&warp_barriers[self->index / EMU_WARP], EMU_WARP, "__syncwarp", site);
+}

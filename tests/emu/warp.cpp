@@ -1,0 +1,130 @@
+/* What the 32 lanes of a warp do together. g = lane / 4, q = lane % 4. */
+#include <string.h>
+
+#include "emu.h"
+
+namespace {
+
+float bf16(uint32_t reg, int half) {
+    const uint32_t bits = half ? reg & 0xffff0000u : reg << 16;
+    float value;
+    memcpy(&value, &bits, 4);
+    return value;
+}
+
+uint16_t half_of(uint32_t reg, int half) {
+    return (uint16_t)(half ? reg >> 16 : reg);
+}
+
+uint32_t pair(uint16_t low, uint16_t high) {
+    return (uint32_t)low | (uint32_t)high << 16;
+}
+
+struct load_args {
+    uint32_t *r;
+    uint32_t at;
+};
+
+} // namespace
+
+float emu_shfl_xor(float v, int lane_mask, emu_site site) {
+    struct {
+        float in, out;
+    } mine = {v, 0}, *me = &mine;
+    typedef decltype(mine) lane_value;
+    emu_meet(EMU_WARP, "shfl.xor", lane_mask, me,
+            [lane_mask](void **args) {
+                for (int l = 0; l < EMU_WARP; l++)
+                    ((lane_value *)args[l])->out = ((lane_value *)args[l ^ lane_mask])->in;
+            },
+            site);
+    return emu_is_wrong(EMU_BUG_SHUFFLE_MISSING, site) ? v : mine.out;
+}
+
+bool emu_any(bool v, emu_site site) {
+    struct {
+        bool in, out;
+    } mine = {v, false};
+    typedef decltype(mine) lane_value;
+    emu_meet(EMU_WARP, "vote.any", 0, &mine,
+            [](void **args) {
+                bool any = false;
+                for (int l = 0; l < EMU_WARP; l++) any = any || ((lane_value *)args[l])->in;
+                for (int l = 0; l < EMU_WARP; l++) ((lane_value *)args[l])->out = any;
+            },
+            site);
+    return mine.out;
+}
+
+void emu_ldmatrix(uint32_t *r, uint32_t at, bool is_trans, emu_site site) {
+    if (emu_is_wrong(EMU_BUG_SWIZZLE_WRONG, site)) at ^= 16;
+    if (emu_is_wrong(EMU_BUG_TRANS_WRONG, site)) is_trans = !is_trans;
+    /* Each lane reads the row whose address it gives, so that the read is checked as its own. */
+    struct lane {
+        uint32_t *r;
+        uint16_t row[8];
+    } mine;
+    mine.r = r;
+    emu_read(at, 16, mine.row, site);
+    emu_meet(EMU_WARP, "ldmatrix", is_trans, &mine,
+            [is_trans](void **args) {
+                for (int l = 0; l < EMU_WARP; l++)
+                    for (int m = 0; m < 4; m++) {
+                        const int g = l / 4, q = l % 4;
+                        const auto at_row = [&](int row, int column) {
+                            return ((lane *)args[8 * m + row])->row[column];
+                        };
+                        ((lane *)args[l])->r[m] =
+                                is_trans ? pair(at_row(2 * q, g), at_row(2 * q + 1, g))
+                                         : pair(at_row(g, 2 * q), at_row(g, 2 * q + 1));
+                    }
+            },
+            site);
+}
+
+uint32_t emu_movmatrix(uint32_t v, emu_site site) {
+    struct lane {
+        uint32_t in, out;
+    } mine = {v, 0};
+    emu_meet(EMU_WARP, "movmatrix", 0, &mine,
+            [](void **args) {
+                for (int l = 0; l < EMU_WARP; l++) {
+                    const int g = l / 4, q = l % 4;
+                    /* M[r][c] is in lane 4r + c / 2, half c % 2 */
+                    const auto m = [&](int r, int c) {
+                        return half_of(((lane *)args[4 * r + c / 2])->in, c % 2);
+                    };
+                    ((lane *)args[l])->out = pair(m(2 * q, g), m(2 * q + 1, g));
+                }
+            },
+            site);
+    return emu_is_wrong(EMU_BUG_TRANS_WRONG, site) ? v : mine.out;
+}
+
+void emu_mma(float *d, const uint32_t *a, uint32_t b0, uint32_t b1, emu_site site) {
+    struct lane {
+        float *d;
+        uint32_t a[4], b[2];
+    } mine = {d, {a[0], a[1], a[2], a[3]}, {b0, b1}};
+    emu_meet(EMU_WARP, "mma", 0, &mine,
+            [](void **args) {
+                float am[16][16], bm[16][8], dm[16][8];
+                for (int l = 0; l < EMU_WARP; l++) {
+                    const lane *p = (const lane *)args[l];
+                    const int g = l / 4, q = l % 4;
+                    for (int h = 0; h < 2; h++) {
+                        for (int i = 0; i < 4; i++)
+                            am[g + 8 * (i & 1)][2 * q + 8 * (i >> 1) + h] = bf16(p->a[i], h);
+                        for (int i = 0; i < 2; i++) bm[2 * q + 8 * i + h][g] = bf16(p->b[i], h);
+                    }
+                    for (int i = 0; i < 4; i++) dm[g + 8 * (i >> 1)][2 * q + (i & 1)] = p->d[i];
+                }
+                for (int m = 0; m < 16; m++)
+                    for (int k = 0; k < 16; k++)
+                        for (int n = 0; n < 8; n++) dm[m][n] += am[m][k] * bm[k][n];
+                for (int l = 0; l < EMU_WARP; l++)
+                    for (int i = 0; i < 4; i++)
+                        ((lane *)args[l])->d[i] = dm[l / 4 + 8 * (i >> 1)][2 * (l % 4) + (i & 1)];
+            },
+            site);
+}

@@ -1,0 +1,239 @@
+/* Matrices of a warpgroup, asynchronous: operands are read through descriptors when an instruction is
+ * issued, and count as being read until the group it belongs to has been waited for; accumulators are
+ * NaN until then, and must still be when the result arrives. */
+#include <string.h>
+
+#include <memory>
+
+#include "emu.h"
+
+namespace {
+
+enum { M = 64, N = 128, K = 16, REGISTERS = N / 2 };
+
+struct accumulator {
+    float *registers[EMU_GROUP];
+    float value[M][N];
+    uint32_t last_group; /* the newest group that adds to it */
+};
+
+struct operand_registers {
+    const uint32_t *registers[EMU_GROUP];
+    uint32_t value[EMU_GROUP][4];
+    uint32_t group;
+};
+
+struct group_state {
+    bool is_fenced;
+    uint32_t open_group; /* number of the group being filled; those before it are committed */
+    uint32_t done_groups;
+    std::vector<std::unique_ptr<accumulator>> accumulators;
+    std::vector<std::unique_ptr<operand_registers>> operands;
+};
+
+group_state groups[EMU_THREADS_MAX / EMU_GROUP];
+
+const uint32_t poison_bits = 0x7fc0beefu;
+
+float number(uint16_t bf16) {
+    const uint32_t bits = (uint32_t)bf16 << 16;
+    float value;
+    memcpy(&value, &bits, 4);
+    return value;
+}
+
+int row_of(int thread, int j) {
+    return 16 * (thread / 32) + thread % 32 / 4 + 8 * (j >> 1 & 1);
+}
+int column_of(int thread, int j) {
+    return 8 * (j >> 2) + 2 * (thread % 4) + (j & 1);
+}
+
+uint32_t swizzled(uint32_t a) {
+    return a ^ (a >> 3 & 0x70u);
+}
+
+/* n x 16 numbers, element (mn, k), as the descriptor says. */
+void read_operand(uint64_t desc, bool is_mn_major, int n, float (*to)[K], uint32_t clock, emu_site site) {
+    const uint32_t start = (uint32_t)(desc & 0x3fffu) << 4;
+    uint32_t lbo = (uint32_t)(desc >> 16 & 0x3fffu) << 4;
+    const uint32_t sbo = (uint32_t)(desc >> 32 & 0x3fffu) << 4;
+    if (desc >> 62 != 1) emu_found(site, "wgmma descriptor without the 128-byte swizzle");
+    if (desc >> 49 & 7) emu_found(site, "wgmma descriptor with a base offset");
+    if (emu_is_wrong(EMU_BUG_TRANS_WRONG, site)) is_mn_major = !is_mn_major;
+    if (is_mn_major && emu_is_wrong(EMU_BUG_STRIDE_WRONG, site)) lbo = 1024;
+    const uint32_t shift = emu_is_wrong(EMU_BUG_SWIZZLE_WRONG, site) ? 32 : 0;
+    /* Chunks of 8 numbers are contiguous under the swizzle. */
+    for (int outer = 0; outer < (is_mn_major ? K : n); outer++)
+        for (int inner = 0; inner < (is_mn_major ? n : K); inner += 8) {
+            const uint32_t mn = (uint32_t)(is_mn_major ? inner : outer);
+            const uint32_t k = (uint32_t)(is_mn_major ? outer : inner);
+            const uint32_t at = is_mn_major ? start + 2 * (mn & 63) + (mn >> 6) * lbo + (k & 7) * 128 +
+                                                      (k >> 3) * sbo
+                                            : start + (mn & 7) * 128 + (mn >> 3) * sbo + 2 * k;
+            uint16_t chunk[8];
+            emu_read_async(swizzled(at) ^ shift, 16, chunk, clock, site);
+            for (int i = 0; i < 8; i++)
+                *(is_mn_major ? &to[inner + i][outer] : &to[outer][inner + i]) = number(chunk[i]);
+        }
+}
+
+struct args {
+    float *d;
+    const uint32_t *a_regs;
+    uint64_t a, b;
+    int is_sum;
+};
+
+accumulator *find_accumulator(group_state *g, void **all, bool is_new_value, emu_site site) {
+    for (auto &acc : g->accumulators)
+        if (acc->registers[0] == ((args *)all[0])->d) return acc.get();
+    g->accumulators.emplace_back(new accumulator);
+    accumulator *acc = g->accumulators.back().get();
+    for (int t = 0; t < EMU_GROUP; t++) {
+        acc->registers[t] = ((args *)all[t])->d;
+        for (int j = 0; j < REGISTERS; j++) {
+            float *reg = &acc->registers[t][j];
+            acc->value[row_of(t, j)][column_of(t, j)] = *reg;
+            memcpy(reg, &poison_bits, 4);
+        }
+    }
+    (void)is_new_value;
+    (void)site;
+    return acc;
+}
+
+void read_registers(group_state *g, void **all, float (*to)[K]) {
+    g->operands.emplace_back(new operand_registers);
+    operand_registers *op = g->operands.back().get();
+    op->group = g->open_group;
+    for (int t = 0; t < EMU_GROUP; t++) {
+        op->registers[t] = ((args *)all[t])->a_regs;
+        for (int i = 0; i < 4; i++) {
+            const uint32_t reg = op->value[t][i] = op->registers[t][i];
+            for (int h = 0; h < 2; h++)
+                to[row_of(t, 2 * (i & 1))][2 * (t % 4) + 8 * (i >> 1) + h] =
+                        number((uint16_t)(h ? reg >> 16 : reg));
+        }
+    }
+}
+
+void issue(void **all, bool is_b_mn_major, emu_site site) {
+    group_state *g = &groups[emu_self()->index / EMU_GROUP];
+    const args first = *(args *)all[0];
+    for (int t = 1; t < EMU_GROUP; t++) {
+        const args *other = (args *)all[t];
+        if (other->b != first.b || other->is_sum != first.is_sum ||
+                (!first.a_regs && other->a != first.a))
+            emu_found(site, "wgmma: threads of the warpgroup disagree about a descriptor");
+    }
+    if (!g->is_fenced) emu_found(site, "wgmma without a wgmma.fence before its batch");
+    static float a[M][K], b[N][K];
+    if (first.a_regs)
+        read_registers(g, all, a);
+    else
+        read_operand(first.a, false, M, a, g->open_group + 1, site);
+    read_operand(first.b, is_b_mn_major, N, b, g->open_group + 1, site);
+    accumulator *acc = find_accumulator(g, all, !first.is_sum, site);
+    acc->last_group = g->open_group;
+    static float bt[K][N];
+    for (int n = 0; n < N; n++)
+        for (int k = 0; k < K; k++) bt[k][n] = b[n][k];
+    if (!first.is_sum) memset(acc->value, 0, sizeof acc->value);
+    for (int m = 0; m < M; m++)
+        for (int k = 0; k < K; k++)
+            for (int n = 0; n < N; n++) acc->value[m][n] += a[m][k] * bt[k][n];
+}
+
+/* The result arrives in the registers. */
+void deliver(const accumulator *acc, emu_site site) {
+    for (int t = 0; t < EMU_GROUP; t++)
+        for (int j = 0; j < REGISTERS; j++) {
+            float *reg = &acc->registers[t][j];
+            if (memcmp(reg, &poison_bits, 4) != 0)
+                emu_found(site, "a wgmma accumulator was written while wgmma had it");
+            *reg = acc->value[row_of(t, j)][column_of(t, j)];
+        }
+}
+
+void check_operands(const operand_registers *op, emu_site site) {
+    for (int t = 0; t < EMU_GROUP; t++)
+        if (memcmp(op->registers[t], op->value[t], sizeof op->value[t]) != 0)
+            emu_found(site, "a register operand of wgmma was written while wgmma read it");
+}
+
+} // namespace
+
+void emu_wgmma_reset() {
+    for (group_state &g : groups) {
+        g.is_fenced = false;
+        g.open_group = g.done_groups = 0;
+        g.accumulators.clear();
+        g.operands.clear();
+    }
+}
+
+void emu_wgmma_block_ends() {
+    for (const group_state &g : groups)
+        if (!g.accumulators.empty())
+            emu_found(emu_site{"", 0}, "the block ends with wgmma nobody waited for");
+}
+
+void emu_wgmma_fence(emu_site site) {
+    emu_meet(EMU_GROUP, "wgmma.fence", 0, NULL,
+            [site](void **) {
+                if (!emu_is_wrong(EMU_BUG_FENCE_MISSING, site))
+                    groups[emu_self()->index / EMU_GROUP].is_fenced = true;
+            },
+            site);
+}
+
+void emu_wgmma_commit(emu_site site) {
+    emu_meet(EMU_GROUP, "wgmma.commit_group", 0, NULL,
+            [site](void **) {
+                group_state *g = &groups[emu_self()->index / EMU_GROUP];
+                if (emu_is_wrong(EMU_BUG_COMMIT_MISSING, site)) return;
+                g->is_fenced = false;
+                g->open_group++;
+            },
+            site);
+}
+
+void emu_wgmma_wait(int n, emu_site site) {
+    const int group = emu_self()->index / EMU_GROUP;
+    emu_meet(EMU_GROUP, "wgmma.wait_group", n, NULL,
+            [=](void **) {
+                group_state *g = &groups[group];
+                if (emu_is_wrong(EMU_BUG_WAIT_MISSING, site)) return;
+                const uint32_t keep = (uint32_t)n + (emu_is_wrong(EMU_BUG_WAIT_WEAK, site) ? 1u : 0u);
+                g->done_groups = g->open_group > keep ? g->open_group - keep : 0;
+                for (size_t i = 0; i < g->accumulators.size();)
+                    if (g->accumulators[i]->last_group < g->done_groups) {
+                        deliver(g->accumulators[i].get(), site);
+                        g->accumulators.erase(g->accumulators.begin() + (long)i);
+                    } else {
+                        i++;
+                    }
+                for (size_t i = 0; i < g->operands.size();)
+                    if (g->operands[i]->group < g->done_groups) {
+                        check_operands(g->operands[i].get(), site);
+                        g->operands.erase(g->operands.begin() + (long)i);
+                    } else {
+                        i++;
+                    }
+            },
+            site);
+    emu_self()->clock.at[emu_engine_agent(group)] = groups[group].done_groups;
+}
+
+void emu_wgmma(float *d, const uint32_t *a_regs, uint64_t a, uint64_t b, bool is_b_mn_major, int is_sum,
+        emu_site site) {
+    args mine = {d, a_regs, a, b, is_sum};
+    emu_meet(EMU_GROUP, "wgmma.mma_async", 0, &mine,
+            [=](void **all) { issue(all, is_b_mn_major, site); }, site);
+}
+
+void emu_set_registers(int n, bool is_take, emu_site site) {
+    if (n < 24 || n > 256 || n % 8) emu_found(site, "setmaxnreg %d", n);
+    emu_meet(EMU_GROUP, "setmaxnreg", is_take ? n : -n, NULL, [](void **) {}, site);
+}
