@@ -1,0 +1,187 @@
+/* What every prefill kernel must do; PREFILL names its launcher. */
+#ifndef HELP_CUDA_PREFILL_H
+#define HELP_CUDA_PREFILL_H
+
+#include "help_cuda.h"
+
+struct prefill_case {
+    int n_heads, n_kv_heads;
+    int64_t n_tokens, pos;
+    std::vector<int64_t> cuts; /* segments begin at 0 and at these, multiples of 128 */
+};
+
+struct prefill_result {
+    cuda_buffer<uint16_t> out;
+    cuda_buffer<float> lse;
+    explicit prefill_result(int64_t rows) : out(rows * 128), lse(rows) {}
+};
+
+/* Tokens [first, first + n) of the case as one call a segment. */
+static inline void prefill_run(const prefill_case &c, const cuda_layer &layer,
+        const cuda_buffer<uint16_t> &q, int64_t first, int64_t n, prefill_result *result) {
+    const int64_t rows = n * c.n_heads;
+    cuda_buffer<float> max(rows), sum(rows), out(rows * 128);
+    std::vector<int64_t> cuts = {0};
+    for (const int64_t cut : c.cuts) cuts.push_back(cut);
+    cuts.push_back(c.pos + first + n);
+    for (size_t s = 0; s + 1 < cuts.size(); s++) {
+        attn_cuda_prefill_args args = {};
+        args.q = q.data + first * c.n_heads * 128;
+        args.q_stride = c.n_heads * 128;
+        args.n_tokens = n;
+        args.pos = c.pos + first;
+        /* The page array from the segment's first page on, no longer than it must be. */
+        std::vector<void *> pages(layer.pages.begin() + cuts[s] / 128,
+                layer.pages.begin() + (cuts[s + 1] + 127) / 128);
+        args.pages = pages.data();
+        args.first_pos = cuts[s];
+        args.n_keys = cuts[s + 1] - cuts[s];
+        args.max = max.data;
+        args.sum = sum.data;
+        args.out = out.data;
+        args.attended = result->out.data + first * c.n_heads * 128;
+        args.lse = result->lse.data + first * c.n_heads;
+        args.is_first = s == 0;
+        args.is_last = s + 2 == cuts.size();
+        CHECK(PREFILL(&layer.shape, &args, NULL) == RT_OK);
+    }
+}
+
+static inline double prefill_error(const prefill_case &c, const cuda_layer &layer,
+        const cuda_buffer<uint16_t> &q, const prefill_result &result) {
+    double worst = 0.0;
+    for (int64_t t = 0; t < c.n_tokens; t++)
+        for (int h = 0; h < c.n_heads; h++) {
+            const int64_t at = t * c.n_heads + h;
+            const cuda_row row = cuda_reference(layer, h, q.data + at * 128, c.pos + t + 1);
+            const double error = cuda_error(row, result.out.data + at * 128, &result.lse[at]);
+            worst = fmax(worst, error);
+        }
+    return worst;
+}
+
+/* All of a case in one go: 0 to 1 of the bound, or more. */
+static inline double prefill_try(const prefill_case &c, uint64_t seed) {
+    const attn_shape shape = cuda_shape(c.n_heads, c.n_kv_heads);
+    const cuda_layer layer(shape, c.pos + c.n_tokens, seed);
+    cuda_buffer<uint16_t> q(c.n_tokens * c.n_heads * 128);
+    cuda_fill_normal(q.data, q.n, seed + 1);
+    prefill_result result(c.n_tokens * c.n_heads);
+    prefill_run(c, layer, q, 0, c.n_tokens, &result);
+    return prefill_error(c, layer, q, result);
+}
+
+static inline void prefill_shapes() {
+    const prefill_case cases[] = {{1, 1, 1, 0, {}}, {2, 1, 128, 0, {}}, {4, 2, 129, 0, {}},
+            {2, 2, 65, 191, {128}}, {3, 1, 70, 300, {128, 256}}, {8, 1, 1, 500, {256}},
+            {1, 1, 200, 127, {}}, {1, 1, 64, 64, {}}, {1, 1, 130, 1000, {384, 512, 1024}}};
+    double worst = 0.0;
+    for (const prefill_case &c : cases) {
+        emu_seed(0);
+        worst = fmax(worst, prefill_try(c, 7 + (uint64_t)c.pos));
+        emu_seed(11 + (uint64_t)c.pos);
+        worst = fmax(worst, prefill_try(c, 8 + (uint64_t)c.pos));
+    }
+    printf("shapes: worst error %.3f of the bound\n", worst);
+    CHECK(worst <= 1.0);
+}
+
+static inline void prefill_tails() {
+    emu_seed(0);
+    double worst = 0.0;
+    for (int64_t n = 1; n < 128; n += cuda_is_fast() ? 18 : 1)
+        worst = fmax(worst, prefill_try({1, 1, n, n % 3 ? 0 : 128 - n, {}}, (uint64_t)n));
+    printf("tails: worst error %.3f of the bound\n", worst);
+    CHECK(worst <= 1.0);
+}
+
+/* Segments, chunks of rows, a random schedule: the same bits. */
+static inline void prefill_cuts() {
+    const prefill_case whole = {2, 1, 150, 234, {}};
+    prefill_case cut = whole;
+    cut.cuts = {128, 256};
+    const cuda_layer layer(cuda_shape(2, 1), 384, 3);
+    cuda_buffer<uint16_t> q(150 * 2 * 128);
+    cuda_fill_normal(q.data, q.n, 4);
+    prefill_result one(300), two(300), three(300);
+    emu_seed(0);
+    prefill_run(whole, layer, q, 0, 150, &one);
+    prefill_run(cut, layer, q, 0, 150, &two);
+    emu_seed(5);
+    prefill_run(whole, layer, q, 0, 22, &three);
+    prefill_run(whole, layer, q, 22, 1, &three);
+    prefill_run(whole, layer, q, 23, 127, &three);
+    CHECK(memcmp(one.out.data, two.out.data, 300 * 256) == 0);
+    CHECK(memcmp(one.lse.data, two.lse.data, 300 * 4) == 0);
+    CHECK(memcmp(one.out.data, three.out.data, 300 * 256) == 0);
+    CHECK(memcmp(one.lse.data, three.lse.data, 300 * 4) == 0);
+}
+
+/* Rows that see no key of the only segment: 0 and -inf. */
+static inline void prefill_of_nothing() {
+    const cuda_layer layer(cuda_shape(1, 1), 256, 5);
+    cuda_buffer<uint16_t> q(130 * 128), attended(130 * 128);
+    cuda_buffer<float> lse(130);
+    cuda_fill_normal(q.data, q.n, 4);
+    attn_cuda_prefill_args args = {};
+    args.q = q.data;
+    args.q_stride = 128;
+    args.n_tokens = 130;
+    args.pos = 0;
+    args.pages = layer.pages.data() + 1;
+    args.first_pos = 128;
+    args.n_keys = 128;
+    args.attended = attended.data;
+    args.lse = lse.data;
+    args.is_first = args.is_last = true;
+    emu_seed(0);
+    CHECK(PREFILL(&layer.shape, &args, NULL) == RT_OK);
+    for (int64_t i = 0; i < 128 * 128; i++) CHECK(attended[i] == 0);
+    for (int64_t t = 0; t < 128; t++) CHECK(lse[t] == -INFINITY);
+    CHECK(isfinite(lse[128]) && isfinite(lse[129]));
+}
+
+/* Values of 1: the weights' roundings average out of what is 1; one key: its value, exactly. */
+static inline void prefill_of_ones() {
+    cuda_layer layer(cuda_shape(1, 1), 1, 6);
+    cuda_buffer<uint16_t> q(128), attended(128);
+    cuda_fill_normal(q.data, q.n, 4, 100.0f);
+    prefill_case c = {1, 1, 1, 0, {}};
+    prefill_result result(1);
+    emu_seed(0);
+    prefill_run(c, layer, q, 0, 1, &result);
+    for (int d = 0; d < 128; d++)
+        CHECK(result.out[d] == rt_float_to_bf16(layer.value(0, 0)[d]));
+}
+
+/* What no primitive shows, the numbers must: a mask off by one key either way, pages in a wrong order. */
+static inline int prefill_numbers_tell() {
+    const prefill_case c = {1, 1, 40, 200, {}};
+    cuda_layer layer(cuda_shape(1, 1), 260, 9);
+    cuda_buffer<uint16_t> q(40 * 128);
+    cuda_fill_normal(q.data, q.n, 10);
+    emu_seed(0);
+    for (int bug = 0; bug < 4; bug++) {
+        prefill_result result(40);
+        prefill_case wrong = c;
+        if (bug == 1) wrong.pos++;
+        if (bug == 2) wrong.pos--;
+        if (bug == 3) std::swap(layer.pages[0], layer.pages[1]);
+        prefill_run(wrong, layer, q, 0, 40, &result);
+        const double error = prefill_error(c, layer, q, result);
+        printf("wrong numbers %d: error %.3g of the bound\n", bug, error);
+        CHECK(bug == 0 ? error <= 1.0 : error > 1.0);
+    }
+    return 0;
+}
+
+static inline int prefill_behaves() {
+    prefill_shapes();
+    prefill_tails();
+    prefill_cuts();
+    prefill_of_nothing();
+    prefill_of_ones();
+    return 0;
+}
+
+#endif
