@@ -481,6 +481,11 @@ int64_t local_mapping_bytes(int32_t n_ranks) {
            (n_ranks + 1) * (int64_t)LOCAL_SLOT_BYTES + n_ranks * (int64_t)LOCAL_MAIL_BYTES;
 }
 
+static rt_status check(par_comm *comm) {
+    const local_head *head = local_of(comm)->head;
+    return atomic_load(&head->ended) == 2 ? rt_fail(RT_EPEER, "parallel: %s", head->why) : RT_OK;
+}
+
 static void abort_group(par_comm *comm, const char *why) {
     local_comm *local = local_of(comm);
     char who[128];
@@ -528,6 +533,7 @@ rt_status local_create(int32_t rank, int32_t n_ranks, int memory_fd, local_comm 
             .tell = tell,
             .share = share,
             .barrier = barrier,
+            .check = check,
             .abort = abort_group,
             .close = close_group};
     local->wake_fd = -1;

@@ -252,6 +252,11 @@ static rt_status barrier(par_comm *comm) {
     return par_exchange_barrier(&of(comm)->wire);
 }
 
+static rt_status check(par_comm *comm) {
+    const mpi_comm *mpi = of(comm);
+    return atomic_load(&mpi->is_aborted) ? rt_fail(RT_EPEER, "%s", mpi->why) : RT_OK;
+}
+
 static void abort_group(par_comm *comm, const char *why) {
     mpi_comm *mpi = of(comm);
     if (atomic_load(&mpi->is_aborted)) return;
@@ -260,7 +265,7 @@ static void abort_group(par_comm *comm, const char *why) {
 }
 
 /* MPI may still write to a group that broke: it stays, and stays reachable. */
-static mpi_comm *abandoned;
+static mpi_comm *volatile abandoned;
 
 static void close_group(par_comm *comm) {
     mpi_comm *mpi = of(comm);
@@ -315,6 +320,7 @@ rt_status par_comm_mpi_open(const par_world *world, par_comm **out) {
             .tell = tell,
             .share = share,
             .barrier = barrier,
+            .check = check,
             .abort = abort_group,
             .close = close_group};
     mpi->wire = (par_wire){

@@ -7,6 +7,7 @@
  *   comm_local.c  processes on one machine; local_launch.c starts them, local_beat.c watches them
  *   launcher.c    who started this process: mpirun, srun, torchrun
  *   comm_mpi.c    ranks on any machines, by MPI: mpi_plugin.c is what links it; exchange.c, collectives
+ *   comm_nccl.c   device memory, beside one of the others; comm_nccl_library.c opens the library
  *
  * Every rank holds a contiguous run of query heads, the KV heads those read, and a contiguous
  * share of the MLP's columns and of the vocabulary's rows. With more ranks than KV heads, ranks in
@@ -57,6 +58,8 @@ RT_MUST_CHECK rt_status par_shard_make(
  *
  * Every rank calls the same collectives in the same order with the same sizes. Sums are taken in
  * ascending order of ranks, every element by one rank: all ranks get the same bits, run after run.
+ * (NCCL sums in an order of its own, which its version, the machines' links, the number of ranks and
+ * the size decide: the same bits on all ranks, and in every run on the same machines.)
  *
  * A rank that waits may wait as long as the others work: it sleeps after a bounded spin, in `tell`
  * at once. That another rank died (within 5 s) or froze (within 10 s) is noticed beside that, by
@@ -70,7 +73,8 @@ typedef enum par_memory { PAR_HOST, PAR_DEVICE } par_memory;
 enum { PAR_RANKS_MAX = 64, PAR_NAME_BYTES = 64, PAR_SHARE_BYTES_MAX = 4096 };
 
 /* Since the comm was opened, data collectives only. Waiting: for other ranks to come; moving: the
- * rest, copies and sums. Where a transport cannot tell them apart all of it is moving. */
+ * rest, copies and sums. Where a transport cannot tell them apart all of it is moving; operations
+ * queued on a device take neither here. */
 typedef struct par_stats {
     int64_t n_calls;
     int64_t n_bytes; /* of this rank's operands */
@@ -107,6 +111,9 @@ struct par_comm {
     rt_status (*share)(par_comm *comm, const void *mine, int64_t n_bytes, void *all);
     rt_status (*barrier)(par_comm *comm);
 
+    /* RT_EPEER once the group is over; at once, from any thread. Where `memory` is PAR_DEVICE, what was
+     * queued when it ended is cut short without an error: ask after each wait for the stream. */
+    rt_status (*check)(par_comm *comm);
     /* End the group now: what other ranks wait in, or call next, fails with this text. From any
      * thread; returns at once. */
     void (*abort)(par_comm *comm, const char *why);
@@ -165,6 +172,25 @@ RT_MUST_CHECK rt_status par_comm_mpi_open(const par_world *world, par_comm **out
 
 /* "Open MPI v4.1.4, plug-in built with Open MPI 4.1.4"; RT_EUNSUPPORTED says why not. */
 RT_MUST_CHECK rt_status par_mpi_describe(char *text, int64_t text_bytes);
+
+/* Device data by NCCL, in the calling thread's current device, which no other rank may use. `control`,
+ * whose ranks have greeted each other, carries everything else; it is the new comm's once that is
+ * open, and the caller's, to be closed, where it fails. The other ranks are waited for. A thread
+ * watches NCCL's errors and `control`: once either fails, NCCL's operations are aborted, so that a
+ * wait for the stream ends, and the group is over for all.
+ *
+ * Errors, of one rank or of all: RT_EUNSUPPORTED  no NCCL, or too old
+ *         RT_EPEER  another NCCL on another rank, NCCL failed, or the others did not come within
+ *                   timeout_s */
+typedef struct par_nccl_options {
+    const char *path; /* of the library; NULL: libnccl.so.2 where the system looks */
+    double timeout_s; /* for NCCL to begin or to end, and to take an operation; 0: 120 s */
+} par_nccl_options;
+RT_MUST_CHECK rt_status par_comm_nccl_open(
+        par_comm *control, const par_nccl_options *options, par_comm **out);
+
+/* "NCCL 2.28.9, build 9fcf74d9"; RT_EUNSUPPORTED says why not. */
+RT_MUST_CHECK rt_status par_nccl_describe(char *text, int64_t text_bytes);
 
 /* Before anything else: compare facts, "key=value" lines of the caller's (build, config, weights,
  * options), the group's size and the transport's library; learn the hosts' names. All ranks find the

@@ -70,23 +70,15 @@ bool glm_probe_gpu(char text[GLM_PROBE_BYTES]) {
     return is_there;
 }
 
+static bool say(rt_status status, char text[GLM_PROBE_BYTES]) {
+    if (status != RT_OK) (void)snprintf(text, GLM_PROBE_BYTES, "none: %s", rt_error_text());
+    return status == RT_OK;
+}
+
 bool glm_probe_nccl(char text[GLM_PROBE_BYTES]) {
-    (void)snprintf(text, GLM_PROBE_BYTES, "none: libnccl.so.2 is not installed");
-    void *library = dlopen("libnccl.so.2", RTLD_NOW | RTLD_LOCAL);
-    if (!library) return false;
-    int (*get_version)(int *version) = NULL;
-    int version = 0;
-    const bool is_there =
-            find(library, "ncclGetVersion", &get_version) && get_version(&version) == 0;
-    if (is_there)
-        (void)snprintf(text, GLM_PROBE_BYTES, "%d.%d.%d", version / 10000, version / 100 % 100,
-                version % 100);
-    (void)dlclose(library);
-    return is_there;
+    return say(par_nccl_describe(text, GLM_PROBE_BYTES), text);
 }
 
 bool glm_probe_mpi(char text[GLM_PROBE_BYTES]) {
-    if (par_mpi_describe(text, GLM_PROBE_BYTES) == RT_OK) return true;
-    (void)snprintf(text, GLM_PROBE_BYTES, "none: %s", rt_error_text());
-    return false;
+    return say(par_mpi_describe(text, GLM_PROBE_BYTES), text);
 }

@@ -35,6 +35,7 @@ allowed_skip() {
         [ "$name" = "$2" ] || continue
         case $when in
         always) printf '%s' "$reason" ;;
+        no-nccl) ldconfig -p 2>/dev/null | grep -q 'libnccl\.so\.2' || printf '%s' "$reason" ;;
         no-mpi) command -v mpirun >/dev/null || printf '%s' "$reason" ;;
         no-data) [ -n "${GLM_TEST_DATA:-}" ] || printf '%s' "$reason" ;;
         sanitized) [ "$1" = release ] || printf '%s' "$reason" ;;

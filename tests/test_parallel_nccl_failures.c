@@ -1,0 +1,201 @@
+/* Whatever NCCL does, a rank gets an error that says who, where, when and what, NCCL is aborted once,
+ * the other ranks are told why, and nothing hangs.
+ *
+ * Method: a stand-in library returns each error code from each call, stays in progress or hangs in
+ * each call, reports an error later; the control group ends meanwhile; the abort itself hangs. */
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "help_nccl.h"
+#include "runtime/base/log.h"
+
+#define CHECK(fact) expect(fact, #fact)
+
+enum { N_CALLS = 8, CALL_INIT = 1, CALL_REDUCE = 2, CALL_FINALIZE = 7 };
+
+static int n_failed;
+static char what[128]; /* is being done */
+
+static void expect(bool is_true, const char *fact) {
+    if (is_true) return;
+    (void)printf("FAIL, %s: %s\n", what, fact);
+    n_failed++;
+}
+
+static void nap_ms(long ms) {
+    (void)nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
+}
+
+/* Open, use, close; what went wrong, and its text. */
+static rt_status live(help_nccl *help, double timeout_s, char text[512]) {
+    par_comm *comm = NULL;
+    rt_status status = help_nccl_open(help, timeout_s, &comm);
+    if (status == RT_OK) status = help_nccl_use(comm);
+    (void)snprintf(text, 512, "%s", status == RT_OK ? "" : rt_error_text());
+    par_comm_close(comm);
+    return status;
+}
+
+static void check_end(const help_nccl *help, rt_status status, const char *text) {
+    CHECK(status == RT_EPEER);
+    expect(strstr(text, "rank 0 on node0, step "), text);
+    CHECK(help->n_aborted == 1 && strcmp(help->why, text) == 0);
+    CHECK(help->nccl->n_aborts == 1 && help->nccl->n_destroyed == 0);
+    expect(!help->nccl->misuse, help->nccl->misuse);
+}
+
+/* ncclGetUniqueId fails before there is anything to abort, ncclCommFinalize after everybody is done. */
+static void check_code(int fail_at, nccl_result code, const char *meaning) {
+    help_nccl help;
+    char text[512];
+    (void)snprintf(what, sizeof what, "call %d returns %d", fail_at, (int)code);
+    (void)help_nccl_begin(&help);
+    help.nccl->fail_at = fail_at;
+    help.nccl->fail_with = code;
+    const rt_status status = live(&help, 20.0, text);
+    if (fail_at == CALL_FINALIZE) {
+        CHECK(status == RT_OK && help.n_aborted == 1 && help.nccl->n_aborts == 1);
+        CHECK(strstr(help.why, "ncclCommFinalize failed") && strstr(help.why, meaning));
+    } else if (fail_at == 0) {
+        CHECK(status == RT_EPEER && help.nccl->n_aborts == 0);
+        CHECK(strstr(text, "ncclGetUniqueId") && strstr(text, meaning));
+    } else {
+        check_end(&help, status, text);
+        expect(strstr(text, meaning), text);
+        expect(strstr(text, "as the script said"), text);
+        expect(strstr(text, fail_at == CALL_INIT ? "(start): ncclComm" : "step 17 (prefill): nccl"),
+                text);
+    }
+}
+
+static void check_codes(void) {
+    static const char *const meanings[] = {"", "cuda error", "system error", "internal error",
+            "invalid argument", "invalid usage", "remote process"};
+    for (int call = 0; call < N_CALLS; call++)
+        for (int code = NCCL_CUDA_ERROR; code <= NCCL_REMOTE_ERROR; code++)
+            check_code(call, (nccl_result)code, meanings[code]);
+}
+
+static void check_time(double begin, double least_s, double most_s) {
+    const double took_s = rt_now() - begin;
+    if (took_s < least_s || took_s > most_s) (void)printf("%s: %.2f s\n", what, took_s);
+    CHECK(took_s >= least_s && took_s <= most_s);
+}
+
+/* A call that never ends, by itself or in the background. */
+static void check_endless(int call, bool hangs) {
+    help_nccl help;
+    char text[512];
+    (void)snprintf(what, sizeof what, "call %d %s", call, hangs ? "hangs" : "lingers");
+    (void)help_nccl_begin(&help);
+    *(hangs ? &help.nccl->hang_at : &help.nccl->linger_at) = call;
+    help.nccl->linger_polls = STANDIN_NEVER;
+    const double begin = rt_now();
+    const rt_status status = live(&help, 0.2, text);
+    check_time(begin, 0.2, 8.0);
+    check_end(&help, status, text);
+    expect(strstr(text, "took longer than 0.2 s"), text);
+}
+
+typedef struct later {
+    help_nccl *help;
+    par_comm *comm; /* abort this; NULL: the control group ends */
+} later;
+
+static void *end_later(void *context) {
+    const later *task = context;
+    nap_ms(100);
+    if (task->comm)
+        task->comm->abort(task->comm, "rank 0 on node0, step 18: the user left");
+    else
+        atomic_store(&task->help->is_over, 1);
+    return NULL;
+}
+
+/* The group ends while a call is under way. */
+static void check_ended_meanwhile(bool by_us, bool hangs) {
+    help_nccl help;
+    par_comm *comm = NULL;
+    pthread_t thread;
+    (void)snprintf(what, sizeof what, "%s while a call %s", by_us ? "abort" : "another rank's end",
+            hangs ? "hangs" : "lingers");
+    (void)help_nccl_begin(&help);
+    *(hangs ? &help.nccl->hang_at : &help.nccl->linger_at) = CALL_REDUCE;
+    help.nccl->linger_polls = STANDIN_NEVER;
+    CHECK(help_nccl_open(&help, 60.0, &comm) == RT_OK);
+    const double begin = rt_now();
+    later task = {.help = &help, .comm = by_us ? comm : NULL};
+    CHECK(pthread_create(&thread, NULL, end_later, &task) == 0);
+    CHECK(help_nccl_use(comm) == RT_EPEER);
+    const char *why = by_us ? "the user left" : "rank 2 is gone";
+    expect(strstr(rt_error_text(), why), rt_error_text());
+    check_time(begin, 0.1, 6.0);
+    (void)pthread_join(thread, NULL);
+    par_comm_close(comm);
+    CHECK(help.nccl->n_aborts == 1 && help.n_aborted == 1);
+    expect(strstr(help.why, why), help.why);
+    expect(!help.nccl->misuse, help.nccl->misuse);
+}
+
+/* Nothing is called any more when NCCL finds out, or the control group ends: the stream's operations
+ * must be cut short all the same. */
+static void check_noticed_idle(bool by_nccl) {
+    help_nccl help;
+    par_comm *comm = NULL;
+    (void)snprintf(what, sizeof what, "%s, found while idle", by_nccl ? "an error" : "an end");
+    (void)help_nccl_begin(&help);
+    CHECK(help_nccl_open(&help, 60.0, &comm) == RT_OK);
+    CHECK(help_nccl_use(comm) == RT_OK && comm->check(comm) == RT_OK);
+    const double begin = rt_now();
+    atomic_store(by_nccl ? &help.nccl->error : &help.is_over, NCCL_REMOTE_ERROR);
+    while (!atomic_load(&help.nccl->n_aborts) && rt_now() - begin < 10.0) nap_ms(1);
+    check_time(begin, 0.0, 5.0);
+    CHECK(comm->check(comm) == RT_EPEER);
+    expect(strstr(rt_error_text(), by_nccl ? "remote process" : "rank 2 is gone"), rt_error_text());
+    CHECK(help_nccl_use(comm) == RT_EPEER && comm->barrier(comm) == RT_EPEER);
+    par_comm_close(comm);
+    CHECK(help.nccl->n_aborts == 1);
+    expect(!help.nccl->misuse, help.nccl->misuse);
+}
+
+/* Close does not wait for an abort that hangs; what it leaves behind is the process's. */
+static void check_abort_hangs(void) {
+    static help_nccl help; /* the watcher that is left behind goes on using it */
+    char text[512];
+    (void)snprintf(what, sizeof what, "ncclCommAbort hangs");
+    (void)help_nccl_begin(&help);
+    help.nccl->fail_at = CALL_REDUCE;
+    help.nccl->fail_with = NCCL_SYSTEM_ERROR;
+    atomic_store(&help.nccl->abort_hangs, 1);
+    const double begin = rt_now();
+    CHECK(live(&help, 60.0, text) == RT_EPEER);
+    check_time(begin, 0.0, 8.0);
+    CHECK(help.n_aborted == 1 && help.n_closed == 0);
+    atomic_store(&help.nccl->abort_hangs, 0);
+    nap_ms(100);
+}
+
+int main(void) {
+    help_nccl help;
+    if (!help_nccl_begin(&help)) {
+        (void)printf("FAIL: the stand-in library was not built\n");
+        return 1;
+    }
+    (void)alarm(120);
+    check_codes();
+    check_endless(CALL_INIT, false);
+    check_endless(CALL_REDUCE, false);
+    check_endless(CALL_INIT, true);
+    check_endless(CALL_REDUCE, true);
+    check_ended_meanwhile(false, false);
+    check_ended_meanwhile(false, true);
+    check_ended_meanwhile(true, false);
+    check_ended_meanwhile(true, true);
+    check_noticed_idle(true);
+    check_noticed_idle(false);
+    check_abort_hangs();
+    return n_failed ? 1 : 0;
+}
