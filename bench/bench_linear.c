@@ -1,13 +1,20 @@
 /* Linear layers: our kernel on bf16 weights as stored, beside oneDNN's sgemm.
  *
+ *   bench_linear [--no-onednn] [--rows 1,16] and what help_measure.h lists
+ *
  * The shapes of GLM-4-9B and of model M (hidden 1024), 512 rows (prefill, GFLOP/s against the FMA
- * peak) and 1, 4 and 16 rows (decode, GB/s of stored weights against the DRAM peak). oneDNN has no
- * fast bf16 path without AVX-512: it gets weights widened to fp32, once without and once with the
- * widening in the time, as a program that keeps bf16 weights would have to do. */
+ * peak) and 1 to 16 rows (decode, GB/s of stored weights). n rows are n FLOP a byte: the peak of decode
+ * is the DRAM rate, or what the FMA peak allows where that is less. Copies of a matrix, 256 MiB in all,
+ * take turns, so that no cache holds them.
+ *
+ * oneDNN has no fast bf16 path without AVX-512: it gets weights widened to fp32, once without and once
+ * with the widening in the time, as a program that keeps bf16 weights would have to do. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "help_peak.h"
+#include "help_runs.h"
 #include "runtime/base/memory.h"
 #include "runtime/ops.h"
 
@@ -16,7 +23,18 @@
 #include <omp.h>
 #endif
 
-enum { N_PREFILL_ROWS = 512 };
+enum { N_PREFILL_ROWS = 512, ROWS_MAX = 8 };
+
+static const int64_t weights_in_turn_bytes = 256 * RT_MIB;
+
+static const char usage[] = "bench_linear [--no-onednn] [--rows 512,1,2,4,8,16] and options of "
+                            "help_measure.h";
+
+typedef struct request {
+    bool without_onednn;
+    int n_rows;
+    int64_t rows[ROWS_MAX];
+} request;
 
 typedef struct matrix {
     const char *name;
@@ -30,7 +48,10 @@ static const matrix matrices[] = {{"9B qkv 5120 x 4096", 5120, 4096},
 
 typedef struct job {
     glm_ops ops;
-    glm_linear weight;
+    glm_linear weight; /* the copy whose turn it is */
+    char *copies;
+    int64_t n_copies;
+    int64_t turn;
     glm_rows x;
     glm_rows y;
     int64_t n_rows;
@@ -38,7 +59,9 @@ typedef struct job {
 } job;
 
 static void run_ours(void *context) {
-    const job *j = context;
+    job *j = context;
+    const int64_t copy_bytes = glm_linear_bytes(j->weight.n_out, j->weight.n_in, RT_BF16);
+    j->weight.panels = j->copies + j->turn++ % j->n_copies * copy_bytes;
     j->ops.linear(&j->ops, &j->weight, NULL, 0, j->weight.n_out, j->x, j->n_rows, j->y);
 }
 
@@ -50,11 +73,13 @@ static void report(const bench_options *options, const job *j, const matrix *m, 
     const double bytes = (double)m->n_out * (double)m->n_in * 2.0;
     const bool is_prefill = j->n_rows == N_PREFILL_ROWS;
     const double amount = 1e-9 * (is_prefill ? flop : bytes);
+    const double compute_gbps = peaks->gflops / (double)j->n_rows;
+    const double decode_peak = compute_gbps < peaks->read_gbps ? compute_gbps : peaks->read_gbps;
     const bench_figure figure = {.what = what,
             .n_threads = rt_pool_threads(j->ops.pool),
             .rate = {amount * runs.best, amount * runs.median},
             .unit = is_prefill ? "GFLOP/s" : "GB/s",
-            .peak = is_prefill ? peaks->gflops : peaks->read_gbps};
+            .peak = is_prefill ? peaks->gflops : decode_peak};
     bench_report(options, &figure);
 }
 
@@ -99,43 +124,80 @@ static void bench_onednn(
 #endif
 
 static void fill(job *j, const matrix *m) {
+    const int64_t n = m->n_out * m->n_in;
     uint16_t *weights = j->weight.panels;
-    for (int64_t i = 0; i < m->n_out * m->n_in; i++)
-        weights[i] = rt_float_to_bf16((float)(i % 201 - 100) * 0.01f);
+    for (int64_t i = 0; i < n; i++) weights[i] = rt_float_to_bf16((float)(i % 201 - 100) * 0.01f);
+    for (int64_t copy = 1; copy < j->n_copies; copy++)
+        memcpy(weights + copy * n, weights, (size_t)n * sizeof *weights);
     for (int64_t i = 0; i < N_PREFILL_ROWS * j->x.stride; i++)
         j->x.data[i] = (float)(i % 101 - 50) * 0.02f;
 }
 
-static void bench_matrix(
-        const bench_options *options, const matrix *m, rt_pool *pool, const bench_peaks *peaks) {
-    static const int64_t rows[] = {N_PREFILL_ROWS, 1, 4, 16};
+static void bench_rows(const bench_options *options, const request *r, job *j, const matrix *m,
+        const bench_peaks *peaks) {
+    report(options, j, m, "ours",
+            bench_measure(options, rt_pool_threads(j->ops.pool), 1.0, run_ours, j), peaks);
+#if defined(BENCH_HAS_DNNL)
+    if (!r->without_onednn && (j->n_rows == 1 || j->n_rows == N_PREFILL_ROWS))
+        bench_onednn(options, j, m, peaks);
+#else
+    (void)r;
+#endif
+}
+
+static void bench_matrix(const bench_options *options, const request *r, const matrix *m,
+        rt_pool *pool, const bench_peaks *peaks) {
     const attn_shape shape = {.n_heads = 1, .n_kv_heads = 1, .head_dim = 16, .kv_dtype = RT_BF16};
     const int64_t weight_bytes = glm_linear_bytes(m->n_out, m->n_in, RT_BF16);
     const int64_t wide_bytes = m->n_out * m->n_in * 4;
     job j = {.x = {.stride = glm_row_stride(m->n_in)}, .y = {.stride = glm_row_stride(m->n_out)}};
-    j.weight = (glm_linear){bench_memory(weight_bytes), m->n_out, m->n_in, RT_BF16};
+    j.n_copies = options->is_quick ? 1 : rt_div_up(weights_in_turn_bytes, weight_bytes);
+    j.copies = bench_memory(j.n_copies * weight_bytes);
+    j.weight = (glm_linear){j.copies, m->n_out, m->n_in, RT_BF16};
     j.x.data = bench_memory(N_PREFILL_ROWS * j.x.stride * 4);
     j.y.data = bench_memory(N_PREFILL_ROWS * j.y.stride * 4);
     j.wide = bench_memory(wide_bytes);
     bench_must(glm_ops_cpu_create(&shape, options->isa, pool, &j.ops));
     fill(&j, m);
-    for (int i = 0; i < 4; i++) {
-        j.n_rows = rows[i];
-        report(options, &j, m, "ours",
-                bench_measure(options, rt_pool_threads(pool), 1.0, run_ours, &j), peaks);
-#if defined(BENCH_HAS_DNNL)
-        bench_onednn(options, &j, m, peaks);
-#endif
+    for (int i = 0; i < r->n_rows; i++) {
+        j.n_rows = r->rows[i];
+        bench_rows(options, r, &j, m, peaks);
     }
     glm_ops_free(&j.ops);
     rt_mem_free(j.wide, wide_bytes);
     rt_mem_free(j.y.data, N_PREFILL_ROWS * j.y.stride * 4);
     rt_mem_free(j.x.data, N_PREFILL_ROWS * j.x.stride * 4);
-    rt_mem_free(j.weight.panels, weight_bytes);
+    rt_mem_free(j.copies, j.n_copies * weight_bytes);
+}
+
+static void parse_rows(const char *text, request *r) {
+    r->n_rows = 0;
+    for (char *end = NULL; *text; text = *end ? end + 1 : end) {
+        const int64_t n = strtoll(text, &end, 10);
+        if (end == text || n < 1 || n > N_PREFILL_ROWS || r->n_rows == ROWS_MAX)
+            bench_must(rt_fail(RT_EUSAGE, "usage: %s", usage));
+        r->rows[r->n_rows++] = n;
+    }
+}
+
+/* Takes its own options out of argv; returns how many are left. */
+static int parse(int argc, char **argv, request *r) {
+    int n = 1;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--no-onednn") == 0)
+            r->without_onednn = true;
+        else if (strcmp(argv[i], "--rows") == 0)
+            parse_rows(runs_value(argc, argv, &i, usage), r);
+        else
+            argv[n++] = argv[i];
+    }
+    return n;
 }
 
 int main(int argc, char **argv) {
-    const bench_options options = bench_parse(argc, argv);
+    request r = {.n_rows = 6, .rows = {N_PREFILL_ROWS, 1, 2, 4, 8, 16}};
+    const int n_left = parse(argc, argv, &r);
+    const bench_options options = bench_parse(n_left, argv);
     bench_begin(&options);
     int counts[2];
     const int n_counts = bench_thread_counts(&options, counts);
@@ -143,7 +205,7 @@ int main(int argc, char **argv) {
         rt_pool *pool = bench_pool(counts[i]);
         const bench_peaks peaks = bench_peaks_of(&options, pool);
         const int first = options.is_quick ? 3 : 0;
-        for (int m = first; m < 5; m++) bench_matrix(&options, &matrices[m], pool, &peaks);
+        for (int m = first; m < 5; m++) bench_matrix(&options, &r, &matrices[m], pool, &peaks);
         rt_pool_free(pool);
     }
     return bench_end(&options);

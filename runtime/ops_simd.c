@@ -14,25 +14,26 @@ typedef struct slice {
     int64_t n_k;
 } slice;
 
-/* y[rows][panels x 16] += x[rows][n_k] W: starts from 0 in the first slice and from y in later
- * ones, adds the bias in the last. Sums in registers or stored between slices: the same fp32. */
-SIMD_INLINE void linear_tile(const int rows, const int panels, const rt_dtype dtype, const slice *s,
-        int64_t row, int64_t panel) {
+/* What a tile starts from: 0 in the first slice, y in later ones. */
+SIMD_INLINE void load_sums(
+        const int rows, const int panels, const slice *s, int64_t row, int64_t panel, vfloat *acc) {
+    const int across = panels * SIMD_VECTORS;
+    const int64_t stride = s->block->y.stride;
+    const float *y = s->block->y.data + row * stride + panel * SIMD_PANEL;
+    if (s->k == 0) return;
+#pragma GCC unroll 16
+    for (int r = 0; r < rows; r++)
+#pragma GCC unroll 16
+        for (int v = 0; v < across; v++)
+            acc[r * across + v] = simd_load(y + r * stride + v * SIMD_LANES);
+}
+
+/* Sums wait in y between slices, the same fp32 as in registers; the last slice adds the bias. */
+SIMD_INLINE void store_sums(const int rows, const int panels, const slice *s, int64_t row,
+        int64_t panel, const vfloat *acc) {
     const glm_block *block = s->block;
     const int across = panels * SIMD_VECTORS;
-    const int64_t y_stride = block->y.stride;
-    const float *x = block->x.data + row * block->x.stride + s->k;
-    float *y = block->y.data + row * y_stride + panel * SIMD_PANEL;
-    const char *weights =
-            (const char *)s->weights + panel * s->panel_stride * rt_dtype_bytes(dtype);
-    vfloat acc[SIMD_TILE_VECTORS] = {0};
-    if (s->k > 0)
-#pragma GCC unroll 16
-        for (int r = 0; r < rows; r++)
-#pragma GCC unroll 16
-            for (int v = 0; v < across; v++)
-                acc[r * across + v] = simd_load(y + r * y_stride + v * SIMD_LANES);
-    simd_tile(rows, panels, dtype, x, block->x.stride, weights, s->panel_stride, s->n_k, acc);
+    float *y = block->y.data + row * block->y.stride + panel * SIMD_PANEL;
     const bool is_last = s->k + s->n_k == block->n_in;
     const float *bias = is_last && block->bias ? block->bias + panel * SIMD_PANEL : NULL;
 #pragma GCC unroll 16
@@ -41,41 +42,108 @@ SIMD_INLINE void linear_tile(const int rows, const int panels, const rt_dtype dt
         for (int v = 0; v < across; v++) {
             vfloat sum = acc[r * across + v];
             if (bias) sum += simd_load(bias + v * SIMD_LANES);
-            simd_store(y + r * y_stride + v * SIMD_LANES, sum);
+            simd_store(y + r * block->y.stride + v * SIMD_LANES, sum);
         }
+}
+
+/* y[rows][panels x 16] += x[rows][n_k] W */
+SIMD_INLINE void linear_tile(const int rows, const int panels, const rt_dtype dtype, const slice *s,
+        int64_t row, int64_t panel) {
+    const glm_block *block = s->block;
+    const float *x = block->x.data + row * block->x.stride + s->k;
+    const char *weights =
+            (const char *)s->weights + panel * s->panel_stride * rt_dtype_bytes(dtype);
+    vfloat acc[SIMD_TILE_VECTORS] = {0};
+    load_sums(rows, panels, s, row, panel, acc);
+    simd_tile(rows, panels, dtype, x, block->x.stride, weights, s->panel_stride, s->n_k, acc);
+    store_sums(rows, panels, s, row, panel, acc);
 }
 
 /* ---- few rows: the weights pass once, as stored ---- */
 
-SIMD_INLINE void stream_rows(
-        const int rows, const int panels, const rt_dtype dtype, const slice *s, int64_t row) {
+/* The same, where weights come from memory: what is `ahead` inputs further on in each panel, or at the
+ * start of the panels that follow, is asked for. The processor's own prefetching does not look far
+ * enough where 8 rows and more keep it busy. */
+SIMD_INLINE void stream_tile(const int rows, const int panels, const rt_dtype dtype, const slice *s,
+        int64_t row, int64_t panel, int64_t next_panel) {
+    enum { STEP = 4, LINE = 64 };
+    const int64_t ahead = panels == 4 ? 64 : 192;
+    const glm_block *block = s->block;
+    const int64_t input_bytes = SIMD_PANEL * rt_dtype_bytes(dtype);
+    const int64_t panel_bytes = s->panel_stride * rt_dtype_bytes(dtype);
+    const float *x = block->x.data + row * block->x.stride + s->k;
+    const char *weights = (const char *)s->weights + panel * panel_bytes;
+    const char *next = (const char *)s->weights + next_panel * panel_bytes;
+    vfloat acc[SIMD_TILE_VECTORS] = {0};
+    load_sums(rows, panels, s, row, panel, acc);
+    int64_t k = 0;
+    for (; k + STEP <= s->n_k; k += STEP) {
+        const int64_t later = k + ahead;
+        const char *wanted = later < s->n_k ? weights + later * input_bytes
+                                            : next + (later - s->n_k) * input_bytes;
+#pragma GCC unroll 8
+        for (int p = 0; p < panels; p++)
+#pragma GCC unroll 4
+            for (int line = 0; line < STEP * input_bytes / LINE; line++)
+                __builtin_prefetch(wanted + p * panel_bytes + line * LINE);
+        simd_tile(rows, panels, dtype, x + k, block->x.stride, weights + k * input_bytes,
+                s->panel_stride, STEP, acc);
+    }
+    simd_tile(rows, panels, dtype, x + k, block->x.stride, weights + k * input_bytes,
+            s->panel_stride, s->n_k - k, acc);
+    store_sums(rows, panels, s, row, panel, acc);
+}
+
+/* Panels side by side for a tile of `rows`: as many accumulators as registers hold, and with the
+ * panels a power of two, so that blocks of a power of two panels leave none over. */
+SIMD_INLINE int panels_for(const int rows) {
+    const int most = SIMD_ROWS * SIMD_PANELS / rows;
+    return most >= 4 ? 4 : most >= 2 ? 2 : 1;
+}
+
+SIMD_INLINE void stream_tiles(const int rows, const rt_dtype dtype, const slice *s, int64_t row) {
+    const int panels = panels_for(rows);
     int64_t panel = 0;
     for (; panel + panels <= s->block->n_panels; panel += panels)
-        linear_tile(rows, panels, dtype, s, row, panel);
-    for (; panel < s->block->n_panels; panel++) linear_tile(rows, 1, dtype, s, row, panel);
+        stream_tile(rows, panels, dtype, s, row, panel, panel + panels);
+    for (; panel < s->block->n_panels; panel++)
+        stream_tile(rows, 1, dtype, s, row, panel, panel + 1);
 }
 
-SIMD_INLINE void stream_slice(const rt_dtype dtype, const slice *s) {
-    const int64_t n = s->block->n;
-    int64_t row = 0;
-    for (; row + SIMD_ROWS <= n; row += SIMD_ROWS)
-        stream_rows(SIMD_ROWS, SIMD_PANELS, dtype, s, row);
-    for (; SIMD_ROWS > 4 && row + 4 <= n; row += 4) stream_rows(4, SIMD_PANELS, dtype, s, row);
-    for (; row < n; row++) stream_rows(1, SIMD_GEMV_PANELS, dtype, s, row);
-}
-
-/* Functions of their own: in a larger one the accumulators do not stay in registers. */
-SIMD_OUTLINE void stream_bf16(const slice *s) {
-    stream_slice(RT_BF16, s);
-}
-
-SIMD_OUTLINE void stream_f16(const slice *s) {
-    stream_slice(RT_F16, s);
-}
-
-SIMD_OUTLINE void stream_f32(const slice *s) {
-    stream_slice(RT_F32, s);
-}
+/* Rows in tiles of nearly equal height, each a function of its own: in a larger one the accumulators
+ * do not stay in registers. */
+#define DEFINE_STREAM(rows, type, dtype)                                    \
+    SIMD_OUTLINE void stream_##type##_##rows(const slice *s, int64_t row) { \
+        if ((rows) <= SIMD_ROWS) stream_tiles((rows), (dtype), s, row);     \
+    }
+#define DEFINE_STREAMS(type, dtype)                                                         \
+    DEFINE_STREAM(1, type, dtype)                                                           \
+    DEFINE_STREAM(2, type, dtype)                                                           \
+    DEFINE_STREAM(3, type, dtype)                                                           \
+    DEFINE_STREAM(4, type, dtype)                                                           \
+    DEFINE_STREAM(5, type, dtype)                                                           \
+    DEFINE_STREAM(6, type, dtype)                                                           \
+    DEFINE_STREAM(7, type, dtype)                                                           \
+    DEFINE_STREAM(8, type, dtype)                                                           \
+    DEFINE_STREAM(9, type, dtype)                                                           \
+    DEFINE_STREAM(10, type, dtype)                                                          \
+    DEFINE_STREAM(11, type, dtype)                                                          \
+    DEFINE_STREAM(12, type, dtype)                                                          \
+    static void stream_##type(const slice *s) {                                             \
+        static void (*const tiles[])(const slice *, int64_t) = {stream_##type##_1,          \
+                stream_##type##_2, stream_##type##_3, stream_##type##_4, stream_##type##_5, \
+                stream_##type##_6, stream_##type##_7, stream_##type##_8, stream_##type##_9, \
+                stream_##type##_10, stream_##type##_11, stream_##type##_12};                \
+        const int64_t n = s->block->n;                                                      \
+        const int64_t n_tiles = rt_div_up(n, SIMD_ROWS);                                    \
+        for (int64_t tile = 0; tile < n_tiles; tile++) {                                    \
+            const int64_t row = n * tile / n_tiles;                                         \
+            tiles[n * (tile + 1) / n_tiles - row - 1](s, row);                              \
+        }                                                                                   \
+    }
+DEFINE_STREAMS(bf16, RT_BF16)
+DEFINE_STREAMS(f16, RT_F16)
+DEFINE_STREAMS(f32, RT_F32)
 
 /* ---- many rows: widened weights ---- */
 
@@ -123,7 +191,24 @@ static void multiply_slice(const slice *s) {
     stream_f32(&rest_slice);
 }
 
+static void stream_block(const glm_block *block) {
+    const slice s = {.block = block,
+            .weights = block->panels,
+            .panel_stride = block->n_in * SIMD_PANEL,
+            .n_k = block->n_in};
+    if (block->dtype == RT_BF16)
+        stream_bf16(&s);
+    else if (block->dtype == RT_F16)
+        stream_f16(&s);
+    else
+        stream_f32(&s);
+}
+
 static void linear_block(const glm_block *block) {
+    if (block->n <= GLM_FEW_ROWS) {
+        stream_block(block);
+        return;
+    }
     const int64_t element = rt_dtype_bytes(block->dtype);
     for (int64_t k = 0; k < block->n_in; k += GLM_BLOCK_INPUTS) {
         slice s = {.block = block,
@@ -131,16 +216,8 @@ static void linear_block(const glm_block *block) {
                 .panel_stride = block->n_in * SIMD_PANEL,
                 .k = k,
                 .n_k = rt_min64(GLM_BLOCK_INPUTS, block->n_in - k)};
-        if (block->n > GLM_FEW_ROWS) {
-            if (block->dtype != RT_F32) widen_slice(&s);
-            multiply_slice(&s);
-        } else if (block->dtype == RT_BF16) {
-            stream_bf16(&s);
-        } else if (block->dtype == RT_F16) {
-            stream_f16(&s);
-        } else {
-            stream_f32(&s);
-        }
+        if (block->dtype != RT_F32) widen_slice(&s);
+        multiply_slice(&s);
     }
 }
 

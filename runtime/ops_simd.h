@@ -32,7 +32,7 @@ typedef struct glm_block {
 
 /* With this many rows or fewer the weights are read once, as stored; with more they are widened to
  * fp32 first and reused. The bits are the same. */
-enum { GLM_FEW_ROWS = 12 };
+enum { GLM_FEW_ROWS = 16 };
 
 typedef struct glm_kernels {
     void (*linear_block)(const glm_block *block);
