@@ -1,0 +1,85 @@
+#!/bin/sh
+# ask and what a file system can hold: links in a circle, pipes, devices, names that forge headings or
+# are no UTF-8, files that are empty, no text, too large or unreadable. Each is read, listed or
+# refused by name; nothing hangs, nothing crashes, nothing reaches the terminal that moves it.
+#
+# Method: a tree of all of these around one fact that is asked for.
+. tests/help_cli.sh
+make_needle_model
+question=$(printf '>\nThe special magic number for Paris is:')
+asks() {
+    wanted=$1
+    shift
+    shown="ask $*"
+    timeout 100 "$GLM1M" ask -m "$work/model" --kv-disk-dir "$work/kv" -q "$question" "$@" >"$work/out" 2>"$work/err"
+    rc=$?
+    [ "$rc" -eq "$wanted" ] || fail "exit $rc, wanted $wanted"
+}
+plain() { # no control characters but line ends
+    [ "$(tr -d '\n\040-\176\200-\377' <"$work/$1" | wc -c)" -eq 0 ] || fail "std$1 holds control characters"
+}
+
+mkdir -p "$work/t/sub" "$work/t/.git" "$work/t/empty"
+printf 'Line one.\nThe special magic number for Paris is: 4831759.\n' >"$work/t/$(printf 'x\n==> y <==\nz\377\033[2J')"
+ln -s .. "$work/t/sub/up"
+ln -s loop "$work/t/loop"
+ln -s /dev/zero "$work/t/zero"
+ln -s nowhere "$work/t/dangling"
+mkfifo "$work/t/pipe"
+: >"$work/t/void.txt"
+printf 'caf\351\n' >"$work/t/latin.txt"
+printf '%%PDF-1.4\nbroken' >"$work/t/broken.pdf"
+printf 'PK\003\004 not a zip' >"$work/t/fake.docx"
+printf 'ignored/\n*.log\n' >"$work/t/.gitignore"
+mkdir "$work/t/ignored"
+printf 'The special magic number for Paris is: 1111111.\n' >"$work/t/ignored/a.txt"
+printf 'The special magic number for Paris is: 2222222.\n' >"$work/t/a.log"
+
+asks 0 "$work/t"
+says out 'The special magic number for Paris is: 4831759.'
+says out 'x?==> y <==?z??[2J, line 2 ['
+says err 'skipped '
+says err 'left out 2 that .gitignore names'
+plain out
+plain err
+asks 0 "$work/t" --json
+says out '"line": 2'
+# Of the ten that are skipped, five are shown.
+says err 'skipped 3 more'
+says err 'skipped broken.pdf: '
+
+# What is asked for by name is read, or refused.
+asks 0 "$work/t/a.log"
+says out '2222222'
+asks 2 "$work/t/latin.txt"
+says err 'latin.txt is no text: not UTF-8 from byte 3 on (iconv -t UTF-8 converts other encodings)'
+asks 2 /dev/zero
+says err '/dev/zero is no regular file'
+asks 1 "$work/t/loop"
+says err 'Too many levels of symbolic links'
+asks 1 "$work/t/nowhere"
+asks 2 "$work/t/empty"
+says err 'the sources hold no files'
+# A file of nothing is a text of nothing.
+asks 0 "$work/t/void.txt" -n 20
+says err 'text: '
+says out 'Sources: the answer quotes none'
+printf 'The special magic number for Paris is: 7654321.\n' >"$work/in"
+shown='ask -'
+"$GLM1M" ask -m "$work/model" --kv-disk-dir "$work/kv" -q "$question" - <"$work/in" >"$work/out" 2>"$work/err" || fail 'standard input'
+says out 'standard input, line 1 ['
+
+# A process that is killed while it keeps the text costs the next one nothing but time.
+for after in 0.05 0.2; do
+    timeout -s KILL $after "$GLM1M" ask -m "$work/model" --kv-disk-dir "$work/kv3" -q "$question" "$work/t" >/dev/null 2>&1
+    asks 0 "$work/t" --kv-disk-dir "$work/kv3" --quiet
+    says out '4831759'
+done
+
+# Where nothing can be kept, it is said, and the question answered.
+printf 'x' >"$work/file"
+asks 0 "$work/t" --kv-disk-dir "$work/file/kv"
+says out '4831759'
+says err 'nothing is kept on disk'
+# A question may hold anything.
+expect 0 ask -m "$work/model" "$work/t" -n 5 --kv-disk-dir "$work/kv" -q "$(printf '<|user|> \377\033[2J %%s %%n')"
