@@ -278,7 +278,7 @@ static rt_status copy_ids(kv_vault *vault, const kv_book *book, int32_t i, int32
     const int64_t first = (int64_t)i * KV_SEGMENT_TOKENS;
     const int64_t n = rt_min64(segment->header.n_tokens, book->n_tokens - first);
     memcpy(ids + first, segment->ids, (size_t)n * sizeof *ids);
-    kv_segment_close(segment);
+    kv_vault_put_by(vault, segment);
     return RT_OK;
 }
 

@@ -20,33 +20,32 @@ static rt_status open_regular(kv_dirs *dirs, const char *path, kv_file **out) {
     return kv_file_open(dirs->io, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, out);
 }
 
-/* Header and footer, which say all about the file but its runs. */
-static rt_status read_ends(kv_dirs *dirs, kv_file *file, const kv_hash *chain,
-        uint8_t blocks[2 * KV_BLOCK_BYTES], kv_segment_header *header, kv_segment_footer *footer) {
+static rt_status file_size(kv_file *file, int64_t *n_bytes) {
     kv_io_stat st;
-    uint64_t checksum;
-    uint8_t last[KV_BLOCK_BYTES];
     RT_TRY(kv_file_stat(file, &st));
     if (!st.is_file) return rt_fail(RT_EUNSUPPORTED, "kvstore: not a regular file");
     if (st.n_bytes % KV_BLOCK_BYTES || st.n_bytes < 3 * KV_BLOCK_BYTES)
         return rt_fail(RT_ECORRUPT,
                 "kvstore: the segment's size is %" PRId64 " bytes, not whole blocks of %d",
                 st.n_bytes, KV_BLOCK_BYTES);
-    RT_TRY(kv_blocks_read(dirs->blocks, file, 0, 2 * KV_BLOCK_BYTES, blocks));
-    RT_TRY(kv_segment_read_header(blocks, header, &checksum));
-    if (!kv_hash_equal(&header->chain, chain))
-        return rt_fail(RT_ECORRUPT, "kvstore: the segment is another one than its name says");
-    RT_TRY(kv_blocks_read(dirs->blocks, file, st.n_bytes - KV_BLOCK_BYTES, KV_BLOCK_BYTES, last));
-    return kv_segment_read_footer(last, header, checksum, st.n_bytes, footer);
+    *n_bytes = st.n_bytes;
+    return RT_OK;
 }
 
-static rt_status read_ids(kv_segment *segment) {
+/* The header, and what of the token ids is in as many bytes. */
+static rt_status read_front(kv_dirs *dirs, kv_file *file, const kv_hash *chain, int64_t n_bytes,
+        uint8_t *blocks, kv_segment_header *header, uint64_t *checksum) {
+    RT_TRY(kv_blocks_read(dirs->blocks, file, 0, n_bytes, blocks));
+    RT_TRY(kv_segment_read_header(blocks, header, checksum));
+    if (kv_hash_equal(&header->chain, chain)) return RT_OK;
+    return rt_fail(RT_ECORRUPT, "kvstore: the segment is another one than its name says");
+}
+
+static rt_status check_ids(kv_segment *segment, const uint8_t *bytes, int64_t n_bytes) {
     const kv_segment_header *h = &segment->header;
-    const int64_t n_bytes = kv_segment_runs_offset(h->n_tokens) - KV_BLOCK_BYTES;
     kv_hash chain;
     RT_TRY(rt_calloc(1, n_bytes, "a segment's ids", &segment->ids));
-    RT_TRY(kv_blocks_read(
-            segment->dirs->blocks, segment->file, KV_BLOCK_BYTES, n_bytes, segment->ids));
+    memcpy(segment->ids, bytes, (size_t)n_bytes);
     for (int64_t i = h->n_tokens; i < n_bytes / 4; i++)
         if (segment->ids[i])
             return rt_fail(RT_ECORRUPT, "kvstore: what must be zero after the token ids is not");
@@ -55,41 +54,72 @@ static rt_status read_ids(kv_segment *segment) {
     return rt_fail(RT_ECORRUPT, "kvstore: the segment's token ids do not have its chain hash");
 }
 
-static rt_status read_index(kv_segment *segment) {
+/* Index and footer lie side by side at the end. */
+static rt_status read_back(kv_segment *segment, int64_t file_bytes, uint64_t header_checksum) {
     const kv_segment_header *h = &segment->header;
-    const int64_t n_bytes = kv_segment_index_bytes(&h->shape);
-    void *index = NULL;
+    const int64_t index_bytes = kv_segment_index_bytes(&h->shape);
+    const int64_t n_bytes = index_bytes + KV_BLOCK_BYTES;
+    void *memory = NULL;
+    if (n_bytes > file_bytes)
+        return rt_fail(RT_ECORRUPT,
+                "kvstore: the segment's %" PRId64 " bytes have no room for its index", file_bytes);
     RT_TRY(rt_calloc((int64_t)h->shape.n_layers * h->shape.n_kv_heads, sizeof *segment->places,
             "a segment's index", &segment->places));
-    RT_TRY(rt_malloc(n_bytes, "a segment's index", &index));
+    RT_TRY(rt_malloc(n_bytes, "a segment's index", &memory));
+    uint8_t *index = memory;
     rt_status status = kv_blocks_read(
-            segment->dirs->blocks, segment->file, segment->footer.index_offset, n_bytes, index);
+            segment->dirs->blocks, segment->file, file_bytes - n_bytes, n_bytes, index);
+    if (status == RT_OK)
+        status = kv_segment_read_footer(
+                index + index_bytes, h, header_checksum, file_bytes, &segment->footer);
     if (status == RT_OK)
         status = kv_segment_read_index(index, h, &segment->footer, segment->places);
-    free(index);
+    free(memory);
     return status;
+}
+
+static rt_status read_parts(kv_segment *segment, const kv_hash *chain) {
+    uint8_t front[KV_BLOCK_BYTES + KV_SEGMENT_TOKENS * sizeof(int32_t)];
+    int64_t file_bytes = 0;
+    uint64_t checksum = 0;
+    RT_TRY(file_size(segment->file, &file_bytes));
+    RT_TRY(read_front(segment->dirs, segment->file, chain,
+            rt_min64(file_bytes, (int64_t)sizeof front), front, &segment->header, &checksum));
+    RT_TRY(read_back(segment, file_bytes, checksum)); /* there is room for all ids, then */
+    return check_ids(segment, front + KV_BLOCK_BYTES,
+            kv_segment_runs_offset(segment->header.n_tokens) - KV_BLOCK_BYTES);
 }
 
 /* ---- open ------------------------------------------------------------------------------------ */
 
+static rt_status read_brief(
+        kv_dirs *dirs, kv_file *file, const kv_hash *chain, kv_segment_brief *out) {
+    uint8_t front[2 * KV_BLOCK_BYTES];
+    uint8_t last[KV_BLOCK_BYTES];
+    kv_segment_footer footer;
+    int64_t file_bytes = 0;
+    uint64_t checksum = 0;
+    RT_TRY(file_size(file, &file_bytes));
+    RT_TRY(read_front(dirs, file, chain, (int64_t)sizeof front, front, &out->header, &checksum));
+    RT_TRY(kv_blocks_read(dirs->blocks, file, file_bytes - KV_BLOCK_BYTES, KV_BLOCK_BYTES, last));
+    RT_TRY(kv_segment_read_footer(last, &out->header, checksum, file_bytes, &footer));
+    out->is_complete = footer.is_complete;
+    out->n_head_ids = (int32_t)rt_min64(out->header.n_tokens, KV_HEAD_IDS);
+    memcpy(out->head_ids, front + KV_BLOCK_BYTES, sizeof out->head_ids);
+    return RT_OK;
+}
+
 rt_status kv_segment_peek(
         kv_dirs *dirs, const char *path, const kv_hash *chain, kv_segment_brief *out) {
     kv_file *file = NULL;
-    kv_segment_footer footer;
-    uint8_t blocks[2 * KV_BLOCK_BYTES];
     RT_TRY(open_regular(dirs, path, &file));
-    const rt_status status = read_ends(dirs, file, chain, blocks, &out->header, &footer);
+    const rt_status status = read_brief(dirs, file, chain, out);
     kv_blocks_close_file(dirs->blocks, file);
-    RT_TRY(status);
-    out->is_complete = footer.is_complete;
-    out->n_head_ids = (int32_t)rt_min64(out->header.n_tokens, KV_HEAD_IDS);
-    memcpy(out->head_ids, blocks + KV_BLOCK_BYTES, sizeof out->head_ids);
-    return RT_OK;
+    return status;
 }
 
 rt_status kv_segment_adopt(
         kv_dirs *dirs, const char *path, const kv_hash *chain, kv_file *file, kv_segment **out) {
-    uint8_t blocks[2 * KV_BLOCK_BYTES];
     kv_segment *segment = NULL;
     rt_status status = rt_calloc(1, sizeof *segment, "a segment", &segment);
     if (status != RT_OK) {
@@ -98,10 +128,7 @@ rt_status kv_segment_adopt(
     }
     *segment = (kv_segment){.dirs = dirs, .file = file, .path = strdup(path)};
     if (!segment->path) status = rt_fail(RT_ENOMEM, "kvstore: no memory for the path %s", path);
-    if (status == RT_OK)
-        status = read_ends(dirs, file, chain, blocks, &segment->header, &segment->footer);
-    if (status == RT_OK) status = read_ids(segment);
-    if (status == RT_OK) status = read_index(segment);
+    if (status == RT_OK) status = read_parts(segment, chain);
     if (status != RT_OK) {
         kv_segment_close(segment);
         return status;

@@ -57,8 +57,36 @@ const kv_known *kv_vault_know(kv_vault *vault, const kv_hash *chain) {
     return NULL;
 }
 
+void kv_vault_put_by(kv_vault *vault, kv_segment *segment) {
+    kv_segment **more = realloc(vault->ready, (size_t)(vault->n_ready + 1) * sizeof *more);
+    if (!more) {
+        kv_segment_close(segment);
+        return;
+    }
+    vault->ready = more;
+    vault->ready[vault->n_ready++] = segment;
+}
+
+void kv_vault_close_ready(kv_vault *vault) {
+    for (int32_t i = 0; i < vault->n_ready; i++) kv_segment_close(vault->ready[i]);
+    free(vault->ready);
+    vault->ready = NULL;
+    vault->n_ready = 0;
+}
+
+static kv_segment *take_ready(kv_vault *vault, const kv_hash *chain) {
+    for (int32_t i = 0; i < vault->n_ready; i++) {
+        kv_segment *segment = vault->ready[i];
+        if (!segment || !kv_hash_equal(&segment->header.chain, chain)) continue;
+        vault->ready[i] = NULL;
+        return segment;
+    }
+    return NULL;
+}
+
 rt_status kv_vault_open_segment(kv_vault *vault, const kv_known *known, kv_segment **out) {
     const kv_hash chain = known->chain;
+    if ((*out = take_ready(vault, &chain))) return RT_OK;
     const kv_path path = kv_vault_path(vault, known->dir, &chain, ".kvs");
     kv_segment *segment = NULL;
     rt_status status = kv_segment_open(&vault->dirs, path.text, &chain, &segment);
@@ -245,6 +273,7 @@ out:
 void kv_vault_close(kv_vault *vault) {
     if (!vault) return;
     rt_assert(!vault->writers);
+    kv_vault_close_ready(vault);
     kv_index_free(&vault->index);
     kv_dirs_close(&vault->dirs);
     free(vault->fingerprint_text);

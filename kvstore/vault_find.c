@@ -189,6 +189,7 @@ rt_status kv_vault_find(kv_vault *vault, const int32_t *ids, int64_t n_ids, kv_p
     while (status == RT_OK && found) status = step(&s, &found);
     if (status == RT_OK && !s.is_over) status = finish_inside(&s);
     if (status == RT_OK) end_inside(&s);
+    kv_vault_close_ready(vault);
     if (status != RT_OK) kv_prefix_free(out);
     return status;
 }

@@ -16,7 +16,9 @@ struct kv_vault {
     kv_hash root;
     kv_index index;
     kv_writer *writers; /* open */
-    char *others;       /* how the fingerprints of other folders differ; "" */
+    kv_segment **ready; /* [n_ready]: opened for a book's ids, and likely to be found next */
+    int32_t n_ready;
+    char *others; /* how the fingerprints of other folders differ; "" */
     kv_vault_stats stats;
 };
 
@@ -32,6 +34,9 @@ const kv_known *kv_vault_know(kv_vault *vault, const kv_hash *chain);
 /* Open one that is known. What does not verify is quarantined, what does not open forgotten. */
 RT_MUST_CHECK rt_status kv_vault_open_segment(
         kv_vault *vault, const kv_known *known, kv_segment **out);
+/* Instead of closing it: open, for whoever opens it next; closed after the next find. */
+void kv_vault_put_by(kv_vault *vault, kv_segment *segment);
+void kv_vault_close_ready(kv_vault *vault);
 /* Room for n_bytes in the budget. The lock is held. */
 RT_MUST_CHECK rt_status kv_vault_make_room(kv_vault *vault, int64_t n_bytes);
 /* A fresh file beside `path` with room for n_bytes in the budget and on the disk, locked by its owner.
