@@ -1,6 +1,7 @@
 /* What reopening a book costs, beside what the disk can do and what prefill took.
  *
- *   bench_book [--tokens N] [--model needle|random] [--repeats N] [--threads N] [--dir DIR] [--quick]
+ *   bench_book [--tokens N] [--model needle|random] [--repeats N] [--threads N]
+ *              [--packing auto|dense|plain] [--dir DIR] [--quick]
  *
  * DIR: where the book goes, default "."
  *
@@ -38,7 +39,7 @@
 enum { REPEATS_MAX = 32, FILES_MAX = 1024, BLOCK = 1 << 20, DEPTH = 8 };
 
 static const char usage[] = "bench_book [--tokens N] [--model needle|random] [--repeats N] "
-                            "[--threads N] [--dir DIR] [--quick]";
+                            "[--threads N] [--packing auto|dense|plain] [--dir DIR] [--quick]";
 static const char book_name[] = "bench";
 
 typedef struct request {
@@ -46,6 +47,7 @@ typedef struct request {
     const int32_t *ids;
     int64_t n_tokens;
     int32_t threads;
+    const char *packing;
 } request;
 
 /* ---- segment files --------------------------------------------------------------------------- */
@@ -179,6 +181,7 @@ static void open_engine(const request *r, glm_engine **engine, glm_session **ses
             .persists = true,
             .n_kv_disk_dirs = 1,
             .kv_disk_dirs = &r->dir,
+            .kv_packing = r->packing,
             .threads = r->threads};
     bench_must(glm_engine_open(&options, engine));
     bench_must(glm_session_create(*engine, r->n_tokens, session));
@@ -350,6 +353,8 @@ int main(int argc, char **argv) {
             n_repeats = (int)rt_min64(runs_count(argc, argv, &i, usage), REPEATS_MAX);
         else if (strcmp(argv[i], "--threads") == 0)
             r.threads = (int32_t)runs_count(argc, argv, &i, usage);
+        else if (strcmp(argv[i], "--packing") == 0)
+            r.packing = runs_value(argc, argv, &i, usage);
         else if (strcmp(argv[i], "--dir") == 0)
             dir = runs_value(argc, argv, &i, usage);
         else if (strcmp(argv[i], "--quick") == 0)

@@ -166,6 +166,10 @@ rt_status kv_codec_create(rt_isa isa, kv_codec **out) {
     return RT_OK;
 }
 
+void kv_codec_pack(kv_codec *codec, kv_packing packing) {
+    kv_tile_codec_pack(codec->tiles, packing);
+}
+
 void kv_codec_free(kv_codec *codec) {
     if (!codec) return;
     kv_tile_codec_free(codec->tiles);
@@ -286,30 +290,29 @@ static rt_status check_header(
     return RT_OK;
 }
 
-static bool decode_tile(kv_codec *codec, const kv_run_shape *shape, int32_t i,
-        const tile_entry *entry, const uint8_t *stored, uint8_t *raw) {
-    uint8_t *tile = raw + raw_offset(shape, i);
-    if (!kv_dtype_is_sealed(shape->dtype))
-        return kv_tile_decode(codec->tiles, shape->dtype, rows_of(shape, i), shape->head_dim,
-                (kv_tile_kind)entry->kind, stored, entry->n_bytes, tile);
-    const int64_t n_bytes = kv_sealed_page_bytes(shape->dtype, shape->head_dim);
-    if (entry->kind != KV_TILE_RAW || entry->n_bytes != n_bytes) return false;
-    memcpy(tile, stored, (size_t)n_bytes);
-    return true;
+static tile_entry entry_of(const uint8_t *stored, int32_t i) {
+    tile_entry entry;
+    memcpy(&entry, stored + sizeof(run_header) + (size_t)i * sizeof entry, sizeof entry);
+    return entry;
 }
 
-static rt_status decode_tiles(kv_codec *codec, const kv_run_address *address,
-        const kv_run_shape *shape, const uint8_t *stored, int64_t stored_bytes, uint8_t *raw) {
+/* Where tile i starts. */
+static int64_t tile_offset(const uint8_t *stored, int32_t n_tiles, int32_t i) {
+    int64_t at = tiles_offset(n_tiles);
+    for (int32_t before = 0; before < i; before++)
+        at = rt_round_up(at + entry_of(stored, before).n_bytes, TILE_ALIGN);
+    return at;
+}
+
+static rt_status check_table(const kv_run_address *address, const kv_run_shape *shape,
+        const uint8_t *stored, int64_t stored_bytes) {
     const int32_t n_tiles = n_tiles_of(shape);
     int64_t at = tiles_offset(n_tiles);
     for (int32_t i = 0; i < n_tiles; i++) {
-        tile_entry entry;
-        memcpy(&entry, stored + sizeof(run_header) + (size_t)i * sizeof entry, sizeof entry);
+        const tile_entry entry = entry_of(stored, i);
         if (at > stored_bytes || entry.n_bytes > stored_bytes - at)
             return corrupt(address, "the end of a tile", (uint64_t)at + entry.n_bytes,
                     (uint64_t)stored_bytes);
-        const bool is_good = decode_tile(codec, shape, i, &entry, stored + at, raw);
-        if (!is_good) return corrupt(address, "a tile that cannot be read", (uint64_t)i, 0);
         at = rt_round_up(at + entry.n_bytes, TILE_ALIGN);
     }
     if (rt_round_up(at, KV_STORED_ALIGN) != stored_bytes)
@@ -317,8 +320,8 @@ static rt_status decode_tiles(kv_codec *codec, const kv_run_address *address,
     return RT_OK;
 }
 
-rt_status kv_run_decode(kv_codec *codec, const kv_run_address *address, const kv_run_shape *shape,
-        const void *stored, int64_t stored_bytes, void *raw) {
+rt_status kv_run_check(const kv_codec *codec, const kv_run_address *address,
+        const kv_run_shape *shape, const void *stored, int64_t stored_bytes) {
     check_shape(shape);
     if (stored_bytes < KV_STORED_ALIGN || stored_bytes > kv_run_stored_bytes_max(shape) ||
             stored_bytes % KV_STORED_ALIGN)
@@ -330,5 +333,47 @@ rt_status kv_run_decode(kv_codec *codec, const kv_run_address *address, const kv
         return corrupt(address, "stored_bytes", header.stored_bytes, (uint64_t)stored_bytes);
     RT_TRY(check_checksum(codec, address, stored, stored_bytes, &header));
     RT_TRY(check_header(address, shape, &header));
-    return decode_tiles(codec, address, shape, stored, stored_bytes, raw);
+    return check_table(address, shape, stored, stored_bytes);
+}
+
+static bool decode_tile(kv_codec *codec, const kv_run_shape *shape, int32_t i,
+        const tile_entry *entry, const uint8_t *stored, uint8_t *tile) {
+    if (!kv_dtype_is_sealed(shape->dtype))
+        return kv_tile_decode(codec->tiles, shape->dtype, rows_of(shape, i), shape->head_dim,
+                (kv_tile_kind)entry->kind, stored, entry->n_bytes, tile);
+    const int64_t n_bytes = kv_sealed_page_bytes(shape->dtype, shape->head_dim);
+    if (entry->kind != KV_TILE_RAW || entry->n_bytes != n_bytes) return false;
+    memcpy(tile, stored, (size_t)n_bytes);
+    return true;
+}
+
+static rt_status decode_at(kv_codec *codec, const kv_run_address *address,
+        const kv_run_shape *shape, const uint8_t *stored, int32_t i, uint8_t *tile) {
+    const tile_entry entry = entry_of(stored, i);
+    const int64_t at = tile_offset(stored, n_tiles_of(shape), i);
+    if (decode_tile(codec, shape, i, &entry, stored + at, tile)) return RT_OK;
+    return corrupt(address, "a tile that cannot be read", (uint64_t)i, 0);
+}
+
+rt_status kv_run_decode_rows(kv_codec *codec, const kv_run_address *address,
+        const kv_run_shape *shape, const void *stored, int32_t first, void *k, void *v) {
+    rt_assert(first >= 0 && first < shape->n_tokens && first % KV_TILE_TOKENS == 0);
+    const int32_t i = first / tile_tokens(shape);
+    if (!kv_dtype_is_sealed(shape->dtype)) {
+        RT_TRY(decode_at(codec, address, shape, stored, i, k));
+        return decode_at(codec, address, shape, stored, n_across(shape) + i, v);
+    }
+    const int32_t end = (int32_t)rt_min64(i + KV_TILE_TOKENS / KV_SEALED_TOKENS, n_across(shape));
+    for (int32_t page = i; page < end; page++)
+        RT_TRY(decode_at(codec, address, shape, stored, page,
+                (uint8_t *)k + raw_offset(shape, page) - raw_offset(shape, i)));
+    return RT_OK;
+}
+
+rt_status kv_run_decode(kv_codec *codec, const kv_run_address *address, const kv_run_shape *shape,
+        const void *stored, int64_t stored_bytes, void *raw) {
+    RT_TRY(kv_run_check(codec, address, shape, stored, stored_bytes));
+    for (int32_t i = 0; i < n_tiles_of(shape); i++)
+        RT_TRY(decode_at(codec, address, shape, stored, i, (uint8_t *)raw + raw_offset(shape, i)));
+    return RT_OK;
 }

@@ -51,6 +51,15 @@ typedef struct kv_codec kv_codec;
 RT_MUST_CHECK rt_status kv_codec_create(rt_isa isa, kv_codec **out);
 void kv_codec_free(kv_codec *codec);
 
+/* How kv_run_encode packs from here on; KV_PACK_DENSE until it is said. Content does not depend on it,
+ * and kv_run_decode reads both. */
+typedef enum kv_packing {
+    KV_PACK_DENSE, /* planes through zstd where that shrinks them: the least disk */
+    KV_PACK_PLAIN /* planes as they are: about a tenth more disk for KV like the 9B's, a fraction of
+                    * the CPU to read it */
+} kv_packing;
+void kv_codec_pack(kv_codec *codec, kv_packing packing);
+
 /* raw, kv_run_raw_bytes() -> stored, room for kv_run_stored_bytes_max(). Cannot fail: what does not
  * shrink is stored as it is. Returns the bytes stored, a multiple of KV_STORED_ALIGN. */
 int64_t kv_run_encode(kv_codec *codec, const kv_run_address *address, const kv_run_shape *shape,
@@ -61,6 +70,14 @@ int64_t kv_run_encode(kv_codec *codec, const kv_run_address *address, const kv_r
  * Errors: RT_ECORRUPT  anything but the run that was stored at this address, in this shape */
 RT_MUST_CHECK rt_status kv_run_decode(kv_codec *codec, const kv_run_address *address,
         const kv_run_shape *shape, const void *stored, int64_t stored_bytes, void *raw);
+
+/* The same in steps, so that rows are used while they are in the caches: the check of everything but
+ * what is inside the tiles, then rows [first, first + KV_TILE_TOKENS) of a run that passed it, fewer at its
+ * end; `first` is a multiple of that. k and v: [rows][head_dim]; sealed pages go to k, v is unused. */
+RT_MUST_CHECK rt_status kv_run_check(const kv_codec *codec, const kv_run_address *address,
+        const kv_run_shape *shape, const void *stored, int64_t stored_bytes);
+RT_MUST_CHECK rt_status kv_run_decode_rows(kv_codec *codec, const kv_run_address *address,
+        const kv_run_shape *shape, const void *stored, int32_t first, void *k, void *v);
 
 /* Recompute the checksum over stored bytes: the last step of kv_run_encode, and how tests get past
  * it to the checks behind. stored_bytes >= KV_STORED_ALIGN. */

@@ -1,4 +1,5 @@
-/* The tile codec: 4-bit exponent codes (EXP4), then zstd level 1 on what compresses.
+/* The tile codec: 4-bit exponent codes (EXP4), then, unless told otherwise, zstd level 1 on what
+ * compresses.
  *
  * K and V of a channel keep to a narrow range of exponents; sign and mantissa are noise. So the
  * exponent is written as its distance below the channel's largest, in 4 bits, and only these codes
@@ -44,6 +45,7 @@ enum {
 
 struct kv_tile_codec {
     const kv_codec_kernels *kernels;
+    kv_packing packing;
     ZSTD_CCtx *compressor;
     ZSTD_DCtx *decompressor;
     uint16_t highs[VALUES_MAX];
@@ -107,11 +109,16 @@ void kv_tile_codec_free(kv_tile_codec *codec) {
     free(codec);
 }
 
+void kv_tile_codec_pack(kv_tile_codec *codec, kv_packing packing) {
+    codec->packing = packing;
+}
+
 /* ---- planes ---------------------------------------------------------------------------------- */
 
 /* Whether zstd is worth trying on a plane that is usually noise: by how often two of 1024 samples
  * are equal. 1.3 times as often as among random bytes is where about a twentieth could be saved. */
-static bool looks_compressible(const uint8_t *plane, int64_t n_bytes) {
+static bool looks_compressible(const kv_tile_codec *codec, const uint8_t *plane, int64_t n_bytes) {
+    if (codec->packing == KV_PACK_PLAIN) return false;
     if (n_bytes < SAMPLES) return true;
     int32_t histogram[256] = {0};
     const int64_t step = (n_bytes / SAMPLES - 1) | 1; /* odd: does not keep to a few channels */
@@ -185,13 +192,14 @@ int64_t kv_tile_encode(kv_tile_codec *codec, rt_dtype dtype, int32_t n_rows, int
         return store_raw(raw, n_raw, stored, kind);
     memcpy(stored + HEADER_BYTES, codec->bases, (size_t)dim);
     memcpy(stored + HEADER_BYTES + dim, codec->escapes, (size_t)n_escapes);
-    const int64_t n_codes = put_plane(codec, stored + at, codec->codes, sizes.codes, true);
+    const int64_t n_codes = put_plane(
+            codec, stored + at, codec->codes, sizes.codes, codec->packing == KV_PACK_DENSE);
     at += n_codes;
     const int64_t n_rests = put_plane(codec, stored + at, codec->rests, sizes.rests,
-            looks_compressible(codec->rests, sizes.rests));
+            looks_compressible(codec, codec->rests, sizes.rests));
     at += n_rests;
     const int64_t n_lows = put_plane(codec, stored + at, codec->lows, sizes.lows,
-            looks_compressible((const uint8_t *)codec->lows, sizes.lows));
+            looks_compressible(codec, (const uint8_t *)codec->lows, sizes.lows));
     put_u32(stored, n_escapes);
     put_u32(stored + 4, n_codes);
     put_u32(stored + 8, n_rests);

@@ -14,6 +14,9 @@ typedef struct kv_tile_codec kv_tile_codec;
 RT_MUST_CHECK rt_status kv_tile_codec_create(const kv_codec_kernels *kernels, kv_tile_codec **out);
 void kv_tile_codec_free(kv_tile_codec *codec);
 
+/* What kv_tile_encode does from here on; KV_PACK_DENSE at first. */
+void kv_tile_codec_pack(kv_tile_codec *codec, kv_packing packing);
+
 /* n_rows x dim values of `dtype` at `raw` -> at most as many bytes at `stored`. Returns how many. */
 int64_t kv_tile_encode(kv_tile_codec *codec, rt_dtype dtype, int32_t n_rows, int32_t dim,
         const void *raw, uint8_t *stored, kv_tile_kind *kind);

@@ -35,12 +35,22 @@ typedef struct kv_shape {
 
 typedef enum kv_io_choice { KV_IO_CHOOSE, KV_IO_ONLY_URING, KV_IO_ONLY_PREAD } kv_io_choice;
 
+/* Whether what is stored goes through zstd: dense takes the least disk; plain a tenth more of it for KV
+ * like the 9B's, and a fraction of the CPU to read. Choose: by what the disk and the threads are measured to do
+ * when the first whole extent is stored. Anybody reads both, and content does not depend on it. */
+typedef enum kv_packing_choice {
+    KV_PACKING_DENSE,
+    KV_PACKING_PLAIN,
+    KV_PACKING_CHOOSE
+} kv_packing_choice;
+
 /* Where pages go that memory does not hold. */
 typedef struct kv_overflow {
     const char *const *dirs; /* one a drive; files in them have no names. Borrowed for the open */
     int32_t n_dirs;          /* 0: nothing leaves memory, and the rest does not matter */
     int64_t bytes_max;       /* hard cap on disk */
     kv_io_choice io;
+    kv_packing_choice packing;
     int32_t extent_tokens;  /* a multiple of page_tokens, at most 4096 */
     int32_t window_extents; /* streamed together */
     int64_t append_tokens;  /* the most that one walk appends to a sequence */
@@ -232,7 +242,7 @@ bool kv_seq_is_in_memory(const kv_seq *seq);
  *
  *     kv_walk_begin                        starts reading; compute something else meanwhile
  *     while kv_walk_next gives a window
- *         in parallel, for each load:      kv_walk_load; rows -> pages (attn_page_pack)
+ *         in parallel, for each load:      while kv_walk_load: rows -> pages (attn_page_pack)
  *         kv_walk_loaded
  *         append the new rows of parts that say so; attend to all parts
  *         while kv_walk_leave gives stores
@@ -273,11 +283,16 @@ typedef enum kv_walk_extent {
  * Errors: RT_ENOMEM; RT_EIO, RT_ENOFIT  an earlier write to disk failed */
 RT_MUST_CHECK rt_status kv_walk_begin(kv_store *store, int32_t layer, kv_seq *const *seqs,
         const int64_t *ends, int32_t n_seqs, kv_walk_extent extent, kv_walk **out);
+/* The walk after this one will be of `layer`, of the same sequences: once all of this one's is being read,
+ * that is begun with. It need not come. */
+void kv_walk_then(kv_walk *walk, int32_t layer);
 /* Errors: RT_EIO  the disk. */
 RT_MUST_CHECK rt_status kv_walk_next(kv_walk *walk, kv_window *out);
-/* Rows of load `load` of the window, decoded and verified, to be packed into rows->pages. From any
- * thread, `thread` < n_threads of the config. False: it failed, and kv_walk_loaded says how. */
-bool kv_walk_load(kv_walk *walk, int64_t load, int thread, kv_rows *rows);
+/* Rows of load `load` of the window from its row `first` on, decoded and verified, to be packed into
+ * rows->pages: some at a time, while they are in the caches; the next ones begin rows->n_tokens further.
+ * From any thread, `thread` < n_threads of the config. False: there are no more, or it failed, and
+ * kv_walk_loaded says how. */
+bool kv_walk_load(kv_walk *walk, int64_t load, int64_t first, int thread, kv_rows *rows);
 /* After the loads of a window, also where there are none.
  * Errors: RT_ECORRUPT  bytes that are not what was stored there; kv_walk_bad_pos says where */
 RT_MUST_CHECK rt_status kv_walk_loaded(kv_walk *walk);

@@ -76,6 +76,8 @@ struct kv_walk {
 
     int64_t step;         /* the next one; the window is of the one before */
     int64_t next_read;    /* loads before it are being read or were */
+    int32_t next_layer;   /* of the walk that follows; -1: not known */
+    int64_t next_extent;  /* extents of it before this one are in memory, or being read */
     kv_outcome *outcomes; /* [window loads x n_kv_heads] */
     bool is_left;         /* the window's stores were listed */
     kv_store_job *jobs;   /* what the window leaves behind */
@@ -236,6 +238,13 @@ void kv_persist_lose(kv_seq *seq, int64_t extent);
 
 /* walk.c: what the store closes. */
 void kv_walk_free(kv_walk *walk);
+
+/* walk_reads.c: reading ahead of the walk, as far as there is staging.
+ *
+ *   begin   what was read for this walk before it began is taken over, and more is read
+ *   ahead   more, whenever staging has become free */
+void kv_walk_begin_reads(kv_walk *walk);
+void kv_walk_read_ahead(kv_walk *walk);
 
 /* walk_steps.c: the steps of the walk whose sequences are set. RT_ENOMEM. */
 RT_MUST_CHECK rt_status kv_walk_list_steps(kv_walk *walk);

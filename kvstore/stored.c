@@ -17,7 +17,7 @@
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"
 
-enum { SLOTS_FOR_WRITES = 2 };
+enum { SLOTS_FOR_WRITES = 2, BYTES_IN_FLIGHT = 4 << 20, DEPTH_AHEAD_MAX = 16 };
 
 /* ---- sizes ----------------------------------------------------------------------------------- */
 
@@ -50,11 +50,19 @@ int64_t kv_staging_bytes(const kv_config *config) {
 
 /* ---- opening and closing --------------------------------------------------------------------- */
 
+/* Enough to keep every drive busy and no more: a drive serves all it is asked for side by side, so that
+ * with more the first extent would come late and the last ones all at once. */
+static int32_t depth_ahead(const kv_config *config) {
+    const int64_t n = rt_div_up(BYTES_IN_FLIGHT, kv_cell_bytes(config));
+    return (int32_t)rt_min64(n * config->overflow.n_dirs, DEPTH_AHEAD_MAX);
+}
+
 static rt_status create_io(const kv_config *config, kv_io **out) {
     static const kv_io_mode modes[] = {[KV_IO_CHOOSE] = KV_IO_AUTO,
             [KV_IO_ONLY_URING] = KV_IO_URING,
             [KV_IO_ONLY_PREAD] = KV_IO_PREAD};
-    const kv_io_config io = {.mode = modes[config->overflow.io]};
+    const kv_io_config io = {
+            .mode = modes[config->overflow.io], .depth = {[KV_IO_AHEAD] = depth_ahead(config)}};
     return kv_io_create(&io, out);
 }
 
@@ -101,7 +109,11 @@ rt_status kv_staging_open(const kv_config *config, kv_staging *out) {
     *out = (kv_staging){.io = out->io,
             .shape = config->shape,
             .extent_tokens = config->overflow.extent_tokens,
-            .run_bytes_max = run_stored_max(config)};
+            .run_bytes_max = run_stored_max(config),
+            .n_drives = config->overflow.n_dirs,
+            .packing = config->overflow.packing == KV_PACKING_PLAIN ? KV_PACK_PLAIN : KV_PACK_DENSE,
+            .chooses_packing = config->overflow.packing == KV_PACKING_CHOOSE &&
+                               !kv_dtype_is_sealed(config->shape.dtype)};
     const rt_status status = open_parts(config, out);
     if (status != RT_OK) (void)kv_staging_close(out);
     return status;
@@ -111,8 +123,9 @@ void kv_staging_settle_file(kv_staging *s, const kv_file *file) {
     for (int32_t i = 0; i < s->n_slots; i++) {
         kv_slot *slot = &s->slots[i];
         const bool is_going = slot->state == KV_SLOT_READING || slot->state == KV_SLOT_WRITING;
-        if (is_going && !slot->op.is_done && (!file || slot->op.file == file))
-            (void)!kv_io_wait(s->io, &slot->op);
+        if (!is_going || (file && slot->op.file != file)) continue;
+        if (!slot->op.is_done) (void)!kv_io_wait(s->io, &slot->op);
+        if (slot->is_early) slot->stored = NULL;
     }
     kv_staging_poll(s);
 }
@@ -120,6 +133,7 @@ void kv_staging_settle_file(kv_staging *s, const kv_file *file) {
 bool kv_staging_close(kv_staging *s) {
     if (s->slots) {
         kv_staging_forget_reads(s);
+        kv_staging_forget_early(s);
         kv_staging_settle_file(s, NULL);
     }
     if (s->scratch) {
@@ -244,6 +258,8 @@ void kv_shared_segment_drop(kv_staging *s, kv_shared_segment *shared) {
 }
 
 static void release(kv_staging *s, kv_stored *stored) {
+    for (int32_t i = 0; i < s->n_slots; i++)
+        if (s->slots[i].is_early && s->slots[i].stored == stored) s->slots[i].stored = NULL;
     if (stored->cell >= 0) kv_scratch_give(s->scratch, stored->cell);
     kv_shared_segment_drop(s, stored->segment);
     free(stored);
@@ -273,24 +289,33 @@ static int64_t run_offset(const kv_stored *stored, int32_t kv_head) {
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
-kv_rows kv_staging_rows(kv_staging *s, const kv_stored *stored, int32_t kv_head, int thread) {
+static kv_rows rows_like(kv_staging *s, const kv_run_shape *shape, int32_t kv_head, int thread) {
     rt_assert(thread >= 0 && thread < s->n_threads);
-    const kv_run_shape shape = run_shape(&s->shape, stored->n_tokens);
     char *k = s->rows[thread];
     return (kv_rows){.kv_head = kv_head,
-            .n_tokens = stored->n_tokens,
+            .n_tokens = shape->n_tokens,
             .k = k,
-            .v = kv_dtype_is_sealed(shape.dtype) ? NULL : k + kv_run_raw_bytes(&shape) / 2};
+            .v = kv_dtype_is_sealed(shape->dtype) ? NULL : k + kv_run_raw_bytes(shape) / 2};
 }
 
-rt_status kv_staging_decode(
-        kv_staging *s, const kv_slot *slot, int32_t kv_head, int thread, kv_rows *out) {
+kv_rows kv_staging_rows(kv_staging *s, const kv_stored *stored, int32_t kv_head, int thread) {
+    const kv_run_shape shape = run_shape(&s->shape, stored->n_tokens);
+    return rows_like(s, &shape, kv_head, thread);
+}
+
+rt_status kv_staging_decode(kv_staging *s, const kv_slot *slot, int32_t kv_head, int thread,
+        int32_t first, kv_rows *out) {
     const kv_stored *stored = slot->stored;
+    const kv_codec *codec = s->codecs[thread];
     const kv_run_address address = address_of(stored, kv_head);
     const kv_run_shape shape = run_shape(&s->shape, stored->n_tokens);
-    *out = kv_staging_rows(s, stored, kv_head, thread);
-    return kv_run_decode(s->codecs[thread], &address, &shape,
-            slot->bytes + run_offset(stored, kv_head), stored->run_bytes[kv_head], s->rows[thread]);
+    const char *bytes = slot->bytes + run_offset(stored, kv_head);
+    if (first == 0)
+        RT_TRY(kv_run_check(codec, &address, &shape, bytes, stored->run_bytes[kv_head]));
+    const kv_run_shape part =
+            run_shape(&s->shape, (int32_t)rt_min64(stored->n_tokens - first, KV_TILE_TOKENS));
+    *out = rows_like(s, &part, kv_head, thread);
+    return kv_run_decode_rows(s->codecs[thread], &address, &shape, bytes, first, out->k, out->v);
 }
 
 /* A page that is not full was never sealed. */
@@ -305,8 +330,22 @@ void kv_staging_encode(kv_staging *s, kv_slot *slot, int32_t kv_head, int thread
     const kv_run_address address = address_of(stored, kv_head);
     const kv_run_shape shape = run_shape(&s->shape, stored->n_tokens);
     clear_last_page(&shape, s->rows[thread]);
+    kv_codec_pack(s->codecs[thread], s->packing);
     stored->run_bytes[kv_head] = (int32_t)kv_run_encode(s->codecs[thread], &address, &shape,
             s->rows[thread], slot->bytes + kv_head * s->run_bytes_max);
+}
+
+int64_t kv_staging_run_bytes(const kv_staging *s, const kv_stored *stored) {
+    const kv_run_shape shape = run_shape(&s->shape, stored->n_tokens);
+    return kv_run_raw_bytes(&shape);
+}
+
+rt_status kv_staging_decode_run(kv_staging *s, const kv_slot *slot, int32_t kv_head) {
+    const kv_stored *stored = slot->stored;
+    const kv_run_address address = address_of(stored, kv_head);
+    const kv_run_shape shape = run_shape(&s->shape, stored->n_tokens);
+    return kv_run_decode(s->codecs[0], &address, &shape, slot->bytes + kv_head * s->run_bytes_max,
+            stored->run_bytes[kv_head], s->rows[0]);
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -343,6 +382,7 @@ kv_slot *kv_staging_read(kv_staging *s, kv_stored *stored, kv_io_urgency urgency
     kv_slot *slot = find_free(s, n_spared_now(s));
     if (!slot) return NULL;
     slot->state = KV_SLOT_READING;
+    slot->is_early = false;
     slot->stored = stored;
     slot->op = (kv_io_op){.file = stored->file,
             .urgency = urgency,
@@ -400,13 +440,36 @@ rt_status kv_staging_wait(kv_staging *s, kv_stored *stored, kv_slot **slot) {
     return status;
 }
 
+bool kv_staging_read_early(kv_staging *s, kv_stored *stored) {
+    kv_slot *slot = kv_staging_read(s, stored, KV_IO_AHEAD);
+    if (slot) slot->is_early = true;
+    return slot != NULL;
+}
+
+kv_slot *kv_staging_take_early(kv_staging *s, const kv_stored *stored) {
+    for (int32_t i = 0; i < s->n_slots; i++) {
+        kv_slot *slot = &s->slots[i];
+        if (!slot->is_early || slot->stored != stored) continue;
+        slot->is_early = false;
+        return slot;
+    }
+    return NULL;
+}
+
 void kv_staging_free_slot(kv_slot *slot) {
     slot->state = KV_SLOT_FREE;
+    slot->is_early = false;
     slot->stored = NULL;
+}
+
+void kv_staging_forget_early(kv_staging *s) {
+    for (int32_t i = 0; i < s->n_slots; i++)
+        if (s->slots[i].is_early) s->slots[i].stored = NULL;
 }
 
 void kv_staging_forget_reads(kv_staging *s) {
     for (int32_t i = 0; i < s->n_slots; i++) {
+        if (s->slots[i].is_early) continue;
         if (s->slots[i].state == KV_SLOT_READING) s->slots[i].stored = NULL;
         if (s->slots[i].state == KV_SLOT_FULL) kv_staging_free_slot(&s->slots[i]);
     }

@@ -48,6 +48,7 @@ typedef enum kv_slot_state {
 typedef struct kv_slot {
     kv_io_op op;
     kv_slot_state state;
+    bool is_early; /* being read for a walk that has not begun */
     char *bytes;
     kv_stored *stored; /* NULL: whoever wanted it is gone */
 } kv_slot;
@@ -65,7 +66,10 @@ typedef struct kv_staging {
     int64_t run_bytes_max;
     uint8_t salt[32]; /* of this store: whatever else lies in a cell does not verify */
     uint64_t generation;
-    char *memory; /* slots, then rows */
+    int32_t n_drives;
+    kv_packing packing;   /* of what is encoded from now on */
+    bool chooses_packing; /* once there is something to measure */
+    char *memory;         /* slots, then rows */
     int64_t memory_bytes;
     rt_status failed; /* of a write, until it is told */
     char failed_text[512];
@@ -98,6 +102,11 @@ RT_MUST_CHECK rt_status kv_staging_wait(kv_staging *staging, kv_stored *stored, 
 void kv_staging_free_slot(kv_slot *slot);
 /* Nobody wants what is being read any more. */
 void kv_staging_forget_reads(kv_staging *staging);
+/* For a walk that has not begun: read `stored` (false: not now, as kv_staging_read). When it begins it
+ * takes over what it wants, NULL where that is not being read, and the rest is forgotten. */
+bool kv_staging_read_early(kv_staging *staging, kv_stored *stored);
+kv_slot *kv_staging_take_early(kv_staging *staging, const kv_stored *stored);
+void kv_staging_forget_early(kv_staging *staging);
 
 /* A free slot for a write; waits for one.
  * Errors: RT_EIO, RT_ENOFIT  earlier writes failed */
@@ -128,13 +137,20 @@ void kv_shared_segment_drop(kv_staging *staging, kv_shared_segment *shared);
 /* Until no operation on the file is in flight; what was read is thrown away. */
 void kv_staging_settle_file(kv_staging *staging, const kv_file *file);
 
-/* Rows of one run <-> the slot, in the rows of `thread`. Runs of a slot may be encoded side by
- * side: each has its place at head x run_bytes_max until kv_staging_write moves them together.
+/* Rows of one run <-> the slot, in the rows of `thread`. Out of it they come KV_TILE_TOKENS at a time, from
+ * `first`, a multiple of that; the run is verified with the first ones. Runs of a slot may be encoded side
+ * by side: each has its place at head x run_bytes_max until kv_staging_write moves them together.
  * Errors: RT_ECORRUPT */
-RT_MUST_CHECK rt_status kv_staging_decode(
-        kv_staging *staging, const kv_slot *slot, int32_t kv_head, int thread, kv_rows *out);
+RT_MUST_CHECK rt_status kv_staging_decode(kv_staging *staging, const kv_slot *slot, int32_t kv_head,
+        int thread, int32_t first, kv_rows *out);
 kv_rows kv_staging_rows(kv_staging *staging, const kv_stored *stored, int32_t kv_head, int thread);
 void kv_staging_encode(kv_staging *staging, kv_slot *slot, int32_t kv_head, int thread);
+
+/* Bytes of rows of one run; and all of them out of a slot that was encoded and not written yet, into the
+ * rows of the first thread. RT_ECORRUPT */
+int64_t kv_staging_run_bytes(const kv_staging *staging, const kv_stored *stored);
+RT_MUST_CHECK rt_status kv_staging_decode_run(
+        kv_staging *staging, const kv_slot *slot, int32_t kv_head);
 
 /* Take answers; what was written is then free. */
 void kv_staging_poll(kv_staging *staging);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "packing.h"
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"
 #include "store_impl.h"
@@ -123,16 +124,6 @@ static void enter(kv_walk *walk) {
     }
 }
 
-static void read_ahead(kv_walk *walk) {
-    kv_staging *staging = &walk->store->staging;
-    for (; walk->next_read < walk->n_loads; walk->next_read++) {
-        kv_load *load = &walk->loads[walk->next_read];
-        if (!load->slot) load->slot = kv_staging_read(staging, load->stored, KV_IO_AHEAD);
-        if (!load->slot) break;
-    }
-    if (walk->n_loads > 0) kv_staging_poll(staging);
-}
-
 static rt_status start(kv_walk *walk) {
     kv_store *store = walk->store;
     RT_TRY(make_room(walk, walk->n_seqs));
@@ -145,7 +136,7 @@ static rt_status start(kv_walk *walk) {
     for (int32_t i = 0; i < walk->n_seqs; i++) RT_TRY(kv_open_begin(walk, i));
     for (int32_t i = 0; i < walk->n_seqs; i++) RT_TRY(grow_tail(walk, i));
     RT_TRY(kv_walk_list_steps(walk));
-    read_ahead(walk);
+    kv_walk_begin_reads(walk);
     return RT_OK;
 }
 
@@ -160,6 +151,8 @@ rt_status kv_walk_begin(kv_store *store, int32_t layer, kv_seq *const *seqs, con
     walk->extent = extent;
     walk->step = walk->next_read = walk->n_steps = walk->n_loads = 0;
     walk->n_jobs = walk->job = walk->n_batch = walk->n_open = 0;
+    walk->next_layer = -1;
+    walk->next_extent = 0;
     walk->is_left = true;
     walk->is_open = true;
     enter(walk);
@@ -242,7 +235,7 @@ static rt_status wait_for_loads(kv_walk *walk, const kv_step *step) {
             load->stored->is_lost = true;
             return status;
         }
-        read_ahead(walk);
+        kv_walk_read_ahead(walk);
     }
     return RT_OK;
 }
@@ -279,20 +272,22 @@ static void *const *pages_of_load(const kv_walk *walk, const kv_step *step, int6
     return pages_at(walk, load->member, load->extent);
 }
 
-bool kv_walk_load(kv_walk *walk, int64_t load, int thread, kv_rows *rows) {
+bool kv_walk_load(kv_walk *walk, int64_t load, int64_t first, int thread, kv_rows *rows) {
     const kv_step *step = window_of(walk);
     const int32_t n_heads = walk->store->config.shape.n_kv_heads;
     const int64_t i = load / n_heads;
-    kv_outcome *outcome = &walk->outcomes[load];
     const kv_load *from = &walk->loads[step->first_load + i];
-    outcome->status = kv_staging_decode(
-            &walk->store->staging, from->slot, (int32_t)(load % n_heads), thread, rows);
+    kv_outcome *outcome = &walk->outcomes[load];
+    outcome->status = RT_OK;
+    if (first >= from->n_tokens) return false;
+    outcome->status = kv_staging_decode(&walk->store->staging, from->slot,
+            (int32_t)(load % n_heads), thread, (int32_t)first, rows);
     if (outcome->status != RT_OK) {
         (void)snprintf(outcome->text, sizeof outcome->text, "%s", rt_error_text());
         return false;
     }
-    rows->n_tokens = (int32_t)from->n_tokens;
-    rows->pages = pages_of_load(walk, step, i);
+    rows->n_tokens = (int32_t)rt_min64(rows->n_tokens, from->n_tokens - first);
+    rows->pages = pages_of_load(walk, step, i) + first / walk->store->config.shape.page_tokens;
     return true;
 }
 
@@ -318,7 +313,7 @@ rt_status kv_walk_loaded(kv_walk *walk) {
     if (status != RT_OK && has_own_pages(step)) drop_own_pages(walk, step);
     for (int64_t i = 0; i < step->n_loads; i++)
         kv_staging_free_slot(walk->loads[step->first_load + i].slot);
-    read_ahead(walk);
+    kv_walk_read_ahead(walk);
     return status;
 }
 
@@ -417,7 +412,18 @@ static rt_status start_batch(kv_walk *walk) {
     return RT_OK;
 }
 
+/* The first whole extents that are stored decide how those after them are packed; and are, too. */
+static void choose_packing(kv_walk *walk) {
+    kv_staging *staging = &walk->store->staging;
+    const kv_store_job *first = &walk->jobs[walk->job];
+    if (walk->n_batch == 0 || first->n_tokens < extent_tokens(walk)) return;
+    if (!kv_staging_has_free(staging)) return;
+    kv_staging_choose_packing(staging, first->slot);
+    for (int64_t i = 0; i < walk->n_batch; i++) kv_staging_repack(staging, first[i].slot);
+}
+
 static void finish_batch(kv_walk *walk) {
+    if (walk->store->staging.chooses_packing) choose_packing(walk);
     for (; walk->n_batch > 0; walk->n_batch--) {
         const kv_store_job *job = &walk->jobs[walk->job++];
         kv_staging_write(&walk->store->staging, job->slot);

@@ -45,6 +45,10 @@ const cli_flag cli_flags[] = {
         {"kv-io", NULL, CLI_CHOICE, AT(engine.kv_io), "NAME", "auto|uring|pread", NO_LIMITS,
                 "how the disk is read and written: io_uring, or pread and pwrite by threads "
                 "(default auto: io_uring where the kernel allows it)"},
+        {"kv-packing", NULL, CLI_CHOICE, AT(engine.kv_packing), "NAME", "auto|dense|plain",
+                NO_LIMITS,
+                "how the KV cache is compressed on disk, always without loss: with zstd or without "
+                "(default auto: without where the disk is faster than zstd on these threads)"},
         {"tensor-parallel-size", "tp", CLI_INT32, AT(engine.tensor_parallel), "N", NULL, 1.0,
                 1024.0,
                 "processes that share the model; plan computes the bill of each (default 1)"},

@@ -115,6 +115,11 @@ static kv_io_choice io_choice(const char *name) {
     return name && strcmp(name, "pread") == 0 ? KV_IO_ONLY_PREAD : KV_IO_CHOOSE;
 }
 
+static kv_packing_choice packing_choice(const char *name) {
+    if (name && strcmp(name, "dense") == 0) return KV_PACKING_DENSE;
+    return name && strcmp(name, "plain") == 0 ? KV_PACKING_PLAIN : KV_PACKING_CHOOSE;
+}
+
 static rt_status copy_dirs(glm_engine *engine, const glm_options *options) {
     const int64_t n = rt_max64(options->n_kv_disk_dirs, 1);
     RT_TRY(rt_calloc(n, sizeof(char *), "directories", &engine->kv_dirs));
@@ -151,6 +156,7 @@ static rt_status try_store(glm_engine *engine, const glm_options *options) {
         kv.overflow.dirs = (const char *const *)engine->kv_dirs;
         kv.overflow.n_dirs = engine->n_kv_dirs;
         kv.overflow.io = io_choice(options->kv_io);
+        kv.overflow.packing = packing_choice(options->kv_packing);
     }
     return kv_store_open(&kv, &engine->store);
 }

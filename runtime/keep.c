@@ -27,6 +27,7 @@ static rt_status walk_layers(glm_session *session, kv_walk_extent extent) {
     for (int32_t layer = 0; layer < engine->config.n_layers && end > 0; layer++) {
         kv_walk *walk = NULL;
         RT_TRY(kv_walk_begin(engine->store, layer, &session->seq, &end, 1, extent, &walk));
+        if (layer + 1 < engine->config.n_layers) kv_walk_then(walk, layer + 1);
         const rt_status status = visit(engine, walk);
         kv_walk_end(walk);
         RT_TRY(status);

@@ -253,6 +253,7 @@ static rt_status attend_decode(glm_engine *engine, int32_t layer_index, kv_seq *
     const rt_status begun =
             kv_walk_begin(engine->store, layer_index, seqs, lengths, n, KV_WALK_ALL, &walk);
     if (begun != RT_OK) return agree(engine, begun);
+    if (layer_index + 1 < engine->config.n_layers) kv_walk_then(walk, layer_index + 1);
     norm(engine, layer->input_norm, n, hidden);
     const rt_status status = attend_one_each(engine, layer, walk, lengths, n);
     kv_walk_end(walk);

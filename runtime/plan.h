@@ -21,6 +21,7 @@ typedef struct glm_options {
     int n_kv_disk_dirs;      /* --kv-disk-dir; 0: our cache directory */
     const char *const *kv_disk_dirs;
     const char *kv_io;       /* "auto", "uring", "pread"; NULL: auto */
+    const char *kv_packing;  /* "auto", "dense", "plain"; NULL: auto */
     bool persists;           /* what sessions prefill is kept on disk, and found there again, */
     bool needs_kept;         /* which must be possible: a book is named */
     bool keeps_all;          /* and there must be room for all of it: a book is made */

@@ -60,7 +60,8 @@ void glm_pages_to_rows(const attn_shape *shape, const kv_rows *rows) {
 static void load_item(void *context, int64_t item, int thread) {
     const window_job *job = context;
     kv_rows rows;
-    if (kv_walk_load(job->walk, item, thread, &rows)) glm_rows_to_pages(&job->shape, &rows);
+    for (int64_t row = 0; kv_walk_load(job->walk, item, row, thread, &rows); row += rows.n_tokens)
+        glm_rows_to_pages(&job->shape, &rows);
 }
 
 static void store_item(void *context, int64_t item, int thread) {

@@ -3,6 +3,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "kvstore/store_impl.h"
+
 kv_config kvh_config(int32_t n_layers, int64_t n_pages) {
     return (kv_config){.shape = {.dtype = RT_BF16,
                                .n_kv_heads = 1,
@@ -91,7 +93,8 @@ void kvh_pages_to_rows(const kv_rows *rows) {
 static void load(kv_walk *walk, int64_t n_loads) {
     for (int64_t i = 0; i < n_loads; i++) {
         kv_rows rows;
-        if (kv_walk_load(walk, i, 0, &rows)) kvh_rows_to_pages(&rows);
+        for (int64_t row = 0; kv_walk_load(walk, i, row, 0, &rows); row += rows.n_tokens)
+            kvh_rows_to_pages(&rows);
     }
 }
 
@@ -126,6 +129,7 @@ static rt_status walk_together(kv_store *store, kv_seq *const *seqs, const int64
         int32_t n_seqs, int32_t layer, kv_walk_extent extent, visit *on_part, void *context) {
     kv_walk *walk = NULL;
     RT_TRY(kv_walk_begin(store, layer, seqs, ends, n_seqs, extent, &walk));
+    kv_walk_then(walk, (layer + 1) % store->config.n_layers); /* which may come or not */
     const rt_status status = visit_windows(walk, on_part, context);
     kv_walk_end(walk);
     return status;

@@ -1,5 +1,5 @@
 /* The codec is lossless for any bits, in any shape, and every instruction set writes and reads the
- * same bytes.
+ * same bytes, densely or plainly packed.
  *
  * Method: all kinds of values in odd and full shapes, 16-bit and fp32; encoded by each instruction
  * set (the bytes must be equal), decoded by each (the values must be equal), into buffers that end
@@ -12,13 +12,14 @@
 static kv_codec *codecs[RT_ISA_AVX512 + 1];
 static int n_codecs;
 
-static double check(const kv_run_shape *shape, kvh_values kind) {
+static double check_packed(const kv_run_shape *shape, kvh_values kind, kv_packing packing) {
     const int64_t raw_bytes = kv_run_raw_bytes(shape);
     const int64_t room = kv_run_stored_bytes_max(shape);
     kvh_guarded raw = kvh_guard(raw_bytes), back = kvh_guard(raw_bytes);
     kvh_guarded first = kvh_guard(room), stored = kvh_guard(room);
     const kv_run_address address = kvh_address(3);
     kvh_fill(kind, shape, 11, raw.bytes);
+    for (int i = 0; i < n_codecs; i++) kv_codec_pack(codecs[i], packing);
     const int64_t n = kv_run_encode(codecs[0], &address, shape, raw.bytes, first.bytes);
     CHECK(n > 0 && n <= room && n % KV_STORED_ALIGN == 0);
     for (int i = 0; i < n_codecs; i++) {
@@ -34,6 +35,11 @@ static double check(const kv_run_shape *shape, kvh_values kind) {
     kvh_unguard(&first);
     kvh_unguard(&stored);
     return (double)raw_bytes / (double)n;
+}
+
+static double check(const kv_run_shape *shape, kvh_values kind) {
+    (void)check_packed(shape, kind, KV_PACK_PLAIN);
+    return check_packed(shape, kind, KV_PACK_DENSE);
 }
 
 static void check_shapes(rt_dtype dtype) {
@@ -52,6 +58,7 @@ static void check_ratios(void) {
     const kv_run_shape bf16 = {RT_BF16, 128, KV_RUN_TOKENS};
     const kv_run_shape fp32 = {RT_F32, 128, KV_RUN_TOKENS};
     CHECK(check(&bf16, KVH_LIKE_KV) > 1.4);
+    CHECK(check_packed(&bf16, KVH_LIKE_KV, KV_PACK_PLAIN) > 1.3);
     CHECK(check(&bf16, KVH_FEW) > 3);
     CHECK(check(&bf16, KVH_ZEROS) > 100);
     CHECK(check(&bf16, KVH_NOISE) > 0.99);
