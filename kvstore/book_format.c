@@ -10,7 +10,9 @@
  *   note=<any line>           any number
  *   checksum=<16 hex>         XXH3-64 of all bytes before this line
  *
- * and new lines to the end of a block of 4096. A manifest pins and names; segments describe
+ * A note "shard=2-3of4 ..." says that KV heads 2 and 3 of 4 are in files of their own (vault.h); where
+ * they are is told to people by the rest of it. Notes "shard=" name every head, or there are none.
+ * New lines fill it to the end of a block of 4096. A manifest pins and names; segments describe
  * themselves. */
 #include "book_format.h"
 

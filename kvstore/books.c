@@ -13,6 +13,7 @@
 #include "runtime/base/size.h"
 #include "segment.h"
 #include "vault.h"
+#include "vault_inside.h"
 #include "vault_space.h"
 
 enum { FINGERPRINT_BYTES_MAX = 64 << 10 };
@@ -143,14 +144,41 @@ static kv_hash hash_of(const uint8_t bytes[32]) {
     return hash;
 }
 
-/* Which directory has a segment of a book; -1: none. */
-static int32_t locate(
-        kv_books *books, const kv_book *book, int32_t segment, kv_path *path, kv_io_stat *st) {
+/* The next of the note's lines "shard=2-3of4 ...", of ranks that keep some heads each, as the part of
+ * their files' names; a book without any has whole files. False: there is no further one. */
+typedef struct shard_reader {
+    const char *note;
+    bool has_any;
+    bool is_over;
+} shard_reader;
+
+static bool next_shard(shard_reader *r, char shard[KV_SHARD_BYTES]) {
+    static const char key[] = "shard=";
+    for (const char *line = strstr(r->note, key); line; line = strstr(line + 1, key)) {
+        const size_t n = strcspn(line + sizeof key - 1, " \n");
+        if (line != r->note && line[-1] != '\n') continue;
+        if (n + 2 > KV_SHARD_BYTES) continue;
+        (void)snprintf(shard, KV_SHARD_BYTES, ".%.*s", (int)n, line + sizeof key - 1);
+        r->note = line + sizeof key - 1;
+        r->has_any = true;
+        return true;
+    }
+    const bool is_whole = !r->has_any && !r->is_over;
+    r->is_over = true;
+    shard[0] = '\0';
+    return is_whole;
+}
+
+/* Which directory has a segment of a book, or one rank's part of it; -1: none. */
+static int32_t locate(kv_books *books, const kv_book *book, int32_t segment, const char *shard,
+        kv_path *path, kv_io_stat *st) {
+    char suffix[KV_SHARD_BYTES + 8];
+    (void)snprintf(suffix, sizeof suffix, "%s.kvs", shard);
     const kv_hash fingerprint = hash_of(book->fingerprint);
     const kv_hash chain = hash_of(book->chains[segment]);
     for (int32_t dir = 0; dir < books->dirs.n_dirs; dir++) {
         bool exists;
-        *path = kv_dirs_path(&books->dirs, dir, &fingerprint, &chain, ".kvs");
+        *path = kv_dirs_path(&books->dirs, dir, &fingerprint, &chain, suffix);
         if (kv_path_stat(books->dirs.io, path->text, st, &exists) == RT_OK && exists) return dir;
     }
     return -1;
@@ -175,6 +203,20 @@ static rt_status read_fingerprint(kv_books *books, kv_book *book) {
     return book->fingerprint_text ? RT_OK : rt_fail(RT_ENOMEM, "kvstore: no memory for a book");
 }
 
+/* One segment: whether all of it is there, and its size. */
+static void measure(kv_books *books, int32_t segment, kv_book *book) {
+    shard_reader shards = {.note = book->note};
+    char shard[KV_SHARD_BYTES];
+    bool is_missing = false;
+    while (next_shard(&shards, shard)) {
+        kv_path path;
+        kv_io_stat st = {0};
+        is_missing |= locate(books, book, segment, shard, &path, &st) < 0;
+        book->stored_bytes += st.physical_bytes;
+    }
+    book->n_missing += is_missing;
+}
+
 rt_status kv_books_read(kv_books *books, const char *name, kv_book *out) {
     char *text = NULL;
     int64_t n_bytes;
@@ -187,12 +229,7 @@ rt_status kv_books_read(kv_books *books, const char *name, kv_book *out) {
         status = rt_fail(
                 RT_ECORRUPT, "kvstore: the manifest of book %s says it is %s", name, out->name);
     if (status == RT_OK) status = read_fingerprint(books, out);
-    for (int32_t i = 0; i < out->n_segments && status == RT_OK; i++) {
-        kv_path path;
-        kv_io_stat st = {0};
-        out->n_missing += locate(books, out, i, &path, &st) < 0;
-        out->stored_bytes += st.physical_bytes;
-    }
+    for (int32_t i = 0; i < out->n_segments && status == RT_OK; i++) measure(books, i, out);
     if (status != RT_OK) kv_book_free(out);
     return status;
 }
@@ -275,20 +312,37 @@ static rt_status check_place(const kv_book *book, int32_t i, const kv_segment *s
             RT_ECORRUPT, "kvstore: segment %" PRId32 " of book %s is another one", i, book->name);
 }
 
-static rt_status verify_segment(kv_verify *v, int32_t i) {
+static rt_status verify_file(kv_verify *v, int32_t i, const char *shard) {
     kv_path path;
     kv_io_stat st;
     kv_segment *segment = NULL;
     const kv_hash chain = hash_of(v->book.chains[i]);
-    if (locate(v->books, &v->book, i, &path, &st) < 0)
-        return rt_fail(
-                RT_EIO, "kvstore: segment %" PRId32 " of book %s is missing", i, v->book.name);
+    if (locate(v->books, &v->book, i, shard, &path, &st) < 0)
+        return rt_fail(RT_EIO, "kvstore: segment %" PRId32 "%s of book %s is missing", i, shard,
+                v->book.name);
     rt_status status = kv_segment_open(&v->books->dirs, path.text, &chain, &segment);
     if (status == RT_OK) status = check_place(&v->book, i, segment);
     if (status == RT_OK) status = verify_runs(v, segment);
     if (status == RT_ECORRUPT) kv_dirs_quarantine(&v->books->dirs, path.text, rt_error_text());
     kv_segment_close(segment);
     return status;
+}
+
+/* All of its files, also after one that is bad: each is quarantined. */
+static rt_status verify_segment(kv_verify *v, int32_t i) {
+    shard_reader shards = {.note = v->book.note};
+    char shard[KV_SHARD_BYTES];
+    char text[KV_WHY_BYTES] = "";
+    rt_status status = RT_OK;
+    while (next_shard(&shards, shard)) {
+        const rt_status one = verify_file(v, i, shard);
+        if (one == RT_ENOMEM) return one;
+        if (one != RT_OK && status == RT_OK) {
+            status = one;
+            (void)snprintf(text, sizeof text, "%s", rt_error_text());
+        }
+    }
+    return status == RT_OK ? RT_OK : rt_fail(status, "%s", text);
 }
 
 rt_status kv_verify_begin(kv_books *books, const char *name, kv_verify **out) {

@@ -30,7 +30,9 @@ typedef struct kv_shape {
     rt_dtype dtype;
     int32_t n_kv_heads;
     int32_t head_dim;
-    int32_t page_tokens; /* 128 */
+    int32_t page_tokens;   /* 128 */
+    int32_t first_kv_head; /* one rank's part of a model: the number of its first head, */
+    int32_t all_kv_heads;  /* and how many the model has; 0: this is all of it */
 } kv_shape;
 
 typedef enum kv_io_choice { KV_IO_CHOOSE, KV_IO_ONLY_URING, KV_IO_ONLY_PREAD } kv_io_choice;
@@ -164,13 +166,16 @@ void kv_span_abort(kv_seq *seq);
  *
  * With a vault, a sequence that was created (not forked) is kept, segment by segment of 4096 tokens,
  * as its spans are committed, and found again by its token ids, by any process that has the same
- * fingerprint. What cannot be kept (a full disk) is not; the sequence itself goes on. */
+ * fingerprint. Ranks keep the heads that they hold, in files of their own; what ranks of another number
+ * kept is found too, where their directories can be read, and put together in a file of this rank's. What cannot be kept (a full disk) is not; the sequence itself goes on. */
 
 typedef struct kv_keep {
     const uint8_t *fingerprint;   /* [32]: of everything that K and V depend on */
     const char *fingerprint_text; /* its "key=value" lines, to explain mismatches */
     const char *const *dirs;
     int32_t n_dirs;
+    const char *const *other_dirs; /* where other ranks keep theirs, to be read only */
+    int32_t n_other_dirs;
     int64_t bytes_max; /* hard cap on disk, */
     bool is_on_top;    /* besides what is there already */
 } kv_keep;

@@ -27,6 +27,10 @@ rt_status kv_store_keep(kv_store *store, const kv_keep *keep) {
                     .n_layers = store->config.n_layers,
                     .n_kv_heads = store->config.shape.n_kv_heads,
                     .head_dim = store->config.shape.head_dim},
+            .heads = {.first = store->config.shape.first_kv_head,
+                    .all = store->config.shape.all_kv_heads},
+            .other_dirs = keep->other_dirs,
+            .n_other_dirs = keep->n_other_dirs,
             .fingerprint_text = keep->fingerprint_text};
     memcpy(config.fingerprint.bytes, keep->fingerprint, sizeof config.fingerprint.bytes);
     RT_TRY(kv_vault_open(&config, &store->vault));
@@ -269,7 +273,13 @@ static rt_status copy_ids(kv_vault *vault, const kv_book *book, int32_t i, int32
     kv_hash chain;
     memcpy(chain.bytes, book->chains[i], sizeof chain.bytes);
     const kv_known *known = kv_vault_know(vault, &chain);
+    bool is_there = known != NULL;
     kv_segment *segment = NULL;
+    if (!known) RT_TRY(kv_vault_import(vault, &chain, &is_there));
+    if (!known && is_there) known = kv_vault_know(vault, &chain);
+    if (!is_there && vault->n_foreign > 0)
+        return rt_fail(RT_ECORRUPT, "kvstore: book %s: segment %" PRId32 " of %" PRId32 ": %s",
+                book->name, i + 1, book->n_segments, rt_error_text());
     if (!known || kv_vault_open_segment(vault, known, &segment) != RT_OK)
         return rt_fail(RT_ECORRUPT,
                 "kvstore: book %s: segment %" PRId32 " of %" PRId32

@@ -181,8 +181,9 @@ const kv_run_place *kv_segment_layer(const kv_segment *segment, int32_t layer) {
 }
 
 kv_run_address kv_segment_address(const kv_segment *segment, int32_t layer, int32_t kv_head) {
-    kv_run_address address = {
-            .first_pos = segment->header.first_pos, .layer = layer, .kv_head = kv_head};
+    kv_run_address address = {.first_pos = segment->header.first_pos,
+            .layer = layer,
+            .kv_head = segment->header.heads.first + kv_head};
     memcpy(address.chain, segment->header.chain.bytes, sizeof address.chain);
     return address;
 }

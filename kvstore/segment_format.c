@@ -12,13 +12,15 @@
  *    120  i32  n_tokens, 1 .. 4096
  *    124  i32  dtype of the runs
  *    128  i32  n_layers
- *    132  i32  n_kv_heads; the file holds all of them, a run each
+ *    132  i32  n_kv_heads in this file, a run each
  *    136  i32  head_dim
  *    140  u32  tokens of a full segment, 4096
  *    144  u32  tokens of a tile, 256
  *    148  u32  runs start and end at multiples of this, 4096
  *    152  i64  created, seconds since 1970
- *    160       zeros
+ *    160  i32  number of the first KV head, 0 unless the file is one rank's part of a model,
+ *    164  i32  that has so many; 0: the file holds all there are
+ *    168       zeros
  *   token ids, i32[n_tokens], then zeros
  *   runs, as codec.c lays them out; layers in any order, the heads of a layer side by side
  *   index: {i64 offset, i64 bytes} [n_layers][n_kv_heads], then zeros; {0, 0}: not there (suspended)
@@ -74,7 +76,9 @@ typedef struct header_block {
     uint32_t tile_tokens;
     uint32_t run_align;
     int64_t created_s;
-    uint8_t zeros[KV_BLOCK_BYTES - 160];
+    int32_t first_kv_head;
+    int32_t all_kv_heads;
+    uint8_t zeros[KV_BLOCK_BYTES - 168];
 } header_block;
 
 typedef struct footer_block {
@@ -104,6 +108,12 @@ bool kv_segment_shape_is_valid(const kv_segment_shape *shape) {
            shape->n_layers <= KV_SEGMENT_LAYERS_MAX && shape->n_kv_heads > 0 &&
            shape->n_kv_heads <= KV_SEGMENT_HEADS_MAX && n_runs_of(shape) <= KV_SEGMENT_RUNS_MAX &&
            shape->head_dim > 0 && shape->head_dim <= KV_HEAD_DIM_MAX;
+}
+
+bool kv_heads_are_valid(const kv_heads *heads, int32_t n_kv_heads) {
+    if (heads->all == 0) return heads->first == 0;
+    return heads->all <= KV_SEGMENT_HEADS_MAX && heads->first >= 0 && n_kv_heads < heads->all &&
+           heads->first <= heads->all - n_kv_heads;
 }
 
 int64_t kv_segment_runs_offset(int32_t n_tokens) {
@@ -149,7 +159,9 @@ uint64_t kv_segment_write_header(const kv_segment_header *header, uint8_t block[
             .segment_tokens = KV_SEGMENT_TOKENS,
             .tile_tokens = KV_TILE_TOKENS,
             .run_align = KV_STORED_ALIGN,
-            .created_s = header->created_s};
+            .created_s = header->created_s,
+            .first_kv_head = header->heads.first,
+            .all_kv_heads = header->heads.all};
     b.checksum = checksum_of(&b);
     memcpy(block, &b, sizeof b);
     return b.checksum;
@@ -219,6 +231,9 @@ static rt_status check_header_numbers(const header_block *b) {
         return corrupt("the alignment of runs", b->run_align, KV_STORED_ALIGN);
     if (!is_zero(b->zeros, sizeof b->zeros))
         return corrupt("what must be zero in the header", 1, 0);
+    const kv_heads heads = {b->first_kv_head, b->all_kv_heads};
+    if (!kv_heads_are_valid(&heads, b->n_kv_heads))
+        return corrupt("the first KV head", b->first_kv_head, 0);
     return RT_OK;
 }
 
@@ -240,6 +255,7 @@ rt_status kv_segment_read_header(
                     .n_layers = b.n_layers,
                     .n_kv_heads = b.n_kv_heads,
                     .head_dim = b.head_dim},
+            .heads = {.first = b.first_kv_head, .all = b.all_kv_heads},
             .created_s = b.created_s};
     if (b.dtype > KV_DTYPE_LAST)
         return rt_fail(RT_EUNSUPPORTED, "kvstore: a segment of values of kind %" PRId32, b.dtype);

@@ -24,6 +24,13 @@ typedef struct kv_segment_shape {
     int32_t head_dim;
 } kv_segment_shape;
 
+/* Which KV heads of a model: those of one rank, from `first` on. all 0: every one. Runs are addressed by
+ * a head's number in the whole model, so that they can move from one rank's file to another's. */
+typedef struct kv_heads {
+    int32_t first;
+    int32_t all;
+} kv_heads;
+
 typedef struct kv_segment_header {
     kv_hash fingerprint;
     kv_hash parent;
@@ -31,6 +38,7 @@ typedef struct kv_segment_header {
     int64_t first_pos;
     int32_t n_tokens;
     kv_segment_shape shape;
+    kv_heads heads;
     int64_t created_s; /* seconds since 1970 */
 } kv_segment_header;
 
@@ -56,6 +64,7 @@ int64_t kv_segment_run_bytes_max(const kv_segment_shape *shape, int32_t n_tokens
 int64_t kv_segment_bytes_max(const kv_segment_shape *shape, int32_t n_tokens);
 /* Whether all of these sizes are in range. */
 bool kv_segment_shape_is_valid(const kv_segment_shape *shape);
+bool kv_heads_are_valid(const kv_heads *heads, int32_t n_kv_heads);
 
 /* Write one block; returns its checksum. */
 uint64_t kv_segment_write_header(const kv_segment_header *header, uint8_t block[KV_BLOCK_BYTES]);

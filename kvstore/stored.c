@@ -277,7 +277,7 @@ bool kv_stored_drop(kv_staging *s, kv_stored *stored) {
 
 static kv_run_address address_of(const kv_stored *stored, int32_t kv_head) {
     kv_run_address address = stored->address;
-    address.kv_head = kv_head;
+    address.kv_head += kv_head;
     return address;
 }
 

@@ -31,7 +31,7 @@ typedef struct kv_stored {
     int64_t cell;               /* -1: not in the scratch */
     kv_shared_segment *segment; /* NULL: not in a finished segment */
     kv_writer *writer;          /* NULL: not in an unfinished one */
-    kv_run_address address;     /* but for the head */
+    kv_run_address address;     /* of the first head */
     struct kv_slot *writing;    /* until it is on disk */
     bool is_lost;               /* could not be written, or came back as something else */
     int32_t run_bytes[];        /* [n_kv_heads], in order */

@@ -31,7 +31,9 @@ static rt_status make_key(
 }
 
 static int32_t rows_key(const kv_seq *seq, int32_t layer, int32_t kv_head) {
-    return layer * seq->store->config.shape.n_kv_heads + kv_head;
+    const kv_shape *shape = &seq->store->config.shape;
+    const int32_t n_all = shape->all_kv_heads ? shape->all_kv_heads : shape->n_kv_heads;
+    return layer * n_all + shape->first_kv_head + kv_head;
 }
 
 static int64_t extent_start(int64_t pos) {

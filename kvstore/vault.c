@@ -15,14 +15,17 @@ enum { FINGERPRINT_BYTES_MAX = 64 << 10 };
 
 kv_path kv_vault_path(
         const kv_vault *vault, int32_t dir, const kv_hash *chain, const char *suffix) {
-    return kv_dirs_path(&vault->dirs, dir, &vault->fingerprint, chain, suffix);
+    char ending[KV_SHARD_BYTES + 16];
+    (void)snprintf(ending, sizeof ending, "%s%s", vault->shard, suffix);
+    return kv_dirs_path(&vault->dirs, dir, &vault->fingerprint, chain, ending);
 }
 
 bool kv_vault_is_own(const kv_vault *vault, const kv_segment_header *header) {
     const kv_segment_shape *a = &vault->shape, *b = &header->shape;
     return kv_hash_equal(&vault->fingerprint, &header->fingerprint) && a->dtype == b->dtype &&
            a->n_layers == b->n_layers && a->n_kv_heads == b->n_kv_heads &&
-           a->head_dim == b->head_dim;
+           a->head_dim == b->head_dim && vault->heads.first == header->heads.first &&
+           vault->heads.all == header->heads.all;
 }
 
 /* Look at a file that is named as a segment of this vault, and index it. */
@@ -221,7 +224,9 @@ static rt_status index_all(kv_vault *vault) {
         if (entry->kind == KV_ENTRY_FINGERPRINT) note_other(vault, entry);
         if (entry->kind == KV_ENTRY_OTHER) vault->stats.n_strays++;
         if (entry->kind != KV_ENTRY_SEGMENT || strncmp(entry->model, model, 8) != 0) continue;
-        if (strcmp(place.text, entry->path) == 0)
+        if (strcmp(entry->shard, vault->shard) != 0)
+            status = kv_vault_note_foreign(vault, &vault->dirs, entry->path, &entry->hash);
+        else if (strcmp(place.text, entry->path) == 0)
             status = learn(vault, entry->dir, entry->path, &entry->hash);
         else
             vault->stats.n_strays++;
@@ -241,6 +246,11 @@ static void sweep(kv_vault *vault) {
 static rt_status copy_config(kv_vault *vault, const kv_vault_config *config) {
     vault->disk_bytes_max = config->disk_bytes_max;
     vault->shape = config->shape;
+    vault->heads = config->heads;
+    if (config->heads.all > 0)
+        (void)snprintf(vault->shard, sizeof vault->shard, ".%" PRId32 "-%" PRId32 "of%" PRId32,
+                config->heads.first, config->heads.first + config->shape.n_kv_heads - 1,
+                config->heads.all);
     vault->fingerprint = config->fingerprint;
     vault->fingerprint_text = strndup(config->fingerprint_text, FINGERPRINT_BYTES_MAX - 1);
     vault->others = calloc(1, KV_REASON_BYTES);
@@ -251,6 +261,7 @@ static rt_status copy_config(kv_vault *vault, const kv_vault_config *config) {
 
 rt_status kv_vault_open(const kv_vault_config *config, kv_vault **out) {
     rt_assert(kv_segment_shape_is_valid(&config->shape) && config->disk_bytes_max >= 0);
+    rt_assert(kv_heads_are_valid(&config->heads, config->shape.n_kv_heads));
     kv_vault *vault = NULL;
     rt_status status = RT_OK;
     RT_TRY(rt_calloc(1, sizeof *vault, "the vault", &vault));
@@ -263,6 +274,12 @@ rt_status kv_vault_open(const kv_vault_config *config, kv_vault **out) {
     RT_TRY_GOTO(status, kv_dirs_make(&vault->dirs), out);
     sweep(vault);
     RT_TRY_GOTO(status, index_all(vault), out);
+    if (config->n_other_dirs > 0)
+        RT_TRY_GOTO(status,
+                kv_dirs_open(
+                        config->io, config->other_dirs, config->n_other_dirs, &vault->other_dirs),
+                out);
+    RT_TRY_GOTO(status, kv_vault_look_around(vault), out);
     *out = vault;
     return RT_OK;
 out:
@@ -275,6 +292,8 @@ void kv_vault_close(kv_vault *vault) {
     rt_assert(!vault->writers);
     kv_vault_close_ready(vault);
     kv_index_free(&vault->index);
+    kv_vault_forget_foreign(vault);
+    if (vault->other_dirs.n_dirs > 0) kv_dirs_close(&vault->other_dirs);
     kv_dirs_close(&vault->dirs);
     free(vault->fingerprint_text);
     free(vault->others);

@@ -5,6 +5,7 @@
  *   DIR/vault/books/NAME.book                        book_format.c; in the first DIR
  *   DIR/vault/<8 hex of fingerprint>/<hex>.fingerprint    its text, to explain mismatches
  *   DIR/vault/<8 hex of fingerprint>/<hh>/<chain hex>.kvs segment_format.c; hh: first 2 of the chain
+ *                                         .../<chain hex>.2-3of4.kvs  of KV heads 2 and 3 of 4
  *                                         .../<chain hex>.part   a suspended segment
  *                                         .../<key hex>.state    vault_state.c
  *                                         .../NUMBERS.tmp        being written; the owner holds a lock
@@ -37,8 +38,11 @@ typedef struct kv_vault_config {
     kv_io *io; /* the caller's; outlives the vault */
     const char *const *dirs;
     int32_t n_dirs;
-    int64_t disk_bytes_max; /* hard cap of physical bytes below all DIR/vault */
+    int64_t disk_bytes_max;        /* hard cap of physical bytes below all DIR/vault */
+    const char *const *other_dirs; /* of other ranks: only to be read; may be absent */
+    int32_t n_other_dirs;
     kv_segment_shape shape;
+    kv_heads heads;
     kv_hash fingerprint;
     const char *fingerprint_text; /* "key=value" lines */
 } kv_vault_config;
@@ -87,6 +91,12 @@ RT_MUST_CHECK rt_status kv_vault_find(
         kv_vault *vault, const int32_t *ids, int64_t n_ids, kv_prefix *out);
 /* Close the segments that are still in it. */
 void kv_prefix_free(kv_prefix *prefix);
+
+/* A segment of this vault's heads, put together from other ranks' where their files hold all of them; its
+ * parent is stored. *is_there: it is stored now. *is_there false with status RT_OK: the thread's error
+ * text says why ("... KV head 3 is in no directory that can be read").
+ * Errors: RT_ENOMEM */
+RT_MUST_CHECK rt_status kv_vault_import(kv_vault *vault, const kv_hash *chain, bool *is_there);
 
 /* ---- a segment, opened ----------------------------------------------------------------------- */
 

@@ -75,6 +75,7 @@ typedef struct kv_entry {
     const char *name; /* its last component */
     char model[9];    /* the folder below DIR/vault it is in; "" */
     kv_hash hash;     /* in its name, where the kind has one */
+    char shard[40];   /* and which heads, as ".2-3of4"; "" */
     int64_t bytes;    /* physical, or reserved where that is more */
     kv_io_stat stat;
 } kv_entry;

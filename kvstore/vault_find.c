@@ -95,6 +95,16 @@ static const int32_t *ids_left(const search *s) {
     return s->ids + s->prefix->n_tokens;
 }
 
+/* The segment, here or where other ranks keep its heads. */
+static rt_status know_or_import(search *s, const kv_hash *chain, const kv_known **known) {
+    bool is_there = false;
+    *known = kv_vault_know(s->vault, chain);
+    if (*known) return RT_OK;
+    RT_TRY(kv_vault_import(s->vault, chain, &is_there));
+    if (is_there) *known = kv_vault_know(s->vault, chain);
+    return RT_OK;
+}
+
 /* The next full segment. *found is false where there is none: look for a partial match. */
 static rt_status step(search *s, bool *found) {
     kv_hash chain;
@@ -102,7 +112,8 @@ static rt_status step(search *s, bool *found) {
     *found = false;
     if (n_left(s) < KV_SEGMENT_TOKENS) return RT_OK;
     RT_TRY(kv_chain_next(&s->chain, ids_left(s), KV_SEGMENT_TOKENS, &chain));
-    const kv_known *known = kv_vault_know(s->vault, &chain);
+    const kv_known *known = NULL;
+    RT_TRY(know_or_import(s, &chain, &known));
     if (!known) return RT_OK;
     const rt_status status = kv_vault_open_segment(s->vault, known, &segment);
     if (status == RT_ENOMEM) return status;
@@ -154,7 +165,7 @@ static rt_status try_child(search *s, const kv_known *known, kv_segment **best, 
 static rt_status finish_inside(search *s) {
     kv_segment *best = NULL;
     int64_t n_best = 0;
-    rt_status status = RT_OK;
+    rt_status status = kv_vault_import_children(s->vault, &s->chain);
     const kv_known *known = kv_index_child(&s->vault->index, &s->chain, NULL);
     while (known && status == RT_OK && n_left(s) > 0) {
         const kv_known *next = kv_index_child(&s->vault->index, &s->chain, known);

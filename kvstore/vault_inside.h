@@ -7,8 +7,24 @@
 #include "vault_index.h"
 #include "vault_space.h"
 
+/* A segment of the same model that holds other heads. */
+typedef struct kv_foreign {
+    kv_hash chain, parent;
+    kv_heads heads;
+    int32_t n_heads;
+    kv_dirs *dirs; /* the vault's own, or the other ranks' */
+    char *path;
+} kv_foreign;
+
+enum { KV_SHARD_BYTES = 40 };
+
 struct kv_vault {
     kv_dirs dirs;
+    kv_dirs other_dirs; /* n_dirs 0: none */
+    kv_foreign *foreign;
+    int64_t n_foreign, foreign_room;
+    kv_heads heads;
+    char shard[KV_SHARD_BYTES]; /* in the names of its files: ".2-3of4"; "" for all heads */
     int64_t disk_bytes_max;
     kv_segment_shape shape;
     kv_hash fingerprint;
@@ -27,6 +43,14 @@ enum { KV_SPACE_SLACK = 32 << 10 };
 
 /* The path of a segment of this vault. */
 kv_path kv_vault_path(const kv_vault *vault, int32_t dir, const kv_hash *chain, const char *suffix);
+/* vault_import.c: remember a file that holds other heads. Bad files are nobody's here. RT_ENOMEM. */
+RT_MUST_CHECK rt_status kv_vault_note_foreign(
+        kv_vault *vault, kv_dirs *dirs, const char *path, const kv_hash *chain);
+/* The same of all other ranks' directories. */
+RT_MUST_CHECK rt_status kv_vault_look_around(kv_vault *vault);
+/* Import every segment that follows `parent`. RT_ENOMEM. */
+RT_MUST_CHECK rt_status kv_vault_import_children(kv_vault *vault, const kv_hash *parent);
+void kv_vault_forget_foreign(kv_vault *vault);
 /* Whether a header is of this vault's model. */
 bool kv_vault_is_own(const kv_vault *vault, const kv_segment_header *header);
 /* The segment, if its file is there: from the index or, written by another process, from the disk. */

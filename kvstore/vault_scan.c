@@ -18,13 +18,29 @@ static bool ends_in(const char *name, const char *suffix) {
     return n > n_suffix && strcmp(name + n - n_suffix, suffix) == 0;
 }
 
-/* "<64 hex><suffix>" */
-static bool is_hash_and(const char *name, const char *suffix, kv_hash *hash) {
-    return strlen(name) == KV_HEX_BYTES - 1 + strlen(suffix) && ends_in(name, suffix) &&
-           kv_hash_parse(name, hash);
+/* ".<number>-<number>of<number>" */
+static bool is_shard(const char *text, size_t n) {
+    int first, last, all, used = 0;
+    char copy[40];
+    if (n == 0) return true;
+    if (n >= sizeof copy) return false;
+    memcpy(copy, text, n);
+    copy[n] = 0;
+    return sscanf(copy, ".%6d-%6dof%6d%n", &first, &last, &all, &used) == 3 && used == (int)n;
 }
 
-static kv_entry_kind kind_of(const char *name, const kv_io_stat *st, kv_hash *hash) {
+/* "<64 hex><shard><suffix>" */
+static bool is_hash_and(const char *name, const char *suffix, kv_hash *hash, char shard[40]) {
+    const size_t n = strlen(name), n_fixed = KV_HEX_BYTES - 1 + strlen(suffix);
+    if (n < n_fixed || !ends_in(name, suffix) || !kv_hash_parse(name, hash)) return false;
+    if (!is_shard(name + KV_HEX_BYTES - 1, n - n_fixed)) return false;
+    memcpy(shard, name + KV_HEX_BYTES - 1, n - n_fixed);
+    shard[n - n_fixed] = 0;
+    return true;
+}
+
+static kv_entry_kind kind_of(
+        const char *name, const kv_io_stat *st, kv_hash *hash, char shard[40]) {
     static const struct {
         const char *suffix;
         kv_entry_kind kind;
@@ -33,7 +49,7 @@ static kv_entry_kind kind_of(const char *name, const kv_io_stat *st, kv_hash *ha
     if (st->is_dir) return KV_ENTRY_DIR;
     if (!st->is_file) return KV_ENTRY_OTHER;
     for (size_t i = 0; i < sizeof hashed / sizeof *hashed; i++)
-        if (is_hash_and(name, hashed[i].suffix, hash)) return hashed[i].kind;
+        if (is_hash_and(name, hashed[i].suffix, hash, shard)) return hashed[i].kind;
     if (ends_in(name, ".tmp")) return KV_ENTRY_TEMPORARY;
     if (ends_in(name, ".bad")) return KV_ENTRY_BAD;
     if (ends_in(name, ".book")) return KV_ENTRY_BOOK;
@@ -75,7 +91,7 @@ static rt_status visit(kv_dirs *dirs, int32_t dir, const kv_path *folder, const 
     bool exists;
     RT_TRY(kv_path_stat(dirs->io, path.text, &entry.stat, &exists));
     if (!exists) return RT_OK;
-    entry.kind = kind_of(name, &entry.stat, &entry.hash);
+    entry.kind = kind_of(name, &entry.stat, &entry.hash, entry.shard);
     (void)snprintf(entry.model, sizeof entry.model, "%s", model);
     entry.bytes = entry.stat.physical_bytes;
     if (entry.kind == KV_ENTRY_TEMPORARY) entry.bytes = rt_max64(entry.bytes, reserved_bytes(name));

@@ -92,6 +92,7 @@ static rt_status make_header(kv_vault *vault, const kv_hash *parent, int64_t fir
             .first_pos = first_pos,
             .n_tokens = n_tokens,
             .shape = vault->shape,
+            .heads = vault->heads,
             .created_s = (int64_t)time(NULL)};
     return kv_chain_next(parent, ids, n_tokens, &out->chain);
 }
@@ -159,8 +160,9 @@ const kv_segment_header *kv_writer_header(const kv_writer *writer) {
 }
 
 kv_run_address kv_writer_address(const kv_writer *writer, int32_t layer, int32_t kv_head) {
-    kv_run_address address = {
-            .first_pos = writer->header.first_pos, .layer = layer, .kv_head = kv_head};
+    kv_run_address address = {.first_pos = writer->header.first_pos,
+            .layer = layer,
+            .kv_head = writer->header.heads.first + kv_head};
     memcpy(address.chain, writer->header.chain.bytes, sizeof address.chain);
     return address;
 }

@@ -6,15 +6,43 @@
 
 #include "attention/attention.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/size.h"
 #include "cli_flags.h"
 #include "hub.h"
+#include "rank_dirs.h"
 
 enum { PLACE_TEXT = 512, LISTED_MAX = 8, LIST_TEXT = 1024 };
 
+static rt_status add_dir(char **dirs, int32_t *n_dirs, const char *dir, int32_t rank) {
+    char *name = NULL;
+    RT_TRY(glm_rank_dir(dir, rank, &name));
+    dirs[(*n_dirs)++] = name;
+    return RT_OK;
+}
+
+/* Rank 0's directories, where manifests are, and then those of other ranks. */
+static rt_status open_given(const glm_cli *cli, kv_books **out) {
+    const glm_options *given = &cli->engine;
+    char **found = NULL;
+    char **dirs = NULL;
+    int32_t n_found = 0;
+    int32_t n_dirs = 0;
+    RT_TRY(glm_rank_dirs_found(given->kv_disk_dirs, given->n_kv_disk_dirs, 0, &found, &n_found));
+    rt_status status =
+            rt_calloc(given->n_kv_disk_dirs + n_found, sizeof *dirs, "directories of books", &dirs);
+    for (int i = 0; i < given->n_kv_disk_dirs && status == RT_OK; i++)
+        status = add_dir(dirs, &n_dirs, given->kv_disk_dirs[i], 0);
+    for (int32_t i = 0; i < n_found && status == RT_OK; i++)
+        status = add_dir(dirs, &n_dirs, found[i], 0);
+    if (status == RT_OK) status = kv_books_open((const char *const *)dirs, n_dirs, out);
+    glm_rank_dirs_free(dirs, n_dirs);
+    glm_rank_dirs_free(found, n_found);
+    return status;
+}
+
 rt_status glm_cli_books_open(const glm_cli *cli, kv_books **out) {
-    if (cli->engine.n_kv_disk_dirs > 0)
-        return kv_books_open(cli->engine.kv_disk_dirs, cli->engine.n_kv_disk_dirs, out);
+    if (cli->engine.n_kv_disk_dirs > 0) return open_given(cli, out);
     char *cache = NULL;
     RT_TRY(glm_cache_directory(&cache));
     const char *const ours[] = {cache};

@@ -8,6 +8,7 @@
 #include "engine.h"
 #include "hub.h"
 #include "plan_kv.h"
+#include "rank_dirs.h"
 #include "ranks.h"
 
 /* ---- the arena: sizes for the plan, then the same sizes carved ------------------------------- */
@@ -121,23 +122,23 @@ static kv_packing_choice packing_choice(const char *name) {
 }
 
 static rt_status copy_dirs(glm_engine *engine, const glm_options *options) {
+    const int32_t rank = engine->comm->rank;
     const int64_t n = rt_max64(options->n_kv_disk_dirs, 1);
     RT_TRY(rt_calloc(n, sizeof(char *), "directories", &engine->kv_dirs));
     if (options->n_kv_disk_dirs == 0) {
         engine->n_kv_dirs = 1;
         return glm_cache_directory(&engine->kv_dirs[0]);
     }
-    for (; engine->n_kv_dirs < n; engine->n_kv_dirs++) {
-        char *copy = strdup(options->kv_disk_dirs[engine->n_kv_dirs]);
-        if (!copy) return rt_fail(RT_ENOMEM, "engine: no memory for the name of a directory");
-        engine->kv_dirs[engine->n_kv_dirs] = copy;
-    }
-    return RT_OK;
+    for (; engine->n_kv_dirs < n; engine->n_kv_dirs++)
+        RT_TRY(glm_rank_dir(options->kv_disk_dirs[engine->n_kv_dirs], rank,
+                &engine->kv_dirs[engine->n_kv_dirs]));
+    return glm_rank_dirs_found(options->kv_disk_dirs, options->n_kv_disk_dirs, rank,
+            &engine->other_dirs, &engine->n_other_dirs);
 }
 
 static void free_dirs(glm_engine *engine) {
-    for (int32_t i = 0; i < engine->n_kv_dirs; i++) free(engine->kv_dirs[i]);
-    free(engine->kv_dirs);
+    glm_rank_dirs_free(engine->kv_dirs, engine->n_kv_dirs);
+    glm_rank_dirs_free(engine->other_dirs, engine->n_other_dirs);
 }
 
 static void log_overflow(const glm_engine *engine) {
@@ -152,6 +153,10 @@ static void log_overflow(const glm_engine *engine) {
 
 static rt_status try_store(glm_engine *engine, const glm_options *options) {
     kv_config kv = glm_plan_kv_config(&engine->part, &engine->plan);
+    if (engine->part.n_kv_heads < engine->config.n_kv_heads) {
+        kv.shape.first_kv_head = engine->shard.first_kv_head;
+        kv.shape.all_kv_heads = engine->config.n_kv_heads;
+    }
     if (engine->plan.kv_overflows) {
         kv.overflow.dirs = (const char *const *)engine->kv_dirs;
         kv.overflow.n_dirs = engine->n_kv_dirs;
@@ -184,18 +189,29 @@ static rt_status open_store(glm_engine *engine, const glm_options *options) {
     return RT_OK;
 }
 
+/* Ranks that keep what they hold in the same directories: each counts all that is there. */
+static int64_t sharers(const glm_engine *engine, const glm_options *options) {
+    const int32_t n_here = options->ranks_here ? options->ranks_here : engine->comm->n_ranks;
+    for (int i = 0; i < options->n_kv_disk_dirs; i++)
+        if (glm_has_rank_sign(options->kv_disk_dirs[i])) return 1;
+    return n_here;
+}
+
 /* Nothing is kept before the model is known by its content: the hashing runs beside the loading. */
 static rt_status open_vault(glm_engine *engine, const glm_options *options) {
     glm_identity identity;
     if (!engine->plan.kv_persists) return RT_OK;
-    RT_TRY(glm_identity_wait(engine->identity, &identity));
+    RT_TRY(par_agree(engine->comm, glm_identity_wait(engine->identity, &identity), NULL));
+    if (engine->comm->n_ranks > 1) RT_TRY(par_hello(engine->comm, identity.text));
     const kv_keep keep = {.fingerprint = identity.hash,
             .fingerprint_text = identity.text,
             .dirs = (const char *const *)engine->kv_dirs,
             .n_dirs = engine->n_kv_dirs,
-            .bytes_max = engine->plan.kv_keep_max,
+            .other_dirs = (const char *const *)engine->other_dirs,
+            .n_other_dirs = engine->n_other_dirs,
+            .bytes_max = engine->plan.kv_keep_max * sharers(engine, options),
             .is_on_top = options->kv_disk_bytes == 0};
-    return kv_store_keep(engine->store, &keep);
+    return par_agree(engine->comm, kv_store_keep(engine->store, &keep), NULL);
 }
 
 /* One plan for all: rank 0's, within the tightest of the ranks' limits. */
@@ -229,8 +245,7 @@ static rt_status open_parts(
     return copy_dirs(engine, options);
 }
 
-static rt_status open_rest(glm_engine *engine, const glm_options *options) {
-    RT_TRY(open_vault(engine, options));
+static rt_status open_buffers(glm_engine *engine) {
     const int64_t bytes = glm_engine_arena_bytes(&engine->part, &engine->plan);
     RT_TRY(rt_arena_create(&engine->arena, bytes, "hidden states and scratch"));
     carve(engine);
@@ -247,7 +262,8 @@ static rt_status open_with(
     status = open_parts(engine, checkpoint, options);
     RT_TRY(par_agree(engine->comm, status, NULL));
     RT_TRY(open_store(engine, options));
-    return par_agree(engine->comm, open_rest(engine, options), NULL);
+    RT_TRY(open_vault(engine, options));
+    return par_agree(engine->comm, open_buffers(engine), NULL);
 }
 
 static void log_open(const glm_engine *engine) {
@@ -288,11 +304,6 @@ static rt_status check_ranks(const glm_options *options) {
     glm_config part;
     par_shard shard;
     if (options->tensor_parallel <= 1) return RT_OK;
-    if (options->persists)
-        return rt_fail(RT_EUNSUPPORTED,
-                "--tensor-parallel-size %" PRId32
-                ": this version keeps nothing on disk for several ranks",
-                options->tensor_parallel);
     RT_TRY(glm_config_load(options->model_dir, &config));
     return glm_plan_share(&config, 0, options->tensor_parallel, &shard, &part);
 }

@@ -73,6 +73,8 @@ struct glm_engine {
     glm_identity_job *identity; /* where sessions are kept on disk; NULL otherwise */
     char **kv_dirs;             /* [n_kv_dirs] of the disk: --kv-disk-dir or our cache */
     int32_t n_kv_dirs;
+    char **other_dirs; /* [n_other_dirs] of other ranks, where --kv-disk-dir has %r */
+    int32_t n_other_dirs;
     bool has_said_unkept;
 
     rt_arena arena;      /* everything below */

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "engine.h"
 #include "ranks.h"
+#include "shard_notes.h"
 
 /* Less is computed as fast as a segment is read. */
 enum { TOKENS_WORTH_READING = ATTN_PAGE_TOKENS };
@@ -101,10 +102,15 @@ rt_status glm_session_restore(
 
 static rt_status keep(glm_session *session, const char *book, const char *note) {
     bool has_tail = false;
+    char *full_note = NULL;
     rt_status status = kv_seq_keep_begin(session->seq, &has_tail);
     if (status == RT_OK && has_tail) status = walk_layers(session, KV_WALK_SAVE);
     RT_TRY(glm_step_agree(session->engine, status)); /* no book names what one rank lacks */
-    return glm_step_agree(session->engine, kv_seq_keep_end(session->seq, book, note));
+    RT_TRY(glm_shards_note(session->engine, note, &full_note));
+    status = glm_step_agree(
+            session->engine, kv_seq_keep_end(session->seq, book, full_note ? full_note : note));
+    free(full_note);
+    return status;
 }
 
 rt_status glm_session_keep(glm_session *session, const char *book, const char *note) {
@@ -122,7 +128,7 @@ static rt_status read_ids(glm_engine *engine, const kv_book *book, int32_t **ids
     const rt_status status = kv_store_book_ids(engine->store, book, list);
     if (status != RT_OK) {
         free(list);
-        return status;
+        return status == RT_ECORRUPT ? glm_shards_explain(book->note) : status;
     }
     *ids = list;
     return RT_OK;

@@ -12,6 +12,7 @@
 #include "parallel/parallel.h"
 #include "plan_kv.h"
 #include "plan_speed.h"
+#include "rank_dirs.h"
 
 enum {
     CHUNK_DEFAULT = 1024,
@@ -200,23 +201,33 @@ static void choose_chunk(const request *of, glm_plan *plan) {
     }
 }
 
-/* Free on the disk that the options name. */
+/* Caps are of this machine: its ranks share them. */
+static int32_t ranks_here(const glm_options *options) {
+    if (options->ranks_here) return options->ranks_here;
+    return options->tensor_parallel ? options->tensor_parallel : 1;
+}
+
+/* Free on the disk that the options name, for rank 0. */
 static rt_status ask_disk(const glm_options *options, int64_t *bytes) {
     char *cache = NULL;
     RT_TRY(glm_cache_directory(&cache));
-    const char *const dirs[] = {cache};
-    const bool is_given = options->n_kv_disk_dirs > 0;
-    *bytes = glm_plan_disk_free(
-            is_given ? options->kv_disk_dirs : dirs, is_given ? options->n_kv_disk_dirs : 1);
+    rt_status status = RT_OK;
+    *bytes = 0;
+    for (int i = 0; i < options->n_kv_disk_dirs && status == RT_OK; i++) {
+        char *dir = NULL;
+        status = glm_rank_dir(options->kv_disk_dirs[i], 0, &dir);
+        if (status == RT_OK) *bytes += glm_plan_disk_free((const char *const *)&dir, 1);
+        free(dir);
+    }
+    if (options->n_kv_disk_dirs == 0) *bytes = glm_plan_disk_free((const char *const *)&cache, 1);
     free(cache);
-    return RT_OK;
+    return status;
 }
 
 rt_status glm_plan_ask_limits(const glm_options *options, glm_options *out) {
     rt_machine_memory memory;
     int64_t disk_bytes = 0;
-    const int32_t n_ranks = options->tensor_parallel ? options->tensor_parallel : 1;
-    const int32_t n_here = options->ranks_here ? options->ranks_here : n_ranks;
+    const int32_t n_here = ranks_here(options);
     RT_TRY(rt_machine_memory_read(&memory));
     RT_TRY(ask_disk(options, &disk_bytes));
     *out = *options;
@@ -227,10 +238,8 @@ rt_status glm_plan_ask_limits(const glm_options *options, glm_options *out) {
 
 /* Threads of a rank: cores that we may use, shared among the ranks here. */
 static int32_t threads_of(const glm_options *options) {
-    const int32_t n_ranks = options->tensor_parallel ? options->tensor_parallel : 1;
-    const int32_t n_here = options->ranks_here ? options->ranks_here : n_ranks;
     if (options->threads) return options->threads;
-    return (int32_t)rt_max64(rt_machine_cores() / n_here, 1);
+    return (int32_t)rt_max64(rt_machine_cores() / ranks_here(options), 1);
 }
 
 static rt_status start_plan(const glm_config *config, const glm_options *options, glm_plan *plan) {
@@ -240,12 +249,13 @@ static rt_status start_plan(const glm_config *config, const glm_options *options
             .max_logits = options->max_logits ? options->max_logits : 1,
             .max_len = options->max_len ? options->max_len : config->model_len,
             .hidden_dtype = glm_config_hidden_dtype(config),
-            .kv_limit_bytes = options->host_kv_bytes,
+            .kv_limit_bytes = options->host_kv_bytes / ranks_here(options),
             .kv_persists = options->persists,
             .limit_bytes = options->memory_bytes};
     /* Unless it is given: most of what is free, not the last of it. */
-    plan->kv_disk_limit_bytes =
-            options->kv_disk_bytes ? options->kv_disk_bytes : options->disk_free_bytes / 10 * 8;
+    plan->kv_disk_limit_bytes = options->kv_disk_bytes
+                                        ? options->kv_disk_bytes / ranks_here(options)
+                                        : options->disk_free_bytes / 10 * 8;
     RT_TRY(choose_kv_dtype(config, options, &plan->kv_dtype));
     const attn_shape shape = glm_attn_shape(config, plan->kv_dtype);
     const rt_status status = attn_cpu_check(&shape);

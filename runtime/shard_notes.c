@@ -1,0 +1,80 @@
+#include "shard_notes.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { LINE_BYTES = 1024 };
+static const char key[] = "shard=";
+
+static bool is_split(const glm_engine *engine) {
+    return engine->part.n_kv_heads < engine->config.n_kv_heads;
+}
+
+static void write_line(const glm_engine *engine, char line[LINE_BYTES]) {
+    const par_shard *s = &engine->shard;
+    (void)snprintf(line, LINE_BYTES,
+            "%s%" PRId32 "-%" PRId32 "of%" PRId32 " rank=%d host=%s dir=%s", key, s->first_kv_head,
+            s->first_kv_head + s->n_kv_heads - 1, engine->config.n_kv_heads, s->rank,
+            engine->comm->hosts[s->rank], engine->kv_dirs[0]);
+    for (char *c = line; *c; c++)
+        if ((unsigned char)*c < 0x20) *c = '?';
+}
+
+static bool is_shard_line(const char *line) {
+    return strncmp(line, key, sizeof key - 1) == 0;
+}
+
+static void copy_other_lines(FILE *to, const char *note) {
+    for (const char *line = note; *line; line += *line == '\n') {
+        const size_t n = strcspn(line, "\n");
+        if (n > 0 && !is_shard_line(line)) (void)fprintf(to, "%.*s\n", (int)n, line);
+        line += n;
+    }
+}
+
+rt_status glm_shards_note(glm_engine *engine, const char *note, char **out) {
+    char mine[LINE_BYTES] = "";
+    char *all = NULL;
+    size_t n_bytes = 0;
+    par_comm *comm = engine->comm;
+    *out = NULL;
+    if (!is_split(engine) && !(note && strstr(note, key))) return RT_OK;
+    if (is_split(engine)) write_line(engine, mine);
+    RT_TRY(rt_calloc(comm->n_ranks, LINE_BYTES, "where shards are", &all));
+    rt_status status = comm->share(comm, mine, LINE_BYTES, all);
+    FILE *to = status == RT_OK ? open_memstream(out, &n_bytes) : NULL;
+    if (to) {
+        copy_other_lines(to, note ? note : "");
+        for (int32_t r = 0; r < comm->n_ranks && is_split(engine); r++)
+            (void)fprintf(to, "%.*s\n", LINE_BYTES - 1, all + (size_t)r * LINE_BYTES);
+    }
+    free(all);
+    if (status == RT_OK && (!to || fclose(to) != 0))
+        status = rt_fail(RT_ENOMEM, "keep: no memory for a book's note");
+    return status;
+}
+
+rt_status glm_shards_explain(const char *note) {
+    char text[LINE_BYTES];
+    int missing = -1;
+    (void)snprintf(text, sizeof text, "%s", rt_error_text());
+    const char *head = strstr(text, "KV head ");
+    if (!head || sscanf(head, "KV head %d", &missing) != 1) return rt_fail(RT_ECORRUPT, "%s", text);
+    for (const char *line = note; line && *line;
+            line += strcspn(line, "\n"), line += *line == '\n') {
+        int first = 0, last = 0, all = 0, rank = 0;
+        char host[PAR_NAME_BYTES] = "";
+        char dir[LINE_BYTES] = "";
+        if (!is_shard_line(line) || sscanf(line, "shard=%d-%dof%d rank=%d host=%63s dir=%1023[^\n]",
+                                            &first, &last, &all, &rank, host, dir) != 6)
+            continue;
+        if (missing >= first && missing <= last)
+            return rt_fail(RT_ECORRUPT,
+                    "%s; its KV heads %d to %d of %d are with rank %d on %s in %s, which is not "
+                    "readable here or not in --kv-disk-dir",
+                    text, first, last, all, rank, host, dir);
+    }
+    return rt_fail(RT_ECORRUPT, "%s", text);
+}
