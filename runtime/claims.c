@@ -11,7 +11,6 @@ typedef struct scan {
     int64_t n;
     int64_t at;
     int64_t sentence; /* where it began; -1: between sentences */
-    bool has_quoted;  /* in this sentence: the words around it are the model's own */
     bool may_attach;  /* nothing but punctuation since the last claim: a number belongs to it */
     glm_claims *out;
 } scan;
@@ -54,10 +53,8 @@ static rt_status add(scan *s, glm_claim_kind kind, int64_t begin, int64_t end) {
 /* The sentence up to `end` is over. */
 static rt_status end_sentence(scan *s, int64_t end) {
     const int64_t begin = s->sentence;
-    const bool is_own = s->has_quoted;
     s->sentence = -1;
-    s->has_quoted = false;
-    return begin < 0 || is_own ? RT_OK : add(s, GLM_CLAIM_SENTENCE, begin, end);
+    return begin < 0 ? RT_OK : add(s, GLM_CLAIM_SENTENCE, begin, end);
 }
 
 /* ---- what stands at one place ---------------------------------------------------------------- */
@@ -96,7 +93,7 @@ static int64_t passages_end(const scan *s, int64_t at) {
 /* Behind a sentence or quotation the first number says where it is from; others stand alone. */
 static rt_status take_passages(scan *s, int64_t end) {
     int64_t at = s->at;
-    if (s->sentence >= 0 && !s->has_quoted) RT_TRY(end_sentence(s, s->at));
+    RT_TRY(end_sentence(s, s->at));
     do {
         int64_t first = 0;
         int64_t last = 0;
@@ -169,9 +166,8 @@ static rt_status take_quoted_line(scan *s) {
 }
 
 static rt_status take_quotation(scan *s, int64_t to, int64_t mark_bytes, int64_t close_bytes) {
+    RT_TRY(end_sentence(s, s->at));
     RT_TRY(add(s, GLM_CLAIM_QUOTATION, s->at + mark_bytes, to));
-    if (s->sentence < 0) s->sentence = s->at;
-    s->has_quoted = true;
     s->at = to + close_bytes;
     return RT_OK;
 }

@@ -64,6 +64,7 @@ static const expectation expectations[] = {
         {"The night was dark [1].", "passage 1-11 [1];"},
         {"The night was dark [1, 9].", "passage 1-11 [1];passage no [9];"},
         {"The night was dark [8].", "passage no [8];"},
+        {"\"No such\", the rain fell in torrents [1].", "quotation no;sentence 2-2 [1];"},
         {"[1][12-13]", "passage 1-11 [1];passage no [12];"},
         {"a[i] and [x] and [] and [1", ""},
         /* Without marks: only what is there word for word. */
