@@ -7,11 +7,14 @@
  * Who waits sleeps: MPI's own waits and collectives spin at 100 % of a core for as long as another
  * rank computes or a user thinks, so that only MPI_Test is called, with naps between.
  *
+ * Beside MPI every rank has a TCP connection with rank 0 for heartbeats (watch.h): MPI notices a rank
+ * that died, by ending all the others without a word, and never one that froze.
+ *
  * After a failure MPI is neither called again nor finalized: buffers may still be written to, and a
  * process that ends without MPI_Finalize is what makes mpirun and srun end the other ranks. */
 #include <dlfcn.h>
+#include <inttypes.h>
 #include <limits.h>
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +27,8 @@
 #include "parallel.h"
 #include "runtime/base/log.h"
 #include "runtime/base/memory.h"
+#include "tcp.h"
+#include "watch.h"
 
 /* ---- the plug-in ----------------------------------------------------------------------------- */
 
@@ -99,10 +104,12 @@ typedef struct mpi_comm {
     mpi_message sends[PAR_RANKS_MAX];
     mpi_message recvs[PAR_RANKS_MAX];
     void *scratch;
+    par_watch *watch; /* NULL while the group is being made */
     bool is_broken;
-    atomic_bool is_aborted;
-    char why[256]; /* of the abort; written before the flag */
+    bool is_at_barrier; /* the last thing that all did */
 } mpi_comm;
+
+static const double connect_s = 30.0;
 
 static mpi_comm *of_wire(par_wire *wire) {
     return (mpi_comm *)(void *)((char *)wire - offsetof(mpi_comm, wire));
@@ -112,13 +119,27 @@ static mpi_comm *of(par_comm *comm) {
     return (mpi_comm *)(void *)comm;
 }
 
-/* The group is over. */
+/* The group is over, for a reason that the others are told. */
 static rt_status broken(mpi_comm *mpi, int32_t peer, const char *doing, const char *why) {
     const par_comm *comm = &mpi->comm;
+    char text[512];
     mpi->is_broken = true;
-    return rt_fail(RT_EPEER, "parallel: rank %d on %s, step %lld (%s): %s rank %d on %s: %s",
-            comm->rank, comm->hosts[comm->rank], (long long)comm->step, comm->step_name, doing,
-            peer, comm->hosts[peer], why);
+    (void)snprintf(text, sizeof text, "%s rank %" PRId32 " on %s failed: %s", doing, peer,
+            comm->hosts[peer], why);
+    if (mpi->watch) par_watch_end(mpi->watch, text);
+    return rt_fail(RT_EPEER, "parallel: %s (at step %" PRId64 ", %s, on rank %" PRId32 ")", text,
+            comm->step, comm->step_name, comm->rank);
+}
+
+/* RT_EPEER, with the step, once the heartbeats say that the group is over. */
+static rt_status check_watch(mpi_comm *mpi) {
+    const par_comm *comm = &mpi->comm;
+    if (!mpi->watch || par_watch_check(mpi->watch) == RT_OK) return RT_OK;
+    char text[700];
+    (void)snprintf(text, sizeof text, "%s", rt_error_text());
+    mpi->is_broken = true;
+    return rt_fail(RT_EPEER, "%s (at step %" PRId64 ", %s, on rank %" PRId32 ")", text, comm->step,
+            comm->step_name, comm->rank);
 }
 
 static rt_status broken_by_mpi(mpi_comm *mpi, int32_t peer, const char *doing, int error) {
@@ -175,10 +196,7 @@ static rt_status progress_send(mpi_comm *mpi, int32_t peer) {
 
 static rt_status progress(par_wire *wire) {
     mpi_comm *mpi = of_wire(wire);
-    if (atomic_load(&mpi->is_aborted)) {
-        mpi->is_broken = true;
-        return rt_fail(RT_EPEER, "%s", mpi->why);
-    }
+    RT_TRY(check_watch(mpi));
     if (mpi->is_broken) return rt_fail(RT_EPEER, "parallel: the group of ranks is over");
     for (uint64_t left = wire->receiving; left; left &= left - 1)
         RT_TRY(progress_recv(mpi, __builtin_ctzll(left)));
@@ -196,6 +214,7 @@ static void nap(par_wire *wire, int64_t microseconds) {
 /* ---- the operations -------------------------------------------------------------------------- */
 
 static rt_status counted(par_comm *comm, int64_t n_bytes, double begin, rt_status status) {
+    of(comm)->is_at_barrier = false;
     comm->stats.n_calls++;
     comm->stats.n_bytes += n_bytes;
     comm->stats.move_s += rt_now() - begin;
@@ -240,28 +259,31 @@ static rt_status recv_data(
 }
 
 static rt_status tell(par_comm *comm, void *bytes, int64_t n_bytes) {
+    of(comm)->is_at_barrier = false;
     return par_exchange_tell(&of(comm)->wire, bytes, n_bytes);
 }
 
 static rt_status share(par_comm *comm, const void *mine, int64_t n_bytes, void *all) {
     rt_assert(n_bytes <= PAR_SHARE_BYTES_MAX);
+    of(comm)->is_at_barrier = false;
     return par_exchange_all_gather(&of(comm)->wire, mine, n_bytes, all);
 }
 
 static rt_status barrier(par_comm *comm) {
-    return par_exchange_barrier(&of(comm)->wire);
+    RT_TRY(par_exchange_barrier(&of(comm)->wire));
+    of(comm)->is_at_barrier = true;
+    return RT_OK;
 }
 
 static rt_status check(par_comm *comm) {
-    const mpi_comm *mpi = of(comm);
-    return atomic_load(&mpi->is_aborted) ? rt_fail(RT_EPEER, "%s", mpi->why) : RT_OK;
+    return par_watch_check(of(comm)->watch);
 }
 
 static void abort_group(par_comm *comm, const char *why) {
-    mpi_comm *mpi = of(comm);
-    if (atomic_load(&mpi->is_aborted)) return;
-    (void)snprintf(mpi->why, sizeof mpi->why, "%s", why);
-    atomic_store(&mpi->is_aborted, true);
+    char text[512];
+    (void)snprintf(text, sizeof text, "rank %" PRId32 " on %s gave up: %s", comm->rank,
+            comm->hosts[comm->rank], why);
+    par_watch_end(of(comm)->watch, text);
 }
 
 /* MPI may still write to a group that broke: it stays, and stays reachable. */
@@ -269,7 +291,9 @@ static mpi_comm *volatile abandoned;
 
 static void close_group(par_comm *comm) {
     mpi_comm *mpi = of(comm);
-    if (mpi->is_broken || atomic_load(&mpi->is_aborted)) {
+    const bool is_orderly = mpi->is_at_barrier && check_watch(mpi) == RT_OK;
+    par_watch_stop(mpi->watch, is_orderly);
+    if (!is_orderly) {
         abandoned = mpi;
         return;
     }
@@ -302,6 +326,55 @@ static rt_status open_world(mpi_comm *mpi, const par_world *expected) {
     return rt_malloc(par_exchange_scratch_bytes(world.n_ranks), "sums over ranks", &mpi->scratch);
 }
 
+/* ---- heartbeats ------------------------------------------------------------------------------ */
+
+static bool is_one_machine(const par_comm *comm) {
+    for (int32_t r = 1; r < comm->n_ranks; r++)
+        if (strncmp(comm->hosts[r], comm->hosts[0], PAR_NAME_BYTES) != 0) return false;
+    return true;
+}
+
+static rt_status find_hosts(mpi_comm *mpi) {
+    char name[PAR_NAME_BYTES] = "";
+    (void)gethostname(name, sizeof name - 1);
+    return par_exchange_all_gather(&mpi->wire, name, sizeof name, mpi->comm.hosts);
+}
+
+/* What rank 0 made of it, told to all, so that nobody waits for a rank 0 that cannot listen. */
+typedef struct invitation_message {
+    tcp_invitation invitation;
+    int32_t status;
+    char text[200];
+} invitation_message;
+
+static rt_status connect_all(mpi_comm *mpi, int listener, invitation_message *message) {
+    const par_comm *comm = &mpi->comm;
+    int fds[PAR_RANKS_MAX];
+    RT_TRY(par_exchange_tell(&mpi->wire, message, sizeof *message));
+    if (message->status != RT_OK) return rt_fail((rt_status)message->status, "%s", message->text);
+    for (int r = 0; r < PAR_RANKS_MAX; r++) fds[r] = -1;
+    if (comm->rank == 0)
+        RT_TRY(tcp_accept_all(listener, &message->invitation, 0, comm->n_ranks, connect_s, fds));
+    else
+        RT_TRY(tcp_connect(&message->invitation, comm->rank, connect_s, &fds[0]));
+    return par_watch_start(comm->rank, comm->n_ranks, comm->hosts, fds, &mpi->watch);
+}
+
+static rt_status start_watch(mpi_comm *mpi) {
+    invitation_message message = {.status = RT_OK};
+    int listener = -1;
+    RT_TRY(find_hosts(mpi));
+    if (mpi->comm.rank == 0) {
+        const bool is_local = is_one_machine(&mpi->comm);
+        message.status = (int32_t)tcp_listen(is_local, &message.invitation, &listener);
+        if (message.status != RT_OK)
+            (void)snprintf(message.text, sizeof message.text, "%s", rt_error_text());
+    }
+    const rt_status status = connect_all(mpi, listener, &message);
+    if (listener >= 0) (void)close(listener);
+    return status;
+}
+
 rt_status par_comm_mpi_open(const par_world *world, par_comm **out) {
     const par_mpi_plugin *plugin = NULL;
     RT_TRY(plugin_load(&plugin));
@@ -326,9 +399,10 @@ rt_status par_comm_mpi_open(const par_world *world, par_comm **out) {
     mpi->wire = (par_wire){
             .post_send = post_send, .post_recv = post_recv, .progress = progress, .sleep = nap};
     plugin->mpi_version(comm->library, sizeof comm->library);
-    const rt_status status = open_world(mpi, world);
+    rt_status status = open_world(mpi, world);
+    if (status == RT_OK) status = start_watch(mpi);
     if (status != RT_OK) {
-        free(mpi);
+        abandoned = mpi;
         return status;
     }
     *out = comm;

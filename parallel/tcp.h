@@ -1,0 +1,32 @@
+/* TCP between ranks. Private to parallel. */
+#ifndef PAR_TCP_H
+#define PAR_TCP_H
+
+#include <netinet/in.h>
+
+#include "parallel.h"
+
+enum { TCP_TOKEN_BYTES = 16, TCP_ADDRESSES_MAX = 8 };
+
+/* Where somebody listens, and what proves that it is he: random bytes that only the group knows. */
+typedef struct tcp_invitation {
+    unsigned char token[TCP_TOKEN_BYTES];
+    int32_t n_addresses;
+    int32_t port;
+    char addresses[TCP_ADDRESSES_MAX][INET6_ADDRSTRLEN];
+} tcp_invitation;
+
+/* Listen on a free port: on this machine's addresses, or, is_local, for this machine alone.
+ * Errors: RT_EIO */
+RT_MUST_CHECK rt_status tcp_listen(bool is_local, tcp_invitation *out, int *fd);
+
+/* Take one connection of each rank but this one into fds[rank] (-1 elsewhere); strangers are turned
+ * away. Errors: RT_EPEER  not all came within timeout_s: who is missing. What came stays in fds. */
+RT_MUST_CHECK rt_status tcp_accept_all(int fd, const tcp_invitation *invitation, int32_t rank,
+        int32_t n_ranks, double timeout_s, int fds[PAR_RANKS_MAX]);
+
+/* Connect as `rank`, trying one address after the other until timeout_s. Errors: RT_EPEER */
+RT_MUST_CHECK rt_status tcp_connect(
+        const tcp_invitation *invitation, int32_t rank, double timeout_s, int *fd);
+
+#endif

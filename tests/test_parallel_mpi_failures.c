@@ -1,0 +1,134 @@
+/* A rank under mpirun that dies, leaves, gives up or freezes ends the group on every rank, in time,
+ * with a message that names it, its host and the step; and mpirun's exit status is not 0.
+ *
+ * Method: this program starts itself as three ranks, which sum in a loop until one of them does the
+ * thing; the others write what they were told, and after how long, to a file. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "help_mpi.h"
+#include "parallel/parallel.h"
+#include "runtime/base/log.h"
+
+enum { N_RANKS = 3, VICTIM = 1, FATAL_STEP = 20 };
+
+static int n_failed;
+
+static void expect(bool is_true, const char *what, const char *text) {
+    if (is_true) return;
+    (void)printf("FAIL, %s: %s\n", what, text);
+    n_failed++;
+}
+
+/* ---- a rank ---------------------------------------------------------------------------------- */
+
+static void do_it(par_comm *comm, const char *deed) {
+    if (strcmp(deed, "dies") == 0) (void)raise(SIGKILL);
+    if (strcmp(deed, "freezes") == 0) (void)raise(SIGSTOP);
+    if (strcmp(deed, "exits") == 0) _exit(0);
+    if (strcmp(deed, "gives up") == 0) {
+        comm->abort(comm, "no room left");
+        (void)sleep(1); /* what the others hear must not be that this one is gone */
+        _exit(1);
+    }
+    if (strcmp(deed, "closes") == 0) {
+        par_comm_close(comm);
+        _exit(1);
+    }
+}
+
+/* "<seconds> <text>" */
+static void write_down(const char *dir, int rank, double took_s) {
+    char path[512];
+    (void)snprintf(path, sizeof path, "%s/%d", dir, rank);
+    FILE *file = fopen(path, "w");
+    if (!file) exit(3);
+    (void)fprintf(file, "%.3f %s\n", took_s, rt_error_text());
+    (void)fclose(file);
+}
+
+static int rank_main(const char *dir, const char *deed) {
+    par_world world;
+    char address[PAR_ADDRESS_BYTES];
+    par_comm *comm = NULL;
+    (void)signal(SIGTERM, SIG_IGN); /* mpirun's, a second before it kills */
+    if (par_world_from_environment(&world, address) != RT_OK) return 4;
+    if (par_comm_open(&world, &comm) != RT_OK || par_hello(comm, "") != RT_OK) return 5;
+    comm->step_name = "decode";
+    double last = rt_now();
+    rt_status status = RT_OK;
+    while (status == RT_OK) {
+        float data[100] = {1.0f};
+        comm->step++;
+        if (comm->step == FATAL_STEP && comm->rank == VICTIM) do_it(comm, deed);
+        last = rt_now();
+        status = comm->all_reduce(comm, data, 100, NULL);
+    }
+    write_down(dir, comm->rank, rt_now() - last);
+    par_comm_close(comm);
+    return status == RT_EPEER ? 6 : 1;
+}
+
+/* ---- all of them ----------------------------------------------------------------------------- */
+
+static void check_rank(const char *dir, int rank, const char *deed, const char *expected) {
+    char path[512];
+    char text[1024] = "nothing";
+    double took_s = -1.0;
+    (void)snprintf(path, sizeof path, "%s/%d", dir, rank);
+    FILE *file = fopen(path, "r");
+    if (file && fscanf(file, "%lf %1000[^\n]", &took_s, text) != 2) took_s = -1.0;
+    if (file) (void)fclose(file);
+    (void)unlink(path);
+    char what[64];
+    char host[PAR_NAME_BYTES] = "";
+    char who[128];
+    (void)gethostname(host, sizeof host - 1);
+    (void)snprintf(what, sizeof what, "rank 1 %s, rank %d after %.1f s", deed, rank, took_s);
+    (void)snprintf(who, sizeof who, "rank 1 on %s %s", host, expected);
+    (void)printf("%s: %s\n", what, text);
+    expect(strstr(text, who) != NULL, what, text);
+    /* A rank that is quick is a step ahead of the others. */
+    expect(strstr(text, "(at step 20, decode, on rank ") ||
+                    strstr(text, "(at step 19, decode, on rank "),
+            what, text);
+    expect(took_s >= 0.0 && took_s < (strcmp(deed, "freezes") == 0 ? 10.0 : 5.0), what, text);
+}
+
+static void check(const char *dir, const char *deed, const char *expected) {
+    char argument[600];
+    (void)snprintf(argument, sizeof argument, "%s:%s", dir, deed);
+    const double begin = rt_now();
+    const int exit_code = help_mpi_run(N_RANKS, argument);
+    expect(exit_code != 0 && exit_code != 127, deed, "mpirun's exit status");
+    expect(rt_now() - begin < 20.0, deed, "mpirun took longer than 20 s");
+    for (int r = 0; r < N_RANKS; r++)
+        if (r != VICTIM) check_rank(dir, r, deed, expected);
+}
+
+int main(int argc, char **argv) {
+    if (argc == 2) {
+        char *deed = strchr(argv[1], ':');
+        *deed++ = '\0';
+        return rank_main(argv[1], deed);
+    }
+    char why[256];
+    char dir[] = "/tmp/glm1m_mpi_XXXXXX";
+    if (!help_mpi_is_there(why)) {
+        (void)printf("skipped: %s\n", why);
+        return 77;
+    }
+    if (!mkdtemp(dir)) return 1;
+    check(dir, "dies", "is gone");
+    check(dir, "exits", "is gone");
+    check(dir, "gives up", "gave up: no room left");
+    check(dir, "closes", "ended without the others");
+    if (!getenv("GLM_TEST_FAST")) check(dir, "freezes", "is frozen: no sign of life for ");
+    (void)rmdir(dir);
+    return n_failed ? 1 : 0;
+}
