@@ -131,10 +131,11 @@ static rt_status broken(mpi_comm *mpi, int32_t peer, const char *doing, const ch
             comm->step, comm->step_name, comm->rank);
 }
 
-/* RT_EPEER, with the step, once the heartbeats say that the group is over. */
-static rt_status check_watch(mpi_comm *mpi) {
+/* RT_EPEER, with the reason and the step, once the group is over. */
+static rt_status check_group(mpi_comm *mpi) {
     const par_comm *comm = &mpi->comm;
-    if (!mpi->watch || par_watch_check(mpi->watch) == RT_OK) return RT_OK;
+    if (!mpi->watch || par_watch_check(mpi->watch) == RT_OK)
+        return mpi->is_broken ? rt_fail(RT_EPEER, "parallel: the group of ranks is over") : RT_OK;
     char text[700];
     (void)snprintf(text, sizeof text, "%s", rt_error_text());
     mpi->is_broken = true;
@@ -150,6 +151,7 @@ static rt_status broken_by_mpi(mpi_comm *mpi, int32_t peer, const char *doing, i
 
 static rt_status post_send(par_wire *wire, int32_t to, const void *bytes, int64_t n_bytes) {
     mpi_comm *mpi = of_wire(wire);
+    RT_TRY(check_group(mpi));
     rt_assert(n_bytes <= PAR_MESSAGE_BYTES_MAX && !(wire->sending >> to & 1));
     mpi_message *message = &mpi->sends[to];
     message->n_bytes = n_bytes;
@@ -161,6 +163,7 @@ static rt_status post_send(par_wire *wire, int32_t to, const void *bytes, int64_
 
 static rt_status post_recv(par_wire *wire, int32_t from, void *bytes, int64_t n_bytes) {
     mpi_comm *mpi = of_wire(wire);
+    RT_TRY(check_group(mpi));
     rt_assert(n_bytes <= PAR_MESSAGE_BYTES_MAX && !(wire->receiving >> from & 1));
     mpi_message *message = &mpi->recvs[from];
     message->n_bytes = n_bytes;
@@ -196,8 +199,7 @@ static rt_status progress_send(mpi_comm *mpi, int32_t peer) {
 
 static rt_status progress(par_wire *wire) {
     mpi_comm *mpi = of_wire(wire);
-    RT_TRY(check_watch(mpi));
-    if (mpi->is_broken) return rt_fail(RT_EPEER, "parallel: the group of ranks is over");
+    RT_TRY(check_group(mpi));
     for (uint64_t left = wire->receiving; left; left &= left - 1)
         RT_TRY(progress_recv(mpi, __builtin_ctzll(left)));
     for (uint64_t left = wire->sending; left; left &= left - 1)
@@ -291,7 +293,7 @@ static mpi_comm *volatile abandoned;
 
 static void close_group(par_comm *comm) {
     mpi_comm *mpi = of(comm);
-    const bool is_orderly = mpi->is_at_barrier && check_watch(mpi) == RT_OK;
+    const bool is_orderly = mpi->is_at_barrier && check_group(mpi) == RT_OK;
     par_watch_stop(mpi->watch, is_orderly);
     if (!is_orderly) {
         abandoned = mpi;

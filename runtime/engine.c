@@ -290,6 +290,7 @@ rt_status glm_engine_open_rank(const glm_options *options, par_comm *comm, glm_e
     if (status == RT_OK) status = open_with(engine, checkpoint, options);
     glm_checkpoint_close(checkpoint);
     if (status != RT_OK) {
+        engine->ranks.depth++; /* nobody listens to steps yet: all close by themselves */
         glm_engine_close(engine);
         return status;
     }

@@ -36,6 +36,7 @@ static int run_command(const glm_command *command, int argc, char **argv) {
     if (status != RT_OK) return glm_cli_fail(status);
 
     status = glm_cli_parse(commands, command, argc, argv, &cli, &is_done);
+    if (status == RT_OK && !is_done) status = glm_launcher_set_ranks(&cli.engine);
     int exit_code = GLM_EXIT_OK;
     if (status != RT_OK) {
         exit_code = glm_cli_fail(status);
@@ -63,6 +64,7 @@ int main(int argc, char **argv) {
     int rank_exit_code = 0;
     if (glm_rank_is_asked(argc, argv, &rank_exit_code)) return rank_exit_code;
     const char *name = argc > 1 ? argv[1] : "";
+    if (glm_launcher_has_served(name, &rank_exit_code)) return rank_exit_code;
     if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
         return help(argc, argv);
     if (strcmp(name, "--version") == 0) {
@@ -72,5 +74,7 @@ int main(int argc, char **argv) {
     if (argc < 2) return glm_cli_fail(rt_fail(RT_EUSAGE, "which command? glm1m --help lists them"));
     const glm_command *command = glm_cli_find_command(commands, name);
     if (!command) return glm_cli_fail(glm_cli_unknown_command(commands, name));
-    return run_command(command, argc, argv);
+    const int exit_code = run_command(command, argc, argv);
+    glm_launcher_dismiss(name);
+    return exit_code;
 }

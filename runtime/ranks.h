@@ -67,6 +67,17 @@ RT_MUST_CHECK rt_status glm_ranks_check_model(
 /* All ranks: rank 0's bytes. */
 RT_MUST_CHECK rt_status glm_ranks_tell(par_comm *comm, void *bytes, int64_t n_bytes);
 
+/* Another rank's whole life, in the group, which it closes: its exit code. */
+int glm_ranks_serve(par_comm *comm);
+/* Rank 0: there is no engine to open. RT_EPEER. */
+RT_MUST_CHECK rt_status glm_ranks_dismiss(par_comm *comm);
+
+/* ranks_launcher.c: what an MPI launcher says of this process, PAR_BY_SELF where none started several.
+ * RT_EUSAGE: contradictions. */
+RT_MUST_CHECK rt_status glm_launcher_find(par_world *world, char address[PAR_ADDRESS_BYTES]);
+/* Join its group; once a process. */
+RT_MUST_CHECK rt_status glm_launcher_join(const par_world *world, par_comm **out);
+
 /* engine.c: open as a rank of the group, which the engine owns from here on, also on failure. */
 RT_MUST_CHECK rt_status glm_engine_open_rank(
         const glm_options *options, par_comm *comm, glm_engine **out);

@@ -99,10 +99,13 @@ static rt_status point_to_texts(told_options *told, int64_t n_bytes) {
     return is_whole ? RT_OK : rt_fail(RT_EPEER, "ranks: rank 0's options do not hold together");
 }
 
-static rt_status hear_options(par_comm *comm, told_options *told) {
+/* *is_dismissed: there is no engine to open. */
+static rt_status hear_options(par_comm *comm, told_options *told, bool *is_dismissed) {
     options_message message;
     *told = (told_options){0};
     RT_TRY(comm->tell(comm, &message, sizeof message));
+    *is_dismissed = message.n_bytes == 0;
+    if (*is_dismissed) return comm->barrier(comm);
     if (message.n_bytes < 1 || message.n_bytes > TEXTS_BYTES_MAX ||
             message.options.n_kv_disk_dirs < 0 || message.options.n_kv_disk_dirs > message.n_bytes)
         return rt_fail(RT_EPEER, "ranks: rank 0's options have %" PRId64 " bytes of text",
@@ -152,9 +155,17 @@ static rt_status start(const glm_options *options, par_comm *comm) {
     return tell_options(comm, options);
 }
 
+static rt_status make_group(const glm_options *options, par_comm **out) {
+    par_world world;
+    char address[PAR_ADDRESS_BYTES];
+    RT_TRY(glm_launcher_find(&world, address));
+    if (world.transport != PAR_BY_SELF) return glm_launcher_join(&world, out);
+    return par_local_launch(options->tensor_parallel, "/proc/self/exe", out);
+}
+
 rt_status glm_ranks_open(const glm_options *options, par_comm **out) {
     if (options->tensor_parallel <= 1) return par_comm_self_open(out);
-    RT_TRY(par_local_launch(options->tensor_parallel, "/proc/self/exe", out));
+    RT_TRY(make_group(options, out));
     const rt_status status = start(options, *out);
     if (status == RT_OK) return RT_OK;
     par_comm_close(*out);
@@ -162,14 +173,22 @@ rt_status glm_ranks_open(const glm_options *options, par_comm **out) {
     return status;
 }
 
+rt_status glm_ranks_dismiss(par_comm *comm) {
+    options_message nothing = {.n_bytes = 0};
+    RT_TRY(check_build(comm));
+    RT_TRY(comm->tell(comm, &nothing, sizeof nothing));
+    return comm->barrier(comm);
+}
+
 /* ---- the others ------------------------------------------------------------------------------ */
 
 static rt_status serve(par_comm *comm) {
     told_options told = {0};
     glm_engine *engine = NULL;
+    bool is_dismissed = false;
     rt_status status = check_build(comm);
-    if (status == RT_OK) status = hear_options(comm, &told);
-    if (status != RT_OK) {
+    if (status == RT_OK) status = hear_options(comm, &told, &is_dismissed);
+    if (status != RT_OK || is_dismissed) {
         free_options(&told);
         par_comm_close(comm);
         return status;
@@ -190,6 +209,12 @@ static void report(rt_status status) {
         (void)fprintf(stderr, "glm1m: %s\n", text);
 }
 
+int glm_ranks_serve(par_comm *comm) {
+    const rt_status status = serve(comm);
+    report(status);
+    return status == RT_OK ? 0 : status == RT_EPEER ? 6 : 1;
+}
+
 bool glm_rank_is_asked(int argc, char **argv, int *exit_code) {
     par_comm *comm = NULL;
     if (argc != 3 || strcmp(argv[1], "rank") != 0) return false;
@@ -202,8 +227,6 @@ bool glm_rank_is_asked(int argc, char **argv, int *exit_code) {
         *exit_code = 2;
         return true;
     }
-    status = serve(comm);
-    report(status);
-    *exit_code = status == RT_OK ? 0 : status == RT_EPEER ? 6 : 1;
+    *exit_code = glm_ranks_serve(comm);
     return true;
 }

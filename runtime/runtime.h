@@ -6,7 +6,8 @@
  *   glm_decode          one token for each of several sessions
  *   glm_session_fork    a second sequence that shares the first one's prefix
  *
- * With options.tensor_parallel > 1 the engine starts the other ranks, which make the same calls as
+ * With options.tensor_parallel > 1 the engine starts the other ranks (or meets them, under mpirun and
+ * srun), which make the same calls as
  * this process does (ranks.h): nothing changes for the caller, but that every call may fail with
  * RT_EPEER, another rank is lost, after which only closing makes sense.
  *
@@ -35,6 +36,17 @@ RT_MUST_CHECK rt_status glm_engine_open(const glm_options *options, glm_engine *
  * program, started as `program rank FD`. True: that is what this process is, its work is done, and it
  * ends with *exit_code. */
 bool glm_rank_is_asked(int argc, char **argv, int *exit_code);
+
+/* The same where mpirun or srun started several processes with one command line (ranks_launcher.c).
+ * Rank 0 runs the command; its engine's ranks are the others, as many as there are.
+ *
+ *   has_served   second in main(). True: this is another rank, its work is done
+ *   set_ranks    what that makes of options.tensor_parallel. RT_EUSAGE: they differ
+ *   dismiss      last in main(): the others need not wait for an engine any more */
+bool glm_launcher_has_served(const char *command, int *exit_code);
+RT_MUST_CHECK rt_status glm_launcher_set_ranks(glm_options *options);
+void glm_launcher_dismiss(const char *command);
+
 void glm_engine_close(glm_engine *engine);
 
 const glm_config *glm_engine_config(const glm_engine *engine);

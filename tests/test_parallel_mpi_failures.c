@@ -70,6 +70,9 @@ static int rank_main(const char *dir, const char *deed) {
         status = comm->all_reduce(comm, data, 100, NULL);
     }
     write_down(dir, comm->rank, rt_now() - last);
+    char bytes[8] = "";
+    if (comm->tell(comm, bytes, 8) != RT_EPEER || comm->barrier(comm) != RT_EPEER) return 7;
+    if (comm->check(comm) != RT_EPEER) return 8;
     par_comm_close(comm);
     return status == RT_EPEER ? 6 : 1;
 }
