@@ -71,9 +71,11 @@ void local_end(local_comm *local, const char *why) {
 
 rt_status local_ended(local_comm *local) {
     while (atomic_load(&local->head->ended) == 1) (void)usleep(1000);
+    if (!local->is_over) /* later calls are clean-up: what counts is where it happened */
+        (void)snprintf(local->why, sizeof local->why, "%s (at step %" PRId64 ", %s, on rank %d)",
+                local->head->why, local->comm.step, local->comm.step_name, local->comm.rank);
     local->is_over = true;
-    return rt_fail(RT_EPEER, "parallel: %s (at step %" PRId64 ", %s, on rank %d)", local->head->why,
-            local->comm.step, local->comm.step_name, local->comm.rank);
+    return rt_fail(RT_EPEER, "parallel: %s", local->why);
 }
 
 static bool has_ended(const local_comm *local) {
@@ -396,13 +398,6 @@ static rt_status recv_from(
 
 /* ---- tell ------------------------------------------------------------------------------------ */
 
-typedef struct told_header {
-    uint64_t magic;
-    uint64_t serial;
-    int64_t n_bytes;
-    uint64_t hash;
-} told_header;
-
 static rt_status write_all(local_comm *local, int rank, const void *bytes, int64_t n_bytes) {
     const char *at = bytes;
     char who[128];
@@ -442,7 +437,7 @@ static rt_status read_all(local_comm *local, void *bytes, int64_t n_bytes) {
 }
 
 static rt_status tell_all(local_comm *local, const void *bytes, int64_t n_bytes) {
-    const told_header header = {.magic = told_magic,
+    const local_told header = {.magic = told_magic,
             .serial = ++local->told,
             .n_bytes = n_bytes,
             .hash = XXH3_64bits(bytes, (size_t)n_bytes)};
@@ -454,7 +449,7 @@ static rt_status tell_all(local_comm *local, const void *bytes, int64_t n_bytes)
 }
 
 static rt_status be_told(local_comm *local, void *bytes, int64_t n_bytes) {
-    told_header header;
+    local_told header;
     char what[256];
     RT_TRY(read_all(local, &header, sizeof header));
     if (header.magic != told_magic || header.serial != ++local->told || header.n_bytes != n_bytes) {

@@ -36,6 +36,14 @@ typedef struct local_rank {
     local_label mail;
 } local_rank;
 
+/* Before what rank 0 tells. */
+typedef struct local_told {
+    uint64_t magic;
+    uint64_t serial;
+    int64_t n_bytes;
+    uint64_t hash;
+} local_told;
+
 /* The group is over once `ended` is set; the text is there once it is 2. */
 typedef struct local_head {
     _Alignas(LOCAL_LINE) _Atomic uint32_t ended;
@@ -67,7 +75,8 @@ typedef struct local_comm {
     pthread_t beat;
     bool has_beat;
     int wake_fd;        /* eventfd: the heartbeat thread is to end */
-    bool is_over;       /* an operation failed */
+    bool is_over;       /* an operation failed: */
+    char why[1024];     /* the first one, with the step it was in */
     uint32_t last_kind; /* of collective: after a barrier closing is orderly */
 } local_comm;
 

@@ -8,6 +8,7 @@
  * cannot tell whose fault the silence is. */
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -58,6 +59,7 @@ static void report_frozen(local_comm *local, int rank, double silent_s) {
     (void)snprintf(why, sizeof why, "%s is frozen: no sign of life for %.1f s",
             local_who(local, rank, who), silent_s);
     local_end(local, why);
+    if (local->peers[rank].pid > 0) (void)kill(local->peers[rank].pid, SIGKILL);
 }
 
 /* Take what came; false once the socket has ended. */

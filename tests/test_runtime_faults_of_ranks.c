@@ -1,0 +1,536 @@
+/* A rank that dies, freezes, exits, is slow, sends what is not due, disagrees, or has a full or damaged
+ * disk, while it loads, prefills, spills, decodes or shuts down: the others notice in time (dead within
+ * 5 s, frozen within 10 s), end with exit code 6 and a message that names rank, host and step, and leave
+ * no process behind; or the answer is right to the bit. It is never wrong, and nothing ever hangs.
+ *
+ * Method: this program is the harness, rank 0 ("zero") and the other ranks ("rank FD"). Rank 0 opens
+ * an engine, prefills 4,300 tokens of a text, decodes, keeps a book, closes; or does that with a cache
+ * that overflows to disk, and keeps nothing.
+ * The fault is at the n-th operation of one rank, by wrapped function pointers. The harness is the
+ * reaper of orphans: it sees every process end. A rank's line "E" in the log says when it had noticed.
+ *
+ *   (no argument)               a bounded sample: each kind at a few points
+ *   KIND RANKS RANK AT          one run, a line about it
+ *   count RANKS                 how many operations there are
+ *   campaign N [SEED]           N runs over all kinds, ranks and points; a summary */
+#include <dirent.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "help_checkpoint.h"
+#include "help_faults_ranks.h"
+#include "help_needle.h"
+#include "help_random.h"
+#include "help_ranks.h"
+#include "runtime/base/log.h"
+#include "runtime/ranks.h"
+
+enum { N_IDS = 4300, N_DECODED = 3, PATH_BYTES = 4096, RUN_S_MAX = 60 };
+static const double dead_s_max = 5.0;
+static const double frozen_s_max = 10.0;
+
+static void append_line(const char *path, const char *line) {
+    FILE *file = fopen(path, "a");
+    if (!file) _exit(98);
+    (void)fputs(line, file);
+    (void)fclose(file);
+}
+
+/* ---- the ranks ------------------------------------------------------------------------------- */
+
+static void note_end(const char *log, int rank, rt_status status) {
+    char line[64];
+    (void)snprintf(line, sizeof line, "E %d %d %.6f\n", rank, (int)status, rt_now());
+    append_line(log, line);
+}
+
+static int be_rank(const char *fd) {
+    help_fault fault;
+    par_comm *comm = NULL;
+    const char *log = getenv("GLM_TEST_LOG");
+    const bool is_faulty = help_fault_parse(getenv("GLM_TEST_FAULT"), &fault);
+    if (!log || par_local_join((int)strtol(fd, NULL, 10), &comm) != RT_OK) return 97;
+    const int rank = comm->rank;
+    if (is_faulty) help_fault_install(comm, &fault, log);
+    const int exit_code = glm_ranks_serve(comm);
+    note_end(log, rank, exit_code == 6 ? RT_EPEER : RT_OK);
+    return exit_code;
+}
+
+/* The scenario of rank 0. */
+typedef struct scenario {
+    const char *dir;
+    glm_engine *engine;
+    glm_session *session;
+    glm_reuse reuse;
+    const float *logits;
+    int64_t n_rows;
+} scenario;
+
+static rt_status open_scenario(scenario *s, par_comm *comm, const glm_options *options) {
+    RT_TRY(glm_engine_open_rank(options, comm, &s->engine));
+    return glm_session_create(s->engine, N_IDS + N_DECODED, &s->session);
+}
+
+static rt_status run_scenario(scenario *s) {
+    int32_t ids[N_IDS + N_DECODED];
+    for (int i = 0; i < N_IDS + N_DECODED; i++)
+        ids[i] = (int32_t)((i * 7919LL + i * (int64_t)i) % 300);
+    RT_TRY(glm_session_restore(s->session, ids, N_IDS, &s->reuse));
+    const int64_t done = s->reuse.n_tokens;
+    RT_TRY(glm_prefill(s->session, ids + done, N_IDS - done));
+    for (int i = 0; i < N_DECODED; i++) RT_TRY(glm_decode(&s->session, &ids[N_IDS + i], 1));
+    RT_TRY(glm_session_logits(s->session, &s->logits, &s->n_rows));
+    const rt_status kept = glm_engine_plan(s->engine)->kv_persists
+                                   ? glm_session_keep(s->session, "b", "source=test\n")
+                                   : RT_OK;
+    if (kept == RT_EPEER) return kept;
+    if (kept != RT_OK) (void)fprintf(stderr, "not kept: %s\n", rt_error_text());
+    return RT_OK;
+}
+
+static void write_logits(const scenario *s, const char *dir) {
+    char path[PATH_BYTES];
+    (void)snprintf(path, sizeof path, "%s/logits", dir);
+    FILE *file = fopen(path, "wb");
+    if (!file) _exit(98);
+    (void)fwrite(s->logits, sizeof(float), (size_t)glm_engine_config(s->engine)->vocab, file);
+    (void)fclose(file);
+}
+
+static int be_zero(void) {
+    const char *dir = getenv("GLM_TEST_DIR");
+    const char *model = getenv("GLM_TEST_MODEL");
+    const char *log = getenv("GLM_TEST_LOG");
+    const char *ranks = getenv("GLM_TEST_RANKS");
+    char kv[PATH_BYTES];
+    const char *dirs[] = {kv};
+    help_fault fault;
+    scenario s = {0};
+    if (!dir || !model || !log || !ranks) return 97;
+    (void)snprintf(kv, sizeof kv, "%s/kv/r%%r", dir);
+    const int n_ranks = (int)strtol(ranks, NULL, 10);
+    const bool spills = getenv("GLM_TEST_SPILLS") != NULL;
+    const glm_options options = {.model_dir = model,
+            .tensor_parallel = n_ranks,
+            .max_len = N_IDS + N_DECODED,
+            .chunk = 1024,
+            .threads = 1,
+            .host_kv_bytes = spills ? INT64_C(3) << 20 : 0,
+            .persists = !spills,
+            .n_kv_disk_dirs = 1,
+            .kv_disk_dirs = dirs};
+    par_comm *comm = NULL;
+    rt_status status = glm_ranks_open(&options, &comm);
+    if (status == RT_OK && help_fault_parse(getenv("GLM_TEST_FAULT"), &fault))
+        help_fault_install(comm, &fault, log);
+    if (status == RT_OK) status = open_scenario(&s, comm, &options);
+    if (status == RT_OK) status = run_scenario(&s);
+    note_end(log, 0, status);
+    if (status == RT_OK) write_logits(&s, dir);
+    if (status != RT_OK) (void)fprintf(stderr, "glm1m: %s\n", rt_error_text());
+    (void)fprintf(stderr, "reused %" PRId64 "\n", s.reuse.n_tokens);
+    glm_session_free(s.session);
+    glm_engine_close(s.engine);
+    (void)fprintf(stderr, "operations %d\n", help_fault_operations());
+    return status == RT_OK ? 0 : status == RT_EPEER ? 6 : status == RT_ENOFIT ? 3 : 1;
+}
+
+/* ---- the harness ----------------------------------------------------------------------------- */
+
+static const char *model;
+static const char *base;
+static bool spills; /* runs from here on */
+
+typedef struct outcome {
+    int exit_code; /* of rank 0; 128 + signal */
+    bool has_happened;
+    char step[64];     /* in which the fault was */
+    double detected_s; /* until the last of the other ranks knew */
+    double gone_s;     /* until the last process was gone */
+    int n_noticed;
+    bool is_right;
+    bool has_hung;
+    int64_t reused;
+    int operations;
+    char text[512]; /* of rank 0's error */
+} outcome;
+
+static void run_command(const char *format, ...) RT_PRINTF(1, 2);
+static void run_command(const char *format, ...) {
+    char command[3 * PATH_BYTES];
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(command, sizeof command, format, arguments);
+    va_end(arguments);
+    if (system(command) != 0) {
+        printf("FAIL: %s\n", command);
+        exit(1);
+    }
+}
+
+static pid_t start_zero(const char *dir, int n_ranks, const char *fault) {
+    char number[16];
+    char log[PATH_BYTES];
+    char errors[PATH_BYTES];
+    (void)snprintf(number, sizeof number, "%d", n_ranks);
+    (void)snprintf(log, sizeof log, "%s/log", dir);
+    (void)snprintf(errors, sizeof errors, "%s/errors", dir);
+    (void)fflush(stdout);
+    const pid_t pid = fork();
+    if (pid != 0) return pid;
+    (void)setenv("GLM_TEST_DIR", dir, 1);
+    (void)setenv("GLM_TEST_MODEL", model, 1);
+    (void)setenv("GLM_TEST_LOG", log, 1);
+    (void)setenv("GLM_TEST_RANKS", number, 1);
+    (void)setenv("GLM_TEST_FAULT", fault, 1);
+    if (spills) (void)setenv("GLM_TEST_SPILLS", "1", 1);
+    if (!freopen(errors, "w", stderr)) _exit(96);
+    (void)execl("/proc/self/exe", "zero", "zero", (char *)NULL);
+    _exit(96);
+}
+
+/* When the fault was, 0 if it was not. */
+static double read_log(const char *dir, int faulty, outcome *out) {
+    char path[PATH_BYTES];
+    char line[256];
+    double happened = 0.0;
+    double last = 0.0;
+    (void)snprintf(path, sizeof path, "%s/log", dir);
+    FILE *file = fopen(path, "r");
+    out->n_noticed = 0;
+    while (file && fgets(line, sizeof line, file)) {
+        double at = 0.0;
+        int rank = 0;
+        int status = 0;
+        if (sscanf(line, "F %lf %63[^\n]", &at, out->step) == 2) happened = at;
+        if (sscanf(line, "E %d %d %lf", &rank, &status, &at) != 3) continue;
+        if (rank == faulty || status != RT_EPEER) continue;
+        out->n_noticed++;
+        last = at > last ? at : last;
+    }
+    if (file) (void)fclose(file);
+    out->has_happened = happened > 0.0;
+    out->detected_s = out->has_happened && last > 0.0 ? last - happened : 0.0;
+    return happened;
+}
+
+/* Until every process of the run is gone. A frozen rank 0 is its user's to end: here, once the others are
+ * gone, or should be. */
+static void wait_for_all(pid_t zero, const char *dir, const help_fault *fault, outcome *out) {
+    const double started = rt_now();
+    bool is_ended = false;
+    double happened = 0.0;
+    out->exit_code = -1;
+    for (;;) {
+        int status = 0;
+        const pid_t pid = waitpid(-1, &status, WNOHANG);
+        if (pid == zero)
+            out->exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+        if (pid < 0) break; /* no child is left, and orphans would be ours */
+        if (pid > 0) continue;
+        const double now = rt_now();
+        if (!is_ended && fault->kind == HELP_FAULT_STOP && fault->rank == 0) {
+            happened = read_log(dir, 0, out);
+            is_ended = happened > 0.0 && now - happened > frozen_s_max + 0.5;
+            if (is_ended) (void)kill(zero, SIGKILL);
+        }
+        if (now - started > RUN_S_MAX) {
+            out->has_hung = true;
+            (void)kill(zero, SIGKILL);
+        }
+        (void)usleep(1000);
+    }
+    happened = read_log(dir, fault->rank, out);
+    out->gone_s = happened > 0.0 ? rt_now() - happened : 0.0;
+}
+
+static void read_errors(const char *dir, outcome *out) {
+    char path[PATH_BYTES];
+    char line[1024];
+    (void)snprintf(path, sizeof path, "%s/errors", dir);
+    FILE *file = fopen(path, "r");
+    while (file && fgets(line, sizeof line, file)) {
+        (void)sscanf(line, "reused %" SCNd64, &out->reused);
+        (void)sscanf(line, "operations %d", &out->operations);
+        if (strncmp(line, "glm1m: ", 7) == 0)
+            (void)snprintf(out->text, sizeof out->text, "%.*s", (int)strcspn(line, "\n"), line);
+    }
+    if (file) (void)fclose(file);
+}
+
+/* Rows of logits of a run; the caller frees. NULL: there are none. */
+static float *read_logits(const char *dir, int64_t *n) {
+    char path[PATH_BYTES];
+    (void)snprintf(path, sizeof path, "%s/logits", dir);
+    FILE *file = fopen(path, "rb");
+    float *logits = calloc(1024, sizeof *logits);
+    *n = file ? (int64_t)fread(logits, sizeof *logits, 1024, file) : 0;
+    if (file) (void)fclose(file);
+    if (*n > 0) return logits;
+    free(logits);
+    return NULL;
+}
+
+/* As the logits of a run without any fault: to the bit, or, of another number of ranks, nearly. */
+static bool is_right(const char *dir, int like, double bound) {
+    char clean[PATH_BYTES];
+    int64_t n = 0;
+    int64_t n_want = 0;
+    (void)snprintf(clean, sizeof clean, "%s/clean%d", base, like);
+    float *got = read_logits(dir, &n);
+    float *want = read_logits(clean, &n_want);
+    const bool is_same = got && want && n == n_want &&
+                         (bound > 0.0 ? help_relative_error(got, want, n) <= bound
+                                      : memcmp(got, want, (size_t)n * sizeof *got) == 0);
+    free(got);
+    free(want);
+    return is_same;
+}
+
+static outcome run(const char *dir, int n_ranks, const help_fault *fault) {
+    char text[64];
+    outcome out = {0};
+    (void)snprintf(
+            text, sizeof text, "%s %d %d", help_fault_name(fault->kind), fault->rank, fault->at);
+    run_command("mkdir -p '%s' && rm -f '%s/log' '%s/logits' '%s/errors'", dir, dir, dir, dir);
+    const pid_t zero = start_zero(dir, n_ranks, text);
+    wait_for_all(zero, dir, fault, &out);
+    read_errors(dir, &out);
+    out.is_right = out.exit_code == 0 && is_right(dir, n_ranks, 0.0);
+    return out;
+}
+
+static int count_operations(int n_ranks) {
+    char dir[PATH_BYTES];
+    const help_fault none = {.kind = HELP_FAULT_NONE};
+    (void)snprintf(dir, sizeof dir, "%s/clean%d", base, n_ranks);
+    const outcome out = run(dir, n_ranks, &none);
+    if (out.exit_code != 0) {
+        printf("FAIL: without a fault, %d ranks: exit code %d: %s\n", n_ranks, out.exit_code,
+                out.text);
+        exit(1);
+    }
+    return out.operations;
+}
+
+/* ---- what must be ---------------------------------------------------------------------------- */
+
+static bool must_disagree(help_fault_kind kind) {
+    return kind == HELP_FAULT_BUILD || kind == HELP_FAULT_WORLD || kind == HELP_FAULT_CONFIG ||
+           kind == HELP_FAULT_WEIGHTS;
+}
+
+static bool must_be_right(help_fault_kind kind) {
+    return kind == HELP_FAULT_NONE || kind == HELP_FAULT_SLOW || kind == HELP_FAULT_FULL;
+}
+
+/* The message names the rank at fault, its host, and a step. */
+static bool names_rank(const outcome *out, const help_fault *fault) {
+    char who[32];
+    (void)snprintf(who, sizeof who, "rank %d on ", fault->rank);
+    return strstr(out->text, who) && (strstr(out->text, "step ") || strstr(out->text, "differ"));
+}
+
+/* NULL: as it must be; otherwise what is not. */
+static const char *judge(const outcome *out, const help_fault *fault, int n_ranks) {
+    const bool is_frozen = fault->kind == HELP_FAULT_STOP;
+    const double limit = is_frozen ? frozen_s_max : dead_s_max;
+    if (out->has_hung) return "hangs";
+    if (out->exit_code == 0) return out->is_right ? NULL : "a wrong answer";
+    /* A cache that has nowhere to overflow to is refused. */
+    if (fault->kind == HELP_FAULT_FULL && spills)
+        return out->exit_code == 1 || out->exit_code == 3 ? NULL : "another exit code";
+    if (must_be_right(fault->kind)) return "fails";
+    if (fault->rank == 0 && !must_disagree(fault->kind) && fault->kind != HELP_FAULT_CORRUPT &&
+            fault->kind != HELP_FAULT_DUPLICATE) {
+        if (out->n_noticed < n_ranks - 1 && is_frozen) return "a rank does not notice";
+        if (out->detected_s > limit) return "noticed too late";
+        return out->gone_s > limit + 2.0 ? "a process stays" : NULL;
+    }
+    if (out->exit_code != 6) return "another exit code";
+    if (must_disagree(fault->kind)) return strstr(out->text, "differ") ? NULL : "another message";
+    if (out->detected_s > limit) return "noticed too late";
+    if (out->gone_s > limit + 3.0) return "a process stays";
+    const bool is_named = fault->kind == HELP_FAULT_CORRUPT || fault->kind == HELP_FAULT_DUPLICATE
+                                  ? strstr(out->text, "rank ") != NULL
+                                  : names_rank(out, fault);
+    return is_named ? NULL : "the message does not name the rank";
+}
+
+static void print_run(const outcome *out, const help_fault *fault, int n_ranks, const char *wrong) {
+    printf("%s %s%-9s rank %d of %d at %4d (%s): exit %d, noticed in %.2f s by %d, gone in %.2f "
+           "s%s%s\n",
+            wrong ? "FAIL" : "ok  ", spills ? "spilling, " : "", help_fault_name(fault->kind),
+            fault->rank, n_ranks, fault->at, out->has_happened ? out->step : "-", out->exit_code,
+            out->detected_s, out->n_noticed, out->gone_s, wrong ? ": " : "", wrong ? wrong : "");
+    if (wrong && out->text[0]) printf("     %s\n", out->text);
+    (void)fflush(stdout);
+}
+
+static outcome run_and_judge(int n_ranks, const help_fault *fault, bool *is_good) {
+    char dir[PATH_BYTES];
+    (void)snprintf(dir, sizeof dir, "%s/run", base);
+    run_command("rm -rf '%s'", dir);
+    outcome out = run(dir, n_ranks, fault);
+    const char *wrong = judge(&out, fault, n_ranks);
+    *is_good = wrong == NULL;
+    print_run(&out, fault, n_ranks, wrong);
+    return out;
+}
+
+/* ---- more than one run ----------------------------------------------------------------------- */
+
+/* After a rank was killed while decoding, the same and another number of ranks go on from the spans that
+ * were finished. */
+static bool goes_on_after(int n_ranks, int at, int then_ranks) {
+    char dir[PATH_BYTES];
+    const help_fault killed = {.kind = HELP_FAULT_KILL, .rank = n_ranks - 1, .at = at};
+    const help_fault none = {.kind = HELP_FAULT_NONE};
+    (void)snprintf(dir, sizeof dir, "%s/again", base);
+    run_command("rm -rf '%s'", dir);
+    const outcome first = run(dir, n_ranks, &killed);
+    const outcome second = run(dir, then_ranks, &none);
+    const bool is_good = first.exit_code == 6 && second.exit_code == 0 && second.reused >= 4096 &&
+                         is_right(dir, then_ranks, 2e-5);
+    printf("%s killed in \"%s\" with %d ranks, then %d: exit %d, %d; %" PRId64 " tokens reused\n",
+            is_good ? "ok  " : "FAIL", first.step, n_ranks, then_ranks, first.exit_code,
+            second.exit_code, second.reused);
+    return is_good;
+}
+
+/* A byte of one rank's kept segments changes: found out, and computed again by all. */
+static bool damage_is_mended(int n_ranks, uint64_t seed) {
+    char dir[PATH_BYTES];
+    const help_fault none = {.kind = HELP_FAULT_NONE};
+    (void)snprintf(dir, sizeof dir, "%s/damaged", base);
+    run_command("rm -rf '%s'", dir);
+    const outcome first = run(dir, n_ranks, &none);
+    const int rank = (int)(seed % (uint64_t)n_ranks);
+    run_command("f=$(ls -S '%s'/kv/r%d/vault/*/*/*.kvs | head -n 1); n=$(stat -c %%s \"$f\"); "
+                "printf '\\377\\376\\375' | dd of=\"$f\" bs=1 seek=$((20480 + %d %% (n - 30000))) "
+                "conv=notrunc 2>/dev/null",
+            dir, rank, (int)(seed % 1000003));
+    const outcome second = run(dir, n_ranks, &none);
+    const bool is_good = first.exit_code == 0 && second.exit_code == 0 && second.is_right;
+    printf("%s damaged file of rank %d of %d: exit %d, %d; %" PRId64 " tokens reused\n",
+            is_good ? "ok  " : "FAIL", rank, n_ranks, first.exit_code, second.exit_code,
+            second.reused);
+    return is_good;
+}
+
+typedef struct tally {
+    int n;
+    int n_bad;
+    int n_happened;
+    double detected_s_max;
+    double gone_s_max;
+} tally;
+
+static void campaign(int n_runs, uint64_t seed) {
+    static const help_fault_kind kinds[] = {HELP_FAULT_KILL, HELP_FAULT_EXIT0, HELP_FAULT_EXIT1,
+            HELP_FAULT_KILL, HELP_FAULT_CORRUPT, HELP_FAULT_DUPLICATE, HELP_FAULT_SLOW,
+            HELP_FAULT_STOP, HELP_FAULT_FULL, HELP_FAULT_BUILD, HELP_FAULT_WORLD, HELP_FAULT_CONFIG,
+            HELP_FAULT_WEIGHTS};
+    enum { N_KINDS = sizeof kinds / sizeof kinds[0] };
+    tally tallies[HELP_N_FAULTS] = {0};
+    int n_operations[5] = {0};
+    int n_bad = 0;
+    for (int n = 2; n <= 4; n += 2) n_operations[n] = count_operations(n);
+    printf("operations: %d with 2 ranks, %d with 4\n", n_operations[2], n_operations[4]);
+    for (int i = 0; i < n_runs; i++) {
+        const int n_ranks = random_below(&seed, 2) ? 4 : 2;
+        help_fault fault = {.kind = kinds[i % N_KINDS],
+                .rank = (int)random_below(&seed, n_ranks),
+                .at = 1 + (int)random_below(&seed, n_operations[n_ranks])};
+        if (must_disagree(fault.kind)) fault.rank = 1 + (int)random_below(&seed, n_ranks - 1);
+        bool is_good = true;
+        spills = i % 3 == 2;
+        if (i % 20 == 18) {
+            n_bad += !damage_is_mended(n_ranks, random_next(&seed) >> 16);
+            continue;
+        }
+        const outcome out = run_and_judge(n_ranks, &fault, &is_good);
+        tally *t = &tallies[fault.kind];
+        t->n++;
+        t->n_bad += !is_good;
+        t->n_happened += out.has_happened;
+        if (out.detected_s > t->detected_s_max) t->detected_s_max = out.detected_s;
+        if (out.gone_s > t->gone_s_max && fault.kind != HELP_FAULT_SLOW) t->gone_s_max = out.gone_s;
+        n_bad += !is_good;
+    }
+    for (int kind = 1; kind < HELP_N_FAULTS; kind++)
+        if (tallies[kind].n > 0)
+            printf("%-9s runs %3d happened %3d bad %d noticed_s_max %.2f gone_s_max %.2f\n",
+                    help_fault_name((help_fault_kind)kind), tallies[kind].n,
+                    tallies[kind].n_happened, tallies[kind].n_bad, tallies[kind].detected_s_max,
+                    tallies[kind].gone_s_max);
+    printf("%d runs, %d bad\n", n_runs, n_bad);
+    exit(n_bad ? 1 : 0);
+}
+
+/* Each kind once or twice, at points from loading to shutdown. */
+static int sample(void) {
+    const bool is_fast = getenv("GLM_TEST_FAST") != NULL;
+    const int n = count_operations(2);
+    const help_fault faults[] = {{HELP_FAULT_BUILD, 1, 0}, {HELP_FAULT_KILL, 1, n / 2},
+            {HELP_FAULT_CORRUPT, 1, n / 3}, {HELP_FAULT_STOP, 1, n / 2}, {HELP_FAULT_FULL, 1, 0},
+            {HELP_FAULT_WORLD, 1, 0}, {HELP_FAULT_CONFIG, 1, 0}, {HELP_FAULT_WEIGHTS, 1, 0},
+            {HELP_FAULT_KILL, 1, 2}, {HELP_FAULT_KILL, 0, n - 20}, {HELP_FAULT_KILL, 1, n - 2},
+            {HELP_FAULT_EXIT0, 1, n / 4}, {HELP_FAULT_EXIT1, 0, n / 2}, {HELP_FAULT_SLOW, 1, n / 3},
+            {HELP_FAULT_CORRUPT, 0, n / 2}, {HELP_FAULT_DUPLICATE, 1, n / 2},
+            {HELP_FAULT_DUPLICATE, 0, n / 5}};
+    const size_t n_faults = is_fast ? 3 : sizeof faults / sizeof faults[0];
+    int n_bad = 0;
+    for (size_t i = 0; i < n_faults; i++) {
+        bool is_good = true;
+        spills = i % 3 == 1;
+        (void)run_and_judge(2, &faults[i], &is_good);
+        n_bad += !is_good;
+    }
+    spills = false;
+    if (is_fast) return n_bad ? 1 : 0;
+    (void)count_operations(4);
+    n_bad += !goes_on_after(2, n - 25, 2);
+    n_bad += !goes_on_after(2, n - 25, 4);
+    n_bad += !damage_is_mended(2, 12345);
+    return n_bad ? 1 : 0;
+}
+
+int main(int argc, char **argv) {
+    if (argc == 3 && strcmp(argv[1], "rank") == 0) return be_rank(argv[2]);
+    if (argc == 2 && strcmp(argv[1], "zero") == 0) return be_zero();
+    const help_shape shape = {.hidden = 64,
+            .n_layers = 2,
+            .n_heads = 8,
+            .n_kv_heads = 4,
+            .head_dim = 32,
+            .ffn = 128,
+            .vocab = 304,
+            .dtype = "float32"};
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) return 1;
+    base = ckh_make_dir();
+    model = help_random_model(&shape, 21);
+    if (argc == 1) return sample();
+    if (argc >= 3 && strcmp(argv[1], "campaign") == 0)
+        campaign(atoi(argv[2]), argc > 3 ? strtoull(argv[3], NULL, 10) : 1);
+    if (argc == 3 && strcmp(argv[1], "count") == 0) {
+        printf("%d\n", count_operations(atoi(argv[2])));
+        return 0;
+    }
+    help_fault fault;
+    char text[128];
+    if (argc != 5) return 2;
+    (void)snprintf(text, sizeof text, "%s %s %s", argv[1], argv[3], argv[4]);
+    if (!help_fault_parse(text, &fault)) return 2;
+    bool is_good = true;
+    (void)count_operations(atoi(argv[2]));
+    (void)run_and_judge(atoi(argv[2]), &fault, &is_good);
+    return is_good ? 0 : 1;
+}
