@@ -3,7 +3,7 @@
 #
 #   sh tests/campaign.sh [--seed S] [--seconds N] [--machine "in words"] [PART...]
 #
-#   PART       kills models crashes faults fuzz; all of them where none is named
+#   PART       kills models crashes faults fuzz ranks; all of them where none is named
 #   --seed     the first one (default: the time); every seed is printed and written down
 #   --seconds  how long each part goes on with further seeds (default 120)
 #
@@ -23,7 +23,7 @@ while [ $# -gt 0 ]; do
     --seed) seed=$2 && shift ;;
     --seconds) seconds=$2 && shift ;;
     --machine) machine=$2 && shift ;;
-    kills | models | crashes | faults | fuzz) parts="$parts $1" ;;
+    kills | models | crashes | faults | fuzz | ranks) parts="$parts $1" ;;
     *) sed -n '2,13s/^# \{0,1\}//p' "$0" && exit 2 ;;
     esac
     shift
@@ -76,10 +76,18 @@ fuzz() {
         n=$((n + 200000))
     done
 }
+# Longest times until all other ranks knew, of ranks that died and of ranks that froze.
+ranks() {
+    try build/tests/test_runtime_faults_of_ranks campaign 520 "$1"
+    add "$(sed -n 's/^\([0-9]*\) runs, .* bad$/\1/p' "$log")"
+    dead=$(awk '$1 ~ /^(kill|exit0|exit1)$/ && $2 == "runs" && $9 > m { m = $9 } END { print m }' "$log")
+    frozen=$(awk '$1 == "stop" && $2 == "runs" { print $9 }' "$log")
+    unit="runs with a fault of a rank (dead ones noticed in $dead s, frozen ones in $frozen s)"
+}
 
 [ -s "$ledger" ] || printf 'date\tcommit\tmachine\tpart\tfirst_seed\tseeds\tdone\toutcome\n' >"$ledger"
 failed=0
-for part in ${parts:-kills models crashes faults fuzz}; do
+for part in ${parts:-kills models crashes faults fuzz ranks}; do
     n=0
     n_seeds=0
     outcome=ok

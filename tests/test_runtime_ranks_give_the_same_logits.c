@@ -25,8 +25,8 @@ static float *logits_of(const char *model, int n_ranks, int64_t *n) {
     return help_ranks_logits(&options, ids, N_IDS, N_DECODED, n);
 }
 
-static void compare(const char *model, const float *want, int64_t n_want, int n_ranks,
-        double bound, const char *what) {
+static void compare(const char *model, const float *want, int64_t n_want, int n_ranks, double bound,
+        const char *what) {
     int64_t n = 0;
     float *got = logits_of(model, n_ranks, &n);
     const double error = n == n_want ? help_relative_error(got, want, n) : 1.0;
