@@ -219,8 +219,52 @@ static void measure(const bench_options *options, job *j, const bench_peaks *pea
     if (j->r->is_busy) beside_a_busy_program(options, j, n_threads, quiet);
 }
 
+/* ---- loading --------------------------------------------------------------------------------- */
+
+typedef struct load_job {
+    const glm_checkpoint *checkpoint;
+    par_shard shard;
+    glm_ops ops;
+} load_job;
+
+static void load(void *context) {
+    const load_job *j = context;
+    glm_weights weights;
+    bench_must(glm_weights_load(
+            j->checkpoint, glm_checkpoint_config(j->checkpoint), &j->shard, &j->ops, &weights));
+    glm_weights_free(&weights);
+}
+
+/* From the page cache, into memory that was just given back: where a hypervisor has taken idle memory,
+ * touching it again is what takes longest, and not ours. */
+static void measure_load(const bench_options *options, const request *r, rt_pool *pool) {
+    glm_checkpoint *checkpoint = NULL;
+    bench_must(glm_checkpoint_open(r->dir, &checkpoint));
+    const glm_config *c = glm_checkpoint_config(checkpoint);
+    const attn_shape shape = glm_attn_shape(c, RT_BF16);
+    const par_widths widths = {
+            .n_heads = c->n_heads, .n_kv_heads = c->n_kv_heads, .ffn = c->ffn, .vocab = c->vocab};
+    load_job j = {.checkpoint = checkpoint};
+    bench_must(par_shard_make(&widths, 0, 1, &j.shard));
+    bench_must(glm_ops_cpu_create(&shape, options->isa, pool, &j.ops));
+    char name[64];
+    (void)snprintf(name, sizeof name, "%s weights loaded from the page cache", r->model);
+    const int n_threads = rt_pool_threads(pool);
+    const double gb = 1e-9 * (double)glm_weights_bytes(checkpoint, c);
+    const bench_figure figure = {.what = name,
+            .n_threads = n_threads,
+            .rate = bench_measure(options, n_threads, gb, load, &j),
+            .unit = "GB/s"};
+    bench_report(options, &figure);
+    glm_ops_free(&j.ops);
+    glm_checkpoint_close(checkpoint);
+}
+
+/* ---- all of it ------------------------------------------------------------------------------- */
+
 static void run(const bench_options *options, const request *r, int n_threads) {
     rt_pool *pool = bench_pool(n_threads);
+    measure_load(options, r, pool);
     const bench_peaks peaks = bench_peaks_of(options, pool);
     rt_pool_free(pool);
     for (int i = 0; i < r->n_depths; i++) {

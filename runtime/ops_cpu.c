@@ -30,9 +30,36 @@ int64_t glm_linear_bytes(int64_t n_out, int64_t n_in, rt_dtype dtype) {
     return glm_pad(n_out) * n_in * rt_dtype_bytes(dtype);
 }
 
+typedef uint16_t eight __attribute__((vector_size(16)));
+
+#define LOW(a, b)  __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+
+/* Rows to columns: merging the rows i and i + 4 three times turns the bits of an index around. */
+static void transpose(eight r[8]) {
+    for (int round = 0; round < 3; round++) {
+        const eight t[8] = {LOW(r[0], r[4]), HIGH(r[0], r[4]), LOW(r[1], r[5]), HIGH(r[1], r[5]),
+                LOW(r[2], r[6]), HIGH(r[2], r[6]), LOW(r[3], r[7]), HIGH(r[3], r[7])};
+        memcpy(r, t, sizeof t);
+    }
+}
+
+/* 8 inputs of 8 rows, n_in apart, to half a panel. */
+static void pack_eight(uint16_t *panel, int64_t n_in, const uint16_t *rows) {
+    eight r[8];
+    for (int i = 0; i < 8; i++) memcpy(&r[i], rows + i * n_in, sizeof r[i]);
+    transpose(r);
+    for (int k = 0; k < 8; k++) memcpy(panel + k * GLM_PANEL, &r[k], sizeof r[k]);
+}
+
 /* The 16 rows of a panel side by side; lanes past the last row stay as they are (zero). */
 static void pack_panel_16bit(uint16_t *panel, int64_t n_in, int64_t n_rows, const uint16_t *rows) {
-    for (int64_t k = 0; k < n_in; k++)
+    int64_t k = 0;
+    for (; n_rows == GLM_PANEL && k + 8 <= n_in; k += 8) {
+        pack_eight(panel + k * GLM_PANEL, n_in, rows + k);
+        pack_eight(panel + k * GLM_PANEL + 8, n_in, rows + 8 * n_in + k);
+    }
+    for (; k < n_in; k++)
         for (int64_t lane = 0; lane < n_rows; lane++)
             panel[k * GLM_PANEL + lane] = rows[lane * n_in + k];
 }
