@@ -3,6 +3,8 @@
 
 #include "base/simd.h"
 
+enum { BLOCK_INPUTS = SIMD_LANES == 16 ? GLM_BLOCK_INPUTS_MAX : 256 };
+
 /* ---- linear ---------------------------------------------------------------------------------- */
 
 /* Inputs [k, k + n_k) of a block: its weights, panels `panel_stride` elements apart. */
@@ -210,12 +212,12 @@ static void linear_block(const glm_block *block) {
         return;
     }
     const int64_t element = rt_dtype_bytes(block->dtype);
-    for (int64_t k = 0; k < block->n_in; k += GLM_BLOCK_INPUTS) {
+    for (int64_t k = 0; k < block->n_in; k += BLOCK_INPUTS) {
         slice s = {.block = block,
                 .weights = (const char *)block->panels + k * SIMD_PANEL * element,
                 .panel_stride = block->n_in * SIMD_PANEL,
                 .k = k,
-                .n_k = rt_min64(GLM_BLOCK_INPUTS, block->n_in - k)};
+                .n_k = rt_min64(BLOCK_INPUTS, block->n_in - k)};
         if (block->dtype != RT_F32) widen_slice(&s);
         multiply_slice(&s);
     }

@@ -4,17 +4,18 @@
 
 #include "ops.h"
 
-/* A block of weights widened to fp32 (256 KiB) and a block of rows (96 KiB) share the second-level
- * cache; a panel of the first (16 KiB) stays in the first level while the rows pass. */
+/* A block of weights widened to fp32 and a block of rows share the second-level cache: 384 + 144 KiB
+ * where vectors have 512 bits (such cores have 1 MiB and more), 256 + 96 KiB elsewhere. Panels of the
+ * first, 32 KiB for a tile, stay near while the rows pass. */
 enum {
-    GLM_BLOCK_PANELS = 16,  /* 256 outputs at a time, many rows */
-    GLM_STREAM_PANELS = 4,  /* 64 outputs at a time, few rows: finer shares for the threads */
-    GLM_BLOCK_INPUTS = 256, /* inputs at a time */
-    GLM_BLOCK_ROWS = 96     /* a multiple of every tile height */
+    GLM_BLOCK_PANELS = 16,      /* 256 outputs at a time, many rows */
+    GLM_STREAM_PANELS = 4,      /* 64 outputs at a time, few rows: finer shares for the threads */
+    GLM_BLOCK_INPUTS_MAX = 384, /* inputs at a time */
+    GLM_BLOCK_ROWS = 96         /* a multiple of every tile height */
 };
 
 /* Scratch of one thread, floats. */
-enum { GLM_WIDE_FLOATS = GLM_BLOCK_PANELS * GLM_PANEL * GLM_BLOCK_INPUTS };
+enum { GLM_WIDE_FLOATS = GLM_BLOCK_PANELS * GLM_PANEL * GLM_BLOCK_INPUTS_MAX };
 
 /* Up to GLM_BLOCK_PANELS panels of a matrix times n rows. bias may be NULL; y's column 0 is the
  * first panel's first output. */
