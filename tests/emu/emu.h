@@ -82,6 +82,9 @@ struct emu_launch {
  * random schedule of threads, blocks and copies. */
 void emu_seed(uint64_t seed);
 
+/* Run only blocks with this x, in launches of more blocks than a test has time for; -1: all. */
+void emu_only_block(int64_t x);
+
 /* Run every block, one after the other. */
 void emu_run(const emu_launch &launch, const std::function<void()> &kernel);
 

@@ -50,6 +50,7 @@ barrier barriers[16];
 barrier warp_barriers[EMU_THREADS_MAX / EMU_WARP];
 uint64_t random_state;
 bool is_random;
+int64_t only_block = -1;
 
 /* ---- switching --------------------------------------------------------------------------------- */
 
@@ -180,6 +181,10 @@ void emu_seed(uint64_t seed) {
     random_state = seed * 0x9e3779b97f4a7c15u + 1;
 }
 
+void emu_only_block(int64_t x) {
+    only_block = x;
+}
+
 bool emu_is_random() {
     return is_random;
 }
@@ -195,12 +200,11 @@ void emu_run(const emu_launch &how, const std::function<void()> &what) {
     launch = how;
     kernel = &what;
     emu_global_reset();
-    const int64_t n = how.grid_x * how.grid_y;
-    std::vector<int64_t> order((size_t)n);
-    for (int64_t i = 0; i < n; i++) order[(size_t)i] = i;
+    std::vector<int64_t> order;
+    for (int64_t i = 0; i < how.grid_x * how.grid_y; i++)
+        if (only_block < 0 || i % how.grid_x == only_block) order.push_back(i);
     if (is_random)
-        for (int64_t i = n - 1; i > 0; i--)
-            std::swap(order[(size_t)i], order[(size_t)(emu_random() % (uint64_t)(i + 1))]);
+        for (size_t i = order.size(); i > 1; i--) std::swap(order[i - 1], order[emu_random() % i]);
     for (const int64_t i : order) run_block(i % how.grid_x, i / how.grid_x);
 }
 

@@ -1,0 +1,62 @@
+/* The decode kernel, run thread by thread on the CPU: what it writes is the definition's, within a
+ * derived bound, and neither the batch nor the longest length changes a bit of a sequence.
+ *
+ * Method: tests/emu runs the kernel's own text, blocks in random order. Pages lie in random order, their
+ * unused rows hold NaN. Lengths are all tails 1..127 and what crosses the splits of 4096. */
+#include "emu/ptx.h"
+
+#include "attention/attn_decode.cu"
+
+#include "help_cuda_decode.h"
+
+static void tails() {
+    double worst = 0.0;
+    for (int64_t n = 1; n < 128; n += cuda_is_fast() ? 18 : 1) {
+        emu_seed(n % 2 ? 0 : (uint64_t)n);
+        worst = fmax(worst, decode_try(8, 1, 1, {n % 3 ? n : n + 128}, (uint64_t)n));
+    }
+    printf("tails: worst error %.3f of the bound\n", worst);
+    CHECK(worst <= 1.0);
+}
+
+static void groups_and_queries() {
+    double worst = 0.0;
+    emu_seed(3);
+    worst = fmax(worst, decode_try(2, 2, 1, {77, 300}, 1));
+    worst = fmax(worst, decode_try(16, 1, 1, {200}, 2));
+    worst = fmax(worst, decode_try(3, 1, 2, {131}, 3));
+    worst = fmax(worst, decode_try(16, 2, 4, {130, 5}, 4));
+    worst = fmax(worst, decode_try(8, 1, 3, {3, 129}, 5));
+    printf("groups and queries: worst error %.3f of the bound\n", worst);
+    CHECK(worst <= 1.0);
+}
+
+static void splits() {
+    double worst = 0.0;
+    emu_seed(4);
+    worst = fmax(worst, decode_try(8, 1, 1, {4097, 4096}, 1));
+    emu_seed(5);
+    worst = fmax(worst, decode_try(8, 1, 2, {cuda_is_fast() ? 4100 : 8193}, 2)); /* token 0 sees none of the last */
+    printf("splits: worst error %.3f of the bound\n", worst);
+    CHECK(worst <= 1.0);
+}
+
+/* Alone, in a batch, under a longer maximum: the same bits. */
+static void batches() {
+    const decode_batch b(8, 1, 1, {100, 4300, 65}, 7);
+    decode_result together(24), alone(24);
+    emu_seed(0);
+    decode_run(b, 4300, 0, 3, &together);
+    emu_seed(9);
+    for (int i = 0; i < 3; i++) decode_run(b, 20000, i, 1, &alone);
+    CHECK(memcmp(together.out.data, alone.out.data, 24 * 256) == 0);
+    CHECK(memcmp(together.lse.data, alone.lse.data, 24 * 4) == 0);
+}
+
+int main() {
+    tails();
+    groups_and_queries();
+    splits();
+    batches();
+    return 0;
+}
