@@ -227,6 +227,10 @@ void attn_page_pack_sealed(const attn_shape *shape, void *page, int32_t kv_head,
 /* Canonical bytes of one KV head of one page: the end above; of lossless pages, their rows, K and V. */
 int64_t attn_page_canonical_bytes(const attn_shape *shape);
 
+/* theta_j of the rotated pairs, [rope_dim / 2], as the reference forms them: fp32 exponent, fp32 power,
+ * fp32 reciprocal. */
+void attn_rope_theta(const attn_shape *shape, float *theta);
+
 /* The plain definition, fp64 inside, one row at a time: what every kernel is compared with.
  *
  *   q       fp32 [head_dim], rotated; k, v  fp32 [n_keys][head_dim]

@@ -94,12 +94,8 @@ rt_status attn_cpu_create(const attn_shape *shape, rt_isa isa, rt_pool *pool, at
     cpu->scratch = rt_arena_take(&cpu->arena, (int64_t)n_threads * (int64_t)sizeof(attn_scratch));
     for (int i = 0; i < n_threads; i++) carve_scratch(&cpu->arena, shape, &cpu->scratch[i]);
 
-    /* As the reference forms them: fp32 exponent, fp32 power, fp32 reciprocal. */
     cpu->theta = rt_arena_take(&cpu->arena, (int64_t)shape->rope_dim * 4);
-    for (int32_t j = 0; j < shape->rope_dim / 2; j++) {
-        const float exponent = (float)(2 * j) / (float)shape->rope_dim;
-        cpu->theta[j] = 1.0f / powf((float)shape->rope_base, exponent);
-    }
+    attn_rope_theta(shape, cpu->theta);
     *out = cpu;
     return RT_OK;
 }

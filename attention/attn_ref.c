@@ -6,6 +6,13 @@
 
 #include "attention.h"
 
+void attn_rope_theta(const attn_shape *shape, float *theta) {
+    for (int32_t j = 0; j < shape->rope_dim / 2; j++) {
+        const float exponent = (float)(2 * j) / (float)shape->rope_dim;
+        theta[j] = 1.0f / powf((float)shape->rope_base, exponent);
+    }
+}
+
 static double score(const float *q, const float *k, int32_t head_dim, double scale) {
     double sum = 0.0;
     for (int32_t d = 0; d < head_dim; d++) sum += (double)q[d] * (double)k[d];
