@@ -54,15 +54,17 @@ uint32_t swizzled(uint32_t a) {
 }
 
 /* n x 16 numbers, element (mn, k), as the descriptor says. */
-void read_operand(uint64_t desc, bool is_mn_major, int n, float (*to)[K], uint32_t clock, emu_site site) {
+void read_operand(
+        uint64_t desc, bool is_b, bool is_mn_major, int n, float (*to)[K], uint32_t clock, emu_site site) {
     const uint32_t start = (uint32_t)(desc & 0x3fffu) << 4;
     uint32_t lbo = (uint32_t)(desc >> 16 & 0x3fffu) << 4;
     const uint32_t sbo = (uint32_t)(desc >> 32 & 0x3fffu) << 4;
     if (desc >> 62 != 1) emu_found(site, "wgmma descriptor without the 128-byte swizzle");
     if (desc >> 49 & 7) emu_found(site, "wgmma descriptor with a base offset");
-    if (emu_is_wrong(EMU_BUG_TRANS_WRONG, site)) is_mn_major = !is_mn_major;
-    if (is_mn_major && emu_is_wrong(EMU_BUG_STRIDE_WRONG, site)) lbo = 1024;
-    const uint32_t shift = emu_is_wrong(EMU_BUG_SWIZZLE_WRONG, site) ? 32 : 0;
+    /* Bugs in B alone: what is wrong in both operands alike cancels. */
+    if (is_b && emu_is_wrong(EMU_BUG_TRANS_WRONG, site)) is_mn_major = !is_mn_major;
+    if (is_b && is_mn_major && emu_is_wrong(EMU_BUG_STRIDE_WRONG, site)) lbo = 1024;
+    const uint32_t shift = is_b && emu_is_wrong(EMU_BUG_SWIZZLE_WRONG, site) ? 32 : 0;
     /* Chunks of 8 numbers are contiguous under the swizzle. */
     for (int outer = 0; outer < (is_mn_major ? K : n); outer++)
         for (int inner = 0; inner < (is_mn_major ? n : K); inner += 8) {
@@ -132,8 +134,8 @@ void issue(void **all, bool is_b_mn_major, emu_site site) {
     if (first.a_regs)
         read_registers(g, all, a);
     else
-        read_operand(first.a, false, M, a, g->open_group + 1, site);
-    read_operand(first.b, is_b_mn_major, N, b, g->open_group + 1, site);
+        read_operand(first.a, false, false, M, a, g->open_group + 1, site);
+    read_operand(first.b, true, is_b_mn_major, N, b, g->open_group + 1, site);
     accumulator *acc = find_accumulator(g, all, !first.is_sum, site);
     acc->last_group = g->open_group;
     static float bt[K][N];
