@@ -53,7 +53,34 @@ static void batches() {
     CHECK(memcmp(together.lse.data, alone.lse.data, 24 * 4) == 0);
 }
 
+/* 128K keys, all pages the same memory: a page's keys n times are the page's attention, and ln n more in
+ * lse. Every block of the launch runs, and the last merges 32 splits. */
+static void many_splits() {
+    const int64_t n_pages = cuda_is_fast() ? 96 : 1024;
+    const cuda_layer page(cuda_shape(8, 1), 128, 9);
+    std::vector<void *> pages((size_t)n_pages, page.pages[0]);
+    std::vector<void *const *> seq_pages = {pages.data()};
+    const int64_t length = n_pages * 128;
+    cuda_buffer<uint16_t> q(8 * 128);
+    cuda_fill_normal(q.data, q.n, 10);
+    decode_result result(8);
+    cuda_buffer<char> scratch(attn_cuda_decode_scratch_bytes(&page.shape, length, 1, 1));
+    memset(scratch.data, 0, (size_t)attn_cuda_decode_ticket_bytes(&page.shape, 1));
+    const attn_cuda_decode_args args = {q.data, 8 * 128, &length, length, 1, 1, seq_pages.data(),
+            result.out.data, result.lse.data, scratch.data};
+    emu_seed(1);
+    CHECK(attn_cuda_decode(&page.shape, &args, NULL) == RT_OK);
+    for (int h = 0; h < 8; h++) {
+        cuda_row row = cuda_reference(page, h, q.data + h * 128, 128);
+        row.lse += log((double)n_pages);
+        for (int d = 0; d < 128; d++) row.bound[d] += 0x1p-16 * fabs(row.out[d]); /* long sums */
+        row.lse_bound += 0x1p-16;
+        CHECK(cuda_error(row, result.out.data + h * 128, &result.lse[h]) <= 1.0);
+    }
+}
+
 int main() {
+    many_splits();
     tails();
     groups_and_queries();
     splits();

@@ -8,8 +8,10 @@
 #include "attention/attn_prefill_sm80.cu"
 
 #define PREFILL attn_cuda_prefill_sm80
+#include "help_cuda_offsets.h"
 #include "help_cuda_prefill.h"
 
 int main() {
+    prefill_beyond_2_32(128);
     return prefill_behaves();
 }
