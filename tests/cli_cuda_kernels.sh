@@ -38,7 +38,7 @@ if ! ls "$build"/cuda/*.ptxas >/dev/null 2>&1; then
 fi
 awk '/Compiling entry function/ { split($0, part, "\047"); kernel = part[2] " " part[4] }
     /Used [0-9]+ registers/ { print kernel ": " $5 " registers" }' "$build"/cuda/*.ptxas | sort
-for source in attention/*.cu; do
+for source in attention/*.cu runtime/*.cu; do
     report=$build/cuda/$(basename "$source" .cu).ptxas
     [ -e "$report" ] || { echo "no report of $source" && exit 1; }
     grep -q "bytes stack frame" "$report" || { echo "$report names no kernel" && exit 1; }

@@ -13,6 +13,7 @@
 #include "emu.h"
 
 #if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
@@ -142,6 +143,12 @@ void fiber_main() {
 void thread_begin(int i) {
     emu_thread *t = &threads[i];
     if (!t->stack) stack_create(t);
+#if defined(__SANITIZE_ADDRESS__)
+    /* The last frames of the fiber that ended here never returned. */
+    enum { LAST_FRAMES_BYTES = 16384 };
+    __asan_unpoison_memory_region(
+            (char *)t->stack + STACK_BYTES - LAST_FRAMES_BYTES, LAST_FRAMES_BYTES);
+#endif
     t->index = i;
     t->is_done = false;
     t->waits_for = NULL;
@@ -199,6 +206,8 @@ uint64_t emu_random() {
 void emu_run(const emu_launch &how, const std::function<void()> &what) {
     launch = how;
     kernel = &what;
+    if (how.threads > EMU_THREADS_MAX || how.threads % EMU_WARP)
+        emu_found(emu_site{"", 0}, "a launch of %d threads a block", how.threads);
     emu_global_reset();
     std::vector<int64_t> order;
     for (int64_t i = 0; i < how.grid_x * how.grid_y; i++)

@@ -1,0 +1,70 @@
+/* Sampling without sorting: the choice is the one that sorting leads to, for any draw.
+ *
+ * Method: tests/emu against a sorted copy in fp64. Draws are taken from the middle of each candidate's share,
+ * where fp32 sums cannot fall on the other side; and ties are many, since logits are multiples of 1/4. */
+#include "emu/ptx.h"
+
+#include "runtime/sample_cuda.cu"
+
+#include <algorithm>
+
+#include "help_cuda.h"
+
+struct candidate {
+    float logit;
+    int id;
+    double weight;
+};
+
+static std::vector<candidate> sorted_candidates(const float *logits, int n, float t, int top_k, float top_p) {
+    std::vector<candidate> all;
+    for (int i = 0; i < n; i++) all.push_back({logits[i], i, 0.0});
+    std::stable_sort(all.begin(), all.end(), [](const candidate &a, const candidate &b) { return a.logit > b.logit; });
+    if (top_k > 0 && top_k < n) all.resize((size_t)top_k);
+    double total = 0.0, sum = 0.0;
+    for (auto &c : all) total += c.weight = exp(((double)c.logit - (double)all[0].logit) / (double)t);
+    size_t keep = 0;
+    while (keep < all.size() && (keep == 0 || (top_p < 1.0f && sum < (double)top_p * total) || top_p >= 1.0f))
+        sum += all[keep++].weight;
+    all.resize(keep);
+    return all;
+}
+
+static int choose(const float *logits, int n, float t, int top_k, float top_p, float draw) {
+    int32_t id = -2;
+    const glm_cuda_sample_args args = {logits, n, 1, n, t, top_p, top_k, &draw, &id};
+    CHECK(glm_cuda_sample(&args, NULL) == RT_OK);
+    return id;
+}
+
+static void draws(int n, float step, float t, int top_k, float top_p) {
+    cuda_buffer<float> logits(n);
+    uint64_t random = (uint64_t)n;
+    for (int i = 0; i < n; i++) logits[i] = roundf(random_normal(&random) * 4.0f / step) * step;
+    const auto right = sorted_candidates(logits.data, n, t, top_k, top_p);
+    double total = 0.0, sum = 0.0;
+    for (const auto &c : right) total += c.weight;
+    for (size_t i = 0; i < right.size(); i++) {
+        if (i < 4 || i + 1 == right.size() || i % 7 == 0) {
+            const double middle = (sum + right[i].weight / 2) / total;
+            if (right[i].weight / total > 1e-4)
+                CHECK(choose(logits.data, n, t, top_k, top_p, (float)middle) == right[i].id);
+        }
+        sum += right[i].weight;
+    }
+    CHECK(choose(logits.data, n, 0.0f, top_k, top_p, 0.3f) == right[0].id);
+}
+
+int main() {
+    emu_seed(0);
+    draws(1, 0.25f, 1.0f, 0, 1.0f);
+    draws(37, 0.25f, 0.8f, 0, 1.0f);
+    draws(1500, 0.25f, 0.7f, 20, 1.0f);
+    draws(1500, 0.001f, 0.7f, 50, 0.8f);
+    draws(33, 1.0f, 2.0f, 5, 0.5f);
+    cuda_buffer<float> logits(40);
+    for (int i = 0; i < 40; i++) logits[i] = i == 33 ? NAN : 1.0f;
+    CHECK(choose(logits.data, 40, 1.0f, 0, 1.0f, 0.5f) == -1);
+    CHECK(choose(logits.data, 33, 0.0f, 0, 1.0f, 0.5f) == 0);
+    return 0;
+}
