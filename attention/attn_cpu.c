@@ -412,7 +412,8 @@ void attn_reset(attn_cpu *cpu, attn_state *state, int64_t n_tokens) {
 
 void attn_finish_row(float max, float sum, float *out, int32_t head_dim, float *lse) {
     if (sum == 0.0f) memset(out, 0, (size_t)head_dim * sizeof *out);
-    for (int32_t d = 0; d < head_dim && sum != 0.0f; d++) out[d] /= sum;
+    for (int32_t d = 0; d < head_dim && sum != 0.0f; d++)
+        out[d] = out[d] / sum + 0.0f; /* -0 becomes 0: pages left out would have added 0 to it */
     if (lse) *lse = sum == 0.0f ? -INFINITY : max * 0.6931471806f + logf(sum);
 }
 
