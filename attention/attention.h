@@ -1,6 +1,7 @@
 /* Attention: what K and V mean. The only reader and writer of their values.
  *
- *   attn_append    rotate q and k (RoPE), write k and v into the layer's pages
+ *   attn_rotate_q  rotate q (RoPE)
+ *   attn_append_kv rotate k, write k and v into the layer's pages
  *   attn_prefill   fold one segment of pages into the running state of many query tokens
  *   attn_decode    one query token for each of several sequences, all keys at once or in windows
  *   attn_page_seal   quantise a page once it is full, where storage is lossy
@@ -111,23 +112,20 @@ int64_t attn_cpu_scratch_bytes(const attn_shape *shape, int n_threads);
 int64_t attn_page_bytes(const attn_shape *shape);
 int64_t attn_open_page_bytes(const attn_shape *shape);
 
-/* Rotate and store n_tokens new tokens at positions pos .. pos + n_tokens - 1.
+/* Rotate the keys of n_tokens new tokens at positions pos .. pos + n_tokens - 1, and store keys and
+ * values.
  *
- *   qkv    fp32 [n_tokens][(n_heads + 2 n_kv_heads) head_dim]: q heads, k heads, v heads.
- *          q is rotated in place (not yet scaled); k and v are left unspecified
+ *   kv     fp32 rows of `stride` floats, [2 n_kv_heads head_dim] used: k heads, v heads; left
+ *          unspecified
  *   pages  pages of positions pos - pos % 128 and on; open ones, where storage is lossy
  *
  * RoPE angles are formed in fp32, position x theta, with full range reduction, as the reference
  * does (theta from fp32 pow and reciprocal). Blocks until done. Source: Su et al. 2021,
  * arXiv:2104.09864. */
-void attn_append(attn_cpu *cpu, float *qkv, int64_t n_tokens, int64_t pos, void *const *pages);
-
-/* The same for k and v alone: kv is fp32 rows of `stride` floats, [2 n_kv_heads head_dim] used. With
- * kv = qkv + n_heads head_dim, this and attn_rotate_q are attn_append in two steps. */
 void attn_append_kv(attn_cpu *cpu, float *kv, int64_t stride, int64_t n_tokens, int64_t pos,
         void *const *pages);
 
-/* Rotate q alone: q fp32 rows of `stride` floats, n_heads x head_dim used, in place. */
+/* Rotate queries: fp32 rows of `stride` floats, n_heads x head_dim used, in place; not scaled. */
 void attn_rotate_q(attn_cpu *cpu, float *q, int64_t stride, int64_t n_tokens, int64_t pos);
 
 /* State of rows that have seen nothing: max = -inf, sum = 0, out = 0; no split in progress. */
@@ -151,7 +149,8 @@ void attn_prefill(attn_cpu *cpu, const float *q, int64_t stride, int64_t n_token
 void attn_finish(attn_cpu *cpu, attn_state *state, int64_t n_tokens, float *lse);
 
 /* Fold `part` into `acc`, both unfinished states of n_rows rows over disjoint keys, neither with a
- * split in progress. */
+ * split in progress. For ranks that hold some of the keys each: in ascending order of their splits the
+ * bits are those of one rank. */
 void attn_merge(attn_cpu *cpu, attn_state *acc, const attn_state *part, int64_t n_rows);
 
 /* One step of decode: one query token for each of n_seqs sequences. Sequence i's token sits at

@@ -14,12 +14,12 @@
 #include "attn_page.h"
 #include "runtime/base/size.h"
 
-enum { PAGE = ATTN_PAGE_TOKENS, SPLIT = ATTN_SPLIT_TOKENS, PANEL = ATTN_PANEL };
+enum { PAGE = ATTN_PAGE_TOKENS, SPLIT = ATTN_SPLIT_TOKENS };
 
 /* ---- setting up ------------------------------------------------------------------------------ */
 
 rt_status attn_cpu_check(const attn_shape *shape) {
-    if (shape->head_dim <= 0 || shape->head_dim % PANEL != 0 || shape->head_dim > ATTN_HEAD_DIM_MAX)
+    if (shape->head_dim <= 0 || shape->head_dim % ATTN_PANEL != 0 || shape->head_dim > ATTN_HEAD_DIM_MAX)
         return rt_fail(RT_EUSAGE,
                 "attention: head_dim %" PRId32 " is not supported; multiples of 16 up to %d are",
                 shape->head_dim, ATTN_HEAD_DIM_MAX);
@@ -104,114 +104,6 @@ void attn_cpu_free(attn_cpu *cpu) {
     if (!cpu) return;
     rt_arena_free(&cpu->arena);
     free(cpu);
-}
-
-/* ---- rope and append ------------------------------------------------------------------------- */
-
-typedef struct append_job {
-    const attn_cpu *cpu;
-    float *q;  /* NULL: none to rotate */
-    float *kv; /* NULL: none to store */
-    int64_t q_stride;
-    int64_t kv_stride;
-    int64_t n_tokens;
-    int64_t pos;
-    void *const *pages;
-} append_job;
-
-/* (x0, x1) -> (x0 cos - x1 sin, x1 cos + x0 sin) for pairs (2j, 2j+1) of the leading dims. */
-static void rotate(const attn_shape *shape, const float *cosine, const float *sine, float *head) {
-    for (int32_t j = 0; j < shape->rope_dim / 2; j++) {
-        const float x0 = head[2 * j];
-        const float x1 = head[2 * j + 1];
-        head[2 * j] = x0 * cosine[j] - x1 * sine[j];
-        head[2 * j + 1] = x1 * cosine[j] + x0 * sine[j];
-    }
-}
-
-static void store_float(const attn_shape *shape, void *page, int64_t index, float value) {
-    if (attn_open_dtype(shape) == RT_F32)
-        ((float *)page)[index] = value;
-    else
-        ((uint16_t *)page)[index] = rt_float_to_bf16(value);
-}
-
-static void store_row(
-        const append_job *job, const float *cosine, const float *sine, float *kv, int64_t token) {
-    const attn_shape *shape = &job->cpu->shape;
-    const int64_t first_page = job->pos / PAGE;
-    void *page = job->pages[(job->pos + token) / PAGE - first_page];
-    const int64_t slot = (job->pos + token) % PAGE;
-    const int64_t v_offset = (int64_t)shape->n_kv_heads * shape->head_dim;
-    for (int32_t g = 0; g < shape->n_kv_heads; g++) {
-        float *k = kv + (int64_t)g * shape->head_dim;
-        const float *v = k + v_offset;
-        rotate(shape, cosine, sine, k);
-        for (int32_t d = 0; d < shape->head_dim; d++) {
-            store_float(shape, page, attn_key_index(shape, g, slot, d), k[d]);
-            store_float(shape, page, attn_value_index(shape, g, slot, d), v[d]);
-        }
-    }
-}
-
-/* Items are absolute groups of 16 positions: no two threads write one panel of keys. */
-static void append_item(void *context, int64_t item, int thread) {
-    (void)thread;
-    const append_job *job = context;
-    const attn_shape *shape = &job->cpu->shape;
-    const int64_t group = job->pos / PANEL + item;
-    const int64_t begin = rt_max64(group * PANEL - job->pos, 0);
-    const int64_t end = rt_min64((group + 1) * PANEL - job->pos, job->n_tokens);
-    float cosine[ATTN_HEAD_DIM_MAX / 2];
-    float sine[ATTN_HEAD_DIM_MAX / 2];
-    for (int64_t t = begin; t < end; t++) {
-        const float position = (float)(job->pos + t); /* exact up to 2^24 */
-        for (int32_t j = 0; j < shape->rope_dim / 2; j++)
-            sincosf(position * job->cpu->theta[j], &sine[j], &cosine[j]);
-        if (job->q)
-            for (int32_t h = 0; h < shape->n_heads; h++)
-                rotate(shape, cosine, sine,
-                        job->q + t * job->q_stride + (int64_t)h * shape->head_dim);
-        if (job->kv) store_row(job, cosine, sine, job->kv + t * job->kv_stride, t);
-    }
-}
-
-static void run_append(const append_job *job) {
-    if (job->n_tokens == 0) return;
-    const int64_t n_items = (job->pos + job->n_tokens - 1) / PANEL - job->pos / PANEL + 1;
-    rt_pool_run(job->cpu->pool, n_items, append_item, (void *)(uintptr_t)job);
-}
-
-void attn_append(attn_cpu *cpu, float *qkv, int64_t n_tokens, int64_t pos, void *const *pages) {
-    const attn_shape *shape = &cpu->shape;
-    const int64_t q_width = (int64_t)shape->n_heads * shape->head_dim;
-    const int64_t stride = q_width + 2 * (int64_t)shape->n_kv_heads * shape->head_dim;
-    const append_job job = {.cpu = cpu,
-            .q = qkv,
-            .kv = qkv + q_width,
-            .q_stride = stride,
-            .kv_stride = stride,
-            .n_tokens = n_tokens,
-            .pos = pos,
-            .pages = pages};
-    run_append(&job);
-}
-
-void attn_append_kv(attn_cpu *cpu, float *kv, int64_t stride, int64_t n_tokens, int64_t pos,
-        void *const *pages) {
-    const append_job job = {.cpu = cpu,
-            .kv = kv,
-            .kv_stride = stride,
-            .n_tokens = n_tokens,
-            .pos = pos,
-            .pages = pages};
-    run_append(&job);
-}
-
-void attn_rotate_q(attn_cpu *cpu, float *q, int64_t stride, int64_t n_tokens, int64_t pos) {
-    const append_job job = {
-            .cpu = cpu, .q = q, .q_stride = stride, .n_tokens = n_tokens, .pos = pos};
-    run_append(&job);
 }
 
 /* ---- prefill --------------------------------------------------------------------------------- */

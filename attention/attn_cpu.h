@@ -1,4 +1,4 @@
-/* What the files of the CPU backend share: attn_cpu.c (append, prefill) and attn_decode.c. */
+/* What the files of the CPU backend share: attn_cpu.c (prefill), attn_decode.c and attn_rope.c. */
 #ifndef ATTN_CPU_H
 #define ATTN_CPU_H
 
