@@ -1,57 +1,63 @@
-/* The matrix kernel of attention: panel by panels. Included only by attn_*_simd.c.
+/* The matrix kernel of attention: a few lines of one matrix by panels of another. Included only by
+ * attn_simd.c and what it includes.
  *
- * Queries, keys, weights and values all lie in panels of 16 (attn_simd.h). A tile multiplies a few of
- * the 16 lines of one panel, an element at a time, with vectors of a few others:
+ * Keys and values lie in panels of 16, queries and, for many rows, weights too (attn_simd.h). A tile is
  *
- *     acc[i][j] += sum over k, ascending, of A[k][i] B[k][j]
+ *     acc[i][j] += sum over k, ascending, of A[i][k] B[k][j]
  *
- * With A keys and B queries, or A queries and B keys, that is the same scores, to the last bit: which of
- * the two lies along a vector is chosen by their numbers. */
+ * an element of A at a time, with vectors of B. With A keys and B queries, or A queries and B keys,
+ * that is the same scores, to the last bit: which of the two lies along a vector is chosen by their
+ * numbers. */
 #ifndef ATTN_TILE_H
 #define ATTN_TILE_H
 
 #include "attn_page.h"
 #include "runtime/base/simd.h"
 
-/* Lines of A x panels of B: the accumulators, B's vectors of one k and one number of A fit the
- * registers. FEW is for panels stored in bf16, widened in registers. */
-#if defined(__AVX512F__)
-enum { TILE_LINES = 8, TILE_PANELS = 3, TILE_PANELS_FEW = 2 };
-#elif defined(__AVX2__)
-enum { TILE_LINES = 4, TILE_PANELS = 1, TILE_PANELS_FEW = 1 };
-#else
-enum { TILE_LINES = 2, TILE_PANELS = 1, TILE_PANELS_FEW = 1 };
-#endif
-enum { TILE_VECTORS = TILE_LINES * TILE_PANELS * SIMD_VECTORS };
 _Static_assert((int)ATTN_PANEL == (int)SIMD_PANEL, "panels of pages are those of base/simd.h");
-_Static_assert((int)SIMD_LANES % (int)TILE_LINES == 0, "a tile's rows are of one vector");
 
-/* Memory to ask for on the way: every k one line, step_bytes after the one before. */
+enum { TILE_VECTORS_MAX = 32, CACHE_LINE = 64 };
+
+/* Memory to ask for on the way, step_bytes for every k. */
 typedef struct tile_ahead {
     const char *from;
     int64_t step_bytes;
 } tile_ahead;
 
-/* acc[TILE_LINES][panels] += A B over n_k.
+/* Where A[i][k] is: a[i * line + k * step]. */
+typedef struct tile_a {
+    const float *a;
+    int64_t line;
+    int64_t step;
+} tile_a;
+
+/* B's panel p starts at element p * stride, [n_k][16] of a type that the caller names. */
+typedef struct tile_b {
+    const void *b;
+    int64_t stride;
+} tile_b;
+
+/* acc[n_lines][n_panels] += A B over n_k. `sums`, where not NULL: sums[i] += A[i][k] in every lane.
  *
- *   a       first of the tile's lines: line i of k at a[16 k + i]
- *   b       panel p at element p * b_stride, [n_k][16] of dtype
- *
- * panels and dtype are constants where this is inlined. */
-SIMD_INLINE void tile(const int panels, const rt_dtype dtype, const float *a, const void *b,
-        int64_t b_stride, int64_t n_k, tile_ahead ahead, vfloat *acc) {
-    const int across = panels * SIMD_VECTORS;
+ * n_lines, n_panels, dtype and whether there are sums are constants where this is inlined. A step
+ * asks for one line of `ahead`; with four panels, which are two lines of bf16, for two. */
+SIMD_INLINE void tile(const int n_lines, const int n_panels, const rt_dtype dtype, tile_a a,
+        tile_b b, int64_t n_k, tile_ahead ahead, vfloat *acc, vfloat *sums) {
+    const int across = n_panels * SIMD_VECTORS;
     for (int64_t k = 0; k < n_k; k++) {
-        vfloat line[TILE_PANELS * SIMD_VECTORS];
+        vfloat line[16];
 #pragma GCC unroll 16
         for (int v = 0; v < across; v++)
-            line[v] = simd_load_as(b,
-                    v / SIMD_VECTORS * b_stride + k * SIMD_PANEL + v % SIMD_VECTORS * SIMD_LANES,
+            line[v] = simd_load_as(b.b,
+                    v / SIMD_VECTORS * b.stride + k * SIMD_PANEL + v % SIMD_VECTORS * SIMD_LANES,
                     dtype);
         __builtin_prefetch(ahead.from + k * ahead.step_bytes, 0, 2);
+        if (n_panels >= 4)
+            __builtin_prefetch(ahead.from + k * ahead.step_bytes + CACHE_LINE, 0, 2);
 #pragma GCC unroll 16
-        for (int i = 0; i < TILE_LINES; i++) {
-            const vfloat x = simd_set(a[k * SIMD_PANEL + i]);
+        for (int i = 0; i < n_lines; i++) {
+            const vfloat x = simd_set(a.a[i * a.line + k * a.step]);
+            if (sums) sums[i] += x;
 #pragma GCC unroll 16
             for (int v = 0; v < across; v++) acc[i * across + v] += x * line[v];
         }

@@ -5,10 +5,10 @@
 #define ATTN_WIDEN_H
 
 #include "attn_simd.h"
-#include "runtime/base/simd.h"
+#include "attn_tile.h"
 
-/* Bf16 pages with more rows than this are widened once and reused; fewer read the stored type. */
-enum { ROWS_WORTH_WIDENING = 32 };
+/* Up to so many rows read bf16 pages as they are; for more, pages are widened once and reused. */
+enum { ROWS_FEW = 32 };
 
 /* One head's K or V of a page as the tile kernel reads it. */
 typedef struct page_panels {
@@ -106,6 +106,11 @@ static stored stored_values(const attn_split *split, source from) {
     return stored_open(split, from, attn_value_index(split->shape, split->kv_head, 0, 0));
 }
 
+/* n_steps steps of tiles ask for all of it. */
+static tile_ahead ahead_of(stored next, int64_t n_steps) {
+    return (tile_ahead){next.base + next.sealed.codes, rt_div_up(next.n_bytes, n_steps)};
+}
+
 /* As the tile kernel reads it; `wide` is where it is widened, if it is. */
 static page_panels panels_at(const attn_split *split, stored from, float *wide) {
     if (from.sealed.n_panels > 0) {
@@ -116,7 +121,7 @@ static page_panels panels_at(const attn_split *split, stored from, float *wide) 
         return (page_panels){wide, RT_F32};
     }
     if (split->shape->kv_dtype == RT_F32) return (page_panels){from.base, RT_F32};
-    if (split->n_rows <= ROWS_WORTH_WIDENING) return (page_panels){from.base, RT_BF16};
+    if (split->n_rows <= ROWS_FEW) return (page_panels){from.base, RT_BF16};
     simd_widen(wide, from.base, (int64_t)ATTN_PAGE_TOKENS * split->shape->head_dim, RT_BF16);
     return (page_panels){wide, RT_F32};
 }

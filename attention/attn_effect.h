@@ -1,0 +1,60 @@
+/* What a page does to rows, for many of them and for few. Included only by attn_simd.c.
+ *
+ * A row is seen in a page unless all its weights there underflow to 0, which its largest score tells; a
+ * row whose scores hold NaN is seen, so that NaN is never dropped. */
+#ifndef ATTN_EFFECT_H
+#define ATTN_EFFECT_H
+
+#include "attn_simd.h"
+#include "attn_tile.h"
+
+typedef struct page_effect {
+    float alpha[ATTN_ROWS_MAX];     /* what the row's earlier sums are to be multiplied by */
+    int32_t is_seen[ATTN_ROWS_MAX]; /* not 0: some weight is not 0 */
+} page_effect;
+
+static bool is_tile_seen(const page_effect *effect, int64_t row, int64_t n_rows) {
+    for (int64_t i = row; i < row + n_rows; i++)
+        if (effect->is_seen[i]) return true;
+    return false;
+}
+
+SIMD_INLINE bool is_any(vint mask) {
+#if defined(__AVX512F__)
+    return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
+#elif defined(__AVX2__)
+    return _mm256_movemask_ps((__m256)mask) != 0;
+#else
+    int32_t any = 0;
+    for (int i = 0; i < SIMD_LANES; i++) any |= mask[i];
+    return any != 0;
+#endif
+}
+
+/* Where the tile's rows are: n_rows of its lines, the others do not exist. */
+typedef struct output_rows {
+    tile_a weights;
+    const float *alpha;
+    float *sum; /* NULL: not to be touched */
+    float *out; /* the first row's, at the first value */
+    int64_t n_rows;
+    int64_t n_keys;
+    int64_t head_dim;
+} output_rows;
+
+/* out = out alpha + acc */
+SIMD_INLINE void add_output(
+        const int n_lines, const int across, const output_rows *rows, const vfloat *acc) {
+#pragma GCC unroll 16
+    for (int i = 0; i < n_lines; i++) {
+        if (i >= rows->n_rows) return;
+        const vfloat alpha = simd_set(rows->alpha[i]);
+#pragma GCC unroll 16
+        for (int v = 0; v < across; v++) {
+            float *place = rows->out + i * rows->head_dim + v * SIMD_LANES;
+            simd_store(place, simd_fma(simd_load(place), alpha, acc[i * across + v]));
+        }
+    }
+}
+
+#endif
