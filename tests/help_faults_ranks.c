@@ -23,6 +23,9 @@ static help_fault fault;
 static char log_path[4096];
 static int n_operations;
 static int n_slow;
+static pthread_t flipper;
+static bool has_flipper;
+static atomic_bool is_closing;
 
 const char *help_fault_name(help_fault_kind kind) {
     return names[kind];
@@ -53,18 +56,18 @@ static void *flip(void *context) {
     local_comm *local = context;
     _Atomic unsigned char *slot =
             (_Atomic unsigned char *)(local->slots + (size_t)local->comm.rank * LOCAL_SLOT_BYTES);
-    for (unsigned i = 0;; i++) atomic_fetch_xor(&slot[i * 7919u % 4096u], 0x10);
+    for (unsigned i = 0; !atomic_load(&is_closing); i++)
+        atomic_fetch_xor(&slot[i * 7919u % 4096u], 0x10);
     return NULL;
 }
 
 static void corrupt(par_comm *comm) {
-    static pthread_t thread;
     local_comm *local = (local_comm *)comm;
     if (comm->rank == 0) { /* and what it tells */
         const local_told wrong = {.serial = 1};
         (void)send(local->peers[comm->n_ranks - 1].control_fd, &wrong, sizeof wrong, MSG_NOSIGNAL);
     }
-    (void)pthread_create(&thread, NULL, flip, local);
+    has_flipper = pthread_create(&flipper, NULL, flip, local) == 0;
 }
 
 static void duplicate(par_comm *comm) {
@@ -152,6 +155,13 @@ static rt_status barrier(par_comm *comm) {
     return original.barrier(comm);
 }
 
+/* The memory goes with the group. */
+static void close_group(par_comm *comm) {
+    atomic_store(&is_closing, true);
+    if (has_flipper) (void)pthread_join(flipper, NULL);
+    original.close(comm);
+}
+
 void help_fault_install(par_comm *comm, const help_fault *given, const char *log) {
     if (comm->rank != given->rank) return;
     fault = *given;
@@ -162,6 +172,7 @@ void help_fault_install(par_comm *comm, const help_fault *given, const char *log
     comm->tell = tell;
     comm->share = share;
     comm->barrier = barrier;
+    comm->close = close_group;
     if (fault.kind == HELP_FAULT_FULL) {
         const struct rlimit limit = {.rlim_cur = 64 << 10, .rlim_max = 64 << 10};
         (void)signal(SIGXFSZ, SIG_IGN);
