@@ -343,7 +343,9 @@ static const char *judge(const outcome *out, const help_fault *fault, int n_rank
     const bool is_frozen = fault->kind == HELP_FAULT_STOP;
     const double limit = is_frozen ? frozen_s_max : dead_s_max;
     if (out->has_hung) return "hangs";
-    if (out->exit_code == 0) return out->is_right ? NULL : "a wrong answer";
+    const bool is_own_exit =
+            fault->kind == HELP_FAULT_EXIT0 && fault->rank == 0 && out->has_happened;
+    if (out->exit_code == 0 && !is_own_exit) return out->is_right ? NULL : "a wrong answer";
     /* A cache that has nowhere to overflow to is refused. */
     if (fault->kind == HELP_FAULT_FULL && spills)
         return out->exit_code == 1 || out->exit_code == 3 ? NULL : "another exit code";
