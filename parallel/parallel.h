@@ -72,9 +72,10 @@ typedef enum par_memory { PAR_HOST, PAR_DEVICE } par_memory;
 
 enum { PAR_RANKS_MAX = 64, PAR_NAME_BYTES = 64, PAR_SHARE_BYTES_MAX = 4096 };
 
-/* Since the comm was opened, data collectives only. Waiting: for other ranks to come; moving: the
- * rest, copies and sums. Where a transport cannot tell them apart all of it is moving; operations
- * queued on a device take neither here. */
+/* Since the comm was opened. Waiting: for other ranks to come, in data collectives, and in shares and
+ * barriers, where ranks meet before they sum. Moving: the rest of data collectives, copies and sums.
+ * Where a transport cannot tell them apart all of it is moving; operations queued on a device take
+ * neither here. */
 typedef struct par_stats {
     int64_t n_calls;
     int64_t n_bytes; /* of this rank's operands */
