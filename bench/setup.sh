@@ -3,8 +3,8 @@
 
 # What CMakeLists.txt looks for, as Debian 12 names it, and why.
 PACKAGES="build-essential cmake pkg-config libjansson-dev libssl-dev libcairo2-dev libzstd-dev
-    libxxhash-dev liburing-dev libedit-dev libutf8proc-dev"
-PACKAGES_WHY="a C compiler, CMake, pkg-config; libraries for JSON, SHA-256, PNG, compression, checksums, io_uring, line editing, Unicode"
+    libxxhash-dev liburing-dev libedit-dev libutf8proc-dev libmicrohttpd-dev"
+PACKAGES_WHY="a C compiler, CMake, pkg-config; libraries for JSON, SHA-256, PNG, compression, checksums, io_uring, line editing, Unicode, HTTP"
 
 say() {
     printf '%s\n' "$*" >&2

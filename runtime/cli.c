@@ -298,6 +298,7 @@ static rt_status check_required(const cli_parser *parser) {
 
 static rt_status resolve_model(glm_cli *cli) {
     if (!cli->engine.model_dir) return RT_OK;
+    cli->model_name = cli->engine.model_dir;
     RT_TRY(glm_hub_resolve(cli->engine.model_dir, &cli->model_path));
     cli->engine.model_dir = cli->model_path;
     return RT_OK;
@@ -308,6 +309,8 @@ rt_status glm_cli_parse(const glm_command *const *commands, const glm_command *c
     rt_assert((size_t)cli_n_flags <= sizeof((cli_parser *)0)->is_given);
     *out = (glm_cli){.command = command->name,
             .max_tokens = -1,
+            .port = -1,
+            .max_seqs = -1,
             .temperature = -1.0,
             .top_p = -1.0,
             .top_k = -1,

@@ -79,10 +79,19 @@ typedef struct glm_cli {
 
     bool self_test; /* doctor: --self-test */
 
+    /* serve */
+    const char *host;
+    int64_t port; /* -1: not given */
+    const char *api_key;
+    const char *served_model_name;
+    int64_t max_seqs; /* -1: not given */
+    bool limits;
+
     /* make-model */
     const char *config_file; /* --config */
 
-    char *model_path; /* owned; engine.model_dir points here once resolved */
+    const char *model_name; /* -m as it was given */
+    char *model_path;       /* owned; engine.model_dir points here once resolved */
 } glm_cli;
 
 /* One subcommand. run() returns the program's exit code; on a failure it returns
@@ -106,7 +115,7 @@ typedef struct glm_command {
 /* Defined one per cmd_<name>.c and listed in main.c. */
 extern const glm_command glm_cmd_needle, glm_cmd_ask, glm_cmd_chat, glm_cmd_complete,
         glm_cmd_prefill, glm_cmd_book, glm_cmd_tokenize, glm_cmd_detokenize, glm_cmd_logits,
-        glm_cmd_plan, glm_cmd_make_model, glm_cmd_doctor;
+        glm_cmd_plan, glm_cmd_make_model, glm_cmd_doctor, glm_cmd_serve;
 
 /* Exit codes of the command line. */
 enum {

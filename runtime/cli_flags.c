@@ -110,6 +110,20 @@ const cli_flag cli_flags[] = {
         {"min-accuracy", NULL, CLI_REAL, AT(min_accuracy), "F", NULL, 0.0, 100.0,
                 "exit 7 when the accuracy is lower"},
 
+        /* serve */
+        {"host", NULL, CLI_TEXT, AT(host), "H", NULL, NO_LIMITS,
+                "address to listen on (default 127.0.0.1); another one needs --api-key"},
+        {"port", NULL, CLI_COUNT, AT(port), "P", NULL, 0.0, 65535.0,
+                "port to listen on (default 8000); 0 takes one that is free"},
+        {"api-key", NULL, CLI_TEXT, AT(api_key), "K", NULL, NO_LIMITS,
+                "what clients must send; GLM_API_KEY keeps it out of process lists"},
+        {"served-model-name", NULL, CLI_TEXT, AT(served_model_name), "NAME", NULL, NO_LIMITS,
+                "what clients call the model (default: the last part of -m)"},
+        {"max-num-seqs", NULL, CLI_COUNT, AT(max_seqs), "N", NULL, 1.0, 256.0,
+                "requests worked at together (default 8)"},
+        {"limits", NULL, CLI_SWITCH, AT(limits), NULL, NULL, NO_LIMITS,
+                "print every bound of the server, and stop"},
+
         /* doctor */
         {"self-test", NULL, CLI_SWITCH, AT(self_test), NULL, NULL, NO_LIMITS,
                 "compare six tokens' logits with those published for GLM-4-9B-Chat-1M"},

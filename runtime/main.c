@@ -19,6 +19,7 @@ static const glm_command *const commands[] = {
         &glm_cmd_plan,
         &glm_cmd_make_model,
         &glm_cmd_doctor,
+        &glm_cmd_serve,
         NULL,
 };
 

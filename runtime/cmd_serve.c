@@ -1,0 +1,166 @@
+/* glm1m serve: the model behind HTTP. The main thread is the engine's. */
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/size.h"
+#include "checkpoint.h"
+#include "cli.h"
+#include "server/limits.h"
+#include "server/server.h"
+
+enum { PORT_DEFAULT = 8000, SEQS_DEFAULT = 8, PAGE_TOKENS = 128 };
+
+typedef struct service {
+    const glm_cli *cli;
+    glm_tokenizer *tokenizer;
+    glm_config config;
+    glm_variant variant;
+    glm_engine *engine;
+    srv_scheduler *scheduler;
+    srv_server *server;
+    glm_signal_pipe signals;
+    bool has_signals;
+    int32_t max_seqs;
+    char model_name[256];
+} service;
+
+/* What clients call the model: --served-model-name, or the last part of -m. */
+static void name_model(service *s) {
+    const glm_cli *cli = s->cli;
+    if (cli->served_model_name) {
+        (void)snprintf(s->model_name, sizeof s->model_name, "%s", cli->served_model_name);
+        return;
+    }
+    size_t n = strlen(cli->model_name);
+    while (n > 1 && cli->model_name[n - 1] == '/') n--;
+    size_t begin = n;
+    while (begin > 0 && cli->model_name[begin - 1] != '/') begin--;
+    (void)snprintf(
+            s->model_name, sizeof s->model_name, "%.*s", (int)(n - begin), cli->model_name + begin);
+}
+
+static rt_status listen_for_requests(service *s) {
+    const glm_cli *cli = s->cli;
+    const srv_options options = {.host = cli->host ? cli->host : "127.0.0.1",
+            .port = cli->port >= 0 ? (int32_t)cli->port : PORT_DEFAULT,
+            .api_key = cli->api_key,
+            .model_name = s->model_name,
+            .tokenizer = s->tokenizer,
+            .config = &s->config,
+            .variant = &s->variant};
+    if (cli->api_key && !cli->api_key[0]) return rt_fail(RT_EUSAGE, "--api-key: the key is empty");
+    RT_TRY(srv_server_start(&options, s->scheduler, &s->server));
+    if (!cli->quiet) (void)fprintf(stderr, "listening on %s\n", srv_server_url(s->server));
+    return RT_OK;
+}
+
+/* Room for max_seqs contexts of -c tokens, as far as memory has it; where -c is not given one context
+ * takes all of it. Forks copy partial pages: that much at least. */
+static rt_status choose_room(const service *s, glm_options *options) {
+    const int64_t least = (int64_t)2 * s->max_seqs * PAGE_TOKENS;
+    glm_checkpoint *checkpoint = NULL;
+    glm_plan plan = {0};
+    rt_status status = RT_OK;
+    options->extra_kv_tokens = least + (s->max_seqs - 1) * options->max_len;
+    if (options->max_len == 0) return RT_OK;
+    RT_TRY(glm_checkpoint_open(options->model_dir, &checkpoint));
+    for (;;) {
+        status = glm_plan_make(checkpoint, options, &plan);
+        const bool streams = plan.kv_overflows && plan.kv_pinned_tokens < plan.max_len;
+        if (status != RT_OK || (plan.fits && !streams) || options->extra_kv_tokens == least) break;
+        options->extra_kv_tokens = rt_max64(options->extra_kv_tokens / 2, least);
+    }
+    glm_checkpoint_close(checkpoint);
+    return status;
+}
+
+static rt_status open_model(service *s) {
+    glm_options options = s->cli->engine;
+    options.persists = glm_cli_persists(s->cli);
+    options.max_seqs = s->max_seqs;
+    RT_TRY(choose_room(s, &options));
+    RT_TRY(glm_engine_open(&options, &s->engine));
+    glm_cli_say_overflow(s->cli, s->engine);
+    if (!s->cli->quiet)
+        (void)fprintf(stderr,
+                "ready: %s, a context of %" PRId64 " tokens, %" PRId32 " requests at once\n",
+                s->model_name, glm_engine_plan(s->engine)->max_len, s->max_seqs);
+    return RT_OK;
+}
+
+/* The port answers ("loading") while the weights are read. */
+static rt_status serve(service *s) {
+    const char *dir = s->cli->engine.model_dir;
+    RT_TRY(glm_tokenizer_load(dir, &s->tokenizer));
+    RT_TRY(glm_config_load(dir, &s->config));
+    glm_variant_recognise(&s->config, dir, &s->variant);
+    name_model(s);
+    RT_TRY(srv_scheduler_create(s->tokenizer, s->max_seqs, &s->scheduler));
+    RT_TRY(listen_for_requests(s));
+    RT_TRY(open_model(s));
+    RT_TRY(glm_signal_pipe_open(&s->signals));
+    s->has_signals = true;
+    glm_signal_pipe_begin(&s->signals);
+    srv_scheduler_run(s->scheduler, s->engine, s->signals.ends[0]);
+    return RT_OK;
+}
+
+static void release(service *s) {
+    if (s->scheduler) srv_scheduler_stop(s->scheduler);
+    srv_server_stop(s->server);
+    srv_scheduler_free(s->scheduler);
+    if (s->has_signals) {
+        glm_signal_pipe_end(&s->signals);
+        glm_signal_pipe_close(&s->signals);
+    }
+    glm_engine_close(s->engine);
+    glm_tokenizer_free(s->tokenizer);
+}
+
+static int run_serve(glm_cli *cli) {
+    if (cli->limits) {
+        srv_limits_print(stdout);
+        return GLM_EXIT_OK;
+    }
+    if (!cli->engine.model_dir) return glm_cli_fail(rt_fail(RT_EUSAGE, "serve needs -m DIR"));
+    service s = {.cli = cli, .max_seqs = cli->max_seqs > 0 ? (int32_t)cli->max_seqs : SEQS_DEFAULT};
+    (void)signal(SIGPIPE, SIG_IGN);
+    const rt_status status = serve(&s);
+    release(&s);
+    return status == RT_OK ? GLM_EXIT_OK : glm_cli_fail(status);
+}
+
+const glm_command glm_cmd_serve = {
+        .name = "serve",
+        .usage = "serve -m DIR [--host H] [--port P] [--api-key K] [--max-num-seqs N] [--limits]",
+        .summary = "answer over HTTP, as OpenAI's and Anthropic's APIs do",
+        .details =
+                "Routes: /v1/chat/completions, /v1/completions, /v1/models, /v1/messages,\n"
+                "/v1/messages/count_tokens, /v1/jobs, /tokenize, /detokenize, /health, /version\n"
+                "and /metrics. Where there is an --api-key every route but /health asks for it:\n"
+                "Authorization: Bearer KEY, or X-Api-Key: KEY. An address that is not a "
+                "loopback's\n"
+                "needs one.\n"
+                "\n"
+                "Answers under way are decoded together; a long prompt is prefilled in pieces,\n"
+                "between which others have their turn. What is computed is kept for prompts that\n"
+                "begin alike, in memory as long as there is room, and with --kv-disk-dir on disk.\n"
+                "With -c N there is room for --max-num-seqs texts of N tokens where memory has "
+                "it,\n"
+                "without it one text may take all.\n"
+                "A stream that asks for return_progress is told how far its prefill is.\n"
+                "\n"
+                "The first SIGTERM or Ctrl-C takes nothing new and ends when all is answered (or\n"
+                "after 30 s), with exit code 0; the second one ends what is under way at once.\n"
+                "--limits prints every bound and what happens beyond it.\n"
+                "\n"
+                "Examples:\n"
+                "  glm1m serve -m glm-4-9b-chat-1m\n"
+                "  GLM_API_KEY=... glm1m serve -m glm-4-9b-chat-1m --host 0.0.0.0 --port 8080\n"
+                "  curl localhost:8000/v1/chat/completions -d '{\"messages\":\n"
+                "      [{\"role\": \"user\", \"content\": \"Who is Lucia?\"}]}'\n",
+        .flags = "@engine host port api-key served-model-name max-num-seqs limits",
+        .run = run_serve,
+};

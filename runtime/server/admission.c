@@ -1,0 +1,307 @@
+/* Who gets a session: the longest beginning that somebody else has, pages, slots; and finished texts
+ * that are kept for those who will begin alike. */
+#include <stdlib.h>
+
+#include "limits.h"
+#include "runtime/base/log.h"
+#include "runtime/base/memory.h"
+#include "runtime/base/size.h"
+#include "schedule.h"
+
+enum {
+    LONG_PIECES = 4,       /* a prompt of more pieces than this is long */
+    PREFIX_TOKENS_MIN = 16 /* shorter ones are not worth a session */
+};
+/* So long others may overtake one that finds no pages. */
+static const double overtaken_s = 30.0;
+
+/* ---- beginnings in common -------------------------------------------------------------------- */
+
+static int64_t common(const int32_t *a, int64_t n_a, const int32_t *b, int64_t n_b) {
+    const int64_t limit = rt_min64(n_a, n_b);
+    int64_t n = 0;
+    while (n < limit && a[n] == b[n]) n++;
+    return n;
+}
+
+/* Whose first n_tokens a prompt may take over. */
+typedef struct source {
+    glm_session *session;
+    int64_t n_tokens;
+    int prefix; /* its index, -1: of a running sequence */
+    const srv_sequence *sequence;
+} source;
+
+/* The last token is always computed: its logits are wanted. */
+static int64_t held_in_common(const glm_session *session, const glm_ids *prompt) {
+    return common(
+            kv_seq_ids(session->seq), glm_session_length(session), prompt->ids, prompt->n - 1);
+}
+
+static void look_at(source *best, const glm_ids *prompt, source one) {
+    one.n_tokens = held_in_common(one.session, prompt);
+    if (one.n_tokens > best->n_tokens) *best = one;
+}
+
+static source find_source(const srv_scheduler *scheduler, const glm_ids *prompt) {
+    source best = {.prefix = -1};
+    for (int i = 0; i < scheduler->n_prefixes; i++)
+        look_at(&best, prompt, (source){.session = scheduler->prefixes[i].session, .prefix = i});
+    for (int32_t i = 0; i < scheduler->n_running; i++) {
+        const srv_sequence *one = scheduler->running[i];
+        look_at(&best, prompt, (source){.session = one->session, .prefix = -1, .sequence = one});
+    }
+    return best;
+}
+
+/* Whether a prefill under way will soon have more of the prompt than `now`: then it is waited for. A
+ * session is shared between pieces only. */
+static bool joins(const srv_scheduler *scheduler, srv_waiting *waiting, const source *now) {
+    const glm_ids *prompt = &waiting->request->prompt;
+    int64_t most = now->n_tokens + srv_piece_tokens(scheduler);
+    waiting->joined = NULL;
+    for (int32_t i = 0; i < scheduler->n_running; i++) {
+        const srv_sequence *one = scheduler->running[i];
+        if (one->is_decoding) continue;
+        const glm_ids *other = &one->request->prompt;
+        const int64_t n = common(other->ids, other->n, prompt->ids, prompt->n - 1);
+        if (n < most) continue;
+        most = n;
+        waiting->joined = one;
+    }
+    if (waiting->joined) {
+        waiting->joined_tokens = most;
+        return true;
+    }
+    if (!now->sequence || now->sequence != scheduler->piece_of) return false;
+    waiting->joined = now->sequence; /* its open piece is awaited */
+    waiting->joined_tokens = now->n_tokens;
+    return true;
+}
+
+/* ---- kept texts ------------------------------------------------------------------------------ */
+
+static void forget_prefix(srv_scheduler *scheduler, int place) {
+    glm_session_free(scheduler->prefixes[place].session);
+    scheduler->prefixes[place] = scheduler->prefixes[--scheduler->n_prefixes];
+}
+
+/* The one used longest ago, but for `spared`; -1: there is none. */
+static int oldest_prefix(const srv_scheduler *scheduler, int spared) {
+    int oldest = -1;
+    for (int i = 0; i < scheduler->n_prefixes; i++)
+        if (i != spared && (oldest < 0 || scheduler->prefixes[i].used_at <
+                                                  scheduler->prefixes[oldest].used_at))
+            oldest = i;
+    return oldest;
+}
+
+/* `spared` is an index, and stays that of the same text. */
+static bool evict(srv_scheduler *scheduler, int *spared) {
+    const int oldest = oldest_prefix(scheduler, *spared);
+    if (oldest < 0) return false;
+    forget_prefix(scheduler, oldest);
+    if (*spared == scheduler->n_prefixes) *spared = oldest; /* the last one filled the gap */
+    (void)pthread_mutex_lock(&scheduler->lock);
+    scheduler->counters.n_evicted++;
+    (void)pthread_mutex_unlock(&scheduler->lock);
+    return true;
+}
+
+void srv_forget_prefixes(srv_scheduler *scheduler) {
+    while (scheduler->n_prefixes > 0) forget_prefix(scheduler, 0);
+}
+
+/* Kept texts that are a beginning of this one are part of it. */
+static void forget_beginnings(srv_scheduler *scheduler, const glm_session *session) {
+    const int32_t *ids = kv_seq_ids(session->seq);
+    const int64_t n = glm_session_length(session);
+    for (int i = scheduler->n_prefixes - 1; i >= 0; i--) {
+        const glm_session *kept = scheduler->prefixes[i].session;
+        const int64_t length = glm_session_length(kept);
+        if (common(kv_seq_ids(kept->seq), length, ids, n) == length) forget_prefix(scheduler, i);
+    }
+}
+
+/* Whether some kept text begins with all that the session holds. */
+static bool is_kept(const srv_scheduler *scheduler, const glm_session *session) {
+    const int64_t n = glm_session_length(session);
+    for (int i = 0; i < scheduler->n_prefixes; i++) {
+        const glm_session *kept = scheduler->prefixes[i].session;
+        if (common(kv_seq_ids(kept->seq), glm_session_length(kept), kv_seq_ids(session->seq), n) ==
+                n)
+            return true;
+    }
+    return false;
+}
+
+/* A session without room for more gives back what was reserved for it. Where there is no room for the
+ * copy of a partial page, the session itself is kept: it can be forgotten later. */
+void srv_keep_prefix(srv_scheduler *scheduler, srv_sequence *sequence) {
+    const int64_t n = glm_session_length(sequence->session);
+    glm_session *kept = NULL;
+    if (n < PREFIX_TOKENS_MIN || is_kept(scheduler, sequence->session)) return;
+    forget_beginnings(scheduler, sequence->session);
+    if (scheduler->n_prefixes == rt_min64(SRV_PREFIXES_MAX, srv_limit_of(SRV_PREFIXES)))
+        forget_prefix(scheduler, oldest_prefix(scheduler, -1));
+    if (glm_session_fork(sequence->session, n, n, &kept) != RT_OK) {
+        kept = sequence->session;
+        sequence->session = NULL;
+    }
+    scheduler->prefixes[scheduler->n_prefixes++] =
+            (srv_prefix){.session = kept, .used_at = ++scheduler->clock};
+}
+
+/* ---- a session ------------------------------------------------------------------------------- */
+
+static rt_status make_session(
+        srv_scheduler *scheduler, const source *from, int64_t n_room, glm_session **out) {
+    if (from->n_tokens > 0) return glm_session_fork(from->session, from->n_tokens, n_room, out);
+    return glm_session_create(scheduler->engine, n_room, out);
+}
+
+/* Kept texts go, the oldest first, until there are pages; at last the one it was to begin with. */
+static rt_status find_session(
+        srv_scheduler *scheduler, source *from, int64_t n_room, glm_session **out) {
+    for (;;) {
+        const rt_status status = make_session(scheduler, from, n_room, out);
+        if (status != RT_ENOFIT) return status;
+        if (evict(scheduler, &from->prefix)) continue;
+        if (from->prefix < 0) return status;
+        forget_prefix(scheduler, from->prefix);
+        *from = (source){.prefix = -1};
+    }
+}
+
+static double work_of(const srv_scheduler *scheduler, int64_t from, int64_t to) {
+    const glm_config *config = glm_engine_config(scheduler->engine);
+    return config->n_layers * glm_layer_flop(config, from, to - from);
+}
+
+/* The request begins, in a slot. */
+static void start(srv_scheduler *scheduler, srv_sequence *sequence) {
+    srv_request *request = sequence->request;
+    const int64_t n_cached = glm_session_length(sequence->session);
+    sequence->work_total = work_of(scheduler, n_cached, request->prompt.n);
+    sequence->answer.tokenizer = scheduler->tokenizer;
+    sequence->answer.stop.texts = (const char *const *)request->settings.stop;
+    sequence->answer.stop.n_texts = request->settings.n_stop;
+    sequence->reply.tools = request->settings.tools;
+    scheduler->running[scheduler->n_running++] = sequence;
+    (void)pthread_mutex_lock(&request->lock);
+    request->phase = SRV_PREFILLING;
+    request->progress.n_cached = n_cached;
+    request->progress.n_processed = n_cached;
+    request->progress.started_s = rt_now();
+    srv_request_wake(request);
+    (void)pthread_mutex_unlock(&request->lock);
+    (void)pthread_mutex_lock(&scheduler->lock);
+    scheduler->counters.n_prompt_tokens += request->prompt.n;
+    scheduler->counters.n_cached_tokens += n_cached;
+    scheduler->counters.n_running = scheduler->n_running;
+    (void)pthread_mutex_unlock(&scheduler->lock);
+}
+
+static rt_status try_to_start(srv_scheduler *scheduler, srv_request *request, source *from) {
+    srv_sequence *sequence = NULL;
+    const glm_ids *prompt = &request->prompt;
+    const int64_t n_room = prompt->n + request->settings.max_tokens;
+    RT_TRY(rt_calloc(1, sizeof *sequence, "a sequence", &sequence));
+    rt_status status = find_session(scheduler, from, n_room, &sequence->session);
+    const bool persists = glm_engine_plan(scheduler->engine)->kv_persists;
+    if (status == RT_OK && persists && from->n_tokens == 0) {
+        glm_reuse reuse;
+        status = glm_session_restore(sequence->session, prompt->ids, prompt->n, &reuse);
+    }
+    if (status != RT_OK) {
+        glm_session_free(sequence->session);
+        free(sequence);
+        return status;
+    }
+    sequence->request = request; /* the queue's reference goes over */
+    sequence->n_room = n_room;
+    if (from->prefix >= 0) scheduler->prefixes[from->prefix].used_at = ++scheduler->clock;
+    srv_leave_queue(scheduler, request);
+    start(scheduler, sequence);
+    return RT_OK;
+}
+
+/* ---- the queue ------------------------------------------------------------------------------- */
+
+static bool is_long(const srv_scheduler *scheduler, int64_t n_tokens) {
+    return n_tokens > LONG_PIECES * srv_piece_tokens(scheduler);
+}
+
+/* One slot is for short prompts. */
+static bool has_slot(const srv_scheduler *scheduler, int64_t n_tokens) {
+    int32_t n_long = 0;
+    if (!is_long(scheduler, n_tokens)) return scheduler->n_running < scheduler->max_seqs;
+    for (int32_t i = 0; i < scheduler->n_running; i++) {
+        const srv_sequence *one = scheduler->running[i];
+        if (!one->is_decoding &&
+                is_long(scheduler, one->request->prompt.n - one->request->progress.n_cached))
+            n_long++;
+    }
+    return scheduler->n_running < scheduler->max_seqs &&
+           n_long < rt_max64(scheduler->max_seqs - 1, 1);
+}
+
+static void discard(srv_scheduler *scheduler, srv_request *request, rt_status status) {
+    srv_error error = {0};
+    if (status != RT_OK) (void)srv_refuse_status(&error, status, NULL);
+    srv_leave_queue(scheduler, request);
+    srv_finish_request(scheduler, request, SRV_FINISH_NONE, &error);
+    srv_request_drop(request);
+}
+
+/* Still waiting for a prefill that goes on. */
+static bool is_joined(const srv_waiting *waiting) {
+    return waiting->joined && glm_session_length(waiting->joined->session) < waiting->joined_tokens;
+}
+
+/* The request that waits at `place`: false when those behind it may not overtake it. *has_left where
+ * the next one is at its place now. */
+static bool consider(srv_scheduler *scheduler, srv_waiting *waiting, bool *has_left) {
+    srv_request *request = waiting->request;
+    *has_left = false;
+    if (atomic_load(&request->is_cancelled)) {
+        discard(scheduler, request, RT_OK);
+        *has_left = true;
+        return true;
+    }
+    if (is_joined(waiting) || scheduler->n_running >= scheduler->max_seqs) return true;
+    source from = find_source(scheduler, &request->prompt);
+    const bool was_joined = waiting->joined != NULL;
+    if (joins(scheduler, waiting, &from)) {
+        (void)pthread_mutex_lock(&scheduler->lock);
+        scheduler->counters.n_joined += !was_joined;
+        (void)pthread_mutex_unlock(&scheduler->lock);
+        return true;
+    }
+    if (!has_slot(scheduler, request->prompt.n - from.n_tokens)) return true;
+    const rt_status status = try_to_start(scheduler, request, &from);
+    if (status == RT_ENOFIT && scheduler->n_running > 0)
+        return rt_now() - request->submitted_s < overtaken_s;
+    if (status != RT_OK) discard(scheduler, request, status);
+    *has_left = true;
+    return true;
+}
+
+void srv_admit(srv_scheduler *scheduler) {
+    scheduler->is_admission_due = false;
+    for (int place = 0;;) {
+        (void)pthread_mutex_lock(&scheduler->lock);
+        const bool is_end = place >= scheduler->n_waiting;
+        srv_waiting waiting = is_end ? (srv_waiting){0} : scheduler->waiting[place];
+        (void)pthread_mutex_unlock(&scheduler->lock);
+        bool has_left = false;
+        if (is_end) return;
+        const bool goes_on = consider(scheduler, &waiting, &has_left);
+        if (!has_left) {
+            (void)pthread_mutex_lock(&scheduler->lock);
+            scheduler->waiting[place++] = waiting;
+            (void)pthread_mutex_unlock(&scheduler->lock);
+        }
+        if (!goes_on) return;
+    }
+}

@@ -1,0 +1,288 @@
+/* What every API's body has: settings, ids, and the parts of a conversation. */
+#include "ask.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "limits.h"
+#include "runtime/base/memory.h"
+#include "runtime/base/size.h"
+#include "runtime/cli.h"
+
+bool srv_check_model(const json_t *body, const srv_options *options, srv_error *error) {
+    const char *name = options->model_name;
+    if (!srv_get_text(body, "model", &name, error)) return false;
+    if (strcmp(name, options->model_name) == 0) return true;
+    return srv_refuse(error, 404, "model_not_found", "model",
+            "there is no model %.100s here; GET /v1/models lists what there is", name);
+}
+
+/* ---- settings -------------------------------------------------------------------------------- */
+
+static bool add_stop(
+        const json_t *value, const char *name, srv_settings *settings, srv_error *error) {
+    if (!json_is_string(value) || json_string_length(value) == 0 ||
+            (int64_t)json_string_length(value) > srv_limit_of(SRV_STOP_BYTES))
+        return srv_refuse_field(error, name, "%s: a stop text has 1 to %" PRId64 " bytes", name,
+                srv_limit_of(SRV_STOP_BYTES));
+    settings->stop[settings->n_stop] = strdup(json_string_value(value));
+    if (!settings->stop[settings->n_stop])
+        return srv_refuse(error, 503, "out_of_memory", NULL, "no memory for stop texts");
+    settings->n_stop++;
+    return true;
+}
+
+bool srv_read_stop(const json_t *body, const char *name, srv_settings *settings, srv_error *error) {
+    const json_t *value = json_object_get(body, name);
+    if (!value || json_is_null(value)) return true;
+    const size_t n = json_is_array(value) ? json_array_size(value) : 1;
+    if (settings->stop)
+        return srv_refuse_field(error, name, "%s: stop texts are given twice", name);
+    if ((int64_t)n > srv_limit_of(SRV_STOP_TEXTS))
+        return srv_refuse_field(error, name, "%s has %zu texts, at most %" PRId64 " are taken",
+                name, n, srv_limit_of(SRV_STOP_TEXTS));
+    if (rt_calloc((int64_t)n + 1, sizeof *settings->stop, "stop texts", &settings->stop) != RT_OK)
+        return srv_refuse_status(error, RT_ENOMEM, NULL);
+    if (!json_is_array(value)) return add_stop(value, name, settings, error);
+    for (size_t i = 0; i < n; i++)
+        if (!add_stop(json_array_get(value, i), name, settings, error)) return false;
+    return true;
+}
+
+static bool read_stop_ids(
+        const json_t *body, const srv_options *options, srv_settings *settings, srv_error *error) {
+    const json_t *list = json_object_get(body, "stop_token_ids");
+    if (!list || json_is_null(list)) return true;
+    if (!json_is_array(list) || json_array_size(list) > SRV_STOP_IDS_MAX)
+        return srv_refuse_field(error, "stop_token_ids",
+                "stop_token_ids must be an array of at most %d ids", SRV_STOP_IDS_MAX);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *id = json_array_get(list, i);
+        if (!json_is_integer(id) || json_integer_value(id) < 0 ||
+                json_integer_value(id) >= options->config->vocab)
+            return srv_refuse_field(error, "stop_token_ids",
+                    "stop_token_ids[%zu] is no id of the vocabulary of %" PRId64, i,
+                    options->config->vocab);
+        settings->stop_ids[settings->n_stop_ids++] = (int32_t)json_integer_value(id);
+    }
+    return true;
+}
+
+/* What the client leaves open is the checkpoint's own choice. */
+static bool read_sampling(
+        const json_t *body, const glm_config *config, glm_sampling *sampling, srv_error *error) {
+    double temperature = config->temperature >= 0.0F ? (double)config->temperature : 1.0;
+    double top_p = config->top_p > 0.0F ? (double)config->top_p : 1.0;
+    int64_t top_k = config->top_k;
+    int64_t seed = -1;
+    if (!srv_get_real(body, "temperature", 0.0, 2.0, &temperature, error) ||
+            !srv_get_real(body, "top_p", 0.0, 1.0, &top_p, error) ||
+            !srv_get_int(body, "top_k", -1, INT32_MAX, &top_k, error) ||
+            !srv_get_int(body, "seed", 0, INT64_MAX, &seed, error))
+        return false;
+    if (top_p == 0.0) return srv_refuse_field(error, "top_p", "top_p must be more than 0");
+    uint64_t random = (uint64_t)seed;
+    if (seed < 0) (void)getrandom(&random, sizeof random, 0);
+    *sampling = (glm_sampling){.temperature = (float)temperature,
+            .top_p = (float)top_p,
+            .top_k = (int32_t)rt_max64(top_k, 0),
+            .seed = random};
+    return true;
+}
+
+/* What would change answers and is not there is refused, not passed over. */
+static bool check_neutral(const json_t *body, srv_error *error) {
+    const json_t *form = json_object_get(body, "response_format");
+    const char *type = "text";
+    if (form && !json_is_null(form) && !json_is_object(form))
+        return srv_refuse_field(error, "response_format", "response_format must be an object");
+    if (!srv_get_text(form, "type", &type, error)) return false;
+    if (strcmp(type, "text") != 0)
+        return srv_refuse_field(error, "response_format",
+                "response_format %.40s is not supported: the answer is a text", type);
+    return srv_require_neutral(body, "n", 1.0, error) &&
+           srv_require_neutral(body, "best_of", 1.0, error) &&
+           srv_require_neutral(body, "presence_penalty", 0.0, error) &&
+           srv_require_neutral(body, "frequency_penalty", 0.0, error) &&
+           srv_require_neutral(body, "repetition_penalty", 1.0, error) &&
+           srv_require_neutral(body, "min_p", 0.0, error);
+}
+
+static bool read_streaming(const json_t *body, srv_settings *settings, srv_error *error) {
+    const json_t *options = json_object_get(body, "stream_options");
+    if (!srv_get_bool(body, "stream", &settings->streams, error) ||
+            !srv_get_bool(body, "return_progress", &settings->has_progress, error))
+        return false;
+    if (!options || json_is_null(options)) return true;
+    if (!json_is_object(options))
+        return srv_refuse_field(error, "stream_options", "stream_options must be an object");
+    return srv_get_bool(options, "include_usage", &settings->has_usage, error);
+}
+
+bool srv_read_settings(
+        const json_t *body, const srv_options *options, srv_settings *settings, srv_error *error) {
+    if (!srv_get_int(body, "max_tokens", 1, INT32_MAX, &settings->max_tokens, error) ||
+            !srv_get_int(body, "max_completion_tokens", 1, INT32_MAX, &settings->max_tokens, error))
+        return false;
+    return check_neutral(body, error) &&
+           read_sampling(body, options->config, &settings->sampling, error) &&
+           srv_read_stop(body, "stop", settings, error) &&
+           read_stop_ids(body, options, settings, error) &&
+           srv_get_bool(body, "ignore_eos", &settings->ignores_stop_ids, error) &&
+           read_streaming(body, settings, error);
+}
+
+/* ---- ids ------------------------------------------------------------------------------------- */
+
+static bool read_id_list(const json_t *list, const char *name, const srv_options *options,
+        glm_ids *out, srv_error *error) {
+    size_t i;
+    const json_t *id;
+    json_array_foreach(list, i, id) {
+        const int64_t number = json_is_integer(id) ? json_integer_value(id) : -1;
+        if (number < 0 || number >= options->config->vocab)
+            return srv_refuse_field(error, name, "%s[%zu] is no id of the vocabulary of %" PRId64,
+                    name, i, options->config->vocab);
+        if (glm_ids_push(out, (int32_t)number) != RT_OK)
+            return srv_refuse_status(error, RT_ENOMEM, NULL);
+    }
+    return true;
+}
+
+bool srv_read_ids(const json_t *value, const char *name, const srv_options *options, bool begins,
+        glm_ids *out, srv_error *error) {
+    rt_status status = RT_OK;
+    if (json_is_string(value))
+        status = glm_tokenizer_encode(options->tokenizer, json_string_value(value),
+                (int64_t)json_string_length(value), false, out);
+    else if (!json_is_array(value))
+        return srv_refuse_field(error, name, "%s must be a string, or an array of ids", name);
+    else if (!read_id_list(value, name, options, out, error))
+        return false;
+    if (status == RT_OK && begins) status = glm_cli_begin_ids(options->tokenizer, out);
+    if (status != RT_OK) return srv_refuse_status(error, status, name);
+    return true;
+}
+
+/* ---- parts of a conversation ----------------------------------------------------------------- */
+
+void srv_conversation_free(srv_conversation *conversation) {
+    for (int64_t i = 0; i < conversation->n_owned; i++) free(conversation->owned[i]);
+    free(conversation->owned);
+    free(conversation->messages);
+    glm_tools_free(conversation->tools);
+    free(conversation->forced_call);
+    *conversation = (srv_conversation){0};
+}
+
+glm_message *srv_conversation_add(srv_conversation *conversation, glm_chat_role role) {
+    if (conversation->n_messages == conversation->capacity) {
+        const int64_t capacity = 2 * conversation->capacity + 16;
+        glm_message *larger = realloc(conversation->messages, (size_t)capacity * sizeof *larger);
+        if (!larger) return NULL;
+        conversation->messages = larger;
+        conversation->capacity = capacity;
+    }
+    glm_message *message = &conversation->messages[conversation->n_messages++];
+    *message = (glm_message){.role = role};
+    return message;
+}
+
+void *srv_conversation_own(srv_conversation *conversation, void *memory) {
+    if (!memory) return NULL;
+    void **larger = realloc(
+            conversation->owned, (size_t)(conversation->n_owned + 1) * sizeof *conversation->owned);
+    if (!larger) {
+        free(memory);
+        return NULL;
+    }
+    conversation->owned = larger;
+    conversation->owned[conversation->n_owned++] = memory;
+    return memory;
+}
+
+/* {"type": "text", "text": ...} */
+static bool add_part(const json_t *part, const char *where, glm_text *text, srv_error *error) {
+    const char *type = "";
+    const json_t *bytes = json_object_get(part, "text");
+    if (!json_is_object(part))
+        return srv_refuse_field(error, where, "%s: a part is an object", where);
+    if (!srv_get_text(part, "type", &type, error)) return false;
+    if (strcmp(type, "text") != 0)
+        return srv_refuse_field(error, where,
+                "%s: parts of type \"%.40s\" are not read here, only text", where, type);
+    if (!json_is_string(bytes))
+        return srv_refuse_field(error, where, "%s: a text part has a string, text", where);
+    if (glm_text_add(text, json_string_value(bytes), (int64_t)json_string_length(bytes)) == RT_OK)
+        return true;
+    return srv_refuse_status(error, RT_ENOMEM, NULL);
+}
+
+bool srv_conversation_content(srv_conversation *conversation, const json_t *value,
+        const char *where, glm_message *message, srv_error *error) {
+    if (!value || json_is_null(value)) return true;
+    if (json_is_string(value)) {
+        message->content = json_string_value(value);
+        message->content_bytes = (int64_t)json_string_length(value);
+        return true;
+    }
+    if (!json_is_array(value))
+        return srv_refuse_field(error, where, "%s must be a string or an array of parts", where);
+    glm_text text = {0};
+    for (size_t i = 0; i < json_array_size(value); i++)
+        if (!add_part(json_array_get(value, i), where, &text, error)) {
+            free(text.bytes);
+            return false;
+        }
+    if (text.n == 0) {
+        free(text.bytes);
+        return true;
+    }
+    message->content = srv_conversation_own(conversation, text.bytes);
+    message->content_bytes = text.n;
+    return message->content || srv_refuse_status(error, RT_ENOMEM, NULL);
+}
+
+bool srv_conversation_tools(srv_conversation *conversation, const json_t *tools, srv_error *error) {
+    if (!tools || json_is_null(tools)) return true;
+    if (!json_is_array(tools)) return srv_refuse_field(error, "tools", "tools must be an array");
+    if (json_array_size(tools) == 0) return true;
+    if ((int64_t)json_array_size(tools) > srv_limit_of(SRV_TOOLS))
+        return srv_refuse_field(error, "tools",
+                "there are %zu tools, at most %" PRId64 " are taken", json_array_size(tools),
+                srv_limit_of(SRV_TOOLS));
+    char *text = json_dumps(tools, 0);
+    if (!text) return srv_refuse(error, 503, "out_of_memory", NULL, "no memory for the tools");
+    const rt_status status = glm_tools_parse(text, (int64_t)strlen(text), &conversation->tools);
+    free(text);
+    return status == RT_OK || srv_refuse_status(error, status, "tools");
+}
+
+bool srv_conversation_force(srv_conversation *conversation, const char *name, srv_error *error) {
+    const glm_tools *tools = conversation->tools;
+    bool is_known = false;
+    for (int64_t i = 0; tools && i < tools->n_tools; i++)
+        is_known |= strcmp(tools->tools[i].name, name) == 0;
+    if (!is_known)
+        return srv_refuse_field(
+                error, "tool_choice", "tool_choice names %.100s, which is none of the tools", name);
+    conversation->forced_call = strdup(name);
+    return conversation->forced_call || srv_refuse_status(error, RT_ENOMEM, NULL);
+}
+
+bool srv_conversation_render(const srv_conversation *conversation, const srv_options *options,
+        glm_ids *out, srv_error *error) {
+    const glm_chat chat = {.dialect = options->variant->is_0414 ? GLM_CHAT_0414 : GLM_CHAT_GLM4,
+            .messages = conversation->messages,
+            .n_messages = conversation->n_messages,
+            .tools = conversation->tools};
+    rt_status status = conversation->goes_on || conversation->forced_call
+                               ? glm_chat_render_turns(options->tokenizer, &chat, out)
+                               : glm_chat_render(options->tokenizer, &chat, out);
+    if (status == RT_OK && conversation->forced_call)
+        status = glm_chat_prompt_call(options->tokenizer, conversation->forced_call, out);
+    return status == RT_OK || srv_refuse_status(error, status, "messages");
+}

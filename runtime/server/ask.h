@@ -1,0 +1,58 @@
+/* Fields of a body -> a request of the scheduler. */
+#ifndef SRV_ASK_H
+#define SRV_ASK_H
+
+#include "json_in.h"
+#include "options.h"
+#include "request.h"
+#include "runtime/chat.h"
+
+/* A conversation as GLM-4 is to read it; the texts are owned or borrowed from the body. */
+typedef struct srv_conversation {
+    glm_message *messages;
+    int64_t n_messages;
+    int64_t capacity;
+    void **owned;
+    int64_t n_owned;
+    glm_tools *tools;  /* NULL: none */
+    char *forced_call; /* NULL: none */
+    bool goes_on;      /* the last message is the beginning of the answer */
+} srv_conversation;
+void srv_conversation_free(srv_conversation *conversation);
+
+/* Helpers of whoever fills one. NULL, or false, without memory. */
+glm_message *srv_conversation_add(srv_conversation *conversation, glm_chat_role role);
+void *srv_conversation_own(srv_conversation *conversation, void *memory);
+/* A string, or an array of {"type": "text", "text": ...}, as the content of a message; null is none.
+ * `where` names it. */
+bool srv_conversation_content(srv_conversation *conversation, const json_t *value,
+        const char *where, glm_message *message, srv_error *error);
+/* Tools in OpenAI's form. */
+bool srv_conversation_tools(srv_conversation *conversation, const json_t *tools, srv_error *error);
+/* The tool of that name is to be called. */
+bool srv_conversation_force(srv_conversation *conversation, const char *name, srv_error *error);
+/* Its ids, [gMASK]<sop> first, up to where the model speaks. */
+bool srv_conversation_render(const srv_conversation *conversation, const srv_options *options,
+        glm_ids *out, srv_error *error);
+
+/* The model that the body names is ours, or it names none. */
+bool srv_check_model(const json_t *body, const srv_options *options, srv_error *error);
+/* temperature, top_p, top_k, seed, stop, ... as both of OpenAI's APIs spell them. */
+bool srv_read_settings(
+        const json_t *body, const srv_options *options, srv_settings *settings, srv_error *error);
+/* A string or an array of strings: stop texts. */
+bool srv_read_stop(const json_t *body, const char *name, srv_settings *settings, srv_error *error);
+
+/* The request that a body of one API asks for, new. NULL: `error` says why not. */
+srv_request *srv_ask_chat(const json_t *body, const srv_options *options, srv_error *error);
+srv_request *srv_ask_completion(const json_t *body, const srv_options *options, srv_error *error);
+srv_request *srv_ask_messages(const json_t *body, const srv_options *options, srv_error *error);
+
+/* Ids of a text, or of an array of ids; [gMASK]<sop> in front where `begins` and they are not there. */
+bool srv_read_ids(const json_t *value, const char *name, const srv_options *options, bool begins,
+        glm_ids *out, srv_error *error);
+/* The conversation of an OpenAI body, or of an Anthropic one. */
+bool srv_read_chat(const json_t *body, srv_conversation *conversation, srv_error *error);
+bool srv_read_messages(const json_t *body, srv_conversation *conversation, srv_error *error);
+
+#endif

@@ -1,0 +1,224 @@
+/* Bodies of /v1/chat/completions and /v1/completions. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ask.h"
+#include "limits.h"
+#include "runtime/base/memory.h"
+
+enum { WHERE_BYTES = 64 };
+
+/* ---- messages -------------------------------------------------------------------------------- */
+
+/* "system", "developer", ... -> the role; false: none of them. */
+static bool find_role(const char *name, glm_chat_role *role) {
+    static const struct {
+        const char *name;
+        glm_chat_role role;
+    } roles[] = {{"system", GLM_CHAT_SYSTEM}, {"developer", GLM_CHAT_SYSTEM},
+            {"user", GLM_CHAT_USER}, {"assistant", GLM_CHAT_ASSISTANT},
+            {"tool", GLM_CHAT_OBSERVATION}, {"function", GLM_CHAT_OBSERVATION}};
+    for (size_t i = 0; i < sizeof roles / sizeof roles[0]; i++)
+        if (strcmp(name, roles[i].name) == 0) {
+            *role = roles[i].role;
+            return true;
+        }
+    return false;
+}
+
+static bool read_call(
+        const json_t *value, const char *where, glm_tool_call *call, srv_error *error) {
+    const json_t *function = json_object_get(value, "function");
+    const char *name = NULL;
+    const char *arguments = "";
+    if (!json_is_object(function))
+        return srv_refuse_field(error, where, "%s: a tool call has an object, function", where);
+    if (!srv_get_text(function, "name", &name, error) ||
+            !srv_get_text(function, "arguments", &arguments, error))
+        return false;
+    if (!name || !name[0])
+        return srv_refuse_field(error, where, "%s: a tool call names its function", where);
+    *call = (glm_tool_call){.name = name, .arguments = arguments, .arguments_bytes = -1};
+    return true;
+}
+
+static bool read_calls(srv_conversation *conversation, const json_t *value, const char *where,
+        glm_message *message, srv_error *error) {
+    if (!value || json_is_null(value)) return true;
+    if (!json_is_array(value) || message->role != GLM_CHAT_ASSISTANT)
+        return srv_refuse_field(error, where, "%s: tool_calls is an array, of an assistant", where);
+    const size_t n = json_array_size(value);
+    glm_tool_call *calls = srv_conversation_own(conversation, calloc(n + 1, sizeof *calls));
+    if (!calls) return srv_refuse_status(error, RT_ENOMEM, NULL);
+    for (size_t i = 0; i < n; i++)
+        if (!read_call(json_array_get(value, i), where, &calls[i], error)) return false;
+    message->calls = calls;
+    message->n_calls = (int64_t)n;
+    return true;
+}
+
+static bool read_message(
+        srv_conversation *conversation, const json_t *value, size_t index, srv_error *error) {
+    char where[WHERE_BYTES];
+    const char *name = NULL;
+    glm_chat_role role = GLM_CHAT_USER;
+    (void)snprintf(where, sizeof where, "messages[%zu]", index);
+    if (!json_is_object(value))
+        return srv_refuse_field(error, where, "%s must be an object", where);
+    if (!srv_get_text(value, "role", &name, error)) return false;
+    if (!name || !find_role(name, &role))
+        return srv_refuse_field(error, where,
+                "%s: role is \"%.40s\": system, user, assistant or tool are known", where,
+                name ? name : "");
+    glm_message *message = srv_conversation_add(conversation, role);
+    if (!message) return srv_refuse_status(error, RT_ENOMEM, NULL);
+    const json_t *calls = json_object_get(value, "tool_calls");
+    const json_t *content = json_object_get(value, "content");
+    if ((!content || json_is_null(content)) && !json_is_array(calls))
+        return srv_refuse_field(error, where, "%s has no content", where);
+    return srv_conversation_content(conversation, content, where, message, error) &&
+           read_calls(conversation, calls, where, message, error);
+}
+
+static bool read_tool_choice(
+        srv_conversation *conversation, const json_t *choice, srv_error *error) {
+    const char *name = NULL;
+    if (!choice || json_is_null(choice)) return true;
+    if (json_is_string(choice)) {
+        const char *word = json_string_value(choice);
+        if (strcmp(word, "auto") == 0) return true;
+        if (strcmp(word, "none") == 0) {
+            glm_tools_free(conversation->tools);
+            conversation->tools = NULL;
+            return true;
+        }
+        return srv_refuse_field(error, "tool_choice",
+                "tool_choice \"%.40s\": auto, none, or an object that names a function", word);
+    }
+    const json_t *function = json_object_get(choice, "function");
+    if (!json_is_object(function) || !srv_get_text(function, "name", &name, error) || !name)
+        return srv_refuse_field(
+                error, "tool_choice", "tool_choice must name a function, or be auto or none");
+    return srv_conversation_force(conversation, name, error);
+}
+
+/* The last message is to be gone on with only where the client says so. */
+static bool read_continuation(
+        const json_t *body, srv_conversation *conversation, srv_error *error) {
+    bool goes_on = false;
+    if (!srv_get_bool(body, "continue_final_message", &goes_on, error)) return false;
+    const glm_message *last = &conversation->messages[conversation->n_messages - 1];
+    if (goes_on && last->role != GLM_CHAT_ASSISTANT)
+        return srv_refuse_field(error, "continue_final_message",
+                "continue_final_message: the last message is not the assistant's");
+    conversation->goes_on = goes_on;
+    return true;
+}
+
+bool srv_read_chat(const json_t *body, srv_conversation *conversation, srv_error *error) {
+    const json_t *messages = json_object_get(body, "messages");
+    if (!json_is_array(messages) || json_array_size(messages) == 0)
+        return srv_refuse_field(error, "messages", "messages must be an array, and not empty");
+    if ((int64_t)json_array_size(messages) > srv_limit_of(SRV_MESSAGES_MAX))
+        return srv_refuse_field(error, "messages",
+                "there are %zu messages, at most %" PRId64 " are taken", json_array_size(messages),
+                srv_limit_of(SRV_MESSAGES_MAX));
+    for (size_t i = 0; i < json_array_size(messages); i++)
+        if (!read_message(conversation, json_array_get(messages, i), i, error)) return false;
+    return srv_conversation_tools(conversation, json_object_get(body, "tools"), error) &&
+           read_tool_choice(conversation, json_object_get(body, "tool_choice"), error) &&
+           read_continuation(body, conversation, error);
+}
+
+/* ---- requests -------------------------------------------------------------------------------- */
+
+static bool read_chat_logprobs(const json_t *body, srv_settings *settings, srv_error *error) {
+    int64_t n_top = 0;
+    if (!srv_get_bool(body, "logprobs", &settings->has_logprobs, error) ||
+            !srv_get_int(body, "top_logprobs", 0, srv_limit_of(SRV_TOP_LOGPROBS), &n_top, error))
+        return false;
+    if (n_top > 0 && !settings->has_logprobs)
+        return srv_refuse_field(error, "top_logprobs", "top_logprobs needs logprobs: true");
+    settings->n_top = (int)n_top;
+    return true;
+}
+
+/* The tools go over to the request, which parses calls of them. */
+static bool fill_chat(
+        srv_request *request, const json_t *body, const srv_options *options, srv_error *error) {
+    srv_conversation conversation = {0};
+    const bool is_right = srv_check_model(body, options, error) &&
+                          srv_read_settings(body, options, &request->settings, error) &&
+                          read_chat_logprobs(body, &request->settings, error) &&
+                          srv_read_chat(body, &conversation, error) &&
+                          srv_conversation_render(&conversation, options, &request->prompt, error);
+    if (is_right) {
+        request->settings.tools = conversation.tools;
+        request->settings.forced_call = conversation.forced_call;
+        conversation.tools = NULL;
+        conversation.forced_call = NULL;
+    }
+    srv_conversation_free(&conversation);
+    return is_right;
+}
+
+srv_request *srv_ask_chat(const json_t *body, const srv_options *options, srv_error *error) {
+    srv_request *request = NULL;
+    if (srv_request_create(SRV_CHAT, &request) != RT_OK) {
+        (void)srv_refuse_status(error, RT_ENOMEM, NULL);
+        return NULL;
+    }
+    if (fill_chat(request, body, options, error)) return request;
+    srv_request_drop(request);
+    return NULL;
+}
+
+/* One prompt: a text, ids, or an array that holds one of either. */
+static bool read_prompt(
+        srv_request *request, const json_t *body, const srv_options *options, srv_error *error) {
+    const json_t *prompt = json_object_get(body, "prompt");
+    bool begins = true;
+    if (!srv_get_bool(body, "add_special_tokens", &begins, error)) return false;
+    const json_t *first = json_array_get(prompt, 0);
+    if (json_is_string(first) || json_is_array(first)) {
+        if (json_array_size(prompt) > 1)
+            return srv_refuse_field(error, "prompt",
+                    "there are %zu prompts: send each in a request of its own",
+                    json_array_size(prompt));
+        prompt = first;
+    }
+    if (!srv_read_ids(prompt, "prompt", options, begins, &request->prompt, error)) return false;
+    return request->prompt.n > 0 || srv_refuse_field(error, "prompt", "prompt is empty");
+}
+
+static bool fill_completion(
+        srv_request *request, const json_t *body, const srv_options *options, srv_error *error) {
+    srv_settings *settings = &request->settings;
+    int64_t n_top = -1;
+    bool echoes = false;
+    const char *suffix = "";
+    if (!srv_check_model(body, options, error) ||
+            !srv_read_settings(body, options, settings, error) ||
+            !srv_get_int(body, "logprobs", 0, srv_limit_of(SRV_TOP_LOGPROBS), &n_top, error) ||
+            !srv_get_bool(body, "echo", &echoes, error) ||
+            !srv_get_text(body, "suffix", &suffix, error))
+        return false;
+    if (echoes) return srv_refuse_field(error, "echo", "echo is not supported");
+    if (suffix[0]) return srv_refuse_field(error, "suffix", "suffix is not supported");
+    settings->has_logprobs = n_top >= 0;
+    settings->n_top = n_top > 0 ? (int)n_top : 0;
+    return read_prompt(request, body, options, error);
+}
+
+srv_request *srv_ask_completion(const json_t *body, const srv_options *options, srv_error *error) {
+    srv_request *request = NULL;
+    if (srv_request_create(SRV_COMPLETION, &request) != RT_OK) {
+        (void)srv_refuse_status(error, RT_ENOMEM, NULL);
+        return NULL;
+    }
+    if (fill_completion(request, body, options, error)) return request;
+    srv_request_drop(request);
+    return NULL;
+}

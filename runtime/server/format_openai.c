@@ -1,0 +1,267 @@
+/* OpenAI's two APIs: chat completions and completions, in chunks or whole. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "stream.h"
+
+enum { CALL_ID_BYTES = SRV_ID_BYTES + 16 };
+
+static const char *finish_text(const srv_request *request) {
+    if (request->finish == SRV_FINISH_LENGTH) return "length";
+    return request->n_calls > 0 ? "tool_calls" : "stop";
+}
+
+/* "call_", the request's own part of its id, and which. */
+static const char *call_id(const srv_request *request, int index, char id[CALL_ID_BYTES]) {
+    (void)snprintf(id, CALL_ID_BYTES, "call_%s%d", strchr(request->id, '-') + 1, index);
+    return id;
+}
+
+/* ---- logprobs -------------------------------------------------------------------------------- */
+
+/* A token's text may be part of a character: bytes say it exactly. */
+static json_t *token_text(const glm_tokenizer *tokenizer, int32_t id) {
+    char *text = NULL;
+    int64_t n_bytes = 0;
+    if (glm_tokenizer_decode(tokenizer, &id, 1, true, &text, &n_bytes) != RT_OK) return NULL;
+    json_t *value = json_stringn(text, (size_t)n_bytes);
+    free(text);
+    return value;
+}
+
+static json_t *token_bytes(const glm_tokenizer *tokenizer, int32_t id) {
+    int64_t n_bytes = 0;
+    const char *bytes = glm_tokenizer_bytes(tokenizer, id, &n_bytes, NULL);
+    json_t *list = json_array();
+    for (int64_t i = 0; i < n_bytes; i++)
+        (void)json_array_append_new(list, json_integer((unsigned char)bytes[i]));
+    return list;
+}
+
+static json_t *one_logprob(const glm_tokenizer *tokenizer, int32_t id, float logprob) {
+    return json_pack("{s:o, s:f, s:o}", "token", token_text(tokenizer, id), "logprob",
+            (double)logprob, "bytes", token_bytes(tokenizer, id));
+}
+
+static json_t *chat_logprob(const glm_tokenizer *tokenizer, const srv_token *token) {
+    json_t *top = json_array();
+    for (int i = 0; i < token->n_top; i++)
+        (void)json_array_append_new(
+                top, one_logprob(tokenizer, token->top_ids[i], token->top_logprobs[i]));
+    json_t *value = one_logprob(tokenizer, token->id, token->logprob);
+    (void)json_object_set_new(value, "top_logprobs", top);
+    return value;
+}
+
+static json_t *empty_completion_logprobs(void) {
+    return json_pack(
+            "{s:[], s:[], s:[], s:[]}", "tokens", "token_logprobs", "top_logprobs", "text_offset");
+}
+
+/* The older API: one list of each. */
+static void add_completion_logprob(
+        json_t *lists, const glm_tokenizer *tokenizer, const srv_token *token, int64_t offset) {
+    json_t *top = json_object();
+    for (int i = 0; i < token->n_top; i++) {
+        json_t *text = token_text(tokenizer, token->top_ids[i]);
+        (void)json_object_set_new(
+                top, json_string_value(text), json_real((double)token->top_logprobs[i]));
+        json_decref(text);
+    }
+    (void)json_array_append_new(json_object_get(lists, "tokens"), token_text(tokenizer, token->id));
+    (void)json_array_append_new(
+            json_object_get(lists, "token_logprobs"), json_real((double)token->logprob));
+    (void)json_array_append_new(json_object_get(lists, "top_logprobs"), top);
+    (void)json_array_append_new(json_object_get(lists, "text_offset"), json_integer(offset));
+}
+
+static int64_t n_characters(const srv_request *request, const srv_event *event) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < event->n_bytes; i++)
+        n += (request->text.bytes[event->index + i] & 0xc0) != 0x80;
+    return n;
+}
+
+/* Kept until there is a chunk to carry it. */
+static rt_status hold_logprob(srv_stream *stream, const srv_token *token) {
+    const bool is_chat = stream->request->api == SRV_CHAT;
+    if (!stream->logprobs)
+        stream->logprobs = is_chat ? json_pack("{s:[]}", "content") : empty_completion_logprobs();
+    if (!stream->logprobs) return rt_fail(RT_ENOMEM, "serve: no memory for logprobs");
+    if (is_chat)
+        (void)json_array_append_new(json_object_get(stream->logprobs, "content"),
+                chat_logprob(stream->tokenizer, token));
+    else
+        add_completion_logprob(stream->logprobs, stream->tokenizer, token, stream->n_characters);
+    return RT_OK;
+}
+
+/* ---- chunks ---------------------------------------------------------------------------------- */
+
+/* A chunk with one choice; `piece` is its delta, or its text. What is held of logprobs goes with it. */
+static json_t *chunk(srv_stream *stream, json_t *piece, const char *finish) {
+    const srv_request *request = stream->request;
+    const bool is_chat = request->api == SRV_CHAT;
+    json_t *logprobs = stream->logprobs ? stream->logprobs : json_null();
+    stream->logprobs = NULL;
+    json_t *choice = json_pack("{s:i, s:o, s:o, s:s?}", "index", 0, is_chat ? "delta" : "text",
+            piece, "logprobs", logprobs, "finish_reason", finish);
+    return json_pack("{s:s, s:s, s:I, s:s, s:[o]}", "id", request->id, "object",
+            is_chat ? "chat.completion.chunk" : "text_completion", "created",
+            (json_int_t)request->created_s, "model", stream->model_name, "choices", choice);
+}
+
+static json_t *nothing(const srv_stream *stream) {
+    return stream->request->api == SRV_CHAT ? json_object() : json_string("");
+}
+
+static rt_status begin_chat(srv_stream *stream) {
+    return srv_stream_put(stream, NULL,
+            chunk(stream, json_pack("{s:s, s:s}", "role", "assistant", "content", ""), NULL));
+}
+
+static rt_status begin_completion(srv_stream *stream) {
+    return srv_stream_put(stream, NULL, chunk(stream, nothing(stream), NULL));
+}
+
+static json_t *call_delta(const srv_stream *stream, const srv_event *event) {
+    char id[CALL_ID_BYTES];
+    return json_pack("{s:[{s:i, s:s, s:s, s:{s:o, s:s}}]}", "tool_calls", "index",
+            stream->call_index, "id", call_id(stream->request, stream->call_index, id), "type",
+            "function", "function", "name", srv_event_text(stream->request, event), "arguments",
+            "");
+}
+
+static rt_status put_event(srv_stream *stream, const srv_event *event) {
+    const srv_request *request = stream->request;
+    json_t *piece = NULL;
+    switch (event->kind) {
+    case SRV_EVENT_TOKEN:
+        return hold_logprob(stream, &request->tokens[event->index]);
+    case SRV_EVENT_TEXT:
+        piece = srv_event_text(request, event);
+        if (request->api == SRV_CHAT) piece = json_pack("{s:o}", "content", piece);
+        stream->n_characters += n_characters(request, event);
+        break;
+    case SRV_EVENT_CALL:
+        stream->call_index++;
+        piece = call_delta(stream, event);
+        break;
+    case SRV_EVENT_ARGUMENTS:
+        piece = json_pack("{s:[{s:i, s:{s:o}}]}", "tool_calls", "index", stream->call_index,
+                "function", "arguments", srv_event_text(request, event));
+        break;
+    }
+    return srv_stream_put(stream, NULL, chunk(stream, piece, NULL));
+}
+
+static rt_status put_progress(srv_stream *stream) {
+    json_t *value = chunk(stream, nothing(stream), NULL);
+    (void)json_object_set_new(value, "prompt_progress", srv_progress_json(stream->request));
+    return srv_stream_put(stream, NULL, value);
+}
+
+static rt_status put_heartbeat(srv_stream *stream) {
+    return srv_stream_put(stream, NULL, chunk(stream, nothing(stream), NULL));
+}
+
+static rt_status put_last(srv_stream *stream) {
+    const srv_request *request = stream->request;
+    json_t *last = chunk(stream, nothing(stream), finish_text(request));
+    (void)json_object_set_new(last, "timings", srv_timings_json(request));
+    RT_TRY(srv_stream_put(stream, NULL, last));
+    if (!request->settings.has_usage) return RT_OK;
+    json_t *usage = chunk(stream, nothing(stream), NULL);
+    (void)json_object_set_new(usage, "choices", json_array());
+    (void)json_object_set_new(usage, "usage", srv_usage_json(request));
+    return srv_stream_put(stream, NULL, usage);
+}
+
+static rt_status put_end(srv_stream *stream) {
+    static const char done[] = "data: [DONE]\n\n";
+    const srv_error *error = &stream->request->error;
+    if (error->http)
+        RT_TRY(srv_stream_put(stream, NULL, srv_error_json(error, SRV_SHAPE_OPENAI)));
+    else
+        RT_TRY(put_last(stream));
+    return glm_text_add(&stream->out, done, sizeof done - 1);
+}
+
+const srv_format srv_format_chat = {.begin = begin_chat,
+        .event = put_event,
+        .progress = put_progress,
+        .heartbeat = put_heartbeat,
+        .end = put_end,
+        .type = "text/event-stream; charset=utf-8"};
+
+const srv_format srv_format_completion = {.begin = begin_completion,
+        .event = put_event,
+        .progress = put_progress,
+        .heartbeat = put_heartbeat,
+        .end = put_end,
+        .type = "text/event-stream; charset=utf-8"};
+
+/* ---- whole ----------------------------------------------------------------------------------- */
+
+static json_t *all_calls(const srv_request *request) {
+    json_t *calls = json_array();
+    for (int64_t i = 0; i < request->n_events; i++) {
+        if (request->events[i].kind != SRV_EVENT_CALL) continue;
+        int64_t end = i + 1;
+        while (end < request->n_events && request->events[end].kind != SRV_EVENT_CALL) end++;
+        char id[CALL_ID_BYTES];
+        (void)json_array_append_new(calls,
+                json_pack("{s:s, s:s, s:{s:o, s:o}}", "id",
+                        call_id(request, (int)json_array_size(calls), id), "type", "function",
+                        "function", "name", srv_event_text(request, &request->events[i]),
+                        "arguments", srv_joined_text(request, i, end, SRV_EVENT_ARGUMENTS)));
+    }
+    return calls;
+}
+
+static json_t *answer(
+        const srv_request *request, const char *object, const char *model_name, json_t *choice) {
+    return json_pack("{s:s, s:s, s:I, s:s, s:[o], s:o, s:o}", "id", request->id, "object", object,
+            "created", (json_int_t)request->created_s, "model", model_name, "choices", choice,
+            "usage", srv_usage_json(request), "timings", srv_timings_json(request));
+}
+
+json_t *srv_chat_json(
+        const srv_request *request, const char *model_name, const glm_tokenizer *tokenizer) {
+    json_t *text = srv_joined_text(request, 0, request->n_events, SRV_EVENT_TEXT);
+    if (request->n_calls > 0 && json_string_length(text) == 0) {
+        json_decref(text);
+        text = json_null();
+    }
+    json_t *message = json_pack("{s:s, s:o}", "role", "assistant", "content", text);
+    if (request->n_calls > 0) (void)json_object_set_new(message, "tool_calls", all_calls(request));
+    json_t *logprobs = json_null();
+    if (request->settings.has_logprobs) {
+        json_t *list = json_array();
+        for (int64_t i = 0; i < request->n_tokens; i++)
+            (void)json_array_append_new(list, chat_logprob(tokenizer, &request->tokens[i]));
+        logprobs = json_pack("{s:o}", "content", list);
+    }
+    return answer(request, "chat.completion", model_name,
+            json_pack("{s:i, s:o, s:o, s:s}", "index", 0, "message", message, "logprobs", logprobs,
+                    "finish_reason", finish_text(request)));
+}
+
+json_t *srv_completion_json(
+        const srv_request *request, const char *model_name, const glm_tokenizer *tokenizer) {
+    json_t *logprobs = json_null();
+    int64_t offset = 0;
+    if (request->settings.has_logprobs) logprobs = empty_completion_logprobs();
+    for (int64_t i = 0; i < request->n_events; i++) {
+        const srv_event *event = &request->events[i];
+        if (event->kind == SRV_EVENT_TOKEN)
+            add_completion_logprob(logprobs, tokenizer, &request->tokens[event->index], offset);
+        else
+            offset += n_characters(request, event);
+    }
+    return answer(request, "text_completion", model_name,
+            json_pack("{s:i, s:o, s:o, s:s}", "index", 0, "text",
+                    srv_joined_text(request, 0, request->n_events, SRV_EVENT_TEXT), "logprobs",
+                    logprobs, "finish_reason", finish_text(request)));
+}

@@ -1,0 +1,176 @@
+/* A row of logits -> a token -> its text -> events of the request. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "runtime/base/log.h"
+#include "runtime/base/size.h"
+#include "runtime/chat.h"
+#include "sequence.h"
+
+/* ---- log probabilities ----------------------------------------------------------------------- */
+
+/* ln of the sum of exp over a row. */
+static double log_sum(const float *logits, int64_t n) {
+    float most = logits[0];
+    for (int64_t i = 1; i < n; i++) most = logits[i] > most ? logits[i] : most;
+    double sum = 0.0;
+    for (int64_t i = 0; i < n; i++) sum += exp((double)logits[i] - (double)most);
+    return (double)most + log(sum);
+}
+
+/* Put id i where it belongs among the best so far, which descend; of equals the lower id first. */
+static void insert_top(srv_token *token, int n_top, const float *logits, int32_t id) {
+    int place = token->n_top;
+    while (place > 0 && logits[token->top_ids[place - 1]] < logits[id]) place--;
+    if (place >= n_top) return;
+    if (token->n_top < n_top) token->n_top++;
+    for (int i = token->n_top - 1; i > place; i--) token->top_ids[i] = token->top_ids[i - 1];
+    token->top_ids[place] = id;
+}
+
+static void judge(const float *logits, int64_t n, int n_top, srv_token *token) {
+    const double total = log_sum(logits, n);
+    token->logprob = (float)((double)logits[token->id] - total);
+    for (int64_t i = 0; n_top > 0 && i < n; i++) insert_top(token, n_top, logits, (int32_t)i);
+    for (int i = 0; i < token->n_top; i++)
+        token->top_logprobs[i] = (float)((double)logits[token->top_ids[i]] - total);
+}
+
+static rt_status add_logprobs(srv_sequence *sequence, const glm_engine *engine, int32_t id) {
+    srv_request *request = sequence->request;
+    srv_token token = {.id = id};
+    const float *logits = NULL;
+    int64_t n_rows = 0;
+    RT_TRY(glm_session_logits(sequence->session, &logits, &n_rows));
+    const int64_t vocab = glm_engine_config(engine)->vocab;
+    const int64_t n_valid = rt_min64(vocab, glm_tokenizer_size(sequence->answer.tokenizer));
+    judge(logits + (n_rows - 1) * vocab, n_valid, request->settings.n_top, &token);
+    (void)pthread_mutex_lock(&request->lock);
+    const rt_status status = srv_request_add_token(request, &token);
+    (void)pthread_mutex_unlock(&request->lock);
+    return status;
+}
+
+/* ---- text ------------------------------------------------------------------------------------ */
+
+/* With the request's lock. */
+static rt_status add_piece(srv_request *request, const glm_reply_piece *piece) {
+    if (piece->text_bytes > 0)
+        RT_TRY(srv_request_add(request, SRV_EVENT_TEXT, piece->text, piece->text_bytes));
+    if (piece->call)
+        RT_TRY(srv_request_add(request, SRV_EVENT_CALL, piece->call, (int64_t)strlen(piece->call)));
+    if (piece->arguments_bytes > 0)
+        RT_TRY(srv_request_add(
+                request, SRV_EVENT_ARGUMENTS, piece->arguments, piece->arguments_bytes));
+    return RT_OK;
+}
+
+static rt_status add_text(srv_sequence *sequence, const char *text, int64_t n_bytes) {
+    srv_request *request = sequence->request;
+    glm_reply_piece piece;
+    if (n_bytes == 0) return RT_OK;
+    if (request->api == SRV_COMPLETION)
+        return srv_request_add(request, SRV_EVENT_TEXT, text, n_bytes);
+    RT_TRY(glm_reply_feed(&sequence->reply, text, n_bytes, &piece));
+    return add_piece(request, &piece);
+}
+
+static rt_status end_part(srv_sequence *sequence, bool waits_for_tool) {
+    glm_reply_piece piece;
+    if (sequence->request->api == SRV_COMPLETION) return RT_OK;
+    glm_reply_end_part(&sequence->reply, waits_for_tool, &piece);
+    return add_piece(sequence->request, &piece);
+}
+
+/* A call that was asked for has its name in the prompt. */
+static rt_status begin_forced_call(srv_sequence *sequence) {
+    const char *name = sequence->request->settings.forced_call;
+    if (!name || sequence->request->n_generated > 0) return RT_OK;
+    RT_TRY(add_text(sequence, name, (int64_t)strlen(name)));
+    return add_text(sequence, "\n", 1);
+}
+
+/* Everything one id lets out; -1 ends the answer. */
+static rt_status put(srv_sequence *sequence, int32_t id, bool waits_for_tool) {
+    const char *text = NULL;
+    int64_t n_bytes = 0;
+    RT_TRY(glm_answer_put(&sequence->answer, id, &text, &n_bytes));
+    RT_TRY(add_text(sequence, text, n_bytes));
+    const int32_t part_end = glm_tokenizer_specials(sequence->answer.tokenizer).assistant;
+    return id < 0 || id == part_end ? end_part(sequence, waits_for_tool) : RT_OK;
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+static bool is_stop_id(const srv_sequence *sequence, const glm_engine *engine, int32_t id) {
+    const srv_settings *settings = &sequence->request->settings;
+    for (int i = 0; i < settings->n_stop_ids; i++)
+        if (settings->stop_ids[i] == id) return true;
+    if (settings->ignores_stop_ids) return false;
+    if (glm_is_stop_id(glm_engine_config(engine), id)) return true;
+    return sequence->request->api != SRV_COMPLETION &&
+           glm_chat_ends_turn(sequence->answer.tokenizer, id);
+}
+
+/* Which stop text was found: what is held back begins with it. */
+static int found_stop(const glm_stop *stop) {
+    int found = 0;
+    size_t longest = 0;
+    for (int i = 0; i < stop->n_texts; i++) {
+        const size_t length = strlen(stop->texts[i]);
+        if (length <= (size_t)(stop->n_bytes - stop->n_out) && length > longest &&
+                memcmp(stop->buffer + stop->n_out, stop->texts[i], length) == 0) {
+            longest = length;
+            found = i;
+        }
+    }
+    return found;
+}
+
+/* The token's text and whether it is the last, with the request's lock. */
+static rt_status give_out(
+        srv_sequence *sequence, const glm_engine *engine, int32_t id, srv_finish *finish) {
+    srv_request *request = sequence->request;
+    const glm_stop *stop = &sequence->answer.stop;
+    *finish = SRV_FINISH_NONE;
+    RT_TRY(begin_forced_call(sequence));
+    request->n_generated++;
+    if (is_stop_id(sequence, engine, id)) {
+        *finish = SRV_FINISH_STOP;
+        const int32_t observation = glm_tokenizer_specials(sequence->answer.tokenizer).observation;
+        return put(sequence, -1, id == observation);
+    }
+    RT_TRY(put(sequence, id, false));
+    if (stop->is_found) {
+        *finish = SRV_FINISH_STOP_TEXT;
+        request->stop_index = found_stop(stop);
+    } else if (request->n_generated >= request->settings.max_tokens) {
+        *finish = SRV_FINISH_LENGTH;
+    }
+    return *finish == SRV_FINISH_NONE ? RT_OK : put(sequence, -1, false);
+}
+
+rt_status srv_sequence_next(srv_sequence *sequence, const glm_engine *engine, srv_finish *finish) {
+    srv_request *request = sequence->request;
+    int32_t id = 0;
+    RT_TRY(glm_answer_choose(&sequence->answer, engine, sequence->session,
+            &request->settings.sampling, request->n_generated, &id));
+    if (request->settings.has_logprobs) RT_TRY(add_logprobs(sequence, engine, id));
+    (void)pthread_mutex_lock(&request->lock);
+    const rt_status status = give_out(sequence, engine, id, finish);
+    if (request->first_token_s == 0.0) request->first_token_s = rt_now();
+    srv_request_wake(request);
+    (void)pthread_mutex_unlock(&request->lock);
+    sequence->next_id = id;
+    return status;
+}
+
+void srv_sequence_free(srv_sequence *sequence) {
+    if (!sequence) return;
+    glm_session_free(sequence->session);
+    glm_answer_free(&sequence->answer);
+    glm_reply_free(&sequence->reply);
+    srv_request_drop(sequence->request);
+    free(sequence);
+}

@@ -1,0 +1,140 @@
+#include "guard.h"
+
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#include "limits.h"
+#include "runtime/sha256.h"
+
+rt_status srv_guard_init(
+        srv_guard *guard, const char *host, bool is_loopback, const char *api_key) {
+    *guard = (srv_guard){.is_loopback = is_loopback, .has_key = api_key != NULL};
+    (void)snprintf(guard->host, sizeof guard->host, "%s", host);
+    if (!api_key) return RT_OK;
+    return glm_sha256_of(api_key, (int64_t)strlen(api_key), guard->key);
+}
+
+/* Every field of one name: how many, and the last one's value. */
+typedef struct fields {
+    const char *name;
+    int n;
+    const char *value;
+    size_t n_bytes;
+} fields;
+
+static enum MHD_Result take(void *context, enum MHD_ValueKind kind, const char *key,
+        size_t key_bytes, const char *value, size_t value_bytes) {
+    fields *wanted = context;
+    (void)kind;
+    if (wanted->name &&
+            (strlen(wanted->name) != key_bytes || strncasecmp(key, wanted->name, key_bytes) != 0))
+        return MHD_YES;
+    wanted->n++;
+    wanted->value = value ? value : "";
+    wanted->n_bytes = value ? value_bytes : 0;
+    return MHD_YES;
+}
+
+/* `name` NULL: any. */
+static fields find(struct MHD_Connection *connection, const char *name) {
+    fields found = {.name = name, .value = ""};
+    (void)MHD_get_connection_values_n(connection, MHD_HEADER_KIND, take, &found);
+    return found;
+}
+
+/* ---- framing --------------------------------------------------------------------------------- */
+
+static bool is_length(const fields *length) {
+    if (length->n_bytes == 0 || length->n_bytes > 18) return false;
+    for (size_t i = 0; i < length->n_bytes; i++)
+        if (length->value[i] < '0' || length->value[i] > '9') return false;
+    return true;
+}
+
+bool srv_guard_framing(struct MHD_Connection *connection, const char *version, srv_error *error) {
+    const fields all = find(connection, NULL);
+    const fields length = find(connection, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    const fields coding = find(connection, MHD_HTTP_HEADER_TRANSFER_ENCODING);
+    if (strcmp(version, "HTTP/1.1") != 0 && strcmp(version, "HTTP/1.0") != 0)
+        return srv_refuse(
+                error, 505, "http_version", NULL, "HTTP/1.0 and HTTP/1.1 are spoken here");
+    if (all.n > srv_limit_of(SRV_HEADER_FIELDS))
+        return srv_refuse(error, 431, "too_many_fields", NULL, "the header has %d fields", all.n);
+    if (length.n > 1 || coding.n > 1 || (length.n && coding.n))
+        return srv_refuse(error, 400, "framing", NULL,
+                "one Content-Length or one Transfer-Encoding, not %d and %d", length.n, coding.n);
+    if (length.n && !is_length(&length))
+        return srv_refuse(error, 400, "framing", NULL, "Content-Length is no plain number");
+    if (coding.n && strcasecmp(coding.value, "chunked") != 0)
+        return srv_refuse(error, 400, "framing", NULL, "the only Transfer-Encoding is chunked");
+    return true;
+}
+
+/* ---- where it comes from --------------------------------------------------------------------- */
+
+/* "localhost:8000" -> the length of its name; an IPv6 address keeps its brackets. */
+static size_t name_bytes(const char *host) {
+    if (host[0] == '[') return strcspn(host, "]") + (strchr(host, ']') != NULL);
+    return strcspn(host, ":");
+}
+
+static bool is_named(const char *host, size_t n_bytes, const char *name) {
+    return strlen(name) == n_bytes && strncasecmp(host, name, n_bytes) == 0;
+}
+
+/* A name that a web page elsewhere can point at us must not do: only these, which no DNS answers. */
+static bool is_ours(const srv_guard *guard, const char *host) {
+    const size_t n = name_bytes(host);
+    const char *port = host + n;
+    if (port[0] && (port[0] != ':' || strspn(port + 1, "0123456789") != strlen(port + 1)))
+        return false;
+    if (is_named(host, n, "localhost") || is_named(host, n, "[::1]") ||
+            is_named(host, n, guard->host))
+        return true;
+    return strncmp(host, "127.", 4) == 0 && strspn(host, "0123456789.") == n;
+}
+
+bool srv_guard_origin(const srv_guard *guard, struct MHD_Connection *connection, srv_error *error) {
+    const fields host = find(connection, MHD_HTTP_HEADER_HOST);
+    const fields origin = find(connection, MHD_HTTP_HEADER_ORIGIN);
+    if (host.n > 1 || (host.n == 0 && guard->is_loopback))
+        return srv_refuse(error, 400, "host", NULL, "the request has %d Host fields", host.n);
+    if (guard->is_loopback && !is_ours(guard, host.value))
+        return srv_refuse(error, 403, "host", NULL,
+                "Host is not this machine: localhost, a loopback address, or what --host says");
+    if (origin.n == 0) return true;
+    static const char scheme[] = "http://";
+    const bool is_same = origin.n == 1 &&
+                         strncasecmp(origin.value, scheme, sizeof scheme - 1) == 0 &&
+                         strcasecmp(origin.value + sizeof scheme - 1, host.value) == 0;
+    if (is_same) return true;
+    return srv_refuse(error, 403, "origin", NULL, "pages of other origins are not served");
+}
+
+/* ---- the key --------------------------------------------------------------------------------- */
+
+bool srv_guard_key(const srv_guard *guard, struct MHD_Connection *connection, srv_error *error) {
+    static const char scheme[] = "Bearer ";
+    unsigned char given[GLM_SHA256_BYTES];
+    if (!guard->has_key) return true;
+    const fields bearer = find(connection, MHD_HTTP_HEADER_AUTHORIZATION);
+    const fields key = find(connection, "X-Api-Key");
+    const char *text = key.value;
+    if (bearer.n + key.n != 1)
+        return srv_refuse(error, 401, "invalid_api_key", NULL,
+                bearer.n + key.n ? "more than one key is given"
+                                 : "a key is needed: Authorization: Bearer KEY");
+    if (bearer.n) {
+        if (strncasecmp(bearer.value, scheme, sizeof scheme - 1) != 0)
+            return srv_refuse(error, 401, "invalid_api_key", NULL,
+                    "the only scheme is Authorization: Bearer");
+        text = bearer.value + sizeof scheme - 1;
+    }
+    /* Of hashes: how long it takes tells nothing about the key, nor about its length. */
+    const rt_status status = glm_sha256_of(text, (int64_t)strlen(text), given);
+    if (status != RT_OK) return srv_refuse_status(error, status, NULL);
+    if (CRYPTO_memcmp(given, guard->key, sizeof given) == 0) return true;
+    return srv_refuse(error, 401, "invalid_api_key", NULL, "the key is not the one of --api-key");
+}

@@ -1,0 +1,28 @@
+/* What is looked at before a request is: how it is framed, whom it is for, where it comes from, and
+ * whether it has the key. */
+#ifndef SRV_GUARD_H
+#define SRV_GUARD_H
+
+#include <microhttpd.h>
+
+#include "error.h"
+
+typedef struct srv_guard {
+    bool is_loopback; /* Host must then name this machine */
+    char host[256];   /* as --host says it: also taken */
+    bool has_key;
+    unsigned char key[32]; /* SHA-256 of it */
+} srv_guard;
+
+/* RT_ENOMEM */
+RT_MUST_CHECK rt_status srv_guard_init(
+        srv_guard *guard, const char *host, bool is_loopback, const char *api_key);
+
+/* The header: no more fields than allowed, one length or one chunked body, HTTP/1.0 or 1.1. */
+bool srv_guard_framing(struct MHD_Connection *connection, const char *version, srv_error *error);
+/* Host is ours, Origin is the page that we serve or absent. */
+bool srv_guard_origin(const srv_guard *guard, struct MHD_Connection *connection, srv_error *error);
+/* "Authorization: Bearer KEY" or "X-Api-Key: KEY", compared in constant time. */
+bool srv_guard_key(const srv_guard *guard, struct MHD_Connection *connection, srv_error *error);
+
+#endif

@@ -1,0 +1,71 @@
+/* One HTTP request and its answer, for the routes. */
+#ifndef SRV_HTTP_H
+#define SRV_HTTP_H
+
+#include <microhttpd.h>
+
+#include "connections.h"
+#include "guard.h"
+#include "jobs.h"
+#include "options.h"
+#include "scheduler.h"
+#include "stream.h"
+
+struct srv_server {
+    srv_options options;
+    srv_scheduler *scheduler;
+    srv_connections *connections;
+    srv_jobs *jobs;
+    srv_guard guard;
+    struct MHD_Daemon *daemon;
+    char url[320];
+    int64_t started_at; /* seconds since 1970 */
+    atomic_int n_open;  /* exchanges */
+};
+
+typedef struct srv_server srv_server;
+typedef struct srv_exchange srv_exchange;
+
+/* What a route does with the body, NULL for a GET: srv_reply, srv_generate or srv_fail, once. */
+typedef void (*srv_handler)(srv_exchange *exchange, const json_t *body);
+
+typedef struct srv_route {
+    const char *method;
+    const char *path; /* one that ends in a / takes a last part: exchange->rest */
+    srv_handler handler;
+    srv_shape shape;
+    bool is_public; /* needs no key */
+} srv_route;
+
+struct srv_exchange {
+    srv_server *server;
+    srv_connection *connection;
+    struct MHD_Connection *handle;
+    const srv_route *route;
+    char rest[64];
+    glm_text body;
+    bool is_too_large;
+
+    /* The answer: one of */
+    struct MHD_Response *response;
+    srv_request *request;
+
+    int http;
+    int retry_after_s;
+    double asked_s; /* when the request was made of the scheduler */
+    bool is_answered;
+    bool closes;
+};
+
+/* The route of a method and a path. NULL: `error` says 404 or 405. */
+const srv_route *srv_route_find(
+        const char *method, const char *path, char rest[64], srv_error *error);
+
+/* JSON; `value` is released. NULL: 503, no memory. */
+void srv_reply(srv_exchange *exchange, int http, json_t *value);
+void srv_reply_text(srv_exchange *exchange, int http, const char *type, const char *text);
+void srv_fail(srv_exchange *exchange, const srv_error *error);
+/* Ask the scheduler; the exchange takes over the caller's reference. */
+void srv_generate(srv_exchange *exchange, srv_request *request);
+
+#endif

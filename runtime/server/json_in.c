@@ -1,0 +1,164 @@
+#include "json_in.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "limits.h"
+#include "runtime/json_file.h"
+
+/* ---- bounds, on the text --------------------------------------------------------------------- */
+
+/* What a walk over the text has counted. It need not be JSON: jansson says so afterwards. */
+typedef struct counts {
+    int64_t depth;
+    int64_t depth_max;
+    int64_t n_values;
+    int64_t n_numbers;
+    int64_t number_max; /* characters of the longest */
+} counts;
+
+static bool is_number_character(char byte) {
+    return (byte >= '0' && byte <= '9') || byte == '-' || byte == '+' || byte == '.' ||
+           byte == 'e' || byte == 'E';
+}
+
+/* Behind the string that begins at `at`, or the end. */
+static int64_t skip_string(const char *text, int64_t n_bytes, int64_t at) {
+    for (at++; at < n_bytes && text[at] != '"'; at++)
+        if (text[at] == '\\') at++;
+    return at + 1;
+}
+
+static int64_t skip_number(const char *text, int64_t n_bytes, int64_t at, counts *seen) {
+    const int64_t begin = at;
+    while (at < n_bytes && is_number_character(text[at])) at++;
+    seen->n_numbers++;
+    if (at - begin > seen->number_max) seen->number_max = at - begin;
+    return at;
+}
+
+static counts count(const char *text, int64_t n_bytes) {
+    counts seen = {0};
+    for (int64_t at = 0; at < n_bytes;) {
+        const char byte = text[at];
+        if (byte == '"') {
+            seen.n_values++;
+            at = skip_string(text, n_bytes, at);
+        } else if (byte == '-' || (byte >= '0' && byte <= '9')) {
+            at = skip_number(text, n_bytes, at, &seen);
+        } else {
+            seen.n_values += strchr("[{tfn", byte) && byte != '\0';
+            if (byte == '[' || byte == '{') seen.depth++;
+            if (byte == ']' || byte == '}') seen.depth--;
+            if (seen.depth > seen.depth_max) seen.depth_max = seen.depth;
+            at++;
+        }
+    }
+    return seen;
+}
+
+static bool is_within(
+        srv_limit limit, int64_t found, const char *what, const char *code, srv_error *error) {
+    if (found <= srv_limit_of(limit)) return true;
+    return srv_refuse(error, 400, code, NULL,
+            "the JSON has %s %" PRId64 ", at most %" PRId64 " are taken", what, found,
+            srv_limit_of(limit));
+}
+
+static bool check_counts(const counts *seen, srv_error *error) {
+    return is_within(SRV_JSON_DEPTH, seen->depth_max, "a nesting of", "json_too_deep", error) &&
+           is_within(SRV_JSON_VALUES, seen->n_values, "values (but numbers):", "json_too_large",
+                   error) &&
+           is_within(SRV_JSON_NUMBERS, seen->n_numbers, "numbers:", "json_too_large", error) &&
+           is_within(SRV_NUMBER_CHARACTERS, seen->number_max,
+                   "a number of characters:", "json_number_too_long", error);
+}
+
+json_t *srv_json_read(const char *text, int64_t n_bytes, srv_error *error) {
+    static const char code[] = "invalid_json";
+    const counts seen = count(text, n_bytes);
+    if (!check_counts(&seen, error)) return NULL;
+    json_error_t fault;
+    bool lacks_memory = false;
+    const char *nul = n_bytes > 0 ? memchr(text, '\0', (size_t)n_bytes) : NULL;
+    if (nul) {
+        (void)srv_refuse(
+                error, 400, code, NULL, "the body is not JSON: byte %td is a NUL", nul - text);
+        return NULL;
+    }
+    json_t *root = glm_json_parse(text, n_bytes, &fault, &lacks_memory);
+    if (lacks_memory)
+        (void)srv_refuse(error, 503, "out_of_memory", NULL, "no memory for the request's values");
+    else if (!root)
+        (void)srv_refuse(error, 400, code, NULL, "the body is not JSON: line %d, column %d: %s",
+                fault.line, fault.column, fault.text);
+    else if (!json_is_object(root))
+        (void)srv_refuse(error, 400, code, NULL, "the body is no JSON object");
+    if (root && json_is_object(root)) return root;
+    json_decref(root);
+    return NULL;
+}
+
+/* ---- fields ---------------------------------------------------------------------------------- */
+
+static bool wrong_type(
+        const char *name, const json_t *value, const char *wanted, srv_error *error) {
+    char text[GLM_JSON_TEXT];
+    return srv_refuse_field(
+            error, name, "%s must be %s, not %s", name, wanted, glm_json_text(value, text));
+}
+
+static const json_t *find(const json_t *object, const char *name) {
+    const json_t *value = json_object_get(object, name);
+    return json_is_null(value) ? NULL : value;
+}
+
+bool srv_get_int(const json_t *object, const char *name, int64_t min, int64_t max, int64_t *out,
+        srv_error *error) {
+    const json_t *value = find(object, name);
+    if (!value) return true;
+    if (!json_is_integer(value)) return wrong_type(name, value, "an integer", error);
+    const int64_t number = json_integer_value(value);
+    if (number < min || number > max)
+        return srv_refuse_field(error, name,
+                "%s is %" PRId64 ": it must be between %" PRId64 " and %" PRId64, name, number, min,
+                max);
+    *out = number;
+    return true;
+}
+
+bool srv_get_real(const json_t *object, const char *name, double min, double max, double *out,
+        srv_error *error) {
+    const json_t *value = find(object, name);
+    if (!value) return true;
+    if (!json_is_number(value)) return wrong_type(name, value, "a number", error);
+    const double number = json_number_value(value);
+    if (!(number >= min && number <= max))
+        return srv_refuse_field(
+                error, name, "%s is %g: it must be between %g and %g", name, number, min, max);
+    *out = number;
+    return true;
+}
+
+bool srv_get_bool(const json_t *object, const char *name, bool *out, srv_error *error) {
+    const json_t *value = find(object, name);
+    if (!value) return true;
+    if (!json_is_boolean(value)) return wrong_type(name, value, "true or false", error);
+    *out = json_is_true(value);
+    return true;
+}
+
+bool srv_get_text(const json_t *object, const char *name, const char **out, srv_error *error) {
+    const json_t *value = find(object, name);
+    if (!value) return true;
+    if (!json_is_string(value)) return wrong_type(name, value, "a string", error);
+    *out = json_string_value(value);
+    return true;
+}
+
+bool srv_require_neutral(const json_t *object, const char *name, double neutral, srv_error *error) {
+    double number = neutral;
+    if (!srv_get_real(object, name, -1e300, 1e300, &number, error)) return false;
+    if (number == neutral) return true;
+    return srv_refuse_field(error, name, "%s is not supported: leave it out, or %g", name, neutral);
+}

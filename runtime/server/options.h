@@ -1,0 +1,19 @@
+/* What `glm1m serve` was asked for, and what every route may read. */
+#ifndef SRV_OPTIONS_H
+#define SRV_OPTIONS_H
+
+#include "runtime/config.h"
+#include "runtime/tokenizer.h"
+#include "runtime/variant.h"
+
+typedef struct srv_options {
+    const char *host;
+    int32_t port;        /* 0: any that is free */
+    const char *api_key; /* NULL: none is asked for */
+    const char *model_name;
+    const glm_tokenizer *tokenizer;
+    const glm_config *config;
+    const glm_variant *variant;
+} srv_options;
+
+#endif

@@ -1,0 +1,95 @@
+#include "request.h"
+
+#include <inttypes.h>
+#include <microhttpd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "runtime/base/log.h"
+#include "runtime/base/memory.h"
+
+static void make_id(srv_api api, char id[SRV_ID_BYTES]) {
+    static const char *const prefixes[] = {"chatcmpl-", "cmpl-", "msg_"};
+    uint64_t random[2] = {0, 0};
+    (void)getrandom(random, sizeof random, 0);
+    (void)snprintf(id, SRV_ID_BYTES, "%s%016" PRIx64 "%08" PRIx32, prefixes[api], random[0],
+            (uint32_t)random[1]);
+}
+
+rt_status srv_request_create(srv_api api, srv_request **out) {
+    srv_request *request = NULL;
+    RT_TRY(rt_calloc(1, sizeof *request, "a request", &request));
+    atomic_init(&request->n_references, 1);
+    atomic_init(&request->is_cancelled, false);
+    (void)pthread_mutex_init(&request->lock, NULL);
+    request->api = api;
+    request->created_s = (int64_t)time(NULL);
+    request->settings.max_tokens = -1;
+    request->progress.eta_s = -1.0;
+    make_id(api, request->id);
+    *out = request;
+    return RT_OK;
+}
+
+void srv_request_hold(srv_request *request) {
+    (void)atomic_fetch_add(&request->n_references, 1);
+}
+
+static void free_settings(srv_settings *settings) {
+    for (int i = 0; i < settings->n_stop; i++) free(settings->stop[i]);
+    free(settings->stop);
+    free(settings->forced_call);
+    glm_tools_free(settings->tools);
+}
+
+void srv_request_drop(srv_request *request) {
+    if (!request || atomic_fetch_sub(&request->n_references, 1) > 1) return;
+    rt_assert(!request->waiter);
+    free_settings(&request->settings);
+    glm_ids_free(&request->prompt);
+    free(request->events);
+    free(request->tokens);
+    free(request->text.bytes);
+    (void)pthread_mutex_destroy(&request->lock);
+    free(request);
+}
+
+/* Room for one more of `*items`. */
+static rt_status grow(void *items, int64_t n, int64_t *capacity, size_t item_bytes) {
+    void **place = items;
+    if (n < *capacity) return RT_OK;
+    const int64_t larger = 2 * *capacity + 16;
+    void *moved = realloc(*place, (size_t)larger * item_bytes);
+    if (!moved) return rt_fail(RT_ENOMEM, "serve: no memory for an answer");
+    *place = moved;
+    *capacity = larger;
+    return RT_OK;
+}
+
+static rt_status add_event(srv_request *request, srv_event event) {
+    RT_TRY(grow(&request->events, request->n_events, &request->event_capacity, sizeof event));
+    request->events[request->n_events++] = event;
+    return RT_OK;
+}
+
+rt_status srv_request_add(
+        srv_request *request, srv_event_kind kind, const char *bytes, int64_t n_bytes) {
+    const int64_t begin = request->text.n;
+    RT_TRY(glm_text_add(&request->text, bytes, n_bytes));
+    if (kind == SRV_EVENT_CALL) request->n_calls++;
+    return add_event(request, (srv_event){kind, begin, n_bytes});
+}
+
+rt_status srv_request_add_token(srv_request *request, const srv_token *token) {
+    RT_TRY(grow(&request->tokens, request->n_tokens, &request->token_capacity, sizeof *token));
+    request->tokens[request->n_tokens] = *token;
+    return add_event(request, (srv_event){SRV_EVENT_TOKEN, request->n_tokens++, 0});
+}
+
+void srv_request_wake(srv_request *request) {
+    if (!request->waiter) return;
+    MHD_resume_connection(request->waiter);
+    request->waiter = NULL;
+}

@@ -1,0 +1,134 @@
+/* One request of the model: what to generate, and what came of it so far.
+ *
+ *   who makes it     a route (or a job): everything of the first half, then srv_scheduler_submit
+ *   who works at it  the scheduler's thread: everything of the second half, under `lock`
+ *   who reads it     whoever streams or renders the answer, under `lock`
+ *
+ * Counted: the maker, the scheduler and a job each hold a reference. Its events are kept until it
+ * is gone, so that an answer can be rendered late, or twice. */
+#ifndef SRV_REQUEST_H
+#define SRV_REQUEST_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "error.h"
+#include "runtime/reply.h"
+#include "runtime/runtime.h"
+#include "runtime/text.h"
+#include "runtime/tokenizer.h"
+
+enum { SRV_TOP_MAX = 20, SRV_STOP_IDS_MAX = 16, SRV_ID_BYTES = 40 };
+
+typedef enum srv_api { SRV_CHAT, SRV_COMPLETION, SRV_MESSAGES } srv_api;
+
+/* Settings beyond the ids. */
+typedef struct srv_settings {
+    glm_sampling sampling;
+    int64_t max_tokens; /* -1: not given */
+    bool ignores_stop_ids;
+    char **stop; /* owned [n_stop] */
+    int n_stop;
+    int32_t stop_ids[SRV_STOP_IDS_MAX]; /* besides the model's */
+    int n_stop_ids;
+    bool has_logprobs;
+    int n_top;         /* alternatives of each token, at most SRV_TOP_MAX */
+    glm_tools *tools;  /* owned; NULL: none */
+    char *forced_call; /* owned; the tool whose name ends the prompt; NULL: none */
+    bool streams;
+    bool has_usage;    /* a stream ends with it */
+    bool has_progress; /* a stream shows the prefill */
+} srv_settings;
+
+typedef struct srv_token {
+    int32_t id;
+    float logprob;
+    int n_top;
+    int32_t top_ids[SRV_TOP_MAX];
+    float top_logprobs[SRV_TOP_MAX];
+} srv_token;
+
+typedef enum srv_event_kind {
+    SRV_EVENT_TOKEN,    /* tokens[index]; only where logprobs are asked for */
+    SRV_EVENT_TEXT,     /* bytes of `text` */
+    SRV_EVENT_CALL,     /* a tool's name */
+    SRV_EVENT_ARGUMENTS /* more of that call's arguments */
+} srv_event_kind;
+
+typedef struct srv_event {
+    srv_event_kind kind;
+    int64_t index; /* of the token, or the first byte in `text` */
+    int64_t n_bytes;
+} srv_event;
+
+typedef enum srv_phase { SRV_WAITING, SRV_PREFILLING, SRV_DECODING, SRV_DONE } srv_phase;
+
+typedef enum srv_finish {
+    SRV_FINISH_NONE, /* not yet, or an error */
+    SRV_FINISH_STOP,
+    SRV_FINISH_STOP_TEXT,
+    SRV_FINISH_LENGTH
+} srv_finish;
+
+typedef struct srv_progress {
+    int64_t n_total;     /* tokens of the prompt */
+    int64_t n_cached;    /* of them, reused */
+    int64_t n_processed; /* reused or computed by now */
+    double started_s;    /* rt_now() when the prefill began; 0: not yet */
+    double eta_s;        /* < 0: not known */
+} srv_progress;
+
+struct MHD_Connection;
+
+typedef struct srv_request {
+    atomic_int n_references;
+    pthread_mutex_t lock;
+
+    /* What is asked; constant once submitted. */
+    srv_api api;
+    char id[SRV_ID_BYTES]; /* "chatcmpl-..." */
+    int64_t created_s;     /* since 1970 */
+    glm_ids prompt;
+    srv_settings settings;
+    double submitted_s;
+
+    /* From other threads to the scheduler's. */
+    atomic_bool is_cancelled;
+
+    /* What came of it. */
+    srv_phase phase;
+    srv_progress progress;
+    srv_event *events;
+    int64_t n_events;
+    int64_t event_capacity;
+    glm_text text; /* of all events, one behind the other */
+    srv_token *tokens;
+    int64_t n_tokens;
+    int64_t token_capacity;
+    int64_t n_generated;
+    int n_calls;
+    srv_finish finish;
+    int stop_index;       /* SRV_FINISH_STOP_TEXT: which */
+    srv_error error;      /* http != 0: it failed */
+    double first_token_s; /* rt_now() of the first token and of the end; 0: not yet */
+    double done_s;
+
+    struct MHD_Connection *waiter; /* suspended until there is more; NULL: none */
+} srv_request;
+
+/* One reference, the caller's. RT_ENOMEM. */
+RT_MUST_CHECK rt_status srv_request_create(srv_api api, srv_request **out);
+void srv_request_hold(srv_request *request);
+/* Accepts NULL. */
+void srv_request_drop(srv_request *request);
+
+/* The rest is called with the lock held. */
+
+/* RT_ENOMEM: the request is then to be failed. */
+RT_MUST_CHECK rt_status srv_request_add(
+        srv_request *request, srv_event_kind kind, const char *bytes, int64_t n_bytes);
+RT_MUST_CHECK rt_status srv_request_add_token(srv_request *request, const srv_token *token);
+/* Let a suspended connection look again. */
+void srv_request_wake(srv_request *request);
+
+#endif

@@ -1,0 +1,52 @@
+#include "routes.h"
+
+#include <string.h>
+
+static const srv_route routes[] = {
+        {"GET", "/health", srv_route_health, SRV_SHAPE_OPENAI, true},
+        {"GET", "/version", srv_route_version, SRV_SHAPE_OPENAI, false},
+        {"GET", "/metrics", srv_route_metrics, SRV_SHAPE_OPENAI, false},
+        {"GET", "/v1/models", srv_route_models, SRV_SHAPE_OPENAI, false},
+        {"GET", "/v1/models/", srv_route_models, SRV_SHAPE_OPENAI, false},
+        {"POST", "/tokenize", srv_route_tokenize, SRV_SHAPE_OPENAI, false},
+        {"POST", "/detokenize", srv_route_detokenize, SRV_SHAPE_OPENAI, false},
+        {"POST", "/v1/chat/completions", srv_route_chat, SRV_SHAPE_OPENAI, false},
+        {"POST", "/v1/completions", srv_route_completion, SRV_SHAPE_OPENAI, false},
+        {"POST", "/v1/messages", srv_route_messages, SRV_SHAPE_ANTHROPIC, false},
+        {"POST", "/v1/messages/count_tokens", srv_route_count_tokens, SRV_SHAPE_ANTHROPIC, false},
+        {"POST", "/v1/jobs", srv_route_submit_job, SRV_SHAPE_OPENAI, false},
+        {"GET", "/v1/jobs", srv_route_list_jobs, SRV_SHAPE_OPENAI, false},
+        {"GET", "/v1/jobs/", srv_route_poll_job, SRV_SHAPE_OPENAI, false},
+        {"DELETE", "/v1/jobs/", srv_route_cancel_job, SRV_SHAPE_OPENAI, false},
+};
+enum { N_ROUTES = sizeof routes / sizeof routes[0] };
+
+/* The path is the route's, or continues it by one part of a name's characters. */
+static bool is_path(const srv_route *route, const char *path, char rest[64]) {
+    const size_t n = strlen(route->path);
+    rest[0] = '\0';
+    if (route->path[n - 1] != '/') return strcmp(path, route->path) == 0;
+    const char *last = path + n;
+    if (strncmp(path, route->path, n) != 0 || last[0] == '\0' || strlen(last) >= 64) return false;
+    if (strspn(last, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") !=
+            strlen(last))
+        return false;
+    (void)strcpy(rest, last);
+    return true;
+}
+
+const srv_route *srv_route_find(
+        const char *method, const char *path, char rest[64], srv_error *error) {
+    bool has_path = false;
+    for (int i = 0; i < N_ROUTES; i++) {
+        if (!is_path(&routes[i], path, rest)) continue;
+        has_path = true;
+        if (strcmp(method, routes[i].method) == 0) return &routes[i];
+    }
+    rest[0] = '\0';
+    if (has_path)
+        (void)srv_refuse(error, 405, "method_not_allowed", NULL, "this path has another method");
+    else
+        (void)srv_refuse(error, 404, "not_found", NULL, "there is no such path");
+    return NULL;
+}

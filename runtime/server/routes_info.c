@@ -1,0 +1,116 @@
+/* Routes that run no model. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "ask.h"
+#include "routes.h"
+#include "runtime/base/log.h"
+
+void srv_route_health(srv_exchange *exchange, const json_t *body) {
+    static const char *const names[] = {"loading", "ok", "draining", "stopped"};
+    srv_scheduler *scheduler = exchange->server->scheduler;
+    const srv_state state = srv_scheduler_state(scheduler);
+    const srv_counters counters = srv_scheduler_counters(scheduler);
+    (void)body;
+    if (state == SRV_LOADING) exchange->retry_after_s = 2;
+    srv_reply(exchange, state == SRV_READY ? 200 : 503,
+            json_pack("{s:s, s:I, s:I}", "status", names[state], "num_requests_running",
+                    (json_int_t)counters.n_running, "num_requests_waiting",
+                    (json_int_t)counters.n_waiting));
+}
+
+void srv_route_version(srv_exchange *exchange, const json_t *body) {
+    (void)body;
+    srv_reply(exchange, 200, json_pack("{s:s}", "version", GLM_VERSION));
+}
+
+void srv_route_models(srv_exchange *exchange, const json_t *body) {
+    const srv_options *options = &exchange->server->options;
+    srv_error error;
+    (void)body;
+    if (exchange->rest[0] && strcmp(exchange->rest, options->model_name) != 0) {
+        (void)srv_refuse(&error, 404, "model_not_found", "model", "there is no such model here");
+        srv_fail(exchange, &error);
+        return;
+    }
+    json_t *model = json_pack("{s:s, s:s, s:I, s:s, s:I}", "id", options->model_name, "object",
+            "model", "created", (json_int_t)exchange->server->started_at, "owned_by", "glm1m",
+            "max_model_len", (json_int_t)srv_scheduler_context(exchange->server->scheduler));
+    srv_reply(exchange, 200,
+            exchange->rest[0] ? model : json_pack("{s:s, s:[o]}", "object", "list", "data", model));
+}
+
+/* ---- text and ids ---------------------------------------------------------------------------- */
+
+/* The ids of "prompt", or of a conversation. */
+static bool read_any_prompt(
+        const srv_exchange *exchange, const json_t *body, glm_ids *ids, srv_error *error) {
+    const srv_options *options = &exchange->server->options;
+    bool begins = true;
+    if (!srv_check_model(body, options, error) ||
+            !srv_get_bool(body, "add_special_tokens", &begins, error))
+        return false;
+    if (!json_object_get(body, "messages"))
+        return srv_read_ids(json_object_get(body, "prompt"), "prompt", options, begins, ids, error);
+    srv_conversation conversation = {0};
+    const bool is_right = srv_read_chat(body, &conversation, error) &&
+                          srv_conversation_render(&conversation, options, ids, error);
+    srv_conversation_free(&conversation);
+    return is_right;
+}
+
+static json_t *list_ids(const glm_ids *ids) {
+    json_t *list = json_array();
+    for (int64_t i = 0; i < ids->n; i++)
+        (void)json_array_append_new(list, json_integer(ids->ids[i]));
+    return list;
+}
+
+void srv_route_tokenize(srv_exchange *exchange, const json_t *body) {
+    glm_ids ids = {0};
+    srv_error error;
+    if (read_any_prompt(exchange, body, &ids, &error))
+        srv_reply(exchange, 200,
+                json_pack("{s:I, s:I, s:o}", "count", (json_int_t)ids.n, "max_model_len",
+                        (json_int_t)srv_scheduler_context(exchange->server->scheduler), "tokens",
+                        list_ids(&ids)));
+    else
+        srv_fail(exchange, &error);
+    glm_ids_free(&ids);
+}
+
+void srv_route_detokenize(srv_exchange *exchange, const json_t *body) {
+    const srv_options *options = &exchange->server->options;
+    glm_ids ids = {0};
+    srv_error error;
+    char *text = NULL;
+    int64_t n_bytes = 0;
+    const json_t *tokens = json_object_get(body, "tokens");
+    bool is_right = srv_check_model(body, options, &error);
+    if (is_right && !json_is_array(tokens))
+        is_right = srv_refuse_field(&error, "tokens", "tokens must be an array of ids");
+    is_right = is_right && srv_read_ids(tokens, "tokens", options, false, &ids, &error);
+    if (is_right && glm_tokenizer_decode(
+                            options->tokenizer, ids.ids, ids.n, true, &text, &n_bytes) != RT_OK)
+        is_right = srv_refuse_status(&error, RT_ENOMEM, NULL);
+    if (is_right)
+        srv_reply(exchange, 200, json_pack("{s:o}", "prompt", json_stringn(text, (size_t)n_bytes)));
+    else
+        srv_fail(exchange, &error);
+    free(text);
+    glm_ids_free(&ids);
+}
+
+void srv_route_count_tokens(srv_exchange *exchange, const json_t *body) {
+    const srv_options *options = &exchange->server->options;
+    srv_conversation conversation = {0};
+    glm_ids ids = {0};
+    srv_error error;
+    if (srv_check_model(body, options, &error) && srv_read_messages(body, &conversation, &error) &&
+            srv_conversation_render(&conversation, options, &ids, &error))
+        srv_reply(exchange, 200, json_pack("{s:I}", "input_tokens", (json_int_t)ids.n));
+    else
+        srv_fail(exchange, &error);
+    srv_conversation_free(&conversation);
+    glm_ids_free(&ids);
+}

@@ -1,0 +1,52 @@
+/* Who is computed next. One thread drives the engine; requests come from others.
+ *
+ * A round of the loop is one decode step of every answer under way, together, then one (layer, chunk)
+ * item of one prefill. A prompt is prefilled in pieces, a chunk through all layers (4096 tokens where
+ * the KV cache goes to disk), and at the end of a piece another prompt may have its turn: every second
+ * turn the one with the least left, the others by how long ago each had its last. So
+ *
+ *   between two tokens of an answer lie one decode step and one (layer, chunk) item;
+ *   before the first token of a prompt of one chunk, shorter than all others, lie the rest of the
+ *   running piece, at most one piece of another prompt, and its own; and a decode step an item.
+ *
+ * One slot of max_seqs is never given to a long prompt. A prompt that begins like one that is kept, or
+ * that is under way, shares its pages; where another prefill is on its way to what both have in
+ * common, it waits for that (it has joined it). What was computed when a client goes away is kept, up
+ * to the last piece. */
+#ifndef SRV_SCHEDULER_H
+#define SRV_SCHEDULER_H
+
+#include "counters.h"
+#include "request.h"
+
+typedef struct srv_scheduler srv_scheduler;
+
+typedef enum srv_state { SRV_LOADING, SRV_READY, SRV_DRAINING, SRV_STOPPED } srv_state;
+
+/* `tokenizer` is borrowed. RT_ENOMEM, RT_EIO */
+RT_MUST_CHECK rt_status srv_scheduler_create(
+        const glm_tokenizer *tokenizer, int32_t max_seqs, srv_scheduler **out);
+/* Nothing may be running or waiting. Accepts NULL. */
+void srv_scheduler_free(srv_scheduler *scheduler);
+
+/* Work until a signal came (glm_cli_interrupted) and what was under way is done, or has had its
+ * SRV_DRAIN_S, or a second signal came. `signal_fd` becomes readable with each signal. */
+void srv_scheduler_run(srv_scheduler *scheduler, glm_engine *engine, int signal_fd);
+/* Fail whatever waits, and take nothing more. */
+void srv_scheduler_stop(srv_scheduler *scheduler);
+
+/* ---- from any thread ------------------------------------------------------------------------- */
+
+/* Queue a request; the scheduler then holds a reference of its own. max_tokens is filled in where it is
+ * not given. False: `error` says why not (context_length_exceeded, 429, 503). */
+bool srv_scheduler_submit(srv_scheduler *scheduler, srv_request *request, srv_error *error);
+/* Nobody wants it any more. */
+void srv_scheduler_cancel(srv_scheduler *scheduler, srv_request *request);
+
+srv_state srv_scheduler_state(srv_scheduler *scheduler);
+/* Tokens of one sequence; 0 while loading. */
+int64_t srv_scheduler_context(srv_scheduler *scheduler);
+/* A copy of what is counted. */
+srv_counters srv_scheduler_counters(srv_scheduler *scheduler);
+
+#endif

@@ -1,0 +1,31 @@
+/* The HTTP server: libmicrohttpd with a few threads, in front of one scheduler.
+ *
+ *   guard.c connections.c   what is refused before it is read; what is too slow, or gone
+ *   http.c                  a request's header, its body, its answer
+ *   routes*.c               what a path does: fields -> a request of the scheduler, or an answer
+ *   stream.c format_*.c     a request's events -> the bytes of one API
+ *   jobs.c                  requests that need no client
+ *   scheduler.c admission.c generate.c   the engine's thread
+ *
+ * No field of a request ever becomes the name of a file. */
+#ifndef SRV_SERVER_H
+#define SRV_SERVER_H
+
+#include "options.h"
+#include "scheduler.h"
+
+typedef struct srv_server srv_server;
+
+/* Listen and answer. What `options` and `scheduler` point at outlives the server.
+ *
+ * Errors: RT_EUSAGE  an address that is no loopback's, without a key
+ *         RT_EIO     the address cannot be had; RT_ENOMEM */
+RT_MUST_CHECK rt_status srv_server_start(
+        const srv_options *options, srv_scheduler *scheduler, srv_server **out);
+/* "http://127.0.0.1:8000" */
+const char *srv_server_url(const srv_server *server);
+/* The scheduler has stopped: what is still on its way out is waited for, a few seconds at most. Accepts
+ * NULL. */
+void srv_server_stop(srv_server *server);
+
+#endif

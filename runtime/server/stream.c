@@ -1,0 +1,251 @@
+#include "stream.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "limits.h"
+#include "runtime/base/log.h"
+#include "runtime/base/memory.h"
+#include "runtime/base/size.h"
+
+enum { BLOCK_BYTES = 16 << 10 };
+/* Progress is shown no more often than this. */
+static const double shown_every_s = 0.25;
+
+/* ---- what formats share ---------------------------------------------------------------------- */
+
+static int to_text(const char *bytes, size_t n, void *context) {
+    return glm_text_add(context, bytes, (int64_t)n) == RT_OK ? 0 : -1;
+}
+
+static rt_status dump(glm_text *out, json_t *value) {
+    const int failed =
+            value ? json_dump_callback(value, to_text, out, JSON_COMPACT | JSON_REAL_PRECISION(9))
+                  : -1;
+    json_decref(value);
+    return failed ? rt_fail(RT_ENOMEM, "serve: no memory for an answer") : RT_OK;
+}
+
+static rt_status put(glm_text *out, const char *text) {
+    return glm_text_add(out, text, (int64_t)strlen(text));
+}
+
+rt_status srv_stream_put(srv_stream *stream, const char *name, json_t *value) {
+    const int64_t n_before = stream->out.n;
+    rt_status status = RT_OK;
+    if (name) {
+        status = put(&stream->out, "event: ");
+        if (status == RT_OK) status = put(&stream->out, name);
+        if (status == RT_OK) status = put(&stream->out, "\n");
+    }
+    if (status == RT_OK) status = put(&stream->out, "data: ");
+    if (status == RT_OK)
+        status = dump(&stream->out, value);
+    else
+        json_decref(value);
+    if (status == RT_OK) status = put(&stream->out, "\n\n");
+    if (status != RT_OK) stream->out.n = n_before;
+    return status;
+}
+
+json_t *srv_event_text(const srv_request *request, const srv_event *event) {
+    return json_stringn(request->text.bytes + event->index, (size_t)event->n_bytes);
+}
+
+json_t *srv_joined_text(const srv_request *request, int64_t from, int64_t to, srv_event_kind kind) {
+    glm_text joined = {0};
+    rt_status status = glm_text_add(&joined, "", 0);
+    for (int64_t i = from; i < to && status == RT_OK; i++) {
+        const srv_event *event = &request->events[i];
+        if (event->kind == kind)
+            status = glm_text_add(&joined, request->text.bytes + event->index, event->n_bytes);
+    }
+    json_t *text = status == RT_OK ? json_stringn(joined.bytes, (size_t)joined.n) : NULL;
+    free(joined.bytes);
+    return text;
+}
+
+json_t *srv_usage_json(const srv_request *request) {
+    const json_int_t n_prompt = request->prompt.n;
+    const json_int_t n_answer = request->n_generated;
+    return json_pack("{s:I, s:I, s:I, s:{s:I}}", "prompt_tokens", n_prompt, "completion_tokens",
+            n_answer, "total_tokens", n_prompt + n_answer, "prompt_tokens_details", "cached_tokens",
+            (json_int_t)request->progress.n_cached);
+}
+
+json_t *srv_timings_json(const srv_request *request) {
+    const srv_progress *progress = &request->progress;
+    const double prompt_s =
+            request->first_token_s > 0.0 ? request->first_token_s - progress->started_s : 0.0;
+    const double answer_s = request->done_s > 0.0 && request->first_token_s > 0.0
+                                    ? request->done_s - request->first_token_s
+                                    : 0.0;
+    const double queued_s =
+            progress->started_s > 0.0 ? progress->started_s - request->submitted_s : 0.0;
+    return json_pack("{s:I, s:I, s:f, s:f, s:I, s:f}", "cache_n", (json_int_t)progress->n_cached,
+            "prompt_n", (json_int_t)(progress->n_total - progress->n_cached), "queued_ms",
+            1e3 * queued_s, "prompt_ms", 1e3 * prompt_s, "predicted_n",
+            (json_int_t)request->n_generated, "predicted_ms", 1e3 * answer_s);
+}
+
+json_t *srv_progress_json(const srv_request *request) {
+    const srv_progress *progress = &request->progress;
+    const double since = progress->started_s > 0.0 ? progress->started_s : request->submitted_s;
+    json_t *value = json_pack("{s:I, s:I, s:I, s:I}", "total", (json_int_t)progress->n_total,
+            "cache", (json_int_t)progress->n_cached, "processed", (json_int_t)progress->n_processed,
+            "time_ms", (json_int_t)(1e3 * (rt_now() - since)));
+    if (value && progress->eta_s >= 0.0)
+        (void)json_object_set_new(
+                value, "eta_ms", json_integer((json_int_t)(1e3 * progress->eta_s)));
+    return value;
+}
+
+json_t *srv_answer_json(
+        const srv_request *request, const char *model_name, const glm_tokenizer *tokenizer) {
+    if (request->error.http)
+        return srv_error_json(&request->error,
+                request->api == SRV_MESSAGES ? SRV_SHAPE_ANTHROPIC : SRV_SHAPE_OPENAI);
+    switch (request->api) {
+    case SRV_CHAT:
+        return srv_chat_json(request, model_name, tokenizer);
+    case SRV_COMPLETION:
+        return srv_completion_json(request, model_name, tokenizer);
+    case SRV_MESSAGES:
+        return srv_messages_json(request, model_name, tokenizer);
+    }
+    return NULL;
+}
+
+/* ---- one JSON value, late -------------------------------------------------------------------- */
+
+/* JSON may begin with white space: a client that waits for minutes sees that we are there. */
+static rt_status put_space(srv_stream *stream) {
+    return put(&stream->out, "\n");
+}
+
+static rt_status skip_event(srv_stream *stream, const srv_event *event) {
+    (void)stream, (void)event;
+    return RT_OK;
+}
+
+static rt_status skip_progress(srv_stream *stream) {
+    (void)stream;
+    return RT_OK;
+}
+
+static rt_status put_whole(srv_stream *stream) {
+    return dump(
+            &stream->out, srv_answer_json(stream->request, stream->model_name, stream->tokenizer));
+}
+
+static const srv_format format_whole = {.begin = put_space,
+        .event = skip_event,
+        .progress = skip_progress,
+        .heartbeat = put_space,
+        .end = put_whole,
+        .type = "application/json"};
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+static rt_status render_progress(srv_stream *stream, double now) {
+    const srv_request *request = stream->request;
+    const srv_progress *progress = &request->progress;
+    const bool is_due =
+            progress->n_processed != stream->n_shown &&
+            (now - stream->shown_s >= shown_every_s || progress->n_processed == progress->n_total);
+    if (!request->settings.has_progress || progress->started_s == 0.0 || !is_due) return RT_OK;
+    stream->shown_s = now;
+    stream->n_shown = progress->n_processed;
+    return stream->format->progress(stream);
+}
+
+/* Whatever there is by now, with the request's lock. */
+static rt_status render(srv_stream *stream) {
+    const srv_request *request = stream->request;
+    const double now = rt_now();
+    if (!stream->has_begun) {
+        stream->has_begun = true;
+        stream->n_shown = -1;
+        RT_TRY(stream->format->begin(stream));
+    }
+    RT_TRY(render_progress(stream, now));
+    while (stream->next_event < request->n_events)
+        RT_TRY(stream->format->event(stream, &request->events[stream->next_event++]));
+    if (request->phase == SRV_DONE && !stream->is_over) {
+        stream->is_over = true;
+        return stream->format->end(stream);
+    }
+    if (stream->out.n > stream->n_sent ||
+            now - stream->sent_s < (double)srv_limit_of(SRV_HEARTBEAT_S))
+        return RT_OK;
+    return stream->format->heartbeat(stream);
+}
+
+static ssize_t give(srv_stream *stream, char *buffer, size_t room) {
+    const int64_t n = rt_min64(stream->out.n - stream->n_sent, (int64_t)room);
+    memcpy(buffer, stream->out.bytes + stream->n_sent, (size_t)n);
+    stream->n_sent += n;
+    stream->sent_s = rt_now();
+    if (stream->n_sent == stream->out.n) stream->n_sent = stream->out.n = 0;
+    return (ssize_t)n;
+}
+
+/* libmicrohttpd asks for more. */
+static ssize_t read_stream(void *context, uint64_t pos, char *buffer, size_t room) {
+    srv_stream *stream = context;
+    srv_request *request = stream->request;
+    (void)pos;
+    if (stream->out.n > stream->n_sent) return give(stream, buffer, room);
+    if (stream->is_over) return MHD_CONTENT_READER_END_OF_STREAM;
+    if (atomic_load(&request->is_cancelled)) return MHD_CONTENT_READER_END_WITH_ERROR;
+    (void)pthread_mutex_lock(&request->lock);
+    const rt_status status = render(stream);
+    const bool is_empty = stream->out.n == stream->n_sent;
+    if (status == RT_OK && is_empty && !stream->is_over) {
+        rt_assert(!request->waiter);
+        request->waiter = stream->connection;
+        MHD_suspend_connection(stream->connection);
+    }
+    (void)pthread_mutex_unlock(&request->lock);
+    if (status != RT_OK) return MHD_CONTENT_READER_END_WITH_ERROR;
+    if (!is_empty) return give(stream, buffer, room);
+    return stream->is_over ? MHD_CONTENT_READER_END_OF_STREAM : 0;
+}
+
+static void free_stream(void *context) {
+    srv_stream *stream = context;
+    srv_request_drop(stream->request);
+    json_decref(stream->logprobs);
+    free(stream->out.bytes);
+    free(stream);
+}
+
+static const srv_format *format_of(srv_api api) {
+    static const srv_format *const formats[] = {
+            &srv_format_chat, &srv_format_completion, &srv_format_messages};
+    return formats[api];
+}
+
+struct MHD_Response *srv_stream_respond(srv_request *request, bool is_whole, const char *model_name,
+        const glm_tokenizer *tokenizer, struct MHD_Connection *connection) {
+    srv_stream *stream = NULL;
+    if (rt_calloc(1, sizeof *stream, "a stream", &stream) != RT_OK) return NULL;
+    *stream = (srv_stream){.request = request,
+            .format = is_whole ? &format_whole : format_of(request->api),
+            .model_name = model_name,
+            .tokenizer = tokenizer,
+            .connection = connection,
+            .sent_s = rt_now(),
+            .call_index = -1,
+            .block_index = -1};
+    srv_request_hold(request);
+    struct MHD_Response *response = MHD_create_response_from_callback(
+            MHD_SIZE_UNKNOWN, BLOCK_BYTES, read_stream, stream, free_stream);
+    if (!response) {
+        free_stream(stream);
+        return NULL;
+    }
+    (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, stream->format->type);
+    (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+    return response;
+}
