@@ -18,8 +18,8 @@ cd "$(dirname "$0")/.." || exit 1
 
 # The tokenizer's scanner is compared with PCRE2; nothing else needs it. Ranks on several machines need
 # an MPI; a build without one is whole.
-PACKAGES="$PACKAGES libpcre2-dev libopenmpi-dev openmpi-bin"
-PACKAGES_WHY="$PACKAGES_WHY; regular expressions, to test against; MPI"
+PACKAGES="$PACKAGES libpcre2-dev libopenmpi-dev openmpi-bin python3 python3-venv"
+PACKAGES_WHY="$PACKAGES_WHY; regular expressions, to test against; MPI; Python, for HTTP clients"
 
 TIMEOUT_S=600
 
