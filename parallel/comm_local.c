@@ -473,7 +473,7 @@ static rt_status tell(par_comm *comm, void *bytes, int64_t n_bytes) {
 
 /* ---- open and close -------------------------------------------------------------------------- */
 
-int64_t local_mapping_bytes(int32_t n_ranks) {
+int64_t par_local_bytes(int32_t n_ranks) {
     return rt_round_up((int64_t)sizeof(local_head), 4096) +
            (n_ranks + 1) * (int64_t)LOCAL_SLOT_BYTES + n_ranks * (int64_t)LOCAL_MAIL_BYTES;
 }
@@ -501,7 +501,7 @@ static void close_group(par_comm *comm) {
 }
 
 static rt_status map(local_comm *local, int memory_fd) {
-    local->mapped_bytes = local_mapping_bytes(local->comm.n_ranks);
+    local->mapped_bytes = par_local_bytes(local->comm.n_ranks);
     void *memory = mmap(
             NULL, (size_t)local->mapped_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, memory_fd, 0);
     if (memory == MAP_FAILED)

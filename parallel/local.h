@@ -84,7 +84,6 @@ static inline local_comm *local_of(par_comm *comm) {
     return (local_comm *)comm;
 }
 
-int64_t local_mapping_bytes(int32_t n_ranks);
 /* comm_local.c: map the memory, fill the function pointers. Takes fds over, also on failure. */
 RT_MUST_CHECK rt_status local_create(
         int32_t rank, int32_t n_ranks, int memory_fd, local_comm **out);

@@ -53,7 +53,7 @@ static rt_status send_welcome(local_comm *local, int rank, int memory_fd, int be
     const welcome text = {.magic = WELCOME_MAGIC,
             .rank = rank,
             .n_ranks = local->comm.n_ranks,
-            .mapping_bytes = (int32_t)local_mapping_bytes(local->comm.n_ranks)};
+            .mapping_bytes = (int32_t)par_local_bytes(local->comm.n_ranks)};
     const int fds[2] = {memory_fd, beat_fd};
     _Alignas(struct cmsghdr) char space[CMSG_SPACE(sizeof fds)] = {0};
     struct iovec iov = {.iov_base = (void *)(uintptr_t)&text, .iov_len = sizeof text};
@@ -97,10 +97,10 @@ static rt_status start_rank(local_comm *local, int rank, int memory_fd, const ch
 static rt_status make_memory(int32_t n_ranks, int *out) {
     const int fd = memfd_create("glm1m ranks", MFD_CLOEXEC);
     if (fd < 0) return rt_fail_errno(RT_ENOMEM, "parallel: no shared memory");
-    if (ftruncate(fd, local_mapping_bytes(n_ranks)) != 0) {
+    if (ftruncate(fd, par_local_bytes(n_ranks)) != 0) {
         (void)close(fd);
         return rt_fail_errno(RT_ENOMEM, "parallel: no %" PRId64 " bytes of shared memory",
-                local_mapping_bytes(n_ranks));
+                par_local_bytes(n_ranks));
     }
     *out = fd;
     return RT_OK;
@@ -166,7 +166,7 @@ static rt_status receive_welcome(int control_fd, welcome *out, int fds[2]) {
 static rt_status check_welcome(const welcome *w) {
     const bool is_ours = w->magic == WELCOME_MAGIC && w->n_ranks >= 2 &&
                          w->n_ranks <= PAR_RANKS_MAX && w->rank > 0 && w->rank < w->n_ranks &&
-                         w->mapping_bytes == (int32_t)local_mapping_bytes(w->n_ranks);
+                         w->mapping_bytes == (int32_t)par_local_bytes(w->n_ranks);
     return is_ours ? RT_OK
                    : rt_fail(RT_EPEER, "parallel: rank 0 is of another build: it lays shared "
                                        "memory out otherwise");

@@ -161,6 +161,8 @@ RT_MUST_CHECK rt_status par_comm_self_open(par_comm **out);
  *
  * Errors: RT_EUSAGE  n_ranks; RT_ENOMEM  processes, sockets or shared memory */
 RT_MUST_CHECK rt_status par_local_launch(int32_t n_ranks, const char *program, par_comm **out);
+/* Memory that such a group shares, all ranks together. */
+int64_t par_local_bytes(int32_t n_ranks);
 /* Errors: RT_EUSAGE  not such a descriptor; RT_EPEER  another build of the program; RT_ENOMEM */
 RT_MUST_CHECK rt_status par_local_join(int control_fd, par_comm **out);
 

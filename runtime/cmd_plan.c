@@ -13,15 +13,24 @@ static void print_bytes(const char *what, int64_t bytes, const char *why) {
     (void)printf("%-16s %12s  %s\n", what, rt_format_bytes(bytes, text), why);
 }
 
+/* More ranks than KV heads hold copies: of KV, fewer ranks hold as much each. */
+static void print_ranks(const glm_plan *plan) {
+    char copies[96] = "";
+    if (plan->kv_copies > 1)
+        (void)snprintf(copies, sizeof copies,
+                "; %" PRId32 " hold the same KV, as much as with %" PRId32 " ranks",
+                plan->kv_copies, plan->n_ranks / plan->kv_copies);
+    (void)printf("%-16s %12" PRId32 "  on this machine; what follows is for each of them%s\n",
+            "ranks", plan->n_ranks, copies);
+}
+
 static void print_context(const glm_plan *plan, const glm_cli *cli, int64_t model_len) {
     (void)printf("%-16s %12" PRId64 "  tokens, %s; the model's length is %" PRId64 "\n", "context",
             plan->max_len, cli->engine.max_len > 0 ? "asked for" : "the most that fits", model_len);
     (void)printf("%-16s %12" PRId64 "  tokens\n", "span", plan->span);
     (void)printf("%-16s %12" PRId64 "  tokens\n", "chunk", plan->chunk);
     (void)printf("%-16s %12d\n", "threads", plan->threads);
-    if (plan->n_ranks > 1)
-        (void)printf("%-16s %12d  every byte below is one rank's; its KV heads are held by %d\n",
-                "ranks", plan->n_ranks, plan->kv_copies);
+    if (plan->n_ranks > 1) print_ranks(plan);
     (void)printf("\n");
 }
 
@@ -58,9 +67,12 @@ static void print_bill(const glm_plan *plan, const rt_machine_memory *memory) {
     print_bytes("lists", plan->lists_bytes, "token ids and page pointers of sequences");
     print_bytes("loading", plan->load_bytes, "staging; given back before the KV cache is taken");
     print_bytes("total", plan->total_bytes, "the most that lives at once, the program included");
-    print_bytes("limit", plan->limit_bytes,
-            memory->cgroup_bytes < memory->total_bytes ? "a cgroup's limit counts here"
-                                                       : "this machine's memory; no cgroup limit");
+    const bool has_cgroup = memory->cgroup_bytes < memory->total_bytes;
+    char limit_why[96];
+    (void)snprintf(limit_why, sizeof limit_why, "%s%s",
+            has_cgroup ? "a cgroup's limit counts here" : "this machine's memory; no cgroup limit",
+            plan->n_ranks > 1 ? "; shared by the ranks" : "");
+    print_bytes("limit", plan->limit_bytes, limit_why);
 }
 
 static void print_times(const glm_plan *plan) {

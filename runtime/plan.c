@@ -165,6 +165,7 @@ static void fill_bill(const request *of, glm_plan *plan) {
     plan->hidden_bytes = rt_min64(plan->span, plan->max_len) * hidden_row;
     plan->scratch_bytes = glm_engine_arena_bytes(part, plan) - plan->hidden_bytes +
                           glm_ops_cpu_bytes(&shape, plan->threads);
+    if (plan->n_ranks > 1) plan->scratch_bytes += par_local_bytes(plan->n_ranks) / plan->n_ranks;
     plan->lists_bytes = lists_bytes(part, of->options, plan);
     plan->load_bytes = glm_weights_load_bytes(part, plan->threads);
     plan->kv_fits = glm_plan_kv(

@@ -210,6 +210,9 @@ static void report(rt_status status) {
 }
 
 int glm_ranks_serve(par_comm *comm) {
+    char name[24];
+    (void)snprintf(name, sizeof name, "rank %d", comm->rank);
+    rt_log_name(name);
     const rt_status status = serve(comm);
     report(status);
     return status == RT_OK ? 0 : status == RT_EPEER ? 6 : 1;

@@ -15,6 +15,11 @@ for n in 1 2 4; do
     says out 'found 2 of 2'
 done
 
+shown='plan -tp 4 of 2 KV heads'
+"$GLM1M" make-model random "$work/random" --quiet 2>"$work/err" || fail "exit $?"
+"$GLM1M" plan -m "$work/random" -c 1k -tp 4 >"$work/out" 2>"$work/err" || fail "exit $?"
+says out '2 hold the same KV, as much as with 2 ranks'
+
 shown='complete -tp 3'
 "$GLM1M" complete -m "$work/model" -p x -n 1 -tp 3 >"$work/out" 2>"$work/err"
 [ $? -eq 2 ] || fail 'three ranks were not refused'

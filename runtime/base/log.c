@@ -10,6 +10,12 @@ static const char *const level_names[] = {"error", "warn", "info", "debug"};
 static rt_log_level max_level = RT_LOG_WARN;
 static char modules[256]; /* ",engine,kvstore," or empty for all */
 
+static char speaker[34]; /* "rank 1 " */
+
+void rt_log_name(const char *who) {
+    (void)snprintf(speaker, sizeof speaker, "%.31s ", who);
+}
+
 rt_status rt_log_init(void) {
     const char *setting = getenv("GLM_LOG");
     if (!setting || !*setting) return RT_OK;
@@ -44,7 +50,7 @@ void rt_log(rt_log_level level, const char *module, const char *format, ...) {
     va_start(args, format);
     (void)vsnprintf(line, sizeof line, format, args);
     va_end(args);
-    (void)fprintf(stderr, "%s %s: %s\n", level_names[level], module, line);
+    (void)fprintf(stderr, "%s %s%s: %s\n", level_names[level], speaker, module, line);
 }
 
 double rt_now(void) {

@@ -13,6 +13,10 @@ typedef enum rt_log_level { RT_LOG_ERROR, RT_LOG_WARN, RT_LOG_INFO, RT_LOG_DEBUG
 /* Read GLM_LOG. RT_EUSAGE for an unknown level. Call once, before any thread. */
 RT_MUST_CHECK rt_status rt_log_init(void);
 
+/* Who is speaking, where several processes share stderr: "rank 1" in front of every line. Once, before
+ * any thread; at most 31 bytes. */
+void rt_log_name(const char *who);
+
 bool rt_log_enabled(rt_log_level level, const char *module);
 
 void rt_log(rt_log_level level, const char *module, const char *format, ...) RT_PRINTF(3, 4);
