@@ -27,6 +27,7 @@
 #include <vector>
 
 #include "attention/attn_cuda.h"
+#include "help_cuda_machine.h"
 #include "help_random.h"
 
 #define CHECK(condition)                                                                      \
@@ -58,16 +59,20 @@ static inline attn_shape cuda_shape(int n_heads, int n_kv_heads) {
 template <typename T> struct cuda_buffer {
     T *data;
     int64_t n;
-    explicit cuda_buffer(int64_t count) : data(NULL), n(count) {
-        void *memory = NULL;
-        if (posix_memalign(&memory, 16, (size_t)(count > 0 ? count : 1) * sizeof(T))) abort();
-        memset(memory, 0xff, (size_t)count * sizeof(T)); /* NaN, as fp32 and bf16 */
-        data = (T *)memory;
+    explicit cuda_buffer(int64_t count)
+        : data((T *)cuda_take((size_t)(count > 0 ? count : 1) * sizeof(T))), n(count) {
+        memset((void *)data, 0xff, (size_t)count * sizeof(T)); /* NaN, as fp32 and bf16 */
+    }
+    explicit cuda_buffer(const std::vector<T> &from) : cuda_buffer((int64_t)from.size()) {
+        for (int64_t i = 0; i < n; i++) data[i] = from[(size_t)i];
     }
     ~cuda_buffer() {
-        free(data);
+        cuda_give(data);
     }
     cuda_buffer(const cuda_buffer &) = delete;
+    T *operator->() {
+        return data;
+    }
     T &operator[](int64_t i) {
         return data[i];
     }

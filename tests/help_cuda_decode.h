@@ -30,27 +30,31 @@ struct decode_result {
  * been left as they were found. */
 static inline void decode_run(
         const decode_batch &b, int64_t max_tokens, int first, int n, decode_result *result) {
-    std::vector<int64_t> lengths;
-    std::vector<void *const *> pages;
-    for (int i = first; i < first + n; i++) {
-        lengths.push_back(b.layers[(size_t)i]->n_tokens);
-        pages.push_back(b.layers[(size_t)i]->pages.data());
+    cuda_buffer<int64_t> lengths(n);
+    cuda_buffer<void *const *> pages(n);
+    std::vector<std::unique_ptr<cuda_buffer<void *>>> lists;
+    for (int i = 0; i < n; i++) {
+        const cuda_layer &layer = *b.layers[(size_t)(first + i)];
+        lists.emplace_back(new cuda_buffer<void *>(layer.pages));
+        lengths[i] = layer.n_tokens;
+        pages[i] = lists.back()->data;
     }
     cuda_buffer<char> scratch(attn_cuda_decode_scratch_bytes(&b.shape, max_tokens, n, b.n_queries));
     memset(scratch.data, 0, (size_t)attn_cuda_decode_ticket_bytes(&b.shape, n));
     attn_cuda_decode_args args = {};
     args.q = b.q->data + (int64_t)first * b.n_queries * b.shape.n_heads * 128;
     args.q_stride = b.shape.n_heads * 128;
-    args.lengths = lengths.data();
+    args.lengths = lengths.data;
     args.max_tokens = max_tokens;
     args.n_seqs = n;
     args.n_queries = b.n_queries;
-    args.pages = pages.data();
+    args.pages = pages.data;
     args.attended = result->out.data + (int64_t)first * b.n_queries * b.shape.n_heads * 128;
     args.lse = result->lse.data + (int64_t)first * b.n_queries * b.shape.n_heads;
     args.scratch = scratch.data;
     CHECK(attn_cuda_decode(&b.shape, &args, NULL) == RT_OK);
     CHECK(attn_cuda_decode(&b.shape, &args, NULL) == RT_OK);
+    cuda_wait();
 }
 
 static inline double decode_error(const decode_batch &b, const decode_result &result) {

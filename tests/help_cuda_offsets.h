@@ -5,15 +5,10 @@
 #ifndef HELP_CUDA_OFFSETS_H
 #define HELP_CUDA_OFFSETS_H
 
-#include <sys/mman.h>
-
 #include "help_cuda.h"
 
 template <typename T> static inline T *offsets_reserve(int64_t n) {
-    void *at = mmap(NULL, (size_t)n * sizeof(T), PROT_READ | PROT_WRITE,
-            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    CHECK(at != MAP_FAILED);
-    return (T *)at;
+    return (T *)cuda_reserve((size_t)n * sizeof(T));
 }
 
 static inline int prefill_beyond_2_32(int tile_rows) {
@@ -21,6 +16,7 @@ static inline int prefill_beyond_2_32(int tile_rows) {
     const int64_t first = (int64_t)1 << 20, n = first + KEYS_LEFT;
     const attn_shape shape = cuda_shape(HEADS, KV_HEADS);
     const cuda_layer layer(shape, KEYS_LEFT, 1);
+    const cuda_buffer<void *> pages(layer.pages);
     attn_cuda_prefill_args args = {};
     uint16_t *q = offsets_reserve<uint16_t>(n * HEADS * 128);
     args.q = q;
@@ -38,12 +34,13 @@ static inline int prefill_beyond_2_32(int tile_rows) {
     emu_seed(0);
     emu_only_block((KV_HEADS - 1) * n_tiles * group + group - 1);
     for (int segment = 0; segment < 2; segment++) {
-        args.pages = layer.pages.data() + segment;
+        args.pages = pages.data + segment;
         args.first_pos = first + segment * 128;
         args.n_keys = segment ? KEYS_LEFT - 128 : 128;
         args.is_first = segment == 0;
         args.is_last = segment == 1;
         CHECK(PREFILL(&shape, &args, NULL) == RT_OK);
+        cuda_wait();
     }
     emu_only_block(-1);
     double worst = 0.0;

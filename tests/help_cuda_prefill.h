@@ -31,9 +31,9 @@ static inline void prefill_run(const prefill_case &c, const cuda_layer &layer,
         args.n_tokens = n;
         args.pos = c.pos + first;
         /* The page array from the segment's first page on, no longer than it must be. */
-        std::vector<void *> pages(layer.pages.begin() + cuts[s] / 128,
-                layer.pages.begin() + (cuts[s + 1] + 127) / 128);
-        args.pages = pages.data();
+        const cuda_buffer<void *> pages(std::vector<void *>(layer.pages.begin() + cuts[s] / 128,
+                layer.pages.begin() + (cuts[s + 1] + 127) / 128));
+        args.pages = pages.data;
         args.first_pos = cuts[s];
         args.n_keys = cuts[s + 1] - cuts[s];
         args.max = max.data;
@@ -44,6 +44,7 @@ static inline void prefill_run(const prefill_case &c, const cuda_layer &layer,
         args.is_first = s == 0;
         args.is_last = s + 2 == cuts.size();
         CHECK(PREFILL(&layer.shape, &args, NULL) == RT_OK);
+        cuda_wait();
     }
 }
 
@@ -128,7 +129,8 @@ static inline void prefill_of_nothing() {
     args.q_stride = 128;
     args.n_tokens = 130;
     args.pos = 0;
-    args.pages = layer.pages.data() + 1;
+    const cuda_buffer<void *> pages(layer.pages);
+    args.pages = pages.data + 1;
     args.first_pos = 128;
     args.n_keys = 128;
     args.attended = attended.data;
@@ -136,6 +138,7 @@ static inline void prefill_of_nothing() {
     args.is_first = args.is_last = true;
     emu_seed(0);
     CHECK(PREFILL(&layer.shape, &args, NULL) == RT_OK);
+    cuda_wait();
     for (int64_t i = 0; i < 128 * 128; i++) CHECK(attended[i] == 0);
     for (int64_t t = 0; t < 128; t++) CHECK(lse[t] == -INFINITY);
     CHECK(isfinite(lse[128]) && isfinite(lse[129]));

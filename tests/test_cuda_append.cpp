@@ -2,7 +2,7 @@
  * at positions up to a million; nothing else is touched.
  *
  * Method: tests/emu. The definition is fp64 sin and cos of the fp32 angle. */
-#include "emu/ptx.h"
+#include "help_cuda_machine.h"
 
 #include "attention/attn_append.cu"
 
@@ -49,16 +49,19 @@ static void append(int n_heads, int n_kv_heads, int64_t n, int64_t pos, bool is_
     for (int64_t t = 0; t < n; t++) positions.push_back(pos + t);
     std::vector<void *> from_zero((size_t)first_page, (void *)NULL);
     from_zero.insert(from_zero.end(), pages.begin(), pages.end());
-    std::vector<void *const *> seq_pages((size_t)n, from_zero.data());
+    const cuda_buffer<void *> page_list(pages), zero_list(from_zero);
+    const cuda_buffer<int64_t> position_list(positions);
+    const cuda_buffer<void *const *> seq_pages(std::vector<void *const *>((size_t)n, zero_list.data));
     attn_cuda_append_args args = {};
     args.qkv = qkv.data;
     args.n_tokens = n;
     args.pos = is_each ? 0 : pos;
-    args.positions = is_each ? positions.data() : NULL;
-    args.pages = is_each ? NULL : pages.data();
-    args.seq_pages = is_each ? seq_pages.data() : NULL;
+    args.positions = is_each ? position_list.data : NULL;
+    args.pages = is_each ? NULL : page_list.data;
+    args.seq_pages = is_each ? seq_pages.data : NULL;
     args.q = q.data;
     CHECK(attn_cuda_append(&shape, &args, NULL) == RT_OK);
+    cuda_wait();
 
     int64_t n_written = 0;
     for (int64_t t = 0; t < n; t++) {

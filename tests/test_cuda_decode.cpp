@@ -3,7 +3,7 @@
  *
  * Method: tests/emu runs the kernel's own text, blocks in random order. Pages lie in random order, their
  * unused rows hold NaN. Lengths are all tails 1..127 and what crosses the splits of 4096. */
-#include "emu/ptx.h"
+#include "help_cuda_machine.h"
 
 #include "attention/attn_decode.cu"
 
@@ -58,18 +58,20 @@ static void batches() {
 static void many_splits() {
     const int64_t n_pages = cuda_is_fast() ? 96 : 1024;
     const cuda_layer page(cuda_shape(8, 1), 128, 9);
-    std::vector<void *> pages((size_t)n_pages, page.pages[0]);
-    std::vector<void *const *> seq_pages = {pages.data()};
+    const cuda_buffer<void *> pages(std::vector<void *>((size_t)n_pages, page.pages[0]));
+    const cuda_buffer<void *const *> seq_pages(std::vector<void *const *>{pages.data});
     const int64_t length = n_pages * 128;
+    const cuda_buffer<int64_t> lengths(std::vector<int64_t>{length});
     cuda_buffer<uint16_t> q(8 * 128);
     cuda_fill_normal(q.data, q.n, 10);
     decode_result result(8);
     cuda_buffer<char> scratch(attn_cuda_decode_scratch_bytes(&page.shape, length, 1, 1));
     memset(scratch.data, 0, (size_t)attn_cuda_decode_ticket_bytes(&page.shape, 1));
-    const attn_cuda_decode_args args = {q.data, 8 * 128, &length, length, 1, 1, seq_pages.data(),
+    const attn_cuda_decode_args args = {q.data, 8 * 128, lengths.data, length, 1, 1, seq_pages.data,
             result.out.data, result.lse.data, scratch.data};
     emu_seed(1);
     CHECK(attn_cuda_decode(&page.shape, &args, NULL) == RT_OK);
+    cuda_wait();
     for (int h = 0; h < 8; h++) {
         cuda_row row = cuda_reference(page, h, q.data + h * 128, 128);
         row.lse += log((double)n_pages);

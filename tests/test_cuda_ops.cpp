@@ -2,7 +2,7 @@
  *
  * Method: tests/emu; widths of less than a block, exactly one pass and several; buffers exactly as long as
  * they must be. */
-#include "emu/ptx.h"
+#include "help_cuda_machine.h"
 
 #include "runtime/ops_cuda.cu"
 
@@ -15,8 +15,9 @@ static double number(uint16_t x) {
 static void embed() {
     cuda_buffer<uint16_t> table(7 * 24), hidden(5 * 24);
     cuda_fill_normal(table.data, table.n, 1);
-    const int32_t ids[5] = {6, 0, 3, 3, 1};
-    CHECK(glm_cuda_embed(table.data, ids, 5, 24, hidden.data, NULL) == RT_OK);
+    const cuda_buffer<int32_t> ids(std::vector<int32_t>{6, 0, 3, 3, 1});
+    CHECK(glm_cuda_embed(table.data, ids.data, 5, 24, hidden.data, NULL) == RT_OK);
+    cuda_wait();
     for (int i = 0; i < 5; i++) CHECK(memcmp(hidden.data + i * 24, table.data + ids[i] * 24, 48) == 0);
 }
 
@@ -38,6 +39,7 @@ static void add_norm(int64_t width, bool is_added, bool is_normed, bool is_in_pl
     uint16_t *to = is_in_place ? hidden.data : out.data;
     CHECK(glm_cuda_add_norm(hidden.data, is_added ? update.data : NULL, is_normed ? weight.data : NULL, 1.5625e-7f,
                   n, width, to, NULL) == RT_OK);
+    cuda_wait();
     for (int64_t r = 0; r < n; r++) {
         double squares = 0.0;
         std::vector<double> x;
@@ -59,6 +61,7 @@ static void swiglu(int64_t n, int64_t width) {
     cuda_fill_normal(gate_up.data, gate_up.n, 5, 4.0f);
     gate_up[0] = rt_float_to_bf16(-200.0f); /* e^200 is beyond fp32 */
     CHECK(glm_cuda_swiglu(gate_up.data, n, width, out.data, NULL) == RT_OK);
+    cuda_wait();
     for (int64_t r = 0; r < n; r++)
         for (int64_t i = 0; i < width; i++) {
             const double g = number(gate_up[r * 2 * width + i]), up = number(gate_up[(r * 2 + 1) * width + i]);

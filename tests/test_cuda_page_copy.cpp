@@ -2,7 +2,7 @@
  * last token stay as they are.
  *
  * Method: tests/emu, against the layout as attn_cuda.h documents it. */
-#include "emu/ptx.h"
+#include "help_cuda_machine.h"
 
 #include "attention/attn_page_copy.cu"
 
@@ -16,8 +16,10 @@ static void there_and_back(int n_kv_heads, int64_t n) {
         runs.emplace_back(new cuda_buffer<uint16_t>(2 * n * 128));
         run_pointers.push_back(runs.back()->data);
     }
-    attn_cuda_pack_args args = {layer.pages.data(), n, run_pointers.data()};
+    const cuda_buffer<void *> from(layer.pages), run_list(run_pointers);
+    attn_cuda_pack_args args = {from.data, n, run_list.data};
     CHECK(attn_cuda_page_unpack(&layer.shape, &args, NULL) == RT_OK);
+    cuda_wait();
     for (int g = 0; g < n_kv_heads; g++)
         for (int64_t t = 0; t < n; t++)
             for (int d = 0; d < 128; d++) {
@@ -29,8 +31,10 @@ static void there_and_back(int n_kv_heads, int64_t n) {
         copies.emplace_back(new cuda_buffer<uint16_t>(attn_cuda_page_bytes(&layer.shape) / 2));
         pages.push_back(copies.back()->data);
     }
-    args.pages = pages.data();
+    const cuda_buffer<void *> to(pages);
+    args.pages = to.data;
     CHECK(attn_cuda_page_pack(&layer.shape, &args, NULL) == RT_OK);
+    cuda_wait();
     for (size_t p = 0; p < pages.size(); p++) /* unused rows were 0xffff in both */
         CHECK(memcmp(pages[p], layer.pages[p], (size_t)attn_cuda_page_bytes(&layer.shape)) == 0);
 }

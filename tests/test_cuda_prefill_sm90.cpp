@@ -3,7 +3,7 @@
  *
  * Method: tests/emu runs the kernel's own text. Pages lie in random order, their unused rows hold NaN,
  * every buffer is exactly as long as it must be. Tails 1..127 are the rows of one call. */
-#include "emu/ptx.h"
+#include "help_cuda_machine.h"
 
 #include "attention/attn_prefill_sm90.cu"
 

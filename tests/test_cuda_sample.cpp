@@ -2,7 +2,7 @@
  *
  * Method: tests/emu against a sorted copy in fp64. Draws are taken from the middle of each candidate's share,
  * where fp32 sums cannot fall on the other side; and ties are many, since logits are multiples of 1/4. */
-#include "emu/ptx.h"
+#include "help_cuda_machine.h"
 
 #include "runtime/sample_cuda.cu"
 
@@ -31,10 +31,12 @@ static std::vector<candidate> sorted_candidates(const float *logits, int n, floa
 }
 
 static int choose(const float *logits, int n, float t, int top_k, float top_p, float draw) {
-    int32_t id = -2;
-    const glm_cuda_sample_args args = {logits, n, 1, n, t, top_p, top_k, &draw, &id};
+    const cuda_buffer<float> draws(std::vector<float>{draw});
+    const cuda_buffer<int32_t> id(1);
+    const glm_cuda_sample_args args = {logits, n, 1, n, t, top_p, top_k, draws.data, id.data};
     CHECK(glm_cuda_sample(&args, NULL) == RT_OK);
-    return id;
+    cuda_wait();
+    return id[0];
 }
 
 static void draws(int n, float step, float t, int top_k, float top_p) {
