@@ -66,7 +66,12 @@ static rt_status add_devices(json_t *facts) {
     json_t *section = begin_section(facts, "devices");
     (void)glm_probe_gpu(text);
     add(section, "GPU", "%s", text);
-    add(section, "used", "the CPU: this build computes on no other device");
+#ifdef GLM_WITH_CUDA
+    add(section, "CUDA kernels", "sm_80, sm_90a: in this build, not yet behind --device");
+#else
+    add(section, "CUDA kernels", "none: there was no CUDA toolkit (12.4 or later) at build time");
+#endif
+    add(section, "used", "the CPU: no model runs on another device yet");
     (void)glm_probe_nccl(text);
     add(section, "NCCL", "%s", text);
     (void)glm_probe_mpi(text);

@@ -52,7 +52,7 @@ static rt_status check_options(const glm_config *config, const glm_options *opti
     const char *device = options->device;
     if (device && strcmp(device, "auto") != 0 && strcmp(device, "cpu") != 0) {
         if (strcmp(device, "cuda") == 0)
-            return rt_fail(RT_EUNSUPPORTED, "--device cuda: this version runs on the CPU only");
+            return rt_fail(RT_EUNSUPPORTED, "--device cuda: no model runs on the GPU kernels yet; this version runs on the CPU only");
         return rt_fail(RT_EUSAGE, "--device %s: auto, cpu or cuda", device);
     }
     if (options->max_len < 0 || options->chunk < 0 || options->span < 0 ||

@@ -9,6 +9,7 @@
 #if defined(__CUDACC__)
 
 #include "attention/ptx.cuh"
+#include "attention/ptx_sm90.cuh"
 
 static inline void cuda_check(cudaError_t error, const char *what) {
     if (error == cudaSuccess) return;
