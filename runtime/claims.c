@@ -244,3 +244,27 @@ void glm_claims_free(glm_claims *claims) {
     free(claims->claims);
     *claims = (glm_claims){0};
 }
+
+/* ---- showing --------------------------------------------------------------------------------- */
+
+/* Bytes of the tag that begins here; 0: none does; -1: there are too few bytes to tell. */
+static int64_t tag_bytes(const char *text, int64_t n_bytes) {
+    for (size_t i = 0; i < sizeof tags / sizeof *tags; i++) {
+        const int64_t n = (int64_t)strlen(tags[i]);
+        const int64_t n_there = n < n_bytes ? n : n_bytes;
+        if (memcmp(text, tags[i], (size_t)n_there) == 0) return n_there == n ? n : -1;
+    }
+    return 0;
+}
+
+int64_t glm_claims_show(
+        const char *bytes, int64_t n_bytes, bool is_last, char *out, int64_t *n_used) {
+    int64_t n_out = 0;
+    for (*n_used = 0; *n_used < n_bytes;) {
+        const int64_t n = tag_bytes(bytes + *n_used, n_bytes - *n_used);
+        if (n < 0 && !is_last) break;
+        if (n <= 0) out[n_out++] = bytes[*n_used];
+        *n_used += n > 0 ? n : 1;
+    }
+    return n_out;
+}

@@ -27,4 +27,10 @@ typedef struct glm_claims {
 RT_MUST_CHECK rt_status glm_claims_find(const char *answer, int64_t n_bytes, glm_claims *out);
 void glm_claims_free(glm_claims *claims);
 
+/* What people are to see of an answer that comes piece by piece: all of it but LongCite's tags, whose
+ * beginning is held back until it can be told. Copies at most n_bytes to `out`, returns how many, and
+ * says in *n_used how many were looked at: feed the others again with what follows. */
+int64_t glm_claims_show(
+        const char *bytes, int64_t n_bytes, bool is_last, char *out, int64_t *n_used);
+
 #endif

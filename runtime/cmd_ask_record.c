@@ -102,7 +102,9 @@ static void print_citation(const char *answer, const glm_citation *c) {
     (void)fputs(c->is_verified ? "  " : "  UNVERIFIED ", stdout);
     if (c->kind != GLM_CITED_PASSAGE) print_quoted(answer + c->begin, c->end - c->begin);
     if (c->kind == GLM_CITED_PASSAGE) (void)printf("[%" PRId64 "]", c->named);
-    if (!c->is_verified && c->kind == GLM_CITED_PASSAGE)
+    if (c->is_verified && c->passage < 0)
+        (void)printf(": %s\n", glm_citation_place(c, place, sizeof place));
+    else if (!c->is_verified && c->kind == GLM_CITED_PASSAGE)
         (void)printf(": there is no such passage\n");
     else if (!c->is_verified)
         (void)printf(": the sources do not say so\n");
@@ -120,30 +122,4 @@ void ask_print_citations(const char *answer, const glm_citations *citations) {
     (void)printf("\nSources:%s\n", citations->n_citations == 0 ? " the answer quotes none" : "");
     for (int64_t i = 0; i < citations->n_citations; i++)
         print_citation(answer, &citations->citations[i]);
-}
-
-/* ---- LongCite's tags ------------------------------------------------------------------------- */
-
-static const char *const tags[] = {"<statement>", "</statement>", "<cite>", "</cite>"};
-enum { N_TAGS = sizeof tags / sizeof *tags };
-
-/* Bytes of the tag that begins here; 0: none does; -1: there are too few bytes to tell. */
-static int64_t tag_bytes(const char *text, int64_t n_bytes) {
-    for (int i = 0; i < N_TAGS; i++) {
-        const int64_t n = (int64_t)strlen(tags[i]);
-        const int64_t n_there = rt_min64(n, n_bytes);
-        if (memcmp(text, tags[i], (size_t)n_there) == 0) return n_there == n ? n : -1;
-    }
-    return 0;
-}
-
-rt_status ask_show_text(const glm_text *answer, bool is_last, int64_t *shown) {
-    while (*shown < answer->n) {
-        const char *at = answer->bytes + *shown;
-        const int64_t n = tag_bytes(at, answer->n - *shown);
-        if (n < 0 && !is_last) break;
-        if (n <= 0) (void)putchar(*at);
-        *shown += n > 0 ? n : 1;
-    }
-    return fflush(stdout) == 0 ? RT_OK : rt_fail_errno(RT_EIO, "ask: cannot write the answer");
 }

@@ -21,8 +21,4 @@ json_t *ask_error_record(const ask_question *question);
 /* Where the answer's quotations are, a line each, to standard output. */
 void ask_print_citations(const char *answer, const glm_citations *citations);
 
-/* What of the answer's bytes from *shown on may be shown already, without LongCite's tags. All of them
- * with `is_last`. RT_EIO. */
-RT_MUST_CHECK rt_status ask_show_text(const glm_text *answer, bool is_last, int64_t *shown);
-
 #endif

@@ -11,14 +11,14 @@ enum { PASSAGE_BYTES = 600, PARAGRAPH_BYTES = 400, MARKER_BYTES = 64 };
 
 /* ---- cutting --------------------------------------------------------------------------------- */
 
-static rt_status add(glm_passages *out, int64_t begin, int64_t end) {
-    if ((out->n_passages & (out->n_passages - 1)) == 0) {
-        const int64_t room = out->n_passages > 0 ? 2 * out->n_passages : 1;
-        void *larger = realloc(out->passages, (size_t)room * sizeof *out->passages);
+rt_status glm_passages_add(glm_passages *passages, const glm_passage *passage) {
+    if ((passages->n_passages & (passages->n_passages - 1)) == 0) {
+        const int64_t room = passages->n_passages > 0 ? 2 * passages->n_passages : 1;
+        void *larger = realloc(passages->passages, (size_t)room * sizeof *passages->passages);
         if (!larger) return rt_fail(RT_ENOMEM, "passages: no memory for their places");
-        out->passages = larger;
+        passages->passages = larger;
     }
-    out->passages[out->n_passages++] = (glm_passage){.begin = begin, .end = end};
+    passages->passages[passages->n_passages++] = *passage;
     return RT_OK;
 }
 
@@ -77,7 +77,8 @@ static rt_status cut(
         const int64_t next = out->style == GLM_PASSAGES_SENTENCES
                                      ? sentence_end(text, at, end)
                                      : lines_end(text, at, end, file->is_paged);
-        if (!is_blank(text, at, next)) RT_TRY(add(out, at, next));
+        const glm_passage passage = {.begin = at, .end = next};
+        if (!is_blank(text, at, next)) RT_TRY(glm_passages_add(out, &passage));
         at = next;
     }
     return RT_OK;

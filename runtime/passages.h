@@ -37,6 +37,8 @@ typedef struct glm_passages {
 /* RT_ENOMEM. */
 RT_MUST_CHECK rt_status glm_passages_make(
         const glm_document *document, glm_passages_style style, glm_passages *out);
+/* One more, behind the others. RT_ENOMEM. */
+RT_MUST_CHECK rt_status glm_passages_add(glm_passages *passages, const glm_passage *passage);
 void glm_passages_free(glm_passages *passages);
 
 /* Append the document with its passages' numbers. RT_ENOMEM. */

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/size.h"
+#include "reading_inside.h"
 
 typedef struct wording {
     const char *before; /* the document */
@@ -27,6 +28,20 @@ static const wording wordings[] = {
                 "</statement>\". You must answer in the same language as the user's question.\n\n"
                 "[Document Start]\n",
                 "\n[Document End]\n\n"}};
+
+/* Of a text without numbers. */
+static const char behind_plain[] =
+        "Answer from the text above, and from nothing else. Where it says what the answer rests "
+        "on, "
+        "quote its own words in double quotation marks. If the text does not say, answer so.\n\n";
+
+const char *glm_reading_before(glm_passages_style style) {
+    return wordings[style].before;
+}
+
+static const char *behind(const glm_reading *reading) {
+    return reading->has_markers ? wordings[reading->passages.style].behind : behind_plain;
+}
 
 /* ---- the prefix ------------------------------------------------------------------------------ */
 
@@ -61,7 +76,7 @@ static rt_status make(glm_reading *out, const glm_variant *variant, const char *
 
 rt_status glm_reading_make(const glm_tokenizer *tokenizer, const glm_variant *variant,
         const char *system, glm_document *document, glm_reading *out) {
-    *out = (glm_reading){.document = *document, .tokenizer = tokenizer};
+    *out = (glm_reading){.document = *document, .has_markers = true, .tokenizer = tokenizer};
     *document = (glm_document){0};
     const rt_status status = make(out, variant, system);
     if (status != RT_OK) glm_reading_free(out);
@@ -78,21 +93,22 @@ void glm_reading_free(glm_reading *reading) {
 
 /* ---- a question ------------------------------------------------------------------------------ */
 
-static rt_status encode(const glm_reading *reading, const char *question, int64_t n, glm_ids *out) {
-    const char *behind = wordings[reading->passages.style].behind;
-    glm_text text = {0};
-    rt_status status = glm_text_add(&text, behind, (int64_t)strlen(behind));
-    if (status == RT_OK) status = glm_text_add(&text, question, n);
-    if (status == RT_OK)
-        status = glm_tokenizer_encode(reading->tokenizer, text.bytes, text.n, false, out);
-    free(text.bytes);
-    return status;
+static rt_status encode(const glm_reading *reading, const glm_text *text, glm_ids *out) {
+    const glm_message message = {
+            .role = GLM_CHAT_USER, .content = text->bytes, .content_bytes = text->n};
+    if (reading->opens_message) return glm_chat_append(reading->tokenizer, &message, out);
+    return glm_tokenizer_encode(reading->tokenizer, text->bytes, text->n, false, out);
 }
 
 rt_status glm_reading_question(
         const glm_reading *reading, const char *question, int64_t n_bytes, glm_ids *out) {
-    RT_TRY(encode(reading, question, n_bytes, out));
-    return glm_chat_prompt_answer(reading->tokenizer, out);
+    const char *before = behind(reading);
+    glm_text text = {0};
+    rt_status status = glm_text_add(&text, before, (int64_t)strlen(before));
+    if (status == RT_OK) status = glm_text_add(&text, question, n_bytes);
+    if (status == RT_OK) status = encode(reading, &text, out);
+    free(text.bytes);
+    return status == RT_OK ? glm_chat_prompt_answer(reading->tokenizer, out) : status;
 }
 
 /* ---- too long -------------------------------------------------------------------------------- */

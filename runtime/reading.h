@@ -28,6 +28,8 @@ typedef struct glm_reading {
     glm_folded folded; /* the document's text */
     glm_ids prefix;    /* [gMASK]<sop> <|user|> and the document */
     glm_reading_cut cut;
+    bool has_markers;   /* the passages' numbers are in the prefix */
+    bool opens_message; /* the prefix is a text alone: <|user|> comes with the question */
     const glm_tokenizer *tokenizer; /* borrowed */
 } glm_reading;
 
@@ -38,6 +40,12 @@ typedef struct glm_reading {
  * Errors: RT_EMODEL  the tokenizer has no control tokens; RT_ENOMEM */
 RT_MUST_CHECK rt_status glm_reading_make(const glm_tokenizer *tokenizer, const glm_variant *variant,
         const char *system, glm_document *document, glm_reading *out);
+
+/* The same from a book's ids, which are the prefix: one that was kept by glm1m ask, or a text that
+ * glm1m prefill has kept. Files, pages and lines are those of the sources; `name` stands for a single
+ * one, whose name is not in the text. RT_ENOMEM. */
+RT_MUST_CHECK rt_status glm_reading_of_book(const glm_tokenizer *tokenizer, const char *name,
+        const int32_t *ids, int64_t n_ids, glm_reading *out);
 void glm_reading_free(glm_reading *reading);
 
 /* Append what follows the prefix: the question, last in the user's message, and <|assistant|>. */

@@ -84,6 +84,24 @@ expect 0 book ls --kv-disk-dir "$work/kv" --json
 says out '"name": "tree"'
 says out "\"source\": \"$work/tree\""
 
+# It is asked about without its sources, and so is a text that prefill has kept.
+mv "$work/tree" "$work/gone"
+asks --book tree -q "$(about Oslo)"
+says out 'b.md, lines 6-7 ['
+says err "on disk already: $total of $total tokens"
+asks --book tree -q "$(about Paris)" --json
+says out '"file": "a.txt"'
+says out '"line": 10, "last_line": 10'
+expect 0 prefill -m "$work/model" "$work/gone/a.txt" --book a --kv-disk-dir "$work/kv" --quiet
+asks --book a -q "$(about Paris)"
+says out "/gone/a.txt, line 10"
+expect 2 ask -m "$work/model" --book tre -q x --kv-disk-dir "$work/kv"
+says err 'did you mean tree?'
+expect 2 ask -m "$work/model" --book tree -q x --truncate middle --kv-disk-dir "$work/kv"
+expect 2 ask -m "$work/model" -q x
+says err 'ask takes SOURCE..., or --book NAME, or both'
+mv "$work/gone" "$work/tree"
+
 # Too long: by how much. With --truncate, what is left out is said and recorded.
 room=$((total - 100))
 expect 3 ask -m "$work/model" "$work/tree" -q "$(about Paris)" -c "$room" --kv-disk-dir "$work/kv"

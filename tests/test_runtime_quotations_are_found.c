@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "runtime/citations.h"
+#include "runtime/claims.h"
 
 static int n_failed;
 
@@ -189,6 +190,23 @@ static void check_named_passage(void) {
     free(text);
 }
 
+/* However it is cut into pieces. */
+static void check_shown(void) {
+    static const char answer[] =
+            "<statement>a < b<cite>[3-4]</cite></statement><<cite>x</citation> </stat";
+    static const char wanted[] = "a < b[3-4]<x</citation> </stat";
+    for (int64_t cut = 0; cut < (int64_t)sizeof answer; cut++) {
+        char out[sizeof answer] = {0};
+        int64_t n_used = 0;
+        int64_t n_more = 0;
+        int64_t n = glm_claims_show(answer, cut, false, out, &n_used);
+        n += glm_claims_show(
+                answer + n_used, (int64_t)sizeof answer - 1 - n_used, true, out + n, &n_more);
+        out[n] = '\0';
+        expect(strcmp(out, wanted) == 0 && n_used + n_more == sizeof answer - 1, "shown", out);
+    }
+}
+
 int main(void) {
     /* A document as loading makes it, but for the byte that is no UTF-8. */
     glm_document_file file = {.path = "night.txt", .n_bytes = sizeof source_text - 1};
@@ -205,6 +223,7 @@ int main(void) {
         check(&document, &passages, &folded, &expectations[i]);
     check_long_text();
     check_named_passage();
+    check_shown();
     glm_passages_free(&passages);
     glm_folded_free(&folded);
     free(text);

@@ -121,6 +121,97 @@ static void check_prefix(const glm_tokenizer *tokenizer) {
     free(longer);
 }
 
+/* Places of the same text in both. */
+static void expect_same_places(const glm_reading *a, const glm_reading *b, const char *what) {
+    const glm_document *from = &a->document;
+    for (int64_t i = 0; i < a->passages.n_passages && i < b->passages.n_passages; i++) {
+        const glm_passage *x = &a->passages.passages[i];
+        const glm_passage *y = &b->passages.passages[i];
+        const glm_document_place p = glm_document_find(from, x->begin);
+        const glm_document_place q = glm_document_find(&b->document, y->begin);
+        if (p.line == q.line && p.page == q.page && strcmp(p.file->path, q.file->path) == 0 &&
+                from->text[x->begin] == b->document.text[y->begin])
+            continue;
+        printf("FAIL %s: passage %" PRId64 " is at %s:%" PRId64 ":%" PRId64 ", not %s:%" PRId64
+               ":%" PRId64 "\n",
+                what, i, q.file->path, q.page, q.line, p.file->path, p.page, p.line);
+        n_failed++;
+        return;
+    }
+}
+
+static void check_book_of(
+        const glm_tokenizer *tokenizer, glm_document document, bool is_longcite, const char *what) {
+    const glm_variant variant = {.name = "any", .is_longcite = is_longcite};
+    glm_reading reading;
+    glm_reading book;
+    glm_ids asked[2] = {{0}};
+    help_require(glm_reading_make(tokenizer, &variant, "Be brief.", &document, &reading), what);
+    help_require(glm_reading_of_book(tokenizer, "one", reading.prefix.ids, reading.prefix.n, &book),
+            what);
+    expect(book.passages.n_passages == reading.passages.n_passages, what);
+    expect(book.document.n_files == reading.document.n_files, what);
+    expect_same_places(&reading, &book, what);
+    help_require(glm_reading_question(&reading, "Why?", 4, &asked[0]), what);
+    help_require(glm_reading_question(&book, "Why?", 4, &asked[1]), what);
+    expect(asked[0].n == asked[1].n &&
+                    memcmp(asked[0].ids, asked[1].ids, (size_t)asked[0].n * 4) == 0,
+            "and is asked alike");
+    for (int i = 0; i < 2; i++) glm_ids_free(&asked[i]);
+    glm_reading_free(&reading);
+    glm_reading_free(&book);
+}
+
+static glm_document make_tree(void) {
+    static const char text[] =
+            "==> a.c <==\nint a;\n[1]\n\n==> b <==\nno end\n\n==> c/d <==\n\nlast\n";
+    glm_document document = {.text = strdup(text), .n_bytes = sizeof text - 1, .n_files = 3};
+    document.files = calloc(3, sizeof *document.files);
+    const char *const names[] = {"a.c", "b", "c/d"};
+    for (int i = 0; i < 3; i++) {
+        char heading[32];
+        const int n = snprintf(heading, sizeof heading, "==> %s <==\n", names[i]);
+        const int64_t at = strstr(text, heading) - text;
+        const char *next = i < 2 ? strstr(text + at + n, "\n==> ") : text + sizeof text - 1;
+        document.files[i] = (glm_document_file){.path = strdup(names[i]),
+                .heading_at = at,
+                .text_at = at + n,
+                .n_bytes = next - text - at - n};
+    }
+    return document;
+}
+
+/* What ask keeps, and what prefill keeps: a text. */
+static void check_books(const glm_tokenizer *tokenizer) {
+    char *prose = make_prose(150);
+    check_book_of(tokenizer, make_document(prose, false), false, "a book of prose");
+    check_book_of(tokenizer, make_document(prose, false), true, "a book of sentences");
+    check_book_of(tokenizer, make_document("a\n\fb\nc\n\f\f\nd\n[5]\nx\f", true), false,
+            "a book of pages");
+    check_book_of(tokenizer, make_tree(), false, "a book of three files");
+    check_book_of(tokenizer, make_document("", false), false, "a book of nothing");
+    free(prose);
+
+    static const char plain[] = "==> x.txt <==\nOne.\n[1]\n\n==> y.txt <==\nTwo.\n";
+    glm_ids ids = {0};
+    glm_ids asked = {0};
+    glm_reading book;
+    help_require(glm_chat_begin(tokenizer, &ids), "begin");
+    help_require(glm_tokenizer_encode(tokenizer, plain, sizeof plain - 1, false, &ids), "encode");
+    help_require(glm_reading_of_book(tokenizer, "war", ids.ids, ids.n, &book), "a text");
+    expect(strcmp(book.document.text, plain) == 0 && book.document.n_files == 2,
+            "a text is itself");
+    expect(book.passages.n_passages == 0, "and has no passages");
+    const glm_document_place place =
+            glm_document_find(&book.document, strstr(plain, "Two") - plain);
+    expect(strcmp(place.file->path, "y.txt") == 0 && place.line == 1, "but files and lines");
+    help_require(glm_reading_question(&book, "Why?", 4, &asked), "question");
+    expect(asked.ids[0] == glm_tokenizer_specials(tokenizer).user, "a message begins");
+    glm_reading_free(&book);
+    glm_ids_free(&ids);
+    glm_ids_free(&asked);
+}
+
 static void check_truncation(const glm_tokenizer *tokenizer) {
     char *text = make_prose(200);
     glm_reading whole = read_text(tokenizer, text);
@@ -154,6 +245,7 @@ int main(void) {
     help_require(glm_tokenizer_load(help_needle_model(), &tokenizer), "tokenizer");
     check_prefix(tokenizer);
     check_truncation(tokenizer);
+    check_books(tokenizer);
     glm_tokenizer_free(tokenizer);
     return n_failed > 0;
 }

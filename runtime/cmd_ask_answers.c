@@ -1,0 +1,262 @@
+/* The prefix, once, and questions as forks of it. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "asking.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "claims.h"
+#include "cmd_ask.h"
+#include "cmd_ask_record.h"
+
+/* ---- the prefix ------------------------------------------------------------------------------ */
+
+static void say_reuse(const ask_run *run) {
+    if (run->cli->quiet || run->n_reused == 0) return;
+    (void)fprintf(stderr, "on disk already: %" PRId64 " of %" PRId64 " tokens%s%s\n", run->n_reused,
+            run->reading.prefix.n, run->n_reused < run->reading.prefix.n ? "; " : "",
+            run->n_reused < run->reading.prefix.n ? run->reuse.reason : "");
+}
+
+/* What is found ends before the last id that is looked for: one more than there are. */
+static rt_status restore_prefix(ask_run *run) {
+    glm_ids *ids = &run->reading.prefix;
+    RT_TRY(glm_ids_push(ids, 0));
+    const rt_status status = glm_session_restore(run->prefix, ids->ids, ids->n, &run->reuse);
+    ids->n--;
+    run->n_reused = run->reuse.n_tokens;
+    return status;
+}
+
+/* A book that has lost part of what it held on disk gets it back. */
+static rt_status mend_book(const ask_run *run) {
+    if (run->reading.prefix.n - run->n_reused < ASK_FORK_TOKENS) return RT_OK;
+    if (glm_book_mend(run->prefix, run->cli->book) != RT_OK)
+        rt_log(RT_LOG_WARN, "ask", "book %s is not whole again: %s", run->cli->book,
+                rt_error_text());
+    return RT_OK;
+}
+
+/* A disk that cannot keep it is no failure, unless a book is wanted. */
+static rt_status keep_prefix(const ask_run *run) {
+    if (run->is_book) return mend_book(run);
+    if (run->cli->book) return glm_session_keep(run->prefix, run->cli->book, run->note);
+    if (run->n_reused == run->reading.prefix.n) return RT_OK;
+    if (glm_engine_plan(run->engine)->kv_persists &&
+            glm_session_keep(run->prefix, NULL, NULL) != RT_OK)
+        rt_log(RT_LOG_WARN, "ask", "the text is not kept for the next question: %s",
+                rt_error_text());
+    return RT_OK;
+}
+
+rt_status ask_prefill_prefix(ask_run *run) {
+    const glm_ids *ids = &run->reading.prefix;
+    const double started_s = rt_now();
+    RT_TRY(glm_session_create(run->engine, ids->n + 1, &run->prefix));
+    RT_TRY(restore_prefix(run));
+    say_reuse(run);
+    if (glm_session_length(run->prefix) < ids->n)
+        RT_TRY(glm_cli_prefill_rest(run->cli, run->prefix, ids->ids, ids->n));
+    RT_TRY(keep_prefix(run));
+    run->prefill_s = rt_now() - started_s;
+    return RT_OK;
+}
+
+/* ---- one question ---------------------------------------------------------------------------- */
+
+/* The ids that a fork lacks: where KV is lossy it may hold a little less than the prefix. */
+static rt_status missing_ids(
+        const ask_run *run, const glm_asking *asking, const ask_question *question, glm_ids *out) {
+    const int64_t from = glm_session_length(asking->session);
+    RT_TRY(glm_ids_append(out, run->reading.prefix.ids + from, run->reading.prefix.n - from));
+    return glm_ids_append(out, question->ids.ids, question->ids.n);
+}
+
+/* Ready to be decoded, or over with its first token. */
+static rt_status begin(const ask_run *run, const ask_question *question, glm_asking *asking) {
+    const int64_t n_prefix = run->reading.prefix.n;
+    glm_ids ids = {0};
+    *asking = (glm_asking){.max_tokens = question->max_tokens,
+            .answer = {.tokenizer = run->tokenizer,
+                    .stop = {.texts = run->cli->stop, .n_texts = run->cli->n_stop}}};
+    RT_TRY(glm_session_fork(run->prefix, n_prefix,
+            n_prefix + question->ids.n + question->max_tokens, &asking->session));
+    rt_status status = missing_ids(run, asking, question, &ids);
+    if (status == RT_OK)
+        status = glm_cli_prefill(run->cli, asking->session, ids.ids, ids.n, NULL, 1);
+    glm_ids_free(&ids);
+    RT_TRY(status);
+    return glm_asking_take(asking, run->engine, &run->sampling);
+}
+
+static const char *text_of(const glm_asking *asking) {
+    return asking->text.bytes ? asking->text.bytes : "";
+}
+
+rt_status ask_write_record(const ask_run *run, json_t *record) {
+    char *line = record ? json_dumps(record, JSON_REAL_PRECISION(9)) : NULL;
+    json_decref(record);
+    if (!line) return rt_fail(RT_ENOMEM, "ask: no memory for a record");
+    const int failed = fprintf(run->out, "%s\n", line) < 0 || fflush(run->out) != 0;
+    free(line);
+    return failed ? rt_fail_errno(RT_EIO, "ask: cannot write to %s",
+                            run->cli->out ? run->cli->out : "standard output")
+                  : RT_OK;
+}
+
+static rt_status show_answer(const glm_asking *asking, const glm_citations *citations) {
+    const char last = asking->text.n > 0 ? asking->text.bytes[asking->text.n - 1] : '\0';
+    if (last != '\n') (void)putchar('\n');
+    ask_print_citations(text_of(asking), citations);
+    return fflush(stdout) == 0 ? RT_OK : rt_fail_errno(RT_EIO, "ask: cannot write the answer");
+}
+
+static rt_status finish(ask_run *run, const ask_question *question, const glm_asking *asking) {
+    glm_citations citations;
+    RT_TRY(glm_reading_cite(&run->reading, text_of(asking), asking->text.n, &citations));
+    rt_status status = RT_OK;
+    if (run->out)
+        status = ask_write_record(
+                run, ask_record(question, asking, &citations, run->members,
+                             run->reading.prefix.n + question->ids.n, run->n_reused));
+    else
+        status = show_answer(asking, &citations);
+    glm_citations_free(&citations);
+    run->n_answered += status == RT_OK;
+    return status;
+}
+
+/* ---- a single question ----------------------------------------------------------------------- */
+
+static void say_usage(const ask_run *run, const ask_question *question, const glm_asking *asking) {
+    if (run->cli->quiet) return;
+    (void)fprintf(stderr,
+            "prompt %" PRId64 " tokens, %" PRId64 " of them reused, in %.2f s; answer %" PRId64
+            " tokens in %.2f s (%.1f tokens/s), %s\n",
+            run->reading.prefix.n + question->ids.n, run->n_reused, run->prefill_s,
+            asking->n_tokens, run->decode_s,
+            run->decode_s > 0.0 ? (double)asking->n_tokens / run->decode_s : 0.0,
+            asking->finish_reason);
+}
+
+/* What came since `*shown`; with `is_last`, all of it. */
+static rt_status show_text(const glm_text *answer, bool is_last, int64_t *shown) {
+    const int64_t n = answer->n - *shown;
+    int64_t n_used = 0;
+    char *text = NULL;
+    if (n == 0) return RT_OK;
+    RT_TRY(rt_malloc(n, "a piece of the answer", (void **)&text));
+    const int64_t n_text = glm_claims_show(answer->bytes + *shown, n, is_last, text, &n_used);
+    const bool is_written = fwrite(text, 1, (size_t)n_text, stdout) == (size_t)n_text;
+    *shown += n_used;
+    free(text);
+    if (is_written && fflush(stdout) == 0) return RT_OK;
+    return rt_fail_errno(RT_EIO, "ask: cannot write the answer");
+}
+
+static rt_status stream(ask_run *run, glm_asking *asking) {
+    int64_t shown = 0;
+    for (;;) {
+        const bool is_over = asking->finish_reason != NULL;
+        if (!run->out) RT_TRY(show_text(&asking->text, is_over, &shown));
+        if (is_over) return RT_OK;
+        if (glm_cli_interrupted()) {
+            RT_TRY(glm_asking_end(asking, "interrupted"));
+            continue;
+        }
+        RT_TRY(glm_decode(&asking->session, &asking->next, 1));
+        RT_TRY(glm_asking_take(asking, run->engine, &run->sampling));
+    }
+}
+
+rt_status ask_one(ask_run *run) {
+    const ask_question *question = &run->questions.questions[0];
+    glm_asking asking;
+    double started_s = rt_now();
+    rt_status status = begin(run, question, &asking);
+    run->prefill_s += rt_now() - started_s;
+    started_s = rt_now();
+    if (status == RT_OK) status = stream(run, &asking);
+    run->decode_s = rt_now() - started_s;
+    if (status == RT_OK) status = finish(run, question, &asking);
+    if (status == RT_OK) say_usage(run, question, &asking);
+    glm_asking_free(&asking);
+    return status == RT_OK ? glm_cli_check_interrupted() : status;
+}
+
+/* ---- many ------------------------------------------------------------------------------------ */
+
+/* Questions under way, side by side. */
+typedef struct lane {
+    const ask_question *question; /* NULL: free */
+    glm_asking asking;
+} lane;
+
+typedef struct round {
+    ask_run *run;
+    lane lanes[ASK_TOGETHER_MAX];
+    int64_t next; /* question */
+} round;
+
+static void say_answered(const ask_run *run) {
+    if (run->cli->quiet || run->cli->no_progress) return;
+    (void)fprintf(stderr, "answered %" PRId64 " of %" PRId64 "\n", run->n_answered, run->n_open);
+}
+
+static rt_status close_lane(round *r, lane *l) {
+    const rt_status status = finish(r->run, l->question, &l->asking);
+    glm_asking_free(&l->asking);
+    l->question = NULL;
+    say_answered(r->run);
+    return status;
+}
+
+/* The next question to be asked goes into the lane, as long as there is one. */
+static rt_status fill_lane(round *r, lane *l) {
+    const ask_questions *questions = &r->run->questions;
+    while (!l->question && r->next < questions->n_questions) {
+        const ask_question *question = &questions->questions[r->next++];
+        if (!ask_is_open(question)) continue;
+        l->question = question;
+        RT_TRY(begin(r->run, question, &l->asking));
+        if (l->asking.finish_reason) RT_TRY(close_lane(r, l));
+    }
+    return RT_OK;
+}
+
+/* One token for each. */
+static rt_status step(round *r, int32_t *n_busy) {
+    glm_session *sessions[ASK_TOGETHER_MAX];
+    lane *busy[ASK_TOGETHER_MAX];
+    int32_t ids[ASK_TOGETHER_MAX];
+    *n_busy = 0;
+    RT_TRY(glm_cli_check_interrupted());
+    for (int32_t i = 0; i < r->run->n_together; i++) {
+        lane *l = &r->lanes[i];
+        RT_TRY(fill_lane(r, l));
+        if (!l->question) continue;
+        sessions[*n_busy] = l->asking.session;
+        ids[*n_busy] = l->asking.next;
+        busy[(*n_busy)++] = l;
+    }
+    if (*n_busy == 0) return RT_OK;
+    RT_TRY(glm_decode(sessions, ids, *n_busy));
+    for (int32_t i = 0; i < *n_busy; i++) {
+        RT_TRY(glm_asking_take(&busy[i]->asking, r->run->engine, &r->run->sampling));
+        if (busy[i]->asking.finish_reason) RT_TRY(close_lane(r, busy[i]));
+    }
+    return RT_OK;
+}
+
+rt_status ask_many(ask_run *run) {
+    round *r = NULL;
+    int32_t n_busy = 1;
+    RT_TRY(rt_calloc(1, sizeof *r, "questions under way", &r));
+    r->run = run;
+    rt_status status = RT_OK;
+    while (status == RT_OK && n_busy > 0) status = step(r, &n_busy);
+    for (int32_t i = 0; i < ASK_TOGETHER_MAX; i++) glm_asking_free(&r->lanes[i].asking);
+    free(r);
+    return status;
+}
