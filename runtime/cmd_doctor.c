@@ -51,6 +51,8 @@ static rt_status add_machine(json_t *facts) {
     json_t *section = begin_section(facts, "machine");
     add(section, "CPU", "%s", rt_machine_cpu_name(name));
     add(section, "instruction set", "%s", rt_isa_name(rt_machine_isa()));
+    add(section, "matrix unit", "%s",
+            rt_machine_has_amx() ? "AMX; not used: it rounds activations to bf16" : "none");
     add(section, "cores we may use", "%d of %ld", rt_machine_cores(),
             sysconf(_SC_NPROCESSORS_ONLN));
     add(section, "memory", "%s", rt_format_bytes(memory.total_bytes, size));

@@ -10,6 +10,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include "size.h"
 
 enum { PATH_BYTES = 512, TEXT_BYTES = 4096 };
@@ -190,6 +194,20 @@ rt_isa rt_machine_isa(void) {
     if (has_avx2) return RT_ISA_AVX2;
 #endif
     return RT_ISA_PORTABLE;
+}
+
+bool rt_machine_has_amx(void) {
+#if defined(__x86_64__)
+    /* Leaf 7, EDX: bit 22 is AMX-BF16, bit 24 AMX-TILE. */
+    const unsigned wanted = 1u << 22 | 1u << 24;
+    unsigned a = 0;
+    unsigned b = 0;
+    unsigned c = 0;
+    unsigned d = 0;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & wanted) == wanted;
+#else
+    return false;
+#endif
 }
 
 const char *rt_isa_name(rt_isa isa) {

@@ -27,6 +27,9 @@ typedef enum rt_isa { RT_ISA_PORTABLE, RT_ISA_AVX2, RT_ISA_AVX512 } rt_isa;
 rt_isa rt_machine_isa(void);
 const char *rt_isa_name(rt_isa isa);
 
+/* Tiles that multiply bf16 matrices (Intel AMX). */
+bool rt_machine_has_amx(void);
+
 /* "AMD EPYC 7B13", from /proc/cpuinfo; "unknown CPU" where it is absent. Writes into `text`. */
 const char *rt_machine_cpu_name(char text[128]);
 
