@@ -12,8 +12,9 @@ rt_status par_comm_open(const par_world *world, par_comm **out) {
         break;
     case PAR_BY_MPI:
         return par_comm_mpi_open(world, out);
-    case PAR_BY_LOCAL:
     case PAR_BY_TCP:
+        return par_comm_tcp_open(world, out);
+    case PAR_BY_LOCAL:
         break;
     }
     return rt_fail(

@@ -13,22 +13,16 @@
  * After a failure MPI is neither called again nor finalized: buffers may still be written to, and a
  * process that ends without MPI_Finalize is what makes mpirun and srun end the other ranks. */
 #include <dlfcn.h>
-#include <inttypes.h>
 #include <limits.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "exchange.h"
 #include "mpi_plugin.h"
-#include "parallel.h"
-#include "runtime/base/log.h"
 #include "runtime/base/memory.h"
-#include "tcp.h"
-#include "watch.h"
+#include "wired.h"
 
 /* ---- the plug-in ----------------------------------------------------------------------------- */
 
@@ -98,60 +92,25 @@ typedef struct mpi_message {
 } mpi_message;
 
 typedef struct mpi_comm {
-    par_comm comm;
-    par_wire wire;
+    par_wired wired; /* first */
     const par_mpi_plugin *mpi;
     mpi_message sends[PAR_RANKS_MAX];
     mpi_message recvs[PAR_RANKS_MAX];
-    void *scratch;
-    par_watch *watch; /* NULL while the group is being made */
-    bool is_broken;
-    bool is_at_barrier; /* the last thing that all did */
 } mpi_comm;
 
-static const double connect_s = 30.0;
-
 static mpi_comm *of_wire(par_wire *wire) {
-    return (mpi_comm *)(void *)((char *)wire - offsetof(mpi_comm, wire));
-}
-
-static mpi_comm *of(par_comm *comm) {
-    return (mpi_comm *)(void *)comm;
-}
-
-/* The group is over, for a reason that the others are told. */
-static rt_status broken(mpi_comm *mpi, int32_t peer, const char *doing, const char *why) {
-    const par_comm *comm = &mpi->comm;
-    char text[512];
-    mpi->is_broken = true;
-    (void)snprintf(text, sizeof text, "%s rank %" PRId32 " on %s failed: %s", doing, peer,
-            comm->hosts[peer], why);
-    if (mpi->watch) par_watch_end(mpi->watch, text);
-    return rt_fail(RT_EPEER, "parallel: %s (at step %" PRId64 ", %s, on rank %" PRId32 ")", text,
-            comm->step, comm->step_name, comm->rank);
-}
-
-/* RT_EPEER, with the reason and the step, once the group is over. */
-static rt_status check_group(mpi_comm *mpi) {
-    const par_comm *comm = &mpi->comm;
-    if (!mpi->watch || par_watch_check(mpi->watch) == RT_OK)
-        return mpi->is_broken ? rt_fail(RT_EPEER, "parallel: the group of ranks is over") : RT_OK;
-    char text[700];
-    (void)snprintf(text, sizeof text, "%s", rt_error_text());
-    mpi->is_broken = true;
-    return rt_fail(RT_EPEER, "%s (at step %" PRId64 ", %s, on rank %" PRId32 ")", text, comm->step,
-            comm->step_name, comm->rank);
+    return (mpi_comm *)(void *)par_wired_of_wire(wire);
 }
 
 static rt_status broken_by_mpi(mpi_comm *mpi, int32_t peer, const char *doing, int error) {
     char text[256];
     mpi->mpi->error_text(error, text, sizeof text);
-    return broken(mpi, peer, doing, text);
+    return par_wired_broken(&mpi->wired, peer, doing, text);
 }
 
 static rt_status post_send(par_wire *wire, int32_t to, const void *bytes, int64_t n_bytes) {
     mpi_comm *mpi = of_wire(wire);
-    RT_TRY(check_group(mpi));
+    RT_TRY(par_wired_check(&mpi->wired));
     rt_assert(n_bytes <= PAR_MESSAGE_BYTES_MAX && !(wire->sending >> to & 1));
     mpi_message *message = &mpi->sends[to];
     message->n_bytes = n_bytes;
@@ -163,7 +122,7 @@ static rt_status post_send(par_wire *wire, int32_t to, const void *bytes, int64_
 
 static rt_status post_recv(par_wire *wire, int32_t from, void *bytes, int64_t n_bytes) {
     mpi_comm *mpi = of_wire(wire);
-    RT_TRY(check_group(mpi));
+    RT_TRY(par_wired_check(&mpi->wired));
     rt_assert(n_bytes <= PAR_MESSAGE_BYTES_MAX && !(wire->receiving >> from & 1));
     mpi_message *message = &mpi->recvs[from];
     message->n_bytes = n_bytes;
@@ -180,12 +139,12 @@ static rt_status progress_recv(mpi_comm *mpi, int32_t peer) {
     const int error = mpi->mpi->test(&message->request, &is_done, &n_bytes);
     if (error) return broken_by_mpi(mpi, peer, "receiving from", error);
     if (!is_done) return RT_OK;
-    mpi->wire.receiving &= ~(UINT64_C(1) << peer);
+    mpi->wired.wire.receiving &= ~(UINT64_C(1) << peer);
     if (n_bytes == message->n_bytes) return RT_OK;
     char text[128];
     (void)snprintf(text, sizeof text, "%lld bytes came where %lld are due: it is at another step",
             (long long)n_bytes, (long long)message->n_bytes);
-    return broken(mpi, peer, "receiving from", text);
+    return par_wired_broken(&mpi->wired, peer, "receiving from", text);
 }
 
 static rt_status progress_send(mpi_comm *mpi, int32_t peer) {
@@ -193,13 +152,13 @@ static rt_status progress_send(mpi_comm *mpi, int32_t peer) {
     int64_t ignored = 0;
     const int error = mpi->mpi->test(&mpi->sends[peer].request, &is_done, &ignored);
     if (error) return broken_by_mpi(mpi, peer, "sending to", error);
-    if (is_done) mpi->wire.sending &= ~(UINT64_C(1) << peer);
+    if (is_done) mpi->wired.wire.sending &= ~(UINT64_C(1) << peer);
     return RT_OK;
 }
 
 static rt_status progress(par_wire *wire) {
     mpi_comm *mpi = of_wire(wire);
-    RT_TRY(check_group(mpi));
+    RT_TRY(par_wired_check(&mpi->wired));
     for (uint64_t left = wire->receiving; left; left &= left - 1)
         RT_TRY(progress_recv(mpi, __builtin_ctzll(left)));
     for (uint64_t left = wire->sending; left; left &= left - 1)
@@ -213,101 +172,24 @@ static void nap(par_wire *wire, int64_t microseconds) {
     (void)nanosleep(&time, NULL);
 }
 
-/* ---- the operations -------------------------------------------------------------------------- */
-
-static rt_status counted(par_comm *comm, int64_t n_bytes, double begin, rt_status status) {
-    of(comm)->is_at_barrier = false;
-    comm->stats.n_calls++;
-    comm->stats.n_bytes += n_bytes;
-    comm->stats.move_s += rt_now() - begin;
-    return status;
-}
-
-static rt_status all_reduce(par_comm *comm, float *data, int64_t n, void *stream) {
-    (void)stream;
-    const double begin = rt_now();
-    return counted(comm, n * (int64_t)sizeof *data, begin,
-            par_exchange_all_reduce(&of(comm)->wire, data, n, of(comm)->scratch));
-}
-
-static rt_status all_gather(
-        par_comm *comm, const void *mine, int64_t n_bytes, void *all, void *stream) {
-    (void)stream;
-    const double begin = rt_now();
-    return counted(
-            comm, n_bytes, begin, par_exchange_all_gather(&of(comm)->wire, mine, n_bytes, all));
-}
-
-static rt_status broadcast(
-        par_comm *comm, void *data, int64_t n_bytes, int32_t root, void *stream) {
-    (void)stream;
-    const double begin = rt_now();
-    return counted(
-            comm, n_bytes, begin, par_exchange_broadcast(&of(comm)->wire, data, n_bytes, root));
-}
-
-static rt_status send_data(
-        par_comm *comm, const void *data, int64_t n_bytes, int32_t to, void *stream) {
-    (void)stream;
-    const double begin = rt_now();
-    return counted(comm, n_bytes, begin, par_exchange_send(&of(comm)->wire, data, n_bytes, to));
-}
-
-static rt_status recv_data(
-        par_comm *comm, void *data, int64_t n_bytes, int32_t from, void *stream) {
-    (void)stream;
-    const double begin = rt_now();
-    return counted(comm, n_bytes, begin, par_exchange_recv(&of(comm)->wire, data, n_bytes, from));
-}
-
-static rt_status tell(par_comm *comm, void *bytes, int64_t n_bytes) {
-    of(comm)->is_at_barrier = false;
-    return par_exchange_tell(&of(comm)->wire, bytes, n_bytes);
-}
-
-static rt_status share(par_comm *comm, const void *mine, int64_t n_bytes, void *all) {
-    rt_assert(n_bytes <= PAR_SHARE_BYTES_MAX);
-    of(comm)->is_at_barrier = false;
-    return par_exchange_all_gather(&of(comm)->wire, mine, n_bytes, all);
-}
-
-static rt_status barrier(par_comm *comm) {
-    RT_TRY(par_exchange_barrier(&of(comm)->wire));
-    of(comm)->is_at_barrier = true;
-    return RT_OK;
-}
-
-static rt_status check(par_comm *comm) {
-    return par_watch_check(of(comm)->watch);
-}
-
-static void abort_group(par_comm *comm, const char *why) {
-    char text[512];
-    (void)snprintf(text, sizeof text, "rank %" PRId32 " on %s gave up: %s", comm->rank,
-            comm->hosts[comm->rank], why);
-    par_watch_end(of(comm)->watch, text);
-}
+/* ---- opening and closing ------------------------------------------------------------------------ */
 
 /* MPI may still write to a group that broke: it stays, and stays reachable. */
 static mpi_comm *volatile abandoned;
 
 static void close_group(par_comm *comm) {
-    mpi_comm *mpi = of(comm);
-    const bool is_orderly = mpi->is_at_barrier && check_group(mpi) == RT_OK;
-    par_watch_stop(mpi->watch, is_orderly);
-    if (!is_orderly) {
+    mpi_comm *mpi = (mpi_comm *)(void *)comm;
+    if (!par_wired_stop(&mpi->wired)) {
         abandoned = mpi;
         return;
     }
     (void)mpi->mpi->close();
-    free(mpi->scratch);
+    free(mpi->wired.scratch);
     free(mpi);
 }
 
-/* ---- opening --------------------------------------------------------------------------------- */
-
 static rt_status open_world(mpi_comm *mpi, const par_world *expected) {
-    par_comm *comm = &mpi->comm;
+    par_comm *comm = &mpi->wired.comm;
     par_mpi_world world;
     const int error = mpi->mpi->open(&world);
     if (error) {
@@ -323,58 +205,9 @@ static rt_status open_world(mpi_comm *mpi, const par_world *expected) {
                 "%s, must be of one MPI)",
                 expected->rank, expected->n_ranks, comm->library, world.rank, world.n_ranks,
                 mpi->mpi->built_with);
-    comm->rank = mpi->wire.rank = world.rank;
-    comm->n_ranks = mpi->wire.n_ranks = world.n_ranks;
-    return rt_malloc(par_exchange_scratch_bytes(world.n_ranks), "sums over ranks", &mpi->scratch);
-}
-
-/* ---- heartbeats ------------------------------------------------------------------------------ */
-
-static bool is_one_machine(const par_comm *comm) {
-    for (int32_t r = 1; r < comm->n_ranks; r++)
-        if (strncmp(comm->hosts[r], comm->hosts[0], PAR_NAME_BYTES) != 0) return false;
-    return true;
-}
-
-static rt_status find_hosts(mpi_comm *mpi) {
-    char name[PAR_NAME_BYTES] = "";
-    (void)gethostname(name, sizeof name - 1);
-    return par_exchange_all_gather(&mpi->wire, name, sizeof name, mpi->comm.hosts);
-}
-
-/* What rank 0 made of it, told to all, so that nobody waits for a rank 0 that cannot listen. */
-typedef struct invitation_message {
-    tcp_invitation invitation;
-    int32_t status;
-    char text[200];
-} invitation_message;
-
-static rt_status connect_all(mpi_comm *mpi, int listener, invitation_message *message) {
-    const par_comm *comm = &mpi->comm;
-    int fds[PAR_RANKS_MAX];
-    RT_TRY(par_exchange_tell(&mpi->wire, message, sizeof *message));
-    if (message->status != RT_OK) return rt_fail((rt_status)message->status, "%s", message->text);
-    for (int r = 0; r < PAR_RANKS_MAX; r++) fds[r] = -1;
-    if (comm->rank == 0)
-        RT_TRY(tcp_accept_all(listener, &message->invitation, 0, comm->n_ranks, connect_s, fds));
-    else
-        RT_TRY(tcp_connect(&message->invitation, comm->rank, connect_s, &fds[0]));
-    return par_watch_start(comm->rank, comm->n_ranks, comm->hosts, fds, &mpi->watch);
-}
-
-static rt_status start_watch(mpi_comm *mpi) {
-    invitation_message message = {.status = RT_OK};
-    int listener = -1;
-    RT_TRY(find_hosts(mpi));
-    if (mpi->comm.rank == 0) {
-        const bool is_local = is_one_machine(&mpi->comm);
-        message.status = (int32_t)tcp_listen(is_local, &message.invitation, &listener);
-        if (message.status != RT_OK)
-            (void)snprintf(message.text, sizeof message.text, "%s", rt_error_text());
-    }
-    const rt_status status = connect_all(mpi, listener, &message);
-    if (listener >= 0) (void)close(listener);
-    return status;
+    comm->rank = mpi->wired.wire.rank = world.rank;
+    comm->n_ranks = mpi->wired.wire.n_ranks = world.n_ranks;
+    return RT_OK;
 }
 
 rt_status par_comm_mpi_open(const par_world *world, par_comm **out) {
@@ -383,26 +216,14 @@ rt_status par_comm_mpi_open(const par_world *world, par_comm **out) {
     mpi_comm *mpi = NULL;
     RT_TRY(rt_calloc(1, sizeof *mpi, "a group of ranks", &mpi));
     mpi->mpi = plugin;
-    par_comm *comm = &mpi->comm;
-    *comm = (par_comm){.transport = "mpi",
-            .memory = PAR_HOST,
-            .step_name = "",
-            .all_reduce = all_reduce,
-            .all_gather = all_gather,
-            .broadcast = broadcast,
-            .send = send_data,
-            .recv = recv_data,
-            .tell = tell,
-            .share = share,
-            .barrier = barrier,
-            .check = check,
-            .abort = abort_group,
-            .close = close_group};
-    mpi->wire = (par_wire){
+    par_comm *comm = &mpi->wired.comm;
+    par_wired_init(&mpi->wired, "mpi");
+    comm->close = close_group;
+    mpi->wired.wire = (par_wire){
             .post_send = post_send, .post_recv = post_recv, .progress = progress, .sleep = nap};
     plugin->mpi_version(comm->library, sizeof comm->library);
     rt_status status = open_world(mpi, world);
-    if (status == RT_OK) status = start_watch(mpi);
+    if (status == RT_OK) status = par_wired_start(&mpi->wired);
     if (status != RT_OK) {
         abandoned = mpi;
         return status;

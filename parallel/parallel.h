@@ -6,7 +6,8 @@
  *   agree.c   comparing notes
  *   comm_local.c  processes on one machine; local_launch.c starts them, local_beat.c watches them
  *   launcher.c    who started this process: mpirun, srun, torchrun
- *   comm_mpi.c    ranks on any machines, by MPI: mpi_plugin.c is what links it; exchange.c, collectives
+ *   comm_mpi.c    ranks on any machines, by MPI: mpi_plugin.c is what links it
+ *   comm_tcp.c    the same by TCP; exchange.c, wired.c, watch.c and tcp.c are what both stand on
  *   comm_nccl.c   device memory, beside one of the others; comm_nccl_library.c opens the library
  *
  * Every rank holds a contiguous run of query heads, the KV heads those read, and a contiguous
@@ -172,6 +173,12 @@ RT_MUST_CHECK rt_status par_local_join(int control_fd, par_comm **out);
  * Errors: RT_EUNSUPPORTED  no plug-in, or no MPI that it can load: the message says what to do
  *         RT_EUSAGE        MPI and the launcher do not know each other */
 RT_MUST_CHECK rt_status par_comm_mpi_open(const par_world *world, par_comm **out);
+
+/* Ranks that torchrun or a script started, on any machines; host memory. world->address: "host:port",
+ * where rank 0 listens; it waits 2 minutes for the others, and they for it.
+ *
+ * Errors: RT_EUSAGE  no such host; RT_EIO  the port is taken; RT_EPEER  who did not come */
+RT_MUST_CHECK rt_status par_comm_tcp_open(const par_world *world, par_comm **out);
 
 /* "Open MPI v4.1.4, plug-in built with Open MPI 4.1.4"; RT_EUNSUPPORTED says why not. */
 RT_MUST_CHECK rt_status par_mpi_describe(char *text, int64_t text_bytes);

@@ -6,13 +6,17 @@
 #include <ifaddrs.h>
 #include <inttypes.h>
 #include <net/if.h>
+#include <netdb.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include <xxhash.h>
 
 #include "runtime/base/log.h"
 
@@ -51,21 +55,31 @@ static void find_addresses(tcp_invitation *out, int family) {
     freeifaddrs(all);
 }
 
-static int bind_any(bool is_local) {
-    const int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+static int bind_one(const struct sockaddr *name, socklen_t length) {
+    const int on = 1;
     const int off = 0;
-    struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_addr = in6addr_any};
-    if (fd >= 0 && !is_local && setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off) == 0 &&
-            bind(fd, (const struct sockaddr *)(const void *)&any, sizeof any) == 0)
-        return fd;
-    if (fd >= 0) (void)close(fd);
-    const int fd4 = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    struct sockaddr_in any4 = {.sin_family = AF_INET,
-            .sin_addr.s_addr = htonl(is_local ? INADDR_LOOPBACK : INADDR_ANY)};
-    if (fd4 >= 0 && bind(fd4, (const struct sockaddr *)(const void *)&any4, sizeof any4) == 0)
-        return fd4;
-    if (fd4 >= 0) (void)close(fd4);
+    const int fd = socket(name->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) return -1;
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (name->sa_family == AF_INET6)
+        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+    if (bind(fd, name, length) == 0) return fd;
+    const int error = errno;
+    (void)close(fd);
+    errno = error;
     return -1;
+}
+
+/* All addresses, or this machine's alone; port 0: a free one. */
+static int bind_any(bool is_local, int32_t port) {
+    const struct sockaddr_in6 six = {
+            .sin6_family = AF_INET6, .sin6_port = htons((uint16_t)port), .sin6_addr = in6addr_any};
+    const struct sockaddr_in four = {.sin_family = AF_INET,
+            .sin_port = htons((uint16_t)port),
+            .sin_addr.s_addr = htonl(is_local ? INADDR_LOOPBACK : INADDR_ANY)};
+    const int fd =
+            is_local ? -1 : bind_one((const struct sockaddr *)(const void *)&six, sizeof six);
+    return fd >= 0 ? fd : bind_one((const struct sockaddr *)(const void *)&four, sizeof four);
 }
 
 static int port_of(int fd) {
@@ -81,7 +95,7 @@ rt_status tcp_listen(bool is_local, tcp_invitation *out, int *fd) {
     *out = (tcp_invitation){0};
     if (getrandom(out->token, sizeof out->token, 0) != (ssize_t)sizeof out->token)
         return rt_fail_errno(RT_EIO, "parallel: no random bytes");
-    const int listener = bind_any(is_local);
+    const int listener = bind_any(is_local, 0);
     if (listener < 0 || listen(listener, PAR_RANKS_MAX) != 0) {
         if (listener >= 0) (void)close(listener);
         return rt_fail_errno(RT_EIO, "parallel: cannot listen for other ranks");
@@ -93,6 +107,63 @@ rt_status tcp_listen(bool is_local, tcp_invitation *out, int *fd) {
     } else {
         find_addresses(out, AF_INET);
         find_addresses(out, AF_INET6);
+    }
+    *fd = listener;
+    return RT_OK;
+}
+
+/* ---- the launcher's address ------------------------------------------------------------------- */
+
+static void make_token(int32_t n_ranks, tcp_invitation *out) {
+    const char *job = getenv("TORCHELASTIC_RUN_ID");
+    char text[256];
+    const int n = snprintf(text, sizeof text, "glm1m %" PRId32 " %" PRId32 " %.100s", n_ranks,
+            out->port, job ? job : "");
+    const XXH128_hash_t hash = XXH3_128bits(text, (size_t)n);
+    memcpy(out->token, &hash, sizeof out->token);
+}
+
+rt_status tcp_resolve(const char *address, int32_t n_ranks, tcp_invitation *out) {
+    char host[PAR_ADDRESS_BYTES];
+    struct addrinfo *all = NULL;
+    const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
+    *out = (tcp_invitation){0};
+    (void)snprintf(host, sizeof host, "%s", address);
+    char *colon = strrchr(host, ':');
+    if (!colon) return rt_fail(RT_EUSAGE, "parallel: %s is not HOST:PORT", address);
+    *colon = '\0';
+    out->port = (int32_t)strtol(colon + 1, NULL, 10);
+    const int error = getaddrinfo(host, NULL, &hints, &all);
+    if (error) return rt_fail(RT_EUSAGE, "parallel: MASTER_ADDR=%s: %s", host, gai_strerror(error));
+    for (const struct addrinfo *a = all; a && out->n_addresses < TCP_ADDRESSES_MAX;
+            a = a->ai_next) {
+        const void *name = a->ai_addr;
+        if (a->ai_family == AF_INET)
+            add_address(out, AF_INET, &((const struct sockaddr_in *)name)->sin_addr);
+        else if (a->ai_family == AF_INET6)
+            add_address(out, AF_INET6, &((const struct sockaddr_in6 *)name)->sin6_addr);
+    }
+    freeaddrinfo(all);
+    make_token(n_ranks, out);
+    return RT_OK;
+}
+
+bool tcp_is_local(const tcp_invitation *invitation) {
+    for (int32_t i = 0; i < invitation->n_addresses; i++)
+        if (strcmp(invitation->addresses[i], "127.0.0.1") != 0 &&
+                strcmp(invitation->addresses[i], "::1") != 0)
+            return false;
+    return invitation->n_addresses > 0;
+}
+
+rt_status tcp_listen_at(const tcp_invitation *invitation, int *fd) {
+    const int listener = bind_any(tcp_is_local(invitation), invitation->port);
+    if (listener < 0 || listen(listener, PAR_RANKS_MAX) != 0) {
+        const int error = errno;
+        if (listener >= 0) (void)close(listener);
+        errno = error;
+        return rt_fail_errno(
+                RT_EIO, "parallel: cannot listen on MASTER_PORT=%" PRId32, invitation->port);
     }
     *fd = listener;
     return RT_OK;
@@ -121,15 +192,15 @@ static void set_options(int fd) {
 }
 
 /* One connection; who does not know the token, or is here already, is a stranger. */
-static void accept_one(int fd, const tcp_invitation *invitation, int32_t rank, int32_t n_ranks,
+static void accept_one(int fd, const tcp_invitation *invitation, int32_t first, int32_t n_ranks,
         int fds[PAR_RANKS_MAX]) {
     tcp_greeting greeting;
     const int guest = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (guest < 0) return;
     const bool is_one_of_us = read_within(guest, &greeting, sizeof greeting, GREETING_MS) &&
                               memcmp(greeting.token, invitation->token, TCP_TOKEN_BYTES) == 0 &&
-                              greeting.rank >= 0 && greeting.rank < n_ranks &&
-                              greeting.rank != rank && fds[greeting.rank] < 0;
+                              greeting.rank >= first && greeting.rank < n_ranks &&
+                              fds[greeting.rank] < 0;
     if (!is_one_of_us) {
         (void)close(guest);
         return;
@@ -138,25 +209,24 @@ static void accept_one(int fd, const tcp_invitation *invitation, int32_t rank, i
     fds[greeting.rank] = guest;
 }
 
-static int32_t missing(int32_t rank, int32_t n_ranks, const int fds[PAR_RANKS_MAX]) {
-    for (int32_t r = 0; r < n_ranks; r++)
-        if (r != rank && fds[r] < 0) return r;
+static int32_t missing(int32_t first, int32_t n_ranks, const int fds[PAR_RANKS_MAX]) {
+    for (int32_t r = first; r < n_ranks; r++)
+        if (fds[r] < 0) return r;
     return -1;
 }
 
-rt_status tcp_accept_all(int fd, const tcp_invitation *invitation, int32_t rank, int32_t n_ranks,
+rt_status tcp_accept_all(int fd, const tcp_invitation *invitation, int32_t first, int32_t n_ranks,
         double timeout_s, int fds[PAR_RANKS_MAX]) {
     const double deadline = rt_now() + timeout_s;
-    for (int r = 0; r < PAR_RANKS_MAX; r++) fds[r] = -1;
-    while (missing(rank, n_ranks, fds) >= 0) {
+    while (missing(first, n_ranks, fds) >= 0) {
         struct pollfd one = {.fd = fd, .events = POLLIN};
         const int left_ms = (int)((deadline - rt_now()) * 1e3);
         if (left_ms <= 0)
             return rt_fail(RT_EPEER,
-                    "parallel: rank %" PRId32 " did not connect to rank %" PRId32
-                    " within %g s (port %" PRId32 ")",
-                    missing(rank, n_ranks, fds), rank, timeout_s, invitation->port);
-        if (poll(&one, 1, left_ms) > 0) accept_one(fd, invitation, rank, n_ranks, fds);
+                    "parallel: rank %" PRId32 " did not connect within %g s (port %" PRId32
+                    " of this machine)",
+                    missing(first, n_ranks, fds), timeout_s, invitation->port);
+        if (poll(&one, 1, left_ms) > 0) accept_one(fd, invitation, first, n_ranks, fds);
     }
     return RT_OK;
 }

@@ -20,9 +20,17 @@ typedef struct tcp_invitation {
  * Errors: RT_EIO */
 RT_MUST_CHECK rt_status tcp_listen(bool is_local, tcp_invitation *out, int *fd);
 
-/* Take one connection of each rank but this one into fds[rank] (-1 elsewhere); strangers are turned
- * away. Errors: RT_EPEER  not all came within timeout_s: who is missing. What came stays in fds. */
-RT_MUST_CHECK rt_status tcp_accept_all(int fd, const tcp_invitation *invitation, int32_t rank,
+/* Where rank 0 listens, as the launcher says: "host:port". The token is made of what all ranks of one
+ * job have in common. Errors: RT_EUSAGE  no such host */
+RT_MUST_CHECK rt_status tcp_resolve(const char *address, int32_t n_ranks, tcp_invitation *out);
+/* Rank 0's end of that. Errors: RT_EIO  the port is taken */
+RT_MUST_CHECK rt_status tcp_listen_at(const tcp_invitation *invitation, int *fd);
+/* Whether it says that all ranks are on this machine. */
+bool tcp_is_local(const tcp_invitation *invitation);
+
+/* Take one connection of each rank from `first` on into fds[rank]; strangers are turned away.
+ * Errors: RT_EPEER  not all came within timeout_s: who is missing. What came stays in fds. */
+RT_MUST_CHECK rt_status tcp_accept_all(int fd, const tcp_invitation *invitation, int32_t first,
         int32_t n_ranks, double timeout_s, int fds[PAR_RANKS_MAX]);
 
 /* Connect as `rank`, trying one address after the other until timeout_s. Errors: RT_EPEER */

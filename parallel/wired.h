@@ -1,0 +1,45 @@
+/* A group over a wire (exchange.h) with heartbeats beside it (watch.h): what comm_mpi.c and comm_tcp.c
+ * are, but for the wire. Private to parallel. */
+#ifndef PAR_WIRED_H
+#define PAR_WIRED_H
+
+#include <stddef.h>
+
+#include "exchange.h"
+#include "watch.h"
+
+typedef struct par_wired {
+    par_comm comm; /* first */
+    par_wire wire;
+    void *scratch;
+    par_watch *watch; /* NULL while the group is being made */
+    bool is_broken;
+    bool is_at_barrier; /* the last thing that all did */
+} par_wired;
+
+static inline par_wired *par_wired_of(par_comm *comm) {
+    return (par_wired *)(void *)comm;
+}
+
+static inline par_wired *par_wired_of_wire(par_wire *wire) {
+    return (par_wired *)(void *)((char *)wire - offsetof(par_wired, wire));
+}
+
+/* All operations but close. */
+void par_wired_init(par_wired *wired, const char *transport);
+
+/* Once the wire carries: learn the hosts, connect the heartbeats, get memory for sums. RT_EPEER,
+ * RT_ENOMEM. */
+RT_MUST_CHECK rt_status par_wired_start(par_wired *wired);
+
+/* RT_EPEER, with the reason and the step, once the group is over. */
+RT_MUST_CHECK rt_status par_wired_check(par_wired *wired);
+/* It is, for a reason that the others are told: "<doing> rank 2 on HOST failed: <why>". */
+RT_MUST_CHECK rt_status par_wired_broken(
+        par_wired *wired, int32_t peer, const char *doing, const char *why);
+
+/* The heartbeats' end. Whether the group's is orderly, behind a barrier; otherwise the others take it
+ * for an abort. */
+bool par_wired_stop(par_wired *wired);
+
+#endif
