@@ -5,7 +5,7 @@
  * Method: the context is prefilled once; the questions are forks of it, decoded 32 at a time. A run
  * without a budget writes every row of logits to a file; runs with budgets, threads and ways of I/O of
  * their own compare with it, each in a process of its own, whose peak is that run's alone. What lies on
- * disk is counted extent by extent before every pass. */
+ * disk is counted extent by extent before every pass. First the same, smaller, with ordinary weights. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +18,15 @@
 #include "runtime/base/machine.h"
 #include "runtime/engine.h"
 
-enum { PAGE = 128, N_TOGETHER = 32, ROOM = 512, N_DIGITS = 7, VOCAB = 272, TOKEN_BYTES = 3072 };
+enum {
+    ORDINARY_BUDGET = 640 << 10,
+    PAGE = 128,
+    N_TOGETHER = 32,
+    ROOM = 512,
+    N_DIGITS = 7,
+    VOCAB = 272,
+    TOKEN_BYTES = 3072
+};
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 static const bool has_own_memory = false; /* the sanitizer's is several times the program's */
@@ -32,6 +40,7 @@ typedef struct setup {
     double share; /* of the KV's size, in memory; 0: no budget, and the rows are written */
     int32_t threads;
     const char *kv_io;
+    const char *kv_packing;
 } setup;
 
 typedef struct run {
@@ -188,6 +197,7 @@ static bool run_setup(const setup *s, const char *model, const glm_ids *ids, con
             .n_kv_disk_dirs = 1,
             .kv_disk_dirs = dirs,
             .kv_io = s->kv_io,
+            .kv_packing = s->kv_packing,
             .threads = s->threads};
     run r = {.setup = s, .rows = fopen(rows, s->share == 0.0 ? "w" : "r")};
     glm_session *context = NULL;
@@ -233,18 +243,93 @@ static bool all_pass(const char *model, int64_t n_pages, const setup *setups, in
     return is_good;
 }
 
+/* ---- ordinary weights ------------------------------------------------------------------------ */
+
+/* Logits of a prefill, and of a few tokens decoded for two forks at once. */
+static void write_rows(
+        const glm_options *options, const glm_ids *ids, bool overflows, float *rows) {
+    enum { FORKS = 2, STEPS = 3 };
+    glm_engine *engine = NULL;
+    glm_session *context = NULL;
+    glm_session *forks[FORKS];
+    help_require(glm_engine_open(options, &engine), "open");
+    rt_assert(glm_engine_plan(engine)->kv_overflows == overflows);
+    help_require(glm_session_create(engine, ids->n, &context), "session");
+    help_require(glm_prefill(context, ids->ids, ids->n), "prefill");
+    const int64_t vocab = engine->config.vocab;
+    for (int i = 0; i < FORKS; i++)
+        help_require(glm_session_fork(context, ids->n - i, ids->n + STEPS, &forks[i]), "fork");
+    for (int step = 0; step < STEPS; step++) {
+        const int32_t next[FORKS] = {3 + step, 40 - step};
+        help_require(glm_decode(forks, next, FORKS), "decode");
+        for (int i = 0; i < FORKS; i++) {
+            const float *logits = NULL;
+            int64_t n_rows = 0;
+            help_require(glm_session_logits(forks[i], &logits, &n_rows), "logits");
+            memcpy(rows + (step * FORKS + i) * vocab, logits, (size_t)vocab * sizeof *rows);
+        }
+    }
+    for (int i = 0; i < FORKS; i++) glm_session_free(forks[i]);
+    glm_session_free(context);
+    glm_engine_close(engine);
+}
+
+/* A model every key and value of whose text has its part in every logit. (The embedded one attends to
+ * few, and would not notice most.) */
+static bool every_row_counts(const char *dir) {
+    enum { N_ROWS = 6, N_VOCAB = 300 };
+    static float want[N_ROWS * N_VOCAB], got[N_ROWS * N_VOCAB];
+    static const char *const packings[] = {"dense", "plain"};
+    const char *dirs[] = {dir};
+    glm_ids ids = {0};
+    for (int32_t i = 0; i < 520; i++) help_require(glm_ids_push(&ids, i * 37 % 60), "push");
+    glm_options o = {.model_dir = "tests/golden/native_bf16_kv4",
+            .max_len = ids.n + 8,
+            .chunk = 128,
+            .max_seqs = 2,
+            .extra_kv_tokens = 300,
+            .n_kv_disk_dirs = 1,
+            .kv_disk_dirs = dirs};
+    write_rows(&o, &ids, false, want);
+    bool is_good = true;
+    o.host_kv_bytes = ORDINARY_BUDGET;
+    for (int i = 0; i < 2; i++) {
+        o.kv_packing = packings[i];
+        write_rows(&o, &ids, true, got);
+        if (memcmp(want, got, sizeof want) == 0) continue;
+        printf("FAIL ordinary weights, %s: other logits\n", packings[i]);
+        is_good = false;
+    }
+    glm_ids_free(&ids);
+    return is_good;
+}
+
 int main(void) {
     static const setup large[] = {
             {.name = "16k without a budget"}, {.name = "16k in 1/16", .share = 1.0 / 16}};
     static const setup small[] = {{.name = "without a budget"}, {.name = "1/8", .share = 1.0 / 8},
-            {.name = "1/4, one thread", .share = 1.0 / 4, .threads = 1},
-            {.name = "1/2, two threads", .share = 1.0 / 2, .threads = 2},
+            {.name = "1/4, one thread, dense",
+                    .share = 1.0 / 4,
+                    .threads = 1,
+                    .kv_packing = "dense"},
+            {.name = "1/2, two threads, plain",
+                    .share = 1.0 / 2,
+                    .threads = 2,
+                    .kv_packing = "plain"},
             {.name = "1/1.1", .share = 1.0 / 1.1},
             {.name = "1/8, pread, two threads", .share = 1.0 / 8, .threads = 2, .kv_io = "pread"}};
     static const setup few[] = {{.name = "without a budget"},
-            {.name = "1/4, one thread", .share = 1.0 / 4, .threads = 1},
-            {.name = "1/2, pread, two threads", .share = 1.0 / 2, .threads = 2, .kv_io = "pread"}};
+            {.name = "1/4, one thread, dense",
+                    .share = 1.0 / 4,
+                    .threads = 1,
+                    .kv_packing = "dense"},
+            {.name = "1/2, pread, two threads, plain",
+                    .share = 1.0 / 2,
+                    .threads = 2,
+                    .kv_io = "pread",
+                    .kv_packing = "plain"}};
     const char *model = help_needle_model();
+    if (!every_row_counts(model)) return 1;
     if (getenv("GLM_TEST_FAST")) return all_pass(model, 12, few, 3) ? 0 : 1;
     const bool is_good = all_pass(model, 24, small, sizeof small / sizeof *small);
     return all_pass(model, 128, large, 2) && is_good ? 0 : 1;
