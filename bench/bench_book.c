@@ -1,9 +1,10 @@
 /* What reopening a book costs, beside what the disk can do and what prefill took.
  *
  *   bench_book [--tokens N] [--model needle|random] [--repeats N] [--threads N]
- *              [--packing auto|dense|plain] [--dir DIR] [--quick]
+ *              [--packing auto|dense|plain] [--dir DIR | --kept DIR] [--quick]
  *
- * DIR: where the book goes, default "."
+ * DIR: where the book goes, default "."; a kept one stays, and is opened again by a later run with the same
+ * options, so that the prefill needs no quiet machine. Its times are then of the run that made it.
  *
  * Method: one process prefills N tokens of made-up prose and keeps them as a book. Then, in turns and
  * each in a process of its own, its segment files are read from end to end past the page cache through
@@ -39,7 +40,8 @@
 enum { REPEATS_MAX = 32, FILES_MAX = 1024, BLOCK = 1 << 20, DEPTH = 8 };
 
 static const char usage[] = "bench_book [--tokens N] [--model needle|random] [--repeats N] "
-                            "[--threads N] [--packing auto|dense|plain] [--dir DIR] [--quick]";
+                            "[--threads N] [--packing auto|dense|plain] "
+                            "[--dir DIR | --kept DIR] [--quick]";
 static const char book_name[] = "bench";
 
 typedef struct request {
@@ -212,6 +214,22 @@ static void make_book(const void *context, void *result) {
     close_engine(engine, session, o);
 }
 
+/* Made now, or by the run that the directory is from. */
+static void make_or_load(const request *r, bool is_there, outcome *made) {
+    char path[600];
+    (void)snprintf(path, sizeof path, "%s/made", r->dir);
+    FILE *file = is_there ? fopen(path, "rb") : NULL;
+    if (is_there && (!file || fread(made, sizeof *made, 1, file) != 1))
+        bench_must(rt_fail(RT_EUSAGE, "%s is there, but no book was made in it", r->dir));
+    if (!is_there) {
+        runs_in_child(make_book, r, made, sizeof *made);
+        file = fopen(path, "wb");
+        if (!file || fwrite(made, sizeof *made, 1, file) != 1)
+            bench_must(rt_fail_errno(RT_EIO, "cannot write %s", path));
+    }
+    (void)fclose(file);
+}
+
 static void open_book(const void *context, void *result) {
     const request *r = context;
     outcome *o = result;
@@ -341,6 +359,7 @@ int main(int argc, char **argv) {
     static times t;
     const char *model = "needle";
     const char *dir = ".";
+    const char *kept = NULL;
     int n_repeats = 9;
     char cpu[128];
     request r = {.n_tokens = 16384};
@@ -355,6 +374,8 @@ int main(int argc, char **argv) {
             r.threads = (int32_t)runs_count(argc, argv, &i, usage);
         else if (strcmp(argv[i], "--packing") == 0)
             r.packing = runs_value(argc, argv, &i, usage);
+        else if (strcmp(argv[i], "--kept") == 0)
+            kept = runs_value(argc, argv, &i, usage);
         else if (strcmp(argv[i], "--dir") == 0)
             dir = runs_value(argc, argv, &i, usage);
         else if (strcmp(argv[i], "--quick") == 0)
@@ -362,11 +383,12 @@ int main(int argc, char **argv) {
         else
             bench_must(rt_fail(RT_EUSAGE, "usage: %s", usage));
     }
-    r.dir = runs_directory(dir, model);
+    const bool is_there = kept && runs_kept_directory(kept, model);
+    r.dir = kept ? kept : runs_directory(dir, model);
     r.ids = runs_text(r.n_tokens);
     outcome made = {0};
     outcome opened = {0};
-    runs_in_child(make_book, &r, &made, sizeof made);
+    make_or_load(&r, is_there, &made);
     const int64_t bytes = list_files(r.dir);
     const bool with_fio = has_fio();
     (void)printf("# %s, %d cores, %s; %s model, %" PRId64 " tokens in %d segments; %d turns\n",

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,17 +22,28 @@ static void remove_directory(void) {
     if (system(command) != 0) (void)fprintf(stderr, "could not remove %s\n", directory);
 }
 
-const char *runs_directory(const char *parent, const char *kind) {
-    (void)snprintf(directory, sizeof directory, "%s/glm1m-bench-XXXXXX", parent);
-    if (!mkdtemp(directory)) bench_must(rt_fail_errno(RT_EIO, "cannot make %s", directory));
-    (void)atexit(remove_directory);
+static void write_model(const char *kind) {
     if (strcmp(kind, "needle") == 0)
         bench_must(glm_needle_model_write(directory));
     else if (strcmp(kind, "random") == 0)
         bench_must(glm_random_model_write(directory, NULL, 1));
     else
         bench_must(rt_fail(RT_EUSAGE, "a model %s: needle or random", kind));
+}
+
+const char *runs_directory(const char *parent, const char *kind) {
+    (void)snprintf(directory, sizeof directory, "%s/glm1m-bench-XXXXXX", parent);
+    if (!mkdtemp(directory)) bench_must(rt_fail_errno(RT_EIO, "cannot make %s", directory));
+    (void)atexit(remove_directory);
+    write_model(kind);
     return directory;
+}
+
+bool runs_kept_directory(const char *path, const char *kind) {
+    (void)snprintf(directory, sizeof directory, "%s", path);
+    if (mkdir(path, 0755) != 0) return true;
+    write_model(kind);
+    return false;
 }
 
 int32_t *runs_text(int64_t n_tokens) {

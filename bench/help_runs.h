@@ -14,6 +14,9 @@ enum { RUNS_VOCAB = 272 }; /* of both models */
  *   parent  where it is made */
 const char *runs_directory(const char *parent, const char *kind);
 
+/* The same at `path`, where it stays; true if it was there already. */
+bool runs_kept_directory(const char *path, const char *kind);
+
 /* Token ids of made-up English prose. For free(). */
 int32_t *runs_text(int64_t n_tokens);
 
