@@ -105,12 +105,13 @@ rt_status kv_scratch_reserve(kv_scratch *scratch, int64_t n_cells) {
     char need[RT_SIZE_TEXT], left[RT_SIZE_TEXT], max[RT_SIZE_TEXT];
     if (n_cells > n_left)
         return rt_fail(RT_ENOFIT,
-                "kvstore: %s of disk are needed, %s of --kv-disk-space %s are left",
+                "kvstore: %s of disk are needed, %s of --kv-disk-space %s are left in %s%s",
                 rt_format_bytes(
                         rt_min64(n_cells, INT64_MAX / scratch->cell_bytes) * scratch->cell_bytes,
                         need),
                 rt_format_bytes(n_left * scratch->cell_bytes, left),
-                rt_format_bytes(scratch->bytes_max, max));
+                rt_format_bytes(scratch->bytes_max, max), kv_file_path(scratch->files[0]),
+                scratch->n_files > 1 ? " and other directories" : "");
     const int64_t n_total = scratch->n_reserved + n_cells;
     RT_TRY(grow_list(scratch, n_total));
     if (n_total > scratch->n_grown) RT_TRY(grow_files(scratch, n_total));

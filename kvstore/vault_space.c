@@ -216,13 +216,13 @@ static void end(space *s) {
     kv_listing_free(&s->listing);
 }
 
-static rt_status refuse(int64_t bytes_max, int64_t n_needed, int64_t n_used) {
+static rt_status refuse(const kv_dirs *dirs, int64_t bytes_max, int64_t n_needed, int64_t n_used) {
     char needed[RT_SIZE_TEXT], used[RT_SIZE_TEXT], max[RT_SIZE_TEXT];
     return rt_fail(RT_ENOFIT,
-            "kvstore: %s more do not fit on the disk: %s are used, %s may be, and too little may "
-            "go",
-            rt_format_bytes(n_needed, needed), rt_format_bytes(n_used, used),
-            rt_format_bytes(bytes_max, max));
+            "kvstore: %s more do not fit on the disk: %s are used in %s%s, %s may be, and too "
+            "little may go",
+            rt_format_bytes(n_needed, needed), rt_format_bytes(n_used, used), dirs->roots[0],
+            dirs->n_dirs > 1 ? " and other directories" : "", rt_format_bytes(bytes_max, max));
 }
 
 rt_status kv_space_sweep(kv_dirs *dirs, kv_space_report *report) {
@@ -241,7 +241,8 @@ rt_status kv_space_make_room(
     if (status == RT_OK && s.bytes > target) {
         status = collect(&s);
         if (status == RT_OK && s.bytes - evictable_bytes(&s) <= target) evict_until(&s, target);
-        if (status == RT_OK && s.bytes > target) status = refuse(bytes_max, n_needed, s.bytes);
+        if (status == RT_OK && s.bytes > target)
+            status = refuse(dirs, bytes_max, n_needed, s.bytes);
     }
     end(&s);
     return status;

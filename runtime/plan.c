@@ -252,6 +252,8 @@ static rt_status start_plan(const glm_config *config, const glm_options *options
             .hidden_dtype = glm_config_hidden_dtype(config),
             .kv_limit_bytes = options->host_kv_bytes / ranks_here(options),
             .kv_persists = options->persists,
+            .kv_disk_dir = options->n_kv_disk_dirs > 0 ? options->kv_disk_dirs[0] : NULL,
+            .n_kv_disk_dirs = options->n_kv_disk_dirs,
             .limit_bytes = options->memory_bytes};
     /* Unless it is given: most of what is free, not the last of it. */
     plan->kv_disk_limit_bytes = options->kv_disk_bytes
@@ -297,12 +299,18 @@ rt_status glm_plan_make(const glm_checkpoint *checkpoint, const glm_options *giv
 static rt_status refuse_disk(const glm_plan *plan) {
     char disk[RT_SIZE_TEXT];
     char limit[RT_SIZE_TEXT];
-    return rt_fail(RT_ENOFIT,
+    char *cache = NULL;
+    if (!plan->kv_disk_dir) RT_TRY(glm_cache_directory(&cache));
+    const rt_status status = rt_fail(RT_ENOFIT,
             "plan: the KV of %" PRId64
-            " tokens takes %s of disk, and %s may be taken (--kv-disk-space, --kv-disk-dir); at "
-            "most %" PRId64 " tokens fit",
+            " tokens takes %s of disk, and %s may be taken in %s%s (--kv-disk-space, "
+            "--kv-disk-dir); at most %" PRId64 " tokens fit",
             plan->max_len, rt_format_bytes(plan->kv_disk_bytes + plan->kv_keep_bytes, disk),
-            rt_format_bytes(plan->kv_disk_limit_bytes, limit), plan->fitting_len);
+            rt_format_bytes(plan->kv_disk_limit_bytes, limit),
+            plan->kv_disk_dir ? plan->kv_disk_dir : cache,
+            plan->n_kv_disk_dirs > 1 ? " and other directories" : "", plan->fitting_len);
+    free(cache);
+    return status;
 }
 
 rt_status glm_plan_require(const glm_plan *plan) {

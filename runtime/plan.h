@@ -58,6 +58,8 @@ typedef struct glm_plan {
     int32_t kv_window_extents;
     int64_t kv_pinned_tokens;
     int64_t kv_disk_bytes;       /* of the overflow, at most; 0: everything stays in memory */
+    const char *kv_disk_dir;     /* the options' first directory; NULL: our cache */
+    int n_kv_disk_dirs;          /* 0: our cache */
     bool kv_persists;            /* and what is computed is kept: */
     int64_t kv_keep_bytes;       /* max_len tokens of it, at most */
     int64_t kv_disk_limit_bytes; /* --kv-disk-space, otherwise most of what is free; of it */

@@ -17,6 +17,7 @@ expect 0 complete -m "$work/model" -f "$work/text" -n 8 --no-progress --json \
     --kv-disk-dir "$work/kv" --kv-disk-space 1M
 [ "$(ids "$work/out")" = "$plain" ] || fail "another answer"
 says err 'not kept on disk'
+says err "$work/kv"
 [ "$(find "$work/kv" -name '*.kvs' | wc -l)" -eq 0 ] || fail "a segment above the cap"
 
 # A directory that cannot be one.
@@ -28,3 +29,4 @@ says err 'nothing is kept on disk'
 
 expect 3 prefill -m "$work/model" "$work/text" --book b --kv-disk-dir "$work/kv" --kv-disk-space 1M
 says err '--kv-disk-space'
+says err "$work/kv"
