@@ -17,7 +17,7 @@
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"
 
-enum { SLOTS_FOR_WRITES = 2, BYTES_IN_FLIGHT = 4 << 20, DEPTH_AHEAD_MAX = 16 };
+enum { SLOTS_FOR_WRITES = 2, BYTES_IN_FLIGHT = 4 << 20, DEPTH_AHEAD_MAX = 16, WIDE_WINDOW = 4 };
 
 /* ---- sizes ----------------------------------------------------------------------------------- */
 
@@ -35,8 +35,11 @@ static int64_t rows_bytes(const kv_config *config) {
     return rt_round_up(kv_run_raw_bytes(&shape), KV_IO_ALIGN);
 }
 
+/* A window, and what is read ahead meanwhile: an extent, or, where extents are so small that the way to
+ * the disk is long for one, all of the next window. */
 int32_t kv_staging_slots(const kv_config *config) {
-    return config->overflow.window_extents + 1 + SLOTS_FOR_WRITES;
+    const int32_t n_window = config->overflow.window_extents;
+    return n_window + (n_window >= WIDE_WINDOW ? n_window : 1) + SLOTS_FOR_WRITES;
 }
 
 int64_t kv_cell_bytes(const kv_config *config) {
