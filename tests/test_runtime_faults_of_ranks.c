@@ -483,7 +483,7 @@ static int sample(void) {
     const bool is_fast = getenv("GLM_TEST_FAST") != NULL;
     const int n = count_operations(2);
     const help_fault faults[] = {{HELP_FAULT_BUILD, 1, 0}, {HELP_FAULT_KILL, 1, n / 2},
-            {HELP_FAULT_CORRUPT, 1, n / 3}, {HELP_FAULT_STOP, 1, n / 2}, {HELP_FAULT_FULL, 1, 0},
+            {HELP_FAULT_CORRUPT, 1, n * 5 / 9}, {HELP_FAULT_STOP, 1, n / 2}, {HELP_FAULT_FULL, 1, 0},
             {HELP_FAULT_WORLD, 1, 0}, {HELP_FAULT_CONFIG, 1, 0}, {HELP_FAULT_WEIGHTS, 1, 0},
             {HELP_FAULT_KILL, 1, 2}, {HELP_FAULT_KILL, 0, n - 20}, {HELP_FAULT_KILL, 1, n - 2},
             {HELP_FAULT_EXIT0, 1, n / 4}, {HELP_FAULT_EXIT1, 0, n / 2}, {HELP_FAULT_SLOW, 1, n / 3},
