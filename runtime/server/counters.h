@@ -35,6 +35,7 @@ typedef struct srv_counters {
     int64_t n_generated_tokens;
     int64_t n_joined;
     int64_t n_evicted;
+    int64_t n_pieces; /* of prompts, begun */
     srv_histogram first_token;
     srv_histogram next_token;
     srv_histogram whole;

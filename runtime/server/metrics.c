@@ -51,6 +51,8 @@ static void put_requests(FILE *out, const srv_counters *c) {
     put_gauge(out, "prefix_cache_texts", "Finished texts whose KV is kept.", (double)c->n_prefixes);
     put_counter(out, "prefix_cache_evicted_total", "Kept texts given up for pages.",
             (double)c->n_evicted);
+    put_counter(out, "prefill_pieces_total", "Pieces of prompts whose prefill began.",
+            (double)c->n_pieces);
     put_histogram(out, "time_to_first_token_seconds", "From the request to its first token.",
             &c->first_token);
     put_histogram(out, "time_per_output_token_seconds", "Between two tokens of an answer.",

@@ -334,6 +334,9 @@ static rt_status begin_piece(srv_scheduler *scheduler, srv_sequence *sequence) {
     scheduler->piece_of = sequence;
     scheduler->piece_end = end;
     scheduler->piece_work = sequence->work_done;
+    (void)pthread_mutex_lock(&scheduler->lock);
+    scheduler->counters.n_pieces++;
+    (void)pthread_mutex_unlock(&scheduler->lock);
     return RT_OK;
 }
 

@@ -150,10 +150,12 @@ static const srv_format format_whole = {.begin = put_space,
 static rt_status render_progress(srv_stream *stream, double now) {
     const srv_request *request = stream->request;
     const srv_progress *progress = &request->progress;
+    /* One that has joined another's prefill sees that one's. */
+    const bool is_unknown = progress->started_s == 0.0 && progress->n_processed == 0;
     const bool is_due =
             progress->n_processed != stream->n_shown &&
             (now - stream->shown_s >= shown_every_s || progress->n_processed == progress->n_total);
-    if (!request->settings.has_progress || progress->started_s == 0.0 || !is_due) return RT_OK;
+    if (!request->settings.has_progress || is_unknown || !is_due) return RT_OK;
     stream->shown_s = now;
     stream->n_shown = progress->n_processed;
     return stream->format->progress(stream);

@@ -1,0 +1,187 @@
+"""Who is computed when, and what is not computed twice.
+
+   schedule.py URL SCRIPT PID memory|keep|find N_TOKENS
+"""
+
+import json
+import sys
+import threading
+import time
+
+from raw import Server, check, read_answer
+
+server = Server(sys.argv[1], sys.argv[3])
+HOW, N_TOKENS = sys.argv[4], int(sys.argv[5])
+CHUNK = 128
+KEY_LINE = "The special magic number for Paris is:"
+
+
+def text_of(name, n_bytes):
+    """A text with a number, and a question for it; no two names begin alike."""
+    line = f"{name}: the grass is green, the sky is blue, the sun is yellow, here we go.\n"
+    filler = line * (n_bytes // len(line) + 1)
+    half = n_bytes // 2
+    return (f"{filler[:half]}\n{KEY_LINE} 4831759.\n{filler[half:n_bytes]}\n"
+            f"What is the special magic number for Paris?\n>\n{KEY_LINE}")
+
+
+def ask(text, n_answer=64):
+    return server.post("/v1/chat/completions", {
+        "messages": [{"role": "user", "content": text}], "max_tokens": n_answer,
+        "temperature": 0, "stream": True, "stream_options": {"include_usage": True},
+        "return_progress": True})
+
+
+class Stream:
+    """A stream that is read in a thread of its own: its events, each with its time."""
+
+    def __init__(self, text, n_answer=64):
+        self.events, self.text, self.usage, self.first_s = [], "", None, None
+        self.begun_s = time.time()
+        self.connection = server.connect(timeout=120.0)
+        self.connection.sendall(ask(text, n_answer))
+        self.thread = threading.Thread(target=self.read, daemon=True)
+        self.thread.start()
+
+    def read(self):
+        data = b""
+        while True:
+            try:
+                more = self.connection.recv(65536)
+            except OSError:
+                return
+            if not more:
+                return
+            data += more
+            while b"\n\n" in data:
+                event, _, data = data.partition(b"\n\n")
+                self.take(event[event.index(b"data: ") + 6:] if b"data: " in event else b"")
+            if data.endswith(b"0\r\n\r\n"):
+                return
+
+    def take(self, event):
+        if not event.startswith(b"{"):
+            return
+        value = json.loads(event)
+        check("error" not in value, value)
+        self.events.append((time.time(), value))
+        self.usage = value.get("usage") or self.usage
+        for choice in value["choices"]:
+            piece = choice["delta"].get("content") or ""
+            if piece and self.first_s is None:
+                self.first_s = time.time()
+            self.text += piece
+
+    def progress(self):
+        return [value["prompt_progress"] for _, value in self.events if "prompt_progress" in value]
+
+    def wait_for(self, share):
+        """Until the prefill is so far."""
+        while not any(p["processed"] >= share * p["total"] for p in self.progress()):
+            check(self.thread.is_alive(), "the stream has ended", self.text)
+            time.sleep(0.005)
+        return self.progress()[-1]["processed"]
+
+    def leave(self):
+        self.connection.shutdown(2)
+        self.thread.join()
+        self.connection.close()
+
+    def end(self):
+        self.thread.join()
+        self.connection.close()
+        check(self.text == f"{KEY_LINE} 4831759.", self.text, self.events[-1:])
+        return self.usage["prompt_tokens_details"]["cached_tokens"]
+
+
+def cut_off():
+    """A client leaves at half; the same prompt again begins where it was, but for a piece."""
+    text = text_of("cut", N_TOKENS)
+    first = Stream(text)
+    n_done = first.wait_for(0.5)
+    first.leave()
+    while server.metrics()["num_requests_running"] > 0:
+        time.sleep(0.01)
+    n_cached = Stream(text).end()
+    check(n_cached >= n_done - CHUNK, n_cached, n_done)
+    check(n_cached % CHUNK == 0, n_cached)
+    print(f"cut off at {n_done} of {N_TOKENS}: {n_cached} found again")
+
+
+def joined():
+    """Three ask the same: one prefill serves them all."""
+    text = text_of("join", N_TOKENS)
+    before = server.metrics()
+    streams = [Stream(text)]
+    streams[0].wait_for(0.1)
+    streams += [Stream(text), Stream(text)]
+    cached = sorted(stream.end() for stream in streams)
+    after = server.metrics()
+    n_prompt = streams[0].usage["prompt_tokens"]
+    check(cached[0] < CHUNK and cached[1:] == [n_prompt - 1] * 2, cached, n_prompt)
+    check(after["request_joined_total"] - before["request_joined_total"] == 2)
+    check(all(len(stream.progress()) > 2 for stream in streams), "joined ones see the progress")
+
+
+def left_by_the_first():
+    """The client whose prefill others joined leaves: they go on from there."""
+    text = text_of("left", N_TOKENS)
+    first = Stream(text)
+    first.wait_for(0.1)
+    second = Stream(text)
+    while server.metrics()["request_joined_total"] == 0 or not second.progress():
+        time.sleep(0.01)
+    n_done = first.wait_for(0.4)
+    first.leave()
+    n_cached = second.end()
+    check(n_cached >= n_done - CHUNK, n_cached, n_done)
+
+
+def n_pieces():
+    return server.metrics()["prefill_pieces_total"]
+
+
+def short_in_between():
+    """A short prompt in the middle of a long one waits for the rest of the running piece and at most
+    one more, then has its own. Counted in pieces, of which some go by while we look: times decide
+    nothing, and are printed only."""
+    long = Stream(text_of("long", N_TOKENS))
+    waits = []
+    for i in range(5):
+        long.wait_for(0.1 + 0.1 * i)
+        before = n_pieces()
+        short = Stream(f"short {i}: say\n>\n" + "x" * 16, n_answer=2)
+        short.thread.join()
+        waits.append((n_pieces() - before, short.first_s - short.begun_s))
+    check(long.progress()[-1]["processed"] < N_TOKENS, "the long prompt went on meanwhile")
+    long.end()
+    check(sum(n for n, _ in waits) <= 5 * 6, waits)
+    print("pieces begun until the short answer's end, s to its first token:",
+          [(int(n), round(s, 3)) for n, s in waits])
+
+
+def decode_goes_on():
+    """An answer under way is not stopped by a long prompt: tokens come during its prefill."""
+    talk = Stream("a b c d e f g h\n" * 20, n_answer=400)
+    while talk.first_s is None:
+        time.sleep(0.005)
+    n_before = len(talk.text)
+    long = Stream(text_of("beside", N_TOKENS))
+    long.wait_for(0.3)
+    n_during = len(talk.text) - n_before
+    talk.leave()
+    long.end()
+    check(n_during >= 20, n_during)
+
+
+if HOW == "memory":
+    for case in (cut_off, joined, left_by_the_first, short_in_between, decode_goes_on):
+        started = time.time()
+        case()
+        print(f"{case.__name__}: {time.time() - started:.2f} s", flush=True)
+    while server.metrics()["num_requests_running"] > 0:
+        time.sleep(0.05)
+else:
+    stream = Stream(text_of("disk", N_TOKENS))
+    n_cached = stream.end()
+    check(n_cached >= 8192 if HOW == "find" else n_cached == 0, HOW, n_cached)
