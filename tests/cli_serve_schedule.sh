@@ -8,15 +8,18 @@ cd "$(dirname "$0")/.." || exit 1
 . tests/help_cli.sh
 . tests/help_serve.sh
 
-n_tokens=${GLM_TEST_SERVE_TOKENS:-8000}
+n_tokens=8000
+n_kept=9000
+if [ "${GLM_TEST_FAST:-0}" = 1 ]; then n_tokens=1500 n_kept=4500; fi
+n_tokens=${GLM_TEST_SERVE_TOKENS:-$n_tokens}
 make_needle_model
 start_server -m "$work/model" -c 64k -b 128 --max-num-seqs 4
 client schedule.py "$server_pid" memory "$n_tokens"
 stop_server
 
 start_server -m "$work/model" -c 64k -b 128 --max-num-seqs 4 --kv-disk-dir "$work/kv"
-client schedule.py "$server_pid" keep 9000
+client schedule.py "$server_pid" keep "$n_kept"
 stop_server
 start_server -m "$work/model" -c 64k -b 128 --max-num-seqs 4 --kv-disk-dir "$work/kv"
-client schedule.py "$server_pid" find 9000
+client schedule.py "$server_pid" find "$n_kept"
 stop_server
