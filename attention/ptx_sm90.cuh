@@ -29,8 +29,8 @@ PTX_DEVICE void ptx_mbar_wait(ptx_smem bar, uint32_t parity) {
                  ".reg .pred done;\n"
                  "again:\n"
                  "mbarrier.try_wait.parity.acquire.cta.shared::cta.b64 done, [%0], %1;\n"
-                 "@done bra.uni over;\n"
-                 "bra.uni again;\n"
+                 "@done bra over;\n" /* lanes may see it one after the other */
+                 "bra again;\n"
                  "over:\n"
                  "}" ::"r"(bar),
             "r"(parity)

@@ -184,6 +184,7 @@ static inline int prefill_behaves() {
     prefill_cuts();
     prefill_of_nothing();
     prefill_of_ones();
+    CHECK(emu_bank_conflicts() == 0);
     return 0;
 }
 

@@ -87,5 +87,6 @@ int main() {
     groups_and_queries();
     splits();
     batches();
+    CHECK(emu_bank_conflicts() == 0);
     return 0;
 }

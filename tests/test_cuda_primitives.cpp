@@ -80,6 +80,9 @@ int main() {
     emu_seed(0);
     CHECK(!ptx_launch(primitives_kernel, {1, 1, 32, 4096}, NULL, p.data));
     cuda_wait();
+#if !defined(__CUDACC__)
+    CHECK(emu_bank_conflicts() > 0); /* rows of 32 bytes: what the kernels' tests look for is noticed */
+#endif
     float max = -INFINITY;
     for (int m = 0; m < M; m++)
         for (int n = 0; n < N; n++) {

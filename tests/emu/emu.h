@@ -166,6 +166,8 @@ void emu_copies_block_ends();
 float emu_shfl_xor(float v, int lane_mask, emu_site site);
 bool emu_any(bool v, emu_site site);
 void emu_ldmatrix(uint32_t *r, uint32_t at, bool is_trans, emu_site site);
+/* ldmatrix phases (8 rows) so far in which two rows fell on the same banks. */
+int64_t emu_bank_conflicts();
 uint32_t emu_movmatrix(uint32_t v, emu_site site);
 void emu_mma(float *d, const uint32_t *a, uint32_t b0, uint32_t b1, emu_site site);
 

@@ -20,10 +20,7 @@ uint32_t pair(uint16_t low, uint16_t high) {
     return (uint32_t)low | (uint32_t)high << 16;
 }
 
-struct load_args {
-    uint32_t *r;
-    uint32_t at;
-};
+int64_t n_bank_conflicts;
 
 } // namespace
 
@@ -56,18 +53,29 @@ bool emu_any(bool v, emu_site site) {
     return mine.out;
 }
 
+int64_t emu_bank_conflicts() {
+    return n_bank_conflicts;
+}
+
 void emu_ldmatrix(uint32_t *r, uint32_t at, bool is_trans, emu_site site) {
     if (emu_is_wrong(EMU_BUG_SWIZZLE_WRONG, site)) at ^= 16;
     if (emu_is_wrong(EMU_BUG_TRANS_WRONG, site)) is_trans = !is_trans;
     /* Each lane reads the row whose address it gives, so that the read is checked as its own. */
     struct lane {
         uint32_t *r;
+        uint32_t at;
         uint16_t row[8];
     } mine;
     mine.r = r;
+    mine.at = at;
     emu_read(at, 16, mine.row, site);
     emu_meet(EMU_WARP, "ldmatrix", is_trans, &mine,
             [is_trans](void **args) {
+                for (int m = 0; m < 4; m++) {
+                    unsigned columns = 0; /* of 16 bytes, 8 of them all banks */
+                    for (int row = 0; row < 8; row++) columns |= 1u << (((lane *)args[8 * m + row])->at / 16 % 8);
+                    if (columns != 0xff) n_bank_conflicts++;
+                }
                 for (int l = 0; l < EMU_WARP; l++)
                     for (int m = 0; m < 4; m++) {
                         const int g = l / 4, q = l % 4;

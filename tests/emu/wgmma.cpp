@@ -31,6 +31,10 @@ struct group_state {
     std::vector<std::unique_ptr<operand_registers>> operands;
 };
 
+/* A block's registers: 128 n of each warpgroup. */
+enum { REGISTERS_OF_SM = 65536 };
+int registers_of[EMU_THREADS_MAX / EMU_GROUP];
+
 group_state groups[EMU_THREADS_MAX / EMU_GROUP];
 
 const uint32_t poison_bits = 0x7fc0beefu;
@@ -167,6 +171,7 @@ void check_operands(const operand_registers *op, emu_site site) {
 } // namespace
 
 void emu_wgmma_reset() {
+    for (int &n : registers_of) n = REGISTERS_OF_SM / emu_n_threads() / 8 * 8;
     for (group_state &g : groups) {
         g.is_fenced = false;
         g.open_group = g.done_groups = 0;
@@ -176,6 +181,11 @@ void emu_wgmma_reset() {
 }
 
 void emu_wgmma_block_ends() {
+    int registers = 0;
+    for (int g = 0; g < emu_n_threads() / EMU_GROUP; g++) registers += EMU_GROUP * registers_of[g];
+    if (registers > REGISTERS_OF_SM)
+        emu_found(emu_site{"", 0}, "setmaxnreg: %d registers in all, there are %d: a deadlock", registers,
+                (int)REGISTERS_OF_SM);
     for (const group_state &g : groups)
         if (!g.accumulators.empty())
             emu_found(emu_site{"", 0}, "the block ends with wgmma nobody waited for");
@@ -237,5 +247,6 @@ void emu_wgmma(float *d, const uint32_t *a_regs, uint64_t a, uint64_t b, bool is
 
 void emu_set_registers(int n, bool is_take, emu_site site) {
     if (n < 24 || n > 256 || n % 8) emu_found(site, "setmaxnreg %d", n);
-    emu_meet(EMU_GROUP, "setmaxnreg", is_take ? n : -n, NULL, [](void **) {}, site);
+    int *mine = &registers_of[emu_self()->index / EMU_GROUP];
+    emu_meet(EMU_GROUP, "setmaxnreg", is_take ? n : -n, NULL, [=](void **) { *mine = n; }, site);
 }
