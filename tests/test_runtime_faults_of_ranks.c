@@ -483,12 +483,12 @@ static int sample(void) {
     const bool is_fast = getenv("GLM_TEST_FAST") != NULL;
     const int n = count_operations(2);
     const help_fault faults[] = {{HELP_FAULT_BUILD, 1, 0}, {HELP_FAULT_KILL, 1, n / 2},
-            {HELP_FAULT_CORRUPT, 1, n * 5 / 9}, {HELP_FAULT_STOP, 1, n / 2}, {HELP_FAULT_FULL, 1, 0},
-            {HELP_FAULT_WORLD, 1, 0}, {HELP_FAULT_CONFIG, 1, 0}, {HELP_FAULT_WEIGHTS, 1, 0},
-            {HELP_FAULT_KILL, 1, 2}, {HELP_FAULT_KILL, 0, n - 20}, {HELP_FAULT_KILL, 1, n - 2},
-            {HELP_FAULT_EXIT0, 1, n / 4}, {HELP_FAULT_EXIT1, 0, n / 2}, {HELP_FAULT_SLOW, 1, n / 3},
-            {HELP_FAULT_CORRUPT, 0, n / 2}, {HELP_FAULT_DUPLICATE, 1, n / 2},
-            {HELP_FAULT_DUPLICATE, 0, n / 5}};
+            {HELP_FAULT_CORRUPT, 1, n * 5 / 9}, {HELP_FAULT_STOP, 1, n / 2},
+            {HELP_FAULT_FULL, 1, 0}, {HELP_FAULT_WORLD, 1, 0}, {HELP_FAULT_CONFIG, 1, 0},
+            {HELP_FAULT_WEIGHTS, 1, 0}, {HELP_FAULT_KILL, 1, 2}, {HELP_FAULT_KILL, 0, n - 20},
+            {HELP_FAULT_KILL, 1, n - 2}, {HELP_FAULT_EXIT0, 1, n / 4}, {HELP_FAULT_EXIT1, 0, n / 2},
+            {HELP_FAULT_SLOW, 1, n / 3}, {HELP_FAULT_CORRUPT, 0, n / 2},
+            {HELP_FAULT_DUPLICATE, 1, n / 2}, {HELP_FAULT_DUPLICATE, 0, n / 5}};
     const size_t n_faults = is_fast ? 3 : sizeof faults / sizeof faults[0];
     int n_bad = 0;
     for (size_t i = 0; i < n_faults; i++) {
