@@ -94,6 +94,29 @@ void local_end(local_comm *local, const char *why);
 /* RT_EPEER with the text of local_end. */
 RT_MUST_CHECK rt_status local_ended(local_comm *local);
 
+static inline bool local_has_ended(const local_comm *local) {
+    return atomic_load_explicit(&local->head->ended, memory_order_relaxed) != 0;
+}
+/* End the group for what another rank sent. RT_EPEER. */
+RT_MUST_CHECK rt_status local_blame(local_comm *local, int rank, const char *what);
+
+/* local_data.c: as in parallel.h. */
+rt_status local_all_reduce(par_comm *comm, float *data, int64_t n, void *stream);
+rt_status local_all_gather(
+        par_comm *comm, const void *mine, int64_t n_bytes, void *all, void *stream);
+rt_status local_broadcast(par_comm *comm, void *data, int64_t n_bytes, int32_t root, void *stream);
+rt_status local_send(par_comm *comm, const void *data, int64_t n_bytes, int32_t to, void *stream);
+rt_status local_recv(par_comm *comm, void *data, int64_t n_bytes, int32_t from, void *stream);
+rt_status local_share(par_comm *comm, const void *mine, int64_t n_bytes, void *all);
+rt_status local_barrier(par_comm *comm);
+/* Bytes that came from a rank are those that it hashed; otherwise it is blamed. */
+RT_MUST_CHECK rt_status local_check_hash(
+        local_comm *local, int rank, const void *bytes, int64_t n_bytes, uint64_t hash);
+/* Whether the last collective was a barrier. */
+bool local_is_at_barrier(const local_comm *local);
+/* Wake whoever sleeps in shared memory. */
+void local_wake(local_comm *local);
+
 /* local_beat.c. Errors: RT_ENOMEM */
 RT_MUST_CHECK rt_status local_beat_start(local_comm *local);
 /* is_orderly: the others are told that this rank is not lost. */

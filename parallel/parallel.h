@@ -4,7 +4,7 @@
  *   shard.c   who owns what
  *   comm.c    which transport; comm_self.c a group of one
  *   agree.c   comparing notes
- *   comm_local.c  processes on one machine; local_launch.c starts them, local_beat.c watches them
+ *   comm_local.c  processes on one machine; local_data.c moves their bytes, local_launch.c starts them, local_beat.c watches them
  *   launcher.c    who started this process: mpirun, srun, torchrun
  *   comm_mpi.c    ranks on any machines, by MPI: mpi_plugin.c is what links it
  *   comm_tcp.c    the same by TCP; exchange.c, wired.c, watch.c and tcp.c are what both stand on
