@@ -346,7 +346,8 @@ static rt_status leave_extent(kv_walk *walk, int32_t i, int64_t extent, bool is_
     const bool is_whole = n_tokens == tokens;
     const bool goes = seq->kind == KV_SEQ_PARKS ||
                       (seq->kind == KV_SEQ_OVERFLOWS && is_whole && extent >= seq->n_pinned);
-    if (walk->extent == KV_WALK_SAVE) return add_job(walk, seq, extent, n_tokens, false);
+    if (walk->extent == KV_WALK_SAVE)
+        return add_job(walk, seq, extent, n_tokens, seq->kind == KV_SEQ_PARKS);
     if (!is_changed) {
         if (goes && *kv_stored_slot(seq, walk->layer, extent)) evict(walk, seq, extent);
         return RT_OK;

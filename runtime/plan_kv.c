@@ -123,6 +123,7 @@ static bool overflow(
         const glm_config *part, int64_t budget_bytes, int64_t extra_kv_tokens, glm_plan *plan) {
     plan->kv_overflows = true;
     plan->kv_host_bytes = budget_bytes;
+    plan->kv_pinned_tokens = 0;
     const bool has_tail = choose_extents(part, budget_bytes, true, plan);
     if (!has_tail && !choose_extents(part, budget_bytes, false, plan)) return false;
     const int64_t forks = page_bytes_for(part, plan, extra_kv_tokens);

@@ -123,6 +123,14 @@ int main(void) {
     got = ask(&kept, &ids, NULL);
     require_equal("with another budget", &want, &got, ids.n - 1);
 
+    kept.host_kv_bytes = 27 << 20; /* not even the unfinished extents of all layers: parked */
+    const glm_ids shorter = {.ids = ids.ids, .n = ids.n - 50};
+    const answer parked = ask(&kept, &shorter, "parked");
+    kept.host_kv_bytes = 45 << 20;
+    got = ask(&kept, &shorter, NULL);
+    require_equal("a book made in a budget that parks it", &parked, &got, shorter.n - 1);
+    free(parked.logits);
+
     glm_ids other = {0};
     help_require(glm_ids_append(&other, ids.ids, ids.n), "append");
     other.ids[change_at] ^= 1;
