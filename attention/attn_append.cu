@@ -1,8 +1,8 @@
 /* What the projection wrote -> rotated queries, and keys and values in pages: one pass.
  *
- * A block is one token; a thread has 8 dims, 16 bytes, of every eighth head, always the same dims, so that
- * it forms the angles of its 4 pairs once. Reads and writes are whole chunks: 10 KiB in and out a token of
- * the 1M model. Bound by memory. */
+ * A block is one token; a thread has 8 dims, 16 bytes, of every eighth head, always the same dims,
+ * so that it forms the angles of its 4 pairs once. Reads and writes are whole chunks: 10 KiB in and
+ * out a token of the 1M model. Bound by memory. */
 #include "ptx.cuh"
 
 #include "attn_tile.cuh"
@@ -27,8 +27,8 @@ struct append_params {
     float theta[PAIRS_MAX];
 };
 
-/* The fp32 angle as the reference forms it, position x theta, then reduced in fp64: at position 2^20 the
- * fastest pair has turned 167 thousand times, and fp64 keeps 1e-10 of the angle. */
+/* The fp32 angle as the reference forms it, position x theta, then reduced in fp64: at position
+ * 2^20 the fastest pair has turned 167 thousand times, and fp64 keeps 1e-10 of the angle. */
 PTX_DEVICE void sincos_of(float position, float theta, float *sine, float *cosine) {
     const double angle = (double)ptx_mul(position, theta);
     const double turns = rint(angle * 0.15915494309189535);
@@ -86,6 +86,7 @@ rt_status attn_cuda_append(
     const ptx_grid grid = {args->n_tokens, 1, THREADS, 0};
     const char *why = ptx_launch(attn_append_kernel, grid, stream, params);
     if (why)
-        return rt_fail(RT_EDEVICE, "attention: append of %lld tokens: %s", (long long)args->n_tokens, why);
+        return rt_fail(
+                RT_EDEVICE, "attention: append of %lld tokens: %s", (long long)args->n_tokens, why);
     return RT_OK;
 }

@@ -4,8 +4,9 @@
 
 rt_status attn_cuda_check(const attn_shape *shape) {
     if (shape->head_dim != ATTN_CUDA_HEAD_DIM)
-        return rt_fail(RT_EUSAGE, "attention: head_dim %" PRId32 " is not supported on a GPU; %d is",
-                shape->head_dim, ATTN_CUDA_HEAD_DIM);
+        return rt_fail(RT_EUSAGE,
+                "attention: head_dim %" PRId32 " is not supported on a GPU; %d is", shape->head_dim,
+                ATTN_CUDA_HEAD_DIM);
     if (shape->kv_dtype != RT_BF16)
         return rt_fail(RT_EUSAGE, "attention: %s pages are not supported on a GPU; bf16 is",
                 rt_dtype_name(shape->kv_dtype));
@@ -13,7 +14,8 @@ rt_status attn_cuda_check(const attn_shape *shape) {
             shape->n_heads / shape->n_kv_heads > ATTN_CUDA_GROUP_MAX)
         return rt_fail(RT_EUSAGE,
                 "attention: %" PRId32 " query heads over %" PRId32
-                " KV heads: the first must be a multiple of the second, on a GPU at most %d times it",
+                " KV heads: the first must be a multiple of the second, on a GPU at most %d times "
+                "it",
                 shape->n_heads, shape->n_kv_heads, ATTN_CUDA_GROUP_MAX);
     if (shape->rope_dim < 0 || shape->rope_dim % 8 != 0 || shape->rope_dim > shape->head_dim)
         return rt_fail(RT_EUSAGE,

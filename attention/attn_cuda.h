@@ -1,21 +1,22 @@
 /* Attention on a GPU: what attention.h says, for pages and rows in device memory.
  *
- * Shapes: head_dim 128, kv_dtype RT_BF16, at most 16 query heads per KV head. A page is, per KV head, a
- * tile of keys and a tile of values, 32 KiB each; the same bytes serve ldmatrix (sm_80) and wgmma
- * (sm_90a), and come by plain copies:
+ * Shapes: head_dim 128, kv_dtype RT_BF16, at most 16 query heads per KV head. A page is, per KV
+ * head, a tile of keys and a tile of values, 32 KiB each; the same bytes serve ldmatrix (sm_80) and
+ * wgmma (sm_90a), and come by plain copies:
  *
  *   number (token t, dim d) of a tile, in bytes:
  *   (d / 64) 16384 + t 128 + (((d / 8) % 8) ^ (t % 8)) 16 + (d % 8) 2
  *
- * Arithmetic. Scores, softmax and sums are fp32; the weights are rounded to bf16 where they meet the
- * values. A row's keys are folded into its state in ascending steps that start at absolute multiples of
- * a fixed count, so that how calls are cut, and which rows share a tile, changes no bit of a prefill.
- * There are no splits in prefill: attn_state's part_* is not used. Decode starts its splits at multiples
- * of ATTN_SPLIT_TOKENS and merges them in ascending order; it agrees with prefill by rounding only.
+ * Arithmetic. Scores, softmax and sums are fp32; the weights are rounded to bf16 where they meet
+ * the values. A row's keys are folded into its state in ascending steps that start at absolute
+ * multiples of a fixed count, so that how calls are cut, and which rows share a tile, changes no
+ * bit of a prefill. There are no splits in prefill: attn_state's part_* is not used. Decode starts
+ * its splits at multiples of ATTN_SPLIT_TOKENS and merges them in ascending order; it agrees with
+ * prefill by rounding only.
  *
- * Every pointer in these structs is device memory, 16-byte aligned. Everything is queued on the stream:
- * arguments are copied at the call, memory must live until the stream has passed. Rows of a page past
- * the last token are never read as numbers.
+ * Every pointer in these structs is device memory, 16-byte aligned. Everything is queued on the
+ * stream: arguments are copied at the call, memory must live until the stream has passed. Rows of a
+ * page past the last token are never read as numbers.
  *
  * Errors: RT_EDEVICE  the launch was refused. */
 #ifndef ATTN_CUDA_H
@@ -42,11 +43,12 @@ int64_t attn_cuda_page_bytes(const attn_shape *shape);
  *
  *   q         bf16, token t at q + t q_stride (numbers), [n_heads][128], rotated
  *   pages     of keys first_pos .. first_pos + n_keys - 1, as in attn_segment
- *   max, sum  fp32 [n_tokens][n_heads]; out  fp32 [n_tokens][n_heads][128]: attn_state between calls
+ *   max, sum  fp32 [n_tokens][n_heads]; out  fp32 [n_tokens][n_heads][128]: attn_state between
+ *             calls
  *   is_first  the rows have seen nothing yet: the state is not read
- *   is_last   the rows have seen everything: attended, bf16 [n_tokens][n_heads][128], and lse (natural
- *             logarithm, fp32 [n_tokens][n_heads]; NULL: not wanted) are written, the state is not.
- *             Rows that saw no key: 0 and -inf */
+ *   is_last   the rows have seen everything: attended, bf16 [n_tokens][n_heads][128], and lse
+ *             (natural logarithm, fp32 [n_tokens][n_heads]; NULL: not wanted) are written, the
+ *             state is not. Rows that saw no key: 0 and -inf */
 typedef struct attn_cuda_prefill_args {
     const uint16_t *q;
     int64_t q_stride;
@@ -71,15 +73,16 @@ RT_MUST_CHECK rt_status attn_cuda_prefill_sm80(
 RT_MUST_CHECK rt_status attn_cuda_prefill_sm90(
         const attn_shape *shape, const attn_cuda_prefill_args *args, rt_stream stream);
 
-/* n_queries query tokens of each of n_seqs sequences, the last of its keys so far: sequence i's query
- * token j is at position lengths[i] - n_queries + j and attends to the keys up to itself.
+/* n_queries query tokens of each of n_seqs sequences, the last of its keys so far: sequence i's
+ * query token j is at position lengths[i] - n_queries + j and attends to the keys up to itself.
  *
  *   q         bf16 [n_seqs][n_queries][n_heads][128], rotated, rows of q_stride numbers a token
- *   lengths   [n_seqs], read by the device when it gets there; at most max_tokens, at least n_queries
+ *   lengths   [n_seqs], read by the device when it gets there; at most max_tokens, at least
+ *             n_queries
  *   pages     [n_seqs] page arrays, from position 0 on
  *   attended  bf16 [n_seqs][n_queries][n_heads][128]; lse as in prefill
- *   scratch   attn_cuda_decode_scratch_bytes(...); its first attn_cuda_decode_ticket_bytes(...) are zero
- *             before the first call, and again after each
+ *   scratch   attn_cuda_decode_scratch_bytes(...); its first attn_cuda_decode_ticket_bytes(...) are
+ *             zero before the first call, and again after each
  *
  * n_queries n_heads / n_kv_heads is at most 32. */
 typedef struct attn_cuda_decode_args {
@@ -105,11 +108,12 @@ int64_t attn_cuda_decode_ticket_bytes(const attn_shape *shape, int32_t n_seqs);
  *
  *   qkv        bf16 [n_tokens][(n_heads + 2 n_kv_heads) 128]: q heads, k heads, v heads
  *   positions  of each token; the device reads them. Or NULL: pos, pos + 1, ...
- *   pages      token t goes to pages[t'], t' its page counted from pos / 128; with positions, token t has
- *              a page array of its own, seq_pages[t], from position 0 on
+ *   pages      token t goes to pages[t'], t' its page counted from pos / 128; with positions, token
+ *              t has a page array of its own, seq_pages[t], from position 0 on
  *   q          bf16 [n_tokens][n_heads][128], rotated
  *
- * Angles are formed in fp32 and reduced in fp64, as attn_append does; rotation in fp32, rounded once. */
+ * Angles are formed in fp32 and reduced in fp64, as attn_append does; rotation in fp32, rounded
+ * once. */
 typedef struct attn_cuda_append_args {
     const uint16_t *qkv;
     int64_t n_tokens;
@@ -122,8 +126,9 @@ typedef struct attn_cuda_append_args {
 RT_MUST_CHECK rt_status attn_cuda_append(
         const attn_shape *shape, const attn_cuda_append_args *args, rt_stream stream);
 
-/* Pages <-> canonical rows, for the store: runs[h] is [K|V][n_tokens][128] bf16 of KV head h, tokens
- * 0 .. n_tokens - 1 of the pages. Rows past n_tokens of the last page are left as they are. */
+/* Pages <-> canonical rows, for the store: runs[h] is [K|V][n_tokens][128] bf16 of KV head h,
+ * tokens 0 .. n_tokens - 1 of the pages. Rows past n_tokens of the last page are left as they are.
+ */
 typedef struct attn_cuda_pack_args {
     void *const *pages;
     int64_t n_tokens;

@@ -1,14 +1,14 @@
 /* Decode attention, sm_80 and later: a few query tokens of each sequence against all of its keys.
  *
- * A block is one KV head, one split of 4096 keys and every query row of the KV head: the (8 or 16) query
- * heads of each query token, so that keys and values are read once for all of them. The products are
- * transposed, S^T = K Q^T and O^T = V^T P^T: the keys fill the rows of the matrix instruction, and the
- * query rows its n = 8 columns, without padding where the group is 8.
+ * A block is one KV head, one split of 4096 keys and every query row of the KV head: the (8 or 16)
+ * query heads of each query token, so that keys and values are read once for all of them. The
+ * products are transposed, S^T = K Q^T and O^T = V^T P^T: the keys fill the rows of the matrix
+ * instruction, and the query rows its n = 8 columns, without padding where the group is 8.
  *
- * 4 warps, each with its own keys (16 at a time, every fourth 16 of the split), its own ring of stages
- * and its own state: nobody waits for anybody until the end of the split. 24 KiB of cp.async in flight or
- * in use a warp, 96 KiB a block. The warps' states are folded in order; so are the splits', by the block
- * of a (sequence, KV head) that comes last.
+ * 4 warps, each with its own keys (16 at a time, every fourth 16 of the split), its own ring of
+ * stages and its own state: nobody waits for anybody until the end of the split. 24 KiB of cp.async
+ * in flight or in use a warp, 96 KiB a block. The warps' states are folded in order; so are the
+ * splits', by the block of a (sequence, KV head) that comes last.
  *
  * 512 bytes and 4 x 128 x rows FLOP a key: bound by memory up to about 100 rows. */
 #include "ptx.cuh"
@@ -32,7 +32,7 @@ enum {
     SMEM_BYTES = N_WARPS * N_STAGES * STAGE_BYTES,
 
     /* At the end of a split the stages give way to the warps' states, fp32: */
-    OUT_STRIDE = HEAD_DIM + 4,                                  /* numbers a row; no bank conflicts */
+    OUT_STRIDE = HEAD_DIM + 4, /* numbers a row; no bank conflicts */
     MAX_AT = N_WARPS * ATTN_CUDA_DECODE_ROWS_MAX * OUT_STRIDE * 4, /* [warp][row] */
     SUM_AT = MAX_AT + N_WARPS * ATTN_CUDA_DECODE_ROWS_MAX * 4,
     TICKET_AT = SUM_AT + N_WARPS * ATTN_CUDA_DECODE_ROWS_MAX * 4
@@ -85,27 +85,31 @@ PTX_DEVICE decode_work work_of_block(const decode_params &p) {
     return w;
 }
 
-/* ---- copies ------------------------------------------------------------------------------------ */
+/* ---- copies ---------------------------------------------------------------------------------- */
 
-/* A warp's step i: keys first_key .. + 15 of the split, K and V; rows past the last key are zero. */
-PTX_DEVICE void copy_step(const decode_params &p, const decode_work &w, int first_key, ptx_smem to) {
+/* A warp's step i: keys first_key .. + 15 of the split, K and V; rows past the last key are zero.
+ */
+PTX_DEVICE void copy_step(
+        const decode_params &p, const decode_work &w, int first_key, ptx_smem to) {
     const int offset = ptx_thread() % WARP * 16;
     const int n_keys = w.n_keys - first_key - offset / ROW_BYTES;
     const int64_t page = (int64_t)w.split * (SPLIT / PAGE) + first_key / PAGE;
-    const char *from = tile_of_keys(p.a.pages[w.seq][page], w.kv_head) +
-                       first_key % PAGE * ROW_BYTES + offset;
+    const char *from =
+            tile_of_keys(p.a.pages[w.seq][page], w.kv_head) + first_key % PAGE * ROW_BYTES + offset;
 #pragma unroll
     for (int operand = 0; operand < 2; operand++)
 #pragma unroll
         for (int half = 0; half < 2; half++)
 #pragma unroll
             for (int row = 0; row < KEYS; row += WARP * 16 / ROW_BYTES)
-                ptx_cp_async(to + offset + operand * OPERAND_BYTES + half * HALF_BYTES + row * ROW_BYTES,
+                ptx_cp_async(
+                        to + offset + operand * OPERAND_BYTES + half * HALF_BYTES + row * ROW_BYTES,
                         from + operand * TILE_BYTES + half * TILE_HALF_BYTES + row * ROW_BYTES,
                         row < n_keys ? 16 : 0);
 }
 
-/* Q^T as operand B: row g of each n-tile, dims 16k + 2q, + 1 and 8 on. Rows that are not there are 0. */
+/* Q^T as operand B: row g of each n-tile, dims 16k + 2q, + 1 and 8 on. Rows that are not there are
+ * 0. */
 template <int NT>
 PTX_DEVICE void load_queries(
         const decode_params &p, const decode_work &w, uint32_t (&b)[NT][HEAD_DIM / 16][2]) {
@@ -124,7 +128,7 @@ PTX_DEVICE void load_queries(
     }
 }
 
-/* ---- one step ---------------------------------------------------------------------------------- */
+/* ---- one step -------------------------------------------------------------------------------- */
 
 template <int NT>
 PTX_DEVICE void multiply_keys(
@@ -145,7 +149,8 @@ PTX_DEVICE void multiply_keys(
 
 /* s[n][c] is key g + 8 (c / 2), row 8n + 2q + c % 2. */
 template <int NT>
-PTX_DEVICE void mask(const decode_params &p, const decode_work &w, int first_key, float (&s)[NT][4]) {
+PTX_DEVICE void mask(
+        const decode_params &p, const decode_work &w, int first_key, float (&s)[NT][4]) {
     const int lane = ptx_thread() % WARP;
 #pragma unroll
     for (int n = 0; n < NT; n++)
@@ -176,7 +181,8 @@ template <int NT> PTX_DEVICE void weigh(float (&s)[NT][4], decode_state<NT> &sta
     for (int n = 0; n < NT; n++)
 #pragma unroll
         for (int c = 0; c < 2; c++) {
-            const float max = fmaxf(state.max[n][c], max_of_row(fmaxf(s[n][c], s[n][c + 2])) * scale);
+            const float max =
+                    fmaxf(state.max[n][c], max_of_row(fmaxf(s[n][c], s[n][c + 2])) * scale);
             const float base = max == -INFINITY ? 0.0f : max;
             is_risen = is_risen || max > state.max[n][c];
             factor[n][c] = ptx_exp2(state.max[n][c] - base);
@@ -214,7 +220,8 @@ PTX_DEVICE void multiply_values(ptx_smem values, const float (&s)[NT][4], decode
 
 /* A warp's keys of the split. */
 template <int NT>
-PTX_DEVICE void walk(const decode_params &p, const decode_work &w, ptx_smem smem, decode_state<NT> &state) {
+PTX_DEVICE void walk(
+        const decode_params &p, const decode_work &w, ptx_smem smem, decode_state<NT> &state) {
     const int warp = ptx_thread() / WARP;
     const ptx_smem ring = smem + (ptx_smem)(warp * N_STAGES * STAGE_BYTES);
     uint32_t q[NT][HEAD_DIM / 16][2];
@@ -243,7 +250,7 @@ PTX_DEVICE void walk(const decode_params &p, const decode_work &w, ptx_smem smem
     } /* every copy has been waited for: what was committed since is empty */
 }
 
-/* ---- states: warps, splits --------------------------------------------------------------------- */
+/* ---- states: warps, splits ------------------------------------------------------------------- */
 
 PTX_DEVICE float weight_of(float max, float base) {
     return base == -INFINITY ? 0.0f : ptx_exp2(max - base);
@@ -297,7 +304,8 @@ PTX_DEVICE merged_row merge_warps(ptx_smem smem, int row, int n_rows, int dim) {
     return m;
 }
 
-PTX_DEVICE void store_row(const decode_params &p, const decode_work &w, int row, const merged_row &m) {
+PTX_DEVICE void store_row(
+        const decode_params &p, const decode_work &w, int row, const merged_row &m) {
     if (row >= p.n_rows) return;
     const int64_t token = (int64_t)w.seq * p.a.n_queries + row / p.group;
     const int64_t at = token * p.n_heads + w.kv_head * p.group + row % p.group;
@@ -306,8 +314,10 @@ PTX_DEVICE void store_row(const decode_params &p, const decode_work &w, int row,
     if (p.a.lse && ptx_thread() == 0) p.a.lse[at] = (m.max + ptx_log2(m.sum)) * 0.6931471805599453f;
 }
 
-/* The splits' states of 8 rows from `row` on, in order; the loads of several splits are in flight. */
-PTX_DEVICE void merge_splits(const decode_params &p, const decode_work &w, int64_t part, int n_rows, int row) {
+/* The splits' states of 8 rows from `row` on, in order; the loads of several splits are in flight.
+ */
+PTX_DEVICE void merge_splits(
+        const decode_params &p, const decode_work &w, int64_t part, int n_rows, int row) {
     const int dim = ptx_thread();
     merged_row m[8];
 #pragma unroll
@@ -316,7 +326,8 @@ PTX_DEVICE void merge_splits(const decode_params &p, const decode_work &w, int64
     for (int split = 0; split < w.n_splits; split++)
 #pragma unroll
         for (int r = 0; r < 8; r++)
-            m[r].max = fmaxf(m[r].max, ptx_load_shared_float(p.part_max + (part + split) * n_rows + row + r));
+            m[r].max = fmaxf(m[r].max,
+                    ptx_load_shared_float(p.part_max + (part + split) * n_rows + row + r));
 #pragma unroll 4
     for (int split = 0; split < w.n_splits; split++)
 #pragma unroll
@@ -324,13 +335,14 @@ PTX_DEVICE void merge_splits(const decode_params &p, const decode_work &w, int64
             const int64_t at = (part + split) * n_rows + row + r;
             const float weight = weight_of(ptx_load_shared_float(p.part_max + at), m[r].max);
             m[r].sum = fmaf(weight, ptx_load_shared_float(p.part_sum + at), m[r].sum);
-            m[r].out = fmaf(weight, ptx_load_shared_float(p.part_out + at * HEAD_DIM + dim), m[r].out);
+            m[r].out =
+                    fmaf(weight, ptx_load_shared_float(p.part_out + at * HEAD_DIM + dim), m[r].out);
         }
 #pragma unroll
     for (int r = 0; r < 8; r++) store_row(p, w, row + r, m[r]);
 }
 
-/* ---- the kernel -------------------------------------------------------------------------------- */
+/* ---- the kernel ------------------------------------------------------------------------------ */
 
 template <int NT>
 static __global__ void __launch_bounds__(THREADS) attn_decode_kernel(const decode_params p) {
@@ -408,7 +420,8 @@ int64_t attn_cuda_decode_scratch_bytes(
         const attn_shape *shape, int64_t max_tokens, int32_t n_seqs, int32_t n_queries) {
     const int64_t rows = 8 * n_tiles_of(n_queries * (shape->n_heads / shape->n_kv_heads));
     const int64_t parts = (int64_t)n_seqs * shape->n_kv_heads * n_splits_of(max_tokens) * rows;
-    return attn_cuda_decode_ticket_bytes(shape, n_seqs) + parts * (HEAD_DIM + 2) * (int64_t)sizeof(float);
+    return attn_cuda_decode_ticket_bytes(shape, n_seqs) +
+           parts * (HEAD_DIM + 2) * (int64_t)sizeof(float);
 }
 
 rt_status attn_cuda_decode(
@@ -418,12 +431,16 @@ rt_status attn_cuda_decode(
     const int32_t n_rows = args->n_queries * group;
     rt_assert(n_rows > 0 && n_rows <= ATTN_CUDA_DECODE_ROWS_MAX && args->max_tokens > 0);
     const int64_t n_splits = n_splits_of(args->max_tokens);
-    const int64_t parts = (int64_t)args->n_seqs * shape->n_kv_heads * n_splits * 8 * n_tiles_of(n_rows);
-    float *part_out = (float *)((char *)args->scratch + attn_cuda_decode_ticket_bytes(shape, args->n_seqs));
+    const int64_t parts =
+            (int64_t)args->n_seqs * shape->n_kv_heads * n_splits * 8 * n_tiles_of(n_rows);
+    float *part_out =
+            (float *)((char *)args->scratch + attn_cuda_decode_ticket_bytes(shape, args->n_seqs));
     const decode_params params = {*args, shape->n_heads, shape->n_kv_heads, group, n_rows, n_splits,
             (uint32_t *)args->scratch, part_out, part_out + parts * HEAD_DIM,
-            part_out + parts * (HEAD_DIM + 1), (float)(1.4426950408889634 / sqrt((double)HEAD_DIM))};
-    const ptx_grid grid = {n_splits, (int64_t)args->n_seqs * shape->n_kv_heads, THREADS, SMEM_BYTES};
+            part_out + parts * (HEAD_DIM + 1),
+            (float)(1.4426950408889634 / sqrt((double)HEAD_DIM))};
+    const ptx_grid grid = {
+            n_splits, (int64_t)args->n_seqs * shape->n_kv_heads, THREADS, SMEM_BYTES};
     const char *why = launch(n_tiles_of(n_rows), grid, stream, params);
     if (why)
         return rt_fail(RT_EDEVICE, "attention: decode of %d sequences over up to %lld keys: %s",

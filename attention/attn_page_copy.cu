@@ -1,5 +1,5 @@
-/* Pages <-> canonical rows, 16 bytes a thread: what leaves the device, and what comes back, is [K|V][token]
- * [128] of each KV head, whatever a page looks like. Bound by memory. */
+/* Pages <-> canonical rows, 16 bytes a thread: what leaves the device, and what comes back, is
+ * [K|V][token] [128] of each KV head, whatever a page looks like. Bound by memory. */
 #include "ptx.cuh"
 
 #include "attn_tile.cuh"
@@ -22,7 +22,8 @@ static __global__ void __launch_bounds__(THREADS) attn_page_copy_kernel(const pa
     const int64_t row = i / ROW_CHUNKS; /* K rows, then V rows */
     const int operand = row >= p.a.n_tokens;
     const int64_t token = row - operand * p.a.n_tokens;
-    char *tile = (char *)p.a.pages[token / PAGE] + (int64_t)kv_head * (2 * TILE_BYTES) + operand * TILE_BYTES;
+    char *tile = (char *)p.a.pages[token / PAGE] + (int64_t)kv_head * (2 * TILE_BYTES) +
+                 operand * TILE_BYTES;
     uint4 *in_page =
             (uint4 *)(tile + tile_at((int)(token % PAGE), (int)(i % ROW_CHUNKS), TILE_HALF_BYTES));
     uint4 *in_run = (uint4 *)p.a.runs[kv_head] + i;
@@ -32,14 +33,15 @@ static __global__ void __launch_bounds__(THREADS) attn_page_copy_kernel(const pa
         *in_run = *in_page;
 }
 
-rt_status copy(const attn_shape *shape, const attn_cuda_pack_args *args, bool is_pack, rt_stream stream) {
+rt_status copy(
+        const attn_shape *shape, const attn_cuda_pack_args *args, bool is_pack, rt_stream stream) {
     if (args->n_tokens == 0) return RT_OK;
     const int64_t n_chunks = 2 * args->n_tokens * ROW_CHUNKS;
     const ptx_grid grid = {(n_chunks + THREADS - 1) / THREADS, shape->n_kv_heads, THREADS, 0};
     const char *why = ptx_launch(attn_page_copy_kernel, grid, stream, pack_params{*args, is_pack});
     if (why)
-        return rt_fail(RT_EDEVICE, "attention: %s pages of %lld tokens: %s", is_pack ? "pack" : "unpack",
-                (long long)args->n_tokens, why);
+        return rt_fail(RT_EDEVICE, "attention: %s pages of %lld tokens: %s",
+                is_pack ? "pack" : "unpack", (long long)args->n_tokens, why);
     return RT_OK;
 }
 

@@ -1,16 +1,17 @@
-/* Prefill attention for Ampere and later: a block is one query head and 128 query rows; it walks the
- * keys in steps of 64, half a page, in ascending order.
+/* Prefill attention for Ampere and later: a block is one query head and 128 query rows; it walks
+ * the keys in steps of 64, half a page, in ascending order.
  *
  *   wait(K)  barrier  copy V ->   S = Q K^T
  *   wait(V)  barrier  copy K' ->  softmax, O += P V
  *
- * The copy of one operand runs behind the product with the other. 4 warps of 32 rows: each fragment of
- * K or V that is loaded is multiplied with two of Q or P. 64 KiB of shared memory: two blocks an SM on
- * sm_80 and sm_90, which hide each other's softmax; 96 to 255 registers are S (64) and O (128).
+ * The copy of one operand runs behind the product with the other. 4 warps of 32 rows: each fragment
+ * of K or V that is loaded is multiplied with two of Q or P. 64 KiB of shared memory: two blocks an
+ * SM on sm_80 and sm_90, which hide each other's softmax; 96 to 255 registers are S (64) and O
+ * (128).
  *
- * The order of blocks is head-major, latest rows first: the blocks that run together share the keys of
- * one KV head, which then come from the L2 cache; the longest rows do not start last. The masked steps
- * of the diagonal are the last of a row's walk, since ascending order is what makes the state
+ * The order of blocks is head-major, latest rows first: the blocks that run together share the keys
+ * of one KV head, which then come from the L2 cache; the longest rows do not start last. The masked
+ * steps of the diagonal are the last of a row's walk, since ascending order is what makes the state
  * independent of where calls are cut.
  *
  * 4 x 128 FLOP a row and key; 512 bytes a key from L2 for each 128 rows. */
@@ -30,7 +31,7 @@ enum {
     WARP_ROWS = ROWS / N_WARPS,
     FRAGMENT_ROWS = 16,
     N_FRAGMENTS = WARP_ROWS / FRAGMENT_ROWS, /* of rows, a warp */
-    N_ROW_STATES = 2 * N_FRAGMENTS,          /* rows whose state a lane keeps: g and g + 8 of each */
+    N_ROW_STATES = 2 * N_FRAGMENTS, /* rows whose state a lane keeps: g and g + 8 of each */
     KEYS = 64,
     PASS_ROWS = THREADS * 16 / ROW_BYTES,
     N_KEY_TILES = KEYS / 8,
@@ -56,8 +57,8 @@ struct prefill_params {
     float scale; /* log2(e) / sqrt(head_dim) */
 };
 
-/* Which rows and keys this block has; positions are counted from a.first_pos. Few fields: registers are
- * scarce, and the rest follows from parameters. */
+/* Which rows and keys this block has; positions are counted from a.first_pos. Few fields: registers
+ * are scarce, and the rest follows from parameters. */
 struct prefill_tile {
     int32_t kv_head;
     int32_t token; /* of row 0, counted from a.pos */
@@ -81,8 +82,8 @@ PTX_DEVICE int row_pos(const prefill_params &p, const prefill_tile &t) {
     return p.pos + t.token;
 }
 
-/* A lane's rows: fragment i, half h (rows g and g + 8 of it) at 2i + h; columns 8j + 2q, + 1 of it at
- * out[i][j][2h], [2h + 1]. */
+/* A lane's rows: fragment i, half h (rows g and g + 8 of it) at 2i + h; columns 8j + 2q, + 1 of it
+ * at out[i][j][2h], [2h + 1]. */
 struct row_state {
     float max[N_ROW_STATES];
     float sum[N_ROW_STATES];
@@ -100,7 +101,7 @@ PTX_DEVICE prefill_tile tile_of_block(const prefill_params &p) {
     return t;
 }
 
-/* ---- copies ------------------------------------------------------------------------------------ */
+/* ---- copies ---------------------------------------------------------------------------------- */
 
 /* Rows past n_rows are zero. */
 PTX_DEVICE void copy_queries(const prefill_params &p, const prefill_tile &t, ptx_smem smem) {
@@ -110,18 +111,20 @@ PTX_DEVICE void copy_queries(const prefill_params &p, const prefill_tile &t, ptx
         const int chunk = i % (HEAD_DIM / CHUNK_NUMBERS);
         const bool is_row = row < n_rows_of(p, t);
         const int token = t.token + (is_row ? row : 0);
-        const uint16_t *from = p.a.q + (int64_t)token * p.a.q_stride + head * HEAD_DIM + chunk * CHUNK_NUMBERS;
+        const uint16_t *from =
+                p.a.q + (int64_t)token * p.a.q_stride + head * HEAD_DIM + chunk * CHUNK_NUMBERS;
         ptx_cp_async(smem + Q_AT + tile_at(row, chunk, Q_HALF_BYTES), from, is_row ? 16 : 0);
     }
 }
 
 /* Half a page of K (operand 0) or V (1), bytes as they lie; keys that no row sees are zero, for
  * 0 x NaN is NaN. */
-PTX_DEVICE void copy_keys(const prefill_params &p, const prefill_tile &t, int first_key, int operand,
-        ptx_smem to) {
+PTX_DEVICE void copy_keys(
+        const prefill_params &p, const prefill_tile &t, int first_key, int operand, ptx_smem to) {
     const char *from = tile_of_keys(p.a.pages[first_key / PAGE], t.kv_head) + operand * TILE_BYTES +
                        first_key % PAGE * ROW_BYTES;
-    const int offset = ptx_thread() * 16; /* bytes; a pass of all threads copies 16 rows of a half */
+    const int offset =
+            ptx_thread() * 16; /* bytes; a pass of all threads copies 16 rows of a half */
     const int n_keys = t.end - first_key - offset / ROW_BYTES;
 #pragma unroll
     for (int half = 0; half < 2; half++)
@@ -133,7 +136,7 @@ PTX_DEVICE void copy_keys(const prefill_params &p, const prefill_tile &t, int fi
     ptx_cp_async_commit();
 }
 
-/* ---- one step ---------------------------------------------------------------------------------- */
+/* ---- one step -------------------------------------------------------------------------------- */
 
 typedef float score_tile[N_FRAGMENTS][N_KEY_TILES][4];
 
@@ -155,7 +158,8 @@ PTX_DEVICE void multiply_keys(ptx_smem smem, score_tile &s) {
         uint32_t a[N_FRAGMENTS][4];
 #pragma unroll
         for (int i = 0; i < N_FRAGMENTS; i++)
-            ptx_ldmatrix(a[i], q + i * FRAGMENT_ROWS * ROW_BYTES + tile_step(q_lane, dims, Q_HALF_BYTES));
+            ptx_ldmatrix(a[i],
+                    q + i * FRAGMENT_ROWS * ROW_BYTES + tile_step(q_lane, dims, Q_HALF_BYTES));
 #pragma unroll
         for (int keys = 0; keys < KEYS / 16; keys++) {
             uint32_t b[4];
@@ -169,8 +173,8 @@ PTX_DEVICE void multiply_keys(ptx_smem smem, score_tile &s) {
     }
 }
 
-/* Keys that a row does not see: -inf. Of `n_keys` keys of the step, row 0 of the warp sees the first
- * n_seen, row r sees r more. */
+/* Keys that a row does not see: -inf. Of `n_keys` keys of the step, row 0 of the warp sees the
+ * first n_seen, row r sees r more. */
 PTX_DEVICE void mask(score_tile &s, int n_seen, int n_keys) {
     const int lane = (int)ptx_here((uint32_t)ptx_thread()) % WARP;
 #pragma unroll
@@ -195,8 +199,8 @@ PTX_DEVICE float sum_of_row(float v) {
     return v + ptx_shfl_xor(v, 2);
 }
 
-/* s -> weights 2^(scale s - max), the state brought to the new maximum. Where no row of the warp has
- * risen, out is left alone: all its factors are 1. */
+/* s -> weights 2^(scale s - max), the state brought to the new maximum. Where no row of the warp
+ * has risen, out is left alone: all its factors are 1. */
 PTX_DEVICE void weigh(score_tile &s, row_state &state, float scale) {
     float factor[N_ROW_STATES];
     bool is_risen = false;
@@ -248,7 +252,8 @@ PTX_DEVICE void multiply_values(ptx_smem smem, const score_tile &s, row_state &s
 #pragma unroll
         for (int dims = 0; dims < HEAD_DIM / 16; dims++) {
             uint32_t b[4];
-            ptx_ldmatrix_trans(b, v + keys * 16 * ROW_BYTES + tile_step(v_lane, dims, KV_HALF_BYTES));
+            ptx_ldmatrix_trans(
+                    b, v + keys * 16 * ROW_BYTES + tile_step(v_lane, dims, KV_HALF_BYTES));
 #pragma unroll
             for (int i = 0; i < N_FRAGMENTS; i++) {
                 ptx_mma(state.out[i][2 * dims], a[i], b[0], b[1]);
@@ -258,11 +263,12 @@ PTX_DEVICE void multiply_values(ptx_smem smem, const score_tile &s, row_state &s
     }
 }
 
-/* ---- before the first step and after the last -------------------------------------------------- */
+/* ---- before the first step and after the last ------------------------------------------------ */
 
 /* Row r of a lane, counted in the tile. */
 PTX_DEVICE int row_of(int r) {
-    return ptx_thread() / WARP * WARP_ROWS + r / 2 * FRAGMENT_ROWS + r % 2 * 8 + ptx_thread() % WARP / 4;
+    return ptx_thread() / WARP * WARP_ROWS + r / 2 * FRAGMENT_ROWS + r % 2 * 8 +
+           ptx_thread() % WARP / 4;
 }
 
 PTX_DEVICE void clear(row_state &state) {
@@ -297,7 +303,8 @@ PTX_DEVICE void load_state(const prefill_params &p, const prefill_tile &t, row_s
     }
 }
 
-PTX_DEVICE void store_state(const prefill_params &p, const prefill_tile &t, const row_state &state) {
+PTX_DEVICE void store_state(
+        const prefill_params &p, const prefill_tile &t, const row_state &state) {
     const int head = head_of(p);
     const int q = ptx_thread() % 4;
 #pragma unroll
@@ -339,14 +346,16 @@ PTX_DEVICE void store_attended(
         const int row = ptx_thread() / WARP * WARP_ROWS + i / (HEAD_DIM / CHUNK_NUMBERS);
         const int chunk = i % (HEAD_DIM / CHUNK_NUMBERS);
         if (row >= n_rows_of(p, t)) return;
-        const int64_t at = ((int64_t)(t.token + row) * p.n_heads + head) * HEAD_DIM + chunk * CHUNK_NUMBERS;
+        const int64_t at =
+                ((int64_t)(t.token + row) * p.n_heads + head) * HEAD_DIM + chunk * CHUNK_NUMBERS;
         *(uint4 *)(p.a.attended + at) = ptx_lds128(smem + Q_AT + tile_at(row, chunk, Q_HALF_BYTES));
     }
 }
 
-/* ---- the kernel -------------------------------------------------------------------------------- */
+/* ---- the kernel ------------------------------------------------------------------------------ */
 
-static __global__ void __launch_bounds__(THREADS, 2) attn_prefill_sm80_kernel(const prefill_params p) {
+static __global__ void __launch_bounds__(THREADS, 2)
+        attn_prefill_sm80_kernel(const prefill_params p) {
     const ptx_smem smem = ptx_smem_base();
     const prefill_tile t = tile_of_block(p);
     const int warp_row = ptx_thread() / WARP * WARP_ROWS;
@@ -359,7 +368,8 @@ static __global__ void __launch_bounds__(THREADS, 2) attn_prefill_sm80_kernel(co
         ptx_cp_async_commit();
     load_state(p, t, state);
     for (int key = 0; key < t.end; key += KEYS) {
-        const int n_seen = row_pos(p, t) + warp_row + 1 - key; /* keys of this step, by the warp's row 0 */
+        const int n_seen =
+                row_pos(p, t) + warp_row + 1 - key; /* keys of this step, by the warp's row 0 */
         /* Rows that are not there, or see nothing of this step, need no work. */
         const bool is_live = warp_row < n_rows_of(p, t) && n_seen + WARP_ROWS > 1;
         score_tile s;

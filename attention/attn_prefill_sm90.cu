@@ -1,20 +1,22 @@
-/* Prefill attention for Hopper: a block is one query head and 192 query rows; it walks the keys page by
- * page, in ascending order.
+/* Prefill attention for Hopper: a block is one query head and 192 query rows; it walks the keys
+ * page by page, in ascending order.
  *
- *   producer warpgroup   one thread: a 32 KiB bulk copy for each tile of K and of V, two pages ahead
- *   3 consumer warpgroups, 64 rows each:   S = Q K^T   softmax   O += P V,   with nothing between them but
- *                                          the mbarriers of the tiles, so that one computes its softmax
- *                                          while another has the tensor cores
+ *   producer warpgroup   one thread: a 32 KiB bulk copy for each tile of K and of V, two pages
+ *   ahead 3 consumer warpgroups, 64 rows each:   S = Q K^T   softmax   O += P V,   with nothing
+ *   between them but
+ *                                          the mbarriers of the tiles, so that one computes its
+ *                                          softmax while another has the tensor cores
  *
  *   full_k, full_v    the bytes are there       producer's expectation + the copy     -> consumers
  *   empty_k, empty_v  3 warpgroups have read    one thread of each, past its wait     -> producer
  *
- * A page's tiles are the operands as they lie: K is K-major (N keys, K dims), V is MN-major (N dims, K
- * keys), both with the 128-byte swizzle; no tensor maps. P goes from accumulators to operand registers by
- * packing alone. 176 KiB of shared memory, one block an SM; S 64 and O 64 of 160 registers.
+ * A page's tiles are the operands as they lie: K is K-major (N keys, K dims), V is MN-major (N
+ * dims, K keys), both with the 128-byte swizzle; no tensor maps. P goes from accumulators to
+ * operand registers by packing alone. 176 KiB of shared memory, one block an SM; S 64 and O 64 of
+ * 160 registers.
  *
- * Blocks are head-major, latest rows first (attn_prefill_sm80.cu says why); the hardware deals them out as
- * SMs become free. 4 x 128 FLOP a row and key; 512 bytes a key from L2 for each 192 rows. */
+ * Blocks are head-major, latest rows first (attn_prefill_sm80.cu says why); the hardware deals them
+ * out as SMs become free. 4 x 128 FLOP a row and key; 512 bytes a key from L2 for each 192 rows. */
 #include "ptx_sm90.cuh"
 
 #include "attn_tile.cuh"
@@ -61,8 +63,8 @@ struct prefill_params {
     float scale; /* log2(e) / sqrt(head_dim) */
 };
 
-/* Which rows and keys this block has; positions are counted from a.first_pos. Made where it is needed:
- * registers are scarce. */
+/* Which rows and keys this block has; positions are counted from a.first_pos. Made where it is
+ * needed: registers are scarce. */
 struct prefill_tile {
     int32_t head;
     int32_t kv_head;
@@ -71,7 +73,8 @@ struct prefill_tile {
     int32_t n_pages; /* that some row sees */
 };
 
-/* A thread's rows g and g + 8 of its warp's 16: h = 0, 1; columns 8j + 2q, + 1 at out[4j + 2h], + 1. */
+/* A thread's rows g and g + 8 of its warp's 16: h = 0, 1; columns 8j + 2q, + 1 at out[4j + 2h], +
+ * 1. */
 struct row_state {
     float max[2];
     float sum[2];
@@ -101,9 +104,10 @@ PTX_DEVICE uint32_t parity_of(int page) {
     return (uint32_t)page / N_STAGES & 1u;
 }
 
-/* ---- the producer ------------------------------------------------------------------------------ */
+/* ---- the producer ---------------------------------------------------------------------------- */
 
-PTX_DEVICE void fetch(ptx_smem smem, int full_at, int empty_at, int tile_at, int page, const char *from) {
+PTX_DEVICE void fetch(
+        ptx_smem smem, int full_at, int empty_at, int tile_at, int page, const char *from) {
     const uint32_t stage = stage_of(page);
     const ptx_smem full = smem + full_at + stage * 8;
     ptx_mbar_wait(smem + empty_at + stage * 8, parity_of(page) ^ 1u);
@@ -119,7 +123,7 @@ PTX_DEVICE void produce(const prefill_params &p, const prefill_tile &t, ptx_smem
     }
 }
 
-/* ---- the consumers ----------------------------------------------------------------------------- */
+/* ---- the consumers --------------------------------------------------------------------------- */
 
 /* This warpgroup's 64 rows; rows past the last are zero. */
 PTX_DEVICE void load_queries(const prefill_params &p, const prefill_tile &t, ptx_smem q) {
@@ -129,7 +133,8 @@ PTX_DEVICE void load_queries(const prefill_params &p, const prefill_tile &t, ptx
         const int chunk = i % (HEAD_DIM / CHUNK_NUMBERS);
         const bool is_row = first_row + row < t.n_rows;
         const int64_t token = t.token + (is_row ? first_row + row : 0);
-        const uint16_t *from = p.a.q + token * p.a.q_stride + t.head * HEAD_DIM + chunk * CHUNK_NUMBERS;
+        const uint16_t *from =
+                p.a.q + token * p.a.q_stride + t.head * HEAD_DIM + chunk * CHUNK_NUMBERS;
         ptx_cp_async(q + tile_at(row, chunk, Q_HALF_BYTES), from, is_row ? 16 : 0);
     }
     ptx_cp_async_commit();
@@ -151,7 +156,8 @@ PTX_DEVICE void multiply_keys(ptx_smem q, ptx_smem k, float (&s)[64]) {
 }
 
 /* out += P V. */
-PTX_DEVICE void multiply_values(ptx_smem v, const uint32_t (&weights)[KEYS / 16][4], float (&out)[64]) {
+PTX_DEVICE void multiply_values(
+        ptx_smem v, const uint32_t (&weights)[KEYS / 16][4], float (&out)[64]) {
     const uint64_t desc_v = ptx_desc(v, TILE_HALF_BYTES);
     ptx_wgmma_fence();
 #pragma unroll
@@ -161,8 +167,8 @@ PTX_DEVICE void multiply_values(ptx_smem v, const uint32_t (&weights)[KEYS / 16]
     ptx_wgmma_wait<0>();
 }
 
-/* Keys that a row does not see: -inf. Of `n_keys` keys of the page, the thread's row g sees the first
- * n_seen, row g + 8 eight more. */
+/* Keys that a row does not see: -inf. Of `n_keys` keys of the page, the thread's row g sees the
+ * first n_seen, row g + 8 eight more. */
 PTX_DEVICE void mask(float (&s)[64], int n_seen, int n_keys) {
     const int first = ptx_thread() % 4 * 2;
 #pragma unroll
@@ -187,16 +193,18 @@ PTX_DEVICE float sum_of_row(float v) {
     return v + ptx_shfl_xor(v, 2);
 }
 
-/* s -> weights 2^(scale s - max), packed; the state brought to the new maximum. Where no row of the warp
- * has risen, out is left alone: all its factors are 1. */
-PTX_DEVICE void weigh(float (&s)[64], row_state &state, uint32_t (&weights)[KEYS / 16][4], float scale) {
+/* s -> weights 2^(scale s - max), packed; the state brought to the new maximum. Where no row of the
+ * warp has risen, out is left alone: all its factors are 1. */
+PTX_DEVICE void weigh(
+        float (&s)[64], row_state &state, uint32_t (&weights)[KEYS / 16][4], float scale) {
     float factor[2];
     bool is_risen = false;
 #pragma unroll
     for (int h = 0; h < 2; h++) {
         float top = -INFINITY;
 #pragma unroll
-        for (int j = 0; j < KEYS / 8; j++) top = fmaxf(top, fmaxf(s[4 * j + 2 * h], s[4 * j + 2 * h + 1]));
+        for (int j = 0; j < KEYS / 8; j++)
+            top = fmaxf(top, fmaxf(s[4 * j + 2 * h], s[4 * j + 2 * h + 1]));
         const float max = fmaxf(state.max[h], max_of_row(top) * scale);
         const float base = max == -INFINITY ? 0.0f : max; /* no key so far: -inf - (-inf) is NaN */
         is_risen = is_risen || max > state.max[h];
@@ -255,7 +263,8 @@ PTX_DEVICE void load_state(const prefill_params &p, const prefill_tile &t, row_s
     }
 }
 
-PTX_DEVICE void store_state(const prefill_params &p, const prefill_tile &t, const row_state &state) {
+PTX_DEVICE void store_state(
+        const prefill_params &p, const prefill_tile &t, const row_state &state) {
 #pragma unroll
     for (int h = 0; h < 2; h++) {
         if (row_of(h) >= t.n_rows) continue;
@@ -267,25 +276,28 @@ PTX_DEVICE void store_state(const prefill_params &p, const prefill_tile &t, cons
         float *out = p.a.out + at * HEAD_DIM + ptx_thread() % 4 * 2;
 #pragma unroll
         for (int j = 0; j < HEAD_DIM / 8; j++)
-            *(float2 *)(out + 8 * j) = float2{state.out[4 * j + 2 * h], state.out[4 * j + 2 * h + 1]};
+            *(float2 *)(out + 8 * j) =
+                    float2{state.out[4 * j + 2 * h], state.out[4 * j + 2 * h + 1]};
     }
 }
 
-/* Normalised rows, through the shared memory of the queries so that they are written 16 bytes a lane. A
- * warp writes and reads its own 16 rows. */
+/* Normalised rows, through the shared memory of the queries so that they are written 16 bytes a
+ * lane. A warp writes and reads its own 16 rows. */
 PTX_DEVICE void store_attended(
         const prefill_params &p, const prefill_tile &t, const row_state &state, ptx_smem q) {
     const int lane = ptx_thread() % WARP;
     const int warp_row = ptx_thread() % GROUP / WARP * 16; /* in the warpgroup's queries */
-    ptx_bar_sync<CONSUMERS, CONSUMER_THREADS>();            /* all queries have been read */
+    ptx_bar_sync<CONSUMERS, CONSUMER_THREADS>();           /* all queries have been read */
 #pragma unroll
     for (int h = 0; h < 2; h++) {
         const float inverse = state.sum[h] > 0.0f ? 1.0f / state.sum[h] : 0.0f;
-        const uint32_t chunk = tile_chunk(warp_row + lane / 4 + 8 * h, 0) + (uint32_t)(lane % 4 * 4);
+        const uint32_t chunk =
+                tile_chunk(warp_row + lane / 4 + 8 * h, 0) + (uint32_t)(lane % 4 * 4);
 #pragma unroll
         for (int j = 0; j < HEAD_DIM / 8; j++)
             ptx_sts32(q + (chunk ^ (uint32_t)(j % 8 * 16)) + j / 8 * Q_HALF_BYTES,
-                    ptx_pack_bf16(state.out[4 * j + 2 * h] * inverse, state.out[4 * j + 2 * h + 1] * inverse));
+                    ptx_pack_bf16(state.out[4 * j + 2 * h] * inverse,
+                            state.out[4 * j + 2 * h + 1] * inverse));
         if (p.a.lse && lane % 4 == 0 && row_of(h) < t.n_rows)
             p.a.lse[(int64_t)(t.token + row_of(h)) * p.n_heads + t.head] =
                     (state.max[h] + ptx_log2(state.sum[h])) * 0.6931471805599453f;
@@ -297,7 +309,8 @@ PTX_DEVICE void store_attended(
         const int tile_row = ptx_thread() / GROUP * GROUP_ROWS + row;
         if (tile_row >= t.n_rows) return;
         const int64_t at = ((int64_t)(t.token + tile_row) * p.n_heads + t.head) * HEAD_DIM;
-        *(uint4 *)(p.a.attended + at + chunk * CHUNK_NUMBERS) = ptx_lds128(q + tile_at(row, chunk, Q_HALF_BYTES));
+        *(uint4 *)(p.a.attended + at + chunk * CHUNK_NUMBERS) =
+                ptx_lds128(q + tile_at(row, chunk, Q_HALF_BYTES));
     }
 }
 
@@ -320,15 +333,17 @@ PTX_DEVICE void end(const prefill_params &p, ptx_smem q, const row_state &state)
         store_state(p, t, state);
 }
 
-/* Every page of the block, also those at its end that only the rows of other warpgroups see: a way around
- * them costs registers that are not there, and is worth a page in the longest walks of a million keys. */
+/* Every page of the block, also those at its end that only the rows of other warpgroups see: a way
+ * around them costs registers that are not there, and is worth a page in the longest walks of a
+ * million keys. */
 PTX_DEVICE void consume(const prefill_params &p, ptx_smem smem) {
     const ptx_smem q = smem + Q_AT + (ptx_smem)(ptx_thread() / GROUP * Q_GROUP_BYTES);
     row_state state;
     begin(p, q, state);
     const prefill_tile t = tile_of_block(p);
     const int seen = p.pos + t.token + row_of(0) + 1; /* keys, by this thread's first row */
-    const int seen_by_all = p.pos + t.token + ptx_thread() / GROUP * GROUP_ROWS + 1; /* of its warpgroup */
+    const int seen_by_all =
+            p.pos + t.token + ptx_thread() / GROUP * GROUP_ROWS + 1; /* of its warpgroup */
     for (int page = 0; page < t.n_pages; page++) {
         const ptx_smem bars = smem + stage_of(page) * 8;
         const ptx_smem k = smem + K_AT + stage_of(page) * TILE_BYTES;
@@ -349,9 +364,10 @@ PTX_DEVICE void consume(const prefill_params &p, ptx_smem smem) {
     end(p, q, state);
 }
 
-/* ---- the kernel -------------------------------------------------------------------------------- */
+/* ---- the kernel ------------------------------------------------------------------------------ */
 
-static __global__ void __launch_bounds__(THREADS, 1) attn_prefill_sm90_kernel(const prefill_params p) {
+static __global__ void __launch_bounds__(THREADS, 1)
+        attn_prefill_sm90_kernel(const prefill_params p) {
     const ptx_smem smem = ptx_smem_base();
     if (ptx_thread() == CONSUMER_THREADS) {
         for (int stage = 0; stage < N_STAGES; stage++) {

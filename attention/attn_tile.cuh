@@ -1,9 +1,10 @@
-/* Where numbers are: tiles of the page, in global and in shared memory, and lanes' addresses in them.
+/* Where numbers are: tiles of the page, in global and in shared memory, and lanes' addresses in
+ * them.
  *
  * A tile is two halves of 64 dims; a half is rows (tokens) of 128 bytes, whose 16-byte chunks are
- * permuted by the row: chunk c of row r is at c ^ (r % 8). In shared memory a half begins at a multiple
- * of 1024 bytes, which makes that the 128-byte swizzle of the hardware. Eight rows read by ldmatrix, or
- * written by a warp, fall on all 32 banks. */
+ * permuted by the row: chunk c of row r is at c ^ (r % 8). In shared memory a half begins at a
+ * multiple of 1024 bytes, which makes that the 128-byte swizzle of the hardware. Eight rows read by
+ * ldmatrix, or written by a warp, fall on all 32 banks. */
 #ifndef ATTN_TILE_CUH
 #define ATTN_TILE_CUH
 
@@ -13,10 +14,10 @@ enum {
     WARP = 32,
     HEAD_DIM = ATTN_CUDA_HEAD_DIM,
     PAGE = ATTN_PAGE_TOKENS,
-    ROW_BYTES = 128,                  /* of a half */
+    ROW_BYTES = 128, /* of a half */
     TILE_BYTES = ATTN_CUDA_TILE_BYTES,
     TILE_HALF_BYTES = TILE_BYTES / 2,
-    CHUNK_NUMBERS = 8                 /* 16 bytes */
+    CHUNK_NUMBERS = 8 /* 16 bytes */
 };
 
 /* Bytes from the start of a half to chunk `chunk` (0..7) of row `row`. */
@@ -30,8 +31,9 @@ PTX_DEVICE uint32_t tile_at(int row, int chunk, int half_bytes) {
 }
 
 /* A lane's row and odd chunk for ldmatrix.x4, as an offset to which step k of 16 dims adds by
- * tile_step: rows (l & 15), chunk 2k + (l >> 4); or rows (l & 7) + 8 (l >> 4), chunk 2k + ((l >> 3) & 1).
- * The first gives A from rows, and B from keys under _trans; the second B from rows, A under _trans. */
+ * tile_step: rows (l & 15), chunk 2k + (l >> 4); or rows (l & 7) + 8 (l >> 4), chunk 2k + ((l >> 3)
+ * & 1). The first gives A from rows, and B from keys under _trans; the second B from rows, A under
+ * _trans. */
 PTX_DEVICE uint32_t tile_lane_rows16(int lane) {
     return tile_chunk(lane & 15, lane >> 4);
 }

@@ -4,9 +4,9 @@
  * only, so that tests/emu can run the same kernel text on a CPU, one fiber a thread, with a second
  * definition of every function below and a check of every access.
  *
- * A shared address is a plain number (ptx_smem), never a pointer. l is the lane, g = l / 4, q = l % 4;
- * a register holds two bf16, the one of lower index in its low half. `.sync` functions are called by
- * all 32 lanes of a warp (128 threads of a warpgroup for wgmma), converged.
+ * A shared address is a plain number (ptx_smem), never a pointer. l is the lane, g = l / 4, q = l %
+ * 4; a register holds two bf16, the one of lower index in its low half. `.sync` functions are
+ * called by all 32 lanes of a warp (128 threads of a warpgroup for wgmma), converged.
  *
  * Source: PTX ISA 9.0; layouts as in its figures for m8n8, m16n8k16 and m64nNk16. */
 #ifndef ATTN_PTX_CUH
@@ -19,7 +19,7 @@
 
 typedef uint32_t ptx_smem;
 
-/* ---- who am I ---------------------------------------------------------------------------------- */
+/* ---- who am I -------------------------------------------------------------------------------- */
 
 PTX_DEVICE int ptx_thread() {
     return (int)threadIdx.x;
@@ -31,10 +31,10 @@ PTX_DEVICE int64_t ptx_block_y() {
     return (int64_t)blockIdx.y;
 }
 
-/* ---- shared memory ----------------------------------------------------------------------------- */
+/* ---- shared memory --------------------------------------------------------------------------- */
 
-/* The block's dynamic shared memory, rounded up to 1024 bytes: the launch asks for 1023 more than the
- * kernel uses. */
+/* The block's dynamic shared memory, rounded up to 1024 bytes: the launch asks for 1023 more than
+ * the kernel uses. */
 PTX_DEVICE ptx_smem ptx_smem_base() {
     extern __shared__ unsigned char ptx_dynamic_smem[];
     return ((ptx_smem)__cvta_generic_to_shared(ptx_dynamic_smem) + 1023u) & ~1023u;
@@ -58,11 +58,11 @@ PTX_DEVICE uint4 ptx_lds128(ptx_smem at) {
 }
 PTX_DEVICE void ptx_sts128(ptx_smem at, uint4 v) {
     asm volatile("st.shared.v4.u32 [%0], {%1,%2,%3,%4};" ::"r"(at), "r"(v.x), "r"(v.y), "r"(v.z),
-            "r"(v.w)
-            : "memory");
+                 "r"(v.w)
+                 : "memory");
 }
 
-/* ---- barriers ---------------------------------------------------------------------------------- */
+/* ---- barriers -------------------------------------------------------------------------------- */
 
 PTX_DEVICE void ptx_syncthreads() {
     __syncthreads();
@@ -75,7 +75,7 @@ template <int ID, int N_THREADS> PTX_DEVICE void ptx_bar_sync() {
     asm volatile("bar.sync %0, %1;" ::"n"(ID), "n"(N_THREADS) : "memory");
 }
 
-/* ---- numbers between lanes --------------------------------------------------------------------- */
+/* ---- numbers between lanes ------------------------------------------------------------------- */
 
 PTX_DEVICE float ptx_shfl_xor(float v, int lane_mask) {
     return __shfl_xor_sync(0xffffffffu, v, lane_mask);
@@ -84,7 +84,7 @@ PTX_DEVICE bool ptx_any(bool v) {
     return __any_sync(0xffffffffu, v) != 0;
 }
 
-/* ---- matrices of a warp ------------------------------------------------------------------------ */
+/* ---- matrices of a warp ---------------------------------------------------------------------- */
 
 /* Four 8x8 matrices of 16-bit numbers: lane 8m + r gives the address (16-byte aligned) of row r of
  * matrix m; r_m of lane l becomes M[g][2q], M[g][2q+1], or with _trans M[2q][g], M[2q+1][g]. */
@@ -109,8 +109,8 @@ PTX_DEVICE uint32_t ptx_movmatrix_trans(uint32_t v) {
 }
 
 /* d[16x8] += a[16x16] b[16x8], bf16 in, fp32 out.
- *   a_i half h: row g + 8 (i & 1), k = 2q + 8 (i >> 1) + h     b_i half h: k = 2q + 8i + h, column g
- *   d_i: row g + 8 (i >> 1), column 2q + (i & 1) */
+ *   a_i half h: row g + 8 (i & 1), k = 2q + 8 (i >> 1) + h     b_i half h: k = 2q + 8i + h, column
+ *   g d_i: row g + 8 (i >> 1), column 2q + (i & 1) */
 PTX_DEVICE void ptx_mma(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
     asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
                  "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
@@ -118,14 +118,14 @@ PTX_DEVICE void ptx_mma(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-/* ---- cp.async: global -> shared, 16 bytes a thread --------------------------------------------- */
+/* ---- cp.async: global -> shared, 16 bytes a thread ------------------------------------------- */
 
 /* The first src_bytes (0 or 16) come from global memory, the rest is zero. The copy is complete for
  * this thread after ptx_cp_async_wait, for others after a barrier behind that. */
 PTX_DEVICE void ptx_cp_async(ptx_smem to, const void *from, int src_bytes) {
     asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(to),
-            "l"(__cvta_generic_to_global(from)), "r"(src_bytes)
-            : "memory");
+                 "l"(__cvta_generic_to_global(from)), "r"(src_bytes)
+                 : "memory");
 }
 PTX_DEVICE void ptx_cp_async_commit() {
     asm volatile("cp.async.commit_group;" ::: "memory");
@@ -135,7 +135,7 @@ template <int N> PTX_DEVICE void ptx_cp_async_wait() {
     asm volatile("cp.async.wait_group %0;" ::"n"(N) : "memory");
 }
 
-/* ---- global memory between blocks -------------------------------------------------------------- */
+/* ---- global memory between blocks ------------------------------------------------------------ */
 
 /* Numbers that another block of the same grid will read, or has written; not cached in L1. */
 PTX_DEVICE void ptx_store_shared_float(float *to, float v) {
@@ -145,8 +145,8 @@ PTX_DEVICE float ptx_load_shared_float(const float *from) {
     return __ldcg(from);
 }
 
-/* Add 1 and return what was there. What this thread knows, its own stores and those before a barrier
- * it has passed, is seen by whoever draws a later ticket. */
+/* Add 1 and return what was there. What this thread knows, its own stores and those before a
+ * barrier it has passed, is seen by whoever draws a later ticket. */
 PTX_DEVICE uint32_t ptx_ticket(uint32_t *counter) {
     __threadfence();
     const uint32_t ticket = atomicAdd(counter, 1u);
@@ -154,7 +154,7 @@ PTX_DEVICE uint32_t ptx_ticket(uint32_t *counter) {
     return ticket;
 }
 
-/* ---- numbers ----------------------------------------------------------------------------------- */
+/* ---- numbers --------------------------------------------------------------------------------- */
 
 /* 2^x within 2 ulp, 0 for -inf and below 2^-126. */
 PTX_DEVICE float ptx_exp2(float x) {
@@ -196,14 +196,14 @@ PTX_DEVICE void ptx_sincos(float x, float *sine, float *cosine) {
     *cosine = __cosf(x);
 }
 
-/* x, which the compiler may not compute ahead of the place: keeps loop invariants that are cheap to make
- * again out of registers. */
+/* x, which the compiler may not compute ahead of the place: keeps loop invariants that are cheap to
+ * make again out of registers. */
 PTX_DEVICE uint32_t ptx_here(uint32_t x) {
     asm volatile("" : "+r"(x));
     return x;
 }
 
-/* ---- launching --------------------------------------------------------------------------------- */
+/* ---- launching ------------------------------------------------------------------------------- */
 
 typedef struct ptx_grid {
     int64_t x;

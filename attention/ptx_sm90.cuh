@@ -5,9 +5,10 @@
 
 #include "ptx.cuh"
 
-/* ---- mbarrier ---------------------------------------------------------------------------------- */
+/* ---- mbarrier -------------------------------------------------------------------------------- */
 
-/* A phase ends when `count` arrivals were made and all expected bytes have come; the next begins. */
+/* A phase ends when `count` arrivals were made and all expected bytes have come; the next begins.
+ */
 PTX_DEVICE void ptx_mbar_init(ptx_smem bar, int count) {
     asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(bar), "r"(count) : "memory");
 }
@@ -20,8 +21,8 @@ PTX_DEVICE void ptx_mbar_arrive(ptx_smem bar) {
 }
 PTX_DEVICE void ptx_mbar_arrive_expect(ptx_smem bar, int bytes) {
     asm volatile("mbarrier.arrive.expect_tx.release.cta.shared::cta.b64 _, [%0], %1;" ::"r"(bar),
-            "r"(bytes)
-            : "memory");
+                 "r"(bytes)
+                 : "memory");
 }
 /* Until the phase of this parity has ended; a fresh barrier is in phase 0, so parity 1 passes. */
 PTX_DEVICE void ptx_mbar_wait(ptx_smem bar, uint32_t parity) {
@@ -33,27 +34,27 @@ PTX_DEVICE void ptx_mbar_wait(ptx_smem bar, uint32_t parity) {
                  "bra again;\n"
                  "over:\n"
                  "}" ::"r"(bar),
-            "r"(parity)
-            : "memory");
+                 "r"(parity)
+                 : "memory");
 }
 
-/* ---- bulk copy, global -> shared --------------------------------------------------------------- */
+/* ---- bulk copy, global -> shared ------------------------------------------------------------- */
 
 /* `bytes` (a multiple of 16) in order; counts them on `bar` when they are there. One thread. */
 PTX_DEVICE void ptx_bulk_load(ptx_smem to, const void *from, int bytes, ptx_smem bar) {
     asm volatile("cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes "
                  "[%0], [%1], %2, [%3];" ::"r"(to),
-            "l"(__cvta_generic_to_global(from)), "r"(bytes), "r"(bar)
-            : "memory");
+                 "l"(__cvta_generic_to_global(from)), "r"(bytes), "r"(bar)
+                 : "memory");
 }
 
-/* Ordinary stores and cp.async of this thread, before; wgmma and bulk copies, after the barrier that
- * must follow. */
+/* Ordinary stores and cp.async of this thread, before; wgmma and bulk copies, after the barrier
+ * that must follow. */
 PTX_DEVICE void ptx_fence_async() {
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
-/* ---- registers --------------------------------------------------------------------------------- */
+/* ---- registers ------------------------------------------------------------------------------- */
 
 template <int N> PTX_DEVICE void ptx_registers_give() {
     asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(N));
@@ -62,7 +63,7 @@ template <int N> PTX_DEVICE void ptx_registers_take() {
     asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(N));
 }
 
-/* ---- wgmma ------------------------------------------------------------------------------------- */
+/* ---- wgmma ----------------------------------------------------------------------------------- */
 
 /* Matrix descriptor, 128-byte swizzle: start / 16 | LBO / 16 << 16 | SBO / 16 << 32 | 1 << 62.
  * K-major: rows of 128 bytes, 8 of them 1024 bytes on (SBO); LBO is ignored. MN-major: 8 rows 1024
@@ -79,25 +80,27 @@ PTX_DEVICE void ptx_wgmma_fence() {
 PTX_DEVICE void ptx_wgmma_commit() {
     asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
 }
-/* All but the N newest groups are complete; until then neither accumulators nor operands are touched. */
+/* All but the N newest groups are complete; until then neither accumulators nor operands are
+ * touched. */
 template <int N> PTX_DEVICE void ptx_wgmma_wait() {
     asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(N) : "memory");
 }
 
-#define PTX_F8(d, i)                                                                              \
+#define PTX_F8(d, i)                                                                            \
     "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3]), "+f"(d[i + 4]), "+f"(d[i + 5]), \
             "+f"(d[i + 6]), "+f"(d[i + 7])
-#define PTX_F64(d)                                                                             \
+#define PTX_F64(d)                                                                          \
     PTX_F8(d, 0), PTX_F8(d, 8), PTX_F8(d, 16), PTX_F8(d, 24), PTX_F8(d, 32), PTX_F8(d, 40), \
             PTX_F8(d, 48), PTX_F8(d, 56)
-#define PTX_D64                                                            \
-    "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,"              \
-    "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,"     \
-    "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,"     \
+#define PTX_D64                                                        \
+    "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,"          \
+    "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31," \
+    "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47," \
     "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63}"
 
 /* d[64x128] = a[64x16] b[128x16]^T (+ d, where is_sum), both in shared memory and K-major.
- *   d_j: row 16 w + g + 8 ((j >> 1) & 1), column 8 (j >> 2) + 2q + (j & 1), w the warp of the group */
+ *   d_j: row 16 w + g + 8 ((j >> 1) & 1), column 8 (j >> 2) + 2q + (j & 1), w the warp of the group
+ *   */
 PTX_DEVICE void ptx_wgmma_qk(float (&d)[64], uint64_t a, uint64_t b, int is_sum) {
     asm volatile("{\n"
                  ".reg .pred p;\n"

@@ -1,5 +1,6 @@
-/* The elementwise kernels of a layer on a GPU: embed, residual add and norm, swiglu. Each is bound by memory:
- * what it reads and writes a row is said at the kernel. 8 numbers, 16 bytes, a thread at a time. */
+/* The elementwise kernels of a layer on a GPU: embed, residual add and norm, swiglu. Each is bound
+ * by memory: what it reads and writes a row is said at the kernel. 8 numbers, 16 bytes, a thread at
+ * a time. */
 #include "attention/ptx.cuh"
 
 #include "ops_cuda.h"
@@ -16,8 +17,8 @@ struct eight {
 
 PTX_DEVICE eight load_eight(const uint16_t *from) {
     const uint4 v = *(const uint4 *)from;
-    return {{ptx_bf16_low(v.x), ptx_bf16_high(v.x), ptx_bf16_low(v.y), ptx_bf16_high(v.y), ptx_bf16_low(v.z),
-            ptx_bf16_high(v.z), ptx_bf16_low(v.w), ptx_bf16_high(v.w)}};
+    return {{ptx_bf16_low(v.x), ptx_bf16_high(v.x), ptx_bf16_low(v.y), ptx_bf16_high(v.y),
+            ptx_bf16_low(v.z), ptx_bf16_high(v.z), ptx_bf16_low(v.w), ptx_bf16_high(v.w)}};
 }
 
 PTX_DEVICE void store_eight(uint16_t *to, const eight &x) {
@@ -29,7 +30,7 @@ rt_status status_of(const char *what, const char *why) {
     return why ? rt_fail(RT_EDEVICE, "%s: %s", what, why) : RT_OK;
 }
 
-/* ---- embed: 2 x 2 bytes a number ---------------------------------------------------------------- */
+/* ---- embed: 2 x 2 bytes a number ------------------------------------------------------------- */
 
 struct embed_params {
     const uint16_t *table;
@@ -45,7 +46,7 @@ static __global__ void __launch_bounds__(THREADS) glm_embed_kernel(const embed_p
     for (int64_t i = ptx_thread(); i < p.width / CHUNK; i += THREADS) to[i] = from[i];
 }
 
-/* ---- add and norm: 10 bytes a number, 4 without an update, 6 without a norm ----------------------- */
+/* ---- add and norm: 10 bytes a number, 4 without an update, 6 without a norm ------------------ */
 
 struct add_norm_params {
     uint16_t *hidden;
@@ -59,10 +60,12 @@ struct add_norm_params {
 /* Over all threads of the block, in a fixed order; 4 N_WARPS bytes of shared memory. */
 PTX_DEVICE float sum_of_block(float v, ptx_smem smem) {
     for (int step = 1; step < WARP; step *= 2) v += ptx_shfl_xor(v, step);
-    if (ptx_thread() % WARP == 0) ptx_sts32(smem + (ptx_smem)(ptx_thread() / WARP * 4), ptx_float_bits(v));
+    if (ptx_thread() % WARP == 0)
+        ptx_sts32(smem + (ptx_smem)(ptx_thread() / WARP * 4), ptx_float_bits(v));
     ptx_syncthreads();
     float sum = 0.0f;
-    for (int warp = 0; warp < N_WARPS; warp++) sum += ptx_bits_float(ptx_lds32(smem + (ptx_smem)(warp * 4)));
+    for (int warp = 0; warp < N_WARPS; warp++)
+        sum += ptx_bits_float(ptx_lds32(smem + (ptx_smem)(warp * 4)));
     return sum;
 }
 
@@ -90,7 +93,7 @@ static __global__ void __launch_bounds__(THREADS) glm_add_norm_kernel(const add_
     }
 }
 
-/* ---- swiglu: 6 bytes a number --------------------------------------------------------------------- */
+/* ---- swiglu: 6 bytes a number ---------------------------------------------------------------- */
 
 struct swiglu_params {
     const uint16_t *gate_up;
@@ -112,30 +115,33 @@ static __global__ void __launch_bounds__(THREADS) glm_swiglu_kernel(const swiglu
 
 } // namespace
 
-rt_status glm_cuda_embed(const uint16_t *table, const int32_t *ids, int64_t n, int64_t width, uint16_t *hidden,
-        rt_stream stream) {
+rt_status glm_cuda_embed(const uint16_t *table, const int32_t *ids, int64_t n, int64_t width,
+        uint16_t *hidden, rt_stream stream) {
     if (n == 0) return RT_OK;
     rt_assert(width % CHUNK == 0);
     const embed_params params = {table, ids, width, hidden};
     return status_of("embed", ptx_launch(glm_embed_kernel, {n, 1, THREADS, 0}, stream, params));
 }
 
-rt_status glm_cuda_add_norm(uint16_t *hidden, const uint16_t *update, const uint16_t *weight, float eps, int64_t n,
-        int64_t width, uint16_t *out, rt_stream stream) {
+rt_status glm_cuda_add_norm(uint16_t *hidden, const uint16_t *update, const uint16_t *weight,
+        float eps, int64_t n, int64_t width, uint16_t *out, rt_stream stream) {
     if (n == 0) return RT_OK;
     rt_assert(width % CHUNK == 0);
     const add_norm_params params = {hidden, update, weight, out, width, eps};
-    return status_of("add and norm", ptx_launch(glm_add_norm_kernel, {n, 1, THREADS, N_WARPS * 4}, stream, params));
+    return status_of("add and norm",
+            ptx_launch(glm_add_norm_kernel, {n, 1, THREADS, N_WARPS * 4}, stream, params));
 }
 
-rt_status glm_cuda_swiglu(const uint16_t *gate_up, int64_t n, int64_t width, uint16_t *out, rt_stream stream) {
+rt_status glm_cuda_swiglu(
+        const uint16_t *gate_up, int64_t n, int64_t width, uint16_t *out, rt_stream stream) {
     rt_assert(width % CHUNK == 0);
     const int64_t rows_max = 65535; /* of a launch: blocks in y */
     const int64_t n_blocks = (width / CHUNK + THREADS - 1) / THREADS;
     for (int64_t row = 0; row < n; row += rows_max) {
         const int64_t rows = n - row < rows_max ? n - row : rows_max;
         const swiglu_params params = {gate_up + row * 2 * width, out + row * width, width};
-        RT_TRY(status_of("swiglu", ptx_launch(glm_swiglu_kernel, {n_blocks, rows, THREADS, 0}, stream, params)));
+        RT_TRY(status_of("swiglu",
+                ptx_launch(glm_swiglu_kernel, {n_blocks, rows, THREADS, 0}, stream, params)));
     }
     return RT_OK;
 }

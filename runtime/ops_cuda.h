@@ -1,8 +1,9 @@
-/* What a layer is made of, on a GPU: the elementwise kernels of ops_cuda.cu, the products of cublas.h.
+/* What a layer is made of, on a GPU: the elementwise kernels of ops_cuda.cu, the products of
+ * cublas.h.
  *
- * Rows are bf16, hidden states and activations alike, without padding; arithmetic is fp32 and rounded once
- * where a row is stored. Widths are multiples of 8. Every pointer is device memory, 16-byte aligned, and
- * everything is queued on the stream.
+ * Rows are bf16, hidden states and activations alike, without padding; arithmetic is fp32 and
+ * rounded once where a row is stored. Widths are multiples of 8. Every pointer is device memory,
+ * 16-byte aligned, and everything is queued on the stream.
  *
  * Errors: RT_EDEVICE  the launch was refused. */
 #ifndef GLM_OPS_CUDA_H
@@ -15,15 +16,17 @@ extern "C" {
 #endif
 
 /* hidden[i] = table[ids[i]]: bf16 [vocab][width] -> [n][width]; ids int32 [n]. */
-RT_MUST_CHECK rt_status glm_cuda_embed(const uint16_t *table, const int32_t *ids, int64_t n, int64_t width,
-        uint16_t *hidden, rt_stream stream);
+RT_MUST_CHECK rt_status glm_cuda_embed(const uint16_t *table, const int32_t *ids, int64_t n,
+        int64_t width, uint16_t *hidden, rt_stream stream);
 
-/* hidden += update, rounded, where update is not NULL; then out = hidden / rms(hidden) * weight, where weight
- * is not NULL: one pass for a residual add and the norm that follows it. bf16 [n][width]; eps inside the root.
- * out = hidden (in place) is allowed where update is NULL.
- * Source: Zhang & Sennrich 2019, arXiv:1910.07467, rounded as the published checkpoints' own code does. */
-RT_MUST_CHECK rt_status glm_cuda_add_norm(uint16_t *hidden, const uint16_t *update, const uint16_t *weight,
-        float eps, int64_t n, int64_t width, uint16_t *out, rt_stream stream);
+/* hidden += update, rounded, where update is not NULL; then out = hidden / rms(hidden) * weight,
+ * where weight is not NULL: one pass for a residual add and the norm that follows it. bf16
+ * [n][width]; eps inside the root. out = hidden (in place) is allowed where update is NULL.
+ * Source: Zhang & Sennrich 2019, arXiv:1910.07467, rounded as the published checkpoints' own code
+ * does. */
+RT_MUST_CHECK rt_status glm_cuda_add_norm(uint16_t *hidden, const uint16_t *update,
+        const uint16_t *weight, float eps, int64_t n, int64_t width, uint16_t *out,
+        rt_stream stream);
 
 /* out = silu(gate) * up: gate_up bf16 [n][2 width], gate first -> [n][width]. */
 RT_MUST_CHECK rt_status glm_cuda_swiglu(

@@ -1,10 +1,10 @@
 /* Choosing the next token on a GPU: as glm_sample does, without sorting.
  *
- * A candidate's rank is a 52-bit number: its logit's bits so that they order as logits do, then its id, the
- * lower the better. What sorting is for, the rank at which weights added up in descending order pass a number,
- * is found digit by digit: 13 passes over the row, each of which settles 4 bits. top_k is that search with
- * weights of 1, top_p one with the softmax weights, the draw another. Sums have one fixed order, so the choice
- * is the same every time.
+ * A candidate's rank is a 52-bit number: its logit's bits so that they order as logits do, then its
+ * id, the lower the better. What sorting is for, the rank at which weights added up in descending
+ * order pass a number, is found digit by digit: 13 passes over the row, each of which settles 4
+ * bits. top_k is that search with weights of 1, top_p one with the softmax weights, the draw
+ * another. Sums have one fixed order, so the choice is the same every time.
  *
  * One block a row, 1 to 43 passes over it; a row of 151552 logits is 592 KiB, in L2. */
 #include "attention/ptx.cuh"
@@ -68,14 +68,16 @@ template <int N> PTX_DEVICE void sum_of_block(float (&v)[N], ptx_smem smem) {
 PTX_DEVICE float sum_of_weights(const row_view &row, ptx_smem smem) {
     float sum[1] = {0.0f};
     for (int id = ptx_thread(); id < row.n; id += THREADS)
-        if (rank_of(row.logits[id], id) >= row.worst_rank) sum[0] += weight_of(row, row.logits[id], false);
+        if (rank_of(row.logits[id], id) >= row.worst_rank)
+            sum[0] += weight_of(row, row.logits[id], false);
     sum_of_block(sum, smem);
     return sum[0];
 }
 
-/* The best rank from which on the weights are at least `wanted` (is_strict: more); the worst candidate's where
- * all are not. */
-PTX_DEVICE uint64_t search(const row_view &row, float wanted, bool is_strict, bool is_count, ptx_smem smem) {
+/* The best rank from which on the weights are at least `wanted` (is_strict: more); the worst
+ * candidate's where all are not. */
+PTX_DEVICE uint64_t search(
+        const row_view &row, float wanted, bool is_strict, bool is_count, ptx_smem smem) {
     uint64_t found = 0;
     for (int shift = RANK_BITS - DIGIT_BITS; shift >= 0; shift -= DIGIT_BITS) {
         float sums[N_DIGITS]; /* [d]: ranks >= found + (d << shift) */
@@ -126,8 +128,9 @@ PTX_DEVICE uint64_t best_of_row(row_view &row, ptx_smem smem) {
     sum_of_block(bad, smem);
     ptx_syncthreads();
     if (ptx_thread() % WARP == 0)
-        ptx_sts128(smem + (ptx_smem)(ptx_thread() / WARP * 16), make_uint4((uint32_t)best, (uint32_t)(best >> 32),
-                (uint32_t)worst, (uint32_t)(worst >> 32)));
+        ptx_sts128(smem + (ptx_smem)(ptx_thread() / WARP * 16),
+                make_uint4((uint32_t)best, (uint32_t)(best >> 32), (uint32_t)worst,
+                        (uint32_t)(worst >> 32)));
     ptx_syncthreads();
     for (int warp = 0; warp < N_WARPS; warp++) {
         const uint4 v = ptx_lds128(smem + (ptx_smem)(warp * 16));
@@ -147,7 +150,8 @@ static __global__ void __launch_bounds__(THREADS) glm_sample_kernel(const glm_cu
     if (is_finite && p.draws && p.temperature > 0.0f) {
         row.max = row.logits[id_of(choice)];
         row.scale = 1.4426950408889634f / p.temperature;
-        if (p.top_k > 0 && p.top_k < row.n) row.worst_rank = search(row, (float)p.top_k, false, true, smem);
+        if (p.top_k > 0 && p.top_k < row.n)
+            row.worst_rank = search(row, (float)p.top_k, false, true, smem);
         if (p.top_p < 1.0f)
             row.worst_rank = search(row, p.top_p * sum_of_weights(row, smem), false, false, smem);
         choice = search(row, p.draws[r] * sum_of_weights(row, smem), true, false, smem);
@@ -159,8 +163,10 @@ static __global__ void __launch_bounds__(THREADS) glm_sample_kernel(const glm_cu
 
 rt_status glm_cuda_sample(const glm_cuda_sample_args *args, rt_stream stream) {
     if (args->n == 0) return RT_OK;
-    rt_assert(args->n_valid > 0 && args->n_valid <= args->stride && args->n_valid <= (int64_t)1 << ID_BITS);
-    const char *why = ptx_launch(glm_sample_kernel, {args->n, 1, THREADS, SMEM_BYTES}, stream, *args);
+    rt_assert(args->n_valid > 0 && args->n_valid <= args->stride &&
+              args->n_valid <= (int64_t)1 << ID_BITS);
+    const char *why =
+            ptx_launch(glm_sample_kernel, {args->n, 1, THREADS, SMEM_BYTES}, stream, *args);
     if (why) return rt_fail(RT_EDEVICE, "sampling of %lld rows: %s", (long long)args->n, why);
     return RT_OK;
 }

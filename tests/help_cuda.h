@@ -2,15 +2,15 @@
  * layout, the plain definition of a row, and how far a kernel may be from it.
  *
  * The bound, for a row with weights w and values v: weights are rounded to bf16 where they meet the
- * values (relative 2^-8), not in the sum; a score is off by a = u (c1 sum |terms|) in base 2, u = 2^-24,
- * c1 = 128 + 8 additions and roundings; ex2 is within 2^-22, and a weight meets it once and once more
- * for each rise of the maximum, which all pass max - t:
+ * values (relative 2^-8), not in the sum; a score is off by a = u (c1 sum |terms|) in base 2, u =
+ * 2^-24, c1 = 128 + 8 additions and roundings; ex2 is within 2^-22, and a weight meets it once and
+ * once more for each rise of the maximum, which all pass max - t:
  *
  *   e = ln2 (a + 2u (max - t)) + 2^-22 (2 + rises)       of each weight, in numerator and sum
  *   |d out| <= 2^-8 sum w |v|  +  sum w e |v - out|  +  c (sum w |v| + |out|)  +  2^-8 |out|
  *
- * with c = u (n_keys / 8 + 128) for the additions, and the last term for the rounding of the result.
- * Tests run with scores of standard deviation 2 and more, so that softmax is peaked. */
+ * with c = u (n_keys / 8 + 128) for the additions, and the last term for the rounding of the
+ * result. Tests run with scores of standard deviation 2 and more, so that softmax is peaked. */
 #ifndef HELP_CUDA_H
 #define HELP_CUDA_H
 
@@ -30,13 +30,13 @@
 #include "help_cuda_machine.h"
 #include "help_random.h"
 
-#define CHECK(condition)                                                                      \
-    do {                                                                                      \
-        if (!(condition)) {                                                                   \
-            fprintf(stderr, "%s:%d: not so: %s (last error: %s)\n", __FILE__, __LINE__,       \
-                    #condition, rt_error_text());                                             \
-            exit(1);                                                                          \
-        }                                                                                     \
+#define CHECK(condition)                                                                \
+    do {                                                                                \
+        if (!(condition)) {                                                             \
+            fprintf(stderr, "%s:%d: not so: %s (last error: %s)\n", __FILE__, __LINE__, \
+                    #condition, rt_error_text());                                       \
+            exit(1);                                                                    \
+        }                                                                               \
     } while (0)
 
 static inline bool cuda_is_fast() {
@@ -55,7 +55,8 @@ static inline attn_shape cuda_shape(int n_heads, int n_kv_heads) {
     return shape;
 }
 
-/* Memory as a device gives it: 16-byte aligned, exactly so long, NaN until written; ASan watches. */
+/* Memory as a device gives it: 16-byte aligned, exactly so long, NaN until written; ASan watches.
+ */
 template <typename T> struct cuda_buffer {
     T *data;
     int64_t n;
@@ -83,7 +84,9 @@ template <typename T> struct cuda_buffer {
 
 /* Offset of (token, dim) in a tile, written down from attn_cuda.h, in numbers. */
 static inline int64_t cuda_tile_index(int token, int dim) {
-    return ((dim / 64) * 16384 + token * 128 + (((dim / 8) % 8) ^ (token % 8)) * 16 + (dim % 8) * 2) / 2;
+    return ((dim / 64) * 16384 + token * 128 + (((dim / 8) % 8) ^ (token % 8)) * 16 +
+                   (dim % 8) * 2) /
+           2;
 }
 
 /* n_tokens of K and V, [n_kv_heads][n_tokens][128] fp32 that are bf16, and their pages, in a random
@@ -106,8 +109,10 @@ struct cuda_layer {
             memory.emplace_back(new cuda_buffer<uint16_t>(attn_cuda_page_bytes(&shape) / 2));
         std::vector<int> order;
         for (int64_t p = 0; p < n_pages; p++) order.push_back((int)p);
-        for (int64_t p = n_pages - 1; p > 0; p--) std::swap(order[(size_t)p], order[(size_t)random_below(&seed, p + 1)]);
-        for (int64_t p = 0; p < n_pages; p++) pages.push_back(memory[(size_t)order[(size_t)p]]->data);
+        for (int64_t p = n_pages - 1; p > 0; p--)
+            std::swap(order[(size_t)p], order[(size_t)random_below(&seed, p + 1)]);
+        for (int64_t p = 0; p < n_pages; p++)
+            pages.push_back(memory[(size_t)order[(size_t)p]]->data);
         for (int g = 0; g < s.n_kv_heads; g++)
             for (int64_t t = 0; t < n; t++) put(g, t);
     }
@@ -170,7 +175,8 @@ static inline cuda_row cuda_reference(
     }
     for (int d = 0; d < 128; d++)
         row.bound[d] = 1.01 * (0x1p-8 * (abs_v[d] + fabs(row.out[d])) + moved[d] +
-                                      c * (abs_v[d] + fabs(row.out[d]))) + 0x1p-126;
+                                      c * (abs_v[d] + fabs(row.out[d]))) +
+                       0x1p-126;
     row.lse_bound = 1.01 * (of_sum + c + 4.0 * u * fabs(row.lse) + 0x1p-21);
     return row;
 }

@@ -9,9 +9,11 @@ struct decode_batch {
     int n_queries;
     std::vector<std::unique_ptr<cuda_layer>> layers; /* one a sequence */
     std::unique_ptr<cuda_buffer<uint16_t>> q;
-    decode_batch(int n_heads, int n_kv_heads, int queries, const std::vector<int64_t> &lengths, uint64_t seed)
+    decode_batch(int n_heads, int n_kv_heads, int queries, const std::vector<int64_t> &lengths,
+            uint64_t seed)
         : shape(cuda_shape(n_heads, n_kv_heads)), n_queries(queries) {
-        for (const int64_t n : lengths) layers.emplace_back(new cuda_layer(shape, n, seed + (uint64_t)n));
+        for (const int64_t n : lengths)
+            layers.emplace_back(new cuda_layer(shape, n, seed + (uint64_t)n));
         q.reset(new cuda_buffer<uint16_t>(rows() * 128));
         cuda_fill_normal(q->data, q->n, seed + 1);
     }
@@ -26,8 +28,8 @@ struct decode_result {
     explicit decode_result(int64_t rows) : out(rows * 128), lse(rows) {}
 };
 
-/* Sequences [first, first + n) in one call, then once more with the same scratch: the tickets must have
- * been left as they were found. */
+/* Sequences [first, first + n) in one call, then once more with the same scratch: the tickets must
+ * have been left as they were found. */
 static inline void decode_run(
         const decode_batch &b, int64_t max_tokens, int first, int n, decode_result *result) {
     cuda_buffer<int64_t> lengths(n);

@@ -1,5 +1,5 @@
-/* Where a test of a CUDA kernel runs: compiled by g++ on the emulation, compiled by nvcc on a GPU, in memory
- * that both sides see. The tests themselves are the same (tests/gpu.sh). */
+/* Where a test of a CUDA kernel runs: compiled by g++ on the emulation, compiled by nvcc on a GPU,
+ * in memory that both sides see. The tests themselves are the same (tests/gpu.sh). */
 #ifndef HELP_CUDA_MACHINE_H
 #define HELP_CUDA_MACHINE_H
 
@@ -54,7 +54,8 @@ static inline void cuda_give(void *memory) {
     free(memory);
 }
 static inline void *cuda_reserve(size_t bytes) {
-    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (at == MAP_FAILED) abort();
     return at;
 }

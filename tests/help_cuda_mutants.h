@@ -1,5 +1,5 @@
-/* Does the emulation notice? Each call site of each primitive is made wrong, one at a time, in a process
- * of its own; `work` must then fail: end with a finding, or not return true. */
+/* Does the emulation notice? Each call site of each primitive is made wrong, one at a time, in a
+ * process of its own; `work` must then fail: end with a finding, or not return true. */
 #ifndef HELP_CUDA_MUTANTS_H
 #define HELP_CUDA_MUTANTS_H
 
@@ -21,7 +21,8 @@ static inline std::string mutants_line(const emu_site &site) {
     FILE *file = fopen(path ? path : site.file, "r");
     CHECK(file);
     char text[512] = "";
-    for (int i = 0; i < site.line && fgets(text, sizeof text, file); i++) {}
+    for (int i = 0; i < site.line && fgets(text, sizeof text, file); i++) {
+    }
     fclose(file);
     const std::string line = text;
     const size_t from = line.find_first_not_of(' ');
@@ -45,7 +46,8 @@ static inline int mutants_run(const emu_place &place, const std::function<bool()
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
-/* Prints what came of each place; returns how many bugs passed that are not known to be harmless. */
+/* Prints what came of each place; returns how many bugs passed that are not known to be harmless.
+ */
 static inline int mutants_survive(
         const std::function<bool()> &work, const std::vector<harmless_bug> &harmless) {
     CHECK(work());
@@ -65,8 +67,8 @@ static inline int mutants_survive(
             printf("%s: %s, line %d: %s%s\n", why ? "harmless" : "NOT NOTICED",
                     emu_bug_name(place.bug), place.site.line, line.c_str(), why ? why : "");
     }
-    printf("%d bugs planted: %d found by the emulation, %d by wrong numbers, %d not noticed\n", n, n_found,
-            n_numbers, n_survived);
+    printf("%d bugs planted: %d found by the emulation, %d by wrong numbers, %d not noticed\n", n,
+            n_found, n_numbers, n_survived);
     return n_survived;
 }
 

@@ -1,7 +1,9 @@
-/* Rows beyond element 2^32 of the arrays of a million tokens: the same numbers as anywhere, in their place.
+/* Rows beyond element 2^32 of the arrays of a million tokens: the same numbers as anywhere, in
+ * their place.
  *
- * Method: arrays of 2^20 + 200 tokens x 32 heads x 128 are reserved, not filled; one block of the launch
- * runs, the last of the last KV head, over two segments, so that state goes out and comes back. */
+ * Method: arrays of 2^20 + 200 tokens x 32 heads x 128 are reserved, not filled; one block of the
+ * launch runs, the last of the last KV head, over two segments, so that state goes out and comes
+ * back. */
 #ifndef HELP_CUDA_OFFSETS_H
 #define HELP_CUDA_OFFSETS_H
 

@@ -153,11 +153,11 @@ static inline void prefill_of_ones() {
     prefill_result result(1);
     emu_seed(0);
     prefill_run(c, layer, q, 0, 1, &result);
-    for (int d = 0; d < 128; d++)
-        CHECK(result.out[d] == rt_float_to_bf16(layer.value(0, 0)[d]));
+    for (int d = 0; d < 128; d++) CHECK(result.out[d] == rt_float_to_bf16(layer.value(0, 0)[d]));
 }
 
-/* What no primitive shows, the numbers must: a mask off by one key either way, pages in a wrong order. */
+/* What no primitive shows, the numbers must: a mask off by one key either way, pages in a wrong
+ * order. */
 static inline int prefill_numbers_tell() {
     const prefill_case c = {1, 1, 40, 200, {}};
     cuda_layer layer(cuda_shape(1, 1), 260, 9);

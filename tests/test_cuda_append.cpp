@@ -1,5 +1,5 @@
-/* Rotation, and rows into pages: what the append kernel writes is the definition's, to a rounding of bf16,
- * at positions up to a million; nothing else is touched.
+/* Rotation, and rows into pages: what the append kernel writes is the definition's, to a rounding
+ * of bf16, at positions up to a million; nothing else is touched.
  *
  * Method: tests/emu. The definition is fp64 sin and cos of the fp32 angle. */
 #include "help_cuda_machine.h"
@@ -8,16 +8,18 @@
 
 #include "help_cuda.h"
 
-/* The definition, and the bound: one bf16 rounding of the result, and 2^-20 of |x0| + |x1| for sine,
- * cosine and the fp32 arithmetic. */
-static void check_row(const attn_shape &shape, const uint16_t *x, const uint16_t *y, int64_t pos, bool is_rotated) {
+/* The definition, and the bound: one bf16 rounding of the result, and 2^-20 of |x0| + |x1| for
+ * sine, cosine and the fp32 arithmetic. */
+static void check_row(const attn_shape &shape, const uint16_t *x, const uint16_t *y, int64_t pos,
+        bool is_rotated) {
     float theta[64];
     attn_rope_theta(&shape, theta);
     for (int d = 0; d < 128; d += 2) {
         const double x0 = rt_bf16_to_float(x[d]), x1 = rt_bf16_to_float(x[d + 1]);
         const bool is_turned = is_rotated && d < shape.rope_dim;
         const volatile float angle = (float)pos * theta[d / 2 % 64];
-        const double c = is_turned ? cos((double)angle) : 1.0, s = is_turned ? sin((double)angle) : 0.0;
+        const double c = is_turned ? cos((double)angle) : 1.0,
+                     s = is_turned ? sin((double)angle) : 0.0;
         const double right[2] = {x0 * c - x1 * s, x1 * c + x0 * s};
         for (int i = 0; i < 2; i++) {
             const double error = fabs((double)rt_bf16_to_float(y[d + i]) - right[i]);
@@ -26,7 +28,8 @@ static void check_row(const attn_shape &shape, const uint16_t *x, const uint16_t
     }
 }
 
-static const uint16_t *row_in_page(const attn_shape &shape, void *page, int g, int operand, int slot, uint16_t *row) {
+static const uint16_t *row_in_page(
+        const attn_shape &shape, void *page, int g, int operand, int slot, uint16_t *row) {
     (void)shape;
     for (int d = 0; d < 128; d++)
         row[d] = ((uint16_t *)page)[(g * 2 + operand) * 16384 + cuda_tile_index(slot, d)];
@@ -51,7 +54,8 @@ static void append(int n_heads, int n_kv_heads, int64_t n, int64_t pos, bool is_
     from_zero.insert(from_zero.end(), pages.begin(), pages.end());
     const cuda_buffer<void *> page_list(pages), zero_list(from_zero);
     const cuda_buffer<int64_t> position_list(positions);
-    const cuda_buffer<void *const *> seq_pages(std::vector<void *const *>((size_t)n, zero_list.data));
+    const cuda_buffer<void *const *> seq_pages(
+            std::vector<void *const *>((size_t)n, zero_list.data));
     attn_cuda_append_args args = {};
     args.qkv = qkv.data;
     args.n_tokens = n;
@@ -73,7 +77,8 @@ static void append(int n_heads, int n_kv_heads, int64_t n, int64_t pos, bool is_
         for (int g = 0; g < n_kv_heads; g++)
             for (int operand = 0; operand < 2; operand++)
                 check_row(shape, x + (n_heads + operand * n_kv_heads + g) * 128,
-                        row_in_page(shape, page, g, operand, (int)((pos + t) % 128), row), pos + t, !operand);
+                        row_in_page(shape, page, g, operand, (int)((pos + t) % 128), row), pos + t,
+                        !operand);
     }
     for (const auto &page : memory)
         for (int64_t i = 0; i < page->n; i++) n_written += page->data[i] != 0xffff;

@@ -1,8 +1,8 @@
 /* The decode kernel, run thread by thread on the CPU: what it writes is the definition's, within a
  * derived bound, and neither the batch nor the longest length changes a bit of a sequence.
  *
- * Method: tests/emu runs the kernel's own text, blocks in random order. Pages lie in random order, their
- * unused rows hold NaN. Lengths are all tails 1..127 and what crosses the splits of 4096. */
+ * Method: tests/emu runs the kernel's own text, blocks in random order. Pages lie in random order,
+ * their unused rows hold NaN. Lengths are all tails 1..127 and what crosses the splits of 4096. */
 #include "help_cuda_machine.h"
 
 #include "attention/attn_decode.cu"
@@ -36,7 +36,8 @@ static void splits() {
     emu_seed(4);
     worst = fmax(worst, decode_try(8, 1, 1, {4097, 4096}, 1));
     emu_seed(5);
-    worst = fmax(worst, decode_try(8, 1, 2, {cuda_is_fast() ? 4100 : 8193}, 2)); /* token 0 sees none of the last */
+    worst = fmax(worst, decode_try(8, 1, 2, {cuda_is_fast() ? 4100 : 8193},
+                                2)); /* token 0 sees none of the last */
     printf("splits: worst error %.3f of the bound\n", worst);
     CHECK(worst <= 1.0);
 }
@@ -53,8 +54,8 @@ static void batches() {
     CHECK(memcmp(together.lse.data, alone.lse.data, 24 * 4) == 0);
 }
 
-/* 128K keys, all pages the same memory: a page's keys n times are the page's attention, and ln n more in
- * lse. Every block of the launch runs, and the last merges 32 splits. */
+/* 128K keys, all pages the same memory: a page's keys n times are the page's attention, and ln n
+ * more in lse. Every block of the launch runs, and the last merges 32 splits. */
 static void many_splits() {
     const int64_t n_pages = cuda_is_fast() ? 96 : 1024;
     const cuda_layer page(cuda_shape(8, 1), 128, 9);

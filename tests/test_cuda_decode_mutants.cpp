@@ -1,4 +1,5 @@
-/* The emulation notices every bug that can be planted in the decode kernel at a call of a primitive.
+/* The emulation notices every bug that can be planted in the decode kernel at a call of a
+ * primitive.
  *
  * Method: help_cuda_mutants.h, over two splits that are merged by the block that comes last, and a
  * sequence of a few keys. */

@@ -1,7 +1,8 @@
-/* The elementwise kernels of a layer: the definitions, within one rounding to bf16 and the fp32 of the way.
+/* The elementwise kernels of a layer: the definitions, within one rounding to bf16 and the fp32 of
+ * the way.
  *
- * Method: tests/emu; widths of less than a block, exactly one pass and several; buffers exactly as long as
- * they must be. */
+ * Method: tests/emu; widths of less than a block, exactly one pass and several; buffers exactly as
+ * long as they must be. */
 #include "help_cuda_machine.h"
 
 #include "runtime/ops_cuda.cu"
@@ -18,7 +19,8 @@ static void embed() {
     const cuda_buffer<int32_t> ids(std::vector<int32_t>{6, 0, 3, 3, 1});
     CHECK(glm_cuda_embed(table.data, ids.data, 5, 24, hidden.data, NULL) == RT_OK);
     cuda_wait();
-    for (int i = 0; i < 5; i++) CHECK(memcmp(hidden.data + i * 24, table.data + ids[i] * 24, 48) == 0);
+    for (int i = 0; i < 5; i++)
+        CHECK(memcmp(hidden.data + i * 24, table.data + ids[i] * 24, 48) == 0);
 }
 
 /* |x - right| for one rounding of bf16, and u fp32 roundings of relative 2^-23 each. */
@@ -31,27 +33,30 @@ static void near(uint16_t x, double right, double u) {
 
 static void add_norm(int64_t width, bool is_added, bool is_normed, bool is_in_place) {
     const int64_t n = 3;
-    cuda_buffer<uint16_t> hidden(n * width), before(n * width), update(n * width), weight(width), out(n * width);
+    cuda_buffer<uint16_t> hidden(n * width), before(n * width), update(n * width), weight(width),
+            out(n * width);
     cuda_fill_normal(hidden.data, hidden.n, 2, 3.0f);
     memcpy(before.data, hidden.data, (size_t)hidden.n * 2);
     cuda_fill_normal(update.data, update.n, 3);
     cuda_fill_normal(weight.data, weight.n, 4);
     uint16_t *to = is_in_place ? hidden.data : out.data;
-    CHECK(glm_cuda_add_norm(hidden.data, is_added ? update.data : NULL, is_normed ? weight.data : NULL, 1.5625e-7f,
-                  n, width, to, NULL) == RT_OK);
+    CHECK(glm_cuda_add_norm(hidden.data, is_added ? update.data : NULL,
+                  is_normed ? weight.data : NULL, 1.5625e-7f, n, width, to, NULL) == RT_OK);
     cuda_wait();
     for (int64_t r = 0; r < n; r++) {
         double squares = 0.0;
         std::vector<double> x;
         for (int64_t i = r * width; i < (r + 1) * width; i++) {
-            const float sum = rt_bf16_to_float(before[i]) + (is_added ? rt_bf16_to_float(update[i]) : 0.0f);
+            const float sum =
+                    rt_bf16_to_float(before[i]) + (is_added ? rt_bf16_to_float(update[i]) : 0.0f);
             const uint16_t stored = is_added ? rt_float_to_bf16(sum) : before[i];
             if (!is_in_place) CHECK(hidden[i] == stored);
             x.push_back(number(stored));
             squares += x.back() * x.back();
         }
         for (int64_t i = 0; i < width && is_normed; i++)
-            near(to[r * width + i], x[(size_t)i] / sqrt(squares / (double)width + 1.5625e-7) * number(weight[i]),
+            near(to[r * width + i],
+                    x[(size_t)i] / sqrt(squares / (double)width + 1.5625e-7) * number(weight[i]),
                     8.0 + (double)width / THREADS + 6.0);
     }
 }
@@ -64,7 +69,8 @@ static void swiglu(int64_t n, int64_t width) {
     cuda_wait();
     for (int64_t r = 0; r < n; r++)
         for (int64_t i = 0; i < width; i++) {
-            const double g = number(gate_up[r * 2 * width + i]), up = number(gate_up[(r * 2 + 1) * width + i]);
+            const double g = number(gate_up[r * 2 * width + i]),
+                         up = number(gate_up[(r * 2 + 1) * width + i]);
             if (g > -80.0)
                 near(out[r * width + i], g / (1.0 + exp(-g)) * up, 8.0 + 2.0 * fabs(g));
             else

@@ -1,5 +1,5 @@
-/* Pages to canonical rows and back: what comes back is what went out, where it belongs, and rows past the
- * last token stay as they are.
+/* Pages to canonical rows and back: what comes back is what went out, where it belongs, and rows
+ * past the last token stay as they are.
  *
  * Method: tests/emu, against the layout as attn_cuda.h documents it. */
 #include "help_cuda_machine.h"

@@ -1,8 +1,8 @@
-/* The prefill kernel for Hopper, run thread by thread on the CPU: what it writes is the definition's,
- * within a derived bound, and how calls are cut changes no bit.
+/* The prefill kernel for Hopper, run thread by thread on the CPU: what it writes is the
+ * definition's, within a derived bound, and how calls are cut changes no bit.
  *
- * Method: tests/emu runs the kernel's own text. Pages lie in random order, their unused rows hold NaN,
- * every buffer is exactly as long as it must be. Tails 1..127 are the rows of one call. */
+ * Method: tests/emu runs the kernel's own text. Pages lie in random order, their unused rows hold
+ * NaN, every buffer is exactly as long as it must be. Tails 1..127 are the rows of one call. */
 #include "help_cuda_machine.h"
 
 #include "attention/attn_prefill_sm90.cu"

@@ -1,9 +1,9 @@
-/* The matrix primitives do what ptx.cuh says they do: fragments filled by the documented layout multiply as
- * matrices do.
+/* The matrix primitives do what ptx.cuh says they do: fragments filled by the documented layout
+ * multiply as matrices do.
  *
- * Method: one warp. Matrices with a different number in every place, products by the definition. Under the
- * emulation this tests the emulation; on a GPU (tests/gpu.sh) it tests what the emulation and every kernel
- * believe about the hardware, in a second. */
+ * Method: one warp. Matrices with a different number in every place, products by the definition.
+ * Under the emulation this tests the emulation; on a GPU (tests/gpu.sh) it tests what the emulation
+ * and every kernel believe about the hardware, in a second. */
 #include "help_cuda_machine.h"
 
 #include "help_cuda.h"
@@ -45,7 +45,8 @@ static __global__ void __launch_bounds__(32) primitives_kernel(primitives *const
     for (int i = 0; i < K; i += 2)
         if (l < M) ptx_sts32(smem + (ptx_smem)(l * 32 + i * 2), pair(p->a[l][i], p->a[l][i + 1]));
     for (int i = 0; i < N; i += 2)
-        if (l < K) ptx_sts32(smem + (ptx_smem)(1024 + l * 16 + i * 2), pair(p->b[l][i], p->b[l][i + 1]));
+        if (l < K)
+            ptx_sts32(smem + (ptx_smem)(1024 + l * 16 + i * 2), pair(p->b[l][i], p->b[l][i + 1]));
     ptx_syncwarp();
     ptx_ldmatrix(loaded_a, smem + (ptx_smem)((l & 15) * 32 + (l >> 4) * 16));
     ptx_ldmatrix_trans(loaded_b, smem + (ptx_smem)(1024 + (l & 15) * 16));
@@ -81,7 +82,8 @@ int main() {
     CHECK(!ptx_launch(primitives_kernel, {1, 1, 32, 4096}, NULL, p.data));
     cuda_wait();
 #if !defined(__CUDACC__)
-    CHECK(emu_bank_conflicts() > 0); /* rows of 32 bytes: what the kernels' tests look for is noticed */
+    CHECK(emu_bank_conflicts() >
+            0); /* rows of 32 bytes: what the kernels' tests look for is noticed */
 #endif
     float max = -INFINITY;
     for (int m = 0; m < M; m++)

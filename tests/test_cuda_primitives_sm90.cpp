@@ -1,9 +1,10 @@
-/* Hopper's matrix primitives do what ptx_sm90.cuh says: products through descriptors, of tiles that came by a
- * bulk copy, are the matrices' products.
+/* Hopper's matrix primitives do what ptx_sm90.cuh says: products through descriptors, of tiles that
+ * came by a bulk copy, are the matrices' products.
  *
- * Method: one warpgroup. Small integers, so that every product is exact; tiles laid out as attn_cuda.h says; the
- * register operand and the accumulators by the documented layout. Under the emulation this tests the emulation;
- * on a GPU (tests/gpu.sh) it tests what the emulation and the Hopper kernel believe about the hardware. */
+ * Method: one warpgroup. Small integers, so that every product is exact; tiles laid out as
+ * attn_cuda.h says; the register operand and the accumulators by the documented layout. Under the
+ * emulation this tests the emulation; on a GPU (tests/gpu.sh) it tests what the emulation and the
+ * Hopper kernel believe about the hardware. */
 #include "help_cuda_machine.h"
 
 #include "help_cuda.h"
@@ -39,7 +40,8 @@ static __global__ void __launch_bounds__(128) primitives_sm90_kernel(matrices *c
     }
     for (int i = t; i < M * K / 8; i += 128) { /* queries: halves of 64 rows, swizzled */
         const int row = i / 16, chunk = i % 16;
-        ptx_sts128(smem + (ptx_smem)(Q_AT + chunk / 8 * 8192 + row * 128 + ((chunk % 8) ^ (row % 8)) * 16),
+        ptx_sts128(smem + (ptx_smem)(Q_AT + chunk / 8 * 8192 + row * 128 +
+                                     ((chunk % 8) ^ (row % 8)) * 16),
                 *(const uint4 *)&x->q[row][chunk * 8]);
     }
     ptx_fence_async();
@@ -58,7 +60,8 @@ static __global__ void __launch_bounds__(128) primitives_sm90_kernel(matrices *c
     for (int step = 0; step < 8; step++)
 #pragma unroll
         for (int i = 0; i < 4; i++) {
-            const uint16_t *pair = &x->p[16 * w + g + 8 * (i & 1)][16 * step + 2 * q + 8 * (i >> 1)];
+            const uint16_t *pair =
+                    &x->p[16 * w + g + 8 * (i & 1)][16 * step + 2 * q + 8 * (i >> 1)];
             p[step][i] = (uint32_t)pair[0] | (uint32_t)pair[1] << 16;
         }
     const uint64_t desc_q = ptx_desc(smem + Q_AT, 16);
@@ -67,8 +70,8 @@ static __global__ void __launch_bounds__(128) primitives_sm90_kernel(matrices *c
     ptx_wgmma_fence();
 #pragma unroll
     for (int step = 0; step < 8; step++)
-        ptx_wgmma_qk(s, desc_q + (step >> 2) * 512 + (step & 3) * 2, desc_k + (step >> 2) * 1024 + (step & 3) * 2,
-                step > 0);
+        ptx_wgmma_qk(s, desc_q + (step >> 2) * 512 + (step & 3) * 2,
+                desc_k + (step >> 2) * 1024 + (step & 3) * 2, step > 0);
     ptx_wgmma_commit();
     ptx_wgmma_wait<0>();
     ptx_wgmma_fence();
@@ -89,8 +92,10 @@ int main() {
     cuda_buffer<matrices> x(1);
     uint64_t random = 1;
     std::vector<float> k((size_t)(N * K)), v((size_t)(N * K));
-    for (int i = 0; i < M * K; i++) (&x->q[0][0])[i] = rt_float_to_bf16((float)random_below(&random, 17) - 8.0f);
-    for (int i = 0; i < M * N; i++) (&x->p[0][0])[i] = rt_float_to_bf16((float)random_below(&random, 9));
+    for (int i = 0; i < M * K; i++)
+        (&x->q[0][0])[i] = rt_float_to_bf16((float)random_below(&random, 17) - 8.0f);
+    for (int i = 0; i < M * N; i++)
+        (&x->p[0][0])[i] = rt_float_to_bf16((float)random_below(&random, 9));
     for (int r = 0; r < N; r++)
         for (int d = 0; d < K; d++) {
             k[(size_t)(r * K + d)] = (float)random_below(&random, 31) - 15.0f;

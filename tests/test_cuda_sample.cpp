@@ -1,7 +1,8 @@
 /* Sampling without sorting: the choice is the one that sorting leads to, for any draw.
  *
- * Method: tests/emu against a sorted copy in fp64. Draws are taken from the middle of each candidate's share,
- * where fp32 sums cannot fall on the other side; and ties are many, since logits are multiples of 1/4. */
+ * Method: tests/emu against a sorted copy in fp64. Draws are taken from the middle of each
+ * candidate's share, where fp32 sums cannot fall on the other side; and ties are many, since logits
+ * are multiples of 1/4. */
 #include "help_cuda_machine.h"
 
 #include "runtime/sample_cuda.cu"
@@ -16,15 +17,19 @@ struct candidate {
     double weight;
 };
 
-static std::vector<candidate> sorted_candidates(const float *logits, int n, float t, int top_k, float top_p) {
+static std::vector<candidate> sorted_candidates(
+        const float *logits, int n, float t, int top_k, float top_p) {
     std::vector<candidate> all;
     for (int i = 0; i < n; i++) all.push_back({logits[i], i, 0.0});
-    std::stable_sort(all.begin(), all.end(), [](const candidate &a, const candidate &b) { return a.logit > b.logit; });
+    std::stable_sort(all.begin(), all.end(),
+            [](const candidate &a, const candidate &b) { return a.logit > b.logit; });
     if (top_k > 0 && top_k < n) all.resize((size_t)top_k);
     double total = 0.0, sum = 0.0;
-    for (auto &c : all) total += c.weight = exp(((double)c.logit - (double)all[0].logit) / (double)t);
+    for (auto &c : all)
+        total += c.weight = exp(((double)c.logit - (double)all[0].logit) / (double)t);
     size_t keep = 0;
-    while (keep < all.size() && (keep == 0 || (top_p < 1.0f && sum < (double)top_p * total) || top_p >= 1.0f))
+    while (keep < all.size() &&
+            (keep == 0 || (top_p < 1.0f && sum < (double)top_p * total) || top_p >= 1.0f))
         sum += all[keep++].weight;
     all.resize(keep);
     return all;

@@ -104,7 +104,7 @@ void emu_copies_block_ends() {
     if (!in_flight.empty()) emu_found(emu_site{"", 0}, "the block ends with bulk copies in flight");
 }
 
-/* ---- cp.async ---------------------------------------------------------------------------------- */
+/* ---- cp.async -------------------------------------------------------------------------------- */
 
 void emu_cp_async(uint32_t to, const void *from, int src_bytes, emu_site site) {
     if (emu_is_wrong(EMU_BUG_COPY_MISSING, site)) return;
@@ -134,7 +134,7 @@ void emu_cp_async_wait(int n, emu_site site) {
     }
 }
 
-/* ---- mbarriers --------------------------------------------------------------------------------- */
+/* ---- mbarriers ------------------------------------------------------------------------------- */
 
 void emu_mbar_init(uint32_t bar, int count, emu_site site) {
     emu_smem_is_mbar(bar, site);
@@ -161,7 +161,8 @@ static void arrive_once(int bar, int bytes, emu_site site) {
     emu_join(&b.fenced, &t->fenced);
     emu_tick(t);
     b.tx += bytes;
-    if (b.pending == 0) emu_found(site, "mbarrier %u: more than %d arrivals in a phase", b.at, b.expected);
+    if (b.pending == 0)
+        emu_found(site, "mbarrier %u: more than %d arrivals in a phase", b.at, b.expected);
     b.pending--;
     end_phase_if_complete(bar);
 }

@@ -1,5 +1,5 @@
-/* CUDA kernels on a CPU: every thread of a block is a fiber, every collective a meeting point, every
- * access to shared memory is checked.
+/* CUDA kernels on a CPU: every thread of a block is a fiber, every collective a meeting point,
+ * every access to shared memory is checked.
  *
  *   fibers.cpp   threads, scheduling, meetings, barriers, the launch
  *   shadow.cpp   shared memory: validity, happens-before, what is in flight
@@ -8,12 +8,13 @@
  *   wgmma.cpp    warpgroup matrices and their descriptors
  *   mutate.cpp   planted bugs: one call site of one primitive misbehaves
  *
- * Happens-before. An agent is a thread, a warpgroup's wgmma engine or an mbarrier's copy engine; each
- * access is stamped with (agent, its clock). A thread's vector clock says how far it knows each agent;
- * barriers, __syncwarp and mbarriers join clocks, shuffles and matrix collectives do not. A read needs
- * to know the write before it; a write needs to know the write and the reads before it. A second
- * clock, `fenced`, is what fence.proxy.async has carried into the async proxy: reads by wgmma and bulk
- * copies are checked against that one where the bytes were written by ordinary stores.
+ * Happens-before. An agent is a thread, a warpgroup's wgmma engine or an mbarrier's copy engine;
+ * each access is stamped with (agent, its clock). A thread's vector clock says how far it knows
+ * each agent; barriers, __syncwarp and mbarriers join clocks, shuffles and matrix collectives do
+ * not. A read needs to know the write before it; a write needs to know the write and the reads
+ * before it. A second clock, `fenced`, is what fence.proxy.async has carried into the async proxy:
+ * reads by wgmma and bulk copies are checked against that one where the bytes were written by
+ * ordinary stores.
  *
  * Asynchronous copies happen as late as they may, wgmma results appear at the wait; in between the
  * bytes are poison and in flight. A block in which nobody can go on is a deadlock, reported with
@@ -70,7 +71,7 @@ struct emu_thread {
     std::vector<std::vector<emu_copy>> copies; /* committed groups, and the open one last */
 };
 
-/* ---- fibers.cpp -------------------------------------------------------------------------------- */
+/* ---- fibers.cpp ------------------------------------------------------------------------------ */
 
 struct emu_launch {
     int64_t grid_x, grid_y;
@@ -78,8 +79,8 @@ struct emu_launch {
     int smem_bytes;
 };
 
-/* How the world goes: 0 is first come first served and copies as late as possible; any other seed is a
- * random schedule of threads, blocks and copies. */
+/* How the world goes: 0 is first come first served and copies as late as possible; any other seed
+ * is a random schedule of threads, blocks and copies. */
 void emu_seed(uint64_t seed);
 
 /* Run only blocks with this x, in launches of more blocks than a test has time for; -1: all. */
@@ -99,8 +100,8 @@ bool emu_is_random();
 void emu_park(const char *what, emu_site site);
 void emu_wake(int thread);
 
-/* n threads, [first, first + n), meet: the last to come calls work(args of all). They must have come
- * by the same call with the same immediate. */
+/* n threads, [first, first + n), meet: the last to come calls work(args of all). They must have
+ * come by the same call with the same immediate. */
 void emu_meet(int n, const char *what, int immediate, void *args,
         const std::function<void(void **args)> &work, emu_site site);
 
@@ -122,7 +123,7 @@ static inline int emu_mbar_agent(int mbar) {
     return EMU_THREADS_MAX + EMU_THREADS_MAX / EMU_GROUP + mbar;
 }
 
-/* ---- shadow.cpp -------------------------------------------------------------------------------- */
+/* ---- shadow.cpp ------------------------------------------------------------------------------ */
 
 void emu_smem_reset(int bytes);
 uint32_t emu_smem_begin(); /* of the dynamic block; a multiple of 16, deliberately not of 1024 */
@@ -133,7 +134,8 @@ void emu_read_async(uint32_t at, int bytes, void *to, uint32_t engine_clock, emu
 /* A copy into [at, at + bytes) begins: poison, in flight. Is over: the bytes, written by `agent` at
  * `clock`. */
 void emu_copy_begins(uint32_t at, int bytes, bool is_async, emu_site site);
-void emu_copy_ends(uint32_t at, int bytes, const void *from, int agent, uint32_t clock, bool is_async);
+void emu_copy_ends(
+        uint32_t at, int bytes, const void *from, int agent, uint32_t clock, bool is_async);
 /* These bytes are an mbarrier; data accesses to them are wrong. */
 void emu_smem_is_mbar(uint32_t at, emu_site site);
 
@@ -144,7 +146,7 @@ void emu_global_store(float *to, float value, emu_site site);
 float emu_global_load(const float *from, emu_site site);
 uint32_t emu_global_ticket(uint32_t *counter, emu_site site);
 
-/* ---- copies.cpp -------------------------------------------------------------------------------- */
+/* ---- copies.cpp ------------------------------------------------------------------------------ */
 
 void emu_copies_reset();
 void emu_cp_async(uint32_t to, const void *from, int src_bytes, emu_site site);
@@ -161,7 +163,7 @@ bool emu_copy_step();
 void emu_copies_report();
 void emu_copies_block_ends();
 
-/* ---- warp.cpp, wgmma.cpp ----------------------------------------------------------------------- */
+/* ---- warp.cpp, wgmma.cpp --------------------------------------------------------------------- */
 
 float emu_shfl_xor(float v, int lane_mask, emu_site site);
 bool emu_any(bool v, emu_site site);
@@ -176,12 +178,12 @@ void emu_wgmma_fence(emu_site site);
 void emu_wgmma_commit(emu_site site);
 void emu_wgmma_wait(int n, emu_site site);
 /* a_regs NULL: a is a descriptor. */
-void emu_wgmma(float *d, const uint32_t *a_regs, uint64_t a, uint64_t b, bool is_b_mn_major, int is_sum,
-        emu_site site);
+void emu_wgmma(float *d, const uint32_t *a_regs, uint64_t a, uint64_t b, bool is_b_mn_major,
+        int is_sum, emu_site site);
 void emu_set_registers(int n, bool is_take, emu_site site);
 void emu_wgmma_block_ends();
 
-/* ---- mutate.cpp -------------------------------------------------------------------------------- */
+/* ---- mutate.cpp ------------------------------------------------------------------------------ */
 
 /* Ways in which a call site can be wrong. */
 enum emu_bug {
@@ -189,20 +191,20 @@ enum emu_bug {
     EMU_BUG_BARRIER_MISSING,
     EMU_BUG_SYNCWARP_MISSING,
     EMU_BUG_COMMIT_MISSING,
-    EMU_BUG_WAIT_MISSING,     /* cp.async.wait_group, wgmma.wait_group, mbarrier wait */
-    EMU_BUG_WAIT_WEAK,        /* one group too few */
-    EMU_BUG_FENCE_MISSING,    /* mbarrier init, proxy, wgmma */
+    EMU_BUG_WAIT_MISSING,  /* cp.async.wait_group, wgmma.wait_group, mbarrier wait */
+    EMU_BUG_WAIT_WEAK,     /* one group too few */
+    EMU_BUG_FENCE_MISSING, /* mbarrier init, proxy, wgmma */
     EMU_BUG_ARRIVE_MISSING,
     EMU_BUG_ARRIVE_TWICE,
     EMU_BUG_PARITY_WRONG,
-    EMU_BUG_BYTES_SHORT,      /* expect_tx */
-    EMU_BUG_SWIZZLE_WRONG,    /* ldmatrix: the neighbouring 16 bytes; wgmma: the next 32 */
-    EMU_BUG_TRANS_WRONG,      /* ldmatrix, movmatrix, wgmma's B */
-    EMU_BUG_STRIDE_WRONG,     /* wgmma's leading byte offset */
+    EMU_BUG_BYTES_SHORT,   /* expect_tx */
+    EMU_BUG_SWIZZLE_WRONG, /* ldmatrix: the neighbouring 16 bytes; wgmma: the next 32 */
+    EMU_BUG_TRANS_WRONG,   /* ldmatrix, movmatrix, wgmma's B */
+    EMU_BUG_STRIDE_WRONG,  /* wgmma's leading byte offset */
     EMU_BUG_SHUFFLE_MISSING,
-    EMU_BUG_COPY_MISSING,     /* cp.async, bulk: not issued */
+    EMU_BUG_COPY_MISSING, /* cp.async, bulk: not issued */
     EMU_BUG_ZERO_FILL_MISSING,
-    EMU_BUG_TICKET_EARLY,     /* the fence before the ticket is missing */
+    EMU_BUG_TICKET_EARLY, /* the fence before the ticket is missing */
     EMU_N_BUGS
 };
 const char *emu_bug_name(int bug);

@@ -1,5 +1,5 @@
-/* Threads of a block as fibers: a fiber runs until it has to wait, then switches directly to the next
- * that can run. */
+/* Threads of a block as fibers: a fiber runs until it has to wait, then switches directly to the
+ * next that can run. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,7 +53,7 @@ uint64_t random_state;
 bool is_random;
 int64_t only_block = -1;
 
-/* ---- switching --------------------------------------------------------------------------------- */
+/* ---- switching ------------------------------------------------------------------------------- */
 
 #if defined(__x86_64__)
 extern "C" void emu_switch_stack(void **save, void *load);
@@ -96,10 +96,11 @@ void switch_to(emu_thread *to) {
 #endif
 }
 
-/* ---- scheduling -------------------------------------------------------------------------------- */
+/* ---- scheduling ------------------------------------------------------------------------------ */
 
 [[noreturn]] void deadlock() {
-    fprintf(stderr, "emu: deadlock in block (%lld, %lld):\n", (long long)block_x, (long long)block_y);
+    fprintf(stderr, "emu: deadlock in block (%lld, %lld):\n", (long long)block_x,
+            (long long)block_y);
     std::map<std::pair<const char *, int>, int> waiting;
     for (int i = 0; i < launch.threads; i++)
         if (!threads[i].is_done) waiting[{threads[i].waits_for, threads[i].waits_at.line}]++;
@@ -252,7 +253,7 @@ void emu_found(emu_site site, const char *format, ...) {
     _Exit(EMU_EXIT_FOUND);
 }
 
-/* ---- meeting ----------------------------------------------------------------------------------- */
+/* ---- meeting --------------------------------------------------------------------------------- */
 
 void emu_meet(int n, const char *what, int immediate, void *args,
         const std::function<void(void **)> &work, emu_site site) {

@@ -19,8 +19,8 @@ const char *emu_bug_name(int bug) {
     static const char *const names[EMU_N_BUGS] = {"no bug", "barrier missing", "__syncwarp missing",
             "commit missing", "wait missing", "wait for one group too few", "fence missing",
             "arrival missing", "arrival twice", "wrong parity", "too few bytes expected",
-            "wrong swizzle", "wrong transposition", "wrong stride", "shuffle missing", "copy missing",
-            "no zeros past the end", "ticket before the stores are out"};
+            "wrong swizzle", "wrong transposition", "wrong stride", "shuffle missing",
+            "copy missing", "no zeros past the end", "ticket before the stores are out"};
     return names[bug];
 }
 

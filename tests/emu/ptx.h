@@ -1,8 +1,8 @@
 /* attention/ptx.cuh and ptx_sm90.cuh for the host compiler: the same functions over the emulation.
  *
- * A test includes this and then a kernel's .cu file; the guards below make the kernel's own #include of
- * the device's headers empty. Where a primitive takes an array it is the caller's local variable, which
- * is the register here. */
+ * A test includes this and then a kernel's .cu file; the guards below make the kernel's own
+ * #include of the device's headers empty. Where a primitive takes an array it is the caller's local
+ * variable, which is the register here. */
 #ifndef EMU_PTX_H
 #define EMU_PTX_H
 
@@ -40,7 +40,7 @@ static inline float4 make_float4(float x, float y, float z, float w) {
 typedef struct CUstream_st *cudaStream_t;
 typedef uint32_t ptx_smem;
 
-/* ---- ptx.cuh ----------------------------------------------------------------------------------- */
+/* ---- ptx.cuh --------------------------------------------------------------------------------- */
 
 static inline int ptx_thread() {
     return emu_self()->index;
@@ -177,7 +177,7 @@ static const char *ptx_launch(
     return NULL;
 }
 
-/* ---- ptx_sm90.cuh ------------------------------------------------------------------------------ */
+/* ---- ptx_sm90.cuh ---------------------------------------------------------------------------- */
 
 static inline void ptx_mbar_init(ptx_smem bar, int count, EMU_SITE) {
     emu_mbar_init(bar, count, site);
@@ -194,8 +194,7 @@ static inline void ptx_mbar_arrive_expect(ptx_smem bar, int bytes, EMU_SITE) {
 static inline void ptx_mbar_wait(ptx_smem bar, uint32_t parity, EMU_SITE) {
     emu_mbar_wait(bar, parity, site);
 }
-static inline void ptx_bulk_load(
-        ptx_smem to, const void *from, int bytes, ptx_smem bar, EMU_SITE) {
+static inline void ptx_bulk_load(ptx_smem to, const void *from, int bytes, ptx_smem bar, EMU_SITE) {
     emu_bulk_load(to, from, bytes, bar, site);
 }
 static inline void ptx_fence_async(EMU_SITE) {

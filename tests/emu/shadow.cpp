@@ -30,7 +30,8 @@ unsigned char bytes_of[EMU_SMEM_BYTES_MAX + 4096];
 word words[(EMU_SMEM_BYTES_MAX + 4096) / 4];
 uint32_t begin, end;
 
-const unsigned char poison = 0xfe; /* as bf16 or fp32: finite, enormous; NaN would hide behind masks */
+const unsigned char poison =
+        0xfe; /* as bf16 or fp32: finite, enormous; NaN would hide behind masks */
 
 bool is_known(const emu_clock *clock, stamp s) {
     return clock->at[s.agent] >= s.clock;
@@ -38,7 +39,8 @@ bool is_known(const emu_clock *clock, stamp s) {
 
 void check_range(uint32_t at, int bytes, int alignment, const char *what, emu_site site) {
     if (at < begin || at + (uint32_t)bytes > end)
-        emu_found(site, "%s of %d bytes at shared %u: outside [%u, %u)", what, bytes, at, begin, end);
+        emu_found(
+                site, "%s of %d bytes at shared %u: outside [%u, %u)", what, bytes, at, begin, end);
     if (at % (uint32_t)alignment)
         emu_found(site, "%s at shared %u: not aligned to %d bytes", what, at, alignment);
 }
@@ -48,7 +50,8 @@ void add_reader(word *w, const emu_clock *known, stamp reader) {
     int n = 0;
     for (int i = 0; i < w->n_readers; i++)
         if (!is_known(known, w->readers[i])) w->readers[n++] = w->readers[i];
-    if (n == READERS_MAX) n--; /* an unknown reader forgotten: a race may be missed, none invented */
+    if (n == READERS_MAX)
+        n--; /* an unknown reader forgotten: a race may be missed, none invented */
     w->readers[n++] = reader;
     w->n_readers = (uint8_t)n;
 }
@@ -62,24 +65,28 @@ void check_readable(const word *w, uint32_t at, bool is_async, emu_site site) {
         emu_found(site, "race: shared %u read; the write by agent %d is not known here", at,
                 w->writer.agent);
     if (is_async && !w->is_async && !is_known(&t->fenced, w->writer))
-        emu_found(site, "shared %u read by the async proxy; no fence.proxy.async since agent %d wrote",
-                at, w->writer.agent);
+        emu_found(site,
+                "shared %u read by the async proxy; no fence.proxy.async since agent %d wrote", at,
+                w->writer.agent);
 }
 
 void check_writable(const word *w, uint32_t at, bool is_async, emu_site site) {
     const emu_thread *t = emu_self();
     if (w->is_mbar) emu_found(site, "shared %u overwritten: an mbarrier is there", at);
-    if (w->is_in_flight) emu_found(site, "shared %u overwritten while a copy into it is in flight", at);
+    if (w->is_in_flight)
+        emu_found(site, "shared %u overwritten while a copy into it is in flight", at);
     if (w->valid && !is_known(&t->clock, w->writer))
         emu_found(site, "race: shared %u overwritten; the write by agent %d is not known here", at,
                 w->writer.agent);
     if (w->valid && is_async && !w->is_async && !is_known(&t->fenced, w->writer))
-        emu_found(site, "shared %u overwritten by the async proxy; no fence.proxy.async since it was "
-                        "written", at);
+        emu_found(site,
+                "shared %u overwritten by the async proxy; no fence.proxy.async since it was "
+                "written",
+                at);
     for (int i = 0; i < w->n_readers; i++)
         if (!is_known(&t->clock, w->readers[i]))
-            emu_found(site, "race: shared %u overwritten; the read by agent %d is not known here", at,
-                    w->readers[i].agent);
+            emu_found(site, "race: shared %u overwritten; the read by agent %d is not known here",
+                    at, w->readers[i].agent);
 }
 
 int alignment_of(int bytes) {
@@ -131,8 +138,8 @@ void emu_read_async(uint32_t at, int bytes, void *to, uint32_t engine_clock, emu
     for (uint32_t a = at; a < at + (uint32_t)bytes; a += 4) {
         word *w = &words[a / 4];
         check_readable(w, a, true, site);
-        add_reader(w, &t->clock,
-                stamp{(int16_t)emu_engine_agent(t->index / EMU_GROUP), engine_clock});
+        add_reader(
+                w, &t->clock, stamp{(int16_t)emu_engine_agent(t->index / EMU_GROUP), engine_clock});
     }
     memcpy(to, bytes_of + at, (size_t)bytes);
 }
@@ -158,12 +165,12 @@ void emu_smem_is_mbar(uint32_t at, emu_site site) {
     words[at / 4].is_mbar = words[at / 4 + 1].is_mbar = true;
 }
 
-/* ---- between blocks ---------------------------------------------------------------------------- *
+/* ---- between blocks --------------------------------------------------------------------------- *
  *
- * Blocks run one after the other here, so what could go wrong on a GPU is only that a block reads what
- * it has no right to know. A ticket publishes the clock of its thread, and that of every ticket it has
- * seen; a thread of another block knows a store if it knows (its own clock, from the moment of the
- * draw) a thread of its block that drew a ticket after the store was published. */
+ * Blocks run one after the other here, so what could go wrong on a GPU is only that a block reads
+ * what it has no right to know. A ticket publishes the clock of its thread, and that of every
+ * ticket it has seen; a thread of another block knows a store if it knows (its own clock, from the
+ * moment of the draw) a thread of its block that drew a ticket after the store was published. */
 
 namespace {
 
@@ -218,7 +225,8 @@ float emu_global_load(const float *from, emu_site site) {
                 is_right = is_right || (publications[i].block == o.block &&
                                                is_known(&publications[i].clock, o.writer));
     if (!is_right)
-        emu_found(site, "race: global number read; the write by block %lld thread %d is not known here",
+        emu_found(site,
+                "race: global number read; the write by block %lld thread %d is not known here",
                 (long long)o.block, o.writer.agent);
     return *from;
 }

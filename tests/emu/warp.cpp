@@ -29,7 +29,8 @@ float emu_shfl_xor(float v, int lane_mask, emu_site site) {
         float in, out;
     } mine = {v, 0}, *me = &mine;
     typedef decltype(mine) lane_value;
-    emu_meet(EMU_WARP, "shfl.xor", lane_mask, me,
+    emu_meet(
+            EMU_WARP, "shfl.xor", lane_mask, me,
             [lane_mask](void **args) {
                 for (int l = 0; l < EMU_WARP; l++)
                     ((lane_value *)args[l])->out = ((lane_value *)args[l ^ lane_mask])->in;
@@ -43,7 +44,8 @@ bool emu_any(bool v, emu_site site) {
         bool in, out;
     } mine = {v, false};
     typedef decltype(mine) lane_value;
-    emu_meet(EMU_WARP, "vote.any", 0, &mine,
+    emu_meet(
+            EMU_WARP, "vote.any", 0, &mine,
             [](void **args) {
                 bool any = false;
                 for (int l = 0; l < EMU_WARP; l++) any = any || ((lane_value *)args[l])->in;
@@ -69,11 +71,13 @@ void emu_ldmatrix(uint32_t *r, uint32_t at, bool is_trans, emu_site site) {
     mine.r = r;
     mine.at = at;
     emu_read(at, 16, mine.row, site);
-    emu_meet(EMU_WARP, "ldmatrix", is_trans, &mine,
+    emu_meet(
+            EMU_WARP, "ldmatrix", is_trans, &mine,
             [is_trans](void **args) {
                 for (int m = 0; m < 4; m++) {
                     unsigned columns = 0; /* of 16 bytes, 8 of them all banks */
-                    for (int row = 0; row < 8; row++) columns |= 1u << (((lane *)args[8 * m + row])->at / 16 % 8);
+                    for (int row = 0; row < 8; row++)
+                        columns |= 1u << (((lane *)args[8 * m + row])->at / 16 % 8);
                     if (columns != 0xff) n_bank_conflicts++;
                 }
                 for (int l = 0; l < EMU_WARP; l++)
@@ -94,7 +98,8 @@ uint32_t emu_movmatrix(uint32_t v, emu_site site) {
     struct lane {
         uint32_t in, out;
     } mine = {v, 0};
-    emu_meet(EMU_WARP, "movmatrix", 0, &mine,
+    emu_meet(
+            EMU_WARP, "movmatrix", 0, &mine,
             [](void **args) {
                 for (int l = 0; l < EMU_WARP; l++) {
                     const int g = l / 4, q = l % 4;
@@ -114,7 +119,8 @@ void emu_mma(float *d, const uint32_t *a, uint32_t b0, uint32_t b1, emu_site sit
         float *d;
         uint32_t a[4], b[2];
     } mine = {d, {a[0], a[1], a[2], a[3]}, {b0, b1}};
-    emu_meet(EMU_WARP, "mma", 0, &mine,
+    emu_meet(
+            EMU_WARP, "mma", 0, &mine,
             [](void **args) {
                 float am[16][16], bm[16][8], dm[16][8];
                 for (int l = 0; l < EMU_WARP; l++) {

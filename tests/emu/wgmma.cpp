@@ -1,6 +1,6 @@
-/* Matrices of a warpgroup, asynchronous: operands are read through descriptors when an instruction is
- * issued, and count as being read until the group it belongs to has been waited for; accumulators are
- * NaN until then, and must still be when the result arrives. */
+/* Matrices of a warpgroup, asynchronous: operands are read through descriptors when an instruction
+ * is issued, and count as being read until the group it belongs to has been waited for;
+ * accumulators are NaN until then, and must still be when the result arrives. */
 #include <string.h>
 
 #include <memory>
@@ -58,8 +58,8 @@ uint32_t swizzled(uint32_t a) {
 }
 
 /* n x 16 numbers, element (mn, k), as the descriptor says. */
-void read_operand(
-        uint64_t desc, bool is_b, bool is_mn_major, int n, float (*to)[K], uint32_t clock, emu_site site) {
+void read_operand(uint64_t desc, bool is_b, bool is_mn_major, int n, float (*to)[K], uint32_t clock,
+        emu_site site) {
     const uint32_t start = (uint32_t)(desc & 0x3fffu) << 4;
     uint32_t lbo = (uint32_t)(desc >> 16 & 0x3fffu) << 4;
     const uint32_t sbo = (uint32_t)(desc >> 32 & 0x3fffu) << 4;
@@ -74,8 +74,8 @@ void read_operand(
         for (int inner = 0; inner < (is_mn_major ? n : K); inner += 8) {
             const uint32_t mn = (uint32_t)(is_mn_major ? inner : outer);
             const uint32_t k = (uint32_t)(is_mn_major ? outer : inner);
-            const uint32_t at = is_mn_major ? start + 2 * (mn & 63) + (mn >> 6) * lbo + (k & 7) * 128 +
-                                                      (k >> 3) * sbo
+            const uint32_t at = is_mn_major ? start + 2 * (mn & 63) + (mn >> 6) * lbo +
+                                                      (k & 7) * 128 + (k >> 3) * sbo
                                             : start + (mn & 7) * 128 + (mn >> 3) * sbo + 2 * k;
             uint16_t chunk[8];
             emu_read_async(swizzled(at) ^ shift, 16, chunk, clock, site);
@@ -184,15 +184,16 @@ void emu_wgmma_block_ends() {
     int registers = 0;
     for (int g = 0; g < emu_n_threads() / EMU_GROUP; g++) registers += EMU_GROUP * registers_of[g];
     if (registers > REGISTERS_OF_SM)
-        emu_found(emu_site{"", 0}, "setmaxnreg: %d registers in all, there are %d: a deadlock", registers,
-                (int)REGISTERS_OF_SM);
+        emu_found(emu_site{"", 0}, "setmaxnreg: %d registers in all, there are %d: a deadlock",
+                registers, (int)REGISTERS_OF_SM);
     for (const group_state &g : groups)
         if (!g.accumulators.empty())
             emu_found(emu_site{"", 0}, "the block ends with wgmma nobody waited for");
 }
 
 void emu_wgmma_fence(emu_site site) {
-    emu_meet(EMU_GROUP, "wgmma.fence", 0, NULL,
+    emu_meet(
+            EMU_GROUP, "wgmma.fence", 0, NULL,
             [site](void **) {
                 if (!emu_is_wrong(EMU_BUG_FENCE_MISSING, site))
                     groups[emu_self()->index / EMU_GROUP].is_fenced = true;
@@ -201,7 +202,8 @@ void emu_wgmma_fence(emu_site site) {
 }
 
 void emu_wgmma_commit(emu_site site) {
-    emu_meet(EMU_GROUP, "wgmma.commit_group", 0, NULL,
+    emu_meet(
+            EMU_GROUP, "wgmma.commit_group", 0, NULL,
             [site](void **) {
                 group_state *g = &groups[emu_self()->index / EMU_GROUP];
                 if (emu_is_wrong(EMU_BUG_COMMIT_MISSING, site)) return;
@@ -213,11 +215,13 @@ void emu_wgmma_commit(emu_site site) {
 
 void emu_wgmma_wait(int n, emu_site site) {
     const int group = emu_self()->index / EMU_GROUP;
-    emu_meet(EMU_GROUP, "wgmma.wait_group", n, NULL,
+    emu_meet(
+            EMU_GROUP, "wgmma.wait_group", n, NULL,
             [=](void **) {
                 group_state *g = &groups[group];
                 if (emu_is_wrong(EMU_BUG_WAIT_MISSING, site)) return;
-                const uint32_t keep = (uint32_t)n + (emu_is_wrong(EMU_BUG_WAIT_WEAK, site) ? 1u : 0u);
+                const uint32_t keep =
+                        (uint32_t)n + (emu_is_wrong(EMU_BUG_WAIT_WEAK, site) ? 1u : 0u);
                 g->done_groups = g->open_group > keep ? g->open_group - keep : 0;
                 for (size_t i = 0; i < g->accumulators.size();)
                     if (g->accumulators[i]->last_group < g->done_groups) {
@@ -238,15 +242,17 @@ void emu_wgmma_wait(int n, emu_site site) {
     emu_self()->clock.at[emu_engine_agent(group)] = groups[group].done_groups;
 }
 
-void emu_wgmma(float *d, const uint32_t *a_regs, uint64_t a, uint64_t b, bool is_b_mn_major, int is_sum,
-        emu_site site) {
+void emu_wgmma(float *d, const uint32_t *a_regs, uint64_t a, uint64_t b, bool is_b_mn_major,
+        int is_sum, emu_site site) {
     args mine = {d, a_regs, a, b, is_sum};
-    emu_meet(EMU_GROUP, "wgmma.mma_async", 0, &mine,
+    emu_meet(
+            EMU_GROUP, "wgmma.mma_async", 0, &mine,
             [=](void **all) { issue(all, is_b_mn_major, site); }, site);
 }
 
 void emu_set_registers(int n, bool is_take, emu_site site) {
     if (n < 24 || n > 256 || n % 8) emu_found(site, "setmaxnreg %d", n);
     int *mine = &registers_of[emu_self()->index / EMU_GROUP];
-    emu_meet(EMU_GROUP, "setmaxnreg", is_take ? n : -n, NULL, [=](void **) { *mine = n; }, site);
+    emu_meet(
+            EMU_GROUP, "setmaxnreg", is_take ? n : -n, NULL, [=](void **) { *mine = n; }, site);
 }
