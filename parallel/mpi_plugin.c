@@ -25,6 +25,7 @@ static void mpi_version(char *text, int64_t text_bytes) {
     int length = 0;
     if (MPI_Get_library_version(version, &length) != MPI_SUCCESS) version[0] = '\0';
     (void)snprintf(text, (size_t)text_bytes, "%.*s", (int)strcspn(version, ",\r\n"), version);
+    for (char *tab = strchr(text, '\t'); tab; tab = strchr(tab, '\t')) *tab = ' '; /* MPICH's */
 }
 
 static void error_text(int error, char *text, int64_t text_bytes) {
