@@ -17,8 +17,9 @@ rt_status par_wired_broken(par_wired *wired, int32_t peer, const char *doing, co
     const par_comm *comm = &wired->comm;
     char text[512];
     wired->is_broken = true;
-    (void)snprintf(text, sizeof text, "%s rank %" PRId32 " on %s failed: %s", doing, peer,
-            comm->hosts[peer], why);
+    (void)snprintf(text, sizeof text,
+            "rank %" PRId32 " on %s: %s rank %" PRId32 " on %s failed: %s", comm->rank,
+            comm->hosts[comm->rank], doing, peer, comm->hosts[peer], why);
     if (wired->watch) par_watch_end(wired->watch, text);
     return rt_fail(RT_EPEER, "parallel: %s (at step %" PRId64 ", %s, on rank %" PRId32 ")", text,
             comm->step, comm->step_name, comm->rank);

@@ -34,7 +34,7 @@ RT_MUST_CHECK rt_status par_wired_start(par_wired *wired);
 
 /* RT_EPEER, with the reason and the step, once the group is over. */
 RT_MUST_CHECK rt_status par_wired_check(par_wired *wired);
-/* It is, for a reason that the others are told: "<doing> rank 2 on HOST failed: <why>". */
+/* It is, for a reason that the others are told: "rank 0 on HOST: <doing> rank 2 on HOST failed: ...". */
 RT_MUST_CHECK rt_status par_wired_broken(
         par_wired *wired, int32_t peer, const char *doing, const char *why);
 
