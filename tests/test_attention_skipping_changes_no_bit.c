@@ -4,7 +4,8 @@
  * Prefill and decode equal, bit for bit, the arithmetic of attention.h written out for one row in
  * scalars that leave nothing out; also where page after page lies half a power of two closer to the
  * edge of underflow, under values large enough to show. Then NaN in the values of pages without weights: never read, it
- * does not show; left in the arithmetic, it would. */
+ * does not show; left in the arithmetic, it would. NaN in a key of such a page does show: it is a score
+ * that nothing is known of. */
 #include <math.h>
 #include <string.h>
 
@@ -144,6 +145,23 @@ static void check_same(
     free(out);
 }
 
+/* One key of a faint page becomes NaN: so does every row, prefilled or decoded. */
+static void check_nan_shows(const ath_kernels *kernels, ath_layer *layer, const float *q) {
+    const int64_t token = 7 * PAGE + 50;
+    float *out = ath_zeros(N_OUT);
+    float spoilt[HEAD_DIM];
+    for (int d = 0; d < HEAD_DIM; d++) spoilt[d] = NAN;
+    ath_layer_set(layer, 0, token, spoilt, layer->v + token * HEAD_DIM);
+    const ath_queries queries = {.q = q, .pos = TOKENS - QUERIES, .n_tokens = QUERIES};
+    ath_prefill(kernels, layer, &queries, QUERIES, out, NULL);
+    for (int64_t i = 0; i < N_OUT; i++) CHECK(isnan(out[i]));
+    const attn_segment keys = ath_segment(layer, TOKENS);
+    memset(out, 0, N_OUT * sizeof *out);
+    ath_decode(kernels, q, &keys, 1, out);
+    for (int64_t i = 0; i < HEADS * HEAD_DIM; i++) CHECK(isnan(out[i]));
+    free(out);
+}
+
 static void expect(const ath_layer *layer, const float *q, float *expected) {
     for (int64_t r = 0; r < N_ROWS; r++)
         whole_row(
@@ -162,6 +180,7 @@ static void check(rt_isa isa, rt_dtype kv_dtype) {
     check_same(&kernels, &layer, q, expected);
     spoil_faint_values(&layer);
     check_same(&kernels, &layer, q, expected);
+    check_nan_shows(&kernels, &layer, q);
     step_to_the_edge(&layer, q);
     expect(&layer, q, expected);
     check_same(&kernels, &layer, q, expected);
