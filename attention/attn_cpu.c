@@ -19,7 +19,8 @@ enum { PAGE = ATTN_PAGE_TOKENS, SPLIT = ATTN_SPLIT_TOKENS };
 /* ---- setting up ------------------------------------------------------------------------------ */
 
 rt_status attn_cpu_check(const attn_shape *shape) {
-    if (shape->head_dim <= 0 || shape->head_dim % ATTN_PANEL != 0 || shape->head_dim > ATTN_HEAD_DIM_MAX)
+    if (shape->head_dim <= 0 || shape->head_dim % ATTN_PANEL != 0 ||
+            shape->head_dim > ATTN_HEAD_DIM_MAX)
         return rt_fail(RT_EUSAGE,
                 "attention: head_dim %" PRId32 " is not supported; multiples of 16 up to %d are",
                 shape->head_dim, ATTN_HEAD_DIM_MAX);

@@ -52,8 +52,7 @@ SIMD_INLINE void tile(const int n_lines, const int n_panels, const rt_dtype dtyp
                     v / SIMD_VECTORS * b.stride + k * SIMD_PANEL + v % SIMD_VECTORS * SIMD_LANES,
                     dtype);
         __builtin_prefetch(ahead.from + k * ahead.step_bytes, 0, 2);
-        if (n_panels >= 4)
-            __builtin_prefetch(ahead.from + k * ahead.step_bytes + CACHE_LINE, 0, 2);
+        if (n_panels >= 4) __builtin_prefetch(ahead.from + k * ahead.step_bytes + CACHE_LINE, 0, 2);
 #pragma GCC unroll 16
         for (int i = 0; i < n_lines; i++) {
             const vfloat x = simd_set(a.a[i * a.line + k * a.step]);
