@@ -44,6 +44,7 @@ says err ', 0 of them reused, in '
 asks "$work/tree/a.txt" -q "$(about London)" --json --quiet
 says_nothing err
 n_reused=$(number reused_tokens)
+[ "$n_reused" -gt 500 ] || fail "the second question finds $n_reused tokens"
 asks "$work/tree/a.txt" -q "$(about Paris)" --json
 [ "$(number reused_tokens)" -eq "$n_reused" ] || fail 'the prefix is not the same'
 says err "on disk already: $n_reused of $n_reused tokens"
