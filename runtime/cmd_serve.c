@@ -137,9 +137,13 @@ const glm_command glm_cmd_serve = {
         .usage = "serve -m DIR [--host H] [--port P] [--api-key K] [--max-num-seqs N] [--limits]",
         .summary = "answer over HTTP, as OpenAI's and Anthropic's APIs do",
         .details =
+                "At / there is a web page: drop a text there, see its tokens and the plan, ask, "
+                "and\n"
+                "follow each citation to its line; or see the heat map of a needle evaluation.\n"
                 "Routes: /v1/chat/completions, /v1/completions, /v1/models, /v1/messages,\n"
                 "/v1/messages/count_tokens, /v1/jobs, /tokenize, /detokenize, /health, /version\n"
-                "and /metrics. Where there is an --api-key every route but /health asks for it:\n"
+                "and /metrics; /v1/read, /v1/ask and /v1/cite for the page. Where there is an\n"
+                "--api-key every route but /health and the page itself asks for it:\n"
                 "Authorization: Bearer KEY, or X-Api-Key: KEY. An address that is not a "
                 "loopback's\n"
                 "needs one.\n"

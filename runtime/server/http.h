@@ -8,6 +8,8 @@
 #include "guard.h"
 #include "jobs.h"
 #include "options.h"
+#include "page.h"
+#include "readings.h"
 #include "scheduler.h"
 #include "stream.h"
 
@@ -16,9 +18,11 @@ struct srv_server {
     srv_scheduler *scheduler;
     srv_connections *connections;
     srv_jobs *jobs;
+    srv_readings *readings;
     srv_guard guard;
     struct MHD_Daemon *daemon;
     char url[320];
+    char page_policy[SRV_PAGE_POLICY_BYTES];
     int64_t started_at; /* seconds since 1970 */
     atomic_int n_open;  /* exchanges */
 };

@@ -3,6 +3,7 @@
 #include <string.h>
 
 static const srv_route routes[] = {
+        {"GET", "/", srv_route_page, SRV_SHAPE_OPENAI, true},
         {"GET", "/health", srv_route_health, SRV_SHAPE_OPENAI, true},
         {"GET", "/version", srv_route_version, SRV_SHAPE_OPENAI, false},
         {"GET", "/metrics", srv_route_metrics, SRV_SHAPE_OPENAI, false},
@@ -14,6 +15,9 @@ static const srv_route routes[] = {
         {"POST", "/v1/completions", srv_route_completion, SRV_SHAPE_OPENAI, false},
         {"POST", "/v1/messages", srv_route_messages, SRV_SHAPE_ANTHROPIC, false},
         {"POST", "/v1/messages/count_tokens", srv_route_count_tokens, SRV_SHAPE_ANTHROPIC, false},
+        {"POST", "/v1/read", srv_route_read, SRV_SHAPE_OPENAI, false},
+        {"POST", "/v1/ask", srv_route_ask, SRV_SHAPE_OPENAI, false},
+        {"POST", "/v1/cite", srv_route_cite, SRV_SHAPE_OPENAI, false},
         {"POST", "/v1/jobs", srv_route_submit_job, SRV_SHAPE_OPENAI, false},
         {"GET", "/v1/jobs", srv_route_list_jobs, SRV_SHAPE_OPENAI, false},
         {"GET", "/v1/jobs/", srv_route_poll_job, SRV_SHAPE_OPENAI, false},
@@ -25,7 +29,7 @@ enum { N_ROUTES = sizeof routes / sizeof routes[0] };
 static bool is_path(const srv_route *route, const char *path, char rest[64]) {
     const size_t n = strlen(route->path);
     rest[0] = '\0';
-    if (route->path[n - 1] != '/') return strcmp(path, route->path) == 0;
+    if (n == 1 || route->path[n - 1] != '/') return strcmp(path, route->path) == 0;
     const char *last = path + n;
     if (strncmp(path, route->path, n) != 0 || last[0] == '\0' || strlen(last) >= 64) return false;
     if (strspn(last, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") !=

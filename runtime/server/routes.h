@@ -5,12 +5,18 @@
 #include "http.h"
 
 /* routes_info.c: no model is run */
+void srv_route_page(srv_exchange *exchange, const json_t *body);
 void srv_route_health(srv_exchange *exchange, const json_t *body);
 void srv_route_version(srv_exchange *exchange, const json_t *body);
 void srv_route_models(srv_exchange *exchange, const json_t *body);
 void srv_route_tokenize(srv_exchange *exchange, const json_t *body);
 void srv_route_detokenize(srv_exchange *exchange, const json_t *body);
 void srv_route_count_tokens(srv_exchange *exchange, const json_t *body);
+
+/* routes_read.c */
+void srv_route_read(srv_exchange *exchange, const json_t *body);
+void srv_route_ask(srv_exchange *exchange, const json_t *body);
+void srv_route_cite(srv_exchange *exchange, const json_t *body);
 
 /* metrics.c */
 void srv_route_metrics(srv_exchange *exchange, const json_t *body);

@@ -3,8 +3,19 @@
 #include <string.h>
 
 #include "ask.h"
+#include "page.h"
 #include "routes.h"
 #include "runtime/base/log.h"
+
+void srv_route_page(srv_exchange *exchange, const json_t *body) {
+    (void)body;
+    srv_reply_text(exchange, 200, "text/html; charset=utf-8", srv_page);
+    if (!exchange->response) return;
+    (void)MHD_add_response_header(
+            exchange->response, "Content-Security-Policy", exchange->server->page_policy);
+    (void)MHD_add_response_header(exchange->response, "Referrer-Policy", "no-referrer");
+    (void)MHD_add_response_header(exchange->response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-cache");
+}
 
 void srv_route_health(srv_exchange *exchange, const json_t *body) {
     static const char *const names[] = {"loading", "ok", "draining", "stopped"};

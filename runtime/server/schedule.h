@@ -27,6 +27,7 @@ struct srv_scheduler {
 
     pthread_mutex_t lock; /* of the next lines */
     srv_state state;
+    glm_plan plan; /* once it is SRV_READY */
     int64_t context;
     srv_waiting waiting[SRV_WAITING_MAX]; /* only the scheduler's thread takes any away */
     int n_waiting;

@@ -101,6 +101,14 @@ static bool is_open(srv_state state, srv_error *error) {
     return false;
 }
 
+bool srv_scheduler_plan(srv_scheduler *scheduler, glm_plan *plan, srv_error *error) {
+    (void)pthread_mutex_lock(&scheduler->lock);
+    const bool is_there = is_open(scheduler->state, error);
+    *plan = scheduler->plan;
+    (void)pthread_mutex_unlock(&scheduler->lock);
+    return is_there;
+}
+
 /* With the lock. */
 static bool has_room(const srv_scheduler *scheduler, int64_t n_tokens, srv_error *error) {
     const int64_t n_max = rt_min64(srv_limit_of(SRV_QUEUE_REQUESTS), SRV_WAITING_MAX);
@@ -462,7 +470,8 @@ void srv_scheduler_run(srv_scheduler *scheduler, glm_engine *engine, int signal_
     scheduler->signal_fd = signal_fd;
     publish(scheduler);
     (void)pthread_mutex_lock(&scheduler->lock);
-    scheduler->context = glm_engine_plan(engine)->max_len;
+    scheduler->plan = *glm_engine_plan(engine);
+    scheduler->context = scheduler->plan.max_len;
     if (scheduler->state == SRV_LOADING) scheduler->state = SRV_READY;
     (void)pthread_mutex_unlock(&scheduler->lock);
     while (!is_over(scheduler)) {

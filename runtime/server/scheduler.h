@@ -46,6 +46,8 @@ void srv_scheduler_cancel(srv_scheduler *scheduler, srv_request *request);
 srv_state srv_scheduler_state(srv_scheduler *scheduler);
 /* Tokens of one sequence; 0 while loading. */
 int64_t srv_scheduler_context(srv_scheduler *scheduler);
+/* A copy of the engine's plan. False: `error` says why there is none (503). */
+bool srv_scheduler_plan(srv_scheduler *scheduler, glm_plan *plan, srv_error *error);
 /* A copy of what is counted. */
 srv_counters srv_scheduler_counters(srv_scheduler *scheduler);
 

@@ -139,6 +139,8 @@ static rt_status open_all(srv_server *server) {
     RT_TRY(srv_guard_init(
             &server->guard, server->options.host, where.is_loopback, server->options.api_key));
     RT_TRY(srv_jobs_create(server->scheduler, &server->jobs));
+    RT_TRY(srv_readings_create(&server->readings));
+    RT_TRY(srv_page_policy(server->page_policy));
     RT_TRY(srv_connections_create(server->scheduler, &server->connections));
     RT_TRY(open_daemon(server, &where));
     name_url(server, &where);
@@ -149,6 +151,7 @@ static void release(srv_server *server) {
     if (server->daemon) MHD_stop_daemon(server->daemon);
     srv_connections_free(server->connections);
     srv_jobs_free(server->jobs);
+    srv_readings_free(server->readings);
     free(server);
 }
 

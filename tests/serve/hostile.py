@@ -211,7 +211,7 @@ def bodies():
 
 
 def keys():
-    """No route but /health is served without the key, whatever the method."""
+    """No route but /health and the page is served without the key, whatever the method."""
     wrong = {"none": [], "wrong": ["Authorization: Bearer x"], "scheme": [f"Authorization: Basic {KEY}"],
              "two": [AUTH, AUTH], "both": [AUTH, f"X-Api-Key: {KEY}"], "beginning": [AUTH[:-1]],
              "more": [AUTH + "x"], "case": [AUTH.replace(KEY, KEY.upper())], "bare": [f"Authorization: {KEY}"],
@@ -220,7 +220,7 @@ def keys():
         status = status_of(server.exchange(server.head("GET", "/v1/models", *fields)))
         check(status == 401, name, status)
     check(status_of(server.exchange(server.head("GET", "/v1/models", f"X-Api-Key: {KEY}"))) == 200)
-    paths = ("/", "/v1/models", "/v1/models/model", CHAT, "/v1/completions", "/v1/messages",
+    paths = ("/v1/read", "/v1/ask", "/v1/cite", "/v1/models", "/v1/models/model", CHAT, "/v1/completions", "/v1/messages",
              "/v1/messages/count_tokens", "/v1/jobs", "/v1/jobs/job_0", "/tokenize", "/detokenize",
              "/metrics", "/version", "/nowhere")
     for path in paths:
@@ -228,6 +228,8 @@ def keys():
             status = status_of(server.exchange(server.head(method, path, "Content-Length: 0")))
             check(status == 401, method, path, status)
     check(status_of(server.exchange(server.head("GET", "/health"))) == 200)
+    check(status_of(server.exchange(server.head("GET", "/"))) == 200)
+    check(status_of(server.exchange(server.head("POST", "/", "Content-Length: 0"))) == 401)
 
 
 def reset(connection):

@@ -1,0 +1,213 @@
+/* Questions about a text: what the web page does, one route a step.
+ *
+ *   POST /v1/read  {"name", "text"}            its tokens, passages and plan, and an id for
+ *   POST /v1/ask   {"reading", "question"...}  an answer, as /v1/chat/completions gives it
+ *   POST /v1/cite  {"reading", "answer"}       where in the text each of its quotations is
+ *
+ * The name stands in citations; it is never a path. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ask.h"
+#include "limits.h"
+#include "routes.h"
+#include "runtime/base/size.h"
+#include "runtime/cli_json.h"
+#include "runtime/document_kind.h"
+#include "runtime/engine.h"
+
+/* A string that must be there, and not be empty. */
+static const char *need_text(const json_t *body, const char *name, srv_error *error) {
+    const char *text = "";
+    if (!srv_get_text(body, name, &text, error)) return NULL;
+    if (text[0]) return text;
+    (void)srv_refuse_field(error, name, "%s must be a string, and not empty", name);
+    return NULL;
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+/* What a program would have to make text of is not read here: it could take minutes. */
+static bool is_text(const char *name, const char *text, int64_t n_bytes, srv_error *error) {
+    const int64_t n = rt_min64(n_bytes, GLM_KIND_BYTES);
+    const glm_kind kind = glm_kind_of(name, text, n, n < n_bytes);
+    if (!kind.format && !kind.not_text) return true;
+    return srv_refuse(error, 415, "not_text", "text",
+            "%.200s is no plain text: PDF and Office files are read by glm1m ask", name);
+}
+
+static bool read_text(
+        const srv_exchange *exchange, const json_t *body, glm_reading *reading, srv_error *error) {
+    const srv_options *options = &exchange->server->options;
+    const char *name = need_text(body, "name", error);
+    const char *text = name ? need_text(body, "text", error) : NULL;
+    const int64_t n_bytes = (int64_t)json_string_length(json_object_get(body, "text"));
+    glm_document document;
+    if (!text || !is_text(name, text, n_bytes, error)) return false;
+    rt_status status = glm_document_from_bytes(name, text, n_bytes, NULL, &document);
+    if (status == RT_OK && document.n_bytes == 0) {
+        glm_document_free(&document);
+        return srv_refuse_field(error, "text", "text holds nothing but a byte-order mark");
+    }
+    if (status == RT_OK)
+        status = glm_reading_make(options->tokenizer, options->variant, NULL, &document, reading);
+    return status == RT_OK || srv_refuse_status(error, status, "text");
+}
+
+static bool fits(int64_t n_tokens, int64_t n_context, srv_error *error) {
+    if (n_tokens < n_context) return true;
+    (void)srv_refuse(error, 400, "context_length_exceeded", "text",
+            "the text has %" PRId64 " tokens, and the context of %" PRId64
+            " is to hold a question and an answer besides: at least %" PRId64 " too many",
+            n_tokens, n_context, n_tokens + 1 - n_context);
+    error->n_prompt = n_tokens;
+    error->n_context = n_context;
+    return false;
+}
+
+/* As `glm1m plan` has it, of that many tokens. */
+static double prefill_s(const glm_config *config, const glm_plan *plan, int64_t n_tokens) {
+    par_shard shard;
+    glm_config part;
+    if (glm_plan_share(config, 0, plan->n_ranks, &shard, &part) != RT_OK) return 0.0;
+    return part.n_layers * glm_layer_flop(&part, 0, n_tokens) / plan->machine_flops;
+}
+
+static json_t *plan_json(const glm_config *config, const glm_plan *plan, int64_t n_tokens) {
+    const int64_t n_pages = rt_div_up(n_tokens, ATTN_PAGE_TOKENS);
+    return json_pack("{s:I, s:I, s:I, s:s, s:I, s:I, s:f}", "context", (json_int_t)plan->max_len,
+            "span", (json_int_t)plan->span, "chunk", (json_int_t)plan->chunk, "kv_cache_dtype",
+            rt_dtype_name(plan->kv_dtype), "kv_bytes",
+            (json_int_t)(plan->kv_page_bytes * config->n_layers * n_pages), "threads",
+            (json_int_t)plan->threads, "prefill_s", prefill_s(config, plan, n_tokens));
+}
+
+static json_t *reading_json(
+        const srv_reading *one, const glm_config *config, const glm_plan *plan) {
+    const glm_reading *reading = &one->reading;
+    const glm_document *document = &reading->document;
+    const bool ends_line = document->text[document->n_bytes - 1] == '\n';
+    const glm_document_place end = glm_document_find(document, document->n_bytes - ends_line);
+    return json_pack("{s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:o}", "id", one->id, "object", "reading",
+            "name", glm_cli_json_text(end.file->path, strlen(end.file->path)), "n_bytes",
+            (json_int_t)document->n_bytes, "n_lines", (json_int_t)end.line, "n_passages",
+            (json_int_t)reading->passages.n_passages, "n_tokens", (json_int_t)reading->prefix.n,
+            "plan", plan_json(config, plan, reading->prefix.n));
+}
+
+void srv_route_read(srv_exchange *exchange, const json_t *body) {
+    srv_server *server = exchange->server;
+    srv_reading *one = NULL;
+    glm_reading reading = {0};
+    glm_plan plan;
+    srv_error error;
+    bool is_right = srv_scheduler_plan(server->scheduler, &plan, &error) &&
+                    read_text(exchange, body, &reading, &error);
+    if (is_right && !fits(reading.prefix.n, plan.max_len, &error)) {
+        glm_reading_free(&reading);
+        is_right = false;
+    }
+    if (is_right) {
+        const rt_status status = srv_readings_add(server->readings, &reading, &one);
+        is_right = status == RT_OK || srv_refuse_status(&error, status, NULL);
+    }
+    if (is_right)
+        srv_reply(exchange, 200, reading_json(one, server->options.config, &plan));
+    else
+        srv_fail(exchange, &error);
+    srv_reading_drop(one);
+}
+
+/* ---- asking ---------------------------------------------------------------------------------- */
+
+/* The text that "reading" names, with a reference. NULL: `error` says why not. */
+static srv_reading *find(const srv_exchange *exchange, const json_t *body, srv_error *error) {
+    const char *id = need_text(body, "reading", error);
+    if (!id) return NULL;
+    srv_reading *one = srv_readings_find(exchange->server->readings, id);
+    if (!one)
+        (void)srv_refuse(error, 404, "reading_not_found", "reading",
+                "there is no such text here, or no longer: read it again");
+    return one;
+}
+
+static bool fill(const srv_exchange *exchange, const json_t *body, const glm_reading *reading,
+        srv_request *request, srv_error *error) {
+    const srv_options *options = &exchange->server->options;
+    const char *question = need_text(body, "question", error);
+    if (!question || !srv_check_model(body, options, error) ||
+            !srv_read_settings(body, options, &request->settings, error))
+        return false;
+    rt_status status = glm_ids_append(&request->prompt, reading->prefix.ids, reading->prefix.n);
+    if (status == RT_OK)
+        status = glm_reading_question(
+                reading, question, (int64_t)strlen(question), &request->prompt);
+    return status == RT_OK || srv_refuse_status(error, status, "question");
+}
+
+void srv_route_ask(srv_exchange *exchange, const json_t *body) {
+    srv_error error;
+    srv_request *request = NULL;
+    srv_reading *one = find(exchange, body, &error);
+    bool is_right = one != NULL;
+    if (is_right && srv_request_create(SRV_CHAT, &request) != RT_OK)
+        is_right = srv_refuse_status(&error, RT_ENOMEM, NULL);
+    is_right = is_right && fill(exchange, body, &one->reading, request, &error);
+    srv_reading_drop(one);
+    if (is_right) {
+        srv_generate(exchange, request);
+        return;
+    }
+    srv_request_drop(request);
+    srv_fail(exchange, &error);
+}
+
+/* ---- citing ---------------------------------------------------------------------------------- */
+
+static json_t *optional(int64_t number, bool is_there) {
+    return is_there ? json_integer(number) : json_null();
+}
+
+static json_t *citation_json(const char *answer, const glm_citation *c) {
+    static const char *const kinds[] = {[GLM_CITED_QUOTATION] = "quotation",
+            [GLM_CITED_SENTENCE] = "sentence",
+            [GLM_CITED_PASSAGE] = "passage"};
+    return json_pack("{s:s, s:o, s:b, s:I, s:I, s:o, s:o, s:o, s:o}", "kind", kinds[c->kind],
+            "text", glm_cli_json_text(answer + c->begin, (size_t)(c->end - c->begin)), "verified",
+            c->is_verified, "begin", (json_int_t)c->begin, "end", (json_int_t)c->end,
+            "named_passage", optional(c->named, c->named >= 0), "passage",
+            optional(c->passage, c->passage >= 0), "line", optional(c->first.line, c->is_verified),
+            "last_line", optional(c->last.line, c->is_verified));
+}
+
+static json_t *citations_json(const char *answer, const glm_citations *citations) {
+    json_t *list = json_array();
+    for (int64_t i = 0; i < citations->n_citations; i++)
+        (void)json_array_append_new(list, citation_json(answer, &citations->citations[i]));
+    return json_pack(
+            "{s:o, s:I}", "citations", list, "n_unverified", (json_int_t)citations->n_unverified);
+}
+
+void srv_route_cite(srv_exchange *exchange, const json_t *body) {
+    srv_error error;
+    glm_citations citations = {0};
+    srv_reading *one = find(exchange, body, &error);
+    const char *answer = one ? need_text(body, "answer", &error) : NULL;
+    const int64_t n_bytes = answer ? (int64_t)strlen(answer) : 0;
+    bool is_right = answer != NULL;
+    if (n_bytes > srv_limit_of(SRV_CITED_BYTES))
+        is_right = srv_refuse_field(&error, "answer",
+                "the answer has %" PRId64 " bytes, at most %" PRId64 " are looked through", n_bytes,
+                srv_limit_of(SRV_CITED_BYTES));
+    if (is_right) {
+        const rt_status status = glm_reading_cite(&one->reading, answer, n_bytes, &citations);
+        is_right = status == RT_OK || srv_refuse_status(&error, status, "answer");
+    }
+    if (is_right)
+        srv_reply(exchange, 200, citations_json(answer, &citations));
+    else
+        srv_fail(exchange, &error);
+    glm_citations_free(&citations);
+    srv_reading_drop(one);
+}
