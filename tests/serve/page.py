@@ -1,0 +1,199 @@
+"""The web page, as a person uses it: key, file, plan, question, answer, citation, stop, heat map.
+
+   page.py URL SCRIPT PID BOOK LONG RESULTS [SCREENSHOTS]
+
+BOOK has a fact on line 77; LONG takes seconds to prefill; RESULTS is a needle evaluation's. The key of the
+server is "secret". SCREENSHOTS is a directory for pictures.
+"""
+
+import os
+import sys
+import time
+
+from chromium import Page
+from raw import Server, check
+
+URL, _, PID, BOOK, LONG, RESULTS = sys.argv[1:7]
+PICTURES = sys.argv[7] if len(sys.argv) > 7 else ""
+server = Server(URL, PID, "secret")
+ENTER, ESCAPE, CONTROL = 13, 27, 2
+
+
+def picture(name):
+    if PICTURES:
+        page.value("scrollTo(0, 0)")
+        page.screenshot(os.path.join(PICTURES, name + ".png"))
+
+
+def ask(question):
+    page.value("document.querySelector('#question').value = ''")
+    page.value("document.querySelector('#question').focus()")
+    page.type(question)
+    page.press("Enter", ENTER, CONTROL)
+
+
+def is_inside(selector):
+    """Whether an element is to be seen in what scrolls it and in the window."""
+    return page.value(
+        f"(() => {{ const e = document.querySelector({selector!r}).getBoundingClientRect();"
+        "const l = document.querySelector('#lines').getBoundingClientRect();"
+        "return e.top >= Math.max(l.top, 0) && e.bottom <= Math.min(l.bottom, innerHeight); })()")
+
+
+def test_key():
+    """Without the key there is a question for it, and nothing else works."""
+    page.until("!document.querySelector('#key-section').hidden")
+    check(page.value("document.activeElement.id") == "key")
+    page.type("wrong")
+    page.press("Enter", ENTER)
+    page.until("document.querySelector('#key').value === '' && !document.querySelector('#key-section').hidden")
+    page.type("secret")
+    page.press("Enter", ENTER)
+    page.until("document.querySelector('#model').innerText === 'needle'")
+
+
+def test_plan():
+    page.choose("#choose", BOOK)
+    page.until("!document.querySelector('#plan').hidden")
+    words = page.text("#plan")
+    with open(BOOK, encoding="utf-8") as file:
+        lines = file.readlines()
+    n_bytes = sum(map(len, lines))
+    n_tokens = int(words.split("Tokens")[1].split()[0].replace(",", ""))
+    check(n_bytes < n_tokens < 1.3 * n_bytes + 600, words)  # a byte a token, and the passages' numbers
+    for part in ("book.txt", " of a context of 65,536", f"{len(lines)} lines", "passages", "about ", "KV cache"):
+        check(part in words, part, words)
+    check(page.text(".line[data-n='1']") == "Line 1 has nothing to say about 1.")
+
+
+def test_answer():
+    ask("What is it?\n>\nThe special magic number for Paris is:")
+    page.until("document.querySelector('#citations li')")
+    check(page.text("#answer").strip() == "The special magic number for Paris is: 4831759.", page.text("#answer"))
+    check("line 77 [" in page.text("#citations"), page.text("#citations"))
+    check("0 of them reused" in page.text("#ask-status"), page.text("#ask-status"))
+    page.click("#citations button")
+    check(page.text(".line.cited") == "The special magic number for Paris is: 4831759.")
+    check(page.value("document.querySelector('.line.cited').dataset.n") == "77")
+    check(is_inside(".line.cited"))
+    picture("answer")
+
+
+def test_second_question():
+    """It finds the text computed; a quotation that is not in it is marked."""
+    ask('>\n"No such words". The special magic number for Paris is:')
+    page.until("document.querySelectorAll('#citations li').length === 2")
+    check("not verified" in page.text("#citations li"), page.text("#citations"))
+    check(", 0 of them reused" not in page.text("#ask-status"), page.text("#ask-status"))
+
+
+def test_stop(how):
+    with open(LONG, "rb") as file:
+        page.drop("long.txt", file.read())
+    page.until("document.querySelector('#plan-name').innerText === 'long.txt'")
+    ask(f"{how}?")
+    page.until("/^Prefill: [1-9].* to go$/.test(document.querySelector('#eta').innerText)")
+    picture("prefill")
+    if how == "button":
+        page.click("#stop")
+    else:
+        page.press("Escape", ESCAPE)
+    page.until("/^Stopped/.test(document.querySelector('#ask-status').innerText)")
+    end = time.time() + 30.0
+    while server.metrics()["num_requests_running"] > 0:
+        check(time.time() < end, "the server goes on")
+        time.sleep(0.05)
+    check(page.value("document.querySelector('#stop').disabled && !document.querySelector('#send').disabled"))
+    check(page.text("#answer") == "")
+
+
+def test_heat_map():
+    page.choose("#choose", RESULTS)
+    page.until("document.querySelectorAll('#map td').length === 4")
+    check("4 of 4 found" in page.text("#map caption"), page.text("#map caption"))
+    check(page.text("#map tr:nth-of-type(1)").split() == ["tokens", "500", "700"], page.text("#map"))
+    check(page.text("#map tr:nth-of-type(2) td") == "100 %", page.text("#map"))
+    picture("heatmap")
+    page.drop("made.json", b'[{"context_length": 1000, "depth_percent": 50, "correct": true},'
+              b'{"context_length": 1000, "depth_percent": 50, "correct": false},'
+              b'{"context_length": 4096, "depth_percent": 0, "correct": false}]')
+    page.until("/^1 of 3/.test(document.querySelector('#map caption').innerText)")
+    check(page.text("#map").split() == "1 of 3 found. tokens 1k 4K 0 % deep 0 % 50 % deep 50 %".split(),
+          page.text("#map"))
+
+
+def test_errors():
+    for name, content, words in (
+            ("a.bin", b"a\0b", "no plain text"), ("latin.txt", b"caf\xe9", "no plain text"),
+            ("empty.txt", b" \n", "is empty"), ("a.pdf", b"%PDF-1.4\n", "no plain text: PDF"),
+            ("much.txt", b"word " * 20000, "at least "), ("big.txt", b"x" * (16 * 1024 * 1024 + 1), "at most 16.0 MiB")):
+        page.drop(name, content)
+        page.until(f"document.querySelector('#file-error').innerText.includes({words!r})")
+    page.drop("book.txt", b"The special magic number for Rome is: 1234567.\n")
+    page.until("document.querySelector('#file-error').innerText === ''")
+
+
+def test_narrow():
+    """No width makes the page scroll sideways."""
+    for width in (320, 600, 1000, 1600):
+        for scheme in ("light", "dark"):
+            page.resize(width, 800, scheme)
+            check(page.value("document.documentElement.scrollWidth") <= width, width)
+            picture(f"{width}-{scheme}")
+    page.resize(1080, 920)
+
+
+def test_routes():
+    """What the page does not send."""
+    def status(path, body):
+        return server.ask("POST", path, body, "X-Api-Key: secret", "Connection: close")[0]
+
+    _, found = server.ask("POST", "/v1/read", {"name": "../../etc/passwd", "text": "The sea is wide and blue."},
+                          "X-Api-Key: secret")
+    check(found["n_lines"] == 1 and found["n_bytes"] == 25, found)
+    one = found["id"]
+    cited = server.ask("POST", "/v1/cite", {"reading": one, "answer": '"The sea is wide"'}, "X-Api-Key: secret")
+    check(cited[0] == 200 and cited[1]["citations"][0]["line"] == 1, cited)
+    for wanted, path, body in (
+            (400, "/v1/read", {}), (400, "/v1/read", {"name": "a"}), (400, "/v1/read", {"name": "", "text": "b"}),
+            (400, "/v1/read", {"name": "a", "text": 7}), (400, "/v1/read", {"name": "a", "text": "\ufeff"}),
+            (415, "/v1/read", {"name": "a.pdf", "text": "%PDF-1.4\n"}),
+            (400, "/v1/read", {"name": "a", "text": "b" * 70000}),
+            (404, "/v1/ask", {"reading": "read_0", "question": "x"}), (400, "/v1/ask", {"reading": one}),
+            (400, "/v1/ask", {"reading": one, "question": "x", "temperature": 9}),
+            (400, "/v1/ask", {"reading": one, "question": "x", "max_tokens": 70000}),
+            (404, "/v1/cite", {"reading": "../x", "answer": "x"}), (400, "/v1/cite", {"reading": one}),
+            (400, "/v1/cite", {"reading": one, "answer": "x" * 65537})):
+        found = status(path, body)
+        check(found == wanted, wanted, found, path, str(body)[:80])
+    for i in range(20):  # the oldest goes
+        check(status("/v1/read", {"name": f"{i}", "text": "some text"}) == 200)
+    check(status("/v1/cite", {"reading": one, "answer": "x"}) == 404)
+
+
+def test_forgotten():
+    """A text that the server has forgotten is read again."""
+    ask(">\nThe special magic number for Rome is:")
+    page.until("document.querySelector('#citations li')")
+    check("line 1 [1]" in page.text("#citations"), page.text("#citations"))
+
+
+page = Page()
+try:
+    page.resize(1080, 920)
+    page.go(URL + "/")
+    test_key()
+    test_plan()
+    test_answer()
+    test_second_question()
+    test_stop("button")
+    test_stop("Escape")
+    test_heat_map()
+    test_errors()
+    test_narrow()
+    test_routes()
+    test_forgotten()
+    check(page.faults == [], page.faults)
+    check(all(one.startswith(URL + "/") or one.startswith("data:") for one in page.asked), page.asked)
+finally:
+    page.close()
