@@ -66,6 +66,8 @@ int main(void) {
     (void)printf("read back: dense %lld, plain %lld, chosen %lld bytes\n", (long long)dense,
             (long long)plain, (long long)chosen);
     CHECK(dense > 0 && dense < plain);
-    CHECK(chosen >= dense && chosen <= plain);
+    /* One that chooses reads the first of its four extents once more, and on a slow machine not before
+     * the rest. */
+    CHECK(chosen >= dense && chosen <= plain + plain / 4);
     return 0;
 }
