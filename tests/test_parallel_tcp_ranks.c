@@ -90,7 +90,7 @@ static pid_t start(int rank, int n_ranks, int port, const char *deed) {
     (void)setenv("RANK", text[0], 1);
     (void)setenv("WORLD_SIZE", text[1], 1);
     (void)setenv("MASTER_PORT", text[2], 1);
-    (void)setenv("MASTER_ADDR", "localhost", 1);
+    (void)setenv("MASTER_ADDR", "127.0.0.1", 1);
     (void)execl("/proc/self/exe", "rank", deed, (char *)NULL);
     _exit(127);
 }
