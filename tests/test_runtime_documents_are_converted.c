@@ -12,24 +12,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "help_expect.h"
 #include "runtime/base/file.h"
 #include "runtime/base/size.h"
 #include "runtime/document.h"
 
-static int n_failed;
 static char root[] = "/tmp/glm1m-converted-XXXXXX";
-
-static void expect(bool is_true, const char *what, const char *detail) {
-    if (is_true) return;
-    printf("FAIL %s: %s (last error: %s)\n", what, detail, rt_error_text());
-    n_failed++;
-}
-
-static void require(rt_status status, const char *what) {
-    if (status == RT_OK) return;
-    printf("FAIL %s: %s\n", what, rt_error_text());
-    exit(1);
-}
 
 /* ---- files ----------------------------------------------------------------------------------- */
 

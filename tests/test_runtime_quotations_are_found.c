@@ -9,22 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "help_expect.h"
 #include "runtime/citations.h"
 #include "runtime/claims.h"
-
-static int n_failed;
-
-static void expect(bool is_true, const char *what, const char *detail) {
-    if (is_true) return;
-    printf("FAIL %s: %s (last error: %s)\n", what, detail, rt_error_text());
-    n_failed++;
-}
-
-static void require(rt_status status, const char *what) {
-    if (status == RT_OK) return;
-    printf("FAIL %s: %s\n", what, rt_error_text());
-    exit(1);
-}
 
 static const char source_text[] =
         "It was a dark and stormy night.\n"                                             /* 1 */
