@@ -402,4 +402,13 @@ RT_MUST_CHECK rt_status kv_books_gc(kv_books *books, int64_t bytes_max, kv_gc_re
  *         RT_ECORRUPT  a segment is missing or damaged; RT_ENOMEM */
 RT_MUST_CHECK rt_status kv_store_book_ids(kv_store *store, const kv_book *book, int32_t *ids);
 
+/* Several ranks, and a book's ids[n_ids]: *head is a KV head, in the whole model's count, of this store's
+ * whose keys and values are in no file that can be read; -1 where there is none. RT_ENOMEM, RT_EIO */
+RT_MUST_CHECK rt_status kv_store_lacks(
+        kv_store *store, const int32_t *ids, int64_t n_ids, int32_t *head);
+/* Whether some segment of theirs, though it be damaged, lies here in a file of exactly the KV heads
+ * [first, first + n), as a rank with that share writes them: its directory can be read. Errors as above */
+RT_MUST_CHECK rt_status kv_store_sees(kv_store *store, const int32_t *ids, int64_t n_ids,
+        int32_t first, int32_t n, bool *is_seen);
+
 #endif

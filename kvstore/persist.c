@@ -299,3 +299,14 @@ rt_status kv_store_book_ids(kv_store *store, const kv_book *book, int32_t *ids) 
     for (int32_t i = 0; i < book->n_segments; i++) RT_TRY(copy_ids(store->vault, book, i, ids));
     return RT_OK;
 }
+
+rt_status kv_store_lacks(kv_store *store, const int32_t *ids, int64_t n_ids, int32_t *head) {
+    *head = -1;
+    return store->vault ? kv_vault_lacks(store->vault, ids, n_ids, head) : RT_OK;
+}
+
+rt_status kv_store_sees(kv_store *store, const int32_t *ids, int64_t n_ids, int32_t first,
+        int32_t n, bool *is_seen) {
+    *is_seen = false;
+    return store->vault ? kv_vault_sees(store->vault, ids, n_ids, first, n, is_seen) : RT_OK;
+}

@@ -98,6 +98,12 @@ void kv_prefix_free(kv_prefix *prefix);
  * Errors: RT_ENOMEM */
 RT_MUST_CHECK rt_status kv_vault_import(kv_vault *vault, const kv_hash *chain, bool *is_there);
 
+/* Of several ranks' books, what kv_store_lacks and kv_store_sees say (kvstore.h). */
+RT_MUST_CHECK rt_status kv_vault_lacks(
+        kv_vault *vault, const int32_t *ids, int64_t n_ids, int32_t *head);
+RT_MUST_CHECK rt_status kv_vault_sees(kv_vault *vault, const int32_t *ids, int64_t n_ids,
+        int32_t first, int32_t n, bool *is_seen);
+
 /* ---- a segment, opened ----------------------------------------------------------------------- */
 
 /* Verified header, ids, index, footer; runs are not read yet. While it is open nobody removes it. */

@@ -95,13 +95,22 @@ static const int32_t *ids_left(const search *s) {
     return s->ids + s->prefix->n_tokens;
 }
 
+static bool has_other_heads(const kv_vault *vault, const kv_hash *chain) {
+    for (int64_t i = 0; i < vault->n_foreign; i++)
+        if (kv_hash_equal(&vault->foreign[i].chain, chain)) return true;
+    return false;
+}
+
 /* The segment, here or where other ranks keep its heads. */
 static rt_status know_or_import(search *s, const kv_hash *chain, const kv_known **known) {
     bool is_there = false;
     *known = kv_vault_know(s->vault, chain);
     if (*known) return RT_OK;
     RT_TRY(kv_vault_import(s->vault, chain, &is_there));
-    if (is_there) *known = kv_vault_know(s->vault, chain);
+    if (is_there)
+        *known = kv_vault_know(s->vault, chain);
+    else if (has_other_heads(s->vault, chain))
+        end_at_failure(s, RT_EIO);
     return RT_OK;
 }
 

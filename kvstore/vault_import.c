@@ -69,8 +69,7 @@ void kv_vault_forget_foreign(kv_vault *vault) {
     free(vault->foreign);
 }
 
-/* A file that has this head of the segment; NULL: none. */
-static const kv_foreign *holder(const kv_vault *vault, const kv_hash *chain, int32_t head) {
+const kv_foreign *kv_vault_holder(const kv_vault *vault, const kv_hash *chain, int32_t head) {
     for (int64_t i = 0; i < vault->n_foreign; i++) {
         const kv_foreign *f = &vault->foreign[i];
         if (head >= f->heads.first && head < f->heads.first + f->n_heads &&
@@ -110,7 +109,7 @@ static rt_status open_source(import *im, int32_t i) {
         im->sources[i] = im->sources[i - 1];
         return RT_OK;
     }
-    const kv_foreign *from = holder(vault, im->chain, head);
+    const kv_foreign *from = kv_vault_holder(vault, im->chain, head);
     if (!from)
         return rt_fail(
                 RT_EIO, "kvstore: KV head %" PRId32 " is in no directory that can be read", head);

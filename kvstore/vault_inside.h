@@ -51,6 +51,10 @@ RT_MUST_CHECK rt_status kv_vault_look_around(kv_vault *vault);
 /* Import every segment that follows `parent`. RT_ENOMEM. */
 RT_MUST_CHECK rt_status kv_vault_import_children(kv_vault *vault, const kv_hash *parent);
 void kv_vault_forget_foreign(kv_vault *vault);
+/* A file of other ranks that has this head of the segment; NULL: none. */
+const kv_foreign *kv_vault_holder(const kv_vault *vault, const kv_hash *chain, int32_t head);
+/* vault_shards.c: ".2-3of4", n heads from `first` on, of `all`. */
+void kv_shard_name(int32_t first, int32_t n, int32_t all, char shard[KV_SHARD_BYTES]);
 /* Whether a header is of this vault's model. */
 bool kv_vault_is_own(const kv_vault *vault, const kv_segment_header *header);
 /* The segment, if its file is there: from the index or, written by another process, from the disk. */

@@ -66,24 +66,36 @@ static rt_status restore(glm_session *session, const int32_t *ids, int64_t n_ids
     return kv_seq_is_in_memory(session->seq) ? load(session, out) : RT_OK;
 }
 
+/* What a rank has found, and why no more. */
+typedef struct rank_found {
+    int64_t n_tokens;
+    char reason[512];
+} rank_found;
+
 /* What every rank has found: less where one found less. A cut may come out shorter where pages are
  * sealed, so it is looked at again. */
 static rt_status restore_alike(glm_session *session, glm_reuse *out) {
-    glm_engine *engine = session->engine;
+    par_comm *comm = session->engine->comm;
+    rank_found all[PAR_RANKS_MAX];
     for (;;) {
-        int64_t smallest = kv_seq_length(session->seq);
-        int64_t largest_negated = -smallest;
-        RT_TRY(glm_step_smallest(engine, &smallest));
-        RT_TRY(glm_step_smallest(engine, &largest_negated));
-        if (smallest == -largest_negated) break;
-        if (kv_seq_length(session->seq) == smallest) continue;
-        if (engine->comm->rank == 0)
-            (void)snprintf(out->reason, sizeof out->reason,
-                    "another rank holds only the first %" PRId64 " tokens", smallest);
-        glm_session_truncate(session, smallest);
+        rank_found mine = {.n_tokens = kv_seq_length(session->seq)};
+        (void)snprintf(mine.reason, sizeof mine.reason, "%s", out->reason);
+        out->n_tokens = mine.n_tokens;
+        if (comm->n_ranks == 1) return RT_OK;
+        RT_TRY(comm->share(comm, &mine, sizeof mine, all));
+        int least = 0;
+        bool is_alike = true;
+        for (int r = 1; r < comm->n_ranks; r++) {
+            is_alike = is_alike && all[r].n_tokens == all[0].n_tokens;
+            if (all[r].n_tokens < all[least].n_tokens) least = r;
+        }
+        if (is_alike) return RT_OK;
+        if (mine.n_tokens == all[least].n_tokens) continue;
+        (void)snprintf(out->reason, sizeof out->reason,
+                "rank %d on %s holds only the first %" PRId64 " tokens: %.300s", least,
+                comm->hosts[least], all[least].n_tokens, all[least].reason);
+        glm_session_truncate(session, all[least].n_tokens);
     }
-    out->n_tokens = kv_seq_length(session->seq);
-    return RT_OK;
 }
 
 rt_status glm_session_restore(
@@ -122,13 +134,30 @@ rt_status glm_session_keep(glm_session *session, const char *book, const char *n
     return status;
 }
 
+/* The ranks that cannot read what they need of it. */
+static rt_status require_shards(glm_engine *engine, const kv_book *book, const int32_t *ids) {
+    const glm_step step = {.kind = GLM_STEP_BOOK,
+            .ids = ids,
+            .n_ids = book->n_tokens,
+            .texts = {book->note ? book->note : "", engine->kv_dirs[0]}};
+    if (engine->comm->n_ranks == 1) return RT_OK;
+    RT_TRY(glm_step_begin(engine, &step));
+    rt_status status =
+            glm_shards_require(engine, ids, book->n_tokens, step.texts[0], step.texts[1]);
+    status = glm_step_agree(engine, status);
+    glm_step_end(engine);
+    return status;
+}
+
 static rt_status read_ids(glm_engine *engine, const kv_book *book, int32_t **ids) {
     int32_t *list = NULL;
     RT_TRY(rt_calloc(book->n_tokens, sizeof *list, "a book's tokens", &list));
-    const rt_status status = kv_store_book_ids(engine->store, book, list);
+    rt_status status = kv_store_book_ids(engine->store, book, list);
+    if (status == RT_ECORRUPT) status = glm_shards_explain(book->note);
+    if (status == RT_OK) status = require_shards(engine, book, list);
     if (status != RT_OK) {
         free(list);
-        return status == RT_ECORRUPT ? glm_shards_explain(book->note) : status;
+        return status;
     }
     *ids = list;
     return RT_OK;

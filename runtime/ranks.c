@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "shard_notes.h"
 
 static const uint64_t step_magic = 0x676c6d3173746570; /* "glm1step" */
 
@@ -34,6 +35,7 @@ static const char *step_name(glm_step_kind kind) {
             [GLM_STEP_REWIND] = "rewinding",
             [GLM_STEP_RESTORE] = "restoring",
             [GLM_STEP_KEEP] = "keeping a book",
+            [GLM_STEP_BOOK] = "opening a book",
             [GLM_STEP_PREFILL_BEGIN] = "begin of a prefill",
             [GLM_STEP_PREFILL] = "prefill",
             [GLM_STEP_PREFILL_ABORT] = "end of a prefill",
@@ -239,6 +241,9 @@ static rt_status take_step(glm_engine *engine, const glm_step *step) {
         return glm_session_restore(find(engine, step->session), step->ids, step->n_ids, &reuse);
     case GLM_STEP_KEEP:
         return glm_session_keep(find(engine, step->session), step->texts[0], step->texts[1]);
+    case GLM_STEP_BOOK:
+        return glm_step_agree(engine,
+                glm_shards_require(engine, step->ids, step->n_ids, step->texts[0], step->texts[1]));
     case GLM_STEP_PREFILL_BEGIN:
         return glm_prefill_begin(find(engine, step->session), step->ids, step->n_ids, step->wanted,
                 step->numbers[0]);

@@ -18,6 +18,7 @@ typedef enum glm_step_kind {
     GLM_STEP_REWIND,
     GLM_STEP_RESTORE,
     GLM_STEP_KEEP,
+    GLM_STEP_BOOK,
     GLM_STEP_PREFILL_BEGIN,
     GLM_STEP_PREFILL,
     GLM_STEP_PREFILL_ABORT,
@@ -38,7 +39,7 @@ typedef struct glm_step {
     int64_t n_ids;
     const int64_t *wanted; /* [n_wanted] */
     int64_t n_wanted;
-    const char *texts[2]; /* a book's name and note */
+    const char *texts[2]; /* a book's name and note; or its note and where rank 0 keeps it */
 } glm_step;
 
 /* Around every step, on every rank; nested ones are part of the outer one and announce nothing.

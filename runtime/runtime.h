@@ -113,7 +113,8 @@ RT_MUST_CHECK rt_status glm_book_mend(glm_session *session, const char *book);
 /* Token ids of a book, for free().
  *
  * Errors: RT_EUSAGE    no such book, or it was made with another model or KV type: how they differ
- *         RT_ECORRUPT  a segment of it is missing or damaged; RT_EIO; RT_ENOMEM */
+ *         RT_ECORRUPT  a segment of it is missing or damaged, or a rank cannot read the directory of a
+ *                      shard that it needs: which, and with whom it is; RT_EIO; RT_EPEER; RT_ENOMEM */
 RT_MUST_CHECK rt_status glm_book_ids(
         glm_engine *engine, const char *book, int32_t **ids, int64_t *n_ids);
 

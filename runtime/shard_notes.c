@@ -56,25 +56,59 @@ rt_status glm_shards_note(glm_engine *engine, const char *note, char **out) {
     return status;
 }
 
-rt_status glm_shards_explain(const char *note) {
-    char text[LINE_BYTES];
-    int missing = -1;
-    (void)snprintf(text, sizeof text, "%s", rt_error_text());
-    const char *head = strstr(text, "KV head ");
-    if (!head || sscanf(head, "KV head %d", &missing) != 1) return rt_fail(RT_ECORRUPT, "%s", text);
+/* ---- reading --------------------------------------------------------------------------------- */
+
+typedef struct shard_line {
+    int first, last, all; /* KV heads */
+    int rank;
+    char host[PAR_NAME_BYTES];
+    char dir[LINE_BYTES];
+} shard_line;
+
+/* The line of a note that tells where a KV head is. */
+static bool find_line(const char *note, int32_t head, shard_line *out) {
     for (const char *line = note; line && *line;
             line += strcspn(line, "\n"), line += *line == '\n') {
-        int first = 0, last = 0, all = 0, rank = 0;
-        char host[PAR_NAME_BYTES] = "";
-        char dir[LINE_BYTES] = "";
-        if (!is_shard_line(line) || sscanf(line, "shard=%d-%dof%d rank=%d host=%63s dir=%1023[^\n]",
-                                            &first, &last, &all, &rank, host, dir) != 6)
-            continue;
-        if (missing >= first && missing <= last)
-            return rt_fail(RT_ECORRUPT,
-                    "%s; its KV heads %d to %d of %d are with rank %d on %s in %s, which is not "
-                    "readable here or not in --kv-disk-dir",
-                    text, first, last, all, rank, host, dir);
+        *out = (shard_line){0};
+        if (is_shard_line(line) &&
+                sscanf(line, "shard=%d-%dof%d rank=%d host=%63s dir=%1023[^\n]", &out->first,
+                        &out->last, &out->all, &out->rank, out->host, out->dir) == 6 &&
+                head >= out->first && head <= out->last)
+            return true;
     }
-    return rt_fail(RT_ECORRUPT, "%s", text);
+    return false;
+}
+
+static const char advice[] = "which is not readable here or not in --kv-disk-dir";
+
+rt_status glm_shards_require(
+        glm_engine *engine, const int32_t *ids, int64_t n_ids, const char *note, const char *dir) {
+    const int32_t n_all = engine->config.n_kv_heads;
+    int32_t head = -1;
+    bool is_seen = false;
+    shard_line at;
+    RT_TRY(kv_store_lacks(engine->store, ids, n_ids, &head));
+    if (head < 0) return RT_OK;
+    if (!find_line(note, head, &at)) { /* written by ranks that hold all: rank 0's is one */
+        at = (shard_line){.last = n_all - 1, .all = n_all};
+        (void)snprintf(at.host, sizeof at.host, "%s", engine->comm->hosts[0]);
+        (void)snprintf(at.dir, sizeof at.dir, "%s", dir ? dir : "");
+    }
+    RT_TRY(kv_store_sees(engine->store, ids, n_ids, at.first, at.last - at.first + 1, &is_seen));
+    if (is_seen) return RT_OK;
+    return rt_fail(RT_ECORRUPT,
+            "the book's KV heads %d to %d of %d are with rank %d on %s in %s, %s", at.first,
+            at.last, at.all, at.rank, at.host, at.dir, advice);
+}
+
+rt_status glm_shards_explain(const char *note) {
+    char text[LINE_BYTES];
+    int head = -1;
+    shard_line at;
+    (void)snprintf(text, sizeof text, "%s", rt_error_text());
+    const char *found = strstr(text, "KV head ");
+    if (!found || sscanf(found, "KV head %d", &head) != 1 || !find_line(note, head, &at))
+        return rt_fail(RT_ECORRUPT, "%s", text);
+    return rt_fail(RT_ECORRUPT, "%s; its KV heads %d to %d of %d are with rank %d on %s in %s, %s",
+            text, at.first, at.last, at.all, at.rank, at.host, at.dir, advice);
 }

@@ -1,11 +1,14 @@
 /* A book made by some ranks opens with any other number of them: nothing is computed again, and the
  * logits are those of a text prefilled by so many, within what the order of sums allows. Where a
- * rank's directory is missing, the error names the shard, rank, host and directory.
+ * rank's directory cannot be read the error names the shard, rank, host and directory, whichever rank it is
+ * that needs it; a text without a name is computed again, and so is a file that was lost where the rest of
+ * the shard is there.
  *
  * Method: a random model of 8 query heads over 4 KV heads (damaged or foreign rows of keys change its
  * logits by their own size); a text of 4,300 tokens, so a full segment and a tail; each number of ranks
  * makes the book, each other one opens a copy: in a directory a rank, and in one for all. Bound as in
- * test_runtime_ranks_give_the_same_logits, twice: keys are of one cut, the rest of another. */
+ * test_runtime_ranks_give_the_same_logits, twice: keys are of one cut, the rest of another. Another host
+ * is a directory that is not there any more: root reads all others. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,24 +108,61 @@ static void check_move(int from, int to, const char *pattern, const float *const
     free(got);
 }
 
-static void check_missing(const char *made, const char *copy) {
+/* A book of 2 ranks without the directory of rank 1, opened by so many: which of them says so, "" for
+ * rank 0, which speaks for all. An unnamed prefix is computed again, and the reason says why. */
+static void check_missing(const char *made, const char *copy, int n_ranks, const char *who) {
     char command[8192];
     char dir[4096];
+    char where[4200];
     const char *dirs[1] = {dir};
     copy_dir(made, copy);
     (void)snprintf(command, sizeof command, "rm -r '%s/r1'", copy);
     (void)snprintf(dir, sizeof dir, "%s/r%%r", copy);
+    (void)snprintf(where, sizeof where, " in %s/r1, which is not readable here", made);
     if (system(command) != 0) exit(1);
-    const glm_options options = options_for(1, dirs);
+    const glm_options options = options_for(n_ranks, dirs);
     glm_engine *engine = NULL;
+    glm_session *session = NULL;
+    glm_reuse reuse;
     int32_t *book = NULL;
     int64_t n_book = 0;
     help_require(glm_engine_open(&options, &engine), "open");
     const rt_status status = glm_book_ids(engine, "b", &book, &n_book);
-    printf("without rank 1's directory: %s\n", status == RT_OK ? "ok" : rt_error_text());
-    if (status != RT_ECORRUPT ||
-            !strstr(rt_error_text(), "KV heads 2 to 3 of 4 are with rank 1 on "))
+    printf("%d ranks without rank 1's directory: %s\n", n_ranks,
+            status == RT_OK ? "ok" : rt_error_text());
+    if (status != RT_ECORRUPT || strncmp(rt_error_text(), who, strlen(who)) != 0 ||
+            !strstr(rt_error_text(), "KV heads 2 to 3 of 4 are with rank 1 on ") ||
+            !strstr(rt_error_text(), where))
         n_failed++;
+    help_require(glm_session_create(engine, N_IDS, &session), "session");
+    help_require(glm_session_restore(session, ids, N_IDS, &reuse), "restore");
+    printf("    unnamed: %lld tokens: %s\n", (long long)reuse.n_tokens, reuse.reason);
+    if (reuse.n_tokens != 0 || (n_ranks > 1 && strncmp(reuse.reason, who, strlen(who)) != 0) ||
+            !strstr(reuse.reason, "KV head 2 is in no directory that can be read"))
+        n_failed++;
+    glm_session_free(session);
+    glm_engine_close(engine);
+}
+
+/* A file of rank 1's is gone, or was found damaged: no reason to refuse the book. */
+static void check_lost(const char *made, const char *copy, const char *deed) {
+    char command[8192];
+    char dir[4096];
+    copy_dir(made, copy);
+    (void)snprintf(dir, sizeof dir, "%s/r%%r", copy);
+    (void)snprintf(command, sizeof command, "f=$(ls -S '%s'/r1/vault/*/*/*.kvs | head -n 1); %s",
+            copy, deed);
+    if (system(command) != 0) exit(1);
+    const glm_options options = options_for(2, &(const char *){dir});
+    glm_engine *engine = NULL;
+    int32_t *book = NULL;
+    int64_t n_book = 0;
+    help_require(glm_engine_open(&options, &engine), "open");
+    if (glm_book_ids(engine, "b", &book, &n_book) != RT_OK) {
+        printf("FAIL %s: %s\n", deed, rt_error_text());
+        n_failed++;
+    }
+    free(book);
     glm_engine_close(engine);
 }
 
@@ -145,7 +185,13 @@ static void check_all(const int *counts, int n_counts, const char *pattern) {
                 check_move(counts[i], counts[j], pattern, (const float *const *)want, vocab,
                         made[i], copy);
     for (int i = 0; i < n_counts; i++)
-        if (counts[i] == 2 && strcmp(pattern, "r%r") == 0) check_missing(made[i], copy);
+        if (counts[i] == 2 && strcmp(pattern, "r%r") == 0) {
+            check_missing(made[i], copy, 1, "kvstore: ");
+            check_missing(made[i], copy, 2, "rank 1 on ");
+            if (n_counts > 2) check_missing(made[i], copy, 4, "rank 2 on ");
+            check_lost(made[i], copy, "rm \"$f\"");
+            check_lost(made[i], copy, "mv \"$f\" \"$f.bad\"");
+        }
     for (int i = 0; i < 9; i++) free(want[i]);
 }
 
