@@ -21,6 +21,7 @@
 #ifndef KV_KVSTORE_H
 #define KV_KVSTORE_H
 
+#include "runtime/base/device.h"
 #include "runtime/base/float16.h"
 #include "runtime/base/machine.h"
 #include "runtime/base/status.h"
@@ -75,6 +76,7 @@ typedef struct kv_config {
     int32_t n_layers;
     int64_t page_bytes;     /* one layer's page as attention lays it out */
     int64_t host_bytes_max; /* hard cap of pages, windows and staging together */
+    rt_device *device;      /* pages and windows are in its memory; NULL: in the host's */
     kv_overflow overflow;
 } kv_config;
 
@@ -103,6 +105,8 @@ int64_t kv_pages_for(const kv_config *config, int64_t n_tokens);
 /* The part of host_bytes_max that an overflowing store needs besides its sequences' own pages:
  * windows, staging, rows on their way. 0 where nothing overflows. */
 int64_t kv_overflow_bytes(const kv_config *config);
+/* Of that what is the host's memory where pages are a device's: staging. */
+int64_t kv_overflow_host_bytes(const kv_config *config);
 /* Memory of one sequence that overflows, without anything pinned. */
 int64_t kv_overflow_tail_bytes(const kv_config *config);
 /* Contexts of the codec, of one thread; not KV, so not part of host_bytes_max. */

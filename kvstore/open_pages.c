@@ -29,7 +29,8 @@ int64_t kv_open_bytes(const kv_config *config) {
 rt_status kv_open_start(kv_store *store) {
     if (!has_open(store)) return RT_OK;
     const kv_config *config = &store->config;
-    RT_TRY(kv_pool_open(n_pages(config), config->open.page_bytes, &store->open_pages));
+    RT_TRY(kv_pool_open(
+            n_pages(config), config->open.page_bytes, config->device, &store->open_pages));
     store->n_open_work = n_work(config);
     kv_pool_promise(&store->open_pages, store->n_open_work);
     return RT_OK;
@@ -112,7 +113,7 @@ void kv_open_fork(kv_seq *seq, const kv_seq *parent) {
     if (!seq->open || seq->length % seq->store->config.shape.page_tokens == 0) return;
     for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++) {
         seq->open[layer] = take(seq);
-        memcpy(seq->open[layer], parent->open[layer], (size_t)seq->store->config.open.page_bytes);
+        kv_pool_copy(&seq->store->open_pages, seq->open[layer], parent->open[layer]);
         seq->store->n_copied++;
     }
 }

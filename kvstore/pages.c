@@ -7,6 +7,7 @@
 #include "pages.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "runtime/base/memory.h"
 
@@ -28,17 +29,39 @@ static int32_t number_of(const kv_pool *pool, const void *page) {
     return (int32_t)number;
 }
 
-rt_status kv_pool_open(int64_t n_pages, int64_t page_bytes, kv_pool *pool) {
+/* ASan watches the pages of the host's memory. */
+static void poison(const kv_pool *pool, void *memory, int64_t bytes) {
+    if (!pool->device) ASAN_POISON_MEMORY_REGION(memory, (size_t)bytes);
+}
+
+static void unpoison(const kv_pool *pool, void *memory, int64_t bytes) {
+    if (!pool->device) ASAN_UNPOISON_MEMORY_REGION(memory, (size_t)bytes);
+}
+
+static rt_status take_memory(rt_device *device, int64_t bytes, void **out) {
+    return device ? device->alloc(device, bytes, "KV pages", out)
+                  : rt_mem_alloc(bytes, "KV pages", out);
+}
+
+static void give_memory(const kv_pool *pool, int64_t bytes) {
+    if (pool->device)
+        pool->device->free(pool->device, pool->memory);
+    else
+        rt_mem_free(pool->memory, bytes);
+}
+
+rt_status kv_pool_open(
+        int64_t n_pages, int64_t page_bytes, rt_device *device, kv_pool *pool) {
     rt_assert(n_pages > 0 && n_pages <= INT32_MAX && page_bytes > 0);
     rt_assert(n_pages <= INT64_MAX / page_bytes);
-    *pool = (kv_pool){.page_bytes = page_bytes, .n_pages = n_pages, .n_free = n_pages};
+    *pool = (kv_pool){.device = device, .page_bytes = page_bytes, .n_pages = n_pages, .n_free = n_pages};
     rt_status status = RT_OK;
     void *memory = NULL;
     RT_TRY_GOTO(status, rt_calloc(n_pages, sizeof(int32_t), "page references", &pool->refs), out);
     RT_TRY_GOTO(status, rt_calloc(n_pages, sizeof(int32_t), "free pages", &pool->free_list), out);
-    RT_TRY_GOTO(status, rt_mem_alloc(n_pages * page_bytes, "KV pages", &memory), out);
+    RT_TRY_GOTO(status, take_memory(device, n_pages * page_bytes, &memory), out);
     pool->memory = memory;
-    ASAN_POISON_MEMORY_REGION(memory, (size_t)(n_pages * page_bytes));
+    poison(pool, memory, n_pages * page_bytes);
     for (int64_t i = 0; i < n_pages; i++) pool->free_list[i] = (int32_t)(n_pages - 1 - i);
     return RT_OK;
 out:
@@ -51,8 +74,8 @@ out:
 void kv_pool_close(kv_pool *pool) {
     rt_assert(pool->n_free == pool->n_pages && pool->n_promised == 0);
     const int64_t bytes = pool->n_pages * pool->page_bytes;
-    ASAN_UNPOISON_MEMORY_REGION(pool->memory, (size_t)bytes);
-    rt_mem_free(pool->memory, bytes);
+    unpoison(pool, pool->memory, bytes);
+    give_memory(pool, bytes);
     free(pool->refs);
     free(pool->free_list);
     *pool = (kv_pool){0};
@@ -79,8 +102,15 @@ void *kv_pool_take(kv_pool *pool) {
     rt_assert(pool->refs[number] == 0);
     pool->refs[number] = 1;
     void *page = page_at(pool, number);
-    ASAN_UNPOISON_MEMORY_REGION(page, (size_t)pool->page_bytes);
+    unpoison(pool, page, pool->page_bytes);
     return page;
+}
+
+void kv_pool_copy(const kv_pool *pool, void *to, const void *from) {
+    if (pool->device)
+        pool->device->copy(pool->device, to, from, pool->page_bytes);
+    else
+        memcpy(to, from, (size_t)pool->page_bytes);
 }
 
 void kv_pool_share(kv_pool *pool, void *page) {
@@ -94,7 +124,7 @@ bool kv_pool_drop(kv_pool *pool, void *page) {
     rt_assert(pool->refs[number] > 0);
     pool->n_shared -= pool->refs[number] == 2;
     if (--pool->refs[number] > 0) return false;
-    ASAN_POISON_MEMORY_REGION(page, (size_t)pool->page_bytes);
+    poison(pool, page, pool->page_bytes);
     pool->free_list[pool->n_free++] = number;
     return true;
 }

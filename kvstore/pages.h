@@ -2,9 +2,11 @@
 #ifndef KV_PAGES_H
 #define KV_PAGES_H
 
+#include "runtime/base/device.h"
 #include "runtime/base/status.h"
 
 typedef struct kv_pool {
+    rt_device *device; /* whose memory it is; NULL: the host's */
     char *memory;
     int64_t page_bytes;
     int64_t n_pages;
@@ -16,7 +18,8 @@ typedef struct kv_pool {
 } kv_pool;
 
 /* Errors: RT_ENOMEM. */
-RT_MUST_CHECK rt_status kv_pool_open(int64_t n_pages, int64_t page_bytes, kv_pool *pool);
+RT_MUST_CHECK rt_status kv_pool_open(
+        int64_t n_pages, int64_t page_bytes, rt_device *device, kv_pool *pool);
 /* Every page must be free. A zeroed pool is fine. */
 void kv_pool_close(kv_pool *pool);
 
@@ -29,6 +32,9 @@ void kv_pool_unpromise(kv_pool *pool, int64_t n_pages);
 
 /* A page out of the promised ones, with one reference; its bytes are unspecified. */
 void *kv_pool_take(kv_pool *pool);
+
+/* One page's bytes into another. */
+void kv_pool_copy(const kv_pool *pool, void *to, const void *from);
 
 /* One more reference. */
 void kv_pool_share(kv_pool *pool, void *page);

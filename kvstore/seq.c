@@ -224,7 +224,7 @@ static void *copy_page(kv_seq *seq, const void *page) {
     rt_assert(seq->promised > 0);
     seq->promised--;
     void *copy = kv_pool_take(&seq->store->pool);
-    memcpy(copy, page, (size_t)seq->store->config.page_bytes);
+    kv_pool_copy(&seq->store->pool, copy, page);
     seq->store->n_copied++;
     return copy;
 }

@@ -43,6 +43,10 @@ int64_t kv_overflow_bytes(const kv_config *config) {
            (n_window_pages(config) + n_work_pages(config)) * config->page_bytes;
 }
 
+int64_t kv_overflow_host_bytes(const kv_config *config) {
+    return config->overflow.n_dirs == 0 ? 0 : kv_staging_bytes(config);
+}
+
 int64_t kv_overflow_tail_bytes(const kv_config *config) {
     return config->n_layers * pages_of_extent(config) * config->page_bytes;
 }
@@ -101,7 +105,7 @@ static rt_status open_parts(kv_store *store) {
     const int64_t n_pages =
             rt_min64(rt_max64(config->host_bytes_max - staging, 0) / config->page_bytes, INT32_MAX);
     RT_TRY(check_budget(config, n_pages));
-    RT_TRY(kv_pool_open(n_pages, config->page_bytes, &store->pool));
+    RT_TRY(kv_pool_open(n_pages, config->page_bytes, config->device, &store->pool));
     RT_TRY(kv_open_start(store));
     if (overflows) return open_overflow(store);
     config->overflow.extent_tokens = PAGES_OF_ENDLESS * config->shape.page_tokens;

@@ -78,7 +78,7 @@ static rt_status own_last_page(kv_seq *seq, int32_t layer) {
     if (!*last || !kv_pool_is_shared(&seq->store->pool, *last)) return RT_OK;
     void *copy = NULL;
     RT_TRY(kv_seq_take(seq, &copy));
-    memcpy(copy, *last, (size_t)seq->store->config.page_bytes);
+    kv_pool_copy(&seq->store->pool, copy, *last);
     seq->store->n_copied++;
     kv_seq_drop(seq, *last);
     *last = copy;

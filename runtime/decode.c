@@ -2,8 +2,8 @@
  * over every stretch of KV that they share. */
 #include <inttypes.h>
 
+#include "backend.h"
 #include "base/log.h"
-#include "engine.h"
 #include "ranks.h"
 
 static rt_status check_request(
@@ -43,10 +43,7 @@ static rt_status run_all(
         lengths[i] = kv_seq_length(seqs[i]) + 1;
     }
     RT_TRY(glm_step_agree(engine, begin_all(sessions, ids, n)));
-    RT_TRY(glm_layer_embed(engine, ids, n, engine->decode_hidden));
-    for (int32_t layer = 0; layer < engine->config.n_layers; layer++)
-        RT_TRY(glm_layer_decode(engine, layer, seqs, lengths, n, engine->decode_hidden));
-    RT_TRY(glm_layer_logits(engine, engine->decode_hidden, n, engine->logits));
+    RT_TRY(engine->backend->decode(engine, seqs, lengths, ids, n));
     commit_all(sessions, n);
     return RT_OK;
 }

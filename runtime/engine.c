@@ -4,106 +4,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend.h"
 #include "base/log.h"
-#include "engine.h"
 #include "hub.h"
 #include "plan_kv.h"
 #include "rank_dirs.h"
 #include "ranks.h"
 
-/* ---- the arena: sizes for the plan, then the same sizes carved ------------------------------- */
-
-static glm_rows take_rows(rt_arena *arena, int64_t n, int64_t stride) {
-    return (glm_rows){.data = rt_arena_take(arena, n * stride * 4), .stride = stride};
-}
-
-/* Rows that the chunk buffers hold: a chunk of prefill or a step of decode. */
-static int64_t buffer_rows(const glm_plan *plan) {
-    return rt_max64(plan->chunk, plan->max_seqs);
-}
-
-static int64_t logits_rows(const glm_plan *plan) {
-    return rt_max64(plan->max_logits, plan->max_seqs);
-}
-
-/* Whole rows, whatever part of them is this rank's. */
-static int64_t logits_bytes(const glm_config *part, const glm_plan *plan) {
-    return logits_rows(plan) * glm_pad(plan->n_ranks * part->vocab) * 4;
-}
-
-/* Rows of logits that ranks put together at a time. */
-static int64_t gather_rows(const glm_config *part, const glm_plan *plan) {
-    const int64_t row_bytes = plan->n_ranks * glm_pad(part->vocab) * 4;
-    return rt_max64(rt_min64(16 * RT_MIB / row_bytes, 64), 1);
-}
-
-static int64_t share_bytes(const glm_config *part, const glm_plan *plan) {
-    return gather_rows(part, plan) * glm_pad(part->vocab) * 4;
-}
-
-static int64_t shares_cost(const glm_config *part, const glm_plan *plan) {
-    if (plan->n_ranks == 1) return 0;
-    return rt_arena_cost(share_bytes(part, plan)) +
-           rt_arena_cost(plan->n_ranks * share_bytes(part, plan));
-}
-
-int64_t glm_engine_arena_bytes(const glm_config *config, const glm_plan *plan) {
-    const int64_t rows = buffer_rows(plan);
-    const int64_t hidden_row = config->hidden * rt_dtype_bytes(plan->hidden_dtype);
-    const int64_t q_width = (int64_t)config->n_heads * config->head_dim;
-    const attn_shape shape = glm_attn_shape(config, plan->kv_dtype);
-    return rt_arena_cost(rt_min64(plan->span, plan->max_len) * hidden_row) +
-           rt_arena_cost(plan->max_seqs * hidden_row) +
-           rt_arena_cost(plan->max_logits * hidden_row) +
-           rt_arena_cost(rows * glm_row_stride(config->hidden) * 4) +
-           rt_arena_cost(rows * glm_pad(config->hidden) * 4) +
-           rt_arena_cost(rows * glm_config_qkv_rows(config) * 4) +
-           2 * rt_arena_cost(rows * q_width * 4) + 4 * rt_arena_cost(rows * config->n_heads * 4) +
-           rt_arena_cost(rows * glm_row_stride(2 * glm_pad(config->ffn)) * 4) +
-           rt_arena_cost(attn_decode_scratch_bytes(&shape, plan->max_len, plan->max_seqs)) +
-           rt_arena_cost(logits_bytes(config, plan)) + shares_cost(config, plan);
-}
-
-static void carve(glm_engine *engine) {
-    const glm_config *config = &engine->part;
-    const glm_plan *plan = &engine->plan;
-    rt_arena *arena = &engine->arena;
-    glm_buffers *b = &engine->buffers;
-    const int64_t rows = buffer_rows(plan);
-    const int64_t hidden_row = glm_hidden_row_bytes(engine);
-    const attn_shape shape = glm_attn_shape(config, plan->kv_dtype);
-    engine->hidden = rt_arena_take(arena, rt_min64(plan->span, plan->max_len) * hidden_row);
-    engine->decode_hidden = rt_arena_take(arena, plan->max_seqs * hidden_row);
-    engine->wanted_hidden = rt_arena_take(arena, plan->max_logits * hidden_row);
-    b->normed = take_rows(arena, rows, glm_row_stride(config->hidden));
-    b->update = take_rows(arena, rows, glm_pad(config->hidden));
-    b->qkv = take_rows(arena, rows, glm_config_qkv_rows(config));
-    b->attended = take_rows(arena, rows, (int64_t)config->n_heads * config->head_dim);
-    b->part = take_rows(arena, rows, (int64_t)config->n_heads * config->head_dim);
-    b->state_max = rt_arena_take(arena, rows * config->n_heads * 4);
-    b->state_sum = rt_arena_take(arena, rows * config->n_heads * 4);
-    b->part_max = rt_arena_take(arena, rows * config->n_heads * 4);
-    b->part_sum = rt_arena_take(arena, rows * config->n_heads * 4);
-    b->gate_up = take_rows(arena, rows, glm_row_stride(2 * glm_pad(config->ffn)));
-    b->decode_scratch =
-            rt_arena_take(arena, attn_decode_scratch_bytes(&shape, plan->max_len, plan->max_seqs));
-    engine->logits = rt_arena_take(arena, logits_bytes(config, plan));
-    if (plan->n_ranks == 1) return;
-    b->gather_rows = gather_rows(config, plan);
-    b->share = rt_arena_take(arena, share_bytes(config, plan));
-    b->shares = rt_arena_take(arena, plan->n_ranks * share_bytes(config, plan));
-}
-
 /* ---- open and close -------------------------------------------------------------------------- */
-
-static rt_status open_device(glm_engine *engine) {
-    RT_TRY(rt_pool_create(engine->plan.threads, &engine->pool));
-    const attn_shape shape = glm_attn_shape(&engine->part, engine->plan.kv_dtype);
-    const rt_status status =
-            glm_ops_cpu_create(&shape, rt_machine_isa(), engine->pool, &engine->ops);
-    /* It is the model that asks for the shape. */
-    return status == RT_EUSAGE ? rt_fail(RT_EMODEL, "%s", rt_error_text()) : status;
-}
 
 /* In the identity of what is kept: everything that its bytes depend on. */
 static const char *kv_type_text(rt_dtype dtype) {
@@ -153,6 +61,7 @@ static void log_overflow(const glm_engine *engine) {
 
 static rt_status try_store(glm_engine *engine, const glm_options *options) {
     kv_config kv = glm_plan_kv_config(&engine->part, &engine->plan);
+    kv.device = engine->device;
     if (engine->part.n_kv_heads < engine->config.n_kv_heads) {
         kv.shape.first_kv_head = engine->shard.first_kv_head;
         kv.shape.all_kv_heads = engine->config.n_kv_heads;
@@ -236,20 +145,12 @@ static rt_status make_plan(
 /* What each rank does for itself. */
 static rt_status open_parts(
         glm_engine *engine, const glm_checkpoint *checkpoint, const glm_options *options) {
-    RT_TRY(open_device(engine));
+    RT_TRY(rt_pool_create(engine->plan.threads, &engine->pool));
     if (engine->plan.kv_persists)
         RT_TRY(glm_identity_begin(
                 checkpoint, kv_type_text(engine->plan.kv_dtype), &engine->identity));
-    RT_TRY(glm_weights_load(
-            checkpoint, &engine->part, &engine->shard, &engine->ops, &engine->weights));
+    RT_TRY(engine->backend->open(engine, checkpoint));
     return copy_dirs(engine, options);
-}
-
-static rt_status open_buffers(glm_engine *engine) {
-    const int64_t bytes = glm_engine_arena_bytes(&engine->part, &engine->plan);
-    RT_TRY(rt_arena_create(&engine->arena, bytes, "hidden states and scratch"));
-    carve(engine);
-    return RT_OK;
 }
 
 static rt_status open_with(
@@ -259,19 +160,20 @@ static rt_status open_with(
     RT_TRY(par_agree(engine->comm, status, NULL));
     RT_TRY(glm_ranks_check_model(engine->comm, options, engine->fingerprint));
     RT_TRY(make_plan(engine, checkpoint, options));
+    engine->backend = glm_backend_of(&engine->plan);
     status = open_parts(engine, checkpoint, options);
     RT_TRY(par_agree(engine->comm, status, NULL));
     RT_TRY(open_store(engine, options));
     RT_TRY(open_vault(engine, options));
-    return par_agree(engine->comm, open_buffers(engine), NULL);
+    return par_agree(engine->comm, engine->backend->open_buffers(engine), NULL);
 }
 
 static void log_open(const glm_engine *engine) {
     const glm_plan *plan = &engine->plan;
     rt_log(RT_LOG_INFO, "engine",
             "open max_len=%" PRId64 " span=%" PRId64 " chunk=%" PRId64 " threads=%" PRId32
-            " isa=%s kv=%s hidden=%s bytes=%" PRId64 " rank=%" PRId32 " ranks=%" PRId32,
-            plan->max_len, plan->span, plan->chunk, plan->threads, rt_isa_name(engine->ops.isa),
+            " device=%s isa=%s kv=%s hidden=%s bytes=%" PRId64 " rank=%" PRId32 " ranks=%" PRId32,
+            plan->max_len, plan->span, plan->chunk, plan->threads, engine->backend->name, rt_isa_name(rt_machine_isa()),
             rt_dtype_name(plan->kv_dtype), rt_dtype_name(plan->hidden_dtype), plan->total_bytes,
             engine->comm->rank, engine->comm->n_ranks);
 }
@@ -334,9 +236,7 @@ void glm_engine_close(glm_engine *engine) {
     glm_identity_end(engine->identity);
     kv_store_close(engine->store);
     free_dirs(engine);
-    rt_arena_free(&engine->arena);
-    glm_weights_free(&engine->weights);
-    glm_ops_free(&engine->ops);
+    if (engine->backend) engine->backend->close(engine);
     rt_pool_free(engine->pool);
     leave_group(engine);
     free(engine);

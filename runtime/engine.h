@@ -2,6 +2,7 @@
 #ifndef GLM_ENGINE_H
 #define GLM_ENGINE_H
 
+#include "base/device.h"
 #include "identity.h"
 #include "kvstore/kvstore.h"
 #include "parallel/parallel.h"
@@ -10,7 +11,9 @@
 
 enum { GLM_DECODE_SEQS_MAX = 256, GLM_RECOVERIES_MAX = 3 };
 
-/* Scratch of one chunk: rows of fp32, `chunk` (or max_seqs) of each. */
+typedef struct glm_backend glm_backend; /* backend.h */
+
+/* Scratch of one chunk on the CPU: rows of fp32, `chunk` (or max_seqs) of each. */
 typedef struct glm_buffers {
     glm_rows normed;   /* [hidden] padded */
     glm_rows qkv;      /* [(n_heads + 2 n_kv_heads) head_dim] */
@@ -66,9 +69,14 @@ struct glm_engine {
     glm_ranks ranks;
     char fingerprint[65];
 
+    const glm_backend *backend;
+    rt_device *device; /* whose memory pages are in; NULL: the host's */
     rt_pool *pool;
-    glm_ops ops;
+    glm_ops ops; /* of the CPU's backend, as are: */
     glm_weights weights;
+    rt_arena arena;
+    glm_buffers buffers;
+
     kv_store *store;
     glm_identity_job *identity; /* where sessions are kept on disk; NULL otherwise */
     char **kv_dirs;             /* [n_kv_dirs] of the disk: --kv-disk-dir or our cache */
@@ -77,12 +85,11 @@ struct glm_engine {
     int32_t n_other_dirs;
     bool has_said_unkept;
 
-    rt_arena arena;      /* everything below */
+    /* In the backend's memory: */
     void *hidden;        /* [span][hidden]: the residual stream of the open span */
     void *decode_hidden; /* [max_seqs][hidden] */
     void *wanted_hidden; /* [max_logits][hidden] */
-    glm_buffers buffers;
-    float *logits; /* [max(max_logits, max_seqs)][vocab, padded while computed] */
+    float *logits; /* host: [max(max_logits, max_seqs)][vocab, padded while computed] */
 
     glm_prefill_run prefill;
     int64_t logits_serial; /* which computation the logits belong to */
@@ -121,14 +128,19 @@ typedef struct glm_chunk {
     int64_t n_attend;
 } glm_chunk;
 
-/* layer.c: one transformer layer over a chunk, in place on `hidden` [chunk->n][hidden].
- * Errors: those of kv_walk_*. */
-RT_MUST_CHECK rt_status glm_layer_prefill(
+/* What the CPU's backend is made of; the functions of backend.h. layer.c, vocabulary.c, window.c. */
+RT_MUST_CHECK rt_status glm_cpu_embed(
+        glm_engine *engine, const int32_t *ids, int64_t n, void *hidden);
+RT_MUST_CHECK rt_status glm_cpu_prefill(
         glm_engine *engine, int32_t layer, kv_seq *seq, const glm_chunk *chunk, void *hidden);
-
-/* One token of each of n sequences; lengths[i] counts the new token. */
-RT_MUST_CHECK rt_status glm_layer_decode(glm_engine *engine, int32_t layer, kv_seq *const *seqs,
-        const int64_t *lengths, int32_t n, void *hidden);
+RT_MUST_CHECK rt_status glm_cpu_decode(glm_engine *engine, kv_seq *const *seqs,
+        const int64_t *lengths, const int32_t *ids, int32_t n);
+RT_MUST_CHECK rt_status glm_cpu_logits(
+        glm_engine *engine, const void *hidden, int64_t n, float *logits);
+RT_MUST_CHECK rt_status glm_cpu_load_window(glm_engine *engine, kv_walk *walk, int64_t n_loads);
+RT_MUST_CHECK rt_status glm_cpu_store_window(glm_engine *engine, kv_walk *walk, int64_t n_stores);
+RT_MUST_CHECK rt_status glm_cpu_rows_to_pages(glm_engine *engine, const kv_rows *rows);
+RT_MUST_CHECK rt_status glm_cpu_pages_to_rows(glm_engine *engine, const kv_rows *rows);
 
 /* suspend.c: put the run that begins where a suspended one of the same ids stopped. */
 RT_MUST_CHECK rt_status glm_prefill_resume(glm_engine *engine, bool *is_resumed);
@@ -137,26 +149,15 @@ RT_MUST_CHECK rt_status glm_prefill_resume(glm_engine *engine, bool *is_resumed)
 RT_MUST_CHECK rt_status glm_prefill_restart_at(glm_prefill_run *run, int64_t pos);
 void glm_prefill_clear(glm_prefill_run *run);
 
-/* window.c: canonical rows, or bytes of sealed pages, of whole pages of one head <-> the pages. */
-void glm_rows_to_pages(const attn_shape *shape, const kv_rows *rows);
-void glm_pages_to_rows(const attn_shape *shape, const kv_rows *rows);
-
 /* window.c: kv_walk_next with its loads, kv_walk_leave with its stores. */
 RT_MUST_CHECK rt_status glm_window_enter(glm_engine *engine, kv_walk *walk, kv_window *window);
 RT_MUST_CHECK rt_status glm_window_leave(glm_engine *engine, kv_walk *walk);
-
-/* Rows of the embedding: ids[n] -> hidden [n][hidden]. Errors: RT_EPEER. */
-RT_MUST_CHECK rt_status glm_layer_embed(
-        glm_engine *engine, const int32_t *ids, int64_t n, void *hidden);
-/* Final norm and output head: hidden [n][hidden] -> logits [n][vocab]. Errors: RT_EPEER. */
-RT_MUST_CHECK rt_status glm_layer_logits(
-        glm_engine *engine, const void *hidden, int64_t n, float *logits);
 
 /* FLOP of one layer for tokens [pos, pos + n); of the output head for n rows. */
 double glm_layer_flop(const glm_config *config, int64_t pos, int64_t n);
 double glm_head_flop(const glm_config *config, int64_t n);
 
-/* plan.c: bytes of the arena, so that engine.c carves what the plan counted. */
+/* backend_cpu.c: bytes of the arena: it carves what the plan counted. */
 int64_t glm_engine_arena_bytes(const glm_config *part, const glm_plan *plan);
 
 #endif

@@ -1,4 +1,4 @@
-/* One transformer layer, top to bottom.
+/* One transformer layer on the CPU, top to bottom.
  *
  *   x += W_out attention(rope(W_qkv norm(x) + b))
  *   x += W_down (silu(W_gate norm(x)) * W_up norm(x))
@@ -184,7 +184,7 @@ static rt_status attend_prefill(glm_engine *engine, int32_t layer_index, kv_seq 
     return agree(engine, status);
 }
 
-rt_status glm_layer_prefill(glm_engine *engine, int32_t layer_index, kv_seq *seq,
+rt_status glm_cpu_prefill(glm_engine *engine, int32_t layer_index, kv_seq *seq,
         const glm_chunk *chunk, void *hidden) {
     const glm_layer *layer = &engine->weights.layers[layer_index];
     const int64_t row_bytes = glm_hidden_row_bytes(engine);
@@ -260,12 +260,20 @@ static rt_status attend_decode(glm_engine *engine, int32_t layer_index, kv_seq *
     return agree(engine, status);
 }
 
-rt_status glm_layer_decode(glm_engine *engine, int32_t layer_index, kv_seq *const *seqs,
+static rt_status decode_layer(glm_engine *engine, int32_t layer_index, kv_seq *const *seqs,
         const int64_t *lengths, int32_t n, void *hidden) {
     const glm_layer *layer = &engine->weights.layers[layer_index];
     RT_TRY(attend_decode(engine, layer_index, seqs, lengths, n, hidden));
     RT_TRY(project_out(engine, layer, n, hidden));
     return mlp(engine, layer, n, hidden);
+}
+
+rt_status glm_cpu_decode(glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths,
+        const int32_t *ids, int32_t n) {
+    RT_TRY(glm_cpu_embed(engine, ids, n, engine->decode_hidden));
+    for (int32_t layer = 0; layer < engine->config.n_layers; layer++)
+        RT_TRY(decode_layer(engine, layer, seqs, lengths, n, engine->decode_hidden));
+    return glm_cpu_logits(engine, engine->decode_hidden, n, engine->logits);
 }
 
 /* ---- costs ----------------------------------------------------------------------------------- */

@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend.h"
 #include "base/log.h"
-#include "engine.h"
 #include "ranks.h"
 
 void glm_prefill_clear(glm_prefill_run *run) {
@@ -81,7 +81,7 @@ static rt_status begin_span(glm_engine *engine) {
     const int64_t n = run->span_end - run->span_begin;
     const int32_t *ids = run->ids + (run->span_begin - run->first_pos);
     RT_TRY(glm_step_agree(engine, kv_span_begin(run->session->seq, ids, n)));
-    return glm_layer_embed(engine, ids, n, engine->hidden);
+    return engine->backend->embed(engine, ids, n, engine->hidden);
 }
 
 static rt_status copy_request(
@@ -159,7 +159,7 @@ static rt_status run_item(glm_engine *engine) {
     const int64_t pos = run->chunk_pos;
     const int64_t end = rt_min64((pos / size + 1) * size, run->span_end);
     const glm_chunk chunk = chunk_at(run, pos, end, run->layer == engine->config.n_layers - 1);
-    RT_TRY(glm_layer_prefill(
+    RT_TRY(engine->backend->prefill(
             engine, run->layer, run->session->seq, &chunk, hidden_at(engine, pos)));
     run->work_done += glm_layer_flop(&engine->config, pos, end - pos);
     run->chunk_pos = end;
@@ -167,20 +167,22 @@ static rt_status run_item(glm_engine *engine) {
 }
 
 /* Keep the span's wanted rows: the next span overwrites the hidden states. */
-static void gather_wanted(glm_engine *engine) {
+static rt_status gather_wanted(glm_engine *engine) {
     glm_prefill_run *run = &engine->prefill;
     const int64_t row_bytes = glm_hidden_row_bytes(engine);
     while (run->n_gathered < run->n_wanted && run->wanted[run->n_gathered] < run->span_end) {
-        memcpy((char *)engine->wanted_hidden + run->n_gathered * row_bytes,
-                hidden_at(engine, run->wanted[run->n_gathered]), (size_t)row_bytes);
+        void *to = (char *)engine->wanted_hidden + run->n_gathered * row_bytes;
+        const void *from = hidden_at(engine, run->wanted[run->n_gathered]);
+        RT_TRY(engine->backend->copy_hidden(engine, to, from, row_bytes));
         run->n_gathered++;
     }
+    return RT_OK;
 }
 
 static rt_status finish_run(glm_engine *engine) {
     glm_prefill_run *run = &engine->prefill;
     glm_session *session = run->session;
-    RT_TRY(glm_layer_logits(engine, engine->wanted_hidden, run->n_wanted, engine->logits));
+    RT_TRY(engine->backend->logits(engine, engine->wanted_hidden, run->n_wanted, engine->logits));
     session->logits_serial = ++engine->logits_serial;
     session->logits_row = 0;
     session->n_logits = run->n_wanted;
@@ -203,7 +205,7 @@ static rt_status advance(glm_engine *engine, bool *is_done) {
     if (run->chunk_pos < run->span_end) return RT_OK;
     run->chunk_pos = run->span_begin;
     if (++run->layer < engine->config.n_layers) return RT_OK;
-    gather_wanted(engine);
+    RT_TRY(gather_wanted(engine));
     kv_span_commit(run->session->seq);
     say_unless_kept(engine);
     if (run->span_end < run->first_pos + run->n_ids) return begin_span(engine);

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend.h"
 #include "base/log.h"
-#include "engine.h"
 #include "ranks.h"
 
 /* Ids of the whole text: what the session holds, and the run. */
@@ -20,11 +20,20 @@ static rt_status all_ids(const glm_prefill_run *run, int32_t **ids, int64_t *n_i
     return RT_OK;
 }
 
+/* Where the host has the span's hidden states, or may put them: in place, or in *copy, for free(). */
+static rt_status host_hidden(const glm_engine *engine, int64_t bytes, void **copy, void **out) {
+    *copy = NULL;
+    *out = engine->hidden;
+    if (!engine->device) return RT_OK;
+    RT_TRY(rt_malloc(bytes, "hidden states on the host", copy));
+    *out = *copy;
+    return RT_OK;
+}
+
 /* ---- suspending ------------------------------------------------------------------------------ */
 
 static rt_status save_rows(glm_engine *engine, const int32_t *ids, int64_t n_ids) {
     kv_seq *seq = engine->prefill.session->seq;
-    const attn_shape shape = glm_attn_shape(&engine->part, engine->plan.kv_dtype);
     for (int32_t layer = 0; layer < engine->config.n_layers; layer++)
         for (int32_t head = 0; head < engine->part.n_kv_heads; head++) {
             const kv_rows rows = kv_seq_tail_rows(seq, layer, head);
@@ -32,7 +41,7 @@ static rt_status save_rows(glm_engine *engine, const int32_t *ids, int64_t n_ids
             if (rows.n_tokens < 0)
                 return rt_fail(
                         RT_EUSAGE, "suspend: keys of layer %" PRId32 " are on disk only", layer);
-            glm_pages_to_rows(&shape, &rows);
+            RT_TRY(engine->backend->pages_to_rows(engine, &rows));
             RT_TRY(kv_suspend_rows(seq, ids, n_ids, layer, &rows));
         }
     return RT_OK;
@@ -43,14 +52,22 @@ static rt_status save(glm_engine *engine, const int32_t *ids, int64_t n_ids) {
     if (!engine->plan.kv_persists || run->n_gathered > 0)
         return rt_fail(RT_EUSAGE, "suspend: nothing of this run is kept on disk");
     RT_TRY(save_rows(engine, ids, n_ids));
+    const int64_t bytes = (run->span_end - run->span_begin) * glm_hidden_row_bytes(engine);
+    void *hidden = NULL;
+    void *copy = NULL;
+    RT_TRY(host_hidden(engine, bytes, &copy, &hidden));
     const kv_suspension suspension = {.n_ids = n_ids,
             .begin = run->span_begin,
             .end = run->span_end,
             .layer = run->layer,
             .layer_end = run->chunk_pos,
-            .hidden = engine->hidden,
-            .hidden_bytes = (run->span_end - run->span_begin) * glm_hidden_row_bytes(engine)};
-    return kv_suspend_span(run->session->seq, ids, &suspension);
+            .hidden = hidden,
+            .hidden_bytes = bytes};
+    rt_status status = RT_OK;
+    if (copy) status = engine->backend->read_hidden(engine, copy, engine->hidden, bytes);
+    if (status == RT_OK) status = kv_suspend_span(run->session->seq, ids, &suspension);
+    free(copy);
+    return status;
 }
 
 static rt_status suspend(glm_session *session) {
@@ -77,14 +94,13 @@ rt_status glm_prefill_suspend(glm_session *session) {
 
 static rt_status load_rows(glm_engine *engine, const int32_t *ids, int64_t n_ids, bool *is_there) {
     kv_seq *seq = engine->prefill.session->seq;
-    const attn_shape shape = glm_attn_shape(&engine->part, engine->plan.kv_dtype);
     for (int32_t layer = 0; layer < engine->config.n_layers; layer++)
         for (int32_t head = 0; head < engine->part.n_kv_heads; head++) {
             kv_rows rows = kv_seq_tail_rows(seq, layer, head);
             if (rows.n_tokens == 0) continue;
             RT_TRY(kv_resume_rows(seq, ids, n_ids, layer, &rows, is_there));
             if (!*is_there) return RT_OK;
-            glm_rows_to_pages(&shape, &rows);
+            RT_TRY(engine->backend->rows_to_pages(engine, &rows));
         }
     return RT_OK;
 }
@@ -136,6 +152,17 @@ static rt_status is_with_all(glm_engine *engine, rt_status status, bool *is_ther
     return RT_OK;
 }
 
+static rt_status load_hidden(
+        glm_engine *engine, const int32_t *ids, kv_suspension *s, bool *is_there) {
+    void *copy = NULL;
+    RT_TRY(host_hidden(engine, s->hidden_bytes, &copy, &s->hidden));
+    rt_status status = kv_resume_end(engine->prefill.session->seq, ids, s, is_there);
+    if (status == RT_OK && *is_there && copy)
+        status = engine->backend->write_hidden(engine, engine->hidden, copy, s->hidden_bytes);
+    free(copy);
+    return status;
+}
+
 static rt_status resume(glm_engine *engine, const int32_t *ids, int64_t n_ids, bool *is_resumed) {
     glm_prefill_run *run = &engine->prefill;
     kv_seq *seq = run->session->seq;
@@ -143,13 +170,12 @@ static rt_status resume(glm_engine *engine, const int32_t *ids, int64_t n_ids, b
     bool is_begun = false;
     rt_status status = kv_resume_span(seq, ids, n_ids, &s, &is_begun);
     *is_resumed = is_begun && is_usable(engine, &s);
-    s.hidden = engine->hidden;
     status = glm_step_agree(engine, status);
     if (status == RT_OK) status = is_on_all(engine, &s, is_resumed);
     if (status == RT_OK && *is_resumed)
         status = is_with_all(engine, load_rows(engine, ids, n_ids, is_resumed), is_resumed);
     if (status == RT_OK && *is_resumed)
-        status = is_with_all(engine, kv_resume_end(seq, ids, &s, is_resumed), is_resumed);
+        status = is_with_all(engine, load_hidden(engine, ids, &s, is_resumed), is_resumed);
     if (status == RT_OK && *is_resumed)
         go_on(engine, &s);
     else if (is_begun)

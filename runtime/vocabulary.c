@@ -18,7 +18,7 @@ static void embed_own(const glm_engine *engine, const int32_t *ids, int64_t n, f
     }
 }
 
-rt_status glm_layer_embed(glm_engine *engine, const int32_t *ids, int64_t n, void *hidden) {
+rt_status glm_cpu_embed(glm_engine *engine, const int32_t *ids, int64_t n, void *hidden) {
     const glm_ops *ops = &engine->ops;
     const int64_t width = engine->config.hidden;
     const int64_t row_bytes = glm_hidden_row_bytes(engine);
@@ -61,7 +61,7 @@ static rt_status gather_rows(glm_engine *engine, int64_t n, float *logits) {
     return RT_OK;
 }
 
-rt_status glm_layer_logits(glm_engine *engine, const void *hidden, int64_t n, float *logits) {
+rt_status glm_cpu_logits(glm_engine *engine, const void *hidden, int64_t n, float *logits) {
     const bool is_shared = engine->comm->n_ranks > 1;
     const int64_t vocab = engine->config.vocab;
     const int64_t step = is_shared ? engine->buffers.gather_rows : engine->plan.chunk;

@@ -1,9 +1,8 @@
-/* Windows of a walk, between the store's rows and attention's pages. Loads and stores are
+/* Windows of a walk, between the store's rows and attention's pages. On the CPU loads and stores are
  * shared out to the engine's threads, a run at a time. */
-#include "engine.h"
+#include "backend.h"
 
 typedef struct window_job {
-    const glm_engine *engine;
     attn_shape shape;
     kv_walk *walk;
 } window_job;
@@ -43,54 +42,77 @@ static void unpack_rows(const attn_shape *shape, const kv_rows *rows) {
     }
 }
 
-void glm_rows_to_pages(const attn_shape *shape, const kv_rows *rows) {
+static void rows_to_pages(const attn_shape *shape, const kv_rows *rows) {
     if (attn_is_lossy(shape))
         pack_sealed(shape, rows);
     else
         pack_rows(shape, rows);
 }
 
-void glm_pages_to_rows(const attn_shape *shape, const kv_rows *rows) {
+static void pages_to_rows(const attn_shape *shape, const kv_rows *rows) {
     if (attn_is_lossy(shape))
         unpack_sealed(shape, rows);
     else
         unpack_rows(shape, rows);
 }
 
+rt_status glm_cpu_rows_to_pages(glm_engine *engine, const kv_rows *rows) {
+    const attn_shape shape = glm_attn_shape(&engine->part, engine->plan.kv_dtype);
+    rows_to_pages(&shape, rows);
+    return RT_OK;
+}
+
+rt_status glm_cpu_pages_to_rows(glm_engine *engine, const kv_rows *rows) {
+    const attn_shape shape = glm_attn_shape(&engine->part, engine->plan.kv_dtype);
+    pages_to_rows(&shape, rows);
+    return RT_OK;
+}
+
+/* ---- windows --------------------------------------------------------------------------------- */
+
 static void load_item(void *context, int64_t item, int thread) {
     const window_job *job = context;
     kv_rows rows;
     for (int64_t row = 0; kv_walk_load(job->walk, item, row, thread, &rows); row += rows.n_tokens)
-        glm_rows_to_pages(&job->shape, &rows);
+        rows_to_pages(&job->shape, &rows);
 }
 
 static void store_item(void *context, int64_t item, int thread) {
     const window_job *job = context;
     const kv_rows rows = kv_walk_rows(job->walk, item, thread);
-    glm_pages_to_rows(&job->shape, &rows);
+    pages_to_rows(&job->shape, &rows);
     kv_walk_store(job->walk, item, thread);
 }
 
 static window_job make_job(const glm_engine *engine, kv_walk *walk) {
-    return (window_job){.engine = engine,
-            .shape = glm_attn_shape(&engine->part, engine->plan.kv_dtype),
+    return (window_job){.shape = glm_attn_shape(&engine->part, engine->plan.kv_dtype),
             .walk = walk};
 }
 
-rt_status glm_window_enter(glm_engine *engine, kv_walk *walk, kv_window *window) {
+rt_status glm_cpu_load_window(glm_engine *engine, kv_walk *walk, int64_t n_loads) {
     window_job job = make_job(engine, walk);
+    rt_pool_run(engine->pool, n_loads, load_item, &job);
+    return RT_OK;
+}
+
+rt_status glm_cpu_store_window(glm_engine *engine, kv_walk *walk, int64_t n_stores) {
+    window_job job = make_job(engine, walk);
+    rt_pool_run(engine->pool, n_stores, store_item, &job);
+    return RT_OK;
+}
+
+rt_status glm_window_enter(glm_engine *engine, kv_walk *walk, kv_window *window) {
     RT_TRY(kv_walk_next(walk, window));
     if (window->n_parts == 0) return RT_OK;
-    if (window->n_loads > 0) rt_pool_run(engine->pool, window->n_loads, load_item, &job);
+    if (window->n_loads > 0) RT_TRY(engine->backend->load_window(engine, walk, window->n_loads));
     return kv_walk_loaded(walk);
 }
 
 rt_status glm_window_leave(glm_engine *engine, kv_walk *walk) {
-    window_job job = make_job(engine, walk);
     int64_t n_stores = 0;
     for (;;) {
         RT_TRY(kv_walk_leave(walk, &n_stores));
         if (n_stores == 0) return RT_OK;
-        rt_pool_run(engine->pool, n_stores, store_item, &job);
+        RT_TRY(engine->backend->store_window(engine, walk, n_stores));
     }
 }

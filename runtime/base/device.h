@@ -1,4 +1,5 @@
-/* The GPU, for code that does not know which: memory, streams, copies. device_cuda.c. */
+/* A device whose memory code takes without knowing which device it is; runtime/device_cuda.c fills one
+ * in. NULL in place of a device is the host. */
 #ifndef RT_DEVICE_H
 #define RT_DEVICE_H
 
@@ -6,5 +7,16 @@
 
 /* A queue of work on a device; CUDA's cudaStream_t. NULL: the default stream. */
 typedef struct CUstream_st *rt_stream;
+
+typedef struct rt_device rt_device;
+struct rt_device {
+    /* Memory that only the device reads and writes, 256-byte aligned, its content unspecified.
+     * RT_ENOMEM: what was asked for, and what is left. */
+    rt_status (*alloc)(rt_device *device, int64_t bytes, const char *what, void **out);
+    void (*free)(rt_device *device, void *memory);
+    /* From one place of its memory to another, after what was queued before and ahead of what is queued
+     * after. A failure shows when the device is waited for. */
+    void (*copy)(rt_device *device, void *to, const void *from, int64_t bytes);
+};
 
 #endif

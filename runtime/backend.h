@@ -1,0 +1,56 @@
+/* What computes: one table of functions a kind of device. backend_cpu.c fills it with layer.c and
+ * vocabulary.c, backend_cuda.c with kernels; the engine calls through it and never looks where
+ * hidden states and pages are.
+ *
+ * Hidden states are [n][hidden] of plan.hidden_dtype in the backend's own memory: pointers into
+ * engine->hidden, decode_hidden and wanted_hidden, which the engine only does arithmetic on. Calls may
+ * queue their work and return; logits, and what is copied to host memory, is there on return.
+ *
+ * Errors of all: RT_EDEVICE, the device failed (it may be an earlier call's work); those of the store. */
+#ifndef GLM_BACKEND_H
+#define GLM_BACKEND_H
+
+#include "checkpoint.h"
+#include "engine.h"
+
+struct glm_backend {
+    const char *name; /* as --device has it */
+
+    /* Take the device and read the weights. The plan, the share of the model and the pool are there. RT_EMODEL,
+     * RT_EIO, RT_ENOMEM, RT_EDEVICE; close() undoes what was done. */
+    rt_status (*open)(glm_engine *engine, const glm_checkpoint *checkpoint);
+    /* All other memory, by the plan. */
+    rt_status (*open_buffers)(glm_engine *engine);
+    void (*close)(glm_engine *engine);
+
+    /* Rows of the embedding: ids[n] -> hidden [n][hidden]. */
+    rt_status (*embed)(glm_engine *engine, const int32_t *ids, int64_t n, void *hidden);
+    /* One transformer layer over a chunk, in place on `hidden` [chunk->n][hidden]. */
+    rt_status (*prefill)(glm_engine *engine, int32_t layer, kv_seq *seq, const glm_chunk *chunk,
+            void *hidden);
+    /* Tokens ids[n], one of each of n sequences, through the whole model -> engine->logits [n][vocab];
+     * lengths[i] counts the new one. */
+    rt_status (*decode)(glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths,
+            const int32_t *ids, int32_t n);
+    /* Final norm and output head: hidden [n][hidden] -> logits fp32 [n][vocab], host memory. */
+    rt_status (*logits)(glm_engine *engine, const void *hidden, int64_t n, float *logits);
+
+    /* Hidden states from one of the engine's places to another; to and from host memory. */
+    rt_status (*copy_hidden)(glm_engine *engine, void *to, const void *from, int64_t bytes);
+    rt_status (*read_hidden)(glm_engine *engine, void *host, const void *from, int64_t bytes);
+    rt_status (*write_hidden)(glm_engine *engine, void *to, const void *host, int64_t bytes);
+
+    /* The loads of a window -> its pages; pages -> the stores that it leaves behind. */
+    rt_status (*load_window)(glm_engine *engine, kv_walk *walk, int64_t n_loads);
+    rt_status (*store_window)(glm_engine *engine, kv_walk *walk, int64_t n_stores);
+    /* Canonical rows, or bytes of sealed pages, of whole pages of one head <-> the pages. */
+    rt_status (*rows_to_pages)(glm_engine *engine, const kv_rows *rows);
+    rt_status (*pages_to_rows)(glm_engine *engine, const kv_rows *rows);
+};
+
+extern const glm_backend glm_backend_cpu;
+
+/* The backend of a plan. */
+const glm_backend *glm_backend_of(const glm_plan *plan);
+
+#endif
