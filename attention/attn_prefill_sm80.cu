@@ -9,18 +9,12 @@
  * SM on sm_80 and sm_90, which hide each other's softmax; 96 to 255 registers are S (64) and O
  * (128).
  *
- * The order of blocks is head-major, latest rows first: the blocks that run together share the keys
- * of one KV head, which then come from the L2 cache; the longest rows do not start last. The masked
- * steps of the diagonal are the last of a row's walk, since ascending order is what makes the state
+ * A block is a tile of attn_prefill.cuh; the hardware deals them out in that order. The masked steps
+ * of the diagonal are the last of a row's walk, since ascending order is what makes the state
  * independent of where calls are cut.
  *
  * 4 x 128 FLOP a row and key; 512 bytes a key from L2 for each 128 rows. */
-#include "ptx.cuh"
-
-#include "attn_tile.cuh"
-
-#include <math.h>
-#include <stdlib.h>
+#include "attn_prefill.cuh"
 
 namespace {
 
@@ -42,19 +36,7 @@ enum {
     Q_AT = 0,
     K_AT = Q_AT + 2 * Q_HALF_BYTES,
     V_AT = K_AT + 2 * KV_HALF_BYTES,
-    TOKENS_MAX = 1 << 28, /* of one call: positions are 32 bits inside the kernel, offsets 64 */
     SMEM_BYTES = V_AT + 2 * KV_HALF_BYTES
-};
-
-struct prefill_params {
-    attn_cuda_prefill_args a;
-    int32_t n_heads;
-    int32_t group;
-    int32_t n_tokens;
-    int32_t n_keys;
-    int32_t pos; /* of the first token, from a.first_pos; negative where no row sees a key */
-    int32_t n_tiles;
-    float scale; /* log2(e) / sqrt(head_dim) */
 };
 
 /* Which rows and keys this block has; positions are counted from a.first_pos. Few fields: registers
@@ -72,9 +54,7 @@ PTX_DEVICE int n_rows_of(const prefill_params &p, const prefill_tile &t) {
 
 /* The query head; made from the block's index each time. */
 PTX_DEVICE int head_of(const prefill_params &p) {
-    const int block = (int)ptx_here((uint32_t)ptx_block_x());
-    const int per_kv_head = p.n_tiles * p.group;
-    return block / per_kv_head * p.group + block % per_kv_head % p.group;
+    return prefill_head(p, (int)ptx_here((uint32_t)ptx_block_x()));
 }
 
 /* Position of row 0. */
@@ -92,10 +72,8 @@ struct row_state {
 
 PTX_DEVICE prefill_tile tile_of_block(const prefill_params &p) {
     prefill_tile t;
-    const int per_kv_head = p.n_tiles * p.group;
-    const int rest = (int)ptx_block_x() % per_kv_head;
-    t.kv_head = (int)ptx_block_x() / per_kv_head;
-    t.token = (p.n_tiles - 1 - rest / p.group) * ROWS;
+    t.kv_head = prefill_kv_head(p, (int)ptx_block_x());
+    t.token = prefill_token(p, (int)ptx_block_x(), ROWS);
     const int seen = row_pos(p, t) + n_rows_of(p, t);
     t.end = seen < p.n_keys ? seen : p.n_keys;
     return t;
@@ -187,16 +165,6 @@ PTX_DEVICE void mask(score_tile &s, int n_seen, int n_keys) {
             for (int c = 0; c < 2; c++)
                 if (j * 8 + c >= limit) s[r / 2][j][r % 2 * 2 + c] = -INFINITY;
     }
-}
-
-/* Over the four lanes that share a row. */
-PTX_DEVICE float max_of_row(float v) {
-    v = fmaxf(v, ptx_shfl_xor(v, 1));
-    return fmaxf(v, ptx_shfl_xor(v, 2));
-}
-PTX_DEVICE float sum_of_row(float v) {
-    v += ptx_shfl_xor(v, 1);
-    return v + ptx_shfl_xor(v, 2);
 }
 
 /* s -> weights 2^(scale s - max), the state brought to the new maximum. Where no row of the warp
@@ -398,18 +366,6 @@ static __global__ void __launch_bounds__(THREADS, 2)
 
 rt_status attn_cuda_prefill_sm80(
         const attn_shape *shape, const attn_cuda_prefill_args *args, rt_stream stream) {
-    if (args->n_tokens == 0) return RT_OK;
-    rt_assert(args->first_pos % PAGE == 0 && args->n_keys >= 0 && args->pos >= 0);
-    rt_assert(args->n_keys <= TOKENS_MAX && args->n_tokens <= TOKENS_MAX);
-    rt_assert(llabs(args->pos - args->first_pos) <= TOKENS_MAX);
-    const int64_t n_tiles = (args->n_tokens + ROWS - 1) / ROWS;
-    const prefill_params params = {*args, shape->n_heads, shape->n_heads / shape->n_kv_heads,
-            (int32_t)args->n_tokens, (int32_t)args->n_keys, (int32_t)(args->pos - args->first_pos),
-            (int32_t)n_tiles, (float)(1.4426950408889634 / sqrt((double)HEAD_DIM))};
-    const ptx_grid grid = {n_tiles * shape->n_heads, 1, THREADS, SMEM_BYTES};
-    const char *why = ptx_launch(attn_prefill_sm80_kernel, grid, stream, params);
-    if (why)
-        return rt_fail(RT_EDEVICE, "attention: prefill of %lld tokens over %lld keys: %s",
-                (long long)args->n_tokens, (long long)args->n_keys, why);
-    return RT_OK;
+    return prefill_launch(
+            attn_prefill_sm80_kernel, {ROWS, THREADS, SMEM_BYTES, false}, shape, args, stream);
 }

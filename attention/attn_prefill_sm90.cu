@@ -1,44 +1,48 @@
-/* Prefill attention for Hopper: a block is one query head and 192 query rows; it walks the keys
- * page by page, in ascending order.
+/* Prefill attention for Hopper: a block an SM, each with many tiles of one query head and 128 query
+ * rows; a tile walks the keys page by page, in ascending order.
  *
- *   producer warpgroup   one thread: a 32 KiB bulk copy for each tile of K and of V, two pages
- *   ahead 3 consumer warpgroups, 64 rows each:   S = Q K^T   softmax   O += P V,   with nothing
- *   between them but
- *                                          the mbarriers of the tiles, so that one computes its
- *                                          softmax while another has the tensor cores
+ *   producer warp      bulk copies of the tiles of K and of V, two pages ahead, over the ends of tiles
+ *   2 consumer warpgroups, 64 rows each, a page j of theirs:
  *
- *   full_k, full_v    the bytes are there       producer's expectation + the copy     -> consumers
- *   empty_k, empty_v  3 warpgroups have read    one thread of each, past its wait     -> producer
+ *     turn   S = Q K(j)^T   O += P V(j-1)   other's turn   |   softmax of S behind P V(j-1)   |   P
  *
- * A page's tiles are the operands as they lie: K is K-major (N keys, K dims), V is MN-major (N
- * dims, K keys), both with the 128-byte swizzle; no tensor maps. P goes from accumulators to
- * operand registers by packing alone. 176 KiB of shared memory, one block an SM; S 64 and O 64 of
- * 160 registers.
+ * Both products of a step are queued at once. While they run, the other warpgroup computes its softmax,
+ * and each its own behind P V: the tensor cores have work as long as a softmax takes less than the
+ * products of both. The turns, two named barriers, keep the two warpgroups half a step apart; numbers
+ * do not depend on them.
  *
- * Blocks are head-major, latest rows first (attn_prefill_sm80.cu says why); the hardware deals them
- * out as SMs become free. 4 x 128 FLOP a row and key; 512 bytes a key from L2 for each 192 rows. */
+ *   full_k, full_v    the bytes are there       producer's expectation + the copies   -> consumers
+ *   empty_k, empty_v  2 warpgroups have read    one thread of each, past its wait     -> producer
+ *
+ * Stages are counted on from tile to tile, so the next tile's first pages come while this one's rows
+ * are stored. A page's tiles are the operands as they lie: K is K-major (N keys, K dims), V is MN-major
+ * (N dims, K keys), both with the 128-byte swizzle; no tensor maps. P goes from accumulators to operand
+ * registers by packing alone. 160 KiB of shared memory, one block an SM; S 64, P 32 and O 64 of 240
+ * registers.
+ *
+ * Round i of the blocks has tiles n_blocks i and on; even rounds go up and odd ones back down, so that
+ * each block gets as many keys of a descending sequence as the others.
+ *
+ * 4 x 128 FLOP a row and key; 512 bytes a key from L2 for each 128 rows. */
 #include "ptx_sm90.cuh"
 
-#include "attn_tile.cuh"
-
-#include <math.h>
-#include <stdlib.h>
+#include "attn_prefill.cuh"
 
 namespace {
 
 enum {
     GROUP = 4 * WARP,
-    N_CONSUMERS = 3,
+    N_CONSUMERS = 2,
     CONSUMER_THREADS = N_CONSUMERS * GROUP,
     THREADS = CONSUMER_THREADS + GROUP,
     GROUP_ROWS = 64,
     ROWS = N_CONSUMERS * GROUP_ROWS,
     KEYS = PAGE,
     N_STAGES = 2,
-    PRODUCER_REGISTERS = 32,
-    CONSUMER_REGISTERS = 160,
-    CONSUMERS = 1, /* named barrier */
-    TOKENS_MAX = 1 << 28,
+    PRODUCER_REGISTERS = 24,
+    CONSUMER_REGISTERS = 240,
+    TURN = 1, /* named barriers, one a consumer warpgroup: it may queue its products */
+    WITHIN = TURN + N_CONSUMERS, /* its threads alone */
 
     Q_HALF_BYTES = GROUP_ROWS * ROW_BYTES,
     Q_GROUP_BYTES = 2 * Q_HALF_BYTES,
@@ -52,19 +56,7 @@ enum {
     SMEM_BYTES = EMPTY_V_AT + N_STAGES * 8
 };
 
-struct prefill_params {
-    attn_cuda_prefill_args a;
-    int32_t n_heads;
-    int32_t group;
-    int32_t n_tokens;
-    int32_t n_keys;
-    int32_t pos; /* of the first token, from a.first_pos; negative where no row sees a key */
-    int32_t n_tiles;
-    float scale; /* log2(e) / sqrt(head_dim) */
-};
-
-/* Which rows and keys this block has; positions are counted from a.first_pos. Made where it is
- * needed: registers are scarce. */
+/* Which rows and keys a tile has; positions are counted from a.first_pos. */
 struct prefill_tile {
     int32_t head;
     int32_t kv_head;
@@ -81,14 +73,17 @@ struct row_state {
     float out[64];
 };
 
-PTX_DEVICE prefill_tile tile_of_block(const prefill_params &p) {
+/* Number of this block's tile of a round; p.n_tiles or more: it has no more. */
+PTX_DEVICE int tile_of_round(const prefill_params &p, int round) {
+    const int block = (int)ptx_block_x();
+    return round * p.n_blocks + (round % 2 ? p.n_blocks - 1 - block : block);
+}
+
+PTX_DEVICE prefill_tile tile_of(const prefill_params &p, int number) {
     prefill_tile t;
-    const int block = (int)ptx_here((uint32_t)ptx_block_x());
-    const int per_kv_head = p.n_tiles * p.group;
-    const int rest = block % per_kv_head;
-    t.kv_head = block / per_kv_head;
-    t.head = t.kv_head * p.group + rest % p.group;
-    t.token = (p.n_tiles - 1 - rest / p.group) * ROWS;
+    t.kv_head = prefill_kv_head(p, number);
+    t.head = prefill_head(p, number);
+    t.token = prefill_token(p, number, ROWS);
     t.n_rows = p.n_tokens - t.token < ROWS ? p.n_tokens - t.token : ROWS;
     const int seen = p.pos + t.token + t.n_rows;
     const int end = seen < p.n_keys ? seen : p.n_keys;
@@ -96,7 +91,7 @@ PTX_DEVICE prefill_tile tile_of_block(const prefill_params &p) {
     return t;
 }
 
-/* Stage and phase parity of page i. */
+/* Stage and phase parity of the block's i-th page, counted over all its tiles. */
 PTX_DEVICE uint32_t stage_of(int page) {
     return (uint32_t)page % N_STAGES;
 }
@@ -104,30 +99,67 @@ PTX_DEVICE uint32_t parity_of(int page) {
     return (uint32_t)page / N_STAGES & 1u;
 }
 
-/* ---- the producer ---------------------------------------------------------------------------- */
+/* ---- the producer: one warp ------------------------------------------------------------------ */
 
-PTX_DEVICE void fetch(
-        ptx_smem smem, int full_at, int empty_at, int tile_at, int page, const char *from) {
-    const uint32_t stage = stage_of(page);
-    const ptx_smem full = smem + full_at + stage * 8;
-    ptx_mbar_wait(smem + empty_at + stage * 8, parity_of(page) ^ 1u);
-    ptx_mbar_arrive_expect(full, TILE_BYTES);
-    ptx_bulk_load(smem + tile_at + stage * TILE_BYTES, from, TILE_BYTES, full);
+/* Rows of a tile past the first n_rows -> 0, for 0 x NaN is NaN. */
+PTX_DEVICE void clear_rows(ptx_smem tile, int n_rows) {
+    for (int half = 0; half < 2; half++)
+        for (int at = n_rows * ROW_BYTES + ptx_thread() % WARP * 16; at < TILE_HALF_BYTES;
+                at += WARP * 16)
+            ptx_sts128(tile + (ptx_smem)(half * TILE_HALF_BYTES + at), make_uint4(0, 0, 0, 0));
+    ptx_fence_async(); /* wgmma will read what was stored the ordinary way */
+    ptx_syncwarp();
 }
 
-PTX_DEVICE void produce(const prefill_params &p, const prefill_tile &t, ptx_smem smem) {
-    for (int page = 0; page < t.n_pages; page++) {
-        const char *keys = tile_of_keys(p.a.pages[page], t.kv_head);
-        fetch(smem, FULL_K_AT, EMPTY_K_AT, K_AT, page, keys);
-        fetch(smem, FULL_V_AT, EMPTY_V_AT, V_AT, page, keys + TILE_BYTES);
+/* The first n_rows rows of a tile, for the block's page `count`. */
+PTX_DEVICE void fetch(ptx_smem smem, int full_at, int empty_at, int tiles_at, int count,
+        const char *from, int n_rows) {
+    const uint32_t stage = stage_of(count);
+    const ptx_smem full = smem + full_at + stage * 8;
+    const ptx_smem tile = smem + tiles_at + stage * TILE_BYTES;
+    ptx_mbar_wait(smem + empty_at + stage * 8, parity_of(count) ^ 1u);
+    if (n_rows < KEYS) clear_rows(tile, n_rows);
+    if (ptx_thread() % WARP != 0) return;
+    ptx_mbar_arrive_expect(full, 2 * n_rows * ROW_BYTES);
+    for (int half = 0; half < 2; half++)
+        ptx_bulk_load(tile + half * TILE_HALF_BYTES, from + half * TILE_HALF_BYTES,
+                n_rows * ROW_BYTES, full);
+}
+
+PTX_DEVICE void produce(const prefill_params &p, ptx_smem smem) {
+    int count = 0;
+    for (int round = 0; tile_of_round(p, round) < p.n_tiles; round++) {
+        const prefill_tile t = tile_of(p, tile_of_round(p, round));
+        for (int page = 0; page < t.n_pages; page++, count++) {
+            const char *keys = tile_of_keys(p.a.pages[page], t.kv_head);
+            const int left = p.n_keys - page * KEYS;
+            const int n_rows = left < KEYS ? left : KEYS;
+            fetch(smem, FULL_K_AT, EMPTY_K_AT, K_AT, count, keys, n_rows);
+            fetch(smem, FULL_V_AT, EMPTY_V_AT, V_AT, count, keys + TILE_BYTES, n_rows);
+        }
     }
 }
 
 /* ---- the consumers --------------------------------------------------------------------------- */
 
+PTX_DEVICE int warpgroup() {
+    return ptx_thread() / GROUP;
+}
+
+/* Barriers: of the warpgroup's own threads; of whose turn it is to queue products. */
+PTX_DEVICE int within() {
+    return WITHIN + warpgroup();
+}
+PTX_DEVICE int my_turn() {
+    return TURN + warpgroup();
+}
+PTX_DEVICE int other_turn() {
+    return TURN + (warpgroup() ^ 1);
+}
+
 /* This warpgroup's 64 rows; rows past the last are zero. */
 PTX_DEVICE void load_queries(const prefill_params &p, const prefill_tile &t, ptx_smem q) {
-    const int first_row = ptx_thread() / GROUP * GROUP_ROWS;
+    const int first_row = warpgroup() * GROUP_ROWS;
     for (int i = ptx_thread() % GROUP; i < GROUP_ROWS * HEAD_DIM / CHUNK_NUMBERS; i += GROUP) {
         const int row = i / (HEAD_DIM / CHUNK_NUMBERS);
         const int chunk = i % (HEAD_DIM / CHUNK_NUMBERS);
@@ -142,8 +174,8 @@ PTX_DEVICE void load_queries(const prefill_params &p, const prefill_tile &t, ptx
     ptx_fence_async(); /* wgmma will read what was stored the ordinary way */
 }
 
-/* s = Q K^T, not scaled. */
-PTX_DEVICE void multiply_keys(ptx_smem q, ptx_smem k, float (&s)[64]) {
+/* Queued: s = Q K^T, not scaled. */
+PTX_DEVICE void queue_keys(ptx_smem q, ptx_smem k, float (&s)[64]) {
     const uint64_t desc_q = ptx_desc(q, 16);
     const uint64_t desc_k = ptx_desc(k, 16);
     ptx_wgmma_fence();
@@ -152,19 +184,18 @@ PTX_DEVICE void multiply_keys(ptx_smem q, ptx_smem k, float (&s)[64]) {
         ptx_wgmma_qk(s, desc_q + (dims >> 2) * (Q_HALF_BYTES >> 4) + (dims & 3) * 2,
                 desc_k + (dims >> 2) * (TILE_HALF_BYTES >> 4) + (dims & 3) * 2, dims > 0);
     ptx_wgmma_commit();
-    ptx_wgmma_wait<0>();
 }
 
-/* out += P V. */
-PTX_DEVICE void multiply_values(
-        ptx_smem v, const uint32_t (&weights)[KEYS / 16][4], float (&out)[64]) {
+typedef uint32_t packed_weights[KEYS / 16][4];
+
+/* Queued: out += P V. */
+PTX_DEVICE void queue_values(ptx_smem v, const packed_weights &weights, float (&out)[64]) {
     const uint64_t desc_v = ptx_desc(v, TILE_HALF_BYTES);
     ptx_wgmma_fence();
 #pragma unroll
     for (int keys = 0; keys < KEYS / 16; keys++)
         ptx_wgmma_pv(out, weights[keys], desc_v + keys * (16 * ROW_BYTES >> 4));
     ptx_wgmma_commit();
-    ptx_wgmma_wait<0>();
 }
 
 /* Keys that a row does not see: -inf. Of `n_keys` keys of the page, the thread's row g sees the
@@ -183,21 +214,9 @@ PTX_DEVICE void mask(float (&s)[64], int n_seen, int n_keys) {
     }
 }
 
-/* Over the four lanes that share a row. */
-PTX_DEVICE float max_of_row(float v) {
-    v = fmaxf(v, ptx_shfl_xor(v, 1));
-    return fmaxf(v, ptx_shfl_xor(v, 2));
-}
-PTX_DEVICE float sum_of_row(float v) {
-    v += ptx_shfl_xor(v, 1);
-    return v + ptx_shfl_xor(v, 2);
-}
-
-/* s -> weights 2^(scale s - max), packed; the state brought to the new maximum. Where no row of the
- * warp has risen, out is left alone: all its factors are 1. */
-PTX_DEVICE void weigh(
-        float (&s)[64], row_state &state, uint32_t (&weights)[KEYS / 16][4], float scale) {
-    float factor[2];
+/* s -> weights 2^(scale s - max); the row's maximum and sum go on. What was summed before is to be
+ * multiplied by `factor`; returns whether that is not 1 for some row of the thread. */
+PTX_DEVICE bool weigh(float (&s)[64], row_state &state, float (&factor)[2], float scale) {
     bool is_risen = false;
 #pragma unroll
     for (int h = 0; h < 2; h++) {
@@ -212,29 +231,32 @@ PTX_DEVICE void weigh(
         state.max[h] = max;
         float sum = 0.0f;
 #pragma unroll
-        for (int j = 0; j < KEYS / 8; j++) {
-            const float w0 = ptx_exp2(fmaf(s[4 * j + 2 * h], scale, -base));
-            const float w1 = ptx_exp2(fmaf(s[4 * j + 2 * h + 1], scale, -base));
-            sum += w0;
-            sum += w1;
-            weights[j / 2][j % 2 * 2 + h] = ptx_pack_bf16(w0, w1);
-        }
+        for (int j = 0; j < KEYS / 8; j++)
+#pragma unroll
+            for (int c = 0; c < 2; c++) {
+                float *weight = &s[4 * j + 2 * h + c];
+                *weight = ptx_exp2(fmaf(*weight, scale, -base));
+                sum += *weight;
+            }
         state.sum[h] = fmaf(state.sum[h], factor[h], sum_of_row(sum));
     }
-    if (!ptx_any(is_risen)) return;
-#pragma unroll
-    for (int i = 0; i < 64; i++) state.out[i] *= factor[i / 2 % 2];
+    return is_risen;
 }
 
-/* The last page's values past the last key -> 0, for 0 x NaN is NaN. All consumers together, once a
- * block at most. */
-PTX_DEVICE void clear_values(ptx_smem v, int n_keys) {
-    const int n_chunks = (KEYS - n_keys) * (ROW_BYTES / 16);
-    for (int i = ptx_thread(); i < 2 * n_chunks; i += CONSUMER_THREADS)
-        ptx_sts128(v + (i / n_chunks) * TILE_HALF_BYTES + n_keys * ROW_BYTES + i % n_chunks * 16,
-                make_uint4(0, 0, 0, 0));
-    ptx_fence_async();
-    ptx_bar_sync<CONSUMERS, CONSUMER_THREADS>();
+/* Where no row of the warp has risen, out is left alone: all its factors are 1. */
+PTX_DEVICE void rescale(float (&out)[64], const float (&factor)[2], bool is_risen) {
+    if (!ptx_any(is_risen)) return;
+#pragma unroll
+    for (int i = 0; i < 64; i++) out[i] *= factor[i / 2 % 2];
+}
+
+/* Accumulators are where operand A wants them. */
+PTX_DEVICE void pack(const float (&s)[64], packed_weights &weights) {
+#pragma unroll
+    for (int keys = 0; keys < KEYS / 16; keys++)
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            weights[keys][i] = ptx_pack_bf16(s[8 * keys + 2 * i], s[8 * keys + 2 * i + 1]);
 }
 
 /* The thread's row h, counted in the tile. */
@@ -287,7 +309,7 @@ PTX_DEVICE void store_attended(
         const prefill_params &p, const prefill_tile &t, const row_state &state, ptx_smem q) {
     const int lane = ptx_thread() % WARP;
     const int warp_row = ptx_thread() % GROUP / WARP * 16; /* in the warpgroup's queries */
-    ptx_bar_sync<CONSUMERS, CONSUMER_THREADS>();           /* all queries have been read */
+    ptx_bar_sync<GROUP>(within()); /* the queries are here, and have been read */
 #pragma unroll
     for (int h = 0; h < 2; h++) {
         const float inverse = state.sum[h] > 0.0f ? 1.0f / state.sum[h] : 0.0f;
@@ -314,54 +336,99 @@ PTX_DEVICE void store_attended(
     }
 }
 
+/* One thread for its warpgroup, which is past its wait. */
 PTX_DEVICE void release(ptx_smem empty) {
     if (ptx_thread() % GROUP == 0) ptx_mbar_arrive(empty);
 }
 
-PTX_DEVICE void begin(const prefill_params &p, ptx_smem q, row_state &state) {
-    const prefill_tile t = tile_of_block(p);
+PTX_DEVICE void begin(
+        const prefill_params &p, const prefill_tile &t, ptx_smem q, row_state &state) {
+    ptx_bar_sync<GROUP>(
+            within()); /* the last tile's rows have been read from where its queries were */
     load_queries(p, t, q);
     load_state(p, t, state);
-    ptx_bar_sync<CONSUMERS, CONSUMER_THREADS>(); /* the queries are here */
 }
 
-PTX_DEVICE void end(const prefill_params &p, ptx_smem q, const row_state &state) {
-    const prefill_tile t = tile_of_block(p);
+PTX_DEVICE void end(
+        const prefill_params &p, const prefill_tile &t, ptx_smem q, const row_state &state) {
     if (p.a.is_last)
         store_attended(p, t, state, q);
     else
         store_state(p, t, state);
 }
 
-/* Every page of the block, also those at its end that only the rows of other warpgroups see: a way
- * around them costs registers that are not there, and is worth a page in the longest walks of a
- * million keys. */
-PTX_DEVICE void consume(const prefill_params &p, ptx_smem smem) {
-    const ptx_smem q = smem + Q_AT + (ptx_smem)(ptx_thread() / GROUP * Q_GROUP_BYTES);
-    row_state state;
-    begin(p, q, state);
-    const prefill_tile t = tile_of_block(p);
-    const int seen = p.pos + t.token + row_of(0) + 1; /* keys, by this thread's first row */
-    const int seen_by_all =
-            p.pos + t.token + ptx_thread() / GROUP * GROUP_ROWS + 1; /* of its warpgroup */
-    for (int page = 0; page < t.n_pages; page++) {
-        const ptx_smem bars = smem + stage_of(page) * 8;
-        const ptx_smem k = smem + K_AT + stage_of(page) * TILE_BYTES;
-        const ptx_smem v = k + (V_AT - K_AT);
-        const int n_keys = p.n_keys - page * KEYS;
-        uint32_t weights[KEYS / 16][4];
-        float s[64];
-        ptx_mbar_wait(bars + FULL_K_AT, parity_of(page));
-        multiply_keys(q, k, s);
-        release(bars + EMPTY_K_AT);
-        if (seen_by_all - page * KEYS < KEYS || n_keys < KEYS) mask(s, seen - page * KEYS, n_keys);
-        weigh(s, state, weights, p.scale);
-        ptx_mbar_wait(bars + FULL_V_AT, parity_of(page));
-        if (n_keys < KEYS) clear_values(v, n_keys);
-        multiply_values(v, weights, state.out);
-        release(bars + EMPTY_V_AT);
+/* Mask a page where some row of the warpgroup does not see all of it. */
+PTX_DEVICE void mask_page(
+        const prefill_params &p, const prefill_tile &t, int page, float (&s)[64]) {
+    const int first = p.pos + t.token + 1 - page * KEYS; /* keys of the page, by the tile's row 0 */
+    const int n_keys = p.n_keys - page * KEYS;
+    if (first + warpgroup() * GROUP_ROWS < KEYS || n_keys < KEYS)
+        mask(s, first + row_of(0), n_keys);
+}
+
+/* Every page of the tile, also one at its end that only the rows of the other warpgroup see: both take
+ * as many turns. `count` is the block's number of the tile's first page. */
+PTX_DEVICE void attend(const prefill_params &p, const prefill_tile &t, ptx_smem smem, ptx_smem q,
+        int count, row_state &state) {
+    packed_weights weights;
+    float s[64], factor[2];
+    const auto bar = [=](int at, int page) {
+        return smem + (ptx_smem)at + stage_of(count + page) * 8;
+    };
+    const auto tile = [=](int at, int page) {
+        return smem + (ptx_smem)at + stage_of(count + page) * TILE_BYTES;
+    };
+    const auto wait_for_keys = [&](int page) {
+        if (page < t.n_pages) ptx_mbar_wait(bar(FULL_K_AT, page), parity_of(count + page));
+    };
+    wait_for_keys(0);
+    ptx_bar_sync<CONSUMER_THREADS>(my_turn()); /* and the queries are here */
+    queue_keys(q, tile(K_AT, 0), s);
+    ptx_bar_arrive<CONSUMER_THREADS>(other_turn());
+    ptx_wgmma_wait<0>();
+    release(bar(EMPTY_K_AT, 0));
+    mask_page(p, t, 0, s);
+    bool is_risen = weigh(s, state, factor, p.scale);
+    rescale(state.out, factor, is_risen);
+    pack(s, weights);
+    wait_for_keys(1);
+    for (int page = 1; page < t.n_pages; page++) {
+        ptx_bar_sync<CONSUMER_THREADS>(my_turn());
+        queue_keys(q, tile(K_AT, page), s);
+        ptx_mbar_wait(bar(FULL_V_AT, page - 1), parity_of(count + page - 1));
+        queue_values(tile(V_AT, page - 1), weights, state.out);
+        ptx_bar_arrive<CONSUMER_THREADS>(other_turn());
+        ptx_wgmma_wait<1>(); /* s */
+        release(bar(EMPTY_K_AT, page));
+        mask_page(p, t, page, s);
+        is_risen = weigh(s, state, factor, p.scale);
+        ptx_settle(s);
+        wait_for_keys(page + 1); /* here, it also keeps ptxas from moving the next wait up */
+        ptx_wgmma_wait<0>();     /* out; the weights have been read */
+        release(bar(EMPTY_V_AT, page - 1));
+        rescale(state.out, factor, is_risen);
+        pack(s, weights);
     }
-    end(p, q, state);
+    const int last = t.n_pages - 1;
+    ptx_mbar_wait(bar(FULL_V_AT, last), parity_of(count + last));
+    queue_values(tile(V_AT, last), weights, state.out);
+    ptx_wgmma_wait<0>();
+    release(bar(EMPTY_V_AT, last));
+}
+
+PTX_DEVICE void consume(const prefill_params &p, ptx_smem smem) {
+    const ptx_smem q = smem + Q_AT + (ptx_smem)(warpgroup() * Q_GROUP_BYTES);
+    int count = 0;
+    if (warpgroup() == 1) ptx_bar_arrive<CONSUMER_THREADS>(other_turn()); /* the first begins */
+    for (int round = 0; tile_of_round(p, round) < p.n_tiles; round++) {
+        const prefill_tile t = tile_of(p, tile_of_round(p, round));
+        row_state state;
+        begin(p, t, q, state);
+        if (t.n_pages > 0) attend(p, t, smem, q, count, state);
+        count += t.n_pages;
+        end(p, t, q, state);
+    }
+    if (warpgroup() == 0) ptx_bar_sync<CONSUMER_THREADS>(my_turn()); /* the last one given */
 }
 
 /* ---- the kernel ------------------------------------------------------------------------------ */
@@ -379,9 +446,9 @@ static __global__ void __launch_bounds__(THREADS, 1)
         ptx_fence_mbar_init();
     }
     ptx_syncthreads();
-    if (ptx_thread() / GROUP == N_CONSUMERS) {
+    if (warpgroup() == N_CONSUMERS) {
         ptx_registers_give<PRODUCER_REGISTERS>();
-        if (ptx_thread() == CONSUMER_THREADS) produce(p, tile_of_block(p), smem);
+        if (ptx_thread() < CONSUMER_THREADS + WARP) produce(p, smem);
     } else {
         ptx_registers_take<CONSUMER_REGISTERS>();
         consume(p, smem);
@@ -392,18 +459,6 @@ static __global__ void __launch_bounds__(THREADS, 1)
 
 rt_status attn_cuda_prefill_sm90(
         const attn_shape *shape, const attn_cuda_prefill_args *args, rt_stream stream) {
-    if (args->n_tokens == 0) return RT_OK;
-    rt_assert(args->first_pos % PAGE == 0 && args->n_keys >= 0 && args->pos >= 0);
-    rt_assert(args->n_keys <= TOKENS_MAX && args->n_tokens <= TOKENS_MAX);
-    rt_assert(llabs(args->pos - args->first_pos) <= TOKENS_MAX);
-    const int64_t n_tiles = (args->n_tokens + ROWS - 1) / ROWS;
-    const prefill_params params = {*args, shape->n_heads, shape->n_heads / shape->n_kv_heads,
-            (int32_t)args->n_tokens, (int32_t)args->n_keys, (int32_t)(args->pos - args->first_pos),
-            (int32_t)n_tiles, (float)(1.4426950408889634 / sqrt((double)HEAD_DIM))};
-    const ptx_grid grid = {n_tiles * shape->n_heads, 1, THREADS, SMEM_BYTES};
-    const char *why = ptx_launch(attn_prefill_sm90_kernel, grid, stream, params);
-    if (why)
-        return rt_fail(RT_EDEVICE, "attention: prefill of %lld tokens over %lld keys: %s",
-                (long long)args->n_tokens, (long long)args->n_keys, why);
-    return RT_OK;
+    return prefill_launch(
+            attn_prefill_sm90_kernel, {ROWS, THREADS, SMEM_BYTES, true}, shape, args, stream);
 }

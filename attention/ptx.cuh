@@ -70,9 +70,13 @@ PTX_DEVICE void ptx_syncthreads() {
 PTX_DEVICE void ptx_syncwarp() {
     __syncwarp();
 }
-/* Named barrier ID (1..15) of n_threads, a multiple of 32. */
-template <int ID, int N_THREADS> PTX_DEVICE void ptx_bar_sync() {
-    asm volatile("bar.sync %0, %1;" ::"n"(ID), "n"(N_THREADS) : "memory");
+/* Named barrier `id` (1..15) of N_THREADS, a multiple of 32: wait until they all are there; or be
+ * counted as there, and go on. */
+template <int N_THREADS> PTX_DEVICE void ptx_bar_sync(int id) {
+    asm volatile("bar.sync %0, %1;" ::"r"(id), "n"(N_THREADS) : "memory");
+}
+template <int N_THREADS> PTX_DEVICE void ptx_bar_arrive(int id) {
+    asm volatile("bar.arrive %0, %1;" ::"r"(id), "n"(N_THREADS) : "memory");
 }
 
 /* ---- numbers between lanes ------------------------------------------------------------------- */
@@ -211,6 +215,14 @@ typedef struct ptx_grid {
     int threads;
     int smem_bytes; /* beyond what ptx_smem_base rounds away */
 } ptx_grid;
+
+/* Streaming multiprocessors of the current device; 1 where it cannot be asked. */
+static inline int ptx_sm_count() {
+    int device = 0, n = 0;
+    if (cudaGetDevice(&device) != cudaSuccess) return 1;
+    if (cudaDeviceGetAttribute(&n, cudaDevAttrMultiProcessorCount, device) != cudaSuccess) return 1;
+    return n;
+}
 
 /* Queue a kernel; NULL, or why it was refused. */
 template <typename PARAMS>

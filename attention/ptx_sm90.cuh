@@ -98,6 +98,12 @@ template <int N> PTX_DEVICE void ptx_wgmma_wait() {
     "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47," \
     "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63}"
 
+/* What d is, it is before whatever is waited for next: the compiler, to which a wait says nothing of other
+ * registers, would compute d behind it, where nothing is left to hide it. */
+PTX_DEVICE void ptx_settle(float (&d)[64]) {
+    asm volatile("" : PTX_F64(d)::"memory");
+}
+
 /* d[64x128] = a[64x16] b[128x16]^T (+ d, where is_sum), both in shared memory and K-major.
  *   d_j: row 16 w + g + 8 ((j >> 1) & 1), column 8 (j >> 2) + 2q + (j & 1), w the warp of the group
  *   */

@@ -35,6 +35,7 @@ static inline void cuda_wait() {
 }
 static inline void emu_seed(uint64_t) {}
 static inline void emu_only_block(int64_t) {}
+static inline void emu_set_sm_count(int) {}
 static inline int64_t emu_bank_conflicts() {
     return 0;
 }

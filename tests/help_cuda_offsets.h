@@ -34,6 +34,7 @@ static inline int prefill_beyond_2_32(int tile_rows) {
     for (int64_t t = rows_from; t < n; t++)
         cuda_fill_normal(q + (t * HEADS + HEADS - 1) * 128, 128, (uint64_t)t);
     emu_seed(0);
+    emu_set_sm_count(1 << 30); /* a block a tile */
     emu_only_block((KV_HEADS - 1) * n_tiles * group + group - 1);
     for (int segment = 0; segment < 2; segment++) {
         args.pages = pages.data + segment;
@@ -45,6 +46,7 @@ static inline int prefill_beyond_2_32(int tile_rows) {
         cuda_wait();
     }
     emu_only_block(-1);
+    emu_set_sm_count(2);
     double worst = 0.0;
     for (int64_t t = rows_from > first ? rows_from : first; t < n; t += 7) {
         const int64_t row = t * HEADS + HEADS - 1;

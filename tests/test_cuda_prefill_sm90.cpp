@@ -12,6 +12,6 @@
 #include "help_cuda_prefill.h"
 
 int main() {
-    prefill_beyond_2_32(192);
+    prefill_beyond_2_32(128);
     return prefill_behaves();
 }

@@ -86,6 +86,11 @@ void emu_seed(uint64_t seed);
 /* Run only blocks with this x, in launches of more blocks than a test has time for; -1: all. */
 void emu_only_block(int64_t x);
 
+/* How many multiprocessors a kernel is told there are, 2 at first: a persistent one has so many
+ * blocks. */
+void emu_set_sm_count(int n);
+int emu_sm_count();
+
 /* Run every block, one after the other. */
 void emu_run(const emu_launch &launch, const std::function<void()> &kernel);
 
@@ -105,8 +110,9 @@ void emu_wake(int thread);
 void emu_meet(int n, const char *what, int immediate, void *args,
         const std::function<void(void **args)> &work, emu_site site);
 
-/* Barrier `id` of n threads. */
+/* Barrier `id` of n threads: wait there, or be counted only. */
 void emu_barrier(int id, int n, const char *what, emu_site site);
+void emu_barrier_arrive(int id, int n, emu_site site);
 void emu_syncwarp(emu_site site);
 
 /* A finding: prints it with block, thread and site, and ends the process. */
@@ -189,6 +195,7 @@ void emu_wgmma_block_ends();
 enum emu_bug {
     EMU_NO_BUG,
     EMU_BUG_BARRIER_MISSING,
+    EMU_BUG_BARRIER_WRONG, /* a named one: another */
     EMU_BUG_SYNCWARP_MISSING,
     EMU_BUG_COMMIT_MISSING,
     EMU_BUG_WAIT_MISSING,  /* cp.async.wait_group, wgmma.wait_group, mbarrier wait */
@@ -201,6 +208,7 @@ enum emu_bug {
     EMU_BUG_SWIZZLE_WRONG, /* ldmatrix: the neighbouring 16 bytes; wgmma: the next 32 */
     EMU_BUG_TRANS_WRONG,   /* ldmatrix, movmatrix, wgmma's B */
     EMU_BUG_STRIDE_WRONG,  /* wgmma's leading byte offset */
+    EMU_BUG_A_WRONG,       /* wgmma's A by a descriptor: the next 32 bytes */
     EMU_BUG_SHUFFLE_MISSING,
     EMU_BUG_COPY_MISSING, /* cp.async, bulk: not issued */
     EMU_BUG_ZERO_FILL_MISSING,

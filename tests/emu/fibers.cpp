@@ -52,6 +52,7 @@ barrier warp_barriers[EMU_THREADS_MAX / EMU_WARP];
 uint64_t random_state;
 bool is_random;
 int64_t only_block = -1;
+int sm_count = 2;
 
 /* ---- switching ------------------------------------------------------------------------------- */
 
@@ -193,6 +194,13 @@ void emu_only_block(int64_t x) {
     only_block = x;
 }
 
+void emu_set_sm_count(int n) {
+    sm_count = n;
+}
+int emu_sm_count() {
+    return sm_count;
+}
+
 bool emu_is_random() {
     return is_random;
 }
@@ -288,19 +296,20 @@ void emu_tick(emu_thread *thread) {
     thread->clock.at[thread->index]++;
 }
 
-static void barrier_pass(barrier *b, int n, const char *what, emu_site site) {
+static void barrier_pass(barrier *b, int n, bool is_waiting, const char *what, emu_site site) {
     if (b->n_here == 0) *b = barrier{0, n, {}, {}, {}};
     if (b->n != n) emu_found(site, "barrier of %d threads, others say %d", n, b->n);
     emu_join(&b->clock, &self->clock);
     emu_join(&b->fenced, &self->fenced);
     emu_tick(self);
-    b->parked.push_back(self->index);
+    if (is_waiting) b->parked.push_back(self->index);
     if (++b->n_here < n) {
-        emu_park(what, site);
+        if (is_waiting) emu_park(what, site);
         return;
     }
     const barrier done = *b;
     b->n_here = 0;
+    if (done.parked.empty()) emu_found(site, "a barrier is complete, and nobody waits at it");
     for (const int t : done.parked) {
         emu_join(&threads[t].clock, &done.clock);
         emu_join(&threads[t].fenced, &done.fenced);
@@ -308,14 +317,27 @@ static void barrier_pass(barrier *b, int n, const char *what, emu_site site) {
     }
 }
 
-void emu_barrier(int id, int n, const char *what, emu_site site) {
+static barrier *find_barrier(int id, int n, const char *what, emu_site site) {
     if (id < 0 || id > 15 || n % EMU_WARP || n > launch.threads)
         emu_found(site, "%s: no barrier %d of %d threads", what, id, n);
+    return &barriers[id];
+}
+
+void emu_barrier(int id, int n, const char *what, emu_site site) {
+    barrier *b = find_barrier(id, n, what, site);
     if (emu_is_wrong(EMU_BUG_BARRIER_MISSING, site)) return;
-    barrier_pass(&barriers[id], n, what, site);
+    if (id > 0 && emu_is_wrong(EMU_BUG_BARRIER_WRONG, site)) b = &barriers[id == 1 ? 2 : 1];
+    barrier_pass(b, n, true, what, site);
+}
+
+void emu_barrier_arrive(int id, int n, emu_site site) {
+    barrier *b = find_barrier(id, n, "bar.arrive", site);
+    if (emu_is_wrong(EMU_BUG_BARRIER_MISSING, site)) return;
+    if (emu_is_wrong(EMU_BUG_BARRIER_WRONG, site)) b = &barriers[id == 1 ? 2 : 1];
+    barrier_pass(b, n, false, "bar.arrive", site);
 }
 
 void emu_syncwarp(emu_site site) {
     if (emu_is_wrong(EMU_BUG_SYNCWARP_MISSING, site)) return;
-    barrier_pass(&warp_barriers[self->index / EMU_WARP], EMU_WARP, "__syncwarp", site);
+    barrier_pass(&warp_barriers[self->index / EMU_WARP], EMU_WARP, true, "__syncwarp", site);
 }

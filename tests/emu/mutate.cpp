@@ -16,11 +16,12 @@ bool is_same(const emu_place &a, const emu_place &b) {
 } // namespace
 
 const char *emu_bug_name(int bug) {
-    static const char *const names[EMU_N_BUGS] = {"no bug", "barrier missing", "__syncwarp missing",
-            "commit missing", "wait missing", "wait for one group too few", "fence missing",
-            "arrival missing", "arrival twice", "wrong parity", "too few bytes expected",
-            "wrong swizzle", "wrong transposition", "wrong stride", "shuffle missing",
-            "copy missing", "no zeros past the end", "ticket before the stores are out"};
+    static const char *const names[EMU_N_BUGS] = {"no bug", "barrier missing", "wrong barrier",
+            "__syncwarp missing", "commit missing", "wait missing", "wait for one group too few",
+            "fence missing", "arrival missing", "arrival twice", "wrong parity",
+            "too few bytes expected", "wrong swizzle", "wrong transposition", "wrong stride",
+            "wrong A", "shuffle missing", "copy missing", "no zeros past the end",
+            "ticket before the stores are out"};
     return names[bug];
 }
 

@@ -76,8 +76,11 @@ static inline void ptx_syncthreads(EMU_SITE) {
 static inline void ptx_syncwarp(EMU_SITE) {
     emu_syncwarp(site);
 }
-template <int ID, int N_THREADS> static inline void ptx_bar_sync(EMU_SITE) {
-    emu_barrier(ID, N_THREADS, "bar.sync", site);
+template <int N_THREADS> static inline void ptx_bar_sync(int id, EMU_SITE) {
+    emu_barrier(id, N_THREADS, "bar.sync", site);
+}
+template <int N_THREADS> static inline void ptx_bar_arrive(int id, EMU_SITE) {
+    emu_barrier_arrive(id, N_THREADS, site);
 }
 static inline float ptx_shfl_xor(float v, int lane_mask, EMU_SITE) {
     return emu_shfl_xor(v, lane_mask, site);
@@ -169,6 +172,10 @@ typedef struct ptx_grid {
     int smem_bytes;
 } ptx_grid;
 
+static inline int ptx_sm_count() {
+    return emu_sm_count();
+}
+
 template <typename PARAMS>
 static const char *ptx_launch(
         void (*kernel)(const PARAMS), ptx_grid grid, cudaStream_t, const PARAMS &params) {
@@ -219,6 +226,7 @@ static inline void ptx_wgmma_commit(EMU_SITE) {
 template <int N> static inline void ptx_wgmma_wait(EMU_SITE) {
     emu_wgmma_wait(N, site);
 }
+static inline void ptx_settle(float (&)[64]) {}
 static inline void ptx_wgmma_qk(float (&d)[64], uint64_t a, uint64_t b, int is_sum, EMU_SITE) {
     emu_wgmma(d, NULL, a, b, false, is_sum, site);
 }

@@ -31,9 +31,10 @@ struct group_state {
     std::vector<std::unique_ptr<operand_registers>> operands;
 };
 
-/* A block's registers: 128 n of each warpgroup. */
+/* A block's registers: 128 n of each warpgroup. What it has in all is what it was launched with. */
 enum { REGISTERS_OF_SM = 65536 };
 int registers_of[EMU_THREADS_MAX / EMU_GROUP];
+int registers_of_thread; /* at the launch */
 
 group_state groups[EMU_THREADS_MAX / EMU_GROUP];
 
@@ -68,7 +69,8 @@ void read_operand(uint64_t desc, bool is_b, bool is_mn_major, int n, float (*to)
     /* Bugs in B alone: what is wrong in both operands alike cancels. */
     if (is_b && emu_is_wrong(EMU_BUG_TRANS_WRONG, site)) is_mn_major = !is_mn_major;
     if (is_b && is_mn_major && emu_is_wrong(EMU_BUG_STRIDE_WRONG, site)) lbo = 1024;
-    const uint32_t shift = is_b && emu_is_wrong(EMU_BUG_SWIZZLE_WRONG, site) ? 32 : 0;
+    const emu_bug next_dims = is_b ? EMU_BUG_SWIZZLE_WRONG : EMU_BUG_A_WRONG;
+    const uint32_t shift = emu_is_wrong(next_dims, site) ? 32 : 0;
     /* Chunks of 8 numbers are contiguous under the swizzle. */
     for (int outer = 0; outer < (is_mn_major ? K : n); outer++)
         for (int inner = 0; inner < (is_mn_major ? n : K); inner += 8) {
@@ -171,7 +173,8 @@ void check_operands(const operand_registers *op, emu_site site) {
 } // namespace
 
 void emu_wgmma_reset() {
-    for (int &n : registers_of) n = REGISTERS_OF_SM / emu_n_threads() / 8 * 8;
+    registers_of_thread = REGISTERS_OF_SM / emu_n_threads() / 8 * 8;
+    for (int &n : registers_of) n = registers_of_thread;
     for (group_state &g : groups) {
         g.is_fenced = false;
         g.open_group = g.done_groups = 0;
@@ -183,9 +186,9 @@ void emu_wgmma_reset() {
 void emu_wgmma_block_ends() {
     int registers = 0;
     for (int g = 0; g < emu_n_threads() / EMU_GROUP; g++) registers += EMU_GROUP * registers_of[g];
-    if (registers > REGISTERS_OF_SM)
+    if (registers > registers_of_thread * emu_n_threads())
         emu_found(emu_site{"", 0}, "setmaxnreg: %d registers in all, there are %d: a deadlock",
-                registers, (int)REGISTERS_OF_SM);
+                registers, registers_of_thread * emu_n_threads());
     for (const group_state &g : groups)
         if (!g.accumulators.empty())
             emu_found(emu_site{"", 0}, "the block ends with wgmma nobody waited for");
