@@ -1,10 +1,11 @@
 #!/bin/sh
 # What ptxas says about the kernels: no stack frames, no spilled registers, nothing about wgmma being
-# serialised or repaired, for every architecture. Where a disassembler is installed: Hopper's kernels
-# really use HGMMA and UBLKCP.
+# serialised or repaired, for every architecture. Where a disassembler is installed (cuobjdump and nvdisasm, in PATH
+# or beside nvcc): no kernel touches local memory; Hopper's really use HGMMA and UBLKCP, and compute a page's
+# exponentials between the wait for S and the wait for O, where the tensor cores hide them.
 #
-# Method: read the reports that the build left in cuda/*.ptxas. First a planted report in which each
-# rule is broken once, so that a reader gone blind is noticed.
+# Method: read the reports that the build left in cuda/*.ptxas, and the machine code of cuda/*.o. First planted
+# ones in which each rule is broken once, so that a reader gone blind is noticed.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -46,11 +47,44 @@ done
 found=$(complaints "$build"/cuda/*.ptxas)
 [ -z "$found" ] || { printf '%s\n' "$found" && exit 1; }
 
-command -v cuobjdump >/dev/null || { echo "no cuobjdump here: the machine code is not looked at" && exit 0; }
-for object in "$build"/cuda/*_sm90.o; do
-    [ -e "$object" ] || continue
-    cuobjdump -sass "$object" >"$planted/sass" || exit 1
-    for instruction in HGMMA UBLKCP; do
-        grep -q "$instruction" "$planted/sass" || { echo "$object: no $instruction" && exit 1; }
-    done
+# ---- machine code ----
+
+# Local memory that is used, in listings of any kernels.
+local_memory() {
+    awk '/Function :/ { kernel = $NF }
+    /[ \t](STL|LDL)[. ]/ { print FILENAME ": " kernel ": local memory: " $0 }' "$@"
+}
+
+# What is not as it should be in listings of Hopper's prefill kernel. wgmma.wait_group N is WARPGROUP.DEPBAR.LE gsb0, N.
+hopper_complaints() {
+    awk '
+    /[ \t]HGMMA/ { products++ }
+    /[ \t]UBLKCP/ { copies++ }
+    /WARPGROUP.DEPBAR.LE gsb0, 0x1 / { between = 1; n_exp = 0 }
+    /WARPGROUP.DEPBAR.LE gsb0, 0x0 / && between { between = 0; steps++; if (n_exp < 64) late++ }
+    /MUFU.EX2/ { n_exp++ }
+    END {
+        if (!products) print FILENAME ": no HGMMA"
+        if (!copies) print FILENAME ": no UBLKCP"
+        if (!steps) print FILENAME ": no wait for S while O is computed"
+        if (late) print FILENAME ": the softmax is behind the wait for O"
+    }' "$1"
+}
+
+printf '  /*0000*/ WARPGROUP.DEPBAR.LE gsb0, 0x1 ;\n /*0010*/ WARPGROUP.DEPBAR.LE gsb0, 0x0 ;\n' >"$planted/bad.sass"
+printf ' /*0020*/ MUFU.EX2 R1, R1 ;\n /*0030*/ STL [R1], R2 ;\n /*0040*/ LDL.64 R2, [R1] ;\n' >>"$planted/bad.sass"
+[ "$(hopper_complaints "$planted/bad.sass" | wc -l)" -eq 3 ] || { echo "the reader of machine code is blind" && exit 1; }
+[ "$(local_memory "$planted/bad.sass" | wc -l)" -eq 2 ] || { echo "the reader of machine code is blind" && exit 1; }
+
+PATH=$PATH:/usr/local/cuda/bin
+for tool in cuobjdump nvdisasm; do
+    command -v $tool >/dev/null || { echo "no $tool here: the machine code is not looked at" && exit 0; }
 done
+for object in "$build"/cuda/*.o; do
+    listing=$planted/$(basename "$object" .o).sass
+    cuobjdump -sass "$object" >"$listing" || exit 1
+    grep -q "Function :" "$listing" || { echo "$object: no machine code" && exit 1; }
+done
+found=$(local_memory "$planted"/attn_*.sass && hopper_complaints "$planted/attn_prefill_sm90.sass")
+[ -z "$found" ] || { printf '%s\n' "$found" && exit 1; }
+echo "machine code: as it should be"
