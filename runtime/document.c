@@ -88,8 +88,9 @@ static rt_status skip(loader *load, const glm_walk_entry *entry, const char *why
     return rt_fail(RT_ENOMEM, "document: no memory for the path %s", entry->path);
 }
 
-/* Text becomes the next file of the document. `inside` is NULL for a source of its own. */
-static rt_status add(loader *load, const char *path, const char *inside, bool is_paged,
+/* Text becomes the next file of the document. `inside` is NULL for a source of its own, `format` for
+ * a text that is none of a program's making. */
+static rt_status add(loader *load, const char *path, const char *inside, const glm_format *format,
         const char *bytes, int64_t n_bytes) {
     glm_document *document = load->document;
     RT_TRY(check_count(load));
@@ -99,7 +100,8 @@ static rt_status add(loader *load, const char *path, const char *inside, bool is
             .text_at = load->text.n,
             .n_bytes = n_bytes - (has_mark ? MARK_BYTES : 0),
             .mark_bytes = has_mark ? MARK_BYTES : 0,
-            .is_paged = is_paged};
+            .is_paged = format && format->is_paged,
+            .is_converted = format != NULL};
     RT_TRY(glm_text_add(&load->text, bytes + file.mark_bytes, file.n_bytes));
     load->n_read += n_bytes;
     file.path = shown_path(load, path, inside);
@@ -133,12 +135,13 @@ static rt_status add_converted(
         loader *load, const glm_format *format, int fd, const char *path, const char *inside) {
     const rt_child_limits limits = {.seconds = load->limits.convert_s,
             .memory_bytes = load->limits.convert_bytes,
-            .output_bytes = bytes_left(load)};
+            .output_bytes = bytes_left(load),
+            .stop = load->limits.stop};
     char *text = NULL;
     int64_t n_bytes = 0;
     if (bytes_left(load) == 0) return too_large(load, path);
     RT_TRY(glm_convert(format, fd, path, &limits, &text, &n_bytes));
-    const rt_status status = add(load, path, inside, format->is_paged, text, n_bytes);
+    const rt_status status = add(load, path, inside, format, text, n_bytes);
     free(text);
     return status;
 }
@@ -161,7 +164,7 @@ static rt_status add_open(
     RT_TRY(read_file(load, path, &bytes, &n_bytes));
     *kind = glm_kind_of(path, bytes, n_bytes, false);
     const rt_status status =
-            kind->not_text ? refuse(path, kind) : add(load, path, inside, false, bytes, n_bytes);
+            kind->not_text ? refuse(path, kind) : add(load, path, inside, NULL, bytes, n_bytes);
     free(bytes);
     return status;
 }
@@ -238,10 +241,10 @@ static rt_status add_bytes(loader *load, const char *name, const char *bytes, in
     const glm_kind kind = glm_kind_of(name, bytes, n_bytes, false);
     if (n_bytes > bytes_left(load)) return too_large(load, name);
     if (kind.format) return add_converted_bytes(load, kind.format, name, bytes, n_bytes);
-    return kind.not_text ? refuse(name, &kind) : add(load, name, NULL, false, bytes, n_bytes);
+    return kind.not_text ? refuse(name, &kind) : add(load, name, NULL, NULL, bytes, n_bytes);
 }
 
-/* A pipe or the like, as a shell's <(command) is one. */
+/* From where it stands: a pipe or the like, as a shell's <(command) is one. */
 static rt_status add_stream(loader *load, const char *name, int fd) {
     char *bytes = NULL;
     int64_t n_bytes = 0;
@@ -251,6 +254,16 @@ static rt_status add_stream(loader *load, const char *name, int fd) {
     const rt_status status = add_bytes(load, name, bytes, n_bytes);
     free(bytes);
     return status;
+}
+
+/* Without copying what a program is to read. */
+static rt_status add_nameless(loader *load, const char *name, int fd) {
+    glm_kind kind;
+    if (lseek(fd, 0, SEEK_SET) != 0)
+        return rt_fail_errno(RT_EIO, "document: cannot read %s from its beginning", name);
+    RT_TRY(glm_kind_of_file(fd, name, &kind));
+    return kind.format ? add_converted(load, kind.format, fd, name, NULL)
+                       : add_stream(load, name, fd);
 }
 
 static rt_status add_pipe(loader *load, const char *path) {
@@ -345,6 +358,12 @@ rt_status glm_document_from_bytes(const char *name, const char *bytes, int64_t n
         const glm_document_limits *limits, glm_document *out) {
     loader load = begin(limits, true, out);
     return end(&load, add_bytes(&load, name, bytes, n_bytes));
+}
+
+rt_status glm_document_from_file(
+        const char *name, int fd, const glm_document_limits *limits, glm_document *out) {
+    loader load = begin(limits, true, out);
+    return end(&load, add_nameless(&load, name, fd));
 }
 
 void glm_document_free(glm_document *document) {

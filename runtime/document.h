@@ -12,6 +12,8 @@
 #ifndef GLM_DOCUMENT_H
 #define GLM_DOCUMENT_H
 
+#include <stdatomic.h>
+
 #include "base/status.h"
 
 typedef struct glm_document_file {
@@ -24,6 +26,7 @@ typedef struct glm_document_file {
     int64_t n_bytes;    /* how many of them */
     int64_t mark_bytes; /* bytes of the file in front of them: a byte-order mark */
     bool is_paged;      /* a form feed ends each page */
+    bool is_converted;  /* the text is what a program made of the file */
 } glm_document_file;
 
 /* Found in a directory, and left out. */
@@ -45,10 +48,11 @@ typedef struct glm_document {
 
 /* Where to stop; zero means the default. */
 typedef struct glm_document_limits {
-    int64_t n_bytes;       /* of all files together; 1 GiB */
-    int64_t n_files;       /* skipped ones, too; 100,000 */
-    double convert_s;      /* for each PDF or Office file; 120 s */
-    int64_t convert_bytes; /* memory of the program that reads it; 4 GiB */
+    int64_t n_bytes;         /* of all files together; 1 GiB */
+    int64_t n_files;         /* skipped ones, too; 100,000 */
+    double convert_s;        /* for each PDF or Office file; 120 s */
+    int64_t convert_bytes;   /* memory of the program that reads it; 4 GiB */
+    const atomic_bool *stop; /* once it is set, such a program is killed: RT_EINTERRUPTED */
 } glm_document_limits;
 
 /* Read the sources, in the order given. Directories are walked in the order of names, without hidden
@@ -66,6 +70,10 @@ RT_MUST_CHECK rt_status glm_document_load(const char *const *sources, int n_sour
 /* The same of one file that is in memory; `name` is what it is called, and is never opened. */
 RT_MUST_CHECK rt_status glm_document_from_bytes(const char *name, const char *bytes,
         int64_t n_bytes, const glm_document_limits *limits, glm_document *out);
+
+/* The same of an open file that is read from its beginning, whatever its name is. */
+RT_MUST_CHECK rt_status glm_document_from_file(
+        const char *name, int fd, const glm_document_limits *limits, glm_document *out);
 void glm_document_free(glm_document *document);
 
 typedef struct glm_document_place {

@@ -152,12 +152,18 @@ export RESULTS
 trap 'rm -f "$RESULTS"' EXIT
 
 setup_packages "$install"
-# One test needs a browser, of 120 MB; it is no failure where there is none.
-if [ "$install" = yes ] && command -v dpkg >/dev/null && ! command -v chromium >/dev/null; then
-    say "Installing chromium, for the test of the web page."
+# Programs that tests use where they are there: it is no failure where one is not.
+# want_program PROGRAM PACKAGE WHAT
+want_program() {
+    if [ "$install" = no ] || ! command -v dpkg >/dev/null || command -v "$1" >/dev/null; then return; fi
+    say "Installing $2, for $3."
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-        chromium >&2 || say "chromium cannot be installed: the web page is not tested."
-fi
+        "$2" >&2 || say "$2 cannot be installed: $3 is not tested."
+}
+want_program chromium chromium "the web page" # 120 MB
+want_program pdftotext poppler-utils "reading PDFs"
+want_program docx2txt docx2txt "reading Word files"
+want_program odt2txt odt2txt "reading OpenDocument files"
 for suite in $suites; do
     if ! build_suite "$suite"; then
         printf 'FAIL  %s/build\n' "$suite" | tee -a "$RESULTS"

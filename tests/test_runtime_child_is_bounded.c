@@ -95,10 +95,13 @@ static void check_failures(void) {
     expect_failure("yes >&2", (rt_child_limits){.seconds = 0.3}, RT_EIO, "longer");
     expect_failure("exec dd if=/dev/zero of=/dev/null bs=200M count=1",
             (rt_child_limits){.memory_bytes = 64 * RT_MIB}, RT_EIO, "sh ended with 1");
+    const atomic_bool stop = true;
+    expect_failure(
+            "sleep 60", (rt_child_limits){.stop = &stop}, RT_EINTERRUPTED, "stopped while sh ran");
     const char *const none[] = {"no-such-program-of-glm1m", NULL};
     char *out = NULL;
     int64_t n = 0;
-    const rt_child_limits limits = {1.0, RT_GIB, RT_MIB};
+    const rt_child_limits limits = {.seconds = 1.0, .memory_bytes = RT_GIB, .output_bytes = RT_MIB};
     expect(rt_child_run(none, -1, &limits, &out, &n) == RT_EUNSUPPORTED, "no program", none[0]);
     expect(strstr(rt_error_text(), none[0]) != NULL, "no program", "its name");
 }

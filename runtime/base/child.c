@@ -181,6 +181,8 @@ static bool is_over(const child *c) {
 }
 
 static rt_status check_time(const child *c) {
+    if (c->limits->stop && atomic_load(c->limits->stop))
+        return rt_fail(RT_EINTERRUPTED, "child: stopped while %s ran", c->name);
     if (rt_now() < c->deadline_s) return RT_OK;
     return rt_fail(RT_EIO, "child: %s takes longer than %.0f s", c->name, c->limits->seconds);
 }

@@ -24,6 +24,7 @@ struct srv_connection {
     int64_t n_answers;
     int64_t target_bytes; /* the connection's own thread only */
     srv_request *request;
+    atomic_bool *gone; /* NULL: nobody asks */
 };
 
 struct srv_connections {
@@ -58,6 +59,7 @@ bool srv_connection_is_ending(const srv_connection *one) {
 
 static void look_after(srv_connections *connections, srv_connection *one, bool is_time_to_wake) {
     srv_request *request = one->request;
+    if (one->gone && srv_connection_is_ending(one)) atomic_store(one->gone, true);
     if (!request) return;
     const bool was_cancelled = atomic_load(&request->is_cancelled);
     const bool gone = srv_connection_is_ending(one);
@@ -158,13 +160,14 @@ void srv_connection_close(srv_connections *connections, srv_connection *one) {
 
 /* ---- states ---------------------------------------------------------------------------------- */
 
-static void enter(
-        srv_connections *connections, srv_connection *one, phase now, srv_request *request) {
+static void enter(srv_connections *connections, srv_connection *one, phase now,
+        srv_request *request, atomic_bool *gone) {
     if (!one) return;
     if (request) srv_request_hold(request);
     (void)pthread_mutex_lock(&connections->lock);
     srv_request *last = one->request;
     one->request = request;
+    one->gone = gone;
     one->now = now;
     one->since_s = rt_now();
     one->is_ending = false;
@@ -174,7 +177,7 @@ static void enter(
 }
 
 void srv_connection_body(srv_connections *connections, srv_connection *one) {
-    enter(connections, one, BODY, NULL);
+    enter(connections, one, BODY, NULL, NULL);
 }
 
 void srv_connection_received(srv_connections *connections, srv_connection *one, int64_t n_bytes) {
@@ -186,7 +189,11 @@ void srv_connection_received(srv_connections *connections, srv_connection *one, 
 
 void srv_connection_answer(
         srv_connections *connections, srv_connection *one, srv_request *request) {
-    enter(connections, one, ANSWER, request);
+    enter(connections, one, ANSWER, request, NULL);
+}
+
+void srv_connection_work(srv_connections *connections, srv_connection *one, atomic_bool *gone) {
+    enter(connections, one, ANSWER, NULL, gone);
 }
 
 void srv_connection_idle(srv_connections *connections, srv_connection *one) {
@@ -194,7 +201,7 @@ void srv_connection_idle(srv_connections *connections, srv_connection *one) {
     (void)pthread_mutex_lock(&connections->lock);
     one->n_answers++;
     (void)pthread_mutex_unlock(&connections->lock);
-    enter(connections, one, HEADER, NULL);
+    enter(connections, one, HEADER, NULL, NULL);
 }
 
 void srv_connection_set_target(srv_connection *one, int64_t n_bytes) {

@@ -9,6 +9,7 @@
 #define SRV_CONNECTIONS_H
 
 #include <microhttpd.h>
+#include <stdatomic.h>
 
 #include "scheduler.h"
 
@@ -30,6 +31,9 @@ void srv_connection_received(srv_connections *connections, srv_connection *one, 
 /* `request` is cancelled when the client goes, and woken once a second; NULL: none, the answer is on
  * its way. A reference is held. */
 void srv_connection_answer(srv_connections *connections, srv_connection *one, srv_request *request);
+/* The body is there, and what is made of it takes time: *gone is set when the client goes. It lives until the
+ * next state. */
+void srv_connection_work(srv_connections *connections, srv_connection *one, atomic_bool *gone);
 /* The answer is out. */
 void srv_connection_idle(srv_connections *connections, srv_connection *one);
 

@@ -5,6 +5,7 @@
 
 #include "exchange.h"
 #include "limits.h"
+#include "routes.h"
 #include "runtime/base/log.h"
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"
@@ -138,6 +139,21 @@ static int64_t declared_length(struct MHD_Connection *handle) {
     return text ? strtoll(text, NULL, 10) : 0;
 }
 
+/* Files go to /v1/read, which is told by the name in its target. */
+static bool is_file(const srv_exchange *exchange) {
+    return exchange->route && exchange->route->handler == srv_route_read &&
+           MHD_lookup_connection_value(exchange->handle, MHD_GET_ARGUMENT_KIND, "name");
+}
+
+static int64_t body_limit(const srv_exchange *exchange) {
+    return srv_limit_of(exchange->is_file ? SRV_UPLOAD_BYTES : SRV_BODY_BYTES);
+}
+
+static bool refuse_size(const srv_exchange *exchange, srv_error *error) {
+    return srv_refuse(error, 413, "body_too_large", NULL, "the body has more than %lld bytes",
+            (long long)body_limit(exchange));
+}
+
 static bool is_taken(const srv_exchange *exchange, const char *version, srv_error *error) {
     const srv_server *server = exchange->server;
     const srv_route *route = exchange->route;
@@ -149,10 +165,8 @@ static bool is_taken(const srv_exchange *exchange, const char *version, srv_erro
         return false;
     if ((!route || !route->is_public) && !srv_guard_key(&server->guard, exchange->handle, error))
         return false;
-    if (declared_length(exchange->handle) > srv_limit_of(SRV_BODY_BYTES))
-        return srv_refuse(error, 413, "body_too_large", NULL, "the body has more than %lld bytes",
-                (long long)srv_limit_of(SRV_BODY_BYTES));
-    return true;
+    return declared_length(exchange->handle) <= body_limit(exchange) ||
+           refuse_size(exchange, error);
 }
 
 /* The header is there. */
@@ -162,17 +176,26 @@ static enum MHD_Result begin(
     srv_error no_route = {0};
     exchange->route = srv_route_find(method, path, exchange->rest, &no_route);
     srv_connection_body(exchange->server->connections, exchange->connection);
-    if (is_taken(exchange, version, &error) && exchange->route) return MHD_YES;
+    exchange->is_file = is_file(exchange);
+    bool is_right = is_taken(exchange, version, &error) && exchange->route;
+    if (is_right && exchange->is_file) {
+        exchange->upload = srv_upload_begin(exchange->server->uploads, &error);
+        is_right = exchange->upload != NULL;
+    }
+    if (is_right) return MHD_YES;
     exchange->closes = true; /* its body is not read */
     srv_fail(exchange, error.http ? &error : &no_route);
     return answer(exchange);
 }
 
 static enum MHD_Result take_body(srv_exchange *exchange, const char *bytes, size_t n_bytes) {
-    const int64_t limit = srv_limit_of(SRV_BODY_BYTES);
     srv_connection_received(exchange->server->connections, exchange->connection, (int64_t)n_bytes);
-    if (exchange->body.n + (int64_t)n_bytes > limit) exchange->is_too_large = true;
+    exchange->n_received += (int64_t)n_bytes;
+    if (exchange->n_received > body_limit(exchange)) exchange->is_too_large = true;
     if (exchange->is_too_large) return MHD_YES; /* read on, so that the answer is heard */
+    if (exchange->upload)
+        return srv_upload_add(exchange->upload, bytes, (int64_t)n_bytes) == RT_OK ? MHD_YES
+                                                                                  : MHD_NO;
     return glm_text_add(&exchange->body, bytes, (int64_t)n_bytes) == RT_OK ? MHD_YES : MHD_NO;
 }
 
@@ -180,8 +203,7 @@ static void handle(srv_exchange *exchange) {
     srv_error error;
     const srv_route *route = exchange->route;
     if (exchange->is_too_large) {
-        (void)srv_refuse(&error, 413, "body_too_large", NULL, "the body has more than %lld bytes",
-                (long long)srv_limit_of(SRV_BODY_BYTES));
+        (void)refuse_size(exchange, &error);
         srv_fail(exchange, &error);
         return;
     }
@@ -198,6 +220,29 @@ static void handle(srv_exchange *exchange) {
     json_decref(body);
     free(exchange->body.bytes); /* up to 16 MiB that the answer does not need */
     exchange->body = (glm_text){0};
+}
+
+static void read_file(void *context) {
+    srv_read_file(context);
+}
+
+static void awake(void *context) {
+    const srv_exchange *exchange = context;
+    MHD_resume_connection(exchange->handle);
+}
+
+/* The body is a file, and complete: the connection sleeps until a thread has read it. */
+static enum MHD_Result read_upload(srv_exchange *exchange) {
+    srv_error error;
+    if (srv_upload_is_read(exchange->upload)) return answer(exchange);
+    srv_connection_work(
+            exchange->server->connections, exchange->connection, srv_upload_stop(exchange->upload));
+    MHD_suspend_connection(exchange->handle);
+    if (srv_upload_read(exchange->upload, read_file, awake, exchange)) return MHD_YES;
+    (void)srv_refuse(&error, 503, "no_thread", NULL, "nothing is there to read the file");
+    srv_fail(exchange, &error);
+    MHD_resume_connection(exchange->handle);
+    return MHD_YES;
 }
 
 enum MHD_Result srv_http_request(void *context, struct MHD_Connection *connection, const char *path,
@@ -221,6 +266,7 @@ enum MHD_Result srv_http_request(void *context, struct MHD_Connection *connectio
         *n_bytes = 0;
         return take_body(exchange, bytes, n);
     }
+    if (exchange->upload && !exchange->is_too_large) return read_upload(exchange);
     if (!exchange->request && !exchange->response && !exchange->is_answered) handle(exchange);
     return answer(exchange);
 }
@@ -242,6 +288,7 @@ void srv_http_completed(void *context, struct MHD_Connection *connection, void *
     }
     if (exchange->response) MHD_destroy_response(exchange->response);
     srv_connection_idle(server->connections, exchange->connection);
+    srv_upload_end(exchange->upload);
     free(exchange->body.bytes);
     free(exchange);
     *place = NULL;

@@ -12,6 +12,7 @@
 #include "readings.h"
 #include "scheduler.h"
 #include "stream.h"
+#include "uploads.h"
 
 struct srv_server {
     srv_options options;
@@ -19,6 +20,7 @@ struct srv_server {
     srv_connections *connections;
     srv_jobs *jobs;
     srv_readings *readings;
+    srv_uploads *uploads;
     srv_guard guard;
     struct MHD_Daemon *daemon;
     char url[320];
@@ -47,7 +49,10 @@ struct srv_exchange {
     struct MHD_Connection *handle;
     const srv_route *route;
     char rest[64];
+    bool is_file; /* the body is one, and goes into the upload, not into `body` */
     glm_text body;
+    srv_upload *upload;
+    int64_t n_received;
     bool is_too_large;
 
     /* The answer: one of */

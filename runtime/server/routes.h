@@ -13,7 +13,9 @@ void srv_route_tokenize(srv_exchange *exchange, const json_t *body);
 void srv_route_detokenize(srv_exchange *exchange, const json_t *body);
 void srv_route_count_tokens(srv_exchange *exchange, const json_t *body);
 
-/* routes_read.c */
+/* routes_read.c. Of srv_read_file the body is a file, the upload, and `name` in the target is what it is called;
+ * it answers, from any thread. */
+void srv_read_file(srv_exchange *exchange);
 void srv_route_read(srv_exchange *exchange, const json_t *body);
 void srv_route_ask(srv_exchange *exchange, const json_t *body);
 void srv_route_cite(srv_exchange *exchange, const json_t *body);

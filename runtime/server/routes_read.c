@@ -1,5 +1,6 @@
 /* Questions about a text: what the web page does, one route a step.
  *
+ *   POST /v1/read?name=war.pdf  a file, also PDF, .docx, .odt
  *   POST /v1/read  {"name", "text"}            its tokens, passages and plan, and an id for
  *   POST /v1/ask   {"reading", "question"...}  an answer, as /v1/chat/completions gives it
  *   POST /v1/cite  {"reading", "answer"}       where in the text each of its quotations is
@@ -28,31 +29,88 @@ static const char *need_text(const json_t *body, const char *name, srv_error *er
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-/* What a program would have to make text of is not read here: it could take minutes. */
+/* What a program has to make text of comes as a file. */
 static bool is_text(const char *name, const char *text, int64_t n_bytes, srv_error *error) {
     const int64_t n = rt_min64(n_bytes, GLM_KIND_BYTES);
     const glm_kind kind = glm_kind_of(name, text, n, n < n_bytes);
     if (!kind.format && !kind.not_text) return true;
     return srv_refuse(error, 415, "not_text", "text",
-            "%.200s is no plain text: PDF and Office files are read by glm1m ask", name);
+            "%.200s is no plain text: PDF and Office files are sent as they are, to "
+            "/v1/read?name=...",
+            name);
+}
+
+/* Takes the document over. */
+static rt_status make_reading(
+        const srv_exchange *exchange, glm_document *document, glm_reading *reading) {
+    const srv_options *options = &exchange->server->options;
+    if (document->n_bytes > 0)
+        return glm_reading_make(options->tokenizer, options->variant, NULL, document, reading);
+    const rt_status status =
+            rt_fail(RT_EUSAGE, "document: %s holds nothing", document->files[0].path);
+    glm_document_free(document);
+    return status;
 }
 
 static bool read_text(
         const srv_exchange *exchange, const json_t *body, glm_reading *reading, srv_error *error) {
-    const srv_options *options = &exchange->server->options;
     const char *name = need_text(body, "name", error);
     const char *text = name ? need_text(body, "text", error) : NULL;
     const int64_t n_bytes = (int64_t)json_string_length(json_object_get(body, "text"));
     glm_document document;
     if (!text || !is_text(name, text, n_bytes, error)) return false;
     rt_status status = glm_document_from_bytes(name, text, n_bytes, NULL, &document);
-    if (status == RT_OK && document.n_bytes == 0) {
-        glm_document_free(&document);
-        return srv_refuse_field(error, "text", "text holds nothing but a byte-order mark");
-    }
-    if (status == RT_OK)
-        status = glm_reading_make(options->tokenizer, options->variant, NULL, &document, reading);
+    if (status == RT_OK) status = make_reading(exchange, &document, reading);
     return status == RT_OK || srv_refuse_status(error, status, "text");
+}
+
+/* What the file is called, of the target; for free(). */
+static char *name_of(const srv_exchange *exchange, srv_error *error) {
+    const char *escaped =
+            MHD_lookup_connection_value(exchange->handle, MHD_GET_ARGUMENT_KIND, "name");
+    char *name = escaped ? strdup(escaped) : NULL;
+    if (!name) {
+        (void)srv_refuse_status(error, RT_ENOMEM, NULL);
+        return NULL;
+    }
+    const size_t n_bytes = MHD_http_unescape(name);
+    if (n_bytes > 0 && strlen(name) == n_bytes) return name;
+    free(name);
+    (void)srv_refuse_field(error, "name", "name must hold characters, and no NUL");
+    return NULL;
+}
+
+/* Whose fault it is that there is no text, and what can be done. */
+static bool refuse_file(srv_error *error, rt_status status) {
+    static const char module[] = "document: ";
+    const char *why = rt_error_text();
+    if (strncmp(why, module, sizeof module - 1) == 0) why += sizeof module - 1;
+    switch (status) {
+    case RT_EUSAGE:
+    case RT_EIO: /* of the program that reads it: the file is broken */
+        return srv_refuse(error, 415, "not_text", NULL, "%s", why);
+    case RT_EUNSUPPORTED:
+        return srv_refuse(error, 501, "no_program", NULL, "%s", why);
+    case RT_EINTERRUPTED:
+        return srv_refuse(error, 503, "stopped", NULL, "%s", why);
+    default:
+        return srv_refuse_status(error, status, NULL);
+    }
+}
+
+static bool read_file(const srv_exchange *exchange, glm_reading *reading, srv_error *error) {
+    const glm_document_limits limits = {.n_bytes = srv_limit_of(SRV_UPLOAD_TEXT_BYTES),
+            .convert_s = (double)srv_limit_of(SRV_CONVERT_S),
+            .convert_bytes = srv_limit_of(SRV_CONVERT_BYTES),
+            .stop = srv_upload_stop(exchange->upload)};
+    glm_document document;
+    char *name = name_of(exchange, error);
+    if (!name) return false;
+    rt_status status =
+            glm_document_from_file(name, srv_upload_file(exchange->upload), &limits, &document);
+    free(name);
+    if (status == RT_OK) status = make_reading(exchange, &document, reading);
+    return status == RT_OK || refuse_file(error, status);
 }
 
 static bool fits(int64_t n_tokens, int64_t n_context, srv_error *error) {
@@ -83,27 +141,43 @@ static json_t *plan_json(const glm_config *config, const glm_plan *plan, int64_t
             (json_int_t)plan->threads, "prefill_s", prefill_s(config, plan, n_tokens));
 }
 
+/* The text itself, where the client has only the file that it was made of; NULL otherwise. */
+static json_t *converted(const glm_document *document) {
+    if (!document->files[0].is_converted) return json_null();
+    return glm_cli_json_text(document->text, (size_t)document->n_bytes);
+}
+
+/* Lines, or pages: how many there are that `mark` ends, the last one may lack it. */
+static json_int_t count_of(const glm_document *document, char mark) {
+    json_int_t n = 0;
+    for (int64_t i = 0; i < document->n_bytes; i++) n += document->text[i] == mark;
+    return n + (document->text[document->n_bytes - 1] != mark);
+}
+
 static json_t *reading_json(
         const srv_reading *one, const glm_config *config, const glm_plan *plan) {
     const glm_reading *reading = &one->reading;
     const glm_document *document = &reading->document;
-    const bool ends_line = document->text[document->n_bytes - 1] == '\n';
-    const glm_document_place end = glm_document_find(document, document->n_bytes - ends_line);
-    return json_pack("{s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:o}", "id", one->id, "object", "reading",
-            "name", glm_cli_json_text(end.file->path, strlen(end.file->path)), "n_bytes",
-            (json_int_t)document->n_bytes, "n_lines", (json_int_t)end.line, "n_passages",
-            (json_int_t)reading->passages.n_passages, "n_tokens", (json_int_t)reading->prefix.n,
-            "plan", plan_json(config, plan, reading->prefix.n));
+    const glm_document_file *file = &document->files[0];
+    const json_int_t n_pages = file->is_paged ? count_of(document, '\f') : 0;
+    return json_pack("{s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "id", one->id, "object",
+            "reading", "name", glm_cli_json_text(file->path, strlen(file->path)), "n_bytes",
+            (json_int_t)document->n_bytes, "n_pages", n_pages, "n_lines", count_of(document, '\n'),
+            "n_passages", (json_int_t)reading->passages.n_passages, "n_tokens",
+            (json_int_t)reading->prefix.n, "plan", plan_json(config, plan, reading->prefix.n),
+            "text", converted(document));
 }
 
-void srv_route_read(srv_exchange *exchange, const json_t *body) {
+/* `body` NULL: the upload. */
+static void read_any(srv_exchange *exchange, const json_t *body) {
     srv_server *server = exchange->server;
     srv_reading *one = NULL;
     glm_reading reading = {0};
     glm_plan plan;
     srv_error error;
     bool is_right = srv_scheduler_plan(server->scheduler, &plan, &error) &&
-                    read_text(exchange, body, &reading, &error);
+                    (body ? read_text(exchange, body, &reading, &error)
+                          : read_file(exchange, &reading, &error));
     if (is_right && !fits(reading.prefix.n, plan.max_len, &error)) {
         glm_reading_free(&reading);
         is_right = false;
@@ -117,6 +191,14 @@ void srv_route_read(srv_exchange *exchange, const json_t *body) {
     else
         srv_fail(exchange, &error);
     srv_reading_drop(one);
+}
+
+void srv_route_read(srv_exchange *exchange, const json_t *body) {
+    read_any(exchange, body);
+}
+
+void srv_read_file(srv_exchange *exchange) {
+    read_any(exchange, NULL);
 }
 
 /* ---- asking ---------------------------------------------------------------------------------- */
@@ -173,12 +255,16 @@ static json_t *citation_json(const char *answer, const glm_citation *c) {
     static const char *const kinds[] = {[GLM_CITED_QUOTATION] = "quotation",
             [GLM_CITED_SENTENCE] = "sentence",
             [GLM_CITED_PASSAGE] = "passage"};
-    return json_pack("{s:s, s:o, s:b, s:I, s:I, s:o, s:o, s:o, s:o}", "kind", kinds[c->kind],
-            "text", glm_cli_json_text(answer + c->begin, (size_t)(c->end - c->begin)), "verified",
+    const bool is_paged = c->is_verified && c->first.page > 0;
+    return json_pack("{s:s, s:o, s:b, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "kind",
+            kinds[c->kind], "text",
+            glm_cli_json_text(answer + c->begin, (size_t)(c->end - c->begin)), "verified",
             c->is_verified, "begin", (json_int_t)c->begin, "end", (json_int_t)c->end,
             "named_passage", optional(c->named, c->named >= 0), "passage",
-            optional(c->passage, c->passage >= 0), "line", optional(c->first.line, c->is_verified),
-            "last_line", optional(c->last.line, c->is_verified));
+            optional(c->passage, c->passage >= 0), "page", optional(c->first.page, is_paged),
+            "last_page", optional(c->last.page, is_paged), "line",
+            optional(c->first.line, c->is_verified), "last_line",
+            optional(c->last.line, c->is_verified));
 }
 
 static json_t *citations_json(const char *answer, const glm_citations *citations) {

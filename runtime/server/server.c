@@ -140,6 +140,7 @@ static rt_status open_all(srv_server *server) {
             &server->guard, server->options.host, where.is_loopback, server->options.api_key));
     RT_TRY(srv_jobs_create(server->scheduler, &server->jobs));
     RT_TRY(srv_readings_create(&server->readings));
+    RT_TRY(srv_uploads_create(&server->uploads));
     RT_TRY(srv_page_policy(server->page_policy));
     RT_TRY(srv_connections_create(server->scheduler, &server->connections));
     RT_TRY(open_daemon(server, &where));
@@ -148,10 +149,12 @@ static rt_status open_all(srv_server *server) {
 }
 
 static void release(srv_server *server) {
+    srv_uploads_stop(server->uploads); /* no connection sleeps behind this line */
     if (server->daemon) MHD_stop_daemon(server->daemon);
     srv_connections_free(server->connections);
     srv_jobs_free(server->jobs);
     srv_readings_free(server->readings);
+    srv_uploads_free(server->uploads);
     free(server);
 }
 
@@ -177,6 +180,7 @@ const char *srv_server_url(const srv_server *server) {
 
 void srv_server_stop(srv_server *server) {
     if (!server) return;
+    srv_uploads_stop(server->uploads);
     for (int waited_ms = 0; atomic_load(&server->n_open) > 0 && waited_ms < STOP_MS;
             waited_ms += 10)
         (void)usleep(10000);

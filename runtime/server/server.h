@@ -5,7 +5,7 @@
  *   routes*.c               what a path does: fields -> a request of the scheduler, or an answer
  *   stream.c format_*.c     a request's events -> the bytes of one API
  *   jobs.c                  requests that need no client
- *   readings.c page.c       texts that are asked about, and the web page that does
+ *   readings.c uploads.c page.c   texts that are asked about, files they come from, the web page
  *   scheduler.c admission.c generate.c   the engine's thread
  *
  * No field of a request ever becomes the name of a file. */

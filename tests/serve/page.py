@@ -7,10 +7,12 @@ server is "secret". SCREENSHOTS is a directory for pictures.
 """
 
 import os
+import shutil
 import sys
 import time
 
 from chromium import Page
+from documents import pdf
 from raw import Server, check
 
 URL, _, PID, BOOK, LONG, RESULTS = sys.argv[1:7]
@@ -87,6 +89,30 @@ def test_second_question():
     check(", 0 of them reused" not in page.text("#ask-status"), page.text("#ask-status"))
 
 
+def test_pdf():
+    """A citation of a PDF leads to its page, and to the line there."""
+    if not shutil.which("pdftotext"):
+        print("pdftotext is not installed: no PDF is dropped")
+        return
+    n_pages, n_lines, at_page, at_line = (4, 6, 3, 4) if os.environ.get("GLM_TEST_FAST") else (12, 19, 9, 12)
+    prose = [[f"Page {i} has nothing to say in its line {j}." for j in range(1, n_lines + 1)]
+             for i in range(1, n_pages + 1)]
+    fact = prose[at_page - 1][at_line - 1] = "The special magic number for Oslo is: 1112131."
+    page.drop("atlas.pdf", pdf(prose))
+    page.until("document.querySelector('#plan-name').innerText === 'atlas.pdf'")
+    check(f"{n_pages} pages, " in page.text("#plan"), page.text("#plan"))
+    ask("Which is it?\n>\nThe special magic number for Oslo is:")
+    page.until("document.querySelector('#citations li')")
+    check(f"page {at_page} [" in page.text("#citations"), page.text("#citations"))
+    page.click("#citations button")
+    check(page.text(".line.cited") == fact, page.text(".line.cited"))
+    check(page.value("document.querySelector('.line.cited').dataset.n") == str(at_line))
+    names = page.value("[...document.querySelectorAll('.line.page')].map(e => e.innerText)")
+    check(f"Page {at_page}" in names, names)
+    check(is_inside(".line.cited"))
+    picture("pdf")
+
+
 def test_stop(how):
     with open(LONG, "rb") as file:
         page.drop("long.txt", file.read())
@@ -124,11 +150,14 @@ def test_heat_map():
 
 def test_errors():
     for name, content, words in (
-            ("a.bin", b"a\0b", "no plain text"), ("latin.txt", b"caf\xe9", "no plain text"),
-            ("empty.txt", b" \n", "is empty"), ("a.pdf", b"%PDF-1.4\n", "no plain text: PDF"),
-            ("much.txt", b"word " * 20000, "at least "), ("big.txt", b"x" * (16 * 1024 * 1024 + 1), "at most 16.0 MiB")):
+            ("a.bin", b"a\0b", "a.bin is no text: binary from byte 1 on"),
+            ("latin.txt", b"caf\xe9", "latin.txt is no text: not UTF-8 from byte 3 on (iconv"),
+            ("empty.txt", b" \n", "is empty"), ("a.pdf", b"%PDF-1.4\n", "a.pdf"),
+            ("much.txt", b"word " * 20000, "at least ")):
         page.drop(name, content)
         page.until(f"document.querySelector('#file-error').innerText.includes({words!r})")
+    page.value("open(new File([new Uint8Array(64 * 1024 * 1024 + 1)], 'big.txt'))")
+    page.until("document.querySelector('#file-error').innerText.includes('at most 64.0 MiB')")
     page.drop("book.txt", b"The special magic number for Rome is: 1234567.\n")
     page.until("document.querySelector('#file-error').innerText === ''")
 
@@ -186,6 +215,7 @@ try:
     test_plan()
     test_answer()
     test_second_question()
+    test_pdf()
     test_stop("button")
     test_stop("Escape")
     test_heat_map()
