@@ -13,27 +13,33 @@ static const double connect_s = 30.0;
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
+/* text: "parallel: ..." */
+static rt_status ended(par_wired *wired, const char *text) {
+    const par_comm *comm = &wired->comm;
+    if (!wired->why[0])
+        (void)snprintf(wired->why, sizeof wired->why,
+                "%s (at step %" PRId64 ", %s, on rank %" PRId32 ")", text, comm->step,
+                comm->step_name, comm->rank);
+    return rt_fail(RT_EPEER, "%s", wired->why);
+}
+
 rt_status par_wired_broken(par_wired *wired, int32_t peer, const char *doing, const char *why) {
+    static const char room[] = "parallel: ";
     const par_comm *comm = &wired->comm;
     char text[512];
-    wired->is_broken = true;
     (void)snprintf(text, sizeof text,
-            "rank %" PRId32 " on %s: %s rank %" PRId32 " on %s failed: %s", comm->rank,
+            "%srank %" PRId32 " on %s: %s rank %" PRId32 " on %s failed: %s", room, comm->rank,
             comm->hosts[comm->rank], doing, peer, comm->hosts[peer], why);
-    if (wired->watch) par_watch_end(wired->watch, text);
-    return rt_fail(RT_EPEER, "parallel: %s (at step %" PRId64 ", %s, on rank %" PRId32 ")", text,
-            comm->step, comm->step_name, comm->rank);
+    if (wired->watch) par_watch_end(wired->watch, text + sizeof room - 1);
+    return ended(wired, text);
 }
 
 rt_status par_wired_check(par_wired *wired) {
-    const par_comm *comm = &wired->comm;
-    if (!wired->watch || par_watch_check(wired->watch) == RT_OK)
-        return wired->is_broken ? rt_fail(RT_EPEER, "parallel: the group of ranks is over") : RT_OK;
     char text[700];
+    if (wired->why[0]) return rt_fail(RT_EPEER, "%s", wired->why);
+    if (!wired->watch || par_watch_check(wired->watch) == RT_OK) return RT_OK;
     (void)snprintf(text, sizeof text, "%s", rt_error_text());
-    wired->is_broken = true;
-    return rt_fail(RT_EPEER, "%s (at step %" PRId64 ", %s, on rank %" PRId32 ")", text, comm->step,
-            comm->step_name, comm->rank);
+    return ended(wired, text);
 }
 
 /* ---- the operations -------------------------------------------------------------------------- */

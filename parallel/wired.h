@@ -13,7 +13,7 @@ typedef struct par_wired {
     par_wire wire;
     void *scratch;
     par_watch *watch; /* NULL while the group is being made */
-    bool is_broken;
+    char why[1024];     /* the first failure, with the step it was in; later ones are clean-up */
     bool is_at_barrier; /* the last thing that all did */
 } par_wired;
 

@@ -103,8 +103,7 @@ static rt_status serve(service *s) {
     RT_TRY(glm_signal_pipe_open(&s->signals));
     s->has_signals = true;
     glm_signal_pipe_begin(&s->signals);
-    srv_scheduler_run(s->scheduler, s->engine, s->signals.ends[0]);
-    return RT_OK;
+    return srv_scheduler_run(s->scheduler, s->engine, s->signals.ends[0]);
 }
 
 static void release(service *s) {
@@ -120,6 +119,7 @@ static void release(service *s) {
 }
 
 static int run_serve(glm_cli *cli) {
+    char text[1024];
     if (cli->limits) {
         srv_limits_print(stdout);
         return GLM_EXIT_OK;
@@ -128,8 +128,9 @@ static int run_serve(glm_cli *cli) {
     service s = {.cli = cli, .max_seqs = cli->max_seqs > 0 ? (int32_t)cli->max_seqs : SEQS_DEFAULT};
     (void)signal(SIGPIPE, SIG_IGN);
     const rt_status status = serve(&s);
+    (void)snprintf(text, sizeof text, "%s", rt_error_text()); /* closing may write over it */
     release(&s);
-    return status == RT_OK ? GLM_EXIT_OK : glm_cli_fail(status);
+    return status == RT_OK ? GLM_EXIT_OK : glm_cli_fail(rt_fail(status, "%s", text));
 }
 
 const glm_command glm_cmd_serve = {

@@ -242,6 +242,15 @@ void glm_engine_close(glm_engine *engine) {
     free(engine);
 }
 
+rt_status glm_engine_check(const glm_engine *engine) {
+    par_comm *comm = engine->comm;
+    char text[1024];
+    const rt_status status = comm->check(comm);
+    if (status == RT_OK) return RT_OK;
+    (void)snprintf(text, sizeof text, "%s", rt_error_text());
+    return rt_fail(status, "%s (after step %" PRId64 ", %s)", text, comm->step, comm->step_name);
+}
+
 const glm_config *glm_engine_config(const glm_engine *engine) {
     return &engine->config;
 }

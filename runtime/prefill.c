@@ -286,8 +286,12 @@ rt_status glm_prefill_step(glm_session *session, glm_prefill_progress *progress)
     glm_engine *engine = session->engine;
     const glm_step step = {.kind = GLM_STEP_PREFILL, .session = session->number};
     rt_assert(engine->prefill.session == session);
-    RT_TRY(glm_step_begin(engine, &step));
-    const rt_status status = take_step(session, progress);
+    rt_status status = glm_step_begin(engine, &step);
+    if (status != RT_OK) {
+        glm_prefill_abort(session);
+        return status;
+    }
+    status = take_step(session, progress);
     glm_step_end(engine);
     return status;
 }

@@ -49,6 +49,10 @@ void glm_launcher_dismiss(const char *command);
 
 void glm_engine_close(glm_engine *engine);
 
+/* Whether all ranks are still there, at once; from the thread that calls the engine. RT_EPEER: which is
+ * not, its host and the last step. */
+RT_MUST_CHECK rt_status glm_engine_check(const glm_engine *engine);
+
 const glm_config *glm_engine_config(const glm_engine *engine);
 const glm_plan *glm_engine_plan(const glm_engine *engine);
 /* The checkpoint's fingerprint, 64 hex characters. */

@@ -248,7 +248,9 @@ static bool has_slot(const srv_scheduler *scheduler, int64_t n_tokens) {
 
 static void discard(srv_scheduler *scheduler, srv_request *request, rt_status status) {
     srv_error error = {0};
+    srv_note_loss(scheduler, status);
     if (status != RT_OK) (void)srv_refuse_status(&error, status, NULL);
+    if (scheduler->lost.http) error = scheduler->lost;
     srv_leave_queue(scheduler, request);
     srv_finish_request(scheduler, request, SRV_FINISH_NONE, &error);
     srv_request_drop(request);

@@ -45,6 +45,7 @@ struct srv_scheduler {
     int64_t piece_end;      /* where it ends */
     double piece_work;      /* of the sequence before it */
     bool is_admission_due;
+    srv_error lost;      /* http: another rank is lost, and all that was under way with it */
     double drained_by_s; /* 0: not draining */
     int signal_fd;
     double counted_s;
@@ -62,6 +63,8 @@ void srv_forget_prefixes(srv_scheduler *scheduler);
 /* scheduler.c: a request is over. http 0 in `error`, or NULL: it went well. */
 void srv_finish_request(
         srv_scheduler *scheduler, srv_request *request, srv_finish finish, const srv_error *error);
+/* RT_EPEER: the engine is of no use any more, for the reason that the first such failure gave. */
+void srv_note_loss(srv_scheduler *scheduler, rt_status status);
 /* A waiting request leaves the queue; the caller has its reference. */
 void srv_leave_queue(srv_scheduler *scheduler, srv_request *request);
 

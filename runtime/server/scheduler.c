@@ -203,7 +203,7 @@ static void remove_sequence(srv_scheduler *scheduler, srv_sequence *sequence) {
         scheduler->piece_of = NULL;
     }
     part_from(scheduler, sequence);
-    srv_keep_prefix(scheduler, sequence);
+    if (!scheduler->lost.http) srv_keep_prefix(scheduler, sequence);
     srv_sequence_free(sequence);
     scheduler->is_admission_due = true;
 }
@@ -217,8 +217,16 @@ static void finish_sequence(srv_scheduler *scheduler, srv_sequence *sequence, sr
     srv_request_drop(request);
 }
 
+void srv_note_loss(srv_scheduler *scheduler, rt_status status) {
+    if (status != RT_EPEER || scheduler->lost.http) return;
+    (void)srv_refuse(&scheduler->lost, 500, "rank_lost", NULL, "%s", rt_error_text());
+}
+
+/* Where a rank is lost all are ended alike, by the loop. */
 static void fail_sequence(srv_scheduler *scheduler, srv_sequence *sequence, rt_status status) {
     srv_error error;
+    srv_note_loss(scheduler, status);
+    if (status == RT_EPEER) return;
     (void)srv_refuse_status(&error, status, NULL);
     rt_log(RT_LOG_WARN, "serve", "request failed id=%s: %s", sequence->request->id,
             rt_error_text());
@@ -227,8 +235,9 @@ static void fail_sequence(srv_scheduler *scheduler, srv_sequence *sequence, rt_s
 }
 
 static void fail_all(srv_scheduler *scheduler) {
-    srv_error error;
-    (void)srv_refuse(&error, 503, "shutting_down", NULL, "the server is shutting down");
+    srv_error error = scheduler->lost;
+    if (!error.http)
+        (void)srv_refuse(&error, 503, "shutting_down", NULL, "the server is shutting down");
     while (scheduler->n_running > 0)
         finish_sequence(scheduler, scheduler->running[0], SRV_FINISH_NONE, &error);
     while (scheduler->n_waiting > 0) {
@@ -453,8 +462,17 @@ static void begin_to_drain(srv_scheduler *scheduler) {
     (void)pthread_mutex_unlock(&scheduler->lock);
 }
 
+/* Without all ranks there are no answers: every stream is told so, and nothing new is taken. */
+static bool has_lost_a_rank(srv_scheduler *scheduler) {
+    if (!scheduler->lost.http) srv_note_loss(scheduler, glm_engine_check(scheduler->engine));
+    if (!scheduler->lost.http) return false;
+    srv_scheduler_stop(scheduler);
+    return true;
+}
+
 /* Whether it is time to go. */
 static bool is_over(srv_scheduler *scheduler) {
+    if (has_lost_a_rank(scheduler)) return true;
     if (scheduler->drained_by_s == 0.0) {
         if (!glm_cli_interrupted()) return false;
         begin_to_drain(scheduler);
@@ -465,7 +483,7 @@ static bool is_over(srv_scheduler *scheduler) {
     return scheduler->n_running == 0 && scheduler->n_waiting == 0;
 }
 
-void srv_scheduler_run(srv_scheduler *scheduler, glm_engine *engine, int signal_fd) {
+rt_status srv_scheduler_run(srv_scheduler *scheduler, glm_engine *engine, int signal_fd) {
     scheduler->engine = engine;
     scheduler->signal_fd = signal_fd;
     publish(scheduler);
@@ -486,6 +504,7 @@ void srv_scheduler_run(srv_scheduler *scheduler, glm_engine *engine, int signal_
     }
     srv_scheduler_stop(scheduler);
     srv_forget_prefixes(scheduler);
+    return scheduler->lost.http ? rt_fail(RT_EPEER, "%s", scheduler->lost.message) : RT_OK;
 }
 
 void srv_scheduler_stop(srv_scheduler *scheduler) {

@@ -30,8 +30,11 @@ RT_MUST_CHECK rt_status srv_scheduler_create(
 void srv_scheduler_free(srv_scheduler *scheduler);
 
 /* Work until a signal came (glm_cli_interrupted) and what was under way is done, or has had its
- * SRV_DRAIN_S, or a second signal came. `signal_fd` becomes readable with each signal. */
-void srv_scheduler_run(srv_scheduler *scheduler, glm_engine *engine, int signal_fd);
+ * SRV_DRAIN_S, or a second signal came. `signal_fd` becomes readable with each signal.
+ *
+ * Errors: RT_EPEER  another rank is lost: whatever was under way has been told */
+RT_MUST_CHECK rt_status srv_scheduler_run(
+        srv_scheduler *scheduler, glm_engine *engine, int signal_fd);
 /* Fail whatever waits, and take nothing more. */
 void srv_scheduler_stop(srv_scheduler *scheduler);
 

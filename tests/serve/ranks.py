@@ -1,0 +1,82 @@
+"""Answers of several ranks, and the loss of one.
+
+   ranks.py URL SCRIPT PID answers FILE      the greedy answer to a long prompt, into FILE
+   ranks.py URL SCRIPT PID reuses N          of the same prompt at least N tokens are known
+   ranks.py URL SCRIPT PID loses RANK_PID    streams, a whole answer and one that waits, in the middle of
+                                             which that process is killed
+   ranks.py URL SCRIPT PID freezes RANK_PID  the same, stopped
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+
+from raw import Server, body_of, check, read_answer, status_of
+
+server = Server(sys.argv[1], sys.argv[3])
+what, argument = sys.argv[4:6]
+LONG = "The special magic number for kate is: 7654321. " * 120
+
+
+def post(text, n_tokens, stream):
+    return server.post("/v1/completions", {
+        "prompt": text, "max_tokens": n_tokens, "ignore_eos": True, "temperature": 0,
+        "stream": stream})
+
+
+def answer():
+    status, body = server.ask("POST", "/v1/completions", {
+        "prompt": LONG, "max_tokens": 8, "ignore_eos": True, "temperature": 0})
+    check(status == 200, status, body)
+    return body
+
+
+def begin(data, n_bytes):
+    connection = server.connect(timeout=60.0)
+    connection.sendall(data)
+    got = b""
+    while len(got) < n_bytes:
+        got += connection.recv(n_bytes)
+    return connection, got
+
+
+def check_error(error):
+    check(error["code"] == "rank_lost" and error["type"] == "server_error", error)
+    check("rank 1 on " + os.uname().nodename + " is " in error["message"], error)
+    check("step " in error["message"], error)
+
+
+def lose(pid, deed):
+    """Two are decoded, one of them whole at its end; one waits for a slot."""
+    whole = server.connect(timeout=60.0)
+    whole.sendall(post("hello whole", 60000, False))
+    stream, got = begin(post("hello", 60000, True), 3000)
+    waiting = server.connect(timeout=60.0)
+    waiting.sendall(post("hello waiting", 60000, True))
+    while server.metrics()["num_requests_waiting"] < 1:
+        time.sleep(0.01)
+    os.kill(pid, deed)
+    begun = time.monotonic()
+    got += read_answer(stream)
+    took = time.monotonic() - begun
+    print(f"told after {took:.2f} s")
+    check(took < (5.0 if deed == signal.SIGKILL else 10.0), took)
+    check(got.endswith(b"\r\n0\r\n\r\n"), got[-200:])
+    events = body_of(got).decode().split("\n\n")
+    check(events[-1] == "" and events[-2] == "data: [DONE]", events[-2:])
+    check_error(json.loads(events[-3][len("data: "):])["error"])
+    check_error(json.loads(body_of(read_answer(whole)))["error"])
+    late = read_answer(waiting)
+    check(b'"rank_lost"' in late, late)
+
+
+if what == "answers":
+    with open(argument, "w", encoding="utf-8") as out:
+        out.write(answer()["choices"][0]["text"])
+elif what == "reuses":
+    usage = answer()["usage"]
+    check(usage["prompt_tokens_details"]["cached_tokens"] >= int(argument), usage)
+else:
+    lose(int(argument), signal.SIGKILL if what == "loses" else signal.SIGSTOP)
