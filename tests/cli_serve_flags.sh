@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.." || exit 1
 expect 0 serve --limits
 for bound in 'request line +8192' 'header +32768' 'header fields +64' 'body +16777216' \
     "a new connection's whole header +10" 'JSON nesting +32' 'JSON values but numbers +65536' \
-    'messages +4096' 'a JSON number +32' 'connections +10000' 'connections of an address +256' \
+    'messages +4096' 'a JSON number +32' 'connections +10000' 'connections of an address +256' ' *of its answer the kernel keeps +262144' \
     'requests of a connection +1000' 'a client that reads nothing +30'; do
     grep -Eq "^$bound " "$work/out" || fail "--limits has no line: $bound"
 done

@@ -1,7 +1,9 @@
 #include "connections.h"
 
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "limits.h"
@@ -10,12 +12,15 @@
 
 /* How often the clock is looked at. */
 enum { TICK_MS = 200, TICKS_TO_WAKE = 5 };
+enum { N_BUCKETS = 1024 }; /* of addresses */
 
 typedef enum phase { HEADER, BODY, ANSWER } phase;
 
 struct srv_connection {
     srv_connection *next;
     srv_connection *previous;
+    srv_connection *next_of_bucket;
+    uint64_t address;
     int fd;
     phase now;
     double since_s;
@@ -33,7 +38,12 @@ struct srv_connections {
     pthread_mutex_t lock;
     pthread_cond_t stopping;
     bool is_stopping;
+    int64_t n_max;
+    int64_t n_open;
     srv_connection *first;
+    srv_connection *buckets[N_BUCKETS]; /* by address */
+    srv_connection **by_fd;
+    int64_t fd_capacity;
 };
 
 /* ---- the clock ------------------------------------------------------------------------------- */
@@ -105,12 +115,129 @@ static void *watch(void *argument) {
     return NULL;
 }
 
+/* ---- who there is ---------------------------------------------------------------------------- */
+
+/* The parts of an address that a client cannot choose: all of IPv4's, an IPv6 network's. */
+static uint64_t key_of(const struct sockaddr *address) {
+    if (address->sa_family == AF_INET) {
+        struct sockaddr_in v4;
+        memcpy(&v4, address, sizeof v4);
+        return v4.sin_addr.s_addr;
+    }
+    uint64_t network = 0;
+    struct sockaddr_in6 v6;
+    if (address->sa_family != AF_INET6) return 0;
+    memcpy(&v6, address, sizeof v6);
+    memcpy(&network, &v6.sin6_addr, sizeof network);
+    return network;
+}
+
+static srv_connection **bucket_of(srv_connections *connections, uint64_t address) {
+    return &connections->buckets[address * UINT64_C(0x9e3779b97f4a7c15) >> 54];
+}
+
+static int64_t n_of_address(srv_connections *connections, uint64_t address) {
+    int64_t n = 0;
+    for (const srv_connection *one = *bucket_of(connections, address); one;
+            one = one->next_of_bucket)
+        n += one->address == address;
+    return n;
+}
+
+static bool has_place(srv_connections *connections, int fd) {
+    if (fd < connections->fd_capacity) return true;
+    const int64_t capacity = 2 * (int64_t)fd + 64;
+    srv_connection **larger = realloc(connections->by_fd, (size_t)capacity * sizeof(void *));
+    if (!larger) return false;
+    memset(larger + connections->fd_capacity, 0,
+            (size_t)(capacity - connections->fd_capacity) * sizeof(void *));
+    connections->by_fd = larger;
+    connections->fd_capacity = capacity;
+    return true;
+}
+
+static void link_in(srv_connections *connections, srv_connection *one) {
+    srv_connection **bucket = bucket_of(connections, one->address);
+    one->next_of_bucket = *bucket;
+    *bucket = one;
+    one->next = connections->first;
+    if (one->next) one->next->previous = one;
+    connections->first = one;
+    connections->by_fd[one->fd] = one;
+    connections->n_open++;
+}
+
+static void unlink_one(srv_connections *connections, srv_connection *one) {
+    srv_connection **link = bucket_of(connections, one->address);
+    while (*link != one) link = &(*link)->next_of_bucket;
+    *link = one->next_of_bucket;
+    if (one->next) one->next->previous = one->previous;
+    if (one->previous) one->previous->next = one->next;
+    if (connections->first == one) connections->first = one->next;
+    if (connections->by_fd[one->fd] == one) connections->by_fd[one->fd] = NULL;
+    connections->n_open--;
+}
+
+/* With the lock. */
+static srv_entry enter_one(srv_connections *connections, srv_connection *one) {
+    if (connections->n_open >= connections->n_max) return SRV_ENTRY_FULL;
+    if (n_of_address(connections, one->address) >= srv_limit_of(SRV_CONNECTIONS_PER_ADDRESS))
+        return SRV_ENTRY_ADDRESS_FULL;
+    if (!has_place(connections, one->fd)) return SRV_ENTRY_EXHAUSTED;
+    srv_connection *stale = connections->by_fd[one->fd];
+    if (stale) { /* libmicrohttpd had no memory for it, and said nothing */
+        unlink_one(connections, stale);
+        free(stale);
+    }
+    link_in(connections, one);
+    return SRV_ENTRY_FREE;
+}
+
+srv_entry srv_connection_enter(
+        srv_connections *connections, int fd, const struct sockaddr *address) {
+    srv_connection *one = NULL;
+    if (rt_calloc(1, sizeof *one, "a connection", &one) != RT_OK) return SRV_ENTRY_EXHAUSTED;
+    one->fd = fd;
+    one->address = key_of(address);
+    one->since_s = rt_now();
+    (void)pthread_mutex_lock(&connections->lock);
+    const srv_entry entry = enter_one(connections, one);
+    (void)pthread_mutex_unlock(&connections->lock);
+    if (entry != SRV_ENTRY_FREE) free(one);
+    return entry;
+}
+
+srv_connection *srv_connection_find(srv_connections *connections, int fd) {
+    (void)pthread_mutex_lock(&connections->lock);
+    srv_connection *one = fd < connections->fd_capacity ? connections->by_fd[fd] : NULL;
+    (void)pthread_mutex_unlock(&connections->lock);
+    return one;
+}
+
+void srv_connection_close(srv_connections *connections, srv_connection *one) {
+    if (!one) return;
+    (void)pthread_mutex_lock(&connections->lock);
+    unlink_one(connections, one);
+    (void)pthread_mutex_unlock(&connections->lock);
+    srv_request_drop(one->request);
+    free(one);
+}
+
+void srv_connection_drop(srv_connections *connections, int fd) {
+    srv_connection_close(connections, srv_connection_find(connections, fd));
+}
+
+int64_t srv_connections_max(const srv_connections *connections) {
+    return connections->n_max;
+}
+
 /* ---- life ------------------------------------------------------------------------------------ */
 
-rt_status srv_connections_create(srv_scheduler *scheduler, srv_connections **out) {
+rt_status srv_connections_create(srv_scheduler *scheduler, int64_t n_max, srv_connections **out) {
     srv_connections *connections = NULL;
     RT_TRY(rt_calloc(1, sizeof *connections, "connections", &connections));
     connections->scheduler = scheduler;
+    connections->n_max = n_max;
     (void)pthread_mutex_init(&connections->lock, NULL);
     (void)pthread_cond_init(&connections->stopping, NULL);
     if (pthread_create(&connections->thread, NULL, watch, connections) != 0) {
@@ -129,33 +256,10 @@ void srv_connections_free(srv_connections *connections) {
     (void)pthread_mutex_unlock(&connections->lock);
     (void)pthread_join(connections->thread, NULL);
     rt_assert(!connections->first);
+    free(connections->by_fd);
     (void)pthread_cond_destroy(&connections->stopping);
     (void)pthread_mutex_destroy(&connections->lock);
     free(connections);
-}
-
-srv_connection *srv_connection_open(srv_connections *connections, struct MHD_Connection *handle) {
-    srv_connection *one = NULL;
-    if (rt_calloc(1, sizeof *one, "a connection", &one) != RT_OK) return NULL;
-    one->fd = MHD_get_connection_info(handle, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-    one->since_s = rt_now();
-    (void)pthread_mutex_lock(&connections->lock);
-    one->next = connections->first;
-    if (one->next) one->next->previous = one;
-    connections->first = one;
-    (void)pthread_mutex_unlock(&connections->lock);
-    return one;
-}
-
-void srv_connection_close(srv_connections *connections, srv_connection *one) {
-    if (!one) return;
-    (void)pthread_mutex_lock(&connections->lock);
-    if (one->next) one->next->previous = one->previous;
-    if (one->previous) one->previous->next = one->next;
-    if (connections->first == one) connections->first = one->next;
-    (void)pthread_mutex_unlock(&connections->lock);
-    srv_request_drop(one->request);
-    free(one);
 }
 
 /* ---- states ---------------------------------------------------------------------------------- */

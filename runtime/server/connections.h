@@ -16,13 +16,30 @@
 typedef struct srv_connections srv_connections;
 typedef struct srv_connection srv_connection;
 
-/* Starts the thread that watches. RT_ENOMEM, RT_EIO */
-RT_MUST_CHECK rt_status srv_connections_create(srv_scheduler *scheduler, srv_connections **out);
+/* Starts the thread that watches; at most n_max are let in. RT_ENOMEM, RT_EIO */
+RT_MUST_CHECK rt_status srv_connections_create(
+        srv_scheduler *scheduler, int64_t n_max, srv_connections **out);
 /* All of them closed. Accepts NULL. */
 void srv_connections_free(srv_connections *connections);
 
-/* As libmicrohttpd tells of them. NULL without memory: nothing then watches it. */
-srv_connection *srv_connection_open(srv_connections *connections, struct MHD_Connection *handle);
+int64_t srv_connections_max(const srv_connections *connections);
+
+/* Whether a connection is let in, or why not. */
+typedef enum srv_entry {
+    SRV_ENTRY_FREE,
+    SRV_ENTRY_FULL,
+    SRV_ENTRY_ADDRESS_FULL,
+    SRV_ENTRY_EXHAUSTED, /* no memory or no descriptor for it */
+    SRV_N_ENTRIES
+} srv_entry;
+
+/* One was accepted: it is counted, and watched, where it is let in. */
+srv_entry srv_connection_enter(
+        srv_connections *connections, int fd, const struct sockaddr *address);
+/* It was closed before libmicrohttpd told of it. */
+void srv_connection_drop(srv_connections *connections, int fd);
+/* As libmicrohttpd tells of them: the connection of a descriptor, and its end. */
+srv_connection *srv_connection_find(srv_connections *connections, int fd);
 void srv_connection_close(srv_connections *connections, srv_connection *one);
 
 /* Accept NULL for `one`. */

@@ -4,9 +4,11 @@
 
 #include <microhttpd.h>
 
+#include "acceptor.h"
 #include "connections.h"
 #include "guard.h"
 #include "jobs.h"
+#include "listener.h"
 #include "options.h"
 #include "page.h"
 #include "readings.h"
@@ -23,7 +25,8 @@ struct srv_server {
     srv_uploads *uploads;
     srv_guard guard;
     struct MHD_Daemon *daemon;
-    char url[320];
+    srv_listener listener;
+    srv_acceptor *acceptor;
     char page_policy[SRV_PAGE_POLICY_BYTES];
     int64_t started_at; /* seconds since 1970 */
     atomic_int n_open;  /* exchanges */

@@ -16,6 +16,7 @@ typedef enum srv_limit {
     SRV_BODY_BYTES_PER_S,
     SRV_BODY_RATE_MIN,
     SRV_STALL_S,
+    SRV_SEND_BYTES,
     SRV_IDLE_S,
     SRV_CONNECTION_REQUESTS,
     SRV_CONNECTIONS,

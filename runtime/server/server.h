@@ -1,5 +1,6 @@
 /* The HTTP server: libmicrohttpd with a few threads, in front of one scheduler.
  *
+ *   listener.c acceptor.c   where clients find us; who is let in, and who is told why not
  *   guard.c connections.c   what is refused before it is read; what is too slow, or gone
  *   http.c                  a request's header, its body, its answer
  *   routes*.c               what a path does: fields -> a request of the scheduler, or an answer

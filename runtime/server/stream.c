@@ -8,7 +8,7 @@
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"
 
-enum { BLOCK_BYTES = 16 << 10 };
+enum { BLOCK_BYTES = 16 << 10, RENDERED_BYTES = 64 << 10 };
 /* Progress is shown no more often than this. */
 static const double shown_every_s = 0.25;
 
@@ -161,7 +161,7 @@ static rt_status render_progress(srv_stream *stream, double now) {
     return stream->format->progress(stream);
 }
 
-/* Whatever there is by now, with the request's lock. */
+/* What there is by now, with the request's lock: not more than is soon sent, as it may not be read. */
 static rt_status render(srv_stream *stream) {
     const srv_request *request = stream->request;
     const double now = rt_now();
@@ -171,8 +171,9 @@ static rt_status render(srv_stream *stream) {
         RT_TRY(stream->format->begin(stream));
     }
     RT_TRY(render_progress(stream, now));
-    while (stream->next_event < request->n_events)
+    while (stream->next_event < request->n_events && stream->out.n < RENDERED_BYTES)
         RT_TRY(stream->format->event(stream, &request->events[stream->next_event++]));
+    if (stream->next_event < request->n_events) return RT_OK;
     if (request->phase == SRV_DONE && !stream->is_over) {
         stream->is_over = true;
         return stream->format->end(stream);
