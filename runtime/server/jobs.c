@@ -78,8 +78,10 @@ bool srv_jobs_add(srv_jobs *jobs, srv_request *request, char id[SRV_ID_BYTES], s
     (void)snprintf(id, SRV_ID_BYTES, "job_%016" PRIx64 "%016" PRIx64, random[0], random[1]);
     (void)pthread_mutex_lock(&jobs->lock);
     bool is_added = make_room(jobs);
-    if (!is_added)
+    if (!is_added) {
         (void)srv_refuse(error, 429, "too_many_jobs", NULL, "%d jobs are under way", jobs->n_jobs);
+        error->retry_after_s = 5;
+    }
     is_added = is_added && srv_scheduler_submit(jobs->scheduler, request, error);
     if (is_added) {
         job *one = &jobs->jobs[jobs->n_jobs++];
