@@ -9,9 +9,9 @@ cd "$(dirname "$0")/.." || exit 1
 
 make_needle_model
 start_server -m "$work/model" -c 2k --max-num-seqs 1
-client queue.py "$server_pid" full
+client waiting.py "$server_pid" full
 stop_server
 
 start_server -m "$work/model" -c 256k -b 128 --max-num-seqs 1
-client queue.py "$server_pid" heartbeats
+client waiting.py "$server_pid" heartbeats
 stop_server

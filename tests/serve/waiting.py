@@ -1,6 +1,6 @@
 """A queue that is full, and what a client hears while it waits.
 
-   queue.py URL SCRIPT PID full|heartbeats
+   waiting.py URL SCRIPT PID full|heartbeats
 """
 
 import json
