@@ -31,6 +31,33 @@ SIMD_INLINE bool is_any(vint mask) {
 #endif
 }
 
+SIMD_INLINE vfloat choose(vint mask, vfloat yes, vfloat no) {
+    return (vfloat)(((vint)yes & mask) | ((vint)no & ~mask));
+}
+
+/* Largest score of each row of a vector, NaN left out of it; `spoilt` is NaN where there was one. */
+typedef struct page_max {
+    vfloat largest;
+    vfloat spoilt;
+} page_max;
+
+/* Rows [row, row + n), a vector of them at most, meet a page: their maxima move, `effect` is set. Returns what
+ * their scores are to be lessened by; where no row is seen, nothing is changed. */
+SIMD_INLINE vfloat meet_page(
+        page_max page, int64_t row, size_t n, float *part_max, page_effect *effect) {
+    vfloat row_max = simd_set(-INFINITY);
+    memcpy(&row_max, part_max + row, n * sizeof(float));
+    const vint is_zero = (page.largest == -INFINITY) | (page.largest - row_max < -126.0f);
+    const vint is_seen = ~is_zero | (page.spoilt != page.spoilt);
+    memcpy(effect->is_seen + row, &is_seen, sizeof is_seen);
+    const vfloat max = choose(is_seen & (page.largest > row_max), page.largest, row_max);
+    const vfloat shift = choose(max == -INFINITY, (vfloat){0}, max); /* -inf - -inf is NaN */
+    const vfloat alpha = simd_exp2(row_max - shift);
+    memcpy(effect->alpha + row, &alpha, sizeof alpha);
+    memcpy(part_max + row, &max, n * sizeof(float));
+    return shift;
+}
+
 /* Where the tile's rows are: n_rows of its lines, the others do not exist. */
 typedef struct output_rows {
     tile_a weights;

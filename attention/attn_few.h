@@ -1,17 +1,24 @@
 /* A few rows against a page, as in decode: keys along the vectors of scores, and K and V as they are
  * stored, widened in registers. Included only by attn_simd.c.
  *
- *   scores, weights  [row][128 keys] */
+ *   scores, weights  [row][128 keys]
+ *
+ * Memory is asked for a few panels ahead, line after line in the order of addresses, which is not the order
+ * of use: tiles read panels side by side, and neither that nor the processor's own prefetching, which stops at
+ * the end of every panel of 4 KiB, brings more than half of what memory gives (bench/SPEED.md). */
 #ifndef ATTN_FEW_H
 #define ATTN_FEW_H
 
 #include "attn_effect.h"
 #include "attn_widen.h"
 
-enum { FEW_PAGE = ATTN_PAGE_TOKENS };
+/* FEW_AHEAD: 16 KiB of bf16, so much as the processor can have under way; and no more, as it stays in the
+ * first-level cache until it is read. */
+enum { FEW_PAGE = ATTN_PAGE_TOKENS, FEW_AHEAD = 4 };
 
 /* Lines x panels of a tile. Accumulators, sums, vectors of the panels and one number fit the
- * registers; two panels of bf16 are two streams of memory, four are four. */
+ * registers; two panels of bf16 are two streams of memory, four are four. No tile's panels are of two groups
+ * of sealed ones. */
 #if defined(__AVX512F__)
 #define FEW_SHAPES(X) X(8, 2) X(8, 1) X(4, 4) X(4, 1)
 #elif defined(__AVX2__)
@@ -20,14 +27,31 @@ enum { FEW_PAGE = ATTN_PAGE_TOKENS };
 #define FEW_SHAPES(X) X(2, 1)
 #endif
 
+/* acc += A B over n_k, from panels in memory. */
+SIMD_INLINE void few_tile(const int n_lines, const int n_panels, const rt_dtype dtype, tile_a a,
+        tile_b b, int64_t n_k, const char *ahead, vfloat *acc, vfloat *sums) {
+    const int64_t step_bytes = SIMD_PANEL * rt_dtype_bits(dtype) / 8;
+    const int64_t steps = CACHE_LINE / step_bytes; /* of a line */
+    int64_t k = 0;
+    for (; k + steps <= n_k; k += steps) {
+#pragma GCC unroll 4
+        for (int p = 0; p < n_panels; p++)
+            __builtin_prefetch(ahead + k * n_panels * step_bytes + p * CACHE_LINE);
+#pragma GCC unroll 8
+        for (int64_t i = 0; i < steps; i++)
+            tile_step(n_lines, n_panels, dtype, a, b, k + i, acc, sums);
+    }
+    for (; k < n_k; k++) tile_step(n_lines, n_panels, dtype, a, b, k, acc, sums);
+}
+
 /* ---- scores ---------------------------------------------------------------------------------- */
 
 SIMD_INLINE void few_scores(const int n_lines, const int n_panels, const rt_dtype dtype,
-        const float *q, int32_t head_dim, const void *keys, tile_ahead ahead, float *scores) {
+        const float *q, int32_t head_dim, const tile_b *keys, const char *ahead, float *scores) {
     const int across = n_panels * SIMD_VECTORS;
     vfloat acc[TILE_VECTORS_MAX] = {0};
-    tile(n_lines, n_panels, dtype, (tile_a){q, 1, SIMD_PANEL},
-            (tile_b){keys, (int64_t)head_dim * SIMD_PANEL}, head_dim, ahead, acc, NULL);
+    few_tile(n_lines, n_panels, dtype, (tile_a){q, 1, SIMD_PANEL}, *keys, head_dim, ahead, acc,
+            NULL);
 #pragma GCC unroll 16
     for (int i = 0; i < n_lines; i++)
 #pragma GCC unroll 16
@@ -47,59 +71,63 @@ SIMD_INLINE float largest_lane(vfloat value) {
 #endif
 }
 
-/* A row's scores -> weights, zeros where it is not seen. n_keys is that of the page's longest row. */
-SIMD_INLINE bool few_weigh_row(
-        float *scores, int64_t n_visible, int64_t n_keys, float *row_max, float *alpha) {
-    const int64_t end = rt_round_up(n_keys, SIMD_LANES);
-    for (int64_t key = rt_max64(n_visible, 0); key < end; key++) scores[key] = -INFINITY;
+/* Of one row's scores; those it does not see become -inf. n_end: of the page's longest row, rounded up. */
+SIMD_INLINE float few_largest(float *scores, int64_t n_visible, int64_t n_end, float *spoilt) {
+    for (int64_t key = rt_max64(n_visible, 0); key < n_end; key++) scores[key] = -INFINITY;
     vfloat largest = simd_set(-INFINITY);
-    vfloat spoilt = {0};
-    for (int64_t key = 0; key < end; key += SIMD_LANES) {
+    vfloat sum = {0};
+    for (int64_t key = 0; key < n_end; key += SIMD_LANES) {
         const vfloat score = simd_load(scores + key);
         largest = simd_max(score, largest);
-        spoilt += score;
+        sum += score;
     }
-    const float page_max = largest_lane(largest);
-    const bool is_zero = page_max == -INFINITY || page_max - *row_max < -126.0f;
-    *alpha = 1.0f;
-    if (is_zero && !is_any(spoilt != spoilt)) {
-        memset(scores, 0, (size_t)end * sizeof *scores);
-        return false;
-    }
-    const float max = page_max > *row_max ? page_max : *row_max;
-    const float shift = max == -INFINITY ? 0.0f : max; /* -inf - -inf is NaN */
-    *alpha = simd_exp2_one(*row_max - shift);
-    *row_max = max;
-    for (int64_t key = 0; key < end; key += SIMD_LANES)
-        simd_store(scores + key, simd_exp2(simd_load(scores + key) - simd_set(shift)));
-    return true;
+    *spoilt = is_any(sum != sum) ? NAN : 0.0f;
+    return largest_lane(largest);
 }
 
+SIMD_INLINE void few_weigh_row(float *scores, int64_t n_end, float shift) {
+    for (int64_t key = 0; key < n_end; key += SIMD_LANES)
+        simd_store(scores + key, simd_exp2(simd_load(scores + key) - simd_set(shift)));
+}
+
+/* Scores -> weights, zeros where a row sees nothing. In rounds over all rows, each of which is done while the
+ * one before is under way: maxima, shifts, exponentials. */
 SIMD_OUTLINE bool few_weigh(const attn_split *split, const attn_scratch *scratch, int64_t page_pos,
         int64_t n_keys, page_effect *effect) {
-    bool is_any_seen = false;
-    for (int64_t row = 0; row < split->n_rows; row++) {
-        const int64_t n_visible = rt_min64(scratch->limit[row] - page_pos, n_keys);
-        const bool is_seen = few_weigh_row(scratch->scores + row * FEW_PAGE, n_visible, n_keys,
-                scratch->part_max + row, effect->alpha + row);
-        effect->is_seen[row] = is_seen;
-        is_any_seen |= is_seen;
+    float largest[ROWS_FEW];
+    float spoilt[ROWS_FEW] = {0};
+    float shift[ROWS_FEW];
+    const int64_t n_rows = split->n_rows;
+    const int64_t n_end = rt_round_up(n_keys, SIMD_LANES);
+    for (int64_t row = 0; row < ROWS_FEW; row++) largest[row] = -INFINITY;
+    for (int64_t row = 0; row < n_rows; row++)
+        largest[row] = few_largest(scratch->scores + row * FEW_PAGE,
+                rt_min64(scratch->limit[row] - page_pos, n_keys), n_end, spoilt + row);
+    for (int64_t row = 0; row < n_rows; row += SIMD_LANES) {
+        const page_max page = {simd_load(largest + row), simd_load(spoilt + row)};
+        const size_t n = (size_t)rt_min64(n_rows - row, SIMD_LANES);
+        simd_store(shift + row, meet_page(page, row, n, scratch->part_max, effect));
     }
-    return is_any_seen;
+    for (int64_t row = 0; row < n_rows; row++)
+        if (effect->is_seen[row])
+            few_weigh_row(scratch->scores + row * FEW_PAGE, n_end, shift[row]);
+        else
+            memset(scratch->scores + row * FEW_PAGE, 0, (size_t)n_end * sizeof(float));
+    return is_tile_seen(effect, 0, n_rows);
 }
 
 /* ---- output ---------------------------------------------------------------------------------- */
 
 /* The first panels of values bring the sums of weights along, in key order. */
 SIMD_INLINE void few_output(const int n_lines, const int n_panels, const rt_dtype dtype,
-        const output_rows *rows, const void *values, tile_ahead ahead) {
-    const tile_b b = {values, (int64_t)FEW_PAGE * SIMD_PANEL};
+        const output_rows *rows, const tile_b *values, const char *ahead) {
+    const tile_a weights = {rows->weights.a, FEW_PAGE, 1};
     vfloat acc[TILE_VECTORS_MAX] = {0};
     vfloat sums[8] = {0};
     if (rows->sum)
-        tile(n_lines, n_panels, dtype, rows->weights, b, rows->n_keys, ahead, acc, sums);
+        few_tile(n_lines, n_panels, dtype, weights, *values, rows->n_keys, ahead, acc, sums);
     else
-        tile(n_lines, n_panels, dtype, rows->weights, b, rows->n_keys, ahead, acc, NULL);
+        few_tile(n_lines, n_panels, dtype, weights, *values, rows->n_keys, ahead, acc, NULL);
     add_output(n_lines, n_panels * SIMD_VECTORS, rows, acc);
 #pragma GCC unroll 8
     for (int i = 0; i < n_lines; i++)
@@ -110,34 +138,42 @@ SIMD_INLINE void few_output(const int n_lines, const int n_panels, const rt_dtyp
 /* ---- by shape -------------------------------------------------------------------------------- */
 
 typedef void few_scores_of(
-        const float *q, int32_t head_dim, const void *keys, tile_ahead ahead, float *scores);
-typedef void few_output_of(const output_rows *rows, const void *values, tile_ahead ahead);
+        const float *q, int32_t head_dim, const tile_b *keys, const char *ahead, float *scores);
+typedef void few_output_of(const output_rows *rows, const tile_b *values, const char *ahead);
+
+enum { FEW_DTYPES = 4 };
 
 typedef struct few_shape {
     int64_t n_lines;
     int64_t n_panels;
-    few_scores_of *scores_f32;
-    few_scores_of *scores_bf16;
-    few_output_of *output_f32;
-    few_output_of *output_bf16;
+    few_scores_of *scores[FEW_DTYPES]; /* by few_dtype */
+    few_output_of *output[FEW_DTYPES];
 } few_shape;
 
+static int few_dtype(rt_dtype dtype) {
+    return dtype == RT_F32 ? 0 : dtype == RT_BF16 ? 1 : dtype == RT_INT8 ? 2 : 3;
+}
+
 /* Functions of their own, not inlined: in a larger one the accumulators do not stay in registers. */
-#define DEFINE_FEW_AS(lines, panels, name, dtype)                                                  \
-    SIMD_OUTLINE void few_scores_##lines##_##panels##_##name(                                      \
-            const float *q, int32_t head_dim, const void *keys, tile_ahead ahead, float *scores) { \
-        few_scores(lines, panels, dtype, q, head_dim, keys, ahead, scores);                        \
-    }                                                                                              \
-    SIMD_OUTLINE void few_output_##lines##_##panels##_##name(                                      \
-            const output_rows *rows, const void *values, tile_ahead ahead) {                       \
-        few_output(lines, panels, dtype, rows, values, ahead);                                     \
+#define DEFINE_FEW_AS(lines, panels, name, dtype)                                              \
+    SIMD_OUTLINE void few_scores_##lines##_##panels##_##name(const float *q, int32_t head_dim, \
+            const tile_b *keys, const char *ahead, float *scores) {                            \
+        few_scores(lines, panels, dtype, q, head_dim, keys, ahead, scores);                    \
+    }                                                                                          \
+    SIMD_OUTLINE void few_output_##lines##_##panels##_##name(                                  \
+            const output_rows *rows, const tile_b *values, const char *ahead) {                \
+        few_output(lines, panels, dtype, rows, values, ahead);                                 \
     }
-#define DEFINE_FEW(lines, panels)                                                      \
-    DEFINE_FEW_AS(lines, panels, f32, RT_F32)                                          \
-    DEFINE_FEW_AS(lines, panels, bf16, RT_BF16)                                        \
-    static const few_shape few_##lines##_##panels = {lines, panels,                    \
-            few_scores_##lines##_##panels##_f32, few_scores_##lines##_##panels##_bf16, \
-            few_output_##lines##_##panels##_f32, few_output_##lines##_##panels##_bf16};
+#define DEFINE_FEW(lines, panels)                                                                \
+    DEFINE_FEW_AS(lines, panels, f32, RT_F32)                                                    \
+    DEFINE_FEW_AS(lines, panels, bf16, RT_BF16)                                                  \
+    DEFINE_FEW_AS(lines, panels, int8, RT_INT8)                                                  \
+    DEFINE_FEW_AS(lines, panels, int4, RT_INT4)                                                  \
+    static const few_shape few_##lines##_##panels = {lines, panels,                              \
+            {few_scores_##lines##_##panels##_f32, few_scores_##lines##_##panels##_bf16,          \
+                    few_scores_##lines##_##panels##_int8, few_scores_##lines##_##panels##_int4}, \
+            {few_output_##lines##_##panels##_f32, few_output_##lines##_##panels##_bf16,          \
+                    few_output_##lines##_##panels##_int8, few_output_##lines##_##panels##_int4}};
 FEW_SHAPES(DEFINE_FEW)
 
 /* The tile for n_rows rows, where n_panels are left. */
@@ -156,43 +192,48 @@ static const few_shape *few_shape_of(int64_t n_rows, int64_t n_panels) {
 
 /* ---- a page ---------------------------------------------------------------------------------- */
 
-/* n_steps steps of tiles of `shape`, panels by rows, ask for all of `next`. */
-static tile_ahead few_ahead(
-        stored next, const few_shape *shape, int64_t n_panels, int64_t n_rows, int64_t n_k) {
-    const int64_t n_tiles =
-            rt_div_up(n_panels, shape->n_panels) * rt_div_up(n_rows, shape->n_lines);
-    return ahead_of(next, n_tiles * n_k);
+/* Panels [panel, ..) of a page. */
+static tile_b few_panels(const page_panels *page, int64_t panel) {
+    const int64_t scales = panel / ATTN_GROUP_PANELS * page->n_lines;
+    return (tile_b){page->base + panel * panel_bytes(page->dtype, page->n_lines), page->n_lines,
+            page->scale + scales, page->zero + scales};
+}
+
+/* What the tile at `panel` asks for: panels FEW_AHEAD further on in the page, or `after` it. */
+static const char *few_ahead_of(const attn_split *split, const page_panels *page, int64_t panel,
+        int64_t n_panels, const stored *after) {
+    const int64_t wanted = panel + FEW_AHEAD;
+    if (wanted < n_panels) return page->base + wanted * panel_bytes(page->dtype, page->n_lines);
+    return after->base + after->sealed.codes +
+           (wanted - n_panels) * panel_bytes(stored_dtype(split, after), after->n_lines);
 }
 
 /* Panels outermost, so that what a tile reads of them stays in the first-level cache for all rows. */
-static void few_score_page(const attn_split *split, const attn_scratch *scratch, page_panels keys,
-        int64_t n_key_panels, stored next) {
+static void few_score_page(const attn_split *split, const attn_scratch *scratch,
+        const page_panels *keys, int64_t n_keys, const stored *after) {
     const int32_t head_dim = split->shape->head_dim;
-    const int64_t panel_bytes = (int64_t)head_dim * SIMD_PANEL * rt_dtype_bytes(keys.dtype);
-    const few_shape *shape = few_shape_of(split->n_rows, n_key_panels);
-    tile_ahead ahead = few_ahead(next, shape, n_key_panels, split->n_rows, head_dim);
-    for (int64_t panel = 0; panel < n_key_panels; panel += shape->n_panels) {
-        shape = few_shape_of(split->n_rows, n_key_panels - panel);
-        few_scores_of *scores = keys.dtype == RT_F32 ? shape->scores_f32 : shape->scores_bf16;
-        for (int64_t row = 0; row < split->n_rows; row += shape->n_lines) {
-            scores(scratch->q + row / SIMD_PANEL * SIMD_PANEL * head_dim + row % SIMD_PANEL,
-                    head_dim, (const char *)keys.base + panel * panel_bytes, ahead,
-                    scratch->scores + row * FEW_PAGE + panel * SIMD_PANEL);
-            ahead.from += head_dim * ahead.step_bytes;
-        }
+    const int64_t n_panels = rt_div_up(n_keys, SIMD_PANEL);
+    const few_shape *shape = NULL;
+    for (int64_t panel = 0; panel < n_panels; panel += shape->n_panels) {
+        shape = few_shape_of(split->n_rows, n_panels - panel);
+        const tile_b b = few_panels(keys, panel);
+        const char *ahead = few_ahead_of(split, keys, panel, n_panels, after);
+        for (int64_t row = 0; row < split->n_rows; row += shape->n_lines)
+            shape->scores[few_dtype(keys->dtype)](
+                    scratch->q + row / SIMD_PANEL * SIMD_PANEL * head_dim + row % SIMD_PANEL,
+                    head_dim, &b, ahead, scratch->scores + row * FEW_PAGE + panel * SIMD_PANEL);
     }
 }
 
 static void few_output_page(const attn_split *split, const attn_scratch *scratch,
-        page_panels values, const page_effect *effect, int64_t n_keys, stored next) {
+        const page_panels *values, const page_effect *effect, int64_t n_keys, const stored *after) {
     const int32_t head_dim = split->shape->head_dim;
-    const int64_t panel_bytes = (int64_t)FEW_PAGE * SIMD_PANEL * rt_dtype_bytes(values.dtype);
     const int64_t n_panels = head_dim / SIMD_PANEL;
-    const few_shape *shape = few_shape_of(split->n_rows, n_panels);
-    tile_ahead ahead = few_ahead(next, shape, n_panels, split->n_rows, n_keys);
+    const few_shape *shape = NULL;
     for (int64_t panel = 0; panel < n_panels; panel += shape->n_panels) {
         shape = few_shape_of(split->n_rows, n_panels - panel);
-        few_output_of *output = values.dtype == RT_F32 ? shape->output_f32 : shape->output_bf16;
+        const tile_b b = few_panels(values, panel);
+        const char *ahead = few_ahead_of(split, values, panel, n_panels, after);
         for (int64_t row = 0; row < split->n_rows; row += shape->n_lines) {
             const output_rows rows = {.weights = {scratch->scores + row * FEW_PAGE, FEW_PAGE, 1},
                     .alpha = effect->alpha + row,
@@ -202,8 +243,7 @@ static void few_output_page(const attn_split *split, const attn_scratch *scratch
                     .n_keys = n_keys,
                     .head_dim = head_dim};
             if (is_tile_seen(effect, row, rows.n_rows))
-                output(&rows, (const char *)values.base + panel * panel_bytes, ahead);
-            ahead.from += n_keys * ahead.step_bytes;
+                shape->output[few_dtype(values->dtype)](&rows, &b, ahead);
         }
     }
 }

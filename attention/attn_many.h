@@ -32,8 +32,8 @@ SIMD_INLINE void many_scores(const int n_panels, const float *q, int32_t head_di
         vfloat acc[TILE_VECTORS_MAX] = {0};
         const float *some_keys =
                 keys + part / MANY_TILES * panel_size + part % MANY_TILES * MANY_LINES;
-        tile(MANY_LINES, n_panels, RT_F32, (tile_a){some_keys, 1, SIMD_PANEL},
-                (tile_b){q, panel_size}, head_dim, ahead, acc, NULL);
+        tile(MANY_LINES, n_panels, (tile_a){some_keys, 1, SIMD_PANEL},
+                (tile_b){.b = q, .n_lines = head_dim}, head_dim, ahead, acc);
         ahead.from += head_dim * ahead.step_bytes;
         float *to = scores + part * MANY_LINES * SIMD_PANEL;
 #pragma GCC unroll 16
@@ -47,16 +47,6 @@ SIMD_INLINE void many_scores(const int n_panels, const float *q, int32_t head_di
 }
 
 /* ---- weights --------------------------------------------------------------------------------- */
-
-SIMD_INLINE vfloat choose(vint mask, vfloat yes, vfloat no) {
-    return (vfloat)(((vint)yes & mask) | ((vint)no & ~mask));
-}
-
-/* Largest score of each row of a vector, NaN left out of it; `spoilt` is NaN where there was one. */
-typedef struct page_max {
-    vfloat largest;
-    vfloat spoilt;
-} page_max;
 
 /* Rows that see all of the page's keys. */
 SIMD_INLINE page_max largest_scores(const float *scores, int64_t n_keys) {
@@ -111,10 +101,8 @@ SIMD_INLINE bool weigh_rows(const attn_split *split, const attn_scratch *scratch
         int64_t page_pos, int64_t n_keys, page_effect *effect) {
     const size_t n = (size_t)rt_min64(split->n_rows - row, SIMD_LANES);
     float *scores = scratch->scores + row / SIMD_PANEL * PANEL_SCORES + row % SIMD_PANEL;
-    vfloat row_max = simd_set(-INFINITY);
     vfloat row_sum = {0};
     vint n_visible = {0};
-    memcpy(&row_max, scratch->part_max + row, n * sizeof(float));
     memcpy(&row_sum, scratch->part_sum + row, n * sizeof(float));
     for (size_t i = 0; i < n; i++)
         n_visible[i] =
@@ -123,17 +111,10 @@ SIMD_INLINE bool weigh_rows(const attn_split *split, const attn_scratch *scratch
     const page_max page = is_any(n_visible < (int32_t)n_keys)
                                   ? largest_visible_scores(scores, n_keys, n_visible)
                                   : largest_scores(scores, n_keys);
-    const vint is_zero = (page.largest == -INFINITY) | (page.largest - row_max < -126.0f);
-    const vint is_seen = ~is_zero | (page.spoilt != page.spoilt);
-    memcpy(effect->is_seen + row, &is_seen, sizeof is_seen);
-    if (!is_any(is_seen)) return false;
-
-    const vfloat max = choose(is_seen & (page.largest > row_max), page.largest, row_max);
-    const vfloat shift = choose(max == -INFINITY, (vfloat){0}, max); /* -inf - -inf is NaN */
-    const vfloat alpha = simd_exp2(row_max - shift);
+    const vfloat shift = meet_page(page, row, n, scratch->part_max, effect);
+    if (!is_tile_seen(effect, row, SIMD_LANES)) return false;
+    const vfloat alpha = simd_load(effect->alpha + row);
     const vfloat sum = simd_fma(row_sum, alpha, weigh_keys(scores, n_keys, shift));
-    memcpy(effect->alpha + row, &alpha, sizeof alpha);
-    memcpy(scratch->part_max + row, &max, n * sizeof(float));
     memcpy(scratch->part_sum + row, &sum, n * sizeof(float));
     return true;
 }
@@ -151,8 +132,8 @@ SIMD_OUTLINE bool many_weigh(const attn_split *split, const attn_scratch *scratc
 SIMD_INLINE void many_output(
         const int n_panels, const output_rows *rows, const float *values, tile_ahead ahead) {
     vfloat acc[TILE_VECTORS_MAX] = {0};
-    tile(MANY_LINES, n_panels, RT_F32, rows->weights, (tile_b){values, PANEL_SCORES}, rows->n_keys,
-            ahead, acc, NULL);
+    tile(MANY_LINES, n_panels, rows->weights, (tile_b){.b = values, .n_lines = ATTN_PAGE_TOKENS},
+            rows->n_keys, ahead, acc);
     add_output(MANY_LINES, n_panels * SIMD_VECTORS, rows, acc);
 }
 
@@ -184,6 +165,11 @@ static many_output_of *const many_output_by[] = {NULL, many_output_1};
 #endif
 
 /* ---- a page ---------------------------------------------------------------------------------- */
+
+/* n_steps steps of tiles ask for all of `next`. */
+static tile_ahead ahead_of(stored next, int64_t n_steps) {
+    return (tile_ahead){next.base + next.sealed.codes, rt_div_up(next.n_bytes, n_steps)};
+}
 
 static void many_score_page(const attn_split *split, const attn_scratch *scratch, const float *keys,
         int64_t n_key_panels, stored next) {

@@ -45,12 +45,43 @@ static int64_t visible_keys(
     return rt_min64(end - page_pos, PAGE);
 }
 
-/* The keys of the page after the one at page_pos; where the split ends, nothing. */
+/* The keys of the page after the one at page_pos; where the split ends, that page's own, which are near. */
 static stored next_keys(const attn_split *split, int64_t page_pos) {
     const int64_t next = page_pos + PAGE;
-    if (next >= split->first_pos + split->n_tokens)
-        return (stored){.base = (const char *)split}; /* an address at hand */
-    return stored_keys(split, source_of(split, next));
+    const bool is_last = next >= split->first_pos + split->n_tokens;
+    return stored_keys(split, source_of(split, is_last ? page_pos : next));
+}
+
+/* What a page is to its rows: where its numbers are, how many keys are seen, what is read afterwards. */
+typedef struct page_view {
+    int64_t pos;
+    int64_t n_keys;
+    stored keys;
+    stored values;
+    stored after_keys;
+    stored after_values;
+} page_view;
+
+static bool scan_page_many(const attn_split *split, attn_scratch *scratch, const page_view *page) {
+    page_effect effect;
+    const float *keys = panels_widened(split, &page->keys, scratch->keys);
+    many_score_page(split, scratch, keys, rt_div_up(page->n_keys, SIMD_PANEL), page->after_keys);
+    if (!many_weigh(split, scratch, page->pos, page->n_keys, &effect)) return false;
+    const float *values = panels_widened(split, &page->values, scratch->values);
+    many_output_page(split, scratch, values, &effect, page->n_keys, page->after_values);
+    return true;
+}
+
+static bool scan_page_few(const attn_split *split, attn_scratch *scratch, const page_view *page) {
+    page_effect effect;
+    const page_panels keys = panels_as_stored(split, &page->keys, scratch->keys);
+    ask_for_scales(&page->after_keys);
+    few_score_page(split, scratch, &keys, page->n_keys, &page->after_keys);
+    if (!few_weigh(split, scratch, page->pos, page->n_keys, &effect)) return false;
+    const page_panels values = panels_as_stored(split, &page->values, scratch->values);
+    ask_for_scales(&page->after_values);
+    few_output_page(split, scratch, &values, &effect, page->n_keys, &page->after_values);
+    return true;
 }
 
 /* What is read next is asked for on the way: values while scores are formed, unless the page before
@@ -60,26 +91,14 @@ static bool scan_page(
     const int64_t n_keys = visible_keys(split, scratch, page_pos);
     if (n_keys <= 0) return false;
     const source from = source_of(split, page_pos);
-    const page_panels keys = panels_at(split, stored_keys(split, from), scratch->keys);
-    const stored values = stored_values(split, from);
-    const stored next = is_likely_seen ? values : next_keys(split, page_pos);
-    const int64_t n_key_panels = rt_div_up(n_keys, SIMD_PANEL);
-    const bool is_many = split->n_rows > ROWS_FEW;
-    if (is_many)
-        many_score_page(split, scratch, keys.base, n_key_panels, next);
-    else
-        few_score_page(split, scratch, keys, n_key_panels, next);
-
-    page_effect effect;
-    const bool is_seen = is_many ? many_weigh(split, scratch, page_pos, n_keys, &effect)
-                                 : few_weigh(split, scratch, page_pos, n_keys, &effect);
-    if (!is_seen) return false;
-    const page_panels wide = panels_at(split, values, scratch->values);
-    if (is_many)
-        many_output_page(split, scratch, wide.base, &effect, n_keys, next_keys(split, page_pos));
-    else
-        few_output_page(split, scratch, wide, &effect, n_keys, next_keys(split, page_pos));
-    return true;
+    page_view page = {.pos = page_pos,
+            .n_keys = n_keys,
+            .keys = stored_keys(split, from),
+            .values = stored_values(split, from),
+            .after_values = next_keys(split, page_pos)};
+    page.after_keys = is_likely_seen ? page.values : page.after_values;
+    return split->n_rows > ROWS_FEW ? scan_page_many(split, scratch, &page)
+                                    : scan_page_few(split, scratch, &page);
 }
 
 static void clear_part(const attn_split *split, attn_scratch *scratch) {

@@ -31,35 +31,103 @@ typedef struct tile_a {
     int64_t step;
 } tile_a;
 
-/* B's panel p starts at element p * stride, [n_k][16] of a type that the caller names. */
+/* B's panels of n_lines lines of 16, one after the other, of a type that the caller names: numbers, or codes
+ * of int8 and int4, where B[k][j] = zero[k] + scale[k] code in all panels. */
 typedef struct tile_b {
     const void *b;
-    int64_t stride;
+    int64_t n_lines;
+    const float *scale;
+    const float *zero;
 } tile_b;
 
-/* acc[n_lines][n_panels] += A B over n_k. `sums`, where not NULL: sums[i] += A[i][k] in every lane.
+typedef uint8_t vline __attribute__((vector_size(SIMD_PANEL)));
+typedef uint64_t vpair __attribute__((vector_size(SIMD_PANEL)));
+
+/* 16 codes of a line, a byte each. */
+SIMD_INLINE vline load_codes(const uint8_t *from, const int64_t line_bytes) {
+    vline line;
+    if (line_bytes == SIMD_PANEL) {
+        memcpy(&line, from, sizeof line);
+        return line;
+    }
+    uint64_t pairs;
+    memcpy(&pairs, from, sizeof pairs);
+    const vpair both = {pairs, pairs >> 4};
+    return (vline)both & 0x0f;
+}
+
+SIMD_INLINE bool is_codes(const rt_dtype dtype) {
+    return dtype == RT_INT8 || dtype == RT_INT4;
+}
+
+#if defined(__AVX512F__)
+/* 16 codes of int4: each chooses one of the line's 16 numbers. Byte j goes to lanes j and j + 8; of a lane
+ * only the lowest four bits count. */
+SIMD_INLINE vfloat choose_int4(const uint8_t *from, vfloat numbers) {
+    int64_t pairs;
+    memcpy(&pairs, from, sizeof pairs);
+    const vuint byte = {0x00, 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x00, 0x01, 0x02, 0x03,
+            0x04, 0x05, 0x06, 0x07};
+    const vuint shift = {0, 0, 0, 0, 0, 0, 0, 0, 4, 4, 4, 4, 4, 4, 4, 4};
+    const __m512i lanes = _mm512_shuffle_epi8(_mm512_set1_epi64(pairs), (__m512i)byte);
+    return (vfloat)_mm512_permutexvar_ps((__m512i)((vuint)lanes >> shift), (__m512)numbers);
+}
+#endif
+
+/* A line of a panel of codes; `line_bytes` of it. */
+SIMD_INLINE void load_code_line(
+        const uint8_t *from, const int64_t line_bytes, vfloat scale, vfloat zero, vfloat *line) {
+#if defined(__AVX512F__)
+    if (line_bytes < SIMD_PANEL) {
+        const vfloat codes = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+        line[0] = choose_int4(from, simd_fma(codes, scale, zero));
+        return;
+    }
+#endif
+    const vline code = load_codes(from, line_bytes);
+#pragma GCC unroll 4
+    for (int v = 0; v < SIMD_VECTORS; v++)
+        line[v] = simd_fma(simd_load_u8((const uint8_t *)&code + v * SIMD_LANES), scale, zero);
+}
+
+/* Line k of a panel of B. */
+SIMD_INLINE void load_line(const rt_dtype dtype, tile_b b, int64_t panel, int64_t k, vfloat *line) {
+    const int64_t at = panel * b.n_lines + k;
+    if (is_codes(dtype)) {
+        const int64_t line_bytes = SIMD_PANEL * rt_dtype_bits(dtype) / 8;
+        load_code_line((const uint8_t *)b.b + at * line_bytes, line_bytes, simd_set(b.scale[k]),
+                simd_set(b.zero[k]), line);
+        return;
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < SIMD_VECTORS; v++)
+        line[v] = simd_load_as(b.b, at * SIMD_PANEL + v * SIMD_LANES, dtype);
+}
+
+/* acc[n_lines][n_panels] += A[..][k] B[k][..]; `sums`, where not NULL: sums[i] += A[i][k] in every lane.
  *
- * n_lines, n_panels, dtype and whether there are sums are constants where this is inlined. A step
- * asks for one line of `ahead`; with four panels, which are two lines of bf16, for two. */
-SIMD_INLINE void tile(const int n_lines, const int n_panels, const rt_dtype dtype, tile_a a,
-        tile_b b, int64_t n_k, tile_ahead ahead, vfloat *acc, vfloat *sums) {
+ * n_lines, n_panels, dtype and whether there are sums are constants where this is inlined. */
+SIMD_INLINE void tile_step(const int n_lines, const int n_panels, const rt_dtype dtype, tile_a a,
+        tile_b b, int64_t k, vfloat *acc, vfloat *sums) {
     const int across = n_panels * SIMD_VECTORS;
+    vfloat line[16];
+#pragma GCC unroll 4
+    for (int p = 0; p < n_panels; p++) load_line(dtype, b, p, k, line + p * SIMD_VECTORS);
+#pragma GCC unroll 16
+    for (int i = 0; i < n_lines; i++) {
+        const vfloat x = simd_set(a.a[i * a.line + k * a.step]);
+        if (sums) sums[i] += x;
+#pragma GCC unroll 16
+        for (int v = 0; v < across; v++) acc[i * across + v] += x * line[v];
+    }
+}
+
+/* acc += A B over n_k, of fp32. A step asks for one line of `ahead`. */
+SIMD_INLINE void tile(const int n_lines, const int n_panels, tile_a a, tile_b b, int64_t n_k,
+        tile_ahead ahead, vfloat *acc) {
     for (int64_t k = 0; k < n_k; k++) {
-        vfloat line[16];
-#pragma GCC unroll 16
-        for (int v = 0; v < across; v++)
-            line[v] = simd_load_as(b.b,
-                    v / SIMD_VECTORS * b.stride + k * SIMD_PANEL + v % SIMD_VECTORS * SIMD_LANES,
-                    dtype);
         __builtin_prefetch(ahead.from + k * ahead.step_bytes, 0, 2);
-        if (n_panels >= 4) __builtin_prefetch(ahead.from + k * ahead.step_bytes + CACHE_LINE, 0, 2);
-#pragma GCC unroll 16
-        for (int i = 0; i < n_lines; i++) {
-            const vfloat x = simd_set(a.a[i * a.line + k * a.step]);
-            if (sums) sums[i] += x;
-#pragma GCC unroll 16
-            for (int v = 0; v < across; v++) acc[i * across + v] += x * line[v];
-        }
+        tile_step(n_lines, n_panels, RT_F32, a, b, k, acc, NULL);
     }
 }
 

@@ -1,35 +1,27 @@
-/* Pages as panels of numbers: what the matrix kernel reads. Included only by attn_simd.c.
+/* Pages as panels: what the matrix kernel reads. Included only by attn_simd.c.
  *
- * Sealed pages are widened to fp32 always; bf16 ones where enough rows share the work. */
+ * Where enough rows share the work a page is widened to fp32 first; fewer rows read it as it is stored. */
 #ifndef ATTN_WIDEN_H
 #define ATTN_WIDEN_H
 
 #include "attn_simd.h"
 #include "attn_tile.h"
 
-/* Up to so many rows read bf16 pages as they are; for more, pages are widened once and reused. */
+/* Up to so many rows read pages as they are; for more, pages are widened once and reused. */
 enum { ROWS_FEW = 32 };
 
-/* One head's K or V of a page as the tile kernel reads it. */
+/* One head's K or V of a page as the tile kernel reads it. Codes have a scale and a zero a line, the same
+ * for ATTN_GROUP_PANELS panels. */
 typedef struct page_panels {
-    const void *base;
+    const char *base;
     rt_dtype dtype;
+    int64_t n_lines;    /* of a panel */
+    const float *scale; /* [n_groups][n_lines] */
+    const float *zero;
 } page_panels;
 
-typedef uint8_t vline __attribute__((vector_size(SIMD_PANEL)));
-typedef uint64_t vpair __attribute__((vector_size(SIMD_PANEL)));
-
-/* 16 codes of a line, a byte each. */
-SIMD_INLINE vline load_codes(const uint8_t *from, const int64_t line_bytes) {
-    vline line;
-    if (line_bytes == SIMD_PANEL) {
-        memcpy(&line, from, sizeof line);
-        return line;
-    }
-    uint64_t pairs;
-    memcpy(&pairs, from, sizeof pairs);
-    const vpair both = {pairs, pairs >> 4};
-    return (vline)both & 0x0f;
+static int64_t panel_bytes(rt_dtype dtype, int64_t n_lines) {
+    return n_lines * SIMD_PANEL * rt_dtype_bits(dtype) / 8;
 }
 
 /* A group's panels [n_panels][n_lines][16]: zero + scale code. */
@@ -81,49 +73,71 @@ static source source_of(const attn_split *split, int64_t page_pos) {
 typedef struct stored {
     const char *base;
     int64_t n_bytes;
-    attn_sealed
-            sealed; /* n_panels 0: it is not; otherwise base is the page, where its places count from */
+    int64_t n_lines;    /* of a panel */
+    attn_sealed sealed; /* n_panels 0: it is not; base is the page, where its places count from */
 } stored;
 
-static stored stored_open(const attn_split *split, source from, int64_t index) {
+static stored stored_open(const attn_split *split, source from, int64_t index, int64_t n_lines) {
     const int64_t number_bytes = rt_dtype_bytes(attn_open_dtype(split->shape));
     return (stored){.base = (const char *)from.page + index * number_bytes,
-            .n_bytes = (int64_t)ATTN_PAGE_TOKENS * split->shape->head_dim * number_bytes};
+            .n_bytes = (int64_t)ATTN_PAGE_TOKENS * split->shape->head_dim * number_bytes,
+            .n_lines = n_lines};
 }
 
 static stored stored_sealed(source from, attn_sealed sealed) {
-    return (stored){.base = from.page, .n_bytes = sealed.end - sealed.codes, .sealed = sealed};
+    return (stored){.base = from.page,
+            .n_bytes = sealed.end - sealed.codes,
+            .n_lines = sealed.n_lines,
+            .sealed = sealed};
 }
 
 static stored stored_keys(const attn_split *split, source from) {
     if (from.is_sealed) return stored_sealed(from, attn_sealed_keys(split->shape, split->kv_head));
-    return stored_open(split, from, attn_key_index(split->shape, split->kv_head, 0, 0));
+    return stored_open(split, from, attn_key_index(split->shape, split->kv_head, 0, 0),
+            split->shape->head_dim);
 }
 
 static stored stored_values(const attn_split *split, source from) {
     if (from.is_sealed)
         return stored_sealed(from, attn_sealed_values(split->shape, split->kv_head));
-    return stored_open(split, from, attn_value_index(split->shape, split->kv_head, 0, 0));
+    return stored_open(
+            split, from, attn_value_index(split->shape, split->kv_head, 0, 0), ATTN_PAGE_TOKENS);
 }
 
-/* n_steps steps of tiles ask for all of it. */
-static tile_ahead ahead_of(stored next, int64_t n_steps) {
-    return (tile_ahead){next.base + next.sealed.codes, rt_div_up(next.n_bytes, n_steps)};
+static rt_dtype stored_dtype(const attn_split *split, const stored *from) {
+    return from->sealed.n_panels > 0 ? split->shape->kv_dtype : attn_open_dtype(split->shape);
 }
 
-/* As the tile kernel reads it; `wide` is where it is widened, if it is. */
-static page_panels panels_at(const attn_split *split, stored from, float *wide) {
-    if (from.sealed.n_panels > 0) {
-        if (from.sealed.line_bytes == SIMD_PANEL)
-            widen_lines(&from.sealed, from.base, wide, SIMD_PANEL);
-        else
-            widen_lines(&from.sealed, from.base, wide, SIMD_PANEL / 2);
-        return (page_panels){wide, RT_F32};
+/* The scales and zeros of what is read next: a kilobyte that tiles do not ask for. */
+static void ask_for_scales(const stored *next) {
+    const attn_sealed *sealed = &next->sealed;
+    for (int64_t at = sealed->scales; at < sealed->end; at += CACHE_LINE)
+        __builtin_prefetch(next->base + at);
+}
+
+/* As it is stored; `wide` is where a sealed one's scales and zeros are widened. */
+static page_panels panels_as_stored(const attn_split *split, const stored *from, float *wide) {
+    const attn_sealed *sealed = &from->sealed;
+    const int64_t n_scales = rt_div_up(sealed->n_panels, ATTN_GROUP_PANELS) * from->n_lines;
+    if (n_scales > 0) {
+        simd_widen(wide, from->base + sealed->scales, n_scales, RT_BF16);
+        simd_widen(wide + n_scales, from->base + sealed->zeros, n_scales, RT_BF16);
     }
-    if (split->shape->kv_dtype == RT_F32) return (page_panels){from.base, RT_F32};
-    if (split->n_rows <= ROWS_FEW) return (page_panels){from.base, RT_BF16};
-    simd_widen(wide, from.base, (int64_t)ATTN_PAGE_TOKENS * split->shape->head_dim, RT_BF16);
-    return (page_panels){wide, RT_F32};
+    return (page_panels){from->base + sealed->codes, stored_dtype(split, from), from->n_lines, wide,
+            wide + n_scales};
+}
+
+/* In fp32; `wide` is where it is widened, if it is. */
+static const float *panels_widened(const attn_split *split, const stored *from, float *wide) {
+    if (from->sealed.line_bytes == SIMD_PANEL)
+        widen_lines(&from->sealed, from->base, wide, SIMD_PANEL);
+    else if (from->sealed.n_panels > 0)
+        widen_lines(&from->sealed, from->base, wide, SIMD_PANEL / 2);
+    else if (split->shape->kv_dtype == RT_F32)
+        return (const float *)(const void *)from->base;
+    else
+        simd_widen(wide, from->base, (int64_t)ATTN_PAGE_TOKENS * split->shape->head_dim, RT_BF16);
+    return wide;
 }
 
 #endif
