@@ -1,36 +1,100 @@
 #!/bin/sh
-# The kernels on a GPU: the tests that the emulation runs everywhere, compiled by nvcc and run on the device,
-# then under compute-sanitizer, then the benchmark of attention.
+# Everything that needs a GPU, in one command: the tests that the emulation runs everywhere, compiled by nvcc and run on
+# the device; the benchmarks; PyTorch's attention beside ours; a hundred runs with the same bits; rows beyond element
+# 2^32; compute-sanitizer.
 #
-#   sh tests/gpu.sh [--build-only] [NAME...]
+#   sh tests/gpu.sh [--build-only] [--seconds N] [--out DIR] [--capability X.Y] [PART...]
 #
-# Needs a driver, the CUDA toolkit (12.4 or later) and a C compiler; no network. NAME: only these, as
-# test_cuda_decode. Exits 0 when everything passed, 77 where there is no GPU.
+#   --build-only   compile for the GPU of --capability (9.0), run nothing: needs the toolkit, no GPU
+#   --seconds N    stop after so many (780); what matters most comes first, every part has a limit of its own
+#   --out DIR      where results go as they come: summary, and a log a part (build-gpu/results)
+#   PART           only these, as test_cuda_decode, bench_cuda_attention, full:test_cuda_decode, memcheck:test_cuda_ops
+#
+# Needs a driver, and the CUDA toolkit (12.4 or later) and a C compiler unless --build-only has been run on the same
+# sources: then build-gpu/ is all that is needed. No network. A part that fails or takes too long stops no other.
+# Exits 0 when everything passed, 1 when something failed, 77 where there is no GPU or nothing could be run.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 PATH=$PATH:/usr/local/cuda/bin
 BUILD=build-gpu
 
-run_it=yes
-[ "${1:-}" = --build-only ] && { run_it=no && shift; }
-command -v nvcc >/dev/null || { echo "no nvcc here: the CUDA toolkit is needed" && exit 77; }
+run_it=yes seconds=780 out=$BUILD/results capability=
+while [ $# -gt 0 ]; do
+    case $1 in
+    --build-only) run_it=no ;;
+    --seconds) seconds=$2 && shift ;;
+    --out) out=$2 && shift ;;
+    --capability) capability=$2 && shift ;;
+    -*) echo "unknown argument $1; usage: sh tests/gpu.sh [--build-only] [--seconds N] [--out DIR] [--capability X.Y] [PART...]" && exit 2 ;;
+    *) break ;;
+    esac
+    shift
+done
+started=$(date +%s)
+
 if [ $run_it = yes ]; then
-    capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1)
-    [ -n "$capability" ] || { echo "no GPU here" && exit 77; }
-    nvidia-smi --query-gpu=name,driver_version,clocks.max.sm --format=csv,noheader
-else
-    capability=9.0
+    if ! command -v nvidia-smi >/dev/null || ! nvidia-smi -L >/dev/null 2>&1; then
+        echo "no GPU here: nvidia-smi is missing, or sees none"
+        exit 77
+    fi
+    found=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1)
+    capability=${capability:-$found}
 fi
+capability=${capability:-9.0}
 # Hopper's own instructions exist for exactly 9.0; anything later takes the kernels for sm_80.
 case $capability in
-9.0) architecture="-gencode arch=compute_90a,code=sm_90a" ;;
-*) architecture="-gencode arch=compute_80,code=sm_80 -gencode arch=compute_80,code=compute_80" ;;
+9.0) architecture="-gencode arch=compute_90a,code=sm_90a" has_sm90=1 ;;
+*) architecture="-gencode arch=compute_80,code=sm_80 -gencode arch=compute_80,code=compute_80" has_sm90=0 ;;
 esac
 
-rm -rf $BUILD && mkdir -p $BUILD
-for source in attention/attn_cuda.c attention/attn_ref.c runtime/base/status.c; do
-    cc -std=gnu11 -O2 -g -D_GNU_SOURCE -I. -c "$source" -o "$BUILD/$(basename "$source" .c).o" || exit 1
+# ---- what there is ----
+
+# In the order of their worth.
+tests() {
+    echo test_cuda_primitives
+    [ $has_sm90 = 0 ] || echo test_cuda_primitives_sm90 test_cuda_prefill_sm90
+    echo test_cuda_prefill_sm80 test_cuda_decode test_cuda_append test_cuda_ops test_cuda_sample test_cuda_page_copy
+}
+benches() {
+    for source in bench/bench_cuda_*.cpp; do basename "$source" .cpp; done
+}
+# Are all of tests/ in the list? One that is not would never run.
+for source in tests/test_cuda_*.cpp; do
+    name=$(basename "$source" .cpp)
+    case $name in *_mutants) continue ;; esac # those are about the emulation
+    case $has_sm90$name in 0*sm90*) continue ;; esac
+    tests | tr ' ' '\n' | grep -qx "$name" || { echo "tests/gpu.sh does not know $name" && exit 1; }
 done
+
+# First whether it is right, then how fast, then what takes longest.
+parts() {
+    for name in $(tests); do echo "$name"; done
+    for name in $(benches) bench_cuda_sdpa; do echo "$name"; done
+    for name in $(tests); do
+        case $name in *prefill* | *decode | *sample) echo "full:$name" ;; esac
+    done
+    command -v compute-sanitizer >/dev/null || return
+    for tool in memcheck racecheck synccheck initcheck; do
+        for name in $(tests); do echo "$tool:$name"; done
+    done
+}
+
+limit_of() {
+    case $1 in
+    bench_*) echo 150 ;;
+    full:*prefill*) echo 120 ;;
+    *check:*) echo 60 ;;
+    *) echo 60 ;;
+    esac
+}
+
+# ---- building ----
+
+# What the programs in build-gpu/ were made from.
+stamp() {
+    { echo "$capability" && cat attention/*.cu attention/*.cuh attention/*.c attention/*.h runtime/base/*.h \
+        runtime/base/status.c runtime/*cuda* tests/test_cuda_*.cpp tests/help_*.h bench/bench_cuda_*.cpp bench/help_gpu.cuh; } | cksum
+}
 
 # compile SOURCE NAME; a benchmark links the kernels, a test contains the one it tests
 # shellcheck disable=SC2086 # words of options
@@ -46,47 +110,114 @@ compile() {
         done
         ;;
     esac
-    nvcc -std=c++17 -O2 -lineinfo -x cu -I. -Itests $architecture "-DHAS_SM90=$([ "$capability" = 9.0 ] && echo 1 || echo 0)" \
-        -c "$1" -o "$BUILD/$2.o" &&
-        nvcc $architecture "$BUILD/$2.o" $kernels $BUILD/attn_cuda.o $BUILD/attn_ref.o $BUILD/status.o -o "$BUILD/$2"
+    nvcc -std=c++17 -O2 -lineinfo -x cu -I. -Itests -Ibench $architecture -DHAS_SM90=$has_sm90 -c "$1" -o "$BUILD/$2.o" &&
+        nvcc $architecture "$BUILD/$2.o" $kernels $BUILD/attn_cuda.o $BUILD/attn_ref.o $BUILD/status.o -ldl \
+            -o "$BUILD/$2" && rm -f "$BUILD/$2.o"
 }
 
-names() {
-    for source in tests/test_cuda_*.cpp bench/bench_cuda_*.cpp; do
-        name=$(basename "$source" .cpp)
-        case $name in
-        *_mutants) continue ;; # those are about the emulation
-        *sm90*) [ "$capability" = 9.0 ] || continue ;;
-        esac
-        printf '%s\n' "$name"
+build() {
+    command -v nvcc >/dev/null || { echo "no nvcc here: the CUDA toolkit is needed, or build-gpu/ from --build-only on the same sources" && exit 77; }
+    rm -rf $BUILD && mkdir -p $BUILD
+    for source in attention/attn_cuda.c attention/attn_ref.c runtime/base/status.c; do
+        cc -std=gnu11 -O2 -g -D_GNU_SOURCE -I. -c "$source" -o "$BUILD/$(basename "$source" .c).o" || exit 1
     done
+    for name in $(tests) $(benches); do
+        source=tests/$name.cpp
+        [ -e "$source" ] || source=bench/$name.cpp
+        echo "compiling $name"
+        compile "$source" "$name" || echo "FAIL  $name does not compile"
+    done
+    rm -f $BUILD/*.o
+    ! is_complete || stamp >$BUILD/stamp
 }
+is_complete() {
+    for name in $(tests) $(benches); do [ -x "$BUILD/$name" ] || return 1; done
+}
+
+if [ "$(cat $BUILD/stamp 2>/dev/null)" = "$(stamp)" ]; then
+    echo "$BUILD is of these sources: nothing to compile"
+else
+    build
+fi
+if [ $run_it = no ]; then
+    echo "built for $capability, $(du -sh $BUILD | cut -f1); nothing was run"
+    is_complete
+    exit $?
+fi
+
+# ---- running ----
+
+mkdir -p "$out" || exit 1
+summary=$out/summary
+left() {
+    echo $((seconds - $(date +%s) + started))
+}
+note() {
+    printf '%s\n' "$*" | tee -a "$summary"
+}
+machine_state() {
+    note "# $(nvidia-smi --query-gpu=name,driver_version,clocks.sm,clocks.max.sm,power.draw,power.limit,temperature.gpu \
+        --format=csv,noheader 2>&1 | head -n 1)"
+}
+
+# The command of a part, or nothing where what it needs is missing.
+command_of() {
+    case $1 in
+    bench_cuda_sdpa) command -v python3 >/dev/null && echo "python3 bench/bench_cuda_sdpa.py" ;;
+    full:*) echo "$BUILD/${1#full:}" ;;
+    *check:*) command -v compute-sanitizer >/dev/null &&
+        echo "env GLM_TEST_FAST=1 compute-sanitizer --tool ${1%%:*} --error-exitcode 1 $BUILD/${1#*:}" ;;
+    test_*) echo "env GLM_TEST_FAST=1 $BUILD/$1" ;;
+    *) echo "$BUILD/$1" ;;
+    esac
+}
+
+# cuBLAS, where only PyTorch brings it.
+for directory in $(python3 -c 'import importlib.util as u, glob, os
+s = u.find_spec("nvidia")
+print(*[d for p in (s.submodule_search_locations if s else []) for d in glob.glob(os.path.join(p, "*", "lib"))])' 2>/dev/null); do
+    LD_LIBRARY_PATH=${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}$directory
+done
+export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:-}:/usr/local/cuda/lib64"
 
 failed=0
-# report WHAT COMMAND...
-report() {
-    what=$1
-    shift
-    if "$@" >"$BUILD/log" 2>&1; then
-        printf 'pass  %s\n' "$what"
-    else
-        printf 'FAIL  %s\n' "$what" && tail -n 20 "$BUILD/log" && failed=1
-    fi
+run() {
+    part=$1
+    command=$(command_of "$part")
+    [ -n "$command" ] || { note "skip  $part: its tool is not installed" && return; }
+    limit=$(limit_of "$part")
+    [ "$(left)" -ge "$limit" ] || limit=$(left)
+    [ "$limit" -ge 5 ] || { note "skip  $part: no time left" && return; }
+    log=$out/$(printf '%s' "$part" | tr : _)
+    from=$(date +%s)
+    # shellcheck disable=SC2086 # words of a command
+    timeout -k 5 "$limit" $command >"$log" 2>&1
+    rc=$?
+    took="$(($(date +%s) - from)) s"
+    case $rc in
+    0) note "pass  $part ($took)" ;;
+    77) note "skip  $part: $(tail -n 1 "$log")" ;;
+    124 | 137) note "FAIL  $part: not over after $limit s" && failed=1 ;;
+    *) note "FAIL  $part: exit $rc ($took)" && failed=1 ;;
+    esac
+    case $part$rc in
+    bench_*0) cat "$log" ;;
+    *77 | *0) ;;
+    *) tail -n 12 "$log" ;;
+    esac
 }
 
-for name in ${*:-$(names)}; do
-    source=tests/$name.cpp
-    [ -e "$source" ] || source=bench/$name.cpp
-    compile "$source" "$name" || exit 1
-    [ $run_it = yes ] || continue
-    case $name in
-    bench_*) "$BUILD/$name" || failed=1 && continue ;;
-    esac
-    report "$name" "$BUILD/$name"
-    command -v compute-sanitizer >/dev/null || continue
-    for tool in memcheck racecheck initcheck synccheck; do
-        report "$name, $tool" env GLM_TEST_FAST=1 compute-sanitizer --tool $tool --error-exitcode 1 "$BUILD/$name"
-    done
+: >"$summary"
+note "# $(git rev-parse --short HEAD 2>/dev/null || echo 'no git'), built for $capability, $seconds s"
+machine_state
+# shellcheck disable=SC2046 # words
+[ $# -gt 0 ] || set -- $(parts)
+command -v compute-sanitizer >/dev/null || note "# no compute-sanitizer here"
+for part in "$@"; do
+    case $part in bench_*) machine_state ;; esac
+    run "$part"
 done
-[ $run_it = yes ] || { echo "built; nothing was run" && exit 0; }
+machine_state
+note "# $(grep -c '^pass' "$summary") passed, $(grep -c '^FAIL' "$summary") failed, $(grep -c '^skip' "$summary") skipped, $(($(date +%s) - started)) s"
+[ "$failed" -ne 0 ] || grep -q '^pass' "$summary" || exit 77
 exit $failed

@@ -11,6 +11,8 @@
 #include "attention/ptx.cuh"
 #include "attention/ptx_sm90.cuh"
 
+enum { CUDA_ON_GPU = 1, CUDA_REPEATS = 100 };
+
 static inline void cuda_check(cudaError_t error, const char *what) {
     if (error == cudaSuccess) return;
     fprintf(stderr, "%s: %s\n", what, cudaGetErrorString(error));
@@ -45,6 +47,9 @@ static inline int64_t emu_bank_conflicts() {
 #include <sys/mman.h>
 
 #include "emu/ptx.h"
+
+/* How often a test of determinism runs a kernel: there over all of a GPU, here under random schedules. */
+enum { CUDA_ON_GPU = 0, CUDA_REPEATS = 3 };
 
 static inline void *cuda_take(size_t bytes) {
     void *memory = NULL;

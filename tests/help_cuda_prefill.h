@@ -156,6 +156,68 @@ static inline void prefill_of_ones() {
     for (int d = 0; d < 128; d++) CHECK(result.out[d] == rt_float_to_bf16(layer.value(0, 0)[d]));
 }
 
+/* Many times the same, at once over the whole machine or under random schedules: the same bits. */
+static inline void prefill_repeats() {
+    const prefill_case c = CUDA_ON_GPU ? prefill_case{32, 4, 1100, 6000, {2048}}
+                                       : prefill_case{3, 1, 130, 140, {128}};
+    const cuda_layer layer(cuda_shape(c.n_heads, c.n_kv_heads), c.pos + c.n_tokens, 3);
+    const int64_t rows = c.n_tokens * c.n_heads;
+    cuda_buffer<uint16_t> q(rows * 128);
+    cuda_fill_normal(q.data, q.n, 4);
+    prefill_result first(rows), again(rows);
+    emu_seed(0);
+    prefill_run(c, layer, q, 0, c.n_tokens, &first);
+    for (int i = 1; i < CUDA_REPEATS; i++) {
+        emu_seed((uint64_t)i);
+        prefill_run(c, layer, q, 0, c.n_tokens, &again);
+        CHECK(memcmp(first.out.data, again.out.data, (size_t)rows * 256) == 0);
+        CHECK(memcmp(first.lse.data, again.lse.data, (size_t)rows * 4) == 0);
+    }
+    printf("repeats: %d times the same bits\n", (int)CUDA_REPEATS);
+}
+
+/* A long walk (on a GPU over a million keys), all pages the same memory: the page's attention, and as
+ * many times its sum. The additions of so many pages may add an error of 2^-23 for every 16 keys;
+ * what they do is printed. */
+static inline void prefill_of_many_pages() {
+    const int64_t n_pages = CUDA_ON_GPU && !cuda_is_fast() ? 8192 : 6;
+    const int64_t n = 70;
+    const cuda_layer page(cuda_shape(1, 1), 128, 12);
+    const cuda_buffer<void *> pages(std::vector<void *>((size_t)n_pages, page.pages[0]));
+    cuda_buffer<uint16_t> q(n * 128), attended(n * 128);
+    cuda_buffer<float> lse(n);
+    cuda_fill_normal(q.data, q.n, 13);
+    attn_cuda_prefill_args args = {};
+    args.q = q.data;
+    args.q_stride = 128;
+    args.n_tokens = n;
+    args.pos = args.n_keys = n_pages * 128;
+    args.pages = pages.data;
+    args.attended = attended.data;
+    args.lse = lse.data;
+    args.is_first = args.is_last = true;
+    emu_seed(0);
+    CHECK(PREFILL(&page.shape, &args, NULL) == RT_OK);
+    cuda_wait();
+    double worst = 0.0, drift = 0.0;
+    for (int64_t t = 0; t < n; t++) {
+        cuda_row row = cuda_reference(page, 0, q.data + t * 128, 128);
+        for (int d = 0; d < 128; d++) {
+            const double moved = fabs((double)rt_bf16_to_float(attended[t * 128 + d]) - row.out[d]);
+            drift = fmax(drift, moved / (fabs(row.out[d]) + 1.0));
+            row.bound[d] *=
+                    1.0 +
+                    0x1p-12 * (double)n_pages; /* of a bound of 2^-8: 8 errors of 2^-23 a page */
+        }
+        row.lse += log((double)n_pages);
+        row.lse_bound += 0x1p-20 * (double)n_pages + 0x1p-20;
+        worst = fmax(worst, cuda_error(row, attended.data + t * 128, &lse[t]));
+    }
+    printf("%lld equal pages: worst error %.3f of the bound, %.2g of the value\n",
+            (long long)n_pages, worst, drift);
+    CHECK(worst <= 1.0);
+}
+
 /* What no primitive shows, the numbers must: a mask off by one key either way, pages in a wrong
  * order. */
 static inline int prefill_numbers_tell() {
@@ -184,6 +246,8 @@ static inline int prefill_behaves() {
     prefill_cuts();
     prefill_of_nothing();
     prefill_of_ones();
+    prefill_of_many_pages();
+    prefill_repeats();
     CHECK(emu_bank_conflicts() == 0);
     return 0;
 }

@@ -62,8 +62,31 @@ static void draws(int n, float step, float t, int top_k, float top_p) {
     CHECK(choose(logits.data, n, 0.0f, top_k, top_p, 0.3f) == right[0].id);
 }
 
+/* Rows together, many times: the same choices, each as alone. */
+static void repeats() {
+    const int rows = CUDA_ON_GPU ? 64 : 2, n = CUDA_ON_GPU ? 151552 : 100;
+    cuda_buffer<float> logits((int64_t)rows * n), draws_of(rows);
+    cuda_buffer<int32_t> first(rows), again(rows);
+    uint64_t random = 77;
+    for (int64_t i = 0; i < logits.n; i++) logits[i] = random_normal(&random) * 4.0f;
+    for (int i = 0; i < rows; i++) draws_of[i] = (float)(i + 1) / (float)(rows + 1);
+    glm_cuda_sample_args args = {logits.data, n, rows, n, 0.9f, 0.9f, 0, draws_of.data, first.data};
+    CHECK(glm_cuda_sample(&args, NULL) == RT_OK);
+    cuda_wait();
+    args.ids = again.data;
+    for (int i = 1; i < CUDA_REPEATS; i++) {
+        emu_seed((uint64_t)i);
+        CHECK(glm_cuda_sample(&args, NULL) == RT_OK);
+        cuda_wait();
+        CHECK(memcmp(first.data, again.data, (size_t)rows * 4) == 0);
+    }
+    for (int i = 0; i < rows; i++)
+        CHECK(choose(logits.data + (int64_t)i * n, n, 0.9f, 0, 0.9f, draws_of[i]) == first[i]);
+}
+
 int main() {
     emu_seed(0);
+    repeats();
     draws(1, 0.25f, 1.0f, 0, 1.0f);
     draws(37, 0.25f, 0.8f, 0, 1.0f);
     draws(1500, 0.25f, 0.7f, 20, 1.0f);

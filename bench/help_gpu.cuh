@@ -1,0 +1,190 @@
+/* What the GPU benchmarks share: memory, timing, the machine's own ceilings, lines of CSV.
+ *
+ * A benchmark here is compiled by nvcc (tests/gpu.sh) and may be the first program ever to run on its GPU: what
+ * it measures comes out line by line, and a part that fails says so and is left out. */
+#ifndef BENCH_HELP_GPU_CUH
+#define BENCH_HELP_GPU_CUH
+
+#include <cublas_api.h>
+#include <cuda_runtime.h>
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "runtime/base/status.h"
+
+#define CHECK_CUDA(call)                                                    \
+    do {                                                                    \
+        const cudaError_t error_ = (call);                                  \
+        if (error_ != cudaSuccess) {                                        \
+            fprintf(stderr, "%s: %s\n", #call, cudaGetErrorString(error_)); \
+            exit(gpu_is_missing(error_) ? 77 : 1);                          \
+        }                                                                   \
+    } while (0)
+
+static inline bool gpu_is_missing(cudaError_t error) {
+    return error == cudaErrorNoDevice || error == cudaErrorInsufficientDriver;
+}
+
+static inline void gpu_must(rt_status status) {
+    if (status == RT_OK) return;
+    fprintf(stderr, "%s\n", rt_error_text());
+    exit(1);
+}
+
+template <typename T> static T *gpu_take(int64_t n) {
+    void *at = NULL;
+    CHECK_CUDA(cudaMalloc(&at, (size_t)n * sizeof(T)));
+    return (T *)at;
+}
+
+/* Different numbers around 0: zeros would draw less power than data does. */
+static __global__ void gpu_fill_kernel(uint16_t *to, int64_t n) {
+    for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < n;
+            i += (int64_t)gridDim.x * blockDim.x) {
+        const uint32_t hash =
+                ((uint32_t)i + (uint32_t)(i >> 32)) * 2654435761u ^ (uint32_t)(i >> 13);
+        to[i] = (uint16_t)((hash >> 16 & 0x807fu) | 0x3f00u); /* 0.5 to 1, either sign */
+    }
+}
+static inline uint16_t *gpu_take_filled(int64_t n) {
+    uint16_t *at = gpu_take<uint16_t>(n);
+    gpu_fill_kernel<<<2048, 256>>>(at, n);
+    CHECK_CUDA(cudaGetLastError());
+    return at;
+}
+
+/* ---- timing ---------------------------------------------------------------------------------- */
+
+struct gpu_times {
+    double best_ms, median_ms;
+};
+
+/* n_runs after one or two that do not count. A buffer larger than the L2 cache is written in between,
+ * outside of the time, where is_cold. */
+template <typename WORK>
+static gpu_times gpu_time(WORK work, bool is_cold = false, int n_runs = 5) {
+    enum { L2_BYTES = 256 << 20 };
+    static char *flush = NULL;
+    if (is_cold && !flush) flush = gpu_take<char>(L2_BYTES);
+    cudaEvent_t begin, end;
+    CHECK_CUDA(cudaEventCreate(&begin));
+    CHECK_CUDA(cudaEventCreate(&end));
+    std::vector<double> times;
+    const int n_warmup = n_runs > 1 ? 2 : 1;
+    for (int i = 0; i < n_warmup + n_runs; i++) {
+        float ms = 0.0f;
+        if (is_cold) CHECK_CUDA(cudaMemsetAsync(flush, i, L2_BYTES));
+        CHECK_CUDA(cudaEventRecord(begin));
+        work();
+        CHECK_CUDA(cudaEventRecord(end));
+        CHECK_CUDA(cudaEventSynchronize(end));
+        CHECK_CUDA(cudaEventElapsedTime(&ms, begin, end));
+        if (i >= n_warmup) times.push_back((double)ms);
+    }
+    std::sort(times.begin(), times.end());
+    CHECK_CUDA(cudaEventDestroy(begin));
+    CHECK_CUDA(cudaEventDestroy(end));
+    return {times.front(), times[times.size() / 2]};
+}
+
+/* ---- lines ----------------------------------------------------------------------------------- */
+
+static inline void gpu_print_machine(const char *what) {
+    cudaDeviceProp gpu;
+    int driver = 0, clock_khz = 0;
+    size_t free_bytes = 0, all_bytes = 0;
+    CHECK_CUDA(cudaGetDeviceProperties(&gpu, 0));
+    CHECK_CUDA(cudaDriverGetVersion(&driver));
+    CHECK_CUDA(cudaDeviceGetAttribute(&clock_khz, cudaDevAttrClockRate, 0));
+    CHECK_CUDA(cudaMemGetInfo(&free_bytes, &all_bytes));
+    printf("# %s: %s, %d SMs at up to %d MHz, %.0f of %.0f GiB free, CUDA %d.%d; best and median "
+           "of 5 after 2\n",
+            what, gpu.name, gpu.multiProcessorCount, clock_khz / 1000, (double)free_bytes / 0x1p30,
+            (double)all_bytes / 0x1p30, driver / 1000, driver % 1000 / 10);
+    printf("kernel,keys,queries,best_ms,median_ms,best,median,unit,share_of_ceiling\n");
+    fflush(stdout);
+}
+
+/* work in units of `unit` without its "/s"; ceiling 0: none was measured. */
+static inline void gpu_print(const char *kernel, int64_t keys, int64_t queries, gpu_times t,
+        double work, const char *unit, double ceiling) {
+    const double best = work * 1e3 / t.best_ms, median = work * 1e3 / t.median_ms;
+    printf("%s,%lld,%lld,%.3f,%.3f,%.1f,%.1f,%s,", kernel, (long long)keys, (long long)queries,
+            t.best_ms, t.median_ms, best, median, unit);
+    if (ceiling > 0.0)
+        printf("%.3f\n", best / ceiling);
+    else
+        printf("\n");
+    fflush(stdout);
+}
+
+/* ---- ceilings -------------------------------------------------------------------------------- */
+
+/* GB/s of a copy within the device's memory, read and written. */
+static inline double gpu_copy_ceiling() {
+    const int64_t bytes = (int64_t)1 << 30;
+    char *from = gpu_take<char>(bytes), *to = gpu_take<char>(bytes);
+    const gpu_times t = gpu_time([&] {
+        CHECK_CUDA(cudaMemcpyAsync(to, from, (size_t)bytes, cudaMemcpyDeviceToDevice));
+    });
+    CHECK_CUDA(cudaFree(from));
+    CHECK_CUDA(cudaFree(to));
+    const double gb = 2.0 * (double)bytes / 1e9;
+    gpu_print("copy", 0, 0, t, gb, "GB/s", gb * 1e3 / t.best_ms);
+    return gb * 1e3 / t.best_ms;
+}
+
+/* TFLOP/s of the best square product of bf16 with fp32 sums that cuBLAS has (its work is cuBLASLt's);
+ * 0 where the library cannot be opened, and a line that says so. */
+static inline double gpu_product_ceiling() {
+    static const char *const names[] = {"libcublas.so.13", "libcublas.so.12"};
+    void *library = NULL;
+    for (const char *name : names)
+        if (!library) library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    typedef cublasStatus_t (*create_function)(cublasHandle_t *);
+    typedef cublasStatus_t (*multiply_function)(cublasHandle_t, cublasOperation_t,
+            cublasOperation_t, int, int, int, const void *, const void *, cudaDataType, int,
+            const void *, cudaDataType, int, const void *, void *, cudaDataType, int,
+            cublasComputeType_t, cublasGemmAlgo_t);
+    const create_function create =
+            library ? (create_function)dlsym(library, "cublasCreate_v2") : NULL;
+    const multiply_function multiply =
+            library ? (multiply_function)dlsym(library, "cublasGemmEx") : NULL;
+    cublasHandle_t handle = NULL;
+    if (!create || !multiply || create(&handle) != CUBLAS_STATUS_SUCCESS) {
+        printf("# no ceiling of products: neither libcublas.so.13 nor .12 can be opened (%s)\n",
+                library ? "it does not start" : dlerror());
+        fflush(stdout);
+        return 0.0;
+    }
+    double ceiling = 0.0;
+    for (const int n : {4096, 8192, 16384}) {
+        uint16_t *a = gpu_take_filled((int64_t)n * n), *b = gpu_take_filled((int64_t)n * n);
+        uint16_t *c = gpu_take<uint16_t>((int64_t)n * n);
+        const float one = 1.0f, zero = 0.0f;
+        cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
+        const gpu_times t = gpu_time([&] {
+            status = multiply(handle, CUBLAS_OP_T, CUBLAS_OP_N, n, n, n, &one, a, CUDA_R_16BF, n, b,
+                    CUDA_R_16BF, n, &zero, c, CUDA_R_16BF, n, CUBLAS_COMPUTE_32F,
+                    CUBLAS_GEMM_DEFAULT);
+        });
+        CHECK_CUDA(cudaFree(a));
+        CHECK_CUDA(cudaFree(b));
+        CHECK_CUDA(cudaFree(c));
+        const double tflop = 2.0 * n * n * n / 1e12;
+        if (status != CUBLAS_STATUS_SUCCESS) {
+            printf("# product of %d: cuBLAS fails with status %d\n", n, (int)status);
+            continue;
+        }
+        ceiling = std::max(ceiling, tflop * 1e3 / t.best_ms);
+        gpu_print("product", n, n, t, tflop, "TFLOP/s", ceiling);
+    }
+    return ceiling;
+}
+
+#endif
