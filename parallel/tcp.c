@@ -20,14 +20,31 @@
 
 #include "runtime/base/log.h"
 
-/* The first bytes on a connection. */
+/* The first bytes on a connection; where rank 0 invites by its launcher's address, also back. */
 typedef struct tcp_greeting {
     unsigned char token[TCP_TOKEN_BYTES];
     int32_t rank;
-    int32_t zero;
+    int32_t n_ranks; /* WORLD_SIZE, 0 where that is known to be alike */
+    char host[PAR_NAME_BYTES];
 } tcp_greeting;
 
 enum { TRY_MS = 2000, GREETING_MS = 2000, RETRY_MS = 50 };
+
+static tcp_greeting make_greeting(const tcp_invitation *invitation, int32_t rank) {
+    tcp_greeting greeting = {.rank = rank, .n_ranks = invitation->n_ranks};
+    memcpy(greeting.token, invitation->token, TCP_TOKEN_BYTES);
+    (void)gethostname(greeting.host, sizeof greeting.host - 1);
+    return greeting;
+}
+
+/* RT_EPEER unless both say the same size of the group. */
+static rt_status check_sizes(const tcp_greeting *other, const tcp_greeting *first) {
+    if (other->n_ranks == first->n_ranks) return RT_OK;
+    return rt_fail(RT_EPEER,
+            "parallel: the ranks differ: rank %" PRId32 " on %.63s has WORLD_SIZE=%" PRId32
+            ", rank 0 on %.63s has WORLD_SIZE=%" PRId32,
+            other->rank, other->host, other->n_ranks, first->host, first->n_ranks);
+}
 
 /* ---- listening ------------------------------------------------------------------------------- */
 
@@ -114,11 +131,11 @@ rt_status tcp_listen(bool is_local, tcp_invitation *out, int *fd) {
 
 /* ---- the launcher's address ------------------------------------------------------------------- */
 
-static void make_token(int32_t n_ranks, tcp_invitation *out) {
+static void make_token(tcp_invitation *out) {
     const char *job = getenv("TORCHELASTIC_RUN_ID");
     char text[256];
-    const int n = snprintf(text, sizeof text, "glm1m %" PRId32 " %" PRId32 " %.100s", n_ranks,
-            out->port, job ? job : "");
+    const int n =
+            snprintf(text, sizeof text, "glm1m %" PRId32 " %.100s", out->port, job ? job : "");
     const XXH128_hash_t hash = XXH3_128bits(text, (size_t)n);
     memcpy(out->token, &hash, sizeof out->token);
 }
@@ -127,7 +144,7 @@ rt_status tcp_resolve(const char *address, int32_t n_ranks, tcp_invitation *out)
     char host[PAR_ADDRESS_BYTES];
     struct addrinfo *all = NULL;
     const struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM};
-    *out = (tcp_invitation){0};
+    *out = (tcp_invitation){.n_ranks = n_ranks};
     (void)snprintf(host, sizeof host, "%s", address);
     char *colon = strrchr(host, ':');
     if (!colon) return rt_fail(RT_EUSAGE, "parallel: %s is not HOST:PORT", address);
@@ -144,7 +161,7 @@ rt_status tcp_resolve(const char *address, int32_t n_ranks, tcp_invitation *out)
             add_address(out, AF_INET6, &((const struct sockaddr_in6 *)name)->sin6_addr);
     }
     freeaddrinfo(all);
-    make_token(n_ranks, out);
+    make_token(out);
     return RT_OK;
 }
 
@@ -191,22 +208,32 @@ static void set_options(int fd) {
     (void)setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
 }
 
+/* Say to a guest of ours what its size of the group is compared with. RT_EPEER: it has another. */
+static rt_status welcome(
+        int guest, const tcp_invitation *invitation, const tcp_greeting *greeting) {
+    const tcp_greeting mine = make_greeting(invitation, 0);
+    if (invitation->n_ranks == 0) return RT_OK;
+    (void)send(guest, &mine, sizeof mine, MSG_NOSIGNAL);
+    return check_sizes(greeting, &mine);
+}
+
 /* One connection; who does not know the token, or is here already, is a stranger. */
-static void accept_one(int fd, const tcp_invitation *invitation, int32_t first, int32_t n_ranks,
-        int fds[PAR_RANKS_MAX]) {
+static rt_status accept_one(int fd, const tcp_invitation *invitation, int32_t first,
+        int32_t n_ranks, int fds[PAR_RANKS_MAX]) {
     tcp_greeting greeting;
     const int guest = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-    if (guest < 0) return;
+    if (guest < 0) return RT_OK;
     const bool is_one_of_us = read_within(guest, &greeting, sizeof greeting, GREETING_MS) &&
-                              memcmp(greeting.token, invitation->token, TCP_TOKEN_BYTES) == 0 &&
-                              greeting.rank >= first && greeting.rank < n_ranks &&
-                              fds[greeting.rank] < 0;
-    if (!is_one_of_us) {
+                              memcmp(greeting.token, invitation->token, TCP_TOKEN_BYTES) == 0;
+    const rt_status status = is_one_of_us ? welcome(guest, invitation, &greeting) : RT_OK;
+    if (!is_one_of_us || status != RT_OK || greeting.rank < first || greeting.rank >= n_ranks ||
+            fds[greeting.rank] >= 0) {
         (void)close(guest);
-        return;
+        return status;
     }
     set_options(guest);
     fds[greeting.rank] = guest;
+    return RT_OK;
 }
 
 static int32_t missing(int32_t first, int32_t n_ranks, const int fds[PAR_RANKS_MAX]) {
@@ -226,7 +253,7 @@ rt_status tcp_accept_all(int fd, const tcp_invitation *invitation, int32_t first
                     "parallel: rank %" PRId32 " did not connect within %g s (port %" PRId32
                     " of this machine)",
                     missing(first, n_ranks, fds), timeout_s, invitation->port);
-        if (poll(&one, 1, left_ms) > 0) accept_one(fd, invitation, first, n_ranks, fds);
+        if (poll(&one, 1, left_ms) > 0) RT_TRY(accept_one(fd, invitation, first, n_ranks, fds));
     }
     return RT_OK;
 }
@@ -254,20 +281,35 @@ static int connect_to(const char *address, int port) {
     return -1;
 }
 
+/* Say who we are, and hear whether the group is of one size. */
+static rt_status greet(int fd, const tcp_invitation *invitation, int32_t rank, int timeout_ms) {
+    const tcp_greeting mine = make_greeting(invitation, rank);
+    tcp_greeting first;
+    if (send(fd, &mine, sizeof mine, MSG_NOSIGNAL) != (ssize_t)sizeof mine)
+        return rt_fail_errno(RT_EIO, "parallel: cannot greet");
+    if (invitation->n_ranks == 0) return RT_OK;
+    if (!read_within(fd, &first, sizeof first, timeout_ms))
+        return rt_fail(RT_EPEER,
+                "parallel: rank 0 on port %" PRId32 " turns rank %" PRId32
+                " away: it is of another job, or another build",
+                invitation->port, rank);
+    return check_sizes(&mine, &first);
+}
+
 rt_status tcp_connect(const tcp_invitation *invitation, int32_t rank, double timeout_s, int *fd) {
     const double deadline = rt_now() + timeout_s;
-    tcp_greeting greeting = {.rank = rank};
-    memcpy(greeting.token, invitation->token, TCP_TOKEN_BYTES);
     do {
         for (int32_t i = 0; i < invitation->n_addresses; i++) {
             const int peer = connect_to(invitation->addresses[i], invitation->port);
             if (peer < 0) continue;
             set_options(peer);
-            if (send(peer, &greeting, sizeof greeting, MSG_NOSIGNAL) == (ssize_t)sizeof greeting) {
+            const rt_status status = greet(peer, invitation, rank, (int)(timeout_s * 1e3));
+            if (status == RT_OK) {
                 *fd = peer;
                 return RT_OK;
             }
             (void)close(peer);
+            if (status == RT_EPEER) return status;
         }
         (void)usleep(RETRY_MS * 1000);
     } while (rt_now() < deadline);

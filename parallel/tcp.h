@@ -11,6 +11,7 @@ enum { TCP_TOKEN_BYTES = 16, TCP_ADDRESSES_MAX = 8 };
 /* Where somebody listens, and what proves that it is he: random bytes that only the group knows. */
 typedef struct tcp_invitation {
     unsigned char token[TCP_TOKEN_BYTES];
+    int32_t n_ranks; /* of the group, to be compared with each guest's; 0: it is known to be alike */
     int32_t n_addresses;
     int32_t port;
     char addresses[TCP_ADDRESSES_MAX][INET6_ADDRSTRLEN];
@@ -29,11 +30,13 @@ RT_MUST_CHECK rt_status tcp_listen_at(const tcp_invitation *invitation, int *fd)
 bool tcp_is_local(const tcp_invitation *invitation);
 
 /* Take one connection of each rank from `first` on into fds[rank]; strangers are turned away.
- * Errors: RT_EPEER  not all came within timeout_s: who is missing. What came stays in fds. */
+ * Errors: RT_EPEER  not all came within timeout_s: who is missing; or one has another size of the
+ *                   group: its number, its host and the two sizes. What came stays in fds. */
 RT_MUST_CHECK rt_status tcp_accept_all(int fd, const tcp_invitation *invitation, int32_t first,
         int32_t n_ranks, double timeout_s, int fds[PAR_RANKS_MAX]);
 
-/* Connect as `rank`, trying one address after the other until timeout_s. Errors: RT_EPEER */
+/* Connect as `rank`, trying one address after the other until timeout_s.
+ * Errors: RT_EPEER  nobody is there, or the group has another size there */
 RT_MUST_CHECK rt_status tcp_connect(
         const tcp_invitation *invitation, int32_t rank, double timeout_s, int *fd);
 

@@ -106,12 +106,16 @@ static int64_t sharers(const glm_engine *engine, const glm_options *options) {
     return n_here;
 }
 
-/* Nothing is kept before the model is known by its content: the hashing runs beside the loading. */
+/* Nothing is kept before the model is known by its content, and nothing computed where ranks may have
+ * others: the hashing runs beside the loading. */
 static rt_status open_vault(glm_engine *engine, const glm_options *options) {
-    glm_identity identity;
+    glm_identity identity = {0};
+    rt_status status = RT_OK;
+    if (!engine->plan.kv_persists && !engine->compares_weights) return RT_OK;
+    if (engine->identity) status = glm_identity_wait(engine->identity, &identity);
+    RT_TRY(par_agree(engine->comm, status, NULL));
+    RT_TRY(glm_ranks_compare_contents(engine->comm, engine->identity ? identity.text : NULL));
     if (!engine->plan.kv_persists) return RT_OK;
-    RT_TRY(par_agree(engine->comm, glm_identity_wait(engine->identity, &identity), NULL));
-    if (engine->comm->n_ranks > 1) RT_TRY(par_hello(engine->comm, identity.text));
     const kv_keep keep = {.fingerprint = identity.hash,
             .fingerprint_text = identity.text,
             .dirs = (const char *const *)engine->kv_dirs,
@@ -143,10 +147,10 @@ static rt_status make_plan(
 }
 
 /* What each rank does for itself. */
-static rt_status open_parts(
-        glm_engine *engine, const glm_checkpoint *checkpoint, const glm_options *options) {
+static rt_status open_parts(glm_engine *engine, const glm_checkpoint *checkpoint,
+        const glm_options *options, bool is_hashed) {
     RT_TRY(rt_pool_create(engine->plan.threads, &engine->pool));
-    if (engine->plan.kv_persists)
+    if (engine->plan.kv_persists || is_hashed)
         RT_TRY(glm_identity_begin(
                 checkpoint, kv_type_text(engine->plan.kv_dtype), &engine->identity));
     RT_TRY(engine->backend->open(engine, checkpoint));
@@ -155,17 +159,20 @@ static rt_status open_parts(
 
 static rt_status open_with(
         glm_engine *engine, const glm_checkpoint *checkpoint, const glm_options *options) {
+    par_comm *comm = engine->comm;
+    bool is_first = false; /* of those that read its files */
     engine->config = *glm_checkpoint_config(checkpoint);
     rt_status status = glm_checkpoint_fingerprint(checkpoint, engine->fingerprint);
-    RT_TRY(par_agree(engine->comm, status, NULL));
-    RT_TRY(glm_ranks_check_model(engine->comm, options, engine->fingerprint));
+    RT_TRY(par_agree(comm, status, NULL));
+    RT_TRY(glm_ranks_check_model(comm, options, engine->fingerprint));
+    RT_TRY(glm_ranks_compare_files(comm, checkpoint, &engine->compares_weights, &is_first));
     RT_TRY(make_plan(engine, checkpoint, options));
     engine->backend = glm_backend_of(&engine->plan);
-    status = open_parts(engine, checkpoint, options);
-    RT_TRY(par_agree(engine->comm, status, NULL));
+    status = open_parts(engine, checkpoint, options, engine->compares_weights && is_first);
+    RT_TRY(par_agree(comm, status, NULL));
     RT_TRY(open_store(engine, options));
     RT_TRY(open_vault(engine, options));
-    return par_agree(engine->comm, engine->backend->open_buffers(engine), NULL);
+    return par_agree(comm, engine->backend->open_buffers(engine), NULL);
 }
 
 static void log_open(const glm_engine *engine) {
@@ -173,9 +180,10 @@ static void log_open(const glm_engine *engine) {
     rt_log(RT_LOG_INFO, "engine",
             "open max_len=%" PRId64 " span=%" PRId64 " chunk=%" PRId64 " threads=%" PRId32
             " device=%s isa=%s kv=%s hidden=%s bytes=%" PRId64 " rank=%" PRId32 " ranks=%" PRId32,
-            plan->max_len, plan->span, plan->chunk, plan->threads, engine->backend->name, rt_isa_name(rt_machine_isa()),
-            rt_dtype_name(plan->kv_dtype), rt_dtype_name(plan->hidden_dtype), plan->total_bytes,
-            engine->comm->rank, engine->comm->n_ranks);
+            plan->max_len, plan->span, plan->chunk, plan->threads, engine->backend->name,
+            rt_isa_name(rt_machine_isa()), rt_dtype_name(plan->kv_dtype),
+            rt_dtype_name(plan->hidden_dtype), plan->total_bytes, engine->comm->rank,
+            engine->comm->n_ranks);
 }
 
 rt_status glm_engine_open_rank(const glm_options *options, par_comm *comm, glm_engine **out) {

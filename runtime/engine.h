@@ -78,8 +78,10 @@ struct glm_engine {
     glm_buffers buffers;
 
     kv_store *store;
-    glm_identity_job *identity; /* where sessions are kept on disk; NULL otherwise */
-    char **kv_dirs;             /* [n_kv_dirs] of the disk: --kv-disk-dir or our cache */
+    glm_identity_job
+            *identity;     /* where sessions are kept on disk, or weights to be compared; or NULL */
+    bool compares_weights; /* ranks read other files */
+    char **kv_dirs;        /* [n_kv_dirs] of the disk: --kv-disk-dir or our cache */
     int32_t n_kv_dirs;
     char **other_dirs; /* [n_other_dirs] of other ranks, where --kv-disk-dir has %r */
     int32_t n_other_dirs;
@@ -89,7 +91,7 @@ struct glm_engine {
     void *hidden;        /* [span][hidden]: the residual stream of the open span */
     void *decode_hidden; /* [max_seqs][hidden] */
     void *wanted_hidden; /* [max_logits][hidden] */
-    float *logits; /* host: [max(max_logits, max_seqs)][vocab, padded while computed] */
+    float *logits;       /* host: [max(max_logits, max_seqs)][vocab, padded while computed] */
 
     glm_prefill_run prefill;
     int64_t logits_serial; /* which computation the logits belong to */

@@ -230,6 +230,27 @@ static void *run(void *context) {
     return NULL;
 }
 
+/* ---- files, not contents --------------------------------------------------------------------- */
+
+static rt_status add_stat(glm_sha256 *sha, const struct stat *s) {
+    const int64_t numbers[] = {(int64_t)s->st_dev, (int64_t)s->st_ino, (int64_t)s->st_size,
+            s->st_mtim.tv_sec, s->st_mtim.tv_nsec, s->st_ctim.tv_sec, s->st_ctim.tv_nsec};
+    return glm_sha256_add(sha, numbers, sizeof numbers);
+}
+
+rt_status glm_identity_files(const glm_checkpoint *checkpoint, char hex[65]) {
+    const glm_shards *shards = glm_checkpoint_shards(checkpoint);
+    uint8_t digest[GLM_SHA256_BYTES];
+    glm_sha256 *sha = NULL;
+    rt_status status = glm_sha256_create(&sha);
+    for (int32_t i = 0; i < shards->n_shards && status == RT_OK; i++)
+        status = add_stat(sha, &shards->shards[i].file->opened);
+    if (status == RT_OK) status = glm_sha256_finish(sha, digest);
+    if (status == RT_OK) (void)glm_sha256_hex(digest, hex);
+    glm_sha256_free(sha);
+    return status;
+}
+
 /* ---- the job --------------------------------------------------------------------------------- */
 
 static rt_status copy_files(glm_identity_job *job, const glm_shards *shards) {

@@ -22,6 +22,10 @@ typedef struct glm_identity {
     char text[GLM_IDENTITY_TEXT];   /* "key=value\n" lines, always the same keys in one order */
 } glm_identity;
 
+/* Which files on this machine hold the weights, as they are now: two processes of one machine for which
+ * it is equal have the same bytes before them. Writes 64 hex characters and a NUL. RT_ENOMEM */
+RT_MUST_CHECK rt_status glm_identity_files(const glm_checkpoint *checkpoint, char hex[65]);
+
 typedef struct glm_identity_job glm_identity_job;
 
 /* Start one thread that reads and hashes the checkpoint's files, while the caller loads weights.

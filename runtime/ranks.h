@@ -65,6 +65,13 @@ RT_MUST_CHECK rt_status glm_ranks_open(const glm_options *options, par_comm **ou
 /* All ranks: they are of one build and model. */
 RT_MUST_CHECK rt_status glm_ranks_check_model(
         par_comm *comm, const glm_options *options, const char *fingerprint);
+/* ranks_weights.c, all ranks: whether some read other files than rank 0, so that contents are to be
+ * compared; and whether this one is the first of those that read its files, whose content it must know. */
+RT_MUST_CHECK rt_status glm_ranks_compare_files(
+        par_comm *comm, const glm_checkpoint *checkpoint, bool *differ, bool *is_first);
+/* All ranks: `identity`, the text of glm_identity_wait, is rank 0's, where a rank has one; NULL: it need
+ * not. RT_EPEER: a rank has other weights, or another tokenizer; which, and the two values. */
+RT_MUST_CHECK rt_status glm_ranks_compare_contents(par_comm *comm, const char *identity);
 /* All ranks: rank 0's bytes. */
 RT_MUST_CHECK rt_status glm_ranks_tell(par_comm *comm, void *bytes, int64_t n_bytes);
 

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/machine.h"
 #include "build_id.h"
+#include "command_line.h"
 #include "ranks.h"
 
 /* ---- options, from rank 0 to the others ------------------------------------------------------ */
@@ -120,10 +121,14 @@ static rt_status hear_options(par_comm *comm, told_options *told, bool *is_dismi
 
 /* ---- agreement before work ------------------------------------------------------------------- */
 
+/* One command line for all, where a launcher started them: rank 0's is what counts, and what another
+ * rank was given besides would be lost without a word. */
 static rt_status check_build(par_comm *comm) {
     char id[GLM_BUILD_ID_TEXT];
-    char facts[GLM_BUILD_ID_TEXT + 16];
-    (void)snprintf(facts, sizeof facts, "build=%s\n", glm_build_id(id));
+    char command[GLM_COMMAND_LINE_TEXT] = "";
+    char facts[GLM_BUILD_ID_TEXT + GLM_COMMAND_LINE_TEXT + 32];
+    if (strcmp(comm->transport, "local") != 0) RT_TRY(glm_command_line(command));
+    (void)snprintf(facts, sizeof facts, "build=%s\noptions=%s\n", glm_build_id(id), command);
     return par_hello(comm, facts);
 }
 

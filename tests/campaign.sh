@@ -3,7 +3,7 @@
 #
 #   sh tests/campaign.sh [--seed S] [--seconds N] [--machine "in words"] [PART...]
 #
-#   PART       kills models crashes faults fuzz ranks; all of them where none is named
+#   PART       kills models crashes faults fuzz ranks unlike; all of them where none is named
 #   --seed     the first one (default: the time); every seed is printed and written down
 #   --seconds  how long each part goes on with further seeds (default 120)
 #
@@ -23,7 +23,7 @@ while [ $# -gt 0 ]; do
     --seed) seed=$2 && shift ;;
     --seconds) seconds=$2 && shift ;;
     --machine) machine=$2 && shift ;;
-    kills | models | crashes | faults | fuzz | ranks) parts="$parts $1" ;;
+    kills | models | crashes | faults | fuzz | ranks | unlike) parts="$parts $1" ;;
     *) sed -n '2,13s/^# \{0,1\}//p' "$0" && exit 2 ;;
     esac
     shift
@@ -84,10 +84,16 @@ ranks() {
     frozen=$(awk '$1 == "stop" && $2 == "runs" { print $9 }' "$log")
     unit="runs with a fault of a rank (dead ones noticed in $dead s, frozen ones in $frozen s)"
 }
+unlike() { # once is all, too
+    unit='groups with a rank of another build, config, weights, options or size'
+    try sh tests/cli_ranks_that_differ.sh full
+    add "$(sed -n 's/^\([0-9]*\) groups$/\1/p' "$log")"
+    ends_at=0
+}
 
 [ -s "$ledger" ] || printf 'date\tcommit\tmachine\tpart\tfirst_seed\tseeds\tdone\toutcome\n' >"$ledger"
 failed=0
-for part in ${parts:-kills models crashes faults fuzz ranks}; do
+for part in ${parts:-kills models crashes faults fuzz ranks unlike}; do
     n=0
     n_seeds=0
     outcome=ok

@@ -15,8 +15,8 @@
 
 enum { SLOW_OPERATIONS = 100, SLOW_US = 10000 };
 
-static const char *const names[HELP_N_FAULTS] = {"none", "kill", "stop", "exit0", "exit1", "slow",
-        "corrupt", "duplicate", "build", "world", "config", "weights", "full"};
+static const char *const names[HELP_N_FAULTS] = {
+        "none", "kill", "stop", "exit0", "exit1", "slow", "corrupt", "duplicate", "full"};
 
 static par_comm original; /* its function pointers */
 static help_fault fault;
@@ -127,27 +127,9 @@ static rt_status tell(par_comm *comm, void *bytes, int64_t n_bytes) {
     return original.tell(comm, bytes, n_bytes);
 }
 
-/* The value behind `key` in the lines of a greeting becomes another one. */
-static void alter(char *bytes, int64_t n_bytes, const char *key) {
-    const size_t n_key = strlen(key);
-    for (int64_t i = 0; i + (int64_t)n_key < n_bytes; i++)
-        if (memcmp(bytes + i, key, n_key) == 0) {
-            bytes[i + (int64_t)n_key] ^= 1;
-            return;
-        }
-}
-
 static rt_status share(par_comm *comm, const void *mine, int64_t n_bytes, void *all) {
-    static const char *const keys[HELP_N_FAULTS] = {[HELP_FAULT_BUILD] = "build=",
-            [HELP_FAULT_WORLD] = "ranks=",
-            [HELP_FAULT_CONFIG] = "max-num-batched-tokens=",
-            [HELP_FAULT_WEIGHTS] = "model="};
-    char altered[PAR_SHARE_BYTES_MAX];
     count(comm);
-    if (!keys[fault.kind]) return original.share(comm, mine, n_bytes, all);
-    memcpy(altered, mine, (size_t)n_bytes);
-    alter(altered, n_bytes, keys[fault.kind]);
-    return original.share(comm, altered, n_bytes, all);
+    return original.share(comm, mine, n_bytes, all);
 }
 
 static rt_status barrier(par_comm *comm) {

@@ -15,10 +15,6 @@ typedef enum help_fault_kind {
     HELP_FAULT_SLOW,      /* a hundred times slower from here on, for a while */
     HELP_FAULT_CORRUPT,   /* bytes on their way to others change */
     HELP_FAULT_DUPLICATE, /* what was sent is sent again */
-    HELP_FAULT_BUILD,     /* says at the first hello that it is another build, */
-    HELP_FAULT_WORLD,     /* or that the group has another size; at the second, */
-    HELP_FAULT_CONFIG,    /* other options, */
-    HELP_FAULT_WEIGHTS,   /* or another model */
     HELP_FAULT_FULL,      /* files cannot grow past 64 KiB */
     HELP_N_FAULTS
 } help_fault_kind;

@@ -14,14 +14,18 @@ unshare -mu true 2>/dev/null || namespaces=-rmu
 port=$(python3 -c 'import socket
 s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])') || exit 1
 
-# on HOST RANK N HIDDEN ARGS...: rank RANK of N runs glm1m ARGS on HOST, which does not see the directory
-# HIDDEN ("": it sees all); waits for it
+# on HOST RANK N UNLIKE ARGS...: rank RANK of N runs ${program:-$GLM1M} ARGS on HOST; waits for it. UNLIKE: a
+# directory that HOST does not see, or PATH=OTHER, and it sees OTHER there; "": it sees all
 on() {
-    host=$1 rank=$2 n=$3 hidden=$4
+    host=$1 rank=$2 n=$3 unlike=$4
     shift 4
-    RANK=$rank WORLD_SIZE=$n MASTER_ADDR=127.0.0.1 MASTER_PORT=$port host=$host hidden=$hidden \
+    RANK=$rank WORLD_SIZE=$n MASTER_ADDR=127.0.0.1 MASTER_PORT=$port host=$host unlike=$unlike \
         unshare $namespaces sh -c '
             hostname "$host" || exit 99
-            [ -z "$hidden" ] || mount -t tmpfs none "$hidden" || exit 99
-            exec "$@"' sh "$GLM1M" "$@"
+            case $unlike in
+            "") ;;
+            *=*) mount --bind "${unlike#*=}" "${unlike%%=*}" || exit 99 ;;
+            *) mount -t tmpfs none "$unlike" || exit 99 ;;
+            esac
+            exec "$@"' sh "${program:-$GLM1M}" "$@"
 }
