@@ -120,7 +120,7 @@ void kv_open_fork(kv_seq *seq, const kv_seq *parent) {
 
 /* ---- a walk ---------------------------------------------------------------------------------- */
 
-static rt_status add(kv_walk *walk, void *page) {
+static rt_status add(kv_walk *walk, int32_t i, void *page) {
     if (!page) return rt_fail(RT_ENOFIT, "kvstore: a walk appends more than was planned");
     if (walk->n_open == walk->open_room) {
         const int64_t room = walk->open_room ? 2 * walk->open_room : 16;
@@ -130,6 +130,7 @@ static rt_status add(kv_walk *walk, void *page) {
         walk->open_room = room;
     }
     walk->open_pages[walk->n_open++] = page;
+    walk->open_n[i]++;
     return RT_OK;
 }
 
@@ -140,12 +141,13 @@ rt_status kv_open_begin(kv_walk *walk, int32_t i) {
     walk->open_at[i] = -1;
     if (!seq->open || walk->ends[i] <= filled) return RT_OK;
     walk->open_at[i] = walk->n_open;
+    walk->open_n[i] = 0;
     const int64_t first = filled / config->shape.page_tokens;
     const int64_t end = kv_pages_of_layer(config, walk->ends[i]);
-    if (seq->open[walk->layer]) RT_TRY(add(walk, seq->open[walk->layer]));
+    if (seq->open[walk->layer]) RT_TRY(add(walk, i, seq->open[walk->layer]));
     for (int64_t page = first + (seq->open[walk->layer] != NULL); page < end; page++) {
         void *fresh = take(seq);
-        const rt_status status = add(walk, fresh);
+        const rt_status status = add(walk, i, fresh);
         if (status == RT_OK) continue;
         if (fresh) give(seq, fresh);
         return status;
@@ -153,20 +155,12 @@ rt_status kv_open_begin(kv_walk *walk, int32_t i) {
     return RT_OK;
 }
 
-/* Pages of sequence i in this walk. */
-static int64_t n_of(const kv_walk *walk, int32_t i) {
-    int64_t end = walk->n_open;
-    for (int32_t other = 0; other < walk->n_seqs; other++)
-        if (walk->open_at[other] > walk->open_at[i] && walk->open_at[other] < end)
-            end = walk->open_at[other];
-    return end - walk->open_at[i];
-}
-
+/* Sequences end in any order: the shortest first. */
 void kv_open_end(kv_walk *walk, int32_t i) {
     kv_seq *seq = walk->seqs[i];
     if (!seq->open || walk->open_at[i] < 0) return;
     void **pages = walk->open_pages + walk->open_at[i];
-    const int64_t n = n_of(walk, i);
+    const int64_t n = walk->open_n[i];
     const bool is_unfinished = walk->ends[i] % walk->store->config.shape.page_tokens != 0;
     for (int64_t p = 0; p < n - is_unfinished; p++) give(seq, pages[p]);
     seq->open[walk->layer] = is_unfinished ? pages[n - 1] : NULL;
@@ -179,8 +173,7 @@ void kv_open_drop(kv_walk *walk) {
     for (int32_t i = 0; i < walk->n_seqs; i++) {
         kv_seq *seq = walk->seqs[i];
         if (!seq->open || walk->open_at[i] < 0) continue;
-        const int64_t n = n_of(walk, i);
-        for (int64_t p = 0; p < n; p++) {
+        for (int64_t p = 0; p < walk->open_n[i]; p++) {
             void *page = walk->open_pages[walk->open_at[i] + p];
             if (page != seq->open[walk->layer]) give(seq, page);
         }

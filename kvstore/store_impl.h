@@ -72,6 +72,7 @@ struct kv_walk {
     int64_t seqs_room;
     void **open_pages; /* of all sequences that are appended to, */
     int64_t *open_at;  /* [n_seqs]: where a sequence's begin in them; -1: it has none */
+    int64_t *open_n;   /* [n_seqs]: how many they are */
     int64_t n_open, open_room;
 
     int64_t step;         /* the next one; the window is of the one before */

@@ -21,6 +21,7 @@ void kv_walk_free(kv_walk *walk) {
     free(walk->cursors);
     free(walk->parts);
     free(walk->open_at);
+    free(walk->open_n);
     free(walk->open_pages);
     free(walk->outcomes);
     free(walk->jobs);
@@ -48,10 +49,12 @@ static rt_status make_room(kv_walk *walk, int32_t n_seqs) {
         free(walk->cursors);
         free(walk->parts);
         free(walk->open_at);
-        walk->cursors = walk->open_at = NULL;
+        free(walk->open_n);
+        walk->cursors = walk->open_at = walk->open_n = NULL;
         walk->parts = NULL;
         walk->seqs_room = 0;
         RT_TRY(rt_calloc(n_seqs, sizeof *walk->open_at, "a walk's open pages", &walk->open_at));
+        RT_TRY(rt_calloc(n_seqs, sizeof *walk->open_n, "a walk's open pages", &walk->open_n));
         RT_TRY(rt_calloc(n_seqs, sizeof *walk->cursors, "a walk", &walk->cursors));
         RT_TRY(rt_calloc(n_seqs, sizeof *walk->parts, "a walk's window", &walk->parts));
         walk->seqs_room = n_seqs;
