@@ -131,6 +131,7 @@ const glm_backend glm_backend_cpu = {
         .embed = glm_cpu_embed,
         .prefill = glm_cpu_prefill,
         .decode = glm_cpu_decode,
+        .together = glm_cpu_together,
         .logits = glm_cpu_logits,
         .copy_hidden = copy,
         .read_hidden = copy,

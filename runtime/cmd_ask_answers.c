@@ -73,21 +73,16 @@ static rt_status missing_ids(
     return glm_ids_append(out, question->ids.ids, question->ids.n);
 }
 
-/* Ready to be decoded, or over with its first token. */
-static rt_status begin(const ask_run *run, const ask_question *question, glm_asking *asking) {
+/* A fork, and the ids that it is to take before there is a first token. */
+static rt_status begin(
+        const ask_run *run, const ask_question *question, glm_asking *asking, glm_ids *ids) {
     const int64_t n_prefix = run->reading.prefix.n;
-    glm_ids ids = {0};
     *asking = (glm_asking){.max_tokens = question->max_tokens,
             .answer = {.tokenizer = run->tokenizer,
                     .stop = {.texts = run->cli->stop, .n_texts = run->cli->n_stop}}};
     RT_TRY(glm_session_fork(run->prefix, n_prefix,
             n_prefix + question->ids.n + question->max_tokens, &asking->session));
-    rt_status status = missing_ids(run, asking, question, &ids);
-    if (status == RT_OK)
-        status = glm_cli_prefill(run->cli, asking->session, ids.ids, ids.n, NULL, 1);
-    glm_ids_free(&ids);
-    RT_TRY(status);
-    return glm_asking_take(asking, run->engine, &run->sampling);
+    return missing_ids(run, asking, question, ids);
 }
 
 static const char *text_of(const glm_asking *asking) {
@@ -170,11 +165,21 @@ static rt_status stream(ask_run *run, glm_asking *asking) {
     }
 }
 
+/* Ready to be decoded, or over with its first token. */
+static rt_status prefill_one(const ask_run *run, const ask_question *question, glm_asking *asking) {
+    glm_ids ids = {0};
+    rt_status status = begin(run, question, asking, &ids);
+    if (status == RT_OK)
+        status = glm_cli_prefill(run->cli, asking->session, ids.ids, ids.n, NULL, 1);
+    glm_ids_free(&ids);
+    return status == RT_OK ? glm_asking_take(asking, run->engine, &run->sampling) : status;
+}
+
 rt_status ask_one(ask_run *run) {
     const ask_question *question = &run->questions.questions[0];
     glm_asking asking;
     double started_s = rt_now();
-    rt_status status = begin(run, question, &asking);
+    rt_status status = prefill_one(run, question, &asking);
     run->prefill_s += rt_now() - started_s;
     started_s = rt_now();
     if (status == RT_OK) status = stream(run, &asking);
@@ -191,6 +196,7 @@ rt_status ask_one(ask_run *run) {
 typedef struct lane {
     const ask_question *question; /* NULL: free */
     glm_asking asking;
+    glm_ids ids; /* that it is to take; none: the token chosen last */
 } lane;
 
 typedef struct round {
@@ -219,30 +225,43 @@ static rt_status fill_lane(round *r, lane *l) {
         const ask_question *question = &questions->questions[r->next++];
         if (!ask_is_open(question)) continue;
         l->question = question;
-        RT_TRY(begin(r->run, question, &l->asking));
-        if (l->asking.finish_reason) RT_TRY(close_lane(r, l));
+        RT_TRY(begin(r->run, question, &l->asking, &l->ids));
     }
     return RT_OK;
 }
 
-/* One token for each. */
-static rt_status step(round *r, int32_t *n_busy) {
+/* One pass: the next token of each answer under way, and questions that have come to their turn. */
+static rt_status run_pass(lane *const *busy, int32_t n) {
     glm_session *sessions[ASK_TOGETHER_MAX];
+    const int32_t *ids[ASK_TOGETHER_MAX];
+    int64_t n_ids[ASK_TOGETHER_MAX];
+    int32_t next[ASK_TOGETHER_MAX];
+    bool has_questions = false;
+    for (int32_t i = 0; i < n; i++) {
+        const lane *l = busy[i];
+        has_questions = has_questions || l->ids.n > 0;
+        sessions[i] = l->asking.session;
+        next[i] = l->asking.next;
+        ids[i] = l->ids.n > 0 ? l->ids.ids : &next[i];
+        n_ids[i] = l->ids.n > 0 ? l->ids.n : 1;
+    }
+    return has_questions ? glm_prefill_together(sessions, ids, n_ids, n)
+                         : glm_decode(sessions, next, n);
+}
+
+static rt_status step(round *r, int32_t *n_busy) {
     lane *busy[ASK_TOGETHER_MAX];
-    int32_t ids[ASK_TOGETHER_MAX];
     *n_busy = 0;
     RT_TRY(glm_cli_check_interrupted());
     for (int32_t i = 0; i < r->run->n_together; i++) {
         lane *l = &r->lanes[i];
         RT_TRY(fill_lane(r, l));
-        if (!l->question) continue;
-        sessions[*n_busy] = l->asking.session;
-        ids[*n_busy] = l->asking.next;
-        busy[(*n_busy)++] = l;
+        if (l->question) busy[(*n_busy)++] = l;
     }
     if (*n_busy == 0) return RT_OK;
-    RT_TRY(glm_decode(sessions, ids, *n_busy));
+    RT_TRY(run_pass(busy, *n_busy));
     for (int32_t i = 0; i < *n_busy; i++) {
+        busy[i]->ids.n = 0;
         RT_TRY(glm_asking_take(&busy[i]->asking, r->run->engine, &r->run->sampling));
         if (busy[i]->asking.finish_reason) RT_TRY(close_lane(r, busy[i]));
     }
@@ -256,7 +275,10 @@ rt_status ask_many(ask_run *run) {
     r->run = run;
     rt_status status = RT_OK;
     while (status == RT_OK && n_busy > 0) status = step(r, &n_busy);
-    for (int32_t i = 0; i < ASK_TOGETHER_MAX; i++) glm_asking_free(&r->lanes[i].asking);
+    for (int32_t i = 0; i < ASK_TOGETHER_MAX; i++) {
+        glm_asking_free(&r->lanes[i].asking);
+        glm_ids_free(&r->lanes[i].ids);
+    }
     free(r);
     return status;
 }

@@ -63,7 +63,7 @@ static rt_status lost_from(
 }
 
 /* After a failure that cost something: it is there again. */
-static rt_status restore_all(
+rt_status glm_restore_all(
         glm_session *const *sessions, const int64_t *lengths, int32_t n, rt_status failure) {
     int32_t n_restored = 0;
     for (int32_t i = 0; i < n; i++) {
@@ -86,7 +86,7 @@ static rt_status run_until_whole(
     rt_status status = run_all(engine, sessions, ids, n);
     for (int32_t i = 0; status != RT_OK && i < GLM_RECOVERIES_MAX; i++) {
         abort_all(sessions, n);
-        RT_TRY(restore_all(sessions, lengths, n, status));
+        RT_TRY(glm_restore_all(sessions, lengths, n, status));
         status = run_all(engine, sessions, ids, n);
     }
     if (status != RT_OK) abort_all(sessions, n);

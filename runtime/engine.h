@@ -130,6 +130,13 @@ typedef struct glm_chunk {
     int64_t n_attend;
 } glm_chunk;
 
+/* What one of several sequences adds in one pass: n tokens from `pos`, its length, on. */
+typedef struct glm_added {
+    kv_seq *seq;
+    int64_t pos;
+    int64_t n;
+} glm_added;
+
 /* What the CPU's backend is made of; the functions of backend.h. layer.c, vocabulary.c, window.c. */
 RT_MUST_CHECK rt_status glm_cpu_embed(
         glm_engine *engine, const int32_t *ids, int64_t n, void *hidden);
@@ -137,12 +144,19 @@ RT_MUST_CHECK rt_status glm_cpu_prefill(
         glm_engine *engine, int32_t layer, kv_seq *seq, const glm_chunk *chunk, void *hidden);
 RT_MUST_CHECK rt_status glm_cpu_decode(glm_engine *engine, kv_seq *const *seqs,
         const int64_t *lengths, const int32_t *ids, int32_t n);
+RT_MUST_CHECK rt_status glm_cpu_together(
+        glm_engine *engine, int32_t layer, const glm_added *added, int32_t n, void *hidden);
 RT_MUST_CHECK rt_status glm_cpu_logits(
         glm_engine *engine, const void *hidden, int64_t n, float *logits);
 RT_MUST_CHECK rt_status glm_cpu_load_window(glm_engine *engine, kv_walk *walk, int64_t n_loads);
 RT_MUST_CHECK rt_status glm_cpu_store_window(glm_engine *engine, kv_walk *walk, int64_t n_stores);
 RT_MUST_CHECK rt_status glm_cpu_rows_to_pages(glm_engine *engine, const kv_rows *rows);
 RT_MUST_CHECK rt_status glm_cpu_pages_to_rows(glm_engine *engine, const kv_rows *rows);
+
+/* decode.c: after a failure of a step that n sessions took and that is aborted, whatever they have lost is there
+ * again, up to lengths[n]. The failure, where they have lost nothing. */
+RT_MUST_CHECK rt_status glm_restore_all(
+        glm_session *const *sessions, const int64_t *lengths, int32_t n, rt_status failure);
 
 /* suspend.c: put the run that begins where a suspended one of the same ids stopped. */
 RT_MUST_CHECK rt_status glm_prefill_resume(glm_engine *engine, bool *is_resumed);

@@ -4,14 +4,14 @@
  *   x += W_down (silu(W_gate norm(x)) * W_up norm(x))
  *
  * Source: GLM-4 (arXiv:2406.12793), modeling code of the published checkpoints. */
-#include "engine.h"
+#include "layer_inside.h"
 
-static int64_t q_width(const glm_config *config) {
+int64_t glm_layer_q_width(const glm_config *config) {
     return (int64_t)config->n_heads * config->head_dim;
 }
 
 /* normed = norm(x) */
-static void norm(glm_engine *engine, const float *weight, int64_t n, const void *hidden) {
+void glm_layer_norm(glm_engine *engine, const float *weight, int64_t n, const void *hidden) {
     engine->ops.norm(&engine->ops, hidden, engine->plan.hidden_dtype, weight,
             engine->config.rms_eps, n, engine->config.hidden, engine->buffers.normed);
 }
@@ -48,7 +48,7 @@ static rt_status mlp(glm_engine *engine, const glm_layer *layer, int64_t n, void
     const int64_t ffn = engine->part.ffn;
     const glm_rows gate = b->gate_up;
     const glm_rows up = {b->gate_up.data + glm_pad(ffn), b->gate_up.stride};
-    norm(engine, layer->mlp_norm, n, hidden);
+    glm_layer_norm(engine, layer->mlp_norm, n, hidden);
     ops->linear(ops, &layer->gate, NULL, 0, ffn, b->normed, n, gate);
     ops->linear(ops, &layer->up, NULL, 0, ffn, b->normed, n, up);
     ops->swiglu(ops, gate, up, n, ffn);
@@ -58,8 +58,13 @@ static rt_status mlp(glm_engine *engine, const glm_layer *layer, int64_t n, void
     return RT_OK;
 }
 
+rt_status glm_layer_finish(glm_engine *engine, const glm_layer *layer, int64_t n, void *hidden) {
+    RT_TRY(project_out(engine, layer, n, hidden));
+    return mlp(engine, layer, n, hidden);
+}
+
 /* What attention came to, on all ranks: one that lost keys must not leave the others waiting for it. */
-static rt_status agree(glm_engine *engine, rt_status mine) {
+rt_status glm_layer_agree(glm_engine *engine, rt_status mine) {
     return par_agree(engine->comm, mine, NULL);
 }
 
@@ -68,7 +73,7 @@ static void *const *pages_from(const kv_window_part *part, int64_t pos) {
     return part->pages + (pos - part->first_pos) / ATTN_PAGE_TOKENS;
 }
 
-static attn_segment segment_of(const kv_window_part *part) {
+attn_segment glm_layer_segment(const kv_window_part *part) {
     return (attn_segment){.pages = part->pages,
             .first_pos = part->first_pos,
             .n_tokens = part->n_tokens,
@@ -102,13 +107,23 @@ static void seal_full(glm_engine *engine, const kv_window_part *part, int64_t en
     if (n > 0) rt_pool_run(engine->pool, n, seal_item, &job);
 }
 
-static attn_state state_of(const glm_buffers *b) {
-    return (attn_state){.max = b->state_max,
-            .sum = b->state_sum,
-            .out = b->attended.data,
-            .part_max = b->part_max,
-            .part_sum = b->part_sum,
-            .part_out = b->part.data};
+void glm_layer_append(
+        glm_engine *engine, const kv_window_part *part, int64_t row0, int64_t pos, int64_t n) {
+    const glm_rows qkv = engine->buffers.qkv;
+    float *kv = qkv.data + row0 * qkv.stride + glm_layer_q_width(&engine->part);
+    attn_append_kv(engine->ops.attention, kv, qkv.stride, n, pos, pages_to_write(part, pos));
+    seal_full(engine, part, pos + n);
+}
+
+attn_state glm_layer_state(const glm_engine *engine, int64_t row0) {
+    const glm_buffers *b = &engine->buffers;
+    const int64_t heads = row0 * engine->part.n_heads;
+    return (attn_state){.max = b->state_max + heads,
+            .sum = b->state_sum + heads,
+            .out = b->attended.data + heads * engine->part.head_dim,
+            .part_max = b->part_max + heads,
+            .part_sum = b->part_sum + heads,
+            .part_out = b->part.data + heads * engine->part.head_dim};
 }
 
 /* ---- prefill --------------------------------------------------------------------------------- */
@@ -117,7 +132,7 @@ static attn_state state_of(const glm_buffers *b) {
 static void project(glm_engine *engine, const glm_layer *layer, const glm_chunk *chunk) {
     const glm_ops *ops = &engine->ops;
     const glm_buffers *b = &engine->buffers;
-    const int64_t q = q_width(&engine->part);
+    const int64_t q = glm_layer_q_width(&engine->part);
     const int64_t from = chunk->attend_pos - chunk->pos;
     const glm_rows normed = {b->normed.data + from * b->normed.stride, b->normed.stride};
     const glm_rows q_rows = {b->qkv.data + from * b->qkv.stride, b->qkv.stride};
@@ -144,12 +159,8 @@ static rt_status attend_to_windows(
         RT_TRY(glm_window_enter(engine, walk, &window));
         if (window.n_parts == 0) return RT_OK;
         const kv_window_part *part = &window.parts[0];
-        if (part->is_last) {
-            attn_append_kv(attention, b->qkv.data + q_width(&engine->part), b->qkv.stride, chunk->n,
-                    chunk->pos, pages_to_write(part, chunk->pos));
-            seal_full(engine, part, chunk->pos + chunk->n);
-        }
-        const attn_segment segment = segment_of(part);
+        if (part->is_last) glm_layer_append(engine, part, 0, chunk->pos, chunk->n);
+        const attn_segment segment = glm_layer_segment(part);
         attn_prefill(
                 attention, q, b->qkv.stride, chunk->n_attend, chunk->attend_pos, &segment, state);
         RT_TRY(glm_window_leave(engine, walk));
@@ -160,7 +171,7 @@ static rt_status attend_to_windows(
 static rt_status attend(
         glm_engine *engine, const glm_layer *layer, kv_walk *walk, const glm_chunk *chunk) {
     attn_cpu *attention = engine->ops.attention;
-    attn_state state = state_of(&engine->buffers);
+    attn_state state = glm_layer_state(engine, 0);
     project(engine, layer, chunk);
     attn_reset(attention, &state, chunk->n_attend);
     RT_TRY(attend_to_windows(engine, walk, chunk, &state));
@@ -176,12 +187,12 @@ static rt_status attend_prefill(glm_engine *engine, int32_t layer_index, kv_seq 
     kv_walk *walk = NULL;
     const rt_status begun = kv_walk_begin(engine->store, layer_index, &seq, &end, 1,
             chunk->n_attend > 0 ? KV_WALK_ALL : KV_WALK_LAST, &walk);
-    if (begun != RT_OK) return agree(engine, begun);
-    norm(engine, layer->input_norm, chunk->n, hidden);
+    if (begun != RT_OK) return glm_layer_agree(engine, begun);
+    glm_layer_norm(engine, layer->input_norm, chunk->n, hidden);
     /* Ranks that share the sequence instead of heads would join their (out, lse) partials here. */
     const rt_status status = attend(engine, layer, walk, chunk);
     kv_walk_end(walk);
-    return agree(engine, status);
+    return glm_layer_agree(engine, status);
 }
 
 rt_status glm_cpu_prefill(glm_engine *engine, int32_t layer_index, kv_seq *seq,
@@ -191,8 +202,7 @@ rt_status glm_cpu_prefill(glm_engine *engine, int32_t layer_index, kv_seq *seq,
     RT_TRY(attend_prefill(engine, layer_index, seq, chunk, hidden));
     if (chunk->n_attend == 0) return RT_OK;
     void *rows = (char *)hidden + (chunk->attend_pos - chunk->pos) * row_bytes;
-    RT_TRY(project_out(engine, layer, chunk->n_attend, rows));
-    return mlp(engine, layer, chunk->n_attend, rows);
+    return glm_layer_finish(engine, layer, chunk->n_attend, rows);
 }
 
 /* ---- decode ---------------------------------------------------------------------------------- */
@@ -204,13 +214,6 @@ static void rotate_each(glm_engine *engine, const int64_t *lengths, int32_t n) {
                 engine->ops.attention, qkv.data + i * qkv.stride, qkv.stride, 1, lengths[i] - 1);
 }
 
-static void append_one(glm_engine *engine, const kv_window_part *part, int64_t pos) {
-    const glm_rows qkv = engine->buffers.qkv;
-    float *kv = qkv.data + part->seq * qkv.stride + q_width(&engine->part);
-    attn_append_kv(engine->ops.attention, kv, qkv.stride, 1, pos, pages_to_write(part, pos));
-    seal_full(engine, part, pos + 1);
-}
-
 static rt_status decode_windows(glm_engine *engine, kv_walk *walk, const attn_decode_step *step) {
     for (;;) {
         kv_window window;
@@ -219,8 +222,9 @@ static rt_status decode_windows(glm_engine *engine, kv_walk *walk, const attn_de
         attn_segment segments[GLM_DECODE_SEQS_MAX] = {0};
         for (int32_t i = 0; i < window.n_parts; i++) {
             const kv_window_part *part = &window.parts[i];
-            if (part->is_last) append_one(engine, part, step->lengths[part->seq] - 1);
-            segments[part->seq] = segment_of(part);
+            if (part->is_last)
+                glm_layer_append(engine, part, part->seq, step->lengths[part->seq] - 1, 1);
+            segments[part->seq] = glm_layer_segment(part);
         }
         attn_decode_window(engine->ops.attention, step, segments);
         RT_TRY(glm_window_leave(engine, walk));
@@ -252,20 +256,19 @@ static rt_status attend_decode(glm_engine *engine, int32_t layer_index, kv_seq *
     kv_walk *walk = NULL;
     const rt_status begun =
             kv_walk_begin(engine->store, layer_index, seqs, lengths, n, KV_WALK_ALL, &walk);
-    if (begun != RT_OK) return agree(engine, begun);
+    if (begun != RT_OK) return glm_layer_agree(engine, begun);
     if (layer_index + 1 < engine->config.n_layers) kv_walk_then(walk, layer_index + 1);
-    norm(engine, layer->input_norm, n, hidden);
+    glm_layer_norm(engine, layer->input_norm, n, hidden);
     const rt_status status = attend_one_each(engine, layer, walk, lengths, n);
     kv_walk_end(walk);
-    return agree(engine, status);
+    return glm_layer_agree(engine, status);
 }
 
 static rt_status decode_layer(glm_engine *engine, int32_t layer_index, kv_seq *const *seqs,
         const int64_t *lengths, int32_t n, void *hidden) {
     const glm_layer *layer = &engine->weights.layers[layer_index];
     RT_TRY(attend_decode(engine, layer_index, seqs, lengths, n, hidden));
-    RT_TRY(project_out(engine, layer, n, hidden));
-    return mlp(engine, layer, n, hidden);
+    return glm_layer_finish(engine, layer, n, hidden);
 }
 
 rt_status glm_cpu_decode(glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths,
@@ -281,11 +284,11 @@ rt_status glm_cpu_decode(glm_engine *engine, kv_seq *const *seqs, const int64_t 
 /* Two FLOP a weight and token; attention: scores and weighted values, 2 x 2 FLOP a head, dim and
  * visible key. */
 double glm_layer_flop(const glm_config *config, int64_t pos, int64_t n) {
-    const double weights =
-            (double)config->hidden * ((double)glm_config_qkv_rows(config) +
-                                             (double)q_width(config) + 3.0 * (double)config->ffn);
+    const double weights = (double)config->hidden *
+                           ((double)glm_config_qkv_rows(config) +
+                                   (double)glm_layer_q_width(config) + 3.0 * (double)config->ffn);
     const double keys = (double)n * ((double)pos + ((double)n + 1.0) / 2.0);
-    return 2.0 * weights * (double)n + 4.0 * (double)q_width(config) * keys;
+    return 2.0 * weights * (double)n + 4.0 * (double)glm_layer_q_width(config) * keys;
 }
 
 double glm_head_flop(const glm_config *config, int64_t n) {

@@ -41,6 +41,7 @@ static const char *step_name(glm_step_kind kind) {
             [GLM_STEP_PREFILL_ABORT] = "end of a prefill",
             [GLM_STEP_PREFILL_SUSPEND] = "suspending",
             [GLM_STEP_DECODE] = "decode",
+            [GLM_STEP_TOGETHER] = "prefill of several",
             [GLM_STEP_CLOSE] = "shutdown",
     };
     return names[kind];
@@ -218,6 +219,19 @@ static rt_status decode(glm_engine *engine, const glm_step *step) {
     return glm_decode(sessions, step->ids, (int32_t)step->n_sessions);
 }
 
+static rt_status prefill_together(glm_engine *engine, const glm_step *step) {
+    glm_session *sessions[GLM_DECODE_SEQS_MAX];
+    const int32_t *ids[GLM_DECODE_SEQS_MAX];
+    int64_t at = 0;
+    rt_assert(step->n_sessions <= GLM_DECODE_SEQS_MAX && step->n_wanted == step->n_sessions);
+    for (int64_t i = 0; i < step->n_sessions; at += step->wanted[i++]) {
+        sessions[i] = find(engine, step->sessions[i]);
+        ids[i] = step->ids + at;
+    }
+    rt_assert(at == step->n_ids);
+    return glm_prefill_together(sessions, ids, step->wanted, (int32_t)step->n_sessions);
+}
+
 /* The same call as rank 0's. What fails there and here alike is rank 0's to report. */
 static rt_status take_step(glm_engine *engine, const glm_step *step) {
     glm_session *made = NULL;
@@ -256,6 +270,8 @@ static rt_status take_step(glm_engine *engine, const glm_step *step) {
         return glm_prefill_suspend(find(engine, step->session));
     case GLM_STEP_DECODE:
         return decode(engine, step);
+    case GLM_STEP_TOGETHER:
+        return prefill_together(engine, step);
     case GLM_STEP_CLOSE:
         return RT_OK;
     }

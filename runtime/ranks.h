@@ -24,6 +24,7 @@ typedef enum glm_step_kind {
     GLM_STEP_PREFILL_ABORT,
     GLM_STEP_PREFILL_SUSPEND,
     GLM_STEP_DECODE,
+    GLM_STEP_TOGETHER,
     GLM_STEP_CLOSE,
     GLM_STEP_LAST = GLM_STEP_CLOSE
 } glm_step_kind;
@@ -33,12 +34,12 @@ typedef struct glm_step {
     glm_step_kind kind;
     int64_t session; /* number of the session it is about */
     int64_t numbers[2];
-    const int64_t *sessions; /* [n_sessions]: decode */
+    const int64_t *sessions; /* [n_sessions]: decode, together */
     int64_t n_sessions;
     const int32_t *ids; /* [n_ids] */
     int64_t n_ids;
     const int64_t *wanted; /* [n_wanted] */
-    int64_t n_wanted;
+    int64_t n_wanted; /* together: how many of the ids are each session's */
     const char *texts[2]; /* a book's name and note; or its note and where rank 0 keeps it */
 } glm_step;
 

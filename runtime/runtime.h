@@ -4,6 +4,7 @@
  *   glm_session_create  one sequence of tokens and its KV
  *   glm_prefill_begin / glm_prefill_step   many tokens, one (layer, chunk) item a step
  *   glm_decode          one token for each of several sessions
+ *   glm_prefill_together   a few tokens for each of several sessions
  *   glm_session_fork    a second sequence that shares the first one's prefix
  *
  * With options.tensor_parallel > 1 the engine starts the other ranks (or meets them, under mpirun and
@@ -167,6 +168,15 @@ RT_MUST_CHECK rt_status glm_session_logits(
  * n_sessions <= the plan's max_seqs; no session twice. Logits: glm_session_logits of each. */
 RT_MUST_CHECK rt_status glm_decode(
         glm_session *const *sessions, const int32_t *ids, int32_t n_sessions);
+
+/* glm_prefill of ids[i][n_ids[i]] for each of n sessions, as many of them as a chunk holds in one pass over the
+ * weights, and over every stretch of KV that they share; one that adds one token is decoded so beside the
+ * others. Logits of the last token of each: glm_session_logits. The bits are those of one after another.
+ * n_sessions <= the plan's max_seqs; no session twice; no prefill under way.
+ *
+ * Errors: as glm_prefill; sessions then hold what they held before, and some of what was theirs */
+RT_MUST_CHECK rt_status glm_prefill_together(glm_session *const *sessions,
+        const int32_t *const *ids, const int64_t *n_ids, int32_t n_sessions);
 
 /* How to choose the next token. temperature 0 is greedy (the lowest id among equals). */
 typedef struct glm_sampling {

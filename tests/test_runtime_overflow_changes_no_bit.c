@@ -3,8 +3,8 @@
  * plan, and what lies on disk is read once a pass, however many questions share it.
  *
  * Method: the context is prefilled once; the questions are forks of it, decoded 32 at a time. A run
- * without a budget writes every row of logits to a file; runs with budgets, threads and ways of I/O of
- * their own compare with it, each in a process of its own, whose peak is that run's alone. What lies on
+ * without a budget prefills one question after another and writes every row of logits to a file; runs with
+ * budgets, threads and ways of I/O of their own prefill them together, and compare with it, each in a process of its own, whose peak is that run's alone. What lies on
  * disk is counted extent by extent before every pass. First the same, smaller, with ordinary weights. */
 #include <inttypes.h>
 #include <stdio.h>
@@ -111,34 +111,82 @@ static void make_context(glm_ids *ids, int64_t n_pages) {
     }
 }
 
-static void begin_question(run *r, const glm_session *context, int64_t page, glm_session **fork) {
-    char key[64];
-    glm_ids question = {0};
+/* Bytes of a pass that reads what the forks share, and nothing else, once. */
+typedef struct counted {
+    int64_t before;
+} counted;
+
+static counted begin_pass(run *r, glm_session *const *forks, int32_t n) {
+    r->spilled_bytes += spilled_bytes(forks, n);
+    r->n_passes++;
+    return (counted){kv_store_stats(r->engine->store).bytes_read};
+}
+
+static void end_pass(run *r, counted c) {
+    r->read_bytes += kv_store_stats(r->engine->store).bytes_read - c.before;
+}
+
+/* The first token of each, from prefills one after another, or of some questions together. */
+static void prefill_some(
+        run *r, glm_session *const *forks, const glm_ids *questions, int32_t n, int32_t *next) {
+    const int32_t *ids[N_TOGETHER];
+    int64_t n_ids[N_TOGETHER];
+    const bool is_alone = r->setup->share == 0.0;
+    for (int32_t i = 0; i < n; i++) {
+        ids[i] = questions[i].ids;
+        n_ids[i] = questions[i].n;
+    }
+    if (!is_alone) {
+        const counted c = begin_pass(r, forks, n);
+        help_require(glm_prefill_together(forks, ids, n_ids, n), "questions");
+        end_pass(r, c);
+    }
+    for (int32_t i = 0; i < n; i++) {
+        if (is_alone) help_require(glm_prefill(forks[i], ids[i], n_ids[i]), "question");
+        check_row(r, forks[i], "a question");
+        next[i] = help_next(forks[i]);
+    }
+}
+
+/* As many as a chunk holds in one pass. */
+static void prefill_questions(
+        run *r, glm_session *const *forks, const glm_ids *questions, int32_t n, int32_t *next) {
+    const int64_t chunk = glm_engine_plan(r->engine)->chunk;
+    for (int32_t at = 0; at < n;) {
+        int64_t n_rows = 0;
+        int32_t end = at;
+        while (end < n && (end == at || n_rows + questions[end].n <= chunk))
+            n_rows += questions[end++].n;
+        prefill_some(r, forks + at, questions + at, end - at, next + at);
+        at = end;
+    }
+}
+
+static void begin_questions(run *r, const glm_session *context, int64_t first_page, int32_t n,
+        glm_session **forks, int32_t *next) {
+    glm_ids questions[N_TOGETHER] = {{0}};
     const int64_t length = glm_session_length(context);
-    glm_needle_words(page, key);
-    help_append_question(&question, key);
-    help_require(glm_session_fork(context, length, length + ROOM, fork), "fork");
-    help_require(glm_prefill(*fork, question.ids, question.n), "question");
-    check_row(r, *fork, "a question");
-    glm_ids_free(&question);
+    for (int32_t i = 0; i < n; i++) {
+        char key[64];
+        glm_needle_words(first_page + i, key);
+        help_append_question(&questions[i], key);
+        help_require(glm_session_fork(context, length, length + ROOM, &forks[i]), "fork");
+    }
+    prefill_questions(r, forks, questions, n, next);
+    for (int32_t i = 0; i < n; i++) glm_ids_free(&questions[i]);
 }
 
 static void decode_together(run *r, glm_session *const *forks, const int32_t *ids, int32_t n) {
-    const int64_t before = kv_store_stats(r->engine->store).bytes_read;
-    r->spilled_bytes += spilled_bytes(forks, n);
+    const counted c = begin_pass(r, forks, n);
     help_require(glm_decode(forks, ids, n), "decode");
-    r->read_bytes += kv_store_stats(r->engine->store).bytes_read - before;
-    r->n_passes++;
+    end_pass(r, c);
 }
 
 static void ask_together(run *r, const glm_session *context, int64_t first_page, int32_t n) {
     glm_session *forks[N_TOGETHER];
     int32_t next[N_TOGETHER];
     char answers[N_TOGETHER][N_DIGITS + 1] = {{0}};
-    for (int32_t i = 0; i < n; i++) {
-        begin_question(r, context, first_page + i, &forks[i]);
-        next[i] = help_next(forks[i]);
-    }
+    begin_questions(r, context, first_page, n, forks, next);
     for (int digit = 0; digit < N_DIGITS; digit++) {
         for (int32_t i = 0; i < n; i++) answers[i][digit] = (char)next[i];
         decode_together(r, forks, next, n);

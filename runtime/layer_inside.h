@@ -1,0 +1,24 @@
+/* The CPU's layer, between layer.c and layer_together.c. */
+#ifndef GLM_LAYER_INSIDE_H
+#define GLM_LAYER_INSIDE_H
+
+#include "engine.h"
+
+/* Floats of a row's queries, in front of its keys and values in buffers.qkv. */
+int64_t glm_layer_q_width(const glm_config *config);
+/* normed = norm(x) */
+void glm_layer_norm(glm_engine *engine, const float *weight, int64_t n, const void *hidden);
+/* attended -> output projection -> x; x through the MLP. RT_EPEER. */
+RT_MUST_CHECK rt_status glm_layer_finish(
+        glm_engine *engine, const glm_layer *layer, int64_t n, void *hidden);
+/* What attention came to, on all ranks. */
+RT_MUST_CHECK rt_status glm_layer_agree(glm_engine *engine, rt_status mine);
+
+attn_segment glm_layer_segment(const kv_window_part *part);
+/* Rows of qkv from row0 on, n tokens from `pos` on, are appended to the part that is the last. */
+void glm_layer_append(
+        glm_engine *engine, const kv_window_part *part, int64_t row0, int64_t pos, int64_t n);
+/* Running attention of rows from row0 on. */
+attn_state glm_layer_state(const glm_engine *engine, int64_t row0);
+
+#endif

@@ -1,0 +1,277 @@
+/* Prefill of several sessions side by side: what a chunk holds goes through the layers in one pass.
+ *
+ *     what is longer than a chunk: all but its end, alone
+ *     for each group of sessions that a chunk holds
+ *         kv_span_begin of each; embed
+ *         for each layer        backend->together
+ *         keep the last rows; kv_span_commit of each
+ *     final norm and head of the rows kept */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend.h"
+#include "base/log.h"
+#include "ranks.h"
+
+/* What is asked for. Sessions are taken in `order`: those of one token first. */
+typedef struct request {
+    glm_engine *engine;
+    glm_session *const *sessions;
+    const int32_t *const *ids;
+    const int64_t *n_ids;
+    int32_t n;
+    int32_t order[GLM_DECODE_SEQS_MAX];
+    int64_t n_done[GLM_DECODE_SEQS_MAX]; /* of each one's ids, alone */
+} request;
+
+/* Some of them: order[first .. first + n). */
+typedef struct group {
+    int32_t first;
+    int32_t n;
+    int64_t n_rows;
+    int64_t n_open; /* pages that lossy KV opens for it, besides one a session */
+} group;
+
+static rt_status check_session(const glm_session *session, const int32_t *ids, int64_t n_ids) {
+    const glm_engine *engine = session->engine;
+    const int64_t length = kv_seq_length(session->seq);
+    if (n_ids <= 0) return rt_fail(RT_EUSAGE, "prefill: no tokens were given");
+    if (n_ids > kv_seq_max_tokens(session->seq) - length)
+        return rt_fail(RT_EUSAGE,
+                "prefill: %" PRId64 " tokens do not fit: the session holds %" PRId64
+                " and has room for %" PRId64 " more",
+                n_ids, length, kv_seq_max_tokens(session->seq) - length);
+    for (int64_t i = 0; i < n_ids; i++)
+        if (ids[i] < 0 || ids[i] >= engine->config.vocab)
+            return rt_fail(RT_EUSAGE,
+                    "prefill: token %" PRId64 " is id %" PRId32 "; the vocabulary has %" PRId64, i,
+                    ids[i], engine->config.vocab);
+    return RT_OK;
+}
+
+static rt_status check_request(const request *r) {
+    const glm_engine *engine = r->engine;
+    if (engine->prefill.session)
+        return rt_fail(RT_EUSAGE, "prefill: another prefill is running on this engine");
+    if (r->n > engine->plan.max_seqs || r->n > GLM_DECODE_SEQS_MAX)
+        return rt_fail(RT_EUSAGE, "prefill: %" PRId32 " sessions at once, %" PRId32 " planned",
+                r->n, engine->plan.max_seqs);
+    for (int32_t i = 0; i < r->n; i++) {
+        rt_assert(r->sessions[i]->engine == engine);
+        RT_TRY(check_session(r->sessions[i], r->ids[i], r->n_ids[i]));
+    }
+    return RT_OK;
+}
+
+/* ---- what goes alone ------------------------------------------------------------------------- */
+
+static int64_t rows_max(const glm_engine *engine) {
+    return rt_min64(engine->plan.chunk, rt_min64(engine->plan.span, engine->plan.max_len));
+}
+
+/* All but the end of what is longer than a chunk. */
+static rt_status shorten(request *r) {
+    const int64_t most = rows_max(r->engine);
+    for (int32_t i = 0; i < r->n; i++) {
+        if (r->n_ids[i] <= most) continue;
+        r->n_done[i] = (r->n_ids[i] - 1) / most * most;
+        RT_TRY(glm_prefill(r->sessions[i], r->ids[i], r->n_done[i]));
+    }
+    return RT_OK;
+}
+
+/* A device that takes no several at once: each by itself but its last token, and those together. */
+static rt_status one_by_one(const request *r) {
+    int32_t last[GLM_DECODE_SEQS_MAX];
+    for (int32_t i = 0; i < r->n; i++) {
+        last[i] = r->ids[i][r->n_ids[i] - 1];
+        if (r->n_ids[i] > 1) RT_TRY(glm_prefill(r->sessions[i], r->ids[i], r->n_ids[i] - 1));
+    }
+    return glm_decode(r->sessions, last, r->n);
+}
+
+/* ---- groups ---------------------------------------------------------------------------------- */
+
+static int64_t n_left(const request *r, int32_t i) {
+    return r->n_ids[i] - r->n_done[i];
+}
+
+static void put_in_order(request *r) {
+    int32_t n = 0;
+    for (int is_long = 0; is_long < 2; is_long++)
+        for (int32_t i = 0; i < r->n; i++)
+            if ((n_left(r, i) > 1) == is_long) r->order[n++] = i;
+}
+
+/* Pages that a session's tokens lie in, but the first. */
+static int64_t further_pages(const request *r, int32_t i) {
+    const int64_t pos = kv_seq_length(r->sessions[i]->seq);
+    return (pos + n_left(r, i) - 1) / ATTN_PAGE_TOKENS - pos / ATTN_PAGE_TOKENS;
+}
+
+/* As many from `first` on as a chunk holds, which is at least one. */
+static group next_group(const request *r, int32_t first) {
+    const glm_engine *engine = r->engine;
+    group g = {.first = first};
+    while (first + g.n < r->n) {
+        const int32_t i = r->order[first + g.n];
+        const int64_t n_rows = g.n_rows + n_left(r, i);
+        const int64_t n_open = g.n_open + further_pages(r, i);
+        if (g.n > 0 &&
+                (n_rows > rows_max(engine) || n_open > engine->plan.chunk / ATTN_PAGE_TOKENS))
+            break;
+        g.n_rows = n_rows;
+        g.n_open = n_open;
+        g.n++;
+    }
+    return g;
+}
+
+/* ---- one group ------------------------------------------------------------------------------- */
+
+static void members(const request *r, const group *g, glm_session **sessions) {
+    for (int32_t i = 0; i < g->n; i++) sessions[i] = r->sessions[r->order[g->first + i]];
+}
+
+static const int32_t *ids_of(const request *r, int32_t i) {
+    return r->ids[i] + r->n_done[i];
+}
+
+static rt_status begin_all(const request *r, const group *g) {
+    for (int32_t k = g->first; k < g->first + g->n; k++) {
+        const int32_t i = r->order[k];
+        RT_TRY(kv_span_begin(r->sessions[i]->seq, ids_of(r, i), n_left(r, i)));
+    }
+    return RT_OK;
+}
+
+static rt_status embed_all(const request *r, const group *g) {
+    glm_engine *engine = r->engine;
+    int32_t *ids = NULL;
+    int64_t n = 0;
+    RT_TRY(glm_step_agree(engine, rt_calloc(g->n_rows, sizeof *ids, "token ids", &ids)));
+    for (int32_t k = g->first; k < g->first + g->n; k++) {
+        const int32_t i = r->order[k];
+        memcpy(ids + n, ids_of(r, i), (size_t)n_left(r, i) * sizeof *ids);
+        n += n_left(r, i);
+    }
+    const rt_status status = engine->backend->embed(engine, ids, n, engine->hidden);
+    free(ids);
+    return status;
+}
+
+/* Each one's last row, to where its logits are made from: in the caller's order. */
+static rt_status keep_last_rows(const request *r, const group *g) {
+    glm_engine *engine = r->engine;
+    const int64_t row_bytes = glm_hidden_row_bytes(engine);
+    int64_t row = -1;
+    for (int32_t k = g->first; k < g->first + g->n; k++) {
+        const int32_t i = r->order[k];
+        row += n_left(r, i);
+        RT_TRY(engine->backend->copy_hidden(engine, (char *)engine->decode_hidden + i * row_bytes,
+                (const char *)engine->hidden + row * row_bytes, row_bytes));
+    }
+    return RT_OK;
+}
+
+static rt_status run_group(const request *r, const group *g) {
+    glm_engine *engine = r->engine;
+    glm_added added[GLM_DECODE_SEQS_MAX];
+    for (int32_t k = 0; k < g->n; k++) {
+        const int32_t i = r->order[g->first + k];
+        kv_seq *seq = r->sessions[i]->seq;
+        added[k] = (glm_added){.seq = seq, .pos = kv_seq_length(seq), .n = n_left(r, i)};
+    }
+    RT_TRY(glm_step_agree(engine, begin_all(r, g)));
+    RT_TRY(embed_all(r, g));
+    for (int32_t layer = 0; layer < engine->config.n_layers; layer++)
+        RT_TRY(engine->backend->together(engine, layer, added, g->n, engine->hidden));
+    RT_TRY(keep_last_rows(r, g));
+    for (int32_t k = 0; k < g->n; k++) kv_span_commit(added[k].seq);
+    return RT_OK;
+}
+
+static void abort_group(glm_session *const *sessions, int32_t n) {
+    for (int32_t i = 0; i < n; i++) kv_span_abort(sessions[i]->seq);
+}
+
+/* What a disk has lost is computed again, as in decode. */
+static rt_status run_until_whole(const request *r, const group *g) {
+    glm_session *sessions[GLM_DECODE_SEQS_MAX];
+    int64_t lengths[GLM_DECODE_SEQS_MAX];
+    members(r, g, sessions);
+    for (int32_t i = 0; i < g->n; i++) lengths[i] = kv_seq_length(sessions[i]->seq);
+    rt_status status = run_group(r, g);
+    for (int32_t i = 0; status != RT_OK && i < GLM_RECOVERIES_MAX; i++) {
+        abort_group(sessions, g->n);
+        RT_TRY(glm_restore_all(sessions, lengths, g->n, status));
+        status = run_group(r, g);
+    }
+    if (status != RT_OK) abort_group(sessions, g->n);
+    return status;
+}
+
+/* ---- all of them ----------------------------------------------------------------------------- */
+
+static rt_status run_all(request *r) {
+    glm_engine *engine = r->engine;
+    if (!engine->backend->together) return one_by_one(r);
+    RT_TRY(shorten(r));
+    put_in_order(r);
+    for (int32_t at = 0; at < r->n;) {
+        const group g = next_group(r, at);
+        RT_TRY(run_until_whole(r, &g));
+        at += g.n;
+    }
+    RT_TRY(engine->backend->logits(engine, engine->decode_hidden, r->n, engine->logits));
+    engine->logits_serial++;
+    for (int32_t i = 0; i < r->n; i++) {
+        r->sessions[i]->logits_serial = engine->logits_serial;
+        r->sessions[i]->logits_row = i;
+        r->sessions[i]->n_logits = 1;
+    }
+    return RT_OK;
+}
+
+/* One list of all ids, for the other ranks. */
+static rt_status announce(const request *r) {
+    int64_t numbers[GLM_DECODE_SEQS_MAX];
+    int32_t *ids = NULL;
+    int64_t n = 0;
+    for (int32_t i = 0; i < r->n; i++) {
+        numbers[i] = r->sessions[i]->number;
+        n += r->n_ids[i];
+    }
+    RT_TRY(rt_calloc(n, sizeof *ids, "token ids", &ids));
+    n = 0;
+    for (int32_t i = 0; i < r->n; i++) {
+        memcpy(ids + n, r->ids[i], (size_t)r->n_ids[i] * sizeof *ids);
+        n += r->n_ids[i];
+    }
+    const glm_step step = {.kind = GLM_STEP_TOGETHER,
+            .sessions = numbers,
+            .n_sessions = r->n,
+            .ids = ids,
+            .n_ids = n,
+            .wanted = r->n_ids,
+            .n_wanted = r->n};
+    const rt_status status = glm_step_begin(r->engine, &step);
+    free(ids);
+    return status;
+}
+
+rt_status glm_prefill_together(glm_session *const *sessions, const int32_t *const *ids,
+        const int64_t *n_ids, int32_t n_sessions) {
+    rt_assert(n_sessions > 0);
+    request r = {.engine = sessions[0]->engine,
+            .sessions = sessions,
+            .ids = ids,
+            .n_ids = n_ids,
+            .n = n_sessions};
+    RT_TRY(check_request(&r));
+    RT_TRY(announce(&r));
+    const rt_status status = run_all(&r);
+    glm_step_end(r.engine);
+    return status;
+}
