@@ -54,7 +54,7 @@ typedef struct local_head {
 typedef struct local_peer {
     int control_fd; /* -1: none */
     int beat_fd;
-    pid_t pid;        /* rank 0: the child; 0: none, or reaped */
+    pid_t pid;        /* rank 0: the child; 0: none, or reaped. Others: rank 0, their parent */
     double last_seen; /* by the heartbeat thread alone */
     bool has_left;    /* in an orderly way; likewise */
 } local_peer;

@@ -53,13 +53,21 @@ static void report_gone(local_comm *local, int rank) {
     local_end(local, why);
 }
 
+/* A child that froze has nothing more to do. Rank 0 is somebody's command: it is let go on, where it was
+ * stopped, so that it finds the group over, says so, and ends by itself. */
+static void end_frozen(const local_comm *local, int rank) {
+    const pid_t pid = local->peers[rank].pid;
+    if (local->comm.rank == 0 && pid > 0) (void)kill(pid, SIGKILL);
+    if (local->comm.rank > 0 && pid == getppid()) (void)kill(pid, SIGCONT);
+}
+
 static void report_frozen(local_comm *local, int rank, double silent_s) {
     char who[128];
     char why[256];
     (void)snprintf(why, sizeof why, "%s is frozen: no sign of life for %.1f s",
             local_who(local, rank, who), silent_s);
     local_end(local, why);
-    if (local->peers[rank].pid > 0) (void)kill(local->peers[rank].pid, SIGKILL);
+    end_frozen(local, rank);
 }
 
 /* Take what came; false once the socket has ended. */

@@ -187,6 +187,7 @@ rt_status par_local_join(int control_fd, par_comm **out) {
     (void)fcntl(control_fd, F_SETFD, FD_CLOEXEC);
     local->peers[0].control_fd = control_fd;
     local->peers[0].beat_fd = fds[1];
+    local->peers[0].pid = getppid();
     status = local_beat_start(local);
     if (status == RT_OK)
         *out = &local->comm;
