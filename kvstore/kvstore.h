@@ -88,6 +88,7 @@ typedef struct kv_rows {
     void *const *pages; /* the first one starts with the first row */
     void *k;            /* [n_tokens][head_dim] */
     void *v;
+    bool is_open; /* bf16 rows of an open page, where others are sealed */
 } kv_rows;
 
 typedef struct kv_store kv_store;
@@ -209,10 +210,10 @@ const char *kv_store_keep_failure(const kv_store *store);
 
 /* A span in the middle of which a process ends, for a later one that is given the same ids.
  *
- *   suspend   for every layer and head with kv_seq_tail_rows(): pages -> rows, kv_suspend_rows();
- *             then kv_suspend_span(), after which the span is aborted here
- *   resume    kv_resume_span(); for every layer and head: kv_resume_rows(), rows -> pages; then
- *             kv_resume_end()
+ *   suspend   for every layer and head with kv_seq_tail_rows(), and with kv_seq_open_rows(): pages ->
+ *             rows, kv_suspend_rows(); then kv_suspend_span(), after which the span is aborted here
+ *   resume    kv_resume_span(); for every layer and head, of both: kv_resume_rows(), rows -> pages;
+ *             then kv_resume_end()
  *
  * Only of a sequence that is kept and not parked. Errors of suspending: RT_EUSAGE it is not; RT_ENOFIT,
  * RT_EIO the disk; nothing is kept then. To resume nothing is no failure. */
@@ -226,8 +227,10 @@ typedef struct kv_suspension {
     int64_t hidden_bytes;
 } kv_suspension;
 /* Rows of a layer's unfinished extent, in the first thread's buffer; n_tokens 0: there are none, -1:
- * they are not in memory, and the span cannot be suspended. */
+ * they are not in memory, and the span cannot be suspended. Where pages are sealed those that are; and
+ * the rows of the open page besides. */
 kv_rows kv_seq_tail_rows(kv_seq *seq, int32_t layer, int32_t kv_head);
+kv_rows kv_seq_open_rows(kv_seq *seq, int32_t layer, int32_t kv_head);
 RT_MUST_CHECK rt_status kv_suspend_rows(
         kv_seq *seq, const int32_t *ids, int64_t n_ids, int32_t layer, const kv_rows *rows);
 RT_MUST_CHECK rt_status kv_suspend_span(

@@ -92,6 +92,14 @@ void kv_open_free(kv_seq *seq) {
     free(seq->open);
 }
 
+rt_status kv_open_take(kv_seq *seq, int32_t layer) {
+    if (!seq->open || seq->filled[layer] % seq->store->config.shape.page_tokens == 0) return RT_OK;
+    rt_assert(!seq->open[layer]);
+    seq->open[layer] = take(seq);
+    if (!seq->open[layer]) return rt_fail(RT_ENOFIT, "kvstore: no open page is left");
+    return RT_OK;
+}
+
 /* Whether every layer has the rows of the page that n_tokens end in. */
 static bool holds_rows(const kv_seq *seq, int64_t n_tokens) {
     const int32_t page_tokens = seq->store->config.shape.page_tokens;

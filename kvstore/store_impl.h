@@ -209,7 +209,8 @@ static inline bool kv_seq_keeps(const kv_seq *seq, int64_t extent) {
  *   begin    of a walk: open pages for the new tokens of a sequence; RT_ENOFIT
  *   end      they were appended, and full pages sealed: the last, unfinished one stays
  *   drop     those of a walk that did not come to that
- *   cut      to n_tokens or, where an open page is missing, fewer: returns how many */
+ *   cut      to n_tokens or, where an open page is missing, fewer: returns how many
+ *   take     one for a layer that ends inside a page, to be filled from elsewhere; RT_ENOFIT */
 RT_MUST_CHECK rt_status kv_open_start(kv_store *store);
 void kv_open_stop(kv_store *store);
 RT_MUST_CHECK rt_status kv_open_reserve(kv_seq *seq);
@@ -218,6 +219,7 @@ RT_MUST_CHECK rt_status kv_open_begin(kv_walk *walk, int32_t seq);
 void kv_open_end(kv_walk *walk, int32_t seq);
 void kv_open_drop(kv_walk *walk);
 int64_t kv_open_cut(kv_seq *seq, int64_t n_tokens);
+RT_MUST_CHECK rt_status kv_open_take(kv_seq *seq, int32_t layer);
 /* Copies of the parent's, for a fork of so many tokens. */
 void kv_open_fork(kv_seq *seq, const kv_seq *parent);
 

@@ -113,6 +113,7 @@ rt_status kv_staging_open(const kv_config *config, kv_staging *out) {
             .shape = config->shape,
             .extent_tokens = config->overflow.extent_tokens,
             .run_bytes_max = run_stored_max(config),
+            .rows_bytes = rows_bytes(config),
             .n_drives = config->overflow.n_dirs,
             .packing = config->overflow.packing == KV_PACKING_PLAIN ? KV_PACK_PLAIN : KV_PACK_DENSE,
             .chooses_packing = config->overflow.packing == KV_PACKING_CHOOSE &&
@@ -292,7 +293,9 @@ static int64_t run_offset(const kv_stored *stored, int32_t kv_head) {
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
-static kv_rows rows_like(kv_staging *s, const kv_run_shape *shape, int32_t kv_head, int thread) {
+kv_rows kv_staging_rows_like(
+        kv_staging *s, const kv_run_shape *shape, int32_t kv_head, int thread) {
+    rt_assert(kv_run_raw_bytes(shape) <= s->rows_bytes);
     rt_assert(thread >= 0 && thread < s->n_threads);
     char *k = s->rows[thread];
     return (kv_rows){.kv_head = kv_head,
@@ -303,7 +306,7 @@ static kv_rows rows_like(kv_staging *s, const kv_run_shape *shape, int32_t kv_he
 
 kv_rows kv_staging_rows(kv_staging *s, const kv_stored *stored, int32_t kv_head, int thread) {
     const kv_run_shape shape = run_shape(&s->shape, stored->n_tokens);
-    return rows_like(s, &shape, kv_head, thread);
+    return kv_staging_rows_like(s, &shape, kv_head, thread);
 }
 
 rt_status kv_staging_decode(kv_staging *s, const kv_slot *slot, int32_t kv_head, int thread,
@@ -317,7 +320,7 @@ rt_status kv_staging_decode(kv_staging *s, const kv_slot *slot, int32_t kv_head,
         RT_TRY(kv_run_check(codec, &address, &shape, bytes, stored->run_bytes[kv_head]));
     const kv_run_shape part =
             run_shape(&s->shape, (int32_t)rt_min64(stored->n_tokens - first, KV_TILE_TOKENS));
-    *out = rows_like(s, &part, kv_head, thread);
+    *out = kv_staging_rows_like(s, &part, kv_head, thread);
     return kv_run_decode_rows(s->codecs[thread], &address, &shape, bytes, first, out->k, out->v);
 }
 

@@ -64,7 +64,8 @@ typedef struct kv_staging {
     kv_shape shape;
     int32_t extent_tokens;
     int64_t run_bytes_max;
-    uint8_t salt[32]; /* of this store: whatever else lies in a cell does not verify */
+    int64_t rows_bytes; /* of `rows` of a thread */
+    uint8_t salt[32];   /* of this store: whatever else lies in a cell does not verify */
     uint64_t generation;
     int32_t n_drives;
     kv_packing packing;   /* of what is encoded from now on */
@@ -144,6 +145,8 @@ void kv_staging_settle_file(kv_staging *staging, const kv_file *file);
 RT_MUST_CHECK rt_status kv_staging_decode(kv_staging *staging, const kv_slot *slot, int32_t kv_head,
         int thread, int32_t first, kv_rows *out);
 kv_rows kv_staging_rows(kv_staging *staging, const kv_stored *stored, int32_t kv_head, int thread);
+kv_rows kv_staging_rows_like(
+        kv_staging *staging, const kv_run_shape *shape, int32_t kv_head, int thread);
 void kv_staging_encode(kv_staging *staging, kv_slot *slot, int32_t kv_head, int thread);
 
 /* Bytes of rows of one run; and all of them out of a slot that was encoded and not written yet, into the

@@ -2,6 +2,7 @@
  *
  *   its segments, suspended                 what whole extents of the layers done hold
  *   a state per layer and head              rows of the unfinished extent, as they are
+ *   another, where pages are sealed         rows of the page that is not full
  *   a state of the caller's bytes
  *   a state with the numbers, written last and dropped first: it alone says that there is something
  *
@@ -14,7 +15,8 @@
 #include "runtime/base/size.h"
 #include "store_impl.h"
 
-enum { KEY_NUMBERS = -1, KEY_HIDDEN = -2 };
+/* Beside rows_key() of the rows; the first open page has this one, the others those below. */
+enum { KEY_NUMBERS = -1, KEY_HIDDEN = -2, KEY_OPEN = -3 };
 
 /* What is saved of a kv_suspension. */
 typedef struct numbers {
@@ -30,10 +32,11 @@ static rt_status make_key(
     return kv_chain_next(&text, &what, 1, key);
 }
 
-static int32_t rows_key(const kv_seq *seq, int32_t layer, int32_t kv_head) {
+static int32_t rows_key(const kv_seq *seq, int32_t layer, int32_t kv_head, bool is_open) {
     const kv_shape *shape = &seq->store->config.shape;
     const int32_t n_all = shape->all_kv_heads ? shape->all_kv_heads : shape->n_kv_heads;
-    return layer * n_all + shape->first_kv_head + kv_head;
+    const int32_t key = layer * n_all + shape->first_kv_head + kv_head;
+    return is_open ? KEY_OPEN - key : key;
 }
 
 static int64_t extent_start(int64_t pos) {
@@ -43,10 +46,10 @@ static int64_t extent_start(int64_t pos) {
 /* ---- rows ------------------------------------------------------------------------------------ */
 
 kv_rows kv_seq_tail_rows(kv_seq *seq, int32_t layer, int32_t kv_head) {
-    if (seq->open) return (kv_rows){.n_tokens = -1};
     const int64_t first = extent_start(seq->filled[layer]);
     const int64_t page = first / seq->store->config.shape.page_tokens;
-    const kv_stored like = {.n_tokens = (int32_t)(seq->filled[layer] - first)};
+    const int64_t held = kv_held_tokens(&seq->store->config, seq->filled[layer]);
+    const kv_stored like = {.n_tokens = (int32_t)(held - first)};
     if (like.n_tokens == 0) return (kv_rows){.kv_head = kv_head}; /* an extent ends here */
     kv_rows rows = kv_staging_rows(&seq->store->staging, &like, kv_head, 0);
     rows.pages = kv_page_slot(seq, layer, page);
@@ -54,17 +57,33 @@ kv_rows kv_seq_tail_rows(kv_seq *seq, int32_t layer, int32_t kv_head) {
     return rows;
 }
 
+/* In the buffer that sealed pages pass through, too: one page of rows is less than an extent of those. */
+kv_rows kv_seq_open_rows(kv_seq *seq, int32_t layer, int32_t kv_head) {
+    const kv_shape *shape = &seq->store->config.shape;
+    if (!seq->open || !seq->open[layer]) return (kv_rows){.kv_head = kv_head};
+    const kv_run_shape like = {.dtype = RT_BF16,
+            .head_dim = shape->head_dim,
+            .n_tokens = (int32_t)(seq->filled[layer] % shape->page_tokens)};
+    rt_assert(like.n_tokens > 0);
+    kv_rows rows = kv_staging_rows_like(&seq->store->staging, &like, kv_head, 0);
+    rows.pages = &seq->open[layer];
+    rows.is_open = true;
+    return rows;
+}
+
 static kv_part part_of(const kv_seq *seq, const kv_rows *rows) {
     const kv_shape *shape = &seq->store->config.shape;
-    return (kv_part){.bytes = rows->k,
-            .n_bytes = 2 * rows->n_tokens * shape->head_dim * rt_dtype_bytes(shape->dtype)};
+    const kv_run_shape like = {.dtype = rows->is_open ? RT_BF16 : shape->dtype,
+            .head_dim = shape->head_dim,
+            .n_tokens = rows->n_tokens};
+    return (kv_part){.bytes = rows->k, .n_bytes = kv_run_raw_bytes(&like)};
 }
 
 rt_status kv_suspend_rows(
         kv_seq *seq, const int32_t *ids, int64_t n_ids, int32_t layer, const kv_rows *rows) {
     kv_hash key;
     const kv_part part = part_of(seq, rows);
-    RT_TRY(make_key(seq, ids, n_ids, rows_key(seq, layer, rows->kv_head), &key));
+    RT_TRY(make_key(seq, ids, n_ids, rows_key(seq, layer, rows->kv_head, rows->is_open), &key));
     return kv_vault_save_state(seq->store->vault, &key, &part, 1);
 }
 
@@ -72,14 +91,14 @@ rt_status kv_resume_rows(kv_seq *seq, const int32_t *ids, int64_t n_ids, int32_t
         kv_rows *rows, bool *is_there) {
     kv_hash key;
     const kv_part part = part_of(seq, rows);
-    RT_TRY(make_key(seq, ids, n_ids, rows_key(seq, layer, rows->kv_head), &key));
+    RT_TRY(make_key(seq, ids, n_ids, rows_key(seq, layer, rows->kv_head, rows->is_open), &key));
     return kv_vault_load_state(seq->store->vault, &key, &part, 1, is_there);
 }
 
 /* ---- suspending ------------------------------------------------------------------------------ */
 
 static bool can_suspend(const kv_seq *seq) {
-    return seq->is_persisted && seq->kind != KV_SEQ_PARKS && !seq->open;
+    return seq->is_persisted && seq->kind != KV_SEQ_PARKS;
 }
 
 /* The writers' files take their other name; what is in them is not this sequence's any more. */
@@ -161,6 +180,7 @@ static rt_status find_layers(kv_seq *seq, const numbers *n, bool *is_there) {
         }
         seq->filled[layer] = filled;
         RT_TRY(kv_seq_take_pages(seq, layer, extent_start(filled), filled));
+        RT_TRY(kv_open_take(seq, layer));
     }
     return RT_OK;
 }
@@ -194,15 +214,21 @@ static void drop(kv_seq *seq, const int32_t *ids, int64_t n_ids, int32_t what) {
         kv_vault_drop_state(seq->store->vault, &key);
 }
 
+static void drop_rows(kv_seq *seq, const int32_t *ids, int64_t n_ids) {
+    for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++)
+        for (int32_t head = 0; head < seq->store->config.shape.n_kv_heads; head++) {
+            drop(seq, ids, n_ids, rows_key(seq, layer, head, false));
+            if (seq->open) drop(seq, ids, n_ids, rows_key(seq, layer, head, true));
+        }
+}
+
 rt_status kv_resume_end(kv_seq *seq, const int32_t *ids, const kv_suspension *s, bool *is_there) {
-    const kv_shape *shape = &seq->store->config.shape;
     kv_hash key;
     const kv_part part = {.bytes = s->hidden, .n_bytes = s->hidden_bytes};
     RT_TRY(make_key(seq, ids, s->n_ids, KEY_HIDDEN, &key));
     const rt_status status = kv_vault_load_state(seq->store->vault, &key, &part, 1, is_there);
     drop(seq, ids, s->n_ids, KEY_NUMBERS);
     drop(seq, ids, s->n_ids, KEY_HIDDEN);
-    for (int32_t i = 0; i < seq->store->config.n_layers * shape->n_kv_heads; i++)
-        drop(seq, ids, s->n_ids, i);
+    drop_rows(seq, ids, s->n_ids);
     return status;
 }

@@ -32,17 +32,23 @@ static rt_status host_hidden(const glm_engine *engine, int64_t bytes, void **cop
 
 /* ---- suspending ------------------------------------------------------------------------------ */
 
-static rt_status save_rows(glm_engine *engine, const int32_t *ids, int64_t n_ids) {
+static rt_status save_rows(
+        glm_engine *engine, const int32_t *ids, int64_t n_ids, int32_t layer, const kv_rows *rows) {
+    if (rows->n_tokens == 0) return RT_OK;
+    if (rows->n_tokens < 0)
+        return rt_fail(RT_EUSAGE, "suspend: keys of layer %" PRId32 " are on disk only", layer);
+    RT_TRY(engine->backend->pages_to_rows(engine, rows));
+    return kv_suspend_rows(engine->prefill.session->seq, ids, n_ids, layer, rows);
+}
+
+static rt_status save_all_rows(glm_engine *engine, const int32_t *ids, int64_t n_ids) {
     kv_seq *seq = engine->prefill.session->seq;
     for (int32_t layer = 0; layer < engine->config.n_layers; layer++)
         for (int32_t head = 0; head < engine->part.n_kv_heads; head++) {
             const kv_rows rows = kv_seq_tail_rows(seq, layer, head);
-            if (rows.n_tokens == 0) continue;
-            if (rows.n_tokens < 0)
-                return rt_fail(
-                        RT_EUSAGE, "suspend: keys of layer %" PRId32 " are on disk only", layer);
-            RT_TRY(engine->backend->pages_to_rows(engine, &rows));
-            RT_TRY(kv_suspend_rows(seq, ids, n_ids, layer, &rows));
+            RT_TRY(save_rows(engine, ids, n_ids, layer, &rows));
+            const kv_rows open = kv_seq_open_rows(seq, layer, head);
+            RT_TRY(save_rows(engine, ids, n_ids, layer, &open));
         }
     return RT_OK;
 }
@@ -51,7 +57,7 @@ static rt_status save(glm_engine *engine, const int32_t *ids, int64_t n_ids) {
     const glm_prefill_run *run = &engine->prefill;
     if (!engine->plan.kv_persists || run->n_gathered > 0)
         return rt_fail(RT_EUSAGE, "suspend: nothing of this run is kept on disk");
-    RT_TRY(save_rows(engine, ids, n_ids));
+    RT_TRY(save_all_rows(engine, ids, n_ids));
     const int64_t bytes = (run->span_end - run->span_begin) * glm_hidden_row_bytes(engine);
     void *hidden = NULL;
     void *copy = NULL;
@@ -92,15 +98,22 @@ rt_status glm_prefill_suspend(glm_session *session) {
 
 /* ---- resuming -------------------------------------------------------------------------------- */
 
-static rt_status load_rows(glm_engine *engine, const int32_t *ids, int64_t n_ids, bool *is_there) {
+static rt_status load_rows(glm_engine *engine, const int32_t *ids, int64_t n_ids, int32_t layer,
+        kv_rows rows, bool *is_there) {
+    if (!*is_there || rows.n_tokens == 0) return RT_OK;
+    RT_TRY(kv_resume_rows(engine->prefill.session->seq, ids, n_ids, layer, &rows, is_there));
+    return *is_there ? engine->backend->rows_to_pages(engine, &rows) : RT_OK;
+}
+
+static rt_status load_all_rows(
+        glm_engine *engine, const int32_t *ids, int64_t n_ids, bool *is_there) {
     kv_seq *seq = engine->prefill.session->seq;
     for (int32_t layer = 0; layer < engine->config.n_layers; layer++)
         for (int32_t head = 0; head < engine->part.n_kv_heads; head++) {
-            kv_rows rows = kv_seq_tail_rows(seq, layer, head);
-            if (rows.n_tokens == 0) continue;
-            RT_TRY(kv_resume_rows(seq, ids, n_ids, layer, &rows, is_there));
-            if (!*is_there) return RT_OK;
-            RT_TRY(engine->backend->rows_to_pages(engine, &rows));
+            RT_TRY(load_rows(
+                    engine, ids, n_ids, layer, kv_seq_tail_rows(seq, layer, head), is_there));
+            RT_TRY(load_rows(
+                    engine, ids, n_ids, layer, kv_seq_open_rows(seq, layer, head), is_there));
         }
     return RT_OK;
 }
@@ -173,7 +186,7 @@ static rt_status resume(glm_engine *engine, const int32_t *ids, int64_t n_ids, b
     status = glm_step_agree(engine, status);
     if (status == RT_OK) status = is_on_all(engine, &s, is_resumed);
     if (status == RT_OK && *is_resumed)
-        status = is_with_all(engine, load_rows(engine, ids, n_ids, is_resumed), is_resumed);
+        status = is_with_all(engine, load_all_rows(engine, ids, n_ids, is_resumed), is_resumed);
     if (status == RT_OK && *is_resumed)
         status = is_with_all(engine, load_hidden(engine, ids, &s, is_resumed), is_resumed);
     if (status == RT_OK && *is_resumed)

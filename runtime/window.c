@@ -43,14 +43,14 @@ static void unpack_rows(const attn_shape *shape, const kv_rows *rows) {
 }
 
 static void rows_to_pages(const attn_shape *shape, const kv_rows *rows) {
-    if (attn_is_lossy(shape))
+    if (attn_is_lossy(shape) && !rows->is_open)
         pack_sealed(shape, rows);
     else
         pack_rows(shape, rows);
 }
 
 static void pages_to_rows(const attn_shape *shape, const kv_rows *rows) {
-    if (attn_is_lossy(shape))
+    if (attn_is_lossy(shape) && !rows->is_open)
         unpack_sealed(shape, rows);
     else
         unpack_rows(shape, rows);
@@ -85,8 +85,8 @@ static void store_item(void *context, int64_t item, int thread) {
 }
 
 static window_job make_job(const glm_engine *engine, kv_walk *walk) {
-    return (window_job){.shape = glm_attn_shape(&engine->part, engine->plan.kv_dtype),
-            .walk = walk};
+    return (window_job){
+            .shape = glm_attn_shape(&engine->part, engine->plan.kv_dtype), .walk = walk};
 }
 
 rt_status glm_cpu_load_window(glm_engine *engine, kv_walk *walk, int64_t n_loads) {
