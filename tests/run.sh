@@ -9,6 +9,9 @@
 # A test exits 0 for pass, 77 for skip, anything else for fail. tests/skips lists the skips that are
 # allowed; any other is a failure. The last line is "N passed, N failed, N skipped".
 #
+# TSan looks for races between threads. A test that started no thread in the release suite of the same
+# run, in any of its processes, is left out there (tests/mark_threads.c watches that).
+#
 # GLM_TEST_DATA   published tokenizers and books (default ../shared/data where that exists)
 # GLM_TEST_FAST   set to 1 for the sanitizers' runs: tests may then use smaller sizes
 # JOBS            compilers and sanitized tests at once (default: every core)
@@ -59,6 +62,18 @@ fixed_addresses() {
     if [ "$1" = tsan ] && setarch -R true 2>/dev/null; then printf 'setarch -R'; fi
 }
 
+# The command that runs a test so that $THREADS/NAME says whether it starts threads.
+watched() {
+    if [ "$1" = release ] && [ -e "$PWD/build/tests/mark_threads.so" ]; then
+        printf 0 >"$THREADS/$2"
+        printf 'env LD_PRELOAD=%s MARK_THREADS=%s' "$PWD/build/tests/mark_threads.so" "$THREADS/$2"
+    fi
+}
+
+starts_no_thread() {
+    [ -e "$THREADS/$1" ] && [ "$(cat "$THREADS/$1")" = 0 ]
+}
+
 run_one() {
     suite=$1
     name=$2
@@ -69,7 +84,8 @@ run_one() {
     export GLM1M
     started=$(date +%s.%N)
     # shellcheck disable=SC2046 # words of commands
-    $(fixed_addresses "$suite") timeout $TIMEOUT_S $(command_for "$suite" "$name") >"$log" 2>&1
+    $(fixed_addresses "$suite") timeout $TIMEOUT_S $(watched "$suite" "$name") \
+        $(command_for "$suite" "$name") >"$log" 2>&1
     rc=$?
     note=
     case $rc in
@@ -103,7 +119,8 @@ build_suite() (
     esac
 )
 
-# Test names of a suite. The sanitizers skip what tests no code of ours that runs.
+# Test names of a suite. The sanitizers leave out what tests no
+# code of ours that runs, and TSan what starts no thread.
 names_of() {
     for source in tests/test_*.c tests/test_*.cpp tests/cli_*.sh tests/layers.sh; do
         [ -e "$source" ] || continue
@@ -115,11 +132,23 @@ names_of() {
     done
 }
 
+without_single_threads() {
+    n_left=0
+    while read -r name; do
+        if [ "$1" = tsan ] && starts_no_thread "$name"; then
+            n_left=$((n_left + 1))
+        else
+            printf '%s\n' "$name"
+        fi
+    done
+    [ "$n_left" -eq 0 ] || printf '%s tests start no thread: not run under TSan\n' "$n_left" >&2
+}
+
 # run_suite SUITE JOBS NAMES: nothing is run twice, results come as they finish.
 run_suite() {
     # shellcheck disable=SC2086 # one word a test
     if [ -n "$3" ]; then printf '%s\n' $3; else names_of "$1"; fi |
-        xargs -P "$2" -I '{}' sh tests/run.sh --one "$1" '{}'
+        without_single_threads "$1" | xargs -P "$2" -I '{}' sh tests/run.sh --one "$1" '{}'
 }
 
 count() {
@@ -148,8 +177,9 @@ if [ -z "${GLM_TEST_DATA:-}" ] && [ -d ../shared/data ]; then
     export GLM_TEST_DATA
 fi
 RESULTS=$(mktemp) || exit 1
-export RESULTS
-trap 'rm -f "$RESULTS"' EXIT
+THREADS=$(mktemp -d) || exit 1
+export RESULTS THREADS
+trap 'rm -rf "$RESULTS" "$THREADS"' EXIT
 
 setup_packages "$install"
 # Programs that tests use where they are there: it is no failure where one is not.
