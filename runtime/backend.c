@@ -1,6 +1,47 @@
+/* Which backend. This file is the only one that knows which there are in a program: where CUDA is not built
+ * in there is one. */
 #include "backend.h"
 
+#include <stdio.h>
+#include <string.h>
+
+static const glm_backend *cuda_backend(void) {
+#ifdef GLM_WITH_CUDA
+    return &glm_backend_cuda;
+#else
+    return NULL;
+#endif
+}
+
+bool glm_backend_describe_cuda(char *text, int64_t room) {
+    const glm_backend *cuda = cuda_backend();
+    if (cuda) return cuda->is_usable(text, room, NULL);
+    (void)snprintf(text, (size_t)room,
+            "no GPU kernels in this build: there was no CUDA toolkit (12.4 or later)");
+    return false;
+}
+
+static rt_status require_cuda(const glm_config *config, const glm_options *options,
+        const glm_plan *plan, const glm_backend **out) {
+    char why[512];
+    if (!glm_backend_describe_cuda(why, sizeof why))
+        return rt_fail(RT_EUNSUPPORTED, "--device cuda: %s", why);
+    *out = cuda_backend();
+    return (*out)->check(config, options, plan);
+}
+
+rt_status glm_backend_choose(const glm_config *config, const glm_options *options,
+        const glm_plan *plan, const glm_backend **out) {
+    const char *name = options->device ? options->device : "auto";
+    const bool is_auto = strcmp(name, "auto") == 0;
+    if (strcmp(name, "cuda") == 0) return require_cuda(config, options, plan, out);
+    if (!is_auto && strcmp(name, "cpu") != 0)
+        return rt_fail(RT_EUSAGE, "--device %s: auto, cpu or cuda", name);
+    if (is_auto && require_cuda(config, options, plan, out) == RT_OK) return RT_OK;
+    *out = &glm_backend_cpu;
+    return (*out)->check(config, options, plan);
+}
+
 const glm_backend *glm_backend_of(const glm_plan *plan) {
-    (void)plan;
-    return &glm_backend_cpu;
+    return plan->on_gpu ? cuda_backend() : &glm_backend_cpu;
 }

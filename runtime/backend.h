@@ -16,6 +16,17 @@
 struct glm_backend {
     const char *name; /* as --device has it */
 
+    /* Whether the machine has what it takes; what that is, or why not, in `text`. *memory_bytes, where not NULL:
+     * of a device with memory of its own, what is free; 0: its memory is the host's. */
+    bool (*is_usable)(char *text, int64_t room, int64_t *memory_bytes);
+    /* Whether it runs the model so; plan->kv_dtype and hidden_dtype are set. RT_EUNSUPPORTED, RT_EMODEL: what it
+     * does not. */
+    rt_status (*check)(const glm_config *config, const glm_options *options, const glm_plan *plan);
+    /* A page of one layer, and its share of the bill, for plan->max_len, chunk and span: kv_page_bytes,
+     * weights_bytes, hidden_bytes, scratch_bytes, pinned_bytes, load_bytes. */
+    void (*bill)(const glm_checkpoint *checkpoint, const glm_config *part, glm_plan *plan);
+    int64_t chunk; /* tokens, unless something else is asked for */
+
     /* Take the device and read the weights. The plan, the share of the model and the pool are there. RT_EMODEL,
      * RT_EIO, RT_ENOMEM, RT_EDEVICE; close() undoes what was done. */
     rt_status (*open)(glm_engine *engine, const glm_checkpoint *checkpoint);
@@ -53,8 +64,18 @@ struct glm_backend {
 };
 
 extern const glm_backend glm_backend_cpu;
+#ifdef GLM_WITH_CUDA
+extern const glm_backend glm_backend_cuda;
+#endif
 
-/* The backend of a plan. */
+/* The backend of a plan, or of options->device: "auto" (or NULL) is a GPU where there is one that runs the model
+ * so, otherwise the CPU. RT_EUSAGE: no such device; RT_EUNSUPPORTED: not in this build, or not to be used here,
+ * why. */
 const glm_backend *glm_backend_of(const glm_plan *plan);
+RT_MUST_CHECK rt_status glm_backend_choose(const glm_config *config, const glm_options *options,
+        const glm_plan *plan, const glm_backend **out);
+
+/* One line on the GPU backend, for reports; whether it can be used. */
+bool glm_backend_describe_cuda(char *text, int64_t room);
 
 #endif

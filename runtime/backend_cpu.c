@@ -1,6 +1,7 @@
 /* The CPU behind backend.h: fp32 activations in host memory, everything done on return. */
 #include "backend.h"
 
+#include <stdio.h>
 #include <string.h>
 
 /* ---- the arena: sizes for the plan, then the same sizes carved ------------------------------- */
@@ -39,7 +40,7 @@ static int64_t shares_cost(const glm_config *part, const glm_plan *plan) {
            rt_arena_cost(plan->n_ranks * share_bytes(part, plan));
 }
 
-int64_t glm_engine_arena_bytes(const glm_config *config, const glm_plan *plan) {
+static int64_t arena_bytes(const glm_config *config, const glm_plan *plan) {
     const int64_t rows = buffer_rows(plan);
     const int64_t hidden_row = config->hidden * rt_dtype_bytes(plan->hidden_dtype);
     const int64_t q_width = (int64_t)config->n_heads * config->head_dim;
@@ -86,6 +87,35 @@ static void carve(glm_engine *engine) {
     b->shares = rt_arena_take(arena, plan->n_ranks * share_bytes(config, plan));
 }
 
+/* ---- the plan -------------------------------------------------------------------------------- */
+
+static bool is_usable(char *text, int64_t room, int64_t *memory_bytes) {
+    (void)snprintf(text, (size_t)room, "%s", rt_isa_name(rt_machine_isa()));
+    if (memory_bytes) *memory_bytes = 0;
+    return true;
+}
+
+static rt_status check(
+        const glm_config *config, const glm_options *options, const glm_plan *plan) {
+    const attn_shape shape = glm_attn_shape(config, plan->kv_dtype);
+    const rt_status status = attn_cpu_check(&shape);
+    (void)options;
+    if (status != RT_EUSAGE) return status;
+    return rt_fail(RT_EMODEL, "plan: CF_UNSUPPORTED: config.json's numbers: %s", rt_error_text());
+}
+
+static void bill(const glm_checkpoint *checkpoint, const glm_config *part, glm_plan *plan) {
+    const attn_shape shape = glm_attn_shape(part, plan->kv_dtype);
+    const int64_t hidden_row = part->hidden * rt_dtype_bytes(plan->hidden_dtype);
+    plan->kv_page_bytes = attn_page_bytes(&shape);
+    plan->weights_bytes = glm_weights_bytes(checkpoint, part);
+    plan->hidden_bytes = rt_min64(plan->span, plan->max_len) * hidden_row;
+    plan->scratch_bytes = arena_bytes(part, plan) - plan->hidden_bytes +
+                          glm_ops_cpu_bytes(&shape, plan->threads);
+    plan->pinned_bytes = 0;
+    plan->load_bytes = glm_weights_load_bytes(part, plan->threads);
+}
+
 /* ---- open and close -------------------------------------------------------------------------- */
 
 static rt_status open_ops(glm_engine *engine) {
@@ -103,7 +133,7 @@ static rt_status cpu_open(glm_engine *engine, const glm_checkpoint *checkpoint) 
 }
 
 static rt_status open_buffers(glm_engine *engine) {
-    const int64_t bytes = glm_engine_arena_bytes(&engine->part, &engine->plan);
+    const int64_t bytes = arena_bytes(&engine->part, &engine->plan);
     RT_TRY(rt_arena_create(&engine->arena, bytes, "hidden states and scratch"));
     carve(engine);
     return RT_OK;
@@ -125,6 +155,10 @@ static rt_status copy(glm_engine *engine, void *to, const void *from, int64_t by
 
 const glm_backend glm_backend_cpu = {
         .name = "cpu",
+        .is_usable = is_usable,
+        .check = check,
+        .bill = bill,
+        .chunk = 1024,
         .open = cpu_open,
         .open_buffers = open_buffers,
         .close = cpu_close,

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "backend.h"
 #include "base/file.h"
 #include "base/machine.h"
 #include "base/size.h"
@@ -68,12 +69,9 @@ static rt_status add_devices(json_t *facts) {
     json_t *section = begin_section(facts, "devices");
     (void)glm_probe_gpu(text);
     add(section, "GPU", "%s", text);
-#ifdef GLM_WITH_CUDA
-    add(section, "CUDA kernels", "sm_80, sm_90a: in this build, not yet behind --device");
-#else
-    add(section, "CUDA kernels", "none: there was no CUDA toolkit (12.4 or later) at build time");
-#endif
-    add(section, "used", "the CPU: no model runs on another device yet");
+    const bool has_gpu = glm_backend_describe_cuda(text, sizeof text);
+    add(section, "GPU backend", "%s%s", has_gpu ? "usable: " : "none: ", text);
+    add(section, "used", "%s", has_gpu ? "the GPU, for models that it runs" : "the CPU");
     (void)glm_probe_nccl(text);
     add(section, "NCCL", "%s", text);
     (void)glm_probe_mpi(text);

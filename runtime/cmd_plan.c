@@ -58,12 +58,20 @@ static void print_bill(const glm_plan *plan, const rt_machine_memory *memory) {
     (void)snprintf(
             hidden_why, sizeof hidden_why, "%s, one span", rt_dtype_name(plan->hidden_dtype));
 
+    if (plan->on_gpu)
+        (void)printf("%-16s %12s  weights, KV, hidden states and scratch are in its memory\n", "device",
+                "cuda");
     print_bytes("weights", plan->weights_bytes, "");
-    print_bytes("KV, host", plan->kv_host_bytes, kv_why);
+    print_bytes(plan->on_gpu ? "KV, GPU" : "KV, host", plan->kv_host_bytes, kv_why);
     if (plan->kv_overflows) print_overflow(plan);
     if (plan->kv_persists) print_bytes("KV, kept", plan->kv_keep_bytes, "at most, for good");
     print_bytes("hidden states", plan->hidden_bytes, hidden_why);
     print_bytes("scratch", plan->scratch_bytes, "activations of a chunk, logits, tiles per thread");
+    if (plan->on_gpu) {
+        print_bytes("total, GPU", plan->gpu_total_bytes, "the most that lives there at once");
+        print_bytes("limit, GPU", plan->gpu_limit_bytes, "free there, but for a reserve");
+        print_bytes("pinned", plan->pinned_bytes, "of the host's memory, to copy from and to");
+    }
     print_bytes("lists", plan->lists_bytes, "token ids and page pointers of sequences");
     print_bytes("loading", plan->load_bytes, "staging; given back before the KV cache is taken");
     print_bytes("total", plan->total_bytes, "the most that lives at once, the program included");
@@ -109,6 +117,9 @@ static rt_status print_json(const glm_plan *plan, int64_t model_len) {
             "lists_bytes", (json_int_t)plan->lists_bytes, "load_bytes",
             (json_int_t)plan->load_bytes, "total_bytes", (json_int_t)plan->total_bytes,
             "limit_bytes", (json_int_t)plan->limit_bytes);
+    json_t *gpu = json_pack("{s:s, s:I, s:I, s:I}", "device", plan->on_gpu ? "cuda" : "cpu",
+            "gpu_total_bytes", (json_int_t)plan->gpu_total_bytes, "gpu_limit_bytes",
+            (json_int_t)plan->gpu_limit_bytes, "pinned_bytes", (json_int_t)plan->pinned_bytes);
     json_t *overflow = json_pack("{s:b, s:I, s:I, s:i, s:i, s:I}", "kv_overflows",
             plan->kv_overflows, "kv_disk_bytes", (json_int_t)plan->kv_disk_bytes,
             "kv_disk_limit_bytes", (json_int_t)plan->kv_disk_limit_bytes, "kv_extent_tokens",
@@ -119,9 +130,11 @@ static rt_status print_json(const glm_plan *plan, int64_t model_len) {
             plan->decode_tps);
     const bool is_whole = object && json_object_update(object, bytes) == 0 &&
                           json_object_update(object, overflow) == 0 &&
+                          json_object_update(object, gpu) == 0 &&
                           json_object_update(object, times) == 0;
     json_decref(bytes);
     json_decref(overflow);
+    json_decref(gpu);
     json_decref(times);
     if (is_whole) (void)json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     json_decref(object);

@@ -70,6 +70,7 @@ struct glm_engine {
     char fingerprint[65];
 
     const glm_backend *backend;
+    struct glm_cuda *cuda; /* of the CUDA backend; NULL otherwise */
     rt_device *device; /* whose memory pages are in; NULL: the host's */
     rt_pool *pool;
     glm_ops ops; /* of the CPU's backend, as are: */
@@ -173,7 +174,5 @@ RT_MUST_CHECK rt_status glm_window_leave(glm_engine *engine, kv_walk *walk);
 double glm_layer_flop(const glm_config *config, int64_t pos, int64_t n);
 double glm_head_flop(const glm_config *config, int64_t n);
 
-/* backend_cpu.c: bytes of the arena: it carves what the plan counted. */
-int64_t glm_engine_arena_bytes(const glm_config *part, const glm_plan *plan);
 
 #endif

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend.h"
 #include "base/machine.h"
-#include "engine.h"
 #include "hub.h"
 #include "parallel/parallel.h"
 #include "plan_kv.h"
@@ -15,7 +15,6 @@
 #include "rank_dirs.h"
 
 enum {
-    CHUNK_DEFAULT = 1024,
     CHUNK_MIN = ATTN_PAGE_TOKENS,
     SPAN_UNIT = 4096,
     SPAN_MAX = 128 * 1024,
@@ -49,12 +48,6 @@ static rt_status choose_kv_dtype(
 }
 
 static rt_status check_options(const glm_config *config, const glm_options *options) {
-    const char *device = options->device;
-    if (device && strcmp(device, "auto") != 0 && strcmp(device, "cpu") != 0) {
-        if (strcmp(device, "cuda") == 0)
-            return rt_fail(RT_EUNSUPPORTED, "--device cuda: no model runs on the GPU kernels yet; this version runs on the CPU only");
-        return rt_fail(RT_EUSAGE, "--device %s: auto, cpu or cuda", device);
-    }
     if (options->max_len < 0 || options->chunk < 0 || options->span < 0 ||
             options->host_kv_bytes < 0 || options->device_kv_bytes < 0 ||
             options->kv_disk_bytes < 0 || options->max_logits < 0 || options->extra_kv_tokens < 0)
@@ -107,6 +100,7 @@ typedef struct request {
     const glm_options *options;
     glm_config part;
     bool may_overflow;
+    const glm_backend *backend;
 } request;
 
 rt_status glm_plan_share(const glm_config *config, int32_t rank, int32_t n_ranks, par_shard *shard,
@@ -135,6 +129,11 @@ static int64_t lists_bytes(
 
 /* What the rest of the bill leaves to KV, within its own cap. */
 static int64_t kv_budget(const glm_plan *plan) {
+    if (plan->on_gpu) {
+        const int64_t taken = plan->weights_bytes + plan->hidden_bytes + plan->scratch_bytes;
+        const int64_t left = rt_max64(plan->gpu_limit_bytes - taken, 0);
+        return plan->kv_limit_bytes ? rt_min64(plan->kv_limit_bytes, left) : left;
+    }
     const int64_t rest = program_bytes + plan->weights_bytes + plan->hidden_bytes +
                          plan->scratch_bytes + plan->lists_bytes + plan->threads * kv_codec_bytes();
     const int64_t left = rt_max64(plan->limit_bytes - rest, 0);
@@ -143,11 +142,17 @@ static int64_t kv_budget(const glm_plan *plan) {
 
 static void add_up(const glm_options *options, glm_plan *plan) {
     const int64_t codecs = plan->kv_overflows ? plan->threads * kv_codec_bytes() : 0;
-    const int64_t running = plan->kv_host_bytes + plan->hidden_bytes + plan->scratch_bytes +
-                            plan->lists_bytes + codecs;
-    const int64_t with_weights = plan->weights_bytes + rt_max64(running, plan->load_bytes);
+    const int64_t computing = plan->weights_bytes + plan->hidden_bytes + plan->scratch_bytes;
+    const int64_t pages = plan->kv_host_bytes - plan->kv_staging_bytes;
+    plan->gpu_total_bytes = plan->on_gpu ? computing + pages : 0;
+    const int64_t here = plan->on_gpu ? 0 : computing - plan->weights_bytes + pages;
+    const int64_t running = here + plan->kv_staging_bytes + plan->pinned_bytes + plan->lists_bytes +
+                            codecs;
+    const int64_t with_weights =
+            (plan->on_gpu ? 0 : plan->weights_bytes) + rt_max64(running, plan->load_bytes);
     plan->total_bytes = program_bytes + rt_max64(with_weights, glm_measure_speed_bytes());
-    plan->fits = plan->total_bytes <= plan->limit_bytes && plan->kv_fits &&
+    plan->fits = plan->total_bytes <= plan->limit_bytes &&
+                 plan->gpu_total_bytes <= plan->gpu_limit_bytes && plan->kv_fits &&
                  plan->kv_disk_bytes <= plan->kv_overflow_max &&
                  (!options->keeps_all || plan->kv_keep_bytes <= plan->kv_keep_max);
 }
@@ -156,20 +161,16 @@ static void add_up(const glm_options *options, glm_plan *plan) {
 static void fill_bill(const request *of, glm_plan *plan) {
     const glm_config *part = &of->part;
     const attn_shape shape = glm_attn_shape(part, plan->kv_dtype);
-    const int64_t hidden_row = part->hidden * rt_dtype_bytes(plan->hidden_dtype);
     plan->span = of->options->span ? of->options->span : choose_span(part, plan);
-    plan->kv_page_bytes = attn_page_bytes(&shape);
     plan->kv_open_page_bytes = attn_is_lossy(&shape) ? attn_open_page_bytes(&shape) : 0;
     plan->kv_tokens = plan->max_len + of->options->extra_kv_tokens;
-    plan->weights_bytes = glm_weights_bytes(of->checkpoint, part);
-    plan->hidden_bytes = rt_min64(plan->span, plan->max_len) * hidden_row;
-    plan->scratch_bytes = glm_engine_arena_bytes(part, plan) - plan->hidden_bytes +
-                          glm_ops_cpu_bytes(&shape, plan->threads);
+    of->backend->bill(of->checkpoint, part, plan);
     if (plan->n_ranks > 1) plan->scratch_bytes += par_local_bytes(plan->n_ranks) / plan->n_ranks;
     plan->lists_bytes = lists_bytes(part, of->options, plan);
-    plan->load_bytes = glm_weights_load_bytes(part, plan->threads);
     plan->kv_fits = glm_plan_kv(
             part, kv_budget(plan), of->options->extra_kv_tokens, of->may_overflow, plan);
+    const kv_config kv = glm_plan_kv_config(part, plan);
+    plan->kv_staging_bytes = kv_overflow_host_bytes(&kv);
     add_up(of->options, plan);
 }
 
@@ -192,10 +193,11 @@ static int64_t largest_fitting(const request *of, const glm_plan *plan) {
 
 /* Unless the user chose it, the chunk gives way first: half of it costs a few per cent of speed. */
 static void choose_chunk(const request *of, glm_plan *plan) {
-    plan->chunk = of->options->chunk ? of->options->chunk : CHUNK_DEFAULT;
+    plan->chunk = of->options->chunk ? of->options->chunk : of->backend->chunk;
     plan->chunk = rt_min64(plan->chunk, rt_round_up(plan->max_len, ATTN_PAGE_TOKENS));
     fill_bill(of, plan);
-    while ((plan->total_bytes > plan->limit_bytes || !plan->kv_fits) && !of->options->chunk &&
+    while ((plan->total_bytes > plan->limit_bytes || plan->gpu_total_bytes > plan->gpu_limit_bytes ||
+                   !plan->kv_fits) && !of->options->chunk &&
             plan->chunk > CHUNK_MIN) {
         plan->chunk /= 2;
         fill_bill(of, plan);
@@ -259,11 +261,30 @@ static rt_status start_plan(const glm_config *config, const glm_options *options
     plan->kv_disk_limit_bytes = options->kv_disk_bytes
                                         ? options->kv_disk_bytes / ranks_here(options)
                                         : options->disk_free_bytes / 10 * 8;
-    RT_TRY(choose_kv_dtype(config, options, &plan->kv_dtype));
-    const attn_shape shape = glm_attn_shape(config, plan->kv_dtype);
-    const rt_status status = attn_cpu_check(&shape);
-    if (status != RT_EUSAGE) return status;
-    return rt_fail(RT_EMODEL, "plan: CF_UNSUPPORTED: config.json's numbers: %s", rt_error_text());
+    return choose_kv_dtype(config, options, &plan->kv_dtype);
+}
+
+/* What a GPU is taken to do, for estimates and for the span: assumed, not measured. Half of what an A100 is
+ * sold as. */
+static const glm_speed gpu_speed = {.flops = 150e12, .bytes_per_s = 1e12};
+
+/* Kept free of a GPU's memory: what the driver and libraries take for themselves as they go. */
+static const int64_t gpu_reserve_bytes = 256 * RT_MIB;
+
+static rt_status choose_backend(request *of, glm_plan *plan) {
+    char text[512];
+    int64_t free_bytes = 0;
+    RT_TRY(glm_backend_choose(&of->part, of->options, plan, &of->backend));
+    if (!of->backend->is_usable(text, sizeof text, &free_bytes))
+        return rt_fail(RT_EUNSUPPORTED, "--device %s: %s", of->backend->name, text);
+    plan->on_gpu = free_bytes > 0;
+    if (!plan->on_gpu) return RT_OK;
+    plan->gpu_limit_bytes = of->options->gpu_memory_bytes
+                                    ? of->options->gpu_memory_bytes
+                                    : rt_max64(free_bytes - gpu_reserve_bytes, 0);
+    plan->kv_limit_bytes = of->options->device_kv_bytes;
+    of->may_overflow = false;
+    return RT_OK;
 }
 
 rt_status glm_plan_make(const glm_checkpoint *checkpoint, const glm_options *given, glm_plan *out) {
@@ -278,11 +299,12 @@ rt_status glm_plan_make(const glm_checkpoint *checkpoint, const glm_options *giv
     glm_plan plan;
     RT_TRY(check_options(&of.part, options));
     RT_TRY(start_plan(&of.part, options, &plan));
+    RT_TRY(choose_backend(&of, &plan));
     par_shard shard;
     RT_TRY(glm_plan_share(glm_checkpoint_config(checkpoint), 0, plan.n_ranks, &shard, &of.part));
     plan.kv_copies = shard.kv_copies;
-    glm_speed speed;
-    RT_TRY(glm_measure_speed(plan.threads, &speed));
+    glm_speed speed = gpu_speed;
+    if (!plan.on_gpu) RT_TRY(glm_measure_speed(plan.threads, &speed));
     plan.machine_flops = speed.flops;
 
     choose_chunk(&of, &plan);
@@ -313,11 +335,23 @@ static rt_status refuse_disk(const glm_plan *plan) {
     return status;
 }
 
+static int64_t gpu_kv_limit(const glm_plan *plan) {
+    return plan->kv_limit_bytes ? plan->kv_limit_bytes : plan->gpu_limit_bytes;
+}
+
 rt_status glm_plan_require(const glm_plan *plan) {
     if (plan->fits) return RT_OK;
     char total[RT_SIZE_TEXT];
     char limit[RT_SIZE_TEXT];
     char kv[RT_SIZE_TEXT];
+    if (plan->on_gpu && (plan->gpu_total_bytes > plan->gpu_limit_bytes || !plan->kv_fits))
+        return rt_fail(RT_ENOFIT,
+                "plan: %" PRId64 " tokens need %s of the GPU's memory (%s of it KV) and %s may be "
+                "taken (%s); at most %" PRId64 " tokens fit, or --device cpu",
+                plan->max_len, rt_format_bytes(plan->gpu_total_bytes, total),
+                rt_format_bytes(plan->kv_host_bytes, kv), rt_format_bytes(gpu_kv_limit(plan), limit),
+                plan->kv_limit_bytes ? "--device-kv-space, for KV" : "free, but for a reserve",
+                plan->fitting_len);
     const bool fits_memory = plan->total_bytes <= plan->limit_bytes && plan->kv_fits;
     if (fits_memory) return refuse_disk(plan);
     if (plan->total_bytes <= plan->limit_bytes)

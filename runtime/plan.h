@@ -28,6 +28,7 @@ typedef struct glm_options {
     int32_t threads;         /* 0: every core we may use */
     int32_t tensor_parallel; /* -tp: ranks; 0: 1 */
     int32_t ranks_here;      /* of them on this machine, which they share; 0: all */
+    int64_t gpu_memory_bytes; /* of a GPU's, what may be taken; 0: ask */
     int64_t memory_bytes;    /* what a rank may take of memory, */
     int64_t disk_free_bytes; /* and has free on disk; 0: ask this machine */
     int32_t max_seqs;        /* sequences decoded together; 0: 1 */
@@ -36,6 +37,7 @@ typedef struct glm_options {
 } glm_options;
 
 typedef struct glm_plan {
+    bool on_gpu; /* weights, KV, hidden states and scratch are in its memory */
     int64_t max_len;
     int64_t kv_tokens; /* tokens the page pool holds, max_len and forks together */
     int64_t chunk;
@@ -51,7 +53,8 @@ typedef struct glm_plan {
     int64_t weights_bytes;      /* as the device holds them */
     int64_t kv_page_bytes;      /* one layer, 128 tokens */
     int64_t kv_open_page_bytes; /* of a page that is not full, where pages are lossy; else 0 */
-    int64_t kv_host_bytes;      /* pages, and what streaming from disk takes */
+    int64_t kv_host_bytes;      /* pages, and what streaming from disk takes; on a GPU pages are there, */
+    int64_t kv_staging_bytes;   /* and this much of it is the host's all the same */
     bool kv_fits;               /* in the memory there is for it; what overflows goes to disk */
     bool kv_overflows;
     int32_t kv_extent_tokens; /* how it goes to disk: kvstore.h, kv_overflow */
@@ -67,12 +70,15 @@ typedef struct glm_plan {
     int64_t kv_keep_max;         /* what is kept */
     int64_t hidden_bytes;        /* residual stream of one span */
     int64_t scratch_bytes;       /* activations of one chunk, logits, per-thread tiles */
+    int64_t pinned_bytes;        /* on the host, for a GPU to copy from and to; 0 without one */
     int64_t lists_bytes;         /* token ids and page pointers of every sequence */
     int64_t load_bytes;  /* staging while weights are read; given back before the KV is taken */
     int64_t total_bytes; /* peak: everything above that lives at once, and the program itself */
 
     int64_t limit_bytes;    /* what the machine (or cgroup) grants */
-    int64_t kv_limit_bytes; /* --host-kv-space; 0: no cap of its own */
+    int64_t gpu_total_bytes; /* of a GPU's memory, all that lives there at once */
+    int64_t gpu_limit_bytes; /* what is free there, but for a reserve */
+    int64_t kv_limit_bytes; /* --host-kv-space, on a GPU --device-kv-space; 0: no cap of its own */
     int64_t fitting_len;    /* the largest max_len that would fit */
     bool fits;
 

@@ -185,6 +185,8 @@ void run_block(int64_t x, int64_t y) {
 
 } // namespace
 
+const char *(*emu_launch_hook)(void *stream, std::function<void()> work) = NULL;
+
 void emu_seed(uint64_t seed) {
     is_random = seed != 0;
     random_state = seed * 0x9e3779b97f4a7c15u + 1;

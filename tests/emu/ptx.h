@@ -178,9 +178,13 @@ static inline int ptx_sm_count() {
 
 template <typename PARAMS>
 static const char *ptx_launch(
-        void (*kernel)(const PARAMS), ptx_grid grid, cudaStream_t, const PARAMS &params) {
+        void (*kernel)(const PARAMS), ptx_grid grid, cudaStream_t stream, const PARAMS &params) {
     const int smem = grid.smem_bytes > 0 ? grid.smem_bytes + 1023 : 0;
-    emu_run({grid.x, grid.y, grid.threads, smem}, [&] { kernel(params); });
+    const auto work = [=] {
+        emu_run({grid.x, grid.y, grid.threads, smem}, [&] { kernel(params); });
+    };
+    if (emu_launch_hook) return emu_launch_hook(stream, work);
+    work();
     return NULL;
 }
 

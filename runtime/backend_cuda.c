@@ -1,0 +1,146 @@
+/* A GPU behind backend.h: opening it, and what concerns the plan. */
+#include "backend.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine_cuda.h"
+
+enum { WIDTH_STEP = 8, CHUNK = 4096 };
+
+/* ---- the plan -------------------------------------------------------------------------------- */
+
+static bool is_usable(char *text, int64_t room, int64_t *memory_bytes) {
+    char library[512];
+    if (!glm_cuda_is_usable(text, room, memory_bytes)) return false;
+    const bool is_there = glm_cublas_is_there(library, sizeof library);
+    const size_t n = is_there ? strlen(text) : 0;
+    (void)snprintf(text + n, (size_t)room - n, "%s%s", is_there ? ", with " : "", library);
+    return is_there;
+}
+
+static rt_status check_width(const char *what, int64_t width) {
+    if (width % WIDTH_STEP == 0) return RT_OK;
+    return rt_fail(RT_EUNSUPPORTED, "--device cuda: %s is %" PRId64 "; a multiple of %d is needed",
+            what, width, WIDTH_STEP);
+}
+
+static rt_status check(
+        const glm_config *config, const glm_options *options, const glm_plan *plan) {
+    const attn_shape shape = glm_attn_shape(config, plan->kv_dtype);
+    if (plan->n_ranks > 1)
+        return rt_fail(RT_EUNSUPPORTED, "--device cuda: several ranks are not there yet");
+    if (config->dtype != RT_BF16)
+        return rt_fail(RT_EUNSUPPORTED, "--device cuda: %s weights are not there yet; bf16 are",
+                rt_dtype_name(config->dtype));
+    if (options->host_kv_bytes)
+        return rt_fail(RT_EUNSUPPORTED,
+                "--host-kv-space: on a GPU pages are in its memory, --device-kv-space");
+    RT_TRY(check_width("hidden", config->hidden));
+    RT_TRY(check_width("ffn", config->ffn));
+    if (attn_cuda_check(&shape) == RT_OK) return RT_OK;
+    return rt_fail(RT_EUNSUPPORTED, "--device cuda: %s", rt_error_text());
+}
+
+static void bill(const glm_checkpoint *checkpoint, const glm_config *part, glm_plan *plan) {
+    const attn_shape shape = glm_attn_shape(part, plan->kv_dtype);
+    (void)checkpoint;
+    plan->kv_page_bytes = attn_cuda_page_bytes(&shape);
+    plan->weights_bytes = glm_cuda_weights_bytes(part);
+    plan->hidden_bytes = rt_min64(plan->span, plan->max_len) * part->hidden * 2;
+    plan->scratch_bytes = glm_cuda_buffers_device_bytes(part, plan) - plan->hidden_bytes;
+    plan->pinned_bytes = glm_cuda_buffers_pinned_bytes(part, plan);
+    plan->load_bytes = glm_cuda_load_bytes(part, plan->threads);
+}
+
+/* ---- open and close -------------------------------------------------------------------------- */
+
+static rt_status cuda_open(glm_engine *engine, const glm_checkpoint *checkpoint) {
+    RT_TRY(rt_calloc(1, sizeof *engine->cuda, "the GPU", &engine->cuda));
+    glm_cuda *cuda = engine->cuda;
+    cuda->shape = glm_attn_shape(&engine->part, engine->plan.kv_dtype);
+    RT_TRY(glm_cuda_device_open(&cuda->device));
+    engine->device = &cuda->device.base;
+    RT_TRY(glm_cublas_open(&cuda->device, &cuda->cublas));
+    return glm_cuda_weights_load(engine, checkpoint);
+}
+
+/* Nothing is freed that queued work still uses. */
+static void settle(glm_cuda *cuda) {
+    const rt_stream streams[] = {
+            cuda->device.compute, cuda->device.copy_in, cuda->device.copy_out};
+    for (int i = 0; i < 3; i++)
+        if (streams[i]) (void)!glm_cuda_wait(streams[i], "closing");
+}
+
+static void cuda_close(glm_engine *engine) {
+    glm_cuda *cuda = engine->cuda;
+    if (!cuda) return;
+    settle(cuda);
+    glm_cuda_buffers_close(engine);
+    glm_cuda_weights_free(cuda, engine->config.n_layers);
+    glm_cublas_close(cuda->cublas);
+    glm_cuda_device_close(&cuda->device);
+    free(cuda);
+    engine->cuda = NULL;
+    engine->device = NULL;
+}
+
+/* ---- hidden states --------------------------------------------------------------------------- */
+
+static rt_status copy_hidden(glm_engine *engine, void *to, const void *from, int64_t bytes) {
+    return glm_cuda_copy(to, from, bytes, engine->cuda->device.compute);
+}
+
+/* Through pinned memory, a piece at a time; rare enough to take it when it is needed. */
+static rt_status move_hidden(
+        glm_engine *engine, char *device, char *host, int64_t bytes, bool is_in) {
+    const rt_stream stream = engine->cuda->device.compute;
+    const int64_t step = 16 * RT_MIB;
+    char *pinned = NULL;
+    rt_status status =
+            glm_cuda_pin(rt_min64(step, bytes), "hidden states", (void **)(void *)&pinned);
+    for (int64_t at = 0; at < bytes && status == RT_OK; at += step) {
+        const int64_t n = rt_min64(step, bytes - at);
+        if (is_in) memcpy(pinned, host + at, (size_t)n);
+        status = is_in ? glm_cuda_copy_in(device + at, pinned, n, stream)
+                       : glm_cuda_copy_out(pinned, device + at, n, stream);
+        const rt_status waited = glm_cuda_wait(stream, "hidden states on their way");
+        if (status == RT_OK) status = waited;
+        if (status == RT_OK && !is_in) memcpy(host + at, pinned, (size_t)n);
+    }
+    glm_cuda_unpin(pinned);
+    return status;
+}
+
+static rt_status read_hidden(glm_engine *engine, void *host, const void *from, int64_t bytes) {
+    return move_hidden(engine, (char *)(uintptr_t)from, host, bytes, false);
+}
+
+static rt_status write_hidden(glm_engine *engine, void *to, const void *host, int64_t bytes) {
+    return move_hidden(engine, to, (char *)(uintptr_t)host, bytes, true);
+}
+
+const glm_backend glm_backend_cuda = {
+        .name = "cuda",
+        .is_usable = is_usable,
+        .check = check,
+        .bill = bill,
+        .chunk = CHUNK,
+        .open = cuda_open,
+        .open_buffers = glm_cuda_buffers_open,
+        .close = cuda_close,
+        .embed = glm_cuda_layer_embed,
+        .prefill = glm_cuda_layer_prefill,
+        .decode = glm_cuda_decode_step,
+        .logits = glm_cuda_layer_logits,
+        .copy_hidden = copy_hidden,
+        .read_hidden = read_hidden,
+        .write_hidden = write_hidden,
+        .load_window = glm_cuda_load_window,
+        .store_window = glm_cuda_store_window,
+        .rows_to_pages = glm_cuda_rows_to_pages,
+        .pages_to_rows = glm_cuda_pages_to_rows,
+};

@@ -1,0 +1,278 @@
+/* All that the CUDA backend allocates besides weights and pages: one list says what and how much, for the plan
+ * and for opening. */
+#include <stdlib.h>
+
+#include "backend.h"
+#include "engine_cuda.h"
+
+enum { BUFFERS_MAX = 40 };
+
+typedef struct buffer {
+    void *place; /* the address of a pointer */
+    int64_t bytes;
+    const char *what;
+    bool is_pinned;
+} buffer;
+
+typedef struct buffer_list {
+    buffer at[BUFFERS_MAX];
+    int32_t n;
+} buffer_list;
+
+static void add(buffer_list *list, void *place, int64_t bytes, const char *what, bool is_pinned) {
+    rt_assert(list->n < BUFFERS_MAX);
+    list->at[list->n++] =
+            (buffer){.place = place, .bytes = bytes, .what = what, .is_pinned = is_pinned};
+}
+
+static void on_device(buffer_list *list, void *place, int64_t bytes, const char *what) {
+    add(list, place, bytes, what, false);
+}
+
+static void pinned(buffer_list *list, void *place, int64_t bytes, const char *what) {
+    add(list, place, bytes, what, true);
+}
+
+/* ---- sizes ----------------------------------------------------------------------------------- */
+
+static int64_t span_tokens(const glm_plan *plan) {
+    return rt_min64(plan->span, plan->max_len);
+}
+
+static int64_t rows_of(const glm_plan *plan) {
+    return rt_max64(plan->chunk, plan->max_seqs);
+}
+
+static int64_t logits_rows_of(const glm_plan *plan) {
+    const int64_t wanted = rt_min64(plan->max_logits, GLM_CUDA_LOGITS_MAX);
+    return rt_min64(rt_max64(wanted, plan->max_seqs), rows_of(plan));
+}
+
+/* Of a sequence, and of the spare pages of a chunk that begins in the middle of one. */
+static int64_t pages_max(const glm_plan *plan) {
+    return rt_div_up(plan->max_len, ATTN_PAGE_TOKENS);
+}
+
+static int64_t n_spare_pages(const glm_plan *plan) {
+    return rt_div_up(plan->chunk, ATTN_PAGE_TOKENS) + 1;
+}
+
+static int64_t slab_stride(const glm_config *config, const glm_plan *plan) {
+    return 2 * (int64_t)plan->kv_extent_tokens * config->head_dim * 2;
+}
+
+static int64_t window_heads(const glm_config *config, const glm_plan *plan) {
+    return (int64_t)plan->kv_window_extents * config->n_kv_heads;
+}
+
+static int64_t single_scratch_bytes(const attn_shape *shape, const glm_plan *plan) {
+    return rt_round_up(attn_cuda_decode_scratch_bytes(shape, plan->max_len, 1, 1), 256);
+}
+
+static int64_t step_bytes(const glm_plan *plan) {
+    return plan->max_seqs * (2 * (int64_t)sizeof(int64_t) + (int64_t)sizeof(int32_t));
+}
+
+/* ---- the list -------------------------------------------------------------------------------- */
+
+static void list_activations(
+        buffer_list *list, glm_cuda *cuda, const glm_config *c, const glm_plan *plan) {
+    const int64_t rows = rows_of(plan);
+    const int64_t q_width = (int64_t)c->n_heads * c->head_dim;
+    on_device(list, &cuda->normed, rows * c->hidden * 2, "activations");
+    on_device(list, &cuda->qkv, rows * glm_config_qkv_rows(c) * 2, "activations");
+    on_device(list, &cuda->q, rows * q_width * 2, "activations");
+    on_device(list, &cuda->attended, rows * q_width * 2, "activations");
+    on_device(list, &cuda->gate_up, rows * 2 * c->ffn * 2, "activations");
+    on_device(list, &cuda->activated, rows * c->ffn * 2, "activations");
+    on_device(list, &cuda->update, rows * c->hidden * 2, "activations");
+    on_device(list, &cuda->state_max, rows * c->n_heads * 4, "attention's state");
+    on_device(list, &cuda->state_sum, rows * c->n_heads * 4, "attention's state");
+    on_device(list, &cuda->state_out, rows * q_width * 4, "attention's state");
+    on_device(list, &cuda->logits, logits_rows_of(plan) * c->vocab * 4, "logits");
+    on_device(list, &cuda->ids, span_tokens(plan) * 4, "token ids");
+    pinned(list, &cuda->host_ids, span_tokens(plan) * 4, "token ids");
+}
+
+static void list_windows(
+        buffer_list *list, glm_cuda *cuda, const glm_config *c, const glm_plan *plan) {
+    const int64_t page_bytes = plan->kv_page_bytes;
+    const int64_t tables = GLM_CUDA_TABLES * (int64_t)sizeof(void *);
+    on_device(list, &cuda->spare_pages, n_spare_pages(plan) * page_bytes, "spare pages");
+    pinned(list, &cuda->tables.host, tables * pages_max(plan), "page tables");
+    on_device(list, &cuda->tables.device, tables * pages_max(plan), "page tables");
+    if (!plan->kv_overflows) return;
+    const int64_t slab = window_heads(c, plan) * slab_stride(c, plan);
+    const int64_t moved = window_heads(c, plan) +
+                          plan->kv_window_extents * (plan->kv_extent_tokens / ATTN_PAGE_TOKENS);
+    pinned(list, &cuda->slab, slab, "KV on its way to and from the disk");
+    on_device(list, &cuda->rows_area, slab, "KV on its way to and from the disk");
+    pinned(list, &cuda->in_tables.host, tables * moved, "page tables");
+    on_device(list, &cuda->in_tables.device, tables * moved, "page tables");
+    pinned(list, &cuda->out_tables.host, tables * moved, "page tables");
+    on_device(list, &cuda->out_tables.device, tables * moved, "page tables");
+}
+
+static void list_decode(
+        buffer_list *list, glm_cuda *cuda, const glm_config *c, const glm_plan *plan) {
+    const attn_shape shape = glm_attn_shape(c, plan->kv_dtype);
+    const int64_t n_lists = (int64_t)c->n_layers * plan->max_seqs;
+    const int64_t pointers = n_lists * pages_max(plan) * (int64_t)sizeof(void *);
+    pinned(list, &cuda->host_pages, pointers, "page tables");
+    on_device(list, &cuda->pages, pointers, "page tables");
+    on_device(list, &cuda->seq_pages, n_lists * (int64_t)sizeof(void *), "page tables");
+    pinned(list, &cuda->host_step_memory, step_bytes(plan), "a decode step");
+    on_device(list, &cuda->step_memory, step_bytes(plan), "a decode step");
+    on_device(list, &cuda->batch_scratch,
+            attn_cuda_decode_scratch_bytes(&shape, plan->max_len, plan->max_seqs, 1),
+            "the splits of decode");
+    on_device(list, &cuda->single_scratch, plan->max_seqs * single_scratch_bytes(&shape, plan),
+            "the splits of decode");
+}
+
+/* `engine` is one whose pointers are to be filled, or a zeroed one. */
+static void list_all(buffer_list *list, glm_engine *engine, glm_cuda *cuda, const glm_config *c,
+        const glm_plan *plan) {
+    const int64_t row = c->hidden * 2;
+    list->n = 0;
+    on_device(list, &engine->hidden, span_tokens(plan) * row, "hidden states");
+    on_device(list, &engine->decode_hidden, plan->max_seqs * row, "hidden states");
+    on_device(list, &engine->wanted_hidden, plan->max_logits * row, "hidden states");
+    pinned(list, &engine->logits,
+            rt_max64(plan->max_logits, plan->max_seqs) * c->vocab * 4, "logits");
+    list_activations(list, cuda, c, plan);
+    list_windows(list, cuda, c, plan);
+    list_decode(list, cuda, c, plan);
+}
+
+static int64_t sum_of(const glm_config *config, const glm_plan *plan, bool is_pinned) {
+    glm_engine engine = {0};
+    glm_cuda cuda = {0};
+    buffer_list list;
+    int64_t bytes = 0;
+    list_all(&list, &engine, &cuda, config, plan);
+    for (int32_t i = 0; i < list.n; i++)
+        if (list.at[i].is_pinned == is_pinned) bytes += rt_round_up(list.at[i].bytes, 256);
+    return bytes;
+}
+
+int64_t glm_cuda_buffers_device_bytes(const glm_config *config, const glm_plan *plan) {
+    return sum_of(config, plan, false) + glm_cublas_bytes();
+}
+
+int64_t glm_cuda_buffers_pinned_bytes(const glm_config *config, const glm_plan *plan) {
+    return sum_of(config, plan, true);
+}
+
+/* ---- open and close -------------------------------------------------------------------------- */
+
+static rt_status take(glm_cuda *cuda, const buffer *one) {
+    return one->is_pinned ? glm_cuda_pin(one->bytes, one->what, one->place)
+                          : cuda->device.base.alloc(
+                                    &cuda->device.base, one->bytes, one->what, one->place);
+}
+
+/* Every event; `work` creates or frees. */
+static rt_status for_events(glm_cuda *cuda, rt_status (*work)(glm_cuda_event *event)) {
+    glm_cuda_tables *tables[] = {&cuda->tables, &cuda->in_tables, &cuda->out_tables};
+    for (int i = 0; i < 3; i++)
+        for (int k = 0; k < GLM_CUDA_TABLES; k++) RT_TRY(work(&tables[i]->sent[k]));
+    for (int i = 0; i < GLM_CUDA_AHEAD; i++) RT_TRY(work(&cuda->done[i]));
+    RT_TRY(work(&cuda->ids_sent));
+    RT_TRY(work(&cuda->computed));
+    return work(&cuda->loaded);
+}
+
+static rt_status free_event(glm_cuda_event *event) {
+    glm_cuda_event_free(*event);
+    *event = NULL;
+    return RT_OK;
+}
+
+static glm_cuda_step step_in(void *memory, int64_t max_seqs) {
+    int64_t *numbers = memory;
+    return (glm_cuda_step){.positions = numbers,
+            .lengths = numbers + max_seqs,
+            .ids = (int32_t *)(numbers + 2 * max_seqs)};
+}
+
+/* Where on the device each sequence's pages are listed: the device is told once. */
+static rt_status list_seq_pages(glm_engine *engine) {
+    glm_cuda *cuda = engine->cuda;
+    const int64_t n = (int64_t)engine->config.n_layers * engine->plan.max_seqs;
+    const int64_t bytes = n * (int64_t)sizeof(void *);
+    void **lists = NULL;
+    RT_TRY(glm_cuda_pin(bytes, "page tables", (void **)(void *)&lists));
+    for (int64_t i = 0; i < n; i++) lists[i] = cuda->pages + i * cuda->pages_max;
+    rt_status status = glm_cuda_copy_in(cuda->seq_pages, lists, bytes, cuda->device.compute);
+    const rt_status waited = glm_cuda_wait(cuda->device.compute, "page tables");
+    if (status == RT_OK) status = waited;
+    glm_cuda_unpin(lists);
+    return status;
+}
+
+/* attn_cuda_decode finds its tickets at zero, and leaves them so. */
+static rt_status clear_tickets(glm_engine *engine) {
+    glm_cuda *cuda = engine->cuda;
+    const rt_stream stream = cuda->device.compute;
+    const int32_t max_seqs = engine->plan.max_seqs;
+    RT_TRY(glm_cuda_zero(cuda->batch_scratch,
+            attn_cuda_decode_ticket_bytes(&cuda->shape, max_seqs), stream));
+    for (int32_t i = 0; i < max_seqs; i++)
+        RT_TRY(glm_cuda_zero((char *)cuda->single_scratch + i * cuda->single_scratch_bytes,
+                attn_cuda_decode_ticket_bytes(&cuda->shape, 1), stream));
+    return RT_OK;
+}
+
+static void fill_numbers(glm_engine *engine) {
+    glm_cuda *cuda = engine->cuda;
+    const glm_plan *plan = &engine->plan;
+    cuda->rows = rows_of(plan);
+    cuda->logits_rows = logits_rows_of(plan);
+    cuda->pages_max = pages_max(plan);
+    cuda->tables.capacity = cuda->pages_max;
+    cuda->n_spare_pages = n_spare_pages(plan);
+    cuda->single_scratch_bytes = single_scratch_bytes(&cuda->shape, plan);
+    if (!plan->kv_overflows) return;
+    cuda->slab_stride = slab_stride(&engine->config, plan);
+    cuda->in_tables.capacity = cuda->out_tables.capacity =
+            window_heads(&engine->config, plan) +
+            plan->kv_window_extents * (plan->kv_extent_tokens / ATTN_PAGE_TOKENS);
+}
+
+rt_status glm_cuda_buffers_open(glm_engine *engine) {
+    glm_cuda *cuda = engine->cuda;
+    const int64_t max_seqs = engine->plan.max_seqs;
+    buffer_list list;
+    fill_numbers(engine);
+    list_all(&list, engine, cuda, &engine->config, &engine->plan);
+    for (int32_t i = 0; i < list.n; i++) RT_TRY(take(cuda, &list.at[i]));
+    cuda->host_step = step_in(cuda->host_step_memory, max_seqs);
+    cuda->step = step_in(cuda->step_memory, max_seqs);
+    RT_TRY(rt_calloc(max_seqs + 1, sizeof(glm_cuda_graph), "graphs", &cuda->graphs));
+    RT_TRY(rt_calloc(max_seqs + 1, sizeof(int32_t), "graphs", &cuda->n_steps));
+    for (int64_t i = 0; i < engine->config.n_layers * max_seqs * cuda->pages_max; i++)
+        cuda->host_pages[i] = NULL;
+    RT_TRY(for_events(cuda, glm_cuda_event_create));
+    RT_TRY(list_seq_pages(engine));
+    return clear_tickets(engine);
+}
+
+void glm_cuda_buffers_close(glm_engine *engine) {
+    glm_cuda *cuda = engine->cuda;
+    buffer_list list;
+    for (int64_t i = 0; cuda->graphs && i <= engine->plan.max_seqs; i++)
+        glm_cuda_graph_free(cuda->graphs[i]);
+    free(cuda->graphs);
+    free(cuda->n_steps);
+    (void)!for_events(cuda, free_event);
+    list_all(&list, engine, cuda, &engine->config, &engine->plan);
+    for (int32_t i = 0; i < list.n; i++) {
+        void **place = list.at[i].place;
+        if (list.at[i].is_pinned)
+            glm_cuda_unpin(*place);
+        else
+            glm_cuda_free(&cuda->device, *place);
+        *place = NULL;
+    }
+}

@@ -1,0 +1,270 @@
+/* One decode step on a GPU.
+ *
+ * The pages of every (layer, sequence) are listed on the device, in lists that the host keeps a copy of and
+ * sends only what has changed. Where memory holds all of all sequences, the lists are brought up to date first
+ * and then all layers are queued: from the second step of as many sequences on, as one graph. A step that completes
+ * an extent, which the store then wants to write, goes layer by layer: so do its walks, and the bits are the
+ * same. */
+#include <string.h>
+
+#include "backend.h"
+#include "engine_cuda.h"
+
+static rt_stream compute_of(const glm_cuda *cuda) {
+    return cuda->device.compute;
+}
+
+static int64_t q_width(const glm_engine *engine) {
+    return (int64_t)engine->config.n_heads * engine->config.head_dim;
+}
+
+/* ---- lists of pages -------------------------------------------------------------------------- */
+
+/* Where (layer, sequence i of the step) begins, in host_pages and in pages. */
+static int64_t list_at(const glm_engine *engine, int32_t layer, int32_t i) {
+    return ((int64_t)layer * engine->plan.max_seqs + i) * engine->cuda->pages_max;
+}
+
+static void *const *const *lists_of(const glm_engine *engine, int32_t layer, int32_t i) {
+    void ***lists = engine->cuda->seq_pages + (int64_t)layer * engine->plan.max_seqs + i;
+    return (void *const *const *)lists;
+}
+
+/* Pages of a part, where they differ from what the device has listed. */
+static rt_status list_pages(glm_engine *engine, int32_t layer, const kv_window_part *part) {
+    glm_cuda *cuda = engine->cuda;
+    const int64_t page = part->first_pos / ATTN_PAGE_TOKENS;
+    const int64_t at = list_at(engine, layer, part->seq) + page;
+    void **host = cuda->host_pages + at;
+    int64_t first = 0;
+    int64_t end = rt_div_up(part->n_tokens, ATTN_PAGE_TOKENS);
+    rt_assert(page + end <= cuda->pages_max);
+    while (first < end && host[first] == part->pages[first]) first++;
+    while (end > first && host[end - 1] == part->pages[end - 1]) end--;
+    if (first == end) return RT_OK;
+    const int64_t bytes = (end - first) * (int64_t)sizeof *host;
+    memcpy(host + first, part->pages + first, (size_t)bytes);
+    return glm_cuda_copy_in(cuda->pages + at + first, host + first, bytes, compute_of(cuda));
+}
+
+/* ---- what a step is told --------------------------------------------------------------------- */
+
+static rt_status send_step(
+        glm_engine *engine, const int64_t *lengths, const int32_t *ids, int32_t n) {
+    glm_cuda *cuda = engine->cuda;
+    const int64_t max_seqs = engine->plan.max_seqs;
+    for (int32_t i = 0; i < max_seqs; i++) {
+        cuda->host_step.positions[i] = i < n ? lengths[i] - 1 : 0;
+        cuda->host_step.lengths[i] = i < n ? lengths[i] : 0;
+        cuda->host_step.ids[i] = i < n ? ids[i] : 0;
+    }
+    return glm_cuda_copy_in(cuda->step_memory, cuda->host_step_memory,
+            max_seqs * (int64_t)(2 * sizeof(int64_t) + sizeof(int32_t)), compute_of(cuda));
+}
+
+/* ---- what a step computes -------------------------------------------------------------------- */
+
+/* Sequences [first, first + n) of the step: keys and values into pages, q, attended. */
+static rt_status attend(
+        glm_engine *engine, int32_t layer, int32_t first, int32_t n, void *scratch) {
+    glm_cuda *cuda = engine->cuda;
+    uint16_t *q = cuda->q + first * q_width(engine);
+    const attn_cuda_append_args append = {
+            .qkv = cuda->qkv + first * glm_config_qkv_rows(&engine->config),
+            .n_tokens = n,
+            .positions = cuda->step.positions + first,
+            .seq_pages = lists_of(engine, layer, first),
+            .q = q};
+    const attn_cuda_decode_args decode = {.q = q,
+            .q_stride = q_width(engine),
+            .lengths = cuda->step.lengths + first,
+            .max_tokens = engine->plan.max_len,
+            .n_seqs = n,
+            .n_queries = 1,
+            .pages = lists_of(engine, layer, first),
+            .attended = cuda->attended + first * q_width(engine),
+            .scratch = scratch};
+    RT_TRY(attn_cuda_append(&cuda->shape, &append, compute_of(cuda)));
+    return attn_cuda_decode(&cuda->shape, &decode, compute_of(cuda));
+}
+
+/* x, and the update of the layer before -> qkv */
+static rt_status begin_layer(glm_engine *engine, int32_t index, int32_t n) {
+    glm_cuda *cuda = engine->cuda;
+    const glm_cuda_layer *layers = cuda->weights.layers;
+    uint16_t *post_norm = index > 0 ? layers[index - 1].post_mlp_norm : NULL;
+    RT_TRY(glm_cuda_add_update(engine, engine->decode_hidden, index > 0, post_norm,
+            layers[index].input_norm, n));
+    return glm_cuda_linear(cuda->cublas, &layers[index].qkv, cuda->normed, n, cuda->qkv, false,
+            compute_of(cuda));
+}
+
+/* attended -> x and the layer's update, which is left for the next one to add. */
+static rt_status end_layer(glm_engine *engine, int32_t index, int32_t n) {
+    glm_cuda *cuda = engine->cuda;
+    const glm_cuda_layer *layer = &cuda->weights.layers[index];
+    RT_TRY(glm_cuda_linear(cuda->cublas, &layer->attn_out, cuda->attended, n, cuda->update, false,
+            compute_of(cuda)));
+    RT_TRY(glm_cuda_add_update(
+            engine, engine->decode_hidden, true, layer->post_attn_norm, layer->mlp_norm, n));
+    RT_TRY(glm_cuda_mlp(engine, layer, n));
+    return glm_cuda_step_done(&cuda->device, "a layer of decode");
+}
+
+static rt_status begin_step(glm_engine *engine, int32_t n) {
+    glm_cuda *cuda = engine->cuda;
+    return glm_cuda_embed(cuda->weights.embedding, cuda->step.ids, n, engine->config.hidden,
+            engine->decode_hidden, compute_of(cuda));
+}
+
+static rt_status end_step(glm_engine *engine, int32_t n) {
+    glm_cuda *cuda = engine->cuda;
+    const int32_t last = engine->config.n_layers - 1;
+    RT_TRY(glm_cuda_add_update(engine, engine->decode_hidden, true,
+            cuda->weights.layers[last].post_mlp_norm, cuda->weights.final_norm, n));
+    return glm_cuda_linear(cuda->cublas, &cuda->weights.head, cuda->normed, n, cuda->logits, true,
+            compute_of(cuda));
+}
+
+/* ---- all layers at once ---------------------------------------------------------------------- */
+
+static rt_status queue_step(glm_engine *engine, int32_t n) {
+    RT_TRY(begin_step(engine, n));
+    for (int32_t layer = 0; layer < engine->config.n_layers; layer++) {
+        RT_TRY(begin_layer(engine, layer, n));
+        RT_TRY(attend(engine, layer, 0, n, engine->cuda->batch_scratch));
+        RT_TRY(end_layer(engine, layer, n));
+    }
+    return end_step(engine, n);
+}
+
+/* The first step of so many sequences is taken as it comes: libraries set themselves up in it. */
+static rt_status run_step(glm_engine *engine, int32_t n) {
+    glm_cuda *cuda = engine->cuda;
+    if (cuda->n_steps[n]++ == 0 || cuda->device.waits_always) return queue_step(engine, n);
+    if (!cuda->graphs[n]) {
+        RT_TRY(glm_cuda_graph_begin(compute_of(cuda)));
+        const rt_status status = queue_step(engine, n);
+        const rt_status ended =
+                glm_cuda_graph_end(compute_of(cuda), status == RT_OK, &cuda->graphs[n]);
+        RT_TRY(status);
+        RT_TRY(ended);
+    }
+    return glm_cuda_graph_launch(cuda->graphs[n], compute_of(cuda));
+}
+
+static rt_status visit(glm_engine *engine, int32_t layer, kv_walk *walk) {
+    for (;;) {
+        kv_window window;
+        RT_TRY(glm_window_enter(engine, walk, &window));
+        if (window.n_parts == 0) return RT_OK;
+        for (int32_t i = 0; i < window.n_parts; i++)
+            RT_TRY(list_pages(engine, layer, &window.parts[i]));
+        RT_TRY(glm_window_leave(engine, walk));
+    }
+}
+
+static rt_status run_at_once(
+        glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths, int32_t n) {
+    for (int32_t layer = 0; layer < engine->config.n_layers; layer++) {
+        kv_walk *walk = NULL;
+        RT_TRY(kv_walk_begin(engine->store, layer, seqs, lengths, n, KV_WALK_ALL, &walk));
+        const rt_status status = visit(engine, layer, walk);
+        kv_walk_end(walk);
+        RT_TRY(status);
+    }
+    return run_step(engine, n);
+}
+
+/* ---- layer by layer -------------------------------------------------------------------------- */
+
+/* A sequence attends when its last window is there: earlier ones have stayed. */
+static rt_status attend_to_part(glm_engine *engine, int32_t layer, const kv_window_part *part) {
+    glm_cuda *cuda = engine->cuda;
+    RT_TRY(list_pages(engine, layer, part));
+    if (!part->is_last) return RT_OK;
+    return attend(engine, layer, part->seq, 1,
+            (char *)cuda->single_scratch + part->seq * cuda->single_scratch_bytes);
+}
+
+static rt_status attend_to_windows(glm_engine *engine, int32_t layer, kv_walk *walk) {
+    for (;;) {
+        kv_window window;
+        RT_TRY(glm_window_enter(engine, walk, &window));
+        if (window.n_parts == 0) return RT_OK;
+        for (int32_t i = 0; i < window.n_parts; i++)
+            RT_TRY(attend_to_part(engine, layer, &window.parts[i]));
+        RT_TRY(glm_window_leave(engine, walk));
+    }
+}
+
+static rt_status run_by_layers(
+        glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths, int32_t n) {
+    RT_TRY(begin_step(engine, n));
+    for (int32_t layer = 0; layer < engine->config.n_layers; layer++) {
+        kv_walk *walk = NULL;
+        RT_TRY(kv_walk_begin(engine->store, layer, seqs, lengths, n, KV_WALK_ALL, &walk));
+        if (layer + 1 < engine->config.n_layers) kv_walk_then(walk, layer + 1);
+        rt_status status = begin_layer(engine, layer, n);
+        if (status == RT_OK) status = attend_to_windows(engine, layer, walk);
+        kv_walk_end(walk);
+        RT_TRY(status);
+        RT_TRY(end_layer(engine, layer, n));
+    }
+    return end_step(engine, n);
+}
+
+/* ---- a step ---------------------------------------------------------------------------------- */
+
+/* Nothing leaves memory in this step. */
+static bool stays_in_memory(
+        const glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths, int32_t n) {
+    if (!engine->plan.kv_overflows) return true;
+    for (int32_t i = 0; i < n; i++)
+        if (!kv_seq_is_in_memory(seqs[i]) || lengths[i] % engine->plan.kv_extent_tokens == 0)
+            return false;
+    return true;
+}
+
+static rt_status run(glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths,
+        const int32_t *ids, int32_t n) {
+    glm_cuda *cuda = engine->cuda;
+    RT_TRY(send_step(engine, lengths, ids, n));
+    if (stays_in_memory(engine, seqs, lengths, n))
+        RT_TRY(run_at_once(engine, seqs, lengths, n));
+    else
+        RT_TRY(run_by_layers(engine, seqs, lengths, n));
+    return glm_cuda_copy_out(engine->logits, cuda->logits,
+            n * engine->config.vocab * (int64_t)sizeof(float), compute_of(cuda));
+}
+
+static rt_status check(
+        const glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths, int32_t n) {
+    for (int32_t i = 0; i < n; i++) {
+        rt_assert(lengths[i] <= engine->plan.max_len);
+        if (!kv_seq_is_in_memory(seqs[i]))
+            return rt_fail(RT_EUNSUPPORTED,
+                    "cuda: decode of a sequence whose KV the GPU's memory does not hold is not "
+                    "there yet");
+    }
+    return RT_OK;
+}
+
+/* What the device has listed is not known any more: all is sent again. */
+static void forget_lists(glm_engine *engine) {
+    glm_cuda *cuda = engine->cuda;
+    const int64_t n = list_at(engine, engine->config.n_layers, 0);
+    for (int64_t i = 0; i < n; i++) cuda->host_pages[i] = NULL;
+}
+
+rt_status glm_cuda_decode_step(glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths,
+        const int32_t *ids, int32_t n) {
+    glm_cuda *cuda = engine->cuda;
+    rt_status status = check(engine, seqs, lengths, n);
+    if (status == RT_OK) status = run(engine, seqs, lengths, ids, n);
+    /* Also after a failure: what is queued reads the host's lists. */
+    const rt_status waited = glm_cuda_wait(compute_of(cuda), "a decode step");
+    if (status == RT_OK) status = waited;
+    if (status != RT_OK) forget_lists(engine);
+    return status;
+}

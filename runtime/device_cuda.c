@@ -1,0 +1,237 @@
+#include "device_cuda.h"
+
+#include <cuda_runtime_api.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/size.h"
+
+enum { CAPABILITY_MIN = 80, ALIGN_BYTES = 256 };
+
+static rt_status check(cudaError_t error, const char *what) {
+    if (error == cudaSuccess) return RT_OK;
+    (void)cudaGetLastError(); /* it is told here; the next call has its own */
+    return rt_fail(RT_EDEVICE, "cuda: %s: %s", what, cudaGetErrorString(error));
+}
+
+/* ---- which device ---------------------------------------------------------------------------- */
+
+static cudaError_t ask(int32_t number, int32_t *capability, size_t *free_bytes, size_t *total) {
+    int major = 0;
+    int minor = 0;
+    cudaError_t error = cudaSetDevice(number);
+    if (error == cudaSuccess)
+        error = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, number);
+    if (error == cudaSuccess)
+        error = cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, number);
+    if (error == cudaSuccess) error = cudaMemGetInfo(free_bytes, total);
+    *capability = 10 * major + minor;
+    return error;
+}
+
+static rt_status find(glm_cuda_device *out) {
+    int n_devices = 0;
+    size_t free_bytes = 0;
+    size_t total_bytes = 0;
+    cudaError_t error = cudaGetDeviceCount(&n_devices);
+    if (error == cudaSuccess && n_devices == 0) error = cudaErrorNoDevice;
+    if (error == cudaSuccess) error = ask(0, &out->capability, &free_bytes, &total_bytes);
+    if (error != cudaSuccess) {
+        (void)cudaGetLastError();
+        if (error == cudaErrorInsufficientDriver)
+            return rt_fail(RT_EUNSUPPORTED,
+                    "cuda: no NVIDIA driver is installed, or one that is older than CUDA %d.%d",
+                    CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+        return rt_fail(RT_EUNSUPPORTED, "cuda: no GPU can be used: %s", cudaGetErrorString(error));
+    }
+    if (out->capability < CAPABILITY_MIN)
+        return rt_fail(RT_EUNSUPPORTED,
+                "cuda: the GPU is of compute capability %" PRId32 ".%" PRId32
+                "; the kernels need 8.0 (Ampere) or later",
+                out->capability / 10, out->capability % 10);
+    out->free_bytes = (int64_t)free_bytes;
+    out->total_bytes = (int64_t)total_bytes;
+    return RT_OK;
+}
+
+bool glm_cuda_is_usable(char *text, int64_t room, int64_t *free_bytes) {
+    glm_cuda_device device = {0};
+    char total[RT_SIZE_TEXT];
+    char left[RT_SIZE_TEXT];
+    if (find(&device) != RT_OK) {
+        (void)snprintf(text, (size_t)room, "%s", rt_error_text());
+        return false;
+    }
+    if (free_bytes) *free_bytes = device.free_bytes;
+    (void)snprintf(text, (size_t)room,
+            "compute capability %" PRId32 ".%" PRId32 ", %s, of which %s are free",
+            device.capability / 10, device.capability % 10,
+            rt_format_bytes(device.total_bytes, total), rt_format_bytes(device.free_bytes, left));
+    return true;
+}
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+static rt_status take(rt_device *base, int64_t bytes, const char *what, void **out) {
+    glm_cuda_device *device = (glm_cuda_device *)(void *)base;
+    const int64_t rounded = rt_round_up(rt_max64(bytes, 1), ALIGN_BYTES);
+    char wanted[RT_SIZE_TEXT];
+    char taken[RT_SIZE_TEXT];
+    const cudaError_t error = cudaMalloc(out, (size_t)rounded);
+    if (error == cudaSuccess) {
+        device->taken_bytes += rounded;
+        return RT_OK;
+    }
+    (void)cudaGetLastError();
+    *out = NULL;
+    return rt_fail(error == cudaErrorMemoryAllocation ? RT_ENOMEM : RT_EDEVICE,
+            "cuda: %s of GPU memory for %s, beside %s taken: %s", rt_format_bytes(bytes, wanted),
+            what, rt_format_bytes(device->taken_bytes, taken), cudaGetErrorString(error));
+}
+
+static void give(rt_device *base, void *memory) {
+    (void)base;
+    (void)cudaFree(memory);
+}
+
+static void copy_queued(rt_device *base, void *to, const void *from, int64_t bytes) {
+    glm_cuda_device *device = (glm_cuda_device *)(void *)base;
+    const cudaError_t error = cudaMemcpyAsync(
+            to, from, (size_t)bytes, cudaMemcpyDeviceToDevice, device->compute);
+    if (error != cudaSuccess) device->copy_error = (int32_t)error;
+}
+
+void glm_cuda_free(glm_cuda_device *device, const void *memory) {
+    if (memory) device->base.free(&device->base, (void *)(uintptr_t)memory);
+}
+
+rt_status glm_cuda_pin(int64_t bytes, const char *what, void **out) {
+    char wanted[RT_SIZE_TEXT];
+    const cudaError_t error =
+            cudaHostAlloc(out, (size_t)rt_max64(bytes, 1), cudaHostAllocDefault);
+    if (error == cudaSuccess) return RT_OK;
+    (void)cudaGetLastError();
+    *out = NULL;
+    return rt_fail(error == cudaErrorMemoryAllocation ? RT_ENOMEM : RT_EDEVICE,
+            "cuda: %s of pinned host memory for %s: %s", rt_format_bytes(bytes, wanted), what,
+            cudaGetErrorString(error));
+}
+
+void glm_cuda_unpin(void *memory) {
+    if (memory) (void)cudaFreeHost(memory);
+}
+
+/* ---- open and close -------------------------------------------------------------------------- */
+
+static rt_status open_streams(glm_cuda_device *device) {
+    rt_stream *streams[] = {&device->compute, &device->copy_in, &device->copy_out};
+    for (int i = 0; i < 3; i++)
+        RT_TRY(check(cudaStreamCreateWithFlags(streams[i], cudaStreamNonBlocking), "a stream"));
+    return RT_OK;
+}
+
+rt_status glm_cuda_device_open(glm_cuda_device *out) {
+    const char *sync = getenv("GLM_SYNC");
+    *out = (glm_cuda_device){.base = {.alloc = take, .free = give, .copy = copy_queued},
+            .waits_always = sync && strcmp(sync, "1") == 0};
+    RT_TRY(find(out));
+    const rt_status status = open_streams(out);
+    if (status != RT_OK) glm_cuda_device_close(out);
+    return status;
+}
+
+void glm_cuda_device_close(glm_cuda_device *device) {
+    if (device->compute) (void)cudaStreamDestroy(device->compute);
+    if (device->copy_in) (void)cudaStreamDestroy(device->copy_in);
+    if (device->copy_out) (void)cudaStreamDestroy(device->copy_out);
+    *device = (glm_cuda_device){0};
+}
+
+rt_status glm_cuda_use(const glm_cuda_device *device) {
+    return check(cudaSetDevice(device->number), "choosing the GPU");
+}
+
+/* ---- copies ---------------------------------------------------------------------------------- */
+
+rt_status glm_cuda_copy_in(void *to, const void *host, int64_t bytes, rt_stream stream) {
+    return check(cudaMemcpyAsync(to, host, (size_t)bytes, cudaMemcpyHostToDevice, stream),
+            "a copy to the GPU");
+}
+
+rt_status glm_cuda_copy_out(void *host, const void *from, int64_t bytes, rt_stream stream) {
+    return check(cudaMemcpyAsync(host, from, (size_t)bytes, cudaMemcpyDeviceToHost, stream),
+            "a copy from the GPU");
+}
+
+rt_status glm_cuda_copy(void *to, const void *from, int64_t bytes, rt_stream stream) {
+    return check(cudaMemcpyAsync(to, from, (size_t)bytes, cudaMemcpyDeviceToDevice, stream),
+            "a copy on the GPU");
+}
+
+rt_status glm_cuda_zero(void *memory, int64_t bytes, rt_stream stream) {
+    return check(cudaMemsetAsync(memory, 0, (size_t)bytes, stream), "clearing GPU memory");
+}
+
+/* ---- events and waits ------------------------------------------------------------------------ */
+
+rt_status glm_cuda_event_create(glm_cuda_event *out) {
+    return check(cudaEventCreateWithFlags(out, cudaEventDisableTiming), "an event");
+}
+
+void glm_cuda_event_free(glm_cuda_event event) {
+    if (event) (void)cudaEventDestroy(event);
+}
+
+rt_status glm_cuda_event_record(glm_cuda_event event, rt_stream stream) {
+    return check(cudaEventRecord(event, stream), "recording an event");
+}
+
+rt_status glm_cuda_event_follow(rt_stream stream, glm_cuda_event event) {
+    return check(cudaStreamWaitEvent(stream, event, 0), "ordering two streams");
+}
+
+rt_status glm_cuda_event_wait(glm_cuda_event event) {
+    return check(cudaEventSynchronize(event),
+            "earlier work failed (GLM_SYNC=1 waits after every step and tells which)");
+}
+
+rt_status glm_cuda_wait(rt_stream stream, const char *what) {
+    const cudaError_t error = cudaStreamSynchronize(stream);
+    if (error == cudaSuccess) return RT_OK;
+    (void)cudaGetLastError();
+    return rt_fail(RT_EDEVICE,
+            "cuda: %s, or earlier work (GLM_SYNC=1 waits after every step and tells which): %s",
+            what, cudaGetErrorString(error));
+}
+
+rt_status glm_cuda_step_done(const glm_cuda_device *device, const char *what) {
+    if (device->copy_error) RT_TRY(check((cudaError_t)device->copy_error, "a copy of a page"));
+    return device->waits_always ? glm_cuda_wait(device->compute, what) : RT_OK;
+}
+
+/* ---- graphs ---------------------------------------------------------------------------------- */
+
+rt_status glm_cuda_graph_begin(rt_stream stream) {
+    return check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal),
+            "beginning a graph");
+}
+
+rt_status glm_cuda_graph_end(rt_stream stream, bool is_whole, glm_cuda_graph *out) {
+    cudaGraph_t graph = NULL;
+    *out = NULL;
+    cudaError_t error = cudaStreamEndCapture(stream, &graph);
+    if (error == cudaSuccess && is_whole) error = cudaGraphInstantiate(out, graph, 0);
+    if (graph) (void)cudaGraphDestroy(graph);
+    if (!is_whole) (void)cudaGetLastError();
+    return is_whole ? check(error, "making a graph") : RT_OK;
+}
+
+rt_status glm_cuda_graph_launch(glm_cuda_graph graph, rt_stream stream) {
+    return check(cudaGraphLaunch(graph, stream), "launching a graph");
+}
+
+void glm_cuda_graph_free(glm_cuda_graph graph) {
+    if (graph) (void)cudaGraphExecDestroy(graph);
+}

@@ -1,0 +1,159 @@
+/* Inside the CUDA backend: what backend_cuda.c, weights_cuda.c, layer_cuda.c, decode_cuda.c and window_cuda.c
+ * share.
+ *
+ * Order of work. Kernels run on device.compute. Pages come in on copy_in, which first follows compute (which
+ * may still read what was in their place) and which compute then follows; pages go out on copy_out, which
+ * follows compute, and the host waits for them. Nothing waits inside a layer. Host memory that is copied
+ * from is not written again before an event says that the copy is done.
+ *
+ * Activations are bf16, [rows][width] without padding; attention's state and logits are fp32. */
+#ifndef GLM_ENGINE_CUDA_H
+#define GLM_ENGINE_CUDA_H
+
+#include "attention/attn_cuda.h"
+#include "engine.h"
+#include "linear_cuda.h"
+#include "ops_cuda.h"
+
+enum {
+    GLM_CUDA_TABLES = 4,   /* page tables on their way at a time */
+    GLM_CUDA_AHEAD = 2,    /* (layer, chunk) items that the host may be ahead of the device */
+    GLM_CUDA_LOGITS_MAX = 64 /* rows of logits at a time, where more are wanted than are decoded */
+};
+
+/* Device memory, bf16; NULL where the model has none. */
+typedef struct glm_cuda_layer {
+    uint16_t *input_norm;
+    glm_cuda_matrix qkv;
+    glm_cuda_matrix attn_out;
+    uint16_t *post_attn_norm;
+    uint16_t *mlp_norm;
+    glm_cuda_matrix gate_up; /* [2 ffn, hidden]: gate first */
+    glm_cuda_matrix down;
+    uint16_t *post_mlp_norm;
+} glm_cuda_layer;
+
+typedef struct glm_cuda_weights {
+    uint16_t *embedding;
+    glm_cuda_layer *layers; /* [n_layers], host memory */
+    uint16_t *final_norm;
+    glm_cuda_matrix head;
+    bool head_is_embedding;
+} glm_cuda_weights;
+
+/* Pointers that go to the device, one list after the other, on one stream. */
+typedef struct glm_cuda_tables {
+    void **host;   /* [GLM_CUDA_TABLES][capacity], pinned */
+    void **device; /* the same */
+    int64_t capacity;
+    glm_cuda_event sent[GLM_CUDA_TABLES];
+    int64_t n_sent; /* ever */
+} glm_cuda_tables;
+
+/* What one decode step of up to max_seqs sequences is told, in one block: positions, lengths, then ids. */
+typedef struct glm_cuda_step {
+    int64_t *positions;
+    int64_t *lengths;
+    int32_t *ids;
+} glm_cuda_step;
+
+typedef struct glm_cuda {
+    glm_cuda_device device;
+    glm_cublas *cublas;
+    glm_cuda_weights weights;
+    attn_shape shape;
+    int64_t rows;        /* that the activations have room for */
+    int64_t logits_rows; /* the same of logits on the device */
+
+    /* Activations, device memory. */
+    uint16_t *normed;    /* [rows][hidden] */
+    uint16_t *qkv;       /* [rows][(n_heads + 2 n_kv_heads) 128] */
+    uint16_t *q;         /* [rows][n_heads 128], rotated */
+    uint16_t *attended;  /* the same */
+    uint16_t *gate_up;   /* [rows][2 ffn] */
+    uint16_t *activated; /* [rows][ffn] */
+    uint16_t *update;    /* [rows][hidden] */
+    float *state_max;    /* [rows][n_heads], between windows */
+    float *state_sum;
+    float *state_out;  /* [rows][n_heads][128] */
+    float *logits;     /* [logits_rows][vocab] */
+    int32_t *ids;      /* [span], and pinned: */
+    int32_t *host_ids; /* [span] */
+    glm_cuda_event ids_sent;
+
+    /* Prefill. */
+    glm_cuda_tables tables;              /* of a window's pages, on compute */
+    glm_cuda_event done[GLM_CUDA_AHEAD]; /* of the last items */
+    int64_t n_items;
+    void *spare_pages; /* where keys go when only queries are wanted yet: pages of a chunk */
+    int64_t n_spare_pages;
+
+    /* Windows to and from the store; NULL where all stays in memory. */
+    char *slab;      /* canonical rows, [heads of an extent][window], pinned, and */
+    char *rows_area; /* on the device */
+    int64_t slab_stride; /* bytes from a head of an extent to the next one's */
+    glm_cuda_tables in_tables;
+    glm_cuda_tables out_tables;
+    glm_cuda_event computed; /* compute, when pages come or go */
+    glm_cuda_event loaded;
+
+    /* Decode. */
+    int64_t pages_max;      /* of a sequence */
+    void **host_pages;      /* [n_layers][max_seqs][pages_max], pinned: what the device's say */
+    void **pages;           /* the same, on the device */
+    void ***seq_pages;      /* [n_layers][max_seqs]: where each begins, on the device */
+    void *host_step_memory; /* pinned, and */
+    void *step_memory;      /* on the device */
+    glm_cuda_step host_step;
+    glm_cuda_step step;
+    void *batch_scratch;  /* attn_cuda_decode of all sequences */
+    void *single_scratch; /* [max_seqs] of one */
+    int64_t single_scratch_bytes;
+    glm_cuda_graph *graphs; /* [max_seqs + 1], by the number of sequences */
+    int32_t *n_steps;       /* [max_seqs + 1]: taken so far, by the same */
+} glm_cuda;
+
+static inline glm_cuda *glm_cuda_of(glm_engine *engine) {
+    return engine->cuda;
+}
+
+/* weights_cuda.c. Bytes of the model in device memory; pinned staging while it is read. */
+int64_t glm_cuda_weights_bytes(const glm_config *config);
+int64_t glm_cuda_load_bytes(const glm_config *config, int32_t n_threads);
+/* Every tensor, all of the pool's threads reading. Errors: RT_EIO, RT_EMODEL, RT_ENOMEM, RT_EDEVICE; what was
+ * taken is freed by glm_cuda_weights_free, also after a failure. */
+RT_MUST_CHECK rt_status glm_cuda_weights_load(glm_engine *engine, const glm_checkpoint *checkpoint);
+void glm_cuda_weights_free(glm_cuda *cuda, int32_t n_layers);
+
+/* buffers_cuda.c. What the engine takes besides weights and pages. */
+int64_t glm_cuda_buffers_device_bytes(const glm_config *config, const glm_plan *plan);
+int64_t glm_cuda_buffers_pinned_bytes(const glm_config *config, const glm_plan *plan);
+RT_MUST_CHECK rt_status glm_cuda_buffers_open(glm_engine *engine);
+void glm_cuda_buffers_close(glm_engine *engine);
+
+/* layer_cuda.c: the functions of backend.h, */
+RT_MUST_CHECK rt_status glm_cuda_layer_embed(
+        glm_engine *engine, const int32_t *ids, int64_t n, void *hidden);
+RT_MUST_CHECK rt_status glm_cuda_layer_prefill(
+        glm_engine *engine, int32_t layer, kv_seq *seq, const glm_chunk *chunk, void *hidden);
+RT_MUST_CHECK rt_status glm_cuda_layer_logits(
+        glm_engine *engine, const void *hidden, int64_t n, float *logits);
+/* and what decode needs of them: hidden += update (through the norm that 0414 models have there; not where
+ * `has_update` is false), normed = norm(hidden) (not where norm is NULL); the MLP, from normed to update. */
+RT_MUST_CHECK rt_status glm_cuda_add_update(glm_engine *engine, uint16_t *hidden, bool has_update,
+        uint16_t *post_norm, const uint16_t *norm, int64_t n);
+RT_MUST_CHECK rt_status glm_cuda_mlp(glm_engine *engine, const glm_cuda_layer *layer, int64_t n);
+
+/* decode_cuda.c */
+RT_MUST_CHECK rt_status glm_cuda_decode_step(glm_engine *engine, kv_seq *const *seqs,
+        const int64_t *lengths, const int32_t *ids, int32_t n);
+
+/* window_cuda.c. A list of pointers to the device, for the stream's next work. */
+RT_MUST_CHECK rt_status glm_cuda_tables_send(glm_cuda_tables *tables, void *const *list, int64_t n,
+        rt_stream stream, void *const **out);
+RT_MUST_CHECK rt_status glm_cuda_load_window(glm_engine *engine, kv_walk *walk, int64_t n_loads);
+RT_MUST_CHECK rt_status glm_cuda_store_window(glm_engine *engine, kv_walk *walk, int64_t n_stores);
+RT_MUST_CHECK rt_status glm_cuda_rows_to_pages(glm_engine *engine, const kv_rows *rows);
+RT_MUST_CHECK rt_status glm_cuda_pages_to_rows(glm_engine *engine, const kv_rows *rows);
+
+#endif

@@ -1,0 +1,200 @@
+/* One transformer layer on a GPU, and both ends of the model. As layer.c, but that
+ *
+ *   - queries are rotated, and keys and values stored, by one kernel (attn_cuda_append), which needs the pages
+ *     of the chunk: those are in the last window. Where that is not also the first, queries are made with
+ *     spare pages, and once more, the same, with the right ones;
+ *   - everything is queued: the host runs up to GLM_CUDA_AHEAD (layer, chunk) items ahead. */
+#include <string.h>
+
+#include "backend.h"
+#include "engine_cuda.h"
+
+static rt_stream compute_of(const glm_cuda *cuda) {
+    return cuda->device.compute;
+}
+
+static rt_status linear(glm_cuda *cuda, const glm_cuda_matrix *weight, const uint16_t *x, int64_t n,
+        uint16_t *y) {
+    return glm_cuda_linear(cuda->cublas, weight, x, n, y, false, compute_of(cuda));
+}
+
+/* ---- between attention and MLP --------------------------------------------------------------- */
+
+rt_status glm_cuda_add_update(glm_engine *engine, uint16_t *hidden, bool has_update,
+        uint16_t *post_norm, const uint16_t *norm, int64_t n) {
+    glm_cuda *cuda = engine->cuda;
+    const int64_t width = engine->config.hidden;
+    const float eps = engine->config.rms_eps;
+    const rt_stream stream = compute_of(cuda);
+    if (has_update && post_norm)
+        RT_TRY(glm_cuda_add_norm(
+                cuda->update, NULL, post_norm, eps, n, width, cuda->update, stream));
+    return glm_cuda_add_norm(hidden, has_update ? cuda->update : NULL, norm, eps, n, width,
+            cuda->normed, stream);
+}
+
+rt_status glm_cuda_mlp(glm_engine *engine, const glm_cuda_layer *layer, int64_t n) {
+    glm_cuda *cuda = engine->cuda;
+    RT_TRY(linear(cuda, &layer->gate_up, cuda->normed, n, cuda->gate_up));
+    RT_TRY(glm_cuda_swiglu(
+            cuda->gate_up, n, engine->config.ffn, cuda->activated, compute_of(cuda)));
+    return linear(cuda, &layer->down, cuda->activated, n, cuda->update);
+}
+
+/* ---- attention ------------------------------------------------------------------------------- */
+
+static int64_t q_width(const glm_engine *engine) {
+    return (int64_t)engine->config.n_heads * engine->config.head_dim;
+}
+
+/* qkv -> q, and k and v into the pages of positions chunk->pos and on. */
+static rt_status append(glm_engine *engine, const glm_chunk *chunk, void *const *pages) {
+    glm_cuda *cuda = engine->cuda;
+    const attn_cuda_append_args args = {.qkv = cuda->qkv,
+            .n_tokens = chunk->n,
+            .pos = chunk->pos,
+            .pages = pages,
+            .q = cuda->q};
+    return attn_cuda_append(&cuda->shape, &args, compute_of(cuda));
+}
+
+static rt_status append_to_spare(glm_engine *engine, const glm_chunk *chunk) {
+    glm_cuda *cuda = engine->cuda;
+    void *list[64 * 1024 / ATTN_PAGE_TOKENS + 1];
+    void *const *sent = NULL;
+    const int64_t n = (chunk->pos + chunk->n - 1) / ATTN_PAGE_TOKENS -
+                      chunk->pos / ATTN_PAGE_TOKENS + 1;
+    rt_assert(n <= cuda->n_spare_pages && n <= (int64_t)(sizeof list / sizeof *list));
+    for (int64_t i = 0; i < n; i++)
+        list[i] = (char *)cuda->spare_pages + i * engine->plan.kv_page_bytes;
+    RT_TRY(glm_cuda_tables_send(&cuda->tables, list, n, compute_of(cuda), &sent));
+    return append(engine, chunk, sent);
+}
+
+static rt_status attend_to(
+        glm_engine *engine, const glm_chunk *chunk, const kv_window_part *part,
+        void *const *pages, bool is_first) {
+    glm_cuda *cuda = engine->cuda;
+    const attn_cuda_prefill_args args = {
+            .q = cuda->q + (chunk->attend_pos - chunk->pos) * q_width(engine),
+            .q_stride = q_width(engine),
+            .n_tokens = chunk->n_attend,
+            .pos = chunk->attend_pos,
+            .pages = pages,
+            .first_pos = part->first_pos,
+            .n_keys = part->n_tokens,
+            .max = cuda->state_max,
+            .sum = cuda->state_sum,
+            .out = cuda->state_out,
+            .attended = cuda->attended,
+            .is_first = is_first,
+            .is_last = part->is_last};
+    if (chunk->n_attend == 0) return RT_OK;
+    return cuda->device.capability == 90
+                   ? attn_cuda_prefill_sm90(&cuda->shape, &args, compute_of(cuda))
+                   : attn_cuda_prefill_sm80(&cuda->shape, &args, compute_of(cuda));
+}
+
+static rt_status attend_to_window(glm_engine *engine, const glm_chunk *chunk,
+        const kv_window_part *part, bool is_first) {
+    glm_cuda *cuda = engine->cuda;
+    const int64_t n_pages = rt_div_up(part->n_tokens, ATTN_PAGE_TOKENS);
+    void *const *pages = NULL;
+    if (is_first && !part->is_last) RT_TRY(append_to_spare(engine, chunk));
+    RT_TRY(glm_cuda_tables_send(&cuda->tables, part->pages, n_pages, compute_of(cuda), &pages));
+    if (part->is_last)
+        RT_TRY(append(engine, chunk, pages + (chunk->pos - part->first_pos) / ATTN_PAGE_TOKENS));
+    return attend_to(engine, chunk, part, pages, is_first);
+}
+
+static rt_status attend_to_windows(glm_engine *engine, kv_walk *walk, const glm_chunk *chunk) {
+    for (bool is_first = true;; is_first = false) {
+        kv_window window;
+        RT_TRY(glm_window_enter(engine, walk, &window));
+        if (window.n_parts == 0) return RT_OK;
+        RT_TRY(attend_to_window(engine, chunk, &window.parts[0], is_first));
+        RT_TRY(glm_cuda_step_done(&engine->cuda->device, "attention"));
+        RT_TRY(glm_window_leave(engine, walk));
+    }
+}
+
+/* x -> attended */
+static rt_status attend(glm_engine *engine, int32_t layer_index, kv_seq *seq,
+        const glm_chunk *chunk, uint16_t *hidden) {
+    glm_cuda *cuda = engine->cuda;
+    const glm_cuda_layer *layer = &cuda->weights.layers[layer_index];
+    const int64_t end = chunk->pos + chunk->n;
+    kv_walk *walk = NULL;
+    RT_TRY(kv_walk_begin(engine->store, layer_index, &seq, &end, 1,
+            chunk->n_attend > 0 ? KV_WALK_ALL : KV_WALK_LAST, &walk));
+    rt_status status =
+            glm_cuda_add_update(engine, hidden, false, NULL, layer->input_norm, chunk->n);
+    if (status == RT_OK) status = linear(cuda, &layer->qkv, cuda->normed, chunk->n, cuda->qkv);
+    if (status == RT_OK) status = attend_to_windows(engine, walk, chunk);
+    kv_walk_end(walk);
+    return status;
+}
+
+/* ---- a layer --------------------------------------------------------------------------------- */
+
+/* attended -> x, of the rows that go on. */
+static rt_status finish_layer(
+        glm_engine *engine, const glm_cuda_layer *layer, int64_t n, uint16_t *hidden) {
+    glm_cuda *cuda = engine->cuda;
+    RT_TRY(linear(cuda, &layer->attn_out, cuda->attended, n, cuda->update));
+    RT_TRY(glm_cuda_add_update(engine, hidden, true, layer->post_attn_norm, layer->mlp_norm, n));
+    RT_TRY(glm_cuda_mlp(engine, layer, n));
+    return glm_cuda_add_update(engine, hidden, true, layer->post_mlp_norm, NULL, n);
+}
+
+rt_status glm_cuda_layer_prefill(glm_engine *engine, int32_t layer_index, kv_seq *seq,
+        const glm_chunk *chunk, void *hidden) {
+    glm_cuda *cuda = engine->cuda;
+    const glm_cuda_layer *layer = &cuda->weights.layers[layer_index];
+    const glm_cuda_event done = cuda->done[cuda->n_items++ % GLM_CUDA_AHEAD];
+    uint16_t *rows = (uint16_t *)hidden +
+                     (chunk->attend_pos - chunk->pos) * engine->config.hidden;
+    RT_TRY(glm_cuda_event_wait(done));
+    RT_TRY(attend(engine, layer_index, seq, chunk, hidden));
+    if (chunk->n_attend > 0) RT_TRY(finish_layer(engine, layer, chunk->n_attend, rows));
+    RT_TRY(glm_cuda_step_done(&cuda->device, "a layer"));
+    return glm_cuda_event_record(done, compute_of(cuda));
+}
+
+/* ---- both ends ------------------------------------------------------------------------------- */
+
+rt_status glm_cuda_layer_embed(
+        glm_engine *engine, const int32_t *ids, int64_t n, void *hidden) {
+    glm_cuda *cuda = engine->cuda;
+    RT_TRY(glm_cuda_event_wait(cuda->ids_sent));
+    memcpy(cuda->host_ids, ids, (size_t)n * sizeof *ids);
+    RT_TRY(glm_cuda_copy_in(
+            cuda->ids, cuda->host_ids, n * (int64_t)sizeof *ids, compute_of(cuda)));
+    RT_TRY(glm_cuda_event_record(cuda->ids_sent, compute_of(cuda)));
+    return glm_cuda_embed(cuda->weights.embedding, cuda->ids, n, engine->config.hidden, hidden,
+            compute_of(cuda));
+}
+
+static rt_status logits_of(glm_engine *engine, const uint16_t *hidden, int64_t n, float *logits) {
+    glm_cuda *cuda = engine->cuda;
+    const glm_config *config = &engine->config;
+    const rt_stream stream = compute_of(cuda);
+    RT_TRY(glm_cuda_add_norm((uint16_t *)(uintptr_t)hidden, NULL, cuda->weights.final_norm,
+            config->rms_eps, n, config->hidden, cuda->normed, stream));
+    RT_TRY(glm_cuda_linear(
+            cuda->cublas, &cuda->weights.head, cuda->normed, n, cuda->logits, true, stream));
+    return glm_cuda_copy_out(
+            logits, cuda->logits, n * config->vocab * (int64_t)sizeof *logits, stream);
+}
+
+rt_status glm_cuda_layer_logits(
+        glm_engine *engine, const void *hidden, int64_t n, float *logits) {
+    glm_cuda *cuda = engine->cuda;
+    const glm_config *config = &engine->config;
+    rt_status status = RT_OK;
+    for (int64_t done = 0; done < n && status == RT_OK; done += cuda->logits_rows)
+        status = logits_of(engine, (const uint16_t *)hidden + done * config->hidden,
+                rt_min64(cuda->logits_rows, n - done), logits + done * config->vocab);
+    const rt_status waited = glm_cuda_wait(compute_of(cuda), "logits");
+    return status == RT_OK ? waited : status;
+}

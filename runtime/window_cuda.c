@@ -1,0 +1,212 @@
+/* Pages of a GPU and the store's rows. Rows are decoded by all threads into pinned memory, a window at a time, copied
+ * over, and put into pages by a kernel; the other way round the host waits for the rows before it encodes them.
+ *
+ * In the slab and in rows_area each head of each extent has slab_stride bytes. A kernel wants, and makes,
+ * [K|V][n_tokens][128]; while rows come in and their number is not known, V stands in the slab at half of
+ * the stride. */
+#include <string.h>
+
+#include "engine_cuda.h"
+
+/* ---- lists of pointers ----------------------------------------------------------------------- */
+
+rt_status glm_cuda_tables_send(glm_cuda_tables *tables, void *const *list, int64_t n,
+        rt_stream stream, void *const **out) {
+    const int64_t slot = tables->n_sent % GLM_CUDA_TABLES;
+    void **host = tables->host + slot * tables->capacity;
+    void **device = tables->device + slot * tables->capacity;
+    rt_assert(n <= tables->capacity);
+    RT_TRY(glm_cuda_event_wait(tables->sent[slot]));
+    memcpy(host, list, (size_t)n * sizeof *host);
+    RT_TRY(glm_cuda_copy_in(device, host, n * (int64_t)sizeof *host, stream));
+    RT_TRY(glm_cuda_event_record(tables->sent[slot], stream));
+    tables->n_sent++;
+    *out = device;
+    return RT_OK;
+}
+
+/* ---- where rows are -------------------------------------------------------------------------- */
+
+/* One extent, every head of it. */
+typedef struct moved {
+    void *const *pages;
+    int64_t n_tokens;
+    int64_t first_head; /* its first head's place in the slab */
+} moved;
+
+static int64_t row_bytes(const glm_cuda *cuda) {
+    return (int64_t)cuda->shape.head_dim * 2;
+}
+
+static char *in_slab(const glm_cuda *cuda, int64_t head) {
+    return cuda->slab + head * cuda->slab_stride;
+}
+
+static char *in_area(const glm_cuda *cuda, int64_t head) {
+    return cuda->rows_area + head * cuda->slab_stride;
+}
+
+/* The kernel's arguments: page pointers, then each head's rows. */
+static rt_status send_arguments(glm_cuda *cuda, glm_cuda_tables *tables, const moved *m,
+        rt_stream stream, attn_cuda_pack_args *out) {
+    void *list[4096 / ATTN_PAGE_TOKENS + 256];
+    const int64_t n_pages = rt_div_up(m->n_tokens, ATTN_PAGE_TOKENS);
+    void *const *sent = NULL;
+    rt_assert(n_pages <= 4096 / ATTN_PAGE_TOKENS && cuda->shape.n_kv_heads <= 256);
+    memcpy(list, m->pages, (size_t)n_pages * sizeof *list);
+    for (int32_t h = 0; h < cuda->shape.n_kv_heads; h++)
+        list[n_pages + h] = in_area(cuda, m->first_head + h);
+    RT_TRY(glm_cuda_tables_send(tables, list, n_pages + cuda->shape.n_kv_heads, stream, &sent));
+    *out = (attn_cuda_pack_args){.pages = sent, .n_tokens = m->n_tokens, .runs = sent + n_pages};
+    return RT_OK;
+}
+
+/* ---- in -------------------------------------------------------------------------------------- */
+
+typedef struct loads {
+    glm_cuda *cuda;
+    kv_walk *walk;
+    struct {
+        void *const *pages;
+        int64_t n_tokens;
+    } at[4096]; /* by load, as the store numbers them: extents, heads within */
+} loads;
+
+static void load_item(void *context, int64_t item, int thread) {
+    loads *l = context;
+    const int64_t bytes = row_bytes(l->cuda);
+    char *k = in_slab(l->cuda, item);
+    char *v = k + l->cuda->slab_stride / 2;
+    kv_rows rows;
+    l->at[item].n_tokens = 0;
+    for (int64_t row = 0; kv_walk_load(l->walk, item, row, thread, &rows); row += rows.n_tokens) {
+        if (row == 0) l->at[item].pages = rows.pages;
+        memcpy(k + row * bytes, rows.k, (size_t)(rows.n_tokens * bytes));
+        memcpy(v + row * bytes, rows.v, (size_t)(rows.n_tokens * bytes));
+        l->at[item].n_tokens = row + rows.n_tokens;
+    }
+}
+
+static rt_status load_extent(glm_cuda *cuda, const moved *m) {
+    const rt_stream stream = cuda->device.copy_in;
+    const int64_t bytes = m->n_tokens * row_bytes(cuda);
+    attn_cuda_pack_args args;
+    for (int64_t h = m->first_head; h < m->first_head + cuda->shape.n_kv_heads; h++) {
+        const char *from = in_slab(cuda, h);
+        RT_TRY(glm_cuda_copy_in(in_area(cuda, h), from, bytes, stream));
+        RT_TRY(glm_cuda_copy_in(
+                in_area(cuda, h) + bytes, from + cuda->slab_stride / 2, bytes, stream));
+    }
+    RT_TRY(send_arguments(cuda, &cuda->in_tables, m, stream, &args));
+    return attn_cuda_page_pack(&cuda->shape, &args, stream);
+}
+
+/* Heads that came in short were found damaged; the store says so next. */
+static bool is_whole(const loads *l, int64_t first, int32_t n_heads) {
+    for (int32_t h = 1; h < n_heads; h++)
+        if (l->at[first + h].n_tokens != l->at[first].n_tokens) return false;
+    return l->at[first].n_tokens > 0;
+}
+
+rt_status glm_cuda_load_window(glm_engine *engine, kv_walk *walk, int64_t n_loads) {
+    glm_cuda *cuda = engine->cuda;
+    const glm_cuda_device *device = &cuda->device;
+    const int32_t n_heads = cuda->shape.n_kv_heads;
+    loads l = {.cuda = cuda, .walk = walk};
+    rt_assert(n_loads <= 4096);
+    RT_TRY(glm_cuda_event_wait(cuda->loaded)); /* the slab's last rows are over */
+    rt_pool_run(engine->pool, n_loads, load_item, &l);
+    RT_TRY(glm_cuda_event_record(cuda->computed, device->compute));
+    RT_TRY(glm_cuda_event_follow(device->copy_in, cuda->computed));
+    for (int64_t i = 0; i < n_loads; i += n_heads) {
+        const moved m = {l.at[i].pages, l.at[i].n_tokens, i};
+        if (is_whole(&l, i, n_heads)) RT_TRY(load_extent(cuda, &m));
+    }
+    RT_TRY(glm_cuda_event_record(cuda->loaded, device->copy_in));
+    return glm_cuda_event_follow(device->compute, cuda->loaded);
+}
+
+/* ---- out ------------------------------------------------------------------------------------- */
+
+typedef struct stores {
+    glm_cuda *cuda;
+    kv_walk *walk;
+} stores;
+
+static void store_item(void *context, int64_t item, int thread) {
+    const stores *s = context;
+    const kv_rows rows = kv_walk_rows(s->walk, item, thread);
+    const int64_t bytes = rows.n_tokens * row_bytes(s->cuda);
+    memcpy(rows.k, in_slab(s->cuda, item), (size_t)bytes);
+    memcpy(rows.v, in_slab(s->cuda, item) + bytes, (size_t)bytes);
+    kv_walk_store(s->walk, item, thread);
+}
+
+static rt_status store_extent(glm_cuda *cuda, const moved *m) {
+    const rt_stream stream = cuda->device.copy_out;
+    const int64_t bytes = 2 * m->n_tokens * row_bytes(cuda);
+    attn_cuda_pack_args args;
+    RT_TRY(send_arguments(cuda, &cuda->out_tables, m, stream, &args));
+    RT_TRY(attn_cuda_page_unpack(&cuda->shape, &args, stream));
+    for (int64_t h = m->first_head; h < m->first_head + cuda->shape.n_kv_heads; h++)
+        RT_TRY(glm_cuda_copy_out(in_slab(cuda, h), in_area(cuda, h), bytes, stream));
+    return RT_OK;
+}
+
+/* What was loaded may still be on its way out of the slab, and into pages that go out again. */
+static rt_status follow_compute(glm_cuda *cuda) {
+    const glm_cuda_device *device = &cuda->device;
+    RT_TRY(glm_cuda_event_wait(cuda->loaded));
+    RT_TRY(glm_cuda_event_record(cuda->computed, device->compute));
+    return glm_cuda_event_follow(device->copy_out, cuda->computed);
+}
+
+rt_status glm_cuda_store_window(glm_engine *engine, kv_walk *walk, int64_t n_stores) {
+    glm_cuda *cuda = engine->cuda;
+    const int32_t n_heads = cuda->shape.n_kv_heads;
+    stores s = {.cuda = cuda, .walk = walk};
+    rt_status status = follow_compute(cuda);
+    for (int64_t i = 0; i < n_stores && status == RT_OK; i += n_heads) {
+        const kv_rows rows = kv_walk_rows(walk, i, 0);
+        const moved m = {rows.pages, rows.n_tokens, i};
+        status = store_extent(cuda, &m);
+    }
+    RT_TRY(glm_cuda_wait(cuda->device.copy_out, "pages on their way to the disk"));
+    RT_TRY(status);
+    rt_pool_run(engine->pool, n_stores, store_item, &s);
+    return RT_OK;
+}
+
+/* ---- one head, at once ----------------------------------------------------------------------- */
+
+/* The kernels move all heads: those that are not meant go to, or come from, rows nobody looks at. */
+static rt_status move_head(glm_cuda *cuda, const kv_rows *rows, bool is_in) {
+    const rt_stream stream = cuda->device.compute;
+    const moved m = {rows->pages, rows->n_tokens, 0};
+    const int64_t bytes = rows->n_tokens * row_bytes(cuda);
+    attn_cuda_pack_args args;
+    char *slab = in_slab(cuda, rows->kv_head);
+    RT_TRY(glm_cuda_event_wait(cuda->loaded));
+    RT_TRY(send_arguments(cuda, &cuda->out_tables, &m, stream, &args));
+    RT_TRY(attn_cuda_page_unpack(&cuda->shape, &args, stream));
+    if (is_in) {
+        memcpy(slab, rows->k, (size_t)bytes);
+        memcpy(slab + bytes, rows->v, (size_t)bytes);
+        RT_TRY(glm_cuda_copy_in(in_area(cuda, rows->kv_head), slab, 2 * bytes, stream));
+        RT_TRY(attn_cuda_page_pack(&cuda->shape, &args, stream));
+        return glm_cuda_wait(stream, "rows on their way to a page");
+    }
+    RT_TRY(glm_cuda_copy_out(slab, in_area(cuda, rows->kv_head), 2 * bytes, stream));
+    RT_TRY(glm_cuda_wait(stream, "a page's rows"));
+    memcpy(rows->k, slab, (size_t)bytes);
+    memcpy(rows->v, slab + bytes, (size_t)bytes);
+    return RT_OK;
+}
+
+rt_status glm_cuda_rows_to_pages(glm_engine *engine, const kv_rows *rows) {
+    return move_head(engine->cuda, rows, true);
+}
+
+rt_status glm_cuda_pages_to_rows(glm_engine *engine, const kv_rows *rows) {
+    return move_head(engine->cuda, rows, false);
+}

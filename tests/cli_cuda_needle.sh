@@ -1,0 +1,40 @@
+#!/bin/sh
+# The program with --device cuda, on what plays a GPU (tests/standin): the needle is found, the bill is the GPU's, and
+# what the backend does not do, or the machine does not have, is refused with its reason.
+GLM1M=$(dirname "$GLM1M")/tests/glm1m_standin
+[ -x "$GLM1M" ] || { echo "no program with a stand-in here: TSan, or no headers of cuBLASLt" && exit 77; }
+. tests/help_cli.sh
+make_needle_model
+
+text="Paris: 4831759. Now: Paris:"
+expect 0 complete -m "$work/model" --device cuda -c 128 -n 3 -p "The special magic number for $text"
+says out ' 48'
+expect 0 plan -m "$work/model" --device cuda --json -c 64K
+says out '"device": "cuda"'
+expect 0 plan -m "$work/model" --device auto --json -c 64K
+says out '"device": "cuda"'
+expect 0 plan -m "$work/model" --device cpu --json -c 64K
+says out '"device": "cpu"'
+expect 3 plan -m "$work/model" --device cuda -c 64K --device-kv-space 64M
+says err "of the GPU's memory"
+
+refused() {
+    says err 'device cuda'
+    says err "$1"
+}
+expect 1 plan -m "$work/model" --device cuda -c 4K --kv-cache-dtype int8
+refused 'int8 pages are not supported on a GPU'
+expect 1 plan -m "$work/model" --device cuda -c 4K -tp 2
+refused 'several ranks'
+expect 1 plan -m tests/golden/native_bf16_kv4 --device cuda -c 4K
+refused 'ffn is 115; a multiple of 8'
+expect 1 plan -m tests/golden/hf_f32_kv2 --device cuda -c 4K
+refused 'f32 weights'
+expect 0 plan -m tests/golden/hf_f32_kv2 --device auto --json -c 4K
+says out '"device": "cpu"'
+STANDIN_CUDA_DEVICES=0 expect 1 plan -m "$work/model" --device cuda -c 4K
+refused 'no CUDA-capable device'
+STANDIN_CUDA_CAPABILITY=75 expect 1 plan -m "$work/model" --device cuda -c 4K
+refused 'compute capability 7.5'
+expect 0 doctor
+says out 'usable: compute capability 8.0'

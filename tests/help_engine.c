@@ -1,0 +1,48 @@
+#include "help_engine.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "help_needle.h"
+#include "help_random.h"
+
+glm_engine *help_engine_open(const char *dir, const char *device, int64_t max_len) {
+    glm_engine *engine = NULL;
+    const glm_options options = {.model_dir = dir,
+            .device = device,
+            .max_len = max_len,
+            .max_logits = 8,
+            .threads = 1};
+    help_require(glm_engine_open(&options, &engine), device);
+    return engine;
+}
+
+static void take_rows(const glm_session *session, int64_t n, int64_t vocab, float *to) {
+    const float *rows = NULL;
+    int64_t n_rows = 0;
+    help_require(glm_session_logits(session, &rows, &n_rows), "logits");
+    memcpy(to, rows, (size_t)(n * vocab) * sizeof *to);
+}
+
+float *help_engine_logits(glm_engine *engine, const int32_t *ids, int64_t n, const int64_t *wanted,
+        int64_t n_wanted, int64_t n_steps) {
+    const int64_t vocab = glm_engine_config(engine)->vocab;
+    float *out = malloc((size_t)((n_wanted + n_steps) * vocab) * sizeof *out);
+    glm_session *session = NULL;
+    glm_prefill_progress progress = {0};
+    if (!out) exit(1);
+    help_require(glm_session_create(engine, n + n_steps, &session), "session");
+    help_require(glm_prefill_begin(session, ids, n, wanted, n_wanted), "prefill");
+    while (!progress.is_done) help_require(glm_prefill_step(session, &progress), "prefill");
+    take_rows(session, n_wanted, vocab, out);
+    for (int64_t i = 0; i < n_steps; i++) {
+        help_require(glm_decode(&session, &ids[n + i], 1), "decode");
+        take_rows(session, 1, vocab, out + (n_wanted + i) * vocab);
+    }
+    glm_session_free(session);
+    return out;
+}
+
+void help_engine_ids(int32_t *ids, int64_t n, uint64_t seed) {
+    for (int64_t i = 0; i < n; i++) ids[i] = (int32_t)random_below(&seed, 256);
+}

@@ -1,0 +1,18 @@
+/* An engine and a session to ask, for tests of what a model answers on a device. */
+#ifndef HELP_ENGINE_H
+#define HELP_ENGINE_H
+
+#include "runtime/runtime.h"
+
+/* An engine on `device` with room for max_len tokens and 8 rows of logits; ends the program on failure. */
+glm_engine *help_engine_open(const char *dir, const char *device, int64_t max_len);
+
+/* ids[n] into a new session of the engine, logits of positions wanted[n_wanted], then n_steps more tokens,
+ * ids[n ..], one by one: rows [n_wanted + n_steps][vocab], for free(). */
+float *help_engine_logits(glm_engine *engine, const int32_t *ids, int64_t n, const int64_t *wanted,
+        int64_t n_wanted, int64_t n_steps);
+
+/* ids[n], the same for each seed. */
+void help_engine_ids(int32_t *ids, int64_t n, uint64_t seed);
+
+#endif

@@ -1,0 +1,61 @@
+/* What plays CUDA's runtime in tests without a GPU. Kernels are those of the tree, run by tests/emu.
+ *
+ * Device memory is memory of the host that the host cannot touch: it is mapped without any rights but while the
+ * "device" works, ends at a page that never has any, is NaN until written, and is gone when freed. Copies are
+ * checked against what was allocated, on both sides. Streams are queues: what is in them runs when somebody has to
+ * wait for it, or earlier, in an order of the test's choice that the program's events allow; so an order that the
+ * program forgot to ask for shows as a wrong result. A copy reads the host's memory when it runs, not when it
+ * is queued. Graphs record what is queued, and queue it again.
+ *
+ * Any finding ends the process with exit code 3. */
+#ifndef STANDIN_CUDA_H
+#define STANDIN_CUDA_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { STANDIN_EXIT_FOUND = 3 };
+
+/* When queued work runs. */
+typedef enum standin_order {
+    STANDIN_LATE,  /* when it is waited for, and only what is */
+    STANDIN_EARLY, /* at once */
+    STANDIN_RANDOM /* sometimes, by standin_cuda.seed */
+} standin_order;
+
+/* Set by the test, or from the environment: STANDIN_CUDA_ORDER=late|early|SEED, STANDIN_CUDA_FAIL_AT=N,
+ * STANDIN_CUDA_MEMORY=BYTES, STANDIN_CUDA_CAPABILITY=80|90. */
+typedef struct standin_cuda {
+    standin_order order;
+    uint64_t seed;
+    int32_t n_devices;
+    int32_t capability; /* 80: 8.0 */
+    int64_t memory_bytes;
+    int64_t fail_at;      /* this call, counted from 1, fails; 0: none does */
+    bool fails_in_kernel; /* not the call, but what it queues: the stream is broken from there on */
+
+    int64_t n_calls; /* that can fail, so far */
+    int64_t n_kernels;
+    int64_t n_graph_launches;
+    int64_t device_bytes; /* allocated now, */
+    int64_t pinned_bytes;
+    int64_t device_bytes_max;
+    int64_t n_objects; /* streams, events, graphs, blocks of memory that are there now */
+} standin_cuda;
+
+/* The one there is. */
+standin_cuda *standin_cuda_get(void);
+
+/* For libcublasLt's stand-in: queue work(context) on a stream; `context` is freed with free() when it is not needed any
+ * more. False: the call fails. */
+bool standin_cuda_queue(void *stream, const char *what, void (*work)(void *context), void *context);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

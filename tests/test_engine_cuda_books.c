@@ -1,0 +1,117 @@
+/* A book that one device wrote opens on the other: what the CPU reads of a GPU's keys and values gives logits within
+ * the 2x rule, as what the GPU reads of the CPU's does; what a device reads of its own gives the same bits as before.
+ *
+ * Method: 300 random tokens, all but the last 40 in a book; the rest prefilled after it is restored, and a few
+ * steps of decode. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "help_engine.h"
+#include "help_model.h"
+#include "help_needle.h"
+#include "standin/standin_cuda.h"
+
+enum { N_BOOK = 260, N_IDS = 300, N_STEPS = 2, VOCAB = 272 };
+
+static int n_failed;
+static int32_t ids[N_IDS + N_STEPS];
+static char dir[64];
+static const char *dirs[1] = {dir};
+
+static void remove_all(void) {
+    char command[128];
+    (void)snprintf(command, sizeof command, "rm -rf '%s'", dir);
+    (void)!system(command);
+}
+
+static glm_engine *open_on(const char *device) {
+    glm_engine *engine = NULL;
+    const glm_options options = {.model_dir = help_model_for_gpu(false),
+            .device = device,
+            .max_len = N_IDS + N_STEPS,
+            .threads = 1,
+            .persists = true,
+            .needs_kept = true,
+            .kv_disk_dirs = dirs,
+            .n_kv_disk_dirs = 1};
+    help_require(glm_engine_open(&options, &engine), device);
+    return engine;
+}
+
+static void write_book(const char *device) {
+    glm_engine *engine = open_on(device);
+    glm_session *session = NULL;
+    help_require(glm_session_create(engine, N_IDS, &session), "session");
+    help_require(glm_prefill(session, ids, N_BOOK), "prefill");
+    help_require(glm_session_keep(session, device, "source=a test\n"), "keep");
+    glm_session_free(session);
+    glm_engine_close(engine);
+}
+
+static void take_row(const glm_session *session, float *to) {
+    const float *row = NULL;
+    int64_t n_rows = 0;
+    help_require(glm_session_logits(session, &row, &n_rows), "logits");
+    memcpy(to, row, VOCAB * sizeof *to);
+}
+
+/* The last prefilled row, and one a step. */
+static void read_book(const char *device, int64_t n_expected, float logits[1 + N_STEPS][VOCAB]) {
+    glm_engine *engine = open_on(device);
+    glm_session *session = NULL;
+    glm_reuse reuse = {0};
+    help_require(glm_session_create(engine, N_IDS + N_STEPS, &session), "session");
+    help_require(glm_session_restore(session, ids, N_IDS, &reuse), "restore");
+    if (reuse.n_tokens != n_expected) {
+        printf("FAIL on %s: %lld tokens of the book were found (%s)\n", device,
+                (long long)reuse.n_tokens, reuse.reason);
+        n_failed++;
+    }
+    help_require(glm_prefill(session, ids + reuse.n_tokens, N_IDS - reuse.n_tokens), "prefill");
+    take_row(session, logits[0]);
+    for (int i = 0; i < N_STEPS; i++) {
+        help_require(glm_decode(&session, &ids[N_IDS + i], 1), "decode");
+        take_row(session, logits[1 + i]);
+    }
+    glm_session_free(session);
+    glm_engine_close(engine);
+}
+
+static void check(const char *writer, const char *reader, const double *exact, const double *rounded,
+        float logits[1 + N_STEPS][VOCAB]) {
+    char what[64];
+    (void)snprintf(dir, sizeof dir, "/tmp/cuda-books-XXXXXX");
+    if (!mkdtemp(dir)) exit(1);
+    write_book(writer);
+    read_book(reader, N_BOOK, logits);
+    (void)snprintf(what, sizeof what, "written on %s, read on %s", writer, reader);
+    n_failed += !help_model_is_near(what, logits[0], exact, rounded, (1 + N_STEPS) * VOCAB);
+    remove_all();
+}
+
+int main(void) {
+    static const int64_t wanted[] = {N_IDS - 1, N_IDS, N_IDS + 1};
+    static float plain[1 + N_STEPS][VOCAB];
+    static float logits[1 + N_STEPS][VOCAB];
+    const char *model = help_model_for_gpu(false);
+    help_engine_ids(ids, N_IDS + N_STEPS, 5);
+    double *exact = help_model_logits(model, ids, N_IDS + N_STEPS, false, wanted, 3);
+    double *rounded = help_model_logits(model, ids, N_IDS + N_STEPS, true, wanted, 3);
+    check("cuda", "cpu", exact, rounded, logits);
+    check("cpu", "cuda", exact, rounded, logits);
+    check("cuda", "cuda", exact, rounded, logits);
+
+    (void)snprintf(dir, sizeof dir, "/tmp/cuda-books-XXXXXX");
+    if (!mkdtemp(dir)) return 1;
+    read_book("cuda", 0, plain);
+    remove_all();
+    if (memcmp(plain, logits, sizeof plain) != 0) {
+        printf("FAIL: another prefill than after reading the book back\n");
+        n_failed++;
+    }
+    free(exact);
+    free(rounded);
+    return n_failed ? 1 : 0;
+}

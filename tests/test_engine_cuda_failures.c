@@ -1,0 +1,82 @@
+/* Whatever call to CUDA or cuBLASLt fails, it is an error with a text, nothing stays behind, and the engine can be
+ * opened again: loading, prefill, decode as it comes, decode by graph; and so is a kernel that fails.
+ *
+ * Method: a tiny random model on a GPU that tests/standin plays, once for each call that there is to make. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "help_model.h"
+#include "runtime/runtime.h"
+#include "standin/standin_cuda.h"
+
+enum { N_IDS = 3, N_STEPS = 3 };
+
+static rt_status use(glm_session *session) {
+    const int32_t ids[N_IDS] = {1, 2, 3};
+    const float *logits = NULL;
+    int64_t n_rows = 0;
+    RT_TRY(glm_prefill(session, ids, N_IDS));
+    for (int i = 0; i < N_STEPS; i++) RT_TRY(glm_decode(&session, &ids[0], 1));
+    return glm_session_logits(session, &logits, &n_rows);
+}
+
+static int64_t n_calls_used; /* until the engine is closed: the answer is there then, and nobody to tell */
+
+static rt_status run(void) {
+    glm_engine *engine = NULL;
+    glm_session *session = NULL;
+    const glm_options options = {
+            .model_dir = help_model_for_gpu(false), .device = "cuda", .max_len = 64, .threads = 1};
+    rt_status status = glm_engine_open(&options, &engine);
+    if (status == RT_OK) status = glm_session_create(engine, 64, &session);
+    if (status == RT_OK) status = use(session);
+    n_calls_used = standin_cuda_get()->n_calls;
+    glm_session_free(session);
+    glm_engine_close(engine);
+    return status;
+}
+
+static int check(int64_t at, rt_status status) {
+    const standin_cuda *gpu = standin_cuda_get();
+    if (status == RT_OK) {
+        printf("FAIL call %lld: its failure was not noticed\n", (long long)at);
+        return 1;
+    }
+    if (status != RT_EDEVICE && status != RT_ENOMEM && status != RT_EUNSUPPORTED) {
+        printf("FAIL call %lld: %s: %s\n", (long long)at, rt_status_name(status), rt_error_text());
+        return 1;
+    }
+    if (gpu->n_objects == 0 && gpu->device_bytes == 0 && gpu->pinned_bytes == 0) return 0;
+    printf("FAIL call %lld (%s): %lld objects, %lld bytes are left\n", (long long)at,
+            rt_error_text(), (long long)gpu->n_objects, (long long)gpu->device_bytes);
+    return 1;
+}
+
+int main(void) {
+    standin_cuda *gpu = standin_cuda_get();
+    const bool is_fast = getenv("GLM_TEST_FAST") != NULL;
+    int n_failed = 0;
+    if (run() != RT_OK) {
+        printf("FAIL: without a failure: %s\n", rt_error_text());
+        return 1;
+    }
+    const int64_t n_calls = n_calls_used;
+    for (int kind = 0; kind < 2; kind++) {
+        gpu->fails_in_kernel = kind == 1;
+        for (int64_t at = 1; at <= n_calls; at += is_fast || kind ? 7 : 1) {
+            gpu->n_calls = 0;
+            gpu->fail_at = at;
+            const rt_status status = run();
+            /* Not every call queues something that could fail later. */
+            if (kind == 0 || status != RT_OK) n_failed += check(at, status);
+        }
+    }
+    gpu->fail_at = 0;
+    if (run() != RT_OK) {
+        printf("FAIL: after the failures: %s\n", rt_error_text());
+        n_failed++;
+    }
+    printf("%lld calls, %d of their failures not as they should be\n", (long long)n_calls, n_failed);
+    return n_failed ? 1 : 0;
+}
