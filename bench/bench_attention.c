@@ -2,20 +2,47 @@
  * what the FMA peak allows. head_dim 128, groups of 8 and of 4, bf16 pages; and int8 and
  * int4 pages, 32K keys, a group of 8.
  *
+ *   bench_attention [--only TEXT] and what help_measure.h lists
+ *
+ * --only: figures whose name has TEXT in it, as "decode bf16 group 4".
+ *
  * Prefill: a chunk of 128 tokens that ends at 32K or 128K keys; 4 FLOP for each visible (query,
  * key, dim). Decode: one token for each of 1 .. 16 sequences whose pages are all shared, over as
  * many layers as fill 512 MiB, so that no cache holds them; bytes are those of the pages, once. A
- * query of a group of 8 does 8 FLOP for each byte of bf16: from two on it is FMA and not DRAM that
- * limits, so the share is that of the lower roof, in GB/s, and the line names it. */
+ * query of a group of 8 does 8 FLOP for each byte of bf16: with one thread that is already more than the
+ * FMA peak allows at the DRAM rate. So the share is that of the lower roof, which the line names, beside what it
+ * is of each. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "attention/attention.h"
-#include "help_peak.h"
+#include "help_roof.h"
+#include "help_runs.h"
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"
 
+static const char usage[] = "bench_attention [--only TEXT] and options of help_measure.h";
+
+static const int32_t n_queries[] = {0, 1, 2, 4, 8, 16}; /* 0: prefill */
+enum { N_FIGURES = sizeof n_queries / sizeof *n_queries };
+
 enum { KV_HEADS = 2, HEAD_DIM = 128, CHUNK = 128, SEQS_MAX = 16, PAGE = ATTN_PAGE_TOKENS };
+
+enum { NAME_BYTES = 96 };
+
+typedef struct cell {
+    int32_t group;
+    int64_t n_tokens;
+    rt_dtype kv_dtype;
+} cell;
+
+static void name_figure(const cell *of, int32_t queries, char what[NAME_BYTES]) {
+    const int n =
+            snprintf(what, NAME_BYTES, "%s %s group %d keys %lldK", queries ? "decode" : "prefill",
+                    rt_dtype_name(of->kv_dtype), of->group, (long long)of->n_tokens / 1024);
+    if (queries) (void)snprintf(what + n, NAME_BYTES - (size_t)n, " queries %d", queries);
+}
 
 /* Layers of pages, in one piece of memory. */
 typedef struct cache {
@@ -107,8 +134,8 @@ static double prefill_gflop(const cache *c) {
     return 4e-9 * keys * c->shape.n_heads * HEAD_DIM;
 }
 
-static void bench_prefill(
-        const bench_options *options, const cache *c, rt_pool *pool, const bench_peaks *peaks) {
+static void bench_prefill(const bench_options *options, const cell *of, const cache *c,
+        rt_pool *pool, bench_roofs *roofs) {
     const int64_t n_rows = (int64_t)CHUNK * c->shape.n_heads;
     float *memory = bench_memory((2 * n_rows * HEAD_DIM + 2 * n_rows) * 4);
     prefill_job job = {.c = c,
@@ -118,17 +145,14 @@ static void bench_prefill(
                     .sum = memory + 2 * n_rows * HEAD_DIM + n_rows}};
     fill_floats(job.q, n_rows * HEAD_DIM);
     bench_must(attn_cpu_create(&c->shape, options->isa, pool, &job.cpu));
-    char what[96];
-    (void)snprintf(what, sizeof what, "prefill %s group %d keys %lldK",
-            rt_dtype_name(c->shape.kv_dtype), c->shape.n_heads / KV_HEADS,
-            (long long)c->n_tokens / 1024);
+    char what[NAME_BYTES];
+    name_figure(of, 0, what);
     const int n_threads = rt_pool_threads(pool);
     const bench_figure figure = {.what = what,
             .n_threads = n_threads,
             .rate = bench_measure(options, n_threads, prefill_gflop(c), prefill_chunk, &job),
-            .unit = "GFLOP/s",
-            .peak = peaks->gflops};
-    bench_report(options, &figure);
+            .unit = "GFLOP/s"};
+    bench_claim(roofs, &figure, (bench_cost){.gflop = 1.0});
     attn_cpu_free(job.cpu);
     rt_mem_free(memory, (2 * n_rows * HEAD_DIM + 2 * n_rows) * 4);
 }
@@ -155,70 +179,97 @@ static void decode_layers(void *context) {
     }
 }
 
-/* One figure against the lower of the two roofs. */
-static void report_decode(const bench_options *options, const decode_job *job, bench_rate passes,
-        int n_threads, const bench_peaks *peaks) {
+static void claim_decode(bench_roofs *roofs, const cell *of, const decode_job *job,
+        bench_rate passes, int n_threads) {
     const cache *c = job->c;
     const double gb = 1e-9 * (double)c->n_bytes;
     const double gflop = 4e-9 * (double)c->n_layers * (double)c->n_tokens * c->shape.n_heads *
                          HEAD_DIM * job->n_seqs;
-    const double fma_roof = peaks->gflops * gb / gflop;
-    const bool is_dram = peaks->read_gbps < fma_roof;
-    char what[96];
-    (void)snprintf(what, sizeof what, "decode %s group %d keys %lldK queries %d (%s roof)",
-            rt_dtype_name(c->shape.kv_dtype), c->shape.n_heads / KV_HEADS,
-            (long long)c->n_tokens / 1024, job->n_seqs, is_dram ? "DRAM" : "FMA");
-    const bench_figure figure = {what, n_threads, {gb * passes.best, gb * passes.median}, "GB/s",
-            is_dram ? peaks->read_gbps : fma_roof};
-    bench_report(options, &figure);
+    char what[NAME_BYTES];
+    name_figure(of, job->n_seqs, what);
+    const bench_figure figure = {.what = what,
+            .n_threads = n_threads,
+            .rate = {gb * passes.best, gb * passes.median},
+            .unit = "GB/s"};
+    bench_claim(roofs, &figure, (bench_cost){.gflop = gflop / gb, .gb = 1.0});
 }
 
-static void bench_decode(
-        const bench_options *options, const cache *c, rt_pool *pool, const bench_peaks *peaks) {
-    static const int32_t n_seqs[] = {1, 2, 4, 8, 16};
+static void bench_decode(const bench_options *options, const cell *of, const cache *c,
+        int32_t n_seqs, rt_pool *pool, bench_roofs *roofs) {
     const int64_t n_row = (int64_t)c->shape.n_heads * HEAD_DIM;
     const int64_t scratch_bytes = attn_decode_scratch_bytes(&c->shape, c->n_tokens, SEQS_MAX);
     const int64_t float_bytes = 2 * SEQS_MAX * n_row * 4;
-    decode_job job = {
-            .c = c, .q = bench_memory(float_bytes), .scratch = bench_memory(scratch_bytes)};
+    decode_job job = {.c = c,
+            .n_seqs = n_seqs,
+            .q = bench_memory(float_bytes),
+            .scratch = bench_memory(scratch_bytes)};
     job.out = job.q + SEQS_MAX * n_row;
     fill_floats(job.q, SEQS_MAX * n_row);
     bench_must(attn_cpu_create(&c->shape, options->isa, pool, &job.cpu));
-    for (size_t i = 0; i < sizeof n_seqs / sizeof *n_seqs; i++) {
-        job.n_seqs = n_seqs[i];
-        const int n_threads = rt_pool_threads(pool);
-        report_decode(options, &job, bench_measure(options, n_threads, 1.0, decode_layers, &job),
-                n_threads, peaks);
-    }
+    const int n_threads = rt_pool_threads(pool);
+    claim_decode(roofs, of, &job, bench_measure(options, n_threads, 1.0, decode_layers, &job),
+            n_threads);
     attn_cpu_free(job.cpu);
     rt_mem_free(job.scratch, scratch_bytes);
     rt_mem_free(job.q, float_bytes);
 }
 
-static void bench_cache(const bench_options *options, int32_t group, int64_t n_tokens,
-        rt_dtype kv_dtype, rt_pool *pool, const bench_peaks *peaks) {
+/* ---- all of it ------------------------------------------------------------------------------- */
+
+static bool is_wanted(const char *only, const cell *of, int32_t queries) {
+    char what[NAME_BYTES];
+    name_figure(of, queries, what);
+    return !only || strstr(what, only);
+}
+
+static void bench_cell(const bench_options *options, const char *only, const cell *of,
+        rt_pool *pool, bench_roofs *roofs) {
+    bool is_any = false;
+    for (int i = 0; i < N_FIGURES; i++) is_any |= is_wanted(only, of, n_queries[i]);
+    if (!is_any) return;
     const int64_t n_bytes = options->is_quick ? 1 : 512 * RT_MIB;
-    cache c = cache_create(group, options->is_quick ? 4096 : n_tokens, kv_dtype, n_bytes);
-    bench_prefill(options, &c, pool, peaks);
-    bench_decode(options, &c, pool, peaks);
+    cache c =
+            cache_create(of->group, options->is_quick ? 4096 : of->n_tokens, of->kv_dtype, n_bytes);
+    for (int i = 0; i < N_FIGURES; i++) {
+        if (!is_wanted(only, of, n_queries[i])) continue;
+        if (n_queries[i] == 0)
+            bench_prefill(options, of, &c, pool, roofs);
+        else
+            bench_decode(options, of, &c, n_queries[i], pool, roofs);
+    }
     cache_free(&c);
+    bench_roofs_again(options, pool, roofs);
+}
+
+/* Takes --only out of argv; returns how many are left. */
+static int parse(int argc, char **argv, const char **only) {
+    int n = 1;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--only") == 0)
+            *only = runs_value(argc, argv, &i, usage);
+        else
+            argv[n++] = argv[i];
+    }
+    return n;
 }
 
 int main(int argc, char **argv) {
-    const bench_options options = bench_parse(argc, argv);
+    static const cell cells[] = {{8, 32 * 1024, RT_BF16}, {8, 128 * 1024, RT_BF16},
+            {4, 32 * 1024, RT_BF16}, {4, 128 * 1024, RT_BF16}, {8, 32 * 1024, RT_INT8},
+            {8, 32 * 1024, RT_INT4}};
+    const char *only = NULL;
+    const int n_left = parse(argc, argv, &only);
+    const bench_options options = bench_parse(n_left, argv);
     bench_begin(&options);
-    const int64_t lengths[] = {32 * 1024, 128 * 1024};
-    static const int32_t groups[] = {8, 4};
     int counts[2];
     const int n_counts = bench_thread_counts(&options, counts);
     for (int i = 0; i < n_counts; i++) {
         rt_pool *pool = bench_pool(counts[i]);
-        const bench_peaks peaks = bench_peaks_of(&options, pool);
-        for (int j = 0; j < 4; j++)
-            bench_cache(&options, groups[j / 2], lengths[j % 2], RT_BF16, pool, &peaks);
-        bench_cache(&options, 8, lengths[0], RT_INT8, pool, &peaks);
-        bench_cache(&options, 8, lengths[0], RT_INT4, pool, &peaks);
+        bench_roofs roofs = bench_roofs_begin(&options, pool);
+        for (size_t j = 0; j < sizeof cells / sizeof *cells; j++)
+            bench_cell(&options, only, &cells[j], pool, &roofs);
+        bench_roofs_end(&roofs);
         rt_pool_free(pool);
     }
-    return 0;
+    return bench_end(&options);
 }

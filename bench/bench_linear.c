@@ -1,6 +1,6 @@
 /* Linear layers: our kernel on bf16 weights as stored, beside oneDNN's sgemm.
  *
- *   bench_linear [--no-onednn] [--rows 1,16] and what help_measure.h lists
+ *   bench_linear [--no-onednn] [--rows 1,16] [--only "M qkv"] and what help_measure.h lists
  *
  * The shapes of GLM-4-9B and of model M (hidden 1024), 512 rows (prefill, GFLOP/s against the FMA
  * peak) and 1 to 16 rows (decode, GB/s of stored weights). n rows are n FLOP a byte: the peak of decode
@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "help_peak.h"
+#include "help_roof.h"
 #include "help_runs.h"
 #include "runtime/base/memory.h"
 #include "runtime/ops.h"
@@ -27,11 +27,12 @@ enum { N_PREFILL_ROWS = 512, ROWS_MAX = 8 };
 
 static const int64_t weights_in_turn_bytes = 256 * RT_MIB;
 
-static const char usage[] = "bench_linear [--no-onednn] [--rows 512,1,2,4,8,16] and options of "
-                            "help_measure.h";
+static const char usage[] = "bench_linear [--no-onednn] [--rows 512,1,2,4,8,16] [--only MATRIX] "
+                            "and options of help_measure.h";
 
 typedef struct request {
     bool without_onednn;
+    const char *only; /* NULL, or part of a matrix's name */
     int n_rows;
     int64_t rows[ROWS_MAX];
 } request;
@@ -65,22 +66,19 @@ static void run_ours(void *context) {
     j->ops.linear(&j->ops, &j->weight, NULL, 0, j->weight.n_out, j->x, j->n_rows, j->y);
 }
 
-static void report(const bench_options *options, const job *j, const matrix *m, const char *who,
-        bench_rate runs, const bench_peaks *peaks) {
+static void claim(
+        bench_roofs *roofs, const job *j, const matrix *m, const char *who, bench_rate runs) {
     char what[96];
     (void)snprintf(what, sizeof what, "%s rows %d %s", m->name, (int)j->n_rows, who);
-    const double flop = 2.0 * (double)m->n_out * (double)m->n_in * (double)j->n_rows;
-    const double bytes = (double)m->n_out * (double)m->n_in * 2.0;
+    const double gflop = 2e-9 * (double)m->n_out * (double)m->n_in * (double)j->n_rows;
+    const double gb = 2e-9 * (double)m->n_out * (double)m->n_in;
     const bool is_prefill = j->n_rows == N_PREFILL_ROWS;
-    const double amount = 1e-9 * (is_prefill ? flop : bytes);
-    const double compute_gbps = peaks->gflops / (double)j->n_rows;
-    const double decode_peak = compute_gbps < peaks->read_gbps ? compute_gbps : peaks->read_gbps;
+    const double amount = is_prefill ? gflop : gb;
     const bench_figure figure = {.what = what,
             .n_threads = rt_pool_threads(j->ops.pool),
             .rate = {amount * runs.best, amount * runs.median},
-            .unit = is_prefill ? "GFLOP/s" : "GB/s",
-            .peak = is_prefill ? peaks->gflops : decode_peak};
-    bench_report(options, &figure);
+            .unit = is_prefill ? "GFLOP/s" : "GB/s"};
+    bench_claim(roofs, &figure, (bench_cost){.gflop = gflop / amount, .gb = gb / amount});
 }
 
 #if defined(BENCH_HAS_DNNL)
@@ -113,13 +111,12 @@ static void run_widened_onednn(void *context) {
 }
 
 static void bench_onednn(
-        const bench_options *options, job *j, const matrix *m, const bench_peaks *peaks) {
+        const bench_options *options, job *j, const matrix *m, bench_roofs *roofs) {
     const int n_threads = rt_pool_threads(j->ops.pool);
     omp_set_num_threads(n_threads);
-    report(options, j, m, "oneDNN f32 weights",
-            bench_measure(options, n_threads, 1.0, run_onednn, j), peaks);
-    report(options, j, m, "oneDNN widening bf16",
-            bench_measure(options, n_threads, 1.0, run_widened_onednn, j), peaks);
+    claim(roofs, j, m, "oneDNN f32 weights", bench_measure(options, n_threads, 1.0, run_onednn, j));
+    claim(roofs, j, m, "oneDNN widening bf16",
+            bench_measure(options, n_threads, 1.0, run_widened_onednn, j));
 }
 #endif
 
@@ -134,19 +131,19 @@ static void fill(job *j, const matrix *m) {
 }
 
 static void bench_rows(const bench_options *options, const request *r, job *j, const matrix *m,
-        const bench_peaks *peaks) {
-    report(options, j, m, "ours",
-            bench_measure(options, rt_pool_threads(j->ops.pool), 1.0, run_ours, j), peaks);
+        bench_roofs *roofs) {
+    claim(roofs, j, m, "ours",
+            bench_measure(options, rt_pool_threads(j->ops.pool), 1.0, run_ours, j));
 #if defined(BENCH_HAS_DNNL)
     if (!r->without_onednn && (j->n_rows == 1 || j->n_rows == N_PREFILL_ROWS))
-        bench_onednn(options, j, m, peaks);
+        bench_onednn(options, j, m, roofs);
 #else
     (void)r;
 #endif
 }
 
 static void bench_matrix(const bench_options *options, const request *r, const matrix *m,
-        rt_pool *pool, const bench_peaks *peaks) {
+        rt_pool *pool, bench_roofs *roofs) {
     const attn_shape shape = {.n_heads = 1, .n_kv_heads = 1, .head_dim = 16, .kv_dtype = RT_BF16};
     const int64_t weight_bytes = glm_linear_bytes(m->n_out, m->n_in, RT_BF16);
     const int64_t wide_bytes = m->n_out * m->n_in * 4;
@@ -161,13 +158,14 @@ static void bench_matrix(const bench_options *options, const request *r, const m
     fill(&j, m);
     for (int i = 0; i < r->n_rows; i++) {
         j.n_rows = r->rows[i];
-        bench_rows(options, r, &j, m, peaks);
+        bench_rows(options, r, &j, m, roofs);
     }
     glm_ops_free(&j.ops);
     rt_mem_free(j.wide, wide_bytes);
     rt_mem_free(j.y.data, N_PREFILL_ROWS * j.y.stride * 4);
     rt_mem_free(j.x.data, N_PREFILL_ROWS * j.x.stride * 4);
     rt_mem_free(j.copies, j.n_copies * weight_bytes);
+    bench_roofs_again(options, pool, roofs);
 }
 
 static void parse_rows(const char *text, request *r) {
@@ -188,6 +186,8 @@ static int parse(int argc, char **argv, request *r) {
             r->without_onednn = true;
         else if (strcmp(argv[i], "--rows") == 0)
             parse_rows(runs_value(argc, argv, &i, usage), r);
+        else if (strcmp(argv[i], "--only") == 0)
+            r->only = runs_value(argc, argv, &i, usage);
         else
             argv[n++] = argv[i];
     }
@@ -203,9 +203,12 @@ int main(int argc, char **argv) {
     const int n_counts = bench_thread_counts(&options, counts);
     for (int i = 0; i < n_counts; i++) {
         rt_pool *pool = bench_pool(counts[i]);
-        const bench_peaks peaks = bench_peaks_of(&options, pool);
+        bench_roofs roofs = bench_roofs_begin(&options, pool);
         const int first = options.is_quick ? 3 : 0;
-        for (int m = first; m < 5; m++) bench_matrix(&options, &r, &matrices[m], pool, &peaks);
+        for (int m = first; m < 5; m++)
+            if (!r.only || strstr(matrices[m].name, r.only))
+                bench_matrix(&options, &r, &matrices[m], pool, &roofs);
+        bench_roofs_end(&roofs);
         rt_pool_free(pool);
     }
     return bench_end(&options);

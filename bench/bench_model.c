@@ -24,13 +24,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "help_peak.h"
+#include "help_roof.h"
 #include "help_runs.h"
 #include "runtime/base/memory.h"
 #include "runtime/engine.h"
 #include "runtime/random_model.h"
 
-enum { DEPTHS_MAX = 8, FILL_ROWS = 1024 };
+enum { DEPTHS_MAX = 8, FILL_ROWS = 1024, NAME_BYTES = 96 };
 
 static const char usage[] = "bench_model [--model M|L] [--depths 0,32K] [--tokens N] [--passes N] "
                             "[--dir DIR] [--busy] and "
@@ -109,6 +109,10 @@ static double decode_bytes(const glm_config *c, int64_t depth) {
     return weights + glm_head_flop(c, 1) + c->n_layers * 2.0 * kv_width(c) * (double)depth;
 }
 
+static double decode_flop(const glm_config *c, int64_t depth) {
+    return c->n_layers * glm_layer_flop(c, depth, 1) + glm_head_flop(c, 1);
+}
+
 /* ---- a session at a depth -------------------------------------------------------------------- */
 
 typedef struct job {
@@ -176,18 +180,21 @@ static void decode(void *context) {
 
 /* ---- reporting ------------------------------------------------------------------------------- */
 
-static void report(const bench_options *options, const job *j, const char *what, bench_rate rate,
-        double peak) {
-    char name[96];
+static void name_figure(const job *j, const char *what, char name[NAME_BYTES]) {
     char depth[RT_SIZE_TEXT];
-    (void)snprintf(name, sizeof name, "%s %s at depth %s", j->r->model, what,
+    (void)snprintf(name, NAME_BYTES, "%s %s at depth %s", j->r->model, what,
             rt_format_tokens(j->depth, depth));
+}
+
+static void claim(
+        bench_roofs *roofs, const job *j, const char *what, bench_rate rate, bench_cost cost) {
+    char name[NAME_BYTES];
+    name_figure(j, what, name);
     const bench_figure figure = {.what = name,
             .n_threads = rt_pool_threads(j->engine->pool),
             .rate = rate,
-            .unit = "tokens/s",
-            .peak = peak};
-    bench_report(options, &figure);
+            .unit = "tokens/s"};
+    bench_claim(roofs, &figure, cost);
 }
 
 static pid_t start_busy_program(void) {
@@ -203,19 +210,32 @@ static void beside_a_busy_program(
     const bench_rate rate = bench_measure(options, n_threads, (double)j->r->n_passes, decode, j);
     (void)kill(busy, SIGKILL);
     (void)waitpid(busy, NULL, 0);
-    report(options, j, "decode beside a busy core; of quiet", rate, quiet.best);
+    char name[NAME_BYTES];
+    name_figure(j, "decode beside a busy core; of quiet", name);
+    const bench_figure figure = {.what = name,
+            .n_threads = n_threads,
+            .rate = rate,
+            .unit = "tokens/s",
+            .peak = quiet.best};
+    bench_report(options, &figure);
 }
 
-static void measure(const bench_options *options, job *j, const bench_peaks *peaks) {
+/* Prefill and decode each between two measurements of the peaks; beside a busy program behind them. */
+static void measure(const bench_options *options, job *j, bench_roofs *roofs) {
     const glm_config *c = &j->engine->config;
-    const int n_threads = rt_pool_threads(j->engine->pool);
+    rt_pool *pool = j->engine->pool;
+    const int n_threads = rt_pool_threads(pool);
     const double n = (double)j->r->n_tokens;
-    const double flop_a_token = prefill_flop(c, j->depth, j->r->n_tokens) / n;
-    report(options, j, "prefill", bench_measure(options, n_threads, n, prefill, j),
-            1e9 * peaks->gflops / flop_a_token);
+    const double gflop = 1e-9 * prefill_flop(c, j->depth, j->r->n_tokens) / n;
+    claim(roofs, j, "prefill", bench_measure(options, n_threads, n, prefill, j),
+            (bench_cost){.gflop = gflop});
+    bench_roofs_again(options, pool, roofs);
     const double n_passes = (double)j->r->n_passes;
     const bench_rate quiet = bench_measure(options, n_threads, n_passes, decode, j);
-    report(options, j, "decode", quiet, 1e9 * peaks->read_gbps / decode_bytes(c, j->depth));
+    claim(roofs, j, "decode", quiet,
+            (bench_cost){.gflop = 1e-9 * decode_flop(c, j->depth),
+                    .gb = 1e-9 * decode_bytes(c, j->depth)});
+    bench_roofs_again(options, pool, roofs);
     if (j->r->is_busy) beside_a_busy_program(options, j, n_threads, quiet);
 }
 
@@ -265,7 +285,7 @@ static void measure_load(const bench_options *options, const request *r, rt_pool
 static void run(const bench_options *options, const request *r, int n_threads) {
     rt_pool *pool = bench_pool(n_threads);
     measure_load(options, r, pool);
-    const bench_peaks peaks = bench_peaks_of(options, pool);
+    bench_roofs roofs = bench_roofs_begin(options, pool);
     rt_pool_free(pool);
     for (int i = 0; i < r->n_depths; i++) {
         job j = {.r = r, .depth = r->depths[i]};
@@ -277,11 +297,12 @@ static void run(const bench_options *options, const request *r, int n_threads) {
         bench_must(glm_engine_open(&engine_options, &j.engine));
         bench_must(glm_session_create(j.engine, max_len, &j.session));
         fill(&j);
-        measure(options, &j, &peaks);
+        measure(options, &j, &roofs);
         glm_session_free(j.session);
         glm_engine_close(j.engine);
         rt_mem_free(j.ids, max_len * (int64_t)sizeof *j.ids);
     }
+    bench_roofs_end(&roofs);
 }
 
 /* ---- options --------------------------------------------------------------------------------- */

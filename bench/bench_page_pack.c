@@ -152,7 +152,11 @@ static void measure(const bench_options *options, rt_pool *pool, rt_dtype dtype)
         if (i == 0) peak = rate.best;
         char what[64];
         (void)snprintf(what, sizeof what, "%s %s", works[i].verb, rt_dtype_name(dtype));
-        const bench_figure figure = {what, n, rate, "GB/s", works[i].is_sealing ? 0.0 : peak};
+        const bench_figure figure = {.what = what,
+                .n_threads = n,
+                .rate = rate,
+                .unit = "GB/s",
+                .peak = works[i].is_sealing ? 0.0 : peak};
         bench_report(options, &figure);
     }
     job_free(&j);

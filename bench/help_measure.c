@@ -155,45 +155,69 @@ void bench_begin(const bench_options *options) {
             options->is_cpu_clock ? "CPU" : "wall", options->n_repeats);
     if (options->is_csv)
         (void)printf("what,threads,best,median,unit,peak (same unit),best of peak (%%),"
-                     "median of peak (%%),peak RSS (MiB)\n");
+                     "median of peak (%%),roof,median of FMA (%%),median of DRAM (%%),"
+                     "peak RSS (MiB)\n");
     else
-        (void)printf("%-52s %3s %9s %9s %-10s %6s %6s %8s\n", "", "thr", "best", "median", "",
-                "best", "median", "RSS MiB");
+        (void)printf("%-44s %3s %9s %9s %-8s %7s %7s %-4s %7s %7s %7s\n", "", "thr", "best",
+                "median", "", "best", "median", "of", "of FMA", "of DRAM", "RSS MiB");
     (void)fflush(stdout);
+}
+
+void bench_forget_rss(void) {
+    FILE *file = fopen("/proc/self/clear_refs", "w"); /* 5: the peak only, proc(5) */
+    if (!file) return;
+    (void)fputs("5", file);
+    (void)fclose(file);
 }
 
 static bool is_above_peak(const bench_figure *figure) {
     return figure->peak > 0.0 && figure->rate.best > 1.05 * figure->peak;
 }
 
-static void report_csv(const bench_figure *figure, double rss_mib) {
-    (void)printf("%s,%d,%.4g,%.4g,%s,", figure->what, figure->n_threads, figure->rate.best,
-            figure->rate.median, figure->unit);
-    if (figure->peak > 0.0)
-        (void)printf("%.4g,%.1f,%.1f", figure->peak, 100.0 * figure->rate.best / figure->peak,
-                100.0 * figure->rate.median / figure->peak);
+/* A share in per cent; nothing where it is 0. */
+static void print_share(bool is_csv, double share) {
+    if (share <= 0.0)
+        (void)printf("%s", is_csv ? "," : "        ");
+    else if (is_csv)
+        (void)printf(",%.1f", 100.0 * share);
     else
-        (void)printf(",,");
-    (void)printf(",%.0f\n", rss_mib);
+        (void)printf(" %6.1f%%", 100.0 * share);
 }
 
-static void report_row(const bench_figure *figure, double rss_mib) {
-    (void)printf("%-52s %3d %9.2f %9.2f %-10s", figure->what, figure->n_threads, figure->rate.best,
+static double of_peak(const bench_figure *figure, double rate) {
+    return figure->peak > 0.0 ? rate / figure->peak : 0.0;
+}
+
+static void report_csv(const bench_figure *figure) {
+    (void)printf("%s,%d,%.4g,%.4g,%s,", figure->what, figure->n_threads, figure->rate.best,
             figure->rate.median, figure->unit);
-    if (figure->peak > 0.0)
-        (void)printf(" %5.1f%% %5.1f%%", 100.0 * figure->rate.best / figure->peak,
-                100.0 * figure->rate.median / figure->peak);
-    else
-        (void)printf(" %6s %6s", "", "");
-    (void)printf(" %8.0f\n", rss_mib);
+    if (figure->peak > 0.0) (void)printf("%.4g", figure->peak);
+    print_share(true, of_peak(figure, figure->rate.best));
+    print_share(true, of_peak(figure, figure->rate.median));
+    (void)printf(",%s", figure->roof ? figure->roof : "");
+    print_share(true, figure->of_fma);
+    print_share(true, figure->of_dram);
+    (void)printf(",%.0f\n", figure->rss_mib);
+}
+
+static void report_row(const bench_figure *figure) {
+    (void)printf("%-44s %3d %9.2f %9.2f %-8s", figure->what, figure->n_threads, figure->rate.best,
+            figure->rate.median, figure->unit);
+    print_share(false, of_peak(figure, figure->rate.best));
+    print_share(false, of_peak(figure, figure->rate.median));
+    (void)printf(" %-4s", figure->roof ? figure->roof : "");
+    print_share(false, figure->of_fma);
+    print_share(false, figure->of_dram);
+    (void)printf(" %7.0f\n", figure->rss_mib);
 }
 
 void bench_report(const bench_options *options, const bench_figure *figure) {
-    const double rss_mib = (double)rt_machine_peak_rss() / (double)RT_MIB;
+    bench_figure all = *figure;
+    if (all.rss_mib <= 0.0) all.rss_mib = (double)rt_machine_peak_rss() / (double)RT_MIB;
     if (options->is_csv)
-        report_csv(figure, rss_mib);
+        report_csv(&all);
     else
-        report_row(figure, rss_mib);
+        report_row(&all);
     if (is_above_peak(figure)) (void)printf("# VOID: the figure above exceeds its peak\n");
     (void)fflush(stdout);
 }

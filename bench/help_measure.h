@@ -61,15 +61,22 @@ bench_rate bench_measure(const bench_options *options, int n_threads, double amo
 void bench_begin(const bench_options *options);
 
 /* One figure. peak 0: there is none to compare with. A figure above its peak (by 5 %) is marked: the
- * peak, or the figure, is wrong. */
+ * peak, or the figure, is wrong. What help_roof.h fills in may be left 0. */
 typedef struct bench_figure {
     const char *what; /* no commas */
     int n_threads;
     bench_rate rate;
     const char *unit;
-    double peak; /* in the same unit */
+    double peak;      /* in the same unit */
+    const char *roof; /* whose peak it is: FMA or DRAM; */
+    double of_fma;    /* what the median is of each */
+    double of_dram;
+    double rss_mib; /* 0: now */
 } bench_figure;
 void bench_report(const bench_options *options, const bench_figure *figure);
+
+/* Peak RSS counts from here on, where the kernel allows that. */
+void bench_forget_rss(void);
 
 /* What else ran since bench_parse, in cores; says "# VOID" where wall-clock figures were taken beside
  * more than 0.15 of a core (or the hypervisor took that much). Returns the program's exit status. */
