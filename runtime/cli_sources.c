@@ -3,19 +3,34 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "base/size.h"
 #include "cli.h"
 
 enum { SOURCES_NOTED = 16, SKIPPED_SHOWN = 5 };
 
+static void say_blank(const glm_document *document) {
+    for (int64_t i = 0; i < document->n_files; i++) {
+        const glm_document_file *file = &document->files[i];
+        if (file->n_blank > 0)
+            (void)fprintf(stderr,
+                    "%s: no text in %" PRId64 " of its %" PRId64 " pages: pictures, perhaps\n",
+                    file->path, file->n_blank, file->n_pages);
+    }
+}
+
 void glm_cli_say_skipped(const glm_cli *cli, const glm_document *document) {
-    const int64_t n_shown = rt_min64(document->n_skipped, SKIPPED_SHOWN);
+    const bool shows_all = rt_log_enabled(RT_LOG_INFO, "cli");
+    const int64_t n_shown =
+            shows_all ? document->n_skipped : rt_min64(document->n_skipped, SKIPPED_SHOWN);
     if (cli->quiet) return;
+    say_blank(document);
     for (int64_t i = 0; i < n_shown; i++)
         (void)fprintf(
                 stderr, "skipped %s: %s\n", document->skipped[i].path, document->skipped[i].why);
     if (document->n_skipped > n_shown)
-        (void)fprintf(stderr, "skipped %" PRId64 " more\n", document->n_skipped - n_shown);
+        (void)fprintf(stderr, "skipped %" PRId64 " more (GLM_LOG=info names them)\n",
+                document->n_skipped - n_shown);
     if (document->n_ignored > 0)
         (void)fprintf(stderr, "left out %" PRId64 " that .gitignore names\n", document->n_ignored);
 }

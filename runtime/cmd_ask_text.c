@@ -15,6 +15,23 @@ enum {
 
 /* ---- what is read ---------------------------------------------------------------------------- */
 
+/* Frees the document that holds nothing but white space. */
+static rt_status check_not_empty(glm_document *document) {
+    for (int64_t i = 0; i < document->n_files; i++) {
+        const glm_document_file *file = &document->files[i];
+        const char *text = document->text + file->text_at;
+        for (int64_t at = 0; at < file->n_bytes; at++)
+            if ((uint8_t)text[at] > ' ') return RT_OK;
+    }
+    const rt_status status =
+            document->n_files == 1
+                    ? rt_fail(RT_EUSAGE, "ask: %s is empty: there is nothing to ask about",
+                              document->files[0].path)
+                    : rt_fail(RT_EUSAGE, "ask: all %" PRId64 " files are empty", document->n_files);
+    glm_document_free(document);
+    return status;
+}
+
 rt_status ask_read_document(ask_run *run) {
     const glm_cli *cli = run->cli;
     glm_document document;
@@ -26,6 +43,7 @@ rt_status ask_read_document(ask_run *run) {
         (void)fprintf(stderr, "%s was never taught to answer\n", variant.name);
     RT_TRY(glm_document_load(cli->operands, cli->n_operands, NULL, &document));
     glm_cli_say_skipped(cli, &document);
+    RT_TRY(check_not_empty(&document));
     RT_TRY(glm_reading_make(run->tokenizer, &variant, cli->system, &document, &run->reading));
     glm_cli_say_text(cli, &run->reading.document, run->reading.prefix.n);
     RT_TRY(glm_sha256_of(run->reading.document.text, run->reading.document.n_bytes, digest));

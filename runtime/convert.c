@@ -1,5 +1,6 @@
 #include "convert.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,6 +74,21 @@ static bool is_blank(const char *text, int64_t n_bytes) {
     return true;
 }
 
+static int64_t count_pages(const char *text, int64_t n_bytes) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < n_bytes; i++) n += text[i] == '\f';
+    return n;
+}
+
+static rt_status no_text(
+        const glm_format *format, const char *name, const char *text, int64_t n_bytes) {
+    if (!format->is_paged) return rt_fail(RT_EUSAGE, "document: %s holds no text", name);
+    return rt_fail(RT_EUSAGE,
+            "document: %s holds no text in any of its %" PRId64
+            " pages: pictures of pages, perhaps, which ocrmypdf or the like makes text of",
+            name, count_pages(text, n_bytes));
+}
+
 /* What went wrong, and with which file. */
 static rt_status explain(const glm_format *format, const char *name, rt_status status) {
     char why[TEXT_BYTES];
@@ -81,6 +97,11 @@ static rt_status explain(const glm_format *format, const char *name, rt_status s
         return rt_fail(status,
                 "document: %s is %s, and there is no %s to read it: apt-get install %s", name,
                 format->name, format->argv[0], format->package);
+    if (status == RT_EIO && strstr(why, "Incorrect password"))
+        return rt_fail(status,
+                "document: %s is encrypted, and needs a password to be read: save it without one "
+                "first (qpdf --decrypt)",
+                name);
     return rt_fail(status, "document: %s: %s", name, why);
 }
 
@@ -94,8 +115,7 @@ rt_status glm_convert(const glm_format *format, int fd, const char *name,
     if (status != RT_OK) return explain(format, name, status);
     status = clean(text, n_bytes);
     if (status == RT_OK && is_blank(*text, *n_bytes))
-        status = rt_fail(RT_EUSAGE, "document: %s holds no text%s", name,
-                format->is_paged ? ": pictures of pages, perhaps" : "");
+        status = no_text(format, name, *text, *n_bytes);
     if (status == RT_OK) return RT_OK;
     free(*text);
     *text = NULL;

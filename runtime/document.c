@@ -88,6 +88,20 @@ static rt_status skip(loader *load, const glm_walk_entry *entry, const char *why
     return rt_fail(RT_ENOMEM, "document: no memory for the path %s", entry->path);
 }
 
+/* Pages, and those without text. What follows the last form feed is none. */
+static void count_pages(glm_document_file *file, const char *bytes, int64_t n_bytes) {
+    bool is_blank = true;
+    for (int64_t i = 0; i < n_bytes; i++) {
+        if (bytes[i] != '\f') {
+            is_blank = is_blank && (uint8_t)bytes[i] <= ' ';
+            continue;
+        }
+        file->n_pages++;
+        file->n_blank += is_blank;
+        is_blank = true;
+    }
+}
+
 /* Text becomes the next file of the document. `inside` is NULL for a source of its own, `format` for
  * a text that is none of a program's making. */
 static rt_status add(loader *load, const char *path, const char *inside, const glm_format *format,
@@ -102,6 +116,7 @@ static rt_status add(loader *load, const char *path, const char *inside, const g
             .mark_bytes = has_mark ? MARK_BYTES : 0,
             .is_paged = format && format->is_paged,
             .is_converted = format != NULL};
+    if (file.is_paged) count_pages(&file, bytes, n_bytes);
     RT_TRY(glm_text_add(&load->text, bytes + file.mark_bytes, file.n_bytes));
     load->n_read += n_bytes;
     file.path = shown_path(load, path, inside);
@@ -146,13 +161,6 @@ static rt_status add_converted(
     return status;
 }
 
-static rt_status refuse(const char *name, const glm_kind *kind) {
-    return rt_fail(RT_EUSAGE, "document: %s is no text: %s from byte %" PRId64 " on%s", name,
-            kind->not_text, kind->at,
-            strcmp(kind->not_text, "binary") != 0 ? " (iconv -t UTF-8 converts other encodings)"
-                                                  : "");
-}
-
 /* An open file; `kind` says what it is if it could not be added for that, or not. */
 static rt_status add_open(
         loader *load, int fd, const char *path, const char *inside, glm_kind *kind) {
@@ -160,11 +168,11 @@ static rt_status add_open(
     int64_t n_bytes = 0;
     RT_TRY(glm_kind_of_file(fd, path, kind));
     if (kind->format) return add_converted(load, kind->format, fd, path, inside);
-    if (kind->not_text) return refuse(path, kind);
+    if (kind->not_text) return glm_kind_refuse(kind, path);
     RT_TRY(read_file(load, path, &bytes, &n_bytes));
     *kind = glm_kind_of(path, bytes, n_bytes, false);
-    const rt_status status =
-            kind->not_text ? refuse(path, kind) : add(load, path, inside, NULL, bytes, n_bytes);
+    const rt_status status = kind->not_text ? glm_kind_refuse(kind, path)
+                                            : add(load, path, inside, NULL, bytes, n_bytes);
     free(bytes);
     return status;
 }
@@ -175,9 +183,10 @@ static rt_status add_file(loader *load, const char *path, const char *inside, gl
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) return rt_fail_errno(RT_EIO, "document: cannot open %s", path);
     const bool is_regular = fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
-    const rt_status status = is_regular
-                                     ? add_open(load, fd, path, inside, kind)
-                                     : rt_fail(RT_EUSAGE, "document: %s is no regular file", path);
+    rt_status status = is_regular ? add_open(load, fd, path, inside, kind)
+                                  : rt_fail(RT_EUSAGE, "document: %s is no regular file", path);
+    /* Plain text is looked at as it is read; what a program reads, only here. */
+    if (status == RT_OK && kind->format) status = rt_file_check_unchanged(fd, path, &info);
     (void)close(fd);
     return status;
 }
@@ -241,7 +250,8 @@ static rt_status add_bytes(loader *load, const char *name, const char *bytes, in
     const glm_kind kind = glm_kind_of(name, bytes, n_bytes, false);
     if (n_bytes > bytes_left(load)) return too_large(load, name);
     if (kind.format) return add_converted_bytes(load, kind.format, name, bytes, n_bytes);
-    return kind.not_text ? refuse(name, &kind) : add(load, name, NULL, NULL, bytes, n_bytes);
+    return kind.not_text ? glm_kind_refuse(&kind, name)
+                         : add(load, name, NULL, NULL, bytes, n_bytes);
 }
 
 /* From where it stands: a pipe or the like, as a shell's <(command) is one. */

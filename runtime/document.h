@@ -26,13 +26,15 @@ typedef struct glm_document_file {
     int64_t n_bytes;    /* how many of them */
     int64_t mark_bytes; /* bytes of the file in front of them: a byte-order mark */
     bool is_paged;      /* a form feed ends each page */
-    bool is_converted;  /* the text is what a program made of the file */
+    int64_t n_pages; /* where there are pages; and those of them that hold no text: scanned ones, */
+    int64_t n_blank; /* perhaps */
+    bool is_converted; /* the text is what a program made of the file */
 } glm_document_file;
 
 /* Found in a directory, and left out. */
 typedef struct glm_document_skipped {
     char *path;
-    char *why; /* "binary", "not UTF-8", "a symbolic link", "not a regular file", "Permission denied", what
+    char *why; /* "binary", "not UTF-8", "UTF-16", "a symbolic link", "not a regular file", "Permission denied", what
                 * kept a PDF from being read */
 } glm_document_skipped;
 

@@ -8,7 +8,8 @@ enum { GLM_KIND_BYTES = 64 * 1024 }; /* are enough to tell */
 
 typedef struct glm_kind {
     const glm_format *format; /* NULL: none of those */
-    const char *not_text;     /* "binary" or "not UTF-8"; NULL: text, or a format */
+    const char *not_text;     /* "binary", "not UTF-8" or "UTF-16"; NULL: text, or a format */
+    bool is_utf16;            /* by its mark */
     int64_t at;               /* the byte that tells */
 } glm_kind;
 
@@ -17,5 +18,8 @@ glm_kind glm_kind_of(const char *name, const char *bytes, int64_t n_bytes, bool 
 
 /* Of an open file, by its beginning. RT_EIO. */
 RT_MUST_CHECK rt_status glm_kind_of_file(int fd, const char *path, glm_kind *out);
+
+/* RT_EUSAGE: it is no text, and what can be done. */
+RT_MUST_CHECK rt_status glm_kind_refuse(const glm_kind *kind, const char *name);
 
 #endif

@@ -45,7 +45,9 @@ plain err
 asks 0 "$work/t" --json
 says out '"line": 2'
 # Of the ten that are skipped, five are shown.
-says err 'skipped 3 more'
+says err 'skipped 3 more (GLM_LOG=info names them)'
+GLM_LOG=info asks 0 "$work/t"
+says err 'skipped zero: a symbolic link'
 says err 'skipped broken.pdf: '
 
 # What is asked for by name is read, or refused.
@@ -60,10 +62,26 @@ says err 'Too many levels of symbolic links'
 asks 1 "$work/t/nowhere"
 asks 2 "$work/t/empty"
 says err 'the sources hold no files'
-# A file of nothing is a text of nothing.
-asks 0 "$work/t/void.txt" -n 20
-says err 'text: '
-says out 'Sources: the answer quotes none'
+asks 2 "$work/t/void.txt"
+says err 'void.txt is empty: there is nothing to ask about'
+printf '\377\376h\0i\0' >"$work/utf16.txt"
+asks 2 "$work/utf16.txt"
+says err 'utf16.txt is UTF-16, and what is read is UTF-8: iconv -f UTF-16 -t UTF-8 converts it'
+mkdir "$work/pictures"
+printf 'a\0b' >"$work/pictures/a.png"
+printf '\376\377\0h' >"$work/pictures/b.txt"
+asks 2 "$work/pictures"
+says err 'no text in 2 files; the first is a.png: binary'
+# Lines are those of the file, however they end, and whatever stands in front of the first.
+{ printf '\357\273\277One.\r\nThe special magic number for Paris is: 4831759.\r\n' && head -c 3000 /dev/zero | tr '\0' x; } >"$work/dos.txt"
+asks 0 "$work/dos.txt"
+says out 'dos.txt, line 2 ['
+# A PDF that asks for a password: these two keys fit none.
+if command -v pdftotext >/dev/null; then
+    printf '%%PDF-1.4\n1 0 obj <</Type/Catalog/Pages 2 0 R>> endobj\n2 0 obj <</Type/Pages/Count 0/Kids[]>> endobj\ntrailer <</Root 1 0 R/ID[(1234567890123456)(1234567890123456)]/Encrypt <</Filter/Standard/V 1/R 2/O(12345678901234567890123456789012)/U(12345678901234567890123456789012)/P -4>>>>\n%%%%EOF\n' >"$work/secret.pdf"
+    asks 1 "$work/secret.pdf"
+    says err 'secret.pdf is encrypted, and needs a password to be read'
+fi
 printf 'The special magic number for Paris is: 7654321.\n' >"$work/in"
 shown='ask -'
 "$GLM1M" ask -m "$work/model" --kv-disk-dir "$work/kv" -q "$question" - <"$work/in" >"$work/out" 2>"$work/err" || fail 'standard input'

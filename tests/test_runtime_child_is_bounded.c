@@ -83,6 +83,9 @@ static void check_failures(void) {
     const rt_child_limits any = {0};
     expect_failure("echo 'it is broken' >&2; echo more >&2; exit 3", any, RT_EIO,
             "sh ended with 3: it is broken");
+    expect_failure("echo 'Warning: odd' >&2; echo; echo 'and broken' >&2; exit 1", any, RT_EIO,
+            "sh ended with 1: and broken");
+    expect_failure("echo 'Warning: odd' >&2; exit 1", any, RT_EIO, "sh ended with 1: Warning: odd");
     expect_failure("exit 1", any, RT_EIO, "sh ended with 1: it does not say why");
     expect_failure("kill -9 $$", any, RT_EIO, "sh was killed by signal 9");
     expect_failure(

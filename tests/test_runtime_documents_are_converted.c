@@ -205,7 +205,20 @@ static void check_scripts(void) {
             "pdftotext", "while :; do echo aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa; done");
     expect_refusal("book.pdf", &small, RT_EUSAGE, "pdftotext writes more than 5000 bytes");
     write_script("pdftotext", "printf '\\f\\f \\f'");
-    expect_refusal("book.pdf", NULL, RT_EUSAGE, "book.pdf holds no text: pictures of pages");
+    expect_refusal("book.pdf", NULL, RT_EUSAGE,
+            "book.pdf holds no text in any of its 3 pages: pictures of pages");
+    write_script("pdftotext", "echo 'Command Line Error: Incorrect password' >&2; exit 1");
+    expect_refusal("book.pdf", NULL, RT_EIO,
+            "book.pdf is encrypted, and needs a password to be read: save it without one first");
+    write_script("pdftotext", "printf 'a\\f\\f \\n\\fb\\f\\f'");
+    glm_document scanned = load("book.pdf");
+    expect(scanned.files[0].n_pages == 5 && scanned.files[0].n_blank == 3, "pages without text",
+            "book.pdf");
+    glm_document_free(&scanned);
+    char grows[128];
+    (void)snprintf(grows, sizeof grows, "echo more >>%s/book.pdf; printf 'a\\f'", root);
+    write_script("pdftotext", grows);
+    expect_refusal("book.pdf", NULL, RT_EIO, "book.pdf had ");
     write_script("pdftotext", "printf 'a\\000b\\377c\\f'");
     glm_document document = load("book.pdf");
     expect(strcmp(document.text, "a b\ufffdc\f") == 0, "what is no text", document.text);

@@ -16,7 +16,7 @@
 #include "log.h"
 #include "size.h"
 
-enum { STDERR_KEPT = 200, PATH_BYTES = 4096, READ_BYTES = 65536, TICK_MS = 20, FD_HIGH = 10 };
+enum { STDERR_KEPT = 600, PATH_BYTES = 4096, READ_BYTES = 65536, TICK_MS = 20, FD_HIGH = 10 };
 
 typedef struct child {
     const char *name;
@@ -202,9 +202,11 @@ static rt_status listen(child *c) {
 
 /* ---- how it ended ---------------------------------------------------------------------------- */
 
-/* The first line of what it said, for a message. */
+/* The first line of what it said that is no mere warning, or else the first, for a message. */
 static const char *said(child *c) {
-    c->said[strcspn(c->said, "\r\n")] = '\0';
+    char *rest = c->said;
+    for (char *line = strsep(&rest, "\r\n"); line; line = strsep(&rest, "\r\n"))
+        if (line[0] && !strstr(line, "Warning")) return line;
     return c->said[0] ? c->said : "it does not say why";
 }
 

@@ -147,11 +147,11 @@ static json_t *converted(const glm_document *document) {
     return glm_cli_json_text(document->text, (size_t)document->n_bytes);
 }
 
-/* Lines, or pages: how many there are that `mark` ends, the last one may lack it. */
-static json_int_t count_of(const glm_document *document, char mark) {
+/* The last one may lack its end. */
+static json_int_t count_lines(const glm_document *document) {
     json_int_t n = 0;
-    for (int64_t i = 0; i < document->n_bytes; i++) n += document->text[i] == mark;
-    return n + (document->text[document->n_bytes - 1] != mark);
+    for (int64_t i = 0; i < document->n_bytes; i++) n += document->text[i] == '\n';
+    return n + (document->text[document->n_bytes - 1] != '\n');
 }
 
 static json_t *reading_json(
@@ -159,10 +159,10 @@ static json_t *reading_json(
     const glm_reading *reading = &one->reading;
     const glm_document *document = &reading->document;
     const glm_document_file *file = &document->files[0];
-    const json_int_t n_pages = file->is_paged ? count_of(document, '\f') : 0;
-    return json_pack("{s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "id", one->id, "object",
-            "reading", "name", glm_cli_json_text(file->path, strlen(file->path)), "n_bytes",
-            (json_int_t)document->n_bytes, "n_pages", n_pages, "n_lines", count_of(document, '\n'),
+    return json_pack("{s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "id", one->id,
+            "object", "reading", "name", glm_cli_json_text(file->path, strlen(file->path)),
+            "n_bytes", (json_int_t)document->n_bytes, "n_pages", (json_int_t)file->n_pages,
+            "n_blank_pages", (json_int_t)file->n_blank, "n_lines", count_lines(document),
             "n_passages", (json_int_t)reading->passages.n_passages, "n_tokens",
             (json_int_t)reading->prefix.n, "plan", plan_json(config, plan, reading->prefix.n),
             "text", converted(document));
