@@ -3,7 +3,7 @@
 #
 #   sh tests/campaign.sh [--seed S] [--seconds N] [--machine "in words"] [PART...]
 #
-#   PART       kills models crashes faults fuzz ranks unlike; all of them where none is named
+#   PART       kills models crashes faults fuzz ranks unlike mutants; all of them where none is named
 #   --seed     the first one (default: the time); every seed is printed and written down
 #   --seconds  how long each part goes on with further seeds (default 120)
 #
@@ -23,7 +23,7 @@ while [ $# -gt 0 ]; do
     --seed) seed=$2 && shift ;;
     --seconds) seconds=$2 && shift ;;
     --machine) machine=$2 && shift ;;
-    kills | models | crashes | faults | fuzz | ranks | unlike) parts="$parts $1" ;;
+    kills | models | crashes | faults | fuzz | ranks | unlike | mutants) parts="$parts $1" ;;
     *) sed -n '2,13s/^# \{0,1\}//p' "$0" && exit 2 ;;
     esac
     shift
@@ -90,10 +90,27 @@ unlike() { # once is all, too
     add "$(sed -n 's/^\([0-9]*\) groups$/\1/p' "$log")"
     ends_at=0
 }
+# Each kind of test fails when the checksum of stored runs is not looked at, or it could not fail at all.
+mutants() {
+    unit='kinds of tests that fail when checksums of runs are not read'
+    set -- test_kvstore_codec_damage test_kvstore_vault_bad_files test_kvstore_overflow_faults \
+        test_kvstore_kept_faults test_runtime_overflow_survives_damage
+    try cmake -B build-mutant -DCMAKE_BUILD_TYPE=Release -DGLM_CUDA=OFF -DGLM_MUTANT=ON
+    try cmake --build build-mutant -j "$(nproc)" --target glm1m "$@"
+    for test in "$@" cli_book_mends; do
+        [ "$outcome" = ok ] || break
+        case $test in
+        cli_*) GLM1M="$PWD/build-mutant/glm1m" sh "tests/$test.sh" >"$log" 2>&1 ;;
+        *) "build-mutant/tests/$test" >"$log" 2>&1 ;;
+        esac && outcome="FAILED: $test passes though checksums are not read"
+        n=$((n + 1))
+    done
+    ends_at=0
+}
 
 [ -s "$ledger" ] || printf 'date\tcommit\tmachine\tpart\tfirst_seed\tseeds\tdone\toutcome\n' >"$ledger"
 failed=0
-for part in ${parts:-kills models crashes faults fuzz ranks unlike}; do
+for part in ${parts:-kills models crashes faults fuzz ranks unlike mutants}; do
     n=0
     n_seeds=0
     outcome=ok
