@@ -1,8 +1,8 @@
-/* Processes that share a vault, evict from it and are killed at any moment: nobody reads a wrong byte, the
- * budget holds at every moment, and nothing half-written is left visible.
+/* Processes that share a vault, evict from it, collect its garbage and are killed at any moment: nobody
+ * reads a wrong byte, the budget holds at every moment, and nothing half-written is left visible.
  *
- * Method: three processes write and read prefixes that together take many times the budget; one after
- * another is killed (SIGKILL) and replaced. Meanwhile du is compared with the cap, under the vault's
+ * Method: three processes write and read prefixes that together take many times the budget, and now and
+ * then do what `book gc` does; one after another is killed (SIGKILL) and replaced. Meanwhile du is compared with the cap, under the vault's
  * lock so that what is counted stands still. `test_kvstore_vault_two_processes N`: N kills. */
 #include <fcntl.h>
 #include <signal.h>
@@ -23,6 +23,7 @@ typedef struct shared {
     atomic_long n_steps[PROCESSES]; /* of the process in each place */
     atomic_long n_found;
     atomic_long n_written;
+    atomic_long n_collected; /* files */
 } shared;
 
 static shared *board;
@@ -43,6 +44,18 @@ static void write_some(kvh_vault *v, const int32_t *ids) {
     }
 }
 
+/* All that no book holds and nobody uses, or down to half of the budget. */
+static void collect(const kvh_vault *v, bool all) {
+    const char *const dir = v->dirs[0];
+    kv_books *books = NULL;
+    kv_gc_report report;
+    CHECK(kv_books_open(&dir, 1, &books) == RT_OK);
+    CHECK(kv_books_gc(books, all ? 0 : v->bytes_max / 2, &report) == RT_OK);
+    CHECK(report.bytes_after <= report.bytes_before);
+    atomic_fetch_add(&board->n_collected, report.n_removed);
+    kv_books_close(books);
+}
+
 static void live(int place, uint64_t seed) {
     kvh_vault v = vault;
     kvh_vault_open(&v, NULL);
@@ -54,6 +67,7 @@ static void live(int place, uint64_t seed) {
         CHECK(n_found % N == 0 || n_found == TOKENS);
         atomic_fetch_add(&board->n_found, n_found > 0);
         free(ids);
+        if ((r >> 48 & 7) == 0) collect(&v, r >> 56 & 1);
         if (r >> 40 & 1) { /* as a new process would */
             CHECK(kv_vault_stats_of(v.vault).n_quarantined == 0);
             kvh_vault_close(&v);
@@ -146,9 +160,11 @@ int main(int argc, char **argv) {
     for (int place = 0; place < PROCESSES; place++) pids[place] = start(place, (uint64_t)place + 1);
     for (int i = 0; i < n_kills; i++) kill_one(pids, i % PROCESSES, 10 + (uint64_t)i);
     check_end(pids);
-    (void)printf("%d kills, %ld segments written, %ld finds\n", n_kills,
-            atomic_load(&board->n_written), atomic_load(&board->n_found));
+    (void)printf("%d kills, %ld segments written, %ld finds, %ld files collected\n", n_kills,
+            atomic_load(&board->n_written), atomic_load(&board->n_found),
+            atomic_load(&board->n_collected));
     CHECK(atomic_load(&board->n_written) > 0 && atomic_load(&board->n_found) > 0);
+    CHECK(atomic_load(&board->n_collected) > 0);
     kvh_vault_remove(&vault);
     return 0;
 }
