@@ -172,6 +172,15 @@ static inline kv_stored **kv_stored_slot(const kv_seq *seq, int32_t layer, int64
     return seq->stored + (int64_t)layer * seq->n_extents + extent;
 }
 
+static inline int64_t kv_walk_extent_tokens(const kv_walk *walk) {
+    return walk->store->config.overflow.extent_tokens;
+}
+
+/* Of the window that the walk is at. */
+static inline const kv_step *kv_walk_step(const kv_walk *walk) {
+    return &walk->steps[walk->step - 1];
+}
+
 static inline int64_t kv_pages_of_extent(const kv_store *store) {
     return store->config.overflow.extent_tokens / store->config.shape.page_tokens;
 }
@@ -241,6 +250,9 @@ void kv_persist_lose(kv_seq *seq, int64_t extent);
 
 /* walk.c: what the store closes. */
 void kv_walk_free(kv_walk *walk);
+
+/* walk_stores.c: slots taken for stores that never came. */
+void kv_walk_drop_stores(kv_walk *walk);
 
 /* walk_reads.c: reading ahead of the walk, as far as there is staging.
  *

@@ -11,7 +11,7 @@
 #include "scratch.h"
 #include "vault.h"
 
-enum { KV_HEADS_MAX = 64 };
+enum { KV_HEADS_MAX = 64, KV_SLOTS_FOR_WRITES = 2 };
 
 /* A segment of the vault that stored extents are in; closed with the last of them. */
 typedef struct kv_shared_segment {
@@ -78,6 +78,10 @@ typedef struct kv_staging {
     double stall_s;
 } kv_staging;
 
+static inline kv_run_shape kv_run_shape_of(const kv_shape *shape, int32_t n_tokens) {
+    return (kv_run_shape){.dtype = shape->dtype, .head_dim = shape->head_dim, .n_tokens = n_tokens};
+}
+
 /* Slots, bytes of kv_staging.memory, bytes of a cell. */
 int32_t kv_staging_slots(const kv_config *config);
 int64_t kv_staging_bytes(const kv_config *config);
@@ -92,6 +96,10 @@ bool kv_staging_close(kv_staging *staging);
  * reservation is the caller's again. */
 kv_stored *kv_stored_share(kv_stored *stored);
 bool kv_stored_drop(kv_staging *staging, kv_stored *stored);
+/* Freed, and its place with it: nobody refers to it, and it is not being written. */
+void kv_stored_release(kv_staging *staging, kv_stored *stored);
+/* Bytes of the runs before a head's; of all of them, for n_kv_heads. */
+int64_t kv_stored_run_offset(const kv_stored *stored, int32_t kv_head);
 
 /* Start reading `stored`; NULL where no slot is free now, or it is still being written. Two slots
  * are always left to writes. */

@@ -3,13 +3,11 @@
  *
  *   kv_walk_next    pages for what is not in memory; waits for what is to be loaded into them
  *   kv_walk_loaded  the staging is free again; more is read
- *   kv_walk_leave   finished extents go out, and the pages of what is not to stay are free */
-#include <inttypes.h>
+ *   kv_walk_leave   finished extents go out, and the pages of what is not to stay are free (walk_stores.c) */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "packing.h"
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"
 #include "store_impl.h"
@@ -26,14 +24,6 @@ void kv_walk_free(kv_walk *walk) {
     free(walk->outcomes);
     free(walk->jobs);
     *walk = (kv_walk){0};
-}
-
-static int64_t extent_tokens(const kv_walk *walk) {
-    return walk->store->config.overflow.extent_tokens;
-}
-
-static const kv_step *window_of(const kv_walk *walk) {
-    return &walk->steps[walk->step - 1];
 }
 
 static int32_t member(const kv_walk *walk, const kv_step *step, int32_t i) {
@@ -110,7 +100,7 @@ static rt_status grow_tail(kv_walk *walk, int32_t i) {
     const int64_t filled = seq->filled[walk->layer];
     if (walk->ends[i] <= filled || seq->kind == KV_SEQ_IN_MEMORY) return RT_OK;
     const int64_t first = first_tail_page(walk, i);
-    const bool is_resident = filled % extent_tokens(walk)
+    const bool is_resident = filled % kv_walk_extent_tokens(walk)
                                      ? kv_walk_is_resident(walk, i, kv_walk_tail_extent(walk, i))
                                      : seq->kind == KV_SEQ_OVERFLOWS;
     if (!is_resident) return RT_OK;
@@ -175,15 +165,15 @@ static void *const *pages_at(const kv_walk *walk, int32_t i, int64_t extent) {
 static int64_t resident_end(const kv_walk *walk, int32_t i, int64_t extent) {
     int64_t e = extent;
     while (e < kv_walk_n_extents(walk, i) && kv_walk_is_resident(walk, i, e)) e++;
-    return rt_min64(e * extent_tokens(walk), walk->ends[i]);
+    return rt_min64(e * kv_walk_extent_tokens(walk), walk->ends[i]);
 }
 
 static void fill_part(kv_walk *walk, const kv_step *step, int32_t i, kv_window_part *part) {
-    const int64_t first = step->extent * extent_tokens(walk);
+    const int64_t first = step->extent * kv_walk_extent_tokens(walk);
     int64_t end = walk->ends[i];
     if (step->kind == KV_STEP_RESIDENT) end = resident_end(walk, i, step->extent);
     if (step->kind == KV_STEP_STREAMED)
-        end = rt_min64(end, first + step->n_extents * extent_tokens(walk));
+        end = rt_min64(end, first + step->n_extents * kv_walk_extent_tokens(walk));
     *part = (kv_window_part){.seq = i,
             .pages = step->kind == KV_STEP_STREAMED && !step->is_kept
                              ? walk->store->window
@@ -276,7 +266,7 @@ static void *const *pages_of_load(const kv_walk *walk, const kv_step *step, int6
 }
 
 bool kv_walk_load(kv_walk *walk, int64_t load, int64_t first, int thread, kv_rows *rows) {
-    const kv_step *step = window_of(walk);
+    const kv_step *step = kv_walk_step(walk);
     const int32_t n_heads = walk->store->config.shape.n_kv_heads;
     const int64_t i = load / n_heads;
     const kv_load *from = &walk->loads[step->first_load + i];
@@ -310,7 +300,7 @@ static rt_status check_outcomes(kv_walk *walk, const kv_step *step) {
 }
 
 rt_status kv_walk_loaded(kv_walk *walk) {
-    const kv_step *step = window_of(walk);
+    const kv_step *step = kv_walk_step(walk);
     if (step->n_loads == 0) return RT_OK;
     const rt_status status = check_outcomes(walk, step);
     if (status != RT_OK && has_own_pages(step)) drop_own_pages(walk, step);
@@ -320,167 +310,12 @@ rt_status kv_walk_loaded(kv_walk *walk) {
     return status;
 }
 
-/* ---- what a window leaves behind ------------------------------------------------------------- */
-
-static rt_status add_job(kv_walk *walk, kv_seq *seq, int64_t extent, int64_t n_tokens, bool goes) {
-    if (walk->n_jobs == walk->jobs_room) {
-        const int64_t room = rt_max64(16, 2 * walk->jobs_room);
-        kv_store_job *jobs = realloc(walk->jobs, (size_t)room * sizeof *jobs);
-        if (!jobs) return rt_fail(RT_ENOMEM, "kvstore: no memory to list what is stored");
-        walk->jobs = jobs;
-        walk->jobs_room = room;
-    }
-    walk->jobs[walk->n_jobs++] = (kv_store_job){
-            .seq = seq, .extent = extent, .n_tokens = (int32_t)n_tokens, .goes = goes};
-    return RT_OK;
-}
-
-static void evict(kv_walk *walk, kv_seq *seq, int64_t extent) {
-    const int64_t n = kv_pages_of_extent(walk->store);
-    kv_seq_drop_pages(seq, walk->layer, extent * n, (extent + 1) * n);
-}
-
-/* An extent that this walk appended to, or brought in to look at. */
-static rt_status leave_extent(kv_walk *walk, int32_t i, int64_t extent, bool is_changed) {
-    kv_seq *seq = walk->seqs[i];
-    const int64_t tokens = extent_tokens(walk);
-    const int64_t n_tokens = rt_min64(walk->ends[i] - extent * tokens, tokens);
-    const int64_t n_held = kv_held_tokens(&walk->store->config, n_tokens);
-    const bool is_whole = n_tokens == tokens;
-    const bool goes = seq->kind == KV_SEQ_PARKS ||
-                      (seq->kind == KV_SEQ_OVERFLOWS && is_whole && extent >= seq->n_pinned);
-    if (walk->extent == KV_WALK_SAVE)
-        return add_job(walk, seq, extent, n_tokens, seq->kind == KV_SEQ_PARKS);
-    if (!is_changed) {
-        if (goes && *kv_stored_slot(seq, walk->layer, extent)) evict(walk, seq, extent);
-        return RT_OK;
-    }
-    const bool is_kept = is_whole && seq->writers && seq->writers[extent];
-    if (n_held == 0) return RT_OK;
-    if (goes || is_kept) return add_job(walk, seq, extent, n_held, goes);
-    if (seq->stored) kv_seq_drop_stored(seq, walk->layer, extent); /* of fewer tokens, not needed */
-    return RT_OK;
-}
-
-static rt_status leave_part(kv_walk *walk, const kv_window_part *part) {
-    kv_seq *seq = walk->seqs[part->seq];
-    const bool is_changed = walk->ends[part->seq] > seq->filled[walk->layer];
-    for (int64_t e = kv_walk_tail_extent(walk, part->seq); e < kv_walk_n_extents(walk, part->seq);
-            e++)
-        RT_TRY(leave_extent(walk, part->seq, e, is_changed));
-    if (is_changed) kv_open_end(walk, part->seq);
-    if (is_changed) seq->filled[walk->layer] = walk->ends[part->seq];
-    return RT_OK;
-}
-
-static rt_status list_jobs(kv_walk *walk) {
-    walk->n_jobs = walk->job = walk->n_batch = 0;
-    walk->is_left = true;
-    const kv_step *step = window_of(walk);
-    for (int32_t i = 0; i < step->n_members; i++)
-        if (walk->parts[i].is_last) RT_TRY(leave_part(walk, &walk->parts[i]));
-    return RT_OK;
-}
-
-/* A tail that is parked goes to a cell, and to its segment once it is whole. */
-static kv_writer *writer_for(const kv_walk *walk, const kv_store_job *job) {
-    if (walk->extent == KV_WALK_SAVE) return job->seq->last;
-    if (job->n_tokens < extent_tokens(walk)) return NULL;
-    return job->seq->writers ? job->seq->writers[job->extent] : NULL;
-}
-
-/* A slot and a place. What was stored there before, of fewer tokens, goes: the pages have it all. */
-static rt_status start_job(kv_walk *walk, kv_store_job *job) {
-    kv_staging *staging = &walk->store->staging;
-    kv_writer *writer = writer_for(walk, job);
-    RT_TRY(kv_staging_take(staging, &job->slot));
-    if (walk->extent != KV_WALK_SAVE) kv_seq_drop_stored(job->seq, walk->layer, job->extent);
-    rt_status status = writer ? RT_OK : kv_seq_take_cell(job->seq);
-    if (status == RT_OK) {
-        status = kv_stored_create(staging, walk->layer, job->extent * extent_tokens(walk),
-                job->n_tokens, writer, job->slot, &job->stored);
-        if (status != RT_OK) job->seq->n_cells += !writer;
-    }
-    if (status != RT_OK) kv_staging_free_slot(job->slot);
-    return status;
-}
-
-/* As many jobs as there is staging: one waits for it, the others take what is free. */
-static rt_status start_batch(kv_walk *walk) {
-    while (walk->job + walk->n_batch < walk->n_jobs &&
-            walk->n_batch < walk->store->config.overflow.window_extents) {
-        if (walk->n_batch > 0 && !kv_staging_has_free(&walk->store->staging)) break;
-        RT_TRY(start_job(walk, &walk->jobs[walk->job + walk->n_batch]));
-        walk->n_batch++;
-    }
-    return RT_OK;
-}
-
-/* The first whole extents that are stored decide how those after them are packed; and are, too. */
-static void choose_packing(kv_walk *walk) {
-    kv_staging *staging = &walk->store->staging;
-    const kv_store_job *first = &walk->jobs[walk->job];
-    if (walk->n_batch == 0 || first->n_tokens < extent_tokens(walk)) return;
-    if (!kv_staging_has_free(staging)) return;
-    kv_staging_choose_packing(staging, first->slot);
-    for (int64_t i = 0; i < walk->n_batch; i++) kv_staging_repack(staging, first[i].slot);
-}
-
-static void finish_batch(kv_walk *walk) {
-    if (walk->store->staging.chooses_packing) choose_packing(walk);
-    for (; walk->n_batch > 0; walk->n_batch--) {
-        const kv_store_job *job = &walk->jobs[walk->job++];
-        kv_staging_write(&walk->store->staging, job->slot);
-        if (walk->extent == KV_WALK_SAVE)
-            (void)kv_stored_drop(&walk->store->staging, job->stored);
-        else
-            *kv_stored_slot(job->seq, walk->layer, job->extent) = job->stored;
-        if (job->goes) evict(walk, job->seq, job->extent);
-    }
-    if (walk->n_jobs > 0) kv_staging_poll(&walk->store->staging);
-}
-
-rt_status kv_walk_leave(kv_walk *walk, int64_t *n_stores) {
-    *n_stores = 0;
-    if (!walk->is_left) RT_TRY(list_jobs(walk));
-    finish_batch(walk);
-    if (walk->job == walk->n_jobs) return RT_OK;
-    RT_TRY(start_batch(walk));
-    *n_stores = walk->n_batch * walk->store->config.shape.n_kv_heads;
-    return RT_OK;
-}
-
-kv_rows kv_walk_rows(kv_walk *walk, int64_t store, int thread) {
-    const int32_t n_heads = walk->store->config.shape.n_kv_heads;
-    const kv_store_job *job = &walk->jobs[walk->job + store / n_heads];
-    kv_rows rows = kv_staging_rows(
-            &walk->store->staging, job->slot->stored, (int32_t)(store % n_heads), thread);
-    rows.pages = kv_page_slot(job->seq, walk->layer, job->extent * kv_pages_of_extent(walk->store));
-    return rows;
-}
-
-void kv_walk_store(kv_walk *walk, int64_t store, int thread) {
-    const int32_t n_heads = walk->store->config.shape.n_kv_heads;
-    const kv_store_job *job = &walk->jobs[walk->job + store / n_heads];
-    kv_staging_encode(&walk->store->staging, job->slot, (int32_t)(store % n_heads), thread);
-}
-
 /* ---- end ------------------------------------------------------------------------------------- */
-
-/* Slots taken for stores that never came. */
-static void drop_batch(kv_walk *walk) {
-    for (int64_t i = 0; i < walk->n_batch; i++) {
-        kv_store_job *job = &walk->jobs[walk->job + i];
-        job->seq->n_cells += job->stored->cell >= 0;
-        kv_staging_forget_write(&walk->store->staging, job->slot);
-    }
-    walk->n_batch = 0;
-}
 
 void kv_walk_end(kv_walk *walk) {
     rt_assert(walk->is_open);
     if (walk->store->has_overflow) {
-        drop_batch(walk);
+        kv_walk_drop_stores(walk);
         kv_staging_forget_reads(&walk->store->staging);
         kv_staging_poll(&walk->store->staging);
     }

@@ -16,16 +16,12 @@ typedef enum sort { SORT_NONE, SORT_RESIDENT, SORT_STREAMED, SORT_TAIL } sort;
 
 /* ---- what lies where ------------------------------------------------------------------------- */
 
-static int64_t extent_tokens(const kv_walk *walk) {
-    return walk->store->config.overflow.extent_tokens;
-}
-
 int64_t kv_walk_tail_extent(const kv_walk *walk, int32_t seq) {
-    return walk->seqs[seq]->filled[walk->layer] / extent_tokens(walk);
+    return walk->seqs[seq]->filled[walk->layer] / kv_walk_extent_tokens(walk);
 }
 
 int64_t kv_walk_n_extents(const kv_walk *walk, int32_t seq) {
-    return rt_div_up(walk->ends[seq], extent_tokens(walk));
+    return rt_div_up(walk->ends[seq], kv_walk_extent_tokens(walk));
 }
 
 /* Also the tail that has no page yet, where pages are only had when they are full. */
@@ -133,7 +129,7 @@ static rt_status add_streamed_from(kv_walk *walk, int32_t leader, int64_t extent
     while (step->n_extents < walk->store->config.overflow.window_extents &&
             goes_on(walk, step, extent + step->n_extents)) {
         RT_TRY(add_load(walk, step, step->is_kept ? leader : -1, extent + step->n_extents,
-                extent_tokens(walk)));
+                kv_walk_extent_tokens(walk)));
         step->n_extents++;
     }
     for (int32_t i = 0; i < step->n_members; i++)
@@ -157,7 +153,7 @@ static rt_status add_tail(kv_walk *walk, kv_step *step, int32_t seq) {
     const int64_t extent = kv_walk_tail_extent(walk, seq);
     const int64_t filled = rt_min64(walk->seqs[seq]->filled[walk->layer], walk->ends[seq]);
     const int64_t n_old =
-            kv_held_tokens(&walk->store->config, filled) - extent * extent_tokens(walk);
+            kv_held_tokens(&walk->store->config, filled) - extent * kv_walk_extent_tokens(walk);
     RT_TRY(add_member(walk, step, seq));
     walk->cursors[seq] = kv_walk_n_extents(walk, seq);
     if (n_old == 0) return RT_OK;
