@@ -1,5 +1,5 @@
-/* Books without a model: listed, read, verified, removed; and gc. Manifests are in book_format.c, the
- * vault writes them (vault_books.c). */
+/* Books without a model: listed, read, removed; and gc. books_verify.c reads all of one. Manifests are in
+ * book_format.c, the vault writes them (vault_books.c). */
 #include "books.h"
 
 #include <inttypes.h>
@@ -8,20 +8,13 @@
 #include <string.h>
 
 #include "book_format.h"
-#include "runtime/base/machine.h"
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"
-#include "segment.h"
 #include "vault.h"
 #include "vault_inside.h"
 #include "vault_space.h"
 
 enum { FINGERPRINT_BYTES_MAX = 64 << 10 };
-
-struct kv_books {
-    kv_io *own_io; /* NULL: the caller's */
-    kv_dirs dirs;
-};
 
 /* ---- open, close ----------------------------------------------------------------------------- */
 
@@ -138,26 +131,21 @@ static rt_status read_manifest(kv_books *books, const char *name, char **text, i
     return no_such_book(name);
 }
 
-static kv_hash hash_of(const uint8_t bytes[32]) {
-    kv_hash hash;
-    memcpy(hash.bytes, bytes, sizeof hash.bytes);
-    return hash;
+/* Whether a line before `line` names the same shard, n bytes long behind the key. */
+static bool is_earlier(const kv_shard_reader *r, const char *line, size_t n) {
+    const size_t n_name = n + strlen("shard=");
+    for (const char *at = strstr(r->whole, "shard="); at && at < line;
+            at = strstr(at + 1, "shard="))
+        if (memcmp(at, line, n_name) == 0 && strcspn(at, " \n") == n_name) return true;
+    return false;
 }
 
-/* The next of the note's lines "shard=2-3of4 ...", of ranks that keep some heads each, as the part of
- * their files' names; a book without any has whole files. False: there is no further one. */
-typedef struct shard_reader {
-    const char *note;
-    bool has_any;
-    bool is_over;
-} shard_reader;
-
-static bool next_shard(shard_reader *r, char shard[KV_SHARD_BYTES]) {
+bool kv_shard_next(kv_shard_reader *r, char shard[KV_SHARD_BYTES]) {
     static const char key[] = "shard=";
     for (const char *line = strstr(r->note, key); line; line = strstr(line + 1, key)) {
         const size_t n = strcspn(line + sizeof key - 1, " \n");
         if (line != r->note && line[-1] != '\n') continue;
-        if (n + 2 > KV_SHARD_BYTES) continue;
+        if (n + 2 > KV_SHARD_BYTES || is_earlier(r, line, n)) continue;
         (void)snprintf(shard, KV_SHARD_BYTES, ".%.*s", (int)n, line + sizeof key - 1);
         r->note = line + sizeof key - 1;
         r->has_any = true;
@@ -169,14 +157,13 @@ static bool next_shard(shard_reader *r, char shard[KV_SHARD_BYTES]) {
     return is_whole;
 }
 
-/* Which directory has a segment of a book, or one rank's part of it; -1: none. */
-static int32_t locate(kv_books *books, const kv_book *book, int32_t segment, const char *shard,
-        kv_path *path, kv_io_stat *st) {
+int32_t kv_books_locate(kv_books *books, const kv_book *book, int32_t segment, const char *shard,
+        int32_t dir, kv_path *path, kv_io_stat *st) {
     char suffix[KV_SHARD_BYTES + 8];
     (void)snprintf(suffix, sizeof suffix, "%s.kvs", shard);
-    const kv_hash fingerprint = hash_of(book->fingerprint);
-    const kv_hash chain = hash_of(book->chains[segment]);
-    for (int32_t dir = 0; dir < books->dirs.n_dirs; dir++) {
+    const kv_hash fingerprint = kv_hash_of(book->fingerprint);
+    const kv_hash chain = kv_hash_of(book->chains[segment]);
+    for (; dir < books->dirs.n_dirs; dir++) {
         bool exists;
         *path = kv_dirs_path(&books->dirs, dir, &fingerprint, &chain, suffix);
         if (kv_path_stat(books->dirs.io, path->text, st, &exists) == RT_OK && exists) return dir;
@@ -186,7 +173,7 @@ static int32_t locate(kv_books *books, const kv_book *book, int32_t segment, con
 
 static rt_status read_fingerprint(kv_books *books, kv_book *book) {
     char hex[KV_HEX_BYTES], folder[9], name[KV_HEX_BYTES + 16];
-    const kv_hash fingerprint = hash_of(book->fingerprint);
+    const kv_hash fingerprint = kv_hash_of(book->fingerprint);
     (void)snprintf(name, sizeof name, "%s.fingerprint", kv_hash_hex(&fingerprint, hex));
     (void)snprintf(folder, sizeof folder, "%.8s", hex);
     for (int32_t dir = 0; dir < books->dirs.n_dirs && !book->fingerprint_text; dir++) {
@@ -205,14 +192,18 @@ static rt_status read_fingerprint(kv_books *books, kv_book *book) {
 
 /* One segment: whether all of it is there, and its size. */
 static void measure(kv_books *books, int32_t segment, kv_book *book) {
-    shard_reader shards = {.note = book->note};
+    kv_shard_reader shards = {.whole = book->note, .note = book->note};
     char shard[KV_SHARD_BYTES];
     bool is_missing = false;
-    while (next_shard(&shards, shard)) {
+    while (kv_shard_next(&shards, shard)) {
         kv_path path;
-        kv_io_stat st = {0};
-        is_missing |= locate(books, book, segment, shard, &path, &st) < 0;
-        book->stored_bytes += st.physical_bytes;
+        kv_io_stat st;
+        int32_t n_copies = 0;
+        for (int32_t dir = -1;
+                (dir = kv_books_locate(books, book, segment, shard, dir + 1, &path, &st)) >= 0;
+                n_copies++)
+            book->stored_bytes += st.physical_bytes;
+        is_missing |= n_copies == 0;
     }
     book->n_missing += is_missing;
 }
@@ -258,142 +249,6 @@ rt_status kv_books_remove(kv_books *books, const char *name) {
     (void)snprintf(file_name, sizeof file_name, "%s.book", name);
     RT_TRY(remove_everywhere(books, file_name, &found));
     return found ? RT_OK : no_such_book(name);
-}
-
-/* ---- verify ---------------------------------------------------------------------------------- */
-
-struct kv_verify {
-    kv_books *books;
-    kv_book book;
-    kv_codec *codec;
-    kv_book_report report;
-    uint8_t *stored, *raw;
-    int64_t stored_room, raw_room;
-};
-
-static rt_status grow(uint8_t **bytes, int64_t *room, int64_t n_bytes) {
-    if (n_bytes <= *room) return RT_OK;
-    free(*bytes);
-    *bytes = NULL;
-    *room = 0;
-    void *memory = NULL;
-    RT_TRY(rt_malloc(n_bytes, "a run to verify", &memory));
-    *bytes = memory;
-    *room = n_bytes;
-    return RT_OK;
-}
-
-static rt_status verify_runs(kv_verify *v, kv_segment *segment) {
-    const kv_run_shape shape = kv_segment_run_shape(segment);
-    RT_TRY(grow(&v->stored, &v->stored_room, kv_run_stored_bytes_max(&shape)));
-    RT_TRY(grow(&v->raw, &v->raw_room, kv_run_raw_bytes(&shape)));
-    for (int32_t layer = 0; layer < segment->header.shape.n_layers; layer++)
-        for (int32_t head = 0; head < segment->header.shape.n_kv_heads; head++) {
-            const kv_run_place *run = &kv_segment_layer(segment, layer)[head];
-            const kv_run_address address = kv_segment_address(segment, layer, head);
-            RT_TRY(kv_blocks_read(
-                    v->books->dirs.blocks, segment->file, run->offset, run->n_bytes, v->stored));
-            v->report.bytes_read += run->n_bytes;
-            RT_TRY(kv_run_decode(v->codec, &address, &shape, v->stored, run->n_bytes, v->raw));
-            v->report.n_runs++;
-        }
-    return RT_OK;
-}
-
-/* Whether the segment is the one that the book has at this place. */
-static rt_status check_place(const kv_book *book, int32_t i, const kv_segment *segment) {
-    const kv_segment_header *h = &segment->header;
-    const int64_t n_here = rt_min64(book->n_tokens - h->first_pos, KV_SEGMENT_TOKENS);
-    const bool is_next = i == 0 || memcmp(h->parent.bytes, book->chains[i - 1], 32) == 0;
-    if (is_next && h->first_pos == (int64_t)i * KV_SEGMENT_TOKENS && h->n_tokens >= n_here &&
-            segment->footer.is_complete && memcmp(h->fingerprint.bytes, book->fingerprint, 32) == 0)
-        return RT_OK;
-    return rt_fail(
-            RT_ECORRUPT, "kvstore: segment %" PRId32 " of book %s is another one", i, book->name);
-}
-
-static rt_status verify_file(kv_verify *v, int32_t i, const char *shard) {
-    kv_path path;
-    kv_io_stat st;
-    kv_segment *segment = NULL;
-    const kv_hash chain = hash_of(v->book.chains[i]);
-    if (locate(v->books, &v->book, i, shard, &path, &st) < 0)
-        return rt_fail(RT_EIO, "kvstore: segment %" PRId32 "%s of book %s is missing", i, shard,
-                v->book.name);
-    rt_status status = kv_segment_open(&v->books->dirs, path.text, &chain, &segment);
-    if (status == RT_OK) status = check_place(&v->book, i, segment);
-    if (status == RT_OK) status = verify_runs(v, segment);
-    if (status == RT_ECORRUPT) kv_dirs_quarantine(&v->books->dirs, path.text, rt_error_text());
-    kv_segment_close(segment);
-    return status;
-}
-
-/* All of its files, also after one that is bad: each is quarantined. */
-static rt_status verify_segment(kv_verify *v, int32_t i) {
-    shard_reader shards = {.note = v->book.note};
-    char shard[KV_SHARD_BYTES];
-    char text[KV_WHY_BYTES] = "";
-    rt_status status = RT_OK;
-    while (next_shard(&shards, shard)) {
-        const rt_status one = verify_file(v, i, shard);
-        if (one == RT_ENOMEM) return one;
-        if (one != RT_OK && status == RT_OK) {
-            status = one;
-            (void)snprintf(text, sizeof text, "%s", rt_error_text());
-        }
-    }
-    return status == RT_OK ? RT_OK : rt_fail(status, "%s", text);
-}
-
-rt_status kv_verify_begin(kv_books *books, const char *name, kv_verify **out) {
-    kv_verify *verify = NULL;
-    RT_TRY(rt_calloc(1, sizeof *verify, "a book to verify", &verify));
-    verify->books = books;
-    rt_status status = kv_books_read(books, name, &verify->book);
-    if (status == RT_OK) status = kv_codec_create(rt_machine_isa(), &verify->codec);
-    if (status != RT_OK) {
-        kv_verify_end(verify);
-        return status;
-    }
-    *out = verify;
-    return RT_OK;
-}
-
-rt_status kv_verify_step(kv_verify *verify, bool *is_done) {
-    kv_book_report *report = &verify->report;
-    *is_done = report->n_segments == verify->book.n_segments;
-    if (*is_done) return RT_OK;
-    const rt_status status = verify_segment(verify, (int32_t)report->n_segments);
-    if (status == RT_ENOMEM) return status;
-    if (status != RT_OK && report->n_bad++ == 0)
-        (void)snprintf(report->first_error, sizeof report->first_error, "%s", rt_error_text());
-    *is_done = ++report->n_segments == verify->book.n_segments;
-    return RT_OK;
-}
-
-const kv_book_report *kv_verify_report(const kv_verify *verify) {
-    return &verify->report;
-}
-
-void kv_verify_end(kv_verify *verify) {
-    if (!verify) return;
-    kv_codec_free(verify->codec);
-    free(verify->stored);
-    free(verify->raw);
-    kv_book_free(&verify->book);
-    free(verify);
-}
-
-rt_status kv_books_verify(kv_books *books, const char *name, kv_book_report *report) {
-    kv_verify *verify = NULL;
-    bool is_done = false;
-    *report = (kv_book_report){0};
-    RT_TRY(kv_verify_begin(books, name, &verify));
-    rt_status status = RT_OK;
-    while (status == RT_OK && !is_done) status = kv_verify_step(verify, &is_done);
-    *report = *kv_verify_report(verify);
-    kv_verify_end(verify);
-    return status;
 }
 
 /* ---- gc -------------------------------------------------------------------------------------- */

@@ -114,6 +114,19 @@ static rt_status know_or_import(search *s, const kv_hash *chain, const kv_known 
     return RT_OK;
 }
 
+/* A damaged one is set aside, and put together again from other ranks' files where those hold it. */
+static rt_status open_known(search *s, const kv_known *known, kv_segment **out) {
+    const kv_hash chain = known->chain; /* what fails to open is known no longer */
+    char text[KV_REASON_BYTES];
+    bool is_there = false;
+    const rt_status status = kv_vault_open_segment(s->vault, known, out);
+    if (status != RT_ECORRUPT) return status;
+    (void)snprintf(text, sizeof text, "%s", rt_error_text());
+    RT_TRY(kv_vault_import(s->vault, &chain, &is_there));
+    known = is_there ? kv_vault_know(s->vault, &chain) : NULL;
+    return known ? kv_vault_open_segment(s->vault, known, out) : rt_fail(status, "%s", text);
+}
+
 /* The next full segment. *found is false where there is none: look for a partial match. */
 static rt_status step(search *s, bool *found) {
     kv_hash chain;
@@ -124,7 +137,7 @@ static rt_status step(search *s, bool *found) {
     const kv_known *known = NULL;
     RT_TRY(know_or_import(s, &chain, &known));
     if (!known) return RT_OK;
-    const rt_status status = kv_vault_open_segment(s->vault, known, &segment);
+    const rt_status status = open_known(s, known, &segment);
     if (status == RT_ENOMEM) return status;
     if (status != RT_OK) {
         end_at_failure(s, status);
@@ -154,7 +167,7 @@ static int64_t agreement_max(const search *s, const kv_known *known) {
 static rt_status try_child(search *s, const kv_known *known, kv_segment **best, int64_t *n_best) {
     if (known->first_pos != s->prefix->n_tokens || agreement_max(s, known) <= *n_best) return RT_OK;
     kv_segment *segment = NULL;
-    const rt_status status = kv_vault_open_segment(s->vault, known, &segment);
+    const rt_status status = open_known(s, known, &segment);
     if (status == RT_ENOMEM) return status;
     if (status != RT_OK) {
         end_at_failure(s, status); /* the reason, unless another child does */

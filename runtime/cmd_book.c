@@ -342,7 +342,8 @@ static rt_status judge(const shelf *s, const verification *v) {
     if (v->sum.n_bad == 0) return RT_OK;
     return rt_fail(RT_ECORRUPT,
             "%" PRId64 " of %" PRId64
-            " books damaged: %s\nwhat is damaged is never used but computed again; prefilling a "
+            " books damaged: %s\nwhat is damaged is never used: another rank's copy is, or it is "
+            "computed again; prefilling a "
             "book again makes it good",
             v->n_bad_books, s->n_names, v->sum.first_error);
 }
