@@ -132,14 +132,15 @@ static rt_status post_recv(par_wire *wire, int32_t from, void *bytes, int64_t n_
     return RT_OK;
 }
 
-static rt_status progress_recv(mpi_comm *mpi, int32_t peer) {
+static rt_status move_recv(par_wire *wire, int32_t peer) {
+    mpi_comm *mpi = of_wire(wire);
     bool is_done = false;
     int64_t n_bytes = 0;
     mpi_message *message = &mpi->recvs[peer];
     const int error = mpi->mpi->test(&message->request, &is_done, &n_bytes);
     if (error) return broken_by_mpi(mpi, peer, "receiving from", error);
     if (!is_done) return RT_OK;
-    mpi->wired.wire.receiving &= ~(UINT64_C(1) << peer);
+    wire->receiving &= ~(UINT64_C(1) << peer);
     if (n_bytes == message->n_bytes) return RT_OK;
     char text[128];
     (void)snprintf(text, sizeof text, "%lld bytes came where %lld are due: it is at another step",
@@ -147,22 +148,13 @@ static rt_status progress_recv(mpi_comm *mpi, int32_t peer) {
     return par_wired_broken(&mpi->wired, peer, "receiving from", text);
 }
 
-static rt_status progress_send(mpi_comm *mpi, int32_t peer) {
+static rt_status move_send(par_wire *wire, int32_t peer) {
+    mpi_comm *mpi = of_wire(wire);
     bool is_done = false;
     int64_t ignored = 0;
     const int error = mpi->mpi->test(&mpi->sends[peer].request, &is_done, &ignored);
     if (error) return broken_by_mpi(mpi, peer, "sending to", error);
     if (is_done) mpi->wired.wire.sending &= ~(UINT64_C(1) << peer);
-    return RT_OK;
-}
-
-static rt_status progress(par_wire *wire) {
-    mpi_comm *mpi = of_wire(wire);
-    RT_TRY(par_wired_check(&mpi->wired));
-    for (uint64_t left = wire->receiving; left; left &= left - 1)
-        RT_TRY(progress_recv(mpi, __builtin_ctzll(left)));
-    for (uint64_t left = wire->sending; left; left &= left - 1)
-        RT_TRY(progress_send(mpi, __builtin_ctzll(left)));
     return RT_OK;
 }
 
@@ -219,8 +211,12 @@ rt_status par_comm_mpi_open(const par_world *world, par_comm **out) {
     par_comm *comm = &mpi->wired.comm;
     par_wired_init(&mpi->wired, "mpi");
     comm->close = close_group;
-    mpi->wired.wire = (par_wire){
-            .post_send = post_send, .post_recv = post_recv, .progress = progress, .sleep = nap};
+    mpi->wired.move_recv = move_recv;
+    mpi->wired.move_send = move_send;
+    mpi->wired.wire = (par_wire){.post_send = post_send,
+            .post_recv = post_recv,
+            .progress = par_wired_progress,
+            .sleep = nap};
     plugin->mpi_version(comm->library, sizeof comm->library);
     rt_status status = open_world(mpi, world);
     if (status == RT_OK) status = par_wired_start(&mpi->wired);

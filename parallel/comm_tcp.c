@@ -80,7 +80,8 @@ static bool is_whole(const tcp_message *message) {
     return message->done == (int64_t)sizeof message->header + message->n_bytes;
 }
 
-static rt_status progress_send(tcp_comm *tcp, int32_t peer) {
+static rt_status move_send(par_wire *wire, int32_t peer) {
+    tcp_comm *tcp = of_wire(wire);
     tcp_message *message = &tcp->sends[peer];
     while (!is_whole(message)) {
         struct iovec two[2];
@@ -90,7 +91,7 @@ static rt_status progress_send(tcp_comm *tcp, int32_t peer) {
         if (n < 0) return lost(tcp, peer, "sending to", strerror(errno));
         message->done += n;
     }
-    tcp->wired.wire.sending &= ~(UINT64_C(1) << peer);
+    wire->sending &= ~(UINT64_C(1) << peer);
     return RT_OK;
 }
 
@@ -111,7 +112,8 @@ static rt_status check_message(tcp_comm *tcp, int32_t peer, const tcp_message *m
 }
 
 /* The header first: bytes of a message that is not due must not go where due ones belong. */
-static rt_status progress_recv(tcp_comm *tcp, int32_t peer) {
+static rt_status move_recv(par_wire *wire, int32_t peer) {
+    tcp_comm *tcp = of_wire(wire);
     tcp_message *message = &tcp->recvs[peer];
     while (!is_whole(message)) {
         struct iovec two[2];
@@ -124,17 +126,7 @@ static rt_status progress_recv(tcp_comm *tcp, int32_t peer) {
         if (message->done >= (int64_t)sizeof message->header)
             RT_TRY(check_message(tcp, peer, message));
     }
-    tcp->wired.wire.receiving &= ~(UINT64_C(1) << peer);
-    return RT_OK;
-}
-
-static rt_status progress(par_wire *wire) {
-    tcp_comm *tcp = of_wire(wire);
-    RT_TRY(par_wired_check(&tcp->wired));
-    for (uint64_t left = wire->receiving; left; left &= left - 1)
-        RT_TRY(progress_recv(tcp, __builtin_ctzll(left)));
-    for (uint64_t left = wire->sending; left; left &= left - 1)
-        RT_TRY(progress_send(tcp, __builtin_ctzll(left)));
+    wire->receiving &= ~(UINT64_C(1) << peer);
     return RT_OK;
 }
 
@@ -150,7 +142,7 @@ static rt_status post_send(par_wire *wire, int32_t to, const void *bytes, int64_
     message->n_bytes = n_bytes;
     message->done = 0;
     wire->sending |= UINT64_C(1) << to;
-    return progress_send(tcp, to);
+    return move_send(wire, to);
 }
 
 static rt_status post_recv(par_wire *wire, int32_t from, void *bytes, int64_t n_bytes) {
@@ -274,13 +266,15 @@ rt_status par_comm_tcp_open(const par_world *world, par_comm **out) {
     par_wired_init(&tcp->wired, "tcp");
     par_comm *comm = &tcp->wired.comm;
     comm->close = close_group;
+    tcp->wired.move_recv = move_recv;
+    tcp->wired.move_send = move_send;
     comm->rank = world->rank;
     comm->n_ranks = world->n_ranks;
     tcp->wired.wire = (par_wire){.rank = world->rank,
             .n_ranks = world->n_ranks,
             .post_send = post_send,
             .post_recv = post_recv,
-            .progress = progress,
+            .progress = par_wired_progress,
             .sleep = sleep_on};
     const rt_status status = join(tcp, world->address);
     if (status != RT_OK) {

@@ -42,6 +42,18 @@ rt_status par_wired_check(par_wired *wired) {
     return ended(wired, text);
 }
 
+/* ---- the wire -------------------------------------------------------------------------------- */
+
+rt_status par_wired_progress(par_wire *wire) {
+    par_wired *wired = par_wired_of_wire(wire);
+    RT_TRY(par_wired_check(wired));
+    for (uint64_t left = wire->receiving; left; left &= left - 1)
+        RT_TRY(wired->move_recv(wire, __builtin_ctzll(left)));
+    for (uint64_t left = wire->sending; left; left &= left - 1)
+        RT_TRY(wired->move_send(wire, __builtin_ctzll(left)));
+    return RT_OK;
+}
+
 /* ---- the operations -------------------------------------------------------------------------- */
 
 static rt_status counted(par_comm *comm, int64_t n_bytes, double begin, rt_status status) {

@@ -12,9 +12,13 @@ typedef struct par_wired {
     par_comm comm; /* first */
     par_wire wire;
     void *scratch;
-    par_watch *watch; /* NULL while the group is being made */
+    par_watch *watch;   /* NULL while the group is being made */
     char why[1024];     /* the first failure, with the step it was in; later ones are clean-up */
     bool is_at_barrier; /* the last thing that all did */
+
+    /* Of the wire: go on with what was posted for, or to, a peer, and clear its bit once it is done. */
+    rt_status (*move_recv)(par_wire *wire, int32_t peer);
+    rt_status (*move_send)(par_wire *wire, int32_t peer);
 } par_wired;
 
 static inline par_wired *par_wired_of(par_comm *comm) {
@@ -31,6 +35,9 @@ void par_wired_init(par_wired *wired, const char *transport);
 /* Once the wire carries: learn the hosts, connect the heartbeats, get memory for sums. RT_EPEER,
  * RT_ENOMEM. */
 RT_MUST_CHECK rt_status par_wired_start(par_wired *wired);
+
+/* The wire's `progress`, by move_recv and move_send. */
+RT_MUST_CHECK rt_status par_wired_progress(par_wire *wire);
 
 /* RT_EPEER, with the reason and the step, once the group is over. */
 RT_MUST_CHECK rt_status par_wired_check(par_wired *wired);
