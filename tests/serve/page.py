@@ -140,6 +140,11 @@ def test_heat_map():
     check(page.text("#map tr:nth-of-type(1)").split() == ["tokens", "500", "700"], page.text("#map"))
     check(page.text("#map tr:nth-of-type(2) td") == "100 %", page.text("#map"))
     picture("heatmap")
+    for name in ("heatmap.png", "heatmap.svg"):
+        page.value("document.querySelector('#picture').removeAttribute('src')")
+        page.choose("#choose", os.path.join(os.path.dirname(RESULTS), name))
+        page.until("document.querySelector('#picture').naturalWidth > 100")
+        check(page.value("document.querySelector('#map').hidden"), name)
     page.drop("made.json", b'[{"context_length": 1000, "depth_percent": 50, "correct": true},'
               b'{"context_length": 1000, "depth_percent": 50, "correct": false},'
               b'{"context_length": 4096, "depth_percent": 0, "correct": false}]')
