@@ -165,6 +165,18 @@ static rt_status stream(ask_run *run, glm_asking *asking) {
     }
 }
 
+/* After Ctrl-C, what is lost and how to go on. */
+static rt_status say_cut(const ask_run *run) {
+    char by[64];
+    const rt_status status = glm_cli_check_interrupted();
+    if (status == RT_OK) return RT_OK;
+    (void)snprintf(by, sizeof by, "%s", rt_error_text());
+    return rt_fail(status, "%s in the answer%s", by,
+            glm_engine_plan(run->engine)->kv_persists
+                    ? "; the text is kept: asked again, it is the answer alone that is computed"
+                    : "");
+}
+
 /* Ready to be decoded, or over with its first token. */
 static rt_status prefill_one(const ask_run *run, const ask_question *question, glm_asking *asking) {
     glm_ids ids = {0};
@@ -187,7 +199,7 @@ rt_status ask_one(ask_run *run) {
     if (status == RT_OK) status = finish(run, question, &asking);
     if (status == RT_OK) say_usage(run, question, &asking);
     glm_asking_free(&asking);
-    return status == RT_OK ? glm_cli_check_interrupted() : status;
+    return status == RT_OK ? say_cut(run) : status;
 }
 
 /* ---- many ------------------------------------------------------------------------------------ */
@@ -249,10 +261,26 @@ static rt_status run_pass(lane *const *busy, int32_t n) {
                          : glm_decode(sessions, next, n);
 }
 
+static rt_status check_stop(const ask_run *run) {
+    char by[64];
+    const rt_status status = glm_cli_check_interrupted();
+    if (status == RT_OK) return RT_OK;
+    (void)snprintf(by, sizeof by, "%s", rt_error_text());
+    if (!run->cli->out)
+        return rt_fail(status,
+                "%s: %" PRId64 " of %" PRId64
+                " questions are answered; with --out FILE the next run asks the others only",
+                by, run->n_answered, run->n_open);
+    return rt_fail(status,
+            "%s: %" PRId64 " of %" PRId64 " questions were open, %" PRId64
+            " of them are answered, and in %s; the same command asks the others",
+            by, run->n_open, run->questions.n_questions, run->n_answered, run->cli->out);
+}
+
 static rt_status step(round *r, int32_t *n_busy) {
     lane *busy[ASK_TOGETHER_MAX];
     *n_busy = 0;
-    RT_TRY(glm_cli_check_interrupted());
+    RT_TRY(check_stop(r->run));
     for (int32_t i = 0; i < r->run->n_together; i++) {
         lane *l = &r->lanes[i];
         RT_TRY(fill_lane(r, l));
