@@ -117,6 +117,20 @@ def test_others_go_on():
     server.rest(n_descriptors)
 
 
+def test_cut_off():
+    """A client that goes in the middle of its file leaves nothing behind."""
+    n_descriptors = server.n_descriptors()
+    for n in range(8):
+        connection = server.connect()
+        connection.sendall(server.post("/v1/read?name=a.txt", b"x" * 1000, KEY)[:-1 - 100 * n])
+        connection.close()
+    until(lambda: read("c.txt", b"text")[0] == 200, "its place is not free")
+    server.rest(n_descriptors)
+    body = b"".join(b"%x\r\n" % len(part) + part + b"\r\n" for part in (b"in two ", b"pieces")) + b"0\r\n\r\n"
+    answer = server.exchange(server.head("POST", "/v1/read?name=a.txt", KEY, "Transfer-Encoding: chunked") + body)
+    check(status_of(answer) == 200 and json.loads(body_of(answer))["n_bytes"] == 13, answer)
+
+
 def test_drained():
     """The connection is woken, and told."""
     connection = begin_sleeping()
@@ -157,6 +171,7 @@ if WHAT == "scripts":
     test_what_it_sees()
     test_failures()
     test_others_go_on()
+    test_cut_off()
 elif WHAT == "drained":
     test_drained()
 else:
