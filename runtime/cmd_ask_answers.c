@@ -133,6 +133,9 @@ static void say_usage(const ask_run *run, const ask_question *question, const gl
             asking->n_tokens, run->decode_s,
             run->decode_s > 0.0 ? (double)asking->n_tokens / run->decode_s : 0.0,
             asking->finish_reason);
+    if (strcmp(asking->finish_reason, "length") == 0)
+        (void)fprintf(stderr, "the answer is cut off after %" PRId64 " tokens: -n N allows more\n",
+                asking->n_tokens);
 }
 
 /* What came since `*shown`; with `is_last`, all of it. */

@@ -103,6 +103,10 @@ expect 2 ask -m "$work/model" -q x
 says err 'ask takes SOURCE..., or --book NAME, or both'
 mv "$work/gone" "$work/tree"
 
+# An answer that is cut off says so.
+asks "$work/tree/a.txt" -q "$(about Paris)" -n 9
+says err 'the answer is cut off after 9 tokens: -n N allows more'
+
 # Too long: by how much. With --truncate, what is left out is said and recorded.
 room=$((total - 100))
 expect 3 ask -m "$work/model" "$work/tree" -q "$(about Paris)" -c "$room" --kv-disk-dir "$work/kv"
