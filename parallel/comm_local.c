@@ -16,7 +16,6 @@
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"
 
-enum { SPINS = 4000 };
 static const uint64_t told_magic = 0x676c6d31746f6c64; /* "glm1told" */
 
 /* ---- the end of a group ---------------------------------------------------------------------- */
@@ -186,7 +185,7 @@ rt_status local_create(int32_t rank, int32_t n_ranks, int memory_fd, local_comm 
             .abort = abort_group,
             .close = close_group};
     local->wake_fd = -1;
-    local->n_spins = n_ranks <= rt_machine_cores() ? SPINS : 0;
+    local->n_spins = n_ranks <= rt_machine_cores() ? LOCAL_SPINS_MAX : 0;
     for (int r = 0; r < PAR_RANKS_MAX; r++)
         local->peers[r].control_fd = local->peers[r].beat_fd = -1;
     for (int r = 0; r < n_ranks; r++)

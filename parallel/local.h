@@ -14,7 +14,9 @@
 enum {
     LOCAL_SLOT_BYTES = 1 << 20, /* of a collective's operand at a time */
     LOCAL_MAIL_BYTES = 1 << 16, /* of a send */
-    LOCAL_LINE = 64             /* what two ranks write lies in different cache lines */
+    LOCAL_SPINS_MIN = 400,  /* looks at a word before sleeping, 10 to 100 us; none where there */
+    LOCAL_SPINS_MAX = 4000, /* are more ranks than cores */
+    LOCAL_LINE = 64         /* what two ranks write lies in different cache lines */
 };
 
 /* What a rank says of what lies in its slot: checked before it is used. */

@@ -62,14 +62,21 @@ static bool is_before(uint32_t a, uint32_t b) {
     return (int32_t)(a - b) < 0;
 }
 
-/* Until *word is no longer before `target`. */
+/* Until *word is no longer before `target`. A spin that was in vain halves the next one, a rank that comes
+ * while this one spins doubles it: where cores are shared with other work the rank that is waited for
+ * may need the one that spins. */
 static rt_status wait_for(local_comm *local, _Atomic uint32_t *word, uint32_t target) {
-    for (int32_t i = 0; i < local->n_spins; i++) {
-        if (!is_before(atomic_load_explicit(word, memory_order_acquire), target)) return RT_OK;
+    const int32_t n_spins = local->n_spins;
+    for (int32_t i = 0; i < n_spins; i++) {
+        if (!is_before(atomic_load_explicit(word, memory_order_acquire), target)) {
+            if (i > 0) local->n_spins = (int32_t)rt_min64(2 * (int64_t)n_spins, LOCAL_SPINS_MAX);
+            return RT_OK;
+        }
 #if defined(__x86_64__)
         __builtin_ia32_pause();
 #endif
     }
+    if (n_spins > 0) local->n_spins = (int32_t)rt_max64(n_spins / 2, LOCAL_SPINS_MIN);
     for (;;) {
         const uint32_t seen = atomic_load_explicit(word, memory_order_acquire);
         if (!is_before(seen, target)) return RT_OK;

@@ -63,9 +63,14 @@ rt_status glm_layer_finish(glm_engine *engine, const glm_layer *layer, int64_t n
     return mlp(engine, layer, n, hidden);
 }
 
-/* What attention came to, on all ranks: one that lost keys must not leave the others waiting for it. */
+/* What attention came to, on all ranks: one that lost keys must not leave the others waiting for it. Where
+ * the plan has nothing on disk none can be lost, and there is no meeting: a rank that has no memory left
+ * for a walk ends the group. */
 rt_status glm_layer_agree(glm_engine *engine, rt_status mine) {
-    return par_agree(engine->comm, mine, NULL);
+    par_comm *comm = engine->comm;
+    if (engine->plan.kv_overflows) return par_agree(comm, mine, NULL);
+    if (mine != RT_OK && comm->n_ranks > 1) comm->abort(comm, rt_error_text());
+    return mine;
 }
 
 /* Pages of a part from position `pos` on. */
