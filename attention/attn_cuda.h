@@ -80,11 +80,14 @@ RT_MUST_CHECK rt_status attn_cuda_prefill_sm90(
  *   lengths   [n_seqs], read by the device when it gets there; at most max_tokens, at least
  *             n_queries
  *   pages     [n_seqs] page arrays, from position 0 on
+ *   open_pages  NULL: pages are bf16. Otherwise [n_seqs] arrays of the one or two bf16 pages in which the
+ *             query tokens lie, and `pages` are e4m3 ones (attn_fp8.h), of which those before the page
+ *             of the last query token are read
  *   attended  bf16 [n_seqs][n_queries][n_heads][128]; lse as in prefill
  *   scratch   attn_cuda_decode_scratch_bytes(...); its first attn_cuda_decode_ticket_bytes(...) are
  *             zero before the first call, and again after each
  *
- * n_queries n_heads / n_kv_heads is at most 32. */
+ * n_queries n_heads / n_kv_heads is at most 256. A row's bits depend on no other. */
 typedef struct attn_cuda_decode_args {
     const uint16_t *q;
     int64_t q_stride;
@@ -96,13 +99,24 @@ typedef struct attn_cuda_decode_args {
     uint16_t *attended;
     float *lse;
     void *scratch;
+    void *const *const *open_pages;
 } attn_cuda_decode_args;
-enum { ATTN_CUDA_DECODE_ROWS_MAX = 32 };
+enum { ATTN_CUDA_DECODE_ROWS_MAX = 256 };
 RT_MUST_CHECK rt_status attn_cuda_decode(
         const attn_shape *shape, const attn_cuda_decode_args *args, rt_stream stream);
 int64_t attn_cuda_decode_scratch_bytes(
         const attn_shape *shape, int64_t max_tokens, int32_t n_seqs, int32_t n_queries);
 int64_t attn_cuda_decode_ticket_bytes(const attn_shape *shape, int32_t n_seqs);
+
+/* n_pages full pages, bf16 -> e4m3 (attn_fp8.h): open_pages[i] -> pages[i], device arrays. */
+typedef struct attn_cuda_seal_args {
+    void *const *open_pages;
+    void *const *pages;
+    int64_t n_pages;
+} attn_cuda_seal_args;
+RT_MUST_CHECK rt_status attn_cuda_seal_fp8(
+        const attn_shape *shape, const attn_cuda_seal_args *args, rt_stream stream);
+int64_t attn_cuda_fp8_page_bytes(const attn_shape *shape);
 
 /* Rotate q and k, store k and v into pages: one pass over what the projection wrote.
  *

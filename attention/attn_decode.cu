@@ -1,18 +1,27 @@
 /* Decode attention, sm_80 and later: a few query tokens of each sequence against all of its keys.
  *
- * A block is one KV head, one split of 4096 keys and every query row of the KV head: the (8 or 16)
+ * A block is one KV head, one split of 4096 keys and up to 64 query rows of the KV head: the (8 or 16)
  * query heads of each query token, so that keys and values are read once for all of them. The
  * products are transposed, S^T = K Q^T and O^T = V^T P^T: the keys fill the rows of the matrix
  * instruction, and the query rows its n = 8 columns, without padding where the group is 8.
  *
- * 4 warps, each with its own keys (16 at a time, every fourth 16 of the split), its own ring of
- * stages and its own state: nobody waits for anybody until the end of the split. 24 KiB of cp.async
- * in flight or in use a warp, 96 KiB a block. The warps' states are folded in order; so are the
- * splits', by the block of a (sequence, KV head) that comes last.
+ * 4 classes of keys (16 at a time, every fourth 16 of the split), each with its own ring of stages. A
+ * class is one warp, or two of 32 rows each that share what they copy; it waits for no other until
+ * the end of the split. 24 KiB of cp.async in flight or in use a class, 96 KiB a block. The classes'
+ * states are folded in order; so are the splits', by the block of a (sequence, KV head, rows) that comes
+ * last. So a row's additions have the same order whatever it shares a pass with.
  *
- * 512 bytes and 4 x 128 x rows FLOP a key: bound by memory up to about 100 rows. */
+ * Pages are bf16, or e4m3 (attn_fp8.h) up to the first query's, whose page is bf16. A query that lies a
+ * page further reads that page as e4m3, so its steps are taken twice, once for either. Codes become bf16 in
+ * registers, which is exact; the keys' scale goes into the scores', the values' into the weights. Which
+ * of the 16 keys of a step is row m of the products, and which dims a lane has, is then chosen so that
+ * codes are read 16 and 4 bytes at a time without a step across lanes.
+ *
+ * 512 bytes (256 of e4m3) and 4 x 128 x rows FLOP a key: bound by memory up to about 32 rows; more than 64
+ * are several blocks, which find what they read in L2. */
 #include "ptx.cuh"
 
+#include "attn_fp8.h"
 #include "attn_tile.cuh"
 
 #include <math.h>
@@ -20,22 +29,25 @@
 namespace {
 
 enum {
-    N_WARPS = 4,
-    THREADS = N_WARPS * WARP,
-    KEYS = 16, /* a step of a warp */
+    N_CLASSES = 4,
+    CLASS_KEYS = 16, /* a step of a class */
+    STEP_KEYS = N_CLASSES * CLASS_KEYS,
     SPLIT = ATTN_SPLIT_TOKENS,
     N_DIM_TILES = HEAD_DIM / 16,
     N_STAGES = 3,
-    HALF_BYTES = KEYS * ROW_BYTES,
+    HALF_BYTES = CLASS_KEYS * ROW_BYTES,
     OPERAND_BYTES = 2 * HALF_BYTES,
     STAGE_BYTES = 2 * OPERAND_BYTES, /* keys, values */
-    SMEM_BYTES = N_WARPS * N_STAGES * STAGE_BYTES,
+    SMEM_BYTES = N_CLASSES * N_STAGES * STAGE_BYTES,
+    FP8_OPERAND_BYTES = CLASS_KEYS * HEAD_DIM, /* a stage of e4m3: keys, values, scales */
+    FP8_SCALES_AT = 2 * FP8_OPERAND_BYTES,
 
-    /* At the end of a split the stages give way to the warps' states, fp32: */
-    OUT_STRIDE = HEAD_DIM + 4, /* numbers a row; no bank conflicts */
-    MAX_AT = N_WARPS * ATTN_CUDA_DECODE_ROWS_MAX * OUT_STRIDE * 4, /* [warp][row] */
-    SUM_AT = MAX_AT + N_WARPS * ATTN_CUDA_DECODE_ROWS_MAX * 4,
-    TICKET_AT = SUM_AT + N_WARPS * ATTN_CUDA_DECODE_ROWS_MAX * 4
+    /* At the end of a split the stages give way to the classes' states of 32 rows, fp32: */
+    GROUP_ROWS = 32,
+    OUT_STRIDE = HEAD_DIM + 4,                        /* numbers a row; no bank conflicts */
+    MAX_AT = N_CLASSES * GROUP_ROWS * OUT_STRIDE * 4, /* [class][row] */
+    SUM_AT = MAX_AT + N_CLASSES * GROUP_ROWS * 4,
+    TICKET_AT = SUM_AT + N_CLASSES * GROUP_ROWS * 4
 };
 static_assert(TICKET_AT + 4 <= SMEM_BYTES, "the states fit where the stages were");
 
@@ -45,22 +57,26 @@ struct decode_params {
     int32_t n_kv_heads;
     int32_t group;
     int32_t n_rows; /* n_queries x group */
+    int32_t n_row_blocks;
     int64_t n_splits_max;
-    uint32_t *tickets; /* [n_seqs][n_kv_heads] */
-    float *part_out;   /* [n_seqs][n_kv_heads][n_splits_max][rows of the kernel][128] */
-    float *part_max;   /* [n_seqs][n_kv_heads][n_splits_max][rows] */
+    uint32_t *tickets; /* [n_seqs][n_kv_heads][n_row_blocks] */
+    float *part_out;   /* [n_seqs][n_kv_heads][n_row_blocks][n_splits_max][rows of a block][128] */
+    float *part_max;   /* [n_seqs][n_kv_heads][n_row_blocks][n_splits_max][rows of a block] */
     float *part_sum;
     float scale;
 };
 
-/* What this block has to do. */
+/* What this block has to do. Keys are counted from the start of the split. */
 struct decode_work {
     int32_t seq;
     int32_t kv_head;
     int32_t split;
+    int32_t row_block;
     int32_t n_splits;
-    int32_t n_keys;     /* of the split */
-    int32_t first_seen; /* of the split's keys, by query token 0; each later one sees one more */
+    int32_t n_keys;
+    int32_t first_seen; /* keys that query token 0 sees, clipped to 2 SPLIT; each later one sees one more */
+    int32_t open_key; /* e4m3: where the page of query token 0 begins, clipped likewise */
+    bool is_twice;    /* e4m3: and that page is in this split, and another query lies behind it */
 };
 
 /* A lane's part of a warp's state, n-tile n: rows 8n + 2q, + 1; dims 16j + g, + 8. `sum` is of this
@@ -71,60 +87,142 @@ template <int NT> struct decode_state {
     float out[NT][N_DIM_TILES][4];
 };
 
+PTX_DEVICE int lane_of() {
+    return ptx_thread() % WARP;
+}
+PTX_DEVICE int class_of() {
+    return ptx_thread() / WARP % N_CLASSES;
+}
+/* Of 32 rows, in the block's. */
+PTX_DEVICE int row_group_of() {
+    return ptx_thread() / (WARP * N_CLASSES);
+}
+
+PTX_DEVICE int32_t clip(int64_t key) {
+    return key < -SPLIT ? -SPLIT : key < 2 * SPLIT ? (int32_t)key : 2 * SPLIT;
+}
+
 PTX_DEVICE decode_work work_of_block(const decode_params &p) {
     decode_work w;
     w.seq = (int32_t)(ptx_block_y() / p.n_kv_heads);
     w.kv_head = (int32_t)(ptx_block_y() % p.n_kv_heads);
-    w.split = (int32_t)ptx_block_x();
+    w.split = (int32_t)(ptx_block_x() / p.n_row_blocks);
+    w.row_block = (int32_t)(ptx_block_x() % p.n_row_blocks);
     const int64_t length = p.a.lengths[w.seq];
-    const int64_t left = length - (int64_t)w.split * SPLIT;
+    const int64_t first = (int64_t)w.split * SPLIT;
     w.n_splits = (int32_t)((length + SPLIT - 1) / SPLIT);
-    w.n_keys = left < SPLIT ? (int32_t)left : SPLIT;
-    const int64_t seen = left - p.a.n_queries + 1;
-    w.first_seen = seen < SPLIT ? (int32_t)seen : SPLIT;
+    w.n_keys = length - first < SPLIT ? (int32_t)(length - first) : SPLIT;
+    w.first_seen = clip(length - first - p.a.n_queries + 1);
+    const int64_t open_page = (length - p.a.n_queries) / PAGE;
+    w.open_key = clip(open_page * PAGE - first);
+    w.is_twice = (length - 1) / PAGE > open_page && w.open_key >= 0 && w.open_key < w.n_keys;
     return w;
+}
+
+/* ---- steps ----------------------------------------------------------------------------------- */
+
+/* Step i of this class: its first key, and whether the page is read as bf16. */
+struct decode_step {
+    int32_t key;
+    bool is_open;
+};
+
+template <bool IS_FP8> PTX_DEVICE decode_step step_of(const decode_work &w, int i) {
+    decode_step step;
+    step.is_open = true;
+    const int page_steps = PAGE / STEP_KEYS;
+    const int first_twice = w.open_key / STEP_KEYS;
+    if (IS_FP8 && w.is_twice && i >= first_twice) {
+        const int extra = i - first_twice;
+        step.is_open = extra >= 2 * page_steps || extra % 2 == 0;
+        i = extra < 2 * page_steps ? first_twice + extra / 2 : i - page_steps;
+    }
+    step.key = i * STEP_KEYS + class_of() * CLASS_KEYS;
+    if (IS_FP8) step.is_open = step.is_open && step.key >= w.open_key;
+    return step;
 }
 
 /* ---- copies ---------------------------------------------------------------------------------- */
 
-/* A warp's step i: keys first_key .. + 15 of the split, K and V; rows past the last key are zero.
- */
-PTX_DEVICE void copy_step(
-        const decode_params &p, const decode_work &w, int first_key, ptx_smem to) {
-    const int offset = ptx_thread() % WARP * 16;
-    const int n_keys = w.n_keys - first_key - offset / ROW_BYTES;
-    const int64_t page = (int64_t)w.split * (SPLIT / PAGE) + first_key / PAGE;
-    const char *from =
-            tile_of_keys(p.a.pages[w.seq][page], w.kv_head) + first_key % PAGE * ROW_BYTES + offset;
+/* 16 keys of a bf16 page, K and V; rows past the last key are zero. Two warps of a class share the work. */
+template <int GROUPS>
+PTX_DEVICE void copy_rows(const decode_work &w, const void *page, int key, ptx_smem to) {
+    const int offset = lane_of() * 16;
+    const int n_keys = w.n_keys - key - offset / ROW_BYTES;
+    const char *from = tile_of_keys(page, w.kv_head) + key % PAGE * ROW_BYTES + offset;
 #pragma unroll
-    for (int operand = 0; operand < 2; operand++)
+    for (int operand = 0; operand < 2; operand++) {
+        if (GROUPS == 2 && row_group_of() != operand) continue;
 #pragma unroll
         for (int half = 0; half < 2; half++)
 #pragma unroll
-            for (int row = 0; row < KEYS; row += WARP * 16 / ROW_BYTES)
+            for (int row = 0; row < CLASS_KEYS; row += WARP * 16 / ROW_BYTES)
                 ptx_cp_async(
                         to + offset + operand * OPERAND_BYTES + half * HALF_BYTES + row * ROW_BYTES,
                         from + operand * TILE_BYTES + half * TILE_HALF_BYTES + row * ROW_BYTES,
                         row < n_keys ? 16 : 0);
+    }
 }
 
-/* Q^T as operand B: row g of each n-tile, dims 16k + 2q, + 1 and 8 on. Rows that are not there are
- * 0. */
-template <int NT>
-PTX_DEVICE void load_queries(
-        const decode_params &p, const decode_work &w, uint32_t (&b)[NT][HEAD_DIM / 16][2]) {
-    const int lane = ptx_thread() % WARP;
+/* 16 keys of an e4m3 page, and its scales. */
+template <int GROUPS>
+PTX_DEVICE void copy_codes(const decode_work &w, const void *page, int key, ptx_smem to) {
+    const char *from = (const char *)page + (int64_t)w.kv_head * ATTN_FP8_HEAD_BYTES;
+    const int at = key % PAGE * HEAD_DIM; /* of keys and of values: both lie 16 keys by 16 */
+#pragma unroll
+    for (int operand = 0; operand < 2; operand++) {
+        if (GROUPS == 2 && row_group_of() != operand) continue;
+#pragma unroll
+        for (int i = 0; i < FP8_OPERAND_BYTES; i += WARP * 16)
+            ptx_cp_async(to + operand * FP8_OPERAND_BYTES + i + lane_of() * 16,
+                    from + operand * ATTN_FP8_TILE_BYTES + at + i + lane_of() * 16, 16);
+    }
+    if (ptx_thread() / WARP == class_of() && lane_of() == 0)
+        ptx_cp_async(to + FP8_SCALES_AT, from + ATTN_FP8_SCALES_AT, 16);
+}
+
+template <int GROUPS, bool IS_FP8>
+PTX_DEVICE void copy_step(
+        const decode_params &p, const decode_work &w, decode_step step, ptx_smem to) {
+    const int64_t page = (int64_t)w.split * (SPLIT / PAGE) + step.key / PAGE;
+    if (!IS_FP8)
+        copy_rows<GROUPS>(w, p.a.pages[w.seq][page], step.key, to);
+    else if (step.is_open)
+        copy_rows<GROUPS>(
+                w, p.a.open_pages[w.seq][step.key / PAGE - w.open_key / PAGE], step.key, to);
+    else
+        copy_codes<GROUPS>(w, p.a.pages[w.seq][page], step.key, to);
+}
+
+/* ---- which numbers are where ----------------------------------------------------------------- *
+ *
+ * Row m of the products' 16 is key m for bf16 pages; with e4m3 it is key 4 (m / 2 % 4) + m % 2 + 2 (m / 8),
+ * so that the four keys of a lane as operand A are one behind the other. Dims 16k + 2q, + 1, + 8, + 9
+ * of step k are those for bf16 pages; with e4m3 dims 32q + 4k, + 1, + 2, + 3. */
+
+template <bool IS_FP8> PTX_DEVICE int key_of_row(int m) {
+    return IS_FP8 ? 4 * (m / 2 % 4) + m % 2 + 2 * (m / 8) : m;
+}
+
+/* Q^T as operand B: row g of each n-tile. Rows that are not there are 0. */
+template <int NT, bool IS_FP8>
+PTX_DEVICE void load_queries(const decode_params &p, const decode_work &w, int first_row,
+        uint32_t (&b)[NT][HEAD_DIM / 16][2]) {
+    const int lane = lane_of();
 #pragma unroll
     for (int n = 0; n < NT; n++) {
-        const int row = 8 * n + lane / 4;
+        const int row = first_row + 8 * n + lane / 4;
         const int64_t token = (int64_t)w.seq * p.a.n_queries + row / p.group;
         const int head = w.kv_head * p.group + row % p.group;
-        const uint16_t *q = p.a.q + token * p.a.q_stride + head * HEAD_DIM + lane % 4 * 2;
+        const uint16_t *q = p.a.q + token * p.a.q_stride + head * HEAD_DIM;
 #pragma unroll
         for (int k = 0; k < HEAD_DIM / 16; k++)
 #pragma unroll
-            for (int half = 0; half < 2; half++)
-                b[n][k][half] = row < p.n_rows ? *(const uint32_t *)(q + 16 * k + 8 * half) : 0u;
+            for (int half = 0; half < 2; half++) {
+                const int dim = IS_FP8 ? lane % 4 * 32 + 4 * k + 2 * half
+                                       : 16 * k + lane % 4 * 2 + 8 * half;
+                b[n][k][half] = row < p.n_rows ? *(const uint32_t *)(q + dim) : 0u;
+            }
     }
 }
 
@@ -133,11 +231,7 @@ PTX_DEVICE void load_queries(
 template <int NT>
 PTX_DEVICE void multiply_keys(
         ptx_smem keys, const uint32_t (&b)[NT][HEAD_DIM / 16][2], float (&s)[NT][4]) {
-    const uint32_t lane = tile_lane_rows16(ptx_thread() % WARP);
-#pragma unroll
-    for (int n = 0; n < NT; n++)
-#pragma unroll
-        for (int c = 0; c < 4; c++) s[n][c] = 0.0f;
+    const uint32_t lane = tile_lane_rows16(lane_of());
 #pragma unroll
     for (int k = 0; k < HEAD_DIM / 16; k++) {
         uint32_t a[4];
@@ -147,18 +241,73 @@ PTX_DEVICE void multiply_keys(
     }
 }
 
-/* s[n][c] is key g + 8 (c / 2), row 8n + 2q + c % 2. */
+/* The same of a bf16 page among e4m3 ones: a lane's 32 dims of two keys, 16 bytes at a time. */
 template <int NT>
-PTX_DEVICE void mask(
-        const decode_params &p, const decode_work &w, int first_key, float (&s)[NT][4]) {
-    const int lane = ptx_thread() % WARP;
+PTX_DEVICE void multiply_open_keys(
+        ptx_smem keys, const uint32_t (&b)[NT][HEAD_DIM / 16][2], float (&s)[NT][4]) {
+    const int low = key_of_row<true>(lane_of() / 4), high = key_of_row<true>(lane_of() / 4 + 8);
+#pragma unroll
+    for (int chunk = 0; chunk < 4; chunk++) { /* of 8 dims: two steps */
+        const int of_row = lane_of() % 4 * 4 + chunk;
+        const uint4 x = ptx_lds128(keys + tile_at(low, of_row, HALF_BYTES));
+        const uint4 y = ptx_lds128(keys + tile_at(high, of_row, HALF_BYTES));
+        const uint32_t a[2][4] = {{x.x, y.x, x.y, y.y}, {x.z, y.z, x.w, y.w}};
+#pragma unroll
+        for (int k = 0; k < 2; k++)
+#pragma unroll
+            for (int n = 0; n < NT; n++)
+                ptx_mma(s[n], a[k], b[n][2 * chunk + k][0], b[n][2 * chunk + k][1]);
+    }
+}
+
+/* Codes of two keys, or dims, four each -> operand A. */
+PTX_DEVICE void widen(uint32_t low, uint32_t high, uint32_t (&a)[4]) {
+    a[0] = ptx_e4m3_low(low);
+    a[1] = ptx_e4m3_low(high);
+    a[2] = ptx_e4m3_high(low);
+    a[3] = ptx_e4m3_high(high);
+}
+
+template <int NT>
+PTX_DEVICE void multiply_key_codes(
+        ptx_smem keys, const uint32_t (&b)[NT][HEAD_DIM / 16][2], float (&s)[NT][4]) {
+    const int low = key_of_row<true>(lane_of() / 4), high = key_of_row<true>(lane_of() / 4 + 8);
+#pragma unroll
+    for (int chunk = 0; chunk < 2; chunk++) { /* of 16 dims: four steps */
+        const int of_row = lane_of() % 4 * 2 + chunk;
+        const uint4 x = ptx_lds128(keys + tile_chunk(low, of_row));
+        const uint4 y = ptx_lds128(keys + tile_chunk(high, of_row));
+        const uint32_t codes[4][2] = {{x.x, y.x}, {x.y, y.y}, {x.z, y.z}, {x.w, y.w}};
+#pragma unroll
+        for (int k = 0; k < 4; k++) {
+            uint32_t a[4];
+            widen(codes[k][0], codes[k][1], a);
+#pragma unroll
+            for (int n = 0; n < NT; n++)
+                ptx_mma(s[n], a, b[n][4 * chunk + k][0], b[n][4 * chunk + k][1]);
+        }
+    }
+}
+
+/* Keys that a row does not see: -inf. s[n][c] is row g + 8 (c / 2) of the products, query row 8n + 2q +
+ * c % 2. A query sees what lies before it; of two forms of a page, bf16 where it lies in it. */
+template <int NT, bool IS_FP8>
+PTX_DEVICE void mask(const decode_params &p, const decode_work &w, decode_step step, int first_row,
+        float (&s)[NT][4]) {
+    const int lane = lane_of();
 #pragma unroll
     for (int n = 0; n < NT; n++)
 #pragma unroll
         for (int c = 0; c < 4; c++) {
-            const int row = 8 * n + lane % 4 * 2 + c % 2;
-            const int key = first_key + lane / 4 + c / 2 * 8;
-            if (key >= w.first_seen + row / p.group) s[n][c] = -INFINITY;
+            const int row = first_row + 8 * n + lane % 4 * 2 + c % 2;
+            const int key = step.key + key_of_row<IS_FP8>(lane / 4 + c / 2 * 8);
+            const int n_seen = w.first_seen + row / p.group;
+            bool is_seen = key < n_seen;
+            if (IS_FP8) {
+                const bool is_own_page = key >= ((n_seen - 1) & ~(PAGE - 1));
+                is_seen = is_seen && is_own_page == step.is_open;
+            }
+            if (!is_seen) s[n][c] = -INFINITY;
         }
 }
 
@@ -200,15 +349,23 @@ template <int NT> PTX_DEVICE void weigh(float (&s)[NT][4], decode_state<NT> &sta
             for (int c = 0; c < 4; c++) state.out[n][j][c] *= factor[n][c % 2];
 }
 
-template <int NT>
-PTX_DEVICE void multiply_values(ptx_smem values, const float (&s)[NT][4], decode_state<NT> &state) {
-    const uint32_t lane = tile_lane_rows8(ptx_thread() % WARP);
-    uint32_t b[NT][2];
+/* Weights as operand B, times the values' scale. */
+template <int NT> PTX_DEVICE void pack(const float (&s)[NT][4], float scale, uint32_t (&b)[NT][2]) {
 #pragma unroll
     for (int n = 0; n < NT; n++)
 #pragma unroll
         for (int half = 0; half < 2; half++)
-            b[n][half] = ptx_movmatrix_trans(ptx_pack_bf16(s[n][2 * half], s[n][2 * half + 1]));
+            b[n][half] = ptx_movmatrix_trans(
+                    ptx_pack_bf16(s[n][2 * half] * scale, s[n][2 * half + 1] * scale));
+}
+
+/* V^T as operand A, its rows in the products' order. Of the one bf16 page among e4m3 ones two fall on the same
+ * banks. */
+template <int NT, bool IS_FP8>
+PTX_DEVICE void multiply_values(
+        ptx_smem values, const uint32_t (&b)[NT][2], decode_state<NT> &state) {
+    const int m = (lane_of() & 7) + 8 * (lane_of() >> 4);
+    const uint32_t lane = tile_chunk(key_of_row<IS_FP8>(m), lane_of() >> 3 & 1);
 #pragma unroll
     for (int j = 0; j < N_DIM_TILES; j++) {
         uint32_t a[4];
@@ -218,39 +375,104 @@ PTX_DEVICE void multiply_values(ptx_smem values, const float (&s)[NT][4], decode
     }
 }
 
-/* A warp's keys of the split. */
 template <int NT>
+PTX_DEVICE void multiply_value_codes(
+        ptx_smem values, const uint32_t (&b)[NT][2], decode_state<NT> &state) {
+    const ptx_smem at = values + (ptx_smem)(lane_of() / 4 * CLASS_KEYS + lane_of() % 4 * 4);
+#pragma unroll
+    for (int j = 0; j < N_DIM_TILES; j++) { /* dims 16j + g, + 8 */
+        uint32_t a[4];
+        widen(ptx_lds32(at + 16 * j * CLASS_KEYS), ptx_lds32(at + (16 * j + 8) * CLASS_KEYS), a);
+#pragma unroll
+        for (int n = 0; n < NT; n++) ptx_mma(state.out[n][j], a, b[n][0], b[n][1]);
+    }
+}
+
+template <int NT> PTX_DEVICE void clear(float (&s)[NT][4]) {
+#pragma unroll
+    for (int n = 0; n < NT; n++)
+#pragma unroll
+        for (int c = 0; c < 4; c++) s[n][c] = 0.0f;
+}
+
+/* A step over a bf16 page. */
+template <int NT, bool IS_FP8>
+PTX_DEVICE void fold_rows(const decode_params &p, const decode_work &w, decode_step step,
+        int first_row, ptx_smem stage, const uint32_t (&q)[NT][HEAD_DIM / 16][2],
+        decode_state<NT> &state) {
+    float s[NT][4];
+    uint32_t weights[NT][2];
+    clear<NT>(s);
+    if (IS_FP8)
+        multiply_open_keys<NT>(stage, q, s);
+    else
+        multiply_keys<NT>(stage, q, s);
+    if (IS_FP8 || step.key + CLASS_KEYS > w.first_seen) mask<NT, IS_FP8>(p, w, step, first_row, s);
+    weigh<NT>(s, state, p.scale);
+    pack<NT>(s, 1.0f, weights);
+    multiply_values<NT, IS_FP8>(stage + OPERAND_BYTES, weights, state);
+}
+
+/* A step over an e4m3 page. */
+template <int NT>
+PTX_DEVICE void fold_codes(const decode_params &p, const decode_work &w, decode_step step,
+        int first_row, ptx_smem stage, const uint32_t (&q)[NT][HEAD_DIM / 16][2],
+        decode_state<NT> &state) {
+    float s[NT][4];
+    uint32_t weights[NT][2];
+    const float key_scale = ptx_bits_float(ptx_lds32(stage + FP8_SCALES_AT));
+    const float value_scale = ptx_bits_float(ptx_lds32(stage + FP8_SCALES_AT + 4));
+    clear<NT>(s);
+    multiply_key_codes<NT>(stage, q, s);
+    if (step.key >= w.open_key) mask<NT, true>(p, w, step, first_row, s);
+    weigh<NT>(s, state, p.scale * key_scale);
+    pack<NT>(s, value_scale, weights);
+    multiply_value_codes<NT>(stage + FP8_OPERAND_BYTES, weights, state);
+}
+
+/* What the warps of a class have copied is there for all of them, and what they have read may go. */
+template <int GROUPS> PTX_DEVICE void meet() {
+    if (GROUPS == 1)
+        ptx_syncwarp();
+    else
+        ptx_bar_sync<GROUPS * WARP>(1 + class_of());
+}
+
+/* A class's keys of the split. */
+template <int NT, int GROUPS, bool IS_FP8>
 PTX_DEVICE void walk(
         const decode_params &p, const decode_work &w, ptx_smem smem, decode_state<NT> &state) {
-    const int warp = ptx_thread() / WARP;
-    const ptx_smem ring = smem + (ptx_smem)(warp * N_STAGES * STAGE_BYTES);
+    const ptx_smem ring = smem + (ptx_smem)(class_of() * N_STAGES * STAGE_BYTES);
+    const int first_row = w.row_block * (8 * NT * GROUPS) + row_group_of() * 8 * NT;
     uint32_t q[NT][HEAD_DIM / 16][2];
 #pragma unroll
     for (int i = 0; i < N_STAGES - 1; i++) {
-        const int key = (i * N_WARPS + warp) * KEYS;
-        if (key < w.n_keys) copy_step(p, w, key, ring + i * STAGE_BYTES);
+        const decode_step step = step_of<IS_FP8>(w, i);
+        if (step.key < w.n_keys) copy_step<GROUPS, IS_FP8>(p, w, step, ring + i * STAGE_BYTES);
         ptx_cp_async_commit();
     }
-    load_queries<NT>(p, w, q);
+    load_queries<NT, IS_FP8>(p, w, first_row, q);
     int stage = 0;
-    for (int key = warp * KEYS; key < w.n_keys; key += N_WARPS * KEYS) {
+    for (int i = 0;; i++) {
+        const decode_step step = step_of<IS_FP8>(w, i);
+        if (step.key >= w.n_keys) break;
         ptx_cp_async_wait<N_STAGES - 2>();
-        ptx_syncwarp(); /* this stage is here; the one before has been read */
-        const int next = key + (N_STAGES - 1) * N_WARPS * KEYS;
+        meet<GROUPS>(); /* this stage is here; the one before has been read */
+        const decode_step next = step_of<IS_FP8>(w, i + N_STAGES - 1);
         const int next_stage = stage == 0 ? N_STAGES - 1 : stage - 1;
-        if (next < w.n_keys) copy_step(p, w, next, ring + (ptx_smem)(next_stage * STAGE_BYTES));
+        if (next.key < w.n_keys)
+            copy_step<GROUPS, IS_FP8>(p, w, next, ring + (ptx_smem)(next_stage * STAGE_BYTES));
         ptx_cp_async_commit();
-        const ptx_smem keys = ring + (ptx_smem)(stage * STAGE_BYTES);
-        float s[NT][4];
-        multiply_keys<NT>(keys, q, s);
-        if (key + KEYS > w.first_seen) mask<NT>(p, w, key, s);
-        weigh<NT>(s, state, p.scale);
-        multiply_values<NT>(keys + OPERAND_BYTES, s, state);
+        const ptx_smem here = ring + (ptx_smem)(stage * STAGE_BYTES);
+        if (!IS_FP8 || step.is_open)
+            fold_rows<NT, IS_FP8>(p, w, step, first_row, here, q, state);
+        else
+            fold_codes<NT>(p, w, step, first_row, here, q, state);
         stage = stage == N_STAGES - 1 ? 0 : stage + 1;
     } /* every copy has been waited for: what was committed since is empty */
 }
 
-/* ---- states: warps, splits ------------------------------------------------------------------- */
+/* ---- states: classes, splits ----------------------------------------------------------------- */
 
 PTX_DEVICE float weight_of(float max, float base) {
     return base == -INFINITY ? 0.0f : ptx_exp2(max - base);
@@ -258,13 +480,13 @@ PTX_DEVICE float weight_of(float max, float base) {
 
 /* Each warp's state to shared memory. */
 template <int NT> PTX_DEVICE void put_state(ptx_smem smem, const decode_state<NT> &state) {
-    const int lane = ptx_thread() % WARP;
-    const int warp_row = ptx_thread() / WARP * 8 * NT;
+    const int lane = lane_of();
+    const int class_row = class_of() * 8 * NT;
 #pragma unroll
     for (int n = 0; n < NT; n++)
 #pragma unroll
         for (int c = 0; c < 2; c++) {
-            const int row = warp_row + 8 * n + lane % 4 * 2 + c;
+            const int row = class_row + 8 * n + lane % 4 * 2 + c;
             const float sum = sum_of_row(state.sum[n][c]);
             if (lane / 4 == 0) {
                 ptx_sts32(smem + MAX_AT + row * 4, ptx_float_bits(state.max[n][c]));
@@ -285,40 +507,39 @@ struct merged_row {
     float out; /* of this thread's dim */
 };
 
-/* The four warps' state of a row, in order. */
-PTX_DEVICE merged_row merge_warps(ptx_smem smem, int row, int n_rows, int dim) {
-    float max[N_WARPS];
+/* The four classes' state of a row, in order. */
+PTX_DEVICE merged_row merge_classes(ptx_smem smem, int row, int n_rows, int dim) {
+    float max[N_CLASSES];
     merged_row m = {-INFINITY, 0.0f, 0.0f};
 #pragma unroll
-    for (int warp = 0; warp < N_WARPS; warp++) {
-        max[warp] = ptx_bits_float(ptx_lds32(smem + MAX_AT + (warp * n_rows + row) * 4));
-        m.max = fmaxf(m.max, max[warp]);
+    for (int i = 0; i < N_CLASSES; i++) {
+        max[i] = ptx_bits_float(ptx_lds32(smem + MAX_AT + (i * n_rows + row) * 4));
+        m.max = fmaxf(m.max, max[i]);
     }
 #pragma unroll
-    for (int warp = 0; warp < N_WARPS; warp++) {
-        const int at = warp * n_rows + row;
-        const float weight = weight_of(max[warp], m.max);
+    for (int i = 0; i < N_CLASSES; i++) {
+        const int at = i * n_rows + row;
+        const float weight = weight_of(max[i], m.max);
         m.sum = fmaf(weight, ptx_bits_float(ptx_lds32(smem + SUM_AT + at * 4)), m.sum);
         m.out = fmaf(weight, ptx_bits_float(ptx_lds32(smem + (at * OUT_STRIDE + dim) * 4)), m.out);
     }
     return m;
 }
 
+/* `row` of all the KV head's. */
 PTX_DEVICE void store_row(
-        const decode_params &p, const decode_work &w, int row, const merged_row &m) {
+        const decode_params &p, const decode_work &w, int row, int dim, const merged_row &m) {
     if (row >= p.n_rows) return;
     const int64_t token = (int64_t)w.seq * p.a.n_queries + row / p.group;
     const int64_t at = token * p.n_heads + w.kv_head * p.group + row % p.group;
     const float inverse = m.sum > 0.0f ? 1.0f / m.sum : 0.0f;
-    p.a.attended[at * HEAD_DIM + ptx_thread()] = (uint16_t)ptx_pack_bf16(m.out * inverse, 0.0f);
-    if (p.a.lse && ptx_thread() == 0) p.a.lse[at] = (m.max + ptx_log2(m.sum)) * 0.6931471805599453f;
+    p.a.attended[at * HEAD_DIM + dim] = (uint16_t)ptx_pack_bf16(m.out * inverse, 0.0f);
+    if (p.a.lse && dim == 0) p.a.lse[at] = (m.max + ptx_log2(m.sum)) * 0.6931471805599453f;
 }
 
-/* The splits' states of 8 rows from `row` on, in order; the loads of several splits are in flight.
- */
+/* The splits' states of 8 of a block's n_rows rows, in order; the loads of several splits are in flight. */
 PTX_DEVICE void merge_splits(
-        const decode_params &p, const decode_work &w, int64_t part, int n_rows, int row) {
-    const int dim = ptx_thread();
+        const decode_params &p, const decode_work &w, int64_t part, int n_rows, int row, int dim) {
     merged_row m[8];
 #pragma unroll
     for (int r = 0; r < 8; r++) m[r] = {-INFINITY, 0.0f, 0.0f};
@@ -339,14 +560,38 @@ PTX_DEVICE void merge_splits(
                     fmaf(weight, ptx_load_shared_float(p.part_out + at * HEAD_DIM + dim), m[r].out);
         }
 #pragma unroll
-    for (int r = 0; r < 8; r++) store_row(p, w, row + r, m[r]);
+    for (int r = 0; r < 8; r++) store_row(p, w, w.row_block * n_rows + row + r, dim, m[r]);
+}
+
+/* Of one group of rows, whose states are in shared memory: to the result, or to be merged. */
+template <int NT, int GROUPS>
+PTX_DEVICE void store_states(
+        const decode_params &p, const decode_work &w, ptx_smem smem, int64_t part, int group) {
+    enum { N_ROWS = 8 * NT * GROUPS };
+    const int dim = ptx_thread() % HEAD_DIM;
+    for (int i = ptx_thread() / HEAD_DIM; i < 8 * NT; i += GROUPS) {
+        const int row = group * 8 * NT + i;
+        const merged_row m = merge_classes(smem, i, 8 * NT, dim);
+        if (w.n_splits == 1) {
+            store_row(p, w, w.row_block * N_ROWS + row, dim, m);
+            continue;
+        }
+        const int64_t at = (part + w.split) * N_ROWS + row;
+        ptx_store_shared_float(p.part_out + at * HEAD_DIM + dim, m.out);
+        if (dim == 0) {
+            ptx_store_shared_float(p.part_max + at, m.max);
+            ptx_store_shared_float(p.part_sum + at, m.sum);
+        }
+    }
 }
 
 /* ---- the kernel ------------------------------------------------------------------------------ */
 
-template <int NT>
-static __global__ void __launch_bounds__(THREADS) attn_decode_kernel(const decode_params p) {
-    enum { N_ROWS = 8 * NT };
+template <int NT, int GROUPS, bool IS_FP8>
+static __global__ void __launch_bounds__(WARP *N_CLASSES *GROUPS)
+        attn_decode_kernel(const decode_params p) {
+    enum { N_ROWS = 8 * NT * GROUPS };
+    static_assert(NT * 8 <= GROUP_ROWS && GROUPS <= 2, "states of a group fit in shared memory");
     const ptx_smem smem = ptx_smem_base();
     const decode_work w = work_of_block(p);
     if (w.n_keys <= 0) return;
@@ -360,40 +605,36 @@ static __global__ void __launch_bounds__(THREADS) attn_decode_kernel(const decod
 #pragma unroll
             for (int c = 0; c < 4; c++) state.out[n][j][c] = 0.0f;
     }
-    walk<NT>(p, w, smem, state);
-    ptx_syncthreads(); /* all stages have been read */
-    put_state<NT>(smem, state);
-    ptx_syncthreads();
-
-    const int dim = ptx_thread();
-    const int64_t part = ((int64_t)w.seq * p.n_kv_heads + w.kv_head) * p.n_splits_max;
-    for (int row = 0; row < N_ROWS; row++) {
-        const merged_row m = merge_warps(smem, row, N_ROWS, dim);
-        if (w.n_splits == 1) {
-            store_row(p, w, row, m);
-            continue;
-        }
-        const int64_t at = (part + w.split) * N_ROWS + row;
-        ptx_store_shared_float(p.part_out + at * HEAD_DIM + dim, m.out);
-        if (dim == 0) {
-            ptx_store_shared_float(p.part_max + at, m.max);
-            ptx_store_shared_float(p.part_sum + at, m.sum);
-        }
+    walk<NT, GROUPS, IS_FP8>(p, w, smem, state);
+    const int64_t rows = ((int64_t)w.seq * p.n_kv_heads + w.kv_head) * p.n_row_blocks + w.row_block;
+    const int64_t part = rows * p.n_splits_max;
+    for (int group = 0; group < GROUPS; group++) {
+        ptx_syncthreads(); /* all stages, or the states before, have been read */
+        if (row_group_of() == group) put_state<NT>(smem, state);
+        ptx_syncthreads();
+        store_states<NT, GROUPS>(p, w, smem, part, group);
     }
     if (w.n_splits == 1) return;
 
-    uint32_t *ticket = p.tickets + w.seq * p.n_kv_heads + w.kv_head;
-    ptx_syncthreads(); /* the partial state is stored */
-    if (dim == 0) ptx_sts32(smem + TICKET_AT, ptx_ticket(ticket));
+    uint32_t *ticket = p.tickets + rows;
+    ptx_syncthreads(); /* the partial states are stored */
+    if (ptx_thread() == 0) ptx_sts32(smem + TICKET_AT, ptx_ticket(ticket));
     ptx_syncthreads();
     if (ptx_lds32(smem + TICKET_AT) != (uint32_t)(w.n_splits - 1)) return;
-    for (int row = 0; row < N_ROWS; row += 8) merge_splits(p, w, part, N_ROWS, row);
-    if (dim == 0) *ticket = 0; /* for the next step */
+    for (int row = ptx_thread() / HEAD_DIM * 8; row < N_ROWS; row += 8 * GROUPS)
+        merge_splits(p, w, part, N_ROWS, row, ptx_thread() % HEAD_DIM);
+    if (ptx_thread() == 0) *ticket = 0; /* for the next step */
 }
 
-/* n-tiles of 8 rows that hold n_rows; the kernels there are. */
-int n_tiles_of(int n_rows) {
-    return n_rows <= 8 ? 1 : n_rows <= 16 ? 2 : 4;
+/* Rows of a block that is to have some of n_rows; the kernels there are. With e4m3 the registers do for
+ * fewer. */
+int rows_of_block(int n_rows, bool is_fp8) {
+    if (n_rows <= 32) return n_rows <= 8 ? 8 : n_rows <= 16 ? 16 : 32;
+    return is_fp8 ? 32 : 64;
+}
+
+int n_row_blocks_of(int n_rows, bool is_fp8) {
+    return (n_rows + rows_of_block(n_rows, is_fp8) - 1) / rows_of_block(n_rows, is_fp8);
 }
 
 int64_t round_up(int64_t n) {
@@ -404,21 +645,37 @@ int64_t n_splits_of(int64_t n_tokens) {
     return (n_tokens + SPLIT - 1) / SPLIT;
 }
 
-const char *launch(int n_tiles, ptx_grid grid, rt_stream stream, const decode_params &params) {
-    if (n_tiles == 1) return ptx_launch(attn_decode_kernel<1>, grid, stream, params);
-    if (n_tiles == 2) return ptx_launch(attn_decode_kernel<2>, grid, stream, params);
-    return ptx_launch(attn_decode_kernel<4>, grid, stream, params);
+template <int NT, int GROUPS, bool IS_FP8>
+const char *launch(ptx_grid grid, rt_stream stream, const decode_params &params) {
+    grid.threads = WARP * N_CLASSES * GROUPS;
+    return ptx_launch(attn_decode_kernel<NT, GROUPS, IS_FP8>, grid, stream, params);
+}
+
+const char *launch_for(int n_rows, ptx_grid grid, rt_stream stream, const decode_params &params) {
+    const bool is_fp8 = params.a.open_pages != NULL;
+    switch (rows_of_block(n_rows, is_fp8)) {
+    case 8:
+        return (is_fp8 ? launch<1, 1, true> : launch<1, 1, false>)(grid, stream, params);
+    case 16:
+        return (is_fp8 ? launch<2, 1, true> : launch<2, 1, false>)(grid, stream, params);
+    case 32:
+        return (is_fp8 ? launch<2, 2, true> : launch<4, 1, false>)(grid, stream, params);
+    default:
+        return launch<4, 2, false>(grid, stream, params);
+    }
 }
 
 } // namespace
 
 int64_t attn_cuda_decode_ticket_bytes(const attn_shape *shape, int32_t n_seqs) {
-    return round_up((int64_t)n_seqs * shape->n_kv_heads * (int64_t)sizeof(uint32_t));
+    const int64_t n_blocks_max = n_row_blocks_of(ATTN_CUDA_DECODE_ROWS_MAX, true);
+    return round_up(n_seqs * shape->n_kv_heads * n_blocks_max * (int64_t)sizeof(uint32_t));
 }
 
 int64_t attn_cuda_decode_scratch_bytes(
         const attn_shape *shape, int64_t max_tokens, int32_t n_seqs, int32_t n_queries) {
-    const int64_t rows = 8 * n_tiles_of(n_queries * (shape->n_heads / shape->n_kv_heads));
+    const int n_rows = n_queries * (shape->n_heads / shape->n_kv_heads);
+    const int64_t rows = (int64_t)rows_of_block(n_rows, false) * n_row_blocks_of(n_rows, false);
     const int64_t parts = (int64_t)n_seqs * shape->n_kv_heads * n_splits_of(max_tokens) * rows;
     return attn_cuda_decode_ticket_bytes(shape, n_seqs) +
            parts * (HEAD_DIM + 2) * (int64_t)sizeof(float);
@@ -430,18 +687,20 @@ rt_status attn_cuda_decode(
     const int32_t group = shape->n_heads / shape->n_kv_heads;
     const int32_t n_rows = args->n_queries * group;
     rt_assert(n_rows > 0 && n_rows <= ATTN_CUDA_DECODE_ROWS_MAX && args->max_tokens > 0);
+    rt_assert(!args->open_pages || args->n_queries <= PAGE);
     const int64_t n_splits = n_splits_of(args->max_tokens);
-    const int64_t parts =
-            (int64_t)args->n_seqs * shape->n_kv_heads * n_splits * 8 * n_tiles_of(n_rows);
+    const int32_t n_row_blocks = n_row_blocks_of(n_rows, args->open_pages != NULL);
+    const int64_t n_block_rows = rows_of_block(n_rows, args->open_pages != NULL);
+    const int64_t parts = args->n_seqs * shape->n_kv_heads * n_splits * n_block_rows * n_row_blocks;
     float *part_out =
             (float *)((char *)args->scratch + attn_cuda_decode_ticket_bytes(shape, args->n_seqs));
-    const decode_params params = {*args, shape->n_heads, shape->n_kv_heads, group, n_rows, n_splits,
-            (uint32_t *)args->scratch, part_out, part_out + parts * HEAD_DIM,
-            part_out + parts * (HEAD_DIM + 1),
+    const decode_params params = {*args, shape->n_heads, shape->n_kv_heads, group, n_rows,
+            n_row_blocks, n_splits, (uint32_t *)args->scratch, part_out,
+            part_out + parts * HEAD_DIM, part_out + parts * (HEAD_DIM + 1),
             (float)(1.4426950408889634 / sqrt((double)HEAD_DIM))};
     const ptx_grid grid = {
-            n_splits, (int64_t)args->n_seqs * shape->n_kv_heads, THREADS, SMEM_BYTES};
-    const char *why = launch(n_tiles_of(n_rows), grid, stream, params);
+            n_splits * n_row_blocks, (int64_t)args->n_seqs * shape->n_kv_heads, 0, SMEM_BYTES};
+    const char *why = launch_for(n_rows, grid, stream, params);
     if (why)
         return rt_fail(RT_EDEVICE, "attention: decode of %d sequences over up to %lld keys: %s",
                 (int)args->n_seqs, (long long)args->max_tokens, why);

@@ -190,6 +190,19 @@ PTX_DEVICE uint32_t ptx_float_bits(float v) {
 PTX_DEVICE float ptx_bits_float(uint32_t v) {
     return __uint_as_float(v);
 }
+/* The two e4m3 in the low, or high, half of v as bf16, exactly. Their exponents and fractions shifted to
+ * where bf16 has them are 2^-120 of it. */
+PTX_DEVICE uint32_t ptx_e4m3_pair(uint32_t bytes) { /* one in each half */
+    uint32_t r = (bytes & 0x00800080u) << 8 | (bytes & 0x007f007fu) << 4;
+    asm("fma.rn.bf16x2 %0, %0, %1, %2;" : "+r"(r) : "r"(0x7b807b80u), "r"(0x80008000u));
+    return r;
+}
+PTX_DEVICE uint32_t ptx_e4m3_low(uint32_t v) {
+    return ptx_e4m3_pair(__byte_perm(v, 0, 0x4140));
+}
+PTX_DEVICE uint32_t ptx_e4m3_high(uint32_t v) {
+    return ptx_e4m3_pair(__byte_perm(v, 0, 0x4342));
+}
 /* fp32 results that no compiler contracts into a fused multiply-add. */
 PTX_DEVICE float ptx_mul(float a, float b) {
     return __fmul_rn(a, b);

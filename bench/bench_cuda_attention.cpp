@@ -8,7 +8,8 @@
  *   causal  `keys` query tokens, the whole prompt            share of the best square product
  *   chunk   8448 query tokens, the last at position keys
  *   dense   8448 query tokens behind all of the keys
- *   decode  1, 2, 4 query tokens over all keys               share of the copy; L2 is cold
+ *   decode  1, 4, 8, 16 query tokens over all keys           share of the copy; L2 is cold
+ *   decode_fp8  the same over e4m3 pages, half the bytes
  *
  * The same shapes as bench_cuda_sdpa.py, beside which they are printed. Kernels are not checked here: the
  * tests do that. */
@@ -72,11 +73,14 @@ static void prefill(const layer &l, const char *name, int64_t tokens, int64_t po
             "TFLOP/s", ceiling);
 }
 
-static void decode(const layer &l, int64_t keys, int queries, double ceiling) {
+/* is_fp8: the same memory, taken for codes; its last page for the query's own. */
+static void decode(const layer &l, int64_t keys, int queries, bool is_fp8, double ceiling) {
     int64_t *lengths = gpu_take<int64_t>(1);
-    void ***lists = gpu_take<void **>(1);
+    void ***lists = gpu_take<void **>(1), ***open = gpu_take<void **>(1);
+    void **const last = l.pages + (keys - queries) / 128;
     CHECK_CUDA(cudaMemcpy(lengths, &keys, sizeof keys, cudaMemcpyHostToDevice));
     CHECK_CUDA(cudaMemcpy(lists, &l.pages, sizeof l.pages, cudaMemcpyHostToDevice));
+    CHECK_CUDA(cudaMemcpy(open, &last, sizeof last, cudaMemcpyHostToDevice));
     const int64_t scratch_bytes = attn_cuda_decode_scratch_bytes(&l.shape, keys, 1, queries);
     char *scratch = gpu_take<char>(scratch_bytes);
     CHECK_CUDA(cudaMemset(scratch, 0, (size_t)scratch_bytes));
@@ -90,10 +94,12 @@ static void decode(const layer &l, int64_t keys, int queries, double ceiling) {
     args.pages = (void *const *const *)lists;
     args.attended = l.out;
     args.scratch = scratch;
-    gpu_print("decode", keys, queries,
+    args.open_pages = is_fp8 ? (void *const *const *)open : NULL;
+    gpu_print(is_fp8 ? "decode_fp8" : "decode", keys, queries,
             gpu_time([&] { gpu_must(attn_cuda_decode(&l.shape, &args, NULL)); }, true),
-            (double)keys * KV_HEADS * 2 * DIM * 2 / 1e9, "GB/s", ceiling);
+            (double)keys * KV_HEADS * 2 * DIM * (is_fp8 ? 1 : 2) / 1e9, "GB/s", ceiling);
     CHECK_CUDA(cudaFree(scratch));
+    CHECK_CUDA(cudaFree(open));
     CHECK_CUDA(cudaFree(lists));
     CHECK_CUDA(cudaFree(lengths));
 }
@@ -102,12 +108,13 @@ int main() {
     gpu_print_machine("attention, one layer of 32 query heads over 4 KV heads");
     const layer l = make_layer();
     const double copy = gpu_copy_ceiling();
-    const double product = gpu_product_ceiling();
+    const double product = gpu_product_ceiling(gpu_open_blas());
     /* What matters most first: a run may be cut short. */
     for (int64_t keys = 16384; keys <= l.keys_max; keys *= 8)
         prefill(l, "chunk", CHUNK, keys - CHUNK, keys, product);
-    for (int64_t keys = 16384; keys <= l.keys_max; keys *= 4)
-        for (int queries = 1; queries <= 4; queries *= 2) decode(l, keys, queries, copy);
+    for (int64_t keys = l.keys_max; keys >= 16384; keys /= 4)
+        for (const int queries : {1, 4, 8, 16})
+            for (const bool is_fp8 : {false, true}) decode(l, keys, queries, is_fp8, copy);
     for (int64_t keys = 8192; keys <= QUERIES_MAX; keys *= 2)
         prefill(l, "causal", keys, 0, keys, product);
     for (int64_t keys = 8192; keys <= l.keys_max; keys *= 2)

@@ -4,8 +4,8 @@
 
 The shapes and the columns of bench_cuda_attention, to be read beside it: bf16, 32 query heads over 4 KV heads of
 128 dims, one sequence. `causal` is a whole prompt of `keys` tokens, `dense` 8448 query tokens over all of the keys;
-`decode` 1 to 4 query tokens over all keys, by bytes of K and V, with a cold L2. A backend that refuses a shape is a line that
-says why. Nothing else in the project needs PyTorch.
+`decode` 1 and 4 query tokens over all keys, by bytes of K and V, with a cold L2. A backend that refuses a shape is a
+line that says why. Nothing else in the project needs PyTorch.
 """
 
 import sys
@@ -40,9 +40,9 @@ def time_ms(work, flush):
 
 def attend(backend, q, k, v, is_causal):
     """One call; where the backend knows no groups of heads, on K and V repeated beforehand."""
+    groups = {"enable_gqa": True} if k.shape[1] != q.shape[1] else {}  # older ones do not know the word
     with sdpa_kernel(backend):
-        return torch.nn.functional.scaled_dot_product_attention(
-            q, k, v, is_causal=is_causal, enable_gqa=k.shape[1] != q.shape[1])
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=is_causal, **groups)
 
 
 def repeated(x):

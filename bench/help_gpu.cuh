@@ -139,48 +139,61 @@ static inline double gpu_copy_ceiling() {
     return gb * 1e3 / t.best_ms;
 }
 
-/* TFLOP/s of the best square product of bf16 with fp32 sums that cuBLAS has (its work is cuBLASLt's);
- * 0 where the library cannot be opened, and a line that says so. */
-static inline double gpu_product_ceiling() {
-    static const char *const names[] = {"libcublas.so.13", "libcublas.so.12"};
-    void *library = NULL;
-    for (const char *name : names)
-        if (!library) library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+/* cuBLAS, whose work is cuBLASLt's; multiply NULL: it cannot be opened, and a line has said so. */
+struct gpu_blas {
     typedef cublasStatus_t (*create_function)(cublasHandle_t *);
     typedef cublasStatus_t (*multiply_function)(cublasHandle_t, cublasOperation_t,
             cublasOperation_t, int, int, int, const void *, const void *, cudaDataType, int,
             const void *, cudaDataType, int, const void *, void *, cudaDataType, int,
             cublasComputeType_t, cublasGemmAlgo_t);
-    const create_function create =
-            library ? (create_function)dlsym(library, "cublasCreate_v2") : NULL;
-    const multiply_function multiply =
-            library ? (multiply_function)dlsym(library, "cublasGemmEx") : NULL;
-    cublasHandle_t handle = NULL;
-    if (!create || !multiply || create(&handle) != CUBLAS_STATUS_SUCCESS) {
-        printf("# no ceiling of products: neither libcublas.so.13 nor .12 can be opened (%s)\n",
-                library ? "it does not start" : dlerror());
-        fflush(stdout);
-        return 0.0;
+    cublasHandle_t handle;
+    multiply_function multiply;
+};
+
+static inline gpu_blas gpu_open_blas() {
+    static const char *const names[] = {"libcublas.so.13", "libcublas.so.12"};
+    gpu_blas blas = {};
+    void *library = NULL;
+    for (const char *name : names)
+        if (!library) library = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    if (library) {
+        const auto create = (gpu_blas::create_function)dlsym(library, "cublasCreate_v2");
+        if (create && create(&blas.handle) == CUBLAS_STATUS_SUCCESS)
+            blas.multiply = (gpu_blas::multiply_function)dlsym(library, "cublasGemmEx");
     }
+    if (!blas.multiply) {
+        const char *why = library ? "it does not start" : dlerror();
+        printf("# no products: neither libcublas.so.13 nor .12 can be used (%s)\n", why);
+        fflush(stdout);
+    }
+    return blas;
+}
+
+/* y [n][n_out] = x [n][n_in] w [n_out][n_in]^T, bf16, fp32 sums. */
+static inline void gpu_multiply(const gpu_blas &blas, const uint16_t *w, const uint16_t *x,
+        uint16_t *y, int n, int n_out, int n_in) {
+    const float one = 1.0f, zero = 0.0f;
+    const cublasStatus_t status = blas.multiply(blas.handle, CUBLAS_OP_T, CUBLAS_OP_N, n_out, n,
+            n_in, &one, w, CUDA_R_16BF, n_in, x, CUDA_R_16BF, n_in, &zero, y, CUDA_R_16BF, n_out,
+            CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT);
+    if (status == CUBLAS_STATUS_SUCCESS) return;
+    fprintf(stderr, "cuBLAS: a product of %d x %d x %d fails with status %d\n", n, n_out, n_in,
+            (int)status);
+    exit(1);
+}
+
+/* TFLOP/s of the best square product of bf16 with fp32 sums; 0 without cuBLAS. */
+static inline double gpu_product_ceiling(const gpu_blas &blas) {
     double ceiling = 0.0;
     for (const int n : {4096, 8192, 16384}) {
+        if (!blas.multiply) break;
         uint16_t *a = gpu_take_filled((int64_t)n * n), *b = gpu_take_filled((int64_t)n * n);
         uint16_t *c = gpu_take<uint16_t>((int64_t)n * n);
-        const float one = 1.0f, zero = 0.0f;
-        cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
-        const gpu_times t = gpu_time([&] {
-            status = multiply(handle, CUBLAS_OP_T, CUBLAS_OP_N, n, n, n, &one, a, CUDA_R_16BF, n, b,
-                    CUDA_R_16BF, n, &zero, c, CUDA_R_16BF, n, CUBLAS_COMPUTE_32F,
-                    CUBLAS_GEMM_DEFAULT);
-        });
+        const gpu_times t = gpu_time([&] { gpu_multiply(blas, a, b, c, n, n, n); });
         CHECK_CUDA(cudaFree(a));
         CHECK_CUDA(cudaFree(b));
         CHECK_CUDA(cudaFree(c));
         const double tflop = 2.0 * n * n * n / 1e12;
-        if (status != CUBLAS_STATUS_SUCCESS) {
-            printf("# product of %d: cuBLAS fails with status %d\n", n, (int)status);
-            continue;
-        }
         ceiling = std::max(ceiling, tflop * 1e3 / t.best_ms);
         gpu_print("product", n, n, t, tflop, "TFLOP/s", ceiling);
     }

@@ -15,7 +15,8 @@
 extern "C" {
 #endif
 
-/* hidden[i] = table[ids[i]]: bf16 [vocab][width] -> [n][width]; ids int32 [n]. */
+/* hidden[i] = table[ids[i]]: bf16 [vocab][width] -> [n][width]; ids int32 [n]. It gathers any rows: with hidden
+ * states for the table, the last row of each sequence, of which logits are wanted. */
 RT_MUST_CHECK rt_status glm_cuda_embed(const uint16_t *table, const int32_t *ids, int64_t n,
         int64_t width, uint16_t *hidden, rt_stream stream);
 

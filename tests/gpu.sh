@@ -33,12 +33,15 @@ done
 started=$(date +%s)
 
 if [ $run_it = yes ]; then
-    if ! command -v nvidia-smi >/dev/null || ! nvidia-smi -L >/dev/null 2>&1; then
-        echo "no GPU here: nvidia-smi is missing, or sees none"
+    if nvidia-smi -L >/dev/null 2>&1; then
+        found=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1)
+        capability=${capability:-$found}
+    elif ls /dev/nvidia[0-9]* >/dev/null 2>&1; then
+        echo "nvidia-smi does not work here; capability ${capability:-9.0} is taken for granted"
+    else
+        echo "no GPU here: nvidia-smi sees none, and there is no /dev/nvidia0"
         exit 77
     fi
-    found=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -n 1)
-    capability=${capability:-$found}
 fi
 capability=${capability:-9.0}
 # Hopper's own instructions exist for exactly 9.0; anything later takes the kernels for sm_80.
@@ -53,23 +56,23 @@ esac
 tests() {
     echo test_cuda_primitives
     [ $has_sm90 = 0 ] || echo test_cuda_primitives_sm90 test_cuda_prefill_sm90
-    echo test_cuda_prefill_sm80 test_cuda_decode test_cuda_append test_cuda_ops test_cuda_sample test_cuda_page_copy
+    echo test_cuda_prefill_sm80 test_cuda_decode test_cuda_fp8 test_cuda_append test_cuda_ops test_cuda_sample test_cuda_page_copy
 }
 benches() {
-    for source in bench/bench_cuda_*.cpp; do basename "$source" .cpp; done
+    echo bench_cuda_attention bench_cuda_layer
 }
-# Are all of tests/ in the list? One that is not would never run.
-for source in tests/test_cuda_*.cpp; do
+# Are all of them in the lists? One that is not would never run.
+for source in tests/test_cuda_*.cpp bench/bench_cuda_*.cpp; do
     name=$(basename "$source" .cpp)
     case $name in *_mutants) continue ;; esac # those are about the emulation
     case $has_sm90$name in 0*sm90*) continue ;; esac
-    tests | tr ' ' '\n' | grep -qx "$name" || { echo "tests/gpu.sh does not know $name" && exit 1; }
+    { tests && benches; } | tr ' ' '\n' | grep -qx "$name" || { echo "tests/gpu.sh does not know $name" && exit 1; }
 done
 
 # First whether it is right, then how fast, then what takes longest.
 parts() {
     for name in $(tests); do echo "$name"; done
-    for name in $(benches) bench_cuda_sdpa; do echo "$name"; done
+    for name in bench_cuda_attention bench_cuda_layer bench_cuda_sdpa; do echo "$name"; done
     for name in $(tests); do
         case $name in *prefill* | *decode | *sample) echo "full:$name" ;; esac
     done
@@ -102,7 +105,7 @@ compile() {
     kernels=
     case $2 in
     bench_*)
-        for kernel in attention/*.cu; do
+        for kernel in attention/*.cu runtime/ops_cuda.cu; do
             object=$BUILD/kernel_$(basename "$kernel" .cu).o
             case $kernel in *_sm90.cu) [ "$capability" = 9.0 ] || continue ;; esac
             [ -e "$object" ] || nvcc -std=c++17 -O3 -lineinfo -I. $architecture -c "$kernel" -o "$object" || return 1
@@ -111,14 +114,14 @@ compile() {
         ;;
     esac
     nvcc -std=c++17 -O2 -lineinfo -x cu -I. -Itests -Ibench $architecture -DHAS_SM90=$has_sm90 -c "$1" -o "$BUILD/$2.o" &&
-        nvcc $architecture "$BUILD/$2.o" $kernels $BUILD/attn_cuda.o $BUILD/attn_ref.o $BUILD/status.o -ldl \
+        nvcc $architecture "$BUILD/$2.o" $kernels $BUILD/attn_cuda.o $BUILD/attn_fp8.o $BUILD/attn_ref.o $BUILD/status.o -ldl \
             -o "$BUILD/$2" && rm -f "$BUILD/$2.o"
 }
 
 build() {
     command -v nvcc >/dev/null || { echo "no nvcc here: the CUDA toolkit is needed, or build-gpu/ from --build-only on the same sources" && exit 77; }
     rm -rf $BUILD && mkdir -p $BUILD
-    for source in attention/attn_cuda.c attention/attn_ref.c runtime/base/status.c; do
+    for source in attention/attn_cuda.c attention/attn_fp8.c attention/attn_ref.c runtime/base/status.c; do
         cc -std=gnu11 -O2 -g -D_GNU_SOURCE -I. -c "$source" -o "$BUILD/$(basename "$source" .c).o" || exit 1
     done
     for name in $(tests) $(benches); do

@@ -27,6 +27,9 @@ static void groups_and_queries() {
     worst = fmax(worst, decode_try(3, 1, 2, {131}, 3));
     worst = fmax(worst, decode_try(16, 2, 4, {130, 5}, 4));
     worst = fmax(worst, decode_try(8, 1, 3, {3, 129}, 5));
+    worst = fmax(worst, decode_try(8, 1, 5, {140}, 6));      /* 40 rows: two warps a class */
+    worst = fmax(worst, decode_try(8, 2, 16, {17, 150}, 7)); /* 128: two blocks */
+    worst = fmax(worst, decode_try(16, 1, 16, {90}, 8));
     printf("groups and queries: worst error %.3f of the bound\n", worst);
     CHECK(worst <= 1.0);
 }
@@ -54,6 +57,36 @@ static void batches() {
     CHECK(memcmp(together.lse.data, alone.lse.data, 24 * 4) == 0);
 }
 
+/* 16 query tokens together, the last of 4103 keys, and each alone: the same bits. */
+static void tokens() {
+    const decode_batch b(8, 1, 16, {4103}, 11);
+    decode_result together(128), alone(128);
+    emu_seed(0);
+    decode_run(b, 4103, 0, 1, &together);
+    for (int j = 0; j < 16; j += 3) {
+        const int64_t length = 4103 - 15 + j;
+        const cuda_buffer<int64_t> lengths(std::vector<int64_t>{length});
+        const cuda_buffer<void *> pages(b.layers[0]->pages);
+        const cuda_buffer<void *const *> seq_pages(std::vector<void *const *>{pages.data});
+        cuda_buffer<char> scratch(attn_cuda_decode_scratch_bytes(&b.shape, length, 1, 1));
+        memset(scratch.data, 0, (size_t)attn_cuda_decode_ticket_bytes(&b.shape, 1));
+        attn_cuda_decode_args args = {};
+        args.q = b.q->data + j * 8 * 128;
+        args.q_stride = 8 * 128;
+        args.lengths = lengths.data;
+        args.max_tokens = length;
+        args.n_seqs = args.n_queries = 1;
+        args.pages = seq_pages.data;
+        args.attended = alone.out.data + j * 8 * 128;
+        args.lse = alone.lse.data + j * 8;
+        args.scratch = scratch.data;
+        CHECK(attn_cuda_decode(&b.shape, &args, NULL) == RT_OK);
+        cuda_wait();
+        CHECK(memcmp(together.out.data + j * 1024, alone.out.data + j * 1024, 2048) == 0);
+        CHECK(memcmp(&together.lse[j * 8], &alone.lse[j * 8], 32) == 0);
+    }
+}
+
 /* 128K keys, all pages the same memory: a page's keys n times are the page's attention, and ln n
  * more in lse. Every block of the launch runs, and the last merges 32 splits. */
 static void many_splits() {
@@ -69,7 +102,7 @@ static void many_splits() {
     cuda_buffer<char> scratch(attn_cuda_decode_scratch_bytes(&page.shape, length, 1, 1));
     memset(scratch.data, 0, (size_t)attn_cuda_decode_ticket_bytes(&page.shape, 1));
     const attn_cuda_decode_args args = {q.data, 8 * 128, lengths.data, length, 1, 1, seq_pages.data,
-            result.out.data, result.lse.data, scratch.data};
+            result.out.data, result.lse.data, scratch.data, NULL};
     emu_seed(1);
     CHECK(attn_cuda_decode(&page.shape, &args, NULL) == RT_OK);
     cuda_wait();
@@ -106,6 +139,7 @@ int main() {
     groups_and_queries();
     splits();
     batches();
+    tokens();
     CHECK(emu_bank_conflicts() == 0);
     return 0;
 }

@@ -152,6 +152,18 @@ static inline float ptx_bf16_low(uint32_t v) {
 static inline float ptx_bf16_high(uint32_t v) {
     return ptx_bits_float(v & 0xffff0000u);
 }
+static inline uint32_t emu_bf16_of_e4m3(uint32_t code) {
+    const int exponent = (int)(code >> 3 & 15);
+    const float fraction = (float)(code & 7) / 8.0f;
+    const float size = exponent ? ldexpf(1.0f + fraction, exponent - 7) : ldexpf(fraction, -6);
+    return emu_bf16(code & 0x80 ? -size : size);
+}
+static inline uint32_t ptx_e4m3_low(uint32_t v) {
+    return emu_bf16_of_e4m3(v & 0xff) | emu_bf16_of_e4m3(v >> 8 & 0xff) << 16;
+}
+static inline uint32_t ptx_e4m3_high(uint32_t v) {
+    return ptx_e4m3_low(v >> 16);
+}
 static inline float ptx_mul(float a, float b) {
     const volatile float product = a * b;
     return product;

@@ -1,0 +1,45 @@
+/* Pages of e4m3, for a GPU: half the bytes of bf16 ones, one scale for the keys and one for the values of a KV
+ * head.
+ *
+ * A number x of a full page becomes scale * c, c the e4m3 nearest to x / scale, ties to an even code:
+ *
+ *   scale = max(largest |x| / 448, 2^-100)     448 is the largest e4m3
+ *   |x - scale c| <= max(2^-4 |x|, 2^-10 scale) (1 + 2^-21)
+ *
+ * as e4m3 has 3 bits behind the first and steps of 2^-9 below 2^-6; the last factor is for the division.
+ * Where a number is Inf or NaN, scale is NaN and all codes are 0: everything reads as NaN.
+ *
+ * As with int8 and int4 (attention.h), a page is sealed once it is full, and a query reads its own page as it
+ * was and every earlier one sealed.
+ *
+ * Bytes of a KV head, of which a page is one after the other:
+ *
+ *   0      keys    token t, dim d at  t 128 + (((d / 16) ^ (t % 8)) 16 + d % 16
+ *   16384  values  token t, dim d at  (t / 16) 2048 + d 16 + t % 16
+ *   32768  fp32 scale of the keys, of the values; 8 bytes of 0 */
+#ifndef ATTN_FP8_H
+#define ATTN_FP8_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+    ATTN_FP8_TILE_BYTES = 16384,
+    ATTN_FP8_SCALES_AT = 2 * ATTN_FP8_TILE_BYTES,
+    ATTN_FP8_HEAD_BYTES = ATTN_FP8_SCALES_AT + 16
+};
+
+/* What a code stands for. NaN for 0x7f and 0xff. */
+double attn_fp8_number(uint8_t code);
+
+/* The definition, a number at a time: rows [128][128] bf16 of keys and of values -> the bytes above. */
+void attn_fp8_seal(const uint16_t *k, const uint16_t *v, void *head);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

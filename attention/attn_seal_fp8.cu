@@ -1,0 +1,148 @@
+/* Full bf16 pages -> e4m3 pages (attn_fp8.h).
+ *
+ * A block is the keys or the values of a KV head of a page: 32 KiB in, kept in registers between the search for
+ * the largest and the division, 16 KiB out. Bound by memory, and once in a page's life. */
+#include "ptx.cuh"
+
+#include "attn_fp8.h"
+#include "attn_tile.cuh"
+
+#include <math.h>
+
+namespace {
+
+enum {
+    THREADS = 256,
+    N_WARPS = THREADS / WARP,
+    ROW_CHUNKS = HEAD_DIM / CHUNK_NUMBERS,
+    UNIT_ROWS = 4, /* a thread has 4 rows of 8 dims at a time */
+    N_UNITS = PAGE / UNIT_ROWS * ROW_CHUNKS / THREADS
+};
+
+struct seal_params {
+    attn_cuda_seal_args a;
+};
+
+/* 8 numbers of each of 4 rows. */
+struct unit {
+    uint4 row[UNIT_ROWS];
+};
+
+PTX_DEVICE uint32_t larger(uint32_t a, uint32_t b) {
+    return a > b ? a : b;
+}
+
+/* Of two bf16, the larger size; as integers, so that Inf and NaN are the largest. */
+PTX_DEVICE uint32_t size_of(uint32_t pair) {
+    return larger(pair & 0x7fffu, pair >> 16 & 0x7fffu);
+}
+
+/* Over the block. */
+PTX_DEVICE uint32_t largest_of(uint32_t v, ptx_smem smem) {
+    for (int step = 1; step < WARP; step *= 2)
+        v = larger(v, ptx_float_bits(ptx_shfl_xor(ptx_bits_float(v), step)));
+    if (ptx_thread() % WARP == 0) ptx_sts32(smem + (ptx_smem)(ptx_thread() / WARP * 4), v);
+    ptx_syncthreads();
+    for (int warp = 0; warp < N_WARPS; warp++)
+        v = larger(v, ptx_lds32(smem + (ptx_smem)(warp * 4)));
+    return v;
+}
+
+/* The code of x; beyond 448, 448. */
+PTX_DEVICE uint32_t code_of(float x) {
+    const uint32_t sign = ptx_float_bits(x) >> 24 & 0x80u;
+    const float size = fminf(fabsf(x), 448.0f);
+    if (size < 0x1p-6f) /* steps of 2^-9: the addition rounds */
+        return sign | (ptx_float_bits(ptx_mul(size, 512.0f) + 0x1.8p23f) & 15u);
+    const uint32_t bits = ptx_float_bits(size);
+    return sign | (((bits + 0x7ffffu + (bits >> 20 & 1u)) >> 20) - ((127u - 7u) << 3));
+}
+
+PTX_DEVICE void codes_of(uint4 numbers, float inverse, uint32_t (&codes)[CHUNK_NUMBERS]) {
+    const uint32_t pairs[4] = {numbers.x, numbers.y, numbers.z, numbers.w};
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        codes[2 * i] = code_of(ptx_mul(ptx_bf16_low(pairs[i]), inverse));
+        codes[2 * i + 1] = code_of(ptx_mul(ptx_bf16_high(pairs[i]), inverse));
+    }
+}
+
+PTX_DEVICE uint32_t together(uint32_t a, uint32_t b, uint32_t c, uint32_t d) {
+    return a | b << 8 | c << 16 | d << 24;
+}
+
+/* Rows t and on of chunk c. */
+PTX_DEVICE void store_codes(const uint32_t (&codes)[UNIT_ROWS][CHUNK_NUMBERS], bool is_values,
+        int t, int c, char *tile) {
+    if (is_values)
+#pragma unroll
+        for (int i = 0; i < CHUNK_NUMBERS; i++)
+            *(uint32_t *)(tile + t / 16 * 2048 + (c * CHUNK_NUMBERS + i) * 16 + t % 16) =
+                    together(codes[0][i], codes[1][i], codes[2][i], codes[3][i]);
+    else
+#pragma unroll
+        for (int r = 0; r < UNIT_ROWS; r++)
+#pragma unroll
+            for (int i = 0; i < CHUNK_NUMBERS; i += 4)
+                *(uint32_t *)(tile + tile_chunk(t + r, c / 2) + c % 2 * 8 + i) =
+                        together(codes[r][i], codes[r][i + 1], codes[r][i + 2], codes[r][i + 3]);
+}
+
+static __global__ void __launch_bounds__(THREADS) attn_seal_fp8_kernel(const seal_params p) {
+    const int64_t page = ptx_block_x();
+    const int kv_head = (int)ptx_block_y() / 2;
+    const bool is_values = ptx_block_y() % 2 != 0;
+    const char *from = tile_of_keys(p.a.open_pages[page], kv_head) + (is_values ? TILE_BYTES : 0);
+    char *head = (char *)p.a.pages[page] + (int64_t)kv_head * ATTN_FP8_HEAD_BYTES;
+    unit units[N_UNITS];
+    uint32_t size = 0;
+#pragma unroll
+    for (int u = 0; u < N_UNITS; u++) {
+        const int i = u * THREADS + ptx_thread();
+#pragma unroll
+        for (int r = 0; r < UNIT_ROWS; r++) {
+            const uint4 x = *(const uint4 *)(from + tile_at(i / ROW_CHUNKS * UNIT_ROWS + r,
+                                                            i % ROW_CHUNKS, TILE_HALF_BYTES));
+            size = larger(size,
+                    larger(larger(size_of(x.x), size_of(x.y)), larger(size_of(x.z), size_of(x.w))));
+            units[u].row[r] = x;
+        }
+    }
+    size = largest_of(size, ptx_smem_base());
+    const bool is_finite = size < 0x7f80u;
+    const float largest = ptx_bf16_low(size);
+    const float scale = is_finite ? fmaxf(ptx_mul(largest, 1.0f / 448.0f), 0x1p-100f) : NAN;
+    const float inverse = is_finite ? 1.0f / scale : 0.0f;
+#pragma unroll
+    for (int u = 0; u < N_UNITS; u++) {
+        const int i = u * THREADS + ptx_thread();
+        uint32_t codes[UNIT_ROWS][CHUNK_NUMBERS] = {};
+#pragma unroll
+        for (int r = 0; r < UNIT_ROWS; r++)
+            if (is_finite) codes_of(units[u].row[r], inverse, codes[r]);
+        store_codes(codes, is_values, i / ROW_CHUNKS * UNIT_ROWS, i % ROW_CHUNKS,
+                head + (is_values ? ATTN_FP8_TILE_BYTES : 0));
+    }
+    float *scales = (float *)(head + ATTN_FP8_SCALES_AT);
+    if (ptx_thread() == 0) {
+        scales[is_values ? 1 : 0] = scale;
+        scales[is_values ? 3 : 2] = 0.0f;
+    }
+}
+
+} // namespace
+
+int64_t attn_cuda_fp8_page_bytes(const attn_shape *shape) {
+    return (int64_t)shape->n_kv_heads * ATTN_FP8_HEAD_BYTES;
+}
+
+rt_status attn_cuda_seal_fp8(
+        const attn_shape *shape, const attn_cuda_seal_args *args, rt_stream stream) {
+    if (args->n_pages == 0) return RT_OK;
+    const ptx_grid grid = {args->n_pages, (int64_t)shape->n_kv_heads * 2, THREADS, N_WARPS * 4};
+    const char *why = ptx_launch(attn_seal_fp8_kernel, grid, stream, seal_params{*args});
+    if (why)
+        return rt_fail(RT_EDEVICE, "attention: sealing of %lld pages as fp8: %s",
+                (long long)args->n_pages, why);
+    return RT_OK;
+}

@@ -1,0 +1,125 @@
+/* Decode over e4m3 pages: the sequences of help_cuda_decode.h with their full pages sealed, and what a query
+ * then sees: its own page as it was, every earlier one as its codes say. */
+#ifndef HELP_CUDA_FP8_H
+#define HELP_CUDA_FP8_H
+
+#include "attention/attn_fp8.h"
+#include "help_cuda_decode.h"
+
+/* Rows of a KV head of a page, those past the last token 0. */
+static inline std::vector<uint16_t> fp8_rows(
+        const cuda_layer &layer, const std::vector<float> &from, int g, int64_t page) {
+    std::vector<uint16_t> rows(128 * 128);
+    for (int64_t t = page * 128; t < (page + 1) * 128 && t < layer.n_tokens; t++)
+        for (int d = 0; d < 128; d++)
+            rows[(size_t)((t % 128) * 128 + d)] =
+                    rt_float_to_bf16(from[(size_t)((g * layer.n_tokens + t) * 128 + d)]);
+    return rows;
+}
+
+struct fp8_pages {
+    std::vector<std::unique_ptr<cuda_buffer<uint8_t>>> memory;
+    std::vector<void *> pages; /* of the full ones; NULL for the last */
+    cuda_layer sealed;         /* every full page as its codes say */
+
+    explicit fp8_pages(const cuda_layer &layer) : sealed(layer.shape, 0, 0) {
+        sealed.n_tokens = layer.n_tokens;
+        sealed.k = layer.k;
+        sealed.v = layer.v;
+        for (int64_t page = 0; page < layer.n_tokens / 128; page++) {
+            memory.emplace_back(new cuda_buffer<uint8_t>(
+                    (int64_t)layer.shape.n_kv_heads * ATTN_FP8_HEAD_BYTES));
+            pages.push_back(memory.back()->data);
+            for (int g = 0; g < layer.shape.n_kv_heads; g++) seal(layer, g, page);
+        }
+        if (layer.n_tokens % 128) pages.push_back(NULL);
+    }
+    void seal(const cuda_layer &layer, int g, int64_t page) {
+        uint8_t *head = memory[(size_t)page]->data + g * ATTN_FP8_HEAD_BYTES;
+        attn_fp8_seal(fp8_rows(layer, layer.k, g, page).data(),
+                fp8_rows(layer, layer.v, g, page).data(), head);
+        float scales[2];
+        memcpy(scales, head + ATTN_FP8_SCALES_AT, sizeof scales);
+        for (int t = 0; t < 128; t++)
+            for (int d = 0; d < 128; d++) {
+                const size_t at = (size_t)((g * layer.n_tokens + page * 128 + t) * 128 + d);
+                const uint8_t k = head[t * 128 + ((d / 16) ^ (t % 8)) * 16 + d % 16];
+                const uint8_t v = head[ATTN_FP8_TILE_BYTES + t / 16 * 2048 + d * 16 + t % 16];
+                sealed.k[at] = (float)((double)scales[0] * attn_fp8_number(k));
+                sealed.v[at] = (float)((double)scales[1] * attn_fp8_number(v));
+            }
+    }
+    /* What a query at pos sees. */
+    cuda_layer seen_from(const cuda_layer &layer, int64_t pos) const {
+        cuda_layer seen(layer.shape, 0, 0);
+        seen.n_tokens = layer.n_tokens;
+        seen.k = sealed.k;
+        seen.v = sealed.v;
+        for (int g = 0; g < layer.shape.n_kv_heads; g++)
+            for (int64_t t = pos / 128 * 128; t <= pos; t++)
+                for (int d = 0; d < 128; d++) {
+                    const size_t at = (size_t)((g * layer.n_tokens + t) * 128 + d);
+                    seen.k[at] = layer.k[at];
+                    seen.v[at] = layer.v[at];
+                }
+        return seen;
+    }
+};
+
+/* Query tokens [first, first + n) of one sequence. */
+static inline void fp8_run(
+        const decode_batch &b, const fp8_pages &fp8, int first, int n, decode_result *result) {
+    const cuda_layer &layer = *b.layers[0];
+    const int64_t length = layer.n_tokens - b.n_queries + first + n;
+    const cuda_buffer<int64_t> lengths(std::vector<int64_t>{length});
+    const cuda_buffer<void *> pages(fp8.pages);
+    const cuda_buffer<void *> open(std::vector<void *>(
+            layer.pages.begin() + (length - n) / 128, layer.pages.begin() + (length + 127) / 128));
+    const cuda_buffer<void *const *> seq_pages(std::vector<void *const *>{pages.data});
+    const cuda_buffer<void *const *> seq_open(std::vector<void *const *>{open.data});
+    cuda_buffer<char> scratch(attn_cuda_decode_scratch_bytes(&b.shape, length, 1, n));
+    memset(scratch.data, 0, (size_t)attn_cuda_decode_ticket_bytes(&b.shape, 1));
+    attn_cuda_decode_args args = {};
+    args.q = b.q->data + (int64_t)first * b.shape.n_heads * 128;
+    args.q_stride = b.shape.n_heads * 128;
+    args.lengths = lengths.data;
+    args.max_tokens = length;
+    args.n_seqs = 1;
+    args.n_queries = n;
+    args.pages = seq_pages.data;
+    args.attended = result->out.data + (int64_t)first * b.shape.n_heads * 128;
+    args.lse = result->lse.data + (int64_t)first * b.shape.n_heads;
+    args.scratch = scratch.data;
+    args.open_pages = seq_open.data;
+    CHECK(attn_cuda_decode(&b.shape, &args, NULL) == RT_OK);
+    cuda_wait();
+}
+
+/* n_queries query tokens together: the worst error in terms of the bound for what each sees; and each
+ * alone has the same bits. */
+static inline double fp8_try(
+        int n_heads, int n_kv_heads, int n_queries, int64_t length, uint64_t seed, bool is_alone) {
+    const decode_batch b(n_heads, n_kv_heads, n_queries, {length}, seed);
+    const cuda_layer &layer = *b.layers[0];
+    const fp8_pages fp8(layer);
+    decode_result together(b.rows()), alone(b.rows());
+    fp8_run(b, fp8, 0, n_queries, &together);
+    double worst = 0.0;
+    for (int j = 0; j < n_queries; j++) {
+        const int64_t pos = length - n_queries + j;
+        const cuda_layer seen = fp8.seen_from(layer, pos);
+        for (int h = 0; h < n_heads; h++) {
+            const int64_t at = (int64_t)j * n_heads + h;
+            const cuda_row row = cuda_reference(seen, h, b.q->data + at * 128, pos + 1);
+            worst = fmax(worst, cuda_error(row, together.out.data + at * 128, &together.lse[at]));
+        }
+        if (!is_alone || (cuda_is_fast() && j % 5 > 1)) continue;
+        fp8_run(b, fp8, j, 1, &alone);
+        const int64_t at = (int64_t)j * n_heads;
+        CHECK(memcmp(together.out.data + at * 128, alone.out.data + at * 128, n_heads * 256) == 0);
+        CHECK(memcmp(&together.lse[at], &alone.lse[at], n_heads * 4) == 0);
+    }
+    return worst;
+}
+
+#endif
