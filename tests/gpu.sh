@@ -1,7 +1,7 @@
 #!/bin/sh
 # Everything that needs a GPU, in one command: the tests that the emulation runs everywhere, compiled by nvcc and run on
-# the device; the benchmarks; PyTorch's attention beside ours; a hundred runs with the same bits; rows beyond element
-# 2^32; compute-sanitizer.
+# the device, a hundred times for the same bits; the whole program, where the project's own build, build/glm1m, is;
+# the benchmarks, and PyTorch's attention beside ours; rows beyond element 2^32; compute-sanitizer.
 #
 #   sh tests/gpu.sh [--build-only] [--seconds N] [--out DIR] [--capability X.Y] [PART...]
 #
@@ -71,8 +71,7 @@ done
 
 # First whether it is right, then how fast, then what takes longest.
 parts() {
-    for name in $(tests); do echo "$name"; done
-    for name in bench_cuda_attention bench_cuda_layer bench_cuda_sdpa; do echo "$name"; done
+    for name in $(tests) engine bench_cuda_attention bench_cuda_layer bench_cuda_sdpa; do echo "$name"; done
     for name in $(tests); do
         case $name in *prefill* | *decode | *sample) echo "full:$name" ;; esac
     done
@@ -84,7 +83,7 @@ parts() {
 
 limit_of() {
     case $1 in
-    bench_*) echo 150 ;;
+    bench_* | engine) echo 150 ;;
     full:*prefill*) echo 120 ;;
     *check:*) echo 60 ;;
     *) echo 60 ;;
@@ -166,6 +165,7 @@ machine_state() {
 # The command of a part, or nothing where what it needs is missing.
 command_of() {
     case $1 in
+    engine) [ ! -x build/glm1m ] || echo "env GLM1M=$PWD/build/glm1m sh tests/gpu_engine.sh" ;;
     bench_cuda_sdpa) command -v python3 >/dev/null && echo "python3 bench/bench_cuda_sdpa.py" ;;
     full:*) echo "$BUILD/${1#full:}" ;;
     *check:*) command -v compute-sanitizer >/dev/null &&
@@ -187,7 +187,7 @@ failed=0
 run() {
     part=$1
     command=$(command_of "$part")
-    [ -n "$command" ] || { note "skip  $part: its tool is not installed" && return; }
+    [ -n "$command" ] || { note "skip  $part: what runs it is not there" && return; }
     limit=$(limit_of "$part")
     [ "$(left)" -ge "$limit" ] || limit=$(left)
     [ "$limit" -ge 5 ] || { note "skip  $part: no time left" && return; }
@@ -204,7 +204,7 @@ run() {
     *) note "FAIL  $part: exit $rc ($took)" && failed=1 ;;
     esac
     case $part$rc in
-    bench_*0) cat "$log" ;;
+    bench_*0 | engine0) cat "$log" ;;
     *77 | *0) ;;
     *) tail -n 12 "$log" ;;
     esac
