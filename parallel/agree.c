@@ -45,6 +45,15 @@ static rt_status compare(const hello *first, const hello *other, int rank) {
     return RT_OK;
 }
 
+/* All have found the same difference: nobody leaves before everybody has, as who leaves ends the group. */
+static rt_status part(par_comm *comm) {
+    char text[2 * FACTS_BYTES];
+    (void)snprintf(text, sizeof text, "%s", rt_error_text());
+    const rt_status ignored = comm->barrier(comm);
+    (void)ignored;
+    return rt_fail(RT_EPEER, "%s", text);
+}
+
 static rt_status hello_of_all(par_comm *comm, const hello *mine, hello *all) {
     RT_TRY(comm->share(comm, mine, sizeof *mine, all));
     for (int r = 0; r < comm->n_ranks; r++) {
@@ -52,7 +61,8 @@ static rt_status hello_of_all(par_comm *comm, const hello *mine, hello *all) {
         all[r].facts[FACTS_BYTES - 1] = '\0';
         memcpy(comm->hosts[r], all[r].host, PAR_NAME_BYTES);
     }
-    for (int r = 1; r < comm->n_ranks; r++) RT_TRY(compare(&all[0], &all[r], r));
+    for (int r = 1; r < comm->n_ranks; r++)
+        if (compare(&all[0], &all[r], r) != RT_OK) return part(comm);
     return RT_OK;
 }
 

@@ -29,6 +29,7 @@ typedef struct tcp_greeting {
 } tcp_greeting;
 
 enum { TRY_MS = 2000, GREETING_MS = 2000, RETRY_MS = 50 };
+static const double refused_s = 2.0;
 
 static tcp_greeting make_greeting(const tcp_invitation *invitation, int32_t rank) {
     tcp_greeting greeting = {.rank = rank, .n_ranks = invitation->n_ranks};
@@ -236,26 +237,43 @@ static rt_status accept_one(int fd, const tcp_invitation *invitation, int32_t fi
     return RT_OK;
 }
 
-static int32_t missing(int32_t first, int32_t n_ranks, const int fds[PAR_RANKS_MAX]) {
-    for (int32_t r = first; r < n_ranks; r++)
-        if (fds[r] < 0) return r;
-    return -1;
+/* The lowest rank that is missing, -1: none; *n: how many are. */
+static int32_t missing(int32_t first, int32_t n_ranks, const int fds[PAR_RANKS_MAX], int32_t *n) {
+    int32_t lowest = -1;
+    *n = 0;
+    for (int32_t r = n_ranks - 1; r >= first; r--) {
+        if (fds[r] >= 0) continue;
+        lowest = r;
+        ++*n;
+    }
+    return lowest;
 }
 
+/* Where one is refused the others are still let in, for a moment, so that they need not wait to learn that
+ * it is over. */
 rt_status tcp_accept_all(int fd, const tcp_invitation *invitation, int32_t first, int32_t n_ranks,
         double timeout_s, int fds[PAR_RANKS_MAX]) {
-    const double deadline = rt_now() + timeout_s;
-    while (missing(first, n_ranks, fds) >= 0) {
+    double deadline = rt_now() + timeout_s;
+    char refusal[512] = "";
+    int32_t n_refused = 0;
+    int32_t n_missing = 0;
+    for (;;) {
         struct pollfd one = {.fd = fd, .events = POLLIN};
+        const int32_t lowest = missing(first, n_ranks, fds, &n_missing);
         const int left_ms = (int)((deadline - rt_now()) * 1e3);
+        if (n_missing <= n_refused || (left_ms <= 0 && n_refused > 0)) break;
         if (left_ms <= 0)
             return rt_fail(RT_EPEER,
                     "parallel: rank %" PRId32 " did not connect within %g s (port %" PRId32
                     " of this machine)",
-                    missing(first, n_ranks, fds), timeout_s, invitation->port);
-        if (poll(&one, 1, left_ms) > 0) RT_TRY(accept_one(fd, invitation, first, n_ranks, fds));
+                    lowest, timeout_s, invitation->port);
+        if (poll(&one, 1, left_ms) <= 0) continue;
+        if (accept_one(fd, invitation, first, n_ranks, fds) == RT_OK) continue;
+        if (n_refused++ > 0) continue;
+        (void)snprintf(refusal, sizeof refusal, "%s", rt_error_text());
+        deadline = rt_now() + refused_s;
     }
-    return RT_OK;
+    return n_refused > 0 ? rt_fail(RT_EPEER, "%s", refusal) : RT_OK;
 }
 
 /* ---- connecting ------------------------------------------------------------------------------ */

@@ -82,7 +82,10 @@ ranks() {
     add "$(sed -n 's/^\([0-9]*\) runs, .* bad$/\1/p' "$log")"
     dead=$(awk '$1 ~ /^(kill|exit0|exit1)$/ && $2 == "runs" && $9 > m { m = $9 } END { print m }' "$log")
     frozen=$(awk '$1 == "stop" && $2 == "runs" { print $9 }' "$log")
-    unit="runs with a fault of a rank (dead ones noticed in $dead s, frozen ones in $frozen s)"
+    points=$(sed -n 's/^ok   \(spilling, \)*[a-z0-9]* *rank [0-9] of \([24]\) at *\([0-9]*\) (.*/\1\2 \3/p' "$log" |
+        sort -u | wc -l)
+    steps=$(sed -n 's/.* at *[0-9]* (\(.*\)): exit.*/\1/p' "$log" | grep -v '^-$' | sort -u | wc -l)
+    unit="runs with a fault of a rank at $points points of $steps steps (dead ones noticed in $dead s, frozen ones in $frozen s)"
 }
 unlike() { # once is all, too
     unit='groups with a rank of another build, config, weights, options or size'
