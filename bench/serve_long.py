@@ -121,11 +121,11 @@ n_found = again.usage["prompt_tokens_details"]["cached_tokens"]
 
 
 def longest_piece(steps):
-    """s between two multiples of a piece."""
+    """s between two multiples of a piece; what was found at the beginning is none."""
     times = {}
     for at, n in steps:
         times.setdefault(n // PIECE, at)
-    return max((times[i + 1] - times[i] for i in times if i + 1 in times), default=0.0)
+    return max((times[i + 1] - times[i] for i in sorted(times)[1:] if i + 1 in times), default=0.0)
 
 
 piece_s = max(longest_piece(first.steps), longest_piece(again.steps))
