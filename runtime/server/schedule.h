@@ -1,4 +1,8 @@
-/* Inside the scheduler: what scheduler.c and admission.c share. */
+/* Inside the scheduler, its thread's only but for intake.c:
+ *
+ *   scheduler.c   its life and its loop            intake.c     what other threads ask of it
+ *   admission.c   who gets a session, and a slot   steps.c      decode and prefill
+ *   endings.c     how a request ends               generate.c   a row of logits -> text */
 #ifndef SRV_SCHEDULE_H
 #define SRV_SCHEDULE_H
 
@@ -60,12 +64,26 @@ void srv_admit(srv_scheduler *scheduler);
 void srv_keep_prefix(srv_scheduler *scheduler, srv_sequence *sequence);
 void srv_forget_prefixes(srv_scheduler *scheduler);
 
-/* scheduler.c: a request is over. http 0 in `error`, or NULL: it went well. */
+/* intake.c: a waiting request leaves the queue; the caller has its reference. */
+void srv_leave_queue(srv_scheduler *scheduler, srv_request *request);
+
+/* steps.c: one decode step of all answers, one item of one prefill. False: there is none. */
+bool srv_decode_step(srv_scheduler *scheduler);
+bool srv_prefill_item(srv_scheduler *scheduler);
+
+/* endings.c: a request is over. http 0 in `error`, or NULL: it went well. */
 void srv_finish_request(
         srv_scheduler *scheduler, srv_request *request, srv_finish finish, const srv_error *error);
+/* One that runs: its slot is free, what it computed is kept as far as it is whole. */
+void srv_finish_sequence(srv_scheduler *scheduler, srv_sequence *sequence, srv_finish finish,
+        const srv_error *error);
+/* With the calling thread's last error. */
+void srv_fail_sequence(srv_scheduler *scheduler, srv_sequence *sequence, rt_status status);
+/* All that run or wait: the server stops. */
+void srv_fail_all(srv_scheduler *scheduler);
+/* Those that run, and that nobody wants any more. */
+void srv_drop_cancelled(srv_scheduler *scheduler);
 /* RT_EPEER: the engine is of no use any more, for the reason that the first such failure gave. */
 void srv_note_loss(srv_scheduler *scheduler, rt_status status);
-/* A waiting request leaves the queue; the caller has its reference. */
-void srv_leave_queue(srv_scheduler *scheduler, srv_request *request);
 
 #endif

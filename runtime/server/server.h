@@ -7,7 +7,7 @@
  *   stream.c format_*.c     a request's events -> the bytes of one API
  *   jobs.c                  requests that need no client
  *   readings.c uploads.c page.c   texts that are asked about, files they come from, the web page
- *   scheduler.c admission.c generate.c   the engine's thread
+ *   schedule.h              the engine's thread, and its files
  *
  * No field of a request ever becomes the name of a file. */
 #ifndef SRV_SERVER_H

@@ -1,0 +1,98 @@
+/* How a request ends: well, with an error, or because nobody wants it any more. */
+#include "runtime/base/log.h"
+#include "schedule.h"
+
+static void count_finished(srv_scheduler *scheduler, const srv_request *request, bool failed) {
+    srv_counters *counters = &scheduler->counters;
+    (void)pthread_mutex_lock(&scheduler->lock);
+    if (atomic_load(&request->is_cancelled))
+        counters->n_cancelled++;
+    else if (failed)
+        counters->n_failed++;
+    else
+        counters->n_succeeded++;
+    srv_histogram_add(&counters->whole, request->done_s - request->submitted_s);
+    (void)pthread_mutex_unlock(&scheduler->lock);
+}
+
+void srv_finish_request(
+        srv_scheduler *scheduler, srv_request *request, srv_finish finish, const srv_error *error) {
+    (void)pthread_mutex_lock(&request->lock);
+    request->phase = SRV_DONE;
+    request->finish = finish;
+    if (error) request->error = *error;
+    request->done_s = rt_now();
+    srv_request_wake(request);
+    (void)pthread_mutex_unlock(&request->lock);
+    count_finished(scheduler, request, error && error->http);
+}
+
+/* Nobody waits any more for what this sequence was to compute. */
+static void part_from(srv_scheduler *scheduler, const srv_sequence *sequence) {
+    (void)pthread_mutex_lock(&scheduler->lock);
+    for (int i = 0; i < scheduler->n_waiting; i++)
+        if (scheduler->waiting[i].joined == sequence) scheduler->waiting[i].joined = NULL;
+    (void)pthread_mutex_unlock(&scheduler->lock);
+}
+
+/* Its slot is free; what it computed stays as far as it is whole. */
+static void remove_sequence(srv_scheduler *scheduler, srv_sequence *sequence) {
+    int32_t place = 0;
+    while (scheduler->running[place] != sequence) place++;
+    scheduler->running[place] = scheduler->running[--scheduler->n_running];
+    if (scheduler->piece_of == sequence) {
+        glm_prefill_abort(sequence->session);
+        scheduler->piece_of = NULL;
+    }
+    part_from(scheduler, sequence);
+    if (!scheduler->lost.http) srv_keep_prefix(scheduler, sequence);
+    srv_sequence_free(sequence);
+    scheduler->is_admission_due = true;
+}
+
+void srv_finish_sequence(srv_scheduler *scheduler, srv_sequence *sequence, srv_finish finish,
+        const srv_error *error) {
+    srv_request *request = sequence->request;
+    srv_request_hold(request); /* its end is told once its slot is free */
+    remove_sequence(scheduler, sequence);
+    srv_finish_request(scheduler, request, finish, error);
+    srv_request_drop(request);
+}
+
+void srv_note_loss(srv_scheduler *scheduler, rt_status status) {
+    if (status != RT_EPEER || scheduler->lost.http) return;
+    (void)srv_refuse(&scheduler->lost, 500, "rank_lost", NULL, "%s", rt_error_text());
+}
+
+/* Where a rank is lost all are ended alike, by the loop. */
+void srv_fail_sequence(srv_scheduler *scheduler, srv_sequence *sequence, rt_status status) {
+    srv_error error;
+    srv_note_loss(scheduler, status);
+    if (status == RT_EPEER) return;
+    (void)srv_refuse_status(&error, status, NULL);
+    rt_log(RT_LOG_WARN, "serve", "request failed id=%s: %s", sequence->request->id,
+            rt_error_text());
+    if (status == RT_EUSAGE) error.http = 500; /* what was asked for had been checked */
+    srv_finish_sequence(scheduler, sequence, SRV_FINISH_NONE, &error);
+}
+
+void srv_fail_all(srv_scheduler *scheduler) {
+    srv_error error = scheduler->lost;
+    if (!error.http)
+        (void)srv_refuse(&error, 503, "shutting_down", NULL, "the server is shutting down");
+    while (scheduler->n_running > 0)
+        srv_finish_sequence(scheduler, scheduler->running[0], SRV_FINISH_NONE, &error);
+    while (scheduler->n_waiting > 0) {
+        srv_request *request = scheduler->waiting[0].request;
+        srv_leave_queue(scheduler, request);
+        srv_finish_request(scheduler, request, SRV_FINISH_NONE, &error);
+        srv_request_drop(request);
+    }
+}
+
+void srv_drop_cancelled(srv_scheduler *scheduler) {
+    const srv_error none = {0};
+    for (int32_t i = scheduler->n_running - 1; i >= 0; i--)
+        if (atomic_load(&scheduler->running[i]->request->is_cancelled))
+            srv_finish_sequence(scheduler, scheduler->running[i], SRV_FINISH_NONE, &none);
+}

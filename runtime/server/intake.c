@@ -1,0 +1,123 @@
+/* What other threads do: ask for an answer, for a look, or for an end. */
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "limits.h"
+#include "runtime/base/log.h"
+#include "runtime/base/size.h"
+#include "schedule.h"
+
+static void ring(srv_scheduler *scheduler) {
+    const uint64_t one = 1;
+    const ssize_t ignored = write(scheduler->wake_fd, &one, sizeof one);
+    (void)ignored;
+}
+
+srv_state srv_scheduler_state(srv_scheduler *scheduler) {
+    (void)pthread_mutex_lock(&scheduler->lock);
+    const srv_state state = scheduler->state;
+    (void)pthread_mutex_unlock(&scheduler->lock);
+    return state;
+}
+
+int64_t srv_scheduler_context(srv_scheduler *scheduler) {
+    (void)pthread_mutex_lock(&scheduler->lock);
+    const int64_t context = scheduler->context;
+    (void)pthread_mutex_unlock(&scheduler->lock);
+    return context;
+}
+
+srv_counters srv_scheduler_counters(srv_scheduler *scheduler) {
+    (void)pthread_mutex_lock(&scheduler->lock);
+    const srv_counters counters = scheduler->counters;
+    (void)pthread_mutex_unlock(&scheduler->lock);
+    return counters;
+}
+
+static bool fits_context(int64_t context, srv_request *request, srv_error *error) {
+    srv_settings *settings = &request->settings;
+    const int64_t n_prompt = request->prompt.n;
+    const int64_t room = context - n_prompt;
+    if (settings->max_tokens < 0)
+        settings->max_tokens = rt_min64(room, srv_limit_of(SRV_ANSWER_TOKENS));
+    if (room > 0 && settings->max_tokens <= room) return true;
+    if (room <= 0)
+        (void)srv_refuse(error, 400, "context_length_exceeded", NULL,
+                "the prompt has %" PRId64 " tokens, and the context of %" PRId64
+                " tokens is to hold at least one of the answer: %" PRId64 " too many",
+                n_prompt, context, 1 - room);
+    else
+        (void)srv_refuse(error, 400, "context_length_exceeded", "max_tokens",
+                "the prompt has %" PRId64 " tokens and %" PRId64 " are asked for: together %" PRId64
+                " more than the context of %" PRId64,
+                n_prompt, settings->max_tokens, settings->max_tokens - room, context);
+    error->n_prompt = n_prompt;
+    error->n_context = context;
+    return false;
+}
+
+static bool is_open(srv_state state, srv_error *error) {
+    if (state == SRV_READY) return true;
+    (void)srv_refuse(error, 503, state == SRV_LOADING ? "loading" : "shutting_down", NULL,
+            state == SRV_LOADING ? "the model is being loaded" : "the server is shutting down");
+    error->retry_after_s = state == SRV_LOADING ? 2 : 30;
+    return false;
+}
+
+bool srv_scheduler_plan(srv_scheduler *scheduler, glm_plan *plan, srv_error *error) {
+    (void)pthread_mutex_lock(&scheduler->lock);
+    const bool is_there = is_open(scheduler->state, error);
+    *plan = scheduler->plan;
+    (void)pthread_mutex_unlock(&scheduler->lock);
+    return is_there;
+}
+
+/* With the lock. */
+static bool has_room(const srv_scheduler *scheduler, int64_t n_tokens, srv_error *error) {
+    const int64_t n_max = rt_min64(srv_limit_of(SRV_QUEUE_REQUESTS), SRV_WAITING_MAX);
+    const int64_t tokens_max = srv_limit_of(SRV_QUEUE_CONTEXTS) * scheduler->context;
+    if (scheduler->n_waiting < n_max && scheduler->n_waiting_tokens + n_tokens <= tokens_max)
+        return true;
+    (void)srv_refuse(error, 429, "queue_full", NULL,
+            "%d requests of %" PRId64 " tokens wait already; at most %" PRId64 " of %" PRId64
+            " tokens may",
+            scheduler->n_waiting, scheduler->n_waiting_tokens, n_max, tokens_max);
+    error->retry_after_s = 5;
+    return false;
+}
+
+bool srv_scheduler_submit(srv_scheduler *scheduler, srv_request *request, srv_error *error) {
+    (void)pthread_mutex_lock(&scheduler->lock);
+    const bool is_taken = is_open(scheduler->state, error) &&
+                          fits_context(scheduler->context, request, error) &&
+                          has_room(scheduler, request->prompt.n, error);
+    if (is_taken) {
+        srv_request_hold(request);
+        request->submitted_s = rt_now();
+        request->progress.n_total = request->prompt.n;
+        scheduler->waiting[scheduler->n_waiting++] = (srv_waiting){.request = request};
+        scheduler->n_waiting_tokens += request->prompt.n;
+        scheduler->counters.n_waiting = scheduler->n_waiting;
+    }
+    (void)pthread_mutex_unlock(&scheduler->lock);
+    if (is_taken) ring(scheduler);
+    return is_taken;
+}
+
+void srv_scheduler_cancel(srv_scheduler *scheduler, srv_request *request) {
+    atomic_store(&request->is_cancelled, true);
+    ring(scheduler);
+}
+
+void srv_leave_queue(srv_scheduler *scheduler, srv_request *request) {
+    (void)pthread_mutex_lock(&scheduler->lock);
+    int place = 0;
+    while (scheduler->waiting[place].request != request) place++;
+    scheduler->n_waiting--;
+    memmove(&scheduler->waiting[place], &scheduler->waiting[place + 1],
+            (size_t)(scheduler->n_waiting - place) * sizeof scheduler->waiting[0]);
+    scheduler->n_waiting_tokens -= request->prompt.n;
+    scheduler->counters.n_waiting = scheduler->n_waiting;
+    (void)pthread_mutex_unlock(&scheduler->lock);
+}

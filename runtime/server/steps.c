@@ -1,0 +1,167 @@
+/* What a round of the loop computes: a token of each answer, and an item of one prefill. */
+#include <string.h>
+
+#include "limits.h"
+#include "runtime/base/log.h"
+#include "runtime/base/size.h"
+#include "schedule.h"
+
+enum { DISK_PIECE_TOKENS = 4096 };
+
+/* ---- decode ---------------------------------------------------------------------------------- */
+
+static void count_token(srv_scheduler *scheduler, srv_sequence *sequence) {
+    srv_request *request = sequence->request;
+    const double now = rt_now();
+    (void)pthread_mutex_lock(&scheduler->lock);
+    scheduler->counters.n_generated_tokens++;
+    if (sequence->last_token_s == 0.0)
+        srv_histogram_add(&scheduler->counters.first_token, now - request->submitted_s);
+    else
+        srv_histogram_add(&scheduler->counters.next_token, now - sequence->last_token_s);
+    (void)pthread_mutex_unlock(&scheduler->lock);
+    sequence->last_token_s = now;
+}
+
+/* The session's logits are there: the next token, and perhaps the end. */
+static void take_token(srv_scheduler *scheduler, srv_sequence *sequence) {
+    srv_finish finish = SRV_FINISH_NONE;
+    const rt_status status = srv_sequence_next(sequence, scheduler->engine, &finish);
+    count_token(scheduler, sequence);
+    if (status != RT_OK)
+        srv_fail_sequence(scheduler, sequence, status);
+    else if (finish != SRV_FINISH_NONE)
+        srv_finish_sequence(scheduler, sequence, finish, NULL);
+}
+
+/* A step that has to compute lost rows again needs the engine's prefill: an open piece gives way. */
+static rt_status decode(
+        srv_scheduler *scheduler, glm_session *const *sessions, const int32_t *ids, int32_t n) {
+    const rt_status status = glm_decode(sessions, ids, n);
+    if (status == RT_OK || !scheduler->piece_of) return status;
+    glm_prefill_abort(scheduler->piece_of->session);
+    scheduler->piece_of = NULL;
+    return glm_decode(sessions, ids, n);
+}
+
+bool srv_decode_step(srv_scheduler *scheduler) {
+    srv_sequence *sequences[GLM_DECODE_SEQS_MAX];
+    glm_session *sessions[GLM_DECODE_SEQS_MAX];
+    int32_t ids[GLM_DECODE_SEQS_MAX];
+    int32_t n = 0;
+    for (int32_t i = 0; i < scheduler->n_running; i++) {
+        srv_sequence *sequence = scheduler->running[i];
+        if (!sequence->is_decoding) continue;
+        sequences[n] = sequence;
+        sessions[n] = sequence->session;
+        ids[n++] = sequence->next_id;
+    }
+    if (n == 0) return false;
+    const rt_status status = decode(scheduler, sessions, ids, n);
+    for (int32_t i = 0; i < n; i++) {
+        if (status == RT_OK)
+            take_token(scheduler, sequences[i]);
+        else
+            srv_fail_sequence(scheduler, sequences[i], status);
+    }
+    return true;
+}
+
+/* ---- prefill --------------------------------------------------------------------------------- */
+
+int64_t srv_piece_tokens(const srv_scheduler *scheduler) {
+    const glm_plan *plan = glm_engine_plan(scheduler->engine);
+    return plan->kv_overflows || plan->kv_persists ? rt_min64(DISK_PIECE_TOKENS, plan->span)
+                                                   : plan->chunk;
+}
+
+static int64_t n_left(const srv_sequence *sequence) {
+    return sequence->request->prompt.n - glm_session_length(sequence->session);
+}
+
+/* Every second turn the one with the least left, else the one whose last turn is the longest ago. */
+static srv_sequence *choose(const srv_scheduler *scheduler) {
+    srv_sequence *chosen = NULL;
+    for (int32_t i = 0; i < scheduler->n_running; i++) {
+        srv_sequence *one = scheduler->running[i];
+        if (one->is_decoding) continue;
+        const bool is_better =
+                !chosen || (scheduler->clock % 2 == 0 ? n_left(one) < n_left(chosen)
+                                                      : one->piece_at < chosen->piece_at);
+        if (is_better) chosen = one;
+    }
+    return chosen;
+}
+
+static rt_status begin_piece(srv_scheduler *scheduler, srv_sequence *sequence) {
+    const glm_ids *prompt = &sequence->request->prompt;
+    const int64_t size = srv_piece_tokens(scheduler);
+    const int64_t pos = glm_session_length(sequence->session);
+    const int64_t end = rt_min64((pos / size + 1) * size, prompt->n);
+    sequence->piece_at = ++scheduler->clock;
+    RT_TRY(glm_prefill_begin(
+            sequence->session, prompt->ids + pos, end - pos, NULL, end == prompt->n ? 1 : 0));
+    scheduler->piece_of = sequence;
+    scheduler->piece_end = end;
+    scheduler->piece_work = sequence->work_done;
+    (void)pthread_mutex_lock(&scheduler->lock);
+    scheduler->counters.n_pieces++;
+    (void)pthread_mutex_unlock(&scheduler->lock);
+    return RT_OK;
+}
+
+static void show(srv_request *request, int64_t n_processed, double share) {
+    (void)pthread_mutex_lock(&request->lock);
+    srv_progress *progress = &request->progress;
+    progress->n_processed = n_processed;
+    if (share > 0.0 && progress->started_s > 0.0)
+        progress->eta_s = (rt_now() - progress->started_s) * (1.0 - share) / share;
+    if (request->settings.has_progress) srv_request_wake(request);
+    (void)pthread_mutex_unlock(&request->lock);
+}
+
+/* Also to those who wait for the same tokens. */
+static void show_progress(srv_scheduler *scheduler, srv_sequence *sequence, int64_t n_processed) {
+    const double share =
+            sequence->work_total > 0.0 ? sequence->work_done / sequence->work_total : 1.0;
+    show(sequence->request, n_processed, share);
+    (void)pthread_mutex_lock(&scheduler->lock);
+    for (int i = 0; i < scheduler->n_waiting; i++) {
+        const srv_waiting *one = &scheduler->waiting[i];
+        if (one->joined == sequence)
+            show(one->request, rt_min64(n_processed, one->joined_tokens), 0.0);
+    }
+    (void)pthread_mutex_unlock(&scheduler->lock);
+}
+
+static void end_piece(srv_scheduler *scheduler, srv_sequence *sequence) {
+    srv_request *request = sequence->request;
+    scheduler->piece_of = NULL;
+    scheduler->is_admission_due = true;
+    if (scheduler->piece_end < request->prompt.n) return;
+    sequence->is_decoding = true;
+    (void)pthread_mutex_lock(&request->lock);
+    request->phase = SRV_DECODING;
+    (void)pthread_mutex_unlock(&request->lock);
+    take_token(scheduler, sequence);
+}
+
+bool srv_prefill_item(srv_scheduler *scheduler) {
+    srv_sequence *sequence = scheduler->piece_of ? scheduler->piece_of : choose(scheduler);
+    if (!sequence) return false;
+    glm_prefill_progress progress = {0};
+    rt_status status = scheduler->piece_of ? RT_OK : begin_piece(scheduler, sequence);
+    if (status == RT_OK) {
+        status = glm_prefill_step(sequence->session, &progress);
+        if (status != RT_OK) scheduler->piece_of = NULL; /* the run is over */
+    }
+    if (status != RT_OK) {
+        srv_fail_sequence(scheduler, sequence, status);
+        return true;
+    }
+    sequence->work_done = scheduler->piece_work + progress.work_done;
+    show_progress(scheduler, sequence,
+            scheduler->piece_end - progress.tokens_total + progress.tokens_done);
+    if (progress.is_done) end_piece(scheduler, sequence);
+    return true;
+}
