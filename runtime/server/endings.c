@@ -1,6 +1,10 @@
 /* How a request ends: well, with an error, or because nobody wants it any more. */
+#include <inttypes.h>
+
 #include "runtime/base/log.h"
 #include "schedule.h"
+
+static const char shutting_down[] = "shutting_down";
 
 static void count_finished(srv_scheduler *scheduler, const srv_request *request, bool failed) {
     srv_counters *counters = &scheduler->counters;
@@ -76,12 +80,36 @@ void srv_fail_sequence(srv_scheduler *scheduler, srv_sequence *sequence, rt_stat
     srv_finish_sequence(scheduler, sequence, SRV_FINISH_NONE, &error);
 }
 
+/* What is computed of the open piece goes to disk, as after Ctrl-C of `glm1m prefill`. False: it does not. */
+static bool suspend_piece(srv_scheduler *scheduler) {
+    srv_sequence *sequence = scheduler->piece_of;
+    if (scheduler->lost.http || !glm_engine_plan(scheduler->engine)->kv_persists) return false;
+    scheduler->piece_of = NULL;
+    if (glm_prefill_suspend(sequence->session) == RT_OK) return true;
+    rt_log(RT_LOG_WARN, "serve", "not suspended id=%s: %s", sequence->request->id, rt_error_text());
+    return false;
+}
+
+/* The server stops: why, and what the same request will find. */
+static void stop_sequence(srv_scheduler *scheduler, srv_sequence *sequence) {
+    const srv_progress *progress = &sequence->request->progress;
+    srv_error error = scheduler->lost;
+    const bool is_suspended = sequence == scheduler->piece_of && suspend_piece(scheduler);
+    if (!error.http && is_suspended)
+        (void)srv_refuse(&error, 503, shutting_down, NULL,
+                "the server is shutting down; %" PRId64 " of the prompt's %" PRId64
+                " tokens are kept on disk, and the same request goes on from there",
+                progress->n_processed, progress->n_total);
+    else if (!error.http)
+        (void)srv_refuse(&error, 503, shutting_down, NULL, "the server is shutting down");
+    srv_finish_sequence(scheduler, sequence, SRV_FINISH_NONE, &error);
+}
+
 void srv_fail_all(srv_scheduler *scheduler) {
     srv_error error = scheduler->lost;
     if (!error.http)
-        (void)srv_refuse(&error, 503, "shutting_down", NULL, "the server is shutting down");
-    while (scheduler->n_running > 0)
-        srv_finish_sequence(scheduler, scheduler->running[0], SRV_FINISH_NONE, &error);
+        (void)srv_refuse(&error, 503, shutting_down, NULL, "the server is shutting down");
+    while (scheduler->n_running > 0) stop_sequence(scheduler, scheduler->running[0]);
     while (scheduler->n_waiting > 0) {
         srv_request *request = scheduler->waiting[0].request;
         srv_leave_queue(scheduler, request);

@@ -50,7 +50,7 @@ static const row table[SRV_N_LIMITS] = {
         [SRV_CITED_BYTES] = {"an answer of /v1/cite", 64 << 10, "bytes", "400"},
         [SRV_HEARTBEAT_S] = {"silence of a stream", 5, "s", "a heartbeat"},
         [SRV_PREFIXES] = {"finished texts whose KV is kept", 64, "", "the oldest goes"},
-        [SRV_DRAIN_S] = {"what runs after SIGTERM", 30, "s", "ended with an error"},
+        [SRV_DRAIN_S] = {"what runs after SIGTERM", 30, "s", "suspended, or ended with an error"},
 };
 
 int64_t srv_limit_of(srv_limit limit) {

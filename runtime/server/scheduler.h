@@ -30,7 +30,9 @@ RT_MUST_CHECK rt_status srv_scheduler_create(
 void srv_scheduler_free(srv_scheduler *scheduler);
 
 /* Work until a signal came (glm_cli_interrupted) and what was under way is done, or has had its
- * SRV_DRAIN_S, or a second signal came. `signal_fd` becomes readable with each signal.
+ * SRV_DRAIN_S, or a second signal came; a prefill that is
+ * then still under way is suspended where KV is kept on disk. `signal_fd` becomes readable with each
+ * signal.
  *
  * Errors: RT_EPEER  another rank is lost: whatever was under way has been told */
 RT_MUST_CHECK rt_status srv_scheduler_run(

@@ -1,0 +1,28 @@
+#!/bin/sh
+# SIGTERM in the middle of a long prefill that is kept on disk: what is computed is written there to the last
+# (layer, chunk), also of a prompt that is shorter than a segment of the store; the stream is told and properly
+# ended, the exit code is 0, and the same request after a restart goes on from there.
+#
+# GLM_TEST_DRAIN=30: send one signal only, and let the 30 s of --limits pass.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+. tests/help_cli.sh
+. tests/help_serve.sh
+
+make_needle_model
+how=twice
+sizes='4000 14000'
+[ "${GLM_TEST_FAST:-0}" != 1 ] || sizes=4000
+if [ "${GLM_TEST_DRAIN:-}" = 30 ]; then how=once sizes=120000; fi
+for n_tokens in $sizes; do
+    chunk=128
+    [ "$n_tokens" -gt 4096 ] || chunk=4 # or it is over before a signal comes
+    set -- -m "$work/model" -c 128k -b $chunk --max-num-seqs 2 --kv-disk-dir "$work/kv"
+    GLM_LOG=info start_server "$@"
+    client suspends.py "$server_pid" "$n_tokens" "$how" "$work/place"
+    await_server
+    GLM_LOG=info start_server "$@"
+    client suspends.py "$server_pid" "$n_tokens" again "$work/place"
+    stop_server
+    grep -q 'resumed begin=' "$work/server.err" || fail "$n_tokens tokens: begun anew"
+done
