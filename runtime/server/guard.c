@@ -1,6 +1,7 @@
 #include "guard.h"
 
 #include <openssl/crypto.h>
+#include <openssl/evp.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -115,26 +116,65 @@ bool srv_guard_origin(const srv_guard *guard, struct MHD_Connection *connection,
 
 /* ---- the key --------------------------------------------------------------------------------- */
 
-bool srv_guard_key(const srv_guard *guard, struct MHD_Connection *connection, srv_error *error) {
-    static const char scheme[] = "Bearer ";
-    unsigned char given[GLM_SHA256_BYTES];
-    if (!guard->has_key) return true;
-    const fields bearer = find(connection, MHD_HTTP_HEADER_AUTHORIZATION);
-    const fields key = find(connection, "X-Api-Key");
-    const char *text = key.value;
-    if (bearer.n + key.n != 1)
-        return srv_refuse(error, 401, "invalid_api_key", NULL,
-                bearer.n + key.n ? "more than one key is given"
-                                 : "a key is needed: Authorization: Bearer KEY");
-    if (bearer.n) {
-        if (strncasecmp(bearer.value, scheme, sizeof scheme - 1) != 0)
-            return srv_refuse(error, 401, "invalid_api_key", NULL,
-                    "the only scheme is Authorization: Bearer");
-        text = bearer.value + sizeof scheme - 1;
-    }
-    /* Of hashes: how long it takes tells nothing about the key, nor about its length. */
-    const rt_status status = glm_sha256_of(text, (int64_t)strlen(text), given);
+enum { KEY_BYTES = 1024 }; /* of one that is given, in base64 */
+
+typedef struct text {
+    const char *bytes;
+    size_t n;
+} text;
+
+/* What follows the scheme's name. */
+static bool has_scheme(const fields *given, const char *scheme, text *rest) {
+    const size_t n = strlen(scheme);
+    if (given->n_bytes < n || strncasecmp(given->value, scheme, n) != 0) return false;
+    *rest = (text){given->value + n, given->n_bytes - n};
+    return true;
+}
+
+/* base64 of "NAME:PASSWORD" -> the password, in `plain`. */
+static bool decode_basic(text *value, unsigned char plain[KEY_BYTES]) {
+    if (value->n == 0 || value->n > KEY_BYTES || value->n % 4 != 0) return false;
+    int n = EVP_DecodeBlock(plain, (const unsigned char *)value->bytes, (int)value->n);
+    for (size_t i = value->n; n > 0 && i > value->n - 2 && value->bytes[i - 1] == '='; i--) n--;
+    const unsigned char *colon = n > 0 ? memchr(plain, ':', (size_t)n) : NULL;
+    if (!colon) return false;
+    *value = (text){(const char *)colon + 1, (size_t)(plain + n - colon - 1)};
+    return true;
+}
+
+/* Other sites' pages must not act with a password that the browser adds for them. */
+static bool is_of_our_page(struct MHD_Connection *connection) {
+    const fields site = find(connection, "Sec-Fetch-Site");
+    return site.n == 0 || strcasecmp(site.value, "same-origin") == 0 ||
+           strcasecmp(site.value, "none") == 0;
+}
+
+/* Of hashes: how long it takes tells nothing about the key, nor about its length. */
+static bool check_key(const srv_guard *guard, text given, srv_error *error) {
+    unsigned char hash[GLM_SHA256_BYTES];
+    const rt_status status = glm_sha256_of(given.bytes, (int64_t)given.n, hash);
     if (status != RT_OK) return srv_refuse_status(error, status, NULL);
-    if (CRYPTO_memcmp(given, guard->key, sizeof given) == 0) return true;
+    if (CRYPTO_memcmp(hash, guard->key, sizeof hash) == 0) return true;
     return srv_refuse(error, 401, "invalid_api_key", NULL, "the key is not the one of --api-key");
+}
+
+bool srv_guard_key(
+        const srv_guard *guard, struct MHD_Connection *connection, bool is_page, srv_error *error) {
+    unsigned char plain[KEY_BYTES];
+    if (!guard->has_key) return true;
+    const fields authorization = find(connection, MHD_HTTP_HEADER_AUTHORIZATION);
+    const fields key = find(connection, "X-Api-Key");
+    text given = {key.value, key.n_bytes};
+    if (authorization.n + key.n != 1)
+        return srv_refuse(error, 401, "invalid_api_key", NULL,
+                authorization.n + key.n ? "more than one key is given"
+                                        : "a key is needed: Authorization: Bearer KEY");
+    if (key.n || has_scheme(&authorization, "Bearer ", &given))
+        return check_key(guard, given, error);
+    if (!has_scheme(&authorization, "Basic ", &given) || !decode_basic(&given, plain))
+        return srv_refuse(error, 401, "invalid_api_key", NULL,
+                "the schemes are Authorization: Bearer KEY, and Basic with the key as password");
+    if (!is_page && !is_of_our_page(connection))
+        return srv_refuse(error, 403, "site", NULL, "pages of other sites are not served");
+    return check_key(guard, given, error);
 }

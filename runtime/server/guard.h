@@ -22,7 +22,10 @@ RT_MUST_CHECK rt_status srv_guard_init(
 bool srv_guard_framing(struct MHD_Connection *connection, const char *version, srv_error *error);
 /* Host is ours, Origin is the page that we serve or absent. */
 bool srv_guard_origin(const srv_guard *guard, struct MHD_Connection *connection, srv_error *error);
-/* "Authorization: Bearer KEY" or "X-Api-Key: KEY", compared in constant time. */
-bool srv_guard_key(const srv_guard *guard, struct MHD_Connection *connection, srv_error *error);
+/* "Authorization: Bearer KEY", "X-Api-Key: KEY", or the password of "Authorization: Basic", which a
+ * browser asks for and then adds by itself: it counts for the page and for what the page asks. Compared in
+ * constant time. */
+bool srv_guard_key(
+        const srv_guard *guard, struct MHD_Connection *connection, bool is_page, srv_error *error);
 
 #endif

@@ -69,7 +69,10 @@ static enum MHD_Result queue(srv_exchange *exchange) {
     if (exchange->retry_after_s > 0)
         add_number(response, MHD_HTTP_HEADER_RETRY_AFTER, exchange->retry_after_s);
     if (exchange->http == 401)
-        (void)MHD_add_response_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer");
+        (void)MHD_add_response_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE,
+                exchange->route && exchange->route->is_page
+                        ? "Basic realm=\"glm1m: any name, and the key\", charset=\"UTF-8\""
+                        : "Bearer");
     /* libmicrohttpd would not notice before the connection's time is over. */
     if (exchange->connection && srv_connection_is_ending(exchange->connection))
         exchange->closes = true;
@@ -163,7 +166,8 @@ static bool is_taken(const srv_exchange *exchange, const char *version, srv_erro
     if (!srv_guard_framing(exchange->handle, version, error) ||
             !srv_guard_origin(&server->guard, exchange->handle, error))
         return false;
-    if ((!route || !route->is_public) && !srv_guard_key(&server->guard, exchange->handle, error))
+    if ((!route || !route->is_public) &&
+            !srv_guard_key(&server->guard, exchange->handle, route && route->is_page, error))
         return false;
     return declared_length(exchange->handle) <= body_limit(exchange) ||
            refuse_size(exchange, error);

@@ -44,6 +44,7 @@ typedef struct srv_route {
     srv_handler handler;
     srv_shape shape;
     bool is_public; /* needs no key */
+    bool is_page;   /* a browser shows it: it is to ask for the key */
 } srv_route;
 
 struct srv_exchange {

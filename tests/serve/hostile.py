@@ -4,6 +4,7 @@ alive, with the descriptors, slots and pages of before.
    hostile.py URL SCRIPT PID KEY
 """
 
+import base64
 import concurrent.futures
 import socket
 import struct
@@ -210,9 +211,15 @@ def bodies():
     check(found in (0, 413), "chunks of 17 MiB", found)
 
 
+def basic(text):
+    return "Authorization: Basic " + base64.b64encode(text.encode()).decode()
+
+
 def keys():
-    """No route but /health and the page is served without the key, whatever the method."""
-    wrong = {"none": [], "wrong": ["Authorization: Bearer x"], "scheme": [f"Authorization: Basic {KEY}"],
+    """No route but /health is served without the key, whatever the method."""
+    wrong = {"none": [], "wrong": ["Authorization: Bearer x"], "scheme": [f"Authorization: Digest {KEY}"],
+             "no base64": [f"Authorization: Basic {KEY}"], "no name": [basic(KEY)], "other password": [basic(f"{KEY}:x")],
+             "Basic, empty": ["Authorization: Basic "], "Basic, long": [basic("x:" + "k" * 2000)],
              "two": [AUTH, AUTH], "both": [AUTH, f"X-Api-Key: {KEY}"], "beginning": [AUTH[:-1]],
              "more": [AUTH + "x"], "case": [AUTH.replace(KEY, KEY.upper())], "bare": [f"Authorization: {KEY}"],
              "long": ["Authorization: Bearer " + "k" * 20000], "empty": ["X-Api-Key: "]}
@@ -220,7 +227,13 @@ def keys():
         status = status_of(server.exchange(server.head("GET", "/v1/models", *fields)))
         check(status == 401, name, status)
     check(status_of(server.exchange(server.head("GET", "/v1/models", f"X-Api-Key: {KEY}"))) == 200)
-    paths = ("/v1/read", "/v1/ask", "/v1/cite", "/v1/models", "/v1/models/model", CHAT, "/v1/completions", "/v1/messages",
+    check(status_of(server.exchange(server.head("GET", "/v1/models", basic(f"any:{KEY}")))) == 200)
+    for site, wanted in (("same-origin", 200), ("none", 200), ("cross-site", 403), ("same-site", 403)):
+        fields = basic(f"any:{KEY}"), f"Sec-Fetch-Site: {site}"
+        check(status_of(server.exchange(server.head("GET", "/v1/models", *fields))) == wanted, site)
+        check(status_of(server.exchange(server.head("GET", "/", *fields))) == 200, site)
+        check(status_of(server.exchange(server.head("GET", "/v1/models", AUTH, fields[1]))) == 200, site)
+    paths = ("/", "/v1/read", "/v1/ask", "/v1/cite", "/v1/models", "/v1/models/model", CHAT, "/v1/completions", "/v1/messages",
              "/v1/messages/count_tokens", "/v1/jobs", "/v1/jobs/job_0", "/tokenize", "/detokenize",
              "/metrics", "/version", "/nowhere")
     for path in paths:
@@ -228,8 +241,8 @@ def keys():
             status = status_of(server.exchange(server.head(method, path, "Content-Length: 0")))
             check(status == 401, method, path, status)
     check(status_of(server.exchange(server.head("GET", "/health"))) == 200)
-    check(status_of(server.exchange(server.head("GET", "/"))) == 200)
-    check(status_of(server.exchange(server.head("POST", "/", "Content-Length: 0"))) == 401)
+    refused = server.exchange(server.head("GET", "/"))
+    check(b"\r\nWWW-Authenticate: Basic realm=" in refused, refused)
 
 
 def reset(connection):
