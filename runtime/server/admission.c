@@ -12,7 +12,7 @@ enum {
     LONG_PIECES = 4,       /* a prompt of more pieces than this is long */
     PREFIX_TOKENS_MIN = 16 /* shorter ones are not worth a session */
 };
-/* So long others may overtake one that finds no pages. */
+/* So long others may overtake one that finds no pages, or not the slots of several choices. */
 static const double overtaken_s = 30.0;
 
 /* ---- beginnings in common -------------------------------------------------------------------- */
@@ -62,7 +62,7 @@ static bool joins(const srv_scheduler *scheduler, srv_waiting *waiting, const so
     waiting->joined = NULL;
     for (int32_t i = 0; i < scheduler->n_running; i++) {
         const srv_sequence *one = scheduler->running[i];
-        if (one->is_decoding) continue;
+        if (one->is_decoding || one->leader) continue;
         const glm_ids *other = &one->request->prompt;
         const int64_t n = common(other->ids, other->n, prompt->ids, prompt->n - 1);
         if (n < most) continue;
@@ -154,17 +154,42 @@ void srv_keep_prefix(srv_scheduler *scheduler, srv_sequence *sequence) {
 
 /* ---- a session ------------------------------------------------------------------------------- */
 
-static rt_status make_session(
-        srv_scheduler *scheduler, const source *from, int64_t n_room, glm_session **out) {
-    if (from->n_tokens > 0) return glm_session_fork(from->session, from->n_tokens, n_room, out);
-    return glm_session_create(scheduler->engine, n_room, out);
+/* Tokens of one session of the request, and of one that only holds the pages that a fork at the prompt's
+ * end will need. */
+static int64_t room_of(const srv_request *request) {
+    return request->prompt.n + request->settings.max_tokens;
+}
+
+static int64_t fork_room_of(const srv_request *request) {
+    return request->settings.max_tokens + 2 * ATTN_PAGE_TOKENS;
+}
+
+static void free_sessions(glm_session **sessions, int n) {
+    for (int i = 0; i < n; i++) {
+        glm_session_free(sessions[i]);
+        sessions[i] = NULL;
+    }
+}
+
+/* One for each choice: the first is to be prefilled. */
+static rt_status make_sessions(srv_scheduler *scheduler, const source *from,
+        const srv_request *request, glm_session **sessions) {
+    const int n = request->settings.n_choices;
+    rt_status status = from->n_tokens > 0 ? glm_session_fork(from->session, from->n_tokens,
+                                                    room_of(request), &sessions[0])
+                                          : glm_session_create(scheduler->engine, room_of(request),
+                                                    &sessions[0]);
+    for (int i = 1; i < n && status == RT_OK; i++)
+        status = glm_session_create(scheduler->engine, fork_room_of(request), &sessions[i]);
+    if (status != RT_OK) free_sessions(sessions, n);
+    return status;
 }
 
 /* Kept texts go, the oldest first, until there are pages; at last the one it was to begin with. */
-static rt_status find_session(
-        srv_scheduler *scheduler, source *from, int64_t n_room, glm_session **out) {
+static rt_status find_sessions(srv_scheduler *scheduler, source *from, const srv_request *request,
+        glm_session **sessions) {
     for (;;) {
-        const rt_status status = make_session(scheduler, from, n_room, out);
+        const rt_status status = make_sessions(scheduler, from, request, sessions);
         if (status != RT_ENOFIT) return status;
         if (evict(scheduler, &from->prefix)) continue;
         if (from->prefix < 0) return status;
@@ -178,16 +203,21 @@ static double work_of(const srv_scheduler *scheduler, int64_t from, int64_t to) 
     return config->n_layers * glm_layer_flop(config, from, to - from);
 }
 
-/* The request begins, in a slot. */
-static void start(srv_scheduler *scheduler, srv_sequence *sequence) {
-    srv_request *request = sequence->request;
-    const int64_t n_cached = glm_session_length(sequence->session);
-    sequence->work_total = work_of(scheduler, n_cached, request->prompt.n);
+/* The sequence of one choice, in a slot. */
+static void take_slot(srv_scheduler *scheduler, srv_sequence *sequence) {
+    const srv_settings *settings = &sequence->request->settings;
     sequence->answer.tokenizer = scheduler->tokenizer;
-    sequence->answer.stop.texts = (const char *const *)request->settings.stop;
-    sequence->answer.stop.n_texts = request->settings.n_stop;
-    sequence->reply.tools = request->settings.tools;
+    sequence->answer.stop.texts = (const char *const *)settings->stop;
+    sequence->answer.stop.n_texts = settings->n_stop;
+    sequence->reply.tools = settings->tools;
     scheduler->running[scheduler->n_running++] = sequence;
+}
+
+/* The request begins. */
+static void start(srv_scheduler *scheduler, srv_sequence *leader) {
+    srv_request *request = leader->request;
+    const int64_t n_cached = glm_session_length(leader->session);
+    leader->work_total = work_of(scheduler, n_cached, request->prompt.n);
     (void)pthread_mutex_lock(&request->lock);
     request->phase = SRV_PREFILLING;
     request->progress.n_cached = n_cached;
@@ -202,27 +232,49 @@ static void start(srv_scheduler *scheduler, srv_sequence *sequence) {
     (void)pthread_mutex_unlock(&scheduler->lock);
 }
 
-static rt_status try_to_start(srv_scheduler *scheduler, srv_request *request, source *from) {
-    srv_sequence *sequence = NULL;
-    const glm_ids *prompt = &request->prompt;
-    const int64_t n_room = prompt->n + request->settings.max_tokens;
-    RT_TRY(rt_calloc(1, sizeof *sequence, "a sequence", &sequence));
-    rt_status status = find_session(scheduler, from, n_room, &sequence->session);
-    const bool persists = glm_engine_plan(scheduler->engine)->kv_persists;
-    if (status == RT_OK && persists && from->n_tokens == 0) {
-        glm_reuse reuse;
-        status = glm_session_restore(sequence->session, prompt->ids, prompt->n, &reuse);
+/* Sequences of a request, one a choice, that take over the sessions. */
+static rt_status make_sequences(
+        srv_request *request, glm_session **sessions, srv_sequence **sequences) {
+    const int n = request->settings.n_choices;
+    for (int i = 0; i < n; i++) {
+        const rt_status status = rt_calloc(1, sizeof **sequences, "a sequence", &sequences[i]);
+        if (status != RT_OK) {
+            while (i > 0) free(sequences[--i]);
+            return status;
+        }
+        *sequences[i] = (srv_sequence){.request = request,
+                .choice = &request->choices[i],
+                .leader = i > 0 ? sequences[0] : NULL,
+                .session = sessions[i],
+                .n_room = room_of(request)};
     }
+    return RT_OK;
+}
+
+static rt_status try_to_start(srv_scheduler *scheduler, srv_request *request, source *from) {
+    const glm_ids *prompt = &request->prompt;
+    const int n = request->settings.n_choices;
+    glm_session *sessions[SRV_CHOICES_MAX] = {NULL};
+    srv_sequence *sequences[SRV_CHOICES_MAX];
+    RT_TRY(find_sessions(scheduler, from, request, sessions));
+    const bool persists = glm_engine_plan(scheduler->engine)->kv_persists;
+    rt_status status = RT_OK;
+    if (persists && from->n_tokens == 0) {
+        glm_reuse reuse;
+        status = glm_session_restore(sessions[0], prompt->ids, prompt->n, &reuse);
+    }
+    if (status == RT_OK) status = make_sequences(request, sessions, sequences);
     if (status != RT_OK) {
-        glm_session_free(sequence->session);
-        free(sequence);
+        free_sessions(sessions, n);
         return status;
     }
-    sequence->request = request; /* the queue's reference goes over */
-    sequence->n_room = n_room;
     if (from->prefix >= 0) scheduler->prefixes[from->prefix].used_at = ++scheduler->clock;
-    srv_leave_queue(scheduler, request);
-    start(scheduler, sequence);
+    srv_leave_queue(scheduler, request); /* its reference goes over to the first */
+    for (int i = 0; i < n; i++) {
+        if (i > 0) srv_request_hold(request);
+        take_slot(scheduler, sequences[i]);
+    }
+    start(scheduler, sequences[0]);
     return RT_OK;
 }
 
@@ -232,18 +284,19 @@ static bool is_long(const srv_scheduler *scheduler, int64_t n_tokens) {
     return n_tokens > LONG_PIECES * srv_piece_tokens(scheduler);
 }
 
-/* One slot is for short prompts. */
-static bool has_slot(const srv_scheduler *scheduler, int64_t n_tokens) {
+/* A slot for each choice; one is for short prompts. */
+static bool has_slots(
+        const srv_scheduler *scheduler, const srv_request *request, int64_t n_tokens) {
     int32_t n_long = 0;
-    if (!is_long(scheduler, n_tokens)) return scheduler->n_running < scheduler->max_seqs;
+    if (scheduler->n_running + request->settings.n_choices > scheduler->max_seqs) return false;
+    if (!is_long(scheduler, n_tokens)) return true;
     for (int32_t i = 0; i < scheduler->n_running; i++) {
         const srv_sequence *one = scheduler->running[i];
-        if (!one->is_decoding &&
+        if (!one->is_decoding && !one->leader &&
                 is_long(scheduler, one->request->prompt.n - one->request->progress.n_cached))
             n_long++;
     }
-    return scheduler->n_running < scheduler->max_seqs &&
-           n_long < rt_max64(scheduler->max_seqs - 1, 1);
+    return n_long < rt_max64(scheduler->max_seqs - 1, 1);
 }
 
 static void discard(srv_scheduler *scheduler, srv_request *request, rt_status status) {
@@ -252,7 +305,7 @@ static void discard(srv_scheduler *scheduler, srv_request *request, rt_status st
     if (status != RT_OK) (void)srv_refuse_status(&error, status, NULL);
     if (scheduler->lost.http) error = scheduler->lost;
     srv_leave_queue(scheduler, request);
-    srv_finish_request(scheduler, request, SRV_FINISH_NONE, &error);
+    srv_finish_request(scheduler, request, &error);
     srv_request_drop(request);
 }
 
@@ -280,10 +333,11 @@ static bool consider(srv_scheduler *scheduler, srv_waiting *waiting, bool *has_l
         (void)pthread_mutex_unlock(&scheduler->lock);
         return true;
     }
-    if (!has_slot(scheduler, request->prompt.n - from.n_tokens)) return true;
+    const bool is_young = rt_now() - request->submitted_s < overtaken_s;
+    if (!has_slots(scheduler, request, request->prompt.n - from.n_tokens))
+        return is_young || request->settings.n_choices == 1;
     const rt_status status = try_to_start(scheduler, request, &from);
-    if (status == RT_ENOFIT && scheduler->n_running > 0)
-        return rt_now() - request->submitted_s < overtaken_s;
+    if (status == RT_ENOFIT && scheduler->n_running > 0) return is_young;
     if (status != RT_OK) discard(scheduler, request, status);
     *has_left = true;
     return true;

@@ -103,12 +103,18 @@ static bool check_neutral(const json_t *body, srv_error *error) {
     if (strcmp(type, "text") != 0)
         return srv_refuse_field(error, "response_format",
                 "response_format %.40s is not supported: the answer is a text", type);
-    return srv_require_neutral(body, "n", 1.0, error) &&
-           srv_require_neutral(body, "best_of", 1.0, error) &&
-           srv_require_neutral(body, "presence_penalty", 0.0, error) &&
+    return srv_require_neutral(body, "presence_penalty", 0.0, error) &&
            srv_require_neutral(body, "frequency_penalty", 0.0, error) &&
            srv_require_neutral(body, "repetition_penalty", 1.0, error) &&
            srv_require_neutral(body, "min_p", 0.0, error);
+}
+
+/* n; best_of, which would have to choose, is n or absent. */
+static bool read_choices(const json_t *body, srv_settings *settings, srv_error *error) {
+    int64_t n = 1;
+    if (!srv_get_int(body, "n", 1, srv_limit_of(SRV_CHOICES), &n, error)) return false;
+    settings->n_choices = (int)n;
+    return srv_require_neutral(body, "best_of", (double)n, error);
 }
 
 static bool read_streaming(const json_t *body, srv_settings *settings, srv_error *error) {
@@ -127,7 +133,7 @@ bool srv_read_settings(
     if (!srv_get_int(body, "max_tokens", 1, INT32_MAX, &settings->max_tokens, error) ||
             !srv_get_int(body, "max_completion_tokens", 1, INT32_MAX, &settings->max_tokens, error))
         return false;
-    return check_neutral(body, error) &&
+    return check_neutral(body, error) && read_choices(body, settings, error) &&
            read_sampling(body, options->config, &settings->sampling, error) &&
            srv_read_stop(body, "stop", settings, error) &&
            read_stop_ids(body, options, settings, error) &&

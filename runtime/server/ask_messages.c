@@ -175,6 +175,8 @@ static bool fill(
     bool is_right = srv_check_model(body, options, error) &&
                     srv_read_settings(body, options, settings, error) &&
                     srv_read_stop(body, "stop_sequences", settings, error);
+    if (is_right && settings->n_choices > 1)
+        is_right = srv_refuse_field(error, "n", "n: this API gives one answer");
     if (is_right && settings->max_tokens < 0)
         is_right = srv_refuse_field(error, "max_tokens", "max_tokens: this API needs it");
     is_right = is_right && srv_read_messages(body, &conversation, error) &&

@@ -19,11 +19,9 @@ static void count_finished(srv_scheduler *scheduler, const srv_request *request,
     (void)pthread_mutex_unlock(&scheduler->lock);
 }
 
-void srv_finish_request(
-        srv_scheduler *scheduler, srv_request *request, srv_finish finish, const srv_error *error) {
+void srv_finish_request(srv_scheduler *scheduler, srv_request *request, const srv_error *error) {
     (void)pthread_mutex_lock(&request->lock);
     request->phase = SRV_DONE;
-    request->finish = finish;
     if (error) request->error = *error;
     request->done_s = rt_now();
     srv_request_wake(request);
@@ -54,12 +52,28 @@ static void remove_sequence(srv_scheduler *scheduler, srv_sequence *sequence) {
     scheduler->is_admission_due = true;
 }
 
+/* Another choice of the same request that is at work; NULL: there is none. */
+static srv_sequence *find_other(const srv_scheduler *scheduler, const srv_request *request) {
+    for (int32_t i = 0; i < scheduler->n_running; i++)
+        if (scheduler->running[i]->request == request) return scheduler->running[i];
+    return NULL;
+}
+
 void srv_finish_sequence(srv_scheduler *scheduler, srv_sequence *sequence, srv_finish finish,
         const srv_error *error) {
     srv_request *request = sequence->request;
-    srv_request_hold(request); /* its end is told once its slot is free */
+    srv_choice *choice = sequence->choice;
+    srv_request_hold(request); /* its end is told once its slots are free */
     remove_sequence(scheduler, sequence);
-    srv_finish_request(scheduler, request, finish, error);
+    (void)pthread_mutex_lock(&request->lock);
+    choice->finish = finish;
+    (void)pthread_mutex_unlock(&request->lock);
+    srv_sequence *other = find_other(scheduler, request);
+    while (error && error->http && other) { /* none of its choices without the others */
+        remove_sequence(scheduler, other);
+        other = find_other(scheduler, request);
+    }
+    if (!other) srv_finish_request(scheduler, request, error);
     srv_request_drop(request);
 }
 
@@ -113,7 +127,7 @@ void srv_fail_all(srv_scheduler *scheduler) {
     while (scheduler->n_waiting > 0) {
         srv_request *request = scheduler->waiting[0].request;
         srv_leave_queue(scheduler, request);
-        srv_finish_request(scheduler, request, SRV_FINISH_NONE, &error);
+        srv_finish_request(scheduler, request, &error);
         srv_request_drop(request);
     }
 }

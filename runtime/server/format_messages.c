@@ -12,14 +12,16 @@ static const char *call_id(const srv_request *request, int index, char id[CALL_I
 }
 
 static const char *stop_reason(const srv_request *request) {
-    if (request->finish == SRV_FINISH_LENGTH) return "max_tokens";
-    if (request->n_calls > 0) return "tool_use";
-    return request->finish == SRV_FINISH_STOP_TEXT ? "stop_sequence" : "end_turn";
+    const srv_choice *choice = &request->choices[0];
+    if (choice->finish == SRV_FINISH_LENGTH) return "max_tokens";
+    if (choice->n_calls > 0) return "tool_use";
+    return choice->finish == SRV_FINISH_STOP_TEXT ? "stop_sequence" : "end_turn";
 }
 
 static json_t *stop_sequence(const srv_request *request) {
-    if (request->finish != SRV_FINISH_STOP_TEXT) return json_null();
-    return json_string(request->settings.stop[request->stop_index]);
+    const srv_choice *choice = &request->choices[0];
+    if (choice->finish != SRV_FINISH_STOP_TEXT) return json_null();
+    return json_string(request->settings.stop[choice->stop_index]);
 }
 
 /* What was reused is counted apart. */
@@ -28,7 +30,7 @@ static json_t *usage(const srv_request *request) {
     return json_pack("{s:I, s:I, s:i, s:I}", "input_tokens",
             (json_int_t)(request->prompt.n - progress->n_cached), "cache_read_input_tokens",
             (json_int_t)progress->n_cached, "cache_creation_input_tokens", 0, "output_tokens",
-            (json_int_t)request->n_generated);
+            (json_int_t)srv_request_generated(request));
 }
 
 /* ---- events ---------------------------------------------------------------------------------- */
@@ -67,8 +69,9 @@ static rt_status put_delta(srv_stream *stream, const char *type, const char *nam
                     stream->block_index, "delta", "type", type, name, text));
 }
 
-static rt_status put_event(srv_stream *stream, const srv_event *event) {
+static rt_status put_event(srv_stream *stream, int index, const srv_event *event) {
     const srv_request *request = stream->request;
+    const srv_choice *choice = &request->choices[index];
     char id[CALL_ID_BYTES];
     switch (event->kind) {
     case SRV_EVENT_TOKEN:
@@ -79,16 +82,15 @@ static rt_status put_event(srv_stream *stream, const srv_event *event) {
             RT_TRY(open_block(
                     stream, SRV_EVENT_TEXT, json_pack("{s:s, s:s}", "type", "text", "text", "")));
         }
-        return put_delta(stream, "text_delta", "text", srv_event_text(request, event));
+        return put_delta(stream, "text_delta", "text", srv_event_text(choice, event));
     case SRV_EVENT_CALL:
         RT_TRY(close_block(stream));
         return open_block(stream, SRV_EVENT_CALL,
                 json_pack("{s:s, s:s, s:o, s:{}}", "type", "tool_use", "id",
-                        call_id(request, ++stream->call_index, id), "name",
-                        srv_event_text(request, event), "input"));
+                        call_id(request, ++stream->choices[index].call_index, id), "name",
+                        srv_event_text(choice, event), "input"));
     case SRV_EVENT_ARGUMENTS:
-        return put_delta(
-                stream, "input_json_delta", "partial_json", srv_event_text(request, event));
+        return put_delta(stream, "input_json_delta", "partial_json", srv_event_text(choice, event));
     }
     return RT_OK;
 }
@@ -123,8 +125,8 @@ const srv_format srv_format_messages = {.begin = begin,
 /* ---- whole ----------------------------------------------------------------------------------- */
 
 /* Arguments that are no JSON object stay a text, under "text". */
-static json_t *call_input(const srv_request *request, int64_t from, int64_t to) {
-    json_t *text = srv_joined_text(request, from, to, SRV_EVENT_ARGUMENTS);
+static json_t *call_input(const srv_choice *choice, int64_t from, int64_t to) {
+    json_t *text = srv_joined_text(choice, from, to, SRV_EVENT_ARGUMENTS);
     json_t *input = text ? json_loads(json_string_value(text), 0, NULL) : NULL;
     if (json_is_object(input)) {
         json_decref(text);
@@ -136,26 +138,27 @@ static json_t *call_input(const srv_request *request, int64_t from, int64_t to) 
 
 json_t *srv_messages_json(
         const srv_request *request, const char *model_name, const glm_tokenizer *tokenizer) {
+    const srv_choice *choice = &request->choices[0];
     json_t *content = json_array();
     int n_calls = 0;
     (void)tokenizer;
-    for (int64_t i = 0; i < request->n_events;) {
-        const srv_event_kind kind = request->events[i].kind;
+    for (int64_t i = 0; i < choice->n_events;) {
+        const srv_event_kind kind = choice->events[i].kind;
         int64_t end = i + 1;
-        while (end < request->n_events && request->events[end].kind != SRV_EVENT_CALL &&
-                (kind == SRV_EVENT_CALL ? request->events[end].kind == SRV_EVENT_ARGUMENTS : true))
+        while (end < choice->n_events && choice->events[end].kind != SRV_EVENT_CALL &&
+                (kind == SRV_EVENT_CALL ? choice->events[end].kind == SRV_EVENT_ARGUMENTS : true))
             end++;
         char id[CALL_ID_BYTES];
         if (kind == SRV_EVENT_CALL)
             (void)json_array_append_new(
                     content, json_pack("{s:s, s:s, s:o, s:o}", "type", "tool_use", "id",
                                      call_id(request, n_calls++, id), "name",
-                                     srv_event_text(request, &request->events[i]), "input",
-                                     call_input(request, i, end)));
+                                     srv_event_text(choice, &choice->events[i]), "input",
+                                     call_input(choice, i, end)));
         else
             (void)json_array_append_new(
                     content, json_pack("{s:s, s:o}", "type", "text", "text",
-                                     srv_joined_text(request, i, end, SRV_EVENT_TEXT)));
+                                     srv_joined_text(choice, i, end, SRV_EVENT_TEXT)));
         i = end;
     }
     return json_pack("{s:s, s:s, s:s, s:s, s:o, s:s, s:o, s:o}", "id", request->id, "type",

@@ -1,4 +1,4 @@
-/* OpenAI's two APIs: chat completions and completions, in chunks or whole. */
+/* OpenAI's two APIs: chat completions and completions, in chunks or whole, of one or more choices. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,14 +7,19 @@
 
 enum { CALL_ID_BYTES = SRV_ID_BYTES + 16 };
 
-static const char *finish_text(const srv_request *request) {
-    if (request->finish == SRV_FINISH_LENGTH) return "length";
-    return request->n_calls > 0 ? "tool_calls" : "stop";
+static const char *finish_text(const srv_choice *choice) {
+    if (choice->finish == SRV_FINISH_LENGTH) return "length";
+    return choice->n_calls > 0 ? "tool_calls" : "stop";
 }
 
-/* "call_", the request's own part of its id, and which. */
-static const char *call_id(const srv_request *request, int index, char id[CALL_ID_BYTES]) {
-    (void)snprintf(id, CALL_ID_BYTES, "call_%s%d", strchr(request->id, '-') + 1, index);
+/* "call_", the request's own part of its id, which choice but for the first, and which call. */
+static const char *call_id(
+        const srv_request *request, int choice, int index, char id[CALL_ID_BYTES]) {
+    const char *own = strchr(request->id, '-') + 1;
+    if (choice > 0)
+        (void)snprintf(id, CALL_ID_BYTES, "call_%s%d_%d", own, choice, index);
+    else
+        (void)snprintf(id, CALL_ID_BYTES, "call_%s%d", own, index);
     return id;
 }
 
@@ -76,36 +81,37 @@ static void add_completion_logprob(
     (void)json_array_append_new(json_object_get(lists, "text_offset"), json_integer(offset));
 }
 
-static int64_t n_characters(const srv_request *request, const srv_event *event) {
+static int64_t n_characters(const srv_choice *choice, const srv_event *event) {
     int64_t n = 0;
     for (int64_t i = 0; i < event->n_bytes; i++)
-        n += (request->text.bytes[event->index + i] & 0xc0) != 0x80;
+        n += (choice->text.bytes[event->index + i] & 0xc0) != 0x80;
     return n;
 }
 
 /* Kept until there is a chunk to carry it. */
-static rt_status hold_logprob(srv_stream *stream, const srv_token *token) {
+static rt_status hold_logprob(srv_stream *stream, srv_shown *shown, const srv_token *token) {
     const bool is_chat = stream->request->api == SRV_CHAT;
-    if (!stream->logprobs)
-        stream->logprobs = is_chat ? json_pack("{s:[]}", "content") : empty_completion_logprobs();
-    if (!stream->logprobs) return rt_fail(RT_ENOMEM, "serve: no memory for logprobs");
+    if (!shown->logprobs)
+        shown->logprobs = is_chat ? json_pack("{s:[]}", "content") : empty_completion_logprobs();
+    if (!shown->logprobs) return rt_fail(RT_ENOMEM, "serve: no memory for logprobs");
     if (is_chat)
-        (void)json_array_append_new(json_object_get(stream->logprobs, "content"),
+        (void)json_array_append_new(json_object_get(shown->logprobs, "content"),
                 chat_logprob(stream->tokenizer, token));
     else
-        add_completion_logprob(stream->logprobs, stream->tokenizer, token, stream->n_characters);
+        add_completion_logprob(shown->logprobs, stream->tokenizer, token, shown->n_characters);
     return RT_OK;
 }
 
 /* ---- chunks ---------------------------------------------------------------------------------- */
 
-/* A chunk with one choice; `piece` is its delta, or its text. What is held of logprobs goes with it. */
-static json_t *chunk(srv_stream *stream, json_t *piece, const char *finish) {
+/* A chunk of one choice; `piece` is its delta, or its text. What is held of logprobs goes with it. */
+static json_t *chunk(srv_stream *stream, int index, json_t *piece, const char *finish) {
     const srv_request *request = stream->request;
     const bool is_chat = request->api == SRV_CHAT;
-    json_t *logprobs = stream->logprobs ? stream->logprobs : json_null();
-    stream->logprobs = NULL;
-    json_t *choice = json_pack("{s:i, s:o, s:o, s:s?}", "index", 0, is_chat ? "delta" : "text",
+    srv_shown *shown = &stream->choices[index];
+    json_t *logprobs = shown->logprobs ? shown->logprobs : json_null();
+    shown->logprobs = NULL;
+    json_t *choice = json_pack("{s:i, s:o, s:o, s:s?}", "index", index, is_chat ? "delta" : "text",
             piece, "logprobs", logprobs, "finish_reason", finish);
     return json_pack("{s:s, s:s, s:I, s:s, s:[o]}", "id", request->id, "object",
             is_chat ? "chat.completion.chunk" : "text_completion", "created",
@@ -117,62 +123,69 @@ static json_t *nothing(const srv_stream *stream) {
 }
 
 static rt_status begin_chat(srv_stream *stream) {
-    return srv_stream_put(stream, NULL,
-            chunk(stream, json_pack("{s:s, s:s}", "role", "assistant", "content", ""), NULL));
+    for (int i = 0; i < stream->request->settings.n_choices; i++)
+        RT_TRY(srv_stream_put(stream, NULL,
+                chunk(stream, i, json_pack("{s:s, s:s}", "role", "assistant", "content", ""),
+                        NULL)));
+    return RT_OK;
 }
 
 static rt_status begin_completion(srv_stream *stream) {
-    return srv_stream_put(stream, NULL, chunk(stream, nothing(stream), NULL));
+    return srv_stream_put(stream, NULL, chunk(stream, 0, nothing(stream), NULL));
 }
 
-static json_t *call_delta(const srv_stream *stream, const srv_event *event) {
+static json_t *call_delta(const srv_stream *stream, int index, const srv_event *event) {
     char id[CALL_ID_BYTES];
-    return json_pack("{s:[{s:i, s:s, s:s, s:{s:o, s:s}}]}", "tool_calls", "index",
-            stream->call_index, "id", call_id(stream->request, stream->call_index, id), "type",
-            "function", "function", "name", srv_event_text(stream->request, event), "arguments",
-            "");
+    const int call = stream->choices[index].call_index;
+    return json_pack("{s:[{s:i, s:s, s:s, s:{s:o, s:s}}]}", "tool_calls", "index", call, "id",
+            call_id(stream->request, index, call, id), "type", "function", "function", "name",
+            srv_event_text(&stream->request->choices[index], event), "arguments", "");
 }
 
-static rt_status put_event(srv_stream *stream, const srv_event *event) {
-    const srv_request *request = stream->request;
+static rt_status put_event(srv_stream *stream, int index, const srv_event *event) {
+    const srv_choice *choice = &stream->request->choices[index];
+    srv_shown *shown = &stream->choices[index];
     json_t *piece = NULL;
     switch (event->kind) {
     case SRV_EVENT_TOKEN:
-        return hold_logprob(stream, &request->tokens[event->index]);
+        return hold_logprob(stream, shown, &choice->tokens[event->index]);
     case SRV_EVENT_TEXT:
-        piece = srv_event_text(request, event);
-        if (request->api == SRV_CHAT) piece = json_pack("{s:o}", "content", piece);
-        stream->n_characters += n_characters(request, event);
+        piece = srv_event_text(choice, event);
+        if (stream->request->api == SRV_CHAT) piece = json_pack("{s:o}", "content", piece);
+        shown->n_characters += n_characters(choice, event);
         break;
     case SRV_EVENT_CALL:
-        stream->call_index++;
-        piece = call_delta(stream, event);
+        shown->call_index++;
+        piece = call_delta(stream, index, event);
         break;
     case SRV_EVENT_ARGUMENTS:
-        piece = json_pack("{s:[{s:i, s:{s:o}}]}", "tool_calls", "index", stream->call_index,
-                "function", "arguments", srv_event_text(request, event));
+        piece = json_pack("{s:[{s:i, s:{s:o}}]}", "tool_calls", "index", shown->call_index,
+                "function", "arguments", srv_event_text(choice, event));
         break;
     }
-    return srv_stream_put(stream, NULL, chunk(stream, piece, NULL));
+    return srv_stream_put(stream, NULL, chunk(stream, index, piece, NULL));
 }
 
 static rt_status put_progress(srv_stream *stream) {
-    json_t *value = chunk(stream, nothing(stream), NULL);
+    json_t *value = chunk(stream, 0, nothing(stream), NULL);
     (void)json_object_set_new(value, "prompt_progress", srv_progress_json(stream->request));
     return srv_stream_put(stream, NULL, value);
 }
 
 static rt_status put_heartbeat(srv_stream *stream) {
-    return srv_stream_put(stream, NULL, chunk(stream, nothing(stream), NULL));
+    return srv_stream_put(stream, NULL, chunk(stream, 0, nothing(stream), NULL));
 }
 
 static rt_status put_last(srv_stream *stream) {
     const srv_request *request = stream->request;
-    json_t *last = chunk(stream, nothing(stream), finish_text(request));
-    (void)json_object_set_new(last, "timings", srv_timings_json(request));
-    RT_TRY(srv_stream_put(stream, NULL, last));
+    const int n = request->settings.n_choices;
+    for (int i = 0; i < n; i++) {
+        json_t *last = chunk(stream, i, nothing(stream), finish_text(&request->choices[i]));
+        if (i == n - 1) (void)json_object_set_new(last, "timings", srv_timings_json(request));
+        RT_TRY(srv_stream_put(stream, NULL, last));
+    }
     if (!request->settings.has_usage) return RT_OK;
-    json_t *usage = chunk(stream, nothing(stream), NULL);
+    json_t *usage = chunk(stream, 0, nothing(stream), NULL);
     (void)json_object_set_new(usage, "choices", json_array());
     (void)json_object_set_new(usage, "usage", srv_usage_json(request));
     return srv_stream_put(stream, NULL, usage);
@@ -204,64 +217,81 @@ const srv_format srv_format_completion = {.begin = begin_completion,
 
 /* ---- whole ----------------------------------------------------------------------------------- */
 
-static json_t *all_calls(const srv_request *request) {
+static json_t *all_calls(const srv_request *request, int index) {
+    const srv_choice *choice = &request->choices[index];
     json_t *calls = json_array();
-    for (int64_t i = 0; i < request->n_events; i++) {
-        if (request->events[i].kind != SRV_EVENT_CALL) continue;
+    for (int64_t i = 0; i < choice->n_events; i++) {
+        if (choice->events[i].kind != SRV_EVENT_CALL) continue;
         int64_t end = i + 1;
-        while (end < request->n_events && request->events[end].kind != SRV_EVENT_CALL) end++;
+        while (end < choice->n_events && choice->events[end].kind != SRV_EVENT_CALL) end++;
         char id[CALL_ID_BYTES];
         (void)json_array_append_new(calls,
                 json_pack("{s:s, s:s, s:{s:o, s:o}}", "id",
-                        call_id(request, (int)json_array_size(calls), id), "type", "function",
-                        "function", "name", srv_event_text(request, &request->events[i]),
-                        "arguments", srv_joined_text(request, i, end, SRV_EVENT_ARGUMENTS)));
+                        call_id(request, index, (int)json_array_size(calls), id), "type",
+                        "function", "function", "name", srv_event_text(choice, &choice->events[i]),
+                        "arguments", srv_joined_text(choice, i, end, SRV_EVENT_ARGUMENTS)));
     }
     return calls;
 }
 
-static json_t *answer(
-        const srv_request *request, const char *object, const char *model_name, json_t *choice) {
-    return json_pack("{s:s, s:s, s:I, s:s, s:[o], s:o, s:o}", "id", request->id, "object", object,
-            "created", (json_int_t)request->created_s, "model", model_name, "choices", choice,
+static json_t *chat_choice(const srv_request *request, int index, const glm_tokenizer *tokenizer) {
+    const srv_choice *choice = &request->choices[index];
+    json_t *text = srv_joined_text(choice, 0, choice->n_events, SRV_EVENT_TEXT);
+    if (choice->n_calls > 0 && json_string_length(text) == 0) {
+        json_decref(text);
+        text = json_null();
+    }
+    json_t *message = json_pack("{s:s, s:o}", "role", "assistant", "content", text);
+    if (choice->n_calls > 0)
+        (void)json_object_set_new(message, "tool_calls", all_calls(request, index));
+    json_t *logprobs = json_null();
+    if (request->settings.has_logprobs) {
+        json_t *list = json_array();
+        for (int64_t i = 0; i < choice->n_tokens; i++)
+            (void)json_array_append_new(list, chat_logprob(tokenizer, &choice->tokens[i]));
+        logprobs = json_pack("{s:o}", "content", list);
+    }
+    return json_pack("{s:i, s:o, s:o, s:s}", "index", index, "message", message, "logprobs",
+            logprobs, "finish_reason", finish_text(choice));
+}
+
+static json_t *completion_choice(
+        const srv_request *request, int index, const glm_tokenizer *tokenizer) {
+    const srv_choice *choice = &request->choices[index];
+    json_t *logprobs = json_null();
+    int64_t offset = 0;
+    if (request->settings.has_logprobs) logprobs = empty_completion_logprobs();
+    for (int64_t i = 0; i < choice->n_events; i++) {
+        const srv_event *event = &choice->events[i];
+        if (event->kind == SRV_EVENT_TOKEN)
+            add_completion_logprob(logprobs, tokenizer, &choice->tokens[event->index], offset);
+        else
+            offset += n_characters(choice, event);
+    }
+    return json_pack("{s:i, s:o, s:o, s:s}", "index", index, "text",
+            srv_joined_text(choice, 0, choice->n_events, SRV_EVENT_TEXT), "logprobs", logprobs,
+            "finish_reason", finish_text(choice));
+}
+
+typedef json_t *choice_writer(
+        const srv_request *request, int index, const glm_tokenizer *tokenizer);
+
+static json_t *answer(const srv_request *request, const char *object, const char *model_name,
+        const glm_tokenizer *tokenizer, choice_writer *write_choice) {
+    json_t *choices = json_array();
+    for (int i = 0; i < request->settings.n_choices; i++)
+        (void)json_array_append_new(choices, write_choice(request, i, tokenizer));
+    return json_pack("{s:s, s:s, s:I, s:s, s:o, s:o, s:o}", "id", request->id, "object", object,
+            "created", (json_int_t)request->created_s, "model", model_name, "choices", choices,
             "usage", srv_usage_json(request), "timings", srv_timings_json(request));
 }
 
 json_t *srv_chat_json(
         const srv_request *request, const char *model_name, const glm_tokenizer *tokenizer) {
-    json_t *text = srv_joined_text(request, 0, request->n_events, SRV_EVENT_TEXT);
-    if (request->n_calls > 0 && json_string_length(text) == 0) {
-        json_decref(text);
-        text = json_null();
-    }
-    json_t *message = json_pack("{s:s, s:o}", "role", "assistant", "content", text);
-    if (request->n_calls > 0) (void)json_object_set_new(message, "tool_calls", all_calls(request));
-    json_t *logprobs = json_null();
-    if (request->settings.has_logprobs) {
-        json_t *list = json_array();
-        for (int64_t i = 0; i < request->n_tokens; i++)
-            (void)json_array_append_new(list, chat_logprob(tokenizer, &request->tokens[i]));
-        logprobs = json_pack("{s:o}", "content", list);
-    }
-    return answer(request, "chat.completion", model_name,
-            json_pack("{s:i, s:o, s:o, s:s}", "index", 0, "message", message, "logprobs", logprobs,
-                    "finish_reason", finish_text(request)));
+    return answer(request, "chat.completion", model_name, tokenizer, chat_choice);
 }
 
 json_t *srv_completion_json(
         const srv_request *request, const char *model_name, const glm_tokenizer *tokenizer) {
-    json_t *logprobs = json_null();
-    int64_t offset = 0;
-    if (request->settings.has_logprobs) logprobs = empty_completion_logprobs();
-    for (int64_t i = 0; i < request->n_events; i++) {
-        const srv_event *event = &request->events[i];
-        if (event->kind == SRV_EVENT_TOKEN)
-            add_completion_logprob(logprobs, tokenizer, &request->tokens[event->index], offset);
-        else
-            offset += n_characters(request, event);
-    }
-    return answer(request, "text_completion", model_name,
-            json_pack("{s:i, s:o, s:o, s:s}", "index", 0, "text",
-                    srv_joined_text(request, 0, request->n_events, SRV_EVENT_TEXT), "logprobs",
-                    logprobs, "finish_reason", finish_text(request)));
+    return answer(request, "text_completion", model_name, tokenizer, completion_choice);
 }

@@ -6,6 +6,7 @@
 #include "runtime/base/log.h"
 #include "runtime/base/size.h"
 #include "runtime/chat.h"
+#include "runtime/engine.h"
 #include "sequence.h"
 
 /* ---- log probabilities ----------------------------------------------------------------------- */
@@ -37,17 +38,17 @@ static void judge(const float *logits, int64_t n, int n_top, srv_token *token) {
         token->top_logprobs[i] = (float)((double)logits[token->top_ids[i]] - total);
 }
 
-static rt_status add_logprobs(srv_sequence *sequence, const glm_engine *engine, int32_t id) {
+static rt_status add_logprobs(srv_sequence *sequence, const glm_session *session, int32_t id) {
     srv_request *request = sequence->request;
     srv_token token = {.id = id};
     const float *logits = NULL;
     int64_t n_rows = 0;
-    RT_TRY(glm_session_logits(sequence->session, &logits, &n_rows));
-    const int64_t vocab = glm_engine_config(engine)->vocab;
+    RT_TRY(glm_session_logits(session, &logits, &n_rows));
+    const int64_t vocab = glm_engine_config(session->engine)->vocab;
     const int64_t n_valid = rt_min64(vocab, glm_tokenizer_size(sequence->answer.tokenizer));
     judge(logits + (n_rows - 1) * vocab, n_valid, request->settings.n_top, &token);
     (void)pthread_mutex_lock(&request->lock);
-    const rt_status status = srv_request_add_token(request, &token);
+    const rt_status status = srv_choice_add_token(sequence->choice, &token);
     (void)pthread_mutex_unlock(&request->lock);
     return status;
 }
@@ -55,38 +56,37 @@ static rt_status add_logprobs(srv_sequence *sequence, const glm_engine *engine, 
 /* ---- text ------------------------------------------------------------------------------------ */
 
 /* With the request's lock. */
-static rt_status add_piece(srv_request *request, const glm_reply_piece *piece) {
+static rt_status add_piece(srv_choice *choice, const glm_reply_piece *piece) {
     if (piece->text_bytes > 0)
-        RT_TRY(srv_request_add(request, SRV_EVENT_TEXT, piece->text, piece->text_bytes));
+        RT_TRY(srv_choice_add(choice, SRV_EVENT_TEXT, piece->text, piece->text_bytes));
     if (piece->call)
-        RT_TRY(srv_request_add(request, SRV_EVENT_CALL, piece->call, (int64_t)strlen(piece->call)));
+        RT_TRY(srv_choice_add(choice, SRV_EVENT_CALL, piece->call, (int64_t)strlen(piece->call)));
     if (piece->arguments_bytes > 0)
-        RT_TRY(srv_request_add(
-                request, SRV_EVENT_ARGUMENTS, piece->arguments, piece->arguments_bytes));
+        RT_TRY(srv_choice_add(
+                choice, SRV_EVENT_ARGUMENTS, piece->arguments, piece->arguments_bytes));
     return RT_OK;
 }
 
 static rt_status add_text(srv_sequence *sequence, const char *text, int64_t n_bytes) {
-    srv_request *request = sequence->request;
     glm_reply_piece piece;
     if (n_bytes == 0) return RT_OK;
-    if (request->api == SRV_COMPLETION)
-        return srv_request_add(request, SRV_EVENT_TEXT, text, n_bytes);
+    if (sequence->request->api == SRV_COMPLETION)
+        return srv_choice_add(sequence->choice, SRV_EVENT_TEXT, text, n_bytes);
     RT_TRY(glm_reply_feed(&sequence->reply, text, n_bytes, &piece));
-    return add_piece(request, &piece);
+    return add_piece(sequence->choice, &piece);
 }
 
 static rt_status end_part(srv_sequence *sequence, bool waits_for_tool) {
     glm_reply_piece piece;
     if (sequence->request->api == SRV_COMPLETION) return RT_OK;
     glm_reply_end_part(&sequence->reply, waits_for_tool, &piece);
-    return add_piece(sequence->request, &piece);
+    return add_piece(sequence->choice, &piece);
 }
 
 /* A call that was asked for has its name in the prompt. */
 static rt_status begin_forced_call(srv_sequence *sequence) {
     const char *name = sequence->request->settings.forced_call;
-    if (!name || sequence->request->n_generated > 0) return RT_OK;
+    if (!name || sequence->choice->n_generated > 0) return RT_OK;
     RT_TRY(add_text(sequence, name, (int64_t)strlen(name)));
     return add_text(sequence, "\n", 1);
 }
@@ -131,11 +131,11 @@ static int found_stop(const glm_stop *stop) {
 /* The token's text and whether it is the last, with the request's lock. */
 static rt_status give_out(
         srv_sequence *sequence, const glm_engine *engine, int32_t id, srv_finish *finish) {
-    srv_request *request = sequence->request;
+    srv_choice *choice = sequence->choice;
     const glm_stop *stop = &sequence->answer.stop;
     *finish = SRV_FINISH_NONE;
     RT_TRY(begin_forced_call(sequence));
-    request->n_generated++;
+    choice->n_generated++;
     if (is_stop_id(sequence, engine, id)) {
         *finish = SRV_FINISH_STOP;
         const int32_t observation = glm_tokenizer_specials(sequence->answer.tokenizer).observation;
@@ -144,19 +144,30 @@ static rt_status give_out(
     RT_TRY(put(sequence, id, false));
     if (stop->is_found) {
         *finish = SRV_FINISH_STOP_TEXT;
-        request->stop_index = found_stop(stop);
-    } else if (request->n_generated >= request->settings.max_tokens) {
+        choice->stop_index = found_stop(stop);
+    } else if (choice->n_generated >= sequence->request->settings.max_tokens) {
         *finish = SRV_FINISH_LENGTH;
     }
     return *finish == SRV_FINISH_NONE ? RT_OK : put(sequence, -1, false);
 }
 
-rt_status srv_sequence_next(srv_sequence *sequence, const glm_engine *engine, srv_finish *finish) {
+/* The first choice draws as a request of one does, the others each in their own way. */
+static glm_sampling sampling_of(const srv_sequence *sequence) {
+    glm_sampling sampling = sequence->request->settings.sampling;
+    const int64_t index = sequence->choice - sequence->request->choices;
+    sampling.seed += (uint64_t)index * UINT64_C(0x632be59bd9b4e019);
+    return sampling;
+}
+
+rt_status srv_sequence_next(
+        srv_sequence *sequence, const glm_session *session, srv_finish *finish) {
     srv_request *request = sequence->request;
+    const glm_engine *engine = session->engine;
+    const glm_sampling sampling = sampling_of(sequence);
     int32_t id = 0;
-    RT_TRY(glm_answer_choose(&sequence->answer, engine, sequence->session,
-            &request->settings.sampling, request->n_generated, &id));
-    if (request->settings.has_logprobs) RT_TRY(add_logprobs(sequence, engine, id));
+    RT_TRY(glm_answer_choose(
+            &sequence->answer, engine, session, &sampling, sequence->choice->n_generated, &id));
+    if (request->settings.has_logprobs) RT_TRY(add_logprobs(sequence, session, id));
     (void)pthread_mutex_lock(&request->lock);
     const rt_status status = give_out(sequence, engine, id, finish);
     if (request->first_token_s == 0.0) request->first_token_s = rt_now();

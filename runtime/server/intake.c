@@ -73,6 +73,14 @@ bool srv_scheduler_plan(srv_scheduler *scheduler, glm_plan *plan, srv_error *err
     return is_there;
 }
 
+static bool has_slots(
+        const srv_scheduler *scheduler, const srv_request *request, srv_error *error) {
+    if (request->settings.n_choices <= scheduler->max_seqs) return true;
+    return srv_refuse_field(error, "n",
+            "n is %d: at most %" PRId32 " answers are under way at once here (--max-num-seqs)",
+            request->settings.n_choices, scheduler->max_seqs);
+}
+
 /* With the lock. */
 static bool has_room(const srv_scheduler *scheduler, int64_t n_tokens, srv_error *error) {
     const int64_t n_max = rt_min64(srv_limit_of(SRV_QUEUE_REQUESTS), SRV_WAITING_MAX);
@@ -90,6 +98,7 @@ static bool has_room(const srv_scheduler *scheduler, int64_t n_tokens, srv_error
 bool srv_scheduler_submit(srv_scheduler *scheduler, srv_request *request, srv_error *error) {
     (void)pthread_mutex_lock(&scheduler->lock);
     const bool is_taken = is_open(scheduler->state, error) &&
+                          has_slots(scheduler, request, error) &&
                           fits_context(scheduler->context, request, error) &&
                           has_room(scheduler, request->prompt.n, error);
     if (is_taken) {

@@ -115,7 +115,8 @@ json_t *srv_job_json(srv_request *request, const char *id) {
     (void)pthread_mutex_lock(&request->lock);
     json_t *value = json_pack("{s:s, s:s, s:s, s:I, s:o, s:I}", "id", id, "object", "job", "status",
             status_text(request), "created_at", (json_int_t)request->created_s, "prompt_progress",
-            srv_progress_json(request), "generated_tokens", (json_int_t)request->n_generated);
+            srv_progress_json(request), "generated_tokens",
+            (json_int_t)srv_request_generated(request));
     (void)pthread_mutex_unlock(&request->lock);
     return value;
 }

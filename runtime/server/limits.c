@@ -2,6 +2,8 @@
 
 #include <inttypes.h>
 
+#include "request.h"
+
 typedef struct row {
     const char *name;
     int64_t bound;
@@ -36,6 +38,7 @@ static const row table[SRV_N_LIMITS] = {
         [SRV_TOP_LOGPROBS] = {"top_logprobs", 20, "", "400"},
         [SRV_ANSWER_TOKENS] = {"an answer's tokens where max_tokens is not given", 4096, "",
                 "finish_reason length"},
+        [SRV_CHOICES] = {"n, answers to one prompt", SRV_CHOICES_MAX, "and --max-num-seqs", "400"},
         [SRV_QUEUE_REQUESTS] = {"requests that wait", 64, "", "429"},
         [SRV_QUEUE_CONTEXTS] = {"tokens that wait, in --max-model-len", 4, "", "429"},
         [SRV_JOBS] = {"jobs, finished ones included", 256, "", "the oldest finished one goes; 429"},

@@ -31,6 +31,7 @@ typedef enum srv_limit {
     SRV_STOP_BYTES,
     SRV_TOP_LOGPROBS,
     SRV_ANSWER_TOKENS,
+    SRV_CHOICES,
     SRV_QUEUE_REQUESTS,
     SRV_QUEUE_CONTEXTS,
     SRV_JOBS,

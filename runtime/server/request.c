@@ -27,6 +27,7 @@ rt_status srv_request_create(srv_api api, srv_request **out) {
     request->api = api;
     request->created_s = (int64_t)time(NULL);
     request->settings.max_tokens = -1;
+    request->settings.n_choices = 1;
     request->progress.eta_s = -1.0;
     make_id(api, request->id);
     *out = request;
@@ -49,9 +50,11 @@ void srv_request_drop(srv_request *request) {
     rt_assert(!request->waiter);
     free_settings(&request->settings);
     glm_ids_free(&request->prompt);
-    free(request->events);
-    free(request->tokens);
-    free(request->text.bytes);
+    for (int i = 0; i < SRV_CHOICES_MAX; i++) {
+        free(request->choices[i].events);
+        free(request->choices[i].tokens);
+        free(request->choices[i].text.bytes);
+    }
     (void)pthread_mutex_destroy(&request->lock);
     free(request);
 }
@@ -68,24 +71,30 @@ static rt_status grow(void *items, int64_t n, int64_t *capacity, size_t item_byt
     return RT_OK;
 }
 
-static rt_status add_event(srv_request *request, srv_event event) {
-    RT_TRY(grow(&request->events, request->n_events, &request->event_capacity, sizeof event));
-    request->events[request->n_events++] = event;
+static rt_status add_event(srv_choice *choice, srv_event event) {
+    RT_TRY(grow(&choice->events, choice->n_events, &choice->event_capacity, sizeof event));
+    choice->events[choice->n_events++] = event;
     return RT_OK;
 }
 
-rt_status srv_request_add(
-        srv_request *request, srv_event_kind kind, const char *bytes, int64_t n_bytes) {
-    const int64_t begin = request->text.n;
-    RT_TRY(glm_text_add(&request->text, bytes, n_bytes));
-    if (kind == SRV_EVENT_CALL) request->n_calls++;
-    return add_event(request, (srv_event){kind, begin, n_bytes});
+rt_status srv_choice_add(
+        srv_choice *choice, srv_event_kind kind, const char *bytes, int64_t n_bytes) {
+    const int64_t begin = choice->text.n;
+    RT_TRY(glm_text_add(&choice->text, bytes, n_bytes));
+    if (kind == SRV_EVENT_CALL) choice->n_calls++;
+    return add_event(choice, (srv_event){kind, begin, n_bytes});
 }
 
-rt_status srv_request_add_token(srv_request *request, const srv_token *token) {
-    RT_TRY(grow(&request->tokens, request->n_tokens, &request->token_capacity, sizeof *token));
-    request->tokens[request->n_tokens] = *token;
-    return add_event(request, (srv_event){SRV_EVENT_TOKEN, request->n_tokens++, 0});
+rt_status srv_choice_add_token(srv_choice *choice, const srv_token *token) {
+    RT_TRY(grow(&choice->tokens, choice->n_tokens, &choice->token_capacity, sizeof *token));
+    choice->tokens[choice->n_tokens] = *token;
+    return add_event(choice, (srv_event){SRV_EVENT_TOKEN, choice->n_tokens++, 0});
+}
+
+int64_t srv_request_generated(const srv_request *request) {
+    int64_t n = 0;
+    for (int i = 0; i < request->settings.n_choices; i++) n += request->choices[i].n_generated;
+    return n;
 }
 
 void srv_request_wake(srv_request *request) {

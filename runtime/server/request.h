@@ -18,14 +18,15 @@
 #include "runtime/text.h"
 #include "runtime/tokenizer.h"
 
-enum { SRV_TOP_MAX = 20, SRV_STOP_IDS_MAX = 16, SRV_ID_BYTES = 40 };
+enum { SRV_TOP_MAX = 20, SRV_STOP_IDS_MAX = 16, SRV_ID_BYTES = 40, SRV_CHOICES_MAX = 16 };
 
 typedef enum srv_api { SRV_CHAT, SRV_COMPLETION, SRV_MESSAGES } srv_api;
 
 /* Settings beyond the ids. */
 typedef struct srv_settings {
     glm_sampling sampling;
-    int64_t max_tokens; /* -1: not given */
+    int64_t max_tokens; /* -1: not given; of each choice */
+    int n_choices;      /* answers to one prompt, 1 to SRV_CHOICES_MAX */
     bool ignores_stop_ids;
     char **stop; /* owned [n_stop] */
     int n_stop;
@@ -78,6 +79,21 @@ typedef struct srv_progress {
     double eta_s;        /* < 0: not known */
 } srv_progress;
 
+/* One answer of those that a request asks for. */
+typedef struct srv_choice {
+    srv_event *events;
+    int64_t n_events;
+    int64_t event_capacity;
+    glm_text text; /* of all events, one behind the other */
+    srv_token *tokens;
+    int64_t n_tokens;
+    int64_t token_capacity;
+    int64_t n_generated;
+    int n_calls;
+    srv_finish finish;
+    int stop_index; /* SRV_FINISH_STOP_TEXT: which */
+} srv_choice;
+
 struct MHD_Connection;
 
 typedef struct srv_request {
@@ -98,17 +114,7 @@ typedef struct srv_request {
     /* What came of it. */
     srv_phase phase;
     srv_progress progress;
-    srv_event *events;
-    int64_t n_events;
-    int64_t event_capacity;
-    glm_text text; /* of all events, one behind the other */
-    srv_token *tokens;
-    int64_t n_tokens;
-    int64_t token_capacity;
-    int64_t n_generated;
-    int n_calls;
-    srv_finish finish;
-    int stop_index;       /* SRV_FINISH_STOP_TEXT: which */
+    srv_choice choices[SRV_CHOICES_MAX];
     srv_error error;      /* http != 0: it failed */
     double first_token_s; /* rt_now() of the first token and of the end; 0: not yet */
     double done_s;
@@ -125,9 +131,11 @@ void srv_request_drop(srv_request *request);
 /* The rest is called with the lock held. */
 
 /* RT_ENOMEM: the request is then to be failed. */
-RT_MUST_CHECK rt_status srv_request_add(
-        srv_request *request, srv_event_kind kind, const char *bytes, int64_t n_bytes);
-RT_MUST_CHECK rt_status srv_request_add_token(srv_request *request, const srv_token *token);
+RT_MUST_CHECK rt_status srv_choice_add(
+        srv_choice *choice, srv_event_kind kind, const char *bytes, int64_t n_bytes);
+RT_MUST_CHECK rt_status srv_choice_add_token(srv_choice *choice, const srv_token *token);
+/* Tokens of all choices. */
+int64_t srv_request_generated(const srv_request *request);
 /* Let a suspended connection look again. */
 void srv_request_wake(srv_request *request);
 

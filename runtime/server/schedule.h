@@ -72,12 +72,12 @@ bool srv_decode_step(srv_scheduler *scheduler);
 bool srv_prefill_item(srv_scheduler *scheduler);
 
 /* endings.c: a request is over. http 0 in `error`, or NULL: it went well. */
-void srv_finish_request(
-        srv_scheduler *scheduler, srv_request *request, srv_finish finish, const srv_error *error);
-/* One that runs: its slot is free, what it computed is kept as far as it is whole. */
+void srv_finish_request(srv_scheduler *scheduler, srv_request *request, const srv_error *error);
+/* A choice that runs: its slot is free, what it computed is kept as far as it is whole. Its request is
+ * over with the last one, or where there is an error. */
 void srv_finish_sequence(srv_scheduler *scheduler, srv_sequence *sequence, srv_finish finish,
         const srv_error *error);
-/* With the calling thread's last error. */
+/* With the calling thread's last error; all choices of its request. */
 void srv_fail_sequence(srv_scheduler *scheduler, srv_sequence *sequence, rt_status status);
 /* All that run or wait: the server stops. */
 void srv_fail_all(srv_scheduler *scheduler);

@@ -50,7 +50,7 @@ static void publish(srv_scheduler *scheduler) {
     counters->n_shown = 0;
     for (int32_t i = 0; i < scheduler->n_running && counters->n_shown < SRV_SHOWN_MAX; i++) {
         const srv_sequence *sequence = scheduler->running[i];
-        if (sequence->is_decoding) continue;
+        if (sequence->is_decoding || sequence->leader) continue;
         srv_shown_prefill *shown = &counters->shown[counters->n_shown++];
         memcpy(shown->id, sequence->request->id, sizeof shown->id);
         shown->n_done = sequence->request->progress.n_processed;

@@ -1,5 +1,6 @@
-/* One request at work: its session, where its prefill stands, and its text on the way out. Used by
- * the scheduler's thread only. */
+/* One answer at work: its session, where its prefill stands, and its text on the way out. Of a request
+ * with several choices the first one is prefilled; the others hold pages, and fork it then. Used by the
+ * scheduler's thread only. */
 #ifndef SRV_SEQUENCE_H
 #define SRV_SEQUENCE_H
 
@@ -8,6 +9,8 @@
 
 typedef struct srv_sequence {
     srv_request *request;
+    srv_choice *choice;          /* of it */
+    struct srv_sequence *leader; /* is prefilled for this one, too; NULL: nobody */
     glm_session *session;
     int64_t n_room; /* tokens the session has room for: prompt and answer */
     bool is_decoding;
@@ -20,12 +23,13 @@ typedef struct srv_sequence {
     double last_token_s;
 } srv_sequence;
 
-/* Choose the next token by the session's logits and give out what it lets out. *finish stays
- * SRV_FINISH_NONE where the answer goes on: sequence->next_id is then what to decode.
+/* Choose the next token by the logits of `session`, which holds what this one does or will, and give
+ * out what it lets out. *finish stays SRV_FINISH_NONE where the answer goes on: sequence->next_id is then
+ * what to decode.
  *
  * RT_ENUMERIC, RT_ENOMEM */
 RT_MUST_CHECK rt_status srv_sequence_next(
-        srv_sequence *sequence, const glm_engine *engine, srv_finish *finish);
+        srv_sequence *sequence, const glm_session *session, srv_finish *finish);
 
 void srv_sequence_free(srv_sequence *sequence);
 

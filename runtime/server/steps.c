@@ -26,7 +26,7 @@ static void count_token(srv_scheduler *scheduler, srv_sequence *sequence) {
 /* The session's logits are there: the next token, and perhaps the end. */
 static void take_token(srv_scheduler *scheduler, srv_sequence *sequence) {
     srv_finish finish = SRV_FINISH_NONE;
-    const rt_status status = srv_sequence_next(sequence, scheduler->engine, &finish);
+    const rt_status status = srv_sequence_next(sequence, sequence->session, &finish);
     count_token(scheduler, sequence);
     if (status != RT_OK)
         srv_fail_sequence(scheduler, sequence, status);
@@ -44,6 +44,13 @@ static rt_status decode(
     return glm_decode(sessions, ids, n);
 }
 
+/* What ends one choice with an error ends the others. */
+static bool is_running(const srv_scheduler *scheduler, const srv_sequence *sequence) {
+    for (int32_t i = 0; i < scheduler->n_running; i++)
+        if (scheduler->running[i] == sequence) return true;
+    return false;
+}
+
 bool srv_decode_step(srv_scheduler *scheduler) {
     srv_sequence *sequences[GLM_DECODE_SEQS_MAX];
     glm_session *sessions[GLM_DECODE_SEQS_MAX];
@@ -59,6 +66,7 @@ bool srv_decode_step(srv_scheduler *scheduler) {
     if (n == 0) return false;
     const rt_status status = decode(scheduler, sessions, ids, n);
     for (int32_t i = 0; i < n; i++) {
+        if (!is_running(scheduler, sequences[i])) continue;
         if (status == RT_OK)
             take_token(scheduler, sequences[i]);
         else
@@ -84,7 +92,7 @@ static srv_sequence *choose(const srv_scheduler *scheduler) {
     srv_sequence *chosen = NULL;
     for (int32_t i = 0; i < scheduler->n_running; i++) {
         srv_sequence *one = scheduler->running[i];
-        if (one->is_decoding) continue;
+        if (one->is_decoding || one->leader) continue;
         const bool is_better =
                 !chosen || (scheduler->clock % 2 == 0 ? n_left(one) < n_left(chosen)
                                                       : one->piece_at < chosen->piece_at);
@@ -134,16 +142,54 @@ static void show_progress(srv_scheduler *scheduler, srv_sequence *sequence, int6
     (void)pthread_mutex_unlock(&scheduler->lock);
 }
 
+/* Where KV is lossy a fork may hold a little less: that is computed again, and the logits are gone. */
+static rt_status fork_leader(const srv_sequence *leader, srv_sequence *follower) {
+    const glm_ids *prompt = &leader->request->prompt;
+    glm_session_free(follower->session); /* its pages are for the fork */
+    follower->session = NULL;
+    RT_TRY(glm_session_fork(leader->session, prompt->n, follower->n_room, &follower->session));
+    const int64_t length = glm_session_length(follower->session);
+    return length == prompt->n
+                   ? RT_OK
+                   : glm_prefill(follower->session, prompt->ids + length, prompt->n - length);
+}
+
+/* The prompt is computed: the first token of each choice, by the same logits, and a session for each. */
+static void part_ways(srv_scheduler *scheduler, srv_sequence *leader) {
+    srv_sequence *group[SRV_CHOICES_MAX];
+    srv_finish finish[SRV_CHOICES_MAX];
+    rt_status status = RT_OK;
+    int n = 0;
+    for (int32_t i = 0; i < scheduler->n_running; i++)
+        if (scheduler->running[i] == leader || scheduler->running[i]->leader == leader)
+            group[n++] = scheduler->running[i];
+    for (int i = 0; i < n && status == RT_OK; i++) {
+        status = srv_sequence_next(group[i], leader->session, &finish[i]);
+        count_token(scheduler, group[i]);
+    }
+    for (int i = 0; i < n && status == RT_OK; i++) {
+        group[i]->is_decoding = true;
+        if (group[i] != leader && finish[i] == SRV_FINISH_NONE)
+            status = fork_leader(leader, group[i]);
+        group[i]->leader = NULL;
+    }
+    if (status != RT_OK) {
+        srv_fail_sequence(scheduler, leader, status);
+        return;
+    }
+    for (int i = 0; i < n; i++)
+        if (finish[i] != SRV_FINISH_NONE) srv_finish_sequence(scheduler, group[i], finish[i], NULL);
+}
+
 static void end_piece(srv_scheduler *scheduler, srv_sequence *sequence) {
     srv_request *request = sequence->request;
     scheduler->piece_of = NULL;
     scheduler->is_admission_due = true;
     if (scheduler->piece_end < request->prompt.n) return;
-    sequence->is_decoding = true;
     (void)pthread_mutex_lock(&request->lock);
     request->phase = SRV_DECODING;
     (void)pthread_mutex_unlock(&request->lock);
-    take_token(scheduler, sequence);
+    part_ways(scheduler, sequence);
 }
 
 bool srv_prefill_item(srv_scheduler *scheduler) {

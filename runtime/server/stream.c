@@ -48,17 +48,17 @@ rt_status srv_stream_put(srv_stream *stream, const char *name, json_t *value) {
     return status;
 }
 
-json_t *srv_event_text(const srv_request *request, const srv_event *event) {
-    return json_stringn(request->text.bytes + event->index, (size_t)event->n_bytes);
+json_t *srv_event_text(const srv_choice *choice, const srv_event *event) {
+    return json_stringn(choice->text.bytes + event->index, (size_t)event->n_bytes);
 }
 
-json_t *srv_joined_text(const srv_request *request, int64_t from, int64_t to, srv_event_kind kind) {
+json_t *srv_joined_text(const srv_choice *choice, int64_t from, int64_t to, srv_event_kind kind) {
     glm_text joined = {0};
     rt_status status = glm_text_add(&joined, "", 0);
     for (int64_t i = from; i < to && status == RT_OK; i++) {
-        const srv_event *event = &request->events[i];
+        const srv_event *event = &choice->events[i];
         if (event->kind == kind)
-            status = glm_text_add(&joined, request->text.bytes + event->index, event->n_bytes);
+            status = glm_text_add(&joined, choice->text.bytes + event->index, event->n_bytes);
     }
     json_t *text = status == RT_OK ? json_stringn(joined.bytes, (size_t)joined.n) : NULL;
     free(joined.bytes);
@@ -67,7 +67,7 @@ json_t *srv_joined_text(const srv_request *request, int64_t from, int64_t to, sr
 
 json_t *srv_usage_json(const srv_request *request) {
     const json_int_t n_prompt = request->prompt.n;
-    const json_int_t n_answer = request->n_generated;
+    const json_int_t n_answer = srv_request_generated(request);
     return json_pack("{s:I, s:I, s:I, s:{s:I}}", "prompt_tokens", n_prompt, "completion_tokens",
             n_answer, "total_tokens", n_prompt + n_answer, "prompt_tokens_details", "cached_tokens",
             (json_int_t)request->progress.n_cached);
@@ -85,7 +85,7 @@ json_t *srv_timings_json(const srv_request *request) {
     return json_pack("{s:I, s:I, s:f, s:f, s:I, s:f}", "cache_n", (json_int_t)progress->n_cached,
             "prompt_n", (json_int_t)(progress->n_total - progress->n_cached), "queued_ms",
             1e3 * queued_s, "prompt_ms", 1e3 * prompt_s, "predicted_n",
-            (json_int_t)request->n_generated, "predicted_ms", 1e3 * answer_s);
+            (json_int_t)srv_request_generated(request), "predicted_ms", 1e3 * answer_s);
 }
 
 json_t *srv_progress_json(const srv_request *request) {
@@ -123,8 +123,8 @@ static rt_status put_space(srv_stream *stream) {
     return put(&stream->out, "\n");
 }
 
-static rt_status skip_event(srv_stream *stream, const srv_event *event) {
-    (void)stream, (void)event;
+static rt_status skip_event(srv_stream *stream, int choice, const srv_event *event) {
+    (void)stream, (void)choice, (void)event;
     return RT_OK;
 }
 
@@ -161,6 +161,16 @@ static rt_status render_progress(srv_stream *stream, double now) {
     return stream->format->progress(stream);
 }
 
+static rt_status render_events(srv_stream *stream) {
+    for (int i = 0; i < stream->request->settings.n_choices; i++) {
+        const srv_choice *choice = &stream->request->choices[i];
+        srv_shown *shown = &stream->choices[i];
+        while (shown->next_event < choice->n_events && stream->out.n < RENDERED_BYTES)
+            RT_TRY(stream->format->event(stream, i, &choice->events[shown->next_event++]));
+    }
+    return RT_OK;
+}
+
 /* What there is by now, with the request's lock: not more than is soon sent, as it may not be read. */
 static rt_status render(srv_stream *stream) {
     const srv_request *request = stream->request;
@@ -171,9 +181,8 @@ static rt_status render(srv_stream *stream) {
         RT_TRY(stream->format->begin(stream));
     }
     RT_TRY(render_progress(stream, now));
-    while (stream->next_event < request->n_events && stream->out.n < RENDERED_BYTES)
-        RT_TRY(stream->format->event(stream, &request->events[stream->next_event++]));
-    if (stream->next_event < request->n_events) return RT_OK;
+    RT_TRY(render_events(stream));
+    if (stream->out.n >= RENDERED_BYTES) return RT_OK;
     if (request->phase == SRV_DONE && !stream->is_over) {
         stream->is_over = true;
         return stream->format->end(stream);
@@ -218,7 +227,7 @@ static ssize_t read_stream(void *context, uint64_t pos, char *buffer, size_t roo
 static void free_stream(void *context) {
     srv_stream *stream = context;
     srv_request_drop(stream->request);
-    json_decref(stream->logprobs);
+    for (int i = 0; i < SRV_CHOICES_MAX; i++) json_decref(stream->choices[i].logprobs);
     free(stream->out.bytes);
     free(stream);
 }
@@ -239,8 +248,8 @@ struct MHD_Response *srv_stream_respond(srv_request *request, bool is_whole, con
             .tokenizer = tokenizer,
             .connection = connection,
             .sent_s = rt_now(),
-            .call_index = -1,
             .block_index = -1};
+    for (int i = 0; i < SRV_CHOICES_MAX; i++) stream->choices[i].call_index = -1;
     srv_request_hold(request);
     struct MHD_Response *response = MHD_create_response_from_callback(
             MHD_SIZE_UNKNOWN, BLOCK_BYTES, read_stream, stream, free_stream);
