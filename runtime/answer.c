@@ -1,8 +1,19 @@
 #include "answer.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "base/size.h"
+
+/* Control tokens are no part of a form: what is whole ends by itself. */
+static bool keeps_to_form(const void *context, int32_t id) {
+    const glm_answer *answer = context;
+    glm_form form = answer->form;
+    int64_t n_bytes = 0;
+    bool is_special = false;
+    const char *bytes = glm_tokenizer_bytes(answer->tokenizer, id, &n_bytes, &is_special);
+    return !is_special && n_bytes > 0 && glm_form_take(&form, bytes, n_bytes);
+}
 
 rt_status glm_answer_choose(const glm_answer *answer, const glm_engine *engine,
         const glm_session *session, const glm_sampling *sampling, int64_t step, int32_t *id) {
@@ -11,7 +22,10 @@ rt_status glm_answer_choose(const glm_answer *answer, const glm_engine *engine,
     RT_TRY(glm_session_logits(session, &logits, &n_rows));
     const int64_t vocab = glm_engine_config(engine)->vocab;
     const int64_t n_valid = rt_min64(vocab, glm_tokenizer_size(answer->tokenizer));
-    return glm_sample(logits + (n_rows - 1) * vocab, vocab, n_valid, sampling, step, id);
+    const float *row = logits + (n_rows - 1) * vocab;
+    if (answer->form.kind == GLM_FORM_FREE)
+        return glm_sample(row, vocab, n_valid, sampling, step, id);
+    return glm_sample_allowed(row, vocab, n_valid, sampling, step, keeps_to_form, answer, id);
 }
 
 static rt_status reserve(glm_answer *answer, int64_t n_bytes) {
@@ -32,6 +46,8 @@ rt_status glm_answer_put(glm_answer *answer, int32_t id, const char **text, int6
     *text = "";
     *n_bytes = 0;
     if (is_special) return RT_OK;
+    if (answer->form.kind != GLM_FORM_FREE && !glm_form_take(&answer->form, bytes, n_token))
+        return rt_fail(RT_EUSAGE, "answer: id %" PRId32 " does not keep to the form", id);
     RT_TRY(reserve(answer, 3 * (n_token + 3)));
     const int64_t n =
             glm_utf8_stream_feed(&answer->characters, bytes, n_token, is_last, answer->whole);

@@ -192,6 +192,14 @@ typedef struct glm_sampling {
 RT_MUST_CHECK rt_status glm_sample(const float *logits, int64_t vocab, int64_t n_valid,
         const glm_sampling *sampling, int64_t step, int32_t *id);
 
+/* The same among the ids for which `allows` is true: candidates are asked for from the best on, and no
+ * further than temperature, top_p and top_k make it matter.
+ * RT_EUSAGE  none is allowed */
+typedef bool glm_allows(const void *context, int32_t id);
+RT_MUST_CHECK rt_status glm_sample_allowed(const float *logits, int64_t vocab, int64_t n_valid,
+        const glm_sampling *sampling, int64_t step, glm_allows *allows, const void *context,
+        int32_t *id);
+
 bool glm_is_stop_id(const glm_config *config, int32_t id);
 
 #endif

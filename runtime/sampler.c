@@ -74,26 +74,81 @@ static int32_t pick(const candidate *sorted, int64_t n, double at) {
     return sorted[n - 1].id;
 }
 
-rt_status glm_sample(const float *logits, int64_t vocab, int64_t n_valid,
-        const glm_sampling *sampling, int64_t step, int32_t *id) {
-    rt_assert(n_valid > 0 && n_valid <= vocab);
+static rt_status check_finite(const float *logits, int64_t n_valid) {
     for (int64_t i = 0; i < n_valid; i++)
         if (!isfinite(logits[i]))
             return rt_fail(RT_ENUMERIC, "sampler: the logit of id %" PRId64 " is %f", i,
                     (double)logits[i]);
-    if (sampling->temperature <= 0.0f) {
-        *id = greedy(logits, n_valid);
-        return RT_OK;
-    }
+    return RT_OK;
+}
+
+/* All of them, highest logit first. */
+static rt_status sort_all(const float *logits, int64_t n_valid, candidate **out) {
     candidate *sorted = NULL;
     RT_TRY(rt_calloc(n_valid, sizeof *sorted, "sampling candidates", &sorted));
     for (int64_t i = 0; i < n_valid; i++) sorted[i] = (candidate){logits[i], (int32_t)i, 0.0f};
     qsort(sorted, (size_t)n_valid, sizeof *sorted, by_logit);
-    int64_t n = n_valid;
+    *out = sorted;
+    return RT_OK;
+}
+
+/* One of the first n sorted candidates. */
+static int32_t choose(candidate *sorted, int64_t n, const glm_sampling *sampling, int64_t step) {
     if (sampling->top_k > 0 && sampling->top_k < n) n = sampling->top_k;
     const double total = weigh(sorted, n, sampling->temperature);
     if (sampling->top_p < 1.0f) n = nucleus(sorted, n, total, sampling->top_p);
-    *id = pick(sorted, n, draw(sampling->seed, step));
+    return pick(sorted, n, draw(sampling->seed, step));
+}
+
+rt_status glm_sample(const float *logits, int64_t vocab, int64_t n_valid,
+        const glm_sampling *sampling, int64_t step, int32_t *id) {
+    candidate *sorted = NULL;
+    rt_assert(n_valid > 0 && n_valid <= vocab);
+    RT_TRY(check_finite(logits, n_valid));
+    if (sampling->temperature <= 0.0f) {
+        *id = greedy(logits, n_valid);
+        return RT_OK;
+    }
+    RT_TRY(sort_all(logits, n_valid, &sorted));
+    *id = choose(sorted, n_valid, sampling, step);
     free(sorted);
     return RT_OK;
+}
+
+/* ---- some are not allowed -------------------------------------------------------------------- */
+
+/* Move the allowed ones to the front, as many as can be chosen: those behind weigh less than rounding does,
+ * or lie beyond top_k or top_p whether they are allowed or not. */
+static int64_t keep_allowed(candidate *sorted, int64_t n, const glm_sampling *sampling,
+        glm_allows *allows, const void *context) {
+    const bool is_greedy = sampling->temperature <= 0.0f;
+    const double top_p = fmin((double)sampling->top_p, 1.0 - 1e-7);
+    const int64_t n_most = is_greedy ? 1 : sampling->top_k > 0 ? sampling->top_k : n;
+    double rest = is_greedy ? 0.0 : weigh(sorted, n, sampling->temperature);
+    double kept = 0.0;
+    int64_t n_kept = 0;
+    for (int64_t i = 0; i < n && n_kept < n_most; i++) {
+        rest -= (double)sorted[i].weight;
+        if (!allows(context, sorted[i].id)) continue;
+        kept += (double)sorted[i].weight;
+        sorted[n_kept++] = sorted[i];
+        if (kept > 0.0 && kept >= top_p * (kept + fmax(rest, 0.0))) break;
+    }
+    return n_kept;
+}
+
+rt_status glm_sample_allowed(const float *logits, int64_t vocab, int64_t n_valid,
+        const glm_sampling *sampling, int64_t step, glm_allows *allows, const void *context,
+        int32_t *id) {
+    candidate *sorted = NULL;
+    rt_assert(n_valid > 0 && n_valid <= vocab);
+    RT_TRY(check_finite(logits, n_valid));
+    *id = greedy(logits, n_valid);
+    if (sampling->temperature <= 0.0f && allows(context, *id)) return RT_OK;
+    RT_TRY(sort_all(logits, n_valid, &sorted));
+    const int64_t n = keep_allowed(sorted, n_valid, sampling, allows, context);
+    if (n > 0)
+        *id = sampling->temperature <= 0.0f ? sorted[0].id : choose(sorted, n, sampling, step);
+    free(sorted);
+    return n > 0 ? RT_OK : rt_fail(RT_EUSAGE, "sampler: no token of the vocabulary may follow");
 }

@@ -207,6 +207,7 @@ static double work_of(const srv_scheduler *scheduler, int64_t from, int64_t to) 
 static void take_slot(srv_scheduler *scheduler, srv_sequence *sequence) {
     const srv_settings *settings = &sequence->request->settings;
     sequence->answer.tokenizer = scheduler->tokenizer;
+    sequence->answer.form = (glm_form){.kind = settings->form, .tools = settings->tools};
     sequence->answer.stop.texts = (const char *const *)settings->stop;
     sequence->answer.stop.n_texts = settings->n_stop;
     sequence->reply.tools = settings->tools;

@@ -93,16 +93,21 @@ static bool read_sampling(
     return true;
 }
 
-/* What would change answers and is not there is refused, not passed over. */
-static bool check_neutral(const json_t *body, srv_error *error) {
+/* {"type": "text" | "json_object"}; a schema is refused, not passed over. */
+static bool read_format(const json_t *body, srv_settings *settings, srv_error *error) {
     const json_t *form = json_object_get(body, "response_format");
     const char *type = "text";
     if (form && !json_is_null(form) && !json_is_object(form))
         return srv_refuse_field(error, "response_format", "response_format must be an object");
     if (!srv_get_text(form, "type", &type, error)) return false;
-    if (strcmp(type, "text") != 0)
-        return srv_refuse_field(error, "response_format",
-                "response_format %.40s is not supported: the answer is a text", type);
+    if (strcmp(type, "json_object") == 0) settings->form = GLM_FORM_JSON;
+    if (strcmp(type, "text") == 0 || strcmp(type, "json_object") == 0) return true;
+    return srv_refuse_field(error, "response_format",
+            "response_format %.40s is not supported: text and json_object are", type);
+}
+
+/* What would change answers and is not there is refused, not passed over. */
+static bool check_neutral(const json_t *body, srv_error *error) {
     return srv_require_neutral(body, "presence_penalty", 0.0, error) &&
            srv_require_neutral(body, "frequency_penalty", 0.0, error) &&
            srv_require_neutral(body, "repetition_penalty", 1.0, error) &&
@@ -133,7 +138,8 @@ bool srv_read_settings(
     if (!srv_get_int(body, "max_tokens", 1, INT32_MAX, &settings->max_tokens, error) ||
             !srv_get_int(body, "max_completion_tokens", 1, INT32_MAX, &settings->max_tokens, error))
         return false;
-    return check_neutral(body, error) && read_choices(body, settings, error) &&
+    return check_neutral(body, error) && read_format(body, settings, error) &&
+           read_choices(body, settings, error) &&
            read_sampling(body, options->config, &settings->sampling, error) &&
            srv_read_stop(body, "stop", settings, error) &&
            read_stop_ids(body, options, settings, error) &&
@@ -279,6 +285,17 @@ bool srv_conversation_force(srv_conversation *conversation, const char *name, sr
     return conversation->forced_call || srv_refuse_status(error, RT_ENOMEM, NULL);
 }
 
+bool srv_conversation_require(srv_conversation *conversation, srv_error *error) {
+    conversation->must_call = conversation->tools != NULL;
+    return conversation->must_call || srv_refuse_field(error, "tool_choice",
+                                              "tool_choice wants a call, and there are no tools");
+}
+
+void srv_conversation_forget_tools(srv_conversation *conversation) {
+    glm_tools_free(conversation->tools);
+    conversation->tools = NULL;
+}
+
 bool srv_conversation_render(const srv_conversation *conversation, const srv_options *options,
         glm_ids *out, srv_error *error) {
     const glm_chat chat = {.dialect = options->variant->is_0414 ? GLM_CHAT_0414 : GLM_CHAT_GLM4,
@@ -291,4 +308,33 @@ bool srv_conversation_render(const srv_conversation *conversation, const srv_opt
     if (status == RT_OK && conversation->forced_call)
         status = glm_chat_prompt_call(options->tokenizer, conversation->forced_call, out);
     return status == RT_OK || srv_refuse_status(error, status, "messages");
+}
+
+/* What a named tool is called with: of a function, a JSON object. */
+static glm_form_kind form_of_call(const srv_conversation *conversation) {
+    for (int64_t i = 0; i < conversation->tools->n_tools; i++) {
+        const glm_tool *tool = &conversation->tools->tools[i];
+        if (strcmp(tool->name, conversation->forced_call) == 0 && tool->kind == GLM_TOOL_FUNCTION)
+            return GLM_FORM_JSON;
+    }
+    return GLM_FORM_FREE;
+}
+
+bool srv_conversation_hand_over(srv_conversation *conversation, const srv_options *options,
+        srv_request *request, srv_error *error) {
+    srv_settings *settings = &request->settings;
+    if (settings->form != GLM_FORM_FREE && conversation->tools)
+        return srv_refuse_field(error, "response_format",
+                "response_format json_object binds the answer, and tools leave it open: give one "
+                "of them, or tool_choice none");
+    if (!srv_conversation_render(conversation, options, &request->prompt, error)) return false;
+    if (conversation->forced_call)
+        settings->form = form_of_call(conversation);
+    else if (conversation->must_call)
+        settings->form = GLM_FORM_CALL;
+    settings->tools = conversation->tools;
+    settings->forced_call = conversation->forced_call;
+    conversation->tools = NULL;
+    conversation->forced_call = NULL;
+    return true;
 }

@@ -16,6 +16,7 @@ typedef struct srv_conversation {
     int64_t n_owned;
     glm_tools *tools;  /* NULL: none */
     char *forced_call; /* NULL: none */
+    bool must_call;    /* one of the tools, whichever */
     bool goes_on;      /* the last message is the beginning of the answer */
 } srv_conversation;
 void srv_conversation_free(srv_conversation *conversation);
@@ -31,9 +32,16 @@ bool srv_conversation_content(srv_conversation *conversation, const json_t *valu
 bool srv_conversation_tools(srv_conversation *conversation, const json_t *tools, srv_error *error);
 /* The tool of that name is to be called. */
 bool srv_conversation_force(srv_conversation *conversation, const char *name, srv_error *error);
+/* Some tool is to be called. */
+bool srv_conversation_require(srv_conversation *conversation, srv_error *error);
+/* None is. */
+void srv_conversation_forget_tools(srv_conversation *conversation);
 /* Its ids, [gMASK]<sop> first, up to where the model speaks. */
 bool srv_conversation_render(const srv_conversation *conversation, const srv_options *options,
         glm_ids *out, srv_error *error);
+/* The same as the request's prompt, which takes over the tools and what the answer is bound to. */
+bool srv_conversation_hand_over(srv_conversation *conversation, const srv_options *options,
+        srv_request *request, srv_error *error);
 
 /* The model that the body names is ours, or it names none. */
 bool srv_check_model(const json_t *body, const srv_options *options, srv_error *error);

@@ -45,11 +45,11 @@ static bool read_tool_choice(const json_t *body, srv_conversation *conversation,
         return srv_refuse_field(error, "tool_choice", "tool_choice must be an object with a type");
     if (strcmp(type, "auto") == 0) return true;
     if (strcmp(type, "tool") == 0) return srv_conversation_force(conversation, name, error);
+    if (strcmp(type, "any") == 0) return srv_conversation_require(conversation, error);
     if (strcmp(type, "none") != 0)
         return srv_refuse_field(
-                error, "tool_choice", "tool_choice %.40s: auto, none or tool are known", type);
-    glm_tools_free(conversation->tools);
-    conversation->tools = NULL;
+                error, "tool_choice", "tool_choice %.40s: auto, any, none or tool are known", type);
+    srv_conversation_forget_tools(conversation);
     return true;
 }
 
@@ -180,13 +180,7 @@ static bool fill(
     if (is_right && settings->max_tokens < 0)
         is_right = srv_refuse_field(error, "max_tokens", "max_tokens: this API needs it");
     is_right = is_right && srv_read_messages(body, &conversation, error) &&
-               srv_conversation_render(&conversation, options, &request->prompt, error);
-    if (is_right) {
-        settings->tools = conversation.tools;
-        settings->forced_call = conversation.forced_call;
-        conversation.tools = NULL;
-        conversation.forced_call = NULL;
-    }
+               srv_conversation_hand_over(&conversation, options, request, error);
     srv_conversation_free(&conversation);
     return is_right;
 }

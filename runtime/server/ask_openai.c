@@ -89,18 +89,19 @@ static bool read_tool_choice(
     if (json_is_string(choice)) {
         const char *word = json_string_value(choice);
         if (strcmp(word, "auto") == 0) return true;
-        if (strcmp(word, "none") == 0) {
-            glm_tools_free(conversation->tools);
-            conversation->tools = NULL;
-            return true;
-        }
-        return srv_refuse_field(error, "tool_choice",
-                "tool_choice \"%.40s\": auto, none, or an object that names a function", word);
+        if (strcmp(word, "required") == 0) return srv_conversation_require(conversation, error);
+        if (strcmp(word, "none") != 0)
+            return srv_refuse_field(error, "tool_choice",
+                    "tool_choice \"%.40s\": auto, none, required, or an object that names a "
+                    "function",
+                    word);
+        srv_conversation_forget_tools(conversation);
+        return true;
     }
     const json_t *function = json_object_get(choice, "function");
     if (!json_is_object(function) || !srv_get_text(function, "name", &name, error) || !name)
-        return srv_refuse_field(
-                error, "tool_choice", "tool_choice must name a function, or be auto or none");
+        return srv_refuse_field(error, "tool_choice",
+                "tool_choice must name a function, or be auto, none or required");
     return srv_conversation_force(conversation, name, error);
 }
 
@@ -145,7 +146,6 @@ static bool read_chat_logprobs(const json_t *body, srv_settings *settings, srv_e
     return true;
 }
 
-/* The tools go over to the request, which parses calls of them. */
 static bool fill_chat(
         srv_request *request, const json_t *body, const srv_options *options, srv_error *error) {
     srv_conversation conversation = {0};
@@ -153,13 +153,7 @@ static bool fill_chat(
                           srv_read_settings(body, options, &request->settings, error) &&
                           read_chat_logprobs(body, &request->settings, error) &&
                           srv_read_chat(body, &conversation, error) &&
-                          srv_conversation_render(&conversation, options, &request->prompt, error);
-    if (is_right) {
-        request->settings.tools = conversation.tools;
-        request->settings.forced_call = conversation.forced_call;
-        conversation.tools = NULL;
-        conversation.forced_call = NULL;
-    }
+                          srv_conversation_hand_over(&conversation, options, request, error);
     srv_conversation_free(&conversation);
     return is_right;
 }

@@ -142,6 +142,10 @@ static rt_status give_out(
         return put(sequence, -1, id == observation);
     }
     RT_TRY(put(sequence, id, false));
+    if (glm_form_is_whole(&sequence->answer.form)) {
+        *finish = SRV_FINISH_STOP;
+        return put(sequence, -1, true);
+    }
     if (stop->is_found) {
         *finish = SRV_FINISH_STOP_TEXT;
         choice->stop_index = found_stop(stop);

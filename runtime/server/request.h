@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 
 #include "error.h"
+#include "runtime/form.h"
 #include "runtime/reply.h"
 #include "runtime/runtime.h"
 #include "runtime/text.h"
@@ -33,9 +34,10 @@ typedef struct srv_settings {
     int32_t stop_ids[SRV_STOP_IDS_MAX]; /* besides the model's */
     int n_stop_ids;
     bool has_logprobs;
-    int n_top;         /* alternatives of each token, at most SRV_TOP_MAX */
-    glm_tools *tools;  /* owned; NULL: none */
-    char *forced_call; /* owned; the tool whose name ends the prompt; NULL: none */
+    int n_top;          /* alternatives of each token, at most SRV_TOP_MAX */
+    glm_tools *tools;   /* owned; NULL: none */
+    char *forced_call;  /* owned; the tool whose name ends the prompt; NULL: none */
+    glm_form_kind form; /* what the answer is bound to */
     bool streams;
     bool has_usage;    /* a stream ends with it */
     bool has_progress; /* a stream shows the prefill */

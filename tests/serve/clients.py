@@ -263,9 +263,9 @@ def errors():
     refused(openai.BadRequestError, lambda: ask(max_tokens=15999), "context_length_exceeded")
     refused(openai.NotFoundError, lambda: ask(model="gpt-4"), "model_not_found")
     for bad in ({"temperature": -1}, {"temperature": 3}, {"top_p": 0}, {"max_tokens": 0},
-                {"n": 2}, {"stop": [""]}, {"top_logprobs": 3}, {"messages": []},
+                {"n": 17}, {"stop": [""]}, {"top_logprobs": 3}, {"messages": []},
                 {"messages": [{"role": "wizard", "content": "x"}]}, {"presence_penalty": 1},
-                {"response_format": {"type": "json_object"}}, {"tool_choice": "required"}):
+                {"response_format": {"type": "json_schema"}}, {"tool_choice": "required"}):
         error = refused(openai.BadRequestError, lambda more=bad: ask(**more))
         check(error.body["type"] == "invalid_request_error" and error.param, bad, error.body)
     refused(anthropic.BadRequestError, lambda: claude.messages.create(

@@ -48,6 +48,7 @@ def test_key():
     page.command("Page.navigate", url=URL.replace("//", "//any:secret@") + "/")
     page.until("document.querySelector('#main')")
     page.faults.clear()  # addresses with a key in them may not be asked from
+    page.asked.clear()
     page.go(URL + "/")
     page.until("document.querySelector('#model').innerText === 'needle'")
 

@@ -1,0 +1,39 @@
+#include "form.h"
+
+#include <string.h>
+
+/* The tool whose name is so far; is_whole: exactly. NULL: none. */
+static const glm_tool *find_tool(const glm_form *form, bool is_whole) {
+    const size_t n = (size_t)form->n_name;
+    for (int64_t i = 0; i < form->tools->n_tools; i++) {
+        const glm_tool *tool = &form->tools->tools[i];
+        if (strncmp(tool->name, form->name, n) == 0 && (!is_whole || tool->name[n] == '\0'))
+            return tool;
+    }
+    return NULL;
+}
+
+static bool take_name(glm_form *form, char byte) {
+    if (byte == '\n') {
+        const glm_tool *tool = find_tool(form, true);
+        if (tool) form->kind = tool->kind == GLM_TOOL_FUNCTION ? GLM_FORM_JSON : GLM_FORM_FREE;
+        return tool != NULL;
+    }
+    if (form->n_name == GLM_TOOL_NAME_MAX || byte == '\0') return false;
+    form->name[form->n_name++] = byte;
+    return find_tool(form, false) != NULL;
+}
+
+bool glm_form_take(glm_form *form, const char *bytes, int64_t n_bytes) {
+    for (int64_t i = 0; i < n_bytes; i++) {
+        if (form->kind == GLM_FORM_FREE) return true;
+        if (form->kind == GLM_FORM_CALL ? !take_name(form, bytes[i])
+                                        : !glm_json_take(&form->json, (uint8_t)bytes[i]))
+            return false;
+    }
+    return true;
+}
+
+bool glm_form_is_whole(const glm_form *form) {
+    return form->kind == GLM_FORM_JSON && glm_json_is_whole(&form->json);
+}

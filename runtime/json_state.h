@@ -1,0 +1,30 @@
+/* JSON as it is written, byte by byte: whether a text can still become one JSON object. What a strict
+ * parser takes, bounded: nesting of at most GLM_JSON_DEPTH, and no endless white space. A state is a plain
+ * value: a copy of it tries bytes out. Source: RFC 8259. */
+#ifndef GLM_JSON_STATE_H
+#define GLM_JSON_STATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { GLM_JSON_DEPTH = 32, GLM_JSON_SPACES = 128 };
+
+/* Zero: nothing is written yet. */
+typedef struct glm_json_state {
+    int place;           /* what may come next: json_state.c */
+    int depth;           /* of open arrays and objects */
+    uint32_t objects;    /* bit i: the one at depth i + 1 is an object */
+    bool is_key;         /* the open string is a name */
+    const char *literal; /* what is left of true, false, null */
+    int n_left;          /* hex digits of an escape, or bytes of a character */
+    unsigned code;       /* of the escape */
+    uint8_t low, high;   /* bounds of the character's next byte */
+    int n_spaces;        /* in a row */
+} glm_json_state;
+
+/* One more byte. False: no JSON object goes on like that, and the state is of no use any more. */
+bool glm_json_take(glm_json_state *state, uint8_t byte);
+/* The object is whole: only white space may follow. */
+bool glm_json_is_whole(const glm_json_state *state);
+
+#endif
