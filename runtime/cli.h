@@ -46,6 +46,7 @@ typedef struct glm_cli {
     const char *tokens_file; /* --tokens-file, "-" is standard input */
     bool special_in_text;    /* --special-in-text */
     bool add_special;        /* --add-special */
+    const char *tools;       /* --tools */
 
     /* Books */
     const char *book; /* --book */

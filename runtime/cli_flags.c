@@ -75,6 +75,9 @@ const cli_flag cli_flags[] = {
         {"config", NULL, CLI_TEXT, AT(config_file), "FILE", NULL, NO_LIMITS,
                 "a config.json with the shapes"},
 
+        {"tools", NULL, CLI_TEXT, AT(tools), "FILE", NULL, NO_LIMITS,
+                "tools the model may call, a JSON array as OpenAI's API has it"},
+
         /* Books */
         {"book", NULL, CLI_TEXT, AT(book), "NAME", NULL, NO_LIMITS,
                 "a prefilled text that is kept on disk, by name"},

@@ -22,6 +22,7 @@
 /* For /help and --help. */
 #define COMMANDS                                                                \
     "  /read FILE  put a text file in front of the next question; repeatable\n" \
+    "  /result TEXT  what the tool that was called answers (--tools)\n"         \
     "  /reset      forget the conversation and the files read, not the book\n"  \
     "  /help       list these commands\n"                                       \
     "  /quit       leave, as Ctrl-D does\n"                                     \
@@ -35,7 +36,8 @@ typedef struct conversation {
     glm_session *session;
     chat_lines *lines;
     glm_sampling sampling;
-    glm_ids beginning; /* [gMASK]<sop> or the book, and the system's message */
+    glm_tools *tools;  /* --tools; NULL: none */
+    glm_ids beginning; /* [gMASK]<sop> or the book, the tools, and the system's message */
     int64_t n_book;    /* tokens of the book; 0 without */
     int64_t n_kept;    /* what /reset leaves in the session: with a book, the beginning */
     int64_t context;   /* tokens the session has room for */
@@ -88,24 +90,23 @@ static int64_t n_used(const conversation *chat) {
     return glm_session_length(chat->session) + (chat->pending >= 0);
 }
 
-static rt_status append_question(
-        const conversation *chat, const char *text, int64_t n_bytes, glm_ids *out) {
+static rt_status append_question(const conversation *chat, glm_chat_role role, const char *text,
+        int64_t n_bytes, glm_ids *out) {
     char *whole = NULL;
     int64_t whole_bytes = 0;
     RT_TRY(chat_files_question(&chat->files, text, n_bytes, &whole, &whole_bytes));
-    const glm_message message = {
-            .role = GLM_CHAT_USER, .content = whole, .content_bytes = whole_bytes};
+    const glm_message message = {.role = role, .content = whole, .content_bytes = whole_bytes};
     const rt_status status = glm_chat_append(chat->tokenizer, &message, out);
     free(whole);
     return status;
 }
 
 /* What the session lacks: its beginning or the last answer's last token, the question, the role. */
-static rt_status encode_turn(
-        const conversation *chat, const char *text, int64_t n_bytes, glm_ids *out) {
+static rt_status encode_turn(const conversation *chat, glm_chat_role role, const char *text,
+        int64_t n_bytes, glm_ids *out) {
     if (chat->pending >= 0) RT_TRY(glm_ids_push(out, chat->pending));
     if (n_used(chat) == 0) RT_TRY(glm_ids_append(out, chat->beginning.ids, chat->beginning.n));
-    RT_TRY(append_question(chat, text, n_bytes, out));
+    RT_TRY(append_question(chat, role, text, n_bytes, out));
     return glm_chat_prompt_answer(chat->tokenizer, out);
 }
 
@@ -121,16 +122,28 @@ static rt_status check_room(const conversation *chat, const glm_ids *ids) {
 
 /* The answer */
 
-static rt_status show_piece(turn *now, const glm_reply_piece *piece) {
-    if (piece->text_bytes == 0) return RT_OK;
-    const size_t n = (size_t)piece->text_bytes;
-    now->last_byte = piece->text[n - 1];
-    if (fwrite(piece->text, 1, n, stdout) == n && fflush(stdout) == 0) return RT_OK;
+static rt_status show_bytes(turn *now, const char *bytes, int64_t n_bytes) {
+    if (n_bytes == 0) return RT_OK;
+    const size_t n = (size_t)n_bytes;
+    now->last_byte = bytes[n - 1];
+    if (fwrite(bytes, 1, n, stdout) == n && fflush(stdout) == 0) return RT_OK;
     return rt_fail_errno(RT_EIO, "chat: cannot write the answer");
 }
 
+/* A call is a line of its own: "call NAME ARGUMENTS". */
+static rt_status show_piece(turn *now, const glm_reply_piece *piece) {
+    RT_TRY(show_bytes(now, piece->text, piece->text_bytes));
+    if (piece->call) {
+        if (now->last_byte && now->last_byte != '\n') RT_TRY(show_bytes(now, "\n", 1));
+        RT_TRY(show_bytes(now, "call ", 5));
+        RT_TRY(show_bytes(now, piece->call, (int64_t)strlen(piece->call)));
+        RT_TRY(show_bytes(now, " ", 1));
+    }
+    return show_bytes(now, piece->arguments, piece->arguments_bytes);
+}
+
 /* Id -1: the answer is over. */
-static rt_status show_token(const conversation *chat, turn *now, int32_t id) {
+static rt_status show_token(const conversation *chat, turn *now, int32_t id, bool waits_for_tool) {
     const char *text = NULL;
     int64_t n_bytes = 0;
     glm_reply_piece piece;
@@ -138,7 +151,7 @@ static rt_status show_token(const conversation *chat, turn *now, int32_t id) {
     RT_TRY(glm_reply_feed(&now->reply, text, n_bytes, &piece));
     RT_TRY(show_piece(now, &piece));
     if (id >= 0 && id != glm_tokenizer_specials(chat->tokenizer).assistant) return RT_OK;
-    glm_reply_end_part(&now->reply, false, &piece);
+    glm_reply_end_part(&now->reply, waits_for_tool, &piece);
     return show_piece(now, &piece);
 }
 
@@ -157,6 +170,7 @@ static const char *find_end(const conversation *chat, const turn *now) {
 }
 
 static rt_status generate(conversation *chat, turn *now) {
+    bool waits_for_tool = false;
     now->finish_reason = chat->cli->max_tokens == 0 ? "length" : NULL;
     while (!now->finish_reason) {
         int32_t id = 0;
@@ -165,16 +179,17 @@ static rt_status generate(conversation *chat, turn *now) {
         now->n_answer++;
         if (is_stop(chat, id)) {
             now->finish_reason = "stop";
+            waits_for_tool = id == glm_tokenizer_specials(chat->tokenizer).observation;
             break;
         }
-        RT_TRY(show_token(chat, now, id));
+        RT_TRY(show_token(chat, now, id, false));
         now->finish_reason = find_end(chat, now);
         if (now->finish_reason)
             chat->pending = id;
         else
             RT_TRY(glm_decode(&chat->session, &id, 1));
     }
-    RT_TRY(show_token(chat, now, -1));
+    RT_TRY(show_token(chat, now, -1, waits_for_tool));
     if (now->last_byte != '\n') (void)putchar('\n');
     return fflush(stdout) == 0 ? RT_OK : rt_fail_errno(RT_EIO, "chat: cannot write the answer");
 }
@@ -241,8 +256,9 @@ static rt_status answer(conversation *chat, turn *now) {
     return RT_OK;
 }
 
-static rt_status take_turn(conversation *chat, turn *now, const char *text, int64_t n_bytes) {
-    rt_status status = encode_turn(chat, text, n_bytes, &now->ids);
+static rt_status take_turn(
+        conversation *chat, turn *now, glm_chat_role role, const char *text, int64_t n_bytes) {
+    rt_status status = encode_turn(chat, role, text, n_bytes, &now->ids);
     if (status == RT_OK) status = check_room(chat, &now->ids);
     if (status != RT_OK) return refuse(chat, status);
 
@@ -257,11 +273,12 @@ static rt_status take_turn(conversation *chat, turn *now, const char *text, int6
     return glm_cli_check_interrupted(); /* SIGTERM */
 }
 
-static rt_status ask(conversation *chat, const char *text, int64_t n_bytes) {
+static rt_status ask_as(conversation *chat, glm_chat_role role, const char *text, int64_t n_bytes) {
     if (n_bytes == 0) return RT_OK;
     turn now = {.answer = {.tokenizer = chat->tokenizer,
-                        .stop = {.texts = chat->cli->stop, .n_texts = chat->cli->n_stop}}};
-    const rt_status status = take_turn(chat, &now, text, n_bytes);
+                        .stop = {.texts = chat->cli->stop, .n_texts = chat->cli->n_stop}},
+            .reply = {.tools = chat->tools}};
+    const rt_status status = take_turn(chat, &now, role, text, n_bytes);
     chat_files_forget(&chat->files);
     glm_ids_free(&now.ids);
     glm_answer_free(&now.answer);
@@ -269,7 +286,17 @@ static rt_status ask(conversation *chat, const char *text, int64_t n_bytes) {
     return status;
 }
 
+static rt_status ask(conversation *chat, const char *text, int64_t n_bytes) {
+    return ask_as(chat, GLM_CHAT_USER, text, n_bytes);
+}
+
 /* Commands */
+
+static rt_status give_result(conversation *chat, const char *text) {
+    if (!chat->tools) return rt_fail(RT_EUSAGE, "/result: there are no tools (--tools FILE)");
+    if (!text[0]) return rt_fail(RT_EUSAGE, "/result: what does the tool answer?");
+    return ask_as(chat, GLM_CHAT_OBSERVATION, text, (int64_t)strlen(text));
+}
 
 static rt_status read_file(conversation *chat, const char *path) {
     int64_t n_tokens = 0;
@@ -303,6 +330,7 @@ static bool is_command(const char *line, const char *name, const char **operand)
 static rt_status obey(conversation *chat, const char *line) {
     const char *operand = "";
     if (is_command(line, "/read", &operand)) return refuse(chat, read_file(chat, operand));
+    if (is_command(line, "/result", &operand)) return refuse(chat, give_result(chat, operand));
     if (is_command(line, "/help", &operand))
         (void)fputs(COMMANDS, stderr);
     else if (is_command(line, "/reset", &operand))
@@ -397,12 +425,27 @@ static rt_status converse(conversation *chat) {
 
 /* The walk */
 
+static rt_status read_tools(conversation *chat) {
+    const char *path = chat->cli->tools;
+    char *text = NULL;
+    int64_t n_bytes = 0;
+    if (!path) return RT_OK;
+    RT_TRY(glm_cli_read_text(path, &text, &n_bytes));
+    const rt_status status = glm_tools_parse(text, n_bytes, &chat->tools);
+    free(text);
+    if (status != RT_EUSAGE) return status;
+    char why[512];
+    (void)snprintf(why, sizeof why, "%s", rt_error_text());
+    return rt_fail(RT_EUSAGE, "--tools %s: %s", path, why);
+}
+
 static rt_status encode_beginning(conversation *chat, const glm_variant *variant) {
     const char *text = chat->cli->system ? chat->cli->system : "";
     const glm_message message = {.role = GLM_CHAT_SYSTEM, .content = text, .content_bytes = -1};
     const glm_chat beginning = {.dialect = variant->is_0414 ? GLM_CHAT_0414 : GLM_CHAT_GLM4,
             .messages = &message,
-            .n_messages = 1};
+            .n_messages = 1,
+            .tools = chat->tools};
     RT_TRY(glm_chat_render_turns(chat->tokenizer, &beginning, &chat->beginning));
     if (chat->cli->book) glm_cli_drop_specials(chat->tokenizer, &chat->beginning);
 
@@ -460,6 +503,7 @@ static rt_status prepare(conversation *chat) {
     RT_TRY(glm_config_load(dir, &config));
     RT_TRY(glm_cli_book_length(chat->cli, &chat->n_book));
     glm_variant_recognise(&config, dir, &variant);
+    RT_TRY(read_tools(chat));
     RT_TRY(encode_beginning(chat, &variant));
     if (variant.is_base)
         say(chat,
@@ -500,6 +544,7 @@ static void release(conversation *chat) {
     glm_engine_close(chat->engine);
     glm_tokenizer_free(chat->tokenizer);
     glm_ids_free(&chat->beginning);
+    glm_tools_free(chat->tools);
     chat_files_forget(&chat->files);
     drop_block(chat);
 }
@@ -513,7 +558,7 @@ static int run_chat(glm_cli *cli) {
 
 const glm_command glm_cmd_chat = {
         .name = "chat",
-        .usage = "chat -m DIR [--system TEXT] [--book NAME] [-n N] [-c N]",
+        .usage = "chat -m DIR [--system TEXT] [--tools FILE] [--book NAME] [-n N] [-c N]",
         .summary = "talk with the model",
         .details =
                 "Reads questions, one a line, and streams the answers to standard output. The\n"
@@ -542,11 +587,14 @@ const glm_command glm_cmd_chat = {
                 "--kv-disk-dir, what is prefilled is kept there as well, and a conversation that\n"
                 "begins with the same 4096 tokens or more goes on from them.\n"
                 "\n"
+                "--tools FILE tells the model of tools it may call; a call is printed as a line\n"
+                "'call NAME ARGUMENTS', and /result TEXT answers it.\n"
+                "\n"
                 "Examples:\n"
                 "  glm1m chat -m glm-4-9b-chat-1m --system 'You answer in one sentence.'\n"
                 "  printf '/read book.txt\\nWho is Lucia?\\n' | glm1m chat -m glm-4-9b-chat-1m\n"
                 "  glm1m chat -m glm-4-9b-chat-1m --book war\n",
-        .flags = "@engine @sampling system book max-tokens stop",
+        .flags = "@engine @sampling system tools book max-tokens stop",
         .required = "model",
         .run = run_chat,
 };
