@@ -15,8 +15,11 @@ sizes='4000 14000'
 [ "${GLM_TEST_FAST:-0}" != 1 ] || sizes=4000
 if [ "${GLM_TEST_DRAIN:-}" = 30 ]; then how=once sizes=120000; fi
 for n_tokens in $sizes; do
-    chunk=128
-    [ "$n_tokens" -gt 4096 ] || chunk=4 # or it is over before a signal comes
+    # Or it is over before a signal comes.
+    chunk=32
+    [ "$n_tokens" -gt 4096 ] || chunk=1
+    [ "${GLM_TEST_FAST:-0}" != 1 ] || chunk=4
+    [ "$how" = twice ] || chunk=128
     set -- -m "$work/model" -c 128k -b $chunk --max-num-seqs 2 --kv-disk-dir "$work/kv"
     GLM_LOG=info start_server "$@"
     client suspends.py "$server_pid" "$n_tokens" "$how" "$work/place"

@@ -89,6 +89,15 @@ static bool has_ended(srv_connection *one, bool is_time_to_look) {
     return was_ending && one->is_ending;
 }
 
+/* A reset is missed by libmicrohttpd, too, and what is reset cannot be shut down: setting its buffer anew
+ * wakes whoever waits for it. */
+static void remind_of_reset(const srv_connection *one) {
+    const int send_bytes = (int)srv_limit_of(SRV_SEND_BYTES);
+    struct pollfd end = {.fd = one->fd};
+    if (poll(&end, 1, 0) > 0 && (end.revents & (POLLHUP | POLLERR)))
+        (void)setsockopt(one->fd, SOL_SOCKET, SO_SNDBUF, &send_bytes, sizeof send_bytes);
+}
+
 /* With the lock: a descriptor is not closed, and so not another's, before its connection has left. */
 static void tick(srv_connections *connections, bool is_time_to_wake) {
     const double now = rt_now();
@@ -96,6 +105,7 @@ static void tick(srv_connections *connections, bool is_time_to_wake) {
         look_after(connections, one, is_time_to_wake);
         if (is_late(one, now) || has_ended(one, is_time_to_wake))
             (void)shutdown(one->fd, SHUT_RDWR);
+        if (is_time_to_wake) remind_of_reset(one);
     }
 }
 
