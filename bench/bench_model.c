@@ -350,8 +350,8 @@ int main(int argc, char **argv) {
             .n_tokens = 512,
             .n_passes = 16};
     const int n_left = parse(argc, argv, &r);
-    find_model(&r);
     const bench_options options = bench_parse(n_left, argv);
+    find_model(&r);
     bench_begin(&options);
     int counts[2];
     const int n_counts = bench_thread_counts(&options, counts);
