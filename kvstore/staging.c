@@ -72,6 +72,7 @@ static rt_status open_memory(const kv_config *config, kv_staging *s) {
     RT_TRY(rt_mem_alloc(s->memory_bytes, "staging for the disk", &memory));
     s->memory = memory;
     s->n_slots = kv_staging_slots(config);
+    s->n_spared = KV_SLOTS_FOR_WRITES;
     const int64_t cell_bytes = kv_cell_bytes(config);
     char *slots = s->memory + (KV_IO_ALIGN - (uintptr_t)s->memory % KV_IO_ALIGN) % KV_IO_ALIGN;
     for (int32_t i = 0; i < s->n_slots; i++) s->slots[i].bytes = slots + i * cell_bytes;

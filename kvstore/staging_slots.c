@@ -29,9 +29,17 @@ static kv_slot *find_free(const kv_staging *s, int32_t n_spared) {
     return n_free > n_spared ? found : NULL;
 }
 
+void kv_staging_spare(kv_staging *s, bool for_writes) {
+    s->n_spared = for_writes ? KV_SLOTS_FOR_WRITES : 0;
+}
+
+int32_t kv_staging_readable(const kv_staging *s) {
+    return s->n_slots - s->n_spared;
+}
+
 /* Slots that writes hold count as theirs. */
 static int32_t n_spared_now(const kv_staging *s) {
-    int32_t n = KV_SLOTS_FOR_WRITES;
+    int32_t n = s->n_spared;
     for (int32_t i = 0; i < s->n_slots; i++) n -= s->slots[i].state == KV_SLOT_WRITING;
     return n > 0 ? n : 0;
 }

@@ -59,6 +59,7 @@ struct kv_walk {
     int32_t n_seqs;
     kv_walk_extent extent;
     bool is_open;
+    bool may_store; /* something may go to disk: reads leave room for that */
 
     /* Made when the walk begins; the arrays grow and stay. */
     kv_step *steps;

@@ -61,6 +61,7 @@ typedef struct kv_staging {
     int32_t n_threads;
     kv_slot *slots;
     int32_t n_slots;
+    int32_t n_spared; /* of them, left to writes */
     kv_shape shape;
     int32_t extent_tokens;
     int64_t run_bytes_max;
@@ -101,8 +102,11 @@ void kv_stored_release(kv_staging *staging, kv_stored *stored);
 /* Bytes of the runs before a head's; of all of them, for n_kv_heads. */
 int64_t kv_stored_run_offset(const kv_stored *stored, int32_t kv_head);
 
-/* Start reading `stored`; NULL where no slot is free now, or it is still being written. Two slots
- * are always left to writes. */
+/* Whether reads leave two slots to writes, from now on: before anything is written they must. */
+void kv_staging_spare(kv_staging *staging, bool for_writes);
+/* Slots that reads may hold, those that are theirs already included. */
+int32_t kv_staging_readable(const kv_staging *staging);
+/* Start reading `stored`; NULL where no slot is free now, or it is still being written. */
 kv_slot *kv_staging_read(kv_staging *staging, kv_stored *stored, kv_io_urgency urgency);
 /* Until it is in memory; *slot is what kv_staging_read returned, NULL to start now. On failure
  * *slot is NULL.

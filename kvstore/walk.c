@@ -117,6 +117,19 @@ static void enter(kv_walk *walk) {
     }
 }
 
+/* Tails that are parked or saved are stored each time, others when they become whole. */
+static bool may_store(const kv_walk *walk) {
+    if (walk->extent == KV_WALK_SAVE) return true;
+    for (int32_t i = 0; i < walk->n_seqs; i++) {
+        const kv_seq *seq = walk->seqs[i];
+        const int64_t filled = seq->filled[walk->layer];
+        const int64_t tokens = kv_walk_extent_tokens(walk);
+        if (walk->ends[i] <= filled) continue;
+        if (seq->kind == KV_SEQ_PARKS || walk->ends[i] / tokens > filled / tokens) return true;
+    }
+    return false;
+}
+
 static rt_status start(kv_walk *walk) {
     kv_store *store = walk->store;
     RT_TRY(make_room(walk, walk->n_seqs));
@@ -125,6 +138,7 @@ static rt_status start(kv_walk *walk) {
         kv_staging_poll(&store->staging);
         RT_TRY(kv_staging_check(&store->staging));
         top_up_work(store);
+        walk->may_store = may_store(walk);
     }
     for (int32_t i = 0; i < walk->n_seqs; i++) RT_TRY(kv_open_begin(walk, i));
     for (int32_t i = 0; i < walk->n_seqs; i++) RT_TRY(grow_tail(walk, i));

@@ -29,10 +29,12 @@ void kv_walk_read_ahead(kv_walk *walk) {
     if (walk->n_loads > 0 || walk->next_layer >= 0) kv_staging_poll(&walk->store->staging);
 }
 
-/* Only the first loads without a gap: one further on would hold what an earlier one waits for. */
+/* Only the first loads without a gap: one further on would hold what an earlier one waits for; and no
+ * more than leaves to writes what this walk may need. */
 static void take_over(kv_walk *walk) {
     kv_staging *staging = &walk->store->staging;
-    for (; walk->next_read < walk->n_loads; walk->next_read++) {
+    const int64_t end = rt_min64(walk->n_loads, kv_staging_readable(staging));
+    for (; walk->next_read < end; walk->next_read++) {
         kv_load *load = &walk->loads[walk->next_read];
         load->slot = kv_staging_take_early(staging, load->stored);
         if (!load->slot) break;
@@ -42,6 +44,7 @@ static void take_over(kv_walk *walk) {
 
 void kv_walk_begin_reads(kv_walk *walk) {
     if (!walk->store->has_overflow) return;
+    kv_staging_spare(&walk->store->staging, walk->may_store);
     take_over(walk);
     kv_walk_read_ahead(walk);
 }

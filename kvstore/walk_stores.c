@@ -80,6 +80,7 @@ static kv_writer *writer_for(const kv_walk *walk, const kv_store_job *job) {
 static rt_status start_job(kv_walk *walk, kv_store_job *job) {
     kv_staging *staging = &walk->store->staging;
     kv_writer *writer = writer_for(walk, job);
+    rt_assert(walk->may_store);
     RT_TRY(kv_staging_take(staging, &job->slot));
     if (walk->extent != KV_WALK_SAVE) kv_seq_drop_stored(job->seq, walk->layer, job->extent);
     rt_status status = writer ? RT_OK : kv_seq_take_cell(job->seq);
