@@ -1,7 +1,7 @@
 #!/bin/sh
 # serve -tp 2: the answers of one rank; and where a rank is lost, under load, frozen or while nothing is
 # under way, every stream ends with an error event that names it, its host and the step, the exit code is
-# 6, no process stays, and what was prefilled is found by the next server.
+# 6, no process stays, and what was prefilled is found by the next server. A rank that waits for work sleeps.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tests/help_cli.sh
@@ -15,6 +15,11 @@ other_rank() {
     child=$(cat "/proc/$server_pid/task/$server_pid/children")
     child=${child%% *}
     [ -n "$child" ] || fail 'there is no second process'
+}
+
+# CPU time of rank 1 so far, in ticks of 10 ms
+ticks() {
+    cut -d ' ' -f 14,15 "/proc/$child/stat" | tr ' ' '+' | xargs -I{} sh -c 'echo $(({}))'
 }
 
 # await_loss WHAT: the server ends by itself
@@ -57,6 +62,10 @@ await_loss 'a rank is killed under load'
 start_server $common -tp 2 --kv-disk-dir "$work/kv/%r"
 client ranks.py "$server_pid" reuses 4096
 other_rank
+before=$(ticks)
+sleep 1
+n_ticks=$(($(ticks) - before))
+[ $n_ticks -lt 30 ] || fail "a rank that waits for work computes for $n_ticks of 100 ticks"
 kill -9 "$child"
 await_loss 'a rank is killed while nothing is under way'
 
