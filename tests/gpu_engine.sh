@@ -9,7 +9,8 @@ length=${2:-8K}
 
 run doctor
 cat "$work/out"
-run plan --device cuda --json -c 4K -m needle
+make_needle_model
+run plan -m "$work/model" --device cuda --json -c 4K
 [ "$rc" -eq 0 ] || { cat "$work/err" && exit 77; }
 expect 0 needle --device cuda --lengths "$lengths" --depths 0,50,100 --quiet --min-accuracy 1
 cat "$work/out"
