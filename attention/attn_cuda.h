@@ -87,6 +87,10 @@ RT_MUST_CHECK rt_status attn_cuda_prefill_sm90(
  *   scratch   attn_cuda_decode_scratch_bytes(...); its first attn_cuda_decode_ticket_bytes(...) are
  *             zero before the first call, and again after each
  *
+ * Where a sequence's keys are there a part at a time, a step is several calls, n_tokens a multiple of
+ * ATTN_SPLIT_TOKENS but for the last one's: only the part's pages need be listed, the scratch is left alone in
+ * between, and the call that completes the keys, whichever it is, writes attended: the same bits.
+ *
  * n_queries n_heads / n_kv_heads is at most 256. A row's bits depend on no other. */
 typedef struct attn_cuda_decode_args {
     const uint16_t *q;
@@ -100,6 +104,8 @@ typedef struct attn_cuda_decode_args {
     float *lse;
     void *scratch;
     void *const *const *open_pages;
+    int64_t first_token; /* of the keys of this call, a multiple of ATTN_SPLIT_TOKENS; */
+    int64_t n_tokens;    /* 0: all from there on, in one call */
 } attn_cuda_decode_args;
 enum { ATTN_CUDA_DECODE_ROWS_MAX = 256 };
 RT_MUST_CHECK rt_status attn_cuda_decode(

@@ -106,7 +106,7 @@ PTX_DEVICE decode_work work_of_block(const decode_params &p) {
     decode_work w;
     w.seq = (int32_t)(ptx_block_y() / p.n_kv_heads);
     w.kv_head = (int32_t)(ptx_block_y() % p.n_kv_heads);
-    w.split = (int32_t)(ptx_block_x() / p.n_row_blocks);
+    w.split = (int32_t)(ptx_block_x() / p.n_row_blocks + p.a.first_token / SPLIT);
     w.row_block = (int32_t)(ptx_block_x() % p.n_row_blocks);
     const int64_t length = p.a.lengths[w.seq];
     const int64_t first = (int64_t)w.split * SPLIT;
@@ -698,8 +698,11 @@ rt_status attn_cuda_decode(
             n_row_blocks, n_splits, (uint32_t *)args->scratch, part_out,
             part_out + parts * HEAD_DIM, part_out + parts * (HEAD_DIM + 1),
             (float)(1.4426950408889634 / sqrt((double)HEAD_DIM))};
+    rt_assert(args->first_token >= 0 && args->first_token % SPLIT == 0);
+    const int64_t n_here = args->n_tokens > 0 ? n_splits_of(args->n_tokens)
+                                              : n_splits - args->first_token / SPLIT;
     const ptx_grid grid = {
-            n_splits * n_row_blocks, (int64_t)args->n_seqs * shape->n_kv_heads, 0, SMEM_BYTES};
+            n_here * n_row_blocks, (int64_t)args->n_seqs * shape->n_kv_heads, 0, SMEM_BYTES};
     const char *why = launch_for(n_rows, grid, stream, params);
     if (why)
         return rt_fail(RT_EDEVICE, "attention: decode of %d sequences over up to %lld keys: %s",

@@ -211,8 +211,7 @@ static rt_status list_seq_pages(glm_engine *engine) {
     return status;
 }
 
-/* attn_cuda_decode finds its tickets at zero, and leaves them so. */
-static rt_status clear_tickets(glm_engine *engine) {
+rt_status glm_cuda_clear_tickets(glm_engine *engine) {
     glm_cuda *cuda = engine->cuda;
     const rt_stream stream = cuda->device.compute;
     const int32_t max_seqs = engine->plan.max_seqs;
@@ -255,7 +254,7 @@ rt_status glm_cuda_buffers_open(glm_engine *engine) {
         cuda->host_pages[i] = NULL;
     RT_TRY(for_events(cuda, glm_cuda_event_create));
     RT_TRY(list_seq_pages(engine));
-    return clear_tickets(engine);
+    return glm_cuda_clear_tickets(engine);
 }
 
 void glm_cuda_buffers_close(glm_engine *engine) {

@@ -2,9 +2,9 @@
  *
  * The pages of every (layer, sequence) are listed on the device, in lists that the host keeps a copy of and
  * sends only what has changed. Where memory holds all of all sequences, the lists are brought up to date first
- * and then all layers are queued: from the second step of as many sequences on, as one graph. A step that completes
- * an extent, which the store then wants to write, goes layer by layer: so do its walks, and the bits are the
- * same. */
+ * and then all layers are queued: from the second step of as many sequences on, as one graph. Where it does not, and
+ * in a step that completes an extent, which the store then wants to write, layers are queued as they are walked,
+ * and each sequence attends window by window: the bits are the same. */
 #include <string.h>
 
 #include "backend.h"
@@ -64,28 +64,34 @@ static rt_status send_step(
 
 /* ---- what a step computes -------------------------------------------------------------------- */
 
-/* Sequences [first, first + n) of the step: keys and values into pages, q, attended. */
-static rt_status attend(
-        glm_engine *engine, int32_t layer, int32_t first, int32_t n, void *scratch) {
+/* Sequences [first, first + n) of the step: q, and keys and values into pages. */
+static rt_status append(glm_engine *engine, int32_t layer, int32_t first, int32_t n) {
     glm_cuda *cuda = engine->cuda;
-    uint16_t *q = cuda->q + first * q_width(engine);
-    const attn_cuda_append_args append = {
+    const attn_cuda_append_args args = {
             .qkv = cuda->qkv + first * glm_config_qkv_rows(&engine->config),
             .n_tokens = n,
             .positions = cuda->step.positions + first,
             .seq_pages = lists_of(engine, layer, first),
-            .q = q};
-    const attn_cuda_decode_args decode = {.q = q,
+            .q = cuda->q + first * q_width(engine)};
+    return attn_cuda_append(&cuda->shape, &args, compute_of(cuda));
+}
+
+/* q -> attended, over keys [first_token, first_token + n_tokens), or all of them. */
+static rt_status attend(glm_engine *engine, int32_t layer, int32_t first, int32_t n,
+        int64_t first_token, int64_t n_tokens, void *scratch) {
+    glm_cuda *cuda = engine->cuda;
+    const attn_cuda_decode_args args = {.q = cuda->q + first * q_width(engine),
             .q_stride = q_width(engine),
             .lengths = cuda->step.lengths + first,
             .max_tokens = engine->plan.max_len,
+            .first_token = first_token,
+            .n_tokens = n_tokens,
             .n_seqs = n,
             .n_queries = 1,
             .pages = lists_of(engine, layer, first),
             .attended = cuda->attended + first * q_width(engine),
             .scratch = scratch};
-    RT_TRY(attn_cuda_append(&cuda->shape, &append, compute_of(cuda)));
-    return attn_cuda_decode(&cuda->shape, &decode, compute_of(cuda));
+    return attn_cuda_decode(&cuda->shape, &args, compute_of(cuda));
 }
 
 /* x, and the update of the layer before -> qkv */
@@ -132,7 +138,8 @@ static rt_status queue_step(glm_engine *engine, int32_t n) {
     RT_TRY(begin_step(engine, n));
     for (int32_t layer = 0; layer < engine->config.n_layers; layer++) {
         RT_TRY(begin_layer(engine, layer, n));
-        RT_TRY(attend(engine, layer, 0, n, engine->cuda->batch_scratch));
+        RT_TRY(append(engine, layer, 0, n));
+        RT_TRY(attend(engine, layer, 0, n, 0, 0, engine->cuda->batch_scratch));
         RT_TRY(end_layer(engine, layer, n));
     }
     return end_step(engine, n);
@@ -178,22 +185,29 @@ static rt_status run_at_once(
 
 /* ---- layer by layer -------------------------------------------------------------------------- */
 
-/* A sequence attends when its last window is there: earlier ones have stayed. */
-static rt_status attend_to_part(glm_engine *engine, int32_t layer, const kv_window_part *part) {
+/* Keys and values go into the last window's pages; queries are wanted in the first one already, and made then for
+ * themselves. Windows begin at multiples of an extent, that is of a split. */
+static rt_status attend_to_part(glm_engine *engine, int32_t layer, const kv_window_part *part,
+        const int64_t *lengths) {
     glm_cuda *cuda = engine->cuda;
+    const glm_chunk token = {.pos = lengths[part->seq] - 1, .n = 1};
     RT_TRY(list_pages(engine, layer, part));
-    if (!part->is_last) return RT_OK;
-    return attend(engine, layer, part->seq, 1,
+    if (part->is_last)
+        RT_TRY(append(engine, layer, part->seq, 1));
+    else if (part->first_pos == 0)
+        RT_TRY(glm_cuda_append_to_spare(engine, &token, part->seq));
+    return attend(engine, layer, part->seq, 1, part->first_pos, part->n_tokens,
             (char *)cuda->single_scratch + part->seq * cuda->single_scratch_bytes);
 }
 
-static rt_status attend_to_windows(glm_engine *engine, int32_t layer, kv_walk *walk) {
+static rt_status attend_to_windows(
+        glm_engine *engine, int32_t layer, kv_walk *walk, const int64_t *lengths) {
     for (;;) {
         kv_window window;
         RT_TRY(glm_window_enter(engine, walk, &window));
         if (window.n_parts == 0) return RT_OK;
         for (int32_t i = 0; i < window.n_parts; i++)
-            RT_TRY(attend_to_part(engine, layer, &window.parts[i]));
+            RT_TRY(attend_to_part(engine, layer, &window.parts[i], lengths));
         RT_TRY(glm_window_leave(engine, walk));
     }
 }
@@ -206,7 +220,7 @@ static rt_status run_by_layers(
         RT_TRY(kv_walk_begin(engine->store, layer, seqs, lengths, n, KV_WALK_ALL, &walk));
         if (layer + 1 < engine->config.n_layers) kv_walk_then(walk, layer + 1);
         rt_status status = begin_layer(engine, layer, n);
-        if (status == RT_OK) status = attend_to_windows(engine, layer, walk);
+        if (status == RT_OK) status = attend_to_windows(engine, layer, walk, lengths);
         kv_walk_end(walk);
         RT_TRY(status);
         RT_TRY(end_layer(engine, layer, n));
@@ -238,33 +252,23 @@ static rt_status run(glm_engine *engine, kv_seq *const *seqs, const int64_t *len
             n * engine->config.vocab * (int64_t)sizeof(float), compute_of(cuda));
 }
 
-static rt_status check(
-        const glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths, int32_t n) {
-    for (int32_t i = 0; i < n; i++) {
-        rt_assert(lengths[i] <= engine->plan.max_len);
-        if (!kv_seq_is_in_memory(seqs[i]))
-            return rt_fail(RT_EUNSUPPORTED,
-                    "cuda: decode of a sequence whose KV the GPU's memory does not hold is not "
-                    "there yet");
-    }
-    return RT_OK;
-}
-
-/* What the device has listed is not known any more: all is sent again. */
-static void forget_lists(glm_engine *engine) {
+/* After a failure: what the device has listed is not known any more, and is sent again; a sequence may have attended
+ * to some of its keys. */
+static void start_afresh(glm_engine *engine) {
     glm_cuda *cuda = engine->cuda;
     const int64_t n = list_at(engine, engine->config.n_layers, 0);
     for (int64_t i = 0; i < n; i++) cuda->host_pages[i] = NULL;
+    (void)!glm_cuda_clear_tickets(engine);
 }
 
 rt_status glm_cuda_decode_step(glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths,
         const int32_t *ids, int32_t n) {
     glm_cuda *cuda = engine->cuda;
-    rt_status status = check(engine, seqs, lengths, n);
-    if (status == RT_OK) status = run(engine, seqs, lengths, ids, n);
+    for (int32_t i = 0; i < n; i++) rt_assert(lengths[i] <= engine->plan.max_len);
+    rt_status status = run(engine, seqs, lengths, ids, n);
     /* Also after a failure: what is queued reads the host's lists. */
     const rt_status waited = glm_cuda_wait(compute_of(cuda), "a decode step");
     if (status == RT_OK) status = waited;
-    if (status != RT_OK) forget_lists(engine);
+    if (status != RT_OK) start_afresh(engine);
     return status;
 }

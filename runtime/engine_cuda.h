@@ -130,6 +130,8 @@ int64_t glm_cuda_buffers_device_bytes(const glm_config *config, const glm_plan *
 int64_t glm_cuda_buffers_pinned_bytes(const glm_config *config, const glm_plan *plan);
 RT_MUST_CHECK rt_status glm_cuda_buffers_open(glm_engine *engine);
 void glm_cuda_buffers_close(glm_engine *engine);
+/* attn_cuda_decode finds its tickets at zero, and leaves them so unless a step ends in the middle. Queued. */
+RT_MUST_CHECK rt_status glm_cuda_clear_tickets(glm_engine *engine);
 
 /* layer_cuda.c: the functions of backend.h, */
 RT_MUST_CHECK rt_status glm_cuda_layer_embed(
@@ -138,8 +140,11 @@ RT_MUST_CHECK rt_status glm_cuda_layer_prefill(
         glm_engine *engine, int32_t layer, kv_seq *seq, const glm_chunk *chunk, void *hidden);
 RT_MUST_CHECK rt_status glm_cuda_layer_logits(
         glm_engine *engine, const void *hidden, int64_t n, float *logits);
-/* and what decode needs of them: hidden += update (through the norm that 0414 models have there; not where
+/* and what decode needs of them: row `row` of qkv and on, a chunk -> q, with keys and values going where nobody looks;
+ * hidden += update (through the norm that 0414 models have there; not where
  * `has_update` is false), normed = norm(hidden) (not where norm is NULL); the MLP, from normed to update. */
+RT_MUST_CHECK rt_status glm_cuda_append_to_spare(
+        glm_engine *engine, const glm_chunk *chunk, int64_t row);
 RT_MUST_CHECK rt_status glm_cuda_add_update(glm_engine *engine, uint16_t *hidden, bool has_update,
         uint16_t *post_norm, const uint16_t *norm, int64_t n);
 RT_MUST_CHECK rt_status glm_cuda_mlp(glm_engine *engine, const glm_cuda_layer *layer, int64_t n);

@@ -47,18 +47,20 @@ static int64_t q_width(const glm_engine *engine) {
     return (int64_t)engine->config.n_heads * engine->config.head_dim;
 }
 
-/* qkv -> q, and k and v into the pages of positions chunk->pos and on. */
-static rt_status append(glm_engine *engine, const glm_chunk *chunk, void *const *pages) {
+/* Rows from `row` on: qkv -> q, and k and v into the pages of positions chunk->pos and on. */
+static rt_status append(
+        glm_engine *engine, const glm_chunk *chunk, int64_t row, void *const *pages) {
     glm_cuda *cuda = engine->cuda;
-    const attn_cuda_append_args args = {.qkv = cuda->qkv,
+    const attn_cuda_append_args args = {
+            .qkv = cuda->qkv + row * glm_config_qkv_rows(&engine->config),
             .n_tokens = chunk->n,
             .pos = chunk->pos,
             .pages = pages,
-            .q = cuda->q};
+            .q = cuda->q + row * q_width(engine)};
     return attn_cuda_append(&cuda->shape, &args, compute_of(cuda));
 }
 
-static rt_status append_to_spare(glm_engine *engine, const glm_chunk *chunk) {
+rt_status glm_cuda_append_to_spare(glm_engine *engine, const glm_chunk *chunk, int64_t row) {
     glm_cuda *cuda = engine->cuda;
     void *list[64 * 1024 / ATTN_PAGE_TOKENS + 1];
     void *const *sent = NULL;
@@ -68,7 +70,7 @@ static rt_status append_to_spare(glm_engine *engine, const glm_chunk *chunk) {
     for (int64_t i = 0; i < n; i++)
         list[i] = (char *)cuda->spare_pages + i * engine->plan.kv_page_bytes;
     RT_TRY(glm_cuda_tables_send(&cuda->tables, list, n, compute_of(cuda), &sent));
-    return append(engine, chunk, sent);
+    return append(engine, chunk, row, sent);
 }
 
 static rt_status attend_to(
@@ -100,10 +102,11 @@ static rt_status attend_to_window(glm_engine *engine, const glm_chunk *chunk,
     glm_cuda *cuda = engine->cuda;
     const int64_t n_pages = rt_div_up(part->n_tokens, ATTN_PAGE_TOKENS);
     void *const *pages = NULL;
-    if (is_first && !part->is_last) RT_TRY(append_to_spare(engine, chunk));
+    if (is_first && !part->is_last) RT_TRY(glm_cuda_append_to_spare(engine, chunk, 0));
     RT_TRY(glm_cuda_tables_send(&cuda->tables, part->pages, n_pages, compute_of(cuda), &pages));
     if (part->is_last)
-        RT_TRY(append(engine, chunk, pages + (chunk->pos - part->first_pos) / ATTN_PAGE_TOKENS));
+        RT_TRY(append(engine, chunk, 0,
+                pages + (chunk->pos - part->first_pos) / ATTN_PAGE_TOKENS));
     return attend_to(engine, chunk, part, pages, is_first);
 }
 

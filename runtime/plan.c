@@ -283,7 +283,6 @@ static rt_status choose_backend(request *of, glm_plan *plan) {
                                     ? of->options->gpu_memory_bytes
                                     : rt_max64(free_bytes - gpu_reserve_bytes, 0);
     plan->kv_limit_bytes = of->options->device_kv_bytes;
-    of->may_overflow = false;
     return RT_OK;
 }
 

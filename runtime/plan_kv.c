@@ -50,7 +50,9 @@ static int64_t needed(const glm_config *part, const glm_plan *plan, bool has_tai
 /* The largest extents for which everything up to point 2 (or 1) fits. */
 static bool choose_extents(
         const glm_config *part, int64_t budget_bytes, bool has_tail, glm_plan *plan) {
-    const int32_t least = plan->kv_persists ? EXTENT_TOKENS_MAX : ATTN_PAGE_TOKENS;
+    /* Segments are of so many; and a GPU's decode attends to whole splits. */
+    const bool is_fixed = plan->kv_persists || plan->on_gpu;
+    const int32_t least = is_fixed ? EXTENT_TOKENS_MAX : ATTN_PAGE_TOKENS;
     plan->kv_window_extents = 1;
     for (int32_t tokens = EXTENT_TOKENS_MAX; tokens >= least; tokens /= 2) {
         plan->kv_extent_tokens = tokens;

@@ -102,7 +102,7 @@ static void many_splits() {
     cuda_buffer<char> scratch(attn_cuda_decode_scratch_bytes(&page.shape, length, 1, 1));
     memset(scratch.data, 0, (size_t)attn_cuda_decode_ticket_bytes(&page.shape, 1));
     const attn_cuda_decode_args args = {q.data, 8 * 128, lengths.data, length, 1, 1, seq_pages.data,
-            result.out.data, result.lse.data, scratch.data, NULL};
+            result.out.data, result.lse.data, scratch.data, NULL, 0, 0};
     emu_seed(1);
     CHECK(attn_cuda_decode(&page.shape, &args, NULL) == RT_OK);
     cuda_wait();

@@ -194,8 +194,11 @@ int64_t block;
 
 } // namespace
 
+bool emu_keeps_global = false;
+
 void emu_global_reset() {
-    owners.clear();
+    if (!emu_keeps_global) owners.clear();
+    for (auto &o : owners) o.second.block = -1;
     publications.clear();
     draws.clear();
     block = 0;
@@ -218,6 +221,7 @@ float emu_global_load(const float *from, emu_site site) {
     const auto found = owners.find(from);
     if (found == owners.end()) emu_found(site, "global number read that no block has written");
     const owner &o = found->second;
+    if (o.block < 0) return *from;
     bool is_right = o.block == block && is_known(&t->clock, o.writer);
     for (const draw &d : draws)
         if (!is_right && is_known(&t->clock, d.by))
