@@ -27,10 +27,10 @@ def post(text, n_tokens, stream):
 
 
 def answer():
-    status, body = server.ask("POST", "/v1/completions", {
-        "prompt": LONG, "max_tokens": 8, "ignore_eos": True, "temperature": 0})
-    check(status == 200, status, body)
-    return body
+    got = server.exchange(server.post("/v1/completions", {
+        "prompt": LONG, "max_tokens": 8, "ignore_eos": True, "temperature": 0}), timeout=300.0)
+    check(status_of(got) == 200, got)
+    return json.loads(body_of(got))
 
 
 def begin(data, n_bytes):
