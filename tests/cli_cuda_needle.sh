@@ -15,7 +15,9 @@ expect 0 plan -m "$work/model" --device auto --json -c 64K
 says out '"device": "cuda"'
 expect 0 plan -m "$work/model" --device cpu --json -c 64K
 says out '"device": "cpu"'
-expect 3 plan -m "$work/model" --device cuda -c 64K --device-kv-space 64M
+expect 0 plan -m "$work/model" --device cuda -c 64K --device-kv-space 64M
+says out 'KV, disk'
+expect 3 plan -m "$work/model" --device cuda -c 64K --device-kv-space 16M
 says err "of the GPU's memory"
 
 refused() {

@@ -64,6 +64,7 @@ def test_plan():
     check(n_bytes < n_tokens < 1.3 * n_bytes + 600, words)  # a byte a token, and the passages' numbers
     for part in ("book.txt", " of a context of 65,536", f"{len(lines)} lines", "passages", "about ", "KV cache"):
         check(part in words, part, words)
+    page.until("document.querySelector(\".line[data-n='1']\")")
     check(page.text(".line[data-n='1']") == "Line 1 has nothing to say about 1.")
 
 
