@@ -38,9 +38,11 @@ static int64_t held_in_common(const glm_session *session, const glm_ids *prompt)
             kv_seq_ids(session->seq), glm_session_length(session), prompt->ids, prompt->n - 1);
 }
 
+/* Every conversation begins with the same few tokens: to share no more is no use of a text, or it would be
+ * the one that never grows old. */
 static void look_at(source *best, const glm_ids *prompt, source one) {
     one.n_tokens = held_in_common(one.session, prompt);
-    if (one.n_tokens > best->n_tokens) *best = one;
+    if (one.n_tokens >= PREFIX_TOKENS_MIN && one.n_tokens > best->n_tokens) *best = one;
 }
 
 static source find_source(const srv_scheduler *scheduler, const glm_ids *prompt) {

@@ -7,11 +7,10 @@ alive, with the descriptors, slots and pages of before.
 import base64
 import concurrent.futures
 import socket
-import struct
 import sys
 import time
 
-from raw import Server, check, status_of
+from raw import Server, check, reset, status_of
 
 KEY = sys.argv[4]
 server = Server(sys.argv[1], sys.argv[3], KEY)
@@ -243,12 +242,6 @@ def keys():
     check(status_of(server.exchange(server.head("GET", "/health"))) == 200)
     refused = server.exchange(server.head("GET", "/"))
     check(b"\r\nWWW-Authenticate: Basic realm=" in refused, refused)
-
-
-def reset(connection):
-    """Closed by a reset, in place of an end."""
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    connection.close()
 
 
 def partings():

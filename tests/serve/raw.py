@@ -4,6 +4,7 @@ import json
 import os
 import re
 import socket
+import struct
 import time
 import urllib.parse
 
@@ -76,6 +77,12 @@ class Server:
             time.sleep(0.1)
         raise AssertionError(f"not at rest: {now}, {self.n_descriptors()} descriptors open, "
                              f"{n_descriptors} before")
+
+
+def reset(connection):
+    """Closed by a reset, in place of an end."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
 
 
 def read_answer(connection):
