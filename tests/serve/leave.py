@@ -1,6 +1,6 @@
 """Clients that leave in any phase of a request: descriptors, slots and pages are those of before.
 
-   leave.py URL SCRIPT PID N SEED
+   leave.py URL SCRIPT PID N SEED CONTEXT
 """
 
 import concurrent.futures
@@ -11,7 +11,7 @@ import time
 
 from raw import Server, check, reset, status_of
 
-N, SEED = int(sys.argv[4]), int(sys.argv[5])
+N, SEED, CONTEXT = map(int, sys.argv[4:7])
 AT_ONCE = 8
 ROUND = 50
 FILL = 13  # more than are kept
@@ -33,7 +33,7 @@ def request(rng):
     path = rng.choice(PATHS)
     if path == "/v1/models":
         return server.head("GET", path)
-    return server.post(path, body(rng, path, rng.choice((1, 30, 300)), rng.random() < 0.7))
+    return server.post(path, body(rng, path, rng.choice((1, 30, CONTEXT // 13)), rng.random() < 0.7))
 
 
 def stay(connection, rng):
@@ -73,7 +73,7 @@ def fill(first):
     """Texts as long as a sequence may be, until none but such are kept: the pages in use are then a whole number of
     texts', and one page that nobody has given back would show."""
     for i in range(FILL):
-        prompt = [97 + (first + i) % 26] * 3900
+        prompt = [97 + (first + i) % 26] * (CONTEXT - 100)
         found = status_of(server.exchange(
             server.post("/v1/completions", {"prompt": prompt, "max_tokens": 90, "ignore_eos": True}), timeout=120))
         check(found == 200, "a request of the greatest length", found)
