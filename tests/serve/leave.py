@@ -21,7 +21,7 @@ server = Server(sys.argv[1], sys.argv[3])
 
 def body(rng, path, n_words, stream):
     text = f"{rng.random()} " + "abc def " * n_words
-    common = {"stream": stream, "max_tokens": 300, "temperature": 0}
+    common = {"stream": stream, "max_tokens": min(300, CONTEXT // 4), "temperature": 0}
     if path == "/v1/completions":
         return {"prompt": text, "ignore_eos": True, **common}
     if path == "/tokenize":
@@ -93,4 +93,4 @@ print({name: after[name] - before[name] for name in sorted(before)})
 check(server.n_descriptors() <= descriptors, "descriptors")
 for name in ("kv_cache_usage_perc", "kv_cache_reserved_perc", "prefix_cache_texts"):
     check(after[name] == before[name], name, before[name], after[name])
-check(after["request_cancelled_total"] > before["request_cancelled_total"] + N / 10, "few left in the middle", after)
+check(after["request_cancelled_total"] > before["request_cancelled_total"] + 3, "few left in the middle", after)
