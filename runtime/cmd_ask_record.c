@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/size.h"
+#include "citations_json.h"
 #include "cli_json.h"
 #include "sha256.h"
 
@@ -35,43 +36,12 @@ json_t *ask_run_members(const glm_reading *reading, const glm_engine *engine) {
             rt_dtype_name(glm_engine_plan(engine)->kv_dtype), "truncated", cut_json(&reading->cut));
 }
 
-static json_t *optional(int64_t number, bool is_there) {
-    return is_there ? json_integer(number) : json_null();
-}
-
-static json_t *citation_json(const char *answer, const glm_citation *c) {
-    static const char *const kinds[] = {[GLM_CITED_QUOTATION] = "quotation",
-            [GLM_CITED_SENTENCE] = "sentence",
-            [GLM_CITED_PASSAGE] = "passage"};
-    const bool is_paged = c->is_verified && c->first.page > 0;
-    return json_pack("{s:s, s:o, s:b, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "kind",
-            kinds[c->kind], "text",
-            glm_cli_json_text(answer + c->begin, (size_t)(c->end - c->begin)), "verified",
-            c->is_verified, "begin", (json_int_t)c->begin, "end", (json_int_t)c->end,
-            "named_passage", optional(c->named, c->named >= 0), "passage",
-            optional(c->passage, c->passage >= 0), "file",
-            c->is_verified ? json_string(c->first.file->path) : json_null(), "page",
-            optional(c->first.page, is_paged), "last_page", optional(c->last.page, is_paged),
-            "line", optional(c->first.line, c->is_verified), "last_line",
-            optional(c->last.line, c->is_verified));
-}
-
-static json_t *citations_json(const char *answer, const glm_citations *citations) {
-    json_t *array = json_array();
-    for (int64_t i = 0; array && i < citations->n_citations; i++)
-        if (json_array_append_new(array, citation_json(answer, &citations->citations[i])) != 0) {
-            json_decref(array);
-            return NULL;
-        }
-    return array;
-}
-
 json_t *ask_record(const ask_question *question, const glm_asking *asking,
         const glm_citations *citations, const json_t *run, int64_t n_prompt, int64_t n_reused) {
     const char *answer = asking->text.bytes ? asking->text.bytes : "";
     json_t *record = json_pack("{s:O?, s:s, s:o, s:o, s:I, s:s, s:I, s:I, s:I}", "id", question->id,
             "question", question->text, "answer", glm_cli_json_text(answer, (size_t)asking->text.n),
-            "citations", citations_json(answer, citations), "n_unverified",
+            "citations", glm_citations_json(answer, citations), "n_unverified",
             (json_int_t)citations->n_unverified, "finish_reason", asking->finish_reason, "n_prompt",
             (json_int_t)n_prompt, "reused_tokens", (json_int_t)n_reused, "n_generated",
             (json_int_t)asking->n_tokens);

@@ -14,6 +14,7 @@
 #include "limits.h"
 #include "routes.h"
 #include "runtime/base/size.h"
+#include "runtime/citations_json.h"
 #include "runtime/cli_json.h"
 #include "runtime/document_kind.h"
 #include "runtime/engine.h"
@@ -247,34 +248,6 @@ void srv_route_ask(srv_exchange *exchange, const json_t *body) {
 
 /* ---- citing ---------------------------------------------------------------------------------- */
 
-static json_t *optional(int64_t number, bool is_there) {
-    return is_there ? json_integer(number) : json_null();
-}
-
-static json_t *citation_json(const char *answer, const glm_citation *c) {
-    static const char *const kinds[] = {[GLM_CITED_QUOTATION] = "quotation",
-            [GLM_CITED_SENTENCE] = "sentence",
-            [GLM_CITED_PASSAGE] = "passage"};
-    const bool is_paged = c->is_verified && c->first.page > 0;
-    return json_pack("{s:s, s:o, s:b, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "kind",
-            kinds[c->kind], "text",
-            glm_cli_json_text(answer + c->begin, (size_t)(c->end - c->begin)), "verified",
-            c->is_verified, "begin", (json_int_t)c->begin, "end", (json_int_t)c->end,
-            "named_passage", optional(c->named, c->named >= 0), "passage",
-            optional(c->passage, c->passage >= 0), "page", optional(c->first.page, is_paged),
-            "last_page", optional(c->last.page, is_paged), "line",
-            optional(c->first.line, c->is_verified), "last_line",
-            optional(c->last.line, c->is_verified));
-}
-
-static json_t *citations_json(const char *answer, const glm_citations *citations) {
-    json_t *list = json_array();
-    for (int64_t i = 0; i < citations->n_citations; i++)
-        (void)json_array_append_new(list, citation_json(answer, &citations->citations[i]));
-    return json_pack(
-            "{s:o, s:I}", "citations", list, "n_unverified", (json_int_t)citations->n_unverified);
-}
-
 void srv_route_cite(srv_exchange *exchange, const json_t *body) {
     srv_error error;
     glm_citations citations = {0};
@@ -291,7 +264,9 @@ void srv_route_cite(srv_exchange *exchange, const json_t *body) {
         is_right = status == RT_OK || srv_refuse_status(&error, status, "answer");
     }
     if (is_right)
-        srv_reply(exchange, 200, citations_json(answer, &citations));
+        srv_reply(exchange, 200,
+                json_pack("{s:o, s:I}", "citations", glm_citations_json(answer, &citations),
+                        "n_unverified", (json_int_t)citations.n_unverified));
     else
         srv_fail(exchange, &error);
     glm_citations_free(&citations);
