@@ -6,11 +6,12 @@
 #include "help_needle.h"
 #include "help_random.h"
 
-glm_engine *help_engine_open(const char *dir, const char *device, int64_t max_len) {
+glm_engine *help_engine_open(const char *dir, const char *device, int64_t max_len, int64_t chunk) {
     glm_engine *engine = NULL;
     const glm_options options = {.model_dir = dir,
             .device = device,
             .max_len = max_len,
+            .chunk = chunk,
             .max_logits = 8,
             .threads = 1};
     help_require(glm_engine_open(&options, &engine), device);

@@ -48,8 +48,8 @@ static void check_length(glm_engine *cuda, glm_engine *cpu, const char *dir, int
 
 static void check_model(const char *dir, int32_t capability, const int64_t *lengths, int n) {
     standin_cuda_get()->capability = capability;
-    glm_engine *cuda = help_engine_open(dir, "cuda", N_MAX);
-    glm_engine *cpu = help_engine_open(dir, "cpu", N_MAX);
+    glm_engine *cuda = help_engine_open(dir, "cuda", N_MAX, 0);
+    glm_engine *cpu = help_engine_open(dir, "cpu", N_MAX, 0);
     for (int i = 0; i < n; i++) check_length(cuda, cpu, dir, lengths[i]);
     glm_engine_close(cuda);
     glm_engine_close(cpu);
@@ -61,7 +61,7 @@ static float *run_in_order(const char *dir, standin_order order, uint64_t seed, 
     standin_cuda_get()->order = order;
     standin_cuda_get()->seed = seed;
     (void)setenv("GLM_SYNC", syncs ? "1" : "0", 1);
-    glm_engine *engine = help_engine_open(dir, "cuda", N_MAX);
+    glm_engine *engine = help_engine_open(dir, "cuda", N_MAX, 48); /* 3 chunks, queued at once */
     float *logits = help_engine_logits(engine, ids, n, wanted, 2, N_STEPS);
     glm_engine_close(engine);
     return logits;
