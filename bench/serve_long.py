@@ -1,6 +1,5 @@
 """What bench/serve_long.sh measures: serve_long.py URL PID N_TOKENS N_SHORTS; a line of figures, tab-separated."""
 
-import json
 import os
 import statistics
 import sys
@@ -8,7 +7,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "serve"))
-from raw import Server  # noqa: E402
+from raw import Server, events  # noqa: E402
 
 URL, PID = sys.argv[1:3]
 N_TOKENS, N_SHORTS = int(sys.argv[3]), int(sys.argv[4])
@@ -44,20 +43,8 @@ class Stream(threading.Thread):
         self.start()
 
     def run(self):
-        data = b""
-        while not data.endswith(b"0\r\n\r\n"):
-            try:
-                more = self.connection.recv(1 << 16)
-            except OSError:
-                return
-            if not more:
-                return
-            data += more
-            while b"\n\n" in data:
-                event, _, data = data.partition(b"\n\n")
-                at = event.find(b"data: {")
-                if at >= 0:
-                    self.take(json.loads(event[at + 6:]))
+        for value in events(self.connection):
+            self.take(value)
 
     def take(self, value):
         if "error" in value:

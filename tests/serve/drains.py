@@ -21,16 +21,6 @@ def ask(n_tokens, text="hello", stream=True):
         "ignore_eos": True, "temperature": 0, "stream": stream})
 
 
-def begin(data, n_bytes):
-    """A connection whose answer has begun."""
-    connection = server.connect(timeout=60.0)
-    connection.sendall(data)
-    got = b""
-    while len(got) < n_bytes:
-        got += connection.recv(n_bytes)
-    return connection, got
-
-
 def end(connection, got):
     """The events of a stream that must be whole."""
     answer = got + read_answer(connection)
@@ -41,7 +31,7 @@ def end(connection, got):
 
 
 n_long = {"once": 400, "twice": 12000, "waiting": 12000}[HOW]
-streams = [begin(ask(n_long, f"hello {i}"), 2000) for i in range(2)]
+streams = [server.begin(ask(n_long, f"hello {i}"), 2000) for i in range(2)]
 waiting = server.connect(timeout=60.0)
 if HOW == "waiting":  # both slots are taken
     waiting.sendall(ask(8, stream=False))

@@ -33,15 +33,6 @@ def answer():
     return json.loads(body_of(got))
 
 
-def begin(data, n_bytes):
-    connection = server.connect(timeout=60.0)
-    connection.sendall(data)
-    got = b""
-    while len(got) < n_bytes:
-        got += connection.recv(n_bytes)
-    return connection, got
-
-
 def check_error(error):
     check(error["code"] == "rank_lost" and error["type"] == "server_error", error)
     check("rank 1 on " + os.uname().nodename + " is " in error["message"], error)
@@ -52,7 +43,7 @@ def lose(pid, deed):
     """Two are decoded, one of them whole at its end; one waits for a slot."""
     whole = server.connect(timeout=60.0)
     whole.sendall(post("hello whole", 60000, False))
-    stream, got = begin(post("hello", 60000, True), 3000)
+    stream, got = server.begin(post("hello", 60000, True), 3000)
     waiting = server.connect(timeout=60.0)
     waiting.sendall(post("hello waiting", 60000, True))
     while server.metrics()["num_requests_waiting"] < 1:

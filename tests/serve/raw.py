@@ -48,6 +48,15 @@ class Server:
             except OSError:  # the server has closed
                 return b""
 
+    def begin(self, data, n_bytes):
+        """A connection whose answer has begun, and its first bytes, n_bytes at least."""
+        connection = self.connect(timeout=60.0)
+        connection.sendall(data)
+        got = b""
+        while len(got) < n_bytes:
+            got += connection.recv(n_bytes)
+        return connection, got
+
     def ask(self, method, path, body=None, *fields):
         """(status, JSON) of one request."""
         data = self.head(method, path, *fields) if body is None else self.post(path, body, *fields)
@@ -83,6 +92,24 @@ def reset(connection):
     """Closed by a reset, in place of an end."""
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
+
+
+def events(connection):
+    """JSON of each event of a streamed answer, as it comes, until the answer or the connection ends."""
+    data = b""
+    while not data.endswith(b"0\r\n\r\n"):
+        try:
+            more = connection.recv(1 << 16)
+        except OSError:
+            return
+        if not more:
+            return
+        data += more
+        while b"\n\n" in data:
+            event, _, data = data.partition(b"\n\n")
+            at = event.find(b"data: {")
+            if at >= 0:
+                yield json.loads(event[at + 6:])
 
 
 def read_answer(connection):

@@ -3,12 +3,11 @@
    schedule.py URL SCRIPT PID memory|keep|find N_TOKENS
 """
 
-import json
 import sys
 import threading
 import time
 
-from raw import Server, check, read_answer
+from raw import Server, check, events
 
 server = Server(sys.argv[1], sys.argv[3])
 HOW, N_TOKENS = sys.argv[4], int(sys.argv[5])
@@ -44,25 +43,10 @@ class Stream:
         self.thread.start()
 
     def read(self):
-        data = b""
-        while True:
-            try:
-                more = self.connection.recv(65536)
-            except OSError:
-                return
-            if not more:
-                return
-            data += more
-            while b"\n\n" in data:
-                event, _, data = data.partition(b"\n\n")
-                self.take(event[event.index(b"data: ") + 6:] if b"data: " in event else b"")
-            if data.endswith(b"0\r\n\r\n"):
-                return
+        for value in events(self.connection):
+            self.take(value)
 
-    def take(self, event):
-        if not event.startswith(b"{"):
-            return
-        value = json.loads(event)
+    def take(self, value):
         check("error" not in value, value)
         self.events.append((time.time(), value))
         self.usage = value.get("usage") or self.usage
