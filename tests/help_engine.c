@@ -1,5 +1,6 @@
 #include "help_engine.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,6 +43,35 @@ float *help_engine_logits(glm_engine *engine, const int32_t *ids, int64_t n, con
     }
     glm_session_free(session);
     return out;
+}
+
+void help_engine_keep(glm_engine *engine, const int32_t *ids, int64_t n, const char *name) {
+    glm_session *session = NULL;
+    help_require(glm_session_create(engine, n, &session), "session");
+    help_require(glm_prefill(session, ids, n), "prefill");
+    help_require(glm_session_keep(session, name, "source=a test\n"), "keep");
+    glm_session_free(session);
+}
+
+void help_engine_go_on(glm_engine *engine, const int32_t *ids, int64_t n, int64_t n_kept,
+        int64_t n_steps, float *rows) {
+    const int64_t vocab = glm_engine_config(engine)->vocab;
+    glm_session *session = NULL;
+    glm_reuse reuse = {0};
+    help_require(glm_session_create(engine, n + n_steps, &session), "session");
+    help_require(glm_session_restore(session, ids, n, &reuse), "restore");
+    if (reuse.n_tokens != n_kept) {
+        printf("FAIL: %lld tokens were found, not %lld (%s)\n", (long long)reuse.n_tokens,
+                (long long)n_kept, reuse.reason);
+        exit(1);
+    }
+    help_require(glm_prefill(session, ids + n_kept, n - n_kept), "prefill");
+    take_rows(session, 1, vocab, rows);
+    for (int64_t i = 0; i < n_steps; i++) {
+        help_require(glm_decode(&session, &ids[n + i], 1), "decode");
+        take_rows(session, 1, vocab, rows + (1 + i) * vocab);
+    }
+    glm_session_free(session);
 }
 
 void help_engine_ids(int32_t *ids, int64_t n, uint64_t seed) {

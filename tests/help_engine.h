@@ -13,6 +13,14 @@ glm_engine *help_engine_open(const char *dir, const char *device, int64_t max_le
 float *help_engine_logits(glm_engine *engine, const int32_t *ids, int64_t n, const int64_t *wanted,
         int64_t n_wanted, int64_t n_steps);
 
+/* The first n of ids as a book; the engine persists. */
+void help_engine_keep(glm_engine *engine, const int32_t *ids, int64_t n, const char *name);
+
+/* The text ids[n] again, and n_steps more, ids[n ..]: what is restored must be n_kept tokens, or the program ends.
+ * rows[1 + n_steps][vocab]: the logits of the last of the n, and of each step. */
+void help_engine_go_on(glm_engine *engine, const int32_t *ids, int64_t n, int64_t n_kept,
+        int64_t n_steps, float *rows);
+
 /* ids[n], the same for each seed. */
 void help_engine_ids(int32_t *ids, int64_t n, uint64_t seed);
 

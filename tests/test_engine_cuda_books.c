@@ -42,40 +42,14 @@ static glm_engine *open_on(const char *device) {
 
 static void write_book(const char *device) {
     glm_engine *engine = open_on(device);
-    glm_session *session = NULL;
-    help_require(glm_session_create(engine, N_IDS, &session), "session");
-    help_require(glm_prefill(session, ids, N_BOOK), "prefill");
-    help_require(glm_session_keep(session, device, "source=a test\n"), "keep");
-    glm_session_free(session);
+    help_engine_keep(engine, ids, N_BOOK, device);
     glm_engine_close(engine);
 }
 
-static void take_row(const glm_session *session, float *to) {
-    const float *row = NULL;
-    int64_t n_rows = 0;
-    help_require(glm_session_logits(session, &row, &n_rows), "logits");
-    memcpy(to, row, VOCAB * sizeof *to);
-}
-
 /* The last prefilled row, and one a step. */
-static void read_book(const char *device, int64_t n_expected, float logits[1 + N_STEPS][VOCAB]) {
+static void read_book(const char *device, int64_t n_kept, float logits[1 + N_STEPS][VOCAB]) {
     glm_engine *engine = open_on(device);
-    glm_session *session = NULL;
-    glm_reuse reuse = {0};
-    help_require(glm_session_create(engine, N_IDS + N_STEPS, &session), "session");
-    help_require(glm_session_restore(session, ids, N_IDS, &reuse), "restore");
-    if (reuse.n_tokens != n_expected) {
-        printf("FAIL on %s: %lld tokens of the book were found (%s)\n", device,
-                (long long)reuse.n_tokens, reuse.reason);
-        n_failed++;
-    }
-    help_require(glm_prefill(session, ids + reuse.n_tokens, N_IDS - reuse.n_tokens), "prefill");
-    take_row(session, logits[0]);
-    for (int i = 0; i < N_STEPS; i++) {
-        help_require(glm_decode(&session, &ids[N_IDS + i], 1), "decode");
-        take_row(session, logits[1 + i]);
-    }
-    glm_session_free(session);
+    help_engine_go_on(engine, ids, N_IDS, n_kept, N_STEPS, logits[0]);
     glm_engine_close(engine);
 }
 

@@ -46,19 +46,8 @@ static glm_engine *open_on(const char *device, int64_t kv_bytes) {
 
 static void write_book(void) {
     glm_engine *engine = open_on("cpu", 0);
-    glm_session *session = NULL;
-    help_require(glm_session_create(engine, N_MAX, &session), "session");
-    help_require(glm_prefill(session, ids, N_BOOK), "prefill");
-    help_require(glm_session_keep(session, "text", "source=a test\n"), "keep");
-    glm_session_free(session);
+    help_engine_keep(engine, ids, N_BOOK, "text");
     glm_engine_close(engine);
-}
-
-static void take_row(const glm_session *session, float *to) {
-    const float *row = NULL;
-    int64_t n_rows = 0;
-    help_require(glm_session_logits(session, &row, &n_rows), "logits");
-    memcpy(to, row, VOCAB * sizeof *to);
 }
 
 static glm_plan plan; /* of the last engine */
@@ -67,22 +56,8 @@ static glm_plan plan; /* of the last engine */
 static bool continue_book(int64_t kv_bytes, float logits[1 + N_STEPS_MAX][VOCAB]) {
     glm_engine *engine = open_on("cuda", kv_bytes);
     plan = *glm_engine_plan(engine);
-    glm_session *session = NULL;
-    glm_reuse reuse = {0};
     const bool is_less = plan.kv_pinned_tokens < N_MAX;
-    help_require(glm_session_create(engine, N_MAX, &session), "session");
-    help_require(glm_session_restore(session, ids, N_BOOK + N_MORE, &reuse), "restore");
-    if (reuse.n_tokens != N_BOOK) {
-        printf("FAIL: %lld tokens were found (%s)\n", (long long)reuse.n_tokens, reuse.reason);
-        exit(1);
-    }
-    help_require(glm_prefill(session, ids + N_BOOK, N_MORE), "prefill");
-    take_row(session, logits[0]);
-    for (int64_t i = 0; i < n_steps; i++) {
-        help_require(glm_decode(&session, &ids[N_BOOK + N_MORE + i], 1), "decode");
-        take_row(session, logits[1 + i]);
-    }
-    glm_session_free(session);
+    help_engine_go_on(engine, ids, N_BOOK + N_MORE, N_BOOK, n_steps, logits[0]);
     glm_engine_close(engine);
     return is_less;
 }
