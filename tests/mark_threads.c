@@ -1,6 +1,6 @@
 /* Preloaded into what a test runs: notes that a thread was started, in the first byte of the file that
- * MARK_THREADS names ('0' before). A test that starts none, in any of its processes, shows nothing to a
- * race detector (tests/run.sh).
+ * MARK_THREADS names: '1'; '0' where one was watched and started none, '?' before. A test that starts none, in any of
+ * its processes, shows nothing to a race detector (tests/run.sh).
  *
  * The file is mapped when a program begins: later it may have no descriptor left, or no permission. */
 #include <dlfcn.h>
@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static volatile char *mark;
+static char *mark;
 
 __attribute__((constructor)) static void begin(void) {
     const char *path = getenv("MARK_THREADS");
@@ -24,6 +24,7 @@ __attribute__((constructor)) static void begin(void) {
         (void)fprintf(stderr, "mark_threads: %s cannot be mapped\n", path);
     else
         mark = memory;
+    if (mark) (void)__sync_bool_compare_and_swap(mark, '?', '0'); /* another process may have started one */
 }
 
 int pthread_create(
@@ -31,6 +32,6 @@ int pthread_create(
     int (*next)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *) = NULL;
     void *symbol = dlsym(RTLD_NEXT, "pthread_create");
     memcpy(&next, &symbol, sizeof next);
-    if (mark) *mark = '1';
+    if (mark) __atomic_store_n(mark, '1', __ATOMIC_RELAXED);
     return next(thread, attributes, run, argument);
 }

@@ -65,7 +65,7 @@ fixed_addresses() {
 # The command that runs a test so that $THREADS/NAME says whether it starts threads.
 watched() {
     if [ "$1" = release ] && [ -e "$PWD/build/tests/mark_threads.so" ]; then
-        printf 0 >"$THREADS/$2"
+        printf '?' >"$THREADS/$2"
         printf 'env LD_PRELOAD=%s MARK_THREADS=%s' "$PWD/build/tests/mark_threads.so" "$THREADS/$2"
     fi
 }
