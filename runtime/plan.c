@@ -21,8 +21,8 @@ enum {
     SPAN_SECONDS_MAX = 300 /* a killed run loses at most about this much work */
 };
 
-/* The program itself: code, libraries, tokenizer, the C library's heap. */
-static const int64_t program_bytes = 12 * RT_MIB;
+/* The program itself: code and libraries (11 MiB with all that it may be built with), tokenizer, the C library's heap. */
+static const int64_t program_bytes = 14 * RT_MIB;
 
 /* ---- what was asked for ---------------------------------------------------------------------- */
 
@@ -118,13 +118,14 @@ rt_status glm_plan_share(const glm_config *config, int32_t rank, int32_t n_ranks
     return RT_OK;
 }
 
-/* Sequences' lists, and the ids of a prefill: the caller's and the run's own. */
+/* Sequences' lists, and the ids of a prefill: the caller's and the run's own; where it is kept, those of open segments and
+ * of a span that is suspended, too. */
 static int64_t lists_bytes(
         const glm_config *part, const glm_options *options, const glm_plan *plan) {
     const kv_config kv = glm_plan_kv_config(part, plan);
     const int64_t n_seqs = plan->max_seqs + (options->extra_kv_tokens > 0 ? 1 : 0);
     return n_seqs * kv_seq_lists_bytes(&kv, plan->max_len) +
-           2 * plan->max_len * (int64_t)sizeof(int32_t);
+           (plan->kv_persists ? 4 : 2) * plan->max_len * (int64_t)sizeof(int32_t);
 }
 
 /* What the rest of the bill leaves to KV, within its own cap. */
