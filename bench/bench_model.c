@@ -27,6 +27,7 @@
 #include "help_roof.h"
 #include "help_runs.h"
 #include "runtime/base/memory.h"
+#include "runtime/costs.h"
 #include "runtime/engine.h"
 #include "runtime/random_model.h"
 
@@ -95,10 +96,7 @@ static double kv_width(const glm_config *c) {
 
 /* FLOP of n tokens at `depth` with the logits of the last one. */
 static double prefill_flop(const glm_config *c, int64_t depth, int64_t n) {
-    const double last = glm_layer_flop(c, depth + n - 1, 1) - 2.0 * kv_width(c) * (double)c->hidden;
-    const double keys_values = 2.0 * kv_width(c) * (double)c->hidden * (double)n;
-    return (c->n_layers - 1) * glm_layer_flop(c, depth, n) + last + keys_values +
-           glm_head_flop(c, 1);
+    return glm_prefill_flop(c, depth, n) + glm_head_flop(c, 1);
 }
 
 /* Two FLOP a weight: as many bytes of bf16. */

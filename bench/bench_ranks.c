@@ -16,6 +16,7 @@
 
 #include "help_peak.h"
 #include "runtime/base/log.h"
+#include "runtime/costs.h"
 #include "runtime/engine.h"
 #include "runtime/random_model.h"
 
@@ -121,7 +122,7 @@ static void measure(
     bench_must(glm_engine_open(&open, &engine));
     for (int i = 0; i <= options->n_repeats; i++) run_once(engine, r, &prefill, &decode);
     const glm_config *c = glm_engine_config(engine);
-    const double flop = c->n_layers * glm_layer_flop(c, 0, r->n_tokens);
+    const double flop = glm_prefill_flop(c, 0, r->n_tokens);
     const double bytes = 2.0 * (double)(glm_config_parameters(c) - c->vocab * c->hidden);
     const int n_threads = engine->plan.threads;
     print_split("prefill", n_ranks, n_threads, &prefill, flop / prefill.all_s * 1e-9, "GFLOP/s",

@@ -165,14 +165,14 @@ RT_MUST_CHECK rt_status glm_prefill_resume(glm_engine *engine, bool *is_resumed)
  * given up; hidden states of a position. */
 RT_MUST_CHECK rt_status glm_prefill_restart_at(glm_prefill_run *run, int64_t pos);
 void glm_prefill_clear(glm_prefill_run *run);
+/* prefill.c: FLOP of the run for tokens [pos, end) of it, in one layer and in all: in the last one keys and
+ * values, and whatever else the wanted rows take. */
+double glm_prefill_item_work(const glm_engine *engine, int32_t layer, int64_t pos, int64_t end);
+double glm_prefill_work(const glm_engine *engine, int64_t pos, int64_t end);
 
 /* window.c: kv_walk_next with its loads, kv_walk_leave with its stores. */
 RT_MUST_CHECK rt_status glm_window_enter(glm_engine *engine, kv_walk *walk, kv_window *window);
 RT_MUST_CHECK rt_status glm_window_leave(glm_engine *engine, kv_walk *walk);
-
-/* FLOP of one layer for tokens [pos, pos + n); of the output head for n rows. */
-double glm_layer_flop(const glm_config *config, int64_t pos, int64_t n);
-double glm_head_flop(const glm_config *config, int64_t n);
 
 
 #endif

@@ -283,19 +283,3 @@ rt_status glm_cpu_decode(glm_engine *engine, kv_seq *const *seqs, const int64_t 
         RT_TRY(decode_layer(engine, layer, seqs, lengths, n, engine->decode_hidden));
     return glm_cpu_logits(engine, engine->decode_hidden, n, engine->logits);
 }
-
-/* ---- costs ----------------------------------------------------------------------------------- */
-
-/* Two FLOP a weight and token; attention: scores and weighted values, 2 x 2 FLOP a head, dim and
- * visible key. */
-double glm_layer_flop(const glm_config *config, int64_t pos, int64_t n) {
-    const double weights = (double)config->hidden *
-                           ((double)glm_config_qkv_rows(config) +
-                                   (double)glm_layer_q_width(config) + 3.0 * (double)config->ffn);
-    const double keys = (double)n * ((double)pos + ((double)n + 1.0) / 2.0);
-    return 2.0 * weights * (double)n + 4.0 * (double)glm_layer_q_width(config) * keys;
-}
-
-double glm_head_flop(const glm_config *config, int64_t n) {
-    return 2.0 * (double)config->hidden * (double)config->vocab * (double)n;
-}

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/size.h"
+#include "costs.h"
 #include "engine.h"
 
 enum { SEGMENT_TOKENS = 4096 };
@@ -40,9 +41,8 @@ typedef struct run {
 
 /* ---- the order ------------------------------------------------------------------------------- */
 
-static double work_of(const glm_engine *engine, int64_t from, int64_t to) {
-    const glm_config *config = glm_engine_config(engine);
-    return config->n_layers * glm_layer_flop(config, from, to - from);
+static double work_of(const glm_engine *engine, int64_t n) {
+    return glm_prefill_flop(glm_engine_config(engine), 0, n);
 }
 
 static int compare(int64_t a, int64_t b) {
@@ -68,7 +68,7 @@ static int by_insertion(const void *left, const void *right) {
 static rt_status add_job(run *r, const glm_needle_cell *cell) {
     if (glm_needle_results_has(r->grid->results, cell)) return RT_OK;
     job *one = &r->jobs[r->n_jobs++];
-    *one = (job){.cell = *cell, .work = work_of(r->grid->engine, 0, cell->length)};
+    *one = (job){.cell = *cell, .work = work_of(r->grid->engine, cell->length)};
     r->work_total += one->work;
     r->tokens_total += cell->length;
     if (!r->grid->source->settings->is_fast) return RT_OK;
@@ -222,7 +222,7 @@ static rt_status run_prompt(run *r, const job *one, const glm_needle_prompt *pro
             .prompt_tokens = prompt->ids.n,
             .needle_token = prompt->needle_token,
             .reused_tokens = reused};
-    const double saved = work_of(r->grid->engine, 0, reused);
+    const double saved = work_of(r->grid->engine, reused);
     r->work_total -= saved;
     r->tokens_total -= reused;
     RT_TRY(prefill(r, &prompt->ids, reused));

@@ -8,6 +8,7 @@
 
 #include "backend.h"
 #include "base/machine.h"
+#include "costs.h"
 #include "hub.h"
 #include "parallel/parallel.h"
 #include "plan_kv.h"
@@ -67,16 +68,12 @@ static rt_status check_options(const glm_config *config, const glm_options *opti
 
 /* ---- spans and time -------------------------------------------------------------------------- */
 
-static double flop_between(const glm_config *config, int64_t begin, int64_t end) {
-    return config->n_layers * glm_layer_flop(config, begin, end - begin);
-}
-
 /* The last span costs most: the largest multiple of the unit that stays within the limit. */
 static int64_t choose_span(const glm_config *part, const glm_plan *plan) {
     int64_t span = SPAN_UNIT;
     while (span + SPAN_UNIT <= SPAN_MAX) {
         const int64_t begin = rt_max64(plan->max_len - span - SPAN_UNIT, 0);
-        const double seconds = flop_between(part, begin, plan->max_len) / plan->machine_flops;
+        const double seconds = glm_prefill_flop(part, begin, plan->max_len - begin) / plan->machine_flops;
         if (seconds > SPAN_SECONDS_MAX) break;
         span += SPAN_UNIT;
     }
@@ -86,7 +83,7 @@ static int64_t choose_span(const glm_config *part, const glm_plan *plan) {
 static void estimate_time(const glm_config *part, double bytes_per_s, glm_plan *plan) {
     const int64_t n_pages = rt_div_up(plan->max_len, ATTN_PAGE_TOKENS);
     const double kv_bytes = (double)plan->kv_page_bytes * part->n_layers * (double)n_pages;
-    plan->prefill_flop = flop_between(part, 0, plan->max_len);
+    plan->prefill_flop = glm_prefill_flop(part, 0, plan->max_len);
     plan->prefill_s = plan->prefill_flop / plan->machine_flops;
     plan->decode_tps = bytes_per_s / ((double)plan->weights_bytes + kv_bytes);
 }

@@ -1,4 +1,4 @@
-/* How fast this machine is, measured in about 20 milliseconds, for the plan's estimates. */
+/* How fast this machine is, measured in about 60 milliseconds, for the plan's estimates. */
 #ifndef GLM_PLAN_SPEED_H
 #define GLM_PLAN_SPEED_H
 

@@ -15,6 +15,7 @@
 
 #include "backend.h"
 #include "base/log.h"
+#include "costs.h"
 #include "ranks.h"
 
 void glm_prefill_clear(glm_prefill_run *run) {
@@ -66,8 +67,22 @@ static rt_status check_request(const glm_session *session, const int32_t *ids, i
     return RT_OK;
 }
 
-static double work_of(const glm_config *config, int64_t pos, int64_t n) {
-    return config->n_layers * glm_layer_flop(config, pos, n);
+/* Rows between two wanted ones of a chunk, which are computed too, are not counted. */
+double glm_prefill_item_work(const glm_engine *engine, int32_t layer, int64_t pos, int64_t end) {
+    const glm_config *config = &engine->config;
+    const glm_prefill_run *run = &engine->prefill;
+    if (layer < config->n_layers - 1) return glm_layer_flop(config, pos, end - pos);
+    double flop = glm_layer_kv_flop(config, end - pos);
+    for (int64_t i = 0; i < run->n_wanted; i++)
+        if (run->wanted[i] >= pos && run->wanted[i] < end)
+            flop += glm_layer_flop(config, run->wanted[i], 1) - glm_layer_kv_flop(config, 1);
+    return flop;
+}
+
+double glm_prefill_work(const glm_engine *engine, int64_t pos, int64_t end) {
+    const int32_t last = engine->config.n_layers - 1;
+    return last * glm_layer_flop(&engine->config, pos, end - pos) +
+           glm_prefill_item_work(engine, last, pos, end);
 }
 
 static rt_status begin_span(glm_engine *engine) {
@@ -106,7 +121,7 @@ static rt_status begin(glm_session *session, const int32_t *ids, int64_t n_ids,
     bool is_resumed = false;
     if (status == RT_OK && engine->plan.kv_persists)
         status = glm_prefill_resume(engine, &is_resumed);
-    run->work_total = work_of(&engine->config, run->first_pos, run->n_ids);
+    run->work_total = glm_prefill_work(engine, run->first_pos, run->first_pos + run->n_ids);
     if (status == RT_OK && !is_resumed) status = begin_span(engine);
     if (status != RT_OK) glm_prefill_clear(run);
     return status;
@@ -161,7 +176,7 @@ static rt_status run_item(glm_engine *engine) {
     const glm_chunk chunk = chunk_at(run, pos, end, run->layer == engine->config.n_layers - 1);
     RT_TRY(engine->backend->prefill(
             engine, run->layer, run->session->seq, &chunk, hidden_at(engine, pos)));
-    run->work_done += glm_layer_flop(&engine->config, pos, end - pos);
+    run->work_done += glm_prefill_item_work(engine, run->layer, pos, end);
     run->chunk_pos = end;
     return RT_OK;
 }
@@ -217,9 +232,9 @@ static rt_status advance(glm_engine *engine, bool *is_done) {
 static int64_t tokens_done(const glm_engine *engine) {
     const glm_prefill_run *run = &engine->prefill;
     const int64_t finished = run->span_begin - run->first_pos;
-    const double before = work_of(&engine->config, run->first_pos, finished);
+    const double before = glm_prefill_work(engine, run->first_pos, run->span_begin);
     const int64_t n = run->span_end - run->span_begin;
-    const double span_work = work_of(&engine->config, run->span_begin, n);
+    const double span_work = glm_prefill_work(engine, run->span_begin, run->span_end);
     const double share = (run->work_done - before) / span_work;
     return finished + (int64_t)(share * (double)n);
 }
@@ -256,8 +271,8 @@ static rt_status recover(glm_engine *engine, rt_status failure) {
     run->n_gathered = 0;
     while (run->n_gathered < run->n_wanted && run->wanted[run->n_gathered] < length)
         run->n_gathered++;
-    run->work_total = work_of(&engine->config, run->first_pos, run->n_ids);
-    run->work_done = work_of(&engine->config, run->first_pos, length - run->first_pos);
+    run->work_total = glm_prefill_work(engine, run->first_pos, run->first_pos + run->n_ids);
+    run->work_done = glm_prefill_work(engine, run->first_pos, length);
     return begin_span(engine);
 }
 

@@ -9,6 +9,7 @@
 
 #include "backend.h"
 #include "base/log.h"
+#include "costs.h"
 #include "ranks.h"
 
 /* Ids of the whole text: what the session holds, and the run. */
@@ -129,15 +130,13 @@ static bool is_usable(const glm_engine *engine, const kv_suspension *s) {
 
 static void go_on(glm_engine *engine, const kv_suspension *s) {
     glm_prefill_run *run = &engine->prefill;
-    const glm_config *config = &engine->config;
     run->span_begin = s->begin;
     run->span_end = s->end;
     run->layer = s->layer;
     run->chunk_pos = s->layer_end;
-    run->work_done =
-            config->n_layers * glm_layer_flop(config, run->first_pos, s->begin - run->first_pos) +
-            s->layer * glm_layer_flop(config, s->begin, s->end - s->begin) +
-            glm_layer_flop(config, s->begin, s->layer_end - s->begin);
+    run->work_done = glm_prefill_work(engine, run->first_pos, s->begin) +
+                     s->layer * glm_layer_flop(&engine->config, s->begin, s->end - s->begin) +
+                     glm_prefill_item_work(engine, s->layer, s->begin, s->layer_end);
     rt_log(RT_LOG_INFO, "prefill",
             "resumed begin=%" PRId64 " end=%" PRId64 " layer=%" PRId32 " pos=%" PRId64, s->begin,
             s->end, s->layer, s->layer_end);

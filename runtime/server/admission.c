@@ -6,6 +6,7 @@
 #include "runtime/base/log.h"
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"
+#include "runtime/costs.h"
 #include "schedule.h"
 
 enum {
@@ -200,11 +201,6 @@ static rt_status find_sessions(srv_scheduler *scheduler, source *from, const srv
     }
 }
 
-static double work_of(const srv_scheduler *scheduler, int64_t from, int64_t to) {
-    const glm_config *config = glm_engine_config(scheduler->engine);
-    return config->n_layers * glm_layer_flop(config, from, to - from);
-}
-
 /* The sequence of one choice, in a slot. */
 static void take_slot(srv_scheduler *scheduler, srv_sequence *sequence) {
     const srv_settings *settings = &sequence->request->settings;
@@ -220,7 +216,8 @@ static void take_slot(srv_scheduler *scheduler, srv_sequence *sequence) {
 static void start(srv_scheduler *scheduler, srv_sequence *leader) {
     srv_request *request = leader->request;
     const int64_t n_cached = glm_session_length(leader->session);
-    leader->work_total = work_of(scheduler, n_cached, request->prompt.n);
+    leader->work_total = glm_prefill_flop(
+            glm_engine_config(scheduler->engine), n_cached, request->prompt.n - n_cached);
     (void)pthread_mutex_lock(&request->lock);
     request->phase = SRV_PREFILLING;
     request->progress.n_cached = n_cached;

@@ -16,6 +16,7 @@
 #include "runtime/base/size.h"
 #include "runtime/citations_json.h"
 #include "runtime/cli_json.h"
+#include "runtime/costs.h"
 #include "runtime/document_kind.h"
 #include "runtime/engine.h"
 
@@ -130,7 +131,7 @@ static double prefill_s(const glm_config *config, const glm_plan *plan, int64_t 
     par_shard shard;
     glm_config part;
     if (glm_plan_share(config, 0, plan->n_ranks, &shard, &part) != RT_OK) return 0.0;
-    return part.n_layers * glm_layer_flop(&part, 0, n_tokens) / plan->machine_flops;
+    return glm_prefill_flop(&part, 0, n_tokens) / plan->machine_flops;
 }
 
 static json_t *plan_json(const glm_config *config, const glm_plan *plan, int64_t n_tokens) {

@@ -1,0 +1,27 @@
+#include "costs.h"
+
+/* Two FLOP a weight and token; attention: scores and weighted values, 2 x 2 FLOP a head, dim and
+ * visible key. */
+double glm_layer_flop(const glm_config *config, int64_t pos, int64_t n) {
+    const double q_width = (double)config->n_heads * (double)config->head_dim;
+    const double weights =
+            (double)config->hidden *
+            ((double)glm_config_qkv_rows(config) + q_width + 3.0 * (double)config->ffn);
+    const double keys = (double)n * ((double)pos + ((double)n + 1.0) / 2.0);
+    return 2.0 * weights * (double)n + 4.0 * q_width * keys;
+}
+
+double glm_layer_kv_flop(const glm_config *config, int64_t n) {
+    const double kv_width = 2.0 * (double)config->n_kv_heads * (double)config->head_dim;
+    return 2.0 * (double)config->hidden * kv_width * (double)n;
+}
+
+double glm_prefill_flop(const glm_config *config, int64_t pos, int64_t n) {
+    if (n == 0) return 0.0;
+    return (config->n_layers - 1) * glm_layer_flop(config, pos, n) +
+           glm_layer_kv_flop(config, n - 1) + glm_layer_flop(config, pos + n - 1, 1);
+}
+
+double glm_head_flop(const glm_config *config, int64_t n) {
+    return 2.0 * (double)config->hidden * (double)config->vocab * (double)n;
+}
