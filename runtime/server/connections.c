@@ -10,8 +10,8 @@
 #include "runtime/base/log.h"
 #include "runtime/base/memory.h"
 
-/* How often the clock is looked at. */
-enum { TICK_MS = 200, TICKS_TO_WAKE = 5 };
+/* How often the clock is looked at, and, counted in that, for an end, and whoever sleeps is woken. */
+enum { TICK_MS = 200, TICKS_TO_LOOK = 2, TICKS_TO_WAKE = 5 };
 enum { N_BUCKETS = 1024 }; /* of addresses */
 
 typedef enum phase { HEADER, BODY, ANSWER } phase;
@@ -81,7 +81,7 @@ static void look_after(srv_connections *connections, srv_connection *one, bool i
 }
 
 /* An end that came together with the last bytes is missed by libmicrohttpd, which is told of changes
- * only. What was sent before it has had a second to be read. */
+ * only. What was sent before it has had the time between two looks to be read. */
 static bool has_ended(srv_connection *one, bool is_time_to_look) {
     if (one->now == ANSWER || !is_time_to_look) return false;
     const bool was_ending = one->is_ending;
@@ -89,23 +89,15 @@ static bool has_ended(srv_connection *one, bool is_time_to_look) {
     return was_ending && one->is_ending;
 }
 
-/* A reset is missed by libmicrohttpd, too, and what is reset cannot be shut down: setting its buffer anew
- * wakes whoever waits for it. */
-static void remind_of_reset(const srv_connection *one) {
-    const int send_bytes = (int)srv_limit_of(SRV_SEND_BYTES);
-    struct pollfd end = {.fd = one->fd};
-    if (poll(&end, 1, 0) > 0 && (end.revents & (POLLHUP | POLLERR)))
-        (void)setsockopt(one->fd, SOL_SOCKET, SO_SNDBUF, &send_bytes, sizeof send_bytes);
-}
-
 /* With the lock: a descriptor is not closed, and so not another's, before its connection has left. */
-static void tick(srv_connections *connections, bool is_time_to_wake) {
+static void tick(srv_connections *connections, int n_ticks) {
     const double now = rt_now();
+    const bool is_time_to_look = n_ticks % TICKS_TO_LOOK == 0;
+    const bool is_time_to_wake = n_ticks % TICKS_TO_WAKE == 0;
     for (srv_connection *one = connections->first; one; one = one->next) {
         look_after(connections, one, is_time_to_wake);
-        if (is_late(one, now) || has_ended(one, is_time_to_wake))
+        if (is_late(one, now) || has_ended(one, is_time_to_look))
             (void)shutdown(one->fd, SHUT_RDWR);
-        if (is_time_to_wake) remind_of_reset(one);
     }
 }
 
@@ -119,7 +111,7 @@ static void *watch(void *argument) {
         until.tv_sec += until.tv_nsec / 1000000000L;
         until.tv_nsec %= 1000000000L;
         (void)pthread_cond_timedwait(&connections->stopping, &connections->lock, &until);
-        tick(connections, n_ticks % TICKS_TO_WAKE == 0);
+        tick(connections, n_ticks);
     }
     (void)pthread_mutex_unlock(&connections->lock);
     return NULL;

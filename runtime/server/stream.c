@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "limits.h"
 #include "runtime/base/log.h"
@@ -202,6 +203,17 @@ static ssize_t give(srv_stream *stream, char *buffer, size_t room) {
     return (ssize_t)n;
 }
 
+/* No more comes. A reader's error would do, but libmicrohttpd (0.9.75 to 1.0.1) closes a connection upon one,
+ * where it had been suspended, and frees it only when its time is over: connection.c, handle_idle, which
+ * goes past the clean-up when a body cannot be made ready. What cannot be sent ends it at once. */
+static ssize_t break_off(srv_stream *stream, char *buffer) {
+    const union MHD_ConnectionInfo *info =
+            MHD_get_connection_info(stream->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    (void)shutdown(info->connect_fd, SHUT_RDWR);
+    buffer[0] = '\n';
+    return 1;
+}
+
 /* libmicrohttpd asks for more. */
 static ssize_t read_stream(void *context, uint64_t pos, char *buffer, size_t room) {
     srv_stream *stream = context;
@@ -209,7 +221,7 @@ static ssize_t read_stream(void *context, uint64_t pos, char *buffer, size_t roo
     (void)pos;
     if (stream->out.n > stream->n_sent) return give(stream, buffer, room);
     if (stream->is_over) return MHD_CONTENT_READER_END_OF_STREAM;
-    if (atomic_load(&request->is_cancelled)) return MHD_CONTENT_READER_END_WITH_ERROR;
+    if (atomic_load(&request->is_cancelled)) return break_off(stream, buffer);
     (void)pthread_mutex_lock(&request->lock);
     const rt_status status = render(stream);
     const bool is_empty = stream->out.n == stream->n_sent;
@@ -219,7 +231,7 @@ static ssize_t read_stream(void *context, uint64_t pos, char *buffer, size_t roo
         MHD_suspend_connection(stream->connection);
     }
     (void)pthread_mutex_unlock(&request->lock);
-    if (status != RT_OK) return MHD_CONTENT_READER_END_WITH_ERROR;
+    if (status != RT_OK) return break_off(stream, buffer);
     if (!is_empty) return give(stream, buffer, room);
     return stream->is_over ? MHD_CONTENT_READER_END_OF_STREAM : 0;
 }
