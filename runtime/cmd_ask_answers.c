@@ -163,7 +163,9 @@ static rt_status stream(ask_run *run, glm_asking *asking) {
             RT_TRY(glm_asking_end(asking, "interrupted"));
             continue;
         }
-        RT_TRY(glm_decode(&asking->session, &asking->next, 1));
+        const rt_status status = glm_decode(&asking->session, &asking->next, 1);
+        if (status == RT_EINTERRUPTED) continue;
+        RT_TRY(status);
         RT_TRY(glm_asking_take(asking, run->engine, &run->sampling));
     }
 }
@@ -290,7 +292,9 @@ static rt_status step(round *r, int32_t *n_busy) {
         if (l->question) busy[(*n_busy)++] = l;
     }
     if (*n_busy == 0) return RT_OK;
-    RT_TRY(run_pass(busy, *n_busy));
+    const rt_status status = run_pass(busy, *n_busy);
+    if (status == RT_EINTERRUPTED) return check_stop(r->run);
+    RT_TRY(status);
     for (int32_t i = 0; i < *n_busy; i++) {
         busy[i]->ids.n = 0;
         RT_TRY(glm_asking_take(&busy[i]->asking, r->run->engine, &r->run->sampling));

@@ -84,7 +84,7 @@ static rt_status run_until_whole(
     int64_t lengths[GLM_DECODE_SEQS_MAX];
     for (int32_t i = 0; i < n; i++) lengths[i] = kv_seq_length(sessions[i]->seq);
     rt_status status = run_all(engine, sessions, ids, n);
-    for (int32_t i = 0; status != RT_OK && i < GLM_RECOVERIES_MAX; i++) {
+    for (int32_t i = 0; glm_is_mendable(status) && i < GLM_RECOVERIES_MAX; i++) {
         abort_all(sessions, n);
         RT_TRY(glm_restore_all(sessions, lengths, n, status));
         status = run_all(engine, sessions, ids, n);

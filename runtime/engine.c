@@ -250,6 +250,15 @@ void glm_engine_close(glm_engine *engine) {
     free(engine);
 }
 
+void glm_engine_stop_if(glm_engine *engine, int (*stops)(void)) {
+    engine->stops = stops;
+}
+
+rt_status glm_engine_ask_stop(const glm_engine *engine, const char *what) {
+    if (!engine->stops || !engine->stops()) return RT_OK;
+    return rt_fail(RT_EINTERRUPTED, "stopped in %s", what);
+}
+
 rt_status glm_engine_check(const glm_engine *engine) {
     par_comm *comm = engine->comm;
     char text[1024];

@@ -95,6 +95,7 @@ struct glm_engine {
     float *logits;       /* host: [max(max_logits, max_seqs)][vocab, padded while computed] */
 
     glm_prefill_run prefill;
+    int (*stops)(void);    /* glm_engine_stop_if */
     int64_t logits_serial; /* which computation the logits belong to */
 };
 
@@ -153,6 +154,13 @@ RT_MUST_CHECK rt_status glm_cpu_load_window(glm_engine *engine, kv_walk *walk, i
 RT_MUST_CHECK rt_status glm_cpu_store_window(glm_engine *engine, kv_walk *walk, int64_t n_stores);
 RT_MUST_CHECK rt_status glm_cpu_rows_to_pages(glm_engine *engine, const kv_rows *rows);
 RT_MUST_CHECK rt_status glm_cpu_pages_to_rows(glm_engine *engine, const kv_rows *rows);
+
+/* engine.c: RT_EINTERRUPTED where glm_engine_stop_if's function wants it; `what` is for people. */
+RT_MUST_CHECK rt_status glm_engine_ask_stop(const glm_engine *engine, const char *what);
+/* A failure after which it may be worth to try again. */
+static inline bool glm_is_mendable(rt_status status) {
+    return status != RT_OK && status != RT_EINTERRUPTED;
+}
 
 /* decode.c: after a failure of a step that n sessions took and that is aborted, whatever they have lost is there
  * again, up to lengths[n]. The failure, where they have lost nothing. */

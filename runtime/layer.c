@@ -279,7 +279,9 @@ static rt_status decode_layer(glm_engine *engine, int32_t layer_index, kv_seq *c
 rt_status glm_cpu_decode(glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths,
         const int32_t *ids, int32_t n) {
     RT_TRY(glm_cpu_embed(engine, ids, n, engine->decode_hidden));
-    for (int32_t layer = 0; layer < engine->config.n_layers; layer++)
+    for (int32_t layer = 0; layer < engine->config.n_layers; layer++) {
+        if (engine->plan.n_ranks == 1) RT_TRY(glm_engine_ask_stop(engine, "decode"));
         RT_TRY(decode_layer(engine, layer, seqs, lengths, n, engine->decode_hidden));
+    }
     return glm_cpu_logits(engine, engine->decode_hidden, n, engine->logits);
 }

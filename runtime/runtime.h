@@ -12,8 +12,9 @@
  * this process does (ranks.h): nothing changes for the caller, but that every call may fail with
  * RT_EPEER, another rank is lost, after which only closing makes sense.
  *
- * There are no callbacks: the caller pulls work item by item, and so decides about progress,
- * Ctrl-C and interleaving between items. Not thread-safe: one thread drives an engine. */
+ * The caller pulls work item by item, and so decides about progress, Ctrl-C and interleaving between
+ * items; only whether to stop is asked inside of one (glm_engine_stop_if). Not thread-safe: one thread
+ * drives an engine. */
 #ifndef GLM_RUNTIME_H
 #define GLM_RUNTIME_H
 
@@ -53,6 +54,10 @@ void glm_engine_close(glm_engine *engine);
 /* Whether all ranks are still there, at once; from the thread that calls the engine. RT_EPEER: which is
  * not, its host and the last step. */
 RT_MUST_CHECK rt_status glm_engine_check(const glm_engine *engine);
+
+/* From now on `stops` (NULL: nobody) is asked before each layer of glm_decode, where there is one rank, and of
+ * glm_prefill_together. Where it answers other than 0 they end with RT_EINTERRUPTED, as after any error. */
+void glm_engine_stop_if(glm_engine *engine, int (*stops)(void));
 
 const glm_config *glm_engine_config(const glm_engine *engine);
 const glm_plan *glm_engine_plan(const glm_engine *engine);
@@ -165,7 +170,8 @@ RT_MUST_CHECK rt_status glm_session_logits(
         const glm_session *session, const float **logits, int64_t *n_rows);
 
 /* Append ids[i] to sessions[i] and compute its next logits; one pass over the weights serves all.
- * n_sessions <= the plan's max_seqs; no session twice. Logits: glm_session_logits of each. */
+ * n_sessions <= the plan's max_seqs; no session twice. Logits: glm_session_logits of each. RT_EINTERRUPTED as
+ * glm_prefill_together. */
 RT_MUST_CHECK rt_status glm_decode(
         glm_session *const *sessions, const int32_t *ids, int32_t n_sessions);
 
@@ -174,7 +180,8 @@ RT_MUST_CHECK rt_status glm_decode(
  * others. Logits of the last token of each: glm_session_logits. The bits are those of one after another.
  * n_sessions <= the plan's max_seqs; no session twice; no prefill under way.
  *
- * Errors: as glm_prefill; sessions then hold what they held before, and some of what was theirs */
+ * Errors: as glm_prefill, RT_EINTERRUPTED (glm_engine_stop_if); sessions then hold what they held before, and some
+ * of what was theirs; where KV is lossy one may hold a little less after RT_EINTERRUPTED */
 RT_MUST_CHECK rt_status glm_prefill_together(glm_session *const *sessions,
         const int32_t *const *ids, const int64_t *n_ids, int32_t n_sessions);
 

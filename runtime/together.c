@@ -70,13 +70,31 @@ static int64_t rows_max(const glm_engine *engine) {
     return rt_min64(engine->plan.chunk, rt_min64(engine->plan.span, engine->plan.max_len));
 }
 
+/* Rank 0 is asked, and all hear of it. */
+static rt_status ask_stop(const request *r) {
+    return glm_step_agree(r->engine, glm_engine_ask_stop(r->engine, "prefill"));
+}
+
+static rt_status prefill_alone(const request *r, int32_t i, int64_t n) {
+    glm_session *session = r->sessions[i];
+    glm_prefill_progress progress = {0};
+    RT_TRY(glm_prefill_begin(session, r->ids[i], n, NULL, 1));
+    while (!progress.is_done) {
+        const rt_status stopped = ask_stop(r);
+        if (stopped != RT_OK) glm_prefill_abort(session);
+        RT_TRY(stopped);
+        RT_TRY(glm_prefill_step(session, &progress));
+    }
+    return RT_OK;
+}
+
 /* All but the end of what is longer than a chunk. */
 static rt_status shorten(request *r) {
     const int64_t most = rows_max(r->engine);
     for (int32_t i = 0; i < r->n; i++) {
         if (r->n_ids[i] <= most) continue;
         r->n_done[i] = (r->n_ids[i] - 1) / most * most;
-        RT_TRY(glm_prefill(r->sessions[i], r->ids[i], r->n_done[i]));
+        RT_TRY(prefill_alone(r, i, r->n_done[i]));
     }
     return RT_OK;
 }
@@ -86,7 +104,7 @@ static rt_status one_by_one(const request *r) {
     int32_t last[GLM_DECODE_SEQS_MAX];
     for (int32_t i = 0; i < r->n; i++) {
         last[i] = r->ids[i][r->n_ids[i] - 1];
-        if (r->n_ids[i] > 1) RT_TRY(glm_prefill(r->sessions[i], r->ids[i], r->n_ids[i] - 1));
+        if (r->n_ids[i] > 1) RT_TRY(prefill_alone(r, i, r->n_ids[i] - 1));
     }
     return glm_decode(r->sessions, last, r->n);
 }
@@ -185,8 +203,10 @@ static rt_status run_group(const request *r, const group *g) {
     }
     RT_TRY(glm_step_agree(engine, begin_all(r, g)));
     RT_TRY(embed_all(r, g));
-    for (int32_t layer = 0; layer < engine->config.n_layers; layer++)
+    for (int32_t layer = 0; layer < engine->config.n_layers; layer++) {
+        RT_TRY(ask_stop(r));
         RT_TRY(engine->backend->together(engine, layer, added, g->n, engine->hidden));
+    }
     RT_TRY(keep_last_rows(r, g));
     for (int32_t k = 0; k < g->n; k++) kv_span_commit(added[k].seq);
     return RT_OK;
@@ -203,7 +223,7 @@ static rt_status run_until_whole(const request *r, const group *g) {
     members(r, g, sessions);
     for (int32_t i = 0; i < g->n; i++) lengths[i] = kv_seq_length(sessions[i]->seq);
     rt_status status = run_group(r, g);
-    for (int32_t i = 0; status != RT_OK && i < GLM_RECOVERIES_MAX; i++) {
+    for (int32_t i = 0; glm_is_mendable(status) && i < GLM_RECOVERIES_MAX; i++) {
         abort_group(sessions, g->n);
         RT_TRY(glm_restore_all(sessions, lengths, g->n, status));
         status = run_group(r, g);

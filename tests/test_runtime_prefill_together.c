@@ -1,7 +1,7 @@
 /* Several sessions prefilled in one pass have the logits that each has alone, bit for bit, whatever they hold,
  * add and share: questions of one text, also beside answers under way, longer than a chunk, across the ends of
- * pages and extents, in memory and on disk, in every KV type, on ranks. A session that is refused leaves the
- * others as they were.
+ * pages and extents, in memory and on disk, in every KV type, on ranks; also where they were stopped before
+ * any layer, and began again. A session that is refused leaves the others as they were.
  *
  * Method: random weights, where every key counts, and forks of a text in one engine; each fork's ids alone in
  * a second engine, which decodes what is one token. Then the same of both after one step more, and two steps
@@ -13,13 +13,14 @@
 #include "help_expect.h"
 #include "help_ranks.h"
 
-enum { N_VOCAB = 300, N_SESSIONS = 6, N_ROUNDS = 4, TEXT = 600, ROOM = 420, CHUNK = 128 };
+enum { N_VOCAB = 300, N_LAYERS = 3, N_SESSIONS = 6, N_ROUNDS = 4, TEXT = 600, ROOM = 420, CHUNK = 128 };
 
 typedef struct setup {
     const char *name;
     const char *kv_dtype;
     int64_t host_kv_bytes; /* 0: all of it in memory */
     int32_t n_ranks;
+    bool is_stopped;
 } setup;
 
 /* What each fork holds of the text, and what it adds: 1 is decoded. 300 is more than a chunk. */
@@ -72,6 +73,39 @@ static void take_rows(glm_session *const *sessions, int i, float *rows) {
     memcpy(rows + (int64_t)i * N_VOCAB, logits, N_VOCAB * sizeof *rows);
 }
 
+/* How many times more the engine goes on when it asks; and how many stops there were in each round. */
+static int n_goes_on;
+static int n_stops[N_ROUNDS];
+
+static int stops(void) {
+    return n_goes_on-- == 0;
+}
+
+static rt_status pass(glm_session *const *forks, const int32_t *const *lists, int round) {
+    if (round < 2) return glm_prefill_together(forks, lists, added[round], N_SESSIONS);
+    int32_t next[N_SESSIONS];
+    for (int i = 0; i < N_SESSIONS; i++) next[i] = lists[i][0];
+    return glm_decode(forks, next, N_SESSIONS);
+}
+
+/* Stopped wherever it can be, the sessions are as before, or can be made so; then undisturbed. */
+static int run_stopped(glm_session *const *forks, const int32_t *const *lists, int round) {
+    int64_t before[N_SESSIONS];
+    for (int i = 0; i < N_SESSIONS; i++) before[i] = glm_session_length(forks[i]);
+    for (int n = 0;; n++) {
+        n_goes_on = n;
+        const rt_status status = pass(forks, lists, round);
+        if (status != RT_EINTERRUPTED) {
+            require(status, "a pass that is not stopped");
+            return n;
+        }
+        for (int i = 0; i < N_SESSIONS; i++) {
+            expect(glm_session_length(forks[i]) >= before[i], "stopped", "it holds less");
+            glm_session_truncate(forks[i], before[i]);
+        }
+    }
+}
+
 static void run_round(glm_session *const *forks, int round, bool is_together, float *rows) {
     static int32_t ids[N_SESSIONS][ROOM];
     const int32_t *lists[N_SESSIONS];
@@ -79,13 +113,7 @@ static void run_round(glm_session *const *forks, int round, bool is_together, fl
         fill(i + 1, glm_session_length(forks[i]), added[round][i], ids[i]);
         lists[i] = ids[i];
     }
-    if (is_together && round < 2)
-        require(glm_prefill_together(forks, lists, added[round], N_SESSIONS), "together");
-    if (is_together && round >= 2) {
-        int32_t next[N_SESSIONS];
-        for (int i = 0; i < N_SESSIONS; i++) next[i] = ids[i][0];
-        require(glm_decode(forks, next, N_SESSIONS), "decode together");
-    }
+    if (is_together) n_stops[round] = run_stopped(forks, lists, round);
     for (int i = 0; i < N_SESSIONS; i++) {
         if (!is_together && added[round][i] == 1)
             require(glm_decode(&forks[i], ids[i], 1), "decode");
@@ -99,6 +127,7 @@ static void write_rows(const setup *s, const char *model, bool is_together, floa
     glm_session *forks[N_SESSIONS];
     glm_engine *engine = open_engine(s, model);
     glm_session *text = fork_all(engine, forks);
+    if (s->is_stopped && is_together) glm_engine_stop_if(engine, stops);
     for (int round = 0; round < N_ROUNDS; round++)
         run_round(forks, round, is_together, rows + (int64_t)round * N_SESSIONS * N_VOCAB);
     for (int i = 0; i < N_SESSIONS; i++) glm_session_free(forks[i]);
@@ -106,11 +135,20 @@ static void write_rows(const setup *s, const char *model, bool is_together, floa
     glm_engine_close(engine);
 }
 
+/* Round 0 takes two chunks of its longest alone, and then four passes. Ranks do not ask in decode. */
+static int n_layers_run(const setup *s, int round) {
+    static const int passes[N_ROUNDS] = {6, 2, 1, 1};
+    if (round >= 2 && s->n_ranks > 1) return 0;
+    return passes[round] * N_LAYERS;
+}
+
 static void check_same(const setup *s, const char *model) {
     static float alone[N_ROUNDS * N_SESSIONS * N_VOCAB];
     static float together[N_ROUNDS * N_SESSIONS * N_VOCAB];
     write_rows(s, model, false, alone);
     write_rows(s, model, true, together);
+    for (int round = 0; round < N_ROUNDS; round++)
+        expect(n_stops[round] == (s->is_stopped ? n_layers_run(s, round) : 0), s->name, "stops");
     for (int i = 0; i < N_ROUNDS * N_SESSIONS; i++) {
         if (memcmp(alone + i * N_VOCAB, together + i * N_VOCAB, N_VOCAB * sizeof *alone) == 0)
             continue;
@@ -152,9 +190,11 @@ int main(int argc, char **argv) {
             {.name = "bf16 on disk", .kv_dtype = "bf16", .host_kv_bytes = 1 << 20},
             {.name = "int8", .kv_dtype = "int8"},
             {.name = "int4 on disk", .kv_dtype = "int4", .host_kv_bytes = 2600000},
-            {.name = "2 ranks", .kv_dtype = "bf16", .n_ranks = 2}};
+            {.name = "2 ranks", .kv_dtype = "bf16", .n_ranks = 2},
+            {.name = "stopped", .kv_dtype = "bf16", .host_kv_bytes = 1 << 20, .is_stopped = true},
+            {.name = "2 ranks, stopped", .kv_dtype = "bf16", .n_ranks = 2, .is_stopped = true}};
     const help_shape shape = {.hidden = 128,
-            .n_layers = 3,
+            .n_layers = N_LAYERS,
             .n_heads = 8,
             .n_kv_heads = 4,
             .head_dim = 32,
