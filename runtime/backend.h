@@ -23,7 +23,8 @@ struct glm_backend {
      * does not. */
     rt_status (*check)(const glm_config *config, const glm_options *options, const glm_plan *plan);
     /* A page of one layer, and its share of the bill, for plan->max_len, chunk and span: kv_page_bytes,
-     * weights_bytes, hidden_bytes, scratch_bytes, pinned_bytes, load_bytes. */
+     * weights_bytes, hidden_bytes, scratch_bytes, pinned_bytes, load_bytes; and weights_host_bytes, of the last
+     * plan->n_streamed_layers layers. */
     void (*bill)(const glm_checkpoint *checkpoint, const glm_config *part, glm_plan *plan);
     int64_t chunk; /* tokens, unless something else is asked for */
 

@@ -48,7 +48,8 @@ static void bill(const glm_checkpoint *checkpoint, const glm_config *part, glm_p
     const attn_shape shape = glm_attn_shape(part, plan->kv_dtype);
     (void)checkpoint;
     plan->kv_page_bytes = attn_cuda_page_bytes(&shape);
-    plan->weights_bytes = glm_cuda_weights_bytes(part);
+    plan->weights_bytes = glm_cuda_weights_bytes(part, plan->n_streamed_layers);
+    plan->weights_host_bytes = glm_cuda_weights_host_bytes(part, plan->n_streamed_layers);
     plan->hidden_bytes = rt_min64(plan->span, plan->max_len) * part->hidden * 2;
     plan->scratch_bytes = glm_cuda_buffers_device_bytes(part, plan) - plan->hidden_bytes;
     plan->pinned_bytes = glm_cuda_buffers_pinned_bytes(part, plan);

@@ -36,6 +36,10 @@ const cli_flag cli_flags[] = {
         {"device-kv-space", NULL, CLI_BYTES, AT(engine.device_kv_bytes), "SIZE", NULL, 1.0, 9e18,
                 "hard cap of the KV cache in device memory (GPU only; the CPU has "
                 "--host-kv-space)"},
+        {"device-weights-space", NULL, CLI_BYTES, AT(engine.device_weights_bytes), "SIZE", NULL, 1.0,
+                9e18,
+                "hard cap of the weights in device memory (GPU only; default: what it grants); what is beyond it "
+                "comes from pinned memory, layer by layer"},
         {"kv-disk-dir", NULL, CLI_TEXTS, ALL_AT(engine.kv_disk_dirs, engine.n_kv_disk_dirs), "DIR",
                 NULL, NO_LIMITS,
                 "where the KV cache overflows to and books are kept; repeatable, one per drive "
@@ -145,7 +149,7 @@ const int cli_n_flags = sizeof cli_flags / sizeof cli_flags[0];
 
 /* What the names with an @ stand for. */
 static const char engine_flags[] = "model device max-model-len max-num-batched-tokens span "
-                                   "kv-cache-dtype host-kv-space device-kv-space kv-disk-dir "
+                                   "kv-cache-dtype host-kv-space device-kv-space device-weights-space kv-disk-dir "
                                    "kv-disk-space kv-io tensor-parallel-size threads";
 static const char sampling_flags[] = "temperature top-p top-k seed";
 static const char common_flags[] = "quiet no-progress";

@@ -47,6 +47,17 @@ static void print_overflow(const glm_plan *plan) {
     print_bytes("KV, disk", plan->kv_disk_bytes, why);
 }
 
+/* Weights that come to a GPU layer by layer. */
+static void print_streamed(const glm_plan *plan) {
+    char why[160];
+    if (plan->n_streamed_layers == 0) return;
+    (void)snprintf(why, sizeof why,
+            "of the last %" PRId32
+            " layers, pinned: they come to the GPU once a span, and once for each token of an answer",
+            plan->n_streamed_layers);
+    print_bytes("weights, host", plan->weights_host_bytes, why);
+}
+
 static void print_bill(const glm_plan *plan, const rt_machine_memory *memory) {
     char kv_why[128];
     char per_page[RT_SIZE_TEXT];
@@ -62,6 +73,7 @@ static void print_bill(const glm_plan *plan, const rt_machine_memory *memory) {
         (void)printf("%-16s %12s  weights, KV, hidden states and scratch are in its memory\n", "device",
                 "cuda");
     print_bytes("weights", plan->weights_bytes, "");
+    print_streamed(plan);
     print_bytes(plan->on_gpu ? "KV, GPU" : "KV, host", plan->kv_host_bytes, kv_why);
     if (plan->kv_overflows) print_overflow(plan);
     if (plan->kv_persists) print_bytes("KV, kept", plan->kv_keep_bytes, "at most, for good");
@@ -117,7 +129,9 @@ static rt_status print_json(const glm_plan *plan, int64_t model_len) {
             "lists_bytes", (json_int_t)plan->lists_bytes, "load_bytes",
             (json_int_t)plan->load_bytes, "total_bytes", (json_int_t)plan->total_bytes,
             "limit_bytes", (json_int_t)plan->limit_bytes);
-    json_t *gpu = json_pack("{s:s, s:I, s:I, s:I}", "device", plan->on_gpu ? "cuda" : "cpu",
+    json_t *gpu = json_pack("{s:s, s:i, s:I, s:I, s:I, s:I}", "device", plan->on_gpu ? "cuda" : "cpu",
+            "n_streamed_layers", (int)plan->n_streamed_layers, "weights_host_bytes",
+            (json_int_t)plan->weights_host_bytes,
             "gpu_total_bytes", (json_int_t)plan->gpu_total_bytes, "gpu_limit_bytes",
             (json_int_t)plan->gpu_limit_bytes, "pinned_bytes", (json_int_t)plan->pinned_bytes);
     json_t *overflow = json_pack("{s:b, s:I, s:I, s:i, s:i, s:I}", "kv_overflows",

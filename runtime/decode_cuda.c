@@ -4,7 +4,8 @@
  * sends only what has changed. Where memory holds all of all sequences, the lists are brought up to date first
  * and then all layers are queued: from the second step of as many sequences on, as one graph. Where it does not, and
  * in a step that completes an extent, which the store then wants to write, layers are queued as they are walked,
- * and each sequence attends window by window: the bits are the same. */
+ * and each sequence attends window by window: the bits are the same. Weights that come layer by layer are in no
+ * graph either. */
 #include <string.h>
 
 #include "backend.h"
@@ -95,20 +96,18 @@ static rt_status attend(glm_engine *engine, int32_t layer, int32_t first, int32_
 }
 
 /* x, and the update of the layer before -> qkv */
-static rt_status begin_layer(glm_engine *engine, int32_t index, int32_t n) {
+static rt_status begin_layer(glm_engine *engine, int32_t index, const glm_cuda_layer *layer, int32_t n) {
     glm_cuda *cuda = engine->cuda;
-    const glm_cuda_layer *layers = cuda->weights.layers;
-    uint16_t *post_norm = index > 0 ? layers[index - 1].post_mlp_norm : NULL;
-    RT_TRY(glm_cuda_add_update(engine, engine->decode_hidden, index > 0, post_norm,
-            layers[index].input_norm, n));
-    return glm_cuda_linear(cuda->cublas, &layers[index].qkv, cuda->normed, n, cuda->qkv, false,
-            compute_of(cuda));
+    uint16_t *post_norm = index > 0 ? cuda->weights.layers[index - 1].post_mlp_norm : NULL;
+    RT_TRY(glm_cuda_add_update(
+            engine, engine->decode_hidden, index > 0, post_norm, layer->input_norm, n));
+    return glm_cuda_linear(
+            cuda->cublas, &layer->qkv, cuda->normed, n, cuda->qkv, false, compute_of(cuda));
 }
 
 /* attended -> x and the layer's update, which is left for the next one to add. */
-static rt_status end_layer(glm_engine *engine, int32_t index, int32_t n) {
+static rt_status end_layer(glm_engine *engine, const glm_cuda_layer *layer, int32_t n) {
     glm_cuda *cuda = engine->cuda;
-    const glm_cuda_layer *layer = &cuda->weights.layers[index];
     RT_TRY(glm_cuda_linear(cuda->cublas, &layer->attn_out, cuda->attended, n, cuda->update, false,
             compute_of(cuda)));
     RT_TRY(glm_cuda_add_update(
@@ -136,10 +135,12 @@ static rt_status end_step(glm_engine *engine, int32_t n) {
 
 static rt_status queue_step(glm_engine *engine, int32_t n) {
     RT_TRY(begin_step(engine, n));
-    for (int32_t layer = 0; layer < engine->config.n_layers; layer++) {
-        RT_TRY(begin_layer(engine, layer, n));
-        RT_TRY(append(engine, layer, 0, n));
-        RT_TRY(attend(engine, layer, 0, n, 0, 0, engine->cuda->batch_scratch));
+    for (int32_t index = 0; index < engine->config.n_layers; index++) {
+        const glm_cuda_layer *layer = NULL;
+        RT_TRY(glm_cuda_stream_layer(engine, index, &layer));
+        RT_TRY(begin_layer(engine, index, layer, n));
+        RT_TRY(append(engine, index, 0, n));
+        RT_TRY(attend(engine, index, 0, n, 0, 0, engine->cuda->batch_scratch));
         RT_TRY(end_layer(engine, layer, n));
     }
     return end_step(engine, n);
@@ -148,7 +149,8 @@ static rt_status queue_step(glm_engine *engine, int32_t n) {
 /* The first step of so many sequences is taken as it comes: libraries set themselves up in it. */
 static rt_status run_step(glm_engine *engine, int32_t n) {
     glm_cuda *cuda = engine->cuda;
-    if (cuda->n_steps[n]++ == 0 || cuda->device.waits_always) return queue_step(engine, n);
+    if (cuda->n_steps[n]++ == 0 || cuda->device.waits_always || glm_cuda_streams(engine))
+        return queue_step(engine, n);
     if (!cuda->graphs[n]) {
         RT_TRY(glm_cuda_graph_begin(compute_of(cuda)));
         const rt_status status = queue_step(engine, n);
@@ -215,12 +217,14 @@ static rt_status attend_to_windows(
 static rt_status run_by_layers(
         glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths, int32_t n) {
     RT_TRY(begin_step(engine, n));
-    for (int32_t layer = 0; layer < engine->config.n_layers; layer++) {
+    for (int32_t index = 0; index < engine->config.n_layers; index++) {
+        const glm_cuda_layer *layer = NULL;
         kv_walk *walk = NULL;
-        RT_TRY(kv_walk_begin(engine->store, layer, seqs, lengths, n, KV_WALK_ALL, &walk));
-        if (layer + 1 < engine->config.n_layers) kv_walk_then(walk, layer + 1);
-        rt_status status = begin_layer(engine, layer, n);
-        if (status == RT_OK) status = attend_to_windows(engine, layer, walk, lengths);
+        RT_TRY(glm_cuda_stream_layer(engine, index, &layer));
+        RT_TRY(kv_walk_begin(engine->store, index, seqs, lengths, n, KV_WALK_ALL, &walk));
+        if (index + 1 < engine->config.n_layers) kv_walk_then(walk, index + 1);
+        rt_status status = begin_layer(engine, index, layer, n);
+        if (status == RT_OK) status = attend_to_windows(engine, index, walk, lengths);
         kv_walk_end(walk);
         RT_TRY(status);
         RT_TRY(end_layer(engine, layer, n));

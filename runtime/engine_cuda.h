@@ -1,8 +1,9 @@
-/* Inside the CUDA backend: what backend_cuda.c, weights_cuda.c, layer_cuda.c, decode_cuda.c and window_cuda.c
- * share.
+/* Inside the CUDA backend: what backend_cuda.c, weights_cuda.c, stream_cuda.c, layer_cuda.c, decode_cuda.c and
+ * window_cuda.c share.
  *
  * Order of work. Kernels run on device.compute. Pages come in on copy_in, which first follows compute (which
- * may still read what was in their place) and which compute then follows; pages go out on copy_out, which
+ * may still read what was in their place) and which compute then follows, as weights do that the device has no room
+ * for; pages go out on copy_out, which
  * follows compute, and the host waits for them. Nothing waits inside a layer. Host memory that is copied
  * from is not written again before an event says that the copy is done.
  *
@@ -41,6 +42,24 @@ typedef struct glm_cuda_weights {
     bool head_is_embedding;
 } glm_cuda_weights;
 
+/* Layers whose matrices the device does not keep: pinned memory has them, and two places on the device take them in
+ * turns, the next layer's while one is computed (stream_cuda.c). Their glm_cuda_layer.*.numbers point into `host`;
+ * norms and biases are on the device. */
+typedef struct glm_cuda_stream {
+    int32_t first;       /* layers from here on; n_layers: none */
+    int64_t layer_bytes; /* matrices of one, in `host` and in a place */
+    char *host;
+    char *device; /* [2][layer_bytes] */
+    struct {
+        int32_t layer; /* -1: none yet */
+        bool is_awaited;
+        glm_cuda_layer weights; /* as they are in this place */
+        glm_cuda_event come;
+    } places[2];
+    int32_t last; /* the place that was computed with last */
+    glm_cuda_event freed;
+} glm_cuda_stream;
+
 /* Pointers that go to the device, one list after the other, on one stream. */
 typedef struct glm_cuda_tables {
     void **host;   /* [GLM_CUDA_TABLES][capacity], pinned */
@@ -61,6 +80,7 @@ typedef struct glm_cuda {
     glm_cuda_device device;
     glm_cublas *cublas;
     glm_cuda_weights weights;
+    glm_cuda_stream stream;
     attn_shape shape;
     int64_t rows;        /* that the activations have room for */
     int64_t logits_rows; /* the same of logits on the device */
@@ -117,13 +137,26 @@ static inline glm_cuda *glm_cuda_of(glm_engine *engine) {
     return engine->cuda;
 }
 
-/* weights_cuda.c. Bytes of the model in device memory; pinned staging while it is read. */
-int64_t glm_cuda_weights_bytes(const glm_config *config);
+/* weights_cuda.c. Bytes of the model in device memory, where the last n_streamed layers' matrices are not kept there, and
+ * of those in pinned memory; pinned staging while it is read. */
+int64_t glm_cuda_weights_bytes(const glm_config *config, int32_t n_streamed);
+int64_t glm_cuda_weights_host_bytes(const glm_config *config, int32_t n_streamed);
 int64_t glm_cuda_load_bytes(const glm_config *config, int32_t n_threads);
 /* Every tensor, all of the pool's threads reading. Errors: RT_EIO, RT_EMODEL, RT_ENOMEM, RT_EDEVICE; what was
  * taken is freed by glm_cuda_weights_free, also after a failure. */
 RT_MUST_CHECK rt_status glm_cuda_weights_load(glm_engine *engine, const glm_checkpoint *checkpoint);
 void glm_cuda_weights_free(glm_cuda *cuda, int32_t n_layers);
+
+/* stream_cuda.c. Open: memory for the layers plan.n_streamed_layers counts, before the weights are read. Layer: its
+ * weights, for what is queued on compute until the next layer's are asked for; the next layer's, in the order of a
+ * pass, begin to come. */
+RT_MUST_CHECK rt_status glm_cuda_stream_open(glm_engine *engine, int64_t layer_bytes);
+void glm_cuda_stream_close(glm_cuda *cuda);
+RT_MUST_CHECK rt_status glm_cuda_stream_layer(
+        glm_engine *engine, int32_t layer, const glm_cuda_layer **out);
+static inline bool glm_cuda_streams(const glm_engine *engine) {
+    return engine->plan.n_streamed_layers > 0;
+}
 
 /* buffers_cuda.c. What the engine takes besides weights and pages. */
 int64_t glm_cuda_buffers_device_bytes(const glm_config *config, const glm_plan *plan);

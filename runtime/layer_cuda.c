@@ -122,10 +122,9 @@ static rt_status attend_to_windows(glm_engine *engine, kv_walk *walk, const glm_
 }
 
 /* x -> attended */
-static rt_status attend(glm_engine *engine, int32_t layer_index, kv_seq *seq,
-        const glm_chunk *chunk, uint16_t *hidden) {
+static rt_status attend(glm_engine *engine, int32_t layer_index, const glm_cuda_layer *layer,
+        kv_seq *seq, const glm_chunk *chunk, uint16_t *hidden) {
     glm_cuda *cuda = engine->cuda;
-    const glm_cuda_layer *layer = &cuda->weights.layers[layer_index];
     const int64_t end = chunk->pos + chunk->n;
     kv_walk *walk = NULL;
     RT_TRY(kv_walk_begin(engine->store, layer_index, &seq, &end, 1,
@@ -153,12 +152,13 @@ static rt_status finish_layer(
 rt_status glm_cuda_layer_prefill(glm_engine *engine, int32_t layer_index, kv_seq *seq,
         const glm_chunk *chunk, void *hidden) {
     glm_cuda *cuda = engine->cuda;
-    const glm_cuda_layer *layer = &cuda->weights.layers[layer_index];
+    const glm_cuda_layer *layer = NULL;
     const glm_cuda_event done = cuda->done[cuda->n_items++ % GLM_CUDA_AHEAD];
     uint16_t *rows = (uint16_t *)hidden +
                      (chunk->attend_pos - chunk->pos) * engine->config.hidden;
     RT_TRY(glm_cuda_event_wait(done));
-    RT_TRY(attend(engine, layer_index, seq, chunk, hidden));
+    RT_TRY(glm_cuda_stream_layer(engine, layer_index, &layer));
+    RT_TRY(attend(engine, layer_index, layer, seq, chunk, hidden));
     if (chunk->n_attend > 0) RT_TRY(finish_layer(engine, layer, chunk->n_attend, rows));
     RT_TRY(glm_cuda_step_done(&cuda->device, "a layer"));
     return glm_cuda_event_record(done, compute_of(cuda));

@@ -3,6 +3,7 @@
 #include "plan.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,6 +25,11 @@ enum {
 
 /* The program itself: code and libraries (11 MiB with all that it may be built with), tokenizer, the C library's heap. */
 static const int64_t program_bytes = 14 * RT_MIB;
+
+/* What a GPU is taken to do, for estimates and for the span: assumed, not measured. Half of what an A100 is
+ * sold as. */
+static const glm_speed gpu_speed = {.flops = 150e12, .bytes_per_s = 1e12};
+static const double gpu_link_bytes_per_s = 20e9; /* from the host: PCIe 4.0, 16 lanes */
 
 /* ---- what was asked for ---------------------------------------------------------------------- */
 
@@ -51,7 +57,7 @@ static rt_status choose_kv_dtype(
 static rt_status check_options(const glm_config *config, const glm_options *options) {
     if (options->max_len < 0 || options->chunk < 0 || options->span < 0 ||
             options->host_kv_bytes < 0 || options->device_kv_bytes < 0 ||
-            options->kv_disk_bytes < 0 || options->max_logits < 0 || options->extra_kv_tokens < 0)
+            options->device_weights_bytes < 0 || options->kv_disk_bytes < 0 || options->max_logits < 0 || options->extra_kv_tokens < 0)
         return rt_fail(RT_EUSAGE, "plan: lengths and budgets must not be negative");
     if (options->max_len > config->model_len)
         return rt_fail(RT_EUSAGE,
@@ -80,12 +86,16 @@ static int64_t choose_span(const glm_config *part, const glm_plan *plan) {
     return span;
 }
 
+/* Weights that come from the host: in prefill while a span is computed, in decode for each token. */
 static void estimate_time(const glm_config *part, double bytes_per_s, glm_plan *plan) {
     const int64_t n_pages = rt_div_up(plan->max_len, ATTN_PAGE_TOKENS);
     const double kv_bytes = (double)plan->kv_page_bytes * part->n_layers * (double)n_pages;
+    const double coming_s = (double)plan->weights_host_bytes / gpu_link_bytes_per_s;
     plan->prefill_flop = glm_prefill_flop(part, 0, plan->max_len);
-    plan->prefill_s = plan->prefill_flop / plan->machine_flops;
-    plan->decode_tps = bytes_per_s / ((double)plan->weights_bytes + kv_bytes);
+    plan->prefill_s = fmax(plan->prefill_flop / plan->machine_flops,
+            coming_s * (double)rt_div_up(plan->max_len, plan->span));
+    plan->decode_tps =
+            1.0 / (((double)plan->weights_bytes + kv_bytes) / bytes_per_s + coming_s);
 }
 
 /* ---- the bill -------------------------------------------------------------------------------- */
@@ -138,6 +148,14 @@ static int64_t kv_budget(const glm_plan *plan) {
     return plan->kv_limit_bytes ? rt_min64(plan->kv_limit_bytes, left) : left;
 }
 
+static bool has_room_for_weights(const glm_plan *plan) {
+    return plan->weights_limit_bytes == 0 || plan->weights_bytes <= plan->weights_limit_bytes;
+}
+
+static bool fits_gpu(const glm_plan *plan) {
+    return plan->gpu_total_bytes <= plan->gpu_limit_bytes && has_room_for_weights(plan);
+}
+
 static void add_up(const glm_options *options, glm_plan *plan) {
     const int64_t codecs = plan->kv_overflows ? plan->threads * kv_codec_bytes() : 0;
     const int64_t computing = plan->weights_bytes + plan->hidden_bytes + plan->scratch_bytes;
@@ -146,27 +164,41 @@ static void add_up(const glm_options *options, glm_plan *plan) {
     const int64_t here = plan->on_gpu ? 0 : computing - plan->weights_bytes + pages;
     const int64_t running = here + plan->kv_staging_bytes + plan->pinned_bytes + plan->lists_bytes +
                             codecs;
-    const int64_t with_weights =
-            (plan->on_gpu ? 0 : plan->weights_bytes) + rt_max64(running, plan->load_bytes);
+    const int64_t weights = plan->on_gpu ? plan->weights_host_bytes : plan->weights_bytes;
+    const int64_t with_weights = weights + rt_max64(running, plan->load_bytes);
     plan->total_bytes = program_bytes + rt_max64(with_weights, glm_measure_speed_bytes());
-    plan->fits = plan->total_bytes <= plan->limit_bytes &&
-                 plan->gpu_total_bytes <= plan->gpu_limit_bytes && plan->kv_fits &&
+    plan->fits = plan->total_bytes <= plan->limit_bytes && fits_gpu(plan) && plan->kv_fits &&
                  plan->kv_disk_bytes <= plan->kv_overflow_max &&
                  (!options->keeps_all || plan->kv_keep_bytes <= plan->kv_keep_max);
 }
 
-/* Every size that follows from max_len and chunk. */
+static void bill_computing(const request *of, glm_plan *plan) {
+    of->backend->bill(of->checkpoint, &of->part, plan);
+    if (plan->n_ranks > 1) plan->scratch_bytes += par_local_bytes(plan->n_ranks) / plan->n_ranks;
+    plan->lists_bytes = lists_bytes(&of->part, of->options, plan);
+}
+
+static void bill_kv(const request *of, glm_plan *plan) {
+    plan->kv_fits = glm_plan_kv(&of->part, kv_budget(plan), of->options->extra_kv_tokens,
+            of->may_overflow, plan);
+}
+
+/* Every size that follows from max_len and chunk. On a GPU windows pass through scratch of their own, for which the KV
+ * leaves room: they are known, and may then become narrower. */
 static void fill_bill(const request *of, glm_plan *plan) {
     const glm_config *part = &of->part;
     const attn_shape shape = glm_attn_shape(part, plan->kv_dtype);
     plan->span = of->options->span ? of->options->span : choose_span(part, plan);
     plan->kv_open_page_bytes = attn_is_lossy(&shape) ? attn_open_page_bytes(&shape) : 0;
     plan->kv_tokens = plan->max_len + of->options->extra_kv_tokens;
-    of->backend->bill(of->checkpoint, part, plan);
-    if (plan->n_ranks > 1) plan->scratch_bytes += par_local_bytes(plan->n_ranks) / plan->n_ranks;
-    plan->lists_bytes = lists_bytes(part, of->options, plan);
-    plan->kv_fits = glm_plan_kv(
-            part, kv_budget(plan), of->options->extra_kv_tokens, of->may_overflow, plan);
+    plan->kv_overflows = false;
+    bill_computing(of, plan);
+    bill_kv(of, plan);
+    if (plan->on_gpu && plan->kv_overflows) {
+        bill_computing(of, plan);
+        bill_kv(of, plan);
+        bill_computing(of, plan);
+    }
     const kv_config kv = glm_plan_kv_config(part, plan);
     plan->kv_staging_bytes = kv_overflow_host_bytes(&kv);
     add_up(of->options, plan);
@@ -200,6 +232,22 @@ static void choose_chunk(const request *of, glm_plan *plan) {
         plan->chunk /= 2;
         fill_bill(of, plan);
     }
+}
+
+/* Of a GPU whose memory does not hold the weights, as many layers' come from the host as it takes; through two places, so
+ * that fewer than three are none. The decode of all sequences waits for them: the KV overflows first. */
+static void choose_streamed(const request *of, glm_plan *plan) {
+    for (int32_t n = 3; n <= of->part.n_layers; n++) {
+        plan->n_streamed_layers = n;
+        choose_chunk(of, plan);
+        if (fits_gpu(plan) && plan->kv_fits) return;
+    }
+}
+
+static bool must_stream(const request *of, const glm_plan *plan) {
+    if (!plan->on_gpu || (fits_gpu(plan) && plan->kv_fits)) return false;
+    return of->options->max_len > 0 || plan->weights_limit_bytes > 0 ||
+           largest_fitting(of, plan) == 0;
 }
 
 /* Caps are of this machine: its ranks share them. */
@@ -262,10 +310,6 @@ static rt_status start_plan(const glm_config *config, const glm_options *options
     return choose_kv_dtype(config, options, &plan->kv_dtype);
 }
 
-/* What a GPU is taken to do, for estimates and for the span: assumed, not measured. Half of what an A100 is
- * sold as. */
-static const glm_speed gpu_speed = {.flops = 150e12, .bytes_per_s = 1e12};
-
 /* Kept free of a GPU's memory: what the driver and libraries take for themselves as they go. */
 static const int64_t gpu_reserve_bytes = 256 * RT_MIB;
 
@@ -281,6 +325,7 @@ static rt_status choose_backend(request *of, glm_plan *plan) {
                                     ? of->options->gpu_memory_bytes
                                     : rt_max64(free_bytes - gpu_reserve_bytes, 0);
     plan->kv_limit_bytes = of->options->device_kv_bytes;
+    plan->weights_limit_bytes = of->options->device_weights_bytes;
     return RT_OK;
 }
 
@@ -305,6 +350,7 @@ rt_status glm_plan_make(const glm_checkpoint *checkpoint, const glm_options *giv
     plan.machine_flops = speed.flops;
 
     choose_chunk(&of, &plan);
+    if (must_stream(&of, &plan)) choose_streamed(&of, &plan);
     plan.fitting_len = largest_fitting(&of, &plan);
     if (options->max_len == 0 && !plan.fits && plan.fitting_len > 0) {
         plan.max_len = plan.fitting_len;
@@ -341,6 +387,12 @@ rt_status glm_plan_require(const glm_plan *plan) {
     char total[RT_SIZE_TEXT];
     char limit[RT_SIZE_TEXT];
     char kv[RT_SIZE_TEXT];
+    if (!has_room_for_weights(plan))
+        return rt_fail(RT_ENOFIT,
+                "plan: --device-weights-space %s: with all layers that can coming from the host the weights "
+                "take %s of the GPU's memory",
+                rt_format_bytes(plan->weights_limit_bytes, limit),
+                rt_format_bytes(plan->weights_bytes, total));
     if (plan->on_gpu && (plan->gpu_total_bytes > plan->gpu_limit_bytes || !plan->kv_fits))
         return rt_fail(RT_ENOFIT,
                 "plan: %" PRId64 " tokens need %s of the GPU's memory (%s of it KV) and %s may be "

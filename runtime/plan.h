@@ -17,6 +17,7 @@ typedef struct glm_options {
     int64_t span;         /* tokens of the durable unit; a multiple of 4096, or the whole prompt */
     int64_t host_kv_bytes;   /* --host-kv-space: hard cap of KV pages in host memory */
     int64_t device_kv_bytes; /* --device-kv-space: the same in GPU memory */
+    int64_t device_weights_bytes; /* --device-weights-space: hard cap of weights in GPU memory */
     int64_t kv_disk_bytes;   /* --kv-disk-space: the same on disk, all directories together */
     int n_kv_disk_dirs;      /* --kv-disk-dir; 0: our cache directory */
     const char *const *kv_disk_dirs;
@@ -51,6 +52,9 @@ typedef struct glm_plan {
     rt_dtype hidden_dtype;
 
     int64_t weights_bytes;      /* as the device holds them */
+    int32_t n_streamed_layers;  /* whose weights come to the GPU once a span and once a token, */
+    int64_t weights_host_bytes; /* from pinned memory; 0: all are there */
+    int64_t weights_limit_bytes; /* --device-weights-space; 0: no cap of its own */
     int64_t kv_page_bytes;      /* one layer, 128 tokens */
     int64_t kv_open_page_bytes; /* of a page that is not full, where pages are lossy; else 0 */
     int64_t kv_host_bytes;      /* pages, and what streaming from disk takes; on a GPU pages are there, */

@@ -1,5 +1,6 @@
 /* Weights to the GPU: bf16 rows as they are in the checkpoint. Every thread reads a part, a few MiB of rows, into
- * pinned memory of its own, queues its copy, and reads the next one when that is done. */
+ * pinned memory of its own, queues its copy, and reads the next one when that is done. Matrices that the device does not
+ * keep are read to where stream_cuda.c copies them from. */
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@ typedef struct part {
     int64_t row;
     int64_t n_rows;
     uint16_t *to;
+    bool is_host;
 } part;
 
 typedef struct load {
@@ -25,6 +27,7 @@ typedef struct load {
     int64_t n_parts;
     int64_t capacity;
     int64_t part_bytes;
+    char *host; /* where the next matrix goes that is not kept on the device; NULL: it is kept */
     char *staging; /* part_bytes a thread, pinned */
     glm_cuda_event *sent;
     atomic_bool has_failed;
@@ -45,15 +48,23 @@ static int64_t matrix_bytes(int64_t n_out, int64_t n_in) {
     return rt_round_up(n_out * n_in * 2, ALIGN_BYTES);
 }
 
-int64_t glm_cuda_weights_bytes(const glm_config *c) {
-    const int64_t qkv = glm_config_qkv_rows(c);
-    const int64_t layer =
+static int64_t layer_matrices_bytes(const glm_config *c) {
+    return matrix_bytes(glm_config_qkv_rows(c), c->hidden) +
+           matrix_bytes(c->hidden, (int64_t)c->n_heads * c->head_dim) +
+           matrix_bytes(2 * c->ffn, c->hidden) + matrix_bytes(c->hidden, c->ffn);
+}
+
+int64_t glm_cuda_weights_bytes(const glm_config *c, int32_t n_streamed) {
+    const int64_t vectors =
             (c->has_post_norms ? 4 : 2) * matrix_bytes(c->hidden, 1) +
-            matrix_bytes(qkv, c->hidden) + (c->has_qkv_bias ? matrix_bytes(qkv, 1) : 0) +
-            matrix_bytes(c->hidden, (int64_t)c->n_heads * c->head_dim) +
-            matrix_bytes(2 * c->ffn, c->hidden) + matrix_bytes(c->hidden, c->ffn);
+            (c->has_qkv_bias ? matrix_bytes(glm_config_qkv_rows(c), 1) : 0);
+    const int64_t n_here = n_streamed > 0 ? c->n_layers - n_streamed + 2 : c->n_layers;
     return (c->is_tied ? 1 : 2) * matrix_bytes(c->vocab, c->hidden) + matrix_bytes(c->hidden, 1) +
-           c->n_layers * layer;
+           c->n_layers * vectors + n_here * layer_matrices_bytes(c);
+}
+
+int64_t glm_cuda_weights_host_bytes(const glm_config *c, int32_t n_streamed) {
+    return n_streamed * layer_matrices_bytes(c);
 }
 
 int64_t glm_cuda_load_bytes(const glm_config *config, int32_t n_threads) {
@@ -77,7 +88,8 @@ static rt_status list_part(load *l, part one) {
 }
 
 /* All of a tensor, to where its rows follow one another. */
-static rt_status list_tensor(load *l, glm_role role, int32_t layer, uint16_t *to) {
+static rt_status list_tensor(
+        load *l, glm_role role, int32_t layer, uint16_t *to, bool is_host) {
     const glm_tensor tensor = glm_checkpoint_tensor(l->checkpoint, role, layer);
     if (tensor.dtype != RT_BF16)
         return rt_fail(RT_EUNSUPPORTED,
@@ -90,7 +102,8 @@ static rt_status list_tensor(load *l, glm_role role, int32_t layer, uint16_t *to
                                     .layer = layer,
                                     .row = row,
                                     .n_rows = rt_min64(step, tensor.n_rows - row),
-                                    .to = to + row * n_cols}));
+                                    .to = to + row * n_cols,
+                                    .is_host = is_host}));
     return RT_OK;
 }
 
@@ -101,12 +114,17 @@ static glm_cuda_device *device_of(const load *l) {
 static rt_status add_vector(load *l, glm_role role, int32_t layer, uint16_t **out) {
     const glm_tensor tensor = glm_checkpoint_tensor(l->checkpoint, role, layer);
     RT_TRY(GLM_CUDA_ALLOC(device_of(l), tensor.n_rows, "weights", out));
-    return list_tensor(l, role, layer, *out);
+    return list_tensor(l, role, layer, *out, false);
 }
 
 static rt_status take_matrix(load *l, int64_t n_out, int64_t n_in, glm_cuda_matrix *out) {
     out->n_out = n_out;
     out->n_in = n_in;
+    if (l->host) {
+        out->numbers = (uint16_t *)(void *)l->host;
+        l->host += matrix_bytes(n_out, n_in);
+        return RT_OK;
+    }
     return GLM_CUDA_ALLOC(device_of(l), n_out * n_in, "weights", &out->numbers);
 }
 
@@ -114,10 +132,11 @@ static rt_status take_matrix(load *l, int64_t n_out, int64_t n_in, glm_cuda_matr
 static rt_status add_matrix(load *l, const glm_role *roles, int n_roles, int32_t layer,
         int64_t n_out, glm_cuda_matrix *out) {
     const int64_t n_in = glm_checkpoint_tensor(l->checkpoint, roles[0], layer).n_cols;
+    const bool is_host = l->host != NULL;
     int64_t row = 0;
     RT_TRY(take_matrix(l, n_out, n_in, out));
     for (int i = 0; i < n_roles; i++) {
-        RT_TRY(list_tensor(l, roles[i], layer, out->numbers + row * n_in));
+        RT_TRY(list_tensor(l, roles[i], layer, out->numbers + row * n_in, is_host));
         row += glm_checkpoint_tensor(l->checkpoint, roles[i], layer).n_rows;
     }
     rt_assert(row == n_out);
@@ -129,7 +148,7 @@ static rt_status add_qkv_bias(load *l, int32_t layer, glm_cuda_matrix *qkv) {
     int64_t row = 0;
     RT_TRY(GLM_CUDA_ALLOC(device_of(l), qkv->n_out, "weights", &qkv->bias));
     for (int i = 0; i < 3; i++) {
-        RT_TRY(list_tensor(l, roles[i], layer, qkv->bias + row));
+        RT_TRY(list_tensor(l, roles[i], layer, qkv->bias + row, false));
         row += glm_checkpoint_tensor(l->checkpoint, roles[i], layer).n_rows;
     }
     return RT_OK;
@@ -163,8 +182,13 @@ static rt_status add_all(load *l, glm_cuda_weights *weights) {
     weights->head = table;
     weights->head_is_embedding = true;
     RT_TRY(status);
-    for (int32_t i = 0; i < config->n_layers; i++)
+    const glm_cuda_stream *stream = &l->engine->cuda->stream;
+    for (int32_t i = 0; i < config->n_layers; i++) {
+        l->host = i < stream->first ? NULL
+                                    : stream->host + (i - stream->first) * stream->layer_bytes;
         RT_TRY(add_layer(l, i, &weights->layers[i]));
+    }
+    l->host = NULL;
     RT_TRY(add_vector(l, GLM_FINAL_NORM, 0, &weights->final_norm));
     if (config->is_tied) return RT_OK;
     weights->head = (glm_cuda_matrix){0};
@@ -176,6 +200,9 @@ static rt_status add_all(load *l, glm_cuda_weights *weights) {
 
 static rt_status read_part(load *l, const part *one, int thread) {
     char *staging = l->staging + thread * l->part_bytes;
+    if (one->is_host)
+        return glm_checkpoint_read(
+                l->checkpoint, one->role, one->layer, one->row, one->n_rows, one->to);
     const rt_stream stream = device_of(l)->copy_in;
     const int64_t n_cols =
             rt_max64(glm_checkpoint_tensor(l->checkpoint, one->role, one->layer).n_cols, 1);
@@ -221,7 +248,8 @@ rt_status glm_cuda_weights_load(glm_engine *engine, const glm_checkpoint *checkp
             .checkpoint = checkpoint,
             .part_bytes = part_bytes(&engine->config)};
     RT_TRY(rt_calloc(engine->config.n_layers, sizeof *weights->layers, "layers", &weights->layers));
-    rt_status status = add_all(&l, weights);
+    rt_status status = glm_cuda_stream_open(engine, layer_matrices_bytes(&engine->config));
+    if (status == RT_OK) status = add_all(&l, weights);
     if (status == RT_OK) status = read_all(&l, n_threads);
     for (int i = 0; l.sent && i < n_threads; i++) glm_cuda_event_free(l.sent[i]);
     glm_cuda_unpin(l.staging);
@@ -230,35 +258,36 @@ rt_status glm_cuda_weights_load(glm_engine *engine, const glm_checkpoint *checkp
     free(l.parts);
     RT_TRY(status);
     const double seconds = rt_now() - start;
-    const int64_t bytes = glm_cuda_weights_bytes(&engine->config);
+    const int64_t bytes = glm_cuda_weights_bytes(&engine->config, 0);
     rt_log(RT_LOG_INFO, "weights", "loaded device=cuda bytes=%" PRId64 " ms=%.1f gb_per_s=%.2f",
             bytes, seconds * 1e3, (double)bytes / seconds * 1e-9);
     return RT_OK;
 }
 
-static void free_matrix(glm_cuda *cuda, const glm_cuda_matrix *matrix) {
-    glm_cuda_free(&cuda->device, matrix->numbers);
+static void free_matrix(glm_cuda *cuda, const glm_cuda_matrix *matrix, bool is_here) {
+    if (is_here) glm_cuda_free(&cuda->device, matrix->numbers);
     glm_cuda_free(&cuda->device, matrix->bias);
 }
 
-static void free_layer(glm_cuda *cuda, const glm_cuda_layer *layer) {
+static void free_layer(glm_cuda *cuda, const glm_cuda_layer *layer, bool is_here) {
     glm_cuda_free(&cuda->device, layer->input_norm);
-    free_matrix(cuda, &layer->qkv);
-    free_matrix(cuda, &layer->attn_out);
+    free_matrix(cuda, &layer->qkv, is_here);
+    free_matrix(cuda, &layer->attn_out, is_here);
     glm_cuda_free(&cuda->device, layer->post_attn_norm);
     glm_cuda_free(&cuda->device, layer->mlp_norm);
-    free_matrix(cuda, &layer->gate_up);
-    free_matrix(cuda, &layer->down);
+    free_matrix(cuda, &layer->gate_up, is_here);
+    free_matrix(cuda, &layer->down, is_here);
     glm_cuda_free(&cuda->device, layer->post_mlp_norm);
 }
 
 void glm_cuda_weights_free(glm_cuda *cuda, int32_t n_layers) {
     glm_cuda_weights *weights = &cuda->weights;
     for (int32_t i = 0; weights->layers && i < n_layers; i++)
-        free_layer(cuda, &weights->layers[i]);
+        free_layer(cuda, &weights->layers[i], i < cuda->stream.first);
     glm_cuda_free(&cuda->device, weights->embedding);
     glm_cuda_free(&cuda->device, weights->final_norm);
-    if (!weights->head_is_embedding) free_matrix(cuda, &weights->head);
+    if (!weights->head_is_embedding) free_matrix(cuda, &weights->head, true);
     free(weights->layers);
+    glm_cuda_stream_close(cuda);
     *weights = (glm_cuda_weights){0};
 }

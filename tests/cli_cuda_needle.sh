@@ -19,6 +19,16 @@ expect 0 plan -m "$work/model" --device cuda -c 64K --device-kv-space 64M
 says out 'KV, disk'
 expect 3 plan -m "$work/model" --device cuda -c 64K --device-kv-space 16M
 says err "of the GPU's memory"
+expect 0 complete -m "$work/model" --device cuda -c 128 -n 3 --device-weights-space 2500K -p "The special magic number for $text"
+says out ' 48'
+expect 0 plan -m "$work/model" --device cuda -c 4K --json --device-weights-space 2500K
+says out '"n_streamed_layers": 3'
+expect 3 plan -m "$work/model" --device cuda -c 4K --device-weights-space 1M
+says err 'the weights take 2.15 MiB'
+expect 0 plan -m "$work/model" --device cuda -c 2K -b 128 --json
+needed=$(sed -n 's/.*"gpu_total_bytes": \([0-9]*\).*/\1/p' "$work/out")
+STANDIN_CUDA_MEMORY=$((needed + 268435456 - 1)) expect 0 plan -m "$work/model" --device cuda -c 2K -b 128 --json
+says out '"n_streamed_layers": 3'
 
 refused() {
     says err 'device cuda'

@@ -20,7 +20,7 @@ static void require(rt_status status) {
 static const char config[] = "{\"architectures\": [\"%s\"], \"model_type\": \"%s\",\n"
                              " \"attention_bias\": true, \"hidden_act\": \"silu\",\n"
                              " \"hidden_size\": 64, \"intermediate_size\": 72,\n"
-                             " \"num_hidden_layers\": 2, \"num_attention_heads\": 4,\n"
+                             " \"num_hidden_layers\": %d, \"num_attention_heads\": 4,\n"
                              " \"num_key_value_heads\": 2, \"head_dim\": 128,\n"
                              " \"partial_rotary_factor\": 0.5, \"rope_theta\": 100000000.0,\n"
                              " \"max_position_embeddings\": 1048576, \"rms_norm_eps\": 1e-05,\n"
@@ -36,7 +36,8 @@ const char *help_model_for_gpu(bool is_0414) {
     if (dir[0]) return dir;
     const char *parent = ckh_make_dir();
     const int n = snprintf(text, sizeof text, config,
-            is_0414 ? "Glm4ForCausalLM" : "GlmForCausalLM", is_0414 ? "glm4" : "glm");
+            is_0414 ? "Glm4ForCausalLM" : "GlmForCausalLM", is_0414 ? "glm4" : "glm",
+            is_0414 ? 5 : 2);
     ckh_write(parent, "config.json", text, n);
     (void)snprintf(path, sizeof path, "%s/config.json", parent);
     (void)snprintf(dir, sizeof dirs[0], "%s/model", parent);

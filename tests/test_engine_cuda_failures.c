@@ -1,5 +1,6 @@
 /* Whatever call to CUDA or cuBLASLt fails, it is an error with a text, nothing stays behind, and the engine can be
- * opened again: loading, prefill, decode as it comes, decode by graph; and so is a kernel that fails.
+ * opened again: loading, prefill, decode as it comes, decode by graph; and so is a kernel that fails. Likewise where weights
+ * come layer by layer.
  *
  * Method: a tiny random model on a GPU that tests/standin plays, once for each call that there is to make. */
 #include <stdio.h>
@@ -10,14 +11,16 @@
 #include "runtime/runtime.h"
 #include "standin/standin_cuda.h"
 
-enum { N_IDS = 3, N_STEPS = 3 };
+enum { N_IDS = 3, N_STEPS = 3, STREAMED_WEIGHTS = 900 * 1024 };
+
+static bool streams; /* weights come layer by layer */
 
 static rt_status use(glm_session *session) {
     const int32_t ids[N_IDS] = {1, 2, 3};
     const float *logits = NULL;
     int64_t n_rows = 0;
     RT_TRY(glm_prefill(session, ids, N_IDS));
-    for (int i = 0; i < N_STEPS; i++) RT_TRY(glm_decode(&session, &ids[0], 1));
+    for (int i = 0; i < (streams ? 1 : N_STEPS); i++) RT_TRY(glm_decode(&session, &ids[0], 1));
     return glm_session_logits(session, &logits, &n_rows);
 }
 
@@ -26,9 +29,13 @@ static int64_t n_calls_used; /* until the engine is closed: the answer is there 
 static rt_status run(void) {
     glm_engine *engine = NULL;
     glm_session *session = NULL;
-    const glm_options options = {
-            .model_dir = help_model_for_gpu(false), .device = "cuda", .max_len = 64, .threads = 1};
+    const glm_options options = {.model_dir = help_model_for_gpu(streams),
+            .device = "cuda",
+            .device_weights_bytes = streams ? STREAMED_WEIGHTS : 0,
+            .max_len = 64,
+            .threads = 1};
     rt_status status = glm_engine_open(&options, &engine);
+    if (status == RT_OK && streams != (glm_engine_plan(engine)->n_streamed_layers > 0)) abort();
     if (status == RT_OK) status = glm_session_create(engine, 64, &session);
     if (status == RT_OK) status = use(session);
     n_calls_used = standin_cuda_get()->n_calls;
@@ -53,10 +60,11 @@ static int check(int64_t at, rt_status status) {
     return 1;
 }
 
-int main(void) {
+static int fail_all(int64_t kind_steps[2]) {
     standin_cuda *gpu = standin_cuda_get();
-    const bool is_fast = getenv("GLM_TEST_FAST") != NULL;
     int n_failed = 0;
+    gpu->fail_at = gpu->n_calls = 0;
+    gpu->fails_in_kernel = false;
     if (run() != RT_OK) {
         printf("FAIL: without a failure: %s\n", rt_error_text());
         return 1;
@@ -64,7 +72,7 @@ int main(void) {
     const int64_t n_calls = n_calls_used;
     for (int kind = 0; kind < 2; kind++) {
         gpu->fails_in_kernel = kind == 1;
-        for (int64_t at = 1; at <= n_calls; at += is_fast || kind ? 7 : 1) {
+        for (int64_t at = 1; at <= n_calls; at += kind_steps[kind]) {
             gpu->n_calls = 0;
             gpu->fail_at = at;
             const rt_status status = run();
@@ -78,5 +86,13 @@ int main(void) {
         n_failed++;
     }
     printf("%lld calls, %d of their failures not as they should be\n", (long long)n_calls, n_failed);
+    return n_failed;
+}
+
+int main(void) {
+    const bool is_fast = getenv("GLM_TEST_FAST") != NULL;
+    int n_failed = fail_all((int64_t[2]){is_fast ? 7 : 1, 7});
+    streams = true;
+    n_failed += fail_all((int64_t[2]){is_fast ? 37 : 7, 61});
     return n_failed ? 1 : 0;
 }

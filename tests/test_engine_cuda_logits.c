@@ -1,5 +1,6 @@
 /* Logits by the CUDA backend: within the 2x rule of the exact ones, whatever the length and the kernels, and the
- * same bits in whatever order the device does what the program's events allow, by graph or without.
+ * same bits in whatever order the device does what the program's events allow, by graph or without, and with weights
+ * that come layer by layer; what the device is asked for is what the plan says.
  *
  * Method: random models on a GPU that tests/standin plays; the plain definition in fp64 and in bf16. Prefill
  * lengths around a page, then four decode steps: the first as it comes, the rest as a graph. */
@@ -9,6 +10,7 @@
 
 #include "help_engine.h"
 #include "help_model.h"
+#include "help_needle.h"
 #include "standin/standin_cuda.h"
 
 enum { N_STEPS = 4, N_MAX = 300 + N_STEPS };
@@ -55,39 +57,87 @@ static void check_model(const char *dir, int32_t capability, const int64_t *leng
     glm_engine_close(cpu);
 }
 
-static float *run_in_order(const char *dir, standin_order order, uint64_t seed, bool syncs) {
-    const int64_t n = 130;
+typedef struct way {
+    standin_order order;
+    uint64_t seed;
+    bool syncs;
+    int64_t weights_bytes; /* of the device's memory; 0: as there is */
+} way;
+
+static glm_plan plan; /* of the last engine */
+
+static void check_bill(void) {
+    const standin_cuda *gpu = standin_cuda_get();
+    const int64_t off = gpu->device_bytes_max - plan.gpu_total_bytes;
+    if (off >= -plan.gpu_total_bytes / 1000 && off <= 0) return;
+    printf("FAIL: %lld bytes of the device were taken, %lld planned\n",
+            (long long)gpu->device_bytes_max, (long long)plan.gpu_total_bytes);
+    n_failed++;
+}
+
+static float *run_in_order(const char *dir, int64_t n, way w) {
     const int64_t wanted[] = {5, n - 1};
-    standin_cuda_get()->order = order;
-    standin_cuda_get()->seed = seed;
-    (void)setenv("GLM_SYNC", syncs ? "1" : "0", 1);
-    glm_engine *engine = help_engine_open(dir, "cuda", N_MAX, 48); /* 3 chunks, queued at once */
+    const glm_options options = {.model_dir = dir,
+            .device = "cuda",
+            .device_weights_bytes = w.weights_bytes,
+            .max_len = N_MAX,
+            .chunk = n / 3 + 5, /* 3 chunks, queued at once */
+            .max_logits = 8,
+            .threads = 1};
+    standin_cuda *gpu = standin_cuda_get();
+    glm_engine *engine = NULL;
+    gpu->order = w.order;
+    gpu->seed = w.seed;
+    gpu->device_bytes_max = 0;
+    (void)setenv("GLM_SYNC", w.syncs ? "1" : "0", 1);
+    help_require(glm_engine_open(&options, &engine), "engine");
     float *logits = help_engine_logits(engine, ids, n, wanted, 2, N_STEPS);
+    plan = *glm_engine_plan(engine);
     glm_engine_close(engine);
+    check_bill();
     return logits;
 }
 
+static void check_same(const char *dir, int64_t n, way w, const float *expected) {
+    float *other = run_in_order(dir, n, w);
+    if (memcmp(other, expected, (size_t)(2 + N_STEPS) * 272 * sizeof(float)) != 0) {
+        printf("FAIL: other logits in order %d %llu, %d layers come from the host\n", w.order,
+                (unsigned long long)w.seed, plan.n_streamed_layers);
+        n_failed++;
+    }
+    free(other);
+}
+
 static void check_orders(const char *dir) {
-    const size_t bytes = (size_t)(2 + N_STEPS) * 272 * sizeof(float);
+    static const way ways[] = {{STANDIN_EARLY, 0, false, 0}, {STANDIN_LATE, 0, true, 0},
+            {STANDIN_RANDOM, 2, false, 0}, {STANDIN_RANDOM, 3, false, 0}};
     standin_cuda *gpu = standin_cuda_get();
     const int64_t n_launches = gpu->n_graph_launches;
-    float *late = run_in_order(dir, STANDIN_LATE, 0, false);
+    float *late = run_in_order(dir, 130, (way){STANDIN_LATE, 0, false, 0});
     if (gpu->n_graph_launches != n_launches + N_STEPS - 1) {
         printf("FAIL: %lld graphs were launched\n", (long long)(gpu->n_graph_launches - n_launches));
         n_failed++;
     }
-    for (int i = 0; i < 4; i++) {
-        float *other = i == 0   ? run_in_order(dir, STANDIN_EARLY, 0, false)
-                       : i == 1 ? run_in_order(dir, STANDIN_LATE, 0, true)
-                                : run_in_order(dir, STANDIN_RANDOM, (uint64_t)i, false);
-        if (memcmp(other, late, bytes) != 0) {
-            printf("FAIL: other logits in order %d\n", i);
-            n_failed++;
-        }
-        free(other);
-    }
+    for (int i = 0; i < 4; i++) check_same(dir, 130, ways[i], late);
     free(late);
     gpu->order = STANDIN_LATE;
+}
+
+/* Some layers stay and three come; all come. */
+static void check_streamed(const char *dir) {
+    const int64_t n = 40;
+    float *late = run_in_order(dir, n, (way){STANDIN_LATE, 0, false, 0});
+    const int64_t all = plan.weights_bytes;
+    check_same(dir, n, (way){STANDIN_LATE, 0, false, all - 1}, late);
+    const int64_t layer = all - plan.weights_bytes;
+    if (plan.n_streamed_layers != 3 || plan.weights_host_bytes != 3 * layer) {
+        printf("FAIL: %d layers come from the host\n", plan.n_streamed_layers);
+        n_failed++;
+    }
+    for (uint64_t seed = 4; seed < 8; seed++)
+        check_same(dir, n, (way){STANDIN_RANDOM, seed, false, all - (seed % 2 ? 3 * layer : 1)}, late);
+    free(late);
+    standin_cuda_get()->order = STANDIN_LATE;
 }
 
 static void check_nothing_is_left(void) {
@@ -106,6 +156,7 @@ int main(void) {
     if (!is_fast) check_model(help_model_for_gpu(false), 90, lengths + 3, 1);
     check_model(help_model_for_gpu(true), 80, lengths, 2);
     check_orders(help_model_for_gpu(false));
+    check_streamed(help_model_for_gpu(true));
     check_nothing_is_left();
     return n_failed ? 1 : 0;
 }
