@@ -17,7 +17,7 @@
  *   3. A row's arithmetic does not depend on which rows, chunks, threads or sequences it shares
  *      a pass with. So any chunk size, any span, prefill or decode, one question or many: same bits.
  *
- * Lossy storage (RT_INT8, RT_INT4). A page is open, exact bf16 rows, until its 128 rows are there;
+ * Lossy storage (RT_INT8, RT_INT4, RT_FP8). A page is open, exact bf16 rows, until its 128 rows are there;
  * then it is sealed, quantised once and for all. A query reads its own page (position / 128) open
  * and every earlier page sealed, in prefill and in decode: what it sees depends on positions only,
  * so the three rules above hold for lossy pages too. A chunk is appended to open pages, those now
@@ -50,10 +50,10 @@ typedef struct attn_shape {
     int32_t head_dim;   /* a multiple of 16, at most ATTN_HEAD_DIM_MAX */
     int32_t rope_dim;   /* leading dims rotated, in pairs (2j, 2j+1); even, <= head_dim */
     double rope_base;   /* theta_j = rope_base^(-2j / rope_dim) */
-    rt_dtype kv_dtype;  /* how pages store numbers: RT_BF16 or RT_F32; RT_INT8 or RT_INT4: lossy */
+    rt_dtype kv_dtype;  /* how pages store numbers: RT_BF16 or RT_F32; RT_INT8, RT_INT4, RT_FP8: lossy */
 } attn_shape;
 
-/* kv_dtype is RT_INT8 or RT_INT4: pages are open, then sealed. */
+/* kv_dtype is RT_INT8, RT_INT4 or RT_FP8: pages are open, then sealed. */
 bool attn_is_lossy(const attn_shape *shape);
 
 /* Consecutive pages of one layer: pages[i] holds positions first_pos + 128 i and on.
@@ -187,7 +187,7 @@ void attn_decode_finish(attn_cpu *cpu, const attn_decode_step *step, float *out)
 void attn_decode(attn_cpu *cpu, const float *q, int64_t stride, const attn_segment *keys,
         int32_t n_seqs, float *out, void *scratch);
 
-/* Quantise a full open page; lossy shapes only. Keys: each dim over groups of 64 tokens; values: each
+/* Quantise a full open page; lossy shapes only. fp8: attn_fp8.h. int8 and int4, keys: each dim over groups of 64 tokens; values: each
  * token over groups of 64 dims (the last may be smaller). With lo and hi the ends of a group's range,
  *
  *   scale = (hi - lo) / (2^bits - 1), rounded up to bf16     zero = lo, a bf16 as it is
@@ -217,7 +217,8 @@ void attn_page_pack(const attn_shape *shape, void *page, int32_t kv_head, int32_
  *   256 C +  8 D + 256 G    V zeros  bf16 [G][128]
  *   256 C +  8 D + 512 G    the end
  *
- * int8: a byte a code. int4: of every 16 consecutive codes, byte j of 8 holds code j in its low half
+ * int8: a byte a code. fp8 likewise, but for the scales: behind both codes, 256 D bytes, fp32 the keys' and
+ * the values', and 8 bytes of 0. int4: of every 16 consecutive codes, byte j of 8 holds code j in its low half
  * and code j + 8 in its high half. */
 void attn_page_unpack_sealed(
         const attn_shape *shape, const void *page, int32_t kv_head, void *bytes);

@@ -36,7 +36,7 @@ rt_status attn_cpu_check(const attn_shape *shape) {
                 shape->rope_dim, shape->head_dim);
     if (shape->kv_dtype == RT_F16)
         return rt_fail(
-                RT_EUSAGE, "attention: f16 pages are not supported; bf16, f32, int8 and int4 are");
+                RT_EUSAGE, "attention: f16 pages are not supported; bf16, f32, int8, int4 and fp8 are");
     return RT_OK;
 }
 

@@ -141,7 +141,7 @@ typedef void few_scores_of(
         const float *q, int32_t head_dim, const tile_b *keys, const char *ahead, float *scores);
 typedef void few_output_of(const output_rows *rows, const tile_b *values, const char *ahead);
 
-enum { FEW_DTYPES = 4 };
+enum { FEW_DTYPES = 5 };
 
 typedef struct few_shape {
     int64_t n_lines;
@@ -151,6 +151,7 @@ typedef struct few_shape {
 } few_shape;
 
 static int few_dtype(rt_dtype dtype) {
+    if (dtype == RT_FP8) return 4;
     return dtype == RT_F32 ? 0 : dtype == RT_BF16 ? 1 : dtype == RT_INT8 ? 2 : 3;
 }
 
@@ -169,11 +170,14 @@ static int few_dtype(rt_dtype dtype) {
     DEFINE_FEW_AS(lines, panels, bf16, RT_BF16)                                                  \
     DEFINE_FEW_AS(lines, panels, int8, RT_INT8)                                                  \
     DEFINE_FEW_AS(lines, panels, int4, RT_INT4)                                                  \
+    DEFINE_FEW_AS(lines, panels, fp8, RT_FP8)                                                    \
     static const few_shape few_##lines##_##panels = {lines, panels,                              \
             {few_scores_##lines##_##panels##_f32, few_scores_##lines##_##panels##_bf16,          \
-                    few_scores_##lines##_##panels##_int8, few_scores_##lines##_##panels##_int4}, \
+                    few_scores_##lines##_##panels##_int8, few_scores_##lines##_##panels##_int4,  \
+                    few_scores_##lines##_##panels##_fp8},                                        \
             {few_output_##lines##_##panels##_f32, few_output_##lines##_##panels##_bf16,          \
-                    few_output_##lines##_##panels##_int8, few_output_##lines##_##panels##_int4}};
+                    few_output_##lines##_##panels##_int8, few_output_##lines##_##panels##_int4,  \
+                    few_output_##lines##_##panels##_fp8}};
 FEW_SHAPES(DEFINE_FEW)
 
 /* The tile for n_rows rows, where n_panels are left. */
@@ -194,9 +198,10 @@ static const few_shape *few_shape_of(int64_t n_rows, int64_t n_panels) {
 
 /* Panels [panel, ..) of a page. */
 static tile_b few_panels(const page_panels *page, int64_t panel) {
+    const char *from = page->base + panel * panel_bytes(page->dtype, page->n_lines);
+    if (page->dtype == RT_FP8) return (tile_b){from, page->n_lines, page->scale, NULL};
     const int64_t scales = panel / ATTN_GROUP_PANELS * page->n_lines;
-    return (tile_b){page->base + panel * panel_bytes(page->dtype, page->n_lines), page->n_lines,
-            page->scale + scales, page->zero + scales};
+    return (tile_b){from, page->n_lines, page->scale + scales, page->zero + scales};
 }
 
 /* What the tile at `panel` asks for: panels FEW_AHEAD further on in the page, or `after` it. */

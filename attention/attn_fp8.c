@@ -16,16 +16,25 @@ double attn_fp8_number(uint8_t code) {
     return code & 0x80 ? -number : number;
 }
 
-/* The nearest, of two as near the even one, the largest for what is beyond. */
-static uint8_t code_of(float x) {
+float attn_fp8_scale(float largest) {
+    if (!(largest < 0x1p127f)) return NAN;
+    float scale = 0x1p-100f;
+    while (448.0 * (double)scale < (double)largest) scale *= 2.0f;
+    return scale;
+}
+
+/* Of two as near the even one. Codes ascend as their numbers do. */
+uint8_t attn_fp8_code(float x) {
     const double size = fabs((double)x);
-    uint8_t best = 0;
-    for (uint8_t code = 1; code <= LARGEST; code++) {
-        const double nearer =
-                fabs(attn_fp8_number(code) - size) - fabs(attn_fp8_number(best) - size);
-        if (nearer < 0.0 || (nearer == 0.0 && code % 2 == 0)) best = code;
+    uint8_t code = 0;
+    for (uint8_t step = 64; step > 0; step /= 2)
+        if (code + step <= LARGEST && attn_fp8_number(code + step) <= size) code += step;
+    if (code < LARGEST) {
+        const double below = size - attn_fp8_number(code);
+        const double above = attn_fp8_number(code + 1) - size;
+        if (above < below || (above == below && code % 2 != 0)) code++;
     }
-    return signbit(x) ? best | 0x80 : best;
+    return signbit(x) ? code | 0x80 : code;
 }
 
 static float scale_of(const uint16_t *numbers) {
@@ -35,21 +44,21 @@ static float scale_of(const uint16_t *numbers) {
         if (!isfinite(size)) return NAN;
         largest = fmaxf(largest, size);
     }
-    return fmaxf(largest * (1.0f / 448.0f), 0x1p-100f);
+    return attn_fp8_scale(largest);
+}
+
+static uint8_t code_at(float scale, uint16_t number) {
+    return isnan(scale) ? 0 : attn_fp8_code(rt_bf16_to_float(number) / scale);
 }
 
 void attn_fp8_seal(const uint16_t *k, const uint16_t *v, void *head) {
     uint8_t *bytes = head;
     const float scales[4] = {scale_of(k), scale_of(v)};
-    const float inverse_k = isnan(scales[0]) ? 0.0f : 1.0f / scales[0];
-    const float inverse_v = isnan(scales[1]) ? 0.0f : 1.0f / scales[1];
     for (int t = 0; t < N_ROWS; t++)
         for (int d = 0; d < N_DIMS; d++) {
             const int i = t * N_DIMS + d;
-            const float x = isnan(scales[0]) ? 0.0f : rt_bf16_to_float(k[i]) * inverse_k;
-            const float y = isnan(scales[1]) ? 0.0f : rt_bf16_to_float(v[i]) * inverse_v;
-            bytes[t * 128 + ((d / 16) ^ (t % 8)) * 16 + d % 16] = code_of(x);
-            bytes[ATTN_FP8_TILE_BYTES + t / 16 * 2048 + d * 16 + t % 16] = code_of(y);
+            bytes[t * 128 + ((d / 16) ^ (t % 8)) * 16 + d % 16] = code_at(scales[0], k[i]);
+            bytes[ATTN_FP8_TILE_BYTES + t / 16 * 2048 + d * 16 + t % 16] = code_at(scales[1], v[i]);
         }
     memcpy(bytes + ATTN_FP8_SCALES_AT, scales, sizeof scales);
 }

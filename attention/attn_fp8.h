@@ -1,18 +1,20 @@
-/* Pages of e4m3, for a GPU: half the bytes of bf16 ones, one scale for the keys and one for the values of a KV
- * head.
+/* Pages of e4m3: half the bytes of bf16 ones, one scale for the keys and one for the values of a KV head.
  *
- * A number x of a full page becomes scale * c, c the e4m3 nearest to x / scale, ties to an even code:
+ * A number x of a full page becomes scale c, c the e4m3 nearest to x / scale, ties to an even code:
  *
- *   scale = max(largest |x| / 448, 2^-100)     448 is the largest e4m3
- *   |x - scale c| <= max(2^-4 |x|, 2^-10 scale) (1 + 2^-21)
+ *   scale = the smallest power of two with 448 scale >= largest |x|, at least 2^-100
+ *   |x - scale c| <= max(2^-4 |x|, 2^-10 scale),     448 being the largest e4m3,
  *
- * as e4m3 has 3 bits behind the first and steps of 2^-9 below 2^-6; the last factor is for the division.
- * Where a number is Inf or NaN, scale is NaN and all codes are 0: everything reads as NaN.
+ * as e4m3 has 3 bits behind the first and steps of 2^-9 below 2^-6. A power of two costs one binade of e4m3's
+ * eighteen, at the small end, and makes dividing by it and multiplying with it exact: what a code reads as is a
+ * number of fp32 and of bf16, and every kernel, of any device, reads the same.
+ * Where a number is 2^127 or more in size, Inf or NaN, scale is NaN and all codes are 0: everything reads as
+ * NaN. The codes that stand for NaN, 0x7f and 0xff, are in no page.
  *
  * As with int8 and int4 (attention.h), a page is sealed once it is full, and a query reads its own page as it
  * was and every earlier one sealed.
  *
- * Bytes of a KV head, of which a page is one after the other:
+ * Bytes of a KV head on a GPU, of which a page is one after the other (head_dim 128; a CPU's: attn_page.h):
  *
  *   0      keys    token t, dim d at  t 128 + (((d / 16) ^ (t % 8)) 16 + d % 16
  *   16384  values  token t, dim d at  (t / 16) 2048 + d 16 + t % 16
@@ -34,6 +36,11 @@ enum {
 
 /* What a code stands for. NaN for 0x7f and 0xff. */
 double attn_fp8_number(uint8_t code);
+
+/* The scale of numbers of which the largest is `largest` in size; NaN where there is none. */
+float attn_fp8_scale(float largest);
+/* The code nearest to x, |x| <= 448. */
+uint8_t attn_fp8_code(float x);
 
 /* The definition, a number at a time: rows [128][128] bf16 of keys and of values -> the bytes above. */
 void attn_fp8_seal(const uint16_t *k, const uint16_t *v, void *head);

@@ -10,7 +10,7 @@ enum { PAGE = ATTN_PAGE_TOKENS, PANEL = ATTN_PANEL };
 /* ---- sizes ----------------------------------------------------------------------------------- */
 
 bool attn_is_lossy(const attn_shape *shape) {
-    return shape->kv_dtype == RT_INT8 || shape->kv_dtype == RT_INT4;
+    return shape->kv_dtype == RT_INT8 || shape->kv_dtype == RT_INT4 || shape->kv_dtype == RT_FP8;
 }
 
 int64_t attn_page_canonical_bytes(const attn_shape *shape) {
@@ -18,6 +18,7 @@ int64_t attn_page_canonical_bytes(const attn_shape *shape) {
     const int64_t n_groups = (int64_t)PAGE / ATTN_SEAL_GROUP * shape->head_dim +
                              rt_div_up(shape->head_dim, ATTN_SEAL_GROUP) * PAGE;
     const int64_t bytes = n_numbers * rt_dtype_bits(shape->kv_dtype) / 8;
+    if (shape->kv_dtype == RT_FP8) return bytes + ATTN_FP8_TAIL_BYTES;
     return attn_is_lossy(shape) ? bytes + 4 * n_groups : bytes;
 }
 

@@ -48,10 +48,10 @@ PTX_DEVICE uint32_t largest_of(uint32_t v, ptx_smem smem) {
     return v;
 }
 
-/* The code of x; beyond 448, 448. */
+/* The code of x, at most 448 in size. */
 PTX_DEVICE uint32_t code_of(float x) {
     const uint32_t sign = ptx_float_bits(x) >> 24 & 0x80u;
-    const float size = fminf(fabsf(x), 448.0f);
+    const float size = fabsf(x);
     if (size < 0x1p-6f) /* steps of 2^-9: the addition rounds */
         return sign | (ptx_float_bits(ptx_mul(size, 512.0f) + 0x1.8p23f) & 15u);
     const uint32_t bits = ptx_float_bits(size);
@@ -65,6 +65,12 @@ PTX_DEVICE void codes_of(uint4 numbers, float inverse, uint32_t (&codes)[CHUNK_N
         codes[2 * i] = code_of(ptx_mul(ptx_bf16_low(pairs[i]), inverse));
         codes[2 * i + 1] = code_of(ptx_mul(ptx_bf16_high(pairs[i]), inverse));
     }
+}
+
+/* Of fp32, with its bias. 448 is 1.75 x 2^8: numbers up to 1.75 x 2^e, bf16 bits `size`, have 2^(e - 8). */
+PTX_DEVICE uint32_t exponent_of_scale(uint32_t size) {
+    const uint32_t above = (size + 0x1fu) >> 7; /* carries from 1.75 on */
+    return above > 8u + 27u ? above - 8u : 27u;
 }
 
 PTX_DEVICE uint32_t together(uint32_t a, uint32_t b, uint32_t c, uint32_t d) {
@@ -109,17 +115,17 @@ static __global__ void __launch_bounds__(THREADS) attn_seal_fp8_kernel(const sea
         }
     }
     size = largest_of(size, ptx_smem_base());
-    const bool is_finite = size < 0x7f80u;
-    const float largest = ptx_bf16_low(size);
-    const float scale = is_finite ? fmaxf(ptx_mul(largest, 1.0f / 448.0f), 0x1p-100f) : NAN;
-    const float inverse = is_finite ? 1.0f / scale : 0.0f;
+    const bool is_coded = size < 0x7f00u; /* 2^127 */
+    const uint32_t exponent = exponent_of_scale(size);
+    const float scale = is_coded ? ptx_bits_float(exponent << 23) : NAN;
+    const float inverse = ptx_bits_float((254u - exponent) << 23);
 #pragma unroll
     for (int u = 0; u < N_UNITS; u++) {
         const int i = u * THREADS + ptx_thread();
         uint32_t codes[UNIT_ROWS][CHUNK_NUMBERS] = {};
 #pragma unroll
         for (int r = 0; r < UNIT_ROWS; r++)
-            if (is_finite) codes_of(units[u].row[r], inverse, codes[r]);
+            if (is_coded) codes_of(units[u].row[r], inverse, codes[r]);
         store_codes(codes, is_values, i / ROW_CHUNKS * UNIT_ROWS, i % ROW_CHUNKS,
                 head + (is_values ? ATTN_FP8_TILE_BYTES : 0));
     }

@@ -1,4 +1,4 @@
-/* Sealing: bf16 numbers -> codes of 8 or 4 bits with a scale and a zero for each group of 64.
+/* Sealing: bf16 numbers -> codes. fp8: attn_fp8.h. int8 and int4, with a scale and a zero for each group of 64:
  *
  *   zero  = the smallest number
  *   scale = (largest - smallest) / (2^bits - 1), rounded up to bf16
@@ -102,7 +102,53 @@ static void seal_group(const attn_sealed *sealed, const uint16_t *numbers, int64
     }
 }
 
+/* ---- fp8 ------------------------------------------------------------------------------------- */
+
+/* Bits of the largest size: those of Inf and NaN are the largest of all. */
+static uint32_t largest_size(const uint16_t *numbers, int64_t n) {
+    uint16_t largest = 0;
+    for (int64_t i = 0; i < n; i++) {
+        const uint16_t size = numbers[i] & 0x7fff;
+        largest = size > largest ? size : largest;
+    }
+    return largest;
+}
+
+/* Codes of one vector of numbers of at most 448: what fp32 has behind three bits is rounded away, or, below
+ * 2^-6, where steps are 2^-9, behind the last bit of the sum with 1.5 x 2^14. */
+SIMD_INLINE vuint fp8_codes_of(vfloat x) {
+    const vuint bits = (vuint)x;
+    const vuint size = bits & 0x7fffffffu;
+    const vuint rounded = ((size + 0x7ffffu + (size >> 20 & 1u)) >> 20) - ((127u - 7u) << 3);
+    const vuint small = (vuint)((vfloat)size + simd_set(0x1.8p14f)) & 15u;
+    const vuint is_small = (vuint)((vfloat)size < simd_set(0x1p-6f));
+    return (bits >> 24 & 0x80u) | (small & is_small) | (rounded & ~is_small);
+}
+
+/* 448 is 1.75 x 2^8, so numbers up to 1.75 x 2^e have the scale 2^(e - 8): 0x1f carries beyond that. */
+static void seal_fp8(const attn_sealed *sealed, const uint16_t *numbers, char *page) {
+    const int64_t n = attn_code_bytes(sealed);
+    const uint32_t largest = largest_size(numbers, n);
+    const bool is_coded = largest < 0x7f00; /* 2^127 */
+    const uint32_t above = (largest + 0x1f) >> 7;
+    const uint32_t exponent = above > 8 + 27 ? above - 8 : 27;
+    const float scale = is_coded ? rt_bits_float(exponent << 23) : NAN;
+    const vfloat inverse = simd_set(rt_bits_float((254 - exponent) << 23));
+    for (int64_t i = 0; i < n && is_coded; i += SIMD_LANES) {
+        const vuint codes = fp8_codes_of(simd_load_bf16(numbers + i) * inverse);
+        const vbyte narrow = __builtin_convertvector(codes, vbyte);
+        memcpy(page + sealed->codes + i, &narrow, sizeof narrow);
+    }
+    if (!is_coded) memset(page + sealed->codes, 0, (size_t)n);
+    memcpy(page + sealed->scales, &scale, sizeof scale);
+    memset(page + sealed->zeros, 0, (size_t)(sealed->end - sealed->zeros));
+}
+
 static void seal(const attn_sealed *sealed, const uint16_t *numbers, void *page) {
+    if (sealed->dtype == RT_FP8) {
+        seal_fp8(sealed, numbers, page);
+        return;
+    }
     for (int64_t first = 0; first < sealed->n_panels; first += ATTN_GROUP_PANELS) {
         const int64_t n = rt_min64(ATTN_GROUP_PANELS, sealed->n_panels - first);
         for (int64_t line = 0; line < sealed->n_lines; line++)

@@ -31,8 +31,9 @@ typedef struct tile_a {
     int64_t step;
 } tile_a;
 
-/* B's panels of n_lines lines of 16, one after the other, of a type that the caller names: numbers, or codes
- * of int8 and int4, where B[k][j] = zero[k] + scale[k] code in all panels. */
+/* B's panels of n_lines lines of 16, one after the other, of a type that the caller names: numbers; codes
+ * of int8 and int4, where B[k][j] = zero[k] + scale[k] code in all panels; or of fp8, where it is
+ * scale[0] simd_load_e4m3(code). */
 typedef struct tile_b {
     const void *b;
     int64_t n_lines;
@@ -93,6 +94,13 @@ SIMD_INLINE void load_code_line(
 /* Line k of a panel of B. */
 SIMD_INLINE void load_line(const rt_dtype dtype, tile_b b, int64_t panel, int64_t k, vfloat *line) {
     const int64_t at = panel * b.n_lines + k;
+    if (dtype == RT_FP8) {
+#pragma GCC unroll 4
+        for (int v = 0; v < SIMD_VECTORS; v++)
+            line[v] = simd_load_e4m3((const uint8_t *)b.b + at * SIMD_PANEL + v * SIMD_LANES) *
+                      simd_set(b.scale[0]);
+        return;
+    }
     if (is_codes(dtype)) {
         const int64_t line_bytes = SIMD_PANEL * rt_dtype_bits(dtype) / 8;
         load_code_line((const uint8_t *)b.b + at * line_bytes, line_bytes, simd_set(b.scale[k]),

@@ -10,8 +10,8 @@
 /* Up to so many rows read pages as they are; for more, pages are widened once and reused. */
 enum { ROWS_FEW = 32 };
 
-/* One head's K or V of a page as the tile kernel reads it. Codes have a scale and a zero a line, the same
- * for ATTN_GROUP_PANELS panels. */
+/* One head's K or V of a page as the tile kernel reads it. Codes of int8 and int4 have a scale and a zero a line, the
+ * same for ATTN_GROUP_PANELS panels; those of fp8 one scale. */
 typedef struct page_panels {
     const char *base;
     rt_dtype dtype;
@@ -57,6 +57,19 @@ SIMD_INLINE void widen_lines(
     }
 }
 
+SIMD_INLINE float fp8_scale(const attn_sealed *sealed, const char *page) {
+    float scale;
+    memcpy(&scale, page + sealed->scales, sizeof scale);
+    return scale * ATTN_FP8_UNIT;
+}
+
+SIMD_INLINE void widen_fp8(const attn_sealed *sealed, const char *page, float *wide) {
+    const vfloat scale = simd_set(fp8_scale(sealed, page));
+    const uint8_t *codes = (const uint8_t *)page + sealed->codes;
+    for (int64_t i = 0; i < attn_code_bytes(sealed); i += SIMD_LANES)
+        simd_store(wide + i, simd_load_e4m3(codes + i) * scale);
+}
+
 /* The page at page_pos as the split's rows read it. */
 typedef struct source {
     const void *page;
@@ -86,7 +99,7 @@ static stored stored_open(const attn_split *split, source from, int64_t index, i
 
 static stored stored_sealed(source from, attn_sealed sealed) {
     return (stored){.base = from.page,
-            .n_bytes = sealed.end - sealed.codes,
+            .n_bytes = sealed.dtype == RT_FP8 ? attn_code_bytes(&sealed) : sealed.end - sealed.codes,
             .n_lines = sealed.n_lines,
             .sealed = sealed};
 }
@@ -108,7 +121,7 @@ static rt_dtype stored_dtype(const attn_split *split, const stored *from) {
     return from->sealed.n_panels > 0 ? split->shape->kv_dtype : attn_open_dtype(split->shape);
 }
 
-/* The scales and zeros of what is read next: a kilobyte that tiles do not ask for. */
+/* The scales and zeros of what is read next: up to a kilobyte that tiles do not ask for. */
 static void ask_for_scales(const stored *next) {
     const attn_sealed *sealed = &next->sealed;
     for (int64_t at = sealed->scales; at < sealed->end; at += CACHE_LINE)
@@ -118,6 +131,10 @@ static void ask_for_scales(const stored *next) {
 /* As it is stored; `wide` is where a sealed one's scales and zeros are widened. */
 static page_panels panels_as_stored(const attn_split *split, const stored *from, float *wide) {
     const attn_sealed *sealed = &from->sealed;
+    if (sealed->n_panels > 0 && sealed->dtype == RT_FP8) {
+        wide[0] = fp8_scale(sealed, from->base);
+        return (page_panels){from->base + sealed->codes, RT_FP8, from->n_lines, wide, NULL};
+    }
     const int64_t n_scales = rt_div_up(sealed->n_panels, ATTN_GROUP_PANELS) * from->n_lines;
     if (n_scales > 0) {
         simd_widen(wide, from->base + sealed->scales, n_scales, RT_BF16);
@@ -129,7 +146,9 @@ static page_panels panels_as_stored(const attn_split *split, const stored *from,
 
 /* In fp32; `wide` is where it is widened, if it is. */
 static const float *panels_widened(const attn_split *split, const stored *from, float *wide) {
-    if (from->sealed.line_bytes == SIMD_PANEL)
+    if (from->sealed.n_panels > 0 && from->sealed.dtype == RT_FP8)
+        widen_fp8(&from->sealed, from->base, wide);
+    else if (from->sealed.line_bytes == SIMD_PANEL)
         widen_lines(&from->sealed, from->base, wide, SIMD_PANEL);
     else if (from->sealed.n_panels > 0)
         widen_lines(&from->sealed, from->base, wide, SIMD_PANEL / 2);

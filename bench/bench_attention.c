@@ -1,6 +1,6 @@
 /* Attention: prefill in GFLOP/s against the FMA peak, decode in GB/s against the DRAM read rate or
- * what the FMA peak allows. head_dim 128, groups of 8 and of 4, bf16 pages; and int8 and
- * int4 pages, 32K keys, a group of 8.
+ * what the FMA peak allows. head_dim 128, groups of 8 and of 4, bf16 pages; and int8,
+ * int4 and fp8 pages, 32K keys, a group of 8.
  *
  *   bench_attention [--only TEXT] and what help_measure.h lists
  *
@@ -256,7 +256,7 @@ static int parse(int argc, char **argv, const char **only) {
 int main(int argc, char **argv) {
     static const cell cells[] = {{8, 32 * 1024, RT_BF16}, {8, 128 * 1024, RT_BF16},
             {4, 32 * 1024, RT_BF16}, {4, 128 * 1024, RT_BF16}, {8, 32 * 1024, RT_INT8},
-            {8, 32 * 1024, RT_INT4}};
+            {8, 32 * 1024, RT_INT4}, {8, 32 * 1024, RT_FP8}};
     const char *only = NULL;
     const int n_left = parse(argc, argv, &only);
     const bench_options options = bench_parse(n_left, argv);

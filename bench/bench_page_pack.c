@@ -173,6 +173,7 @@ int main(int argc, char **argv) {
         measure(&options, pool, RT_F32);
         measure(&options, pool, RT_INT8);
         measure(&options, pool, RT_INT4);
+        measure(&options, pool, RT_FP8);
         rt_pool_free(pool);
     }
     return 0;

@@ -79,12 +79,13 @@ static void check_shape(const kv_run_shape *shape) {
 }
 
 bool kv_dtype_is_sealed(rt_dtype dtype) {
-    return dtype == RT_INT8 || dtype == RT_INT4;
+    return dtype == RT_INT8 || dtype == RT_INT4 || dtype == RT_FP8;
 }
 
-/* Codes, a scale and a zero for every 64 of them; laid out by attention. */
+/* Codes, a scale and a zero for every 64 of them; of fp8 16 bytes with the two scales. Laid out by attention. */
 int64_t kv_sealed_page_bytes(rt_dtype dtype, int32_t head_dim) {
     const int64_t codes = KV_SEALED_TOKENS * (int64_t)head_dim * rt_dtype_bits(dtype) / 8;
+    if (dtype == RT_FP8) return 2 * codes + 16;
     const int64_t of_keys = 2 * 2 * 2 * (int64_t)head_dim;
     const int64_t of_values = 2 * 2 * KV_SEALED_TOKENS * rt_div_up(head_dim, 64);
     return 2 * codes + of_keys + of_values;
@@ -220,9 +221,7 @@ static int64_t encode_tile(kv_codec *codec, const kv_run_shape *shape, int32_t i
         return kv_tile_encode(
                 codec->tiles, shape->dtype, rows_of(shape, i), shape->head_dim, tile, stored, kind);
     const int64_t n_bytes = kv_sealed_page_bytes(shape->dtype, shape->head_dim);
-    memcpy(stored, tile, (size_t)n_bytes);
-    *kind = KV_TILE_RAW;
-    return n_bytes;
+    return kv_page_encode(codec->tiles, shape->dtype == RT_FP8, tile, n_bytes, stored, kind);
 }
 
 int64_t kv_run_encode(kv_codec *codec, const kv_run_address *address, const kv_run_shape *shape,
@@ -342,9 +341,8 @@ static bool decode_tile(kv_codec *codec, const kv_run_shape *shape, int32_t i,
         return kv_tile_decode(codec->tiles, shape->dtype, rows_of(shape, i), shape->head_dim,
                 (kv_tile_kind)entry->kind, stored, entry->n_bytes, tile);
     const int64_t n_bytes = kv_sealed_page_bytes(shape->dtype, shape->head_dim);
-    if (entry->kind != KV_TILE_RAW || entry->n_bytes != n_bytes) return false;
-    memcpy(tile, stored, (size_t)n_bytes);
-    return true;
+    return kv_page_decode(
+            codec->tiles, (kv_tile_kind)entry->kind, stored, entry->n_bytes, tile, n_bytes);
 }
 
 static rt_status decode_at(kv_codec *codec, const kv_run_address *address,

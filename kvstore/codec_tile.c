@@ -262,3 +262,22 @@ bool kv_tile_decode(kv_tile_codec *codec, rt_dtype dtype, int32_t n_rows, int32_
     memcpy(raw, stored, (size_t)n_raw);
     return true;
 }
+
+/* ---- sealed pages ---------------------------------------------------------------------------- */
+
+int64_t kv_page_encode(kv_tile_codec *codec, bool is_promising, const void *raw, int64_t n_bytes,
+        uint8_t *stored, kv_tile_kind *kind) {
+    const bool is_tried = is_promising && codec->packing == KV_PACK_DENSE;
+    const int64_t n = put_plane(codec, stored, raw, n_bytes, is_tried);
+    *kind = n < n_bytes ? KV_TILE_ZSTD : KV_TILE_RAW;
+    return n;
+}
+
+bool kv_page_decode(kv_tile_codec *codec, kv_tile_kind kind, const uint8_t *stored,
+        int64_t stored_bytes, void *raw, int64_t n_bytes) {
+    if (kind != (stored_bytes < n_bytes ? KV_TILE_ZSTD : KV_TILE_RAW)) return false;
+    const uint8_t *bytes = get_plane(codec, stored, stored_bytes, n_bytes, raw);
+    if (!bytes) return false;
+    if (bytes != raw) memcpy(raw, bytes, (size_t)n_bytes);
+    return true;
+}

@@ -9,7 +9,7 @@
 enum {
     KV_SEGMENT_TOKENS = KV_RUN_TOKENS, /* the most; only a book's last segment has fewer */
     KV_BLOCK_BYTES = 4096,
-    KV_DTYPE_LAST = RT_INT4, /* what kv_run_decode knows */
+    KV_DTYPE_LAST = RT_FP8, /* what kv_run_decode knows */
     KV_SEGMENT_LAYERS_MAX = 4096,
     KV_SEGMENT_HEADS_MAX = 4096,
     KV_SEGMENT_RUNS_MAX = 1 << 16

@@ -15,6 +15,7 @@
 
 /* In the identity of what is kept: everything that its bytes depend on. */
 static const char *kv_type_text(rt_dtype dtype) {
+    if (dtype == RT_FP8) return "fp8 e4m3, pages of 128, a power of two for each";
     if (dtype == RT_INT8) return "int8, pages of 128, groups of 64";
     return dtype == RT_INT4 ? "int4, pages of 128, groups of 64" : rt_dtype_name(dtype);
 }

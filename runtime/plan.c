@@ -46,11 +46,11 @@ static rt_status choose_kv_dtype(
         *out = RT_INT8;
     else if (strcmp(name, "int4") == 0)
         *out = RT_INT4;
+    else if (strcmp(name, "fp8") == 0)
+        *out = RT_FP8;
     else
         return rt_fail(RT_EUSAGE,
-                "--kv-cache-dtype %s: bf16, f32, int8 and int4 are stored (fp8 is for GPUs, and to "
-                "come)",
-                name);
+                "--kv-cache-dtype %s: keys and values are kept as bf16, f32, fp8, int8 or int4", name);
     return RT_OK;
 }
 

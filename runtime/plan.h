@@ -11,7 +11,7 @@
 typedef struct glm_options {
     const char *model_dir;
     const char *device;   /* "auto", "cpu", "cuda"; NULL: auto */
-    const char *kv_dtype; /* "bf16", "f32", "int8", "int4"; NULL: bf16, f32 for f32 checkpoints */
+    const char *kv_dtype; /* "bf16", "f32", "fp8", "int8", "int4"; NULL: bf16, f32 for f32 checkpoints */
     int64_t max_len;      /* -c: tokens of one sequence, prompt and answer; 0: the most that fits */
     int64_t chunk;        /* -b: tokens per kernel call in prefill */
     int64_t span;         /* tokens of the durable unit; a multiple of 4096, or the whole prompt */

@@ -84,11 +84,11 @@ says err "book war: $((n_book + 2 + 46)) tokens, $n_book of them reused, in "
 
 # Lossy KV has books of its own, and goes back to its beginning all the same.
 # shellcheck disable=SC2086
-expect 0 prefill -m "$work/model" "$work/text" --book small --quiet --kv-cache-dtype int8 $kv
+expect 0 prefill -m "$work/model" "$work/text" --book small --quiet --kv-cache-dtype fp8 $kv
 talk 0 "$question
 /reset
-$question" --book small --kv-cache-dtype int8 -n 48 --stop .
-both_answer || fail 'the int8 book is not known, or not after /reset'
+$question" --book small --kv-cache-dtype fp8 -n 48 --stop .
+both_answer || fail 'the fp8 book is not known, or not after /reset'
 talk 2 "$question" --book small
 says err 'small'
 

@@ -43,7 +43,7 @@ says out '"kv_cache_dtype": "bf16"'
 says out '"n_generated": 0'
 
 # What KV was kept as is part of the result.
-for type in f32 int8 int4; do
+for type in f32 fp8 int8 int4; do
     completes -p "$prompt" -n 0 --json --kv-cache-dtype $type
     says out "\"kv_cache_dtype\": \"$type\""
 done

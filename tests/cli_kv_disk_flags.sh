@@ -17,6 +17,8 @@ says err "unexpected \"$work/b\""
 
 expect 2 plan -m "$work/model" --kv-io aio
 says err '"aio" is none of auto|uring|pread'
+expect 2 plan -m "$work/model" --kv-packing tight
+says err '"tight" is none of auto|dense|plain'
 expect 2 plan -m "$work/model" --kv-disk-space 2X
 says err '--kv-disk-space'
 expect 2 plan -m "$work/model" --kv-disk-space 0

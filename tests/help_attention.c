@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "attention/attn_fp8.h"
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"
 
@@ -105,6 +106,17 @@ static float bf16_at(const uint8_t *from, int64_t i) {
     return rt_bf16_to_float((uint16_t)(from[2 * i] | from[2 * i + 1] << 8));
 }
 
+static void read_fp8(int64_t dim, const uint8_t *bytes, float *k, float *v) {
+    float scales[2];
+    memcpy(scales, bytes + 2 * PAGE * dim, sizeof scales);
+    for (int64_t t = 0; t < PAGE; t++)
+        for (int64_t d = 0; d < dim; d++) {
+            const uint8_t *of_values = bytes + PAGE * dim + t * dim + d;
+            k[t * dim + d] = scales[0] * (float)attn_fp8_number(bytes[d * PAGE + t]);
+            v[t * dim + d] = scales[1] * (float)attn_fp8_number(*of_values);
+        }
+}
+
 void ath_read_sealed(
         const attn_shape *shape, const void *page, int32_t kv_head, float *k, float *v) {
     const int64_t dim = shape->head_dim;
@@ -114,6 +126,11 @@ void ath_read_sealed(
     uint8_t *bytes = malloc((size_t)attn_page_canonical_bytes(shape));
     CHECK(bytes);
     attn_page_unpack_sealed(shape, page, kv_head, bytes);
+    if (shape->kv_dtype == RT_FP8) {
+        read_fp8(dim, bytes, k, v);
+        free(bytes);
+        return;
+    }
     const uint8_t *k_scales = bytes + code_bytes;
     const uint8_t *v_codes = k_scales + 8 * dim;
     const uint8_t *v_scales = v_codes + code_bytes;

@@ -6,6 +6,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "attention/attn_fp8.h"
+
 /* ---- values ---------------------------------------------------------------------------------- */
 
 /* Roughly normal: the sum of four uniform numbers. */
@@ -35,9 +37,23 @@ static uint32_t value_bits(kvh_values kind, int64_t channel, uint64_t *state) {
     return 0;
 }
 
+/* Codes of e4m3, where they stand for numbers; scales as well. */
+static void fill_codes(
+        kvh_values kind, const kv_run_shape *shape, uint64_t *state, uint8_t *codes) {
+    for (int64_t i = 0; i < kv_run_raw_bytes(shape); i++) {
+        const uint32_t bits = value_bits(kind, i / KV_SEALED_TOKENS % shape->head_dim, state);
+        codes[i] = kind == KVH_LIKE_KV ? attn_fp8_code(48.0f * rt_bits_float(bits))
+                                       : (uint8_t)(bits >> 20);
+    }
+}
+
 void kvh_fill(kvh_values kind, const kv_run_shape *shape, uint64_t seed, void *raw) {
     const int64_t n = (int64_t)2 * shape->n_tokens * shape->head_dim;
     uint64_t state = seed * 31 + (uint64_t)kind;
+    if (kv_dtype_is_sealed(shape->dtype)) {
+        fill_codes(kind, shape, &state, raw);
+        return;
+    }
     for (int64_t i = 0; i < n; i++) {
         const uint32_t bits = value_bits(kind, i % shape->head_dim, &state);
         if (shape->dtype == RT_F32)
@@ -132,10 +148,10 @@ int64_t kvh_undetected_flips(kv_codec *codec, int64_t n_flips, uint64_t seed) {
 
 /* ---- fuzzing --------------------------------------------------------------------------------- */
 
-enum { FUZZ_SHAPES = 4, FUZZ_INPUT_MAX = 1 << 16 };
+enum { FUZZ_SHAPES = 5, FUZZ_INPUT_MAX = 1 << 16 };
 
 static const kv_run_shape fuzz_shapes[FUZZ_SHAPES] = {
-        {RT_BF16, 16, 300}, {RT_F32, 8, 257}, {RT_BF16, 1, 1}, {RT_BF16, 128, 33}};
+        {RT_BF16, 16, 300}, {RT_F32, 8, 257}, {RT_BF16, 1, 1}, {RT_BF16, 128, 33}, {RT_FP8, 16, 300}};
 
 static kv_codec *fuzz_codec(void) {
     static kv_codec *codec;

@@ -77,6 +77,7 @@ int main(void) {
         check(isa, RT_BF16, 0, ath_is_fast() ? 150 : 1100);
         check(isa, RT_F32, 77, 130);
         check(isa, RT_INT8, 333, ath_is_fast() ? 60 : 700);
+        check(isa, RT_FP8, 333, ath_is_fast() ? 60 : 300);
         check(isa, RT_INT4, (ath_is_fast() ? 0 : SPLIT) + 108, 130);
         check(isa, RT_BF16, 2 * SPLIT - 20, ath_is_fast() ? 40 : 200);
     }

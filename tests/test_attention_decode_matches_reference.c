@@ -35,6 +35,8 @@ static const decode_case cases[] = {
         {3, 1, 16, RT_INT8, 2, {4224, 4096}},
         {5, 5, 80, RT_INT4, 3, {127, 256, 4500}},
         {8, 1, 256, RT_INT4, 2, {1000, 385}},
+        {8, 2, 128, RT_FP8, 3, {129, 640, 4500}},
+        {5, 5, 80, RT_FP8, 2, {127, 256}},
 };
 
 static void open_sequences(const decode_case *c, const ath_layer *layer, attn_segment *keys) {

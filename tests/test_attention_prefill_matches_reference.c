@@ -39,6 +39,8 @@ static const prefill_case cases[] = {
         {3, 1, 48, RT_INT8, 4000, 140, 50},
         {8, 1, 256, RT_INT4, 250, 20, 7},
         {5, 5, 80, RT_INT4, 0, 300, 300},
+        {8, 1, 128, RT_FP8, 4090, 20, 20},
+        {6, 2, 48, RT_FP8, 100, 160, 70},
 };
 
 static void check_rows(const prefill_case *c, const ath_layer *layer, const float *q,

@@ -7,11 +7,13 @@
  *
  *     scale / 2  +  2 u range (subtracting and dividing)  +  u |read| (reading),      u = 2^-24,
  *
- * of the number, and NaN where a group held one that is not finite. Last, canonical bytes: random
+ * of the number, and NaN where a group held one that is not finite; fp8: attn_fp8.h's bound and definition, and
+ * all codes of all instruction sets. Last, canonical bytes: random
  * ones into a page and out again, nothing else written. */
 #include <math.h>
 #include <string.h>
 
+#include "attention/attn_fp8.h"
 #include "attention/attn_page.h"
 #include "help_attention.h"
 #include "runtime/base/memory.h"
@@ -44,10 +46,12 @@ static int64_t rows_bytes(const fixture *f) {
 static fixture fixture_create(int32_t head_dim, rt_dtype kv_dtype) {
     fixture f = {.shape = ath_shape(KV_HEADS, KV_HEADS, head_dim, kv_dtype),
             .dim = head_dim,
-            .bits = kv_dtype == RT_INT8 ? 8 : 4};
+            .bits = kv_dtype == RT_INT4 ? 4 : 8};
     f.head_bytes = attn_page_canonical_bytes(&f.shape);
     CHECK(f.head_bytes ==
-            2 * PAGE * f.dim * f.bits / 8 + 8 * f.dim + 512 * ((f.dim + GROUP - 1) / GROUP));
+            2 * PAGE * f.dim * f.bits / 8 +
+                    (kv_dtype == RT_FP8 ? 16
+                                        : 8 * f.dim + 512 * ((f.dim + GROUP - 1) / GROUP)));
     CHECK(attn_page_bytes(&f.shape) == KV_HEADS * f.head_bytes);
     CHECK(attn_open_page_bytes(&f.shape) == 2 * rows_bytes(&f));
     f.k = memory(rows_bytes(&f));
@@ -177,14 +181,10 @@ static void check_group(const fixture *f, const group *g, const uint8_t *codes, 
     }
 }
 
-static void check_head(fixture *f, int32_t kv_head) {
+static void check_groups(fixture *f, int32_t kv_head, const float *k, const float *v) {
     const int64_t code_bytes = PAGE * f->dim * f->bits / 8;
     const int64_t v_groups = (f->dim + GROUP - 1) / GROUP;
     const int64_t at = kv_head * PAGE * f->dim;
-    float *k = ath_zeros(PAGE * f->dim);
-    float *v = ath_zeros(PAGE * f->dim);
-    ath_read_sealed(&f->shape, f->page, kv_head, k, v);
-    attn_page_unpack_sealed(&f->shape, f->page, kv_head, f->bytes);
     const uint8_t *scales = f->bytes + code_bytes;
     for (int64_t d = 0; d < f->dim; d++)
         for (int64_t t = 0; t < PAGE; t += GROUP) {
@@ -201,6 +201,45 @@ static void check_head(fixture *f, int32_t kv_head) {
             check_group(f, &g, codes, t * f->dim + d, scales, scales + 256 * v_groups,
                     d / GROUP * PAGE + t, v + t * f->dim + d);
         }
+}
+
+/* All of K or V of a head; code t, d at codes[t token_step + d dim_step]. */
+static void check_fp8(const fixture *f, const uint16_t *numbers, const uint8_t *codes,
+        int64_t token_step, int64_t dim_step, float scale, const float *read) {
+    float largest = 0.0f;
+    bool is_coded = true;
+    for (int64_t i = 0; i < PAGE * f->dim; i++) {
+        const float size = fabsf(rt_bf16_to_float(numbers[i]));
+        is_coded = is_coded && size < 0x1p127f;
+        largest = fmaxf(largest, size);
+    }
+    CHECK(is_coded ? scale == attn_fp8_scale(largest) : isnan(scale));
+    for (int64_t t = 0; t < PAGE; t++)
+        for (int64_t d = 0; d < f->dim; d++) {
+            const float x = rt_bf16_to_float(numbers[t * f->dim + d]);
+            const float back = read[t * f->dim + d];
+            CHECK(codes[t * token_step + d * dim_step] == (is_coded ? attn_fp8_code(x / scale) : 0));
+            CHECK(is_coded ? fabs((double)back - (double)x) <=
+                                    fmax(0x1p-4 * fabs((double)x), 0x1p-10 * (double)scale)
+                           : isnan(back));
+        }
+}
+
+static void check_head(fixture *f, int32_t kv_head) {
+    const int64_t n = PAGE * f->dim;
+    float *k = ath_zeros(n);
+    float *v = ath_zeros(n);
+    float scales[4];
+    ath_read_sealed(&f->shape, f->page, kv_head, k, v);
+    attn_page_unpack_sealed(&f->shape, f->page, kv_head, f->bytes);
+    if (f->shape.kv_dtype == RT_FP8) {
+        memcpy(scales, f->bytes + 2 * n, sizeof scales);
+        check_fp8(f, f->k + kv_head * n, f->bytes, 1, PAGE, scales[0], k);
+        check_fp8(f, f->v + kv_head * n, f->bytes + n, f->dim, 1, scales[1], v);
+        CHECK(rt_float_bits(scales[2]) == 0 && rt_float_bits(scales[3]) == 0);
+    } else {
+        check_groups(f, kv_head, k, v);
+    }
     free(k);
     free(v);
 }
@@ -259,6 +298,7 @@ int main(void) {
     for (size_t i = 0; i < sizeof dims / sizeof *dims; i++) {
         check(dims[i], RT_INT8);
         check(dims[i], RT_INT4);
+        check(dims[i], RT_FP8);
     }
     return 0;
 }

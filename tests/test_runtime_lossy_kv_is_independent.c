@@ -182,8 +182,10 @@ int main(void) {
     help_append_question(&ids, "quiet lantern");
     check_it_rounds("int8");
     check_it_rounds("int4");
+    check_it_rounds("fp8");
     check_type("int8", &ids, value);
     if (!is_fast) check_type("int4", &ids, value);
+    if (!is_fast) check_type("fp8", &ids, value);
     glm_ids_free(&ids);
     return 0;
 }

@@ -164,6 +164,7 @@ int main(void) {
     check_every_row_counts("ordinary numbers", NULL, 0);
     check_every_row_counts("int8 after others", "int8", 300);
     check_every_row_counts("int4 after others", "int4", 300);
+    check_every_row_counts("fp8 after others", "fp8", 300);
     if (!is_fast) {
         check_every_row_counts("after others", NULL, 300);
         check_every_row_counts("int8", "int8", 0);

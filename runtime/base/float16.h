@@ -9,22 +9,22 @@
 #include <string.h>
 
 /* How numbers are stored: weights in a file, rows of the KV cache, hidden states. The values are on
- * disk. The last two are of the KV cache only: codes that mean something beside the scale and zero
- * of their group (attention/attention.h). */
-typedef enum rt_dtype { RT_BF16, RT_F16, RT_F32, RT_INT8, RT_INT4 } rt_dtype;
+ * disk. The last three are of the KV cache only: codes that mean something beside the scale and zero
+ * of their group (attention/attention.h), or the scale of their page (attention/attn_fp8.h). */
+typedef enum rt_dtype { RT_BF16, RT_F16, RT_F32, RT_INT8, RT_INT4, RT_FP8 } rt_dtype;
 
 static inline int64_t rt_dtype_bits(rt_dtype dtype) {
-    static const int8_t bits[] = {16, 16, 32, 8, 4};
+    static const int8_t bits[] = {16, 16, 32, 8, 4, 8};
     return bits[dtype];
 }
 
-/* Of the floating-point types, and of int8; two int4 share a byte. */
+/* Of the floating-point types, of int8 and of fp8; two int4 share a byte. */
 static inline int64_t rt_dtype_bytes(rt_dtype dtype) {
     return rt_dtype_bits(dtype) / 8;
 }
 
 static inline const char *rt_dtype_name(rt_dtype dtype) {
-    static const char *const names[] = {"bf16", "f16", "f32", "int8", "int4"};
+    static const char *const names[] = {"bf16", "f16", "f32", "int8", "int4", "fp8"};
     return names[dtype];
 }
 
