@@ -1,7 +1,7 @@
 /* Attention on a GPU: what attention.h says, for pages and rows in device memory.
  *
- * Shapes: head_dim 128, kv_dtype RT_BF16, at most 16 query heads per KV head. A page is, per KV
- * head, a tile of keys and a tile of values, 32 KiB each; the same bytes serve ldmatrix (sm_80) and
+ * Shapes: head_dim 128, kv_dtype RT_BF16 or RT_FP8, at most 16 query heads per KV head. A page (of e4m3:
+ * attn_fp8.h; an open one is as of bf16) is, per KV head, a tile of keys and a tile of values, 32 KiB each; the same bytes serve ldmatrix (sm_80) and
  * wgmma (sm_90a), and come by plain copies:
  *
  *   number (token t, dim d) of a tile, in bytes:
@@ -37,7 +37,9 @@ enum {
 
 /* RT_EUSAGE: the kernels do not support the shape. */
 RT_MUST_CHECK rt_status attn_cuda_check(const attn_shape *shape);
+/* Of bf16, open ones too, and of e4m3. */
 int64_t attn_cuda_page_bytes(const attn_shape *shape);
+int64_t attn_cuda_fp8_page_bytes(const attn_shape *shape);
 
 /* Query rows and their attention, positions pos .. pos + n_tokens - 1.
  *
@@ -45,6 +47,8 @@ int64_t attn_cuda_page_bytes(const attn_shape *shape);
  *   pages     of keys first_pos .. first_pos + n_keys - 1, as in attn_segment
  *   max, sum  fp32 [n_tokens][n_heads]; out  fp32 [n_tokens][n_heads][128]: attn_state between
  *             calls
+ *   open_pages  NULL, or bf16 pages of pos - pos % 128 and on, in which the query tokens lie: a query reads its
+ *             own page there, instead of in `pages`, which are bf16, too. sm_80's kernel alone
  *   is_first  the rows have seen nothing yet: the state is not read
  *   is_last   the rows have seen everything: attended, bf16 [n_tokens][n_heads][128], and lse
  *             (natural logarithm, fp32 [n_tokens][n_heads]; NULL: not wanted) are written, the
@@ -55,6 +59,7 @@ typedef struct attn_cuda_prefill_args {
     int64_t n_tokens;
     int64_t pos;
     void *const *pages;
+    void *const *open_pages;
     int64_t first_pos;
     int64_t n_keys;
     float *max;
@@ -114,7 +119,8 @@ int64_t attn_cuda_decode_scratch_bytes(
         const attn_shape *shape, int64_t max_tokens, int32_t n_seqs, int32_t n_queries);
 int64_t attn_cuda_decode_ticket_bytes(const attn_shape *shape, int32_t n_seqs);
 
-/* n_pages full pages, bf16 -> e4m3 (attn_fp8.h): open_pages[i] -> pages[i], device arrays. */
+/* n_pages full pages, bf16 -> e4m3 (attn_fp8.h): open_pages[i] -> pages[i], device arrays. Widening is the way
+ * back, to what the codes say, exactly. */
 typedef struct attn_cuda_seal_args {
     void *const *open_pages;
     void *const *pages;
@@ -122,7 +128,8 @@ typedef struct attn_cuda_seal_args {
 } attn_cuda_seal_args;
 RT_MUST_CHECK rt_status attn_cuda_seal_fp8(
         const attn_shape *shape, const attn_cuda_seal_args *args, rt_stream stream);
-int64_t attn_cuda_fp8_page_bytes(const attn_shape *shape);
+RT_MUST_CHECK rt_status attn_cuda_widen_fp8(
+        const attn_shape *shape, const attn_cuda_seal_args *args, rt_stream stream);
 
 /* Rotate q and k, store k and v into pages: one pass over what the projection wrote.
  *
@@ -157,6 +164,11 @@ typedef struct attn_cuda_pack_args {
 RT_MUST_CHECK rt_status attn_cuda_page_unpack(
         const attn_shape *shape, const attn_cuda_pack_args *args, rt_stream stream);
 RT_MUST_CHECK rt_status attn_cuda_page_pack(
+        const attn_shape *shape, const attn_cuda_pack_args *args, rt_stream stream);
+/* e4m3 pages, full ones, <-> canonical bytes (attn_page_unpack_sealed): runs[h] is one page's after the other. */
+RT_MUST_CHECK rt_status attn_cuda_fp8_page_unpack(
+        const attn_shape *shape, const attn_cuda_pack_args *args, rt_stream stream);
+RT_MUST_CHECK rt_status attn_cuda_fp8_page_pack(
         const attn_shape *shape, const attn_cuda_pack_args *args, rt_stream stream);
 
 #ifdef __cplusplus

@@ -99,8 +99,8 @@ PTX_DEVICE void copy_queries(const prefill_params &p, const prefill_tile &t, ptx
  * 0 x NaN is NaN. */
 PTX_DEVICE void copy_keys(
         const prefill_params &p, const prefill_tile &t, int first_key, int operand, ptx_smem to) {
-    const char *from = tile_of_keys(p.a.pages[first_key / PAGE], t.kv_head) + operand * TILE_BYTES +
-                       first_key % PAGE * ROW_BYTES;
+    const char *from = tile_of_keys(prefill_page(p, t.token, first_key / PAGE), t.kv_head) +
+                       operand * TILE_BYTES + first_key % PAGE * ROW_BYTES;
     const int offset =
             ptx_thread() * 16; /* bytes; a pass of all threads copies 16 rows of a half */
     const int n_keys = t.end - first_key - offset / ROW_BYTES;

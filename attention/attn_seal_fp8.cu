@@ -1,7 +1,8 @@
-/* Full bf16 pages -> e4m3 pages (attn_fp8.h).
+/* Full bf16 pages -> e4m3 pages (attn_fp8.h), and e4m3 pages -> what their codes say, as bf16 pages.
  *
  * A block is the keys or the values of a KV head of a page: 32 KiB in, kept in registers between the search for
- * the largest and the division, 16 KiB out. Bound by memory, and once in a page's life. */
+ * the largest and the division, 16 KiB out. Bound by memory, and once in a page's life. The way back is bound by
+ * memory, too, and taken once for all rows of a chunk: next to nothing beside their products. */
 #include "ptx.cuh"
 
 #include "attn_fp8.h"
@@ -136,6 +137,72 @@ static __global__ void __launch_bounds__(THREADS) attn_seal_fp8_kernel(const sea
     }
 }
 
+/* ---- back ------------------------------------------------------------------------------------ */
+
+/* Codes of rows t and on of chunk c, four to a word. */
+PTX_DEVICE void load_codes(
+        const char *tile, bool is_values, int t, int c, uint32_t (&codes)[UNIT_ROWS][2]) {
+    if (!is_values) {
+#pragma unroll
+        for (int r = 0; r < UNIT_ROWS; r++)
+#pragma unroll
+            for (int half = 0; half < 2; half++)
+                codes[r][half] = *(const uint32_t *)(tile + tile_chunk(t + r, c / 2) + c % 2 * 8 +
+                                                     half * 4);
+        return;
+    }
+    uint32_t columns[CHUNK_NUMBERS];
+#pragma unroll
+    for (int i = 0; i < CHUNK_NUMBERS; i++)
+        columns[i] = *(const uint32_t *)(tile + t / 16 * 2048 + (c * CHUNK_NUMBERS + i) * 16 + t % 16);
+#pragma unroll
+    for (int r = 0; r < UNIT_ROWS; r++)
+#pragma unroll
+        for (int half = 0; half < 2; half++)
+            codes[r][half] = together(columns[half * 4] >> 8 * r & 255u,
+                    columns[half * 4 + 1] >> 8 * r & 255u, columns[half * 4 + 2] >> 8 * r & 255u,
+                    columns[half * 4 + 3] >> 8 * r & 255u);
+}
+
+/* Two numbers times a power of two. */
+PTX_DEVICE uint32_t scaled(uint32_t pair, float scale) {
+    return ptx_pack_bf16(ptx_mul(ptx_bf16_low(pair), scale), ptx_mul(ptx_bf16_high(pair), scale));
+}
+
+static __global__ void __launch_bounds__(THREADS) attn_widen_fp8_kernel(const seal_params p) {
+    const int64_t page = ptx_block_x();
+    const int kv_head = (int)ptx_block_y() / 2;
+    const bool is_values = ptx_block_y() % 2 != 0;
+    const char *head = (const char *)p.a.pages[page] + (int64_t)kv_head * ATTN_FP8_HEAD_BYTES;
+    const char *tile = head + (is_values ? ATTN_FP8_TILE_BYTES : 0);
+    char *to = (char *)p.a.open_pages[page] + (int64_t)kv_head * (2 * TILE_BYTES) +
+               (is_values ? TILE_BYTES : 0);
+    const float scale = *(const float *)(head + ATTN_FP8_SCALES_AT + (is_values ? 4 : 0));
+    for (int i = ptx_thread(); i < N_UNITS * THREADS; i += THREADS) {
+        const int t = i / ROW_CHUNKS * UNIT_ROWS;
+        const int c = i % ROW_CHUNKS;
+        uint32_t codes[UNIT_ROWS][2];
+        load_codes(tile, is_values, t, c, codes);
+#pragma unroll
+        for (int r = 0; r < UNIT_ROWS; r++)
+            *(uint4 *)(to + tile_at(t + r, c, TILE_HALF_BYTES)) = make_uint4(
+                    scaled(ptx_e4m3_low(codes[r][0]), scale), scaled(ptx_e4m3_high(codes[r][0]), scale),
+                    scaled(ptx_e4m3_low(codes[r][1]), scale),
+                    scaled(ptx_e4m3_high(codes[r][1]), scale));
+    }
+}
+
+rt_status launch(void (*kernel)(const seal_params), const char *what, const attn_shape *shape,
+        const attn_cuda_seal_args *args, rt_stream stream) {
+    if (args->n_pages == 0) return RT_OK;
+    const ptx_grid grid = {args->n_pages, (int64_t)shape->n_kv_heads * 2, THREADS, N_WARPS * 4};
+    const char *why = ptx_launch(kernel, grid, stream, seal_params{*args});
+    if (why)
+        return rt_fail(RT_EDEVICE, "attention: %s of %lld e4m3 pages: %s", what,
+                (long long)args->n_pages, why);
+    return RT_OK;
+}
+
 } // namespace
 
 int64_t attn_cuda_fp8_page_bytes(const attn_shape *shape) {
@@ -144,11 +211,10 @@ int64_t attn_cuda_fp8_page_bytes(const attn_shape *shape) {
 
 rt_status attn_cuda_seal_fp8(
         const attn_shape *shape, const attn_cuda_seal_args *args, rt_stream stream) {
-    if (args->n_pages == 0) return RT_OK;
-    const ptx_grid grid = {args->n_pages, (int64_t)shape->n_kv_heads * 2, THREADS, N_WARPS * 4};
-    const char *why = ptx_launch(attn_seal_fp8_kernel, grid, stream, seal_params{*args});
-    if (why)
-        return rt_fail(RT_EDEVICE, "attention: sealing of %lld pages as fp8: %s",
-                (long long)args->n_pages, why);
-    return RT_OK;
+    return launch(attn_seal_fp8_kernel, "sealing", shape, args, stream);
+}
+
+rt_status attn_cuda_widen_fp8(
+        const attn_shape *shape, const attn_cuda_seal_args *args, rt_stream stream) {
+    return launch(attn_widen_fp8_kernel, "widening", shape, args, stream);
 }

@@ -1,5 +1,5 @@
 /* e4m3 pages: the kernel that seals a page writes the definition's bytes, which are as near the page's numbers
- * as attn_fp8.h says; decode over them is the definition's attention over what the codes say, within the bound of
+ * as attn_fp8.h says; the kernel that widens one writes what the codes say; decode over them is the definition's attention over what the codes say, within the bound of
  * bf16 pages; a query's bits do not depend on those it is decoded with.
  *
  * Method: tests/emu. Pages of ordinary numbers, of zeros, of sizes from 2^-40 to 2^30, of the smallest
@@ -53,19 +53,44 @@ static float number_of(int kind, uint64_t *random) {
     }
 }
 
+static double number_in(const uint8_t *head, bool is_values, int t, int d) {
+    float scale;
+    memcpy(&scale, head + ATTN_FP8_SCALES_AT + (is_values ? 4 : 0), 4);
+    return (double)scale *
+           attn_fp8_number(is_values ? head[ATTN_FP8_TILE_BYTES + t / 16 * 2048 + d * 16 + t % 16]
+                                     : head[t * 128 + ((d / 16) ^ (t % 8)) * 16 + d % 16]);
+}
+
 static void check_bound(const uint16_t *rows, const uint8_t *head, bool is_values) {
     float scale;
     memcpy(&scale, head + ATTN_FP8_SCALES_AT + (is_values ? 4 : 0), 4);
     for (int t = 0; t < 128; t++)
         for (int d = 0; d < 128; d++) {
             const double x = rt_bf16_to_float(rows[t * 128 + d]);
-            const uint8_t code =
-                    is_values ? head[ATTN_FP8_TILE_BYTES + t / 16 * 2048 + d * 16 + t % 16]
-                              : head[t * 128 + ((d / 16) ^ (t % 8)) * 16 + d % 16];
-            const double error = fabs(x - (double)scale * attn_fp8_number(code));
+            const double error = fabs(x - number_in(head, is_values, t, d));
             const double bound = fmax(0x1p-4 * fabs(x), 0x1p-10 * (double)scale);
             CHECK(error <= bound || isnan(scale));
         }
+}
+
+/* `open` pages are written over by what `sealed` ones say. */
+static void check_widened(const attn_shape &shape, const cuda_buffer<void *> &open,
+        const cuda_buffer<void *> &sealed, int n_pages) {
+    for (int i = 0; i < n_pages; i++) memset(open[i], 0x5a, (size_t)attn_cuda_page_bytes(&shape));
+    const attn_cuda_seal_args args = {open.data, sealed.data, n_pages};
+    CHECK(attn_cuda_widen_fp8(&shape, &args, NULL) == RT_OK);
+    cuda_wait();
+    for (int i = 0; i < n_pages; i++)
+        for (int tile = 0; tile < 2 * shape.n_kv_heads; tile++)
+            for (int t = 0; t < 128; t++)
+                for (int d = 0; d < 128; d++) {
+                    const uint8_t *head = (const uint8_t *)sealed[i] + tile / 2 * ATTN_FP8_HEAD_BYTES;
+                    const double right = number_in(head, tile % 2 != 0, t, d);
+                    const uint16_t got =
+                            ((const uint16_t *)open[i])[tile * 16384 + cuda_tile_index(t, d)];
+                    CHECK((double)rt_bf16_to_float(got) == right ||
+                            (isnan(right) && isnan(rt_bf16_to_float(got))));
+                }
 }
 
 static void sealing() {
@@ -112,6 +137,7 @@ static void sealing() {
             check_bound(k.data(), head, false);
             check_bound(v.data(), head, true);
         }
+    check_widened(shape, from, to, N_KINDS);
 }
 
 int main() {
