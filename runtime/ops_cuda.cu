@@ -113,6 +113,61 @@ static __global__ void __launch_bounds__(THREADS) glm_swiglu_kernel(const swiglu
     store_eight(p.out + row * p.width + i, x);
 }
 
+/* ---- ranks: 6 bytes a number to embed or round, 8 to join ------------------------------------ */
+
+struct embed_own_params {
+    const uint16_t *table;
+    const int32_t *ids;
+    int64_t first;
+    int64_t n_own;
+    int64_t width;
+    float *rows;
+};
+
+static __global__ void __launch_bounds__(THREADS) glm_embed_own_kernel(const embed_own_params p) {
+    const int64_t row = ptx_block_x();
+    const int64_t id = p.ids[row] - p.first;
+    const bool is_own = id >= 0 && id < p.n_own;
+    float4 *to = (float4 *)(p.rows + row * p.width);
+    for (int64_t i = ptx_thread(); i < p.width / CHUNK; i += THREADS) {
+        eight x = {};
+        if (is_own) x = load_eight(p.table + id * p.width + i * CHUNK);
+        to[2 * i] = make_float4(x.at[0], x.at[1], x.at[2], x.at[3]);
+        to[2 * i + 1] = make_float4(x.at[4], x.at[5], x.at[6], x.at[7]);
+    }
+}
+
+struct round_params {
+    const float *x;
+    int64_t n;
+    uint16_t *out;
+};
+
+static __global__ void __launch_bounds__(THREADS) glm_round_kernel(const round_params p) {
+    const int64_t i = (ptx_block_x() * THREADS + ptx_thread()) * CHUNK;
+    if (i >= p.n) return;
+    const float4 a = *(const float4 *)(p.x + i);
+    const float4 b = *(const float4 *)(p.x + i + 4);
+    store_eight(p.out + i, {{a.x, a.y, a.z, a.w, b.x, b.y, b.z, b.w}});
+}
+
+struct join_params {
+    const float *shares;
+    int64_t n_ranks;
+    int64_t n;
+    int64_t width;
+    float *rows;
+};
+
+/* A block for a part of one rank's share of one row. */
+static __global__ void __launch_bounds__(THREADS) glm_join_kernel(const join_params p) {
+    const int64_t share = ptx_block_y(); /* [n_ranks][n] */
+    const int64_t i = ptx_block_x() * THREADS + ptx_thread();
+    if (i >= p.width) return;
+    const int64_t row = share % p.n * p.n_ranks + share / p.n; /* [n][n_ranks] */
+    p.rows[row * p.width + i] = p.shares[share * p.width + i];
+}
+
 } // namespace
 
 rt_status glm_cuda_embed(const uint16_t *table, const int32_t *ids, int64_t n, int64_t width,
@@ -144,4 +199,32 @@ rt_status glm_cuda_swiglu(
                 ptx_launch(glm_swiglu_kernel, {n_blocks, rows, THREADS, 0}, stream, params)));
     }
     return RT_OK;
+}
+
+rt_status glm_cuda_embed_own(const uint16_t *table, int64_t first, int64_t n_own,
+        const int32_t *ids, int64_t n, int64_t width, float *rows, rt_stream stream) {
+    if (n == 0) return RT_OK;
+    rt_assert(width % CHUNK == 0);
+    const embed_own_params params = {table, ids, first, n_own, width, rows};
+    return status_of("embed of a rank's ids",
+            ptx_launch(glm_embed_own_kernel, {n, 1, THREADS, 0}, stream, params));
+}
+
+rt_status glm_cuda_round(const float *x, int64_t n, uint16_t *out, rt_stream stream) {
+    if (n == 0) return RT_OK;
+    rt_assert(n % CHUNK == 0);
+    const round_params params = {x, n, out};
+    const int64_t n_blocks = (n / CHUNK + THREADS - 1) / THREADS;
+    return status_of("rounding of sums",
+            ptx_launch(glm_round_kernel, {n_blocks, 1, THREADS, 0}, stream, params));
+}
+
+rt_status glm_cuda_join(const float *shares, int32_t n_ranks, int64_t n, int64_t width, float *rows,
+        rt_stream stream) {
+    if (n == 0) return RT_OK;
+    rt_assert(n * n_ranks <= 65535); /* blocks in y */
+    const join_params params = {shares, n_ranks, n, width, rows};
+    return status_of("joining of logits",
+            ptx_launch(glm_join_kernel, {(width + THREADS - 1) / THREADS, n * n_ranks, THREADS, 0},
+                    stream, params));
 }

@@ -33,6 +33,18 @@ RT_MUST_CHECK rt_status glm_cuda_add_norm(uint16_t *hidden, const uint16_t *upda
 RT_MUST_CHECK rt_status glm_cuda_swiglu(
         const uint16_t *gate_up, int64_t n, int64_t width, uint16_t *out, rt_stream stream);
 
+/* Ranks. Of the embedding a rank has rows [first, first + n_own): rows[i] is that of ids[i] in fp32, or zeros
+ * where another rank has it; the sum over ranks is exact. fp32 [n][width]. */
+RT_MUST_CHECK rt_status glm_cuda_embed_own(const uint16_t *table, int64_t first, int64_t n_own,
+        const int32_t *ids, int64_t n, int64_t width, float *rows, rt_stream stream);
+/* A sum over ranks, fp32 [n] -> bf16, rounded once; n a multiple of 8. */
+RT_MUST_CHECK rt_status glm_cuda_round(
+        const float *x, int64_t n, uint16_t *out, rt_stream stream);
+/* What ranks have of some rows, one rank after the other, fp32 [n_ranks][n][width] -> rows [n][n_ranks width].
+ * n_ranks n <= 65535. */
+RT_MUST_CHECK rt_status glm_cuda_join(const float *shares, int32_t n_ranks, int64_t n,
+        int64_t width, float *rows, rt_stream stream);
+
 /* Sampling as glm_sample does it, row i of n with its own draw in [0, 1):
  *   logits  fp32 [n][stride], of which n_valid count
  *   draws   fp32 [n]; NULL, or temperature 0: the largest logit, of equal ones the first

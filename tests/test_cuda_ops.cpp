@@ -78,9 +78,56 @@ static void swiglu(int64_t n, int64_t width) {
         }
 }
 
+/* The rows of two ranks' parts of a table add up to those of the whole, and round to them. */
+static void embed_own(int64_t width) {
+    cuda_buffer<uint16_t> table(7 * width), rounded(5 * width);
+    cuda_buffer<float> rows(5 * width);
+    cuda_fill_normal(table.data, table.n, 1);
+    const cuda_buffer<int32_t> ids(std::vector<int32_t>{6, 0, 3, 4, 1});
+    std::vector<float> sum((size_t)(5 * width));
+    for (int64_t first = 0; first < 7; first += 4) {
+        const int64_t n_own = first == 0 ? 4 : 3;
+        CHECK(glm_cuda_embed_own(table.data + first * width, first, n_own, ids.data, 5, width,
+                      rows.data, NULL) == RT_OK);
+        cuda_wait();
+        for (int64_t i = 0; i < 5 * width; i++) sum[(size_t)i] += rows[i];
+    }
+    memcpy(rows.data, sum.data(), sum.size() * sizeof sum[0]);
+    CHECK(glm_cuda_round(rows.data, 5 * width, rounded.data, NULL) == RT_OK);
+    cuda_wait();
+    for (int64_t i = 0; i < 5; i++)
+        CHECK(memcmp(rounded.data + i * width, table.data + ids[i] * width, (size_t)width * 2) == 0);
+}
+
+static void round_sums(int64_t n) {
+    cuda_buffer<float> x(n);
+    cuda_buffer<uint16_t> out(n);
+    for (int64_t i = 0; i < n; i++) x[i] = ldexpf(1.0f + (float)i / (float)n, (int)(i % 40) - 20);
+    CHECK(glm_cuda_round(x.data, n, out.data, NULL) == RT_OK);
+    cuda_wait();
+    for (int64_t i = 0; i < n; i++) CHECK(out[i] == rt_float_to_bf16(x[i]));
+}
+
+static void join(int32_t n_ranks, int64_t n, int64_t width) {
+    cuda_buffer<float> shares(n_ranks * n * width), rows(n_ranks * n * width);
+    for (int64_t i = 0; i < shares.n; i++) shares[i] = (float)i;
+    CHECK(glm_cuda_join(shares.data, n_ranks, n, width, rows.data, NULL) == RT_OK);
+    cuda_wait();
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t r = 0; r < n_ranks; r++)
+            for (int64_t k = 0; k < width; k++)
+                CHECK(rows[(i * n_ranks + r) * width + k] == (float)((r * n + i) * width + k));
+}
+
 int main() {
     emu_seed(0);
     embed();
+    embed_own(24);
+    embed_own(2056);
+    round_sums(8);
+    round_sums(2056);
+    join(4, 3, 68);
+    join(2, 1, 300);
     add_norm(64, true, true, false);
     add_norm(4096, true, true, false);
     add_norm(2056, false, true, true);
