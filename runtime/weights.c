@@ -41,12 +41,9 @@ typedef struct source {
 
 /* ---- which part ------------------------------------------------------------------------------ */
 
-/* The shard's rows and columns of a tensor. gate and up are tensors of their own here, so each half is
- * divided by itself. */
-static glm_tensor_block block_of(const source *from, glm_role role, int32_t layer) {
-    const glm_tensor t = glm_checkpoint_tensor(from->checkpoint, role, layer);
-    const par_shard *s = from->shard;
-    const int64_t head_dim = from->share->head_dim;
+glm_tensor_block glm_shard_block(const glm_checkpoint *checkpoint, const par_shard *s,
+        int64_t head_dim, glm_role role, int32_t layer) {
+    const glm_tensor t = glm_checkpoint_tensor(checkpoint, role, layer);
     glm_tensor_block block = {.n_rows = t.n_rows, .n_cols = t.n_cols};
     switch (role) {
     case GLM_EMBEDDING:
@@ -83,6 +80,11 @@ static glm_tensor_block block_of(const source *from, glm_role role, int32_t laye
         break;
     }
     return block;
+}
+
+static glm_tensor_block block_of(const source *from, glm_role role, int32_t layer) {
+    return glm_shard_block(
+            from->checkpoint, from->shard, from->share->head_dim, role, layer);
 }
 
 /* ---- sizes ----------------------------------------------------------------------------------- */

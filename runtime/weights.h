@@ -31,6 +31,11 @@ typedef struct glm_weights {
     rt_arena arena;
 } glm_weights;
 
+/* The shard's rows and columns of a tensor, whatever the device. gate and up are tensors of their own here, so
+ * each half is divided by itself. */
+glm_tensor_block glm_shard_block(const glm_checkpoint *checkpoint, const par_shard *shard,
+        int64_t head_dim, glm_role role, int32_t layer);
+
 /* Bytes glm_weights_load keeps, and bytes of staging it uses meanwhile. `share` is the model's config,
  * or one rank's part of it. */
 int64_t glm_weights_bytes(const glm_checkpoint *checkpoint, const glm_config *share);

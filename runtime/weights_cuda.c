@@ -1,5 +1,5 @@
-/* Weights to the GPU: bf16 rows as they are in the checkpoint. Every thread reads a part, a few MiB of rows, into
- * pinned memory of its own, queues its copy, and reads the next one when that is done. Matrices that the device does not
+/* Weights to the GPU: bf16 rows as they are in the checkpoint, of several ranks each its rows and columns. Every thread
+ * reads a part, a few MiB of rows, into pinned memory of its own, queues its copy, and reads the next one when that is done. Matrices that the device does not
  * keep are read to where stream_cuda.c copies them from. */
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -14,8 +14,7 @@ enum { ALIGN_BYTES = 256 };
 typedef struct part {
     glm_role role;
     int32_t layer;
-    int64_t row;
-    int64_t n_rows;
+    glm_tensor_block block;
     uint16_t *to;
     bool is_host;
 } part;
@@ -87,7 +86,14 @@ static rt_status list_part(load *l, part one) {
     return RT_OK;
 }
 
-/* All of a tensor, to where its rows follow one another. */
+/* This rank's part of a tensor. */
+static glm_tensor_block block_of(const load *l, glm_role role, int32_t layer) {
+    const glm_engine *engine = l->engine;
+    return glm_shard_block(
+            l->checkpoint, &engine->shard, engine->config.head_dim, role, layer);
+}
+
+/* All of it, to where its rows follow one another. */
 static rt_status list_tensor(
         load *l, glm_role role, int32_t layer, uint16_t *to, bool is_host) {
     const glm_tensor tensor = glm_checkpoint_tensor(l->checkpoint, role, layer);
@@ -95,15 +101,19 @@ static rt_status list_tensor(
         return rt_fail(RT_EUNSUPPORTED,
                 "--device cuda: layer %" PRId32 " has %s weights; a GPU takes bf16", layer,
                 rt_dtype_name(tensor.dtype));
-    const int64_t n_cols = rt_max64(tensor.n_cols, 1);
+    const glm_tensor_block whole = block_of(l, role, layer);
+    const int64_t n_cols = rt_max64(whole.n_cols, 1);
     const int64_t step = rt_max64(l->part_bytes / (n_cols * 2), 1);
-    for (int64_t row = 0; row < tensor.n_rows; row += step)
-        RT_TRY(list_part(l, (part){.role = role,
-                                    .layer = layer,
-                                    .row = row,
-                                    .n_rows = rt_min64(step, tensor.n_rows - row),
-                                    .to = to + row * n_cols,
-                                    .is_host = is_host}));
+    for (int64_t row = 0; row < whole.n_rows; row += step) {
+        part one = {.role = role,
+                .layer = layer,
+                .block = whole,
+                .to = to + row * n_cols,
+                .is_host = is_host};
+        one.block.row += row;
+        one.block.n_rows = rt_min64(step, whole.n_rows - row);
+        RT_TRY(list_part(l, one));
+    }
     return RT_OK;
 }
 
@@ -112,8 +122,7 @@ static glm_cuda_device *device_of(const load *l) {
 }
 
 static rt_status add_vector(load *l, glm_role role, int32_t layer, uint16_t **out) {
-    const glm_tensor tensor = glm_checkpoint_tensor(l->checkpoint, role, layer);
-    RT_TRY(GLM_CUDA_ALLOC(device_of(l), tensor.n_rows, "weights", out));
+    RT_TRY(GLM_CUDA_ALLOC(device_of(l), block_of(l, role, layer).n_rows, "weights", out));
     return list_tensor(l, role, layer, *out, false);
 }
 
@@ -131,13 +140,13 @@ static rt_status take_matrix(load *l, int64_t n_out, int64_t n_in, glm_cuda_matr
 /* A matrix of one tensor, or of several one below the other; their biases likewise. */
 static rt_status add_matrix(load *l, const glm_role *roles, int n_roles, int32_t layer,
         int64_t n_out, glm_cuda_matrix *out) {
-    const int64_t n_in = glm_checkpoint_tensor(l->checkpoint, roles[0], layer).n_cols;
+    const int64_t n_in = block_of(l, roles[0], layer).n_cols;
     const bool is_host = l->host != NULL;
     int64_t row = 0;
     RT_TRY(take_matrix(l, n_out, n_in, out));
     for (int i = 0; i < n_roles; i++) {
         RT_TRY(list_tensor(l, roles[i], layer, out->numbers + row * n_in, is_host));
-        row += glm_checkpoint_tensor(l->checkpoint, roles[i], layer).n_rows;
+        row += block_of(l, roles[i], layer).n_rows;
     }
     rt_assert(row == n_out);
     return RT_OK;
@@ -149,7 +158,7 @@ static rt_status add_qkv_bias(load *l, int32_t layer, glm_cuda_matrix *qkv) {
     RT_TRY(GLM_CUDA_ALLOC(device_of(l), qkv->n_out, "weights", &qkv->bias));
     for (int i = 0; i < 3; i++) {
         RT_TRY(list_tensor(l, roles[i], layer, qkv->bias + row, false));
-        row += glm_checkpoint_tensor(l->checkpoint, roles[i], layer).n_rows;
+        row += block_of(l, roles[i], layer).n_rows;
     }
     return RT_OK;
 }
@@ -159,7 +168,7 @@ static rt_status add_layer(load *l, int32_t i, glm_cuda_layer *out) {
     static const glm_role attn_out[] = {GLM_ATTN_OUT};
     static const glm_role gate_up[] = {GLM_GATE, GLM_UP};
     static const glm_role down[] = {GLM_DOWN};
-    const glm_config *config = &l->engine->config;
+    const glm_config *config = &l->engine->part;
     RT_TRY(add_vector(l, GLM_INPUT_NORM, i, &out->input_norm));
     RT_TRY(add_matrix(l, qkv, 3, i, glm_config_qkv_rows(config), &out->qkv));
     if (config->has_qkv_bias) RT_TRY(add_qkv_bias(l, i, &out->qkv));
@@ -175,7 +184,7 @@ static rt_status add_layer(load *l, int32_t i, glm_cuda_layer *out) {
 static rt_status add_all(load *l, glm_cuda_weights *weights) {
     static const glm_role embedding[] = {GLM_EMBEDDING};
     static const glm_role head[] = {GLM_OUTPUT_HEAD};
-    const glm_config *config = &l->engine->config;
+    const glm_config *config = &l->engine->part;
     glm_cuda_matrix table = {0};
     const rt_status status = add_matrix(l, embedding, 1, 0, config->vocab, &table);
     weights->embedding = table.numbers;
@@ -200,17 +209,16 @@ static rt_status add_all(load *l, glm_cuda_weights *weights) {
 
 static rt_status read_part(load *l, const part *one, int thread) {
     char *staging = l->staging + thread * l->part_bytes;
-    if (one->is_host)
-        return glm_checkpoint_read(
-                l->checkpoint, one->role, one->layer, one->row, one->n_rows, one->to);
     const rt_stream stream = device_of(l)->copy_in;
-    const int64_t n_cols =
-            rt_max64(glm_checkpoint_tensor(l->checkpoint, one->role, one->layer).n_cols, 1);
+    const int64_t bytes = one->block.n_rows * rt_max64(one->block.n_cols, 1) * 2;
+    if (one->is_host)
+        return glm_checkpoint_read_block(
+                l->checkpoint, one->role, one->layer, &one->block, one->to);
     RT_TRY(glm_cuda_use(device_of(l)));
     RT_TRY(glm_cuda_event_wait(l->sent[thread]));
-    RT_TRY(glm_checkpoint_read(
-            l->checkpoint, one->role, one->layer, one->row, one->n_rows, staging));
-    RT_TRY(glm_cuda_copy_in(one->to, staging, one->n_rows * n_cols * 2, stream));
+    RT_TRY(glm_checkpoint_read_block(
+            l->checkpoint, one->role, one->layer, &one->block, staging));
+    RT_TRY(glm_cuda_copy_in(one->to, staging, bytes, stream));
     return glm_cuda_event_record(l->sent[thread], stream);
 }
 
@@ -246,9 +254,9 @@ rt_status glm_cuda_weights_load(glm_engine *engine, const glm_checkpoint *checkp
     glm_cuda_weights *weights = &engine->cuda->weights;
     load l = {.engine = engine,
             .checkpoint = checkpoint,
-            .part_bytes = part_bytes(&engine->config)};
+            .part_bytes = part_bytes(&engine->part)};
     RT_TRY(rt_calloc(engine->config.n_layers, sizeof *weights->layers, "layers", &weights->layers));
-    rt_status status = glm_cuda_stream_open(engine, layer_matrices_bytes(&engine->config));
+    rt_status status = glm_cuda_stream_open(engine, layer_matrices_bytes(&engine->part));
     if (status == RT_OK) status = add_all(&l, weights);
     if (status == RT_OK) status = read_all(&l, n_threads);
     for (int i = 0; l.sent && i < n_threads; i++) glm_cuda_event_free(l.sent[i]);
@@ -258,7 +266,7 @@ rt_status glm_cuda_weights_load(glm_engine *engine, const glm_checkpoint *checkp
     free(l.parts);
     RT_TRY(status);
     const double seconds = rt_now() - start;
-    const int64_t bytes = glm_cuda_weights_bytes(&engine->config, 0);
+    const int64_t bytes = glm_cuda_weights_bytes(&engine->part, 0);
     rt_log(RT_LOG_INFO, "weights", "loaded device=cuda bytes=%" PRId64 " ms=%.1f gb_per_s=%.2f",
             bytes, seconds * 1e3, (double)bytes / seconds * 1e-9);
     return RT_OK;
