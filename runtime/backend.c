@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
+
 static const glm_backend *cuda_backend(void) {
 #ifdef GLM_WITH_CUDA
     return &glm_backend_cuda;
@@ -15,7 +17,7 @@ static const glm_backend *cuda_backend(void) {
 
 bool glm_backend_describe_cuda(char *text, int64_t room) {
     const glm_backend *cuda = cuda_backend();
-    if (cuda) return cuda->is_usable(text, room, NULL);
+    if (cuda) return cuda->is_usable(0, text, room, NULL);
     (void)snprintf(text, (size_t)room,
             "no GPU kernels in this build: there was no CUDA toolkit (12.4 or later)");
     return false;
@@ -30,6 +32,15 @@ static rt_status require_cuda(const glm_config *config, const glm_options *optio
     return (*out)->check(config, options, plan);
 }
 
+/* Several ranks on a machine with a GPU: somebody wanted them there. */
+static void warn_of_cpu(void) {
+    char why[1024];
+    char text[512];
+    (void)snprintf(why, sizeof why, "%s", rt_error_text());
+    if (glm_backend_describe_cuda(text, sizeof text))
+        rt_log(RT_LOG_WARN, "plan", "ranks are on the CPU: %s", why);
+}
+
 rt_status glm_backend_choose(const glm_config *config, const glm_options *options,
         const glm_plan *plan, const glm_backend **out) {
     const char *name = options->device ? options->device : "auto";
@@ -38,8 +49,17 @@ rt_status glm_backend_choose(const glm_config *config, const glm_options *option
     if (!is_auto && strcmp(name, "cpu") != 0)
         return rt_fail(RT_EUSAGE, "--device %s: auto, cpu or cuda", name);
     if (is_auto && require_cuda(config, options, plan, out) == RT_OK) return RT_OK;
+    if (is_auto && plan->n_ranks > 1) warn_of_cpu();
     *out = &glm_backend_cpu;
     return (*out)->check(config, options, plan);
+}
+
+int64_t glm_backend_gpu_free(const glm_options *options, int32_t place) {
+    const glm_backend *cuda = cuda_backend();
+    char text[512];
+    int64_t bytes = 0;
+    if (!cuda || (options->device && strcmp(options->device, "cpu") == 0)) return 0;
+    return cuda->is_usable(place, text, sizeof text, &bytes) ? bytes : 0;
 }
 
 const glm_backend *glm_backend_of(const glm_plan *plan) {

@@ -16,9 +16,9 @@
 struct glm_backend {
     const char *name; /* as --device has it */
 
-    /* Whether the machine has what it takes; what that is, or why not, in `text`. *memory_bytes, where not NULL:
-     * of a device with memory of its own, what is free; 0: its memory is the host's. */
-    bool (*is_usable)(char *text, int64_t room, int64_t *memory_bytes);
+    /* Whether the machine has what it takes, for rank `place` of those here; what that is, or why not, in `text`.
+     * *memory_bytes, where not NULL: of a device with memory of its own, what is free; 0: its memory is the host's. */
+    bool (*is_usable)(int32_t place, char *text, int64_t room, int64_t *memory_bytes);
     /* Whether it runs the model so; plan->kv_dtype and hidden_dtype are set. RT_EUNSUPPORTED, RT_EMODEL: what it
      * does not. */
     rt_status (*check)(const glm_config *config, const glm_options *options, const glm_plan *plan);
@@ -28,7 +28,10 @@ struct glm_backend {
     void (*bill)(const glm_checkpoint *checkpoint, const glm_config *part, glm_plan *plan);
     int64_t chunk; /* tokens, unless something else is asked for */
 
-    /* Take the device and read the weights. The plan, the share of the model and the pool are there. RT_EMODEL,
+    /* All ranks, before anything large: take the device, each its own; engine->comm sums where its memory is from
+     * here on. RT_EUNSUPPORTED, RT_EDEVICE, RT_EPEER; the same on all. NULL: there is none to take. */
+    rt_status (*meet)(glm_engine *engine);
+    /* Read the weights. The plan, the share of the model and the pool are there. RT_EMODEL,
      * RT_EIO, RT_ENOMEM, RT_EDEVICE; close() undoes what was done. */
     rt_status (*open)(glm_engine *engine, const glm_checkpoint *checkpoint);
     /* All other memory, by the plan. */
@@ -75,6 +78,9 @@ extern const glm_backend glm_backend_cuda;
 const glm_backend *glm_backend_of(const glm_plan *plan);
 RT_MUST_CHECK rt_status glm_backend_choose(const glm_config *config, const glm_options *options,
         const glm_plan *plan, const glm_backend **out);
+
+/* What is free on the GPU of rank `place` of this host, where the options may mean it; 0: none. */
+int64_t glm_backend_gpu_free(const glm_options *options, int32_t place);
 
 /* One line on the GPU backend, for reports; whether it can be used. */
 bool glm_backend_describe_cuda(char *text, int64_t room);

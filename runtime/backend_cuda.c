@@ -7,39 +7,67 @@
 #include <string.h>
 
 #include "engine_cuda.h"
+#include "ranks.h"
 
-enum { WIDTH_STEP = 8, CHUNK = 4096 };
+enum { WIDTH_STEP = 8, VOCAB_STEP = 4, CHUNK = 4096 };
 
 /* ---- the plan -------------------------------------------------------------------------------- */
 
-static bool is_usable(char *text, int64_t room, int64_t *memory_bytes) {
+static bool is_usable(int32_t place, char *text, int64_t room, int64_t *memory_bytes) {
     char library[512];
-    if (!glm_cuda_is_usable(text, room, memory_bytes)) return false;
+    if (!glm_cuda_is_usable(place, text, room, memory_bytes)) return false;
     const bool is_there = glm_cublas_is_there(library, sizeof library);
     const size_t n = is_there ? strlen(text) : 0;
     (void)snprintf(text + n, (size_t)room - n, "%s%s", is_there ? ", with " : "", library);
     return is_there;
 }
 
-static rt_status check_width(const char *what, int64_t width) {
-    if (width % WIDTH_STEP == 0) return RT_OK;
+static rt_status check_width(const char *what, int64_t width, int step) {
+    if (width % step == 0) return RT_OK;
     return rt_fail(RT_EUNSUPPORTED, "--device cuda: %s is %" PRId64 "; a multiple of %d is needed",
-            what, width, WIDTH_STEP);
+            what, width, step);
+}
+
+/* Where the program starts the ranks, they see the GPUs that this process sees. A launcher may show each rank its
+ * own: then they find out when they meet. */
+static rt_status check_devices(const glm_options *options, int32_t n_ranks) {
+    par_world world;
+    char address[PAR_ADDRESS_BYTES];
+    const int32_t n_here = options->ranks_here ? options->ranks_here : n_ranks;
+    const int32_t n_devices = glm_cuda_count();
+    RT_TRY(glm_launcher_find(&world, address));
+    if (world.transport != PAR_BY_SELF || n_here <= n_devices) return RT_OK;
+    return rt_fail(RT_EUNSUPPORTED,
+            "--device cuda: %" PRId32 " ranks on this machine, which has %" PRId32
+            " GPU%s; each rank needs its own",
+            n_here, n_devices, n_devices == 1 ? "" : "s");
+}
+
+static rt_status check_ranks(const glm_config *config, const glm_options *options, int32_t n_ranks) {
+    par_shard shard;
+    glm_config part;
+    char nccl[PAR_NAME_BYTES];
+    if (n_ranks == 1 && !options->nccl) return RT_OK;
+    RT_TRY(glm_plan_share(config, 0, n_ranks, &shard, &part));
+    RT_TRY(check_width("a rank's share of ffn", part.ffn, WIDTH_STEP));
+    RT_TRY(check_width("a rank's share of the vocabulary", part.vocab, VOCAB_STEP));
+    RT_TRY(check_devices(options, n_ranks));
+    if (par_nccl_describe(nccl, sizeof nccl) == RT_OK) return RT_OK;
+    return rt_fail(RT_EUNSUPPORTED, "--device cuda: ranks sum by NCCL: %s", rt_error_text());
 }
 
 static rt_status check(
         const glm_config *config, const glm_options *options, const glm_plan *plan) {
     const attn_shape shape = glm_attn_shape(config, plan->kv_dtype);
-    if (plan->n_ranks > 1)
-        return rt_fail(RT_EUNSUPPORTED, "--device cuda: several ranks are not there yet");
     if (config->dtype != RT_BF16)
         return rt_fail(RT_EUNSUPPORTED, "--device cuda: %s weights are not there yet; bf16 are",
                 rt_dtype_name(config->dtype));
     if (options->host_kv_bytes)
         return rt_fail(RT_EUNSUPPORTED,
                 "--host-kv-space: on a GPU pages are in its memory, --device-kv-space");
-    RT_TRY(check_width("hidden", config->hidden));
-    RT_TRY(check_width("ffn", config->ffn));
+    RT_TRY(check_width("hidden", config->hidden, WIDTH_STEP));
+    RT_TRY(check_width("ffn", config->ffn, WIDTH_STEP));
+    RT_TRY(check_ranks(config, options, plan->n_ranks));
     if (attn_cuda_check(&shape) == RT_OK) return RT_OK;
     return rt_fail(RT_EUNSUPPORTED, "--device cuda: %s", rt_error_text());
 }
@@ -58,12 +86,22 @@ static void bill(const glm_checkpoint *checkpoint, const glm_config *part, glm_p
 
 /* ---- open and close -------------------------------------------------------------------------- */
 
-static rt_status cuda_open(glm_engine *engine, const glm_checkpoint *checkpoint) {
+static rt_status open_device(glm_engine *engine) {
     RT_TRY(rt_calloc(1, sizeof *engine->cuda, "the GPU", &engine->cuda));
     glm_cuda *cuda = engine->cuda;
     cuda->shape = glm_attn_shape(&engine->part, engine->plan.kv_dtype);
-    RT_TRY(glm_cuda_device_open(&cuda->device));
+    RT_TRY(glm_cuda_device_open(glm_ranks_place(engine->comm, NULL), &cuda->device));
     engine->device = &cuda->device.base;
+    return RT_OK;
+}
+
+static rt_status cuda_meet(glm_engine *engine) {
+    RT_TRY(par_agree(engine->comm, open_device(engine), NULL));
+    return glm_cuda_ranks_open(engine, engine->plan.sums_on_gpu);
+}
+
+static rt_status cuda_open(glm_engine *engine, const glm_checkpoint *checkpoint) {
+    glm_cuda *cuda = engine->cuda;
     RT_TRY(glm_cublas_open(&cuda->device, &cuda->cublas));
     return glm_cuda_weights_load(engine, checkpoint);
 }
@@ -108,7 +146,8 @@ static rt_status move_hidden(
         if (is_in) memcpy(pinned, host + at, (size_t)n);
         status = is_in ? glm_cuda_copy_in(device + at, pinned, n, stream)
                        : glm_cuda_copy_out(pinned, device + at, n, stream);
-        const rt_status waited = glm_cuda_wait(stream, "hidden states on their way");
+        const rt_status waited = glm_cuda_ranks_settle(
+                engine, glm_cuda_wait(stream, "hidden states on their way"));
         if (status == RT_OK) status = waited;
         if (status == RT_OK && !is_in) memcpy(host + at, pinned, (size_t)n);
     }
@@ -130,6 +169,7 @@ const glm_backend glm_backend_cuda = {
         .check = check,
         .bill = bill,
         .chunk = CHUNK,
+        .meet = cuda_meet,
         .open = cuda_open,
         .open_buffers = glm_cuda_buffers_open,
         .close = cuda_close,

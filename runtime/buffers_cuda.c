@@ -43,6 +43,7 @@ static int64_t rows_of(const glm_plan *plan) {
     return rt_max64(plan->chunk, plan->max_seqs);
 }
 
+/* `c`, here and below: what one rank has of the model. */
 static int64_t logits_rows_of(const glm_plan *plan) {
     const int64_t wanted = rt_min64(plan->max_logits, GLM_CUDA_LOGITS_MAX);
     return rt_min64(rt_max64(wanted, plan->max_seqs), rows_of(plan));
@@ -89,9 +90,17 @@ static void list_activations(
     on_device(list, &cuda->state_max, rows * c->n_heads * 4, "attention's state");
     on_device(list, &cuda->state_sum, rows * c->n_heads * 4, "attention's state");
     on_device(list, &cuda->state_out, rows * q_width * 4, "attention's state");
-    on_device(list, &cuda->logits, logits_rows_of(plan) * c->vocab * 4, "logits");
+    on_device(list, &cuda->logits, logits_rows_of(plan) * plan->n_ranks * c->vocab * 4, "logits");
     on_device(list, &cuda->ids, span_tokens(plan) * 4, "token ids");
     pinned(list, &cuda->host_ids, span_tokens(plan) * 4, "token ids");
+}
+
+static void list_sums(
+        buffer_list *list, glm_cuda *cuda, const glm_config *c, const glm_plan *plan) {
+    if (!plan->sums_on_gpu) return;
+    on_device(list, &cuda->sums, rows_of(plan) * c->hidden * 4, "sums over ranks");
+    on_device(list, &cuda->shares, logits_rows_of(plan) * plan->n_ranks * c->vocab * 4,
+            "logits of all ranks");
 }
 
 static void list_windows(
@@ -139,8 +148,9 @@ static void list_all(buffer_list *list, glm_engine *engine, glm_cuda *cuda, cons
     on_device(list, &engine->decode_hidden, plan->max_seqs * row, "hidden states");
     on_device(list, &engine->wanted_hidden, plan->max_logits * row, "hidden states");
     pinned(list, &engine->logits,
-            rt_max64(plan->max_logits, plan->max_seqs) * c->vocab * 4, "logits");
+            rt_max64(plan->max_logits, plan->max_seqs) * plan->n_ranks * c->vocab * 4, "logits");
     list_activations(list, cuda, c, plan);
+    list_sums(list, cuda, c, plan);
     list_windows(list, cuda, c, plan);
     list_decode(list, cuda, c, plan);
 }
@@ -157,7 +167,8 @@ static int64_t sum_of(const glm_config *config, const glm_plan *plan, bool is_pi
 }
 
 int64_t glm_cuda_buffers_device_bytes(const glm_config *config, const glm_plan *plan) {
-    return sum_of(config, plan, false) + glm_cublas_bytes();
+    return sum_of(config, plan, false) + glm_cublas_bytes() +
+           glm_cuda_ranks_bytes(plan->n_ranks);
 }
 
 int64_t glm_cuda_buffers_pinned_bytes(const glm_config *config, const glm_plan *plan) {
@@ -233,9 +244,9 @@ static void fill_numbers(glm_engine *engine) {
     cuda->n_spare_pages = n_spare_pages(plan);
     cuda->single_scratch_bytes = single_scratch_bytes(&cuda->shape, plan);
     if (!plan->kv_overflows) return;
-    cuda->slab_stride = slab_stride(&engine->config, plan);
+    cuda->slab_stride = slab_stride(&engine->part, plan);
     cuda->in_tables.capacity = cuda->out_tables.capacity =
-            window_heads(&engine->config, plan) +
+            window_heads(&engine->part, plan) +
             plan->kv_window_extents * (plan->kv_extent_tokens / ATTN_PAGE_TOKENS);
 }
 
@@ -244,7 +255,7 @@ rt_status glm_cuda_buffers_open(glm_engine *engine) {
     const int64_t max_seqs = engine->plan.max_seqs;
     buffer_list list;
     fill_numbers(engine);
-    list_all(&list, engine, cuda, &engine->config, &engine->plan);
+    list_all(&list, engine, cuda, &engine->part, &engine->plan);
     for (int32_t i = 0; i < list.n; i++) RT_TRY(take(cuda, &list.at[i]));
     cuda->host_step = step_in(cuda->host_step_memory, max_seqs);
     cuda->step = step_in(cuda->step_memory, max_seqs);
@@ -265,7 +276,7 @@ void glm_cuda_buffers_close(glm_engine *engine) {
     free(cuda->graphs);
     free(cuda->n_steps);
     (void)!for_events(cuda, free_event);
-    list_all(&list, engine, cuda, &engine->config, &engine->plan);
+    list_all(&list, engine, cuda, &engine->part, &engine->plan);
     for (int32_t i = 0; i < list.n; i++) {
         void **place = list.at[i].place;
         if (list.at[i].is_pinned)

@@ -55,6 +55,8 @@ const cli_flag cli_flags[] = {
         {"tensor-parallel-size", "tp", CLI_INT32, AT(engine.tensor_parallel), "N", NULL, 1.0,
                 1024.0,
                 "processes that share the model; plan computes the bill of each (default 1)"},
+        {"nccl", NULL, CLI_SWITCH, AT(engine.nccl), NULL, NULL, NO_LIMITS,
+                "one GPU, too, sums and gathers by NCCL, as several do: to try it"},
         {"threads", NULL, CLI_INT32, AT(engine.threads), "N", NULL, 1.0, 1024.0,
                 "threads (default: every core we may use)"},
 
@@ -149,7 +151,8 @@ const int cli_n_flags = sizeof cli_flags / sizeof cli_flags[0];
 /* What the names with an @ stand for. */
 static const char engine_flags[] = "model device max-model-len max-num-batched-tokens span "
                                    "kv-cache-dtype host-kv-space device-kv-space device-weights-space "
-                                   "kv-disk-dir kv-disk-space kv-io kv-packing tensor-parallel-size threads";
+                                   "kv-disk-dir kv-disk-space kv-io kv-packing "
+                                   "tensor-parallel-size nccl threads";
 static const char sampling_flags[] = "temperature top-p top-k seed";
 static const char common_flags[] = "quiet no-progress";
 

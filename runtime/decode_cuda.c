@@ -10,13 +10,14 @@
 
 #include "backend.h"
 #include "engine_cuda.h"
+#include "ranks.h"
 
 static rt_stream compute_of(const glm_cuda *cuda) {
     return cuda->device.compute;
 }
 
 static int64_t q_width(const glm_engine *engine) {
-    return (int64_t)engine->config.n_heads * engine->config.head_dim;
+    return (int64_t)engine->part.n_heads * engine->part.head_dim;
 }
 
 /* ---- lists of pages -------------------------------------------------------------------------- */
@@ -69,7 +70,7 @@ static rt_status send_step(
 static rt_status append(glm_engine *engine, int32_t layer, int32_t first, int32_t n) {
     glm_cuda *cuda = engine->cuda;
     const attn_cuda_append_args args = {
-            .qkv = cuda->qkv + first * glm_config_qkv_rows(&engine->config),
+            .qkv = cuda->qkv + first * glm_config_qkv_rows(&engine->part),
             .n_tokens = n,
             .positions = cuda->step.positions + first,
             .seq_pages = lists_of(engine, layer, first),
@@ -108,8 +109,7 @@ static rt_status begin_layer(glm_engine *engine, int32_t index, const glm_cuda_l
 /* attended -> x and the layer's update, which is left for the next one to add. */
 static rt_status end_layer(glm_engine *engine, const glm_cuda_layer *layer, int32_t n) {
     glm_cuda *cuda = engine->cuda;
-    RT_TRY(glm_cuda_linear(cuda->cublas, &layer->attn_out, cuda->attended, n, cuda->update, false,
-            compute_of(cuda)));
+    RT_TRY(glm_cuda_ranks_update(engine, &layer->attn_out, cuda->attended, n));
     RT_TRY(glm_cuda_add_update(
             engine, engine->decode_hidden, true, layer->post_attn_norm, layer->mlp_norm, n));
     RT_TRY(glm_cuda_mlp(engine, layer, n));
@@ -117,9 +117,8 @@ static rt_status end_layer(glm_engine *engine, const glm_cuda_layer *layer, int3
 }
 
 static rt_status begin_step(glm_engine *engine, int32_t n) {
-    glm_cuda *cuda = engine->cuda;
-    return glm_cuda_embed(cuda->weights.embedding, cuda->step.ids, n, engine->config.hidden,
-            engine->decode_hidden, compute_of(cuda));
+    const glm_cuda *cuda = engine->cuda;
+    return glm_cuda_ranks_embed(engine, cuda->step.ids, n, engine->decode_hidden);
 }
 
 static rt_status end_step(glm_engine *engine, int32_t n) {
@@ -127,8 +126,7 @@ static rt_status end_step(glm_engine *engine, int32_t n) {
     const int32_t last = engine->config.n_layers - 1;
     RT_TRY(glm_cuda_add_update(engine, engine->decode_hidden, true,
             cuda->weights.layers[last].post_mlp_norm, cuda->weights.final_norm, n));
-    return glm_cuda_linear(cuda->cublas, &cuda->weights.head, cuda->normed, n, cuda->logits, true,
-            compute_of(cuda));
+    return glm_cuda_ranks_logits(engine, n);
 }
 
 /* ---- all layers at once ---------------------------------------------------------------------- */
@@ -146,7 +144,8 @@ static rt_status queue_step(glm_engine *engine, int32_t n) {
     return end_step(engine, n);
 }
 
-/* The first step of so many sequences is taken as it comes: libraries set themselves up in it. */
+/* The first step of so many sequences is taken as it comes: libraries set themselves up in it, NCCL its connections for
+ * sums of this size. */
 static rt_status run_step(glm_engine *engine, int32_t n) {
     glm_cuda *cuda = engine->cuda;
     if (cuda->n_steps[n]++ == 0 || cuda->device.waits_always || glm_cuda_streams(engine))
@@ -173,7 +172,7 @@ static rt_status visit(glm_engine *engine, int32_t layer, kv_walk *walk) {
     }
 }
 
-static rt_status run_at_once(
+static rt_status list_all_pages(
         glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths, int32_t n) {
     for (int32_t layer = 0; layer < engine->config.n_layers; layer++) {
         kv_walk *walk = NULL;
@@ -182,7 +181,13 @@ static rt_status run_at_once(
         kv_walk_end(walk);
         RT_TRY(status);
     }
-    return run_step(engine, n);
+    return RT_OK;
+}
+
+static rt_status run_at_once(
+        glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths, int32_t n) {
+    RT_TRY(glm_layer_agree(engine, list_all_pages(engine, seqs, lengths, n)));
+    return glm_cuda_ranks_end(engine, run_step(engine, n));
 }
 
 /* ---- layer by layer -------------------------------------------------------------------------- */
@@ -214,46 +219,56 @@ static rt_status attend_to_windows(
     }
 }
 
+/* begin_layer's q, k and v -> attended, of all sequences. */
+static rt_status attend_in_layer(glm_engine *engine, int32_t index, const glm_cuda_layer *layer,
+        kv_seq *const *seqs, const int64_t *lengths, int32_t n) {
+    kv_walk *walk = NULL;
+    RT_TRY(kv_walk_begin(engine->store, index, seqs, lengths, n, KV_WALK_ALL, &walk));
+    if (index + 1 < engine->config.n_layers) kv_walk_then(walk, index + 1);
+    rt_status status = begin_layer(engine, index, layer, n);
+    if (status == RT_OK) status = attend_to_windows(engine, index, walk, lengths);
+    kv_walk_end(walk);
+    return status;
+}
+
 static rt_status run_by_layers(
         glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths, int32_t n) {
-    RT_TRY(begin_step(engine, n));
+    RT_TRY(glm_cuda_ranks_end(engine, begin_step(engine, n)));
     for (int32_t index = 0; index < engine->config.n_layers; index++) {
         const glm_cuda_layer *layer = NULL;
-        kv_walk *walk = NULL;
-        RT_TRY(glm_cuda_stream_layer(engine, index, &layer));
-        RT_TRY(kv_walk_begin(engine->store, index, seqs, lengths, n, KV_WALK_ALL, &walk));
-        if (index + 1 < engine->config.n_layers) kv_walk_then(walk, index + 1);
-        rt_status status = begin_layer(engine, index, layer, n);
-        if (status == RT_OK) status = attend_to_windows(engine, index, walk, lengths);
-        kv_walk_end(walk);
-        RT_TRY(status);
-        RT_TRY(end_layer(engine, layer, n));
+        RT_TRY(glm_cuda_ranks_end(engine, glm_cuda_stream_layer(engine, index, &layer)));
+        RT_TRY(glm_layer_agree(engine, attend_in_layer(engine, index, layer, seqs, lengths, n)));
+        RT_TRY(glm_cuda_ranks_end(engine, end_layer(engine, layer, n)));
     }
-    return end_step(engine, n);
+    return glm_cuda_ranks_end(engine, end_step(engine, n));
 }
 
 /* ---- a step ---------------------------------------------------------------------------------- */
 
-/* Nothing leaves memory in this step. */
-static bool stays_in_memory(
-        const glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths, int32_t n) {
-    if (!engine->plan.kv_overflows) return true;
+/* Nothing leaves memory in this step, on any rank: all take the same way. */
+static rt_status stay_in_memory(glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths,
+        int32_t n, int64_t *stay) {
+    *stay = 1;
+    if (!engine->plan.kv_overflows) return RT_OK;
     for (int32_t i = 0; i < n; i++)
         if (!kv_seq_is_in_memory(seqs[i]) || lengths[i] % engine->plan.kv_extent_tokens == 0)
-            return false;
-    return true;
+            *stay = 0;
+    return glm_step_smallest(engine, stay);
 }
 
 static rt_status run(glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths,
         const int32_t *ids, int32_t n) {
     glm_cuda *cuda = engine->cuda;
-    RT_TRY(send_step(engine, lengths, ids, n));
-    if (stays_in_memory(engine, seqs, lengths, n))
+    int64_t stay = 0;
+    RT_TRY(glm_cuda_ranks_end(engine, send_step(engine, lengths, ids, n)));
+    RT_TRY(stay_in_memory(engine, seqs, lengths, n, &stay));
+    if (stay)
         RT_TRY(run_at_once(engine, seqs, lengths, n));
     else
         RT_TRY(run_by_layers(engine, seqs, lengths, n));
-    return glm_cuda_copy_out(engine->logits, cuda->logits,
-            n * engine->config.vocab * (int64_t)sizeof(float), compute_of(cuda));
+    return glm_cuda_ranks_end(engine,
+            glm_cuda_copy_out(engine->logits, cuda->logits,
+                    n * engine->config.vocab * (int64_t)sizeof(float), compute_of(cuda)));
 }
 
 /* After a failure: what the device has listed is not known any more, and is sent again; a sequence may have attended
@@ -271,8 +286,9 @@ rt_status glm_cuda_decode_step(glm_engine *engine, kv_seq *const *seqs, const in
     for (int32_t i = 0; i < n; i++) rt_assert(lengths[i] <= engine->plan.max_len);
     rt_status status = run(engine, seqs, lengths, ids, n);
     /* Also after a failure: what is queued reads the host's lists. */
-    const rt_status waited = glm_cuda_wait(compute_of(cuda), "a decode step");
-    if (status == RT_OK) status = waited;
+    const rt_status waited =
+            glm_cuda_ranks_settle(engine, glm_cuda_wait(compute_of(cuda), "a decode step"));
+    if (status == RT_OK) status = glm_cuda_ranks_end(engine, waited);
     if (status != RT_OK) start_afresh(engine);
     return status;
 }

@@ -31,13 +31,26 @@ static cudaError_t ask(int32_t number, int32_t *capability, size_t *free_bytes, 
     return error;
 }
 
-static rt_status find(glm_cuda_device *out) {
+int32_t glm_cuda_count(void) {
+    int n = 0;
+    if (cudaGetDeviceCount(&n) == cudaSuccess) return n;
+    (void)cudaGetLastError();
+    return 0;
+}
+
+static rt_status find(int32_t place, glm_cuda_device *out) {
     int n_devices = 0;
     size_t free_bytes = 0;
     size_t total_bytes = 0;
     cudaError_t error = cudaGetDeviceCount(&n_devices);
     if (error == cudaSuccess && n_devices == 0) error = cudaErrorNoDevice;
-    if (error == cudaSuccess) error = ask(0, &out->capability, &free_bytes, &total_bytes);
+    out->n_devices = n_devices;
+    if (error == cudaSuccess) {
+        out->number = place % n_devices;
+        error = ask(out->number, &out->capability, &free_bytes, &total_bytes);
+    }
+    if (error == cudaSuccess)
+        error = cudaDeviceGetPCIBusId(out->bus, (int)sizeof out->bus, out->number);
     if (error != cudaSuccess) {
         (void)cudaGetLastError();
         if (error == cudaErrorInsufficientDriver)
@@ -48,25 +61,29 @@ static rt_status find(glm_cuda_device *out) {
     }
     if (out->capability < CAPABILITY_MIN)
         return rt_fail(RT_EUNSUPPORTED,
-                "cuda: the GPU is of compute capability %" PRId32 ".%" PRId32
+                "cuda: GPU %" PRId32 " is of compute capability %" PRId32 ".%" PRId32
                 "; the kernels need 8.0 (Ampere) or later",
-                out->capability / 10, out->capability % 10);
+                out->number, out->capability / 10, out->capability % 10);
     out->free_bytes = (int64_t)free_bytes;
     out->total_bytes = (int64_t)total_bytes;
     return RT_OK;
 }
 
-bool glm_cuda_is_usable(char *text, int64_t room, int64_t *free_bytes) {
+bool glm_cuda_is_usable(int32_t place, char *text, int64_t room, int64_t *free_bytes) {
     glm_cuda_device device = {0};
     char total[RT_SIZE_TEXT];
     char left[RT_SIZE_TEXT];
-    if (find(&device) != RT_OK) {
+    char several[32] = "";
+    if (find(place, &device) != RT_OK) {
         (void)snprintf(text, (size_t)room, "%s", rt_error_text());
         return false;
     }
     if (free_bytes) *free_bytes = device.free_bytes;
+    if (device.n_devices > 1)
+        (void)snprintf(several, sizeof several, "%" PRId32 " GPUs, number %" PRId32 ": ",
+                device.n_devices, device.number);
     (void)snprintf(text, (size_t)room,
-            "compute capability %" PRId32 ".%" PRId32 ", %s, of which %s are free",
+            "%scompute capability %" PRId32 ".%" PRId32 ", %s, of which %s are free", several,
             device.capability / 10, device.capability % 10,
             rt_format_bytes(device.total_bytes, total), rt_format_bytes(device.free_bytes, left));
     return true;
@@ -132,11 +149,11 @@ static rt_status open_streams(glm_cuda_device *device) {
     return RT_OK;
 }
 
-rt_status glm_cuda_device_open(glm_cuda_device *out) {
+rt_status glm_cuda_device_open(int32_t place, glm_cuda_device *out) {
     const char *sync = getenv("GLM_SYNC");
     *out = (glm_cuda_device){.base = {.alloc = take, .free = give, .copy = copy_queued},
             .waits_always = sync && strcmp(sync, "1") == 0};
-    RT_TRY(find(out));
+    RT_TRY(find(place, out));
     const rt_status status = open_streams(out);
     if (status != RT_OK) glm_cuda_device_close(out);
     return status;

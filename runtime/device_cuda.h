@@ -15,9 +15,13 @@
 typedef struct CUevent_st *glm_cuda_event;
 typedef struct CUgraphExec_st *glm_cuda_graph;
 
+enum { GLM_CUDA_BUS_BYTES = 32 };
+
 typedef struct glm_cuda_device {
     rt_device base;         /* what the store sees; its copies are queued on `compute` */
-    int32_t number;         /* CUDA's */
+    int32_t number;         /* CUDA's, of */
+    int32_t n_devices;      /* that this process may use */
+    char bus[GLM_CUDA_BUS_BYTES]; /* where it is plugged in, "0000:1b:00.0": another for each */
     int32_t capability;     /* 80, 90: 8.0, 9.0 */
     int64_t total_bytes;    /* of its memory, and what was free when it was opened */
     int64_t free_bytes;
@@ -29,12 +33,16 @@ typedef struct glm_cuda_device {
     rt_stream copy_out;
 } glm_cuda_device;
 
-/* Whether there is a GPU that the kernels run on: sm_80 or later, and a driver. What it is, or why not, in
- * `text`, of `room` bytes. *free_bytes, where not NULL: of its memory. */
-bool glm_cuda_is_usable(char *text, int64_t room, int64_t *free_bytes);
+/* How many GPUs this process may use; 0: none, or no driver. */
+int32_t glm_cuda_count(void);
+/* Whether there is a GPU that the kernels run on, sm_80 or later, and a driver; for rank `place` of the host, as in
+ * glm_cuda_device_open. What it is, or why not, in `text`, of `room` bytes. *free_bytes, where not NULL: of
+ * its memory. */
+bool glm_cuda_is_usable(int32_t place, char *text, int64_t room, int64_t *free_bytes);
 
-/* The first GPU. RT_EUNSUPPORTED: there is none to use, why. */
-RT_MUST_CHECK rt_status glm_cuda_device_open(glm_cuda_device *out);
+/* The GPU for rank `place` of those on this host: ranks take turns with the GPUs there are. RT_EUNSUPPORTED: there is
+ * none to use, why. */
+RT_MUST_CHECK rt_status glm_cuda_device_open(int32_t place, glm_cuda_device *out);
 /* All of its memory was freed. A zeroed one is fine. */
 void glm_cuda_device_close(glm_cuda_device *device);
 

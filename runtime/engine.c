@@ -133,9 +133,15 @@ static rt_status make_plan(
         glm_engine *engine, const glm_checkpoint *checkpoint, const glm_options *options) {
     par_comm *comm = engine->comm;
     glm_options limited = *options;
-    RT_TRY(par_agree(comm, glm_plan_ask_limits(options, &limited), NULL));
+    int32_t n_here = 0;
+    const int32_t place = glm_ranks_place(comm, &n_here);
+    if (!limited.ranks_here && comm->n_ranks > 1) limited.ranks_here = n_here;
+    RT_TRY(par_agree(comm, glm_plan_ask_limits(&limited, &limited), NULL));
     RT_TRY(par_agree(comm, RT_OK, &limited.memory_bytes));
     RT_TRY(par_agree(comm, RT_OK, &limited.disk_free_bytes));
+    if (comm->n_ranks > 1 && !limited.gpu_memory_bytes)
+        limited.gpu_memory_bytes = glm_plan_gpu_limit(glm_backend_gpu_free(options, place));
+    RT_TRY(par_agree(comm, RT_OK, &limited.gpu_memory_bytes));
     rt_status status = RT_OK;
     if (comm->rank == 0) {
         status = glm_plan_make(checkpoint, &limited, &engine->plan);
@@ -160,7 +166,7 @@ static rt_status open_parts(glm_engine *engine, const glm_checkpoint *checkpoint
 
 static rt_status open_with(
         glm_engine *engine, const glm_checkpoint *checkpoint, const glm_options *options) {
-    par_comm *comm = engine->comm;
+    par_comm *comm = engine->comm; /* until they meet */
     bool is_first = false; /* of those that read its files */
     engine->config = *glm_checkpoint_config(checkpoint);
     rt_status status = glm_checkpoint_fingerprint(checkpoint, engine->fingerprint);
@@ -169,6 +175,8 @@ static rt_status open_with(
     RT_TRY(glm_ranks_compare_files(comm, checkpoint, &engine->compares_weights, &is_first));
     RT_TRY(make_plan(engine, checkpoint, options));
     engine->backend = glm_backend_of(&engine->plan);
+    if (engine->backend->meet) RT_TRY(engine->backend->meet(engine));
+    comm = engine->comm;
     status = open_parts(engine, checkpoint, options, engine->compares_weights && is_first);
     RT_TRY(par_agree(comm, status, NULL));
     RT_TRY(open_store(engine, options));

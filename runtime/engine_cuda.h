@@ -1,5 +1,5 @@
-/* Inside the CUDA backend: what backend_cuda.c, weights_cuda.c, stream_cuda.c, layer_cuda.c, decode_cuda.c and
- * window_cuda.c share.
+/* Inside the CUDA backend: what backend_cuda.c, weights_cuda.c, stream_cuda.c, layer_cuda.c, decode_cuda.c,
+ * window_cuda.c and ranks_cuda.c share.
  *
  * Order of work. Kernels run on device.compute. Pages come in on copy_in, which first follows compute (which
  * may still read what was in their place) and which compute then follows, as weights do that the device has no room
@@ -85,7 +85,7 @@ typedef struct glm_cuda {
     int64_t rows;        /* that the activations have room for */
     int64_t logits_rows; /* the same of logits on the device */
 
-    /* Activations, device memory. */
+    /* Activations, device memory; heads, ffn: this rank's. */
     uint16_t *normed;    /* [rows][hidden] */
     uint16_t *qkv;       /* [rows][(n_heads + 2 n_kv_heads) 128] */
     uint16_t *q;         /* [rows][n_heads 128], rotated */
@@ -97,6 +97,8 @@ typedef struct glm_cuda {
     float *state_sum;
     float *state_out;  /* [rows][n_heads][128] */
     float *logits;     /* [logits_rows][vocab] */
+    float *sums;       /* several ranks: [rows][hidden], what is summed over them, and */
+    float *shares;     /* [n_ranks][logits_rows][vocab of a rank], what each has; NULL for one */
     int32_t *ids;      /* [span], and pinned: */
     int32_t *host_ids; /* [span] */
     glm_cuda_event ids_sent;
@@ -181,6 +183,26 @@ RT_MUST_CHECK rt_status glm_cuda_append_to_spare(
 RT_MUST_CHECK rt_status glm_cuda_add_update(glm_engine *engine, uint16_t *hidden, bool has_update,
         uint16_t *post_norm, const uint16_t *norm, int64_t n);
 RT_MUST_CHECK rt_status glm_cuda_mlp(glm_engine *engine, const glm_cuda_layer *layer, int64_t n);
+
+/* ranks_cuda.c. What NCCL takes of a GPU's memory, for the plan. */
+int64_t glm_cuda_ranks_bytes(int32_t n_ranks);
+/* All ranks, each with its device open: no two have the same, and from here on engine->comm sums in their memory.
+ * `also_alone`: NCCL sums for one rank, too. RT_EUNSUPPORTED: fewer GPUs than ranks on a host, both numbers; no NCCL.
+ * RT_EPEER. */
+RT_MUST_CHECK rt_status glm_cuda_ranks_open(glm_engine *engine, bool also_alone);
+/* Whether ranks sum on devices. */
+bool glm_cuda_has_sums(const glm_engine *engine);
+/* `mine`; where it is a failure, the group is over: others would wait for this rank's sums. */
+RT_MUST_CHECK rt_status glm_cuda_ranks_end(const glm_engine *engine, rt_status mine);
+/* After a wait: RT_EPEER where the group has ended, and sums were cut short; otherwise what the wait came to. */
+RT_MUST_CHECK rt_status glm_cuda_ranks_settle(const glm_engine *engine, rt_status waited);
+/* A linear layer of this rank's x [n], summed over ranks -> update; device ids[n] -> hidden; normed -> logits [n][vocab].
+ * Queued. RT_EPEER. */
+RT_MUST_CHECK rt_status glm_cuda_ranks_update(
+        glm_engine *engine, const glm_cuda_matrix *weight, const uint16_t *x, int64_t n);
+RT_MUST_CHECK rt_status glm_cuda_ranks_embed(
+        glm_engine *engine, const int32_t *ids, int64_t n, uint16_t *hidden);
+RT_MUST_CHECK rt_status glm_cuda_ranks_logits(glm_engine *engine, int64_t n);
 
 /* decode_cuda.c */
 RT_MUST_CHECK rt_status glm_cuda_decode_step(glm_engine *engine, kv_seq *const *seqs,

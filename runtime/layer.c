@@ -5,6 +5,7 @@
  *
  * Source: GLM-4 (arXiv:2406.12793), modeling code of the published checkpoints. */
 #include "layer_inside.h"
+#include "ranks.h"
 
 int64_t glm_layer_q_width(const glm_config *config) {
     return (int64_t)config->n_heads * config->head_dim;
@@ -61,16 +62,6 @@ static rt_status mlp(glm_engine *engine, const glm_layer *layer, int64_t n, void
 rt_status glm_layer_finish(glm_engine *engine, const glm_layer *layer, int64_t n, void *hidden) {
     RT_TRY(project_out(engine, layer, n, hidden));
     return mlp(engine, layer, n, hidden);
-}
-
-/* What attention came to, on all ranks: one that lost keys must not leave the others waiting for it. Where
- * the plan has nothing on disk none can be lost, and there is no meeting: a rank that has no memory left
- * for a walk ends the group. */
-rt_status glm_layer_agree(glm_engine *engine, rt_status mine) {
-    par_comm *comm = engine->comm;
-    if (engine->plan.kv_overflows) return par_agree(comm, mine, NULL);
-    if (mine != RT_OK && comm->n_ranks > 1) comm->abort(comm, rt_error_text());
-    return mine;
 }
 
 /* Pages of a part from position `pos` on. */

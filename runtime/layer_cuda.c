@@ -8,6 +8,7 @@
 
 #include "backend.h"
 #include "engine_cuda.h"
+#include "ranks.h"
 
 static rt_stream compute_of(const glm_cuda *cuda) {
     return cuda->device.compute;
@@ -37,14 +38,14 @@ rt_status glm_cuda_mlp(glm_engine *engine, const glm_cuda_layer *layer, int64_t 
     glm_cuda *cuda = engine->cuda;
     RT_TRY(linear(cuda, &layer->gate_up, cuda->normed, n, cuda->gate_up));
     RT_TRY(glm_cuda_swiglu(
-            cuda->gate_up, n, engine->config.ffn, cuda->activated, compute_of(cuda)));
-    return linear(cuda, &layer->down, cuda->activated, n, cuda->update);
+            cuda->gate_up, n, engine->part.ffn, cuda->activated, compute_of(cuda)));
+    return glm_cuda_ranks_update(engine, &layer->down, cuda->activated, n);
 }
 
 /* ---- attention ------------------------------------------------------------------------------- */
 
 static int64_t q_width(const glm_engine *engine) {
-    return (int64_t)engine->config.n_heads * engine->config.head_dim;
+    return (int64_t)engine->part.n_heads * engine->part.head_dim;
 }
 
 /* Rows from `row` on: qkv -> q, and k and v into the pages of positions chunk->pos and on. */
@@ -52,7 +53,7 @@ static rt_status append(
         glm_engine *engine, const glm_chunk *chunk, int64_t row, void *const *pages) {
     glm_cuda *cuda = engine->cuda;
     const attn_cuda_append_args args = {
-            .qkv = cuda->qkv + row * glm_config_qkv_rows(&engine->config),
+            .qkv = cuda->qkv + row * glm_config_qkv_rows(&engine->part),
             .n_tokens = chunk->n,
             .pos = chunk->pos,
             .pages = pages,
@@ -122,19 +123,25 @@ static rt_status attend_to_windows(glm_engine *engine, kv_walk *walk, const glm_
 }
 
 /* x -> attended */
+static rt_status attend_in_walk(glm_engine *engine, const glm_cuda_layer *layer, kv_walk *walk,
+        const glm_chunk *chunk, uint16_t *hidden) {
+    glm_cuda *cuda = engine->cuda;
+    RT_TRY(glm_cuda_add_update(engine, hidden, false, NULL, layer->input_norm, chunk->n));
+    RT_TRY(linear(cuda, &layer->qkv, cuda->normed, chunk->n, cuda->qkv));
+    return attend_to_windows(engine, walk, chunk);
+}
+
+/* What it came to is for all ranks to know: one that has lost keys must not leave the others in a sum. */
 static rt_status attend(glm_engine *engine, int32_t layer_index, const glm_cuda_layer *layer,
         kv_seq *seq, const glm_chunk *chunk, uint16_t *hidden) {
-    glm_cuda *cuda = engine->cuda;
     const int64_t end = chunk->pos + chunk->n;
     kv_walk *walk = NULL;
-    RT_TRY(kv_walk_begin(engine->store, layer_index, &seq, &end, 1,
-            chunk->n_attend > 0 ? KV_WALK_ALL : KV_WALK_LAST, &walk));
-    rt_status status =
-            glm_cuda_add_update(engine, hidden, false, NULL, layer->input_norm, chunk->n);
-    if (status == RT_OK) status = linear(cuda, &layer->qkv, cuda->normed, chunk->n, cuda->qkv);
-    if (status == RT_OK) status = attend_to_windows(engine, walk, chunk);
+    rt_status status = kv_walk_begin(engine->store, layer_index, &seq, &end, 1,
+            chunk->n_attend > 0 ? KV_WALK_ALL : KV_WALK_LAST, &walk);
+    if (status != RT_OK) return glm_layer_agree(engine, status);
+    status = attend_in_walk(engine, layer, walk, chunk, hidden);
     kv_walk_end(walk);
-    return status;
+    return glm_layer_agree(engine, status);
 }
 
 /* ---- a layer --------------------------------------------------------------------------------- */
@@ -142,8 +149,7 @@ static rt_status attend(glm_engine *engine, int32_t layer_index, const glm_cuda_
 /* attended -> x, of the rows that go on. */
 static rt_status finish_layer(
         glm_engine *engine, const glm_cuda_layer *layer, int64_t n, uint16_t *hidden) {
-    glm_cuda *cuda = engine->cuda;
-    RT_TRY(linear(cuda, &layer->attn_out, cuda->attended, n, cuda->update));
+    RT_TRY(glm_cuda_ranks_update(engine, &layer->attn_out, engine->cuda->attended, n));
     RT_TRY(glm_cuda_add_update(engine, hidden, true, layer->post_attn_norm, layer->mlp_norm, n));
     RT_TRY(glm_cuda_mlp(engine, layer, n));
     return glm_cuda_add_update(engine, hidden, true, layer->post_mlp_norm, NULL, n);
@@ -156,26 +162,32 @@ rt_status glm_cuda_layer_prefill(glm_engine *engine, int32_t layer_index, kv_seq
     const glm_cuda_event done = cuda->done[cuda->n_items++ % GLM_CUDA_AHEAD];
     uint16_t *rows = (uint16_t *)hidden +
                      (chunk->attend_pos - chunk->pos) * engine->config.hidden;
-    RT_TRY(glm_cuda_event_wait(done));
-    RT_TRY(glm_cuda_stream_layer(engine, layer_index, &layer));
+    RT_TRY(glm_cuda_ranks_end(
+            engine, glm_cuda_ranks_settle(engine, glm_cuda_event_wait(done))));
+    RT_TRY(glm_cuda_ranks_end(engine, glm_cuda_stream_layer(engine, layer_index, &layer)));
     RT_TRY(attend(engine, layer_index, layer, seq, chunk, hidden));
-    if (chunk->n_attend > 0) RT_TRY(finish_layer(engine, layer, chunk->n_attend, rows));
-    RT_TRY(glm_cuda_step_done(&cuda->device, "a layer"));
-    return glm_cuda_event_record(done, compute_of(cuda));
+    rt_status status = RT_OK;
+    if (chunk->n_attend > 0) status = finish_layer(engine, layer, chunk->n_attend, rows);
+    if (status == RT_OK) status = glm_cuda_step_done(&cuda->device, "a layer");
+    if (status == RT_OK) status = glm_cuda_event_record(done, compute_of(cuda));
+    return glm_cuda_ranks_end(engine, status);
 }
 
 /* ---- both ends ------------------------------------------------------------------------------- */
 
-rt_status glm_cuda_layer_embed(
-        glm_engine *engine, const int32_t *ids, int64_t n, void *hidden) {
+static rt_status embed(glm_engine *engine, const int32_t *ids, int64_t n, void *hidden) {
     glm_cuda *cuda = engine->cuda;
     RT_TRY(glm_cuda_event_wait(cuda->ids_sent));
     memcpy(cuda->host_ids, ids, (size_t)n * sizeof *ids);
     RT_TRY(glm_cuda_copy_in(
             cuda->ids, cuda->host_ids, n * (int64_t)sizeof *ids, compute_of(cuda)));
     RT_TRY(glm_cuda_event_record(cuda->ids_sent, compute_of(cuda)));
-    return glm_cuda_embed(cuda->weights.embedding, cuda->ids, n, engine->config.hidden, hidden,
-            compute_of(cuda));
+    return glm_cuda_ranks_embed(engine, cuda->ids, n, hidden);
+}
+
+rt_status glm_cuda_layer_embed(
+        glm_engine *engine, const int32_t *ids, int64_t n, void *hidden) {
+    return glm_cuda_ranks_end(engine, embed(engine, ids, n, hidden));
 }
 
 static rt_status logits_of(glm_engine *engine, const uint16_t *hidden, int64_t n, float *logits) {
@@ -184,8 +196,7 @@ static rt_status logits_of(glm_engine *engine, const uint16_t *hidden, int64_t n
     const rt_stream stream = compute_of(cuda);
     RT_TRY(glm_cuda_add_norm((uint16_t *)(uintptr_t)hidden, NULL, cuda->weights.final_norm,
             config->rms_eps, n, config->hidden, cuda->normed, stream));
-    RT_TRY(glm_cuda_linear(
-            cuda->cublas, &cuda->weights.head, cuda->normed, n, cuda->logits, true, stream));
+    RT_TRY(glm_cuda_ranks_logits(engine, n));
     return glm_cuda_copy_out(
             logits, cuda->logits, n * config->vocab * (int64_t)sizeof *logits, stream);
 }
@@ -198,6 +209,8 @@ rt_status glm_cuda_layer_logits(
     for (int64_t done = 0; done < n && status == RT_OK; done += cuda->logits_rows)
         status = logits_of(engine, (const uint16_t *)hidden + done * config->hidden,
                 rt_min64(cuda->logits_rows, n - done), logits + done * config->vocab);
-    const rt_status waited = glm_cuda_wait(compute_of(cuda), "logits");
-    return status == RT_OK ? waited : status;
+    status = glm_cuda_ranks_end(engine, status);
+    const rt_status waited =
+            glm_cuda_ranks_settle(engine, glm_cuda_wait(compute_of(cuda), "logits"));
+    return status == RT_OK ? glm_cuda_ranks_end(engine, waited) : status;
 }

@@ -11,8 +11,6 @@ void glm_layer_norm(glm_engine *engine, const float *weight, int64_t n, const vo
 /* attended -> output projection -> x; x through the MLP. RT_EPEER. */
 RT_MUST_CHECK rt_status glm_layer_finish(
         glm_engine *engine, const glm_layer *layer, int64_t n, void *hidden);
-/* What attention came to, on all ranks. */
-RT_MUST_CHECK rt_status glm_layer_agree(glm_engine *engine, rt_status mine);
 
 attn_segment glm_layer_segment(const kv_window_part *part);
 /* Rows of qkv from row0 on, n tokens from `pos` on, are appended to the part that is the last. */

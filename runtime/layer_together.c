@@ -5,6 +5,7 @@
  * decode's kernel, which serves them by one pass over memory; the others take prefill's, each with a state of
  * its own. Which kernel, and beside whom, changes no bit (attention.h, rule 3). */
 #include "layer_inside.h"
+#include "ranks.h"
 
 /* The layer's share of one pass. */
 typedef struct pass {

@@ -174,7 +174,9 @@ static void add_up(const glm_options *options, glm_plan *plan) {
 
 static void bill_computing(const request *of, glm_plan *plan) {
     of->backend->bill(of->checkpoint, &of->part, plan);
-    if (plan->n_ranks > 1) plan->scratch_bytes += par_local_bytes(plan->n_ranks) / plan->n_ranks;
+    if (plan->n_ranks > 1)
+        *(plan->on_gpu ? &plan->pinned_bytes : &plan->scratch_bytes) +=
+                par_local_bytes(plan->n_ranks) / plan->n_ranks;
     plan->lists_bytes = lists_bytes(&of->part, of->options, plan);
 }
 
@@ -313,17 +315,22 @@ static rt_status start_plan(const glm_config *config, const glm_options *options
 /* Kept free of a GPU's memory: what the driver and libraries take for themselves as they go. */
 static const int64_t gpu_reserve_bytes = 256 * RT_MIB;
 
+int64_t glm_plan_gpu_limit(int64_t free_bytes) {
+    return rt_max64(free_bytes - gpu_reserve_bytes, 0);
+}
+
 static rt_status choose_backend(request *of, glm_plan *plan) {
     char text[512];
     int64_t free_bytes = 0;
     RT_TRY(glm_backend_choose(&of->part, of->options, plan, &of->backend));
-    if (!of->backend->is_usable(text, sizeof text, &free_bytes))
+    if (!of->backend->is_usable(0, text, sizeof text, &free_bytes))
         return rt_fail(RT_EUNSUPPORTED, "--device %s: %s", of->backend->name, text);
     plan->on_gpu = free_bytes > 0;
     if (!plan->on_gpu) return RT_OK;
+    plan->sums_on_gpu = plan->n_ranks > 1 || of->options->nccl;
     plan->gpu_limit_bytes = of->options->gpu_memory_bytes
                                     ? of->options->gpu_memory_bytes
-                                    : rt_max64(free_bytes - gpu_reserve_bytes, 0);
+                                    : glm_plan_gpu_limit(free_bytes);
     plan->kv_limit_bytes = of->options->device_kv_bytes;
     plan->weights_limit_bytes = of->options->device_weights_bytes;
     return RT_OK;

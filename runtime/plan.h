@@ -29,6 +29,7 @@ typedef struct glm_options {
     int32_t threads;         /* 0: every core we may use */
     int32_t tensor_parallel; /* -tp: ranks; 0: 1 */
     int32_t ranks_here;      /* of them on this machine, which they share; 0: all */
+    bool nccl;               /* --nccl: one GPU, too, sums by NCCL */
     int64_t gpu_memory_bytes; /* of a GPU's, what may be taken; 0: ask */
     int64_t memory_bytes;    /* what a rank may take of memory, */
     int64_t disk_free_bytes; /* and has free on disk; 0: ask this machine */
@@ -39,6 +40,7 @@ typedef struct glm_options {
 
 typedef struct glm_plan {
     bool on_gpu; /* weights, KV, hidden states and scratch are in its memory */
+    bool sums_on_gpu; /* and sums over ranks, by NCCL */
     int64_t max_len;
     int64_t kv_tokens; /* tokens the page pool holds, max_len and forks together */
     int64_t chunk;
@@ -101,6 +103,8 @@ RT_MUST_CHECK rt_status glm_plan_make(
 /* Fill memory_bytes and disk_free_bytes, where they are open, with this machine's, divided by the ranks
  * that share it. `out` may be `options`. Errors: RT_EIO, RT_ENOMEM. */
 RT_MUST_CHECK rt_status glm_plan_ask_limits(const glm_options *options, glm_options *out);
+/* Of what is free on a GPU, what may be taken. */
+int64_t glm_plan_gpu_limit(int64_t free_bytes);
 
 /* A rank's share of a model. RT_EUSAGE: it cannot be shared among so many. */
 RT_MUST_CHECK rt_status glm_plan_share(const glm_config *config, int32_t rank, int32_t n_ranks,

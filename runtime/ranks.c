@@ -116,6 +116,13 @@ rt_status glm_step_agree(glm_engine *engine, rt_status mine) {
     return par_agree(engine->comm, mine, NULL);
 }
 
+rt_status glm_layer_agree(glm_engine *engine, rt_status mine) {
+    par_comm *comm = engine->comm;
+    if (engine->plan.kv_overflows) return par_agree(comm, mine, NULL);
+    if (mine != RT_OK && comm->n_ranks > 1) comm->abort(comm, rt_error_text());
+    return mine;
+}
+
 rt_status glm_step_smallest(glm_engine *engine, int64_t *value) {
     return par_agree(engine->comm, RT_OK, value);
 }

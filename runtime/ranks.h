@@ -50,6 +50,10 @@ void glm_step_end(glm_engine *engine);
 
 /* What of the step failed on any rank: the same answer on all. */
 RT_MUST_CHECK rt_status glm_step_agree(glm_engine *engine, rt_status mine);
+/* What attention in a layer came to, on all ranks: one that lost keys must not leave the others waiting for it in
+ * a sum. Where the plan has nothing on disk none can be lost, and there is no meeting: a rank that has no memory
+ * left for a walk ends the group. */
+RT_MUST_CHECK rt_status glm_layer_agree(glm_engine *engine, rt_status mine);
 /* After a step failed on all ranks: from where keys and values of the session are lost, on whichever;
  * INT64_MAX where none are. The thread's error text is the failure's again. */
 RT_MUST_CHECK rt_status glm_step_bad_pos(
@@ -63,6 +67,8 @@ RT_MUST_CHECK rt_status glm_ranks_follow(glm_engine *engine);
 /* ranks_open.c: the group that options->tensor_parallel asks for; a group of one where it is 1 or 0. The
  * others have the options then. RT_EUNSUPPORTED, RT_EPEER, RT_ENOMEM. */
 RT_MUST_CHECK rt_status glm_ranks_open(const glm_options *options, par_comm **out);
+/* Where this rank comes among those on its host; *n_here, where not NULL: how many they are. After par_hello(). */
+int32_t glm_ranks_place(const par_comm *comm, int32_t *n_here);
 /* All ranks: they are of one build and model. */
 RT_MUST_CHECK rt_status glm_ranks_check_model(
         par_comm *comm, const glm_options *options, const char *fingerprint);

@@ -132,6 +132,18 @@ static rt_status check_build(par_comm *comm) {
     return par_hello(comm, facts);
 }
 
+int32_t glm_ranks_place(const par_comm *comm, int32_t *n_here) {
+    int32_t n = 0;
+    int32_t place = 0;
+    for (int32_t r = 0; r < comm->n_ranks; r++) {
+        if (strncmp(comm->hosts[r], comm->hosts[comm->rank], PAR_NAME_BYTES) != 0) continue;
+        place += r < comm->rank;
+        n++;
+    }
+    if (n_here) *n_here = n;
+    return place;
+}
+
 static const char *or_auto(const char *text) {
     return text ? text : "auto";
 }

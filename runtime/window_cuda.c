@@ -171,7 +171,8 @@ rt_status glm_cuda_store_window(glm_engine *engine, kv_walk *walk, int64_t n_sto
         const moved m = {rows.pages, rows.n_tokens, i};
         status = store_extent(cuda, &m);
     }
-    RT_TRY(glm_cuda_wait(cuda->device.copy_out, "pages on their way to the disk"));
+    RT_TRY(glm_cuda_ranks_settle(
+            engine, glm_cuda_wait(cuda->device.copy_out, "pages on their way to the disk")));
     RT_TRY(status);
     rt_pool_run(engine->pool, n_stores, store_item, &s);
     return RT_OK;
@@ -180,7 +181,8 @@ rt_status glm_cuda_store_window(glm_engine *engine, kv_walk *walk, int64_t n_sto
 /* ---- one head, at once ----------------------------------------------------------------------- */
 
 /* The kernels move all heads: those that are not meant go to, or come from, rows nobody looks at. */
-static rt_status move_head(glm_cuda *cuda, const kv_rows *rows, bool is_in) {
+static rt_status move_head(const glm_engine *engine, const kv_rows *rows, bool is_in) {
+    glm_cuda *cuda = engine->cuda;
     const rt_stream stream = cuda->device.compute;
     const moved m = {rows->pages, rows->n_tokens, 0};
     const int64_t bytes = rows->n_tokens * row_bytes(cuda);
@@ -197,16 +199,16 @@ static rt_status move_head(glm_cuda *cuda, const kv_rows *rows, bool is_in) {
         return glm_cuda_wait(stream, "rows on their way to a page");
     }
     RT_TRY(glm_cuda_copy_out(slab, in_area(cuda, rows->kv_head), 2 * bytes, stream));
-    RT_TRY(glm_cuda_wait(stream, "a page's rows"));
+    RT_TRY(glm_cuda_ranks_settle(engine, glm_cuda_wait(stream, "a page's rows")));
     memcpy(rows->k, slab, (size_t)bytes);
     memcpy(rows->v, slab + bytes, (size_t)bytes);
     return RT_OK;
 }
 
 rt_status glm_cuda_rows_to_pages(glm_engine *engine, const kv_rows *rows) {
-    return move_head(engine->cuda, rows, true);
+    return move_head(engine, rows, true);
 }
 
 rt_status glm_cuda_pages_to_rows(glm_engine *engine, const kv_rows *rows) {
-    return move_head(engine->cuda, rows, false);
+    return move_head(engine, rows, false);
 }

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The program with --device cuda, on what plays a GPU (tests/standin): the needle is found, the bill is the GPU's, and
+# The program with --device cuda, on what plays a GPU (tests/standin): the needle is found, by 1, 2 and 4 of them, the bill is the GPU's, and
 # what the backend does not do, or the machine does not have, is refused with its reason.
 GLM1M=$(dirname "$GLM1M")/tests/glm1m_standin
 [ -x "$GLM1M" ] || { echo "no program with a stand-in here: TSan, or no headers of cuBLASLt" && exit 77; }
@@ -9,6 +9,12 @@ make_needle_model
 text="Paris: 4831759. Now: Paris:"
 expect 0 complete -m "$work/model" --device cuda -c 128 -n 3 -p "The special magic number for $text"
 says out ' 48'
+for ranks in '1 --nccl' '2' '4'; do
+    # shellcheck disable=SC2086 # words
+    STANDIN_CUDA_DEVICES=4 expect 0 complete -m "$work/model" --device cuda -c 128 -n 3 -tp $ranks \
+        -p "The special magic number for $text"
+    says out ' 48'
+done
 expect 0 plan -m "$work/model" --device cuda --json -c 64K
 says out '"device": "cuda"'
 expect 0 plan -m "$work/model" --device auto --json -c 64K
@@ -37,7 +43,12 @@ refused() {
 expect 1 plan -m "$work/model" --device cuda -c 4K --kv-cache-dtype int8
 refused 'int8 pages are not supported on a GPU'
 expect 1 plan -m "$work/model" --device cuda -c 4K -tp 2
-refused 'several ranks'
+refused '2 ranks on this machine, which has 1 GPU'
+STANDIN_CUDA_DEVICES=2 expect 0 plan -m "$work/model" --device auto --json -c 4K -tp 2
+says out '"device": "cuda"'
+STANDIN_CUDA_DEVICES=2 expect 0 plan -m "$work/model" --device auto --json -c 4K -tp 4
+says out '"device": "cpu"'
+says err '4 ranks on this machine, which has 2 GPUs'
 expect 1 plan -m tests/golden/native_bf16_kv4 --device cuda -c 4K
 refused 'ffn is 115; a multiple of 8'
 expect 1 plan -m tests/golden/hf_f32_kv2 --device cuda -c 4K
@@ -48,5 +59,8 @@ STANDIN_CUDA_DEVICES=0 expect 1 plan -m "$work/model" --device cuda -c 4K
 refused 'no CUDA-capable device'
 STANDIN_CUDA_CAPABILITY=75 expect 1 plan -m "$work/model" --device cuda -c 4K
 refused 'compute capability 7.5'
+STANDIN_CUDA_DEVICES=2 expect 0 doctor
+says out 'usable: 2 GPUs, number 0: compute capability 8.0'
+says out 'NCCL 2.28.9'
 expect 0 doctor
 says out 'usable: compute capability 8.0'

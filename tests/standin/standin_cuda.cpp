@@ -7,11 +7,14 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include <atomic>
+#include <chrono>
 #include <deque>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <thread>
 #include <vector>
 
 #include "tests/emu/emu.h"
@@ -28,6 +31,7 @@ struct operation {
     std::function<void()> work;
     std::shared_ptr<recorded> after; /* runs when that is done */
     std::shared_ptr<recorded> marks; /* this is done then */
+    bool meets = false;              /* other processes */
 };
 
 } // namespace
@@ -202,6 +206,40 @@ void run_ahead(cudaStream_t stream) {
     }
 }
 
+/* ---- what runs by itself --------------------------------------------------------------------- */
+
+using instant = std::chrono::steady_clock;
+std::thread *mover;
+std::atomic<bool> mover_ends{false};
+instant::time_point last_meeting; /* queued */
+bool has_meeting;
+
+bool meets_in(const cudaStream_t stream) {
+    for (const operation &one : stream->queue)
+        if (one.meets) return true;
+    return false;
+}
+
+/* Work that other processes wait for does not wait for our host to wait for it. */
+void move_on() {
+    while (!mover_ends.load()) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
+        std::unique_lock<std::recursive_mutex> held(lock, std::try_to_lock);
+        if (!held.owns_lock() || !has_meeting) continue;
+        if (instant::now() - last_meeting < std::chrono::milliseconds(20)) continue;
+        has_meeting = false;
+        for (cudaStream_t stream : streams)
+            while (meets_in(stream)) run_front(stream);
+    }
+}
+
+void begin_meeting() {
+    last_meeting = instant::now();
+    has_meeting = true;
+    mover_ends = false;
+    if (!mover) mover = new std::thread(move_on);
+}
+
 void queue(cudaStream_t stream, operation one) {
     const standin_cuda *s = state();
     if (!stream) found("%s on the default stream", one.what);
@@ -211,6 +249,7 @@ void queue(cudaStream_t stream, operation one) {
         return;
     }
     stream->queue.push_back(one);
+    if (one.meets) begin_meeting();
     run_ahead(stream);
 }
 
@@ -249,6 +288,20 @@ bool standin_cuda_queue(
     return true;
 }
 
+bool standin_cuda_queue_meeting(
+        void *stream, const char *what, void (*work)(void *context), void *context) {
+    guard held(lock);
+    std::shared_ptr<void> owned(context, free);
+    if (fails()) return false;
+    queue((cudaStream_t)stream, {what, [=] { work(owned.get()); }, NULL, NULL, true});
+    return true;
+}
+
+bool standin_cuda_is_on_device(const void *at, int64_t bytes) {
+    guard held(lock);
+    return on_device(at, (size_t)bytes);
+}
+
 /* ---- CUDA's runtime -------------------------------------------------------------------------- */
 
 extern "C" {
@@ -261,7 +314,15 @@ cudaError_t cudaGetDeviceCount(int *count) {
 
 cudaError_t cudaSetDevice(int device) {
     guard held(lock);
-    return told(fails() || device != 0 ? cudaErrorInvalidDevice : cudaSuccess);
+    const bool is_one = device >= 0 && device < state()->n_devices;
+    return told(fails() || !is_one ? cudaErrorInvalidDevice : cudaSuccess);
+}
+
+cudaError_t cudaDeviceGetPCIBusId(char *text, int room, int device) {
+    guard held(lock);
+    const int64_t bus = number("STANDIN_CUDA_BUS", 0x10) + device;
+    snprintf(text, (size_t)room, "0000:%02x:00.0", (unsigned)bus);
+    return told(fails() ? cudaErrorInvalidDevice : cudaSuccess);
 }
 
 cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, int) {
@@ -391,13 +452,20 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *out, unsigned) {
 }
 
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-    guard held(lock);
+    std::unique_lock<std::recursive_mutex> held(lock);
     drain(stream);
     for (size_t i = 0; i < streams.size(); i++)
         if (streams[i] == stream) streams.erase(streams.begin() + (long)i);
     if (streams.empty()) is_broken = false; /* a new process, as it were */
     state()->n_objects--;
     delete stream;
+    if (!streams.empty() || !mover) return cudaSuccess;
+    std::thread *last = mover;
+    mover = NULL;
+    mover_ends = true;
+    held.unlock(); /* it may be about to take it */
+    last->join();
+    delete last;
     return cudaSuccess;
 }
 

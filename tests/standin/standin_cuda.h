@@ -28,7 +28,8 @@ typedef enum standin_order {
 } standin_order;
 
 /* Set by the test, or from the environment: STANDIN_CUDA_ORDER=late|early|SEED, STANDIN_CUDA_FAIL_AT=N,
- * STANDIN_CUDA_MEMORY=BYTES, STANDIN_CUDA_CAPABILITY=80|90. */
+ * STANDIN_CUDA_MEMORY=BYTES, STANDIN_CUDA_CAPABILITY=80|90, STANDIN_CUDA_DEVICES=N, STANDIN_CUDA_BUS=N (where
+ * the first one is). A process uses one of its devices, and all are alike. */
 typedef struct standin_cuda {
     standin_order order;
     uint64_t seed;
@@ -53,6 +54,13 @@ standin_cuda *standin_cuda_get(void);
 /* For libcublasLt's stand-in: queue work(context) on a stream; `context` is freed with free() when it is not needed any
  * more. False: the call fails. */
 bool standin_cuda_queue(void *stream, const char *what, void (*work)(void *context), void *context);
+
+/* For libnccl's: work that waits for other processes, which do not wait for ours to wait: where nobody here waits
+ * for the stream either, it runs by itself after a while, as on a GPU. */
+bool standin_cuda_queue_meeting(
+        void *stream, const char *what, void (*work)(void *context), void *context);
+/* Whether it is device memory, all of it. */
+bool standin_cuda_is_on_device(const void *at, int64_t bytes);
 
 #ifdef __cplusplus
 }
