@@ -4,8 +4,9 @@
  * NCCL's is. A rank that does not come is waited for until ncclCommAbort, as NCCL's kernels do.
  *
  * From the environment, for the rank that STANDIN_NCCL_FAIL_RANK names, or all: STANDIN_NCCL_FAIL_AT=N, the N-th call
- * that can fail does; STANDIN_NCCL_BREAK_AT=N, the N-th is taken, never ends, and is told of by
- * ncclCommGetAsyncError; STANDIN_NCCL_KILL_AT=N, at the N-th the process dies.
+ * fails: 0 is ncclGetUniqueId, 1 ncclCommInitRankConfig, then those that are queued, ncclCommFinalize last;
+ * STANDIN_NCCL_BREAK_AT=N, the N-th is taken, never ends, and is told of by ncclCommGetAsyncError;
+ * STANDIN_NCCL_KILL_AT=N, in the N-th meeting of the ranks, from 1, the process dies.
  *
  * What a program must not do ends the process with exit code 3. */
 #include <fcntl.h>
@@ -20,13 +21,14 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <vector>
 
 #include "parallel/comm_nccl_library.h"
 #include "standin_cuda.h"
 
 namespace {
 
-enum { RANKS_MAX = 64, BLOCK = 64 };
+enum { RANKS_MAX = 8, BLOCK = 64 };
 const size_t SLOT_BYTES = 1 << 18;
 
 struct seat {
@@ -48,6 +50,7 @@ struct ncclComm {
     int n_ranks;
     int rank;
     int64_t n_meetings;
+    nccl_id id;
     std::atomic<bool> is_aborted, is_broken, is_finalized;
     std::atomic<int> n_inside;
 };
@@ -69,19 +72,17 @@ int number(const char *name) {
     return text ? atoi(text) : -1;
 }
 
-int n_calls;
-int own_rank = -1; /* once it is known: before that, rank 0 alone calls */
+int n_calls; /* of this communicator before this one, ncclGetUniqueId not counted */
 
-/* A call that can fail is made. */
-bool is_at(const char *name) {
-    const int rank = number("STANDIN_NCCL_FAIL_RANK");
-    return n_calls == number(name) && (rank < 0 || rank == (own_rank < 0 ? 0 : own_rank));
+bool is_at(const char *name, int64_t place, int rank) {
+    const int which = number("STANDIN_NCCL_FAIL_RANK");
+    return place == number(name) && (which < 0 || which == rank);
 }
 
-bool fails() {
+/* A call that can fail is made. */
+bool fails(const ncclComm *comm) {
     n_calls++;
-    if (is_at("STANDIN_NCCL_KILL_AT")) (void)raise(SIGKILL);
-    return is_at("STANDIN_NCCL_FAIL_AT");
+    return is_at("STANDIN_NCCL_FAIL_AT", n_calls, comm->rank);
 }
 
 /* ---- meetings -------------------------------------------------------------------------------- */
@@ -110,6 +111,7 @@ bool meet(ncclComm *comm, int64_t kind, const void *mine, size_t bytes, READ rea
     room *shared = comm->shared;
     seat *own = &shared->seats[comm->rank];
     const int64_t meeting = ++comm->n_meetings;
+    if (is_at("STANDIN_NCCL_KILL_AT", meeting, comm->rank)) (void)raise(SIGKILL);
     if (!wait_for_all(comm, &seat::left, meeting - 1)) return false;
     own->kind = kind;
     own->count = (int64_t)bytes;
@@ -189,8 +191,8 @@ void run_hang(void *context) { run(context, hang); }
 nccl_result queue(const char *what, const work &one, void (*how)(void *context), nccl_stream stream) {
     if (!one.comm || one.comm->is_finalized) found("%s without a communicator", what);
     if (one.comm->is_aborted) found("%s after ncclCommAbort", what);
-    if (fails()) return NCCL_SYSTEM_ERROR;
-    if (is_at("STANDIN_NCCL_BREAK_AT")) one.comm->is_broken = true;
+    if (fails(one.comm)) return NCCL_SYSTEM_ERROR;
+    if (is_at("STANDIN_NCCL_BREAK_AT", n_calls, one.comm->rank)) one.comm->is_broken = true;
     work *copy = (work *)malloc(sizeof *copy);
     if (!copy) return NCCL_SYSTEM_ERROR;
     *copy = one;
@@ -228,20 +230,23 @@ nccl_result ncclGetUniqueId(nccl_id *id) {
     memset(id->bytes, 0, sizeof id->bytes);
     snprintf(id->bytes, sizeof id->bytes, "/glm1m-nccl-%d-%lld", (int)getpid(),
             (long long)now.tv_sec * 1000000000 + now.tv_nsec);
-    return fails() ? NCCL_SYSTEM_ERROR : NCCL_SUCCESS;
+    return is_at("STANDIN_NCCL_FAIL_AT", 0, 0) ? NCCL_SYSTEM_ERROR : NCCL_SUCCESS;
 }
 
 nccl_result ncclCommInitRankConfig(
         nccl_comm *out, int n_ranks, nccl_id id, int rank, nccl_config *config) {
     if (config->blocking) found("a communicator that blocks");
     if (n_ranks > RANKS_MAX || rank >= n_ranks) return NCCL_INVALID_ARGUMENT;
-    own_rank = rank;
-    if (fails()) return NCCL_SYSTEM_ERROR;
     ncclComm *comm = new ncclComm();
-    comm->shared = enter(&id);
-    if (!comm->shared) return NCCL_SYSTEM_ERROR;
     comm->n_ranks = n_ranks;
     comm->rank = rank;
+    comm->id = id;
+    n_calls = 0;
+    if (!fails(comm)) comm->shared = enter(&id);
+    if (!comm->shared) {
+        delete comm;
+        return NCCL_SYSTEM_ERROR;
+    }
     if (++comm->shared->n_joined == n_ranks) (void)shm_unlink(id.bytes);
     __atomic_store_n(out, comm, __ATOMIC_RELEASE);
     return NCCL_IN_PROGRESS;
@@ -255,7 +260,7 @@ nccl_result ncclCommGetAsyncError(nccl_comm comm, nccl_result *error) {
 }
 
 nccl_result ncclCommFinalize(nccl_comm comm) {
-    if (fails()) return NCCL_SYSTEM_ERROR;
+    if (fails(comm)) return NCCL_SYSTEM_ERROR;
     comm->is_finalized = true;
     return NCCL_SUCCESS;
 }
@@ -269,10 +274,11 @@ nccl_result ncclCommDestroy(nccl_comm comm) {
 
 /* What is queued may still ask it: it is not freed. */
 nccl_result ncclCommAbort(nccl_comm comm) {
-    static std::atomic<ncclComm *> last; /* reachable: no leak */
+    static auto *aborted = new std::vector<ncclComm *>; /* reachable: no leak */
     comm->is_aborted = true;
     for (int64_t tries = 0; comm->n_inside > 0; tries++) nap(tries);
-    last = comm;
+    (void)shm_unlink(comm->id.bytes); /* where not all have come */
+    aborted->push_back(comm);
     return NCCL_SUCCESS;
 }
 
