@@ -255,7 +255,7 @@ bool kv_seq_is_in_memory(const kv_seq *seq);
  *     kv_walk_begin                        starts reading; compute something else meanwhile
  *     while kv_walk_next gives a window
  *         in parallel, for each load:      while kv_walk_load: rows -> pages (attn_page_pack)
- *         kv_walk_loaded
+ *         kv_walk_loaded               (where that failed, kv_walk_mend, and the window again)
  *         append the new rows of parts that say so; attend to all parts
  *         while kv_walk_leave gives stores
  *             in parallel, for each store: kv_walk_rows; pages -> rows (unpack); kv_walk_store
@@ -314,6 +314,12 @@ RT_MUST_CHECK rt_status kv_walk_leave(kv_walk *walk, int64_t *n_stores);
 /* Where to unpack the rows of a store to; from any thread. Then kv_walk_store encodes them. */
 kv_rows kv_walk_rows(kv_walk *walk, int64_t store, int thread);
 void kv_walk_store(kv_walk *walk, int64_t store, int thread);
+/* After `failure` of kv_walk_next or kv_walk_loaded: where another file holds what was lost, of this rank
+ * or of others (kv_keep.other_dirs), it is read from there: RT_OK, and kv_walk_next gives the same window
+ * again. `text` says to people which file is damaged, and what stands in for it. Otherwise `failure`, with
+ * its text, as if nothing had been tried. */
+enum { KV_MEND_TEXT = 2048 };
+RT_MUST_CHECK rt_status kv_walk_mend(kv_walk *walk, rt_status failure, char text[KV_MEND_TEXT]);
 /* Also after a failure, which leaves the sequences as before the walk but for appended rows. */
 void kv_walk_end(kv_walk *walk);
 

@@ -195,6 +195,16 @@ kv_run_shape kv_segment_run_shape(const kv_segment *segment) {
             .n_tokens = h->n_tokens};
 }
 
+bool kv_segment_has_its_name(const kv_segment *segment) {
+    kv_io_stat mine;
+    kv_io_stat named;
+    bool exists = false;
+    if (kv_file_stat(segment->file, &mine) != RT_OK ||
+            kv_path_stat(segment->dirs->io, segment->path, &named, &exists) != RT_OK)
+        return true; /* for all one can see */
+    return exists && mine.device == named.device && mine.inode == named.inode;
+}
+
 void kv_segment_quarantine(kv_segment *segment, const char *why) {
-    kv_dirs_quarantine(segment->dirs, segment->path, why);
+    if (kv_segment_has_its_name(segment)) kv_dirs_quarantine(segment->dirs, segment->path, why);
 }

@@ -41,4 +41,7 @@ RT_MUST_CHECK rt_status kv_segment_open(
 RT_MUST_CHECK rt_status kv_segment_adopt(
         kv_dirs *dirs, const char *path, const kv_hash *chain, kv_file *file, kv_segment **out);
 
+/* Whether its path still leads to this file: not where it was put aside, or replaced since. */
+bool kv_segment_has_its_name(const kv_segment *segment);
+
 #endif

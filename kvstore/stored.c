@@ -85,6 +85,14 @@ void kv_stored_move(kv_stored *stored, kv_shared_segment *segment) {
     stored->file = kv_segment_file(segment->segment);
 }
 
+void kv_stored_replace(kv_staging *s, kv_stored *stored, kv_shared_segment *segment) {
+    kv_shared_segment *before = stored->segment;
+    put_at(s, kv_segment_layer(segment->segment, stored->layer), stored);
+    kv_stored_move(stored, segment);
+    stored->is_lost = false;
+    kv_shared_segment_drop(s, before);
+}
+
 kv_stored *kv_stored_share(kv_stored *stored) {
     if (stored) stored->refs++;
     return stored;

@@ -143,6 +143,8 @@ RT_MUST_CHECK rt_status kv_stored_reopen(
         kv_staging *staging, kv_writer *writer, int32_t layer, kv_stored **out);
 /* What was in a writer's segment is in the finished one. */
 void kv_stored_move(kv_stored *stored, kv_shared_segment *segment);
+/* What was in a segment is in another one of the same tokens; nothing of it is being read. */
+void kv_stored_replace(kv_staging *staging, kv_stored *stored, kv_shared_segment *segment);
 /* RT_ENOMEM: the segment is closed. */
 RT_MUST_CHECK rt_status kv_shared_segment_create(kv_segment *segment, kv_shared_segment **out);
 void kv_shared_segment_drop(kv_staging *staging, kv_shared_segment *shared);

@@ -114,8 +114,8 @@ const kv_run_place *kv_segment_layer(const kv_segment *segment, int32_t layer);
 /* What kv_run_decode needs. */
 kv_run_address kv_segment_address(const kv_segment *segment, int32_t layer, int32_t kv_head);
 kv_run_shape kv_segment_run_shape(const kv_segment *segment);
-/* A run of it did not decode: rename the file to .bad, so that nobody finds it again. The segment
- * stays open until it is closed. */
+/* A run of it did not decode: rename the file to .bad, so that nobody finds it again, unless that was
+ * done, or another file has its name by now. The segment stays open until it is closed. */
 void kv_segment_quarantine(kv_segment *segment, const char *why);
 /* No operation on its file is in flight. Accepts NULL. */
 void kv_segment_close(kv_segment *segment);

@@ -6,7 +6,7 @@
 #include "chain.h"
 #include "io_files.h"
 
-enum { KV_PATH_BYTES = 4096, KV_DIRS_MAX = 64, KV_WHY_BYTES = 512 };
+enum { KV_PATH_BYTES = 4096, KV_DIRS_MAX = 1024, KV_WHY_BYTES = 512 };
 
 typedef struct kv_dirs {
     kv_io *io;

@@ -14,6 +14,7 @@ typedef struct kv_foreign {
     int32_t n_heads;
     kv_dirs *dirs; /* the vault's own, or the other ranks' */
     char *path;
+    bool is_bad; /* during an import: it was tried */
 } kv_foreign;
 
 enum { KV_SHARD_BYTES = 40 };
@@ -23,6 +24,7 @@ struct kv_vault {
     kv_dirs other_dirs; /* n_dirs 0: none */
     kv_foreign *foreign;
     int64_t n_foreign, foreign_room;
+    char imported_from[KV_PATH_BYTES]; /* the files that the last import read, for people */
     kv_heads heads;
     char shard[KV_SHARD_BYTES]; /* in the names of its files: ".2-3of4"; "" for all heads */
     int64_t disk_bytes_max;
@@ -53,6 +55,8 @@ RT_MUST_CHECK rt_status kv_vault_import_children(kv_vault *vault, const kv_hash 
 void kv_vault_forget_foreign(kv_vault *vault);
 /* A file of other ranks that has this head of the segment; NULL: none. */
 const kv_foreign *kv_vault_holder(const kv_vault *vault, const kv_hash *chain, int32_t head);
+/* Whether every head of the segment is in some file beside this vault's own, whole or not. RT_ENOMEM. */
+RT_MUST_CHECK rt_status kv_vault_has_copy(kv_vault *vault, const kv_hash *chain, bool *has_copy);
 /* vault_shards.c: ".2-3of4", n heads from `first` on, of `all`. */
 void kv_shard_name(int32_t first, int32_t n, int32_t all, char shard[KV_SHARD_BYTES]);
 /* Whether a header is of this vault's model. */

@@ -302,15 +302,19 @@ bool kv_walk_load(kv_walk *walk, int64_t load, int64_t first, int thread, kv_row
 static rt_status check_outcomes(kv_walk *walk, const kv_step *step) {
     const int32_t n_heads = walk->store->config.shape.n_kv_heads;
     const kv_outcome *first = NULL;
+    const char *path = NULL; /* of a file, where they were in one with a name */
     for (int64_t i = 0; i < step->n_loads * n_heads; i++) {
         if (walk->outcomes[i].status == RT_OK) continue;
         if (!first) first = &walk->outcomes[i];
         kv_stored *stored = walk->loads[step->first_load + i / n_heads].stored;
         stored->is_lost = true;
-        if (stored->segment)
-            kv_segment_quarantine(stored->segment->segment, walk->outcomes[i].text);
+        if (!stored->segment) continue;
+        kv_segment_quarantine(stored->segment->segment, walk->outcomes[i].text);
+        if (!path) path = kv_file_path(kv_segment_file(stored->segment->segment));
     }
-    return first ? rt_fail(first->status, "%s", first->text) : RT_OK;
+    if (!first) return RT_OK;
+    if (!path) return rt_fail(first->status, "%s", first->text);
+    return rt_fail(first->status, "%s: %s; put aside as .bad", path, first->text);
 }
 
 rt_status kv_walk_loaded(kv_walk *walk) {

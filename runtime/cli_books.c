@@ -28,7 +28,7 @@ static rt_status open_given(const glm_cli *cli, kv_books **out) {
     char **dirs = NULL;
     int32_t n_found = 0;
     int32_t n_dirs = 0;
-    RT_TRY(glm_rank_dirs_found(given->kv_disk_dirs, given->n_kv_disk_dirs, 0, &found, &n_found));
+    RT_TRY(glm_rank_dirs_found(given->kv_disk_dirs, given->n_kv_disk_dirs, 0, 0, &found, &n_found));
     rt_status status =
             rt_calloc(given->n_kv_disk_dirs + n_found, sizeof *dirs, "directories of books", &dirs);
     for (int i = 0; i < given->n_kv_disk_dirs && status == RT_OK; i++)

@@ -71,7 +71,8 @@ rt_status glm_restore_all(
         RT_TRY(lost_from(sessions[i], lengths[i], failure, &bad));
         if (bad == INT64_MAX) continue;
         if (sessions[i]->engine->comm->rank == 0)
-            rt_log(RT_LOG_WARN, "decode", "again from token=%" PRId64 ": %s", bad, rt_error_text());
+            rt_log(RT_LOG_WARN, "decode", "computed again from token=%" PRId64 ": %s", bad,
+                    rt_error_text());
         glm_session_truncate(sessions[i], bad);
         RT_TRY(glm_session_rewind(sessions[i], lengths[i]));
         n_restored++;

@@ -42,7 +42,7 @@ static rt_status copy_dirs(glm_engine *engine, const glm_options *options) {
         RT_TRY(glm_rank_dir(options->kv_disk_dirs[engine->n_kv_dirs], rank,
                 &engine->kv_dirs[engine->n_kv_dirs]));
     return glm_rank_dirs_found(options->kv_disk_dirs, options->n_kv_disk_dirs, rank,
-            &engine->other_dirs, &engine->n_other_dirs);
+            engine->comm->n_ranks, &engine->other_dirs, &engine->n_other_dirs);
 }
 
 static void free_dirs(glm_engine *engine) {

@@ -37,14 +37,12 @@ static rt_status walk_layers(glm_session *session, kv_walk_extent extent) {
 }
 
 /* Read and verify everything; what is bad, and what follows it, is not there. */
-static rt_status load(glm_session *session, bool *is_damaged, glm_reuse *out) {
-    *is_damaged = false;
+static rt_status load(glm_session *session, glm_reuse *out) {
     for (;;) {
         const rt_status status = walk_layers(session, KV_WALK_ALL);
         if (status == RT_OK) return RT_OK;
         const int64_t bad = kv_walk_bad_pos(session->engine->store, session->seq);
         if (bad < 0) return status;
-        *is_damaged = true;
         (void)snprintf(out->reason, sizeof out->reason, "%s", rt_error_text());
         rt_log(RT_LOG_WARN, "keep", "a miss from token=%" PRId64 ": %s", bad, rt_error_text());
         glm_session_truncate(session, bad);
@@ -63,22 +61,14 @@ static rt_status find(glm_session *session, const int32_t *ids, int64_t n_ids, g
     return RT_OK;
 }
 
-/* What is damaged has been set aside: other ranks' files may hold it, and are found then. */
 static rt_status restore(glm_session *session, const int32_t *ids, int64_t n_ids, glm_reuse *out) {
     if (kv_seq_length(session->seq) > 0 || n_ids > kv_seq_max_tokens(session->seq))
         return rt_fail(RT_EUSAGE,
                 "session: %" PRId64 " tokens cannot be restored into one that holds %" PRId64
                 " and has room for %" PRId64,
                 n_ids, kv_seq_length(session->seq), kv_seq_max_tokens(session->seq));
-    bool is_damaged = false;
-    for (int tries = 0; tries <= GLM_RECOVERIES_MAX; tries++) {
-        if (is_damaged) glm_session_truncate(session, 0);
-        RT_TRY(find(session, ids, n_ids, out));
-        if (!kv_seq_is_in_memory(session->seq)) return RT_OK;
-        RT_TRY(load(session, &is_damaged, out));
-        if (!is_damaged || session->engine->n_other_dirs == 0) return RT_OK;
-    }
-    return RT_OK;
+    RT_TRY(find(session, ids, n_ids, out));
+    return kv_seq_is_in_memory(session->seq) ? load(session, out) : RT_OK;
 }
 
 /* What a rank has found, and why no more. */

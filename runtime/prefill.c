@@ -263,7 +263,8 @@ static rt_status recover(glm_engine *engine, rt_status failure) {
     RT_TRY(glm_step_bad_pos(engine, session, failure, &bad));
     if (bad == INT64_MAX || ++run->n_recoveries > GLM_RECOVERIES_MAX) return failure;
     if (engine->comm->rank == 0)
-        rt_log(RT_LOG_WARN, "prefill", "again from token=%" PRId64 ": %s", bad, rt_error_text());
+        rt_log(RT_LOG_WARN, "prefill", "computed again from token=%" PRId64 ": %s", bad,
+                rt_error_text());
     kv_span_abort(session->seq);
     const int64_t length = rt_min64(kv_seq_length(session->seq), bad);
     if (length < run->first_pos) RT_TRY(glm_prefill_restart_at(run, length));

@@ -40,12 +40,13 @@ static rt_status add(char ***names, int32_t *n_names, char *name) {
     return RT_OK;
 }
 
-static rt_status look_for(const char *dir, int32_t but, char ***names, int32_t *n_names) {
+static rt_status look_for(
+        const char *dir, int32_t but, int32_t n_ranks, char ***names, int32_t *n_names) {
     for (int32_t rank = 0; rank < PAR_RANKS_MAX; rank++) {
         char *name = NULL;
         if (rank == but) continue;
         RT_TRY(glm_rank_dir(dir, rank, &name));
-        if (access(name, R_OK | X_OK) == 0)
+        if (rank < n_ranks || access(name, R_OK | X_OK) == 0)
             RT_TRY(add(names, n_names, name));
         else
             free(name);
@@ -53,13 +54,13 @@ static rt_status look_for(const char *dir, int32_t but, char ***names, int32_t *
     return RT_OK;
 }
 
-rt_status glm_rank_dirs_found(
-        const char *const *dirs, int n_dirs, int32_t but, char ***names, int32_t *n_names) {
+rt_status glm_rank_dirs_found(const char *const *dirs, int n_dirs, int32_t but, int32_t n_ranks,
+        char ***names, int32_t *n_names) {
     *names = NULL;
     *n_names = 0;
     rt_status status = RT_OK;
     for (int i = 0; i < n_dirs && status == RT_OK; i++)
-        if (glm_has_rank_sign(dirs[i])) status = look_for(dirs[i], but, names, n_names);
+        if (glm_has_rank_sign(dirs[i])) status = look_for(dirs[i], but, n_ranks, names, n_names);
     if (status == RT_OK) return RT_OK;
     glm_rank_dirs_free(*names, *n_names);
     *names = NULL;

@@ -1,6 +1,7 @@
 /* Windows of a walk, between the store's rows and attention's pages. On the CPU loads and stores are
  * shared out to the engine's threads, a run at a time. */
 #include "backend.h"
+#include "base/log.h"
 
 typedef struct window_job {
     attn_shape shape;
@@ -101,11 +102,24 @@ rt_status glm_cpu_store_window(glm_engine *engine, kv_walk *walk, int64_t n_stor
     return RT_OK;
 }
 
-rt_status glm_window_enter(glm_engine *engine, kv_walk *walk, kv_window *window) {
+static rt_status load_next(glm_engine *engine, kv_walk *walk, kv_window *window) {
     RT_TRY(kv_walk_next(walk, window));
     if (window->n_parts == 0) return RT_OK;
     if (window->n_loads > 0) RT_TRY(engine->backend->load_window(engine, walk, window->n_loads));
     return kv_walk_loaded(walk);
+}
+
+/* Where a copy stands in for a damaged file nothing has happened but that: whether all ranks go on is agreed
+ * upon once they have attended, as always. */
+rt_status glm_window_enter(glm_engine *engine, kv_walk *walk, kv_window *window) {
+    rt_status status = load_next(engine, walk, window);
+    for (int i = 0; (status == RT_ECORRUPT || status == RT_EIO) && i < GLM_RECOVERIES_MAX; i++) {
+        char text[KV_MEND_TEXT];
+        RT_TRY(kv_walk_mend(walk, status, text));
+        rt_log(RT_LOG_WARN, "window", "%s", text);
+        status = load_next(engine, walk, window);
+    }
+    return status;
 }
 
 rt_status glm_window_leave(glm_engine *engine, kv_walk *walk) {
