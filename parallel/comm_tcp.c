@@ -18,12 +18,17 @@
 
 #include <xxhash.h>
 
+#include "runtime/base/log.h"
 #include "runtime/base/memory.h"
 #include "tcp.h"
 #include "wired.h"
 
 /* The others may be started by hand, or wait for their machines. */
 static const double join_s = 120.0;
+
+/* How long to wait for what the heartbeats know of a connection that ended. */
+static const double known_s = 0.1;
+static const double doubt_s_max = 8.0;
 
 typedef struct tcp_header {
     uint64_t serial; /* of this sender's messages to this receiver, from 1 on */
@@ -53,9 +58,12 @@ static tcp_comm *of_wire(par_wire *wire) {
 
 /* ---- the wire -------------------------------------------------------------------------------- */
 
-/* A connection that ended: the heartbeats know more, a moment later. */
+/* A connection that ended: the heartbeats know more, a moment later; or once they know of a rank that has
+ * been silent whether that is why another one left. */
 static rt_status lost(tcp_comm *tcp, int32_t peer, const char *doing, const char *why) {
-    for (int i = 0; i < 20 && tcp->wired.watch; i++) {
+    par_watch *watch = tcp->wired.watch;
+    const double begin = rt_now();
+    while (watch && rt_now() - begin < (par_watch_is_in_doubt(watch) ? doubt_s_max : known_s)) {
         RT_TRY(par_wired_check(&tcp->wired));
         (void)nanosleep(&(struct timespec){.tv_nsec = 5000000}, NULL);
     }

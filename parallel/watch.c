@@ -4,7 +4,8 @@
  *   'q'                  leaving in an orderly way: the end of the socket that follows means nothing
  *   'e' u16 n, text[n]   the group is over, and why
  *
- * Rank 0 sees all ranks and passes an end on to all of them; the others see rank 0. A socket that ends
+ * Rank 0 sees all ranks and passes an end on to all of them; the others see rank 0, and where that is
+ * what froze each finds it out by itself. A socket that ends
  * without 'q' is a rank that died, noticed at once; frozen_s without a byte is a rank that froze. A
  * thread that was itself not running for a while (the whole program stopped, the machine asleep)
  * starts counting anew: it cannot tell whose fault the silence is. */
@@ -28,6 +29,7 @@
 enum { BEAT_MS = 500, WHY_BYTES = 600, FAREWELL_MS = 200 };
 static const double frozen_s = 6.0;
 static const double own_gap_s = 2.0;
+static const double doubt_s = 1.5; /* three beats */
 
 typedef struct watch_peer {
     int fd; /* -1: none, or gone in peace */
@@ -45,6 +47,7 @@ struct par_watch {
     bool has_thread;
     int wake_fd;
     atomic_bool is_stopping;
+    atomic_bool is_in_doubt;
     atomic_bool is_over; /* `why` is there */
     pthread_mutex_t lock;
     char why[WHY_BYTES];
@@ -71,6 +74,10 @@ void par_watch_end(par_watch *watch, const char *why) {
 rt_status par_watch_check(par_watch *watch) {
     if (!atomic_load(&watch->is_over)) return RT_OK;
     return rt_fail(RT_EPEER, "parallel: %s", watch->why);
+}
+
+bool par_watch_is_in_doubt(par_watch *watch) {
+    return atomic_load(&watch->is_in_doubt) && !atomic_load(&watch->is_over);
 }
 
 static void end_for(par_watch *watch, int32_t rank, const char *what) {
@@ -194,8 +201,13 @@ static void *beat(void *context) {
             send_all(watch, "b", 1);
             last_beat = now;
         }
-        for (int32_t r = 0; r < watch->n_ranks; r++)
-            if (watch->peers[r].fd >= 0) look_at(watch, r, now);
+        bool is_in_doubt = false;
+        for (int32_t r = 0; r < watch->n_ranks; r++) {
+            if (watch->peers[r].fd < 0) continue;
+            look_at(watch, r, now);
+            is_in_doubt |= now - watch->peers[r].last_seen > doubt_s;
+        }
+        atomic_store(&watch->is_in_doubt, is_in_doubt);
     }
     if (atomic_load(&watch->is_over)) send_end(watch);
     return NULL;

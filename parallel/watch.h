@@ -20,6 +20,9 @@ void par_watch_end(par_watch *watch, const char *why);
 /* RT_EPEER, with the reason, once the group is over. Any thread, at once. */
 RT_MUST_CHECK rt_status par_watch_check(par_watch *watch);
 
+/* Whether a rank has been silent for so long that it may be what froze: not known yet. Any thread. */
+bool par_watch_is_in_doubt(par_watch *watch);
+
 /* Leave: orderly, behind a barrier, or as one whose end is the group's. Frees it; accepts NULL. */
 void par_watch_stop(par_watch *watch, bool is_orderly);
 

@@ -1,7 +1,9 @@
 #include "help_mpi.h"
 
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -29,21 +31,36 @@ static void set_environment(void) {
     (void)setenv("OMPI_MCA_hwloc_base_binding_policy", "none", 1);
 }
 
-int help_mpi_run(int n_ranks, const char *argument) {
+void help_mpi_exec(int n_ranks, const char *argument) {
     char count[16];
     char program[4096];
     (void)snprintf(count, sizeof count, "%d", n_ranks);
     const ssize_t n = readlink("/proc/self/exe", program, sizeof program - 1);
-    if (n <= 0) return -1;
+    if (n <= 0) return;
     program[n] = '\0';
+    set_environment();
+    (void)execlp("mpirun", "mpirun", "-n", count, program, argument, (char *)NULL);
+}
+
+int help_mpi_run(int n_ranks, const char *argument) {
     (void)fflush(NULL);
     const pid_t child = fork();
     if (child == 0) {
-        set_environment();
-        (void)execlp("mpirun", "mpirun", "-n", count, program, argument, (char *)NULL);
+        help_mpi_exec(n_ranks, argument);
         _exit(127);
     }
     int status = 0;
     if (child < 0 || waitpid(child, &status, 0) != child) return -1;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+int help_free_port(void) {
+    struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t length = sizeof name;
+    const int fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (fd < 0) return -1;
+    const bool is_there = bind(fd, (struct sockaddr *)(void *)&name, length) == 0 &&
+                          getsockname(fd, (struct sockaddr *)(void *)&name, &length) == 0;
+    (void)close(fd);
+    return is_there ? ntohs(name.sin_port) : -1;
 }

@@ -1,4 +1,4 @@
-/* Programs run as ranks by the MPI launcher in PATH. */
+/* Programs run as ranks by the MPI launcher in PATH, or as torchrun does. */
 #ifndef HELP_MPI_H
 #define HELP_MPI_H
 
@@ -11,5 +11,10 @@ bool help_mpi_is_there(char *why);
 /* Run this program again as n_ranks ranks with one argument. The launcher's exit status; 128 + signal
  * where one ended it. Its output goes to ours. */
 int help_mpi_run(int n_ranks, const char *argument);
+/* The same in place of this process; returns where there is no launcher. */
+void help_mpi_exec(int n_ranks, const char *argument);
+
+/* A TCP port of the loopback that nobody has now; -1: none. */
+int help_free_port(void);
 
 #endif

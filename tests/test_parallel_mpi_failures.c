@@ -1,5 +1,5 @@
-/* A rank under mpirun that dies, leaves, gives up or freezes ends the group on every rank, in time,
- * with a message that names it, its host and the step; and mpirun's exit status is not 0.
+/* A rank under mpirun that dies, leaves, gives up or freezes, also rank 0, ends the group on every rank, in
+ * time, with a message that names it, its host and the step; and mpirun's exit status is not 0.
  *
  * Method: this program starts itself as three ranks, which sum in a loop until one of them does the
  * thing; the others write what they were told, and after how long, to a file. */
@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -15,7 +16,7 @@
 #include "parallel/parallel.h"
 #include "runtime/base/log.h"
 
-enum { N_RANKS = 3, VICTIM = 1, FATAL_STEP = 20 };
+enum { N_RANKS = 3, FATAL_STEP = 20 };
 
 static int n_failed;
 
@@ -52,7 +53,7 @@ static void write_down(const char *dir, int rank, double took_s) {
     (void)fclose(file);
 }
 
-static int rank_main(const char *dir, const char *deed) {
+static int rank_main(const char *dir, const char *deed, int victim) {
     par_world world;
     char address[PAR_ADDRESS_BYTES];
     par_comm *comm = NULL;
@@ -65,7 +66,7 @@ static int rank_main(const char *dir, const char *deed) {
     while (status == RT_OK) {
         float data[100] = {1.0f};
         comm->step++;
-        if (comm->step == FATAL_STEP && comm->rank == VICTIM) do_it(comm, deed);
+        if (comm->step == FATAL_STEP && comm->rank == victim) do_it(comm, deed);
         last = rt_now();
         status = comm->all_reduce(comm, data, 100, NULL);
     }
@@ -79,7 +80,8 @@ static int rank_main(const char *dir, const char *deed) {
 
 /* ---- all of them ----------------------------------------------------------------------------- */
 
-static void check_rank(const char *dir, int rank, const char *deed, const char *expected) {
+static void check_rank(
+        const char *dir, int rank, const char *deed, int victim, const char *expected) {
     char path[512];
     char text[1024] = "nothing";
     double took_s = -1.0;
@@ -92,8 +94,9 @@ static void check_rank(const char *dir, int rank, const char *deed, const char *
     char host[PAR_NAME_BYTES] = "";
     char who[128];
     (void)gethostname(host, sizeof host - 1);
-    (void)snprintf(what, sizeof what, "rank 1 %s, rank %d after %.1f s", deed, rank, took_s);
-    (void)snprintf(who, sizeof who, "rank 1 on %s %s", host, expected);
+    (void)snprintf(
+            what, sizeof what, "rank %d %s, rank %d after %.1f s", victim, deed, rank, took_s);
+    (void)snprintf(who, sizeof who, "rank %d on %s %s", victim, host, expected);
     (void)printf("%s: %s\n", what, text);
     expect(strstr(text, who) != NULL, what, text);
     /* A rank that is quick is a step ahead of the others. */
@@ -103,22 +106,42 @@ static void check_rank(const char *dir, int rank, const char *deed, const char *
     expect(took_s >= 0.0 && took_s < (strcmp(deed, "freezes") == 0 ? 10.0 : 5.0), what, text);
 }
 
-static void check(const char *dir, const char *deed, const char *expected) {
+static void check(const char *dir, const char *deed, int victim, const char *expected) {
     char argument[600];
-    (void)snprintf(argument, sizeof argument, "%s:%s", dir, deed);
+    (void)snprintf(argument, sizeof argument, "%s:%s:%d", dir, deed, victim);
     const double begin = rt_now();
     const int exit_code = help_mpi_run(N_RANKS, argument);
     expect(exit_code != 0 && exit_code != 127, deed, "mpirun's exit status");
     expect(rt_now() - begin < 20.0, deed, "mpirun took longer than 20 s");
     for (int r = 0; r < N_RANKS; r++)
-        if (r != VICTIM) check_rank(dir, r, deed, expected);
+        if (r != victim) check_rank(dir, r, deed, victim, expected);
+}
+
+/* Rank 1 of one run, rank 0 of another beside it: both take their time. */
+static void check_frozen(const char *dir) {
+    char other_dir[] = "/tmp/glm1m_mpi_XXXXXX";
+    if (!mkdtemp(other_dir)) exit(1);
+    (void)fflush(stdout);
+    const pid_t child = fork();
+    if (child == 0) {
+        n_failed = 0;
+        check(other_dir, "freezes", 0, "is frozen: no sign of life for ");
+        (void)fflush(stdout);
+        _exit(n_failed);
+    }
+    check(dir, "freezes", 1, "is frozen: no sign of life for ");
+    int status = 0;
+    if (waitpid(child, &status, 0) != child || status != 0) n_failed++;
+    (void)rmdir(other_dir);
 }
 
 int main(int argc, char **argv) {
     if (argc == 2) {
         char *deed = strchr(argv[1], ':');
         *deed++ = '\0';
-        return rank_main(argv[1], deed);
+        char *victim = strchr(deed, ':');
+        *victim++ = '\0';
+        return rank_main(argv[1], deed, (int)strtol(victim, NULL, 10));
     }
     char why[256];
     char dir[] = "/tmp/glm1m_mpi_XXXXXX";
@@ -127,11 +150,11 @@ int main(int argc, char **argv) {
         return 77;
     }
     if (!mkdtemp(dir)) return 1;
-    check(dir, "dies", "is gone");
-    check(dir, "exits", "is gone");
-    check(dir, "gives up", "gave up: no room left");
-    check(dir, "closes", "ended without the others");
-    if (!getenv("GLM_TEST_FAST")) check(dir, "freezes", "is frozen: no sign of life for ");
+    check(dir, "dies", 1, "is gone");
+    check(dir, "exits", 1, "is gone");
+    check(dir, "gives up", 1, "gave up: no room left");
+    check(dir, "closes", 1, "ended without the others");
+    if (!getenv("GLM_TEST_FAST")) check_frozen(dir);
     (void)rmdir(dir);
     return n_failed ? 1 : 0;
 }
