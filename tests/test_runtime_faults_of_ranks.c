@@ -4,7 +4,8 @@
  * the answer is right to the bit. It is never wrong, and nothing ever hangs. (Ranks that are not alike:
  * cli_ranks_that_differ.)
  *
- * Method: this program is the harness, rank 0 ("zero") and the other ranks ("rank FD"). Rank 0 opens
+ * Method: this program is the harness, rank 0 ("zero") and the other ranks ("rank FD"; "member" where TCP or
+ * MPI is between them). Rank 0 opens
  * an engine, prefills 4,300 tokens of a text, decodes, keeps a book, closes; or does that with a cache
  * that overflows to disk, and keeps nothing.
  * The fault is at the n-th operation of one rank, by wrapped function pointers. The harness is the
@@ -13,7 +14,10 @@
  *   (no argument)               a bounded sample: each kind at a few points
  *   KIND RANKS RANK AT          one run, a line about it
  *   count RANKS                 how many operations there are
- *   campaign N [SEED]           N runs over all kinds, ranks and points; a summary */
+ *   campaign N [SEED]           N runs over all kinds, ranks and points; a summary
+ *   tcp ..., mpi ...            the same between ranks by TCP or MPI. There nobody is a frozen rank 0's
+ *                               parent: the others say who froze and leave; what started it ends it (mpirun),
+ *                               or lets it go on (the harness), and it ends by itself */
 #include <dirent.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -26,6 +30,7 @@
 
 #include "help_checkpoint.h"
 #include "help_faults_ranks.h"
+#include "help_mpi.h"
 #include "help_needle.h"
 #include "help_random.h"
 #include "help_ranks.h"
@@ -51,12 +56,22 @@ static void note_end(const char *log, int rank, rt_status status) {
     append_line(log, line);
 }
 
+static rt_status join_launched(par_comm **comm) {
+    par_world world;
+    char address[PAR_ADDRESS_BYTES];
+    RT_TRY(glm_launcher_find(&world, address));
+    return glm_launcher_join(&world, comm);
+}
+
+/* fd NULL: a launcher started it. */
 static int be_rank(const char *fd) {
     help_fault fault;
     par_comm *comm = NULL;
     const char *log = getenv("GLM_TEST_LOG");
     const bool is_faulty = help_fault_parse(getenv("GLM_TEST_FAULT"), &fault);
-    if (!log || par_local_join((int)strtol(fd, NULL, 10), &comm) != RT_OK) return 97;
+    if (!log) return 97;
+    if (fd && par_local_join((int)strtol(fd, NULL, 10), &comm) != RT_OK) return 97;
+    if (!fd && join_launched(&comm) != RT_OK) return 97;
     const int rank = comm->rank;
     if (is_faulty) help_fault_install(comm, &fault, log);
     const int exit_code = glm_ranks_serve(comm);
@@ -143,11 +158,21 @@ static int be_zero(void) {
     return status == RT_OK ? 0 : status == RT_EPEER ? 6 : status == RT_ENOFIT ? 3 : 1;
 }
 
+static int be_member(void) {
+    par_world world;
+    char address[PAR_ADDRESS_BYTES];
+    (void)signal(SIGTERM, SIG_IGN); /* mpirun's, a second before it kills */
+    if (glm_launcher_find(&world, address) != RT_OK) return 97;
+    return world.rank == 0 ? be_zero() : be_rank(NULL);
+}
+
 /* ---- the harness ----------------------------------------------------------------------------- */
 
 static const char *model;
 static const char *base;
 static bool spills; /* runs from here on */
+static par_transport transport = PAR_BY_LOCAL;
+static pid_t members[PAR_RANKS_MAX]; /* by TCP */
 
 typedef struct outcome {
     int exit_code; /* of rank 0; 128 + signal */
@@ -176,25 +201,42 @@ static void run_command(const char *format, ...) {
     }
 }
 
-static pid_t start_zero(const char *dir, int n_ranks, const char *fault) {
-    char number[16];
+/* A process of the run, or mpirun. */
+static void be_started(const char *dir, int n_ranks, const char *fault, int rank, int port) {
+    char number[3][16];
     char log[PATH_BYTES];
     char errors[PATH_BYTES];
-    (void)snprintf(number, sizeof number, "%d", n_ranks);
+    (void)snprintf(number[0], sizeof number[0], "%d", n_ranks);
+    (void)snprintf(number[1], sizeof number[1], "%d", rank);
+    (void)snprintf(number[2], sizeof number[2], "%d", port);
     (void)snprintf(log, sizeof log, "%s/log", dir);
     (void)snprintf(errors, sizeof errors, "%s/errors", dir);
-    (void)fflush(stdout);
-    const pid_t pid = fork();
-    if (pid != 0) return pid;
     (void)setenv("GLM_TEST_DIR", dir, 1);
     (void)setenv("GLM_TEST_MODEL", model, 1);
     (void)setenv("GLM_TEST_LOG", log, 1);
-    (void)setenv("GLM_TEST_RANKS", number, 1);
+    (void)setenv("GLM_TEST_RANKS", number[0], 1);
     (void)setenv("GLM_TEST_FAULT", fault, 1);
     if (spills) (void)setenv("GLM_TEST_SPILLS", "1", 1);
-    if (!freopen(errors, "w", stderr)) _exit(96);
-    (void)execl("/proc/self/exe", "zero", "zero", (char *)NULL);
+    if (!freopen(errors, "a", stderr)) _exit(96);
+    if (transport == PAR_BY_LOCAL) (void)execl("/proc/self/exe", "zero", "zero", (char *)NULL);
+    if (transport == PAR_BY_MPI) help_mpi_exec(n_ranks, "member");
+    (void)setenv("WORLD_SIZE", number[0], 1);
+    (void)setenv("RANK", number[1], 1);
+    (void)setenv("MASTER_PORT", number[2], 1);
+    (void)setenv("MASTER_ADDR", "127.0.0.1", 1);
+    (void)execl("/proc/self/exe", "member", "member", (char *)NULL);
     _exit(96);
+}
+
+/* Rank 0, or mpirun. */
+static pid_t start_zero(const char *dir, int n_ranks, const char *fault) {
+    const int port = transport == PAR_BY_TCP ? help_free_port() : 0;
+    (void)fflush(stdout);
+    for (int rank = transport == PAR_BY_TCP ? n_ranks - 1 : 0; rank >= 0; rank--) {
+        members[rank] = fork();
+        if (members[rank] == 0) be_started(dir, n_ranks, fault, rank, port);
+    }
+    return members[0];
 }
 
 /* When the fault was, 0 if it was not. */
@@ -222,13 +264,21 @@ static double read_log(const char *dir, int faulty, outcome *out) {
     return happened;
 }
 
-/* Until every process of the run is gone. */
-static void wait_for_all(pid_t zero, const char *dir, const help_fault *fault, outcome *out) {
+/* Until every process of the run is gone. One that froze among ranks by TCP is let go on when it is the last. */
+static void wait_for_all(
+        pid_t zero, int n_ranks, const char *dir, const help_fault *fault, outcome *out) {
     const double started = rt_now();
+    double left_alone = 0.0;
+    int n_left = transport == PAR_BY_TCP ? n_ranks : 0;
     out->exit_code = -1;
     for (;;) {
         int status = 0;
         const pid_t pid = waitpid(-1, &status, WNOHANG);
+        n_left -= pid > 0;
+        if (n_left == 1 && fault->kind == HELP_FAULT_STOP && left_alone == 0.0) {
+            left_alone = rt_now();
+            (void)kill(members[fault->rank], SIGCONT);
+        }
         if (pid == zero)
             out->exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
         if (pid < 0) break; /* no child is left, and orphans would be ours */
@@ -236,6 +286,8 @@ static void wait_for_all(pid_t zero, const char *dir, const help_fault *fault, o
         if (rt_now() - started > RUN_S_MAX) {
             out->has_hung = true;
             (void)kill(zero, SIGKILL);
+            for (int r = 1; r < n_ranks && transport == PAR_BY_TCP; r++)
+                (void)kill(members[r], SIGKILL);
         }
         (void)usleep(1000);
     }
@@ -293,7 +345,7 @@ static outcome run(const char *dir, int n_ranks, const help_fault *fault) {
             text, sizeof text, "%s %d %d", help_fault_name(fault->kind), fault->rank, fault->at);
     run_command("mkdir -p '%s' && rm -f '%s/log' '%s/logits' '%s/errors'", dir, dir, dir, dir);
     const pid_t zero = start_zero(dir, n_ranks, text);
-    wait_for_all(zero, dir, fault, &out);
+    wait_for_all(zero, n_ranks, dir, fault, &out);
     read_errors(dir, &out);
     out.is_right = out.exit_code == 0 && is_right(dir, n_ranks, 0.0);
     return out;
@@ -343,8 +395,10 @@ static const char *judge(const outcome *out, const help_fault *fault, int n_rank
         if (out->detected_s > limit) return "noticed too late";
         return out->gone_s > limit + 2.0 ? "a process stays" : NULL;
     }
-    if (out->exit_code != 6) return "another exit code";
-    if (is_frozen && fault->rank == 0 && out->n_noticed < n_ranks - 1)
+    /* mpirun's own, and it ends all once one has noticed. */
+    const bool is_mpi = transport == PAR_BY_MPI;
+    if (is_mpi ? out->exit_code == 0 : out->exit_code != 6) return "another exit code";
+    if (is_frozen && fault->rank == 0 && out->n_noticed < (is_mpi ? 1 : n_ranks - 1))
         return "a rank does not notice";
     if (out->detected_s > limit) return "noticed too late";
     if (out->gone_s > limit + 3.0) return "a process stays";
@@ -355,11 +409,15 @@ static const char *judge(const outcome *out, const help_fault *fault, int n_rank
 }
 
 static void print_run(const outcome *out, const help_fault *fault, int n_ranks, const char *wrong) {
-    printf("%s %s%-9s rank %d of %d at %4d (%s): exit %d, noticed in %.2f s by %d, gone in %.2f "
+    printf("%s %s%s%-9s rank %d of %d at %4d (%s): exit %d, noticed in %.2f s by %d, gone in %.2f "
            "s%s%s\n",
-            wrong ? "FAIL" : "ok  ", spills ? "spilling, " : "", help_fault_name(fault->kind),
-            fault->rank, n_ranks, fault->at, out->has_happened ? out->step : "-", out->exit_code,
-            out->detected_s, out->n_noticed, out->gone_s, wrong ? ": " : "", wrong ? wrong : "");
+            wrong ? "FAIL" : "ok  ",
+            transport == PAR_BY_MPI   ? "mpi, "
+            : transport == PAR_BY_TCP ? "tcp, "
+                                      : "",
+            spills ? "spilling, " : "", help_fault_name(fault->kind), fault->rank, n_ranks,
+            fault->at, out->has_happened ? out->step : "-", out->exit_code, out->detected_s,
+            out->n_noticed, out->gone_s, wrong ? ": " : "", wrong ? wrong : "");
     if (wrong && out->text[0]) printf("     %s\n", out->text);
     (void)fflush(stdout);
 }
@@ -423,11 +481,17 @@ typedef struct tally {
     double gone_s_max;
 } tally;
 
-static void campaign(int n_runs, uint64_t seed) {
+/* Bytes on their way are changed in shared memory only (test_parallel_tcp_ranks has what is not due). */
+static help_fault_kind kind_of_run(int i) {
     static const help_fault_kind kinds[] = {HELP_FAULT_KILL, HELP_FAULT_EXIT0, HELP_FAULT_EXIT1,
             HELP_FAULT_KILL, HELP_FAULT_CORRUPT, HELP_FAULT_DUPLICATE, HELP_FAULT_SLOW,
             HELP_FAULT_STOP, HELP_FAULT_FULL};
-    enum { N_KINDS = sizeof kinds / sizeof kinds[0] };
+    const help_fault_kind kind = kinds[i % (int)(sizeof kinds / sizeof kinds[0])];
+    const bool is_local = kind == HELP_FAULT_CORRUPT || kind == HELP_FAULT_DUPLICATE;
+    return is_local && transport != PAR_BY_LOCAL ? HELP_FAULT_STOP : kind;
+}
+
+static void campaign(int n_runs, uint64_t seed) {
     tally tallies[HELP_N_FAULTS] = {0};
     int n_operations[5] = {0};
     int n_bad = 0;
@@ -435,7 +499,7 @@ static void campaign(int n_runs, uint64_t seed) {
     printf("operations: %d with 2 ranks, %d with 4\n", n_operations[2], n_operations[4]);
     for (int i = 0; i < n_runs; i++) {
         const int n_ranks = random_below(&seed, 2) ? 4 : 2;
-        help_fault fault = {.kind = kinds[i % N_KINDS],
+        help_fault fault = {.kind = kind_of_run(i),
                 .rank = (int)random_below(&seed, n_ranks),
                 .at = 1 + (int)random_below(&seed, n_operations[n_ranks])};
         bool is_good = true;
@@ -484,6 +548,11 @@ static int sample(void) {
     }
     spills = false;
     if (is_fast) return n_bad ? 1 : 0;
+    bool is_good = true;
+    transport = PAR_BY_TCP;
+    (void)run_and_judge(2, &faults[1], &is_good);
+    transport = PAR_BY_LOCAL;
+    n_bad += !is_good;
     (void)count_operations(4);
     n_bad += !goes_on_after(2, n - 25, 2);
     n_bad += !goes_on_after(2, n - 25, 4);
@@ -494,6 +563,13 @@ static int sample(void) {
 int main(int argc, char **argv) {
     if (argc == 3 && strcmp(argv[1], "rank") == 0) return be_rank(argv[2]);
     if (argc == 2 && strcmp(argv[1], "zero") == 0) return be_zero();
+    if (argc == 2 && strcmp(argv[1], "member") == 0) return be_member();
+    if (argc > 1 && (strcmp(argv[1], "tcp") == 0 || strcmp(argv[1], "mpi") == 0)) {
+        transport = strcmp(argv[1], "tcp") == 0 ? PAR_BY_TCP : PAR_BY_MPI;
+        argv[1] = argv[0];
+        argv++;
+        argc--;
+    }
     const help_shape shape = {.hidden = 64,
             .n_layers = 2,
             .n_heads = 8,
