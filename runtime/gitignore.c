@@ -1,7 +1,6 @@
 #include "gitignore.h"
 
 #include <errno.h>
-#include <fnmatch.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/size.h"
+#include "wildcard.h"
 
 typedef struct pattern {
     const char *glob; /* in the list's text */
@@ -35,11 +35,17 @@ struct glm_gitignore {
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-/* Blanks at the end do not count, unless a \ stands in front of one. */
+/* Blanks at the end do not count, unless a \ stands in front of one that is not itself behind one. */
 static void trim(char *line) {
-    size_t n = strlen(line);
-    if (n > 0 && line[n - 1] == '\r') line[--n] = '\0';
-    while (n > 0 && line[n - 1] == ' ' && (n < 2 || line[n - 2] != '\\')) line[--n] = '\0';
+    const size_t n = strlen(line);
+    char *end = line;
+    if (n > 0 && line[n - 1] == '\r') line[n - 1] = '\0';
+    for (char *at = line; *at; at++) {
+        const bool is_blank = *at == ' ';
+        if (*at == '\\' && at[1]) at++;
+        if (!is_blank) end = at + 1;
+    }
+    *end = '\0';
 }
 
 static void parse_line(pattern_list *list, char *line) {
@@ -175,55 +181,10 @@ void glm_gitignore_leave(glm_gitignore *ignore) {
 
 /* ---- matching -------------------------------------------------------------------------------- */
 
-/* Behind the first name of a path; NULL: it was the last. */
-static const char *next_name(const char *path) {
-    const char *slash = strchr(path, '/');
-    return slash ? slash + 1 : NULL;
-}
-
-static bool is_any_depth(const char *glob) {
-    return strncmp(glob, "**", 2) == 0 && (glob[2] == '/' || glob[2] == '\0');
-}
-
-/* The first names of both. */
-static bool names_match(const char *glob, const char *path) {
-    char glob_name[NAME_MAX + 1];
-    char name[NAME_MAX + 1];
-    const size_t n_glob = strcspn(glob, "/");
-    const size_t n = strcspn(path, "/");
-    if (n_glob > NAME_MAX || n > NAME_MAX) return false;
-    (void)snprintf(glob_name, sizeof glob_name, "%.*s", (int)n_glob, glob);
-    (void)snprintf(name, sizeof name, "%.*s", (int)n, path);
-    return fnmatch(glob_name, name, 0) == 0;
-}
-
-/* Name by name; where they differ, the last ** takes one more. */
-static bool paths_match(const char *glob, const char *path) {
-    const char *behind_any = NULL;
-    const char *retry = NULL;
-    while (path) {
-        if (glob && is_any_depth(glob)) {
-            if (glob[2] == '\0') return true;
-            glob = behind_any = next_name(glob);
-            retry = path;
-        } else if (glob && names_match(glob, path)) {
-            glob = next_name(glob);
-            path = next_name(path);
-        } else if (retry && (retry = next_name(retry)) != NULL) {
-            glob = behind_any;
-            path = retry;
-        } else {
-            return false;
-        }
-    }
-    return glob == NULL;
-}
-
 static bool is_match(const pattern *p, const char *path, bool is_directory) {
     if (p->is_directory && !is_directory) return false;
-    if (p->is_anchored) return paths_match(p->glob, path);
-    const char *slash = strrchr(path, '/');
-    return names_match(p->glob, slash ? slash + 1 : path);
+    const char *slash = p->is_anchored ? NULL : strrchr(path, '/');
+    return glm_wildcard_match(p->glob, slash ? slash + 1 : path, p->is_anchored);
 }
 
 bool glm_gitignore_has(const glm_gitignore *ignore, const char *inside, bool is_directory) {
