@@ -3,7 +3,7 @@
 #
 #   sh tests/campaign.sh [--seed S] [--seconds N] [--machine "in words"] [PART...]
 #
-#   PART       kills models crashes faults fuzz ranks unlike mutants; all of them where none is named
+#   PART       kills models crashes faults fuzz bodies ranks unlike mutants; all of them where none is named
 #   --seed     the first one (default: the time); every seed is printed and written down
 #   --seconds  how long each part goes on with further seeds (default 120)
 #
@@ -23,7 +23,7 @@ while [ $# -gt 0 ]; do
     --seed) seed=$2 && shift ;;
     --seconds) seconds=$2 && shift ;;
     --machine) machine=$2 && shift ;;
-    kills | models | crashes | faults | fuzz | ranks | unlike | mutants) parts="$parts $1" ;;
+    kills | models | crashes | faults | fuzz | bodies | ranks | unlike | mutants) parts="$parts $1" ;;
     *) sed -n '2,13s/^# \{0,1\}//p' "$0" && exit 2 ;;
     esac
     shift
@@ -76,6 +76,20 @@ fuzz() {
         n=$((n + 200000))
     done
 }
+# What the server is sent, guided by coverage: libFuzzer, which makes up its own mind about the time. Needs clang.
+bodies() {
+    unit='bodies of requests, under ASan and UBSan'
+    corpus=build-fuzz/server_body
+    try env CC=clang CXX=clang++ cmake -B build-fuzz -DGLM_FUZZ=ON -DGLM_CUDA=OFF -DGLM_WERROR=OFF \
+        '-DGLM_SANITIZE=address;undefined'
+    [ "$outcome" != ok ] || try cmake --build build-fuzz -j "$(nproc)" --target fuzz_server_body \
+        test_runtime_fuzz_server_body
+    [ "$outcome" != ok ] || try build-fuzz/tests/test_runtime_fuzz_server_body --corpus "$corpus"
+    [ "$outcome" != ok ] || try build-fuzz/fuzz/fuzz_server_body -seed="$1" -max_len=4096 \
+        -max_total_time="$seconds" -artifact_prefix=build-fuzz/ "$corpus"
+    add "$(sed -n 's/^Done \([0-9]*\) runs in .*/\1/p' "$log")"
+    ends_at=0
+}
 # Longest times until all other ranks knew, of ranks that died and of ranks that froze.
 ranks() {
     try build/tests/test_runtime_faults_of_ranks campaign 520 "$1"
@@ -113,7 +127,7 @@ mutants() {
 
 [ -s "$ledger" ] || printf 'date\tcommit\tmachine\tpart\tfirst_seed\tseeds\tdone\toutcome\n' >"$ledger"
 failed=0
-for part in ${parts:-kills models crashes faults fuzz ranks unlike mutants}; do
+for part in ${parts:-kills models crashes faults fuzz bodies ranks unlike mutants}; do
     n=0
     n_seeds=0
     outcome=ok

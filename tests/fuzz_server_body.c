@@ -1,7 +1,8 @@
-/* Fuzz target: bodies of serve's routes. Whatever comes, there is a request within every bound, or an
- * error with a status and a text; and the JSON that was taken is no deeper than it may be.
+/* Fuzz target: bodies of serve's routes, all that take one. Whatever comes, there is a request within every
+ * bound, or an answer, which where it is an error has a status and a text; and the JSON that was taken is no
+ * deeper than it may be. The scheduler takes requests, and runs none of them.
  *
- * Input: a byte that says which API, then the body. */
+ * Input: a byte that says which route, then the body. "read_1" is the text that /v1/read was given before. */
 #include "help_fuzz.h"
 
 #include <string.h>
@@ -11,22 +12,62 @@
 #include "runtime/byte_tokenizer.h"
 #include "runtime/server/ask.h"
 #include "runtime/server/limits.h"
+#include "runtime/server/routes.h"
+#include "runtime/server/schedule.h"
 
-typedef srv_request *(*asker)(const json_t *body, const srv_options *options, srv_error *error);
+enum { CONTEXT = 4096 };
 
-static const srv_options *options_of_the_test(void) {
+static const char *const paths[] = {"/v1/chat/completions", "/v1/completions", "/v1/messages", "/tokenize",
+        "/detokenize", "/v1/messages/count_tokens", "/v1/read", "/v1/ask", "/v1/cite", "/v1/jobs"};
+enum { N_PATHS = sizeof paths / sizeof *paths };
+
+static char reading_id[SRV_ID_BYTES];
+
+static srv_options options_of_the_test(void) {
     static glm_config config;
     static glm_variant variant;
-    static srv_options options;
-    if (options.tokenizer) return &options;
     const char *dir = tokh_make_dir();
     glm_tokenizer *tokenizer = NULL;
     CHECK(glm_byte_tokenizer_write(dir, 272) == RT_OK);
     CHECK(glm_tokenizer_load(dir, &tokenizer) == RT_OK);
-    config = (glm_config){.vocab = 272, .temperature = -1.0F};
-    options = (srv_options){
+    config = (glm_config){.vocab = 272,
+            .temperature = -1.0F,
+            .n_layers = 1,
+            .n_heads = 8,
+            .n_kv_heads = 4,
+            .head_dim = 32,
+            .hidden = 128,
+            .ffn = 192};
+    return (srv_options){
             .model_name = "model", .tokenizer = tokenizer, .config = &config, .variant = &variant};
-    return &options;
+}
+
+static void read_one(srv_server *server) {
+    static const char text[] = "Lucia lives in Rome.\nThe special magic number for Rome is: 1234567.\n";
+    glm_document document;
+    glm_reading reading = {0};
+    srv_reading *one = NULL;
+    CHECK(glm_document_from_bytes("a.txt", text, sizeof text - 1, NULL, &document) == RT_OK);
+    CHECK(glm_reading_make(server->options.tokenizer, server->options.variant, NULL, &document, &reading) ==
+            RT_OK);
+    CHECK(srv_readings_add(server->readings, &reading, &one) == RT_OK);
+    memcpy(reading_id, one->id, sizeof reading_id);
+    srv_reading_drop(one);
+}
+
+/* Loaded, as far as routes can see. */
+static srv_server *server_of_the_test(void) {
+    static srv_server server;
+    if (server.scheduler) return &server;
+    server.options = options_of_the_test();
+    CHECK(srv_scheduler_create(server.options.tokenizer, 4, &server.scheduler) == RT_OK);
+    CHECK(srv_jobs_create(server.scheduler, &server.jobs) == RT_OK);
+    CHECK(srv_readings_create(&server.readings) == RT_OK);
+    server.scheduler->plan = (glm_plan){.max_len = CONTEXT, .n_ranks = 1, .machine_flops = 1e12};
+    server.scheduler->context = CONTEXT;
+    server.scheduler->state = SRV_READY;
+    read_one(&server);
+    return &server;
 }
 
 static int64_t depth_of(const json_t *value) {
@@ -46,7 +87,7 @@ static int64_t depth_of(const json_t *value) {
 }
 
 static void check_error(const srv_error *error) {
-    FUZZ_REQUIRE(error->http == 400 || error->http == 404);
+    FUZZ_REQUIRE(error->http == 400);
     FUZZ_REQUIRE(error->message[0] != '\0');
     for (int shape = SRV_SHAPE_OPENAI; shape <= SRV_SHAPE_ANTHROPIC; shape++) {
         json_t *value = srv_error_json(error, (srv_shape)shape);
@@ -70,9 +111,38 @@ static void check_request(const srv_request *request, int64_t vocab) {
     for (int i = 0; i < settings->n_stop; i++) FUZZ_REQUIRE(settings->stop[i][0] != '\0');
 }
 
+/* The table says where the texts are; a client was told. */
+static void name_reading(json_t *body) {
+    const char *name = json_string_value(json_object_get(body, "reading"));
+    if (name && strcmp(name, "read_1") == 0)
+        FUZZ_REQUIRE(json_object_set_new(body, "reading", json_string(reading_id)) == 0);
+}
+
+static void check_answer(const srv_exchange *exchange) {
+    static const int known[] = {200, 202, 400, 404, 415, 429, 503};
+    bool is_known = false;
+    FUZZ_REQUIRE(exchange->response || exchange->request);
+    FUZZ_REQUIRE(!exchange->response || !exchange->request);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        is_known = is_known || exchange->http == known[i];
+    FUZZ_REQUIRE(exchange->request || is_known);
+}
+
+static void run_route(srv_server *server, const char *path, json_t *body) {
+    srv_error error = {0};
+    srv_exchange exchange = {.server = server};
+    exchange.route = srv_route_find("POST", path, exchange.rest, &error);
+    name_reading(body);
+    exchange.route->handler(&exchange, body);
+    check_answer(&exchange);
+    if (exchange.request) check_request(exchange.request, server->options.config->vocab);
+    if (exchange.response) MHD_destroy_response(exchange.response);
+    srv_fail_all(server->scheduler); /* whatever waits */
+    srv_request_drop(exchange.request);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes) {
-    static const asker askers[] = {srv_ask_chat, srv_ask_completion, srv_ask_messages};
-    const srv_options *options = options_of_the_test();
+    srv_server *server = server_of_the_test();
     srv_error error = {0};
     if (n_bytes == 0) return 0;
     const char *text = (const char *)fuzz_at_the_end(data + 1, n_bytes - 1);
@@ -82,12 +152,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes) {
         return 0;
     }
     FUZZ_REQUIRE(depth_of(body) <= srv_limit_of(SRV_JSON_DEPTH));
-    srv_request *request = askers[data[0] % 3](body, options, &error);
-    if (request)
-        check_request(request, options->config->vocab);
-    else
-        check_error(&error);
-    srv_request_drop(request);
+    run_route(server, paths[data[0] % N_PATHS], body);
     json_decref(body);
     return 0;
 }
@@ -114,9 +179,15 @@ void fuzz_add_seeds(fuzz_corpus *corpus) {
             "\"input\":{\"a\":1}}]},{\"role\":\"user\",\"content\":[{\"type\":\"tool_result\","
             "\"tool_use_id\":\"t\",\"content\":\"ok\"}]}],\"tools\":[{\"name\":\"f\","
             "\"input_schema\":{\"type\":\"object\"}}],\"stop_sequences\":[\"x\"]}",
+            "{\"prompt\":\"abc\",\"response_format\":{\"type\":\"json_object\"},\"max_tokens\":5}",
+            "{\"tokens\":[258,260,97,98]}", "{\"name\":\"a.txt\",\"text\":\"Anna is here.\\n\"}",
+            "{\"reading\":\"read_1\",\"question\":\"Who?\",\"max_tokens\":9}",
+            "{\"reading\":\"read_1\",\"answer\":\"\\\"lives in Rome\\\" [1], and \\\"no\\\"\"}",
+            "{\"endpoint\":\"/v1/messages\",\"body\":{\"max_tokens\":3,\"messages\":[{\"role\":"
+            "\"user\",\"content\":\"a\"}]}}",
             "{\"x\":[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]}"};
     for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++)
-        for (uint8_t api = 0; api < 3; api++) fuzz_add_text(corpus, api, bodies[i]);
+        for (uint8_t path = 0; path < N_PATHS; path++) fuzz_add_text(corpus, path, bodies[i]);
 }
 
 void fuzz_repair(uint8_t *bytes, size_t n_bytes) {
