@@ -89,14 +89,16 @@ RT_MUST_CHECK rt_status attn_cuda_prefill_sm90(
  *             query tokens lie, and `pages` are e4m3 ones (attn_fp8.h), of which those before the page
  *             of the last query token are read
  *   attended  bf16 [n_seqs][n_queries][n_heads][128]; lse as in prefill
- *   scratch   attn_cuda_decode_scratch_bytes(...); its first attn_cuda_decode_ticket_bytes(...) are
- *             zero before the first call, and again after each
+ *   tickets   attn_cuda_decode_ticket_bytes(...), for as many sequences or more: zero before the first call,
+ *             and again after each that completes the keys
+ *   scratch   attn_cuda_decode_scratch_bytes(...), of any contents
  *
  * Where a sequence's keys are there a part at a time, a step is several calls, n_tokens a multiple of
  * ATTN_SPLIT_TOKENS but for the last one's: only the part's pages need be listed, the scratch is left alone in
  * between, and the call that completes the keys, whichever it is, writes attended: the same bits.
  *
- * n_queries n_heads / n_kv_heads is at most 256. A row's bits depend on no other. */
+ * n_queries n_heads / n_kv_heads is at most 256. A row's bits depend on no other, neither on how many there
+ * are; they are those of the kernel. */
 typedef struct attn_cuda_decode_args {
     const uint16_t *q;
     int64_t q_stride;
@@ -107,17 +109,23 @@ typedef struct attn_cuda_decode_args {
     void *const *const *pages;
     uint16_t *attended;
     float *lse;
+    uint32_t *tickets;
     void *scratch;
     void *const *const *open_pages;
     int64_t first_token; /* of the keys of this call, a multiple of ATTN_SPLIT_TOKENS; */
     int64_t n_tokens;    /* 0: all from there on, in one call */
 } attn_cuda_decode_args;
 enum { ATTN_CUDA_DECODE_ROWS_MAX = 256 };
-RT_MUST_CHECK rt_status attn_cuda_decode(
+/* Ampere and later: mma.sync. Memory binds up to 32 rows of a KV head. */
+RT_MUST_CHECK rt_status attn_cuda_decode_sm80(
         const attn_shape *shape, const attn_cuda_decode_args *args, rt_stream stream);
+/* Hopper: bulk copies, wgmma. Memory binds up to 128 rows; bf16 pages. */
+RT_MUST_CHECK rt_status attn_cuda_decode_sm90(
+        const attn_shape *shape, const attn_cuda_decode_args *args, rt_stream stream);
+/* What either wants. */
 int64_t attn_cuda_decode_scratch_bytes(
         const attn_shape *shape, int64_t max_tokens, int32_t n_seqs, int32_t n_queries);
-int64_t attn_cuda_decode_ticket_bytes(const attn_shape *shape, int32_t n_seqs);
+int64_t attn_cuda_decode_ticket_bytes(const attn_shape *shape, int64_t max_tokens, int32_t n_seqs);
 
 /* n_pages full pages, bf16 -> e4m3 (attn_fp8.h): open_pages[i] -> pages[i], device arrays. Widening is the way
  * back, to what the codes say, exactly. */

@@ -21,6 +21,7 @@
  * are several blocks, which find what they read in L2. */
 #include "ptx.cuh"
 
+#include "attn_decode_rows.h"
 #include "attn_fp8.h"
 #include "attn_tile.cuh"
 
@@ -626,25 +627,6 @@ static __global__ void __launch_bounds__(WARP *N_CLASSES *GROUPS)
     if (ptx_thread() == 0) *ticket = 0; /* for the next step */
 }
 
-/* Rows of a block that is to have some of n_rows; the kernels there are. With e4m3 the registers do for
- * fewer. */
-int rows_of_block(int n_rows, bool is_fp8) {
-    if (n_rows <= 32) return n_rows <= 8 ? 8 : n_rows <= 16 ? 16 : 32;
-    return is_fp8 ? 32 : 64;
-}
-
-int n_row_blocks_of(int n_rows, bool is_fp8) {
-    return (n_rows + rows_of_block(n_rows, is_fp8) - 1) / rows_of_block(n_rows, is_fp8);
-}
-
-int64_t round_up(int64_t n) {
-    return (n + 255) / 256 * 256;
-}
-
-int64_t n_splits_of(int64_t n_tokens) {
-    return (n_tokens + SPLIT - 1) / SPLIT;
-}
-
 template <int NT, int GROUPS, bool IS_FP8>
 const char *launch(ptx_grid grid, rt_stream stream, const decode_params &params) {
     grid.threads = WARP * N_CLASSES * GROUPS;
@@ -653,7 +635,7 @@ const char *launch(ptx_grid grid, rt_stream stream, const decode_params &params)
 
 const char *launch_for(int n_rows, ptx_grid grid, rt_stream stream, const decode_params &params) {
     const bool is_fp8 = params.a.open_pages != NULL;
-    switch (rows_of_block(n_rows, is_fp8)) {
+    switch (attn_sm80_block_rows(n_rows, is_fp8)) {
     case 8:
         return (is_fp8 ? launch<1, 1, true> : launch<1, 1, false>)(grid, stream, params);
     case 16:
@@ -667,39 +649,24 @@ const char *launch_for(int n_rows, ptx_grid grid, rt_stream stream, const decode
 
 } // namespace
 
-int64_t attn_cuda_decode_ticket_bytes(const attn_shape *shape, int32_t n_seqs) {
-    const int64_t n_blocks_max = n_row_blocks_of(ATTN_CUDA_DECODE_ROWS_MAX, true);
-    return round_up(n_seqs * shape->n_kv_heads * n_blocks_max * (int64_t)sizeof(uint32_t));
-}
-
-int64_t attn_cuda_decode_scratch_bytes(
-        const attn_shape *shape, int64_t max_tokens, int32_t n_seqs, int32_t n_queries) {
-    const int n_rows = n_queries * (shape->n_heads / shape->n_kv_heads);
-    const int64_t rows = (int64_t)rows_of_block(n_rows, false) * n_row_blocks_of(n_rows, false);
-    const int64_t parts = (int64_t)n_seqs * shape->n_kv_heads * n_splits_of(max_tokens) * rows;
-    return attn_cuda_decode_ticket_bytes(shape, n_seqs) +
-           parts * (HEAD_DIM + 2) * (int64_t)sizeof(float);
-}
-
-rt_status attn_cuda_decode(
+rt_status attn_cuda_decode_sm80(
         const attn_shape *shape, const attn_cuda_decode_args *args, rt_stream stream) {
     if (args->n_seqs == 0) return RT_OK;
     const int32_t group = shape->n_heads / shape->n_kv_heads;
     const int32_t n_rows = args->n_queries * group;
     rt_assert(n_rows > 0 && n_rows <= ATTN_CUDA_DECODE_ROWS_MAX && args->max_tokens > 0);
     rt_assert(!args->open_pages || args->n_queries <= PAGE);
-    const int64_t n_splits = n_splits_of(args->max_tokens);
-    const int32_t n_row_blocks = n_row_blocks_of(n_rows, args->open_pages != NULL);
-    const int64_t n_block_rows = rows_of_block(n_rows, args->open_pages != NULL);
+    const int64_t n_splits = attn_n_splits(args->max_tokens);
+    const int32_t n_row_blocks = attn_sm80_row_blocks(n_rows, args->open_pages != NULL);
+    const int64_t n_block_rows = attn_sm80_block_rows(n_rows, args->open_pages != NULL);
     const int64_t parts = args->n_seqs * shape->n_kv_heads * n_splits * n_block_rows * n_row_blocks;
-    float *part_out =
-            (float *)((char *)args->scratch + attn_cuda_decode_ticket_bytes(shape, args->n_seqs));
+    float *part_out = (float *)args->scratch;
     const decode_params params = {*args, shape->n_heads, shape->n_kv_heads, group, n_rows,
-            n_row_blocks, n_splits, (uint32_t *)args->scratch, part_out,
+            n_row_blocks, n_splits, args->tickets, part_out,
             part_out + parts * HEAD_DIM, part_out + parts * (HEAD_DIM + 1),
             (float)(1.4426950408889634 / sqrt((double)HEAD_DIM))};
     rt_assert(args->first_token >= 0 && args->first_token % SPLIT == 0);
-    const int64_t n_here = args->n_tokens > 0 ? n_splits_of(args->n_tokens)
+    const int64_t n_here = args->n_tokens > 0 ? attn_n_splits(args->n_tokens)
                                               : n_splits - args->first_token / SPLIT;
     const ptx_grid grid = {
             n_here * n_row_blocks, (int64_t)args->n_seqs * shape->n_kv_heads, 0, SMEM_BYTES};

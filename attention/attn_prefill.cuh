@@ -1,5 +1,4 @@
-/* What the prefill kernels share: their parameters, the order of their tiles, rows in a quad of lanes,
- * the launch.
+/* What the prefill kernels share: their parameters, the order of their tiles, the launch.
  *
  * A tile is one query head and a fixed number of query rows. Tiles are numbered head-major, latest rows
  * first: those that run together share the keys of one KV head, which then come from the L2 cache, and
@@ -9,6 +8,7 @@
 
 #include "ptx.cuh"
 
+#include "attn_quad.cuh"
 #include "attn_tile.cuh"
 
 #include <math.h>
@@ -45,16 +45,6 @@ PTX_DEVICE const void *prefill_page(const prefill_params &p, int token, int page
     if (p.a.open_pages && page == (p.pos + token) / PAGE)
         return p.a.open_pages[(p.in_page + token) / PAGE];
     return p.a.pages[page];
-}
-
-/* Over the four lanes that share a row of scores. */
-PTX_DEVICE float max_of_row(float v) {
-    v = fmaxf(v, ptx_shfl_xor(v, 1));
-    return fmaxf(v, ptx_shfl_xor(v, 2));
-}
-PTX_DEVICE float sum_of_row(float v) {
-    v += ptx_shfl_xor(v, 1);
-    return v + ptx_shfl_xor(v, 2);
 }
 
 /* ---- launching ------------------------------------------------------------------------------- */

@@ -145,8 +145,17 @@ template <int N> PTX_DEVICE void ptx_cp_async_wait() {
 PTX_DEVICE void ptx_store_shared_float(float *to, float v) {
     __stcg(to, v);
 }
+PTX_DEVICE void ptx_store_shared_float2(float *to, float2 v) {
+    __stcg((float2 *)to, v);
+}
+PTX_DEVICE void ptx_store_shared_float4(float *to, float4 v) {
+    __stcg((float4 *)to, v);
+}
 PTX_DEVICE float ptx_load_shared_float(const float *from) {
     return __ldcg(from);
+}
+PTX_DEVICE float4 ptx_load_shared_float4(const float *from) {
+    return __ldcg((const float4 *)from);
 }
 
 /* Add 1 and return what was there. What this thread knows, its own stores and those before a

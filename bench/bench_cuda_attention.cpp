@@ -8,7 +8,7 @@
  *   causal  `keys` query tokens, the whole prompt            share of the best square product
  *   chunk   8448 query tokens, the last at position keys
  *   dense   8448 query tokens behind all of the keys
- *   decode  1, 4, 8, 16 query tokens over all keys           share of the copy; L2 is cold
+ *   decode  1, 4, 8, 16 query tokens over all keys           share of the copy; L2 is cold; by both kernels
  *   decode_fp8  the same over e4m3 pages, half the bytes
  *
  * The same shapes as bench_cuda_sdpa.py, beside which they are printed. Kernels are not checked here: the
@@ -73,8 +73,11 @@ static void prefill(const layer &l, const char *name, int64_t tokens, int64_t po
             "TFLOP/s", ceiling);
 }
 
+typedef rt_status decode_kernel(const attn_shape *, const attn_cuda_decode_args *, rt_stream);
+
 /* is_fp8: the same memory, taken for codes; its last page for the query's own. */
-static void decode(const layer &l, int64_t keys, int queries, bool is_fp8, double ceiling) {
+static void decode(const layer &l, const char *name, decode_kernel *kernel, int64_t keys,
+        int queries, bool is_fp8, double ceiling) {
     int64_t *lengths = gpu_take<int64_t>(1);
     void ***lists = gpu_take<void **>(1), ***open = gpu_take<void **>(1);
     void **const last = l.pages + (keys - queries) / 128;
@@ -82,8 +85,9 @@ static void decode(const layer &l, int64_t keys, int queries, bool is_fp8, doubl
     CHECK_CUDA(cudaMemcpy(lists, &l.pages, sizeof l.pages, cudaMemcpyHostToDevice));
     CHECK_CUDA(cudaMemcpy(open, &last, sizeof last, cudaMemcpyHostToDevice));
     const int64_t scratch_bytes = attn_cuda_decode_scratch_bytes(&l.shape, keys, 1, queries);
-    char *scratch = gpu_take<char>(scratch_bytes);
-    CHECK_CUDA(cudaMemset(scratch, 0, (size_t)scratch_bytes));
+    const int64_t ticket_bytes = attn_cuda_decode_ticket_bytes(&l.shape, keys, 1);
+    char *scratch = gpu_take<char>(scratch_bytes), *tickets = gpu_take<char>(ticket_bytes);
+    CHECK_CUDA(cudaMemset(tickets, 0, (size_t)ticket_bytes));
     attn_cuda_decode_args args = {};
     args.q = l.q;
     args.q_stride = HEADS * DIM;
@@ -93,11 +97,14 @@ static void decode(const layer &l, int64_t keys, int queries, bool is_fp8, doubl
     args.n_queries = queries;
     args.pages = (void *const *const *)lists;
     args.attended = l.out;
+    args.tickets = (uint32_t *)tickets;
     args.scratch = scratch;
     args.open_pages = is_fp8 ? (void *const *const *)open : NULL;
-    gpu_print(is_fp8 ? "decode_fp8" : "decode", keys, queries,
-            gpu_time([&] { gpu_must(attn_cuda_decode(&l.shape, &args, NULL)); }, true),
+    char text[32];
+    snprintf(text, sizeof text, "decode%s_%s", is_fp8 ? "_fp8" : "", name);
+    gpu_print(text, keys, queries, gpu_time([&] { gpu_must(kernel(&l.shape, &args, NULL)); }, true),
             (double)keys * KV_HEADS * 2 * DIM * (is_fp8 ? 1 : 2) / 1e9, "GB/s", ceiling);
+    CHECK_CUDA(cudaFree(tickets));
     CHECK_CUDA(cudaFree(scratch));
     CHECK_CUDA(cudaFree(open));
     CHECK_CUDA(cudaFree(lists));
@@ -113,8 +120,13 @@ int main() {
     for (int64_t keys = 16384; keys <= l.keys_max; keys *= 8)
         prefill(l, "chunk", CHUNK, keys - CHUNK, keys, product);
     for (int64_t keys = l.keys_max; keys >= 16384; keys /= 4)
-        for (const int queries : {1, 4, 8, 16})
-            for (const bool is_fp8 : {false, true}) decode(l, keys, queries, is_fp8, copy);
+        for (const int queries : {16, 1, 8, 4})
+            for (const bool is_fp8 : {false, true}) {
+#if HAS_SM90
+                if (!is_fp8) decode(l, "sm90", attn_cuda_decode_sm90, keys, queries, is_fp8, copy);
+#endif
+                decode(l, "sm80", attn_cuda_decode_sm80, keys, queries, is_fp8, copy);
+            }
     for (int64_t keys = 8192; keys <= QUERIES_MAX; keys *= 2)
         prefill(l, "causal", keys, 0, keys, product);
     for (int64_t keys = 8192; keys <= l.keys_max; keys *= 2)

@@ -66,8 +66,11 @@ static int64_t window_heads(const glm_config *config, const glm_plan *plan) {
     return (int64_t)plan->kv_window_extents * config->n_kv_heads;
 }
 
-static int64_t single_scratch_bytes(const attn_shape *shape, const glm_plan *plan) {
-    return rt_round_up(attn_cuda_decode_scratch_bytes(shape, plan->max_len, 1, 1), 256);
+/* Tickets, then scratch, of up to n_seqs sequences. */
+static int64_t splits_bytes(const attn_shape *shape, const glm_plan *plan, int32_t n_seqs) {
+    return rt_round_up(attn_cuda_decode_ticket_bytes(shape, plan->max_len, n_seqs) +
+                               attn_cuda_decode_scratch_bytes(shape, plan->max_len, n_seqs, 1),
+            256);
 }
 
 static int64_t step_bytes(const glm_plan *plan) {
@@ -133,9 +136,8 @@ static void list_decode(
     pinned(list, &cuda->host_step_memory, step_bytes(plan), "a decode step");
     on_device(list, &cuda->step_memory, step_bytes(plan), "a decode step");
     on_device(list, &cuda->batch_scratch,
-            attn_cuda_decode_scratch_bytes(&shape, plan->max_len, plan->max_seqs, 1),
-            "the splits of decode");
-    on_device(list, &cuda->single_scratch, plan->max_seqs * single_scratch_bytes(&shape, plan),
+            splits_bytes(&shape, plan, plan->max_seqs), "the splits of decode");
+    on_device(list, &cuda->single_scratch, plan->max_seqs * splits_bytes(&shape, plan, 1),
             "the splits of decode");
 }
 
@@ -226,11 +228,12 @@ rt_status glm_cuda_clear_tickets(glm_engine *engine) {
     glm_cuda *cuda = engine->cuda;
     const rt_stream stream = cuda->device.compute;
     const int32_t max_seqs = engine->plan.max_seqs;
+    const int64_t max_len = engine->plan.max_len;
     RT_TRY(glm_cuda_zero(cuda->batch_scratch,
-            attn_cuda_decode_ticket_bytes(&cuda->shape, max_seqs), stream));
+            attn_cuda_decode_ticket_bytes(&cuda->shape, max_len, max_seqs), stream));
     for (int32_t i = 0; i < max_seqs; i++)
         RT_TRY(glm_cuda_zero((char *)cuda->single_scratch + i * cuda->single_scratch_bytes,
-                attn_cuda_decode_ticket_bytes(&cuda->shape, 1), stream));
+                attn_cuda_decode_ticket_bytes(&cuda->shape, max_len, 1), stream));
     return RT_OK;
 }
 
@@ -242,7 +245,7 @@ static void fill_numbers(glm_engine *engine) {
     cuda->pages_max = pages_max(plan);
     cuda->tables.capacity = cuda->pages_max;
     cuda->n_spare_pages = n_spare_pages(plan);
-    cuda->single_scratch_bytes = single_scratch_bytes(&cuda->shape, plan);
+    cuda->single_scratch_bytes = splits_bytes(&cuda->shape, plan, 1);
     if (!plan->kv_overflows) return;
     cuda->slab_stride = slab_stride(&engine->part, plan);
     cuda->in_tables.capacity = cuda->out_tables.capacity =

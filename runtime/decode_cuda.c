@@ -78,10 +78,13 @@ static rt_status append(glm_engine *engine, int32_t layer, int32_t first, int32_
     return attn_cuda_append(&cuda->shape, &args, compute_of(cuda));
 }
 
-/* q -> attended, over keys [first_token, first_token + n_tokens), or all of them. */
+/* q -> attended, over keys [first_token, first_token + n_tokens), or all of them. `scratch` begins with the tickets of
+ * n_max sequences. */
 static rt_status attend(glm_engine *engine, int32_t layer, int32_t first, int32_t n,
-        int64_t first_token, int64_t n_tokens, void *scratch) {
+        int64_t first_token, int64_t n_tokens, void *scratch, int32_t n_max) {
     glm_cuda *cuda = engine->cuda;
+    const int64_t ticket_bytes =
+            attn_cuda_decode_ticket_bytes(&cuda->shape, engine->plan.max_len, n_max);
     const attn_cuda_decode_args args = {.q = cuda->q + first * q_width(engine),
             .q_stride = q_width(engine),
             .lengths = cuda->step.lengths + first,
@@ -92,8 +95,11 @@ static rt_status attend(glm_engine *engine, int32_t layer, int32_t first, int32_
             .n_queries = 1,
             .pages = lists_of(engine, layer, first),
             .attended = cuda->attended + first * q_width(engine),
-            .scratch = scratch};
-    return attn_cuda_decode(&cuda->shape, &args, compute_of(cuda));
+            .tickets = scratch,
+            .scratch = (char *)scratch + ticket_bytes};
+    return cuda->device.capability == 90 && !args.open_pages /* e4m3: sm_80's alone */
+                   ? attn_cuda_decode_sm90(&cuda->shape, &args, compute_of(cuda))
+                   : attn_cuda_decode_sm80(&cuda->shape, &args, compute_of(cuda));
 }
 
 /* x, and the update of the layer before -> qkv */
@@ -138,7 +144,8 @@ static rt_status queue_step(glm_engine *engine, int32_t n) {
         RT_TRY(glm_cuda_stream_layer(engine, index, &layer));
         RT_TRY(begin_layer(engine, index, layer, n));
         RT_TRY(append(engine, index, 0, n));
-        RT_TRY(attend(engine, index, 0, n, 0, 0, engine->cuda->batch_scratch));
+        RT_TRY(attend(engine, index, 0, n, 0, 0, engine->cuda->batch_scratch,
+                engine->plan.max_seqs));
         RT_TRY(end_layer(engine, layer, n));
     }
     return end_step(engine, n);
@@ -204,7 +211,7 @@ static rt_status attend_to_part(glm_engine *engine, int32_t layer, const kv_wind
     else if (part->first_pos == 0)
         RT_TRY(glm_cuda_append_to_spare(engine, &token, part->seq));
     return attend(engine, layer, part->seq, 1, part->first_pos, part->n_tokens,
-            (char *)cuda->single_scratch + part->seq * cuda->single_scratch_bytes);
+            (char *)cuda->single_scratch + part->seq * cuda->single_scratch_bytes, 1);
 }
 
 static rt_status attend_to_windows(

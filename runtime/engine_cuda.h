@@ -128,7 +128,7 @@ typedef struct glm_cuda {
     void *step_memory;      /* on the device */
     glm_cuda_step host_step;
     glm_cuda_step step;
-    void *batch_scratch;  /* attn_cuda_decode of all sequences */
+    void *batch_scratch;  /* attn_cuda_decode_sm80 or _sm90 of all sequences: tickets, scratch */
     void *single_scratch; /* [max_seqs] of one */
     int64_t single_scratch_bytes;
     glm_cuda_graph *graphs; /* [max_seqs + 1], by the number of sequences */
@@ -165,7 +165,7 @@ int64_t glm_cuda_buffers_device_bytes(const glm_config *config, const glm_plan *
 int64_t glm_cuda_buffers_pinned_bytes(const glm_config *config, const glm_plan *plan);
 RT_MUST_CHECK rt_status glm_cuda_buffers_open(glm_engine *engine);
 void glm_cuda_buffers_close(glm_engine *engine);
-/* attn_cuda_decode finds its tickets at zero, and leaves them so unless a step ends in the middle. Queued. */
+/* Decode attention finds its tickets at zero, and leaves them so unless a step ends in the middle. Queued. */
 RT_MUST_CHECK rt_status glm_cuda_clear_tickets(glm_engine *engine);
 
 /* layer_cuda.c: the functions of backend.h, */

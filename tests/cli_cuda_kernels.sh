@@ -55,25 +55,38 @@ local_memory() {
     /[ \t](STL|LDL)[. ]/ { print FILENAME ": " kernel ": local memory: " $0 }' "$@"
 }
 
-# What is not as it should be in listings of Hopper's prefill kernel. wgmma.wait_group N is WARPGROUP.DEPBAR.LE gsb0, N.
+# What is not as it should be in a listing of Hopper's attention kernels, each of them. wgmma.wait_group N is
+# WARPGROUP.DEPBAR.LE gsb0, N.
 hopper_complaints() {
     awk '
+    function judge() {
+        if (kernel == "") return
+        if (!products) print FILENAME ": " kernel ": no HGMMA"
+        if (!copies) print FILENAME ": " kernel ": no UBLKCP"
+        if (!steps) print FILENAME ": " kernel ": no wait for S while O is computed"
+        if (late) print FILENAME ": " kernel ": the softmax is behind the wait for O"
+    }
+    /Function :/ { judge(); kernel = $NF; products = copies = between = steps = late = n_exp = 0 }
     /[ \t]HGMMA/ { products++ }
     /[ \t]UBLKCP/ { copies++ }
     /WARPGROUP.DEPBAR.LE gsb0, 0x1 / { between = 1; n_exp = 0 }
     /WARPGROUP.DEPBAR.LE gsb0, 0x0 / && between { between = 0; steps++; if (n_exp < 64) late++ }
     /MUFU.EX2/ { n_exp++ }
-    END {
-        if (!products) print FILENAME ": no HGMMA"
-        if (!copies) print FILENAME ": no UBLKCP"
-        if (!steps) print FILENAME ": no wait for S while O is computed"
-        if (late) print FILENAME ": the softmax is behind the wait for O"
-    }' "$1"
+    END { judge() }' "$@"
 }
 
-printf '  /*0000*/ WARPGROUP.DEPBAR.LE gsb0, 0x1 ;\n /*0010*/ WARPGROUP.DEPBAR.LE gsb0, 0x0 ;\n' >"$planted/bad.sass"
-printf ' /*0020*/ MUFU.EX2 R1, R1 ;\n /*0030*/ STL [R1], R2 ;\n /*0040*/ LDL.64 R2, [R1] ;\n' >>"$planted/bad.sass"
-[ "$(hopper_complaints "$planted/bad.sass" | wc -l)" -eq 3 ] || { echo "the reader of machine code is blind" && exit 1; }
+cat >"$planted/bad.sass" <<'END'
+    Function : late
+  /*0000*/ HGMMA.64x128x16.F32.BF16 R24, gdesc[UR4] ;
+  /*0010*/ UBLKCP.S.G [UR6], [UR4], UR9 ;
+  /*0020*/ WARPGROUP.DEPBAR.LE gsb0, 0x1 ;
+  /*0030*/ WARPGROUP.DEPBAR.LE gsb0, 0x0 ;
+  /*0040*/ MUFU.EX2 R1, R1 ;
+    Function : empty
+  /*0000*/ STL [R1], R2 ;
+  /*0010*/ LDL.64 R2, [R1] ;
+END
+[ "$(hopper_complaints "$planted/bad.sass" | wc -l)" -eq 4 ] || { echo "the reader of machine code is blind" && exit 1; }
 [ "$(local_memory "$planted/bad.sass" | wc -l)" -eq 2 ] || { echo "the reader of machine code is blind" && exit 1; }
 
 PATH=$PATH:/usr/local/cuda/bin
@@ -85,6 +98,6 @@ for object in "$build"/cuda/*.o; do
     cuobjdump -sass "$object" >"$listing" || exit 1
     grep -q "Function :" "$listing" || { echo "$object: no machine code" && exit 1; }
 done
-found=$(local_memory "$planted"/attn_*.sass && hopper_complaints "$planted/attn_prefill_sm90.sass")
+found=$(local_memory "$planted"/attn_*.sass && hopper_complaints "$planted"/attn_*_sm90.sass)
 [ -z "$found" ] || { printf '%s\n' "$found" && exit 1; }
 echo "machine code: as it should be"

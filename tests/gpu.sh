@@ -55,7 +55,7 @@ esac
 # In the order of their worth.
 tests() {
     echo test_cuda_primitives
-    [ $has_sm90 = 0 ] || echo test_cuda_primitives_sm90 test_cuda_prefill_sm90
+    [ $has_sm90 = 0 ] || echo test_cuda_primitives_sm90 test_cuda_prefill_sm90 test_cuda_decode_sm90
     echo test_cuda_prefill_sm80 test_cuda_decode test_cuda_fp8 test_cuda_append test_cuda_ops test_cuda_sample test_cuda_page_copy
 }
 benches() {
@@ -71,9 +71,9 @@ done
 
 # First whether it is right, then how fast, then what takes longest.
 parts() {
-    for name in $(tests) engine bench_cuda_attention bench_cuda_layer bench_cuda_sdpa; do echo "$name"; done
+    for name in $(tests) bench_cuda_attention engine bench_cuda_layer bench_cuda_sdpa; do echo "$name"; done
     for name in $(tests); do
-        case $name in *prefill* | *decode | *sample) echo "full:$name" ;; esac
+        case $name in *prefill* | *decode* | *sample) echo "full:$name" ;; esac
     done
     command -v compute-sanitizer >/dev/null || return
     for tool in memcheck racecheck synccheck initcheck; do

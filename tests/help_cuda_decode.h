@@ -1,4 +1,4 @@
-/* Running the decode kernel over sequences of help_cuda.h. */
+/* Running a decode kernel over sequences of help_cuda.h, and what each must do; DECODE names its launcher. */
 #ifndef HELP_CUDA_DECODE_H
 #define HELP_CUDA_DECODE_H
 
@@ -28,10 +28,25 @@ struct decode_result {
     explicit decode_result(int64_t rows) : out(rows * 128), lse(rows) {}
 };
 
-/* Sequences [first, first + n) in one call, then once more with the same scratch: the tickets must
- * have been left as they were found. */
-static inline void decode_run(
-        const decode_batch &b, int64_t max_tokens, int first, int n, decode_result *result) {
+/* Tickets, zero, and scratch; of the keys that a call has, where they come in several. */
+struct decode_memory {
+    cuda_buffer<char> tickets, scratch;
+    std::vector<int64_t> first_tokens = {0}; /* several: SPLIT tokens each */
+    int n_steps = 1;
+    decode_memory(const attn_shape &shape, int64_t max_tokens, int n_seqs, int n_queries)
+        : tickets(attn_cuda_decode_ticket_bytes(&shape, max_tokens, n_seqs)),
+          scratch(attn_cuda_decode_scratch_bytes(&shape, max_tokens, n_seqs, n_queries)) {
+        memset(tickets.data, 0, (size_t)tickets.n);
+    }
+    void give(attn_cuda_decode_args *args) {
+        args->tickets = (uint32_t *)tickets.data;
+        args->scratch = scratch.data;
+    }
+};
+
+/* Sequences [first, first + n) in one call, or as `memory` says. */
+static inline void decode_run(const decode_batch &b, int64_t max_tokens, int first, int n,
+        decode_result *result, decode_memory *memory) {
     cuda_buffer<int64_t> lengths(n);
     cuda_buffer<void *const *> pages(n);
     std::vector<std::unique_ptr<cuda_buffer<void *>>> lists;
@@ -41,8 +56,6 @@ static inline void decode_run(
         lengths[i] = layer.n_tokens;
         pages[i] = lists.back()->data;
     }
-    cuda_buffer<char> scratch(attn_cuda_decode_scratch_bytes(&b.shape, max_tokens, n, b.n_queries));
-    memset(scratch.data, 0, (size_t)attn_cuda_decode_ticket_bytes(&b.shape, n));
     attn_cuda_decode_args args = {};
     args.q = b.q->data + (int64_t)first * b.n_queries * b.shape.n_heads * 128;
     args.q_stride = b.shape.n_heads * 128;
@@ -53,10 +66,19 @@ static inline void decode_run(
     args.pages = pages.data;
     args.attended = result->out.data + (int64_t)first * b.n_queries * b.shape.n_heads * 128;
     args.lse = result->lse.data + (int64_t)first * b.n_queries * b.shape.n_heads;
-    args.scratch = scratch.data;
-    CHECK(attn_cuda_decode(&b.shape, &args, NULL) == RT_OK);
-    CHECK(attn_cuda_decode(&b.shape, &args, NULL) == RT_OK);
+    memory->give(&args);
+    for (int step = 0; step < memory->n_steps; step++)
+        for (const int64_t token : memory->first_tokens) {
+            args.first_token = token;
+            args.n_tokens = memory->first_tokens.size() > 1 ? ATTN_SPLIT_TOKENS : 0;
+            CHECK(DECODE(&b.shape, &args, NULL) == RT_OK);
+        }
     cuda_wait();
+}
+static inline void decode_run(
+        const decode_batch &b, int64_t max_tokens, int first, int n, decode_result *result) {
+    decode_memory memory(b.shape, max_tokens, n, b.n_queries);
+    decode_run(b, max_tokens, first, n, result, &memory);
 }
 
 static inline double decode_error(const decode_batch &b, const decode_result &result) {
@@ -72,14 +94,224 @@ static inline double decode_error(const decode_batch &b, const decode_result &re
     return worst;
 }
 
+/* Twice with the same memory, where there are several splits: the tickets must have been left as they were
+ * found. */
 static inline double decode_try(int n_heads, int n_kv_heads, int n_queries,
         const std::vector<int64_t> &lengths, uint64_t seed) {
     const decode_batch b(n_heads, n_kv_heads, n_queries, lengths, seed);
     decode_result result(b.rows());
     int64_t max = 0;
     for (const int64_t n : lengths) max = n > max ? n : max;
-    decode_run(b, max, 0, (int)lengths.size(), &result);
+    decode_memory memory(b.shape, max, (int)lengths.size(), n_queries);
+    memory.n_steps = max > ATTN_SPLIT_TOKENS ? 2 : 1;
+    decode_run(b, max, 0, (int)lengths.size(), &result, &memory);
     return decode_error(b, result);
+}
+
+/* ---- behaviours ------------------------------------------------------------------------------ */
+
+static inline void decode_tails() {
+    double worst = 0.0;
+    for (int64_t n = 1; n < 128; n += cuda_is_fast() ? 18 : 1) {
+        emu_seed(n % 2 ? 0 : (uint64_t)n);
+        worst = fmax(worst, decode_try(8, 1, 1, {n % 3 ? n : n + 128}, (uint64_t)n));
+    }
+    printf("tails: worst error %.3f of the bound\n", worst);
+    CHECK(worst <= 1.0);
+}
+
+static inline void decode_groups_and_queries() {
+    double worst = 0.0;
+    emu_seed(3);
+    worst = fmax(worst, decode_try(2, 2, 1, {77, 300}, 1));
+    worst = fmax(worst, decode_try(16, 1, 1, {200}, 2));
+    worst = fmax(worst, decode_try(3, 1, 2, {131}, 3));
+    worst = fmax(worst, decode_try(16, 2, 4, {130, 5}, 4));
+    worst = fmax(worst, decode_try(8, 1, 3, {3, 129}, 5));
+    worst = fmax(worst, decode_try(8, 1, 5, {140}, 6));      /* 40 rows: two warps a class */
+    worst = fmax(worst, decode_try(8, 2, 16, {17, 150}, 7)); /* 128: two blocks */
+    worst = fmax(worst, decode_try(16, 1, 16, {90}, 8));
+    printf("groups and queries: worst error %.3f of the bound\n", worst);
+    CHECK(worst <= 1.0);
+}
+
+static inline void decode_splits() {
+    double worst = 0.0;
+    emu_seed(4);
+    worst = fmax(worst, decode_try(8, 1, 1, {4097, 4096}, 1));
+    emu_seed(5);
+    worst = fmax(worst, decode_try(8, 1, 2, {cuda_is_fast() ? 4100 : 8193},
+                                2)); /* token 0 sees none of the last */
+    printf("splits: worst error %.3f of the bound\n", worst);
+    CHECK(worst <= 1.0);
+}
+
+/* Alone, in a batch, under a longer maximum: the same bits. */
+static inline void decode_batches() {
+    const decode_batch b(8, 1, 1, {100, 4300, 65}, 7);
+    decode_result together(24), alone(24);
+    emu_seed(0);
+    decode_run(b, 4300, 0, 3, &together);
+    emu_seed(9);
+    for (int i = 0; i < 3; i++) decode_run(b, 20000, i, 1, &alone);
+    CHECK(memcmp(together.out.data, alone.out.data, 24 * 256) == 0);
+    CHECK(memcmp(together.lse.data, alone.lse.data, 24 * 4) == 0);
+}
+
+/* 16 query tokens together, the last of 4103 keys, and each alone: the same bits. */
+static inline void decode_tokens() {
+    const decode_batch b(8, 1, 16, {4103}, 11);
+    decode_result together(128), alone(128);
+    emu_seed(0);
+    decode_run(b, 4103, 0, 1, &together);
+    for (int j = 0; j < 16; j += 3) {
+        const int64_t length = 4103 - 15 + j;
+        const cuda_buffer<int64_t> lengths(std::vector<int64_t>{length});
+        const cuda_buffer<void *> pages(b.layers[0]->pages);
+        const cuda_buffer<void *const *> seq_pages(std::vector<void *const *>{pages.data});
+        decode_memory memory(b.shape, length, 1, 1);
+        attn_cuda_decode_args args = {};
+        args.q = b.q->data + j * 8 * 128;
+        args.q_stride = 8 * 128;
+        args.lengths = lengths.data;
+        args.max_tokens = length;
+        args.n_seqs = args.n_queries = 1;
+        args.pages = seq_pages.data;
+        args.attended = alone.out.data + j * 8 * 128;
+        args.lse = alone.lse.data + j * 8;
+        memory.give(&args);
+        CHECK(DECODE(&b.shape, &args, NULL) == RT_OK);
+        cuda_wait();
+        CHECK(memcmp(together.out.data + j * 1024, alone.out.data + j * 1024, 2048) == 0);
+        CHECK(memcmp(&together.lse[j * 8], &alone.lse[j * 8], 32) == 0);
+    }
+}
+
+/* Many keys, all pages the same memory: a page's keys n times are the page's attention, and ln n
+ * more in lse. Every block of the launch runs, and DECODE_SPLITS splits are merged. */
+static inline void decode_many_splits() {
+    const int64_t n_pages = 32 * (cuda_is_fast() ? 9 : DECODE_SPLITS);
+    const cuda_layer page(cuda_shape(8, 1), 128, 9);
+    const cuda_buffer<void *> pages(std::vector<void *>((size_t)n_pages, page.pages[0]));
+    const cuda_buffer<void *const *> seq_pages(std::vector<void *const *>{pages.data});
+    const int64_t length = n_pages * 128;
+    const cuda_buffer<int64_t> lengths(std::vector<int64_t>{length});
+    cuda_buffer<uint16_t> q(8 * 128);
+    cuda_fill_normal(q.data, q.n, 10);
+    decode_result result(8);
+    decode_memory memory(page.shape, length, 1, 1);
+    attn_cuda_decode_args args = {q.data, 8 * 128, lengths.data, length, 1, 1, seq_pages.data,
+            result.out.data, result.lse.data, NULL, NULL, NULL, 0, 0};
+    memory.give(&args);
+    emu_seed(1);
+    CHECK(DECODE(&page.shape, &args, NULL) == RT_OK);
+    cuda_wait();
+    for (int h = 0; h < 8; h++) {
+        cuda_row row = cuda_reference(page, h, q.data + h * 128, 128);
+        row.lse += log((double)n_pages);
+        for (int d = 0; d < 128; d++) row.bound[d] += 0x1p-16 * fabs(row.out[d]); /* long sums */
+        row.lse_bound += 0x1p-16;
+        CHECK(cuda_error(row, result.out.data + h * 128, &result.lse[h]) <= 1.0);
+    }
+}
+
+/* Many times the same, under random schedules or all over a GPU, the splits' merging block whichever
+ * comes last: the same bits. */
+static inline void decode_repeats() {
+    const decode_batch b(CUDA_ON_GPU ? 32 : 8, CUDA_ON_GPU ? 4 : 1, 2,
+            CUDA_ON_GPU ? std::vector<int64_t>{70000, 4097} : std::vector<int64_t>{4200}, 8);
+    decode_result first(b.rows()), again(b.rows());
+    const int n = (int)b.layers.size();
+    emu_seed(0);
+    decode_run(b, 70000, 0, n, &first);
+    for (int i = 1; i < CUDA_REPEATS; i++) {
+        emu_seed((uint64_t)i);
+        decode_run(b, 70000, 0, n, &again);
+        CHECK(memcmp(first.out.data, again.out.data, (size_t)b.rows() * 256) == 0);
+        CHECK(memcmp(first.lse.data, again.lse.data, (size_t)b.rows() * 4) == 0);
+    }
+}
+
+
+/* A step of one sequence, then one of three, with the same memory: tickets are where they were. */
+static inline void decode_more_sequences() {
+    const decode_batch b(8, 1, 1, {4100, 4200, 4300}, 12);
+    decode_result result(24), first(8);
+    decode_memory memory(b.shape, 4300, 3, 1);
+    emu_seed(0);
+    decode_run(b, 4300, 0, 1, &first, &memory);
+    decode_run(b, 4300, 0, 3, &result, &memory);
+    CHECK(decode_error(b, result) <= 1.0);
+}
+
+/* The keys in two calls, in either order: the same bits. */
+static inline void decode_parts() {
+    const decode_batch b(4, 1, 5, {4103}, 13);
+    decode_result whole(20), parts(20);
+    emu_seed(0);
+    decode_run(b, 4103, 0, 1, &whole);
+    emu_keep_global(true);
+    for (int order = 0; order < 2; order++) {
+        decode_memory memory(b.shape, 4103, 1, 5);
+        memory.first_tokens = order ? std::vector<int64_t>{4096, 0} : std::vector<int64_t>{0, 4096};
+        decode_run(b, 4103, 0, 1, &parts, &memory);
+        CHECK(memcmp(whole.out.data, parts.out.data, 20 * 256) == 0);
+        CHECK(memcmp(whole.lse.data, parts.lse.data, 20 * 4) == 0);
+    }
+    emu_keep_global(false);
+}
+
+/* Scratch beyond its number 2^32: 16 tokens of the last of 300 sequences that may have a million keys each, of
+ * which it has two splits, and the others none. */
+static inline void decode_beyond_2_32() {
+    enum { N_SEQS = 300, HEADS = 32, N_QUERIES = 16, KEYS_MAX = 1 << 20 };
+    const decode_batch b(HEADS, 4, N_QUERIES, {4100}, 14);
+    const int64_t q_numbers = (int64_t)N_QUERIES * HEADS * 128;
+    const int64_t scratch_bytes = attn_cuda_decode_scratch_bytes(&b.shape, KEYS_MAX, N_SEQS, N_QUERIES);
+    CHECK(scratch_bytes / 4 > (int64_t)1 << 32);
+    decode_memory memory(b.shape, KEYS_MAX, N_SEQS, 0);
+    cuda_buffer<int64_t> lengths(N_SEQS);
+    cuda_buffer<void *const *> pages(N_SEQS);
+    const cuda_buffer<void *> list(b.layers[0]->pages);
+    for (int i = 0; i < N_SEQS; i++) {
+        lengths[i] = i == N_SEQS - 1 ? b.layers[0]->n_tokens : 0;
+        pages[i] = list.data;
+    }
+    decode_result result(b.rows());
+    attn_cuda_decode_args args = {};
+    args.q = b.q->data - (N_SEQS - 1) * q_numbers;
+    args.q_stride = HEADS * 128;
+    args.lengths = lengths.data;
+    args.max_tokens = KEYS_MAX;
+    args.n_seqs = N_SEQS;
+    args.n_queries = N_QUERIES;
+    args.pages = pages.data;
+    args.attended = result.out.data - (N_SEQS - 1) * q_numbers;
+    args.lse = result.lse.data - (N_SEQS - 1) * q_numbers / 128;
+    memory.give(&args);
+    args.scratch = cuda_reserve((size_t)scratch_bytes);
+    args.n_tokens = 2 * ATTN_SPLIT_TOKENS;
+    emu_seed(0);
+    CHECK(DECODE(&b.shape, &args, NULL) == RT_OK);
+    cuda_wait();
+    const double worst = decode_error(b, result);
+    printf("beyond 2^32: worst error %.3f of the bound\n", worst);
+    CHECK(worst <= 1.0);
+}
+
+static inline int decode_behaves() {
+    decode_many_splits();
+    decode_repeats();
+    decode_tails();
+    decode_groups_and_queries();
+    decode_splits();
+    decode_batches();
+    decode_tokens();
+    decode_more_sequences();
+    decode_parts();
+    if (!cuda_is_fast()) decode_beyond_2_32();
+    CHECK(emu_bank_conflicts() == 0);
+    return 0;
 }
 
 #endif

@@ -77,8 +77,7 @@ static inline void fp8_run(
             layer.pages.begin() + (length - n) / 128, layer.pages.begin() + (length + 127) / 128));
     const cuda_buffer<void *const *> seq_pages(std::vector<void *const *>{pages.data});
     const cuda_buffer<void *const *> seq_open(std::vector<void *const *>{open.data});
-    cuda_buffer<char> scratch(attn_cuda_decode_scratch_bytes(&b.shape, length, 1, n));
-    memset(scratch.data, 0, (size_t)attn_cuda_decode_ticket_bytes(&b.shape, 1));
+    decode_memory memory(b.shape, length, 1, n);
     attn_cuda_decode_args args = {};
     args.q = b.q->data + (int64_t)first * b.shape.n_heads * 128;
     args.q_stride = b.shape.n_heads * 128;
@@ -89,9 +88,9 @@ static inline void fp8_run(
     args.pages = seq_pages.data;
     args.attended = result->out.data + (int64_t)first * b.shape.n_heads * 128;
     args.lse = result->lse.data + (int64_t)first * b.shape.n_heads;
-    args.scratch = scratch.data;
+    memory.give(&args);
     args.open_pages = seq_open.data;
-    CHECK(attn_cuda_decode(&b.shape, &args, NULL) == RT_OK);
+    CHECK(DECODE(&b.shape, &args, NULL) == RT_OK);
     cuda_wait();
 }
 

@@ -7,6 +7,8 @@
 
 #include "attention/attn_decode.cu"
 
+#define DECODE_SPLITS 9
+#define DECODE        attn_cuda_decode_sm80
 #include "help_cuda_fp8.h"
 #include "help_cuda_mutants.h"
 

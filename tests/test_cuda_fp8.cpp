@@ -10,6 +10,8 @@
 #include "attention/attn_decode.cu"
 #include "attention/attn_seal_fp8.cu"
 
+#define DECODE_SPLITS 9
+#define DECODE attn_cuda_decode_sm80
 #include "help_cuda_fp8.h"
 
 static __global__ void widen_codes(uint32_t *const to) {

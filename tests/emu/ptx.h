@@ -113,8 +113,20 @@ template <int N> static inline void ptx_cp_async_wait(EMU_SITE) {
 static inline void ptx_store_shared_float(float *to, float v, EMU_SITE) {
     emu_global_store(to, v, site);
 }
+static inline void ptx_store_shared_float2(float *to, float2 v, EMU_SITE) {
+    emu_global_store(to, v.x, site);
+    emu_global_store(to + 1, v.y, site);
+}
+static inline void ptx_store_shared_float4(float *to, float4 v, EMU_SITE) {
+    ptx_store_shared_float2(to, float2{v.x, v.y}, site);
+    ptx_store_shared_float2(to + 2, float2{v.z, v.w}, site);
+}
 static inline float ptx_load_shared_float(const float *from, EMU_SITE) {
     return emu_global_load(from, site);
+}
+static inline float4 ptx_load_shared_float4(const float *from, EMU_SITE) {
+    return float4{emu_global_load(from, site), emu_global_load(from + 1, site),
+            emu_global_load(from + 2, site), emu_global_load(from + 3, site)};
 }
 static inline uint32_t ptx_ticket(uint32_t *counter, EMU_SITE) {
     return emu_global_ticket(counter, site);

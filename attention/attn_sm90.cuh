@@ -1,0 +1,355 @@
+/* What the kernels for Hopper share: how a block is made up, and how a tile of query rows walks over pages.
+ *
+ * A block is one or two consumer warpgroups of 64 rows each, and a warpgroup of which one warp brings the pages.
+ * It stays on its SM and takes one tile after the other; a page j of a tile:
+ *
+ *   turn   S = Q K(j)^T   O += P V(j-1)   other's turn   |   softmax of S behind P V(j-1)   |   P
+ *
+ * Both products of a step are queued at once. While they run, the other warpgroup computes its softmax,
+ * and each its own behind P V: the tensor cores have work as long as a softmax takes less than the
+ * products of both. The turns, two named barriers, keep the two warpgroups half a step apart; numbers
+ * do not depend on them. A single one has no turns.
+ *
+ *   full_k, full_v    the bytes are there       producer's expectation + the copies   -> consumers
+ *   empty_k, empty_v  the warpgroups have read  one thread of each, past its wait     -> producer
+ *
+ * Stages are counted on from tile to tile, so the next tile's first pages come while this one's rows
+ * are stored. A page's tiles are the operands as they lie: K is K-major (N keys, K dims), V is MN-major
+ * (N dims, K keys), both with the 128-byte swizzle; no tensor maps. P goes from accumulators to operand
+ * registers by packing alone.
+ *
+ * A row's keys are folded into its state a page at a time, pages ascending: its bits depend neither on
+ * the rows beside it nor on where it lies among them. */
+#ifndef ATTN_SM90_CUH
+#define ATTN_SM90_CUH
+
+#include "ptx_sm90.cuh"
+
+#include "attn_quad.cuh"
+#include "attn_tile.cuh"
+
+#include <math.h>
+
+enum {
+    GROUP = 4 * WARP,
+    GROUP_ROWS = 64,
+    KEYS = PAGE,
+    Q_HALF_BYTES = GROUP_ROWS * ROW_BYTES,
+    Q_GROUP_BYTES = 2 * Q_HALF_BYTES
+};
+
+/* A block's threads, named barriers and shared memory. */
+template <int CONSUMERS, int STAGES> struct sm90_block {
+    enum {
+        N_CONSUMERS = CONSUMERS,
+        HAS_TURNS = CONSUMERS > 1,
+        N_STAGES = STAGES,
+        CONSUMER_THREADS = CONSUMERS * GROUP,
+        THREADS = CONSUMER_THREADS + GROUP,
+        ROWS = CONSUMERS * GROUP_ROWS,
+
+        TURN = 1,                  /* one a consumer warpgroup: it may queue its products; */
+        WITHIN = TURN + CONSUMERS, /* its threads alone */
+        CONSUMERS_MEET = WITHIN + CONSUMERS,
+
+        Q_AT = 0,
+        K_AT = Q_AT + CONSUMERS * Q_GROUP_BYTES,
+        V_AT = K_AT + STAGES * TILE_BYTES,
+        FULL_K_AT = V_AT + STAGES * TILE_BYTES,
+        FULL_V_AT = FULL_K_AT + STAGES * 8,
+        EMPTY_K_AT = FULL_V_AT + STAGES * 8,
+        EMPTY_V_AT = EMPTY_K_AT + STAGES * 8,
+        END_AT = EMPTY_V_AT + STAGES * 8
+    };
+};
+
+/* The pages that a tile walks over. */
+struct page_walk {
+    void *const *pages;
+    int kv_head;
+    int n_keys; /* from the first page on: rows behind them are not there */
+    int n_pages;
+};
+
+/* What a thread's rows h = 0, 1 see: that many keys from the walk's first on. */
+struct row_limits {
+    int seen[2];
+    int least; /* of the warpgroup's rows */
+};
+
+/* A thread's rows g and g + 8 of its warp's 16: h = 0, 1; columns 8j + 2q, + 1 at out[4j + 2h], +
+ * 1. */
+struct row_state {
+    float max[2];
+    float sum[2];
+    float out[64];
+};
+
+PTX_DEVICE int warpgroup() {
+    return ptx_thread() / GROUP;
+}
+
+/* The thread's row h, counted in the tile. */
+PTX_DEVICE int row_of(int h) {
+    return ptx_thread() / WARP * 16 + ptx_thread() % WARP / 4 + 8 * h;
+}
+
+/* A slot is a stage and the parity of its phase: stage s is slot s in even phases, N_STAGES + s in odd ones. A
+ * block's pages take one after the other, over all its tiles. */
+template <class BLOCK> PTX_DEVICE uint32_t stage_of(uint32_t slot) {
+    return slot < BLOCK::N_STAGES ? slot : slot - BLOCK::N_STAGES;
+}
+template <class BLOCK> PTX_DEVICE uint32_t parity_of(uint32_t slot) {
+    return slot >= BLOCK::N_STAGES;
+}
+template <class BLOCK> PTX_DEVICE uint32_t slot_after(uint32_t slot) {
+    return slot == 2 * BLOCK::N_STAGES - 1 ? 0 : slot + 1;
+}
+
+/* One thread of the block; a barrier of all must follow. */
+template <class BLOCK> PTX_DEVICE void init_barriers(ptx_smem smem) {
+    for (int stage = 0; stage < BLOCK::N_STAGES; stage++) {
+        ptx_mbar_init(smem + BLOCK::FULL_K_AT + stage * 8, 1);
+        ptx_mbar_init(smem + BLOCK::FULL_V_AT + stage * 8, 1);
+        ptx_mbar_init(smem + BLOCK::EMPTY_K_AT + stage * 8, BLOCK::N_CONSUMERS);
+        ptx_mbar_init(smem + BLOCK::EMPTY_V_AT + stage * 8, BLOCK::N_CONSUMERS);
+    }
+    ptx_fence_mbar_init();
+}
+
+/* ---- the producer: one warp ------------------------------------------------------------------ */
+
+/* Rows of a tile past the first n_rows -> 0, for 0 x NaN is NaN. */
+PTX_DEVICE void clear_rows(ptx_smem tile, int n_rows) {
+    for (int half = 0; half < 2; half++)
+        for (int at = n_rows * ROW_BYTES + ptx_thread() % WARP * 16; at < TILE_HALF_BYTES;
+                at += WARP * 16)
+            ptx_sts128(tile + (ptx_smem)(half * TILE_HALF_BYTES + at), make_uint4(0, 0, 0, 0));
+    ptx_fence_async(); /* wgmma will read what was stored the ordinary way */
+    ptx_syncwarp();
+}
+
+/* The first n_rows rows of a tile. */
+template <class BLOCK>
+PTX_DEVICE void fetch(ptx_smem smem, int full_at, int empty_at, int tiles_at, uint32_t slot,
+        const char *from, int n_rows) {
+    const uint32_t stage = stage_of<BLOCK>(slot);
+    const ptx_smem full = smem + full_at + stage * 8;
+    const ptx_smem tile = smem + tiles_at + stage * TILE_BYTES;
+    ptx_mbar_wait(smem + empty_at + stage * 8, parity_of<BLOCK>(slot) ^ 1u);
+    if (n_rows < KEYS) clear_rows(tile, n_rows);
+    if (ptx_thread() % WARP != 0) return;
+    ptx_mbar_arrive_expect(full, 2 * n_rows * ROW_BYTES);
+    for (int half = 0; half < 2; half++)
+        ptx_bulk_load(tile + half * TILE_HALF_BYTES, from + half * TILE_HALF_BYTES,
+                n_rows * ROW_BYTES, full);
+}
+
+/* The pages of a walk, from `slot` on; moves it behind them. */
+template <class BLOCK>
+PTX_DEVICE void fetch_pages(const page_walk &w, ptx_smem smem, uint32_t &slot) {
+    for (int page = 0; page < w.n_pages; page++) {
+        const char *keys = tile_of_keys(w.pages[page], w.kv_head);
+        const int left = w.n_keys - page * KEYS;
+        const int n_rows = left < KEYS ? left : KEYS;
+        fetch<BLOCK>(smem, BLOCK::FULL_K_AT, BLOCK::EMPTY_K_AT, BLOCK::K_AT, slot, keys, n_rows);
+        fetch<BLOCK>(smem, BLOCK::FULL_V_AT, BLOCK::EMPTY_V_AT, BLOCK::V_AT, slot,
+                keys + TILE_BYTES, n_rows);
+        slot = slot_after<BLOCK>(slot);
+    }
+}
+
+/* ---- the consumers --------------------------------------------------------------------------- */
+
+/* Barriers: of the warpgroup's own threads; of whose turn it is to queue products. */
+template <class BLOCK> PTX_DEVICE int within() {
+    return BLOCK::WITHIN + warpgroup();
+}
+template <class BLOCK> PTX_DEVICE int my_turn() {
+    return BLOCK::TURN + warpgroup();
+}
+template <class BLOCK> PTX_DEVICE int other_turn() {
+    return BLOCK::TURN + (warpgroup() ^ 1);
+}
+
+/* Before the first tile, and after the last. */
+template <class BLOCK> PTX_DEVICE void begin_turns() {
+    if (warpgroup() == 1) /* the first begins */
+        ptx_bar_arrive<BLOCK::CONSUMER_THREADS>(other_turn<BLOCK>());
+}
+template <class BLOCK> PTX_DEVICE void end_turns() {
+    if (BLOCK::HAS_TURNS && warpgroup() == 0) /* the last one given */
+        ptx_bar_sync<BLOCK::CONSUMER_THREADS>(my_turn<BLOCK>());
+}
+
+/* This warpgroup's queries in shared memory: two halves of 64 rows. */
+template <class BLOCK> PTX_DEVICE ptx_smem queries_of(ptx_smem smem) {
+    return smem + BLOCK::Q_AT + (ptx_smem)(warpgroup() * Q_GROUP_BYTES);
+}
+
+/* Copies of queries are complete, and wgmma will read them; a barrier must follow. */
+PTX_DEVICE void wait_for_queries() {
+    ptx_cp_async_commit();
+    ptx_cp_async_wait<0>();
+    ptx_fence_async();
+}
+
+PTX_DEVICE void clear_state(row_state &state) {
+#pragma unroll
+    for (int i = 0; i < 64; i++) state.out[i] = 0.0f;
+    state.max[0] = state.max[1] = -INFINITY;
+    state.sum[0] = state.sum[1] = 0.0f;
+}
+
+/* Queued: s = Q K^T, not scaled. */
+PTX_DEVICE void queue_keys(ptx_smem q, ptx_smem k, float (&s)[64]) {
+    const uint64_t desc_q = ptx_desc(q, 16);
+    const uint64_t desc_k = ptx_desc(k, 16);
+    ptx_wgmma_fence();
+#pragma unroll
+    for (int dims = 0; dims < HEAD_DIM / 16; dims++) /* 32 bytes of a row on, or the other half */
+        ptx_wgmma_qk(s, desc_q + (dims >> 2) * (Q_HALF_BYTES >> 4) + (dims & 3) * 2,
+                desc_k + (dims >> 2) * (TILE_HALF_BYTES >> 4) + (dims & 3) * 2, dims > 0);
+    ptx_wgmma_commit();
+}
+
+typedef uint32_t packed_weights[KEYS / 16][4];
+
+/* Queued: out += P V. */
+PTX_DEVICE void queue_values(ptx_smem v, const packed_weights &weights, float (&out)[64]) {
+    const uint64_t desc_v = ptx_desc(v, TILE_HALF_BYTES);
+    ptx_wgmma_fence();
+#pragma unroll
+    for (int keys = 0; keys < KEYS / 16; keys++)
+        ptx_wgmma_pv(out, weights[keys], desc_v + keys * (16 * ROW_BYTES >> 4));
+    ptx_wgmma_commit();
+}
+
+/* Keys that a row does not see: -inf. Of the page's, the thread's row h sees the first n_seen[h]. */
+PTX_DEVICE void mask(float (&s)[64], const int (&n_seen)[2]) {
+    const int first = ptx_thread() % 4 * 2;
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        const int limit = n_seen[h] - first;
+#pragma unroll
+        for (int j = 0; j < KEYS / 8; j++)
+#pragma unroll
+            for (int c = 0; c < 2; c++)
+                if (8 * j + c >= limit) s[4 * j + 2 * h + c] = -INFINITY;
+    }
+}
+
+/* s -> weights 2^(scale s - max); the row's maximum and sum go on. What was summed before is to be
+ * multiplied by `factor`; returns whether that is not 1 for some row of the thread. */
+PTX_DEVICE bool weigh(float (&s)[64], row_state &state, float (&factor)[2], float scale) {
+    bool is_risen = false;
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        float top = -INFINITY;
+#pragma unroll
+        for (int j = 0; j < KEYS / 8; j++)
+            top = fmaxf(top, fmaxf(s[4 * j + 2 * h], s[4 * j + 2 * h + 1]));
+        const float max = fmaxf(state.max[h], max_of_row(top) * scale);
+        const float base = max == -INFINITY ? 0.0f : max; /* no key so far: -inf - (-inf) is NaN */
+        is_risen = is_risen || max > state.max[h];
+        factor[h] = ptx_exp2(state.max[h] - base);
+        state.max[h] = max;
+        float sum = 0.0f;
+#pragma unroll
+        for (int j = 0; j < KEYS / 8; j++)
+#pragma unroll
+            for (int c = 0; c < 2; c++) {
+                float *weight = &s[4 * j + 2 * h + c];
+                *weight = ptx_exp2(fmaf(*weight, scale, -base));
+                sum += *weight;
+            }
+        state.sum[h] = fmaf(state.sum[h], factor[h], sum_of_row(sum));
+    }
+    return is_risen;
+}
+
+/* Where no row of the warp has risen, out is left alone: all its factors are 1. */
+PTX_DEVICE void rescale(float (&out)[64], const float (&factor)[2], bool is_risen) {
+    if (!ptx_any(is_risen)) return;
+#pragma unroll
+    for (int i = 0; i < 64; i++) out[i] *= factor[i / 2 % 2];
+}
+
+/* Accumulators are where operand A wants them. */
+PTX_DEVICE void pack(const float (&s)[64], packed_weights &weights) {
+#pragma unroll
+    for (int keys = 0; keys < KEYS / 16; keys++)
+#pragma unroll
+        for (int i = 0; i < 4; i++)
+            weights[keys][i] = ptx_pack_bf16(s[8 * keys + 2 * i], s[8 * keys + 2 * i + 1]);
+}
+
+/* One thread for its warpgroup, which is past its wait. */
+PTX_DEVICE void release(ptx_smem empty) {
+    if (ptx_thread() % GROUP == 0) ptx_mbar_arrive(empty);
+}
+
+/* Mask a page where some row of the warpgroup does not see all of it. */
+PTX_DEVICE void mask_page(const row_limits &limits, int page, float (&s)[64]) {
+    if (limits.least - page * KEYS >= KEYS) return;
+    const int n_seen[2] = {limits.seen[0] - page * KEYS, limits.seen[1] - page * KEYS};
+    mask(s, n_seen);
+}
+
+/* Every page of the tile, at least one, also one that only the rows of the other warpgroup see: both take
+ * as many turns. The pages are in `slot` and on, which is moved behind them; the queries are there, once
+ * all threads of the warpgroup have come here. */
+template <class BLOCK>
+PTX_DEVICE void attend(int n_pages, const row_limits &limits, float scale, ptx_smem smem,
+        uint32_t &slot, row_state &state) {
+    const ptx_smem q = queries_of<BLOCK>(smem);
+    packed_weights weights;
+    float s[64], factor[2];
+    uint32_t here = slot, before;
+    const auto bar = [=](int at, uint32_t of) {
+        return smem + (ptx_smem)at + stage_of<BLOCK>(of) * 8;
+    };
+    const auto tile = [=](int at, uint32_t of) {
+        return smem + (ptx_smem)at + stage_of<BLOCK>(of) * TILE_BYTES;
+    };
+    ptx_mbar_wait(bar(BLOCK::FULL_K_AT, here), parity_of<BLOCK>(here));
+    if (!BLOCK::HAS_TURNS) ptx_bar_sync<GROUP>(within<BLOCK>()); /* the queries are here */
+    if (BLOCK::HAS_TURNS) ptx_bar_sync<BLOCK::CONSUMER_THREADS>(my_turn<BLOCK>()); /* likewise */
+    queue_keys(q, tile(BLOCK::K_AT, here), s);
+    if (BLOCK::HAS_TURNS) ptx_bar_arrive<BLOCK::CONSUMER_THREADS>(other_turn<BLOCK>());
+    ptx_wgmma_wait<0>();
+    release(bar(BLOCK::EMPTY_K_AT, here));
+    mask_page(limits, 0, s);
+    bool is_risen = weigh(s, state, factor, scale);
+    rescale(state.out, factor, is_risen);
+    pack(s, weights);
+    before = here, here = slot_after<BLOCK>(here);
+    if (n_pages > 1) ptx_mbar_wait(bar(BLOCK::FULL_K_AT, here), parity_of<BLOCK>(here));
+    for (int page = 1; page < n_pages; page++) {
+        if (BLOCK::HAS_TURNS) ptx_bar_sync<BLOCK::CONSUMER_THREADS>(my_turn<BLOCK>());
+        queue_keys(q, tile(BLOCK::K_AT, here), s);
+        ptx_mbar_wait(bar(BLOCK::FULL_V_AT, before), parity_of<BLOCK>(before));
+        queue_values(tile(BLOCK::V_AT, before), weights, state.out);
+        if (BLOCK::HAS_TURNS) ptx_bar_arrive<BLOCK::CONSUMER_THREADS>(other_turn<BLOCK>());
+        ptx_wgmma_wait<1>(); /* s */
+        release(bar(BLOCK::EMPTY_K_AT, here));
+        mask_page(limits, page, s);
+        is_risen = weigh(s, state, factor, scale);
+        ptx_settle(s);
+        const ptx_smem v_is_read = bar(BLOCK::EMPTY_V_AT, before);
+        before = here, here = slot_after<BLOCK>(here);
+        if (page + 1 < n_pages) /* here, it also keeps ptxas from moving the next wait up */
+            ptx_mbar_wait(bar(BLOCK::FULL_K_AT, here), parity_of<BLOCK>(here));
+        ptx_wgmma_wait<0>(); /* out; the weights have been read */
+        release(v_is_read);
+        rescale(state.out, factor, is_risen);
+        pack(s, weights);
+    }
+    ptx_mbar_wait(bar(BLOCK::FULL_V_AT, before), parity_of<BLOCK>(before));
+    queue_values(tile(BLOCK::V_AT, before), weights, state.out);
+    ptx_wgmma_wait<0>();
+    release(bar(BLOCK::EMPTY_V_AT, before));
+    slot = here;
+}
+
+#endif

@@ -1,0 +1,27 @@
+/* The emulation notices every bug that can be planted in the decode kernel for Hopper at a call of a
+ * primitive.
+ *
+ * Method: help_cuda_mutants.h, over two splits that are merged by the block that comes last, longer than the ring
+ * of stages, with a partial last page; a sequence of a few keys; one and two warpgroups of rows. */
+#include "emu/ptx.h"
+
+#include "attention/attn_decode_sm90.cu"
+
+#define DECODE        attn_cuda_decode_sm90
+#define DECODE_SPLITS 9
+#include "help_cuda_decode.h"
+#include "help_cuda_mutants.h"
+
+int main() {
+    const auto work = [] {
+        emu_seed(0);
+        return decode_try(8, 1, 1, {4600, 37}, 1) <= 1.0 &&
+               decode_try(8, 1, 9, {700, 4100}, 2) <= 1.0;
+    };
+    const std::vector<harmless_bug> harmless = {
+            {EMU_BUG_ZERO_FILL_MISSING, "ptx_cp_async(q",
+                    "rows past the last are computed and not stored"},
+            {EMU_BUG_BARRIER_WRONG, "!BLOCK::HAS_TURNS", "nobody else is at any other"}};
+    CHECK(mutants_survive(work, harmless) == 0);
+    return 0;
+}
