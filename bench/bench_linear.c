@@ -1,14 +1,12 @@
-/* Linear layers: our kernel on bf16 weights as stored, beside oneDNN's sgemm.
+/* Linear layers: our kernels on bf16 weights, beside oneDNN as --linear onednn runs it (runtime/linear_onednn.h).
  *
  *   bench_linear [--no-onednn] [--rows 1,16] [--only "M qkv"] and what help_measure.h lists
  *
  * The shapes of GLM-4-9B and of model M (hidden 1024), 512 rows (prefill, GFLOP/s against the FMA
  * peak) and 1 to 16 rows (decode, GB/s of stored weights). n rows are n FLOP a byte: the peak of decode
  * is the DRAM rate, or what the FMA peak allows where that is less. Copies of a matrix, 256 MiB in all,
- * take turns, so that no cache holds them.
- *
- * oneDNN has no fast bf16 path without AVX-512: it gets weights widened to fp32, once without and once
- * with the widening in the time, as a program that keeps bf16 weights would have to do. */
+ * take turns, so that no cache holds them. oneDNN multiplies in bf16: the FMA peak of its lines is that of
+ * AVX-512's bf16 products, which AMX would exceed. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,12 +14,8 @@
 #include "help_roof.h"
 #include "help_runs.h"
 #include "runtime/base/memory.h"
+#include "runtime/linear_choice.h"
 #include "runtime/ops.h"
-
-#if defined(BENCH_HAS_DNNL)
-#include <dnnl.h>
-#include <omp.h>
-#endif
 
 enum { N_PREFILL_ROWS = 512, ROWS_MAX = 8 };
 
@@ -56,12 +50,17 @@ typedef struct job {
     glm_rows x;
     glm_rows y;
     int64_t n_rows;
-    float *wide; /* oneDNN's weights, [n_out][n_in] */
+    double fp32_of_bf16; /* the peaks of both */
 } job;
 
-static void run_ours(void *context) {
+/* By whom does not matter: the matrices here have whole panels of either kind. */
+static int64_t weight_bytes(const glm_linear *weight) {
+    return glm_linear_bytes(weight->n_out, weight->n_in, RT_BF16, weight->by);
+}
+
+static void run_linear(void *context) {
     job *j = context;
-    const int64_t copy_bytes = glm_linear_bytes(j->weight.n_out, j->weight.n_in, RT_BF16);
+    const int64_t copy_bytes = weight_bytes(&j->weight);
     j->weight.panels = j->copies + j->turn++ % j->n_copies * copy_bytes;
     j->ops.linear(&j->ops, &j->weight, NULL, 0, j->weight.n_out, j->x, j->n_rows, j->y);
 }
@@ -73,52 +72,14 @@ static void claim(
     const double gflop = 2e-9 * (double)m->n_out * (double)m->n_in * (double)j->n_rows;
     const double gb = 2e-9 * (double)m->n_out * (double)m->n_in;
     const bool is_prefill = j->n_rows == N_PREFILL_ROWS;
+    const double fp32 = j->weight.by == GLM_LINEAR_OWN ? gflop : gflop * j->fp32_of_bf16;
     const double amount = is_prefill ? gflop : gb;
     const bench_figure figure = {.what = what,
             .n_threads = rt_pool_threads(j->ops.pool),
             .rate = {amount * runs.best, amount * runs.median},
             .unit = is_prefill ? "GFLOP/s" : "GB/s"};
-    bench_claim(roofs, &figure, (bench_cost){.gflop = gflop / amount, .gb = gb / amount});
+    bench_claim(roofs, &figure, (bench_cost){.gflop = fp32 / amount, .gb = gb / amount});
 }
-
-#if defined(BENCH_HAS_DNNL)
-static void run_onednn(void *context) {
-    const job *j = context;
-    const int64_t n = j->n_rows;
-    const dnnl_status_t status = dnnl_sgemm('N', 'T', n, j->weight.n_out, j->weight.n_in, 1.0f,
-            j->x.data, j->x.stride, j->wide, j->weight.n_in, 0.0f, j->y.data, j->y.stride);
-    rt_assert(status == dnnl_success);
-}
-
-typedef struct widen_job {
-    const job *j;
-} widen_job;
-
-static void widen_rows(void *context, int64_t item, int thread) {
-    (void)thread;
-    const job *j = ((const widen_job *)context)->j;
-    const uint16_t *from = (const uint16_t *)j->weight.panels + item * j->weight.n_in;
-    float *to = j->wide + item * j->weight.n_in;
-    for (int64_t k = 0; k < j->weight.n_in; k++) to[k] = rt_bf16_to_float(from[k]);
-}
-
-/* The order of the numbers does not matter to the time: rows are widened as they lie. */
-static void run_widened_onednn(void *context) {
-    const job *j = context;
-    widen_job widen = {j};
-    rt_pool_run(j->ops.pool, j->weight.n_out, widen_rows, &widen);
-    run_onednn(context);
-}
-
-static void bench_onednn(
-        const bench_options *options, job *j, const matrix *m, bench_roofs *roofs) {
-    const int n_threads = rt_pool_threads(j->ops.pool);
-    omp_set_num_threads(n_threads);
-    claim(roofs, j, m, "oneDNN f32 weights", bench_measure(options, n_threads, 1.0, run_onednn, j));
-    claim(roofs, j, m, "oneDNN widening bf16",
-            bench_measure(options, n_threads, 1.0, run_widened_onednn, j));
-}
-#endif
 
 static void fill(job *j, const matrix *m) {
     const int64_t n = m->n_out * m->n_in;
@@ -130,41 +91,40 @@ static void fill(job *j, const matrix *m) {
         j->x.data[i] = (float)(i % 101 - 50) * 0.02f;
 }
 
-static void bench_rows(const bench_options *options, const request *r, job *j, const matrix *m,
-        bench_roofs *roofs) {
-    claim(roofs, j, m, "ours",
-            bench_measure(options, rt_pool_threads(j->ops.pool), 1.0, run_ours, j));
-#if defined(BENCH_HAS_DNNL)
-    if (!r->without_onednn && (j->n_rows == 1 || j->n_rows == N_PREFILL_ROWS))
-        bench_onednn(options, j, m, roofs);
-#else
-    (void)r;
-#endif
+static void bench_by(const bench_options *options, job *j, const matrix *m, bench_roofs *roofs,
+        glm_linear_by by) {
+    j->weight.by = by;
+    claim(roofs, j, m, by == GLM_LINEAR_OWN ? "ours" : "oneDNN",
+            bench_measure(options, rt_pool_threads(j->ops.pool), 1.0, run_linear, j));
 }
 
 static void bench_matrix(const bench_options *options, const request *r, const matrix *m,
         rt_pool *pool, bench_roofs *roofs) {
     const attn_shape shape = {.n_heads = 1, .n_kv_heads = 1, .head_dim = 16, .kv_dtype = RT_BF16};
-    const int64_t weight_bytes = glm_linear_bytes(m->n_out, m->n_in, RT_BF16);
-    const int64_t wide_bytes = m->n_out * m->n_in * 4;
-    job j = {.x = {.stride = glm_row_stride(m->n_in)}, .y = {.stride = glm_row_stride(m->n_out)}};
-    j.n_copies = options->is_quick ? 1 : rt_div_up(weights_in_turn_bytes, weight_bytes);
-    j.copies = bench_memory(j.n_copies * weight_bytes);
-    j.weight = (glm_linear){j.copies, m->n_out, m->n_in, RT_BF16};
+    job j = {.weight = {.n_out = m->n_out, .n_in = m->n_in, .dtype = RT_BF16},
+            .x = {.stride = glm_row_stride(m->n_in)},
+            .y = {.stride = glm_row_stride(m->n_out)}};
+    const int64_t bytes = weight_bytes(&j.weight);
+    j.n_copies = options->is_quick ? 1 : rt_div_up(weights_in_turn_bytes, bytes);
+    j.copies = bench_memory(j.n_copies * bytes);
+    j.weight.panels = j.copies;
     j.x.data = bench_memory(N_PREFILL_ROWS * j.x.stride * 4);
     j.y.data = bench_memory(N_PREFILL_ROWS * j.y.stride * 4);
-    j.wide = bench_memory(wide_bytes);
     bench_must(glm_ops_cpu_create(&shape, options->isa, pool, &j.ops));
+    if (!r->without_onednn) {
+        bench_must(glm_ops_add_onednn(&j.ops, &m->n_in, 1));
+        j.fp32_of_bf16 = roofs->before.gflops / bench_peak_bf16(options, pool);
+    }
     fill(&j, m);
     for (int i = 0; i < r->n_rows; i++) {
         j.n_rows = r->rows[i];
-        bench_rows(options, r, &j, m, roofs);
+        bench_by(options, &j, m, roofs, GLM_LINEAR_OWN);
+        if (!r->without_onednn) bench_by(options, &j, m, roofs, GLM_LINEAR_ONEDNN);
     }
     glm_ops_free(&j.ops);
-    rt_mem_free(j.wide, wide_bytes);
     rt_mem_free(j.y.data, N_PREFILL_ROWS * j.y.stride * 4);
     rt_mem_free(j.x.data, N_PREFILL_ROWS * j.x.stride * 4);
-    rt_mem_free(j.copies, j.n_copies * weight_bytes);
+    rt_mem_free(j.copies, j.n_copies * bytes);
     bench_roofs_again(options, pool, roofs);
 }
 
@@ -194,11 +154,20 @@ static int parse(int argc, char **argv, request *r) {
     return n;
 }
 
+/* Where it is not there, its figures are left out. */
+static void look_for_onednn(request *r) {
+    char text[256];
+    if (r->without_onednn) return;
+    r->without_onednn = !glm_linear_describe_onednn(text, sizeof text);
+    (void)fprintf(stderr, "%s\n", text);
+}
+
 int main(int argc, char **argv) {
     request r = {.n_rows = 6, .rows = {N_PREFILL_ROWS, 1, 2, 4, 8, 16}};
     const int n_left = parse(argc, argv, &r);
     const bench_options options = bench_parse(n_left, argv);
     bench_begin(&options);
+    look_for_onednn(&r);
     int counts[2];
     const int n_counts = bench_thread_counts(&options, counts);
     for (int i = 0; i < n_counts; i++) {

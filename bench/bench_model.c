@@ -268,7 +268,7 @@ static void measure_load(const bench_options *options, const request *r, rt_pool
     char name[64];
     (void)snprintf(name, sizeof name, "%s weights loaded from the page cache", r->model);
     const int n_threads = rt_pool_threads(pool);
-    const double gb = 1e-9 * (double)glm_weights_bytes(checkpoint, c);
+    const double gb = 1e-9 * (double)glm_weights_bytes(checkpoint, c, GLM_LINEAR_OWN);
     const bench_figure figure = {.what = name,
             .n_threads = n_threads,
             .rate = bench_measure(options, n_threads, gb, load, &j),

@@ -89,6 +89,22 @@ DEFINE_FMA_KERNEL(avx512, "avx512f", __m512, _mm512_set1_ps, _mm512_fmadd_ps, _m
         _mm512_cvtss_f32, 24)
 #endif
 
+#if defined(__x86_64__)
+/* vdpbf16ps adds two products to each of 16 sums. */
+enum { BF16_CHAINS = 24, BF16_PRODUCTS = 32 };
+__attribute__((target("avx512f,avx512bf16"))) static float bf16_run(int64_t n_rounds) {
+    __m512 acc[BF16_CHAINS];
+    volatile float seed = 0.999f;
+    const __m512bh a = _mm512_cvtne2ps_pbh(_mm512_set1_ps(seed), _mm512_set1_ps(seed));
+    for (int c = 0; c < BF16_CHAINS; c++) acc[c] = _mm512_set1_ps((float)c);
+    for (int64_t i = 0; i < n_rounds; i++)
+#pragma GCC unroll 32
+        for (int c = 0; c < BF16_CHAINS; c++) acc[c] = _mm512_dpbf16_ps(acc[c], a, a);
+    for (int c = 1; c < BF16_CHAINS; c++) acc[0] = _mm512_add_ps(acc[0], acc[c]);
+    return _mm512_cvtss_f32(acc[0]);
+}
+#endif
+
 static fma_kernel kernel_of(rt_isa isa) {
 #if defined(__x86_64__)
     if (isa == RT_ISA_AVX512) return (fma_kernel){16, 24, avx512_run, avx512_cycles};
@@ -159,6 +175,23 @@ bench_fma bench_peak_fma(const bench_options *options, rt_isa isa, rt_pool *pool
     if (fma.hertz > 0.0)
         fma.per_cycle = fma.gflops.best * 1e9 / (2.0 * job.kernel.lanes) / n_threads / fma.hertz;
     return fma;
+}
+
+double bench_peak_bf16(const bench_options *options, rt_pool *pool) {
+#if defined(__x86_64__)
+    fma_job job = {.kernel = {BF16_PRODUCTS, BF16_CHAINS, bf16_run, cycles_unknown},
+            .pool = pool,
+            .rounds_per_piece = options->is_quick ? 100000 : 2000000};
+    const int n_threads = rt_pool_threads(pool);
+    if (!__builtin_cpu_supports("avx512bf16")) return 0.0;
+    const double products =
+            (double)job.rounds_per_piece * BF16_CHAINS * BF16_PRODUCTS * PIECES_A_THREAD * n_threads;
+    return bench_measure(options, n_threads, 2e-9 * products, fma_all, &job).best;
+#else
+    (void)options;
+    (void)pool;
+    return 0.0;
+#endif
 }
 
 bool bench_fma_is_void(const bench_fma *fma) {

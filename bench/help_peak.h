@@ -1,6 +1,7 @@
 /* What the machine can do at most, measured in the same process as what is compared with it.
  *
  *   FMA    independent fused multiply-adds of the widest vectors, nothing else
+ *   bf16   the same with AVX-512's products of bf16 pairs, for what multiplies in bf16
  *   DRAM   reading memory far larger than the caches, on huge pages, in 1, 4 or 8 streams a thread, by
  *          the widest vectors
  *   copy   memcpy of such memory, bytes read and bytes written both counted */
@@ -22,6 +23,9 @@ bool bench_fma_is_void(const bench_fma *fma);
 
 /* `isa` chooses the vectors: that of the kernels to be judged, or the best. */
 bench_fma bench_peak_fma(const bench_options *options, rt_isa isa, rt_pool *pool);
+
+/* GFLOP/s, the best; 0 where the CPU has no such instructions. */
+double bench_peak_bf16(const bench_options *options, rt_pool *pool);
 
 /* Memory to read and copy, written once, so that every page is there. */
 typedef struct bench_dram {

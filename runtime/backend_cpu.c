@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "linear_choice.h"
+#include "linear_onednn.h"
+
 /* ---- the arena: sizes for the plan, then the same sizes carved ------------------------------- */
 
 static glm_rows take_rows(rt_arena *arena, int64_t n, int64_t stride) {
@@ -105,14 +108,21 @@ static rt_status check(
     return rt_fail(RT_EMODEL, "plan: CF_UNSUPPORTED: config.json's numbers: %s", rt_error_text());
 }
 
+static int64_t onednn_bytes(const glm_config *part, const glm_plan *plan) {
+    int64_t widths[GLM_LINEAR_WIDTHS];
+    glm_linear_widths(part, widths);
+    if (plan->linear_by != GLM_LINEAR_ONEDNN) return 0;
+    return glm_linear_onednn_scratch_bytes(widths, GLM_LINEAR_WIDTHS, plan->threads);
+}
+
 static void bill(const glm_checkpoint *checkpoint, const glm_config *part, glm_plan *plan) {
     const attn_shape shape = glm_attn_shape(part, plan->kv_dtype);
     const int64_t hidden_row = part->hidden * rt_dtype_bytes(plan->hidden_dtype);
     plan->kv_page_bytes = attn_page_bytes(&shape);
-    plan->weights_bytes = glm_weights_bytes(checkpoint, part);
+    plan->weights_bytes = glm_weights_bytes(checkpoint, part, plan->linear_by);
     plan->hidden_bytes = rt_min64(plan->span, plan->max_len) * hidden_row;
     plan->scratch_bytes = arena_bytes(part, plan) - plan->hidden_bytes +
-                          glm_ops_cpu_bytes(&shape, plan->threads);
+                          glm_ops_cpu_bytes(&shape, plan->threads) + onednn_bytes(part, plan);
     plan->pinned_bytes = 0;
     plan->load_bytes = glm_weights_load_bytes(part, plan->threads);
 }
@@ -124,7 +134,11 @@ static rt_status open_ops(glm_engine *engine) {
     const rt_status status =
             glm_ops_cpu_create(&shape, rt_machine_isa(), engine->pool, &engine->ops);
     /* It is the model that asks for the shape. */
-    return status == RT_EUSAGE ? rt_fail(RT_EMODEL, "%s", rt_error_text()) : status;
+    if (status == RT_EUSAGE) return rt_fail(RT_EMODEL, "%s", rt_error_text());
+    if (status != RT_OK || engine->plan.linear_by != GLM_LINEAR_ONEDNN) return status;
+    int64_t widths[GLM_LINEAR_WIDTHS];
+    glm_linear_widths(&engine->part, widths);
+    return glm_ops_add_onednn(&engine->ops, widths, GLM_LINEAR_WIDTHS);
 }
 
 static rt_status cpu_open(glm_engine *engine, const glm_checkpoint *checkpoint) {

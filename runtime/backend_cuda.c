@@ -62,6 +62,8 @@ static rt_status check(
     if (config->dtype != RT_BF16)
         return rt_fail(RT_EUNSUPPORTED, "--device cuda: %s weights are not there yet; bf16 are",
                 rt_dtype_name(config->dtype));
+    if (options->linear && strcmp(options->linear, "onednn") == 0)
+        return rt_fail(RT_EUNSUPPORTED, "--linear onednn is for the CPU; a GPU has cuBLASLt");
     if (options->host_kv_bytes)
         return rt_fail(RT_EUNSUPPORTED,
                 "--host-kv-space: on a GPU pages are in its memory, --device-kv-space");

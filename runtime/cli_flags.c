@@ -52,6 +52,9 @@ const cli_flag cli_flags[] = {
                 NO_LIMITS,
                 "how the KV cache is compressed on disk, always without loss: with zstd or without "
                 "(default auto: without where the disk is faster than zstd on these threads)"},
+        {"linear", NULL, CLI_CHOICE, AT(engine.linear), "NAME", "auto|own|onednn", NO_LIMITS,
+                "who multiplies bf16 weights on the CPU: our kernels, or oneDNN, which rounds activations "
+                "to bf16 (default auto: oneDNN where it is installed and uses AMX)"},
         {"tensor-parallel-size", "tp", CLI_INT32, AT(engine.tensor_parallel), "N", NULL, 1.0,
                 1024.0,
                 "processes that share the model; plan computes the bill of each (default 1)"},
@@ -151,7 +154,7 @@ const int cli_n_flags = sizeof cli_flags / sizeof cli_flags[0];
 /* What the names with an @ stand for. */
 static const char engine_flags[] = "model device max-model-len max-num-batched-tokens span "
                                    "kv-cache-dtype host-kv-space device-kv-space device-weights-space "
-                                   "kv-disk-dir kv-disk-space kv-io kv-packing "
+                                   "kv-disk-dir kv-disk-space kv-io kv-packing linear "
                                    "tensor-parallel-size nccl threads";
 static const char sampling_flags[] = "temperature top-p top-k seed";
 static const char common_flags[] = "quiet no-progress";

@@ -182,7 +182,7 @@ const glm_command glm_cmd_ask = {
                 "\"max_tokens\" may be added. They are answered together, up to 32 at a time, and "
                 "each answer is a line of JSON as soon as it is complete: id, question, answer, "
                 "citations, n_unverified, finish_reason, n_prompt, reused_tokens, n_generated, "
-                "source_sha256, prompt_sha256, model_sha256, kv_cache_dtype, truncated. With "
+                "source_sha256, prompt_sha256, model_sha256, kv_cache_dtype, linear, truncated. With "
                 "--out FILE they are appended there, and questions that it answers already are not "
                 "asked again. A line that cannot be asked is named, has a record with \"error\", "
                 "and "

@@ -7,6 +7,7 @@
 #include "base/size.h"
 #include "citations_json.h"
 #include "cli_json.h"
+#include "linear_choice.h"
 #include "sha256.h"
 
 enum { QUOTED_BYTES = 72, PLACE_BYTES = 4200 };
@@ -29,11 +30,13 @@ static json_t *sha256_json(const void *bytes, int64_t n_bytes) {
 
 json_t *ask_run_members(const glm_reading *reading, const glm_engine *engine) {
     const glm_ids *prefix = &reading->prefix;
-    return json_pack("{s:o, s:o, s:s, s:s, s:o}", "source_sha256",
+    const glm_plan *plan = glm_engine_plan(engine);
+    return json_pack("{s:o, s:o, s:s, s:s, s:s, s:o}", "source_sha256",
             sha256_json(reading->document.text, reading->document.n_bytes), "prompt_sha256",
             sha256_json(prefix->ids, prefix->n * (int64_t)sizeof *prefix->ids), "model_sha256",
             glm_engine_fingerprint(engine), "kv_cache_dtype",
-            rt_dtype_name(glm_engine_plan(engine)->kv_dtype), "truncated", cut_json(&reading->cut));
+            rt_dtype_name(plan->kv_dtype), "linear", glm_linear_by_name(plan->linear_by), "truncated",
+            cut_json(&reading->cut));
 }
 
 json_t *ask_record(const ask_question *question, const glm_asking *asking,

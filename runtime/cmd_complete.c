@@ -12,6 +12,7 @@
 #include "chat.h"
 #include "cli.h"
 #include "cli_json.h"
+#include "linear_choice.h"
 
 enum { ANSWER_TOKENS_DEFAULT = 512 };
 
@@ -172,15 +173,16 @@ static json_t *json_ids(const glm_ids *ids) {
 }
 
 static rt_status print_json(const completion *run) {
-    const char *kv_dtype = rt_dtype_name(glm_engine_plan(run->engine)->kv_dtype);
+    const glm_plan *plan = glm_engine_plan(run->engine);
     json_t *object = json_pack(
-            "{s:s%, s:o, s:I, s:I, s:o, s:I, s:s, s:s, s:{s:f, s:f, s:f, s:f, s:f}}", "text",
+            "{s:s%, s:o, s:I, s:I, s:o, s:I, s:s, s:s, s:s, s:{s:f, s:f, s:f, s:f, s:f}}", "text",
             run->json_text ? run->json_text : "", run->json_text_bytes, "ids",
             json_ids(&run->answer), "n_prompt", (json_int_t)run->prompt.n, "reused_tokens",
             (json_int_t)run->reuse.n_tokens, "reuse_reason",
             glm_cli_json_text(run->reuse.reason, strlen(run->reuse.reason)), "n_generated",
             (json_int_t)run->answer.n, "finish_reason", run->finish_reason, "kv_cache_dtype",
-            kv_dtype, "timings", "load_s", run->load_s, "prefill_s", run->prefill_s, "prefill_tps",
+            rt_dtype_name(plan->kv_dtype), "linear", glm_linear_by_name(plan->linear_by), "timings",
+            "load_s", run->load_s, "prefill_s", run->prefill_s, "prefill_tps",
             per_second(n_prefilled(run), run->prefill_s), "decode_s", run->decode_s, "decode_tps",
             per_second(run->answer.n, run->decode_s));
     if (!object) return rt_fail(RT_ENOMEM, "complete: no memory for the JSON object");
@@ -295,7 +297,7 @@ const glm_command glm_cmd_complete = {
                 "--json prints one object: text, ids (all generated, the stop id included),\n"
                 "n_prompt, reused_tokens (of the prompt, found on disk) and reuse_reason (why not "
                 "more, \"\" when there is no more), n_generated, finish_reason (stop, length, "
-                "interrupted), kv_cache_dtype and timings.\n"
+                "interrupted), kv_cache_dtype, linear (--linear: who multiplied) and timings.\n"
                 "\n"
                 "Examples:\n"
                 "  glm1m complete -m glm-4-9b-chat-1m -p 'The capital of France is' -n 16\n"

@@ -17,6 +17,7 @@
 #include "cli.h"
 #include "hub.h"
 #include "kvstore/kvstore.h"
+#include "linear_choice.h"
 #include "probe.h"
 #include "self_test.h"
 #include "tokenizer.h"
@@ -44,7 +45,20 @@ static json_t *begin_section(json_t *facts, const char *name) {
 
 /* The machine */
 
-static rt_status add_machine(json_t *facts) {
+/* Who multiplies, and why; that of --linear which cannot be is what there is to report. */
+static void add_linear(json_t *section, const char *asked, const glm_config *config) {
+    glm_linear_choice choice;
+    const bool is_chosen = glm_linear_choose(asked, config, &choice) == RT_OK;
+    add(section, "linear layers", "%s", is_chosen ? choice.why : rt_error_text());
+}
+
+static void add_onednn(json_t *section) {
+    char text[FACT_BYTES];
+    const bool is_there = glm_linear_describe_onednn(text, sizeof text);
+    add(section, "oneDNN", "%s%s", is_there ? "" : "none: ", text);
+}
+
+static rt_status add_machine(json_t *facts, const char *linear) {
     rt_machine_memory memory;
     RT_TRY(rt_machine_memory_read(&memory));
     char name[128];
@@ -53,7 +67,11 @@ static rt_status add_machine(json_t *facts) {
     add(section, "CPU", "%s", rt_machine_cpu_name(name));
     add(section, "instruction set", "%s", rt_isa_name(rt_machine_isa()));
     add(section, "matrix unit", "%s",
-            rt_machine_has_amx() ? "AMX; not used: it rounds activations to bf16" : "none");
+            !rt_machine_has_amx()        ? "none"
+            : rt_machine_may_use_amx() ? "AMX"
+                                       : "AMX, which the operating system does not grant");
+    add_onednn(section);
+    add_linear(section, linear, NULL);
     add(section, "cores we may use", "%d of %ld", rt_machine_cores(),
             sysconf(_SC_NPROCESSORS_ONLN));
     add(section, "memory", "%s", rt_format_bytes(memory.total_bytes, size));
@@ -147,7 +165,8 @@ static void add_config(
     if (config->warning[0]) add(section, "WARNING", "%s", config->warning);
 }
 
-static void add_plan(json_t *facts, const glm_plan *plan) {
+static void add_plan(
+        json_t *facts, const glm_cli *cli, const glm_config *config, const glm_plan *plan) {
     char size[RT_SIZE_TEXT];
     json_t *section = begin_section(facts, "plan");
     add(section, "fits", "%s", plan->fits ? "yes" : "no");
@@ -155,6 +174,7 @@ static void add_plan(json_t *facts, const glm_plan *plan) {
             plan->fitting_len);
     add(section, "span, chunk", "%" PRId64 ", %" PRId64, plan->span, plan->chunk);
     add(section, "threads", "%" PRId32, plan->threads);
+    if (!plan->on_gpu) add_linear(section, cli->engine.linear, config);
     add(section, "KV cache", "%s, %s", rt_dtype_name(plan->kv_dtype),
             rt_format_bytes(plan->kv_host_bytes, size));
     add(section, "memory in all", "%s", rt_format_bytes(plan->total_bytes, size));
@@ -174,7 +194,7 @@ static rt_status add_checkpoint(
 
     glm_plan plan;
     RT_TRY(glm_plan_make(checkpoint, &cli->engine, &plan));
-    add_plan(facts, &plan);
+    add_plan(facts, cli, glm_checkpoint_config(checkpoint), &plan);
     return RT_OK;
 }
 
@@ -286,7 +306,7 @@ static int run_doctor(glm_cli *cli) {
         return glm_cli_fail(rt_fail(RT_EUSAGE, "doctor: --self-test needs a model: -m DIR"));
     json_t *facts = json_object();
     rt_status status = facts ? RT_OK : rt_fail(RT_ENOMEM, "doctor: no memory");
-    if (status == RT_OK) status = add_machine(facts);
+    if (status == RT_OK) status = add_machine(facts, cli->engine.linear);
     if (status == RT_OK) status = add_devices(facts);
     if (status == RT_OK && cli->engine.model_dir) status = add_model(facts, cli);
     if (facts && cli->json) {

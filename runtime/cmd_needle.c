@@ -10,6 +10,7 @@
 #include "base/size.h"
 #include "heatmap.h"
 #include "hub.h"
+#include "linear_choice.h"
 #include "needle_model.h"
 #include "needle_run.h"
 
@@ -218,6 +219,7 @@ static void fill_header(evaluation *e) {
             .model = e->demo_dir ? "embedded demo model" : dir,
             .fingerprint = glm_engine_fingerprint(e->engine),
             .kv_dtype = rt_dtype_name(glm_engine_plan(e->engine)->kv_dtype),
+            .linear = glm_linear_by_name(glm_engine_plan(e->engine)->linear_by),
             .haystack_sha256 = e->haystack.sha256,
             .haystack_source = e->haystack_source};
 }

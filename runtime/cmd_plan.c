@@ -6,6 +6,7 @@
 #include "base/machine.h"
 #include "base/size.h"
 #include "cli.h"
+#include "linear_choice.h"
 
 /* One line of the table: "weights           17.66 GiB  why". */
 static void print_bytes(const char *what, int64_t bytes, const char *why) {
@@ -30,6 +31,9 @@ static void print_context(const glm_plan *plan, const glm_cli *cli, int64_t mode
     (void)printf("%-16s %12" PRId64 "  tokens\n", "span", plan->span);
     (void)printf("%-16s %12" PRId64 "  tokens\n", "chunk", plan->chunk);
     (void)printf("%-16s %12d\n", "threads", plan->threads);
+    if (plan->linear_by == GLM_LINEAR_ONEDNN)
+        (void)printf("%-16s %12s  multiplies rows rounded to bf16; its memory is in the scratch and in the total\n",
+                "linear layers", "oneDNN");
     if (plan->n_ranks > 1) print_ranks(plan);
     (void)printf("\n");
 }
@@ -129,10 +133,9 @@ static rt_status print_json(const glm_plan *plan, int64_t model_len) {
             "lists_bytes", (json_int_t)plan->lists_bytes, "load_bytes",
             (json_int_t)plan->load_bytes, "total_bytes", (json_int_t)plan->total_bytes,
             "limit_bytes", (json_int_t)plan->limit_bytes);
-    json_t *gpu = json_pack("{s:s, s:i, s:I, s:I, s:I, s:I}", "device", plan->on_gpu ? "cuda" : "cpu",
-            "n_streamed_layers", (int)plan->n_streamed_layers, "weights_host_bytes",
-            (json_int_t)plan->weights_host_bytes,
-            "gpu_total_bytes", (json_int_t)plan->gpu_total_bytes, "gpu_limit_bytes",
+    json_t *gpu = json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:I}", "device", plan->on_gpu ? "cuda" : "cpu",
+            "linear", glm_linear_by_name(plan->linear_by), "n_streamed_layers", (int)plan->n_streamed_layers, "weights_host_bytes",
+            (json_int_t)plan->weights_host_bytes, "gpu_total_bytes", (json_int_t)plan->gpu_total_bytes, "gpu_limit_bytes",
             (json_int_t)plan->gpu_limit_bytes, "pinned_bytes", (json_int_t)plan->pinned_bytes);
     json_t *overflow = json_pack("{s:b, s:I, s:I, s:i, s:i, s:I}", "kv_overflows",
             plan->kv_overflows, "kv_disk_bytes", (json_int_t)plan->kv_disk_bytes,

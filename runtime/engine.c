@@ -7,6 +7,7 @@
 #include "backend.h"
 #include "base/log.h"
 #include "hub.h"
+#include "linear_choice.h"
 #include "plan_kv.h"
 #include "rank_dirs.h"
 #include "ranks.h"
@@ -18,6 +19,11 @@ static const char *kv_type_text(rt_dtype dtype) {
     if (dtype == RT_FP8) return "fp8 e4m3, pages of 128, a power of two for each";
     if (dtype == RT_INT8) return "int8, pages of 128, groups of 64";
     return dtype == RT_INT4 ? "int4, pages of 128, groups of 64" : rt_dtype_name(dtype);
+}
+
+/* Likewise; NULL: our kernels. */
+static const char *linear_text(glm_linear_by by) {
+    return by == GLM_LINEAR_ONEDNN ? "onednn, bf16 rows" : NULL;
 }
 
 static kv_io_choice io_choice(const char *name) {
@@ -158,8 +164,8 @@ static rt_status open_parts(glm_engine *engine, const glm_checkpoint *checkpoint
         const glm_options *options, bool is_hashed) {
     RT_TRY(rt_pool_create(engine->plan.threads, &engine->pool));
     if (engine->plan.kv_persists || is_hashed)
-        RT_TRY(glm_identity_begin(
-                checkpoint, kv_type_text(engine->plan.kv_dtype), &engine->identity));
+        RT_TRY(glm_identity_begin(checkpoint, kv_type_text(engine->plan.kv_dtype),
+                linear_text(engine->plan.linear_by), &engine->identity));
     RT_TRY(engine->backend->open(engine, checkpoint));
     return copy_dirs(engine, options);
 }
@@ -171,7 +177,7 @@ static rt_status open_with(
     engine->config = *glm_checkpoint_config(checkpoint);
     rt_status status = glm_checkpoint_fingerprint(checkpoint, engine->fingerprint);
     RT_TRY(par_agree(comm, status, NULL));
-    RT_TRY(glm_ranks_check_model(comm, options, engine->fingerprint));
+    RT_TRY(glm_ranks_check_model(comm, options, &engine->config, engine->fingerprint));
     RT_TRY(glm_ranks_compare_files(comm, checkpoint, &engine->compares_weights, &is_first));
     RT_TRY(make_plan(engine, checkpoint, options));
     engine->backend = glm_backend_of(&engine->plan);
@@ -188,11 +194,11 @@ static void log_open(const glm_engine *engine) {
     const glm_plan *plan = &engine->plan;
     rt_log(RT_LOG_INFO, "engine",
             "open max_len=%" PRId64 " span=%" PRId64 " chunk=%" PRId64 " threads=%" PRId32
-            " device=%s isa=%s kv=%s hidden=%s bytes=%" PRId64 " rank=%" PRId32 " ranks=%" PRId32,
+            " device=%s isa=%s linear=%s kv=%s hidden=%s bytes=%" PRId64 " rank=%" PRId32 " ranks=%" PRId32,
             plan->max_len, plan->span, plan->chunk, plan->threads, engine->backend->name,
-            rt_isa_name(rt_machine_isa()), rt_dtype_name(plan->kv_dtype),
-            rt_dtype_name(plan->hidden_dtype), plan->total_bytes, engine->comm->rank,
-            engine->comm->n_ranks);
+            rt_isa_name(rt_machine_isa()), glm_linear_by_name(plan->linear_by),
+            rt_dtype_name(plan->kv_dtype), rt_dtype_name(plan->hidden_dtype), plan->total_bytes,
+            engine->comm->rank, engine->comm->n_ranks);
 }
 
 rt_status glm_engine_open_rank(const glm_options *options, par_comm *comm, glm_engine **out) {

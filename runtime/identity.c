@@ -35,6 +35,7 @@ struct glm_identity_job {
     char *dir;
     glm_config config;
     char kv_dtype[KV_DTYPE_TEXT];
+    char linear[KV_DTYPE_TEXT]; /* "": our kernels */
     int32_t n_files;
     weights_file *files;
 
@@ -187,11 +188,11 @@ static void write_text(const glm_identity_job *job, const char *weights, const c
             "\nhead_dim=%" PRId32 "\nhidden=%" PRId64 "\nffn=%" PRId64 "\nvocab=%" PRId64
             "\nqkv_bias=%d\npost_norms=%d\nrms_eps=%08" PRIx32 "\nrope_dim=%" PRId32
             "\nrope_base=%016" PRIx64 "\nrope_pairs=interleaved\npositions=from 0, keys rotated"
-            "\ncheckpoint_dtype=%s\nhidden_dtype=%s\nkv_dtype=%s\nweights=%s\ntokenizer=%s\n",
+            "\ncheckpoint_dtype=%s\nhidden_dtype=%s\nkv_dtype=%s%s%s\nweights=%s\ntokenizer=%s\n",
             GLM_IDENTITY_FORMAT, c->n_layers, c->n_heads, c->n_kv_heads, c->head_dim, c->hidden,
             c->ffn, c->vocab, c->has_qkv_bias, c->has_post_norms, rms_eps, c->rope_dim, rope_base,
             rt_dtype_name(c->dtype), rt_dtype_name(glm_config_hidden_dtype(c)), job->kv_dtype,
-            weights, tokenizer);
+            job->linear[0] ? "\nlinear=" : "", job->linear, weights, tokenizer);
     rt_assert(n > 0 && n < GLM_IDENTITY_TEXT);
 }
 
@@ -265,10 +266,11 @@ static rt_status copy_files(glm_identity_job *job, const glm_shards *shards) {
     return RT_OK;
 }
 
-static rt_status start(
-        glm_identity_job *job, const glm_checkpoint *checkpoint, const char *kv_dtype) {
+static rt_status start(glm_identity_job *job, const glm_checkpoint *checkpoint,
+        const char *kv_dtype, const char *linear) {
     job->config = *glm_checkpoint_config(checkpoint);
     (void)snprintf(job->kv_dtype, sizeof job->kv_dtype, "%s", kv_dtype);
+    (void)snprintf(job->linear, sizeof job->linear, "%s", linear ? linear : "");
     job->dir = strdup(glm_checkpoint_dir(checkpoint));
     if (!job->dir) return rt_fail(RT_ENOMEM, "identity: no memory for a path");
     RT_TRY(copy_files(job, glm_checkpoint_shards(checkpoint)));
@@ -280,13 +282,14 @@ static rt_status start(
     return RT_OK;
 }
 
-rt_status glm_identity_begin(
-        const glm_checkpoint *checkpoint, const char *kv_dtype, glm_identity_job **out) {
+rt_status glm_identity_begin(const glm_checkpoint *checkpoint, const char *kv_dtype,
+        const char *linear, glm_identity_job **out) {
     rt_assert(strlen(kv_dtype) < KV_DTYPE_TEXT && !strpbrk(kv_dtype, "=\n"));
+    rt_assert(!linear || (strlen(linear) < KV_DTYPE_TEXT && !strpbrk(linear, "=\n")));
     glm_identity_job *job = NULL;
     *out = NULL;
     RT_TRY(rt_calloc(1, sizeof *job, "the identity of a model", &job));
-    const rt_status status = start(job, checkpoint, kv_dtype);
+    const rt_status status = start(job, checkpoint, kv_dtype, linear);
     if (status == RT_OK)
         *out = job;
     else

@@ -2,8 +2,8 @@
  *
  * Two sessions may share stored KV when their identities and their token ids are equal. In it are
  * the weights by content, the numbers of the architecture that K and V depend on, the tokenizer's
- * files, how positions enter, and the types of the residual stream and of stored KV. Not in it:
- * device, threads, span, chunk, ranks and budgets, which change K and V by rounding only; names and
+ * files, how positions enter, the types of the residual stream and of stored KV, and whether rows of
+ * linear layers are rounded for oneDNN. Not in it: device, threads, span, chunk, ranks and budgets, which change K and V by rounding only; names and
  * directories of files; the sampling defaults; how long a context the model is said to take.
  *
  * The weights are the set of the contents of the safetensors files: renaming them, or moving them
@@ -19,7 +19,7 @@ enum { GLM_IDENTITY_FORMAT = 1, GLM_IDENTITY_TEXT = 1024 };
 
 typedef struct glm_identity {
     uint8_t hash[GLM_SHA256_BYTES]; /* over every key and value below, each behind its length */
-    char text[GLM_IDENTITY_TEXT];   /* "key=value\n" lines, always the same keys in one order */
+    char text[GLM_IDENTITY_TEXT];   /* "key=value\n" lines, the same keys in one order; `linear` may be absent */
 } glm_identity;
 
 /* Which files on this machine hold the weights, as they are now: two processes of one machine for which
@@ -33,10 +33,12 @@ typedef struct glm_identity_job glm_identity_job;
  * before the job ends.
  *
  *   kv_dtype  names how K and V are stored, parameters included; no '=' or line's end in it; copied
+ *   linear    likewise, who multiplies; NULL: our kernels, of which the identity says nothing
  *
  * Errors: RT_ENOMEM */
 RT_MUST_CHECK rt_status glm_identity_begin(
-        const glm_checkpoint *checkpoint, const char *kv_dtype, glm_identity_job **out);
+        const glm_checkpoint *checkpoint, const char *kv_dtype, const char *linear,
+        glm_identity_job **out);
 
 /* Whether glm_identity_wait() would return at once. Any thread may ask. */
 bool glm_identity_is_done(const glm_identity_job *job);

@@ -148,6 +148,7 @@ typedef struct glm_needle_header {
     const char *model; /* directory or name, as given */
     const char *fingerprint;
     const char *kv_dtype;
+    const char *linear; /* who multiplied */
     const char *haystack_sha256;
     const char *haystack_source;
 } glm_needle_header;

@@ -70,7 +70,7 @@ void glm_needle_results_free(glm_needle_results *results) {
 /* ---- JSON ------------------------------------------------------------------------------------ */
 
 /* The settings that must agree for two runs to be one. */
-enum { N_SHARED = 9 };
+enum { N_SHARED = 10 };
 typedef struct shared_field {
     const char *key;
     const char *value;
@@ -84,6 +84,7 @@ static void list_shared(
             {"mode", settings->is_fast ? "fast" : "exact"},
             {"answer_prefix_mode", settings->answer_prefix}, {"run_seed", seed},
             {"model_fingerprint", header->fingerprint}, {"kv_cache_dtype", header->kv_dtype},
+            {"linear", header->linear},
             {"haystack_sha256", header->haystack_sha256}, {"template", template_name},
             {"tokenizer", "model"}};
     memcpy(out, fields, sizeof fields);

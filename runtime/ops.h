@@ -5,7 +5,7 @@
  * in bf16 for 16-bit checkpoints and in f32 for f32 ones, unpadded. Everything blocks until done.
  *
  * A row's result depends on that row alone, not on how many it is computed with: every output is
- * summed over the inputs in ascending order (base/simd.h). */
+ * summed over the inputs in ascending order (base/simd.h), or oneDNN has shown that it is so (onednn.h). */
 #ifndef GLM_OPS_H
 #define GLM_OPS_H
 
@@ -14,6 +14,7 @@
 #include "base/pool.h"
 #include "base/size.h"
 #include "base/status.h"
+#include "linear_by.h"
 
 enum { GLM_PANEL = 16 };
 
@@ -22,15 +23,17 @@ static inline int64_t glm_pad(int64_t n) {
 }
 
 /* A weight matrix [n_out, n_in] as the device holds it: y = x W^T. On the CPU in panels of 16
- * outputs, [n_out / 16][n_in][16], of the stored dtype, rows past n_out zero. */
+ * outputs, [n_out / 16][n_in][16], of the stored dtype, rows past n_out zero; for oneDNN in panels of 64,
+ * [n_out / 64][n_in / 2][64][2], n_in padded with zeros to a multiple of 32. */
 typedef struct glm_linear {
     void *panels;
     int64_t n_out;
     int64_t n_in;
     rt_dtype dtype;
+    glm_linear_by by;
 } glm_linear;
 
-int64_t glm_linear_bytes(int64_t n_out, int64_t n_in, rt_dtype dtype);
+int64_t glm_linear_bytes(int64_t n_out, int64_t n_in, rt_dtype dtype, glm_linear_by by);
 
 /* Rows of activations: row i at data + i * stride floats. */
 typedef struct glm_rows {
@@ -54,6 +57,7 @@ struct glm_ops {
     attn_cpu *attention;
     void *scratch; /* widened panels, one block per thread */
     int64_t scratch_bytes;
+    struct glm_linear_onednn *onednn; /* linear_onednn.h; NULL: all matrices are our kernels' */
 
     /* Put rows [row, row + n_rows) of the checkpoint's matrix, [n_rows][n_in] of `dtype`, in their
      * place; row is a multiple of 16. Safe from several threads for different rows. */
@@ -90,6 +94,9 @@ struct glm_ops {
 RT_MUST_CHECK rt_status glm_ops_cpu_create(
         const attn_shape *shape, rt_isa isa, rt_pool *pool, glm_ops *out);
 void glm_ops_free(glm_ops *ops);
+
+/* Matrices that are oneDNN's can be multiplied from here on, by rows of these widths. Errors: glm_onednn_open */
+RT_MUST_CHECK rt_status glm_ops_add_onednn(glm_ops *ops, const int64_t *widths, int n_widths);
 
 /* Memory glm_ops_cpu_create takes, for the plan. */
 int64_t glm_ops_cpu_bytes(const attn_shape *shape, int n_threads);

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "linear_onednn.h"
 #include "ops_simd.h"
 
 enum { ROWS_PER_ITEM = 16 };
@@ -9,7 +10,7 @@ enum { ROWS_PER_ITEM = 16 };
 /* Below this much work waking threads costs more than it gives, FLOP. */
 static const int64_t flop_worth_threads = 1 << 18;
 
-static const glm_kernels *kernels_of(const glm_ops *ops) {
+const glm_kernels *glm_ops_kernels(const glm_ops *ops) {
 #if defined(__x86_64__)
     if (ops->isa == RT_ISA_AVX512) return &glm_kernels_avx512;
     if (ops->isa == RT_ISA_AVX2) return &glm_kernels_avx2;
@@ -17,7 +18,7 @@ static const glm_kernels *kernels_of(const glm_ops *ops) {
     return &glm_kernels_portable;
 }
 
-static void run(const glm_ops *ops, int64_t n_items, int64_t flop, rt_pool_work *work, void *job) {
+void glm_ops_run(const glm_ops *ops, int64_t n_items, int64_t flop, rt_pool_work *work, void *job) {
     if (flop < flop_worth_threads)
         for (int64_t item = 0; item < n_items; item++) work(job, item, 0);
     else
@@ -26,7 +27,8 @@ static void run(const glm_ops *ops, int64_t n_items, int64_t flop, rt_pool_work 
 
 /* ---- weights --------------------------------------------------------------------------------- */
 
-int64_t glm_linear_bytes(int64_t n_out, int64_t n_in, rt_dtype dtype) {
+int64_t glm_linear_bytes(int64_t n_out, int64_t n_in, rt_dtype dtype, glm_linear_by by) {
+    if (glm_linear_by_of(by, dtype) == GLM_LINEAR_ONEDNN) return glm_linear_onednn_bytes(n_out, n_in);
     return glm_pad(n_out) * n_in * rt_dtype_bytes(dtype);
 }
 
@@ -76,6 +78,10 @@ static void pack(
     rt_assert(row % GLM_PANEL == 0 && row + n_rows <= linear->n_out);
     rt_assert(linear->dtype == dtype || linear->dtype == RT_F32);
     const int64_t n_in = linear->n_in;
+    if (linear->by == GLM_LINEAR_ONEDNN) {
+        glm_linear_onednn_pack(linear, row, n_rows, rows);
+        return;
+    }
     for (int64_t done = 0; done < n_rows; done += GLM_PANEL) {
         const int64_t n = rt_min64(GLM_PANEL, n_rows - done);
         const int64_t at = (row + done) * n_in;
@@ -120,7 +126,7 @@ static void linear_item(void *context, int64_t item, int thread) {
             .y = {job->y.data + row * job->y.stride + out, job->y.stride},
 
             .wide = (float *)job->ops->scratch + (int64_t)thread * GLM_WIDE_FLOATS};
-    kernels_of(job->ops)->linear_block(&block);
+    glm_ops_kernels(job->ops)->linear_block(&block);
 }
 
 /* Enough items for the threads to balance: blocks of outputs, and blocks of rows where the matrix
@@ -137,6 +143,10 @@ static void cut_linear(linear_job *job) {
 static void linear(const glm_ops *ops, const glm_linear *weight, const float *bias,
         int64_t first_out, int64_t n_outs, glm_rows x, int64_t n, glm_rows y) {
     if (n == 0) return;
+    if (weight->by == GLM_LINEAR_ONEDNN) {
+        glm_linear_onednn_multiply(ops, weight, bias, first_out, n_outs, x, n, y);
+        return;
+    }
     linear_job job = {.ops = ops,
             .weight = weight,
             .bias = bias,
@@ -147,7 +157,7 @@ static void linear(const glm_ops *ops, const glm_linear *weight, const float *bi
             .y = y};
     cut_linear(&job);
     const int64_t n_items = job.n_blocks * rt_div_up(n, job.block_rows);
-    run(ops, n_items, 2 * n * n_outs * weight->n_in, linear_item, &job);
+    glm_ops_run(ops, n_items, 2 * n * n_outs * weight->n_in, linear_item, &job);
 }
 
 /* ---- rows ------------------------------------------------------------------------------------ */
@@ -177,7 +187,7 @@ static void row_item(void *context, int64_t item, int thread) {
 }
 
 static void run_rows(const row_job *job) {
-    run(job->ops, rt_div_up(job->n, ROWS_PER_ITEM), 8 * job->n * job->width, row_item,
+    glm_ops_run(job->ops, rt_div_up(job->n, ROWS_PER_ITEM), 8 * job->n * job->width, row_item,
             (void *)(uintptr_t)job);
 }
 
@@ -219,7 +229,7 @@ static void norm_one(const row_job *job, int64_t row) {
 static void norm(const glm_ops *ops, const void *hidden, rt_dtype hidden_dtype, const float *weight,
         float eps, int64_t n, int64_t width, glm_rows out) {
     const row_job job = {.ops = ops,
-            .kernels = kernels_of(ops),
+            .kernels = glm_ops_kernels(ops),
             .hidden = (void *)(uintptr_t)hidden,
             .hidden_dtype = hidden_dtype,
             .weight = weight,
@@ -239,7 +249,7 @@ static void norm_rows_one(const row_job *job, int64_t row) {
 static void norm_rows(
         const glm_ops *ops, glm_rows y, const float *weight, float eps, int64_t n, int64_t width) {
     const row_job job = {.ops = ops,
-            .kernels = kernels_of(ops),
+            .kernels = glm_ops_kernels(ops),
             .weight = weight,
             .eps = eps,
             .n = n,
@@ -256,7 +266,7 @@ static void swiglu_one(const row_job *job, int64_t row) {
 
 static void swiglu(const glm_ops *ops, glm_rows gate, glm_rows up, int64_t n, int64_t width) {
     const row_job job = {.ops = ops,
-            .kernels = kernels_of(ops),
+            .kernels = glm_ops_kernels(ops),
             .n = n,
             .width = width,
             .rows = gate,
@@ -273,7 +283,7 @@ static void add_one(const row_job *job, int64_t row) {
 static void add(const glm_ops *ops, void *hidden, rt_dtype hidden_dtype, glm_rows y, int64_t n,
         int64_t width) {
     const row_job job = {.ops = ops,
-            .kernels = kernels_of(ops),
+            .kernels = glm_ops_kernels(ops),
             .hidden = hidden,
             .hidden_dtype = hidden_dtype,
             .n = n,
@@ -311,7 +321,12 @@ rt_status glm_ops_cpu_create(const attn_shape *shape, rt_isa isa, rt_pool *pool,
     return status;
 }
 
+rt_status glm_ops_add_onednn(glm_ops *ops, const int64_t *widths, int n_widths) {
+    return glm_linear_onednn_open(widths, n_widths, rt_pool_threads(ops->pool), &ops->onednn);
+}
+
 void glm_ops_free(glm_ops *ops) {
+    glm_linear_onednn_close(ops->onednn);
     attn_cpu_free(ops->attention);
     rt_mem_free(ops->scratch, ops->scratch_bytes);
     *ops = (glm_ops){0};

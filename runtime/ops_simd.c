@@ -295,5 +295,12 @@ static void add_row(void *hidden, rt_dtype dtype, const float *y, int64_t width)
     for (; i < width; i++) row[i] = rt_float_to_bf16(rt_bf16_to_float(row[i]) + y[i]);
 }
 
+static void round_row(const float *row, int64_t n, int64_t n_out, uint16_t *out) {
+    int64_t i = 0;
+    for (; i + SIMD_LANES <= n; i += SIMD_LANES) simd_store_bf16(out + i, simd_load(row + i));
+    for (; i < n; i++) out[i] = rt_float_to_bf16(row[i]);
+    for (; i < n_out; i++) out[i] = 0;
+}
+
 extern const glm_kernels SIMD_NAME(glm_kernels);
-const glm_kernels SIMD_NAME(glm_kernels) = {linear_block, norm_row, swiglu_row, add_row};
+const glm_kernels SIMD_NAME(glm_kernels) = {linear_block, norm_row, swiglu_row, add_row, round_row};

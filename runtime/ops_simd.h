@@ -1,4 +1,4 @@
-/* Between ops_cpu.c (who does what) and ops_simd.c (the arithmetic of one piece). */
+/* Between ops_cpu.c and linear_onednn.c (who does what) and ops_simd.c (the arithmetic of one piece). */
 #ifndef GLM_OPS_SIMD_H
 #define GLM_OPS_SIMD_H
 
@@ -41,7 +41,13 @@ typedef struct glm_kernels {
             float *out);
     void (*swiglu_row)(float *gate, const float *up, int64_t width);
     void (*add_row)(void *hidden, rt_dtype dtype, const float *y, int64_t width);
+    /* out[n_out] = row[n] rounded to bf16, zeros behind. */
+    void (*round_row)(const float *row, int64_t n, int64_t n_out, uint16_t *out);
 } glm_kernels;
+
+/* Of the ops' instruction set; and items on the threads of the ops' pool, where the work is worth them. */
+const glm_kernels *glm_ops_kernels(const glm_ops *ops);
+void glm_ops_run(const glm_ops *ops, int64_t n_items, int64_t flop, rt_pool_work *work, void *job);
 
 extern const glm_kernels glm_kernels_portable;
 #if defined(__x86_64__)

@@ -11,6 +11,8 @@
 #include "base/machine.h"
 #include "costs.h"
 #include "hub.h"
+#include "linear_choice.h"
+#include "onednn.h"
 #include "parallel/parallel.h"
 #include "plan_kv.h"
 #include "plan_speed.h"
@@ -24,7 +26,9 @@ enum {
 };
 
 /* The program itself: code and libraries (11 MiB with all that it may be built with), tokenizer, the C library's heap. */
-static const int64_t program_bytes = 14 * RT_MIB;
+static int64_t program_bytes(const glm_plan *plan) {
+    return 14 * RT_MIB + (plan->linear_by == GLM_LINEAR_ONEDNN ? glm_onednn_library_bytes() : 0);
+}
 
 /* What a GPU is taken to do, for estimates and for the span: assumed, not measured. Half of what an A100 is
  * sold as. */
@@ -142,7 +146,7 @@ static int64_t kv_budget(const glm_plan *plan) {
         const int64_t left = rt_max64(plan->gpu_limit_bytes - taken, 0);
         return plan->kv_limit_bytes ? rt_min64(plan->kv_limit_bytes, left) : left;
     }
-    const int64_t rest = program_bytes + plan->weights_bytes + plan->hidden_bytes +
+    const int64_t rest = program_bytes(plan) + plan->weights_bytes + plan->hidden_bytes +
                          plan->scratch_bytes + plan->lists_bytes + plan->threads * kv_codec_bytes();
     const int64_t left = rt_max64(plan->limit_bytes - rest, 0);
     return plan->kv_limit_bytes ? rt_min64(plan->kv_limit_bytes, left) : left;
@@ -166,7 +170,7 @@ static void add_up(const glm_options *options, glm_plan *plan) {
                             codecs;
     const int64_t weights = plan->on_gpu ? plan->weights_host_bytes : plan->weights_bytes;
     const int64_t with_weights = weights + rt_max64(running, plan->load_bytes);
-    plan->total_bytes = program_bytes + rt_max64(with_weights, glm_measure_speed_bytes());
+    plan->total_bytes = program_bytes(plan) + rt_max64(with_weights, glm_measure_speed_bytes());
     plan->fits = plan->total_bytes <= plan->limit_bytes && fits_gpu(plan) && plan->kv_fits &&
                  plan->kv_disk_bytes <= plan->kv_overflow_max &&
                  (!options->keeps_all || plan->kv_keep_bytes <= plan->kv_keep_max);
@@ -319,6 +323,13 @@ int64_t glm_plan_gpu_limit(int64_t free_bytes) {
     return rt_max64(free_bytes - gpu_reserve_bytes, 0);
 }
 
+static rt_status choose_linear(const request *of, glm_plan *plan) {
+    glm_linear_choice choice;
+    RT_TRY(glm_linear_choose(of->options->linear, &of->part, &choice));
+    plan->linear_by = choice.by;
+    return RT_OK;
+}
+
 static rt_status choose_backend(request *of, glm_plan *plan) {
     char text[512];
     int64_t free_bytes = 0;
@@ -326,7 +337,8 @@ static rt_status choose_backend(request *of, glm_plan *plan) {
     if (!of->backend->is_usable(0, text, sizeof text, &free_bytes))
         return rt_fail(RT_EUNSUPPORTED, "--device %s: %s", of->backend->name, text);
     plan->on_gpu = free_bytes > 0;
-    if (!plan->on_gpu) return RT_OK;
+    if (!plan->on_gpu) return choose_linear(of, plan);
+    plan->linear_by = GLM_LINEAR_CUBLASLT;
     plan->sums_on_gpu = plan->n_ranks > 1 || of->options->nccl;
     plan->gpu_limit_bytes = of->options->gpu_memory_bytes
                                     ? of->options->gpu_memory_bytes

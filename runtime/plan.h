@@ -5,6 +5,7 @@
 #define GLM_PLAN_H
 
 #include "checkpoint.h"
+#include "linear_by.h"
 #include "parallel/parallel.h"
 
 /* What the user asked for; zero means "choose". */
@@ -23,6 +24,7 @@ typedef struct glm_options {
     const char *const *kv_disk_dirs;
     const char *kv_io;       /* "auto", "uring", "pread"; NULL: auto */
     const char *kv_packing;  /* "auto", "dense", "plain"; NULL: auto */
+    const char *linear;      /* "auto", "own", "onednn": who multiplies on the CPU; NULL: auto */
     bool persists;           /* what sessions prefill is kept on disk, and found there again, */
     bool needs_kept;         /* which must be possible: a book is named */
     bool keeps_all;          /* and there must be room for all of it: a book is made */
@@ -52,6 +54,7 @@ typedef struct glm_plan {
     int64_t max_logits;
     rt_dtype kv_dtype;
     rt_dtype hidden_dtype;
+    glm_linear_by linear_by; /* matrices of bf16 */
 
     int64_t weights_bytes;      /* as the device holds them */
     int32_t n_streamed_layers;  /* whose weights come to the GPU once a span and once a token, */

@@ -69,9 +69,9 @@ RT_MUST_CHECK rt_status glm_ranks_follow(glm_engine *engine);
 RT_MUST_CHECK rt_status glm_ranks_open(const glm_options *options, par_comm **out);
 /* Where this rank comes among those on its host; *n_here, where not NULL: how many they are. After par_hello(). */
 int32_t glm_ranks_place(const par_comm *comm, int32_t *n_here);
-/* All ranks: they are of one build and model. */
-RT_MUST_CHECK rt_status glm_ranks_check_model(
-        par_comm *comm, const glm_options *options, const char *fingerprint);
+/* All ranks: they are of one build and model, and multiply alike. */
+RT_MUST_CHECK rt_status glm_ranks_check_model(par_comm *comm, const glm_options *options,
+        const glm_config *config, const char *fingerprint);
 /* ranks_weights.c, all ranks: whether some read other files than rank 0, so that contents are to be
  * compared; and whether this one is the first of those that read its files, whose content it must know. */
 RT_MUST_CHECK rt_status glm_ranks_compare_files(

@@ -10,6 +10,7 @@
 #include "base/machine.h"
 #include "build_id.h"
 #include "command_line.h"
+#include "linear_choice.h"
 #include "ranks.h"
 
 /* ---- options, from rank 0 to the others ------------------------------------------------------ */
@@ -22,12 +23,13 @@ typedef struct options_message {
     int64_t n_bytes; /* of texts, each with its NUL; absent ones are not there */
 } options_message;
 
-enum { N_SINGLE_TEXTS = 4 };
+enum { N_SINGLE_TEXTS = 6 };
 
 /* Where the texts of options are, in the order of the wire. */
 static const char **single_text(glm_options *options, int i) {
     const char **const all[N_SINGLE_TEXTS] = {
-            &options->model_dir, &options->device, &options->kv_dtype, &options->kv_io};
+            &options->model_dir, &options->device, &options->kv_dtype, &options->kv_io,
+            &options->kv_packing, &options->linear};
     return all[i];
 }
 
@@ -148,15 +150,18 @@ static const char *or_auto(const char *text) {
     return text ? text : "auto";
 }
 
-rt_status glm_ranks_check_model(
-        par_comm *comm, const glm_options *options, const char *fingerprint) {
+rt_status glm_ranks_check_model(par_comm *comm, const glm_options *options,
+        const glm_config *config, const char *fingerprint) {
     char facts[1024];
     const glm_options *o = options;
+    glm_linear_choice choice = {0};
+    if (comm->n_ranks > 1)
+        RT_TRY(par_agree(comm, glm_linear_choose(o->linear, config, &choice), NULL));
     (void)snprintf(facts, sizeof facts,
-            "model=%s\nkv-cache-dtype=%s\ndevice=%s\nmax-model-len=%" PRId64
+            "model=%s\nlinear=%s\nkv-cache-dtype=%s\ndevice=%s\nmax-model-len=%" PRId64
             "\nmax-num-batched-tokens=%" PRId64 "\nspan=%" PRId64 "\nhost-kv-space=%" PRId64
             "\nkv-disk-space=%" PRId64 "\nkeeps=%d\nmax-num-seqs=%" PRId32 "\n",
-            fingerprint, or_auto(o->kv_dtype), or_auto(o->device), o->max_len, o->chunk, o->span,
+            fingerprint, glm_linear_by_name(choice.by), or_auto(o->kv_dtype), or_auto(o->device), o->max_len, o->chunk, o->span,
             o->host_kv_bytes, o->kv_disk_bytes, o->persists, o->max_seqs);
     return par_hello(comm, facts);
 }

@@ -37,6 +37,7 @@ typedef struct source {
     const glm_checkpoint *checkpoint;
     const glm_config *share;
     const par_shard *shard;
+    glm_linear_by by;
 } source;
 
 /* ---- which part ------------------------------------------------------------------------------ */
@@ -101,33 +102,34 @@ static rt_dtype dtype_of(const glm_checkpoint *checkpoint, glm_role role, int32_
     return glm_checkpoint_tensor(checkpoint, role, layer).dtype;
 }
 
-static int64_t linear_cost(int64_t n_out, int64_t n_in, rt_dtype dtype) {
-    return rt_arena_cost(glm_linear_bytes(n_out, n_in, dtype));
+static int64_t linear_cost(int64_t n_out, int64_t n_in, rt_dtype dtype, glm_linear_by by) {
+    return rt_arena_cost(glm_linear_bytes(n_out, n_in, dtype, by));
 }
 
 static int64_t layer_cost(
-        const glm_checkpoint *checkpoint, const glm_config *share, int32_t layer) {
+        const glm_checkpoint *checkpoint, const glm_config *share, glm_linear_by by, int32_t layer) {
     const int64_t hidden = share->hidden;
     const int64_t q_width = (int64_t)share->n_heads * share->head_dim;
     const int64_t qkv_rows = glm_config_qkv_rows(share);
     const int64_t n_norms = share->has_post_norms ? 4 : 2;
     return n_norms * rt_arena_cost(glm_pad(hidden) * 4) + rt_arena_cost(qkv_rows * 4) +
-           linear_cost(qkv_rows, hidden, qkv_dtype(checkpoint, layer)) +
-           linear_cost(hidden, q_width, dtype_of(checkpoint, GLM_ATTN_OUT, layer)) +
-           linear_cost(share->ffn, hidden, dtype_of(checkpoint, GLM_GATE, layer)) +
-           linear_cost(share->ffn, hidden, dtype_of(checkpoint, GLM_UP, layer)) +
-           linear_cost(hidden, share->ffn, dtype_of(checkpoint, GLM_DOWN, layer));
+           linear_cost(qkv_rows, hidden, qkv_dtype(checkpoint, layer), by) +
+           linear_cost(hidden, q_width, dtype_of(checkpoint, GLM_ATTN_OUT, layer), by) +
+           linear_cost(share->ffn, hidden, dtype_of(checkpoint, GLM_GATE, layer), by) +
+           linear_cost(share->ffn, hidden, dtype_of(checkpoint, GLM_UP, layer), by) +
+           linear_cost(hidden, share->ffn, dtype_of(checkpoint, GLM_DOWN, layer), by);
 }
 
-int64_t glm_weights_bytes(const glm_checkpoint *checkpoint, const glm_config *share) {
+int64_t glm_weights_bytes(
+        const glm_checkpoint *checkpoint, const glm_config *share, glm_linear_by by) {
     const rt_dtype embedding = dtype_of(checkpoint, GLM_EMBEDDING, 0);
     int64_t bytes =
             rt_arena_cost(share->n_layers * (int64_t)sizeof(glm_layer)) +
             rt_arena_cost(glm_pad(share->hidden) * 4) +
             rt_arena_cost(share->vocab * share->hidden * rt_dtype_bytes(embedding)) +
-            linear_cost(share->vocab, share->hidden, dtype_of(checkpoint, GLM_OUTPUT_HEAD, 0));
+            linear_cost(share->vocab, share->hidden, dtype_of(checkpoint, GLM_OUTPUT_HEAD, 0), by);
     for (int32_t layer = 0; layer < share->n_layers; layer++)
-        bytes += layer_cost(checkpoint, share, layer);
+        bytes += layer_cost(checkpoint, share, by, layer);
     return bytes;
 }
 
@@ -174,19 +176,21 @@ static rt_status list_tensor(part_list *list, const source *from, glm_role role,
 
 /* ---- carving and listing one layer ----------------------------------------------------------- */
 
-static glm_linear take_linear(rt_arena *arena, int64_t n_out, int64_t n_in, rt_dtype dtype) {
-    return (glm_linear){.panels = rt_arena_take(arena, glm_linear_bytes(n_out, n_in, dtype)),
+static glm_linear take_linear(
+        rt_arena *arena, const source *from, int64_t n_out, int64_t n_in, rt_dtype dtype) {
+    return (glm_linear){.panels = rt_arena_take(arena, glm_linear_bytes(n_out, n_in, dtype, from->by)),
             .n_out = n_out,
             .n_in = n_in,
-            .dtype = dtype};
+            .dtype = dtype,
+            .by = glm_linear_by_of(from->by, dtype)};
 }
 
 /* Carve a matrix for a tensor's block and list its parts. */
 static rt_status add_matrix(glm_weights *weights, part_list *list, const source *from,
         glm_role role, int32_t layer, glm_linear *out) {
     const glm_tensor_block block = block_of(from, role, layer);
-    *out = take_linear(
-            &weights->arena, block.n_rows, block.n_cols, dtype_of(from->checkpoint, role, layer));
+    *out = take_linear(&weights->arena, from, block.n_rows, block.n_cols,
+            dtype_of(from->checkpoint, role, layer));
     return list_tensor(list, from, role, layer, out, 0, NULL);
 }
 
@@ -217,7 +221,7 @@ static rt_status add_qkv(glm_weights *weights, part_list *list, const source *fr
     const int64_t k_rows = (int64_t)share->n_kv_heads * share->head_dim;
     const int64_t rows = glm_config_qkv_rows(share);
     layer->qkv =
-            take_linear(&weights->arena, rows, share->hidden, qkv_dtype(from->checkpoint, index));
+            take_linear(&weights->arena, from, rows, share->hidden, qkv_dtype(from->checkpoint, index));
     RT_TRY(list_tensor(list, from, GLM_Q, index, &layer->qkv, 0, NULL));
     RT_TRY(list_tensor(list, from, GLM_K, index, &layer->qkv, q_rows, NULL));
     RT_TRY(list_tensor(list, from, GLM_V, index, &layer->qkv, q_rows + k_rows, NULL));
@@ -321,9 +325,12 @@ static rt_status read_all(const source *from, const glm_ops *ops, const part_lis
 rt_status glm_weights_load(const glm_checkpoint *checkpoint, const glm_config *share,
         const par_shard *shard, const glm_ops *ops, glm_weights *out) {
     const double start = rt_now();
-    const source from = {.checkpoint = checkpoint, .share = share, .shard = shard};
+    const source from = {.checkpoint = checkpoint,
+            .share = share,
+            .shard = shard,
+            .by = ops->onednn ? GLM_LINEAR_ONEDNN : GLM_LINEAR_OWN};
     *out = (glm_weights){0};
-    const int64_t bytes = glm_weights_bytes(checkpoint, share);
+    const int64_t bytes = glm_weights_bytes(checkpoint, share, from.by);
     RT_TRY(rt_arena_create(&out->arena, bytes, "the weights"));
     part_list list = {0};
     rt_status status = add_all(out, &list, &from);

@@ -37,8 +37,9 @@ glm_tensor_block glm_shard_block(const glm_checkpoint *checkpoint, const par_sha
         int64_t head_dim, glm_role role, int32_t layer);
 
 /* Bytes glm_weights_load keeps, and bytes of staging it uses meanwhile. `share` is the model's config,
- * or one rank's part of it. */
-int64_t glm_weights_bytes(const glm_checkpoint *checkpoint, const glm_config *share);
+ * or one rank's part of it; `by`, who multiplies matrices of bf16. */
+int64_t glm_weights_bytes(
+        const glm_checkpoint *checkpoint, const glm_config *share, glm_linear_by by);
 int64_t glm_weights_load_bytes(const glm_config *config, int n_threads);
 
 /* Read and lay out every tensor, or the shard's part of it, all threads of the ops' pool reading.

@@ -89,7 +89,7 @@ glm_identity identity_of(const char *name, int64_t *bytes_read) {
     glm_identity_job *job = NULL;
     glm_identity identity;
     identity_require(glm_checkpoint_open(identity_path("%s", name), &checkpoint), name);
-    identity_require(glm_identity_begin(checkpoint, "bf16", &job), name);
+    identity_require(glm_identity_begin(checkpoint, "bf16", NULL, &job), name);
     glm_checkpoint_close(checkpoint); /* the job needs it no longer */
     identity_require(glm_identity_wait(job, &identity), name);
     if (bytes_read) *bytes_read = glm_identity_bytes_read(job);

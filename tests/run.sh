@@ -40,6 +40,10 @@ allowed_skip() {
         always) printf '%s' "$reason" ;;
         no-nccl) ldconfig -p 2>/dev/null | grep -q 'libnccl\.so\.2' || printf '%s' "$reason" ;;
         no-mpi) command -v mpirun >/dev/null || printf '%s' "$reason" ;;
+        no-onednn)
+            ldconfig -p 2>/dev/null | grep -q 'libdnnl\.so\.2' && grep -q avx512_bf16 /proc/cpuinfo ||
+                printf '%s' "$reason"
+            ;;
         no-data) [ -n "${GLM_TEST_DATA:-}" ] || printf '%s' "$reason" ;;
         sanitized) [ "$1" = release ] || printf '%s' "$reason" ;;
         esac
@@ -196,6 +200,12 @@ want_program chromium chromium "the web page" # 120 MB
 want_program pdftotext poppler-utils "reading PDFs"
 want_program docx2txt docx2txt "reading Word files"
 want_program odt2txt odt2txt "reading OpenDocument files"
+# Its headers, too, for the test that compares our declarations with them.
+if [ "$install" = yes ] && command -v dpkg >/dev/null && ! [ -e /usr/include/oneapi/dnnl/dnnl.h ]; then
+    say "Installing libdnnl-dev, for linear layers by oneDNN."
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+        libdnnl-dev >&2 || say "libdnnl-dev cannot be installed: oneDNN is not tested."
+fi
 for suite in $suites; do
     if ! build_suite "$suite"; then
         printf 'FAIL  %s/build\n' "$suite" | tee -a "$RESULTS"

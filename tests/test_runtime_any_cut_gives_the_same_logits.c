@@ -3,7 +3,8 @@
  * run.
  *
  * Method: one random model, one prompt that crosses spans, splits and pages; the logits of a few
- * positions from a plain run are compared with memcmp against every other way to compute them. */
+ * positions from a plain run are compared with memcmp against every other way to compute them. The program's
+ * argument, if any, is who multiplies (--linear). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +18,7 @@ enum { N_TOKENS_MAX = 8300, N_WANTED = 6 };
 static int64_t n_tokens = N_TOKENS_MAX;
 static int32_t ids[N_TOKENS_MAX];
 static int64_t wanted[N_WANTED];
+static const char *linear; /* NULL: as the machine has it */
 static int n_failed;
 
 static void require(rt_status status, const char *what) {
@@ -26,7 +28,8 @@ static void require(rt_status status, const char *what) {
 }
 
 static glm_options options_for(const char *dir) {
-    return (glm_options){.model_dir = dir, .max_len = n_tokens, .max_logits = N_WANTED};
+    return (glm_options){
+            .model_dir = dir, .max_len = n_tokens, .max_logits = N_WANTED, .linear = linear};
 }
 
 static void expect_same(
@@ -131,7 +134,8 @@ static void make_prompt(int64_t vocab) {
     for (int i = 0; i < N_WANTED; i++) wanted[i] = n_tokens - from_end[i];
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    if (argc > 1) linear = argv[1];
     if (getenv("GLM_TEST_FAST")) n_tokens = 4200;
     char dir[] = "/tmp/glm1m-test-XXXXXX";
     char config[64];

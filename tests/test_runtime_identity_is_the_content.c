@@ -70,7 +70,7 @@ static void check_kv_dtype(void) {
     glm_identity_job *job = NULL;
     glm_identity other;
     identity_require(glm_checkpoint_open(identity_path("one"), &checkpoint), "one");
-    identity_require(glm_identity_begin(checkpoint, "int8 groups of 32", &job), "one");
+    identity_require(glm_identity_begin(checkpoint, "int8 groups of 32", NULL, &job), "one");
     identity_require(glm_identity_wait(job, &other), "one");
     identity_expect(glm_identity_is_done(job), "waited for is done");
     identity_expect(!identity_is_equal(&whole, &other), "another KV dtype");

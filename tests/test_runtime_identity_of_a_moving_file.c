@@ -19,7 +19,7 @@ static glm_identity_job *begin(int64_t *n_bytes) {
     glm_identity_job *job = NULL;
     identity_require(glm_checkpoint_open(identity_path("model"), &checkpoint), "model");
     *n_bytes = glm_checkpoint_bytes(checkpoint);
-    identity_require(glm_identity_begin(checkpoint, "bf16", &job), "model");
+    identity_require(glm_identity_begin(checkpoint, "bf16", NULL, &job), "model");
     glm_checkpoint_close(checkpoint);
     return job;
 }
@@ -37,12 +37,12 @@ static void check_changed_before(void) {
     glm_identity_job *job = NULL;
     identity_require(glm_checkpoint_open(identity_path("model"), &checkpoint), "model");
     identity_shell("touch -d '2020-01-01' '%s'", identity_path(weights));
-    identity_require(glm_identity_begin(checkpoint, "bf16", &job), "model");
+    identity_require(glm_identity_begin(checkpoint, "bf16", NULL, &job), "model");
     expect_failure(job, RT_EMODEL, "IO_CHANGED");
     glm_identity_end(job);
     identity_shell("cp '%s' '%s.new' && mv '%s.new' '%s'", identity_path(weights),
             identity_path(weights), identity_path(weights), identity_path(weights));
-    identity_require(glm_identity_begin(checkpoint, "bf16", &job), "model");
+    identity_require(glm_identity_begin(checkpoint, "bf16", NULL, &job), "model");
     expect_failure(job, RT_EMODEL, "IO_CHANGED");
     glm_identity_end(job);
     glm_checkpoint_close(checkpoint);

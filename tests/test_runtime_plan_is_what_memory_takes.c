@@ -2,7 +2,8 @@
  *
  * Method: two models of different make-up (one mostly KV and hidden states, one mostly weights), a
  * prompt that fills the planned length and one decoded token, each in a process of its own. Skipped
- * under sanitizers, whose own memory is several times the program's. */
+ * under sanitizers, whose own memory is several times the program's. The program's argument, if any, is who
+ * multiplies (--linear). */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,8 @@
 #include "runtime/random_model.h"
 #include "runtime/runtime.h"
 
+static const char *linear; /* NULL: as the machine has it */
+
 static void require(rt_status status, const char *what) {
     if (status == RT_OK) return;
     printf("FAIL %s: %s\n", what, rt_error_text());
@@ -24,7 +27,7 @@ static void require(rt_status status, const char *what) {
 
 /* In a child: its peak is this model's alone. */
 static int measure(const char *dir, int64_t n_tokens) {
-    const glm_options options = {.model_dir = dir, .max_len = n_tokens};
+    const glm_options options = {.model_dir = dir, .max_len = n_tokens, .linear = linear};
     glm_engine *engine = NULL;
     glm_session *session = NULL;
     require(glm_engine_open(&options, &engine), "open");
@@ -73,7 +76,8 @@ static void write_wide_model(const char *dir) {
     require(glm_random_model_write(dir, config, 1), "make-model");
 }
 
-int main(void) {
+int main(int argc, char **argv) {
+    if (argc > 1) linear = argv[1];
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     printf("skipped: the sanitizer's memory is not the program's\n");
     return 77;

@@ -29,6 +29,8 @@ const char *rt_isa_name(rt_isa isa);
 
 /* Tiles that multiply bf16 matrices (Intel AMX). */
 bool rt_machine_has_amx(void);
+/* And the operating system lets this process use them: Linux from 5.16 on does when asked, for good. */
+bool rt_machine_may_use_amx(void);
 
 /* "AMD EPYC 7B13", from /proc/cpuinfo; "unknown CPU" where it is absent. Writes into `text`. */
 const char *rt_machine_cpu_name(char text[128]);

@@ -1,0 +1,27 @@
+/* A linear layer against its definition, whoever multiplies.
+ *
+ * Tolerance of a product of n terms: each term adds at most one rounding (fused) or two, and the
+ * partial sums n more, each 2^-24 relative to a partial sum, which sum |x w| bounds; so
+ * |error| <= (n + 2) 2^-24 sum |x_i w_i| + 2^-24 |bias|. Where oneDNN multiplies, x are the rows rounded to
+ * bf16: products of two bf16 are exact, and the bound is the same. */
+#ifndef HELP_LINEAR_H
+#define HELP_LINEAR_H
+
+#include "runtime/ops.h"
+
+enum { HELP_LINEAR_ROWS_MAX = 96, HELP_LINEAR_IN_MAX = 1100, HELP_LINEAR_OUT_MAX = 150 };
+
+typedef struct help_linear_shape {
+    rt_dtype dtype;
+    glm_linear_by by;
+    int64_t n_out;
+    int64_t n_in;
+    int64_t n_rows;
+    bool has_bias;
+} help_linear_shape;
+
+/* Random weights and rows of that shape: every output within the tolerance, the bits of each row the same alone
+ * as among the others, and those of a range of outputs the same as among all. How often it is not so. */
+int help_linear_failures(const glm_ops *ops, const help_linear_shape *shape);
+
+#endif
