@@ -9,8 +9,8 @@ rt_status attn_cuda_check(const attn_shape *shape) {
         return rt_fail(RT_EUSAGE,
                 "attention: head_dim %" PRId32 " is not supported on a GPU; %d is", shape->head_dim,
                 ATTN_CUDA_HEAD_DIM);
-    if (shape->kv_dtype != RT_BF16)
-        return rt_fail(RT_EUSAGE, "attention: %s pages are not supported on a GPU; bf16 is",
+    if (shape->kv_dtype != RT_BF16 && shape->kv_dtype != RT_FP8)
+        return rt_fail(RT_EUSAGE, "attention: %s pages are not supported on a GPU; bf16 and fp8 are",
                 rt_dtype_name(shape->kv_dtype));
     if (shape->n_kv_heads <= 0 || shape->n_heads <= 0 || shape->n_heads % shape->n_kv_heads != 0 ||
             shape->n_heads / shape->n_kv_heads > ATTN_CUDA_GROUP_MAX)

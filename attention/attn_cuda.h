@@ -37,7 +37,7 @@ enum {
 
 /* RT_EUSAGE: the kernels do not support the shape. */
 RT_MUST_CHECK rt_status attn_cuda_check(const attn_shape *shape);
-/* Of bf16, open ones too, and of e4m3. */
+/* Of bf16, open ones too; of e4m3, a multiple of 256. */
 int64_t attn_cuda_page_bytes(const attn_shape *shape);
 int64_t attn_cuda_fp8_page_bytes(const attn_shape *shape);
 

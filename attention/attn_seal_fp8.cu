@@ -206,7 +206,7 @@ rt_status launch(void (*kernel)(const seal_params), const char *what, const attn
 } // namespace
 
 int64_t attn_cuda_fp8_page_bytes(const attn_shape *shape) {
-    return (int64_t)shape->n_kv_heads * ATTN_FP8_HEAD_BYTES;
+    return ((int64_t)shape->n_kv_heads * ATTN_FP8_HEAD_BYTES + 255) / 256 * 256;
 }
 
 rt_status attn_cuda_seal_fp8(

@@ -77,7 +77,8 @@ static rt_status check(
 static void bill(const glm_checkpoint *checkpoint, const glm_config *part, glm_plan *plan) {
     const attn_shape shape = glm_attn_shape(part, plan->kv_dtype);
     (void)checkpoint;
-    plan->kv_page_bytes = attn_cuda_page_bytes(&shape);
+    plan->kv_page_bytes = attn_is_lossy(&shape) ? attn_cuda_fp8_page_bytes(&shape)
+                                                : attn_cuda_page_bytes(&shape);
     plan->weights_bytes = glm_cuda_weights_bytes(part, plan->n_streamed_layers);
     plan->weights_host_bytes = glm_cuda_weights_host_bytes(part, plan->n_streamed_layers);
     plan->hidden_bytes = rt_min64(plan->span, plan->max_len) * part->hidden * 2;

@@ -2,10 +2,11 @@
  * and for opening. */
 #include <stdlib.h>
 
+#include "attention/attn_fp8.h"
 #include "backend.h"
 #include "engine_cuda.h"
 
-enum { BUFFERS_MAX = 40 };
+enum { BUFFERS_MAX = 56 };
 
 typedef struct buffer {
     void *place; /* the address of a pointer */
@@ -58,7 +59,20 @@ static int64_t n_spare_pages(const glm_plan *plan) {
     return rt_div_up(plan->chunk, ATTN_PAGE_TOKENS) + 1;
 }
 
+static bool has_codes(const glm_plan *plan) {
+    return plan->kv_open_page_bytes > 0;
+}
+
+static int64_t n_wide(const glm_plan *plan) {
+    return has_codes(plan) ? rt_min64(GLM_CUDA_WIDE, pages_max(plan)) : 0;
+}
+
+/* Rows; of e4m3 pages those, or the rows of an open one. */
 static int64_t slab_stride(const glm_config *config, const glm_plan *plan) {
+    const int64_t page_rows = 2 * (int64_t)ATTN_PAGE_TOKENS * config->head_dim * 2;
+    if (has_codes(plan))
+        return rt_max64(page_rows,
+                plan->kv_extent_tokens / ATTN_PAGE_TOKENS * (int64_t)ATTN_FP8_HEAD_BYTES);
     return 2 * (int64_t)plan->kv_extent_tokens * config->head_dim * 2;
 }
 
@@ -108,11 +122,18 @@ static void list_sums(
 
 static void list_windows(
         buffer_list *list, glm_cuda *cuda, const glm_config *c, const glm_plan *plan) {
-    const int64_t page_bytes = plan->kv_page_bytes;
+    const attn_shape shape = glm_attn_shape(c, plan->kv_dtype);
+    const int64_t page_bytes = attn_cuda_page_bytes(&shape);
     const int64_t tables = GLM_CUDA_TABLES * (int64_t)sizeof(void *);
     on_device(list, &cuda->spare_pages, n_spare_pages(plan) * page_bytes, "spare pages");
     pinned(list, &cuda->tables.host, tables * pages_max(plan), "page tables");
     on_device(list, &cuda->tables.device, tables * pages_max(plan), "page tables");
+    if (has_codes(plan)) {
+        on_device(list, &cuda->wide_pages, n_wide(plan) * page_bytes, "widened pages");
+        on_device(list, &cuda->wide_list, n_wide(plan) * (int64_t)sizeof(void *), "page tables");
+        pinned(list, &cuda->seal_tables.host, tables * 2 * plan->max_seqs, "page tables");
+        on_device(list, &cuda->seal_tables.device, tables * 2 * plan->max_seqs, "page tables");
+    }
     if (!plan->kv_overflows) return;
     const int64_t slab = window_heads(c, plan) * slab_stride(c, plan);
     const int64_t moved = window_heads(c, plan) +
@@ -133,6 +154,10 @@ static void list_decode(
     pinned(list, &cuda->host_pages, pointers, "page tables");
     on_device(list, &cuda->pages, pointers, "page tables");
     on_device(list, &cuda->seq_pages, n_lists * (int64_t)sizeof(void *), "page tables");
+    if (has_codes(plan)) {
+        pinned(list, &cuda->host_open_pages, n_lists * (int64_t)sizeof(void *), "page tables");
+        on_device(list, &cuda->open_pages, n_lists * (int64_t)sizeof(void *), "page tables");
+    }
     pinned(list, &cuda->host_step_memory, step_bytes(plan), "a decode step");
     on_device(list, &cuda->step_memory, step_bytes(plan), "a decode step");
     on_device(list, &cuda->batch_scratch,
@@ -187,8 +212,9 @@ static rt_status take(glm_cuda *cuda, const buffer *one) {
 
 /* Every event; `work` creates or frees. */
 static rt_status for_events(glm_cuda *cuda, rt_status (*work)(glm_cuda_event *event)) {
-    glm_cuda_tables *tables[] = {&cuda->tables, &cuda->in_tables, &cuda->out_tables};
-    for (int i = 0; i < 3; i++)
+    glm_cuda_tables *tables[] = {
+            &cuda->tables, &cuda->in_tables, &cuda->out_tables, &cuda->seal_tables};
+    for (int i = 0; i < 4; i++)
         for (int k = 0; k < GLM_CUDA_TABLES; k++) RT_TRY(work(&tables[i]->sent[k]));
     for (int i = 0; i < GLM_CUDA_AHEAD; i++) RT_TRY(work(&cuda->done[i]));
     RT_TRY(work(&cuda->ids_sent));
@@ -209,19 +235,35 @@ static glm_cuda_step step_in(void *memory, int64_t max_seqs) {
             .ids = (int32_t *)(numbers + 2 * max_seqs)};
 }
 
-/* Where on the device each sequence's pages are listed: the device is told once. */
-static rt_status list_seq_pages(glm_engine *engine) {
-    glm_cuda *cuda = engine->cuda;
-    const int64_t n = (int64_t)engine->config.n_layers * engine->plan.max_seqs;
+/* n places of memory, `step` bytes from one to the next: the device is told once. */
+static rt_status list_places(glm_cuda *cuda, void *list, void *first, int64_t step, int64_t n) {
     const int64_t bytes = n * (int64_t)sizeof(void *);
     void **lists = NULL;
+    if (n == 0) return RT_OK;
     RT_TRY(glm_cuda_pin(bytes, "page tables", (void **)(void *)&lists));
-    for (int64_t i = 0; i < n; i++) lists[i] = cuda->pages + i * cuda->pages_max;
-    rt_status status = glm_cuda_copy_in(cuda->seq_pages, lists, bytes, cuda->device.compute);
+    for (int64_t i = 0; i < n; i++) lists[i] = (char *)first + i * step;
+    rt_status status = glm_cuda_copy_in(list, lists, bytes, cuda->device.compute);
     const rt_status waited = glm_cuda_wait(cuda->device.compute, "page tables");
     if (status == RT_OK) status = waited;
     glm_cuda_unpin(lists);
     return status;
+}
+
+/* Where each sequence's pages are listed, and where widened ones are. */
+static rt_status list_all_places(glm_engine *engine) {
+    glm_cuda *cuda = engine->cuda;
+    RT_TRY(list_places(cuda, cuda->seq_pages, cuda->pages,
+            cuda->pages_max * (int64_t)sizeof(void *),
+            (int64_t)engine->config.n_layers * engine->plan.max_seqs));
+    return list_places(cuda, cuda->wide_list, cuda->wide_pages, attn_cuda_page_bytes(&cuda->shape),
+            cuda->n_wide);
+}
+
+static void list_nothing(glm_engine *engine) {
+    glm_cuda *cuda = engine->cuda;
+    const int64_t n_lists = (int64_t)engine->config.n_layers * engine->plan.max_seqs;
+    for (int64_t i = 0; i < n_lists * cuda->pages_max; i++) cuda->host_pages[i] = NULL;
+    for (int64_t i = 0; i < n_lists && cuda->host_open_pages; i++) cuda->host_open_pages[i] = NULL;
 }
 
 rt_status glm_cuda_clear_tickets(glm_engine *engine) {
@@ -244,6 +286,8 @@ static void fill_numbers(glm_engine *engine) {
     cuda->logits_rows = logits_rows_of(plan);
     cuda->pages_max = pages_max(plan);
     cuda->tables.capacity = cuda->pages_max;
+    cuda->seal_tables.capacity = has_codes(plan) ? 2 * plan->max_seqs : 0;
+    cuda->n_wide = n_wide(plan);
     cuda->n_spare_pages = n_spare_pages(plan);
     cuda->single_scratch_bytes = splits_bytes(&cuda->shape, plan, 1);
     if (!plan->kv_overflows) return;
@@ -264,10 +308,10 @@ rt_status glm_cuda_buffers_open(glm_engine *engine) {
     cuda->step = step_in(cuda->step_memory, max_seqs);
     RT_TRY(rt_calloc(max_seqs + 1, sizeof(glm_cuda_graph), "graphs", &cuda->graphs));
     RT_TRY(rt_calloc(max_seqs + 1, sizeof(int32_t), "graphs", &cuda->n_steps));
-    for (int64_t i = 0; i < engine->config.n_layers * max_seqs * cuda->pages_max; i++)
-        cuda->host_pages[i] = NULL;
+    RT_TRY(rt_calloc(engine->config.n_layers, sizeof *cuda->filled, "pages", &cuda->filled));
+    list_nothing(engine);
     RT_TRY(for_events(cuda, glm_cuda_event_create));
-    RT_TRY(list_seq_pages(engine));
+    RT_TRY(list_all_places(engine));
     return glm_cuda_clear_tickets(engine);
 }
 
@@ -278,6 +322,7 @@ void glm_cuda_buffers_close(glm_engine *engine) {
         glm_cuda_graph_free(cuda->graphs[i]);
     free(cuda->graphs);
     free(cuda->n_steps);
+    free(cuda->filled);
     (void)!for_events(cuda, free_event);
     list_all(&list, engine, cuda, &engine->part, &engine->plan);
     for (int32_t i = 0; i < list.n; i++) {

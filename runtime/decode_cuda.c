@@ -5,7 +5,8 @@
  * and then all layers are queued: from the second step of as many sequences on, as one graph. Where it does not, and
  * in a step that completes an extent, which the store then wants to write, layers are queued as they are walked,
  * and each sequence attends window by window: the bits are the same. Weights that come layer by layer are in no
- * graph either. */
+ * graph either, nor is a step that fills e4m3 pages: a sequence's last page is open, and listed among the others where
+ * it belongs, until it is full and a kernel seals it. */
 #include <string.h>
 
 #include "backend.h"
@@ -32,21 +33,60 @@ static void *const *const *lists_of(const glm_engine *engine, int32_t layer, int
     return (void *const *const *)lists;
 }
 
-/* Pages of a part, where they differ from what the device has listed. */
-static rt_status list_pages(glm_engine *engine, int32_t layer, const kv_window_part *part) {
-    glm_cuda *cuda = engine->cuda;
-    const int64_t page = part->first_pos / ATTN_PAGE_TOKENS;
-    const int64_t at = list_at(engine, layer, part->seq) + page;
+/* n pages from place `at` of the lists on, where they differ from what the device has there. */
+static rt_status list_some(glm_cuda *cuda, int64_t at, void *const *pages, int64_t n) {
     void **host = cuda->host_pages + at;
     int64_t first = 0;
-    int64_t end = rt_div_up(part->n_tokens, ATTN_PAGE_TOKENS);
-    rt_assert(page + end <= cuda->pages_max);
-    while (first < end && host[first] == part->pages[first]) first++;
-    while (end > first && host[end - 1] == part->pages[end - 1]) end--;
+    int64_t end = n;
+    while (first < end && host[first] == pages[first]) first++;
+    while (end > first && host[end - 1] == pages[end - 1]) end--;
     if (first == end) return RT_OK;
     const int64_t bytes = (end - first) * (int64_t)sizeof *host;
-    memcpy(host + first, part->pages + first, (size_t)bytes);
+    memcpy(host + first, pages + first, (size_t)bytes);
     return glm_cuda_copy_in(cuda->pages + at + first, host + first, bytes, compute_of(cuda));
+}
+
+/* A sequence's open page, which is the one at place `at`. */
+static rt_status list_open(
+        glm_engine *engine, int32_t layer, const kv_window_part *part, int64_t at) {
+    glm_cuda *cuda = engine->cuda;
+    const int64_t i = (int64_t)layer * engine->plan.max_seqs + part->seq;
+    RT_TRY(list_some(cuda, at, part->open_pages, 1));
+    if (cuda->host_open_pages[i] == cuda->pages + at) return RT_OK;
+    cuda->host_open_pages[i] = cuda->pages + at;
+    return glm_cuda_copy_in(cuda->open_pages + i, cuda->host_open_pages + i,
+            (int64_t)sizeof *cuda->open_pages, compute_of(cuda));
+}
+
+static rt_status list_pages(glm_engine *engine, int32_t layer, const kv_window_part *part) {
+    const int64_t page = part->first_pos / ATTN_PAGE_TOKENS;
+    const int64_t at = list_at(engine, layer, part->seq) + page;
+    const int64_t n = rt_div_up(part->n_tokens, ATTN_PAGE_TOKENS);
+    rt_assert(page + n <= engine->cuda->pages_max);
+    if (!part->open_pages) return list_some(engine->cuda, at, part->pages, n);
+    RT_TRY(list_some(engine->cuda, at, part->pages, n - 1));
+    return list_open(engine, layer, part, at + n - 1);
+}
+
+/* ---- pages that a step fills ----------------------------------------------------------------- */
+
+static bool fills_page(const kv_window_part *part) {
+    return part->open_pages && part->n_tokens % ATTN_PAGE_TOKENS == 0;
+}
+
+static void note_filled(glm_cuda_filled *filled, const kv_window_part *part) {
+    if (!fills_page(part)) return;
+    filled->open_pages[filled->n] = part->open_pages[0];
+    filled->pages[filled->n++] = part->pages[part->n_tokens / ATTN_PAGE_TOKENS - 1];
+}
+
+static rt_status seal(glm_cuda *cuda, const glm_cuda_filled *filled) {
+    void *both[2 * GLM_DECODE_SEQS_MAX];
+    const size_t bytes = (size_t)filled->n * sizeof *both;
+    if (filled->n == 0) return RT_OK;
+    memcpy(both, filled->open_pages, bytes);
+    memcpy(both + filled->n, filled->pages, bytes);
+    return glm_cuda_seal(cuda, both, filled->n);
 }
 
 /* ---- what a step is told --------------------------------------------------------------------- */
@@ -85,6 +125,8 @@ static rt_status attend(glm_engine *engine, int32_t layer, int32_t first, int32_
     glm_cuda *cuda = engine->cuda;
     const int64_t ticket_bytes =
             attn_cuda_decode_ticket_bytes(&cuda->shape, engine->plan.max_len, n_max);
+    void ***lists = cuda->open_pages + (int64_t)layer * engine->plan.max_seqs + first;
+    void *const *const *open = attn_is_lossy(&cuda->shape) ? (void *const *const *)lists : NULL;
     const attn_cuda_decode_args args = {.q = cuda->q + first * q_width(engine),
             .q_stride = q_width(engine),
             .lengths = cuda->step.lengths + first,
@@ -95,6 +137,7 @@ static rt_status attend(glm_engine *engine, int32_t layer, int32_t first, int32_
             .n_queries = 1,
             .pages = lists_of(engine, layer, first),
             .attended = cuda->attended + first * q_width(engine),
+            .open_pages = open,
             .tickets = scratch,
             .scratch = (char *)scratch + ticket_bytes};
     return cuda->device.capability == 90 && !args.open_pages /* e4m3: sm_80's alone */
@@ -144,6 +187,7 @@ static rt_status queue_step(glm_engine *engine, int32_t n) {
         RT_TRY(glm_cuda_stream_layer(engine, index, &layer));
         RT_TRY(begin_layer(engine, index, layer, n));
         RT_TRY(append(engine, index, 0, n));
+        RT_TRY(seal(engine->cuda, &engine->cuda->filled[index]));
         RT_TRY(attend(engine, index, 0, n, 0, 0, engine->cuda->batch_scratch,
                 engine->plan.max_seqs));
         RT_TRY(end_layer(engine, layer, n));
@@ -153,9 +197,10 @@ static rt_status queue_step(glm_engine *engine, int32_t n) {
 
 /* The first step of so many sequences is taken as it comes: libraries set themselves up in it, NCCL its connections for
  * sums of this size. */
-static rt_status run_step(glm_engine *engine, int32_t n) {
+static rt_status run_step(glm_engine *engine, int32_t n, bool fills_pages) {
     glm_cuda *cuda = engine->cuda;
-    if (cuda->n_steps[n]++ == 0 || cuda->device.waits_always || glm_cuda_streams(engine))
+    if (cuda->n_steps[n]++ == 0 || cuda->device.waits_always || glm_cuda_streams(engine) ||
+            fills_pages)
         return queue_step(engine, n);
     if (!cuda->graphs[n]) {
         RT_TRY(glm_cuda_graph_begin(compute_of(cuda)));
@@ -169,12 +214,16 @@ static rt_status run_step(glm_engine *engine, int32_t n) {
 }
 
 static rt_status visit(glm_engine *engine, int32_t layer, kv_walk *walk) {
+    glm_cuda_filled *filled = &engine->cuda->filled[layer];
+    filled->n = 0;
     for (;;) {
         kv_window window;
         RT_TRY(glm_window_enter(engine, walk, &window));
         if (window.n_parts == 0) return RT_OK;
-        for (int32_t i = 0; i < window.n_parts; i++)
+        for (int32_t i = 0; i < window.n_parts; i++) {
             RT_TRY(list_pages(engine, layer, &window.parts[i]));
+            note_filled(filled, &window.parts[i]);
+        }
         RT_TRY(glm_window_leave(engine, walk));
     }
 }
@@ -194,7 +243,7 @@ static rt_status list_all_pages(
 static rt_status run_at_once(
         glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths, int32_t n) {
     RT_TRY(glm_layer_agree(engine, list_all_pages(engine, seqs, lengths, n)));
-    return glm_cuda_ranks_end(engine, run_step(engine, n));
+    return glm_cuda_ranks_end(engine, run_step(engine, n, engine->cuda->filled[0].n > 0));
 }
 
 /* ---- layer by layer -------------------------------------------------------------------------- */
@@ -206,10 +255,13 @@ static rt_status attend_to_part(glm_engine *engine, int32_t layer, const kv_wind
     glm_cuda *cuda = engine->cuda;
     const glm_chunk token = {.pos = lengths[part->seq] - 1, .n = 1};
     RT_TRY(list_pages(engine, layer, part));
+    glm_cuda_filled filled = {0};
     if (part->is_last)
         RT_TRY(append(engine, layer, part->seq, 1));
     else if (part->first_pos == 0)
         RT_TRY(glm_cuda_append_to_spare(engine, &token, part->seq));
+    note_filled(&filled, part);
+    RT_TRY(seal(cuda, &filled));
     return attend(engine, layer, part->seq, 1, part->first_pos, part->n_tokens,
             (char *)cuda->single_scratch + part->seq * cuda->single_scratch_bytes, 1);
 }
@@ -284,6 +336,8 @@ static void start_afresh(glm_engine *engine) {
     glm_cuda *cuda = engine->cuda;
     const int64_t n = list_at(engine, engine->config.n_layers, 0);
     for (int64_t i = 0; i < n; i++) cuda->host_pages[i] = NULL;
+    for (int64_t i = 0; i < n / cuda->pages_max && cuda->host_open_pages; i++)
+        cuda->host_open_pages[i] = NULL;
     (void)!glm_cuda_clear_tickets(engine);
 }
 

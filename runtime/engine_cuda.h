@@ -18,6 +18,7 @@
 
 enum {
     GLM_CUDA_TABLES = 4,   /* page tables on their way at a time */
+    GLM_CUDA_WIDE = 128,   /* e4m3 pages that are widened at a time */
     GLM_CUDA_AHEAD = 2,    /* (layer, chunk) items that the host may be ahead of the device */
     GLM_CUDA_LOGITS_MAX = 64 /* rows of logits at a time, where more are wanted than are decoded */
 };
@@ -76,6 +77,13 @@ typedef struct glm_cuda_step {
     int32_t *ids;
 } glm_cuda_step;
 
+/* Open pages of a layer that a decode step fills, and what they become. */
+typedef struct glm_cuda_filled {
+    void *open_pages[GLM_DECODE_SEQS_MAX];
+    void *pages[GLM_DECODE_SEQS_MAX];
+    int32_t n;
+} glm_cuda_filled;
+
 typedef struct glm_cuda {
     glm_cuda_device device;
     glm_cublas *cublas;
@@ -107,8 +115,15 @@ typedef struct glm_cuda {
     glm_cuda_tables tables;              /* of a window's pages, on compute */
     glm_cuda_event done[GLM_CUDA_AHEAD]; /* of the last items */
     int64_t n_items;
-    void *spare_pages; /* where keys go when only queries are wanted yet: pages of a chunk */
+    void *spare_pages; /* where keys go when only queries are wanted yet: bf16 pages of a chunk */
     int64_t n_spare_pages;
+
+    /* e4m3 pages. */
+    void *wide_pages;            /* [n_wide], bf16: what prefill reads of them */
+    void **wide_list;            /* where those are, on the device */
+    int64_t n_wide;              /* 0: pages are bf16, and the rest is not there */
+    glm_cuda_tables seal_tables; /* of open pages that a decode step fills, and what they become, */
+    glm_cuda_filled *filled;     /* [n_layers], in the step at hand */
 
     /* Windows to and from the store; NULL where all stays in memory. */
     char *slab;      /* canonical rows, [heads of an extent][window], pinned, and */
@@ -124,6 +139,8 @@ typedef struct glm_cuda {
     void **host_pages;      /* [n_layers][max_seqs][pages_max], pinned: what the device's say */
     void **pages;           /* the same, on the device */
     void ***seq_pages;      /* [n_layers][max_seqs]: where each begins, on the device */
+    void ***host_open_pages; /* [n_layers][max_seqs], pinned, and */
+    void ***open_pages;      /* on the device: where in `pages` the last one is, which is open */
     void *host_step_memory; /* pinned, and */
     void *step_memory;      /* on the device */
     glm_cuda_step host_step;
@@ -207,6 +224,15 @@ RT_MUST_CHECK rt_status glm_cuda_ranks_logits(glm_engine *engine, int64_t n);
 /* decode_cuda.c */
 RT_MUST_CHECK rt_status glm_cuda_decode_step(glm_engine *engine, kv_seq *const *seqs,
         const int64_t *lengths, const int32_t *ids, int32_t n);
+
+/* fp8_cuda.c: prefill over e4m3 pages: args->pages, but for the queries' own, which are args->open_pages. The same bits
+ * however keys are cut. */
+RT_MUST_CHECK rt_status glm_cuda_prefill_fp8(glm_cuda *cuda, const attn_cuda_prefill_args *args);
+/* n open pages, and then n pages that they become, have been listed on the device; or are in the host's memory, no
+ * more than seal_tables has room for. Queued. */
+RT_MUST_CHECK rt_status glm_cuda_seal_listed(
+        glm_cuda *cuda, void *const *open_pages, void *const *pages, int64_t n);
+RT_MUST_CHECK rt_status glm_cuda_seal(glm_cuda *cuda, void *const *both, int64_t n);
 
 /* window_cuda.c. A list of pointers to the device, for the stream's next work. */
 RT_MUST_CHECK rt_status glm_cuda_tables_send(glm_cuda_tables *tables, void *const *list, int64_t n,

@@ -69,21 +69,28 @@ rt_status glm_cuda_append_to_spare(glm_engine *engine, const glm_chunk *chunk, i
                       chunk->pos / ATTN_PAGE_TOKENS + 1;
     rt_assert(n <= cuda->n_spare_pages && n <= (int64_t)(sizeof list / sizeof *list));
     for (int64_t i = 0; i < n; i++)
-        list[i] = (char *)cuda->spare_pages + i * engine->plan.kv_page_bytes;
+        list[i] = (char *)cuda->spare_pages + i * attn_cuda_page_bytes(&cuda->shape);
     RT_TRY(glm_cuda_tables_send(&cuda->tables, list, n, compute_of(cuda), &sent));
     return append(engine, chunk, row, sent);
 }
 
-static rt_status attend_to(
-        glm_engine *engine, const glm_chunk *chunk, const kv_window_part *part,
-        void *const *pages, bool is_first) {
+/* Pages of a window on the device; open_pages: NULL, or the chunk's. */
+typedef struct window_lists {
+    void *const *pages;
+    void *const *open_pages;
+} window_lists;
+
+static rt_status attend_to(glm_engine *engine, const glm_chunk *chunk, const kv_window_part *part,
+        const window_lists *lists, bool is_first) {
     glm_cuda *cuda = engine->cuda;
+    const int64_t in_chunk = chunk->attend_pos / ATTN_PAGE_TOKENS - chunk->pos / ATTN_PAGE_TOKENS;
     const attn_cuda_prefill_args args = {
             .q = cuda->q + (chunk->attend_pos - chunk->pos) * q_width(engine),
             .q_stride = q_width(engine),
             .n_tokens = chunk->n_attend,
             .pos = chunk->attend_pos,
-            .pages = pages,
+            .pages = lists->pages,
+            .open_pages = lists->open_pages ? lists->open_pages + in_chunk : NULL,
             .first_pos = part->first_pos,
             .n_keys = part->n_tokens,
             .max = cuda->state_max,
@@ -93,22 +100,38 @@ static rt_status attend_to(
             .is_first = is_first,
             .is_last = part->is_last};
     if (chunk->n_attend == 0) return RT_OK;
+    if (attn_is_lossy(&cuda->shape)) return glm_cuda_prefill_fp8(cuda, &args);
     return cuda->device.capability == 90
                    ? attn_cuda_prefill_sm90(&cuda->shape, &args, compute_of(cuda))
                    : attn_cuda_prefill_sm80(&cuda->shape, &args, compute_of(cuda));
+}
+
+/* Keys and values of the chunk; open pages that they fill are sealed. */
+static rt_status append_to_window(glm_engine *engine, const glm_chunk *chunk,
+        const kv_window_part *part, window_lists *lists) {
+    glm_cuda *cuda = engine->cuda;
+    void *const *own = lists->pages + (chunk->pos - part->first_pos) / ATTN_PAGE_TOKENS;
+    const int64_t end = chunk->pos + chunk->n;
+    if (!part->open_pages) return append(engine, chunk, 0, own);
+    rt_assert(part->open_pos == chunk->pos / ATTN_PAGE_TOKENS * ATTN_PAGE_TOKENS);
+    RT_TRY(glm_cuda_tables_send(&cuda->tables, part->open_pages,
+            rt_div_up(end - part->open_pos, ATTN_PAGE_TOKENS), compute_of(cuda),
+            &lists->open_pages));
+    RT_TRY(append(engine, chunk, 0, lists->open_pages));
+    return glm_cuda_seal_listed(
+            cuda, lists->open_pages, own, (end - part->open_pos) / ATTN_PAGE_TOKENS);
 }
 
 static rt_status attend_to_window(glm_engine *engine, const glm_chunk *chunk,
         const kv_window_part *part, bool is_first) {
     glm_cuda *cuda = engine->cuda;
     const int64_t n_pages = rt_div_up(part->n_tokens, ATTN_PAGE_TOKENS);
-    void *const *pages = NULL;
+    window_lists lists = {0};
     if (is_first && !part->is_last) RT_TRY(glm_cuda_append_to_spare(engine, chunk, 0));
-    RT_TRY(glm_cuda_tables_send(&cuda->tables, part->pages, n_pages, compute_of(cuda), &pages));
-    if (part->is_last)
-        RT_TRY(append(engine, chunk, 0,
-                pages + (chunk->pos - part->first_pos) / ATTN_PAGE_TOKENS));
-    return attend_to(engine, chunk, part, pages, is_first);
+    RT_TRY(glm_cuda_tables_send(
+            &cuda->tables, part->pages, n_pages, compute_of(cuda), &lists.pages));
+    if (part->is_last) RT_TRY(append_to_window(engine, chunk, part, &lists));
+    return attend_to(engine, chunk, part, &lists, is_first);
 }
 
 static rt_status attend_to_windows(glm_engine *engine, kv_walk *walk, const glm_chunk *chunk) {

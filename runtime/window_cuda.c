@@ -3,9 +3,10 @@
  *
  * In the slab and in rows_area each head of each extent has slab_stride bytes. A kernel wants, and makes,
  * [K|V][n_tokens][128]; while rows come in and their number is not known, V stands in the slab at half of
- * the stride. */
+ * the stride. Of e4m3 pages it is full ones, one after the other, as canonical bytes; of open pages rows. */
 #include <string.h>
 
+#include "attention/attn_fp8.h"
 #include "engine_cuda.h"
 
 /* ---- lists of pointers ----------------------------------------------------------------------- */
@@ -32,10 +33,22 @@ typedef struct moved {
     void *const *pages;
     int64_t n_tokens;
     int64_t first_head; /* its first head's place in the slab */
+    bool is_sealed;
 } moved;
 
-static int64_t row_bytes(const glm_cuda *cuda) {
-    return (int64_t)cuda->shape.head_dim * 2;
+static bool is_sealed(const glm_cuda *cuda) {
+    return attn_is_lossy(&cuda->shape);
+}
+
+/* Of the K or the V of n_tokens of a head; of sealed pages of both, and nothing else is V's. */
+static int64_t run_bytes(const glm_cuda *cuda, int64_t n_tokens, bool of_sealed) {
+    if (of_sealed) return n_tokens / ATTN_PAGE_TOKENS * ATTN_FP8_HEAD_BYTES;
+    return n_tokens * cuda->shape.head_dim * 2;
+}
+
+/* Of all of a head. */
+static int64_t moved_bytes(const glm_cuda *cuda, const moved *m) {
+    return (m->is_sealed ? 1 : 2) * run_bytes(cuda, m->n_tokens, m->is_sealed);
 }
 
 static char *in_slab(const glm_cuda *cuda, int64_t head) {
@@ -58,7 +71,20 @@ static rt_status send_arguments(glm_cuda *cuda, glm_cuda_tables *tables, const m
         list[n_pages + h] = in_area(cuda, m->first_head + h);
     RT_TRY(glm_cuda_tables_send(tables, list, n_pages + cuda->shape.n_kv_heads, stream, &sent));
     *out = (attn_cuda_pack_args){.pages = sent, .n_tokens = m->n_tokens, .runs = sent + n_pages};
+    if (m->is_sealed) out->n_tokens -= m->n_tokens % ATTN_PAGE_TOKENS;
     return RT_OK;
+}
+
+static rt_status to_pages(const glm_cuda *cuda, const moved *m, const attn_cuda_pack_args *args,
+        rt_stream stream) {
+    return m->is_sealed ? attn_cuda_fp8_page_pack(&cuda->shape, args, stream)
+                        : attn_cuda_page_pack(&cuda->shape, args, stream);
+}
+
+static rt_status to_rows(const glm_cuda *cuda, const moved *m, const attn_cuda_pack_args *args,
+        rt_stream stream) {
+    return m->is_sealed ? attn_cuda_fp8_page_unpack(&cuda->shape, args, stream)
+                        : attn_cuda_page_unpack(&cuda->shape, args, stream);
 }
 
 /* ---- in -------------------------------------------------------------------------------------- */
@@ -74,31 +100,34 @@ typedef struct loads {
 
 static void load_item(void *context, int64_t item, int thread) {
     loads *l = context;
-    const int64_t bytes = row_bytes(l->cuda);
+    const bool of_sealed = is_sealed(l->cuda);
     char *k = in_slab(l->cuda, item);
     char *v = k + l->cuda->slab_stride / 2;
     kv_rows rows;
     l->at[item].n_tokens = 0;
     for (int64_t row = 0; kv_walk_load(l->walk, item, row, thread, &rows); row += rows.n_tokens) {
         if (row == 0) l->at[item].pages = rows.pages;
-        memcpy(k + row * bytes, rows.k, (size_t)(rows.n_tokens * bytes));
-        memcpy(v + row * bytes, rows.v, (size_t)(rows.n_tokens * bytes));
+        const int64_t at = run_bytes(l->cuda, row, of_sealed);
+        const int64_t bytes = run_bytes(l->cuda, rows.n_tokens, of_sealed);
+        memcpy(k + at, rows.k, (size_t)bytes);
+        if (!of_sealed) memcpy(v + at, rows.v, (size_t)bytes);
         l->at[item].n_tokens = row + rows.n_tokens;
     }
 }
 
 static rt_status load_extent(glm_cuda *cuda, const moved *m) {
     const rt_stream stream = cuda->device.copy_in;
-    const int64_t bytes = m->n_tokens * row_bytes(cuda);
+    const int64_t bytes = run_bytes(cuda, m->n_tokens, m->is_sealed);
     attn_cuda_pack_args args;
     for (int64_t h = m->first_head; h < m->first_head + cuda->shape.n_kv_heads; h++) {
         const char *from = in_slab(cuda, h);
         RT_TRY(glm_cuda_copy_in(in_area(cuda, h), from, bytes, stream));
+        if (m->is_sealed) continue;
         RT_TRY(glm_cuda_copy_in(
                 in_area(cuda, h) + bytes, from + cuda->slab_stride / 2, bytes, stream));
     }
     RT_TRY(send_arguments(cuda, &cuda->in_tables, m, stream, &args));
-    return attn_cuda_page_pack(&cuda->shape, &args, stream);
+    return to_pages(cuda, m, &args, stream);
 }
 
 /* Heads that came in short were found damaged; the store says so next. */
@@ -119,7 +148,7 @@ rt_status glm_cuda_load_window(glm_engine *engine, kv_walk *walk, int64_t n_load
     RT_TRY(glm_cuda_event_record(cuda->computed, device->compute));
     RT_TRY(glm_cuda_event_follow(device->copy_in, cuda->computed));
     for (int64_t i = 0; i < n_loads; i += n_heads) {
-        const moved m = {l.at[i].pages, l.at[i].n_tokens, i};
+        const moved m = {l.at[i].pages, l.at[i].n_tokens, i, is_sealed(cuda)};
         if (is_whole(&l, i, n_heads)) RT_TRY(load_extent(cuda, &m));
     }
     RT_TRY(glm_cuda_event_record(cuda->loaded, device->copy_in));
@@ -136,18 +165,19 @@ typedef struct stores {
 static void store_item(void *context, int64_t item, int thread) {
     const stores *s = context;
     const kv_rows rows = kv_walk_rows(s->walk, item, thread);
-    const int64_t bytes = rows.n_tokens * row_bytes(s->cuda);
+    const bool of_sealed = is_sealed(s->cuda);
+    const int64_t bytes = run_bytes(s->cuda, rows.n_tokens, of_sealed);
     memcpy(rows.k, in_slab(s->cuda, item), (size_t)bytes);
-    memcpy(rows.v, in_slab(s->cuda, item) + bytes, (size_t)bytes);
+    if (!of_sealed) memcpy(rows.v, in_slab(s->cuda, item) + bytes, (size_t)bytes);
     kv_walk_store(s->walk, item, thread);
 }
 
 static rt_status store_extent(glm_cuda *cuda, const moved *m) {
     const rt_stream stream = cuda->device.copy_out;
-    const int64_t bytes = 2 * m->n_tokens * row_bytes(cuda);
+    const int64_t bytes = moved_bytes(cuda, m);
     attn_cuda_pack_args args;
     RT_TRY(send_arguments(cuda, &cuda->out_tables, m, stream, &args));
-    RT_TRY(attn_cuda_page_unpack(&cuda->shape, &args, stream));
+    RT_TRY(to_rows(cuda, m, &args, stream));
     for (int64_t h = m->first_head; h < m->first_head + cuda->shape.n_kv_heads; h++)
         RT_TRY(glm_cuda_copy_out(in_slab(cuda, h), in_area(cuda, h), bytes, stream));
     return RT_OK;
@@ -168,7 +198,7 @@ rt_status glm_cuda_store_window(glm_engine *engine, kv_walk *walk, int64_t n_sto
     rt_status status = follow_compute(cuda);
     for (int64_t i = 0; i < n_stores && status == RT_OK; i += n_heads) {
         const kv_rows rows = kv_walk_rows(walk, i, 0);
-        const moved m = {rows.pages, rows.n_tokens, i};
+        const moved m = {rows.pages, rows.n_tokens, i, is_sealed(cuda)};
         status = store_extent(cuda, &m);
     }
     RT_TRY(glm_cuda_ranks_settle(
@@ -184,24 +214,27 @@ rt_status glm_cuda_store_window(glm_engine *engine, kv_walk *walk, int64_t n_sto
 static rt_status move_head(const glm_engine *engine, const kv_rows *rows, bool is_in) {
     glm_cuda *cuda = engine->cuda;
     const rt_stream stream = cuda->device.compute;
-    const moved m = {rows->pages, rows->n_tokens, 0};
-    const int64_t bytes = rows->n_tokens * row_bytes(cuda);
+    const moved m = {rows->pages, rows->n_tokens, 0, is_sealed(cuda) && !rows->is_open};
+    const int64_t bytes = run_bytes(cuda, rows->n_tokens, m.is_sealed);
+    const int64_t of_values = m.is_sealed ? 0 : bytes;
     attn_cuda_pack_args args;
     char *slab = in_slab(cuda, rows->kv_head);
     RT_TRY(glm_cuda_event_wait(cuda->loaded));
     RT_TRY(send_arguments(cuda, &cuda->out_tables, &m, stream, &args));
-    RT_TRY(attn_cuda_page_unpack(&cuda->shape, &args, stream));
+    RT_TRY(to_rows(cuda, &m, &args, stream));
     if (is_in) {
         memcpy(slab, rows->k, (size_t)bytes);
-        memcpy(slab + bytes, rows->v, (size_t)bytes);
-        RT_TRY(glm_cuda_copy_in(in_area(cuda, rows->kv_head), slab, 2 * bytes, stream));
-        RT_TRY(attn_cuda_page_pack(&cuda->shape, &args, stream));
+        if (of_values) memcpy(slab + bytes, rows->v, (size_t)of_values);
+        RT_TRY(glm_cuda_copy_in(
+                in_area(cuda, rows->kv_head), slab, moved_bytes(cuda, &m), stream));
+        RT_TRY(to_pages(cuda, &m, &args, stream));
         return glm_cuda_wait(stream, "rows on their way to a page");
     }
-    RT_TRY(glm_cuda_copy_out(slab, in_area(cuda, rows->kv_head), 2 * bytes, stream));
+    RT_TRY(glm_cuda_copy_out(
+            slab, in_area(cuda, rows->kv_head), moved_bytes(cuda, &m), stream));
     RT_TRY(glm_cuda_ranks_settle(engine, glm_cuda_wait(stream, "a page's rows")));
     memcpy(rows->k, slab, (size_t)bytes);
-    memcpy(rows->v, slab + bytes, (size_t)bytes);
+    if (of_values) memcpy(rows->v, slab + bytes, (size_t)of_values);
     return RT_OK;
 }
 

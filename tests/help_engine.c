@@ -7,10 +7,12 @@
 #include "help_needle.h"
 #include "help_random.h"
 
-glm_engine *help_engine_open(const char *dir, const char *device, int64_t max_len, int64_t chunk) {
+glm_engine *help_engine_open(const char *dir, const char *device, const char *kv_dtype,
+        int64_t max_len, int64_t chunk) {
     glm_engine *engine = NULL;
     const glm_options options = {.model_dir = dir,
             .device = device,
+            .kv_dtype = kv_dtype,
             .max_len = max_len,
             .chunk = chunk,
             .max_logits = 8,
