@@ -60,6 +60,8 @@ static rt_status read_pmix(par_world *out) {
     return read_world(out, "PMIX_RANK", size, first_set("SLURM_LOCALID", NULL, NULL));
 }
 
+/* torchrun itself listens on MASTER_PORT, for the ranks' stores of keys, where it says so: then the next port
+ * is ours. */
 static rt_status read_torchrun(par_world *out, char address[PAR_ADDRESS_BYTES]) {
     RT_TRY(read_world(out, "RANK", "WORLD_SIZE", first_set("LOCAL_RANK", NULL, NULL)));
     out->transport = out->n_ranks == 1 ? PAR_BY_SELF : PAR_BY_TCP;
@@ -71,6 +73,8 @@ static rt_status read_torchrun(par_world *out, char address[PAR_ADDRESS_BYTES]) 
                 "MASTER_PORT, where rank 0 listens",
                 out->n_ranks);
     RT_TRY(read_number("MASTER_PORT", 1, &port));
+    port += is_set("TORCHELASTIC_USE_AGENT_STORE") &&
+            strcmp(getenv("TORCHELASTIC_USE_AGENT_STORE"), "True") == 0;
     const int n = snprintf(address, PAR_ADDRESS_BYTES, "%s:%" PRId32, getenv("MASTER_ADDR"), port);
     if (port > 65535 || n >= PAR_ADDRESS_BYTES)
         return rt_fail(RT_EUSAGE, "parallel: MASTER_ADDR:MASTER_PORT is no address");

@@ -137,7 +137,8 @@ typedef struct par_world {
 /* What a launcher's environment says of this process; PAR_BY_SELF where none started it:
  *
  *   mpirun, mpiexec (Open MPI, MPICH, Intel), srun --mpi=pmix|pmi2     PAR_BY_MPI
- *   torchrun, or RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT set by hand  PAR_BY_TCP, "host:port"
+ *   torchrun, or RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT set by hand  PAR_BY_TCP, "host:port"; the next
+ *       port where torchrun holds that one
  *
  * `address` is what out->address may point to.
  *

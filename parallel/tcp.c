@@ -177,11 +177,12 @@ bool tcp_is_local(const tcp_invitation *invitation) {
 rt_status tcp_listen_at(const tcp_invitation *invitation, int *fd) {
     const int listener = bind_any(tcp_is_local(invitation), invitation->port);
     if (listener < 0 || listen(listener, PAR_RANKS_MAX) != 0) {
+        const char *given = getenv("MASTER_PORT");
         const int error = errno;
         if (listener >= 0) (void)close(listener);
         errno = error;
-        return rt_fail_errno(
-                RT_EIO, "parallel: cannot listen on MASTER_PORT=%" PRId32, invitation->port);
+        return rt_fail_errno(RT_EIO, "parallel: cannot listen on port %" PRId32 " (MASTER_PORT=%s)",
+                invitation->port, given ? given : "");
     }
     *fd = listener;
     return RT_OK;

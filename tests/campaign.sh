@@ -3,7 +3,7 @@
 #
 #   sh tests/campaign.sh [--seed S] [--seconds N] [--machine "in words"] [PART...]
 #
-#   PART       kills models crashes faults fuzz bodies ranks unlike mutants; all of them where none is named
+#   PART       kills models crashes faults fuzz bodies ranks wired unlike mutants; all of them where none is named
 #   --seed     the first one (default: the time); every seed is printed and written down
 #   --seconds  how long each part goes on with further seeds (default 120)
 #
@@ -23,14 +23,15 @@ while [ $# -gt 0 ]; do
     --seed) seed=$2 && shift ;;
     --seconds) seconds=$2 && shift ;;
     --machine) machine=$2 && shift ;;
-    kills | models | crashes | faults | fuzz | bodies | ranks | unlike | mutants) parts="$parts $1" ;;
+    kills | models | crashes | faults | fuzz | bodies | ranks | wired | unlike | mutants) parts="$parts $1" ;;
     *) sed -n '2,13s/^# \{0,1\}//p' "$0" && exit 2 ;;
     esac
     shift
 done
 unset GLM_TEST_FAST
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+runs=$(mktemp)
+trap 'rm -f "$log" "$runs"' EXIT
 export GLM1M="$PWD/build/glm1m"
 
 # try COMMAND...: leaves $outcome other than ok when it fails
@@ -90,16 +91,33 @@ bodies() {
     add "$(sed -n 's/^Done \([0-9]*\) runs in .*/\1/p' "$log")"
     ends_at=0
 }
-# Longest times until all other ranks knew, of ranks that died and of ranks that froze.
-ranks() {
-    try build/tests/test_runtime_faults_of_ranks campaign 520 "$1"
+# faults_of_ranks N SEED [tcp|mpi]: $points and $steps of all runs so far; longest times until all other ranks
+# knew, $dead of ranks that died and $frozen of ranks that froze.
+faults_of_ranks() {
+    # shellcheck disable=SC2086 # a word or none
+    try build/tests/test_runtime_faults_of_ranks ${3:-} campaign "$1" "$2"
     add "$(sed -n 's/^\([0-9]*\) runs, .* bad$/\1/p' "$log")"
-    dead=$(awk '$1 ~ /^(kill|exit0|exit1)$/ && $2 == "runs" && $9 > m { m = $9 } END { print m }' "$log")
-    frozen=$(awk '$1 == "stop" && $2 == "runs" { print $9 }' "$log")
-    points=$(sed -n 's/^ok   \(spilling, \)*[a-z0-9]* *rank [0-9] of \([24]\) at *\([0-9]*\) (.*/\1\2 \3/p' "$log" |
+    cat "$log" >>"$runs"
+    dead=$(awk '$1 ~ /^(kill|exit0|exit1)$/ && $2 == "runs" && $9 > m { m = $9 } END { print m }' "$runs")
+    frozen=$(awk '$1 == "stop" && $2 == "runs" && $9 > m { m = $9 } END { print m }' "$runs")
+    points=$(sed -n 's/^ok   \([a-z]*, \)*[a-z0-9]* *rank [0-9] of \([24]\) at *\([0-9]*\) (.*/\1\2 \3/p' "$runs" |
         sort -u | wc -l)
-    steps=$(sed -n 's/.* at *[0-9]* (\(.*\)): exit.*/\1/p' "$log" | grep -v '^-$' | sort -u | wc -l)
+    steps=$(sed -n 's/.* at *[0-9]* (\(.*\)): exit.*/\1/p' "$runs" | grep -v '^-$' | sort -u | wc -l)
     unit="runs with a fault of a rank at $points points of $steps steps (dead ones noticed in $dead s, frozen ones in $frozen s)"
+}
+ranks() {
+    : >"$runs"
+    faults_of_ranks 520 "$1"
+}
+# Rank 0 frozen, too, and nobody's child; and serve, which has clients then.
+wired() {
+    : >"$runs"
+    for transport in tcp mpi; do
+        [ "$outcome" != ok ] || faults_of_ranks 60 "$1" $transport
+    done
+    [ "$outcome" != ok ] || { try sh tests/cli_serve_ranks.sh full && add 9; }
+    unit="by TCP and mpirun, and of serve: $unit"
+    ends_at=0
 }
 unlike() { # once is all, too
     unit='groups with a rank of another build, config, weights, options or size'
@@ -127,7 +145,7 @@ mutants() {
 
 [ -s "$ledger" ] || printf 'date\tcommit\tmachine\tpart\tfirst_seed\tseeds\tdone\toutcome\n' >"$ledger"
 failed=0
-for part in ${parts:-kills models crashes faults fuzz bodies ranks unlike mutants}; do
+for part in ${parts:-kills models crashes faults fuzz bodies ranks wired unlike mutants}; do
     n=0
     n_seeds=0
     outcome=ok

@@ -71,7 +71,7 @@ done
 
 # First whether it is right, then how fast, then what takes longest.
 parts() {
-    for name in $(tests) bench_cuda_attention engine bench_cuda_layer bench_cuda_sdpa; do echo "$name"; done
+    for name in $(tests) bench_cuda_attention engine ranks bench_cuda_layer bench_cuda_sdpa; do echo "$name"; done
     for name in $(tests); do
         case $name in *prefill* | *decode* | *sample) echo "full:$name" ;; esac
     done
@@ -84,6 +84,7 @@ parts() {
 limit_of() {
     case $1 in
     bench_* | engine) echo 150 ;;
+    ranks) echo 100 ;;
     full:*prefill*) echo 120 ;;
     *check:*) echo 60 ;;
     *) echo 60 ;;
@@ -166,6 +167,7 @@ machine_state() {
 command_of() {
     case $1 in
     engine) [ ! -x build/glm1m ] || echo "env GLM1M=$PWD/build/glm1m sh tests/gpu_engine.sh" ;;
+    ranks) [ ! -x build/glm1m ] || echo "env GLM1M=$PWD/build/glm1m sh tests/gpu_ranks.sh" ;;
     bench_cuda_sdpa) command -v python3 >/dev/null && echo "python3 bench/bench_cuda_sdpa.py" ;;
     full:*) echo "$BUILD/${1#full:}" ;;
     *check:*) command -v compute-sanitizer >/dev/null &&
@@ -204,7 +206,7 @@ run() {
     *) note "FAIL  $part: exit $rc ($took)" && failed=1 ;;
     esac
     case $part$rc in
-    bench_*0 | engine0) cat "$log" ;;
+    bench_*0 | engine0 | ranks0) cat "$log" ;;
     *77 | *0) ;;
     *) tail -n 12 "$log" ;;
     esac

@@ -56,6 +56,9 @@ int main(void) {
             PAR_BY_MPI, 3, 4, 1, NULL);
     found("RANK=1 WORLD_SIZE=2 LOCAL_RANK=1 MASTER_ADDR=10.0.0.1 MASTER_PORT=29500", PAR_BY_TCP, 1,
             2, 1, "10.0.0.1:29500");
+    found("RANK=1 WORLD_SIZE=2 LOCAL_RANK=1 MASTER_ADDR=10.0.0.1 MASTER_PORT=29500 "
+          "TORCHELASTIC_USE_AGENT_STORE=True",
+            PAR_BY_TCP, 1, 2, 1, "10.0.0.1:29501");
     found("RANK=0 WORLD_SIZE=1 MASTER_ADDR=localhost MASTER_PORT=29500", PAR_BY_SELF, 0, 1, 0,
             NULL);
     /* A batch script's own process, and one started by srun -n 1, are alone. */

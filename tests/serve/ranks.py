@@ -5,6 +5,9 @@
    ranks.py URL SCRIPT PID loses RANK_PID    streams, a whole answer and one that waits, in the middle of
                                              which that process is killed
    ranks.py URL SCRIPT PID freezes RANK_PID  the same, stopped
+   ranks.py URL SCRIPT PID freezes_0 ZERO OTHER [ended]   rank 0 is stopped under a stream until the other rank
+                                             has left, and then let go on, so that the stream ends likewise,
+                                             unless a launcher ends it
 """
 
 import json
@@ -33,9 +36,9 @@ def answer():
     return json.loads(body_of(got))
 
 
-def check_error(error):
+def check_error(error, rank=1):
     check(error["code"] == "rank_lost" and error["type"] == "server_error", error)
-    check("rank 1 on " + os.uname().nodename + " is " in error["message"], error)
+    check(f"rank {rank} on " + os.uname().nodename + " is " in error["message"], error)
     check("step " in error["message"], error)
 
 
@@ -63,11 +66,37 @@ def lose(pid, deed):
     check(b'"rank_lost"' in late, late)
 
 
+def is_gone(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            return file.read().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def freeze_0(zero, other, is_ended):
+    stream, got = server.begin(post("hello", 60000, True), 3000)
+    os.kill(zero, signal.SIGSTOP)
+    begun = time.monotonic()
+    while not is_gone(other):
+        check(time.monotonic() - begun < 10.0, "the other rank goes on")
+        time.sleep(0.05)
+    print(f"rank 1 left after {time.monotonic() - begun:.2f} s")
+    if not is_ended:
+        os.kill(zero, signal.SIGCONT)
+        got += read_answer(stream)
+        check(got.endswith(b"\r\n0\r\n\r\n"), got[-200:])
+        events = body_of(got).decode().split("\n\n")
+        check_error(json.loads(events[-3][len("data: "):])["error"], rank=0)
+
+
 if what == "answers":
     with open(argument, "w", encoding="utf-8") as out:
         out.write(answer()["choices"][0]["text"])
 elif what == "reuses":
     usage = answer()["usage"]
     check(usage["prompt_tokens_details"]["cached_tokens"] >= int(argument), usage)
+elif what == "freezes_0":
+    freeze_0(int(argument), int(sys.argv[6]), "ended" in sys.argv[7:])
 else:
     lose(int(argument), signal.SIGKILL if what == "loses" else signal.SIGSTOP)

@@ -1,0 +1,74 @@
+#!/bin/sh
+# Ranks on GPUs, however they are started: RANK and WORLD_SIZE (torchrun) and mpirun give the bits of -tp; a rank takes
+# the GPU of its place on its host, or the one it is shown; two that would share one are refused, with both numbers;
+# where rank 0 dies in a sum the others end with exit code 6 within seconds.
+#
+# Method: what plays a GPU and NCCL (tests/standin), a random model of 4 query heads over 2. A launcher that binds is
+# one that shows each rank another bus.
+build=$(dirname "$GLM1M")
+[ -x "$build/tests/glm1m_standin" ] || { echo "no program with a stand-in here: TSan, or no headers of cuBLASLt" && exit 77; }
+[ ! -e "$build/glm1m_mpi.so" ] || plugin=$build/glm1m_mpi.so
+GLM1M=$build/tests/glm1m_standin
+. tests/help_cli.sh
+command -v python3 >/dev/null || { echo 'skipped: there is no python3 to find a free port' && exit 77; }
+port=$(python3 -c 'import socket
+s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+
+cat >"$work/config.json" <<'EOF'
+{"model_type": "glm", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+ "head_dim": 128, "intermediate_size": 80, "vocab_size": 272, "max_position_embeddings": 4096, "rope_theta": 5000000,
+ "partial_rotary_factor": 0.5, "rms_norm_eps": 1.5625e-07, "attention_bias": true, "tie_word_embeddings": false,
+ "torch_dtype": "bfloat16", "hidden_act": "silu", "eos_token_id": [256], "pad_token_id": 256}
+EOF
+expect 0 make-model random "$work/model" --config "$work/config.json" --seed 5
+awk 'BEGIN { for (i = 0; i < 40; i++) print (i * 7919 + 13) % 256 }' >"$work/tokens"
+
+# logits NAME: the rest of a command line that writes them
+logits() { echo "logits -m $work/model --device cuda --tokens-file $work/tokens --positions last --out $work/$1.npy"; }
+
+# shellcheck disable=SC2046 # words
+STANDIN_CUDA_DEVICES=2 expect 0 $(logits tp) -tp 2
+
+# pair VARIABLES0 VARIABLES1 NAME: two ranks with environments of their own; leaves $rc and $other_rc, and their stderr
+pair() {
+    shown="(RANK=0 $1, RANK=1 $2) $(logits "$3")"
+    # shellcheck disable=SC2046,SC2086 # words
+    env RANK=1 WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT="$port" $2 "$GLM1M" $(logits "$3") 2>"$work/err1" &
+    other=$!
+    # shellcheck disable=SC2046,SC2086 # words
+    env RANK=0 WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT="$port" $1 "$GLM1M" $(logits "$3") 2>"$work/err" >"$work/out"
+    rc=$?
+    begin=$(date +%s)
+    wait $other
+    other_rc=$?
+    [ $(($(date +%s) - begin)) -le 7 ] || fail 'the other rank ended more than 7 s later'
+}
+same() { cmp "$work/tp.npy" "$work/$1.npy" || fail "other bits than with -tp"; }
+
+pair STANDIN_CUDA_DEVICES=2 STANDIN_CUDA_DEVICES=2 all_shown
+[ "$rc$other_rc" = 00 ] || fail "exit $rc and $other_rc"
+same all_shown
+pair STANDIN_CUDA_BUS=20 STANDIN_CUDA_BUS=21 bound
+[ "$rc$other_rc" = 00 ] || fail "exit $rc and $other_rc"
+same bound
+pair STANDIN_CUDA_BUS=20 STANDIN_CUDA_BUS=20 same_one
+[ "$rc" -eq 1 ] || fail "exit $rc"
+says err '2 ranks on'
+says err 'which has 1 GPU for them: ranks 0 and 1 would share 0000:14:00.0'
+
+pair 'STANDIN_CUDA_DEVICES=2 STANDIN_NCCL_KILL_AT=4' STANDIN_CUDA_DEVICES=2 killed 2>/dev/null
+[ "$rc" -eq 137 ] || fail "rank 0 lives: exit $rc"
+[ "$other_rc" -eq 6 ] || fail "rank 1: exit $other_rc"
+grep -q 'rank 0 on .* is gone' "$work/err1" || fail 'rank 1 does not say who is gone'
+
+if [ -n "${plugin:-}" ] && command -v mpirun >/dev/null && [ -z "${GLM_TEST_FAST:-}" ]; then
+    export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
+    export OMPI_MCA_hwloc_base_binding_policy=none STANDIN_CUDA_DEVICES=2
+    mkdir "$work/bin" && cp "$GLM1M" "$work/bin/glm1m" && cp "$plugin" "$work/bin/" || exit 1
+    shown="(mpirun -n 2) $(logits mpi)"
+    # shellcheck disable=SC2046 # words
+    mpirun -n 2 "$work/bin/glm1m" $(logits mpi) >"$work/out" 2>"$work/err" </dev/null
+    rc=$?
+    [ "$rc" -eq 0 ] || fail "exit $rc"
+    same mpi
+fi
