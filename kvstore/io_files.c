@@ -212,7 +212,9 @@ void kv_blocks_free(kv_blocks *blocks) {
         const struct timespec pause = {.tv_nsec = 1000000};
         if (blocks->late) (void)nanosleep(&pause, NULL);
     }
-    free_transfer(blocks->ready); /* what is still late stays the kernel's */
+    for (transfer *t = blocks->late; t; t = t->next)   /* what is still late stays the kernel's, */
+        if (t->closes_file) kv_file_close(t->op.file); /* its file is closed with the answer */
+    free_transfer(blocks->ready);
     free(blocks);
 }
 

@@ -3,10 +3,12 @@
  * Method: a disk whose answers are held back, so that what is in flight can be counted, and a process
  * that looks away or is stopped; then files whose opening, reserving and syncing fails. */
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "help_kv_io.h"
+#include "kvstore/io_files.h"
 
 enum { OPS = 12 };
 
@@ -90,6 +92,22 @@ static void check_late(void) {
     free(memory);
 }
 
+/* A file's owner is gone before its last block is answered: an error, and the descriptor stays until then. */
+static void check_late_block(void) {
+    kv_blocks *blocks = NULL;
+    open_all(KVH_LATE, 0, true, 0.02);
+    CHECK(kv_blocks_create(io, &blocks) == RT_OK);
+    CHECK(kv_blocks_write(blocks, file, 0, KV_IO_ALIGN, memory) == RT_EIO);
+    kv_blocks_close_file(blocks, file);
+    kv_blocks_free(blocks);
+    CHECK(kvh_faults_closed(faults) == 0);
+    CHECK(kv_io_close(io) == RT_EIO && strstr(rt_error_text(), "never answered"));
+    kvh_faults_release(faults);
+    while (kvh_faults_closed(faults) == 0) kv_io_poll(io);
+    CHECK(kv_io_close(io) == RT_OK);
+    free(memory);
+}
+
 /* Half a second during which nobody asks is no half second for a deadline. */
 static void check_unwatched(void) {
     open_all(KVH_LATE, 0, true, 0.5);
@@ -148,6 +166,8 @@ static void check_dead_file(void) {
 int main(void) {
     check_depths();
     check_late();
+    if (!getenv("GLM_TEST_FAST"))
+        check_late_block(); /* two seconds; and the block is nobody's then */
     check_unwatched();
     check_stopped();
     check_files();
