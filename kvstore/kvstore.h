@@ -52,6 +52,8 @@ typedef struct kv_overflow {
     const char *const *dirs; /* one a drive; files in them have no names. Borrowed for the open */
     int32_t n_dirs;          /* 0: nothing leaves memory, and the rest does not matter */
     int64_t bytes_max;       /* hard cap on disk */
+    int64_t host_bytes;      /* of the host's memory, besides host_bytes_max: there rows stay as they are, and what is
+                              * beyond it goes to disk; what is kept for good is in both. 0 for sealed pages */
     kv_io_choice io;
     kv_packing_choice packing;
     int32_t extent_tokens;  /* a multiple of page_tokens, at most 4096 */
@@ -88,7 +90,9 @@ typedef struct kv_rows {
     void *const *pages; /* the first one starts with the first row */
     void *k;            /* [n_tokens][head_dim] */
     void *v;
-    bool is_open; /* bf16 rows of an open page, where others are sealed */
+    bool is_open;    /* bf16 rows of an open page, where others are sealed */
+    bool is_lasting; /* not in a buffer, but in memory that a device reads and writes by itself (rt_device.pin), until
+                      * the extent is forgotten: that may be queued, and kv_walk_store need not wait for it */
 } kv_rows;
 
 typedef struct kv_store kv_store;
@@ -116,6 +120,9 @@ int64_t kv_codec_bytes(void);
 int64_t kv_open_bytes(const kv_config *config);
 /* Token ids and page pointers of one sequence; not part of host_bytes_max either. */
 int64_t kv_seq_lists_bytes(const kv_config *config, int64_t max_tokens);
+/* Of overflow.host_bytes, what one extent of a layer takes; extents of n_tokens of a sequence, and those on their way. */
+int64_t kv_overflow_rows_bytes(const kv_config *config);
+int64_t kv_overflow_extents(const kv_config *config, int64_t n_tokens);
 /* Disk that n_tokens of a sequence may take. */
 int64_t kv_overflow_disk_bytes(const kv_config *config, int64_t n_tokens);
 
@@ -305,6 +312,8 @@ RT_MUST_CHECK rt_status kv_walk_next(kv_walk *walk, kv_window *out);
  * From any thread, `thread` < n_threads of the config. False: there are no more, or it failed, and
  * kv_walk_loaded says how. */
 bool kv_walk_load(kv_walk *walk, int64_t load, int64_t first, int thread, kv_rows *rows);
+/* Whether the rows of all loads of the window are lasting. */
+bool kv_walk_is_lasting(const kv_walk *walk);
 /* After the loads of a window, also where there are none.
  * Errors: RT_ECORRUPT  bytes that are not what was stored there; kv_walk_bad_pos says where */
 RT_MUST_CHECK rt_status kv_walk_loaded(kv_walk *walk);
@@ -333,6 +342,7 @@ typedef struct kv_stats {
     int64_t pages_shared;   /* with more than one */
     int64_t pages_reserved; /* promised to sequences, used or not */
     int64_t pages_copied;   /* copies made when shared pages were written or forked, ever */
+    int64_t host_bytes;     /* of overflow.host_bytes, now */
     int64_t disk_bytes;     /* of the overflow, now */
     int64_t disk_bytes_reserved;
     int64_t bytes_written; /* ever */

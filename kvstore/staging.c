@@ -33,6 +33,10 @@ int64_t kv_cell_bytes(const kv_config *config) {
     return config->shape.n_kv_heads * run_stored_max(config);
 }
 
+int64_t kv_host_cell_bytes(const kv_config *config) {
+    return config->shape.n_kv_heads * rows_bytes(config);
+}
+
 int64_t kv_staging_bytes(const kv_config *config) {
     return KV_IO_ALIGN + kv_staging_slots(config) * kv_cell_bytes(config) +
            config->overflow.n_threads * rows_bytes(config);
@@ -82,13 +86,37 @@ static rt_status open_memory(const kv_config *config, kv_staging *s) {
     return RT_OK;
 }
 
+/* Where extents stay as they are, in front of the disk. */
+static rt_status open_host(const kv_config *config, kv_staging *s) {
+    const int64_t bytes = kv_host_cell_bytes(config);
+    const int64_t n = config->overflow.host_bytes / bytes;
+    void *memory = NULL;
+    if (n == 0) return RT_OK;
+    if (s->device)
+        RT_TRY(s->device->pin(s->device, n * bytes, "KV in the host's memory", &memory));
+    else
+        RT_TRY(rt_mem_alloc(n * bytes, "KV in the host's memory", &memory));
+    s->host = (kv_host_cells){.memory = memory, .bytes = bytes, .n = n};
+    return RT_OK;
+}
+
+static void close_host(kv_staging *s) {
+    if (s->host.n == 0) return;
+    if (s->device)
+        s->device->unpin(s->device, s->host.memory);
+    else
+        rt_mem_free(s->host.memory, s->host.n * s->host.bytes);
+    s->host = (kv_host_cells){0};
+}
+
 static rt_status open_parts(const kv_config *config, kv_staging *s) {
     const kv_overflow *to = &config->overflow;
     if (getrandom(s->salt, sizeof s->salt, 0) != (ssize_t)sizeof s->salt)
         return rt_fail_errno(RT_EIO, "kvstore: no random numbers");
     if (!s->io) RT_TRY(create_io(config, &s->io));
-    RT_TRY(kv_scratch_open(
-            s->io, to->dirs, to->n_dirs, kv_cell_bytes(config), to->bytes_max, &s->scratch));
+    RT_TRY(open_host(config, s));
+    RT_TRY(kv_scratch_open(s->io, to->dirs, to->n_dirs, kv_cell_bytes(config), to->bytes_max,
+            &s->host, &s->scratch));
     /* Extents on their way out hold a cell each before the one they replace is given back. */
     RT_TRY(kv_scratch_reserve(s->scratch, kv_staging_slots(config)));
     RT_TRY(open_codecs(config, s));
@@ -98,6 +126,7 @@ static rt_status open_parts(const kv_config *config, kv_staging *s) {
 rt_status kv_staging_open(const kv_config *config, kv_staging *out) {
     rt_assert(config->shape.n_kv_heads <= KV_HEADS_MAX);
     *out = (kv_staging){.io = out->io,
+            .device = config->device,
             .shape = config->shape,
             .extent_tokens = config->overflow.extent_tokens,
             .run_bytes_max = run_stored_max(config),
@@ -123,6 +152,7 @@ bool kv_staging_close(kv_staging *s) {
         kv_scratch_close(s->scratch);
         s->scratch = NULL;
     }
+    close_host(s);
     if (kv_io_close(s->io) != RT_OK) return false;
     for (int32_t i = 0; i < s->n_threads; i++) kv_codec_free(s->codecs[i]);
     free(s->codecs);

@@ -153,9 +153,8 @@ bool kv_staging_has_free(const kv_staging *s) {
     return find_free(s, 0) != NULL;
 }
 
-void kv_staging_forget_write(kv_staging *s, kv_slot *slot) {
-    kv_stored *stored = slot->stored;
-    kv_staging_free_slot(slot);
+void kv_staging_forget_write(kv_staging *s, kv_slot *slot, kv_stored *stored) {
+    if (slot) kv_staging_free_slot(slot);
     stored->writing = NULL;
     stored->refs--;
     kv_stored_release(s, stored);

@@ -51,9 +51,17 @@ int64_t kv_overflow_tail_bytes(const kv_config *config) {
     return config->n_layers * pages_of_extent(config) * config->page_bytes;
 }
 
-int64_t kv_overflow_disk_bytes(const kv_config *config, int64_t n_tokens) {
+int64_t kv_overflow_rows_bytes(const kv_config *config) {
+    return kv_host_cell_bytes(config);
+}
+
+int64_t kv_overflow_extents(const kv_config *config, int64_t n_tokens) {
     const int64_t n_extents = rt_div_up(n_tokens, config->overflow.extent_tokens);
-    return (n_extents * config->n_layers + kv_staging_slots(config)) * kv_cell_bytes(config);
+    return n_extents * config->n_layers + kv_staging_slots(config);
+}
+
+int64_t kv_overflow_disk_bytes(const kv_config *config, int64_t n_tokens) {
+    return kv_overflow_extents(config, n_tokens) * kv_cell_bytes(config);
 }
 
 /* --- the store --- */
@@ -67,6 +75,7 @@ static void check_config(const kv_config *config) {
     if (to->n_dirs == 0) return;
     rt_assert(to->extent_tokens > 0 && to->extent_tokens <= KV_RUN_TOKENS);
     rt_assert(to->extent_tokens % config->shape.page_tokens == 0);
+    rt_assert(to->host_bytes == 0 || !kv_dtype_is_sealed(config->shape.dtype));
     rt_assert(to->window_extents > 0 && to->append_tokens > 0 && to->n_threads > 0);
 }
 
@@ -163,6 +172,7 @@ const char *kv_store_io_text(const kv_store *store) {
 
 static void add_overflow_stats(const kv_staging *staging, kv_stats *stats) {
     const kv_io_stats io = kv_io_stats_of(staging->io);
+    stats->host_bytes = kv_scratch_host_bytes_used(staging->scratch);
     stats->disk_bytes = kv_scratch_bytes_used(staging->scratch);
     stats->disk_bytes_reserved = kv_scratch_bytes_reserved(staging->scratch);
     stats->bytes_written = io.bytes_written;

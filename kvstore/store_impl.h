@@ -7,6 +7,11 @@
 #include "runtime/base/size.h"
 #include "stored.h"
 
+/* Whether an extent that has no slot needs none: its rows are in memory. */
+static inline bool kv_stored_is_lasting(const kv_stored *stored, const kv_slot *slot) {
+    return !slot && stored->rows && !stored->is_lost;
+}
+
 /* How a sequence holds its own tokens. */
 typedef enum kv_seq_kind {
     KV_SEQ_IN_MEMORY, /* every page is promised */

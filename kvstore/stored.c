@@ -17,13 +17,18 @@ static rt_status allocate(
     stored->layer = layer;
     stored->first_pos = first_pos;
     stored->n_tokens = n_tokens;
-    stored->cell = -1;
+    stored->cell = stored->copy = -1;
     *out = stored;
     return RT_OK;
 }
 
-static void put_in_cell(kv_staging *s, kv_stored *stored) {
+static void put_in_memory(kv_staging *s, kv_stored *stored) {
     stored->cell = kv_scratch_take(s->scratch);
+    stored->rows = kv_scratch_rows(s->scratch, stored->cell);
+    rt_assert(stored->rows);
+}
+
+static void put_on_disk(kv_staging *s, kv_stored *stored) {
     stored->file = kv_scratch_file(s->scratch, stored->cell);
     stored->offset = kv_scratch_offset(s->scratch, stored->cell);
     stored->address = (kv_run_address){
@@ -38,11 +43,18 @@ rt_status kv_stored_create(kv_staging *s, int32_t layer, int64_t first_pos, int3
     if (writer) {
         stored->writer = writer;
         stored->address = kv_writer_address(writer, layer, 0);
+    } else if (slot) {
+        stored->cell = kv_scratch_take_on_disk(s->scratch);
+        if (stored->cell < 0) {
+            free(stored);
+            return rt_fail(RT_ENOFIT, "kvstore: no cell on disk is free");
+        }
+        put_on_disk(s, stored);
     } else {
-        put_in_cell(s, stored);
+        put_in_memory(s, stored);
     }
     stored->writing = slot;
-    slot->stored = stored;
+    if (slot) slot->stored = stored;
     *out = stored;
     return RT_OK;
 }
@@ -119,12 +131,54 @@ void kv_shared_segment_drop(kv_staging *s, kv_shared_segment *shared) {
     free(shared);
 }
 
+/* ---- rows in memory -------------------------------------------------------------------------- */
+
+void kv_stored_want_copy(kv_staging *s, kv_stored *stored) {
+    if (stored->copy < 0 && (stored->segment || stored->writer))
+        stored->copy = kv_scratch_take_copy(s->scratch);
+}
+
+void kv_stored_has_copy(kv_staging *s, kv_stored *stored) {
+    if (stored->copy >= 0) stored->rows = kv_scratch_rows(s->scratch, stored->copy);
+}
+
+static char *head_of(const kv_staging *s, char *cell, int32_t kv_head) {
+    return cell + kv_head * (s->host.bytes / s->shape.n_kv_heads);
+}
+
+/* Of keys, or of values. In a run those of all the extent's tokens lie before these. */
+static int64_t rows_bytes(const kv_staging *s, int32_t n_tokens) {
+    const kv_run_shape shape = kv_run_shape_of(&s->shape, n_tokens);
+    return n_tokens > 0 ? kv_run_raw_bytes(&shape) / 2 : 0;
+}
+
+kv_rows kv_stored_rows(
+        const kv_staging *s, const kv_stored *stored, int32_t kv_head, int32_t n_tokens) {
+    char *k = head_of(s, stored->rows, kv_head);
+    return (kv_rows){.kv_head = kv_head,
+            .n_tokens = n_tokens,
+            .k = k,
+            .v = k + rows_bytes(s, stored->n_tokens),
+            .is_lasting = true};
+}
+
+void kv_stored_copy_rows(
+        const kv_staging *s, const kv_stored *stored, const kv_rows *rows, int32_t first) {
+    if (stored->copy < 0 || stored->rows) return;
+    char *k = head_of(s, kv_scratch_rows(s->scratch, stored->copy), rows->kv_head);
+    const int64_t at = rows_bytes(s, first);
+    const size_t bytes = (size_t)rows_bytes(s, rows->n_tokens);
+    memcpy(k + at, rows->k, bytes);
+    memcpy(k + rows_bytes(s, stored->n_tokens) + at, rows->v, bytes);
+}
+
 /* ---- the last reference ---------------------------------------------------------------------- */
 
 void kv_stored_release(kv_staging *s, kv_stored *stored) {
     for (int32_t i = 0; i < s->n_slots; i++)
         if (s->slots[i].is_early && s->slots[i].stored == stored) s->slots[i].stored = NULL;
     if (stored->cell >= 0) kv_scratch_give(s->scratch, stored->cell);
+    if (stored->copy >= 0) kv_scratch_give_copy(s->scratch, stored->copy);
     kv_shared_segment_drop(s, stored->segment);
     free(stored);
 }

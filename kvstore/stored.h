@@ -29,6 +29,8 @@ typedef struct kv_stored {
     kv_file *file;
     int64_t offset;
     int64_t cell;               /* -1: not in the scratch */
+    int64_t copy;               /* a cell in memory besides, of what is in a segment; -1: none */
+    char *rows;                 /* in memory, [n_kv_heads] runs; NULL: they are not */
     kv_shared_segment *segment; /* NULL: not in a finished segment */
     kv_writer *writer;          /* NULL: not in an unfinished one */
     kv_run_address address;     /* of the first head */
@@ -73,6 +75,8 @@ typedef struct kv_staging {
     bool chooses_packing; /* once there is something to measure */
     char *memory;         /* slots, then rows */
     int64_t memory_bytes;
+    rt_device *device;  /* whose pinned memory host cells are; NULL: the host's own */
+    kv_host_cells host; /* a cell: rows of n_kv_heads runs */
     rt_status failed; /* of a write, until it is told */
     char failed_text[512];
     int64_t raw_bytes_written, raw_bytes_read;
@@ -83,10 +87,11 @@ static inline kv_run_shape kv_run_shape_of(const kv_shape *shape, int32_t n_toke
     return (kv_run_shape){.dtype = shape->dtype, .head_dim = shape->head_dim, .n_tokens = n_tokens};
 }
 
-/* Slots, bytes of kv_staging.memory, bytes of a cell. */
+/* Slots, bytes of kv_staging.memory, bytes of a cell on disk, of one in memory. */
 int32_t kv_staging_slots(const kv_config *config);
 int64_t kv_staging_bytes(const kv_config *config);
 int64_t kv_cell_bytes(const kv_config *config);
+int64_t kv_host_cell_bytes(const kv_config *config);
 
 /* out->io: what to reach the disk by, the staging's from here on; NULL: as the config says. */
 RT_MUST_CHECK rt_status kv_staging_open(const kv_config *config, kv_staging *out);
@@ -128,11 +133,12 @@ bool kv_staging_has_free(const kv_staging *staging);
 /* Write what kv_staging_encode put into the slot; the cell must have been reserved. */
 void kv_staging_write(kv_staging *staging, kv_slot *slot);
 
-/* The slot and the extent that was to be written from it, given up. */
-void kv_staging_forget_write(kv_staging *staging, kv_slot *slot);
+/* The slot, where there is one, and the extent that was to be written from it, given up. */
+void kv_staging_forget_write(kv_staging *staging, kv_slot *slot, kv_stored *stored);
 
 /* A stored extent to be, on its way through `slot`: into the writer's segment, or, where that is NULL,
- * a cell that the caller has reserved. RT_ENOMEM. */
+ * a cell on disk that the caller has reserved; without a slot straight into one in memory, of which there is one.
+ * RT_ENOMEM; RT_ENOFIT: no cell on disk is to be had now. */
 RT_MUST_CHECK rt_status kv_stored_create(kv_staging *staging, int32_t layer, int64_t first_pos,
         int32_t n_tokens, kv_writer *writer, kv_slot *slot, kv_stored **out);
 /* One that is there: a layer of a segment. RT_ENOMEM. */
@@ -162,6 +168,15 @@ kv_rows kv_staging_rows(kv_staging *staging, const kv_stored *stored, int32_t kv
 kv_rows kv_staging_rows_like(
         kv_staging *staging, const kv_run_shape *shape, int32_t kv_head, int thread);
 void kv_staging_encode(kv_staging *staging, kv_slot *slot, int32_t kv_head, int thread);
+
+/* Rows in memory: of the first n_tokens of the extent, where they are; rows of the run from `first` on into its copy,
+ * unless it is there already. What is in a segment gets room for a copy, where there is some; it has all of it. */
+kv_rows kv_stored_rows(
+        const kv_staging *staging, const kv_stored *stored, int32_t kv_head, int32_t n_tokens);
+void kv_stored_copy_rows(
+        const kv_staging *staging, const kv_stored *stored, const kv_rows *rows, int32_t first);
+void kv_stored_want_copy(kv_staging *staging, kv_stored *stored);
+void kv_stored_has_copy(kv_staging *staging, kv_stored *stored);
 
 /* Bytes of rows of one run; and all of them out of a slot that was encoded and not written yet, into the
  * rows of the first thread. RT_ECORRUPT */

@@ -237,11 +237,13 @@ static void drop_own_pages(kv_walk *walk, const kv_step *step) {
 static rt_status wait_for_loads(kv_walk *walk, const kv_step *step) {
     for (int64_t i = 0; i < step->n_loads; i++) {
         kv_load *load = &walk->loads[step->first_load + i];
+        if (kv_stored_is_lasting(load->stored, load->slot)) continue;
         const rt_status status = kv_staging_wait(&walk->store->staging, load->stored, &load->slot);
         if (status != RT_OK) {
             load->stored->is_lost = true;
             return status;
         }
+        if (load->member < 0) kv_stored_want_copy(&walk->store->staging, load->stored);
         kv_walk_read_ahead(walk);
     }
     return RT_OK;
@@ -287,14 +289,28 @@ bool kv_walk_load(kv_walk *walk, int64_t load, int64_t first, int thread, kv_row
     kv_outcome *outcome = &walk->outcomes[load];
     outcome->status = RT_OK;
     if (first >= from->n_tokens) return false;
+    if (!from->slot) {
+        *rows = kv_stored_rows(&walk->store->staging, from->stored, (int32_t)(load % n_heads),
+                (int32_t)from->n_tokens);
+        rows->pages = pages_of_load(walk, step, i);
+        return true;
+    }
     outcome->status = kv_staging_decode(&walk->store->staging, from->slot,
             (int32_t)(load % n_heads), thread, (int32_t)first, rows);
     if (outcome->status != RT_OK) {
         (void)snprintf(outcome->text, sizeof outcome->text, "%s", rt_error_text());
         return false;
     }
+    kv_stored_copy_rows(&walk->store->staging, from->stored, rows, (int32_t)first);
     rows->n_tokens = (int32_t)rt_min64(rows->n_tokens, from->n_tokens - first);
     rows->pages = pages_of_load(walk, step, i) + first / walk->store->config.shape.page_tokens;
+    return true;
+}
+
+bool kv_walk_is_lasting(const kv_walk *walk) {
+    const kv_step *step = kv_walk_step(walk);
+    for (int64_t i = 0; i < step->n_loads; i++)
+        if (walk->loads[step->first_load + i].slot) return false;
     return true;
 }
 
@@ -322,8 +338,13 @@ rt_status kv_walk_loaded(kv_walk *walk) {
     if (step->n_loads == 0) return RT_OK;
     const rt_status status = check_outcomes(walk, step);
     if (status != RT_OK && has_own_pages(step)) drop_own_pages(walk, step);
-    for (int64_t i = 0; i < step->n_loads; i++)
-        kv_staging_free_slot(walk->loads[step->first_load + i].slot);
+    for (int64_t i = 0; i < step->n_loads; i++) {
+        const kv_load *load = &walk->loads[step->first_load + i];
+        if (!load->slot) continue;
+        if (status == RT_OK && load->n_tokens == load->stored->n_tokens)
+            kv_stored_has_copy(&walk->store->staging, load->stored);
+        kv_staging_free_slot(load->slot);
+    }
     kv_walk_read_ahead(walk);
     return status;
 }

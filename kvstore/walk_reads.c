@@ -4,6 +4,7 @@
 static void read_this(kv_walk *walk) {
     for (; walk->next_read < walk->n_loads; walk->next_read++) {
         kv_load *load = &walk->loads[walk->next_read];
+        if (kv_stored_is_lasting(load->stored, load->slot)) continue;
         if (!load->slot)
             load->slot = kv_staging_read(&walk->store->staging, load->stored, KV_IO_AHEAD);
         if (!load->slot) return;
@@ -17,7 +18,7 @@ static void read_next(kv_walk *walk) {
     for (; walk->next_extent < seq->n_extents; walk->next_extent++) {
         const int64_t page = walk->next_extent * kv_pages_of_extent(walk->store);
         kv_stored *stored = *kv_stored_slot(seq, walk->next_layer, walk->next_extent);
-        if (!stored || *kv_page_slot(seq, walk->next_layer, page)) continue;
+        if (!stored || stored->rows || *kv_page_slot(seq, walk->next_layer, page)) continue;
         if (!kv_staging_read_early(&walk->store->staging, stored)) return;
     }
 }
@@ -37,7 +38,7 @@ static void take_over(kv_walk *walk) {
     for (; walk->next_read < end; walk->next_read++) {
         kv_load *load = &walk->loads[walk->next_read];
         load->slot = kv_staging_take_early(staging, load->stored);
-        if (!load->slot) break;
+        if (!load->slot && !load->stored->rows) break;
     }
     kv_staging_forget_early(staging);
 }

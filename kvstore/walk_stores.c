@@ -76,20 +76,28 @@ static kv_writer *writer_for(const kv_walk *walk, const kv_store_job *job) {
     return job->seq->writers ? job->seq->writers[job->extent] : NULL;
 }
 
-/* A slot and a place. What was stored there before, of fewer tokens, goes: the pages have it all. */
+/* A slot and a place; what stays in the host's memory passes through none. What was stored there before, of fewer
+ * tokens, goes: the pages have it all. */
 static rt_status start_job(kv_walk *walk, kv_store_job *job) {
     kv_staging *staging = &walk->store->staging;
     kv_writer *writer = writer_for(walk, job);
     rt_assert(walk->may_store);
-    RT_TRY(kv_staging_take(staging, &job->slot));
+    if (writer || !kv_scratch_has_host(staging->scratch))
+        RT_TRY(kv_staging_take(staging, &job->slot));
     if (walk->extent != KV_WALK_SAVE) kv_seq_drop_stored(job->seq, walk->layer, job->extent);
+    if (!writer && job->slot && kv_scratch_has_host(staging->scratch)) {
+        kv_staging_free_slot(job->slot);
+        job->slot = NULL;
+    }
     rt_status status = writer ? RT_OK : kv_seq_take_cell(job->seq);
     if (status == RT_OK) {
         status = kv_stored_create(staging, walk->layer, job->extent * kv_walk_extent_tokens(walk),
                 job->n_tokens, writer, job->slot, &job->stored);
         if (status != RT_OK) job->seq->n_cells += !writer;
     }
-    if (status != RT_OK) kv_staging_free_slot(job->slot);
+    if (status != RT_OK && job->slot) kv_staging_free_slot(job->slot);
+    if (status == RT_OK && writer && job->goes && walk->extent != KV_WALK_SAVE)
+        kv_stored_want_copy(staging, job->stored);
     return status;
 }
 
@@ -108,17 +116,19 @@ static rt_status start_batch(kv_walk *walk) {
 static void choose_packing(kv_walk *walk) {
     kv_staging *staging = &walk->store->staging;
     const kv_store_job *first = &walk->jobs[walk->job];
-    if (walk->n_batch == 0 || first->n_tokens < kv_walk_extent_tokens(walk)) return;
+    if (walk->n_batch == 0 || !first->slot || first->n_tokens < kv_walk_extent_tokens(walk)) return;
     if (!kv_staging_has_free(staging)) return;
     kv_staging_choose_packing(staging, first->slot);
-    for (int64_t i = 0; i < walk->n_batch; i++) kv_staging_repack(staging, first[i].slot);
+    for (int64_t i = 0; i < walk->n_batch; i++)
+        if (first[i].slot) kv_staging_repack(staging, first[i].slot);
 }
 
 static void finish_batch(kv_walk *walk) {
     if (walk->store->staging.chooses_packing) choose_packing(walk);
     for (; walk->n_batch > 0; walk->n_batch--) {
         const kv_store_job *job = &walk->jobs[walk->job++];
-        kv_staging_write(&walk->store->staging, job->slot);
+        if (job->slot) kv_staging_write(&walk->store->staging, job->slot);
+        kv_stored_has_copy(&walk->store->staging, job->stored);
         if (walk->extent == KV_WALK_SAVE)
             (void)kv_stored_drop(&walk->store->staging, job->stored);
         else
@@ -141,8 +151,10 @@ rt_status kv_walk_leave(kv_walk *walk, int64_t *n_stores) {
 kv_rows kv_walk_rows(kv_walk *walk, int64_t store, int thread) {
     const int32_t n_heads = walk->store->config.shape.n_kv_heads;
     const kv_store_job *job = &walk->jobs[walk->job + store / n_heads];
-    kv_rows rows = kv_staging_rows(
-            &walk->store->staging, job->slot->stored, (int32_t)(store % n_heads), thread);
+    const int32_t head = (int32_t)(store % n_heads);
+    kv_rows rows = job->slot
+                           ? kv_staging_rows(&walk->store->staging, job->stored, head, thread)
+                           : kv_stored_rows(&walk->store->staging, job->stored, head, job->n_tokens);
     rows.pages = kv_page_slot(job->seq, walk->layer, job->extent * kv_pages_of_extent(walk->store));
     return rows;
 }
@@ -150,7 +162,12 @@ kv_rows kv_walk_rows(kv_walk *walk, int64_t store, int thread) {
 void kv_walk_store(kv_walk *walk, int64_t store, int thread) {
     const int32_t n_heads = walk->store->config.shape.n_kv_heads;
     const kv_store_job *job = &walk->jobs[walk->job + store / n_heads];
-    kv_staging_encode(&walk->store->staging, job->slot, (int32_t)(store % n_heads), thread);
+    kv_staging *staging = &walk->store->staging;
+    const int32_t head = (int32_t)(store % n_heads);
+    if (!job->slot) return;
+    const kv_rows rows = kv_staging_rows(staging, job->stored, head, thread);
+    kv_stored_copy_rows(staging, job->stored, &rows, 0);
+    kv_staging_encode(staging, job->slot, head, thread);
 }
 
 /* Slots taken for stores that never came. */
@@ -158,7 +175,7 @@ void kv_walk_drop_stores(kv_walk *walk) {
     for (int64_t i = 0; i < walk->n_batch; i++) {
         kv_store_job *job = &walk->jobs[walk->job + i];
         job->seq->n_cells += job->stored->cell >= 0;
-        kv_staging_forget_write(&walk->store->staging, job->slot);
+        kv_staging_forget_write(&walk->store->staging, job->slot, job->stored);
     }
     walk->n_batch = 0;
 }

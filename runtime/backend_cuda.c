@@ -64,9 +64,6 @@ static rt_status check(
                 rt_dtype_name(config->dtype));
     if (options->linear && strcmp(options->linear, "onednn") == 0)
         return rt_fail(RT_EUNSUPPORTED, "--linear onednn is for the CPU; a GPU has cuBLASLt");
-    if (options->host_kv_bytes)
-        return rt_fail(RT_EUNSUPPORTED,
-                "--host-kv-space: on a GPU pages are in its memory, --device-kv-space");
     RT_TRY(check_width("hidden", config->hidden, WIDTH_STEP));
     RT_TRY(check_width("ffn", config->ffn, WIDTH_STEP));
     RT_TRY(check_ranks(config, options, plan->n_ranks));

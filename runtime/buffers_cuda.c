@@ -219,6 +219,9 @@ static rt_status for_events(glm_cuda *cuda, rt_status (*work)(glm_cuda_event *ev
     for (int i = 0; i < GLM_CUDA_AHEAD; i++) RT_TRY(work(&cuda->done[i]));
     RT_TRY(work(&cuda->ids_sent));
     RT_TRY(work(&cuda->computed));
+    RT_TRY(work(&cuda->copied));
+    RT_TRY(work(&cuda->unpacked));
+    RT_TRY(work(&cuda->left));
     return work(&cuda->loaded);
 }
 

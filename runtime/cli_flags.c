@@ -31,7 +31,8 @@ const cli_flag cli_flags[] = {
                 "how keys and values are kept (default: bf16, or f32 for an f32 checkpoint); fp8, "
                 "int8 and int4 change answers"},
         {"host-kv-space", NULL, CLI_BYTES, AT(engine.host_kv_bytes), "SIZE", NULL, 1.0, 9e18,
-                "hard cap of the KV cache in host memory (default: what the machine grants)"},
+                "hard cap of the KV cache in host memory, beside a GPU of what its memory does not hold (default: what "
+                "the machine grants, half of that beside a GPU)"},
         {"device-kv-space", NULL, CLI_BYTES, AT(engine.device_kv_bytes), "SIZE", NULL, 1.0, 9e18,
                 "hard cap of the KV cache in device memory (GPU only; the CPU has "
                 "--host-kv-space)"},

@@ -79,6 +79,8 @@ static void print_bill(const glm_plan *plan, const rt_machine_memory *memory) {
     print_bytes("weights", plan->weights_bytes, "");
     print_streamed(plan);
     print_bytes(plan->on_gpu ? "KV, GPU" : "KV, host", plan->kv_host_bytes, kv_why);
+    if (plan->kv_rows_bytes > 0)
+        print_bytes("KV, host", plan->kv_rows_bytes, "pinned: what the GPU's memory does not hold, in front of the disk");
     if (plan->kv_overflows) print_overflow(plan);
     if (plan->kv_persists) print_bytes("KV, kept", plan->kv_keep_bytes, "at most, for good");
     print_bytes("hidden states", plan->hidden_bytes, hidden_why);
@@ -137,8 +139,8 @@ static rt_status print_json(const glm_plan *plan, int64_t model_len) {
             "linear", glm_linear_by_name(plan->linear_by), "n_streamed_layers", (int)plan->n_streamed_layers, "weights_host_bytes",
             (json_int_t)plan->weights_host_bytes, "gpu_total_bytes", (json_int_t)plan->gpu_total_bytes, "gpu_limit_bytes",
             (json_int_t)plan->gpu_limit_bytes, "pinned_bytes", (json_int_t)plan->pinned_bytes);
-    json_t *overflow = json_pack("{s:b, s:I, s:I, s:i, s:i, s:I}", "kv_overflows",
-            plan->kv_overflows, "kv_disk_bytes", (json_int_t)plan->kv_disk_bytes,
+    json_t *overflow = json_pack("{s:b, s:I, s:I, s:I, s:i, s:i, s:I}", "kv_overflows",
+            plan->kv_overflows, "kv_rows_bytes", (json_int_t)plan->kv_rows_bytes, "kv_disk_bytes", (json_int_t)plan->kv_disk_bytes,
             "kv_disk_limit_bytes", (json_int_t)plan->kv_disk_limit_bytes, "kv_extent_tokens",
             (int)plan->kv_extent_tokens, "kv_window_extents", (int)plan->kv_window_extents,
             "kv_pinned_tokens", (json_int_t)plan->kv_pinned_tokens);

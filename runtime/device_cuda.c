@@ -120,6 +120,19 @@ static void copy_queued(rt_device *base, void *to, const void *from, int64_t byt
     if (error != cudaSuccess) device->copy_error = (int32_t)error;
 }
 
+static rt_status pin(rt_device *base, int64_t bytes, const char *what, void **out) {
+    (void)base;
+    return glm_cuda_pin(bytes, what, out);
+}
+
+/* Also from memory that is given back, what was queued is copied first. */
+static void unpin(rt_device *base, void *memory) {
+    const glm_cuda_device *device = (glm_cuda_device *)(void *)base;
+    (void)cudaStreamSynchronize(device->copy_in);
+    (void)cudaStreamSynchronize(device->copy_out);
+    glm_cuda_unpin(memory);
+}
+
 void glm_cuda_free(glm_cuda_device *device, const void *memory) {
     if (memory) device->base.free(&device->base, (void *)(uintptr_t)memory);
 }
@@ -151,7 +164,7 @@ static rt_status open_streams(glm_cuda_device *device) {
 
 rt_status glm_cuda_device_open(int32_t place, glm_cuda_device *out) {
     const char *sync = getenv("GLM_SYNC");
-    *out = (glm_cuda_device){.base = {.alloc = take, .free = give, .copy = copy_queued},
+    *out = (glm_cuda_device){.base = {.alloc = take, .free = give, .pin = pin, .unpin = unpin, .copy = copy_queued},
             .waits_always = sync && strcmp(sync, "1") == 0};
     RT_TRY(find(place, out));
     const rt_status status = open_streams(out);

@@ -295,14 +295,19 @@ const char *glm_engine_overflow(const glm_engine *engine, char *text, int64_t ro
     const glm_plan *plan = &engine->plan;
     char host[RT_SIZE_TEXT];
     char pinned[RT_SIZE_TEXT];
+    char rows[RT_SIZE_TEXT];
+    char before[96] = "";
     char part[64] = "it streams";
     text[0] = '\0';
     if (!plan->kv_overflows || plan->kv_pinned_tokens >= plan->max_len) return text;
     if (plan->kv_pinned_tokens > 0)
         (void)snprintf(part, sizeof part, "all but the first %s tokens stream",
                 rt_format_tokens(plan->kv_pinned_tokens, pinned));
-    (void)snprintf(text, (size_t)room, "the KV cache takes %s of memory: %s from %s%s (%s)",
-            rt_format_bytes(plan->kv_host_bytes, host), part, engine->kv_dirs[0],
+    if (plan->kv_rows_bytes > 0)
+        (void)snprintf(before, sizeof before, "%s of the host's, and ",
+                rt_format_bytes(plan->kv_rows_bytes, rows));
+    (void)snprintf(text, (size_t)room, "the KV cache takes %s of memory: %s from %s%s%s (%s)",
+            rt_format_bytes(plan->kv_host_bytes, host), part, before, engine->kv_dirs[0],
             engine->n_kv_dirs > 1 ? " and other directories" : "", kv_store_io_text(engine->store));
     return text;
 }

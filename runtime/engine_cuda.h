@@ -1,10 +1,10 @@
 /* Inside the CUDA backend: what backend_cuda.c, weights_cuda.c, stream_cuda.c, layer_cuda.c, decode_cuda.c,
  * window_cuda.c and ranks_cuda.c share.
  *
- * Order of work. Kernels run on device.compute. Pages come in on copy_in, which first follows compute (which
- * may still read what was in their place) and which compute then follows, as weights do that the device has no room
- * for; pages go out on copy_out, which
- * follows compute, and the host waits for them. Nothing waits inside a layer. Host memory that is copied
+ * Order of work. Kernels run on device.compute. Rows come in on copy_in; before they go into pages that follows
+ * compute, which may still read what was there, and which then follows it; weights that the device has no room for
+ * come likewise. Pages go out on copy_out, which follows compute, and which compute follows where they may be used
+ * again; the host waits for what it encodes. Nothing waits inside a layer. Host memory that is copied
  * from is not written again before an event says that the copy is done.
  *
  * Activations are bf16, [rows][width] without padding; attention's state and logits are fp32. */
@@ -132,7 +132,10 @@ typedef struct glm_cuda {
     glm_cuda_tables in_tables;
     glm_cuda_tables out_tables;
     glm_cuda_event computed; /* compute, when pages come or go */
-    glm_cuda_event loaded;
+    glm_cuda_event copied;   /* what came last has left the slab, */
+    glm_cuda_event loaded;   /* and is in pages */
+    glm_cuda_event unpacked; /* what goes has left its pages, */
+    glm_cuda_event left;     /* and is in the host's memory */
 
     /* Decode. */
     int64_t pages_max;      /* of a sequence */

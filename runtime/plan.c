@@ -152,6 +152,15 @@ static int64_t kv_budget(const glm_plan *plan) {
     return plan->kv_limit_bytes ? rt_min64(plan->kv_limit_bytes, left) : left;
 }
 
+/* The host's memory for what leaves a GPU's, after the rest of the bill. */
+static int64_t rows_budget(const glm_plan *plan) {
+    const int64_t rest = program_bytes(plan) + plan->weights_host_bytes + plan->pinned_bytes +
+                         plan->lists_bytes + plan->kv_staging_bytes +
+                         plan->threads * kv_codec_bytes();
+    if (plan->kv_rows_limit_bytes) return plan->kv_rows_limit_bytes;
+    return rt_max64(plan->limit_bytes - rest, 0) / 2;
+}
+
 static bool has_room_for_weights(const glm_plan *plan) {
     return plan->weights_limit_bytes == 0 || plan->weights_bytes <= plan->weights_limit_bytes;
 }
@@ -166,7 +175,7 @@ static void add_up(const glm_options *options, glm_plan *plan) {
     const int64_t pages = plan->kv_host_bytes - plan->kv_staging_bytes;
     plan->gpu_total_bytes = plan->on_gpu ? computing + pages : 0;
     const int64_t here = plan->on_gpu ? 0 : computing - plan->weights_bytes + pages;
-    const int64_t running = here + plan->kv_staging_bytes + plan->pinned_bytes + plan->lists_bytes +
+    const int64_t running = here + plan->kv_staging_bytes + plan->kv_rows_bytes + plan->pinned_bytes + plan->lists_bytes +
                             codecs;
     const int64_t weights = plan->on_gpu ? plan->weights_host_bytes : plan->weights_bytes;
     const int64_t with_weights = weights + rt_max64(running, plan->load_bytes);
@@ -207,6 +216,8 @@ static void fill_bill(const request *of, glm_plan *plan) {
     }
     const kv_config kv = glm_plan_kv_config(part, plan);
     plan->kv_staging_bytes = kv_overflow_host_bytes(&kv);
+    if (plan->on_gpu)
+        glm_plan_kv_rows(part, rows_budget(plan), of->options->extra_kv_tokens, plan);
     add_up(of->options, plan);
 }
 
@@ -343,6 +354,7 @@ static rt_status choose_backend(request *of, glm_plan *plan) {
     plan->gpu_limit_bytes = of->options->gpu_memory_bytes
                                     ? of->options->gpu_memory_bytes
                                     : glm_plan_gpu_limit(free_bytes);
+    plan->kv_rows_limit_bytes = plan->kv_limit_bytes;
     plan->kv_limit_bytes = of->options->device_kv_bytes;
     plan->weights_limit_bytes = of->options->device_weights_bytes;
     return RT_OK;

@@ -16,7 +16,7 @@ typedef struct glm_options {
     int64_t max_len;      /* -c: tokens of one sequence, prompt and answer; 0: the most that fits */
     int64_t chunk;        /* -b: tokens per kernel call in prefill */
     int64_t span;         /* tokens of the durable unit; a multiple of 4096, or the whole prompt */
-    int64_t host_kv_bytes;   /* --host-kv-space: hard cap of KV pages in host memory */
+    int64_t host_kv_bytes;   /* --host-kv-space: hard cap of KV in host memory; beside a GPU, of what left its */
     int64_t device_kv_bytes; /* --device-kv-space: the same in GPU memory */
     int64_t device_weights_bytes; /* --device-weights-space: hard cap of weights in GPU memory */
     int64_t kv_disk_bytes;   /* --kv-disk-space: the same on disk, all directories together */
@@ -64,6 +64,8 @@ typedef struct glm_plan {
     int64_t kv_open_page_bytes; /* of a page that is not full, where pages are lossy; else 0 */
     int64_t kv_host_bytes;      /* pages, and what streaming from disk takes; on a GPU pages are there, */
     int64_t kv_staging_bytes;   /* and this much of it is the host's all the same */
+    int64_t kv_rows_bytes;      /* beside a GPU: of the host's memory, pinned, in front of the disk */
+    int64_t kv_rows_limit_bytes; /* --host-kv-space there; 0: half of what the memory leaves */
     bool kv_fits;               /* in the memory there is for it; what overflows goes to disk */
     bool kv_overflows;
     int32_t kv_extent_tokens; /* how it goes to disk: kvstore.h, kv_overflow */

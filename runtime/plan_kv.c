@@ -31,6 +31,7 @@ kv_config glm_plan_kv_config(const glm_config *part, const glm_plan *plan) {
             .host_bytes_max = plan->kv_host_bytes,
             .overflow = {.n_dirs = plan->kv_overflows ? 1 : 0,
                     .bytes_max = plan->kv_overflow_max,
+                    .host_bytes = plan->kv_overflows ? plan->kv_rows_bytes : 0,
                     .extent_tokens = plan->kv_extent_tokens,
                     .window_extents = plan->kv_window_extents,
                     .append_tokens = plan->chunk,
@@ -88,11 +89,15 @@ static void pin(const glm_config *part, int64_t left_bytes, glm_plan *plan) {
 
 /* Extents of forks, each of which may begin one of its own in every layer, and of max_len, where those
  * are not kept in segments. */
+static int64_t stored_tokens(const glm_plan *plan, int64_t own, int64_t extra_kv_tokens) {
+    const int64_t per_fork = extra_kv_tokens > 0 ? 2 * plan->kv_extent_tokens : 0;
+    return own + extra_kv_tokens + plan->max_seqs * per_fork;
+}
+
 static int64_t disk_bytes(const glm_config *part, const glm_plan *plan, int64_t extra_kv_tokens) {
     const kv_config kv = glm_plan_kv_config(part, plan);
-    const int64_t per_fork = extra_kv_tokens > 0 ? 2 * plan->kv_extent_tokens : 0;
     const int64_t own = plan->kv_persists ? plan->kv_extent_tokens : plan->max_len;
-    return kv_overflow_disk_bytes(&kv, own + extra_kv_tokens + plan->max_seqs * per_fork);
+    return kv_overflow_disk_bytes(&kv, stored_tokens(plan, own, extra_kv_tokens));
 }
 
 /* The disk's budget: the overflow's and what is kept are two hard caps. Where segments should fail
@@ -155,6 +160,20 @@ bool glm_plan_kv(const glm_config *part, int64_t budget_bytes, int64_t extra_kv_
     plan->kv_overflows = false;
     plan->kv_host_bytes = all;
     return false;
+}
+
+/* What is kept for good is on disk all the same. */
+void glm_plan_kv_rows(const glm_config *part, int64_t budget_bytes, int64_t extra_kv_tokens,
+        glm_plan *plan) {
+    plan->kv_rows_bytes = 0;
+    if (!plan->kv_overflows || plan->kv_pinned_tokens >= plan->max_len) return;
+    if (plan->kv_open_page_bytes > 0) return; /* sealed pages go to the disk */
+    const kv_config kv = glm_plan_kv_config(part, plan);
+    const int64_t n_wanted =
+            kv_overflow_extents(&kv, stored_tokens(plan, plan->max_len, extra_kv_tokens));
+    const int64_t n = rt_min64(budget_bytes / kv_overflow_rows_bytes(&kv), n_wanted);
+    plan->kv_rows_bytes = n * kv_overflow_rows_bytes(&kv);
+    if (!plan->kv_persists) plan->kv_disk_bytes -= plan->kv_disk_bytes / n_wanted * n;
 }
 
 /* ---- the disk -------------------------------------------------------------------------------- */

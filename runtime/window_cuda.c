@@ -1,5 +1,6 @@
 /* Pages of a GPU and the store's rows. Rows are decoded by all threads into pinned memory, a window at a time, copied
- * over, and put into pages by a kernel; the other way round the host waits for the rows before it encodes them.
+ * over, and put into pages by a kernel; the other way round the host waits for the rows before it encodes them. Rows that
+ * stay in the host's memory are copied from and to where they lie, and nobody waits.
  *
  * In the slab and in rows_area each head of each extent has slab_stride bytes. A kernel wants, and makes,
  * [K|V][n_tokens][128]; while rows come in and their number is not known, V stands in the slab at half of
@@ -89,13 +90,16 @@ static rt_status to_rows(const glm_cuda *cuda, const moved *m, const attn_cuda_p
 
 /* ---- in -------------------------------------------------------------------------------------- */
 
+/* By load, as the store numbers them: extents, heads within. */
 typedef struct loads {
     glm_cuda *cuda;
     kv_walk *walk;
     struct {
         void *const *pages;
         int64_t n_tokens;
-    } at[4096]; /* by load, as the store numbers them: extents, heads within */
+        const char *k; /* in the slab, or where they lie pinned */
+        const char *v;
+    } at[4096];
 } loads;
 
 static void load_item(void *context, int64_t item, int thread) {
@@ -105,29 +109,21 @@ static void load_item(void *context, int64_t item, int thread) {
     char *v = k + l->cuda->slab_stride / 2;
     kv_rows rows;
     l->at[item].n_tokens = 0;
+    l->at[item].k = k;
+    l->at[item].v = v;
     for (int64_t row = 0; kv_walk_load(l->walk, item, row, thread, &rows); row += rows.n_tokens) {
         if (row == 0) l->at[item].pages = rows.pages;
+        l->at[item].n_tokens = row + rows.n_tokens;
+        if (rows.is_lasting) {
+            l->at[item].k = rows.k;
+            l->at[item].v = rows.v;
+            continue;
+        }
         const int64_t at = run_bytes(l->cuda, row, of_sealed);
         const int64_t bytes = run_bytes(l->cuda, rows.n_tokens, of_sealed);
         memcpy(k + at, rows.k, (size_t)bytes);
         if (!of_sealed) memcpy(v + at, rows.v, (size_t)bytes);
-        l->at[item].n_tokens = row + rows.n_tokens;
     }
-}
-
-static rt_status load_extent(glm_cuda *cuda, const moved *m) {
-    const rt_stream stream = cuda->device.copy_in;
-    const int64_t bytes = run_bytes(cuda, m->n_tokens, m->is_sealed);
-    attn_cuda_pack_args args;
-    for (int64_t h = m->first_head; h < m->first_head + cuda->shape.n_kv_heads; h++) {
-        const char *from = in_slab(cuda, h);
-        RT_TRY(glm_cuda_copy_in(in_area(cuda, h), from, bytes, stream));
-        if (m->is_sealed) continue;
-        RT_TRY(glm_cuda_copy_in(
-                in_area(cuda, h) + bytes, from + cuda->slab_stride / 2, bytes, stream));
-    }
-    RT_TRY(send_arguments(cuda, &cuda->in_tables, m, stream, &args));
-    return to_pages(cuda, m, &args, stream);
 }
 
 /* Heads that came in short were found damaged; the store says so next. */
@@ -137,20 +133,60 @@ static bool is_whole(const loads *l, int64_t first, int32_t n_heads) {
     return l->at[first].n_tokens > 0;
 }
 
+/* Rows of a head -> rows_area. */
+static rt_status copy_head(const loads *l, int64_t head) {
+    const glm_cuda *cuda = l->cuda;
+    const bool of_sealed = is_sealed(cuda);
+    const int64_t bytes = run_bytes(cuda, l->at[head].n_tokens, of_sealed);
+    char *to = in_area(cuda, head);
+    RT_TRY(glm_cuda_copy_in(to, l->at[head].k, bytes, cuda->device.copy_in));
+    if (of_sealed) return RT_OK;
+    return glm_cuda_copy_in(to + bytes, l->at[head].v, bytes, cuda->device.copy_in);
+}
+
+static rt_status fill_pages(const loads *l, int64_t first) {
+    glm_cuda *cuda = l->cuda;
+    const moved m = {l->at[first].pages, l->at[first].n_tokens, first, is_sealed(cuda)};
+    attn_cuda_pack_args args;
+    RT_TRY(send_arguments(cuda, &cuda->in_tables, &m, cuda->device.copy_in, &args));
+    return to_pages(cuda, &m, &args, cuda->device.copy_in);
+}
+
+/* Each extent of a window that is whole. */
+static rt_status for_extents(
+        const loads *l, int64_t n_loads, rt_status (*work)(const loads *l, int64_t first)) {
+    const int32_t n_heads = l->cuda->shape.n_kv_heads;
+    for (int64_t i = 0; i < n_loads; i += n_heads)
+        if (is_whole(l, i, n_heads)) RT_TRY(work(l, i));
+    return RT_OK;
+}
+
+static rt_status copy_heads(const loads *l, int64_t first) {
+    for (int32_t h = 0; h < l->cuda->shape.n_kv_heads; h++) RT_TRY(copy_head(l, first + h));
+    return RT_OK;
+}
+
+/* Where the host writes rows, to the slab and to where they will lie pinned, what was there is over. */
+static rt_status free_slab(const glm_cuda *cuda, const kv_walk *walk) {
+    if (kv_walk_is_lasting(walk)) return RT_OK;
+    RT_TRY(glm_cuda_event_wait(cuda->copied));
+    return glm_cuda_event_wait(cuda->left);
+}
+
+/* The copies go on beside what was computed with the window before. */
 rt_status glm_cuda_load_window(glm_engine *engine, kv_walk *walk, int64_t n_loads) {
     glm_cuda *cuda = engine->cuda;
     const glm_cuda_device *device = &cuda->device;
-    const int32_t n_heads = cuda->shape.n_kv_heads;
     loads l = {.cuda = cuda, .walk = walk};
     rt_assert(n_loads <= 4096);
-    RT_TRY(glm_cuda_event_wait(cuda->loaded)); /* the slab's last rows are over */
+    RT_TRY(free_slab(cuda, walk));
     rt_pool_run(engine->pool, n_loads, load_item, &l);
+    RT_TRY(glm_cuda_event_follow(device->copy_in, cuda->left));
+    RT_TRY(for_extents(&l, n_loads, copy_heads));
+    RT_TRY(glm_cuda_event_record(cuda->copied, device->copy_in));
     RT_TRY(glm_cuda_event_record(cuda->computed, device->compute));
     RT_TRY(glm_cuda_event_follow(device->copy_in, cuda->computed));
-    for (int64_t i = 0; i < n_loads; i += n_heads) {
-        const moved m = {l.at[i].pages, l.at[i].n_tokens, i, is_sealed(cuda)};
-        if (is_whole(&l, i, n_heads)) RT_TRY(load_extent(cuda, &m));
-    }
+    RT_TRY(for_extents(&l, n_loads, fill_pages));
     RT_TRY(glm_cuda_event_record(cuda->loaded, device->copy_in));
     return glm_cuda_event_follow(device->compute, cuda->loaded);
 }
@@ -167,42 +203,63 @@ static void store_item(void *context, int64_t item, int thread) {
     const kv_rows rows = kv_walk_rows(s->walk, item, thread);
     const bool of_sealed = is_sealed(s->cuda);
     const int64_t bytes = run_bytes(s->cuda, rows.n_tokens, of_sealed);
-    memcpy(rows.k, in_slab(s->cuda, item), (size_t)bytes);
-    if (!of_sealed) memcpy(rows.v, in_slab(s->cuda, item) + bytes, (size_t)bytes);
+    if (!rows.is_lasting) {
+        memcpy(rows.k, in_slab(s->cuda, item), (size_t)bytes);
+        if (!of_sealed) memcpy(rows.v, in_slab(s->cuda, item) + bytes, (size_t)bytes);
+    }
     kv_walk_store(s->walk, item, thread);
 }
 
-static rt_status store_extent(glm_cuda *cuda, const moved *m) {
+/* Pages -> rows_area, each store's. */
+static rt_status unpack_all(const stores *s, int64_t n_stores) {
+    glm_cuda *cuda = s->cuda;
     const rt_stream stream = cuda->device.copy_out;
-    const int64_t bytes = moved_bytes(cuda, m);
-    attn_cuda_pack_args args;
-    RT_TRY(send_arguments(cuda, &cuda->out_tables, m, stream, &args));
-    RT_TRY(to_rows(cuda, m, &args, stream));
-    for (int64_t h = m->first_head; h < m->first_head + cuda->shape.n_kv_heads; h++)
-        RT_TRY(glm_cuda_copy_out(in_slab(cuda, h), in_area(cuda, h), bytes, stream));
+    for (int64_t i = 0; i < n_stores; i += cuda->shape.n_kv_heads) {
+        const kv_rows rows = kv_walk_rows(s->walk, i, 0);
+        const moved m = {rows.pages, rows.n_tokens, i, is_sealed(cuda)};
+        attn_cuda_pack_args args;
+        RT_TRY(send_arguments(cuda, &cuda->out_tables, &m, stream, &args));
+        RT_TRY(to_rows(cuda, &m, &args, stream));
+    }
     return RT_OK;
 }
 
-/* What was loaded may still be on its way out of the slab, and into pages that go out again. */
-static rt_status follow_compute(glm_cuda *cuda) {
+/* To where they stay, or to be encoded, from the slab: `is_lasting` false, then. */
+static rt_status copy_all_out(const stores *s, int64_t n_stores, bool *is_lasting) {
+    *is_lasting = true;
+    for (int64_t i = 0; i < n_stores; i++) {
+        const kv_rows rows = kv_walk_rows(s->walk, i, 0);
+        const moved m = {rows.pages, rows.n_tokens, i, is_sealed(s->cuda)};
+        *is_lasting = *is_lasting && rows.is_lasting;
+        RT_TRY(glm_cuda_copy_out(rows.is_lasting ? rows.k : in_slab(s->cuda, i),
+                in_area(s->cuda, i), moved_bytes(s->cuda, &m), s->cuda->device.copy_out));
+    }
+    return RT_OK;
+}
+
+/* What was loaded may still be on its way out of the slab, and into pages that go out again. Pages are free for what is
+ * computed next once their rows are in rows_area. */
+static rt_status queue_stores(const stores *s, int64_t n_stores, bool *is_lasting) {
+    const glm_cuda *cuda = s->cuda;
     const glm_cuda_device *device = &cuda->device;
-    RT_TRY(glm_cuda_event_wait(cuda->loaded));
+    RT_TRY(glm_cuda_event_follow(device->copy_out, cuda->loaded));
     RT_TRY(glm_cuda_event_record(cuda->computed, device->compute));
-    return glm_cuda_event_follow(device->copy_out, cuda->computed);
+    RT_TRY(glm_cuda_event_follow(device->copy_out, cuda->computed));
+    RT_TRY(unpack_all(s, n_stores));
+    RT_TRY(glm_cuda_event_record(cuda->unpacked, device->copy_out));
+    RT_TRY(glm_cuda_event_follow(device->compute, cuda->unpacked));
+    RT_TRY(copy_all_out(s, n_stores, is_lasting));
+    return glm_cuda_event_record(cuda->left, device->copy_out);
 }
 
 rt_status glm_cuda_store_window(glm_engine *engine, kv_walk *walk, int64_t n_stores) {
     glm_cuda *cuda = engine->cuda;
-    const int32_t n_heads = cuda->shape.n_kv_heads;
     stores s = {.cuda = cuda, .walk = walk};
-    rt_status status = follow_compute(cuda);
-    for (int64_t i = 0; i < n_stores && status == RT_OK; i += n_heads) {
-        const kv_rows rows = kv_walk_rows(walk, i, 0);
-        const moved m = {rows.pages, rows.n_tokens, i, is_sealed(cuda)};
-        status = store_extent(cuda, &m);
-    }
-    RT_TRY(glm_cuda_ranks_settle(
-            engine, glm_cuda_wait(cuda->device.copy_out, "pages on their way to the disk")));
+    bool is_lasting = false;
+    const rt_status status = queue_stores(&s, n_stores, &is_lasting);
+    if (status != RT_OK || !is_lasting)
+        RT_TRY(glm_cuda_ranks_settle(
+                engine, glm_cuda_wait(cuda->device.copy_out, "pages on their way to the disk")));
     RT_TRY(status);
     rt_pool_run(engine->pool, n_stores, store_item, &s);
     return RT_OK;
@@ -220,6 +277,7 @@ static rt_status move_head(const glm_engine *engine, const kv_rows *rows, bool i
     attn_cuda_pack_args args;
     char *slab = in_slab(cuda, rows->kv_head);
     RT_TRY(glm_cuda_event_wait(cuda->loaded));
+    RT_TRY(glm_cuda_event_wait(cuda->left));
     RT_TRY(send_arguments(cuda, &cuda->out_tables, &m, stream, &args));
     RT_TRY(to_rows(cuda, &m, &args, stream));
     if (is_in) {

@@ -211,6 +211,7 @@ static kv_config config_of(int budget) {
     kv_config config = kvh_overflow_config(LAYERS, n_pages[budget], 400);
     config.overflow.dirs = dirs;
     config.overflow.pinned_tokens = budget == 2 ? 16 : 0;
+    config.overflow.host_bytes = budget == 1 ? 3 * kv_overflow_rows_bytes(&config) : 0;
     return config;
 }
 

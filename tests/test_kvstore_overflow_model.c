@@ -2,7 +2,7 @@
  * every sequence holds its own tokens, and in the end nothing is left over.
  *
  * Method: as test_kvstore_model, against arrays of tokens; budgets from "hardly anything" to "half
- * of it", with and without pinning, so that all kinds of sequences come up, share extents and are
+ * of it", with and without pinning, with and without memory in front of the disk, so that all kinds of sequences come up, share extents and are
  * cut inside them. Appends stop at any layer and are aborted. Seeds are printed;
  * `test_kvstore_overflow_model SEED` repeats one. */
 #include <inttypes.h>
@@ -23,6 +23,7 @@ typedef struct model {
     model_seq seqs[SEQS];
     uint64_t next_value;
     uint64_t random;
+    int64_t host_bytes_max;
 } model;
 
 static int64_t below(model *m, int64_t n) {
@@ -106,6 +107,7 @@ static void step(model *m) {
     const kv_stats stats = kv_store_stats(m->store);
     CHECK(stats.pages_reserved <= stats.pages_total);
     CHECK(stats.disk_bytes <= stats.disk_bytes_reserved);
+    m->host_bytes_max = rt_max64(m->host_bytes_max, stats.host_bytes);
     if (s->seq) compare(m, s);
 }
 
@@ -115,6 +117,7 @@ static void run(uint64_t seed) {
     config.overflow.pinned_tokens = below(&m, 3) * 8;
     config.overflow.window_extents = 1 + (int32_t)below(&m, 3);
     config.overflow.io = seed % 2 ? KV_IO_CHOOSE : KV_IO_ONLY_PREAD;
+    config.overflow.host_bytes = (int64_t)(seed % 3) * 20 * kv_overflow_rows_bytes(&config);
     config.host_bytes_max += (config.overflow.window_extents - 2) * 4096 * 16; /* more staging */
     config.host_bytes_max = rt_max64(config.host_bytes_max, kv_overflow_bytes(&config));
     CHECK(kv_store_open(&config, &m.store) == RT_OK);
@@ -129,10 +132,10 @@ static void run(uint64_t seed) {
     kv_walk_end(walk);
     kv_seq_free(seq);
     const kv_stats after = kv_store_stats(m.store);
-    (void)printf("seed %" PRIu64 ": %" PRId64 " bytes written, %" PRId64 " read\n", seed,
-            after.bytes_written, after.bytes_read);
+    (void)printf("seed %" PRIu64 ": %" PRId64 " bytes written, %" PRId64 " read, at most %" PRId64 " in memory\n",
+            seed, after.bytes_written, after.bytes_read, m.host_bytes_max);
     CHECK(after.pages_used == before.pages_used && after.pages_reserved == before.pages_reserved);
-    CHECK(after.disk_bytes_reserved == before.disk_bytes_reserved);
+    CHECK(after.disk_bytes_reserved == before.disk_bytes_reserved && after.host_bytes == 0);
     kv_store_close(m.store);
 }
 

@@ -14,6 +14,9 @@ struct rt_device {
      * RT_ENOMEM: what was asked for, and what is left. */
     rt_status (*alloc)(rt_device *device, int64_t bytes, const char *what, void **out);
     void (*free)(rt_device *device, void *memory);
+    /* Memory of the host that it copies from and to by itself; given back when no queued work uses it. RT_ENOMEM */
+    rt_status (*pin)(rt_device *device, int64_t bytes, const char *what, void **out);
+    void (*unpin)(rt_device *device, void *memory);
     /* From one place of its memory to another, after what was queued before and ahead of what is queued
      * after. A failure shows when the device is waited for. */
     void (*copy)(rt_device *device, void *to, const void *from, int64_t bytes);

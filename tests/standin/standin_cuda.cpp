@@ -98,6 +98,7 @@ standin_cuda make() {
     s.fail_at = number("STANDIN_CUDA_FAIL_AT", 0);
     s.order = !order || strcmp(order, "late") == 0 ? STANDIN_LATE
               : strcmp(order, "early") == 0        ? STANDIN_EARLY
+              : strcmp(order, "copies") == 0       ? STANDIN_COPIES
                                                    : STANDIN_RANDOM;
     s.seed = (uint64_t)number("STANDIN_CUDA_ORDER", 0);
     return s;
@@ -195,10 +196,19 @@ void drain(cudaStream_t stream) {
     while (!stream->queue.empty()) run_front(stream);
 }
 
+/* By an event that is not past. */
+bool is_held(cudaStream_t stream) {
+    const operation &front = stream->queue.front();
+    return front.after && !front.after->is_done;
+}
+
 /* Some of what could run does. */
 void run_ahead(cudaStream_t stream) {
     const standin_cuda *s = state();
     if (s->order == STANDIN_EARLY) drain(stream);
+    if (s->order == STANDIN_COPIES)
+        for (size_t i = 1; i < streams.size(); i++)
+            while (!streams[i]->queue.empty() && !is_held(streams[i])) run_front(streams[i]);
     if (s->order != STANDIN_RANDOM) return;
     for (int i = (int)(random_next() % 4); i > 0; i--) {
         cudaStream_t one = streams[random_next() % streams.size()];

@@ -24,10 +24,11 @@ enum { STANDIN_EXIT_FOUND = 3 };
 typedef enum standin_order {
     STANDIN_LATE,  /* when it is waited for, and only what is */
     STANDIN_EARLY, /* at once */
-    STANDIN_RANDOM /* sometimes, by standin_cuda.seed */
+    STANDIN_RANDOM, /* sometimes, by standin_cuda.seed */
+    STANDIN_COPIES  /* on all streams but the first as soon as events allow, on that one late */
 } standin_order;
 
-/* Set by the test, or from the environment: STANDIN_CUDA_ORDER=late|early|SEED, STANDIN_CUDA_FAIL_AT=N,
+/* Set by the test, or from the environment: STANDIN_CUDA_ORDER=late|early|copies|SEED, STANDIN_CUDA_FAIL_AT=N,
  * STANDIN_CUDA_MEMORY=BYTES, STANDIN_CUDA_CAPABILITY=80|90, STANDIN_CUDA_DEVICES=N, STANDIN_CUDA_BUS=N (where
  * the first one is). A process uses one of its devices, and all are alike. */
 typedef struct standin_cuda {
