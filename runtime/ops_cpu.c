@@ -104,40 +104,78 @@ typedef struct linear_job {
     glm_rows x;
     int64_t n;
     glm_rows y;
-    int64_t block_outs; /* outputs per item, */
+    int64_t n_panels;     /* all of them, with few rows a stream's; */
+    int64_t block_panels; /* of them an item's, */
     int64_t n_blocks;
-    int64_t block_rows; /* and rows */
+    int64_t block_rows; /* and its rows */
+    int64_t n_streams;  /* few rows: see glm_block */
+    int64_t step;
+    int64_t apart;
 } linear_job;
 
-static void linear_item(void *context, int64_t item, int thread) {
-    const linear_job *job = context;
+/* n_panels from `panel` on times rows from `row` on; which streams, and the scratch, are for the caller. */
+static glm_block block_at(const linear_job *job, int64_t panel, int64_t n_panels, int64_t row) {
     const glm_linear *weight = job->weight;
-    const int64_t out = item % job->n_blocks * job->block_outs;
-    const int64_t row = item / job->n_blocks * job->block_rows;
-    const int64_t n_outs = rt_min64(job->block_outs, job->n_outs - out);
+    const int64_t out = panel * GLM_PANEL;
     const int64_t at = (job->first_out + out) * weight->n_in * rt_dtype_bytes(weight->dtype);
-    const glm_block block = {.panels = (const char *)weight->panels + at,
+    return (glm_block){.panels = (const char *)weight->panels + at,
             .dtype = weight->dtype,
-            .n_panels = rt_div_up(n_outs, GLM_PANEL),
+            .n_panels = n_panels,
             .n_in = weight->n_in,
             .bias = job->bias ? job->bias + job->first_out + out : NULL,
             .x = {job->x.data + row * job->x.stride, job->x.stride},
             .n = rt_min64(job->block_rows, job->n - row),
-            .y = {job->y.data + row * job->y.stride + out, job->y.stride},
+            .y = {job->y.data + row * job->y.stride + out, job->y.stride}};
+}
 
-            .wide = (float *)job->ops->scratch + (int64_t)thread * GLM_WIDE_FLOATS};
+static void linear_item(void *context, int64_t item, int thread) {
+    const linear_job *job = context;
+    const int64_t panel = item % job->n_blocks * job->block_panels;
+    const int64_t row = item / job->n_blocks * job->block_rows;
+    glm_block block = block_at(job, panel, rt_min64(job->block_panels, job->n_panels - panel), row);
+    block.wide = (float *)job->ops->scratch + (int64_t)thread * GLM_WIDE_FLOATS;
+    glm_ops_kernels(job->ops)->linear_block(&block);
+}
+
+/* The next panels of every stream; at last those that are left over. */
+static void stream_item(void *context, int64_t item, int thread) {
+    (void)thread;
+    const linear_job *job = context;
+    const int64_t first = item * job->block_panels;
+    const int64_t whole = job->n_streams * job->n_panels;
+    const bool is_rest = first >= job->n_panels;
+    const int64_t n = is_rest ? rt_div_up(job->n_outs, GLM_PANEL) - whole
+                              : rt_min64(job->block_panels, job->n_panels - first);
+    glm_block block = block_at(job, is_rest ? whole : first * job->step, n, 0);
+    block.n_streams = is_rest ? 1 : job->n_streams;
+    block.step = is_rest ? 1 : job->step;
+    block.apart = job->apart;
     glm_ops_kernels(job->ops)->linear_block(&block);
 }
 
 /* Enough items for the threads to balance: blocks of outputs, and blocks of rows where the matrix
  * is narrow. */
-static void cut_linear(linear_job *job) {
-    const bool is_few = job->n <= GLM_FEW_ROWS;
-    job->block_outs = (is_few ? GLM_STREAM_PANELS : GLM_BLOCK_PANELS) * GLM_PANEL;
-    job->n_blocks = rt_div_up(job->n_outs, job->block_outs);
+static int64_t cut_linear(linear_job *job) {
+    job->n_panels = rt_div_up(job->n_outs, GLM_PANEL);
+    job->block_panels = GLM_BLOCK_PANELS;
+    job->n_blocks = rt_div_up(job->n_panels, job->block_panels);
     const int64_t wanted = 4 * (int64_t)rt_pool_threads(job->ops->pool);
-    const int64_t parts = is_few ? 1 : rt_div_up(wanted, job->n_blocks);
+    const int64_t parts = rt_div_up(wanted, job->n_blocks);
     job->block_rows = rt_round_up(rt_div_up(job->n, parts), GLM_BLOCK_ROWS);
+    return job->n_blocks * rt_div_up(job->n, job->block_rows);
+}
+
+static int64_t cut_streams(linear_job *job) {
+    const int64_t n_panels = rt_div_up(job->n_outs, GLM_PANEL);
+    job->n_streams = glm_ops_kernels(job->ops)->streams_for(job->n);
+    job->n_panels = n_panels / job->n_streams;
+    job->block_panels = GLM_STREAM_PANELS / job->n_streams;
+    job->block_rows = job->n;
+    const bool is_long = job->n <= GLM_LONG_STREAM_ROWS;
+    job->step = is_long ? 1 : job->n_streams;
+    job->apart = is_long ? job->n_panels : 1;
+    const bool has_rest = n_panels > job->n_streams * job->n_panels;
+    return rt_div_up(job->n_panels, job->block_panels) + (has_rest ? 1 : 0);
 }
 
 static void linear(const glm_ops *ops, const glm_linear *weight, const float *bias,
@@ -155,9 +193,10 @@ static void linear(const glm_ops *ops, const glm_linear *weight, const float *bi
             .x = x,
             .n = n,
             .y = y};
-    cut_linear(&job);
-    const int64_t n_items = job.n_blocks * rt_div_up(n, job.block_rows);
-    glm_ops_run(ops, n_items, 2 * n * n_outs * weight->n_in, linear_item, &job);
+    const bool is_few = n <= GLM_FEW_ROWS;
+    const int64_t n_items = is_few ? cut_streams(&job) : cut_linear(&job);
+    glm_ops_run(ops, n_items, 2 * n * n_outs * weight->n_in, is_few ? stream_item : linear_item,
+            &job);
 }
 
 /* ---- rows ------------------------------------------------------------------------------------ */

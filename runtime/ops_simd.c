@@ -16,9 +16,14 @@ typedef struct slice {
     int64_t n_k;
 } slice;
 
+/* Where vector v of a tile is in a row of y: panels of 16 outputs, `apart` panels from one to the next. */
+SIMD_INLINE int64_t column(const int v, const int64_t apart) {
+    return v / SIMD_VECTORS * apart * SIMD_PANEL + v % SIMD_VECTORS * SIMD_LANES;
+}
+
 /* What a tile starts from: 0 in the first slice, y in later ones. */
-SIMD_INLINE void load_sums(
-        const int rows, const int panels, const slice *s, int64_t row, int64_t panel, vfloat *acc) {
+SIMD_INLINE void load_sums(const int rows, const int panels, const slice *s, int64_t row,
+        int64_t panel, const int64_t apart, vfloat *acc) {
     const int across = panels * SIMD_VECTORS;
     const int64_t stride = s->block->y.stride;
     const float *y = s->block->y.data + row * stride + panel * SIMD_PANEL;
@@ -27,12 +32,12 @@ SIMD_INLINE void load_sums(
     for (int r = 0; r < rows; r++)
 #pragma GCC unroll 16
         for (int v = 0; v < across; v++)
-            acc[r * across + v] = simd_load(y + r * stride + v * SIMD_LANES);
+            acc[r * across + v] = simd_load(y + r * stride + column(v, apart));
 }
 
 /* Sums wait in y between slices, the same fp32 as in registers; the last slice adds the bias. */
 SIMD_INLINE void store_sums(const int rows, const int panels, const slice *s, int64_t row,
-        int64_t panel, const vfloat *acc) {
+        int64_t panel, const int64_t apart, const vfloat *acc) {
     const glm_block *block = s->block;
     const int across = panels * SIMD_VECTORS;
     float *y = block->y.data + row * block->y.stride + panel * SIMD_PANEL;
@@ -43,8 +48,8 @@ SIMD_INLINE void store_sums(const int rows, const int panels, const slice *s, in
 #pragma GCC unroll 16
         for (int v = 0; v < across; v++) {
             vfloat sum = acc[r * across + v];
-            if (bias) sum += simd_load(bias + v * SIMD_LANES);
-            simd_store(y + r * block->y.stride + v * SIMD_LANES, sum);
+            if (bias) sum += simd_load(bias + column(v, apart));
+            simd_store(y + r * block->y.stride + column(v, apart), sum);
         }
 }
 
@@ -56,60 +61,76 @@ SIMD_INLINE void linear_tile(const int rows, const int panels, const rt_dtype dt
     const char *weights =
             (const char *)s->weights + panel * s->panel_stride * rt_dtype_bytes(dtype);
     vfloat acc[SIMD_TILE_VECTORS] = {0};
-    load_sums(rows, panels, s, row, panel, acc);
+    load_sums(rows, panels, s, row, panel, 1, acc);
     simd_tile(rows, panels, dtype, x, block->x.stride, weights, s->panel_stride, s->n_k, acc);
-    store_sums(rows, panels, s, row, panel, acc);
+    store_sums(rows, panels, s, row, panel, 1, acc);
 }
 
 /* ---- few rows: the weights pass once, as stored ---- */
 
-/* The same, where weights come from memory: what is `ahead` inputs further on in each panel, or at the
- * start of the panels that follow, is asked for. The processor's own prefetching does not look far
- * enough where 8 rows and more keep it busy. */
-SIMD_INLINE void stream_tile(const int rows, const int panels, const rt_dtype dtype, const slice *s,
-        int64_t row, int64_t panel, int64_t next_panel) {
+/* The same, where weights come from memory, as many panels side by side as there are streams: what is some KiB
+ * further on in each of them is asked for, across the ends of panels. The processor's own prefetching stops at
+ * pages and does not look far enough where 8 rows and more keep it busy. */
+SIMD_INLINE void stream_tile(const int rows, const int streams, const rt_dtype dtype,
+        const slice *s, int64_t row, int64_t panel) {
     enum { STEP = 4, LINE = 64 };
-    const int64_t ahead = panels == 4 ? 64 : 192;
     const glm_block *block = s->block;
     const int64_t input_bytes = SIMD_PANEL * rt_dtype_bytes(dtype);
+    const int64_t ahead = (streams == 4 ? 2048 : rows <= 3 ? 4096 : 6144) / input_bytes;
     const int64_t panel_bytes = s->panel_stride * rt_dtype_bytes(dtype);
+    const int64_t apart_bytes = block->apart * panel_bytes;
     const float *x = block->x.data + row * block->x.stride + s->k;
     const char *weights = (const char *)s->weights + panel * panel_bytes;
-    const char *next = (const char *)s->weights + next_panel * panel_bytes;
+    const char *next = weights + block->step * panel_bytes;
     vfloat acc[SIMD_TILE_VECTORS] = {0};
-    load_sums(rows, panels, s, row, panel, acc);
+    load_sums(rows, streams, s, row, panel, block->apart, acc);
     int64_t k = 0;
     for (; k + STEP <= s->n_k; k += STEP) {
         const int64_t later = k + ahead;
         const char *wanted = later < s->n_k ? weights + later * input_bytes
                                             : next + (later - s->n_k) * input_bytes;
 #pragma GCC unroll 8
-        for (int p = 0; p < panels; p++)
+        for (int p = 0; p < streams; p++)
 #pragma GCC unroll 4
             for (int line = 0; line < STEP * input_bytes / LINE; line++)
-                __builtin_prefetch(wanted + p * panel_bytes + line * LINE);
-        simd_tile(rows, panels, dtype, x + k, block->x.stride, weights + k * input_bytes,
-                s->panel_stride, STEP, acc);
+                __builtin_prefetch(wanted + p * apart_bytes + line * LINE);
+        simd_tile(rows, streams, dtype, x + k, block->x.stride, weights + k * input_bytes,
+                block->apart * s->panel_stride, STEP, acc);
     }
-    simd_tile(rows, panels, dtype, x + k, block->x.stride, weights + k * input_bytes,
-            s->panel_stride, s->n_k - k, acc);
-    store_sums(rows, panels, s, row, panel, acc);
+    simd_tile(rows, streams, dtype, x + k, block->x.stride, weights + k * input_bytes,
+            block->apart * s->panel_stride, s->n_k - k, acc);
+    store_sums(rows, streams, s, row, panel, block->apart, acc);
 }
 
-/* Panels side by side for a tile of `rows`: as many accumulators as registers hold, and with the
- * panels a power of two, so that blocks of a power of two panels leave none over. */
-SIMD_INLINE int panels_for(const int rows) {
-    const int most = SIMD_ROWS * SIMD_PANELS / rows;
-    return most >= 4 ? 4 : most >= 2 ? 2 : 1;
+/* Streams whose sums fit into registers, for a tile of `rows`. */
+SIMD_INLINE int most_streams(const int rows) {
+    return SIMD_ROWS * SIMD_PANELS / rows;
+}
+
+/* For n rows, by the highest of their tiles: the memory likes two best, but a few more rows need the independent
+ * sums of four. */
+static int64_t streams_for(int64_t n) {
+    const int rows = (int)rt_div_up(n, rt_div_up(n, SIMD_ROWS));
+    const int most = most_streams(rows);
+    if (most < 2) return 1;
+    return most >= 4 && rows > 3 ? 4 : 2;
+}
+
+SIMD_INLINE void stream_panels(
+        const int rows, const int streams, const rt_dtype dtype, const slice *s, int64_t row) {
+    const glm_block *block = s->block;
+    for (int64_t i = 0; i < block->n_panels; i++)
+        stream_tile(rows, streams, dtype, s, row, i * block->step);
 }
 
 SIMD_INLINE void stream_tiles(const int rows, const rt_dtype dtype, const slice *s, int64_t row) {
-    const int panels = panels_for(rows);
-    int64_t panel = 0;
-    for (; panel + panels <= s->block->n_panels; panel += panels)
-        stream_tile(rows, panels, dtype, s, row, panel, panel + panels);
-    for (; panel < s->block->n_panels; panel++)
-        stream_tile(rows, 1, dtype, s, row, panel, panel + 1);
+    const int64_t n_streams = s->block->n_streams;
+    if (most_streams(rows) >= 4 && n_streams == 4)
+        stream_panels(rows, 4, dtype, s, row);
+    else if (most_streams(rows) >= 2 && n_streams == 2)
+        stream_panels(rows, 2, dtype, s, row);
+    else
+        stream_panels(rows, 1, dtype, s, row);
 }
 
 /* Rows in tiles of nearly equal height, each a function of its own: in a larger one the accumulators
@@ -147,6 +168,40 @@ DEFINE_STREAMS(bf16, RT_BF16)
 DEFINE_STREAMS(f16, RT_F16)
 DEFINE_STREAMS(f32, RT_F32)
 
+static void stream(const slice *s, rt_dtype dtype) {
+    if (dtype == RT_BF16)
+        stream_bf16(s);
+    else if (dtype == RT_F16)
+        stream_f16(s);
+    else
+        stream_f32(s);
+}
+
+/* A slice's panels from `first` on, n_panels in each of n_streams, times `rows`; weights of dtype. */
+static void stream_some(const slice *s, const glm_block *rows, rt_dtype dtype, int64_t first,
+        int64_t n_panels, int64_t n_streams) {
+    glm_block block = *rows;
+    slice some = *s;
+    block.n_panels = n_panels;
+    block.n_streams = n_streams;
+    block.step = 1;
+    block.apart = n_panels;
+    block.y.data += first * SIMD_PANEL;
+    if (block.bias) block.bias += first * SIMD_PANEL;
+    some.block = &block;
+    some.weights = (const char *)s->weights + first * s->panel_stride * rt_dtype_bytes(dtype);
+    stream(&some, dtype);
+}
+
+/* All of them: as many streams as are best, then the panels left over. */
+static void stream_all(const slice *s, const glm_block *rows, rt_dtype dtype) {
+    const int64_t n_streams = streams_for(rows->n);
+    const int64_t length = rows->n_panels / n_streams;
+    const int64_t whole = n_streams * length;
+    stream_some(s, rows, dtype, 0, length, n_streams);
+    stream_some(s, rows, dtype, whole, rows->n_panels - whole, 1);
+}
+
 /* ---- many rows: widened weights ---- */
 
 static void widen_slice(slice *s) {
@@ -177,38 +232,38 @@ SIMD_OUTLINE void many_rows(const slice *s, int64_t row, int64_t end) {
             linear_tile(SIMD_ROWS, 1, RT_F32, s, r, panel);
 }
 
+/* The rows past the last whole tile. */
+static void multiply_rest(const slice *s, int64_t first_row) {
+    glm_block rest = *s->block;
+    rest.x.data += first_row * rest.x.stride;
+    rest.y.data += first_row * rest.y.stride;
+    rest.n -= first_row;
+    stream_all(s, &rest, RT_F32);
+}
+
 /* Blocks of rows that the second-level cache holds, then the rows past the last whole tile. */
 static void multiply_slice(const slice *s) {
     const int64_t whole = s->block->n / SIMD_ROWS * SIMD_ROWS;
     for (int64_t row = 0; row < whole; row += GLM_BLOCK_ROWS)
         many_rows(s, row, rt_min64(row + GLM_BLOCK_ROWS, whole));
-    if (whole == s->block->n) return;
-    const glm_block *block = s->block;
-    glm_block rest = *block;
-    rest.x.data += whole * block->x.stride;
-    rest.y.data += whole * block->y.stride;
-    rest.n -= whole;
-    slice rest_slice = *s;
-    rest_slice.block = &rest;
-    stream_f32(&rest_slice);
+    if (whole < s->block->n) multiply_rest(s, whole);
 }
 
-static void stream_block(const glm_block *block) {
+/* Weights as stored; panels side by side as they were given, or as they lie. */
+static void multiply_few(const glm_block *block) {
     const slice s = {.block = block,
             .weights = block->panels,
             .panel_stride = block->n_in * SIMD_PANEL,
             .n_k = block->n_in};
-    if (block->dtype == RT_BF16)
-        stream_bf16(&s);
-    else if (block->dtype == RT_F16)
-        stream_f16(&s);
+    if (block->n_streams > 0)
+        stream(&s, block->dtype);
     else
-        stream_f32(&s);
+        stream_all(&s, block, block->dtype);
 }
 
 static void linear_block(const glm_block *block) {
     if (block->n <= GLM_FEW_ROWS) {
-        stream_block(block);
+        multiply_few(block);
         return;
     }
     const int64_t element = rt_dtype_bytes(block->dtype);
@@ -303,4 +358,5 @@ static void round_row(const float *row, int64_t n, int64_t n_out, uint16_t *out)
 }
 
 extern const glm_kernels SIMD_NAME(glm_kernels);
-const glm_kernels SIMD_NAME(glm_kernels) = {linear_block, norm_row, swiglu_row, add_row, round_row};
+const glm_kernels SIMD_NAME(glm_kernels) = {
+        linear_block, streams_for, norm_row, swiglu_row, add_row, round_row};

@@ -18,11 +18,15 @@ enum {
 enum { GLM_WIDE_FLOATS = GLM_BLOCK_PANELS * GLM_PANEL * GLM_BLOCK_INPUTS_MAX };
 
 /* Up to GLM_BLOCK_PANELS panels of a matrix times n rows. bias may be NULL; y's column 0 is the
- * first panel's first output. */
+ * first panel's first output. Few rows take panels side by side, one of each of n_streams: n_panels of a stream,
+ * `step` panels from one to the next; the streams are `apart` panels from each other. */
 typedef struct glm_block {
     const void *panels;
     rt_dtype dtype;
     int64_t n_panels;
+    int64_t n_streams; /* few rows only: 1, 2 or 4; 0: neighbours, n_panels in all */
+    int64_t step;
+    int64_t apart;
     int64_t n_in;
     const float *bias;
     glm_rows x;
@@ -35,8 +39,13 @@ typedef struct glm_block {
  * fp32 first and reused. The bits are the same. */
 enum { GLM_FEW_ROWS = 16 };
 
+/* Up to this many rows wait for memory, which is fastest in a few long streams, each its own part of the matrix
+ * from end to end; more rows wait for FMAs, too, and take neighbours side by side. */
+enum { GLM_LONG_STREAM_ROWS = 6 };
+
 typedef struct glm_kernels {
     void (*linear_block)(const glm_block *block);
+    int64_t (*streams_for)(int64_t n); /* n rows: panels side by side that are fastest */
     void (*norm_row)(const void *row, rt_dtype dtype, const float *weight, float eps, int64_t width,
             float *out);
     void (*swiglu_row)(float *gate, const float *up, int64_t width);
