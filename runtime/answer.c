@@ -8,11 +8,13 @@
 /* Control tokens are no part of a form: what is whole ends by itself. */
 static bool keeps_to_form(const void *context, int32_t id) {
     const glm_answer *answer = context;
-    glm_form form = answer->form;
+    glm_form form;
     int64_t n_bytes = 0;
     bool is_special = false;
     const char *bytes = glm_tokenizer_bytes(answer->tokenizer, id, &n_bytes, &is_special);
-    return !is_special && n_bytes > 0 && glm_form_take(&form, bytes, n_bytes);
+    if (is_special || n_bytes == 0) return false;
+    glm_form_copy(&form, &answer->form);
+    return glm_form_take(&form, bytes, n_bytes);
 }
 
 rt_status glm_answer_choose(const glm_answer *answer, const glm_engine *engine,

@@ -139,6 +139,14 @@ static bool end_hex(glm_json_state *state) {
     return !is_low && unit != 0 && go(state, STRING);
 }
 
+/* Whether what is left can make a whole escape of it: of a pair both halves, and each at its place. */
+static bool is_hex_on_its_way(const glm_json_state *state) {
+    const unsigned unit = state->code & 0xffffu;
+    if (state->n_left == 3 && state->code >> 16) return unit == 0xd;
+    if (state->n_left == 2) return (unit >= 0xdc && unit <= 0xdf) == (state->code >> 16 != 0);
+    return true;
+}
+
 static bool take_hex(glm_json_state *state, uint8_t byte) {
     const uint8_t lower = byte | 0x20;
     unsigned digit = 0;
@@ -149,7 +157,7 @@ static bool take_hex(glm_json_state *state, uint8_t byte) {
     else
         return false;
     state->code = (state->code & 0xffff0000u) | ((state->code << 4 | digit) & 0xffffu);
-    return --state->n_left > 0 || end_hex(state);
+    return --state->n_left > 0 ? is_hex_on_its_way(state) : end_hex(state);
 }
 
 /* ---- numbers --------------------------------------------------------------------------------- */
@@ -238,4 +246,15 @@ bool glm_json_take(glm_json_state *state, uint8_t byte) {
 
 bool glm_json_is_whole(const glm_json_state *state) {
     return state->place == WHOLE;
+}
+
+glm_json_place glm_json_where(const glm_json_state *state) {
+    const enum place place = (enum place)state->place;
+    if (place <= FIRST_VALUE) return GLM_JSON_VALUE;
+    if (place <= NAME) return GLM_JSON_NAME;
+    if (place == COLON) return GLM_JSON_COLON;
+    if (place == BEHIND_VALUE) return GLM_JSON_BEHIND;
+    if (place < LITERAL) return state->is_key ? GLM_JSON_IN_NAME : GLM_JSON_IN_STRING;
+    if (place == LITERAL) return GLM_JSON_IN_LITERAL;
+    return place == WHOLE ? GLM_JSON_END : GLM_JSON_IN_NUMBER;
 }

@@ -24,6 +24,19 @@ typedef struct glm_json_state {
 
 /* One more byte. False: no JSON object goes on like that, and the state is of no use any more. */
 bool glm_json_take(glm_json_state *state, uint8_t byte);
+/* Where the next byte stands. Between tokens (up to GLM_JSON_BEHIND) it may be white space. */
+typedef enum glm_json_place {
+    GLM_JSON_VALUE, /* a value's first, or the end of an array that is empty */
+    GLM_JSON_NAME,  /* a name's first, or the end of an object that is empty */
+    GLM_JSON_COLON,
+    GLM_JSON_BEHIND, /* behind a value: a comma, or the end of what is open */
+    GLM_JSON_IN_NAME,
+    GLM_JSON_IN_STRING,
+    GLM_JSON_IN_NUMBER, /* or behind one */
+    GLM_JSON_IN_LITERAL,
+    GLM_JSON_END /* the object is whole */
+} glm_json_place;
+glm_json_place glm_json_where(const glm_json_state *state);
 /* The object is whole: only white space may follow. */
 bool glm_json_is_whole(const glm_json_state *state);
 

@@ -180,6 +180,11 @@ void fuzz_add_seeds(fuzz_corpus *corpus) {
             "\"tool_use_id\":\"t\",\"content\":\"ok\"}]}],\"tools\":[{\"name\":\"f\","
             "\"input_schema\":{\"type\":\"object\"}}],\"stop_sequences\":[\"x\"]}",
             "{\"prompt\":\"abc\",\"response_format\":{\"type\":\"json_object\"},\"max_tokens\":5}",
+            "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"response_format\":{\"type\":"
+            "\"json_schema\",\"json_schema\":{\"schema\":{\"type\":\"object\",\"properties\":{\"a\":{\"enum\":"
+            "[1,0.5,\"b\",null,{\"c\":[]}]},\"n\":{\"anyOf\":[{\"$ref\":\"#\"},{\"type\":[\"null\",\"integer\"]}]},"
+            "\"d\":{\"$ref\":\"#/$defs/d\"}},\"required\":[\"a\",\"x\"],\"additionalProperties\":{},\"$defs\":{"
+            "\"d\":{\"type\":\"array\",\"items\":{\"const\":\"k\"}}}}}}}",
             "{\"tokens\":[258,260,97,98]}", "{\"name\":\"a.txt\",\"text\":\"Anna is here.\\n\"}",
             "{\"reading\":\"read_1\",\"question\":\"Who?\",\"max_tokens\":9}",
             "{\"reading\":\"read_1\",\"answer\":\"\\\"lives in Rome\\\" [1], and \\\"no\\\"\"}",

@@ -78,6 +78,17 @@ static void check_bounds(void) {
     expect(!becomes_whole(text, strlen(text)), "white space beyond its bound", "");
 }
 
+/* What could not come to an end is refused at once: halves of a pair at the wrong place. */
+static void check_halves(void) {
+    static const char *const texts[] = {"{\"\\udc", "{\"\\uDf", "{\"\\ud800\\u0", "{\"\\ud800\\uda"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        glm_json_state state = {0};
+        const size_t n = strlen(texts[i]);
+        for (size_t k = 0; k + 1 < n; k++) expect(glm_json_take(&state, (uint8_t)texts[i][k]), "halves", texts[i]);
+        expect(!glm_json_take(&state, (uint8_t)texts[i][n - 1]), "a half at the wrong place", texts[i]);
+    }
+}
+
 /* ---- calls ----------------------------------------------------------------------------------- */
 
 static void check_call(const glm_tools *tools, const char *text, bool is_taken, bool is_whole) {
@@ -155,6 +166,7 @@ static void check_choices(void) {
 int main(void) {
     expect(check_texts() == 813, "the number of cases", "cases.txt");
     check_bounds();
+    check_halves();
     check_calls();
     check_choices();
     printf("%d failures\n", n_failed);

@@ -205,7 +205,8 @@ static rt_status find_sessions(srv_scheduler *scheduler, source *from, const srv
 static void take_slot(srv_scheduler *scheduler, srv_sequence *sequence) {
     const srv_settings *settings = &sequence->request->settings;
     sequence->answer.tokenizer = scheduler->tokenizer;
-    sequence->answer.form = (glm_form){.kind = settings->form, .tools = settings->tools};
+    sequence->answer.form = (glm_form){
+            .kind = settings->form, .tools = settings->tools, .schema = settings->schema};
     sequence->answer.stop.texts = (const char *const *)settings->stop;
     sequence->answer.stop.n_texts = settings->n_stop;
     sequence->reply.tools = settings->tools;

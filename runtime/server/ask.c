@@ -93,17 +93,34 @@ static bool read_sampling(
     return true;
 }
 
-/* {"type": "text" | "json_object"}; a schema is refused, not passed over. */
+/* {"name", "schema", "strict"}: it is always kept to. */
+static bool read_schema(const json_t *form, srv_settings *settings, srv_error *error) {
+    static const char field[] = "response_format";
+    const json_t *holder = json_object_get(form, "json_schema");
+    const json_t *schema = json_object_get(holder, "schema");
+    const char *name = "";
+    bool is_strict = true;
+    if (!json_is_object(schema))
+        return srv_refuse_field(error, field, "response_format.json_schema.schema must be an object");
+    if (!srv_get_text(holder, "name", &name, error) || !srv_get_bool(holder, "strict", &is_strict, error))
+        return false;
+    settings->form = GLM_FORM_SCHEMA;
+    const rt_status status = glm_schema_compile(schema, &settings->schema);
+    return status == RT_OK || srv_refuse_status(error, status, field);
+}
+
+/* {"type": "text" | "json_object" | "json_schema"} */
 static bool read_format(const json_t *body, srv_settings *settings, srv_error *error) {
     const json_t *form = json_object_get(body, "response_format");
     const char *type = "text";
     if (form && !json_is_null(form) && !json_is_object(form))
         return srv_refuse_field(error, "response_format", "response_format must be an object");
     if (!srv_get_text(form, "type", &type, error)) return false;
+    if (strcmp(type, "json_schema") == 0) return read_schema(form, settings, error);
     if (strcmp(type, "json_object") == 0) settings->form = GLM_FORM_JSON;
     if (strcmp(type, "text") == 0 || strcmp(type, "json_object") == 0) return true;
     return srv_refuse_field(error, "response_format",
-            "response_format %.40s is not supported: text and json_object are", type);
+            "response_format %.40s is not supported: text, json_object and json_schema are", type);
 }
 
 /* What would change answers and is not there is refused, not passed over. */
@@ -323,15 +340,13 @@ static glm_form_kind form_of_call(const srv_conversation *conversation) {
 bool srv_conversation_hand_over(srv_conversation *conversation, const srv_options *options,
         srv_request *request, srv_error *error) {
     srv_settings *settings = &request->settings;
-    if (settings->form != GLM_FORM_FREE && conversation->tools)
-        return srv_refuse_field(error, "response_format",
-                "response_format json_object binds the answer, and tools leave it open: give one "
-                "of them, or tool_choice none");
     if (!srv_conversation_render(conversation, options, &request->prompt, error)) return false;
     if (conversation->forced_call)
         settings->form = form_of_call(conversation);
     else if (conversation->must_call)
         settings->form = GLM_FORM_CALL;
+    else if (settings->form != GLM_FORM_FREE && conversation->tools)
+        settings->form = GLM_FORM_ANSWER;
     settings->tools = conversation->tools;
     settings->forced_call = conversation->forced_call;
     conversation->tools = NULL;

@@ -38,6 +38,7 @@ typedef struct srv_settings {
     glm_tools *tools;   /* owned; NULL: none */
     char *forced_call;  /* owned; the tool whose name ends the prompt; NULL: none */
     glm_form_kind form; /* what the answer is bound to */
+    glm_schema *schema; /* owned; GLM_FORM_SCHEMA, perhaps GLM_FORM_ANSWER; else NULL */
     bool streams;
     bool has_usage;    /* a stream ends with it */
     bool has_progress; /* a stream shows the prefill */

@@ -7,10 +7,12 @@ text that ends in ">\\nThe special magic number for K is:" is answered by that l
 import json
 import sys
 import time
+import typing
 import urllib.request
 
 import anthropic
 import openai
+import pydantic
 
 URL = sys.argv[1]
 NUMBER = "4831759"
@@ -205,6 +207,20 @@ def forced_tool():
 GREEDY = {"temperature": 0}
 
 
+class Weather(pydantic.BaseModel):
+    sky: typing.Literal["clear", "grey"]
+    is_warm: bool
+    wind: typing.Optional[typing.Literal[0, 3, 7]]
+
+
+def parsed():
+    """An answer that is bound to a class: the client makes its schema, and one of the class of what comes."""
+    answer = client.chat.completions.parse(model="model", messages=MESSAGES, response_format=Weather, temperature=0)
+    check(answer.choices[0].finish_reason == "stop", answer)
+    weather = answer.choices[0].message.parsed
+    check(isinstance(weather, Weather) and weather.sky in ("clear", "grey"), weather)
+
+
 def messages():
     reply = claude.messages.create(
         model="model", max_tokens=200, messages=MESSAGES, extra_body=GREEDY, system="Be brief.")
@@ -265,7 +281,8 @@ def errors():
     for bad in ({"temperature": -1}, {"temperature": 3}, {"top_p": 0}, {"max_tokens": 0},
                 {"n": 17}, {"stop": [""]}, {"top_logprobs": 3}, {"messages": []},
                 {"messages": [{"role": "wizard", "content": "x"}]}, {"presence_penalty": 1},
-                {"response_format": {"type": "json_schema"}}, {"tool_choice": "required"}):
+                {"response_format": {"type": "json_schema"}},
+                {"response_format": {"type": "json_schema", "json_schema": {"schema": {"oneOf": []}}}}, {"tool_choice": "required"}):
         error = refused(openai.BadRequestError, lambda more=bad: ask(**more))
         check(error.body["type"] == "invalid_request_error" and error.param, bad, error.body)
     refused(anthropic.BadRequestError, lambda: claude.messages.create(
@@ -310,7 +327,7 @@ def plain():
     check(chat_ids["count"] == len(QUESTION) + 5, chat_ids["count"])
 
 
-for case in (models, chat, chat_stream, parts_and_roles, continued, settings, logprobs,
+for case in (models, chat, chat_stream, parts_and_roles, continued, settings, logprobs, parsed,
              completions, tools, forced_tool, messages, message_tools, errors, jobs, plain):
     started = time.time()
     case()

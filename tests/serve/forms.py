@@ -16,6 +16,17 @@ CLAUDE_TOOLS = [{"name": name, "input_schema": {"type": "object"}} for name in N
 HOW = {"messages": [{"role": "user", "content": "say something"}], "max_tokens": 120, "temperature": 1.8, "top_p": 1}
 
 
+def schema_of(schema):
+    return {"type": "json_schema", "json_schema": {"name": "x", "strict": True, "schema": schema}}
+
+
+FORM = schema_of({
+    "type": "object", "title": "Plan", "additionalProperties": False, "required": ["city", "sure"],
+    "properties": {"city": {"enum": ["Oslo", "Rome"]}, "sure": {"type": ["boolean", "null"]},
+                   "days": {"type": "array", "items": {"type": "integer"}},
+                   "next": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}}})
+
+
 def ask(path=CHAT, **more):
     status, answer = server.ask("POST", path, {**HOW, **more})
     check(status == 200, status, answer)
@@ -36,6 +47,46 @@ def objects():
     check(n_whole >= 3, "hardly an object is whole", n_whole)
     text = ask("/v1/completions", prompt="x", response_format={"type": "json_object"}, temperature=0)["choices"][0]["text"]
     check(text.lstrip()[:1] in ("", "{"), text)
+
+
+def of_schema(text):
+    """What SCHEMA says, in Python."""
+    value = json.loads(text)
+    check(set(value) <= {"city", "sure", "days", "next"} and {"city", "sure"} <= set(value), value)
+    check(value["city"] in ("Oslo", "Rome") and value["sure"] in (True, False, None), value)
+    check(all(type(day) is int for day in value.get("days", [])), value)
+    if value.get("next") is not None:
+        of_schema(json.dumps(value["next"]))
+
+
+def schemas():
+    """What is whole is of the schema."""
+    n_whole = 0
+    for seed in range(4):
+        for choice in ask(n=8, seed=seed, response_format=FORM, max_tokens=400)["choices"]:
+            text = choice["message"]["content"]
+            if choice["finish_reason"] == "stop":
+                n_whole += 1
+                of_schema(text)
+            else:
+                check(choice["finish_reason"] == "length", choice)
+    check(n_whole >= 3, "hardly one is whole", n_whole)
+
+
+def either():
+    """With tools: a call, or an answer of the form; both are seen."""
+    seen = set()
+    for form in (FORM, {"type": "json_object"}):
+        for seed in range(4):
+            for choice in ask(n=8, seed=seed, tools=TOOLS, response_format=form)["choices"]:
+                made = choice["message"].get("tool_calls", [])
+                seen.add(bool(made))
+                if made:
+                    is_call(made[0], choice["finish_reason"] == "tool_calls")
+                elif choice["finish_reason"] == "stop":
+                    text = choice["message"]["content"]
+                    of_schema(text) if form is FORM else check(isinstance(json.loads(text), dict), text)
+    check(seen == {True, False}, seen)
 
 
 def is_call(call, is_whole):
@@ -80,9 +131,11 @@ def streamed():
 
 
 def refused():
+    unknown = {"type": "object", "properties": {"a": {"type": "string", "format": "date"}}}
+    status, answer = server.ask("POST", CHAT, {**HOW, "response_format": schema_of(unknown)})
+    check(status == 400 and '"format" at #/properties/a' in answer["error"]["message"], answer)
     for more, param in (({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format"),
                         ({"response_format": {"type": "xml"}}, "response_format"),
-                        ({"response_format": {"type": "json_object"}, "tools": TOOLS}, "response_format"),
                         ({"tool_choice": "required"}, "tool_choice"), ({"tools": TOOLS, "tool_choice": "x"}, "tool_choice"),
                         ({"tools": TOOLS, "tool_choice": {"type": "function", "function": {"name": "ge"}}}, "tool_choice")):
         status, answer = server.ask("POST", CHAT, {**HOW, **more})
@@ -91,5 +144,5 @@ def refused():
     check(ask(**both)["choices"][0]["message"]["content"].lstrip()[:1] in ("", "{"))
 
 
-for case in (objects, calls, streamed, refused):
+for case in (objects, schemas, calls, either, streamed, refused):
     case()

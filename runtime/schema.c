@@ -1,0 +1,456 @@
+/* A schema -> nodes. Each place of it is compiled once, also where it is referred to from itself: places are
+ * listed when they are first met, and compiled in the order of the list. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/size.h"
+#include "schema_inside.h"
+
+enum { NODES_MAX = 1024, VALUES_MAX = 4096, HOPS_MAX = 32, WHERE_BYTES = 160, TEXT_MAX = 16384, ENDLESS = 1000 };
+
+/* A place of the schema, of which the node of the same index is made. */
+typedef struct place {
+    const json_t *source;
+    char where[WHERE_BYTES];
+} place;
+
+typedef struct compiler {
+    const json_t *root;
+    glm_schema *schema;
+    place *places; /* [NODES_MAX] */
+} compiler;
+
+static rt_status no_memory(void) {
+    return rt_fail(RT_ENOMEM, "schema: no memory");
+}
+
+/* ---- places ---------------------------------------------------------------------------------- */
+
+static bool is_annotation(const char *key) {
+    static const char *const keys[] = {"title", "description", "default", "examples", "deprecated", "readOnly",
+            "writeOnly", "$schema", "$comment", "$defs", "definitions"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (strcmp(keys[i], key) == 0) return true;
+    return false;
+}
+
+/* Nothing but `key` binds. */
+static rt_status require_alone(const json_t *source, const char *key, const char *where) {
+    const char *other = NULL;
+    json_t *value = NULL;
+    json_object_foreach((json_t *)(uintptr_t)source, other, value) {
+        if (strcmp(other, key) != 0 && !is_annotation(other))
+            return rt_fail(RT_EUSAGE, "schema: \"%.40s\" beside \"%s\" at %s is not supported", other,
+                    key, where);
+    }
+    return RT_OK;
+}
+
+static const json_t *find_reference(const compiler *c, const char *reference) {
+    static const char *const tables[] = {"$defs", "definitions"};
+    if (strcmp(reference, "#") == 0) return c->root;
+    for (size_t i = 0; i < 2; i++) {
+        char prefix[16];
+        const int n = snprintf(prefix, sizeof prefix, "#/%s/", tables[i]);
+        if (strncmp(reference, prefix, (size_t)n) == 0)
+            return json_object_get(json_object_get(c->root, tables[i]), reference + n);
+    }
+    return NULL;
+}
+
+/* What a place refers to, in the end. */
+static rt_status follow(const compiler *c, const json_t **source, const char *where) {
+    const json_t *value = json_object_get(*source, "$ref");
+    for (int n_hops = 0; value; n_hops++) {
+        const char *reference = json_string_value(value);
+        RT_TRY(require_alone(*source, "$ref", where));
+        const json_t *target = reference ? find_reference(c, reference) : NULL;
+        if (!target || n_hops == HOPS_MAX)
+            return rt_fail(RT_EUSAGE,
+                    "schema: $ref \"%.60s\" at %s: #, #/$defs/NAME and #/definitions/NAME are followed",
+                    reference ? reference : "", where);
+        *source = target;
+        value = json_object_get(*source, "$ref");
+    }
+    return RT_OK;
+}
+
+/* The node of a place, listed where it is new. */
+static rt_status node_of(compiler *c, const json_t *source, const char *parent, const char *step, int *node) {
+    glm_schema *schema = c->schema;
+    char where[WHERE_BYTES];
+    (void)snprintf(where, sizeof where, "%.100s%.50s", parent, step);
+    *node = GLM_SCHEMA_ANY;
+    RT_TRY(follow(c, &source, where));
+    if (json_is_true(source)) return RT_OK;
+    if (!json_is_object(source))
+        return rt_fail(RT_EUSAGE, "schema: %s must be an object, or true", where);
+    for (*node = 1; *node < schema->n_nodes; ++*node)
+        if (c->places[*node].source == source) return RT_OK;
+    if (schema->n_nodes == NODES_MAX)
+        return rt_fail(RT_EUSAGE, "schema: more than %d places are not supported", NODES_MAX);
+    c->places[schema->n_nodes].source = source;
+    memcpy(c->places[schema->n_nodes++].where, where, sizeof where);
+    return RT_OK;
+}
+
+/* ---- types ----------------------------------------------------------------------------------- */
+
+static unsigned type_named(const json_t *name) {
+    static const char *const names[] = {
+            "object", "array", "string", "number", "integer", "boolean", "null"};
+    for (size_t i = 0; json_is_string(name) && i < sizeof names / sizeof *names; i++)
+        if (strcmp(names[i], json_string_value(name)) == 0) return 1U << i;
+    return 0;
+}
+
+static rt_status read_types(const json_t *source, const char *where, unsigned *types) {
+    const json_t *value = json_object_get(source, "type");
+    *types = value ? 0 : GLM_TYPE_ALL;
+    if (!value) return RT_OK;
+    const size_t n = json_is_array(value) ? json_array_size(value) : 1;
+    for (size_t i = 0; i < n; i++) {
+        const unsigned type = type_named(json_is_array(value) ? json_array_get(value, i) : value);
+        if (!type) break;
+        *types |= type;
+        if (i + 1 == n) return RT_OK;
+    }
+    return rt_fail(RT_EUSAGE,
+            "schema: type at %s must be object, array, string, number, integer, boolean or null, or a list of "
+            "them",
+            where);
+}
+
+static unsigned types_of(const json_t *value) {
+    switch (json_typeof(value)) {
+    case JSON_OBJECT:
+        return GLM_TYPE_OBJECT;
+    case JSON_ARRAY:
+        return GLM_TYPE_ARRAY;
+    case JSON_STRING:
+        return GLM_TYPE_STRING;
+    case JSON_INTEGER:
+        return GLM_TYPE_INTEGER | GLM_TYPE_NUMBER;
+    case JSON_REAL:
+        return GLM_TYPE_NUMBER;
+    case JSON_TRUE:
+    case JSON_FALSE:
+        return GLM_TYPE_BOOLEAN;
+    default:
+        return GLM_TYPE_NULL;
+    }
+}
+
+/* ---- values ---------------------------------------------------------------------------------- */
+
+/* The shortest text that is read as the same. For free(). */
+static char *text_of(const json_t *value) {
+    char *text = NULL;
+    for (size_t digits = 15; json_is_real(value) && digits < 17; digits++) {
+        text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(digits));
+        if (!text || strtod(text, NULL) == json_real_value(value)) return text;
+        free(text);
+    }
+    return json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+}
+
+static int depth_of(const char *text) {
+    int depth = 0;
+    int deepest = 0;
+    for (bool is_string = false; *text; text++) {
+        if (is_string && *text == '\\')
+            text++;
+        else if (*text == '"')
+            is_string = !is_string;
+        else if (!is_string && (*text == '{' || *text == '['))
+            deepest = (int)rt_max64(deepest, ++depth);
+        else if (!is_string && (*text == '}' || *text == ']'))
+            depth--;
+    }
+    return deepest;
+}
+
+static int by_text(const void *left, const void *right) {
+    return strcmp(*(char *const *)left, *(char *const *)right);
+}
+
+static void sort_values(glm_schema_node *node) {
+    int n = 0;
+    qsort(node->values, (size_t)node->n_values, sizeof *node->values, by_text);
+    for (int i = 0; i < node->n_values; i++) {
+        if (n > 0 && strcmp(node->values[n - 1], node->values[i]) == 0)
+            free(node->values[i]);
+        else
+            node->values[n++] = node->values[i];
+    }
+    node->n_values = n;
+}
+
+static rt_status add_value(glm_schema_node *node, const json_t *value, const char *where) {
+    if (!(types_of(value) & node->types)) return RT_OK;
+    char *text = text_of(value);
+    if (!text) return no_memory();
+    if (strlen(text) > TEXT_MAX) {
+        free(text);
+        return rt_fail(RT_EUSAGE, "schema: a value at %s has more than %d bytes", where, TEXT_MAX);
+    }
+    node->values[node->n_values++] = text;
+    node->depth = (int)rt_max64(node->depth, depth_of(text));
+    return RT_OK;
+}
+
+/* enum and const, as far as they are of the type. */
+static rt_status read_values(const json_t *source, const char *key, const char *where, glm_schema_node *node) {
+    const json_t *value = json_object_get(source, key);
+    const bool is_list = strcmp(key, "enum") == 0;
+    const size_t n = is_list ? json_array_size(value) : 1;
+    const char *other = NULL;
+    json_t *ignored = NULL;
+    json_object_foreach((json_t *)(uintptr_t)source, other, ignored) {
+        if (strcmp(other, key) != 0 && strcmp(other, "type") != 0 && !is_annotation(other))
+            return rt_fail(RT_EUSAGE, "schema: \"%.40s\" beside \"%s\" at %s is not supported", other,
+                    key, where);
+    }
+    if (n > VALUES_MAX) return rt_fail(RT_EUSAGE, "schema: enum at %s has more than %d values", where, VALUES_MAX);
+    RT_TRY(rt_calloc((int64_t)n + 1, sizeof *node->values, "values", &node->values));
+    node->depth = 0;
+    for (size_t i = 0; i < n; i++) 
+        RT_TRY(add_value(node, is_list ? json_array_get(value, i) : value, where));
+    if (node->n_values == 0)
+        return rt_fail(RT_EUSAGE, "schema: %s at %s must have a value that is of its type", key, where);
+    sort_values(node);
+    return RT_OK;
+}
+
+/* ---- objects --------------------------------------------------------------------------------- */
+
+static rt_status add_name(glm_schema_node *node, const char *name, const char *where, int of, bool is_required) {
+    json_t *value = json_string(name);
+    char *text = value ? json_dumps(value, JSON_ENCODE_ANY) : NULL;
+    json_decref(value);
+    if (!text) return no_memory();
+    const size_t n = strlen(text) - 2;
+    if (n > TEXT_MAX) {
+        free(text);
+        return rt_fail(RT_EUSAGE, "schema: a name at %s has more than %d bytes", where, TEXT_MAX);
+    }
+    memmove(text, text + 1, n);
+    text[n] = '\0';
+    for (int i = 0; i < node->n_names; i++) {
+        if (strcmp(node->names[i].text, text) != 0) continue;
+        node->names[i].is_required = true;
+        free(text);
+        return RT_OK;
+    }
+    if (node->n_names == GLM_SCHEMA_NAMES || of == GLM_SCHEMA_NONE) {
+        free(text);
+        return of == GLM_SCHEMA_NONE
+                       ? rt_fail(RT_EUSAGE, "schema: \"%.40s\" at %s is required, and not allowed", name, where)
+                       : rt_fail(RT_EUSAGE, "schema: more than %d names of an object, at %s, are not supported",
+                                 GLM_SCHEMA_NAMES, where);
+    }
+    node->names[node->n_names++] = (glm_schema_name){text, of, is_required};
+    return RT_OK;
+}
+
+static rt_status read_properties(compiler *c, const json_t *source, const char *where, glm_schema_node *node) {
+    const json_t *properties = json_object_get(source, "properties");
+    const char *name = NULL;
+    json_t *value = NULL;
+    if (properties && !json_is_object(properties))
+        return rt_fail(RT_EUSAGE, "schema: properties at %s must be an object", where);
+    json_object_foreach((json_t *)(uintptr_t)properties, name, value) {
+        char step[80];
+        int of = GLM_SCHEMA_ANY;
+        (void)snprintf(step, sizeof step, "/properties/%.40s", name);
+        RT_TRY(node_of(c, value, where, step, &of));
+        RT_TRY(add_name(node, name, where, of, false));
+    }
+    return RT_OK;
+}
+
+static rt_status read_required(const json_t *source, const char *where, glm_schema_node *node) {
+    const json_t *required = json_object_get(source, "required");
+    if (required && !json_is_array(required))
+        return rt_fail(RT_EUSAGE, "schema: required at %s must be a list of names", where);
+    for (size_t i = 0; i < json_array_size(required); i++) {
+        const char *name = json_string_value(json_array_get(required, i));
+        if (!name) return rt_fail(RT_EUSAGE, "schema: required at %s must be a list of names", where);
+        RT_TRY(add_name(node, name, where, node->additional, true));
+    }
+    return RT_OK;
+}
+
+static int by_name(const void *left, const void *right) {
+    return strcmp(((const glm_schema_name *)left)->text, ((const glm_schema_name *)right)->text);
+}
+
+static rt_status read_object(compiler *c, const json_t *source, const char *where, glm_schema_node *node) {
+    const json_t *additional = json_object_get(source, "additionalProperties");
+    RT_TRY(rt_calloc(GLM_SCHEMA_NAMES, sizeof *node->names, "names", &node->names));
+    if (json_is_false(additional))
+        node->additional = GLM_SCHEMA_NONE;
+    else if (additional)
+        RT_TRY(node_of(c, additional, where, "/additionalProperties", &node->additional));
+    RT_TRY(read_properties(c, source, where, node));
+    RT_TRY(read_required(source, where, node));
+    qsort(node->names, (size_t)node->n_names, sizeof *node->names, by_name);
+    for (int i = 0; i < node->n_names; i++)
+        if (node->names[i].is_required) node->required |= UINT64_C(1) << i;
+    return RT_OK;
+}
+
+/* ---- all ------------------------------------------------------------------------------------- */
+
+static rt_status read_any(compiler *c, const json_t *source, const char *where, glm_schema_node *node) {
+    const json_t *list = json_object_get(source, "anyOf");
+    const size_t n = json_array_size(list);
+    RT_TRY(require_alone(source, "anyOf", where));
+    if (n == 0 || n > GLM_SCHEMA_THREADS)
+        return rt_fail(RT_EUSAGE, "schema: anyOf at %s must be a list of 1 to %d schemas", where,
+                GLM_SCHEMA_THREADS);
+    for (size_t i = 0; i < n; i++) {
+        char step[32];
+        (void)snprintf(step, sizeof step, "/anyOf/%zu", i);
+        RT_TRY(node_of(c, json_array_get(list, i), where, step, &node->any[node->n_any++]));
+    }
+    return RT_OK;
+}
+
+static rt_status check_keys(const json_t *source, const char *where) {
+    static const char *const keys[] = {"type", "properties", "required", "additionalProperties",
+            "items", "enum", "const", "anyOf"};
+    const char *key = NULL;
+    json_t *value = NULL;
+    json_object_foreach((json_t *)(uintptr_t)source, key, value) {
+        bool is_known = is_annotation(key);
+        for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+            is_known = is_known || strcmp(keys[i], key) == 0;
+        if (!is_known) return rt_fail(RT_EUSAGE, "schema: \"%.40s\" at %s is not supported", key, where);
+    }
+    return RT_OK;
+}
+
+static rt_status compile_place(compiler *c, int index) {
+    const json_t *source = c->places[index].source;
+    const char *where = c->places[index].where;
+    glm_schema_node *node = &c->schema->nodes[index];
+    RT_TRY(check_keys(source, where));
+    RT_TRY(read_types(source, where, &node->types));
+    if (json_object_get(source, "anyOf")) return read_any(c, source, where, node);
+    if (json_object_get(source, "enum")) return read_values(source, "enum", where, node);
+    if (json_object_get(source, "const")) return read_values(source, "const", where, node);
+    if (json_object_get(source, "items"))
+        RT_TRY(node_of(c, json_object_get(source, "items"), where, "/items", &node->items));
+    return read_object(c, source, where, node);
+}
+
+/* An anyOf that is reached from itself has no end of them. */
+static rt_status count_alternatives(const compiler *c) {
+    const glm_schema *schema = c->schema;
+    for (bool has_changed = true; has_changed;) {
+        has_changed = false;
+        for (int i = 1; i < schema->n_nodes; i++) {
+            glm_schema_node *node = &schema->nodes[i];
+            int n = node->n_any ? 0 : 1;
+            for (int k = 0; k < node->n_any; k++) n += schema->nodes[node->any[k]].n_alternatives;
+            if (n > GLM_SCHEMA_THREADS)
+                return rt_fail(RT_EUSAGE, "schema: anyOf at %s: more than %d alternatives are not supported",
+                        c->places[i].where, GLM_SCHEMA_THREADS);
+            has_changed = has_changed || n != node->n_alternatives;
+            node->n_alternatives = n;
+        }
+    }
+    return RT_OK;
+}
+
+static int flattest_object(const glm_schema *schema, const glm_schema_node *node) {
+    int depth = 1;
+    for (int i = 0; i < node->n_names; i++)
+        if (node->names[i].is_required)
+            depth = (int)rt_max64(depth, 1 + schema->nodes[node->names[i].node].depth);
+    return (int)rt_min64(depth, ENDLESS);
+}
+
+/* Of the flattest value, as far as is known by now. */
+static int measure(const glm_schema *schema, glm_schema_node *node) {
+    int least = ENDLESS;
+    if (node->n_values > 0) return node->depth;
+    for (int i = 0; i < node->n_any; i++)
+        least = (int)rt_min64(least, schema->nodes[node->any[i]].depth);
+    if (node->n_any > 0) return least;
+    node->object_depth = flattest_object(schema, node);
+    if (node->types & ~(unsigned)(GLM_TYPE_OBJECT | GLM_TYPE_ARRAY)) return 0;
+    return node->types & GLM_TYPE_ARRAY ? 1 : node->object_depth;
+}
+
+static rt_status measure_all(const compiler *c) {
+    glm_schema *schema = c->schema;
+    for (bool has_changed = true; has_changed;) {
+        has_changed = false;
+        for (int i = 1; i < schema->n_nodes; i++) {
+            const int depth = measure(schema, &schema->nodes[i]);
+            has_changed = has_changed || depth != schema->nodes[i].depth;
+            schema->nodes[i].depth = depth;
+        }
+    }
+    for (int i = 1; i < schema->n_nodes; i++)
+        if (schema->nodes[i].depth > GLM_JSON_DEPTH)
+            return rt_fail(RT_EUSAGE, "schema: no value nested %d deep or less is of the schema at %s",
+                    GLM_JSON_DEPTH, c->places[i].where);
+    return RT_OK;
+}
+
+static bool can_be_object(const glm_schema *schema, int index) {
+    const glm_schema_node *node = &schema->nodes[index];
+    bool can = node->n_values == 0 && node->n_any == 0 && (node->types & GLM_TYPE_OBJECT) &&
+               node->object_depth <= GLM_JSON_DEPTH;
+    for (int i = 0; i < node->n_values && !can; i++) can = node->values[i][0] == '{';
+    for (int i = 0; i < node->n_any && !can; i++) can = can_be_object(schema, node->any[i]);
+    return can;
+}
+
+static rt_status compile_all(compiler *c) {
+    glm_schema *schema = c->schema;
+    RT_TRY(rt_calloc(NODES_MAX, sizeof *c->places, "places", &c->places));
+    RT_TRY(rt_calloc(NODES_MAX, sizeof *schema->nodes, "a schema", &schema->nodes));
+    for (int i = 0; i < NODES_MAX; i++)
+        schema->nodes[i] = (glm_schema_node){.types = GLM_TYPE_ALL, .depth = i > 0 ? ENDLESS : 0,
+                .object_depth = 1, .n_alternatives = 1};
+    schema->n_nodes = 1; /* GLM_SCHEMA_ANY */
+    RT_TRY(node_of(c, c->root, "#", "", &schema->root));
+    for (int i = 1; i < schema->n_nodes; i++) RT_TRY(compile_place(c, i));
+    RT_TRY(count_alternatives(c));
+    RT_TRY(measure_all(c));
+    if (can_be_object(schema, schema->root)) return RT_OK;
+    return rt_fail(RT_EUSAGE, "schema: an answer is an object, and # allows none");
+}
+
+rt_status glm_schema_compile(const json_t *source, glm_schema **out) {
+    compiler c = {.root = source};
+    *out = NULL;
+    RT_TRY(rt_calloc(1, sizeof *c.schema, "a schema", &c.schema));
+    const rt_status status = compile_all(&c);
+    free(c.places);
+    if (status == RT_OK)
+        *out = c.schema;
+    else
+        glm_schema_free(c.schema);
+    return status;
+}
+
+void glm_schema_free(glm_schema *schema) {
+    if (!schema) return;
+    for (int i = 0; i < schema->n_nodes; i++) {
+        glm_schema_node *node = &schema->nodes[i];
+        for (int k = 0; k < node->n_values; k++) free(node->values[k]);
+        for (int k = 0; k < node->n_names; k++) free(node->names[k].text);
+        free(node->values);
+        free(node->names);
+    }
+    free(schema->nodes);
+    free(schema);
+}

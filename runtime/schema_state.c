@@ -1,0 +1,296 @@
+/* Threads that read a text by a schema, side by side: one for each alternative that is still possible. What is
+ * JSON at all json_state.c knows; a thread knows what is open, and ends where the schema has it otherwise.
+ *
+ *   a value begins    begin_value   a thread for each alternative that begins so
+ *   an enum's value   follow_value  narrows the values that begin with what came
+ *   a name            follow_name   narrows the names; at its end, what its value is bound to
+ *   , ] }             behind_value  whether there may be more, or an end
+ *
+ * A thread that goes on can come to its end: names are begun, and objects opened, only where there is a value
+ * flat enough for what depth is left. */
+#include <stddef.h>
+#include <string.h>
+
+#include "schema_inside.h"
+
+typedef struct reader {
+    const glm_schema *schema;
+    glm_schema_state *out;
+    glm_json_place before; /* where the byte stands */
+    glm_json_place after;
+    uint8_t byte;
+} reader;
+
+/* ---- threads --------------------------------------------------------------------------------- */
+
+static bool is_same(const glm_schema_thread *a, const glm_schema_thread *b) {
+    if (a->node != b->node || a->lo != b->lo || a->hi != b->hi || a->pos != b->pos || a->depth != b->depth ||
+            a->is_literal != b->is_literal || a->is_free != b->is_free || a->is_integer != b->is_integer)
+        return false;
+    for (int i = 0; i < a->depth; i++)
+        if (a->frames[i].node != b->frames[i].node || a->frames[i].seen != b->frames[i].seen) return false;
+    return true;
+}
+
+static void copy_thread(glm_schema_thread *to, const glm_schema_thread *from) {
+    const size_t n_bytes = offsetof(glm_schema_thread, frames) + (size_t)from->depth * sizeof from->frames[0];
+    memcpy(to, from, n_bytes);
+}
+
+/* It goes on; two that are the same, as one. Beyond the bound the later alternatives are given up. */
+static void keep(reader *r, const glm_schema_thread *thread) {
+    glm_schema_state *out = r->out;
+    for (int i = 0; i < out->n_threads; i++)
+        if (is_same(&out->threads[i], thread)) return;
+    if (out->n_threads < GLM_SCHEMA_THREADS) copy_thread(&out->threads[out->n_threads++], thread);
+}
+
+static const glm_schema_node *node_at(const reader *r, int index) {
+    return &r->schema->nodes[index];
+}
+
+static bool fits(const reader *r, int node, int depth) {
+    return node != GLM_SCHEMA_NONE && depth + node_at(r, node)->depth <= GLM_JSON_DEPTH;
+}
+
+/* The value is over: nothing of it counts any more. */
+static void end_value(reader *r, glm_schema_thread *thread) {
+    thread->node = thread->lo = thread->hi = thread->pos = 0;
+    thread->is_literal = thread->is_free = thread->is_integer = false;
+    keep(r, thread);
+}
+
+/* ---- values of an enum ----------------------------------------------------------------------- */
+
+static bool is_number(const char *text) {
+    return *text == '-' || (*text >= '0' && *text <= '9');
+}
+
+/* Those of [lo, hi) whose byte at pos is this one: they stand together, as all before it is the same. */
+static bool narrow(const reader *r, const char *const *texts, glm_schema_thread *thread) {
+    while (thread->lo < thread->hi && (uint8_t)texts[thread->lo][thread->pos] != r->byte) thread->lo++;
+    int16_t end = thread->lo;
+    while (end < thread->hi && (uint8_t)texts[end][thread->pos] == r->byte) end++;
+    thread->hi = end;
+    thread->pos++;
+    return thread->lo < end;
+}
+
+/* Only behind its last byte is a number whole. */
+static void follow_value(reader *r, glm_schema_thread *thread) {
+    const glm_schema_node *node = node_at(r, thread->node);
+    if (!narrow(r, (const char *const *)node->values, thread)) return;
+    const char *text = node->values[thread->lo];
+    if (text[thread->pos] == '\0' && !is_number(text))
+        end_value(r, thread);
+    else
+        keep(r, thread);
+}
+
+/* The number under way is over. False: it is none of the values. */
+static bool end_number(const reader *r, glm_schema_thread *thread) {
+    if (!thread->is_literal) return true;
+    const char *text = node_at(r, thread->node)->values[thread->lo];
+    if (!is_number(text)) return true; /* one inside of an object or array */
+    const bool is_whole = text[thread->pos] == '\0';
+    thread->lo = thread->hi = thread->pos = 0;
+    thread->is_literal = false;
+    return is_whole;
+}
+
+/* ---- values ---------------------------------------------------------------------------------- */
+
+static unsigned types_of(uint8_t byte) {
+    switch (byte) {
+    case '{':
+        return GLM_TYPE_OBJECT;
+    case '[':
+        return GLM_TYPE_ARRAY;
+    case '"':
+        return GLM_TYPE_STRING;
+    case 't':
+    case 'f':
+        return GLM_TYPE_BOOLEAN;
+    case 'n':
+        return GLM_TYPE_NULL;
+    default:
+        return GLM_TYPE_NUMBER | GLM_TYPE_INTEGER;
+    }
+}
+
+static void open(reader *r, glm_schema_thread *thread, int index) {
+    const glm_schema_node *node = node_at(r, index);
+    if (r->byte == '{' && thread->depth + node->object_depth > GLM_JSON_DEPTH) return;
+    thread->frames[thread->depth++] = (glm_schema_frame){.node = (int16_t)index};
+    thread->node = (int16_t)(r->byte == '[' ? node->items : GLM_SCHEMA_ANY);
+    keep(r, thread);
+}
+
+static void begin_value(reader *r, glm_schema_thread *thread, int index) {
+    const glm_schema_node *node = node_at(r, index);
+    glm_schema_thread next;
+    if (!fits(r, index, thread->depth)) return;
+    for (int i = 0; i < node->n_any; i++) begin_value(r, thread, node->any[i]);
+    if (node->n_any > 0) return;
+    copy_thread(&next, thread);
+    next.node = (int16_t)index;
+    if (node->n_values > 0) {
+        next.is_literal = true;
+        next.lo = next.pos = 0;
+        next.hi = (int16_t)node->n_values;
+        follow_value(r, &next);
+    } else if (node->types & types_of(r->byte)) {
+        next.is_integer = r->after == GLM_JSON_IN_NUMBER && !(node->types & GLM_TYPE_NUMBER);
+        next.node = GLM_SCHEMA_ANY;
+        if (r->byte == '{' || r->byte == '[')
+            open(r, &next, index);
+        else
+            keep(r, &next);
+    }
+}
+
+/* ---- names ----------------------------------------------------------------------------------- */
+
+/* One of the names from lo to hi may still come. */
+static bool has_name(const reader *r, const glm_schema_thread *thread, int lo, int hi) {
+    const glm_schema_frame *frame = &thread->frames[thread->depth - 1];
+    const glm_schema_node *node = node_at(r, frame->node);
+    for (int i = lo; i < hi; i++)
+        if (!(frame->seen >> i & 1U) && fits(r, node->names[i].node, thread->depth)) return true;
+    return false;
+}
+
+static bool takes_other_names(const reader *r, const glm_schema_thread *thread) {
+    return fits(r, node_at(r, thread->frames[thread->depth - 1].node)->additional, thread->depth);
+}
+
+static void begin_name(reader *r, glm_schema_thread *thread) {
+    const glm_schema_node *node = node_at(r, thread->frames[thread->depth - 1].node);
+    thread->lo = thread->pos = 0;
+    thread->hi = (int16_t)node->n_names;
+    thread->is_free = takes_other_names(r, thread);
+    if (thread->is_free || has_name(r, thread, 0, node->n_names)) keep(r, thread);
+}
+
+/* What its value is bound to. */
+static void end_name(reader *r, glm_schema_thread *thread) {
+    glm_schema_frame *frame = &thread->frames[thread->depth - 1];
+    const glm_schema_node *node = node_at(r, frame->node);
+    const int i = thread->lo;
+    const bool is_listed = i < thread->hi && node->names[i].text[thread->pos] == '\0';
+    if (is_listed && (frame->seen >> i & 1U)) return;
+    if (!is_listed && !thread->is_free) return;
+    const int value = is_listed ? node->names[i].node : node->additional;
+    if (!fits(r, value, thread->depth)) return;
+    if (is_listed) frame->seen |= UINT64_C(1) << i;
+    thread->lo = thread->hi = thread->pos = 0;
+    thread->is_free = false;
+    thread->node = (int16_t)value;
+    keep(r, thread);
+}
+
+static void follow_name(reader *r, glm_schema_thread *thread) {
+    const glm_schema_node *node = node_at(r, thread->frames[thread->depth - 1].node);
+    if (r->after == GLM_JSON_COLON) {
+        end_name(r, thread);
+        return;
+    }
+    if (r->byte == '\\' && node->n_names > 0) thread->is_free = false;
+    while (thread->lo < thread->hi &&
+            (uint8_t)node->names[thread->lo].text[thread->pos] != r->byte)
+        thread->lo++;
+    int16_t end = thread->lo;
+    while (end < thread->hi && (uint8_t)node->names[end].text[thread->pos] == r->byte) end++;
+    thread->hi = end;
+    if (thread->lo == end) /* it is none of them */
+        thread->lo = thread->hi = thread->pos = 0;
+    else
+        thread->pos++;
+    if (thread->is_free || has_name(r, thread, thread->lo, thread->hi)) keep(r, thread);
+}
+
+/* ---- behind a value -------------------------------------------------------------------------- */
+
+static void close_object(reader *r, glm_schema_thread *thread) {
+    const glm_schema_frame *frame = &thread->frames[thread->depth - 1];
+    if (node_at(r, frame->node)->required & ~frame->seen) return;
+    thread->depth--;
+    end_value(r, thread);
+}
+
+static void behind_value(reader *r, glm_schema_thread *thread) {
+    const glm_schema_node *node = node_at(r, thread->frames[thread->depth - 1].node);
+    if (r->byte == '}') {
+        close_object(r, thread);
+    } else if (r->byte == ']') {
+        thread->depth--;
+        end_value(r, thread);
+    } else if (r->byte != ',') { /* white space behind a number */
+        end_value(r, thread);
+    } else if (r->after == GLM_JSON_VALUE) {
+        thread->node = (int16_t)node->items;
+        keep(r, thread);
+    } else if (takes_other_names(r, thread) || has_name(r, thread, 0, node->n_names)) {
+        thread->node = 0;
+        keep(r, thread);
+    }
+}
+
+/* ---- all ------------------------------------------------------------------------------------- */
+
+static void follow(reader *r, glm_schema_thread *thread) {
+    const bool ends_number = r->before == GLM_JSON_IN_NUMBER && r->after != GLM_JSON_IN_NUMBER;
+    if (ends_number && !end_number(r, thread)) return;
+    if (thread->is_literal) {
+        follow_value(r, thread);
+    } else if (ends_number) {
+        thread->is_integer = false;
+        behind_value(r, thread);
+    } else if (r->before == GLM_JSON_VALUE && r->byte == ']') {
+        behind_value(r, thread);
+    } else if (r->before == GLM_JSON_VALUE) {
+        begin_value(r, thread, thread->depth > 0 ? thread->node : r->schema->root);
+    } else if (r->before == GLM_JSON_NAME) {
+        if (r->byte == '}')
+            close_object(r, thread);
+        else
+            begin_name(r, thread);
+    } else if (r->before == GLM_JSON_IN_NAME) {
+        follow_name(r, thread);
+    } else if (r->before == GLM_JSON_BEHIND) {
+        behind_value(r, thread);
+    } else if (r->before == GLM_JSON_IN_NUMBER && thread->is_integer && (r->byte < '0' || r->byte > '9')) {
+        return;
+    } else if (r->after == GLM_JSON_BEHIND) {
+        end_value(r, thread);
+    } else {
+        keep(r, thread);
+    }
+}
+
+static bool is_space(uint8_t byte) {
+    return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r';
+}
+
+bool glm_schema_take(
+        const glm_schema *schema, glm_schema_state *state, glm_json_state *json, uint8_t byte) {
+    glm_schema_state next;
+    reader r = {.schema = schema, .out = &next, .before = glm_json_where(json), .byte = byte};
+    next.n_threads = 0;
+    if (state->n_threads == 0) { /* nothing came yet */
+        memset(&state->threads[0], 0, sizeof state->threads[0]);
+        state->n_threads = 1;
+    }
+    if (!glm_json_take(json, byte)) return false;
+    r.after = glm_json_where(json);
+    const bool is_between = (r.before <= GLM_JSON_BEHIND || r.before == GLM_JSON_END) && is_space(byte);
+    for (int i = 0; i < state->n_threads; i++) {
+        if (!is_between)
+            follow(&r, &state->threads[i]);
+        else if (!state->threads[i].is_literal)
+            keep(&r, &state->threads[i]);
+    }
+    state->n_threads = next.n_threads;
+    for (int i = 0; i < next.n_threads; i++) copy_thread(&state->threads[i], &next.threads[i]);
+    return next.n_threads > 0;
+}
