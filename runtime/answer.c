@@ -18,15 +18,15 @@ static bool keeps_to_form(const void *context, int32_t id) {
 }
 
 rt_status glm_answer_choose(const glm_answer *answer, const glm_engine *engine,
-        const glm_session *session, const glm_sampling *sampling, int64_t step, int32_t *id) {
+        glm_session *session, const glm_sampling *sampling, int64_t step, int32_t *id) {
     const float *logits = NULL;
     int64_t n_rows = 0;
-    RT_TRY(glm_session_logits(session, &logits, &n_rows));
     const int64_t vocab = glm_engine_config(engine)->vocab;
     const int64_t n_valid = rt_min64(vocab, glm_tokenizer_size(answer->tokenizer));
-    const float *row = logits + (n_rows - 1) * vocab;
     if (answer->form.kind == GLM_FORM_FREE)
-        return glm_sample(row, vocab, n_valid, sampling, step, id);
+        return glm_session_choose(session, n_valid, sampling, step, id);
+    RT_TRY(glm_session_logits(session, &logits, &n_rows));
+    const float *row = logits + (n_rows - 1) * vocab;
     return glm_sample_allowed(row, vocab, n_valid, sampling, step, keeps_to_form, answer, id);
 }
 

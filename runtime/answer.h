@@ -23,7 +23,7 @@ typedef struct glm_answer {
  * RT_ENUMERIC  NaN or Inf among the logits
  * RT_EUSAGE    no token keeps to the form */
 RT_MUST_CHECK rt_status glm_answer_choose(const glm_answer *answer, const glm_engine *engine,
-        const glm_session *session, const glm_sampling *sampling, int64_t step, int32_t *id);
+        glm_session *session, const glm_sampling *sampling, int64_t step, int32_t *id);
 
 /* The text that one more id lets out, borrowed until the next call; control tokens have none. Id -1
  * ends the answer: what was held back comes out.

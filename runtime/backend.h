@@ -47,6 +47,9 @@ struct glm_backend {
      * lengths[i] counts the new one. */
     rt_status (*decode)(glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths,
             const int32_t *ids, int32_t n);
+    /* A device that draws: where engine->drawing.n is n, decode fills drawing.ids and leaves the logits where they are;
+     * this brings them. NULL: it does not. */
+    rt_status (*fetch_logits)(glm_engine *engine, int64_t n);
     /* One layer over the tokens that n sequences add, at most a chunk of them all together, those that add
      * one token first; in place on `hidden`, rows one after another. NULL: each by itself, then. */
     rt_status (*together)(glm_engine *engine, int32_t layer, const glm_added *added, int32_t n,

@@ -176,6 +176,7 @@ const glm_backend glm_backend_cuda = {
         .embed = glm_cuda_layer_embed,
         .prefill = glm_cuda_layer_prefill,
         .decode = glm_cuda_decode_step,
+        .fetch_logits = glm_cuda_fetch_logits,
         .logits = glm_cuda_layer_logits,
         .copy_hidden = copy_hidden,
         .read_hidden = read_hidden,

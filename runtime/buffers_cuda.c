@@ -87,10 +87,6 @@ static int64_t splits_bytes(const attn_shape *shape, const glm_plan *plan, int32
             256);
 }
 
-static int64_t step_bytes(const glm_plan *plan) {
-    return plan->max_seqs * (2 * (int64_t)sizeof(int64_t) + (int64_t)sizeof(int32_t));
-}
-
 /* ---- the list -------------------------------------------------------------------------------- */
 
 static void list_activations(
@@ -158,8 +154,10 @@ static void list_decode(
         pinned(list, &cuda->host_open_pages, n_lists * (int64_t)sizeof(void *), "page tables");
         on_device(list, &cuda->open_pages, n_lists * (int64_t)sizeof(void *), "page tables");
     }
-    pinned(list, &cuda->host_step_memory, step_bytes(plan), "a decode step");
-    on_device(list, &cuda->step_memory, step_bytes(plan), "a decode step");
+    pinned(list, &cuda->host_step_memory, glm_cuda_step_bytes(plan->max_seqs), "a decode step");
+    on_device(list, &cuda->step_memory, glm_cuda_step_bytes(plan->max_seqs), "a decode step");
+    on_device(list, &cuda->drawn, plan->max_seqs * 4, "a decode step");
+    pinned(list, &cuda->host_drawn, plan->max_seqs * 4, "a decode step");
     on_device(list, &cuda->batch_scratch,
             splits_bytes(&shape, plan, plan->max_seqs), "the splits of decode");
     on_device(list, &cuda->single_scratch, plan->max_seqs * splits_bytes(&shape, plan, 1),
@@ -235,7 +233,8 @@ static glm_cuda_step step_in(void *memory, int64_t max_seqs) {
     int64_t *numbers = memory;
     return (glm_cuda_step){.positions = numbers,
             .lengths = numbers + max_seqs,
-            .ids = (int32_t *)(numbers + 2 * max_seqs)};
+            .ids = (int32_t *)(numbers + 2 * max_seqs),
+            .draws = (glm_cuda_draw *)(void *)((int32_t *)(numbers + 2 * max_seqs) + max_seqs)};
 }
 
 /* n places of memory, `step` bytes from one to the next: the device is told once. */

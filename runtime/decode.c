@@ -34,6 +34,32 @@ static void commit_all(glm_session *const *sessions, int32_t n) {
     for (int32_t i = 0; i < n; i++) kv_span_commit(sessions[i]->seq);
 }
 
+/* Tokens instead of logits, where that is all that is asked of each. */
+static void ask_to_draw(glm_engine *engine, glm_session *const *sessions, int32_t n) {
+    glm_drawing *drawing = &engine->drawing;
+    drawing->n = 0;
+    drawing->serial = -1;
+    if (!engine->backend->fetch_logits) return;
+    for (int32_t i = 0; i < n; i++) {
+        if (sessions[i]->draw.n_valid == 0) return;
+        drawing->draws[i] = sessions[i]->draw;
+    }
+    drawing->n = n;
+}
+
+/* A draw is for the step that follows, and no other. */
+static void take_drawn(glm_engine *engine, glm_session *const *sessions, int32_t n) {
+    glm_drawing *drawing = &engine->drawing;
+    for (int32_t i = 0; i < n; i++) {
+        sessions[i]->has_drawn = drawing->n == n;
+        if (drawing->n == n)
+            sessions[i]->drawn_id = drawing->ids[i];
+        else
+            sessions[i]->draw = (glm_draw){0};
+    }
+    if (drawing->n == n) drawing->serial = engine->logits_serial;
+}
+
 static rt_status run_all(
         glm_engine *engine, glm_session *const *sessions, const int32_t *ids, int32_t n) {
     kv_seq *seqs[GLM_DECODE_SEQS_MAX];
@@ -105,6 +131,7 @@ rt_status glm_decode(glm_session *const *sessions, const int32_t *ids, int32_t n
             .ids = ids,
             .n_ids = n_sessions};
     RT_TRY(glm_step_begin(engine, &step));
+    ask_to_draw(engine, sessions, n_sessions);
     const rt_status status = run_until_whole(engine, sessions, ids, n_sessions);
     glm_step_end(engine);
     RT_TRY(status);
@@ -114,5 +141,6 @@ rt_status glm_decode(glm_session *const *sessions, const int32_t *ids, int32_t n
         sessions[i]->logits_row = i;
         sessions[i]->n_logits = 1;
     }
+    take_drawn(engine, sessions, n_sessions);
     return RT_OK;
 }

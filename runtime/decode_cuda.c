@@ -91,6 +91,15 @@ static rt_status seal(glm_cuda *cuda, const glm_cuda_filled *filled) {
 
 /* ---- what a step is told --------------------------------------------------------------------- */
 
+static glm_cuda_draw draw_of(const glm_draw *draw) {
+    const glm_sampling *s = &draw->sampling;
+    return (glm_cuda_draw){.temperature = s->temperature,
+            .top_p = s->top_p,
+            .at = (float)glm_sampling_draw(s->seed, draw->step),
+            .top_k = s->top_k,
+            .n_valid = (int32_t)draw->n_valid};
+}
+
 static rt_status send_step(
         glm_engine *engine, const int64_t *lengths, const int32_t *ids, int32_t n) {
     glm_cuda *cuda = engine->cuda;
@@ -99,9 +108,11 @@ static rt_status send_step(
         cuda->host_step.positions[i] = i < n ? lengths[i] - 1 : 0;
         cuda->host_step.lengths[i] = i < n ? lengths[i] : 0;
         cuda->host_step.ids[i] = i < n ? ids[i] : 0;
+        cuda->host_step.draws[i] = i < engine->drawing.n ? draw_of(&engine->drawing.draws[i])
+                                                         : (glm_cuda_draw){0};
     }
     return glm_cuda_copy_in(cuda->step_memory, cuda->host_step_memory,
-            max_seqs * (int64_t)(2 * sizeof(int64_t) + sizeof(int32_t)), compute_of(cuda));
+            glm_cuda_step_bytes(max_seqs), compute_of(cuda));
 }
 
 /* ---- what a step computes -------------------------------------------------------------------- */
@@ -175,7 +186,13 @@ static rt_status end_step(glm_engine *engine, int32_t n) {
     const int32_t last = engine->config.n_layers - 1;
     RT_TRY(glm_cuda_add_update(engine, engine->decode_hidden, true,
             cuda->weights.layers[last].post_mlp_norm, cuda->weights.final_norm, n));
-    return glm_cuda_ranks_logits(engine, n);
+    RT_TRY(glm_cuda_ranks_logits(engine, n));
+    const glm_cuda_sample_args args = {.logits = cuda->logits,
+            .stride = engine->config.vocab,
+            .n = n,
+            .draws = cuda->step.draws,
+            .ids = cuda->drawn};
+    return glm_cuda_sample(&args, compute_of(cuda));
 }
 
 /* ---- all layers at once ---------------------------------------------------------------------- */
@@ -315,9 +332,26 @@ static rt_status stay_in_memory(glm_engine *engine, kv_seq *const *seqs, const i
     return glm_step_smallest(engine, stay);
 }
 
+static rt_status bring_logits(glm_engine *engine, int64_t n) {
+    return glm_cuda_copy_out(engine->logits, engine->cuda->logits,
+            n * engine->config.vocab * (int64_t)sizeof(float), compute_of(engine->cuda));
+}
+
+/* Four bytes a row instead of the vocabulary, where that is all that is asked for. */
+static rt_status bring_answer(glm_engine *engine, int32_t n) {
+    glm_cuda *cuda = engine->cuda;
+    if (engine->drawing.n != n) return bring_logits(engine, n);
+    return glm_cuda_copy_out(cuda->host_drawn, cuda->drawn, n * (int64_t)sizeof(int32_t), compute_of(cuda));
+}
+
+rt_status glm_cuda_fetch_logits(glm_engine *engine, int64_t n) {
+    const rt_status status = bring_logits(engine, n);
+    const rt_status waited = glm_cuda_wait(compute_of(engine->cuda), "logits");
+    return status == RT_OK ? waited : status;
+}
+
 static rt_status run(glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths,
         const int32_t *ids, int32_t n) {
-    glm_cuda *cuda = engine->cuda;
     int64_t stay = 0;
     RT_TRY(glm_cuda_ranks_end(engine, send_step(engine, lengths, ids, n)));
     RT_TRY(stay_in_memory(engine, seqs, lengths, n, &stay));
@@ -325,9 +359,7 @@ static rt_status run(glm_engine *engine, kv_seq *const *seqs, const int64_t *len
         RT_TRY(run_at_once(engine, seqs, lengths, n));
     else
         RT_TRY(run_by_layers(engine, seqs, lengths, n));
-    return glm_cuda_ranks_end(engine,
-            glm_cuda_copy_out(engine->logits, cuda->logits,
-                    n * engine->config.vocab * (int64_t)sizeof(float), compute_of(cuda)));
+    return glm_cuda_ranks_end(engine, bring_answer(engine, n));
 }
 
 /* After a failure: what the device has listed is not known any more, and is sent again; a sequence may have attended
@@ -351,5 +383,7 @@ rt_status glm_cuda_decode_step(glm_engine *engine, kv_seq *const *seqs, const in
             glm_cuda_ranks_settle(engine, glm_cuda_wait(compute_of(cuda), "a decode step"));
     if (status == RT_OK) status = glm_cuda_ranks_end(engine, waited);
     if (status != RT_OK) start_afresh(engine);
+    for (int32_t i = 0; status == RT_OK && i < engine->drawing.n; i++)
+        engine->drawing.ids[i] = cuda->host_drawn[i];
     return status;
 }

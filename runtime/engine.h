@@ -33,6 +33,21 @@ typedef struct glm_buffers {
     float *shares; /* [n_ranks][gather_rows][part.vocab padded] */
 } glm_buffers;
 
+/* How a token is to be drawn; n_valid 0: it is not asked for. */
+typedef struct glm_draw {
+    glm_sampling sampling;
+    int64_t step;
+    int64_t n_valid;
+} glm_draw;
+
+/* What a decode step of a device draws. */
+typedef struct glm_drawing {
+    glm_draw draws[GLM_DECODE_SEQS_MAX]; /* of its rows */
+    int32_t ids[GLM_DECODE_SEQS_MAX];    /* -1: a logit is not finite */
+    int32_t n;                           /* rows: all of the step's, or 0: logits are wanted */
+    int64_t serial; /* of logits that are on the device alone; -1: none */
+} glm_drawing;
+
 /* What ranks.c knows of the steps that all ranks take together. */
 typedef struct glm_ranks {
     int64_t serial; /* of the last step */
@@ -97,6 +112,7 @@ struct glm_engine {
     glm_prefill_run prefill;
     int (*stops)(void);    /* glm_engine_stop_if */
     int64_t logits_serial; /* which computation the logits belong to */
+    glm_drawing drawing;
 };
 
 struct glm_session {
@@ -108,6 +124,9 @@ struct glm_session {
     int64_t logits_serial; /* the engine's serial when this session's logits were made */
     int64_t logits_row;
     int64_t n_logits;
+    glm_draw draw;    /* of the token after the next step's */
+    int32_t drawn_id; /* by it, of the logits of logits_serial, where has_drawn */
+    bool has_drawn;
 };
 
 static inline attn_shape glm_attn_shape(const glm_config *config, rt_dtype kv_dtype) {
@@ -166,6 +185,9 @@ static inline bool glm_is_mendable(rt_status status) {
  * again, up to lengths[n]. The failure, where they have lost nothing. */
 RT_MUST_CHECK rt_status glm_restore_all(
         glm_session *const *sessions, const int64_t *lengths, int32_t n, rt_status failure);
+
+/* sampler.c: the draw of a step, in [0, 1). */
+double glm_sampling_draw(uint64_t seed, int64_t step);
 
 /* suspend.c: put the run that begins where a suspended one of the same ids stopped. */
 RT_MUST_CHECK rt_status glm_prefill_resume(glm_engine *engine, bool *is_resumed);

@@ -70,11 +70,12 @@ typedef struct glm_cuda_tables {
     int64_t n_sent; /* ever */
 } glm_cuda_tables;
 
-/* What one decode step of up to max_seqs sequences is told, in one block: positions, lengths, then ids. */
+/* What one decode step of up to max_seqs sequences is told, in one block: positions, lengths, ids, then draws. */
 typedef struct glm_cuda_step {
     int64_t *positions;
     int64_t *lengths;
     int32_t *ids;
+    glm_cuda_draw *draws;
 } glm_cuda_step;
 
 /* Open pages of a layer that a decode step fills, and what they become. */
@@ -148,6 +149,8 @@ typedef struct glm_cuda {
     void *step_memory;      /* on the device */
     glm_cuda_step host_step;
     glm_cuda_step step;
+    int32_t *drawn;      /* [max_seqs], and pinned: */
+    int32_t *host_drawn;
     void *batch_scratch;  /* attn_cuda_decode_sm80 or _sm90 of all sequences: tickets, scratch */
     void *single_scratch; /* [max_seqs] of one */
     int64_t single_scratch_bytes;
@@ -225,6 +228,10 @@ RT_MUST_CHECK rt_status glm_cuda_ranks_embed(
 RT_MUST_CHECK rt_status glm_cuda_ranks_logits(glm_engine *engine, int64_t n);
 
 /* decode_cuda.c */
+static inline int64_t glm_cuda_step_bytes(int64_t max_seqs) {
+    return max_seqs * (int64_t)(2 * sizeof(int64_t) + sizeof(int32_t) + sizeof(glm_cuda_draw));
+}
+RT_MUST_CHECK rt_status glm_cuda_fetch_logits(glm_engine *engine, int64_t n);
 RT_MUST_CHECK rt_status glm_cuda_decode_step(glm_engine *engine, kv_seq *const *seqs,
         const int64_t *lengths, const int32_t *ids, int32_t n);
 

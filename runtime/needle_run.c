@@ -155,20 +155,17 @@ static rt_status prefill(run *r, const glm_ids *ids, int64_t reused) {
     return keep_longest(r, ids);
 }
 
-static rt_status next_token(const run *r, int32_t *id) {
+static rt_status next_token(const run *r, int64_t step, int32_t *id) {
     static const glm_sampling greedy = {.temperature = 0.0f, .top_p = 1.0f};
     const int64_t vocab = glm_engine_config(r->grid->engine)->vocab;
     const int64_t n_valid = rt_min64(vocab, glm_tokenizer_size(r->grid->tokenizer));
-    const float *logits = NULL;
-    int64_t n_rows = 0;
-    RT_TRY(glm_session_logits(r->session, &logits, &n_rows));
-    return glm_sample(logits, vocab, n_valid, &greedy, 0, id);
+    return glm_session_choose(r->session, n_valid, &greedy, step, id);
 }
 
 static rt_status answer(run *r, int64_t max_new, glm_ids *out) {
     while (out->n < max_new) {
         int32_t id = 0;
-        RT_TRY(next_token(r, &id));
+        RT_TRY(next_token(r, out->n, &id));
         if (glm_is_stop_id(glm_engine_config(r->grid->engine), id)) return RT_OK;
         RT_TRY(glm_ids_push(out, id));
         if (out->n < max_new) RT_TRY(glm_decode(&r->session, &id, 1));

@@ -45,19 +45,25 @@ RT_MUST_CHECK rt_status glm_cuda_round(
 RT_MUST_CHECK rt_status glm_cuda_join(const float *shares, int32_t n_ranks, int64_t n,
         int64_t width, float *rows, rt_stream stream);
 
-/* Sampling as glm_sample does it, row i of n with its own draw in [0, 1):
- *   logits  fp32 [n][stride], of which n_valid count
- *   draws   fp32 [n]; NULL, or temperature 0: the largest logit, of equal ones the first
+/* How a row is drawn from. */
+typedef struct glm_cuda_draw {
+    float temperature; /* 0: the largest logit, of equal ones the first */
+    float top_p;
+    float at;        /* the draw, in [0, 1] */
+    int32_t top_k;   /* 0: all */
+    int32_t n_valid; /* logits that count, at most 2^20; 0: nothing is drawn from the row */
+} glm_cuda_draw;
+
+/* Sampling as glm_sample does it, but that weights are added in fp32, so that a draw at the very edge of two tokens'
+ * shares, or of top_p, may choose the other one:
+ *   logits  fp32 [n][stride]
+ *   draws   [n], read when the device gets there
  *   ids     int32 [n]: the choice; -1 where a logit is not finite */
 typedef struct glm_cuda_sample_args {
     const float *logits;
     int64_t stride;
     int64_t n;
-    int64_t n_valid;
-    float temperature;
-    float top_p;
-    int32_t top_k; /* 0: all */
-    const float *draws;
+    const glm_cuda_draw *draws;
     int32_t *ids;
 } glm_cuda_sample_args;
 RT_MUST_CHECK rt_status glm_cuda_sample(const glm_cuda_sample_args *args, rt_stream stream);

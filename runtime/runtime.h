@@ -199,7 +199,13 @@ typedef struct glm_sampling {
 RT_MUST_CHECK rt_status glm_sample(const float *logits, int64_t vocab, int64_t n_valid,
         const glm_sampling *sampling, int64_t step, int32_t *id);
 
-/* The same among the ids for which `allows` is true: candidates are asked for from the best on, and no
+/* The token that follows what the session holds, from the last row of its logits: as glm_sample. The next step is
+ * expected to be asked for likewise: where a device computes, and every session of a glm_decode was asked so, it draws
+ * there, and the logits stay there, too, until glm_session_logits. */
+RT_MUST_CHECK rt_status glm_session_choose(glm_session *session, int64_t n_valid,
+        const glm_sampling *sampling, int64_t step, int32_t *id);
+
+/* glm_sample among the ids for which `allows` is true: candidates are asked for from the best on, and no
  * further than temperature, top_p and top_k make it matter.
  * RT_EUSAGE  none is allowed */
 typedef bool glm_allows(const void *context, int32_t id);

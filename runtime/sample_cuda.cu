@@ -144,17 +144,19 @@ PTX_DEVICE uint64_t best_of_row(row_view &row, ptx_smem smem) {
 static __global__ void __launch_bounds__(THREADS) glm_sample_kernel(const glm_cuda_sample_args p) {
     const ptx_smem smem = ptx_smem_base();
     const int64_t r = ptx_block_x();
-    row_view row = {p.logits + r * p.stride, (int)p.n_valid, 0.0f, 0.0f, 0};
+    const glm_cuda_draw draw = p.draws[r];
+    row_view row = {p.logits + r * p.stride, draw.n_valid, 0.0f, 0.0f, 0};
+    if (draw.n_valid == 0) return;
     uint64_t choice = best_of_row(row, smem);
     const bool is_finite = choice != 0;
-    if (is_finite && p.draws && p.temperature > 0.0f) {
+    if (is_finite && draw.temperature > 0.0f) {
         row.max = row.logits[id_of(choice)];
-        row.scale = 1.4426950408889634f / p.temperature;
-        if (p.top_k > 0 && p.top_k < row.n)
-            row.worst_rank = search(row, (float)p.top_k, false, true, smem);
-        if (p.top_p < 1.0f)
-            row.worst_rank = search(row, p.top_p * sum_of_weights(row, smem), false, false, smem);
-        choice = search(row, p.draws[r] * sum_of_weights(row, smem), true, false, smem);
+        row.scale = 1.4426950408889634f / draw.temperature;
+        if (draw.top_k > 0 && draw.top_k < row.n)
+            row.worst_rank = search(row, (float)draw.top_k, false, true, smem);
+        if (draw.top_p < 1.0f)
+            row.worst_rank = search(row, draw.top_p * sum_of_weights(row, smem), false, false, smem);
+        choice = search(row, draw.at * sum_of_weights(row, smem), true, false, smem);
     }
     if (ptx_thread() == 0) p.ids[r] = is_finite ? id_of(choice) : -1;
 }
@@ -163,8 +165,6 @@ static __global__ void __launch_bounds__(THREADS) glm_sample_kernel(const glm_cu
 
 rt_status glm_cuda_sample(const glm_cuda_sample_args *args, rt_stream stream) {
     if (args->n == 0) return RT_OK;
-    rt_assert(args->n_valid > 0 && args->n_valid <= args->stride &&
-              args->n_valid <= (int64_t)1 << ID_BITS);
     const char *why =
             ptx_launch(glm_sample_kernel, {args->n, 1, THREADS, SMEM_BYTES}, stream, *args);
     if (why) return rt_fail(RT_EDEVICE, "sampling of %lld rows: %s", (long long)args->n, why);

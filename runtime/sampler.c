@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
-#include "runtime.h"
+#include "engine.h"
 
 typedef struct candidate {
     float logit;
@@ -35,7 +35,7 @@ static int32_t greedy(const float *logits, int64_t n_valid) {
 
 /* A draw in [0, 1) that depends on seed and step alone: splitmix64's output function.
  * Source: Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators". */
-static double draw(uint64_t seed, int64_t step) {
+double glm_sampling_draw(uint64_t seed, int64_t step) {
     uint64_t x = seed + ((uint64_t)step + 1) * 0x9e3779b97f4a7c15u;
     x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
     x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
@@ -97,7 +97,7 @@ static int32_t choose(candidate *sorted, int64_t n, const glm_sampling *sampling
     if (sampling->top_k > 0 && sampling->top_k < n) n = sampling->top_k;
     const double total = weigh(sorted, n, sampling->temperature);
     if (sampling->top_p < 1.0f) n = nucleus(sorted, n, total, sampling->top_p);
-    return pick(sorted, n, draw(sampling->seed, step));
+    return pick(sorted, n, glm_sampling_draw(sampling->seed, step));
 }
 
 rt_status glm_sample(const float *logits, int64_t vocab, int64_t n_valid,

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engine.h"
+#include "backend.h"
 #include "ranks.h"
 
 /* A session of `seq`, unless that is NULL for `status`, on this rank or another. */
@@ -108,10 +108,19 @@ rt_status glm_session_rewind(glm_session *session, int64_t n_tokens) {
     return status;
 }
 
+/* Logits that a step left on the device: of all of its rows. */
+static rt_status fetch_logits(glm_engine *engine) {
+    if (engine->drawing.serial != engine->logits_serial) return RT_OK;
+    RT_TRY(engine->backend->fetch_logits(engine, engine->drawing.n));
+    engine->drawing.serial = -1;
+    return RT_OK;
+}
+
 rt_status glm_session_logits(const glm_session *session, const float **logits, int64_t *n_rows) {
-    const glm_engine *engine = session->engine;
+    glm_engine *engine = session->engine;
     if (session->logits_serial != engine->logits_serial)
         return rt_fail(RT_EUSAGE, "session: its logits were replaced by a later prefill or decode");
+    RT_TRY(fetch_logits(engine));
     const int64_t vocab = engine->config.vocab;
     const float *rows = engine->logits + session->logits_row * vocab;
     for (int64_t i = 0; i < session->n_logits * vocab; i++)
@@ -122,5 +131,35 @@ rt_status glm_session_logits(const glm_session *session, const float **logits, i
                     i / vocab, session->n_logits, i % vocab, (double)rows[i]);
     *logits = rows;
     *n_rows = session->n_logits;
+    return RT_OK;
+}
+
+static bool is_like(const glm_draw *a, const glm_draw *b) {
+    return a->step == b->step && a->n_valid == b->n_valid &&
+           a->sampling.temperature == b->sampling.temperature &&
+           a->sampling.top_p == b->sampling.top_p && a->sampling.top_k == b->sampling.top_k &&
+           a->sampling.seed == b->sampling.seed;
+}
+
+static rt_status choose(glm_session *session, const glm_draw *wanted, int32_t *id) {
+    const int64_t vocab = session->engine->config.vocab;
+    const float *logits = NULL;
+    int64_t n_rows = 0;
+    const bool is_drawn = session->has_drawn && is_like(&session->draw, wanted) &&
+                          session->logits_serial == session->engine->logits_serial;
+    *id = session->drawn_id;
+    if (is_drawn && *id >= 0) return RT_OK;
+    RT_TRY(glm_session_logits(session, &logits, &n_rows));
+    return glm_sample(logits + (n_rows - 1) * vocab, vocab, wanted->n_valid, &wanted->sampling,
+            wanted->step, id);
+}
+
+rt_status glm_session_choose(glm_session *session, int64_t n_valid, const glm_sampling *sampling,
+        int64_t step, int32_t *id) {
+    glm_draw draw = {.sampling = *sampling, .step = step, .n_valid = n_valid};
+    RT_TRY(choose(session, &draw, id));
+    draw.step++;
+    session->draw = draw;
+    session->has_drawn = false;
     return RT_OK;
 }

@@ -36,9 +36,9 @@ static std::vector<candidate> sorted_candidates(
 }
 
 static int choose(const float *logits, int n, float t, int top_k, float top_p, float draw) {
-    const cuda_buffer<float> draws(std::vector<float>{draw});
+    const cuda_buffer<glm_cuda_draw> draws(std::vector<glm_cuda_draw>{{t, top_p, draw, top_k, n}});
     const cuda_buffer<int32_t> id(1);
-    const glm_cuda_sample_args args = {logits, n, 1, n, t, top_p, top_k, draws.data, id.data};
+    const glm_cuda_sample_args args = {logits, n, 1, draws.data, id.data};
     CHECK(glm_cuda_sample(&args, NULL) == RT_OK);
     cuda_wait();
     return id[0];
@@ -65,12 +65,13 @@ static void draws(int n, float step, float t, int top_k, float top_p) {
 /* Rows together, many times: the same choices, each as alone. */
 static void repeats() {
     const int rows = CUDA_ON_GPU ? 64 : 2, n = CUDA_ON_GPU ? 151552 : 100;
-    cuda_buffer<float> logits((int64_t)rows * n), draws_of(rows);
+    cuda_buffer<float> logits((int64_t)rows * n);
+    cuda_buffer<glm_cuda_draw> draws_of(rows);
     cuda_buffer<int32_t> first(rows), again(rows);
     uint64_t random = 77;
     for (int64_t i = 0; i < logits.n; i++) logits[i] = random_normal(&random) * 4.0f;
-    for (int i = 0; i < rows; i++) draws_of[i] = (float)(i + 1) / (float)(rows + 1);
-    glm_cuda_sample_args args = {logits.data, n, rows, n, 0.9f, 0.9f, 0, draws_of.data, first.data};
+    for (int i = 0; i < rows; i++) draws_of[i] = {0.9f, 0.9f, (float)(i + 1) / (float)(rows + 1), 0, n};
+    glm_cuda_sample_args args = {logits.data, n, rows, draws_of.data, first.data};
     CHECK(glm_cuda_sample(&args, NULL) == RT_OK);
     cuda_wait();
     args.ids = again.data;
@@ -81,7 +82,7 @@ static void repeats() {
         CHECK(memcmp(first.data, again.data, (size_t)rows * 4) == 0);
     }
     for (int i = 0; i < rows; i++)
-        CHECK(choose(logits.data + (int64_t)i * n, n, 0.9f, 0, 0.9f, draws_of[i]) == first[i]);
+        CHECK(choose(logits.data + (int64_t)i * n, n, 0.9f, 0, 0.9f, draws_of[i].at) == first[i]);
 }
 
 int main() {

@@ -1,5 +1,5 @@
 /* Whatever call to CUDA or cuBLASLt fails, it is an error with a text, nothing stays behind, and the engine can be
- * opened again: loading, prefill, decode as it comes, decode by graph; and so is a kernel that fails. Likewise where weights
+ * opened again: loading, prefill, decode as it comes, decode by graph, tokens that it draws; and so is a kernel that fails. Likewise where weights
  * come layer by layer.
  *
  * Method: a tiny random model on a GPU that tests/standin plays, once for each call that there is to make. */
@@ -20,7 +20,12 @@ static rt_status use(glm_session *session) {
     const float *logits = NULL;
     int64_t n_rows = 0;
     RT_TRY(glm_prefill(session, ids, N_IDS));
-    for (int i = 0; i < (streams ? 1 : N_STEPS); i++) RT_TRY(glm_decode(&session, &ids[0], 1));
+    for (int i = 0; i < (streams ? 1 : N_STEPS); i++) {
+        const glm_sampling greedy = {.top_p = 1.0f};
+        int32_t id = 0;
+        RT_TRY(glm_session_choose(session, 260, &greedy, i, &id));
+        RT_TRY(glm_decode(&session, &ids[0], 1));
+    }
     return glm_session_logits(session, &logits, &n_rows);
 }
 

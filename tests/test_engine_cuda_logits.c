@@ -1,6 +1,6 @@
 /* Logits by the CUDA backend: within the 2x rule of the exact ones, whatever the length and the kernels, and the
  * same bits in whatever order the device does what the program's events allow, by graph or without, and with weights
- * that come layer by layer; what the device is asked for is what the plan says. With fp8 KV within twice the CPU's own
+ * that come layer by layer; tokens that a step draws are those that its logits lead to; what the device is asked for is what the plan says. With fp8 KV within twice the CPU's own
  * error with it, and the same bits whatever the chunk.
  *
  * Method: random models on a GPU that tests/standin plays; the plain definition in fp64 and in bf16. Prefill
@@ -178,6 +178,47 @@ static void check_streamed(const char *dir) {
     standin_cuda_get()->order = STANDIN_LATE;
 }
 
+/* Two sessions of the same text, one greedy and one not, decoded together: the tokens that the device draws, without
+ * the logits, are glm_sample's of the same logits, which are there all the same when they are asked for. */
+static void check_draws(const char *dir) {
+    static const glm_sampling how[2] = {{.top_p = 1.0f}, {.temperature = 0.9f, .top_p = 0.8f, .seed = 5}};
+    glm_engine *engine = NULL;
+    glm_session *sessions[2];
+    const glm_options options = {
+            .model_dir = dir, .device = "cuda", .max_len = 64, .max_seqs = 2, .extra_kv_tokens = 64, .threads = 1};
+    int64_t n_copied = 0;
+    int32_t chosen[2];
+    help_require(glm_engine_open(&options, &engine), "engine");
+    for (int i = 0; i < 2; i++) {
+        help_require(glm_session_create(engine, 32, &sessions[i]), "session");
+        help_require(glm_prefill(sessions[i], ids, 5), "prefill");
+        help_require(glm_session_choose(sessions[i], 260, &how[i], 0, &chosen[i]), "a token");
+    }
+    for (int64_t step = 1; step < 2 + N_STEPS; step++) {
+        help_require(glm_decode(sessions, chosen, 2), "decode");
+        for (int i = 0; i < 2; i++) {
+            const int64_t before = standin_cuda_get()->n_calls;
+            const float *logits = NULL;
+            int64_t n_rows = 0;
+            int32_t expected = 0;
+            help_require(glm_session_choose(sessions[i], 260, &how[i], step, &chosen[i]), "a token");
+            n_copied += standin_cuda_get()->n_calls - before;
+            if (step % 2) continue; /* as a rule nobody asks */
+            help_require(glm_session_logits(sessions[i], &logits, &n_rows), "logits");
+            help_require(glm_sample(logits, 272, 260, &how[i], step, &expected), "a token");
+            if (expected == chosen[i]) continue;
+            printf("FAIL: step %lld drew %d, its logits lead to %d\n", (long long)step, chosen[i], expected);
+            n_failed++;
+        }
+    }
+    if (n_copied != 0) {
+        printf("FAIL: logits were brought for tokens that were drawn\n");
+        n_failed++;
+    }
+    for (int i = 0; i < 2; i++) glm_session_free(sessions[i]);
+    glm_engine_close(engine);
+}
+
 static void check_nothing_is_left(void) {
     const standin_cuda *gpu = standin_cuda_get();
     if (gpu->n_objects == 0 && gpu->device_bytes == 0) return;
@@ -196,6 +237,7 @@ int main(void) {
     check_orders(help_model_for_gpu(false));
     check_fp8(help_model_for_gpu(false));
     check_streamed(help_model_for_gpu(true));
+    check_draws(help_model_for_gpu(false));
     check_nothing_is_left();
     return n_failed ? 1 : 0;
 }

@@ -164,7 +164,7 @@ static glm_sampling sampling_of(const srv_sequence *sequence) {
 }
 
 rt_status srv_sequence_next(
-        srv_sequence *sequence, const glm_session *session, srv_finish *finish) {
+        srv_sequence *sequence, glm_session *session, srv_finish *finish) {
     srv_request *request = sequence->request;
     const glm_engine *engine = session->engine;
     const glm_sampling sampling = sampling_of(sequence);

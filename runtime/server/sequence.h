@@ -29,7 +29,7 @@ typedef struct srv_sequence {
  *
  * RT_ENUMERIC, RT_ENOMEM */
 RT_MUST_CHECK rt_status srv_sequence_next(
-        srv_sequence *sequence, const glm_session *session, srv_finish *finish);
+        srv_sequence *sequence, glm_session *session, srv_finish *finish);
 
 void srv_sequence_free(srv_sequence *sequence);
 
