@@ -62,8 +62,8 @@ def of_schema(text):
 def schemas():
     """What is whole is of the schema."""
     n_whole = 0
-    for seed in range(4):
-        for choice in ask(n=8, seed=seed, response_format=FORM, max_tokens=400)["choices"]:
+    for seed in range(2):
+        for choice in ask(n=8, seed=seed, response_format=FORM, max_tokens=300)["choices"]:
             text = choice["message"]["content"]
             if choice["finish_reason"] == "stop":
                 n_whole += 1
@@ -77,7 +77,7 @@ def either():
     """With tools: a call, or an answer of the form; both are seen."""
     seen = set()
     for form in (FORM, {"type": "json_object"}):
-        for seed in range(4):
+        for seed in range(2):
             for choice in ask(n=8, seed=seed, tools=TOOLS, response_format=form)["choices"]:
                 made = choice["message"].get("tool_calls", [])
                 seen.add(bool(made))
