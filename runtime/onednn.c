@@ -18,8 +18,8 @@ static const int64_t sizes[N_SIZES] = {GLM_ONEDNN_ROWS, 16, 4, 1};
 static const int64_t workspace_bytes = RT_MIB / 4;
 static const int64_t tile_bytes = (int64_t)GLM_ONEDNN_ROWS * GLM_ONEDNN_OUTS * 4;
 
-/* Code and data of libdnnl and of what it needs, and twelve kernels: 9 MiB became resident with 2.6.3. */
-static const int64_t library_bytes = 10 * RT_MIB;
+/* Code and data of libdnnl and of what it needs, and twelve kernels: 7 to 9 MiB became resident with 2.6.3. */
+static const int64_t library_bytes = 8 * RT_MIB;
 
 /* Products of one width, by size of block; NULL: not used. */
 typedef struct width_of {
