@@ -50,15 +50,15 @@ for ranks in 1 2 4; do
     echo "-tp $ranks: needles found; logits beside one GPU without NCCL: $(distance "$ranks" alone)" || fail 'too far'
 done
 
-# killed WHAT TOKENS: rank 1 is killed when the run of two says so
+# Rank 1 of two is killed once the run says how far it is.
 [ "$n_gpus" -ge 2 ] || exit 0
-yes 'All work and no play makes Jack a dull boy.' | head -c 400000 >"$work/long"
+yes 'All work and no play makes Jack a dull boy.' | head -c 1000000 >"$work/long"
 for when in prefill decode; do
     shown="a rank is killed in $when"
-    n=1 bytes=400000
+    n=1 bytes=1000000
     [ $when = prefill ] || n=100000 bytes=2000
     head -c $bytes "$work/long" >"$work/text"
-    "$GLM1M" complete -m "$work/model" --device cuda -f "$work/text" -n $n -c 200K -tp 2 >"$work/out" 2>"$work/err" &
+    "$GLM1M" complete -m "$work/model" --device cuda -f "$work/text" -n $n -tp 2 >"$work/out" 2>"$work/err" &
     program=$!
     tries=0
     until { [ $when = prefill ] && grep -qs prefill "$work/err"; } || { [ $when = decode ] && [ -s "$work/out" ]; }; do
