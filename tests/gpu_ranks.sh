@@ -63,7 +63,7 @@ for when in prefill decode; do
     tries=0
     until { [ $when = prefill ] && grep -qs prefill "$work/err"; } || { [ $when = decode ] && [ -s "$work/out" ]; }; do
         tries=$((tries + 1))
-        [ $tries -lt 300 ] || fail 'half a minute without progress'
+        [ $tries -lt 300 ] || { kill -9 $program && fail 'half a minute without progress'; }
         sleep 0.1
     done
     child=$(cat "/proc/$program/task/$program/children")
