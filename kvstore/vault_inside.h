@@ -24,7 +24,7 @@ struct kv_vault {
     kv_dirs other_dirs; /* n_dirs 0: none */
     kv_foreign *foreign;
     int64_t n_foreign, foreign_room;
-    char imported_from[KV_PATH_BYTES]; /* the files that the last import read, for people */
+    char imported_from[KV_PATH_BYTES]; /* what the last import, or mending, read: for people */
     kv_heads heads;
     char shard[KV_SHARD_BYTES]; /* in the names of its files: ".2-3of4"; "" for all heads */
     int64_t disk_bytes_max;

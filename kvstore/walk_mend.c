@@ -13,14 +13,15 @@
 static rt_status open_copy(kv_vault *vault, kv_segment *bad, const char *why, kv_segment **out) {
     const kv_hash chain = kv_segment_header_of(bad)->chain;
     bool is_there = false;
-    vault->imported_from[0] = '\0';
     RT_TRY(kv_vault_has_copy(vault, &chain, &is_there));
     if (is_there) kv_segment_quarantine(bad, why); /* one that cannot be read still has its name */
     const kv_known *known = kv_segment_has_its_name(bad) ? NULL : kv_vault_know(vault, &chain);
-    if (!known && is_there) {
-        RT_TRY(kv_vault_import(vault, &chain, &is_there));
-        known = is_there ? kv_vault_know(vault, &chain) : NULL;
+    if (known && kv_vault_open_segment(vault, known, out) == RT_OK) { /* this rank's own */
+        (void)snprintf(vault->imported_from, sizeof vault->imported_from, "%s", (*out)->path);
+        return RT_OK;
     }
+    if (is_there) RT_TRY(kv_vault_import(vault, &chain, &is_there));
+    known = is_there ? kv_vault_know(vault, &chain) : NULL;
     return known ? kv_vault_open_segment(vault, known, out)
                  : rt_fail(RT_ECORRUPT, "kvstore: there is no copy");
 }
@@ -87,10 +88,8 @@ rt_status kv_walk_mend(kv_walk *walk, rt_status failure, char text[KV_MEND_TEXT]
         if (!is_mended) break;
     }
     if (!is_mended) return rt_fail(failure, "%s", why);
-    const char *from = walk->store->vault->imported_from;
     (void)snprintf(text, KV_MEND_TEXT, "%s%s; read from %.1000s instead", why,
-            failure == RT_EIO ? "; put aside as .bad" : "",
-            *from ? from : "another file of the same tokens");
+            failure == RT_EIO ? "; put aside as .bad" : "", walk->store->vault->imported_from);
     start_again(walk);
     return RT_OK;
 }
