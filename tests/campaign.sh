@@ -38,6 +38,7 @@ export GLM1M="$PWD/build/glm1m"
 try() {
     "$@" >"$log" 2>&1 && return
     outcome="FAILED ($?): $*"
+    grep -A 1 '^FAIL' "$log"
     tail -n 5 "$log"
 }
 
