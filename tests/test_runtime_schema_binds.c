@@ -227,6 +227,15 @@ static int check_drawn(const json_t *root, const glm_schema *schema, const char 
 
 /* ---- values of the schema -------------------------------------------------------------------- */
 
+static bool is_required(const json_t *schema, const char *name) {
+    size_t i = 0;
+    const json_t *one = NULL;
+    json_array_foreach(json_object_get(schema, "required"), i, one) {
+        if (strcmp(json_string_value(one), name) == 0) return true;
+    }
+    return false;
+}
+
 /* NULL: none was found, which happens where it is deep. */
 static json_t *draw_value(const json_t *root, const json_t *schema, int depth) {
     json_t *values = json_pack("[s, s, i, f, b, n, i, {}, []]", "a\"b", "", 12, 1.5, true, 0);
@@ -250,7 +259,7 @@ static json_t *draw_value(const json_t *root, const json_t *schema, int depth) {
         for (int64_t k = below(N_NAMES), i = k; i < k + N_NAMES; i++) {
             const char *name = names[i % N_NAMES];
             const json_t *of = json_object_get(json_object_get(schema, "properties"), name);
-            if (of && (below(2) || is_one_of(json_object_get(schema, "required"), json_string(name))))
+            if (of && (below(2) || is_required(schema, name)))
                 (void)json_object_set_new(found, name, draw_value(root, of, depth + 1));
         }
         if (json_is_object(json_object_get(schema, "additionalProperties")) && below(2))
