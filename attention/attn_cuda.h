@@ -48,7 +48,7 @@ int64_t attn_cuda_fp8_page_bytes(const attn_shape *shape);
  *   max, sum  fp32 [n_tokens][n_heads]; out  fp32 [n_tokens][n_heads][128]: attn_state between
  *             calls
  *   open_pages  NULL, or bf16 pages of pos - pos % 128 and on, in which the query tokens lie: a query reads its
- *             own page there, instead of in `pages`, which are bf16, too. sm_80's kernel alone
+ *             own page there, instead of in `pages`, which are bf16, too
  *   is_first  the rows have seen nothing yet: the state is not read
  *   is_last   the rows have seen everything: attended, bf16 [n_tokens][n_heads][128], and lse
  *             (natural logarithm, fp32 [n_tokens][n_heads]; NULL: not wanted) are written, the

@@ -88,8 +88,9 @@ PTX_DEVICE decode_tile tile_of(const decode_params &p, int number) {
     const int32_t n_keys = length <= first          ? 0
                            : length - first < SPLIT ? (int32_t)(length - first)
                                                     : SPLIT;
-    t.walk = {p.a.pages[t.seq] + (int64_t)t.split * SPLIT_PAGES, kv_head, n_keys,
-            (n_keys + PAGE - 1) / PAGE};
+    const int n_pages = (n_keys + PAGE - 1) / PAGE;
+    t.walk = {p.a.pages[t.seq] + (int64_t)t.split * SPLIT_PAGES, NULL, kv_head, n_keys, n_pages,
+            n_pages, n_pages};
     return t;
 }
 
@@ -108,7 +109,7 @@ PTX_DEVICE int64_t place_of(const decode_params &p, const decode_tile &t, int ro
 
 PTX_DEVICE row_limits limits_of(const decode_params &p, const decode_tile &t) {
     return {{t.first_seen + token_of(p, t, row_of(0)), t.first_seen + token_of(p, t, row_of(1))},
-            t.first_seen + token_of(p, t, warpgroup() * GROUP_ROWS)};
+            t.first_seen + token_of(p, t, warpgroup() * GROUP_ROWS), 0, 0};
 }
 
 /* This warpgroup's 64 rows; rows past the last are zero. */
@@ -296,12 +297,12 @@ template <class BLOCK> PTX_DEVICE void consume(const decode_params &p, ptx_smem 
     begin_turns<BLOCK>();
     for (int number = (int)ptx_block_x(); number < p.n_tiles; number += p.n_blocks) {
         decode_tile t = tile_of(p, number);
-        if (t.walk.n_pages == 0) continue;
+        if (t.walk.n_steps == 0) continue;
         row_state state;
         clear_state(state);
         load_queries(p, t,
                 queries_of<BLOCK>(smem)); /* the last tile's have been read: it waited for that */
-        attend<BLOCK>(t.walk.n_pages, limits_of(p, t), p.scale, smem, slot, state);
+        attend<BLOCK>(t.walk.n_steps, limits_of(p, t), p.scale, smem, slot, state);
         t = tile_of(p,
                 (int)ptx_here(
                         (uint32_t)number)); /* once more, rather than in registers all the while */

@@ -38,10 +38,13 @@ enum {
     Q_GROUP_BYTES = 2 * Q_HALF_BYTES
 };
 
-/* A block's threads, named barriers and shared memory. */
-template <int CONSUMERS, int STAGES> struct sm90_block {
+/* A block's threads, named barriers and shared memory. WRITERS arrive for a stage to be full: one thread that expects
+ * a copy, or each warp of a warpgroup that may have written it. */
+template <int CONSUMERS, int STAGES, int WRITERS = 1, bool TWICE = false> struct sm90_block {
     enum {
         N_CONSUMERS = CONSUMERS,
+        N_WRITERS = WRITERS,
+        IS_TWICE = TWICE,
         HAS_TURNS = CONSUMERS > 1,
         N_STAGES = STAGES,
         CONSUMER_THREADS = CONSUMERS * GROUP,
@@ -63,18 +66,30 @@ template <int CONSUMERS, int STAGES> struct sm90_block {
     };
 };
 
-/* The pages that a tile walks over. */
+/* The pages that a tile walks over, ascending. With open pages, in which the query tokens lie, a row reads its own
+ * page there, and pages before it in `pages`; a page that is one row's own and another's earlier one is in both, and
+ * two steps. */
 struct page_walk {
-    void *const *pages;
+    void *const *pages;      /* from the walk's first key on; n_closed of them */
+    void *const *open_pages; /* the steps behind those */
     int kv_head;
     int n_keys; /* from the first page on: rows behind them are not there */
-    int n_pages;
+    int n_closed;
+    int first_open; /* page of the first open step */
+    int n_steps;
 };
 
-/* What a thread's rows h = 0, 1 see: that many keys from the walk's first on. */
+PTX_DEVICE int page_of_step(int step, int n_closed, int first_open) {
+    return step < n_closed ? step : first_open + step - n_closed;
+}
+
+/* What a thread's rows h = 0, 1 see: that many keys from the walk's first on. Where BLOCK::IS_TWICE, rows may lie in
+ * different open pages, and the steps are told apart. */
 struct row_limits {
     int seen[2];
     int least; /* of the warpgroup's rows */
+    int n_closed;
+    int first_open;
 };
 
 /* A thread's rows g and g + 8 of its warp's 16: h = 0, 1; columns 8j + 2q, + 1 at out[4j + 2h], +
@@ -109,8 +124,8 @@ template <class BLOCK> PTX_DEVICE uint32_t slot_after(uint32_t slot) {
 /* One thread of the block; a barrier of all must follow. */
 template <class BLOCK> PTX_DEVICE void init_barriers(ptx_smem smem) {
     for (int stage = 0; stage < BLOCK::N_STAGES; stage++) {
-        ptx_mbar_init(smem + BLOCK::FULL_K_AT + stage * 8, 1);
-        ptx_mbar_init(smem + BLOCK::FULL_V_AT + stage * 8, 1);
+        ptx_mbar_init(smem + BLOCK::FULL_K_AT + stage * 8, BLOCK::N_WRITERS);
+        ptx_mbar_init(smem + BLOCK::FULL_V_AT + stage * 8, BLOCK::N_WRITERS);
         ptx_mbar_init(smem + BLOCK::EMPTY_K_AT + stage * 8, BLOCK::N_CONSUMERS);
         ptx_mbar_init(smem + BLOCK::EMPTY_V_AT + stage * 8, BLOCK::N_CONSUMERS);
     }
@@ -145,16 +160,24 @@ PTX_DEVICE void fetch(ptx_smem smem, int full_at, int empty_at, int tiles_at, ui
                 n_rows * ROW_BYTES, full);
 }
 
-/* The pages of a walk, from `slot` on; moves it behind them. */
+/* A bf16 page of a walk, into `slot`. */
+template <class BLOCK>
+PTX_DEVICE void fetch_page(
+        const page_walk &w, const void *from, int page, ptx_smem smem, uint32_t slot) {
+    const char *keys = tile_of_keys(from, w.kv_head);
+    const int left = w.n_keys - page * KEYS;
+    const int n_rows = left < KEYS ? left : KEYS;
+    fetch<BLOCK>(smem, BLOCK::FULL_K_AT, BLOCK::EMPTY_K_AT, BLOCK::K_AT, slot, keys, n_rows);
+    fetch<BLOCK>(smem, BLOCK::FULL_V_AT, BLOCK::EMPTY_V_AT, BLOCK::V_AT, slot, keys + TILE_BYTES,
+            n_rows);
+}
+
+/* All pages of a walk, bf16, from `slot` on; moves it behind them. */
 template <class BLOCK>
 PTX_DEVICE void fetch_pages(const page_walk &w, ptx_smem smem, uint32_t &slot) {
-    for (int page = 0; page < w.n_pages; page++) {
-        const char *keys = tile_of_keys(w.pages[page], w.kv_head);
-        const int left = w.n_keys - page * KEYS;
-        const int n_rows = left < KEYS ? left : KEYS;
-        fetch<BLOCK>(smem, BLOCK::FULL_K_AT, BLOCK::EMPTY_K_AT, BLOCK::K_AT, slot, keys, n_rows);
-        fetch<BLOCK>(smem, BLOCK::FULL_V_AT, BLOCK::EMPTY_V_AT, BLOCK::V_AT, slot,
-                keys + TILE_BYTES, n_rows);
+    for (int step = 0; step < w.n_steps; step++) {
+        const void *from = step < w.n_closed ? w.pages[step] : w.open_pages[step - w.n_closed];
+        fetch_page<BLOCK>(w, from, page_of_step(step, w.n_closed, w.first_open), smem, slot);
         slot = slot_after<BLOCK>(slot);
     }
 }
@@ -289,18 +312,27 @@ PTX_DEVICE void release(ptx_smem empty) {
     if (ptx_thread() % GROUP == 0) ptx_mbar_arrive(empty);
 }
 
-/* Mask a page where some row of the warpgroup does not see all of it. */
-PTX_DEVICE void mask_page(const row_limits &limits, int page, float (&s)[64]) {
-    if (limits.least - page * KEYS >= KEYS) return;
-    const int n_seen[2] = {limits.seen[0] - page * KEYS, limits.seen[1] - page * KEYS};
+/* Mask the page of a step where some row of the warpgroup does not see all of it. */
+template <class BLOCK>
+PTX_DEVICE void mask_step(const row_limits &limits, int step, float (&s)[64]) {
+    const int page =
+            BLOCK::IS_TWICE ? page_of_step(step, limits.n_closed, limits.first_open) : step;
+    const bool is_closed = BLOCK::IS_TWICE && step < limits.n_closed;
+    int n_seen[2] = {limits.seen[0] - page * KEYS, limits.seen[1] - page * KEYS};
+    const int least = limits.least - page * KEYS;
+    if (BLOCK::IS_TWICE ? is_closed && least > KEYS : least >= KEYS) return;
+#pragma unroll
+    for (int h = 0; h < 2;
+            h++) /* closed: what the row's own page is behind; open: if it is its own */
+        if (BLOCK::IS_TWICE && is_closed != (n_seen[h] > KEYS)) n_seen[h] = 0;
     mask(s, n_seen);
 }
 
-/* Every page of the tile, at least one, also one that only the rows of the other warpgroup see: both take
+/* Every step of the tile, at least one, also one that only the rows of the other warpgroup see: both take
  * as many turns. The pages are in `slot` and on, which is moved behind them; the queries are there, once
  * all threads of the warpgroup have come here. */
 template <class BLOCK>
-PTX_DEVICE void attend(int n_pages, const row_limits &limits, float scale, ptx_smem smem,
+PTX_DEVICE void attend(int n_steps, const row_limits &limits, float scale, ptx_smem smem,
         uint32_t &slot, row_state &state) {
     const ptx_smem q = queries_of<BLOCK>(smem);
     packed_weights weights;
@@ -319,13 +351,13 @@ PTX_DEVICE void attend(int n_pages, const row_limits &limits, float scale, ptx_s
     if (BLOCK::HAS_TURNS) ptx_bar_arrive<BLOCK::CONSUMER_THREADS>(other_turn<BLOCK>());
     ptx_wgmma_wait<0>();
     release(bar(BLOCK::EMPTY_K_AT, here));
-    mask_page(limits, 0, s);
+    mask_step<BLOCK>(limits, 0, s);
     bool is_risen = weigh(s, state, factor, scale);
     rescale(state.out, factor, is_risen);
     pack(s, weights);
     before = here, here = slot_after<BLOCK>(here);
-    if (n_pages > 1) ptx_mbar_wait(bar(BLOCK::FULL_K_AT, here), parity_of<BLOCK>(here));
-    for (int page = 1; page < n_pages; page++) {
+    if (n_steps > 1) ptx_mbar_wait(bar(BLOCK::FULL_K_AT, here), parity_of<BLOCK>(here));
+    for (int step = 1; step < n_steps; step++) {
         if (BLOCK::HAS_TURNS) ptx_bar_sync<BLOCK::CONSUMER_THREADS>(my_turn<BLOCK>());
         queue_keys(q, tile(BLOCK::K_AT, here), s);
         ptx_mbar_wait(bar(BLOCK::FULL_V_AT, before), parity_of<BLOCK>(before));
@@ -333,12 +365,12 @@ PTX_DEVICE void attend(int n_pages, const row_limits &limits, float scale, ptx_s
         if (BLOCK::HAS_TURNS) ptx_bar_arrive<BLOCK::CONSUMER_THREADS>(other_turn<BLOCK>());
         ptx_wgmma_wait<1>(); /* s */
         release(bar(BLOCK::EMPTY_K_AT, here));
-        mask_page(limits, page, s);
+        mask_step<BLOCK>(limits, step, s);
         is_risen = weigh(s, state, factor, scale);
         ptx_settle(s);
         const ptx_smem v_is_read = bar(BLOCK::EMPTY_V_AT, before);
         before = here, here = slot_after<BLOCK>(here);
-        if (page + 1 < n_pages) /* here, it also keeps ptxas from moving the next wait up */
+        if (step + 1 < n_steps) /* here, it also keeps ptxas from moving the next wait up */
             ptx_mbar_wait(bar(BLOCK::FULL_K_AT, here), parity_of<BLOCK>(here));
         ptx_wgmma_wait<0>(); /* out; the weights have been read */
         release(v_is_read);

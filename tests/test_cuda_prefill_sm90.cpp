@@ -1,5 +1,6 @@
 /* The prefill kernel for Hopper, run thread by thread on the CPU: what it writes is the
- * definition's, within a derived bound, and how calls are cut changes no bit.
+ * definition's, within a derived bound, and how calls are cut changes no bit. With open pages a query's own page is
+ * that one, and every earlier one as `pages` has it.
  *
  * Method: tests/emu runs the kernel's own text. Pages lie in random order, their unused rows hold
  * NaN, every buffer is exactly as long as it must be. Tails 1..127 are the rows of one call. */
