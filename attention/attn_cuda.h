@@ -119,7 +119,7 @@ enum { ATTN_CUDA_DECODE_ROWS_MAX = 256 };
 /* Ampere and later: mma.sync. Memory binds up to 32 rows of a KV head. */
 RT_MUST_CHECK rt_status attn_cuda_decode_sm80(
         const attn_shape *shape, const attn_cuda_decode_args *args, rt_stream stream);
-/* Hopper: bulk copies, wgmma. Memory binds up to 128 rows; bf16 pages. */
+/* Hopper: bulk copies, wgmma. Memory binds up to 128 rows of bf16 pages. */
 RT_MUST_CHECK rt_status attn_cuda_decode_sm90(
         const attn_shape *shape, const attn_cuda_decode_args *args, rt_stream stream);
 /* What either wants. */

@@ -10,10 +10,15 @@
  * binds with 8 rows as with 128. Three pages, 192 KiB, are in flight or in use a block; it is the only one on
  * its SM. The next tile's pages come while this one's states are stored and merged.
  *
+ * Pages of e4m3 (attn_fp8.h) are widened in shared memory, to what their codes say, by the warpgroup that brings
+ * them (attn_widen_sm90.cuh); the one or two pages in which the query tokens lie are bf16. An SM's share of 32 KiB takes
+ * 1700 cycles; widening 830 issue slots beside 530 of 64 rows, and 1660 cycles of shared memory: two roofs side
+ * by side. Of 128 rows the products alone take 2048, and shared memory 2300.
+ *
  * Splits begin at absolute multiples of 4096, and their states are merged by a tree of fixed shape
  * (attn_decode_rows.h), children in ascending order: what a row's bits are depends neither on what it shares a
  * pass with, nor on how many blocks or calls there are. */
-#include "attn_sm90.cuh"
+#include "attn_widen_sm90.cuh"
 
 #include "attn_decode_rows.h"
 
@@ -21,15 +26,22 @@
 
 namespace {
 
-enum {
-    SPLIT = ATTN_SPLIT_TOKENS,
-    SPLIT_PAGES = SPLIT / PAGE,
-    CHILDREN = ATTN_TREE_CHILDREN,
-    N_STAGES = 3,
-    PRODUCER_REGISTERS = 24, /* with two consumers; one has as many as it likes */
-    CONSUMER_REGISTERS = 240
-};
+enum { SPLIT = ATTN_SPLIT_TOKENS, SPLIT_PAGES = SPLIT / PAGE, CHILDREN = ATTN_TREE_CHILDREN };
 static_assert(SPLIT % PAGE == 0, "a split is whole pages");
+
+/* A block that reads bf16 pages, or e4m3 ones; registers of one with two consumers, one has as many as it
+ * likes. */
+template <int N_CONSUMERS, bool FP8>
+struct decode_block : sm90_block<N_CONSUMERS, FP8 ? 2 : 3, FP8 ? N_WIDENERS : 1, FP8> {
+    typedef sm90_block<N_CONSUMERS, FP8 ? 2 : 3, FP8 ? N_WIDENERS : 1, FP8> base;
+    enum {
+        IS_FP8 = FP8,
+        PRODUCER_REGISTERS = FP8 ? 72 : 24,
+        CONSUMER_REGISTERS = FP8 ? 216 : 240,
+        TICKET_AT = FP8 ? (int)unit_memory<base>::END_AT : (int)base::END_AT,
+        SMEM_BYTES = TICKET_AT + 4
+    };
+};
 
 struct decode_params {
     attn_cuda_decode_args a;
@@ -70,7 +82,23 @@ PTX_DEVICE int32_t clip(int64_t n_keys) {
     return n_keys < -SPLIT ? -SPLIT : n_keys < 2 * SPLIT ? (int32_t)n_keys : 2 * SPLIT;
 }
 
-PTX_DEVICE decode_tile tile_of(const decode_params &p, int number) {
+PTX_DEVICE int clip_pages(int64_t n_pages, int n_max) {
+    return n_pages < 0 ? 0 : n_pages < n_max ? (int)n_pages : n_max;
+}
+
+/* Of n_pages pages of a split: e4m3 ones, those before the last query token's, and the one or two in which the
+ * query tokens lie. */
+PTX_DEVICE void open_pages_of(const decode_params &p, int64_t length, decode_tile &t, int n_pages) {
+    const int64_t split_page = (int64_t)t.split * SPLIT_PAGES;
+    const int64_t first = (length - p.a.n_queries) / PAGE - split_page;
+    const int64_t last = (length - 1) / PAGE - split_page;
+    t.walk.n_closed = clip_pages(last, n_pages);
+    t.walk.first_open = clip_pages(first, n_pages);
+    t.walk.open_pages = p.a.open_pages[t.seq] + (t.walk.first_open - first);
+    t.walk.n_steps = t.walk.n_closed + clip_pages(last + 1, n_pages) - t.walk.first_open;
+}
+
+template <class BLOCK> PTX_DEVICE decode_tile tile_of(const decode_params &p, int number) {
     decode_tile t;
     t.row_block = number % p.n_row_blocks;
     const int of_head = number / p.n_row_blocks;
@@ -91,6 +119,7 @@ PTX_DEVICE decode_tile tile_of(const decode_params &p, int number) {
     const int n_pages = (n_keys + PAGE - 1) / PAGE;
     t.walk = {p.a.pages[t.seq] + (int64_t)t.split * SPLIT_PAGES, NULL, kv_head, n_keys, n_pages,
             n_pages, n_pages};
+    if (BLOCK::IS_FP8) open_pages_of(p, length, t, n_pages);
     return t;
 }
 
@@ -109,7 +138,7 @@ PTX_DEVICE int64_t place_of(const decode_params &p, const decode_tile &t, int ro
 
 PTX_DEVICE row_limits limits_of(const decode_params &p, const decode_tile &t) {
     return {{t.first_seen + token_of(p, t, row_of(0)), t.first_seen + token_of(p, t, row_of(1))},
-            t.first_seen + token_of(p, t, warpgroup() * GROUP_ROWS), 0, 0};
+            t.first_seen + token_of(p, t, warpgroup() * GROUP_ROWS)};
 }
 
 /* This warpgroup's 64 rows; rows past the last are zero. */
@@ -287,55 +316,165 @@ PTX_DEVICE void climb(const decode_params &p, const decode_tile &t, ptx_smem wor
 template <class BLOCK> PTX_DEVICE void produce(const decode_params &p, ptx_smem smem) {
     uint32_t slot = 0;
     for (int number = (int)ptx_block_x(); number < p.n_tiles; number += p.n_blocks) {
-        const decode_tile t = tile_of(p, number);
+        const decode_tile t = tile_of<BLOCK>(p, number);
         fetch_pages<BLOCK>(t.walk, smem, slot);
     }
+}
+
+/* The unit that is copied next, of all of the block's tiles: keys, then values of a page. In shared memory, where only
+ * the thread that copies touches it: it would take registers of all. */
+struct unit_cursor {
+    int32_t number; /* of the tile; n_tiles or more: there are no more */
+    int32_t page;
+    int32_t n_pages;
+    int32_t kv_head;
+    uint64_t pages;
+    uint32_t is_values;
+    uint32_t slot;
+};
+
+template <class BLOCK> PTX_DEVICE unit_cursor load_cursor(ptx_smem smem) {
+    const uint4 a = ptx_lds128(smem + unit_memory<BLOCK>::CURSOR_AT);
+    const uint4 b = ptx_lds128(smem + unit_memory<BLOCK>::CURSOR_AT + 16);
+    return {(int32_t)a.x, (int32_t)a.y, (int32_t)a.z, (int32_t)a.w, (uint64_t)b.y << 32 | b.x, b.z,
+            b.w};
+}
+template <class BLOCK> PTX_DEVICE void store_cursor(ptx_smem smem, const unit_cursor &c) {
+    ptx_sts128(smem + unit_memory<BLOCK>::CURSOR_AT,
+            make_uint4((uint32_t)c.number, (uint32_t)c.page, (uint32_t)c.n_pages,
+                    (uint32_t)c.kv_head));
+    ptx_sts128(smem + unit_memory<BLOCK>::CURSOR_AT + 16,
+            make_uint4((uint32_t)c.pages, (uint32_t)(c.pages >> 32), c.is_values, c.slot));
+}
+
+/* On to a tile that has the page. */
+template <class BLOCK> PTX_DEVICE void find_unit(const decode_params &p, unit_cursor &c) {
+    while (c.number < p.n_tiles && c.page >= c.n_pages) {
+        c.number += p.n_blocks;
+        c.page = 0;
+        if (c.number >= p.n_tiles) return;
+        const decode_tile t = tile_of<BLOCK>(p, c.number);
+        c.n_pages = t.walk.n_closed;
+        c.kv_head = t.walk.kv_head;
+        c.pages = (uint64_t)(uintptr_t)t.walk.pages;
+    }
+}
+
+template <class BLOCK> PTX_DEVICE void copy_next_unit(const decode_params &p, ptx_smem smem) {
+    unit_cursor c = load_cursor<BLOCK>(smem);
+    if (c.number >= p.n_tiles) return;
+    const void *page = ((void *const *)(uintptr_t)c.pages)[c.page];
+    copy_unit<BLOCK>(smem, c.slot, (const char *)page + (int64_t)c.kv_head * ATTN_FP8_HEAD_BYTES,
+            c.is_values != 0);
+    c.slot = slot_after<unit_ring>(c.slot);
+    c.page += (int32_t)c.is_values;
+    c.is_values ^= 1u;
+    find_unit<BLOCK>(p, c);
+    store_cursor<BLOCK>(smem, c);
+}
+
+template <class BLOCK> PTX_DEVICE void copy_first_units(const decode_params &p, ptx_smem smem) {
+    unit_cursor c = {(int32_t)ptx_block_x() - p.n_blocks, 0, 0, 0, 0, 0, 0};
+    find_unit<BLOCK>(p, c);
+    store_cursor<BLOCK>(smem, c);
+    for (int i = 0; i < N_UNITS - 1; i++) copy_next_unit<BLOCK>(p, smem);
+}
+
+/* The open pages of a tile, bf16. */
+template <class BLOCK>
+PTX_DEVICE void fetch_open(const decode_params &p, int number, ptx_smem smem, uint32_t &slot) {
+    const page_walk w = tile_of<BLOCK>(p, number).walk;
+    for (int step = w.n_closed; step < w.n_steps; step++) {
+        fetch_page<BLOCK>(w, w.open_pages[step - w.n_closed],
+                page_of_step(step, w.n_closed, w.first_open), smem, slot);
+        slot = slot_after<BLOCK>(slot);
+    }
+}
+
+/* e4m3: the whole warpgroup. Units are copied as many ahead as the ring has but one, which is being read. */
+template <class BLOCK> PTX_DEVICE void produce_widened(const decode_params &p, ptx_smem smem) {
+    const bool is_copier = ptx_thread() == BLOCK::CONSUMER_THREADS;
+    uint32_t slot = 0, unit = 0;
+    if (is_copier) copy_first_units<BLOCK>(p, smem);
+    for (int number = (int)ptx_block_x(); number < p.n_tiles; number += p.n_blocks) {
+        const int n_closed = tile_of<BLOCK>(p, number).walk.n_closed;
+#pragma unroll 1
+        for (int i = 0; i < 2 * n_closed; i++) { /* keys and values by turns */
+            if (is_copier) copy_next_unit<BLOCK>(p, smem);
+            widen_unit<BLOCK>(smem, unit, slot, i % 2 != 0);
+            unit = slot_after<unit_ring>(unit);
+            if (i % 2 != 0) slot = slot_after<BLOCK>(slot);
+        }
+        fetch_open<BLOCK>(p, (int)ptx_here((uint32_t)number), smem, slot);
+    }
+}
+
+/* With two consumers, widening takes the registers of the overlap. */
+template <class BLOCK>
+PTX_DEVICE void walk_pages(const page_walk &w, const row_limits &limits, float scale, ptx_smem smem,
+        uint32_t &slot, row_state &state) {
+    if constexpr (BLOCK::IS_FP8 && BLOCK::HAS_TURNS)
+        attend_by_turns<BLOCK>(w, limits, scale, smem, slot, state);
+    else
+        attend<BLOCK>(w, limits, scale, smem, slot, state);
 }
 
 template <class BLOCK> PTX_DEVICE void consume(const decode_params &p, ptx_smem smem) {
     uint32_t slot = 0;
     begin_turns<BLOCK>();
     for (int number = (int)ptx_block_x(); number < p.n_tiles; number += p.n_blocks) {
-        decode_tile t = tile_of(p, number);
+        decode_tile t = tile_of<BLOCK>(p, number);
         if (t.walk.n_steps == 0) continue;
         row_state state;
         clear_state(state);
-        load_queries(p, t,
-                queries_of<BLOCK>(smem)); /* the last tile's have been read: it waited for that */
-        attend<BLOCK>(t.walk.n_steps, limits_of(p, t), p.scale, smem, slot, state);
-        t = tile_of(p,
-                (int)ptx_here(
-                        (uint32_t)number)); /* once more, rather than in registers all the while */
+        /* The queries of the last tile have been read: it waited for that. */
+        load_queries(p, t, queries_of<BLOCK>(smem));
+        walk_pages<BLOCK>(t.walk, limits_of(p, t), p.scale, smem, slot, state);
+        /* Found out once more, rather than kept in registers all the while. */
+        t = tile_of<BLOCK>(p, (int)ptx_here((uint32_t)number));
         if (t.n_splits == 1) {
             store_rows(p, t, state);
             continue;
         }
         store_part(p, t, state);
-        climb<BLOCK>(p, t, smem + BLOCK::END_AT);
+        climb<BLOCK>(p, t, smem + BLOCK::TICKET_AT);
     }
     end_turns<BLOCK>();
 }
 
-template <int N_CONSUMERS>
-static __global__ void __launch_bounds__(sm90_block<N_CONSUMERS, N_STAGES>::THREADS, 1)
+template <int N_CONSUMERS, bool IS_FP8>
+static __global__ void __launch_bounds__(decode_block<N_CONSUMERS, IS_FP8>::THREADS, 1)
         attn_decode_sm90_kernel(const decode_params p) {
-    typedef sm90_block<N_CONSUMERS, N_STAGES> block;
+    typedef decode_block<N_CONSUMERS, IS_FP8> block;
     const ptx_smem smem = ptx_smem_base();
-    if (ptx_thread() == block::CONSUMER_THREADS) init_barriers<block>(smem);
+    if (ptx_thread() == block::CONSUMER_THREADS) {
+        if (IS_FP8) init_unit_barriers<block>(smem);
+        init_barriers<block>(smem);
+    }
     ptx_syncthreads();
     if (warpgroup() == N_CONSUMERS) {
-        if (N_CONSUMERS > 1) ptx_registers_give<PRODUCER_REGISTERS>();
-        if (ptx_thread() < block::CONSUMER_THREADS + WARP) produce<block>(p, smem);
+        if (N_CONSUMERS > 1) ptx_registers_give<block::PRODUCER_REGISTERS>();
+        if (IS_FP8)
+            produce_widened<block>(p, smem);
+        else if (ptx_thread() < block::CONSUMER_THREADS + WARP)
+            produce<block>(p, smem);
     } else {
-        if (N_CONSUMERS > 1) ptx_registers_take<CONSUMER_REGISTERS>();
+        if (N_CONSUMERS > 1) ptx_registers_take<block::CONSUMER_REGISTERS>();
         consume<block>(p, smem);
     }
 }
 
-template <int N_CONSUMERS> const char *launch(const decode_params &params, rt_stream stream) {
-    typedef sm90_block<N_CONSUMERS, N_STAGES> block;
-    const ptx_grid grid = {params.n_blocks, 1, block::THREADS, block::END_AT + 4};
-    return ptx_launch(attn_decode_sm90_kernel<N_CONSUMERS>, grid, stream, params);
+template <int N_CONSUMERS, bool IS_FP8>
+const char *launch(const decode_params &params, rt_stream stream) {
+    typedef decode_block<N_CONSUMERS, IS_FP8> block;
+    const ptx_grid grid = {params.n_blocks, 1, block::THREADS, block::SMEM_BYTES};
+    return ptx_launch(attn_decode_sm90_kernel<N_CONSUMERS, IS_FP8>, grid, stream, params);
+}
+
+const char *launch_for(const decode_params &params, rt_stream stream) {
+    if (params.a.open_pages)
+        return (params.n_rows > GROUP_ROWS ? launch<2, true> : launch<1, true>)(params, stream);
+    return (params.n_rows > GROUP_ROWS ? launch<2, false> : launch<1, false>)(params, stream);
 }
 
 /* Which splits a call has: first, number. */
@@ -361,7 +500,8 @@ rt_status attn_cuda_decode_sm90(
     params.n_rows = args->n_queries * params.group;
     rt_assert(params.n_rows > 0 && params.n_rows <= ATTN_CUDA_DECODE_ROWS_MAX &&
               args->max_tokens > 0);
-    rt_assert(args->first_token >= 0 && args->first_token % SPLIT == 0 && !args->open_pages);
+    rt_assert(args->first_token >= 0 && args->first_token % SPLIT == 0);
+    rt_assert(!args->open_pages || args->n_queries <= PAGE);
     params.n_row_blocks = attn_sm90_row_blocks(params.n_rows);
     params.n_block_rows = attn_sm90_block_rows(params.n_rows);
     splits_of(args, &params);
@@ -378,7 +518,7 @@ rt_status attn_cuda_decode_sm90(
     params.part_max = params.part_out + n_states * HEAD_DIM;
     params.part_sum = params.part_max + n_states;
     params.scale = (float)(1.4426950408889634 / sqrt((double)HEAD_DIM));
-    const char *why = (params.n_rows > GROUP_ROWS ? launch<2> : launch<1>)(params, stream);
+    const char *why = launch_for(params, stream);
     if (why)
         return rt_fail(RT_EDEVICE, "attention: decode of %d sequences over up to %lld keys: %s",
                 (int)args->n_seqs, (long long)args->max_tokens, why);

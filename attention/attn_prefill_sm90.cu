@@ -40,8 +40,8 @@ PTX_DEVICE prefill_tile tile_of(const prefill_params &p, int number) {
     const int n_pages = end > 0 ? (end + KEYS - 1) / KEYS : 0;
     const int own = (p.pos + t.token) / PAGE; /* with open pages, of all of the tile's tokens */
     const int n_closed = p.a.open_pages && own < n_pages ? own : n_pages;
-    t.walk = {p.a.pages, p.a.open_pages ? p.a.open_pages + (p.in_page + t.token) / PAGE : NULL, prefill_kv_head(p, number),
-            p.n_keys, n_closed, n_closed, n_pages};
+    t.walk = {p.a.pages, p.a.open_pages ? p.a.open_pages + (p.in_page + t.token) / PAGE : NULL,
+            prefill_kv_head(p, number), p.n_keys, n_closed, n_closed, n_pages};
     return t;
 }
 
@@ -60,7 +60,7 @@ PTX_DEVICE row_limits limits_of(const prefill_params &p, const prefill_tile &t) 
     const int group = first + warpgroup() * GROUP_ROWS;
     const int low = first + row_of(0), high = first + row_of(1);
     return {{low < p.n_keys ? low : p.n_keys, high < p.n_keys ? high : p.n_keys},
-            group < p.n_keys ? group : p.n_keys, 0, 0};
+            group < p.n_keys ? group : p.n_keys};
 }
 
 /* This warpgroup's 64 rows; rows past the last are zero. */
@@ -171,8 +171,7 @@ PTX_DEVICE void consume(const prefill_params &p, ptx_smem smem) {
         const prefill_tile t = tile_of(p, tile_of_round(p, round));
         row_state state;
         begin(p, t, q, state);
-        if (t.walk.n_steps > 0)
-            attend<block>(t.walk.n_steps, limits_of(p, t), p.scale, smem, slot, state);
+        if (t.walk.n_steps > 0) attend<block>(t.walk, limits_of(p, t), p.scale, smem, slot, state);
         end(p, t, q, state);
     }
     end_turns<block>();

@@ -67,8 +67,8 @@ template <int CONSUMERS, int STAGES, int WRITERS = 1, bool TWICE = false> struct
 };
 
 /* The pages that a tile walks over, ascending. With open pages, in which the query tokens lie, a row reads its own
- * page there, and pages before it in `pages`; a page that is one row's own and another's earlier one is in both, and
- * two steps. */
+ * page there, and pages before it in `pages`. Where BLOCK::IS_TWICE, rows may lie in two different pages; then the first
+ * of those is in both, and two steps. */
 struct page_walk {
     void *const *pages;      /* from the walk's first key on; n_closed of them */
     void *const *open_pages; /* the steps behind those */
@@ -83,13 +83,10 @@ PTX_DEVICE int page_of_step(int step, int n_closed, int first_open) {
     return step < n_closed ? step : first_open + step - n_closed;
 }
 
-/* What a thread's rows h = 0, 1 see: that many keys from the walk's first on. Where BLOCK::IS_TWICE, rows may lie in
- * different open pages, and the steps are told apart. */
+/* What a thread's rows h = 0, 1 see: that many keys from the walk's first on. */
 struct row_limits {
     int seen[2];
     int least; /* of the warpgroup's rows */
-    int n_closed;
-    int first_open;
 };
 
 /* A thread's rows g and g + 8 of its warp's 16: h = 0, 1; columns 8j + 2q, + 1 at out[4j + 2h], +
@@ -152,6 +149,11 @@ PTX_DEVICE void fetch(ptx_smem smem, int full_at, int empty_at, int tiles_at, ui
     const ptx_smem full = smem + full_at + stage * 8;
     const ptx_smem tile = smem + tiles_at + stage * TILE_BYTES;
     ptx_mbar_wait(smem + empty_at + stage * 8, parity_of<BLOCK>(slot) ^ 1u);
+    if (BLOCK::N_WRITERS > 1 && ptx_thread() / WARP % BLOCK::N_WRITERS != 0) {
+        if (ptx_thread() % WARP == 0)
+            ptx_mbar_arrive(full); /* the first warp alone has something to do */
+        return;
+    }
     if (n_rows < KEYS) clear_rows(tile, n_rows);
     if (ptx_thread() % WARP != 0) return;
     ptx_mbar_arrive_expect(full, 2 * n_rows * ROW_BYTES);
@@ -314,16 +316,14 @@ PTX_DEVICE void release(ptx_smem empty) {
 
 /* Mask the page of a step where some row of the warpgroup does not see all of it. */
 template <class BLOCK>
-PTX_DEVICE void mask_step(const row_limits &limits, int step, float (&s)[64]) {
-    const int page =
-            BLOCK::IS_TWICE ? page_of_step(step, limits.n_closed, limits.first_open) : step;
-    const bool is_closed = BLOCK::IS_TWICE && step < limits.n_closed;
+PTX_DEVICE void mask_step(const row_limits &limits, const page_walk &w, int step, float (&s)[64]) {
+    const int page = BLOCK::IS_TWICE ? page_of_step(step, w.n_closed, w.first_open) : step;
+    if (BLOCK::IS_TWICE ? step < w.first_open : limits.least - page * KEYS >= KEYS) return;
     int n_seen[2] = {limits.seen[0] - page * KEYS, limits.seen[1] - page * KEYS};
-    const int least = limits.least - page * KEYS;
-    if (BLOCK::IS_TWICE ? is_closed && least > KEYS : least >= KEYS) return;
+    const bool is_closed = step < w.n_closed;
 #pragma unroll
     for (int h = 0; h < 2;
-            h++) /* closed: what the row's own page is behind; open: if it is its own */
+            h++) /* closed: if the row's own page is behind it; open: if it is its own */
         if (BLOCK::IS_TWICE && is_closed != (n_seen[h] > KEYS)) n_seen[h] = 0;
     mask(s, n_seen);
 }
@@ -332,7 +332,7 @@ PTX_DEVICE void mask_step(const row_limits &limits, int step, float (&s)[64]) {
  * as many turns. The pages are in `slot` and on, which is moved behind them; the queries are there, once
  * all threads of the warpgroup have come here. */
 template <class BLOCK>
-PTX_DEVICE void attend(int n_steps, const row_limits &limits, float scale, ptx_smem smem,
+PTX_DEVICE void attend(const page_walk &w, const row_limits &limits, float scale, ptx_smem smem,
         uint32_t &slot, row_state &state) {
     const ptx_smem q = queries_of<BLOCK>(smem);
     packed_weights weights;
@@ -351,13 +351,13 @@ PTX_DEVICE void attend(int n_steps, const row_limits &limits, float scale, ptx_s
     if (BLOCK::HAS_TURNS) ptx_bar_arrive<BLOCK::CONSUMER_THREADS>(other_turn<BLOCK>());
     ptx_wgmma_wait<0>();
     release(bar(BLOCK::EMPTY_K_AT, here));
-    mask_step<BLOCK>(limits, 0, s);
+    mask_step<BLOCK>(limits, w, 0, s);
     bool is_risen = weigh(s, state, factor, scale);
     rescale(state.out, factor, is_risen);
     pack(s, weights);
     before = here, here = slot_after<BLOCK>(here);
-    if (n_steps > 1) ptx_mbar_wait(bar(BLOCK::FULL_K_AT, here), parity_of<BLOCK>(here));
-    for (int step = 1; step < n_steps; step++) {
+    if (w.n_steps > 1) ptx_mbar_wait(bar(BLOCK::FULL_K_AT, here), parity_of<BLOCK>(here));
+    for (int step = 1; step < w.n_steps; step++) {
         if (BLOCK::HAS_TURNS) ptx_bar_sync<BLOCK::CONSUMER_THREADS>(my_turn<BLOCK>());
         queue_keys(q, tile(BLOCK::K_AT, here), s);
         ptx_mbar_wait(bar(BLOCK::FULL_V_AT, before), parity_of<BLOCK>(before));
@@ -365,17 +365,59 @@ PTX_DEVICE void attend(int n_steps, const row_limits &limits, float scale, ptx_s
         if (BLOCK::HAS_TURNS) ptx_bar_arrive<BLOCK::CONSUMER_THREADS>(other_turn<BLOCK>());
         ptx_wgmma_wait<1>(); /* s */
         release(bar(BLOCK::EMPTY_K_AT, here));
-        mask_step<BLOCK>(limits, step, s);
+        mask_step<BLOCK>(limits, w, step, s);
         is_risen = weigh(s, state, factor, scale);
         ptx_settle(s);
         const ptx_smem v_is_read = bar(BLOCK::EMPTY_V_AT, before);
         before = here, here = slot_after<BLOCK>(here);
-        if (step + 1 < n_steps) /* here, it also keeps ptxas from moving the next wait up */
+        if (step + 1 < w.n_steps) /* here, it also keeps ptxas from moving the next wait up */
             ptx_mbar_wait(bar(BLOCK::FULL_K_AT, here), parity_of<BLOCK>(here));
         ptx_wgmma_wait<0>(); /* out; the weights have been read */
         release(v_is_read);
         rescale(state.out, factor, is_risen);
         pack(s, weights);
+    }
+    ptx_mbar_wait(bar(BLOCK::FULL_V_AT, before), parity_of<BLOCK>(before));
+    queue_values(tile(BLOCK::V_AT, before), weights, state.out);
+    ptx_wgmma_wait<0>();
+    release(bar(BLOCK::EMPTY_V_AT, before));
+    slot = here;
+}
+
+/* The same, to the last bit, with registers for S or P but not for both: a turn is O += P V(j-1), then S = Q K(j)^T,
+ * and the softmax is behind the other warpgroup's turn alone. */
+template <class BLOCK>
+PTX_DEVICE void attend_by_turns(const page_walk &w, const row_limits &limits, float scale,
+        ptx_smem smem, uint32_t &slot, row_state &state) {
+    static_assert(BLOCK::HAS_TURNS, "a turn is another's time");
+    const ptx_smem q = queries_of<BLOCK>(smem);
+    packed_weights weights;
+    uint32_t here = slot, before = slot;
+    const auto bar = [=](int at, uint32_t of) {
+        return smem + (ptx_smem)at + stage_of<BLOCK>(of) * 8;
+    };
+    const auto tile = [=](int at, uint32_t of) {
+        return smem + (ptx_smem)at + stage_of<BLOCK>(of) * TILE_BYTES;
+    };
+    for (int step = 0; step < w.n_steps; step++) {
+        float s[64], factor[2]; /* here, so that s is nobody's before its first product */
+        ptx_mbar_wait(bar(BLOCK::FULL_K_AT, here), parity_of<BLOCK>(here));
+        if (step > 0) ptx_mbar_wait(bar(BLOCK::FULL_V_AT, before), parity_of<BLOCK>(before));
+        ptx_bar_sync<BLOCK::CONSUMER_THREADS>(my_turn<BLOCK>()); /* and the queries are here */
+        if (step > 0) {
+            queue_values(tile(BLOCK::V_AT, before), weights, state.out);
+            ptx_wgmma_wait<0>();
+            release(bar(BLOCK::EMPTY_V_AT, before));
+        }
+        queue_keys(q, tile(BLOCK::K_AT, here), s);
+        ptx_wgmma_wait<0>();
+        ptx_bar_arrive<BLOCK::CONSUMER_THREADS>(other_turn<BLOCK>());
+        release(bar(BLOCK::EMPTY_K_AT, here));
+        mask_step<BLOCK>(limits, w, step, s);
+        const bool is_risen = weigh(s, state, factor, scale);
+        rescale(state.out, factor, is_risen);
+        pack(s, weights);
+        before = here, here = slot_after<BLOCK>(here);
     }
     ptx_mbar_wait(bar(BLOCK::FULL_V_AT, before), parity_of<BLOCK>(before));
     queue_values(tile(BLOCK::V_AT, before), weights, state.out);

@@ -123,7 +123,7 @@ int main() {
         for (const int queries : {16, 1, 8, 4})
             for (const bool is_fp8 : {false, true}) {
 #if HAS_SM90
-                if (!is_fp8) decode(l, "sm90", attn_cuda_decode_sm90, keys, queries, is_fp8, copy);
+                decode(l, "sm90", attn_cuda_decode_sm90, keys, queries, is_fp8, copy);
 #endif
                 decode(l, "sm80", attn_cuda_decode_sm80, keys, queries, is_fp8, copy);
             }

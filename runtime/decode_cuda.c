@@ -151,7 +151,7 @@ static rt_status attend(glm_engine *engine, int32_t layer, int32_t first, int32_
             .open_pages = open,
             .tickets = scratch,
             .scratch = (char *)scratch + ticket_bytes};
-    return cuda->device.capability == 90 && !args.open_pages /* e4m3: sm_80's alone */
+    return cuda->device.capability == 90
                    ? attn_cuda_decode_sm90(&cuda->shape, &args, compute_of(cuda))
                    : attn_cuda_decode_sm80(&cuda->shape, &args, compute_of(cuda));
 }

@@ -56,14 +56,14 @@ local_memory() {
 }
 
 # What is not as it should be in a listing of Hopper's attention kernels, each of them. wgmma.wait_group N is
-# WARPGROUP.DEPBAR.LE gsb0, N.
+# WARPGROUP.DEPBAR.LE gsb0, N. (Decode of 128 rows over e4m3 pages overlaps by turns alone.)
 hopper_complaints() {
-    awk '
+    awk -v by_turns='decode_sm90_kernelILi2ELb1E' '
     function judge() {
         if (kernel == "") return
         if (!products) print FILENAME ": " kernel ": no HGMMA"
         if (!copies) print FILENAME ": " kernel ": no UBLKCP"
-        if (!steps) print FILENAME ": " kernel ": no wait for S while O is computed"
+        if (!steps && kernel !~ by_turns) print FILENAME ": " kernel ": no wait for S while O is computed"
         if (late) print FILENAME ": " kernel ": the softmax is behind the wait for O"
     }
     /Function :/ { judge(); kernel = $NF; products = copies = between = steps = late = n_exp = 0 }

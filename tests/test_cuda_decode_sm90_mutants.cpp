@@ -2,21 +2,22 @@
  * primitive.
  *
  * Method: help_cuda_mutants.h, over two splits that are merged by the block that comes last, longer than the ring
- * of stages, with a partial last page; a sequence of a few keys; one and two warpgroups of rows. */
+ * of stages, with a partial last page; a sequence of a few keys; one and two warpgroups of rows; and over e4m3
+ * pages, with tokens in two pages. */
 #include "emu/ptx.h"
 
 #include "attention/attn_decode_sm90.cu"
 
 #define DECODE        attn_cuda_decode_sm90
 #define DECODE_SPLITS 9
-#include "help_cuda_decode.h"
+#include "help_cuda_fp8.h"
 #include "help_cuda_mutants.h"
 
 int main() {
     const auto work = [] {
         emu_seed(0);
-        return decode_try(8, 1, 1, {4600, 37}, 1) <= 1.0 &&
-               decode_try(8, 1, 9, {700, 4100}, 2) <= 1.0;
+        return decode_try(8, 1, 1, {700, 37}, 1) <= 1.0 && decode_try(8, 1, 9, {4100, 30}, 2) <= 1.0 &&
+               fp8_try(8, 1, 2, 1025, 3, false) <= 1.0 && fp8_try(8, 1, 9, 520, 4, false) <= 1.0;
     };
     const std::vector<harmless_bug> harmless = {
             {EMU_BUG_ZERO_FILL_MISSING, "ptx_cp_async(q",

@@ -145,18 +145,6 @@ static void sealing() {
 int main() {
     codes();
     sealing();
-    double worst = 0.0;
-    emu_seed(1);
-    worst = fmax(worst, fp8_try(8, 1, 1, 5, 1, false));
-    worst = fmax(worst, fp8_try(8, 2, 1, 256, 2, false));
-    worst = fmax(worst, fp8_try(8, 1, 3, 258, 3, true)); /* two in a page, one in the next */
-    worst = fmax(worst, fp8_try(4, 1, 2, 129, 4, true));
-    emu_seed(2);
-    worst = fmax(worst, fp8_try(4, 1, 2, 4097, 5, true)); /* on both sides of a split's end */
-    worst = fmax(worst, fp8_try(8, 1, 1, cuda_is_fast() ? 4200 : 8400, 6, false));
-    emu_seed(0);
-    worst = fmax(worst, fp8_try(8, 1, 16, 392, 7, true)); /* 128 rows */
-    printf("e4m3: worst error %.3f of the bound\n", worst);
-    CHECK(worst <= 1.0);
+    fp8_behaves();
     return 0;
 }

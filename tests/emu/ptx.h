@@ -176,6 +176,24 @@ static inline uint32_t ptx_e4m3_low(uint32_t v) {
 static inline uint32_t ptx_e4m3_high(uint32_t v) {
     return ptx_e4m3_low(v >> 16);
 }
+static inline uint32_t ptx_bytes(uint32_t a, uint32_t b, uint32_t selector) {
+    const uint64_t both = (uint64_t)b << 32 | a;
+    uint32_t r = 0;
+    for (int i = 0; i < 4; i++) r |= (uint32_t)(both >> (selector >> 4 * i & 7) * 8 & 0xff) << 8 * i;
+    return r;
+}
+static inline uint32_t ptx_mul_bf16(uint32_t a, uint32_t b) {
+    return ptx_pack_bf16(ptx_bf16_low(a) * ptx_bf16_low(b), ptx_bf16_high(a) * ptx_bf16_high(b));
+}
+static inline uint32_t ptx_e4m3_times(uint32_t v, uint32_t factor) {
+    /* In double: codes are large and factors are, and the product of 2^-120 is a number again. */
+    const auto times = [](uint32_t code, float by) {
+        const float x = ptx_bits_float(emu_bf16_of_e4m3(code) << 16);
+        return (float)((double)x * 0x1p-120 * (double)by);
+    };
+    return ptx_pack_bf16(
+            times(v >> 8 & 0xff, ptx_bf16_low(factor)), times(v >> 24, ptx_bf16_high(factor)));
+}
 static inline float ptx_mul(float a, float b) {
     const volatile float product = a * b;
     return product;
