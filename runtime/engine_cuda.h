@@ -235,6 +235,9 @@ RT_MUST_CHECK rt_status glm_cuda_fetch_logits(glm_engine *engine, int64_t n);
 RT_MUST_CHECK rt_status glm_cuda_decode_step(glm_engine *engine, kv_seq *const *seqs,
         const int64_t *lengths, const int32_t *ids, int32_t n);
 
+/* layer_cuda.c: prefill over bf16 pages, by the GPU's kernel. Queued. */
+RT_MUST_CHECK rt_status glm_cuda_prefill(glm_cuda *cuda, const attn_cuda_prefill_args *args);
+
 /* fp8_cuda.c: prefill over e4m3 pages: args->pages, but for the queries' own, which are args->open_pages. The same bits
  * however keys are cut. */
 RT_MUST_CHECK rt_status glm_cuda_prefill_fp8(glm_cuda *cuda, const attn_cuda_prefill_args *args);

@@ -1,4 +1,4 @@
-/* e4m3 pages on a GPU: sealing what is full, and prefill, whose kernel reads bf16 pages: as many as GLM_CUDA_WIDE at
+/* e4m3 pages on a GPU: sealing what is full, and prefill, whose kernels read bf16 pages: as many as GLM_CUDA_WIDE at
  * a time are widened, exactly, and attended to by all rows of the call. */
 #include "engine_cuda.h"
 
@@ -44,7 +44,7 @@ static rt_status prefill_part(
     part.is_first = args->is_first && key == 0;
     part.is_last = args->is_last && key + n == args->n_keys;
     RT_TRY(attn_cuda_widen_fp8(&cuda->shape, &wide, compute_of(cuda)));
-    return attn_cuda_prefill_sm80(&cuda->shape, &part, compute_of(cuda));
+    return glm_cuda_prefill(cuda, &part);
 }
 
 rt_status glm_cuda_prefill_fp8(glm_cuda *cuda, const attn_cuda_prefill_args *args) {

@@ -80,6 +80,12 @@ typedef struct window_lists {
     void *const *open_pages;
 } window_lists;
 
+rt_status glm_cuda_prefill(glm_cuda *cuda, const attn_cuda_prefill_args *args) {
+    return cuda->device.capability == 90
+                   ? attn_cuda_prefill_sm90(&cuda->shape, args, compute_of(cuda))
+                   : attn_cuda_prefill_sm80(&cuda->shape, args, compute_of(cuda));
+}
+
 static rt_status attend_to(glm_engine *engine, const glm_chunk *chunk, const kv_window_part *part,
         const window_lists *lists, bool is_first) {
     glm_cuda *cuda = engine->cuda;
@@ -101,9 +107,7 @@ static rt_status attend_to(glm_engine *engine, const glm_chunk *chunk, const kv_
             .is_last = part->is_last};
     if (chunk->n_attend == 0) return RT_OK;
     if (attn_is_lossy(&cuda->shape)) return glm_cuda_prefill_fp8(cuda, &args);
-    return cuda->device.capability == 90
-                   ? attn_cuda_prefill_sm90(&cuda->shape, &args, compute_of(cuda))
-                   : attn_cuda_prefill_sm80(&cuda->shape, &args, compute_of(cuda));
+    return glm_cuda_prefill(cuda, &args);
 }
 
 /* Keys and values of the chunk; open pages that they fill are sealed. */
