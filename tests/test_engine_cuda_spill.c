@@ -5,7 +5,8 @@
  * Method: a book that the CPU made is continued on a GPU that tests/standin plays: by a prefill and by decode steps;
  * with memory for all of it, with less, which streams the first extent and keeps the unfinished one, and with so little
  * that that is parked between walks, too; each with the host's memory for all that leaves, for one extent, for none. A
- * book of more than an extent; one that ends a little before an extent does, which a decode step then completes. */
+ * book of more than an extent; one that ends a little before an extent does, which a decode step then completes: that
+ * with fp8 KV too, of which nothing stays in the host's memory. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,7 @@ enum {
 
 static int32_t ids[N_MAX];
 static int64_t n_steps = N_STEPS_MAX;
+static const char *kv_dtype;
 static int n_failed;
 static char dir[64];
 static const char *dirs[1] = {dir};
@@ -46,6 +48,7 @@ static glm_engine *open_on(const char *device, int64_t kv_bytes, int64_t rows_by
     glm_engine *engine = NULL;
     const glm_options options = {.model_dir = help_model_for_gpu(false),
             .device = device,
+            .kv_dtype = kv_dtype,
             .device_kv_bytes = kv_bytes,
             .host_kv_bytes = rows_bytes,
             .max_len = N_MAX,
@@ -84,7 +87,8 @@ static void continue_book(int64_t n, int64_t kv_bytes, int64_t rows_bytes, float
     plan = *glm_engine_plan(engine);
     check_is("the GPU's memory", gpu->device_bytes_max, plan.gpu_total_bytes);
     check_is("pinned memory", gpu->pinned_bytes, plan.pinned_bytes + plan.kv_rows_bytes);
-    help_engine_go_on(engine, ids, n + N_MORE, n, n_steps, logits);
+    const int64_t n_kept = kv_dtype ? n / 128 * 128 : n; /* sealed pages are whole */
+    help_engine_go_on(engine, ids, n + N_MORE, n_kept, n_steps, logits);
     glm_engine_close(engine);
 }
 
@@ -114,7 +118,7 @@ static void check_way(int64_t n, const way *w, int64_t kv_bytes, const float *al
 }
 
 /* The GPU's memory: all of the KV but a MiB; less than two unfinished extents. */
-static void check_book(int64_t n, const way ways[3], int n_ways) {
+static void check_book(int64_t n, const way *ways, int n_ways) {
     static float all[1 + N_STEPS_MAX][VOCAB];
     standin_cuda_get()->order = STANDIN_LATE;
     continue_book(n, 0, 0, all[0]);
@@ -131,6 +135,7 @@ int main(void) {
     static const way short_ways[] = {{true, 0, STANDIN_LATE}, {false, 0, STANDIN_LATE}, {true, 1, STANDIN_RANDOM}};
     static const way long_ways[] = {
             {false, EXTENT_BYTES, STANDIN_RANDOM}, {true, 0, STANDIN_COPIES}, {true, 1, STANDIN_LATE}};
+    static const way of_fp8 = {false, 1, STANDIN_RANDOM};
     const bool is_fast = getenv("GLM_TEST_FAST") != NULL;
     (void)snprintf(dir, sizeof dir, "/tmp/cuda-spill-XXXXXX");
     if (!mkdtemp(dir)) return 1;
@@ -138,6 +143,11 @@ int main(void) {
     help_engine_ids(ids, N_MAX, 9);
     write_book(N_BOOK_SHORT, "short");
     check_book(N_BOOK_SHORT, short_ways, is_fast ? 1 : 3);
+    kv_dtype = "fp8";
+    n_steps = 2;
+    write_book(N_BOOK_SHORT, "fp8");
+    check_book(N_BOOK_SHORT, &of_fp8, 1);
+    kv_dtype = NULL;
     n_steps = is_fast ? 1 : 2;
     write_book(N_BOOK, "text");
     check_book(N_BOOK, long_ways, is_fast ? 1 : 3);
