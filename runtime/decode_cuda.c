@@ -100,7 +100,7 @@ static glm_cuda_draw draw_of(const glm_draw *draw) {
             .n_valid = (int32_t)draw->n_valid};
 }
 
-static rt_status send_step(
+rt_status glm_cuda_send_step(
         glm_engine *engine, const int64_t *lengths, const int32_t *ids, int32_t n) {
     glm_cuda *cuda = engine->cuda;
     const int64_t max_seqs = engine->plan.max_seqs;
@@ -283,6 +283,39 @@ static rt_status attend_to_part(glm_engine *engine, int32_t layer, const kv_wind
             (char *)cuda->single_scratch + part->seq * cuda->single_scratch_bytes, 1);
 }
 
+/* All of all n, at once. */
+static bool is_whole(const kv_window *window, int32_t n) {
+    int32_t n_whole = 0;
+    for (int32_t i = 0; i < window->n_parts; i++) {
+        const kv_window_part *part = &window->parts[i];
+        n_whole += part->seq < n && part->first_pos == 0 && part->is_last;
+    }
+    return n_whole == n;
+}
+
+static rt_status attend_to_all(
+        glm_engine *engine, int32_t layer, const kv_window *window, int32_t n) {
+    glm_cuda_filled filled = {0};
+    for (int32_t i = 0; i < window->n_parts; i++) {
+        if (window->parts[i].seq >= n) continue;
+        RT_TRY(list_pages(engine, layer, &window->parts[i]));
+        note_filled(&filled, &window->parts[i]);
+    }
+    RT_TRY(append(engine, layer, 0, n));
+    RT_TRY(seal(engine->cuda, &filled));
+    return attend(engine, layer, 0, n, 0, 0, engine->cuda->batch_scratch, engine->plan.max_seqs);
+}
+
+rt_status glm_cuda_attend_to_parts(glm_engine *engine, int32_t layer, const kv_window *window,
+        const int64_t *lengths, int32_t n) {
+    if (n == 0) return RT_OK;
+    if (is_whole(window, n)) return attend_to_all(engine, layer, window, n);
+    for (int32_t i = 0; i < window->n_parts; i++)
+        if (window->parts[i].seq < n)
+            RT_TRY(attend_to_part(engine, layer, &window->parts[i], lengths));
+    return RT_OK;
+}
+
 static rt_status attend_to_windows(
         glm_engine *engine, int32_t layer, kv_walk *walk, const int64_t *lengths) {
     for (;;) {
@@ -353,7 +386,7 @@ rt_status glm_cuda_fetch_logits(glm_engine *engine, int64_t n) {
 static rt_status run(glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths,
         const int32_t *ids, int32_t n) {
     int64_t stay = 0;
-    RT_TRY(glm_cuda_ranks_end(engine, send_step(engine, lengths, ids, n)));
+    RT_TRY(glm_cuda_ranks_end(engine, glm_cuda_send_step(engine, lengths, ids, n)));
     RT_TRY(stay_in_memory(engine, seqs, lengths, n, &stay));
     if (stay)
         RT_TRY(run_at_once(engine, seqs, lengths, n));
@@ -364,7 +397,7 @@ static rt_status run(glm_engine *engine, kv_seq *const *seqs, const int64_t *len
 
 /* After a failure: what the device has listed is not known any more, and is sent again; a sequence may have attended
  * to some of its keys. */
-static void start_afresh(glm_engine *engine) {
+void glm_cuda_start_afresh(glm_engine *engine) {
     glm_cuda *cuda = engine->cuda;
     const int64_t n = list_at(engine, engine->config.n_layers, 0);
     for (int64_t i = 0; i < n; i++) cuda->host_pages[i] = NULL;
@@ -382,7 +415,7 @@ rt_status glm_cuda_decode_step(glm_engine *engine, kv_seq *const *seqs, const in
     const rt_status waited =
             glm_cuda_ranks_settle(engine, glm_cuda_wait(compute_of(cuda), "a decode step"));
     if (status == RT_OK) status = glm_cuda_ranks_end(engine, waited);
-    if (status != RT_OK) start_afresh(engine);
+    if (status != RT_OK) glm_cuda_start_afresh(engine);
     for (int32_t i = 0; status == RT_OK && i < engine->drawing.n; i++)
         engine->drawing.ids[i] = cuda->host_drawn[i];
     return status;

@@ -198,9 +198,14 @@ RT_MUST_CHECK rt_status glm_cuda_layer_prefill(
         glm_engine *engine, int32_t layer, kv_seq *seq, const glm_chunk *chunk, void *hidden);
 RT_MUST_CHECK rt_status glm_cuda_layer_logits(
         glm_engine *engine, const void *hidden, int64_t n, float *logits);
-/* and what decode needs of them: row `row` of qkv and on, a chunk -> q, with keys and values going where nobody looks;
+/* and what decode and layer_together_cuda.c need of them: q and keys of a chunk's rows, which lie from `row` on, to a
+ * window, the first one or a later one, -> attended, the same rows, with the last; attended -> x, of n rows; row `row` of qkv and on, a chunk -> q, with keys and values going where nobody looks;
  * hidden += update (through the norm that 0414 models have there; not where
  * `has_update` is false), normed = norm(hidden) (not where norm is NULL); the MLP, from normed to update. */
+RT_MUST_CHECK rt_status glm_cuda_attend_to_window(glm_engine *engine, const glm_chunk *chunk,
+        int64_t row, const kv_window_part *part, bool is_first);
+RT_MUST_CHECK rt_status glm_cuda_finish_layer(
+        glm_engine *engine, const glm_cuda_layer *layer, int64_t n, uint16_t *hidden);
 RT_MUST_CHECK rt_status glm_cuda_append_to_spare(
         glm_engine *engine, const glm_chunk *chunk, int64_t row);
 RT_MUST_CHECK rt_status glm_cuda_add_update(glm_engine *engine, uint16_t *hidden, bool has_update,
@@ -237,6 +242,19 @@ RT_MUST_CHECK rt_status glm_cuda_decode_step(glm_engine *engine, kv_seq *const *
 
 /* layer_cuda.c: prefill over bf16 pages, by the GPU's kernel. Queued. */
 RT_MUST_CHECK rt_status glm_cuda_prefill(glm_cuda *cuda, const attn_cuda_prefill_args *args);
+
+/* and what layer_together_cuda.c needs of it, for sequences that add one token each, rows 0 .. n - 1: what a step is
+ * told, when nothing that was queued is told another; q, keys and values of those in a window -> attended; after a
+ * failure. */
+RT_MUST_CHECK rt_status glm_cuda_send_step(
+        glm_engine *engine, const int64_t *lengths, const int32_t *ids, int32_t n);
+RT_MUST_CHECK rt_status glm_cuda_attend_to_parts(glm_engine *engine, int32_t layer,
+        const kv_window *window, const int64_t *lengths, int32_t n);
+void glm_cuda_start_afresh(glm_engine *engine);
+
+/* layer_together_cuda.c */
+RT_MUST_CHECK rt_status glm_cuda_layer_together(
+        glm_engine *engine, int32_t layer, const glm_added *added, int32_t n, void *hidden);
 
 /* fp8_cuda.c: prefill over e4m3 pages: args->pages, but for the queries' own, which are args->open_pages. The same bits
  * however keys are cut. */

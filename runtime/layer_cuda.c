@@ -86,12 +86,13 @@ rt_status glm_cuda_prefill(glm_cuda *cuda, const attn_cuda_prefill_args *args) {
                    : attn_cuda_prefill_sm80(&cuda->shape, args, compute_of(cuda));
 }
 
-static rt_status attend_to(glm_engine *engine, const glm_chunk *chunk, const kv_window_part *part,
-        const window_lists *lists, bool is_first) {
+static rt_status attend_to(glm_engine *engine, const glm_chunk *chunk, int64_t row,
+        const kv_window_part *part, const window_lists *lists, bool is_first) {
     glm_cuda *cuda = engine->cuda;
+    const int64_t n_heads = engine->part.n_heads;
     const int64_t in_chunk = chunk->attend_pos / ATTN_PAGE_TOKENS - chunk->pos / ATTN_PAGE_TOKENS;
     const attn_cuda_prefill_args args = {
-            .q = cuda->q + (chunk->attend_pos - chunk->pos) * q_width(engine),
+            .q = cuda->q + (row + chunk->attend_pos - chunk->pos) * q_width(engine),
             .q_stride = q_width(engine),
             .n_tokens = chunk->n_attend,
             .pos = chunk->attend_pos,
@@ -99,10 +100,10 @@ static rt_status attend_to(glm_engine *engine, const glm_chunk *chunk, const kv_
             .open_pages = lists->open_pages ? lists->open_pages + in_chunk : NULL,
             .first_pos = part->first_pos,
             .n_keys = part->n_tokens,
-            .max = cuda->state_max,
-            .sum = cuda->state_sum,
-            .out = cuda->state_out,
-            .attended = cuda->attended,
+            .max = cuda->state_max + row * n_heads,
+            .sum = cuda->state_sum + row * n_heads,
+            .out = cuda->state_out + row * q_width(engine),
+            .attended = cuda->attended + row * q_width(engine),
             .is_first = is_first,
             .is_last = part->is_last};
     if (chunk->n_attend == 0) return RT_OK;
@@ -111,31 +112,31 @@ static rt_status attend_to(glm_engine *engine, const glm_chunk *chunk, const kv_
 }
 
 /* Keys and values of the chunk; open pages that they fill are sealed. */
-static rt_status append_to_window(glm_engine *engine, const glm_chunk *chunk,
+static rt_status append_to_window(glm_engine *engine, const glm_chunk *chunk, int64_t row,
         const kv_window_part *part, window_lists *lists) {
     glm_cuda *cuda = engine->cuda;
     void *const *own = lists->pages + (chunk->pos - part->first_pos) / ATTN_PAGE_TOKENS;
     const int64_t end = chunk->pos + chunk->n;
-    if (!part->open_pages) return append(engine, chunk, 0, own);
+    if (!part->open_pages) return append(engine, chunk, row, own);
     rt_assert(part->open_pos == chunk->pos / ATTN_PAGE_TOKENS * ATTN_PAGE_TOKENS);
     RT_TRY(glm_cuda_tables_send(&cuda->tables, part->open_pages,
             rt_div_up(end - part->open_pos, ATTN_PAGE_TOKENS), compute_of(cuda),
             &lists->open_pages));
-    RT_TRY(append(engine, chunk, 0, lists->open_pages));
+    RT_TRY(append(engine, chunk, row, lists->open_pages));
     return glm_cuda_seal_listed(
             cuda, lists->open_pages, own, (end - part->open_pos) / ATTN_PAGE_TOKENS);
 }
 
-static rt_status attend_to_window(glm_engine *engine, const glm_chunk *chunk,
+rt_status glm_cuda_attend_to_window(glm_engine *engine, const glm_chunk *chunk, int64_t row,
         const kv_window_part *part, bool is_first) {
     glm_cuda *cuda = engine->cuda;
     const int64_t n_pages = rt_div_up(part->n_tokens, ATTN_PAGE_TOKENS);
     window_lists lists = {0};
-    if (is_first && !part->is_last) RT_TRY(glm_cuda_append_to_spare(engine, chunk, 0));
+    if (is_first && !part->is_last) RT_TRY(glm_cuda_append_to_spare(engine, chunk, row));
     RT_TRY(glm_cuda_tables_send(
             &cuda->tables, part->pages, n_pages, compute_of(cuda), &lists.pages));
-    if (part->is_last) RT_TRY(append_to_window(engine, chunk, part, &lists));
-    return attend_to(engine, chunk, part, &lists, is_first);
+    if (part->is_last) RT_TRY(append_to_window(engine, chunk, row, part, &lists));
+    return attend_to(engine, chunk, row, part, &lists, is_first);
 }
 
 static rt_status attend_to_windows(glm_engine *engine, kv_walk *walk, const glm_chunk *chunk) {
@@ -143,7 +144,7 @@ static rt_status attend_to_windows(glm_engine *engine, kv_walk *walk, const glm_
         kv_window window;
         RT_TRY(glm_window_enter(engine, walk, &window));
         if (window.n_parts == 0) return RT_OK;
-        RT_TRY(attend_to_window(engine, chunk, &window.parts[0], is_first));
+        RT_TRY(glm_cuda_attend_to_window(engine, chunk, 0, &window.parts[0], is_first));
         RT_TRY(glm_cuda_step_done(&engine->cuda->device, "attention"));
         RT_TRY(glm_window_leave(engine, walk));
     }
@@ -174,7 +175,7 @@ static rt_status attend(glm_engine *engine, int32_t layer_index, const glm_cuda_
 /* ---- a layer --------------------------------------------------------------------------------- */
 
 /* attended -> x, of the rows that go on. */
-static rt_status finish_layer(
+rt_status glm_cuda_finish_layer(
         glm_engine *engine, const glm_cuda_layer *layer, int64_t n, uint16_t *hidden) {
     RT_TRY(glm_cuda_ranks_update(engine, &layer->attn_out, engine->cuda->attended, n));
     RT_TRY(glm_cuda_add_update(engine, hidden, true, layer->post_attn_norm, layer->mlp_norm, n));
@@ -194,7 +195,7 @@ rt_status glm_cuda_layer_prefill(glm_engine *engine, int32_t layer_index, kv_seq
     RT_TRY(glm_cuda_ranks_end(engine, glm_cuda_stream_layer(engine, layer_index, &layer)));
     RT_TRY(attend(engine, layer_index, layer, seq, chunk, hidden));
     rt_status status = RT_OK;
-    if (chunk->n_attend > 0) status = finish_layer(engine, layer, chunk->n_attend, rows);
+    if (chunk->n_attend > 0) status = glm_cuda_finish_layer(engine, layer, chunk->n_attend, rows);
     if (status == RT_OK) status = glm_cuda_step_done(&cuda->device, "a layer");
     if (status == RT_OK) status = glm_cuda_event_record(done, compute_of(cuda));
     return glm_cuda_ranks_end(engine, status);

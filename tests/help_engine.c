@@ -70,10 +70,18 @@ void help_engine_go_on(glm_engine *engine, const int32_t *ids, int64_t n, int64_
     help_require(glm_prefill(session, ids + n_kept, n - n_kept), "prefill");
     take_rows(session, 1, vocab, rows);
     for (int64_t i = 0; i < n_steps; i++) {
-        help_require(glm_decode(&session, &ids[n + i], 1), "decode");
+        const int32_t *id = &ids[n + i];
+        const int64_t one = 1;
+        help_require(i + 1 < n_steps ? glm_decode(&session, id, 1)
+                                     : glm_prefill_together(&session, &id, &one, 1),
+                "decode");
         take_rows(session, 1, vocab, rows + (1 + i) * vocab);
     }
     glm_session_free(session);
+}
+
+void help_engine_row(const glm_session *session, float *row, int64_t vocab) {
+    take_rows(session, 1, vocab, row);
 }
 
 void help_engine_ids(int32_t *ids, int64_t n, uint64_t seed) {

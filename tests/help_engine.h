@@ -18,9 +18,13 @@ float *help_engine_logits(glm_engine *engine, const int32_t *ids, int64_t n, con
 void help_engine_keep(glm_engine *engine, const int32_t *ids, int64_t n, const char *name);
 
 /* The text ids[n] again, and n_steps more, ids[n ..]: what is restored must be n_kept tokens, or the program ends.
- * rows[1 + n_steps][vocab]: the logits of the last of the n, and of each step. */
+ * rows[1 + n_steps][vocab]: the logits of the last of the n, and of each step; the last one is taken by
+ * glm_prefill_together. */
 void help_engine_go_on(glm_engine *engine, const int32_t *ids, int64_t n, int64_t n_kept,
         int64_t n_steps, float *rows);
+
+/* The session's one row of logits. */
+void help_engine_row(const glm_session *session, float *row, int64_t vocab);
 
 /* ids[n], the same for each seed. */
 void help_engine_ids(int32_t *ids, int64_t n, uint64_t seed);

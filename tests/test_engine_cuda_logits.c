@@ -14,7 +14,7 @@
 #include "help_needle.h"
 #include "standin/standin_cuda.h"
 
-enum { N_STEPS = 4, N_MAX = 300 + N_STEPS };
+enum { N_STEPS = 4, N_MAX = 300 + N_STEPS, VOCAB = 272 };
 
 static int n_failed;
 static int32_t ids[N_MAX];
@@ -220,6 +220,50 @@ static void check_draws(const char *dir) {
     glm_engine_close(engine);
 }
 
+/* Sessions that add one token, a few and more, in one pass: the bits of one after another. */
+static void check_together(const char *dir, standin_order order) {
+    enum { N = 4 };
+    static const int64_t n_before[N] = {5, 130, 9, 120};
+    static const int64_t n_ids[N] = {1, 3, 1, 20};
+    static float apart[N][VOCAB];
+    const glm_options options = {.model_dir = dir,
+            .device = "cuda",
+            .max_len = 160,
+            .max_seqs = N,
+            .extra_kv_tokens = N * 256,
+            .chunk = 48,
+            .threads = 1};
+    for (int is_together = 0; is_together < 2; is_together++) {
+        glm_engine *engine = NULL;
+        glm_session *sessions[N];
+        const int32_t *added[N];
+        standin_cuda_get()->order = is_together ? order : STANDIN_LATE;
+        help_require(glm_engine_open(&options, &engine), "engine");
+        for (int i = 0; i < N; i++) {
+            added[i] = ids + n_before[i];
+            help_require(glm_session_create(engine, 160, &sessions[i]), "session");
+            help_require(glm_prefill(sessions[i], ids, n_before[i]), "prefill");
+            if (is_together) continue;
+            help_require(n_ids[i] == 1 ? glm_decode(&sessions[i], added[i], 1)
+                                       : glm_prefill(sessions[i], added[i], n_ids[i]),
+                    "alone");
+            help_engine_row(sessions[i], apart[i], VOCAB);
+        }
+        if (is_together) help_require(glm_prefill_together(sessions, added, n_ids, N), "together");
+        for (int i = 0; i < N; i++) {
+            float row[VOCAB];
+            if (is_together) help_engine_row(sessions[i], row, VOCAB);
+            if (is_together && memcmp(row, apart[i], sizeof row) != 0) {
+                printf("FAIL: other logits together, session %d\n", i);
+                n_failed++;
+            }
+            glm_session_free(sessions[i]);
+        }
+        glm_engine_close(engine);
+    }
+    standin_cuda_get()->order = STANDIN_LATE;
+}
+
 static void check_nothing_is_left(void) {
     const standin_cuda *gpu = standin_cuda_get();
     if (gpu->n_objects == 0 && gpu->device_bytes == 0) return;
@@ -240,6 +284,8 @@ int main(void) {
     if (!is_fast) check_fp8(help_model_for_gpu(false), 90);
     check_streamed(help_model_for_gpu(true));
     check_draws(help_model_for_gpu(false));
+    if (!is_fast) check_together(help_model_for_gpu(false), STANDIN_LATE);
+    check_together(help_model_for_gpu(false), STANDIN_RANDOM);
     check_nothing_is_left();
     return n_failed ? 1 : 0;
 }

@@ -1,0 +1,106 @@
+/* One layer over the tokens that several sequences add, on a GPU: one pass over the weights. As layer_together.c: rows
+ * are sequence by sequence, those of one token first; they take decode's kernel, all in one launch where memory holds
+ * them, the others prefill's, each for itself. The bits are those of glm_decode and of glm_prefill, as far as products
+ * do not depend on the number of rows. */
+#include "backend.h"
+#include "engine_cuda.h"
+#include "ranks.h"
+
+typedef struct pass {
+    glm_engine *engine;
+    int32_t layer;
+    const glm_added *added;
+    int32_t n;
+    int32_t n_single;                  /* the first ones, of one token */
+    int64_t row0[GLM_DECODE_SEQS_MAX]; /* where each one's rows begin */
+    int64_t ends[GLM_DECODE_SEQS_MAX]; /* tokens, the new ones included */
+} pass;
+
+static int64_t count(pass *p) {
+    int64_t n_rows = 0;
+    for (int32_t i = 0; i < p->n; i++) {
+        p->row0[i] = n_rows;
+        p->ends[i] = p->added[i].pos + p->added[i].n;
+        n_rows += p->added[i].n;
+        if (p->added[i].n == 1 && p->n_single == i) p->n_single++;
+    }
+    return n_rows;
+}
+
+/* Once for all layers. Whatever was queued before is told by the same memory, and reads the same lists. */
+static rt_status begin(const pass *p) {
+    static const int32_t no_ids[GLM_DECODE_SEQS_MAX];
+    glm_engine *engine = p->engine;
+    if (p->layer > 0) return RT_OK;
+    engine->drawing.n = 0;
+    RT_TRY(glm_cuda_ranks_settle(
+            engine, glm_cuda_wait(engine->cuda->device.compute, "tokens of several sequences")));
+    return glm_cuda_send_step(engine, p->ends, no_ids, p->n_single);
+}
+
+static rt_status attend_to_window(const pass *p, const kv_window *window) {
+    RT_TRY(glm_cuda_attend_to_parts(p->engine, p->layer, window, p->ends, p->n_single));
+    for (int32_t i = 0; i < window->n_parts; i++) {
+        const kv_window_part *part = &window->parts[i];
+        const glm_added *added = &p->added[part->seq];
+        const glm_chunk chunk = {
+                .pos = added->pos, .n = added->n, .attend_pos = added->pos, .n_attend = added->n};
+        if (part->seq >= p->n_single)
+            RT_TRY(glm_cuda_attend_to_window(
+                    p->engine, &chunk, p->row0[part->seq], part, part->first_pos == 0));
+    }
+    return glm_cuda_step_done(&p->engine->cuda->device, "attention of several sequences");
+}
+
+static rt_status attend_to_windows(const pass *p, kv_walk *walk) {
+    for (;;) {
+        kv_window window;
+        RT_TRY(glm_window_enter(p->engine, walk, &window));
+        if (window.n_parts == 0) return RT_OK;
+        RT_TRY(attend_to_window(p, &window));
+        RT_TRY(glm_window_leave(p->engine, walk));
+    }
+}
+
+/* x -> attended */
+static rt_status attend(
+        const pass *p, const glm_cuda_layer *layer, int64_t n_rows, uint16_t *hidden) {
+    glm_engine *engine = p->engine;
+    glm_cuda *cuda = engine->cuda;
+    kv_seq *seqs[GLM_DECODE_SEQS_MAX];
+    kv_walk *walk = NULL;
+    for (int32_t i = 0; i < p->n; i++) seqs[i] = p->added[i].seq;
+    RT_TRY(kv_walk_begin(engine->store, p->layer, seqs, p->ends, p->n, KV_WALK_ALL, &walk));
+    if (p->layer + 1 < engine->config.n_layers) kv_walk_then(walk, p->layer + 1);
+    rt_status status =
+            glm_cuda_add_update(engine, hidden, false, NULL, layer->input_norm, n_rows);
+    if (status == RT_OK)
+        status = glm_cuda_linear(cuda->cublas, &layer->qkv, cuda->normed, n_rows, cuda->qkv, false,
+                cuda->device.compute);
+    if (status == RT_OK) status = attend_to_windows(p, walk);
+    kv_walk_end(walk);
+    return status;
+}
+
+static rt_status run(pass *p, uint16_t *hidden) {
+    glm_engine *engine = p->engine;
+    const int64_t n_rows = count(p);
+    const glm_cuda_layer *layer = NULL;
+    rt_status status = begin(p);
+    if (status == RT_OK) status = glm_cuda_stream_layer(engine, p->layer, &layer);
+    RT_TRY(glm_cuda_ranks_end(engine, status));
+    RT_TRY(glm_layer_agree(engine, attend(p, layer, n_rows, hidden)));
+    return glm_cuda_ranks_end(engine, glm_cuda_finish_layer(engine, layer, n_rows, hidden));
+}
+
+rt_status glm_cuda_layer_together(
+        glm_engine *engine, int32_t layer, const glm_added *added, int32_t n, void *hidden) {
+    pass p = {.engine = engine, .layer = layer, .added = added, .n = n};
+    rt_assert(n > 0 && n <= GLM_DECODE_SEQS_MAX);
+    const rt_status status = run(&p, hidden);
+    if (status == RT_OK) return RT_OK;
+    /* What is queued reads the host's lists. */
+    (void)!glm_cuda_wait(engine->cuda->device.compute, "tokens of several sequences");
+    glm_cuda_start_afresh(engine);
+    return status;
+}
