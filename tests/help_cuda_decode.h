@@ -233,14 +233,17 @@ static inline void decode_repeats() {
 }
 
 
-/* A step of one sequence, then one of three, with the same memory: tickets are where they were. */
+/* A step of one sequence, then one of twenty, with the same memory: where the tickets of the last are, the first step
+ * has stored nothing. */
 static inline void decode_more_sequences() {
-    const decode_batch b(8, 1, 1, {4100, 4200, 4300}, 12);
-    decode_result result(24), first(8);
-    decode_memory memory(b.shape, 4300, 3, 1);
+    std::vector<int64_t> lengths(20, 5);
+    lengths.front() = lengths.back() = 4100;
+    const decode_batch b(4, 4, 1, lengths, 12);
+    decode_result result(b.rows()), first(4);
+    decode_memory memory(b.shape, 4100, 20, 1);
     emu_seed(0);
-    decode_run(b, 4300, 0, 1, &first, &memory);
-    decode_run(b, 4300, 0, 3, &result, &memory);
+    decode_run(b, 4100, 0, 1, &first, &memory);
+    decode_run(b, 4100, 0, 20, &result, &memory);
     CHECK(decode_error(b, result) <= 1.0);
 }
 
