@@ -125,7 +125,7 @@ SIMD_INLINE void stream_panels(
 
 SIMD_INLINE void stream_tiles(const int rows, const rt_dtype dtype, const slice *s, int64_t row) {
     const int64_t n_streams = s->block->n_streams;
-    if (most_streams(rows) >= 4 && n_streams == 4)
+    if (rows > 3 && most_streams(rows) >= 4 && n_streams == 4)
         stream_panels(rows, 4, dtype, s, row);
     else if (most_streams(rows) >= 2 && n_streams == 2)
         stream_panels(rows, 2, dtype, s, row);
