@@ -199,8 +199,8 @@ static inline void decode_many_splits() {
     cuda_buffer<uint16_t> q(8 * 128);
     cuda_fill_normal(q.data, q.n, 10);
     decode_result result(8);
-    decode_memory memory(page.shape, length, 1, 1);
-    attn_cuda_decode_args args = {q.data, 8 * 128, lengths.data, length, 1, 1, seq_pages.data,
+    decode_memory memory(page.shape, 2 * length, 1, 1); /* and there might be as many again */
+    attn_cuda_decode_args args = {q.data, 8 * 128, lengths.data, 2 * length, 1, 1, seq_pages.data,
             result.out.data, result.lse.data, NULL, NULL, NULL, 0, 0};
     memory.give(&args);
     emu_seed(1);
