@@ -53,7 +53,7 @@ int main(void) {
         check(isa, ath_shape(8, 1, 128, RT_INT8), 4480 + 5);
         check(isa, ath_shape(6, 2, 80, RT_INT4), 1000);
         check(isa, ath_shape(4, 1, 64, RT_INT4), 1280);
-        check(isa, ath_shape(6, 1, 80, RT_FP8), 700);
+        check(isa, ath_shape(6, 1, 80, RT_FP8), 300);
     }
     return 0;
 }
