@@ -109,7 +109,8 @@ wired() {
     for transport in tcp mpi; do
         [ "$outcome" != ok ] || faults_of_ranks 60 "$1" $transport
     done
-    [ "$outcome" != ok ] || { try sh tests/cli_serve_ranks.sh full && add 9; }
+    [ "$outcome" != ok ] || try sh tests/cli_serve_ranks.sh full
+    [ "$outcome" != ok ] || add 9
     unit="by TCP and mpirun, and of serve: $unit"
     ends_at=0
 }
