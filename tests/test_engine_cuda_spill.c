@@ -132,7 +132,8 @@ static void check_book(int64_t n, const way *ways, int n_ways) {
 }
 
 int main(void) {
-    static const way short_ways[] = {{true, 0, STANDIN_LATE}, {false, 0, STANDIN_LATE}, {true, 1, STANDIN_RANDOM}};
+    static const way short_ways[] = {{false, EXTENT_BYTES, STANDIN_LATE}, {true, 0, STANDIN_LATE},
+            {false, 0, STANDIN_LATE}, {true, 1, STANDIN_RANDOM}};
     static const way long_ways[] = {
             {false, EXTENT_BYTES, STANDIN_RANDOM}, {true, 0, STANDIN_COPIES}, {true, 1, STANDIN_LATE}};
     static const way of_fp8 = {false, 1, STANDIN_RANDOM};
