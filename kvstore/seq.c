@@ -193,20 +193,29 @@ void kv_seq_free(kv_seq *seq) {
 
 /* ---- forks ----------------------------------------------------------------------------------- */
 
-/* Whole pages that a fork at n_tokens has in common with its parent, in memory or stored. Where the
- * fork is inside a stored extent, the fork loads that one into pages of its own. */
-static int64_t n_pages_shared(const kv_seq *parent, int64_t n_tokens) {
+/* Whole pages of a layer that a fork at n_tokens has in common with its parent, in memory or stored. Where
+ * the fork is inside a stored extent, it loads that one into pages of its own. Layers differ: of a parked
+ * sequence whose span was given up, those that were walked are stored and the others may be in memory. */
+static int64_t n_pages_shared(const kv_seq *parent, int32_t layer, int64_t n_tokens) {
     const int64_t of_extent = kv_pages_of_extent(parent->store);
     const int64_t n_pages = n_tokens / parent->store->config.shape.page_tokens;
     const int64_t first = n_tokens / parent->store->config.overflow.extent_tokens * of_extent;
     const bool is_inside = first * parent->store->config.shape.page_tokens < n_tokens;
-    return is_inside && !*slot(parent, 0, first) ? first : n_pages;
+    return is_inside && !*slot(parent, layer, first) ? first : n_pages;
 }
 
-static void share(kv_seq *seq, const kv_seq *parent, int64_t n_tokens, int64_t n_pages) {
+static int64_t n_pages_shared_by_all(const kv_seq *parent, int64_t n_tokens) {
+    int64_t n = 0;
+    for (int32_t layer = 0; layer < parent->store->config.n_layers; layer++)
+        n += n_pages_shared(parent, layer, n_tokens);
+    return n;
+}
+
+static void share(kv_seq *seq, const kv_seq *parent, int64_t n_tokens) {
     kv_store *store = seq->store;
     const int64_t n_extents = rt_div_up(n_tokens, store->config.overflow.extent_tokens);
     for (int32_t layer = 0; layer < store->config.n_layers; layer++) {
+        const int64_t n_pages = n_pages_shared(parent, layer, n_tokens);
         for (int64_t i = 0; i < n_pages; i++) {
             void *page = *slot(parent, layer, i);
             if (page) kv_pool_share(&store->pool, page);
@@ -229,17 +238,15 @@ static void *copy_page(kv_seq *seq, const void *page) {
     return copy;
 }
 
-/* The partial last page: copied now where its like is promised, when it is written otherwise. */
-static void fork_tail(kv_seq *seq, const kv_seq *parent, int64_t page) {
-    for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++) {
-        void *shared = *slot(parent, layer, page);
-        if (seq->kind == KV_SEQ_IN_MEMORY) {
-            *slot(seq, layer, page) = copy_page(seq, shared);
-        } else {
-            kv_pool_share(&seq->store->pool, shared);
-            *slot(seq, layer, page) = shared;
-        }
-    }
+/* The partial last page of a layer: copied now where its like is promised, when it is written otherwise. */
+static void fork_tail(kv_seq *seq, const kv_seq *parent, int32_t layer) {
+    const int64_t page = n_pages_shared(parent, layer, seq->length);
+    if (seq->n_pages != page + 1)
+        return; /* no partial one, or in an extent that is yet to be loaded */
+    void *shared = *slot(parent, layer, page);
+    if (!shared) return;
+    if (seq->kind != KV_SEQ_IN_MEMORY) kv_pool_share(&seq->store->pool, shared);
+    *slot(seq, layer, page) = seq->kind == KV_SEQ_IN_MEMORY ? copy_page(seq, shared) : shared;
 }
 
 /* Where a fork can be made: not inside a sealed page. */
@@ -254,16 +261,14 @@ rt_status kv_seq_fork(kv_seq *parent, int64_t wanted, int64_t max_tokens, kv_seq
     rt_assert(wanted >= 0 && wanted <= parent->length && max_tokens >= wanted);
     kv_store *store = parent->store;
     const int64_t n_tokens = fork_point(parent, wanted);
-    const int64_t n_shared = n_pages_shared(parent, n_tokens);
     const int64_t n_kept = n_tokens / store->config.overflow.extent_tokens;
     const int64_t n_needed =
-            kv_pages_for(&store->config, max_tokens) - n_shared * store->config.n_layers;
+            kv_pages_for(&store->config, max_tokens) - n_pages_shared_by_all(parent, n_tokens);
     kv_seq *seq = NULL;
     RT_TRY(new_seq(store, max_tokens, n_kept, n_needed, &seq));
-    share(seq, parent, n_tokens, n_shared);
-    const int64_t n_pages = pages_for(seq, n_tokens);
-    if (n_pages == n_shared + 1 && *slot(parent, 0, n_shared)) fork_tail(seq, parent, n_shared);
-    seq->n_pages = n_pages;
+    share(seq, parent, n_tokens);
+    seq->n_pages = pages_for(seq, n_tokens);
+    for (int32_t layer = 0; layer < store->config.n_layers; layer++) fork_tail(seq, parent, layer);
     kv_open_fork(seq, parent);
     *out = seq;
     return RT_OK;
@@ -306,24 +311,32 @@ static void grow(kv_seq *seq, int64_t n_pages) {
     seq->n_pages = n_pages;
 }
 
-/* The last page will be written beside its old tokens, and somebody else reads it. Layers agree:
- * they are shared and dropped together. */
-static bool has_shared_tail(const kv_seq *seq) {
+/* The last page of a layer will be written beside its old tokens, and somebody else reads it. */
+static bool has_shared_tail(const kv_seq *seq, int32_t layer) {
     if (seq->open || seq->length % seq->store->config.shape.page_tokens == 0) return false;
-    const void *last = *slot(seq, 0, seq->n_pages - 1);
+    const void *last = *slot(seq, layer, seq->n_pages - 1);
     return last && kv_pool_is_shared(&seq->store->pool, last);
 }
 
-static void replace_tail(kv_seq *seq) {
+static int32_t n_shared_tails(const kv_seq *seq) {
+    int32_t n = 0;
+    for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++)
+        n += has_shared_tail(seq, layer);
+    return n;
+}
+
+static void replace_tails(kv_seq *seq) {
     for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++) {
+        if (!has_shared_tail(seq, layer)) continue;
         void **last = slot(seq, layer, seq->n_pages - 1);
         seq->tail[layer] = *last;
         *last = copy_page(seq, *last);
     }
 }
 
-static void restore_tail(kv_seq *seq) {
+static void restore_tails(kv_seq *seq) {
     for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++) {
+        if (!seq->tail[layer]) continue;
         void **last = slot(seq, layer, seq->n_pages - 1);
         kv_seq_drop(seq, *last);
         *last = seq->tail[layer];
@@ -331,9 +344,9 @@ static void restore_tail(kv_seq *seq) {
     }
 }
 
-static void forget_tail(kv_seq *seq) {
+static void forget_tails(kv_seq *seq) {
     for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++) {
-        (void)kv_pool_drop(&seq->store->pool, seq->tail[layer]);
+        if (seq->tail[layer]) (void)kv_pool_drop(&seq->store->pool, seq->tail[layer]);
         seq->tail[layer] = NULL;
     }
 }
@@ -350,20 +363,19 @@ static int64_t n_unloaded(const kv_seq *seq) {
 
 static rt_status begin_in_memory(kv_seq *seq, int64_t n_tokens) {
     const int64_t n_pages = pages_for(seq, seq->length + n_tokens);
-    const bool copies_tail = has_shared_tail(seq);
-    const int64_t n_fresh =
-            (n_pages - seq->n_pages + copies_tail) * seq->store->config.n_layers + n_unloaded(seq);
+    const int64_t n_fresh = (n_pages - seq->n_pages) * seq->store->config.n_layers +
+                            n_shared_tails(seq) + n_unloaded(seq);
     const int64_t missing = rt_max64(n_fresh - seq->promised, 0);
     RT_TRY(promise(seq, missing, n_tokens));
     seq->made_up = missing;
-    if (copies_tail) replace_tail(seq);
+    replace_tails(seq);
     grow(seq, n_pages);
     return RT_OK;
 }
 
 static void abort_in_memory(kv_seq *seq) {
     cut(seq, seq->length);
-    if (seq->tail[0]) restore_tail(seq);
+    restore_tails(seq);
     unpromise(seq, rt_min64(seq->made_up, seq->promised));
 }
 
@@ -392,7 +404,7 @@ rt_status kv_span_begin(kv_seq *seq, const int32_t *ids, int64_t n_tokens) {
 
 void kv_span_commit(kv_seq *seq) {
     rt_assert(is_open(seq) && !seq->is_walked);
-    if (seq->tail[0]) forget_tail(seq);
+    forget_tails(seq);
     seq->length += seq->span;
     seq->span = seq->made_up = 0;
     for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++)
