@@ -197,6 +197,7 @@ want_program() {
         "$2" >&2 || say "$2 cannot be installed: $3 is not tested."
 }
 want_program chromium chromium "the web page" # 120 MB
+want_program git git "what a .gitignore leaves out, beside git's own answer"
 want_program pdftotext poppler-utils "reading PDFs"
 want_program docx2txt docx2txt "reading Word files"
 want_program odt2txt odt2txt "reading OpenDocument files"
