@@ -158,6 +158,15 @@ typedef struct glm_added {
     int64_t n;
 } glm_added;
 
+/* Where their rows lie in a pass's buffers: sequence by sequence, in order, the ones of one token first. together.c. */
+typedef struct glm_added_rows {
+    int64_t n;
+    int32_t n_single;                  /* the first ones, of one token */
+    int64_t row0[GLM_DECODE_SEQS_MAX]; /* where each one's rows begin */
+    int64_t ends[GLM_DECODE_SEQS_MAX]; /* tokens of each, the new ones included */
+} glm_added_rows;
+glm_added_rows glm_rows_of_added(const glm_added *added, int32_t n);
+
 /* What the CPU's backend is made of; the functions of backend.h. layer.c, vocabulary.c, window.c. */
 RT_MUST_CHECK rt_status glm_cpu_embed(
         glm_engine *engine, const int32_t *ids, int64_t n, void *hidden);

@@ -12,26 +12,13 @@ typedef struct pass {
     glm_engine *engine;
     const glm_added *added;
     int32_t n;
-    int32_t n_single;                       /* the first ones, of one token */
-    int64_t row0[GLM_DECODE_SEQS_MAX];      /* where each one's rows begin */
-    int64_t ends[GLM_DECODE_SEQS_MAX];      /* tokens, the new ones included */
+    glm_added_rows rows;
     attn_state states[GLM_DECODE_SEQS_MAX]; /* of the others */
     attn_decode_step step;                  /* of those */
 } pass;
 
-static int64_t count(pass *p) {
-    int64_t n_rows = 0;
-    for (int32_t i = 0; i < p->n; i++) {
-        p->row0[i] = n_rows;
-        p->ends[i] = p->added[i].pos + p->added[i].n;
-        n_rows += p->added[i].n;
-        if (p->added[i].n == 1 && p->n_single == i) p->n_single++;
-    }
-    return n_rows;
-}
-
 static float *q_of(const pass *p, int32_t i) {
-    return p->engine->buffers.qkv.data + p->row0[i] * p->engine->buffers.qkv.stride;
+    return p->engine->buffers.qkv.data + p->rows.row0[i] * p->engine->buffers.qkv.stride;
 }
 
 /* normed -> q, rotated, k and v */
@@ -48,12 +35,12 @@ static void reset(pass *p) {
     attn_cpu *attention = p->engine->ops.attention;
     p->step = (attn_decode_step){.q = b->qkv.data,
             .stride = b->qkv.stride,
-            .lengths = p->ends,
-            .n_seqs = p->n_single,
+            .lengths = p->rows.ends,
+            .n_seqs = p->rows.n_single,
             .scratch = b->decode_scratch};
-    if (p->n_single > 0) attn_decode_begin(attention, &p->step);
-    for (int32_t i = p->n_single; i < p->n; i++) {
-        p->states[i] = glm_layer_state(p->engine, p->row0[i]);
+    if (p->rows.n_single > 0) attn_decode_begin(attention, &p->step);
+    for (int32_t i = p->rows.n_single; i < p->n; i++) {
+        p->states[i] = glm_layer_state(p->engine, p->rows.row0[i]);
         attn_reset(attention, &p->states[i], p->added[i].n);
     }
 }
@@ -66,9 +53,9 @@ static void attend_window(pass *p, const kv_window *window) {
         const kv_window_part *part = &window->parts[i];
         const glm_added *added = &p->added[part->seq];
         if (part->is_last)
-            glm_layer_append(p->engine, part, p->row0[part->seq], added->pos, added->n);
+            glm_layer_append(p->engine, part, p->rows.row0[part->seq], added->pos, added->n);
         const attn_segment segment = glm_layer_segment(part);
-        if (part->seq < p->n_single) {
+        if (part->seq < p->rows.n_single) {
             singles[part->seq] = segment;
             has_singles = true;
         } else {
@@ -91,8 +78,9 @@ static rt_status attend(pass *p, const glm_layer *layer, kv_walk *walk, int64_t 
         attend_window(p, &window);
         RT_TRY(glm_window_leave(p->engine, walk));
     }
-    if (p->n_single > 0) attn_decode_finish(attention, &p->step, p->engine->buffers.attended.data);
-    for (int32_t i = p->n_single; i < p->n; i++)
+    if (p->rows.n_single > 0)
+        attn_decode_finish(attention, &p->step, p->engine->buffers.attended.data);
+    for (int32_t i = p->rows.n_single; i < p->n; i++)
         attn_finish(attention, &p->states[i], p->added[i].n, NULL);
     return RT_OK;
 }
@@ -105,7 +93,7 @@ static rt_status attend_all(pass *p, int32_t layer_index, int64_t n_rows, const 
     kv_walk *walk = NULL;
     for (int32_t i = 0; i < p->n; i++) seqs[i] = p->added[i].seq;
     const rt_status begun =
-            kv_walk_begin(engine->store, layer_index, seqs, p->ends, p->n, KV_WALK_ALL, &walk);
+            kv_walk_begin(engine->store, layer_index, seqs, p->rows.ends, p->n, KV_WALK_ALL, &walk);
     if (begun != RT_OK) return glm_layer_agree(engine, begun);
     if (layer_index + 1 < engine->config.n_layers) kv_walk_then(walk, layer_index + 1);
     glm_layer_norm(engine, layer->input_norm, n_rows, hidden);
@@ -116,9 +104,8 @@ static rt_status attend_all(pass *p, int32_t layer_index, int64_t n_rows, const 
 
 rt_status glm_cpu_together(
         glm_engine *engine, int32_t layer, const glm_added *added, int32_t n, void *hidden) {
-    pass p = {.engine = engine, .added = added, .n = n};
-    const int64_t n_rows = count(&p);
-    rt_assert(n > 0 && n <= GLM_DECODE_SEQS_MAX);
+    pass p = {.engine = engine, .added = added, .n = n, .rows = glm_rows_of_added(added, n)};
+    const int64_t n_rows = p.rows.n;
     RT_TRY(attend_all(&p, layer, n_rows, hidden));
     return glm_layer_finish(engine, &engine->weights.layers[layer], n_rows, hidden);
 }

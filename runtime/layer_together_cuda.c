@@ -11,21 +11,8 @@ typedef struct pass {
     int32_t layer;
     const glm_added *added;
     int32_t n;
-    int32_t n_single;                  /* the first ones, of one token */
-    int64_t row0[GLM_DECODE_SEQS_MAX]; /* where each one's rows begin */
-    int64_t ends[GLM_DECODE_SEQS_MAX]; /* tokens, the new ones included */
+    glm_added_rows rows;
 } pass;
-
-static int64_t count(pass *p) {
-    int64_t n_rows = 0;
-    for (int32_t i = 0; i < p->n; i++) {
-        p->row0[i] = n_rows;
-        p->ends[i] = p->added[i].pos + p->added[i].n;
-        n_rows += p->added[i].n;
-        if (p->added[i].n == 1 && p->n_single == i) p->n_single++;
-    }
-    return n_rows;
-}
 
 /* Once for all layers. Whatever was queued before is told by the same memory, and reads the same lists. */
 static rt_status begin(const pass *p) {
@@ -35,19 +22,19 @@ static rt_status begin(const pass *p) {
     engine->drawing.n = 0;
     RT_TRY(glm_cuda_ranks_settle(
             engine, glm_cuda_wait(engine->cuda->device.compute, "tokens of several sequences")));
-    return glm_cuda_send_step(engine, p->ends, no_ids, p->n_single);
+    return glm_cuda_send_step(engine, p->rows.ends, no_ids, p->rows.n_single);
 }
 
 static rt_status attend_to_window(const pass *p, const kv_window *window) {
-    RT_TRY(glm_cuda_attend_to_parts(p->engine, p->layer, window, p->ends, p->n_single));
+    RT_TRY(glm_cuda_attend_to_parts(p->engine, p->layer, window, p->rows.ends, p->rows.n_single));
     for (int32_t i = 0; i < window->n_parts; i++) {
         const kv_window_part *part = &window->parts[i];
         const glm_added *added = &p->added[part->seq];
         const glm_chunk chunk = {
                 .pos = added->pos, .n = added->n, .attend_pos = added->pos, .n_attend = added->n};
-        if (part->seq >= p->n_single)
+        if (part->seq >= p->rows.n_single)
             RT_TRY(glm_cuda_attend_to_window(
-                    p->engine, &chunk, p->row0[part->seq], part, part->first_pos == 0));
+                    p->engine, &chunk, p->rows.row0[part->seq], part, part->first_pos == 0));
     }
     return glm_cuda_step_done(&p->engine->cuda->device, "attention of several sequences");
 }
@@ -70,10 +57,9 @@ static rt_status attend(
     kv_seq *seqs[GLM_DECODE_SEQS_MAX];
     kv_walk *walk = NULL;
     for (int32_t i = 0; i < p->n; i++) seqs[i] = p->added[i].seq;
-    RT_TRY(kv_walk_begin(engine->store, p->layer, seqs, p->ends, p->n, KV_WALK_ALL, &walk));
+    RT_TRY(kv_walk_begin(engine->store, p->layer, seqs, p->rows.ends, p->n, KV_WALK_ALL, &walk));
     if (p->layer + 1 < engine->config.n_layers) kv_walk_then(walk, p->layer + 1);
-    rt_status status =
-            glm_cuda_add_update(engine, hidden, false, NULL, layer->input_norm, n_rows);
+    rt_status status = glm_cuda_add_update(engine, hidden, false, NULL, layer->input_norm, n_rows);
     if (status == RT_OK)
         status = glm_cuda_linear(cuda->cublas, &layer->qkv, cuda->normed, n_rows, cuda->qkv, false,
                 cuda->device.compute);
@@ -84,7 +70,7 @@ static rt_status attend(
 
 static rt_status run(pass *p, uint16_t *hidden) {
     glm_engine *engine = p->engine;
-    const int64_t n_rows = count(p);
+    const int64_t n_rows = p->rows.n;
     const glm_cuda_layer *layer = NULL;
     rt_status status = begin(p);
     if (status == RT_OK) status = glm_cuda_stream_layer(engine, p->layer, &layer);
@@ -95,8 +81,11 @@ static rt_status run(pass *p, uint16_t *hidden) {
 
 rt_status glm_cuda_layer_together(
         glm_engine *engine, int32_t layer, const glm_added *added, int32_t n, void *hidden) {
-    pass p = {.engine = engine, .layer = layer, .added = added, .n = n};
-    rt_assert(n > 0 && n <= GLM_DECODE_SEQS_MAX);
+    pass p = {.engine = engine,
+            .layer = layer,
+            .added = added,
+            .n = n,
+            .rows = glm_rows_of_added(added, n)};
     const rt_status status = run(&p, hidden);
     if (status == RT_OK) return RT_OK;
     /* What is queued reads the host's lists. */

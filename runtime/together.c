@@ -14,6 +14,18 @@
 #include "base/log.h"
 #include "ranks.h"
 
+glm_added_rows glm_rows_of_added(const glm_added *added, int32_t n) {
+    rt_assert(n > 0 && n <= GLM_DECODE_SEQS_MAX);
+    glm_added_rows rows = {0};
+    for (int32_t i = 0; i < n; i++) {
+        rows.row0[i] = rows.n;
+        rows.ends[i] = added[i].pos + added[i].n;
+        rows.n += added[i].n;
+        if (added[i].n == 1 && rows.n_single == i) rows.n_single++;
+    }
+    return rows;
+}
+
 /* What is asked for. Sessions are taken in `order`: those of one token first. */
 typedef struct request {
     glm_engine *engine;
