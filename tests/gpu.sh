@@ -69,24 +69,27 @@ for source in tests/test_cuda_*.cpp bench/bench_cuda_*.cpp; do
     { tests && benches; } | tr ' ' '\n' | grep -qx "$name" || { echo "tests/gpu.sh does not know $name" && exit 1; }
 done
 
-# First whether it is right, then how fast, then what takes longest.
-parts() {
-    for name in $(tests) bench_cuda_attention engine ranks bench_cuda_layer bench_cuda_sdpa; do echo "$name"; done
+# A wave runs at once, as far as the processors go: correctness does not ask for the GPU alone, and its minutes are
+# dear. First whether it is right, then how fast, one after the other, then what takes longest.
+waves() {
+    echo "$(tests | tr '\n' ' ')logits engine ranks"
+    for name in bench_cuda_attention 9b bench_cuda_layer bench_cuda_sdpa; do echo "$name"; done
+    if command -v compute-sanitizer >/dev/null; then
+        for tool in memcheck racecheck synccheck initcheck; do
+            tests | tr ' ' '\n' | sed "s/^/$tool:/" | tr '\n' ' ' && echo
+        done
+    fi
     for name in $(tests); do
-        case $name in *prefill* | *decode* | *sample) echo "full:$name" ;; esac
+        case $name in *prefill*) echo "full:$name" ;; *decode* | *sample) printf '%s ' "full:$name" ;; esac
     done
-    command -v compute-sanitizer >/dev/null || return
-    for tool in memcheck racecheck synccheck initcheck; do
-        for name in $(tests); do echo "$tool:$name"; done
-    done
+    echo
 }
 
 limit_of() {
     case $1 in
-    bench_* | engine) echo 150 ;;
-    ranks) echo 100 ;;
-    full:*prefill*) echo 120 ;;
-    *check:*) echo 60 ;;
+    bench_*) echo 150 ;;
+    9b) echo 270 ;;
+    engine | ranks | full:* | *check:*) echo 120 ;;
     *) echo 60 ;;
     esac
 }
@@ -95,8 +98,22 @@ limit_of() {
 
 # What the programs in build-gpu/ were made from.
 stamp() {
-    { echo "$capability" && cat attention/*.cu attention/*.cuh attention/*.c attention/*.h runtime/base/*.h \
-        runtime/base/status.c runtime/*cuda* tests/test_cuda_*.cpp tests/help_*.h bench/bench_cuda_*.cpp bench/help_gpu.cuh; } | cksum
+    { echo "$capability" && find CMakeLists.txt attention kvstore parallel runtime tests bench -name '*.[ch]' -o -name '*.cu*' \
+        -o -name '*.cpp' -o -name CMakeLists.txt | LC_ALL=C sort | xargs cat; } | cksum
+}
+
+# The whole program and its logits' test, with the libraries they are linked to beside them: where the GPU is, there
+# need be none of them, and nothing to fetch them from.
+build_program() {
+    command -v cmake >/dev/null || { echo 'no cmake here: the program itself is left out' && return 0; }
+    # shellcheck disable=SC2016 # $ORIGIN is the linker's
+    cmake -S . -B $BUILD-program -DCMAKE_BUILD_TYPE=Release -DGLM_CUDA=ON -DGLM_MPI=OFF -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON \
+        '-DCMAKE_INSTALL_RPATH=$ORIGIN/lib' -DCMAKE_EXE_LINKER_FLAGS=-Wl,--disable-new-dtags >/dev/null &&
+        cmake --build $BUILD-program -j "$(nproc)" --target glm1m test_runtime_gpu_logits >/dev/null || return 1
+    cp $BUILD-program/glm1m $BUILD-program/tests/test_runtime_gpu_logits $BUILD && mkdir -p $BUILD/lib || return 1
+    strip --strip-debug $BUILD/glm1m $BUILD/test_runtime_gpu_logits
+    ldd $BUILD-program/glm1m $BUILD-program/tests/test_runtime_gpu_logits | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p' | sort -u |
+        grep -v '/lib\(c\|m\|dl\|rt\|pthread\)\.so' | xargs -I{} cp -L {} $BUILD/lib
 }
 
 # compile SOURCE NAME; a benchmark links the kernels, a test contains the one it tests
@@ -130,6 +147,8 @@ build() {
         echo "compiling $name"
         compile "$source" "$name" || echo "FAIL  $name does not compile"
     done
+    echo 'compiling glm1m'
+    build_program || echo 'FAIL  glm1m does not compile'
     rm -f $BUILD/*.o
     ! is_complete || stamp >$BUILD/stamp
 }
@@ -166,8 +185,9 @@ machine_state() {
 # The command of a part, or nothing where what it needs is missing.
 command_of() {
     case $1 in
-    engine) [ ! -x build/glm1m ] || echo "env GLM1M=$PWD/build/glm1m sh tests/gpu_engine.sh" ;;
-    ranks) [ ! -x build/glm1m ] || echo "env GLM1M=$PWD/build/glm1m sh tests/gpu_ranks.sh" ;;
+    logits) [ ! -x $BUILD/test_runtime_gpu_logits ] || echo "$BUILD/test_runtime_gpu_logits" ;;
+    engine | ranks) [ ! -x $BUILD/glm1m ] || echo "env GLM1M=$PWD/$BUILD/glm1m sh tests/gpu_$1.sh" ;;
+    9b) [ ! -x $BUILD/glm1m ] || echo "env GLM1M=$PWD/$BUILD/glm1m sh bench/gpu_9b.sh --dir $models" ;;
     bench_cuda_sdpa) command -v python3 >/dev/null && echo "python3 bench/bench_cuda_sdpa.py" ;;
     full:*) echo "$BUILD/${1#full:}" ;;
     *check:*) command -v compute-sanitizer >/dev/null &&
@@ -185,7 +205,6 @@ print(*[d for p in (s.submodule_search_locations if s else []) for d in glob.glo
 done
 export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:-}:/usr/local/cuda/lib64"
 
-failed=0
 run() {
     part=$1
     command=$(command_of "$part")
@@ -202,27 +221,59 @@ run() {
     case $rc in
     0) note "pass  $part ($took)" ;;
     77) note "skip  $part: $(tail -n 1 "$log")" ;;
-    124 | 137) note "FAIL  $part: not over after $limit s" && failed=1 ;;
-    *) note "FAIL  $part: exit $rc ($took)" && failed=1 ;;
+    124 | 137) note "FAIL  $part: not over after $limit s" ;;
+    *) note "FAIL  $part: exit $rc ($took)" ;;
     esac
     case $part$rc in
-    bench_*0 | engine0 | ranks0) cat "$log" ;;
+    bench_* | 9b* | engine0 | ranks0 | logits0) cat "$log" ;;
     *77 | *0) ;;
     *) tail -n 12 "$log" ;;
     esac
 }
 
+# wave PART...: at once; what they print does not mix
+wave() {
+    if [ $# -eq 1 ]; then
+        case $1 in bench_* | 9b) machine_state ;; esac
+        run "$1"
+        return
+    fi
+    processes=
+    for part in "$@"; do
+        run "$part" >"$out/of_$part" 2>&1 &
+        processes="$processes $!"
+    done
+    # shellcheck disable=SC2086 # words
+    wait $processes
+    for part in "$@"; do cat "$out/of_$part" && rm -f "$out/of_$part"; done
+}
+
+# The 9B's checkpoints are made beside the tests, in memory where there is room.
+make_models() {
+    models=$(mktemp -d "$(df --output=avail,target -B1G /dev/shm 2>/dev/null | awk 'NR == 2 && $1 > 30 { print $2 }')/glm1m-9b.XXXXXX" 2>/dev/null) ||
+        models=$(mktemp -d) || return
+    trap 'rm -rf "$models"' EXIT
+    [ -x $BUILD/glm1m ] || return
+    GLM1M=$PWD/$BUILD/glm1m nice sh bench/gpu_9b.sh --dir "$models" --make-only >"$out/9b_models" 2>&1 &
+}
+
 : >"$summary"
 note "# $(git rev-parse --short HEAD 2>/dev/null || echo 'no git'), built for $capability, $seconds s"
 machine_state
-# shellcheck disable=SC2046 # words
-[ $# -gt 0 ] || set -- $(parts)
 command -v compute-sanitizer >/dev/null || note "# no compute-sanitizer here"
-for part in "$@"; do
-    case $part in bench_*) machine_state ;; esac
-    run "$part"
-done
+if [ $# -gt 0 ]; then
+    printf '%s\n' "$@" >"$out/waves"
+else
+    waves >"$out/waves"
+fi
+making=
+! grep -qw 9b "$out/waves" || { make_models && making=$!; }
+while read -r parts; do
+    case $parts in 9b) wait $making ;; esac
+    # shellcheck disable=SC2086 # words
+    wave $parts
+done <"$out/waves"
 machine_state
 note "# $(grep -c '^pass' "$summary") passed, $(grep -c '^FAIL' "$summary") failed, $(grep -c '^skip' "$summary") skipped, $(($(date +%s) - started)) s"
-[ "$failed" -ne 0 ] || grep -q '^pass' "$summary" || exit 77
-exit $failed
+! grep -q '^FAIL' "$summary" || exit 1
+grep -q '^pass' "$summary" || exit 77

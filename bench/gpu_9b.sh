@@ -1,0 +1,84 @@
+#!/bin/sh
+# The 9B's shape, random weights, end to end on a GPU: tokens a second of prefill and decode, device memory beside what
+# plan says, the share of samples in which the GPU was computing.
+#
+#   GLM1M=build/glm1m sh bench/gpu_9b.sh --dir DIR [--make-only] [CASE...]
+#
+#   DIR    where the checkpoints are made, or were by an earlier call: 19 GB, and 4.3 GB that hold 4 layers. Files in
+#          memory (tmpfs) keep the disk out of it.
+#   CASE   LAYERS:TOKENS[:FLAGS], FLAGS with commas for spaces; default
+#            40:128K  4:1M  40:200K  40:200K:--device-kv-space,4G  4:1M:--device-kv-space,1800M
+#          A million tokens through 4 layers are a tenth of what 40 take, embedding, logits and start aside; 1800M of KV
+#          for 4 layers are what is left of 40 GB beside the 9B's weights, for 40.
+#
+# Prints a line a case: as asked; seconds of loading, of prefill, tokens a second of each, GiB of device memory at the
+# peak and as planned, percent of samples (5 a second, from the first token on) in which the GPU was computing.
+set -u
+dir='' make_only=no
+: "${GLM1M:?set GLM1M to the glm1m binary}"
+while [ $# -gt 0 ]; do
+    case $1 in
+    --dir) dir=$2 && shift ;;
+    --make-only) make_only=yes ;;
+    -*) sed -n '2,16s/^# \{0,1\}//p' "$0" && exit 2 ;;
+    *) break ;;
+    esac
+    shift
+done
+[ -n "$dir" ] || { sed -n '2,16s/^# \{0,1\}//p' "$0" && exit 2; }
+[ $# -gt 0 ] || set -- 40:128K 4:1M 40:200K 40:200K:--device-kv-space,4G 4:1M:--device-kv-space,1800M
+mkdir -p "$dir" || exit 1
+
+# make LAYERS: the checkpoint, unless it is there
+make() {
+    [ ! -e "$dir/$1.made" ] || return 0
+    cat >"$dir/config-$1.json" <<EOF
+{"architectures": ["GlmForCausalLM"], "model_type": "glm", "attention_bias": true, "hidden_act": "silu",
+ "hidden_size": 4096, "intermediate_size": 13696, "num_hidden_layers": $1, "num_attention_heads": 32,
+ "num_key_value_heads": 4, "head_dim": 128, "partial_rotary_factor": 0.5, "rope_theta": 100000000.0,
+ "max_position_embeddings": 1048576, "rms_norm_eps": 1.5625e-07, "tie_word_embeddings": false,
+ "vocab_size": 151552, "torch_dtype": "bfloat16", "pad_token_id": 151329, "eos_token_id": [151329, 151336, 151338]}
+EOF
+    "$GLM1M" make-model random "$dir/$1" --config "$dir/config-$1.json" --seed 1 --quiet && : >"$dir/$1.made"
+}
+for layers in $(printf '%s\n' "$@" | sed 's/:.*//' | sort -nu); do
+    make "$layers" || { echo "the checkpoint of $layers layers could not be made" && exit 1; }
+done
+[ $make_only = no ] || exit 0
+
+number() { # KEY FILE
+    grep -o "\"$1\": [0-9.e+-]*" "$2" | head -n 1 | sed 's/.*: //'
+}
+one() {
+    layers=${1%%:*} rest=${1#*:}
+    tokens=${rest%%:*} flags=
+    case $rest in *:*) flags=$(printf '%s' "${rest#*:}" | tr , ' ') ;; esac
+    # One byte is one token; [gMASK]<sop> and the answer find room as well.
+    case $tokens in *M) n=$((${tokens%M} * 1048576)) ;; *) n=$((${tokens%K} * 1024)) ;; esac
+    awk -v n=$((n - 66)) 'BEGIN { srand(7); while (n > 0) { s = sprintf("%d lines of %d, ", rand() * 1e6, rand() * 1e4)
+        s = substr(s, 1, n); printf "%s", s; n -= length(s) } }' >"$dir/text"
+    # shellcheck disable=SC2086 # words
+    "$GLM1M" plan -m "$dir/$layers" --device cuda -c "$n" $flags --json >"$dir/plan" 2>"$dir/err"
+    nvidia-smi --query-gpu=utilization.gpu,memory.used --format=csv,noheader,nounits -lms 200 >"$dir/samples" &
+    sampler=$!
+    # shellcheck disable=SC2086
+    "$GLM1M" complete -m "$dir/$layers" --device cuda -c "$n" $flags --no-progress -f "$dir/text" \
+        -n 64 --json >"$dir/out" 2>"$dir/err"
+    rc=$?
+    kill $sampler
+    if [ $rc -ne 0 ]; then
+        echo "$1: exit $rc: $(tail -n 3 "$dir/err")"
+        failed=1
+        return
+    fi
+    awk -F, -v case="$1" -v load="$(number load_s "$dir/out")" -v prefill="$(number prefill_s "$dir/out")" \
+        -v ptps="$(number prefill_tps "$dir/out")" -v dtps="$(number decode_tps "$dir/out")" -v n="$(number n_generated "$dir/out")" \
+        -v plan="$(number gpu_total_bytes "$dir/plan")" '
+        { if ($2 > peak) peak = $2; if ($1 > 0) begun = 1; if (begun) { n_samples++; busy += $1 } }
+        END { printf "%s: load %.1f s, prefill %.2f s (%.0f tokens/s), decode %.2f tokens/s (%d tokens), device memory %.2f GiB, planned %.2f, GPU busy %.1f %% of %d samples\n",
+            case, load, prefill, ptps, dtps, n, peak / 1024, plan / 1073741824, busy / (n_samples ? n_samples : 1), n_samples }' "$dir/samples"
+    sed 's/^/#   /' "$dir/err" | tail -n 3
+}
+failed=0
+for case in "$@"; do one "$case"; done
+exit $failed
