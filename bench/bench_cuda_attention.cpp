@@ -1,6 +1,7 @@
 /* How fast are the attention kernels on this GPU, beside what it multiplies and copies in the same run?
  *
  *   sh tests/gpu.sh bench_cuda_attention
+ *   build-gpu/bench_cuda_attention [chunk|causal|dense|prefill|decode [KEYS [QUERIES]]]     only those, to profile say
  *
  * The 1M model's shape, one layer: 32 query heads over 4 KV heads of 128 dims. CSV on stdout, line by line;
  * FLOPs are counted exactly, 4 x 128 for each (row, visible key), and decode by the bytes of K and V:
@@ -18,6 +19,19 @@
 #include "help_gpu.cuh"
 
 enum { HEADS = 32, KV_HEADS = 4, DIM = 128, CHUNK = 8448, QUERIES_MAX = 131072 };
+
+/* What was asked for; by default everything. */
+static struct {
+    const char *name;
+    int64_t keys, queries;
+} only;
+
+static bool is_asked(const char *name, int64_t keys, int64_t queries) {
+    if (only.name && strcmp(only.name, name) != 0 &&
+            (strcmp(only.name, "prefill") != 0 || strcmp(name, "decode") == 0))
+        return false;
+    return (!only.keys || only.keys == keys) && (!only.queries || only.queries == queries);
+}
 
 struct layer {
     attn_shape shape;
@@ -46,6 +60,7 @@ static layer make_layer() {
 /* Query tokens at pos and on over `keys` keys, by both kernels. */
 static void prefill(const layer &l, const char *name, int64_t tokens, int64_t pos, int64_t keys,
         double ceiling) {
+    if (!is_asked(name, keys, tokens)) return;
     attn_cuda_prefill_args args = {};
     args.q = l.q;
     args.q_stride = HEADS * DIM;
@@ -78,6 +93,7 @@ typedef rt_status decode_kernel(const attn_shape *, const attn_cuda_decode_args 
 /* is_fp8: the same memory, taken for codes; its last page for the query's own. */
 static void decode(const layer &l, const char *name, decode_kernel *kernel, int64_t keys,
         int queries, bool is_fp8, double ceiling) {
+    if (!is_asked("decode", keys, queries)) return;
     int64_t *lengths = gpu_take<int64_t>(1);
     void ***lists = gpu_take<void **>(1), ***open = gpu_take<void **>(1);
     void **const last = l.pages + (keys - queries) / 128;
@@ -111,7 +127,10 @@ static void decode(const layer &l, const char *name, decode_kernel *kernel, int6
     CHECK_CUDA(cudaFree(lengths));
 }
 
-int main() {
+int main(int argc, char **argv) {
+    if (argc > 1) only.name = argv[1];
+    if (argc > 2) only.keys = atoll(argv[2]);
+    if (argc > 3) only.queries = atoll(argv[3]);
     gpu_print_machine("attention, one layer of 32 query heads over 4 KV heads");
     const layer l = make_layer();
     const double copy = gpu_copy_ceiling();
