@@ -13,12 +13,13 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/pool.h"
 #include "base/size.h"
 #include "byte_tokenizer.h"
 #include "checkpoint_names.h"
 #include "checkpoint_write.h"
 
-enum { BATCH = 1 << 20 };
+enum { BATCH = 1 << 22, SLICE = 1 << 16 }; /* numbers that are written at once; that a thread makes */
 
 static const int64_t shard_bytes_usual = 2000000000;
 
@@ -42,6 +43,7 @@ struct glm_random_model {
     glm_checkpoint_writer *writer;
     int64_t done;
     int64_t total;
+    rt_pool *pool;
     void *batch;
 };
 
@@ -155,22 +157,36 @@ static void distribution(const planned *one, float *mean, float *deviation) {
     }
 }
 
-static void fill_batch(glm_random_model *model, const planned *one, int64_t n) {
-    const uint64_t key = tensor_key(model, one);
-    float mean = 0.0f;
-    float deviation = 0.0f;
-    distribution(one, &mean, &deviation);
-    for (int64_t i = 0; i < n; i++) {
+typedef struct batch {
+    const glm_random_model *model;
+    uint64_t key;
+    float mean, deviation;
+    rt_dtype dtype;
+    int64_t n;
+} batch;
+
+static void fill_slice(void *context, int64_t slice, int thread) {
+    const batch *b = context;
+    void *const to = b->model->batch;
+    (void)thread;
+    const int64_t end = rt_min64(b->n, (slice + 1) * SLICE);
+    for (int64_t i = slice * SLICE; i < end; i++) {
         /* The product is exact in double: fused or not, the sum rounds the same. */
-        const float value =
-                (float)((double)mean + (double)deviation * (double)normal(key, model->index + i));
-        if (one->spec.dtype == RT_F32)
-            ((float *)model->batch)[i] = value;
-        else if (one->spec.dtype == RT_BF16)
-            ((uint16_t *)model->batch)[i] = rt_float_to_bf16(value);
+        const float value = (float)((double)b->mean +
+                (double)b->deviation * (double)normal(b->key, b->model->index + i));
+        if (b->dtype == RT_F32)
+            ((float *)to)[i] = value;
+        else if (b->dtype == RT_BF16)
+            ((uint16_t *)to)[i] = rt_float_to_bf16(value);
         else
-            ((uint16_t *)model->batch)[i] = rt_float_to_f16(value);
+            ((uint16_t *)to)[i] = rt_float_to_f16(value);
     }
+}
+
+static void fill_batch(glm_random_model *model, const planned *one, int64_t n) {
+    batch b = {.model = model, .key = tensor_key(model, one), .dtype = one->spec.dtype, .n = n};
+    distribution(one, &b.mean, &b.deviation);
+    rt_pool_run(model->pool, (n + SLICE - 1) / SLICE, fill_slice, &b);
 }
 
 /* ---- files ----------------------------------------------------------------------------------- */
@@ -257,6 +273,7 @@ static rt_status prepare(glm_random_model *model) {
     RT_TRY(list_tensors(model));
     RT_TRY(glm_checkpoint_check_room(model->dir, model->dir, model->total - bytes_replaced(model)));
     RT_TRY(rt_malloc((int64_t)BATCH * 4, "random numbers", &model->batch));
+    RT_TRY(rt_pool_create(0, &model->pool));
     RT_TRY(glm_byte_tokenizer_write(model->dir, model->config.vocab));
     return open_shard(model, 0);
 }
@@ -333,6 +350,7 @@ rt_status glm_random_model_step(glm_random_model *model, int64_t *done, int64_t 
 void glm_random_model_end(glm_random_model *model) {
     if (!model) return;
     glm_checkpoint_writer_abort(model->writer);
+    rt_pool_free(model->pool);
     free(model->batch);
     free(model->tensors);
     free(model->dir);
