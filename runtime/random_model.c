@@ -19,7 +19,10 @@
 #include "checkpoint_names.h"
 #include "checkpoint_write.h"
 
-enum { BATCH = 1 << 22, SLICE = 1 << 16 }; /* numbers that are written at once; that a thread makes */
+enum {
+    BATCH = 1 << 22,
+    SLICE = 1 << 16
+}; /* numbers that are written at once; that a thread makes */
 
 static const int64_t shard_bytes_usual = 2000000000;
 
@@ -172,8 +175,9 @@ static void fill_slice(void *context, int64_t slice, int thread) {
     const int64_t end = rt_min64(b->n, (slice + 1) * SLICE);
     for (int64_t i = slice * SLICE; i < end; i++) {
         /* The product is exact in double: fused or not, the sum rounds the same. */
-        const float value = (float)((double)b->mean +
-                (double)b->deviation * (double)normal(b->key, b->model->index + i));
+        const float value =
+                (float)((double)b->mean +
+                        (double)b->deviation * (double)normal(b->key, b->model->index + i));
         if (b->dtype == RT_F32)
             ((float *)to)[i] = value;
         else if (b->dtype == RT_BF16)
