@@ -15,8 +15,9 @@
  *
  *   6. Extents before filled / extent_tokens are in memory or stored, or both; the rest of a
  *      layer, its tail, is in memory or stored up to filled.
- *   7. Idle, it holds no more pages than were promised when it was made; more are borrowed from the
- *      store's during a walk. */
+ *   7. Idle, it has none of the store's pages, which it borrows during a walk. What it has and what it is
+ *      promised are together what it is entitled to; less only where others hold on to what it had, and
+ *      nothing is left to make up for it: then its tails are parked, too, like those of one that parks. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,7 +86,8 @@ static rt_status choose_kind(kv_seq *seq, int64_t n_kept, int64_t n_needed) {
             store->config.overflow.pinned_tokens / store->config.overflow.extent_tokens - n_kept;
     const int64_t n_extra = rt_max64(rt_min64(n_pinned, room / of_extents - 1), 0);
     seq->n_pinned = n_extra > 0 ? n_kept + n_extra : 0;
-    return promise(seq, (1 + n_extra) * of_extents, seq->max_tokens);
+    seq->entitled = (1 + n_extra) * of_extents;
+    return promise(seq, seq->entitled, seq->max_tokens);
 }
 
 /* ---- making and freeing ---------------------------------------------------------------------- */
@@ -214,11 +216,13 @@ static int64_t n_pages_shared_by_all(const kv_seq *parent, int64_t n_tokens) {
 static void share(kv_seq *seq, const kv_seq *parent, int64_t n_tokens) {
     kv_store *store = seq->store;
     const int64_t n_extents = rt_div_up(n_tokens, store->config.overflow.extent_tokens);
+    const int64_t n_kept = seq->n_kept * kv_pages_of_extent(store);
     for (int32_t layer = 0; layer < store->config.n_layers; layer++) {
         const int64_t n_pages = n_pages_shared(parent, layer, n_tokens);
         for (int64_t i = 0; i < n_pages; i++) {
             void *page = *slot(parent, layer, i);
             if (page) kv_pool_share(&store->pool, page);
+            seq->n_held += page && i >= n_kept;
             *slot(seq, layer, i) = page;
         }
         for (int64_t e = 0; seq->stored && e < n_extents; e++)
@@ -246,6 +250,7 @@ static void fork_tail(kv_seq *seq, const kv_seq *parent, int32_t layer) {
     void *shared = *slot(parent, layer, page);
     if (!shared) return;
     if (seq->kind != KV_SEQ_IN_MEMORY) kv_pool_share(&seq->store->pool, shared);
+    seq->n_held++;
     *slot(seq, layer, page) = seq->kind == KV_SEQ_IN_MEMORY ? copy_page(seq, shared) : shared;
 }
 

@@ -135,12 +135,16 @@ struct kv_seq {
     int64_t length;
     int64_t span; /* tokens of the open span; 0 when idle */
     int64_t promised;
-    int64_t made_up;    /* of them, what the open span added (rule 4) */
+    int64_t entitled;   /* what was promised when it was made */
+    int64_t made_up;    /* of `promised`, what the open span added (rule 4) */
     int64_t n_borrowed; /* pages of the store's n_work */
+    int64_t n_held;     /* pages in memory, but for those of its first n_kept extents */
     int64_t n_kept;     /* its first extents are another's, whose memory they may be in */
     int64_t n_pinned;   /* those before it, and not before n_kept, stay in memory */
     int64_t n_cells;    /* reserved on disk, besides those of its stored extents */
     bool is_walked;
+    bool parks;      /* in this walk: nothing that it is given stays in memory */
+    bool grows_late; /* in this walk: its tail, which is in memory, takes its pages in its own window */
 
     /* Kept for good, extent by extent (persist.c); NULL where nothing is. */
     bool is_persisted;
@@ -213,10 +217,17 @@ void kv_seq_drop_stored(kv_seq *seq, int32_t layer, int64_t extent);
 /* Forget stored extents from n_tokens on. */
 void kv_seq_cut_stored(kv_seq *seq, int64_t n_tokens);
 
+/* What is promised to a sequence and what it holds are made up to what it is entitled to, as far as there is
+ * room, or what is more is given back: `parks` and `grows_late` for a walk that begins.
+ *
+ *   release   what is more, of one that is done with */
+void kv_seq_settle(kv_seq *seq);
+void kv_seq_release(kv_seq *seq);
+
 /* Whether an extent of the sequence is to be in its own pages once it has been loaded. */
 static inline bool kv_seq_keeps(const kv_seq *seq, int64_t extent) {
     if (extent < seq->n_kept) return false;
-    return seq->kind == KV_SEQ_IN_MEMORY || extent < seq->n_pinned;
+    return seq->kind == KV_SEQ_IN_MEMORY || (extent < seq->n_pinned && !seq->parks);
 }
 
 /* open_pages.c: pages that are being filled, where full ones are sealed; nothing to do otherwise.
@@ -256,6 +267,9 @@ void kv_persist_lose(kv_seq *seq, int64_t extent);
 
 /* walk.c: what the store closes. */
 void kv_walk_free(kv_walk *walk);
+/* Pages that a sequence's tail takes in this walk: for its new tokens, a copy of the last one, and what is
+ * yet to be loaded. */
+int64_t kv_walk_tail_lacks(const kv_walk *walk, int32_t seq);
 
 /* walk_stores.c: slots taken for stores that never came. */
 void kv_walk_drop_stores(kv_walk *walk);
@@ -271,7 +285,7 @@ void kv_walk_read_ahead(kv_walk *walk);
 RT_MUST_CHECK rt_status kv_walk_list_steps(kv_walk *walk);
 /* The first extent of the sequence that this walk may still write. */
 int64_t kv_walk_tail_extent(const kv_walk *walk, int32_t seq);
-/* Whether the sequence's part of an extent is in memory. */
+/* Whether the sequence's part of an extent is in memory, all that it needs. */
 bool kv_walk_is_resident(const kv_walk *walk, int32_t seq, int64_t extent);
 /* Extents of the sequence in this walk. */
 int64_t kv_walk_n_extents(const kv_walk *walk, int32_t seq);

@@ -62,13 +62,19 @@ static void top_up_work(kv_store *store) {
     store->n_work += n;
 }
 
-/* The page that new tokens share with old ones must be this sequence's alone. */
-static rt_status own_last_page(kv_seq *seq, int32_t layer) {
+/* The page that new tokens share with old ones, where it is another sequence's, too. */
+static void **shared_last_page(const kv_seq *seq, int32_t layer) {
     const int64_t filled = seq->filled[layer];
     const int32_t page_tokens = seq->store->config.shape.page_tokens;
-    if (seq->open || filled % page_tokens == 0) return RT_OK;
+    if (seq->open || filled % page_tokens == 0) return NULL;
     void **last = kv_page_slot(seq, layer, filled / page_tokens);
-    if (!*last || !kv_pool_is_shared(&seq->store->pool, *last)) return RT_OK;
+    return *last && kv_pool_is_shared(&seq->store->pool, *last) ? last : NULL;
+}
+
+/* It must be this sequence's alone. */
+static rt_status own_last_page(kv_seq *seq, int32_t layer) {
+    void **last = shared_last_page(seq, layer);
+    if (!last) return RT_OK;
     void *copy = NULL;
     RT_TRY(kv_seq_take(seq, &copy));
     kv_pool_copy(&seq->store->pool, copy, *last);
@@ -94,18 +100,31 @@ static int64_t n_pages_at_end(const kv_walk *walk, int32_t seq) {
     return kv_held_pages(&walk->store->config, walk->ends[seq]);
 }
 
-/* A tail that is in memory grows now; one that has yet to be loaded does in its window. */
+int64_t kv_walk_tail_lacks(const kv_walk *walk, int32_t i) {
+    int64_t n = shared_last_page(walk->seqs[i], walk->layer) != NULL;
+    for (int64_t page = first_tail_page(walk, i); page < n_pages_at_end(walk, i); page++)
+        n += *kv_page_slot(walk->seqs[i], walk->layer, page) == NULL;
+    return n;
+}
+
+static rt_status take_tail(kv_walk *walk, int32_t i) {
+    kv_seq *seq = walk->seqs[i];
+    RT_TRY(own_last_page(seq, walk->layer));
+    return take_pages(seq, walk->layer, first_tail_page(walk, i), n_pages_at_end(walk, i));
+}
+
+/* A tail that is in memory grows now; one that has yet to be loaded does in its window. So does one that
+ * would borrow where others may: what the store has is enough for one at a time. */
 static rt_status grow_tail(kv_walk *walk, int32_t i) {
     kv_seq *seq = walk->seqs[i];
     const int64_t filled = seq->filled[walk->layer];
     if (walk->ends[i] <= filled || seq->kind == KV_SEQ_IN_MEMORY) return RT_OK;
-    const int64_t first = first_tail_page(walk, i);
     const bool is_resident = filled % kv_walk_extent_tokens(walk)
                                      ? kv_walk_is_resident(walk, i, kv_walk_tail_extent(walk, i))
                                      : seq->kind == KV_SEQ_OVERFLOWS;
     if (!is_resident) return RT_OK;
-    RT_TRY(own_last_page(seq, walk->layer));
-    return take_pages(seq, walk->layer, first, n_pages_at_end(walk, i));
+    seq->grows_late = walk->n_seqs > 1 && kv_walk_tail_lacks(walk, i) > seq->promised;
+    return seq->grows_late ? RT_OK : take_tail(walk, i);
 }
 
 static void enter(kv_walk *walk) {
@@ -125,7 +144,7 @@ static bool may_store(const kv_walk *walk) {
         const int64_t filled = seq->filled[walk->layer];
         const int64_t tokens = kv_walk_extent_tokens(walk);
         if (walk->ends[i] <= filled) continue;
-        if (seq->kind == KV_SEQ_PARKS || walk->ends[i] / tokens > filled / tokens) return true;
+        if (seq->parks || walk->ends[i] / tokens > filled / tokens) return true;
     }
     return false;
 }
@@ -137,7 +156,9 @@ static rt_status start(kv_walk *walk) {
     if (store->has_overflow) {
         kv_staging_poll(&store->staging);
         RT_TRY(kv_staging_check(&store->staging));
+        for (int32_t i = 0; i < walk->n_seqs; i++) kv_seq_release(walk->seqs[i]);
         top_up_work(store);
+        for (int32_t i = 0; i < walk->n_seqs; i++) kv_seq_settle(walk->seqs[i]);
         walk->may_store = may_store(walk);
     }
     for (int32_t i = 0; i < walk->n_seqs; i++) RT_TRY(kv_open_begin(walk, i));
@@ -219,6 +240,7 @@ static bool has_own_pages(const kv_step *step) {
 static rt_status take_own_pages(kv_walk *walk, const kv_step *step) {
     for (int32_t i = 0; i < step->n_members; i++) {
         const int32_t seq = member(walk, step, i);
+        if (step->kind == KV_STEP_TAILS) RT_TRY(own_last_page(walk->seqs[seq], walk->layer));
         RT_TRY(take_pages(walk->seqs[seq], walk->layer, first_own_page(walk, step, seq),
                 end_of_own_pages(walk, step, seq)));
     }
@@ -229,6 +251,7 @@ static rt_status take_own_pages(kv_walk *walk, const kv_step *step) {
 static void drop_own_pages(kv_walk *walk, const kv_step *step) {
     for (int32_t i = 0; i < step->n_members; i++) {
         const int32_t seq = member(walk, step, i);
+        if (step->kind == KV_STEP_TAILS && walk->seqs[seq]->grows_late) continue; /* it has its tokens */
         kv_seq_drop_pages(walk->seqs[seq], walk->layer, first_own_page(walk, step, seq),
                 end_of_own_pages(walk, step, seq));
     }
@@ -359,7 +382,10 @@ void kv_walk_end(kv_walk *walk) {
         kv_staging_poll(&walk->store->staging);
     }
     kv_open_drop(walk);
-    for (int32_t i = 0; i < walk->n_seqs; i++) walk->seqs[i]->is_walked = false;
+    for (int32_t i = 0; i < walk->n_seqs; i++) {
+        walk->seqs[i]->is_walked = false;
+        kv_seq_release(walk->seqs[i]);
+    }
     walk->is_open = false;
 }
 

@@ -3,8 +3,8 @@
  *   resident   pages in memory: taken whole as far as they go, all sequences in one step
  *   streamed   stored, not in memory, never written again: window by window; sequences that share
  *              the stored extents share the step
- *   tail       what may still be written and is not in memory: to the sequence's end, as many
- *              sequences in one step as the pages for it allow */
+ *   tail       what may still be written and is not in memory, or grows only now: to the sequence's end, as
+ *              many sequences in one step as the pages for it allow */
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,6 +28,7 @@ int64_t kv_walk_n_extents(const kv_walk *walk, int32_t seq) {
 bool kv_walk_is_resident(const kv_walk *walk, int32_t i, int64_t extent) {
     const kv_seq *seq = walk->seqs[i];
     const int64_t page = extent * kv_pages_of_extent(walk->store);
+    if (seq->grows_late && extent >= kv_walk_tail_extent(walk, i)) return false;
     if (page < seq->n_slots && *kv_page_slot(seq, walk->layer, page)) return true;
     return seq->open && seq->kind != KV_SEQ_PARKS && extent >= kv_walk_tail_extent(walk, i) &&
            kv_held_pages(&walk->store->config, seq->filled[walk->layer]) <= page;
@@ -143,12 +144,6 @@ static rt_status add_streamed(kv_walk *walk, int64_t extent) {
     return RT_OK;
 }
 
-/* Pages that a tail takes from the store while it is walked. */
-static int64_t tail_pages(const kv_walk *walk, int32_t seq) {
-    return kv_pages_of_layer(&walk->store->config, walk->ends[seq]) -
-           kv_walk_tail_extent(walk, seq) * kv_pages_of_extent(walk->store);
-}
-
 static rt_status add_tail(kv_walk *walk, kv_step *step, int32_t seq) {
     const int64_t extent = kv_walk_tail_extent(walk, seq);
     const int64_t filled = rt_min64(walk->seqs[seq]->filled[walk->layer], walk->ends[seq]);
@@ -156,7 +151,7 @@ static rt_status add_tail(kv_walk *walk, kv_step *step, int32_t seq) {
             kv_held_tokens(&walk->store->config, filled) - extent * kv_walk_extent_tokens(walk);
     RT_TRY(add_member(walk, step, seq));
     walk->cursors[seq] = kv_walk_n_extents(walk, seq);
-    if (n_old == 0) return RT_OK;
+    if (n_old == 0 || walk->seqs[seq]->grows_late) return RT_OK;
     const kv_stored *stored = stored_of(walk, seq, extent);
     rt_assert(stored && stored->n_tokens >= n_old);
     return add_load(walk, step, seq, extent, n_old);
@@ -167,13 +162,13 @@ static rt_status add_tails(kv_walk *walk, int64_t extent) {
     int64_t n_pages = 0;
     for (int32_t i = 0; i < walk->n_seqs; i++) {
         if (!is_at(walk, i, extent, SORT_TAIL)) continue;
-        n_pages += tail_pages(walk, i);
+        n_pages += kv_walk_tail_lacks(walk, i);
         const bool is_full =
                 step && (n_pages > walk->store->n_work ||
                                 step->n_loads == walk->store->config.overflow.window_extents);
         if (!step || is_full) {
             RT_TRY(add_step(walk, KV_STEP_TAILS, extent, &step));
-            n_pages = tail_pages(walk, i);
+            n_pages = kv_walk_tail_lacks(walk, i);
         }
         RT_TRY(add_tail(walk, step, i));
     }

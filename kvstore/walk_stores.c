@@ -32,12 +32,13 @@ static rt_status leave_extent(kv_walk *walk, int32_t i, int64_t extent, bool is_
     const int64_t n_tokens = rt_min64(walk->ends[i] - extent * tokens, tokens);
     const int64_t n_held = kv_held_tokens(&walk->store->config, n_tokens);
     const bool is_whole = n_tokens == tokens;
-    const bool goes = seq->kind == KV_SEQ_PARKS ||
+    const bool goes = seq->parks ||
                       (seq->kind == KV_SEQ_OVERFLOWS && is_whole && extent >= seq->n_pinned);
+    const bool is_stored = seq->stored && *kv_stored_slot(seq, walk->layer, extent);
     if (walk->extent == KV_WALK_SAVE)
-        return add_job(walk, seq, extent, n_tokens, seq->kind == KV_SEQ_PARKS);
+        return add_job(walk, seq, extent, n_tokens, seq->parks && is_stored);
     if (!is_changed) {
-        if (goes && *kv_stored_slot(seq, walk->layer, extent)) evict(walk, seq, extent);
+        if (goes && is_stored) evict(walk, seq, extent);
         return RT_OK;
     }
     const bool is_kept = is_whole && seq->writers && seq->writers[extent];

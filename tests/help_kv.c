@@ -59,6 +59,8 @@ kv_config kvh_overflow_config(int32_t n_layers, int64_t n_pages, int64_t n_cells
     return config;
 }
 
+enum { TOGETHER_MAX = 8 };
+
 /* ---- tokens ---------------------------------------------------------------------------------- */
 
 static uint64_t layer_word(uint64_t value, int32_t layer) {
@@ -163,6 +165,23 @@ rt_status kvh_try_write(kv_store *store, kv_seq *seq, int32_t layer, int64_t fir
     return walk_layer(store, seq, layer, first + n_tokens, write_part, &job);
 }
 
+static void write_part_of(void *context, const kv_window_part *part) {
+    write_job *jobs = context;
+    write_part(&jobs[part->seq], part);
+}
+
+rt_status kvh_try_write_together(kv_store *store, kv_seq *const *seqs, int32_t n_seqs,
+        int32_t layer, const int64_t *n_tokens, uint64_t value) {
+    write_job jobs[TOGETHER_MAX];
+    int64_t ends[TOGETHER_MAX] = {0};
+    CHECK(n_seqs <= TOGETHER_MAX);
+    for (int32_t i = 0; i < n_seqs; i++) {
+        jobs[i] = (write_job){layer, kv_seq_length(seqs[i]), n_tokens[i], value};
+        ends[i] = kv_seq_length(seqs[i]) + n_tokens[i];
+    }
+    return walk_together(store, seqs, ends, n_seqs, layer, KV_WALK_ALL, write_part_of, jobs);
+}
+
 void kvh_write(kv_store *store, kv_seq *seq, int32_t n_layers, int64_t first, int64_t n_tokens,
         uint64_t value) {
     for (int32_t layer = 0; layer < n_layers; layer++)
@@ -192,8 +211,6 @@ rt_status kvh_try_read(kv_store *store, kv_seq *seq, int32_t layer, uint64_t *va
     CHECK(job.next == kv_seq_length(seq));
     return RT_OK;
 }
-
-enum { TOGETHER_MAX = 8 };
 
 static void read_part_of(void *context, const kv_window_part *part) {
     read_job *jobs = context;

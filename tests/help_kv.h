@@ -43,6 +43,9 @@ void kvh_read_all(kv_store *store, kv_seq *seq, int32_t layer, uint64_t *values)
 rt_status kvh_try_write(kv_store *store, kv_seq *seq, int32_t layer, int64_t first,
         int64_t n_tokens, uint64_t value);
 rt_status kvh_try_read(kv_store *store, kv_seq *seq, int32_t layer, uint64_t *values);
+/* Several in one walk: n_tokens[i] after those that seqs[i] has. */
+rt_status kvh_try_write_together(kv_store *store, kv_seq *const *seqs, int32_t n_seqs,
+        int32_t layer, const int64_t *n_tokens, uint64_t value);
 /* KV_WALK_SAVE of one layer: its tail into the book being made. */
 rt_status kvh_try_save(kv_store *store, kv_seq *seq, int32_t layer);
 /* Packing and unpacking, as attention does it. */

@@ -3,7 +3,8 @@
  *
  * Method: as test_kvstore_model, against arrays of tokens; budgets from "hardly anything" to "half
  * of it", with and without pinning, with and without memory in front of the disk, so that all kinds of sequences come up, share extents and are
- * cut inside them. Appends stop at any layer and are aborted. Seeds are printed;
+ * cut inside them. Appends, also to all of them together, never fail; some stop at any layer and are
+ * aborted. Seeds are printed;
  * `test_kvstore_overflow_model SEED` repeats one. */
 #include <inttypes.h>
 #include <string.h>
@@ -11,7 +12,7 @@
 
 #include "help_kv.h"
 
-enum { LAYERS = 2, SEQS = 6, TOKENS = 64, OPERATIONS = 1500, SEEDS = 12 };
+enum { LAYERS = 2, SEQS = 6, TOKENS = 64, APPEND_TOKENS = 40, OPERATIONS = 1500, SEEDS = 12 };
 
 typedef struct model_seq {
     kv_seq *seq; /* NULL: not there */
@@ -60,6 +61,12 @@ static void do_fork(model *m, model_seq *s) {
     s->max_tokens = max_tokens;
 }
 
+static void commit(model *m, model_seq *s, int64_t n) {
+    kv_span_commit(s->seq);
+    for (int64_t i = s->length; i < s->length + n; i++) s->tokens[i] = m->next_value + (uint64_t)i;
+    s->length += n;
+}
+
 /* Layer by layer, in pieces, up to a layer and piece where it may be given up. */
 static void do_append(model *m, model_seq *s) {
     const int64_t left = s->max_tokens - s->length;
@@ -83,9 +90,28 @@ static void do_append(model *m, model_seq *s) {
         kv_span_abort(s->seq);
         return;
     }
-    kv_span_commit(s->seq);
-    for (int64_t i = s->length; i < s->length + n; i++) s->tokens[i] = m->next_value + (uint64_t)i;
-    s->length += n;
+    commit(m, s, n);
+}
+
+/* A few tokens each to all that have room, in one walk a layer, as answers are decoded. */
+static void do_append_together(model *m) {
+    model_seq *some[SEQS];
+    kv_seq *seqs[SEQS];
+    int64_t n_tokens[SEQS];
+    int32_t n = 0;
+    for (int i = 0; i < SEQS; i++) {
+        model_seq *s = &m->seqs[i];
+        if (!s->seq || s->length == s->max_tokens) continue;
+        n_tokens[n] = 1 + below(m, rt_min64(APPEND_TOKENS / SEQS, s->max_tokens - s->length));
+        if (kv_span_begin(s->seq, NULL, n_tokens[n]) != RT_OK) continue;
+        some[n] = s;
+        seqs[n++] = s->seq;
+    }
+    if (n == 0) return;
+    m->next_value += 1u << 20;
+    for (int32_t layer = 0; layer < LAYERS; layer++)
+        CHECK(kvh_try_write_together(m->store, seqs, n, layer, n_tokens, m->next_value) == RT_OK);
+    for (int32_t i = 0; i < n; i++) commit(m, some[i], n_tokens[i]);
 }
 
 static void step(model *m) {
@@ -104,12 +130,15 @@ static void step(model *m) {
     } else if (dice < 80) {
         s->length = below(m, s->length + 1);
         kv_seq_truncate(s->seq, s->length);
+    } else if (dice < 90) {
+        do_append_together(m);
     }
     const kv_stats stats = kv_store_stats(m->store);
     CHECK(stats.pages_reserved <= stats.pages_total);
     CHECK(stats.disk_bytes <= stats.disk_bytes_reserved);
     m->host_bytes_max = rt_max64(m->host_bytes_max, stats.host_bytes);
-    if (s->seq) compare(m, s);
+    for (int i = 0; i < SEQS; i++)
+        if (m->seqs[i].seq && (&m->seqs[i] == s || (dice >= 80 && dice < 90))) compare(m, &m->seqs[i]);
 }
 
 /* What the store holds when all that was being written has been; answers are fetched by the next walk. */
@@ -132,6 +161,7 @@ static void run(uint64_t seed) {
     model m = {.random = seed};
     kv_config config = kvh_overflow_config(LAYERS, below(&m, 40), 400);
     config.overflow.pinned_tokens = below(&m, 3) * 8;
+    config.overflow.append_tokens = APPEND_TOKENS;
     config.overflow.window_extents = 1 + (int32_t)below(&m, 3);
     config.overflow.io = seed % 2 ? KV_IO_CHOOSE : KV_IO_ONLY_PREAD;
     config.overflow.host_bytes = (int64_t)(seed % 3) * 20 * kv_overflow_rows_bytes(&config);
