@@ -217,13 +217,15 @@ const char *kv_store_keep_failure(const kv_store *store);
 
 /* A span in the middle of which a process ends, for a later one that is given the same ids.
  *
- *   suspend   for every layer and head with kv_seq_tail_rows(), and with kv_seq_open_rows(): pages ->
- *             rows, kv_suspend_rows(); then kv_suspend_span(), after which the span is aborted here
- *   resume    kv_resume_span(); for every layer and head, of both: kv_resume_rows(), rows -> pages;
- *             then kv_resume_end()
+ *   suspend   for every layer, in the window of a walk up to what it holds (KV_WALK_LAST), for every head
+ *             with kv_seq_tail_rows(), and with kv_seq_open_rows(): pages -> rows, kv_suspend_rows();
+ *             then kv_suspend_span(), after which the span is aborted here
+ *   resume    kv_resume_span(); for every layer: kv_resume_layer(); for every head, of both:
+ *             kv_resume_rows(), rows -> pages; such a walk, so that what is to be parked is; then
+ *             kv_resume_end()
  *
- * Only of a sequence that is kept and not parked. Errors of suspending: RT_EUSAGE it is not; RT_ENOFIT,
- * RT_EIO the disk; nothing is kept then. To resume nothing is no failure. */
+ * Only of a sequence that is kept. Errors of suspending: RT_EUSAGE it is not; RT_ENOFIT, RT_EIO the disk;
+ * nothing is kept then. To resume nothing is no failure. */
 typedef struct kv_suspension {
     int64_t n_ids; /* of the whole text */
     int64_t begin; /* of the span */
@@ -233,9 +235,10 @@ typedef struct kv_suspension {
     void *hidden;      /* bytes of the caller's, kept with it */
     int64_t hidden_bytes;
 } kv_suspension;
-/* Rows of a layer's unfinished extent, in the first thread's buffer; n_tokens 0: there are none, -1:
- * they are not in memory, and the span cannot be suspended. Where pages are sealed those that are; and
- * the rows of the open page besides. */
+/* Tokens that a layer holds: in an open span more than kv_seq_length, once it was walked. */
+int64_t kv_seq_filled(const kv_seq *seq, int32_t layer);
+/* Rows of a layer's unfinished extent, in the first thread's buffer; n_tokens 0: there are none. Where
+ * pages are sealed those that are; and the rows of the open page besides. */
 kv_rows kv_seq_tail_rows(kv_seq *seq, int32_t layer, int32_t kv_head);
 kv_rows kv_seq_open_rows(kv_seq *seq, int32_t layer, int32_t kv_head);
 RT_MUST_CHECK rt_status kv_suspend_rows(
@@ -246,6 +249,8 @@ RT_MUST_CHECK rt_status kv_suspend_span(
  * its hidden bytes are read by kv_resume_end. */
 RT_MUST_CHECK rt_status kv_resume_span(
         kv_seq *seq, const int32_t *ids, int64_t n_ids, kv_suspension *suspension, bool *is_there);
+/* Pages for the rows of a layer's unfinished extent. RT_ENOFIT */
+RT_MUST_CHECK rt_status kv_resume_layer(kv_seq *seq, int32_t layer);
 RT_MUST_CHECK rt_status kv_resume_rows(kv_seq *seq, const int32_t *ids, int64_t n_ids,
         int32_t layer, kv_rows *rows, bool *is_there);
 /* The hidden bytes; what is on disk of the suspension is gone then. */

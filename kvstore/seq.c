@@ -285,6 +285,10 @@ int64_t kv_seq_length(const kv_seq *seq) {
     return seq->length;
 }
 
+int64_t kv_seq_filled(const kv_seq *seq, int32_t layer) {
+    return seq->filled[layer];
+}
+
 const int32_t *kv_seq_ids(const kv_seq *seq) {
     return seq->ids;
 }

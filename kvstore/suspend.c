@@ -53,7 +53,7 @@ kv_rows kv_seq_tail_rows(kv_seq *seq, int32_t layer, int32_t kv_head) {
     if (like.n_tokens == 0) return (kv_rows){.kv_head = kv_head}; /* an extent ends here */
     kv_rows rows = kv_staging_rows(&seq->store->staging, &like, kv_head, 0);
     rows.pages = kv_page_slot(seq, layer, page);
-    if (!rows.pages[0]) rows.n_tokens = -1;
+    rt_assert(rows.pages[0]);
     return rows;
 }
 
@@ -97,10 +97,6 @@ rt_status kv_resume_rows(kv_seq *seq, const int32_t *ids, int64_t n_ids, int32_t
 
 /* ---- suspending ------------------------------------------------------------------------------ */
 
-static bool can_suspend(const kv_seq *seq) {
-    return seq->is_persisted && seq->kind != KV_SEQ_PARKS;
-}
-
 /* The writers' files take their other name; what is in them is not this sequence's any more. */
 static rt_status suspend_writers(kv_seq *seq) {
     rt_status status = RT_OK;
@@ -129,7 +125,7 @@ static rt_status save(kv_seq *seq, const int32_t *ids, int64_t n_ids, int32_t wh
 
 rt_status kv_suspend_span(kv_seq *seq, const int32_t *ids, const kv_suspension *s) {
     rt_assert(seq->span > 0 && !seq->is_walked);
-    if (!can_suspend(seq)) return rt_fail(RT_EUSAGE, "kvstore: the sequence is not kept on disk");
+    if (!seq->is_persisted) return rt_fail(RT_EUSAGE, "kvstore: the sequence is not kept on disk");
     numbers n = {s->n_ids, s->begin, s->end, s->layer, s->layer_end, s->hidden_bytes};
     rt_status status = save(seq, ids, s->n_ids, KEY_HIDDEN, s->hidden, s->hidden_bytes);
     if (status == RT_OK) status = suspend_writers(seq);
@@ -179,7 +175,6 @@ static rt_status find_layers(kv_seq *seq, const numbers *n, bool *is_there) {
             if (!*is_there) return RT_OK;
         }
         seq->filled[layer] = filled;
-        RT_TRY(kv_seq_take_pages(seq, layer, extent_start(filled), filled));
         RT_TRY(kv_open_take(seq, layer));
     }
     return RT_OK;
@@ -188,7 +183,7 @@ static rt_status find_layers(kv_seq *seq, const numbers *n, bool *is_there) {
 rt_status kv_resume_span(
         kv_seq *seq, const int32_t *ids, int64_t n_ids, kv_suspension *out, bool *is_there) {
     *is_there = false;
-    if (!can_suspend(seq) || n_ids > INT32_MAX) return RT_OK;
+    if (!seq->is_persisted || n_ids > INT32_MAX) return RT_OK;
     numbers n;
     RT_TRY(load_numbers(seq, ids, n_ids, &n, is_there));
     if (!*is_there) return RT_OK;
@@ -206,6 +201,11 @@ rt_status kv_resume_span(
             .layer_end = n.layer_end,
             .hidden_bytes = n.hidden_bytes};
     return status;
+}
+
+rt_status kv_resume_layer(kv_seq *seq, int32_t layer) {
+    const int64_t filled = seq->filled[layer];
+    return kv_seq_take_pages(seq, layer, extent_start(filled), filled);
 }
 
 static void drop(kv_seq *seq, const int32_t *ids, int64_t n_ids, int32_t what) {

@@ -136,6 +136,12 @@ static void enter(kv_walk *walk) {
     }
 }
 
+static bool has_unstored_tail(const kv_walk *walk, int32_t i) {
+    const int64_t extent = kv_walk_tail_extent(walk, i);
+    if (extent >= kv_walk_n_extents(walk, i)) return false;
+    return !*kv_stored_slot(walk->seqs[i], walk->layer, extent);
+}
+
 /* Tails that are parked or saved are stored each time, others when they become whole. */
 static bool may_store(const kv_walk *walk) {
     if (walk->extent == KV_WALK_SAVE) return true;
@@ -143,6 +149,7 @@ static bool may_store(const kv_walk *walk) {
         const kv_seq *seq = walk->seqs[i];
         const int64_t filled = seq->filled[walk->layer];
         const int64_t tokens = kv_walk_extent_tokens(walk);
+        if (seq->parks && has_unstored_tail(walk, i)) return true;
         if (walk->ends[i] <= filled) continue;
         if (seq->parks || walk->ends[i] / tokens > filled / tokens) return true;
     }

@@ -37,12 +37,10 @@ static rt_status leave_extent(kv_walk *walk, int32_t i, int64_t extent, bool is_
     const bool is_stored = seq->stored && *kv_stored_slot(seq, walk->layer, extent);
     if (walk->extent == KV_WALK_SAVE)
         return add_job(walk, seq, extent, n_tokens, seq->parks && is_stored);
-    if (!is_changed) {
-        if (goes && is_stored) evict(walk, seq, extent);
-        return RT_OK;
-    }
     const bool is_kept = is_whole && seq->writers && seq->writers[extent];
     if (n_held == 0) return RT_OK;
+    if (!is_changed && goes && is_stored) evict(walk, seq, extent);
+    if (!is_changed && (!goes || is_stored)) return RT_OK;
     if (goes || is_kept) return add_job(walk, seq, extent, n_held, goes);
     if (seq->stored) kv_seq_drop_stored(seq, walk->layer, extent); /* of fewer tokens, not needed */
     return RT_OK;

@@ -36,21 +36,45 @@ static rt_status host_hidden(const glm_engine *engine, int64_t bytes, void **cop
 static rt_status save_rows(
         glm_engine *engine, const int32_t *ids, int64_t n_ids, int32_t layer, const kv_rows *rows) {
     if (rows->n_tokens == 0) return RT_OK;
-    if (rows->n_tokens < 0)
-        return rt_fail(RT_EUSAGE, "suspend: keys of layer %" PRId32 " are on disk only", layer);
     RT_TRY(engine->backend->pages_to_rows(engine, rows));
     return kv_suspend_rows(engine->prefill.session->seq, ids, n_ids, layer, rows);
 }
 
-static rt_status save_all_rows(glm_engine *engine, const int32_t *ids, int64_t n_ids) {
+static rt_status save_layer(
+        glm_engine *engine, const int32_t *ids, int64_t n_ids, int32_t layer) {
     kv_seq *seq = engine->prefill.session->seq;
+    for (int32_t head = 0; head < engine->part.n_kv_heads; head++) {
+        const kv_rows rows = kv_seq_tail_rows(seq, layer, head);
+        RT_TRY(save_rows(engine, ids, n_ids, layer, &rows));
+        const kv_rows open = kv_seq_open_rows(seq, layer, head);
+        RT_TRY(save_rows(engine, ids, n_ids, layer, &open));
+    }
+    return RT_OK;
+}
+
+/* The end of a layer, in memory meanwhile, where it may be on disk before and after. With ids it is saved. */
+static rt_status walk_end(
+        glm_engine *engine, const int32_t *ids, int64_t n_ids, int32_t layer) {
+    kv_seq *seq = engine->prefill.session->seq;
+    const int64_t end = kv_seq_filled(seq, layer);
+    kv_window window = {.n_parts = 1};
+    kv_walk *walk = NULL;
+    if (end == 0) return RT_OK;
+    RT_TRY(kv_walk_begin(engine->store, layer, &seq, &end, 1, KV_WALK_LAST, &walk));
+    rt_status status = RT_OK;
+    while (status == RT_OK && window.n_parts > 0) {
+        status = glm_window_enter(engine, walk, &window);
+        if (status != RT_OK || window.n_parts == 0) break;
+        if (ids) status = save_layer(engine, ids, n_ids, layer);
+        if (status == RT_OK) status = glm_window_leave(engine, walk);
+    }
+    kv_walk_end(walk);
+    return status;
+}
+
+static rt_status save_all_rows(glm_engine *engine, const int32_t *ids, int64_t n_ids) {
     for (int32_t layer = 0; layer < engine->config.n_layers; layer++)
-        for (int32_t head = 0; head < engine->part.n_kv_heads; head++) {
-            const kv_rows rows = kv_seq_tail_rows(seq, layer, head);
-            RT_TRY(save_rows(engine, ids, n_ids, layer, &rows));
-            const kv_rows open = kv_seq_open_rows(seq, layer, head);
-            RT_TRY(save_rows(engine, ids, n_ids, layer, &open));
-        }
+        RT_TRY(walk_end(engine, ids, n_ids, layer));
     return RT_OK;
 }
 
@@ -106,16 +130,21 @@ static rt_status load_rows(glm_engine *engine, const int32_t *ids, int64_t n_ids
     return *is_there ? engine->backend->rows_to_pages(engine, &rows) : RT_OK;
 }
 
+static rt_status load_layer(glm_engine *engine, const int32_t *ids, int64_t n_ids, int32_t layer,
+        bool *is_there) {
+    kv_seq *seq = engine->prefill.session->seq;
+    RT_TRY(kv_resume_layer(seq, layer));
+    for (int32_t head = 0; head < engine->part.n_kv_heads; head++) {
+        RT_TRY(load_rows(engine, ids, n_ids, layer, kv_seq_tail_rows(seq, layer, head), is_there));
+        RT_TRY(load_rows(engine, ids, n_ids, layer, kv_seq_open_rows(seq, layer, head), is_there));
+    }
+    return *is_there ? walk_end(engine, NULL, 0, layer) : RT_OK;
+}
+
 static rt_status load_all_rows(
         glm_engine *engine, const int32_t *ids, int64_t n_ids, bool *is_there) {
-    kv_seq *seq = engine->prefill.session->seq;
-    for (int32_t layer = 0; layer < engine->config.n_layers; layer++)
-        for (int32_t head = 0; head < engine->part.n_kv_heads; head++) {
-            RT_TRY(load_rows(
-                    engine, ids, n_ids, layer, kv_seq_tail_rows(seq, layer, head), is_there));
-            RT_TRY(load_rows(
-                    engine, ids, n_ids, layer, kv_seq_open_rows(seq, layer, head), is_there));
-        }
+    for (int32_t layer = 0; layer < engine->config.n_layers && *is_there; layer++)
+        RT_TRY(load_layer(engine, ids, n_ids, layer, is_there));
     return RT_OK;
 }
 

@@ -244,6 +244,27 @@ rt_status kvh_try_save(kv_store *store, kv_seq *seq, int32_t layer) {
     return walk_together(store, &seq, &end, 1, layer, KV_WALK_SAVE, look_away, NULL);
 }
 
+typedef struct end_job {
+    kvh_visit *at_end;
+    void *context;
+    rt_status status;
+} end_job;
+
+static void visit_end(void *context, const kv_window_part *part) {
+    end_job *job = context;
+    CHECK(part->is_last);
+    if (job->at_end) job->status = job->at_end(job->context);
+}
+
+rt_status kvh_try_walk_end(
+        kv_store *store, kv_seq *seq, int32_t layer, kvh_visit *at_end, void *context) {
+    const int64_t end = kv_seq_filled(seq, layer);
+    end_job job = {.at_end = at_end, .context = context};
+    if (end == 0) return RT_OK;
+    RT_TRY(walk_together(store, &seq, &end, 1, layer, KV_WALK_LAST, visit_end, &job));
+    return job.status;
+}
+
 typedef struct find_job {
     int64_t pos;
     const void *page;

@@ -48,6 +48,10 @@ rt_status kvh_try_write_together(kv_store *store, kv_seq *const *seqs, int32_t n
         int32_t layer, const int64_t *n_tokens, uint64_t value);
 /* KV_WALK_SAVE of one layer: its tail into the book being made. */
 rt_status kvh_try_save(kv_store *store, kv_seq *seq, int32_t layer);
+/* A walk to the end of what a layer holds, KV_WALK_LAST, and at_end(context), if that is not NULL, in its window. */
+typedef rt_status kvh_visit(void *context);
+rt_status kvh_try_walk_end(
+        kv_store *store, kv_seq *seq, int32_t layer, kvh_visit *at_end, void *context);
 /* Packing and unpacking, as attention does it. */
 void kvh_rows_to_pages(const kv_rows *rows);
 void kvh_pages_to_rows(const kv_rows *rows);

@@ -192,6 +192,19 @@ static void hidden_bytes(char *bytes) {
     for (int i = 0; i < HIDDEN; i++) bytes[i] = (char)(i * 7 + (i >> 6));
 }
 
+typedef struct save_job {
+    run *r;
+    int32_t layer;
+} save_job;
+
+static rt_status save_tail(void *context) {
+    const save_job *job = context;
+    const kv_rows rows = kv_seq_tail_rows(job->r->seq, job->layer, 0);
+    CHECK(rows.n_tokens > 0);
+    kvh_pages_to_rows(&rows);
+    return kv_suspend_rows(job->r->seq, job->r->ids, TEXT, job->layer, &rows);
+}
+
 static rt_status suspend(run *r) {
     char hidden[HIDDEN];
     hidden_bytes(hidden);
@@ -206,20 +219,21 @@ static rt_status suspend(run *r) {
     RT_TRY(write_layer(r, 0, BEGIN, TEXT));
     RT_TRY(write_layer(r, 1, BEGIN, STOPPED));
     for (int32_t layer = 0; layer < LAYERS; layer++) {
-        const kv_rows rows = kv_seq_tail_rows(r->seq, layer, 0);
-        CHECK(rows.n_tokens > 0);
-        kvh_pages_to_rows(&rows);
-        RT_TRY(kv_suspend_rows(r->seq, r->ids, TEXT, layer, &rows));
+        save_job job = {r, layer};
+        RT_TRY(kvh_try_walk_end(r->store, r->seq, layer, save_tail, &job));
     }
     return kv_suspend_span(r->seq, r->ids, &s);
 }
 
 static rt_status load_rows(run *r, bool *is_there) {
     for (int32_t layer = 0; layer < LAYERS && *is_there; layer++) {
+        RT_TRY(kv_resume_layer(r->seq, layer));
         kv_rows rows = kv_seq_tail_rows(r->seq, layer, 0);
         CHECK(rows.n_tokens > 0);
         RT_TRY(kv_resume_rows(r->seq, r->ids, TEXT, layer, &rows, is_there));
-        if (*is_there) kvh_rows_to_pages(&rows);
+        if (!*is_there) break;
+        kvh_rows_to_pages(&rows);
+        RT_TRY(kvh_try_walk_end(r->store, r->seq, layer, NULL, NULL));
     }
     return RT_OK;
 }
@@ -249,8 +263,7 @@ static void first_process(run *r) {
     if (!enter(r)) return;
     if (!hold(r, FIRST)) return;
     r->is_book[0] = went_well(r, keep_book(r, "first"));
-    if (is_over(r) || r->budget == PARKED)
-        return; /* rows that are on disk only are not suspended */
+    if (is_over(r)) return;
     if (went_well(r, suspend(r)))
         CHECK(kv_seq_length(r->seq) == FIRST);
     else
@@ -273,7 +286,7 @@ static void second_process(run *r) {
     CHECK(found.n_tokens == kv_seq_length(r->seq) && found.n_tokens <= FIRST);
     CHECK(may_miss(r) || found.n_tokens == FIRST);
     if (!went_well(r, resume(r, &is_there)) || !is_there) recover(r);
-    CHECK(may_miss(r) || is_there == (r->budget != PARKED));
+    CHECK(may_miss(r) || is_there);
     if (!hold(r, TEXT)) return;
     r->is_book[1] = went_well(r, keep_book(r, "second"));
 }

@@ -3,7 +3,7 @@
  *
  * Method: count the steps of a prefill. Then stop after k of them, close the engine, open another,
  * restore and prefill the same ids: k and the steps left add up. Spans that are shorter than the text,
- * unfinished extents, a span that begins inside an extent or a page, a budget that streams; lossless and
+ * unfinished extents, a span that begins inside an extent or a page, budgets that stream and park; lossless and
  * lossy keys, which are exact in the page that is not full. Nothing of it stays on disk. */
 #include <inttypes.h>
 #include <stdio.h>
@@ -197,6 +197,8 @@ int main(void) {
     options.span = 0;
     options.host_kv_bytes = 44 << 20;
     check("streamed", &options, &ids, 0);
+    options.host_kv_bytes = 34 << 20; /* not even its unfinished extents stay in memory */
+    check("parked", &options, &ids, 4097);
     glm_ids_free(&ids);
     return 0;
 }
