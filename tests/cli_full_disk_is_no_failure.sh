@@ -20,6 +20,26 @@ says err 'not kept on disk'
 says err "$work/kv"
 [ "$(find "$work/kv" -name '*.kvs' | wc -l)" -eq 0 ] || fail "a segment above the cap"
 
+# A disk that is full before the store is open, and one that the first segment fills.
+# mounted SIZE COMMAND...: a disk of the command's own
+mounted() {
+    unshare -m sh -c 'mount -t tmpfs -o "size=$1" none "$0" && shift && exec "$@"' "$work/mount" "$@"
+}
+mkdir "$work/mount"
+if mounted 1m true 2>/dev/null; then
+    for size in 1m 24m; do
+        shown="complete, on a disk of $size"
+        mounted $size "$GLM1M" complete -m "$work/model" -f "$work/text" -n 8 --no-progress --json \
+            --kv-disk-dir "$work/mount" >"$work/out" 2>"$work/err"
+        rc=$?
+        [ $rc -eq 0 ] || fail "exit $rc, wanted 0"
+        [ "$(ids "$work/out")" = "$plain" ] || fail "another answer"
+        says err 'kept on disk: '
+    done
+else
+    printf 'not tried: a full disk, no mounts here\n'
+fi
+
 # A directory that cannot be one.
 : >"$work/file"
 expect 0 complete -m "$work/model" -f "$work/text" -n 8 --no-progress --json \

@@ -2,7 +2,7 @@
  * every sequence holds its own tokens, and in the end nothing is left over.
  *
  * Method: as test_kvstore_model, against arrays of tokens; budgets from "hardly anything" to "half
- * of it", with and without pinning, with and without memory in front of the disk, so that all kinds of sequences come up, share extents and are
+ * of it", on one drive and two, with and without pinning and memory in front of the disk, so that all kinds of sequences come up, share extents and are
  * cut inside them. Appends, also to all of them together, never fail; some stop at any layer and are
  * aborted. Seeds are printed;
  * `test_kvstore_overflow_model SEED` repeats one. */
@@ -158,15 +158,18 @@ static kv_stats rest(kv_store *store, int64_t disk_bytes) {
 }
 
 static void run(uint64_t seed) {
+    const char *dirs[] = {kvh_directory(), "/tmp"}; /* files in them have no names */
     model m = {.random = seed};
-    kv_config config = kvh_overflow_config(LAYERS, below(&m, 40), 400);
+    kv_config config = kvh_overflow_config(LAYERS, 0, 400);
+    const int64_t n_pages = below(&m, 40);
+    config.overflow.dirs = dirs;
+    config.overflow.n_dirs = 1 + (int32_t)(seed / 2 % 2);
     config.overflow.pinned_tokens = below(&m, 3) * 8;
     config.overflow.append_tokens = APPEND_TOKENS;
     config.overflow.window_extents = 1 + (int32_t)below(&m, 3);
     config.overflow.io = seed % 2 ? KV_IO_CHOOSE : KV_IO_ONLY_PREAD;
     config.overflow.host_bytes = (int64_t)(seed % 3) * 20 * kv_overflow_rows_bytes(&config);
-    config.host_bytes_max += (config.overflow.window_extents - 2) * 4096 * 16; /* more staging */
-    config.host_bytes_max = rt_max64(config.host_bytes_max, kv_overflow_bytes(&config));
+    config.host_bytes_max = kv_overflow_bytes(&config) + n_pages * KVH_PAGE_BYTES;
     CHECK(kv_store_open(&config, &m.store) == RT_OK);
     const kv_stats before = kv_store_stats(m.store);
     for (int i = 0; i < (getenv("GLM_TEST_FAST") ? OPERATIONS / 5 : OPERATIONS); i++) step(&m);
