@@ -34,12 +34,9 @@ static int64_t larger(int64_t a, int64_t b) {
     return a > b ? a : b;
 }
 
-int64_t attn_cuda_decode_ticket_bytes(const attn_shape *shape, int64_t max_tokens, int32_t n_seqs) {
-    const int64_t sm80 = attn_sm80_row_blocks(ATTN_CUDA_DECODE_ROWS_MAX, true);
-    const int64_t sm90 = attn_sm90_row_blocks(ATTN_CUDA_DECODE_ROWS_MAX) *
-                         attn_tree_tickets(attn_n_splits(max_tokens));
-    const int64_t bytes = n_seqs * shape->n_kv_heads * larger(sm80, sm90) * (int64_t)sizeof(uint32_t);
-    return (bytes + 255) / 256 * 256;
+/* One a row at most: the kernel for sm_80 has one a block of rows. */
+int64_t attn_cuda_decode_ticket_bytes(const attn_shape *shape, int32_t n_seqs) {
+    return (int64_t)n_seqs * shape->n_kv_heads * ATTN_CUDA_DECODE_ROWS_MAX * (int64_t)sizeof(uint32_t);
 }
 
 int64_t attn_cuda_decode_scratch_bytes(
@@ -48,8 +45,7 @@ int64_t attn_cuda_decode_scratch_bytes(
     const int64_t n_splits = attn_n_splits(max_tokens);
     const int64_t sm80 = n_splits * attn_sm80_block_rows(n_rows, false) *
                          attn_sm80_row_blocks(n_rows, false);
-    const int64_t sm90 = (n_splits + attn_tree_tickets(n_splits)) * attn_sm90_block_rows(n_rows) *
-                         attn_sm90_row_blocks(n_rows);
+    const int64_t sm90 = n_splits * attn_sm90_block_rows(n_rows) * attn_sm90_row_blocks(n_rows);
     return n_seqs * shape->n_kv_heads * larger(sm80, sm90) * (ATTN_CUDA_HEAD_DIM + 2) *
            (int64_t)sizeof(float);
 }

@@ -125,7 +125,7 @@ RT_MUST_CHECK rt_status attn_cuda_decode_sm90(
 /* What either wants. */
 int64_t attn_cuda_decode_scratch_bytes(
         const attn_shape *shape, int64_t max_tokens, int32_t n_seqs, int32_t n_queries);
-int64_t attn_cuda_decode_ticket_bytes(const attn_shape *shape, int64_t max_tokens, int32_t n_seqs);
+int64_t attn_cuda_decode_ticket_bytes(const attn_shape *shape, int32_t n_seqs);
 
 /* n_pages full pages, bf16 -> e4m3 (attn_fp8.h): open_pages[i] -> pages[i], device arrays. Widening is the way
  * back, to what the codes say, exactly. */

@@ -1,10 +1,5 @@
 /* How the decode kernels share query rows between blocks, and what scratch they want for it. A row is a query
- * head of a KV head's group in a query token.
- *
- * For Hopper, the splits' states are merged in a tree: node i of a level is of nodes 8 i and on of the level below,
- * level 0 is the splits. The block that completes a node's children makes it, and goes on to its parent. So the last
- * block of all merges 8 states a level, and not all the splits; of a million keys and 128 rows those are 17 MB,
- * which one SM reads in as long as it takes the whole GPU to read a quarter of the keys. */
+ * head of a KV head's group in a query token. */
 #ifndef ATTN_DECODE_ROWS_H
 #define ATTN_DECODE_ROWS_H
 
@@ -13,7 +8,6 @@
 #include "attn_cuda.h"
 
 enum {
-    ATTN_TREE_CHILDREN = 8,
     ATTN_SM90_ROWS = 128 /* of a block, at most */
 };
 
@@ -38,16 +32,6 @@ static inline int32_t attn_sm90_block_rows(int32_t n_rows) {
 }
 static inline int32_t attn_sm90_row_blocks(int32_t n_rows) {
     return (n_rows + ATTN_SM90_ROWS - 1) / ATTN_SM90_ROWS;
-}
-
-/* Nodes above the splits, at least one: each has a ticket. */
-static inline int64_t attn_tree_tickets(int64_t n_splits) {
-    int64_t n = 0;
-    do {
-        n_splits = (n_splits + ATTN_TREE_CHILDREN - 1) / ATTN_TREE_CHILDREN;
-        n += n_splits;
-    } while (n_splits > 1);
-    return n;
 }
 
 #endif

@@ -8,25 +8,24 @@
  * A page is 64 KiB, for which an SM's share of an H200's memory takes 3400 cycles; the products of 128 rows
  * take 2048, rows that are not there included, and the softmax 1060 of another kind beside them. So memory
  * binds with 8 rows as with 128. Three pages, 192 KiB, are in flight or in use a block; it is the only one on
- * its SM. The next tile's pages come while this one's states are stored and merged.
+ * its SM. The next tile's pages come while this one's states are stored; a kernel of its own merges them behind this
+ * one (attn_merge_sm90.cuh).
  *
  * Pages of e4m3 (attn_fp8.h) are widened in shared memory, to what their codes say, by the warpgroup that brings
  * them (attn_widen_sm90.cuh); the one or two pages in which the query tokens lie are bf16. An SM's share of 32 KiB takes
  * 1700 cycles; widening 830 issue slots beside 530 of 64 rows, and 1660 cycles of shared memory: two roofs side
  * by side. Of 128 rows the products alone take 2048, and shared memory 2300.
  *
- * Splits begin at absolute multiples of 4096, and their states are merged by a tree of fixed shape
- * (attn_decode_rows.h), children in ascending order: what a row's bits are depends neither on what it shares a
- * pass with, nor on how many blocks or calls there are. */
+ * Splits begin at absolute multiples of 4096, and their states are merged in an order that depends on nothing else:
+ * what a row's bits are depends neither on what it shares a pass with, nor on how many blocks or calls there are. */
+#include "attn_merge_sm90.cuh"
 #include "attn_widen_sm90.cuh"
-
-#include "attn_decode_rows.h"
 
 #include <math.h>
 
 namespace {
 
-enum { SPLIT = ATTN_SPLIT_TOKENS, SPLIT_PAGES = SPLIT / PAGE, CHILDREN = ATTN_TREE_CHILDREN };
+enum { SPLIT_PAGES = SPLIT / PAGE };
 static_assert(SPLIT % PAGE == 0, "a split is whole pages");
 
 /* A block that reads bf16 pages, or e4m3 ones; registers of one with two consumers, one has as many as it
@@ -38,32 +37,8 @@ struct decode_block : sm90_block<N_CONSUMERS, FP8 ? 2 : 3, FP8 ? N_WIDENERS : 1,
         IS_FP8 = FP8,
         PRODUCER_REGISTERS = FP8 ? 72 : 24,
         CONSUMER_REGISTERS = FP8 ? 216 : 240,
-        TICKET_AT = FP8 ? (int)unit_memory<base>::END_AT : (int)base::END_AT,
-        SMEM_BYTES = TICKET_AT + 4
+        SMEM_BYTES = FP8 ? (int)unit_memory<base>::END_AT : (int)base::END_AT
     };
-};
-
-struct decode_params {
-    attn_cuda_decode_args a;
-    int32_t n_heads;
-    int32_t n_kv_heads;
-    int32_t group;
-    int32_t n_rows; /* of a KV head: n_queries x group */
-    int32_t n_row_blocks;
-    int32_t n_block_rows; /* of a tile that have a state in scratch */
-    int32_t first_split;  /* of this call */
-    int32_t n_splits;
-    int32_t n_splits_max; /* of a sequence */
-    int32_t n_tiles;
-    int32_t n_blocks;
-    int64_t n_tickets; /* of a tree */
-    int64_t n_nodes;   /* of a tree, splits included */
-    /* [n_seqs][n_kv_heads][n_row_blocks] trees of: */
-    uint32_t *tickets; /* [n_tickets] */
-    float *part_out;   /* [n_nodes][n_block_rows][128] */
-    float *part_max;   /* [n_nodes][n_block_rows] */
-    float *part_sum;
-    float scale;
 };
 
 /* What a tile is. Keys are counted from the start of the split. */
@@ -74,7 +49,7 @@ struct decode_tile {
     int32_t n_splits; /* of the sequence */
     int32_t n_rows;   /* of the tile */
     int32_t first_seen; /* keys that query token 0 sees, clipped to 2 SPLIT; each later one sees one more */
-    int64_t tree;
+    int64_t tile; /* its place among those of scratch */
     page_walk walk;
 };
 
@@ -106,12 +81,13 @@ template <class BLOCK> PTX_DEVICE decode_tile tile_of(const decode_params &p, in
     const int of_split = of_head / p.n_kv_heads;
     t.split = p.first_split + of_split % p.n_splits;
     t.seq = of_split / p.n_splits;
-    t.tree = ((int64_t)t.seq * p.n_kv_heads + kv_head) * p.n_row_blocks + t.row_block;
+    const int64_t head = (int64_t)t.seq * p.n_kv_heads + kv_head;
+    t.tile = (head * p.n_row_blocks + t.row_block) * p.n_splits_max + t.split;
     const int left = p.n_rows - t.row_block * ATTN_SM90_ROWS;
     t.n_rows = left < ATTN_SM90_ROWS ? left : ATTN_SM90_ROWS;
     const int64_t length = p.a.lengths[t.seq];
     const int64_t first = (int64_t)t.split * SPLIT;
-    t.n_splits = (int32_t)((length + SPLIT - 1) / SPLIT);
+    t.n_splits = splits_of_length(length);
     t.first_seen = clip(length - p.a.n_queries + 1 - first);
     const int32_t n_keys = length <= first          ? 0
                            : length - first < SPLIT ? (int32_t)(length - first)
@@ -131,9 +107,7 @@ PTX_DEVICE int token_of(const decode_params &p, const decode_tile &t, int row) {
 
 /* (token, head) of a row, counted through all sequences'. */
 PTX_DEVICE int64_t place_of(const decode_params &p, const decode_tile &t, int row) {
-    const int of_head = t.row_block * ATTN_SM90_ROWS + row;
-    const int64_t token = (int64_t)t.seq * p.a.n_queries + of_head / p.group;
-    return token * p.n_heads + t.walk.kv_head * p.group + of_head % p.group;
+    return place_of_row(p, t.seq, t.walk.kv_head, t.row_block * ATTN_SM90_ROWS + row);
 }
 
 PTX_DEVICE row_limits limits_of(const decode_params &p, const decode_tile &t) {
@@ -158,14 +132,6 @@ PTX_DEVICE void load_queries(const decode_params &p, const decode_tile &t, ptx_s
 
 /* ---- states ---------------------------------------------------------------------------------- */
 
-PTX_DEVICE float inverse_of(float sum) {
-    return sum > 0.0f ? 1.0f / sum : 0.0f;
-}
-
-PTX_DEVICE void store_lse(const decode_params &p, int64_t place, float max, float sum) {
-    if (p.a.lse) p.a.lse[place] = (max + ptx_log2(sum)) * 0.6931471805599453f;
-}
-
 /* Of a sequence of one split: the result. */
 PTX_DEVICE void store_rows(const decode_params &p, const decode_tile &t, const row_state &state) {
     const int quad = ptx_thread() % 4;
@@ -183,131 +149,23 @@ PTX_DEVICE void store_rows(const decode_params &p, const decode_tile &t, const r
     }
 }
 
-/* A split's state, to be merged. */
+/* A split's state, to be merged. Nobody waits for anything here: the next kernel sees it all. */
 PTX_DEVICE void store_part(const decode_params &p, const decode_tile &t, const row_state &state) {
-    const int64_t part = (t.tree * p.n_nodes + t.split) * p.n_block_rows;
     const int quad = ptx_thread() % 4;
 #pragma unroll
     for (int h = 0; h < 2; h++) {
         if (row_of(h) >= t.n_rows) continue;
-        const int64_t at = part + row_of(h);
-        if (quad == 0) {
-            ptx_store_shared_float(p.part_max + at, state.max[h]);
-            ptx_store_shared_float(p.part_sum + at, state.sum[h]);
-        }
+        const int64_t at = t.tile * p.n_block_rows + row_of(h);
         float *out = p.part_out + at * HEAD_DIM + quad * 2;
 #pragma unroll
         for (int j = 0; j < HEAD_DIM / 8; j++)
             ptx_store_shared_float2(
                     out + 8 * j, float2{state.out[4 * j + 2 * h], state.out[4 * j + 2 * h + 1]});
-    }
-}
-
-/* A row's state, `out` of four of its dims. */
-struct merged_row {
-    float max;
-    float sum;
-    float4 out;
-};
-
-/* n children's states of a row, in order; all loads are in flight at once. `first` is the first one's row,
- * counted through all states. */
-PTX_DEVICE merged_row merge_children(
-        const decode_params &p, int64_t first, int n_children, int dim) {
-    float max[CHILDREN], sum[CHILDREN];
-    float4 out[CHILDREN];
-    merged_row m = {-INFINITY, 0.0f, {0.0f, 0.0f, 0.0f, 0.0f}};
-#pragma unroll
-    for (int i = 0; i < CHILDREN; i++) {
-        const int64_t at = first + (int64_t)i * p.n_block_rows;
-        if (i >= n_children) continue;
-        max[i] = ptx_load_shared_float(p.part_max + at);
-        sum[i] = ptx_load_shared_float(p.part_sum + at);
-        out[i] = ptx_load_shared_float4(p.part_out + at * HEAD_DIM + dim);
-    }
-#pragma unroll
-    for (int i = 0; i < CHILDREN; i++)
-        if (i < n_children) m.max = fmaxf(m.max, max[i]);
-#pragma unroll
-    for (int i = 0; i < CHILDREN; i++) {
-        if (i >= n_children || m.max == -INFINITY)
-            continue; /* no key so far: (-inf) - (-inf) is NaN */
-        const float weight = ptx_exp2(max[i] - m.max);
-        m.sum = fmaf(weight, sum[i], m.sum);
-        m.out = make_float4(fmaf(weight, out[i].x, m.out.x), fmaf(weight, out[i].y, m.out.y),
-                fmaf(weight, out[i].z, m.out.z), fmaf(weight, out[i].w, m.out.w));
-    }
-    return m;
-}
-
-/* Of the tree's root: the result. */
-PTX_DEVICE void store_row(
-        const decode_params &p, const decode_tile &t, int row, int dim, const merged_row &m) {
-    const int64_t place = place_of(p, t, row);
-    const float inverse = inverse_of(m.sum);
-    uint32_t *to = (uint32_t *)(p.a.attended + place * HEAD_DIM + dim);
-    to[0] = ptx_pack_bf16(m.out.x * inverse, m.out.y * inverse);
-    to[1] = ptx_pack_bf16(m.out.z * inverse, m.out.w * inverse);
-    if (dim == 0) store_lse(p, place, m.max, m.sum);
-}
-
-/* A level of a tree. */
-struct tree_level {
-    int64_t at;      /* its nodes, among the tree's */
-    int64_t tickets; /* of the nodes above */
-    int32_t n_max;   /* nodes there is room for, */
-    int32_t n;       /* and that there are */
-};
-
-/* Make a node of its children on `level`; the root is a result. A warp has a row at a time. */
-template <class BLOCK>
-PTX_DEVICE void make_node(
-        const decode_params &p, const decode_tile &t, const tree_level &level, int node) {
-    const int dim = ptx_thread() % WARP * 4;
-    const int64_t states = t.tree * p.n_nodes + level.at;
-    const int64_t children = (states + node * CHILDREN) * p.n_block_rows;
-    const int64_t parent = (states + level.n_max + node) * p.n_block_rows;
-    const int left = level.n - node * CHILDREN;
-    for (int row = ptx_thread() / WARP; row < t.n_rows; row += BLOCK::CONSUMER_THREADS / WARP) {
-        const merged_row m =
-                merge_children(p, children + row, left < CHILDREN ? left : CHILDREN, dim);
-        if (level.n <= CHILDREN) {
-            store_row(p, t, row, dim, m);
-            continue;
-        }
-        ptx_store_shared_float4(p.part_out + (parent + row) * HEAD_DIM + dim, m.out);
-        if (dim == 0) {
-            ptx_store_shared_float(p.part_max + parent + row, m.max);
-            ptx_store_shared_float(p.part_sum + parent + row, m.sum);
-        }
-    }
-}
-
-/* The consumers have stored a node. Whether it was the last of its parent's n_children; the ticket is then 0
- * again, for the next step. */
-template <class BLOCK>
-PTX_DEVICE bool is_last_child(uint32_t *ticket, int n_children, ptx_smem word) {
-    ptx_bar_sync<BLOCK::CONSUMER_THREADS>(BLOCK::CONSUMERS_MEET); /* stored; `word` has been read */
-    if (ptx_thread() == 0) ptx_sts32(word, ptx_ticket(ticket));
-    ptx_bar_sync<BLOCK::CONSUMER_THREADS>(BLOCK::CONSUMERS_MEET);
-    if (ptx_lds32(word) != (uint32_t)(n_children - 1)) return false;
-    if (ptx_thread() == 0) *ticket = 0;
-    return true;
-}
-
-/* From a split that is stored up to the first node that still waits for others. */
-template <class BLOCK>
-PTX_DEVICE void climb(const decode_params &p, const decode_tile &t, ptx_smem word) {
-    tree_level level = {0, 0, p.n_splits_max, t.n_splits};
-    for (int node = t.split / CHILDREN; level.n > 1; node /= CHILDREN) {
-        const int left = level.n - node * CHILDREN;
-        uint32_t *ticket = p.tickets + t.tree * p.n_tickets + level.tickets + node;
-        if (!is_last_child<BLOCK>(ticket, left < CHILDREN ? left : CHILDREN, word)) return;
-        make_node<BLOCK>(p, t, level, node);
-        level.at += level.n_max;
-        level.n_max = (level.n_max + CHILDREN - 1) / CHILDREN;
-        level.tickets += level.n_max;
-        level.n = (level.n + CHILDREN - 1) / CHILDREN;
+        if (quad != 0) continue;
+        ptx_store_shared_float(p.part_max + at, state.max[h]);
+        ptx_store_shared_float(p.part_sum + at, state.sum[h]);
+        const int64_t head = (int64_t)t.seq * p.n_kv_heads + t.walk.kv_head;
+        ptx_count(p.tickets + head * p.n_rows + t.row_block * ATTN_SM90_ROWS + row_of(h));
     }
 }
 
@@ -427,17 +285,15 @@ template <class BLOCK> PTX_DEVICE void consume(const decode_params &p, ptx_smem 
         if (t.walk.n_steps == 0) continue;
         row_state state;
         clear_state(state);
-        /* The queries of the last tile have been read: it waited for that. */
+        ptx_bar_sync<GROUP>(within<BLOCK>()); /* the queries of the last tile have been read */
         load_queries(p, t, queries_of<BLOCK>(smem));
         walk_pages<BLOCK>(t.walk, limits_of(p, t), p.scale, smem, slot, state);
         /* Found out once more, rather than kept in registers all the while. */
         t = tile_of<BLOCK>(p, (int)ptx_here((uint32_t)number));
-        if (t.n_splits == 1) {
+        if (t.n_splits == 1)
             store_rows(p, t, state);
-            continue;
-        }
-        store_part(p, t, state);
-        climb<BLOCK>(p, t, smem + BLOCK::TICKET_AT);
+        else
+            store_part(p, t, state);
     }
     end_turns<BLOCK>();
 }
@@ -477,6 +333,15 @@ const char *launch_for(const decode_params &params, rt_stream stream) {
     return (params.n_rows > GROUP_ROWS ? launch<2, false> : launch<1, false>)(params, stream);
 }
 
+const char *launch_merge(const decode_params &params, rt_stream stream) {
+    const ptx_grid grid = {params.n_merge_blocks, 1, MERGE_WARPS * WARP, MERGE_SMEM_BYTES};
+    return ptx_launch(attn_decode_merge_kernel, grid, stream, params);
+}
+
+int32_t smaller(int64_t a, int64_t b) {
+    return (int32_t)(a < b ? a : b);
+}
+
 /* Which splits a call has: first, number. */
 void splits_of(const attn_cuda_decode_args *args, decode_params *params) {
     const int64_t n_splits_max = attn_n_splits(args->max_tokens);
@@ -505,20 +370,21 @@ rt_status attn_cuda_decode_sm90(
     params.n_row_blocks = attn_sm90_row_blocks(params.n_rows);
     params.n_block_rows = attn_sm90_block_rows(params.n_rows);
     splits_of(args, &params);
-    const int64_t n_trees = (int64_t)args->n_seqs * shape->n_kv_heads * params.n_row_blocks;
-    rt_assert(n_trees * params.n_splits <= INT32_MAX / 2);
-    params.n_tiles = (int32_t)(n_trees * params.n_splits);
+    const int64_t n_heads = (int64_t)args->n_seqs * shape->n_kv_heads;
+    rt_assert(n_heads * params.n_row_blocks * params.n_splits <= INT32_MAX / 2);
+    params.n_tiles = (int32_t)(n_heads * params.n_row_blocks * params.n_splits);
     const int32_t n_sms = ptx_sm_count();
-    params.n_blocks = params.n_tiles < n_sms ? params.n_tiles : n_sms;
-    params.n_tickets = attn_tree_tickets(params.n_splits_max);
-    params.n_nodes = params.n_splits_max + params.n_tickets;
-    const int64_t n_states = n_trees * params.n_nodes * params.n_block_rows;
+    params.n_blocks = smaller(params.n_tiles, n_sms);
+    params.n_merge_blocks = smaller(n_heads * params.n_rows, 4 * (int64_t)n_sms);
+    const int64_t n_states =
+            n_heads * params.n_row_blocks * params.n_splits_max * params.n_block_rows;
     params.tickets = args->tickets;
     params.part_out = (float *)args->scratch;
     params.part_max = params.part_out + n_states * HEAD_DIM;
     params.part_sum = params.part_max + n_states;
     params.scale = (float)(1.4426950408889634 / sqrt((double)HEAD_DIM));
     const char *why = launch_for(params, stream);
+    if (!why && params.n_splits_max > 1) why = launch_merge(params, stream);
     if (why)
         return rt_fail(RT_EDEVICE, "attention: decode of %d sequences over up to %lld keys: %s",
                 (int)args->n_seqs, (long long)args->max_tokens, why);

@@ -53,7 +53,6 @@ template <int CONSUMERS, int STAGES, int WRITERS = 1, bool TWICE = false> struct
 
         TURN = 1,                  /* one a consumer warpgroup: it may queue its products; */
         WITHIN = TURN + CONSUMERS, /* its threads alone */
-        CONSUMERS_MEET = WITHIN + CONSUMERS,
 
         Q_AT = 0,
         K_AT = Q_AT + CONSUMERS * Q_GROUP_BYTES,

@@ -141,7 +141,7 @@ template <int N> PTX_DEVICE void ptx_cp_async_wait() {
 
 /* ---- global memory between blocks ------------------------------------------------------------ */
 
-/* Numbers that another block of the same grid will read, or has written; not cached in L1. */
+/* Numbers that another block of the same grid, or of a later one, will read, or has written; not cached in L1. */
 PTX_DEVICE void ptx_store_shared_float(float *to, float v) {
     __stcg(to, v);
 }
@@ -165,6 +165,13 @@ PTX_DEVICE uint32_t ptx_ticket(uint32_t *counter) {
     const uint32_t ticket = atomicAdd(counter, 1u);
     __threadfence();
     return ticket;
+}
+
+/* Add 1, some time before the kernel ends. */
+PTX_DEVICE void ptx_count(uint32_t *counter) {
+    asm volatile("red.relaxed.gpu.global.add.u32 [%0], 1;" ::"l"(
+                         __cvta_generic_to_global(counter))
+                 : "memory");
 }
 
 /* ---- numbers --------------------------------------------------------------------------------- */

@@ -101,7 +101,7 @@ static void decode(const layer &l, const char *name, decode_kernel *kernel, int6
     CHECK_CUDA(cudaMemcpy(lists, &l.pages, sizeof l.pages, cudaMemcpyHostToDevice));
     CHECK_CUDA(cudaMemcpy(open, &last, sizeof last, cudaMemcpyHostToDevice));
     const int64_t scratch_bytes = attn_cuda_decode_scratch_bytes(&l.shape, keys, 1, queries);
-    const int64_t ticket_bytes = attn_cuda_decode_ticket_bytes(&l.shape, keys, 1);
+    const int64_t ticket_bytes = attn_cuda_decode_ticket_bytes(&l.shape, 1);
     char *scratch = gpu_take<char>(scratch_bytes), *tickets = gpu_take<char>(ticket_bytes);
     CHECK_CUDA(cudaMemset(tickets, 0, (size_t)ticket_bytes));
     attn_cuda_decode_args args = {};

@@ -82,7 +82,7 @@ static int64_t window_heads(const glm_config *config, const glm_plan *plan) {
 
 /* Tickets, then scratch, of up to n_seqs sequences. */
 static int64_t splits_bytes(const attn_shape *shape, const glm_plan *plan, int32_t n_seqs) {
-    return rt_round_up(attn_cuda_decode_ticket_bytes(shape, plan->max_len, n_seqs) +
+    return rt_round_up(attn_cuda_decode_ticket_bytes(shape, n_seqs) +
                                attn_cuda_decode_scratch_bytes(shape, plan->max_len, n_seqs, 1),
             256);
 }
@@ -272,12 +272,11 @@ rt_status glm_cuda_clear_tickets(glm_engine *engine) {
     glm_cuda *cuda = engine->cuda;
     const rt_stream stream = cuda->device.compute;
     const int32_t max_seqs = engine->plan.max_seqs;
-    const int64_t max_len = engine->plan.max_len;
     RT_TRY(glm_cuda_zero(cuda->batch_scratch,
-            attn_cuda_decode_ticket_bytes(&cuda->shape, max_len, max_seqs), stream));
+            attn_cuda_decode_ticket_bytes(&cuda->shape, max_seqs), stream));
     for (int32_t i = 0; i < max_seqs; i++)
         RT_TRY(glm_cuda_zero((char *)cuda->single_scratch + i * cuda->single_scratch_bytes,
-                attn_cuda_decode_ticket_bytes(&cuda->shape, max_len, 1), stream));
+                attn_cuda_decode_ticket_bytes(&cuda->shape, 1), stream));
     return RT_OK;
 }
 

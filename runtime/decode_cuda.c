@@ -135,7 +135,7 @@ static rt_status attend(glm_engine *engine, int32_t layer, int32_t first, int32_
         int64_t first_token, int64_t n_tokens, void *scratch, int32_t n_max) {
     glm_cuda *cuda = engine->cuda;
     const int64_t ticket_bytes =
-            attn_cuda_decode_ticket_bytes(&cuda->shape, engine->plan.max_len, n_max);
+            attn_cuda_decode_ticket_bytes(&cuda->shape, n_max);
     void ***lists = cuda->open_pages + (int64_t)layer * engine->plan.max_seqs + first;
     void *const *const *open = attn_is_lossy(&cuda->shape) ? (void *const *const *)lists : NULL;
     const attn_cuda_decode_args args = {.q = cuda->q + first * q_width(engine),

@@ -34,7 +34,7 @@ struct decode_memory {
     std::vector<int64_t> first_tokens = {0}; /* several: SPLIT tokens each */
     int n_steps = 1;
     decode_memory(const attn_shape &shape, int64_t max_tokens, int n_seqs, int n_queries)
-        : tickets(attn_cuda_decode_ticket_bytes(&shape, max_tokens, n_seqs)),
+        : tickets(attn_cuda_decode_ticket_bytes(&shape, n_seqs)),
           scratch(attn_cuda_decode_scratch_bytes(&shape, max_tokens, n_seqs, n_queries)) {
         memset(tickets.data, 0, (size_t)tickets.n);
     }
@@ -67,12 +67,14 @@ static inline void decode_run(const decode_batch &b, int64_t max_tokens, int fir
     args.attended = result->out.data + (int64_t)first * b.n_queries * b.shape.n_heads * 128;
     args.lse = result->lse.data + (int64_t)first * b.n_queries * b.shape.n_heads;
     memory->give(&args);
-    for (int step = 0; step < memory->n_steps; step++)
+    for (int step = 0; step < memory->n_steps; step++) {
+        emu_forget_global(); /* nothing is read that an earlier step has left */
         for (const int64_t token : memory->first_tokens) {
             args.first_token = token;
             args.n_tokens = memory->first_tokens.size() > 1 ? ATTN_SPLIT_TOKENS : 0;
             CHECK(DECODE(&b.shape, &args, NULL) == RT_OK);
         }
+    }
     cuda_wait();
 }
 static inline void decode_run(
@@ -180,6 +182,7 @@ static inline void decode_tokens() {
         args.attended = alone.out.data + j * 8 * 128;
         args.lse = alone.lse.data + j * 8;
         memory.give(&args);
+        emu_forget_global();
         CHECK(DECODE(&b.shape, &args, NULL) == RT_OK);
         cuda_wait();
         CHECK(memcmp(together.out.data + j * 1024, alone.out.data + j * 1024, 2048) == 0);
@@ -204,6 +207,7 @@ static inline void decode_many_splits() {
             result.out.data, result.lse.data, NULL, NULL, NULL, 0, 0};
     memory.give(&args);
     emu_seed(1);
+    emu_forget_global();
     CHECK(DECODE(&page.shape, &args, NULL) == RT_OK);
     cuda_wait();
     for (int h = 0; h < 8; h++) {
@@ -253,7 +257,6 @@ static inline void decode_parts() {
     decode_result whole(20), parts(20);
     emu_seed(0);
     decode_run(b, 4103, 0, 1, &whole);
-    emu_keep_global(true);
     for (int order = 0; order < 2; order++) {
         decode_memory memory(b.shape, 4103, 1, 5);
         memory.first_tokens = order ? std::vector<int64_t>{4096, 0} : std::vector<int64_t>{0, 4096};
@@ -261,7 +264,6 @@ static inline void decode_parts() {
         CHECK(memcmp(whole.out.data, parts.out.data, 20 * 256) == 0);
         CHECK(memcmp(whole.lse.data, parts.lse.data, 20 * 4) == 0);
     }
-    emu_keep_global(false);
 }
 
 /* Scratch beyond its number 2^32: 16 tokens of the last of 300 sequences that may have a million keys each, of
@@ -295,6 +297,7 @@ static inline void decode_beyond_2_32() {
     args.scratch = cuda_reserve((size_t)scratch_bytes);
     args.n_tokens = 2 * ATTN_SPLIT_TOKENS;
     emu_seed(0);
+    emu_forget_global();
     CHECK(DECODE(&b.shape, &args, NULL) == RT_OK);
     cuda_wait();
     const double worst = decode_error(b, result);

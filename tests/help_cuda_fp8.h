@@ -90,6 +90,7 @@ static inline void fp8_run(
     args.lse = result->lse.data + (int64_t)first * b.shape.n_heads;
     memory.give(&args);
     args.open_pages = seq_open.data;
+    emu_forget_global();
     CHECK(DECODE(&b.shape, &args, NULL) == RT_OK);
     cuda_wait();
 }

@@ -38,7 +38,7 @@ static inline void cuda_wait() {
 static inline void emu_seed(uint64_t) {}
 static inline void emu_only_block(int64_t) {}
 static inline void emu_set_sm_count(int) {}
-static inline void emu_keep_global(bool) {}
+static inline void emu_forget_global() {}
 static inline int64_t emu_bank_conflicts() {
     return 0;
 }
@@ -67,10 +67,6 @@ static inline void *cuda_reserve(size_t bytes) {
     return at;
 }
 static inline void cuda_wait() {}
-/* What a launch leaves in global memory for the next is known there. */
-static inline void emu_keep_global(bool keeps) {
-    emu_keeps_global = keeps;
-}
 
 #endif
 

@@ -150,9 +150,9 @@ void emu_copy_ends(
 void emu_smem_is_mbar(uint32_t at, emu_site site);
 
 /* Between blocks: numbers in global memory, known through tickets. */
-/* A launch begins. What earlier ones have written is not written, for it; or, where emu_keeps_global, it is, and known
- * to all: for kernels that leave something for the next launch. */
-extern bool emu_keeps_global;
+/* What was written is not: who reads it from here on reads what is stale. */
+void emu_forget_global();
+/* A launch begins: what earlier ones have written is known to all. */
 void emu_global_reset();
 void emu_global_block_ends();
 void emu_global_store(float *to, float value, emu_site site);

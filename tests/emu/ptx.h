@@ -131,6 +131,9 @@ static inline float4 ptx_load_shared_float4(const float *from, EMU_SITE) {
 static inline uint32_t ptx_ticket(uint32_t *counter, EMU_SITE) {
     return emu_global_ticket(counter, site);
 }
+static inline void ptx_count(uint32_t *counter) {
+    ++*counter;
+}
 static inline float ptx_bits_float(uint32_t v) {
     float f;
     memcpy(&f, &v, 4);

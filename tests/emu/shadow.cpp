@@ -194,10 +194,11 @@ int64_t block;
 
 } // namespace
 
-bool emu_keeps_global = false;
+void emu_forget_global() {
+    owners.clear();
+}
 
 void emu_global_reset() {
-    if (!emu_keeps_global) owners.clear();
     for (auto &o : owners) o.second.block = -1;
     publications.clear();
     draws.clear();

@@ -281,7 +281,7 @@ const char *launch(void *stream, std::function<void()> work) {
     return NULL;
 }
 
-const bool is_hooked = (emu_launch_hook = launch, emu_keeps_global = true);
+const bool is_hooked = (emu_launch_hook = launch, true);
 
 } // namespace
 
