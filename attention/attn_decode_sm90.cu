@@ -11,8 +11,8 @@
  * its SM. The next tile's pages come while this one's states are stored; a kernel of its own merges them behind this
  * one (attn_merge_sm90.cuh).
  *
- * Pages of e4m3 (attn_fp8.h) are widened in shared memory, to what their codes say, by the warpgroup that brings
- * them (attn_widen_sm90.cuh); the one or two pages in which the query tokens lie are bf16. An SM's share of 32 KiB takes
+ * Pages of e4m3 (attn_fp8.h) are widened in shared memory, to what their codes say, by warpgroups of their own
+ * (attn_widen_sm90.cuh); the one or two pages in which the query tokens lie are bf16. An SM's share of 32 KiB takes
  * 1700 cycles; widening 830 issue slots beside 530 of 64 rows, and 1660 cycles of shared memory: two roofs side
  * by side. Of 128 rows the products alone take 2048, and shared memory 2300.
  *
@@ -28,16 +28,26 @@ namespace {
 enum { SPLIT_PAGES = SPLIT / PAGE };
 static_assert(SPLIT % PAGE == 0, "a split is whole pages");
 
-/* A block that reads bf16 pages, or e4m3 ones; registers of one with two consumers, one has as many as it
- * likes. */
-template <int N_CONSUMERS, bool FP8>
-struct decode_block : sm90_block<N_CONSUMERS, FP8 ? 2 : 3, FP8 ? N_WIDENERS : 1, FP8> {
-    typedef sm90_block<N_CONSUMERS, FP8 ? 2 : 3, FP8 ? N_WIDENERS : 1, FP8> base;
+/* A block that reads bf16 pages, or e4m3 ones; registers of the warpgroups that consume, widen and copy. A block of
+ * two has enough for whatever they want. */
+template <int N_CONSUMERS, bool FP8> struct decode_block : sm90_block<N_CONSUMERS, 3> {
     enum {
-        IS_FP8 = FP8,
-        PRODUCER_REGISTERS = FP8 ? 72 : 24,
-        CONSUMER_REGISTERS = FP8 ? 216 : 240,
-        SMEM_BYTES = FP8 ? (int)unit_memory<base>::END_AT : (int)base::END_AT
+        IS_FP8 = false,
+        HAS_SHARES = N_CONSUMERS > 1,
+        CONSUMER_REGISTERS = 240,
+        COPIER_REGISTERS = 24,
+        COPIER = N_CONSUMERS * GROUP,
+        SMEM_BYTES = sm90_block<N_CONSUMERS, 3>::END_AT
+    };
+};
+template <int N_CONSUMERS> struct decode_block<N_CONSUMERS, true> : widened_block<N_CONSUMERS> {
+    enum {
+        IS_FP8 = true,
+        HAS_SHARES = true,
+        CONSUMER_REGISTERS = N_CONSUMERS > 1 ? 200 : 240,
+        WIDENER_REGISTERS = N_CONSUMERS > 1 ? 72 : 112,
+        COPIER_REGISTERS = 32,
+        SMEM_BYTES = widened_block<N_CONSUMERS>::END_AT
     };
 };
 
@@ -171,99 +181,49 @@ PTX_DEVICE void store_part(const decode_params &p, const decode_tile &t, const r
 
 /* ---- the kernel ------------------------------------------------------------------------------ */
 
+/* One warp; of pages of e4m3, one thread. */
 template <class BLOCK> PTX_DEVICE void produce(const decode_params &p, ptx_smem smem) {
     uint32_t slot = 0;
     for (int number = (int)ptx_block_x(); number < p.n_tiles; number += p.n_blocks) {
         const decode_tile t = tile_of<BLOCK>(p, number);
-        fetch_pages<BLOCK>(t.walk, smem, slot);
+        if constexpr (BLOCK::IS_FP8)
+            copy_units<BLOCK>(t.walk, smem, slot);
+        else
+            fetch_pages<BLOCK>(t.walk, smem, slot);
     }
 }
 
-/* The unit that is copied next, of all of the block's tiles: keys, then values of a page. In shared memory, where only
- * the thread that copies touches it: it would take registers of all. */
-struct unit_cursor {
-    int32_t number; /* of the tile; n_tiles or more: there are no more */
-    int32_t page;
-    int32_t n_pages;
-    int32_t kv_head;
-    uint64_t pages;
-    uint32_t is_values;
-    uint32_t slot;
-};
-
-template <class BLOCK> PTX_DEVICE unit_cursor load_cursor(ptx_smem smem) {
-    const uint4 a = ptx_lds128(smem + unit_memory<BLOCK>::CURSOR_AT);
-    const uint4 b = ptx_lds128(smem + unit_memory<BLOCK>::CURSOR_AT + 16);
-    return {(int32_t)a.x, (int32_t)a.y, (int32_t)a.z, (int32_t)a.w, (uint64_t)b.y << 32 | b.x, b.z,
-            b.w};
-}
-template <class BLOCK> PTX_DEVICE void store_cursor(ptx_smem smem, const unit_cursor &c) {
-    ptx_sts128(smem + unit_memory<BLOCK>::CURSOR_AT,
-            make_uint4((uint32_t)c.number, (uint32_t)c.page, (uint32_t)c.n_pages,
-                    (uint32_t)c.kv_head));
-    ptx_sts128(smem + unit_memory<BLOCK>::CURSOR_AT + 16,
-            make_uint4((uint32_t)c.pages, (uint32_t)(c.pages >> 32), c.is_values, c.slot));
-}
-
-/* On to a tile that has the page. */
-template <class BLOCK> PTX_DEVICE void find_unit(const decode_params &p, unit_cursor &c) {
-    while (c.number < p.n_tiles && c.page >= c.n_pages) {
-        c.number += p.n_blocks;
-        c.page = 0;
-        if (c.number >= p.n_tiles) return;
-        const decode_tile t = tile_of<BLOCK>(p, c.number);
-        c.n_pages = t.walk.n_closed;
-        c.kv_head = t.walk.kv_head;
-        c.pages = (uint64_t)(uintptr_t)t.walk.pages;
-    }
-}
-
-template <class BLOCK> PTX_DEVICE void copy_next_unit(const decode_params &p, ptx_smem smem) {
-    unit_cursor c = load_cursor<BLOCK>(smem);
-    if (c.number >= p.n_tiles) return;
-    const void *page = ((void *const *)(uintptr_t)c.pages)[c.page];
-    copy_unit<BLOCK>(smem, c.slot, (const char *)page + (int64_t)c.kv_head * ATTN_FP8_HEAD_BYTES,
-            c.is_values != 0);
-    c.slot = slot_after<unit_ring>(c.slot);
-    c.page += (int32_t)c.is_values;
-    c.is_values ^= 1u;
-    find_unit<BLOCK>(p, c);
-    store_cursor<BLOCK>(smem, c);
-}
-
-template <class BLOCK> PTX_DEVICE void copy_first_units(const decode_params &p, ptx_smem smem) {
-    unit_cursor c = {(int32_t)ptx_block_x() - p.n_blocks, 0, 0, 0, 0, 0, 0};
-    find_unit<BLOCK>(p, c);
-    store_cursor<BLOCK>(smem, c);
-    for (int i = 0; i < N_UNITS - 1; i++) copy_next_unit<BLOCK>(p, smem);
-}
-
-/* The open pages of a tile, bf16. */
+/* The open pages of a tile, bf16: keys, values or both, as the warpgroup has them. */
 template <class BLOCK>
-PTX_DEVICE void fetch_open(const decode_params &p, int number, ptx_smem smem, uint32_t &slot) {
+PTX_DEVICE void fetch_open(const decode_params &p, int number, bool has_keys, bool has_values,
+        ptx_smem smem, uint32_t &slot) {
     const page_walk w = tile_of<BLOCK>(p, number).walk;
     for (int step = w.n_closed; step < w.n_steps; step++) {
-        fetch_page<BLOCK>(w, w.open_pages[step - w.n_closed],
-                page_of_step(step, w.n_closed, w.first_open), smem, slot);
+        const void *from = w.open_pages[step - w.n_closed];
+        const int page = page_of_step(step, w.n_closed, w.first_open);
+        if (has_keys) fetch_keys<BLOCK>(w, from, page, smem, slot);
+        if (has_values) fetch_values<BLOCK>(w, from, page, smem, slot);
         slot = slot_after<BLOCK>(slot);
     }
 }
 
-/* e4m3: the whole warpgroup. Units are copied as many ahead as the ring has but one, which is being read. */
-template <class BLOCK> PTX_DEVICE void produce_widened(const decode_params &p, ptx_smem smem) {
-    const bool is_copier = ptx_thread() == BLOCK::CONSUMER_THREADS;
+/* A warpgroup: all of the block's tiles, one after the other. */
+template <class BLOCK> PTX_DEVICE void widen_tiles(const decode_params &p, ptx_smem smem) {
+    const bool has_keys = warpgroup() == BLOCK::N_CONSUMERS;
+    const bool has_values = BLOCK::N_WIDENER_GROUPS == 1 || !has_keys;
     uint32_t slot = 0, unit = 0;
-    if (is_copier) copy_first_units<BLOCK>(p, smem);
     for (int number = (int)ptx_block_x(); number < p.n_tiles; number += p.n_blocks) {
         const int n_closed = tile_of<BLOCK>(p, number).walk.n_closed;
 #pragma unroll 1
-        for (int i = 0; i < 2 * n_closed; i++) { /* keys and values by turns */
-            if (is_copier) copy_next_unit<BLOCK>(p, smem);
-            widen_unit<BLOCK>(smem, unit, slot, i % 2 != 0);
-            unit = slot_after<unit_ring>(unit);
-            if (i % 2 != 0) slot = slot_after<BLOCK>(slot);
+        for (int step = 0; step < n_closed; step++) {
+            if (has_keys) widen_unit<BLOCK>(smem, unit, slot, false);
+            unit = slot_after<unit_ring<BLOCK>>(unit);
+            if (has_values) widen_unit<BLOCK>(smem, unit, slot, true);
+            unit = slot_after<unit_ring<BLOCK>>(unit);
+            slot = slot_after<BLOCK>(slot);
         }
-        fetch_open<BLOCK>(p, (int)ptx_here((uint32_t)number), smem, slot);
+        fetch_open<BLOCK>(
+                p, (int)ptx_here((uint32_t)number), has_keys, has_values, smem, slot);
     }
 }
 
@@ -303,20 +263,22 @@ static __global__ void __launch_bounds__(decode_block<N_CONSUMERS, IS_FP8>::THRE
         attn_decode_sm90_kernel(const decode_params p) {
     typedef decode_block<N_CONSUMERS, IS_FP8> block;
     const ptx_smem smem = ptx_smem_base();
-    if (ptx_thread() == block::CONSUMER_THREADS) {
-        if (IS_FP8) init_unit_barriers<block>(smem);
+    if (ptx_thread() == block::COPIER) {
+        if constexpr (IS_FP8) init_unit_barriers<block>(smem);
         init_barriers<block>(smem);
     }
     ptx_syncthreads();
-    if (warpgroup() == N_CONSUMERS) {
-        if (N_CONSUMERS > 1) ptx_registers_give<block::PRODUCER_REGISTERS>();
-        if (IS_FP8)
-            produce_widened<block>(p, smem);
-        else if (ptx_thread() < block::CONSUMER_THREADS + WARP)
-            produce<block>(p, smem);
-    } else {
-        if (N_CONSUMERS > 1) ptx_registers_take<block::CONSUMER_REGISTERS>();
+    if (warpgroup() < N_CONSUMERS) {
+        if (block::HAS_SHARES) ptx_registers_take<block::CONSUMER_REGISTERS>();
         consume<block>(p, smem);
+    } else if (ptx_thread() >= block::COPIER) {
+        if (block::HAS_SHARES) ptx_registers_give<block::COPIER_REGISTERS>();
+        if (ptx_thread() < block::COPIER + (IS_FP8 ? 1 : WARP)) produce<block>(p, smem);
+    } else {
+        if constexpr (IS_FP8) {
+            ptx_registers_give<block::WIDENER_REGISTERS>();
+            widen_tiles<block>(p, smem);
+        }
     }
 }
 

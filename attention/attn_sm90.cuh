@@ -161,16 +161,23 @@ PTX_DEVICE void fetch(ptx_smem smem, int full_at, int empty_at, int tiles_at, ui
                 n_rows * ROW_BYTES, full);
 }
 
-/* A bf16 page of a walk, into `slot`. */
-template <class BLOCK>
-PTX_DEVICE void fetch_page(
-        const page_walk &w, const void *from, int page, ptx_smem smem, uint32_t slot) {
-    const char *keys = tile_of_keys(from, w.kv_head);
+PTX_DEVICE int rows_of_page(const page_walk &w, int page) {
     const int left = w.n_keys - page * KEYS;
-    const int n_rows = left < KEYS ? left : KEYS;
-    fetch<BLOCK>(smem, BLOCK::FULL_K_AT, BLOCK::EMPTY_K_AT, BLOCK::K_AT, slot, keys, n_rows);
-    fetch<BLOCK>(smem, BLOCK::FULL_V_AT, BLOCK::EMPTY_V_AT, BLOCK::V_AT, slot, keys + TILE_BYTES,
-            n_rows);
+    return left < KEYS ? left : KEYS;
+}
+
+/* Keys, or values, of a bf16 page of a walk into `slot`. */
+template <class BLOCK>
+PTX_DEVICE void fetch_keys(
+        const page_walk &w, const void *from, int page, ptx_smem smem, uint32_t slot) {
+    fetch<BLOCK>(smem, BLOCK::FULL_K_AT, BLOCK::EMPTY_K_AT, BLOCK::K_AT, slot,
+            tile_of_keys(from, w.kv_head), rows_of_page(w, page));
+}
+template <class BLOCK>
+PTX_DEVICE void fetch_values(
+        const page_walk &w, const void *from, int page, ptx_smem smem, uint32_t slot) {
+    fetch<BLOCK>(smem, BLOCK::FULL_V_AT, BLOCK::EMPTY_V_AT, BLOCK::V_AT, slot,
+            tile_of_keys(from, w.kv_head) + TILE_BYTES, rows_of_page(w, page));
 }
 
 /* All pages of a walk, bf16, from `slot` on; moves it behind them. */
@@ -178,7 +185,9 @@ template <class BLOCK>
 PTX_DEVICE void fetch_pages(const page_walk &w, ptx_smem smem, uint32_t &slot) {
     for (int step = 0; step < w.n_steps; step++) {
         const void *from = step < w.n_closed ? w.pages[step] : w.open_pages[step - w.n_closed];
-        fetch_page<BLOCK>(w, from, page_of_step(step, w.n_closed, w.first_open), smem, slot);
+        const int page = page_of_step(step, w.n_closed, w.first_open);
+        fetch_keys<BLOCK>(w, from, page, smem, slot);
+        fetch_values<BLOCK>(w, from, page, smem, slot);
         slot = slot_after<BLOCK>(slot);
     }
 }
