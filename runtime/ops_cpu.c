@@ -28,7 +28,8 @@ void glm_ops_run(const glm_ops *ops, int64_t n_items, int64_t flop, rt_pool_work
 /* ---- weights --------------------------------------------------------------------------------- */
 
 int64_t glm_linear_bytes(int64_t n_out, int64_t n_in, rt_dtype dtype, glm_linear_by by) {
-    if (glm_linear_by_of(by, dtype) == GLM_LINEAR_ONEDNN) return glm_linear_onednn_bytes(n_out, n_in);
+    if (glm_linear_by_of(by, dtype) == GLM_LINEAR_ONEDNN)
+        return glm_linear_onednn_bytes(n_out, n_in);
     return glm_pad(n_out) * n_in * rt_dtype_bytes(dtype);
 }
 
@@ -104,16 +105,14 @@ typedef struct linear_job {
     glm_rows x;
     int64_t n;
     glm_rows y;
-    int64_t n_panels;     /* all of them, with few rows a stream's; */
+    int64_t n_panels;
     int64_t block_panels; /* of them an item's, */
     int64_t n_blocks;
     int64_t block_rows; /* and its rows */
-    int64_t n_streams;  /* few rows: see glm_block */
-    int64_t step;
-    int64_t apart;
+    int n_rounds;       /* few rows */
 } linear_job;
 
-/* n_panels from `panel` on times rows from `row` on; which streams, and the scratch, are for the caller. */
+/* n_panels from `panel` on times rows from `row` on; the scratch is for the caller. */
 static glm_block block_at(const linear_job *job, int64_t panel, int64_t n_panels, int64_t row) {
     const glm_linear *weight = job->weight;
     const int64_t out = panel * GLM_PANEL;
@@ -128,28 +127,58 @@ static glm_block block_at(const linear_job *job, int64_t panel, int64_t n_panels
             .y = {job->y.data + row * job->y.stride + out, job->y.stride}};
 }
 
+/* ---- few rows ----
+ *
+ * A range of neighbouring panels an item: the longer, the nearer to the speed of memory, as each begins with lines
+ * that nobody has asked for. So that the threads end together all the same, each takes a range in every round, of half
+ * of what is left, and in the last one, of ranges as long as those of the round before, all of it:
+ *
+ *     3 rounds of 2 threads:   1/4 1/4   1/8 1/8   1/8 1/8 */
+
+/* A matrix is cut no finer than this. */
+static const int64_t range_bytes_min = RT_MIB;
+
+/* Where range `item` begins. In parts as long as the last ranges, of which a round leaves a power of two a thread. */
+static int64_t range_begin(const linear_job *job, int64_t item) {
+    const int64_t n_threads = rt_pool_threads(job->ops->pool);
+    const int last = job->n_rounds - 1;
+    const int round = (int)rt_min64(item / n_threads, last);
+    const int64_t n_parts = n_threads << last;
+    const int64_t length = round < last ? (int64_t)1 << (last - 1 - round) : 1;
+    const int64_t part =
+            n_parts - (n_threads << (last - round)) + (item - round * n_threads) * length;
+    return part == n_parts ? job->n_panels
+                           : job->n_panels * part / n_parts / GLM_STREAMS_MAX * GLM_STREAMS_MAX;
+}
+
+static void range_item(void *context, int64_t item, int thread) {
+    (void)thread;
+    const linear_job *job = context;
+    const int64_t begin = range_begin(job, item);
+    const glm_block block = block_at(job, begin, range_begin(job, item + 1) - begin, 0);
+    if (block.n_panels > 0) glm_ops_kernels(job->ops)->linear_block(&block);
+}
+
+static int64_t cut_ranges(linear_job *job) {
+    const int64_t n_threads = rt_pool_threads(job->ops->pool);
+    const int64_t bytes =
+            glm_linear_bytes(job->n_outs, job->weight->n_in, job->weight->dtype, GLM_LINEAR_OWN);
+    job->n_panels = rt_div_up(job->n_outs, GLM_PANEL);
+    job->block_rows = job->n;
+    job->n_rounds = 1;
+    while (n_threads > 1 && bytes / (n_threads << job->n_rounds) >= range_bytes_min)
+        job->n_rounds++;
+    return n_threads * job->n_rounds;
+}
+
+/* ---- many rows ---- */
+
 static void linear_item(void *context, int64_t item, int thread) {
     const linear_job *job = context;
     const int64_t panel = item % job->n_blocks * job->block_panels;
     const int64_t row = item / job->n_blocks * job->block_rows;
     glm_block block = block_at(job, panel, rt_min64(job->block_panels, job->n_panels - panel), row);
     block.wide = (float *)job->ops->scratch + (int64_t)thread * GLM_WIDE_FLOATS;
-    glm_ops_kernels(job->ops)->linear_block(&block);
-}
-
-/* The next panels of every stream; at last those that are left over. */
-static void stream_item(void *context, int64_t item, int thread) {
-    (void)thread;
-    const linear_job *job = context;
-    const int64_t first = item * job->block_panels;
-    const int64_t whole = job->n_streams * job->n_panels;
-    const bool is_rest = first >= job->n_panels;
-    const int64_t n = is_rest ? rt_div_up(job->n_outs, GLM_PANEL) - whole
-                              : rt_min64(job->block_panels, job->n_panels - first);
-    glm_block block = block_at(job, is_rest ? whole : first * job->step, n, 0);
-    block.n_streams = is_rest ? 1 : job->n_streams;
-    block.step = is_rest ? 1 : job->step;
-    block.apart = job->apart;
     glm_ops_kernels(job->ops)->linear_block(&block);
 }
 
@@ -163,19 +192,6 @@ static int64_t cut_linear(linear_job *job) {
     const int64_t parts = rt_div_up(wanted, job->n_blocks);
     job->block_rows = rt_round_up(rt_div_up(job->n, parts), GLM_BLOCK_ROWS);
     return job->n_blocks * rt_div_up(job->n, job->block_rows);
-}
-
-static int64_t cut_streams(linear_job *job) {
-    const int64_t n_panels = rt_div_up(job->n_outs, GLM_PANEL);
-    job->n_streams = glm_ops_kernels(job->ops)->streams_for(job->n);
-    job->n_panels = n_panels / job->n_streams;
-    job->block_panels = GLM_STREAM_PANELS / job->n_streams;
-    job->block_rows = job->n;
-    const bool is_long = job->n <= GLM_LONG_STREAM_ROWS;
-    job->step = is_long ? 1 : job->n_streams;
-    job->apart = is_long ? job->n_panels : 1;
-    const bool has_rest = n_panels > job->n_streams * job->n_panels;
-    return rt_div_up(job->n_panels, job->block_panels) + (has_rest ? 1 : 0);
 }
 
 static void linear(const glm_ops *ops, const glm_linear *weight, const float *bias,
@@ -194,9 +210,9 @@ static void linear(const glm_ops *ops, const glm_linear *weight, const float *bi
             .n = n,
             .y = y};
     const bool is_few = n <= GLM_FEW_ROWS;
-    const int64_t n_items = is_few ? cut_streams(&job) : cut_linear(&job);
-    glm_ops_run(ops, n_items, 2 * n * n_outs * weight->n_in, is_few ? stream_item : linear_item,
-            &job);
+    const int64_t n_items = is_few ? cut_ranges(&job) : cut_linear(&job);
+    glm_ops_run(
+            ops, n_items, 2 * n * n_outs * weight->n_in, is_few ? range_item : linear_item, &job);
 }
 
 /* ---- rows ------------------------------------------------------------------------------------ */

@@ -7,14 +7,24 @@ enum { BLOCK_INPUTS = SIMD_LANES == 16 ? GLM_BLOCK_INPUTS_MAX : 256 };
 
 /* ---- linear ---------------------------------------------------------------------------------- */
 
-/* Inputs [k, k + n_k) of a block: its weights, panels `panel_stride` elements apart. */
+/* Inputs [k, k + n_k) of a block: its weights, panels `panel_stride` elements apart. Few rows take panels side by
+ * side, one of each of n_streams: n_panels of a stream, `step` panels from one to the next; the streams are
+ * `apart` panels from each other. */
 typedef struct slice {
     const glm_block *block;
     const void *weights;
     int64_t panel_stride;
     int64_t k;
     int64_t n_k;
+    int64_t n_panels;
+    int64_t n_streams;
+    int64_t step;
+    int64_t apart;
 } slice;
+
+/* Up to this many rows wait for memory, which is fastest in a few long streams, each its own part of the block
+ * from end to end; more rows wait for FMAs, too, and take neighbours side by side. */
+enum { LONG_STREAM_ROWS = 6 };
 
 /* Where vector v of a tile is in a row of y: panels of 16 outputs, `apart` panels from one to the next. */
 SIMD_INLINE int64_t column(const int v, const int64_t apart) {
@@ -78,12 +88,12 @@ SIMD_INLINE void stream_tile(const int rows, const int streams, const rt_dtype d
     const int64_t input_bytes = SIMD_PANEL * rt_dtype_bytes(dtype);
     const int64_t ahead = (streams == 4 ? 2048 : rows <= 3 ? 4096 : 6144) / input_bytes;
     const int64_t panel_bytes = s->panel_stride * rt_dtype_bytes(dtype);
-    const int64_t apart_bytes = block->apart * panel_bytes;
+    const int64_t apart_bytes = s->apart * panel_bytes;
     const float *x = block->x.data + row * block->x.stride + s->k;
     const char *weights = (const char *)s->weights + panel * panel_bytes;
-    const char *next = weights + block->step * panel_bytes;
+    const char *next = weights + s->step * panel_bytes;
     vfloat acc[SIMD_TILE_VECTORS] = {0};
-    load_sums(rows, streams, s, row, panel, block->apart, acc);
+    load_sums(rows, streams, s, row, panel, s->apart, acc);
     int64_t k = 0;
     for (; k + STEP <= s->n_k; k += STEP) {
         const int64_t later = k + ahead;
@@ -95,11 +105,11 @@ SIMD_INLINE void stream_tile(const int rows, const int streams, const rt_dtype d
             for (int line = 0; line < STEP * input_bytes / LINE; line++)
                 __builtin_prefetch(wanted + p * apart_bytes + line * LINE);
         simd_tile(rows, streams, dtype, x + k, block->x.stride, weights + k * input_bytes,
-                block->apart * s->panel_stride, STEP, acc);
+                s->apart * s->panel_stride, STEP, acc);
     }
     simd_tile(rows, streams, dtype, x + k, block->x.stride, weights + k * input_bytes,
-            block->apart * s->panel_stride, s->n_k - k, acc);
-    store_sums(rows, streams, s, row, panel, block->apart, acc);
+            s->apart * s->panel_stride, s->n_k - k, acc);
+    store_sums(rows, streams, s, row, panel, s->apart, acc);
 }
 
 /* Streams whose sums fit into registers, for a tile of `rows`. */
@@ -118,13 +128,12 @@ static int64_t streams_for(int64_t n) {
 
 SIMD_INLINE void stream_panels(
         const int rows, const int streams, const rt_dtype dtype, const slice *s, int64_t row) {
-    const glm_block *block = s->block;
-    for (int64_t i = 0; i < block->n_panels; i++)
-        stream_tile(rows, streams, dtype, s, row, i * block->step);
+    for (int64_t i = 0; i < s->n_panels; i++)
+        stream_tile(rows, streams, dtype, s, row, i * s->step);
 }
 
 SIMD_INLINE void stream_tiles(const int rows, const rt_dtype dtype, const slice *s, int64_t row) {
-    const int64_t n_streams = s->block->n_streams;
+    const int64_t n_streams = s->n_streams;
     if (rows > 3 && most_streams(rows) >= 4 && n_streams == 4)
         stream_panels(rows, 4, dtype, s, row);
     else if (most_streams(rows) >= 2 && n_streams == 2)
@@ -180,26 +189,37 @@ static void stream(const slice *s, rt_dtype dtype) {
 /* A slice's panels from `first` on, n_panels in each of n_streams, times `rows`; weights of dtype. */
 static void stream_some(const slice *s, const glm_block *rows, rt_dtype dtype, int64_t first,
         int64_t n_panels, int64_t n_streams) {
+    const bool is_long = rows->n <= LONG_STREAM_ROWS;
     glm_block block = *rows;
     slice some = *s;
-    block.n_panels = n_panels;
-    block.n_streams = n_streams;
-    block.step = 1;
-    block.apart = n_panels;
     block.y.data += first * SIMD_PANEL;
     if (block.bias) block.bias += first * SIMD_PANEL;
     some.block = &block;
     some.weights = (const char *)s->weights + first * s->panel_stride * rt_dtype_bytes(dtype);
+    some.n_panels = n_panels;
+    some.n_streams = n_streams;
+    some.step = is_long ? 1 : n_streams;
+    some.apart = is_long ? n_panels : 1;
     stream(&some, dtype);
 }
 
-/* All of them: as many streams as are best, then the panels left over. */
-static void stream_all(const slice *s, const glm_block *rows, rt_dtype dtype) {
+/* Panels [first, first + n): as many streams as are best, then the panels left over. */
+static void stream_piece(
+        const slice *s, const glm_block *rows, rt_dtype dtype, int64_t first, int64_t n) {
     const int64_t n_streams = streams_for(rows->n);
-    const int64_t length = rows->n_panels / n_streams;
+    const int64_t length = n / n_streams;
     const int64_t whole = n_streams * length;
-    stream_some(s, rows, dtype, 0, length, n_streams);
-    stream_some(s, rows, dtype, whole, rows->n_panels - whole, 1);
+    stream_some(s, rows, dtype, first, length, n_streams);
+    stream_some(s, rows, dtype, first + whole, n - whole, 1);
+}
+
+/* All of them: at once, or, where rows pass in more than one tile, so many that they stay near meanwhile. */
+static void stream_all(const slice *s, const glm_block *rows, rt_dtype dtype) {
+    enum { NEAR_PANELS = 4 };
+    const int64_t n_panels = rows->n_panels;
+    const int64_t at_once = rows->n <= SIMD_ROWS ? n_panels : NEAR_PANELS;
+    for (int64_t first = 0; first < n_panels; first += at_once)
+        stream_piece(s, rows, dtype, first, rt_min64(at_once, n_panels - first));
 }
 
 /* ---- many rows: widened weights ---- */
@@ -249,16 +269,13 @@ static void multiply_slice(const slice *s) {
     if (whole < s->block->n) multiply_rest(s, whole);
 }
 
-/* Weights as stored; panels side by side as they were given, or as they lie. */
+/* Weights as stored. */
 static void multiply_few(const glm_block *block) {
     const slice s = {.block = block,
             .weights = block->panels,
             .panel_stride = block->n_in * SIMD_PANEL,
             .n_k = block->n_in};
-    if (block->n_streams > 0)
-        stream(&s, block->dtype);
-    else
-        stream_all(&s, block, block->dtype);
+    stream_all(&s, block, block->dtype);
 }
 
 static void linear_block(const glm_block *block) {
@@ -358,5 +375,4 @@ static void round_row(const float *row, int64_t n, int64_t n_out, uint16_t *out)
 }
 
 extern const glm_kernels SIMD_NAME(glm_kernels);
-const glm_kernels SIMD_NAME(glm_kernels) = {
-        linear_block, streams_for, norm_row, swiglu_row, add_row, round_row};
+const glm_kernels SIMD_NAME(glm_kernels) = {linear_block, norm_row, swiglu_row, add_row, round_row};

@@ -9,7 +9,6 @@
  * first, 32 KiB for a tile, stay near while the rows pass. */
 enum {
     GLM_BLOCK_PANELS = 16,      /* 256 outputs at a time, many rows */
-    GLM_STREAM_PANELS = 4,      /* 64 outputs at a time, few rows: finer shares for the threads */
     GLM_BLOCK_INPUTS_MAX = 384, /* inputs at a time */
     GLM_BLOCK_ROWS = 96         /* a multiple of every tile height */
 };
@@ -17,16 +16,12 @@ enum {
 /* Scratch of one thread, floats. */
 enum { GLM_WIDE_FLOATS = GLM_BLOCK_PANELS * GLM_PANEL * GLM_BLOCK_INPUTS_MAX };
 
-/* Up to GLM_BLOCK_PANELS panels of a matrix times n rows. bias may be NULL; y's column 0 is the
- * first panel's first output. Few rows take panels side by side, one of each of n_streams: n_panels of a stream,
- * `step` panels from one to the next; the streams are `apart` panels from each other. */
+/* Neighbouring panels of a matrix times n rows: up to GLM_BLOCK_PANELS with many rows, any number with few. bias
+ * may be NULL; y's column 0 is the first panel's first output. */
 typedef struct glm_block {
     const void *panels;
     rt_dtype dtype;
     int64_t n_panels;
-    int64_t n_streams; /* few rows only: 1, 2 or 4; 0: neighbours, n_panels in all */
-    int64_t step;
-    int64_t apart;
     int64_t n_in;
     const float *bias;
     glm_rows x;
@@ -39,13 +34,11 @@ typedef struct glm_block {
  * fp32 first and reused. The bits are the same. */
 enum { GLM_FEW_ROWS = 16 };
 
-/* Up to this many rows wait for memory, which is fastest in a few long streams, each its own part of the matrix
- * from end to end; more rows wait for FMAs, too, and take neighbours side by side. */
-enum { GLM_LONG_STREAM_ROWS = 6 };
+/* Few rows take up to so many panels at once. */
+enum { GLM_STREAMS_MAX = 4 };
 
 typedef struct glm_kernels {
     void (*linear_block)(const glm_block *block);
-    int64_t (*streams_for)(int64_t n); /* n rows: panels side by side that are fastest */
     void (*norm_row)(const void *row, rt_dtype dtype, const float *weight, float eps, int64_t width,
             float *out);
     void (*swiglu_row)(float *gate, const float *up, int64_t width);

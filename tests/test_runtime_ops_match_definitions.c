@@ -51,6 +51,13 @@ static void check_linear(const glm_ops *ops) {
         }
 }
 
+/* So large that two threads take it in three rounds of ranges. */
+static void check_ranges(const glm_ops *ops) {
+    const help_linear_shape shape = {
+            .dtype = RT_F32, .n_out = 1990, .n_in = 1057, .n_rows = 1, .has_bias = true};
+    n_failed += help_linear_failures(ops, &shape);
+}
+
 /* ---- rows ------------------------------------------------------------------------------------ */
 
 static float stored[WIDTH_MAX];
@@ -123,6 +130,7 @@ static void check_isa(rt_isa isa, rt_pool *pool) {
     glm_ops ops;
     if (glm_ops_cpu_create(&shape, isa, pool, &ops) != RT_OK) exit(1);
     check_linear(&ops);
+    check_ranges(&ops);
     static const int64_t widths[] = {1, 16, 37, 64, 100, 150};
     for (int w = 0; w < 6; w++) {
         check_norm(&ops, RT_BF16, widths[w]);
