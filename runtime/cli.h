@@ -194,8 +194,8 @@ void glm_progress_update(
 /* Clear the bar (terminal) so that other output starts on a clean line. */
 void glm_progress_end(glm_progress *progress);
 
-/* One line on stderr where the KV cache does not fit into memory: where it goes. */
-void glm_cli_say_overflow(const glm_cli *cli, const glm_engine *engine);
+/* A line on stderr where the KV cache does not fit into memory: where it goes; and one where it is lossy. */
+void glm_cli_say_kv(const glm_cli *cli, const glm_engine *engine);
 
 /* glm_prefill with progress on stderr; logits_at and n_logits as in glm_prefill_begin.
  *

@@ -17,10 +17,14 @@ static rt_status step_until_done(
     return RT_OK;
 }
 
-void glm_cli_say_overflow(const glm_cli *cli, const glm_engine *engine) {
+void glm_cli_say_kv(const glm_cli *cli, const glm_engine *engine) {
     char text[STOP_TEXT];
-    if (!cli->quiet && *glm_engine_overflow(engine, text, sizeof text))
-        (void)fprintf(stderr, "%s\n", text);
+    const glm_plan *plan = glm_engine_plan(engine);
+    if (cli->quiet) return;
+    if (*glm_engine_overflow(engine, text, sizeof text)) (void)fprintf(stderr, "%s\n", text);
+    if (plan->kv_open_page_bytes > 0)
+        (void)fprintf(stderr, "keys and values are kept as %s: not exact, as bf16 would be\n",
+                rt_dtype_name(plan->kv_dtype));
 }
 
 /* After RT_EINTERRUPTED the prefill is still begun: the caller aborts or suspends it. */

@@ -59,7 +59,7 @@ static rt_status open_engine(ask_run *run) {
     }
     RT_TRY(status);
     glm_engine_stop_if(run->engine, glm_cli_interrupted);
-    glm_cli_say_overflow(run->cli, run->engine);
+    glm_cli_say_kv(run->cli, run->engine);
     glm_cli_say_plan(run->cli, run->engine);
     return RT_OK;
 }

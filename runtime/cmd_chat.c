@@ -248,7 +248,7 @@ static rt_status open_model(conversation *chat) {
     options.needs_kept = chat->cli->book != NULL;
     RT_TRY(prepare(chat));
     RT_TRY(glm_engine_open(&options, &chat->engine));
-    glm_cli_say_overflow(chat->cli, chat->engine);
+    glm_cli_say_kv(chat->cli, chat->engine);
     const glm_config *config = glm_engine_config(chat->engine);
     chat->context = glm_engine_plan(chat->engine)->max_len;
     chat->sampling = choose_sampling(chat->cli, config);

@@ -231,7 +231,7 @@ static rt_status open_model(completion *run) {
     options.persists = glm_cli_persists(run->cli);
     options.needs_kept = run->cli->book != NULL;
     RT_TRY(glm_engine_open(&options, &run->engine));
-    glm_cli_say_overflow(run->cli, run->engine);
+    glm_cli_say_kv(run->cli, run->engine);
     RT_TRY(glm_cli_prepend_book(run->cli, run->engine, run->n_book, &run->prompt));
     return glm_session_create(run->engine, options.max_len, &run->session);
 }

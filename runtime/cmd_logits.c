@@ -132,7 +132,7 @@ static rt_status open_model(logits_run *run) {
     run->rows_max = rt_max64(fitting - fitting % PIECE_TOKENS, PIECE_TOKENS);
     options.max_logits = rt_min64(run->rows_max, run->n_positions);
     RT_TRY(glm_engine_open(&options, &run->engine));
-    glm_cli_say_overflow(run->cli, run->engine);
+    glm_cli_say_kv(run->cli, run->engine);
     return glm_session_create(run->engine, options.max_len, &run->session);
 }
 

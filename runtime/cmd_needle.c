@@ -119,7 +119,7 @@ static rt_status open_engine(evaluation *e) {
     options.max_len = longest;
     options.persists = options.needs_kept = e->cli->book != NULL;
     RT_TRY(glm_engine_open(&options, &e->engine));
-    glm_cli_say_overflow(e->cli, e->engine);
+    glm_cli_say_kv(e->cli, e->engine);
     return RT_OK;
 }
 

@@ -129,7 +129,7 @@ static rt_status open_model(shelving *s) {
     options.max_len = s->ids.n;
     options.persists = options.needs_kept = options.keeps_all = true;
     RT_TRY(glm_engine_open(&options, &s->engine));
-    glm_cli_say_overflow(s->cli, s->engine);
+    glm_cli_say_kv(s->cli, s->engine);
     return glm_session_create(s->engine, options.max_len, &s->session);
 }
 

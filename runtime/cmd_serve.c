@@ -82,7 +82,7 @@ static rt_status open_model(service *s) {
     options.max_seqs = s->max_seqs;
     RT_TRY(choose_room(s, &options));
     RT_TRY(glm_engine_open(&options, &s->engine));
-    glm_cli_say_overflow(s->cli, s->engine);
+    glm_cli_say_kv(s->cli, s->engine);
     if (!s->cli->quiet)
         (void)fprintf(stderr,
                 "ready: %s, a context of %" PRId64 " tokens, %" PRId32 " requests at once\n",

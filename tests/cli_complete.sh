@@ -46,6 +46,7 @@ says out '"n_generated": 0'
 for type in f32 fp8 int8 int4; do
     completes -p "$prompt" -n 0 --json --kv-cache-dtype $type
     says out "\"kv_cache_dtype\": \"$type\""
+    [ $type = f32 ] || says err "are kept as $type: not exact"
 done
 
 completes -p "$prompt" --stop 75 --json

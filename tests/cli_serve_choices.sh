@@ -1,6 +1,6 @@
 #!/bin/sh
 # Several answers to one prompt (n): the prompt is computed once, greedy ones are the answer of n = 1, drawn ones
-# are reproducible and the first is that of n = 1; streamed, whole, with lossy KV, and when slots are scarce.
+# are reproducible and the first is that of n = 1; streamed, whole, with lossy KV, which they say, and when slots are scarce.
 #
 # Method: a model of random weights, whose every answer depends on all of its KV.
 set -u
@@ -11,6 +11,6 @@ cd "$(dirname "$0")/.." || exit 1
 expect 0 make-model random "$work/model" --seed 3
 for dtype in bf16 int4; do
     start_server -m "$work/model" -c 4k -b 128 --max-num-seqs 4 --kv-cache-dtype $dtype
-    client choices.py "$server_pid"
+    client choices.py "$server_pid" $dtype
     stop_server
 done

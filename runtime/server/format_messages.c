@@ -41,9 +41,10 @@ static rt_status put_ping(srv_stream *stream) {
 
 static rt_status begin(srv_stream *stream) {
     const srv_request *request = stream->request;
-    json_t *message = json_pack("{s:s, s:s, s:s, s:s, s:[], s:n, s:n, s:o}", "id", request->id,
-            "type", "message", "role", "assistant", "model", stream->model_name, "content",
-            "stop_reason", "stop_sequence", "usage", usage(request));
+    json_t *message = json_pack("{s:s, s:s, s:s, s:s, s:s, s:[], s:n, s:n, s:o}", "id", request->id,
+            "type", "message", "role", "assistant", "model", stream->model_name,
+            "system_fingerprint", request->system_fingerprint, "content", "stop_reason",
+            "stop_sequence", "usage", usage(request));
     RT_TRY(srv_stream_put(stream, "message_start",
             json_pack("{s:s, s:o}", "type", "message_start", "message", message)));
     return put_ping(stream);
@@ -161,7 +162,8 @@ json_t *srv_messages_json(
                                      srv_joined_text(choice, i, end, SRV_EVENT_TEXT)));
         i = end;
     }
-    return json_pack("{s:s, s:s, s:s, s:s, s:o, s:s, s:o, s:o}", "id", request->id, "type",
-            "message", "role", "assistant", "model", model_name, "content", content, "stop_reason",
-            stop_reason(request), "stop_sequence", stop_sequence(request), "usage", usage(request));
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:o, s:o}", "id", request->id, "type",
+            "message", "role", "assistant", "model", model_name, "system_fingerprint",
+            request->system_fingerprint, "content", content, "stop_reason", stop_reason(request),
+            "stop_sequence", stop_sequence(request), "usage", usage(request));
 }

@@ -113,9 +113,10 @@ static json_t *chunk(srv_stream *stream, int index, json_t *piece, const char *f
     shown->logprobs = NULL;
     json_t *choice = json_pack("{s:i, s:o, s:o, s:s?}", "index", index, is_chat ? "delta" : "text",
             piece, "logprobs", logprobs, "finish_reason", finish);
-    return json_pack("{s:s, s:s, s:I, s:s, s:[o]}", "id", request->id, "object",
+    return json_pack("{s:s, s:s, s:I, s:s, s:s, s:[o]}", "id", request->id, "object",
             is_chat ? "chat.completion.chunk" : "text_completion", "created",
-            (json_int_t)request->created_s, "model", stream->model_name, "choices", choice);
+            (json_int_t)request->created_s, "model", stream->model_name, "system_fingerprint",
+            request->system_fingerprint, "choices", choice);
 }
 
 static json_t *nothing(const srv_stream *stream) {
@@ -281,8 +282,9 @@ static json_t *answer(const srv_request *request, const char *object, const char
     json_t *choices = json_array();
     for (int i = 0; i < request->settings.n_choices; i++)
         (void)json_array_append_new(choices, write_choice(request, i, tokenizer));
-    return json_pack("{s:s, s:s, s:I, s:s, s:o, s:o, s:o}", "id", request->id, "object", object,
-            "created", (json_int_t)request->created_s, "model", model_name, "choices", choices,
+    return json_pack("{s:s, s:s, s:I, s:s, s:s, s:o, s:o, s:o}", "id", request->id, "object", object,
+            "created", (json_int_t)request->created_s, "model", model_name, "system_fingerprint",
+            request->system_fingerprint, "choices", choices,
             "usage", srv_usage_json(request), "timings", srv_timings_json(request));
 }
 

@@ -1,11 +1,13 @@
 /* What other threads do: ask for an answer, for a look, or for an end. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "limits.h"
 #include "runtime/base/log.h"
 #include "runtime/base/size.h"
+#include "runtime/linear_choice.h"
 #include "schedule.h"
 
 static void ring(srv_scheduler *scheduler) {
@@ -95,6 +97,12 @@ static bool has_room(const srv_scheduler *scheduler, int64_t n_tokens, srv_error
     return false;
 }
 
+static void note_settings(const glm_plan *plan, srv_request *request) {
+    (void)snprintf(request->system_fingerprint, sizeof request->system_fingerprint,
+            "glm1m %s, kv_cache_dtype %s, linear %s", GLM_VERSION, rt_dtype_name(plan->kv_dtype),
+            glm_linear_by_name(plan->linear_by));
+}
+
 bool srv_scheduler_submit(srv_scheduler *scheduler, srv_request *request, srv_error *error) {
     (void)pthread_mutex_lock(&scheduler->lock);
     const bool is_taken = is_open(scheduler->state, error) &&
@@ -104,6 +112,7 @@ bool srv_scheduler_submit(srv_scheduler *scheduler, srv_request *request, srv_er
     if (is_taken) {
         srv_request_hold(request);
         request->submitted_s = rt_now();
+        note_settings(&scheduler->plan, request);
         request->progress.n_total = request->prompt.n;
         scheduler->waiting[scheduler->n_waiting++] = (srv_waiting){.request = request};
         scheduler->n_waiting_tokens += request->prompt.n;

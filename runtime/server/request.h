@@ -19,7 +19,13 @@
 #include "runtime/text.h"
 #include "runtime/tokenizer.h"
 
-enum { SRV_TOP_MAX = 20, SRV_STOP_IDS_MAX = 16, SRV_ID_BYTES = 40, SRV_CHOICES_MAX = 16 };
+enum {
+    SRV_TOP_MAX = 20,
+    SRV_STOP_IDS_MAX = 16,
+    SRV_ID_BYTES = 40,
+    SRV_CHOICES_MAX = 16,
+    SRV_FINGERPRINT_BYTES = 96
+};
 
 typedef enum srv_api { SRV_CHAT, SRV_COMPLETION, SRV_MESSAGES } srv_api;
 
@@ -110,6 +116,7 @@ typedef struct srv_request {
     glm_ids prompt;
     srv_settings settings;
     double submitted_s;
+    char system_fingerprint[SRV_FINGERPRINT_BYTES]; /* what its answer depends on besides the model */
 
     /* From other threads to the scheduler's. */
     atomic_bool is_cancelled;

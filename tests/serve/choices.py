@@ -1,6 +1,6 @@
 """n answers to one prompt.
 
-   choices.py URL SCRIPT PID
+   choices.py URL SCRIPT PID DTYPE
 """
 
 import json
@@ -10,6 +10,7 @@ import threading
 from raw import Server, body_of, check, status_of
 
 server = Server(sys.argv[1], sys.argv[3])
+DTYPE = sys.argv[4]
 CHAT, COMPLETION = "/v1/chat/completions", "/v1/completions"
 TEXT = "What is to be said about the grass, the sky and the sun? " * 6  # more than a page, and a part of one
 
@@ -110,9 +111,19 @@ def left():
         server.rest(at_rest)
 
 
+def recorded():
+    """Every answer says how keys and values were kept."""
+    body = {"messages": [{"role": "user", "content": "x"}], "prompt": "x", "max_tokens": 2}
+    for path in (CHAT, COMPLETION, "/v1/messages"):
+        status, answer = server.ask("POST", path, body)
+        check(status == 200 and "kv_cache_dtype " + DTYPE + "," in answer["system_fingerprint"], path, answer)
+        told = server.exchange(server.post(path, {**body, "stream": True}))
+        check(b"kv_cache_dtype " + DTYPE.encode() + b"," in told, path, told)
+
+
 check(status_of(server.exchange(server.head("GET", "/health"))) == 200)
 chat(1, "x", 1)
 at_rest = server.n_descriptors()
-for case in (greedy, drawn, streamed, completions, refused, scarce, left):
+for case in (greedy, drawn, streamed, completions, recorded, refused, scarce, left):
     case()
 server.rest(at_rest)
