@@ -202,7 +202,7 @@ PTX_DEVICE void fetch_open(const decode_params &p, int number, bool has_keys, bo
         const void *from = w.open_pages[step - w.n_closed];
         const int page = page_of_step(step, w.n_closed, w.first_open);
         if (has_keys) fetch_keys<BLOCK>(w, from, page, smem, slot);
-        if (has_values) fetch_values<BLOCK>(w, from, page, smem, slot);
+        if (has_values) turn_values<BLOCK>(w, from, page, smem, slot);
         slot = slot_after<BLOCK>(slot);
     }
 }
@@ -222,8 +222,7 @@ template <class BLOCK> PTX_DEVICE void widen_tiles(const decode_params &p, ptx_s
             unit = slot_after<unit_ring<BLOCK>>(unit);
             slot = slot_after<BLOCK>(slot);
         }
-        fetch_open<BLOCK>(
-                p, (int)ptx_here((uint32_t)number), has_keys, has_values, smem, slot);
+        fetch_open<BLOCK>(p, (int)ptx_here((uint32_t)number), has_keys, has_values, smem, slot);
     }
 }
 

@@ -79,8 +79,7 @@ PTX_DEVICE merged_row merge_states(const float (&max)[MERGE_CHILDREN],
         if (i < n) m.max = fmaxf(m.max, max[i]);
 #pragma unroll
     for (int i = 0; i < MERGE_CHILDREN; i++) {
-        if (i >= n || m.max == -INFINITY)
-            continue; /* no key so far: (-inf) - (-inf) is NaN */
+        if (i >= n || m.max == -INFINITY) continue; /* no key so far: (-inf) - (-inf) is NaN */
         const float weight = ptx_exp2(max[i] - m.max);
         m.sum = fmaf(weight, sum[i], m.sum);
         m.out = make_float4(fmaf(weight, out[i].x, m.out.x), fmaf(weight, out[i].y, m.out.y),
@@ -145,8 +144,8 @@ PTX_DEVICE merged_row merge_shares(ptx_smem smem, int lane) {
         max[i] = ptx_bits_float(ptx_lds32(smem + (ptx_smem)(MERGE_OUT_BYTES + i * 8)));
         sum[i] = ptx_bits_float(ptx_lds32(smem + (ptx_smem)(MERGE_OUT_BYTES + i * 8 + 4)));
         const uint4 v = ptx_lds128(smem + (ptx_smem)((i * WARP + lane) * 16));
-        out[i] = make_float4(ptx_bits_float(v.x), ptx_bits_float(v.y), ptx_bits_float(v.z),
-                ptx_bits_float(v.w));
+        out[i] = make_float4(
+                ptx_bits_float(v.x), ptx_bits_float(v.y), ptx_bits_float(v.z), ptx_bits_float(v.w));
     }
     return merge_states(max, sum, out, MERGE_WARPS);
 }

@@ -39,12 +39,13 @@ enum {
 };
 
 /* A block's threads, named barriers and shared memory. WRITERS arrive for a stage to be full: one thread that expects
- * a copy, or each warp of a warpgroup that may have written it. */
-template <int CONSUMERS, int STAGES, int WRITERS = 1, bool TWICE = false> struct sm90_block {
+ * a copy, or each warp of a warpgroup that may have written it. WIDENED: pages are of e4m3 (attn_widen_sm90.cuh). */
+template <int CONSUMERS, int STAGES, int WRITERS = 1, bool WIDENED = false> struct sm90_block {
     enum {
         N_CONSUMERS = CONSUMERS,
         N_WRITERS = WRITERS,
-        IS_TWICE = TWICE,
+        IS_TWICE = WIDENED,
+        VALUES_BY_DIM = WIDENED,
         HAS_TURNS = CONSUMERS > 1,
         N_STAGES = STAGES,
         CONSUMER_THREADS = CONSUMERS * GROUP,
@@ -166,7 +167,7 @@ PTX_DEVICE int rows_of_page(const page_walk &w, int page) {
     return left < KEYS ? left : KEYS;
 }
 
-/* Keys, or values, of a bf16 page of a walk into `slot`. */
+/* Keys, or values where a tile's rows are tokens, of a bf16 page of a walk into `slot`. */
 template <class BLOCK>
 PTX_DEVICE void fetch_keys(
         const page_walk &w, const void *from, int page, ptx_smem smem, uint32_t slot) {
@@ -248,13 +249,17 @@ PTX_DEVICE void queue_keys(ptx_smem q, ptx_smem k, float (&s)[64]) {
 
 typedef uint32_t packed_weights[KEYS / 16][4];
 
-/* Queued: out += P V. */
+/* Queued: out += P V, the rows of V's tile tokens or, as of K's, dims. */
+template <class BLOCK>
 PTX_DEVICE void queue_values(ptx_smem v, const packed_weights &weights, float (&out)[64]) {
-    const uint64_t desc_v = ptx_desc(v, TILE_HALF_BYTES);
+    const uint64_t desc_v = ptx_desc(v, BLOCK::VALUES_BY_DIM ? 16 : (int)TILE_HALF_BYTES);
     ptx_wgmma_fence();
 #pragma unroll
     for (int keys = 0; keys < KEYS / 16; keys++)
-        ptx_wgmma_pv(out, weights[keys], desc_v + keys * (16 * ROW_BYTES >> 4));
+        ptx_wgmma_pv<BLOCK::VALUES_BY_DIM != 0>(out, weights[keys],
+                desc_v + (BLOCK::VALUES_BY_DIM
+                                         ? (keys >> 2) * (TILE_HALF_BYTES >> 4) + (keys & 3) * 2
+                                         : keys * (16 * ROW_BYTES >> 4)));
     ptx_wgmma_commit();
 }
 
@@ -369,7 +374,7 @@ PTX_DEVICE void attend(const page_walk &w, const row_limits &limits, float scale
         if (BLOCK::HAS_TURNS) ptx_bar_sync<BLOCK::CONSUMER_THREADS>(my_turn<BLOCK>());
         queue_keys(q, tile(BLOCK::K_AT, here), s);
         ptx_mbar_wait(bar(BLOCK::FULL_V_AT, before), parity_of<BLOCK>(before));
-        queue_values(tile(BLOCK::V_AT, before), weights, state.out);
+        queue_values<BLOCK>(tile(BLOCK::V_AT, before), weights, state.out);
         if (BLOCK::HAS_TURNS) ptx_bar_arrive<BLOCK::CONSUMER_THREADS>(other_turn<BLOCK>());
         ptx_wgmma_wait<1>(); /* s */
         release(bar(BLOCK::EMPTY_K_AT, here));
@@ -386,7 +391,7 @@ PTX_DEVICE void attend(const page_walk &w, const row_limits &limits, float scale
         pack(s, weights);
     }
     ptx_mbar_wait(bar(BLOCK::FULL_V_AT, before), parity_of<BLOCK>(before));
-    queue_values(tile(BLOCK::V_AT, before), weights, state.out);
+    queue_values<BLOCK>(tile(BLOCK::V_AT, before), weights, state.out);
     ptx_wgmma_wait<0>();
     release(bar(BLOCK::EMPTY_V_AT, before));
     slot = here;
@@ -413,7 +418,7 @@ PTX_DEVICE void attend_by_turns(const page_walk &w, const row_limits &limits, fl
         if (step > 0) ptx_mbar_wait(bar(BLOCK::FULL_V_AT, before), parity_of<BLOCK>(before));
         ptx_bar_sync<BLOCK::CONSUMER_THREADS>(my_turn<BLOCK>()); /* and the queries are here */
         if (step > 0) {
-            queue_values(tile(BLOCK::V_AT, before), weights, state.out);
+            queue_values<BLOCK>(tile(BLOCK::V_AT, before), weights, state.out);
             ptx_wgmma_wait<0>();
             release(bar(BLOCK::EMPTY_V_AT, before));
         }
@@ -428,7 +433,7 @@ PTX_DEVICE void attend_by_turns(const page_walk &w, const row_limits &limits, fl
         before = here, here = slot_after<BLOCK>(here);
     }
     ptx_mbar_wait(bar(BLOCK::FULL_V_AT, before), parity_of<BLOCK>(before));
-    queue_values(tile(BLOCK::V_AT, before), weights, state.out);
+    queue_values<BLOCK>(tile(BLOCK::V_AT, before), weights, state.out);
     ptx_wgmma_wait<0>();
     release(bar(BLOCK::EMPTY_V_AT, before));
     slot = here;

@@ -9,10 +9,13 @@
  *   empty of a unit   4 warps have read        a lane of each                   -> the thread that copies
  *   full of a stage   4 warps have written     a lane of each, behind a fence   -> consumers
  *
- * A page and warp: 16 loads of 16 bytes a lane, 5 operations for two numbers, stores of 16 bytes (keys) and of 4
- * (values, which lie dim by dim and become rows): 830 issue slots, and no two lanes on one bank. One warp has a
- * scheduler of the SM to itself, and what a load or an operation takes to give its result is not hidden by another:
- * so all loads of a unit come first. */
+ * Keys lie row by row and values dim by dim, 16 tokens of a dim side by side: so here the tile of values is one of
+ * dims, K-major as that of keys, and both are widened alike, a row a lane, 16 bytes at a time and no two lanes on one
+ * bank. Values of an open page, bf16 rows of tokens, are turned into that.
+ *
+ * A unit and warp: 8 loads of 16 bytes a lane, 5 operations for two numbers, 16 stores of 16 bytes: 350 issue slots. One
+ * warp has little beside it on its scheduler, and what a load or an operation takes to give its result is hardly
+ * hidden: so all loads of a unit come first. */
 #ifndef ATTN_WIDEN_SM90_CUH
 #define ATTN_WIDEN_SM90_CUH
 
@@ -71,7 +74,8 @@ PTX_DEVICE void copy_unit(ptx_smem smem, uint32_t slot, const char *head, bool i
 }
 
 /* The pages of a walk before the open ones, keys and values by turns, from `slot` on. */
-template <class BLOCK> PTX_DEVICE void copy_units(const page_walk &w, ptx_smem smem, uint32_t &slot) {
+template <class BLOCK>
+PTX_DEVICE void copy_units(const page_walk &w, ptx_smem smem, uint32_t &slot) {
     for (int step = 0; step < w.n_closed; step++) {
         const char *head = (const char *)w.pages[step] + (int64_t)w.kv_head * ATTN_FP8_HEAD_BYTES;
         for (int i = 0; i < 2; i++) {
@@ -108,86 +112,43 @@ template <bool IS_LARGE> PTX_DEVICE uint32_t widen_high(uint32_t codes, const wi
     return widen<IS_LARGE>(ptx_bytes(codes, codes, 0x3020), by);
 }
 
-PTX_DEVICE int widener() {
-    return ptx_thread() / WARP % N_WIDENERS;
+/* Of a unit, the codes of a lane's row (token or dim) of 128; as they are widened. */
+enum { ROW_LOADS = HEAD_DIM / 16 };
+typedef uint4 row_codes[ROW_LOADS];
+static_assert(N_WIDENERS * WARP == HEAD_DIM && PAGE == HEAD_DIM, "a row a lane");
+
+PTX_DEVICE int widened_row() {
+    return ptx_thread() % GROUP;
 }
 
-/* A unit's codes, 128 a lane; as they are widened. */
-enum { LANE_LOADS = UNIT_BYTES / (N_WIDENERS * WARP) / 16 };
-typedef uint4 lane_codes[LANE_LOADS];
-
-/* Keys: a lane has the same row of each 8 of its warp's 32, and 16 codes of either half of it. */
-PTX_DEVICE int key_row() {
-    return widener() * WARP + ptx_thread() % 8;
-}
-PTX_DEVICE int key_chunk() {
-    return ptx_thread() % WARP / 8;
-}
-PTX_DEVICE void load_keys(ptx_smem from, lane_codes &codes) {
+PTX_DEVICE void load_codes(ptx_smem from, bool is_values, row_codes &codes) {
+    const int row = widened_row();
 #pragma unroll
-    for (int i = 0; i < LANE_LOADS; i++)
-        codes[i] = ptx_lds128(from + tile_chunk(key_row() + i / 2 * 8, key_chunk() + i % 2 * 4));
+    for (int i = 0; i < ROW_LOADS; i++)
+        codes[i] = ptx_lds128(
+                from + (is_values ? (ptx_smem)(i * 16 * HEAD_DIM + row * 16) : tile_chunk(row, i)));
 }
 
 template <bool IS_LARGE>
-PTX_DEVICE void widen_keys(const lane_codes &codes, ptx_smem tile, const widen_factors &by) {
+PTX_DEVICE void widen_row(const row_codes &codes, ptx_smem tile, const widen_factors &by) {
+    const int row = widened_row();
 #pragma unroll
-    for (int i = 0; i < LANE_LOADS; i++) {
+    for (int i = 0; i < ROW_LOADS; i++) {
         const uint4 x = codes[i];
-        const int row = key_row() + i / 2 * 8;
-        const ptx_smem to = tile + (ptx_smem)(i % 2 * TILE_HALF_BYTES);
-        ptx_sts128(to + tile_chunk(row, 2 * key_chunk()),
+        ptx_sts128(tile + tile_at(row, 2 * i, TILE_HALF_BYTES),
                 make_uint4(widen_low<IS_LARGE>(x.x, by), widen_high<IS_LARGE>(x.x, by),
                         widen_low<IS_LARGE>(x.y, by), widen_high<IS_LARGE>(x.y, by)));
-        ptx_sts128(to + tile_chunk(row, 2 * key_chunk() + 1),
+        ptx_sts128(tile + tile_at(row, 2 * i + 1, TILE_HALF_BYTES),
                 make_uint4(widen_low<IS_LARGE>(x.z, by), widen_high<IS_LARGE>(x.z, by),
                         widen_low<IS_LARGE>(x.w, by), widen_high<IS_LARGE>(x.w, by)));
     }
 }
 
-/* Values: a warp has 64 tokens of a half of the dims; a lane two dims of them, 16 tokens at a time, of which it reads
- * the odd one first in every other quad: so eight lanes are on all banks. */
-PTX_DEVICE uint32_t is_odd_first() {
-    return (uint32_t)ptx_thread() / 4 % 2;
-}
-PTX_DEVICE int value_token() {
-    return widener() / 2 * 64;
-}
-PTX_DEVICE void load_values(ptx_smem from, lane_codes &codes) {
-    const int dim = widener() % 2 * 64 + ptx_thread() % WARP * 2;
-    const ptx_smem at = from + (ptx_smem)(value_token() * HEAD_DIM + dim * 16);
-#pragma unroll
-    for (int i = 0; i < LANE_LOADS; i++)
-        codes[i] = ptx_lds128(at + (ptx_smem)(i / 2 * 16 * HEAD_DIM) +
-                              (i % 2 ? 16 - is_odd_first() * 16 : is_odd_first() * 16));
-}
-
-template <bool IS_LARGE>
-PTX_DEVICE void widen_values(const lane_codes &codes, ptx_smem tile, const widen_factors &by) {
-    const int lane = ptx_thread() % WARP;
-    /* Token 0's codes into bytes 1 and 3; token i: + i 0x1010. */
-    const uint32_t both = is_odd_first() ? 0x0040u : 0x4000u;
-    const ptx_smem to = tile + (ptx_smem)(widener() % 2 * TILE_HALF_BYTES + lane % 4 * 4);
-#pragma unroll
-    for (int i = 0; i < LANE_LOADS / 2; i++) {
-        const uint4 x = codes[2 * i], y = codes[2 * i + 1];
-        const uint32_t words[4][2] = {{x.x, y.x}, {x.y, y.y}, {x.z, y.z}, {x.w, y.w}};
-#pragma unroll
-        for (int t = 0; t < 16; t++)
-            ptx_sts32(to + tile_chunk(value_token() + 16 * i + t, lane / 4),
-                    widen<IS_LARGE>(ptx_bytes(words[t / 4][0], words[t / 4][1],
-                                            both + (uint32_t)(t % 4) * 0x1010u),
-                            by));
-    }
-}
-
-template <bool IS_LARGE>
-PTX_DEVICE void widen_codes(
-        const lane_codes &codes, ptx_smem tile, const widen_factors &by, bool is_values) {
-    if (is_values)
-        widen_values<IS_LARGE>(codes, tile, by);
-    else
-        widen_keys<IS_LARGE>(codes, tile, by);
+/* This warp has written its rows of a stage, which wgmma will read. */
+PTX_DEVICE void warp_has_written(ptx_smem full) {
+    ptx_fence_async();
+    ptx_syncwarp();
+    if (ptx_thread() % WARP == 0) ptx_mbar_arrive(full);
 }
 
 /* A unit into the stage of `slot`. It is free again as soon as its codes are in registers. */
@@ -199,25 +160,51 @@ PTX_DEVICE void widen_unit(ptx_smem smem, uint32_t unit_slot, uint32_t slot, boo
             smem + (ptx_smem)(is_values ? BLOCK::V_AT : BLOCK::K_AT) + stage * TILE_BYTES;
     const ptx_smem empty =
             smem + (ptx_smem)(is_values ? BLOCK::EMPTY_V_AT : BLOCK::EMPTY_K_AT) + stage * 8;
-    lane_codes codes;
+    row_codes codes;
     ptx_mbar_wait(smem + BLOCK::UNIT_FULL_AT + unit * 8, parity_of<unit_ring<BLOCK>>(unit_slot));
-    const widen_factors by = factors_of(ptx_bits_float(ptx_lds32(
-            smem + BLOCK::SCALES_AT + unit * SCALES_BYTES + (is_values ? 4u : 0u))));
-    if (is_values)
-        load_values(from, codes);
-    else
-        load_keys(from, codes);
+    const widen_factors by = factors_of(ptx_bits_float(
+            ptx_lds32(smem + BLOCK::SCALES_AT + unit * SCALES_BYTES + (is_values ? 4u : 0u))));
+    load_codes(from, is_values, codes);
     ptx_syncwarp();
     if (ptx_thread() % WARP == 0) ptx_mbar_arrive(smem + BLOCK::UNIT_EMPTY_AT + unit * 8);
     ptx_mbar_wait(empty, parity_of<BLOCK>(slot) ^ 1u);
     if (by.second == 0x3f803f80u)
-        widen_codes<false>(codes, tile, by, is_values);
+        widen_row<false>(codes, tile, by);
     else
-        widen_codes<true>(codes, tile, by, is_values);
-    ptx_fence_async(); /* wgmma will read what was stored the ordinary way */
-    ptx_syncwarp();
-    if (ptx_thread() % WARP != 0) return;
-    ptx_mbar_arrive(smem + (ptx_smem)(is_values ? BLOCK::FULL_V_AT : BLOCK::FULL_K_AT) + stage * 8);
+        widen_row<true>(codes, tile, by);
+    warp_has_written(
+            smem + (ptx_smem)(is_values ? BLOCK::FULL_V_AT : BLOCK::FULL_K_AT) + stage * 8);
+}
+
+/* The number of a token and a dim of a bf16 tile in global memory; of tokens past the first n, 0. */
+PTX_DEVICE uint32_t number_of(const char *tile, int token, int dim, int n) {
+    if (token >= n) return 0;
+    return *(const uint16_t *)(tile + tile_at(token, dim / CHUNK_NUMBERS, TILE_HALF_BYTES) +
+                               dim % CHUNK_NUMBERS * 2);
+}
+
+/* The values of a bf16 page of a walk into the stage of `slot`, its rows dims. */
+template <class BLOCK>
+PTX_DEVICE void turn_values(
+        const page_walk &w, const void *from, int page, ptx_smem smem, uint32_t slot) {
+    const uint32_t stage = stage_of<BLOCK>(slot);
+    const char *values = tile_of_keys(from, w.kv_head) + TILE_BYTES;
+    const ptx_smem tile = smem + (ptx_smem)BLOCK::V_AT + stage * TILE_BYTES;
+    const int n_rows = rows_of_page(w, page), dim = widened_row();
+    ptx_mbar_wait(smem + BLOCK::EMPTY_V_AT + stage * 8, parity_of<BLOCK>(slot) ^ 1u);
+#pragma unroll 1
+    for (int chunk = 0; chunk < PAGE / CHUNK_NUMBERS; chunk++) {
+        uint32_t pairs[4];
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            const int token = chunk * CHUNK_NUMBERS + 2 * i;
+            pairs[i] = number_of(values, token, dim, n_rows) |
+                       number_of(values, token + 1, dim, n_rows) << 16;
+        }
+        ptx_sts128(tile + tile_at(dim, chunk, TILE_HALF_BYTES),
+                make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]));
+    }
+    warp_has_written(smem + BLOCK::FULL_V_AT + stage * 8);
 }
 
 #endif

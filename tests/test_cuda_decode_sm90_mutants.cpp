@@ -23,6 +23,8 @@ int main() {
             {EMU_BUG_ZERO_FILL_MISSING, "ptx_cp_async(q",
                     "rows past the last are computed and not stored"},
             {EMU_BUG_BARRIER_WRONG, "!BLOCK::HAS_TURNS", "nobody else is at any other"},
+            {EMU_BUG_WAIT_MISSING, "if (step > 0) ptx_mbar_wait(bar(BLOCK::FULL_V_AT",
+                    "the one warpgroup that widens has written them before the keys of this step"},
             {EMU_BUG_BARRIER_MISSING, "the queries of the last tile",
                     "warps that meet for a product, as PTX does not promise, are none ahead"}};
     CHECK(mutants_survive(work, harmless) == 0);

@@ -29,6 +29,7 @@ struct matrices {
     alignas(16) uint16_t k_tile[N * K], v_tile[N * K];
     float s[M][N]; /* q k^T */
     float o[M][K]; /* p v */
+    float c[M][N]; /* p k^T */
 };
 
 static __global__ void __launch_bounds__(128) primitives_sm90_kernel(matrices *const x) {
@@ -53,9 +54,9 @@ static __global__ void __launch_bounds__(128) primitives_sm90_kernel(matrices *c
     }
     ptx_mbar_wait(smem + BAR_AT, 0);
 
-    float s[64], o[64];
+    float s[64], o[64], c[64];
     uint32_t p[8][4];
-    for (int i = 0; i < 64; i++) o[i] = 0.0f;
+    for (int i = 0; i < 64; i++) o[i] = c[i] = 0.0f;
 #pragma unroll
     for (int step = 0; step < 8; step++)
 #pragma unroll
@@ -79,10 +80,17 @@ static __global__ void __launch_bounds__(128) primitives_sm90_kernel(matrices *c
     for (int step = 0; step < 8; step++) ptx_wgmma_pv(o, p[step], desc_v + step * 128);
     ptx_wgmma_commit();
     ptx_wgmma_wait<0>();
+    ptx_wgmma_fence();
+#pragma unroll
+    for (int step = 0; step < 8; step++)
+        ptx_wgmma_pv<true>(c, p[step], desc_k + (step >> 2) * 1024 + (step & 3) * 2);
+    ptx_wgmma_commit();
+    ptx_wgmma_wait<0>();
 #pragma unroll
     for (int j = 0; j < 64; j++) {
         x->s[16 * w + g + 8 * (j >> 1 & 1)][8 * (j >> 2) + 2 * q + (j & 1)] = s[j];
         x->o[16 * w + g + 8 * (j >> 1 & 1)][8 * (j >> 2) + 2 * q + (j & 1)] = o[j];
+        x->c[16 * w + g + 8 * (j >> 1 & 1)][8 * (j >> 2) + 2 * q + (j & 1)] = c[j];
     }
 }
 
@@ -108,12 +116,13 @@ int main() {
     cuda_wait();
     for (int m = 0; m < M; m++)
         for (int n = 0; n < N; n++) {
-            float s = 0.0f, o = 0.0f;
+            float s = 0.0f, o = 0.0f, c = 0.0f;
             for (int i = 0; i < K; i++) {
                 s += rt_bf16_to_float(x->q[m][i]) * k[(size_t)(n * K + i)];
                 o += rt_bf16_to_float(x->p[m][i]) * v[(size_t)(i * K + n)];
+                c += rt_bf16_to_float(x->p[m][i]) * k[(size_t)(n * K + i)];
             }
-            CHECK(x->s[m][n] == s && x->o[m][n] == o);
+            CHECK(x->s[m][n] == s && x->o[m][n] == o && x->c[m][n] == c);
         }
     return 0;
 }

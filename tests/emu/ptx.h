@@ -279,8 +279,9 @@ static inline void ptx_settle(float (&)[64]) {}
 static inline void ptx_wgmma_qk(float (&d)[64], uint64_t a, uint64_t b, int is_sum, EMU_SITE) {
     emu_wgmma(d, NULL, a, b, false, is_sum, site);
 }
+template <bool BY_COLUMN = false>
 static inline void ptx_wgmma_pv(float (&d)[64], const uint32_t (&a)[4], uint64_t b, EMU_SITE) {
-    emu_wgmma(d, a, 0, b, true, 1, site);
+    emu_wgmma(d, a, 0, b, !BY_COLUMN, 1, site);
 }
 
 #endif
