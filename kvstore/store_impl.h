@@ -267,9 +267,23 @@ void kv_persist_lose(kv_seq *seq, int64_t extent);
 
 /* walk.c: what the store closes. */
 void kv_walk_free(kv_walk *walk);
-/* Pages that a sequence's tail takes in this walk: for its new tokens, a copy of the last one, and what is
- * yet to be loaded. */
+
+/* walk_pages.c: pages of sequences' own.
+ *
+ *   tail_lacks  those that a tail takes in this walk: for its new tokens, a copy of the last one, and what
+ *               is yet to be loaded
+ *   grow_tail   takes them when the walk begins, unless that is to be later; RT_ENOFIT
+ *   take        those that members of a step lack; RT_ENOFIT
+ *   drop        back again, where they were not loaded */
 int64_t kv_walk_tail_lacks(const kv_walk *walk, int32_t seq);
+RT_MUST_CHECK rt_status kv_walk_grow_tail(kv_walk *walk, int32_t seq);
+RT_MUST_CHECK rt_status kv_walk_take_pages(kv_walk *walk, const kv_step *step);
+void kv_walk_drop_pages(kv_walk *walk, const kv_step *step);
+
+/* Whether what the step loads goes into pages of its members, and not of the window. */
+static inline bool kv_step_has_pages(const kv_step *step) {
+    return step->kind == KV_STEP_TAILS || step->is_kept;
+}
 
 /* walk_stores.c: slots taken for stores that never came. */
 void kv_walk_drop_stores(kv_walk *walk);
