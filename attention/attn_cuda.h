@@ -46,7 +46,7 @@ int64_t attn_cuda_fp8_page_bytes(const attn_shape *shape);
  *   q         bf16, token t at q + t q_stride (numbers), [n_heads][128], rotated
  *   pages     of keys first_pos .. first_pos + n_keys - 1, as in attn_segment
  *   max, sum  fp32 [n_tokens][n_heads]; out  fp32 [n_tokens][n_heads][128]: attn_state between
- *             calls
+ *             calls (sum and out are relative to max, which need not be the greatest score)
  *   open_pages  NULL, or bf16 pages of pos - pos % 128 and on, in which the query tokens lie: a query reads its
  *             own page there, instead of in `pages`, which are bf16, too
  *   is_first  the rows have seen nothing yet: the state is not read

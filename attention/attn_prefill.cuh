@@ -1,8 +1,9 @@
 /* What the prefill kernels share: their parameters, the order of their tiles, the launch.
  *
- * A tile is one query head and a fixed number of query rows. Tiles are numbered head-major, latest rows
- * first: those that run together share the keys of one KV head, which then come from the L2 cache, and
- * the longest walks do not start last. */
+ * A tile is one query head and a fixed number of query rows. Tiles are numbered by rows, the latest first, the heads of a
+ * group after one another: walks get shorter with the number, so that blocks that take turns at them get equal shares
+ * and the longest do not start last; and those that run together are at the same pages, which then come from the
+ * L2 cache. */
 #ifndef ATTN_PREFILL_CUH
 #define ATTN_PREFILL_CUH
 
@@ -28,15 +29,15 @@ struct prefill_params {
     float scale;          /* log2(e) / sqrt(head_dim) */
 };
 
-/* KV head, query head and first token (counted from a.pos) of a tile. */
-PTX_DEVICE int prefill_kv_head(const prefill_params &p, int tile) {
-    return tile / (p.n_head_tiles * p.group);
-}
+/* Query head, KV head and first token (counted from a.pos) of a tile. */
 PTX_DEVICE int prefill_head(const prefill_params &p, int tile) {
-    return prefill_kv_head(p, tile) * p.group + tile % (p.n_head_tiles * p.group) % p.group;
+    return tile % p.n_heads;
+}
+PTX_DEVICE int prefill_kv_head(const prefill_params &p, int tile) {
+    return prefill_head(p, tile) / p.group;
 }
 PTX_DEVICE int prefill_token(const prefill_params &p, int tile, int n_rows) {
-    return (p.n_head_tiles - 1 - tile % (p.n_head_tiles * p.group) / p.group) * n_rows;
+    return (p.n_head_tiles - 1 - tile / p.n_heads) * n_rows;
 }
 
 /* Keys' page `page` (from a.first_pos on) for the tile whose first token is `token`. With open pages a tile's

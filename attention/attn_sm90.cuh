@@ -3,10 +3,10 @@
  * A block is one or two consumer warpgroups of 64 rows each, and a warpgroup of which one warp brings the pages.
  * It stays on its SM and takes one tile after the other; a page j of a tile:
  *
- *   turn   S = Q K(j)^T   O += P V(j-1)   other's turn   |   softmax of S behind P V(j-1)   |   P
+ *   turn   S = Q K(j)^T   O += P V(j-1)   other's turn   |   maxima of S behind P V(j-1)   |   P
  *
  * Both products of a step are queued at once. While they run, the other warpgroup computes its softmax,
- * and each its own behind P V: the tensor cores have work as long as a softmax takes less than the
+ * and each its own maxima: the tensor cores have work as long as a softmax takes less than the
  * products of both. The turns, two named barriers, keep the two warpgroups half a step apart; numbers
  * do not depend on them. A single one has no turns.
  *
@@ -242,8 +242,8 @@ PTX_DEVICE void queue_keys(ptx_smem q, ptx_smem k, float (&s)[64]) {
     ptx_wgmma_fence();
 #pragma unroll
     for (int dims = 0; dims < HEAD_DIM / 16; dims++) /* 32 bytes of a row on, or the other half */
-        ptx_wgmma_qk(s, desc_q + (dims >> 2) * (Q_HALF_BYTES >> 4) + (dims & 3) * 2,
-                desc_k + (dims >> 2) * (TILE_HALF_BYTES >> 4) + (dims & 3) * 2, dims > 0);
+        ptx_wgmma_qk(s, ptx_desc_after(desc_q, dims / 4 * Q_HALF_BYTES + dims % 4 * 32),
+                ptx_desc_after(desc_k, dims / 4 * TILE_HALF_BYTES + dims % 4 * 32), dims > 0);
     ptx_wgmma_commit();
 }
 
@@ -257,9 +257,8 @@ PTX_DEVICE void queue_values(ptx_smem v, const packed_weights &weights, float (&
 #pragma unroll
     for (int keys = 0; keys < KEYS / 16; keys++)
         ptx_wgmma_pv<BLOCK::VALUES_BY_DIM != 0>(out, weights[keys],
-                desc_v + (BLOCK::VALUES_BY_DIM
-                                         ? (keys >> 2) * (TILE_HALF_BYTES >> 4) + (keys & 3) * 2
-                                         : keys * (16 * ROW_BYTES >> 4)));
+                ptx_desc_after(desc_v, BLOCK::VALUES_BY_DIM ? keys / 4 * TILE_HALF_BYTES + keys % 4 * 32
+                                                            : keys * 16 * ROW_BYTES));
     ptx_wgmma_commit();
 }
 
@@ -277,49 +276,78 @@ PTX_DEVICE void mask(float (&s)[64], const int (&n_seen)[2]) {
     }
 }
 
-/* s -> weights 2^(scale s - max); the row's maximum and sum go on. What was summed before is to be
- * multiplied by `factor`; returns whether that is not 1 for some row of the thread. */
-PTX_DEVICE bool weigh(float (&s)[64], row_state &state, float (&factor)[2], float scale) {
+/* The greatest of the thread's s of row h, by four chains: one would be its latency and nothing else. */
+PTX_DEVICE float greatest(const float (&s)[64], int h) {
+    float top[4];
+#pragma unroll
+    for (int j = 0; j < KEYS / 8; j++) {
+        const float pair = fmaxf(s[4 * j + 2 * h], s[4 * j + 2 * h + 1]);
+        top[j % 4] = j < 4 ? pair : fmaxf(top[j % 4], pair);
+    }
+    return fmaxf(fmaxf(top[0], top[1]), fmaxf(top[2], top[3]));
+}
+
+/* A row's maximum may lag behind by so much: its weights are then up to 2^8, as exact as any, and what was summed needs
+ * no factor. Maxima that always rise would rescale most pages of a short walk. */
+#define MAX_LAG 8.0f
+
+/* Maxima of the thread's two rows, from what they were; is_risen: not the same for some row of the warp. */
+struct row_rise {
+    float from[2];
+    bool is_risen;
+};
+
+/* The rows' maxima over s as well, where that is more than MAX_LAG. */
+PTX_DEVICE row_rise raise(const float (&s)[64], row_state &state, float scale) {
+    row_rise rise;
     bool is_risen = false;
 #pragma unroll
     for (int h = 0; h < 2; h++) {
-        float top = -INFINITY;
+        const float top = max_of_row(greatest(s, h)) * scale;
+        rise.from[h] = state.max[h];
+        if (top > state.max[h] + MAX_LAG) is_risen = true, state.max[h] = top;
+    }
+    rise.is_risen = ptx_any(is_risen);
+    return rise;
+}
+
+/* What was summed so far, after a rise. */
+PTX_DEVICE void rescale(row_state &state, const row_rise &rise) {
+    float factor[2];
 #pragma unroll
-        for (int j = 0; j < KEYS / 8; j++)
-            top = fmaxf(top, fmaxf(s[4 * j + 2 * h], s[4 * j + 2 * h + 1]));
-        const float max = fmaxf(state.max[h], max_of_row(top) * scale);
-        const float base = max == -INFINITY ? 0.0f : max; /* no key so far: -inf - (-inf) is NaN */
-        is_risen = is_risen || max > state.max[h];
-        factor[h] = ptx_exp2(state.max[h] - base);
-        state.max[h] = max;
-        float sum = 0.0f;
+    for (int h = 0; h < 2; h++) /* -inf - (-inf) is NaN */
+        factor[h] = state.max[h] > rise.from[h] ? ptx_exp2(rise.from[h] - state.max[h]) : 1.0f;
 #pragma unroll
-        for (int j = 0; j < KEYS / 8; j++)
+    for (int i = 0; i < 64; i++) state.out[i] *= factor[i / 2 % 2];
+#pragma unroll
+    for (int h = 0; h < 2; h++) state.sum[h] *= factor[h];
+}
+
+/* s -> weights 2^(scale s - max), which are operand A of what comes next, and what they add to the thread's share of
+ * its rows' sums. */
+PTX_DEVICE void weigh(float (&s)[64], const row_state &state, float scale, packed_weights &weights, float (&sums)[2]) {
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        const float base = state.max[h] == -INFINITY ? 0.0f : state.max[h]; /* no key so far */
+        float sum[2];
+#pragma unroll
+        for (int j = 0; j < KEYS / 8; j++) {
 #pragma unroll
             for (int c = 0; c < 2; c++) {
                 float *weight = &s[4 * j + 2 * h + c];
                 *weight = ptx_exp2(fmaf(*weight, scale, -base));
-                sum += *weight;
+                sum[c] = j == 0 ? *weight : sum[c] + *weight;
             }
-        state.sum[h] = fmaf(state.sum[h], factor[h], sum_of_row(sum));
+            weights[j / 2][j % 2 * 2 + h] = ptx_pack_bf16(s[4 * j + 2 * h], s[4 * j + 2 * h + 1]);
+        }
+        sums[h] = sum[0] + sum[1];
     }
-    return is_risen;
 }
 
-/* Where no row of the warp has risen, out is left alone: all its factors are 1. */
-PTX_DEVICE void rescale(float (&out)[64], const float (&factor)[2], bool is_risen) {
-    if (!ptx_any(is_risen)) return;
+/* A page at a time, so that a row's sum does not depend on where a call ends. */
+PTX_DEVICE void add_sums(row_state &state, const float (&sums)[2]) {
 #pragma unroll
-    for (int i = 0; i < 64; i++) out[i] *= factor[i / 2 % 2];
-}
-
-/* Accumulators are where operand A wants them. */
-PTX_DEVICE void pack(const float (&s)[64], packed_weights &weights) {
-#pragma unroll
-    for (int keys = 0; keys < KEYS / 16; keys++)
-#pragma unroll
-        for (int i = 0; i < 4; i++)
-            weights[keys][i] = ptx_pack_bf16(s[8 * keys + 2 * i], s[8 * keys + 2 * i + 1]);
+    for (int h = 0; h < 2; h++) state.sum[h] += sum_of_row(sums[h]);
 }
 
 /* One thread for its warpgroup, which is past its wait. */
@@ -349,7 +377,7 @@ PTX_DEVICE void attend(const page_walk &w, const row_limits &limits, float scale
         uint32_t &slot, row_state &state) {
     const ptx_smem q = queries_of<BLOCK>(smem);
     packed_weights weights;
-    float s[64], factor[2];
+    float s[64], sums[2];
     uint32_t here = slot, before;
     const auto bar = [=](int at, uint32_t of) {
         return smem + (ptx_smem)at + stage_of<BLOCK>(of) * 8;
@@ -365,9 +393,9 @@ PTX_DEVICE void attend(const page_walk &w, const row_limits &limits, float scale
     ptx_wgmma_wait<0>();
     release(bar(BLOCK::EMPTY_K_AT, here));
     mask_step<BLOCK>(limits, w, 0, s);
-    bool is_risen = weigh(s, state, factor, scale);
-    rescale(state.out, factor, is_risen);
-    pack(s, weights);
+    row_rise rise = raise(s, state, scale);
+    if (rise.is_risen) rescale(state, rise);
+    weigh(s, state, scale, weights, sums);
     before = here, here = slot_after<BLOCK>(here);
     if (w.n_steps > 1) ptx_mbar_wait(bar(BLOCK::FULL_K_AT, here), parity_of<BLOCK>(here));
     for (int step = 1; step < w.n_steps; step++) {
@@ -379,19 +407,22 @@ PTX_DEVICE void attend(const page_walk &w, const row_limits &limits, float scale
         ptx_wgmma_wait<1>(); /* s */
         release(bar(BLOCK::EMPTY_K_AT, here));
         mask_step<BLOCK>(limits, w, step, s);
-        is_risen = weigh(s, state, factor, scale);
-        ptx_settle(s);
+        add_sums(state, sums); /* of the page before: its shuffles are beside the maxima */
+        rise = raise(s, state, scale);
         const ptx_smem v_is_read = bar(BLOCK::EMPTY_V_AT, before);
         before = here, here = slot_after<BLOCK>(here);
-        if (step + 1 < w.n_steps) /* here, it also keeps ptxas from moving the next wait up */
+        /* Nothing falls, which ptxas does not know: so it has the maxima here, and the next wait behind them. */
+        const bool falls = state.max[0] < rise.from[0] || state.max[1] < rise.from[1];
+        if (step + 1 < w.n_steps && !falls)
             ptx_mbar_wait(bar(BLOCK::FULL_K_AT, here), parity_of<BLOCK>(here));
         ptx_wgmma_wait<0>(); /* out; the weights have been read */
         release(v_is_read);
-        rescale(state.out, factor, is_risen);
-        pack(s, weights);
+        if (rise.is_risen) rescale(state, rise);
+        weigh(s, state, scale, weights, sums);
     }
     ptx_mbar_wait(bar(BLOCK::FULL_V_AT, before), parity_of<BLOCK>(before));
     queue_values<BLOCK>(tile(BLOCK::V_AT, before), weights, state.out);
+    add_sums(state, sums);
     ptx_wgmma_wait<0>();
     release(bar(BLOCK::EMPTY_V_AT, before));
     slot = here;
@@ -413,7 +444,7 @@ PTX_DEVICE void attend_by_turns(const page_walk &w, const row_limits &limits, fl
         return smem + (ptx_smem)at + stage_of<BLOCK>(of) * TILE_BYTES;
     };
     for (int step = 0; step < w.n_steps; step++) {
-        float s[64], factor[2]; /* here, so that s is nobody's before its first product */
+        float s[64]; /* here, so that s is nobody's before its first product */
         ptx_mbar_wait(bar(BLOCK::FULL_K_AT, here), parity_of<BLOCK>(here));
         if (step > 0) ptx_mbar_wait(bar(BLOCK::FULL_V_AT, before), parity_of<BLOCK>(before));
         ptx_bar_sync<BLOCK::CONSUMER_THREADS>(my_turn<BLOCK>()); /* and the queries are here */
@@ -427,9 +458,11 @@ PTX_DEVICE void attend_by_turns(const page_walk &w, const row_limits &limits, fl
         ptx_bar_arrive<BLOCK::CONSUMER_THREADS>(other_turn<BLOCK>());
         release(bar(BLOCK::EMPTY_K_AT, here));
         mask_step<BLOCK>(limits, w, step, s);
-        const bool is_risen = weigh(s, state, factor, scale);
-        rescale(state.out, factor, is_risen);
-        pack(s, weights);
+        const row_rise rise = raise(s, state, scale);
+        if (rise.is_risen) rescale(state, rise);
+        float sums[2];
+        weigh(s, state, scale, weights, sums);
+        add_sums(state, sums);
         before = here, here = slot_after<BLOCK>(here);
     }
     ptx_mbar_wait(bar(BLOCK::FULL_V_AT, before), parity_of<BLOCK>(before));

@@ -73,6 +73,11 @@ PTX_DEVICE uint64_t ptx_desc(ptx_smem at, int lbo_bytes) {
            (uint64_t)(1024 >> 4) << 32 | (uint64_t)1 << 62;
 }
 
+/* The descriptor of what lies `bytes` further on; the address is of its low half alone. */
+PTX_DEVICE uint64_t ptx_desc_after(uint64_t desc, int bytes) {
+    return (desc & 0xffffffff00000000u) | ((uint32_t)desc + (uint32_t)(bytes >> 4));
+}
+
 /* Before each batch of wgmma, and after any other use of their registers. */
 PTX_DEVICE void ptx_wgmma_fence() {
     asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
@@ -97,12 +102,6 @@ template <int N> PTX_DEVICE void ptx_wgmma_wait() {
     "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31," \
     "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47," \
     "%48,%49,%50,%51,%52,%53,%54,%55,%56,%57,%58,%59,%60,%61,%62,%63}"
-
-/* What d is, it is before whatever is waited for next: the compiler, to which a wait says nothing of other
- * registers, would compute d behind it, where nothing is left to hide it. */
-PTX_DEVICE void ptx_settle(float (&d)[64]) {
-    asm volatile("" : PTX_F64(d)::"memory");
-}
 
 /* d[64x128] = a[64x16] b[128x16]^T (+ d, where is_sum), both in shared memory and K-major.
  *   d_j: row 16 w + g + 8 ((j >> 1) & 1), column 8 (j >> 2) + 2q + (j & 1), w the warp of the group

@@ -1,8 +1,8 @@
 #!/bin/sh
 # What ptxas says about the kernels: no stack frames, no spilled registers, nothing about wgmma being
 # serialised or repaired, for every architecture. Where a disassembler is installed (cuobjdump and nvdisasm, in PATH
-# or beside nvcc): no kernel touches local memory; Hopper's really use HGMMA and UBLKCP, and compute a page's
-# exponentials between the wait for S and the wait for O, where the tensor cores hide them.
+# or beside nvcc): no kernel touches local memory; Hopper's really use HGMMA and UBLKCP, and find a page's
+# maxima between the wait for S and the wait for O, which ptxas would otherwise move in front of them.
 #
 # Method: read the reports that the build left in cuda/*.ptxas, and the machine code of cuda/*.o. First planted
 # ones in which each rule is broken once, so that a reader gone blind is noticed.
@@ -64,14 +64,14 @@ hopper_complaints() {
         if (!products) print FILENAME ": " kernel ": no HGMMA"
         if (!copies) print FILENAME ": " kernel ": no UBLKCP"
         if (!steps && kernel !~ by_turns) print FILENAME ": " kernel ": no wait for S while O is computed"
-        if (late) print FILENAME ": " kernel ": the softmax is behind the wait for O"
+        if (late) print FILENAME ": " kernel ": the maxima are behind the wait for O"
     }
-    /Function :/ { judge(); kernel = $NF; products = copies = between = steps = late = n_exp = 0 }
+    /Function :/ { judge(); kernel = $NF; products = copies = between = steps = late = n_max = 0 }
     /[ \t]HGMMA/ { products++ }
     /[ \t]UBLKCP/ { copies++ }
-    /WARPGROUP.DEPBAR.LE gsb0, 0x1 / { between = 1; n_exp = 0 }
-    /WARPGROUP.DEPBAR.LE gsb0, 0x0 / && between { between = 0; steps++; if (n_exp < 64) late++ }
-    /MUFU.EX2/ { n_exp++ }
+    /WARPGROUP.DEPBAR.LE gsb0, 0x1 / { between = 1; n_max = 0 }
+    /WARPGROUP.DEPBAR.LE gsb0, 0x0 / && between { between = 0; steps++; if (n_max < 60) late++ }
+    /[ \t]FMNMX / { n_max++ }
     END { judge() }' "$@"
 }
 
@@ -81,7 +81,7 @@ cat >"$planted/bad.sass" <<'END'
   /*0010*/ UBLKCP.S.G [UR6], [UR4], UR9 ;
   /*0020*/ WARPGROUP.DEPBAR.LE gsb0, 0x1 ;
   /*0030*/ WARPGROUP.DEPBAR.LE gsb0, 0x0 ;
-  /*0040*/ MUFU.EX2 R1, R1 ;
+  /*0040*/ FMNMX R1, R1, R2, !PT ;
     Function : empty
   /*0000*/ STL [R1], R2 ;
   /*0010*/ LDL.64 R2, [R1] ;

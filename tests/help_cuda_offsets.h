@@ -2,7 +2,7 @@
  * their place.
  *
  * Method: arrays of 2^20 + 200 tokens x 32 heads x 128 are reserved, not filled; one block of the
- * launch runs, the last of the last KV head, over two segments, so that state goes out and comes
+ * launch runs, the last rows of the last head, over two segments, so that state goes out and comes
  * back. */
 #ifndef HELP_CUDA_OFFSETS_H
 #define HELP_CUDA_OFFSETS_H
@@ -29,13 +29,13 @@ static inline int prefill_beyond_2_32(int tile_rows) {
     args.out = offsets_reserve<float>(n * HEADS * 128);
     args.attended = offsets_reserve<uint16_t>(n * HEADS * 128);
     args.lse = offsets_reserve<float>(n * HEADS);
-    const int64_t n_tiles = (n + tile_rows - 1) / tile_rows, group = HEADS / KV_HEADS;
+    const int64_t n_tiles = (n + tile_rows - 1) / tile_rows;
     const int64_t rows_from = (n_tiles - 1) * tile_rows;
     for (int64_t t = rows_from; t < n; t++)
         cuda_fill_normal(q + (t * HEADS + HEADS - 1) * 128, 128, (uint64_t)t);
     emu_seed(0);
     emu_set_sm_count(1 << 30); /* a block a tile */
-    emu_only_block((KV_HEADS - 1) * n_tiles * group + group - 1);
+    emu_only_block(HEADS - 1); /* the latest rows are the first tiles */
     for (int segment = 0; segment < 2; segment++) {
         args.pages = pages.data + segment;
         args.first_pos = first + segment * 128;

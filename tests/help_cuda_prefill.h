@@ -61,12 +61,12 @@ static inline double prefill_error(const prefill_case &c, const cuda_layer &laye
     return worst;
 }
 
-/* All of a case in one go: 0 to 1 of the bound, or more. */
-static inline double prefill_try(const prefill_case &c, uint64_t seed) {
+/* All of a case in one go, scores of a deviation of `sharp`: 0 to 1 of the bound, or more. */
+static inline double prefill_try(const prefill_case &c, uint64_t seed, float sharp = 1.0f) {
     const attn_shape shape = cuda_shape(c.n_heads, c.n_kv_heads);
     const cuda_layer layer(shape, c.pos + c.n_tokens, seed);
     cuda_buffer<uint16_t> q(c.n_tokens * c.n_heads * 128);
-    cuda_fill_normal(q.data, q.n, seed + 1);
+    cuda_fill_normal(q.data, q.n, seed + 1, sharp);
     prefill_result result(c.n_tokens * c.n_heads);
     prefill_run(c, layer, q, 0, c.n_tokens, &result);
     return prefill_error(c, layer, q, result);
@@ -81,7 +81,7 @@ static inline void prefill_shapes() {
         emu_seed(0);
         worst = fmax(worst, prefill_try(c, 7 + (uint64_t)c.pos));
         emu_seed(11 + (uint64_t)c.pos);
-        worst = fmax(worst, prefill_try(c, 8 + (uint64_t)c.pos));
+        worst = fmax(worst, prefill_try(c, 8 + (uint64_t)c.pos, 8.0f)); /* maxima rise by far */
     }
     printf("shapes: worst error %.3f of the bound\n", worst);
     CHECK(worst <= 1.0);

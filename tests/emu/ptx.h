@@ -266,6 +266,9 @@ static inline uint64_t ptx_desc(ptx_smem at, int lbo_bytes) {
     return (uint64_t)((at & 0x3ffffu) >> 4) | (uint64_t)(lbo_bytes >> 4) << 16 |
            (uint64_t)(1024 >> 4) << 32 | (uint64_t)1 << 62;
 }
+static inline uint64_t ptx_desc_after(uint64_t desc, int bytes) {
+    return (desc & 0xffffffff00000000u) | ((uint32_t)desc + (uint32_t)(bytes >> 4));
+}
 static inline void ptx_wgmma_fence(EMU_SITE) {
     emu_wgmma_fence(site);
 }
@@ -275,7 +278,6 @@ static inline void ptx_wgmma_commit(EMU_SITE) {
 template <int N> static inline void ptx_wgmma_wait(EMU_SITE) {
     emu_wgmma_wait(N, site);
 }
-static inline void ptx_settle(float (&)[64]) {}
 static inline void ptx_wgmma_qk(float (&d)[64], uint64_t a, uint64_t b, int is_sum, EMU_SITE) {
     emu_wgmma(d, NULL, a, b, false, is_sum, site);
 }
