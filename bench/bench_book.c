@@ -178,7 +178,8 @@ typedef struct outcome {
 } outcome;
 
 static void open_engine(const request *r, glm_engine **engine, glm_session **session) {
-    const glm_options options = {.model_dir = r->dir,
+    const glm_options options = {.device = "cpu",
+            .model_dir = r->dir,
             .max_len = r->n_tokens,
             .persists = true,
             .n_kv_disk_dirs = 1,

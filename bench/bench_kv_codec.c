@@ -151,7 +151,8 @@ static int64_t take_layer(
 static uint8_t *make_model_data(const char *kind, kv_run_shape *out) {
     const int64_t n_tokens = 2 * KV_RUN_TOKENS;
     int32_t *ids = runs_text(n_tokens);
-    const glm_options options = {.model_dir = runs_directory(".", kind), .max_len = n_tokens};
+    const glm_options options = {
+            .device = "cpu", .model_dir = runs_directory(".", kind), .max_len = n_tokens};
     glm_engine *engine = NULL;
     glm_session *session = NULL;
     must(glm_engine_open(&options, &engine));

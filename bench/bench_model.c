@@ -289,7 +289,7 @@ static void run(const bench_options *options, const request *r, int n_threads) {
         job j = {.r = r, .depth = r->depths[i]};
         const int64_t max_len = j.depth + rt_max64(r->n_tokens, r->n_passes);
         const glm_options engine_options = {
-                .model_dir = r->dir, .max_len = max_len, .threads = n_threads};
+                .device = "cpu", .model_dir = r->dir, .max_len = max_len, .threads = n_threads};
         j.ids = bench_memory(max_len * (int64_t)sizeof *j.ids);
         for (int64_t t = 0; t < max_len; t++) j.ids[t] = (int32_t)(t * 7919 % 4096);
         bench_must(glm_engine_open(&engine_options, &j.engine));

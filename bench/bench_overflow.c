@@ -94,7 +94,8 @@ static void decode_all(const request *r, glm_engine *engine, glm_session *contex
 static void run_once(const void *context, void *result) {
     const request *r = context;
     outcome *o = result;
-    const glm_options options = {.model_dir = r->dir,
+    const glm_options options = {.device = "cpu",
+            .model_dir = r->dir,
             .max_len = r->n_tokens,
             .max_seqs = FORKS,
             .extra_kv_tokens = FORKS * (int64_t)ATTN_PAGE_TOKENS,

@@ -115,7 +115,8 @@ static void measure(
     split decode = {0};
     glm_engine *engine = NULL;
     (void)snprintf(model, sizeof model, "%s/model", r->dir);
-    const glm_options open = {.model_dir = model,
+    const glm_options open = {.device = "cpu",
+            .model_dir = model,
             .tensor_parallel = n_ranks,
             .max_len = r->n_tokens + r->n_decoded,
             .chunk = 256};
