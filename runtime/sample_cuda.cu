@@ -48,6 +48,22 @@ PTX_DEVICE float weight_of(const row_view &row, float logit, bool is_count) {
     return is_count ? 1.0f : ptx_exp2((logit - row.max) * row.scale);
 }
 
+/* A warp's sums are added to v, four at a time where they are many. */
+PTX_DEVICE void add_sums(float (&v)[1], ptx_smem at) {
+    v[0] += ptx_bits_float(ptx_lds32(at));
+}
+template <int N> PTX_DEVICE void add_sums(float (&v)[N], ptx_smem at) {
+    static_assert(N % 4 == 0, "whole 16 bytes");
+#pragma unroll
+    for (int i = 0; i < N; i += 4) {
+        const uint4 sums = ptx_lds128(at + (ptx_smem)(i * 4));
+        v[i] += ptx_bits_float(sums.x);
+        v[i + 1] += ptx_bits_float(sums.y);
+        v[i + 2] += ptx_bits_float(sums.z);
+        v[i + 3] += ptx_bits_float(sums.w);
+    }
+}
+
 /* v[i] summed over the block, for all i; every thread gets all of them. */
 template <int N> PTX_DEVICE void sum_of_block(float (&v)[N], ptx_smem smem) {
     ptx_syncthreads(); /* whoever used the shared memory before has read it */
@@ -57,11 +73,10 @@ template <int N> PTX_DEVICE void sum_of_block(float (&v)[N], ptx_smem smem) {
             ptx_sts32(smem + (ptx_smem)((ptx_thread() / WARP * N + i) * 4), ptx_float_bits(v[i]));
     }
     ptx_syncthreads();
-    for (int i = 0; i < N; i++) {
-        v[i] = 0.0f;
-        for (int warp = 0; warp < N_WARPS; warp++)
-            v[i] += ptx_bits_float(ptx_lds32(smem + (ptx_smem)((warp * N + i) * 4)));
-    }
+#pragma unroll
+    for (int i = 0; i < N; i++) v[i] = 0.0f;
+    for (int warp = 0; warp < N_WARPS; warp++)
+        add_sums(v, smem + (ptx_smem)(warp * N * 4));
 }
 
 /* Of all candidates. */
