@@ -79,17 +79,16 @@ waves() {
             tests | tr ' ' '\n' | sed "s/^/$tool:/" | tr '\n' ' ' && echo
         done
     fi
-    for name in $(tests); do
-        case $name in *prefill*) echo "full:$name" ;; *decode* | *sample) printf '%s ' "full:$name" ;; esac
-    done
-    echo
+    # 35 GB of the GPU's memory and 23
+    [ $has_sm90 = 0 ] || echo full:test_cuda_prefill_sm90 full:test_cuda_decode_sm90
+    echo full:test_cuda_prefill_sm80 full:test_cuda_decode
 }
 
 limit_of() {
     case $1 in
     bench_*) echo 150 ;;
     9b) echo 270 ;;
-    engine | ranks | full:* | *check:*) echo 120 ;;
+    engine | ranks | *check:*) echo 120 ;;
     *) echo 60 ;;
     esac
 }
@@ -182,6 +181,11 @@ machine_state() {
         --format=csv,noheader 2>&1 | head -n 1)"
 }
 
+# sanitizer_command SIZE TOOL:TEST; sizes are tests/help_cuda_machine.h's
+sanitizer_command() {
+    command -v compute-sanitizer >/dev/null &&
+        echo "env GLM_TEST_FAST=$1 compute-sanitizer --tool ${2%%:*} --error-exitcode 1 $BUILD/${2#*:}"
+}
 # The command of a part, or nothing where what it needs is missing.
 command_of() {
     case $1 in
@@ -190,8 +194,8 @@ command_of() {
     9b) [ ! -x $BUILD/glm1m ] || echo "env GLM1M=$PWD/$BUILD/glm1m sh bench/gpu_9b.sh --dir $models" ;;
     bench_cuda_sdpa) command -v python3 >/dev/null && echo "python3 bench/bench_cuda_sdpa.py" ;;
     full:*) echo "$BUILD/${1#full:}" ;;
-    *check:*) command -v compute-sanitizer >/dev/null &&
-        echo "env GLM_TEST_FAST=1 compute-sanitizer --tool ${1%%:*} --error-exitcode 1 $BUILD/${1#*:}" ;;
+    racecheck:* | synccheck:*) sanitizer_command 2 "$1" ;;
+    *check:*) sanitizer_command 1 "$1" ;;
     test_*) echo "env GLM_TEST_FAST=1 $BUILD/$1" ;;
     *) echo "$BUILD/$1" ;;
     esac

@@ -39,11 +39,6 @@
         }                                                                               \
     } while (0)
 
-static inline bool cuda_is_fast() {
-    const char *text = getenv("GLM_TEST_FAST");
-    return text && strcmp(text, "1") == 0;
-}
-
 static inline attn_shape cuda_shape(int n_heads, int n_kv_heads) {
     attn_shape shape = {};
     shape.n_heads = n_heads;

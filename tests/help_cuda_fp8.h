@@ -113,7 +113,7 @@ static inline double fp8_try(
             const cuda_row row = cuda_reference(seen, h, b.q->data + at * 128, pos + 1);
             worst = fmax(worst, cuda_error(row, together.out.data + at * 128, &together.lse[at]));
         }
-        if (!is_alone || (cuda_is_fast() && j % 5 > 1)) continue;
+        if (!is_alone || (cuda_is_fast() && j % 5 > 1) || cuda_is_least()) continue;
         fp8_run(b, fp8, j, 1, &alone);
         const int64_t at = (int64_t)j * n_heads;
         CHECK(memcmp(together.out.data + at * 128, alone.out.data + at * 128, n_heads * 256) == 0);
@@ -130,8 +130,8 @@ static inline void fp8_behaves() {
     worst = fmax(worst, fp8_try(8, 1, 3, 258, 3, true)); /* two in a page, one in the next */
     worst = fmax(worst, fp8_try(4, 1, 2, 129, 4, true));
     emu_seed(2);
-    worst = fmax(worst, fp8_try(4, 1, 2, 4097, 5, true)); /* on both sides of a split's end */
-    worst = fmax(worst, fp8_try(8, 1, 1, cuda_is_fast() ? 4200 : 8400, 6, false));
+    worst = fmax(worst, fp8_try(8, 1, 2, 4097, 5, true)); /* on both sides of a split's end */
+    if (!cuda_is_least()) worst = fmax(worst, fp8_try(8, 1, 1, cuda_is_fast() ? 4200 : 8400, 6, false));
     emu_seed(0);
     worst = fmax(worst, fp8_try(8, 1, 16, 392, 7, true)); /* 128 rows */
     printf("e4m3: worst error %.3f of the bound\n", worst);
