@@ -84,6 +84,7 @@ void stack_create(emu_thread *t) {
 
 void switch_to(emu_thread *to) {
     emu_thread *from = self;
+    if (to == from) return; /* what it waits for has come while it looked for the next to run */
     self = to;
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_start_switch_fiber(
