@@ -24,7 +24,7 @@ enum {
 enum filling { BY_STORES, BY_COPIES, BY_TURNS };
 
 struct ring_args {
-    const uint32_t *from; /* [ROUNDS][WORDS], of a copy */
+    const uint32_t *from; /* [ROUNDS][WORDS] of number() */
     uint32_t *n_wrong;    /* of each thread that reads */
     filling how;
 };
@@ -84,7 +84,7 @@ static __global__ void __launch_bounds__(2 * GROUP) ring_kernel(const ring_args 
 
 int main() {
     cuda_buffer<uint32_t> from(ROUNDS * WORDS), n_wrong(GROUP);
-    for (int i = 0; i < ROUNDS * WORDS; i++) from[i] = number(i / WORDS, i % WORDS);
+    for (int i = 0; i < ROUNDS * WORDS; i++) from[i] = (uint32_t)(i / WORDS << 8 | i % WORDS);
     for (int i = 0; i < (cuda_is_fast() ? 18 : 180); i++) {
         emu_seed((uint64_t)i);
         const ring_args args = {from.data, n_wrong.data, (filling)(i % 3)};
