@@ -130,7 +130,7 @@ static inline void gpu_print_machine(const char *what) {
 static inline void gpu_print(const char *kernel, int64_t keys, int64_t queries, gpu_times t,
         double work, const char *unit, double ceiling) {
     const double best = work * 1e3 / t.best_ms, median = work * 1e3 / t.median_ms;
-    printf("%s,%lld,%lld,%.3f,%.3f,%.1f,%.1f,%s,", kernel, (long long)keys, (long long)queries,
+    printf("%s,%lld,%lld,%.4f,%.4f,%.1f,%.1f,%s,", kernel, (long long)keys, (long long)queries,
             t.best_ms, t.median_ms, best, median, unit);
     if (ceiling > 0.0)
         printf("%.3f\n", best / ceiling);

@@ -59,7 +59,7 @@ tests() {
     echo test_cuda_prefill_sm80 test_cuda_decode test_cuda_fp8 test_cuda_append test_cuda_ops test_cuda_sample test_cuda_page_copy
 }
 benches() {
-    echo bench_cuda_attention bench_cuda_layer
+    echo bench_cuda_attention bench_cuda_layer bench_cuda_decode
 }
 # Are all of them in the lists? One that is not would never run.
 for source in tests/test_cuda_*.cpp bench/bench_cuda_*.cpp; do
@@ -72,8 +72,8 @@ done
 # A wave runs at once, as far as the processors go: correctness does not ask for the GPU alone, and its minutes are
 # dear. First whether it is right, then how fast, one after the other, then what takes longest.
 waves() {
-    echo "$(tests | tr '\n' ' ')logits engine ranks"
-    for name in bench_cuda_attention 9b bench_cuda_layer bench_cuda_sdpa; do echo "$name"; done
+    echo "$(tests | tr '\n' ' ')logits engine spill ranks"
+    for name in bench_cuda_attention 9b bench_cuda_decode bench_cuda_layer bench_cuda_sdpa; do echo "$name"; done
     if command -v compute-sanitizer >/dev/null; then
         for tool in memcheck racecheck synccheck initcheck; do
             tests | tr ' ' '\n' | sed "s/^/$tool:/" | tr '\n' ' ' && echo
@@ -88,7 +88,7 @@ limit_of() {
     case $1 in
     bench_*) echo 150 ;;
     9b) echo 270 ;;
-    engine | ranks | *check:*) echo 120 ;;
+    engine | spill | ranks | *check:*) echo 120 ;;
     *) echo 60 ;;
     esac
 }
@@ -121,12 +121,13 @@ compile() {
     kernels=
     case $2 in
     bench_*)
-        for kernel in attention/*.cu runtime/ops_cuda.cu; do
+        for kernel in attention/*.cu runtime/*.cu; do
             object=$BUILD/kernel_$(basename "$kernel" .cu).o
             case $kernel in *_sm90.cu) [ "$capability" = 9.0 ] || continue ;; esac
             [ -e "$object" ] || nvcc -std=c++17 -O3 -lineinfo -I. $architecture -c "$kernel" -o "$object" || return 1
             kernels="$kernels $object"
         done
+        [ "$2" != bench_cuda_decode ] || kernels="$kernels $linear"
         ;;
     esac
     nvcc -std=c++17 -O2 -lineinfo -x cu -I. -Itests -Ibench $architecture -DHAS_SM90=$has_sm90 -c "$1" -o "$BUILD/$2.o" &&
@@ -137,8 +138,13 @@ compile() {
 build() {
     command -v nvcc >/dev/null || { echo "no nvcc here: the CUDA toolkit is needed, or build-gpu/ from --build-only on the same sources" && exit 77; }
     rm -rf $BUILD && mkdir -p $BUILD
-    for source in attention/attn_cuda.c attention/attn_fp8.c attention/attn_ref.c runtime/base/status.c; do
-        cc -std=gnu11 -O2 -g -D_GNU_SOURCE -I. -c "$source" -o "$BUILD/$(basename "$source" .c).o" || exit 1
+    linear= # products as the program has them, for a benchmark
+    for source in attention/attn_cuda.c attention/attn_fp8.c attention/attn_ref.c runtime/base/status.c \
+        runtime/linear_cuda.c runtime/device_cuda.c runtime/base/memory.c runtime/base/proc_text.c runtime/base/size.c; do
+        object=$BUILD/$(basename "$source" .c).o
+        cc -std=gnu11 -O2 -g -D_GNU_SOURCE -I. -Iruntime -isystem "$(dirname "$(command -v nvcc)")/../include" \
+            -c "$source" -o "$object" || exit 1
+        case $source in */linear_* | */device_* | */memory.c | */proc_text.c | */size.c) linear="$linear $object" ;; esac
     done
     for name in $(tests) $(benches); do
         source=tests/$name.cpp
@@ -191,7 +197,7 @@ sanitizer_command() {
 command_of() {
     case $1 in
     logits) [ ! -x $BUILD/test_runtime_gpu_logits ] || echo "$BUILD/test_runtime_gpu_logits" ;;
-    engine | ranks) [ ! -x $BUILD/glm1m ] || echo "env GLM1M=$PWD/$BUILD/glm1m sh tests/gpu_$1.sh" ;;
+    engine | spill | ranks) [ ! -x $BUILD/glm1m ] || echo "env GLM1M=$PWD/$BUILD/glm1m sh tests/gpu_$1.sh" ;;
     9b) [ ! -x $BUILD/glm1m ] || echo "env GLM1M=$PWD/$BUILD/glm1m sh bench/gpu_9b.sh --dir $models" ;;
     bench_cuda_sdpa) command -v python3 >/dev/null && echo "python3 bench/bench_cuda_sdpa.py" ;;
     full:*) echo "$BUILD/${1#full:}" ;;
@@ -234,7 +240,7 @@ run() {
     *) note "FAIL  $part: exit $rc ($took)" ;;
     esac
     case $part$rc in
-    bench_* | 9b* | engine0 | ranks0 | logits0) cat "$log" ;;
+    bench_* | 9b* | engine0 | spill0 | ranks0 | logits0) cat "$log" ;;
     *77 | *0) ;;
     *) tail -n 12 "$log" ;;
     esac
