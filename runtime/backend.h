@@ -12,6 +12,7 @@
 
 #include "checkpoint.h"
 #include "engine.h"
+#include "plan_speed.h"
 
 struct glm_backend {
     const char *name; /* as --device has it */
@@ -26,7 +27,11 @@ struct glm_backend {
      * weights_bytes, hidden_bytes, scratch_bytes, pinned_bytes, load_bytes; and weights_host_bytes, of the last
      * plan->n_streamed_layers layers. */
     void (*bill)(const glm_checkpoint *checkpoint, const glm_config *part, glm_plan *plan);
-    int64_t chunk; /* tokens, unless something else is asked for */
+    /* Tokens of a chunk that suit it, fewer than `below`: the most and best of them, at least a page. INT64_MAX: what it
+     * takes unless something else is asked for. */
+    int64_t (*chunk)(const glm_config *part, int64_t below);
+    /* What the plan's times and span are made of. */
+    rt_status (*speed)(int32_t n_threads, glm_speed *out);
 
     /* All ranks, before anything large: take the device, each its own; engine->comm sums where its memory is from
      * here on. RT_EUNSUPPORTED, RT_EDEVICE, RT_EPEER; the same on all. NULL: there is none to take. */

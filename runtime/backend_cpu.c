@@ -13,6 +13,8 @@ static glm_rows take_rows(rt_arena *arena, int64_t n, int64_t stride) {
     return (glm_rows){.data = rt_arena_take(arena, n * stride * 4), .stride = stride};
 }
 
+enum { CHUNK = 1024 };
+
 /* Rows that the chunk buffers hold: a chunk of prefill or a step of decode. */
 static int64_t buffer_rows(const glm_plan *plan) {
     return rt_max64(plan->chunk, plan->max_seqs);
@@ -168,12 +170,19 @@ static rt_status copy(glm_engine *engine, void *to, const void *from, int64_t by
     return RT_OK;
 }
 
+static int64_t chunk(const glm_config *part, int64_t below) {
+    (void)part;
+    if (below > CHUNK) return CHUNK;
+    return rt_max64(below / 2 / ATTN_PAGE_TOKENS, 1) * ATTN_PAGE_TOKENS;
+}
+
 const glm_backend glm_backend_cpu = {
         .name = "cpu",
         .is_usable = is_usable,
         .check = check,
         .bill = bill,
-        .chunk = 1024,
+        .chunk = chunk,
+        .speed = glm_measure_speed,
         .open = cpu_open,
         .open_buffers = open_buffers,
         .close = cpu_close,

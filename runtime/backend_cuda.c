@@ -9,7 +9,7 @@
 #include "engine_cuda.h"
 #include "ranks.h"
 
-enum { WIDTH_STEP = 8, VOCAB_STEP = 4, CHUNK = 4096 };
+enum { WIDTH_STEP = 8, VOCAB_STEP = 4 };
 
 /* ---- the plan -------------------------------------------------------------------------------- */
 
@@ -168,7 +168,8 @@ const glm_backend glm_backend_cuda = {
         .is_usable = is_usable,
         .check = check,
         .bill = bill,
-        .chunk = CHUNK,
+        .chunk = glm_cuda_chunk,
+        .speed = glm_cuda_speed,
         .meet = cuda_meet,
         .open = cuda_open,
         .open_buffers = glm_cuda_buffers_open,

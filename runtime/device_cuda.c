@@ -1,11 +1,13 @@
 #include "device_cuda.h"
 
+#include <ctype.h>
 #include <cuda_runtime_api.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/proc_text.h"
 #include "base/size.h"
 
 enum { CAPABILITY_MIN = 80, ALIGN_BYTES = 256 };
@@ -66,6 +68,42 @@ static rt_status find(int32_t place, glm_cuda_device *out) {
                 out->number, out->capability / 10, out->capability % 10);
     out->free_bytes = (int64_t)free_bytes;
     out->total_bytes = (int64_t)total_bytes;
+    return RT_OK;
+}
+
+/* A number that Linux has on a GPU's place on the bus; 0: none. */
+static double bus_number(const char *bus, const char *what) {
+    char path[128];
+    char text[RT_PROC_TEXT_BYTES];
+    int n = snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/%s", bus, what);
+    for (int i = 0; i < n; i++) path[i] = (char)tolower((unsigned char)path[i]);
+    return rt_proc_read(path, text) ? strtod(text, NULL) : 0.0;
+}
+
+/* 32.0 GT/s and 16 lanes, as Linux has them: bits, 128 of 130 of them data. An idle link is slower, and as wide. */
+static double link_bytes_per_s(const char *bus) {
+    return bus_number(bus, "max_link_speed") * 1e9 * bus_number(bus, "current_link_width") / 8.0 *
+           128.0 / 130.0;
+}
+
+static double attribute(int32_t number, enum cudaDeviceAttr which) {
+    int value = 0;
+    if (cudaDeviceGetAttribute(&value, which, number) == cudaSuccess) return value;
+    (void)cudaGetLastError();
+    return 0.0;
+}
+
+rt_status glm_cuda_describe(int32_t place, glm_cuda_chip *out) {
+    glm_cuda_device device = {0};
+    RT_TRY(find(place, &device));
+    const int32_t number = device.number;
+    /* kHz, of memory that moves a bit a line at either edge. */
+    *out = (glm_cuda_chip){.capability = device.capability,
+            .n_sms = (int32_t)attribute(number, cudaDevAttrMultiProcessorCount),
+            .clock_hz = 1e3 * attribute(number, cudaDevAttrClockRate),
+            .memory_bytes_per_s = 2e3 * attribute(number, cudaDevAttrMemoryClockRate) *
+                                  attribute(number, cudaDevAttrGlobalMemoryBusWidth) / 8.0,
+            .link_bytes_per_s = link_bytes_per_s(device.bus)};
     return RT_OK;
 }
 

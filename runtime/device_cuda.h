@@ -40,6 +40,17 @@ int32_t glm_cuda_count(void);
  * its memory. */
 bool glm_cuda_is_usable(int32_t place, char *text, int64_t room, int64_t *free_bytes);
 
+/* What the driver says a GPU is; 0 where it does not say. */
+typedef struct glm_cuda_chip {
+    int32_t capability;
+    int32_t n_sms; /* streaming multiprocessors */
+    double clock_hz; /* at most */
+    double memory_bytes_per_s; /* of its data sheet */
+    double link_bytes_per_s; /* one way, to the host */
+} glm_cuda_chip;
+/* Of the GPU for rank `place`. RT_EUNSUPPORTED: there is none to use, why. */
+RT_MUST_CHECK rt_status glm_cuda_describe(int32_t place, glm_cuda_chip *out);
+
 /* The GPU for rank `place` of those on this host: ranks take turns with the GPUs there are. RT_EUNSUPPORTED: there is
  * none to use, why. */
 RT_MUST_CHECK rt_status glm_cuda_device_open(int32_t place, glm_cuda_device *out);

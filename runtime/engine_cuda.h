@@ -13,6 +13,7 @@
 
 #include "attention/attn_cuda.h"
 #include "engine.h"
+#include "plan_speed.h"
 #include "linear_cuda.h"
 #include "ops_cuda.h"
 
@@ -251,6 +252,10 @@ RT_MUST_CHECK rt_status glm_cuda_send_step(
 RT_MUST_CHECK rt_status glm_cuda_attend_to_parts(glm_engine *engine, int32_t layer,
         const kv_window *window, const int64_t *lengths, int32_t n);
 void glm_cuda_start_afresh(glm_engine *engine);
+
+/* speed_cuda.c, for the plan: backend.h */
+int64_t glm_cuda_chunk(const glm_config *part, int64_t below);
+RT_MUST_CHECK rt_status glm_cuda_speed(int32_t n_threads, glm_speed *out);
 
 /* layer_together_cuda.c */
 RT_MUST_CHECK rt_status glm_cuda_layer_together(

@@ -20,6 +20,7 @@
 
 enum {
     CHUNK_MIN = ATTN_PAGE_TOKENS,
+    CHUNK_KEEPS = 1024,
     SPAN_UNIT = 4096,
     SPAN_MAX = 128 * 1024,
     SPAN_SECONDS_MAX = 300 /* a killed run loses at most about this much work */
@@ -29,11 +30,6 @@ enum {
 static int64_t program_bytes(const glm_plan *plan) {
     return 14 * RT_MIB + (plan->linear_by == GLM_LINEAR_ONEDNN ? glm_onednn_library_bytes() : 0);
 }
-
-/* What a GPU is taken to do, for estimates and for the span: assumed, not measured. Half of what an A100 is
- * sold as. */
-static const glm_speed gpu_speed = {.flops = 150e12, .bytes_per_s = 1e12};
-static const double gpu_link_bytes_per_s = 20e9; /* from the host: PCIe 4.0, 16 lanes */
 
 /* ---- what was asked for ---------------------------------------------------------------------- */
 
@@ -90,16 +86,25 @@ static int64_t choose_span(const glm_config *part, const glm_plan *plan) {
     return span;
 }
 
+/* Of the embedding one row is read a token, unless it is the output head, too. */
+static double read_for_a_token(const glm_config *part, const glm_plan *plan) {
+    const double unread =
+            part->is_tied ? 0.0 : (double)part->vocab * (double)part->hidden * (double)rt_dtype_bytes(part->dtype);
+    return (double)plan->weights_bytes - unread;
+}
+
 /* Weights that come from the host: in prefill while a span is computed, in decode for each token. */
-static void estimate_time(const glm_config *part, double bytes_per_s, glm_plan *plan) {
+static void estimate_time(const glm_config *part, const glm_speed *speed, glm_plan *plan) {
     const int64_t n_pages = rt_div_up(plan->max_len, ATTN_PAGE_TOKENS);
     const double kv_bytes = (double)plan->kv_page_bytes * part->n_layers * (double)n_pages;
-    const double coming_s = (double)plan->weights_host_bytes / gpu_link_bytes_per_s;
+    const double coming_s = plan->weights_host_bytes
+                                    ? (double)plan->weights_host_bytes / speed->link_bytes_per_s
+                                    : 0.0;
     plan->prefill_flop = glm_prefill_flop(part, 0, plan->max_len);
     plan->prefill_s = fmax(plan->prefill_flop / plan->machine_flops,
             coming_s * (double)rt_div_up(plan->max_len, plan->span));
     plan->decode_tps =
-            1.0 / (((double)plan->weights_bytes + kv_bytes) / bytes_per_s + coming_s);
+            1.0 / ((read_for_a_token(part, plan) + kv_bytes) / speed->bytes_per_s + coming_s);
 }
 
 /* ---- the bill -------------------------------------------------------------------------------- */
@@ -238,17 +243,28 @@ static int64_t largest_fitting(const request *of, const glm_plan *plan) {
     return fits * ATTN_PAGE_TOKENS;
 }
 
+static void set_chunk(const request *of, glm_plan *plan, int64_t tokens) {
+    plan->chunk = rt_min64(tokens, rt_round_up(plan->max_len, ATTN_PAGE_TOKENS));
+    fill_bill(of, plan);
+}
+
+/* A smaller chunk, down to CHUNK_KEEPS, where that is all it takes for the KV to stay. */
+static void keep_in_memory(const request *of, glm_plan *plan) {
+    glm_plan trial = *plan;
+    while (trial.kv_overflows && trial.chunk > CHUNK_KEEPS)
+        set_chunk(of, &trial, of->backend->chunk(&of->part, trial.chunk));
+    if (!trial.kv_overflows && trial.fits) *plan = trial;
+}
+
 /* Unless the user chose it, the chunk gives way first: half of it costs a few per cent of speed. */
 static void choose_chunk(const request *of, glm_plan *plan) {
-    plan->chunk = of->options->chunk ? of->options->chunk : of->backend->chunk;
-    plan->chunk = rt_min64(plan->chunk, rt_round_up(plan->max_len, ATTN_PAGE_TOKENS));
-    fill_bill(of, plan);
+    set_chunk(of, plan, of->options->chunk ? of->options->chunk : of->backend->chunk(&of->part, INT64_MAX));
     while ((plan->total_bytes > plan->limit_bytes || plan->gpu_total_bytes > plan->gpu_limit_bytes ||
                    !plan->kv_fits) && !of->options->chunk &&
             plan->chunk > CHUNK_MIN) {
-        plan->chunk /= 2;
-        fill_bill(of, plan);
+        set_chunk(of, plan, of->backend->chunk(&of->part, plan->chunk));
     }
+    if (plan->kv_overflows && !plan->kv_limit_bytes && !of->options->chunk) keep_in_memory(of, plan);
 }
 
 /* Of a GPU whose memory does not hold the weights, as many layers' come from the host as it takes; through two places, so
@@ -259,6 +275,12 @@ static void choose_streamed(const request *of, glm_plan *plan) {
         choose_chunk(of, plan);
         if (fits_gpu(plan) && plan->kv_fits) return;
     }
+}
+
+/* "The most that fits" is what does with the chunk that a GPU wants; that all of the model's length would with no chunk says
+ * nothing. */
+static void start_over(const request *of, glm_plan *plan) {
+    if (plan->on_gpu && !of->options->chunk) plan->chunk = of->backend->chunk(&of->part, INT64_MAX);
 }
 
 static bool must_stream(const request *of, const glm_plan *plan) {
@@ -376,18 +398,19 @@ rt_status glm_plan_make(const glm_checkpoint *checkpoint, const glm_options *giv
     par_shard shard;
     RT_TRY(glm_plan_share(glm_checkpoint_config(checkpoint), 0, plan.n_ranks, &shard, &of.part));
     plan.kv_copies = shard.kv_copies;
-    glm_speed speed = gpu_speed;
-    if (!plan.on_gpu) RT_TRY(glm_measure_speed(plan.threads, &speed));
+    glm_speed speed;
+    RT_TRY(of.backend->speed(plan.threads, &speed));
     plan.machine_flops = speed.flops;
 
     choose_chunk(&of, &plan);
     if (must_stream(&of, &plan)) choose_streamed(&of, &plan);
+    if (!plan.fits && options->max_len == 0) start_over(&of, &plan);
     plan.fitting_len = largest_fitting(&of, &plan);
     if (options->max_len == 0 && !plan.fits && plan.fitting_len > 0) {
         plan.max_len = plan.fitting_len;
         fill_bill(&of, &plan);
     }
-    estimate_time(&of.part, speed.bytes_per_s, &plan);
+    estimate_time(&of.part, &speed, &plan);
     *out = plan;
     return RT_OK;
 }

@@ -1,12 +1,13 @@
-/* How fast this machine is, measured in about 60 milliseconds, for the plan's estimates. */
+/* How fast a machine is, for the plan's estimates: the CPU is measured in about 60 milliseconds. */
 #ifndef GLM_PLAN_SPEED_H
 #define GLM_PLAN_SPEED_H
 
 #include "base/status.h"
 
 typedef struct glm_speed {
-    double flops;       /* of our own matrix kernel, all threads, FLOP/s */
-    double bytes_per_s; /* reading memory that no cache holds, all threads */
+    double flops;       /* of our own matrix kernel, all threads, FLOP/s; of a GPU, what prefill gets */
+    double bytes_per_s; /* reading memory that no cache holds, all threads; of a GPU, what decode gets */
+    double link_bytes_per_s; /* from the host's memory to the GPU's; 0: there is none */
 } glm_speed;
 
 /* Memory that the measurement takes, given back when it is done. */

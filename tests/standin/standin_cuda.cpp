@@ -338,7 +338,15 @@ cudaError_t cudaDeviceGetPCIBusId(char *text, int room, int device) {
 cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, int) {
     guard held(lock);
     const int capability = state()->capability;
-    *value = attribute == cudaDevAttrComputeCapabilityMajor ? capability / 10 : capability % 10;
+    switch (attribute) { /* an H100's, where nothing was asked for */
+    case cudaDevAttrComputeCapabilityMajor: *value = capability / 10; break;
+    case cudaDevAttrComputeCapabilityMinor: *value = capability % 10; break;
+    case cudaDevAttrMultiProcessorCount: *value = 132; break;
+    case cudaDevAttrClockRate: *value = 1980000; break;
+    case cudaDevAttrMemoryClockRate: *value = 2619000; break;
+    case cudaDevAttrGlobalMemoryBusWidth: *value = 5120; break;
+    default: *value = 0;
+    }
     return told(fails() ? cudaErrorInvalidValue : cudaSuccess);
 }
 

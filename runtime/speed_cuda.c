@@ -1,0 +1,53 @@
+/* What the plan expects of a GPU, from what the driver says it is: nothing is run.
+ *
+ * Peak rates are products of counts and clocks; how much of them a prefill and a decode get is one measurement of
+ * each, of the 9B's shape on an H100 (bench/results/2026-11-26_h100_*): 131008 tokens in 12.4 s, which is 0.62 of
+ * 132 SMs x 4096 FLOP x 1.98 GHz with what chunks of 8448 save, and 90.6 tokens/s behind them, 0.77 of 3.35 TB/s. Another chip
+ * is taken to get the same shares of its own. */
+#include "engine_cuda.h"
+
+enum { TILE_TOKENS = 128, CHUNK_PAGES_MAX = 80 };
+
+static const double prefill_share = 0.62;
+static const double decode_share = 0.77;
+static const double link_share = 0.85;
+static const double link_unknown_bytes_per_s = 20e9; /* PCIe 4.0, 16 lanes, as measured elsewhere */
+
+/* FLOP an SM and clock of dense bf16 products with fp32 sums, as our kernels ask for them: wgmma on 9.0, else mma.sync. */
+static double sm_flop(int32_t capability) {
+    if (capability == 90) return 4096.0;
+    return capability == 80 || capability >= 100 ? 2048.0 : 1024.0;
+}
+
+rt_status glm_cuda_speed(int32_t n_threads, glm_speed *out) {
+    glm_cuda_chip chip;
+    (void)n_threads;
+    RT_TRY(glm_cuda_describe(0, &chip));
+    const double peak = chip.n_sms * chip.clock_hz * sm_flop(chip.capability);
+    const double link = chip.link_bytes_per_s * link_share;
+    /* A driver that says nothing: half of an A100. */
+    *out = (glm_speed){.flops = peak > 0.0 ? peak * prefill_share : 150e12,
+            .bytes_per_s = chip.memory_bytes_per_s > 0.0 ? chip.memory_bytes_per_s * decode_share : 1e12,
+            .link_bytes_per_s = link > 0.0 ? link : link_unknown_bytes_per_s};
+    return RT_OK;
+}
+
+/* Attention deals tiles of 128 tokens of a head to the SMs, in rounds: the last one should be full, too. */
+static double round_share(int64_t n_tiles, int64_t n_blocks) {
+    return (double)n_tiles / (double)(rt_div_up(n_tiles, n_blocks) * n_blocks);
+}
+
+int64_t glm_cuda_chunk(const glm_config *part, int64_t below) {
+    glm_cuda_chip chip;
+    const int64_t most = below > CHUNK_PAGES_MAX * TILE_TOKENS
+                                 ? CHUNK_PAGES_MAX
+                                 : rt_max64(below / 2 / TILE_TOKENS, 1);
+    int64_t n_blocks = 1; /* that run at once */
+    int64_t best = most;
+    if (glm_cuda_describe(0, &chip) == RT_OK && chip.n_sms > 0)
+        n_blocks = chip.n_sms * (chip.capability == 90 ? 1 : 2);
+    for (int64_t n = most; n > most / 2; n--)
+        if (round_share(n * part->n_heads, n_blocks) > round_share(best * part->n_heads, n_blocks))
+            best = n;
+    return best * TILE_TOKENS;
+}
