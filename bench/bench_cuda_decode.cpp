@@ -47,8 +47,8 @@ struct decode_step {
     glm_cuda_matrix head;
     uint16_t *hidden, *normed, *qkv, *q, *attended, *update, *gate_up, *activated;
     float *logits;
-    void **pages;         /* of KEYS_MAX tokens */
-    void ***seq_pages;    /* [ROWS_MAX], all the same */
+    void **pages;      /* of KEYS_MAX tokens */
+    void ***seq_pages; /* [ROWS_MAX], all the same */
     int64_t *positions, *lengths;
     int32_t *ids, *drawn;
     glm_cuda_draw *draws;
@@ -98,12 +98,13 @@ static void make_step(decode_step *s) {
     make_pages(s);
     s->ids = to_device(std::vector<int32_t>(ROWS_MAX, 7));
     s->drawn = gpu_take<int32_t>(ROWS_MAX);
-    s->draws = to_device(std::vector<glm_cuda_draw>(ROWS_MAX, glm_cuda_draw{0.0f, 1.0f, 0.5f, 0, VOCAB}));
+    s->draws = to_device(
+            std::vector<glm_cuda_draw>(ROWS_MAX, glm_cuda_draw{0.0f, 1.0f, 0.5f, 0, VOCAB}));
     const int64_t ticket_bytes = attn_cuda_decode_ticket_bytes(&s->shape, KEYS_MAX, ROWS_MAX);
     s->tickets = (uint32_t *)gpu_take<char>(ticket_bytes);
     CHECK_CUDA(cudaMemset(s->tickets, 0, (size_t)ticket_bytes));
-    s->scratch = gpu_take<char>(
-            attn_cuda_decode_scratch_bytes(&s->shape, KEYS_MAX, ROWS_MAX, ROWS_MAX));
+    s->scratch =
+            gpu_take<char>(attn_cuda_decode_scratch_bytes(&s->shape, KEYS_MAX, ROWS_MAX, ROWS_MAX));
 }
 
 /* n sequences of so many keys. */
@@ -128,9 +129,16 @@ static void multiply(const decode_step &s, const glm_cuda_matrix &w, const uint1
     gpu_must(glm_cuda_linear(s.cublas, &w, x, s.n, y, is_f32, s.device.compute));
 }
 
+/* By our own kernel instead. */
+static void multiply_rows(const decode_step &s, const glm_cuda_matrix &w, const uint16_t *x,
+        void *y, bool is_f32 = false) {
+    gpu_must(glm_cuda_multiply_rows(
+            w.numbers, w.bias, x, s.n, w.n_in, w.n_out, y, is_f32, s.device.compute));
+}
+
 static void append(const decode_step &s, int) {
-    const attn_cuda_append_args args = {s.qkv, s.n, 0, s.positions, NULL,
-            (void *const *const *)s.seq_pages, s.q};
+    const attn_cuda_append_args args = {
+            s.qkv, s.n, 0, s.positions, NULL, (void *const *const *)s.seq_pages, s.q};
     gpu_must(attn_cuda_append(&s.shape, &args, s.device.compute));
 }
 
@@ -177,7 +185,8 @@ static void sample(const decode_step &s, int) {
 }
 
 static void step(const decode_step &s, int) {
-    gpu_must(glm_cuda_embed(s.layers[0].gate_up.numbers, s.ids, s.n, HIDDEN, s.hidden, s.device.compute));
+    gpu_must(glm_cuda_embed(
+            s.layers[0].gate_up.numbers, s.ids, s.n, HIDDEN, s.hidden, s.device.compute));
     for (int i = 0; i < N_LAYERS; i++) layer(s, i);
     norm(s, 0);
     multiply(s, s.head, s.normed, s.logits, true);
@@ -237,6 +246,24 @@ static double measure_rows(const decode_step &s, double ceiling) {
     return sum;
 }
 
+/* Products by our own kernel, beside cuBLASLt's; milliseconds of a step's. */
+static void measure_own_rows(const decode_step &s, double ceiling) {
+    const layer_weights *l = s.layers;
+    double sum = 0.0;
+    if (s.n > GLM_CUDA_ROWS_MAX) return;
+    part(s, "own qkv", N_LAYERS, bytes_of(l->qkv), ceiling, &sum,
+            [&](int i) { multiply_rows(s, l[i % N_WEIGHTS].qkv, s.normed, s.qkv); });
+    part(s, "own out", N_LAYERS, bytes_of(l->out), ceiling, &sum,
+            [&](int i) { multiply_rows(s, l[i % N_WEIGHTS].out, s.attended, s.update); });
+    part(s, "own gate_up", N_LAYERS, bytes_of(l->gate_up), ceiling, &sum,
+            [&](int i) { multiply_rows(s, l[i % N_WEIGHTS].gate_up, s.normed, s.gate_up); });
+    part(s, "own down", N_LAYERS, bytes_of(l->down), ceiling, &sum,
+            [&](int i) { multiply_rows(s, l[i % N_WEIGHTS].down, s.activated, s.update); });
+    part(s, "own head", 1, bytes_of(s.head), ceiling, &sum,
+            [&](int) { multiply_rows(s, s.head, s.normed, s.logits, true); });
+    printf("# own products of a step of %d: %.3f ms\n", s.n, sum);
+}
+
 static void measure_step(const decode_step &s, double rows_ms, double ceiling) {
     const double kv_bytes = 2.0 * 2.0 * KV_HEADS * DIM * (double)s.keys;
     double ms = rows_ms, aside = 0.0, bytes = 0.0;
@@ -245,14 +272,15 @@ static void measure_step(const decode_step &s, double rows_ms, double ceiling) {
         part(s, "attention of one sequence's tokens", 0, kv_bytes, ceiling, &aside,
                 [&](int) { attend(s, 1, s.n); });
     const layer_weights &l = s.layers[0];
-    const double layer_bytes =
-            bytes_of(l.qkv) + bytes_of(l.out) + bytes_of(l.gate_up) + bytes_of(l.down) + s.n * kv_bytes;
+    const double layer_bytes = bytes_of(l.qkv) + bytes_of(l.out) + bytes_of(l.gate_up) +
+                               bytes_of(l.down) + s.n * kv_bytes;
     part(s, "layer", 0, layer_bytes, ceiling, &aside, [&](int i) { layer(s, i); });
     if (s.n == ROWS_MAX && s.keys == KEYS_MAX) return; /* seconds */
     bytes = N_LAYERS * layer_bytes + bytes_of(s.head);
     const gpu_times t = time_in_graph(s, 1, [&](int i) { step(s, i); });
     gpu_print("step", s.keys, s.n, t, bytes / 1e9, "GB/s", ceiling);
-    printf("# a step of %d at %lld keys: %.3f ms, its %d parts each by itself %.3f, its bytes at the copy's "
+    printf("# a step of %d at %lld keys: %.3f ms, its %d parts each by itself %.3f, its bytes at "
+           "the copy's "
            "speed %.3f\n",
             s.n, (long long)s.keys, t.best_ms, 9 * N_LAYERS + 4, ms, bytes / 1e6 / ceiling);
     fflush(stdout);
@@ -270,8 +298,8 @@ static void measure_link(int64_t piece_bytes) {
     const auto copy = [&](bool is_in, bool is_out) {
         for (int64_t at = 0; at < bytes; at += piece_bytes) {
             if (is_in)
-                CHECK_CUDA(cudaMemcpyAsync(device + at, host + at, (size_t)piece_bytes,
-                        cudaMemcpyHostToDevice, in));
+                CHECK_CUDA(cudaMemcpyAsync(
+                        device + at, host + at, (size_t)piece_bytes, cudaMemcpyHostToDevice, in));
             if (is_out)
                 CHECK_CUDA(cudaMemcpyAsync(host + bytes + at, device + bytes + at,
                         (size_t)piece_bytes, cudaMemcpyDeviceToHost, out));
@@ -295,9 +323,10 @@ int main() {
     static decode_step s;
     make_step(&s);
     const double ceiling = gpu_copy_ceiling();
-    for (const int32_t n : {1, 4, 16}) {
+    for (const int32_t n : {1, 2, 4, 16}) {
         set_size(&s, KEYS_MAX / 8, n);
         const double rows_ms = measure_rows(s, ceiling);
+        measure_own_rows(s, ceiling);
         for (const int64_t keys : {(int64_t)KEYS_MAX / 8, (int64_t)KEYS_MAX}) {
             set_size(&s, keys, n);
             measure_step(s, rows_ms, ceiling);

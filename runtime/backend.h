@@ -29,8 +29,8 @@ struct glm_backend {
     void (*bill)(const glm_checkpoint *checkpoint, const glm_config *part, glm_plan *plan);
     /* Tokens of a chunk that suit it, fewer than `below`: the most and best of them, at least a page. INT64_MAX: what it
      * takes unless something else is asked for. */
-    int64_t (*chunk)(const glm_config *part, int64_t below);
-    /* What the plan's times and span are made of. */
+    int64_t (*chunk)(const glm_config *part, const glm_speed *speed, int64_t below);
+    /* What the plan's times, span and chunk are made of. RT_EUNSUPPORTED, RT_EDEVICE, RT_ENOMEM. */
     rt_status (*speed)(int32_t n_threads, glm_speed *out);
 
     /* All ranks, before anything large: take the device, each its own; engine->comm sums where its memory is from

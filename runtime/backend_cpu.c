@@ -170,8 +170,9 @@ static rt_status copy(glm_engine *engine, void *to, const void *from, int64_t by
     return RT_OK;
 }
 
-static int64_t chunk(const glm_config *part, int64_t below) {
+static int64_t chunk(const glm_config *part, const glm_speed *speed, int64_t below) {
     (void)part;
+    (void)speed;
     if (below > CHUNK) return CHUNK;
     return rt_max64(below / 2 / ATTN_PAGE_TOKENS, 1) * ATTN_PAGE_TOKENS;
 }

@@ -86,23 +86,19 @@ static double link_bytes_per_s(const char *bus) {
            128.0 / 130.0;
 }
 
-static double attribute(int32_t number, enum cudaDeviceAttr which) {
-    int value = 0;
-    if (cudaDeviceGetAttribute(&value, which, number) == cudaSuccess) return value;
-    (void)cudaGetLastError();
-    return 0.0;
-}
-
 rt_status glm_cuda_describe(int32_t place, glm_cuda_chip *out) {
+    static const enum cudaDeviceAttr which[] = {cudaDevAttrMultiProcessorCount,
+            cudaDevAttrClockRate, cudaDevAttrMemoryClockRate, cudaDevAttrGlobalMemoryBusWidth};
     glm_cuda_device device = {0};
+    int is[4];
     RT_TRY(find(place, &device));
-    const int32_t number = device.number;
-    /* kHz, of memory that moves a bit a line at either edge. */
+    for (int i = 0; i < 4; i++)
+        RT_TRY(check(cudaDeviceGetAttribute(&is[i], which[i], device.number), "asking what a GPU is"));
+    /* kHz; memory moves a bit a line at either edge. */
     *out = (glm_cuda_chip){.capability = device.capability,
-            .n_sms = (int32_t)attribute(number, cudaDevAttrMultiProcessorCount),
-            .clock_hz = 1e3 * attribute(number, cudaDevAttrClockRate),
-            .memory_bytes_per_s = 2e3 * attribute(number, cudaDevAttrMemoryClockRate) *
-                                  attribute(number, cudaDevAttrGlobalMemoryBusWidth) / 8.0,
+            .n_sms = is[0],
+            .clock_hz = 1e3 * is[1],
+            .memory_bytes_per_s = 2e3 * is[2] * is[3] / 8.0,
             .link_bytes_per_s = link_bytes_per_s(device.bus)};
     return RT_OK;
 }

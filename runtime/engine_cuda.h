@@ -254,7 +254,7 @@ RT_MUST_CHECK rt_status glm_cuda_attend_to_parts(glm_engine *engine, int32_t lay
 void glm_cuda_start_afresh(glm_engine *engine);
 
 /* speed_cuda.c, for the plan: backend.h */
-int64_t glm_cuda_chunk(const glm_config *part, int64_t below);
+int64_t glm_cuda_chunk(const glm_config *part, const glm_speed *speed, int64_t below);
 RT_MUST_CHECK rt_status glm_cuda_speed(int32_t n_threads, glm_speed *out);
 
 /* layer_together_cuda.c */

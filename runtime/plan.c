@@ -72,7 +72,7 @@ static rt_status check_options(const glm_config *config, const glm_options *opti
     return RT_OK;
 }
 
-/* ---- spans and time -------------------------------------------------------------------------- */
+/* ---- spans ----------------------------------------------------------------------------------- */
 
 /* The last span costs most: the largest multiple of the unit that stays within the limit. */
 static int64_t choose_span(const glm_config *part, const glm_plan *plan) {
@@ -86,27 +86,6 @@ static int64_t choose_span(const glm_config *part, const glm_plan *plan) {
     return span;
 }
 
-/* Of the embedding one row is read a token, unless it is the output head, too. */
-static double read_for_a_token(const glm_config *part, const glm_plan *plan) {
-    const double unread =
-            part->is_tied ? 0.0 : (double)part->vocab * (double)part->hidden * (double)rt_dtype_bytes(part->dtype);
-    return (double)plan->weights_bytes - unread;
-}
-
-/* Weights that come from the host: in prefill while a span is computed, in decode for each token. */
-static void estimate_time(const glm_config *part, const glm_speed *speed, glm_plan *plan) {
-    const int64_t n_pages = rt_div_up(plan->max_len, ATTN_PAGE_TOKENS);
-    const double kv_bytes = (double)plan->kv_page_bytes * part->n_layers * (double)n_pages;
-    const double coming_s = plan->weights_host_bytes
-                                    ? (double)plan->weights_host_bytes / speed->link_bytes_per_s
-                                    : 0.0;
-    plan->prefill_flop = glm_prefill_flop(part, 0, plan->max_len);
-    plan->prefill_s = fmax(plan->prefill_flop / plan->machine_flops,
-            coming_s * (double)rt_div_up(plan->max_len, plan->span));
-    plan->decode_tps =
-            1.0 / ((read_for_a_token(part, plan) + kv_bytes) / speed->bytes_per_s + coming_s);
-}
-
 /* ---- the bill -------------------------------------------------------------------------------- */
 
 /* What a bill is made from. `part` is the model as one rank holds it: fewer heads, columns and
@@ -117,6 +96,7 @@ typedef struct request {
     glm_config part;
     bool may_overflow;
     const glm_backend *backend;
+    glm_speed speed;
 } request;
 
 rt_status glm_plan_share(const glm_config *config, int32_t rank, int32_t n_ranks, par_shard *shard,
@@ -226,6 +206,41 @@ static void fill_bill(const request *of, glm_plan *plan) {
     add_up(of->options, plan);
 }
 
+/* ---- what it takes ---------------------------------------------------------------------------- */
+
+/* Of the embedding one row is read a token, unless it is the output head, too. */
+static double read_for_a_token(const glm_config *part, const glm_plan *plan) {
+    const double unread = part->is_tied ? 0.0
+                                        : (double)part->vocab * (double)part->hidden *
+                                                  (double)rt_dtype_bytes(part->dtype);
+    return (double)plan->weights_bytes - unread;
+}
+
+/* What comes from the host beside what is computed: weights once a span and once a token; keys and values that a GPU does
+ * not keep with each chunk and each token, from its memory or from a disk that is as fast. */
+static void estimate_time(const request *of, glm_plan *plan) {
+    const glm_config *part = &of->part;
+    const glm_speed *speed = &of->speed;
+    const double n = (double)plan->max_len;
+    const double n_pages = (double)rt_div_up(plan->max_len, ATTN_PAGE_TOKENS);
+    const double kv_bytes = (double)plan->kv_page_bytes * part->n_layers * n_pages;
+    double kv_coming = 0.0;
+    double weights_s = 0.0;
+    if (plan->on_gpu && plan->kv_overflows)
+        kv_coming = kv_bytes * fmax(1.0 - (double)plan->kv_pinned_tokens / n, 0.0) /
+                    speed->link_bytes_per_s;
+    if (plan->weights_host_bytes)
+        weights_s = (double)plan->weights_host_bytes / speed->link_bytes_per_s;
+    plan->prefill_flop = glm_prefill_flop(part, 0, plan->max_len);
+    plan->prefill_s = fmax(plan->prefill_flop / plan->machine_flops,
+            weights_s * (double)rt_div_up(plan->max_len, plan->span) +
+                    kv_coming * n / 2.0 / (double)plan->chunk);
+    plan->decode_tps = 1.0 / ((read_for_a_token(part, plan) + kv_bytes) / speed->bytes_per_s +
+                                     weights_s + kv_coming);
+}
+
+/* ---- what is chosen --------------------------------------------------------------------------- */
+
 /* The largest multiple of a page that fits, by bisection: the bill grows with the length. */
 static int64_t largest_fitting(const request *of, const glm_plan *plan) {
     int64_t fits = 0;
@@ -252,17 +267,17 @@ static void set_chunk(const request *of, glm_plan *plan, int64_t tokens) {
 static void keep_in_memory(const request *of, glm_plan *plan) {
     glm_plan trial = *plan;
     while (trial.kv_overflows && trial.chunk > CHUNK_KEEPS)
-        set_chunk(of, &trial, of->backend->chunk(&of->part, trial.chunk));
+        set_chunk(of, &trial, of->backend->chunk(&of->part, &of->speed, trial.chunk));
     if (!trial.kv_overflows && trial.fits) *plan = trial;
 }
 
 /* Unless the user chose it, the chunk gives way first: half of it costs a few per cent of speed. */
 static void choose_chunk(const request *of, glm_plan *plan) {
-    set_chunk(of, plan, of->options->chunk ? of->options->chunk : of->backend->chunk(&of->part, INT64_MAX));
+    set_chunk(of, plan, of->options->chunk ? of->options->chunk : of->backend->chunk(&of->part, &of->speed, INT64_MAX));
     while ((plan->total_bytes > plan->limit_bytes || plan->gpu_total_bytes > plan->gpu_limit_bytes ||
                    !plan->kv_fits) && !of->options->chunk &&
             plan->chunk > CHUNK_MIN) {
-        set_chunk(of, plan, of->backend->chunk(&of->part, plan->chunk));
+        set_chunk(of, plan, of->backend->chunk(&of->part, &of->speed, plan->chunk));
     }
     if (plan->kv_overflows && !plan->kv_limit_bytes && !of->options->chunk) keep_in_memory(of, plan);
 }
@@ -280,7 +295,7 @@ static void choose_streamed(const request *of, glm_plan *plan) {
 /* "The most that fits" is what does with the chunk that a GPU wants; that all of the model's length would with no chunk says
  * nothing. */
 static void start_over(const request *of, glm_plan *plan) {
-    if (plan->on_gpu && !of->options->chunk) plan->chunk = of->backend->chunk(&of->part, INT64_MAX);
+    if (plan->on_gpu && !of->options->chunk) plan->chunk = of->backend->chunk(&of->part, &of->speed, INT64_MAX);
 }
 
 static bool must_stream(const request *of, const glm_plan *plan) {
@@ -398,9 +413,8 @@ rt_status glm_plan_make(const glm_checkpoint *checkpoint, const glm_options *giv
     par_shard shard;
     RT_TRY(glm_plan_share(glm_checkpoint_config(checkpoint), 0, plan.n_ranks, &shard, &of.part));
     plan.kv_copies = shard.kv_copies;
-    glm_speed speed;
-    RT_TRY(of.backend->speed(plan.threads, &speed));
-    plan.machine_flops = speed.flops;
+    RT_TRY(of.backend->speed(plan.threads, &of.speed));
+    plan.machine_flops = of.speed.flops;
 
     choose_chunk(&of, &plan);
     if (must_stream(&of, &plan)) choose_streamed(&of, &plan);
@@ -410,7 +424,7 @@ rt_status glm_plan_make(const glm_checkpoint *checkpoint, const glm_options *giv
         plan.max_len = plan.fitting_len;
         fill_bill(&of, &plan);
     }
-    estimate_time(&of.part, &speed, &plan);
+    estimate_time(&of, &plan);
     *out = plan;
     return RT_OK;
 }

@@ -27,7 +27,9 @@ rt_status glm_cuda_speed(int32_t n_threads, glm_speed *out) {
     const double link = chip.link_bytes_per_s * link_share;
     /* A driver that says nothing: half of an A100. */
     *out = (glm_speed){.flops = peak > 0.0 ? peak * prefill_share : 150e12,
-            .bytes_per_s = chip.memory_bytes_per_s > 0.0 ? chip.memory_bytes_per_s * decode_share : 1e12,
+            .n_blocks = chip.n_sms * (chip.capability == 90 ? 1 : 2),
+            .bytes_per_s =
+                    chip.memory_bytes_per_s > 0.0 ? chip.memory_bytes_per_s * decode_share : 1e12,
             .link_bytes_per_s = link > 0.0 ? link : link_unknown_bytes_per_s};
     return RT_OK;
 }
@@ -37,15 +39,12 @@ static double round_share(int64_t n_tiles, int64_t n_blocks) {
     return (double)n_tiles / (double)(rt_div_up(n_tiles, n_blocks) * n_blocks);
 }
 
-int64_t glm_cuda_chunk(const glm_config *part, int64_t below) {
-    glm_cuda_chip chip;
+int64_t glm_cuda_chunk(const glm_config *part, const glm_speed *speed, int64_t below) {
     const int64_t most = below > CHUNK_PAGES_MAX * TILE_TOKENS
                                  ? CHUNK_PAGES_MAX
                                  : rt_max64(below / 2 / TILE_TOKENS, 1);
-    int64_t n_blocks = 1; /* that run at once */
+    const int64_t n_blocks = rt_max64(speed->n_blocks, 1);
     int64_t best = most;
-    if (glm_cuda_describe(0, &chip) == RT_OK && chip.n_sms > 0)
-        n_blocks = chip.n_sms * (chip.capability == 90 ? 1 : 2);
     for (int64_t n = most; n > most / 2; n--)
         if (round_share(n * part->n_heads, n_blocks) > round_share(best * part->n_heads, n_blocks))
             best = n;
