@@ -17,6 +17,13 @@ for ranks in '1 --nccl' '2' '4'; do
 done
 expect 0 plan -m "$work/model" --device cuda --json -c 64K
 says out '"device": "cuda"'
+# A chunk's tiles of attention are whole rounds of 132 SMs, and of half as many where memory is short.
+STANDIN_CUDA_CAPABILITY=90 expect 0 plan -m "$work/model" --device cuda --json -c 64K
+says out '"chunk": 8448'
+needed=$(sed -n 's/.*"gpu_total_bytes": \([0-9]*\).*/\1/p' "$work/out")
+STANDIN_CUDA_CAPABILITY=90 STANDIN_CUDA_MEMORY=$((needed + 268435456 - 1)) expect 0 plan -m "$work/model" --device cuda --json -c 64K
+says out '"chunk": 4224'
+says out '"kv_overflows": false'
 expect 0 plan -m "$work/model" --device auto --json -c 64K
 says out '"device": "cuda"'
 expect 0 plan -m "$work/model" --device cpu --json -c 64K

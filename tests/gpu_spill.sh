@@ -65,7 +65,7 @@ complete() { # FLAGS...: the ids of an answer, in $ids
     ids=$(json ids)
     [ -n "$ids" ] || fail 'no ids'
 }
-for dtype in bf16 fp8; do
+for dtype in fp8 bf16; do # in this order: what is kept last serves below
     if [ -n "$primed" ]; then
         rm -rf "$work/kv"
         # shellcheck disable=SC2086
