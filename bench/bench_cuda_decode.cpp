@@ -5,7 +5,7 @@
  * Hidden 4096, 32 query heads over 4 KV heads of 128, 13696 in between, 151552 tokens, 40 layers; 1, 4 and 16 rows, that
  * is sequences, which share their pages as questions on one book do; 128K and 1M keys. Everything is called as
  * runtime/decode_cuda.c calls it, products included, and runs from a CUDA graph: a part as 40 launches one after the
- * other, over the weights of four layers in turn, so that no cache holds them; then a layer's nine launches, then a
+ * other, over the weights of four layers in turn, so that no cache holds them; then a layer's launches, then a
  * step of 40 layers with both ends. What the step takes beyond its parts, or less, is printed.
  *
  * GB/s are of weights and of keys and values, each sequence's counted, beside the copy of the same run. First what the
@@ -100,7 +100,7 @@ static void make_step(decode_step *s) {
     s->drawn = gpu_take<int32_t>(ROWS_MAX);
     s->draws = to_device(
             std::vector<glm_cuda_draw>(ROWS_MAX, glm_cuda_draw{0.0f, 1.0f, 0.5f, 0, VOCAB}));
-    const int64_t ticket_bytes = attn_cuda_decode_ticket_bytes(&s->shape, KEYS_MAX, ROWS_MAX);
+    const int64_t ticket_bytes = attn_cuda_decode_ticket_bytes(&s->shape, ROWS_MAX);
     s->tickets = (uint32_t *)gpu_take<char>(ticket_bytes);
     CHECK_CUDA(cudaMemset(s->tickets, 0, (size_t)ticket_bytes));
     s->scratch =
@@ -279,10 +279,10 @@ static void measure_step(const decode_step &s, double rows_ms, double ceiling) {
     bytes = N_LAYERS * layer_bytes + bytes_of(s.head);
     const gpu_times t = time_in_graph(s, 1, [&](int i) { step(s, i); });
     gpu_print("step", s.keys, s.n, t, bytes / 1e9, "GB/s", ceiling);
-    printf("# a step of %d at %lld keys: %.3f ms, its %d parts each by itself %.3f, its bytes at "
+    printf("# a step of %d at %lld keys: %.3f ms, its parts each by itself %.3f, its bytes at "
            "the copy's "
            "speed %.3f\n",
-            s.n, (long long)s.keys, t.best_ms, 9 * N_LAYERS + 4, ms, bytes / 1e6 / ceiling);
+            s.n, (long long)s.keys, t.best_ms, ms, bytes / 1e6 / ceiling);
     fflush(stdout);
 }
 
