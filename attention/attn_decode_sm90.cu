@@ -138,6 +138,7 @@ PTX_DEVICE void load_queries(const decode_params &p, const decode_tile &t, ptx_s
         ptx_cp_async(q + tile_at(row, chunk, Q_HALF_BYTES), from, is_row ? 16 : 0);
     }
     wait_for_queries();
+    ptx_fence_async(); /* wgmma will read them */
 }
 
 /* ---- states ---------------------------------------------------------------------------------- */

@@ -1,9 +1,9 @@
 /* What the prefill kernels share: their parameters, the order of their tiles, the launch.
  *
- * A tile is one query head and a fixed number of query rows. Tiles are numbered by rows, the latest first, the heads of a
- * group after one another: walks get shorter with the number, so that blocks that take turns at them get equal shares
- * and the longest do not start last; and those that run together are at the same pages, which then come from the
- * L2 cache. */
+ * A tile is one query head and a fixed number of query rows. Tiles are numbered by rows, the latest
+ * first, the heads of a group after one another: walks get shorter with the number, so that blocks
+ * that take turns at them get equal shares and the longest do not start last; and those that run
+ * together are at the same pages, which then come from the L2 cache. */
 #ifndef ATTN_PREFILL_CUH
 #define ATTN_PREFILL_CUH
 

@@ -1,7 +1,7 @@
 /* Prefill attention for Hopper: a block an SM, each with many tiles of one query head and 128 query
  * rows; a tile walks the keys page by page, in ascending order, as attn_sm90.cuh says.
  *
- * 160 KiB of shared memory, one block an SM; S 64, P 32 and O 64 of 240 registers.
+ * 160 KiB of shared memory, one block an SM; S 64, P 32, O 64 and Q 32 of 240 registers.
  *
  * Round i of the blocks has tiles n_blocks i and on; even rounds go up and odd ones back down, so that
  * each block gets as many keys of a descending sequence as the others.
@@ -13,7 +13,9 @@
 
 namespace {
 
-typedef sm90_block<2, 2> block;
+struct block : sm90_block<2, 2> {
+    enum { HOLDS_QUERIES = true };
+};
 enum { PRODUCER_REGISTERS = 24, CONSUMER_REGISTERS = 240 };
 
 /* Which rows and keys a tile has; positions are counted from a.first_pos. */
@@ -55,6 +57,15 @@ PTX_DEVICE void produce(const prefill_params &p, ptx_smem smem) {
 
 /* ---- the consumers --------------------------------------------------------------------------- */
 
+/* As ptx_thread() and row_of(), computed again at each place: what is not kept through a walk leaves its registers
+ * to the queries. */
+PTX_DEVICE int thread_here() {
+    return (int)ptx_here((uint32_t)ptx_thread());
+}
+PTX_DEVICE int row_here(int h) {
+    return thread_here() / WARP * 16 + thread_here() % WARP / 4 + 8 * h;
+}
+
 PTX_DEVICE row_limits limits_of(const prefill_params &p, const prefill_tile &t) {
     const int first = p.pos + t.token + 1; /* keys seen by the tile's row 0 */
     const int group = first + warpgroup() * GROUP_ROWS;
@@ -65,8 +76,8 @@ PTX_DEVICE row_limits limits_of(const prefill_params &p, const prefill_tile &t) 
 
 /* This warpgroup's 64 rows; rows past the last are zero. */
 PTX_DEVICE void load_queries(const prefill_params &p, const prefill_tile &t, ptx_smem q) {
-    const int first_row = warpgroup() * GROUP_ROWS;
-    for (int i = ptx_thread() % GROUP; i < GROUP_ROWS * HEAD_DIM / CHUNK_NUMBERS; i += GROUP) {
+    const int first_row = thread_here() / GROUP * GROUP_ROWS;
+    for (int i = thread_here() % GROUP; i < GROUP_ROWS * HEAD_DIM / CHUNK_NUMBERS; i += GROUP) {
         const int row = i / (HEAD_DIM / CHUNK_NUMBERS);
         const int chunk = i % (HEAD_DIM / CHUNK_NUMBERS);
         const bool is_row = first_row + row < t.n_rows;
@@ -82,11 +93,11 @@ PTX_DEVICE void load_state(const prefill_params &p, const prefill_tile &t, row_s
     clear_state(state);
 #pragma unroll
     for (int h = 0; h < 2; h++) {
-        if (p.a.is_first || row_of(h) >= t.n_rows) continue;
-        const int64_t at = (int64_t)(t.token + row_of(h)) * p.n_heads + t.head;
+        if (p.a.is_first || row_here(h) >= t.n_rows) continue;
+        const int64_t at = (int64_t)(t.token + row_here(h)) * p.n_heads + t.head;
         state.max[h] = p.a.max[at];
         state.sum[h] = p.a.sum[at];
-        const float *out = p.a.out + at * HEAD_DIM + ptx_thread() % 4 * 2;
+        const float *out = p.a.out + at * HEAD_DIM + thread_here() % 4 * 2;
 #pragma unroll
         for (int j = 0; j < HEAD_DIM / 8; j++) {
             const float2 pair = *(const float2 *)(out + 8 * j);
@@ -100,13 +111,13 @@ PTX_DEVICE void store_state(
         const prefill_params &p, const prefill_tile &t, const row_state &state) {
 #pragma unroll
     for (int h = 0; h < 2; h++) {
-        if (row_of(h) >= t.n_rows) continue;
-        const int64_t at = (int64_t)(t.token + row_of(h)) * p.n_heads + t.head;
-        if (ptx_thread() % 4 == 0) {
+        if (row_here(h) >= t.n_rows) continue;
+        const int64_t at = (int64_t)(t.token + row_here(h)) * p.n_heads + t.head;
+        if (thread_here() % 4 == 0) {
             p.a.max[at] = state.max[h];
             p.a.sum[at] = state.sum[h];
         }
-        float *out = p.a.out + at * HEAD_DIM + ptx_thread() % 4 * 2;
+        float *out = p.a.out + at * HEAD_DIM + thread_here() % 4 * 2;
 #pragma unroll
         for (int j = 0; j < HEAD_DIM / 8; j++)
             *(float2 *)(out + 8 * j) =
@@ -118,8 +129,8 @@ PTX_DEVICE void store_state(
  * lane. A warp writes and reads its own 16 rows. */
 PTX_DEVICE void store_attended(
         const prefill_params &p, const prefill_tile &t, const row_state &state, ptx_smem q) {
-    const int lane = ptx_thread() % WARP;
-    const int warp_row = ptx_thread() % GROUP / WARP * 16; /* in the warpgroup's queries */
+    const int lane = thread_here() % WARP;
+    const int warp_row = thread_here() % GROUP / WARP * 16; /* in the warpgroup's queries */
     ptx_bar_sync<GROUP>(within<block>()); /* the queries are here, and have been read */
 #pragma unroll
     for (int h = 0; h < 2; h++) {
@@ -131,15 +142,15 @@ PTX_DEVICE void store_attended(
             ptx_sts32(q + (chunk ^ (uint32_t)(j % 8 * 16)) + j / 8 * Q_HALF_BYTES,
                     ptx_pack_bf16(state.out[4 * j + 2 * h] * inverse,
                             state.out[4 * j + 2 * h + 1] * inverse));
-        if (p.a.lse && lane % 4 == 0 && row_of(h) < t.n_rows)
-            p.a.lse[(int64_t)(t.token + row_of(h)) * p.n_heads + t.head] =
+        if (p.a.lse && lane % 4 == 0 && row_here(h) < t.n_rows)
+            p.a.lse[(int64_t)(t.token + row_here(h)) * p.n_heads + t.head] =
                     (state.max[h] + ptx_log2(state.sum[h])) * 0.6931471805599453f;
     }
     ptx_syncwarp();
     for (int i = lane; i < 16 * HEAD_DIM / CHUNK_NUMBERS; i += WARP) {
         const int row = warp_row + i / (HEAD_DIM / CHUNK_NUMBERS);
         const int chunk = i % (HEAD_DIM / CHUNK_NUMBERS);
-        const int tile_row = ptx_thread() / GROUP * GROUP_ROWS + row;
+        const int tile_row = thread_here() / GROUP * GROUP_ROWS + row;
         if (tile_row >= t.n_rows) return;
         const int64_t at = ((int64_t)(t.token + tile_row) * p.n_heads + t.head) * HEAD_DIM;
         *(uint4 *)(p.a.attended + at + chunk * CHUNK_NUMBERS) =

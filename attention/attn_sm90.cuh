@@ -46,6 +46,7 @@ template <int CONSUMERS, int STAGES, int WRITERS = 1, bool WIDENED = false> stru
         N_WRITERS = WRITERS,
         IS_TWICE = WIDENED,
         VALUES_BY_DIM = WIDENED,
+        HOLDS_QUERIES = false, /* in registers, instead of reading them again for every page */
         HAS_TURNS = CONSUMERS > 1,
         N_STAGES = STAGES,
         CONSUMER_THREADS = CONSUMERS * GROUP,
@@ -221,11 +222,10 @@ template <class BLOCK> PTX_DEVICE ptx_smem queries_of(ptx_smem smem) {
     return smem + BLOCK::Q_AT + (ptx_smem)(warpgroup() * Q_GROUP_BYTES);
 }
 
-/* Copies of queries are complete, and wgmma will read them; a barrier must follow. */
+/* Copies of queries are complete; a barrier must follow. */
 PTX_DEVICE void wait_for_queries() {
     ptx_cp_async_commit();
     ptx_cp_async_wait<0>();
-    ptx_fence_async();
 }
 
 PTX_DEVICE void clear_state(row_state &state) {
@@ -235,15 +235,32 @@ PTX_DEVICE void clear_state(row_state &state) {
     state.sum[0] = state.sum[1] = 0.0f;
 }
 
+/* A warpgroup's queries as operand A, 16 dims each. */
+typedef uint32_t held_queries[HEAD_DIM / 16][4];
+
+PTX_DEVICE void hold_queries(ptx_smem q, held_queries &held) {
+    const int lane = ptx_thread() % WARP;
+    const int row = ptx_thread() % GROUP / WARP * 16 + lane % 16;
+#pragma unroll
+    for (int dims = 0; dims < HEAD_DIM / 16; dims++)
+        ptx_ldmatrix(held[dims], q + tile_at(row, 2 * dims + lane / 16, Q_HALF_BYTES));
+}
+
 /* Queued: s = Q K^T, not scaled. */
-PTX_DEVICE void queue_keys(ptx_smem q, ptx_smem k, float (&s)[64]) {
+template <class BLOCK>
+PTX_DEVICE void queue_keys(ptx_smem q, const held_queries &held, ptx_smem k, float (&s)[64]) {
     const uint64_t desc_q = ptx_desc(q, 16);
     const uint64_t desc_k = ptx_desc(k, 16);
     ptx_wgmma_fence();
 #pragma unroll
-    for (int dims = 0; dims < HEAD_DIM / 16; dims++) /* 32 bytes of a row on, or the other half */
-        ptx_wgmma_qk(s, ptx_desc_after(desc_q, dims / 4 * Q_HALF_BYTES + dims % 4 * 32),
-                ptx_desc_after(desc_k, dims / 4 * TILE_HALF_BYTES + dims % 4 * 32), dims > 0);
+    for (int dims = 0; dims < HEAD_DIM / 16; dims++) { /* 32 bytes of a row on, or the other half */
+        const int half = dims / 4, at = dims % 4 * 32;
+        const uint64_t b = ptx_desc_after(desc_k, half * TILE_HALF_BYTES + at);
+        if constexpr (BLOCK::HOLDS_QUERIES)
+            ptx_wgmma_pv<true>(s, held[dims], b, dims > 0);
+        else
+            ptx_wgmma_qk(s, ptx_desc_after(desc_q, half * Q_HALF_BYTES + at), b, dims > 0);
+    }
     ptx_wgmma_commit();
 }
 
@@ -377,6 +394,7 @@ PTX_DEVICE void attend(const page_walk &w, const row_limits &limits, float scale
         uint32_t &slot, row_state &state) {
     const ptx_smem q = queries_of<BLOCK>(smem);
     packed_weights weights;
+    held_queries held;
     float s[64], sums[2];
     uint32_t here = slot, before;
     const auto bar = [=](int at, uint32_t of) {
@@ -386,9 +404,11 @@ PTX_DEVICE void attend(const page_walk &w, const row_limits &limits, float scale
         return smem + (ptx_smem)at + stage_of<BLOCK>(of) * TILE_BYTES;
     };
     ptx_mbar_wait(bar(BLOCK::FULL_K_AT, here), parity_of<BLOCK>(here));
-    if (!BLOCK::HAS_TURNS) ptx_bar_sync<GROUP>(within<BLOCK>()); /* the queries are here */
+    if (!BLOCK::HAS_TURNS || BLOCK::HOLDS_QUERIES)
+        ptx_bar_sync<GROUP>(within<BLOCK>()); /* the queries are here */
+    if (BLOCK::HOLDS_QUERIES) hold_queries(q, held);
     if (BLOCK::HAS_TURNS) ptx_bar_sync<BLOCK::CONSUMER_THREADS>(my_turn<BLOCK>()); /* likewise */
-    queue_keys(q, tile(BLOCK::K_AT, here), s);
+    queue_keys<BLOCK>(q, held, tile(BLOCK::K_AT, here), s);
     if (BLOCK::HAS_TURNS) ptx_bar_arrive<BLOCK::CONSUMER_THREADS>(other_turn<BLOCK>());
     ptx_wgmma_wait<0>();
     release(bar(BLOCK::EMPTY_K_AT, here));
@@ -400,7 +420,7 @@ PTX_DEVICE void attend(const page_walk &w, const row_limits &limits, float scale
     if (w.n_steps > 1) ptx_mbar_wait(bar(BLOCK::FULL_K_AT, here), parity_of<BLOCK>(here));
     for (int step = 1; step < w.n_steps; step++) {
         if (BLOCK::HAS_TURNS) ptx_bar_sync<BLOCK::CONSUMER_THREADS>(my_turn<BLOCK>());
-        queue_keys(q, tile(BLOCK::K_AT, here), s);
+        queue_keys<BLOCK>(q, held, tile(BLOCK::K_AT, here), s);
         ptx_mbar_wait(bar(BLOCK::FULL_V_AT, before), parity_of<BLOCK>(before));
         queue_values<BLOCK>(tile(BLOCK::V_AT, before), weights, state.out);
         if (BLOCK::HAS_TURNS) ptx_bar_arrive<BLOCK::CONSUMER_THREADS>(other_turn<BLOCK>());
@@ -433,9 +453,10 @@ PTX_DEVICE void attend(const page_walk &w, const row_limits &limits, float scale
 template <class BLOCK>
 PTX_DEVICE void attend_by_turns(const page_walk &w, const row_limits &limits, float scale,
         ptx_smem smem, uint32_t &slot, row_state &state) {
-    static_assert(BLOCK::HAS_TURNS, "a turn is another's time");
+    static_assert(BLOCK::HAS_TURNS && !BLOCK::HOLDS_QUERIES, "a turn is another's time");
     const ptx_smem q = queries_of<BLOCK>(smem);
     packed_weights weights;
+    held_queries held;
     uint32_t here = slot, before = slot;
     const auto bar = [=](int at, uint32_t of) {
         return smem + (ptx_smem)at + stage_of<BLOCK>(of) * 8;
@@ -453,7 +474,7 @@ PTX_DEVICE void attend_by_turns(const page_walk &w, const row_limits &limits, fl
             ptx_wgmma_wait<0>();
             release(bar(BLOCK::EMPTY_V_AT, before));
         }
-        queue_keys(q, tile(BLOCK::K_AT, here), s);
+        queue_keys<BLOCK>(q, held, tile(BLOCK::K_AT, here), s);
         ptx_wgmma_wait<0>();
         ptx_bar_arrive<BLOCK::CONSUMER_THREADS>(other_turn<BLOCK>());
         release(bar(BLOCK::EMPTY_K_AT, here));

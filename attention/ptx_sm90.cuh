@@ -117,19 +117,20 @@ PTX_DEVICE void ptx_wgmma_qk(float (&d)[64], uint64_t a, uint64_t b, int is_sum)
                  : "l"(a), "l"(b), "r"(is_sum));
 }
 
-/* d[64x128] += a[64x16] b[16x128], a in registers, b in shared memory and MN-major, or BY_COLUMN K-major: its
- * columns are rows there.
+/* d[64x128] = a[64x16] b[16x128] (+ d, where is_sum), a in registers, b in shared memory and MN-major, or BY_COLUMN
+ * K-major: its columns are rows there.
  *   a_i half h: row 16 w + g + 8 (i & 1), k = 2q + 8 (i >> 1) + h */
 template <bool BY_COLUMN = false>
-PTX_DEVICE void ptx_wgmma_pv(float (&d)[64], const uint32_t (&a)[4], uint64_t b) {
+PTX_DEVICE void ptx_wgmma_pv(float (&d)[64], const uint32_t (&a)[4], uint64_t b, int is_sum = 1) {
     asm volatile("{\n"
                  ".reg .pred p;\n"
-                 "setp.ne.b32 p, 1, 0;\n"
+                 "setp.ne.b32 p, %70, 0;\n"
                  "wgmma.mma_async.sync.aligned.m64n128k16.f32.bf16.bf16 " PTX_D64
                  ", {%64,%65,%66,%67}, %68, p, 1, 1, %69;\n"
                  "}"
                  : PTX_F64(d)
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(BY_COLUMN ? 0 : 1));
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(BY_COLUMN ? 0 : 1),
+                 "r"(is_sum));
 }
 
 #endif

@@ -282,8 +282,9 @@ static inline void ptx_wgmma_qk(float (&d)[64], uint64_t a, uint64_t b, int is_s
     emu_wgmma(d, NULL, a, b, false, is_sum, site);
 }
 template <bool BY_COLUMN = false>
-static inline void ptx_wgmma_pv(float (&d)[64], const uint32_t (&a)[4], uint64_t b, EMU_SITE) {
-    emu_wgmma(d, a, 0, b, !BY_COLUMN, 1, site);
+static inline void ptx_wgmma_pv(
+        float (&d)[64], const uint32_t (&a)[4], uint64_t b, int is_sum = 1, EMU_SITE) {
+    emu_wgmma(d, a, 0, b, !BY_COLUMN, is_sum, site);
 }
 
 #endif
