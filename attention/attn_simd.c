@@ -19,19 +19,40 @@ enum { PAGE = ATTN_PAGE_TOKENS };
 
 /* ---- queries --------------------------------------------------------------------------------- */
 
+/* Rows [first, first + SIMD_LANES) side by side, scaled, from dimension d on: block[i] holds their d + i. */
+SIMD_INLINE void load_block(const float *const *rows, int64_t first, int64_t n_rows, int32_t d,
+        float scale, vfloat *block) {
+    for (int i = 0; i < SIMD_LANES; i++)
+        block[i] =
+                first + i < n_rows ? simd_load(rows[first + i] + d) * simd_set(scale) : (vfloat){0};
+    transpose(SIMD_LANES, block);
+}
+
+/* Its rows before the n_rows-th into panels of `width` rows, `piece` rows at a time. */
+SIMD_INLINE void store_block(const int width, const int piece, const vfloat *block, int64_t first,
+        int64_t n_rows, int32_t head_dim, int32_t d, float *panels) {
+    for (int row = 0; row < SIMD_LANES && first + row < n_rows; row += piece) {
+        const int64_t at = first + row;
+        float *to = panels + at / width * width * head_dim + d * width + at % width;
+        for (int i = 0; i < SIMD_LANES; i++)
+            memcpy(to + i * width, (const float *)&block[i] + row, (size_t)piece * sizeof(float));
+    }
+}
+
+/* In panels of 16, or as wide as few rows' tiles read them. */
 static void load_queries(
         const float *const *rows, int64_t n_rows, int32_t head_dim, float scale, float *panels) {
-    for (int64_t first = 0; first < rt_round_up(n_rows, SIMD_PANEL); first += SIMD_LANES) {
-        float *to = panels + first / SIMD_PANEL * SIMD_PANEL * head_dim + first % SIMD_PANEL;
+    const int64_t width = n_rows <= ROWS_FEW ? few_shape_of(n_rows, 1)->width : SIMD_PANEL;
+    const int64_t n_filled = rt_round_up(n_rows, width);
+    for (int64_t first = 0; first < n_filled; first += SIMD_LANES)
         for (int32_t d = 0; d < head_dim; d += SIMD_LANES) {
             vfloat block[SIMD_LANES];
-            for (int i = 0; i < SIMD_LANES; i++)
-                block[i] = first + i < n_rows ? simd_load(rows[first + i] + d) * simd_set(scale)
-                                              : (vfloat){0};
-            transpose(SIMD_LANES, block);
-            for (int i = 0; i < SIMD_LANES; i++) simd_store(to + (d + i) * SIMD_PANEL, block[i]);
+            load_block(rows, first, n_rows, d, scale, block);
+            if (width == 4)
+                store_block(4, 4, block, first, n_filled, head_dim, d, panels);
+            else
+                store_block(SIMD_PANEL, SIMD_LANES, block, first, n_filled, head_dim, d, panels);
         }
-    }
 }
 
 /* ---- one page, one split --------------------------------------------------------------------- */
@@ -77,7 +98,8 @@ static bool scan_page_few(const attn_split *split, attn_scratch *scratch, const 
     const page_panels keys = panels_as_stored(split, &page->keys, scratch->keys);
     ask_for_scales(&page->after_keys);
     few_score_page(split, scratch, &keys, page->n_keys, &page->after_keys);
-    if (!few_weigh(split, scratch, page->pos, page->n_keys, &effect)) return false;
+    const few_early early = few_early_of(split, &page->after_keys, &page->after_values);
+    if (!few_weigh(split, scratch, page->pos, page->n_keys, &early, &effect)) return false;
     const page_panels values = panels_as_stored(split, &page->values, scratch->values);
     ask_for_scales(&page->after_values);
     few_output_page(split, scratch, &values, &effect, page->n_keys, &page->after_values);
