@@ -79,7 +79,7 @@ waves() {
             tests | tr ' ' '\n' | sed "s/^/$tool:/" | tr '\n' ' ' && echo
         done
     fi
-    # 35 GB of the GPU's memory and 23
+    # 35 GB of the GPU's memory and 20
     [ $has_sm90 = 0 ] || echo full:test_cuda_prefill_sm90 full:test_cuda_decode_sm90
     echo full:test_cuda_prefill_sm80 full:test_cuda_decode
 }
