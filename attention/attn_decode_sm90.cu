@@ -45,8 +45,8 @@ template <int N_CONSUMERS> struct decode_block<N_CONSUMERS, true> : widened_bloc
         IS_FP8 = true,
         HAS_SHARES = true,
         CONSUMER_REGISTERS = N_CONSUMERS > 1 ? 200 : 240,
-        WIDENER_REGISTERS = N_CONSUMERS > 1 ? 72 : 112,
-        COPIER_REGISTERS = 32,
+        WIDENER_REGISTERS = N_CONSUMERS > 1 ? 80 : 112,
+        COPIER_REGISTERS = 24,
         SMEM_BYTES = widened_block<N_CONSUMERS>::END_AT
     };
 };
@@ -83,14 +83,42 @@ PTX_DEVICE void open_pages_of(const decode_params &p, int64_t length, decode_til
     t.walk.n_steps = t.walk.n_closed + clip_pages(last + 1, n_pages) - t.walk.first_open;
 }
 
-template <class BLOCK> PTX_DEVICE decode_tile tile_of(const decode_params &p, int number) {
+/* Tiles of a block, those that there are: a sequence has as many as it has splits, whatever there is room for. */
+struct tile_cursor {
+    int32_t number; /* of the tile, through all sequences */
+    int32_t seq;
+    int32_t first; /* of the sequence's */
+};
+
+PTX_DEVICE tile_cursor first_tile() {
+    return {(int32_t)ptx_block_x(), 0, 0};
+}
+
+/* The same, so that what it tells is found out anew. */
+PTX_DEVICE tile_cursor here_again(const tile_cursor &c) {
+    return {(int32_t)ptx_here((uint32_t)c.number), c.seq, c.first};
+}
+
+/* To the sequence that has the tile; whether one has. */
+PTX_DEVICE bool find_tile(const decode_params &p, tile_cursor &c) {
+    for (; c.seq < p.a.n_seqs; c.seq++) {
+        const int32_t left = splits_of_length(p.a.lengths[c.seq]) - p.first_split;
+        const int32_t n_splits = left < 0 ? 0 : left < p.n_splits ? left : p.n_splits;
+        const int32_t end = c.first + n_splits * p.n_kv_heads * p.n_row_blocks;
+        if (c.number < end) return true;
+        c.first = end;
+    }
+    return false;
+}
+
+template <class BLOCK> PTX_DEVICE decode_tile tile_of(const decode_params &p, tile_cursor c) {
     decode_tile t;
+    const int number = c.number - c.first;
     t.row_block = number % p.n_row_blocks;
     const int of_head = number / p.n_row_blocks;
     const int kv_head = of_head % p.n_kv_heads;
-    const int of_split = of_head / p.n_kv_heads;
-    t.split = p.first_split + of_split % p.n_splits;
-    t.seq = of_split / p.n_splits;
+    t.split = p.first_split + of_head / p.n_kv_heads;
+    t.seq = c.seq;
     const int64_t head = (int64_t)t.seq * p.n_kv_heads + kv_head;
     t.tile = (head * p.n_row_blocks + t.row_block) * p.n_splits_max + t.split;
     const int left = p.n_rows - t.row_block * ATTN_SM90_ROWS;
@@ -185,8 +213,8 @@ PTX_DEVICE void store_part(const decode_params &p, const decode_tile &t, const r
 /* One warp; of pages of e4m3, one thread. */
 template <class BLOCK> PTX_DEVICE void produce(const decode_params &p, ptx_smem smem) {
     uint32_t slot = 0;
-    for (int number = (int)ptx_block_x(); number < p.n_tiles; number += p.n_blocks) {
-        const decode_tile t = tile_of<BLOCK>(p, number);
+    for (tile_cursor c = first_tile(); find_tile(p, c); c.number += p.n_blocks) {
+        const decode_tile t = tile_of<BLOCK>(p, c);
         if constexpr (BLOCK::IS_FP8)
             copy_units<BLOCK>(t.walk, smem, slot);
         else
@@ -196,9 +224,9 @@ template <class BLOCK> PTX_DEVICE void produce(const decode_params &p, ptx_smem 
 
 /* The open pages of a tile, bf16: keys, values or both, as the warpgroup has them. */
 template <class BLOCK>
-PTX_DEVICE void fetch_open(const decode_params &p, int number, bool has_keys, bool has_values,
-        ptx_smem smem, uint32_t &slot) {
-    const page_walk w = tile_of<BLOCK>(p, number).walk;
+PTX_DEVICE void fetch_open(const decode_params &p, const tile_cursor &c, bool has_keys,
+        bool has_values, ptx_smem smem, uint32_t &slot) {
+    const page_walk w = tile_of<BLOCK>(p, c).walk;
     for (int step = w.n_closed; step < w.n_steps; step++) {
         const void *from = w.open_pages[step - w.n_closed];
         const int page = page_of_step(step, w.n_closed, w.first_open);
@@ -213,8 +241,8 @@ template <class BLOCK> PTX_DEVICE void widen_tiles(const decode_params &p, ptx_s
     const bool has_keys = warpgroup() == BLOCK::N_CONSUMERS;
     const bool has_values = BLOCK::N_WIDENER_GROUPS == 1 || !has_keys;
     uint32_t slot = 0, unit = 0;
-    for (int number = (int)ptx_block_x(); number < p.n_tiles; number += p.n_blocks) {
-        const int n_closed = tile_of<BLOCK>(p, number).walk.n_closed;
+    for (tile_cursor c = first_tile(); find_tile(p, c); c.number += p.n_blocks) {
+        const int n_closed = tile_of<BLOCK>(p, c).walk.n_closed;
 #pragma unroll 1
         for (int step = 0; step < n_closed; step++) {
             if (has_keys) widen_unit<BLOCK>(smem, unit, slot, false);
@@ -223,7 +251,7 @@ template <class BLOCK> PTX_DEVICE void widen_tiles(const decode_params &p, ptx_s
             unit = slot_after<unit_ring<BLOCK>>(unit);
             slot = slot_after<BLOCK>(slot);
         }
-        fetch_open<BLOCK>(p, (int)ptx_here((uint32_t)number), has_keys, has_values, smem, slot);
+        fetch_open<BLOCK>(p, here_again(c), has_keys, has_values, smem, slot);
     }
 }
 
@@ -240,16 +268,15 @@ PTX_DEVICE void walk_pages(const page_walk &w, const row_limits &limits, float s
 template <class BLOCK> PTX_DEVICE void consume(const decode_params &p, ptx_smem smem) {
     uint32_t slot = 0;
     begin_turns<BLOCK>();
-    for (int number = (int)ptx_block_x(); number < p.n_tiles; number += p.n_blocks) {
-        decode_tile t = tile_of<BLOCK>(p, number);
-        if (t.walk.n_steps == 0) continue;
+    for (tile_cursor c = first_tile(); find_tile(p, c); c.number += p.n_blocks) {
+        decode_tile t = tile_of<BLOCK>(p, c);
         row_state state;
         clear_state(state);
         ptx_bar_sync<GROUP>(within<BLOCK>()); /* the queries of the last tile have been read */
         load_queries(p, t, queries_of<BLOCK>(smem));
         walk_pages<BLOCK>(t.walk, limits_of(p, t), p.scale, smem, slot, state);
         /* Found out once more, rather than kept in registers all the while. */
-        t = tile_of<BLOCK>(p, (int)ptx_here((uint32_t)number));
+        t = tile_of<BLOCK>(p, here_again(c));
         if (t.n_splits == 1)
             store_rows(p, t, state);
         else
@@ -333,10 +360,10 @@ rt_status attn_cuda_decode_sm90(
     params.n_block_rows = attn_sm90_block_rows(params.n_rows);
     splits_of(args, &params);
     const int64_t n_heads = (int64_t)args->n_seqs * shape->n_kv_heads;
-    rt_assert(n_heads * params.n_row_blocks * params.n_splits <= INT32_MAX / 2);
-    params.n_tiles = (int32_t)(n_heads * params.n_row_blocks * params.n_splits);
+    const int64_t n_tiles_max = n_heads * params.n_row_blocks * params.n_splits;
+    rt_assert(n_tiles_max <= INT32_MAX / 2);
     const int32_t n_sms = ptx_sm_count();
-    params.n_blocks = smaller(params.n_tiles, n_sms);
+    params.n_blocks = smaller(n_tiles_max, n_sms);
     params.n_merge_blocks = smaller(n_heads * params.n_rows, 4 * (int64_t)n_sms);
     const int64_t n_states =
             n_heads * params.n_row_blocks * params.n_splits_max * params.n_block_rows;

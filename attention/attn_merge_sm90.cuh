@@ -34,7 +34,6 @@ struct decode_params {
     int32_t first_split;  /* of this call */
     int32_t n_splits;
     int32_t n_splits_max; /* of a sequence */
-    int32_t n_tiles;
     int32_t n_blocks;
     int32_t n_merge_blocks;
     /* [n_seqs][n_kv_heads][n_row_blocks][n_splits_max]: */
