@@ -340,8 +340,20 @@ PTX_DEVICE void rescale(row_state &state, const row_rise &rise) {
     for (int h = 0; h < 2; h++) state.sum[h] *= factor[h];
 }
 
-/* s -> weights 2^(scale s - max), which are operand A of what comes next, and what they add to the thread's share of
- * its rows' sums. */
+/* Two weights each, where operand A wants them. */
+PTX_DEVICE void pack_pair(const float (&s)[64], int j, int h, packed_weights &weights) {
+    weights[j / 2][j % 2 * 2 + h] = ptx_pack_bf16(s[4 * j + 2 * h], s[4 * j + 2 * h + 1]);
+}
+PTX_DEVICE void pack(const float (&s)[64], packed_weights &weights) {
+#pragma unroll
+    for (int j = 0; j < KEYS / 8; j++)
+#pragma unroll
+        for (int h = 0; h < 2; h++) pack_pair(s, j, h, weights);
+}
+
+/* s -> weights 2^(scale s - max), and what they add to the thread's share of its rows' sums. Packed at once, where
+ * nothing reads the last ones any more: they are operand A of what comes next. */
+template <bool IS_PACKED = true>
 PTX_DEVICE void weigh(float (&s)[64], const row_state &state, float scale, packed_weights &weights, float (&sums)[2]) {
 #pragma unroll
     for (int h = 0; h < 2; h++) {
@@ -355,7 +367,7 @@ PTX_DEVICE void weigh(float (&s)[64], const row_state &state, float scale, packe
                 *weight = ptx_exp2(fmaf(*weight, scale, -base));
                 sum[c] = j == 0 ? *weight : sum[c] + *weight;
             }
-            weights[j / 2][j % 2 * 2 + h] = ptx_pack_bf16(s[4 * j + 2 * h], s[4 * j + 2 * h + 1]);
+            if (IS_PACKED) pack_pair(s, j, h, weights);
         }
         sums[h] = sum[0] + sum[1];
     }
@@ -431,14 +443,22 @@ PTX_DEVICE void attend(const page_walk &w, const row_limits &limits, float scale
         rise = raise(s, state, scale);
         const ptx_smem v_is_read = bar(BLOCK::EMPTY_V_AT, before);
         before = here, here = slot_after<BLOCK>(here);
-        /* Nothing falls, which ptxas does not know: so it has the maxima here, and the next wait behind them. */
-        const bool falls = state.max[0] < rise.from[0] || state.max[1] < rise.from[1];
+        /* One warpgroup has nobody's products beside its exponentials but its own. */
+        if (!BLOCK::HAS_TURNS) weigh<false>(s, state, scale, weights, sums);
+        /* Nothing falls and no sum is negative, which ptxas does not know: so it has them here, and the next wait
+         * behind them. */
+        const bool falls = BLOCK::HAS_TURNS
+                                   ? state.max[0] < rise.from[0] || state.max[1] < rise.from[1]
+                                   : sums[0] < 0.0f || sums[1] < 0.0f;
         if (step + 1 < w.n_steps && !falls)
             ptx_mbar_wait(bar(BLOCK::FULL_K_AT, here), parity_of<BLOCK>(here));
         ptx_wgmma_wait<0>(); /* out; the weights have been read */
         release(v_is_read);
         if (rise.is_risen) rescale(state, rise);
-        weigh(s, state, scale, weights, sums);
+        if (BLOCK::HAS_TURNS)
+            weigh(s, state, scale, weights, sums);
+        else
+            pack(s, weights);
     }
     ptx_mbar_wait(bar(BLOCK::FULL_V_AT, before), parity_of<BLOCK>(before));
     queue_values<BLOCK>(tile(BLOCK::V_AT, before), weights, state.out);
