@@ -129,13 +129,6 @@ static void multiply(const decode_step &s, const glm_cuda_matrix &w, const uint1
     gpu_must(glm_cuda_linear(s.cublas, &w, x, s.n, y, is_f32, s.device.compute));
 }
 
-/* By our own kernel instead. */
-static void multiply_rows(const decode_step &s, const glm_cuda_matrix &w, const uint16_t *x,
-        void *y, bool is_f32 = false) {
-    gpu_must(glm_cuda_multiply_rows(
-            w.numbers, w.bias, x, s.n, w.n_in, w.n_out, y, is_f32, s.device.compute));
-}
-
 static void append(const decode_step &s, int) {
     const attn_cuda_append_args args = {
             s.qkv, s.n, 0, s.positions, NULL, (void *const *const *)s.seq_pages, s.q};
@@ -246,24 +239,6 @@ static double measure_rows(const decode_step &s, double ceiling) {
     return sum;
 }
 
-/* Products by our own kernel, beside cuBLASLt's; milliseconds of a step's. */
-static void measure_own_rows(const decode_step &s, double ceiling) {
-    const layer_weights *l = s.layers;
-    double sum = 0.0;
-    if (s.n > GLM_CUDA_ROWS_MAX) return;
-    part(s, "own qkv", N_LAYERS, bytes_of(l->qkv), ceiling, &sum,
-            [&](int i) { multiply_rows(s, l[i % N_WEIGHTS].qkv, s.normed, s.qkv); });
-    part(s, "own out", N_LAYERS, bytes_of(l->out), ceiling, &sum,
-            [&](int i) { multiply_rows(s, l[i % N_WEIGHTS].out, s.attended, s.update); });
-    part(s, "own gate_up", N_LAYERS, bytes_of(l->gate_up), ceiling, &sum,
-            [&](int i) { multiply_rows(s, l[i % N_WEIGHTS].gate_up, s.normed, s.gate_up); });
-    part(s, "own down", N_LAYERS, bytes_of(l->down), ceiling, &sum,
-            [&](int i) { multiply_rows(s, l[i % N_WEIGHTS].down, s.activated, s.update); });
-    part(s, "own head", 1, bytes_of(s.head), ceiling, &sum,
-            [&](int) { multiply_rows(s, s.head, s.normed, s.logits, true); });
-    printf("# own products of a step of %d: %.3f ms\n", s.n, sum);
-}
-
 static void measure_step(const decode_step &s, double rows_ms, double ceiling) {
     const double kv_bytes = 2.0 * 2.0 * KV_HEADS * DIM * (double)s.keys;
     double ms = rows_ms, aside = 0.0, bytes = 0.0;
@@ -326,7 +301,6 @@ int main() {
     for (const int32_t n : {1, 2, 4, 16}) {
         set_size(&s, KEYS_MAX / 8, n);
         const double rows_ms = measure_rows(s, ceiling);
-        measure_own_rows(s, ceiling);
         for (const int64_t keys : {(int64_t)KEYS_MAX / 8, (int64_t)KEYS_MAX}) {
             set_size(&s, keys, n);
             measure_step(s, rows_ms, ceiling);

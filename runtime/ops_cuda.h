@@ -33,14 +33,6 @@ RT_MUST_CHECK rt_status glm_cuda_add_norm(uint16_t *hidden, const uint16_t *upda
 RT_MUST_CHECK rt_status glm_cuda_swiglu(
         const uint16_t *gate_up, int64_t n, int64_t width, uint16_t *out, rt_stream stream);
 
-/* y = x W^T + bias for at most GLM_CUDA_ROWS_MAX rows: weight bf16 [n_out][n_in], bias bf16 [n_out] or NULL, x bf16
- * [n][n_in] -> y bf16 [n][n_out], or fp32 where is_f32; fp32 sums, rounded once. What a row gives, to the bit, does not
- * depend on n. rows_cuda.cu. */
-enum { GLM_CUDA_ROWS_MAX = 4 };
-RT_MUST_CHECK rt_status glm_cuda_multiply_rows(const uint16_t *weight, const uint16_t *bias,
-        const uint16_t *x, int64_t n, int64_t n_in, int64_t n_out, void *y, bool is_f32,
-        rt_stream stream);
-
 /* Ranks. Of the embedding a rank has rows [first, first + n_own): rows[i] is that of ids[i] in fp32, or zeros
  * where another rank has it; the sum over ranks is exact. fp32 [n][width]. */
 RT_MUST_CHECK rt_status glm_cuda_embed_own(const uint16_t *table, int64_t first, int64_t n_own,

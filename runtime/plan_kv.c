@@ -126,9 +126,19 @@ static bool keep_in_memory(const glm_config *part, int64_t budget_bytes, int64_t
     return plan->kv_host_bytes <= budget_bytes;
 }
 
+/* Beside a GPU, whose extents and windows are all alike, staging is the host's, not the budget's. */
+static int64_t staging_aside(const glm_config *part, glm_plan *plan) {
+    if (!plan->on_gpu) return 0;
+    plan->kv_extent_tokens = EXTENT_TOKENS_MAX;
+    plan->kv_window_extents = 1;
+    const kv_config kv = glm_plan_kv_config(part, plan);
+    return kv_overflow_host_bytes(&kv);
+}
+
 static bool overflow(
         const glm_config *part, int64_t budget_bytes, int64_t extra_kv_tokens, glm_plan *plan) {
     plan->kv_overflows = true;
+    budget_bytes += staging_aside(part, plan);
     plan->kv_host_bytes = budget_bytes;
     plan->kv_pinned_tokens = 0;
     const bool has_tail = choose_extents(part, budget_bytes, true, plan);

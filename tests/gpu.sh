@@ -56,7 +56,7 @@ esac
 tests() {
     echo test_cuda_primitives test_cuda_barriers
     [ $has_sm90 = 0 ] || echo test_cuda_primitives_sm90 test_cuda_barriers_sm90 test_cuda_prefill_sm90 test_cuda_decode_sm90
-    echo test_cuda_prefill_sm80 test_cuda_decode test_cuda_fp8 test_cuda_append test_cuda_ops test_cuda_rows test_cuda_sample test_cuda_page_copy
+    echo test_cuda_prefill_sm80 test_cuda_decode test_cuda_fp8 test_cuda_append test_cuda_ops test_cuda_sample test_cuda_page_copy
 }
 benches() {
     echo bench_cuda_attention bench_cuda_layer bench_cuda_decode
