@@ -22,7 +22,8 @@ int main() {
     const std::vector<harmless_bug> harmless = {
             {EMU_BUG_ZERO_FILL_MISSING, "ptx_cp_async(q",
                     "rows past the last are computed and not stored"},
-            {EMU_BUG_BARRIER_WRONG, "!BLOCK::HAS_TURNS", "nobody else is at any other"},
+            {EMU_BUG_BARRIER_WRONG, "within<BLOCK>()); /* the queries are here",
+                    "nobody else is at any other"},
             {EMU_BUG_WAIT_MISSING, "if (step > 0) ptx_mbar_wait(bar(BLOCK::FULL_V_AT",
                     "the one warpgroup that widens has written them before the keys of this step"},
             {EMU_BUG_BARRIER_MISSING, "the queries of the last tile",
