@@ -8,8 +8,8 @@
 #          memory (tmpfs) keep the disk out of it.
 #   CASE   LAYERS:TOKENS[:FLAGS], FLAGS with commas for spaces; default
 #            40:128K  4:1M  40:200K  40:200K:--device-kv-space,4G  4:1M:--device-kv-space,1800M
-#          A million tokens through 4 layers are a tenth of what 40 take, embedding, logits and start aside; 1800M of KV
-#          for 4 layers are what is left of 40 GB beside the 9B's weights, for 40.
+#          The last layer attends for the prompt's last token alone: a million tokens through 4 layers take what 3 of the
+#          9B's 39 others do. 1800M of KV for 4 layers are what 40 GB leave beside the 9B's weights, for 40.
 #
 # Prints a line a case: as asked; seconds of loading, of prefill, tokens a second of each, GiB of device memory at the
 # peak and as planned, percent of samples (5 a second, from the first token on) in which the GPU was computing.
