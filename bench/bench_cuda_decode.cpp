@@ -17,17 +17,11 @@ extern "C" {
 #include "runtime/linear_cuda.h"
 }
 
+#include "help_9b.cuh"
 #include "help_gpu.cuh"
 
 enum {
-    HIDDEN = 4096,
-    HEADS = 32,
-    KV_HEADS = 4,
-    DIM = 128,
-    QKV = (HEADS + 2 * KV_HEADS) * DIM,
-    FFN = 13696,
     VOCAB = 151552,
-    N_LAYERS = 40,
     N_WEIGHTS = 4, /* layers that there are */
     ROWS_MAX = 16,
     PAGE = 128,

@@ -13,19 +13,13 @@
 #include "attention/attn_cuda.h"
 #include "runtime/ops_cuda.h"
 
+#include "help_9b.cuh"
 #include "help_gpu.cuh"
 
 enum {
-    HIDDEN = 4096,
-    HEADS = 32,
-    KV_HEADS = 4,
-    DIM = 128,
-    QKV = (HEADS + 2 * KV_HEADS) * DIM,
-    FFN = 13696,
     CHUNK = 8448,
     TOKENS = 1 << 20,
     N_CHUNKS = (TOKENS + CHUNK - 1) / CHUNK,
-    N_LAYERS = 40,
     N_POSITIONS = 5,
     N_RUNS = 3
 };

@@ -265,8 +265,10 @@ wave() {
 
 # The 9B's checkpoints are made beside the tests, in memory where there is room.
 make_models() {
-    models=$(mktemp -d "$(df --output=avail,target -B1G /dev/shm 2>/dev/null | awk 'NR == 2 && $1 > 30 { print $2 }')/glm1m-9b.XXXXXX" 2>/dev/null) ||
-        models=$(mktemp -d) || return
+    room=$(df --output=avail -B1G /dev/shm 2>/dev/null | tail -n 1)
+    parent=/dev/shm
+    [ "${room:-0}" -gt 30 ] || parent=${TMPDIR:-/tmp}
+    models=$(mktemp -d "$parent/glm1m-9b.XXXXXX") || return
     trap 'rm -rf "$models"' EXIT
     [ -x $BUILD/glm1m ] || return
     GLM1M=$PWD/$BUILD/glm1m nice sh bench/gpu_9b.sh --dir "$models" --make-only >"$out/9b_models" 2>&1 &
