@@ -1,4 +1,4 @@
-/* Reading a config: every key by name, type and range, then the numbers against each other.
+/* Reading a config: every key (config_keys.h), in either spelling, then the numbers against each other.
  *
  * The ranges are wide (a thousand layers, a 128K-wide residual stream), yet so narrow that no
  * product of sizes anywhere in the runtime passes 2^63. */
@@ -10,16 +10,12 @@
 #include <string.h>
 
 #include "base/file.h"
-#include "base/size.h"
-#include "chat_json.h"
-#include "json_file.h"
+#include "config_keys.h"
 
 /* A test builds this file with one check missing, to see that its fuzz target notices. */
 #ifndef GLM_MUTANT_GROUPS
 #define GLM_MUTANT_GROUPS 0
 #endif
-
-static const int64_t file_bytes_max = RT_MIB;
 
 enum {
     HEADS_MAX = 1024,
@@ -34,102 +30,6 @@ enum {
 };
 static const double rope_base_unscaled = 1e4;
 
-typedef struct source {
-    const char *path;
-    json_t *root;
-    const char *text;   /* of the whole file */
-    const char *object; /* where root begins in it */
-} source;
-
-/* ---- one key --------------------------------------------------------------------------------- */
-
-enum { PLACE_TEXT = 48 };
-
-/* " at byte 123", of a key's value; "" where the key is not written plainly. */
-static const char *place_of(const source *from, const char *key, char text[PLACE_TEXT]) {
-    const char *value = glm_json_member(from->object, key);
-    text[0] = '\0';
-    if (value) (void)snprintf(text, PLACE_TEXT, " at byte %td", value - from->text);
-    return text;
-}
-
-/* Codes, which stay as they are: CF_MISSING  a key that must be there
- *   CF_TYPE, CF_RANGE, CF_VALUE   of the wrong kind; too small or large; another architecture
- *   CF_CONFLICT, CF_UNSUPPORTED   numbers that contradict each other; what is not implemented */
-static rt_status refuse_as(
-        const source *from, const char *code, const char *key, const char *needed) {
-    const json_t *value = json_object_get(from->root, key);
-    if (!value)
-        return rt_fail(RT_EMODEL, "config: CF_MISSING: %s: \"%s\" is missing; %s is needed",
-                from->path, key, needed);
-    char text[GLM_JSON_TEXT];
-    char place[PLACE_TEXT];
-    return rt_fail(RT_EMODEL, "config: %s%s: %s: \"%s\" is %s; %s is needed", code,
-            place_of(from, key, place), from->path, key, glm_json_text(value, text), needed);
-}
-
-static rt_status refuse(const source *from, const char *key, const char *needed) {
-    return refuse_as(from, "CF_VALUE", key, needed);
-}
-
-/* Absent, or null, which is how absent is sometimes written. */
-static bool has(const source *from, const char *key) {
-    const json_t *value = json_object_get(from->root, key);
-    return value && !json_is_null(value);
-}
-
-static rt_status read_int(
-        const source *from, const char *key, int64_t min, int64_t max, int64_t *out) {
-    const json_t *value = json_object_get(from->root, key);
-    if (json_is_integer(value) && json_integer_value(value) >= min &&
-            json_integer_value(value) <= max) {
-        *out = json_integer_value(value);
-        return RT_OK;
-    }
-    char needed[96];
-    (void)snprintf(needed, sizeof needed, "an integer from %" PRId64 " to %" PRId64, min, max);
-    return refuse_as(from, json_is_integer(value) ? "CF_RANGE" : "CF_TYPE", key, needed);
-}
-
-static rt_status read_int32(
-        const source *from, const char *key, int32_t min, int32_t max, int32_t *out) {
-    int64_t value = 0;
-    RT_TRY(read_int(from, key, min, max, &value));
-    *out = (int32_t)value;
-    return RT_OK;
-}
-
-static rt_status read_real(
-        const source *from, const char *key, double min, double max, double *out) {
-    const json_t *value = json_object_get(from->root, key);
-    if (json_is_number(value) && json_number_value(value) >= min &&
-            json_number_value(value) <= max) {
-        *out = json_number_value(value);
-        return RT_OK;
-    }
-    char needed[96];
-    (void)snprintf(needed, sizeof needed, "a number from %g to %g", min, max);
-    return refuse_as(from, json_is_number(value) ? "CF_RANGE" : "CF_TYPE", key, needed);
-}
-
-static rt_status read_bool(const source *from, const char *key, bool *out) {
-    const json_t *value = json_object_get(from->root, key);
-    if (!json_is_boolean(value)) return refuse_as(from, "CF_TYPE", key, "true or false");
-    *out = json_is_true(value);
-    return RT_OK;
-}
-
-/* A switch whose other position is another architecture. */
-static rt_status require_bool(const source *from, const char *key, bool wanted) {
-    bool value = false;
-    RT_TRY(read_bool(from, key, &value));
-    return value == wanted ? RT_OK : refuse(from, key, wanted ? "true" : "false");
-}
-
-static bool is_text(const json_t *value, const char *text) {
-    return json_is_string(value) && strcmp(json_string_value(value), text) == 0;
-}
-
 /* ---- what both spellings share --------------------------------------------------------------- */
 
 static void warn(glm_config *config, const char *sentence) {
@@ -139,24 +39,24 @@ static void warn(glm_config *config, const char *sentence) {
 }
 
 /* Older files say torch_dtype, newer ones dtype. */
-static rt_status read_dtype(const source *from, rt_dtype *out) {
+static rt_status read_dtype(const glm_keys *from, rt_dtype *out) {
     static const struct {
         const char *name;
         rt_dtype dtype;
     } names[] = {{"bfloat16", RT_BF16}, {"float16", RT_F16}, {"float32", RT_F32}};
-    const char *key = has(from, "dtype") ? "dtype" : "torch_dtype";
+    const char *key = glm_keys_has(from, "dtype") ? "dtype" : "torch_dtype";
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        if (is_text(json_object_get(from->root, key), names[i].name)) {
+        if (glm_keys_is_text(json_object_get(from->root, key), names[i].name)) {
             *out = names[i].dtype;
             return RT_OK;
         }
-    return refuse(from, key, "\"bfloat16\", \"float16\" or \"float32\"");
+    return glm_keys_refuse(from, key, "\"bfloat16\", \"float16\" or \"float32\"");
 }
 
-static rt_status add_stop_id(const source *from, const json_t *id, glm_config *config) {
+static rt_status add_stop_id(const glm_keys *from, const json_t *id, glm_config *config) {
     if (!json_is_integer(id) || json_integer_value(id) < 0 ||
             json_integer_value(id) >= config->vocab)
-        return refuse(from, "eos_token_id", "ids below the size of the vocabulary");
+        return glm_keys_refuse(from, "eos_token_id", "ids below the size of the vocabulary");
     const int32_t stop_id = (int32_t)json_integer_value(id);
     for (int32_t i = 0; i < config->n_stop_ids; i++)
         if (config->stop_ids[i] == stop_id) return RT_OK;
@@ -169,19 +69,19 @@ static rt_status add_stop_id(const source *from, const json_t *id, glm_config *c
 }
 
 /* One id or a list; those already known are not added again. */
-static rt_status add_stop_ids(const source *from, glm_config *config) {
-    if (!has(from, "eos_token_id")) return RT_OK;
+static rt_status add_stop_ids(const glm_keys *from, glm_config *config) {
+    if (!glm_keys_has(from, "eos_token_id")) return RT_OK;
     const json_t *ids = json_object_get(from->root, "eos_token_id");
     if (!json_is_array(ids)) return add_stop_id(from, ids, config);
     if (json_array_size(ids) > STOP_IDS_READ_MAX)
-        return refuse(from, "eos_token_id", "a list of at most 64 ids");
+        return glm_keys_refuse(from, "eos_token_id", "a list of at most 64 ids");
     for (size_t i = 0; i < json_array_size(ids); i++)
         RT_TRY(add_stop_id(from, json_array_get(ids, i), config));
     return RT_OK;
 }
 
 /* Things a config can ask for that this runtime would otherwise silently not do. */
-static rt_status refuse_additions(const source *from) {
+static rt_status refuse_additions(const glm_keys *from) {
     static const struct {
         const char *key;
         const char *what;
@@ -190,29 +90,29 @@ static rt_status refuse_additions(const source *from) {
             {"vision_config", "a vision tower (GLM-4V)"},
             {"pre_seq_len", "a P-Tuning prefix"},
     };
-    char place[PLACE_TEXT];
+    char place[GLM_KEYS_PLACE];
     for (size_t i = 0; i < sizeof additions / sizeof *additions; i++)
-        if (has(from, additions[i].key))
+        if (glm_keys_has(from, additions[i].key))
             return rt_fail(RT_EMODEL,
                     "config: CF_UNSUPPORTED%s: %s: \"%s\" asks for %s, which is unsupported: glm1m "
                     "reads the text "
                     "models in bf16, f16 and f32",
-                    place_of(from, additions[i].key, place), from->path, additions[i].key,
+                    glm_keys_place(from, additions[i].key, place), from->path, additions[i].key,
                     additions[i].what);
     return RT_OK;
 }
 
-static rt_status read_shared(const source *from, glm_config *config) {
+static rt_status read_shared(const glm_keys *from, glm_config *config) {
     RT_TRY(refuse_additions(from));
-    RT_TRY(read_int(from, "hidden_size", 2, HIDDEN_MAX, &config->hidden));
-    RT_TRY(read_int32(from, "num_attention_heads", 1, HEADS_MAX, &config->n_heads));
-    RT_TRY(read_bool(from, "tie_word_embeddings", &config->is_tied));
+    RT_TRY(glm_keys_int(from, "hidden_size", 2, HIDDEN_MAX, &config->hidden));
+    RT_TRY(glm_keys_int32(from, "num_attention_heads", 1, HEADS_MAX, &config->n_heads));
+    RT_TRY(glm_keys_bool(from, "tie_word_embeddings", &config->is_tied));
     return read_dtype(from, &config->dtype);
 }
 
-static rt_status read_eps(const source *from, const char *key, glm_config *config) {
+static rt_status read_eps(const glm_keys *from, const char *key, glm_config *config) {
     double eps = 0;
-    RT_TRY(read_real(from, key, 1e-20, 0.1, &eps));
+    RT_TRY(glm_keys_real(from, key, 1e-20, 0.1, &eps));
     config->rms_eps = (float)eps;
     return RT_OK;
 }
@@ -229,25 +129,25 @@ static void warn_of_rope_base(glm_config *config, const char *key) {
 
 /* ---- the native spelling: model_type "chatglm" ----------------------------------------------- */
 
-static rt_status read_native_switches(const source *from, glm_config *config) {
-    RT_TRY(require_bool(from, "add_bias_linear", false));
-    RT_TRY(require_bool(from, "apply_residual_connection_post_layernorm", false));
-    RT_TRY(require_bool(from, "fp32_residual_connection", false));
-    RT_TRY(require_bool(from, "original_rope", true));
-    RT_TRY(require_bool(from, "post_layer_norm", true));
-    RT_TRY(require_bool(from, "rmsnorm", true));
-    if (has(from, "quantization_bit")) {
+static rt_status read_native_switches(const glm_keys *from, glm_config *config) {
+    RT_TRY(glm_keys_require(from, "add_bias_linear", false));
+    RT_TRY(glm_keys_require(from, "apply_residual_connection_post_layernorm", false));
+    RT_TRY(glm_keys_require(from, "fp32_residual_connection", false));
+    RT_TRY(glm_keys_require(from, "original_rope", true));
+    RT_TRY(glm_keys_require(from, "post_layer_norm", true));
+    RT_TRY(glm_keys_require(from, "rmsnorm", true));
+    if (glm_keys_has(from, "quantization_bit")) {
         int32_t bits = 0;
-        RT_TRY(read_int32(from, "quantization_bit", 0, 0, &bits));
+        RT_TRY(glm_keys_int32(from, "quantization_bit", 0, 0, &bits));
     }
-    return read_bool(from, "add_qkv_bias", &config->has_qkv_bias);
+    return glm_keys_bool(from, "add_qkv_bias", &config->has_qkv_bias);
 }
 
-static rt_status read_native_layers(const source *from, glm_config *config) {
-    RT_TRY(read_int32(from, "num_layers", 1, GLM_LAYERS_MAX, &config->n_layers));
-    if (!has(from, "num_hidden_layers")) return RT_OK;
+static rt_status read_native_layers(const glm_keys *from, glm_config *config) {
+    RT_TRY(glm_keys_int32(from, "num_layers", 1, GLM_LAYERS_MAX, &config->n_layers));
+    if (!glm_keys_has(from, "num_hidden_layers")) return RT_OK;
     int32_t again = 0;
-    RT_TRY(read_int32(from, "num_hidden_layers", 1, GLM_LAYERS_MAX, &again));
+    RT_TRY(glm_keys_int32(from, "num_hidden_layers", 1, GLM_LAYERS_MAX, &again));
     if (again == config->n_layers) return RT_OK;
     return rt_fail(RT_EMODEL,
             "config: CF_CONFLICT: %s: \"num_layers\" is %" PRId32
@@ -255,21 +155,21 @@ static rt_status read_native_layers(const source *from, glm_config *config) {
             from->path, config->n_layers, again);
 }
 
-static rt_status read_native_groups(const source *from, glm_config *config) {
+static rt_status read_native_groups(const glm_keys *from, glm_config *config) {
     bool has_groups = false;
-    RT_TRY(read_bool(from, "multi_query_attention", &has_groups));
+    RT_TRY(glm_keys_bool(from, "multi_query_attention", &has_groups));
     config->n_kv_heads = config->n_heads;
     if (!has_groups) return RT_OK;
-    return read_int32(from, "multi_query_group_num", 1, config->n_heads, &config->n_kv_heads);
+    return glm_keys_int32(from, "multi_query_group_num", 1, config->n_heads, &config->n_kv_heads);
 }
 
 /* The format defines an absent rope_ratio as 1, which is right for the 8K base model and can only
  * be a lost line in a long one. */
-static rt_status read_native_rope(const source *from, glm_config *config) {
+static rt_status read_native_rope(const glm_keys *from, glm_config *config) {
     double ratio = 1;
     config->rope_dim = config->head_dim / 2;
-    if (has(from, "rope_ratio")) {
-        RT_TRY(read_real(from, "rope_ratio", 1e-3, 1e9, &ratio));
+    if (glm_keys_has(from, "rope_ratio")) {
+        RT_TRY(glm_keys_real(from, "rope_ratio", 1e-3, 1e9, &ratio));
     } else if (config->model_len >= LONG_CONTEXT) {
         return rt_fail(RT_EMODEL,
                 "config: CF_MISSING: %s: \"rope_ratio\" is missing while \"seq_length\" is %" PRId64
@@ -280,20 +180,20 @@ static rt_status read_native_rope(const source *from, glm_config *config) {
         warn(config, "rope_ratio is missing, which means 1 and is known to work up to 8K tokens");
     }
     config->rope_base = rope_base_unscaled * ratio;
-    if (has(from, "rope_ratio")) warn_of_rope_base(config, "rope_ratio");
+    if (glm_keys_has(from, "rope_ratio")) warn_of_rope_base(config, "rope_ratio");
     return RT_OK;
 }
 
-static rt_status read_native(const source *from, glm_config *config) {
+static rt_status read_native(const glm_keys *from, glm_config *config) {
     config->naming = GLM_NAMES_NATIVE;
     RT_TRY(read_shared(from, config));
     RT_TRY(read_native_layers(from, config));
     RT_TRY(read_native_groups(from, config));
     RT_TRY(read_native_switches(from, config));
-    RT_TRY(read_int32(from, "kv_channels", 2, HEAD_DIM_MAX, &config->head_dim));
-    RT_TRY(read_int(from, "ffn_hidden_size", 1, FFN_MAX, &config->ffn));
-    RT_TRY(read_int(from, "padded_vocab_size", 1, VOCAB_MAX, &config->vocab));
-    RT_TRY(read_int(from, "seq_length", 1, MODEL_LEN_MAX, &config->model_len));
+    RT_TRY(glm_keys_int32(from, "kv_channels", 2, HEAD_DIM_MAX, &config->head_dim));
+    RT_TRY(glm_keys_int(from, "ffn_hidden_size", 1, FFN_MAX, &config->ffn));
+    RT_TRY(glm_keys_int(from, "padded_vocab_size", 1, VOCAB_MAX, &config->vocab));
+    RT_TRY(glm_keys_int(from, "seq_length", 1, MODEL_LEN_MAX, &config->model_len));
     RT_TRY(read_eps(from, "layernorm_epsilon", config));
     return read_native_rope(from, config);
 }
@@ -301,52 +201,44 @@ static rt_status read_native(const source *from, glm_config *config) {
 /* ---- the Hugging Face spelling: model_type "glm" or "glm4" ----------------------------------- */
 
 /* YaRN and its kin change the angles; none is implemented. `key` holds an object, or null. */
-static rt_status check_rope_kind(const source *from, const char *key) {
-    if (!has(from, key)) return RT_OK;
+static rt_status check_rope_kind(const glm_keys *from, const char *key) {
+    if (!glm_keys_has(from, key)) return RT_OK;
     const json_t *rope = json_object_get(from->root, key);
-    if (!json_is_object(rope)) return refuse(from, key, "an object or null");
+    if (!json_is_object(rope)) return glm_keys_refuse(from, key, "an object or null");
     const json_t *kind = json_object_get(rope, "rope_type");
     if (!kind) kind = json_object_get(rope, "type");
-    if (!kind || is_text(kind, "default")) return RT_OK;
+    if (!kind || glm_keys_is_text(kind, "default")) return RT_OK;
     char text[GLM_JSON_TEXT];
-    char place[PLACE_TEXT];
+    char place[GLM_KEYS_PLACE];
     return rt_fail(RT_EMODEL,
             "config: CF_UNSUPPORTED%s: %s: \"%s\" asks for %s, which is unsupported: glm1m "
             "computes the unscaled "
             "(\"default\") rotary angles only",
-            place_of(from, key, place), from->path, key, glm_json_text(kind, text));
-}
-
-/* Of an object in the object. */
-static source inside(const source *from, const char *key) {
-    return (source){.path = from->path,
-            .root = json_object_get(from->root, key),
-            .text = from->text,
-            .object = glm_json_member(from->object, key)};
+            glm_keys_place(from, key, place), from->path, key, glm_json_text(kind, text));
 }
 
 /* A number at top level, inside rope_parameters (transformers 5), or, when both, the same twice. */
 static rt_status read_rope_number(
-        const source *from, const char *key, double min, double max, double *out) {
-    const source inner = inside(from, "rope_parameters");
-    const bool is_inside = json_is_object(inner.root) && has(&inner, key);
-    if (!is_inside) return read_real(from, key, min, max, out);
-    RT_TRY(read_real(&inner, key, min, max, out));
-    if (!has(from, key)) return RT_OK;
+        const glm_keys *from, const char *key, double min, double max, double *out) {
+    const glm_keys inner = glm_keys_inside(from, "rope_parameters");
+    const bool is_inside = json_is_object(inner.root) && glm_keys_has(&inner, key);
+    if (!is_inside) return glm_keys_real(from, key, min, max, out);
+    RT_TRY(glm_keys_real(&inner, key, min, max, out));
+    if (!glm_keys_has(from, key)) return RT_OK;
     double outer = 0;
-    RT_TRY(read_real(from, key, min, max, &outer));
+    RT_TRY(glm_keys_real(from, key, min, max, &outer));
     if (outer == *out) return RT_OK;
     return rt_fail(RT_EMODEL,
             "config: CF_CONFLICT: %s: \"%s\" is %g, and %g in \"rope_parameters\"", from->path, key,
             outer, *out);
 }
 
-static bool has_rope_number(const source *from, const char *key) {
-    const source inner = inside(from, "rope_parameters");
-    return has(from, key) || (json_is_object(inner.root) && has(&inner, key));
+static bool has_rope_number(const glm_keys *from, const char *key) {
+    const glm_keys inner = glm_keys_inside(from, "rope_parameters");
+    return glm_keys_has(from, key) || (json_is_object(inner.root) && glm_keys_has(&inner, key));
 }
 
-static rt_status read_hf_rope(const source *from, glm_config *config) {
+static rt_status read_hf_rope(const glm_keys *from, glm_config *config) {
     RT_TRY(check_rope_kind(from, "rope_scaling"));
     RT_TRY(check_rope_kind(from, "rope_parameters"));
     RT_TRY(read_rope_number(from, "rope_theta", 10, 1e13, &config->rope_base));
@@ -358,32 +250,32 @@ static rt_status read_hf_rope(const source *from, glm_config *config) {
     return RT_OK;
 }
 
-static rt_status check_activation(const source *from) {
-    if (!has(from, "hidden_act")) return RT_OK;
-    return is_text(json_object_get(from->root, "hidden_act"), "silu")
+static rt_status check_activation(const glm_keys *from) {
+    if (!glm_keys_has(from, "hidden_act")) return RT_OK;
+    return glm_keys_is_text(json_object_get(from->root, "hidden_act"), "silu")
                    ? RT_OK
-                   : refuse(from, "hidden_act", "\"silu\"");
+                   : glm_keys_refuse(from, "hidden_act", "\"silu\"");
 }
 
-static rt_status read_hf(const source *from, glm_config *config) {
+static rt_status read_hf(const glm_keys *from, glm_config *config) {
     config->naming = GLM_NAMES_HF;
     config->has_post_norms = strcmp(config->model_type, "glm4") == 0;
     RT_TRY(read_shared(from, config));
     RT_TRY(check_activation(from));
-    RT_TRY(read_int32(from, "num_hidden_layers", 1, GLM_LAYERS_MAX, &config->n_layers));
-    RT_TRY(read_int32(from, "num_key_value_heads", 1, config->n_heads, &config->n_kv_heads));
-    RT_TRY(read_int32(from, "head_dim", 2, HEAD_DIM_MAX, &config->head_dim));
-    RT_TRY(read_int(from, "intermediate_size", 1, FFN_MAX, &config->ffn));
-    RT_TRY(read_int(from, "vocab_size", 1, VOCAB_MAX, &config->vocab));
-    RT_TRY(read_int(from, "max_position_embeddings", 1, MODEL_LEN_MAX, &config->model_len));
-    RT_TRY(read_bool(from, "attention_bias", &config->has_qkv_bias));
+    RT_TRY(glm_keys_int32(from, "num_hidden_layers", 1, GLM_LAYERS_MAX, &config->n_layers));
+    RT_TRY(glm_keys_int32(from, "num_key_value_heads", 1, config->n_heads, &config->n_kv_heads));
+    RT_TRY(glm_keys_int32(from, "head_dim", 2, HEAD_DIM_MAX, &config->head_dim));
+    RT_TRY(glm_keys_int(from, "intermediate_size", 1, FFN_MAX, &config->ffn));
+    RT_TRY(glm_keys_int(from, "vocab_size", 1, VOCAB_MAX, &config->vocab));
+    RT_TRY(glm_keys_int(from, "max_position_embeddings", 1, MODEL_LEN_MAX, &config->model_len));
+    RT_TRY(glm_keys_bool(from, "attention_bias", &config->has_qkv_bias));
     RT_TRY(read_eps(from, "rms_norm_eps", config));
     return read_hf_rope(from, config);
 }
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
-static rt_status check_together(const source *from, const glm_config *config) {
+static rt_status check_together(const glm_keys *from, const glm_config *config) {
     if (config->n_heads % config->n_kv_heads != 0 && !GLM_MUTANT_GROUPS)
         return rt_fail(RT_EMODEL,
                 "config: CF_CONFLICT: %s: %" PRId32 " query heads cannot be divided among %" PRId32
@@ -397,11 +289,11 @@ static rt_status check_together(const source *from, const glm_config *config) {
     return RT_OK;
 }
 
-static rt_status read_config(const source *from, glm_config *config) {
+static rt_status read_config(const glm_keys *from, glm_config *config) {
     const json_t *type = json_object_get(from->root, "model_type");
-    const bool is_native = is_text(type, "chatglm");
-    if (!is_native && !is_text(type, "glm") && !is_text(type, "glm4"))
-        return refuse(from, "model_type", "\"chatglm\", \"glm\" or \"glm4\" (GLM-4)");
+    const bool is_native = glm_keys_is_text(type, "chatglm");
+    if (!is_native && !glm_keys_is_text(type, "glm") && !glm_keys_is_text(type, "glm4"))
+        return glm_keys_refuse(from, "model_type", "\"chatglm\", \"glm\" or \"glm4\" (GLM-4)");
     (void)snprintf(config->model_type, sizeof config->model_type, "%s", json_string_value(type));
     const json_t *origin = json_object_get(from->root, "_name_or_path");
     if (json_is_string(origin))
@@ -411,36 +303,34 @@ static rt_status read_config(const source *from, glm_config *config) {
     return add_stop_ids(from, config);
 }
 
-static rt_status read_sampling(const source *from, glm_config *config) {
+static rt_status read_sampling(const glm_keys *from, glm_config *config) {
     bool is_sampled = true;
     double temperature = 1;
     double top_p = 1;
-    if (has(from, "do_sample")) RT_TRY(read_bool(from, "do_sample", &is_sampled));
-    if (has(from, "temperature")) RT_TRY(read_real(from, "temperature", 0, 100, &temperature));
-    if (has(from, "top_p")) RT_TRY(read_real(from, "top_p", 1e-6, 1, &top_p));
-    if (has(from, "top_k")) RT_TRY(read_int32(from, "top_k", 0, VOCAB_MAX, &config->top_k));
-    if (has(from, "do_sample") || has(from, "temperature"))
+    if (glm_keys_has(from, "do_sample")) RT_TRY(glm_keys_bool(from, "do_sample", &is_sampled));
+    if (glm_keys_has(from, "temperature"))
+        RT_TRY(glm_keys_real(from, "temperature", 0, 100, &temperature));
+    if (glm_keys_has(from, "top_p")) RT_TRY(glm_keys_real(from, "top_p", 1e-6, 1, &top_p));
+    if (glm_keys_has(from, "top_k"))
+        RT_TRY(glm_keys_int32(from, "top_k", 0, VOCAB_MAX, &config->top_k));
+    if (glm_keys_has(from, "do_sample") || glm_keys_has(from, "temperature"))
         config->temperature = is_sampled ? (float)temperature : 0.0F;
     config->top_p = (float)top_p;
     return RT_OK;
 }
 
-static rt_status read_generation(const source *from, glm_config *config) {
+static rt_status read_generation(const glm_keys *from, glm_config *config) {
     RT_TRY(read_sampling(from, config));
     return add_stop_ids(from, config);
 }
 
-typedef rt_status read_file(const source *from, glm_config *config);
+typedef rt_status read_file(const glm_keys *from, glm_config *config);
 
 static rt_status load(const char *path, read_file *read, glm_config *config) {
-    source from = {.path = path};
-    char *text = NULL;
-    RT_TRY(glm_json_load_text("config", path, file_bytes_max, &from.root, &text));
-    from.text = text;
-    from.object = text + strspn(text, " \t\r\n");
-    const rt_status status = read(&from, config);
-    json_decref(from.root);
-    free(text);
+    glm_keys keys;
+    RT_TRY(glm_keys_load(path, &keys));
+    const rt_status status = read(&keys, config);
+    glm_keys_free(&keys);
     return status;
 }
 
