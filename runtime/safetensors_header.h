@@ -2,26 +2,14 @@
 #ifndef GLM_SAFETENSORS_HEADER_H
 #define GLM_SAFETENSORS_HEADER_H
 
-#include "base/float16.h"
-#include "safetensors_scan.h"
+#include "safetensors_entry.h"
 
 enum {
     GLM_ST_HEADER_BYTES_MAX = 100000000,
     GLM_ST_TENSORS_MAX = 65536,
     GLM_ST_NAME_BYTES_MAX = 256,
-    GLM_ST_METADATA_BYTES_MAX = 1 << 20,
-    GLM_ST_RANK_MAX = 8
+    GLM_ST_METADATA_BYTES_MAX = 1 << 20
 };
-
-typedef struct glm_st_tensor {
-    char *name; /* UTF-8 without control characters; never a path */
-    int64_t at; /* where the header names it */
-    rt_dtype dtype;
-    int32_t rank;
-    int64_t shape[GLM_ST_RANK_MAX];
-    int64_t offset; /* of its first byte in the file */
-    int64_t n_bytes;
-} glm_st_tensor;
 
 typedef struct glm_st_header {
     int64_t data_at; /* the first byte of data */

@@ -286,3 +286,15 @@ rt_status glm_st_read_integer(glm_st_scan *scan, const char *code, int64_t *out)
                 scan->source, code, at, "a number that is not a whole one in plain digits");
     return fits ? RT_OK : glm_st_fail(scan->source, "ST_INT", at, "a number above 2^63 - 1");
 }
+
+rt_status glm_st_next_member(glm_st_scan *scan, bool is_first, bool *is_over) {
+    RT_TRY(glm_st_accept(scan, '}', is_over));
+    return *is_over || is_first ? RT_OK : glm_st_expect(scan, ',', "ST_JSON");
+}
+
+rt_status glm_st_open_bracket(
+        glm_st_scan *scan, char bracket, const char *code, const char *wanted) {
+    bool is_there = false;
+    RT_TRY(glm_st_accept(scan, bracket, &is_there));
+    return is_there ? RT_OK : glm_st_refuse_value(scan, code, wanted);
+}

@@ -80,4 +80,12 @@ RT_MUST_CHECK rt_status glm_st_read_integer(glm_st_scan *scan, const char *code,
 RT_MUST_CHECK rt_status glm_st_refuse_value(
         glm_st_scan *scan, const char *code, const char *wanted);
 
+/* White space, then `bracket`, which is taken; any other value is refused as that does. */
+RT_MUST_CHECK rt_status glm_st_open_bracket(
+        glm_st_scan *scan, char bracket, const char *code, const char *wanted);
+
+/* Behind the '{' of an object, or a member of it: is there another member? Its name is then next; otherwise
+ * the '}' is taken. */
+RT_MUST_CHECK rt_status glm_st_next_member(glm_st_scan *scan, bool is_first, bool *is_over);
+
 #endif
