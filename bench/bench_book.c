@@ -31,7 +31,7 @@
 #include <unistd.h>
 
 #include "help_runs.h"
-#include "kvstore/io.h"
+#include "kvstore/io_files.h"
 #include "runtime/base/log.h"
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"

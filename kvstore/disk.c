@@ -10,7 +10,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include "io.h"
+#include "io_files.h"
 #include "kvstore.h"
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"

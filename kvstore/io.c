@@ -5,26 +5,21 @@
  *      counts only for the submission it belongs to; any other is a stray, counted and dropped.
  *   3. Memory in a slot is the engine's until that slot's own answer, also when the operation has
  *      failed meanwhile because its deadline passed.
- *   4. Every operation ends: transient errors and submissions refused are tried again TRIES_MAX
+ *   4. Every operation ends: transient errors and submissions refused are tried again KV_IO_TRIES_MAX
  *      times, the later ones a millisecond apart, answers without progress once, and a deadline
  *      runs from the first submission.
  *   5. A descriptor is closed only when no request that names it is unanswered. */
-#include "io.h"
-
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "io_inside.h"
 #include "runtime/base/log.h"
-#include "runtime/base/memory.h"
 #include "runtime/base/size.h"
 
-enum { TRIES_MAX = 64, TRIES_AT_ONCE = 16, WAIT_MS = 20, DESCRIPTION_BYTES = 256, SLOT_BITS = 8 };
+enum { TRIES_AT_ONCE = 16, WAIT_MS = 20, SLOT_BITS = 8 };
 
 /* Which rule is broken, for the test that must notice: 1 the tag, 2 late memory, 3 short answers. */
 #ifndef KV_MUTANT_IO
@@ -36,48 +31,9 @@ static const double unwatched_s_max = 0.1;
 
 static const int64_t op_bytes_max = RT_GIB;
 
-typedef struct slot {
-    kv_io_op *op; /* NULL: free */
-    uint64_t tag;
-} slot;
-
-typedef struct queue {
-    kv_io_op *first, *last;
-} queue;
-
-struct kv_io {
-    kv_io_engine engine;
-    char description[DESCRIPTION_BYTES];
-    pid_t owner;
-    double timeout_s;
-    double watched_s; /* time that passed while somebody asked for answers */
-    double looked_at;
-    int32_t depth[KV_IO_URGENCIES];
-    int32_t n_in_flight[KV_IO_URGENCIES];
-    int32_t n_late[KV_IO_URGENCIES]; /* in flight, but given up */
-    queue queued[KV_IO_URGENCIES];
-    slot slots[KV_IO_DEPTH_MAX];
-    uint64_t serial;
-    int n_deaf;      /* failures to ask for answers, in a row */
-    bool is_refused; /* an operation has been tried in vain TRIES_AT_ONCE times: not too fast */
-    int32_t n_files;
-    kv_io_stats stats;
-};
-
-struct kv_file {
-    kv_io *io;
-    int fd;
-    bool is_direct;
-    bool is_dead;
-    bool is_closed;      /* but for the answers to come */
-    int32_t n_undone;    /* operations */
-    int32_t n_in_flight; /* operations, the late ones too */
-    char path[];
-};
-
 /* ---- queues ---------------------------------------------------------------------------------- */
 
-static void push_last(queue *q, kv_io_op *op) {
+static void push_last(kv_io_queue *q, kv_io_op *op) {
     op->next = NULL;
     if (q->last)
         q->last->next = op;
@@ -86,13 +42,13 @@ static void push_last(queue *q, kv_io_op *op) {
     q->last = op;
 }
 
-static void push_first(queue *q, kv_io_op *op) {
+static void push_first(kv_io_queue *q, kv_io_op *op) {
     op->next = q->first;
     q->first = op;
     if (!q->last) q->last = op;
 }
 
-static kv_io_op *pop(queue *q) {
+static kv_io_op *pop(kv_io_queue *q) {
     kv_io_op *op = q->first;
     q->first = op->next;
     if (!q->first) q->last = NULL;
@@ -117,16 +73,6 @@ static bool is_transient(int error) {
            error == ECANCELED;
 }
 
-static bool is_disk_full(int error) {
-    return error == ENOSPC || error == EDQUOT || error == EFBIG;
-}
-
-static rt_status fail_errno(int error, const char *what, const char *path) {
-    errno = error;
-    return rt_fail_errno(
-            is_disk_full(error) ? RT_ENOFIT : RT_EIO, "kvstore: cannot %s %s", what, path);
-}
-
 static rt_status outcome(const kv_io_op *op) {
     if (!op->error) return RT_OK;
     const char *verb = op->is_write ? "write" : "read";
@@ -146,7 +92,7 @@ static rt_status outcome(const kv_io_op *op) {
                 "kvstore: %s %s: more than the %" PRId64 " bytes asked for at byte %" PRId64, verb,
                 path, n_left, at);
     errno = op->error;
-    return rt_fail_errno(is_disk_full(op->error) ? RT_ENOFIT : RT_EIO,
+    return rt_fail_errno(kv_io_is_disk_full(op->error) ? RT_ENOFIT : RT_EIO,
             "kvstore: %s %s: %" PRId64 " bytes at byte %" PRId64, verb, path, n_left, at);
 }
 
@@ -167,7 +113,7 @@ static bool goes_on_buffered(kv_io *io, const kv_io_op *op) {
 
 static void on_error(kv_io *io, kv_io_op *op, int error) {
     const bool is_worth_it = is_transient(error) || (error == EINVAL && goes_on_buffered(io, op));
-    if (!is_worth_it || ++op->n_tries > TRIES_MAX) {
+    if (!is_worth_it || ++op->n_tries > KV_IO_TRIES_MAX) {
         finish(io, op, error);
         return;
     }
@@ -196,28 +142,23 @@ static uint64_t number_of(uint64_t tag) {
     return tag & ((1u << SLOT_BITS) - 1);
 }
 
-static kv_io_op *leave_slot(kv_io *io, slot *s) {
+static kv_io_op *leave_slot(kv_io *io, kv_io_slot *s) {
     kv_io_op *op = s->op;
-    *s = (slot){0};
+    *s = (kv_io_slot){0};
     op->is_in_flight = false;
     op->file->n_in_flight--;
     io->n_in_flight[op->urgency]--;
     return op;
 }
 
-static void release_file(kv_file *file) {
-    (void)file->io->engine.table->close(file->io->engine.self, file->fd);
-    free(file);
-}
-
 static void forget_late(kv_io *io, kv_io_op *op) {
     io->n_late[op->urgency]--;
-    if (op->file->is_closed && op->file->n_in_flight == 0) release_file(op->file);
+    if (op->file->is_closed && op->file->n_in_flight == 0) kv_file_release(op->file);
 }
 
 static void on_answer(kv_io *io, const kv_io_answer *answer) {
     const uint64_t number = number_of(answer->tag);
-    slot *s = number < KV_IO_DEPTH_MAX ? &io->slots[number] : NULL;
+    kv_io_slot *s = number < KV_IO_DEPTH_MAX ? &io->slots[number] : NULL;
     if (!s || !s->op || (s->tag != answer->tag && KV_MUTANT_IO != 1)) {
         io->stats.n_strays++;
         return;
@@ -259,7 +200,7 @@ static int take_answers(kv_io *io, int timeout_ms) {
     if (n >= 0 || n == -EINTR || n == -EAGAIN || n == -ETIME) {
         io->n_deaf = 0;
     } else if (timeout_ms > 0) {
-        if (++io->n_deaf > TRIES_MAX) give_up_all(io);
+        if (++io->n_deaf > KV_IO_TRIES_MAX) give_up_all(io);
         pause_ms(1);
     }
     return n;
@@ -312,7 +253,7 @@ static double deadline_of(const kv_io *io, const kv_io_op *op) {
 static kv_io_request put_in_slot(kv_io *io, kv_io_op *op) {
     const int number = free_slot(io);
     const uint64_t tag = ++io->serial << SLOT_BITS | (uint64_t)number;
-    io->slots[number] = (slot){.op = op, .tag = tag};
+    io->slots[number] = (kv_io_slot){.op = op, .tag = tag};
     io->n_in_flight[op->urgency]++;
     op->file->n_in_flight++;
     op->is_in_flight = true;
@@ -378,61 +319,6 @@ static void drive(kv_io *io, int timeout_ms) {
 
 /* ---- the interface --------------------------------------------------------------------------- */
 
-static void set_depths(kv_io *io, const kv_io_config *config) {
-    static const int32_t usual[KV_IO_URGENCIES] = {16, 8, 8};
-    int32_t sum = 0;
-    for (int urgency = 0; urgency < KV_IO_URGENCIES; urgency++) {
-        io->depth[urgency] = config->depth[urgency] ? config->depth[urgency] : usual[urgency];
-        rt_assert(io->depth[urgency] > 0);
-        sum += io->depth[urgency];
-    }
-    rt_assert(sum <= KV_IO_DEPTH_MAX);
-}
-
-rt_status kv_io_create_on(kv_io_engine engine, const kv_io_config *config, kv_io **out) {
-    kv_io *io = NULL;
-    const rt_status status = rt_calloc(1, sizeof *io, "disk I/O", &io);
-    if (status != RT_OK) {
-        engine.table->free(engine.self);
-        return status;
-    }
-    io->engine = engine;
-    io->owner = getpid();
-    io->looked_at = rt_now();
-    io->timeout_s = config->timeout_s;
-    set_depths(io, config);
-    *out = io;
-    return RT_OK;
-}
-
-static rt_status create_pread(const kv_io_config *config, const char *reason, kv_io **out) {
-    kv_io_engine engine;
-    RT_TRY(kv_io_pread_create(KV_IO_DEPTH_MAX, &engine));
-    RT_TRY(kv_io_create_on(engine, config, out));
-    (void)snprintf((*out)->description, DESCRIPTION_BYTES, "pread%s%s", *reason ? ", because " : "",
-            reason);
-    return RT_OK;
-}
-
-rt_status kv_io_create(const kv_io_config *config, kv_io **out) {
-    if (config->mode == KV_IO_PREAD) return create_pread(config, "", out);
-    kv_io_engine engine;
-    const rt_status status = kv_io_uring_create(KV_IO_DEPTH_MAX, &engine);
-    if (status == RT_EUNSUPPORTED && config->mode == KV_IO_AUTO) {
-        char reason[DESCRIPTION_BYTES];
-        (void)snprintf(reason, sizeof reason, "%s", rt_error_text());
-        return create_pread(config, reason, out);
-    }
-    if (status != RT_OK) return status;
-    RT_TRY(kv_io_create_on(engine, config, out));
-    (void)snprintf((*out)->description, DESCRIPTION_BYTES, "io_uring");
-    return RT_OK;
-}
-
-const char *kv_io_describe(const kv_io *io) {
-    return io->description;
-}
-
 rt_status kv_io_close(kv_io *io) {
     if (!io) return RT_OK;
     rt_assert(io->n_files == 0);
@@ -445,10 +331,6 @@ rt_status kv_io_close(kv_io *io) {
     io->engine.table->free(io->engine.self);
     free(io);
     return RT_OK;
-}
-
-bool kv_io_lend(kv_io *io, void *base, int64_t n_bytes) {
-    return io->engine.table->lend(io->engine.self, base, n_bytes) == 0;
 }
 
 void kv_io_start(kv_io *io, kv_io_op *op) {
@@ -481,89 +363,4 @@ void kv_io_poll(kv_io *io) {
 
 kv_io_stats kv_io_stats_of(const kv_io *io) {
     return io->stats;
-}
-
-/* ---- files ----------------------------------------------------------------------------------- */
-
-static int open_as(kv_io *io, const char *path, int flags) {
-    int fd = -EINTR;
-    for (int i = 0; i < TRIES_MAX && (fd == -EINTR || fd == -EAGAIN); i++)
-        fd = io->engine.table->open(io->engine.self, path, flags | O_CLOEXEC);
-    return fd;
-}
-
-/* A file system without O_DIRECT may have created the file before it said so. */
-static int open_buffered(kv_io *io, const char *path, int flags) {
-    const int fd = open_as(io, path, flags);
-    const bool is_ours = fd == -EEXIST && flags & O_EXCL;
-    return is_ours ? open_as(io, path, flags & ~(O_EXCL | O_CREAT)) : fd;
-}
-
-rt_status kv_file_open(kv_io *io, const char *path, int flags, kv_file **out) {
-    const size_t path_bytes = strlen(path) + 1;
-    void *memory = NULL;
-    RT_TRY(rt_malloc((int64_t)(sizeof(kv_file) + path_bytes), "a file", &memory));
-    kv_file *file = memory;
-    *file = (kv_file){.io = io, .is_direct = true};
-    memcpy(file->path, path, path_bytes);
-    file->fd = open_as(io, path, flags | O_DIRECT);
-    if (file->fd == -EINVAL) {
-        file->is_direct = false;
-        file->fd = open_buffered(io, path, flags);
-    }
-    if (file->fd < 0) {
-        const int error = -file->fd;
-        free(file);
-        return fail_errno(error, "open", path);
-    }
-    io->n_files++;
-    *out = file;
-    return RT_OK;
-}
-
-bool kv_file_is_direct(const kv_file *file) {
-    return file->is_direct;
-}
-
-void kv_file_close(kv_file *file) {
-    if (!file) return;
-    rt_assert(file->n_undone == 0 && !file->is_closed);
-    file->io->n_files--;
-    file->is_closed = true;
-    if (file->n_in_flight == 0) release_file(file);
-}
-
-rt_status kv_file_reserve(kv_file *file, int64_t n_bytes) {
-    const kv_io_engine *engine = &file->io->engine;
-    int result = -EINTR;
-    for (int i = 0; i < TRIES_MAX && (result == -EINTR || result == -EAGAIN); i++)
-        result = engine->table->reserve(engine->self, file->fd, n_bytes);
-    if (result >= 0 || result == -EOPNOTSUPP || result == -ENOSYS) return RT_OK;
-    return fail_errno(-result, "reserve space for", file->path);
-}
-
-rt_status kv_file_sync(kv_file *file) {
-    const kv_io_engine *engine = &file->io->engine;
-    const int result = file->is_dead ? -EIO : engine->table->sync(engine->self, file->fd);
-    if (result >= 0) return RT_OK;
-    file->is_dead = true;
-    return fail_errno(-result, "sync", file->path);
-}
-
-/* ---- for io_files.c -------------------------------------------------------------------------- */
-
-const kv_io_engine *kv_io_engine_of(const kv_io *io) {
-    return &io->engine;
-}
-
-kv_io *kv_file_io(const kv_file *file) {
-    return file->io;
-}
-
-int kv_file_number(const kv_file *file) {
-    return file->fd;
-}
-
-const char *kv_file_path(const kv_file *file) {
-    return file->path;
 }

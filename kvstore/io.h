@@ -26,7 +26,7 @@ typedef struct kv_io_config {
 } kv_io_config;
 
 typedef struct kv_io kv_io;
-typedef struct kv_file kv_file;
+typedef struct kv_file kv_file; /* io_files.h */
 
 /* Errors: RT_EUNSUPPORTED  KV_IO_URING was asked for and is not to be had
  *         RT_ENOMEM */
@@ -45,21 +45,6 @@ RT_MUST_CHECK rt_status kv_io_close(kv_io *io);
  * RLIMIT_MEMLOCK lets it. True if it is; operations elsewhere, or across a GiB, are right but dearer.
  * Once. */
 bool kv_io_lend(kv_io *io, void *base, int64_t n_bytes);
-
-/* open(2) with O_CLOEXEC and, where the file system has it, O_DIRECT; created as 0600.
- * Errors: RT_EIO; RT_ENOFIT  the disk is full; RT_ENOMEM */
-RT_MUST_CHECK rt_status kv_file_open(kv_io *io, const char *path, int flags, kv_file **out);
-/* Whether operations still go past the page cache. */
-bool kv_file_is_direct(const kv_file *file);
-/* Every operation on it is done, and not asked about again. With late ones in flight the descriptor
- * stays open until their answers come, so that they cannot reach another file. Accepts NULL. */
-void kv_file_close(kv_file *file);
-/* Take the blocks now. RT_ENOFIT: the disk is full; RT_EIO; RT_OK where the file system has no such
- * call. */
-RT_MUST_CHECK rt_status kv_file_reserve(kv_file *file, int64_t n_bytes);
-/* Once this fails the file is dead: what was written may be gone, and asking again would be told
- * that all is well. Every later operation on it fails. RT_EIO. */
-RT_MUST_CHECK rt_status kv_file_sync(kv_file *file);
 
 typedef struct kv_io_op {
     kv_file *file;
@@ -104,11 +89,5 @@ typedef struct kv_io_stats {
     int64_t bytes_written;
 } kv_io_stats;
 kv_io_stats kv_io_stats_of(const kv_io *io);
-
-/* For io_files.c, which works on names, sizes and locks. */
-const kv_io_engine *kv_io_engine_of(const kv_io *io);
-kv_io *kv_file_io(const kv_file *file);
-int kv_file_number(const kv_file *file); /* the file descriptor */
-const char *kv_file_path(const kv_file *file);
 
 #endif

@@ -1,11 +1,27 @@
-/* What the vault does to files besides moving bytes: names, sizes, locks; and transfers that are
- * waited for. Everything goes through the table of io_engine.h. Private to kvstore.
+/* What the store does to files besides moving bytes: open, reserve, sync; sizes, locks, names.
+ * Everything goes through the table of io_engine.h. Private to kvstore.
  *
  * Unless said otherwise: RT_EIO the call failed, RT_ENOFIT the disk is full; the text names the path. */
 #ifndef KV_IO_FILES_H
 #define KV_IO_FILES_H
 
 #include "io.h"
+
+/* open(2) with O_CLOEXEC and, where the file system has it, O_DIRECT; created as 0600.
+ * Errors: RT_EIO, RT_ENOFIT; RT_ENOMEM */
+RT_MUST_CHECK rt_status kv_file_open(kv_io *io, const char *path, int flags, kv_file **out);
+const char *kv_file_path(const kv_file *file);
+/* Whether operations still go past the page cache. */
+bool kv_file_is_direct(const kv_file *file);
+/* Every operation on it is done, and not asked about again. With late ones in flight the descriptor
+ * stays open until their answers come, so that they cannot reach another file. Accepts NULL. */
+void kv_file_close(kv_file *file);
+/* Take the blocks now. RT_ENOFIT: the disk is full; RT_EIO; RT_OK where the file system has no such
+ * call. */
+RT_MUST_CHECK rt_status kv_file_reserve(kv_file *file, int64_t n_bytes);
+/* Once this fails the file is dead: what was written may be gone, and asking again would be told
+ * that all is well. Every later operation on it fails. RT_EIO. */
+RT_MUST_CHECK rt_status kv_file_sync(kv_file *file);
 
 RT_MUST_CHECK rt_status kv_file_truncate(kv_file *file, int64_t n_bytes);
 RT_MUST_CHECK rt_status kv_file_stat(const kv_file *file, kv_io_stat *out);
@@ -30,19 +46,5 @@ typedef struct kv_names {
 } kv_names;
 RT_MUST_CHECK rt_status kv_path_list(kv_io *io, const char *path, kv_names *out);
 void kv_names_free(kv_names *names);
-
-/* Whole blocks from and to memory of any alignment, waited for. Owns the memory of operations that
- * were late, until they are answered. */
-typedef struct kv_blocks kv_blocks;
-RT_MUST_CHECK rt_status kv_blocks_create(kv_io *io, kv_blocks **out);
-void kv_blocks_free(kv_blocks *blocks);
-/* offset: a multiple of KV_IO_ALIGN. n_bytes: any; what a write adds to fill a block is zeros.
- * Errors: RT_EIO, also when a read passes the end; RT_ENOFIT; RT_ENOMEM */
-RT_MUST_CHECK rt_status kv_blocks_read(
-        kv_blocks *blocks, kv_file *file, int64_t offset, int64_t n_bytes, void *bytes);
-RT_MUST_CHECK rt_status kv_blocks_write(
-        kv_blocks *blocks, kv_file *file, int64_t offset, int64_t n_bytes, const void *bytes);
-/* Close a file, at once or as soon as late operations of kv_blocks on it are answered. */
-void kv_blocks_close_file(kv_blocks *blocks, kv_file *file);
 
 #endif

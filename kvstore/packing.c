@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "io_files.h"
 #include "runtime/base/log.h"
 #include "runtime/base/machine.h"
 #include "runtime/base/size.h"

@@ -24,7 +24,7 @@
 
 #include "chain.h"
 #include "codec.h"
-#include "io.h"
+#include "io_files.h"
 #include "kvstore.h"
 #include "segment_format.h"
 

@@ -4,7 +4,7 @@
 #define KV_VAULT_DIRS_H
 
 #include "chain.h"
-#include "io_files.h"
+#include "io_blocks.h"
 
 enum { KV_PATH_BYTES = 4096, KV_DIRS_MAX = 1024, KV_WHY_BYTES = 512 };
 

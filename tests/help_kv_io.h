@@ -3,7 +3,7 @@
 #define HELP_KV_IO_H
 
 #include "help_kv.h"
-#include "kvstore/io.h"
+#include "kvstore/io_files.h"
 
 /* A disk in memory with one file: requests are carried out when answers are asked for. */
 kv_io_engine kvh_ramdisk(void);

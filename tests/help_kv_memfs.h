@@ -3,7 +3,7 @@
 #ifndef HELP_KV_MEMFS_H
 #define HELP_KV_MEMFS_H
 
-#include "kvstore/io.h"
+#include "kvstore/io_files.h"
 
 typedef struct kvh_memfs kvh_memfs;
 

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "help_kv_io.h"
-#include "kvstore/io_files.h"
+#include "kvstore/io_blocks.h"
 
 enum { OPS = 12 };
 

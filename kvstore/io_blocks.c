@@ -1,0 +1,152 @@
+/* A transfer that was late stays in flight: its memory and its file wait in `late` until the answer
+ * comes, since a number closed too early would soon be another file's. */
+#include "io_blocks.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "runtime/base/log.h"
+#include "runtime/base/memory.h"
+#include "runtime/base/size.h"
+
+enum { TRANSFER_BYTES = 1 << 20 };
+
+typedef struct transfer {
+    kv_io_op op;
+    struct transfer *next; /* in `late` */
+    bool closes_file;      /* once answered */
+    char *bytes;           /* TRANSFER_BYTES */
+} transfer;
+
+struct kv_blocks {
+    kv_io *io;
+    transfer *ready; /* NULL after one was late */
+    transfer *late;
+};
+
+static void free_transfer(transfer *t) {
+    if (!t) return;
+    free(t->bytes);
+    free(t);
+}
+
+static rt_status new_transfer(transfer **out) {
+    transfer *t = NULL;
+    RT_TRY(rt_calloc(1, sizeof *t, "a transfer", &t));
+    t->bytes = aligned_alloc(KV_IO_ALIGN, TRANSFER_BYTES);
+    if (!t->bytes) {
+        free(t);
+        return rt_fail(RT_ENOMEM, "kvstore: no memory for a transfer, %d bytes", TRANSFER_BYTES);
+    }
+    *out = t;
+    return RT_OK;
+}
+
+rt_status kv_blocks_create(kv_io *io, kv_blocks **out) {
+    kv_blocks *blocks = NULL;
+    RT_TRY(rt_calloc(1, sizeof *blocks, "block transfers", &blocks));
+    blocks->io = io;
+    const rt_status status = new_transfer(&blocks->ready);
+    if (status != RT_OK) {
+        free(blocks);
+        return status;
+    }
+    *out = blocks;
+    return RT_OK;
+}
+
+static bool has_other_late(const kv_blocks *blocks, const transfer *but) {
+    for (const transfer *t = blocks->late; t; t = t->next)
+        if (t != but && t->op.file == but->op.file) return true;
+    return false;
+}
+
+/* Let go of what has been answered meanwhile. */
+static void reap(kv_blocks *blocks) {
+    for (transfer **link = &blocks->late; *link;) {
+        transfer *t = *link;
+        if (t->op.is_in_flight || (t->closes_file && has_other_late(blocks, t))) {
+            link = &t->next;
+            continue;
+        }
+        *link = t->next;
+        if (t->closes_file) kv_file_close(t->op.file);
+        free_transfer(t);
+    }
+}
+
+void kv_blocks_free(kv_blocks *blocks) {
+    if (!blocks) return;
+    const double patience = rt_now() + 2;
+    while (blocks->late && rt_now() < patience) {
+        kv_io_poll(blocks->io);
+        reap(blocks);
+        const struct timespec pause = {.tv_nsec = 1000000};
+        if (blocks->late) (void)nanosleep(&pause, NULL);
+    }
+    for (transfer *t = blocks->late; t; t = t->next)   /* what is still late stays the kernel's, */
+        if (t->closes_file) kv_file_close(t->op.file); /* its file is closed with the answer */
+    free_transfer(blocks->ready);
+    free(blocks);
+}
+
+void kv_blocks_close_file(kv_blocks *blocks, kv_file *file) {
+    if (!file) return;
+    reap(blocks);
+    for (transfer *t = blocks->late; t; t = t->next)
+        if (t->op.file == file) {
+            t->closes_file = true;
+            return;
+        }
+    kv_file_close(file);
+}
+
+static rt_status ensure_ready(kv_blocks *blocks) {
+    reap(blocks);
+    return blocks->ready ? RT_OK : new_transfer(&blocks->ready);
+}
+
+/* n_bytes of whole blocks between blocks->ready and the file. */
+static rt_status move(
+        kv_blocks *blocks, kv_file *file, bool is_write, int64_t offset, int64_t n_bytes) {
+    transfer *t = blocks->ready;
+    t->op = (kv_io_op){.file = file,
+            .is_write = is_write,
+            .urgency = is_write ? KV_IO_BEHIND : KV_IO_NOW,
+            .bytes = t->bytes,
+            .n_bytes = n_bytes,
+            .offset = offset};
+    kv_io_start(blocks->io, &t->op);
+    const rt_status status = kv_io_wait(blocks->io, &t->op);
+    if (t->op.is_in_flight) {
+        t->next = blocks->late;
+        blocks->late = t;
+        blocks->ready = NULL;
+    }
+    return status;
+}
+
+rt_status kv_blocks_read(
+        kv_blocks *blocks, kv_file *file, int64_t offset, int64_t n_bytes, void *bytes) {
+    for (int64_t done = 0; done < n_bytes; done += TRANSFER_BYTES) {
+        const int64_t n = rt_min64(n_bytes - done, TRANSFER_BYTES);
+        RT_TRY(ensure_ready(blocks));
+        RT_TRY(move(blocks, file, false, offset + done, rt_round_up(n, KV_IO_ALIGN)));
+        memcpy((char *)bytes + done, blocks->ready->bytes, (size_t)n);
+    }
+    return RT_OK;
+}
+
+rt_status kv_blocks_write(
+        kv_blocks *blocks, kv_file *file, int64_t offset, int64_t n_bytes, const void *bytes) {
+    for (int64_t done = 0; done < n_bytes; done += TRANSFER_BYTES) {
+        const int64_t n = rt_min64(n_bytes - done, TRANSFER_BYTES);
+        const int64_t n_padded = rt_round_up(n, KV_IO_ALIGN);
+        RT_TRY(ensure_ready(blocks));
+        memcpy(blocks->ready->bytes, (const char *)bytes + done, (size_t)n);
+        memset(blocks->ready->bytes + n, 0, (size_t)(n_padded - n));
+        RT_TRY(move(blocks, file, true, offset + done, n_padded));
+    }
+    return RT_OK;
+}

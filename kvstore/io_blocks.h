@@ -1,0 +1,20 @@
+/* Whole blocks of files from and to memory of any alignment, waited for. A kv_blocks owns the memory of
+ * operations that were late, until they are answered. Private to kvstore. */
+#ifndef KV_IO_BLOCKS_H
+#define KV_IO_BLOCKS_H
+
+#include "io_files.h"
+
+typedef struct kv_blocks kv_blocks;
+RT_MUST_CHECK rt_status kv_blocks_create(kv_io *io, kv_blocks **out);
+void kv_blocks_free(kv_blocks *blocks);
+/* offset: a multiple of KV_IO_ALIGN. n_bytes: any; what a write adds to fill a block is zeros.
+ * Errors: RT_EIO, also when a read passes the end; RT_ENOFIT; RT_ENOMEM */
+RT_MUST_CHECK rt_status kv_blocks_read(
+        kv_blocks *blocks, kv_file *file, int64_t offset, int64_t n_bytes, void *bytes);
+RT_MUST_CHECK rt_status kv_blocks_write(
+        kv_blocks *blocks, kv_file *file, int64_t offset, int64_t n_bytes, const void *bytes);
+/* Close a file, at once or as soon as late operations of kv_blocks on it are answered. */
+void kv_blocks_close_file(kv_blocks *blocks, kv_file *file);
+
+#endif
