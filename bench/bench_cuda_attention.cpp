@@ -1,16 +1,20 @@
 /* How fast are the attention kernels on this GPU, beside what it multiplies and copies in the same run?
  *
  *   sh tests/gpu.sh bench_cuda_attention
- *   build-gpu/bench_cuda_attention [chunk|causal|dense|prefill|decode [KEYS [QUERIES]]]     only those, to profile say
+ *   build-gpu/bench_cuda_attention [chunk|tiles|causal|dense|prefill|decode [KEYS [QUERIES]]]     only those, to profile say
  *
  * The 1M model's shape, one layer: 32 query heads over 4 KV heads of 128 dims. CSV on stdout, line by line;
  * FLOPs are counted exactly, 4 x 128 for each (row, visible key), and decode by the bytes of K and V:
  *
  *   causal  `keys` query tokens, the whole prompt            share of the best square product
  *   chunk   8448 query tokens, the last at position keys
+ *   tiles   the same number of rows and keys as 8 to 128 tiles an SM (of 132): what the change of a tile costs
  *   dense   8448 query tokens behind all of the keys
  *   decode  1, 4, 8, 16 query tokens over all keys           share of the copy; L2 is cold; by both kernels
  *   decode_fp8  the same over e4m3 pages, half the bytes
+ *
+ * Behind each line of a Hopper prefill its clock and its share of what the tensor cores do at that clock: a GPU at its
+ * power limit, or hot from what ran before, has less of it.
  *
  * The same shapes as bench_cuda_sdpa.py, beside which they are printed. Kernels are not checked here: the
  * tests do that. */
@@ -57,10 +61,29 @@ static layer make_layer() {
     return l;
 }
 
-/* Query tokens at pos and on over `keys` keys, by both kernels. */
-static void prefill(const layer &l, const char *name, int64_t tokens, int64_t pos, int64_t keys,
+#if HAS_SM90
+/* An SM's multiplications and additions of bf16 a cycle. */
+#define SM90_FLOP_PER_CYCLE 4096.0
+
+static int sm_count() {
+    int n = 0;
+    CHECK_CUDA(cudaDeviceGetAttribute(&n, cudaDevAttrMultiProcessorCount, 0));
+    return n;
+}
+
+static void print_clock(const char *name, int64_t keys, gpu_times t, double tflop) {
+    if (t.mhz <= 0.0) return;
+    printf("# %s,%lld: %.0f MHz, %.3f of the tensor cores (median)\n", name, (long long)keys, t.mhz,
+            tflop * 1e12 / (SM90_FLOP_PER_CYCLE * sm_count() * t.mhz * 1e3 * t.median_ms));
+    fflush(stdout);
+}
+#endif
+
+/* Query tokens at pos and on over `keys` keys, by both kernels. Times of the one for Hopper, where there is one. */
+static gpu_times prefill(const layer &l, const char *name, int64_t tokens, int64_t pos, int64_t keys,
         double ceiling) {
-    if (!is_asked(name, keys, tokens)) return;
+    gpu_times sm90 = {};
+    if (!is_asked(name, keys, tokens)) return sm90;
     attn_cuda_prefill_args args = {};
     args.q = l.q;
     args.q_stride = HEADS * DIM;
@@ -77,16 +100,36 @@ static void prefill(const layer &l, const char *name, int64_t tokens, int64_t po
     char text[32];
 #if HAS_SM90
     snprintf(text, sizeof text, "%s_sm90", name);
-    gpu_print(text, keys, tokens,
-            gpu_time([&] { gpu_must(attn_cuda_prefill_sm90(&l.shape, &args, NULL)); }), tflop,
-            "TFLOP/s", ceiling);
-    if (tflop > 60.0) return; /* the other kernel at short and middle lengths only: time is dear */
+    sm90 = gpu_time([&] { gpu_must(attn_cuda_prefill_sm90(&l.shape, &args, NULL)); });
+    gpu_print(text, keys, tokens, sm90, tflop, "TFLOP/s", ceiling);
+    print_clock(text, keys, sm90, tflop);
+    if (tflop > 60.0 || strcmp(name, "tiles") == 0) return sm90; /* the other kernel at short and middle lengths only: time is dear */
 #endif
     snprintf(text, sizeof text, "%s_sm80", name);
     gpu_print(text, keys, tokens,
             gpu_time([&] { gpu_must(attn_cuda_prefill_sm80(&l.shape, &args, NULL)); }), tflop,
             "TFLOP/s", ceiling);
+    return sm90;
 }
+
+#if HAS_SM90
+/* Equal work, cut into fewer and longer or more and shorter tiles. 4224 tokens of 32 heads are 8 tiles of 128 rows for
+ * each of 132 SMs. */
+static void tiles(const layer &l, double ceiling) {
+    enum { FEWEST = 8, MOST = 128, TOKENS = 4224, KEYS = 32768, PAGE = 128 };
+    double fewest = 0.0, most = 0.0, page = 0.0; /* cycles */
+    for (int n = FEWEST; n <= MOST; n *= 2) {
+        const int64_t tokens = TOKENS * n / FEWEST, keys = KEYS * FEWEST / n;
+        const gpu_times t = prefill(l, "tiles", tokens, keys, keys, ceiling);
+        const double cycles = t.median_ms * t.mhz * 1e3;
+        if (n == FEWEST) fewest = cycles, page = cycles / (KEYS / PAGE * FEWEST);
+        if (n == MOST) most = cycles;
+    }
+    if (fewest > 0.0 && most > 0.0)
+        printf("# a page takes %.0f cycles of an SM, the change from a tile to the next %.0f\n", page,
+                (most - fewest) / (MOST - FEWEST));
+}
+#endif
 
 typedef rt_status decode_kernel(const attn_shape *, const attn_cuda_decode_args *, rt_stream);
 
@@ -136,8 +179,11 @@ int main(int argc, char **argv) {
     const double copy = gpu_copy_ceiling();
     const double product = gpu_product_ceiling(gpu_open_blas());
     /* What matters most first: a run may be cut short. */
-    for (int64_t keys = 16384; keys <= l.keys_max; keys *= 8)
-        prefill(l, "chunk", CHUNK, keys - CHUNK, keys, product);
+    for (const int64_t keys : {16384, 65536, 131072, 1048576})
+        if (keys <= l.keys_max) prefill(l, "chunk", CHUNK, keys - CHUNK, keys, product);
+#if HAS_SM90
+    tiles(l, product);
+#endif
     for (int64_t keys = l.keys_max; keys >= 16384; keys /= 4)
         for (const int queries : {16, 1, 8, 4})
             for (const bool is_fp8 : {false, true}) {

@@ -71,7 +71,23 @@ static __global__ void gpu_read_kernel(const uint4 *from, int64_t n, uint32_t *t
 
 struct gpu_times {
     double best_ms, median_ms;
+    double mhz; /* of an SM, over the runs that count and what is between them; 0: two SMs answered */
 };
+
+/* What an SM's clock says, and the GPU's own time. */
+struct gpu_clock {
+    uint64_t cycles, ns;
+    uint32_t sm;
+};
+static __global__ void gpu_clock_kernel(gpu_clock *to) {
+    asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(to->ns));
+    asm volatile("mov.u32 %0, %%smid;" : "=r"(to->sm));
+    to->cycles = (uint64_t)clock64();
+}
+static inline double gpu_mhz(const gpu_clock &from, const gpu_clock &to) {
+    if (from.sm != to.sm || to.ns <= from.ns) return 0.0;
+    return (double)(to.cycles - from.cycles) * 1e3 / (double)(to.ns - from.ns);
+}
 
 /* n_runs after one or two that do not count. A buffer larger than the L2 cache is read in between, outside of the
  * time, where is_cold: as a layer's weights are before its attention. (Written, its lines would have to leave the
@@ -87,10 +103,13 @@ static gpu_times gpu_time(WORK work, bool is_cold = false, int n_runs = 5) {
     cudaEvent_t begin, end;
     CHECK_CUDA(cudaEventCreate(&begin));
     CHECK_CUDA(cudaEventCreate(&end));
+    static gpu_clock *const clocks = gpu_take<gpu_clock>(2);
+    gpu_clock clock[2];
     std::vector<double> times;
     const int n_warmup = n_runs > 1 ? 2 : 1;
     for (int i = 0; i < n_warmup + n_runs; i++) {
         float ms = 0.0f;
+        if (i == n_warmup) gpu_clock_kernel<<<1, 1>>>(&clocks[0]);
         if (is_cold) {
             gpu_read_kernel<<<2048, 256>>>((const uint4 *)flush, L2_BYTES / 16, (uint32_t *)flush);
             CHECK_CUDA(cudaGetLastError());
@@ -102,10 +121,12 @@ static gpu_times gpu_time(WORK work, bool is_cold = false, int n_runs = 5) {
         CHECK_CUDA(cudaEventElapsedTime(&ms, begin, end));
         if (i >= n_warmup) times.push_back((double)ms);
     }
+    gpu_clock_kernel<<<1, 1>>>(&clocks[1]);
+    CHECK_CUDA(cudaMemcpy(clock, clocks, sizeof clock, cudaMemcpyDeviceToHost));
     std::sort(times.begin(), times.end());
     CHECK_CUDA(cudaEventDestroy(begin));
     CHECK_CUDA(cudaEventDestroy(end));
-    return {times.front(), times[times.size() / 2]};
+    return {times.front(), times[times.size() / 2], gpu_mhz(clock[0], clock[1])};
 }
 
 /* ---- lines ----------------------------------------------------------------------------------- */
