@@ -1,7 +1,17 @@
 /* Prefill attention for Hopper: a block an SM, each with many tiles of one query head and 128 query
  * rows; a tile walks the keys page by page, in ascending order, as attn_sm90.cuh says.
  *
- * 160 KiB of shared memory, one block an SM; S 64, P 32, O 64 and Q 32 of 240 registers.
+ * Between two tiles the products go on: the first S of the next one is queued with the last O += P V of the one
+ * before, whose rows are stored behind that. Of the third warpgroup each warp has its own part:
+ *
+ *   warp 0     the pages, as far ahead as there are stages
+ *   warp 1     the next tile's queries, as soon as the consumers hold the last one's in registers
+ *   warps 2, 3 rows that a consumer warpgroup has left in shared memory, to where they belong
+ *
+ *   full_q, empty_q       warp 1 -> each consumer warp -> warp 1
+ *   full_out, empty_out   of a consumer warpgroup: its warps -> warp 2 or 3 -> its warps
+ *
+ * 192 KiB of shared memory, one block an SM; S 64, P 32, O 64 and Q 32 of 240 registers.
  *
  * Round i of the blocks has tiles n_blocks i and on; even rounds go up and odd ones back down, so that
  * each block gets as many keys of a descending sequence as the others.
@@ -14,7 +24,16 @@
 namespace {
 
 struct block : sm90_block<2, 2> {
-    enum { HOLDS_QUERIES = true };
+    enum {
+        HOLDS_QUERIES = true,
+        CONSUMER_WARPS = CONSUMER_THREADS / WARP,
+        FULL_Q_AT = sm90_block::END_AT,
+        EMPTY_Q_AT = FULL_Q_AT + 8,
+        FULL_OUT_AT = EMPTY_Q_AT + 8, /* one a consumer warpgroup, as of */
+        EMPTY_OUT_AT = FULL_OUT_AT + N_CONSUMERS * 8,
+        OUT_AT = (EMPTY_OUT_AT + N_CONSUMERS * 8 + ROW_BYTES - 1) / ROW_BYTES * ROW_BYTES, /* rows as of queries */
+        END_AT = OUT_AT + N_CONSUMERS * Q_GROUP_BYTES
+    };
 };
 enum { PRODUCER_REGISTERS = 24, CONSUMER_REGISTERS = 240 };
 
@@ -47,15 +66,19 @@ PTX_DEVICE prefill_tile tile_of(const prefill_params &p, int number) {
     return t;
 }
 
-PTX_DEVICE void produce(const prefill_params &p, ptx_smem smem) {
-    uint32_t slot = 0;
-    for (int round = 0; tile_of_round(p, round) < p.n_tiles; round++) {
-        const prefill_tile t = tile_of(p, tile_of_round(p, round));
-        fetch_pages<block>(t.walk, smem, slot);
-    }
+/* Whether this block has a tile in a round. Walks get no longer with the round: those without pages come last. */
+PTX_DEVICE bool is_tile(const prefill_params &p, int round) {
+    return tile_of_round(p, round) < p.n_tiles;
+}
+/* As tile_of(), computed again at the place. */
+PTX_DEVICE prefill_tile tile_here(const prefill_params &p, int round) {
+    return tile_of(p, tile_of_round(p, (int)ptx_here((uint32_t)round)));
 }
 
-/* ---- the consumers --------------------------------------------------------------------------- */
+/* Parity of the phase in which a round's queries are full, or its rows are. */
+PTX_DEVICE uint32_t parity_of_round(int round) {
+    return (uint32_t)round & 1u;
+}
 
 /* As ptx_thread() and row_of(), computed again at each place: what is not kept through a walk leaves its registers
  * to the queries. */
@@ -66,6 +89,72 @@ PTX_DEVICE int row_here(int h) {
     return thread_here() / WARP * 16 + thread_here() % WARP / 4 + 8 * h;
 }
 
+/* Of what all lanes of the warp have read or written. */
+PTX_DEVICE void arrive_as_warp(ptx_smem bar) {
+    ptx_syncwarp();
+    if (thread_here() % WARP == 0) ptx_mbar_arrive(bar);
+}
+
+/* ---- the third warpgroup --------------------------------------------------------------------- */
+
+PTX_DEVICE void produce_pages(const prefill_params &p, ptx_smem smem) {
+    uint32_t slot = 0;
+    for (int round = 0; is_tile(p, round); round++) {
+        const prefill_tile t = tile_of(p, tile_of_round(p, round));
+        fetch_pages<block>(t.walk, smem, slot);
+    }
+}
+
+/* A tile's queries, 64 rows after one another for each consumer warpgroup; rows past the last are zero. */
+PTX_DEVICE void fetch_queries(const prefill_params &p, const prefill_tile &t, ptx_smem smem) {
+    enum { CHUNKS = HEAD_DIM / CHUNK_NUMBERS, ROWS_AT_ONCE = WARP / CHUNKS };
+    const int lane = ptx_thread() % WARP, chunk = lane % CHUNKS;
+    const uint16_t *const from = p.a.q + (int64_t)t.token * p.a.q_stride + t.head * HEAD_DIM + chunk * CHUNK_NUMBERS;
+#pragma unroll 1
+    for (int row = lane / CHUNKS; row < block::ROWS; row += ROWS_AT_ONCE) {
+        const ptx_smem q = smem + (ptx_smem)(block::Q_AT + row / GROUP_ROWS * Q_GROUP_BYTES);
+        const bool is_row = row < t.n_rows;
+        ptx_cp_async(q + tile_at(row % GROUP_ROWS, chunk, Q_HALF_BYTES),
+                from + (is_row ? row : 0) * p.a.q_stride, is_row ? 16 : 0);
+    }
+    wait_for_queries();
+}
+
+PTX_DEVICE void produce_queries(const prefill_params &p, ptx_smem smem) {
+    for (int round = 0; is_tile(p, round); round++) {
+        const prefill_tile t = tile_of(p, tile_of_round(p, round));
+        if (t.walk.n_steps == 0) break;
+        ptx_mbar_wait(smem + block::EMPTY_Q_AT, parity_of_round(round) ^ 1u);
+        fetch_queries(p, t, smem);
+        arrive_as_warp(smem + block::FULL_Q_AT);
+    }
+}
+
+/* The rows of consumer warpgroup `group`. */
+PTX_DEVICE void store_rows(const prefill_params &p, const prefill_tile &t, int group, ptx_smem rows) {
+    enum { CHUNKS = HEAD_DIM / CHUNK_NUMBERS, ROWS_AT_ONCE = WARP / CHUNKS };
+    const int lane = thread_here() % WARP, chunk = lane % CHUNKS;
+    const int left = t.n_rows - group * GROUP_ROWS;
+    const int64_t stride = (int64_t)p.n_heads * HEAD_DIM;
+    int row = lane / CHUNKS;
+    uint16_t *to = p.a.attended + (t.token + group * GROUP_ROWS + row) * stride + t.head * HEAD_DIM + chunk * CHUNK_NUMBERS;
+#pragma unroll 1
+    for (; row < GROUP_ROWS && row < left; row += ROWS_AT_ONCE, to += ROWS_AT_ONCE * stride)
+        *(uint4 *)to = ptx_lds128(rows + tile_at(row, chunk, Q_HALF_BYTES));
+}
+
+PTX_DEVICE void consume_rows(const prefill_params &p, int group, ptx_smem smem) {
+    if (!p.a.is_last) return;
+    for (int round = 0; is_tile(p, round); round++) {
+        ptx_mbar_wait(smem + (ptx_smem)(block::FULL_OUT_AT + group * 8), parity_of_round(round));
+        store_rows(p, tile_of(p, tile_of_round(p, round)), group,
+                smem + (ptx_smem)(block::OUT_AT + group * Q_GROUP_BYTES));
+        arrive_as_warp(smem + (ptx_smem)(block::EMPTY_OUT_AT + group * 8));
+    }
+}
+
+/* ---- the consumers --------------------------------------------------------------------------- */
+
 PTX_DEVICE row_limits limits_of(const prefill_params &p, const prefill_tile &t) {
     const int first = p.pos + t.token + 1; /* keys seen by the tile's row 0 */
     const int group = first + warpgroup() * GROUP_ROWS;
@@ -74,26 +163,19 @@ PTX_DEVICE row_limits limits_of(const prefill_params &p, const prefill_tile &t) 
             group < p.n_keys ? group : p.n_keys};
 }
 
-/* This warpgroup's 64 rows; rows past the last are zero. */
-PTX_DEVICE void load_queries(const prefill_params &p, const prefill_tile &t, ptx_smem q) {
-    const int first_row = thread_here() / GROUP * GROUP_ROWS;
-    for (int i = thread_here() % GROUP; i < GROUP_ROWS * HEAD_DIM / CHUNK_NUMBERS; i += GROUP) {
-        const int row = i / (HEAD_DIM / CHUNK_NUMBERS);
-        const int chunk = i % (HEAD_DIM / CHUNK_NUMBERS);
-        const bool is_row = first_row + row < t.n_rows;
-        const int64_t token = t.token + (is_row ? first_row + row : 0);
-        const uint16_t *from =
-                p.a.q + token * p.a.q_stride + t.head * HEAD_DIM + chunk * CHUNK_NUMBERS;
-        ptx_cp_async(q + tile_at(row, chunk, Q_HALF_BYTES), from, is_row ? 16 : 0);
-    }
-    wait_for_queries();
+/* A round's queries, into registers. */
+PTX_DEVICE void take_queries(int round, ptx_smem smem, held_queries &held) {
+    ptx_mbar_wait(smem + block::FULL_Q_AT, parity_of_round(round));
+    hold_queries(queries_of<block>(smem), held);
+    arrive_as_warp(smem + block::EMPTY_Q_AT);
 }
 
 PTX_DEVICE void load_state(const prefill_params &p, const prefill_tile &t, row_state &state) {
     clear_state(state);
+    if (p.a.is_first) return;
 #pragma unroll
     for (int h = 0; h < 2; h++) {
-        if (p.a.is_first || row_here(h) >= t.n_rows) continue;
+        if (row_here(h) >= t.n_rows) continue;
         const int64_t at = (int64_t)(t.token + row_here(h)) * p.n_heads + t.head;
         state.max[h] = p.a.max[at];
         state.sum[h] = p.a.sum[at];
@@ -125,79 +207,108 @@ PTX_DEVICE void store_state(
     }
 }
 
-/* Normalised rows, through the shared memory of the queries so that they are written 16 bytes a
- * lane. A warp writes and reads its own 16 rows. */
-PTX_DEVICE void store_attended(
-        const prefill_params &p, const prefill_tile &t, const row_state &state, ptx_smem q) {
-    const int lane = thread_here() % WARP;
-    const int warp_row = thread_here() % GROUP / WARP * 16; /* in the warpgroup's queries */
-    ptx_bar_sync<GROUP>(within<block>()); /* the queries are here, and have been read */
+/* Normalised rows, left in shared memory for the warp that stores them. */
+PTX_DEVICE void leave_rows(const prefill_params &p, const prefill_tile &t, int round, ptx_smem smem,
+        const row_state &state) {
+    const int group = thread_here() / GROUP, lane = thread_here() % WARP;
+    const int row = thread_here() % GROUP / WARP * 16 + lane / 4; /* in the warpgroup */
+    const ptx_smem rows = smem + (ptx_smem)(block::OUT_AT + group * Q_GROUP_BYTES);
+    ptx_mbar_wait(smem + (ptx_smem)(block::EMPTY_OUT_AT + group * 8), parity_of_round(round) ^ 1u);
 #pragma unroll
     for (int h = 0; h < 2; h++) {
         const float inverse = state.sum[h] > 0.0f ? 1.0f / state.sum[h] : 0.0f;
-        const uint32_t chunk =
-                tile_chunk(warp_row + lane / 4 + 8 * h, 0) + (uint32_t)(lane % 4 * 4);
+        const uint32_t chunk = tile_chunk(row + 8 * h, 0) + (uint32_t)(lane % 4 * 4);
 #pragma unroll
         for (int j = 0; j < HEAD_DIM / 8; j++)
-            ptx_sts32(q + (chunk ^ (uint32_t)(j % 8 * 16)) + j / 8 * Q_HALF_BYTES,
+            ptx_sts32(rows + (chunk ^ (uint32_t)(j % 8 * 16)) + j / 8 * Q_HALF_BYTES,
                     ptx_pack_bf16(state.out[4 * j + 2 * h] * inverse,
                             state.out[4 * j + 2 * h + 1] * inverse));
         if (p.a.lse && lane % 4 == 0 && row_here(h) < t.n_rows)
             p.a.lse[(int64_t)(t.token + row_here(h)) * p.n_heads + t.head] =
                     (state.max[h] + ptx_log2(state.sum[h])) * 0.6931471805599453f;
     }
-    ptx_syncwarp();
-    for (int i = lane; i < 16 * HEAD_DIM / CHUNK_NUMBERS; i += WARP) {
-        const int row = warp_row + i / (HEAD_DIM / CHUNK_NUMBERS);
-        const int chunk = i % (HEAD_DIM / CHUNK_NUMBERS);
-        const int tile_row = thread_here() / GROUP * GROUP_ROWS + row;
-        if (tile_row >= t.n_rows) return;
-        const int64_t at = ((int64_t)(t.token + tile_row) * p.n_heads + t.head) * HEAD_DIM;
-        *(uint4 *)(p.a.attended + at + chunk * CHUNK_NUMBERS) =
-                ptx_lds128(q + tile_at(row, chunk, Q_HALF_BYTES));
-    }
+    arrive_as_warp(smem + (ptx_smem)(block::FULL_OUT_AT + group * 8));
 }
 
-PTX_DEVICE void begin(
-        const prefill_params &p, const prefill_tile &t, ptx_smem q, row_state &state) {
-    /* The last tile's rows have been read from where its queries were. */
-    ptx_bar_sync<GROUP>(within<block>());
-    load_queries(p, t, q);
-    load_state(p, t, state);
-}
-
-PTX_DEVICE void end(
-        const prefill_params &p, const prefill_tile &t, ptx_smem q, const row_state &state) {
+PTX_DEVICE void end(const prefill_params &p, const prefill_tile &t, int round, ptx_smem smem, const row_state &state) {
     if (p.a.is_last)
-        store_attended(p, t, state, q);
+        leave_rows(p, t, round, smem, state);
     else
         store_state(p, t, state);
 }
 
+/* Whether this block has a tile in a round, with pages. */
+PTX_DEVICE bool is_walk(const prefill_params &p, int round) {
+    return is_tile(p, round) && tile_of(p, tile_of_round(p, round)).walk.n_steps > 0;
+}
+
+/* All of the block's tiles with pages; the number of the round behind them. */
+PTX_DEVICE int walk_tiles(const prefill_params &p, ptx_smem smem, row_state &state) {
+    walking on;
+    int round = 0;
+    prefill_tile t = tile_of(p, tile_of_round(p, 0)), last;
+    row_limits limits = limits_of(p, t);
+    if (t.walk.n_steps == 0) return 0;
+    bool is_more = is_walk(p, 1);
+    on.here = 0;
+    load_state(p, t, state);
+    take_queries(0, smem, on.held);
+    first_step<block>(t.walk, limits, p.scale, smem, on, state);
+    for (;; round++) {
+        other_steps<block>(t.walk, limits, p.scale, smem, on, state);
+        if (!is_more) break;
+        take_queries(round + 1, smem, on.held);
+        const auto arrange = [&] {
+            last = tile_here(p, round);
+            t = tile_of(p, tile_of_round(p, round + 1));
+            limits = limits_of(p, t);
+            is_more = is_walk(p, round + 2);
+        };
+        const auto change = [&] {
+            end(p, last, round, smem, state);
+            load_state(p, t, state);
+        };
+        first_step_behind<block>(t.walk, limits, p.scale, smem, on, state, arrange, change);
+    }
+    last_values<block>(smem, on, state);
+    end(p, tile_here(p, round), round, smem, state);
+    return round + 1;
+}
+
 PTX_DEVICE void consume(const prefill_params &p, ptx_smem smem) {
-    const ptx_smem q = queries_of<block>(smem);
-    uint32_t slot = 0;
+    row_state state;
     begin_turns<block>();
-    for (int round = 0; tile_of_round(p, round) < p.n_tiles; round++) {
+    for (int round = walk_tiles(p, smem, state); is_tile(p, round); round++) { /* no row of those sees a key */
         const prefill_tile t = tile_of(p, tile_of_round(p, round));
-        row_state state;
-        begin(p, t, q, state);
-        if (t.walk.n_steps > 0) attend<block>(t.walk, limits_of(p, t), p.scale, smem, slot, state);
-        end(p, t, q, state);
+        load_state(p, t, state);
+        end(p, t, round, smem, state);
     }
     end_turns<block>();
 }
 
 /* ---- the kernel ------------------------------------------------------------------------------ */
 
+PTX_DEVICE void init_all_barriers(ptx_smem smem) {
+    ptx_mbar_init(smem + block::FULL_Q_AT, 1);
+    ptx_mbar_init(smem + block::EMPTY_Q_AT, block::CONSUMER_WARPS);
+    for (int group = 0; group < block::N_CONSUMERS; group++) {
+        ptx_mbar_init(smem + (ptx_smem)(block::FULL_OUT_AT + group * 8), GROUP / WARP);
+        ptx_mbar_init(smem + (ptx_smem)(block::EMPTY_OUT_AT + group * 8), 1);
+    }
+    init_barriers<block>(smem);
+}
+
 static __global__ void __launch_bounds__(block::THREADS, 1)
         attn_prefill_sm90_kernel(const prefill_params p) {
     const ptx_smem smem = ptx_smem_base();
-    if (ptx_thread() == block::CONSUMER_THREADS) init_barriers<block>(smem);
+    if (ptx_thread() == block::CONSUMER_THREADS) init_all_barriers(smem);
     ptx_syncthreads();
-    if (warpgroup() == block::N_CONSUMERS) {
+    const int warp = ptx_of_warp(ptx_thread() / WARP); /* of the producers' warpgroup: 8 and on */
+    if (warp >= block::CONSUMER_WARPS) {
         ptx_registers_give<PRODUCER_REGISTERS>();
-        if (ptx_thread() < block::CONSUMER_THREADS + WARP) produce(p, smem);
+        if (warp == block::CONSUMER_WARPS) produce_pages(p, smem);
+        if (warp == block::CONSUMER_WARPS + 1) produce_queries(p, smem);
+        if (warp >= block::CONSUMER_WARPS + 2) consume_rows(p, warp - block::CONSUMER_WARPS - 2, smem);
     } else {
         ptx_registers_take<CONSUMER_REGISTERS>();
         consume(p, smem);

@@ -314,15 +314,25 @@ struct row_rise {
     bool is_risen;
 };
 
-/* The rows' maxima over s as well, where that is more than MAX_LAG. */
-PTX_DEVICE row_rise raise(const float (&s)[64], row_state &state, float scale) {
+/* The greatest scores of the thread's two rows. */
+struct row_tops {
+    float of[2];
+};
+PTX_DEVICE row_tops tops_of(const float (&s)[64], float scale) {
+    row_tops tops;
+#pragma unroll
+    for (int h = 0; h < 2; h++) tops.of[h] = max_of_row(greatest(s, h)) * scale;
+    return tops;
+}
+
+/* The rows' maxima over those as well, where that is more than MAX_LAG. */
+PTX_DEVICE row_rise raise(const row_tops &tops, row_state &state) {
     row_rise rise;
     bool is_risen = false;
 #pragma unroll
     for (int h = 0; h < 2; h++) {
-        const float top = max_of_row(greatest(s, h)) * scale;
         rise.from[h] = state.max[h];
-        if (top > state.max[h] + MAX_LAG) is_risen = true, state.max[h] = top;
+        if (tops.of[h] > state.max[h] + MAX_LAG) is_risen = true, state.max[h] = tops.of[h];
     }
     rise.is_risen = ptx_any(is_risen);
     return rise;
@@ -398,74 +408,143 @@ PTX_DEVICE void mask_step(const row_limits &limits, const page_walk &w, int step
     mask(s, n_seen);
 }
 
+/* What a warpgroup takes from page to page: the page whose keys come next is in slot `here`; of the one `before`, the
+ * weights, and what they add to the sums, have not met its values yet. */
+struct walking {
+    float s[64];
+    packed_weights weights;
+    held_queries held;
+    float sums[2];
+    uint32_t here, before;
+};
+
+/* The mbarrier, or the tile, of a slot. */
+template <class BLOCK> PTX_DEVICE ptx_smem bar_of(ptx_smem smem, int at, uint32_t slot) {
+    return smem + (ptx_smem)at + stage_of<BLOCK>(slot) * 8;
+}
+template <class BLOCK> PTX_DEVICE ptx_smem tile_of_slot(ptx_smem smem, int at, uint32_t slot) {
+    return smem + (ptx_smem)at + stage_of<BLOCK>(slot) * TILE_BYTES;
+}
+template <class BLOCK> PTX_DEVICE void wait_for_keys(ptx_smem smem, uint32_t slot) {
+    ptx_mbar_wait(bar_of<BLOCK>(smem, BLOCK::FULL_K_AT, slot), parity_of<BLOCK>(slot));
+}
+template <class BLOCK> PTX_DEVICE void wait_for_values(ptx_smem smem, uint32_t slot) {
+    ptx_mbar_wait(bar_of<BLOCK>(smem, BLOCK::FULL_V_AT, slot), parity_of<BLOCK>(slot));
+}
+
+/* s of a walk's first page -> weights. */
+PTX_DEVICE void begin_weights(const row_tops &tops, float scale, walking &on, row_state &state) {
+    const row_rise rise = raise(tops, state);
+    if (rise.is_risen) rescale(state, rise);
+    weigh(on.s, state, scale, on.weights, on.sums);
+}
+
+/* A walk's first page, with nothing before it. Its queries are there once all threads of the warpgroup have come
+ * here, or are held. */
+template <class BLOCK>
+PTX_DEVICE void first_step(const page_walk &w, const row_limits &limits, float scale, ptx_smem smem,
+        walking &on, row_state &state) {
+    wait_for_keys<BLOCK>(smem, on.here);
+    if (!BLOCK::HAS_TURNS) ptx_bar_sync<GROUP>(within<BLOCK>()); /* the queries are here */
+    if (BLOCK::HAS_TURNS) ptx_bar_sync<BLOCK::CONSUMER_THREADS>(my_turn<BLOCK>()); /* likewise */
+    queue_keys<BLOCK>(queries_of<BLOCK>(smem), on.held, tile_of_slot<BLOCK>(smem, BLOCK::K_AT, on.here), on.s);
+    if (BLOCK::HAS_TURNS) ptx_bar_arrive<BLOCK::CONSUMER_THREADS>(other_turn<BLOCK>());
+    ptx_wgmma_wait<0>();
+    release(bar_of<BLOCK>(smem, BLOCK::EMPTY_K_AT, on.here));
+    mask_step<BLOCK>(limits, w, 0, on.s);
+    begin_weights(tops_of(on.s, scale), scale, on, state);
+    on.before = on.here, on.here = slot_after<BLOCK>(on.here);
+    if (w.n_steps > 1) wait_for_keys<BLOCK>(smem, on.here);
+}
+
+/* A walk's first page, behind the last one of another: as any step, but O, once complete, is another tile's. Which walk
+ * this is says `arrange`, while the products are computed: it sets w and limits. `change` makes `state` the new
+ * tile's. The queries are held. */
+template <class BLOCK, class ARRANGE, class CHANGE>
+PTX_DEVICE void first_step_behind(const page_walk &w, const row_limits &limits, float scale, ptx_smem smem,
+        walking &on, row_state &state, const ARRANGE &arrange, const CHANGE &change) {
+    static_assert(BLOCK::HAS_TURNS && BLOCK::HOLDS_QUERIES, "the queries change while products are computed");
+    wait_for_keys<BLOCK>(smem, on.here);
+    ptx_bar_sync<BLOCK::CONSUMER_THREADS>(my_turn<BLOCK>());
+    queue_keys<BLOCK>(queries_of<BLOCK>(smem), on.held, tile_of_slot<BLOCK>(smem, BLOCK::K_AT, on.here), on.s);
+    wait_for_values<BLOCK>(smem, on.before);
+    queue_values<BLOCK>(tile_of_slot<BLOCK>(smem, BLOCK::V_AT, on.before), on.weights, state.out);
+    ptx_bar_arrive<BLOCK::CONSUMER_THREADS>(other_turn<BLOCK>());
+    add_sums(state, on.sums);
+    arrange();
+    ptx_wgmma_wait<1>(); /* s */
+    release(bar_of<BLOCK>(smem, BLOCK::EMPTY_K_AT, on.here));
+    mask_step<BLOCK>(limits, w, 0, on.s);
+    const row_tops tops = tops_of(on.s, scale);
+    const ptx_smem v_is_read = bar_of<BLOCK>(smem, BLOCK::EMPTY_V_AT, on.before);
+    on.before = on.here, on.here = slot_after<BLOCK>(on.here);
+    /* No score is above the greatest, which ptxas does not know: as in other_steps(). */
+    const bool is_above = on.s[0] * scale > tops.of[0] || on.s[2] * scale > tops.of[1];
+    if (w.n_steps > 1 && !is_above) wait_for_keys<BLOCK>(smem, on.here);
+    ptx_wgmma_wait<0>(); /* out */
+    release(v_is_read);
+    change();
+    begin_weights(tops, scale, on, state);
+}
+
+/* A walk's other pages. */
+template <class BLOCK>
+PTX_DEVICE void other_steps(const page_walk &w, const row_limits &limits, float scale, ptx_smem smem,
+        walking &on, row_state &state) {
+    const ptx_smem q = queries_of<BLOCK>(smem);
+    for (int step = 1; step < w.n_steps; step++) {
+        if (BLOCK::HAS_TURNS) ptx_bar_sync<BLOCK::CONSUMER_THREADS>(my_turn<BLOCK>());
+        queue_keys<BLOCK>(q, on.held, tile_of_slot<BLOCK>(smem, BLOCK::K_AT, on.here), on.s);
+        wait_for_values<BLOCK>(smem, on.before);
+        queue_values<BLOCK>(tile_of_slot<BLOCK>(smem, BLOCK::V_AT, on.before), on.weights, state.out);
+        if (BLOCK::HAS_TURNS) ptx_bar_arrive<BLOCK::CONSUMER_THREADS>(other_turn<BLOCK>());
+        ptx_wgmma_wait<1>(); /* s */
+        release(bar_of<BLOCK>(smem, BLOCK::EMPTY_K_AT, on.here));
+        mask_step<BLOCK>(limits, w, step, on.s);
+        add_sums(state, on.sums); /* of the page before: its shuffles are beside the maxima */
+        const row_rise rise = raise(tops_of(on.s, scale), state);
+        const ptx_smem v_is_read = bar_of<BLOCK>(smem, BLOCK::EMPTY_V_AT, on.before);
+        on.before = on.here, on.here = slot_after<BLOCK>(on.here);
+        /* One warpgroup has nobody's products beside its exponentials but its own. */
+        if (!BLOCK::HAS_TURNS) weigh<false>(on.s, state, scale, on.weights, on.sums);
+        /* Nothing falls and no sum is negative, which ptxas does not know: so it has them here, and the next wait
+         * behind them. */
+        const bool falls = BLOCK::HAS_TURNS
+                                   ? state.max[0] < rise.from[0] || state.max[1] < rise.from[1]
+                                   : on.sums[0] < 0.0f || on.sums[1] < 0.0f;
+        if (step + 1 < w.n_steps && !falls) wait_for_keys<BLOCK>(smem, on.here);
+        ptx_wgmma_wait<0>(); /* out; the weights have been read */
+        release(v_is_read);
+        if (rise.is_risen) rescale(state, rise);
+        if (BLOCK::HAS_TURNS)
+            weigh(on.s, state, scale, on.weights, on.sums);
+        else
+            pack(on.s, on.weights);
+    }
+}
+
+/* The values of the last page, with nothing behind them. */
+template <class BLOCK> PTX_DEVICE void last_values(ptx_smem smem, walking &on, row_state &state) {
+    wait_for_values<BLOCK>(smem, on.before);
+    queue_values<BLOCK>(tile_of_slot<BLOCK>(smem, BLOCK::V_AT, on.before), on.weights, state.out);
+    add_sums(state, on.sums);
+    ptx_wgmma_wait<0>();
+    release(bar_of<BLOCK>(smem, BLOCK::EMPTY_V_AT, on.before));
+}
+
 /* Every step of the tile, at least one, also one that only the rows of the other warpgroup see: both take
  * as many turns. The pages are in `slot` and on, which is moved behind them; the queries are there, once
  * all threads of the warpgroup have come here. */
 template <class BLOCK>
 PTX_DEVICE void attend(const page_walk &w, const row_limits &limits, float scale, ptx_smem smem,
         uint32_t &slot, row_state &state) {
-    const ptx_smem q = queries_of<BLOCK>(smem);
-    packed_weights weights;
-    held_queries held;
-    float s[64], sums[2];
-    uint32_t here = slot, before;
-    const auto bar = [=](int at, uint32_t of) {
-        return smem + (ptx_smem)at + stage_of<BLOCK>(of) * 8;
-    };
-    const auto tile = [=](int at, uint32_t of) {
-        return smem + (ptx_smem)at + stage_of<BLOCK>(of) * TILE_BYTES;
-    };
-    ptx_mbar_wait(bar(BLOCK::FULL_K_AT, here), parity_of<BLOCK>(here));
-    if (!BLOCK::HAS_TURNS || BLOCK::HOLDS_QUERIES)
-        ptx_bar_sync<GROUP>(within<BLOCK>()); /* the queries are here */
-    if (BLOCK::HOLDS_QUERIES) hold_queries(q, held);
-    if (BLOCK::HAS_TURNS) ptx_bar_sync<BLOCK::CONSUMER_THREADS>(my_turn<BLOCK>()); /* likewise */
-    queue_keys<BLOCK>(q, held, tile(BLOCK::K_AT, here), s);
-    if (BLOCK::HAS_TURNS) ptx_bar_arrive<BLOCK::CONSUMER_THREADS>(other_turn<BLOCK>());
-    ptx_wgmma_wait<0>();
-    release(bar(BLOCK::EMPTY_K_AT, here));
-    mask_step<BLOCK>(limits, w, 0, s);
-    row_rise rise = raise(s, state, scale);
-    if (rise.is_risen) rescale(state, rise);
-    weigh(s, state, scale, weights, sums);
-    before = here, here = slot_after<BLOCK>(here);
-    if (w.n_steps > 1) ptx_mbar_wait(bar(BLOCK::FULL_K_AT, here), parity_of<BLOCK>(here));
-    for (int step = 1; step < w.n_steps; step++) {
-        if (BLOCK::HAS_TURNS) ptx_bar_sync<BLOCK::CONSUMER_THREADS>(my_turn<BLOCK>());
-        queue_keys<BLOCK>(q, held, tile(BLOCK::K_AT, here), s);
-        ptx_mbar_wait(bar(BLOCK::FULL_V_AT, before), parity_of<BLOCK>(before));
-        queue_values<BLOCK>(tile(BLOCK::V_AT, before), weights, state.out);
-        if (BLOCK::HAS_TURNS) ptx_bar_arrive<BLOCK::CONSUMER_THREADS>(other_turn<BLOCK>());
-        ptx_wgmma_wait<1>(); /* s */
-        release(bar(BLOCK::EMPTY_K_AT, here));
-        mask_step<BLOCK>(limits, w, step, s);
-        add_sums(state, sums); /* of the page before: its shuffles are beside the maxima */
-        rise = raise(s, state, scale);
-        const ptx_smem v_is_read = bar(BLOCK::EMPTY_V_AT, before);
-        before = here, here = slot_after<BLOCK>(here);
-        /* One warpgroup has nobody's products beside its exponentials but its own. */
-        if (!BLOCK::HAS_TURNS) weigh<false>(s, state, scale, weights, sums);
-        /* Nothing falls and no sum is negative, which ptxas does not know: so it has them here, and the next wait
-         * behind them. */
-        const bool falls = BLOCK::HAS_TURNS
-                                   ? state.max[0] < rise.from[0] || state.max[1] < rise.from[1]
-                                   : sums[0] < 0.0f || sums[1] < 0.0f;
-        if (step + 1 < w.n_steps && !falls)
-            ptx_mbar_wait(bar(BLOCK::FULL_K_AT, here), parity_of<BLOCK>(here));
-        ptx_wgmma_wait<0>(); /* out; the weights have been read */
-        release(v_is_read);
-        if (rise.is_risen) rescale(state, rise);
-        if (BLOCK::HAS_TURNS)
-            weigh(s, state, scale, weights, sums);
-        else
-            pack(s, weights);
-    }
-    ptx_mbar_wait(bar(BLOCK::FULL_V_AT, before), parity_of<BLOCK>(before));
-    queue_values<BLOCK>(tile(BLOCK::V_AT, before), weights, state.out);
-    add_sums(state, sums);
-    ptx_wgmma_wait<0>();
-    release(bar(BLOCK::EMPTY_V_AT, before));
-    slot = here;
+    static_assert(!BLOCK::HOLDS_QUERIES, "nobody holds them here");
+    walking on;
+    on.here = slot;
+    first_step<BLOCK>(w, limits, scale, smem, on, state);
+    other_steps<BLOCK>(w, limits, scale, smem, on, state);
+    last_values<BLOCK>(smem, on, state);
+    slot = on.here;
 }
 
 /* The same, to the last bit, with registers for S or P but not for both: a turn is O += P V(j-1), then S = Q K(j)^T,
@@ -499,7 +578,7 @@ PTX_DEVICE void attend_by_turns(const page_walk &w, const row_limits &limits, fl
         ptx_bar_arrive<BLOCK::CONSUMER_THREADS>(other_turn<BLOCK>());
         release(bar(BLOCK::EMPTY_K_AT, here));
         mask_step<BLOCK>(limits, w, step, s);
-        const row_rise rise = raise(s, state, scale);
+        const row_rise rise = raise(tops_of(s, scale), state);
         if (rise.is_risen) rescale(state, rise);
         float sums[2];
         weigh(s, state, scale, weights, sums);

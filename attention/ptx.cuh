@@ -251,6 +251,12 @@ PTX_DEVICE uint32_t ptx_here(uint32_t x) {
     return x;
 }
 
+/* x, which is the same in all lanes of the warp, for a compiler that cannot know: what follows from it is computed once a
+ * warp. All lanes call it together. */
+PTX_DEVICE int ptx_of_warp(int x) {
+    return __shfl_sync(0xffffffffu, x, 0);
+}
+
 /* ---- launching ------------------------------------------------------------------------------- */
 
 typedef struct ptx_grid {

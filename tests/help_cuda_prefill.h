@@ -118,15 +118,16 @@ static inline void prefill_cuts() {
     CHECK(memcmp(one.lse.data, three.lse.data, 300 * 4) == 0);
 }
 
-/* Rows that see no key of the only segment: 0 and -inf. */
+/* Rows that see no key of the only segment: 0 and -inf; behind tiles of rows that do see some, in one block. */
 static inline void prefill_of_nothing() {
-    const cuda_layer layer(cuda_shape(1, 1), 256, 5);
-    cuda_buffer<uint16_t> q(130 * 128), attended(130 * 128);
-    cuda_buffer<float> lse(130);
+    enum { HEADS = 3 };
+    const cuda_layer layer(cuda_shape(HEADS, 1), 256, 5);
+    cuda_buffer<uint16_t> q(130 * HEADS * 128), attended(130 * HEADS * 128);
+    cuda_buffer<float> lse(130 * HEADS);
     cuda_fill_normal(q.data, q.n, 4);
     attn_cuda_prefill_args args = {};
     args.q = q.data;
-    args.q_stride = 128;
+    args.q_stride = HEADS * 128;
     args.n_tokens = 130;
     args.pos = 0;
     const cuda_buffer<void *> pages(layer.pages);
@@ -139,9 +140,9 @@ static inline void prefill_of_nothing() {
     emu_seed(0);
     CHECK(PREFILL(&layer.shape, &args, NULL) == RT_OK);
     cuda_wait();
-    for (int64_t i = 0; i < 128 * 128; i++) CHECK(attended[i] == 0);
-    for (int64_t t = 0; t < 128; t++) CHECK(lse[t] == -INFINITY);
-    CHECK(isfinite(lse[128]) && isfinite(lse[129]));
+    for (int64_t i = 0; i < 128 * HEADS * 128; i++) CHECK(attended[i] == 0);
+    for (int64_t t = 0; t < 128 * HEADS; t++) CHECK(lse[t] == -INFINITY);
+    for (int64_t t = 128 * HEADS; t < 130 * HEADS; t++) CHECK(isfinite(lse[t]));
 }
 
 /* Values of 1: the weights' roundings average out of what is 1; one key: its value, exactly. */

@@ -210,6 +210,10 @@ static inline uint32_t ptx_here(uint32_t x) {
     return x;
 }
 
+static inline int ptx_of_warp(int x) {
+    return x;
+}
+
 typedef struct ptx_grid {
     int64_t x;
     int64_t y;
