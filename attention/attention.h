@@ -1,9 +1,11 @@
-/* Attention: what K and V mean. The only reader and writer of their values.
+/* Attention: what K and V mean. The only reader and writer of their values. The functions here are the CPU's: host
+ * memory of the caller, done on return; what can go wrong is told by attn_cpu_check. attn_cuda.h is a GPU's.
  *
  *   attn_rotate_q  rotate q (RoPE)
  *   attn_append_kv rotate k, write k and v into the layer's pages
  *   attn_prefill   fold one segment of pages into the running state of many query tokens
  *   attn_decode    one query token for each of several sequences, all keys at once or in windows
+ *   attn_merge     two states over disjoint keys into one
  *   attn_page_seal   quantise a page once it is full, where storage is lossy
  *   attn_page_pack / attn_page_unpack   a page <-> canonical rows, for the store and the disk
  *
@@ -100,6 +102,7 @@ RT_MUST_CHECK rt_status attn_cpu_check(const attn_shape *shape);
  * `isa` is at most rt_machine_isa(); the pool is borrowed. */
 RT_MUST_CHECK rt_status attn_cpu_create(
         const attn_shape *shape, rt_isa isa, rt_pool *pool, attn_cpu **out);
+/* Accepts NULL. */
 void attn_cpu_free(attn_cpu *cpu);
 
 /* Scratch that attn_cpu_create takes, for the plan. */
@@ -120,7 +123,7 @@ int64_t attn_open_page_bytes(const attn_shape *shape);
  *   pages  pages of positions pos - pos % 128 and on; open ones, where storage is lossy
  *
  * RoPE angles are formed in fp32, position x theta, with full range reduction, as the reference
- * does (theta from fp32 pow and reciprocal). Blocks until done. Source: Su et al. 2021,
+ * does (theta from fp32 pow and reciprocal). Source: Su et al. 2021,
  * arXiv:2104.09864. */
 void attn_append_kv(attn_cpu *cpu, float *kv, int64_t stride, int64_t n_tokens, int64_t pos,
         void *const *pages);
@@ -187,8 +190,9 @@ void attn_decode_finish(attn_cpu *cpu, const attn_decode_step *step, float *out)
 void attn_decode(attn_cpu *cpu, const float *q, int64_t stride, const attn_segment *keys,
         int32_t n_seqs, float *out, void *scratch);
 
-/* Quantise a full open page; lossy shapes only. fp8: attn_fp8.h. int8 and int4, keys: each dim over groups of 64 tokens; values: each
- * token over groups of 64 dims (the last may be smaller). With lo and hi the ends of a group's range,
+/* Quantise a full open page, of attn_open_page_bytes, into one of attn_page_bytes; lossy shapes only. fp8: attn_fp8.h.
+ * int8 and int4, keys: each dim over groups of 64 tokens; values: each token over groups of 64 dims (the last may be
+ * smaller). With lo and hi the ends of a group's range,
  *
  *   scale = (hi - lo) / (2^bits - 1), rounded up to bf16     zero = lo, a bf16 as it is
  *   code  = (x - zero) / scale to the nearest integer, ties to even; reads as zero + scale code

@@ -1,8 +1,8 @@
 /* Attention on a GPU: what attention.h says, for pages and rows in device memory.
  *
  * Shapes: head_dim 128, kv_dtype RT_BF16 or RT_FP8, at most 16 query heads per KV head. A page (of e4m3:
- * attn_fp8.h; an open one is as of bf16) is, per KV head, a tile of keys and a tile of values, 32 KiB each; the same bytes serve ldmatrix (sm_80) and
- * wgmma (sm_90a), and come by plain copies:
+ * attn_fp8.h; an open one is as of bf16) is, per KV head, a tile of keys and a tile of values, 32 KiB
+ * each; the same bytes serve ldmatrix (sm_80) and wgmma (sm_90a), and come by plain copies:
  *
  *   number (token t, dim d) of a tile, in bytes:
  *   (d / 64) 16384 + t 128 + (((d / 8) % 8) ^ (t % 8)) 16 + (d % 8) 2
@@ -37,7 +37,7 @@ enum {
 
 /* RT_EUSAGE: the kernels do not support the shape. */
 RT_MUST_CHECK rt_status attn_cuda_check(const attn_shape *shape);
-/* Of bf16, open ones too; of e4m3, a multiple of 256. */
+/* Bytes of a page: of bf16, which open ones are too; of e4m3, a multiple of 256. */
 int64_t attn_cuda_page_bytes(const attn_shape *shape);
 int64_t attn_cuda_fp8_page_bytes(const attn_shape *shape);
 
@@ -112,8 +112,8 @@ typedef struct attn_cuda_decode_args {
     uint32_t *tickets;
     void *scratch;
     void *const *const *open_pages;
-    int64_t first_token; /* of the keys of this call, a multiple of ATTN_SPLIT_TOKENS; */
-    int64_t n_tokens;    /* 0: all from there on, in one call */
+    int64_t first_token; /* of the keys of this call, a multiple of ATTN_SPLIT_TOKENS */
+    int64_t n_tokens;    /* of them; 0: all from there on */
 } attn_cuda_decode_args;
 enum { ATTN_CUDA_DECODE_ROWS_MAX = 256 };
 /* Ampere and later: mma.sync. Memory binds up to 32 rows of a KV head. */
@@ -122,7 +122,7 @@ RT_MUST_CHECK rt_status attn_cuda_decode_sm80(
 /* Hopper: bulk copies, wgmma. Memory binds up to 128 rows of bf16 pages. */
 RT_MUST_CHECK rt_status attn_cuda_decode_sm90(
         const attn_shape *shape, const attn_cuda_decode_args *args, rt_stream stream);
-/* What either wants. */
+/* Bytes that either wants, for so many or fewer. */
 int64_t attn_cuda_decode_scratch_bytes(
         const attn_shape *shape, int64_t max_tokens, int32_t n_seqs, int32_t n_queries);
 int64_t attn_cuda_decode_ticket_bytes(const attn_shape *shape, int32_t n_seqs);
@@ -147,7 +147,7 @@ RT_MUST_CHECK rt_status attn_cuda_widen_fp8(
  *              t has a page array of its own, seq_pages[t], from position 0 on
  *   q          bf16 [n_tokens][n_heads][128], rotated
  *
- * Angles are formed in fp32 and reduced in fp64, as attn_append does; rotation in fp32, rounded
+ * Angles are formed in fp32 and reduced in fp64, as attn_append_kv does; rotation in fp32, rounded
  * once. */
 typedef struct attn_cuda_append_args {
     const uint16_t *qkv;

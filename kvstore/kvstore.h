@@ -120,13 +120,15 @@ int64_t kv_codec_bytes(void);
 int64_t kv_open_bytes(const kv_config *config);
 /* Token ids and page pointers of one sequence; not part of host_bytes_max either. */
 int64_t kv_seq_lists_bytes(const kv_config *config, int64_t max_tokens);
-/* Of overflow.host_bytes, what one extent of a layer takes; extents of n_tokens of a sequence, and those on their way. */
+/* Of overflow.host_bytes, what one extent of a layer takes; extents of n_tokens of a sequence, and those
+ * on their way. */
 int64_t kv_overflow_rows_bytes(const kv_config *config);
 int64_t kv_overflow_extents(const kv_config *config, int64_t n_tokens);
 /* Disk that n_tokens of a sequence may take. */
 int64_t kv_overflow_disk_bytes(const kv_config *config, int64_t n_tokens);
 
-/* Errors: RT_ENOFIT  host_bytes_max is less than one page per layer, or than an overflow needs
+/* `config` is copied; a device must outlive the store.
+ * Errors: RT_ENOFIT  host_bytes_max is less than one page per layer, or than an overflow needs
  *         RT_ENOMEM  the memory could not be allocated
  *         RT_EIO     a directory of the overflow cannot be written
  *         RT_EUNSUPPORTED  io_uring alone is wanted and is not to be had */
@@ -140,6 +142,7 @@ const char *kv_store_io_text(const kv_store *store);
 /* An empty sequence with room for max_tokens: in memory where that is free, otherwise overflowing.
  * Errors: RT_ENOFIT  neither; the message says tokens asked and left, or bytes on disk */
 RT_MUST_CHECK rt_status kv_seq_create(kv_store *store, int64_t max_tokens, kv_seq **out);
+/* In no walk; an open span is aborted. Accepts NULL. */
 void kv_seq_free(kv_seq *seq);
 
 /* A sequence holding the first n_tokens of `parent` (idle; n_tokens <= its length) with room for
@@ -154,9 +157,10 @@ int64_t kv_seq_length(const kv_seq *seq);
 /* Tokens it has room for. */
 int64_t kv_seq_max_tokens(const kv_seq *seq);
 
-/* Forget tokens from n_tokens on (idle sequences); from the start of a sealed page that holds it. A page shared with another sequence is copied
- * before it is next written. Whole pages forgotten while shared stay with the other sequence: room
- * for their like is no longer reserved, and is sought again when a span begins. */
+/* Forget tokens from n_tokens on (idle sequences); from the start of a sealed page that holds it. A page
+ * shared with another sequence is copied before it is next written. Whole pages forgotten while shared
+ * stay with the other sequence: room for their like is no longer reserved, and is sought again when a
+ * span begins. */
 void kv_seq_truncate(kv_seq *seq, int64_t n_tokens);
 
 /* Ids of the tokens it holds, and of the open span's; valid until the sequence is freed. */
@@ -179,7 +183,8 @@ void kv_span_abort(kv_seq *seq);
  * With a vault, a sequence that was created (not forked) is kept, segment by segment of 4096 tokens,
  * as its spans are committed, and found again by its token ids, by any process that has the same
  * fingerprint. Ranks keep the heads that they hold, in files of their own; what ranks of another number
- * kept is found too, where their directories can be read, and put together in a file of this rank's. What cannot be kept (a full disk) is not; the sequence itself goes on. */
+ * kept is found too, where their directories can be read, and put together in a file of this rank's.
+ * What cannot be kept (a full disk) is not; the sequence itself goes on. */
 
 typedef struct kv_keep {
     const uint8_t *fingerprint;   /* [32]: of everything that K and V depend on */
@@ -377,8 +382,9 @@ typedef struct kv_book {
     int32_t n_segments;
     int32_t n_missing;    /* of them, not on the disk any more */
     int64_t stored_bytes; /* physical, of those that are */
-    uint8_t (*chains)[32];
+    uint8_t (*chains)[32]; /* [n_segments] what segments are found by (chain.h) */
 } kv_book;
+/* What kv_books_read allocated. */
 void kv_book_free(kv_book *book);
 
 /* [A-Za-z0-9._-], 1 to 100 bytes, no leading dot or dash. RT_EUSAGE says what is wrong. */
@@ -386,6 +392,7 @@ RT_MUST_CHECK rt_status kv_book_check_name(const char *name);
 
 /* Directories that do not exist hold no books. RT_EUSAGE, RT_ENOMEM. */
 RT_MUST_CHECK rt_status kv_books_open(const char *const *dirs, int32_t n_dirs, kv_books **out);
+/* Accepts NULL. */
 void kv_books_close(kv_books *books);
 
 /* *names[*n_names], in order; damaged ones too. The caller frees each and the array. RT_EIO, RT_ENOMEM */

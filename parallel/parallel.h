@@ -4,7 +4,8 @@
  *   shard.c   who owns what
  *   comm.c    which transport; comm_self.c a group of one
  *   agree.c   comparing notes
- *   comm_local.c  processes on one machine; local_data.c moves their bytes, local_launch.c starts them, local_beat.c watches them
+ *   comm_local.c  processes on one machine; local_data.c moves their bytes, local_launch.c starts them,
+ *                 local_beat.c watches them
  *   launcher.c    who started this process: mpirun, srun, torchrun
  *   comm_mpi.c    ranks on any machines, by MPI: mpi_plugin.c is what links it
  *   comm_tcp.c    the same by TCP; exchange.c, wired.c, watch.c and tcp.c are what both stand on
@@ -51,7 +52,7 @@ RT_MUST_CHECK rt_status par_shard_make(
 /* ---- ranks that work together ------------------------------------------------------------------
  *
  * A comm is what one rank holds of the group: numbers, and one function pointer an operation, filled
- * by comm_self.c, comm_local.c, comm_mpi.c or comm_nccl.c. Two kinds of operation:
+ * by comm_self.c, comm_local.c, comm_mpi.c, comm_tcp.c or comm_nccl.c. Two kinds of operation:
  *
  *   data     all_reduce, all_gather, broadcast, send, recv: operands where `memory` says, queued on
  *            `stream` where that is a device, done on return where it is the host (stream is NULL)
@@ -86,7 +87,7 @@ typedef struct par_stats {
 
 typedef struct par_comm par_comm;
 struct par_comm {
-    const char *transport;        /* "self", "local", "mpi", "nccl" */
+    const char *transport;        /* "self", "local", "mpi", "tcp", "nccl" */
     char library[PAR_NAME_BYTES]; /* name and version of what it stands on; "" for none */
     int32_t rank;
     int32_t n_ranks;

@@ -33,6 +33,7 @@ typedef struct glm_linear {
     glm_linear_by by;
 } glm_linear;
 
+/* Of `panels`, for the plan. */
 int64_t glm_linear_bytes(int64_t n_out, int64_t n_in, rt_dtype dtype, glm_linear_by by);
 
 /* Rows of activations: row i at data + i * stride floats. */
@@ -93,6 +94,7 @@ struct glm_ops {
 /* The CPU's ops: kernels of `isa`, the pool borrowed. Errors: RT_ENOMEM, RT_EUSAGE (shape). */
 RT_MUST_CHECK rt_status glm_ops_cpu_create(
         const attn_shape *shape, rt_isa isa, rt_pool *pool, glm_ops *out);
+/* The pool stays. */
 void glm_ops_free(glm_ops *ops);
 
 /* Matrices that are oneDNN's can be multiplied from here on, by rows of these widths. Errors: glm_onednn_open */

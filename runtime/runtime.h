@@ -49,6 +49,7 @@ bool glm_launcher_has_served(const char *command, int *exit_code);
 RT_MUST_CHECK rt_status glm_launcher_set_ranks(glm_options *options);
 void glm_launcher_dismiss(const char *command);
 
+/* Sessions must be gone; the other ranks end with it. Accepts NULL. */
 void glm_engine_close(glm_engine *engine);
 
 /* Whether all ranks are still there, at once; from the thread that calls the engine. RT_EPEER: which is
@@ -59,6 +60,7 @@ RT_MUST_CHECK rt_status glm_engine_check(const glm_engine *engine);
  * glm_prefill_together. Where it answers other than 0 they end with RT_EINTERRUPTED, as after any error. */
 void glm_engine_stop_if(glm_engine *engine, int (*stops)(void));
 
+/* Borrowed, until the engine is closed. */
 const glm_config *glm_engine_config(const glm_engine *engine);
 const glm_plan *glm_engine_plan(const glm_engine *engine);
 /* The checkpoint's fingerprint, 64 hex characters. */
@@ -74,6 +76,7 @@ const char *glm_engine_overflow(const glm_engine *engine, char *text, int64_t ro
  * Errors: RT_ENOFIT  the KV budget has fewer free pages; the message says how many tokens fit */
 RT_MUST_CHECK rt_status glm_session_create(
         glm_engine *engine, int64_t max_tokens, glm_session **out);
+/* A prefill under way is given up. Accepts NULL. */
 void glm_session_free(glm_session *session);
 
 /* Tokens whose K and V are in the cache. */
@@ -81,7 +84,9 @@ int64_t glm_session_length(const glm_session *session);
 
 /* A new session holding the first n_tokens of `parent` (<= its length), with room for max_tokens.
  * Whole pages are shared and counted; a partial last page is copied. Where KV is lossy it may hold a
- * little less, as after glm_session_truncate. */
+ * little less, as after glm_session_truncate.
+ *
+ * Errors: RT_EUSAGE  parent holds fewer; otherwise as glm_session_create */
 RT_MUST_CHECK rt_status glm_session_fork(
         const glm_session *parent, int64_t n_tokens, int64_t max_tokens, glm_session **out);
 
@@ -148,8 +153,10 @@ typedef struct glm_prefill_progress {
     bool is_done;
 } glm_prefill_progress;
 
-/* Do the next (layer, chunk) item. When *progress->is_done, the logits are there.
- * After a failure, or glm_prefill_abort, the session is as it was at the last finished span. */
+/* Do the next (layer, chunk) item. When progress->is_done, the logits are there.
+ * After a failure, or glm_prefill_abort, the session is as it was at the last finished span.
+ *
+ * Errors: RT_EIO, RT_ENOFIT  the disk; RT_EDEVICE; RT_ENOMEM */
 RT_MUST_CHECK rt_status glm_prefill_step(glm_session *session, glm_prefill_progress *progress);
 void glm_prefill_abort(glm_session *session);
 
@@ -213,6 +220,7 @@ RT_MUST_CHECK rt_status glm_sample_allowed(const float *logits, int64_t vocab, i
         const glm_sampling *sampling, int64_t step, glm_allows *allows, const void *context,
         int32_t *id);
 
+/* Whether a model ends its answers with it (eos_token_id). */
 bool glm_is_stop_id(const glm_config *config, int32_t id);
 
 #endif

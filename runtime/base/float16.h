@@ -78,6 +78,7 @@ static inline uint16_t rt_float_to_f16(float value) {
     return (uint16_t)(sign | ((rounded >> 13) - (112u << 10)));
 }
 
+/* Number `index` of an array of bf16, f16 or f32. */
 static inline float rt_load_float(const void *base, int64_t index, rt_dtype dtype) {
     if (dtype == RT_F32) return ((const float *)base)[index];
     const uint16_t half = ((const uint16_t *)base)[index];

@@ -17,8 +17,10 @@ RT_MUST_CHECK rt_status rt_log_init(void);
  * any thread; at most 31 bytes. */
 void rt_log_name(const char *who);
 
+/* Whether a line would be printed, for what is dear to find out. */
 bool rt_log_enabled(rt_log_level level, const char *module);
 
+/* One line, as printf. `module` is a room or a part of one: "kvstore", "engine". */
 void rt_log(rt_log_level level, const char *module, const char *format, ...) RT_PRINTF(3, 4);
 
 /* Monotonic seconds, for measuring. */

@@ -15,8 +15,10 @@ typedef struct rt_pool rt_pool;
  *
  * Errors: RT_ENOMEM  a thread could not be started; RT_EUSAGE  n_threads < 0 or > 1024 */
 RT_MUST_CHECK rt_status rt_pool_create(int n_threads, rt_pool **out);
+/* In no loop. Accepts NULL. */
 void rt_pool_free(rt_pool *pool);
 
+/* n_threads. */
 int rt_pool_threads(const rt_pool *pool);
 
 /* Call work(context, item, thread) for every item in [0, n_items), thread in [0, n_threads), and
