@@ -26,16 +26,8 @@
 #include <stdlib.h>
 
 #include "attention/attention.h"
+#include "help_check.h"
 #include "help_random.h"
-
-#define CHECK(condition)                                                                      \
-    do {                                                                                      \
-        if (!(condition)) {                                                                   \
-            (void)fprintf(stderr, "%s:%d: not so: %s (last error: %s)\n", __FILE__, __LINE__, \
-                    #condition, rt_error_text());                                             \
-            exit(1);                                                                          \
-        }                                                                                     \
-    } while (0)
 
 /* GLM_TEST_FAST=1: smaller sizes, for the sanitizers. */
 bool ath_is_fast(void);

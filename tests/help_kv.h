@@ -5,17 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "help_check.h"
 #include "kvstore/kvstore.h"
 #include "runtime/base/size.h"
-
-#define CHECK(condition)                                                                      \
-    do {                                                                                      \
-        if (!(condition)) {                                                                   \
-            (void)fprintf(stderr, "%s:%d: not so: %s (last error: %s)\n", __FILE__, __LINE__, \
-                    #condition, rt_error_text());                                             \
-            exit(1);                                                                          \
-        }                                                                                     \
-    } while (0)
 
 /* Pages of 4 tokens, 16 bytes a token: boundaries come often. */
 enum { KVH_PAGE_TOKENS = 4, KVH_TOKEN_BYTES = 16, KVH_PAGE_BYTES = 64 };

@@ -5,16 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "help_check.h"
 #include "runtime/safetensors.h"
-
-#define CHECK(condition)                                                                      \
-    do {                                                                                      \
-        if (!(condition)) {                                                                   \
-            (void)fprintf(stderr, "%s:%d: not so: %s (last error: %s)\n", __FILE__, __LINE__, \
-                    #condition, rt_error_text());                                             \
-            exit(1);                                                                          \
-        }                                                                                     \
-    } while (0)
 
 /* A growing file; zero-initialise, free(file.bytes). */
 typedef struct sth_file {

@@ -7,17 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "help_check.h"
 #include "runtime/tokenizer.h"
 #include "runtime/tokenizer_vocab.h"
-
-#define CHECK(condition)                                                                      \
-    do {                                                                                      \
-        if (!(condition)) {                                                                   \
-            (void)fprintf(stderr, "%s:%d: not so: %s (last error: %s)\n", __FILE__, __LINE__, \
-                    #condition, rt_error_text());                                             \
-            exit(1);                                                                          \
-        }                                                                                     \
-    } while (0)
 
 enum { TOKH_SKIP = 77 };
 
