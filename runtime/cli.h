@@ -262,9 +262,10 @@ RT_MUST_CHECK rt_status glm_cli_read_text(const char *path, char **text, int64_t
 
 /* [gMASK]<sop> at the beginning of ids that go behind a book's: which begin so already. */
 void glm_cli_drop_specials(const glm_tokenizer *tokenizer, glm_ids *ids);
+/* Make `ids` what `front` holds and then what they are. `front` is empty then, also on failure. RT_ENOMEM. */
+RT_MUST_CHECK rt_status glm_cli_put_in_front(glm_ids *front, glm_ids *ids);
 /* Put [gMASK]<sop> in front of the ids unless they begin so. RT_EMODEL, RT_ENOMEM. */
 RT_MUST_CHECK rt_status glm_cli_begin_ids(const glm_tokenizer *tokenizer, glm_ids *ids);
-bool glm_cli_begins_with_specials(const glm_tokenizer *tokenizer, const glm_ids *ids);
 
 /* A tokens file: ids separated by white space or commas, appended to `out`.
  * RT_EUSAGE  something else, or an id outside [0, vocab); the message says the line */

@@ -150,18 +150,10 @@ rt_status glm_cli_prepend_book(
     glm_ids whole = {0};
     RT_TRY(glm_book_ids(engine, cli->book, &whole.ids, &whole.n));
     whole.capacity = whole.n;
-    rt_status status = RT_OK;
-    if (whole.n != n_tokens)
-        status = rt_fail(
-                RT_EUSAGE, "book %s was replaced while the model was loaded; once more", cli->book);
-    if (status == RT_OK) status = glm_ids_append(&whole, ids->ids, ids->n);
-    if (status != RT_OK) {
-        glm_ids_free(&whole);
-        return status;
-    }
-    glm_ids_free(ids);
-    *ids = whole;
-    return RT_OK;
+    if (whole.n == n_tokens) return glm_cli_put_in_front(&whole, ids);
+    glm_ids_free(&whole);
+    return rt_fail(
+            RT_EUSAGE, "book %s was replaced while the model was loaded; once more", cli->book);
 }
 
 /* A book that has lost part of what it held on disk gets it back. Of a lossy cache the tokens of an

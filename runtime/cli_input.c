@@ -92,29 +92,32 @@ rt_status glm_cli_read_tokens(const char *path, int64_t vocab, glm_ids *out) {
     return status;
 }
 
-bool glm_cli_begins_with_specials(const glm_tokenizer *tokenizer, const glm_ids *ids) {
+static bool begins_with_specials(const glm_tokenizer *tokenizer, const glm_ids *ids) {
     const glm_special_ids specials = glm_tokenizer_specials(tokenizer);
     return ids->n >= 2 && ids->ids[0] == specials.gmask && ids->ids[1] == specials.sop;
 }
 
 void glm_cli_drop_specials(const glm_tokenizer *tokenizer, glm_ids *ids) {
-    if (!glm_cli_begins_with_specials(tokenizer, ids)) return;
+    if (!begins_with_specials(tokenizer, ids)) return;
     ids->n -= 2;
     memmove(ids->ids, ids->ids + 2, (size_t)ids->n * sizeof *ids->ids);
 }
 
+rt_status glm_cli_put_in_front(glm_ids *front, glm_ids *ids) {
+    const rt_status status = glm_ids_append(front, ids->ids, ids->n);
+    glm_ids_free(status == RT_OK ? ids : front);
+    if (status == RT_OK) *ids = *front;
+    *front = (glm_ids){0};
+    return status;
+}
+
 rt_status glm_cli_begin_ids(const glm_tokenizer *tokenizer, glm_ids *ids) {
-    if (glm_cli_begins_with_specials(tokenizer, ids)) return RT_OK;
+    if (begins_with_specials(tokenizer, ids)) return RT_OK;
     glm_ids whole = {0};
-    rt_status status = glm_chat_begin(tokenizer, &whole);
-    if (status == RT_OK) status = glm_ids_append(&whole, ids->ids, ids->n);
-    if (status != RT_OK) {
-        glm_ids_free(&whole);
-        return status;
-    }
-    glm_ids_free(ids);
-    *ids = whole;
-    return RT_OK;
+    const rt_status status = glm_chat_begin(tokenizer, &whole);
+    if (status == RT_OK) return glm_cli_put_in_front(&whole, ids);
+    glm_ids_free(&whole);
+    return status;
 }
 
 /* Lists */

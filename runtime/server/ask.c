@@ -2,7 +2,6 @@
 #include "ask.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -352,4 +351,16 @@ bool srv_conversation_hand_over(srv_conversation *conversation, const srv_option
     conversation->tools = NULL;
     conversation->forced_call = NULL;
     return true;
+}
+
+srv_request *srv_ask(srv_api api, srv_fill *fill, const json_t *body, const srv_options *options,
+        srv_error *error) {
+    srv_request *request = NULL;
+    if (srv_request_create(api, &request) != RT_OK) {
+        (void)srv_refuse_status(error, RT_ENOMEM, NULL);
+        return NULL;
+    }
+    if (fill(request, body, options, error)) return request;
+    srv_request_drop(request);
+    return NULL;
 }

@@ -51,6 +51,12 @@ bool srv_read_settings(
 /* A string or an array of strings: stop texts. */
 bool srv_read_stop(const json_t *body, const char *name, srv_settings *settings, srv_error *error);
 
+/* A new request, filled by a function of one API's. NULL: `error` says why not. */
+typedef bool srv_fill(
+        srv_request *request, const json_t *body, const srv_options *options, srv_error *error);
+srv_request *srv_ask(srv_api api, srv_fill *fill, const json_t *body, const srv_options *options,
+        srv_error *error);
+
 /* The request that a body of one API asks for, new. NULL: `error` says why not. */
 srv_request *srv_ask_chat(const json_t *body, const srv_options *options, srv_error *error);
 srv_request *srv_ask_completion(const json_t *body, const srv_options *options, srv_error *error);

@@ -186,12 +186,5 @@ static bool fill(
 }
 
 srv_request *srv_ask_messages(const json_t *body, const srv_options *options, srv_error *error) {
-    srv_request *request = NULL;
-    if (srv_request_create(SRV_MESSAGES, &request) != RT_OK) {
-        (void)srv_refuse_status(error, RT_ENOMEM, NULL);
-        return NULL;
-    }
-    if (fill(request, body, options, error)) return request;
-    srv_request_drop(request);
-    return NULL;
+    return srv_ask(SRV_MESSAGES, fill, body, options, error);
 }

@@ -6,7 +6,6 @@
 
 #include "ask.h"
 #include "limits.h"
-#include "runtime/base/memory.h"
 
 enum { WHERE_BYTES = 64 };
 
@@ -159,14 +158,7 @@ static bool fill_chat(
 }
 
 srv_request *srv_ask_chat(const json_t *body, const srv_options *options, srv_error *error) {
-    srv_request *request = NULL;
-    if (srv_request_create(SRV_CHAT, &request) != RT_OK) {
-        (void)srv_refuse_status(error, RT_ENOMEM, NULL);
-        return NULL;
-    }
-    if (fill_chat(request, body, options, error)) return request;
-    srv_request_drop(request);
-    return NULL;
+    return srv_ask(SRV_CHAT, fill_chat, body, options, error);
 }
 
 /* One prompt: a text, ids, or an array that holds one of either. */
@@ -207,12 +199,5 @@ static bool fill_completion(
 }
 
 srv_request *srv_ask_completion(const json_t *body, const srv_options *options, srv_error *error) {
-    srv_request *request = NULL;
-    if (srv_request_create(SRV_COMPLETION, &request) != RT_OK) {
-        (void)srv_refuse_status(error, RT_ENOMEM, NULL);
-        return NULL;
-    }
-    if (fill_completion(request, body, options, error)) return request;
-    srv_request_drop(request);
-    return NULL;
+    return srv_ask(SRV_COMPLETION, fill_completion, body, options, error);
 }
