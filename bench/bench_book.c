@@ -20,7 +20,6 @@
  *   cpu          user and system, of the restoring process, for every 10^9 bytes read and restored
  *
  * KV of the needle or a random model; neither compresses as that of the 9B does. */
-#include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <inttypes.h>

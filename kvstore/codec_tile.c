@@ -27,7 +27,6 @@
 #include <zstd.h>
 
 #include "runtime/base/memory.h"
-#include "runtime/base/size.h"
 
 /* A test builds this file with the plane sizes taken on trust, to see that fuzzing notices. */
 #ifndef KV_MUTANT_UNBOUNDED

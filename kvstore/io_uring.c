@@ -15,7 +15,6 @@
 #include <errno.h>
 #include <liburing.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"

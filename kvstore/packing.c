@@ -8,8 +8,6 @@
 
 #include "io_files.h"
 #include "runtime/base/log.h"
-#include "runtime/base/machine.h"
-#include "runtime/base/size.h"
 
 enum { ROUNDS = 3 };
 

@@ -3,7 +3,6 @@
  * those exist. */
 #include "scratch.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>

@@ -12,7 +12,8 @@ static bool borrow(kv_seq *seq) {
     return true;
 }
 
-void kv_store_return_work(kv_store *store) {
+/* A promised page of the store's, given back by whom it was lent to. */
+static void return_work(kv_store *store) {
     if (store->n_work < store->n_work_max)
         store->n_work++;
     else
@@ -77,7 +78,7 @@ static void drop(kv_seq *seq, void *page) {
         return;
     }
     seq->n_borrowed--;
-    kv_store_return_work(seq->store);
+    return_work(seq->store);
 }
 
 void kv_seq_drop(kv_seq *seq, void *page) {

@@ -1,7 +1,6 @@
 /* The store: one pool of pages, and where they overflow to, staging, a window and pages to work in. */
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"

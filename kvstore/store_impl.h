@@ -200,8 +200,6 @@ static inline int64_t kv_pages_of_extent(const kv_store *store) {
  * A page out of what is promised to the sequence, else borrowed from the store's, else unreserved.
  * RT_ENOFIT: there is none. */
 RT_MUST_CHECK rt_status kv_seq_take(kv_seq *seq, void **out);
-/* A promised page of the store's, given back by whom it was lent to. */
-void kv_store_return_work(kv_store *store);
 /* Pages for positions [first, end) of a layer where there are none. */
 RT_MUST_CHECK rt_status kv_seq_take_pages(kv_seq *seq, int32_t layer, int64_t first, int64_t end);
 /* Reference given up; a page that becomes free goes back to where pages of the sequence come from. */

@@ -9,9 +9,7 @@
  * all under keys made from the ids of the whole text. The span is resumed from the start of the
  * extent it begins in, so that nothing of what was in memory is missing. */
 #include <inttypes.h>
-#include <string.h>
 
-#include "runtime/base/memory.h"
 #include "runtime/base/size.h"
 #include "store_impl.h"
 

@@ -4,9 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "runtime/base/memory.h"
 #include "runtime/base/size.h"
 #include "vault_inside.h"
 

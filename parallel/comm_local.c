@@ -4,7 +4,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -142,13 +141,23 @@ static void abort_group(par_comm *comm, const char *why) {
     local_end(local, text);
 }
 
+static void free_local(local_comm *local) {
+    for (int r = 0; r < PAR_RANKS_MAX; r++) {
+        if (local->peers[r].control_fd >= 0) (void)close(local->peers[r].control_fd);
+        if (local->peers[r].beat_fd >= 0) (void)close(local->peers[r].beat_fd);
+    }
+    if (local->wake_fd >= 0) (void)close(local->wake_fd);
+    if (local->head) (void)munmap(local->head, (size_t)local->mapped_bytes);
+    free(local);
+}
+
 static void close_group(par_comm *comm) {
     local_comm *local = local_of(comm);
     const bool is_orderly = local_is_at_barrier(local) && !local->is_over;
     if (!is_orderly) abort_group(comm, "it ended without the others");
     local_beat_stop(local, is_orderly);
     if (comm->rank == 0) local_reap(local);
-    local_free(local);
+    free_local(local);
 }
 
 static rt_status map(local_comm *local, int memory_fd) {
@@ -194,16 +203,6 @@ rt_status local_create(int32_t rank, int32_t n_ranks, int memory_fd, local_comm 
     if (status == RT_OK)
         *out = local;
     else
-        local_free(local);
+        free_local(local);
     return status;
-}
-
-void local_free(local_comm *local) {
-    for (int r = 0; r < PAR_RANKS_MAX; r++) {
-        if (local->peers[r].control_fd >= 0) (void)close(local->peers[r].control_fd);
-        if (local->peers[r].beat_fd >= 0) (void)close(local->peers[r].beat_fd);
-    }
-    if (local->wake_fd >= 0) (void)close(local->wake_fd);
-    if (local->head) (void)munmap(local->head, (size_t)local->mapped_bytes);
-    free(local);
 }

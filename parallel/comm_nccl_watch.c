@@ -1,6 +1,5 @@
 /* The end of a group of devices: a thread that finds it, and aborts NCCL, because only ncclCommAbort
  * makes kernels return that wait for a dead peer. */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>

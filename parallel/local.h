@@ -89,7 +89,6 @@ static inline local_comm *local_of(par_comm *comm) {
 /* comm_local.c: map the memory, fill the function pointers. Takes fds over, also on failure. */
 RT_MUST_CHECK rt_status local_create(
         int32_t rank, int32_t n_ranks, int memory_fd, local_comm **out);
-void local_free(local_comm *local);
 
 /* End the group, once: wake everyone. Any thread. */
 void local_end(local_comm *local, const char *why);

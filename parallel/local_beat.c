@@ -2,7 +2,7 @@
  * minutes is known to live and one that froze is not waited for.
  *
  * Rank 0 and every other rank send each other a byte every BEAT_MS. A socket that ends is a rank that
- * died, noticed at once; FROZEN_S without a byte is a rank that froze. Rank 0 sees all ranks and ends
+ * died, noticed at once; frozen_s without a byte is a rank that froze. Rank 0 sees all ranks and ends
  * the group in shared memory; the others see rank 0, and that end. A thread that was itself not
  * running for a while (the whole program stopped, the machine asleep) starts counting anew: it
  * cannot tell whose fault the silence is. */

@@ -4,7 +4,6 @@
  * number, and with it (SCM_RIGHTS) the shared memory and the socket for heartbeats. A child dies with
  * its parent: the kernel kills it then (PR_SET_PDEATHSIG), and should that fail its sockets end. The
  * terminal's Ctrl-C, and SIGTERM to the whole process group, are rank 0's alone to answer. */
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>

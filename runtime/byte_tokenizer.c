@@ -9,7 +9,9 @@
 
 enum { N_BYTES = 256, N_SPECIALS = 10, GLM4_FIRST_SPECIAL = 151329 };
 
-int64_t glm_byte_tokenizer_first_special(int64_t vocab) {
+/* The id of <|endoftext|>, the first of the ten control tokens, in GLM's order: GLM-4's own where the vocabulary
+ * reaches that far, else behind the bytes. -1 when it has no room for them. */
+static int64_t first_special(int64_t vocab) {
     if (vocab >= GLM4_FIRST_SPECIAL + N_SPECIALS) return GLM4_FIRST_SPECIAL;
     return vocab >= N_BYTES + N_SPECIALS ? N_BYTES : -1;
 }
@@ -50,7 +52,7 @@ static rt_status write_specials(const char *dir, int64_t first) {
 }
 
 rt_status glm_byte_tokenizer_write(const char *dir, int64_t vocab) {
-    const int64_t first = glm_byte_tokenizer_first_special(vocab);
+    const int64_t first = first_special(vocab);
     if (first < 0) return RT_OK;
     RT_TRY(write_vocabulary(dir));
     return write_specials(dir, first);

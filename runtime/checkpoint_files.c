@@ -1,6 +1,5 @@
 #include "checkpoint_files.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>

@@ -159,10 +159,6 @@ typedef struct glm_cuda {
     int32_t *n_steps;       /* [max_seqs + 1]: taken so far, by the same */
 } glm_cuda;
 
-static inline glm_cuda *glm_cuda_of(glm_engine *engine) {
-    return engine->cuda;
-}
-
 /* weights_cuda.c. Bytes of the model in device memory, where the last n_streamed layers' matrices are not kept there, and
  * of those in pinned memory; pinned staging while it is read. */
 int64_t glm_cuda_weights_bytes(const glm_config *config, int32_t n_streamed);
@@ -219,8 +215,6 @@ int64_t glm_cuda_ranks_bytes(int32_t n_ranks);
  * `also_alone`: NCCL sums for one rank, too. RT_EUNSUPPORTED: fewer GPUs than ranks on a host, both numbers; no NCCL.
  * RT_EPEER. */
 RT_MUST_CHECK rt_status glm_cuda_ranks_open(glm_engine *engine, bool also_alone);
-/* Whether ranks sum on devices. */
-bool glm_cuda_has_sums(const glm_engine *engine);
 /* `mine`; where it is a failure, the group is over: others would wait for this rank's sums. */
 RT_MUST_CHECK rt_status glm_cuda_ranks_end(const glm_engine *engine, rt_status mine);
 /* After a wait: RT_EPEER where the group has ended, and sums were cut short; otherwise what the wait came to. */

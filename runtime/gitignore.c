@@ -1,6 +1,5 @@
 #include "gitignore.h"
 
-#include <errno.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -11,7 +11,6 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
-#include "base/memory.h"
 #include "base/size.h"
 #include "file_walk.h"
 #include "prose.h"

@@ -1,16 +1,15 @@
 /* What the protocols share: from a task and a context to token ids, and back to a verdict. */
 #include "needle.h"
 
-#include <ctype.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/memory.h"
 #include "base/size.h"
 
-rt_status glm_needle_find_protocol(const char *name, const glm_needle_protocol **out) {
+/* RT_EUSAGE lists those there are. */
+static rt_status find_protocol(const char *name, const glm_needle_protocol **out) {
     *out = NULL;
     if (strcmp(name, "lwm") == 0) *out = &glm_needle_lwm;
     if (strcmp(name, "gkamradt") == 0) *out = &glm_needle_gkamradt;
@@ -68,7 +67,7 @@ static rt_status check_haystack(
 rt_status glm_needle_source_open(const glm_needle_settings *settings,
         const glm_tokenizer *tokenizer, const glm_haystack *haystack, glm_needle_source *out) {
     const glm_needle_protocol *protocol = NULL;
-    RT_TRY(glm_needle_find_protocol(settings->protocol, &protocol));
+    RT_TRY(find_protocol(settings->protocol, &protocol));
     *out = (glm_needle_source){.settings = settings, .tokenizer = tokenizer, .haystack = haystack};
     rt_status status = glm_tokenizer_encode(
             tokenizer, haystack->text, haystack->n_bytes, false, &out->haystack_ids);
@@ -210,7 +209,7 @@ static rt_status fit_prompt(const glm_needle_source *source, const glm_needle_pr
 rt_status glm_needle_prompt_make(
         const glm_needle_source *source, const glm_needle_cell *cell, glm_needle_prompt *out) {
     const glm_needle_protocol *protocol = NULL;
-    RT_TRY(glm_needle_find_protocol(source->settings->protocol, &protocol));
+    RT_TRY(find_protocol(source->settings->protocol, &protocol));
     *out = (glm_needle_prompt){0};
     RT_TRY(protocol->make_task(source, cell, &out->task));
     (void)snprintf(out->answer_prefix, sizeof out->answer_prefix, "%s",

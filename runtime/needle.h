@@ -84,8 +84,6 @@ typedef struct glm_needle_protocol {
 
 extern const glm_needle_protocol glm_needle_lwm, glm_needle_gkamradt, glm_needle_ruler;
 
-/* The protocol of a settings' name. RT_EUSAGE lists those there are. */
-RT_MUST_CHECK rt_status glm_needle_find_protocol(const char *name, const glm_needle_protocol **out);
 /* RULER's sub-tasks by name, for the error text and --help. */
 const char *glm_needle_ruler_tasks(void);
 bool glm_needle_is_ruler_task(const char *protocol);

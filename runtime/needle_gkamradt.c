@@ -1,7 +1,6 @@
 /* The original "needle in a haystack" pressure test. Its judge model is replaced by the two facts
  * that the needle states: both must be named.
  * Source: Kamradt 2023, LLMTest_NeedleInAHaystack. */
-#include <stdio.h>
 #include <string.h>
 
 #include "base/size.h"

@@ -1,7 +1,6 @@
 /* The words that needles are made of. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "needle.h"
 

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "utf8.h"
-
 enum { PASSAGE_BYTES = 600, PARAGRAPH_BYTES = 400, MARKER_BYTES = 64 };
 
 /* ---- cutting --------------------------------------------------------------------------------- */

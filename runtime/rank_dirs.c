@@ -5,7 +5,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/memory.h"
 #include "parallel/parallel.h"
 
 static const char sign[] = "%r";

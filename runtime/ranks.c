@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "shard_notes.h"
 
 static const uint64_t step_magic = 0x676c6d3173746570; /* "glm1step" */

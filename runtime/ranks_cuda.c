@@ -25,7 +25,8 @@ int64_t glm_cuda_ranks_bytes(int32_t n_ranks) {
     return n_ranks > 1 ? nccl_bytes : 0;
 }
 
-bool glm_cuda_has_sums(const glm_engine *engine) {
+/* Whether ranks sum on devices. */
+static bool has_sums(const glm_engine *engine) {
     return engine->comm->memory == PAR_DEVICE;
 }
 
@@ -90,7 +91,7 @@ rt_status glm_cuda_ranks_end(const glm_engine *engine, rt_status mine) {
 }
 
 rt_status glm_cuda_ranks_settle(const glm_engine *engine, rt_status waited) {
-    if (glm_cuda_has_sums(engine)) RT_TRY(engine->comm->check(engine->comm));
+    if (has_sums(engine)) RT_TRY(engine->comm->check(engine->comm));
     return waited;
 }
 
@@ -101,7 +102,7 @@ rt_status glm_cuda_ranks_update(
     const glm_cuda *cuda = engine->cuda;
     const rt_stream stream = cuda->device.compute;
     const int64_t n_numbers = n * weight->n_out;
-    if (!glm_cuda_has_sums(engine))
+    if (!has_sums(engine))
         return glm_cuda_linear(cuda->cublas, weight, x, n, cuda->update, false, stream);
     RT_TRY(glm_cuda_linear(cuda->cublas, weight, x, n, cuda->sums, true, stream));
     RT_TRY(engine->comm->all_reduce(engine->comm, cuda->sums, n_numbers, stream));
@@ -113,7 +114,7 @@ rt_status glm_cuda_ranks_embed(
     const glm_cuda *cuda = engine->cuda;
     const rt_stream stream = cuda->device.compute;
     const int64_t width = engine->config.hidden;
-    if (!glm_cuda_has_sums(engine))
+    if (!has_sums(engine))
         return glm_cuda_embed(cuda->weights.embedding, ids, n, width, hidden, stream);
     for (int64_t done = 0; done < n; done += cuda->rows) {
         const int64_t count = rt_min64(cuda->rows, n - done);
@@ -131,7 +132,7 @@ rt_status glm_cuda_ranks_logits(glm_engine *engine, int64_t n) {
     const rt_stream stream = cuda->device.compute;
     const glm_cuda_matrix *head = &cuda->weights.head;
     const int64_t share = n * engine->part.vocab;
-    if (!glm_cuda_has_sums(engine))
+    if (!has_sums(engine))
         return glm_cuda_linear(cuda->cublas, head, cuda->normed, n, cuda->logits, true, stream);
     float *all = n == 1 ? cuda->logits : cuda->shares; /* one row's shares are a row already */
     float *mine = all + comm->rank * share;

@@ -1,6 +1,5 @@
 #include "reply.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -170,18 +169,4 @@ void glm_reply_end_part(glm_reply *reply, bool waits_for_tool, glm_reply_piece *
 void glm_reply_free(glm_reply *reply) {
     free(reply->buffer);
     *reply = (glm_reply){0};
-}
-
-rt_status glm_reply_check_arguments(const char *arguments, int64_t n_bytes) {
-    json_error_t error;
-    json_t *value = json_loadb(
-            arguments, (size_t)n_bytes, JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, &error);
-    if (!value && json_error_code(&error) == json_error_out_of_memory)
-        return rt_fail(RT_ENOMEM, "chat: no memory for a call's arguments");
-    if (!value)
-        return rt_fail(RT_EUSAGE, "chat: a call's arguments, line %d column %d: %s", error.line,
-                error.column, error.text);
-    const bool is_object = json_is_object(value);
-    json_decref(value);
-    return is_object ? RT_OK : rt_fail(RT_EUSAGE, "chat: a call's arguments are no JSON object");
 }

@@ -56,7 +56,4 @@ void glm_reply_end_part(glm_reply *reply, bool waits_for_tool, glm_reply_piece *
 
 void glm_reply_free(glm_reply *reply);
 
-/* Whether a function's arguments are a JSON object. RT_EUSAGE says what they are. */
-RT_MUST_CHECK rt_status glm_reply_check_arguments(const char *arguments, int64_t n_bytes);
-
 #endif

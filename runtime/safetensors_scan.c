@@ -54,7 +54,8 @@ int glm_st_peek(glm_st_scan *scan) {
     return scan->window[scan->at - scan->window_at];
 }
 
-rt_status glm_st_ended(glm_st_scan *scan) {
+/* ST_JSON_EOF here, or the failure to read that caused it. */
+static rt_status ended(glm_st_scan *scan) {
     if (scan->failed != RT_OK) return scan->failed;
     return glm_st_fail(scan->source, "ST_JSON_EOF", scan->at, "the header ends in mid-sentence");
 }
@@ -99,7 +100,7 @@ static rt_status read_utf8(glm_st_scan *scan, char bytes[GLM_UTF8_BYTES_MAX], in
 static rt_status refuse_byte(glm_st_scan *scan, const char *code, const char *wanted) {
     const int byte = glm_st_peek(scan);
     const int64_t at = scan->at;
-    if (byte == GLM_ST_NO_BYTE) return glm_st_ended(scan);
+    if (byte == GLM_ST_NO_BYTE) return ended(scan);
     if (byte >= 0x80) {
         char bytes[GLM_UTF8_BYTES_MAX];
         int n = 0;
@@ -114,7 +115,7 @@ static rt_status refuse_byte(glm_st_scan *scan, const char *code, const char *wa
 rt_status glm_st_accept(glm_st_scan *scan, char wanted, bool *is_there) {
     skip_space(scan);
     const int byte = glm_st_peek(scan);
-    if (byte == GLM_ST_NO_BYTE) return glm_st_ended(scan);
+    if (byte == GLM_ST_NO_BYTE) return ended(scan);
     *is_there = byte == wanted;
     if (*is_there) scan->at++;
     return RT_OK;
@@ -219,7 +220,7 @@ static rt_status read_escape(glm_st_scan *scan, glm_st_string *string) {
     const int64_t at = scan->at - 1;
     const int letter = glm_st_peek(scan);
     uint32_t code_point = 0;
-    if (letter == GLM_ST_NO_BYTE) return glm_st_ended(scan);
+    if (letter == GLM_ST_NO_BYTE) return ended(scan);
     const char *known = letter ? strchr(letters, letter) : NULL;
     if (!known && letter != 'u') return refuse_byte(scan, "ST_JSON", "an escape");
     scan->at++;
@@ -236,7 +237,7 @@ static rt_status read_escape(glm_st_scan *scan, glm_st_string *string) {
 
 static rt_status read_character(glm_st_scan *scan, glm_st_string *string) {
     const int byte = glm_st_peek(scan);
-    if (byte == GLM_ST_NO_BYTE) return glm_st_ended(scan);
+    if (byte == GLM_ST_NO_BYTE) return ended(scan);
     if (byte < 0x20 || (byte == 0x7f && string->is_name))
         return glm_st_fail(scan->source, string->bad_code, scan->at,
                 "control character 0x%02x in a string", (unsigned)byte);

@@ -41,9 +41,6 @@ void glm_st_scan_init(glm_st_scan *scan, const glm_st_source *source, int64_t at
 /* The next byte without taking it, or GLM_ST_NO_BYTE. */
 int glm_st_peek(glm_st_scan *scan);
 
-/* ST_JSON_EOF here, or the failure to read that caused it. */
-RT_MUST_CHECK rt_status glm_st_ended(glm_st_scan *scan);
-
 /* White space is taken; where the next token begins. */
 int64_t glm_st_token_at(glm_st_scan *scan);
 

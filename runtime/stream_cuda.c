@@ -8,8 +8,6 @@
  * span, or the next token. */
 #include "engine_cuda.h"
 
-#include <string.h>
-
 enum { N_PLACES = 2 };
 
 rt_status glm_cuda_stream_open(glm_engine *engine, int64_t layer_bytes) {

@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "backend.h"
-#include "base/log.h"
 #include "ranks.h"
 
 glm_added_rows glm_rows_of_added(const glm_added *added, int32_t n) {

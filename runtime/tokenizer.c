@@ -7,12 +7,10 @@
 #include "tokenizer.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
-#include "base/log.h"
 #include "base/memory.h"
 #include "base/size.h"
 #include "tokenizer_bpe.h"

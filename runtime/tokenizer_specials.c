@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/memory.h"
 #include "tokenizer_files.h"
 
 void glm_specials_free(glm_special_list *list) {

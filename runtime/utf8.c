@@ -9,7 +9,6 @@
  *   F1..F4 80..BF 80..BF 80..BF   F4 only 80..8F: nothing above U+10FFFF */
 #include "utf8.h"
 
-#include "base/size.h"
 #include "tokenizer.h"
 
 static int sequence_length(uint8_t lead) {

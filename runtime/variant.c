@@ -5,7 +5,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 
 /* The published config files, of the 32B a public listing of its metadata. The shape says which it
  * may be, the other numbers are compared. */

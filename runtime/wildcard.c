@@ -3,7 +3,7 @@
 #include <ctype.h>
 #include <string.h>
 
-#include "base/log.h"
+#include "base/status.h"
 
 enum { TEXT_MAX = 8192 };
 

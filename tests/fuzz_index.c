@@ -7,7 +7,6 @@
 
 #include <jansson.h>
 #include <limits.h>
-#include <unistd.h>
 
 #include "help_checkpoint.h"
 #include "runtime/checkpoint_files.h"

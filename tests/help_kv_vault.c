@@ -1,10 +1,8 @@
 #include "help_kv_vault.h"
 
-#include <fcntl.h>
 #include <ftw.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "help_kv_codec.h"
 #include "runtime/base/size.h"

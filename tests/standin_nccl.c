@@ -1,7 +1,6 @@
 #include "standin_nccl.h"
 
 #include <pthread.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 

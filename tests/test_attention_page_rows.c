@@ -9,7 +9,6 @@
 #include "attention/attn_page.h"
 #include "help_attention.h"
 #include "runtime/base/memory.h"
-#include "runtime/base/size.h"
 
 enum { KV_HEADS = 2, PAGE = ATTN_PAGE_TOKENS, PANEL = 16, GUARD = 64 };
 

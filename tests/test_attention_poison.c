@@ -4,11 +4,9 @@
  * largest number and 0 in turn: output is finite and the same bits. One page after the last is a
  * page of no access, which may not even be read. */
 #include <math.h>
-#include <string.h>
 #include <sys/mman.h>
 
 #include "help_attention.h"
-#include "runtime/base/size.h"
 
 enum { HEADS = 8, KV_HEADS = 2, HEAD_DIM = 64, LENGTH = 4096 + 200, QUERIES = 20 };
 enum { ROW = HEADS * HEAD_DIM, N_OUT = (QUERIES + 2) * ROW };

@@ -6,7 +6,6 @@
 #include <math.h>
 
 #include "help_attention.h"
-#include "runtime/base/size.h"
 
 typedef struct prefill_case {
     int32_t n_heads;

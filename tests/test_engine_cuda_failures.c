@@ -5,7 +5,6 @@
  * Method: a tiny random model on a GPU that tests/standin plays, once for each call that there is to make. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "help_model.h"
 #include "runtime/runtime.h"

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "help_kv_codec.h"
-#include "runtime/base/size.h"
 
 static kv_codec *codecs[RT_ISA_AVX512 + 1];
 static int n_codecs;

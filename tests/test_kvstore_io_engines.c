@@ -3,7 +3,6 @@
  * Method: the scripted run through io_uring (where the kernel grants it) and through pread, half of its
  * memory lent; then with random faults from a seed; then memory of more than one registered slice, made
  * of one small file mapped many times. */
-#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>

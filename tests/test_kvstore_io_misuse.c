@@ -2,7 +2,6 @@
  *
  * Method: each misuse in a child process, which must not survive; the same without it must. */
 #include <fcntl.h>
-#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 

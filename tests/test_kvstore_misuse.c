@@ -1,7 +1,6 @@
 /* Bugs of the caller stop the program, in every build: they are never carried on with.
  *
  * Method: each misuse in a child process, which must die by SIGABRT. */
-#include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>

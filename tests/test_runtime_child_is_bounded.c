@@ -2,7 +2,6 @@
  * fails, hangs, floods, takes memory, closes its output, or leaves others behind.
  *
  * Method: a shell that does each of these; a pipe tells whether what it left behind is dead. */
-#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>

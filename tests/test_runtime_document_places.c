@@ -3,7 +3,6 @@
  * Method: lay out files, directories, links and things that are no text, load them in several ways
  * and compare with the text that must come out; look up every byte of a document and compare with
  * the file on disk; go past each limit, and feed pipes. */
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

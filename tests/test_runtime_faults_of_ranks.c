@@ -18,7 +18,6 @@
  *   tcp ..., mpi ...            the same between ranks by TCP or MPI. There nobody is a frozen rank 0's
  *                               parent: the others say who froze and leave; what started it ends it (mpirun),
  *                               or lets it go on (the harness), and it ends by itself */
-#include <dirent.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>

@@ -3,8 +3,6 @@
  *
  * Method: trees with the files that are expected written beside them; where git is installed, it is
  * asked as well. */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -3,7 +3,6 @@
  *
  * Method: identify a random model in one file and in shards, compute one weights hash by its
  * definition, then change one thing at a time, flip it back, rename and move. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -4,7 +4,6 @@
  * change was made before the last byte was read, the job must fail. Cancel jobs at once and in the
  * middle, and compare what is found afterwards. */
 #include <sched.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 

@@ -8,9 +8,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "runtime/base/log.h"
 #include "runtime/base/pool.h"
-#include "runtime/base/size.h"
 
 enum { ITEMS_MAX = 999, THREADS_MAX = 5 };
 

@@ -7,7 +7,6 @@
 #include "help_faults.h"
 #include "help_safetensors.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
 

@@ -6,7 +6,6 @@
 #include "help_checkpoint.h"
 #include "runtime/tokenizer_files.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <sys/stat.h>
 #include <unistd.h>

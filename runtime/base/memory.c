@@ -107,8 +107,3 @@ void *rt_arena_take(rt_arena *arena, int64_t bytes) {
     ASAN_UNPOISON_MEMORY_REGION(object, (size_t)bytes);
     return object;
 }
-
-void rt_arena_reset(rt_arena *arena) {
-    arena->used = 0;
-    ASAN_POISON_MEMORY_REGION(arena->base, (size_t)arena->size);
-}

@@ -21,7 +21,7 @@ RT_MUST_CHECK rt_status rt_malloc(int64_t bytes, const char *what, void **out);
 RT_MUST_CHECK rt_status rt_calloc(
         int64_t count, int64_t element_bytes, const char *what, void *out);
 
-/* One allocation, given out front to back, all taken back at once. */
+/* One allocation, given out front to back, and freed as one. */
 typedef struct rt_arena {
     char *base;
     int64_t size;
@@ -31,11 +31,12 @@ typedef struct rt_arena {
 /* Bytes an object takes from an arena, alignment and red zone included: sum these to plan. */
 int64_t rt_arena_cost(int64_t bytes);
 
+/* As rt_mem_alloc. RT_ENOMEM. */
 RT_MUST_CHECK rt_status rt_arena_create(rt_arena *arena, int64_t bytes, const char *what);
+/* What was taken from it is gone, too. An arena of zeros has nothing to free. */
 void rt_arena_free(rt_arena *arena);
 
-/* 64-byte aligned, not zeroed after the first use. Asserts that it fits: the plan said so. */
+/* Zeroed, 64-byte aligned, the arena's. Asserts that it fits: the plan said so. */
 void *rt_arena_take(rt_arena *arena, int64_t bytes);
-void rt_arena_reset(rt_arena *arena);
 
 #endif

@@ -24,7 +24,6 @@
 #include "log.h"
 #include "machine.h"
 #include "memory.h"
-#include "size.h"
 
 enum { SPINS = 2000, THREADS_MAX = 1024 };
 

@@ -38,8 +38,7 @@ enum { SIMD_LANES = 4, SIMD_ROWS = 2, SIMD_PANELS = 1 };
 enum {
     SIMD_PANEL = 16,
     SIMD_VECTORS = SIMD_PANEL / SIMD_LANES, /* vectors across one panel */
-    SIMD_TILE_VECTORS = 32,                 /* accumulators of the largest tile, and to spare */
-    SIMD_GEMV_PANELS = 4                    /* panels at once for a single row: 4 memory streams */
+    SIMD_TILE_VECTORS = 32                  /* accumulators of the largest tile, and to spare */
 };
 
 typedef float vfloat __attribute__((vector_size(SIMD_LANES * 4)));

@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include "limits.h"
-#include "runtime/base/log.h"
 
 enum { BACKLOG = 1024 };
 

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "runtime/base/log.h"
 #include "runtime/sha256.h"
 
 enum { HASH_BYTES = 4 * ((GLM_SHA256_BYTES + 2) / 3) + 1 }; /* in base64, with a NUL */

@@ -7,7 +7,6 @@
 #include <sys/random.h>
 #include <time.h>
 
-#include "runtime/base/log.h"
 #include "runtime/base/memory.h"
 
 static void make_id(srv_api api, char id[SRV_ID_BYTES]) {

@@ -5,7 +5,6 @@
 #include "ask.h"
 #include "page.h"
 #include "routes.h"
-#include "runtime/base/log.h"
 
 void srv_route_page(srv_exchange *exchange, const json_t *body) {
     (void)body;

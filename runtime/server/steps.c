@@ -1,7 +1,5 @@
 /* What a round of the loop computes: a token of each answer, and an item of one prefill. */
-#include <string.h>
 
-#include "limits.h"
 #include "runtime/base/log.h"
 #include "runtime/base/size.h"
 #include "schedule.h"

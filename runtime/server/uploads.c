@@ -9,7 +9,6 @@
 
 #include "limits.h"
 #include "runtime/base/file.h"
-#include "runtime/base/log.h"
 #include "runtime/base/memory.h"
 
 struct srv_upload {
