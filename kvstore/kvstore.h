@@ -59,6 +59,8 @@ typedef struct kv_overflow {
     int32_t extent_tokens;  /* a multiple of page_tokens, at most 4096 */
     int32_t window_extents; /* streamed together */
     int64_t append_tokens;  /* the most that one walk appends to a sequence */
+    bool appends_by_windows; /* as many at a time as a window holds, in the window's pages if they are not to stay; or
+                              * all of a walk's at once, in pages that are kept for that */
     int64_t pinned_tokens;  /* of a sequence's first tokens, kept in memory where there is room */
     int32_t n_threads;      /* that load and store */
     rt_isa isa;
@@ -273,7 +275,7 @@ bool kv_seq_is_in_memory(const kv_seq *seq);
  *     while kv_walk_next gives a window
  *         in parallel, for each load:      while kv_walk_load: rows -> pages (attn_page_pack)
  *         kv_walk_loaded               (where that failed, kv_walk_mend, and the window again)
- *         append the new rows of parts that say so; attend to all parts
+ *         append the new rows of parts that have some; attend to all parts
  *         while kv_walk_leave gives stores
  *             in parallel, for each store: kv_walk_rows; pages -> rows (unpack); kv_walk_store
  *     kv_walk_end
@@ -289,10 +291,11 @@ typedef struct kv_window_part {
     void *const *pages; /* of positions first_pos and on */
     int64_t first_pos;  /* a multiple of page_tokens */
     int64_t n_tokens;   /* the new ones included */
-    bool is_last;       /* reaches the end: this walk's new tokens are to be appended here */
+    int64_t n_new;      /* of these, the last: new tokens of this walk, to be appended here */
+    bool is_last;       /* reaches the end */
     void *const
-            *open_pages; /* with them: open pages of positions open_pos and on, from the page of */
-    int64_t open_pos; /* the first new token; those that get full are to be sealed into `pages` */
+            *open_pages; /* with new ones: open pages of positions open_pos and on, from the page of */
+    int64_t open_pos; /* the first of them; those that get full are to be sealed into `pages` */
 } kv_window_part;
 
 typedef struct kv_window {

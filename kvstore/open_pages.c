@@ -164,14 +164,18 @@ rt_status kv_open_begin(kv_walk *walk, int32_t i) {
 }
 
 /* Sequences end in any order: the shortest first. */
-void kv_open_end(kv_walk *walk, int32_t i) {
+void kv_open_end(kv_walk *walk, int32_t i, int64_t end) {
     kv_seq *seq = walk->seqs[i];
     if (!seq->open || walk->open_at[i] < 0) return;
     void **pages = walk->open_pages + walk->open_at[i];
-    const int64_t n = walk->open_n[i];
-    const bool is_unfinished = walk->ends[i] % walk->store->config.shape.page_tokens != 0;
-    for (int64_t p = 0; p < n - is_unfinished; p++) give(seq, pages[p]);
-    seq->open[walk->layer] = is_unfinished ? pages[n - 1] : NULL;
+    const int32_t page_tokens = walk->store->config.shape.page_tokens;
+    const int64_t n_full = end / page_tokens - seq->filled[walk->layer] / page_tokens;
+    for (int64_t p = 0; p < n_full; p++) give(seq, pages[p]);
+    if (n_full > 0) seq->open[walk->layer] = NULL;
+    walk->open_at[i] += n_full;
+    walk->open_n[i] -= n_full;
+    if (end < walk->ends[i]) return;
+    if (walk->open_n[i] > 0) seq->open[walk->layer] = pages[n_full];
     walk->open_at[i] = -1;
 }
 

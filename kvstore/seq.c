@@ -177,6 +177,7 @@ static void cut(kv_seq *seq, int64_t wanted) {
     }
     shrink(seq, pages_for(seq, n_tokens));
     kv_seq_cut_stored(seq, n_tokens);
+    seq->n_kept = rt_min64(seq->n_kept, n_tokens / seq->store->config.overflow.extent_tokens);
     for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++)
         seq->filled[layer] = n_tokens;
 }

@@ -27,8 +27,9 @@ static int64_t n_window_pages(const kv_config *config) {
     return config->overflow.window_extents * pages_of_extent(config);
 }
 
-/* An unfinished extent, and what is appended to it. */
+/* An unfinished extent, and what is appended to it, unless that passes through the window. */
 static int64_t n_work_pages(const kv_config *config) {
+    if (config->overflow.appends_by_windows) return pages_of_extent(config);
     return pages_of_extent(config) + kv_pages_of_layer(config, config->overflow.append_tokens);
 }
 

@@ -24,7 +24,7 @@ typedef enum kv_step_kind { KV_STEP_RESIDENT, KV_STEP_STREAMED, KV_STEP_TAILS } 
 typedef struct kv_step {
     kv_step_kind kind;
     int64_t extent;     /* the first one, of every member */
-    int64_t n_extents;  /* KV_STEP_STREAMED: of every member */
+    int64_t n_extents;  /* of every member that has so many; but for KV_STEP_RESIDENT */
     bool is_kept;       /* KV_STEP_STREAMED: into pages of its one member, to stay */
     int64_t members_at; /* in kv_walk.members */
     int32_t n_members;
@@ -40,6 +40,12 @@ typedef struct kv_load {
     int64_t extent;
     int64_t n_tokens;
 } kv_load;
+
+/* A page of the window in a sequence's place for one: for tokens that do not stay in memory. */
+typedef struct kv_lent {
+    kv_seq *seq;
+    int64_t page;
+} kv_lent;
 
 /* An extent to be taken out of memory. */
 typedef struct kv_store_job {
@@ -80,6 +86,8 @@ struct kv_walk {
     int64_t *open_at;  /* [n_seqs]: where a sequence's begin in them; -1: it has none */
     int64_t *open_n;   /* [n_seqs]: how many they are */
     int64_t n_open, open_room;
+    kv_lent *lent;  /* [pages of a window]: where they are, from the first on, */
+    int64_t n_lent; /* until the next step */
 
     int64_t step;         /* the next one; the window is of the one before */
     int64_t next_read;    /* loads before it are being read or were */
@@ -231,7 +239,7 @@ static inline bool kv_seq_keeps(const kv_seq *seq, int64_t extent) {
 /* open_pages.c: pages that are being filled, where full ones are sealed; nothing to do otherwise.
  *
  *   begin    of a walk: open pages for the new tokens of a sequence; RT_ENOFIT
- *   end      they were appended, and full pages sealed: the last, unfinished one stays
+ *   end      those up to `end` were appended, and full pages sealed: the last, unfinished one stays
  *   drop     those of a walk that did not come to that
  *   cut      to n_tokens or, where an open page is missing, fewer: returns how many
  *   take     one for a layer that ends inside a page, to be filled from elsewhere; RT_ENOFIT */
@@ -240,7 +248,7 @@ void kv_open_stop(kv_store *store);
 RT_MUST_CHECK rt_status kv_open_reserve(kv_seq *seq);
 void kv_open_free(kv_seq *seq);
 RT_MUST_CHECK rt_status kv_open_begin(kv_walk *walk, int32_t seq);
-void kv_open_end(kv_walk *walk, int32_t seq);
+void kv_open_end(kv_walk *walk, int32_t seq, int64_t end);
 void kv_open_drop(kv_walk *walk);
 int64_t kv_open_cut(kv_seq *seq, int64_t n_tokens);
 RT_MUST_CHECK rt_status kv_open_take(kv_seq *seq, int32_t layer);
@@ -268,13 +276,20 @@ void kv_walk_free(kv_walk *walk);
 
 /* walk_pages.c: pages of sequences' own.
  *
- *   tail_lacks  those that a tail takes in this walk: for its new tokens, a copy of the last one, and what
- *               is yet to be loaded
+ *   tail_lacks  those that a tail takes in n_extents from `extent` on, for its new tokens and what is yet to be
+ *               loaded: of the window's, where it lends them; others, and a copy of the last one
  *   grow_tail   takes them when the walk begins, unless that is to be later; RT_ENOFIT
  *   take        those that members of a step lack; RT_ENOFIT
- *   drop        back again, where they were not loaded */
-int64_t kv_walk_tail_lacks(const kv_walk *walk, int32_t seq);
+ *   drop        back again, where they were not loaded
+ *   take_back   the window's, where they still are */
+typedef struct kv_lacks {
+    int64_t n_lent;
+    int64_t n_taken;
+} kv_lacks;
+kv_lacks kv_walk_tail_lacks(
+        const kv_walk *walk, int32_t seq, int64_t extent, int64_t n_extents);
 RT_MUST_CHECK rt_status kv_walk_grow_tail(kv_walk *walk, int32_t seq);
+void kv_walk_take_back(kv_walk *walk);
 RT_MUST_CHECK rt_status kv_walk_take_pages(kv_walk *walk, const kv_step *step);
 void kv_walk_drop_pages(kv_walk *walk, const kv_step *step);
 
@@ -301,5 +316,7 @@ int64_t kv_walk_tail_extent(const kv_walk *walk, int32_t seq);
 bool kv_walk_is_resident(const kv_walk *walk, int32_t seq, int64_t extent);
 /* Extents of the sequence in this walk. */
 int64_t kv_walk_n_extents(const kv_walk *walk, int32_t seq);
+/* Whether an extent that this walk appends to, or brings in to look at, leaves memory with its window. */
+bool kv_walk_goes(const kv_walk *walk, int32_t seq, int64_t extent);
 
 #endif

@@ -21,6 +21,7 @@ void kv_walk_free(kv_walk *walk) {
     free(walk->open_at);
     free(walk->open_n);
     free(walk->open_pages);
+    free(walk->lent);
     free(walk->outcomes);
     free(walk->jobs);
     *walk = (kv_walk){0};
@@ -50,6 +51,7 @@ static rt_status make_room(kv_walk *walk, int32_t n_seqs) {
         walk->seqs_room = n_seqs;
     }
     if (walk->outcomes || !store->has_overflow) return RT_OK;
+    RT_TRY(rt_calloc(store->n_window, sizeof *walk->lent, "a walk's lent pages", &walk->lent));
     const int64_t n_loads = store->config.overflow.window_extents;
     return rt_calloc(n_loads * store->config.shape.n_kv_heads, sizeof *walk->outcomes,
             "a walk's loads", &walk->outcomes);
@@ -120,7 +122,7 @@ rt_status kv_walk_begin(kv_store *store, int32_t layer, kv_seq *const *seqs, con
     walk->n_seqs = n_seqs;
     walk->extent = extent;
     walk->step = walk->next_read = walk->n_steps = walk->n_loads = 0;
-    walk->n_jobs = walk->job = walk->n_batch = walk->n_open = 0;
+    walk->n_jobs = walk->job = walk->n_batch = walk->n_open = walk->n_lent = 0;
     walk->next_layer = -1;
     walk->next_extent = 0;
     walk->is_left = true;
@@ -148,8 +150,10 @@ static int64_t resident_end(const kv_walk *walk, int32_t i, int64_t extent) {
 static void fill_part(kv_walk *walk, const kv_step *step, int32_t i, kv_window_part *part) {
     const int64_t first = step->extent * kv_walk_extent_tokens(walk);
     int64_t end = walk->ends[i];
-    if (step->kind == KV_STEP_RESIDENT) end = resident_end(walk, i, step->extent);
-    if (step->kind == KV_STEP_STREAMED)
+    const int64_t filled = walk->seqs[i]->filled[walk->layer];
+    if (step->kind == KV_STEP_RESIDENT)
+        end = resident_end(walk, i, step->extent);
+    else
         end = rt_min64(end, first + step->n_extents * kv_walk_extent_tokens(walk));
     *part = (kv_window_part){.seq = i,
             .pages = step->kind == KV_STEP_STREAMED && !step->is_kept
@@ -157,11 +161,13 @@ static void fill_part(kv_walk *walk, const kv_step *step, int32_t i, kv_window_p
                              : pages_at(walk, i, step->extent),
             .first_pos = first,
             .n_tokens = end - first,
+            .n_new = rt_max64(end - filled, 0),
             .is_last = end == walk->ends[i]};
-    if (!part->is_last || walk->open_at[i] < 0) return;
+    rt_assert(part->n_new <= part->n_tokens);
+    if (part->n_new == 0 || walk->open_at[i] < 0) return;
     const int32_t page_tokens = walk->store->config.shape.page_tokens;
     part->open_pages = walk->open_pages + walk->open_at[i];
-    part->open_pos = walk->seqs[i]->filled[walk->layer] / page_tokens * page_tokens;
+    part->open_pos = filled / page_tokens * page_tokens;
 }
 
 static rt_status wait_for_loads(kv_walk *walk, const kv_step *step) {
@@ -181,6 +187,7 @@ static rt_status wait_for_loads(kv_walk *walk, const kv_step *step) {
 
 static rt_status enter_step(kv_walk *walk, const kv_step *step) {
     rt_status status = RT_OK;
+    kv_walk_take_back(walk);
     if (kv_step_has_pages(step)) status = kv_walk_take_pages(walk, step);
     if (status == RT_OK) status = wait_for_loads(walk, step);
     if (status != RT_OK && kv_step_has_pages(step)) kv_walk_drop_pages(walk, step);
@@ -288,6 +295,7 @@ void kv_walk_end(kv_walk *walk) {
         kv_staging_forget_reads(&walk->store->staging);
         kv_staging_poll(&walk->store->staging);
     }
+    kv_walk_take_back(walk);
     kv_open_drop(walk);
     for (int32_t i = 0; i < walk->n_seqs; i++) {
         walk->seqs[i]->is_walked = false;

@@ -3,8 +3,8 @@
  *   resident   pages in memory: taken whole as far as they go, all sequences in one step
  *   streamed   stored, not in memory, never written again: window by window; sequences that share
  *              the stored extents share the step
- *   tail       what may still be written and is not in memory, or grows only now: to the sequence's end, as
- *              many sequences in one step as the pages for it allow */
+ *   tail       what may still be written and is not in memory, or grows only now: to the sequence's end or as
+ *              much as a window holds, as many sequences in one step as the pages for it allow */
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +22,12 @@ int64_t kv_walk_tail_extent(const kv_walk *walk, int32_t seq) {
 
 int64_t kv_walk_n_extents(const kv_walk *walk, int32_t seq) {
     return rt_div_up(walk->ends[seq], kv_walk_extent_tokens(walk));
+}
+
+bool kv_walk_goes(const kv_walk *walk, int32_t i, int64_t extent) {
+    const kv_seq *seq = walk->seqs[i];
+    const bool is_whole = walk->ends[i] >= (extent + 1) * kv_walk_extent_tokens(walk);
+    return seq->parks || (seq->kind == KV_SEQ_OVERFLOWS && is_whole && extent >= seq->n_pinned);
 }
 
 /* Also the tail that has no page yet, where pages are only had when they are full. */
@@ -145,30 +151,48 @@ static rt_status add_streamed(kv_walk *walk, int64_t extent) {
 }
 
 static rt_status add_tail(kv_walk *walk, kv_step *step, int32_t seq) {
-    const int64_t extent = kv_walk_tail_extent(walk, seq);
+    const int64_t extent = step->extent;
     const int64_t filled = rt_min64(walk->seqs[seq]->filled[walk->layer], walk->ends[seq]);
     const int64_t n_old =
             kv_held_tokens(&walk->store->config, filled) - extent * kv_walk_extent_tokens(walk);
     RT_TRY(add_member(walk, step, seq));
-    walk->cursors[seq] = kv_walk_n_extents(walk, seq);
-    if (n_old == 0 || walk->seqs[seq]->grows_late) return RT_OK;
+    walk->cursors[seq] = rt_min64(extent + step->n_extents, kv_walk_n_extents(walk, seq));
+    if (n_old <= 0 || walk->seqs[seq]->grows_late) return RT_OK;
     const kv_stored *stored = stored_of(walk, seq, extent);
     rt_assert(stored && stored->n_tokens >= n_old);
     return add_load(walk, step, seq, extent, n_old);
 }
 
+/* Of a tail, in one step: what stays in memory and what does not come apart, so that the pages of the one are free
+ * for the other. */
+static int64_t tail_extents(const kv_walk *walk, int32_t seq, int64_t extent) {
+    const kv_overflow *to = &walk->store->config.overflow;
+    if (!to->appends_by_windows) return INT32_MAX;
+    const int64_t most = rt_min64(kv_walk_n_extents(walk, seq) - extent, to->window_extents);
+    const bool goes = kv_walk_goes(walk, seq, extent);
+    int64_t n = 1;
+    while (n < most && kv_walk_goes(walk, seq, extent + n) == goes) n++;
+    return n;
+}
+
+static bool is_full(const kv_walk *walk, const kv_step *step, kv_lacks lacks) {
+    return lacks.n_taken > walk->store->n_work || lacks.n_lent > walk->store->n_window ||
+           step->n_loads == walk->store->config.overflow.window_extents;
+}
+
 static rt_status add_tails(kv_walk *walk, int64_t extent) {
     kv_step *step = NULL;
-    int64_t n_pages = 0;
+    kv_lacks all = {0};
     for (int32_t i = 0; i < walk->n_seqs; i++) {
         if (!is_at(walk, i, extent, SORT_TAIL)) continue;
-        n_pages += kv_walk_tail_lacks(walk, i);
-        const bool is_full =
-                step && (n_pages > walk->store->n_work ||
-                                step->n_loads == walk->store->config.overflow.window_extents);
-        if (!step || is_full) {
+        const int64_t n_extents = tail_extents(walk, i, extent);
+        const kv_lacks lacks = kv_walk_tail_lacks(walk, i, extent, n_extents);
+        all.n_lent += lacks.n_lent;
+        all.n_taken += lacks.n_taken;
+        if (!step || step->n_extents != n_extents || is_full(walk, step, all)) {
             RT_TRY(add_step(walk, KV_STEP_TAILS, extent, &step));
-            n_pages = kv_walk_tail_lacks(walk, i);
+            step->n_extents = n_extents;
+            all = lacks;
         }
         RT_TRY(add_tail(walk, step, i));
     }

@@ -32,8 +32,7 @@ static rt_status leave_extent(kv_walk *walk, int32_t i, int64_t extent, bool is_
     const int64_t n_tokens = rt_min64(walk->ends[i] - extent * tokens, tokens);
     const int64_t n_held = kv_held_tokens(&walk->store->config, n_tokens);
     const bool is_whole = n_tokens == tokens;
-    const bool goes = seq->parks ||
-                      (seq->kind == KV_SEQ_OVERFLOWS && is_whole && extent >= seq->n_pinned);
+    const bool goes = kv_walk_goes(walk, i, extent);
     const bool is_stored = seq->stored && *kv_stored_slot(seq, walk->layer, extent);
     if (walk->extent == KV_WALK_SAVE)
         return add_job(walk, seq, extent, n_tokens, seq->parks && is_stored);
@@ -48,12 +47,14 @@ static rt_status leave_extent(kv_walk *walk, int32_t i, int64_t extent, bool is_
 
 static rt_status leave_part(kv_walk *walk, const kv_window_part *part) {
     kv_seq *seq = walk->seqs[part->seq];
-    const bool is_changed = walk->ends[part->seq] > seq->filled[walk->layer];
-    for (int64_t e = kv_walk_tail_extent(walk, part->seq); e < kv_walk_n_extents(walk, part->seq);
-            e++)
-        RT_TRY(leave_extent(walk, part->seq, e, is_changed));
-    if (is_changed) kv_open_end(walk, part->seq);
-    if (is_changed) seq->filled[walk->layer] = walk->ends[part->seq];
+    const int64_t tokens = kv_walk_extent_tokens(walk);
+    const int64_t end = part->first_pos + part->n_tokens;
+    for (int64_t e = rt_max64(kv_walk_tail_extent(walk, part->seq), part->first_pos / tokens);
+            e < rt_div_up(end, tokens); e++)
+        RT_TRY(leave_extent(walk, part->seq, e, part->n_new > 0));
+    if (part->n_new == 0) return RT_OK;
+    kv_open_end(walk, part->seq, end);
+    seq->filled[walk->layer] = end;
     return RT_OK;
 }
 
@@ -62,7 +63,7 @@ static rt_status list_jobs(kv_walk *walk) {
     walk->is_left = true;
     const kv_step *step = kv_walk_step(walk);
     for (int32_t i = 0; i < step->n_members; i++)
-        if (walk->parts[i].is_last) RT_TRY(leave_part(walk, &walk->parts[i]));
+        if (walk->parts[i].is_last || walk->parts[i].n_new > 0) RT_TRY(leave_part(walk, &walk->parts[i]));
     return RT_OK;
 }
 

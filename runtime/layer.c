@@ -95,20 +95,24 @@ static void seal_item(void *context, int64_t item, int thread) {
     attn_page_seal(&job->shape, job->part->open_pages[item], *pages_from(job->part, pos));
 }
 
-/* Open pages that the new rows up to `end` have filled. */
-static void seal_full(glm_engine *engine, const kv_window_part *part, int64_t end) {
+/* Open pages that the new rows have filled. */
+static void seal_full(glm_engine *engine, const kv_window_part *part) {
+    const int64_t end = part->first_pos + part->n_tokens;
     if (!part->open_pages) return;
     seal_job job = {.shape = glm_attn_shape(&engine->part, engine->plan.kv_dtype), .part = part};
     const int64_t n = (end - part->open_pos) / ATTN_PAGE_TOKENS;
     if (n > 0) rt_pool_run(engine->pool, n, seal_item, &job);
 }
 
-void glm_layer_append(
-        glm_engine *engine, const kv_window_part *part, int64_t row0, int64_t pos, int64_t n) {
+void glm_layer_append(glm_engine *engine, const kv_window_part *part, int64_t row0, int64_t pos0) {
     const glm_rows qkv = engine->buffers.qkv;
-    float *kv = qkv.data + row0 * qkv.stride + glm_layer_q_width(&engine->part);
-    attn_append_kv(engine->ops.attention, kv, qkv.stride, n, pos, pages_to_write(part, pos));
-    seal_full(engine, part, pos + n);
+    const int64_t pos = part->first_pos + part->n_tokens - part->n_new;
+    if (part->n_new == 0) return;
+    rt_assert(pos >= pos0);
+    float *row = qkv.data + (row0 + pos - pos0) * qkv.stride;
+    attn_append_kv(engine->ops.attention, row + glm_layer_q_width(&engine->part), qkv.stride,
+            part->n_new, pos, pages_to_write(part, pos));
+    seal_full(engine, part);
 }
 
 attn_state glm_layer_state(const glm_engine *engine, int64_t row0) {
@@ -155,7 +159,7 @@ static rt_status attend_to_windows(
         RT_TRY(glm_window_enter(engine, walk, &window));
         if (window.n_parts == 0) return RT_OK;
         const kv_window_part *part = &window.parts[0];
-        if (part->is_last) glm_layer_append(engine, part, 0, chunk->pos, chunk->n);
+        glm_layer_append(engine, part, 0, chunk->pos);
         const attn_segment segment = glm_layer_segment(part);
         attn_prefill(
                 attention, q, b->qkv.stride, chunk->n_attend, chunk->attend_pos, &segment, state);
@@ -218,8 +222,7 @@ static rt_status decode_windows(glm_engine *engine, kv_walk *walk, const attn_de
         attn_segment segments[GLM_DECODE_SEQS_MAX] = {0};
         for (int32_t i = 0; i < window.n_parts; i++) {
             const kv_window_part *part = &window.parts[i];
-            if (part->is_last)
-                glm_layer_append(engine, part, part->seq, step->lengths[part->seq] - 1, 1);
+            glm_layer_append(engine, part, part->seq, step->lengths[part->seq] - 1);
             segments[part->seq] = glm_layer_segment(part);
         }
         attn_decode_window(engine->ops.attention, step, segments);

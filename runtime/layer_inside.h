@@ -13,9 +13,8 @@ RT_MUST_CHECK rt_status glm_layer_finish(
         glm_engine *engine, const glm_layer *layer, int64_t n, void *hidden);
 
 attn_segment glm_layer_segment(const kv_window_part *part);
-/* Rows of qkv from row0 on, n tokens from `pos` on, are appended to the part that is the last. */
-void glm_layer_append(
-        glm_engine *engine, const kv_window_part *part, int64_t row0, int64_t pos, int64_t n);
+/* The part's new tokens, if any, are appended, from rows of qkv; row0 is that of position pos0. */
+void glm_layer_append(glm_engine *engine, const kv_window_part *part, int64_t row0, int64_t pos0);
 /* Running attention of rows from row0 on. */
 attn_state glm_layer_state(const glm_engine *engine, int64_t row0);
 

@@ -52,8 +52,7 @@ static void attend_window(pass *p, const kv_window *window) {
     for (int32_t i = 0; i < window->n_parts; i++) {
         const kv_window_part *part = &window->parts[i];
         const glm_added *added = &p->added[part->seq];
-        if (part->is_last)
-            glm_layer_append(p->engine, part, p->rows.row0[part->seq], added->pos, added->n);
+        glm_layer_append(p->engine, part, p->rows.row0[part->seq], added->pos);
         const attn_segment segment = glm_layer_segment(part);
         if (part->seq < p->rows.n_single) {
             singles[part->seq] = segment;

@@ -1,12 +1,13 @@
 /* How a budget is spent on a cache that it does not hold. In this order:
  *
- *   1. staging, one window, pages to append a chunk to
+ *   1. staging, one window, through which a chunk is appended, too (a GPU: pages for all of the chunk)
  *   2. the unfinished extents of one sequence, every layer: without them it is parked between walks
  *   3. what forks take, where that fits whole
  *   4. wider windows, up to WINDOW_TOKENS: fewer, larger reads
  *   5. the first tokens of the sequence, pinned: less to read
  *
- * Extents are as large as the budget lets them be (fewer, larger reads, better compression). */
+ * Extents are as large as the budget lets them be (fewer, larger reads, better compression) with windows of
+ * NARROW_TOKENS; where it has no such windows, as small as makes the widest. */
 #include "plan_kv.h"
 
 #include <stdio.h>
@@ -35,6 +36,7 @@ kv_config glm_plan_kv_config(const glm_config *part, const glm_plan *plan) {
                     .extent_tokens = plan->kv_extent_tokens,
                     .window_extents = plan->kv_window_extents,
                     .append_tokens = plan->chunk,
+                    .appends_by_windows = !plan->on_gpu,
                     .pinned_tokens = plan->kv_pinned_tokens,
                     .n_threads = plan->threads,
                     .isa = rt_machine_isa()}};
@@ -48,18 +50,8 @@ static int64_t needed(const glm_config *part, const glm_plan *plan, bool has_tai
            (has_tail ? kv_overflow_tail_bytes(&kv) : 0);
 }
 
-/* The largest extents for which everything up to point 2 (or 1) fits. */
-static bool choose_extents(
-        const glm_config *part, int64_t budget_bytes, bool has_tail, glm_plan *plan) {
-    /* Segments are of so many; and a GPU's decode attends to whole splits. */
-    const bool is_fixed = plan->kv_persists || plan->on_gpu;
-    const int32_t least = is_fixed ? EXTENT_TOKENS_MAX : ATTN_PAGE_TOKENS;
-    plan->kv_window_extents = 1;
-    for (int32_t tokens = EXTENT_TOKENS_MAX; tokens >= least; tokens /= 2) {
-        plan->kv_extent_tokens = tokens;
-        if (needed(part, plan, has_tail) <= budget_bytes) return true;
-    }
-    return false;
+static int32_t window_tokens(const glm_plan *plan) {
+    return plan->kv_window_extents * plan->kv_extent_tokens;
 }
 
 /* Up to NARROW_TOKENS for all of the budget, further for half of it. */
@@ -67,12 +59,33 @@ static void widen_windows(
         const glm_config *part, int64_t budget_bytes, bool has_tail, glm_plan *plan) {
     const int32_t most = WINDOW_TOKENS / plan->kv_extent_tokens;
     while (plan->kv_window_extents < most) {
-        const bool is_narrow = plan->kv_window_extents * plan->kv_extent_tokens < NARROW_TOKENS;
+        const bool is_narrow = window_tokens(plan) < NARROW_TOKENS;
         plan->kv_window_extents++;
         if (needed(part, plan, has_tail) <= (is_narrow ? budget_bytes : budget_bytes / 2)) continue;
         plan->kv_window_extents--;
         return;
     }
+}
+
+/* Extents for which everything up to point 2 (or 1) fits. */
+static bool choose_extents(
+        const glm_config *part, int64_t budget_bytes, bool has_tail, glm_plan *plan) {
+    /* Segments are of so many; and a GPU's decode attends to whole splits. */
+    const bool is_fixed = plan->kv_persists || plan->on_gpu;
+    const int32_t least = is_fixed ? EXTENT_TOKENS_MAX : ATTN_PAGE_TOKENS;
+    int32_t widest = 0;
+    glm_plan trial = *plan;
+    for (int32_t tokens = EXTENT_TOKENS_MAX; tokens >= least && widest < NARROW_TOKENS; tokens /= 2) {
+        trial.kv_extent_tokens = tokens;
+        trial.kv_window_extents = 1;
+        if (needed(part, &trial, has_tail) > budget_bytes) continue;
+        widen_windows(part, budget_bytes, has_tail, &trial);
+        if (window_tokens(&trial) <= widest) continue;
+        widest = window_tokens(&trial);
+        plan->kv_extent_tokens = tokens;
+    }
+    plan->kv_window_extents = 1;
+    return widest > 0;
 }
 
 static int64_t page_bytes_for(const glm_config *part, const glm_plan *plan, int64_t n_tokens) {

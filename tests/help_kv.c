@@ -51,6 +51,7 @@ kv_config kvh_overflow_config(int32_t n_layers, int64_t n_pages, int64_t n_cells
             .extent_tokens = 2 * KVH_PAGE_TOKENS,
             .window_extents = 2,
             .append_tokens = 40,
+            .appends_by_windows = true,
             .n_threads = 1};
     const int64_t none = kv_overflow_disk_bytes(&config, 0);
     const int64_t cell = (kv_overflow_disk_bytes(&config, 1) - none) / n_layers;
@@ -151,8 +152,9 @@ typedef struct write_job {
 
 static void write_part(void *context, const kv_window_part *part) {
     const write_job *job = context;
-    if (!part->is_last) return;
-    for (int64_t pos = job->first; pos < job->first + job->n_tokens; pos++) {
+    const int64_t end = part->first_pos + part->n_tokens;
+    CHECK(part->n_new == 0 || (end - part->n_new >= job->first && end <= job->first + job->n_tokens));
+    for (int64_t pos = end - part->n_new; pos < end; pos++) {
         const uint64_t word = job->value + (uint64_t)pos;
         const uint64_t words[2] = {word, layer_word(word, job->layer)};
         memcpy(token_at(part, pos), words, sizeof words);

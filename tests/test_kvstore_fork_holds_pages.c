@@ -3,16 +3,17 @@
  *
  * Method: budgets of as many pages as the sequences were promised, not one more; one writes far past what its
  * idle fork shares; then six forks of an unfinished page, more than there are pages to work in, append in
- * one walk. */
+ * one walk. Both where new tokens are appended all at once and by windows. */
 #include "help_kv.h"
 
 enum { LAYERS = 4, FORKS = 6, TOKENS = 60 };
 
 /* Sequences that overflow have two pages in every layer. */
-static kv_store *open(int n_overflow) {
+static kv_store *open(int n_overflow, bool by_windows) {
     kv_config config = kvh_overflow_config(LAYERS, 0, 400);
     kv_store *store = NULL;
-    config.overflow.append_tokens = KVH_PAGE_TOKENS; /* three pages to work in */
+    config.overflow.append_tokens = KVH_PAGE_TOKENS; /* three pages to work in, by windows two */
+    config.overflow.appends_by_windows = by_windows;
     config.host_bytes_max = kv_overflow_bytes(&config) + n_overflow * kv_overflow_tail_bytes(&config);
     CHECK(kv_store_open(&config, &store) == RT_OK);
     return store;
@@ -29,8 +30,8 @@ static int64_t bytes_written_by(kv_store *store, kv_seq *seq, int64_t n, uint64_
     return kv_store_stats(store).raw_bytes_written - before;
 }
 
-static void check_idle_fork(void) {
-    kv_store *store = open(2);
+static void check_idle_fork(bool by_windows) {
+    kv_store *store = open(2, by_windows);
     kv_seq *seq = kvh_seq(store, TOKENS), *fork = NULL;
     grow(store, seq, 7, 1000);
     CHECK(kv_seq_fork(seq, 7, TOKENS, &fork) == RT_OK);
@@ -47,8 +48,8 @@ static void check_idle_fork(void) {
     kv_store_close(store);
 }
 
-static void check_forks_together(void) {
-    kv_store *store = open(1);
+static void check_forks_together(bool by_windows) {
+    kv_store *store = open(1, by_windows);
     kv_seq *seq = kvh_seq(store, TOKENS), *forks[FORKS];
     int64_t n_tokens[FORKS];
     grow(store, seq, 5, 1000);
@@ -76,7 +77,9 @@ static void check_forks_together(void) {
 }
 
 int main(void) {
-    check_idle_fork();
-    check_forks_together();
+    for (int by_windows = 0; by_windows < 2; by_windows++) {
+        check_idle_fork(by_windows);
+        check_forks_together(by_windows);
+    }
     return 0;
 }

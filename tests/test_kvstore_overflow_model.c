@@ -2,8 +2,8 @@
  * every sequence holds its own tokens, and in the end nothing is left over.
  *
  * Method: as test_kvstore_model, against arrays of tokens; budgets from "hardly anything" to "half
- * of it", on one drive and two, with and without pinning and memory in front of the disk, so that all kinds of sequences come up, share extents and are
- * cut inside them. Appends, also to all of them together, never fail; some stop at any layer and are
+ * of it", on one drive and two, with and without pinning and memory in front of the disk, appended to all at once and
+ * by windows, so that all kinds of sequences come up, share extents and are cut inside them. Appends, also to all of them together, never fail; some stop at any layer and are
  * aborted. Seeds are printed;
  * `test_kvstore_overflow_model SEED` repeats one. */
 #include <inttypes.h>
@@ -167,6 +167,7 @@ static void run(uint64_t seed) {
     config.overflow.pinned_tokens = below(&m, 3) * 8;
     config.overflow.append_tokens = APPEND_TOKENS;
     config.overflow.window_extents = 1 + (int32_t)below(&m, 3);
+    config.overflow.appends_by_windows = seed / 3 % 2;
     config.overflow.io = seed % 2 ? KV_IO_CHOOSE : KV_IO_ONLY_PREAD;
     config.overflow.host_bytes = (int64_t)(seed % 3) * 20 * kv_overflow_rows_bytes(&config);
     config.host_bytes_max = kv_overflow_bytes(&config) + n_pages * KVH_PAGE_BYTES;
