@@ -68,6 +68,7 @@ struct kvh_memfs {
     int fail_error;
     bool fails_for_ever;
     int64_t n_bytes_max; /* 0: no limit */
+    int64_t n_written, thin_at; /* thin_at 0: it keeps everything */
     bool cannot_reserve, is_read_only;
 };
 
@@ -166,6 +167,17 @@ static void happen(kvh_memfs *fs, effect e) {
         e.bytes = copy;
     }
     fs->effects[fs->n_effects++] = e;
+}
+
+/* A write of which one sector is not kept. */
+static void happen_but_for(kvh_memfs *fs, const effect *e, int64_t lost) {
+    effect before = *e, after = *e;
+    before.n_bytes = lost;
+    after.offset += lost + SECTOR;
+    after.bytes += lost + SECTOR;
+    after.n_bytes -= lost + SECTOR;
+    if (before.n_bytes > 0) happen(fs, before);
+    if (after.n_bytes > 0) happen(fs, after);
 }
 
 /* ---- paths ----------------------------------------------------------------------------------- */
@@ -307,11 +319,17 @@ static int64_t move_bytes(kvh_memfs *fs, const kv_io_request *r) {
     if (r->offset + r->n_bytes > node->n_bytes &&
             !has_room(fs, fs->files[r->fd].inode, r->offset + r->n_bytes))
         return -ENOSPC;
-    happen(fs, (effect){.kind = WRITTEN,
-                       .inode = fs->files[r->fd].inode,
-                       .offset = r->offset,
-                       .n_bytes = r->n_bytes,
-                       .bytes = r->bytes});
+    const effect e = {.kind = WRITTEN,
+            .inode = fs->files[r->fd].inode,
+            .offset = r->offset,
+            .n_bytes = r->n_bytes,
+            .bytes = r->bytes};
+    const int64_t lost = fs->thin_at - fs->n_written;
+    fs->n_written += r->n_bytes;
+    if (fs->thin_at > 0 && lost >= 0 && lost < r->n_bytes)
+        happen_but_for(fs, &e, lost / SECTOR * SECTOR);
+    else
+        happen(fs, e);
     return r->n_bytes;
 }
 
@@ -590,6 +608,10 @@ void kvh_memfs_fail(kvh_memfs *fs, int64_t at, int error, bool for_ever) {
 
 void kvh_memfs_limit(kvh_memfs *fs, int64_t n_bytes) {
     fs->n_bytes_max = n_bytes;
+}
+
+void kvh_memfs_thin(kvh_memfs *fs, int64_t n_bytes) {
+    fs->thin_at = n_bytes;
 }
 
 void kvh_memfs_read_only(kvh_memfs *fs) {

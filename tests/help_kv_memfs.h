@@ -32,6 +32,9 @@ void kvh_memfs_lie(kvh_memfs *fs);
 
 /* No more than so many bytes for all files together: then writes and reservations find it full. */
 void kvh_memfs_limit(kvh_memfs *fs, int64_t n_bytes);
+/* A volume that was promised more room than there is behind it: of what is written after the first n_bytes of all
+ * writes, a sector is not kept, though the answer is yes, as of one that is lost before it is extended. */
+void kvh_memfs_thin(kvh_memfs *fs, int64_t n_bytes);
 /* From now on, all that would change it is refused. */
 void kvh_memfs_read_only(kvh_memfs *fs);
 /* A file system that has no fallocate. */
