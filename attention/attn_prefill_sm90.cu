@@ -26,6 +26,7 @@ namespace {
 struct block : sm90_block<2, 2> {
     enum {
         HOLDS_QUERIES = true,
+        HAS_CEILINGS = true,
         CONSUMER_WARPS = CONSUMER_THREADS / WARP,
         FULL_Q_AT = sm90_block::END_AT,
         EMPTY_Q_AT = FULL_Q_AT + 8,

@@ -3,7 +3,7 @@
  * A block is one or two consumer warpgroups of 64 rows each, and a warpgroup of which one warp brings the pages.
  * It stays on its SM and takes one tile after the other; a page j of a tile:
  *
- *   turn   S = Q K(j)^T   O += P V(j-1)   other's turn   |   maxima of S behind P V(j-1)   |   P
+ *   turn   S = Q K(j)^T   O += P V(j-1)   other's turn   |   maxima of S, or signs, behind P V(j-1)   |   P
  *
  * Both products of a step are queued at once. While they run, the other warpgroup computes its softmax,
  * and each its own maxima: the tensor cores have work as long as a softmax takes less than the
@@ -28,6 +28,7 @@
 #include "attn_quad.cuh"
 #include "attn_tile.cuh"
 
+#include <float.h>
 #include <math.h>
 
 enum {
@@ -47,6 +48,7 @@ template <int CONSUMERS, int STAGES, int WRITERS = 1, bool WIDENED = false> stru
         IS_TWICE = WIDENED,
         VALUES_BY_DIM = WIDENED,
         HOLDS_QUERIES = false, /* in registers, instead of reading them again for every page */
+        HAS_CEILINGS = false,  /* a row sees the walk's first key, or none: its max is a ceiling (lower()) */
         HAS_TURNS = CONSUMERS > 1,
         N_STAGES = STAGES,
         CONSUMER_THREADS = CONSUMERS * GROUP,
@@ -350,6 +352,48 @@ PTX_DEVICE void rescale(row_state &state, const row_rise &rise) {
     for (int h = 0; h < 2; h++) state.sum[h] *= factor[h];
 }
 
+/* Ceilings: a row's max is MAX_LAG above the greatest score of when it was set. A page with no score above it needs no
+ * maxima: the signs of what the weights are computed from tell, two of them an instruction. */
+
+/* A row that has seen no key has its first ones. */
+PTX_DEVICE void set_ceilings(const row_tops &tops, row_state &state) {
+#pragma unroll
+    for (int h = 0; h < 2; h++)
+        if (state.max[h] == -INFINITY) state.max[h] = tops.of[h] + MAX_LAG;
+}
+
+/* s -> scale s - ceiling; whether that is above 0, or 0 or NaN, for some row of the warp. */
+PTX_DEVICE bool lower(float (&s)[64], const row_state &state, float scale) {
+    uint32_t signs[4]; /* as greatest(): chains */
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        const float ceiling = fmaxf(state.max[h], -FLT_MAX); /* -inf - (-inf) is NaN */
+#pragma unroll
+        for (int j = 0; j < KEYS / 8; j++) {
+            float *const pair = &s[4 * j + 2 * h];
+            pair[0] = fmaf(pair[0], scale, -ceiling);
+            pair[1] = fmaf(pair[1], scale, -ceiling);
+            const uint32_t both = ptx_float_bits(pair[0]) & ptx_float_bits(pair[1]);
+            signs[j % 4] = h == 0 && j < 4 ? both : signs[j % 4] & both;
+        }
+    }
+    return ptx_any((int32_t)(signs[0] & signs[1] & signs[2] & signs[3]) >= 0);
+}
+
+/* Ceilings above the scores again, and s lowered by as much; those of the warp's rows that were are left alone. */
+PTX_DEVICE row_rise lift(float (&s)[64], row_state &state) {
+    row_rise rise = {{state.max[0], state.max[1]}, true};
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        const float top = max_of_row(greatest(s, h));
+        if (top > 0.0f) state.max[h] += top + MAX_LAG;
+        const float by = top > 0.0f ? state.max[h] - rise.from[h] : 0.0f;
+#pragma unroll
+        for (int j = 0; j < KEYS / 8; j++) s[4 * j + 2 * h] -= by, s[4 * j + 2 * h + 1] -= by;
+    }
+    return rise;
+}
+
 /* Two weights each, where operand A wants them. */
 PTX_DEVICE void pack_pair(const float (&s)[64], int j, int h, packed_weights &weights) {
     weights[j / 2][j % 2 * 2 + h] = ptx_pack_bf16(s[4 * j + 2 * h], s[4 * j + 2 * h + 1]);
@@ -363,7 +407,7 @@ PTX_DEVICE void pack(const float (&s)[64], packed_weights &weights) {
 
 /* s -> weights 2^(scale s - max), and what they add to the thread's share of its rows' sums. Packed at once, where
  * nothing reads the last ones any more: they are operand A of what comes next. */
-template <bool IS_PACKED = true>
+template <bool IS_PACKED = true, bool IS_LOWERED = false>
 PTX_DEVICE void weigh(float (&s)[64], const row_state &state, float scale, packed_weights &weights, float (&sums)[2]) {
 #pragma unroll
     for (int h = 0; h < 2; h++) {
@@ -374,7 +418,7 @@ PTX_DEVICE void weigh(float (&s)[64], const row_state &state, float scale, packe
 #pragma unroll
             for (int c = 0; c < 2; c++) {
                 float *weight = &s[4 * j + 2 * h + c];
-                *weight = ptx_exp2(fmaf(*weight, scale, -base));
+                *weight = ptx_exp2(IS_LOWERED ? *weight : fmaf(*weight, scale, -base));
                 sum[c] = j == 0 ? *weight : sum[c] + *weight;
             }
             if (IS_PACKED) pack_pair(s, j, h, weights);
@@ -433,10 +477,16 @@ template <class BLOCK> PTX_DEVICE void wait_for_values(ptx_smem smem, uint32_t s
 }
 
 /* s of a walk's first page -> weights. */
+template <class BLOCK>
 PTX_DEVICE void begin_weights(const row_tops &tops, float scale, walking &on, row_state &state) {
-    const row_rise rise = raise(tops, state);
-    if (rise.is_risen) rescale(state, rise);
-    weigh(on.s, state, scale, on.weights, on.sums);
+    if (BLOCK::HAS_CEILINGS) {
+        set_ceilings(tops, state);
+        if (lower(on.s, state, scale)) rescale(state, lift(on.s, state));
+    } else {
+        const row_rise rise = raise(tops, state);
+        if (rise.is_risen) rescale(state, rise);
+    }
+    weigh<true, BLOCK::HAS_CEILINGS>(on.s, state, scale, on.weights, on.sums);
 }
 
 /* A walk's first page, with nothing before it. Its queries are there once all threads of the warpgroup have come
@@ -452,7 +502,7 @@ PTX_DEVICE void first_step(const page_walk &w, const row_limits &limits, float s
     ptx_wgmma_wait<0>();
     release(bar_of<BLOCK>(smem, BLOCK::EMPTY_K_AT, on.here));
     mask_step<BLOCK>(limits, w, 0, on.s);
-    begin_weights(tops_of(on.s, scale), scale, on, state);
+    begin_weights<BLOCK>(tops_of(on.s, scale), scale, on, state);
     on.before = on.here, on.here = slot_after<BLOCK>(on.here);
     if (w.n_steps > 1) wait_for_keys<BLOCK>(smem, on.here);
 }
@@ -484,7 +534,7 @@ PTX_DEVICE void first_step_behind(const page_walk &w, const row_limits &limits, 
     ptx_wgmma_wait<0>(); /* out */
     release(v_is_read);
     change();
-    begin_weights(tops, scale, on, state);
+    begin_weights<BLOCK>(tops, scale, on, state);
 }
 
 /* A walk's other pages. */
@@ -502,14 +552,20 @@ PTX_DEVICE void other_steps(const page_walk &w, const row_limits &limits, float 
         release(bar_of<BLOCK>(smem, BLOCK::EMPTY_K_AT, on.here));
         mask_step<BLOCK>(limits, w, step, on.s);
         add_sums(state, on.sums); /* of the page before: its shuffles are beside the maxima */
-        const row_rise rise = raise(tops_of(on.s, scale), state);
+        row_rise rise;
+        if constexpr (BLOCK::HAS_CEILINGS)
+            rise = {{}, lower(on.s, state, scale)};
+        else
+            rise = raise(tops_of(on.s, scale), state);
+        if (BLOCK::HAS_CEILINGS && rise.is_risen) rise = lift(on.s, state);
         const ptx_smem v_is_read = bar_of<BLOCK>(smem, BLOCK::EMPTY_V_AT, on.before);
         on.before = on.here, on.here = slot_after<BLOCK>(on.here);
         /* One warpgroup has nobody's products beside its exponentials but its own. */
         if (!BLOCK::HAS_TURNS) weigh<false>(on.s, state, scale, on.weights, on.sums);
         /* Nothing falls and no sum is negative, which ptxas does not know: so it has them here, and the next wait
          * behind them. */
-        const bool falls = BLOCK::HAS_TURNS
+        const bool falls = BLOCK::HAS_CEILINGS ? false /* the branch to lift() has the signs */
+                           : BLOCK::HAS_TURNS
                                    ? state.max[0] < rise.from[0] || state.max[1] < rise.from[1]
                                    : on.sums[0] < 0.0f || on.sums[1] < 0.0f;
         if (step + 1 < w.n_steps && !falls) wait_for_keys<BLOCK>(smem, on.here);
@@ -517,7 +573,7 @@ PTX_DEVICE void other_steps(const page_walk &w, const row_limits &limits, float 
         release(v_is_read);
         if (rise.is_risen) rescale(state, rise);
         if (BLOCK::HAS_TURNS)
-            weigh(on.s, state, scale, on.weights, on.sums);
+            weigh<true, BLOCK::HAS_CEILINGS>(on.s, state, scale, on.weights, on.sums);
         else
             pack(on.s, on.weights);
     }
