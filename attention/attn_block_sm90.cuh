@@ -1,0 +1,162 @@
+/* Blocks of the kernels for Hopper: how threads, barriers and shared memory are dealt out, which pages a tile walks over,
+ * and the warp that brings them. attn_sm90.cuh says what for. */
+#ifndef ATTN_BLOCK_SM90_CUH
+#define ATTN_BLOCK_SM90_CUH
+
+#include "ptx_sm90.cuh"
+
+#include "attn_quad.cuh"
+#include "attn_tile.cuh"
+
+enum {
+    GROUP = 4 * WARP,
+    GROUP_ROWS = 64,
+    KEYS = PAGE,
+    Q_HALF_BYTES = GROUP_ROWS * ROW_BYTES,
+    Q_GROUP_BYTES = 2 * Q_HALF_BYTES
+};
+
+/* A block's threads, named barriers and shared memory. WRITERS arrive for a stage to be full: one thread that expects
+ * a copy, or each warp of a warpgroup that may have written it. WIDENED: pages are of e4m3 (attn_widen_sm90.cuh). */
+template <int CONSUMERS, int STAGES, int WRITERS = 1, bool WIDENED = false> struct sm90_block {
+    enum {
+        N_CONSUMERS = CONSUMERS,
+        N_WRITERS = WRITERS,
+        IS_TWICE = WIDENED,
+        VALUES_BY_DIM = WIDENED,
+        HOLDS_QUERIES = false, /* in registers, instead of reading them again for every page */
+        HAS_CEILINGS = false,  /* a row sees the walk's first key, or none: its max is a ceiling (lower()) */
+        HAS_TURNS = CONSUMERS > 1,
+        N_STAGES = STAGES,
+        CONSUMER_THREADS = CONSUMERS * GROUP,
+        THREADS = CONSUMER_THREADS + GROUP,
+        ROWS = CONSUMERS * GROUP_ROWS,
+
+        TURN = 1,                  /* one a consumer warpgroup: it may queue its products; */
+        WITHIN = TURN + CONSUMERS, /* its threads alone */
+
+        Q_AT = 0,
+        K_AT = Q_AT + CONSUMERS * Q_GROUP_BYTES,
+        V_AT = K_AT + STAGES * TILE_BYTES,
+        FULL_K_AT = V_AT + STAGES * TILE_BYTES,
+        FULL_V_AT = FULL_K_AT + STAGES * 8,
+        EMPTY_K_AT = FULL_V_AT + STAGES * 8,
+        EMPTY_V_AT = EMPTY_K_AT + STAGES * 8,
+        END_AT = EMPTY_V_AT + STAGES * 8
+    };
+};
+
+/* The pages that a tile walks over, ascending. With open pages, in which the query tokens lie, a row reads its own
+ * page there, and pages before it in `pages`. Where BLOCK::IS_TWICE, rows may lie in two different pages; then the first
+ * of those is in both, and two steps. */
+struct page_walk {
+    void *const *pages;      /* from the walk's first key on; n_closed of them */
+    void *const *open_pages; /* the steps behind those */
+    int kv_head;
+    int n_keys; /* from the first page on: rows behind them are not there */
+    int n_closed;
+    int first_open; /* page of the first open step */
+    int n_steps;
+};
+
+PTX_DEVICE int page_of_step(int step, int n_closed, int first_open) {
+    return step < n_closed ? step : first_open + step - n_closed;
+}
+
+PTX_DEVICE int warpgroup() {
+    return ptx_thread() / GROUP;
+}
+
+/* The thread's row h, counted in the tile. */
+PTX_DEVICE int row_of(int h) {
+    return ptx_thread() / WARP * 16 + ptx_thread() % WARP / 4 + 8 * h;
+}
+
+/* A slot is a stage and the parity of its phase: stage s is slot s in even phases, N_STAGES + s in odd ones. A
+ * block's pages take one after the other, over all its tiles. */
+template <class BLOCK> PTX_DEVICE uint32_t stage_of(uint32_t slot) {
+    return slot < BLOCK::N_STAGES ? slot : slot - BLOCK::N_STAGES;
+}
+template <class BLOCK> PTX_DEVICE uint32_t parity_of(uint32_t slot) {
+    return slot >= BLOCK::N_STAGES;
+}
+template <class BLOCK> PTX_DEVICE uint32_t slot_after(uint32_t slot) {
+    return slot == 2 * BLOCK::N_STAGES - 1 ? 0 : slot + 1;
+}
+
+/* One thread of the block; a barrier of all must follow. */
+template <class BLOCK> PTX_DEVICE void init_barriers(ptx_smem smem) {
+    for (int stage = 0; stage < BLOCK::N_STAGES; stage++) {
+        ptx_mbar_init(smem + BLOCK::FULL_K_AT + stage * 8, BLOCK::N_WRITERS);
+        ptx_mbar_init(smem + BLOCK::FULL_V_AT + stage * 8, BLOCK::N_WRITERS);
+        ptx_mbar_init(smem + BLOCK::EMPTY_K_AT + stage * 8, BLOCK::N_CONSUMERS);
+        ptx_mbar_init(smem + BLOCK::EMPTY_V_AT + stage * 8, BLOCK::N_CONSUMERS);
+    }
+    ptx_fence_mbar_init();
+}
+
+/* ---- the producer: one warp ------------------------------------------------------------------ */
+
+/* Rows of a tile past the first n_rows -> 0, for 0 x NaN is NaN. */
+PTX_DEVICE void clear_rows(ptx_smem tile, int n_rows) {
+    for (int half = 0; half < 2; half++)
+        for (int at = n_rows * ROW_BYTES + ptx_thread() % WARP * 16; at < TILE_HALF_BYTES;
+                at += WARP * 16)
+            ptx_sts128(tile + (ptx_smem)(half * TILE_HALF_BYTES + at), make_uint4(0, 0, 0, 0));
+    ptx_fence_async(); /* wgmma will read what was stored the ordinary way */
+    ptx_syncwarp();
+}
+
+/* The first n_rows rows of a tile. */
+template <class BLOCK>
+PTX_DEVICE void fetch(ptx_smem smem, int full_at, int empty_at, int tiles_at, uint32_t slot,
+        const char *from, int n_rows) {
+    const uint32_t stage = stage_of<BLOCK>(slot);
+    const ptx_smem full = smem + full_at + stage * 8;
+    const ptx_smem tile = smem + tiles_at + stage * TILE_BYTES;
+    ptx_mbar_wait(smem + empty_at + stage * 8, parity_of<BLOCK>(slot) ^ 1u);
+    if (BLOCK::N_WRITERS > 1 && ptx_thread() / WARP % BLOCK::N_WRITERS != 0) {
+        if (ptx_thread() % WARP == 0)
+            ptx_mbar_arrive(full); /* the first warp alone has something to do */
+        return;
+    }
+    if (n_rows < KEYS) clear_rows(tile, n_rows);
+    if (ptx_thread() % WARP != 0) return;
+    ptx_mbar_arrive_expect(full, 2 * n_rows * ROW_BYTES);
+    for (int half = 0; half < 2; half++)
+        ptx_bulk_load(tile + half * TILE_HALF_BYTES, from + half * TILE_HALF_BYTES,
+                n_rows * ROW_BYTES, full);
+}
+
+PTX_DEVICE int rows_of_page(const page_walk &w, int page) {
+    const int left = w.n_keys - page * KEYS;
+    return left < KEYS ? left : KEYS;
+}
+
+/* Keys, or values where a tile's rows are tokens, of a bf16 page of a walk into `slot`. */
+template <class BLOCK>
+PTX_DEVICE void fetch_keys(
+        const page_walk &w, const void *from, int page, ptx_smem smem, uint32_t slot) {
+    fetch<BLOCK>(smem, BLOCK::FULL_K_AT, BLOCK::EMPTY_K_AT, BLOCK::K_AT, slot,
+            tile_of_keys(from, w.kv_head), rows_of_page(w, page));
+}
+template <class BLOCK>
+PTX_DEVICE void fetch_values(
+        const page_walk &w, const void *from, int page, ptx_smem smem, uint32_t slot) {
+    fetch<BLOCK>(smem, BLOCK::FULL_V_AT, BLOCK::EMPTY_V_AT, BLOCK::V_AT, slot,
+            tile_of_keys(from, w.kv_head) + TILE_BYTES, rows_of_page(w, page));
+}
+
+/* All pages of a walk, bf16, from `slot` on; moves it behind them. */
+template <class BLOCK>
+PTX_DEVICE void fetch_pages(const page_walk &w, ptx_smem smem, uint32_t &slot) {
+    for (int step = 0; step < w.n_steps; step++) {
+        const void *from = step < w.n_closed ? w.pages[step] : w.open_pages[step - w.n_closed];
+        const int page = page_of_step(step, w.n_closed, w.first_open);
+        fetch_keys<BLOCK>(w, from, page, smem, slot);
+        fetch_values<BLOCK>(w, from, page, smem, slot);
+        slot = slot_after<BLOCK>(slot);
+    }
+}
+
+#endif

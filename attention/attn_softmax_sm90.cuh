@@ -1,0 +1,199 @@
+/* Scores of a page -> weights, in the registers that wgmma leaves them in: masks, maxima or ceilings, exponentials, sums. */
+#ifndef ATTN_SOFTMAX_SM90_CUH
+#define ATTN_SOFTMAX_SM90_CUH
+
+#include "attn_block_sm90.cuh"
+
+#include <float.h>
+#include <math.h>
+
+/* What a thread's rows h = 0, 1 see: that many keys from the walk's first on. */
+struct row_limits {
+    int seen[2];
+    int least; /* of the warpgroup's rows */
+};
+
+/* A thread's rows g and g + 8 of its warp's 16: h = 0, 1; columns 8j + 2q, + 1 at out[4j + 2h], +
+ * 1. */
+struct row_state {
+    float max[2];
+    float sum[2];
+    float out[64];
+};
+
+PTX_DEVICE void clear_state(row_state &state) {
+#pragma unroll
+    for (int i = 0; i < 64; i++) state.out[i] = 0.0f;
+    state.max[0] = state.max[1] = -INFINITY;
+    state.sum[0] = state.sum[1] = 0.0f;
+}
+
+typedef uint32_t packed_weights[KEYS / 16][4];
+
+/* Keys that a row does not see: -inf. Of the page's, the thread's row h sees the first n_seen[h]. */
+PTX_DEVICE void mask(float (&s)[64], const int (&n_seen)[2]) {
+    const int first = ptx_thread() % 4 * 2;
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        const int limit = n_seen[h] - first;
+#pragma unroll
+        for (int j = 0; j < KEYS / 8; j++)
+#pragma unroll
+            for (int c = 0; c < 2; c++)
+                if (8 * j + c >= limit) s[4 * j + 2 * h + c] = -INFINITY;
+    }
+}
+
+/* The greatest of the thread's s of row h, by four chains: one would be its latency and nothing else. */
+PTX_DEVICE float greatest(const float (&s)[64], int h) {
+    float top[4];
+#pragma unroll
+    for (int j = 0; j < KEYS / 8; j++) {
+        const float pair = fmaxf(s[4 * j + 2 * h], s[4 * j + 2 * h + 1]);
+        top[j % 4] = j < 4 ? pair : fmaxf(top[j % 4], pair);
+    }
+    return fmaxf(fmaxf(top[0], top[1]), fmaxf(top[2], top[3]));
+}
+
+/* A row's maximum may lag behind by so much: its weights are then up to 2^8, as exact as any, and what was summed needs
+ * no factor. Maxima that always rise would rescale most pages of a short walk. */
+#define MAX_LAG 8.0f
+
+/* Maxima of the thread's two rows, from what they were; is_risen: not the same for some row of the warp. */
+struct row_rise {
+    float from[2];
+    bool is_risen;
+};
+
+/* The greatest scores of the thread's two rows. */
+struct row_tops {
+    float of[2];
+};
+PTX_DEVICE row_tops tops_of(const float (&s)[64], float scale) {
+    row_tops tops;
+#pragma unroll
+    for (int h = 0; h < 2; h++) tops.of[h] = max_of_row(greatest(s, h)) * scale;
+    return tops;
+}
+
+/* The rows' maxima over those as well, where that is more than MAX_LAG. */
+PTX_DEVICE row_rise raise(const row_tops &tops, row_state &state) {
+    row_rise rise;
+    bool is_risen = false;
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        rise.from[h] = state.max[h];
+        if (tops.of[h] > state.max[h] + MAX_LAG) is_risen = true, state.max[h] = tops.of[h];
+    }
+    rise.is_risen = ptx_any(is_risen);
+    return rise;
+}
+
+/* What was summed so far, after a rise. */
+PTX_DEVICE void rescale(row_state &state, const row_rise &rise) {
+    float factor[2];
+#pragma unroll
+    for (int h = 0; h < 2; h++) /* -inf - (-inf) is NaN */
+        factor[h] = state.max[h] > rise.from[h] ? ptx_exp2(rise.from[h] - state.max[h]) : 1.0f;
+#pragma unroll
+    for (int i = 0; i < 64; i++) state.out[i] *= factor[i / 2 % 2];
+#pragma unroll
+    for (int h = 0; h < 2; h++) state.sum[h] *= factor[h];
+}
+
+/* Ceilings: a row's max is MAX_LAG above the greatest score of when it was set. A page with no score above it needs no
+ * maxima: the signs of what the weights are computed from tell, two of them an instruction. */
+
+/* A row that has seen no key has its first ones. */
+PTX_DEVICE void set_ceilings(const row_tops &tops, row_state &state) {
+#pragma unroll
+    for (int h = 0; h < 2; h++)
+        if (state.max[h] == -INFINITY) state.max[h] = tops.of[h] + MAX_LAG;
+}
+
+/* s -> scale s - ceiling; whether that is above 0, or 0 or NaN, for some row of the warp. */
+PTX_DEVICE bool lower(float (&s)[64], const row_state &state, float scale) {
+    uint32_t signs[4]; /* as greatest(): chains */
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        const float ceiling = fmaxf(state.max[h], -FLT_MAX); /* -inf - (-inf) is NaN */
+#pragma unroll
+        for (int j = 0; j < KEYS / 8; j++) {
+            float *const pair = &s[4 * j + 2 * h];
+            pair[0] = fmaf(pair[0], scale, -ceiling);
+            pair[1] = fmaf(pair[1], scale, -ceiling);
+            const uint32_t both = ptx_float_bits(pair[0]) & ptx_float_bits(pair[1]);
+            signs[j % 4] = h == 0 && j < 4 ? both : signs[j % 4] & both;
+        }
+    }
+    return ptx_any((int32_t)(signs[0] & signs[1] & signs[2] & signs[3]) >= 0);
+}
+
+/* Ceilings above the scores again, and s lowered by as much; those of the warp's rows that were are left alone. */
+PTX_DEVICE row_rise lift(float (&s)[64], row_state &state) {
+    row_rise rise = {{state.max[0], state.max[1]}, true};
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        const float top = max_of_row(greatest(s, h));
+        if (top > 0.0f) state.max[h] += top + MAX_LAG;
+        const float by = top > 0.0f ? state.max[h] - rise.from[h] : 0.0f;
+#pragma unroll
+        for (int j = 0; j < KEYS / 8; j++) s[4 * j + 2 * h] -= by, s[4 * j + 2 * h + 1] -= by;
+    }
+    return rise;
+}
+
+/* Two weights each, where operand A wants them. */
+PTX_DEVICE void pack_pair(const float (&s)[64], int j, int h, packed_weights &weights) {
+    weights[j / 2][j % 2 * 2 + h] = ptx_pack_bf16(s[4 * j + 2 * h], s[4 * j + 2 * h + 1]);
+}
+PTX_DEVICE void pack(const float (&s)[64], packed_weights &weights) {
+#pragma unroll
+    for (int j = 0; j < KEYS / 8; j++)
+#pragma unroll
+        for (int h = 0; h < 2; h++) pack_pair(s, j, h, weights);
+}
+
+/* s -> weights 2^(scale s - max), and what they add to the thread's share of its rows' sums. Packed at once, where
+ * nothing reads the last ones any more: they are operand A of what comes next. */
+template <bool IS_PACKED = true, bool IS_LOWERED = false>
+PTX_DEVICE void weigh(float (&s)[64], const row_state &state, float scale, packed_weights &weights, float (&sums)[2]) {
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        const float base = state.max[h] == -INFINITY ? 0.0f : state.max[h]; /* no key so far */
+        float sum[2];
+#pragma unroll
+        for (int j = 0; j < KEYS / 8; j++) {
+#pragma unroll
+            for (int c = 0; c < 2; c++) {
+                float *weight = &s[4 * j + 2 * h + c];
+                *weight = ptx_exp2(IS_LOWERED ? *weight : fmaf(*weight, scale, -base));
+                sum[c] = j == 0 ? *weight : sum[c] + *weight;
+            }
+            if (IS_PACKED) pack_pair(s, j, h, weights);
+        }
+        sums[h] = sum[0] + sum[1];
+    }
+}
+
+/* A page at a time, so that a row's sum does not depend on where a call ends. */
+PTX_DEVICE void add_sums(row_state &state, const float (&sums)[2]) {
+#pragma unroll
+    for (int h = 0; h < 2; h++) state.sum[h] += sum_of_row(sums[h]);
+}
+
+/* Mask the page of a step where some row of the warpgroup does not see all of it. */
+template <class BLOCK>
+PTX_DEVICE void mask_step(const row_limits &limits, const page_walk &w, int step, float (&s)[64]) {
+    const int page = BLOCK::IS_TWICE ? page_of_step(step, w.n_closed, w.first_open) : step;
+    if (BLOCK::IS_TWICE ? step < w.first_open : limits.least - page * KEYS >= KEYS) return;
+    int n_seen[2] = {limits.seen[0] - page * KEYS, limits.seen[1] - page * KEYS};
+    const bool is_closed = step < w.n_closed;
+#pragma unroll
+    for (int h = 0; h < 2;
+            h++) /* closed: if the row's own page is behind it; open: if it is its own */
+        if (BLOCK::IS_TWICE && is_closed != (n_seen[h] > KEYS)) n_seen[h] = 0;
+    mask(s, n_seen);
+}
+
+#endif
