@@ -53,7 +53,7 @@ typedef struct kv_overflow {
     int32_t n_dirs;          /* 0: nothing leaves memory, and the rest does not matter */
     int64_t bytes_max;       /* hard cap on disk */
     int64_t host_bytes;      /* of the host's memory, besides host_bytes_max: there rows stay as they are, and what is
-                              * beyond it goes to disk; what is kept for good is in both. 0 for sealed pages */
+                              * beyond it goes to disk; what is kept for good is in both */
     kv_io_choice io;
     kv_packing_choice packing;
     int32_t extent_tokens;  /* a multiple of page_tokens, at most 4096 */
@@ -264,8 +264,10 @@ RT_MUST_CHECK rt_status kv_resume_rows(kv_seq *seq, const int32_t *ids, int64_t 
 RT_MUST_CHECK rt_status kv_resume_end(
         kv_seq *seq, const int32_t *ids, const kv_suspension *suspension, bool *is_there);
 
-/* Whether all of its pages are promised in memory. */
+/* Whether all of its own pages are promised in memory; whether walks over it show pages that do not stay: also of one in
+ * memory, where it is a fork of one that is not. */
 bool kv_seq_is_in_memory(const kv_seq *seq);
+bool kv_seq_streams(const kv_seq *seq);
 
 /* ---- walks -------------------------------------------------------------------------------------
  *
@@ -327,6 +329,8 @@ RT_MUST_CHECK rt_status kv_walk_next(kv_walk *walk, kv_window *out);
 bool kv_walk_load(kv_walk *walk, int64_t load, int64_t first, int thread, kv_rows *rows);
 /* Whether the rows of all loads of the window are lasting. */
 bool kv_walk_is_lasting(const kv_walk *walk);
+/* Lasting extents of the store that were forgotten, ever: rows that the host writes may go to where they were. */
+int64_t kv_walk_rows_forgotten(const kv_walk *walk);
 /* After the loads of a window, also where there are none.
  * Errors: RT_ECORRUPT  bytes that are not what was stored there; kv_walk_bad_pos says where */
 RT_MUST_CHECK rt_status kv_walk_loaded(kv_walk *walk);

@@ -224,6 +224,7 @@ static void share(kv_seq *seq, const kv_seq *parent, int64_t n_tokens) {
             void *page = *slot(parent, layer, i);
             if (page) kv_pool_share(&store->pool, page);
             seq->n_held += page && i >= n_kept;
+            seq->streams |= !page && i < n_kept;
             *slot(seq, layer, i) = page;
         }
         for (int64_t e = 0; seq->stored && e < n_extents; e++)
@@ -296,6 +297,10 @@ const int32_t *kv_seq_ids(const kv_seq *seq) {
 
 bool kv_seq_is_in_memory(const kv_seq *seq) {
     return seq->kind == KV_SEQ_IN_MEMORY;
+}
+
+bool kv_seq_streams(const kv_seq *seq) {
+    return seq->kind != KV_SEQ_IN_MEMORY || seq->streams;
 }
 
 int64_t kv_seq_max_tokens(const kv_seq *seq) {

@@ -148,6 +148,7 @@ struct kv_seq {
     int64_t n_borrowed; /* pages of the store's n_work */
     int64_t n_held;     /* pages in memory, but for those of its first n_kept extents */
     int64_t n_kept;     /* its first extents are another's, whose memory they may be in */
+    bool streams;       /* or may not: those pass through the window */
     int64_t n_pinned;   /* those before it, and not before n_kept, stay in memory */
     int64_t n_cells;    /* reserved on disk, besides those of its stored extents */
     bool is_walked;

@@ -360,7 +360,7 @@ static rt_status stay_in_memory(glm_engine *engine, kv_seq *const *seqs, const i
     *stay = 1;
     if (!engine->plan.kv_overflows) return RT_OK;
     for (int32_t i = 0; i < n; i++)
-        if (!kv_seq_is_in_memory(seqs[i]) || lengths[i] % engine->plan.kv_extent_tokens == 0)
+        if (kv_seq_streams(seqs[i]) || lengths[i] % engine->plan.kv_extent_tokens == 0)
             *stay = 0;
     return glm_step_smallest(engine, stay);
 }
