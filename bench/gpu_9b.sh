@@ -2,7 +2,7 @@
 # The 9B's shape, random weights, end to end on a GPU: tokens a second of prefill and decode, device memory beside what
 # plan says, the share of samples in which the GPU was computing.
 #
-#   GLM1M=build/glm1m sh bench/gpu_9b.sh --dir DIR [--make-only] [CASE...]
+#   GLM1M=build/glm1m sh bench/gpu_9b.sh --dir DIR [--make-only | --plan-only] [CASE...]
 #
 #   DIR    where the checkpoints are made, or were by an earlier call: 19 GB, and 4.3 GB that hold 4 layers. Files in
 #          memory (tmpfs) keep the disk out of it.
@@ -11,21 +11,24 @@
 #          The last layer attends for the prompt's last token alone: a million tokens through 4 layers take what 3 of the
 #          9B's 39 others do. 1800M of KV for 4 layers are what 40 GB leave beside the 9B's weights, for 40.
 #
+# Every case is planned before any runs. --plan-only leaves it at that: DIR/LAYERS may then be a checkpoint whose tensors
+# are holes, beside DIR/LAYERS.made, of DIR/config-LAYERS.json.
 # Prints a line a case: as asked; seconds of loading, of prefill, tokens a second of each, GiB of device memory at the
 # peak and as planned, percent of samples (5 a second, from the first token on) in which the GPU was computing.
 set -u
-dir='' make_only=no
+dir='' make_only=no plan_only=no
 : "${GLM1M:?set GLM1M to the glm1m binary}"
 while [ $# -gt 0 ]; do
     case $1 in
     --dir) dir=$2 && shift ;;
     --make-only) make_only=yes ;;
-    -*) sed -n '2,16s/^# \{0,1\}//p' "$0" && exit 2 ;;
+    --plan-only) plan_only=yes ;;
+    -*) sed -n '2,18s/^# \{0,1\}//p' "$0" && exit 2 ;;
     *) break ;;
     esac
     shift
 done
-[ -n "$dir" ] || { sed -n '2,16s/^# \{0,1\}//p' "$0" && exit 2; }
+[ -n "$dir" ] || { sed -n '2,18s/^# \{0,1\}//p' "$0" && exit 2; }
 [ $# -gt 0 ] || set -- 40:128K 4:1M 40:200K 40:200K:--device-kv-space,4G 4:1M:--device-kv-space,1800M
 mkdir -p "$dir" || exit 1
 
@@ -49,12 +52,25 @@ done
 number() { # KEY FILE
     grep -o "\"$1\": [0-9.e+-]*" "$2" | head -n 1 | sed 's/.*: //'
 }
-one() {
+take_apart() { # CASE: $layers, $n tokens, $flags
     layers=${1%%:*} rest=${1#*:}
     tokens=${rest%%:*} flags=
     case $rest in *:*) flags=$(printf '%s' "${rest#*:}" | tr , ' ') ;; esac
-    # One byte is one token; [gMASK]<sop> and the answer find room as well.
     case $tokens in *M) n=$((${tokens%M} * 1048576)) ;; *) n=$((${tokens%K} * 1024)) ;; esac
+}
+plan_one() {
+    take_apart "$1"
+    # shellcheck disable=SC2086 # words
+    if "$GLM1M" plan -m "$dir/$layers" --device cuda -c "$n" $flags --json >"$dir/plan" 2>"$dir/err"; then
+        echo "# $1: $(number prefill_s "$dir/plan") s of prefill and $(number decode_tps "$dir/plan") tokens/s are expected"
+    else
+        echo "$1: $(tail -n 1 "$dir/err")"
+        failed=1
+    fi
+}
+one() {
+    take_apart "$1"
+    # One byte is one token; [gMASK]<sop> and the answer find room as well.
     awk -v n=$((n - 66)) 'BEGIN { srand(7); while (n > 0) { s = sprintf("%d lines of %d, ", rand() * 1e6, rand() * 1e4)
         s = substr(s, 1, n); printf "%s", s; n -= length(s) } }' >"$dir/text"
     # shellcheck disable=SC2086 # words
@@ -80,5 +96,7 @@ one() {
     sed 's/^/#   /' "$dir/err" | tail -n 3
 }
 failed=0
+for case in "$@"; do plan_one "$case"; done
+[ $plan_only = no ] || exit $failed
 for case in "$@"; do one "$case"; done
 exit $failed

@@ -4,17 +4,18 @@
 # sequences, with bf16 and with fp8 pages, in a server; a prefill that Ctrl-C stopped goes on to the same tokens.
 #
 # Method: each command with all of the GPU's memory and with less (--device-kv-space, --host-kv-space). The model is a
-# random one, which attends to all it has read: one damaged row changes what follows. tests/gpu.sh runs it with
-# build/glm1m.
+# random one, which attends to all it has read: one damaged row changes what follows. Every plan is asked for before
+# anything runs; each part says how many seconds it took. tests/gpu.sh runs it with build/glm1m.
 #
-#   GLM1M=build/glm1m sh tests/gpu_spill.sh [TOKENS [primed]]
+#   GLM1M=build/glm1m sh tests/gpu_spill.sh [primed|plans]
 #
-# primed: the CPU reads all of the text beforehand but what its last segment lacks, and --device cuda goes on from that: for
-# what plays a GPU.
+# primed: 4250 tokens instead of 40000, of which the CPU reads the first segment beforehand, and --device cuda goes on from
+# that: for what plays a GPU. plans: nothing but the plans, for 16 threads.
 . tests/help_cli.sh
 . tests/help_serve.sh
-n=${1:-40000} primed=${2:-} answer=24
-[ -z "$primed" ] || answer=2
+mode=${1:-} n=40000 answer=24 chunk=2K
+[ "$mode" != primed ] || { n=4250 && answer=2; }
+[ "$mode" != plans ] || export GLM_THREADS=16
 
 cat >"$work/config.json" <<'END'
 {"architectures": ["GlmForCausalLM"], "model_type": "glm", "attention_bias": true, "hidden_act": "silu",
@@ -26,47 +27,80 @@ END
 expect 0 make-model random "$work/random" --config "$work/config.json" --seed 1 --quiet
 run plan -m "$work/random" --device cuda --json -c 4K
 [ "$rc" -eq 0 ] || { cat "$work/err" && exit 77; }
-[ -n "$primed" ] || make_needle_model
 # A byte is a token; [gMASK]<sop> and the answer find room.
-awk -v n=$((n - 40)) 'BEGIN { srand(7); while (n > 0) { s = sprintf("%d lines of %d, ", rand() * 1e6, rand() * 1e4)
-    s = substr(s, 1, n); printf "%s", s; n -= length(s) } }' >"$work/text"
+text() { # TOKENS
+    awk -v n=$(($1 - 40)) 'BEGIN { srand(7); while (n > 0) { s = sprintf("%d lines of %d, ", rand() * 1e6, rand() * 1e4)
+        s = substr(s, 1, n); printf "%s", s; n -= length(s) } }'
+}
+text "$n" >"$work/text"
 
-# An extent is 4 MiB of a layer, of fp8 2: windows of some pass through the GPU's memory, the host's holds the rest, or a
-# few. Of fp8 everything goes to the disk.
-host='--device-kv-space 48M'
-disk="--device-kv-space 48M --host-kv-space 24M"
-[ -z "$primed" ] || disk="--device-kv-space 48M --host-kv-space 8M"
+# An extent is 4 MiB of a layer, of fp8 2. Beside what a layer is at work with, the GPU keeps an unfinished one of each layer. The
+# first way has windows of several extents, and the host holds all that leaves; the second one's are of one, and the
+# host holds a few.
+wide='--device-kv-space 96M' narrow='--device-kv-space 48M --host-kv-space 24M' of_fp8='--device-kv-space 24M'
+if [ "$mode" = primed ]; then
+    wide='--device-kv-space 26M' narrow='--device-kv-space 25M --host-kv-space 8M' of_fp8='--device-kv-space 16M'
+fi
 ways_of() {
     case $1 in
-    bf16) printf '%s\n' "$host" "$disk" ;;
-    fp8) echo '--device-kv-space 24M' ;;
+    bf16) printf '%s\n' "$wide" "$narrow" ;;
+    fp8) printf '%s\n' "$of_fp8" "$of_fp8 --host-kv-space 6M" ;;
     esac
 }
 
 # The disk of a command.
 fresh_disk() {
     rm -rf "$work/kv"
-    [ -z "$primed" ] || cp -r "$work/kept" "$work/kv"
+    [ "$mode" != primed ] || cp -r "$work/kept" "$work/kv"
 }
 kept="--kv-disk-dir $work/kv"
 json() { grep -o "\"$1\": [^]]*" "$work/out" | head -n 1; }
-number() { json "$1" | sed 's/^[^:]*: \([0-9]*\).*/\1/'; }
-overflows() { # FLAGS...: does it?
-    expect 0 plan -m "$work/random" --device cuda -c "$n" --json "$@"
-    says out '"kv_overflows": true'
+number() { json "$1" | sed 's/^[^:]*: \([0-9.]*\).*/\1/'; }
+started=$(date +%s)
+part() { # TEXT: it is over
+    now=$(date +%s)
+    echo "$1 ($((now - started)) s)"
+    started=$now
 }
+
+# ---- what would not fit ----
+
+overflows() { # TOKENS FLAGS...: does it?
+    length=$1
+    shift
+    expect 0 plan --device cuda -c "$length" --json "$@"
+    [ "$(number kv_pinned_tokens)" -lt "$length" ] || fail "the GPU's memory holds all $length tokens"
+}
+stopped_at=$((n / 2))
+[ "$mode" != primed ] || stopped_at=$n
+make_needle_model
+for dtype in bf16 fp8; do
+    ways_of $dtype >"$work/ways"
+    while read -r way; do
+        for tokens in "$n" $((n + n)); do # of a server, of questions
+            # shellcheck disable=SC2086 # words
+            overflows "$tokens" -m "$work/random" -b $chunk --kv-cache-dtype $dtype $kept $way
+        done
+    done <"$work/ways"
+    overflows 34816 -m "$work/model" --kv-cache-dtype $dtype --kv-disk-dir "$work/kv" --device-kv-space 24M --host-kv-space 8M
+done
+# shellcheck disable=SC2086
+overflows $stopped_at -m "$work/random" -b 128 --span 4096 $kept $narrow
+rm -rf "$work/kv"
+part 'every plan fits, and overflows'
+[ "$mode" != plans ] || exit 0
 
 # ---- one sequence ----
 
 complete() { # FLAGS...: the ids of an answer, in $ids
     fresh_disk
-    # shellcheck disable=SC2086 # words
-    expect 0 complete -m "$work/random" --device cuda -c "$n" -b 2K -f "$work/text" -n $answer --json --no-progress $kept "$@"
+    # shellcheck disable=SC2086
+    expect 0 complete -m "$work/random" --device cuda -c "$n" -b $chunk -f "$work/text" -n $answer --json --no-progress $kept "$@"
     ids=$(json ids)
     [ -n "$ids" ] || fail 'no ids'
 }
 for dtype in fp8 bf16; do # in this order: what is kept last serves below
-    if [ -n "$primed" ]; then
+    if [ "$mode" = primed ]; then
         rm -rf "$work/kv"
         # shellcheck disable=SC2086
         expect 0 complete -m "$work/random" --device cpu -c "$n" -f "$work/text" -n 1 --json --no-progress \
@@ -78,21 +112,20 @@ for dtype in fp8 bf16; do # in this order: what is kept last serves below
     ways_of $dtype >"$work/ways"
     while read -r way; do
         # shellcheck disable=SC2086
-        overflows --kv-cache-dtype $dtype $way
-        # shellcheck disable=SC2086
         complete --kv-cache-dtype $dtype $way
         [ "$ids" = "$all" ] || fail "other tokens with $way, $dtype: $ids, wanted $all"
-        echo "$dtype, $way: the same tokens, $(number prefill_tps) and $(number decode_tps) tokens/s"
+        part "$dtype, $way: the same tokens, $(number prefill_tps) and $(number decode_tps) tokens/s"
     done <"$work/ways"
 done
+cp "$work/out" "$work/narrow" # what the server is to say
 
 logits() { # NAME FLAGS...
     name=$1
     shift
-    expect 0 logits -m "$work/random" --device cuda -c "$n" -b 2K --tokens-file "$work/ids" --out "$work/$name.npy" \
+    expect 0 logits -m "$work/random" --device cuda -c "$n" -b $chunk --tokens-file "$work/ids" --out "$work/$name.npy" \
         --positions "99,4095,4096,$((n / 2)),$((n - 50))" --kv-disk-dir "$work/of-logits" --quiet "$@"
 }
-if [ -z "$primed" ]; then
+if [ "$mode" != primed ]; then
     expect 0 tokenize -m "$work/random" -f "$work/text"
     cp "$work/out" "$work/ids"
     for dtype in bf16 fp8; do
@@ -103,16 +136,78 @@ if [ -z "$primed" ]; then
             logits less --kv-cache-dtype $dtype $way
             cmp -s "$work/all.npy" "$work/less.npy" || fail "other logits with $way, $dtype"
         done <"$work/ways"
-        echo "$dtype: the same bits of logits at 5 positions"
-    done
-    # The embedded model finds what it attends to, and nothing else.
-    for dtype in bf16 fp8; do
-        # shellcheck disable=SC2086
-        expect 0 needle --device cuda --lengths 16K,32K --depths 0,50,100 --quiet --min-accuracy 1 --kv-cache-dtype $dtype \
-            --device-kv-space 24M --host-kv-space 8M --kv-disk-dir "$work/of-needle"
-        cat "$work/out"
+        part "$dtype: the same bits of logits at 5 positions"
     done
 fi
+
+# ---- Ctrl-C ----
+
+# Chunks of a page, so that a signal comes in time; where the GPU is played, one is slow as it is.
+slow() { # SIGNAL or ''
+    # shellcheck disable=SC2086
+    set -- "$1" complete -m "$work/random" --device cuda -c $stopped_at -b 128 --span 4096 -f "$work/text-stopped" -n $answer --json \
+        --no-progress $kept $narrow
+    signal=$1
+    shift
+    if [ -z "$signal" ]; then
+        GLM_LOG=info expect 0 "$@"
+        return
+    fi
+    shown="complete, then SIG$signal"
+    GLM_LOG=info "$GLM1M" "$@" >"$work/out" 2>"$work/err" &
+    program=$!
+    tries=0
+    until is_in_the_middle; do
+        tries=$((tries + 1))
+        [ $tries -lt 3000 ] || fail 'the prefill does not begin'
+        kill -0 $program 2>/dev/null || fail 'over before it was in the middle'
+        sleep 0.01
+    done
+    kill "-$signal" $program
+    wait $program
+    rc=$?
+}
+# A segment is kept: of a prefill that has more before it; or the engine is open.
+is_in_the_middle() {
+    if [ "$mode" = primed ]; then
+        grep -q 'engine: open max_len' "$work/err"
+    else
+        find "$work/kv" -name '*.kvs' 2>/dev/null | grep -q .
+    fi
+}
+text $stopped_at >"$work/text-stopped"
+fresh_disk
+slow ''
+wanted=$(json ids)
+fresh_disk
+slow INT
+[ "$rc" -eq 130 ] || fail "exit $rc, wanted 130"
+says err 'the same command goes on from there'
+at=$(grep -o 'at token [0-9]* of [0-9]*' "$work/err")
+slow ''
+says err 'resumed begin='
+[ "$(json ids)" = "$wanted" ] || fail "other tokens after Ctrl-C: $(json ids), wanted $wanted"
+part "stopped $at, and gone on with: the same tokens, $(number reused_tokens) of them reused"
+
+# ---- a server ----
+
+serve() {
+    fresh_disk
+    # shellcheck disable=SC2086
+    start_server -m "$work/random" --device cuda -c $((n + n)) -b $chunk --max-num-seqs 2 $kept $narrow
+    python3 - "$url" "$work/text" "$work/narrow" $answer <<'END' || fail 'the server says something else'
+import json, sys, urllib.request
+url, text, wanted, n = sys.argv[1:]
+body = json.dumps({"prompt": open(text).read(), "max_tokens": int(n), "temperature": 0}).encode()
+answer = json.load(urllib.request.urlopen(url + "/v1/completions", body, timeout=100))["choices"][0]["text"]
+wanted = json.load(open(wanted))["text"]
+if answer != wanted:
+    sys.exit("the server answers %r, wanted %r" % (answer, wanted))
+END
+    stop_server
+    part 'a server: the same text'
+}
+if command -v python3 >/dev/null; then serve; else echo 'a server: left out, no python3 here'; fi
 
 # ---- several sequences ----
 
@@ -121,78 +216,31 @@ ask() { # NAME FLAGS...
     shift
     fresh_disk
     # shellcheck disable=SC2086
-    expect 0 ask -m "$work/random" --device cuda -c $((n + n)) -b 2K "$work/text" --questions "$work/questions" -n 8 --quiet \
+    expect 0 ask -m "$work/random" --device cuda -c $((n + n)) -b $chunk "$work/text" --questions "$work/questions" -n 8 --quiet \
         --out "$work/$name" $kept "$@"
     grep -o '"id": "[^"]*"\|"answer": "[^"]*"' "$work/$name" | paste - - | sort >"$work/$name.answers"
     [ "$(wc -l <"$work/$name.answers")" -eq 4 ] || fail "answers to 4 questions: $(cat "$work/$name")"
 }
-if [ -z "$primed" ]; then
+if [ "$mode" != primed ]; then
     for i in 1 2 3 4; do echo "{\"id\": \"q$i\", \"question\": \"Which line is number $i?\"}"; done >"$work/questions"
     ask all
-    for way in "$host" "$disk"; do
+    for way in "$wide" "$narrow"; do
         # shellcheck disable=SC2086
         ask less $way
         cmp -s "$work/all.answers" "$work/less.answers" || fail "other answers with $way"
         rm -f "$work/less"
     done
-    echo 'four questions on one text, together: the same answers'
+    part 'four questions on one text, together: the same answers'
 fi
 
-# ---- a server ----
+# ---- needles ----
 
-# shellcheck disable=SC2086
-complete $disk
-wanted=$(json text)
-fresh_disk
-# shellcheck disable=SC2086
-start_server -m "$work/random" --device cuda -c $((n + n)) -b 2K --max-num-seqs 2 $kept $disk
-python3 - "$work/text" $answer >"$work/body" <<'END'
-import json, sys
-print(json.dumps({"prompt": open(sys.argv[1]).read(), "max_tokens": int(sys.argv[2]), "temperature": 0}))
-END
-curl -s -m 60 "$url/v1/completions" -d @"$work/body" >"$work/answer"
-stop_server
-python3 - "$work/answer" "$work/out" <<'END' || fail "the server answers $(cat "$work/answer"), wanted $wanted"
-import json, sys
-answer, wanted = (json.load(open(path)) for path in sys.argv[1:])
-sys.exit(answer["choices"][0]["text"] != wanted["text"])
-END
-echo 'a server: the same text'
-
-# ---- Ctrl-C ----
-
-if [ -z "$primed" ]; then
-    slow() { # so that a signal comes in time: chunks of a page
-        # shellcheck disable=SC2086
-        set -- complete -m "$work/random" --device cuda -c "$n" -b 128 --span 4096 -f "$work/text" -n $answer --json \
-            --no-progress $kept $disk
-        if [ "$how" = whole ]; then
-            GLM_LOG=info expect 0 "$@"
-        else
-            shown="complete, then SIGINT"
-            GLM_LOG=info "$GLM1M" "$@" >"$work/out" 2>"$work/err" &
-            program=$!
-            tries=0
-            until find "$work/kv" -name '*.kvs' 2>/dev/null | grep -q .; do
-                tries=$((tries + 1))
-                [ $tries -lt 2000 ] || fail 'nothing is kept'
-                sleep 0.01
-            done
-            kill -INT $program
-            wait $program
-            rc=$?
-        fi
-    }
-    fresh_disk
-    how=whole slow
-    wanted=$(json ids)
-    fresh_disk
-    how=stopped slow
-    [ "$rc" -eq 130 ] || fail "exit $rc, wanted 130"
-    says err 'the same command goes on from there'
-    at=$(grep -o 'at token [0-9]* of [0-9]*' "$work/err")
-    how=whole slow
-    grep -q 'resumed begin=' "$work/err" || says out '"reused_tokens"'
-    [ "$(json ids)" = "$wanted" ] || fail "other tokens after Ctrl-C: $(json ids), wanted $wanted"
-    echo "stopped $at, and gone on with: the same tokens, $(number reused_tokens) of them reused"
+# The embedded model finds what it attends to, and nothing else.
+if [ "$mode" != primed ]; then
+    for dtype in bf16 fp8; do
+        expect 0 needle --device cuda --lengths 16K,32K --depths 0,50,100 --quiet --min-accuracy 1 --kv-cache-dtype $dtype \
+            --device-kv-space 24M --host-kv-space 8M --kv-disk-dir "$work/of-needle"
+        cat "$work/out"
+        part "needles, $dtype"
+    done
 fi

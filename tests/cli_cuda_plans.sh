@@ -1,0 +1,51 @@
+#!/bin/sh
+# What is run on a GPU fits there: each command of tests/gpu_spill.sh, each case of bench/gpu_9b.sh and those that bench/GPU.md
+# asks for are planned with an H100's memory and 16 threads, on what plays a GPU; as it is 80 GB, and as 40 GB of it. A GPU's
+# minutes are dear: two runs ended at a plan.
+GLM1M=$(dirname "$GLM1M")/tests/glm1m_standin
+[ -x "$GLM1M" ] || { echo "no program with a stand-in here: TSan, or no headers of cuBLASLt" && exit 77; }
+. tests/help_cli.sh
+export GLM1M STANDIN_CUDA_MEMORY=84465090560 STANDIN_CUDA_CAPABILITY=90
+sh tests/gpu_spill.sh plans || fail 'tests/gpu_spill.sh'
+
+# A checkpoint of $work/9b/config-LAYERS.json whose tensors are holes: a plan reads its header.
+holes() {
+    python3 - "$work/9b" "$1" <<'END'
+import json, os, struct, sys
+folder, layers = sys.argv[1:]
+c = json.load(open("%s/config-%s.json" % (folder, layers)))
+hidden, ffn, vocab, head = c["hidden_size"], c["intermediate_size"], c["vocab_size"], c["head_dim"]
+q, kv = c["num_attention_heads"] * head, c["num_key_value_heads"] * head
+shapes = {"model.embed_tokens.weight": [vocab, hidden], "model.norm.weight": [hidden], "lm_head.weight": [vocab, hidden]}
+for i in range(c["num_hidden_layers"]):
+    of_layer = {"input_layernorm.weight": [hidden], "post_attention_layernorm.weight": [hidden],
+                "self_attn.q_proj.weight": [q, hidden], "self_attn.k_proj.weight": [kv, hidden],
+                "self_attn.v_proj.weight": [kv, hidden], "self_attn.q_proj.bias": [q], "self_attn.k_proj.bias": [kv],
+                "self_attn.v_proj.bias": [kv], "self_attn.o_proj.weight": [hidden, q],
+                "mlp.gate_up_proj.weight": [2 * ffn, hidden], "mlp.down_proj.weight": [hidden, ffn]}
+    shapes.update(("model.layers.%d.%s" % (i, name), shape) for name, shape in of_layer.items())
+header, at = {}, 0
+for name, shape in shapes.items():
+    end = at + 2 * shape[0] * (shape[1] if len(shape) > 1 else 1)
+    header[name], at = {"dtype": "BF16", "shape": shape, "data_offsets": [at, end]}, end
+text = json.dumps(header).encode()
+os.makedirs("%s/%s" % (folder, layers))
+json.dump(c, open("%s/%s/config.json" % (folder, layers), "w"))
+with open("%s/%s/model.safetensors" % (folder, layers), "wb") as file:
+    file.write(struct.pack("<Q", len(text)) + text)
+    file.truncate(8 + len(text) + at)
+open("%s/%s.made" % (folder, layers), "w")
+END
+}
+mkdir "$work/9b"
+for layers in 2 4 40; do
+    sed -n '/^{"architectures"/,/^ "vocab_size"/p' bench/gpu_9b.sh | sed "s/\$1/$layers/" >"$work/9b/config-$layers.json"
+    holes $layers
+done
+export GLM_THREADS=16 GLM_KV_DISK_SPACE=200G # whatever is free here
+sh bench/gpu_9b.sh --dir "$work/9b" --plan-only || fail 'bench/gpu_9b.sh'
+sh bench/gpu_9b.sh --dir "$work/9b" --plan-only 40:128K:--device-weights-space,12G 2:1M:--device-kv-space,900M \
+    40:200K:--device-kv-space,4G,--kv-cache-dtype,fp8 40:1M:--kv-cache-dtype,fp8 || fail 'the cases of bench/GPU.md'
+# A million tokens where 40 GB are free.
+STANDIN_CUDA_MEMORY=42949672960 sh bench/gpu_9b.sh --dir "$work/9b" --plan-only \
+    40:1M:--host-kv-space,16G 40:1M:--kv-cache-dtype,fp8,--host-kv-space,16G || fail 'a million tokens in 40 GB'
