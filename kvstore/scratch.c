@@ -22,6 +22,7 @@ struct kv_scratch {
     kv_host_cells host;
     int64_t *free_host; /* [n_free_host] of host.n */
     int64_t n_free_host;
+    int64_t n_host_given; /* ever */
     int64_t n_reserved;
 
     /* Of cells on disk, counted without those in memory: */
@@ -166,6 +167,7 @@ void kv_scratch_give(kv_scratch *scratch, int64_t cell) {
     if (cell < scratch->host.n) {
         rt_assert(scratch->n_free_host < scratch->host.n);
         scratch->free_host[scratch->n_free_host++] = cell;
+        scratch->n_host_given++;
         return;
     }
     rt_assert(scratch->n_used > 0 && scratch->n_free < scratch->free_room);
@@ -206,6 +208,10 @@ int64_t kv_scratch_bytes_used(const kv_scratch *scratch) {
 
 int64_t kv_scratch_bytes_reserved(const kv_scratch *scratch) {
     return rt_max64(scratch->n_reserved - scratch->host.n, scratch->n_used) * scratch->cell_bytes;
+}
+
+int64_t kv_scratch_host_given(const kv_scratch *scratch) {
+    return scratch->n_host_given;
 }
 
 int64_t kv_scratch_host_bytes_used(const kv_scratch *scratch) {

@@ -39,6 +39,8 @@ char *kv_scratch_rows(const kv_scratch *scratch, int64_t cell);
 /* A cell in memory for what is elsewhere, too, besides those reserved, and back; -1: there is none to spare. */
 int64_t kv_scratch_take_copy(kv_scratch *scratch);
 void kv_scratch_give_copy(kv_scratch *scratch, int64_t cell);
+/* Cells in memory that were given back, ever. */
+int64_t kv_scratch_host_given(const kv_scratch *scratch);
 
 /* Of cells on disk: */
 kv_file *kv_scratch_file(const kv_scratch *scratch, int64_t cell);

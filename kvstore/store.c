@@ -75,7 +75,6 @@ static void check_config(const kv_config *config) {
     if (to->n_dirs == 0) return;
     rt_assert(to->extent_tokens > 0 && to->extent_tokens <= KV_RUN_TOKENS);
     rt_assert(to->extent_tokens % config->shape.page_tokens == 0);
-    rt_assert(to->host_bytes == 0 || !kv_dtype_is_sealed(config->shape.dtype));
     rt_assert(to->window_extents > 0 && to->append_tokens > 0 && to->n_threads > 0);
 }
 

@@ -146,10 +146,14 @@ static char *head_of(const kv_staging *s, char *cell, int32_t kv_head) {
     return cell + kv_head * (s->host.bytes / s->shape.n_kv_heads);
 }
 
-/* Of keys, or of values. In a run those of all the extent's tokens lie before these. */
+static bool is_sealed(const kv_staging *s) {
+    return kv_dtype_is_sealed(s->shape.dtype);
+}
+
+/* Of keys, or of values: in a run those of all the extent's tokens lie before these. Of sealed pages, of both. */
 static int64_t rows_bytes(const kv_staging *s, int32_t n_tokens) {
     const kv_run_shape shape = kv_run_shape_of(&s->shape, n_tokens);
-    return n_tokens > 0 ? kv_run_raw_bytes(&shape) / 2 : 0;
+    return n_tokens > 0 ? kv_run_raw_bytes(&shape) / (is_sealed(s) ? 1 : 2) : 0;
 }
 
 kv_rows kv_stored_rows(
@@ -158,7 +162,7 @@ kv_rows kv_stored_rows(
     return (kv_rows){.kv_head = kv_head,
             .n_tokens = n_tokens,
             .k = k,
-            .v = k + rows_bytes(s, stored->n_tokens),
+            .v = is_sealed(s) ? NULL : k + rows_bytes(s, stored->n_tokens),
             .is_lasting = true};
 }
 
@@ -169,6 +173,7 @@ void kv_stored_copy_rows(
     const int64_t at = rows_bytes(s, first);
     const size_t bytes = (size_t)rows_bytes(s, rows->n_tokens);
     memcpy(k + at, rows->k, bytes);
+    if (is_sealed(s)) return;
     memcpy(k + rows_bytes(s, stored->n_tokens) + at, rows->v, bytes);
 }
 

@@ -251,6 +251,10 @@ bool kv_walk_is_lasting(const kv_walk *walk) {
     return true;
 }
 
+int64_t kv_walk_rows_forgotten(const kv_walk *walk) {
+    return kv_scratch_host_given(walk->store->staging.scratch);
+}
+
 /* The first failure among the loads, in their order; what it concerns is lost. */
 static rt_status check_outcomes(kv_walk *walk, const kv_step *step) {
     const int32_t n_heads = walk->store->config.shape.n_kv_heads;

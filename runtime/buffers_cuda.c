@@ -131,7 +131,7 @@ static void list_windows(
         on_device(list, &cuda->seal_tables.device, tables * 2 * plan->max_seqs, "page tables");
     }
     if (!plan->kv_overflows) return;
-    const int64_t slab = window_heads(c, plan) * slab_stride(c, plan);
+    const int64_t slab = GLM_CUDA_PLACES * window_heads(c, plan) * slab_stride(c, plan);
     const int64_t moved = window_heads(c, plan) +
                           plan->kv_window_extents * (plan->kv_extent_tokens / ATTN_PAGE_TOKENS);
     pinned(list, &cuda->slab, slab, "KV on its way to and from the disk");
@@ -216,11 +216,13 @@ static rt_status for_events(glm_cuda *cuda, rt_status (*work)(glm_cuda_event *ev
         for (int k = 0; k < GLM_CUDA_TABLES; k++) RT_TRY(work(&tables[i]->sent[k]));
     for (int i = 0; i < GLM_CUDA_AHEAD; i++) RT_TRY(work(&cuda->done[i]));
     RT_TRY(work(&cuda->ids_sent));
+    for (int i = 0; i < GLM_CUDA_PLACES - 1; i++) {
+        RT_TRY(work(&cuda->come[i]));
+        RT_TRY(work(&cuda->taken[i]));
+    }
     RT_TRY(work(&cuda->computed));
-    RT_TRY(work(&cuda->copied));
     RT_TRY(work(&cuda->unpacked));
-    RT_TRY(work(&cuda->left));
-    return work(&cuda->loaded);
+    return work(&cuda->left);
 }
 
 static rt_status free_event(glm_cuda_event *event) {
@@ -293,6 +295,7 @@ static void fill_numbers(glm_engine *engine) {
     cuda->single_scratch_bytes = splits_bytes(&cuda->shape, plan, 1);
     if (!plan->kv_overflows) return;
     cuda->slab_stride = slab_stride(&engine->part, plan);
+    cuda->place_bytes = window_heads(&engine->part, plan) * cuda->slab_stride;
     cuda->in_tables.capacity = cuda->out_tables.capacity =
             window_heads(&engine->part, plan) +
             plan->kv_window_extents * (plan->kv_extent_tokens / ATTN_PAGE_TOKENS);

@@ -175,7 +175,7 @@ static void add_plan(
     add(section, "threads", "%" PRId32, plan->threads);
     if (!plan->on_gpu) add_linear(section, cli->engine.linear, config);
     add(section, "KV cache", "%s, %s", rt_dtype_name(plan->kv_dtype),
-            rt_format_bytes(plan->kv_host_bytes, size));
+            rt_format_bytes(glm_plan_kv_here(plan), size));
     add(section, "memory in all", "%s", rt_format_bytes(plan->total_bytes, size));
     add(section, "memory granted", "%s", rt_format_bytes(plan->limit_bytes, size));
     add(section, "prefill", "%s", rt_format_seconds(plan->prefill_s, size));

@@ -78,7 +78,7 @@ static void print_bill(const glm_plan *plan, const rt_machine_memory *memory) {
                 "cuda");
     print_bytes("weights", plan->weights_bytes, "");
     print_streamed(plan);
-    print_bytes(plan->on_gpu ? "KV, GPU" : "KV, host", plan->kv_host_bytes, kv_why);
+    print_bytes(plan->on_gpu ? "KV, GPU" : "KV, host", glm_plan_kv_here(plan), kv_why);
     if (plan->kv_rows_bytes > 0)
         print_bytes("KV, host", plan->kv_rows_bytes, "pinned: what the GPU's memory does not hold, in front of the disk");
     if (plan->kv_overflows) print_overflow(plan);

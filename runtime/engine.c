@@ -307,7 +307,7 @@ const char *glm_engine_overflow(const glm_engine *engine, char *text, int64_t ro
         (void)snprintf(before, sizeof before, "%s of the host's, and ",
                 rt_format_bytes(plan->kv_rows_bytes, rows));
     (void)snprintf(text, (size_t)room, "the KV cache takes %s of memory: %s from %s%s%s (%s)",
-            rt_format_bytes(plan->kv_host_bytes, host), part, before, engine->kv_dirs[0],
+            rt_format_bytes(glm_plan_kv_here(plan), host), part, before, engine->kv_dirs[0],
             engine->n_kv_dirs > 1 ? " and other directories" : "", kv_store_io_text(engine->store));
     return text;
 }

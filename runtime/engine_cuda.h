@@ -1,11 +1,11 @@
 /* Inside the CUDA backend: what backend_cuda.c, weights_cuda.c, stream_cuda.c, layer_cuda.c, decode_cuda.c,
  * window_cuda.c and ranks_cuda.c share.
  *
- * Order of work. Kernels run on device.compute. Rows come in on copy_in; before they go into pages that follows
- * compute, which may still read what was there, and which then follows it; weights that the device has no room for
- * come likewise. Pages go out on copy_out, which follows compute, and which compute follows where they may be used
- * again; the host waits for what it encodes. Nothing waits inside a layer. Host memory that is copied
- * from is not written again before an event says that the copy is done.
+ * Order of work. Kernels run on device.compute. Rows come in on copy_in, a window or two ahead of compute, which follows
+ * it and puts them into pages (window_cuda.c); weights that the device has no room for come likewise, a layer ahead
+ * (stream_cuda.c). Pages go out on copy_out, which follows compute, and which compute follows where they may be used
+ * again; the host waits for what it encodes, behind a layer's last kernel. Inside a layer it waits for nothing that is not
+ * well past. Host memory that is copied from is not written again before an event says that the copy is done.
  *
  * Activations are bf16, [rows][width] without padding; attention's state and logits are fp32. */
 #ifndef GLM_ENGINE_CUDA_H
@@ -21,6 +21,7 @@ enum {
     GLM_CUDA_TABLES = 4,   /* page tables on their way at a time */
     GLM_CUDA_WIDE = 128,   /* e4m3 pages that are widened at a time */
     GLM_CUDA_AHEAD = 2,    /* (layer, chunk) items that the host may be ahead of the device */
+    GLM_CUDA_PLACES = 3,   /* for windows on their way: two that they come through, one that they go through */
     GLM_CUDA_LOGITS_MAX = 64 /* rows of logits at a time, where more are wanted than are decoded */
 };
 
@@ -127,16 +128,20 @@ typedef struct glm_cuda {
     glm_cuda_tables seal_tables; /* of open pages that a decode step fills, and what they become, */
     glm_cuda_filled *filled;     /* [n_layers], in the step at hand */
 
-    /* Windows to and from the store; NULL where all stays in memory. */
-    char *slab;      /* canonical rows, [heads of an extent][window], pinned, and */
+    /* Windows to and from the store (window_cuda.c); NULL where all stays in memory. */
+    char *slab;      /* canonical rows, [places][heads of an extent][window], pinned, and */
     char *rows_area; /* on the device */
-    int64_t slab_stride; /* bytes from a head of an extent to the next one's */
+    int64_t slab_stride; /* bytes from a head of an extent to the next one's, */
+    int64_t place_bytes; /* and from a place to the next one */
+    int64_t n_windows;   /* that came, ever */
+    int64_t n_forgotten; /* kv_walk_rows_forgotten, when the host last waited for all that was under way */
     glm_cuda_tables in_tables;
     glm_cuda_tables out_tables;
-    glm_cuda_event computed; /* compute, when pages come or go */
-    glm_cuda_event copied;   /* what came last has left the slab, */
-    glm_cuda_event loaded;   /* and is in pages */
-    glm_cuda_event unpacked; /* what goes has left its pages, */
+    glm_cuda_event come[GLM_CUDA_PLACES - 1];  /* rows are in the area, and have left the slab; */
+    glm_cuda_event taken[GLM_CUDA_PLACES - 1]; /* are in pages */
+    glm_cuda_event computed; /* what goes was attended to, */
+    bool leaves_late;        /* that was recorded then, and not when it goes */
+    glm_cuda_event unpacked; /* has left its pages, */
     glm_cuda_event left;     /* and is in the host's memory */
 
     /* Decode. */

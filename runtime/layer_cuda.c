@@ -3,7 +3,8 @@
  *   - queries are rotated, and keys and values stored, by one kernel (attn_cuda_append), which needs the pages
  *     of the chunk: those are in the last window. Where that is not also the first, queries are made with
  *     spare pages, and once more, the same, with the right ones;
- *   - everything is queued: the host runs up to GLM_CUDA_AHEAD (layer, chunk) items ahead. */
+ *   - everything is queued: the host runs up to GLM_CUDA_AHEAD (layer, chunk) items ahead;
+ *   - the last window is left when all of the layer is queued: what goes to the disk is encoded beside the MLP. */
 #include <string.h>
 
 #include "backend.h"
@@ -139,13 +140,16 @@ rt_status glm_cuda_attend_to_window(glm_engine *engine, const glm_chunk *chunk, 
     return attend_to(engine, chunk, row, part, &lists, is_first);
 }
 
+/* The last window is not left yet. */
 static rt_status attend_to_windows(glm_engine *engine, kv_walk *walk, const glm_chunk *chunk) {
     for (bool is_first = true;; is_first = false) {
         kv_window window;
         RT_TRY(glm_window_enter(engine, walk, &window));
-        if (window.n_parts == 0) return RT_OK;
+        rt_assert(window.n_parts == 1);
+        const bool is_last = window.parts[0].is_last;
         RT_TRY(glm_cuda_attend_to_window(engine, chunk, 0, &window.parts[0], is_first));
         RT_TRY(glm_cuda_step_done(&engine->cuda->device, "attention"));
+        if (is_last) return glm_cuda_event_record(engine->cuda->computed, compute_of(engine->cuda));
         RT_TRY(glm_window_leave(engine, walk));
     }
 }
@@ -161,15 +165,16 @@ static rt_status attend_in_walk(glm_engine *engine, const glm_cuda_layer *layer,
 
 /* What it came to is for all ranks to know: one that has lost keys must not leave the others in a sum. */
 static rt_status attend(glm_engine *engine, int32_t layer_index, const glm_cuda_layer *layer,
-        kv_seq *seq, const glm_chunk *chunk, uint16_t *hidden) {
+        kv_seq *seq, const glm_chunk *chunk, uint16_t *hidden, kv_walk **walk) {
     const int64_t end = chunk->pos + chunk->n;
-    kv_walk *walk = NULL;
+    *walk = NULL;
     rt_status status = kv_walk_begin(engine->store, layer_index, &seq, &end, 1,
-            chunk->n_attend > 0 ? KV_WALK_ALL : KV_WALK_LAST, &walk);
-    if (status != RT_OK) return glm_layer_agree(engine, status);
-    status = attend_in_walk(engine, layer, walk, chunk, hidden);
-    kv_walk_end(walk);
-    return glm_layer_agree(engine, status);
+            chunk->n_attend > 0 ? KV_WALK_ALL : KV_WALK_LAST, walk);
+    if (status != RT_OK) {
+        *walk = NULL; /* it has ended */
+        return glm_layer_agree(engine, status);
+    }
+    return glm_layer_agree(engine, attend_in_walk(engine, layer, *walk, chunk, hidden));
 }
 
 /* ---- a layer --------------------------------------------------------------------------------- */
@@ -183,22 +188,37 @@ rt_status glm_cuda_finish_layer(
     return glm_cuda_add_update(engine, hidden, true, layer->post_mlp_norm, NULL, n);
 }
 
+static rt_status finish(glm_engine *engine, const glm_cuda_layer *layer, const glm_chunk *chunk,
+        uint16_t *hidden, glm_cuda_event done) {
+    glm_cuda *cuda = engine->cuda;
+    uint16_t *rows = hidden + (chunk->attend_pos - chunk->pos) * engine->config.hidden;
+    if (chunk->n_attend > 0) RT_TRY(glm_cuda_finish_layer(engine, layer, chunk->n_attend, rows));
+    RT_TRY(glm_cuda_step_done(&cuda->device, "a layer"));
+    return glm_cuda_event_record(done, compute_of(cuda));
+}
+
+/* What goes to the disk the host waits for, and encodes: while the device has the rest of the layer to compute. */
+static rt_status leave(glm_engine *engine, kv_walk *walk) {
+    engine->cuda->leaves_late = true;
+    const rt_status status = glm_window_leave(engine, walk);
+    engine->cuda->leaves_late = false;
+    return glm_layer_agree(engine, status);
+}
+
 rt_status glm_cuda_layer_prefill(glm_engine *engine, int32_t layer_index, kv_seq *seq,
         const glm_chunk *chunk, void *hidden) {
     glm_cuda *cuda = engine->cuda;
     const glm_cuda_layer *layer = NULL;
     const glm_cuda_event done = cuda->done[cuda->n_items++ % GLM_CUDA_AHEAD];
-    uint16_t *rows = (uint16_t *)hidden +
-                     (chunk->attend_pos - chunk->pos) * engine->config.hidden;
+    kv_walk *walk = NULL;
     RT_TRY(glm_cuda_ranks_end(
             engine, glm_cuda_ranks_settle(engine, glm_cuda_event_wait(done))));
     RT_TRY(glm_cuda_ranks_end(engine, glm_cuda_stream_layer(engine, layer_index, &layer)));
-    RT_TRY(attend(engine, layer_index, layer, seq, chunk, hidden));
-    rt_status status = RT_OK;
-    if (chunk->n_attend > 0) status = glm_cuda_finish_layer(engine, layer, chunk->n_attend, rows);
-    if (status == RT_OK) status = glm_cuda_step_done(&cuda->device, "a layer");
-    if (status == RT_OK) status = glm_cuda_event_record(done, compute_of(cuda));
-    return glm_cuda_ranks_end(engine, status);
+    rt_status status = attend(engine, layer_index, layer, seq, chunk, hidden, &walk);
+    if (status == RT_OK) status = glm_cuda_ranks_end(engine, finish(engine, layer, chunk, hidden, done));
+    if (status == RT_OK) status = leave(engine, walk);
+    if (walk) kv_walk_end(walk);
+    return status;
 }
 
 /* ---- both ends ------------------------------------------------------------------------------- */

@@ -466,7 +466,7 @@ rt_status glm_plan_require(const glm_plan *plan) {
                 "plan: %" PRId64 " tokens need %s of the GPU's memory (%s of it KV) and %s may be "
                 "taken (%s); at most %" PRId64 " tokens fit, or --device cpu",
                 plan->max_len, rt_format_bytes(plan->gpu_total_bytes, total),
-                rt_format_bytes(plan->kv_host_bytes, kv), rt_format_bytes(gpu_kv_limit(plan), limit),
+                rt_format_bytes(glm_plan_kv_here(plan), kv), rt_format_bytes(gpu_kv_limit(plan), limit),
                 plan->kv_limit_bytes ? "--device-kv-space, for KV" : "free, but for a reserve",
                 plan->fitting_len);
     const bool fits_memory = plan->total_bytes <= plan->limit_bytes && plan->kv_fits;

@@ -99,6 +99,11 @@ typedef struct glm_plan {
     double decode_tps;    /* expected at max_len */
 } glm_plan;
 
+/* Of kv_host_bytes, what is where the pages are: a GPU's memory, or the host's. */
+static inline int64_t glm_plan_kv_here(const glm_plan *plan) {
+    return plan->kv_host_bytes - (plan->on_gpu ? plan->kv_staging_bytes : 0);
+}
+
 /* Compute the plan. A refusal is not an error: plan->fits is false, the numbers are there.
  *
  * Errors: RT_EUSAGE  options that contradict each other or the model (chunk not a multiple of ...) */

@@ -2,7 +2,21 @@
  * over, and put into pages by a kernel; the other way round the host waits for the rows before it encodes them. Rows that
  * stay in the host's memory are copied from and to where they lie, and nobody waits.
  *
- * In the slab and in rows_area each head of each extent has slab_stride bytes. A kernel wants, and makes,
+ * There are two places that windows come through, in turns, and one that they go through; a place is pinned memory, its
+ * slab, and as much on the device, its area. With windows w of a layer, each of which is attended to:
+ *
+ *     host     | decode w+1 -> slab | decode w+2 -> other slab | ...            (only what comes from the disk)
+ *     copy_in  | copy w+1 -> area   | copy w+2 -> other area   | ...
+ *     compute  | pages of w, attend | pages of w+1, attend     | ... output projection, MLP
+ *     copy_out |                                               | rows -> area -> host, of extents that are whole
+ *
+ * A copy waits for the kernel that emptied its area two windows ago (`taken`), that kernel's like for the copy (`come`): the
+ * link stands still only where both areas are full. Rows that go leave when the layer's last window has been attended to
+ * (`computed`); pages are free for what is computed next once their rows are in the area (`unpacked`), and what is copied
+ * in next may be what has just gone out (`left`). The host waits for a slab that it writes, that is for a copy two
+ * windows ago, and for rows that it encodes: those after the layer's MLP has been queued (layer_cuda.c).
+ *
+ * In slab and area each head of each extent has slab_stride bytes. A kernel wants, and makes,
  * [K|V][n_tokens][128]; while rows come in and their number is not known, V stands in the slab at half of
  * the stride. Of e4m3 pages it is full ones, one after the other, as canonical bytes; of open pages rows. */
 #include <string.h>
@@ -12,22 +26,37 @@
 
 /* ---- lists of pointers ----------------------------------------------------------------------- */
 
-rt_status glm_cuda_tables_send(glm_cuda_tables *tables, void *const *list, int64_t n,
-        rt_stream stream, void *const **out) {
+/* Where the next list is written, once what was there is on the device. */
+static rt_status list_room(glm_cuda_tables *tables, void ***out) {
     const int64_t slot = tables->n_sent % GLM_CUDA_TABLES;
-    void **host = tables->host + slot * tables->capacity;
+    *out = tables->host + slot * tables->capacity;
+    return glm_cuda_event_wait(tables->sent[slot]);
+}
+
+static rt_status send_list(
+        glm_cuda_tables *tables, int64_t n, rt_stream stream, void *const **out) {
+    const int64_t slot = tables->n_sent % GLM_CUDA_TABLES;
     void **device = tables->device + slot * tables->capacity;
-    rt_assert(n <= tables->capacity);
-    RT_TRY(glm_cuda_event_wait(tables->sent[slot]));
-    memcpy(host, list, (size_t)n * sizeof *host);
-    RT_TRY(glm_cuda_copy_in(device, host, n * (int64_t)sizeof *host, stream));
+    RT_TRY(glm_cuda_copy_in(
+            device, tables->host + slot * tables->capacity, n * (int64_t)sizeof *device, stream));
     RT_TRY(glm_cuda_event_record(tables->sent[slot], stream));
     tables->n_sent++;
     *out = device;
     return RT_OK;
 }
 
+rt_status glm_cuda_tables_send(glm_cuda_tables *tables, void *const *list, int64_t n,
+        rt_stream stream, void *const **out) {
+    void **host = NULL;
+    rt_assert(n <= tables->capacity);
+    RT_TRY(list_room(tables, &host));
+    memcpy(host, list, (size_t)n * sizeof *host);
+    return send_list(tables, n, stream, out);
+}
+
 /* ---- where rows are -------------------------------------------------------------------------- */
+
+enum { OUT = GLM_CUDA_PLACES - 1, EXTENTS_MAX = 64 };
 
 /* One extent, every head of it. */
 typedef struct moved {
@@ -52,40 +81,57 @@ static int64_t moved_bytes(const glm_cuda *cuda, const moved *m) {
     return (m->is_sealed ? 1 : 2) * run_bytes(cuda, m->n_tokens, m->is_sealed);
 }
 
-static char *in_slab(const glm_cuda *cuda, int64_t head) {
-    return cuda->slab + head * cuda->slab_stride;
+static char *in_slab(const glm_cuda *cuda, int place, int64_t head) {
+    return cuda->slab + place * cuda->place_bytes + head * cuda->slab_stride;
 }
 
-static char *in_area(const glm_cuda *cuda, int64_t head) {
-    return cuda->rows_area + head * cuda->slab_stride;
+static char *in_area(const glm_cuda *cuda, int place, int64_t head) {
+    return cuda->rows_area + place * cuda->place_bytes + head * cuda->slab_stride;
 }
 
-/* The kernel's arguments: page pointers, then each head's rows. */
-static rt_status send_arguments(glm_cuda *cuda, glm_cuda_tables *tables, const moved *m,
-        rt_stream stream, attn_cuda_pack_args *out) {
-    void *list[4096 / ATTN_PAGE_TOKENS + 256];
-    const int64_t n_pages = rt_div_up(m->n_tokens, ATTN_PAGE_TOKENS);
-    void *const *sent = NULL;
-    rt_assert(n_pages <= 4096 / ATTN_PAGE_TOKENS && cuda->shape.n_kv_heads <= 256);
-    memcpy(list, m->pages, (size_t)n_pages * sizeof *list);
-    for (int32_t h = 0; h < cuda->shape.n_kv_heads; h++)
-        list[n_pages + h] = in_area(cuda, m->first_head + h);
-    RT_TRY(glm_cuda_tables_send(tables, list, n_pages + cuda->shape.n_kv_heads, stream, &sent));
-    *out = (attn_cuda_pack_args){.pages = sent, .n_tokens = m->n_tokens, .runs = sent + n_pages};
-    if (m->is_sealed) out->n_tokens -= m->n_tokens % ATTN_PAGE_TOKENS;
+static int64_t n_pages_of(const moved *m) {
+    return rt_div_up(m->n_tokens, ATTN_PAGE_TOKENS);
+}
+
+/* The kernels' arguments, of n extents: of each its pages, then each head's rows. */
+static rt_status send_arguments(glm_cuda *cuda, glm_cuda_tables *tables, int place, const moved *m,
+        int32_t n, rt_stream stream, void *const **out) {
+    const int32_t n_heads = cuda->shape.n_kv_heads;
+    void **list = NULL;
+    int64_t at = 0;
+    RT_TRY(list_room(tables, &list));
+    for (int32_t i = 0; i < n; i++) {
+        rt_assert(at + n_pages_of(&m[i]) + n_heads <= tables->capacity);
+        memcpy(list + at, m[i].pages, (size_t)n_pages_of(&m[i]) * sizeof *list);
+        at += n_pages_of(&m[i]);
+        for (int32_t h = 0; h < n_heads; h++) list[at++] = in_area(cuda, place, m[i].first_head + h);
+    }
+    return send_list(tables, at, stream, out);
+}
+
+static rt_status to_pages(
+        const glm_cuda *cuda, const attn_cuda_pack_args *args, bool of_sealed, rt_stream stream) {
+    return of_sealed ? attn_cuda_fp8_page_pack(&cuda->shape, args, stream)
+                     : attn_cuda_page_pack(&cuda->shape, args, stream);
+}
+
+static rt_status to_rows(
+        const glm_cuda *cuda, const attn_cuda_pack_args *args, bool of_sealed, rt_stream stream) {
+    return of_sealed ? attn_cuda_fp8_page_unpack(&cuda->shape, args, stream)
+                     : attn_cuda_page_unpack(&cuda->shape, args, stream);
+}
+
+/* A kernel for each of n extents, whose arguments were sent. */
+static rt_status move(const glm_cuda *cuda, const moved *m, int32_t n, void *const *sent,
+        bool is_in, rt_stream stream) {
+    for (int32_t i = 0; i < n; i++) {
+        const attn_cuda_pack_args args = {.pages = sent,
+                .n_tokens = m[i].n_tokens - (m[i].is_sealed ? m[i].n_tokens % ATTN_PAGE_TOKENS : 0),
+                .runs = sent + n_pages_of(&m[i])};
+        RT_TRY((is_in ? to_pages : to_rows)(cuda, &args, m[i].is_sealed, stream));
+        sent += n_pages_of(&m[i]) + cuda->shape.n_kv_heads;
+    }
     return RT_OK;
-}
-
-static rt_status to_pages(const glm_cuda *cuda, const moved *m, const attn_cuda_pack_args *args,
-        rt_stream stream) {
-    return m->is_sealed ? attn_cuda_fp8_page_pack(&cuda->shape, args, stream)
-                        : attn_cuda_page_pack(&cuda->shape, args, stream);
-}
-
-static rt_status to_rows(const glm_cuda *cuda, const moved *m, const attn_cuda_pack_args *args,
-        rt_stream stream) {
-    return m->is_sealed ? attn_cuda_fp8_page_unpack(&cuda->shape, args, stream)
-                        : attn_cuda_page_unpack(&cuda->shape, args, stream);
 }
 
 /* ---- in -------------------------------------------------------------------------------------- */
@@ -94,6 +140,7 @@ static rt_status to_rows(const glm_cuda *cuda, const moved *m, const attn_cuda_p
 typedef struct loads {
     glm_cuda *cuda;
     kv_walk *walk;
+    int place;
     struct {
         void *const *pages;
         int64_t n_tokens;
@@ -105,7 +152,7 @@ typedef struct loads {
 static void load_item(void *context, int64_t item, int thread) {
     loads *l = context;
     const bool of_sealed = is_sealed(l->cuda);
-    char *k = in_slab(l->cuda, item);
+    char *k = in_slab(l->cuda, l->place, item);
     char *v = k + l->cuda->slab_stride / 2;
     kv_rows rows;
     l->at[item].n_tokens = 0;
@@ -133,62 +180,72 @@ static bool is_whole(const loads *l, int64_t first, int32_t n_heads) {
     return l->at[first].n_tokens > 0;
 }
 
-/* Rows of a head -> rows_area. */
+/* The extents that came in whole. */
+static int32_t list_loads(const loads *l, int64_t n_loads, moved list[EXTENTS_MAX]) {
+    const int32_t n_heads = l->cuda->shape.n_kv_heads;
+    int32_t n = 0;
+    rt_assert(n_loads <= (int64_t)EXTENTS_MAX * n_heads);
+    for (int64_t i = 0; i < n_loads; i += n_heads)
+        if (is_whole(l, i, n_heads))
+            list[n++] = (moved){l->at[i].pages, l->at[i].n_tokens, i, is_sealed(l->cuda)};
+    return n;
+}
+
+/* Rows of a head -> its area. */
 static rt_status copy_head(const loads *l, int64_t head) {
     const glm_cuda *cuda = l->cuda;
     const bool of_sealed = is_sealed(cuda);
     const int64_t bytes = run_bytes(cuda, l->at[head].n_tokens, of_sealed);
-    char *to = in_area(cuda, head);
+    char *to = in_area(cuda, l->place, head);
     RT_TRY(glm_cuda_copy_in(to, l->at[head].k, bytes, cuda->device.copy_in));
     if (of_sealed) return RT_OK;
     return glm_cuda_copy_in(to + bytes, l->at[head].v, bytes, cuda->device.copy_in);
 }
 
-static rt_status fill_pages(const loads *l, int64_t first) {
-    glm_cuda *cuda = l->cuda;
-    const moved m = {l->at[first].pages, l->at[first].n_tokens, first, is_sealed(cuda)};
-    attn_cuda_pack_args args;
-    RT_TRY(send_arguments(cuda, &cuda->in_tables, &m, cuda->device.copy_in, &args));
-    return to_pages(cuda, &m, &args, cuda->device.copy_in);
-}
-
-/* Each extent of a window that is whole. */
-static rt_status for_extents(
-        const loads *l, int64_t n_loads, rt_status (*work)(const loads *l, int64_t first)) {
-    const int32_t n_heads = l->cuda->shape.n_kv_heads;
-    for (int64_t i = 0; i < n_loads; i += n_heads)
-        if (is_whole(l, i, n_heads)) RT_TRY(work(l, i));
+static rt_status copy_all_in(const loads *l, const moved *list, int32_t n) {
+    for (int32_t i = 0; i < n; i++)
+        for (int32_t h = 0; h < l->cuda->shape.n_kv_heads; h++)
+            RT_TRY(copy_head(l, list[i].first_head + h));
     return RT_OK;
 }
 
-static rt_status copy_heads(const loads *l, int64_t first) {
-    for (int32_t h = 0; h < l->cuda->shape.n_kv_heads; h++) RT_TRY(copy_head(l, first + h));
-    return RT_OK;
-}
-
-/* Where the host writes rows, to the slab and to where they will lie pinned, what was there is over. */
-static rt_status free_slab(const glm_cuda *cuda, const kv_walk *walk) {
+/* Where the host writes rows, to the slab and to where they will lie pinned, what was there is over: in the slab two
+ * windows ago; where extents were forgotten, everything that was under way. */
+static rt_status free_slab(glm_cuda *cuda, const kv_walk *walk, int place) {
+    const int64_t n_forgotten = kv_walk_rows_forgotten(walk);
     if (kv_walk_is_lasting(walk)) return RT_OK;
-    RT_TRY(glm_cuda_event_wait(cuda->copied));
-    return glm_cuda_event_wait(cuda->left);
+    RT_TRY(glm_cuda_event_wait(cuda->come[place]));
+    if (n_forgotten == cuda->n_forgotten) return RT_OK;
+    RT_TRY(glm_cuda_event_wait(cuda->come[1 - place]));
+    RT_TRY(glm_cuda_event_wait(cuda->left));
+    cuda->n_forgotten = n_forgotten;
+    return RT_OK;
 }
 
-/* The copies go on beside what was computed with the window before. */
+static rt_status queue_loads(const loads *l, int64_t n_loads) {
+    glm_cuda *cuda = l->cuda;
+    const glm_cuda_device *device = &cuda->device;
+    moved list[EXTENTS_MAX];
+    void *const *sent = NULL;
+    const int32_t n = list_loads(l, n_loads, list);
+    if (n == 0) return RT_OK;
+    RT_TRY(glm_cuda_event_follow(device->copy_in, cuda->left));
+    RT_TRY(glm_cuda_event_follow(device->copy_in, cuda->taken[l->place]));
+    RT_TRY(send_arguments(cuda, &cuda->in_tables, l->place, list, n, device->copy_in, &sent));
+    RT_TRY(copy_all_in(l, list, n));
+    RT_TRY(glm_cuda_event_record(cuda->come[l->place], device->copy_in));
+    RT_TRY(glm_cuda_event_follow(device->compute, cuda->come[l->place]));
+    RT_TRY(move(cuda, list, n, sent, true, device->compute));
+    return glm_cuda_event_record(cuda->taken[l->place], device->compute);
+}
+
 rt_status glm_cuda_load_window(glm_engine *engine, kv_walk *walk, int64_t n_loads) {
     glm_cuda *cuda = engine->cuda;
-    const glm_cuda_device *device = &cuda->device;
-    loads l = {.cuda = cuda, .walk = walk};
+    loads l = {.cuda = cuda, .walk = walk, .place = (int)(cuda->n_windows++ % OUT)};
     rt_assert(n_loads <= 4096);
-    RT_TRY(free_slab(cuda, walk));
+    RT_TRY(free_slab(cuda, walk, l.place));
     rt_pool_run(engine->pool, n_loads, load_item, &l);
-    RT_TRY(glm_cuda_event_follow(device->copy_in, cuda->left));
-    RT_TRY(for_extents(&l, n_loads, copy_heads));
-    RT_TRY(glm_cuda_event_record(cuda->copied, device->copy_in));
-    RT_TRY(glm_cuda_event_record(cuda->computed, device->compute));
-    RT_TRY(glm_cuda_event_follow(device->copy_in, cuda->computed));
-    RT_TRY(for_extents(&l, n_loads, fill_pages));
-    RT_TRY(glm_cuda_event_record(cuda->loaded, device->copy_in));
-    return glm_cuda_event_follow(device->compute, cuda->loaded);
+    return queue_loads(&l, n_loads);
 }
 
 /* ---- out ------------------------------------------------------------------------------------- */
@@ -204,52 +261,52 @@ static void store_item(void *context, int64_t item, int thread) {
     const bool of_sealed = is_sealed(s->cuda);
     const int64_t bytes = run_bytes(s->cuda, rows.n_tokens, of_sealed);
     if (!rows.is_lasting) {
-        memcpy(rows.k, in_slab(s->cuda, item), (size_t)bytes);
-        if (!of_sealed) memcpy(rows.v, in_slab(s->cuda, item) + bytes, (size_t)bytes);
+        memcpy(rows.k, in_slab(s->cuda, OUT, item), (size_t)bytes);
+        if (!of_sealed) memcpy(rows.v, in_slab(s->cuda, OUT, item) + bytes, (size_t)bytes);
     }
     kv_walk_store(s->walk, item, thread);
 }
 
-/* Pages -> rows_area, each store's. */
-static rt_status unpack_all(const stores *s, int64_t n_stores) {
-    glm_cuda *cuda = s->cuda;
-    const rt_stream stream = cuda->device.copy_out;
-    for (int64_t i = 0; i < n_stores; i += cuda->shape.n_kv_heads) {
+static int32_t list_stores(const stores *s, int64_t n_stores, moved list[EXTENTS_MAX]) {
+    const int32_t n_heads = s->cuda->shape.n_kv_heads;
+    int32_t n = 0;
+    rt_assert(n_stores <= (int64_t)EXTENTS_MAX * n_heads);
+    for (int64_t i = 0; i < n_stores; i += n_heads) {
         const kv_rows rows = kv_walk_rows(s->walk, i, 0);
-        const moved m = {rows.pages, rows.n_tokens, i, is_sealed(cuda)};
-        attn_cuda_pack_args args;
-        RT_TRY(send_arguments(cuda, &cuda->out_tables, &m, stream, &args));
-        RT_TRY(to_rows(cuda, &m, &args, stream));
+        list[n++] = (moved){rows.pages, rows.n_tokens, i, is_sealed(s->cuda)};
     }
-    return RT_OK;
+    return n;
 }
 
 /* To where they stay, or to be encoded, from the slab: `is_lasting` false, then. */
-static rt_status copy_all_out(const stores *s, int64_t n_stores, bool *is_lasting) {
+static rt_status copy_all_out(
+        const stores *s, const moved *list, int64_t n_stores, bool *is_lasting) {
+    const int32_t n_heads = s->cuda->shape.n_kv_heads;
     *is_lasting = true;
     for (int64_t i = 0; i < n_stores; i++) {
         const kv_rows rows = kv_walk_rows(s->walk, i, 0);
-        const moved m = {rows.pages, rows.n_tokens, i, is_sealed(s->cuda)};
         *is_lasting = *is_lasting && rows.is_lasting;
-        RT_TRY(glm_cuda_copy_out(rows.is_lasting ? rows.k : in_slab(s->cuda, i),
-                in_area(s->cuda, i), moved_bytes(s->cuda, &m), s->cuda->device.copy_out));
+        RT_TRY(glm_cuda_copy_out(rows.is_lasting ? rows.k : in_slab(s->cuda, OUT, i),
+                in_area(s->cuda, OUT, i), moved_bytes(s->cuda, &list[i / n_heads]),
+                s->cuda->device.copy_out));
     }
     return RT_OK;
 }
 
-/* What was loaded may still be on its way out of the slab, and into pages that go out again. Pages are free for what is
- * computed next once their rows are in rows_area. */
 static rt_status queue_stores(const stores *s, int64_t n_stores, bool *is_lasting) {
-    const glm_cuda *cuda = s->cuda;
-    const glm_cuda_device *device = &cuda->device;
-    RT_TRY(glm_cuda_event_follow(device->copy_out, cuda->loaded));
-    RT_TRY(glm_cuda_event_record(cuda->computed, device->compute));
-    RT_TRY(glm_cuda_event_follow(device->copy_out, cuda->computed));
-    RT_TRY(unpack_all(s, n_stores));
-    RT_TRY(glm_cuda_event_record(cuda->unpacked, device->copy_out));
-    RT_TRY(glm_cuda_event_follow(device->compute, cuda->unpacked));
-    RT_TRY(copy_all_out(s, n_stores, is_lasting));
-    return glm_cuda_event_record(cuda->left, device->copy_out);
+    glm_cuda *cuda = s->cuda;
+    const rt_stream stream = cuda->device.copy_out;
+    moved list[EXTENTS_MAX];
+    void *const *sent = NULL;
+    const int32_t n = list_stores(s, n_stores, list);
+    if (!cuda->leaves_late) RT_TRY(glm_cuda_event_record(cuda->computed, cuda->device.compute));
+    RT_TRY(glm_cuda_event_follow(stream, cuda->computed));
+    RT_TRY(send_arguments(cuda, &cuda->out_tables, OUT, list, n, stream, &sent));
+    RT_TRY(move(cuda, list, n, sent, false, stream));
+    RT_TRY(glm_cuda_event_record(cuda->unpacked, stream));
+    RT_TRY(glm_cuda_event_follow(cuda->device.compute, cuda->unpacked));
+    RT_TRY(copy_all_out(s, list, n_stores, is_lasting));
+    return glm_cuda_event_record(cuda->left, stream);
 }
 
 rt_status glm_cuda_store_window(glm_engine *engine, kv_walk *walk, int64_t n_stores) {
@@ -274,22 +331,20 @@ static rt_status move_head(const glm_engine *engine, const kv_rows *rows, bool i
     const moved m = {rows->pages, rows->n_tokens, 0, is_sealed(cuda) && !rows->is_open};
     const int64_t bytes = run_bytes(cuda, rows->n_tokens, m.is_sealed);
     const int64_t of_values = m.is_sealed ? 0 : bytes;
-    attn_cuda_pack_args args;
-    char *slab = in_slab(cuda, rows->kv_head);
-    RT_TRY(glm_cuda_event_wait(cuda->loaded));
+    void *const *sent = NULL;
+    char *slab = in_slab(cuda, OUT, rows->kv_head);
+    char *area = in_area(cuda, OUT, rows->kv_head);
     RT_TRY(glm_cuda_event_wait(cuda->left));
-    RT_TRY(send_arguments(cuda, &cuda->out_tables, &m, stream, &args));
-    RT_TRY(to_rows(cuda, &m, &args, stream));
+    RT_TRY(send_arguments(cuda, &cuda->out_tables, OUT, &m, 1, stream, &sent));
+    RT_TRY(move(cuda, &m, 1, sent, false, stream));
     if (is_in) {
         memcpy(slab, rows->k, (size_t)bytes);
         if (of_values) memcpy(slab + bytes, rows->v, (size_t)of_values);
-        RT_TRY(glm_cuda_copy_in(
-                in_area(cuda, rows->kv_head), slab, moved_bytes(cuda, &m), stream));
-        RT_TRY(to_pages(cuda, &m, &args, stream));
+        RT_TRY(glm_cuda_copy_in(area, slab, moved_bytes(cuda, &m), stream));
+        RT_TRY(move(cuda, &m, 1, sent, true, stream));
         return glm_cuda_wait(stream, "rows on their way to a page");
     }
-    RT_TRY(glm_cuda_copy_out(
-            slab, in_area(cuda, rows->kv_head), moved_bytes(cuda, &m), stream));
+    RT_TRY(glm_cuda_copy_out(slab, area, moved_bytes(cuda, &m), stream));
     RT_TRY(glm_cuda_ranks_settle(engine, glm_cuda_wait(stream, "a page's rows")));
     memcpy(rows->k, slab, (size_t)bytes);
     if (of_values) memcpy(rows->v, slab + bytes, (size_t)of_values);

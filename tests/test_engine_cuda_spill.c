@@ -1,38 +1,48 @@
 /* A GPU whose memory does not hold a sequence's KV: pages come from the host's memory and from the disk and leave for
- * them, window by window, and no bit of any logit is another, in prefill and in decode, in whatever order the device
- * works. What is taken of both memories is what the plan says.
+ * them, window by window, and no bit of any logit is another, in prefill and in decode, of one sequence and of several,
+ * in whatever order the device works. What is taken of both memories is what the plan says. Where the host's memory holds
+ * what leaves, the device has work queued whenever the host waits, and what it waits for itself went on beside a kernel.
  *
  * Method: a book that the CPU made is continued on a GPU that tests/standin plays: by a prefill and by decode steps;
- * with memory for all of it, with less, which streams the first extent and keeps the unfinished one, and with so little
+ * with memory for all of it, with less, which streams whole extents and keeps the unfinished one, and with so little
  * that that is parked between walks, too; each with the host's memory for all that leaves, for one extent, for none. A
- * book of more than an extent; one that ends a little before an extent does, which a decode step then completes: that
- * with fp8 KV too, of which nothing stays in the host's memory. */
+ * book of more than an extent; one that ends a little before an extent does, which a decode step then completes, or, with
+ * fp8 KV, the prefill: what the GPU has kept of it is read by the CPU. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "attention/attn_fp8.h"
 #include "help_engine.h"
 #include "help_model.h"
 #include "help_needle.h"
+#include "help_ranks.h"
 #include "runtime/base/size.h"
 #include "standin/standin_cuda.h"
 
 enum {
-    N_BOOK = 4096 + 1070,
-    N_BOOK_SHORT = 4096 - 7, /* the second step of decode fills its extent */
+    EXTENT = 4096,
+    N_TEXT = EXTENT + 70,
+    N_SHORT = EXTENT - 7, /* the second step of decode fills its extent, */
+    N_FP8 = EXTENT - 3,   /* the prefill */
     N_MORE = 5,
     N_STEPS_MAX = 3,
     VOCAB = 272,
-    N_MAX = N_BOOK + 64,
-    EXTENT_BYTES = 2 * 2 * 4096 * 128 * 2 /* K and V of 2 heads of a layer */
+    N_MAX = N_TEXT + 64, /* of ids */
+    N_FORKS = 3
 };
 
 static int32_t ids[N_MAX];
-static int64_t n_steps = N_STEPS_MAX;
+static int64_t n_steps;
 static const char *kv_dtype;
 static int n_failed;
 static char dir[64];
 static const char *dirs[1] = {dir};
+
+static void fail(const char *what, long long number) {
+    printf("FAIL: %s (%lld)\n", what, number);
+    n_failed++;
+}
 
 /* Of the shell, with $DIR. */
 static void run(const char *command) {
@@ -43,14 +53,27 @@ static void remove_all(void) {
     run("rm -rf \"$DIR\" \"$DIR.books\"");
 }
 
-static glm_engine *open_on(const char *device, int64_t kv_bytes, int64_t rows_bytes) {
+/* The book, and nothing of what was kept besides, is on disk. */
+static void only_the_book(void) {
+    run("rm -rf \"$DIR\" && cp -r \"$DIR.books\" \"$DIR\"");
+}
+
+/* Of a sequence that goes on from a book of n. */
+static int64_t max_len(int64_t n) {
+    return rt_round_up(n, EXTENT) + 1024;
+}
+
+static glm_engine *open_on(
+        const char *device, int64_t n, int64_t kv_bytes, int64_t rows_bytes, int32_t n_seqs) {
     glm_engine *engine = NULL;
     const glm_options options = {.model_dir = help_model_for_gpu(false),
             .device = device,
             .kv_dtype = kv_dtype,
             .device_kv_bytes = kv_bytes,
             .host_kv_bytes = rows_bytes,
-            .max_len = N_MAX,
+            .max_len = max_len(n),
+            .max_seqs = n_seqs,
+            .extra_kv_tokens = n_seqs > 1 ? n_seqs * 64 : 0,
             .chunk = 128,
             .threads = 1,
             .persists = true,
@@ -63,7 +86,7 @@ static glm_engine *open_on(const char *device, int64_t kv_bytes, int64_t rows_by
 }
 
 static void write_book(int64_t n, const char *name) {
-    glm_engine *engine = open_on("cpu", 0, 0);
+    glm_engine *engine = open_on("cpu", n, 0, 0, 1);
     help_engine_keep(engine, ids, n, name);
     glm_engine_close(engine);
     run("rm -rf \"$DIR.books\" && cp -r \"$DIR\" \"$DIR.books\"");
@@ -76,80 +99,160 @@ static void check_is(const char *what, int64_t taken, int64_t planned) {
     n_failed++;
 }
 
-static glm_plan plan; /* of the last engine */
+static glm_plan plan; /* of the last engine on a GPU */
 
-/* The book, and nothing of what was kept besides, is on disk. */
+static int64_t extent_bytes(void) {
+    return EXTENT / 128 * plan.kv_page_bytes;
+}
+
+/* Of the host's memory, for the rows of both heads. */
+static int64_t rows_bytes_of_extent(void) {
+    return kv_dtype ? 2 * rt_round_up(EXTENT / 128 * (int64_t)ATTN_FP8_HEAD_BYTES, 4096)
+                    : 2 * 2 * EXTENT * 128 * 2;
+}
+
 static void continue_book(int64_t n, int64_t kv_bytes, int64_t rows_bytes, float *logits) {
-    const standin_cuda *gpu = standin_cuda_get();
-    run("rm -rf \"$DIR\" && cp -r \"$DIR.books\" \"$DIR\"");
-    glm_engine *engine = open_on("cuda", kv_bytes, rows_bytes);
+    standin_cuda *gpu = standin_cuda_get();
+    only_the_book();
+    glm_engine *engine = open_on("cuda", n, kv_bytes, rows_bytes, 1);
     plan = *glm_engine_plan(engine);
     check_is("the GPU's memory", gpu->device_bytes_max, plan.gpu_total_bytes);
     check_is("pinned memory", gpu->pinned_bytes, plan.pinned_bytes + plan.kv_rows_bytes);
     const int64_t n_kept = kv_dtype ? n / 128 * 128 : n; /* sealed pages are whole */
+    gpu->n_drained = gpu->n_exposed = 0;
     help_engine_go_on(engine, ids, n + N_MORE, n_kept, n_steps, logits);
     glm_engine_close(engine);
 }
 
-/* Memory for less than there is: the GPU's keeps unfinished extents, or none of the two; the host's. */
+/* Memory for less than there is: the GPU's keeps unfinished extents, or none of the two; the host's holds all that leaves the
+ * GPU's, an extent, or nothing. */
+typedef enum of_host { ALL, ONE, NOTHING } of_host;
 typedef struct way {
     bool keeps_tails;
-    int64_t rows_bytes; /* 0: all that leaves the GPU's */
+    of_host host;
     standin_order order;
 } way;
 
+/* Of the plan that holds all, without its pages and with a window of one extent; with unfinished extents of both layers. */
+static int64_t budget(int64_t n, bool keeps_tails) {
+    const int64_t pages = 2 * rt_div_up(max_len(n), 128) * plan.kv_page_bytes;
+    const int64_t windows = (plan.kv_window_extents - 1) * extent_bytes();
+    return glm_plan_kv_here(&plan) - pages - windows + RT_MIB / 2 +
+           (keeps_tails ? 2 * extent_bytes() : 0);
+}
+
+/* The host waits for the logits of the prefill and of each step, and before a pass of several; what the device waits for
+ * goes on beside kernels. Where the prefill fills an extent, nothing follows in its last layer. */
+static void check_overlap(int64_t n, const way *w) {
+    const standin_cuda *gpu = standin_cuda_get();
+    if (w->host != ALL || !w->keeps_tails || n == N_SHORT) return; /* there a decode step waits for what it stores */
+    const int64_t fills = n == N_FP8;
+    if (gpu->n_drained > 2 + n_steps + fills)
+        fail("the device has nothing to do while the host waits", gpu->n_drained);
+    if (gpu->n_exposed > fills) fail("the device waits for what could not go on beside it", gpu->n_exposed);
+}
+
 static void check_way(int64_t n, const way *w, int64_t kv_bytes, const float *all) {
     static float less[1 + N_STEPS_MAX][VOCAB];
+    const int64_t rows_bytes[] = {0, rows_bytes_of_extent(), 1};
     standin_cuda *gpu = standin_cuda_get();
     gpu->order = w->order;
     gpu->seed = 11;
-    continue_book(n, kv_bytes, w->rows_bytes, less[0]);
-    const int64_t n_rows = plan.kv_rows_bytes / EXTENT_BYTES;
-    if (plan.kv_pinned_tokens >= N_MAX || (w->rows_bytes == 0) != (n_rows > 1)) {
-        printf("FAIL: the GPU's memory was to hold less, the host's some, not %lld extents\n",
-                (long long)n_rows);
-        n_failed++;
-    }
+    continue_book(n, kv_bytes, rows_bytes[w->host], less[0]);
+    const int64_t n_rows = plan.kv_rows_bytes / rows_bytes_of_extent();
+    const int64_t least[] = {2, 1, 0};
+    if (plan.kv_pinned_tokens >= n || n_rows < least[w->host] || (w->host != ALL && n_rows > least[w->host]))
+        fail("extents in the host's memory; or the GPU's was to hold less", n_rows);
+    check_overlap(n, w);
     if (memcmp(all, less, (size_t)(1 + n_steps) * sizeof less[0]) == 0) return;
-    printf("FAIL: other logits where pages come and go: a book of %lld, tails %d, %lld extents in memory\n",
-            (long long)n, w->keeps_tails, (long long)n_rows);
+    printf("FAIL: other logits where pages come and go: a book of %lld, %s, tails %d, %lld extents in memory, order %d\n",
+            (long long)n, kv_dtype ? kv_dtype : "bf16", w->keeps_tails, (long long)n_rows, (int)w->order);
     n_failed++;
 }
 
-/* The GPU's memory: all of the KV but a MiB; less than two unfinished extents. */
+/* What the GPU kept, opened by the CPU: nothing is computed again, and the logits are near. */
+static void check_on_cpu(int64_t n, const float *gpu_row) {
+    static float row[VOCAB];
+    const int64_t n_kept = (n + N_MORE + n_steps) / EXTENT * EXTENT;
+    glm_engine *engine = open_on("cpu", n, 0, 0, 1);
+    const int64_t steps = n_steps;
+    help_engine_go_on(engine, ids, n + N_MORE + steps, n_kept, 0, row);
+    glm_engine_close(engine);
+    const double error = help_relative_error(row, gpu_row, VOCAB);
+    if (error > 0.05) fail("the CPU reads something else, error in thousandths", (long long)(1000 * error));
+}
+
+static int64_t tight_bytes; /* of the last book: without unfinished extents */
+
+/* The GPU's memory: all of the KV; then less of it. */
 static void check_book(int64_t n, const way *ways, int n_ways) {
     static float all[1 + N_STEPS_MAX][VOCAB];
     standin_cuda_get()->order = STANDIN_LATE;
     continue_book(n, 0, 0, all[0]);
-    if (plan.kv_pinned_tokens < N_MAX || plan.kv_rows_bytes > 0) {
-        printf("FAIL: the GPU's memory was to hold all\n");
-        n_failed++;
-    }
-    const int64_t pages = 2 * rt_div_up(N_MAX, 128) * plan.kv_page_bytes;
-    const int64_t budgets[] = {plan.kv_host_bytes - pages + RT_MIB, plan.kv_host_bytes - RT_MIB};
+    if (plan.kv_pinned_tokens < n || plan.kv_rows_bytes > 0) fail("the GPU's memory was to hold all", n);
+    const int64_t budgets[] = {budget(n, false), budget(n, true)};
+    tight_bytes = budgets[0];
     for (int i = 0; i < n_ways; i++) check_way(n, &ways[i], budgets[ways[i].keeps_tails], all[0]);
+    if ((n + N_MORE + n_steps) / EXTENT > n / EXTENT) check_on_cpu(n, all[n_steps]);
+}
+
+/* Forks of a book add one token, a few and more, in one pass or one after another: the same bits. The GPU's memory parks
+ * the book, and has room for a fork's own tokens: all of a fork but what it shares is in memory. */
+static void check_together(int64_t n) {
+    static const int64_t n_added[N_FORKS] = {1, 3, 6};
+    static float rows[2][N_FORKS][VOCAB];
+    const int64_t kv_bytes = tight_bytes + extent_bytes();
+    for (int is_together = 0; is_together < 2; is_together++) {
+        glm_session *book = NULL;
+        glm_session *forks[N_FORKS];
+        const int32_t *added[N_FORKS];
+        glm_reuse reuse;
+        standin_cuda_get()->order = is_together ? STANDIN_COPIES : STANDIN_LATE;
+        only_the_book();
+        glm_engine *engine = open_on("cuda", n, kv_bytes, 0, 1 + N_FORKS);
+        help_require(glm_session_create(engine, n, &book), "session");
+        help_require(glm_session_restore(book, ids, n, &reuse), "restore");
+        for (int i = 0; i < N_FORKS; i++) {
+            added[i] = ids + n + 7 * i;
+            help_require(glm_session_fork(book, reuse.n_tokens, n + 32, &forks[i]), "fork");
+            if (is_together) continue;
+            help_require(n_added[i] == 1 ? glm_decode(&forks[i], added[i], 1)
+                                         : glm_prefill(forks[i], added[i], n_added[i]), "alone");
+            help_engine_row(forks[i], rows[0][i], VOCAB);
+        }
+        if (is_together) help_require(glm_prefill_together(forks, added, n_added, N_FORKS), "together");
+        for (int i = 0; i < N_FORKS; i++) {
+            if (is_together) help_engine_row(forks[i], rows[1][i], VOCAB);
+            glm_session_free(forks[i]);
+        }
+        glm_session_free(book);
+        glm_engine_close(engine);
+    }
+    for (int i = 0; i < N_FORKS; i++)
+        if (memcmp(rows[0][i], rows[1][i], sizeof rows[0][i]) != 0) fail("other logits together, fork", i);
 }
 
 int main(void) {
-    static const way short_ways[] = {{false, EXTENT_BYTES, STANDIN_LATE}, {true, 0, STANDIN_LATE},
-            {false, 0, STANDIN_LATE}, {true, 1, STANDIN_RANDOM}};
-    static const way long_ways[] = {
-            {false, EXTENT_BYTES, STANDIN_RANDOM}, {true, 0, STANDIN_COPIES}, {true, 1, STANDIN_LATE}};
-    static const way of_fp8 = {false, 1, STANDIN_RANDOM};
+    static const way short_ways[] = {{true, ALL, STANDIN_COPIES}, {false, ONE, STANDIN_LATE},
+            {false, ALL, STANDIN_LATE}};
+    static const way fp8_ways[] = {
+            {true, ALL, STANDIN_COPIES}, {false, ONE, STANDIN_LATE}, {false, NOTHING, STANDIN_RANDOM}};
+    static const way text_ways[] = {{true, ALL, STANDIN_COPIES}, {false, ONE, STANDIN_RANDOM}};
     const bool is_fast = getenv("GLM_TEST_FAST") != NULL;
     (void)snprintf(dir, sizeof dir, "/tmp/cuda-spill-XXXXXX");
     if (!mkdtemp(dir)) return 1;
     (void)atexit(remove_all);
     help_engine_ids(ids, N_MAX, 9);
-    write_book(N_BOOK_SHORT, "short");
-    check_book(N_BOOK_SHORT, short_ways, is_fast ? 1 : 3);
+    n_steps = 3;
+    if (!is_fast) write_book(N_SHORT, "short");
+    if (!is_fast) check_book(N_SHORT, short_ways, 3);
     kv_dtype = "fp8";
-    n_steps = 2;
-    write_book(N_BOOK_SHORT, "fp8");
-    check_book(N_BOOK_SHORT, &of_fp8, 1);
+    write_book(N_FP8, "fp8");
+    check_book(N_FP8, fp8_ways, is_fast ? 1 : 3);
     kv_dtype = NULL;
-    n_steps = is_fast ? 1 : 2;
-    write_book(N_BOOK, "text");
-    check_book(N_BOOK, long_ways, is_fast ? 1 : 3);
+    n_steps = 1;
+    write_book(N_TEXT, "text");
+    check_book(N_TEXT, text_ways, is_fast ? 1 : 2);
+    check_together(N_TEXT);
     return n_failed ? 1 : 0;
 }

@@ -24,6 +24,7 @@ namespace {
 struct recorded { /* a place in a stream that others wait for */
     cudaStream_t stream = NULL;
     bool is_done = false;
+    int64_t at_kernel = 0; /* kernels that the first stream had run then */
 };
 
 struct operation {
@@ -39,6 +40,7 @@ struct operation {
 struct CUstream_st {
     std::deque<operation> queue;
     bool is_capturing = false;
+    bool is_awaited = false; /* its next operation waits for another stream, which is made to run */
     std::vector<operation> captured;
     cudaError_t error = cudaSuccess;
 };
@@ -68,6 +70,7 @@ std::map<char *, block> device_blocks;
 std::map<char *, size_t> pinned_blocks;
 std::vector<cudaStream_t> streams;
 int depth; /* > 0: the device is working */
+int64_t n_computed; /* kernels that the first stream has run */
 bool is_broken; /* a kernel has failed: so does everything after */
 thread_local cudaError_t last_error = cudaSuccess;
 uint64_t random_state;
@@ -176,11 +179,27 @@ void run_until(const std::shared_ptr<recorded> &place) {
     while (!place->is_done) run_front(place->stream);
 }
 
+/* A kernel, cuBLASLt's too; no copy. */
+bool computes(const operation &one) {
+    return one.work && strcmp(one.what, "a copy") != 0;
+}
+
+/* The first stream waits for another one: for something that began when its last kernel had run, it stands still. */
+void note_exposed(cudaStream_t stream, const recorded &after) {
+    if (stream != streams[0] || after.stream == stream || state()->order != STANDIN_COPIES) return;
+    state()->n_exposed += n_computed > 0 && (!after.is_done || after.at_kernel == n_computed);
+}
+
+void run_copies();
+
 void run_front(cudaStream_t stream) {
     if (stream->queue.empty()) found("an event waits for a stream that has nothing queued");
     if (stream->queue.front().after) {
         const std::shared_ptr<recorded> after = stream->queue.front().after;
+        note_exposed(stream, *after);
+        stream->is_awaited = true;
         if (!after->is_done) run_until(after);
+        stream->is_awaited = false;
     }
     const operation one = stream->queue.front();
     stream->queue.pop_front();
@@ -189,7 +208,12 @@ void run_front(cudaStream_t stream) {
         one.work();
         device_ends();
     }
-    if (one.marks) one.marks->is_done = true;
+    n_computed += stream == streams[0] && computes(one);
+    if (one.marks) {
+        one.marks->is_done = true;
+        one.marks->at_kernel = n_computed;
+    }
+    if (state()->order == STANDIN_COPIES && stream == streams[0]) run_copies();
 }
 
 void drain(cudaStream_t stream) {
@@ -202,13 +226,17 @@ bool is_held(cudaStream_t stream) {
     return front.after && !front.after->is_done;
 }
 
+void run_copies() {
+    for (size_t i = 1; i < streams.size(); i++)
+        while (!streams[i]->is_awaited && !streams[i]->queue.empty() && !is_held(streams[i]))
+            run_front(streams[i]);
+}
+
 /* Some of what could run does. */
 void run_ahead(cudaStream_t stream) {
     const standin_cuda *s = state();
     if (s->order == STANDIN_EARLY) drain(stream);
-    if (s->order == STANDIN_COPIES)
-        for (size_t i = 1; i < streams.size(); i++)
-            while (!streams[i]->queue.empty() && !is_held(streams[i])) run_front(streams[i]);
+    if (s->order == STANDIN_COPIES) run_copies();
     if (s->order != STANDIN_RANDOM) return;
     for (int i = (int)(random_next() % 4); i > 0; i--) {
         cudaStream_t one = streams[random_next() % streams.size()];
@@ -487,11 +515,23 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
     return cudaSuccess;
 }
 
+static int64_t n_kernels_queued() {
+    int64_t n = 0;
+    for (const operation &one : streams[0]->queue) n += computes(one);
+    return n;
+}
+
+static void wait_and_count(const std::function<void()> &wait) {
+    const int64_t n = n_kernels_queued();
+    wait();
+    state()->n_drained += n > 0 && n_kernels_queued() == 0;
+}
+
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
     guard held(lock);
     if (stream->is_capturing) found("a stream is waited for while it records a graph");
     if (fails()) is_broken = true; /* a wait fails where work has */
-    drain(stream);
+    wait_and_count([=] { drain(stream); });
     return state_of(stream);
 }
 
@@ -532,7 +572,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
     guard held(lock);
     refuse_capture("cudaEventSynchronize");
     if (fails()) is_broken = true;
-    if (event->last) run_until(event->last);
+    if (event->last) wait_and_count([=] { run_until(event->last); });
     return state_of(NULL);
 }
 

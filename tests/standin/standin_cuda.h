@@ -25,7 +25,7 @@ typedef enum standin_order {
     STANDIN_LATE,  /* when it is waited for, and only what is */
     STANDIN_EARLY, /* at once */
     STANDIN_RANDOM, /* sometimes, by standin_cuda.seed */
-    STANDIN_COPIES  /* on all streams but the first as soon as events allow, on that one late */
+    STANDIN_COPIES  /* on all streams but the first one, which computes, as soon as events allow; on that one late */
 } standin_order;
 
 /* Set by the test, or from the environment: STANDIN_CUDA_ORDER=late|early|copies|SEED, STANDIN_CUDA_FAIL_AT=N,
@@ -43,6 +43,9 @@ typedef struct standin_cuda {
     int64_t n_calls; /* that can fail, so far */
     int64_t n_kernels;
     int64_t n_graph_launches;
+    int64_t n_drained; /* waits of the host that found kernels queued, and left none: the device had nothing to do then */
+    int64_t n_exposed; /* STANDIN_COPIES: times that the first stream, which computes, waited for another one's work that could
+                        * not begin before its own last kernel had run: nothing hides it */
     int64_t device_bytes; /* allocated now, */
     int64_t pinned_bytes;
     int64_t device_bytes_max;
