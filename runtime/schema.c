@@ -8,7 +8,7 @@
 #include "base/size.h"
 #include "schema_inside.h"
 
-enum { NODES_MAX = 1024, VALUES_MAX = 4096, HOPS_MAX = 32, WHERE_BYTES = 160, TEXT_MAX = 16384, ENDLESS = 1000 };
+enum { NODES_MAX = 1024, VALUES_MAX = 4096, HOPS_MAX = 32, WHERE_BYTES = 160, TEXT_MAX = 16384 };
 
 /* A place of the schema, of which the node of the same index is made. */
 typedef struct place {
@@ -29,8 +29,8 @@ static rt_status no_memory(void) {
 /* ---- places ---------------------------------------------------------------------------------- */
 
 static bool is_annotation(const char *key) {
-    static const char *const keys[] = {"title", "description", "default", "examples", "deprecated", "readOnly",
-            "writeOnly", "$schema", "$comment", "$defs", "definitions"};
+    static const char *const keys[] = {"title", "description", "default", "examples", "deprecated",
+            "readOnly", "writeOnly", "$schema", "$comment", "$defs", "definitions"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (strcmp(keys[i], key) == 0) return true;
     return false;
@@ -42,8 +42,8 @@ static rt_status require_alone(const json_t *source, const char *key, const char
     json_t *value = NULL;
     json_object_foreach((json_t *)(uintptr_t)source, other, value) {
         if (strcmp(other, key) != 0 && !is_annotation(other))
-            return rt_fail(RT_EUSAGE, "schema: \"%.40s\" beside \"%s\" at %s is not supported", other,
-                    key, where);
+            return rt_fail(RT_EUSAGE, "schema: \"%.40s\" beside \"%s\" at %s is not supported",
+                    other, key, where);
     }
     return RT_OK;
 }
@@ -69,7 +69,8 @@ static rt_status follow(const compiler *c, const json_t **source, const char *wh
         const json_t *target = reference ? find_reference(c, reference) : NULL;
         if (!target || n_hops == HOPS_MAX)
             return rt_fail(RT_EUSAGE,
-                    "schema: $ref \"%.60s\" at %s: #, #/$defs/NAME and #/definitions/NAME are followed",
+                    "schema: $ref \"%.60s\" at %s: #, #/$defs/NAME and #/definitions/NAME are "
+                    "followed",
                     reference ? reference : "", where);
         *source = target;
         value = json_object_get(*source, "$ref");
@@ -78,7 +79,8 @@ static rt_status follow(const compiler *c, const json_t **source, const char *wh
 }
 
 /* The node of a place, listed where it is new. */
-static rt_status node_of(compiler *c, const json_t *source, const char *parent, const char *step, int *node) {
+static rt_status node_of(
+        compiler *c, const json_t *source, const char *parent, const char *step, int *node) {
     glm_schema *schema = c->schema;
     char where[WHERE_BYTES];
     (void)snprintf(where, sizeof where, "%.100s%.50s", parent, step);
@@ -118,7 +120,8 @@ static rt_status read_types(const json_t *source, const char *where, unsigned *t
         if (i + 1 == n) return RT_OK;
     }
     return rt_fail(RT_EUSAGE,
-            "schema: type at %s must be object, array, string, number, integer, boolean or null, or a list of "
+            "schema: type at %s must be object, array, string, number, integer, boolean or null, "
+            "or a list of "
             "them",
             where);
 }
@@ -202,7 +205,8 @@ static rt_status add_value(glm_schema_node *node, const json_t *value, const cha
 }
 
 /* enum and const, as far as they are of the type. */
-static rt_status read_values(const json_t *source, const char *key, const char *where, glm_schema_node *node) {
+static rt_status read_values(
+        const json_t *source, const char *key, const char *where, glm_schema_node *node) {
     const json_t *value = json_object_get(source, key);
     const bool is_list = strcmp(key, "enum") == 0;
     const size_t n = is_list ? json_array_size(value) : 1;
@@ -210,23 +214,26 @@ static rt_status read_values(const json_t *source, const char *key, const char *
     json_t *ignored = NULL;
     json_object_foreach((json_t *)(uintptr_t)source, other, ignored) {
         if (strcmp(other, key) != 0 && strcmp(other, "type") != 0 && !is_annotation(other))
-            return rt_fail(RT_EUSAGE, "schema: \"%.40s\" beside \"%s\" at %s is not supported", other,
-                    key, where);
+            return rt_fail(RT_EUSAGE, "schema: \"%.40s\" beside \"%s\" at %s is not supported",
+                    other, key, where);
     }
-    if (n > VALUES_MAX) return rt_fail(RT_EUSAGE, "schema: enum at %s has more than %d values", where, VALUES_MAX);
+    if (n > VALUES_MAX)
+        return rt_fail(RT_EUSAGE, "schema: enum at %s has more than %d values", where, VALUES_MAX);
     RT_TRY(rt_calloc((int64_t)n + 1, sizeof *node->values, "values", &node->values));
     node->depth = 0;
-    for (size_t i = 0; i < n; i++) 
+    for (size_t i = 0; i < n; i++)
         RT_TRY(add_value(node, is_list ? json_array_get(value, i) : value, where));
     if (node->n_values == 0)
-        return rt_fail(RT_EUSAGE, "schema: %s at %s must have a value that is of its type", key, where);
+        return rt_fail(
+                RT_EUSAGE, "schema: %s at %s must have a value that is of its type", key, where);
     sort_values(node);
     return RT_OK;
 }
 
 /* ---- objects --------------------------------------------------------------------------------- */
 
-static rt_status add_name(glm_schema_node *node, const char *name, const char *where, int of, bool is_required) {
+static rt_status add_name(
+        glm_schema_node *node, const char *name, const char *where, int of, bool is_required) {
     json_t *value = json_string(name);
     char *text = value ? json_dumps(value, JSON_ENCODE_ANY) : NULL;
     json_decref(value);
@@ -247,15 +254,19 @@ static rt_status add_name(glm_schema_node *node, const char *name, const char *w
     if (node->n_names == GLM_SCHEMA_NAMES || of == GLM_SCHEMA_NONE) {
         free(text);
         return of == GLM_SCHEMA_NONE
-                       ? rt_fail(RT_EUSAGE, "schema: \"%.40s\" at %s is required, and not allowed", name, where)
-                       : rt_fail(RT_EUSAGE, "schema: more than %d names of an object, at %s, are not supported",
+                       ? rt_fail(RT_EUSAGE, "schema: \"%.40s\" at %s is required, and not allowed",
+                                 name, where)
+                       : rt_fail(RT_EUSAGE,
+                                 "schema: more than %d names of an object, at %s, are not "
+                                 "supported",
                                  GLM_SCHEMA_NAMES, where);
     }
     node->names[node->n_names++] = (glm_schema_name){text, of, is_required};
     return RT_OK;
 }
 
-static rt_status read_properties(compiler *c, const json_t *source, const char *where, glm_schema_node *node) {
+static rt_status read_properties(
+        compiler *c, const json_t *source, const char *where, glm_schema_node *node) {
     const json_t *properties = json_object_get(source, "properties");
     const char *name = NULL;
     json_t *value = NULL;
@@ -277,7 +288,8 @@ static rt_status read_required(const json_t *source, const char *where, glm_sche
         return rt_fail(RT_EUSAGE, "schema: required at %s must be a list of names", where);
     for (size_t i = 0; i < json_array_size(required); i++) {
         const char *name = json_string_value(json_array_get(required, i));
-        if (!name) return rt_fail(RT_EUSAGE, "schema: required at %s must be a list of names", where);
+        if (!name)
+            return rt_fail(RT_EUSAGE, "schema: required at %s must be a list of names", where);
         RT_TRY(add_name(node, name, where, node->additional, true));
     }
     return RT_OK;
@@ -287,7 +299,8 @@ static int by_name(const void *left, const void *right) {
     return strcmp(((const glm_schema_name *)left)->text, ((const glm_schema_name *)right)->text);
 }
 
-static rt_status read_object(compiler *c, const json_t *source, const char *where, glm_schema_node *node) {
+static rt_status read_object(
+        compiler *c, const json_t *source, const char *where, glm_schema_node *node) {
     const json_t *additional = json_object_get(source, "additionalProperties");
     RT_TRY(rt_calloc(GLM_SCHEMA_NAMES, sizeof *node->names, "names", &node->names));
     if (json_is_false(additional))
@@ -304,7 +317,8 @@ static rt_status read_object(compiler *c, const json_t *source, const char *wher
 
 /* ---- all ------------------------------------------------------------------------------------- */
 
-static rt_status read_any(compiler *c, const json_t *source, const char *where, glm_schema_node *node) {
+static rt_status read_any(
+        compiler *c, const json_t *source, const char *where, glm_schema_node *node) {
     const json_t *list = json_object_get(source, "anyOf");
     const size_t n = json_array_size(list);
     RT_TRY(require_alone(source, "anyOf", where));
@@ -328,7 +342,8 @@ static rt_status check_keys(const json_t *source, const char *where) {
         bool is_known = is_annotation(key);
         for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
             is_known = is_known || strcmp(keys[i], key) == 0;
-        if (!is_known) return rt_fail(RT_EUSAGE, "schema: \"%.40s\" at %s is not supported", key, where);
+        if (!is_known)
+            return rt_fail(RT_EUSAGE, "schema: \"%.40s\" at %s is not supported", key, where);
     }
     return RT_OK;
 }
@@ -347,69 +362,19 @@ static rt_status compile_place(compiler *c, int index) {
     return read_object(c, source, where, node);
 }
 
-/* An anyOf that is reached from itself has no end of them. */
-static rt_status count_alternatives(const compiler *c) {
-    const glm_schema *schema = c->schema;
-    for (bool has_changed = true; has_changed;) {
-        has_changed = false;
-        for (int i = 1; i < schema->n_nodes; i++) {
-            glm_schema_node *node = &schema->nodes[i];
-            int n = node->n_any ? 0 : 1;
-            for (int k = 0; k < node->n_any; k++) n += schema->nodes[node->any[k]].n_alternatives;
-            if (n > GLM_SCHEMA_THREADS)
-                return rt_fail(RT_EUSAGE, "schema: anyOf at %s: more than %d alternatives are not supported",
-                        c->places[i].where, GLM_SCHEMA_THREADS);
-            has_changed = has_changed || n != node->n_alternatives;
-            node->n_alternatives = n;
-        }
-    }
-    return RT_OK;
-}
-
-static int flattest_object(const glm_schema *schema, const glm_schema_node *node) {
-    int depth = 1;
-    for (int i = 0; i < node->n_names; i++)
-        if (node->names[i].is_required)
-            depth = (int)rt_max64(depth, 1 + schema->nodes[node->names[i].node].depth);
-    return (int)rt_min64(depth, ENDLESS);
-}
-
-/* Of the flattest value, as far as is known by now. */
-static int measure(const glm_schema *schema, glm_schema_node *node) {
-    int least = ENDLESS;
-    if (node->n_values > 0) return node->depth;
-    for (int i = 0; i < node->n_any; i++)
-        least = (int)rt_min64(least, schema->nodes[node->any[i]].depth);
-    if (node->n_any > 0) return least;
-    node->object_depth = flattest_object(schema, node);
-    if (node->types & ~(unsigned)(GLM_TYPE_OBJECT | GLM_TYPE_ARRAY)) return 0;
-    return node->types & GLM_TYPE_ARRAY ? 1 : node->object_depth;
-}
-
 static rt_status measure_all(const compiler *c) {
-    glm_schema *schema = c->schema;
-    for (bool has_changed = true; has_changed;) {
-        has_changed = false;
-        for (int i = 1; i < schema->n_nodes; i++) {
-            const int depth = measure(schema, &schema->nodes[i]);
-            has_changed = has_changed || depth != schema->nodes[i].depth;
-            schema->nodes[i].depth = depth;
-        }
-    }
-    for (int i = 1; i < schema->n_nodes; i++)
-        if (schema->nodes[i].depth > GLM_JSON_DEPTH)
-            return rt_fail(RT_EUSAGE, "schema: no value nested %d deep or less is of the schema at %s",
-                    GLM_JSON_DEPTH, c->places[i].where);
+    const int crowded = glm_schema_count_alternatives(c->schema);
+    if (crowded != GLM_SCHEMA_NONE)
+        return rt_fail(RT_EUSAGE,
+                "schema: anyOf at %s: more than %d alternatives are not supported",
+                c->places[crowded].where, GLM_SCHEMA_THREADS);
+    const int deep = glm_schema_measure(c->schema);
+    if (deep != GLM_SCHEMA_NONE)
+        return rt_fail(RT_EUSAGE, "schema: no value nested %d deep or less is of the schema at %s",
+                GLM_JSON_DEPTH, c->places[deep].where);
+    if (!glm_schema_can_be_object(c->schema, c->schema->root))
+        return rt_fail(RT_EUSAGE, "schema: an answer is an object, and # allows none");
     return RT_OK;
-}
-
-static bool can_be_object(const glm_schema *schema, int index) {
-    const glm_schema_node *node = &schema->nodes[index];
-    bool can = node->n_values == 0 && node->n_any == 0 && (node->types & GLM_TYPE_OBJECT) &&
-               node->object_depth <= GLM_JSON_DEPTH;
-    for (int i = 0; i < node->n_values && !can; i++) can = node->values[i][0] == '{';
-    for (int i = 0; i < node->n_any && !can; i++) can = can_be_object(schema, node->any[i]);
-    return can;
 }
 
 static rt_status compile_all(compiler *c) {
@@ -417,15 +382,14 @@ static rt_status compile_all(compiler *c) {
     RT_TRY(rt_calloc(NODES_MAX, sizeof *c->places, "places", &c->places));
     RT_TRY(rt_calloc(NODES_MAX, sizeof *schema->nodes, "a schema", &schema->nodes));
     for (int i = 0; i < NODES_MAX; i++)
-        schema->nodes[i] = (glm_schema_node){.types = GLM_TYPE_ALL, .depth = i > 0 ? ENDLESS : 0,
-                .object_depth = 1, .n_alternatives = 1};
+        schema->nodes[i] = (glm_schema_node){.types = GLM_TYPE_ALL,
+                .depth = i > 0 ? GLM_SCHEMA_ENDLESS : 0,
+                .object_depth = 1,
+                .n_alternatives = 1};
     schema->n_nodes = 1; /* GLM_SCHEMA_ANY */
     RT_TRY(node_of(c, c->root, "#", "", &schema->root));
     for (int i = 1; i < schema->n_nodes; i++) RT_TRY(compile_place(c, i));
-    RT_TRY(count_alternatives(c));
-    RT_TRY(measure_all(c));
-    if (can_be_object(schema, schema->root)) return RT_OK;
-    return rt_fail(RT_EUSAGE, "schema: an answer is an object, and # allows none");
+    return measure_all(c);
 }
 
 rt_status glm_schema_compile(const json_t *source, glm_schema **out) {

@@ -1,10 +1,11 @@
-/* What schema.c makes of a schema, and schema_state.c follows. */
+/* What schema.c makes of a schema, schema_measure.c adds, and schema_state.c follows. */
 #ifndef GLM_SCHEMA_INSIDE_H
 #define GLM_SCHEMA_INSIDE_H
 
 #include "schema.h"
 
 enum { GLM_SCHEMA_ANY = 0, GLM_SCHEMA_NONE = -1 }; /* nodes: everything; nothing */
+enum { GLM_SCHEMA_ENDLESS = 1000 };                /* a depth that no value has */
 
 enum {
     GLM_TYPE_OBJECT = 1,
@@ -28,7 +29,7 @@ typedef struct glm_schema_node {
     int any[GLM_SCHEMA_THREADS];
     int n_any;
     int n_alternatives; /* that are none of anyOf any more */
-    char **values; /* owned, JSON texts; ascending */
+    char **values;      /* owned, JSON texts; ascending */
     int n_values;
     unsigned types;
     glm_schema_name *names; /* owned; ascending */
@@ -45,5 +46,14 @@ struct glm_schema {
     int n_nodes;
     int root;
 };
+
+/* n_alternatives of every node, from 1. The node that has more than GLM_SCHEMA_THREADS, as one that is reached from
+ * itself has; GLM_SCHEMA_NONE: there is none. */
+int glm_schema_count_alternatives(glm_schema *schema);
+/* depth and object_depth of every node, from GLM_SCHEMA_ENDLESS. The first of which no value is nested as little as
+ * GLM_JSON_DEPTH; GLM_SCHEMA_NONE: there is none. */
+int glm_schema_measure(glm_schema *schema);
+/* Whether an object is of the node. All is measured. */
+bool glm_schema_can_be_object(const glm_schema *schema, int index);
 
 #endif
