@@ -33,7 +33,7 @@ static rt_status grow(uint8_t **bytes, int64_t *room, int64_t n_bytes) {
 }
 
 static rt_status verify_runs(kv_verify *v, kv_segment *segment) {
-    const kv_run_shape shape = kv_segment_run_shape(segment);
+    const kv_run_shape shape = kv_segment_run_shape(kv_segment_header_of(segment));
     RT_TRY(grow(&v->stored, &v->stored_room, kv_run_stored_bytes_max(&shape)));
     RT_TRY(grow(&v->raw, &v->raw_room, kv_run_raw_bytes(&shape)));
     for (int32_t layer = 0; layer < segment->header.shape.n_layers; layer++)

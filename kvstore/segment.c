@@ -181,18 +181,7 @@ const kv_run_place *kv_segment_layer(const kv_segment *segment, int32_t layer) {
 }
 
 kv_run_address kv_segment_address(const kv_segment *segment, int32_t layer, int32_t kv_head) {
-    kv_run_address address = {.first_pos = segment->header.first_pos,
-            .layer = layer,
-            .kv_head = segment->header.heads.first + kv_head};
-    memcpy(address.chain, segment->header.chain.bytes, sizeof address.chain);
-    return address;
-}
-
-kv_run_shape kv_segment_run_shape(const kv_segment *segment) {
-    const kv_segment_header *h = &segment->header;
-    return (kv_run_shape){.dtype = (rt_dtype)h->shape.dtype,
-            .head_dim = h->shape.head_dim,
-            .n_tokens = h->n_tokens};
+    return kv_segment_run_address(&segment->header, layer, kv_head);
 }
 
 bool kv_segment_has_its_name(const kv_segment *segment) {

@@ -136,6 +136,21 @@ int64_t kv_segment_bytes_max(const kv_segment_shape *shape, int32_t n_tokens) {
            kv_segment_index_bytes(shape) + KV_BLOCK_BYTES;
 }
 
+kv_run_address kv_segment_run_address(
+        const kv_segment_header *header, int32_t layer, int32_t kv_head) {
+    kv_run_address address = {.first_pos = header->first_pos,
+            .layer = layer,
+            .kv_head = header->heads.first + kv_head};
+    memcpy(address.chain, header->chain.bytes, sizeof address.chain);
+    return address;
+}
+
+kv_run_shape kv_segment_run_shape(const kv_segment_header *header) {
+    return (kv_run_shape){.dtype = (rt_dtype)header->shape.dtype,
+            .head_dim = header->shape.head_dim,
+            .n_tokens = header->n_tokens};
+}
+
 /* ---- write ----------------------------------------------------------------------------------- */
 
 static uint64_t checksum_of(const void *block) {

@@ -66,6 +66,11 @@ int64_t kv_segment_bytes_max(const kv_segment_shape *shape, int32_t n_tokens);
 bool kv_segment_shape_is_valid(const kv_segment_shape *shape);
 bool kv_heads_are_valid(const kv_heads *heads, int32_t n_kv_heads);
 
+/* What kv_run_encode and kv_run_decode need of a run, and of all of a segment. */
+kv_run_address kv_segment_run_address(
+        const kv_segment_header *header, int32_t layer, int32_t kv_head);
+kv_run_shape kv_segment_run_shape(const kv_segment_header *header);
+
 /* Write one block; returns its checksum. */
 uint64_t kv_segment_write_header(const kv_segment_header *header, uint8_t block[KV_BLOCK_BYTES]);
 void kv_segment_write_footer(const kv_segment_footer *footer, uint8_t block[KV_BLOCK_BYTES]);

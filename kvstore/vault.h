@@ -111,9 +111,8 @@ const kv_segment_header *kv_segment_header_of(const kv_segment *segment);
 kv_file *kv_segment_file(const kv_segment *segment);
 /* Runs of one layer, [n_kv_heads], side by side in the file; valid until the close. */
 const kv_run_place *kv_segment_layer(const kv_segment *segment, int32_t layer);
-/* What kv_run_decode needs. */
+/* kv_segment_run_address of its header. */
 kv_run_address kv_segment_address(const kv_segment *segment, int32_t layer, int32_t kv_head);
-kv_run_shape kv_segment_run_shape(const kv_segment *segment);
 /* A run of it did not decode: rename the file to .bad, so that nobody finds it again, unless that was
  * done, or another file has its name by now. The segment stays open until it is closed. */
 void kv_segment_quarantine(kv_segment *segment, const char *why);
@@ -136,7 +135,6 @@ RT_MUST_CHECK rt_status kv_writer_begin(kv_vault *vault, const kv_hash *parent, 
 /* Chain hash and first position are its header's; the shape is that of every segment. */
 const kv_segment_header *kv_writer_header(const kv_writer *writer);
 kv_run_address kv_writer_address(const kv_writer *writer, int32_t layer, int32_t kv_head);
-kv_run_shape kv_writer_run_shape(const kv_writer *writer);
 bool kv_writer_has_layer(const kv_writer *writer, int32_t layer);
 /* Where the encoded runs of a layer go: all heads, run_bytes[n_kv_heads] as kv_run_encode returned
  * them, one after another from *offset on in *file. Layers come in any order, each once. The caller

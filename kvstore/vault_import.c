@@ -231,7 +231,7 @@ static rt_status read_run(
     const int32_t head = im->vault->heads.first + i - from->header.heads.first;
     const kv_run_place *run = &kv_segment_layer(from, layer)[head];
     const kv_run_address address = kv_segment_address(from, layer, head);
-    const kv_run_shape shape = kv_segment_run_shape(from);
+    const kv_run_shape shape = kv_segment_run_shape(kv_segment_header_of(from));
     char text[KV_WHY_BYTES];
     rt_assert(run->n_bytes <= im->runs_room - (to - im->runs)); /* its index was checked */
     *n_bytes = run->n_bytes;

@@ -160,18 +160,7 @@ const kv_segment_header *kv_writer_header(const kv_writer *writer) {
 }
 
 kv_run_address kv_writer_address(const kv_writer *writer, int32_t layer, int32_t kv_head) {
-    kv_run_address address = {.first_pos = writer->header.first_pos,
-            .layer = layer,
-            .kv_head = writer->header.heads.first + kv_head};
-    memcpy(address.chain, writer->header.chain.bytes, sizeof address.chain);
-    return address;
-}
-
-kv_run_shape kv_writer_run_shape(const kv_writer *writer) {
-    const kv_segment_header *h = &writer->header;
-    return (kv_run_shape){.dtype = (rt_dtype)h->shape.dtype,
-            .head_dim = h->shape.head_dim,
-            .n_tokens = h->n_tokens};
+    return kv_segment_run_address(&writer->header, layer, kv_head);
 }
 
 static kv_run_place *layer_places(const kv_writer *writer, int32_t layer) {

@@ -105,7 +105,7 @@ static void write_wait(
 }
 
 static rt_status write_layer(kvh_vault *v, kv_writer *writer, int32_t layer) {
-    const kv_run_shape shape = kv_writer_run_shape(writer);
+    const kv_run_shape shape = kv_segment_run_shape(kv_writer_header(writer));
     const int64_t room = kv_run_stored_bytes_max(&shape);
     char *raw = malloc((size_t)kv_run_raw_bytes(&shape));
     char *stored = aligned_alloc(4096, (size_t)(v->shape.n_kv_heads * room));
@@ -167,7 +167,7 @@ int32_t kvh_write_prefix(kvh_vault *v, const int32_t *ids, int64_t n_tokens, kv_
 static rt_status read_run(kvh_vault *v, const kv_segment *segment, int32_t layer, int32_t head) {
     const kv_run_place *run = &kv_segment_layer(segment, layer)[head];
     const kv_run_address address = kv_segment_address(segment, layer, head);
-    const kv_run_shape shape = kv_segment_run_shape(segment);
+    const kv_run_shape shape = kv_segment_run_shape(kv_segment_header_of(segment));
     const size_t n_raw = (size_t)kv_run_raw_bytes(&shape);
     char *stored = aligned_alloc(4096, (size_t)run->n_bytes);
     char *raw = malloc(n_raw), *expected = malloc(n_raw);
