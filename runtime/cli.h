@@ -224,6 +224,8 @@ RT_MUST_CHECK rt_status glm_cli_books_open(const glm_cli *cli, kv_books **out);
 RT_MUST_CHECK rt_status glm_cli_books_place(const glm_cli *cli, char *text, size_t n_bytes);
 /* RT_EUSAGE unless there is a book of that name, damaged or not; the message has the nearest name. */
 RT_MUST_CHECK rt_status glm_cli_book_require(const glm_cli *cli, kv_books *books, const char *name);
+/* The book of --book, for kv_book_free. As glm_cli_book_require and kv_books_read. */
+RT_MUST_CHECK rt_status glm_cli_book_read(const glm_cli *cli, kv_book *out);
 /* How many tokens the book of --book has, before any model is loaded; 0 without one.
  * As glm_cli_book_require. */
 RT_MUST_CHECK rt_status glm_cli_book_length(const glm_cli *cli, int64_t *n_tokens);

@@ -129,16 +129,20 @@ rt_status glm_cli_book_require(const glm_cli *cli, kv_books *books, const char *
     return status;
 }
 
+rt_status glm_cli_book_read(const glm_cli *cli, kv_book *out) {
+    kv_books *books = NULL;
+    RT_TRY(glm_cli_books_open(cli, &books));
+    rt_status status = glm_cli_book_require(cli, books, cli->book);
+    if (status == RT_OK) status = kv_books_read(books, cli->book, out);
+    kv_books_close(books);
+    return status;
+}
+
 rt_status glm_cli_book_length(const glm_cli *cli, int64_t *n_tokens) {
     *n_tokens = 0;
     if (!cli->book) return RT_OK;
-    kv_books *books = NULL;
     kv_book book;
-    RT_TRY(glm_cli_books_open(cli, &books));
-    rt_status status = glm_cli_book_require(cli, books, cli->book);
-    if (status == RT_OK) status = kv_books_read(books, cli->book, &book);
-    kv_books_close(books);
-    RT_TRY(status);
+    RT_TRY(glm_cli_book_read(cli, &book));
     *n_tokens = book.n_tokens;
     kv_book_free(&book);
     return RT_OK;

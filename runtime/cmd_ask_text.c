@@ -74,12 +74,8 @@ rt_status ask_measure_book(ask_run *run) {
 
 /* What its text was read from, where that was one file; the book's own name otherwise. For free(). */
 static rt_status name_book(const ask_run *run, char **name) {
-    kv_books *books = NULL;
     kv_book book;
-    RT_TRY(glm_cli_books_open(run->cli, &books));
-    const rt_status status = kv_books_read(books, run->cli->book, &book);
-    kv_books_close(books);
-    RT_TRY(status);
+    RT_TRY(glm_cli_book_read(run->cli, &book));
     const char *source = strstr(book.note, "source=");
     const bool is_single = source && strstr(book.note, "files=1\n");
     *name = is_single ? strndup(source + 7, strcspn(source + 7, "\n")) : strdup(run->cli->book);

@@ -108,12 +108,8 @@ static rt_status print_json(const shelving *s) {
 
 /* How large it has become. */
 static rt_status measure_book(shelving *s) {
-    kv_books *books = NULL;
     kv_book book;
-    RT_TRY(glm_cli_books_open(s->cli, &books));
-    const rt_status status = kv_books_read(books, s->cli->book, &book);
-    kv_books_close(books);
-    RT_TRY(status);
+    RT_TRY(glm_cli_book_read(s->cli, &book));
     s->stored_bytes = book.stored_bytes;
     kv_book_free(&book);
     return RT_OK;
