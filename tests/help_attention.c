@@ -413,6 +413,19 @@ double ath_error(const ath_row *row, const float *out, const float *lse, int32_t
     return worst;
 }
 
+void ath_check_cases(size_t n, double (*error_of)(size_t i, rt_isa isa)) {
+    for (rt_isa isa = RT_ISA_PORTABLE; isa <= rt_machine_isa(); isa++) {
+        double worst = 0.0;
+        for (size_t i = 0; i < n; i++) {
+            const double error = error_of(i, isa);
+            if (!(error <= 1.0)) (void)fprintf(stderr, "case %zu: %.2f of the bound\n", i, error);
+            CHECK(error <= 1.0);
+            worst = fmax(worst, error);
+        }
+        (void)printf("%s: at most %.2f of the bound\n", rt_isa_name(isa), worst);
+    }
+}
+
 bool ath_same(const float *a, const float *b, int64_t n) {
     return memcmp(a, b, (size_t)n * sizeof(float)) == 0;
 }

@@ -150,8 +150,8 @@ int64_t kvh_undetected_flips(kv_codec *codec, int64_t n_flips, uint64_t seed) {
 
 enum { FUZZ_SHAPES = 5, FUZZ_INPUT_MAX = 1 << 16 };
 
-static const kv_run_shape fuzz_shapes[FUZZ_SHAPES] = {
-        {RT_BF16, 16, 300}, {RT_F32, 8, 257}, {RT_BF16, 1, 1}, {RT_BF16, 128, 33}, {RT_FP8, 16, 300}};
+static const kv_run_shape fuzz_shapes[FUZZ_SHAPES] = {{RT_BF16, 16, 300}, {RT_F32, 8, 257},
+        {RT_BF16, 1, 1}, {RT_BF16, 128, 33}, {RT_FP8, 16, 300}};
 
 static kv_codec *fuzz_codec(void) {
     static kv_codec *codec;
@@ -226,6 +226,15 @@ void kvh_fuzz_drive(uint64_t seed, int64_t n_inputs) {
     }
     for (int s = 0; s < FUZZ_SHAPES; s++)
         for (int kind = 0; kind < KVH_N_VALUES; kind++) free_sample(&samples[s][kind]);
+}
+
+int kvh_fuzz_main(
+        int argc, char **argv, int64_t n_inputs, void (*drive)(uint64_t seed, int64_t n_inputs)) {
+    const uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
+    if (getenv("GLM_TEST_FAST")) n_inputs /= 20;
+    (void)printf("seed %llu\n", (unsigned long long)seed);
+    drive(seed, argc > 2 ? strtoll(argv[2], NULL, 10) : n_inputs);
+    return 0;
 }
 
 bool kvh_survives(void (*work)(void)) {

@@ -40,6 +40,11 @@ int kvh_fuzz_one(const uint8_t *data, size_t n_bytes);
 /* The same, without libFuzzer: n_inputs mutations of valid runs, the same for the same seed. */
 void kvh_fuzz_drive(uint64_t seed, int64_t n_inputs);
 
+/* main() of a program that drives a target so: n_inputs of them, a twentieth under GLM_TEST_FAST, or what its
+ * arguments, SEED N, say. */
+int kvh_fuzz_main(
+        int argc, char **argv, int64_t n_inputs, void (*drive)(uint64_t seed, int64_t n_inputs));
+
 /* Whether work() ends by itself with exit code 0, tried in a child process. */
 bool kvh_survives(void (*work)(void));
 

@@ -5,6 +5,7 @@
 
 #include "runtime/needle_model.h"
 
+enum { PAGE = 128 };
 enum { ID_STOP = 256, ID_GMASK = 258, ID_SOP = 260, ID_USER = 263, ID_ASSISTANT = 264 };
 
 static char model_dir[] = "/tmp/glm1m-test-XXXXXX";
@@ -63,6 +64,18 @@ void help_append_needle(glm_ids *ids, const char *key, int64_t i) {
     help_append(ids, " is: ");
     help_append(ids, value);
     help_append(ids, ".\n");
+}
+
+void help_append_needles(glm_ids *ids, int64_t n_pages) {
+    help_append_opening(ids);
+    help_append_filler(ids, PAGE - ids->n, 0);
+    for (int64_t page = 1; page < n_pages; page++) {
+        char key[64];
+        glm_needle_words(page, key);
+        help_append_filler(ids, 1 + page * 13 % 60, (uint64_t)page);
+        help_append_needle(ids, key, page);
+        help_append_filler(ids, (page + 1) * PAGE - ids->n, (uint64_t)page + 1000);
+    }
 }
 
 void help_append_question(glm_ids *ids, const char *key) {

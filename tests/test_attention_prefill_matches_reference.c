@@ -54,7 +54,9 @@ static void check_rows(const prefill_case *c, const ath_layer *layer, const floa
     }
 }
 
-static double worst_of(const prefill_case *c, rt_isa isa, uint64_t seed) {
+static double error_of(size_t i, rt_isa isa) {
+    const prefill_case *c = &cases[i];
+    const uint64_t seed = 1000 + i;
     const attn_shape shape = ath_shape(c->n_heads, c->n_kv_heads, c->head_dim, c->kv_dtype);
     const int64_t n_rows = c->n_tokens * c->n_heads;
     ath_layer layer = ath_layer_create(&shape, c->pos + c->n_tokens, seed);
@@ -76,15 +78,6 @@ static double worst_of(const prefill_case *c, rt_isa isa, uint64_t seed) {
 }
 
 int main(void) {
-    for (rt_isa isa = RT_ISA_PORTABLE; isa <= rt_machine_isa(); isa++) {
-        double worst = 0.0;
-        for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-            const double error = worst_of(&cases[i], isa, 1000 + i);
-            if (!(error <= 1.0)) (void)fprintf(stderr, "case %zu: %.2f of the bound\n", i, error);
-            CHECK(error <= 1.0);
-            worst = fmax(worst, error);
-        }
-        (void)printf("%s: at most %.2f of the bound\n", rt_isa_name(isa), worst);
-    }
+    ath_check_cases(sizeof cases / sizeof *cases, error_of);
     return 0;
 }

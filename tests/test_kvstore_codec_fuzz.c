@@ -14,8 +14,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes) {
 
 #else
 
-enum { INPUTS = 100000 };
-
 /* The smallest inputs, which the driver does not make. */
 static void check_short(void) {
     uint8_t data[64] = {0};
@@ -27,14 +25,8 @@ static void check_short(void) {
 }
 
 int main(int argc, char **argv) {
-    const uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
-    const int64_t n = argc > 2                  ? strtoll(argv[2], NULL, 10)
-                      : getenv("GLM_TEST_FAST") ? INPUTS / 20
-                                                : INPUTS;
-    (void)printf("seed %llu\n", (unsigned long long)seed);
     check_short();
-    kvh_fuzz_drive(seed, n);
-    return 0;
+    return kvh_fuzz_main(argc, argv, 100000, kvh_fuzz_drive);
 }
 
 #endif

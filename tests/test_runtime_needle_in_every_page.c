@@ -14,20 +14,6 @@ enum { PAGE = 128, N_TOGETHER = 32, ROOM = 512, N_DIGITS = 7 };
 
 static int n_failed;
 
-/* Page p holds needle p, somewhere inside. */
-static int64_t make_context(glm_ids *ids, int64_t n_pages) {
-    help_append_opening(ids);
-    help_append_filler(ids, PAGE - ids->n, 0);
-    for (int64_t page = 1; page < n_pages; page++) {
-        char key[64];
-        glm_needle_words(page, key);
-        help_append_filler(ids, 1 + page * 13 % 60, (uint64_t)page);
-        help_append_needle(ids, key, page);
-        help_append_filler(ids, (page + 1) * PAGE - ids->n, (uint64_t)page + 1000);
-    }
-    return n_pages;
-}
-
 static void ask_together(const glm_session *context, int64_t first_page, int32_t n) {
     glm_session *forks[N_TOGETHER];
     int32_t next[N_TOGETHER];
@@ -63,7 +49,7 @@ static void ask_together(const glm_session *context, int64_t first_page, int32_t
 int main(void) {
     const int64_t n_pages = getenv("GLM_TEST_FAST") ? 12 : 128;
     glm_ids ids = {0};
-    make_context(&ids, n_pages);
+    help_append_needles(&ids, n_pages);
     const glm_options options = {.model_dir = help_needle_model(),
             .max_len = ids.n + ROOM,
             .max_seqs = N_TOGETHER,

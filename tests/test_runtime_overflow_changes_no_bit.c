@@ -102,19 +102,6 @@ static int64_t spilled_bytes(glm_session *const *forks, int32_t n) {
 
 /* ---- context and questions ------------------------------------------------------------------- */
 
-/* Page p holds needle p, somewhere inside. */
-static void make_context(glm_ids *ids, int64_t n_pages) {
-    help_append_opening(ids);
-    help_append_filler(ids, PAGE - ids->n, 0);
-    for (int64_t page = 1; page < n_pages; page++) {
-        char key[64];
-        glm_needle_words(page, key);
-        help_append_filler(ids, 1 + page * 13 % 60, (uint64_t)page);
-        help_append_needle(ids, key, page);
-        help_append_filler(ids, (page + 1) * PAGE - ids->n, (uint64_t)page + 1000);
-    }
-}
-
 /* Bytes of a pass that reads what the forks share, and nothing else, once. */
 typedef struct counted {
     int64_t before;
@@ -291,7 +278,7 @@ static bool all_pass(const char *model, int64_t n_pages, const setup *setups, in
     char rows[128];
     glm_ids ids = {0};
     (void)snprintf(rows, sizeof rows, "%s/rows", model);
-    make_context(&ids, n_pages);
+    help_append_needles(&ids, n_pages);
     bool is_good = true;
     for (int i = 0; i < n_setups && (i == 0 || is_good); i++)
         is_good = passes(&setups[i], model, &ids, rows);
