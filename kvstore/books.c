@@ -54,6 +54,14 @@ void kv_books_close(kv_books *books) {
     free(books);
 }
 
+rt_status kv_books_bytes(kv_books *books, int64_t *n_bytes) {
+    kv_listing listing;
+    RT_TRY(kv_dirs_scan(&books->dirs, &listing));
+    *n_bytes = listing.bytes;
+    kv_listing_free(&listing);
+    return RT_OK;
+}
+
 /* ---- list ------------------------------------------------------------------------------------ */
 
 typedef struct name_list {

@@ -145,6 +145,7 @@ static rt_status make_plan(
     RT_TRY(par_agree(comm, glm_plan_ask_limits(&limited, &limited), NULL));
     RT_TRY(par_agree(comm, RT_OK, &limited.memory_bytes));
     RT_TRY(par_agree(comm, RT_OK, &limited.disk_free_bytes));
+    RT_TRY(par_agree(comm, RT_OK, &limited.disk_kept_bytes));
     if (comm->n_ranks > 1 && !limited.gpu_memory_bytes)
         limited.gpu_memory_bytes = glm_plan_gpu_limit(glm_backend_gpu_free(options, place));
     RT_TRY(par_agree(comm, RT_OK, &limited.gpu_memory_bytes));

@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -154,6 +155,27 @@ static bool fits_gpu(const glm_plan *plan) {
     return plan->gpu_total_bytes <= plan->gpu_limit_bytes && has_room_for_weights(plan);
 }
 
+/* Of the KV that is kept, what memory does not hold is read back: it must find room in segments or, where those
+ * fail, in the overflow. */
+static int64_t must_bytes(const glm_plan *plan) {
+    if (!plan->kv_persists) return plan->kv_disk_bytes;
+    if (plan->kv_keeps_all) return plan->kv_disk_bytes + plan->kv_keep_bytes;
+    if (plan->kv_pinned_tokens >= plan->max_len) return 0;
+    const double beyond = 1.0 - (double)plan->kv_pinned_tokens / (double)plan->max_len;
+    return plan->kv_disk_bytes +
+           rt_max64((int64_t)(beyond * (double)plan->kv_keep_bytes) - plan->kv_rows_bytes, 0);
+}
+
+/* What is kept there already may be a part of it, from a run that was stopped or of a book: it is found again, and what
+ * is not makes way. Nobody knows yet: before compression it was at most twice as much, which a book that is
+ * only read may be all of. */
+static bool fits_disk(const glm_options *options, const glm_plan *plan) {
+    if (plan->kv_disk_bytes > plan->kv_overflow_max) return false;
+    if (!plan->kv_persists) return true;
+    if (plan->kv_keeps_all) return plan->kv_keep_bytes <= plan->kv_keep_max + plan->kv_kept_bytes;
+    return plan->kv_must_bytes <= plan->kv_disk_limit_bytes + plan->kv_kept_bytes + options->disk_kept_bytes;
+}
+
 static void add_up(const glm_options *options, glm_plan *plan) {
     const int64_t codecs = plan->kv_overflows ? plan->threads * kv_codec_bytes() : 0;
     const int64_t computing = plan->weights_bytes + plan->hidden_bytes + plan->scratch_bytes;
@@ -165,9 +187,9 @@ static void add_up(const glm_options *options, glm_plan *plan) {
     const int64_t weights = plan->on_gpu ? plan->weights_host_bytes : plan->weights_bytes;
     const int64_t with_weights = weights + rt_max64(running, plan->load_bytes);
     plan->total_bytes = program_bytes(plan) + rt_max64(with_weights, glm_measure_speed_bytes());
+    plan->kv_must_bytes = must_bytes(plan);
     plan->fits = plan->total_bytes <= plan->limit_bytes && fits_gpu(plan) && plan->kv_fits &&
-                 plan->kv_disk_bytes <= plan->kv_overflow_max &&
-                 (!options->keeps_all || plan->kv_keep_bytes <= plan->kv_keep_max);
+                 fits_disk(options, plan);
 }
 
 static void bill_computing(const request *of, glm_plan *plan) {
@@ -310,32 +332,48 @@ static int32_t ranks_here(const glm_options *options) {
     return options->tensor_parallel ? options->tensor_parallel : 1;
 }
 
-/* Free on the disk that the options name, for rank 0. */
-static rt_status ask_disk(const glm_options *options, int64_t *bytes) {
+/* What is kept in one directory; whoever opens it says why that cannot be known. */
+static int64_t kept_bytes(const char *dir) {
+    kv_books *books = NULL;
+    int64_t bytes = 0;
+    if (kv_books_open(&dir, 1, &books) != RT_OK || kv_books_bytes(books, &bytes) != RT_OK) bytes = 0;
+    kv_books_close(books);
+    return bytes;
+}
+
+/* Free on the disk that the options name, for rank 0 of those here, and kept there. */
+static rt_status ask_disk(const glm_options *options, int64_t *free_bytes, int64_t *kept) {
+    const int32_t n_here = ranks_here(options);
     char *cache = NULL;
     RT_TRY(glm_cache_directory(&cache));
+    const char *const *dirs = options->n_kv_disk_dirs > 0 ? options->kv_disk_dirs : (const char *const *)&cache;
     rt_status status = RT_OK;
-    *bytes = 0;
-    for (int i = 0; i < options->n_kv_disk_dirs && status == RT_OK; i++) {
+    int64_t bytes = 0;
+    *kept = 0;
+    for (int i = 0; i < rt_max64(options->n_kv_disk_dirs, 1) && status == RT_OK; i++) {
         char *dir = NULL;
-        status = glm_rank_dir(options->kv_disk_dirs[i], 0, &dir);
-        if (status == RT_OK) *bytes += glm_plan_disk_free((const char *const *)&dir, 1);
+        status = glm_rank_dir(dirs[i], 0, &dir);
+        if (status == RT_OK) bytes += glm_plan_disk_free((const char *const *)&dir, 1);
+        if (status == RT_OK && options->persists)
+            *kept += kept_bytes(dir) / (glm_has_rank_sign(dirs[i]) ? 1 : n_here);
         free(dir);
     }
-    if (options->n_kv_disk_dirs == 0) *bytes = glm_plan_disk_free((const char *const *)&cache, 1);
+    *free_bytes = bytes / n_here;
     free(cache);
     return status;
 }
 
 rt_status glm_plan_ask_limits(const glm_options *options, glm_options *out) {
     rt_machine_memory memory;
-    int64_t disk_bytes = 0;
-    const int32_t n_here = ranks_here(options);
+    int64_t free_bytes = 0;
+    int64_t kept = 0;
     RT_TRY(rt_machine_memory_read(&memory));
-    RT_TRY(ask_disk(options, &disk_bytes));
+    if (!options->disk_free_bytes) RT_TRY(ask_disk(options, &free_bytes, &kept));
     *out = *options;
-    if (!out->memory_bytes) out->memory_bytes = memory.available_bytes / n_here;
-    if (!out->disk_free_bytes) out->disk_free_bytes = disk_bytes / n_here;
+    if (!out->memory_bytes) out->memory_bytes = memory.available_bytes / ranks_here(options);
+    if (out->disk_free_bytes) return RT_OK;
+    out->disk_free_bytes = free_bytes;
+    out->disk_kept_bytes = kept;
     return RT_OK;
 }
 
@@ -354,8 +392,10 @@ static rt_status start_plan(const glm_config *config, const glm_options *options
             .hidden_dtype = glm_config_hidden_dtype(config),
             .kv_limit_bytes = options->host_kv_bytes / ranks_here(options),
             .kv_persists = options->persists,
+            .kv_keeps_all = options->keeps_all,
             .kv_disk_dir = options->n_kv_disk_dirs > 0 ? options->kv_disk_dirs[0] : NULL,
             .n_kv_disk_dirs = options->n_kv_disk_dirs,
+            .kv_kept_bytes = options->kv_disk_bytes ? 0 : options->disk_kept_bytes,
             .limit_bytes = options->memory_bytes};
     /* Unless it is given: most of what is free, not the last of it. */
     plan->kv_disk_limit_bytes = options->kv_disk_bytes
@@ -434,14 +474,18 @@ static rt_status refuse_disk(const glm_plan *plan) {
     char limit[RT_SIZE_TEXT];
     char *cache = NULL;
     if (!plan->kv_disk_dir) RT_TRY(glm_cache_directory(&cache));
+    char kept[RT_SIZE_TEXT + 64] = "";
+    if (plan->kv_kept_bytes > 0)
+        (void)snprintf(kept, sizeof kept, ", besides %s that are kept there",
+                rt_format_bytes(plan->kv_kept_bytes, limit));
     const rt_status status = rt_fail(RT_ENOFIT,
             "plan: the KV of %" PRId64
-            " tokens takes %s of disk, and %s may be taken in %s%s (--kv-disk-space, "
+            " tokens takes %s of disk, and %s may be taken in %s%s%s (--kv-disk-space, "
             "--kv-disk-dir); at most %" PRId64 " tokens fit",
-            plan->max_len, rt_format_bytes(plan->kv_disk_bytes + plan->kv_keep_bytes, disk),
+            plan->max_len, rt_format_bytes(plan->kv_must_bytes, disk),
             rt_format_bytes(plan->kv_disk_limit_bytes, limit),
             plan->kv_disk_dir ? plan->kv_disk_dir : cache,
-            plan->n_kv_disk_dirs > 1 ? " and other directories" : "", plan->fitting_len);
+            plan->n_kv_disk_dirs > 1 ? " and other directories" : "", kept, plan->fitting_len);
     free(cache);
     return status;
 }

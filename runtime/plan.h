@@ -34,7 +34,8 @@ typedef struct glm_options {
     bool nccl;               /* --nccl: one GPU, too, sums by NCCL */
     int64_t gpu_memory_bytes; /* of a GPU's, what may be taken; 0: ask */
     int64_t memory_bytes;    /* what a rank may take of memory, */
-    int64_t disk_free_bytes; /* and has free on disk; 0: ask this machine */
+    int64_t disk_free_bytes; /* and has free on disk; 0: ask this machine, and */
+    int64_t disk_kept_bytes; /* how much is kept there already, to be found again or to make way */
     int32_t max_seqs;        /* sequences decoded together; 0: 1 */
     int64_t extra_kv_tokens; /* KV room besides max_len: forks that share its prefix */
     int64_t max_logits;      /* rows of logits of one prefill; 0: 1 */
@@ -75,10 +76,13 @@ typedef struct glm_plan {
     const char *kv_disk_dir;     /* the options' first directory; NULL: our cache */
     int n_kv_disk_dirs;          /* 0: our cache */
     bool kv_persists;            /* and what is computed is kept: */
+    bool kv_keeps_all;           /* or it would be no book, */
     int64_t kv_keep_bytes;       /* max_len tokens of it, at most */
     int64_t kv_disk_limit_bytes; /* --kv-disk-space, otherwise most of what is free; of it */
     int64_t kv_overflow_max;     /* the overflow's */
     int64_t kv_keep_max;         /* what is kept */
+    int64_t kv_kept_bytes;       /* there already, where the limit does not count it */
+    int64_t kv_must_bytes;       /* what the disk must hold, or max_len tokens do not fit */
     int64_t hidden_bytes;        /* residual stream of one span */
     int64_t scratch_bytes;       /* activations of one chunk, logits, per-thread tiles */
     int64_t pinned_bytes;        /* on the host, for a GPU to copy from and to; 0 without one */
@@ -110,7 +114,7 @@ static inline int64_t glm_plan_kv_here(const glm_plan *plan) {
 RT_MUST_CHECK rt_status glm_plan_make(
         const glm_checkpoint *checkpoint, const glm_options *options, glm_plan *out);
 
-/* Fill memory_bytes and disk_free_bytes, where they are open, with this machine's, divided by the ranks
+/* Fill memory_bytes, disk_free_bytes and disk_kept_bytes, where they are open, with this machine's, divided by the ranks
  * that share it. `out` may be `options`. Errors: RT_EIO, RT_ENOMEM. */
 RT_MUST_CHECK rt_status glm_plan_ask_limits(const glm_options *options, glm_options *out);
 /* Of what is free on a GPU, what may be taken. */

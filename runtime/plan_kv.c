@@ -121,8 +121,14 @@ static int64_t disk_bytes(const glm_config *part, const glm_plan *plan, int64_t 
     return kv_overflow_disk_bytes(&kv, stored_tokens(plan, own, extra_kv_tokens));
 }
 
-/* The disk's budget: the overflow's and what is kept are two hard caps. Where segments should fail
- * the overflow can take over half of it. */
+/* Where segments should fail the overflow can take over half of the disk's budget, but for what must be kept. */
+static int64_t taken_over(const glm_plan *plan) {
+    const int64_t half = plan->kv_disk_limit_bytes / 2;
+    if (plan->kv_pinned_tokens >= plan->max_len) return 0;
+    return plan->kv_keeps_all ? rt_min64(half, plan->kv_disk_limit_bytes - plan->kv_keep_bytes) : half;
+}
+
+/* The disk's budget: the overflow's and what is kept are two hard caps. */
 static void split_disk(const glm_config *part, int64_t extra_kv_tokens, glm_plan *plan) {
     plan->kv_overflow_max = plan->kv_disk_limit_bytes;
     plan->kv_keep_max = plan->kv_keep_bytes = 0;
@@ -130,8 +136,7 @@ static void split_disk(const glm_config *part, int64_t extra_kv_tokens, glm_plan
     if (!plan->kv_persists) return;
     const kv_config kv = glm_plan_kv_config(part, plan);
     plan->kv_keep_bytes = kv_overflow_disk_bytes(&kv, plan->max_len);
-    plan->kv_overflow_max = rt_max64(plan->kv_disk_bytes,
-            plan->kv_pinned_tokens < plan->max_len ? plan->kv_disk_limit_bytes / 2 : 0);
+    plan->kv_overflow_max = rt_max64(plan->kv_disk_bytes, taken_over(plan));
     plan->kv_keep_max = rt_max64(plan->kv_disk_limit_bytes - plan->kv_overflow_max, 0);
 }
 
