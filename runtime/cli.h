@@ -183,12 +183,16 @@ typedef struct glm_progress {
     const char *unit;
     double started_s;
     double last_drawn_s;
+    int64_t done_before; /* no time was spent on these */
+    double work_before;
     bool is_terminal;
     bool is_silent;
     bool is_drawn;
 } glm_progress;
 void glm_progress_begin(
         glm_progress *progress, const glm_cli *cli, const char *label, const char *unit);
+/* What is done already, by an earlier run: no part of the rate and the ETA. */
+void glm_progress_start_at(glm_progress *progress, int64_t done, double work_done);
 void glm_progress_update(
         glm_progress *progress, int64_t done, int64_t total, double work_done, double work_total);
 /* Clear the bar (terminal) so that other output starts on a clean line. */

@@ -27,15 +27,25 @@ void glm_cli_say_kv(const glm_cli *cli, const glm_engine *engine) {
                 rt_dtype_name(plan->kv_dtype));
 }
 
+/* What Ctrl-C stopped, and kept. */
+static void say_goes_on(const glm_session *session, const glm_prefill_progress *progress) {
+    const int64_t before = glm_session_length(session);
+    (void)fprintf(stderr, "goes on at token %" PRId64 " of %" PRId64 ", where it was stopped\n",
+            before + progress->tokens_done, before + progress->tokens_total);
+}
+
 /* After RT_EINTERRUPTED the prefill is still begun: the caller aborts or suspends it. */
 static rt_status run_shown(const glm_cli *cli, glm_session *session, const int32_t *ids,
         int64_t n_ids, const int64_t *logits_at, int64_t n_logits, int64_t *tokens_done) {
     RT_TRY(glm_prefill_begin(session, ids, n_ids, logits_at, n_logits));
     glm_progress bar;
+    glm_prefill_progress progress;
+    glm_prefill_where(session, &progress);
+    if (progress.work_done > 0.0 && !cli->quiet) say_goes_on(session, &progress);
     glm_progress_begin(&bar, cli, "prefill", "tokens");
-    glm_progress_update(&bar, 0, n_ids, 0.0, 1.0);
-
-    glm_prefill_progress progress = {.tokens_total = n_ids};
+    glm_progress_start_at(&bar, progress.tokens_done, progress.work_done);
+    glm_progress_update(
+            &bar, progress.tokens_done, n_ids, progress.work_done, progress.work_total);
     const rt_status status = step_until_done(&bar, session, &progress);
     glm_progress_end(&bar);
     *tokens_done = progress.tokens_done;

@@ -1,7 +1,9 @@
-/* One line on stderr, redrawn in place on a terminal, repeated every few seconds elsewhere:
+/* One line on stderr, redrawn in place on a terminal, repeated every few seconds elsewhere, in a long run every
+ * minute:
  *
  *   prefill [##########..............................]  24.1%  31.6k/131k tokens  812/s  ETA 2 min 10 s */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,10 +14,11 @@
 #include "base/size.h"
 #include "cli.h"
 
-enum { LINE_BYTES = 256, BAR_CELLS = 40, COLUMNS_DEFAULT = 80 };
+enum { LINE_BYTES = 256, BAR_CELLS = 40, BAR_CELLS_MIN = 8, FIGURES = 52, COLUMNS_DEFAULT = 80 };
 
 static const double redraw_s = 0.1; /* terminal */
-static const double repeat_s = 5.0; /* file or pipe */
+static const double repeat_s = 5.0; /* file or pipe, and when that has taken long: */
+static const double repeat_most_s = 60.0;
 
 static bool stderr_is_terminal(void) {
     const char *term = getenv("TERM"); /* NOLINT(concurrency-mt-unsafe): nothing here sets one */
@@ -53,39 +56,70 @@ static const char *format_count(double value, char text[RT_SIZE_TEXT]) {
     return text;
 }
 
+/* How far it is. */
+typedef struct extent {
+    int64_t done;
+    int64_t total;
+    double fraction; /* of the work */
+    double before;   /* the fraction that earlier runs did */
+} extent;
+
+static extent extent_of(const glm_progress *progress, int64_t done, int64_t total, double work_done,
+        double work_total) {
+    const bool has_work = work_total > 0.0;
+    const double all = has_work ? work_total : (double)rt_max64(total, 1);
+    return (extent){.done = done,
+            .total = total,
+            .fraction = (has_work ? work_done : (double)done) / all,
+            .before = (has_work ? progress->work_before : (double)progress->done_before) / all};
+}
+
 /* "31.6k/131k tokens  812/s  ETA 2 min 10 s" */
-static void format_figures(const glm_progress *progress, int64_t done, int64_t total,
-        double fraction, char text[LINE_BYTES]) {
+static void format_figures(const glm_progress *progress, const extent *at, char text[LINE_BYTES]) {
     char done_text[RT_SIZE_TEXT];
     char total_text[RT_SIZE_TEXT];
     char rate_text[RT_SIZE_TEXT];
     char eta_text[RT_SIZE_TEXT];
     const double elapsed_s = rt_now() - progress->started_s;
-    const double rate = elapsed_s > 0.0 ? (double)done / elapsed_s : 0.0;
-    const int n = snprintf(text, LINE_BYTES, "%5.1f%%  %s/%s %s", 100.0 * fraction,
-            format_count((double)done, done_text), format_count((double)total, total_text),
-            progress->unit);
-    if (fraction <= 0.0) return;
+    const double here = at->fraction - at->before; /* in this time */
+    const double rate = elapsed_s > 0.0 ? (double)(at->done - progress->done_before) / elapsed_s : 0.0;
+    const int n = snprintf(text, LINE_BYTES, "%5.1f%%  %s/%s %s", 100.0 * at->fraction,
+            format_count((double)at->done, done_text),
+            format_count((double)at->total, total_text), progress->unit);
+    if (here <= 0.0) return;
     (void)snprintf(text + n, (size_t)(LINE_BYTES - n), "  %s/s  ETA %s",
             format_count(rate, rate_text),
-            rt_format_seconds(elapsed_s * (1.0 - fraction) / fraction, eta_text));
+            rt_format_seconds(elapsed_s * (1.0 - at->fraction) / here, eta_text));
 }
 
+/* A narrow terminal keeps the figures, and of the bar what there is room for: a wrapped line cannot be redrawn. */
 static void draw_bar(glm_progress *progress, const char *figures, double fraction) {
-    char cells[BAR_CELLS + 1];
-    const int filled = (int)(fraction * BAR_CELLS);
-    for (int i = 0; i < BAR_CELLS; i++) cells[i] = i < filled ? '#' : '.';
-    cells[BAR_CELLS] = '\0';
+    const int columns = terminal_columns();
+    /* Figures grow and shrink; the bar does not for that. */
+    const int taken = (int)strlen(progress->label) + (int)rt_max64((int64_t)strlen(figures), FIGURES) +
+                      (int)strlen(" [] ");
+    const int n_cells = (int)rt_min64(BAR_CELLS, columns - 1 - taken);
+    char bar[BAR_CELLS + 1] = "";
+    for (int i = 0; i < n_cells; i++) bar[i] = i < (int)(fraction * n_cells) ? '#' : '.';
 
     char line[2 * LINE_BYTES];
-    (void)snprintf(line, sizeof line, "%s [%s] %s", progress->label, cells, figures);
-    /* A narrow terminal keeps the figures and loses the bar: a wrapped line cannot be redrawn. */
-    const int columns = terminal_columns();
-    if ((int)strlen(line) >= columns)
-        (void)snprintf(line, sizeof line, "%s %s", progress->label, figures);
+    const bool has_bar = n_cells >= BAR_CELLS_MIN;
+    (void)snprintf(line, sizeof line, "%s %s%s%s%s", progress->label, has_bar ? "[" : "",
+            has_bar ? bar : "", has_bar ? "] " : "", figures);
     (void)fprintf(stderr, "\r\033[K%.*s", columns - 1, line);
     (void)fflush(stderr);
     progress->is_drawn = true;
+}
+
+/* Of a file the lines of a long run come once in a hundredth of what it took so far, and once in a minute. */
+static double interval_of(const glm_progress *progress, double now) {
+    if (progress->is_terminal) return redraw_s;
+    return fmin(fmax((now - progress->started_s) / 100.0, repeat_s), repeat_most_s);
+}
+
+void glm_progress_start_at(glm_progress *progress, int64_t done, double work_done) {
+    progress->done_before = done;
+    progress->work_before = work_done;
 }
 
 void glm_progress_update(
@@ -94,20 +128,14 @@ void glm_progress_update(
     const double now = rt_now();
     /* A terminal shows 0 % at once; a log gets its first line after a few seconds. */
     const bool is_first = progress->is_terminal && !progress->is_drawn;
-    const double interval_s = progress->is_terminal ? redraw_s : repeat_s;
-    if (!is_first && now - progress->last_drawn_s < interval_s) return;
+    if (!is_first && now - progress->last_drawn_s < interval_of(progress, now)) return;
     progress->last_drawn_s = now;
 
-    double fraction = 0.0;
-    if (work_total > 0.0)
-        fraction = work_done / work_total;
-    else if (total > 0)
-        fraction = (double)done / (double)total;
-
+    const extent at = extent_of(progress, done, total, work_done, work_total);
     char figures[LINE_BYTES];
-    format_figures(progress, done, total, fraction, figures);
+    format_figures(progress, &at, figures);
     if (progress->is_terminal)
-        draw_bar(progress, figures, fraction);
+        draw_bar(progress, figures, at.fraction);
     else
         (void)fprintf(stderr, "%s: %s\n", progress->label, figures);
 }

@@ -277,6 +277,15 @@ static rt_status recover(glm_engine *engine, rt_status failure) {
     return begin_span(engine);
 }
 
+void glm_prefill_where(const glm_session *session, glm_prefill_progress *progress) {
+    const glm_prefill_run *run = &session->engine->prefill;
+    rt_assert(run->session == session);
+    *progress = (glm_prefill_progress){.tokens_done = tokens_done(session->engine),
+            .tokens_total = run->n_ids,
+            .work_done = run->work_done,
+            .work_total = run->work_total};
+}
+
 static rt_status take_step(glm_session *session, glm_prefill_progress *progress) {
     glm_engine *engine = session->engine;
     glm_prefill_run *run = &engine->prefill;
@@ -286,13 +295,9 @@ static rt_status take_step(glm_session *session, glm_prefill_progress *progress)
         status = advance(engine, &is_done);
     else
         status = recover(engine, status);
-    if (status == RT_OK)
-        *progress =
-                (glm_prefill_progress){.tokens_done = is_done ? run->n_ids : tokens_done(engine),
-                        .tokens_total = run->n_ids,
-                        .work_done = run->work_done,
-                        .work_total = run->work_total,
-                        .is_done = is_done};
+    if (status == RT_OK) glm_prefill_where(session, progress);
+    if (status == RT_OK && is_done) progress->tokens_done = run->n_ids;
+    progress->is_done = is_done;
     if (status == RT_OK && is_done) status = finish_run(engine);
     if (status != RT_OK) glm_prefill_abort(session);
     return status;

@@ -45,8 +45,10 @@ ends 130
 says err 'stopped by Ctrl-C during prefill, at token '
 says err '; the same command goes on from there'
 says_nothing out
+at=$(sed -n 's/.*during prefill, at token \([1-9][0-9]* of [0-9]*\);.*/\1/p' "$work/err")
 begins -q "$question"
 ends 0
+[ -z "$at" ] || says err "goes on at token $at, where it was stopped"
 says out "The special magic number for Paris is: $(printf Paris | cksum | cut -c 1-7)."
 
 # In an answer, which has no end by itself: what is there is shown, and its quotations are checked.

@@ -10,9 +10,10 @@ yes 'All work and no play makes Jack a dull boy.' | head -c $n >"$work/text"
 
 # On a terminal: from 0 % on, in place, and cleared at the end.
 shown="complete, on a terminal"
-script -qefc "stty columns 100; '$GLM1M' complete -m '$work/model' -f '$work/text' -n 1 --threads 1 >/dev/null" \
+script -qefc "stty columns 80; '$GLM1M' complete -m '$work/model' -f '$work/text' -n 1 --threads 1 >/dev/null" \
     /dev/null </dev/null >"$work/out" 2>&1 || fail "exit $?"
 says out 'prefill [....'
+grep -q 'prefill \[#*\.*\] .* ETA ' "$work/out" || fail 'no bar beside the figures'
 says out '  0.0%'
 says out 'tokens'
 says out 'ETA'
