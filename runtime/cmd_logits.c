@@ -20,6 +20,7 @@ typedef struct logits_run {
     glm_ids ids;
     int64_t *positions; /* ascending, in [0, ids.n) */
     int64_t n_positions;
+    int64_t vocab;
     int64_t rows_max; /* rows of one piece, a multiple of PIECE_TOKENS */
     glm_engine *engine;
     glm_session *session;
@@ -105,30 +106,25 @@ static rt_status write_pieces(logits_run *run, glm_npy *npy) {
     return glm_npy_finish(npy);
 }
 
-static rt_status write_file(logits_run *run) {
-    glm_npy npy;
-    RT_TRY(glm_npy_create(
-            run->cli->out, run->n_positions, glm_engine_config(run->engine)->vocab, &npy));
-    const rt_status status = write_pieces(run, &npy);
-    glm_npy_close(&npy);
-    return status;
-}
-
 /* The walk */
 
-static rt_status open_model(logits_run *run) {
+static rt_status read_request(logits_run *run) {
     glm_config config;
-    glm_options options = run->cli->engine;
-    RT_TRY(glm_config_load(options.model_dir, &config));
-    RT_TRY(glm_cli_read_tokens(run->cli->tokens_file, config.vocab, &run->ids));
+    RT_TRY(glm_config_load(run->cli->engine.model_dir, &config));
+    run->vocab = config.vocab;
+    RT_TRY(glm_cli_read_tokens(run->cli->tokens_file, run->vocab, &run->ids));
     if (run->ids.n == 0) return rt_fail(RT_EUSAGE, "%s holds no token id", run->cli->tokens_file);
-    if (options.max_len == 0) options.max_len = run->ids.n;
-    if (run->ids.n > options.max_len)
+    const int64_t max_len = run->cli->engine.max_len;
+    if (max_len > 0 && run->ids.n > max_len)
         return rt_fail(RT_ENOFIT, "%s has %" PRId64 " tokens, --max-model-len is %" PRId64,
-                run->cli->tokens_file, run->ids.n, options.max_len);
-    RT_TRY(choose_positions(run));
+                run->cli->tokens_file, run->ids.n, max_len);
+    return choose_positions(run);
+}
 
-    const int64_t fitting = rows_bytes_max / (config.vocab * (int64_t)sizeof(float));
+static rt_status open_model(logits_run *run) {
+    glm_options options = run->cli->engine;
+    if (options.max_len == 0) options.max_len = run->ids.n;
+    const int64_t fitting = rows_bytes_max / (run->vocab * (int64_t)sizeof(float));
     run->rows_max = rt_max64(fitting - fitting % PIECE_TOKENS, PIECE_TOKENS);
     options.max_logits = rt_min64(run->rows_max, run->n_positions);
     RT_TRY(glm_engine_open(&options, &run->engine));
@@ -136,15 +132,25 @@ static rt_status open_model(logits_run *run) {
     return glm_session_create(run->engine, options.max_len, &run->session);
 }
 
+/* The file first: where it cannot be, nothing is loaded. */
+static rt_status write_file(logits_run *run) {
+    glm_npy npy;
+    RT_TRY(glm_npy_create(run->cli->out, run->n_positions, run->vocab, &npy));
+    rt_status status = open_model(run);
+    if (status == RT_OK) status = write_pieces(run, &npy);
+    glm_npy_close(&npy);
+    return status;
+}
+
 static rt_status logits(logits_run *run) {
     const double started_s = rt_now();
-    RT_TRY(open_model(run));
+    RT_TRY(read_request(run));
     RT_TRY(write_file(run));
     const double elapsed_s = rt_now() - started_s;
     if (!run->cli->quiet)
         (void)fprintf(stderr,
                 "%s: [%" PRId64 ", %" PRId64 "] float32, %" PRId64 " tokens in %.2f s\n",
-                run->cli->out, run->n_positions, glm_engine_config(run->engine)->vocab, run->ids.n,
+                run->cli->out, run->n_positions, run->vocab, run->ids.n,
                 elapsed_s);
     return RT_OK;
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/memory.h"
@@ -224,8 +225,17 @@ static void fill_header(evaluation *e) {
             .haystack_source = e->haystack_source};
 }
 
+/* Before the hours, not after the first cell. */
+static rt_status make_out(const char *dir) {
+    if (!dir) return RT_OK;
+    RT_TRY(rt_mkdirs(dir));
+    return access(dir, W_OK | X_OK) == 0 ? RT_OK
+                                         : rt_fail_errno(RT_EIO, "--out: cannot write into %s", dir);
+}
+
 static rt_status evaluate(evaluation *e) {
     if (e->cli->book) RT_TRY(kv_book_check_name(e->cli->book));
+    RT_TRY(make_out(e->cli->out));
     RT_TRY(choose_model(e));
     RT_TRY(make_settings(e));
     RT_TRY(load_haystack(e));

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -30,7 +31,15 @@ static void make_header(int64_t n_rows, int64_t n_cols, char header[HEADER_BYTES
     header[HEADER_BYTES - 1] = '\n';
 }
 
+/* What is there is replaced; of a device, say /dev/stdout, nobody means that. */
+static rt_status check_replaceable(const char *path) {
+    struct stat st;
+    if (stat(path, &st) != 0 || S_ISREG(st.st_mode)) return RT_OK;
+    return rt_fail(RT_EIO, "npy: %s is in the way: it is no regular file", path);
+}
+
 static rt_status open_temporary(glm_npy *npy) {
+    RT_TRY(check_replaceable(npy->path));
     if (asprintf(&npy->temporary, "%s.%ld.tmp", npy->path, (long)getpid()) < 0) {
         npy->temporary = NULL;
         return rt_fail(RT_ENOMEM, "npy: no memory for the path %s", npy->path);

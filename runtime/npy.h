@@ -14,7 +14,7 @@ typedef struct glm_npy {
 } glm_npy;
 
 /* Begin a C-ordered little-endian float32 array [n_rows, n_cols] that will be `path`.
- * glm_npy_close() is due after success only. RT_EIO, RT_ENOMEM. */
+ * glm_npy_close() is due after success only. RT_EIO, also where something else than a file is there; RT_ENOMEM. */
 RT_MUST_CHECK rt_status glm_npy_create(
         const char *path, int64_t n_rows, int64_t n_cols, glm_npy *npy);
 

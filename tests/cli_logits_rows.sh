@@ -44,4 +44,8 @@ done
 # Replaced as a whole or not at all, and nothing is left beside it.
 mkdir "$work/readonly.npy"
 expect 1 logits -m "$work/model" --tokens-file "$work/ids" --positions last --out "$work/readonly.npy"
+mkfifo "$work/fifo"
+expect 1 logits -m "$work/model" --tokens-file "$work/ids" --positions last --out "$work/fifo"
+says err "$work/fifo is in the way: it is no regular file"
+[ -p "$work/fifo" ] || fail 'a pipe was replaced by a file'
 [ -z "$(find "$work" -name '*.tmp')" ] || fail "a temporary file was left behind"

@@ -22,3 +22,9 @@ says err '150 is more than 100 per cent'
 printf 'A short text.\n' >"$work/short.txt"
 expect 2 needle --lengths 1k --haystack "$work/short.txt" --no-progress
 says err 'the haystack has 14 tokens'
+
+# Where the results cannot be: before anything is evaluated.
+: >"$work/file"
+expect 1 needle --lengths 1k --depths 0,100 --out "$work/file" --no-progress
+says err "$work/file is in the way"
+! grep -q 'cell 1/' "$work/err" || fail 'a cell was evaluated for results that have no place'
