@@ -15,24 +15,16 @@
 
 /* Text */
 
-/* What a shell puts in place of <(command): a pipe has no size to ask for. */
+/* What a shell puts in place of <(command), /dev/stdin and /dev/null have no size to ask for. */
 static bool is_pipe(const char *path) {
     struct stat st;
-    return stat(path, &st) == 0 && S_ISFIFO(st.st_mode);
-}
-
-static rt_status read_pipe(const char *path, char **text, int64_t *n_bytes) {
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return rt_fail_errno(RT_EIO, "cannot open %s", path);
-    const rt_status status = rt_file_read_stream(fd, path, RT_GIB, text, n_bytes);
-    (void)close(fd);
-    return status;
+    return stat(path, &st) == 0 && (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode));
 }
 
 rt_status glm_cli_read_text(const char *path, char **text, int64_t *n_bytes) {
     *text = NULL;
     *n_bytes = 0;
-    if (strcmp(path, "-") != 0 && is_pipe(path)) return read_pipe(path, text, n_bytes);
+    if (strcmp(path, "-") != 0 && is_pipe(path)) return rt_file_read_pipe(path, RT_GIB, text, n_bytes);
     if (strcmp(path, "-") != 0) return rt_file_read(path, RT_GIB, text, n_bytes);
     return rt_file_read_stream(STDIN_FILENO, "standard input", RT_GIB, text, n_bytes);
 }

@@ -254,16 +254,21 @@ static rt_status add_bytes(loader *load, const char *name, const char *bytes, in
                          : add(load, name, NULL, NULL, bytes, n_bytes);
 }
 
-/* From where it stands: a pipe or the like, as a shell's <(command) is one. */
-static rt_status add_stream(loader *load, const char *name, int fd) {
-    char *bytes = NULL;
-    int64_t n_bytes = 0;
-    const rt_status read = rt_file_read_stream(fd, name, bytes_left(load), &bytes, &n_bytes);
+static rt_status add_read(
+        loader *load, const char *name, rt_status read, char *bytes, int64_t n_bytes) {
     if (read == RT_EUSAGE) return too_large(load, name);
     if (read != RT_OK) return read;
     const rt_status status = add_bytes(load, name, bytes, n_bytes);
     free(bytes);
     return status;
+}
+
+/* From where it stands: a pipe or the like, as a shell's <(command) is one. */
+static rt_status add_stream(loader *load, const char *name, int fd) {
+    char *bytes = NULL;
+    int64_t n_bytes = 0;
+    const rt_status read = rt_file_read_stream(fd, name, bytes_left(load), &bytes, &n_bytes);
+    return add_read(load, name, read, bytes, n_bytes);
 }
 
 /* Without copying what a program is to read. */
@@ -277,11 +282,10 @@ static rt_status add_nameless(loader *load, const char *name, int fd) {
 }
 
 static rt_status add_pipe(loader *load, const char *path) {
-    const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) return rt_fail_errno(RT_EIO, "document: cannot open %s", path);
-    const rt_status status = add_stream(load, path, fd);
-    (void)close(fd);
-    return status;
+    char *bytes = NULL;
+    int64_t n_bytes = 0;
+    const rt_status read = rt_file_read_pipe(path, bytes_left(load), &bytes, &n_bytes);
+    return add_read(load, path, read, bytes, n_bytes);
 }
 
 static rt_status add_stdin(loader *load) {

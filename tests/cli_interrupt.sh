@@ -27,3 +27,19 @@ says_nothing out
 
 interrupt TERM
 [ "$rc" -eq 143 ] || fail "exit $rc, wanted 143"
+
+# While it waits for its input, and nothing is under way: at once.
+mkfifo "$work/pipe"
+for command in 'tokenize -f' 'prefill --book b'; do
+    shown="$command, from a pipe that nobody writes to"
+    # shellcheck disable=SC2086 # words
+    "$GLM1M" $command "$work/pipe" -m "$work/model" >"$work/out" 2>"$work/err" &
+    sleep 0.5
+    kill -INT $!
+    sleep 0.5
+    kill -KILL $! 2>/dev/null
+    wait $!
+    rc=$?
+    [ "$rc" -eq 130 ] || fail "exit $rc, wanted 130"
+    says err "stopped while $work/pipe was read"
+done

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -98,6 +99,14 @@ rt_status rt_file_read_judged(
     return status;
 }
 
+/* Whoever types may take long, or stop the program: a signal ends poll, though it may not end read. */
+static rt_status await(int fd, const char *name) {
+    struct pollfd input = {.fd = fd, .events = POLLIN};
+    if (poll(&input, 1, -1) >= 0) return RT_OK;
+    if (errno == EINTR) return rt_fail(RT_EINTERRUPTED, "stopped while %s was read", name);
+    return rt_fail_errno(RT_EIO, "file: cannot wait for %s", name);
+}
+
 /* Read until the end or until there is more than bytes_max; `text` grows as needed. */
 static rt_status read_to_end(
         int fd, const char *name, int64_t bytes_max, char **text, int64_t *n_bytes) {
@@ -109,8 +118,9 @@ static rt_status read_to_end(
             if (!larger) return rt_fail(RT_ENOMEM, "file: no memory for %s", name);
             *text = larger;
         }
+        RT_TRY(await(fd, name));
         const ssize_t n = read(fd, *text + *n_bytes, (size_t)(capacity - *n_bytes - 1));
-        if (n < 0 && errno == EINTR) continue;
+        if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
         if (n < 0) return rt_fail_errno(RT_EIO, "file: cannot read %s", name);
         *n_bytes += n;
         (*text)[*n_bytes] = '\0';
@@ -132,6 +142,15 @@ rt_status rt_file_read_stream(
     *bytes = text;
     *n_bytes = n;
     return RT_OK;
+}
+
+rt_status rt_file_read_pipe(const char *path, int64_t bytes_max, char **bytes, int64_t *n_bytes) {
+    /* O_NONBLOCK: opening one that nobody writes to must not wait where no signal ends it. */
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return rt_fail_errno(RT_EIO, "file: cannot open %s", path);
+    const rt_status status = rt_file_read_stream(fd, path, bytes_max, bytes, n_bytes);
+    (void)close(fd);
+    return status;
 }
 
 rt_status rt_file_write(int fd, const char *path, const void *bytes, int64_t n_bytes) {

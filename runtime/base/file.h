@@ -33,9 +33,13 @@ RT_MUST_CHECK rt_status rt_file_read_judged(
  * end. `name` is for messages.
  *
  * Errors: RT_EIO, RT_ENOMEM
+ *         RT_EINTERRUPTED  a signal was caught while there was nothing to read
  *         RT_EUSAGE  more than bytes_max */
 RT_MUST_CHECK rt_status rt_file_read_stream(
         int fd, const char *name, int64_t bytes_max, char **bytes, int64_t *n_bytes);
+/* The same of a pipe with a name, to its end. */
+RT_MUST_CHECK rt_status rt_file_read_pipe(
+        const char *path, int64_t bytes_max, char **bytes, int64_t *n_bytes);
 
 /* Is the open file still what `opened` (of fstat, when it was opened) says? RT_EIO: it has another
  * size, was written to, or has no name any more; the message says which. */
