@@ -27,6 +27,7 @@ template <int CONSUMERS, int STAGES, int WRITERS = 1, bool WIDENED = false> stru
         HOLDS_QUERIES = false, /* in registers, instead of reading them again for every page */
         HAS_CEILINGS = false,  /* a row sees the walk's first key, or none: its max is a ceiling (lower()) */
         HAS_TURNS = CONSUMERS > 1,
+        WEIGHS_EARLY = !HAS_TURNS, /* exponentials in front of the wait for O, not behind it */
         N_STAGES = STAGES,
         CONSUMER_THREADS = CONSUMERS * GROUP,
         THREADS = CONSUMER_THREADS + GROUP,

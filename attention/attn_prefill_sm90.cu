@@ -27,6 +27,7 @@ struct block : sm90_block<2, 2> {
     enum {
         HOLDS_QUERIES = true,
         HAS_CEILINGS = true,
+        WEIGHS_EARLY = false, /* true is right, too, and wants to be timed: bench/SPEED.md, attention on a GPU, 21 */
         CONSUMER_WARPS = CONSUMER_THREADS / WARP,
         FULL_Q_AT = sm90_block::END_AT,
         EMPTY_Q_AT = FULL_Q_AT + 8,

@@ -214,21 +214,23 @@ PTX_DEVICE void other_steps(const page_walk &w, const row_limits &limits, float 
         const ptx_smem v_is_read = bar_of<BLOCK>(smem, BLOCK::EMPTY_V_AT, on.before);
         on.before = on.here, on.here = slot_after<BLOCK>(on.here);
         /* One warpgroup has nobody's products beside its exponentials but its own. */
-        if (!BLOCK::HAS_TURNS) weigh<false>(on.s, state, scale, on.weights, on.sums);
-        /* Nothing falls and no sum is negative, which ptxas does not know: so it has them here, and the next wait
-         * behind them. */
-        const bool falls = BLOCK::HAS_CEILINGS ? false /* the branch to lift() has the signs */
-                           : BLOCK::HAS_TURNS
-                                   ? state.max[0] < rise.from[0] || state.max[1] < rise.from[1]
-                                   : on.sums[0] < 0.0f || on.sums[1] < 0.0f;
+        if (BLOCK::WEIGHS_EARLY)
+            weigh<false, BLOCK::HAS_CEILINGS>(on.s, state, scale, on.weights, on.sums);
+        /* Nothing falls, no sum is negative or below a weight of it, which ptxas does not know: so it has them here, and
+         * the next wait behind them. (Signs it has for the branch to lift().) */
+        const bool falls = BLOCK::HAS_CEILINGS
+                                   ? BLOCK::WEIGHS_EARLY && (on.sums[0] < on.s[0] || on.sums[1] < on.s[2])
+                           : BLOCK::WEIGHS_EARLY
+                                   ? on.sums[0] < 0.0f || on.sums[1] < 0.0f
+                                   : state.max[0] < rise.from[0] || state.max[1] < rise.from[1];
         if (step + 1 < w.n_steps && !falls) wait_for_keys<BLOCK>(smem, on.here);
         ptx_wgmma_wait<0>(); /* out; the weights have been read */
         release(v_is_read);
         if (rise.is_risen) rescale(state, rise);
-        if (BLOCK::HAS_TURNS)
-            weigh<true, BLOCK::HAS_CEILINGS>(on.s, state, scale, on.weights, on.sums);
-        else
+        if (BLOCK::WEIGHS_EARLY)
             pack(on.s, on.weights);
+        else
+            weigh<true, BLOCK::HAS_CEILINGS>(on.s, state, scale, on.weights, on.sums);
     }
 }
 
