@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "attn_page.h"
+#include "runtime/base/ends.h"
 #include "runtime/base/size.h"
 
 enum { PAGE = ATTN_PAGE_TOKENS, SPLIT = ATTN_SPLIT_TOKENS };
@@ -122,6 +123,8 @@ typedef struct prefill_job {
     int64_t block_pos;
     bool is_continued;  /* the segment starts where the state's split in progress ends */
     int64_t open_split; /* the split in progress at the segment's end; -1: none */
+    int64_t n_items;    /* tiles of all KV heads */
+    rt_ends ends;       /* a tile's queries and sums are in the caches of the core that took it before */
 } prefill_job;
 
 /* All query heads of one KV head's group for a few tokens; row r is token r / group, query head
@@ -235,8 +238,10 @@ static prefill_tile tile_of(const prefill_job *job, int32_t kv_head, int64_t ind
     return tile;
 }
 
-static void prefill_item(void *context, int64_t item, int thread) {
-    const prefill_job *job = context;
+static void prefill_item(void *context, int64_t any, int thread) {
+    prefill_job *job = context;
+    const int64_t item = rt_ends_take(&job->ends, job->n_items, thread);
+    (void)any;
     const attn_cpu *cpu = job->cpu;
     attn_scratch s = cpu->scratch[thread];
     /* Latest tokens first: they have the most keys. */
@@ -291,7 +296,8 @@ void attn_prefill(attn_cpu *cpu, const float *q, int64_t stride, int64_t n_token
             .is_continued = state->part_end != 0,
             .open_split = is_open ? end / SPLIT : -1};
     rt_assert(!is_lossy || has_open_pages(&job));
-    rt_pool_run(cpu->pool, n_tiles_of(&job) * cpu->shape.n_kv_heads, prefill_item, &job);
+    job.n_items = n_tiles_of(&job) * cpu->shape.n_kv_heads;
+    rt_pool_run(cpu->pool, job.n_items, prefill_item, &job);
     state->part_end = is_open ? end : 0;
 }
 

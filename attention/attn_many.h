@@ -129,9 +129,20 @@ SIMD_OUTLINE bool many_weigh(const attn_split *split, const attn_scratch *scratc
 
 /* ---- output ---------------------------------------------------------------------------------- */
 
+/* Sums of a window that is one of many come from far: they are asked for before the tile, not waited for after it. */
+SIMD_INLINE void ask_for_output(const int n_panels, const output_rows *rows) {
+#pragma GCC unroll 16
+    for (int i = 0; i < MANY_LINES; i++)
+#pragma GCC unroll 4
+        for (int p = 0; p < n_panels; p++)
+            if (i < rows->n_rows)
+                __builtin_prefetch(rows->out + i * rows->head_dim + p * SIMD_PANEL, 1, 3);
+}
+
 SIMD_INLINE void many_output(
         const int n_panels, const output_rows *rows, const float *values, tile_ahead ahead) {
     vfloat acc[TILE_VECTORS_MAX] = {0};
+    ask_for_output(n_panels, rows);
     tile(MANY_LINES, n_panels, rows->weights, (tile_b){.b = values, .n_lines = ATTN_PAGE_TOKENS},
             rows->n_keys, ahead, acc);
     add_output(MANY_LINES, n_panels * SIMD_VECTORS, rows, acc);

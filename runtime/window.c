@@ -1,11 +1,14 @@
 /* Windows of a walk, between the store's rows and attention's pages. On the CPU loads and stores are
  * shared out to the engine's threads, a run at a time. */
 #include "backend.h"
+#include "base/ends.h"
 #include "base/log.h"
 
 typedef struct window_job {
     attn_shape shape;
     kv_walk *walk;
+    int64_t n_items;
+    rt_ends ends;
 } window_job;
 
 static char *row_at(const attn_shape *shape, void *rows, int64_t row) {
@@ -71,33 +74,45 @@ rt_status glm_cpu_pages_to_rows(glm_engine *engine, const kv_rows *rows) {
 
 /* ---- windows --------------------------------------------------------------------------------- */
 
-static void load_item(void *context, int64_t item, int thread) {
-    const window_job *job = context;
+/* Run by run of one head, then those of the next: attention takes heads in that order, too. */
+static int64_t take_run(window_job *job, int thread) {
+    const int64_t n_extents = job->n_items / job->shape.n_kv_heads;
+    const int64_t i = rt_ends_take(&job->ends, job->n_items, thread);
+    return i % n_extents * job->shape.n_kv_heads + i / n_extents;
+}
+
+static void load_item(void *context, int64_t any, int thread) {
+    window_job *job = context;
+    const int64_t item = take_run(job, thread);
     kv_rows rows;
+    (void)any;
     for (int64_t row = 0; kv_walk_load(job->walk, item, row, thread, &rows); row += rows.n_tokens)
         rows_to_pages(&job->shape, &rows);
 }
 
-static void store_item(void *context, int64_t item, int thread) {
-    const window_job *job = context;
+static void store_item(void *context, int64_t any, int thread) {
+    window_job *job = context;
+    const int64_t item = take_run(job, thread);
+    (void)any;
     const kv_rows rows = kv_walk_rows(job->walk, item, thread);
     pages_to_rows(&job->shape, &rows);
     kv_walk_store(job->walk, item, thread);
 }
 
-static window_job make_job(const glm_engine *engine, kv_walk *walk) {
-    return (window_job){
-            .shape = glm_attn_shape(&engine->part, engine->plan.kv_dtype), .walk = walk};
+static window_job make_job(const glm_engine *engine, kv_walk *walk, int64_t n_items) {
+    return (window_job){.shape = glm_attn_shape(&engine->part, engine->plan.kv_dtype),
+            .walk = walk,
+            .n_items = n_items};
 }
 
 rt_status glm_cpu_load_window(glm_engine *engine, kv_walk *walk, int64_t n_loads) {
-    window_job job = make_job(engine, walk);
+    window_job job = make_job(engine, walk, n_loads);
     rt_pool_run(engine->pool, n_loads, load_item, &job);
     return RT_OK;
 }
 
 rt_status glm_cpu_store_window(glm_engine *engine, kv_walk *walk, int64_t n_stores) {
-    window_job job = make_job(engine, walk);
+    window_job job = make_job(engine, walk, n_stores);
     rt_pool_run(engine->pool, n_stores, store_item, &job);
     return RT_OK;
 }
