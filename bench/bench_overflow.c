@@ -1,7 +1,8 @@
 /* What a budget costs that does not hold the KV: prefill and decode as it shrinks.
  *
  *   bench_overflow [--tokens N] [--model needle|random] [--shares LIST] [--repeats N] [--threads N]
- *                  [--dir DIR] [--packing auto|dense|plain] [--quick]
+ *                  [--dir DIR] [--packing auto|dense|plain]
+ *                  [--chunk N] [--quick]
  *
  * LIST: of what the KV is divided by, in memory, such as 2,4,8,16. DIR: where overflow goes, default "."
  *
@@ -30,7 +31,7 @@ enum { SHARES_MAX = 8, REPEATS_MAX = 16, FORKS = 32, PASSES = 6, ROOM = 16 };
 
 static const char usage[] =
         "bench_overflow [--tokens N] [--model needle|random] [--shares 2,4,8,16] [--repeats N] "
-        "[--threads N] [--dir DIR] [--packing auto|dense|plain] [--quick]";
+        "[--threads N] [--dir DIR] [--packing auto|dense|plain] [--chunk N] [--quick]";
 
 typedef struct request {
     const char *dir;
@@ -38,6 +39,7 @@ typedef struct request {
     const int32_t *ids;
     int64_t n_tokens;
     int64_t budget_bytes; /* 0: none */
+    int64_t chunk;        /* 0: as planned */
     int32_t threads;
 } request;
 
@@ -104,6 +106,7 @@ static void run_once(const void *context, void *result) {
             .n_kv_disk_dirs = 1,
             .kv_disk_dirs = &r->dir,
             .kv_packing = r->packing,
+            .chunk = r->chunk,
             .threads = r->threads};
     glm_engine *engine = NULL;
     glm_session *session = NULL;
@@ -254,6 +257,8 @@ int main(int argc, char **argv) {
             dir = runs_value(argc, argv, &i, usage);
         else if (strcmp(argv[i], "--packing") == 0)
             r.packing = runs_value(argc, argv, &i, usage);
+        else if (strcmp(argv[i], "--chunk") == 0)
+            r.chunk = runs_count(argc, argv, &i, usage);
         else if (strcmp(argv[i], "--quick") == 0)
             r.n_tokens = 8192, b.n_repeats = 1;
         else
