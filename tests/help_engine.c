@@ -21,6 +21,17 @@ glm_engine *help_engine_open(const char *dir, const char *device, const char *kv
     return engine;
 }
 
+glm_engine *help_engine_open_in(const char *dir, glm_options options) {
+    glm_engine *engine = NULL;
+    options.threads = 1;
+    options.persists = true;
+    options.needs_kept = true;
+    options.kv_disk_dirs = &dir;
+    options.n_kv_disk_dirs = 1;
+    help_require(glm_engine_open(&options, &engine), options.device);
+    return engine;
+}
+
 static void take_rows(const glm_session *session, int64_t n, int64_t vocab, float *to) {
     const float *rows = NULL;
     int64_t n_rows = 0;

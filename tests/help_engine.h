@@ -9,6 +9,10 @@
 glm_engine *help_engine_open(const char *dir, const char *device, const char *kv_dtype,
         int64_t max_len, int64_t chunk);
 
+/* An engine of `options`, with one thread, that keeps what it computes in `dir`, and needs what is kept there; ends the
+ * program on failure. */
+glm_engine *help_engine_open_in(const char *dir, glm_options options);
+
 /* ids[n] into a new session of the engine, logits of positions wanted[n_wanted], then n_steps more tokens,
  * ids[n ..], one by one: rows [n_wanted + n_steps][vocab], for free(). */
 float *help_engine_logits(glm_engine *engine, const int32_t *ids, int64_t n, const int64_t *wanted,

@@ -21,7 +21,6 @@ enum { N_BOOK = 260, N_IDS = 300, N_STEPS = 2, VOCAB = 272 };
 static int n_failed;
 static int32_t ids[N_IDS + N_STEPS];
 static char dir[64];
-static const char *dirs[1] = {dir};
 
 static void remove_all(void) {
     char command[128];
@@ -32,18 +31,11 @@ static void remove_all(void) {
 static const char *kv_dtype;
 
 static glm_engine *open_on(const char *device) {
-    glm_engine *engine = NULL;
     const glm_options options = {.model_dir = help_model_for_gpu(false),
             .device = device,
             .kv_dtype = kv_dtype,
-            .max_len = N_IDS + N_STEPS,
-            .threads = 1,
-            .persists = true,
-            .needs_kept = true,
-            .kv_disk_dirs = dirs,
-            .n_kv_disk_dirs = 1};
-    help_require(glm_engine_open(&options, &engine), device);
-    return engine;
+            .max_len = N_IDS + N_STEPS};
+    return help_engine_open_in(dir, options);
 }
 
 static void write_book(const char *device) {

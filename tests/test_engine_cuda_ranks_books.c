@@ -22,7 +22,6 @@ static const double bound = 1.9e-2;
 static int n_failed;
 static const char *model;
 static char dir[4096];
-static const char *dirs[1] = {dir};
 static int32_t ids[N_MAX];
 static glm_plan plan; /* of the last engine */
 
@@ -31,19 +30,13 @@ typedef struct rows {
 } rows;
 
 static glm_engine *open_on(const char *device, int n_ranks, int64_t kv_bytes) {
-    glm_engine *engine = NULL;
     const glm_options options = {.model_dir = model,
             .device = device,
             .tensor_parallel = n_ranks,
             .device_kv_bytes = kv_bytes,
             .max_len = N_MAX,
-            .chunk = 128,
-            .threads = 1,
-            .persists = true,
-            .needs_kept = true,
-            .kv_disk_dirs = dirs,
-            .n_kv_disk_dirs = 1};
-    help_require(glm_engine_open(&options, &engine), device);
+            .chunk = 128};
+    glm_engine *engine = help_engine_open_in(dir, options);
     plan = *glm_engine_plan(engine);
     return engine;
 }

@@ -37,7 +37,6 @@ static int64_t n_steps;
 static const char *kv_dtype;
 static int n_failed;
 static char dir[64];
-static const char *dirs[1] = {dir};
 
 static void fail(const char *what, long long number) {
     printf("FAIL: %s (%lld)\n", what, number);
@@ -65,7 +64,6 @@ static int64_t max_len(int64_t n) {
 
 static glm_engine *open_on(
         const char *device, int64_t n, int64_t kv_bytes, int64_t rows_bytes, int32_t n_seqs) {
-    glm_engine *engine = NULL;
     const glm_options options = {.model_dir = help_model_for_gpu(false),
             .device = device,
             .kv_dtype = kv_dtype,
@@ -74,15 +72,9 @@ static glm_engine *open_on(
             .max_len = max_len(n),
             .max_seqs = n_seqs,
             .extra_kv_tokens = n_seqs > 1 ? n_seqs * 64 : 0,
-            .chunk = 128,
-            .threads = 1,
-            .persists = true,
-            .needs_kept = true,
-            .kv_disk_dirs = dirs,
-            .n_kv_disk_dirs = 1};
+            .chunk = 128};
     standin_cuda_get()->device_bytes_max = 0;
-    help_require(glm_engine_open(&options, &engine), device);
-    return engine;
+    return help_engine_open_in(dir, options);
 }
 
 static void write_book(int64_t n, const char *name) {
