@@ -16,14 +16,10 @@ enum {
     Q_GROUP_BYTES = 2 * Q_HALF_BYTES
 };
 
-/* A block's threads, named barriers and shared memory. WRITERS arrive for a stage to be full: one thread that expects
- * a copy, or each warp of a warpgroup that may have written it. WIDENED: pages are of e4m3 (attn_widen_sm90.cuh). */
-template <int CONSUMERS, int STAGES, int WRITERS = 1, bool WIDENED = false> struct sm90_block {
+/* A block's threads, named barriers and shared memory. */
+template <int CONSUMERS, int STAGES> struct sm90_block {
     enum {
         N_CONSUMERS = CONSUMERS,
-        N_WRITERS = WRITERS,
-        IS_TWICE = WIDENED,
-        VALUES_BY_DIM = WIDENED,
         HOLDS_QUERIES = false, /* in registers, instead of reading them again for every page */
         HAS_CEILINGS = false,  /* a row sees the walk's first key, or none: its max is a ceiling (lower()) */
         HAS_TURNS = CONSUMERS > 1,
@@ -48,8 +44,8 @@ template <int CONSUMERS, int STAGES, int WRITERS = 1, bool WIDENED = false> stru
 };
 
 /* The pages that a tile walks over, ascending. With open pages, in which the query tokens lie, a row reads its own
- * page there, and pages before it in `pages`. Where BLOCK::IS_TWICE, rows may lie in two different pages; then the first
- * of those is in both, and two steps. */
+ * page there, and pages before it in `pages`. In decode rows may lie in two different pages; then the first of
+ * those is in both, and two steps. */
 struct page_walk {
     void *const *pages;      /* from the walk's first key on; n_closed of them */
     void *const *open_pages; /* the steps behind those */
@@ -88,8 +84,8 @@ template <class BLOCK> PTX_DEVICE uint32_t slot_after(uint32_t slot) {
 /* One thread of the block; a barrier of all must follow. */
 template <class BLOCK> PTX_DEVICE void init_barriers(ptx_smem smem) {
     for (int stage = 0; stage < BLOCK::N_STAGES; stage++) {
-        ptx_mbar_init(smem + BLOCK::FULL_K_AT + stage * 8, BLOCK::N_WRITERS);
-        ptx_mbar_init(smem + BLOCK::FULL_V_AT + stage * 8, BLOCK::N_WRITERS);
+        ptx_mbar_init(smem + BLOCK::FULL_K_AT + stage * 8, 1);
+        ptx_mbar_init(smem + BLOCK::FULL_V_AT + stage * 8, 1);
         ptx_mbar_init(smem + BLOCK::EMPTY_K_AT + stage * 8, BLOCK::N_CONSUMERS);
         ptx_mbar_init(smem + BLOCK::EMPTY_V_AT + stage * 8, BLOCK::N_CONSUMERS);
     }
@@ -116,11 +112,6 @@ PTX_DEVICE void fetch(ptx_smem smem, int full_at, int empty_at, int tiles_at, ui
     const ptx_smem full = smem + full_at + stage * 8;
     const ptx_smem tile = smem + tiles_at + stage * TILE_BYTES;
     ptx_mbar_wait(smem + empty_at + stage * 8, parity_of<BLOCK>(slot) ^ 1u);
-    if (BLOCK::N_WRITERS > 1 && ptx_thread() / WARP % BLOCK::N_WRITERS != 0) {
-        if (ptx_thread() % WARP == 0)
-            ptx_mbar_arrive(full); /* the first warp alone has something to do */
-        return;
-    }
     if (n_rows < KEYS) clear_rows(tile, n_rows);
     if (ptx_thread() % WARP != 0) return;
     ptx_mbar_arrive_expect(full, 2 * n_rows * ROW_BYTES);

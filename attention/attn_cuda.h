@@ -8,7 +8,7 @@
  *   (d / 64) 16384 + t 128 + (((d / 8) % 8) ^ (t % 8)) 16 + (d % 8) 2
  *
  * Arithmetic. Scores, softmax and sums are fp32; the weights are rounded to bf16 where they meet
- * the values. A row's keys are folded into its state in ascending steps that start at absolute
+ * the values, on Hopper to f16 where those are e4m3. A row's keys are folded into its state in ascending steps that start at absolute
  * multiples of a fixed count, so that how calls are cut, and which rows share a tile, changes no
  * bit of a prefill. There are no splits in prefill: attn_state's part_* is not used. Decode starts
  * its splits at multiples of ATTN_SPLIT_TOKENS and merges them in a fixed order, on Hopper by a tree of
@@ -119,7 +119,7 @@ enum { ATTN_CUDA_DECODE_ROWS_MAX = 256 };
 /* Ampere and later: mma.sync. Memory binds up to 32 rows of a KV head. */
 RT_MUST_CHECK rt_status attn_cuda_decode_sm80(
         const attn_shape *shape, const attn_cuda_decode_args *args, rt_stream stream);
-/* Hopper: bulk copies, wgmma. Memory binds up to 128 rows of bf16 pages. */
+/* Hopper: bulk copies, wgmma. Memory binds up to 128 rows of a KV head of bf16 pages, 64 of e4m3. */
 RT_MUST_CHECK rt_status attn_cuda_decode_sm90(
         const attn_shape *shape, const attn_cuda_decode_args *args, rt_stream stream);
 /* Bytes that either wants, for so many or fewer. */

@@ -87,16 +87,13 @@ PTX_DEVICE void queue_keys(ptx_smem q, const held_queries &held, ptx_smem k, flo
     ptx_wgmma_commit();
 }
 
-/* Queued: out += P V, the rows of V's tile tokens or, as of K's, dims. */
-template <class BLOCK>
+/* Queued: out += P V. */
 PTX_DEVICE void queue_values(ptx_smem v, const packed_weights &weights, float (&out)[64]) {
-    const uint64_t desc_v = ptx_desc(v, BLOCK::VALUES_BY_DIM ? 16 : (int)TILE_HALF_BYTES);
+    const uint64_t desc_v = ptx_desc(v, TILE_HALF_BYTES);
     ptx_wgmma_fence();
 #pragma unroll
     for (int keys = 0; keys < KEYS / 16; keys++)
-        ptx_wgmma_pv<BLOCK::VALUES_BY_DIM != 0>(out, weights[keys],
-                ptx_desc_after(desc_v, BLOCK::VALUES_BY_DIM ? keys / 4 * TILE_HALF_BYTES + keys % 4 * 32
-                                                            : keys * 16 * ROW_BYTES));
+        ptx_wgmma_pv(out, weights[keys], ptx_desc_after(desc_v, keys * 16 * ROW_BYTES));
     ptx_wgmma_commit();
 }
 
@@ -154,7 +151,7 @@ PTX_DEVICE void first_step(const page_walk &w, const row_limits &limits, float s
     if (BLOCK::HAS_TURNS) ptx_bar_arrive<BLOCK::CONSUMER_THREADS>(other_turn<BLOCK>());
     ptx_wgmma_wait<0>();
     release(bar_of<BLOCK>(smem, BLOCK::EMPTY_K_AT, on.here));
-    mask_step<BLOCK>(limits, w, 0, on.s);
+    mask_step(limits, 0, on.s);
     begin_weights<BLOCK>(tops_of(on.s, scale), scale, on, state);
     on.before = on.here, on.here = slot_after<BLOCK>(on.here);
     if (w.n_steps > 1) wait_for_keys<BLOCK>(smem, on.here);
@@ -171,13 +168,13 @@ PTX_DEVICE void first_step_behind(const page_walk &w, const row_limits &limits, 
     ptx_bar_sync<BLOCK::CONSUMER_THREADS>(my_turn<BLOCK>());
     queue_keys<BLOCK>(queries_of<BLOCK>(smem), on.held, tile_of_slot<BLOCK>(smem, BLOCK::K_AT, on.here), on.s);
     wait_for_values<BLOCK>(smem, on.before);
-    queue_values<BLOCK>(tile_of_slot<BLOCK>(smem, BLOCK::V_AT, on.before), on.weights, state.out);
+    queue_values(tile_of_slot<BLOCK>(smem, BLOCK::V_AT, on.before), on.weights, state.out);
     ptx_bar_arrive<BLOCK::CONSUMER_THREADS>(other_turn<BLOCK>());
     add_sums(state, on.sums);
     arrange();
     ptx_wgmma_wait<1>(); /* s */
     release(bar_of<BLOCK>(smem, BLOCK::EMPTY_K_AT, on.here));
-    mask_step<BLOCK>(limits, w, 0, on.s);
+    mask_step(limits, 0, on.s);
     const row_tops tops = tops_of(on.s, scale);
     const ptx_smem v_is_read = bar_of<BLOCK>(smem, BLOCK::EMPTY_V_AT, on.before);
     on.before = on.here, on.here = slot_after<BLOCK>(on.here);
@@ -199,11 +196,11 @@ PTX_DEVICE void other_steps(const page_walk &w, const row_limits &limits, float 
         if (BLOCK::HAS_TURNS) ptx_bar_sync<BLOCK::CONSUMER_THREADS>(my_turn<BLOCK>());
         queue_keys<BLOCK>(q, on.held, tile_of_slot<BLOCK>(smem, BLOCK::K_AT, on.here), on.s);
         wait_for_values<BLOCK>(smem, on.before);
-        queue_values<BLOCK>(tile_of_slot<BLOCK>(smem, BLOCK::V_AT, on.before), on.weights, state.out);
+        queue_values(tile_of_slot<BLOCK>(smem, BLOCK::V_AT, on.before), on.weights, state.out);
         if (BLOCK::HAS_TURNS) ptx_bar_arrive<BLOCK::CONSUMER_THREADS>(other_turn<BLOCK>());
         ptx_wgmma_wait<1>(); /* s */
         release(bar_of<BLOCK>(smem, BLOCK::EMPTY_K_AT, on.here));
-        mask_step<BLOCK>(limits, w, step, on.s);
+        mask_step(limits, step, on.s);
         add_sums(state, on.sums); /* of the page before: its shuffles are beside the maxima */
         row_rise rise;
         if constexpr (BLOCK::HAS_CEILINGS)
@@ -237,7 +234,7 @@ PTX_DEVICE void other_steps(const page_walk &w, const row_limits &limits, float 
 /* The values of the last page, with nothing behind them. */
 template <class BLOCK> PTX_DEVICE void last_values(ptx_smem smem, walking &on, row_state &state) {
     wait_for_values<BLOCK>(smem, on.before);
-    queue_values<BLOCK>(tile_of_slot<BLOCK>(smem, BLOCK::V_AT, on.before), on.weights, state.out);
+    queue_values(tile_of_slot<BLOCK>(smem, BLOCK::V_AT, on.before), on.weights, state.out);
     add_sums(state, on.sums);
     ptx_wgmma_wait<0>();
     release(bar_of<BLOCK>(smem, BLOCK::EMPTY_V_AT, on.before));
@@ -256,51 +253,6 @@ PTX_DEVICE void attend(const page_walk &w, const row_limits &limits, float scale
     other_steps<BLOCK>(w, limits, scale, smem, on, state);
     last_values<BLOCK>(smem, on, state);
     slot = on.here;
-}
-
-/* The same, to the last bit, with registers for S or P but not for both: a turn is O += P V(j-1), then S = Q K(j)^T,
- * and the softmax is behind the other warpgroup's turn alone. */
-template <class BLOCK>
-PTX_DEVICE void attend_by_turns(const page_walk &w, const row_limits &limits, float scale,
-        ptx_smem smem, uint32_t &slot, row_state &state) {
-    static_assert(BLOCK::HAS_TURNS && !BLOCK::HOLDS_QUERIES, "a turn is another's time");
-    const ptx_smem q = queries_of<BLOCK>(smem);
-    packed_weights weights;
-    held_queries held;
-    uint32_t here = slot, before = slot;
-    const auto bar = [=](int at, uint32_t of) {
-        return smem + (ptx_smem)at + stage_of<BLOCK>(of) * 8;
-    };
-    const auto tile = [=](int at, uint32_t of) {
-        return smem + (ptx_smem)at + stage_of<BLOCK>(of) * TILE_BYTES;
-    };
-    for (int step = 0; step < w.n_steps; step++) {
-        float s[64]; /* here, so that s is nobody's before its first product */
-        ptx_mbar_wait(bar(BLOCK::FULL_K_AT, here), parity_of<BLOCK>(here));
-        if (step > 0) ptx_mbar_wait(bar(BLOCK::FULL_V_AT, before), parity_of<BLOCK>(before));
-        ptx_bar_sync<BLOCK::CONSUMER_THREADS>(my_turn<BLOCK>()); /* and the queries are here */
-        if (step > 0) {
-            queue_values<BLOCK>(tile(BLOCK::V_AT, before), weights, state.out);
-            ptx_wgmma_wait<0>();
-            release(bar(BLOCK::EMPTY_V_AT, before));
-        }
-        queue_keys<BLOCK>(q, held, tile(BLOCK::K_AT, here), s);
-        ptx_wgmma_wait<0>();
-        ptx_bar_arrive<BLOCK::CONSUMER_THREADS>(other_turn<BLOCK>());
-        release(bar(BLOCK::EMPTY_K_AT, here));
-        mask_step<BLOCK>(limits, w, step, s);
-        const row_rise rise = raise(tops_of(s, scale), state);
-        if (rise.is_risen) rescale(state, rise);
-        float sums[2];
-        weigh(s, state, scale, weights, sums);
-        add_sums(state, sums);
-        before = here, here = slot_after<BLOCK>(here);
-    }
-    ptx_mbar_wait(bar(BLOCK::FULL_V_AT, before), parity_of<BLOCK>(before));
-    queue_values<BLOCK>(tile(BLOCK::V_AT, before), weights, state.out);
-    ptx_wgmma_wait<0>();
-    release(bar(BLOCK::EMPTY_V_AT, before));
-    slot = here;
 }
 
 #endif

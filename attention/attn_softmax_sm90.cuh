@@ -183,16 +183,9 @@ PTX_DEVICE void add_sums(row_state &state, const float (&sums)[2]) {
 }
 
 /* Mask the page of a step where some row of the warpgroup does not see all of it. */
-template <class BLOCK>
-PTX_DEVICE void mask_step(const row_limits &limits, const page_walk &w, int step, float (&s)[64]) {
-    const int page = BLOCK::IS_TWICE ? page_of_step(step, w.n_closed, w.first_open) : step;
-    if (BLOCK::IS_TWICE ? step < w.first_open : limits.least - page * KEYS >= KEYS) return;
-    int n_seen[2] = {limits.seen[0] - page * KEYS, limits.seen[1] - page * KEYS};
-    const bool is_closed = step < w.n_closed;
-#pragma unroll
-    for (int h = 0; h < 2;
-            h++) /* closed: if the row's own page is behind it; open: if it is its own */
-        if (BLOCK::IS_TWICE && is_closed != (n_seen[h] > KEYS)) n_seen[h] = 0;
+PTX_DEVICE void mask_step(const row_limits &limits, int step, float (&s)[64]) {
+    if (limits.least - step * KEYS >= KEYS) return;
+    const int n_seen[2] = {limits.seen[0] - step * KEYS, limits.seen[1] - step * KEYS};
     mask(s, n_seen);
 }
 

@@ -219,21 +219,6 @@ PTX_DEVICE uint32_t ptx_e4m3_low(uint32_t v) {
 PTX_DEVICE uint32_t ptx_e4m3_high(uint32_t v) {
     return ptx_e4m3_pair(__byte_perm(v, 0, 0x4342));
 }
-/* Bytes of (a, b), numbered 0 to 7: result byte i is the one that bits 4 i and on of the selector say. */
-PTX_DEVICE uint32_t ptx_bytes(uint32_t a, uint32_t b, uint32_t selector) {
-    return __byte_perm(a, b, selector);
-}
-/* The e4m3 in bytes 1 and 3 of v, times 2^-120, times the two bf16 in `factor`; bytes 0 and 2 are of no matter. */
-PTX_DEVICE uint32_t ptx_e4m3_times(uint32_t v, uint32_t factor) {
-    uint32_t r = (v & 0x80008000u) | (v >> 4 & 0x07f007f0u);
-    asm("fma.rn.bf16x2 %0, %0, %1, %2;" : "+r"(r) : "r"(factor), "r"(0x80008000u));
-    return r;
-}
-/* Products of two bf16 each. */
-PTX_DEVICE uint32_t ptx_mul_bf16(uint32_t a, uint32_t b) {
-    asm("fma.rn.bf16x2 %0, %0, %1, %2;" : "+r"(a) : "r"(b), "r"(0x80008000u));
-    return a;
-}
 /* fp32 results that no compiler contracts into a fused multiply-add. */
 PTX_DEVICE float ptx_mul(float a, float b) {
     return __fmul_rn(a, b);

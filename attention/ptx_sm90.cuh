@@ -38,6 +38,56 @@ PTX_DEVICE void ptx_mbar_wait(ptx_smem bar, uint32_t parity) {
                  : "memory");
 }
 
+/* ---- barriers and matrices of a warp ---------------------------------------------------------- */
+
+/* ptx_bar_sync; whether some thread said yes. */
+template <int N_THREADS> PTX_DEVICE bool ptx_bar_any(int id, bool v) {
+    uint32_t any;
+    asm volatile("{\n"
+                 ".reg .pred mine, some;\n"
+                 "setp.ne.b32 mine, %3, 0;\n"
+                 "bar.red.or.pred some, %1, %2, mine;\n"
+                 "selp.u32 %0, 1, 0, some;\n"
+                 "}"
+                 : "=r"(any)
+                 : "r"(id), "n"(N_THREADS), "r"((uint32_t)v)
+                 : "memory");
+    return any != 0;
+}
+
+/* The inverse of ptx_ldmatrix_trans: matrix m is M[g][2q], M[g][2q+1] in r_m of lane l, and its column i goes where
+ * lane 8m + i says, 16 bytes. */
+PTX_DEVICE void ptx_stmatrix_trans(ptx_smem at, const uint32_t (&r)[4]) {
+    asm volatile("stmatrix.sync.aligned.m8n8.x4.trans.shared.b16 [%0], {%1,%2,%3,%4};" ::"r"(at),
+                 "r"(r[0]), "r"(r[1]), "r"(r[2]), "r"(r[3])
+                 : "memory");
+}
+
+/* ---- f16 -------------------------------------------------------------------------------------- */
+
+/* The two e4m3 in the low half of v as two f16, and those in the high one: exactly. */
+PTX_DEVICE void ptx_f16_of_e4m3(uint32_t v, uint32_t &low, uint32_t &high) {
+    asm volatile("{\n"
+                 ".reg .b16 l, h;\n"
+                 "mov.b32 {l, h}, %2;\n"
+                 "cvt.rn.f16x2.e4m3x2 %0, l;\n"
+                 "cvt.rn.f16x2.e4m3x2 %1, h;\n"
+                 "}"
+                 : "=r"(low), "=r"(high)
+                 : "r"(v));
+}
+/* Two f16 in a register, to nearest even. */
+PTX_DEVICE uint32_t ptx_pack_f16(float low, float high) {
+    uint32_t r;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
+    return r;
+}
+/* Products of two f16 each. */
+PTX_DEVICE uint32_t ptx_mul_f16(uint32_t a, uint32_t b) {
+    asm("mul.rn.f16x2 %0, %0, %1;" : "+r"(a) : "r"(b));
+    return a;
+}
+
 /* ---- bulk copy, global -> shared ------------------------------------------------------------- */
 
 /* `bytes` (a multiple of 16) in order; counts them on `bar` when they are there. One thread. */
@@ -81,6 +131,11 @@ PTX_DEVICE uint64_t ptx_desc_after(uint64_t desc, int bytes) {
 /* Before each batch of wgmma, and after any other use of their registers. */
 PTX_DEVICE void ptx_wgmma_fence() {
     asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+}
+/* Accumulators are as they will be, ahead of that fence: what computes them stays in front of it. */
+template <int N> PTX_DEVICE void ptx_wgmma_pin(float (&d)[N]) {
+#pragma unroll
+    for (int i = 0; i < N; i++) asm volatile("" : "+f"(d[i])::"memory");
 }
 PTX_DEVICE void ptx_wgmma_commit() {
     asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
@@ -131,6 +186,49 @@ PTX_DEVICE void ptx_wgmma_pv(float (&d)[64], const uint32_t (&a)[4], uint64_t b,
                  : PTX_F64(d)
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "n"(BY_COLUMN ? 0 : 1),
                  "r"(is_sum));
+}
+
+#define PTX_F16(d) PTX_F8(d, 0), PTX_F8(d, 8)
+#define PTX_F32(d) PTX_F16(d), PTX_F8(d, 16), PTX_F8(d, 24)
+#define PTX_D16    "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15}"
+#define PTX_D32                                               \
+    "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15," \
+    "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31}"
+
+/* is_sum, and the instruction of N columns for d, a and b as its operands are numbered. */
+#define PTX_WGMMA(n, types, flag, operands) \
+    "{\n"                                   \
+    ".reg .pred p;\n"                       \
+    "setp.ne.b32 p, " flag ", 0;\n"         \
+    "wgmma.mma_async.sync.aligned.m64n" n "k16.f32." types " " operands ";\n}"
+
+/* d[64xN] = a[64x16] b[Nx16]^T (+ d, where is_sum) of f16, a in registers, b in shared memory and K-major; d as
+ * ptx_wgmma_qk's, a as ptx_wgmma_pv's. N is 32 or 64. */
+template <int N>
+PTX_DEVICE void ptx_wgmma_f16(float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b, int is_sum) {
+    if constexpr (N == 32)
+        asm volatile(PTX_WGMMA("32", "f16.f16", "%21",
+                             PTX_D16 ", {%16,%17,%18,%19}, %20, p, 1, 1, 0")
+                     : PTX_F16(d)
+                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(is_sum));
+    else
+        asm volatile(PTX_WGMMA("64", "f16.f16", "%37",
+                             PTX_D32 ", {%32,%33,%34,%35}, %36, p, 1, 1, 0")
+                     : PTX_F32(d)
+                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b), "r"(is_sum));
+}
+
+/* The same of bf16, a in shared memory too: K-major, or IS_A_TURNED MN-major. */
+template <int N, bool IS_A_TURNED>
+PTX_DEVICE void ptx_wgmma_bf16(float (&d)[N / 2], uint64_t a, uint64_t b, int is_sum) {
+    if constexpr (N == 32)
+        asm volatile(PTX_WGMMA("32", "bf16.bf16", "%19", PTX_D16 ", %16, %17, p, 1, 1, %18, 0")
+                     : PTX_F16(d)
+                     : "l"(a), "l"(b), "n"((int)IS_A_TURNED), "r"(is_sum));
+    else
+        asm volatile(PTX_WGMMA("64", "bf16.bf16", "%35", PTX_D32 ", %32, %33, p, 1, 1, %34, 0")
+                     : PTX_F32(d)
+                     : "l"(a), "l"(b), "n"((int)IS_A_TURNED), "r"(is_sum));
 }
 
 #endif

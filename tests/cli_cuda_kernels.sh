@@ -3,7 +3,8 @@
 # serialised or repaired, for every architecture. Where a disassembler is installed (cuobjdump and nvdisasm, in PATH
 # or beside nvcc): no kernel touches local memory; Hopper's really use HGMMA and UBLKCP, and find a page's
 # maxima between the wait for S and the wait for O, which ptxas would otherwise move in front of them; decode with
-# one warpgroup, exponentials too; prefill, instead of maxima, scores below a ceiling.
+# one warpgroup, exponentials too; prefill, instead of maxima, scores below a ceiling. Decode over e4m3 pages makes two
+# codes operands by one instruction.
 #
 # Method: read the reports that the build left in cuda/*.ptxas, and the machine code of cuda/*.o. First planted
 # ones in which each rule is broken once, so that a reader gone blind is noticed.
@@ -59,18 +60,23 @@ local_memory() {
 # What is not as it should be in a listing of Hopper's attention kernels, each of them. wgmma.wait_group N is
 # WARPGROUP.DEPBAR.LE gsb0, N. (Decode of 128 rows over e4m3 pages overlaps by turns alone.)
 hopper_complaints() {
-    awk -v by_turns='decode_sm90_kernelILi2ELb1E' '
+    awk '
     function judge() {
         if (kernel == "" || kernel ~ /merge_kernel/) return # merging has no products
         if (!products) print FILENAME ": " kernel ": no HGMMA"
         if (!copies) print FILENAME ": " kernel ": no UBLKCP"
-        if (!steps && kernel !~ by_turns) print FILENAME ": " kernel ": no wait for S while O is computed"
+        if (kernel ~ /decode_codes/) { # operands by one instruction for two codes, a page 4 x 32 of them
+            if (widened != 128) print FILENAME ": " kernel ": " widened " instructions that widen e4m3"
+            return
+        }
+        if (!steps) print FILENAME ": " kernel ": no wait for S while O is computed"
         if (late) print FILENAME ": " kernel ": maxima or exponentials are behind the wait for O"
         if (kernel ~ /prefill/ && !lowered) print FILENAME ": " kernel ": no scores are lowered in front of the wait for O"
     }
-    /Function :/ { judge(); kernel = $NF; products = copies = between = steps = late = lowered = n_max = n_exp = n_fma = 0 }
+    /Function :/ { judge(); kernel = $NF; products = copies = widened = between = steps = late = lowered = n_max = n_exp = n_fma = 0 }
     /[ \t]HGMMA/ { products++ }
     /[ \t]UBLKCP/ { copies++ }
+    /F2FP.F16.E4M3.UNPACK/ { widened++ }
     /WARPGROUP.DEPBAR.LE gsb0, 0x1 / { between = 1; n_max = n_exp = n_fma = 0 }
     /WARPGROUP.DEPBAR.LE gsb0, 0x0 / && between { between = 0; steps++; lowered += n_fma >= 60; if (n_max < 60 || (kernel ~ /decode_sm90_kernelILi1E/ && n_exp < 60)) late++ }
     /[ \t]FMNMX / { n_max++ }
@@ -96,8 +102,9 @@ END
     printf ' WARPGROUP.DEPBAR.LE gsb0, 0x0 ;\n    Function : prefill\n HGMMA ;\n UBLKCP ;\n WARPGROUP.DEPBAR.LE gsb0, 0x1 ;\n'
     yes ' FMNMX R1, R1, R2, !PT ;' | head -n 64
     printf ' WARPGROUP.DEPBAR.LE gsb0, 0x0 ;\n'
+    printf '    Function : decode_codes_kernel\n HGMMA ;\n UBLKCP ;\n F2FP.F16.E4M3.UNPACK_B R0, R1 ;\n'
 } >>"$planted/bad.sass"
-[ "$(hopper_complaints "$planted/bad.sass" | wc -l)" -eq 6 ] || { echo "the reader of machine code is blind" && exit 1; }
+[ "$(hopper_complaints "$planted/bad.sass" | wc -l)" -eq 7 ] || { echo "the reader of machine code is blind" && exit 1; }
 [ "$(local_memory "$planted/bad.sass" | wc -l)" -eq 2 ] || { echo "the reader of machine code is blind" && exit 1; }
 
 PATH=$PATH:/usr/local/cuda/bin

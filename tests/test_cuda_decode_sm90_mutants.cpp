@@ -3,7 +3,7 @@
  *
  * Method: help_cuda_mutants.h, over two splits that are merged by the block that comes last, longer than the ring
  * of stages, with a partial last page; a sequence of a few keys; one and two warpgroups of rows; and over e4m3
- * pages, with tokens in two pages. */
+ * pages, with tokens in two pages, of 16 rows and of 72. */
 #include "emu/ptx.h"
 
 #include "attention/attn_decode_sm90.cu"
@@ -17,15 +17,20 @@ int main() {
     const auto work = [] {
         emu_seed(0);
         return decode_try(8, 1, 1, {700, 37}, 1) <= 1.0 && decode_try(8, 1, 9, {4100, 30}, 2) <= 1.0 &&
-               fp8_try(8, 1, 2, 1025, 3, false) <= 1.0 && fp8_try(8, 1, 9, 520, 4, false) <= 1.0;
+               fp8_try(8, 1, 2, 1025, 3, false) <= 1.0 && fp8_try(8, 1, 9, 520, 4, false) <= 1.0 &&
+               fp8_try(8, 1, 1, 5, 6, false) <= 1.0 && /* scores of one warp alone */
+               (emu_seed(2), fp8_try(8, 1, 1, 700, 5, false)) <= 1.0; /* both consumers at once */
     };
     const std::vector<harmless_bug> harmless = {
             {EMU_BUG_ZERO_FILL_MISSING, "ptx_cp_async(q",
                     "rows past the last are computed and not stored"},
             {EMU_BUG_BARRIER_WRONG, "within<BLOCK>()); /* the queries are here",
                     "nobody else is at any other"},
-            {EMU_BUG_WAIT_MISSING, "if (step > 0) ptx_mbar_wait(bar(BLOCK::FULL_V_AT",
-                    "the one warpgroup that widens has written them before the keys of this step"},
+            {EMU_BUG_ZERO_FILL_MISSING, "ptx_cp_async(to, from", "likewise"},
+            {EMU_BUG_BARRIER_WRONG, "ptx_bar_sync<CODES_THREADS>(BLOCK::BOTH)",
+                    "both consumers are at the other, and nobody else"},
+            {EMU_BUG_WAIT_MISSING, "ptx_wgmma_wait<1>(); /* for nothing", "it waits for nothing"},
+            {EMU_BUG_WAIT_WEAK, "ptx_wgmma_wait<1>(); /* for nothing", "likewise"},
             {EMU_BUG_BARRIER_MISSING, "the queries of the last tile",
                     "warps that meet for a product, as PTX does not promise, are none ahead"}};
     CHECK(mutants_survive(work, harmless) == 0);

@@ -64,6 +64,7 @@ struct emu_thread {
     void *sp;
     void *fake_stack; /* ASan's, while switched away */
     bool is_done;
+    bool is_any; /* what came of the last barrier's votes */
     const char *waits_for; /* NULL: can run */
     emu_site waits_at;
     emu_clock clock;
@@ -114,8 +115,8 @@ void emu_wake(int thread);
 void emu_meet(int n, const char *what, int immediate, void *args,
         const std::function<void(void **args)> &work, emu_site site);
 
-/* Barrier `id` of n threads: wait there, or be counted only. */
-void emu_barrier(int id, int n, const char *what, emu_site site);
+/* Barrier `id` of n threads: wait there, or be counted only. Whether one of them votes for something. */
+bool emu_barrier(int id, int n, const char *what, emu_site site, bool vote = false);
 void emu_barrier_arrive(int id, int n, emu_site site);
 void emu_syncwarp(emu_site site);
 
@@ -181,7 +182,9 @@ void emu_copies_block_ends();
 float emu_shfl_xor(float v, int lane_mask, emu_site site);
 bool emu_any(bool v, emu_site site);
 void emu_ldmatrix(uint32_t *r, uint32_t at, bool is_trans, emu_site site);
-/* ldmatrix phases (8 rows) so far in which two rows fell on the same banks. */
+/* The transposed of ldmatrix, columns of the matrices to where the lanes say. */
+void emu_stmatrix_trans(const uint32_t *r, uint32_t at, emu_site site);
+/* ldmatrix and stmatrix phases (8 rows) so far in which two rows fell on the same banks. */
 int64_t emu_bank_conflicts();
 uint32_t emu_movmatrix(uint32_t v, emu_site site);
 void emu_mma(float *d, const uint32_t *a, uint32_t b0, uint32_t b1, emu_site site);
@@ -190,9 +193,18 @@ void emu_wgmma_reset();
 void emu_wgmma_fence(emu_site site);
 void emu_wgmma_commit(emu_site site);
 void emu_wgmma_wait(int n, emu_site site);
+/* What an instruction multiplies: m64nNk16. */
+struct emu_product {
+    int n;
+    bool is_f16; /* or bf16 */
+    bool is_a_mn_major;
+    bool is_b_mn_major;
+};
 /* a_regs NULL: a is a descriptor. */
-void emu_wgmma(float *d, const uint32_t *a_regs, uint64_t a, uint64_t b, bool is_b_mn_major,
+void emu_wgmma(const emu_product &product, float *d, const uint32_t *a_regs, uint64_t a, uint64_t b,
         int is_sum, emu_site site);
+float emu_f16_number(uint16_t f16);
+uint16_t emu_f16(float v);
 void emu_set_registers(int n, bool is_take, emu_site site);
 void emu_wgmma_block_ends();
 

@@ -33,6 +33,7 @@ struct meeting {
 struct barrier {
     int n_here;
     int n;
+    bool is_any;
     emu_clock clock;
     emu_clock fenced;
     std::vector<int> parked;
@@ -299,12 +300,14 @@ void emu_tick(emu_thread *thread) {
     thread->clock.at[thread->index]++;
 }
 
-static void barrier_pass(barrier *b, int n, bool is_waiting, const char *what, emu_site site) {
-    if (b->n_here == 0) *b = barrier{0, n, {}, {}, {}};
+static void barrier_pass(
+        barrier *b, int n, bool is_waiting, const char *what, emu_site site, bool vote = false) {
+    if (b->n_here == 0) *b = barrier{0, n, false, {}, {}, {}};
     if (b->n != n) emu_found(site, "barrier of %d threads, others say %d", n, b->n);
     emu_join(&b->clock, &self->clock);
     emu_join(&b->fenced, &self->fenced);
     emu_tick(self);
+    b->is_any = b->is_any || vote;
     if (is_waiting) b->parked.push_back(self->index);
     if (++b->n_here < n) {
         if (is_waiting) emu_park(what, site);
@@ -316,6 +319,7 @@ static void barrier_pass(barrier *b, int n, bool is_waiting, const char *what, e
     for (const int t : done.parked) {
         emu_join(&threads[t].clock, &done.clock);
         emu_join(&threads[t].fenced, &done.fenced);
+        threads[t].is_any = done.is_any;
         if (&threads[t] != self) emu_wake(t);
     }
 }
@@ -326,11 +330,12 @@ static barrier *find_barrier(int id, int n, const char *what, emu_site site) {
     return &barriers[id];
 }
 
-void emu_barrier(int id, int n, const char *what, emu_site site) {
+bool emu_barrier(int id, int n, const char *what, emu_site site, bool vote) {
     barrier *b = find_barrier(id, n, what, site);
-    if (emu_is_wrong(EMU_BUG_BARRIER_MISSING, site)) return;
+    if (emu_is_wrong(EMU_BUG_BARRIER_MISSING, site)) return vote;
     if (id > 0 && emu_is_wrong(EMU_BUG_BARRIER_WRONG, site)) b = &barriers[id == 1 ? 2 : 1];
-    barrier_pass(b, n, true, what, site);
+    barrier_pass(b, n, true, what, site, vote);
+    return self->is_any;
 }
 
 void emu_barrier_arrive(int id, int n, emu_site site) {

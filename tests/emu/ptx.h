@@ -179,24 +179,6 @@ static inline uint32_t ptx_e4m3_low(uint32_t v) {
 static inline uint32_t ptx_e4m3_high(uint32_t v) {
     return ptx_e4m3_low(v >> 16);
 }
-static inline uint32_t ptx_bytes(uint32_t a, uint32_t b, uint32_t selector) {
-    const uint64_t both = (uint64_t)b << 32 | a;
-    uint32_t r = 0;
-    for (int i = 0; i < 4; i++) r |= (uint32_t)(both >> (selector >> 4 * i & 7) * 8 & 0xff) << 8 * i;
-    return r;
-}
-static inline uint32_t ptx_mul_bf16(uint32_t a, uint32_t b) {
-    return ptx_pack_bf16(ptx_bf16_low(a) * ptx_bf16_low(b), ptx_bf16_high(a) * ptx_bf16_high(b));
-}
-static inline uint32_t ptx_e4m3_times(uint32_t v, uint32_t factor) {
-    /* In double: codes are large and factors are, and the product of 2^-120 is a number again. */
-    const auto times = [](uint32_t code, float by) {
-        const float x = ptx_bits_float(emu_bf16_of_e4m3(code) << 16);
-        return (float)((double)x * 0x1p-120 * (double)by);
-    };
-    return ptx_pack_bf16(
-            times(v >> 8 & 0xff, ptx_bf16_low(factor)), times(v >> 24, ptx_bf16_high(factor)));
-}
 static inline float ptx_mul(float a, float b) {
     const volatile float product = a * b;
     return product;
@@ -238,6 +220,25 @@ static const char *ptx_launch(
 }
 
 /* ---- ptx_sm90.cuh ---------------------------------------------------------------------------- */
+
+template <int N_THREADS> static inline bool ptx_bar_any(int id, bool v, EMU_SITE) {
+    return emu_barrier(id, N_THREADS, "bar.red", site, v);
+}
+static inline void ptx_stmatrix_trans(ptx_smem at, const uint32_t (&r)[4], EMU_SITE) {
+    emu_stmatrix_trans(r, at, site);
+}
+static inline uint32_t ptx_pack_f16(float low, float high) {
+    return (uint32_t)emu_f16(low) | (uint32_t)emu_f16(high) << 16;
+}
+static inline uint32_t ptx_mul_f16(uint32_t a, uint32_t b) {
+    return ptx_pack_f16(emu_f16_number((uint16_t)a) * emu_f16_number((uint16_t)b),
+            emu_f16_number((uint16_t)(a >> 16)) * emu_f16_number((uint16_t)(b >> 16)));
+}
+static inline void ptx_f16_of_e4m3(uint32_t v, uint32_t &low, uint32_t &high) {
+    const uint32_t pairs[2] = {ptx_e4m3_low(v), ptx_e4m3_high(v)};
+    low = ptx_pack_f16(ptx_bf16_low(pairs[0]), ptx_bf16_high(pairs[0]));
+    high = ptx_pack_f16(ptx_bf16_low(pairs[1]), ptx_bf16_high(pairs[1]));
+}
 
 static inline void ptx_mbar_init(ptx_smem bar, int count, EMU_SITE) {
     emu_mbar_init(bar, count, site);
@@ -282,13 +283,23 @@ static inline void ptx_wgmma_commit(EMU_SITE) {
 template <int N> static inline void ptx_wgmma_wait(EMU_SITE) {
     emu_wgmma_wait(N, site);
 }
+template <int N> static inline void ptx_wgmma_pin(float (&)[N]) {}
 static inline void ptx_wgmma_qk(float (&d)[64], uint64_t a, uint64_t b, int is_sum, EMU_SITE) {
-    emu_wgmma(d, NULL, a, b, false, is_sum, site);
+    emu_wgmma({128, false, false, false}, d, NULL, a, b, is_sum, site);
 }
 template <bool BY_COLUMN = false>
 static inline void ptx_wgmma_pv(
         float (&d)[64], const uint32_t (&a)[4], uint64_t b, int is_sum = 1, EMU_SITE) {
-    emu_wgmma(d, a, 0, b, !BY_COLUMN, is_sum, site);
+    emu_wgmma({128, false, false, !BY_COLUMN}, d, a, 0, b, is_sum, site);
+}
+template <int N>
+static inline void ptx_wgmma_f16(
+        float (&d)[N / 2], const uint32_t (&a)[4], uint64_t b, int is_sum, EMU_SITE) {
+    emu_wgmma({N, true, false, false}, d, a, 0, b, is_sum, site);
+}
+template <int N, bool IS_A_TURNED>
+static inline void ptx_wgmma_bf16(float (&d)[N / 2], uint64_t a, uint64_t b, int is_sum, EMU_SITE) {
+    emu_wgmma({N, false, IS_A_TURNED, false}, d, NULL, a, b, is_sum, site);
 }
 
 #endif

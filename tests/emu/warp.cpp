@@ -94,6 +94,35 @@ void emu_ldmatrix(uint32_t *r, uint32_t at, bool is_trans, emu_site site) {
             site);
 }
 
+void emu_stmatrix_trans(const uint32_t *r, uint32_t at, emu_site site) {
+    if (emu_is_wrong(EMU_BUG_SWIZZLE_WRONG, site)) at ^= 16;
+    const bool is_trans = !emu_is_wrong(EMU_BUG_TRANS_WRONG, site);
+    /* Each lane writes the row whose address it gives. */
+    struct lane {
+        const uint32_t *r;
+        uint32_t at;
+        uint16_t row[8];
+    } mine = {r, at, {}};
+    emu_meet(
+            EMU_WARP, "stmatrix", 0, &mine,
+            [is_trans](void **args) {
+                for (int m = 0; m < 4; m++) {
+                    unsigned columns = 0;
+                    for (int row = 0; row < 8; row++) {
+                        lane *to = (lane *)args[8 * m + row];
+                        columns |= 1u << (to->at / 16 % 8);
+                        for (int i = 0; i < 8; i++) { /* M[g][c] is in lane 4g + c / 2, half c % 2 */
+                            const int g = is_trans ? i : row, c = is_trans ? row : i;
+                            to->row[i] = half_of(((lane *)args[4 * g + c / 2])->r[m], c % 2);
+                        }
+                    }
+                    if (columns != 0xff) n_bank_conflicts++;
+                }
+            },
+            site);
+    emu_write(at, 16, mine.row, site);
+}
+
 uint32_t emu_movmatrix(uint32_t v, emu_site site) {
     struct lane {
         uint32_t in, out;

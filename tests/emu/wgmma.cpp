@@ -1,6 +1,7 @@
 /* Matrices of a warpgroup, asynchronous: operands are read through descriptors when an instruction
  * is issued, and count as being read until the group it belongs to has been waited for;
  * accumulators are NaN until then, and must still be when the result arrives. */
+#include <math.h>
 #include <string.h>
 
 #include <memory>
@@ -9,11 +10,12 @@
 
 namespace {
 
-enum { M = 64, N = 128, K = 16, REGISTERS = N / 2 };
+enum { M = 64, N_MAX = 128, K = 16 };
 
 struct accumulator {
     float *registers[EMU_GROUP];
-    float value[M][N];
+    int n; /* columns */
+    float value[M][N_MAX];
     uint32_t last_group; /* the newest group that adds to it */
 };
 
@@ -40,8 +42,9 @@ group_state groups[EMU_THREADS_MAX / EMU_GROUP];
 
 const uint32_t poison_bits = 0x7fc0beefu;
 
-float number(uint16_t bf16) {
-    const uint32_t bits = (uint32_t)bf16 << 16;
+float number(uint16_t x, bool is_f16) {
+    if (is_f16) return emu_f16_number(x);
+    const uint32_t bits = (uint32_t)x << 16;
     float value;
     memcpy(&value, &bits, 4);
     return value;
@@ -59,8 +62,8 @@ uint32_t swizzled(uint32_t a) {
 }
 
 /* n x 16 numbers, element (mn, k), as the descriptor says. */
-void read_operand(uint64_t desc, bool is_b, bool is_mn_major, int n, float (*to)[K], uint32_t clock,
-        emu_site site) {
+void read_operand(uint64_t desc, bool is_b, bool is_mn_major, bool is_f16, int n, float (*to)[K],
+        uint32_t clock, emu_site site) {
     const uint32_t start = (uint32_t)(desc & 0x3fffu) << 4;
     uint32_t lbo = (uint32_t)(desc >> 16 & 0x3fffu) << 4;
     const uint32_t sbo = (uint32_t)(desc >> 32 & 0x3fffu) << 4;
@@ -82,32 +85,32 @@ void read_operand(uint64_t desc, bool is_b, bool is_mn_major, int n, float (*to)
             uint16_t chunk[8];
             emu_read_async(swizzled(at) ^ shift, 16, chunk, clock, site);
             for (int i = 0; i < 8; i++)
-                *(is_mn_major ? &to[inner + i][outer] : &to[outer][inner + i]) = number(chunk[i]);
+                *(is_mn_major ? &to[inner + i][outer] : &to[outer][inner + i]) = number(chunk[i], is_f16);
         }
 }
 
 struct args {
+    emu_product product;
     float *d;
     const uint32_t *a_regs;
     uint64_t a, b;
     int is_sum;
 };
 
-accumulator *find_accumulator(group_state *g, void **all, bool is_new_value, emu_site site) {
+accumulator *find_accumulator(group_state *g, void **all) {
     for (auto &acc : g->accumulators)
         if (acc->registers[0] == ((args *)all[0])->d) return acc.get();
     g->accumulators.emplace_back(new accumulator);
     accumulator *acc = g->accumulators.back().get();
+    acc->n = ((args *)all[0])->product.n;
     for (int t = 0; t < EMU_GROUP; t++) {
         acc->registers[t] = ((args *)all[t])->d;
-        for (int j = 0; j < REGISTERS; j++) {
+        for (int j = 0; j < acc->n / 2; j++) {
             float *reg = &acc->registers[t][j];
             acc->value[row_of(t, j)][column_of(t, j)] = *reg;
             memcpy(reg, &poison_bits, 4);
         }
     }
-    (void)is_new_value;
-    (void)site;
     return acc;
 }
 
@@ -121,14 +124,15 @@ void read_registers(group_state *g, void **all, float (*to)[K]) {
             const uint32_t reg = op->value[t][i] = op->registers[t][i];
             for (int h = 0; h < 2; h++)
                 to[row_of(t, 2 * (i & 1))][2 * (t % 4) + 8 * (i >> 1) + h] =
-                        number((uint16_t)(h ? reg >> 16 : reg));
+                        number((uint16_t)(h ? reg >> 16 : reg), ((args *)all[t])->product.is_f16);
         }
     }
 }
 
-void issue(void **all, bool is_b_mn_major, emu_site site) {
+void issue(void **all, emu_site site) {
     group_state *g = &groups[emu_self()->index / EMU_GROUP];
     const args first = *(args *)all[0];
+    const emu_product &product = first.product;
     for (int t = 1; t < EMU_GROUP; t++) {
         const args *other = (args *)all[t];
         if (other->b != first.b || other->is_sum != first.is_sum ||
@@ -136,27 +140,27 @@ void issue(void **all, bool is_b_mn_major, emu_site site) {
             emu_found(site, "wgmma: threads of the warpgroup disagree about a descriptor");
     }
     if (!g->is_fenced) emu_found(site, "wgmma without a wgmma.fence before its batch");
-    static float a[M][K], b[N][K];
+    static float a[M][K], b[N_MAX][K];
     if (first.a_regs)
         read_registers(g, all, a);
     else
-        read_operand(first.a, false, false, M, a, g->open_group + 1, site);
-    read_operand(first.b, true, is_b_mn_major, N, b, g->open_group + 1, site);
-    accumulator *acc = find_accumulator(g, all, !first.is_sum, site);
+        read_operand(first.a, false, product.is_a_mn_major, product.is_f16, M, a, g->open_group + 1, site);
+    read_operand(first.b, true, product.is_b_mn_major, product.is_f16, product.n, b, g->open_group + 1, site);
+    accumulator *acc = find_accumulator(g, all);
     acc->last_group = g->open_group;
-    static float bt[K][N];
-    for (int n = 0; n < N; n++)
+    static float bt[K][N_MAX];
+    for (int n = 0; n < product.n; n++)
         for (int k = 0; k < K; k++) bt[k][n] = b[n][k];
     if (!first.is_sum) memset(acc->value, 0, sizeof acc->value);
     for (int m = 0; m < M; m++)
         for (int k = 0; k < K; k++)
-            for (int n = 0; n < N; n++) acc->value[m][n] += a[m][k] * bt[k][n];
+            for (int n = 0; n < product.n; n++) acc->value[m][n] += a[m][k] * bt[k][n];
 }
 
 /* The result arrives in the registers. */
 void deliver(const accumulator *acc, emu_site site) {
     for (int t = 0; t < EMU_GROUP; t++)
-        for (int j = 0; j < REGISTERS; j++) {
+        for (int j = 0; j < acc->n / 2; j++) {
             float *reg = &acc->registers[t][j];
             if (memcmp(reg, &poison_bits, 4) != 0)
                 emu_found(site, "a wgmma accumulator was written while wgmma had it");
@@ -245,12 +249,33 @@ void emu_wgmma_wait(int n, emu_site site) {
     emu_self()->clock.at[emu_engine_agent(group)] = groups[group].done_groups;
 }
 
-void emu_wgmma(float *d, const uint32_t *a_regs, uint64_t a, uint64_t b, bool is_b_mn_major,
+void emu_wgmma(const emu_product &product, float *d, const uint32_t *a_regs, uint64_t a, uint64_t b,
         int is_sum, emu_site site) {
-    args mine = {d, a_regs, a, b, is_sum};
+    args mine = {product, d, a_regs, a, b, is_sum};
     emu_meet(
-            EMU_GROUP, "wgmma.mma_async", 0, &mine,
-            [=](void **all) { issue(all, is_b_mn_major, site); }, site);
+            EMU_GROUP, "wgmma.mma_async", product.n, &mine, [=](void **all) { issue(all, site); }, site);
+}
+
+float emu_f16_number(uint16_t f16) {
+    const int exponent = f16 >> 10 & 31, fraction = f16 & 1023;
+    const float size = exponent == 31 ? (fraction ? NAN : INFINITY)
+                       : exponent     ? ldexpf((float)(1024 + fraction), exponent - 25)
+                                      : ldexpf((float)fraction, -24);
+    return f16 & 0x8000 ? -size : size;
+}
+
+uint16_t emu_f16(float v) {
+    const uint16_t sign = signbit(v) ? 0x8000 : 0;
+    const float size = fabsf(v);
+    if (!(size == size)) return 0x7fff;
+    if (size == 0.0f) return sign;
+    if (size >= 65520.0f) return sign | 0x7c00;
+    int exponent;
+    frexpf(size, &exponent); /* size < 2^exponent */
+    if (exponent < -13) exponent = -13;
+    /* Steps of 2^(exponent - 11), to nearest even; a carry goes on into the exponent. */
+    const int steps = (int)nearbyintf(ldexpf(size, 11 - exponent));
+    return (uint16_t)(sign | ((exponent + 13) * 1024 + steps));
 }
 
 void emu_set_registers(int n, bool is_take, emu_site site) {
