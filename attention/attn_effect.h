@@ -69,6 +69,15 @@ typedef struct output_rows {
     int64_t head_dim;
 } output_rows;
 
+/* What a page's output touches: n_bytes of each panel of values, and the rows' numbers. */
+static void tell_output(const attn_split *split, const attn_scratch *scratch, const void *values,
+        int64_t panel_stride, int64_t n_bytes) {
+    const int32_t head_dim = split->shape->head_dim;
+    for (int64_t panel = 0; panel < head_dim / SIMD_PANEL; panel++)
+        simd_reads((const char *)values + panel * panel_stride, n_bytes);
+    simd_writes(scratch->part_out, split->n_rows * head_dim * (int64_t)sizeof(float));
+}
+
 /* out = out alpha + acc */
 SIMD_INLINE void add_output(
         const int n_lines, const int across, const output_rows *rows, const vfloat *acc) {

@@ -192,14 +192,14 @@ static int few_dtype(rt_dtype dtype) {
 }
 
 /* Functions of their own, not inlined: in a larger one the accumulators do not stay in registers. */
-#define DEFINE_FEW_AS(lines, panels, name, dtype)                                              \
-    SIMD_OUTLINE void few_scores_##lines##_##panels##_##name(const float *q, int32_t head_dim, \
-            const tile_b *keys, const char *ahead, float *scores) {                            \
-        few_scores(lines, panels, dtype, q, head_dim, keys, ahead, scores);                    \
-    }                                                                                          \
-    SIMD_OUTLINE void few_output_##lines##_##panels##_##name(                                  \
-            const output_rows *rows, const tile_b *values, const char *ahead) {                \
-        few_output(lines, panels, dtype, rows, values, ahead);                                 \
+#define DEFINE_FEW_AS(lines, panels, name, dtype)                                           \
+    SIMD_TILE void few_scores_##lines##_##panels##_##name(const float *q, int32_t head_dim, \
+            const tile_b *keys, const char *ahead, float *scores) {                         \
+        few_scores(lines, panels, dtype, q, head_dim, keys, ahead, scores);                 \
+    }                                                                                       \
+    SIMD_TILE void few_output_##lines##_##panels##_##name(                                  \
+            const output_rows *rows, const tile_b *values, const char *ahead) {             \
+        few_output(lines, panels, dtype, rows, values, ahead);                              \
     }
 #define DEFINE_FEW(lines, panels)                                                               \
     DEFINE_FEW_AS(lines, panels, f32, RT_F32)                                                   \
@@ -257,6 +257,7 @@ static void few_score_page(const attn_split *split, const attn_scratch *scratch,
     const int32_t head_dim = split->shape->head_dim;
     const int64_t n_panels = rt_div_up(n_keys, SIMD_PANEL);
     const few_shape *shape = NULL;
+    simd_reads(keys->base, n_panels * panel_bytes(keys->dtype, head_dim));
     for (int64_t panel = 0; panel < n_panels; panel += shape->n_panels) {
         shape = few_shape_of(split->n_rows, n_panels - panel);
         const tile_b b = few_panels(keys, panel);
@@ -284,6 +285,9 @@ static void few_output_page(const attn_split *split, const attn_scratch *scratch
     const int32_t head_dim = split->shape->head_dim;
     const int64_t n_panels = head_dim / SIMD_PANEL;
     const few_shape *shape = NULL;
+    simd_writes(scratch->part_sum, split->n_rows * (int64_t)sizeof(float));
+    tell_output(split, scratch, values->base, panel_bytes(values->dtype, values->n_lines),
+            panel_bytes(values->dtype, n_keys));
     for (int64_t panel = 0; panel < n_panels; panel += shape->n_panels) {
         shape = few_shape_of(split->n_rows, n_panels - panel);
         const tile_b b = few_panels(values, panel);

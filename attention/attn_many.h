@@ -155,14 +155,14 @@ typedef void many_scores_of(const float *q, int32_t head_dim, const float *keys,
 typedef void many_output_of(const output_rows *rows, const float *values, tile_ahead ahead);
 
 /* Functions of their own, not inlined: in a larger one the accumulators do not stay in registers. */
-#define DEFINE_MANY(n_panels)                                                                     \
-    SIMD_OUTLINE void many_scores_##n_panels(const float *q, int32_t head_dim, const float *keys, \
-            int64_t n_key_panels, tile_ahead ahead, float *scores) {                              \
-        many_scores(n_panels, q, head_dim, keys, n_key_panels, ahead, scores);                    \
-    }                                                                                             \
-    SIMD_OUTLINE void many_output_##n_panels(                                                     \
-            const output_rows *rows, const float *values, tile_ahead ahead) {                     \
-        many_output(n_panels, rows, values, ahead);                                               \
+#define DEFINE_MANY(n_panels)                                                                  \
+    SIMD_TILE void many_scores_##n_panels(const float *q, int32_t head_dim, const float *keys, \
+            int64_t n_key_panels, tile_ahead ahead, float *scores) {                           \
+        many_scores(n_panels, q, head_dim, keys, n_key_panels, ahead, scores);                 \
+    }                                                                                          \
+    SIMD_TILE void many_output_##n_panels(                                                     \
+            const output_rows *rows, const float *values, tile_ahead ahead) {                  \
+        many_output(n_panels, rows, values, ahead);                                            \
     }
 DEFINE_MANY(1)
 #if defined(__AVX512F__)
@@ -189,6 +189,7 @@ static void many_score_page(const attn_split *split, const attn_scratch *scratch
     const int64_t n_steps = n_key_panels * MANY_TILES * head_dim; /* of each call */
     tile_ahead ahead = ahead_of(next, rt_div_up(n_panels, MANY_PANELS) * n_steps);
     int64_t n = 0;
+    simd_reads(keys, n_key_panels * panel_bytes(RT_F32, head_dim));
     for (int64_t panel = 0; panel < n_panels; panel += n) {
         n = rt_min64(n_panels - panel, MANY_PANELS);
         many_scores_by[n](scratch->q + panel * SIMD_PANEL * head_dim, head_dim, keys, n_key_panels,
@@ -205,6 +206,8 @@ static void many_output_page(const attn_split *split, const attn_scratch *scratc
     const int64_t n_tiles = rt_div_up(n_panels, MANY_PANELS) * rt_div_up(split->n_rows, MANY_LINES);
     tile_ahead ahead = ahead_of(next, n_tiles * n_keys);
     int64_t n = 0;
+    tell_output(split, scratch, values, panel_bytes(RT_F32, ATTN_PAGE_TOKENS),
+            panel_bytes(RT_F32, n_keys));
     for (int64_t panel = 0; panel < n_panels; panel += n) {
         n = rt_min64(n_panels - panel, MANY_PANELS);
         for (int64_t row = 0; row < split->n_rows; row += MANY_LINES) {

@@ -51,8 +51,8 @@ static int64_t list_escapes(
     return n;
 }
 
-static int64_t split(const uint16_t *values, int32_t n_rows, int32_t dim, const uint8_t *base,
-        uint8_t *codes, uint8_t *rests, uint8_t *escapes) {
+SIMD_TILE int64_t split_rows(const uint16_t *values, int32_t n_rows, int32_t dim,
+        const uint8_t *base, uint8_t *codes, uint8_t *rests, uint8_t *escapes) {
     int64_t n_escapes = 0;
     for (int32_t row = 0; row < n_rows; row++) {
         const uint16_t *from = values + (int64_t)row * dim;
@@ -64,6 +64,15 @@ static int64_t split(const uint16_t *values, int32_t n_rows, int32_t dim, const 
         if (has_escapes) n_escapes += list_escapes(from, dim, base, escapes + n_escapes);
     }
     return n_escapes;
+}
+
+static int64_t split(const uint16_t *values, int32_t n_rows, int32_t dim, const uint8_t *base,
+        uint8_t *codes, uint8_t *rests, uint8_t *escapes) {
+    const int64_t n = (int64_t)n_rows * dim;
+    simd_reads(values, n * (int64_t)sizeof *values);
+    simd_writes(codes, rt_div_up(n_rows, 2) * dim);
+    simd_writes(rests, n);
+    return split_rows(values, n_rows, dim, base, codes, rests, escapes);
 }
 
 /* ---- join ------------------------------------------------------------------------------------ */
@@ -98,7 +107,7 @@ static bool fill_escapes(uint16_t *to, int32_t dim, const uint8_t *codes, const 
     return true;
 }
 
-static bool join(uint16_t *values, int32_t n_rows, int32_t dim, const uint8_t *base,
+SIMD_TILE bool join_rows(uint16_t *values, int32_t n_rows, int32_t dim, const uint8_t *base,
         const uint8_t *codes, const uint8_t *rests, const uint8_t *escapes, int64_t n_escapes) {
     int64_t next = 0;
     for (int32_t row = 0; row < n_rows; row++) {
@@ -113,6 +122,15 @@ static bool join(uint16_t *values, int32_t n_rows, int32_t dim, const uint8_t *b
             return false;
     }
     return next == n_escapes;
+}
+
+static bool join(uint16_t *values, int32_t n_rows, int32_t dim, const uint8_t *base,
+        const uint8_t *codes, const uint8_t *rests, const uint8_t *escapes, int64_t n_escapes) {
+    const int64_t n = (int64_t)n_rows * dim;
+    simd_writes(values, n * (int64_t)sizeof *values);
+    simd_reads(codes, rt_div_up(n_rows, 2) * dim);
+    simd_reads(rests, n);
+    return join_rows(values, n_rows, dim, base, codes, rests, escapes, n_escapes);
 }
 
 static uint64_t hash(const void *bytes, int64_t n_bytes, uint64_t seed) {

@@ -144,9 +144,9 @@ SIMD_INLINE void stream_tiles(const int rows, const rt_dtype dtype, const slice 
 
 /* Rows in tiles of nearly equal height, each a function of its own: in a larger one the accumulators
  * do not stay in registers. */
-#define DEFINE_STREAM(rows, type, dtype)                                    \
-    SIMD_OUTLINE void stream_##type##_##rows(const slice *s, int64_t row) { \
-        if ((rows) <= SIMD_ROWS) stream_tiles((rows), (dtype), s, row);     \
+#define DEFINE_STREAM(rows, type, dtype)                                 \
+    SIMD_TILE void stream_##type##_##rows(const slice *s, int64_t row) { \
+        if ((rows) <= SIMD_ROWS) stream_tiles((rows), (dtype), s, row);  \
     }
 #define DEFINE_STREAMS(type, dtype)                                                         \
     DEFINE_STREAM(1, type, dtype)                                                           \
@@ -241,7 +241,7 @@ static void widen_slice(slice *s) {
 }
 
 /* Panels outermost: one stays in the first-level cache while the rows pass. */
-SIMD_OUTLINE void many_rows(const slice *s, int64_t row, int64_t end) {
+SIMD_TILE void many_rows(const slice *s, int64_t row, int64_t end) {
     const int64_t n_panels = s->block->n_panels;
     int64_t panel = 0;
     for (; panel + SIMD_PANELS <= n_panels; panel += SIMD_PANELS)
@@ -278,7 +278,18 @@ static void multiply_few(const glm_block *block) {
     stream_all(&s, block, block->dtype);
 }
 
+/* What a block touches that other threads may; weights do not change. */
+static void tell(const glm_block *block) {
+    const int64_t n_out = block->n_panels * SIMD_PANEL;
+    const int64_t float_bytes = (int64_t)sizeof(float);
+    for (int64_t row = 0; row < block->n; row++) {
+        simd_reads(block->x.data + row * block->x.stride, block->n_in * float_bytes);
+        simd_writes(block->y.data + row * block->y.stride, n_out * float_bytes);
+    }
+}
+
 static void linear_block(const glm_block *block) {
+    tell(block);
     if (block->n <= GLM_FEW_ROWS) {
         multiply_few(block);
         return;
