@@ -12,9 +12,12 @@
 # TSan looks for races between threads. A test that started no thread in the release suite of the same
 # run, in any of its processes, is left out there (tests/mark_threads.c watches that).
 #
+# In the release suite what waits for somebody who may be lost runs alone, first; the sanitizers' builds take the time
+# that is left. The sanitized suites are one list. What takes longest begins first (tests/longest).
+#
 # GLM_TEST_DATA   published tokenizers and books (default ../shared/data where that exists)
 # GLM_TEST_FAST   set to 1 for the sanitizers' runs: tests may then use smaller sizes
-# JOBS            compilers and sanitized tests at once (default: every core)
+# JOBS            compilers and tests at once (default: every core); of sanitized tests one more, as some wait
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . bench/setup.sh
@@ -25,6 +28,8 @@ PACKAGES="$PACKAGES libpcre2-dev libopenmpi-dev openmpi-bin python3 python3-venv
 PACKAGES_WHY="$PACKAGES_WHY; regular expressions, to test against; MPI; Python, for HTTP clients"
 
 TIMEOUT_S=600
+# Tests of ranks, clients and children that are given up after some seconds.
+WAITING='_ranks|_mpi_|_nccl_|_tcp_|_serve_|interrupt|bounded'
 
 # Running one test: run_one SUITE NAME appends "result seconds suite/name" to $RESULTS.
 
@@ -123,6 +128,17 @@ build_suite() (
     esac
 )
 
+# build SUITE...: those that could be built are in $BUILT.
+build() {
+    for suite in "$@"; do
+        if build_suite "$suite"; then
+            printf '%s\n' "$suite" >>"$BUILT"
+        else
+            printf 'FAIL  %s/build\n' "$suite" | tee -a "$RESULTS"
+        fi
+    done
+}
+
 # Test names of a suite. The sanitizers leave out what tests no
 # code of ours that runs, and TSan what starts no thread.
 names_of() {
@@ -150,11 +166,22 @@ without_single_threads() {
     [ "$n_left" -eq 0 ] || printf '%s tests start no thread: not run under TSan\n' "$n_left" >&2
 }
 
-# run_suite SUITE JOBS NAMES: nothing is run twice, results come as they finish.
-run_suite() {
+# tests_of SUITE: its tests, or those asked for, "SUITE NAME" a line.
+tests_of() {
     # shellcheck disable=SC2086 # one word a test
-    if [ -n "$3" ]; then printf '%s\n' $3; else names_of "$1"; fi |
-        without_single_threads "$1" | xargs -P "$2" -I '{}' sh tests/run.sh --one "$1" '{}'
+    if [ -n "$only" ]; then printf '%s\n' $only; else names_of "$1"; fi |
+        without_single_threads "$1" | sed "s/^/$1 /"
+}
+
+# Those of tests/longest first, in its order.
+longest_first() {
+    awk 'FNR == NR { place[$0] = NR; next } { print ($0 in place) ? place[$0] : 1e6, $0 }' tests/longest - |
+        sort -s -n -k 1,1 | cut -d ' ' -f 2-
+}
+
+# run_tests N: those on stdin, N at once. None is run twice, results come as they finish.
+run_tests() {
+    xargs -r -P "$1" -L 1 sh tests/run.sh --one
 }
 
 count() {
@@ -164,15 +191,19 @@ count() {
 if [ "${1:-}" = --one ]; then
     run_one "$2" "$3"
     exit 0
+elif [ "${1:-}" = --build ]; then
+    shift
+    build "$@"
+    exit 0
 fi
 
 install=yes
-suites="release asan tsan"
+sanitizers="asan tsan"
 only=
 for argument in "$@"; do
     case $argument in
     --no-install) install=no ;;
-    --release) suites=release ;;
+    --release) sanitizers= ;;
     -*) die "unknown argument $argument; usage: sh tests/run.sh [--no-install] [--release] [NAME...]" ;;
     *) only="$only $argument" ;;
     esac
@@ -183,9 +214,10 @@ if [ -z "${GLM_TEST_DATA:-}" ] && [ -d ../shared/data ]; then
     export GLM_TEST_DATA
 fi
 RESULTS=$(mktemp) || exit 1
+BUILT=$(mktemp) || exit 1
 THREADS=$(mktemp -d) || exit 1
-export RESULTS THREADS
-trap 'rm -rf "$RESULTS" "$THREADS"' EXIT
+export RESULTS BUILT THREADS
+trap 'rm -rf "$RESULTS" "$BUILT" "$THREADS"' EXIT
 
 setup_packages "$install"
 # Programs that tests use where they are there: it is no failure where one is not.
@@ -207,15 +239,18 @@ if [ "$install" = yes ] && command -v dpkg >/dev/null && ! [ -e /usr/include/one
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
         libdnnl-dev >&2 || say "libdnnl-dev cannot be installed: oneDNN is not tested."
 fi
-for suite in $suites; do
-    if ! build_suite "$suite"; then
-        printf 'FAIL  %s/build\n' "$suite" | tee -a "$RESULTS"
-        continue
-    fi
-    # The release suite one at a time: some tests measure how long something takes.
-    [ "$suite" = release ] && jobs=1 || jobs=$(n_jobs)
-    run_suite "$suite" "$jobs" "$only"
-done
+
+build release
+# shellcheck disable=SC2086 # one word a suite
+[ -z "$sanitizers" ] || nice -n 19 sh tests/run.sh --build $sanitizers &
+if grep -qx release "$BUILT"; then
+    tests_of release | grep -E "$WAITING" | run_tests 1
+    tests_of release | grep -vE "$WAITING" | longest_first | run_tests "$(n_jobs)"
+fi
+wait
+for suite in $sanitizers; do
+    ! grep -qx "$suite" "$BUILT" || tests_of "$suite"
+done | longest_first | run_tests $(($(n_jobs) + 1))
 
 failed=$(count FAIL)
 grep '^FAIL ' "$RESULTS"

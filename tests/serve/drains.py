@@ -32,7 +32,7 @@ def end(connection, got):
 
 n_long = {"once": 400, "twice": 12000, "waiting": 12000}[HOW]
 streams = [server.begin(ask(n_long, f"hello {i}"), 2000) for i in range(2)]
-waiting = server.connect(timeout=60.0)
+waiting = server.connect()
 if HOW == "waiting":  # both slots are taken
     waiting.sendall(ask(8, stream=False))
     while server.metrics()["num_requests_waiting"] < 1:

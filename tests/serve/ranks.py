@@ -44,10 +44,10 @@ def check_error(error, rank=1):
 
 def lose(pid, deed):
     """Two are decoded, one of them whole at its end; one waits for a slot."""
-    whole = server.connect(timeout=60.0)
+    whole = server.connect()
     whole.sendall(post("hello whole", 60000, False))
     stream, got = server.begin(post("hello", 60000, True), 3000)
-    waiting = server.connect(timeout=60.0)
+    waiting = server.connect()
     waiting.sendall(post("hello waiting", 60000, True))
     while server.metrics()["num_requests_waiting"] < 1:
         time.sleep(0.01)

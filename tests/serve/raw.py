@@ -18,7 +18,7 @@ class Server:
         self.name = f"{self.host}:{self.port}"
         self.key = key
 
-    def connect(self, timeout=10.0, source=None):
+    def connect(self, timeout=60.0, source=None):
         return socket.create_connection(
             (self.host, self.port), timeout, source_address=(source, 0) if source else None)
 
@@ -31,7 +31,7 @@ class Server:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         return self.head("POST", path, f"Content-Length: {len(data)}", *fields) + data
 
-    def exchange(self, data, timeout=10.0, pieces=None, half_close=False):
+    def exchange(self, data, timeout=60.0, pieces=None, half_close=False):
         """All bytes that come back until the server closes, or one whole answer is there."""
         with self.connect(timeout) as connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -75,8 +75,9 @@ class Server:
     def n_descriptors(self):
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
-    def rest(self, n_descriptors, timeout=15.0):
-        """Wait until nothing runs, nothing waits, and no more descriptors are open than before."""
+    def rest(self, n_descriptors, timeout=25.0):
+        """Wait until nothing runs, nothing waits, and no more descriptors are open than before: for less than the 30 s
+        after which a connection that was missed is closed."""
         end = time.time() + timeout
         while time.time() < end:
             now = self.metrics()
