@@ -93,6 +93,68 @@ static void check_every_row_counts(void) {
     glm_ids_free(&ids);
 }
 
+/* Budgets: what is on disk is streamed, not loaded; not even the unfinished extents of all layers stay in memory. */
+enum { STREAMS = 45 << 20, PARKS = 27 << 20 };
+
+/* The text again, by the engine that makes the book and by others. */
+static void check_same_text(const glm_options *plain, glm_options kept, const glm_ids *ids) {
+    const answer want = ask(plain, ids, NULL);
+    answer got = ask(&kept, ids, "first");
+    require_equal("making the book", &want, &got, 0);
+    got = ask(&kept, ids, NULL);
+    require_equal("all of it again", &want, &got, ids->n - 1);
+    kept.threads = 1;
+    kept.chunk = 256;
+    kept.span = 4096;
+    kept.host_kv_bytes = STREAMS;
+    got = ask(&kept, ids, NULL);
+    require_equal("with another budget", &want, &got, ids->n - 1);
+    free(want.logits);
+}
+
+static void check_parked(glm_options kept, const glm_ids *ids) {
+    const glm_ids shorter = {.ids = ids->ids, .n = ids->n - 50};
+    kept.host_kv_bytes = PARKS;
+    const answer parked = ask(&kept, &shorter, "parked");
+    kept.host_kv_bytes = STREAMS;
+    answer got = ask(&kept, &shorter, NULL);
+    require_equal("a book made in a budget that parks it", &parked, &got, shorter.n - 1);
+    free(parked.logits);
+}
+
+static void check_other_text(
+        const glm_options *plain, glm_options kept, const glm_ids *ids, int64_t change_at) {
+    glm_ids other = {0};
+    help_require(glm_ids_append(&other, ids->ids, ids->n), "append");
+    other.ids[change_at] ^= 1;
+    const answer want = ask(plain, &other, NULL);
+    kept.host_kv_bytes = STREAMS;
+    answer got = ask(&kept, &other, NULL);
+    require_equal("another text from some token on", &want, &got, change_at);
+    kept.host_kv_bytes = 0;
+    kept.kv_io = "pread";
+    got = ask(&kept, &other, "second");
+    require_equal("and in memory", &want, &got, change_at);
+    got = ask(&kept, &other, NULL);
+    require_equal("which is a book too", &want, &got, ids->n - 1);
+    free(want.logits);
+    glm_ids_free(&other);
+}
+
+static void check_ids(const glm_options *kept, const glm_ids *ids) {
+    int32_t *book = NULL;
+    int64_t n_book = 0;
+    glm_engine *engine = NULL;
+    help_require(glm_engine_open(kept, &engine), "open");
+    help_require(glm_book_ids(engine, "first", &book, &n_book), "ids of a book");
+    if (n_book != ids->n || memcmp(book, ids->ids, (size_t)n_book * sizeof *book) != 0) {
+        printf("FAIL the book has other ids\n");
+        exit(1);
+    }
+    free(book);
+    glm_engine_close(engine);
+}
+
 int main(void) {
     (void)snprintf(dir, sizeof dir, "/tmp/books-XXXXXX");
     if (!mkdtemp(dir)) return 1;
@@ -102,62 +164,19 @@ int main(void) {
     glm_ids ids = {0};
     help_append_opening(&ids);
     const bool is_fast = getenv("GLM_TEST_FAST") != NULL;
-    const int64_t change_at = is_fast ? 4200 : 9000;
     help_append_filler(&ids, (is_fast ? 4500 : 10240 - 100) - ids.n, 1);
     const glm_options plain = {.model_dir = help_needle_model(), .max_len = ids.n + ROOM};
-    const answer want = ask(&plain, &ids, NULL);
-
     glm_options kept = plain;
     kept.persists = true;
     kept.kv_disk_dirs = dirs;
     kept.n_kv_disk_dirs = 1;
-    answer got = ask(&kept, &ids, "first");
-    require_equal("making the book", &want, &got, 0);
-    got = ask(&kept, &ids, NULL);
-    require_equal("all of it again", &want, &got, ids.n - 1);
-
+    check_same_text(&plain, kept, &ids);
     kept.threads = 1;
     kept.chunk = 256;
     kept.span = 4096;
-    kept.host_kv_bytes = 45 << 20; /* streamed, not loaded */
-    got = ask(&kept, &ids, NULL);
-    require_equal("with another budget", &want, &got, ids.n - 1);
-
-    kept.host_kv_bytes = 27 << 20; /* not even the unfinished extents of all layers: parked */
-    const glm_ids shorter = {.ids = ids.ids, .n = ids.n - 50};
-    const answer parked = ask(&kept, &shorter, "parked");
-    kept.host_kv_bytes = 45 << 20;
-    got = ask(&kept, &shorter, NULL);
-    require_equal("a book made in a budget that parks it", &parked, &got, shorter.n - 1);
-    free(parked.logits);
-
-    glm_ids other = {0};
-    help_require(glm_ids_append(&other, ids.ids, ids.n), "append");
-    other.ids[change_at] ^= 1;
-    const answer want_other = ask(&plain, &other, NULL);
-    got = ask(&kept, &other, NULL);
-    require_equal("another text from some token on", &want_other, &got, change_at);
-    kept.host_kv_bytes = 0;
-    kept.kv_io = "pread";
-    got = ask(&kept, &other, "second");
-    require_equal("and in memory", &want_other, &got, change_at);
-    got = ask(&kept, &other, NULL);
-    require_equal("which is a book too", &want_other, &got, ids.n - 1);
-
-    int32_t *book = NULL;
-    int64_t n_book = 0;
-    glm_engine *engine = NULL;
-    help_require(glm_engine_open(&kept, &engine), "open");
-    help_require(glm_book_ids(engine, "first", &book, &n_book), "ids of a book");
-    if (n_book != ids.n || memcmp(book, ids.ids, (size_t)n_book * sizeof *book) != 0) {
-        printf("FAIL the book has other ids\n");
-        return 1;
-    }
-    free(book);
-    glm_engine_close(engine);
-    free(want.logits);
-    free(want_other.logits);
+    check_parked(kept, &ids);
+    check_other_text(&plain, kept, &ids, is_fast ? 4200 : 9000);
+    check_ids(&kept, &ids);
     glm_ids_free(&ids);
-    glm_ids_free(&other);
     return 0;
 }
