@@ -4,7 +4,6 @@
  * walk that appends takes one for every further page it touches, of the sequence's own or of the
  * store's, and gives back all but the last. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "runtime/base/memory.h"
 #include "store_impl.h"

@@ -6,7 +6,6 @@
  *   kv_walk_leave   finished extents go out, and the pages of what is not to stay are free (walk_stores.c) */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"

@@ -3,7 +3,6 @@
  * the file that its extents are in, and the walk gives the window that failed once more. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "segment.h"
 #include "store_impl.h"

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "runtime/base/memory.h"
 #include "runtime/base/size.h"
 #include "store_impl.h"
 

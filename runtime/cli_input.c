@@ -1,7 +1,6 @@
 /* What commands read besides flags: texts, token files, lists of numbers. */
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>

@@ -4,7 +4,6 @@
  * then together in windows. Windows are cut once at every page boundary in turn, then at random, in
  * step and each sequence on its own; pages are shown through a small buffer that is filled with NaN
  * again after each window, as the store's is, sequences that share a page sharing its copy. */
-#include <math.h>
 #include <string.h>
 
 #include "help_attention.h"

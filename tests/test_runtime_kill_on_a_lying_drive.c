@@ -5,7 +5,6 @@
  * once its first span is committed; in that span's segment a sector is then as it is when the power fails before
  * a drive has written it: zeros, or what lay there before. Another process goes on with the text. Sectors in
  * the keys and values of each layer, a child for each. */
-#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
