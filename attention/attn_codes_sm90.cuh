@@ -14,7 +14,7 @@
  *
  * What f16 holds, and where powers of two go that it does not:
  *   queries   a row times a power of two, its greatest number in [2^14, 2^15): bf16 numbers down to 2^-29 of it as
- *             they are, smaller ones to 2^-40 of it, which fp32 sums do not see
+ *             they are, smaller ones to 2^-40 of it, which fp32 sums do not see (of rows below 2^-32, to 2^-71)
  *   weights   up to 2^15, relative to a base; it rises where a score is beyond, so that the score's weight is 2^11.
  *             To 2^-11 of themselves down to 2^-25 of that score's, absolutely to 2^-36 of it below: of 4096
  *             keys 2^-24
