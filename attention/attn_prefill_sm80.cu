@@ -16,6 +16,8 @@
  * 4 x 128 FLOP a row and key; 512 bytes a key from L2 for each 128 rows. */
 #include "attn_prefill.cuh"
 
+#include <float.h>
+
 namespace {
 
 enum {
@@ -167,7 +169,7 @@ PTX_DEVICE void mask(score_tile &s, int n_seen, int n_keys) {
     }
 }
 
-/* s -> weights 2^(scale s - max), the state brought to the new maximum. Where no row of the warp
+/* s -> weights 2^(scale s - max), the state brought to the new maximum, which lags. Where no row of the warp
  * has risen, out is left alone: all its factors are 1. */
 PTX_DEVICE void weigh(score_tile &s, row_state &state, float scale) {
     float factor[N_ROW_STATES];
@@ -178,9 +180,11 @@ PTX_DEVICE void weigh(score_tile &s, row_state &state, float scale) {
 #pragma unroll
         for (int j = 0; j < N_KEY_TILES; j++)
             top = fmaxf(top, fmaxf(s[r / 2][j][r % 2 * 2], s[r / 2][j][r % 2 * 2 + 1]));
-        const float max = fmaxf(state.max[r], max_of_row(top) * scale);
-        const float base = max == -INFINITY ? 0.0f : max; /* no key so far: -inf - (-inf) is NaN */
-        is_risen = is_risen || max > state.max[r];
+        const float lagging = fmaf(max_of_row(top), scale, -MAX_LAG);
+        const bool rises = lagging > state.max[r];
+        const float max = rises ? lagging + MAX_LAG : state.max[r];
+        const float base = fmaxf(max, -FLT_MAX); /* no key so far: -inf - (-inf) is NaN */
+        is_risen = is_risen || rises;
         factor[r] = ptx_exp2(state.max[r] - base);
         state.max[r] = max;
         float sum = 0.0f;

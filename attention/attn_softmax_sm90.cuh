@@ -55,10 +55,6 @@ PTX_DEVICE float greatest(const float (&s)[64], int h) {
     return fmaxf(fmaxf(top[0], top[1]), fmaxf(top[2], top[3]));
 }
 
-/* A row's maximum may lag behind by so much: its weights are then up to 2^8, as exact as any, and what was summed needs
- * no factor. Maxima that always rise would rescale most pages of a short walk. */
-#define MAX_LAG 8.0f
-
 /* Maxima of the thread's two rows, from what they were; is_risen: not the same for some row of the warp. */
 struct row_rise {
     float from[2];
