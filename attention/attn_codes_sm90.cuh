@@ -166,8 +166,7 @@ template <class BLOCK> PTX_DEVICE void copy_pages(const page_walk &w, ptx_smem s
 
 /* Of a tile row that is there. */
 PTX_DEVICE const uint16_t *query_of(const decode_params &p, const decode_tile &t, int row) {
-    const int64_t place = place_of<CODES_ROWS>(p, t, row);
-    return p.a.q + place / p.n_heads * p.a.q_stride + place % p.n_heads * HEAD_DIM;
+    return query_of(p, place_of_row(p, t, row), t.kv_head);
 }
 
 /* The greatest of eight bf16 in size. */
@@ -214,7 +213,7 @@ PTX_DEVICE void load_scaled_queries(const decode_params &p, const decode_tile &t
             sts_float(at + 4, CODES_NO_BASE);
         }
         ptx_sts32(smem + BLOCK::SEEN_AT + row * 4,
-                (uint32_t)(t.first_seen + token_of<CODES_ROWS>(p, t, row)));
+                (uint32_t)(t.first_seen + token_of(p, t, row)));
     }
     ptx_fence_async(); /* wgmma will read them */
 }

@@ -78,6 +78,16 @@ RT_MUST_CHECK rt_status attn_cuda_prefill_sm80(
 RT_MUST_CHECK rt_status attn_cuda_prefill_sm90(
         const attn_shape *shape, const attn_cuda_prefill_args *args, rt_stream stream);
 
+/* Of n_seqs sequences, order[first] .. order[first + n - 1] attend to splits first_split .. end_split - 1 in one pass over
+ * their pages: those of each are the same there, and all of those keys come before any of their query tokens. Or n is
+ * 1, and it is a sequence by itself; or there are no splits. */
+typedef struct attn_cuda_pass {
+    int32_t first;
+    int32_t n;
+    int32_t first_split;
+    int32_t end_split;
+} attn_cuda_pass;
+
 /* n_queries query tokens of each of n_seqs sequences, the last of its keys so far: sequence i's
  * query token j is at position lengths[i] - n_queries + j and attends to the keys up to itself.
  *
@@ -92,13 +102,19 @@ RT_MUST_CHECK rt_status attn_cuda_prefill_sm90(
  *   tickets   attn_cuda_decode_ticket_bytes(...), for as many sequences or more: zero before the first call,
  *             and again after each that completes the keys
  *   scratch   attn_cuda_decode_scratch_bytes(...), of any contents
+ *   passes, order  NULL: each sequence attends to all of its keys by itself. Otherwise [n_passes], and the sequences that
+ *             they name, read by the device when it gets there: who reads which splits with whom. A split of a sequence
+ *             is in one pass. Those with the most splits go first: blocks take them in this order
+ *   n_together  sequences of a pass, at most, or a little more: the launch follows from it, and is the same for the same
+ *   n_splits  of a sequence in this call, at most; 0: as many as max_tokens has
  *
- * Where a sequence's keys are there a part at a time, a step is several calls, n_tokens a multiple of
- * ATTN_SPLIT_TOKENS but for the last one's: only the part's pages need be listed, the scratch is left alone in
+ * Questions on one book share its pages, and so one pass over them, as speculated tokens of one sequence do; each has its
+ * own keys behind them. Where a sequence's keys are there a part at a time, a step is several calls, and passes are of
+ * the splits that are there: only their pages need be listed, the scratch is left alone in
  * between, and the call that completes the keys, whichever it is, writes attended: the same bits.
  *
  * n_queries n_heads / n_kv_heads is at most 256. A row's bits depend on no other, neither on how many there
- * are; they are those of the kernel. */
+ * are, nor on the passes; they are those of the kernel. */
 typedef struct attn_cuda_decode_args {
     const uint16_t *q;
     int64_t q_stride;
@@ -112,11 +128,14 @@ typedef struct attn_cuda_decode_args {
     uint32_t *tickets;
     void *scratch;
     void *const *const *open_pages;
-    int64_t first_token; /* of the keys of this call, a multiple of ATTN_SPLIT_TOKENS */
-    int64_t n_tokens;    /* of them; 0: all from there on */
+    const attn_cuda_pass *passes;
+    const int32_t *order;
+    int32_t n_passes;
+    int32_t n_together;
+    int64_t n_splits;
 } attn_cuda_decode_args;
 enum { ATTN_CUDA_DECODE_ROWS_MAX = 256 };
-/* Ampere and later: mma.sync. Memory binds up to 32 rows of a KV head. */
+/* Ampere and later: mma.sync. Memory binds up to 32 rows of a KV head, those of a pass's sequences counted together. */
 RT_MUST_CHECK rt_status attn_cuda_decode_sm80(
         const attn_shape *shape, const attn_cuda_decode_args *args, rt_stream stream);
 /* Hopper: bulk copies, wgmma. Memory binds up to 128 rows of a KV head of bf16 pages, 64 of e4m3. */

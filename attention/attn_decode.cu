@@ -1,7 +1,8 @@
 /* Decode attention, sm_80 and later: a few query tokens of each sequence against all of its keys.
  *
- * A block is one KV head, one split of 4096 keys and up to 64 query rows of the KV head: the (8 or 16)
- * query heads of each query token, so that keys and values are read once for all of them. The
+ * A block is a tile (attn_decode_tiles.cuh): one KV head, one split of 4096 keys and up to 64 query rows of the KV head: the
+ * (8 or 16) query heads of each query token, of a sequence or of several that hold the same pages, so that keys and values
+ * are read once for all of them. The
  * products are transposed, S^T = K Q^T and O^T = V^T P^T: the keys fill the rows of the matrix
  * instruction, and the query rows its n = 8 columns, without padding where the group is 8.
  *
@@ -9,7 +10,7 @@
  * class is one warp, or two of 32 rows each that share what they copy; it waits for no other until
  * the end of the split. 24 KiB of cp.async in flight or in use a class, 96 KiB a block. The classes'
  * states are folded in order; so are the splits', by the block of a (sequence, KV head, rows) that comes
- * last. So a row's additions have the same order whatever it shares a pass with.
+ * last, of each of its sequences. So a row's additions have the same order whatever it shares a pass with.
  *
  * Pages are bf16, or e4m3 (attn_fp8.h) up to the first query's, whose page is bf16. A query that lies a
  * page further reads that page as e4m3, so its steps are taken twice, once for either. Codes become bf16 in
@@ -19,13 +20,10 @@
  *
  * 512 bytes (256 of e4m3) and 4 x 128 x rows FLOP a key: bound by memory up to about 32 rows; more than 64
  * are several blocks, which find what they read in L2. */
-#include "ptx.cuh"
-
-#include "attn_decode_rows.h"
-#include "attn_fp8.h"
-#include "attn_tile.cuh"
-
 #include <math.h>
+
+#include "attn_decode_tiles.cuh"
+#include "attn_fp8.h"
 
 namespace {
 
@@ -33,13 +31,11 @@ enum {
     N_CLASSES = 4,
     CLASS_KEYS = 16, /* a step of a class */
     STEP_KEYS = N_CLASSES * CLASS_KEYS,
-    SPLIT = ATTN_SPLIT_TOKENS,
     N_DIM_TILES = HEAD_DIM / 16,
     N_STAGES = 3,
     HALF_BYTES = CLASS_KEYS * ROW_BYTES,
     OPERAND_BYTES = 2 * HALF_BYTES,
     STAGE_BYTES = 2 * OPERAND_BYTES, /* keys, values */
-    SMEM_BYTES = N_CLASSES * N_STAGES * STAGE_BYTES,
     FP8_OPERAND_BYTES = CLASS_KEYS * HEAD_DIM, /* a stage of e4m3: keys, values, scales */
     FP8_SCALES_AT = 2 * FP8_OPERAND_BYTES,
 
@@ -48,36 +44,28 @@ enum {
     OUT_STRIDE = HEAD_DIM + 4,                        /* numbers a row; no bank conflicts */
     MAX_AT = N_CLASSES * GROUP_ROWS * OUT_STRIDE * 4, /* [class][row] */
     SUM_AT = MAX_AT + N_CLASSES * GROUP_ROWS * 4,
-    TICKET_AT = SUM_AT + N_CLASSES * GROUP_ROWS * 4
-};
-static_assert(TICKET_AT + 4 <= SMEM_BYTES, "the states fit where the stages were");
+    TICKETS_AT = SUM_AT + N_CLASSES * GROUP_ROWS * 4, /* [sequence of the tile] */
+    TILE_SEQS_MAX = 2 * GROUP_ROWS,
 
-struct decode_params {
-    attn_cuda_decode_args a;
-    int32_t n_heads;
-    int32_t n_kv_heads;
-    int32_t group;
-    int32_t n_rows; /* n_queries x group */
-    int32_t n_row_blocks;
-    int64_t n_splits_max;
-    uint32_t *tickets; /* [n_seqs][n_kv_heads][n_row_blocks] */
-    float *part_out;   /* [n_seqs][n_kv_heads][n_row_blocks][n_splits_max][rows of a block][128] */
-    float *part_max;   /* [n_seqs][n_kv_heads][n_row_blocks][n_splits_max][rows of a block] */
-    float *part_sum;
-    float scale;
+    /* Behind the stages, to be read again rather than kept in registers: lists of pages, KV head, the first row's token. */
+    PAGES_AT = N_CLASSES * N_STAGES * STAGE_BYTES,
+    KV_HEAD_AT = PAGES_AT + 16,
+    FIRST_ROW_AT = KV_HEAD_AT + 4,
+    SMEM_BYTES = KV_HEAD_AT + 16
 };
+static_assert(TICKETS_AT + TILE_SEQS_MAX * 4 <= PAGES_AT, "the states fit where the stages were");
 
-/* What this block has to do. Keys are counted from the start of the split. */
-struct decode_work {
-    int32_t seq;
-    int32_t kv_head;
-    int32_t split;
-    int32_t row_block;
-    int32_t n_splits;
+/* What this block has to do. Keys are counted from the start of the split, and as the first sequence sees them: where
+ * there are others, all see all of them. */
+struct decode_work : tile_place {
+    int32_t n_splits; /* of that sequence */
+    int32_t n_rows;
     int32_t n_keys;
     int32_t first_seen; /* keys that query token 0 sees, clipped to 2 SPLIT; each later one sees one more */
     int32_t open_key; /* e4m3: where the page of query token 0 begins, clipped likewise */
     bool is_twice;    /* e4m3: and that page is in this split, and another query lies behind it */
+    void *const *pages; /* of the split; and open ones from that page on */
+    void *const *open_pages;
 };
 
 /* A lane's part of a warp's state, n-tile n: rows 8n + 2q, + 1; dims 16j + g, + 8. `sum` is of this
@@ -103,21 +91,35 @@ PTX_DEVICE int32_t clip(int64_t key) {
     return key < -SPLIT ? -SPLIT : key < 2 * SPLIT ? (int32_t)key : 2 * SPLIT;
 }
 
-PTX_DEVICE decode_work work_of_block(const decode_params &p) {
+PTX_DEVICE decode_work work_of_tile(const decode_params &p, const tile_cursor &c) {
     decode_work w;
-    w.seq = (int32_t)(ptx_block_y() / p.n_kv_heads);
-    w.kv_head = (int32_t)(ptx_block_y() % p.n_kv_heads);
-    w.split = (int32_t)(ptx_block_x() / p.n_row_blocks + p.a.first_token / SPLIT);
-    w.row_block = (int32_t)(ptx_block_x() % p.n_row_blocks);
-    const int64_t length = p.a.lengths[w.seq];
+    static_cast<tile_place &>(w) = place_of_tile(p, c);
+    const int32_t seq = seq_of(p, w.first);
+    const int64_t length = p.a.lengths[seq];
     const int64_t first = (int64_t)w.split * SPLIT;
-    w.n_splits = (int32_t)((length + SPLIT - 1) / SPLIT);
+    w.n_rows = rows_of_tile(p, w);
+    w.n_splits = splits_of_length(length);
     w.n_keys = length - first < SPLIT ? (int32_t)(length - first) : SPLIT;
     w.first_seen = clip(length - first - p.a.n_queries + 1);
     const int64_t open_page = (length - p.a.n_queries) / PAGE;
     w.open_key = clip(open_page * PAGE - first);
     w.is_twice = (length - 1) / PAGE > open_page && w.open_key >= 0 && w.open_key < w.n_keys;
+    w.pages = p.a.pages[seq] + (int64_t)w.split * (SPLIT / PAGE);
+    w.open_pages = p.a.open_pages ? p.a.open_pages[seq] : NULL;
     return w;
+}
+
+/* One thread; a barrier of all must follow. */
+PTX_DEVICE void put_work(const decode_params &p, const decode_work &w, ptx_smem smem) {
+    const uint64_t pages = (uint64_t)(uintptr_t)w.pages, open = (uint64_t)(uintptr_t)w.open_pages;
+    ptx_sts128(smem + PAGES_AT, make_uint4((uint32_t)pages, (uint32_t)(pages >> 32), (uint32_t)open,
+                                        (uint32_t)(open >> 32)));
+    ptx_sts32(smem + KV_HEAD_AT, (uint32_t)w.kv_head);
+    ptx_sts32(smem + FIRST_ROW_AT, (uint32_t)(w.row_block * p.tile_rows));
+}
+
+PTX_DEVICE void *const *pointer_of(uint32_t low, uint32_t high) {
+    return (void *const *)(uintptr_t)((uint64_t)high << 32 | low);
 }
 
 /* ---- steps ----------------------------------------------------------------------------------- */
@@ -147,10 +149,11 @@ template <bool IS_FP8> PTX_DEVICE decode_step step_of(const decode_work &w, int 
 
 /* 16 keys of a bf16 page, K and V; rows past the last key are zero. Two warps of a class share the work. */
 template <int GROUPS>
-PTX_DEVICE void copy_rows(const decode_work &w, const void *page, int key, ptx_smem to) {
+PTX_DEVICE void copy_rows(
+        const decode_work &w, const void *page, int kv_head, int key, ptx_smem to) {
     const int offset = lane_of() * 16;
     const int n_keys = w.n_keys - key - offset / ROW_BYTES;
-    const char *from = tile_of_keys(page, w.kv_head) + key % PAGE * ROW_BYTES + offset;
+    const char *from = tile_of_keys(page, kv_head) + key % PAGE * ROW_BYTES + offset;
 #pragma unroll
     for (int operand = 0; operand < 2; operand++) {
         if (GROUPS == 2 && row_group_of() != operand) continue;
@@ -167,8 +170,8 @@ PTX_DEVICE void copy_rows(const decode_work &w, const void *page, int key, ptx_s
 
 /* 16 keys of an e4m3 page, and its scales. */
 template <int GROUPS>
-PTX_DEVICE void copy_codes(const decode_work &w, const void *page, int key, ptx_smem to) {
-    const char *from = (const char *)page + (int64_t)w.kv_head * ATTN_FP8_HEAD_BYTES;
+PTX_DEVICE void copy_codes(const void *page, int kv_head, int key, ptx_smem to) {
+    const char *from = (const char *)page + (int64_t)kv_head * ATTN_FP8_HEAD_BYTES;
     const int at = key % PAGE * HEAD_DIM; /* of keys and of values: both lie 16 keys by 16 */
 #pragma unroll
     for (int operand = 0; operand < 2; operand++) {
@@ -183,16 +186,16 @@ PTX_DEVICE void copy_codes(const decode_work &w, const void *page, int key, ptx_
 }
 
 template <int GROUPS, bool IS_FP8>
-PTX_DEVICE void copy_step(
-        const decode_params &p, const decode_work &w, decode_step step, ptx_smem to) {
-    const int64_t page = (int64_t)w.split * (SPLIT / PAGE) + step.key / PAGE;
-    if (!IS_FP8)
-        copy_rows<GROUPS>(w, p.a.pages[w.seq][page], step.key, to);
-    else if (step.is_open)
-        copy_rows<GROUPS>(
-                w, p.a.open_pages[w.seq][step.key / PAGE - w.open_key / PAGE], step.key, to);
+PTX_DEVICE void copy_step(const decode_work &w, decode_step step, ptx_smem smem, ptx_smem to) {
+    const uint4 lists = ptx_lds128(smem + PAGES_AT);
+    const int kv_head = (int)ptx_lds32(smem + KV_HEAD_AT), page = step.key / PAGE;
+    if (IS_FP8 && step.is_open)
+        copy_rows<GROUPS>(w, pointer_of(lists.z, lists.w)[page - w.open_key / PAGE], kv_head,
+                step.key, to);
+    else if (IS_FP8)
+        copy_codes<GROUPS>(pointer_of(lists.x, lists.y)[page], kv_head, step.key, to);
     else
-        copy_codes<GROUPS>(w, p.a.pages[w.seq][page], step.key, to);
+        copy_rows<GROUPS>(w, pointer_of(lists.x, lists.y)[page], kv_head, step.key, to);
 }
 
 /* ---- which numbers are where ----------------------------------------------------------------- *
@@ -213,16 +216,15 @@ PTX_DEVICE void load_queries(const decode_params &p, const decode_work &w, int f
 #pragma unroll
     for (int n = 0; n < NT; n++) {
         const int row = first_row + 8 * n + lane / 4;
-        const int64_t token = (int64_t)w.seq * p.a.n_queries + row / p.group;
-        const int head = w.kv_head * p.group + row % p.group;
-        const uint16_t *q = p.a.q + token * p.a.q_stride + head * HEAD_DIM;
+        const bool is_row = row < w.n_rows;
+        const uint16_t *q = query_of(p, place_of_row(p, w, is_row ? row : 0), w.kv_head);
 #pragma unroll
         for (int k = 0; k < HEAD_DIM / 16; k++)
 #pragma unroll
             for (int half = 0; half < 2; half++) {
                 const int dim = IS_FP8 ? lane % 4 * 32 + 4 * k + 2 * half
                                        : 16 * k + lane % 4 * 2 + 8 * half;
-                b[n][k][half] = row < p.n_rows ? *(const uint32_t *)(q + dim) : 0u;
+                b[n][k][half] = is_row ? *(const uint32_t *)(q + dim) : 0u;
             }
     }
 }
@@ -293,9 +295,10 @@ PTX_DEVICE void multiply_key_codes(
 /* Keys that a row does not see: -inf. s[n][c] is row g + 8 (c / 2) of the products, query row 8n + 2q +
  * c % 2. A query sees what lies before it; of two forms of a page, bf16 where it lies in it. */
 template <int NT, bool IS_FP8>
-PTX_DEVICE void mask(const decode_params &p, const decode_work &w, decode_step step, int first_row,
+PTX_DEVICE void mask(const decode_params &p, const decode_work &w, decode_step step, ptx_smem smem,
         float (&s)[NT][4]) {
     const int lane = lane_of();
+    const int first_row = (int)ptx_lds32(smem + FIRST_ROW_AT) + row_group_of() * 8 * NT;
 #pragma unroll
     for (int n = 0; n < NT; n++)
 #pragma unroll
@@ -399,7 +402,7 @@ template <int NT> PTX_DEVICE void clear(float (&s)[NT][4]) {
 /* A step over a bf16 page. */
 template <int NT, bool IS_FP8>
 PTX_DEVICE void fold_rows(const decode_params &p, const decode_work &w, decode_step step,
-        int first_row, ptx_smem stage, const uint32_t (&q)[NT][HEAD_DIM / 16][2],
+        ptx_smem smem, ptx_smem stage, const uint32_t (&q)[NT][HEAD_DIM / 16][2],
         decode_state<NT> &state) {
     float s[NT][4];
     uint32_t weights[NT][2];
@@ -408,7 +411,7 @@ PTX_DEVICE void fold_rows(const decode_params &p, const decode_work &w, decode_s
         multiply_open_keys<NT>(stage, q, s);
     else
         multiply_keys<NT>(stage, q, s);
-    if (IS_FP8 || step.key + CLASS_KEYS > w.first_seen) mask<NT, IS_FP8>(p, w, step, first_row, s);
+    if (IS_FP8 || step.key + CLASS_KEYS > w.first_seen) mask<NT, IS_FP8>(p, w, step, smem, s);
     weigh<NT>(s, state, p.scale);
     pack<NT>(s, 1.0f, weights);
     multiply_values<NT, IS_FP8>(stage + OPERAND_BYTES, weights, state);
@@ -417,7 +420,7 @@ PTX_DEVICE void fold_rows(const decode_params &p, const decode_work &w, decode_s
 /* A step over an e4m3 page. */
 template <int NT>
 PTX_DEVICE void fold_codes(const decode_params &p, const decode_work &w, decode_step step,
-        int first_row, ptx_smem stage, const uint32_t (&q)[NT][HEAD_DIM / 16][2],
+        ptx_smem smem, ptx_smem stage, const uint32_t (&q)[NT][HEAD_DIM / 16][2],
         decode_state<NT> &state) {
     float s[NT][4];
     uint32_t weights[NT][2];
@@ -425,7 +428,7 @@ PTX_DEVICE void fold_codes(const decode_params &p, const decode_work &w, decode_
     const float value_scale = ptx_bits_float(ptx_lds32(stage + FP8_SCALES_AT + 4));
     clear<NT>(s);
     multiply_key_codes<NT>(stage, q, s);
-    if (step.key >= w.open_key) mask<NT, true>(p, w, step, first_row, s);
+    if (step.key >= w.open_key) mask<NT, true>(p, w, step, smem, s);
     weigh<NT>(s, state, p.scale * key_scale);
     pack<NT>(s, value_scale, weights);
     multiply_value_codes<NT>(stage + FP8_OPERAND_BYTES, weights, state);
@@ -444,12 +447,12 @@ template <int NT, int GROUPS, bool IS_FP8>
 PTX_DEVICE void walk(
         const decode_params &p, const decode_work &w, ptx_smem smem, decode_state<NT> &state) {
     const ptx_smem ring = smem + (ptx_smem)(class_of() * N_STAGES * STAGE_BYTES);
-    const int first_row = w.row_block * (8 * NT * GROUPS) + row_group_of() * 8 * NT;
+    const int first_row = row_group_of() * 8 * NT;
     uint32_t q[NT][HEAD_DIM / 16][2];
 #pragma unroll
     for (int i = 0; i < N_STAGES - 1; i++) {
         const decode_step step = step_of<IS_FP8>(w, i);
-        if (step.key < w.n_keys) copy_step<GROUPS, IS_FP8>(p, w, step, ring + i * STAGE_BYTES);
+        if (step.key < w.n_keys) copy_step<GROUPS, IS_FP8>(w, step, smem, ring + i * STAGE_BYTES);
         ptx_cp_async_commit();
     }
     load_queries<NT, IS_FP8>(p, w, first_row, q);
@@ -462,13 +465,13 @@ PTX_DEVICE void walk(
         const decode_step next = step_of<IS_FP8>(w, i + N_STAGES - 1);
         const int next_stage = stage == 0 ? N_STAGES - 1 : stage - 1;
         if (next.key < w.n_keys)
-            copy_step<GROUPS, IS_FP8>(p, w, next, ring + (ptx_smem)(next_stage * STAGE_BYTES));
+            copy_step<GROUPS, IS_FP8>(w, next, smem, ring + (ptx_smem)(next_stage * STAGE_BYTES));
         ptx_cp_async_commit();
         const ptx_smem here = ring + (ptx_smem)(stage * STAGE_BYTES);
         if (!IS_FP8 || step.is_open)
-            fold_rows<NT, IS_FP8>(p, w, step, first_row, here, q, state);
+            fold_rows<NT, IS_FP8>(p, w, step, smem, here, q, state);
         else
-            fold_codes<NT>(p, w, step, first_row, here, q, state);
+            fold_codes<NT>(p, w, step, smem, here, q, state);
         stage = stage == N_STAGES - 1 ? 0 : stage + 1;
     } /* every copy has been waited for: what was committed since is empty */
 }
@@ -527,62 +530,96 @@ PTX_DEVICE merged_row merge_classes(ptx_smem smem, int row, int n_rows, int dim)
     return m;
 }
 
-/* `row` of all the KV head's. */
-PTX_DEVICE void store_row(
-        const decode_params &p, const decode_work &w, int row, int dim, const merged_row &m) {
-    if (row >= p.n_rows) return;
-    const int64_t token = (int64_t)w.seq * p.a.n_queries + row / p.group;
-    const int64_t at = token * p.n_heads + w.kv_head * p.group + row % p.group;
+PTX_DEVICE void store_row(const decode_params &p, const row_place &row, int kv_head, int dim,
+        const merged_row &m) {
+    const int64_t at = token_head_of(p, row, kv_head);
     const float inverse = m.sum > 0.0f ? 1.0f / m.sum : 0.0f;
     p.a.attended[at * HEAD_DIM + dim] = (uint16_t)ptx_pack_bf16(m.out * inverse, 0.0f);
     if (p.a.lse && dim == 0) p.a.lse[at] = (m.max + ptx_log2(m.sum)) * 0.6931471805599453f;
 }
 
-/* The splits' states of 8 of a block's n_rows rows, in order; the loads of several splits are in flight. */
+/* The splits' states of 8 rows of a sequence, in order; the loads of several splits are in flight. */
 PTX_DEVICE void merge_splits(
-        const decode_params &p, const decode_work &w, int64_t part, int n_rows, int row, int dim) {
+        const decode_params &p, row_place place, int kv_head, int n_splits, int dim) {
     merged_row m[8];
+    const int64_t first = state_of(p, place, kv_head, 0);
 #pragma unroll
     for (int r = 0; r < 8; r++) m[r] = {-INFINITY, 0.0f, 0.0f};
 #pragma unroll 4
-    for (int split = 0; split < w.n_splits; split++)
+    for (int split = 0; split < n_splits; split++)
 #pragma unroll
         for (int r = 0; r < 8; r++)
             m[r].max = fmaxf(m[r].max,
-                    ptx_load_shared_float(p.part_max + (part + split) * n_rows + row + r));
+                    ptx_load_shared_float(p.part_max + first + (int64_t)split * p.n_block_rows + r));
 #pragma unroll 4
-    for (int split = 0; split < w.n_splits; split++)
+    for (int split = 0; split < n_splits; split++)
 #pragma unroll
         for (int r = 0; r < 8; r++) {
-            const int64_t at = (part + split) * n_rows + row + r;
+            const int64_t at = first + (int64_t)split * p.n_block_rows + r;
             const float weight = weight_of(ptx_load_shared_float(p.part_max + at), m[r].max);
             m[r].sum = fmaf(weight, ptx_load_shared_float(p.part_sum + at), m[r].sum);
             m[r].out =
                     fmaf(weight, ptx_load_shared_float(p.part_out + at * HEAD_DIM + dim), m[r].out);
         }
 #pragma unroll
-    for (int r = 0; r < 8; r++) store_row(p, w, w.row_block * n_rows + row + r, dim, m[r]);
+    for (int r = 0; r < 8; r++)
+        if (place.row + r < p.n_rows) store_row(p, {place.seq, place.row + r}, kv_head, dim, m[r]);
+}
+
+/* A state of the tile's split, to be merged, and as often as there are no rows behind the sequence's last: 8 are merged
+ * at a time. */
+PTX_DEVICE void store_part(const decode_params &p, const decode_work &w, const row_place &row,
+        int dim, const merged_row &m) {
+    int64_t at = state_of(p, row, w.kv_head, w.split);
+    const int64_t end = row.row == p.n_rows - 1 ? at + (7 - row.row % 8) : at;
+    for (; at <= end; at++) {
+        ptx_store_shared_float(p.part_out + at * HEAD_DIM + dim, m.out);
+        if (dim != 0) continue;
+        ptx_store_shared_float(p.part_max + at, m.max);
+        ptx_store_shared_float(p.part_sum + at, m.sum);
+    }
 }
 
 /* Of one group of rows, whose states are in shared memory: to the result, or to be merged. */
 template <int NT, int GROUPS>
 PTX_DEVICE void store_states(
-        const decode_params &p, const decode_work &w, ptx_smem smem, int64_t part, int group) {
-    enum { N_ROWS = 8 * NT * GROUPS };
+        const decode_params &p, const decode_work &w, ptx_smem smem, int group) {
     const int dim = ptx_thread() % HEAD_DIM;
     for (int i = ptx_thread() / HEAD_DIM; i < 8 * NT; i += GROUPS) {
-        const int row = group * 8 * NT + i;
+        if (group * 8 * NT + i >= w.n_rows) break;
+        const row_place row = place_of_row(p, w, group * 8 * NT + i);
         const merged_row m = merge_classes(smem, i, 8 * NT, dim);
-        if (w.n_splits == 1) {
-            store_row(p, w, w.row_block * N_ROWS + row, dim, m);
-            continue;
-        }
-        const int64_t at = (part + w.split) * N_ROWS + row;
-        ptx_store_shared_float(p.part_out + at * HEAD_DIM + dim, m.out);
-        if (dim == 0) {
-            ptx_store_shared_float(p.part_max + at, m.max);
-            ptx_store_shared_float(p.part_sum + at, m.sum);
-        }
+        if (w.n_splits == 1)
+            store_row(p, row, w.kv_head, dim, m);
+        else
+            store_part(p, w, row, dim, m);
+    }
+}
+
+/* Each sequence of the tile takes a ticket, a thread each; of those whose splits are now all stored the tile's rows are
+ * merged here. */
+template <int NT, int GROUPS>
+PTX_DEVICE void merge_complete(const decode_params &p, const decode_work &w, ptx_smem smem) {
+    const int mine = ptx_thread();
+    ptx_syncthreads(); /* the partial states are stored */
+    if (mine < w.n_seqs) {
+        const int32_t seq = seq_of(p, w.first + mine);
+        const int64_t rows = ((int64_t)seq * p.n_kv_heads + w.kv_head) * p.n_row_blocks;
+        uint32_t *ticket = p.tickets + rows + w.row_block;
+        const uint32_t n_before = ptx_ticket(ticket);
+        const bool is_last = n_before == (uint32_t)splits_of_length(p.a.lengths[seq]) - 1;
+        if (is_last) *ticket = 0; /* for the next step */
+        ptx_sts32(smem + TICKETS_AT + mine * 4, is_last);
+    }
+    ptx_syncthreads();
+    for (int i = 0; i < w.n_seqs; i++) {
+        if (!ptx_lds32(smem + TICKETS_AT + i * 4)) continue;
+        const int32_t seq = seq_of(p, w.first + i);
+        const int first_row = w.row_block * p.tile_rows;
+        const int end = first_row + (w.n_rows < p.n_rows ? w.n_rows : p.n_rows);
+        for (int row = first_row + ptx_thread() / HEAD_DIM * 8; row < end; row += 8 * GROUPS)
+            merge_splits(p, {seq, row}, w.kv_head, splits_of_length(p.a.lengths[seq]),
+                    ptx_thread() % HEAD_DIM);
     }
 }
 
@@ -591,11 +628,13 @@ PTX_DEVICE void store_states(
 template <int NT, int GROUPS, bool IS_FP8>
 static __global__ void __launch_bounds__(WARP *N_CLASSES *GROUPS)
         attn_decode_kernel(const decode_params p) {
-    enum { N_ROWS = 8 * NT * GROUPS };
     static_assert(NT * 8 <= GROUP_ROWS && GROUPS <= 2, "states of a group fit in shared memory");
     const ptx_smem smem = ptx_smem_base();
-    const decode_work w = work_of_block(p);
-    if (w.n_keys <= 0) return;
+    tile_cursor c = first_tile();
+    if (!find_tile(p, c)) return;
+    decode_work w = work_of_tile(p, c);
+    if (ptx_thread() == 0) put_work(p, w, smem);
+    ptx_syncthreads();
     decode_state<NT> state;
 #pragma unroll
     for (int n = 0; n < NT; n++) {
@@ -604,27 +643,19 @@ static __global__ void __launch_bounds__(WARP *N_CLASSES *GROUPS)
 #pragma unroll
         for (int j = 0; j < N_DIM_TILES; j++)
 #pragma unroll
-            for (int c = 0; c < 4; c++) state.out[n][j][c] = 0.0f;
+            for (int i = 0; i < 4; i++) state.out[n][j][i] = 0.0f;
     }
     walk<NT, GROUPS, IS_FP8>(p, w, smem, state);
-    const int64_t rows = ((int64_t)w.seq * p.n_kv_heads + w.kv_head) * p.n_row_blocks + w.row_block;
-    const int64_t part = rows * p.n_splits_max;
+    c = here_again(first_tile()); /* found out once more, rather than kept in registers all the while */
+    if (!find_tile(p, c)) return;
+    w = work_of_tile(p, c);
     for (int group = 0; group < GROUPS; group++) {
         ptx_syncthreads(); /* all stages, or the states before, have been read */
         if (row_group_of() == group) put_state<NT>(smem, state);
         ptx_syncthreads();
-        store_states<NT, GROUPS>(p, w, smem, part, group);
+        store_states<NT, GROUPS>(p, w, smem, group);
     }
-    if (w.n_splits == 1) return;
-
-    uint32_t *ticket = p.tickets + rows;
-    ptx_syncthreads(); /* the partial states are stored */
-    if (ptx_thread() == 0) ptx_sts32(smem + TICKET_AT, ptx_ticket(ticket));
-    ptx_syncthreads();
-    if (ptx_lds32(smem + TICKET_AT) != (uint32_t)(w.n_splits - 1)) return;
-    for (int row = ptx_thread() / HEAD_DIM * 8; row < N_ROWS; row += 8 * GROUPS)
-        merge_splits(p, w, part, N_ROWS, row, ptx_thread() % HEAD_DIM);
-    if (ptx_thread() == 0) *ticket = 0; /* for the next step */
+    if (w.n_splits > 1) merge_complete<NT, GROUPS>(p, w, smem);
 }
 
 template <int NT, int GROUPS, bool IS_FP8>
@@ -633,9 +664,9 @@ const char *launch(ptx_grid grid, rt_stream stream, const decode_params &params)
     return ptx_launch(attn_decode_kernel<NT, GROUPS, IS_FP8>, grid, stream, params);
 }
 
-const char *launch_for(int n_rows, ptx_grid grid, rt_stream stream, const decode_params &params) {
+const char *launch_for(ptx_grid grid, rt_stream stream, const decode_params &params) {
     const bool is_fp8 = params.a.open_pages != NULL;
-    switch (attn_sm80_block_rows(n_rows, is_fp8)) {
+    switch (params.tile_rows) {
     case 8:
         return (is_fp8 ? launch<1, 1, true> : launch<1, 1, false>)(grid, stream, params);
     case 16:
@@ -652,25 +683,13 @@ const char *launch_for(int n_rows, ptx_grid grid, rt_stream stream, const decode
 rt_status attn_cuda_decode_sm80(
         const attn_shape *shape, const attn_cuda_decode_args *args, rt_stream stream) {
     if (args->n_seqs == 0) return RT_OK;
-    const int32_t group = shape->n_heads / shape->n_kv_heads;
-    const int32_t n_rows = args->n_queries * group;
-    rt_assert(n_rows > 0 && n_rows <= ATTN_CUDA_DECODE_ROWS_MAX && args->max_tokens > 0);
-    rt_assert(!args->open_pages || args->n_queries <= PAGE);
-    const int64_t n_splits = attn_n_splits(args->max_tokens);
-    const int32_t n_row_blocks = attn_sm80_row_blocks(n_rows, args->open_pages != NULL);
-    const int64_t n_block_rows = attn_sm80_block_rows(n_rows, args->open_pages != NULL);
-    const int64_t parts = args->n_seqs * shape->n_kv_heads * n_splits * n_block_rows * n_row_blocks;
-    float *part_out = (float *)args->scratch;
-    const decode_params params = {*args, shape->n_heads, shape->n_kv_heads, group, n_rows,
-            n_row_blocks, n_splits, args->tickets, part_out,
-            part_out + parts * HEAD_DIM, part_out + parts * (HEAD_DIM + 1),
-            (float)(1.4426950408889634 / sqrt((double)HEAD_DIM))};
-    rt_assert(args->first_token >= 0 && args->first_token % SPLIT == 0);
-    const int64_t n_here = args->n_tokens > 0 ? attn_n_splits(args->n_tokens)
-                                              : n_splits - args->first_token / SPLIT;
-    const ptx_grid grid = {
-            n_here * n_row_blocks, (int64_t)args->n_seqs * shape->n_kv_heads, 0, SMEM_BYTES};
-    const char *why = launch_for(n_rows, grid, stream, params);
+    const bool is_fp8 = args->open_pages != NULL;
+    const int32_t n_rows = args->n_queries * (shape->n_heads / shape->n_kv_heads);
+    decode_params params = {};
+    set_params(shape, args, attn_sm80_block_rows(rows_together(shape, args), is_fp8),
+            attn_sm80_row_blocks(n_rows, is_fp8), attn_sm80_block_rows(n_rows, is_fp8), &params);
+    const ptx_grid grid = {tiles_max(params), 1, 0, SMEM_BYTES};
+    const char *why = launch_for(grid, stream, params);
     if (why)
         return rt_fail(RT_EDEVICE, "attention: decode of %d sequences over up to %lld keys: %s",
                 (int)args->n_seqs, (long long)args->max_tokens, why);

@@ -123,12 +123,12 @@ PTX_DEVICE void store_codes_rows(const decode_params &p, const decode_tile &t, p
         const int row = codes_row(i);
         if (row >= t.n_rows) continue;
         const float inverse = inverse_of(lds_float(totals + (ptx_smem)(row * 8 + 4)));
-        const int64_t at = place_of<CODES_ROWS>(p, t, row) * HEAD_DIM + codes_dim(consumer, i);
+        const int64_t at = place_of(p, t, row) * HEAD_DIM + codes_dim(consumer, i);
         p.a.attended[at] = (uint16_t)ptx_pack_bf16(out[i] * inverse, 0.0f);
     }
     if (ptx_thread() < t.n_rows) {
         const ptx_smem total = totals + (ptx_smem)(ptx_thread() * 8);
-        store_lse(p, place_of<CODES_ROWS>(p, t, ptx_thread()), max_of_base(lds_float(total)),
+        store_lse(p, place_of(p, t, ptx_thread()), max_of_base(lds_float(total)),
                 lds_float(total + 4));
     }
 }
@@ -137,17 +137,19 @@ PTX_DEVICE void store_codes_rows(const decode_params &p, const decode_tile &t, p
 template <class BLOCK>
 PTX_DEVICE void store_codes_part(const decode_params &p, const decode_tile &t, ptx_smem smem, int consumer,
         const float (&out)[BLOCK::COLUMNS / 2]) {
-    float *const to = p.part_out + state_of<CODES_ROWS>(p, t, 0) * HEAD_DIM;
 #pragma unroll
-    for (int i = 0; i < BLOCK::COLUMNS / 2; i++)
-        if (codes_row(i) < t.n_rows) ptx_store_shared_float(to + codes_row(i) * HEAD_DIM + codes_dim(consumer, i), out[i]);
+    for (int i = 0; i < BLOCK::COLUMNS / 2; i++) {
+        if (codes_row(i) >= t.n_rows) continue;
+        const int64_t at = state_of(p, place_of_row(p, t, codes_row(i)), t.kv_head, t.split);
+        ptx_store_shared_float(p.part_out + at * HEAD_DIM + codes_dim(consumer, i), out[i]);
+    }
     if (ptx_thread() < t.n_rows) {
         const ptx_smem total = smem + BLOCK::TOTALS_AT + (ptx_smem)(ptx_thread() * 8);
-        const int64_t at = state_of<CODES_ROWS>(p, t, ptx_thread());
+        const row_place place = place_of_row(p, t, ptx_thread());
+        const int64_t at = state_of(p, place, t.kv_head, t.split);
         ptx_store_shared_float(p.part_max + at, max_of_base(lds_float(total)));
         ptx_store_shared_float(p.part_sum + at, lds_float(total + 4));
-        const int64_t head = (int64_t)t.seq * p.n_kv_heads + t.walk.kv_head;
-        ptx_count(p.tickets + head * p.n_rows + t.row_block * CODES_ROWS + ptx_thread());
+        count_split(p, place, t.kv_head);
     }
 }
 
@@ -189,15 +191,15 @@ template <class BLOCK> PTX_DEVICE void consume_codes(const decode_params &p, ptx
     /* The warpgroup's, which ptxas must see: it gives up wgmma where threads might go apart. */
     const int consumer = ptx_of_warp(warpgroup());
     uint32_t slot = 0;
-    for (tile_cursor c = first_tile(); find_tile<CODES_ROWS>(p, c); c.number += p.n_blocks) {
-        const decode_tile before = tile_of<CODES_ROWS, true>(p, c);
+    for (tile_cursor c = first_tile(); find_tile(p, c); c.number += p.n_blocks) {
+        const decode_tile before = tile_of<true>(p, c);
         const page_steps steps = {before.walk.n_closed, before.walk.first_open};
         codes_state<BLOCK::COLUMNS> state = {};
         float out[BLOCK::COLUMNS / 2];
         load_scaled_queries<BLOCK>(p, before, smem);
         ptx_bar_sync<CODES_THREADS>(BLOCK::BOTH); /* the queries are here; the other's block has been read */
         attend_closed<BLOCK>(steps, smem, consumer, slot, state);
-        const decode_tile t = tile_of<CODES_ROWS, true>(p, here_again(c));
+        const decode_tile t = tile_of<true>(p, here_again(c));
         if (t.walk.n_steps > t.walk.n_closed) attend_open_page<BLOCK>(p, t, smem, consumer, slot, state);
         slot = slot_on<BLOCK>(slot, 2 * t.walk.n_steps - t.walk.n_closed);
         add_states<BLOCK>(smem, consumer, state, out);
@@ -210,8 +212,8 @@ template <class BLOCK> PTX_DEVICE void consume_codes(const decode_params &p, ptx
 
 template <class BLOCK> PTX_DEVICE void produce_codes(const decode_params &p, ptx_smem smem) {
     uint32_t slot = 0;
-    for (tile_cursor c = first_tile(); find_tile<CODES_ROWS>(p, c); c.number += p.n_blocks)
-        copy_pages<BLOCK>(tile_of<CODES_ROWS, true>(p, c).walk, smem, slot);
+    for (tile_cursor c = first_tile(); find_tile(p, c); c.number += p.n_blocks)
+        copy_pages<BLOCK>(tile_of<true>(p, c).walk, smem, slot);
 }
 
 template <int N>

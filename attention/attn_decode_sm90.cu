@@ -1,7 +1,7 @@
 /* Decode attention for Hopper: 1 to 16 query tokens of each sequence against all of its keys.
  *
- * Over bf16 pages a tile (attn_decode_tiles_sm90.cuh) is up to 128 query rows, rows of one or two consumer
- * warpgroups; it walks its pages as attn_sm90.cuh says, masked row by row where a page is not all before the row's
+ * Over bf16 pages a tile (attn_decode_tiles.cuh) is up to 128 query rows, of a sequence or of several that hold the same
+ * pages, rows of one or two consumer warpgroups; it walks its pages as attn_sm90.cuh says, masked row by row where a page is not all before the row's
  * token.
  *
  * A page is 64 KiB, for which an SM's share of an H200's memory takes 3400 cycles; the products of 128 rows
@@ -21,8 +21,6 @@
 
 namespace {
 
-enum { ROWS = ATTN_SM90_ROWS };
-
 /* Registers of the warpgroups that consume and copy. A block of one consumer has enough for whatever it wants. */
 template <int N_CONSUMERS> struct decode_block : sm90_block<N_CONSUMERS, 3> {
     enum {
@@ -35,8 +33,8 @@ template <int N_CONSUMERS> struct decode_block : sm90_block<N_CONSUMERS, 3> {
 };
 
 PTX_DEVICE row_limits limits_of(const decode_params &p, const decode_tile &t) {
-    return {{t.first_seen + token_of<ROWS>(p, t, row_of(0)), t.first_seen + token_of<ROWS>(p, t, row_of(1))},
-            t.first_seen + token_of<ROWS>(p, t, warpgroup() * GROUP_ROWS)};
+    return {{t.first_seen + token_of(p, t, row_of(0)), t.first_seen + token_of(p, t, row_of(1))},
+            t.first_seen + token_of(p, t, warpgroup() * GROUP_ROWS)};
 }
 
 /* This warpgroup's 64 rows; rows past the last are zero. */
@@ -46,9 +44,8 @@ PTX_DEVICE void load_queries(const decode_params &p, const decode_tile &t, ptx_s
         const int row = i / (HEAD_DIM / CHUNK_NUMBERS);
         const int chunk = i % (HEAD_DIM / CHUNK_NUMBERS);
         const bool is_row = first_row + row < t.n_rows;
-        const int64_t place = place_of<ROWS>(p, t, is_row ? first_row + row : 0);
-        const uint16_t *from = p.a.q + place / p.n_heads * p.a.q_stride +
-                               place % p.n_heads * HEAD_DIM + chunk * CHUNK_NUMBERS;
+        const row_place place = place_of_row(p, t, is_row ? first_row + row : 0);
+        const uint16_t *from = query_of(p, place, t.kv_head) + chunk * CHUNK_NUMBERS;
         ptx_cp_async(q + tile_at(row, chunk, Q_HALF_BYTES), from, is_row ? 16 : 0);
     }
     wait_for_queries();
@@ -63,7 +60,7 @@ PTX_DEVICE void store_rows(const decode_params &p, const decode_tile &t, const r
 #pragma unroll
     for (int h = 0; h < 2; h++) {
         if (row_of(h) >= t.n_rows) continue;
-        const int64_t place = place_of<ROWS>(p, t, row_of(h));
+        const int64_t place = place_of(p, t, row_of(h));
         const float inverse = inverse_of(state.sum[h]);
         uint32_t *to = (uint32_t *)(p.a.attended + place * HEAD_DIM) + quad;
 #pragma unroll
@@ -80,7 +77,8 @@ PTX_DEVICE void store_part(const decode_params &p, const decode_tile &t, const r
 #pragma unroll
     for (int h = 0; h < 2; h++) {
         if (row_of(h) >= t.n_rows) continue;
-        const int64_t at = state_of<ROWS>(p, t, row_of(h));
+        const row_place place = place_of_row(p, t, row_of(h));
+        const int64_t at = state_of(p, place, t.kv_head, t.split);
         float *out = p.part_out + at * HEAD_DIM + quad * 2;
 #pragma unroll
         for (int j = 0; j < HEAD_DIM / 8; j++)
@@ -89,8 +87,7 @@ PTX_DEVICE void store_part(const decode_params &p, const decode_tile &t, const r
         if (quad != 0) continue;
         ptx_store_shared_float(p.part_max + at, state.max[h]);
         ptx_store_shared_float(p.part_sum + at, state.sum[h]);
-        const int64_t head = (int64_t)t.seq * p.n_kv_heads + t.walk.kv_head;
-        ptx_count(p.tickets + head * p.n_rows + t.row_block * ATTN_SM90_ROWS + row_of(h));
+        count_split(p, place, t.kv_head);
     }
 }
 
@@ -99,22 +96,22 @@ PTX_DEVICE void store_part(const decode_params &p, const decode_tile &t, const r
 /* One warp. */
 template <class BLOCK> PTX_DEVICE void produce(const decode_params &p, ptx_smem smem) {
     uint32_t slot = 0;
-    for (tile_cursor c = first_tile(); find_tile<ROWS>(p, c); c.number += p.n_blocks)
-        fetch_pages<BLOCK>(tile_of<ROWS, false>(p, c).walk, smem, slot);
+    for (tile_cursor c = first_tile(); find_tile(p, c); c.number += p.n_blocks)
+        fetch_pages<BLOCK>(tile_of<false>(p, c).walk, smem, slot);
 }
 
 template <class BLOCK> PTX_DEVICE void consume(const decode_params &p, ptx_smem smem) {
     uint32_t slot = 0;
     begin_turns<BLOCK>();
-    for (tile_cursor c = first_tile(); find_tile<ROWS>(p, c); c.number += p.n_blocks) {
-        decode_tile t = tile_of<ROWS, false>(p, c);
+    for (tile_cursor c = first_tile(); find_tile(p, c); c.number += p.n_blocks) {
+        decode_tile t = tile_of<false>(p, c);
         row_state state;
         clear_state(state);
         ptx_bar_sync<GROUP>(within<BLOCK>()); /* the queries of the last tile have been read */
         load_queries(p, t, queries_of<BLOCK>(smem));
         attend<BLOCK>(t.walk, limits_of(p, t), p.scale, smem, slot, state);
         /* Found out once more, rather than kept in registers all the while. */
-        t = tile_of<ROWS, false>(p, here_again(c));
+        t = tile_of<false>(p, here_again(c));
         if (t.n_splits == 1)
             store_rows(p, t, state);
         else
@@ -154,8 +151,8 @@ template <int N> const char *launch_codes(const decode_params &params, rt_stream
 
 const char *launch_for(const decode_params &params, rt_stream stream) {
     if (!params.a.open_pages)
-        return (params.n_rows > GROUP_ROWS ? launch<2> : launch<1>)(params, stream);
-    return (params.n_rows <= 32 ? launch_codes<32> : launch_codes<64>)(params, stream);
+        return (params.tile_rows > GROUP_ROWS ? launch<2> : launch<1>)(params, stream);
+    return (params.tile_rows < CODES_ROWS ? launch_codes<CODES_ROWS / 2> : launch_codes<CODES_ROWS>)(params, stream);
 }
 
 const char *launch_merge(const decode_params &params, rt_stream stream) {
@@ -163,18 +160,14 @@ const char *launch_merge(const decode_params &params, rt_stream stream) {
     return ptx_launch(attn_decode_merge_kernel, grid, stream, params);
 }
 
-int32_t smaller(int64_t a, int64_t b) {
-    return (int32_t)(a < b ? a : b);
+/* Rows of a tile where a pass has so many. */
+int32_t tile_rows_of(int32_t n_rows, bool is_fp8) {
+    const int32_t most = is_fp8 ? (int32_t)CODES_ROWS : (int32_t)ATTN_SM90_ROWS;
+    return n_rows <= most / 2 ? most / 2 : most;
 }
 
-/* Which splits a call has: first, number. */
-void splits_of(const attn_cuda_decode_args *args, decode_params *params) {
-    const int64_t n_splits_max = attn_n_splits(args->max_tokens);
-    const int64_t first = args->first_token / SPLIT;
-    params->n_splits_max = (int32_t)n_splits_max;
-    params->first_split = (int32_t)first;
-    params->n_splits =
-            (int32_t)(args->n_tokens > 0 ? attn_n_splits(args->n_tokens) : n_splits_max - first);
+int32_t smaller(int64_t a, int64_t b) {
+    return (int32_t)(a < b ? a : b);
 }
 
 } // namespace
@@ -182,34 +175,14 @@ void splits_of(const attn_cuda_decode_args *args, decode_params *params) {
 rt_status attn_cuda_decode_sm90(
         const attn_shape *shape, const attn_cuda_decode_args *args, rt_stream stream) {
     if (args->n_seqs == 0) return RT_OK;
+    const int32_t n_rows = args->n_queries * (shape->n_heads / shape->n_kv_heads);
     decode_params params = {};
-    params.a = *args;
-    params.n_heads = shape->n_heads;
-    params.n_kv_heads = shape->n_kv_heads;
-    params.group = shape->n_heads / shape->n_kv_heads;
-    params.n_rows = args->n_queries * params.group;
-    rt_assert(params.n_rows > 0 && params.n_rows <= ATTN_CUDA_DECODE_ROWS_MAX &&
-              args->max_tokens > 0);
-    rt_assert(args->first_token >= 0 && args->first_token % SPLIT == 0);
-    rt_assert(!args->open_pages || args->n_queries <= PAGE);
-    params.n_row_blocks = attn_sm90_row_blocks(params.n_rows);
-    params.n_block_rows = attn_sm90_block_rows(params.n_rows);
-    splits_of(args, &params);
-    const int64_t n_heads = (int64_t)args->n_seqs * shape->n_kv_heads;
-    const int64_t n_row_blocks =
-            args->open_pages ? (params.n_rows + CODES_ROWS - 1) / CODES_ROWS : params.n_row_blocks;
-    const int64_t n_tiles_max = n_heads * n_row_blocks * params.n_splits;
-    rt_assert(n_tiles_max <= INT32_MAX / 2);
+    set_params(shape, args, tile_rows_of(rows_together(shape, args), args->open_pages != NULL),
+            attn_sm90_row_blocks(n_rows), attn_sm90_block_rows(n_rows), &params);
     const int32_t n_sms = ptx_sm_count();
-    params.n_blocks = smaller(n_tiles_max, n_sms);
-    params.n_merge_blocks = smaller(n_heads * params.n_rows, 4 * (int64_t)n_sms);
-    const int64_t n_states =
-            n_heads * params.n_row_blocks * params.n_splits_max * params.n_block_rows;
-    params.tickets = args->tickets;
-    params.part_out = (float *)args->scratch;
-    params.part_max = params.part_out + n_states * HEAD_DIM;
-    params.part_sum = params.part_max + n_states;
-    params.scale = (float)(1.4426950408889634 / sqrt((double)HEAD_DIM));
+    params.n_blocks = smaller(tiles_max(params), n_sms);
+    params.n_merge_blocks =
+            smaller((int64_t)args->n_seqs * shape->n_kv_heads * n_rows, 4 * (int64_t)n_sms);
     const char *why = launch_for(params, stream);
     if (!why && params.n_splits_max > 1) why = launch_merge(params, stream);
     if (why)

@@ -7,52 +7,17 @@
 #ifndef ATTN_MERGE_SM90_CUH
 #define ATTN_MERGE_SM90_CUH
 
-#include "ptx.cuh"
-
-#include "attn_decode_rows.h"
-#include "attn_tile.cuh"
+#include "attn_decode_tiles.cuh"
 
 #include <math.h>
 
 enum {
-    SPLIT = ATTN_SPLIT_TOKENS,
     MERGE_WARPS = 8,
     MERGE_CHILDREN = 8,
     MERGE_STEP = MERGE_WARPS * MERGE_CHILDREN, /* splits */
     MERGE_OUT_BYTES = MERGE_WARPS * HEAD_DIM * 4,
     MERGE_SMEM_BYTES = MERGE_OUT_BYTES + MERGE_WARPS * 2 * 4
 };
-
-struct decode_params {
-    attn_cuda_decode_args a;
-    int32_t n_heads;
-    int32_t n_kv_heads;
-    int32_t group;
-    int32_t n_rows; /* of a KV head: n_queries x group */
-    int32_t n_row_blocks;
-    int32_t n_block_rows; /* of a tile that have a state in scratch */
-    int32_t first_split;  /* of this call */
-    int32_t n_splits;
-    int32_t n_splits_max; /* of a sequence */
-    int32_t n_blocks;
-    int32_t n_merge_blocks;
-    /* [n_seqs][n_kv_heads][n_row_blocks][n_splits_max]: */
-    float *part_out; /* [n_block_rows][128] */
-    float *part_max; /* [n_block_rows] */
-    float *part_sum;
-    uint32_t *tickets; /* [n_seqs][n_kv_heads][n_rows]: splits that are stored */
-    float scale;
-};
-
-PTX_DEVICE int32_t splits_of_length(int64_t length) {
-    return (int32_t)((length + SPLIT - 1) / SPLIT);
-}
-
-/* Row of a KV head of a sequence, (token, head) -> counted through all sequences'. */
-PTX_DEVICE int64_t place_of_row(const decode_params &p, int seq, int kv_head, int row) {
-    const int64_t token = (int64_t)seq * p.a.n_queries + row / p.group;
-    return token * p.n_heads + kv_head * p.group + row % p.group;
-}
 
 /* A row's state, `out` of four of its dims. */
 struct merged_row {
@@ -170,12 +135,13 @@ static __global__ void __launch_bounds__(MERGE_WARPS *WARP, 3)
         const uint32_t n_stored = p.tickets[at];
         const int n_splits = splits_of_length(p.a.lengths[seq]);
         if (n_splits <= 1 || n_stored != (uint32_t)n_splits) continue;
-        const int64_t tile = (head * p.n_row_blocks + row / ATTN_SM90_ROWS) * p.n_splits_max;
-        merge_share(p, tile * p.n_block_rows + row % ATTN_SM90_ROWS, n_splits, smem);
+        const row_place place = {seq, row};
+        const int kv_head = (int)(head % p.n_kv_heads);
+        merge_share(p, state_of(p, place, kv_head, 0), n_splits, smem);
         ptx_syncthreads();
         if (ptx_thread() == 0) p.tickets[at] = 0;
         if (ptx_thread() < WARP)
-            store_row(p, place_of_row(p, seq, (int)(head % p.n_kv_heads), row), ptx_thread(),
+            store_row(p, token_head_of(p, place, kv_head), ptx_thread(),
                     merge_shares(smem, ptx_thread()));
         ptx_syncthreads();
     }

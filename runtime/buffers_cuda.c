@@ -80,11 +80,10 @@ static int64_t window_heads(const glm_config *config, const glm_plan *plan) {
     return (int64_t)plan->kv_window_extents * config->n_kv_heads;
 }
 
-/* Tickets, then scratch, of up to n_seqs sequences. */
-static int64_t splits_bytes(const attn_shape *shape, const glm_plan *plan, int32_t n_seqs) {
-    return rt_round_up(attn_cuda_decode_ticket_bytes(shape, n_seqs) +
-                               attn_cuda_decode_scratch_bytes(shape, plan->max_len, n_seqs, 1),
-            256);
+/* Tickets, then scratch. */
+static int64_t splits_bytes(const attn_shape *shape, const glm_plan *plan) {
+    return attn_cuda_decode_ticket_bytes(shape, plan->max_seqs) +
+           attn_cuda_decode_scratch_bytes(shape, plan->max_len, plan->max_seqs, 1);
 }
 
 /* ---- the list -------------------------------------------------------------------------------- */
@@ -158,10 +157,12 @@ static void list_decode(
     on_device(list, &cuda->step_memory, glm_cuda_step_bytes(plan->max_seqs), "a decode step");
     on_device(list, &cuda->drawn, plan->max_seqs * 4, "a decode step");
     pinned(list, &cuda->host_drawn, plan->max_seqs * 4, "a decode step");
-    on_device(list, &cuda->batch_scratch,
-            splits_bytes(&shape, plan, plan->max_seqs), "the splits of decode");
-    on_device(list, &cuda->single_scratch, plan->max_seqs * splits_bytes(&shape, plan, 1),
-            "the splits of decode");
+    on_device(list, &cuda->decode_scratch, splits_bytes(&shape, plan), "the splits of decode");
+    const int64_t passes = glm_cuda_passes_bytes(plan->max_seqs);
+    pinned(list, &cuda->host_passes_memory, passes, "a decode step");
+    on_device(list, &cuda->passes_memory, passes, "a decode step");
+    pinned(list, &cuda->pass_tables.host, GLM_CUDA_TABLES * passes, "a decode step");
+    on_device(list, &cuda->pass_tables.device, GLM_CUDA_TABLES * passes, "a decode step");
 }
 
 /* `engine` is one whose pointers are to be filled, or a zeroed one. */
@@ -211,8 +212,8 @@ static rt_status take(glm_cuda *cuda, const buffer *one) {
 /* Every event; `work` creates or frees. */
 static rt_status for_events(glm_cuda *cuda, rt_status (*work)(glm_cuda_event *event)) {
     glm_cuda_tables *tables[] = {
-            &cuda->tables, &cuda->in_tables, &cuda->out_tables, &cuda->seal_tables};
-    for (int i = 0; i < 4; i++)
+            &cuda->tables, &cuda->in_tables, &cuda->out_tables, &cuda->seal_tables, &cuda->pass_tables};
+    for (int i = 0; i < 5; i++)
         for (int k = 0; k < GLM_CUDA_TABLES; k++) RT_TRY(work(&tables[i]->sent[k]));
     for (int i = 0; i < GLM_CUDA_AHEAD; i++) RT_TRY(work(&cuda->done[i]));
     RT_TRY(work(&cuda->ids_sent));
@@ -263,23 +264,10 @@ static rt_status list_all_places(glm_engine *engine) {
             cuda->n_wide);
 }
 
-static void list_nothing(glm_engine *engine) {
-    glm_cuda *cuda = engine->cuda;
-    const int64_t n_lists = (int64_t)engine->config.n_layers * engine->plan.max_seqs;
-    for (int64_t i = 0; i < n_lists * cuda->pages_max; i++) cuda->host_pages[i] = NULL;
-    for (int64_t i = 0; i < n_lists && cuda->host_open_pages; i++) cuda->host_open_pages[i] = NULL;
-}
-
 rt_status glm_cuda_clear_tickets(glm_engine *engine) {
-    glm_cuda *cuda = engine->cuda;
-    const rt_stream stream = cuda->device.compute;
-    const int32_t max_seqs = engine->plan.max_seqs;
-    RT_TRY(glm_cuda_zero(cuda->batch_scratch,
-            attn_cuda_decode_ticket_bytes(&cuda->shape, max_seqs), stream));
-    for (int32_t i = 0; i < max_seqs; i++)
-        RT_TRY(glm_cuda_zero((char *)cuda->single_scratch + i * cuda->single_scratch_bytes,
-                attn_cuda_decode_ticket_bytes(&cuda->shape, 1), stream));
-    return RT_OK;
+    const glm_cuda *cuda = engine->cuda;
+    return glm_cuda_zero(cuda->decode_scratch,
+            attn_cuda_decode_ticket_bytes(&cuda->shape, engine->plan.max_seqs), cuda->device.compute);
 }
 
 static void fill_numbers(glm_engine *engine) {
@@ -292,7 +280,7 @@ static void fill_numbers(glm_engine *engine) {
     cuda->seal_tables.capacity = has_codes(plan) ? 2 * plan->max_seqs : 0;
     cuda->n_wide = n_wide(plan);
     cuda->n_spare_pages = n_spare_pages(plan);
-    cuda->single_scratch_bytes = splits_bytes(&cuda->shape, plan, 1);
+    cuda->pass_tables.capacity = GLM_CUDA_PASSES_POINTERS(plan->max_seqs);
     if (!plan->kv_overflows) return;
     cuda->slab_stride = slab_stride(&engine->part, plan);
     cuda->place_bytes = window_heads(&engine->part, plan) * cuda->slab_stride;
@@ -310,10 +298,14 @@ rt_status glm_cuda_buffers_open(glm_engine *engine) {
     for (int32_t i = 0; i < list.n; i++) RT_TRY(take(cuda, &list.at[i]));
     cuda->host_step = step_in(cuda->host_step_memory, max_seqs);
     cuda->step = step_in(cuda->step_memory, max_seqs);
-    RT_TRY(rt_calloc(max_seqs + 1, sizeof(glm_cuda_graph), "graphs", &cuda->graphs));
-    RT_TRY(rt_calloc(max_seqs + 1, sizeof(int32_t), "graphs", &cuda->n_steps));
+    cuda->host_passes = glm_cuda_passes_in(cuda->host_passes_memory, max_seqs);
+    cuda->passes = glm_cuda_passes_in(cuda->passes_memory, max_seqs);
+    const int64_t n_graphs = (max_seqs + 1) * GLM_CUDA_TOGETHER_KINDS;
+    RT_TRY(rt_calloc(n_graphs, sizeof(glm_cuda_graph), "graphs", &cuda->graphs));
+    RT_TRY(rt_calloc(n_graphs, sizeof(int32_t), "graphs", &cuda->n_steps));
+    RT_TRY(rt_calloc(max_seqs, sizeof(int64_t), "a decode step", &cuda->listed_lengths));
     RT_TRY(rt_calloc(engine->config.n_layers, sizeof *cuda->filled, "pages", &cuda->filled));
-    list_nothing(engine);
+    glm_cuda_forget_pages(engine);
     RT_TRY(for_events(cuda, glm_cuda_event_create));
     RT_TRY(list_all_places(engine));
     return glm_cuda_clear_tickets(engine);
@@ -322,10 +314,11 @@ rt_status glm_cuda_buffers_open(glm_engine *engine) {
 void glm_cuda_buffers_close(glm_engine *engine) {
     glm_cuda *cuda = engine->cuda;
     buffer_list list;
-    for (int64_t i = 0; cuda->graphs && i <= engine->plan.max_seqs; i++)
-        glm_cuda_graph_free(cuda->graphs[i]);
+    const int64_t n_graphs = ((int64_t)engine->plan.max_seqs + 1) * GLM_CUDA_TOGETHER_KINDS;
+    for (int64_t i = 0; cuda->graphs && i < n_graphs; i++) glm_cuda_graph_free(cuda->graphs[i]);
     free(cuda->graphs);
     free(cuda->n_steps);
+    free(cuda->listed_lengths);
     free(cuda->filled);
     (void)!for_events(cuda, free_event);
     list_all(&list, engine, cuda, &engine->part, &engine->plan);

@@ -1,10 +1,10 @@
 /* One decode step on a GPU.
  *
- * The pages of every (layer, sequence) are listed on the device, in lists that the host keeps a copy of and
- * sends only what has changed. Where memory holds all of all sequences, the lists are brought up to date first
+ * The pages of every (layer, sequence) are listed on the device, and which sequences share them (pages_cuda.c): those
+ * attend to them in one pass. Where memory holds all of all sequences, the lists are brought up to date first
  * and then all layers are queued: from the second step of as many sequences on, as one graph. Where it does not, and
  * in a step that completes an extent, which the store then wants to write, layers are queued as they are walked,
- * and each sequence attends window by window: the bits are the same. Weights that come layer by layer are in no
+ * and sequences attend window by window: the bits are the same. Weights that come layer by layer are in no
  * graph either, nor is a step that fills e4m3 pages: a sequence's last page is open, and listed among the others where
  * it belongs, until it is full and a kernel seals it. */
 #include <string.h>
@@ -21,51 +21,9 @@ static int64_t q_width(const glm_engine *engine) {
     return (int64_t)engine->part.n_heads * engine->part.head_dim;
 }
 
-/* ---- lists of pages -------------------------------------------------------------------------- */
-
-/* Where (layer, sequence i of the step) begins, in host_pages and in pages. */
-static int64_t list_at(const glm_engine *engine, int32_t layer, int32_t i) {
-    return ((int64_t)layer * engine->plan.max_seqs + i) * engine->cuda->pages_max;
-}
-
 static void *const *const *lists_of(const glm_engine *engine, int32_t layer, int32_t i) {
     void ***lists = engine->cuda->seq_pages + (int64_t)layer * engine->plan.max_seqs + i;
     return (void *const *const *)lists;
-}
-
-/* n pages from place `at` of the lists on, where they differ from what the device has there. */
-static rt_status list_some(glm_cuda *cuda, int64_t at, void *const *pages, int64_t n) {
-    void **host = cuda->host_pages + at;
-    int64_t first = 0;
-    int64_t end = n;
-    while (first < end && host[first] == pages[first]) first++;
-    while (end > first && host[end - 1] == pages[end - 1]) end--;
-    if (first == end) return RT_OK;
-    const int64_t bytes = (end - first) * (int64_t)sizeof *host;
-    memcpy(host + first, pages + first, (size_t)bytes);
-    return glm_cuda_copy_in(cuda->pages + at + first, host + first, bytes, compute_of(cuda));
-}
-
-/* A sequence's open page, which is the one at place `at`. */
-static rt_status list_open(
-        glm_engine *engine, int32_t layer, const kv_window_part *part, int64_t at) {
-    glm_cuda *cuda = engine->cuda;
-    const int64_t i = (int64_t)layer * engine->plan.max_seqs + part->seq;
-    RT_TRY(list_some(cuda, at, part->open_pages, 1));
-    if (cuda->host_open_pages[i] == cuda->pages + at) return RT_OK;
-    cuda->host_open_pages[i] = cuda->pages + at;
-    return glm_cuda_copy_in(cuda->open_pages + i, cuda->host_open_pages + i,
-            (int64_t)sizeof *cuda->open_pages, compute_of(cuda));
-}
-
-static rt_status list_pages(glm_engine *engine, int32_t layer, const kv_window_part *part) {
-    const int64_t page = part->first_pos / ATTN_PAGE_TOKENS;
-    const int64_t at = list_at(engine, layer, part->seq) + page;
-    const int64_t n = rt_div_up(part->n_tokens, ATTN_PAGE_TOKENS);
-    rt_assert(page + n <= engine->cuda->pages_max);
-    if (!part->open_pages) return list_some(engine->cuda, at, part->pages, n);
-    RT_TRY(list_some(engine->cuda, at, part->pages, n - 1));
-    return list_open(engine, layer, part, at + n - 1);
 }
 
 /* ---- pages that a step fills ----------------------------------------------------------------- */
@@ -129,28 +87,36 @@ static rt_status append(glm_engine *engine, int32_t layer, int32_t first, int32_
     return attn_cuda_append(&cuda->shape, &args, compute_of(cuda));
 }
 
-/* q -> attended, over keys [first_token, first_token + n_tokens), or all of them. `scratch` begins with the tickets of
- * n_max sequences. */
-static rt_status attend(glm_engine *engine, int32_t layer, int32_t first, int32_t n,
-        int64_t first_token, int64_t n_tokens, void *scratch, int32_t n_max) {
+/* The kind of a graph, and of the launch in it. */
+static int32_t kind_of(int32_t n_together) {
+    int32_t kind = 0;
+    while (1 << kind < n_together) kind++;
+    return kind;
+}
+
+/* q -> attended, of n sequences, over the keys that the passes have; n_splits of one at most, 0: all. */
+static rt_status attend(glm_engine *engine, int32_t layer, int32_t n, const glm_cuda_passes *passes,
+        int64_t n_splits) {
     glm_cuda *cuda = engine->cuda;
-    const int64_t ticket_bytes =
-            attn_cuda_decode_ticket_bytes(&cuda->shape, n_max);
-    void ***lists = cuda->open_pages + (int64_t)layer * engine->plan.max_seqs + first;
+    char *scratch = cuda->decode_scratch;
+    void ***lists = cuda->open_pages + (int64_t)layer * engine->plan.max_seqs;
     void *const *const *open = attn_is_lossy(&cuda->shape) ? (void *const *const *)lists : NULL;
-    const attn_cuda_decode_args args = {.q = cuda->q + first * q_width(engine),
+    const attn_cuda_decode_args args = {.q = cuda->q,
             .q_stride = q_width(engine),
-            .lengths = cuda->step.lengths + first,
+            .lengths = cuda->step.lengths,
             .max_tokens = engine->plan.max_len,
-            .first_token = first_token,
-            .n_tokens = n_tokens,
             .n_seqs = n,
             .n_queries = 1,
-            .pages = lists_of(engine, layer, first),
-            .attended = cuda->attended + first * q_width(engine),
+            .pages = lists_of(engine, layer, 0),
+            .attended = cuda->attended,
             .open_pages = open,
-            .tickets = scratch,
-            .scratch = (char *)scratch + ticket_bytes};
+            .tickets = (uint32_t *)(void *)scratch,
+            .scratch = scratch + attn_cuda_decode_ticket_bytes(&cuda->shape, engine->plan.max_seqs),
+            .passes = passes->passes,
+            .order = passes->order,
+            .n_passes = passes->n,
+            .n_together = 1 << kind_of(passes->n_together),
+            .n_splits = n_splits};
     return cuda->device.capability == 90
                    ? attn_cuda_decode_sm90(&cuda->shape, &args, compute_of(cuda))
                    : attn_cuda_decode_sm80(&cuda->shape, &args, compute_of(cuda));
@@ -205,29 +171,29 @@ static rt_status queue_step(glm_engine *engine, int32_t n) {
         RT_TRY(begin_layer(engine, index, layer, n));
         RT_TRY(append(engine, index, 0, n));
         RT_TRY(seal(engine->cuda, &engine->cuda->filled[index]));
-        RT_TRY(attend(engine, index, 0, n, 0, 0, engine->cuda->batch_scratch,
-                engine->plan.max_seqs));
+        RT_TRY(attend(engine, index, n, &engine->cuda->passes, 0));
         RT_TRY(end_layer(engine, layer, n));
     }
     return end_step(engine, n);
 }
 
 /* The first step of so many sequences is taken as it comes: libraries set themselves up in it, NCCL its connections for
- * sums of this size. */
+ * sums of this size. What a graph has fixed is how many there are, and which of its kernels attention launches. */
 static rt_status run_step(glm_engine *engine, int32_t n, bool fills_pages) {
     glm_cuda *cuda = engine->cuda;
-    if (cuda->n_steps[n]++ == 0 || cuda->device.waits_always || glm_cuda_streams(engine) ||
+    const int64_t kind = (int64_t)n * GLM_CUDA_TOGETHER_KINDS + kind_of(cuda->passes.n_together);
+    if (cuda->n_steps[kind]++ == 0 || cuda->device.waits_always || glm_cuda_streams(engine) ||
             fills_pages)
         return queue_step(engine, n);
-    if (!cuda->graphs[n]) {
+    if (!cuda->graphs[kind]) {
         RT_TRY(glm_cuda_graph_begin(compute_of(cuda)));
         const rt_status status = queue_step(engine, n);
         const rt_status ended =
-                glm_cuda_graph_end(compute_of(cuda), status == RT_OK, &cuda->graphs[n]);
+                glm_cuda_graph_end(compute_of(cuda), status == RT_OK, &cuda->graphs[kind]);
         RT_TRY(status);
         RT_TRY(ended);
     }
-    return glm_cuda_graph_launch(cuda->graphs[n], compute_of(cuda));
+    return glm_cuda_graph_launch(cuda->graphs[kind], compute_of(cuda));
 }
 
 static rt_status visit(glm_engine *engine, int32_t layer, kv_walk *walk) {
@@ -238,7 +204,7 @@ static rt_status visit(glm_engine *engine, int32_t layer, kv_walk *walk) {
         RT_TRY(glm_window_enter(engine, walk, &window));
         if (window.n_parts == 0) return RT_OK;
         for (int32_t i = 0; i < window.n_parts; i++) {
-            RT_TRY(list_pages(engine, layer, &window.parts[i]));
+            RT_TRY(glm_cuda_list_pages(engine, layer, &window.parts[i]));
             note_filled(filled, &window.parts[i]);
         }
         RT_TRY(glm_window_leave(engine, walk));
@@ -254,7 +220,7 @@ static rt_status list_all_pages(
         kv_walk_end(walk);
         RT_TRY(status);
     }
-    return RT_OK;
+    return glm_cuda_pass_all(engine, lengths, n);
 }
 
 static rt_status run_at_once(
@@ -266,21 +232,13 @@ static rt_status run_at_once(
 /* ---- layer by layer -------------------------------------------------------------------------- */
 
 /* Keys and values go into the last window's pages; queries are wanted in the first one already, and made then for
- * themselves. Windows begin at multiples of an extent, that is of a split. */
-static rt_status attend_to_part(glm_engine *engine, int32_t layer, const kv_window_part *part,
+ * themselves. */
+static rt_status append_to_part(glm_engine *engine, int32_t layer, const kv_window_part *part,
         const int64_t *lengths) {
-    glm_cuda *cuda = engine->cuda;
     const glm_chunk token = {.pos = lengths[part->seq] - 1, .n = 1};
-    RT_TRY(list_pages(engine, layer, part));
-    glm_cuda_filled filled = {0};
-    if (part->is_last)
-        RT_TRY(append(engine, layer, part->seq, 1));
-    else if (part->first_pos == 0)
-        RT_TRY(glm_cuda_append_to_spare(engine, &token, part->seq));
-    note_filled(&filled, part);
-    RT_TRY(seal(cuda, &filled));
-    return attend(engine, layer, part->seq, 1, part->first_pos, part->n_tokens,
-            (char *)cuda->single_scratch + part->seq * cuda->single_scratch_bytes, 1);
+    if (part->is_last) return append(engine, layer, part->seq, 1);
+    if (part->first_pos > 0) return RT_OK;
+    return glm_cuda_append_to_spare(engine, &token, part->seq);
 }
 
 /* All of all n, at once. */
@@ -293,37 +251,43 @@ static bool is_whole(const kv_window *window, int32_t n) {
     return n_whole == n;
 }
 
-static rt_status attend_to_all(
-        glm_engine *engine, int32_t layer, const kv_window *window, int32_t n) {
-    glm_cuda_filled filled = {0};
-    for (int32_t i = 0; i < window->n_parts; i++) {
-        if (window->parts[i].seq >= n) continue;
-        RT_TRY(list_pages(engine, layer, &window->parts[i]));
-        note_filled(&filled, &window->parts[i]);
-    }
-    RT_TRY(append(engine, layer, 0, n));
-    RT_TRY(seal(engine->cuda, &filled));
-    return attend(engine, layer, 0, n, 0, 0, engine->cuda->batch_scratch, engine->plan.max_seqs);
-}
-
-rt_status glm_cuda_attend_to_parts(glm_engine *engine, int32_t layer, const kv_window *window,
+static rt_status append_to_parts(glm_engine *engine, int32_t layer, const kv_window *window,
         const int64_t *lengths, int32_t n) {
-    if (n == 0) return RT_OK;
-    if (is_whole(window, n)) return attend_to_all(engine, layer, window, n);
+    if (is_whole(window, n)) return append(engine, layer, 0, n);
     for (int32_t i = 0; i < window->n_parts; i++)
         if (window->parts[i].seq < n)
-            RT_TRY(attend_to_part(engine, layer, &window->parts[i], lengths));
+            RT_TRY(append_to_part(engine, layer, &window->parts[i], lengths));
     return RT_OK;
 }
 
-static rt_status attend_to_windows(
-        glm_engine *engine, int32_t layer, kv_walk *walk, const int64_t *lengths) {
+/* Windows begin at multiples of an extent, that is of a split. What sequences share comes once for all of them, and is
+ * attended to so. */
+rt_status glm_cuda_attend_to_parts(glm_engine *engine, int32_t layer, const kv_window *window,
+        const int64_t *lengths, int32_t n) {
+    glm_cuda_filled filled = {0};
+    glm_cuda_passes passes;
+    int64_t n_splits = 0;
+    if (n == 0) return RT_OK;
+    for (int32_t i = 0; i < window->n_parts; i++) {
+        const kv_window_part *part = &window->parts[i];
+        if (part->seq >= n) continue;
+        RT_TRY(glm_cuda_list_pages(engine, layer, part));
+        note_filled(&filled, part);
+        n_splits = rt_max64(n_splits, rt_div_up(part->n_tokens, ATTN_SPLIT_TOKENS));
+    }
+    RT_TRY(append_to_parts(engine, layer, window, lengths, n));
+    RT_TRY(seal(engine->cuda, &filled));
+    RT_TRY(glm_cuda_pass_window(engine, layer, window, lengths, n, &passes));
+    return passes.n > 0 ? attend(engine, layer, n, &passes, n_splits) : RT_OK;
+}
+
+static rt_status attend_to_windows(glm_engine *engine, int32_t layer, kv_walk *walk,
+        const int64_t *lengths, int32_t n) {
     for (;;) {
         kv_window window;
         RT_TRY(glm_window_enter(engine, walk, &window));
         if (window.n_parts == 0) return RT_OK;
-        for (int32_t i = 0; i < window.n_parts; i++)
-            RT_TRY(attend_to_part(engine, layer, &window.parts[i], lengths));
+        RT_TRY(glm_cuda_attend_to_parts(engine, layer, &window, lengths, n));
         RT_TRY(glm_window_leave(engine, walk));
     }
 }
@@ -335,7 +299,7 @@ static rt_status attend_in_layer(glm_engine *engine, int32_t index, const glm_cu
     RT_TRY(kv_walk_begin(engine->store, index, seqs, lengths, n, KV_WALK_ALL, &walk));
     if (index + 1 < engine->config.n_layers) kv_walk_then(walk, index + 1);
     rt_status status = begin_layer(engine, index, layer, n);
-    if (status == RT_OK) status = attend_to_windows(engine, index, walk, lengths);
+    if (status == RT_OK) status = attend_to_windows(engine, index, walk, lengths, n);
     kv_walk_end(walk);
     return status;
 }
@@ -398,11 +362,7 @@ static rt_status run(glm_engine *engine, kv_seq *const *seqs, const int64_t *len
 /* After a failure: what the device has listed is not known any more, and is sent again; a sequence may have attended
  * to some of its keys. */
 void glm_cuda_start_afresh(glm_engine *engine) {
-    glm_cuda *cuda = engine->cuda;
-    const int64_t n = list_at(engine, engine->config.n_layers, 0);
-    for (int64_t i = 0; i < n; i++) cuda->host_pages[i] = NULL;
-    for (int64_t i = 0; i < n / cuda->pages_max && cuda->host_open_pages; i++)
-        cuda->host_open_pages[i] = NULL;
+    glm_cuda_forget_pages(engine);
     (void)!glm_cuda_clear_tickets(engine);
 }
 

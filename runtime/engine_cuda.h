@@ -1,4 +1,4 @@
-/* Inside the CUDA backend: what backend_cuda.c, weights_cuda.c, stream_cuda.c, layer_cuda.c, decode_cuda.c,
+/* Inside the CUDA backend: what backend_cuda.c, weights_cuda.c, stream_cuda.c, layer_cuda.c, decode_cuda.c, pages_cuda.c,
  * window_cuda.c and ranks_cuda.c share.
  *
  * Order of work. Kernels run on device.compute. Rows come in on copy_in, a window or two ahead of compute, which follows
@@ -87,6 +87,29 @@ typedef struct glm_cuda_filled {
     int32_t n;
 } glm_cuda_filled;
 
+/* Which of up to max_seqs sequences attend to which splits together, as attn_cuda_decode_args has it; in memory that
+ * begins with `order`. */
+typedef struct glm_cuda_passes {
+    int32_t *order;
+    attn_cuda_pass *passes; /* [2 max_seqs] */
+    int32_t n;
+    int32_t n_together;
+} glm_cuda_passes;
+/* Of n sequences, in pointers' room: where passes begin, and all. */
+#define GLM_CUDA_PASSES_AT(n)       (((n) + 3) / 4 * 2)
+#define GLM_CUDA_PASSES_POINTERS(n) (GLM_CUDA_PASSES_AT(n) + 4 * (n))
+static inline int64_t glm_cuda_passes_bytes(int64_t n) {
+    return GLM_CUDA_PASSES_POINTERS(n) * (int64_t)sizeof(void *);
+}
+static inline glm_cuda_passes glm_cuda_passes_in(void *memory, int64_t n) {
+    void **pointers = memory;
+    return (glm_cuda_passes){.order = memory, .passes = (void *)(pointers + GLM_CUDA_PASSES_AT(n))};
+}
+
+/* Graphs of a decode step: by the number of sequences, and of those in a pass, up to a power of two. */
+enum { GLM_CUDA_TOGETHER_KINDS = 9 };
+_Static_assert(1 << (GLM_CUDA_TOGETHER_KINDS - 1) == GLM_DECODE_SEQS_MAX, "every pass has a kind");
+
 typedef struct glm_cuda {
     glm_cuda_device device;
     glm_cublas *cublas;
@@ -157,11 +180,19 @@ typedef struct glm_cuda {
     glm_cuda_step step;
     int32_t *drawn;      /* [max_seqs], and pinned: */
     int32_t *host_drawn;
-    void *batch_scratch;  /* attn_cuda_decode_sm80 or _sm90 of all sequences: tickets, scratch */
-    void *single_scratch; /* [max_seqs] of one */
-    int64_t single_scratch_bytes;
-    glm_cuda_graph *graphs; /* [max_seqs + 1], by the number of sequences */
-    int32_t *n_steps;       /* [max_seqs + 1]: taken so far, by the same */
+    void *decode_scratch; /* attn_cuda_decode_sm80 or _sm90: tickets of max_seqs sequences, then scratch */
+    glm_cuda_graph *graphs; /* [max_seqs + 1][GLM_CUDA_TOGETHER_KINDS] */
+    int32_t *n_steps;       /* likewise: taken so far */
+
+    /* Who shares pages (pages_cuda.c). */
+    void *host_passes_memory;   /* pinned, and */
+    void *passes_memory;        /* on the device, of a step over all keys, which is */
+    glm_cuda_passes host_passes; /* this, */
+    glm_cuda_passes passes;
+    int32_t n_listed;            /* for so many sequences, */
+    int64_t *listed_lengths;     /* [max_seqs]: of so many tokens; */
+    bool has_other_pages;        /* since then: more than the last page of some */
+    glm_cuda_tables pass_tables; /* of windows */
 } glm_cuda;
 
 /* weights_cuda.c. Bytes of the model in device memory, where the last n_streamed layers' matrices are not kept there, and
@@ -231,6 +262,17 @@ RT_MUST_CHECK rt_status glm_cuda_ranks_update(
 RT_MUST_CHECK rt_status glm_cuda_ranks_embed(
         glm_engine *engine, const int32_t *ids, int64_t n, uint16_t *hidden);
 RT_MUST_CHECK rt_status glm_cuda_ranks_logits(glm_engine *engine, int64_t n);
+
+/* pages_cuda.c. The pages of a part of a window, told to the device where it does not know them; none is known. */
+RT_MUST_CHECK rt_status glm_cuda_list_pages(
+        glm_engine *engine, int32_t layer, const kv_window_part *part);
+void glm_cuda_forget_pages(glm_engine *engine);
+/* Who attends with whom, of n sequences of so many tokens whose pages are listed, queued to go to the device: all of
+ * them in all layers -> cuda->passes; those of the first n that a layer's window has -> *out, for what is queued before the
+ * next window. */
+RT_MUST_CHECK rt_status glm_cuda_pass_all(glm_engine *engine, const int64_t *lengths, int32_t n);
+RT_MUST_CHECK rt_status glm_cuda_pass_window(glm_engine *engine, int32_t layer,
+        const kv_window *window, const int64_t *lengths, int32_t n, glm_cuda_passes *out);
 
 /* decode_cuda.c */
 static inline int64_t glm_cuda_step_bytes(int64_t max_seqs) {

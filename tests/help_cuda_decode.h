@@ -28,10 +28,17 @@ struct decode_result {
     explicit decode_result(int64_t rows) : out(rows * 128), lse(rows) {}
 };
 
-/* Tickets, zero, and scratch; of the keys that a call has, where they come in several. */
+/* Who attends with whom; none: each by itself. */
+struct decode_passes {
+    std::vector<attn_cuda_pass> list;
+    std::vector<int32_t> order;
+    int n_together = 1;
+};
+
+/* Tickets, zero, and scratch; of the passes that a call has, where the keys come in several. */
 struct decode_memory {
     cuda_buffer<char> tickets, scratch;
-    std::vector<int64_t> first_tokens = {0}; /* several: SPLIT tokens each */
+    std::vector<decode_passes> calls = {{}};
     int n_steps = 1;
     decode_memory(const attn_shape &shape, int64_t max_tokens, int n_seqs, int n_queries)
         : tickets(attn_cuda_decode_ticket_bytes(&shape, n_seqs)),
@@ -43,6 +50,20 @@ struct decode_memory {
         args->scratch = scratch.data;
     }
 };
+
+static inline void decode_call(
+        const attn_shape &shape, attn_cuda_decode_args args, const decode_passes &passes) {
+    const cuda_buffer<attn_cuda_pass> list(passes.list);
+    const cuda_buffer<int32_t> order(passes.order);
+    if (list.n > 0) {
+        args.passes = list.data;
+        args.order = order.data;
+        args.n_passes = (int32_t)list.n;
+        args.n_together = passes.n_together;
+    }
+    CHECK(DECODE(&shape, &args, NULL) == RT_OK);
+    cuda_wait();
+}
 
 /* Sequences [first, first + n) in one call, or as `memory` says. */
 static inline void decode_run(const decode_batch &b, int64_t max_tokens, int first, int n,
@@ -69,11 +90,7 @@ static inline void decode_run(const decode_batch &b, int64_t max_tokens, int fir
     memory->give(&args);
     for (int step = 0; step < memory->n_steps; step++) {
         emu_forget_global(); /* nothing is read that an earlier step has left */
-        for (const int64_t token : memory->first_tokens) {
-            args.first_token = token;
-            args.n_tokens = memory->first_tokens.size() > 1 ? ATTN_SPLIT_TOKENS : 0;
-            CHECK(DECODE(&b.shape, &args, NULL) == RT_OK);
-        }
+        for (const decode_passes &passes : memory->calls) decode_call(b.shape, args, passes);
     }
     cuda_wait();
 }
@@ -204,7 +221,7 @@ static inline void decode_many_splits() {
     decode_result result(8);
     decode_memory memory(page.shape, 2 * length, 1, 1); /* and there might be as many again */
     attn_cuda_decode_args args = {q.data, 8 * 128, lengths.data, 2 * length, 1, 1, seq_pages.data,
-            result.out.data, result.lse.data, NULL, NULL, NULL, 0, 0};
+            result.out.data, result.lse.data, NULL, NULL, NULL, NULL, NULL, 0, 0, 0};
     memory.give(&args);
     emu_seed(1);
     emu_forget_global();
@@ -260,11 +277,90 @@ static inline void decode_parts() {
     decode_run(b, 4103, 0, 1, &whole);
     for (int order = 0; order < 2; order++) {
         decode_memory memory(b.shape, 4103, 1, 5);
-        memory.first_tokens = order ? std::vector<int64_t>{4096, 0} : std::vector<int64_t>{0, 4096};
+        const decode_passes begin = {{{0, 1, 0, 1}}, {0}, 1}, end = {{{0, 1, 1, 2}}, {0}, 1};
+        memory.calls = order ? std::vector<decode_passes>{end, begin}
+                             : std::vector<decode_passes>{begin, end};
         decode_run(b, 4103, 0, 1, &parts, &memory);
         CHECK(memcmp(whole.out.data, parts.out.data, 20 * 256) == 0);
         CHECK(memcmp(whole.lse.data, parts.lse.data, 20 * 4) == 0);
     }
+}
+
+/* ---- sequences that share pages -------------------------------------------------------------- */
+
+/* The first n_tokens, whole pages, of a layer are another's: the same memory. */
+static inline void decode_share(cuda_layer &layer, const cuda_layer &book, int64_t n_tokens) {
+    for (int g = 0; g < layer.shape.n_kv_heads; g++)
+        for (int64_t t = 0; t < n_tokens; t++)
+            for (int d = 0; d < 128; d++) {
+                const size_t to = (size_t)((g * layer.n_tokens + t) * 128 + d);
+                const size_t from = (size_t)((g * book.n_tokens + t) * 128 + d);
+                layer.k[to] = book.k[from];
+                layer.v[to] = book.v[from];
+            }
+    for (int64_t page = 0; page < n_tokens / 128; page++)
+        layer.pages[(size_t)page] = book.pages[(size_t)page];
+}
+
+/* Together by passes, whichever block comes when, and each sequence by itself: the same bits. The worst error. */
+static inline double decode_together(const decode_batch &b, const decode_passes &passes) {
+    const int n = (int)b.layers.size();
+    int64_t max = 0;
+    for (const auto &layer : b.layers) max = layer->n_tokens > max ? layer->n_tokens : max;
+    decode_result alone(b.rows()), together(b.rows());
+    decode_memory memory(b.shape, max, n, b.n_queries);
+    memory.calls = {passes};
+    memory.n_steps = cuda_is_least() ? 1 : 2;
+    decode_run(b, max, 0, n, &together, &memory);
+    decode_run(b, max, 0, n, &alone);
+    CHECK(memcmp(together.out.data, alone.out.data, (size_t)b.rows() * 256) == 0);
+    CHECK(memcmp(together.lse.data, alone.lse.data, (size_t)b.rows() * 4) == 0);
+    return decode_error(b, together);
+}
+
+/* Sequences that share all of the first one's pages but its last; of split 0 in one pass. */
+static inline double decode_forks(
+        int n_heads, int n_kv_heads, int n_queries, const std::vector<int64_t> &lengths) {
+    const int n = (int)lengths.size();
+    const decode_batch b(n_heads, n_kv_heads, n_queries, lengths, 21);
+    decode_passes passes = {{{0, n, 0, 1}}, {}, n};
+    for (int i = 0; i < n; i++) {
+        decode_share(*b.layers[(size_t)i], *b.layers[0], (lengths[0] - 1) / 128 * 128);
+        passes.list.push_back({i, 1, 1, (int)attn_n_splits(lengths[(size_t)i])});
+        passes.order.push_back(n - 1 - i);
+    }
+    return decode_together(b, passes);
+}
+
+/* Two books: three sequences, two of which go on together; two; and a short one by itself, no sequence beside its like. */
+static inline double decode_two_books() {
+    const decode_batch b(4, 2, 1, {8200, 4300, 8330, 60, 8197, 4100}, 22);
+    const auto &layers = b.layers;
+    for (const int i : {2, 4}) decode_share(*layers[(size_t)i], *layers[0], 4096);
+    decode_share(*layers[4], *layers[2], 8192);
+    decode_share(*layers[5], *layers[1], 4096);
+    const decode_passes passes = {{{0, 3, 0, 1}, {0, 2, 1, 2}, {3, 2, 0, 1}, {0, 1, 2, 3}, {1, 1, 2, 3},
+                                          {2, 1, 1, 3}, {3, 1, 1, 2}, {4, 1, 1, 2}, {5, 1, 0, 1},
+                                          {0, 0, 0, 0}},
+            {4, 2, 0, 5, 1, 3}, 3};
+    return decode_together(b, passes);
+}
+
+static inline void decode_shared_pages() {
+    double worst = 0.0;
+    emu_seed(6);
+    worst = fmax(worst, decode_forks(8, 1, 1, {4230, 4225})); /* 16 rows */
+    if (!cuda_is_fast()) {
+        worst = fmax(worst, decode_two_books());
+        worst = fmax(worst, decode_forks(5, 1, 2, std::vector<int64_t>(7, 4226))); /* 10 rows a sequence, 70 */
+        worst = fmax(worst, decode_forks(16, 1, 16, {4300, 4226})); /* 256 rows a sequence */
+    }
+    std::vector<int64_t> lengths;
+    for (int i = 0; i < 17; i++) lengths.push_back(4200 + 9 * i % 130); /* 136 rows: sixteen, and one more */
+    emu_seed(0);
+    worst = fmax(worst, decode_forks(8, 1, 1, lengths));
+    printf("shared pages: worst error %.3f of the bound\n", worst);
+    CHECK(worst <= 1.0);
 }
 
 /* Scratch beyond its number 2^32: 16 tokens of the last of 300 sequences that may have a million keys each, of
@@ -296,7 +392,7 @@ static inline void decode_beyond_2_32() {
     args.lse = result.lse.data - (N_SEQS - 1) * q_numbers / 128;
     memory.give(&args);
     args.scratch = cuda_reserve((size_t)scratch_bytes);
-    args.n_tokens = 2 * ATTN_SPLIT_TOKENS;
+    args.n_splits = 2;
     emu_seed(0);
     emu_forget_global();
     CHECK(DECODE(&b.shape, &args, NULL) == RT_OK);
@@ -331,6 +427,7 @@ static inline int decode_behaves() {
     decode_tokens();
     decode_more_sequences();
     decode_parts();
+    decode_shared_pages();
     if (!cuda_is_fast()) decode_beyond_2_32();
     CHECK(emu_bank_conflicts() == 0);
     return 0;
