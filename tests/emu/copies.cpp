@@ -39,6 +39,7 @@ struct bulk {
 
 std::vector<mbar> mbars;
 std::vector<bulk> in_flight;
+int64_t n_bytes;
 
 int find(uint32_t at, emu_site site) {
     for (size_t i = 0; i < mbars.size(); i++) {
@@ -94,6 +95,10 @@ void emu_copies_reset() {
     in_flight.clear();
 }
 
+int64_t emu_bytes_copied() {
+    return n_bytes;
+}
+
 void emu_copies_report() {
     for (const mbar &b : mbars)
         fprintf(stderr, "  mbarrier %u: phase %u, %d of %d arrivals to come, %lld bytes to come\n",
@@ -111,6 +116,7 @@ void emu_cp_async(uint32_t to, const void *from, int src_bytes, emu_site site) {
     if ((uintptr_t)from % 16) emu_found(site, "cp.async from %p: not aligned to 16 bytes", from);
     if (src_bytes != 0 && src_bytes != 16) emu_found(site, "cp.async of %d bytes", src_bytes);
     if (src_bytes == 0 && emu_is_wrong(EMU_BUG_ZERO_FILL_MISSING, site)) src_bytes = 16;
+    n_bytes += src_bytes;
     emu_copy_begins(to, 16, false, site);
     emu_self()->copies.back().push_back({to, from, src_bytes});
 }
@@ -193,6 +199,7 @@ void emu_bulk_load(uint32_t to, const void *from, int bytes, uint32_t at, emu_si
     if (bytes <= 0 || bytes % 16 || (uintptr_t)from % 16)
         emu_found(site, "bulk copy of %d bytes from %p", bytes, from);
     if (emu_is_wrong(EMU_BUG_COPY_MISSING, site)) return;
+    n_bytes += bytes;
     emu_copy_begins(to, bytes, true, site);
     in_flight.push_back({to, from, bytes, bar, mbars[(size_t)bar].phase});
 }

@@ -172,6 +172,8 @@ void emu_mbar_arrive(uint32_t bar, int bytes, emu_site site);
 void emu_mbar_wait(uint32_t bar, uint32_t parity, emu_site site);
 void emu_bulk_load(uint32_t to, const void *from, int bytes, uint32_t bar, emu_site site);
 void emu_fence_async(emu_site site);
+/* Asked of cp.async and bulk copies so far. */
+int64_t emu_bytes_copied();
 /* Complete a bulk copy; false: none is in flight. */
 bool emu_copy_step();
 void emu_copies_report();

@@ -305,7 +305,11 @@ const char *launch(void *stream, std::function<void()> work) {
     guard held(lock);
     state()->n_kernels++;
     if (fails()) return "the stand-in refuses this launch";
-    queue((cudaStream_t)stream, {"a kernel", std::move(work), NULL, NULL});
+    const auto counted = [=] {
+        work();
+        state()->bytes_copied = emu_bytes_copied();
+    };
+    queue((cudaStream_t)stream, {"a kernel", counted, NULL, NULL});
     return NULL;
 }
 

@@ -46,6 +46,7 @@ typedef struct standin_cuda {
     int64_t n_drained; /* waits of the host that found kernels queued, and left none: the device had nothing to do then */
     int64_t n_exposed; /* STANDIN_COPIES: times that the first stream, which computes, waited for another one's work that could
                         * not begin before its own last kernel had run: nothing hides it */
+    int64_t bytes_copied; /* by kernels, into shared memory: attention's keys and values, and queries */
     int64_t device_bytes; /* allocated now, */
     int64_t pinned_bytes;
     int64_t device_bytes_max;
