@@ -1,7 +1,7 @@
 /* How fast are the attention kernels on this GPU, beside what it multiplies and copies in the same run?
  *
  *   sh tests/gpu.sh bench_cuda_attention
- *   build-gpu/bench_cuda_attention [chunk|tiles|causal|dense|prefill|decode [KEYS [QUERIES]]]     only those, to profile say
+ *   build-gpu/bench_cuda_attention [chunk|tiles|causal|dense|prefill|decode|forks|apart [KEYS [QUERIES]]]     only those, to profile say
  *
  * The 1M model's shape, one layer: 32 query heads over 4 KV heads of 128 dims. CSV on stdout, line by line;
  * FLOPs are counted exactly, 4 x 128 for each (row, visible key), and decode by the bytes of K and V:
@@ -12,6 +12,9 @@
  *   dense   8448 query tokens behind all of the keys
  *   decode  1, 4, 8, 16 query tokens over all keys           share of the copy; L2 is cold; by both kernels
  *   decode_fp8  the same over e4m3 pages, half the bytes
+ *   forks   2, 4, 8, 16, 32 questions on a book of as many keys, a token each, who read it in one pass but for its last
+ *           4096 keys; bytes are the book's, once     share of the copy; L2 is cold; by both kernels
+ *   apart   16 such questions, each of which reads it all
  *
  * Behind each line of a Hopper prefill its clock and its share of what the tensor cores do at that clock: a GPU at its
  * power limit, or hot from what ran before, has less of it.
@@ -32,7 +35,8 @@ static struct {
 
 static bool is_asked(const char *name, int64_t keys, int64_t queries) {
     if (only.name && strcmp(only.name, name) != 0 &&
-            (strcmp(only.name, "prefill") != 0 || strcmp(name, "decode") == 0))
+            (strcmp(only.name, "prefill") != 0 || strcmp(name, "decode") == 0 ||
+                    strcmp(name, "forks") == 0 || strcmp(name, "apart") == 0))
         return false;
     return (!only.keys || only.keys == keys) && (!only.queries || only.queries == queries);
 }
@@ -133,41 +137,92 @@ static void tiles(const layer &l, double ceiling) {
 
 typedef rt_status decode_kernel(const attn_shape *, const attn_cuda_decode_args *, rt_stream);
 
-/* is_fp8: the same memory, taken for codes; its last page for the query's own. */
-static void decode(const layer &l, const char *name, decode_kernel *kernel, int64_t keys,
-        int queries, bool is_fp8, double ceiling) {
-    if (!is_asked("decode", keys, queries)) return;
-    int64_t *lengths = gpu_take<int64_t>(1);
-    void ***lists = gpu_take<void **>(1), ***open = gpu_take<void **>(1);
-    void **const last = l.pages + (keys - queries) / 128;
-    CHECK_CUDA(cudaMemcpy(lengths, &keys, sizeof keys, cudaMemcpyHostToDevice));
-    CHECK_CUDA(cudaMemcpy(lists, &l.pages, sizeof l.pages, cudaMemcpyHostToDevice));
-    CHECK_CUDA(cudaMemcpy(open, &last, sizeof last, cudaMemcpyHostToDevice));
-    const int64_t scratch_bytes = attn_cuda_decode_scratch_bytes(&l.shape, keys, 1, queries);
-    const int64_t ticket_bytes = attn_cuda_decode_ticket_bytes(&l.shape, 1);
-    char *scratch = gpu_take<char>(scratch_bytes), *tickets = gpu_take<char>(ticket_bytes);
-    CHECK_CUDA(cudaMemset(tickets, 0, (size_t)ticket_bytes));
-    attn_cuda_decode_args args = {};
-    args.q = l.q;
-    args.q_stride = HEADS * DIM;
-    args.lengths = lengths;
-    args.max_tokens = keys;
-    args.n_seqs = 1;
-    args.n_queries = queries;
-    args.pages = (void *const *const *)lists;
-    args.attended = l.out;
-    args.tickets = (uint32_t *)tickets;
-    args.scratch = scratch;
-    args.open_pages = is_fp8 ? (void *const *const *)open : NULL;
+template <typename T> static T *to_device(const std::vector<T> &numbers) {
+    T *at = gpu_take<T>((int64_t)numbers.size());
+    CHECK_CUDA(cudaMemcpy(at, numbers.data(), numbers.size() * sizeof(T), cudaMemcpyHostToDevice));
+    return at;
+}
+
+/* Memory of a call. */
+struct decode_call {
+    attn_cuda_decode_args args;
+    std::vector<void *> taken;
+    template <typename T> T *take(const std::vector<T> &numbers) {
+        taken.push_back(to_device(numbers));
+        return (T *)taken.back();
+    }
+    ~decode_call() {
+        for (void *at : taken) CHECK_CUDA(cudaFree(at));
+    }
+};
+
+/* n sequences of one book, whose last page each has for itself. is_fp8: the same memory, taken for codes; its last page for
+ * the query's own. */
+static void set_sequences(const layer &l, int64_t keys, int n, int queries, bool is_fp8, decode_call *call) {
+    const int64_t n_pages = keys / 128, page_bytes = attn_cuda_page_bytes(&l.shape);
+    std::vector<void *> book((size_t)n_pages);
+    std::vector<void *const *> lists, open;
+    CHECK_CUDA(cudaMemcpy(book.data(), l.pages, book.size() * sizeof(void *), cudaMemcpyDeviceToHost));
+    for (int i = 0; i < n; i++) {
+        if (n > 1) {
+            call->taken.push_back(gpu_take_filled(page_bytes / 2));
+            book.back() = call->taken.back();
+        }
+        lists.push_back(call->take(book));
+        open.push_back(lists.back() + (keys - queries) / 128);
+    }
+    attn_cuda_decode_args *args = &call->args;
+    const int64_t ticket_bytes = attn_cuda_decode_ticket_bytes(&l.shape, n);
+    *args = {};
+    args->q = l.q;
+    args->q_stride = HEADS * DIM;
+    args->lengths = call->take(std::vector<int64_t>((size_t)n, keys));
+    args->max_tokens = keys;
+    args->n_seqs = n;
+    args->n_queries = queries;
+    args->pages = call->take(lists);
+    args->open_pages = is_fp8 ? call->take(open) : NULL;
+    args->attended = l.out;
+    args->tickets = (uint32_t *)call->take(std::vector<char>((size_t)ticket_bytes, 0));
+    args->scratch = gpu_take<char>(attn_cuda_decode_scratch_bytes(&l.shape, keys, n, queries));
+    call->taken.push_back(args->scratch);
+}
+
+/* All splits but the last in one pass. */
+static void set_passes(int64_t keys, int n, decode_call *call) {
+    const int32_t n_splits = (int32_t)(keys / ATTN_SPLIT_TOKENS);
+    std::vector<attn_cuda_pass> passes = {{0, n, 0, n_splits - 1}};
+    std::vector<int32_t> order;
+    for (int32_t i = 0; i < n; i++) {
+        passes.push_back({i, 1, n_splits - 1, n_splits});
+        order.push_back(i);
+    }
+    call->args.passes = call->take(passes);
+    call->args.order = call->take(order);
+    call->args.n_passes = (int32_t)passes.size();
+    call->args.n_together = n;
+}
+
+/* A token of each of n sequences, or `queries` of one. */
+static void decode(const layer &l, const char *what, const char *name, decode_kernel *kernel,
+        int64_t keys, int n, int queries, bool is_fp8, double ceiling) {
+    if (!is_asked(what, keys, n * queries)) return;
+    decode_call call;
+    set_sequences(l, keys, n, queries, is_fp8, &call);
+    if (strcmp(what, "forks") == 0) set_passes(keys, n, &call);
     char text[32];
-    snprintf(text, sizeof text, "decode%s_%s", is_fp8 ? "_fp8" : "", name);
-    gpu_print(text, keys, queries, gpu_time([&] { gpu_must(kernel(&l.shape, &args, NULL)); }, true),
+    snprintf(text, sizeof text, "%s%s_%s", what, is_fp8 ? "_fp8" : "", name);
+    gpu_print(text, keys, n * queries,
+            gpu_time([&] { gpu_must(kernel(&l.shape, &call.args, NULL)); }, true),
             (double)keys * KV_HEADS * 2 * DIM * (is_fp8 ? 1 : 2) / 1e9, "GB/s", ceiling);
-    CHECK_CUDA(cudaFree(tickets));
-    CHECK_CUDA(cudaFree(scratch));
-    CHECK_CUDA(cudaFree(open));
-    CHECK_CUDA(cudaFree(lists));
-    CHECK_CUDA(cudaFree(lengths));
+}
+
+static void decode_by_both(const layer &l, const char *what, int64_t keys, int n, int queries,
+        bool is_fp8, double ceiling) {
+#if HAS_SM90
+    decode(l, what, "sm90", attn_cuda_decode_sm90, keys, n, queries, is_fp8, ceiling);
+#endif
+    decode(l, what, "sm80", attn_cuda_decode_sm80, keys, n, queries, is_fp8, ceiling);
 }
 
 int main(int argc, char **argv) {
@@ -184,14 +239,16 @@ int main(int argc, char **argv) {
 #if HAS_SM90
     tiles(l, product);
 #endif
+    for (int64_t keys = l.keys_max; keys >= 65536; keys /= 4) {
+        for (const int n : {16, 2, 4, 8, 32})
+            for (const bool is_fp8 : {false, true})
+                decode_by_both(l, "forks", keys, n, 1, is_fp8, copy);
+        if (keys < l.keys_max) decode_by_both(l, "apart", keys, 16, 1, false, copy);
+    }
     for (int64_t keys = l.keys_max; keys >= 16384; keys /= 4)
         for (const int queries : {16, 1, 8, 4})
-            for (const bool is_fp8 : {false, true}) {
-#if HAS_SM90
-                decode(l, "sm90", attn_cuda_decode_sm90, keys, queries, is_fp8, copy);
-#endif
-                decode(l, "sm80", attn_cuda_decode_sm80, keys, queries, is_fp8, copy);
-            }
+            for (const bool is_fp8 : {false, true})
+                decode_by_both(l, "decode", keys, 1, queries, is_fp8, copy);
     for (int64_t keys = 8192; keys <= QUERIES_MAX; keys *= 2)
         prefill(l, "causal", keys, 0, keys, product);
     for (int64_t keys = 8192; keys <= l.keys_max; keys *= 2)

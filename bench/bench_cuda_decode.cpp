@@ -3,12 +3,13 @@
  *   sh tests/gpu.sh bench_cuda_decode
  *
  * Hidden 4096, 32 query heads over 4 KV heads of 128, 13696 in between, 151552 tokens, 40 layers; 1, 4 and 16 rows, that
- * is sequences, which share their pages as questions on one book do; 128K and 1M keys. Everything is called as
+ * is sequences, questions on one book: all pages but the last 4096 keys' are the same, and read in one pass; and, aside, each
+ * by itself; 128K and 1M keys. Everything is called as
  * runtime/decode_cuda.c calls it, products included, and runs from a CUDA graph: a part as 40 launches one after the
  * other, over the weights of four layers in turn, so that no cache holds them; then a layer's launches, then a
  * step of 40 layers with both ends. What the step takes beyond its parts, or less, is printed.
  *
- * GB/s are of weights and of keys and values, each sequence's counted, beside the copy of the same run. First what the
+ * GB/s are of weights and of keys and values, what is read once counted once, beside the copy of the same run. First what the
  * link to the host carries: what streamed weights and KV that spills come to. */
 #include "attention/attn_cuda.h"
 #include "runtime/ops_cuda.h"
@@ -25,7 +26,8 @@ enum {
     N_WEIGHTS = 4, /* layers that there are */
     ROWS_MAX = 16,
     PAGE = 128,
-    KEYS_MAX = 1 << 20
+    KEYS_MAX = 1 << 20,
+    SPLIT_PAGES = ATTN_SPLIT_TOKENS / PAGE
 };
 
 struct layer_weights {
@@ -41,8 +43,12 @@ struct decode_step {
     glm_cuda_matrix head;
     uint16_t *hidden, *normed, *qkv, *q, *attended, *update, *gate_up, *activated;
     float *logits;
-    void **pages;      /* of KEYS_MAX tokens */
-    void ***seq_pages; /* [ROWS_MAX], all the same */
+    std::vector<void *> book; /* pages of KEYS_MAX tokens, */
+    std::vector<void *> ends; /* and of the last SPLIT of each sequence */
+    std::vector<void **> seq_lists;
+    void ***seq_pages; /* [ROWS_MAX]: those */
+    attn_cuda_pass *passes;
+    int32_t *order;
     int64_t *positions, *lengths;
     int32_t *ids, *drawn;
     glm_cuda_draw *draws;
@@ -63,12 +69,11 @@ template <typename T> static T *to_device(const std::vector<T> &numbers) {
 }
 
 static void make_pages(decode_step *s) {
-    const int64_t page_bytes = attn_cuda_page_bytes(&s->shape), n_pages = KEYS_MAX / PAGE;
-    char *kv = (char *)gpu_take_filled(n_pages * page_bytes / 2);
-    std::vector<void *> list;
-    for (int64_t i = 0; i < n_pages; i++) list.push_back(kv + i * page_bytes);
-    s->pages = to_device(list);
-    s->seq_pages = to_device(std::vector<void **>(ROWS_MAX, s->pages));
+    const int64_t page_bytes = attn_cuda_page_bytes(&s->shape);
+    const int64_t n_pages = KEYS_MAX / PAGE, n_own = ROWS_MAX * SPLIT_PAGES;
+    char *kv = (char *)gpu_take_filled((n_pages + n_own) * page_bytes / 2);
+    for (int64_t i = 0; i < n_pages; i++) s->book.push_back(kv + i * page_bytes);
+    for (int64_t i = 0; i < n_own; i++) s->ends.push_back(kv + (n_pages + i) * page_bytes);
 }
 
 static void make_step(decode_step *s) {
@@ -101,10 +106,33 @@ static void make_step(decode_step *s) {
             gpu_take<char>(attn_cuda_decode_scratch_bytes(&s->shape, KEYS_MAX, ROWS_MAX, ROWS_MAX));
 }
 
+/* Whose pages are whose, and who reads which with whom. */
+static void share_pages(decode_step *s) {
+    const int32_t n_splits = (int32_t)(s->keys / ATTN_SPLIT_TOKENS);
+    std::vector<attn_cuda_pass> passes = {{0, s->n, 0, n_splits - 1}};
+    std::vector<int32_t> order;
+    for (void **list : s->seq_lists) CHECK_CUDA(cudaFree(list));
+    s->seq_lists.clear();
+    for (int32_t i = 0; i < ROWS_MAX; i++) {
+        std::vector<void *> list(s->book.begin(), s->book.begin() + s->keys / PAGE);
+        std::copy_n(s->ends.begin() + i * SPLIT_PAGES, (int)SPLIT_PAGES, list.end() - SPLIT_PAGES);
+        s->seq_lists.push_back(to_device(list));
+        order.push_back(i);
+        if (i < s->n) passes.push_back({i, 1, n_splits - 1, n_splits});
+    }
+    CHECK_CUDA(cudaFree(s->seq_pages));
+    CHECK_CUDA(cudaFree(s->passes));
+    CHECK_CUDA(cudaFree(s->order));
+    s->seq_pages = to_device(s->seq_lists);
+    s->passes = to_device(passes);
+    s->order = to_device(order);
+}
+
 /* n sequences of so many keys. */
 static void set_size(decode_step *s, int64_t keys, int32_t n) {
     s->keys = keys;
     s->n = n;
+    share_pages(s);
     CHECK_CUDA(cudaFree(s->positions));
     CHECK_CUDA(cudaFree(s->lengths));
     s->positions = to_device(std::vector<int64_t>(ROWS_MAX, keys - 1));
@@ -129,8 +157,8 @@ static void append(const decode_step &s, int) {
     gpu_must(attn_cuda_append(&s.shape, &args, s.device.compute));
 }
 
-/* Of n sequences a token each, or of one sequence n tokens. */
-static void attend(const decode_step &s, int32_t n_seqs, int32_t n_queries) {
+/* Of n sequences a token each, together or not, or of one sequence n tokens. */
+static void attend(const decode_step &s, int32_t n_seqs, int32_t n_queries, bool is_together) {
     attn_cuda_decode_args args = {};
     args.q = s.q;
     args.q_stride = HIDDEN;
@@ -142,6 +170,12 @@ static void attend(const decode_step &s, int32_t n_seqs, int32_t n_queries) {
     args.attended = s.attended;
     args.tickets = s.tickets;
     args.scratch = s.scratch;
+    if (is_together) {
+        args.passes = s.passes;
+        args.order = s.order;
+        args.n_passes = n_seqs + 1;
+        args.n_together = n_seqs;
+    }
 #if HAS_SM90
     gpu_must(attn_cuda_decode_sm90(&s.shape, &args, s.device.compute));
 #else
@@ -158,7 +192,7 @@ static void layer(const decode_step &s, int i) {
     norm(s, i);
     multiply(s, l.qkv, s.normed, s.qkv);
     append(s, i);
-    attend(s, s.n, 1);
+    attend(s, s.n, 1, true);
     multiply(s, l.out, s.attended, s.update);
     norm(s, i);
     multiply(s, l.gate_up, s.normed, s.gate_up);
@@ -234,17 +268,20 @@ static double measure_rows(const decode_step &s, double ceiling) {
 }
 
 static void measure_step(const decode_step &s, double rows_ms, double ceiling) {
-    const double kv_bytes = 2.0 * 2.0 * KV_HEADS * DIM * (double)s.keys;
+    const double key_bytes = 2.0 * 2.0 * KV_HEADS * DIM, all_bytes = key_bytes * (double)s.keys;
+    const double kv_bytes = all_bytes + (s.n - 1) * key_bytes * ATTN_SPLIT_TOKENS;
     double ms = rows_ms, aside = 0.0, bytes = 0.0;
-    part(s, "attention", N_LAYERS, s.n * kv_bytes, ceiling, &ms, [&](int) { attend(s, s.n, 1); });
-    if (s.n > 1)
-        part(s, "attention of one sequence's tokens", 0, kv_bytes, ceiling, &aside,
-                [&](int) { attend(s, 1, s.n); });
+    part(s, "attention", N_LAYERS, kv_bytes, ceiling, &ms, [&](int) { attend(s, s.n, 1, true); });
+    if (s.n > 1) {
+        part(s, "attention, each by itself", 0, s.n * all_bytes, ceiling, &aside,
+                [&](int) { attend(s, s.n, 1, false); });
+        part(s, "attention of one sequence's tokens", 0, all_bytes, ceiling, &aside,
+                [&](int) { attend(s, 1, s.n, false); });
+    }
     const layer_weights &l = s.layers[0];
     const double layer_bytes = bytes_of(l.qkv) + bytes_of(l.out) + bytes_of(l.gate_up) +
-                               bytes_of(l.down) + s.n * kv_bytes;
+                               bytes_of(l.down) + kv_bytes;
     part(s, "layer", 0, layer_bytes, ceiling, &aside, [&](int i) { layer(s, i); });
-    if (s.n == ROWS_MAX && s.keys == KEYS_MAX) return; /* seconds */
     bytes = N_LAYERS * layer_bytes + bytes_of(s.head);
     const gpu_times t = time_in_graph(s, 1, [&](int i) { step(s, i); });
     gpu_print("step", s.keys, s.n, t, bytes / 1e9, "GB/s", ceiling);
