@@ -199,6 +199,7 @@ rt_status glm_cuda_pass_window(glm_engine *engine, int32_t layer, const kv_windo
                 (int32_t)(rt_min64(end, lengths[part->seq] - 1) / ATTN_SPLIT_TOKENS);
         rt_assert(part->first_pos == window->parts[0].first_pos);
     }
+    engine->cuda->has_other_pages = true;
     *out = (glm_cuda_passes){0};
     if (n_here == 0) return RT_OK;
     list_passes(&s, n_here, splits_of(window->parts[0].first_pos));

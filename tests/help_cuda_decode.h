@@ -411,6 +411,7 @@ static inline int decode_once() {
     worst = fmax(worst, decode_try(16, 2, 2, {131}, 2));
     worst = fmax(worst, decode_try(8, 1, 3, {200}, 3));
     worst = fmax(worst, decode_try(16, 1, 5, {4160}, 4));
+    worst = fmax(worst, decode_forks(8, 1, 1, {4100, 4097}));
     printf("once: worst error %.3f of the bound\n", worst);
     CHECK(worst <= 1.0);
     return 0;
