@@ -1,55 +1,20 @@
-#include "onednn.h"
-
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/float16.h"
 #include "base/memory.h"
 #include "base/size.h"
-#include "onednn_library.h"
+#include "onednn_inside.h"
 
-/* Blocks of rows, the largest first. */
-enum { N_SIZES = 4 };
-static const int64_t sizes[N_SIZES] = {GLM_ONEDNN_ROWS, 16, 4, 1};
+const int64_t glm_onednn_sizes[GLM_ONEDNN_SIZES] = {GLM_ONEDNN_ROWS, 16, 4, 1};
 
 /* What the library may ask for besides: nothing but tiles' descriptions by the releases known. */
 static const int64_t workspace_bytes = RT_MIB / 4;
-static const int64_t tile_bytes = (int64_t)GLM_ONEDNN_ROWS * GLM_ONEDNN_OUTS * 4;
 
 /* Code and data of libdnnl and of what it needs, and twelve kernels: 7 to 9 MiB became resident with 2.6.3. */
 static const int64_t library_bytes = 8 * RT_MIB;
 
-/* Products of one width, by size of block; NULL: not used. */
-typedef struct width_of {
-    int64_t width; /* padded */
-    dnnl_primitive_of products[N_SIZES];
-} width_of;
-
-/* A thread's own: nothing that the library writes is shared. */
-typedef struct thread_of {
-    dnnl_stream_of stream;
-    dnnl_memory_of x[GLM_ONEDNN_WIDTHS_MAX][N_SIZES];
-    dnnl_memory_of panel[GLM_ONEDNN_WIDTHS_MAX];
-    dnnl_memory_of tile[N_SIZES];
-    dnnl_memory_of workspace;
-    float *numbers; /* of the tile */
-    void *room;     /* of the workspace */
-} thread_of;
-
-struct glm_onednn {
-    dnnl_library lib;
-    dnnl_engine_of engine;
-    width_of widths[GLM_ONEDNN_WIDTHS_MAX];
-    int n_widths;
-    thread_of *threads;
-    int n_threads;
-    void *memory; /* tiles and workspaces */
-    char text[128];
-};
-
-static rt_status check(int status, const char *what) {
+rt_status glm_onednn_check(int status, const char *what) {
     if (status == 0) return RT_OK;
     return rt_fail(status == DNNL_HAS_NO_MEMORY ? RT_ENOMEM : RT_EUNSUPPORTED,
             "linear: oneDNN: %s failed with status %d", what, status);
@@ -61,7 +26,8 @@ static rt_status shape_of(const glm_onednn *o, int64_t n_rows, int64_t n_cols, d
         dnnl_layout layout, dnnl_shape *out) {
     const int64_t dims[DNNL_DIMS_MAX] = {n_rows, n_cols};
     *out = (dnnl_shape){0};
-    return check(o->lib.memory_desc_init_by_tag(out, 2, dims, (int)type, (int)layout), "a shape");
+    return glm_onednn_check(
+            o->lib.memory_desc_init_by_tag(out, 2, dims, (int)type, (int)layout), "a shape");
 }
 
 typedef struct shapes {
@@ -81,7 +47,8 @@ static rt_status shapes_of(const glm_onednn *o, int64_t width, int64_t n_rows, s
 /* It has a fast kernel for that, which needs no more room than there is. `name`: the kernel's. */
 static rt_status look_at(
         const glm_onednn *o, dnnl_recipe_of recipe, int64_t width, const char **name) {
-    RT_TRY(check(o->lib.primitive_desc_query(recipe, DNNL_ASKS_IMPLEMENTATION, 0, (void *)name),
+    RT_TRY(glm_onednn_check(
+            o->lib.primitive_desc_query(recipe, DNNL_ASKS_IMPLEMENTATION, 0, (void *)name),
             "asking for the kernel's name"));
     if (strncmp(*name, "brg:", 4) != 0)
         return rt_fail(RT_EUNSUPPORTED,
@@ -99,11 +66,11 @@ static rt_status look_at(
 
 static rt_status make_recipe(glm_onednn *o, const dnnl_product *product, dnnl_recipe_of *out) {
     dnnl_attr_of attr = NULL;
-    RT_TRY(check(o->lib.primitive_attr_create(&attr), "an attribute"));
+    RT_TRY(glm_onednn_check(o->lib.primitive_attr_create(&attr), "an attribute"));
     int status = o->lib.primitive_attr_set_scratchpad_mode(attr, DNNL_IS_SCRATCHPAD_OURS);
     if (status == 0) status = o->lib.primitive_desc_create(out, product, attr, o->engine, NULL);
     (void)o->lib.primitive_attr_destroy(attr);
-    if (status != DNNL_HAS_NO_KERNEL) return check(status, "a product of bf16 rows");
+    if (status != DNNL_HAS_NO_KERNEL) return glm_onednn_check(status, "a product of bf16 rows");
     return rt_fail(RT_EUNSUPPORTED,
             "linear: %s has no kernel for bf16 weights on this CPU; it needs AVX-512 with bf16, or "
             "AMX",
@@ -116,22 +83,24 @@ static rt_status make_product(
     dnnl_product product = {0};
     dnnl_recipe_of recipe = NULL;
     RT_TRY(shapes_of(o, width, n_rows, &s));
-    RT_TRY(check(o->lib.matmul_desc_init(&product, &s.x, &s.panel, NULL, &s.tile),
+    RT_TRY(glm_onednn_check(o->lib.matmul_desc_init(&product, &s.x, &s.panel, NULL, &s.tile),
             "describing a product"));
     RT_TRY(make_recipe(o, &product, &recipe));
     rt_status status = look_at(o, recipe, width, name);
-    if (status == RT_OK) status = check(o->lib.primitive_create(out, recipe), "making a kernel");
+    if (status == RT_OK)
+        status = glm_onednn_check(o->lib.primitive_create(out, recipe), "making a kernel");
     (void)o->lib.primitive_desc_destroy(recipe);
     return status;
 }
 
 /* The kernel's name is that of the largest blocks: the others count only where their bits agree. */
 static rt_status add_width(glm_onednn *o, int64_t width, char name[64]) {
-    width_of *w = &o->widths[o->n_widths++];
+    glm_onednn_width *w = &o->widths[o->n_widths++];
     w->width = width;
-    for (int size = 0; size < N_SIZES; size++) {
+    for (int size = 0; size < GLM_ONEDNN_SIZES; size++) {
         const char *kernel = "";
-        const rt_status status = make_product(o, width, sizes[size], &w->products[size], &kernel);
+        const rt_status status =
+                make_product(o, width, glm_onednn_sizes[size], &w->products[size], &kernel);
         if (size == 0) (void)snprintf(name, 64, "%s", kernel);
         if (size < 2) RT_TRY(status);
     }
@@ -142,17 +111,17 @@ static rt_status add_width(glm_onednn *o, int64_t width, char name[64]) {
 
 static rt_status make_memory(
         glm_onednn *o, const dnnl_shape *shape, void *at, dnnl_memory_of *out) {
-    return check(o->lib.memory_create(out, shape, o->engine, at), "a place in memory");
+    return glm_onednn_check(o->lib.memory_create(out, shape, o->engine, at), "a place in memory");
 }
 
-static rt_status make_places(glm_onednn *o, thread_of *t) {
+static rt_status make_places(glm_onednn *o, glm_onednn_thread *t) {
     dnnl_shape room;
     shapes s;
     RT_TRY(shape_of(o, 1, workspace_bytes / 4, DNNL_IS_F32, DNNL_IS_AB, &room));
     RT_TRY(make_memory(o, &room, t->room, &t->workspace));
     for (int w = 0; w < o->n_widths; w++) {
-        for (int size = 0; size < N_SIZES; size++) {
-            RT_TRY(shapes_of(o, o->widths[w].width, sizes[size], &s));
+        for (int size = 0; size < GLM_ONEDNN_SIZES; size++) {
+            RT_TRY(shapes_of(o, o->widths[w].width, glm_onednn_sizes[size], &s));
             RT_TRY(make_memory(o, &s.x, t->room, &t->x[w][size]));
             if (w == 0) RT_TRY(make_memory(o, &s.tile, t->numbers, &t->tile[size]));
         }
@@ -162,17 +131,18 @@ static rt_status make_places(glm_onednn *o, thread_of *t) {
 }
 
 static int64_t memory_bytes(int n_threads) {
-    return n_threads * (tile_bytes + workspace_bytes);
+    return n_threads * (GLM_ONEDNN_TILE_BYTES + workspace_bytes);
 }
 
 static rt_status make_threads(glm_onednn *o) {
     RT_TRY(rt_calloc(o->n_threads, sizeof *o->threads, "oneDNN's threads", &o->threads));
     RT_TRY(rt_mem_alloc(memory_bytes(o->n_threads), "oneDNN's tiles", &o->memory));
     for (int i = 0; i < o->n_threads; i++) {
-        thread_of *t = &o->threads[i];
-        t->numbers = (float *)((char *)o->memory + i * (tile_bytes + workspace_bytes));
-        t->room = (char *)t->numbers + tile_bytes;
-        RT_TRY(check(o->lib.stream_create(&t->stream, o->engine, DNNL_IS_IN_ORDER), "a stream"));
+        glm_onednn_thread *t = &o->threads[i];
+        t->numbers = (float *)((char *)o->memory + i * (GLM_ONEDNN_TILE_BYTES + workspace_bytes));
+        t->room = (char *)t->numbers + GLM_ONEDNN_TILE_BYTES;
+        RT_TRY(glm_onednn_check(
+                o->lib.stream_create(&t->stream, o->engine, DNNL_IS_IN_ORDER), "a stream"));
         RT_TRY(make_places(o, t));
     }
     return RT_OK;
@@ -195,18 +165,18 @@ static bool has_size(const glm_onednn *o, int size) {
 }
 
 static int size_for(const glm_onednn *o, int64_t n) {
-    if (n > 3 * sizes[1]) return 0;
-    for (int size = N_SIZES - 1; size > 1; size--)
-        if (sizes[size] >= n && has_size(o, size)) return size;
+    if (n > 3 * glm_onednn_sizes[1]) return 0;
+    for (int size = GLM_ONEDNN_SIZES - 1; size > 1; size--)
+        if (glm_onednn_sizes[size] >= n && has_size(o, size)) return size;
     return 1;
 }
 
 int64_t glm_onednn_rows(const glm_onednn *o, int64_t n) {
-    return rt_min64(n, sizes[size_for(o, n)]);
+    return rt_min64(n, glm_onednn_sizes[size_for(o, n)]);
 }
 
-static int multiply(
-        glm_onednn *o, thread_of *t, int w, int size, const uint16_t *x, const uint16_t *panel) {
+int glm_onednn_try(glm_onednn *o, glm_onednn_thread *t, int w, int size, const uint16_t *x,
+        const uint16_t *panel) {
     const dnnl_argument_at arguments[] = {{DNNL_ARGUMENT_SRC, t->x[w][size]},
             {DNNL_ARGUMENT_WEIGHTS, t->panel[w]}, {DNNL_ARGUMENT_DST, t->tile[size]},
             {DNNL_ARGUMENT_SCRATCHPAD, t->workspace}};
@@ -220,107 +190,11 @@ static int multiply(
 const float *glm_onednn_multiply(glm_onednn *o, int thread, const uint16_t *x, int64_t n_rows,
         int64_t width, const uint16_t *panel) {
     rt_assert(thread >= 0 && thread < o->n_threads && n_rows > 0);
-    thread_of *t = &o->threads[thread];
-    const int status = multiply(o, t, width_index(o, width), size_for(o, n_rows), x, panel);
+    glm_onednn_thread *t = &o->threads[thread];
+    const int status = glm_onednn_try(o, t, width_index(o, width), size_for(o, n_rows), x, panel);
     rt_assert(
             status == 0); /* kernels and places are there: nothing is left that could be missing */
     return t->numbers;
-}
-
-/* ---- the proof ------------------------------------------------------------------------------- */
-
-typedef struct trial {
-    glm_onednn *o;
-    int w;
-    int64_t width;
-    uint16_t *x; /* [2 x ROWS][width]: rows, and the same rows again */
-    uint16_t *panel;
-    float *want; /* [ROWS][OUTS]: each row's, in the largest block */
-} trial;
-
-/* Numbers of all sizes up to 1 and down to 2^-8, so that sums in another order round otherwise. */
-static uint16_t number(uint64_t *state) {
-    *state = *state * 6364136223846793005u + 1442695040888963407u;
-    const double uniform = (double)(*state >> 11) * 0x1p-52 - 1.0;
-    return rt_float_to_bf16((float)(uniform * ((*state & 0x100u) ? 1.0 : 0x1p-8)));
-}
-
-static void fill(const trial *t) {
-    uint64_t state = 4;
-    const int64_t half = GLM_ONEDNN_ROWS * t->width;
-    for (int64_t i = 0; i < half; i++) t->x[i] = t->x[half + i] = number(&state);
-    for (int64_t i = 0; i < GLM_ONEDNN_OUTS * t->width; i++) t->panel[i] = number(&state);
-}
-
-/* One output against its definition: the panel is laid out as we think. Each of `width` terms rounds at most
- * twice. */
-static bool is_product(const trial *t, int64_t row, int64_t out) {
-    double sum = 0.0;
-    double magnitude = 0.0;
-    for (int64_t k = 0; k < t->width; k++) {
-        const int64_t at = k / 2 * 2 * GLM_ONEDNN_OUTS + 2 * out + k % 2;
-        const double term = (double)rt_bf16_to_float(t->x[row * t->width + k]) *
-                            (double)rt_bf16_to_float(t->panel[at]);
-        sum += term;
-        magnitude += fabs(term);
-    }
-    const double got = (double)t->want[row * GLM_ONEDNN_OUTS + out];
-    return fabs(got - sum) <= ((double)t->width * 2 + 2) * 0x1p-24 * magnitude;
-}
-
-/* Blocks of a size that begin at row `from`: every row has the bits it has in the largest from row 0. */
-static bool has_same_bits(const trial *t, int size, int64_t from) {
-    thread_of *thread = &t->o->threads[0];
-    if (multiply(t->o, thread, t->w, size, t->x + from * t->width, t->panel) != 0) return false;
-    for (int64_t row = 0; row < sizes[size]; row++)
-        if (memcmp(thread->numbers + row * GLM_ONEDNN_OUTS,
-                    t->want + (from + row) % GLM_ONEDNN_ROWS * GLM_ONEDNN_OUTS,
-                    GLM_ONEDNN_OUTS * sizeof(float)) != 0)
-            return false;
-    return true;
-}
-
-static bool agrees(const trial *t, int size) {
-    static const int64_t places[] = {0, 1, 13, 31, 47, 63};
-    for (int i = 0; i < 6; i++)
-        if (!has_same_bits(t, size, places[i])) return false;
-    return true;
-}
-
-static rt_status prove_width(const trial *t) {
-    dnnl_primitive_of *products = t->o->widths[t->w].products;
-    fill(t);
-    RT_TRY(check(multiply(t->o, &t->o->threads[0], t->w, 0, t->x, t->panel), "a product"));
-    memcpy(t->want, t->o->threads[0].numbers, (size_t)tile_bytes);
-    if (!is_product(t, 0, 0) || !is_product(t, 63, 63) || !is_product(t, 17, 34))
-        return rt_fail(RT_EUNSUPPORTED, "linear: %s computes something else for rows of %lld",
-                t->o->lib.name, (long long)t->width);
-    for (int size = 0; size < N_SIZES; size++) {
-        if (!products[size] || agrees(t, size)) continue;
-        if (size < 2)
-            return rt_fail(RT_EUNSUPPORTED,
-                    "linear: %s gives a row of %lld numbers other bits beside others, so that "
-                    "answers would "
-                    "depend on how a prompt is cut",
-                    t->o->lib.name, (long long)t->width);
-        (void)t->o->lib.primitive_destroy(products[size]);
-        products[size] = NULL;
-    }
-    return RT_OK;
-}
-
-static rt_status prove(glm_onednn *o, int w) {
-    trial t = {.o = o, .w = w, .width = o->widths[w].width};
-    const int64_t row_bytes = t.width * (int64_t)sizeof *t.x;
-    const int64_t bytes = (2 * GLM_ONEDNN_ROWS + GLM_ONEDNN_OUTS) * row_bytes + tile_bytes;
-    void *memory = NULL;
-    RT_TRY(rt_mem_alloc(bytes, "a trial of oneDNN", &memory));
-    t.want = memory;
-    t.x = (uint16_t *)((char *)memory + tile_bytes);
-    t.panel = t.x + 2 * GLM_ONEDNN_ROWS * t.width;
-    const rt_status status = prove_width(&t);
-    rt_mem_free(memory, bytes);
-    return status;
 }
 
 /* ---- open and close -------------------------------------------------------------------------- */
@@ -337,10 +211,10 @@ static rt_status add_widths(glm_onednn *o, const int64_t *widths, int n_widths, 
 
 static void write_text(glm_onednn *o, const char *name) {
     int n = snprintf(o->text, sizeof o->text, "%s, %s, blocks of", o->lib.name, name);
-    for (int size = 0; size < N_SIZES; size++)
+    for (int size = 0; size < GLM_ONEDNN_SIZES; size++)
         if (has_size(o, size))
             n += snprintf(o->text + n, sizeof o->text - (size_t)n, "%s %lld", size ? "," : "",
-                    (long long)sizes[size]);
+                    (long long)glm_onednn_sizes[size]);
     (void)snprintf(o->text + n, sizeof o->text - (size_t)n, " rows");
 }
 
@@ -348,10 +222,10 @@ static rt_status open_into(glm_onednn *o, const int64_t *widths, int n_widths) {
     char name[64] = "";
     RT_TRY(dnnl_library_open(&o->lib));
     if (o->lib.omp_set_num_threads) o->lib.omp_set_num_threads(1);
-    RT_TRY(check(o->lib.engine_create(&o->engine, DNNL_IS_CPU, 0), "opening it"));
+    RT_TRY(glm_onednn_check(o->lib.engine_create(&o->engine, DNNL_IS_CPU, 0), "opening it"));
     RT_TRY(add_widths(o, widths, n_widths, name));
     RT_TRY(make_threads(o));
-    for (int w = 0; w < o->n_widths; w++) RT_TRY(prove(o, w));
+    for (int w = 0; w < o->n_widths; w++) RT_TRY(glm_onednn_prove(o, w));
     write_text(o, name);
     return RT_OK;
 }
@@ -370,8 +244,8 @@ rt_status glm_onednn_open(const int64_t *widths, int n_widths, int n_threads, gl
     return status;
 }
 
-static void free_thread(glm_onednn *o, thread_of *t) {
-    for (int size = 0; size < N_SIZES; size++) {
+static void free_thread(glm_onednn *o, glm_onednn_thread *t) {
+    for (int size = 0; size < GLM_ONEDNN_SIZES; size++) {
         for (int w = 0; w < o->n_widths; w++)
             if (t->x[w][size]) (void)o->lib.memory_destroy(t->x[w][size]);
         if (t->tile[size]) (void)o->lib.memory_destroy(t->tile[size]);
@@ -386,7 +260,7 @@ void glm_onednn_close(glm_onednn *o) {
     if (!o) return;
     for (int i = 0; o->threads && i < o->n_threads; i++) free_thread(o, &o->threads[i]);
     for (int w = 0; w < o->n_widths; w++)
-        for (int size = 0; size < N_SIZES; size++)
+        for (int size = 0; size < GLM_ONEDNN_SIZES; size++)
             if (o->widths[w].products[size])
                 (void)o->lib.primitive_destroy(o->widths[w].products[size]);
     if (o->engine) (void)o->lib.engine_destroy(o->engine);
