@@ -38,10 +38,16 @@ static int flag_index(const cli_flag *flag) {
 
 /* Values */
 
+/* A bound that only keeps numbers apart from overflow says nothing to anybody. */
 static rt_status check_range(const cli_flag *flag, const char *source, double value) {
+    static const double large = 1e12;
     if (value >= flag->min && value <= flag->max) return RT_OK;
-    return rt_fail(
-            RT_EUSAGE, "%s %g: must be between %g and %g", source, value, flag->min, flag->max);
+    if (flag->max < large)
+        return rt_fail(RT_EUSAGE, "%s %.10g: must be between %.10g and %.10g", source, value, flag->min,
+                flag->max);
+    return value < flag->min
+                   ? rt_fail(RT_EUSAGE, "%s %.10g: must be at least %.10g", source, value, flag->min)
+                   : rt_fail(RT_EUSAGE, "%s %.10g: is too large", source, value);
 }
 
 static rt_status parse_number(
@@ -165,6 +171,20 @@ static int flag_distance(const char *typed, const cli_flag *flag) {
     return cli_distance(typed, written);
 }
 
+/* "-n5", "-tp2": a short flag with its value behind it, as other programs take it. */
+static const cli_flag *glued_flag(const cli_parser *parser, const char *typed, const char **value) {
+    const cli_flag *found = NULL;
+    for (int i = 0; i < cli_n_flags; i++) {
+        const char *name = cli_flags[i].shorthand;
+        if (!name || typed[1] == '-' || !cli_takes(parser->command, &cli_flags[i])) continue;
+        const size_t n = strlen(name);
+        if (strncmp(typed + 1, name, n) != 0 || typed[1 + n] == '\0') continue;
+        found = &cli_flags[i];
+        *value = typed + 1 + n;
+    }
+    return found;
+}
+
 static rt_status unknown_flag(const cli_parser *parser, const char *typed) {
     const char *nearest = "";
     int distance = INT32_MAX;
@@ -175,6 +195,10 @@ static rt_status unknown_flag(const cli_parser *parser, const char *typed) {
         distance = d;
         nearest = cli_flags[i].name;
     }
+    const char *value = NULL;
+    const cli_flag *glued = glued_flag(parser, typed, &value);
+    if (!cli_is_near(typed, distance) && glued)
+        return rt_fail(RT_EUSAGE, "unknown flag %s; did you mean -%s %s?", typed, glued->shorthand, value);
     if (!cli_is_near(typed, distance))
         return rt_fail(RT_EUSAGE, "unknown flag %s; glm1m %s --help lists what it takes", typed,
                 parser->command->name);

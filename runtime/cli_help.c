@@ -78,7 +78,7 @@ void glm_cli_help_all(const glm_command *const *commands) {
                  "Usage: glm1m COMMAND [flags]\n\nCommands:\n");
     for (; *commands; commands++)
         (void)printf("  %-12s %s\n", (*commands)->name, (*commands)->summary);
-    (void)printf("\nglm1m COMMAND --help says what a command takes; glm1m --version which build "
+    (void)printf("\nglm1m COMMAND --help says what a command takes; glm1m --version which one "
                  "this is.\n\n%s",
             exit_codes);
 }

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/size.h"
+#include "config.h"
 #include "heatmap.h"
 #include "hub.h"
 #include "linear_choice.h"
@@ -70,14 +71,23 @@ static int ascending(const void *left, const void *right) {
     return (a > b) - (a < b);
 }
 
+/* Ascending, each once: a cell is evaluated once a round. */
+static int64_t sort(int64_t *values, int64_t n) {
+    int64_t n_kept = 0;
+    qsort(values, (size_t)n, sizeof *values, ascending);
+    for (int64_t i = 0; i < n; i++)
+        if (n_kept == 0 || values[i] != values[n_kept - 1]) values[n_kept++] = values[i];
+    return n_kept;
+}
+
 static rt_status parse_grid(evaluation *e) {
     const char *lengths = e->cli->lengths ? e->cli->lengths : "1k,4k,16k";
     const char *depths = e->cli->depths ? e->cli->depths : "0,25,50,75,100";
     glm_needle_settings *s = &e->settings;
-    RT_TRY(glm_cli_parse_list(lengths, "lengths", &e->lengths, &s->n_lengths));
-    RT_TRY(glm_cli_parse_list(depths, "depths", &e->depths, &s->n_depths));
-    qsort(e->lengths, (size_t)s->n_lengths, sizeof *e->lengths, ascending);
-    qsort(e->depths, (size_t)s->n_depths, sizeof *e->depths, ascending);
+    RT_TRY(glm_cli_parse_list(lengths, "--lengths", &e->lengths, &s->n_lengths));
+    RT_TRY(glm_cli_parse_list(depths, "--depths", &e->depths, &s->n_depths));
+    s->n_lengths = sort(e->lengths, s->n_lengths);
+    s->n_depths = sort(e->depths, s->n_depths);
     if (e->depths[s->n_depths - 1] > 100)
         return rt_fail(RT_EUSAGE, "--depths: %" PRId64 " is more than 100 per cent",
                 e->depths[s->n_depths - 1]);
@@ -86,15 +96,26 @@ static rt_status parse_grid(evaluation *e) {
     return RT_OK;
 }
 
+static rt_status check_lengths(const evaluation *e) {
+    const int64_t longest = e->lengths[e->settings.n_lengths - 1];
+    glm_config config;
+    RT_TRY(glm_config_load(e->cli->engine.model_dir, &config));
+    if (longest <= config.model_len) return RT_OK;
+    return rt_fail(RT_EUSAGE, "--lengths: %" PRId64 " is more than the model's own limit, %" PRId64 " tokens",
+            longest, config.model_len);
+}
+
 static rt_status make_settings(evaluation *e) {
     const glm_cli *cli = e->cli;
     glm_needle_settings *s = &e->settings;
     s->protocol = cli->protocol ? cli->protocol : "lwm";
+    if (strcmp(s->protocol, "ruler") == 0) s->protocol = "ruler:single_1"; /* what results are of */
     s->seed = cli->seed >= 0 ? (uint64_t)cli->seed : 1234;
     s->is_fast = cli->mode && strcmp(cli->mode, "fast") == 0;
     s->answer_prefix = cli->answer_prefix ? cli->answer_prefix : "auto";
     s->rounds = cli->rounds > 0 ? cli->rounds : 1;
     RT_TRY(parse_grid(e));
+    RT_TRY(check_lengths(e));
     RT_TRY(glm_tokenizer_load(cli->engine.model_dir, &e->tokenizer));
     s->is_completer = glm_tokenizer_size(e->tokenizer) <= BYTE_VOCABULARY_MAX;
     return RT_OK;

@@ -11,7 +11,7 @@
 /* One line of the table: "weights           17.66 GiB  why". */
 static void print_bytes(const char *what, int64_t bytes, const char *why) {
     char text[RT_SIZE_TEXT];
-    (void)printf("%-16s %12s  %s\n", what, rt_format_bytes(bytes, text), why);
+    (void)printf("%-16s %12s%s%s\n", what, rt_format_bytes(bytes, text), *why ? "  " : "", why);
 }
 
 /* More ranks than KV heads hold copies: of KV, fewer ranks hold as much each. */
@@ -101,12 +101,24 @@ static void print_bill(const glm_plan *plan, const rt_machine_memory *memory) {
     print_bytes("limit", plan->limit_bytes, limit_why);
 }
 
+/* 2.25e15 -> "2.25 P" */
+static const char *format_flop(double value, char text[RT_SIZE_TEXT]) {
+    static const char *const prefixes[] = {"", "k", "M", "G", "T", "P", "E"};
+    size_t i = 0;
+    for (; value >= 999.5 && i + 1 < sizeof prefixes / sizeof *prefixes; i++) value /= 1000.0;
+    (void)snprintf(text, RT_SIZE_TEXT, "%.3g %s", value, prefixes[i]);
+    return text;
+}
+
 static void print_times(const glm_plan *plan) {
     char text[RT_SIZE_TEXT];
-    (void)printf("\n%-16s %12s  for %" PRId64 " tokens: %.3g FLOP at %.3g FLOP/s\n", "prefill",
-            rt_format_seconds(plan->prefill_s, text), plan->max_len, plan->prefill_flop,
-            plan->machine_flops);
-    (void)printf("%-16s %12.3g  tokens/s with a full context\n", "decode", plan->decode_tps);
+    char work[RT_SIZE_TEXT];
+    char speed[RT_SIZE_TEXT];
+    const int decimals = plan->decode_tps >= 99.5 ? 0 : plan->decode_tps >= 9.95 ? 1 : 2;
+    (void)printf("\n%-16s %12s  for %" PRId64 " tokens: %sFLOP at %sFLOP/s\n", "prefill",
+            rt_format_seconds(plan->prefill_s, text), plan->max_len,
+            format_flop(plan->prefill_flop, work), format_flop(plan->machine_flops, speed));
+    (void)printf("%-16s %12.*f  tokens/s with a full context\n", "decode", decimals, plan->decode_tps);
     (void)printf("%-16s %12s  at most %" PRId64 " tokens would\n", "fits",
             plan->fits ? "yes" : "no", plan->fitting_len);
 }

@@ -176,9 +176,9 @@ const glm_command glm_cmd_prefill = {
         .details =
                 "Reads files and directories (- is standard input), puts [gMASK]<sop> in front "
                 "and prefills all of it; keys and values go to disk, compressed and checksummed, "
-                "under the name of --book. complete and needle then go on from there with the "
-                "same --book, --kv-disk-dir and model; glm1m book lists, checks and removes what "
-                "is there. The same name again replaces the book.\n"
+                "under the name of --book. ask, chat, complete and needle then go on from there "
+                "with the same --book, --kv-disk-dir and model; glm1m book lists, checks and "
+                "removes what is there. The same name again replaces the book.\n"
                 "\n"
                 "Directories are walked in the order of names; hidden names, what a .gitignore "
                 "names, and what is no UTF-8 text, PDF, Word or OpenDocument file, are left out. "

@@ -139,7 +139,12 @@ rt_status glm_hub_resolve(const char *model, char **dir) {
         return *dir ? RT_OK : rt_fail(RT_ENOMEM, "hub: no memory for the path %s", model);
     }
     if (!is_repository_name(model))
-        return rt_fail(RT_EUSAGE, "-m %s: there is no such directory", model);
+        return rt_fail(RT_EUSAGE, "-m %s: %s%s", model,
+                rt_file_exists(model) ? "a checkpoint is a directory, this is a file"
+                                      : "there is no such directory",
+                strcmp(model, "needle") == 0
+                        ? "; glm1m make-model needle needle writes the embedded model there"
+                        : "");
 
     char *repository = NULL;
     RT_TRY(repository_directory(model, &repository));

@@ -22,7 +22,7 @@ says err '"tight" is none of auto|dense|plain'
 expect 2 plan -m "$work/model" --kv-disk-space 2X
 says err '--kv-disk-space'
 expect 2 plan -m "$work/model" --kv-disk-space 0
-says err '--kv-disk-space 0: must be between'
+says err '--kv-disk-space 0: must be at least 1'
 expect 2 plan -m "$work/model" --device-kv-space -1
 says err '--device-kv-space'
 

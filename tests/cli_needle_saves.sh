@@ -17,6 +17,10 @@ grep -q '</svg>' "$work/run/heatmap.svg" || fail 'heatmap.svg does not end'
 
 expect 2 needle --lengths 100 --depths 50 --no-progress
 says err 'too short'
+expect 2 needle --lengths 2M --depths 50 --no-progress
+says err "--lengths: 2097152 is more than the model's own limit, 1048576 tokens"
+expect 0 needle --lengths 1000,1k --depths 50,50 --no-progress
+says out 'found 1 of 1'
 expect 2 needle --lengths 1k --depths 150 --no-progress
 says err '150 is more than 100 per cent'
 printf 'A short text.\n' >"$work/short.txt"

@@ -24,3 +24,18 @@ expect 2 complete -m "$work/model" -p x --top-p 1.5
 says err 'must be between 0 and 1'
 expect 2 complete -m "$work/model" -p x --temperature warm
 says err 'is not a number'
+expect 2 complete -m "$work/model" -p x --seed 1.5
+says err '--seed: "1.5" is not a whole number'
+grep -q tokens "$work/err" && fail 'a seed is counted in tokens'
+expect 2 plan -m "$work/model" -c 0
+says err '-c 0: must be at least 1'
+
+# For people: no exponents, no spaces at the end of a line.
+expect 0 plan -m "$work/model" -c 4k
+grep -Eq 'e[+][0-9]| $' "$work/out" && fail 'a number with an exponent, or a line with a space at its end'
+says out 'FLOP/s'
+cd "$work" || exit 1
+expect 2 plan -m needle
+says err 'glm1m make-model needle needle'
+expect 2 plan -m "$work/model/config.json"
+says err 'a checkpoint is a directory'

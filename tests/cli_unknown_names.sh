@@ -19,6 +19,8 @@ expect 2 complete --max-token=3
 says err 'unknown flag --max-token; did you mean --max-tokens?'
 expect 2 complete --frobnicate
 says err 'glm1m complete --help'
+expect 2 complete -tp2
+says err 'did you mean -tp 2?'
 expect 2 complete -z
 says err 'unknown flag -z'
 

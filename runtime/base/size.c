@@ -72,7 +72,7 @@ static int64_t suffix_factor(const char *suffix, bool is_bytes) {
 }
 
 rt_status rt_parse_size(const char *text, bool is_bytes, int64_t *out) {
-    const char *what = is_bytes ? "a size such as 512M or 12G" : "a count such as 4096, 128k or 1M";
+    const char *what = is_bytes ? "a size such as 512M or 12G" : "a whole number such as 4096, 128k or 1M";
     if (text[0] < '0' || text[0] > '9') return rt_fail(RT_EUSAGE, "\"%s\" is not %s", text, what);
 
     char *end = NULL;
@@ -83,8 +83,8 @@ rt_status rt_parse_size(const char *text, bool is_bytes, int64_t *out) {
     const long double scaled = value * (long double)factor;
     if (!(scaled <= 9.2e18L)) return rt_fail(RT_EUSAGE, "\"%s\" is too large", text);
     if (scaled != floorl(scaled))
-        return rt_fail(RT_EUSAGE, "\"%s\" is not a whole number of %s", text,
-                is_bytes ? "bytes" : "tokens");
+        return rt_fail(
+                RT_EUSAGE, "\"%s\" is not a whole number%s", text, is_bytes ? " of bytes" : "");
     *out = (int64_t)scaled;
     return RT_OK;
 }
