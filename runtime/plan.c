@@ -454,6 +454,8 @@ rt_status glm_plan_make(const glm_checkpoint *checkpoint, const glm_options *giv
     RT_TRY(glm_plan_share(glm_checkpoint_config(checkpoint), 0, plan.n_ranks, &shard, &of.part));
     plan.kv_copies = shard.kv_copies;
     RT_TRY(of.backend->speed(plan.threads, &of.speed));
+    if (!plan.on_gpu)
+        glm_speed_share(&of.speed, ranks_here(options), plan.threads, rt_machine_cores());
     plan.machine_flops = of.speed.flops;
 
     choose_chunk(&of, &plan);

@@ -80,3 +80,10 @@ rt_status glm_measure_speed(int32_t n_threads, glm_speed *out) {
     rt_pool_free(pool);
     return status;
 }
+
+void glm_speed_share(glm_speed *speed, int32_t n_ranks, int32_t n_threads, int32_t n_cores) {
+    const double wanted = (double)n_ranks * (double)rt_min64(n_threads, n_cores);
+    if (wanted <= (double)n_cores) return;
+    speed->flops *= (double)n_cores / wanted;
+    speed->bytes_per_s *= (double)n_cores / wanted;
+}

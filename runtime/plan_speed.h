@@ -16,4 +16,7 @@ int64_t glm_measure_speed_bytes(void);
 
 RT_MUST_CHECK rt_status glm_measure_speed(int32_t n_threads, glm_speed *out);
 
+/* What that leaves to one of n_ranks processes of n_threads each that share n_cores: it was measured by one alone. */
+void glm_speed_share(glm_speed *speed, int32_t n_ranks, int32_t n_threads, int32_t n_cores);
+
 #endif

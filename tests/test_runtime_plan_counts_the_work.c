@@ -11,6 +11,7 @@
 #include "runtime/costs.h"
 #include "runtime/engine.h"
 #include "runtime/needle_model.h"
+#include "runtime/plan_speed.h"
 
 static void (*linear)(const glm_ops *ops, const glm_linear *weight, const float *bias,
         int64_t first_out, int64_t n_outs, glm_rows x, int64_t n, glm_rows y);
@@ -86,6 +87,21 @@ static void check(const char *dir, int64_t n) {
     glm_engine_close(engine);
 }
 
+/* Of 2 cores: 4 ranks of a thread have half of what one measures alone, 2 all of it; threads beyond the cores were
+ * measured as such. */
+static void check_shares(void) {
+    static const struct {
+        int32_t n_ranks, n_threads;
+        double share;
+    } cases[] = {{1, 1, 1.0}, {1, 64, 1.0}, {2, 1, 1.0}, {4, 1, 0.5}, {4, 2, 0.25}, {2, 64, 0.5}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        glm_speed speed = {.flops = 8e9, .bytes_per_s = 4e9};
+        glm_speed_share(&speed, cases[i].n_ranks, cases[i].n_threads, 2);
+        expect("a rank's share of the cores", speed.flops, 8e9 * cases[i].share);
+        expect("and of what they read", speed.bytes_per_s, 4e9 * cases[i].share);
+    }
+}
+
 int main(void) {
     char dir[] = "/tmp/glm1m-test-XXXXXX";
     char needle[64];
@@ -93,6 +109,7 @@ int main(void) {
     if (!mkdtemp(dir)) return 1;
     (void)snprintf(needle, sizeof needle, "%s/needle", dir);
     require(glm_needle_model_write(needle), "make-model");
+    check_shares();
     check("tests/golden/native_bf16_kv4", 300);
     check(needle, getenv("GLM_TEST_FAST") ? 300 : 4500);
     (void)snprintf(command, sizeof command, "rm -r %s", dir);
