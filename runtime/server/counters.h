@@ -4,9 +4,10 @@
 
 #include "kvstore/kvstore.h"
 
-enum { SRV_BUCKETS = 16, SRV_SHOWN_MAX = 64 };
+enum { SRV_BUCKETS = 24, SRV_SHOWN_MAX = 64 };
 
-/* Seconds, in buckets whose upper bounds double from 1 ms on; the last one has none. */
+/* Seconds, in buckets whose upper bounds double from 1 ms on, to the two hours that a million tokens may take; the last
+ * one has none. */
 typedef struct srv_histogram {
     int64_t counts[SRV_BUCKETS + 1];
     double sum;

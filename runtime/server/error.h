@@ -7,7 +7,7 @@
 
 #include "runtime/base/status.h"
 
-enum { SRV_ERROR_TEXT = 512, SRV_ERROR_WORD = 64 };
+enum { SRV_ERROR_TEXT = 512, SRV_ERROR_WORD = 64, SRV_ALLOW_TEXT = 32 };
 
 typedef struct srv_error {
     int http;                   /* 0: there is none */
@@ -17,6 +17,7 @@ typedef struct srv_error {
     int64_t n_prompt; /* context_length_exceeded: tokens of the prompt and of the context */
     int64_t n_context;
     int retry_after_s; /* 0: not said */
+    char allow[SRV_ALLOW_TEXT]; /* 405: the methods of the path */
 } srv_error;
 
 /* Fill `error`; always false, so that a check can end with it. */

@@ -35,9 +35,10 @@ void srv_reply(srv_exchange *exchange, int http, json_t *value) {
 }
 
 void srv_fail(srv_exchange *exchange, const srv_error *error) {
-    const srv_shape shape = exchange->route ? exchange->route->shape : SRV_SHAPE_OPENAI;
     exchange->retry_after_s = error->retry_after_s;
-    srv_reply(exchange, error->http, srv_error_json(error, shape));
+    srv_reply(exchange, error->http, srv_error_json(error, exchange->shape));
+    if (error->allow[0] && exchange->response)
+        (void)MHD_add_response_header(exchange->response, MHD_HTTP_HEADER_ALLOW, error->allow);
 }
 
 void srv_generate(srv_exchange *exchange, srv_request *request) {
@@ -179,6 +180,7 @@ static enum MHD_Result begin(
     srv_error error = {0};
     srv_error no_route = {0};
     exchange->route = srv_route_find(method, path, exchange->rest, &no_route);
+    exchange->shape = exchange->route ? exchange->route->shape : srv_route_shape(path);
     srv_connection_body(exchange->server->connections, exchange->connection);
     exchange->is_file = is_file(exchange);
     bool is_right = is_taken(exchange, version, &error) && exchange->route;

@@ -52,6 +52,7 @@ struct srv_exchange {
     srv_connection *connection;
     struct MHD_Connection *handle;
     const srv_route *route;
+    srv_shape shape; /* of errors; also where there is no route */
     char rest[64];
     bool is_file; /* the body is one, and goes into the upload, not into `body` */
     glm_text body;
@@ -73,6 +74,8 @@ struct srv_exchange {
 /* The route of a method and a path. NULL: `error` says 404 or 405. */
 const srv_route *srv_route_find(
         const char *method, const char *path, char rest[64], srv_error *error);
+/* Whose API a path is of, there or not. */
+srv_shape srv_route_shape(const char *path);
 
 /* JSON; `value` is released. NULL: 503, no memory. */
 void srv_reply(srv_exchange *exchange, int http, json_t *value);

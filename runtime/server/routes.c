@@ -1,5 +1,6 @@
 #include "routes.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static const srv_route routes[] = {
@@ -40,18 +41,38 @@ static bool is_path(const srv_route *route, const char *path, char rest[64]) {
     return true;
 }
 
+/* HEAD goes wherever GET does: libmicrohttpd leaves the body out. */
+static bool is_method(const srv_route *route, const char *method) {
+    return strcmp(method, route->method) == 0 ||
+           (strcmp(method, "HEAD") == 0 && strcmp(route->method, "GET") == 0);
+}
+
+/* "POST, GET, HEAD" */
+static void allow(const srv_route *route, char text[SRV_ALLOW_TEXT]) {
+    const size_t n = strlen(text);
+    (void)snprintf(text + n, SRV_ALLOW_TEXT - n, "%s%s%s", n ? ", " : "", route->method,
+            strcmp(route->method, "GET") == 0 ? ", HEAD" : "");
+}
+
 const srv_route *srv_route_find(
         const char *method, const char *path, char rest[64], srv_error *error) {
-    bool has_path = false;
+    char allowed[SRV_ALLOW_TEXT] = "";
     for (int i = 0; i < N_ROUTES; i++) {
         if (!is_path(&routes[i], path, rest)) continue;
-        has_path = true;
-        if (strcmp(method, routes[i].method) == 0) return &routes[i];
+        if (is_method(&routes[i], method)) return &routes[i];
+        allow(&routes[i], allowed);
     }
     rest[0] = '\0';
-    if (has_path)
-        (void)srv_refuse(error, 405, "method_not_allowed", NULL, "this path has another method");
+    if (allowed[0])
+        (void)srv_refuse(error, 405, "method_not_allowed", NULL, "this path takes %s", allowed);
     else
         (void)srv_refuse(error, 404, "not_found", NULL, "there is no such path");
+    (void)strcpy(error->allow, allowed);
     return NULL;
+}
+
+srv_shape srv_route_shape(const char *path) {
+    static const char anthropic[] = "/v1/messages";
+    return strncmp(path, anthropic, sizeof anthropic - 1) == 0 ? SRV_SHAPE_ANTHROPIC
+                                                               : SRV_SHAPE_OPENAI;
 }

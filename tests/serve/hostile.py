@@ -6,11 +6,12 @@ alive, with the descriptors, slots and pages of before.
 
 import base64
 import concurrent.futures
+import json
 import socket
 import sys
 import time
 
-from raw import Server, check, reset, status_of
+from raw import Server, body_of, check, reset, status_of
 
 KEY = sys.argv[4]
 server = Server(sys.argv[1], sys.argv[3], KEY)
@@ -82,6 +83,7 @@ FRAMING = {
     "dots encoded twice": (server.head("GET", "/v1/jobs/%252e%252e", AUTH), {404}),
     "method of 1 KB": (server.head("X" * 1024, "/v1/models", AUTH), {405}),
     "other method": (server.head("PATCH", "/v1/models", AUTH), {405}),
+    "HEAD": (server.head("HEAD", "/health", "Connection: close"), {200}),
     "upgrade": (server.head("GET", "/v1/models", AUTH, "Upgrade: h2c", "Connection: Upgrade"), {200}),
     "Expect: 100-continue": (post("Expect: 100-continue"), {200}),
     "user agent of 20 KB": (server.head("GET", "/v1/models", AUTH, "User-Agent: \x1b[2J%n" + "x" * 20000), {200}),
@@ -121,6 +123,17 @@ def boundaries():
         for cut in range(1, len(data)):
             answer = server.exchange(None, pieces=[data[:cut], data[cut:]])
             check(status_of(answer) == 200, cut, answer[:200])
+
+
+def methods():
+    """A method that a path has not: those that it has, in the header too, and in the API's own shape."""
+    answer = server.exchange(server.head("GET", "/v1/messages", AUTH))
+    check(b"\r\nAllow: POST\r\n" in answer, answer)
+    error = json.loads(body_of(answer))
+    check(error["type"] == "error" and error["error"]["message"] == "this path takes POST", error)
+    answer = server.exchange(server.head("DELETE", "/v1/jobs", AUTH))
+    check(b"\r\nAllow: POST, GET, HEAD\r\n" in answer, answer)
+    check("code" in json.loads(body_of(answer))["error"], answer)
 
 
 def pipelined():
@@ -271,7 +284,7 @@ def partings():
 check(status_of(server.exchange(post())) == 200)  # the first request opens what stays open
 time.sleep(0.5)
 before = server.n_descriptors()
-for group in (framing, boundaries, pipelined, bodies, keys, partings):
+for group in (framing, boundaries, methods, pipelined, bodies, keys, partings):
     started = time.time()
     group()
     server.rest(before)
