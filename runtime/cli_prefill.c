@@ -81,6 +81,7 @@ static void stop(const glm_cli *cli, glm_session *session, char text[STOP_TEXT])
     text[0] = '\0';
     if (!glm_cli_persists(cli)) {
         glm_prefill_abort(session);
+        (void)snprintf(text, STOP_TEXT, "; nothing of it is kept: with --kv-disk-dir DIR it would be");
     } else if (glm_prefill_suspend(session) == RT_OK) {
         (void)snprintf(text, STOP_TEXT, "; the same command goes on from there");
     } else { /* the spans that were finished are on disk */

@@ -65,6 +65,11 @@ static rt_status encode_turn(const conversation *chat, glm_chat_role role, const
 static rt_status check_room(const conversation *chat, const glm_ids *ids) {
     const int64_t n_held = glm_session_length(chat->session);
     if (n_held + ids->n <= chat->context) return RT_OK;
+    if (n_held == 0)
+        return rt_fail(RT_ENOFIT,
+                "this turn needs %" PRId64 " tokens, the context has %" PRId64
+                "; -c N makes room for more",
+                ids->n, chat->context);
     return rt_fail(RT_ENOFIT,
             "the context is full: %" PRId64 " of its %" PRId64
             " tokens are used, this turn needs %" PRId64

@@ -92,7 +92,7 @@ says err 'answer 1 tokens'
 says err 'context full; context 13 of 13'
 says err 'the context is full: all of its 13 tokens are used'
 talk 3 'abcabcabc' -c 13
-says err 'the context is full: 0 of its 13 tokens are used, this turn needs 14; /reset'
+says err 'this turn needs 14 tokens, the context has 13; -c N makes room for more'
 talk 3 'abcabcab
 x' -c 20
 [ "$(cat "$work/out")" = abcabca ] || fail "the answer does not end where the context does"

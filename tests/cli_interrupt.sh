@@ -22,7 +22,7 @@ interrupt INT
 [ "$rc" -eq 130 ] || fail "exit $rc, wanted 130"
 [ "$took_s" -le 5 ] || fail "it took $took_s s to stop"
 says err 'during prefill, at token'
-says err 'of 400002'
+says err 'of 400002; nothing of it is kept: with --kv-disk-dir DIR it would be'
 says_nothing out
 
 interrupt TERM
