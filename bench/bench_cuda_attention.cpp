@@ -156,8 +156,8 @@ struct decode_call {
     }
 };
 
-/* n sequences of one book, whose last page each has for itself. is_fp8: the same memory, taken for codes; its last page for
- * the query's own. */
+/* n sequences of one book, whose last page each has for itself. is_fp8: the same memory, taken for codes; its last
+ * page for the query's own. */
 static void set_sequences(const layer &l, int64_t keys, int n, int queries, bool is_fp8, decode_call *call) {
     const int64_t n_pages = keys / 128, page_bytes = attn_cuda_page_bytes(&l.shape);
     std::vector<void *> book((size_t)n_pages);

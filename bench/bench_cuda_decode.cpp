@@ -2,15 +2,15 @@
  *
  *   sh tests/gpu.sh bench_cuda_decode
  *
- * Hidden 4096, 32 query heads over 4 KV heads of 128, 13696 in between, 151552 tokens, 40 layers; 1, 4 and 16 rows, that
- * is sequences, questions on one book: all pages but the last 4096 keys' are the same, and read in one pass; and, aside, each
- * by itself; 128K and 1M keys. Everything is called as
- * runtime/decode_cuda.c calls it, products included, and runs from a CUDA graph: a part as 40 launches one after the
- * other, over the weights of four layers in turn, so that no cache holds them; then a layer's launches, then a
- * step of 40 layers with both ends. What the step takes beyond its parts, or less, is printed.
+ * Hidden 4096, 32 query heads over 4 KV heads of 128, 13696 in between, 151552 tokens, 40 layers; 1, 4 and 16 rows,
+ * that is sequences, questions on one book: all pages but the last 4096 keys' are the same, and read in one pass;
+ * and, aside, each by itself; 128K and 1M keys. Everything is called as runtime/decode_cuda.c calls it, products
+ * included, and runs from a CUDA graph: a part as 40 launches one after the other, over the weights of four layers
+ * in turn, so that no cache holds them; then a layer's launches, then a step of 40 layers with both ends. What the
+ * step takes beyond its parts, or less, is printed.
  *
- * GB/s are of weights and of keys and values, what is read once counted once, beside the copy of the same run. First what the
- * link to the host carries: what streamed weights and KV that spills come to. */
+ * GB/s are of weights and of keys and values, what is read once counted once, beside the copy of the same run.
+ * First what the link to the host carries: what streamed weights and KV that spills come to. */
 #include "attention/attn_cuda.h"
 #include "runtime/ops_cuda.h"
 

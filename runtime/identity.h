@@ -3,8 +3,9 @@
  * Two sessions may share stored KV when their identities and their token ids are equal. In it are
  * the weights by content, the numbers of the architecture that K and V depend on, the tokenizer's
  * files, how positions enter, the types of the residual stream and of stored KV, and whether rows of
- * linear layers are rounded for oneDNN. Not in it: device, threads, span, chunk, ranks and budgets, which change K and V by rounding only; names and
- * directories of files; the sampling defaults; how long a context the model is said to take.
+ * linear layers are rounded for oneDNN. Not in it: device, threads, span, chunk, ranks and budgets, which change K
+ * and V by rounding only; names and directories of files; the sampling defaults; how long a context the model is
+ * said to take.
  *
  * The weights are the set of the contents of the safetensors files: renaming them, or moving them
  * to another machine, keeps the identity; cutting the same tensors into other shards does not. */

@@ -1,9 +1,10 @@
-/* What decode's kernel reads instead of arguments: where the pages of every (layer, sequence) are, in lists that the host
- * keeps a copy of and sends only what has changed; and which sequences attend to which splits in one pass
+/* What decode's kernel reads instead of arguments: where the pages of every (layer, sequence) are, in lists that
+ * the host keeps a copy of and sends only what has changed; and which sequences attend to which splits in one pass
  * (attn_cuda.h), which those lists say: forks of one book have its pages' addresses in common.
  *
  * A pass goes on for as long as all of its sequences have the same pages; then it divides into those that still have,
- * each of which goes on likewise, down to single sequences: a tree, and at most 2 n - 1 passes, those of most splits first. */
+ * each of which goes on likewise, down to single sequences: a tree, and at most 2 n - 1 passes, those of most
+ * splits first. */
 #include <string.h>
 
 #include "engine_cuda.h"

@@ -2,8 +2,8 @@
  *
  * Peak rates are products of counts and clocks; how much of them a prefill and a decode get is one measurement of
  * each, of the 9B's shape on an H100 (bench/results/2026-11-26_h100_*): 131008 tokens in 12.4 s, which is 0.62 of
- * 132 SMs x 4096 FLOP x 1.98 GHz with what chunks of 8448 save, and 90.6 tokens/s behind them, 0.77 of 3.35 TB/s. Another chip
- * is taken to get the same shares of its own. */
+ * 132 SMs x 4096 FLOP x 1.98 GHz with what chunks of 8448 save, and 90.6 tokens/s behind them, 0.77 of 3.35 TB/s.
+ * Another chip is taken to get the same shares of its own. */
 #include "engine_cuda.h"
 
 enum { TILE_TOKENS = 128, CHUNK_PAGES_MAX = 80 };
@@ -13,7 +13,8 @@ static const double decode_share = 0.77;
 static const double link_share = 0.85;
 static const double link_unknown_bytes_per_s = 20e9; /* PCIe 4.0, 16 lanes, as measured elsewhere */
 
-/* FLOP an SM and clock of dense bf16 products with fp32 sums, as our kernels ask for them: wgmma on 9.0, else mma.sync. */
+/* FLOP an SM and clock of dense bf16 products with fp32 sums, as our kernels ask for them: wgmma on 9.0, else
+ * mma.sync. */
 static double sm_flop(int32_t capability) {
     if (capability == 90) return 4096.0;
     return capability == 80 || capability >= 100 ? 2048.0 : 1024.0;

@@ -2,7 +2,8 @@
  *
  * Inside a window. Each position that begins a token has a leaf: the rank of that token joined with
  * the next. A tournament tree over the leaves (node k is the first of 2k and 2k+1, the root is 1)
- * has the next merge, the leftmost of lowest rank, at its root; a merge changes three leaves. n log n for n bytes, with n at most a few thousand, all in the first cache levels.
+ * has the next merge, the leftmost of lowest rank, at its root; a merge changes three leaves. n log n for n bytes,
+ * with n at most a few thousand, all in the first cache levels.
  *
  * Over windows. A piece longer than a window (a clause of Chinese is short, a novel without
  * punctuation is not) is merged window by window. Let A be the tokens of one window, cut after

@@ -1,6 +1,6 @@
 /* Weights to the GPU: bf16 rows as they are in the checkpoint, of several ranks each its rows and columns. Every thread
- * reads a part, a few MiB of rows, into pinned memory of its own, queues its copy, and reads the next one when that is done. Matrices that the device does not
- * keep are read to where stream_cuda.c copies them from. */
+ * reads a part, a few MiB of rows, into pinned memory of its own, queues its copy, and reads the next one when that
+ * is done. Matrices that the device does not keep are read to where stream_cuda.c copies them from. */
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>

@@ -332,7 +332,8 @@ static inline double decode_forks(
     return decode_together(b, passes);
 }
 
-/* Two books: three sequences, two of which go on together; two; and a short one by itself, no sequence beside its like. */
+/* Two books: three sequences, two of which go on together; two; and a short one by itself, no sequence beside its
+ * like. */
 static inline double decode_two_books() {
     const decode_batch b(4, 2, 1, {8200, 4300, 8330, 60, 8197, 4100}, 22);
     const auto &layers = b.layers;

@@ -4,8 +4,8 @@
 
 #include "runtime/runtime.h"
 
-/* An engine on `device` with room for max_len tokens and 8 rows of logits, prefilling in chunks of `chunk` tokens, 0: as
- * planned, KV kept as `kv_dtype`, NULL: as the checkpoint; ends the program on failure. */
+/* An engine on `device` with room for max_len tokens and 8 rows of logits, prefilling in chunks of `chunk` tokens,
+ * 0: as planned, KV kept as `kv_dtype`, NULL: as the checkpoint; ends the program on failure. */
 glm_engine *help_engine_open(const char *dir, const char *device, const char *kv_dtype,
         int64_t max_len, int64_t chunk);
 

@@ -71,8 +71,8 @@ int kvh_faults_closed(const kvh_faults *faults);
 /* From here on nothing goes wrong. */
 void kvh_faults_release(kvh_faults *faults);
 
-/* The scripted run, half of its memory lent: n_blocks blocks of 4 or 8 KiB are written, synced, read back in another order and
- * urgency, rewritten in part and read again. Every operation ends; one that says ok has moved the
+/* The scripted run, half of its memory lent: n_blocks blocks of 4 or 8 KiB are written, synced, read back in
+ * another order and urgency, rewritten in part and read again. Every operation ends; one that says ok has moved the
  * right bytes; counts of the others are returned. Late answers are released before everything is read a
  * last time. */
 typedef struct kvh_outcome {

@@ -20,7 +20,8 @@ void help_append_filler(glm_ids *ids, int64_t n, uint64_t seed);
 void help_append_needle(glm_ids *ids, const char *key, int64_t i);
 void help_value(int64_t i, char text[8]);
 
-/* An opening and n_pages - 1 needles, each somewhere in a page of its own, from page 1 on; keys are glm_needle_words. */
+/* An opening and n_pages - 1 needles, each somewhere in a page of its own, from page 1 on; keys are
+ * glm_needle_words. */
 void help_append_needles(glm_ids *ids, int64_t n_pages);
 
 /* The question for a key, <|assistant|>, and the answer up to its value. */

@@ -2,9 +2,9 @@
  * meets more often than another.
  *
  * Method: what decode does at the end of a split (attn_decode.cu), without decode. Four classes of two warps meet at a
- * barrier of their own, class 0 once more; then for either warp of a class: all meet, it writes, all meet, all read all.
- * Every number that is read is checked. On a GPU this is also what racecheck is tried with: it has no race, and the
- * tool of CUDA 13.0 reports some where class 0 meets once more. */
+ * barrier of their own, class 0 once more; then for either warp of a class: all meet, it writes, all meet, all read
+ * all. Every number that is read is checked. On a GPU this is also what racecheck is tried with: it has no race,
+ * and the tool of CUDA 13.0 reports some where class 0 meets once more. */
 #include "help_cuda_machine.h"
 
 #include "help_cuda.h"

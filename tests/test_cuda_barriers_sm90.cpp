@@ -1,8 +1,8 @@
 /* mbarriers order a ring of slots that warps and bulk copies fill and others read: every number that is read is the
  * one of its round.
  *
- * Method: two slots, a warpgroup that fills them, one that reads. In another round another warp writes a word, or a bulk
- * copy does. Many random schedules. On a GPU this is also what racecheck is tried with: it has no race. */
+ * Method: two slots, a warpgroup that fills them, one that reads. In another round another warp writes a word, or a
+ * bulk copy does. Many random schedules. On a GPU this is also what racecheck is tried with: it has no race. */
 #include "help_cuda_machine.h"
 
 #include "help_cuda.h"

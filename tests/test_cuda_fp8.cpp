@@ -1,6 +1,7 @@
 /* e4m3 pages: the kernel that seals a page writes the definition's bytes, which are as near the page's numbers
- * as attn_fp8.h says; the kernel that widens one writes what the codes say; decode over them is the definition's attention over what the codes say, within the bound of
- * bf16 pages; a query's bits do not depend on those it is decoded with.
+ * as attn_fp8.h says; the kernel that widens one writes what the codes say; decode over them is the definition's
+ * attention over what the codes say, within the bound of bf16 pages; a query's bits do not depend on those it is
+ * decoded with.
  *
  * Method: tests/emu. Pages of ordinary numbers, of zeros, of sizes from 2^-40 to 2^30, of the smallest
  * numbers there are, with a NaN. Queries at the ends of pages and of splits, on both sides of them, 1 to 16 of a

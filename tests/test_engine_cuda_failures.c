@@ -1,6 +1,6 @@
 /* Whatever call to CUDA or cuBLASLt fails, it is an error with a text, nothing stays behind, and the engine can be
- * opened again: loading, prefill, decode as it comes, decode by graph, tokens that it draws; and so is a kernel that fails. Likewise where weights
- * come layer by layer.
+ * opened again: loading, prefill, decode as it comes, decode by graph, tokens that it draws; and so is a kernel
+ * that fails. Likewise where weights come layer by layer.
  *
  * Method: a tiny random model on a GPU that tests/standin plays, once for each call that there is to make. */
 #include <stdio.h>

@@ -1,6 +1,6 @@
-/* Forks of one book that a GPU decodes together have the bits that each has alone, and what they share is read about once
- * for all of them; whether memory holds it all, and steps are graphs, or it comes window by window, and of fp8 pages
- * too.
+/* Forks of one book that a GPU decodes together have the bits that each has alone, and what they share is read
+ * about once for all of them; whether memory holds it all, and steps are graphs, or it comes window by window, and
+ * of fp8 pages too.
  *
  * Method: a book of more than a split, which the CPU made, is restored on a GPU that tests/standin plays. Of its forks
  * two begin at its end, one a little before, one before the first split's end, so that it shares none. Each takes steps

@@ -1,7 +1,8 @@
 /* Logits by the CUDA backend: within the 2x rule of the exact ones, whatever the length and the kernels, and the
  * same bits in whatever order the device does what the program's events allow, by graph or without, and with weights
- * that come layer by layer; tokens that a step draws are those that its logits lead to; what the device is asked for is what the plan says. With fp8 KV within twice the CPU's own
- * error with it, and the same bits whatever the chunk.
+ * that come layer by layer; tokens that a step draws are those that its logits lead to; what the device is asked
+ * for is what the plan says. With fp8 KV within twice the CPU's own error with it, and the same bits whatever the
+ * chunk.
  *
  * Method: random models on a GPU that tests/standin plays; the plain definition in fp64 and in bf16. Prefill
  * lengths around a page, then four decode steps: the first as it comes, the rest as a graph. */

@@ -1,6 +1,7 @@
 /* Ranks that are GPUs: logits of 1, 2 and 4 are those of one GPU and of ranks on the CPU, within what rounding allows,
  * prefilled and decoded, two sessions at once; the same bits run after run and in whatever order the devices do
- * what the program's events allow, and where the GPUs' memory does not hold the weights, which then come layer by layer.
+ * what the program's events allow, and where the GPUs' memory does not hold the weights, which then come layer by
+ * layer.
  *
  * Method: processes on GPUs that tests/standin plays, whose NCCL sums through shared memory. Random models of 4 query
  * heads over 4 KV heads and over 2, where 4 ranks hold copies. What differs is the order of fp32 sums and, to the

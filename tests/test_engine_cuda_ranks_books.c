@@ -71,8 +71,8 @@ static void compare(const char *what, const rows *got, const rows *want) {
     n_failed += !(error <= bound);
 }
 
-/* The last extent is unfinished, and parked between walks: the plan's own bytes, less all pages but half a MiB, and with a
- * window of one extent. */
+/* The last extent is unfinished, and parked between walks: the plan's own bytes, less all pages but half a MiB, and
+ * with a window of one extent. */
 static void check_streamed(int n_ranks, int64_t n_book, const rows *want) {
     rows got;
     const int64_t pages = 2 * rt_div_up(N_MAX, 128) + (plan.kv_window_extents - 1) * 4096 / 128;

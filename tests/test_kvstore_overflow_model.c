@@ -3,8 +3,8 @@
  *
  * Method: as test_kvstore_model, against arrays of tokens; budgets from "hardly anything" to "half
  * of it", on one drive and two, with and without pinning and memory in front of the disk, appended to all at once and
- * by windows, so that all kinds of sequences come up, share extents and are cut inside them. Appends, also to all of them together, never fail; some stop at any layer and are
- * aborted. Seeds are printed;
+ * by windows, so that all kinds of sequences come up, share extents and are cut inside them. Appends, also to all
+ * of them together, never fail; some stop at any layer and are aborted. Seeds are printed;
  * `test_kvstore_overflow_model SEED` repeats one. */
 #include <inttypes.h>
 #include <string.h>

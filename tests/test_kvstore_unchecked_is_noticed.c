@@ -1,6 +1,6 @@
 /* The tests of damage can fail: with the checksum of runs unread, flipped bits, stale cells, reads that went
- * elsewhere, and disks that a crash left torn show wrong tokens. (That each kind of test does, by the tests themselves and
- * a build without the check: tests/campaign.sh mutants.)
+ * elsewhere, and disks that a crash left torn show wrong tokens. (That each kind of test does, by the tests
+ * themselves and a build without the check: tests/campaign.sh mutants.)
  *
  * Method: this program has the run codec built in, in place of the library's, with that one check
  * gone when asked. Runs of the tests go on in child processes: with the check each survives, without it

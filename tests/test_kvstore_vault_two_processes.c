@@ -2,8 +2,9 @@
  * reads a wrong byte, the budget holds at every moment, and nothing half-written is left visible.
  *
  * Method: three processes write and read prefixes that together take many times the budget, and now and
- * then do what `book gc` does; one after another is killed (SIGKILL) and replaced. Meanwhile du is compared with the cap, under the vault's
- * lock so that what is counted stands still. `test_kvstore_vault_two_processes N`: N kills. */
+ * then do what `book gc` does; one after another is killed (SIGKILL) and replaced. Meanwhile du is compared with
+ * the cap, under the vault's lock so that what is counted stands still. `test_kvstore_vault_two_processes N`: N
+ * kills. */
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>

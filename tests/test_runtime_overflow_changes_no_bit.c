@@ -4,9 +4,10 @@
  *
  * Method: the context is prefilled once; the questions are forks of it, decoded 32 at a time. A run
  * without a budget prefills one question after another and writes every row of logits to a file; runs with
- * budgets, threads and ways of I/O of their own prefill them together, and compare with it, each in a process of its own, whose peak is that run's alone. What lies on
- * disk is counted extent by extent before every pass. First the same, smaller, with ordinary weights.
- * `test_runtime_overflow_changes_no_bit PAGES` does so many pages, without a budget and with 1/16. */
+ * budgets, threads and ways of I/O of their own prefill them together, and compare with it, each in a process of
+ * its own, whose peak is that run's alone. What lies on disk is counted extent by extent before every pass. First
+ * the same, smaller, with ordinary weights. `test_runtime_overflow_changes_no_bit PAGES` does so many pages,
+ * without a budget and with 1/16. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /* No text is slow or deep: work grows with its length, the stack does not.
  *
  * Method: 16 MiB each of the runs that made other tokenizers quadratic or overflow their stack, and
- * 2 MiB of some more, encoded on a thread with a stack of 256 KiB. Counted, not timed: the bytes that went through merging
- * are at most one and a half times the text's. Every text comes back from its ids. With the published
+ * 2 MiB of some more, encoded on a thread with a stack of 256 KiB. Counted, not timed: the bytes that went through
+ * merging are at most one and a half times the text's. Every text comes back from its ids. With the published
  * tokens where they are found, otherwise with a table that has long tokens for each run. */
 #include <pthread.h>
 
