@@ -178,7 +178,7 @@ is_in_the_middle() {
 text $stopped_at >"$work/text-stopped"
 fresh_disk
 slow ''
-wanted=$(json ids)
+all=$(json ids)
 fresh_disk
 slow INT
 [ "$rc" -eq 130 ] || fail "exit $rc, wanted 130"
@@ -186,7 +186,7 @@ says err 'the same command goes on from there'
 at=$(grep -o 'at token [0-9]* of [0-9]*' "$work/err")
 slow ''
 says err 'resumed begin='
-[ "$(json ids)" = "$wanted" ] || fail "other tokens after Ctrl-C: $(json ids), wanted $wanted"
+[ "$(json ids)" = "$all" ] || fail "other tokens after Ctrl-C: $(json ids), wanted $all"
 part "stopped $at, and gone on with: the same tokens, $(number reused_tokens) of them reused"
 
 # ---- a server ----
