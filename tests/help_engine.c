@@ -25,7 +25,7 @@ glm_engine *help_engine_open_in(const char *dir, glm_options options) {
     glm_engine *engine = NULL;
     options.threads = 1;
     options.persists = true;
-    options.needs_kept = true;
+    options.needs_kept = options.kv_disk_bytes == 0; /* a limit is there to be met */
     options.kv_disk_dirs = &dir;
     options.n_kv_disk_dirs = 1;
     help_require(glm_engine_open(&options, &engine), options.device);
