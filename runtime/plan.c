@@ -18,6 +18,7 @@
 #include "plan_kv.h"
 #include "plan_speed.h"
 #include "rank_dirs.h"
+#include "tokenizer.h"
 
 enum {
     CHUNK_MIN = ATTN_PAGE_TOKENS,
@@ -27,9 +28,10 @@ enum {
     SPAN_SECONDS_MAX = 300 /* a killed run loses at most about this much work */
 };
 
-/* The program itself: code and libraries (11 MiB with all that it may be built with), tokenizer, the C library's heap. */
+/* The program itself: code and libraries (11 MiB with all that it may be built with), the C library's heap; and the
+ * tokenizer. */
 static int64_t program_bytes(const glm_plan *plan) {
-    return 14 * RT_MIB + (plan->linear_by == GLM_LINEAR_ONEDNN ? glm_onednn_library_bytes() : 0);
+    return 14 * RT_MIB + plan->tokenizer_bytes + (plan->linear_by == GLM_LINEAR_ONEDNN ? glm_onednn_library_bytes() : 0);
 }
 
 /* ---- what was asked for ---------------------------------------------------------------------- */
@@ -387,6 +389,7 @@ static rt_status start_plan(const glm_config *config, const glm_options *options
     *plan = (glm_plan){.threads = threads_of(options),
             .n_ranks = options->tensor_parallel ? options->tensor_parallel : 1,
             .max_seqs = options->max_seqs ? options->max_seqs : 1,
+            .tokenizer_bytes = config->vocab * GLM_TOKENIZER_TOKEN_BYTES,
             .max_logits = options->max_logits ? options->max_logits : 1,
             .max_len = options->max_len ? options->max_len : config->model_len,
             .hidden_dtype = glm_config_hidden_dtype(config),

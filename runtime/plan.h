@@ -53,6 +53,7 @@ typedef struct glm_plan {
     int32_t kv_copies; /* ranks that hold the same KV heads */
     int32_t max_seqs;
     int64_t max_logits;
+    int64_t tokenizer_bytes; /* of the total */
     rt_dtype kv_dtype;
     rt_dtype hidden_dtype;
     glm_linear_by linear_by; /* matrices of bf16 */
