@@ -25,9 +25,18 @@ static void print_ranks(const glm_plan *plan) {
             "ranks", plan->n_ranks, copies);
 }
 
+/* Nothing goes to a disk that nobody named, unless a length asks for it. */
+static bool is_of_memory(const glm_plan *plan, const glm_cli *cli, int64_t model_len) {
+    return cli->engine.max_len == 0 && cli->engine.n_kv_disk_dirs == 0 && plan->max_len < model_len;
+}
+
 static void print_context(const glm_plan *plan, const glm_cli *cli, int64_t model_len) {
     (void)printf("%-16s %12" PRId64 "  tokens, %s; the model's length is %" PRId64 "\n", "context",
-            plan->max_len, cli->engine.max_len > 0 ? "asked for" : "the most that fits", model_len);
+            plan->max_len,
+            cli->engine.max_len > 0                ? "asked for"
+            : is_of_memory(plan, cli, model_len) ? "the most that memory holds"
+                                                   : "the most that fits",
+            model_len);
     (void)printf("%-16s %12" PRId64 "  tokens\n", "span", plan->span);
     (void)printf("%-16s %12" PRId64 "  tokens\n", "chunk", plan->chunk);
     (void)printf("%-16s %12d\n", "threads", plan->threads);
@@ -110,7 +119,7 @@ static const char *format_flop(double value, char text[RT_SIZE_TEXT]) {
     return text;
 }
 
-static void print_times(const glm_plan *plan) {
+static void print_times(const glm_plan *plan, bool is_of_memory) {
     char text[RT_SIZE_TEXT];
     char work[RT_SIZE_TEXT];
     char speed[RT_SIZE_TEXT];
@@ -119,8 +128,9 @@ static void print_times(const glm_plan *plan) {
             rt_format_seconds(plan->prefill_s, text), plan->max_len,
             format_flop(plan->prefill_flop, work), format_flop(plan->machine_flops, speed));
     (void)printf("%-16s %12.*f  tokens/s with a full context\n", "decode", decimals, plan->decode_tps);
-    (void)printf("%-16s %12s  at most %" PRId64 " tokens would\n", "fits",
-            plan->fits ? "yes" : "no", plan->fitting_len);
+    (void)printf("%-16s %12s  at most %" PRId64 " tokens would%s\n", "fits",
+            plan->fits ? "yes" : "no", plan->fitting_len,
+            is_of_memory ? " in memory; with -c or --kv-disk-dir what is beyond it goes to disk" : "");
 }
 
 static rt_status print_table(const glm_plan *plan, const glm_cli *cli, const glm_config *config) {
@@ -128,7 +138,7 @@ static rt_status print_table(const glm_plan *plan, const glm_cli *cli, const glm
     RT_TRY(rt_machine_memory_read(&memory));
     print_context(plan, cli, config->model_len);
     print_bill(plan, &memory);
-    print_times(plan);
+    print_times(plan, is_of_memory(plan, cli, config->model_len));
     return RT_OK;
 }
 
@@ -203,8 +213,9 @@ const glm_command glm_cmd_plan = {
         .details =
                 "Computes what the other commands would allocate, with the same code, and "
                 "allocates\n"
-                "nothing. Without --max-model-len: the longest context that fits. Exit 0 when it\n"
-                "fits, 3 when it does not; the table then says the largest length that would.\n"
+                "nothing. Without --max-model-len: the longest context that fits, in memory unless\n"
+                "a --kv-disk-dir is named. Exit 0 when it fits, 3 when it does not; the table then\n"
+                "says the largest length that would.\n"
                 "\n"
                 "Examples:\n"
                 "  glm1m plan -m glm-4-9b-chat-1m --max-model-len 1M\n"

@@ -34,6 +34,10 @@ says err '-c 0: must be at least 1'
 expect 0 plan -m "$work/model" -c 4k
 grep -Eq 'e[+][0-9]| $' "$work/out" && fail 'a number with an exponent, or a line with a space at its end'
 says out 'FLOP/s'
+# What is the most depends on where it may go.
+expect 0 plan -m "$work/model" --host-kv-space 1M
+says out 'the most that memory holds'
+says out 'with -c or --kv-disk-dir what is beyond it goes to disk'
 cd "$work" || exit 1
 expect 2 plan -m needle
 says err 'glm1m make-model needle needle'
