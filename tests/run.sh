@@ -17,7 +17,7 @@
 #
 # GLM_TEST_DATA   published tokenizers and books (default ../shared/data where that exists)
 # GLM_TEST_FAST   set to 1 for the sanitizers' runs: tests may then use smaller sizes
-# JOBS            compilers and tests at once (default: every core); of sanitized tests one more, as some wait
+# JOBS            compilers at once (default: every core); of tests one more, as some only wait
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . bench/setup.sh
@@ -28,8 +28,8 @@ PACKAGES="$PACKAGES libpcre2-dev libopenmpi-dev openmpi-bin python3 python3-venv
 PACKAGES_WHY="$PACKAGES_WHY; regular expressions, to test against; MPI; Python, for HTTP clients"
 
 TIMEOUT_S=600
-# Tests of ranks, clients and children that are given up after some seconds.
-WAITING='_ranks|_mpi_|_nccl_|_tcp_|_serve_|interrupt|bounded'
+# Tests of peers and children that are given up after some seconds.
+WAITING='_ranks|_mpi_|_nccl_|_tcp_|interrupt|bounded'
 
 # Running one test: run_one SUITE NAME appends "result seconds suite/name" to $RESULTS.
 
@@ -245,7 +245,7 @@ build release
 [ -z "$sanitizers" ] || nice -n 19 sh tests/run.sh --build $sanitizers &
 if grep -qx release "$BUILT"; then
     tests_of release | grep -E "$WAITING" | run_tests 1
-    tests_of release | grep -vE "$WAITING" | longest_first | run_tests "$(n_jobs)"
+    tests_of release | grep -vE "$WAITING" | longest_first | run_tests $(($(n_jobs) + 1))
 fi
 wait
 for suite in $sanitizers; do
