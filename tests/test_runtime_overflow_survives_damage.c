@@ -245,7 +245,7 @@ int main(void) {
     help_append_opening(&ids);
     help_append_filler(&ids, (is_fast ? 4096 : 8192) + 150 - ids.n, 1);
     /* Less than the text takes, and enough for its last extents. */
-    const int64_t streams = (int64_t)(is_fast ? 41 : 44) << 20;
+    const int64_t streams = (int64_t)(is_fast ? 38 : 44) << 20;
     const glm_options plain = {
             .model_dir = help_needle_model(), .max_len = ids.n + ROOM, .chunk = 1024};
     const answer want = ask(&plain, &ids, no_accident);
