@@ -217,9 +217,10 @@ bool glm_cli_persists(const glm_cli *cli);
 RT_MUST_CHECK rt_status glm_cli_restore(const glm_cli *cli, glm_session *session,
         const int32_t *ids, int64_t n_ids, glm_reuse *out);
 /* Prefill what a session that was restored from the same ids still lacks, as glm_cli_prefill, for the
- * logits of the last token. After Ctrl-C the same command, given again, goes on from there. */
-RT_MUST_CHECK rt_status glm_cli_prefill_rest(
-        const glm_cli *cli, glm_session *session, const int32_t *ids, int64_t n_ids);
+ * logits of the last token. After Ctrl-C the same command, given again, goes on from there. *n_computed:
+ * tokens of now, none that were done before it; or NULL. */
+RT_MUST_CHECK rt_status glm_cli_prefill_rest(const glm_cli *cli, glm_session *session,
+        const int32_t *ids, int64_t n_ids, int64_t *n_computed);
 
 /* The books in --kv-disk-dir, or in our cache directory: where the engine keeps them. No model is
  * needed. As kv_books_open. */

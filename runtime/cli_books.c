@@ -165,7 +165,7 @@ rt_status glm_cli_prepend_book(
 static rt_status mend(
         const glm_cli *cli, glm_session *session, const glm_ids *ids, int64_t n_book) {
     if (!cli->book || n_book - glm_session_length(session) < ATTN_PAGE_TOKENS) return RT_OK;
-    RT_TRY(glm_cli_prefill_rest(cli, session, ids->ids, n_book));
+    RT_TRY(glm_cli_prefill_rest(cli, session, ids->ids, n_book, NULL));
     if (glm_book_mend(session, cli->book) != RT_OK)
         rt_log(RT_LOG_WARN, cli->command, "book %s is not whole again: %s", cli->book,
                 rt_error_text());

@@ -34,13 +34,20 @@ static void say_goes_on(const glm_session *session, const glm_prefill_progress *
             before + progress->tokens_done, before + progress->tokens_total);
 }
 
+/* Tokens of a prefill that were done before it, and when it ended. */
+typedef struct extent {
+    int64_t before;
+    int64_t done;
+} extent;
+
 /* After RT_EINTERRUPTED the prefill is still begun: the caller aborts or suspends it. */
 static rt_status run_shown(const glm_cli *cli, glm_session *session, const int32_t *ids,
-        int64_t n_ids, const int64_t *logits_at, int64_t n_logits, int64_t *tokens_done) {
+        int64_t n_ids, const int64_t *logits_at, int64_t n_logits, extent *out) {
     RT_TRY(glm_prefill_begin(session, ids, n_ids, logits_at, n_logits));
     glm_progress bar;
     glm_prefill_progress progress;
     glm_prefill_where(session, &progress);
+    out->before = progress.tokens_done;
     if (progress.work_done > 0.0 && !cli->quiet) say_goes_on(session, &progress);
     glm_progress_begin(&bar, cli, "prefill", "tokens");
     glm_progress_start_at(&bar, progress.tokens_done, progress.work_done);
@@ -48,18 +55,18 @@ static rt_status run_shown(const glm_cli *cli, glm_session *session, const int32
             &bar, progress.tokens_done, n_ids, progress.work_done, progress.work_total);
     const rt_status status = step_until_done(&bar, session, &progress);
     glm_progress_end(&bar);
-    *tokens_done = progress.tokens_done;
+    out->done = progress.tokens_done;
     return status;
 }
 
 rt_status glm_cli_prefill(const glm_cli *cli, glm_session *session, const int32_t *ids,
         int64_t n_ids, const int64_t *logits_at, int64_t n_logits) {
-    int64_t tokens_done = 0;
-    const rt_status status = run_shown(cli, session, ids, n_ids, logits_at, n_logits, &tokens_done);
+    extent at = {0};
+    const rt_status status = run_shown(cli, session, ids, n_ids, logits_at, n_logits, &at);
     if (status != RT_EINTERRUPTED) return status;
     glm_prefill_abort(session);
     return rt_fail(RT_EINTERRUPTED, "%s during prefill, at token %" PRId64 " of %" PRId64,
-            rt_error_text(), tokens_done, n_ids);
+            rt_error_text(), at.done, n_ids);
 }
 
 /* ---- kept on disk ---------------------------------------------------------------------------- */
@@ -90,17 +97,17 @@ static void stop(const glm_cli *cli, glm_session *session, char text[STOP_TEXT])
     }
 }
 
-rt_status glm_cli_prefill_rest(
-        const glm_cli *cli, glm_session *session, const int32_t *ids, int64_t n_ids) {
+rt_status glm_cli_prefill_rest(const glm_cli *cli, glm_session *session, const int32_t *ids,
+        int64_t n_ids, int64_t *n_computed) {
     const int64_t from = glm_session_length(session);
-    int64_t tokens_done = 0;
-    const rt_status status =
-            run_shown(cli, session, ids + from, n_ids - from, NULL, 1, &tokens_done);
+    extent at = {0};
+    const rt_status status = run_shown(cli, session, ids + from, n_ids - from, NULL, 1, &at);
+    if (n_computed) *n_computed = at.done - at.before;
     if (status != RT_EINTERRUPTED) return status;
     char why[STOP_TEXT];
     char how[STOP_TEXT];
     (void)snprintf(why, sizeof why, "%s", rt_error_text()); /* suspending may have one, too */
     stop(cli, session, how);
     return rt_fail(RT_EINTERRUPTED, "%s during prefill, at token %" PRId64 " of %" PRId64 "%s", why,
-            from + tokens_done, n_ids, how);
+            from + at.done, n_ids, how);
 }

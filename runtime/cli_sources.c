@@ -53,10 +53,13 @@ void glm_cli_say_plan(const glm_cli *cli, const glm_engine *engine) {
     char kept[RT_SIZE_TEXT];
     char time[RT_SIZE_TEXT];
     if (cli->quiet) return;
+    char ranks[64] = "";
+    if (plan->n_ranks > 1)
+        (void)snprintf(ranks, sizeof ranks, " in each of %" PRId32 " ranks", plan->n_ranks);
     (void)fprintf(stderr,
             "plan: span %" PRId64 ", chunk %" PRId64 ", %" PRId32
-            " threads; %s of memory, %s of it KV; at most %s on disk; about %s for all of it\n",
-            plan->span, plan->chunk, plan->threads, rt_format_bytes(plan->total_bytes, total),
+            " thread%s%s; %s of memory, %s of it KV; at most %s on disk; about %s for all of it\n",
+            plan->span, plan->chunk, plan->threads, plan->threads == 1 ? "" : "s", ranks, rt_format_bytes(plan->total_bytes, total),
             rt_format_bytes(plan->kv_host_bytes, kv), rt_format_bytes(plan->kv_keep_bytes, kept),
             rt_format_seconds(plan->prefill_s, time));
 }

@@ -57,7 +57,7 @@ rt_status ask_prefill_prefix(ask_run *run) {
     RT_TRY(restore_prefix(run));
     say_reuse(run);
     if (glm_session_length(run->prefix) < ids->n)
-        RT_TRY(glm_cli_prefill_rest(run->cli, run->prefix, ids->ids, ids->n));
+        RT_TRY(glm_cli_prefill_rest(run->cli, run->prefix, ids->ids, ids->n, NULL));
     RT_TRY(keep_prefix(run));
     run->prefill_s = rt_now() - started_s;
     return RT_OK;

@@ -215,7 +215,7 @@ static rt_status open_book(conversation *chat) {
                 chat->cli->book, ids->n, chat->context);
     const double started_s = rt_now();
     RT_TRY(glm_cli_restore_book(chat->cli, chat->session, ids, chat->n_book, &reuse));
-    RT_TRY(glm_cli_prefill_rest(chat->cli, chat->session, ids->ids, ids->n));
+    RT_TRY(glm_cli_prefill_rest(chat->cli, chat->session, ids->ids, ids->n, NULL));
     chat->n_kept = ids->n;
     chat_say(chat, "book %s: %" PRId64 " tokens", chat->cli->book, ids->n);
     chat_say_reuse(chat, &reuse);

@@ -24,6 +24,7 @@ typedef struct completion {
     glm_ids prompt; /* the book's included, once the engine is open */
     int64_t n_book; /* tokens of it; 0 without */
     glm_reuse reuse;
+    int64_t n_computed; /* of the prompt, in prefill_s */
     glm_ids answer; /* every generated id, the stop id included */
     int64_t answer_max;
     glm_sampling sampling;
@@ -151,17 +152,13 @@ static void print_reuse(const completion *run) {
     (void)fputc(',', stderr);
 }
 
-static int64_t n_prefilled(const completion *run) {
-    return run->prompt.n - run->reuse.n_tokens;
-}
-
 static void print_usage(const completion *run) {
     if (run->cli->quiet) return;
     (void)fprintf(stderr, "prompt %" PRId64 " tokens", run->prompt.n);
     print_reuse(run);
     (void)fprintf(stderr,
             " in %.2f s (%.1f tokens/s), answer %" PRId64 " tokens in %.2f s (%.1f tokens/s), %s\n",
-            run->prefill_s, per_second(n_prefilled(run), run->prefill_s), run->answer.n,
+            run->prefill_s, per_second(run->n_computed, run->prefill_s), run->answer.n,
             run->decode_s, per_second(run->answer.n, run->decode_s), run->finish_reason);
 }
 
@@ -183,7 +180,7 @@ static rt_status print_json(const completion *run) {
             (json_int_t)run->answer.n, "finish_reason", run->finish_reason, "kv_cache_dtype",
             rt_dtype_name(plan->kv_dtype), "linear", glm_linear_by_name(plan->linear_by), "timings",
             "load_s", run->load_s, "prefill_s", run->prefill_s, "prefill_tps",
-            per_second(n_prefilled(run), run->prefill_s), "decode_s", run->decode_s, "decode_tps",
+            per_second(run->n_computed, run->prefill_s), "decode_s", run->decode_s, "decode_tps",
             per_second(run->answer.n, run->decode_s));
     if (!object) return rt_fail(RT_ENOMEM, "complete: no memory for the JSON object");
     const int failed = json_dumpf(object, stdout, JSON_REAL_PRECISION(9));
@@ -245,7 +242,8 @@ static rt_status complete(completion *run) {
 
     started_s = rt_now();
     RT_TRY(glm_cli_restore_book(run->cli, run->session, &run->prompt, run->n_book, &run->reuse));
-    RT_TRY(glm_cli_prefill_rest(run->cli, run->session, run->prompt.ids, run->prompt.n));
+    RT_TRY(glm_cli_prefill_rest(run->cli, run->session, run->prompt.ids, run->prompt.n,
+            &run->n_computed));
     run->prefill_s = rt_now() - started_s;
 
     started_s = rt_now();

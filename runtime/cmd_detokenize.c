@@ -30,9 +30,10 @@ static rt_status parse_ids(const char *path, const char *text, glm_ids *ids) {
         const long long id = strtoll(at, &end, 10);
         const bool is_number = *at >= '0' && *at <= '9' && errno == 0 && id <= INT32_MAX &&
                                (*end == '\0' || strchr(separators, *end));
+        const size_t n_word = strcspn(at, separators);
         if (!is_number)
             return rt_fail(RT_EUSAGE, "%s: byte %td: \"%.*s\" is not a token id", path, at - text,
-                    (int)strnlen(at, 16), at);
+                    n_word < 16 ? (int)n_word : 16, at);
         RT_TRY(glm_ids_push(ids, (int32_t)id));
         at = end + strspn(end, separators);
     }

@@ -23,6 +23,7 @@ typedef struct shelving {
     char sha256[GLM_SHA256_HEX]; /* of the text, or of the ids of a tokens file */
     char *note;
     glm_reuse reuse;
+    int64_t n_computed; /* in prefill_s: not what an earlier run had begun */
     int64_t stored_bytes;
     double load_s;
     double prefill_s;
@@ -80,8 +81,7 @@ static void print_reuse(const shelving *s) {
 }
 
 static double prefill_tps(const shelving *s) {
-    const int64_t n = s->ids.n - s->reuse.n_tokens;
-    return s->prefill_s > 0.0 ? (double)n / s->prefill_s : 0.0;
+    return s->prefill_s > 0.0 ? (double)s->n_computed / s->prefill_s : 0.0;
 }
 
 static void print_usage(const shelving *s) {
@@ -133,7 +133,7 @@ static rt_status prefill(shelving *s) {
     const double started_s = rt_now();
     RT_TRY(glm_cli_restore(s->cli, s->session, s->ids.ids, s->ids.n, &s->reuse));
     print_reuse(s);
-    RT_TRY(glm_cli_prefill_rest(s->cli, s->session, s->ids.ids, s->ids.n));
+    RT_TRY(glm_cli_prefill_rest(s->cli, s->session, s->ids.ids, s->ids.n, &s->n_computed));
     RT_TRY(glm_session_keep(s->session, s->cli->book, s->note));
     s->prefill_s = rt_now() - started_s;
     return RT_OK;

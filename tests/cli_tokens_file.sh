@@ -39,3 +39,8 @@ mkfifo "$work/pipe"
 printf '1 2 3' >"$work/pipe" &
 expect 0 logits -m "$work/model" --tokens-file "$work/pipe" --out "$work/piped.npy"
 says err '3 tokens'
+
+# What is none is named, and no more than that.
+printf -- '-1\n104' >"$work/none"
+expect 2 detokenize -m "$work/model" -f "$work/none"
+says err 'byte 0: "-1" is not a token id'

@@ -2,10 +2,11 @@
  * and the logits are those of one that was not stopped, to the last bit.
  *
  * Method: count the steps of a prefill. Then stop after k of them, close the engine, open another,
- * restore and prefill the same ids: k and the steps left add up. Spans that are shorter than the text,
+ * restore and prefill the same ids: k and the steps left add up, and progress begins where it was. Spans that are shorter than the text,
  * unfinished extents, a span that begins inside an extent or a page, budgets that stream and park; lossless and
  * lossy keys, which are exact in the page that is not full. Nothing of it stays on disk. */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -50,9 +51,17 @@ static int64_t run_steps(glm_session *session, int64_t most, bool *is_done) {
 typedef struct outcome {
     int64_t n_steps;
     int64_t n_reused;
+    double left_before; /* FLOP, when it began */
+    double left;        /* and when it ended */
     float *row; /* NULL: stopped */
     int64_t vocab;
 } outcome;
+
+static double work_left(const glm_session *session) {
+    glm_prefill_progress progress;
+    glm_prefill_where(session, &progress);
+    return progress.work_total - progress.work_done;
+}
 
 /* With `begun` > 0 so many tokens are a prefill of their own before it, in the same session. */
 static outcome run_after(
@@ -69,7 +78,9 @@ static outcome run_after(
     if (begun) help_require(glm_prefill(session, ids->ids, begun), "prefill");
     const int64_t from = glm_session_length(session);
     help_require(glm_prefill_begin(session, ids->ids + from, ids->n - from, NULL, 1), "begin");
+    o.left_before = work_left(session);
     o.n_steps = run_steps(session, most, &is_done);
+    if (!is_done) o.left = work_left(session);
     if (is_done) {
         const int32_t next = 1; /* reads the rows of the last page in every layer */
         help_require(glm_decode(&session, &next, 1), "decode");
@@ -100,6 +111,11 @@ static void check_stop_after(const char *what, const glm_options *options, const
         printf("FAIL %s: %" PRId64 " steps, stopped, and %" PRId64 " more; %" PRId64
                " in one go (%" PRId64 " tokens reused)\n",
                 what, first.n_steps, second.n_steps, whole->n_steps, second.n_reused);
+        exit(1);
+    }
+    if (fabs(second.left_before - first.left) > 1e-9 * whole->left_before) {
+        printf("FAIL %s: stopped with %g FLOP left, it goes on with %g\n", what, first.left,
+                second.left_before);
         exit(1);
     }
     if (memcmp(whole->row, second.row, (size_t)whole->vocab * sizeof(float)) != 0) {
