@@ -134,6 +134,32 @@ static rt_status move(const glm_cuda *cuda, const moved *m, int32_t n, void *con
     return RT_OK;
 }
 
+/* Copies that follow one another on both sides are one: an extent's rows in the host's memory are, of 8 MiB instead of 1. */
+typedef struct copies {
+    rt_stream stream;
+    bool is_in;
+    char *to;
+    const char *from;
+    int64_t bytes; /* not queued yet */
+} copies;
+
+static rt_status end_copies(copies *c) {
+    const int64_t bytes = c->bytes;
+    c->bytes = 0;
+    if (bytes == 0) return RT_OK;
+    return (c->is_in ? glm_cuda_copy_in : glm_cuda_copy_out)(c->to, c->from, bytes, c->stream);
+}
+
+static rt_status copy(copies *c, char *to, const char *from, int64_t bytes) {
+    if (c->bytes == 0 || to != c->to + c->bytes || from != c->from + c->bytes) {
+        RT_TRY(end_copies(c));
+        c->to = to;
+        c->from = from;
+    }
+    c->bytes += bytes;
+    return RT_OK;
+}
+
 /* ---- in -------------------------------------------------------------------------------------- */
 
 /* By load, as the store numbers them: extents, heads within. */
@@ -192,21 +218,21 @@ static int32_t list_loads(const loads *l, int64_t n_loads, moved list[EXTENTS_MA
 }
 
 /* Rows of a head -> its area. */
-static rt_status copy_head(const loads *l, int64_t head) {
+static rt_status copy_head(const loads *l, int64_t head, copies *c) {
     const glm_cuda *cuda = l->cuda;
     const bool of_sealed = is_sealed(cuda);
     const int64_t bytes = run_bytes(cuda, l->at[head].n_tokens, of_sealed);
     char *to = in_area(cuda, l->place, head);
-    RT_TRY(glm_cuda_copy_in(to, l->at[head].k, bytes, cuda->device.copy_in));
-    if (of_sealed) return RT_OK;
-    return glm_cuda_copy_in(to + bytes, l->at[head].v, bytes, cuda->device.copy_in);
+    RT_TRY(copy(c, to, l->at[head].k, bytes));
+    return of_sealed ? RT_OK : copy(c, to + bytes, l->at[head].v, bytes);
 }
 
 static rt_status copy_all_in(const loads *l, const moved *list, int32_t n) {
+    copies c = {.stream = l->cuda->device.copy_in, .is_in = true};
     for (int32_t i = 0; i < n; i++)
         for (int32_t h = 0; h < l->cuda->shape.n_kv_heads; h++)
-            RT_TRY(copy_head(l, list[i].first_head + h));
-    return RT_OK;
+            RT_TRY(copy_head(l, list[i].first_head + h, &c));
+    return end_copies(&c);
 }
 
 /* Where the host writes rows, to the slab and to where they will lie pinned, what was there is over: in the slab two
@@ -282,15 +308,15 @@ static int32_t list_stores(const stores *s, int64_t n_stores, moved list[EXTENTS
 static rt_status copy_all_out(
         const stores *s, const moved *list, int64_t n_stores, bool *is_lasting) {
     const int32_t n_heads = s->cuda->shape.n_kv_heads;
+    copies c = {.stream = s->cuda->device.copy_out};
     *is_lasting = true;
     for (int64_t i = 0; i < n_stores; i++) {
         const kv_rows rows = kv_walk_rows(s->walk, i, 0);
         *is_lasting = *is_lasting && rows.is_lasting;
-        RT_TRY(glm_cuda_copy_out(rows.is_lasting ? rows.k : in_slab(s->cuda, OUT, i),
-                in_area(s->cuda, OUT, i), moved_bytes(s->cuda, &list[i / n_heads]),
-                s->cuda->device.copy_out));
+        RT_TRY(copy(&c, rows.is_lasting ? rows.k : in_slab(s->cuda, OUT, i),
+                in_area(s->cuda, OUT, i), moved_bytes(s->cuda, &list[i / n_heads])));
     }
-    return RT_OK;
+    return end_copies(&c);
 }
 
 static rt_status queue_stores(const stores *s, int64_t n_stores, bool *is_lasting) {
