@@ -163,15 +163,15 @@ static rt_status attend_in_walk(glm_engine *engine, const glm_cuda_layer *layer,
     return attend_to_windows(engine, walk, chunk);
 }
 
-/* What it came to is for all ranks to know: one that has lost keys must not leave the others in a sum. */
+/* What it came to is for all ranks to know: one that has lost keys must not leave the others in a sum. The walk, of *seq to
+ * *end, looks at both until it is over; NULL where it did not begin. */
 static rt_status attend(glm_engine *engine, int32_t layer_index, const glm_cuda_layer *layer,
-        kv_seq *seq, const glm_chunk *chunk, uint16_t *hidden, kv_walk **walk) {
-    const int64_t end = chunk->pos + chunk->n;
-    *walk = NULL;
-    rt_status status = kv_walk_begin(engine->store, layer_index, &seq, &end, 1,
+        kv_seq *const *seq, const int64_t *end, const glm_chunk *chunk, uint16_t *hidden,
+        kv_walk **walk) {
+    rt_status status = kv_walk_begin(engine->store, layer_index, seq, end, 1,
             chunk->n_attend > 0 ? KV_WALK_ALL : KV_WALK_LAST, walk);
     if (status != RT_OK) {
-        *walk = NULL; /* it has ended */
+        *walk = NULL;
         return glm_layer_agree(engine, status);
     }
     return glm_layer_agree(engine, attend_in_walk(engine, layer, *walk, chunk, hidden));
@@ -210,11 +210,12 @@ rt_status glm_cuda_layer_prefill(glm_engine *engine, int32_t layer_index, kv_seq
     glm_cuda *cuda = engine->cuda;
     const glm_cuda_layer *layer = NULL;
     const glm_cuda_event done = cuda->done[cuda->n_items++ % GLM_CUDA_AHEAD];
+    const int64_t end = chunk->pos + chunk->n;
     kv_walk *walk = NULL;
     RT_TRY(glm_cuda_ranks_end(
             engine, glm_cuda_ranks_settle(engine, glm_cuda_event_wait(done))));
     RT_TRY(glm_cuda_ranks_end(engine, glm_cuda_stream_layer(engine, layer_index, &layer)));
-    rt_status status = attend(engine, layer_index, layer, seq, chunk, hidden, &walk);
+    rt_status status = attend(engine, layer_index, layer, &seq, &end, chunk, hidden, &walk);
     if (status == RT_OK) status = glm_cuda_ranks_end(engine, finish(engine, layer, chunk, hidden, done));
     if (status == RT_OK) status = leave(engine, walk);
     if (walk) kv_walk_end(walk);
