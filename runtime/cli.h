@@ -198,7 +198,11 @@ void glm_progress_update(
 /* Clear the bar (terminal) so that other output starts on a clean line. */
 void glm_progress_end(glm_progress *progress);
 
-/* A line on stderr where the KV cache does not fit into memory: where it goes; and one where it is lossy. */
+/* A line on stderr where a flag is given that only a GPU reads, and there is none. */
+void glm_cli_say_unused(const glm_cli *cli, const glm_plan *plan);
+
+/* A line on stderr where the KV cache does not fit into memory: where it goes; and one where it is lossy; and
+ * glm_cli_say_unused. */
 void glm_cli_say_kv(const glm_cli *cli, const glm_engine *engine);
 
 /* glm_prefill with progress on stderr; logits_at and n_logits as in glm_prefill_begin.

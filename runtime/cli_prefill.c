@@ -17,10 +17,21 @@ static rt_status step_until_done(
     return RT_OK;
 }
 
+void glm_cli_say_unused(const glm_cli *cli, const glm_plan *plan) {
+    const glm_options *given = &cli->engine;
+    if (cli->quiet || plan->on_gpu) return;
+    const char *name = given->device_kv_bytes        ? "--device-kv-space"
+                       : given->device_weights_bytes ? "--device-weights-space"
+                       : given->nccl                 ? "--nccl"
+                                                     : NULL;
+    if (name) (void)fprintf(stderr, "%s is of a GPU, and the CPU computes: it is not looked at\n", name);
+}
+
 void glm_cli_say_kv(const glm_cli *cli, const glm_engine *engine) {
     char text[STOP_TEXT];
     const glm_plan *plan = glm_engine_plan(engine);
     if (cli->quiet) return;
+    glm_cli_say_unused(cli, plan);
     if (*glm_engine_overflow(engine, text, sizeof text)) (void)fprintf(stderr, "%s\n", text);
     if (plan->kv_open_page_bytes > 0)
         (void)fprintf(stderr, "keys and values are kept as %s: not exact, as bf16 would be\n",

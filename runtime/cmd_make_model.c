@@ -112,8 +112,12 @@ static rt_status write_steps(const glm_cli *cli, glm_random_model *model) {
 static rt_status write_random(const glm_cli *cli, const request *wanted) {
     const glm_random_options options = {.config_path = wanted->config_path, .seed = wanted->seed};
     glm_random_model *model = NULL;
-    RT_TRY(glm_random_model_begin(wanted->dir, &options, &model));
-    rt_status status = glm_write_text(wanted->dir, label_name, wanted->label);
+    rt_status status = glm_random_model_begin(wanted->dir, &options, &model);
+    if (status == RT_EMODEL && wanted->config_path) /* it names the copy, which is gone */
+        return rt_fail(status, "make-model: --config %s, as it would be written: %s",
+                wanted->config_path, rt_error_text());
+    RT_TRY(status);
+    status = glm_write_text(wanted->dir, label_name, wanted->label);
     if (status == RT_OK) status = write_steps(cli, model);
     glm_random_model_end(model);
     return status;

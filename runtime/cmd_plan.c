@@ -190,6 +190,7 @@ static rt_status plan_checkpoint(const glm_cli *cli, const glm_checkpoint *check
     glm_options options = cli->engine;
     options.persists = glm_cli_persists(cli);
     RT_TRY(glm_plan_make(checkpoint, &options, &plan));
+    glm_cli_say_unused(cli, &plan);
     if (cli->json)
         RT_TRY(print_json(&plan, config->model_len));
     else

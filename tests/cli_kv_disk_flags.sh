@@ -7,6 +7,7 @@ make_needle_model
 
 expect 0 plan -m "$work/model" -c 1k --kv-disk-dir "$work/a" --kv-disk-dir="$work/b" \
     --kv-disk-space 2G --device-kv-space 1G --kv-io pread
+says err '--device-kv-space is of a GPU, and the CPU computes'
 for io in auto uring; do
     expect 0 plan -m "$work/model" -c 1k --kv-io "$io"
 done

@@ -42,6 +42,7 @@ refused needle "$work/model"
 # A config that cannot be used leaves no directory behind.
 printf '{"model_type": "glm"}' >"$work/bad.json"
 expect 4 make-model random "$work/new" --config "$work/bad.json"
+says err "--config $work/bad.json"
 [ ! -e "$work/new" ] || fail "an unusable config left $work/new"
 expect 2 make-model random "$work/new" --config "$work/bad.json" --sead 1
 expect 2 make-model needle "$work/new" --seed 1
