@@ -39,11 +39,11 @@ stop_when INT has_segment INT
 says err 'during prefill, at token'
 says err 'of 400002; the same command goes on from there'
 says_nothing out
-at=$(grep -o 'at token [0-9]*' "$work/err" | grep -o '[0-9]*$')
+at=$(grep -o 'prefill, at token [0-9]*' "$work/err" | grep -o '[0-9]*$')
 start INT
 stop_when INT grep -q 'prefill: resumed begin=' "$work/err"
 [ "$rc" -eq 130 ] || fail "exit $rc, wanted 130"
-again=$(grep -o 'at token [0-9]*' "$work/err" | grep -o '[0-9]*$')
+again=$(grep -o 'prefill, at token [0-9]*' "$work/err" | grep -o '[0-9]*$')
 [ "$again" -ge "$at" ] || fail "stopped at token $at, and then at $again"
 
 signals='INT KILL'
