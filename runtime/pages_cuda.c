@@ -144,11 +144,13 @@ static int32_t splits_of(int64_t n_tokens) {
     return (int32_t)rt_div_up(n_tokens, ATTN_SPLIT_TOKENS);
 }
 
-/* A token more of each, or so, and the same sequences. */
+/* A token more of each, or so, and the same sequences and splits. */
 static bool is_as_before(const glm_cuda *cuda, const int64_t *lengths, int32_t n) {
     if (cuda->has_other_pages || cuda->n_listed != n) return false;
-    for (int32_t i = 0; i < n; i++)
-        if (lengths[i] < cuda->listed_lengths[i]) return false;
+    for (int32_t i = 0; i < n; i++) {
+        const int64_t before = cuda->listed_lengths[i];
+        if (lengths[i] < before || splits_of(lengths[i]) != splits_of(before)) return false;
+    }
     return true;
 }
 
@@ -170,9 +172,6 @@ rt_status glm_cuda_pass_all(glm_engine *engine, const int64_t *lengths, int32_t 
     glm_cuda_passes *host = &cuda->host_passes;
     if (!is_as_before(cuda, lengths, n)) list_anew(engine, lengths, n);
     for (int32_t i = 0; i < n; i++) cuda->listed_lengths[i] = lengths[i];
-    for (int32_t i = 0; i < host->n; i++)
-        if (host->passes[i].n == 1)
-            host->passes[i].end_split = splits_of(lengths[host->order[host->passes[i].first]]);
     for (; host->n < 2 * n; host->n++) host->passes[host->n] = (attn_cuda_pass){0};
     cuda->passes.n = host->n;
     cuda->passes.n_together = host->n_together;
