@@ -215,7 +215,8 @@ static inline void fp8_behaves() {
     worst = fmax(worst, fp8_try(8, 1, 16, 392, 7, true)); /* 128 rows */
     worst = fmax(worst, fp8_forks(8, 1, {4097, 4230, 4224}));
     emu_seed(8);
-    if (!cuda_is_fast()) worst = fmax(worst, fp8_forks(16, 2, {4230, 4225, 4300})); /* a query on either side; 96 rows */
+    if (!cuda_is_fast()) /* a query on either side; 96 rows */
+        worst = fmax(worst, fp8_forks(16, 2, {4230, 4225, 4300}));
     printf("e4m3: worst error %.3f of the bound\n", worst);
     CHECK(worst <= 1.0);
 }
