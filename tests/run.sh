@@ -173,7 +173,8 @@ tests_of() {
         without_single_threads "$1" | sed "s/^/$1 /"
 }
 
-# Those of tests/longest first, in its order.
+# Those of tests/longest first, in its order. It is made from what a run printed:
+# awk '$2 >= 6 { print $2, $4 }' OUTPUT | sort -rn | cut -d ' ' -f 2 | grep / | tr / ' '
 longest_first() {
     awk 'FNR == NR { place[$0] = NR; next } { print ($0 in place) ? place[$0] : 1e6, $0 }' tests/longest - |
         sort -s -n -k 1,1 | cut -d ' ' -f 2-
