@@ -210,27 +210,52 @@ static rt_status check_extra(const glm_checkpoint *checkpoint) {
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static rt_status open_into(glm_checkpoint *checkpoint, const char *dir) {
-    checkpoint->dir = strdup(dir);
-    if (!checkpoint->dir) return rt_fail(RT_ENOMEM, "checkpoint: no memory for the path %s", dir);
-    RT_TRY(glm_config_load(dir, &checkpoint->config));
-    RT_TRY(rt_calloc((int64_t)checkpoint->config.n_layers * GLM_N_ROLES, sizeof *checkpoint->parts,
-            "the parts of a checkpoint", &checkpoint->parts));
-    RT_TRY(glm_shards_open(dir, &checkpoint->shards));
+/* Of tensors that are not there, what the config needs. */
+static rt_status expect(glm_checkpoint *checkpoint, const glm_kind *kind, int32_t layer) {
+    const glm_config *config = &checkpoint->config;
+    if (!glm_role_is_needed(config, kind->first)) return RT_OK;
+    for (int32_t i = 0; i < kind->n_roles; i++) {
+        const glm_role role = glm_kind_role(kind, i);
+        part_of(checkpoint, role, layer)->tensor = (glm_tensor){.dtype = config->dtype,
+                .n_rows = glm_role_rows(config, role),
+                .n_cols = glm_role_cols(config, role)};
+    }
+    return RT_OK;
+}
+
+static rt_status open_tensors(glm_checkpoint *checkpoint) {
+    RT_TRY(glm_shards_open(checkpoint->dir, &checkpoint->shards));
     RT_TRY(for_each_kind(checkpoint, place));
     RT_TRY(for_each_kind(checkpoint, check_present));
     return check_extra(checkpoint);
 }
 
-rt_status glm_checkpoint_open(const char *dir, glm_checkpoint **out) {
+static rt_status open_into(glm_checkpoint *checkpoint, const char *dir, bool has_tensors) {
+    checkpoint->dir = strdup(dir);
+    if (!checkpoint->dir) return rt_fail(RT_ENOMEM, "checkpoint: no memory for the path %s", dir);
+    RT_TRY(glm_config_load(dir, &checkpoint->config));
+    RT_TRY(rt_calloc((int64_t)checkpoint->config.n_layers * GLM_N_ROLES, sizeof *checkpoint->parts,
+            "the parts of a checkpoint", &checkpoint->parts));
+    return has_tensors ? open_tensors(checkpoint) : for_each_kind(checkpoint, expect);
+}
+
+static rt_status open_either(const char *dir, bool has_tensors, glm_checkpoint **out) {
     glm_checkpoint *checkpoint = NULL;
     RT_TRY(rt_calloc(1, sizeof *checkpoint, "a checkpoint", &checkpoint));
-    const rt_status status = open_into(checkpoint, dir);
+    const rt_status status = open_into(checkpoint, dir, has_tensors);
     if (status == RT_OK)
         *out = checkpoint;
     else
         glm_checkpoint_close(checkpoint);
     return status;
+}
+
+rt_status glm_checkpoint_open(const char *dir, glm_checkpoint **out) {
+    return open_either(dir, true, out);
+}
+
+rt_status glm_checkpoint_open_to_plan(const char *dir, glm_checkpoint **out) {
+    return open_either(dir, glm_shards_begun(dir), out);
 }
 
 void glm_checkpoint_close(glm_checkpoint *checkpoint) {
@@ -257,7 +282,7 @@ const glm_shards *glm_checkpoint_shards(const glm_checkpoint *checkpoint) {
 
 glm_tensor glm_checkpoint_tensor(const glm_checkpoint *checkpoint, glm_role role, int32_t layer) {
     const part *one = part_of(checkpoint, role, layer);
-    rt_assert(one->file);
+    rt_assert(one->tensor.n_rows > 0);
     return one->tensor;
 }
 
@@ -290,6 +315,10 @@ rt_status glm_checkpoint_read_block(const glm_checkpoint *checkpoint, glm_role r
     for (int64_t i = 0; i < block->n_rows; i++)
         RT_TRY(glm_st_read(one->file, (char *)out + i * n_bytes, n_bytes, first + i * row_bytes));
     return RT_OK;
+}
+
+bool glm_checkpoint_has_weights(const glm_checkpoint *checkpoint) {
+    return checkpoint->shards.n_shards > 0;
 }
 
 int64_t glm_checkpoint_bytes(const glm_checkpoint *checkpoint) {

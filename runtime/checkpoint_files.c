@@ -1,5 +1,6 @@
 #include "checkpoint_files.h"
 
+#include <dirent.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -286,6 +287,19 @@ rt_status glm_shards_open(const char *dir, glm_shards *out) {
     free(index_path);
     free(single);
     return status;
+}
+
+bool glm_shards_begun(const char *dir) {
+    static const char ending[] = ".safetensors";
+    DIR *entries = opendir(dir);
+    if (!entries) return true;
+    bool is_begun = false;
+    for (const struct dirent *one; !is_begun && (one = readdir(entries));) {
+        const size_t n = strlen(one->d_name);
+        is_begun = n >= sizeof ending && strcmp(one->d_name + n - (sizeof ending - 1), ending) == 0;
+    }
+    (void)closedir(entries);
+    return is_begun;
 }
 
 void glm_shards_close(glm_shards *shards) {

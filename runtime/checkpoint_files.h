@@ -35,6 +35,8 @@ typedef struct glm_shards {
  * Errors: RT_EIO, RT_ENOMEM
  *         RT_EMODEL  no weights; a code from above or from safetensors.h */
 RT_MUST_CHECK rt_status glm_shards_open(const char *dir, glm_shards *out);
+/* Is any safetensors file there, whole or not? Also true where `dir` cannot be read. */
+bool glm_shards_begun(const char *dir);
 void glm_shards_close(glm_shards *shards);
 
 /* NULL when there is none of that name. */

@@ -71,7 +71,7 @@ static void print_streamed(const glm_plan *plan) {
     print_bytes("weights, host", plan->weights_host_bytes, why);
 }
 
-static void print_bill(const glm_plan *plan, const rt_machine_memory *memory) {
+static void print_bill(const glm_plan *plan, bool has_weights, const rt_machine_memory *memory) {
     char kv_why[128];
     char per_page[RT_SIZE_TEXT];
     (void)snprintf(kv_why, sizeof kv_why,
@@ -85,7 +85,8 @@ static void print_bill(const glm_plan *plan, const rt_machine_memory *memory) {
     if (plan->on_gpu)
         (void)printf("%-16s %12s  weights, KV, hidden states and scratch are in its memory\n", "device",
                 "cuda");
-    print_bytes("weights", plan->weights_bytes, "");
+    print_bytes("weights", plan->weights_bytes,
+            has_weights ? "" : "as config.json describes them: no file of them is here");
     print_streamed(plan);
     print_bytes(plan->on_gpu ? "KV, GPU" : "KV, host", glm_plan_kv_here(plan), kv_why);
     if (plan->kv_rows_bytes > 0)
@@ -133,18 +134,20 @@ static void print_times(const glm_plan *plan, bool is_of_memory) {
             is_of_memory ? " in memory; with -c or --kv-disk-dir what is beyond it goes to disk" : "");
 }
 
-static rt_status print_table(const glm_plan *plan, const glm_cli *cli, const glm_config *config) {
+static rt_status print_table(
+        const glm_plan *plan, const glm_cli *cli, const glm_checkpoint *checkpoint) {
+    const glm_config *config = glm_checkpoint_config(checkpoint);
     rt_machine_memory memory;
     RT_TRY(rt_machine_memory_read(&memory));
     print_context(plan, cli, config->model_len);
-    print_bill(plan, &memory);
+    print_bill(plan, glm_checkpoint_has_weights(checkpoint), &memory);
     print_times(plan, is_of_memory(plan, cli, config->model_len));
     return RT_OK;
 }
 
-static rt_status print_json(const glm_plan *plan, int64_t model_len) {
-    json_t *object = json_pack("{s:b, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:s, s:s}",
-            "fits", plan->fits, "n_ranks", (int)plan->n_ranks, "kv_copies", (int)plan->kv_copies,
+static rt_status print_json(const glm_plan *plan, int64_t model_len, bool has_weights) {
+    json_t *object = json_pack("{s:b, s:b, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:s, s:s}",
+            "fits", plan->fits, "has_weights", has_weights, "n_ranks", (int)plan->n_ranks, "kv_copies", (int)plan->kv_copies,
             "max_len", (json_int_t)plan->max_len, "fitting_len", (json_int_t)plan->fitting_len,
             "model_len", (json_int_t)model_len, "kv_tokens", (json_int_t)plan->kv_tokens, "span",
             (json_int_t)plan->span, "chunk", (json_int_t)plan->chunk, "threads", (int)plan->threads,
@@ -185,23 +188,22 @@ static rt_status print_json(const glm_plan *plan, int64_t model_len) {
 }
 
 static rt_status plan_checkpoint(const glm_cli *cli, const glm_checkpoint *checkpoint) {
-    const glm_config *config = glm_checkpoint_config(checkpoint);
     glm_plan plan;
     glm_options options = cli->engine;
     options.persists = glm_cli_persists(cli);
     RT_TRY(glm_plan_make(checkpoint, &options, &plan));
     glm_cli_say_unused(cli, &plan);
     if (cli->json)
-        RT_TRY(print_json(&plan, config->model_len));
+        RT_TRY(print_json(&plan, glm_checkpoint_config(checkpoint)->model_len, glm_checkpoint_has_weights(checkpoint)));
     else
-        RT_TRY(print_table(&plan, cli, config));
+        RT_TRY(print_table(&plan, cli, checkpoint));
     (void)fflush(stdout);
     return glm_plan_require(&plan);
 }
 
 static int run_plan(glm_cli *cli) {
     glm_checkpoint *checkpoint = NULL;
-    rt_status status = glm_checkpoint_open(cli->engine.model_dir, &checkpoint);
+    rt_status status = glm_checkpoint_open_to_plan(cli->engine.model_dir, &checkpoint);
     if (status == RT_OK) status = plan_checkpoint(cli, checkpoint);
     glm_checkpoint_close(checkpoint);
     return status == RT_OK ? GLM_EXIT_OK : glm_cli_fail(status);
@@ -216,7 +218,8 @@ const glm_command glm_cmd_plan = {
                 "allocates\n"
                 "nothing. Without --max-model-len: the longest context that fits, in memory unless\n"
                 "a --kv-disk-dir is named. Exit 0 when it fits, 3 when it does not; the table then\n"
-                "says the largest length that would.\n"
+                "says the largest length that would. Of the model config.json suffices: what a download\n"
+                "will need can be asked before it.\n"
                 "\n"
                 "Examples:\n"
                 "  glm1m plan -m glm-4-9b-chat-1m --max-model-len 1M\n"

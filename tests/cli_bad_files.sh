@@ -46,10 +46,10 @@ fresh && rm "$bad/$weights" && ln -s /etc/passwd "$bad/$weights"
 refused IDX_PATH /etc/passwd
 fresh && rm "$bad/$weights" && mkfifo "$bad/$weights"
 refused IDX_NOT_REGULAR
-fresh && rm "$bad/$weights" &&
+fresh && mv "$bad/$weights" "$bad/model-2.safetensors" &&
     printf '{"weight_map": {"a": "../../etc/passwd"}}' >"$bad/$weights.index.json"
 refused IDX_PATH '../../etc/passwd'
-fresh && rm "$bad/$weights" &&
+fresh && mv "$bad/$weights" "$bad/model-2.safetensors" &&
     printf '{"weight_map": {"a": "model-1.safetensors"}}' >"$bad/$weights.index.json"
 refused IDX_MISSING_SHARD model-1.safetensors
 
