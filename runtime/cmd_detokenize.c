@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "cli.h"
 #include "tokenizer.h"
 
@@ -54,13 +55,22 @@ static rt_status read_ids(const char *path, glm_ids *ids) {
     return status;
 }
 
-/* The tokens' bytes as they are: also those that are not whole characters. */
+/* The tokens' bytes as they are: also those that are not whole characters. A model may have rows for ids that the
+ * tokenizer has no text for. */
 static void print_text(const glm_tokenizer *tokenizer, const glm_ids *ids) {
+    int64_t n_mute = 0;
+    int64_t first_mute = 0;
     for (int64_t i = 0; i < ids->n; i++) {
         int64_t n_bytes;
         const char *bytes = glm_tokenizer_bytes(tokenizer, ids->ids[i], &n_bytes, NULL);
         (void)fwrite(bytes, 1, (size_t)n_bytes, stdout);
+        if (n_bytes == 0 && n_mute++ == 0) first_mute = i;
     }
+    if (n_mute > 0)
+        rt_log(RT_LOG_WARN, "detokenize", "%" PRId64 " of %" PRId64 " ids have no text here, first %" PRId32
+                    ", number %" PRId64 "; the vocabulary ends at %" PRId64,
+                n_mute, ids->n, ids->ids[first_mute], first_mute + 1,
+                glm_tokenizer_size(tokenizer) - 1);
 }
 
 static int run(glm_cli *cli) {

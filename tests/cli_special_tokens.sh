@@ -24,6 +24,11 @@ printf '258 260 263 258 65 195 40 0 271' >"$work/ids"
 expect 0 detokenize -m "$work/model" -f "$work/ids"
 printf '[gMASK]<sop><|user|>[gMASK]A\303(\0' >"$work/wanted"
 cmp "$work/out" "$work/wanted" || fail 'detokenize changed the text'
+says err '1 of 9 ids have no text here, first 271, number 9'
+printf '65 999 66' >"$work/ids"
+expect 0 detokenize -m "$work/model" -f "$work/ids"
+[ "$(cat "$work/out")" = AB ] || fail 'ids without text change the others'
+says err '1 of 3 ids have no text here, first 999, number 2'
 
 # complete counts its prompt: with the prefix, which a text that has it already is not given again.
 prompt_tokens() {
