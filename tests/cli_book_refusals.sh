@@ -13,7 +13,7 @@ head -c $n /dev/zero | tr '\0' 'a' >"$work/text"
 export GLM_KV_DISK_DIR="$work/kv"
 
 expect 2 complete -m "$work/model" --book war -p x
-says err "there is no book war, and no other, in $work/kv; glm1m prefill -m DIR SOURCE... --book war makes it"
+says err "there is no book war, and no other, in $work/kv, which is not there; glm1m prefill -m DIR SOURCE... --book war makes it"
 expect 2 prefill -m "$work/model" "$work/text"
 says err 'prefill needs --book NAME'
 expect 2 prefill -m "$work/model" --book war
