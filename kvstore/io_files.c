@@ -4,8 +4,10 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "io_inside.h"
+#include "runtime/base/log.h"
 #include "runtime/base/memory.h"
 
 static bool is_again(int result) {
@@ -121,6 +123,15 @@ rt_status kv_file_lock(kv_file *file, kv_io_lock lock, bool *got) {
         result = e->table->lock(e->self, file->fd, lock);
     *got = result >= 0;
     return result == -EWOULDBLOCK ? RT_OK : outcome(result, "lock", file->path);
+}
+
+rt_status kv_file_lock_within(kv_file *file, kv_io_lock lock, double seconds, bool *got) {
+    const double patience = rt_now() + seconds;
+    for (;;) {
+        RT_TRY(kv_file_lock(file, lock, got));
+        if (*got || rt_now() > patience) return RT_OK;
+        (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
 }
 
 /* ---- names ----------------------------------------------------------------------------------- */

@@ -27,6 +27,9 @@ RT_MUST_CHECK rt_status kv_file_truncate(kv_file *file, int64_t n_bytes);
 RT_MUST_CHECK rt_status kv_file_stat(const kv_file *file, kv_io_stat *out);
 /* Does not wait: *got says whether the lock is held now. */
 RT_MUST_CHECK rt_status kv_file_lock(kv_file *file, kv_io_lock lock, bool *got);
+/* Asks again for so many seconds. */
+RT_MUST_CHECK rt_status kv_file_lock_within(
+        kv_file *file, kv_io_lock lock, double seconds, bool *got);
 
 RT_MUST_CHECK rt_status kv_path_rename(kv_io *io, const char *from, const char *to);
 /* A path that is not there is no error. */

@@ -9,6 +9,8 @@
 #include "runtime/base/size.h"
 #include "vault.h"
 
+enum { OWNER_SECONDS_MAX = 5 };
+
 /* ---- parts ----------------------------------------------------------------------------------- */
 
 static rt_status open_regular(kv_dirs *dirs, const char *path, kv_file **out) {
@@ -137,12 +139,16 @@ rt_status kv_segment_adopt(
     return RT_OK;
 }
 
-/* Whoever removes a file locks it first, so one that is locked and has a name stays. */
+/* Whoever removes a file locks it first, so one that is locked and has a name stays. Whoever wrote it holds its lock
+ * for a moment longer than it has its name; killed there with io_uring's requests, until the kernel has ended these, which
+ * may be after the process is gone. */
 static rt_status lock_shared(kv_file *file, const char *path) {
     bool got;
     kv_io_stat st;
-    RT_TRY(kv_file_lock(file, KV_IO_SHARED, &got));
-    if (!got) return rt_fail(RT_EIO, "kvstore: %s is being removed", path);
+    RT_TRY(kv_file_lock_within(file, KV_IO_SHARED, OWNER_SECONDS_MAX, &got));
+    if (!got)
+        return rt_fail(RT_EIO, "kvstore: %s is locked by another process for %d s", path,
+                OWNER_SECONDS_MAX);
     RT_TRY(kv_file_stat(file, &st));
     return st.n_links > 0 ? RT_OK : rt_fail(RT_EIO, "kvstore: %s has been removed", path);
 }

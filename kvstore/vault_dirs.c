@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "runtime/base/file.h"
@@ -92,22 +91,12 @@ rt_status kv_dirs_make(const kv_dirs *dirs) {
 
 /* ---- the lock -------------------------------------------------------------------------------- */
 
-static void pause_ms(long ms) {
-    const struct timespec pause = {.tv_nsec = ms * 1000000};
-    (void)nanosleep(&pause, NULL);
-}
-
 static rt_status lock_file(const char *root, kv_file *file) {
-    const double patience = rt_now() + LOCK_SECONDS_MAX;
-    for (;;) {
-        bool got;
-        RT_TRY(kv_file_lock(file, KV_IO_EXCLUSIVE, &got));
-        if (got) return RT_OK;
-        if (rt_now() > patience)
-            return rt_fail(RT_EIO, "kvstore: %s/lock is held by another process for %d s", root,
-                    LOCK_SECONDS_MAX);
-        pause_ms(1);
-    }
+    bool got;
+    RT_TRY(kv_file_lock_within(file, KV_IO_EXCLUSIVE, LOCK_SECONDS_MAX, &got));
+    return got ? RT_OK
+               : rt_fail(RT_EIO, "kvstore: %s/lock is held by another process for %d s", root,
+                         LOCK_SECONDS_MAX);
 }
 
 static void unlock_files(kv_dirs *dirs) {
