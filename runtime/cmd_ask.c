@@ -81,7 +81,7 @@ static rt_status count_open(ask_run *run) {
         const ask_question *question = &run->questions.questions[i];
         n_before += question->is_answered;
         run->n_open += ask_is_open(question);
-        if (!question->error) continue;
+        if (!question->error || question->is_answered) continue;
         run->n_refused++;
         (void)fprintf(stderr, "%s:%" PRId64 ": %s\n", run->cli->questions, question->line,
                 question->error);
@@ -184,8 +184,7 @@ const glm_command glm_cmd_ask = {
                 "source_sha256, prompt_sha256, model_sha256, kv_cache_dtype, linear, truncated. With "
                 "--out FILE they are appended there, and questions that it answers already are not "
                 "asked again. A line that cannot be asked is named, has a record with \"error\", "
-                "and "
-                "makes the exit code 1. --json prints the same record for -q.\n"
+                "which the next run replaces, and makes the exit code 1. --json prints the same record for -q.\n"
                 "\n"
                 "Greedy, unless --temperature, --top-p or --top-k is given. -n: at most so many "
                 "tokens an answer (default 1024).\n"

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/memory.h"
@@ -178,15 +177,17 @@ static const char *difference(
     return NULL;
 }
 
+/* A question that failed is asked again, or refused again: *is_kept false, its old record goes. */
 static rt_status take_record(const json_t *record, const json_t *by_id, ask_questions *questions,
-        const char *path, int64_t line, const json_t *same) {
+        const char *path, int64_t line, const json_t *same, bool *is_kept) {
     char *key = key_of(json_object_get(record, "id"));
     const json_t *at = key ? json_object_get(by_id, key) : NULL;
     rt_status status = RT_OK;
+    *is_kept = !(at && json_object_get(record, "error"));
     if (at && json_object_get(record, "answer")) {
         ask_question *question = &questions->questions[json_integer_value(at)];
         const char *other = question->text ? difference(record, question, same) : NULL;
-        question->is_answered = true;
+        question->is_answered = question->text != NULL;
         if (other)
             status = rt_fail(RT_EUSAGE,
                     "ask: %s:%" PRId64
@@ -198,9 +199,9 @@ static rt_status take_record(const json_t *record, const json_t *by_id, ask_ques
     return status;
 }
 
+/* The place of each question by its id; of two with one, the first. */
 static rt_status index_ids(const ask_questions *questions, json_t *by_id) {
-    for (int64_t i = 0; i < questions->n_questions; i++) {
-        if (questions->questions[i].error) continue;
+    for (int64_t i = questions->n_questions - 1; i >= 0; i--) {
         char *key = key_of(questions->questions[i].id);
         const int failed = !key || json_object_set_new(by_id, key, json_integer(i)) != 0;
         free(key);
@@ -209,30 +210,40 @@ static rt_status index_ids(const ask_questions *questions, json_t *by_id) {
     return RT_OK;
 }
 
-static rt_status take_records(ask_questions *questions, const char *path, const char *text,
-        int64_t n_bytes, const json_t *by_id, const json_t *same) {
+/* The lines of records that stay move to the front of `text`, *n_kept bytes. A record is written with its line's end: what
+ * has none is half of one, and does not stay. */
+static rt_status take_records(ask_questions *questions, const char *path, char *text,
+        int64_t n_bytes, const json_t *by_id, const json_t *same, int64_t *n_kept) {
     int64_t line = 0;
+    *n_kept = 0;
     for (const char *at = text; at < text + n_bytes; at++) {
         char why[WHY_BYTES];
+        bool is_kept = true;
         const char *end = memchr(at, '\n', (size_t)(text + n_bytes - at));
         if (!end) break;
         line++;
         json_t *record = parse_object(at, end - at, why);
         if (!record) return rt_fail(RT_EUSAGE, "ask: %s:%" PRId64 ": %s", path, line, why);
-        const rt_status status = take_record(record, by_id, questions, path, line, same);
+        const rt_status status = take_record(record, by_id, questions, path, line, same, &is_kept);
         json_decref(record);
         RT_TRY(status);
+        if (is_kept) {
+            memmove(text + *n_kept, at, (size_t)(end + 1 - at));
+            *n_kept += end + 1 - at;
+        }
         at = end;
     }
     return RT_OK;
 }
 
-/* A record is written with its line's end: what has none is half of one. */
-static rt_status drop_half_line(const char *path, const char *text, int64_t n_bytes) {
-    const char *last = memrchr(text, '\n', (size_t)n_bytes);
-    const int64_t n_whole = last ? last - text + 1 : 0;
-    if (n_whole == n_bytes || truncate(path, n_whole) == 0) return RT_OK;
-    return rt_fail_errno(RT_EIO, "ask: cannot cut off the half line at the end of %s", path);
+/* A link stays one. */
+static rt_status replace(const char *path, const char *text, int64_t n_bytes) {
+    char *file = realpath(path, NULL);
+    const rt_status status =
+            file ? rt_file_replace(file, text, n_bytes)
+                 : rt_fail_errno(RT_EIO, "ask: cannot write %s", path);
+    free(file);
+    return status;
 }
 
 rt_status ask_questions_resume(ask_questions *questions, const char *path, const json_t *same) {
@@ -241,9 +252,10 @@ rt_status ask_questions_resume(ask_questions *questions, const char *path, const
     if (!rt_file_exists(path)) return RT_OK;
     RT_TRY(rt_file_read(path, RT_GIB, &text, &n_bytes));
     json_t *by_id = json_object();
+    int64_t n_kept = 0;
     rt_status status = by_id ? index_ids(questions, by_id) : no_memory();
-    if (status == RT_OK) status = take_records(questions, path, text, n_bytes, by_id, same);
-    if (status == RT_OK) status = drop_half_line(path, text, n_bytes);
+    if (status == RT_OK) status = take_records(questions, path, text, n_bytes, by_id, same, &n_kept);
+    if (status == RT_OK && n_kept < n_bytes) status = replace(path, text, n_kept);
     json_decref(by_id);
     free(text);
     return status;

@@ -66,6 +66,14 @@ grep -v '"error"' "$work/b.jsonl" | sed 's/"reused_tokens": [0-9]*/"reused_token
 cmp -s "$work/whole" "$work/resumed" || fail 'the answers of a resumed run differ'
 asks 1 --out "$work/b.jsonl"
 says err '4 of 7 questions are answered in'
+# What could not be asked has one record, however often; and its turn, once it can be.
+[ "$(grep -c '"error"' "$work/b.jsonl")" -eq 3 ] || fail 'the records of what cannot be asked are not those of one run'
+ln -s b.jsonl "$work/link.jsonl"
+sed -i 's/^{"question": 5}$/{"question": "What?\\n>\\nThe special magic number for Oslo is:"}/' "$work/q.jsonl"
+asks 1 --out "$work/link.jsonl"
+says err 'answered 1 of 1'
+[ "$(grep -c '"error"' "$work/b.jsonl")" -eq 2 ] || fail 'what is answered now still has its error'
+grep -q '"id": 4, "question".*Oslo is: '"$(number Oslo)" "$work/b.jsonl" || fail 'what failed before is not answered'
 
 # Answers about another text are not mixed in.
 printf 'x\n' >>"$work/text"
