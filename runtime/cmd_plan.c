@@ -38,7 +38,11 @@ static void print_context(const glm_plan *plan, const glm_cli *cli, int64_t mode
                                                    : "the most that fits",
             model_len);
     (void)printf("%-16s %12" PRId64 "  tokens\n", "span", plan->span);
-    (void)printf("%-16s %12" PRId64 "  tokens\n", "chunk", plan->chunk);
+    const int64_t asked = cli->engine.chunk;
+    (void)printf("%-16s %12" PRId64 "  tokens", "chunk", plan->chunk);
+    if (asked > plan->chunk)
+        (void)printf(", of %" PRId64 " asked for: no call has more than a span, or than there are", asked);
+    (void)printf("\n");
     (void)printf("%-16s %12d\n", "threads", plan->threads);
     if (plan->linear_by == GLM_LINEAR_ONEDNN)
         (void)printf("%-16s %12s  multiplies rows rounded to bf16; its memory is in the scratch and in the total\n",

@@ -207,12 +207,14 @@ static void bill_kv(const request *of, glm_plan *plan) {
             of->may_overflow, plan);
 }
 
-/* Every size that follows from max_len and chunk. On a GPU windows pass through scratch of their own, for which the KV
+/* Every size that follows from max_len and chunk, which may come out smaller: no call has more tokens than a span. On a GPU windows pass through scratch of their own, for which the KV
  * leaves room: they are known, and may then become narrower. */
 static void fill_bill(const request *of, glm_plan *plan) {
     const glm_config *part = &of->part;
     const attn_shape shape = glm_attn_shape(part, plan->kv_dtype);
     plan->span = of->options->span ? of->options->span : choose_span(part, plan);
+    plan->chunk = rt_min64(plan->chunk,
+            rt_min64(plan->span, rt_round_up(plan->max_len, ATTN_PAGE_TOKENS)));
     plan->kv_open_page_bytes = attn_is_lossy(&shape) ? attn_open_page_bytes(&shape) : 0;
     plan->kv_tokens = plan->max_len + of->options->extra_kv_tokens;
     plan->kv_overflows = false;
@@ -283,7 +285,7 @@ static int64_t largest_fitting(const request *of, const glm_plan *plan) {
 }
 
 static void set_chunk(const request *of, glm_plan *plan, int64_t tokens) {
-    plan->chunk = rt_min64(tokens, rt_round_up(plan->max_len, ATTN_PAGE_TOKENS));
+    plan->chunk = tokens;
     fill_bill(of, plan);
 }
 

@@ -30,6 +30,12 @@ grep -q tokens "$work/err" && fail 'a seed is counted in tokens'
 expect 2 plan -m "$work/model" -c 0
 says err '-c 0: must be at least 1'
 
+# A chunk has room for no more than comes in one.
+expect 0 plan -m "$work/model" -c 100k --span 8K -b 1G
+says out '8192  tokens, of 1073741824 asked for'
+expect 0 plan -m "$work/model" -c 1000 -b 1G --json
+says out '"chunk": 1024,'
+
 # For people: no exponents, no spaces at the end of a line.
 expect 0 plan -m "$work/model" -c 4k
 grep -Eq 'e[+][0-9]| $' "$work/out" && fail 'a number with an exponent, or a line with a space at its end'
