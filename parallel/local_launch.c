@@ -3,7 +3,7 @@
  * A child is `program rank FD`: FD is its control socket. The first message there is a welcome: its
  * number, and with it (SCM_RIGHTS) the shared memory and the socket for heartbeats. A child dies with
  * its parent: the kernel kills it then (PR_SET_PDEATHSIG), and should that fail its sockets end. The
- * terminal's Ctrl-C, and SIGTERM to the whole process group, are rank 0's alone to answer. */
+ * terminal's Ctrl-C, and SIGTERM and others to the whole process group, are rank 0's alone to answer. */
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -38,6 +38,8 @@ static _Noreturn void become(const char *program, int control_fd, pid_t parent) 
     if (getppid() != parent) _exit(1);
     (void)signal(SIGINT, SIG_IGN);
     (void)signal(SIGTERM, SIG_IGN);
+    (void)signal(SIGHUP, SIG_IGN);
+    (void)signal(SIGUSR1, SIG_IGN);
     const int null_fd = open("/dev/null", O_RDWR);
     if (null_fd >= 0) {
         (void)dup2(null_fd, STDIN_FILENO);

@@ -156,10 +156,13 @@ void glm_cli_help_all(const glm_command *const *commands);
 /* Print the error text to stderr, return the exit code that belongs to the status. */
 int glm_cli_fail(rt_status status);
 
-/* Ctrl-C and SIGTERM: the first sets a flag that loops ask for, the second ends the program at
- * once. glm_cli_interrupted() is the signal's number, 0 while there was none. */
+/* Ctrl-C, SIGTERM, SIGHUP (a connection that is gone) and SIGUSR1 (Slurm's warning before a time limit): the first sets a
+ * flag that loops ask for, the second ends the program at once. glm_cli_interrupted() is the signal's number, 0 while
+ * there was none. */
 void glm_cli_catch_signals(void);
 int glm_cli_interrupted(void);
+/* When the program last went on after it had been stopped (Ctrl-Z), by rt_now(); 0: never. */
+double glm_cli_continued_at(void);
 /* RT_EINTERRUPTED with a text once a signal came, else RT_OK. */
 RT_MUST_CHECK rt_status glm_cli_check_interrupted(void);
 /* Forget a Ctrl-C that was answered otherwise; false when there was none, or a SIGTERM came. */
@@ -182,6 +185,7 @@ typedef struct glm_progress {
     const char *label;
     const char *unit;
     double started_s;
+    double last_seen_s;
     double last_drawn_s;
     int64_t done_before; /* no time was spent on these */
     double work_before;
@@ -220,6 +224,11 @@ bool glm_cli_persists(const glm_cli *cli);
  * reason. */
 RT_MUST_CHECK rt_status glm_cli_restore(const glm_cli *cli, glm_session *session,
         const int32_t *ids, int64_t n_ids, glm_reuse *out);
+/* Prefill ids[n_there ... n_ids) behind the session's last n_there tokens, which are the first of these ids, as
+ * glm_cli_prefill, for the logits of the last token. After Ctrl-C what is computed is kept on disk, where
+ * glm_cli_persists(), for the next run; the message says so, of `again`: "the same command". */
+RT_MUST_CHECK rt_status glm_cli_prefill_kept(const glm_cli *cli, glm_session *session,
+        const int32_t *ids, int64_t n_ids, int64_t n_there, const char *again);
 /* Prefill what a session that was restored from the same ids still lacks, as glm_cli_prefill, for the
  * logits of the last token. After Ctrl-C the same command, given again, goes on from there. *n_computed:
  * tokens of now, none that were done before it; or NULL. */

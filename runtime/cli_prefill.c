@@ -94,31 +94,52 @@ rt_status glm_cli_restore(const glm_cli *cli, glm_session *session, const int32_
     return RT_OK;
 }
 
-/* Ends the prefill; what to say after "at token N of M". */
-static void stop(const glm_cli *cli, glm_session *session, char text[STOP_TEXT]) {
+/* Ends the prefill of a text that begins at token `first` of the session; what to say after "at token N of M". What
+ * begins behind something else is found again only where no span of it is finished: nobody looks for those. */
+static void stop(const glm_cli *cli, glm_session *session, int64_t first, const char *again,
+        char text[STOP_TEXT]) {
+    const int64_t length = glm_session_length(session);
     text[0] = '\0';
     if (!glm_cli_persists(cli)) {
         glm_prefill_abort(session);
         (void)snprintf(text, STOP_TEXT, "; nothing of it is kept: with --kv-disk-dir DIR it would be");
+    } else if (first > 0 && length > first) {
+        glm_prefill_abort(session);
     } else if (glm_prefill_suspend(session) == RT_OK) {
-        (void)snprintf(text, STOP_TEXT, "; the same command goes on from there");
+        (void)snprintf(text, STOP_TEXT, "; %s goes on from there", again);
     } else { /* the spans that were finished are on disk */
-        (void)snprintf(text, STOP_TEXT, "; only %" PRId64 " are kept: %s",
-                glm_session_length(session), rt_error_text());
+        (void)snprintf(text, STOP_TEXT, "; only %" PRId64 " are kept: %s", length - first, rt_error_text());
     }
 }
 
-rt_status glm_cli_prefill_rest(const glm_cli *cli, glm_session *session, const int32_t *ids,
-        int64_t n_ids, int64_t *n_computed) {
-    const int64_t from = glm_session_length(session);
+/* As glm_cli_prefill_kept, and *n_computed. */
+static rt_status run_kept(const glm_cli *cli, glm_session *session, const int32_t *ids, int64_t n_ids,
+        int64_t n_there, const char *again, int64_t *n_computed) {
+    const int64_t first = glm_session_length(session) - n_there;
     extent at = {0};
-    const rt_status status = run_shown(cli, session, ids + from, n_ids - from, NULL, 1, &at);
-    if (n_computed) *n_computed = at.done - at.before;
+    const rt_status status =
+            run_shown(cli, session, ids + n_there, n_ids - n_there, NULL, 1, &at);
+    *n_computed = at.done - at.before;
     if (status != RT_EINTERRUPTED) return status;
     char why[STOP_TEXT];
     char how[STOP_TEXT];
     (void)snprintf(why, sizeof why, "%s", rt_error_text()); /* suspending may have one, too */
-    stop(cli, session, how);
+    stop(cli, session, first, again, how);
     return rt_fail(RT_EINTERRUPTED, "%s during prefill, at token %" PRId64 " of %" PRId64 "%s", why,
-            from + at.done, n_ids, how);
+            n_there + at.done, n_ids, how);
+}
+
+rt_status glm_cli_prefill_kept(const glm_cli *cli, glm_session *session, const int32_t *ids,
+        int64_t n_ids, int64_t n_there, const char *again) {
+    int64_t n_computed = 0;
+    return run_kept(cli, session, ids, n_ids, n_there, again, &n_computed);
+}
+
+rt_status glm_cli_prefill_rest(const glm_cli *cli, glm_session *session, const int32_t *ids,
+        int64_t n_ids, int64_t *n_computed) {
+    int64_t n = 0;
+    const rt_status status = run_kept(
+            cli, session, ids, n_ids, glm_session_length(session), "the same command", &n);
+    if (n_computed) *n_computed = n;
+    return status;
 }

@@ -36,6 +36,7 @@ void glm_progress_begin(
     *progress = (glm_progress){.label = label,
             .unit = unit,
             .started_s = rt_now(),
+            .last_seen_s = rt_now(),
             .last_drawn_s = rt_now(),
             .is_terminal = stderr_is_terminal(),
             .is_silent = cli->quiet || cli->no_progress};
@@ -122,10 +123,18 @@ void glm_progress_start_at(glm_progress *progress, int64_t done, double work_don
     progress->work_before = work_done;
 }
 
+/* Time in which the program was stopped does not count, with what it had run since the update before. */
+static void leave_out_pause(glm_progress *progress, double now) {
+    const double continued_s = glm_cli_continued_at();
+    if (continued_s > progress->last_seen_s) progress->started_s += continued_s - progress->last_seen_s;
+    progress->last_seen_s = now;
+}
+
 void glm_progress_update(
         glm_progress *progress, int64_t done, int64_t total, double work_done, double work_total) {
     if (progress->is_silent) return;
     const double now = rt_now();
+    leave_out_pause(progress, now);
     /* A terminal shows 0 % at once; a log gets its first line after a few seconds. */
     const bool is_first = progress->is_terminal && !progress->is_drawn;
     if (!is_first && now - progress->last_drawn_s < interval_of(progress, now)) return;

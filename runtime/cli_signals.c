@@ -2,39 +2,83 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cli.h"
 
-/* What a handler may touch: lock-free, and the pipe that wakes a prompt (-1: no prompt waits). */
+/* What handlers may touch: lock-free, times as of now_ns(), and the pipe that wakes a prompt (-1: no prompt waits). */
 static atomic_int first_signal;
+static atomic_llong first_ns;
+static atomic_llong continued_ns;
 static atomic_int prompt_pipe = -1;
+
+/* timeout(1) signals its child and then its group, which the child is in: two of those are one. */
+static const long long together_ns = 250000000;
+
+static long long now_ns(void) {
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (long long)now.tv_sec * 1000000000 + now.tv_nsec;
+}
 
 static void write_ignoring(int fd, const char *text, size_t n_bytes) {
     const ssize_t ignored = write(fd, text, n_bytes);
     (void)ignored;
 }
 
+static bool is_sent_again(int number, const siginfo_t *info) {
+    return info->si_code != SI_KERNEL && number == atomic_load(&first_signal) &&
+           now_ns() - atomic_load(&first_ns) < together_ns;
+}
+
 /* Where a prompt waits, nothing runs that would have to be stopped: it is woken, and decides. */
-static void on_signal(int number) {
+static void on_signal(int number, siginfo_t *info, void *context) {
     static const char text[] = "\nstopping after the step that is running; again to stop at once\n";
+    (void)context;
+    if (is_sent_again(number, info)) return;
     const int pipe_end = atomic_load(&prompt_pipe);
-    if (pipe_end < 0 && atomic_load(&first_signal)) _exit(128 + number);
-    if (atomic_load(&first_signal) != SIGTERM) atomic_store(&first_signal, number);
+    const int first = atomic_load(&first_signal);
+    if (pipe_end < 0 && first) _exit(128 + number);
+    if (first == 0 || first == SIGINT) atomic_store(&first_signal, number);
+    atomic_store(&first_ns, now_ns());
     if (pipe_end >= 0)
         write_ignoring(pipe_end, "", 1);
     else
         write_ignoring(STDERR_FILENO, text, sizeof text - 1);
 }
 
+/* After Ctrl-Z or SIGSTOP, which cannot be seen coming. */
+static void on_continue(int number) {
+    (void)number;
+    atomic_store(&continued_ns, now_ns());
+}
+
+double glm_cli_continued_at(void) {
+    return (double)atomic_load(&continued_ns) * 1e-9;
+}
+
+/* What whoever started us wants to be ignored, as nohup does SIGHUP, is. */
+static void catch_unless_ignored(int number, const struct sigaction *action) {
+    struct sigaction before;
+    if (sigaction(number, NULL, &before) == 0 && before.sa_handler == SIG_IGN) return;
+    (void)sigaction(number, action, NULL);
+}
+
 void glm_cli_catch_signals(void) {
     /* SA_RESTART: a write to stdout half done must not fail because of Ctrl-C. */
     struct sigaction action;
     memset(&action, 0, sizeof action);
-    action.sa_handler = on_signal;
-    action.sa_flags = SA_RESTART;
+    action.sa_sigaction = on_signal;
+    action.sa_flags = SA_RESTART | SA_SIGINFO;
     (void)sigaction(SIGINT, &action, NULL);
     (void)sigaction(SIGTERM, &action, NULL);
+    catch_unless_ignored(SIGHUP, &action);
+    catch_unless_ignored(SIGUSR1, &action);
+    memset(&action, 0, sizeof action);
+    action.sa_handler = on_continue;
+    action.sa_flags = SA_RESTART;
+    (void)sigaction(SIGCONT, &action, NULL);
     /* A file that may not grow is an error with a name, not the end. */
     (void)signal(SIGXFSZ, SIG_IGN);
 }
@@ -43,10 +87,14 @@ int glm_cli_interrupted(void) {
     return atomic_load(&first_signal);
 }
 
+static const char *signal_name(int number) {
+    return number == SIGTERM ? "SIGTERM" : number == SIGHUP ? "SIGHUP" : number == SIGUSR1 ? "SIGUSR1" : "Ctrl-C";
+}
+
 rt_status glm_cli_check_interrupted(void) {
     const int number = glm_cli_interrupted();
     if (!number) return RT_OK;
-    return rt_fail(RT_EINTERRUPTED, "stopped by %s", number == SIGTERM ? "SIGTERM" : "Ctrl-C");
+    return rt_fail(RT_EINTERRUPTED, "stopped by %s", signal_name(number));
 }
 
 bool glm_cli_forget_interrupt(void) {

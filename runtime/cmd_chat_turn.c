@@ -185,16 +185,17 @@ static rt_status find_on_disk(const conversation *chat, turn *now) {
     return glm_cli_restore(chat->cli, chat->session, now->ids.ids, now->ids.n, &now->reuse);
 }
 
-/* Ctrl-C takes the whole question back: the session is as before it. */
+/* Ctrl-C takes the whole question back: the session is as before it. What is kept on disk is there for who asks it again,
+ * also in another run. */
 static rt_status prefill(conversation *chat, turn *now) {
     const int64_t n_before = glm_session_length(chat->session);
     RT_TRY(find_on_disk(chat, now));
     const int64_t n_found = glm_session_length(chat->session) - n_before;
-    const rt_status status = glm_cli_prefill(
-            chat->cli, chat->session, now->ids.ids + n_found, now->ids.n - n_found, NULL, 1);
+    const rt_status status = glm_cli_prefill_kept(
+            chat->cli, chat->session, now->ids.ids, now->ids.n, n_found, "the same question");
     if (status == RT_OK) chat->pending = -1;
     if (status != RT_EINTERRUPTED) return status;
-    char text[256]; /* of the interruption: what follows may fail, too */
+    char text[512]; /* of the interruption: what follows may fail, too */
     (void)snprintf(text, sizeof text, "%s", rt_error_text());
     RT_TRY(glm_session_rewind(chat->session, n_before));
     return rt_fail(RT_EINTERRUPTED, "%s", text);

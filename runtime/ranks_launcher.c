@@ -62,6 +62,8 @@ static int serve(const par_world *world) {
     par_comm *comm = NULL;
     (void)signal(SIGINT, SIG_IGN);
     (void)signal(SIGTERM, SIG_IGN);
+    (void)signal(SIGHUP, SIG_IGN);
+    (void)signal(SIGUSR1, SIG_IGN);
     rt_status status = rt_log_init();
     if (status == RT_OK) status = glm_launcher_join(world, &comm);
     return status == RT_OK ? glm_ranks_serve(comm) : fail(status);

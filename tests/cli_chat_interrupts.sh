@@ -118,18 +118,28 @@ kill -INT "$pid"
 leaves 130
 says err 'stopped by Ctrl-C'
 
-# There, a question still being read ends with it too.
+# There, a question still being read ends with it too. What is computed of it is kept: the next run goes on from there.
+# reads UNTIL SIGNAL RC: such a run, ended with a signal when the command UNTIL succeeds
 printf '/read %s\nwhat\nabc\n' "$work/long" >"$work/lines"
-shown="chat of a file, then SIGINT while it reads"
-rc=none
-"$GLM1M" chat -m "$work/model" --threads 1 -n 1 <"$work/lines" >"$work/out" 2>"$work/err" &
-pid=$!
-for _ in $(seq 5000); do
-    ! grep -q 'long: 400000 tokens' "$work/err" || break
-    sleep 0.05
-done
-kill -INT "$pid"
-wait "$pid"
-rc=$?
-[ "$rc" -eq 130 ] || fail "exit $rc, wanted 130"
-says_nothing out
+reads() {
+    shown="chat of a file, then SIG$2 while it reads"
+    rc=none
+    "$GLM1M" chat -m "$work/model" --threads 1 -n 1 --kv-disk-dir "$work/kv" -c 500k <"$work/lines" >"$work/out" 2>"$work/err" &
+    pid=$!
+    for _ in $(seq 5000); do
+        ! eval "$1" || break
+        sleep 0.05
+    done
+    kill "-$2" "$pid"
+    wait "$pid"
+    rc=$?
+    [ "$rc" -eq "$3" ] || fail "exit $rc, wanted $3"
+    says_nothing out
+}
+reads '[ -n "$(find "$work/kv" -size +0 -name "*.tmp*" 2>/dev/null)" ]' INT 130
+says err 'stopped by Ctrl-C during prefill, at token '
+says err "; the same question goes on from there"
+at=$(sed -n 's/.* at token \([0-9]* of [0-9]*\);.*/\1/p' "$work/err")
+reads 'grep -q "where it was stopped" "$work/err"' USR1 138
+says err "goes on at token $at, where it was stopped"
+says err 'stopped by SIGUSR1 during prefill'

@@ -6,12 +6,15 @@
 make_needle_model
 yes 'All work and no play makes Jack a dull boy.' | head -c 400000 >"$work/long"
 
-# interrupt SIGNAL: leaves $rc and $took_s
+# interrupt SIGNAL: leaves $rc and $took_s. timeout(1) sends one to its child, and then to the group that the child is
+# in: nobody has asked twice for that.
 interrupt() {
     shown="complete, then SIG$1"
     "$GLM1M" complete -m "$work/model" -f "$work/long" --threads 1 >"$work/out" 2>"$work/err" &
     sleep 3
     started=$(date +%s)
+    kill "-$1" $!
+    sleep 0.02
     kill "-$1" $!
     wait $!
     rc=$?
@@ -27,6 +30,7 @@ says_nothing out
 
 interrupt TERM
 [ "$rc" -eq 143 ] || fail "exit $rc, wanted 143"
+says err 'stopped by SIGTERM during prefill, at token'
 
 # While it waits for its input, and nothing is under way: at once.
 mkfifo "$work/pipe"

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import time
 
 from raw import Server, body_of, check, read_answer, status_of
 
@@ -46,6 +47,7 @@ if HOW == "once":
     refused = server.exchange(ask(8))
     check(status_of(refused) == 503 and b"\r\nRetry-After: " in refused, refused)
 else:
+    time.sleep(0.3)  # two that come together are one
     os.kill(server.pid, signal.SIGTERM)
 for connection, got in streams:
     events = end(connection, got)

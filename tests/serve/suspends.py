@@ -58,7 +58,7 @@ with server.connect(timeout=240.0) as connection:
             is_signalled = True
             os.kill(server.pid, signal.SIGTERM)
             if HOW == "twice":
-                time.sleep(0.02)  # two that come together are one
+                time.sleep(0.3)  # two that come together are one
                 os.kill(server.pid, signal.SIGTERM)
     if HOW == "again":
         check(answer == f"{KEY_LINE} 4831759.", answer, last)
