@@ -7,7 +7,7 @@ enum { FLAG_COLUMNS = 34, LINE_COLUMNS = 96 };
 
 static const char exit_codes[] =
         "Exit: 0 ok, 1 failure, 2 usage, 3 does not fit, 4 bad model file, 5 corrupt data,\n"
-        "6 rank lost, 7 evaluation below --min-accuracy, 130 Ctrl-C, 143 SIGTERM.\n";
+        "6 rank lost, 7 evaluation below --min-accuracy, 130 Ctrl-C, 143 SIGTERM, 128 + N signal N.\n";
 
 /* `text`, or its first line, from the present column on, wrapped at words; following lines are
  * indented. Returns what follows the line. */
