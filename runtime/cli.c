@@ -332,6 +332,7 @@ rt_status glm_cli_parse(const glm_command *const *commands, const glm_command *c
         char **argv, glm_cli *out, bool *is_done) {
     rt_assert((size_t)cli_n_flags <= sizeof((cli_parser *)0)->is_given);
     *out = (glm_cli){.command = command->name,
+            .commands = commands,
             .max_tokens = -1,
             .port = -1,
             .max_seqs = -1,

@@ -24,6 +24,7 @@
 /* Values of every flag there is, at their defaults when not given. */
 typedef struct glm_cli {
     const char *command;
+    const struct glm_command *const *commands; /* every one there is, NULL-terminated */
 
     /* Operands in order, not flags. Borrowed from argv. */
     int n_operands;
@@ -108,6 +109,7 @@ typedef struct glm_command {
      * --temperature --top-p --top-k --seed. --quiet, --no-progress and --help are always taken. */
     const char *flags;
     const char *required; /* of these, the ones that must be given; NULL: none */
+    const char *operand_words; /* what the first operand may be, "ls|show"; NULL: anything */
     int operands_min;     /* how many operands it takes; 0 and 0: none */
     int operands_max;
     int (*run)(glm_cli *cli);
@@ -116,7 +118,8 @@ typedef struct glm_command {
 /* Defined one per cmd_<name>.c and listed in main.c. */
 extern const glm_command glm_cmd_needle, glm_cmd_ask, glm_cmd_chat, glm_cmd_complete,
         glm_cmd_prefill, glm_cmd_book, glm_cmd_tokenize, glm_cmd_detokenize, glm_cmd_logits,
-        glm_cmd_plan, glm_cmd_make_model, glm_cmd_doctor, glm_cmd_serve;
+        glm_cmd_plan, glm_cmd_make_model, glm_cmd_doctor, glm_cmd_serve, glm_cmd_version,
+        glm_cmd_completion;
 
 /* Exit codes of the command line. */
 enum {

@@ -256,6 +256,7 @@ const glm_command glm_cmd_book = {
                 "  glm1m book verify war\n"
                 "  glm1m book gc --kv-disk-space 200G\n",
         .flags = "kv-disk-dir kv-disk-space json",
+        .operand_words = "ls|show|verify|rm|gc",
         .operands_min = 1,
         .operands_max = 2,
         .run = run_book,

@@ -14,6 +14,7 @@
 #include "base/machine.h"
 #include "base/size.h"
 #include "cli.h"
+#include "cmd_version.h"
 #include "hub.h"
 #include "kvstore/kvstore.h"
 #include "linear_choice.h"
@@ -305,6 +306,7 @@ static int run_doctor(glm_cli *cli) {
         return glm_cli_fail(rt_fail(RT_EUSAGE, "doctor: --self-test needs a model: -m DIR"));
     json_t *facts = json_object();
     rt_status status = facts ? RT_OK : rt_fail(RT_ENOMEM, "doctor: no memory");
+    if (status == RT_OK) (void)json_object_set_new(facts, "build", version_facts());
     if (status == RT_OK) status = add_machine(facts, cli->engine.linear);
     if (status == RT_OK) status = add_devices(facts);
     if (status == RT_OK && cli->engine.model_dir) status = add_model(facts, cli);
@@ -324,7 +326,7 @@ const glm_command glm_cmd_doctor = {
         .usage = "doctor [-m DIR [--self-test]]",
         .summary = "what this machine offers, and what a checkpoint is",
         .details =
-                "Looks at cores, memory and cgroup limits, GPU driver, NCCL, MPI, io_uring and "
+                "Says what the program was built with, and looks at cores, memory and cgroup limits, GPU driver, NCCL, MPI, io_uring and "
                 "the\n"
                 "cache's drive; nothing needs to be there. With -m also which GLM-4 variant the\n"
                 "checkpoint is, every number the runtime would use, and the plan in short.\n"

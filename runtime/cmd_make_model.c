@@ -172,6 +172,7 @@ const glm_command glm_cmd_make_model = {
                 "  glm1m make-model needle /tmp/needle\n"
                 "  glm1m make-model random /data/9b-random --config glm-4-9b-chat-1m/config.json\n",
         .flags = "config seed",
+        .operand_words = "needle|random",
         .operands_min = 2,
         .operands_max = 2,
         .run = run,

@@ -20,6 +20,8 @@ static const glm_command *const commands[] = {
         &glm_cmd_make_model,
         &glm_cmd_doctor,
         &glm_cmd_serve,
+        &glm_cmd_version,
+        &glm_cmd_completion,
         NULL,
 };
 
@@ -68,10 +70,7 @@ int main(int argc, char **argv) {
     if (glm_launcher_has_served(name, &rank_exit_code)) return rank_exit_code;
     if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
         return help(argc, argv);
-    if (strcmp(name, "--version") == 0) {
-        (void)printf("glm1m %s\n", GLM_VERSION);
-        return flush_output(GLM_EXIT_OK);
-    }
+    if (strcmp(name, "--version") == 0) name = "version";
     if (argc < 2) return glm_cli_fail(rt_fail(RT_EUSAGE, "which command? glm1m --help lists them"));
     const glm_command *command = glm_cli_find_command(commands, name);
     if (!command) return glm_cli_fail(glm_cli_unknown_command(commands, name));
