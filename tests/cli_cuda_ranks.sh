@@ -1,7 +1,7 @@
 #!/bin/sh
 # Ranks on GPUs, however they are started: RANK and WORLD_SIZE (torchrun) and mpirun give the bits of -tp; a rank takes
 # the GPU of its place on its host, or the one it is shown; two that would share one are refused, with both numbers;
-# where rank 0 dies in a sum the others end with exit code 6 within seconds.
+# where rank 0 dies in a sum the others end with exit code 6 within seconds. bench_nccl measures what it says it does.
 #
 # Method: what plays a GPU and NCCL (tests/standin), a random model of 4 query heads over 2. A launcher that binds is
 # one that shows each rank another bus.
@@ -28,6 +28,19 @@ logits() { echo "logits -m $work/model --device cuda --tokens-file $work/tokens 
 
 # shellcheck disable=SC2046 # words
 STANDIN_CUDA_DEVICES=2 expect 0 $(logits tp) -tp 2
+
+# What it prints of memory is nothing here: the stand-in's NCCL takes none.
+shown='(bench_nccl)'
+STANDIN_CUDA_DEVICES=2 "$build/tests/bench_nccl_standin" 2 16 >"$work/out" 2>"$work/err"
+rc=$?
+[ "$rc" -eq 0 ] || fail "exit $rc of bench_nccl"
+for what in 'the communicator' 'a sum of decode' 'a sum of prefill' 'a gathering of logits' "a step's sums in a graph"; do
+    says out "# memory, 2 ranks, behind $what: "
+done
+says out 'sum of decode in a graph,2,1,'
+says out 'sum of prefill,2,16,'
+STANDIN_CUDA_DEVICES=1 "$build/tests/bench_nccl_standin" 2 >"$work/out" 2>&1
+[ $? -eq 77 ] || fail 'bench_nccl sums over GPUs that are not there'
 
 # pair VARIABLES0 VARIABLES1 NAME: two ranks with environments of their own; leaves $rc and $other_rc, and their stderr
 pair() {

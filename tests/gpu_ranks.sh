@@ -1,7 +1,8 @@
 #!/bin/sh
 # Ranks on GPUs with the real NCCL: one rank that sums by it, and 2 and 4 where the machine has as many GPUs. Needles are
 # found, logits are compared with one GPU's, run after run, and with two GPUs a rank that is killed in prefill and in
-# decode ends the run with exit code 6. tests/gpu.sh runs it with build/glm1m.
+# decode ends the run with exit code 6. What NCCL takes of a GPU's memory is printed, and what a sum takes between two. tests/gpu.sh
+# runs it with build/glm1m, and bench_nccl beside it.
 #
 #   GLM1M=build/glm1m sh tests/gpu_ranks.sh [LENGTHS]
 . tests/help_cli.sh
@@ -13,8 +14,12 @@ make_needle_model
 run plan -m "$work/model" --device cuda --nccl --json -c 4K
 [ "$rc" -eq 0 ] || { cat "$work/err" && exit 77; }
 n_gpus=$(nvidia-smi -L | wc -l)
-sed 's/"ffn_hidden_size": 115/"ffn_hidden_size": 256/; s/"kv_channels": [0-9]*/"kv_channels": 128/; s/"padded_vocab_size": 300/"padded_vocab_size": 320/' \
-    tests/golden/native_bf16_kv4/config.json >"$work/config.json"
+cat >"$work/config.json" <<'END'
+{"model_type": "glm", "hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 8, "num_key_value_heads": 4,
+ "head_dim": 128, "intermediate_size": 256, "vocab_size": 320, "max_position_embeddings": 4096, "rope_theta": 5000000,
+ "partial_rotary_factor": 0.5, "rms_norm_eps": 1.5625e-07, "attention_bias": true, "tie_word_embeddings": false,
+ "torch_dtype": "bfloat16", "hidden_act": "silu", "eos_token_id": [256], "pad_token_id": 256}
+END
 awk 'BEGIN { for (i = 0; i < 300; i++) print (i * 7919 + 13) % 256 }' >"$work/tokens"
 
 # logits NAME ARGS...
@@ -41,6 +46,7 @@ EOF
 
 expect 0 make-model random "$work/random" --config "$work/config.json" --seed 5
 logits alone
+bench=$(dirname "$GLM1M")/bench_nccl
 for ranks in 1 2 4; do
     [ "$ranks" -le "$n_gpus" ] || { echo "-tp $ranks: not run, there are $n_gpus GPUs" && continue; }
     expect 0 needle --device cuda -tp "$ranks" --nccl --lengths "$lengths" --depths 0,50,100 --quiet --min-accuracy 1
@@ -48,6 +54,7 @@ for ranks in 1 2 4; do
     logits again -tp "$ranks" --nccl
     cmp "$work/$ranks.npy" "$work/again.npy" || fail "-tp $ranks: other bits the second time"
     echo "-tp $ranks: needles found; logits beside one GPU without NCCL: $(distance "$ranks" alone)" || fail 'too far'
+    [ ! -x "$bench" ] || "$bench" "$ranks" || fail 'bench_nccl'
 done
 
 # Rank 1 of two is killed once the run says how far it is.
