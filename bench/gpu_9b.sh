@@ -2,33 +2,35 @@
 # The 9B's shape, random weights, end to end on a GPU: tokens a second of prefill and decode, device memory beside what
 # plan says, the share of samples in which the GPU was computing.
 #
-#   GLM1M=build/glm1m sh bench/gpu_9b.sh --dir DIR [--make-only | --plan-only] [CASE...]
+#   GLM1M=build/glm1m sh bench/gpu_9b.sh --dir DIR [--make-only | --plan-only] [--answer N] [CASE...]
 #
 #   DIR    where the checkpoints are made, or were by an earlier call: 19 GB, and 4.3 GB that hold 4 layers. Files in
 #          memory (tmpfs) keep the disk out of it.
+#   N      tokens that are decoded behind the prompt, at most 64 (64)
 #   CASE   LAYERS:TOKENS[:FLAGS], FLAGS with commas for spaces; default
 #            40:128K  4:1M  40:200K  40:200K:--device-kv-space,4G  4:1M:--device-kv-space,1800M
 #          The last layer attends for the prompt's last token alone: a million tokens through 4 layers take what 3 of the
 #          9B's 39 others do. 1800M of KV for 4 layers are what 40 GB leave beside the 9B's weights, for 40.
 #
 # Every case is planned before any runs. --plan-only leaves it at that: DIR/LAYERS may then be a checkpoint whose tensors
-# are holes, beside DIR/LAYERS.made, of DIR/config-LAYERS.json.
+# are holes, beside DIR/LAYERS.made, of DIR/config-LAYERS.json. A case that is stopped says how far it was.
 # Prints a line a case: as asked; seconds of loading, of prefill, tokens a second of each, GiB of device memory at the
 # peak and as planned, percent of samples (5 a second, from the first token on) in which the GPU was computing.
 set -u
-dir='' make_only=no plan_only=no
+dir='' make_only=no plan_only=no answer=64
 : "${GLM1M:?set GLM1M to the glm1m binary}"
 while [ $# -gt 0 ]; do
     case $1 in
     --dir) dir=$2 && shift ;;
     --make-only) make_only=yes ;;
     --plan-only) plan_only=yes ;;
-    -*) sed -n '2,18s/^# \{0,1\}//p' "$0" && exit 2 ;;
+    --answer) answer=$2 && shift ;;
+    -*) sed -n '2,19s/^# \{0,1\}//p' "$0" && exit 2 ;;
     *) break ;;
     esac
     shift
 done
-[ -n "$dir" ] || { sed -n '2,18s/^# \{0,1\}//p' "$0" && exit 2; }
+[ -n "$dir" ] || { sed -n '2,19s/^# \{0,1\}//p' "$0" && exit 2; }
 [ $# -gt 0 ] || set -- 40:128K 4:1M 40:200K 40:200K:--device-kv-space,4G 4:1M:--device-kv-space,1800M
 mkdir -p "$dir" || exit 1
 
@@ -79,9 +81,9 @@ one() {
     sampler=$!
     # shellcheck disable=SC2086
     "$GLM1M" complete -m "$dir/$layers" --device cuda -c "$n" $flags --no-progress -f "$dir/text" \
-        -n 64 --json >"$dir/out" 2>"$dir/err"
+        -n "$answer" --json >"$dir/out" 2>"$dir/err"
     rc=$?
-    kill $sampler
+    kill $sampler 2>/dev/null
     if [ $rc -ne 0 ]; then
         echo "$1: exit $rc: $(tail -n 3 "$dir/err")"
         failed=1
@@ -95,8 +97,9 @@ one() {
             case, load, prefill, ptps, dtps, n, peak / 1024, plan / 1073741824, busy / (n_samples ? n_samples : 1), n_samples }' "$dir/samples"
     sed 's/^/#   /' "$dir/err" | tail -n 3
 }
-failed=0
+failed=0 stopped=no
+trap 'stopped=yes' TERM INT # looked at when the program, which stops by itself, has ended
 for case in "$@"; do plan_one "$case"; done
 [ $plan_only = no ] || exit $failed
-for case in "$@"; do one "$case"; done
+for case in "$@"; do [ $stopped = yes ] || one "$case"; done
 exit $failed

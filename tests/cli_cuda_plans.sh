@@ -1,7 +1,7 @@
 #!/bin/sh
-# What is run on a GPU fits there: each command of tests/gpu_spill.sh, each case of bench/gpu_9b.sh and those that bench/GPU.md
-# asks for are planned with an H100's memory and 16 threads, on what plays a GPU; as it is 80 GB, and as 40 GB of it. A GPU's
-# minutes are dear: two runs ended at a plan.
+# What is run on a GPU fits there: each command of tests/gpu_spill.sh, each case of bench/gpu_9b.sh and of tests/gpu.sh are planned
+# with an H100's memory and 16 threads, on what plays a GPU; as it is 80 GB, and as 40 GB of it. A GPU's minutes are
+# dear: two runs ended at a plan.
 GLM1M=$(dirname "$GLM1M")/tests/glm1m_standin
 [ -x "$GLM1M" ] || { echo "no program with a stand-in here: TSan, or no headers of cuBLASLt" && exit 77; }
 . tests/help_cli.sh
@@ -44,8 +44,18 @@ for layers in 2 4 40; do
 done
 export GLM_THREADS=16 GLM_KV_DISK_SPACE=200G # whatever is free here
 sh bench/gpu_9b.sh --dir "$work/9b" --plan-only || fail 'bench/gpu_9b.sh'
-sh bench/gpu_9b.sh --dir "$work/9b" --plan-only 40:128K:--device-weights-space,12G 2:1M:--device-kv-space,900M \
-    40:200K:--device-kv-space,4G,--kv-cache-dtype,fp8 40:1M:--kv-cache-dtype,fp8 || fail 'the cases of bench/GPU.md'
+eval "$(sed -n '/^cases_of() {/,/^}/p' tests/gpu.sh)"
+for part in 9b_weights 9b_windows 9b_200K; do
+    # shellcheck disable=SC2046 # words
+    sh bench/gpu_9b.sh --dir "$work/9b" --plan-only $(cases_of $part) || fail "$part of tests/gpu.sh"
+done
+# With what the host's memory is here, not there.
+# shellcheck disable=SC2046
+sh bench/gpu_9b.sh --dir "$work/9b" --plan-only $(cases_of 9b_million | sed 's/,--host-kv-space,66G/,--host-kv-space,8G/') || fail 9b_million
+taken=$(sed -n 's/.*"gpu_total_bytes": \([0-9]*\).*/\1/p' "$work/9b/plan")
+[ "$taken" -gt 38000000000 ] && [ "$taken" -le 40000000000 ] || fail "9b_million is to take 40 GB of the GPU, and takes $taken bytes"
+sh bench/gpu_9b.sh --dir "$work/9b" --plan-only 40:200K:--device-kv-space,4G,--kv-cache-dtype,fp8 40:1M:--kv-cache-dtype,fp8 ||
+    fail 'what README says of e4m3'
 # A million tokens where 40 GB are free.
 STANDIN_CUDA_MEMORY=42949672960 sh bench/gpu_9b.sh --dir "$work/9b" --plan-only \
     40:1M:--host-kv-space,16G 40:1M:--kv-cache-dtype,fp8,--host-kv-space,16G || fail 'a million tokens in 40 GB'

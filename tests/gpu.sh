@@ -3,29 +3,39 @@
 # the device, a hundred times for the same bits; the whole program, where the project's own build, build/glm1m, is;
 # the benchmarks, and PyTorch's attention beside ours; rows beyond element 2^32; compute-sanitizer.
 #
-#   sh tests/gpu.sh [--build-only] [--seconds N] [--out DIR] [--capability X.Y] [PART...]
+#   sh tests/gpu.sh [--build-only | --as-built] [--seconds N] [--out DIR] [--models DIR] [--capability X.Y] [PART...]
 #
 #   --build-only   compile for the GPU of --capability (9.0), run nothing: needs the toolkit, no GPU
+#   --as-built     run what build-gpu/ holds, whatever it was made from
 #   --seconds N    stop after so many (780); what matters most comes first, every part has a limit of its own
-#   --out DIR      where results go as they come: summary, and a log a part (build-gpu/results)
-#   PART           only these, as test_cuda_decode, bench_cuda_attention, full:test_cuda_decode, memcheck:test_cuda_ops
+#   --out DIR      where results go as they come: summary, summary.tsv, and a log a part (build-gpu/results). What has a
+#                  result there, of the same sources, is not run again; what did not fit into the time comes next
+#   --models DIR   where the 9B's checkpoints (23 GB) are made, or were by an earlier call; they stay (default: in memory, for
+#                  this call)
+#   PART           only these, and again: test_cuda_decode, bench_cuda_attention, full:test_cuda_decode,
+#                  memcheck:test_cuda_ops, 9b_million; "test_cuda_decode test_cuda_fp8", one argument, are run at once
+#
+# A line of summary.tsv is a part's, and one more for each figure of it that bench/foretold.tsv has a prediction of.
 #
 # Needs a driver, and the CUDA toolkit (12.4 or later) and a C compiler unless --build-only has been run on the same
 # sources: then build-gpu/ is all that is needed. No network. A part that fails or takes too long stops no other.
 # Exits 0 when everything passed, 1 when something failed, 77 where there is no GPU or nothing could be run.
 set -u
 cd "$(dirname "$0")/.." || exit 1
+. tests/help_gpu_build.sh
 PATH=$PATH:/usr/local/cuda/bin
 BUILD=build-gpu
 
-run_it=yes seconds=780 out=$BUILD/results capability=
+run_it=yes as_built=no seconds=780 out=$BUILD/results models='' capability=
 while [ $# -gt 0 ]; do
     case $1 in
     --build-only) run_it=no ;;
+    --as-built) as_built=yes ;;
     --seconds) seconds=$2 && shift ;;
     --out) out=$2 && shift ;;
+    --models) models=$2 && shift ;;
     --capability) capability=$2 && shift ;;
-    -*) echo "unknown argument $1; usage: sh tests/gpu.sh [--build-only] [--seconds N] [--out DIR] [--capability X.Y] [PART...]" && exit 2 ;;
+    -*) echo "unknown argument $1" && sed -n '6,20s/^# \{0,1\}//p' "$0" && exit 2 ;;
     *) break ;;
     esac
     shift
@@ -52,44 +62,60 @@ esac
 
 # ---- what there is ----
 
-# In the order of their worth.
+# In the order of their worth, one a line.
 tests() {
-    echo test_cuda_primitives test_cuda_barriers
-    [ $has_sm90 = 0 ] || echo test_cuda_primitives_sm90 test_cuda_barriers_sm90 test_cuda_prefill_sm90 test_cuda_decode_sm90
-    echo test_cuda_prefill_sm80 test_cuda_decode test_cuda_fp8 test_cuda_append test_cuda_ops test_cuda_sample test_cuda_page_copy
+    printf 'test_cuda_%s\n' primitives barriers
+    [ $has_sm90 = 0 ] || printf 'test_cuda_%s\n' primitives_sm90 barriers_sm90 prefill_sm90 decode_sm90
+    printf 'test_cuda_%s\n' prefill_sm80 decode fp8 append ops sample page_copy
 }
 benches() {
-    echo bench_cuda_attention bench_cuda_layer bench_cuda_decode
+    printf 'bench_cuda_%s\n' attention layer decode
 }
 # Are all of them in the lists? One that is not would never run.
 for source in tests/test_cuda_*.cpp bench/bench_cuda_*.cpp; do
     name=$(basename "$source" .cpp)
     case $name in *_mutants) continue ;; esac # those are about the emulation
     case $has_sm90$name in 0*sm90*) continue ;; esac
-    { tests && benches; } | tr ' ' '\n' | grep -qx "$name" || { echo "tests/gpu.sh does not know $name" && exit 1; }
+    { tests && benches; } | grep -qx "$name" || { echo "tests/gpu.sh does not know $name" && exit 1; }
 done
 
 # A wave runs at once, as far as the processors go: correctness does not ask for the GPU alone, and its minutes are
-# dear. First whether it is right, then how fast, one after the other, then what takes longest.
+# dear. First whether it is right, then how fast, one after the other, then what takes longest. In front of each the
+# seconds that it takes, from what was seen on an H100 and an H200 (bench/GPU.md): where fewer are left it waits for
+# the next call.
 waves() {
-    echo "$(tests | tr '\n' ' ')logits engine ranks"
-    echo spill # 25 processes: each is opened in a second or two where it is alone, in several beside the tests
-    for name in bench_cuda_attention 9b bench_cuda_decode bench_cuda_layer bench_cuda_sdpa; do echo "$name"; done
-    if command -v compute-sanitizer >/dev/null; then
-        for tool in memcheck racecheck synccheck initcheck; do
-            tests | tr ' ' '\n' | sed "s/^/$tool:/" | tr '\n' ' ' && echo
-        done
-    fi
+    echo "40 $(tests | tr '\n' ' ')logits engine ranks"
+    echo 30 bench_cuda_attention
+    echo 60 variants
+    sanitized 45 "$(tests | grep 'prefill\|decode\|fp8')"
+    echo 15 bench_cuda_decode
+    echo 70 spill # 30 processes, each of which opens a GPU
+    echo 45 9b_weights
+    echo 45 9b_windows
+    echo 80 9b_200K
     # 35 GB of the GPU's memory and 20
-    [ $has_sm90 = 0 ] || echo full:test_cuda_prefill_sm90 full:test_cuda_decode_sm90
-    echo full:test_cuda_prefill_sm80 full:test_cuda_decode
+    [ $has_sm90 = 0 ] || echo 8 full:test_cuda_prefill_sm90 full:test_cuda_decode_sm90
+    echo 8 full:test_cuda_prefill_sm80 full:test_cuda_decode
+    echo 15 bench_cuda_layer
+    sanitized 45 "$(tests | grep -v 'prefill\|decode\|fp8')"
+    echo 30 bench_cuda_sdpa
+    echo 640 9b_million
+}
+# sanitized SECONDS TESTS: all at once
+sanitized() {
+    command -v compute-sanitizer >/dev/null || return
+    printf '%s ' "$1"
+    for tool in memcheck racecheck synccheck initcheck; do
+        printf '%s\n' "$2" | sed "s/^/$tool:/" | tr '\n' ' '
+    done
+    echo
 }
 
 limit_of() {
     case $1 in
-    bench_*) echo 150 ;;
-    9b) echo 270 ;;
-    spill) echo 150 ;;
+    bench_* | variants | 9b_weights | 9b_windows | spill) echo 150 ;;
+    9b_200K) echo 180 ;;
+    9b_million) echo 700 ;;
     engine | ranks | *check:*) echo 120 ;;
     *) echo 60 ;;
     esac
@@ -97,73 +123,13 @@ limit_of() {
 
 # ---- building ----
 
-# What the programs in build-gpu/ were made from.
-stamp() {
-    { echo "$capability" && find CMakeLists.txt attention kvstore parallel runtime tests bench -name '*.[ch]' -o -name '*.cu*' \
-        -o -name '*.cpp' -o -name CMakeLists.txt | LC_ALL=C sort | xargs cat; } | cksum
+is_built() {
+    [ "$(cat $BUILD/stamp 2>/dev/null)" = "$(stamp)" ]
 }
-
-# The whole program and its logits' test, with the libraries they are linked to beside them: where the GPU is, there
-# need be none of them, and nothing to fetch them from.
-build_program() {
-    command -v cmake >/dev/null || { echo 'no cmake here: the program itself is left out' && return 0; }
-    # shellcheck disable=SC2016 # $ORIGIN is the linker's
-    cmake -S . -B $BUILD-program -DCMAKE_BUILD_TYPE=Release -DGLM_CUDA=ON -DGLM_MPI=OFF -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON \
-        '-DCMAKE_INSTALL_RPATH=$ORIGIN/lib' -DCMAKE_EXE_LINKER_FLAGS=-Wl,--disable-new-dtags >/dev/null &&
-        cmake --build $BUILD-program -j "$(nproc)" --target glm1m test_runtime_gpu_logits >/dev/null || return 1
-    cp $BUILD-program/glm1m $BUILD-program/tests/test_runtime_gpu_logits $BUILD && mkdir -p $BUILD/lib || return 1
-    strip --strip-debug $BUILD/glm1m $BUILD/test_runtime_gpu_logits
-    ldd $BUILD-program/glm1m $BUILD-program/tests/test_runtime_gpu_logits | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p' | sort -u |
-        grep -v '/lib\(c\|m\|dl\|rt\|pthread\)\.so' | xargs -I{} cp -L {} $BUILD/lib
-}
-
-# compile SOURCE NAME; a benchmark links the kernels, a test contains the one it tests
-# shellcheck disable=SC2086 # words of options
-compile() {
-    kernels=
-    case $2 in
-    bench_*)
-        for kernel in attention/*.cu runtime/*.cu; do
-            object=$BUILD/kernel_$(basename "$kernel" .cu).o
-            case $kernel in *_sm90.cu) [ "$capability" = 9.0 ] || continue ;; esac
-            [ -e "$object" ] || nvcc -std=c++17 -O3 -lineinfo -I. $architecture -c "$kernel" -o "$object" || return 1
-            kernels="$kernels $object"
-        done
-        [ "$2" != bench_cuda_decode ] || kernels="$kernels $linear"
-        ;;
-    esac
-    nvcc -std=c++17 -O2 -lineinfo -x cu -I. -Itests -Ibench $architecture -DHAS_SM90=$has_sm90 -c "$1" -o "$BUILD/$2.o" &&
-        nvcc $architecture "$BUILD/$2.o" $kernels $BUILD/attn_cuda.o $BUILD/attn_fp8.o $BUILD/attn_ref.o $BUILD/status.o -ldl \
-            -o "$BUILD/$2" && rm -f "$BUILD/$2.o"
-}
-
-build() {
-    command -v nvcc >/dev/null || { echo "no nvcc here: the CUDA toolkit is needed, or build-gpu/ from --build-only on the same sources" && exit 77; }
-    rm -rf $BUILD && mkdir -p $BUILD
-    linear= # products as the program has them, for a benchmark
-    for source in attention/attn_cuda.c attention/attn_fp8.c attention/attn_ref.c runtime/base/status.c \
-        runtime/linear_cuda.c runtime/device_cuda.c runtime/base/memory.c runtime/base/proc_text.c runtime/base/size.c; do
-        object=$BUILD/$(basename "$source" .c).o
-        cc -std=gnu11 -O2 -g -D_GNU_SOURCE -I. -Iruntime -isystem "$(dirname "$(command -v nvcc)")/../include" \
-            -c "$source" -o "$object" || exit 1
-        case $source in */linear_* | */device_* | */memory.c | */proc_text.c | */size.c) linear="$linear $object" ;; esac
-    done
-    for name in $(tests) $(benches); do
-        source=tests/$name.cpp
-        [ -e "$source" ] || source=bench/$name.cpp
-        echo "compiling $name"
-        compile "$source" "$name" || echo "FAIL  $name does not compile"
-    done
-    echo 'compiling glm1m'
-    build_program || echo 'FAIL  glm1m does not compile'
-    rm -f $BUILD/*.o
-    ! is_complete || stamp >$BUILD/stamp
-}
-is_complete() {
-    for name in $(tests) $(benches); do [ -x "$BUILD/$name" ] || return 1; done
-}
-
-if [ "$(cat $BUILD/stamp 2>/dev/null)" = "$(stamp)" ]; then
+if [ $as_built = yes ]; then
+    [ -e $BUILD/stamp ] || { echo "$BUILD is not complete: nothing to run" && exit 1; }
+    is_built || echo "$BUILD is of other sources than these"
+elif is_built; then
     echo "$BUILD is of these sources: nothing to compile"
 else
     build
@@ -174,10 +140,13 @@ if [ $run_it = no ]; then
     exit $?
 fi
 
-# ---- running ----
+# ---- results ----
 
 mkdir -p "$out" || exit 1
-summary=$out/summary
+summary=$out/summary table=$out/summary.tsv
+gpu=$(nvidia-smi --query-gpu=name --format=csv,noheader 2>/dev/null | head -n 1)
+sources=$(cut -d ' ' -f 1 <$BUILD/stamp 2>/dev/null)
+[ -s "$table" ] || printf 'part\tseconds\tresult\tfigure\tvalue\tpredicted\tverdict\tgpu\tsources\n' >"$table"
 left() {
     echo $((seconds - $(date +%s) + started))
 }
@@ -188,6 +157,37 @@ machine_state() {
     note "# $(nvidia-smi --query-gpu=name,driver_version,clocks.sm,clocks.max.sm,power.draw,power.limit,temperature.gpu \
         --format=csv,noheader 2>&1 | head -n 1)"
 }
+# keep PART SECONDS RESULT [FIGURE VALUE PREDICTED VERDICT]
+keep() {
+    printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "${4:--}" "${5:--}" "${6:--}" "${7:--}" "$gpu" "$sources" >>"$table"
+}
+is_done() { # PART: whether there is a result of it
+    awk -F '\t' -v part="$1" -v sources="$sources" '$1 == part && $NF == sources && $3 != "cut" { found = 1 } END { exit !found }' "$table"
+}
+# What bench/foretold.tsv says of a part on this GPU, beside what its log has.
+judge() { # PART LOG SECONDS RESULT
+    awk -F '\t' -v part="$1" -v gpu="$gpu" '
+        function number(pattern,   i) { # what follows the first match in the log
+            for (i = 1; i <= n; i++)
+                if (match(line[i], pattern)) return substr(line[i], RSTART + RLENGTH) + 0
+            return ""
+        }
+        FILENAME == ARGV[1] { line[++n] = $0; next }
+        /^#/ || $1 != part || ($2 != "any" && index(gpu, $2) == 0) { next }
+        {
+            value = number($4)
+            if (value != "" && $5 != "-") value = number($5) > 0 ? value / number($5) : ""
+            verdict = value == "" ? "unseen" : value < $6 ? "below" : value > $7 ? "above" : "met"
+            printf "%s\t%s\t%s to %s\t%s\n", $3, value == "" ? "-" : value, $6, $7, verdict
+        }' "$2" bench/foretold.tsv >"$2.figures"
+    while IFS='	' read -r figure value predicted verdict; do
+        keep "$1" "$3" "$4" "$figure" "$value" "$predicted" "$verdict"
+        printf '#   %s: %s, predicted %s: %s\n' "$figure" "$value" "$predicted" "$verdict" | tee -a "$summary"
+    done <"$2.figures"
+    rm -f "$2.figures"
+}
+
+# ---- running ----
 
 # sanitizer_command SIZE TOOL:TEST; sizes are tests/help_cuda_machine.h's. Tests themselves never exit with found_rc.
 found_rc=9
@@ -200,13 +200,24 @@ command_of() {
     case $1 in
     logits) [ ! -x $BUILD/test_runtime_gpu_logits ] || echo "$BUILD/test_runtime_gpu_logits" ;;
     engine | spill | ranks) [ ! -x $BUILD/glm1m ] || echo "env GLM1M=$PWD/$BUILD/glm1m sh tests/gpu_$1.sh" ;;
-    9b) [ ! -x $BUILD/glm1m ] || echo "env GLM1M=$PWD/$BUILD/glm1m sh bench/gpu_9b.sh --dir $models" ;;
+    9b_*) [ ! -x $BUILD/glm1m ] || echo "env GLM1M=$PWD/$BUILD/glm1m sh bench/gpu_9b.sh --dir $models $(cases_of "$1")" ;;
+    variants) [ ! -d $BUILD/variants ] || echo "sh bench/cuda_variants.sh run" ;;
     bench_cuda_sdpa) command -v python3 >/dev/null && echo "python3 bench/bench_cuda_sdpa.py" ;;
     full:*) echo "$BUILD/${1#full:}" ;;
     racecheck:*) sanitizer_command 2 "$1" ;;
     *check:*) sanitizer_command 1 "$1" ;;
     test_*) echo "env GLM_TEST_FAST=1 $BUILD/$1" ;;
     *) echo "$BUILD/$1" ;;
+    esac
+}
+# With less on the GPU and, to be compared with, without. 17G of KV are what 40 GB leave beside the 9B's weights; the host
+# holds the other 63.
+cases_of() {
+    case $1 in
+    9b_weights) echo --answer 16 40:128K 40:128K:--device-weights-space,12G ;;
+    9b_windows) echo 2:1M 2:1M:--device-kv-space,900M ;;
+    9b_200K) echo --answer 16 40:200K 40:200K:--device-kv-space,4G ;;
+    9b_million) echo --answer 4 40:1M:--device-kv-space,17G,--host-kv-space,66G ;;
     esac
 }
 
@@ -218,40 +229,56 @@ print(*[d for p in (s.submodule_search_locations if s else []) for d in glob.glo
 done
 export LD_LIBRARY_PATH="${LD_LIBRARY_PATH:-}:/usr/local/cuda/lib64"
 
+# result_of RC LIMIT: of a part whose own limit that was, or not
+result_of() {
+    case $1 in
+    0) echo pass ;;
+    77) echo skip ;;
+    124 | 137) [ "$2" -lt "$(limit_of "$part")" ] && echo cut || echo FAIL ;;
+    *) echo FAIL ;;
+    esac
+}
 run() {
     part=$1
     command=$(command_of "$part")
     [ -n "$command" ] || { note "skip  $part: what runs it is not there" && return; }
     limit=$(limit_of "$part")
     [ "$(left)" -ge "$limit" ] || limit=$(left)
-    [ "$limit" -ge 5 ] || { note "skip  $part: no time left" && return; }
+    [ "$limit" -ge 5 ] || { note "later $part: no time left" && return; }
     log=$out/$(printf '%s' "$part" | tr : _)
     from=$(date +%s)
     # shellcheck disable=SC2086 # words of a command
-    timeout -k 5 "$limit" $command >"$log" 2>&1
+    timeout -k 5 "$limit" $command >"$log" 2>&1 </dev/null
     rc=$?
-    took="$(($(date +%s) - from)) s"
+    took=$(($(date +%s) - from))
+    result=$(result_of $rc "$limit")
     case $part:$rc in
     racecheck:test_cuda_barriers*:$found_rc) # what is right by definition: a fault of the tool's
-        note "wrong $part: hazards are reported where there are none (bench/GPU.md, What racecheck takes for a race)" && return ;;
+        result=wrong ;;
     esac
-    case $rc in
-    0) note "pass  $part ($took)" ;;
-    77) note "skip  $part: $(tail -n 1 "$log")" ;;
-    124 | 137) note "FAIL  $part: not over after $limit s" ;;
-    *) note "FAIL  $part: exit $rc ($took)" ;;
+    keep "$part" $took "$result"
+    case $result:$rc in
+    pass:*) note "pass  $part ($took s)" ;;
+    skip:*) note "skip  $part: $(tail -n 1 "$log")" ;;
+    wrong:*) note "wrong $part: hazards are reported where there are none (bench/results/2026-11-26_h100_racecheck.txt)" ;;
+    cut:*) note "later $part: not over after the $limit s that were left" ;;
+    *:124 | *:137) note "FAIL  $part: not over after $limit s" ;;
+    *) note "FAIL  $part: exit $rc ($took s)" ;;
     esac
     case $part$rc in
-    bench_* | 9b* | engine0 | spill0 | ranks0 | logits0) cat "$log" ;;
+    bench_* | variants* | 9b* | engine0 | spill0 | ranks0 | logits0) cat "$log" ;;
     *77 | *0) ;;
     *) tail -n 12 "$log" ;;
     esac
+    [ $rc = 77 ] || judge "$part" "$log" $took "$result"
 }
 
-# wave PART...: at once; what they print does not mix
+# wave SECONDS PART...: at once; what they print does not mix
 wave() {
+    [ "$(left)" -ge "$1" ] || { note "later $(shift && echo "$*"): takes $1 s, $(left) s are left" && return; }
+    shift
     if [ $# -eq 1 ]; then
-        case $1 in bench_* | 9b) machine_state ;; esac
+        case $1 in bench_* | variants | 9b_*) machine_state ;; esac
         run "$1"
         return
     fi
@@ -267,32 +294,44 @@ wave() {
 
 # The 9B's checkpoints are made beside the tests, in memory where there is room.
 make_models() {
-    room=$(df --output=avail -B1G /dev/shm 2>/dev/null | tail -n 1)
-    parent=/dev/shm
-    [ "${room:-0}" -gt 30 ] || parent=${TMPDIR:-/tmp}
-    models=$(mktemp -d "$parent/glm1m-9b.XXXXXX") || return
-    trap 'rm -rf "$models"' EXIT
+    if [ -z "$models" ]; then
+        room=$(df --output=avail -B1G /dev/shm 2>/dev/null | tail -n 1)
+        parent=/dev/shm
+        [ "${room:-0}" -gt 30 ] || parent=${TMPDIR:-/tmp}
+        models=$(mktemp -d "$parent/glm1m-9b.XXXXXX") || return
+        trap 'rm -rf "$models"' EXIT
+    fi
     [ -x $BUILD/glm1m ] || return
-    GLM1M=$PWD/$BUILD/glm1m nice sh bench/gpu_9b.sh --dir "$models" --make-only >"$out/9b_models" 2>&1 &
+    GLM1M=$PWD/$BUILD/glm1m nice sh bench/gpu_9b.sh --dir "$models" --make-only 2:1M 40:1M >"$out/9b_models" 2>&1 &
 }
 
-: >"$summary"
-note "# $(git rev-parse --short HEAD 2>/dev/null || echo 'no git'), built for $capability, $seconds s"
+# Waves of what has no result yet.
+pending() {
+    while read -r expected parts; do
+        pending=
+        for part in $parts; do is_done "$part" || pending="$pending $part"; done
+        [ -z "$pending" ] || echo "$expected$pending"
+    done
+}
+
+note "# $(git rev-parse --short HEAD 2>/dev/null || echo 'no git'), sources $sources, built for $capability, $seconds s"
 machine_state
 command -v compute-sanitizer >/dev/null || note "# no compute-sanitizer here"
 if [ $# -gt 0 ]; then
-    printf '%s\n' "$@" >"$out/waves"
+    printf '5 %s\n' "$@" >"$out/waves"
 else
-    waves >"$out/waves"
+    waves | pending >"$out/waves"
 fi
+begin=$(wc -l <"$summary")
 making=
-! grep -qw 9b "$out/waves" || { make_models && making=$!; }
+! grep -q ' 9b_' "$out/waves" || { make_models && making=$!; }
 while read -r parts; do
-    case $parts in 9b) wait $making ;; esac
+    case $parts in *' 9b_'*) wait $making ;; esac
     # shellcheck disable=SC2086 # words
     wave $parts
 done <"$out/waves"
 machine_state
-note "# $(grep -c '^pass' "$summary") passed, $(grep -c '^FAIL' "$summary") failed, $(grep -c '^skip' "$summary") skipped, $(($(date +%s) - started)) s"
-! grep -q '^FAIL' "$summary" || exit 1
-grep -q '^pass' "$summary" || exit 77
+counts() { sed "1,${begin}d" "$summary" | grep -c "^$1"; }
+note "# $(counts pass) passed, $(counts FAIL) failed, $(counts skip) skipped, $(counts later) for the next call, $(($(date +%s) - started)) s"
+[ "$(counts FAIL)" -eq 0 ] || exit 1
+[ "$(counts pass)" -gt 0 ] || exit 77

@@ -1,0 +1,79 @@
+#!/bin/sh
+# tests/gpu.sh where a GPU's minutes are few: a part that fails or hangs stops no other; what has a result is not run again by
+# the next call, what had no time left is; figures are held against bench/foretold.tsv. Its parts, all of them, are known.
+#
+# Method: a tree whose programs are scripts that say what the real ones do, and an nvidia-smi that names a GPU.
+[ -z "${GLM_TEST_FAST:-}" ] || { echo 'scripts only: the release suite has run it' && exit 77; }
+. tests/help_cli.sh
+tree=$work/tree
+mkdir -p "$tree/tests" "$tree/bench" "$tree/build-gpu" "$tree/bin" || exit 1
+cp tests/gpu.sh tests/help_gpu_build.sh "$tree/tests" && cp bench/foretold.tsv "$tree/bench" || exit 1
+for name in tests/test_cuda_* bench/bench_cuda_*; do : >"$tree/$name"; done
+# program PATH COMMANDS
+program() {
+    printf '#!/bin/sh\n%s\n' "$2" >"$tree/$1" && chmod +x "$tree/$1"
+}
+program bin/nvidia-smi 'case "$*" in *compute_cap*) echo 9.0 ;; *) echo "NVIDIA H100 80GB HBM3" ;; esac'
+program bin/compute-sanitizer 'exit 0'
+for name in "$tree"/tests/test_cuda_*.cpp; do program "build-gpu/$(basename "$name" .cpp)" 'echo "$0" >>ran'; done
+program build-gpu/test_cuda_ops 'echo wrong && exit 1'
+program build-gpu/bench_cuda_layer 'echo "# derived: 2^20 tokens through 40 layers in 530.5 s = 40 x 13"'
+program build-gpu/bench_cuda_attention 'echo decode_sm90,1048576,1,0.1,0.1,3000,3000,GB/s,1.030 && echo chunk_sm90,131072,8448,1,1,650.5,640,TFLOP/s,0.7'
+program build-gpu/bench_cuda_decode 'echo attention,131072,16,0.16,0.16'
+mkdir "$tree/build-gpu/variants"
+
+# gpu ARGS...: leaves $rc and $work/out; $line is of summary.tsv
+gpu() {
+    shown="(tests/gpu.sh $*)"
+    (cd "$tree" && PATH=$tree/bin:$PATH sh tests/gpu.sh --as-built --out results "$@") >"$work/out" 2>"$work/err"
+    rc=$?
+}
+result() { # PART [FIGURE]: its latest result, or the figure's latest value and verdict
+    awk -F '\t' -v part="$1" -v figure="${2:--}" '$1 == part && $4 == figure { print figure == "-" ? $3 : $5 " " $7 }' \
+        "$tree/results/summary.tsv" | tail -n 1
+}
+is() { # WANTED PART [FIGURE]
+    wanted=$1
+    shift
+    [ "$(result "$@")" = "$wanted" ] || { cat "$tree/results/summary.tsv" && fail "$*: $(result "$@"), wanted $wanted"; }
+}
+
+gpu
+[ "$rc" -eq 1 ] || fail "exit $rc of a build that is not complete"
+says out 'is not complete'
+echo '123 456' >"$tree/build-gpu/stamp"
+
+# Enough for what takes up to 45 s, and not for what takes 60 and more.
+gpu --seconds 55
+[ "$rc" -eq 1 ] || fail "exit $rc, one part failed"
+is FAIL test_cuda_ops
+is pass test_cuda_decode
+is pass bench_cuda_attention
+is '1.03 met' bench_cuda_attention 'decode, 1M keys, 1 tokens, of the copy'
+is '650.5 below' bench_cuda_attention 'chunk, 128K keys, TFLOP/s'
+is '- unseen' bench_cuda_attention 'chunk, 1M keys, TFLOP/s'
+is pass 'full:test_cuda_decode'
+is '0.16 met' bench_cuda_decode 'attention of 16 forks, 128K, ms'
+is '530.5 met' bench_cuda_layer '2^20 tokens through 40 layers, derived, s'
+is '' 9b_million
+for tool in memcheck racecheck synccheck initcheck; do is pass $tool:test_cuda_fp8; done
+says out 'later variants: takes 60 s'
+says out 'logits: what runs it is not there'
+n_ran=$(wc -l <"$tree/ran")
+
+# Nothing of that is run again, and what is named is; what there was no time for comes next.
+program build-gpu/test_cuda_ops 'exit 0'
+program bench/cuda_variants.sh 'sleep 30'
+gpu --seconds 6 variants test_cuda_ops
+is cut variants
+program bench/cuda_variants.sh 'echo "# chunk_sm90,131072,8448: now 700.0, ran 686.0 (-2.0 %), early 703.5 (+0.5 %) TFLOP/s"'
+gpu --seconds 300 variants test_cuda_ops
+[ "$rc" -eq 0 ] || fail "exit $rc of a call without a failure"
+is pass variants
+is pass test_cuda_ops
+is '-2 met' variants 'prefill as it ran last, chunk 128K, percent against now'
+is '0.5 met' variants 'exponentials early, chunk 128K, percent against now'
+program build-gpu/bench_cuda_decode 'exit 1'
+gpu
+[ "$(wc -l <"$tree/ran")" -eq "$n_ran" ] || fail 'tests that have a result are run again'
+[ "$rc" -eq 77 ] || fail "exit $rc where everything has a result"

@@ -1,0 +1,72 @@
+# shellcheck shell=sh
+# What tests/gpu.sh compiles, into $BUILD for the GPU of $capability ($architecture, $has_sm90): the tests and the benchmarks of
+# kernels by nvcc, the whole program with the libraries it is linked to.
+
+# What the programs in build-gpu/ were made from.
+stamp() {
+    { echo "$capability" && find CMakeLists.txt attention kvstore parallel runtime tests bench -name '*.[ch]' -o -name '*.cu*' \
+        -o -name '*.cpp' -o -name CMakeLists.txt | LC_ALL=C sort | xargs cat; } | cksum
+}
+
+# The whole program, its logits' test and NCCL's benchmark, with the libraries they are linked to beside them: where the GPU is, there
+# need be none of them, and nothing to fetch them from.
+build_program() {
+    command -v cmake >/dev/null || { echo 'no cmake here: the program itself is left out' && return 0; }
+    # shellcheck disable=SC2016 # $ORIGIN is the linker's
+    cmake -S . -B $BUILD-program -DCMAKE_BUILD_TYPE=Release -DGLM_CUDA=ON -DGLM_MPI=OFF -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON \
+        '-DCMAKE_INSTALL_RPATH=$ORIGIN/lib' -DCMAKE_EXE_LINKER_FLAGS=-Wl,--disable-new-dtags >/dev/null &&
+        cmake --build $BUILD-program -j "$(nproc)" --target glm1m test_runtime_gpu_logits bench_nccl >/dev/null || return 1
+    cp $BUILD-program/glm1m $BUILD-program/tests/test_runtime_gpu_logits $BUILD-program/bench/bench_nccl $BUILD &&
+        mkdir -p $BUILD/lib || return 1
+    strip --strip-debug $BUILD/glm1m $BUILD/test_runtime_gpu_logits $BUILD/bench_nccl
+    ldd $BUILD-program/glm1m $BUILD-program/tests/test_runtime_gpu_logits $BUILD-program/bench/bench_nccl | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p' | sort -u |
+        grep -v '/lib\(c\|m\|dl\|rt\|pthread\)\.so' | xargs -I{} cp -L {} $BUILD/lib
+}
+
+# compile SOURCE NAME; a benchmark links the kernels, a test contains the one it tests
+# shellcheck disable=SC2086 # words of options
+compile() {
+    kernels=
+    case $2 in
+    bench_*)
+        for kernel in attention/*.cu runtime/*.cu; do
+            object=$BUILD/kernel_$(basename "$kernel" .cu).o
+            case $kernel in *_sm90.cu) [ "$capability" = 9.0 ] || continue ;; esac
+            [ -e "$object" ] || nvcc -std=c++17 -O3 -lineinfo -I. $architecture -c "$kernel" -o "$object" || return 1
+            kernels="$kernels $object"
+        done
+        [ "$2" != bench_cuda_decode ] || kernels="$kernels $linear"
+        ;;
+    esac
+    nvcc -std=c++17 -O2 -lineinfo -x cu -I. -Itests -Ibench $architecture -DHAS_SM90=$has_sm90 -c "$1" -o "$BUILD/$2.o" &&
+        nvcc $architecture "$BUILD/$2.o" $kernels $BUILD/attn_cuda.o $BUILD/attn_fp8.o $BUILD/attn_ref.o $BUILD/status.o -ldl \
+            -o "$BUILD/$2" && rm -f "$BUILD/$2.o"
+}
+
+build() {
+    command -v nvcc >/dev/null || { echo "no nvcc here: the CUDA toolkit is needed, or build-gpu/ from --build-only on the same sources" && exit 77; }
+    # What others made stays: results, variants.
+    mkdir -p $BUILD && find $BUILD -mindepth 1 -maxdepth 1 ! -name results ! -name variants -exec rm -rf {} +
+    linear= # products as the program has them, for a benchmark
+    for source in attention/attn_cuda.c attention/attn_fp8.c attention/attn_ref.c runtime/base/status.c \
+        runtime/linear_cuda.c runtime/device_cuda.c runtime/base/memory.c runtime/base/proc_text.c runtime/base/size.c; do
+        object=$BUILD/$(basename "$source" .c).o
+        cc -std=gnu11 -O2 -g -D_GNU_SOURCE -I. -Iruntime -isystem "$(dirname "$(command -v nvcc)")/../include" \
+            -c "$source" -o "$object" || exit 1
+        case $source in */linear_* | */device_* | */memory.c | */proc_text.c | */size.c) linear="$linear $object" ;; esac
+    done
+    for name in $(tests) $(benches); do
+        source=tests/$name.cpp
+        [ -e "$source" ] || source=bench/$name.cpp
+        echo "compiling $name"
+        compile "$source" "$name" || echo "FAIL  $name does not compile"
+    done
+    echo 'compiling glm1m'
+    build_program || echo 'FAIL  glm1m does not compile'
+    rm -f $BUILD/*.o
+    ! is_complete || stamp >$BUILD/stamp
+}
+is_complete() {
+    for name in $(tests) $(benches); do [ -x "$BUILD/$name" ] || return 1; done
+}
+
