@@ -142,6 +142,7 @@ static rt_status make_plan(
     int32_t n_here = 0;
     const int32_t place = glm_ranks_place(comm, &n_here);
     if (!limited.ranks_here && comm->n_ranks > 1) limited.ranks_here = n_here;
+    if (comm->n_ranks > 1) RT_TRY(glm_ranks_cores(comm, &limited.cores_here));
     RT_TRY(par_agree(comm, glm_plan_ask_limits(&limited, &limited), NULL));
     RT_TRY(par_agree(comm, RT_OK, &limited.memory_bytes));
     RT_TRY(par_agree(comm, RT_OK, &limited.disk_free_bytes));

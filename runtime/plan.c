@@ -381,10 +381,14 @@ rt_status glm_plan_ask_limits(const glm_options *options, glm_options *out) {
     return RT_OK;
 }
 
+static int32_t cores_here(const glm_options *options) {
+    return options->cores_here ? options->cores_here : rt_machine_cores();
+}
+
 /* Threads of a rank: cores that we may use, shared among the ranks here. */
 static int32_t threads_of(const glm_options *options) {
     if (options->threads) return options->threads;
-    return (int32_t)rt_max64(rt_machine_cores() / ranks_here(options), 1);
+    return (int32_t)rt_max64(cores_here(options) / ranks_here(options), 1);
 }
 
 static rt_status start_plan(const glm_config *config, const glm_options *options, glm_plan *plan) {
@@ -460,7 +464,7 @@ rt_status glm_plan_make(const glm_checkpoint *checkpoint, const glm_options *giv
     plan.kv_copies = shard.kv_copies;
     RT_TRY(of.backend->speed(plan.threads, &of.speed));
     if (!plan.on_gpu)
-        glm_speed_share(&of.speed, ranks_here(options), plan.threads, rt_machine_cores());
+        glm_speed_share(&of.speed, ranks_here(options), plan.threads, cores_here(options));
     plan.machine_flops = of.speed.flops;
 
     choose_chunk(&of, &plan);

@@ -31,6 +31,7 @@ typedef struct glm_options {
     int32_t threads;         /* 0: every core we may use */
     int32_t tensor_parallel; /* -tp: ranks; 0: 1 */
     int32_t ranks_here;      /* of them on this machine, which they share; 0: all */
+    int32_t cores_here;      /* that those may use together; 0: those of this process */
     bool nccl;               /* --nccl: one GPU, too, sums by NCCL */
     int64_t gpu_memory_bytes; /* of a GPU's, what may be taken; 0: ask */
     int64_t memory_bytes;    /* what a rank may take of memory, */

@@ -67,6 +67,9 @@ RT_MUST_CHECK rt_status glm_ranks_follow(glm_engine *engine);
 /* ranks_open.c: the group that options->tensor_parallel asks for; a group of one where it is 1 or 0. The
  * others have the options then. RT_EUNSUPPORTED, RT_EPEER, RT_ENOMEM. */
 RT_MUST_CHECK rt_status glm_ranks_open(const glm_options *options, par_comm **out);
+/* The cores that the ranks of this host may use together: the same ones, or each its own, where what started them has bound
+ * them (srun, mpirun). After par_hello(). RT_EPEER */
+RT_MUST_CHECK rt_status glm_ranks_cores(par_comm *comm, int32_t *cores);
 /* Where this rank comes among those on its host; *n_here, where not NULL: how many they are. After par_hello(). */
 int32_t glm_ranks_place(const par_comm *comm, int32_t *n_here);
 /* All ranks: they are of one build and model, and multiply alike. */

@@ -146,6 +146,20 @@ int32_t glm_ranks_place(const par_comm *comm, int32_t *n_here) {
     return place;
 }
 
+rt_status glm_ranks_cores(par_comm *comm, int32_t *cores) {
+    rt_core_mask all[PAR_RANKS_MAX];
+    rt_core_mask here;
+    rt_machine_core_mask(&here);
+    RT_TRY(comm->share(comm, &here, sizeof here, all));
+    for (int32_t r = 0; r < comm->n_ranks; r++) {
+        if (strncmp(comm->hosts[r], comm->hosts[comm->rank], PAR_NAME_BYTES) != 0) continue;
+        for (size_t i = 0; i < sizeof here.words / sizeof here.words[0]; i++)
+            here.words[i] |= all[r].words[i];
+    }
+    *cores = rt_machine_cores_of(&here);
+    return RT_OK;
+}
+
 static const char *or_auto(const char *text) {
     return text ? text : "auto";
 }

@@ -18,11 +18,25 @@
 
 enum { TEXT_BYTES = RT_PROC_TEXT_BYTES };
 
-int rt_machine_cores(void) {
-    int cores = 1;
+void rt_machine_core_mask(rt_core_mask *out) {
     cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) cores = CPU_COUNT(&set);
+    memset(out, 0, sizeof *out);
+    if (sched_getaffinity(0, sizeof set, &set) != 0) CPU_ZERO(&set);
+    for (size_t i = 0; i < 8 * sizeof out->words; i++)
+        if (CPU_ISSET(i, &set)) out->words[i / 64] |= UINT64_C(1) << (i % 64);
+}
+
+int rt_machine_cores_of(const rt_core_mask *mask) {
+    int cores = 0;
+    for (size_t i = 0; i < sizeof mask->words / sizeof mask->words[0]; i++)
+        cores += __builtin_popcountll(mask->words[i]);
     return rt_cgroup_cores(rt_cgroup_own, cores);
+}
+
+int rt_machine_cores(void) {
+    rt_core_mask mask;
+    rt_machine_core_mask(&mask);
+    return rt_machine_cores_of(&mask);
 }
 
 rt_status rt_machine_memory_read(rt_machine_memory *out) {

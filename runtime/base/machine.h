@@ -7,6 +7,12 @@
 
 /* Threads worth starting: the affinity mask, cut to the cgroup's CPU quota rounded up; >= 1. */
 int rt_machine_cores(void);
+/* The mask itself, a bit a core; and how many cores a mask, several processes' together, is worth: >= 1. */
+typedef struct rt_core_mask {
+    uint64_t words[16];
+} rt_core_mask;
+void rt_machine_core_mask(rt_core_mask *out);
+int rt_machine_cores_of(const rt_core_mask *mask);
 
 typedef struct rt_machine_memory {
     int64_t total_bytes;     /* MemTotal */
