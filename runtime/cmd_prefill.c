@@ -181,7 +181,7 @@ const glm_command glm_cmd_prefill = {
                 "removes what is there. The same name again replaces the book.\n"
                 "\n"
                 "Directories are walked in the order of names; hidden names, what a .gitignore "
-                "names, and what is no UTF-8 text, PDF, Word or OpenDocument file, are left out. "
+                "names, and what is no text, PDF, Word, OpenDocument, EPUB or RTF file, are left out. "
                 "Of several files each stands behind a line ==> name <==. "
                 "The text is plain: what looks like a special token stays text, unless "
                 "--special-in-text says otherwise. A tokens file holds ids, and is taken as it "

@@ -16,11 +16,21 @@ static const char *const docx_argv[] = {"docx2txt", RT_CHILD_FILE, "-", NULL};
 static const char *const odt_argv[] = {
         "odt2txt", "--encoding=UTF-8", "--width=-1", RT_CHILD_FILE, NULL};
 
+/* (To plain text pandoc opens nothing that a book names, neither files nor connections.) */
+static const char *const epub_argv[] = {"pandoc", "-f", "epub", "-t", "plain", "--wrap=none", RT_CHILD_FILE, NULL};
+static const char *const rtf_argv[] = {"pandoc", "-f", "rtf", "-t", "plain", "--wrap=none", RT_CHILD_FILE, NULL};
+static const char *const utf16_argv[] = {"iconv", "-f", "UTF-16", "-t", "UTF-8", RT_CHILD_FILE, NULL};
+
 static const glm_format pdf = {"a PDF", pdf_argv, "poppler-utils", true};
 static const glm_format docx = {"a Word document", docx_argv, "docx2txt", false};
 static const glm_format odt = {"an OpenDocument file", odt_argv, "odt2txt", false};
+static const glm_format epub = {"an EPUB book", epub_argv, "pandoc", false};
+static const glm_format rtf = {"an RTF file", rtf_argv, "pandoc", false};
+static const glm_format utf16 = {"a text in UTF-16", utf16_argv, "libc-bin", false};
 static const glm_format other_office = {
         "an Office file", NULL, "save it as PDF, .docx or .odt first", false};
+static const glm_format zip = {"a zip archive", NULL, "unpack it, and name the directory", false};
+static const glm_format packed = {"a compressed file", NULL, "unpack it first", false};
 
 static bool begins_with(const char *bytes, int64_t n_bytes, const char *with, int64_t n) {
     return n_bytes >= n && memcmp(bytes, with, (size_t)n) == 0;
@@ -35,21 +45,41 @@ static bool ends_with(const char *name, const char *end) {
     return n >= strlen(end) && strcasecmp(name + n - strlen(end), end) == 0;
 }
 
-/* A zip file's first entry says what an OpenDocument file is; Word's lie behind others. */
+static bool has_first_entry(const char *bytes, int64_t n_bytes, const char *entry) {
+    return n_bytes > ZIP_NAME_AT &&
+           begins_with(bytes + ZIP_NAME_AT, n_bytes - ZIP_NAME_AT, entry, (int64_t)strlen(entry));
+}
+
+/* A zip file's first entry says what an OpenDocument file or a book is; Word's lie behind others. */
 static const glm_format *zip_format(const char *name, const char *bytes, int64_t n_bytes) {
-    static const char mark[] = "mimetypeapplication/vnd.oasis.opendocument.";
-    const int64_t n_mark = sizeof mark - 1;
-    if (n_bytes > ZIP_NAME_AT &&
-            begins_with(bytes + ZIP_NAME_AT, n_bytes - ZIP_NAME_AT, mark, n_mark))
-        return &odt;
+    if (has_first_entry(bytes, n_bytes, "mimetypeapplication/vnd.oasis.opendocument.")) return &odt;
+    if (has_first_entry(bytes, n_bytes, "mimetypeapplication/epub+zip")) return &epub;
     if (ends_with(name, ".docx") || holds(bytes, n_bytes, "word/document.xml")) return &docx;
     if (ends_with(name, ".odt")) return &odt;
-    return holds(bytes, n_bytes, "[Content_Types].xml") ? &other_office : NULL;
+    if (ends_with(name, ".epub")) return &epub;
+    return holds(bytes, n_bytes, "[Content_Types].xml") ? &other_office : &zip;
+}
+
+/* By its mark, of either byte order; that of UTF-32 begins alike, and so may anything. */
+static bool is_utf16(const char *bytes, int64_t n_bytes) {
+    if (!begins_with(bytes, n_bytes, "\xff\xfe", 2) && !begins_with(bytes, n_bytes, "\xfe\xff", 2)) return false;
+    for (int64_t i = 2; i + 1 < n_bytes; i += 2)
+        if (bytes[i] == '\0' && bytes[i + 1] == '\0') return false;
+    return true;
+}
+
+static bool is_packed(const char *bytes, int64_t n_bytes) {
+    return begins_with(bytes, n_bytes, "\x1f\x8b", 2) || begins_with(bytes, n_bytes, "BZh", 3) ||
+           begins_with(bytes, n_bytes, "\xfd""7zXZ", 6) || begins_with(bytes, n_bytes, "\x28\xb5\x2f\xfd", 4) ||
+           begins_with(bytes, n_bytes, "7z\xbc\xaf\x27\x1c", 6);
 }
 
 const glm_format *glm_format_of(const char *name, const char *bytes, int64_t n_bytes) {
     if (holds(bytes, rt_min64(n_bytes, PDF_MARK_WITHIN), "%PDF-")) return &pdf;
     if (begins_with(bytes, n_bytes, "PK\3\4", 4)) return zip_format(name, bytes, n_bytes);
+    if (begins_with(bytes, n_bytes, "{\\rtf", 5)) return &rtf;
+    if (is_utf16(bytes, n_bytes)) return &utf16;
+    if (is_packed(bytes, n_bytes)) return &packed;
     return begins_with(bytes, n_bytes, "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", 8) ? &other_office
                                                                               : NULL;
 }

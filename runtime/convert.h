@@ -1,4 +1,4 @@
-/* Files that hold a text but are none: PDFs and Office files, through the programs that read them. */
+/* Files that hold a text but are none: PDFs, Office files and books, through the programs that read them. */
 #ifndef GLM_CONVERT_H
 #define GLM_CONVERT_H
 

@@ -21,17 +21,10 @@ static const char *not_text(const char *bytes, int64_t n, bool is_cut, int64_t *
     return NULL;
 }
 
-/* The mark of either byte order; that of UTF-32 begins alike. */
-static bool is_utf16(const char *bytes, int64_t n) {
-    return n >= 2 && (memcmp(bytes, "\xff\xfe", 2) == 0 || memcmp(bytes, "\xfe\xff", 2) == 0);
-}
-
 glm_kind glm_kind_of(const char *name, const char *bytes, int64_t n_bytes, bool is_cut) {
     const int64_t n_begin = n_bytes < GLM_KIND_BYTES ? n_bytes : GLM_KIND_BYTES;
     glm_kind kind = {.format = glm_format_of(name, bytes, n_begin)};
     if (!kind.format) kind.not_text = not_text(bytes, n_bytes, is_cut, &kind.at);
-    kind.is_utf16 = kind.not_text && is_utf16(bytes, n_bytes);
-    if (kind.is_utf16) kind.not_text = "UTF-16";
     return kind;
 }
 
@@ -46,13 +39,8 @@ rt_status glm_kind_of_file(int fd, const char *path, glm_kind *out) {
 }
 
 rt_status glm_kind_refuse(const glm_kind *kind, const char *name) {
-    if (kind->is_utf16)
-        return rt_fail(RT_EUSAGE,
-                "document: %s is UTF-16, and what is read is UTF-8: iconv -f UTF-16 -t UTF-8 "
-                "converts it",
-                name);
     return rt_fail(RT_EUSAGE, "document: %s is no text: %s from byte %" PRId64 " on%s", name,
             kind->not_text, kind->at,
-            strcmp(kind->not_text, "binary") != 0 ? " (iconv -t UTF-8 converts other encodings)"
+            strcmp(kind->not_text, "binary") != 0 ? " (iconv -f LATIN1 -t UTF-8 converts Latin-1)"
                                                   : "");
 }

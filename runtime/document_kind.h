@@ -8,8 +8,7 @@ enum { GLM_KIND_BYTES = 64 * 1024 }; /* are enough to tell */
 
 typedef struct glm_kind {
     const glm_format *format; /* NULL: none of those */
-    const char *not_text;     /* "binary", "not UTF-8" or "UTF-16"; NULL: text, or a format */
-    bool is_utf16;            /* by its mark */
+    const char *not_text;     /* "binary" or "not UTF-8"; NULL: text, or a format */
     int64_t at;               /* the byte that tells */
 } glm_kind;
 

@@ -54,7 +54,7 @@ says err 'skipped broken.pdf: '
 asks 0 "$work/t/a.log"
 says out '2222222'
 asks 2 "$work/t/latin.txt"
-says err 'latin.txt is no text: not UTF-8 from byte 3 on (iconv -t UTF-8 converts other encodings)'
+says err 'latin.txt is no text: not UTF-8 from byte 3 on (iconv -f LATIN1 -t UTF-8 converts Latin-1)'
 asks 2 /dev/zero
 says err '/dev/zero is no regular file'
 asks 1 "$work/t/loop"
@@ -64,12 +64,21 @@ asks 2 "$work/t/empty"
 says err 'the sources hold no files'
 asks 2 "$work/t/void.txt"
 says err 'void.txt is empty: there is nothing to ask about'
-printf '\377\376h\0i\0' >"$work/utf16.txt"
+# UTF-16 by its mark, either byte order, is read; what merely begins so is not. Nor are archives.
+for order in UTF-16LE UTF-16BE; do
+    { printf '\357\273\277' && cat "$work/t/a.log"; } | iconv -f UTF-8 -t $order >"$work/utf16.txt"
+    asks 0 "$work/utf16.txt"
+    says out 'The special magic number for Paris is: 2222222.'
+done
+printf '\377\376h\0\0\0' >"$work/utf16.txt"
 asks 2 "$work/utf16.txt"
-says err 'utf16.txt is UTF-16, and what is read is UTF-8: iconv -f UTF-16 -t UTF-8 converts it'
+says err 'utf16.txt is no text: not UTF-8 from byte 0 on'
+gzip <"$work/t/a.log" >"$work/text.gz"
+asks 2 "$work/text.gz"
+says err 'text.gz is a compressed file that nothing here reads: unpack it first'
 mkdir "$work/pictures"
 printf 'a\0b' >"$work/pictures/a.png"
-printf '\376\377\0h' >"$work/pictures/b.txt"
+printf '\376\377\0\0' >"$work/pictures/b.txt"
 asks 2 "$work/pictures"
 says err 'no text in 2 files; the first is a.png: binary'
 # Lines are those of the file, however they end, and whatever stands in front of the first.

@@ -111,7 +111,23 @@ static void write_files(void) {
             "xmlns:office=\"o\" xmlns:text=\"t\"><office:body><office:text><text:p>One "
             "caf\u00e9.</text:p><text:p>Two.</text:p></office:text></office:body>"
             "</office:document-content>"};
+    static const char *const book[] = {"mimetype", "application/epub+zip", "META-INF/container.xml",
+            "<container xmlns=\"urn:oasis:names:tc:opendocument:xmlns:container\"><rootfiles><rootfile "
+            "full-path=\"c.opf\" media-type=\"application/oebps-package+xml\"/></rootfiles></container>",
+            "c.opf",
+            "<package xmlns=\"http://www.idpf.org/2007/opf\" version=\"3.0\"><metadata xmlns:dc=\"http://purl.org/dc/elements/1.1/\"><dc:title>B</dc:title></metadata><manifest><item id=\"a\" "
+            "href=\"a.xhtml\" media-type=\"application/xhtml+xml\"/></manifest><spine><itemref "
+            "idref=\"a\"/></spine></package>",
+            "a.xhtml",
+            "<html xmlns=\"http://www.w3.org/1999/xhtml\"><body><p>One caf\u00e9.</p><p>Two.</p></body></html>"};
+    static const char *const archive[] = {"a.txt", "One."};
+    static const char rich[] = "{\\rtf1\\ansi One caf\\'e9.\\par Two.\\par}";
+    static const char wide[] = "\xff\xfeO\0n\0e\0 \0c\0a\0f\0\xe9\0.\0\n\0T\0w\0o\0.\0";
     write_pdf("book.pdf", pages, 3);
+    write_zip("novel.epub", book, 4);
+    write_zip("z.zip", archive, 1);
+    require(rt_file_replace("letter.rtf", rich, sizeof rich - 1), "letter.rtf");
+    require(rt_file_replace("wide.txt", wide, sizeof wide - 1), "wide.txt");
     write_zip("letter.docx", word, 2);
     write_zip("letter.odt", open_document, 2);
     require(rt_file_replace("old.doc", "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1rest", 12), "old.doc");
@@ -195,6 +211,14 @@ static void check_scripts(void) {
             "poppler-utils");
     expect_refusal("letter.docx", NULL, RT_EUNSUPPORTED, "apt-get install docx2txt");
     expect_refusal("letter.odt", NULL, RT_EUNSUPPORTED, "apt-get install odt2txt");
+    expect_refusal("novel.epub", NULL, RT_EUNSUPPORTED, "novel.epub is an EPUB book, and there is no pandoc");
+    expect_refusal("letter.rtf", NULL, RT_EUNSUPPORTED, "apt-get install pandoc");
+    expect_refusal("z.zip", NULL, RT_EUSAGE, "z.zip is a zip archive that nothing here reads: unpack it");
+    write_script("pandoc", "echo \"$*\"");
+    glm_document called = load("letter.rtf");
+    expect(strcmp(called.text, "-f rtf -t plain --wrap=none /dev/fd/3\n") == 0, "how pandoc is called", called.text);
+    glm_document_free(&called);
+    expect(unlink("bin/pandoc") == 0, "unlink", "bin/pandoc");
     expect_refusal("old.doc", NULL, RT_EUSAGE, "save it as PDF, .docx or .odt first");
     write_script("pdftotext", "echo 'Syntax Error: no pages' >&2; exit 1");
     expect_refusal(
@@ -228,13 +252,16 @@ static void check_scripts(void) {
 static void check_directory(void) {
     static const char *const why[][2] = {{"book.pdf", "child: pdftotext ended with 1: broken"},
             {"letter.docx", "is a Word document, and there is no docx2txt"},
-            {"letter.odt", "is an OpenDocument file"}, {"old.doc", "save it as PDF"}};
+            {"letter.odt", "is an OpenDocument file"}, {"letter.rtf", "no pandoc"},
+            {"novel.epub", "no pandoc"}, {"old.doc", "save it as PDF"}, {"wide.txt", "no iconv"},
+            {"z.zip", "a zip archive"}};
+    enum { N_SKIPPED = sizeof why / sizeof why[0] };
     write_script("pdftotext", "echo broken >&2; exit 1");
     glm_document document = load(".");
     expect(document.n_files == 2 && strcmp(document.files[1].path, "plain.txt") == 0,
             "the others are read", ".");
-    expect(document.n_skipped == 4, "four are not", ".");
-    for (int64_t i = 0; i < 4 && i < document.n_skipped; i++)
+    expect(document.n_skipped == N_SKIPPED, "those are not", ".");
+    for (int64_t i = 0; i < N_SKIPPED && i < document.n_skipped; i++)
         expect(strcmp(document.skipped[i].path, why[i][0]) == 0 &&
                         strstr(document.skipped[i].why, why[i][1]),
                 why[i][0], document.skipped[i].why);
@@ -248,6 +275,9 @@ int main(void) {
     if (is_installed("pdftotext")) check_pdf();
     if (is_installed("docx2txt")) check_office("letter.docx", 2);
     if (is_installed("odt2txt")) check_office("letter.odt", 3);
+    if (is_installed("pandoc")) check_office("novel.epub", 3);
+    if (is_installed("pandoc")) check_office("letter.rtf", 3);
+    if (is_installed("iconv")) check_office("wide.txt", 2);
     (void)snprintf(bin, sizeof bin, "%s/bin", root);
     require(rt_mkdirs(bin), bin);
     expect(setenv("PATH", bin, 1) == 0, "setenv", bin);
