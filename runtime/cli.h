@@ -283,6 +283,9 @@ RT_MUST_CHECK rt_status glm_cli_parse_list(
  * RT_EIO; RT_EUSAGE beyond 1 GiB. */
 RT_MUST_CHECK rt_status glm_cli_read_text(const char *path, char **text, int64_t *n_bytes);
 
+/* The same; of a PDF, an Office file or a book its text, of an archive an error. As glm_document_from_bytes, too. */
+RT_MUST_CHECK rt_status glm_cli_read_document(const char *path, char **text, int64_t *n_bytes);
+
 /* [gMASK]<sop> at the beginning of ids that go behind a book's: which begin so already. */
 void glm_cli_drop_specials(const glm_tokenizer *tokenizer, glm_ids *ids);
 /* Make `ids` what `front` holds and then what they are. `front` is empty then, also on failure. RT_ENOMEM. */

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/size.h"
 #include "cli.h"
+#include "document_kind.h"
 
 enum { SOURCES_NOTED = 16, SKIPPED_SHOWN = 5 };
 
@@ -33,6 +34,26 @@ void glm_cli_say_skipped(const glm_cli *cli, const glm_document *document) {
                 document->n_skipped - n_shown);
     if (document->n_ignored > 0)
         (void)fprintf(stderr, "left out %" PRId64 " that .gitignore names\n", document->n_ignored);
+}
+
+rt_status glm_cli_read_document(const char *path, char **text, int64_t *n_bytes) {
+    glm_document document;
+    char *bytes = NULL;
+    int64_t n = 0;
+    RT_TRY(glm_cli_read_text(path, &bytes, &n));
+    if (!glm_format_of(path, bytes, rt_min64(n, GLM_KIND_BYTES))) {
+        *text = bytes;
+        *n_bytes = n;
+        return RT_OK;
+    }
+    const rt_status status = glm_document_from_bytes(path, bytes, n, NULL, &document);
+    free(bytes);
+    RT_TRY(status);
+    *text = document.text;
+    *n_bytes = document.n_bytes;
+    document.text = NULL;
+    glm_document_free(&document);
+    return RT_OK;
 }
 
 void glm_cli_say_text(const glm_cli *cli, const glm_document *document, int64_t n_tokens) {

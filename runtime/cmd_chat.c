@@ -12,7 +12,9 @@
 
 /* For /help and --help. */
 #define COMMANDS                                                                \
-    "  /read FILE  put a text file in front of the next question; repeatable\n" \
+    "  /read FILE  put a text, PDF, Word or other file that ask reads, or a\n"  \
+    "              directory, in front of the next question; repeatable\n"   \
+     \
     "  /result TEXT  what the tool that was called answers (--tools)\n"         \
     "  /reset      forget the conversation and the files read, not the book\n"  \
     "  /help       list these commands\n"                                       \
@@ -28,7 +30,7 @@ static rt_status give_result(conversation *chat, const char *text) {
 
 static rt_status read_file(conversation *chat, const char *path) {
     int64_t n_tokens = 0;
-    RT_TRY(chat_files_read(&chat->files, chat->tokenizer, path, &n_tokens));
+    RT_TRY(chat_files_read(&chat->files, chat->cli, chat->tokenizer, path, &n_tokens));
     chat_say(chat,
             "%s: %" PRId64 " tokens, before the next question; %" PRId64 " of %" PRId64
             " are free\n",

@@ -22,11 +22,12 @@ static rt_status expand_path(const char *typed, char **path) {
     return *path ? RT_OK : rt_fail(RT_ENOMEM, "chat: no memory for a path");
 }
 
-static rt_status load_file(const char *typed, char **text, int64_t *n_bytes) {
+/* "-" is a file of that name: standard input is the conversation. */
+static rt_status load(const char *typed, glm_document *document) {
     char *path = NULL;
     if (typed[0] == '\0') return rt_fail(RT_EUSAGE, "/read needs a file's name");
-    RT_TRY(expand_path(typed, &path));
-    const rt_status status = rt_file_read(path, RT_GIB, text, n_bytes);
+    RT_TRY(expand_path(strcmp(typed, "-") == 0 ? "./-" : typed, &path));
+    const rt_status status = glm_document_load((const char *const *)&path, 1, NULL, document);
     free(path);
     return status;
 }
@@ -61,14 +62,14 @@ static rt_status count_tokens(
     return status;
 }
 
-rt_status chat_files_read(
-        chat_files *files, const glm_tokenizer *tokenizer, const char *typed, int64_t *n_tokens) {
-    char *text = NULL;
-    int64_t n_bytes = 0;
-    RT_TRY(load_file(typed, &text, &n_bytes));
-    rt_status status = count_tokens(tokenizer, text, n_bytes, n_tokens);
-    if (status == RT_OK) status = add(files, typed, text, n_bytes);
-    free(text);
+rt_status chat_files_read(chat_files *files, const glm_cli *cli, const glm_tokenizer *tokenizer,
+        const char *typed, int64_t *n_tokens) {
+    glm_document document;
+    RT_TRY(load(typed, &document));
+    glm_cli_say_skipped(cli, &document);
+    rt_status status = count_tokens(tokenizer, document.text, document.n_bytes, n_tokens);
+    if (status == RT_OK) status = add(files, typed, document.text, document.n_bytes);
+    glm_document_free(&document);
     return status;
 }
 

@@ -2,7 +2,7 @@
 #ifndef GLM_CMD_CHAT_FILES_H
 #define GLM_CMD_CHAT_FILES_H
 
-#include "tokenizer.h"
+#include "cli.h"
 
 typedef struct chat_files {
     char *text; /* owned; NULL: none */
@@ -10,12 +10,12 @@ typedef struct chat_files {
     int64_t n_files;
 } chat_files;
 
-/* Read one more; `typed` as a shell would take it. n_tokens: how many it is, for those who mind the
- * context. On failure `files` is as before.
+/* Read one more, or the files of a directory, as ask reads its sources; `typed` as a shell would take it. What is left out
+ * of a directory is said. n_tokens: how many it is, for those who mind the context. On failure `files` is as before.
  *
- * RT_EUSAGE  no name, or beyond 1 GiB; RT_EIO; RT_ENOMEM */
-RT_MUST_CHECK rt_status chat_files_read(
-        chat_files *files, const glm_tokenizer *tokenizer, const char *typed, int64_t *n_tokens);
+ * RT_EUSAGE  no name; otherwise as glm_document_load; RT_ENOMEM */
+RT_MUST_CHECK rt_status chat_files_read(chat_files *files, const glm_cli *cli,
+        const glm_tokenizer *tokenizer, const char *typed, int64_t *n_tokens);
 
 /* The files, as GLM-4's own demonstration shows them, then the question; for free(). RT_ENOMEM. */
 RT_MUST_CHECK rt_status chat_files_question(const chat_files *files, const char *question,

@@ -50,7 +50,7 @@ static rt_status encode_text(completion *run) {
                 cli->special_in_text, &run->prompt);
     char *text = NULL;
     int64_t n_bytes = 0;
-    RT_TRY(glm_cli_read_text(cli->file, &text, &n_bytes));
+    RT_TRY(glm_cli_read_document(cli->file, &text, &n_bytes));
     const rt_status status =
             glm_tokenizer_encode(run->tokenizer, text, n_bytes, cli->special_in_text, &run->prompt);
     free(text);

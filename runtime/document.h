@@ -34,7 +34,7 @@ typedef struct glm_document_file {
 /* Found in a directory, and left out. */
 typedef struct glm_document_skipped {
     char *path;
-    char *why; /* "binary", "not UTF-8", "UTF-16", "a symbolic link", "not a regular file", "Permission denied", what
+    char *why; /* "binary", "not UTF-8", "a symbolic link", "not a regular file", "Permission denied", what
                 * kept a PDF from being read */
 } glm_document_skipped;
 

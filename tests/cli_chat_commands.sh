@@ -84,6 +84,17 @@ abc"
 says err 'nosuch.txt'
 says_nothing out
 talk 2 '/read'
+# Files as ask reads them: what is no text is named, a directory's files are one text.
+mkdir "$work/several"
+printf 'One.\n' >"$work/several/a.txt"
+printf '\377\376T\0w\0o\0.\0' >"$work/several/b.txt"
+printf 'PK\003\004' >"$work/several/c.zip"
+talk 2 "/read $work/several/c.zip"
+says err 'c.zip is a zip archive that nothing here reads'
+talk 0 "/read $work/several
+abc" -n 1
+says err 'skipped c.zip: is a zip archive'
+says err "several: $(printf '==> a.txt <==\nOne.\n\n==> b.txt <==\nTwo.' | wc -c) tokens, before the next question"
 
 # The context. 13 tokens leave room for none beyond the prompt of 13: one more is still chosen.
 talk 0 'abcabcab' -c 13

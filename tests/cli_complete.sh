@@ -22,6 +22,15 @@ completes -f "$work/prompt" --quiet
 completes -f - --quiet <"$work/prompt"
 [ "$(cat "$work/out")" = 4831759. ] || fail "standard input and -p differ"
 
+{ printf '\357\273\277' && cat "$work/prompt"; } | iconv -f UTF-8 -t UTF-16LE >"$work/wide"
+completes -f "$work/wide" --quiet
+[ "$(cat "$work/out")" = 4831759. ] || fail 'UTF-16 with its mark is another prompt'
+gzip <"$work/prompt" >"$work/packed"
+expect 2 complete -m "$work/model" -f "$work/packed"
+says err 'is a compressed file that nothing here reads: unpack it first'
+expect 2 needle -m "$work/model" --lengths 1k --depths 50 --haystack "$work/packed"
+says err 'is a compressed file'
+
 # [gMASK]<sop> is not doubled.
 n_bytes=$(wc -c <"$work/prompt")
 completes -p "$prompt" --json
