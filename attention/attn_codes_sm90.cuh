@@ -31,6 +31,9 @@
  *   full    the bytes are there   one expectation + the copies   -> the consumer whose page it is
  *   empty   its 4 warps have read a lane of each                 -> the warp that copies
  *
+ * A wait names a phase by its parity, which tells it from the one before to who knows that this is over: so a stage is
+ * one consumer's throughout a tile. What the other had of it in tiles before is over by the barrier of both.
+ *
  * For a page of 32 KiB an SM's share of an H200's memory takes 1800 cycles. At 32 and at 64 columns, rows that are not
  * there included: products 512 and 1024, shared memory 830 and 1150, a scheduler's issue slots 560 and 770,
  * exponentials 256 and 512; a consumer has 3600 for a page, and its chain is 1600 and 2650. So memory binds up to 64
@@ -57,8 +60,8 @@ template <int N> struct codes_block {
     enum {
         COLUMNS = N,
         N_CONSUMERS = CODES_CONSUMERS,
-        N_STAGES = 5,
         LOADS_EARLY = N < CODES_ROWS, /* values beside the softmax, where there are registers for both */
+        N_STAGES = LOADS_EARLY ? 6 : 4, /* a multiple of the consumers: see `full` */
         COPIER = CODES_THREADS,
         THREADS = COPIER + GROUP,
         CONSUMER_REGISTERS = 240,
@@ -83,6 +86,7 @@ template <int N> struct codes_block {
         EMPTY_AT = FULL_AT + N_STAGES * 8,
         SMEM_BYTES = EMPTY_AT + N_STAGES * 8
     };
+    static_assert(N_STAGES % CODES_CONSUMERS == 0, "no stage has pages of both consumers in a tile");
 };
 
 /* Found out anew in each place, rather than kept in registers. */
