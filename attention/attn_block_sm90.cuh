@@ -104,6 +104,12 @@ PTX_DEVICE void clear_rows(ptx_smem tile, int n_rows) {
     ptx_syncwarp();
 }
 
+/* By all lanes: one that came two rounds late would find the same parity again, and wait for ever. */
+template <class BLOCK> PTX_DEVICE void wait_until_empty(ptx_smem empty, uint32_t slot) {
+    ptx_mbar_wait(empty, parity_of<BLOCK>(slot) ^ 1u);
+    ptx_syncwarp();
+}
+
 /* The first n_rows rows of a tile. */
 template <class BLOCK>
 PTX_DEVICE void fetch(ptx_smem smem, int full_at, int empty_at, int tiles_at, uint32_t slot,
@@ -111,7 +117,7 @@ PTX_DEVICE void fetch(ptx_smem smem, int full_at, int empty_at, int tiles_at, ui
     const uint32_t stage = stage_of<BLOCK>(slot);
     const ptx_smem full = smem + full_at + stage * 8;
     const ptx_smem tile = smem + tiles_at + stage * TILE_BYTES;
-    ptx_mbar_wait(smem + empty_at + stage * 8, parity_of<BLOCK>(slot) ^ 1u);
+    wait_until_empty<BLOCK>(smem + empty_at + stage * 8, slot);
     if (n_rows < KEYS) clear_rows(tile, n_rows);
     if (ptx_thread() % WARP != 0) return;
     ptx_mbar_arrive_expect(full, 2 * n_rows * ROW_BYTES);

@@ -141,7 +141,7 @@ template <class BLOCK>
 PTX_DEVICE void fetch_codes(const void *page, int kv_head, ptx_smem smem, uint32_t slot) {
     const ptx_smem full = codes_bar<BLOCK>(smem, BLOCK::FULL_AT, slot);
     const char *from = (const char *)page + (int64_t)kv_head * ATTN_FP8_HEAD_BYTES;
-    ptx_mbar_wait(codes_bar<BLOCK>(smem, BLOCK::EMPTY_AT, slot), parity_of<BLOCK>(slot) ^ 1u);
+    wait_until_empty<BLOCK>(codes_bar<BLOCK>(smem, BLOCK::EMPTY_AT, slot), slot);
     if (ptx_thread() % WARP != 0) return;
     ptx_mbar_arrive_expect(full, ATTN_FP8_SCALES_AT + SCALES_BYTES);
     ptx_bulk_load(codes_stage<BLOCK>(smem, slot), from, ATTN_FP8_SCALES_AT, full);
