@@ -10,6 +10,8 @@
 
 namespace {
 
+enum { COUNT_MAX = (1 << 20) - 1 }; /* arrivals, and bytes */
+
 struct mbar {
     uint32_t at;
     int expected;
@@ -22,6 +24,10 @@ struct mbar {
     int init_thread;
     uint32_t init_clock;
     bool is_fenced; /* fence.mbarrier_init since */
+    struct {
+        int64_t phase; /* the last that the thread has itself waited for, -2: none */
+        uint32_t n_met;
+    } waited[EMU_THREADS_MAX];
     struct waiter {
         int thread;
         uint32_t parity;
@@ -143,6 +149,7 @@ void emu_cp_async_wait(int n, emu_site site) {
 /* ---- mbarriers ------------------------------------------------------------------------------- */
 
 void emu_mbar_init(uint32_t bar, int count, emu_site site) {
+    if (count < 1 || count > COUNT_MAX) emu_found(site, "an mbarrier for %d arrivals", count);
     emu_smem_is_mbar(bar, site);
     const emu_thread *t = emu_self();
     mbar b = {};
@@ -150,6 +157,7 @@ void emu_mbar_init(uint32_t bar, int count, emu_site site) {
     b.expected = b.pending = count;
     b.init_thread = t->index;
     b.init_clock = t->clock.at[t->index];
+    for (auto &waited : b.waited) waited.phase = -2;
     if (mbars.size() == EMU_MBARS_MAX) emu_found(site, "more than %d mbarriers", EMU_MBARS_MAX);
     mbars.push_back(b);
 }
@@ -167,6 +175,7 @@ static void arrive_once(int bar, int bytes, emu_site site) {
     emu_join(&b.fenced, &t->fenced);
     emu_tick(t);
     b.tx += bytes;
+    if (b.tx > COUNT_MAX) emu_found(site, "mbarrier %u: %lld bytes expected in a phase", b.at, (long long)b.tx);
     if (b.pending == 0)
         emu_found(site, "mbarrier %u: more than %d arrivals in a phase", b.at, b.expected);
     b.pending--;
@@ -181,15 +190,53 @@ void emu_mbar_arrive(uint32_t at, int bytes, emu_site site) {
     arrive_once(bar, bytes, site);
 }
 
+/* A parity names a phase to who knows, before it asks, that the one before is over: of the phases that the thread
+ * knows to be over, by its own waits and by what others have told it, the next one, or the last. It must not have waited
+ * for that already, and must see it before the next one is over as well, which a barrier answers with no. */
+static int64_t phase_meant(const mbar &b, int bar, uint32_t parity, emu_site site) {
+    const emu_thread *t = emu_self();
+    const int64_t n_known = t->clock.at[emu_mbar_agent(bar)];
+    const int64_t phase = (n_known & 1) == parity ? n_known : n_known - 1;
+    if (b.waited[t->index].phase == phase)
+        emu_found(site, "mbarrier %u: phase %lld, for which this thread has waited, or the next but one?", b.at,
+                (long long)phase);
+    return phase;
+}
+
+static void check_in_time(const mbar &b, int64_t phase, emu_site site) {
+    if (b.phase > phase + 1)
+        emu_found(site, "mbarrier %u: a wait for phase %lld, when %u are over", b.at, (long long)phase, b.phase);
+}
+
+/* Lanes may come apart wherever nothing makes them meet: those that wait at all have seen the last phase that this one
+ * has seen, and it knows. */
+static void check_lanes(const mbar &b, emu_site site) {
+    const emu_thread *t = emu_self();
+    const auto &mine = b.waited[t->index];
+    for (int i = t->index / EMU_WARP * EMU_WARP; i < (t->index / EMU_WARP + 1) * EMU_WARP; i++) {
+        const auto &other = b.waited[i];
+        if (i == t->index || mine.phase == -2 || other.phase == -2 || other.phase > mine.phase) continue;
+        if (other.phase < mine.phase || other.n_met >= t->n_met)
+            emu_found(site, "mbarrier %u: a wait, and thread %d may not have seen phase %lld yet", b.at, i,
+                    (long long)mine.phase);
+    }
+}
+
 void emu_mbar_wait(uint32_t at, uint32_t parity, emu_site site) {
     const int bar = find(at, site);
     if (emu_is_wrong(EMU_BUG_WAIT_MISSING, site)) return;
     if (emu_is_wrong(EMU_BUG_PARITY_WRONG, site)) parity ^= 1;
-    if (!is_passed(mbars[(size_t)bar], parity)) {
-        mbars[(size_t)bar].waiters.push_back({emu_self()->index, parity});
+    mbar &b = mbars[(size_t)bar];
+    const int64_t phase = phase_meant(b, bar, parity, site);
+    check_in_time(b, phase, site);
+    check_lanes(b, site);
+    if (!is_passed(b, parity)) {
+        b.waiters.push_back({emu_self()->index, parity});
         emu_park("mbarrier wait", site);
+        check_in_time(b, phase, site);
     }
     acquire(emu_self(), bar);
+    b.waited[emu_self()->index] = {phase, emu_self()->n_met};
 }
 
 void emu_bulk_load(uint32_t to, const void *from, int bytes, uint32_t at, emu_site site) {

@@ -16,6 +16,10 @@
  * reads by wgmma and bulk copies are checked against that one where the bytes were written by
  * ordinary stores.
  *
+ * What hardware forbids and happens to go well is a finding too (test_cuda_strict_mutants.cpp has each rule broken): a
+ * parity that may be of another phase, lanes that may miss a phase, a barrier with half a warp or two instructions,
+ * operands written behind wgmma.fence, setmaxnreg the wrong way, vectors that are not aligned.
+ *
  * Asynchronous copies happen as late as they may, wgmma results appear at the wait; in between the
  * bytes are poison and in flight. A block in which nobody can go on is a deadlock, reported with
  * what everyone waits for. Any finding ends the process with exit code 3. */
@@ -67,6 +71,7 @@ struct emu_thread {
     bool is_any; /* what came of the last barrier's votes */
     const char *waits_for; /* NULL: can run */
     emu_site waits_at;
+    uint32_t n_met; /* what all lanes of its warp have come to, so far: barriers and collectives */
     emu_clock clock;
     emu_clock fenced;
     std::vector<std::vector<emu_copy>> copies; /* committed groups, and the open one last */

@@ -33,7 +33,9 @@ struct meeting {
 struct barrier {
     int n_here;
     int n;
-    bool is_any;
+    bool is_vote; /* bar.red; */
+    bool is_any;  /* what came of it */
+    uint32_t lanes[EMU_THREADS_MAX / EMU_WARP];
     emu_clock clock;
     emu_clock fenced;
     std::vector<int> parked;
@@ -157,6 +159,7 @@ void thread_begin(int i) {
     t->is_done = false;
     t->waits_for = NULL;
     t->fake_stack = NULL;
+    t->n_met = 0;
     memset(&t->clock, 0, sizeof t->clock);
     memset(&t->fenced, 0, sizeof t->fenced);
     t->clock.at[i] = 1;
@@ -221,6 +224,8 @@ void emu_run(const emu_launch &how, const std::function<void()> &what) {
     kernel = &what;
     if (how.threads > EMU_THREADS_MAX || how.threads % EMU_WARP)
         emu_found(emu_site{"", 0}, "a launch of %d threads a block", how.threads);
+    if (how.grid_x < 1 || how.grid_x > INT32_MAX || how.grid_y < 1 || how.grid_y > 65535)
+        emu_found(emu_site{"", 0}, "a launch of %lld x %lld blocks", (long long)how.grid_x, (long long)how.grid_y);
     emu_global_reset();
     std::vector<int64_t> order;
     for (int64_t i = 0; i < how.grid_x * how.grid_y; i++)
@@ -280,6 +285,7 @@ void emu_meet(int n, const char *what, int immediate, void *args,
         emu_found(site, "%s %d, while others of the warp are at %s %d, line %d", what, immediate,
                 m->what, m->immediate, m->site.line);
     }
+    self->n_met++;
     m->args[self->index % n] = args;
     if (++m->n_here < n) {
         m->parked.push_back(self->index);
@@ -300,16 +306,32 @@ void emu_tick(emu_thread *thread) {
     thread->clock.at[thread->index]++;
 }
 
+/* Hardware counts warps, each once: bar.sync, .red and .arrive are for all lanes together. */
+static void barrier_count(barrier *b, emu_site site) {
+    uint32_t *lanes = &b->lanes[self->index / EMU_WARP];
+    const uint32_t lane = 1u << self->index % EMU_WARP;
+    if (*lanes & lane) emu_found(site, "a thread is counted twice at a barrier");
+    *lanes |= lane;
+    if (++b->n_here < b->n) return;
+    for (const uint32_t of_warp : b->lanes)
+        if (of_warp != 0 && of_warp != 0xffffffffu)
+            emu_found(site, "a barrier is complete with lanes %08x of a warp", of_warp);
+}
+
 static void barrier_pass(
         barrier *b, int n, bool is_waiting, const char *what, emu_site site, bool vote = false) {
-    if (b->n_here == 0) *b = barrier{0, n, false, {}, {}, {}};
+    const bool is_vote = strcmp(what, "bar.red") == 0;
+    if (b->n_here == 0) *b = barrier{0, n, is_vote, false, {}, {}, {}, {}};
     if (b->n != n) emu_found(site, "barrier of %d threads, others say %d", n, b->n);
+    if (b->is_vote != is_vote) emu_found(site, "%s at a barrier where others are with another instruction", what);
     emu_join(&b->clock, &self->clock);
     emu_join(&b->fenced, &self->fenced);
     emu_tick(self);
     b->is_any = b->is_any || vote;
+    if (is_waiting) self->n_met++;
     if (is_waiting) b->parked.push_back(self->index);
-    if (++b->n_here < n) {
+    barrier_count(b, site);
+    if (b->n_here < n) {
         if (is_waiting) emu_park(what, site);
         return;
     }

@@ -21,13 +21,13 @@
 #define __launch_bounds__(...)
 #define PTX_DEVICE static inline
 
-struct uint4 {
+struct alignas(16) uint4 {
     uint32_t x, y, z, w;
 };
-struct float2 {
+struct alignas(8) float2 {
     float x, y;
 };
-struct float4 {
+struct alignas(16) float4 {
     float x, y, z, w;
 };
 static inline uint4 make_uint4(uint32_t x, uint32_t y, uint32_t z, uint32_t w) {
@@ -113,11 +113,16 @@ template <int N> static inline void ptx_cp_async_wait(EMU_SITE) {
 static inline void ptx_store_shared_float(float *to, float v, EMU_SITE) {
     emu_global_store(to, v, site);
 }
+static inline void emu_aligned(const float *at, size_t bytes, emu_site site) {
+    if ((uintptr_t)at % bytes) emu_found(site, "%d bytes at %p: not aligned", (int)bytes, (const void *)at);
+}
 static inline void ptx_store_shared_float2(float *to, float2 v, EMU_SITE) {
+    emu_aligned(to, 8, site);
     emu_global_store(to, v.x, site);
     emu_global_store(to + 1, v.y, site);
 }
 static inline void ptx_store_shared_float4(float *to, float4 v, EMU_SITE) {
+    emu_aligned(to, 16, site);
     ptx_store_shared_float2(to, float2{v.x, v.y}, site);
     ptx_store_shared_float2(to + 2, float2{v.z, v.w}, site);
 }
@@ -125,6 +130,7 @@ static inline float ptx_load_shared_float(const float *from, EMU_SITE) {
     return emu_global_load(from, site);
 }
 static inline float4 ptx_load_shared_float4(const float *from, EMU_SITE) {
+    emu_aligned(from, 16, site);
     return float4{emu_global_load(from, site), emu_global_load(from + 1, site),
             emu_global_load(from + 2, site), emu_global_load(from + 3, site)};
 }

@@ -1,6 +1,7 @@
 /* Matrices of a warpgroup, asynchronous: operands are read through descriptors when an instruction
  * is issued, and count as being read until the group it belongs to has been waited for;
- * accumulators are NaN until then, and must still be when the result arrives. */
+ * accumulators are NaN until then, and must still be when the result arrives. Registers that a batch reads are what
+ * they were at the fence before it, as far as they had been operands before: places of others are not known there. */
 #include <math.h>
 #include <string.h>
 
@@ -25,8 +26,17 @@ struct operand_registers {
     uint32_t group;
 };
 
+/* Registers of an operand, or of an accumulator, and what was in them at the last fence. */
+struct fenced_registers {
+    const uint32_t *registers[EMU_GROUP];
+    int n;
+    bool is_kept; /* `value` is of the last fence */
+    std::vector<uint32_t> value;
+};
+
 struct group_state {
     bool is_fenced;
+    std::vector<fenced_registers> fenced;
     uint32_t open_group; /* number of the group being filled; those before it are committed */
     uint32_t done_groups;
     std::vector<std::unique_ptr<accumulator>> accumulators;
@@ -69,6 +79,7 @@ void read_operand(uint64_t desc, bool is_b, bool is_mn_major, bool is_f16, int n
     const uint32_t sbo = (uint32_t)(desc >> 32 & 0x3fffu) << 4;
     if (desc >> 62 != 1) emu_found(site, "wgmma descriptor without the 128-byte swizzle");
     if (desc >> 49 & 7) emu_found(site, "wgmma descriptor with a base offset");
+    if (start & 0x380) emu_found(site, "wgmma descriptor of shared %u, without a base offset", start);
     /* Bugs in B alone: what is wrong in both operands alike cancels. */
     if (is_b && emu_is_wrong(EMU_BUG_TRANS_WRONG, site)) is_mn_major = !is_mn_major;
     if (is_b && is_mn_major && emu_is_wrong(EMU_BUG_STRIDE_WRONG, site)) lbo = 1024;
@@ -97,12 +108,45 @@ struct args {
     int is_sum;
 };
 
-accumulator *find_accumulator(group_state *g, void **all) {
+/* A variable that is gone may be among them; it is nobody's operand any more. */
+#if defined(__SANITIZE_ADDRESS__)
+__attribute__((no_sanitize_address))
+#endif
+void keep_registers(fenced_registers *f) {
+    f->is_kept = true;
+    for (int t = 0; t < EMU_GROUP; t++) {
+        const volatile uint32_t *from = f->registers[t];
+        for (int i = 0; i < f->n; i++) f->value[(size_t)(t * f->n + i)] = from[i];
+    }
+}
+
+/* Thread t's registers are at registers(t); whether they are read. */
+template <class REGISTERS>
+void check_fenced(
+        group_state *g, int n, const REGISTERS &registers, bool is_read, const char *what, emu_site site) {
+    for (const fenced_registers &f : g->fenced) {
+        if (f.n != n || f.registers[0] != registers(0)) continue;
+        for (int t = 0; is_read && f.is_kept && t < EMU_GROUP; t++)
+            if (f.registers[t] == registers(t) && memcmp(registers(t), &f.value[(size_t)(t * n)], (size_t)n * 4) != 0)
+                emu_found(site, "%s of wgmma was written since the wgmma.fence", what);
+        return;
+    }
+    fenced_registers f = {};
+    for (int t = 0; t < EMU_GROUP; t++) f.registers[t] = registers(t);
+    f.n = n;
+    f.value.resize((size_t)(EMU_GROUP * n));
+    g->fenced.push_back(f);
+}
+
+accumulator *find_accumulator(group_state *g, void **all, emu_site site) {
     for (auto &acc : g->accumulators)
         if (acc->registers[0] == ((args *)all[0])->d) return acc.get();
+    const args *first = (args *)all[0];
+    check_fenced(g, first->product.n / 2, [all](int t) { return (const uint32_t *)((args *)all[t])->d; },
+            first->is_sum, "an accumulator", site);
     g->accumulators.emplace_back(new accumulator);
     accumulator *acc = g->accumulators.back().get();
-    acc->n = ((args *)all[0])->product.n;
+    acc->n = first->product.n;
     for (int t = 0; t < EMU_GROUP; t++) {
         acc->registers[t] = ((args *)all[t])->d;
         for (int j = 0; j < acc->n / 2; j++) {
@@ -114,7 +158,8 @@ accumulator *find_accumulator(group_state *g, void **all) {
     return acc;
 }
 
-void read_registers(group_state *g, void **all, float (*to)[K]) {
+void read_registers(group_state *g, void **all, float (*to)[K], emu_site site) {
+    check_fenced(g, 4, [all](int t) { return ((args *)all[t])->a_regs; }, true, "a register operand", site);
     g->operands.emplace_back(new operand_registers);
     operand_registers *op = g->operands.back().get();
     op->group = g->open_group;
@@ -142,11 +187,11 @@ void issue(void **all, emu_site site) {
     if (!g->is_fenced) emu_found(site, "wgmma without a wgmma.fence before its batch");
     static float a[M][K], b[N_MAX][K];
     if (first.a_regs)
-        read_registers(g, all, a);
+        read_registers(g, all, a, site);
     else
         read_operand(first.a, false, product.is_a_mn_major, product.is_f16, M, a, g->open_group + 1, site);
     read_operand(first.b, true, product.is_b_mn_major, product.is_f16, product.n, b, g->open_group + 1, site);
-    accumulator *acc = find_accumulator(g, all);
+    accumulator *acc = find_accumulator(g, all, site);
     acc->last_group = g->open_group;
     static float bt[K][N_MAX];
     for (int n = 0; n < product.n; n++)
@@ -184,6 +229,7 @@ void emu_wgmma_reset() {
         g.open_group = g.done_groups = 0;
         g.accumulators.clear();
         g.operands.clear();
+        g.fenced.clear();
     }
 }
 
@@ -202,8 +248,10 @@ void emu_wgmma_fence(emu_site site) {
     emu_meet(
             EMU_GROUP, "wgmma.fence", 0, NULL,
             [site](void **) {
-                if (!emu_is_wrong(EMU_BUG_FENCE_MISSING, site))
-                    groups[emu_self()->index / EMU_GROUP].is_fenced = true;
+                group_state *g = &groups[emu_self()->index / EMU_GROUP];
+                if (emu_is_wrong(EMU_BUG_FENCE_MISSING, site)) return;
+                g->is_fenced = true;
+                for (fenced_registers &f : g->fenced) keep_registers(&f);
             },
             site);
 }
@@ -281,6 +329,7 @@ uint16_t emu_f16(float v) {
 void emu_set_registers(int n, bool is_take, emu_site site) {
     if (n < 24 || n > 256 || n % 8) emu_found(site, "setmaxnreg %d", n);
     int *mine = &registers_of[emu_self()->index / EMU_GROUP];
+    if (is_take ? n < *mine : n > *mine) emu_found(site, "setmaxnreg.%s %d of %d", is_take ? "inc" : "dec", n, *mine);
     emu_meet(
             EMU_GROUP, "setmaxnreg", is_take ? n : -n, NULL, [=](void **) { *mine = n; }, site);
 }
