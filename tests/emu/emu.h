@@ -179,8 +179,8 @@ void emu_bulk_load(uint32_t to, const void *from, int bytes, uint32_t bar, emu_s
 void emu_fence_async(emu_site site);
 /* Asked of cp.async and bulk copies so far. */
 int64_t emu_bytes_copied();
-/* Complete a bulk copy; false: none is in flight. */
-bool emu_copy_step();
+/* Complete a bulk copy, a late one only where it is wanted; false: none is in flight. */
+bool emu_copy_step(bool is_wanted);
 void emu_copies_report();
 void emu_copies_block_ends();
 

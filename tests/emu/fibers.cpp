@@ -117,12 +117,12 @@ void switch_to(emu_thread *to) {
 }
 
 emu_thread *next_thread() {
-    if (is_random && emu_random() % 8 == 0) emu_copy_step();
+    if (is_random && emu_random() % 8 == 0) emu_copy_step(false);
     while (runnable.empty()) {
         bool is_over = true;
         for (int i = 0; i < launch.threads; i++) is_over = is_over && threads[i].is_done;
         if (is_over) return &host;
-        if (!emu_copy_step()) deadlock();
+        if (!emu_copy_step(true)) deadlock();
     }
     if (is_random) std::swap(runnable[0], runnable[emu_random() % runnable.size()]);
     const int next = runnable.front();
