@@ -53,7 +53,8 @@ done
 # shellcheck disable=SC2046
 sh bench/gpu_9b.sh --dir "$work/9b" --plan-only $(cases_of 9b_million | sed 's/,--host-kv-space,66G/,--host-kv-space,8G/') || fail 9b_million
 taken=$(sed -n 's/.*"gpu_total_bytes": \([0-9]*\).*/\1/p' "$work/9b/plan")
-[ "$taken" -gt 38000000000 ] && [ "$taken" -le 40000000000 ] || fail "9b_million is to take 40 GB of the GPU, and takes $taken bytes"
+# CUDA takes 0.6 GB more than is planned.
+[ "$taken" -gt 37000000000 ] && [ "$taken" -le 39400000000 ] || fail "9b_million is to take 40 GB of the GPU, and takes $taken bytes"
 sh bench/gpu_9b.sh --dir "$work/9b" --plan-only 40:200K:--device-kv-space,4G,--kv-cache-dtype,fp8 40:1M:--kv-cache-dtype,fp8 ||
     fail 'what README says of e4m3'
 # A million tokens where 40 GB are free.

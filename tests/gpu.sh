@@ -116,7 +116,7 @@ limit_of() {
     bench_* | variants | 9b_weights | 9b_windows | spill) echo 150 ;;
     9b_200K) echo 180 ;;
     9b_million) echo 700 ;;
-    engine | ranks | *check:*) echo 120 ;;
+    logits | engine | ranks | *check:*) echo 120 ;;
     *) echo 60 ;;
     esac
 }
@@ -210,14 +210,14 @@ command_of() {
     *) echo "$BUILD/$1" ;;
     esac
 }
-# With less on the GPU and, to be compared with, without. 17G of KV are what 40 GB leave beside the 9B's weights; the host
-# holds the other 63.
+# With less on the GPU and, to be compared with, without. 16G of KV are what 40 GB leave beside the 9B's weights; the host
+# holds the other 64.
 cases_of() {
     case $1 in
     9b_weights) echo --answer 16 40:128K 40:128K:--device-weights-space,12G ;;
     9b_windows) echo 2:1M 2:1M:--device-kv-space,900M ;;
     9b_200K) echo --answer 16 40:200K 40:200K:--device-kv-space,4G ;;
-    9b_million) echo --answer 4 40:1M:--device-kv-space,17G,--host-kv-space,66G ;;
+    9b_million) echo --answer 4 40:1M:--device-kv-space,16G,--host-kv-space,66G ;;
     esac
 }
 
