@@ -57,7 +57,7 @@ for ranks in 1 2 4; do
     [ ! -x "$bench" ] || "$bench" "$ranks" || fail 'bench_nccl'
 done
 
-# Rank 1 of two is killed once the run says how far it is.
+# Rank 1 of two is killed: in prefill half a second after all have opened their GPU, in decode when the first words are there.
 [ "$n_gpus" -ge 2 ] || exit 0
 yes 'All work and no play makes Jack a dull boy.' | head -c 1000000 >"$work/long"
 for when in prefill decode; do
@@ -65,10 +65,10 @@ for when in prefill decode; do
     n=1 bytes=1000000
     [ $when = prefill ] || n=100000 bytes=2000
     head -c $bytes "$work/long" >"$work/text"
-    "$GLM1M" complete -m "$work/model" --device cuda -f "$work/text" -n $n -tp 2 >"$work/out" 2>"$work/err" &
+    GLM_LOG=info "$GLM1M" complete -m "$work/model" --device cuda -b 128 -f "$work/text" -n $n -tp 2 >"$work/out" 2>"$work/err" &
     program=$!
     tries=0
-    until { [ $when = prefill ] && grep -qs prefill "$work/err"; } || { [ $when = decode ] && [ -s "$work/out" ]; }; do
+    until { [ $when = prefill ] && grep -qs 'engine: open max_len' "$work/err" && sleep 0.5; } || { [ $when = decode ] && [ -s "$work/out" ]; }; do
         tries=$((tries + 1))
         [ $tries -lt 300 ] || { kill -9 $program && fail 'half a minute without progress'; }
         sleep 0.1
