@@ -4,6 +4,7 @@
  * left. Values are borrowed from argv and environ, which live as long as the program. */
 #include "cli.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -52,6 +53,8 @@ static rt_status check_range(const cli_flag *flag, const char *source, double va
 
 static rt_status parse_number(
         const cli_flag *flag, const char *source, const char *text, int64_t *out) {
+    const bool is_negative = text[0] == '-' && isdigit((unsigned char)text[1]);
+    if (is_negative) return check_range(flag, source, strtod(text, NULL));
     if (rt_parse_size(text, flag->kind == CLI_BYTES, out) != RT_OK)
         return rt_fail(RT_EUSAGE, "%s: %s", source, rt_error_text());
     return check_range(flag, source, (double)*out);
@@ -104,6 +107,10 @@ static rt_status set_value(
         return parse_switch(source, text, value);
     case CLI_CHOICE:
         RT_TRY(check_choice(flag, source, text));
+        *(const char **)value = text;
+        return RT_OK;
+    case CLI_INPUT:
+        if (*(const char **)value) return rt_fail(RT_EUSAGE, "%s is given twice", source);
         *(const char **)value = text;
         return RT_OK;
     case CLI_TEXT:

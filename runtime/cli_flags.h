@@ -8,7 +8,8 @@
 
 typedef enum cli_kind {
     CLI_SWITCH, /* bool, takes no value */
-    CLI_TEXT,   /* const char * */
+    CLI_TEXT,   /* const char *; given again, the last one counts */
+    CLI_INPUT,  /* const char *; not to be given twice: one of them would be passed over */
     CLI_TEXTS,  /* const char ** and an int count; repeatable */
     CLI_PATHS,  /* the same, and one flag takes every operand that follows it */
     CLI_CHOICE, /* const char *, one of `choices` */

@@ -338,8 +338,10 @@ static rt_status load_from(
         const char *dir, const char *name, bool is_optional, read_file *read, glm_config *config) {
     char *path = NULL;
     RT_TRY(rt_path_join(dir, name, &path));
-    const bool is_absent = is_optional && !rt_file_exists(path);
-    const rt_status status = is_absent ? RT_OK : load(path, read, config);
+    const bool is_absent = !rt_file_exists(path);
+    const rt_status status = !is_absent    ? load(path, read, config)
+                             : is_optional ? RT_OK
+                                           : rt_fail(RT_EIO, "%s is no checkpoint: there is no %s in it", dir, name);
     free(path);
     return status;
 }

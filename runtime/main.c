@@ -1,6 +1,8 @@
 /* Finds the subcommand and runs it. Only this file and cli.c print errors. */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/machine.h"
@@ -63,8 +65,15 @@ static int help(int argc, char **argv) {
     return flush_output(GLM_EXIT_OK);
 }
 
+/* Whoever closed a standard stream gets errors from it, not what is opened next under its number. */
+static void occupy_standard_streams(void) {
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) == -1) (void)open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
 int main(int argc, char **argv) {
     int rank_exit_code = 0;
+    occupy_standard_streams();
     if (glm_rank_is_asked(argc, argv, &rank_exit_code)) return rank_exit_code;
     const char *name = argc > 1 ? argv[1] : "";
     if (glm_launcher_has_served(name, &rank_exit_code)) return rank_exit_code;

@@ -25,6 +25,9 @@ expect 2 needle --book a/b
 says err "a book's name"
 expect 1 prefill -m "$work/model" "$work/nowhere" --book war
 says err "$work/nowhere"
+: >"$work/nothing"
+expect 2 prefill -m "$work/model" "$work/nothing" --book war
+says err "$work/nothing is empty: there is nothing to keep"
 expect 3 prefill -m "$work/model" "$work/text" --book war -c 1k
 says err "the text has $((n + 2)) tokens, --max-model-len is 1000"
 

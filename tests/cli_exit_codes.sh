@@ -21,7 +21,21 @@ expect 4 plan -m "$work/broken"
 says err 'config.json'
 mkdir "$work/empty"
 expect 1 plan -m "$work/empty"
-says err 'config.json'
+says err "$work/empty is no checkpoint: there is no config.json in it"
+
+# Streams that are closed: an error where they are needed, and nothing else comes through them.
+"$GLM1M" chat -m "$work/model" <&- >"$work/out" 2>"$work/err" & # (it would wait for itself)
+pid=$!
+(sleep 20 && kill -KILL $pid) 2>/dev/null &
+watch=$!
+wait $pid
+rc=$?
+kill $watch 2>/dev/null
+[ "$rc" -eq 1 ] || fail "exit $rc of chat without standard input, wanted 1"
+says err 'cannot read standard input'
+"$GLM1M" complete -m "$work/model" -p abc -n 1 >&- 2>"$work/err" && fail 'a closed output looked like success'
+"$GLM1M" plan -m "$work/model" <&- >"$work/out" 2>&- || fail 'plan wants streams that it does not use'
+says out 'the most that'
 
 # Output that cannot be written is not a success.
 "$GLM1M" --help >/dev/full 2>"$work/err" && fail "a full disk looked like success"

@@ -24,6 +24,12 @@ says err 'did you mean -tp 2?'
 expect 2 complete -z
 says err 'unknown flag -z'
 
+# One of two questions would be passed over; of other flags the last one counts.
+expect 2 ask -m nowhere text -q one --question two
+says err '--question is given twice'
+expect 2 complete -m nowhere -p one -p two --seed 1 --seed 2
+says err '-p is given twice'
+
 # The name of a flag that other commands take.
 expect 2 complete --positions last
 says err 'complete does not take --positions; it belongs to: logits'
