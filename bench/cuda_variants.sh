@@ -39,7 +39,7 @@ build_one() {
         object=$tree/$(basename "$source").o
         case $source in
         *.c) cc -std=gnu11 -O2 -D_GNU_SOURCE -I"$tree" -c "$source" -o "$object" || return 1 ;;
-        *) nvcc -std=c++17 -O3 -lineinfo -x cu -I"$tree" -I"$tree/bench" $architecture -DHAS_SM90=1 -c "$source" -o "$object" || return 1 ;;
+        *) nvcc -std=c++17 -O3 -x cu -I"$tree" -I"$tree/bench" $architecture -DHAS_SM90=1 -c "$source" -o "$object" || return 1 ;;
         esac
         objects="$objects $object"
     done

@@ -37,6 +37,7 @@ mkdir -p "$dir" || exit 1
 # make LAYERS: the checkpoint, unless it is there
 make() {
     [ ! -e "$dir/$1.made" ] || return 0
+    rm -rf "${dir:?}/$1" # a part of one, of a call that was stopped
     cat >"$dir/config-$1.json" <<EOF
 {"architectures": ["GlmForCausalLM"], "model_type": "glm", "attention_bias": true, "hidden_act": "silu",
  "hidden_size": 4096, "intermediate_size": 13696, "num_hidden_layers": $1, "num_attention_heads": 32,
