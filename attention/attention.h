@@ -5,7 +5,6 @@
  *   attn_append_kv rotate k, write k and v into the layer's pages
  *   attn_prefill   fold one segment of pages into the running state of many query tokens
  *   attn_decode    one query token for each of several sequences, all keys at once or in windows
- *   attn_merge     two states over disjoint keys into one
  *   attn_page_seal   quantise a page once it is full, where storage is lossy
  *   attn_page_pack / attn_page_unpack   a page <-> canonical rows, for the store and the disk
  *
@@ -150,11 +149,6 @@ void attn_prefill(attn_cpu *cpu, const float *q, int64_t stride, int64_t n_token
 /* Fold the split in progress, if any; then out /= sum, in place; rows that saw no key become 0.
  * `lse` (natural log, [n_tokens][n_heads], -inf for such rows) is filled where not NULL. */
 void attn_finish(attn_cpu *cpu, attn_state *state, int64_t n_tokens, float *lse);
-
-/* Fold `part` into `acc`, both unfinished states of n_rows rows over disjoint keys, neither with a
- * split in progress. For ranks that hold some of the keys each: in ascending order of their splits the
- * bits are those of one rank. */
-void attn_merge(attn_cpu *cpu, attn_state *acc, const attn_state *part, int64_t n_rows);
 
 /* One step of decode: one query token for each of n_seqs sequences. Sequence i's token sits at
  * position lengths[i] - 1 and attends to the lengths[i] keys up to itself.

@@ -357,9 +357,3 @@ void attn_finish(attn_cpu *cpu, attn_state *state, int64_t n_tokens, float *lse)
     rt_pool_run(cpu->pool, rt_div_up(n_tokens, TOKENS_PER_FINISH_ITEM), finish_item, &job);
     state->part_end = 0;
 }
-
-void attn_merge(attn_cpu *cpu, attn_state *acc, const attn_state *part, int64_t n_rows) {
-    rt_assert(acc->part_end == 0 && part->part_end == 0);
-    cpu->kernels->fold(acc->max, acc->sum, acc->out, part->max, part->sum, part->out, n_rows,
-            cpu->shape.head_dim);
-}

@@ -118,7 +118,6 @@ static void on_error(kv_io *io, kv_io_op *op, int error) {
         return;
     }
     if (op->n_tries > TRIES_AT_ONCE) io->is_refused = true;
-    io->stats.n_retried++;
     try_again(io, op);
 }
 
@@ -133,7 +132,6 @@ static void on_progress(kv_io *io, kv_io_op *op, int64_t n_moved) {
     } else if (op->n_stuck > 1) {
         finish(io, op, KV_IO_EENDED);
     } else {
-        io->stats.n_resumed++;
         try_again(io, op);
     }
 }

@@ -81,9 +81,7 @@ void kv_io_poll(kv_io *io);
 typedef struct kv_io_stats {
     int64_t n_done;
     int64_t n_failed;
-    int64_t n_resumed; /* short answers gone on from */
-    int64_t n_retried; /* transient errors */
-    int64_t n_strays;  /* answers to nothing that was asked */
+    int64_t n_strays; /* answers to nothing that was asked */
     int64_t n_late;
     int64_t bytes_read;
     int64_t bytes_written;

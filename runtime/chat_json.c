@@ -66,7 +66,8 @@ const char *glm_json_next(const char *value) {
     return follower(glm_json_end(value));
 }
 
-const char *glm_json_value(const char *key) {
+/* The value behind a key. */
+static const char *value_of(const char *key) {
     return skip_space(skip_space(skip_string(key)) + 1);
 }
 
@@ -130,8 +131,8 @@ static bool string_is(const char *at, const char *wanted) {
 }
 
 const char *glm_json_member(const char *object, const char *name) {
-    for (const char *key = glm_json_first(object); key; key = glm_json_next(glm_json_value(key)))
-        if (string_is(key, name)) return glm_json_value(key);
+    for (const char *key = glm_json_first(object); key; key = glm_json_next(value_of(key)))
+        if (string_is(key, name)) return value_of(key);
     return NULL;
 }
 
@@ -202,7 +203,7 @@ static const char *print_container(const char *at, int depth, FILE *out) {
         if (is_object) {
             (void)print_string(item, out);
             (void)fputs(": ", out);
-            item = glm_json_value(item);
+            item = value_of(item);
         }
         end = print_value(item, depth + 1, out);
     }

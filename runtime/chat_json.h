@@ -14,8 +14,6 @@
 const char *glm_json_first(const char *container);
 /* What follows a value in its container, NULL when it is the last. */
 const char *glm_json_next(const char *value);
-/* The value behind a key. */
-const char *glm_json_value(const char *key);
 /* The value of that name in an object, NULL when there is none. */
 const char *glm_json_member(const char *object, const char *name);
 

@@ -23,8 +23,6 @@ typedef struct search {
 
 static void set_source(const search *s, glm_citation *citation, int64_t begin, int64_t end) {
     citation->is_verified = true;
-    citation->source_begin = begin;
-    citation->source_end = end;
     citation->first = glm_document_find(s->document, begin);
     citation->last = glm_document_find(s->document, rt_max64(begin, end - 1));
     citation->passage = glm_passages_at(s->passages, begin);

@@ -25,11 +25,9 @@ typedef struct glm_citation {
     int64_t begin; /* bytes of the answer: what is quoted, without marks */
     int64_t end;
     int64_t named;        /* the passage that the answer names; -1: none */
-    int64_t passage;      /* where it is: the passage's number; -1: not verified, or none */
-    int64_t source_begin; /* bytes of the document's text, when it is verified */
-    int64_t source_end;
-    glm_document_place first; /* of source_begin, */
-    glm_document_place last;  /* and of the last byte before source_end */
+    int64_t passage; /* where it is: the passage's number; -1: not verified, or none */
+    glm_document_place first; /* of its first byte in the document, when it is verified, */
+    glm_document_place last;  /* and of its last */
 } glm_citation;
 
 typedef struct glm_citations {

@@ -200,10 +200,8 @@ double glm_sampling_draw(uint64_t seed, int64_t step);
 
 /* suspend.c: put the run that begins where a suspended one of the same ids stopped. */
 RT_MUST_CHECK rt_status glm_prefill_resume(glm_engine *engine, bool *is_resumed);
-/* prefill.c: the run again from `pos` on, before its first position; the session holds the ids. The run
- * given up; hidden states of a position. */
+/* prefill.c: the run again from `pos` on, before its first position; the session holds the ids. */
 RT_MUST_CHECK rt_status glm_prefill_restart_at(glm_prefill_run *run, int64_t pos);
-void glm_prefill_clear(glm_prefill_run *run);
 /* prefill.c: FLOP of the run for tokens [pos, end) of it, in one layer and in all: in the last one keys and
  * values, and whatever else the wanted rows take. */
 double glm_prefill_item_work(const glm_engine *engine, int32_t layer, int64_t pos, int64_t end);

@@ -7,7 +7,8 @@
 #include "layer_inside.h"
 #include "ranks.h"
 
-int64_t glm_layer_q_width(const glm_config *config) {
+/* Floats of a row's queries, in front of its keys and values in buffers.qkv. */
+static int64_t q_width(const glm_config *config) {
     return (int64_t)config->n_heads * config->head_dim;
 }
 
@@ -110,7 +111,7 @@ void glm_layer_append(glm_engine *engine, const kv_window_part *part, int64_t ro
     if (part->n_new == 0) return;
     rt_assert(pos >= pos0);
     float *row = qkv.data + (row0 + pos - pos0) * qkv.stride;
-    attn_append_kv(engine->ops.attention, row + glm_layer_q_width(&engine->part), qkv.stride,
+    attn_append_kv(engine->ops.attention, row + q_width(&engine->part), qkv.stride,
             part->n_new, pos, pages_to_write(part, pos));
     seal_full(engine, part);
 }
@@ -132,7 +133,7 @@ attn_state glm_layer_state(const glm_engine *engine, int64_t row0) {
 static void project(glm_engine *engine, const glm_layer *layer, const glm_chunk *chunk) {
     const glm_ops *ops = &engine->ops;
     const glm_buffers *b = &engine->buffers;
-    const int64_t q = glm_layer_q_width(&engine->part);
+    const int64_t q = q_width(&engine->part);
     const int64_t from = chunk->attend_pos - chunk->pos;
     const glm_rows normed = {b->normed.data + from * b->normed.stride, b->normed.stride};
     const glm_rows q_rows = {b->qkv.data + from * b->qkv.stride, b->qkv.stride};

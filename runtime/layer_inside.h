@@ -4,8 +4,6 @@
 
 #include "engine.h"
 
-/* Floats of a row's queries, in front of its keys and values in buffers.qkv. */
-int64_t glm_layer_q_width(const glm_config *config);
 /* normed = norm(x) */
 void glm_layer_norm(glm_engine *engine, const float *weight, int64_t n, const void *hidden);
 /* attended -> output projection -> x; x through the MLP. RT_EPEER. */

@@ -18,7 +18,7 @@
 #include "costs.h"
 #include "ranks.h"
 
-void glm_prefill_clear(glm_prefill_run *run) {
+static void clear(glm_prefill_run *run) {
     free(run->ids);
     free(run->wanted);
     *run = (glm_prefill_run){0};
@@ -30,7 +30,7 @@ void glm_prefill_abort(glm_session *session) {
     const glm_step step = {.kind = GLM_STEP_PREFILL_ABORT, .session = session->number};
     const bool is_begun = glm_step_begin(session->engine, &step) == RT_OK;
     kv_span_abort(session->seq);
-    glm_prefill_clear(run);
+    clear(run);
     if (is_begun) glm_step_end(session->engine);
 }
 
@@ -123,7 +123,7 @@ static rt_status begin(glm_session *session, const int32_t *ids, int64_t n_ids,
         status = glm_prefill_resume(engine, &is_resumed);
     run->work_total = glm_prefill_work(engine, run->first_pos, run->first_pos + run->n_ids);
     if (status == RT_OK && !is_resumed) status = begin_span(engine);
-    if (status != RT_OK) glm_prefill_clear(run);
+    if (status != RT_OK) clear(run);
     return status;
 }
 
@@ -201,7 +201,7 @@ static rt_status finish_run(glm_engine *engine) {
     session->logits_serial = ++engine->logits_serial;
     session->logits_row = 0;
     session->n_logits = run->n_wanted;
-    glm_prefill_clear(run);
+    clear(run);
     return RT_OK;
 }
 

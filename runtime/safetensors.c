@@ -92,16 +92,3 @@ void glm_st_close(glm_safetensors *file) {
     free(file->path);
     free(file);
 }
-
-/* ---- looking up ------------------------------------------------------------------------------ */
-
-static int compare_name(const void *name, const void *tensor) {
-    return strcmp(name, ((const glm_st_tensor *)tensor)->name);
-}
-
-const glm_st_tensor *glm_st_find(const glm_safetensors *file, const char *name) {
-    const glm_st_header *header = &file->header;
-    if (header->n_tensors == 0) return NULL;
-    return bsearch(name, header->tensors, (size_t)header->n_tensors, sizeof *header->tensors,
-            compare_name);
-}

@@ -52,9 +52,6 @@ RT_MUST_CHECK rt_status glm_st_open_bytes(
 
 void glm_st_close(glm_safetensors *file);
 
-/* NULL when there is none of that name. Valid until the file is closed. */
-const glm_st_tensor *glm_st_find(const glm_safetensors *file, const char *name);
-
 /* n bytes at an offset of the file. Safe to call from several threads at once; never a SIGBUS.
  *
  * Errors: RT_EIO

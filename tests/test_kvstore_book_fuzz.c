@@ -1,7 +1,7 @@
 /* Any bytes at all: a book's manifest is read as it was written, or called corrupt, and nothing
  * outside the buffers is touched.
  *
- * Method: built with -fsanitize=fuzzer and -DKVH_LIBFUZZER this is a libFuzzer target; built plainly
+ * Method: with GLM_FUZZ (help_fuzz.h) this is a libFuzzer target besides, fuzz/fuzz_kvstore_book; by itself
  * it drives the same target with mutations of valid ones, most of them with right checksums.
  * `test_kvstore_book_fuzz SEED N` runs more. */
 #include "help_kv_codec.h"

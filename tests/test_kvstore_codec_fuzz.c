@@ -1,6 +1,6 @@
 /* Any bytes at all: the run decoder says corrupt, and touches nothing outside its buffers.
  *
- * Method: built with -fsanitize=fuzzer and -DKVH_LIBFUZZER this is a libFuzzer target; built plainly
+ * Method: with GLM_FUZZ (help_fuzz.h) this is a libFuzzer target besides, fuzz/fuzz_kvstore_codec; by itself
  * it drives the same target with mutations of valid runs, most of them sealed with a right
  * checksum so that they get past it. `test_kvstore_codec_fuzz SEED N` runs more. */
 #include "help_kv_codec.h"

@@ -41,7 +41,6 @@ typedef struct standin_cuda {
     bool fails_in_kernel; /* not the call, but what it queues: the stream is broken from there on */
 
     int64_t n_calls; /* that can fail, so far */
-    int64_t n_kernels;
     int64_t n_graph_launches;
     int64_t n_drained; /* waits of the host that found kernels queued, and left none: the device had nothing to do then */
     int64_t n_exposed; /* STANDIN_COPIES: times that the first stream, which computes, waited for another one's work that could

@@ -1,4 +1,5 @@
-/* Partial states over disjoint keys fold into the whole, in any order and grouping.
+/* Partial states over disjoint keys fold into the whole, in any order and grouping: what splits, in prefill
+ * and in decode, stand on.
  *
  * Method: one state for each split of 4096 keys, then
  *   - folded in ascending order they are the unsplit state, bit for bit;
@@ -11,6 +12,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "attention/attn_cpu.h"
 #include "help_attention.h"
 
 enum { HEADS = 4, KV_HEADS = 2, HEAD_DIM = 16, PARTS = 7, SPLIT = ATTN_SPLIT_TOKENS };
@@ -35,10 +37,8 @@ static state empty_state(const ath_kernels *kernels) {
 }
 
 static void fold(const ath_kernels *kernels, state *acc, const state *part) {
-    state copy = *part;
-    attn_state a = view(acc);
-    const attn_state p = view(&copy);
-    attn_merge(kernels->cpu, &a, &p, HEADS);
+    kernels->cpu->kernels->fold(
+            acc->max, acc->sum, acc->out, part->max, part->sum, part->out, HEADS, HEAD_DIM);
 }
 
 static bool is_same(const state *a, const state *b) {
