@@ -20,6 +20,7 @@
 #include "kvstore/codec.h"
 #include "runtime/base/log.h"
 #include "runtime/base/memory.h"
+#include "runtime/base/random.h"
 #include "runtime/base/size.h"
 #include "runtime/engine.h"
 
@@ -46,15 +47,8 @@ static void *memory(int64_t bytes) {
 
 static uint64_t random_state = 1;
 
-static uint64_t random_word(void) {
-    uint64_t z = random_state += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
 static double uniform(void) {
-    return ((double)(random_word() >> 11) + 0.5) * 0x1p-53;
+    return ((double)(rt_random_next(&random_state) >> 11) + 0.5) * 0x1p-53;
 }
 
 static double normal(void) {
@@ -113,7 +107,7 @@ static uint32_t *make_fp32(const uint16_t *values) {
     const int64_t n = RUNS * kv_run_raw_bytes(&bf16_shape) / 2;
     uint32_t *wide = memory(4 * n);
     for (int64_t i = 0; i < n; i++)
-        wide[i] = (uint32_t)values[i] << 16 | (uint32_t)(random_word() & 0xffff);
+        wide[i] = (uint32_t)values[i] << 16 | (uint32_t)(rt_random_next(&random_state) & 0xffff);
     return wide;
 }
 

@@ -13,6 +13,7 @@
 #include "help_measure.h"
 #include "runtime/base/file.h"
 #include "runtime/base/memory.h"
+#include "runtime/base/random.h"
 #include "runtime/base/size.h"
 #include "runtime/tokenizer.h"
 #include "runtime/tokenizer_scan.h"
@@ -100,18 +101,10 @@ static void fill_run(bench_text *text, const char *unit) {
     for (int64_t i = 0; i < text->n_bytes; i++) text->bytes[i] = unit[i % n];
 }
 
-/* splitmix64: Steele, Lea & Flood 2014. */
-static uint64_t random_word(uint64_t *state) {
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
 static void fill_random(bench_text *text, int first, int n_values) {
     uint64_t state = 1;
     for (int64_t i = 0; i < text->n_bytes; i++)
-        text->bytes[i] = (char)(first + (int)(random_word(&state) % (uint64_t)n_values));
+        text->bytes[i] = (char)(first + (int)(rt_random_next(&state) % (uint64_t)n_values));
 }
 
 static char *data_path(const char *name) {

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/random.h"
 #include "base/size.h"
 
 /* RT_EUSAGE lists those there are. */
@@ -19,12 +20,8 @@ static rt_status find_protocol(const char *name, const glm_needle_protocol **out
             name, glm_needle_ruler_tasks());
 }
 
-/* splitmix64's output function: Steele, Lea & Flood 2014. */
 static uint64_t mix(uint64_t x) {
-    x += 0x9e3779b97f4a7c15u;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
+    return rt_random_mix(x + RT_RANDOM_STEP);
 }
 
 uint64_t glm_needle_draw(

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/random.h"
 #include "base/size.h"
 
 enum { SENTENCE_MAX = 448, PARAGRAPH_MIN = 3, PARAGRAPH_MAX = 7 };
@@ -204,16 +205,8 @@ typedef struct writer {
     bool is_article; /* "a" or "an" comes before it */
 } writer;
 
-/* splitmix64: Steele, Lea & Flood 2014. */
-static uint64_t draw(writer *to) {
-    uint64_t x = to->random += 0x9e3779b97f4a7c15u;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-}
-
 static int32_t draw_below(writer *to, int32_t n) {
-    return (int32_t)((draw(to) >> 32) * (uint64_t)n >> 32);
+    return (int32_t)((rt_random_next(&to->random) >> 32) * (uint64_t)n >> 32);
 }
 
 static void put(writer *to, const char *text, size_t n) {

@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/pool.h"
+#include "base/random.h"
 #include "base/size.h"
 #include "byte_tokenizer.h"
 #include "checkpoint_names.h"
@@ -128,21 +129,14 @@ static rt_status list_tensors(glm_random_model *model) {
 
 /* ---- numbers --------------------------------------------------------------------------------- */
 
-/* splitmix64's output function: Steele, Lea & Flood 2014. */
-static uint64_t mix(uint64_t x) {
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    return x ^ (x >> 31);
-}
-
 static uint64_t tensor_key(const glm_random_model *model, const planned *one) {
-    uint64_t key = mix(model->seed + 0x9e3779b97f4a7c15u);
-    for (const char *c = one->spec.name; *c; c++) key = mix(key ^ (uint64_t)(unsigned char)*c);
+    uint64_t key = rt_random_mix(model->seed + RT_RANDOM_STEP);
+    for (const char *c = one->spec.name; *c; c++) key = rt_random_mix(key ^ (uint64_t)(unsigned char)*c);
     return key;
 }
 
 static float normal(uint64_t key, int64_t index) {
-    const uint64_t h = mix(key + (uint64_t)index * 0x9e3779b97f4a7c15u);
+    const uint64_t h = rt_random_mix(key + (uint64_t)index * RT_RANDOM_STEP);
     const int64_t sum = (int64_t)(h & 0xffff) + (int64_t)(h >> 16 & 0xffff) +
                         (int64_t)(h >> 32 & 0xffff) + (int64_t)(h >> 48);
     /* Mean 2 x 65535, variance 4 x (2^32 - 1) / 12. */

@@ -51,15 +51,20 @@ static const struct dtype_name {
         {.name = "U64", .bits = 64},
 };
 
+/* A string of a few bytes: whatever is wrong with it, `code` names it. */
+static rt_status read_word(glm_st_scan *scan, char *text, size_t room, const char *code) {
+    glm_st_string word = {.text = text,
+            .bytes_max = (int64_t)room - 1,
+            .bad_code = code,
+            .long_code = code,
+            .is_name = true};
+    return glm_st_read_string(scan, &word);
+}
+
 static rt_status read_dtype(glm_st_scan *scan, entry *one) {
     char text[17];
-    glm_st_string name = {.text = text,
-            .bytes_max = sizeof text - 1,
-            .bad_code = "ST_DTYPE",
-            .long_code = "ST_DTYPE",
-            .is_name = true};
     if (glm_st_peek(scan) != '"') return glm_st_refuse_value(scan, "ST_DTYPE", "a dtype's name");
-    RT_TRY(glm_st_read_string(scan, &name));
+    RT_TRY(read_word(scan, text, sizeof text, "ST_DTYPE"));
     for (size_t i = 0; i < sizeof dtypes / sizeof *dtypes; i++) {
         if (strcmp(text, dtypes[i].name) != 0) continue;
         one->element_bits = dtypes[i].bits;
@@ -97,13 +102,8 @@ typedef rt_status read_value(glm_st_scan *scan, entry *one);
 
 static rt_status read_field(glm_st_scan *scan, entry *one) {
     char text[16];
-    glm_st_string name = {.text = text,
-            .bytes_max = sizeof text - 1,
-            .bad_code = "ST_FIELD_UNKNOWN",
-            .long_code = "ST_FIELD_UNKNOWN",
-            .is_name = true};
     const int64_t at = glm_st_token_at(scan);
-    RT_TRY(glm_st_read_string(scan, &name));
+    RT_TRY(read_word(scan, text, sizeof text, "ST_FIELD_UNKNOWN"));
     const struct {
         const char *name;
         int64_t *at;

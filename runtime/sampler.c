@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/memory.h"
+#include "base/random.h"
 #include "engine.h"
 
 typedef struct candidate {
@@ -33,13 +34,9 @@ static int32_t greedy(const float *logits, int64_t n_valid) {
     return (int32_t)best;
 }
 
-/* A draw in [0, 1) that depends on seed and step alone: splitmix64's output function.
- * Source: Steele, Lea & Flood 2014, "Fast splittable pseudorandom number generators". */
+/* A draw in [0, 1) that depends on seed and step alone. */
 double glm_sampling_draw(uint64_t seed, int64_t step) {
-    uint64_t x = seed + ((uint64_t)step + 1) * 0x9e3779b97f4a7c15u;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebu;
-    x ^= x >> 31;
+    const uint64_t x = rt_random_mix(seed + ((uint64_t)step + 1) * RT_RANDOM_STEP);
     return (double)(x >> 11) * 0x1p-53;
 }
 

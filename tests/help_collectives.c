@@ -5,6 +5,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "runtime/base/random.h"
+
 #define OK(call)    expect((call) == RT_OK, rt_error_text())
 #define CHECK(fact) expect(fact, #fact)
 
@@ -18,10 +20,7 @@ static void expect(bool is_true, const char *what) {
 
 /* Element i of rank r: a random sign and mantissa, exponents from -20 to 20. */
 static float element(int r, int64_t i) {
-    uint64_t x = (uint64_t)i * 64 + (uint64_t)r + 1;
-    x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-    x ^= x >> 31;
+    const uint64_t x = rt_random_mix((uint64_t)i * 64 + (uint64_t)r + 1);
     const float mantissa = 1.0f + (float)(x & 0xffff) / 65536.0f;
     const float scale = (float)(UINT64_C(1) << (x >> 16 & 31));
     return x >> 63 ? -mantissa * scale : mantissa / scale;

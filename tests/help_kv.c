@@ -1,5 +1,6 @@
 #include "help_kv.h"
 
+#include <inttypes.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -307,9 +308,11 @@ void kvh_append(kv_store *store, kv_seq *seq, int32_t n_layers, int64_t n_tokens
     CHECK(kv_seq_length(seq) == length + n_tokens);
 }
 
-uint64_t kvh_random(uint64_t *state) {
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
+void kvh_run_seeds(int argc, char **argv, uint64_t n, void (*run)(uint64_t seed)) {
+    const uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
+    for (uint64_t seed = first; seed < first + (argc > 1 ? 1 : n); seed++) {
+        (void)printf("seed %" PRIu64 "\n", seed);
+        (void)fflush(stdout);
+        run(seed);
+    }
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "help_check.h"
+#include "help_random.h"
 #include "kvstore/kvstore.h"
 #include "runtime/base/size.h"
 
@@ -58,7 +59,7 @@ bool kvh_holds(kv_store *store, kv_seq *seq, int32_t n_layers, int64_t first, in
 /* begin, write, commit. */
 void kvh_append(kv_store *store, kv_seq *seq, int32_t n_layers, int64_t n_tokens, uint64_t value);
 
-/* A generator with nothing to it (splitmix64): the same numbers everywhere. */
-uint64_t kvh_random(uint64_t *state);
+/* run() for seeds 1 to n, each named first; or for the program's argument alone. */
+void kvh_run_seeds(int argc, char **argv, uint64_t n, void (*run)(uint64_t seed));
 
 #endif

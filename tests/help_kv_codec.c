@@ -12,14 +12,14 @@
 
 /* Roughly normal: the sum of four uniform numbers. */
 static float bell(uint64_t *state) {
-    const uint64_t r = kvh_random(state);
+    const uint64_t r = random_next(state);
     float sum = -2;
     for (int i = 0; i < 4; i++) sum += (float)(r >> (16 * i) & 0xffff) * 0x1p-16f;
     return sum * 1.7f;
 }
 
 static uint32_t value_bits(kvh_values kind, int64_t channel, uint64_t *state) {
-    const uint64_t r = kvh_random(state);
+    const uint64_t r = random_next(state);
     switch (kind) {
     case KVH_LIKE_KV:
         if (r % 512 == 0) return 0;
@@ -134,7 +134,7 @@ int64_t kvh_undetected_flips(kv_codec *codec, int64_t n_flips, uint64_t seed) {
     sample s = make_sample(codec, (kv_run_shape){RT_BF16, 16, 40}, KVH_LIKE_KV, seed);
     int64_t n_missed = 0;
     for (int64_t i = 0; i < n_flips; i++) {
-        const uint64_t bit = kvh_random(&seed) % (uint64_t)(s.stored.n_bytes * 8);
+        const uint64_t bit = random_next(&seed) % (uint64_t)(s.stored.n_bytes * 8);
         s.stored.bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
         const rt_status status = decode(codec, &s);
         n_missed += status != RT_ECORRUPT;
@@ -191,15 +191,15 @@ int kvh_fuzz_one(const uint8_t *data, size_t n_bytes) {
 static uint32_t odd_number(uint64_t *state) {
     static const uint32_t numbers[] = {0, 1, 2, 15, 16, 255, 256, 257, 4095, 4096, 4097, 0x7fff,
             0xffff, 0x10000, 0x7fffffff, 0x80000000, 0xfffffff0, 0xffffffff};
-    const uint64_t r = kvh_random(state);
+    const uint64_t r = random_next(state);
     return numbers[r % (sizeof numbers / sizeof *numbers)] + (uint32_t)(r >> 32) % 3 - 1;
 }
 
 /* Change a few places: more often in the header, the table and the first tile's own header. */
 static void mutate(uint8_t *bytes, int64_t n_bytes, uint64_t *state) {
-    const int64_t n_changes = 1 + (int64_t)(kvh_random(state) % 4);
+    const int64_t n_changes = 1 + (int64_t)(random_next(state) % 4);
     for (int64_t i = 0; i < n_changes; i++) {
-        const uint64_t r = kvh_random(state);
+        const uint64_t r = random_next(state);
         const int64_t span = r % 4 == 0 ? n_bytes : r % 4 == 1 ? 64 : 400;
         const int64_t at = (int64_t)((r >> 8) % (uint64_t)(span < n_bytes ? span : n_bytes));
         const uint32_t number = odd_number(state);
@@ -217,7 +217,7 @@ void kvh_fuzz_drive(uint64_t seed, int64_t n_inputs) {
             samples[s][kind] =
                     make_sample(fuzz_codec(), fuzz_shapes[s], (kvh_values)kind, seed + 1);
     for (int64_t i = 0; i < n_inputs; i++) {
-        const uint64_t r = kvh_random(&seed);
+        const uint64_t r = random_next(&seed);
         const sample *from = &samples[r % FUZZ_SHAPES][(r >> 8) % KVH_N_VALUES];
         memcpy(from->work.bytes, from->stored.bytes, (size_t)from->stored.n_bytes);
         mutate(from->work.bytes, from->work.n_bytes, &seed);

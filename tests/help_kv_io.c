@@ -199,8 +199,8 @@ static int faulty_submit(void *self, const kv_io_request *requests, int n_reques
 static void flip_bit(kvh_faults *f, uint64_t tag) {
     const kv_io_request *r = &f->flipped[tag % KV_IO_DEPTH_MAX];
     uint64_t random = tag;
-    const uint64_t n_bits = (uint64_t)r->n_bytes * 8 >> kvh_random(&random) % 8;
-    const uint64_t bit = kvh_random(&random) % n_bits;
+    const uint64_t n_bits = (uint64_t)r->n_bytes * 8 >> random_next(&random) % 8;
+    const uint64_t bit = random_next(&random) % n_bits;
     ((uint8_t *)r->bytes)[bit / 8] ^= (uint8_t)(1u << bit % 8);
 }
 

@@ -27,7 +27,7 @@ static kv_hash fingerprint_of(const char *text) {
     kv_hash hash;
     uint64_t h = 0xcbf29ce484222325u;
     for (; *text; text++) h = (h ^ (uint8_t)*text) * 0x100000001b3u;
-    for (int i = 0; i < KV_HASH_BYTES; i++) hash.bytes[i] = (uint8_t)(kvh_random(&h) >> 8);
+    for (int i = 0; i < KV_HASH_BYTES; i++) hash.bytes[i] = (uint8_t)(random_next(&h) >> 8);
     return hash;
 }
 
@@ -79,7 +79,7 @@ void kvh_vault_remove(kvh_vault *v) {
 int32_t *kvh_ids(uint64_t seed, int64_t n) {
     int32_t *ids = malloc((size_t)n * sizeof *ids + 1);
     CHECK(ids);
-    for (int64_t i = 0; i < n; i++) ids[i] = (int32_t)(kvh_random(&seed) % 150000);
+    for (int64_t i = 0; i < n; i++) ids[i] = (int32_t)(random_next(&seed) % 150000);
     return ids;
 }
 
@@ -88,7 +88,7 @@ static void fill_run(const kv_run_address *address, const kv_run_shape *shape, v
     memcpy(&seed, address->chain, sizeof seed);
     seed ^= (uint64_t)address->layer * 1000003 + (uint64_t)address->kv_head * 7919;
     const int64_t n = kv_run_raw_bytes(shape) / 8;
-    for (int64_t i = 0; i < n; i++) ((uint64_t *)raw)[i] = kvh_random(&seed) & 0x80ff80ff80ff80ffu;
+    for (int64_t i = 0; i < n; i++) ((uint64_t *)raw)[i] = random_next(&seed) & 0x80ff80ff80ff80ffu;
 }
 
 static void write_wait(

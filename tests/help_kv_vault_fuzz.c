@@ -127,7 +127,7 @@ static int64_t odd_number(uint64_t r) {
 
 /* A field of header, footer or index: overwritten, moved a little, or taken from elsewhere. */
 static void mutate_segment(uint8_t *input, uint64_t *state) {
-    const uint64_t r = kvh_random(state);
+    const uint64_t r = random_next(state);
     const int64_t starts[] = {1, 1 + BLOCK, 1 + 2 * BLOCK};
     const int64_t spans[] = {168, 96, 256};
     const int64_t start = starts[r % 3], span = spans[r % 3];
@@ -154,11 +154,11 @@ static void mutate_segment(uint8_t *input, uint64_t *state) {
 void kvh_fuzz_segment_drive(uint64_t seed, int64_t n_inputs) {
     static uint8_t input[1 + 3 * BLOCK];
     for (int64_t i = 0; i < n_inputs; i++) {
-        make_segment(input, kvh_random(&seed));
+        make_segment(input, random_next(&seed));
         if (i == 0) CHECK(kvh_fuzz_segment(input, sizeof input) == 0);
-        const int n_changes = 1 + (int)(kvh_random(&seed) % 3);
+        const int n_changes = 1 + (int)(random_next(&seed) % 3);
         for (int change = 0; change < n_changes; change++) mutate_segment(input, &seed);
-        input[0] = kvh_random(&seed) % 8 != 0;
+        input[0] = random_next(&seed) % 8 != 0;
         (void)kvh_fuzz_segment(input, sizeof input);
     }
 }
@@ -233,7 +233,7 @@ static int64_t make_manifest(char *text, uint64_t r) {
 /* Bytes changed, lines doubled or lost, an end cut off. */
 static int64_t mutate_text(char *text, int64_t n, uint64_t *state) {
     static const char bytes[] = "\n=0919af.-/\x00\x7f\xff ";
-    const uint64_t r = kvh_random(state);
+    const uint64_t r = random_next(state);
     if (n < 2) return n;
     const int64_t at = (int64_t)((r >> 8) % (uint64_t)n);
     const char *end = memchr(text + at, '\n', (size_t)(n - at));
@@ -259,10 +259,10 @@ static int64_t mutate_text(char *text, int64_t n, uint64_t *state) {
 void kvh_fuzz_book_drive(uint64_t seed, int64_t n_inputs) {
     static char input[1 << 14];
     for (int64_t i = 0; i < n_inputs; i++) {
-        int64_t n = make_manifest(input + 1, kvh_random(&seed));
-        const int n_changes = (int)(kvh_random(&seed) % 4);
+        int64_t n = make_manifest(input + 1, random_next(&seed));
+        const int n_changes = (int)(random_next(&seed) % 4);
         for (int change = 0; change < n_changes; change++) n = mutate_text(input + 1, n, &seed);
-        input[0] = kvh_random(&seed) % 8 != 0;
+        input[0] = random_next(&seed) % 8 != 0;
         (void)kvh_fuzz_book((const uint8_t *)input, (size_t)n + 1);
     }
 }

@@ -2,14 +2,10 @@
 #ifndef HELP_RANDOM_H
 #define HELP_RANDOM_H
 
-#include <stdint.h>
+#include "runtime/base/random.h"
 
-/* splitmix64. Source: Steele, Lea & Flood 2014, doi:10.1145/2660193.2660195. */
 static inline uint64_t random_next(uint64_t *state) {
-    uint64_t z = *state += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
+    return rt_random_next(state);
 }
 
 /* In [0, n), n > 0. */

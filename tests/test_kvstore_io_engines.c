@@ -36,8 +36,8 @@ static void check_clean(kv_io_mode mode, const char *description) {
 static void check_faulty(bool is_uring) {
     uint64_t random = 1;
     for (int i = 0; i < FAULTY_RUNS; i++) {
-        const kvh_fault fault = (kvh_fault)(1 + kvh_random(&random) % (KVH_COMPLETE_EBADR - 1));
-        const int64_t at = (int64_t)(kvh_random(&random) % BLOCKS);
+        const kvh_fault fault = (kvh_fault)(1 + random_next(&random) % (KVH_COMPLETE_EBADR - 1));
+        const int64_t at = (int64_t)(random_next(&random) % BLOCKS);
         const bool for_ever = i % 4 == 0;
         const kv_io_config config = {.timeout_s = kvh_is_silent(fault, for_ever) ? 0.05 : 30};
         kv_io_engine engine;

@@ -36,7 +36,7 @@ typedef struct model {
 } model;
 
 static int64_t below(model *m, int64_t n) {
-    return (int64_t)(kvh_random(&m->random) % (uint64_t)n);
+    return (int64_t)(random_next(&m->random) % (uint64_t)n);
 }
 
 static int64_t pages_for(int64_t n_tokens) {
@@ -228,12 +228,6 @@ static void run(uint64_t seed) {
 }
 
 int main(int argc, char **argv) {
-    const uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
-    const uint64_t n_seeds = argc > 1 ? 1 : SEEDS;
-    for (uint64_t seed = first; seed < first + n_seeds; seed++) {
-        (void)printf("seed %" PRIu64 "\n", seed);
-        (void)fflush(stdout);
-        run(seed);
-    }
+    kvh_run_seeds(argc, argv, SEEDS, run);
     return 0;
 }

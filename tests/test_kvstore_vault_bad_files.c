@@ -402,7 +402,7 @@ static void check_bits_in_files(int n) {
     const part parts[] = {HEADER, IDS, INDEX, FOOTER};
     for (int i = 0; i < n; i++) {
         memcpy(bad, good, (size_t)n_good);
-        const uint64_t r = kvh_random(&seed);
+        const uint64_t r = random_next(&seed);
         const part p = parts[i % 4];
         const int64_t from =
                 p == IDS ? 64 : 0; /* the first ids also tell which file is looked at */
@@ -428,7 +428,7 @@ static void check_payload_bits(int64_t n) {
     const kv_run_shape shape = {RT_BF16, KVH_HEAD_DIM, N};
     CHECK(kv_run_raw_bytes(&shape) == (int64_t)sizeof raw);
     for (int64_t i = 0; i < n; i++) {
-        const uint64_t r = kvh_random(&seed);
+        const uint64_t r = random_next(&seed);
         const int run = (int)(r % RUNS);
         const uint64_t bit = (r >> 8) % (uint64_t)(places[run].n_bytes * 8);
         uint8_t *stored = bad + places[run].offset;

@@ -60,7 +60,7 @@ static void live(int place, uint64_t seed) {
     kvh_vault v = vault;
     kvh_vault_open(&v, NULL);
     while (!atomic_load(&board->is_over)) {
-        const uint64_t r = kvh_random(&seed);
+        const uint64_t r = random_next(&seed);
         int32_t *ids = kvh_ids(100 + r % PREFIXES, TOKENS);
         if (r >> 32 & 1) write_some(&v, ids);
         const int64_t n_found = kvh_find(&v, ids, TOKENS, NULL);

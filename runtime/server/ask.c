@@ -206,6 +206,22 @@ void srv_conversation_free(srv_conversation *conversation) {
     *conversation = (srv_conversation){0};
 }
 
+const json_t *srv_messages_of(const json_t *body, srv_error *error) {
+    const json_t *messages = json_object_get(body, "messages");
+    const size_t n = json_array_size(messages); /* 0 of anything else */
+    if (n == 0) {
+        (void)srv_refuse_field(error, "messages", "messages must be an array, and not empty");
+        return NULL;
+    }
+    if ((int64_t)n > srv_limit_of(SRV_MESSAGES_MAX)) {
+        (void)srv_refuse_field(error, "messages",
+                "there are %zu messages, at most %" PRId64 " are taken", n,
+                srv_limit_of(SRV_MESSAGES_MAX));
+        return NULL;
+    }
+    return messages;
+}
+
 glm_message *srv_conversation_add(srv_conversation *conversation, glm_chat_role role) {
     if (conversation->n_messages == conversation->capacity) {
         const int64_t capacity = 2 * conversation->capacity + 16;

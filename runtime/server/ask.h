@@ -21,6 +21,8 @@ typedef struct srv_conversation {
 } srv_conversation;
 void srv_conversation_free(srv_conversation *conversation);
 
+/* The body's messages: an array, not empty, within the bound. NULL: `error` says why not. */
+const json_t *srv_messages_of(const json_t *body, srv_error *error);
 /* Helpers of whoever fills one. NULL, or false, without memory. */
 glm_message *srv_conversation_add(srv_conversation *conversation, glm_chat_role role);
 void *srv_conversation_own(srv_conversation *conversation, void *memory);

@@ -118,13 +118,8 @@ static bool read_continuation(
 }
 
 bool srv_read_chat(const json_t *body, srv_conversation *conversation, srv_error *error) {
-    const json_t *messages = json_object_get(body, "messages");
-    if (!json_is_array(messages) || json_array_size(messages) == 0)
-        return srv_refuse_field(error, "messages", "messages must be an array, and not empty");
-    if ((int64_t)json_array_size(messages) > srv_limit_of(SRV_MESSAGES_MAX))
-        return srv_refuse_field(error, "messages",
-                "there are %zu messages, at most %" PRId64 " are taken", json_array_size(messages),
-                srv_limit_of(SRV_MESSAGES_MAX));
+    const json_t *messages = srv_messages_of(body, error);
+    if (!messages) return false;
     for (size_t i = 0; i < json_array_size(messages); i++)
         if (!read_message(conversation, json_array_get(messages, i), i, error)) return false;
     return srv_conversation_tools(conversation, json_object_get(body, "tools"), error) &&
