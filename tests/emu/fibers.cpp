@@ -299,7 +299,8 @@ void emu_meet(int n, const char *what, int immediate, void *args,
 }
 
 void emu_join(emu_clock *to, const emu_clock *from) {
-    for (int i = 0; i < EMU_AGENTS_MAX; i++) to->at[i] = std::max(to->at[i], from->at[i]);
+    for (int i = 0; i < launch.threads; i++) to->at[i] = std::max(to->at[i], from->at[i]);
+    for (int i = EMU_THREADS_MAX; i < EMU_AGENTS_MAX; i++) to->at[i] = std::max(to->at[i], from->at[i]);
 }
 
 void emu_tick(emu_thread *thread) {

@@ -102,8 +102,9 @@ void emu_smem_reset(int bytes) {
     if (bytes > EMU_SMEM_BYTES_MAX)
         emu_found(emu_site{"", 0}, "%d bytes of shared memory; there are %d", bytes,
                 (int)EMU_SMEM_BYTES_MAX);
-    memset(bytes_of, poison, sizeof bytes_of);
-    memset(words, 0, sizeof words);
+    /* What is beyond is never looked at: it was found out above, or is by check_range. */
+    memset(bytes_of + begin, poison, (size_t)bytes);
+    memset(words + begin / 4, 0, ((size_t)bytes + 3) / 4 * sizeof *words);
 }
 
 uint32_t emu_smem_begin() {
