@@ -68,25 +68,38 @@ static void unpromise(kv_seq *seq, int64_t n_pages) {
     seq->promised -= n_pages;
 }
 
+/* Extents of its own, after n_kept of another, that stay in memory besides the unfinished one. */
+static int64_t n_pinned_of(const kv_seq *seq, int64_t n_kept, int64_t room) {
+    const kv_overflow *to = &seq->store->config.overflow;
+    const int64_t of_extents = seq->store->config.n_layers * kv_pages_of_extent(seq->store);
+    const int64_t n_wanted = to->pinned_tokens / to->extent_tokens - n_kept;
+    return rt_max64(rt_min64(n_wanted, room / of_extents - 1), 0);
+}
+
+/* Cells for what leaves memory: not for what is kept in segments, but for its tails; nor for what is pinned, which
+ * takes others should it have to leave all the same (kv_seq_take_cell). */
+static rt_status reserve_cells(kv_seq *seq, int64_t n_kept, int64_t n_pinned) {
+    kv_store *store = seq->store;
+    const int64_t n_going = rt_max64(seq->n_extents - n_kept - n_pinned, 1);
+    const int64_t n_cells = (store->vault && n_kept == 0 ? 1 : n_going) * store->config.n_layers;
+    RT_TRY(kv_scratch_reserve(store->staging.scratch, n_cells));
+    seq->n_cells = n_cells;
+    return RT_OK;
+}
+
 /* What a sequence is made of that holds n_kept extents of another and n_needed pages of its own. */
 static rt_status choose_kind(kv_seq *seq, int64_t n_kept, int64_t n_needed) {
     kv_store *store = seq->store;
     const int64_t room = kv_pool_room(&store->pool);
     if (n_needed <= room) return promise(seq, n_needed, seq->max_tokens);
     if (!store->has_overflow) return refuse(store, seq->max_tokens, n_needed);
-    const int64_t n_layers = store->config.n_layers;
-    /* What is kept in segments needs no cells, but for its tails. */
-    const int64_t n_cells = (store->vault && n_kept == 0 ? 1 : seq->n_extents - n_kept) * n_layers;
-    RT_TRY(kv_scratch_reserve(store->staging.scratch, n_cells));
-    seq->n_cells = n_cells;
-    const int64_t of_extents = n_layers * kv_pages_of_extent(store);
+    const int64_t of_extents = store->config.n_layers * kv_pages_of_extent(store);
     seq->kind = room >= of_extents ? KV_SEQ_OVERFLOWS : KV_SEQ_PARKS;
-    if (seq->kind == KV_SEQ_PARKS) return RT_OK;
-    const int64_t n_pinned =
-            store->config.overflow.pinned_tokens / store->config.overflow.extent_tokens - n_kept;
-    const int64_t n_extra = rt_max64(rt_min64(n_pinned, room / of_extents - 1), 0);
-    seq->n_pinned = n_extra > 0 ? n_kept + n_extra : 0;
-    seq->entitled = (1 + n_extra) * of_extents;
+    if (seq->kind == KV_SEQ_PARKS) return reserve_cells(seq, n_kept, 0);
+    const int64_t n_pinned = n_pinned_of(seq, n_kept, room);
+    RT_TRY(reserve_cells(seq, n_kept, n_pinned));
+    seq->n_pinned = n_pinned > 0 ? n_kept + n_pinned : 0;
+    seq->entitled = (1 + n_pinned) * of_extents;
     return promise(seq, seq->entitled, seq->max_tokens);
 }
 

@@ -108,16 +108,21 @@ static void pin(const glm_config *part, int64_t left_bytes, glm_plan *plan) {
             plan->max_len / plan->kv_extent_tokens * plan->kv_extent_tokens);
 }
 
-/* Extents of forks, each of which may begin one of its own in every layer, and of max_len, where those
- * are not kept in segments. */
+/* Of max_len tokens, those that do not stay where they are computed. */
+static int64_t leaving_tokens(const glm_plan *plan) {
+    return rt_max64(plan->max_len - plan->kv_pinned_tokens, 0);
+}
+
+/* Extents of forks, each of which may begin one of its own in every layer, and of a sequence's `own` tokens. */
 static int64_t stored_tokens(const glm_plan *plan, int64_t own, int64_t extra_kv_tokens) {
     const int64_t per_fork = extra_kv_tokens > 0 ? 2 * plan->kv_extent_tokens : 0;
     return own + extra_kv_tokens + plan->max_seqs * per_fork;
 }
 
+/* Of the overflow: what is kept in segments needs none. */
 static int64_t disk_bytes(const glm_config *part, const glm_plan *plan, int64_t extra_kv_tokens) {
     const kv_config kv = glm_plan_kv_config(part, plan);
-    const int64_t own = plan->kv_persists ? plan->kv_extent_tokens : plan->max_len;
+    const int64_t own = plan->kv_persists ? plan->kv_extent_tokens : leaving_tokens(plan);
     return kv_overflow_disk_bytes(&kv, stored_tokens(plan, own, extra_kv_tokens));
 }
 
@@ -198,7 +203,7 @@ void glm_plan_kv_rows(const glm_config *part, int64_t budget_bytes, int64_t extr
     if (!plan->kv_overflows || plan->kv_pinned_tokens >= plan->max_len) return;
     const kv_config kv = glm_plan_kv_config(part, plan);
     const int64_t n_wanted =
-            kv_overflow_extents(&kv, stored_tokens(plan, plan->max_len, extra_kv_tokens));
+            kv_overflow_extents(&kv, stored_tokens(plan, leaving_tokens(plan), extra_kv_tokens));
     const int64_t n = rt_min64(budget_bytes / kv_overflow_rows_bytes(&kv), n_wanted);
     plan->kv_rows_bytes = n * kv_overflow_rows_bytes(&kv);
     if (!plan->kv_persists) plan->kv_disk_bytes -= plan->kv_disk_bytes / n_wanted * n;

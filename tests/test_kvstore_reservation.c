@@ -2,7 +2,8 @@
  * sequence that was granted max_tokens gets there.
  *
  * Method: sequences and a fork share a pool without one spare page, grow a token at a time in turn,
- * shrink and grow again; each begin must succeed, each token must be there at the end. */
+ * shrink and grow again; each begin must succeed, each token must be there at the end. Where it overflows, with a disk that
+ * holds just what is not pinned in memory, and with one cell less. */
 #include "help_kv.h"
 
 enum { LAYERS = 3, TOKENS = 16, SEQS = 4 };
@@ -19,6 +20,22 @@ static void check_full(kv_store *store, kv_seq **seqs) {
     CHECK(kv_seq_create(store, 1, &none) == RT_ENOFIT);
     CHECK(kv_store_stats(store).pages_reserved == kv_store_stats(store).pages_total);
     for (int i = 0; i < SEQS; i++) CHECK(kv_seq_max_tokens(seqs[i]) == TOKENS);
+}
+
+/* Cells are for what leaves memory, not for what is pinned there. */
+static void check_pinned(bool is_short) {
+    enum { EXTENT = 2 * KVH_PAGE_TOKENS, N_EXTENTS = 6, N_PINNED = 2 };
+    kv_config config = kvh_overflow_config(LAYERS, (int64_t)(N_PINNED + 1) * 2 * LAYERS,
+            (int64_t)(N_EXTENTS - N_PINNED) * LAYERS - is_short);
+    kv_store *store = NULL;
+    kv_seq *seq = NULL;
+    config.overflow.pinned_tokens = N_PINNED * EXTENT;
+    CHECK(kv_store_open(&config, &store) == RT_OK);
+    CHECK(kv_seq_create(store, N_EXTENTS * EXTENT, &seq) == (is_short ? RT_ENOFIT : RT_OK));
+    for (int i = 0; seq && i < N_EXTENTS; i++) kvh_append(store, seq, LAYERS, EXTENT, 3);
+    CHECK(!seq || kvh_holds(store, seq, LAYERS, 0, N_EXTENTS * EXTENT, 3));
+    kv_seq_free(seq);
+    kv_store_close(store);
 }
 
 int main(void) {
@@ -47,5 +64,7 @@ int main(void) {
     for (int i = 0; i < SEQS; i++) kv_seq_free(seqs[i]);
     CHECK(kv_store_stats(store).pages_reserved == 0);
     kv_store_close(store);
+    check_pinned(false);
+    check_pinned(true);
     return 0;
 }
