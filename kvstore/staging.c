@@ -45,10 +45,12 @@ int64_t kv_staging_bytes(const kv_config *config) {
 /* ---- opening and closing --------------------------------------------------------------------- */
 
 /* Enough to keep every drive busy and no more: a drive serves all it is asked for side by side, so that
- * with more the first extent would come late and the last ones all at once. */
+ * with more the first extent would come late and the last ones all at once. Beside a device a window comes as one, and
+ * whoever waits for that device meanwhile starts no other read: all of one are on their way. */
 static int32_t depth_ahead(const kv_config *config) {
-    const int64_t n = rt_div_up(BYTES_IN_FLIGHT, kv_cell_bytes(config));
-    return (int32_t)rt_min64(n * config->overflow.n_dirs, DEPTH_AHEAD_MAX);
+    const int64_t n = rt_div_up(BYTES_IN_FLIGHT, kv_cell_bytes(config)) * config->overflow.n_dirs;
+    const int64_t n_window = config->device ? config->overflow.window_extents : 1;
+    return (int32_t)rt_min64(rt_max64(n, n_window), DEPTH_AHEAD_MAX);
 }
 
 static rt_status create_io(const kv_config *config, kv_io **out) {

@@ -206,6 +206,8 @@ RT_MUST_CHECK rt_status glm_prefill_restart_at(glm_prefill_run *run, int64_t pos
  * values, and whatever else the wanted rows take. */
 double glm_prefill_item_work(const glm_engine *engine, int32_t layer, int64_t pos, int64_t end);
 double glm_prefill_work(const glm_engine *engine, int64_t pos, int64_t end);
+/* The layer of the item that follows the one at hand, for kv_walk_then; -1: it attends to nothing, or the span is over. */
+int32_t glm_prefill_next_layer(const glm_engine *engine);
 
 /* window.c: kv_walk_next with its loads, kv_walk_leave with its stores. */
 RT_MUST_CHECK rt_status glm_window_enter(glm_engine *engine, kv_walk *walk, kv_window *window);

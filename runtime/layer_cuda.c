@@ -4,7 +4,8 @@
  *     of the chunk: those are in the last window. Where that is not also the first, queries are made with
  *     spare pages, and once more, the same, with the right ones;
  *   - everything is queued: the host runs up to GLM_CUDA_AHEAD (layer, chunk) items ahead;
- *   - the last window is left when all of the layer is queued: what goes to the disk is encoded beside the MLP. */
+ *   - the last window is left when all of the layer is queued: what goes to the disk is encoded beside the MLP, and what
+ *     the next item reads first is on its way from there meanwhile. */
 #include <string.h>
 
 #include "backend.h"
@@ -174,6 +175,8 @@ static rt_status attend(glm_engine *engine, int32_t layer_index, const glm_cuda_
         *walk = NULL;
         return glm_layer_agree(engine, status);
     }
+    const int32_t next = glm_prefill_next_layer(engine);
+    if (next >= 0) kv_walk_then(*walk, next);
     return glm_layer_agree(engine, attend_in_walk(engine, layer, *walk, chunk, hidden));
 }
 

@@ -168,11 +168,26 @@ static glm_chunk chunk_at(
             .n_attend = rt_max64(last - first, 0)};
 }
 
+static int64_t chunk_end(const glm_engine *engine, int64_t pos) {
+    const int64_t size = engine->plan.chunk;
+    return rt_min64((pos / size + 1) * size, engine->prefill.span_end);
+}
+
+int32_t glm_prefill_next_layer(const glm_engine *engine) {
+    const glm_prefill_run *run = &engine->prefill;
+    const int32_t last = engine->config.n_layers - 1;
+    const int64_t end = chunk_end(engine, run->chunk_pos);
+    const bool is_same = end < run->span_end;
+    const int32_t layer = is_same ? run->layer : run->layer + 1;
+    const int64_t pos = is_same ? end : run->span_begin;
+    if (layer > last) return -1;
+    return chunk_at(run, pos, chunk_end(engine, pos), layer == last).n_attend > 0 ? layer : -1;
+}
+
 static rt_status run_item(glm_engine *engine) {
     glm_prefill_run *run = &engine->prefill;
-    const int64_t size = engine->plan.chunk;
     const int64_t pos = run->chunk_pos;
-    const int64_t end = rt_min64((pos / size + 1) * size, run->span_end);
+    const int64_t end = chunk_end(engine, pos);
     const glm_chunk chunk = chunk_at(run, pos, end, run->layer == engine->config.n_layers - 1);
     RT_TRY(engine->backend->prefill(
             engine, run->layer, run->session->seq, &chunk, hidden_at(engine, pos)));
