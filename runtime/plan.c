@@ -402,6 +402,7 @@ static rt_status start_plan(const glm_config *config, const glm_options *options
             .kv_limit_bytes = options->host_kv_bytes / ranks_here(options),
             .kv_persists = options->persists,
             .kv_keeps_all = options->keeps_all,
+            .kv_window_wanted = options->kv_window_tokens,
             .kv_disk_dir = options->n_kv_disk_dirs > 0 ? options->kv_disk_dirs[0] : NULL,
             .n_kv_disk_dirs = options->n_kv_disk_dirs,
             .kv_kept_bytes = options->kv_disk_bytes ? 0 : options->disk_kept_bytes,

@@ -40,6 +40,7 @@ typedef struct glm_options {
     int32_t max_seqs;        /* sequences decoded together; 0: 1 */
     int64_t extra_kv_tokens; /* KV room besides max_len: forks that share its prefix */
     int64_t max_logits;      /* rows of logits of one prefill; 0: 1 */
+    int64_t kv_window_tokens; /* of KV that streams through memory at a time, as far as its budget holds them; 0: choose */
 } glm_options;
 
 typedef struct glm_plan {
@@ -73,6 +74,7 @@ typedef struct glm_plan {
     bool kv_overflows;
     int32_t kv_extent_tokens; /* how it goes to disk: kvstore.h, kv_overflow */
     int32_t kv_window_extents;
+    int64_t kv_window_wanted; /* tokens of it; 0: as the device and the budget suggest */
     int64_t kv_pinned_tokens;
     int64_t kv_disk_bytes;       /* of the overflow, at most; 0: everything stays in memory */
     const char *kv_disk_dir;     /* the options' first directory; NULL: our cache */

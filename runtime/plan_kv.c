@@ -61,13 +61,18 @@ static int32_t window_tokens(const glm_plan *plan) {
     return plan->kv_window_extents * plan->kv_extent_tokens;
 }
 
-/* Up to NARROW_TOKENS for all of the budget, further for half of it. */
+static int64_t most_extents(const glm_plan *plan) {
+    const int64_t tokens = plan->on_gpu ? GPU_WINDOW_TOKENS : WINDOW_TOKENS;
+    return (plan->kv_window_wanted ? plan->kv_window_wanted : tokens) / plan->kv_extent_tokens;
+}
+
+/* Up to NARROW_TOKENS, or to what was asked for, for all of the budget, further for half of it. */
 static void widen_windows(
         const glm_config *part, int64_t budget_bytes, bool has_tail, glm_plan *plan) {
-    const int32_t most =
-            (plan->on_gpu ? GPU_WINDOW_TOKENS : WINDOW_TOKENS) / plan->kv_extent_tokens;
+    const int64_t most = most_extents(plan);
+    const int64_t narrow = plan->kv_window_wanted ? plan->kv_window_wanted : NARROW_TOKENS;
     while (plan->kv_window_extents < most) {
-        const bool is_narrow = window_tokens(plan) < NARROW_TOKENS;
+        const bool is_narrow = window_tokens(plan) < narrow;
         plan->kv_window_extents++;
         if (needed(part, plan, has_tail) <= (is_narrow ? budget_bytes : budget_bytes / 2)) continue;
         plan->kv_window_extents--;

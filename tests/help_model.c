@@ -20,7 +20,7 @@ static void require(rt_status status) {
 static const char config[] = "{\"architectures\": [\"%s\"], \"model_type\": \"%s\",\n"
                              " \"attention_bias\": true, \"hidden_act\": \"silu\",\n"
                              " \"hidden_size\": 64, \"intermediate_size\": 72,\n"
-                             " \"num_hidden_layers\": %d, \"num_attention_heads\": 4,\n"
+                             " \"num_hidden_layers\": %d, \"num_attention_heads\": %d,\n"
                              " \"num_key_value_heads\": 2, \"head_dim\": 128,\n"
                              " \"partial_rotary_factor\": 0.5, \"rope_theta\": 100000000.0,\n"
                              " \"max_position_embeddings\": 1048576, \"rms_norm_eps\": 1e-05,\n"
@@ -28,20 +28,32 @@ static const char config[] = "{\"architectures\": [\"%s\"], \"model_type\": \"%s
                              " \"torch_dtype\": \"bfloat16\", \"pad_token_id\": 256,\n"
                              " \"eos_token_id\": [256, 263, 265]}\n";
 
-const char *help_model_for_gpu(bool is_0414) {
-    static char dirs[2][4096];
+static const char *model_for_gpu(bool is_0414, int n_heads) {
     char text[sizeof config + 64];
     char path[4096 + 32];
-    char *dir = dirs[is_0414];
-    if (dir[0]) return dir;
+    char dir[4096];
     const char *parent = ckh_make_dir();
     const int n = snprintf(text, sizeof text, config,
             is_0414 ? "Glm4ForCausalLM" : "GlmForCausalLM", is_0414 ? "glm4" : "glm",
-            is_0414 ? 5 : 2);
+            is_0414 ? 5 : 2, n_heads);
     ckh_write(parent, "config.json", text, n);
     (void)snprintf(path, sizeof path, "%s/config.json", parent);
-    (void)snprintf(dir, sizeof dirs[0], "%s/model", parent);
+    (void)snprintf(dir, sizeof dir, "%s/model", parent);
     require(glm_random_model_write(dir, path, 7));
+    char *out = strdup(dir);
+    if (!out) exit(1);
+    return out;
+}
+
+const char *help_model_for_gpu(bool is_0414) {
+    static const char *dirs[2];
+    if (!dirs[is_0414]) dirs[is_0414] = model_for_gpu(is_0414, 4);
+    return dirs[is_0414];
+}
+
+const char *help_model_for_gpu_of(int n_heads) {
+    static const char *dir;
+    if (!dir) dir = model_for_gpu(false, n_heads);
     return dir;
 }
 

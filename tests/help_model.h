@@ -9,6 +9,8 @@
 /* A random bf16 checkpoint with what a GPU asks for (head_dim 128): hidden 64, ffn 72, 2 layers, 4 query heads over 2,
  * 272 ids; `is_0414`: 5 layers, with norms on what attention and MLP give. Removed when the program ends. */
 const char *help_model_for_gpu(bool is_0414);
+/* Of so many query heads, 2 or 4; one number a program. */
+const char *help_model_for_gpu_of(int n_heads);
 
 /* Logits [n_wanted][vocab] of positions wanted[], for free(). `rounds`: every result of an operation is
  * rounded to bf16, as libraries that compute in bf16 do; logits are not. Ends the program on failure. */

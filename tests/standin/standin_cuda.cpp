@@ -518,16 +518,18 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
     return cudaSuccess;
 }
 
-static int64_t n_kernels_queued() {
+int64_t standin_cuda_n_queued(void) {
+    guard held(lock);
     int64_t n = 0;
+    if (streams.empty()) return 0;
     for (const operation &one : streams[0]->queue) n += computes(one);
     return n;
 }
 
 static void wait_and_count(const std::function<void()> &wait) {
-    const int64_t n = n_kernels_queued();
+    const int64_t n = standin_cuda_n_queued();
     wait();
-    state()->n_drained += n > 0 && n_kernels_queued() == 0;
+    state()->n_drained += n > 0 && standin_cuda_n_queued() == 0;
 }
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {

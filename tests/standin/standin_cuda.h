@@ -63,6 +63,8 @@ bool standin_cuda_queue(void *stream, const char *what, void (*work)(void *conte
  * for the stream either, it runs by itself after a while, as on a GPU. */
 bool standin_cuda_queue_meeting(
         void *stream, const char *what, void (*work)(void *context), void *context);
+/* Kernels on the first stream that have not run yet. */
+int64_t standin_cuda_n_queued(void);
 /* Whether it is device memory, all of it. */
 bool standin_cuda_is_on_device(const void *at, int64_t bytes);
 
