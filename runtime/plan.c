@@ -77,7 +77,7 @@ static rt_status check_options(const glm_config *config, const glm_options *opti
 
 /* ---- spans ----------------------------------------------------------------------------------- */
 
-/* The last span costs most: the largest multiple of the unit that stays within the limit. */
+/* The longer a span the fewer times what is on disk is read; hidden states are all it costs. The last span costs most: the largest multiple of the unit that stays within the limit. */
 static int64_t choose_span(const glm_config *part, const glm_plan *plan) {
     int64_t span = SPAN_UNIT;
     while (span + SPAN_UNIT <= SPAN_MAX) {
@@ -207,19 +207,31 @@ static void bill_kv(const request *of, glm_plan *plan) {
             of->may_overflow, plan);
 }
 
-/* Every size that follows from max_len and chunk, which may come out smaller: no call has more tokens than a span. On a GPU windows pass through scratch of their own, for which the KV
+/* Where memory holds all keys and values, and nothing is kept, nobody reads anything twice: a span is as short as the
+ * chunk lets it be. Both may come out smaller than asked for: no call has more tokens than a span. */
+static void bill_span(const request *of, glm_plan *plan) {
+    const int64_t longest = of->options->span ? of->options->span : choose_span(&of->part, plan);
+    const bool is_short = !of->options->span && !plan->on_gpu;
+    const int64_t rows = rt_min64(plan->chunk, rt_round_up(plan->max_len, ATTN_PAGE_TOKENS));
+    plan->span = is_short ? rt_min64(rt_round_up(rows, SPAN_UNIT), longest) : longest;
+    plan->chunk = rt_min64(rows, plan->span);
+    bill_computing(of, plan);
+    bill_kv(of, plan);
+    if (!is_short || !plan->kv_overflows) return;
+    plan->span = longest;
+    bill_computing(of, plan);
+    bill_kv(of, plan);
+}
+
+/* Every size that follows from max_len and chunk. On a GPU windows pass through scratch of their own, for which the KV
  * leaves room: they are known, and may then become narrower. */
 static void fill_bill(const request *of, glm_plan *plan) {
     const glm_config *part = &of->part;
     const attn_shape shape = glm_attn_shape(part, plan->kv_dtype);
-    plan->span = of->options->span ? of->options->span : choose_span(part, plan);
-    plan->chunk = rt_min64(plan->chunk,
-            rt_min64(plan->span, rt_round_up(plan->max_len, ATTN_PAGE_TOKENS)));
     plan->kv_open_page_bytes = attn_is_lossy(&shape) ? attn_open_page_bytes(&shape) : 0;
     plan->kv_tokens = plan->max_len + of->options->extra_kv_tokens;
     plan->kv_overflows = false;
-    bill_computing(of, plan);
-    bill_kv(of, plan);
+    bill_span(of, plan);
     if (plan->on_gpu && plan->kv_overflows) {
         bill_computing(of, plan);
         bill_kv(of, plan);
