@@ -57,7 +57,7 @@ static int64_t arena_bytes(const glm_config *config, const glm_plan *plan) {
            rt_arena_cost(rows * glm_pad(config->hidden) * 4) +
            rt_arena_cost(rows * glm_config_qkv_rows(config) * 4) +
            2 * rt_arena_cost(rows * q_width * 4) + 4 * rt_arena_cost(rows * config->n_heads * 4) +
-           rt_arena_cost(rows * glm_row_stride(2 * glm_pad(config->ffn)) * 4) +
+           rt_arena_cost(rt_min64(rows, GLM_MLP_ROWS) * glm_row_stride(2 * glm_pad(config->ffn)) * 4) +
            rt_arena_cost(attn_decode_scratch_bytes(&shape, plan->max_len, plan->max_seqs)) +
            rt_arena_cost(logits_bytes(config, plan)) + shares_cost(config, plan);
 }
@@ -82,7 +82,7 @@ static void carve(glm_engine *engine) {
     b->state_sum = rt_arena_take(arena, rows * config->n_heads * 4);
     b->part_max = rt_arena_take(arena, rows * config->n_heads * 4);
     b->part_sum = rt_arena_take(arena, rows * config->n_heads * 4);
-    b->gate_up = take_rows(arena, rows, glm_row_stride(2 * glm_pad(config->ffn)));
+    b->gate_up = take_rows(arena, rt_min64(rows, GLM_MLP_ROWS), glm_row_stride(2 * glm_pad(config->ffn)));
     b->decode_scratch =
             rt_arena_take(arena, attn_decode_scratch_bytes(&shape, plan->max_len, plan->max_seqs));
     engine->logits = rt_arena_take(arena, logits_bytes(config, plan));

@@ -9,7 +9,11 @@
 #include "runtime.h"
 #include "weights.h"
 
-enum { GLM_DECODE_SEQS_MAX = 256, GLM_RECOVERIES_MAX = 3 };
+enum {
+    GLM_DECODE_SEQS_MAX = 256,
+    GLM_RECOVERIES_MAX = 3,
+    GLM_MLP_ROWS = 256 /* that the MLP computes at once on the CPU: its rows are the longest by far */
+};
 
 typedef struct glm_backend glm_backend; /* backend.h */
 
@@ -23,7 +27,7 @@ typedef struct glm_buffers {
     glm_rows part;   /* [n_heads head_dim]: out of the split in progress, and its */
     float *part_max; /* [n_heads] */
     float *part_sum;
-    glm_rows gate_up;     /* [2 x ffn padded] */
+    glm_rows gate_up;     /* [2 x ffn padded], at most GLM_MLP_ROWS rows */
     glm_rows update;      /* [hidden] padded: what a sub-layer adds to the stream */
     void *decode_scratch; /* attn_decode_scratch_bytes */
 

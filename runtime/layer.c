@@ -44,17 +44,30 @@ static rt_status project_out(glm_engine *engine, const glm_layer *layer, int64_t
     return RT_OK;
 }
 
-static rt_status mlp(glm_engine *engine, const glm_layer *layer, int64_t n, void *hidden) {
+static glm_rows rows_from(glm_rows rows, int64_t first) {
+    return (glm_rows){rows.data + first * rows.stride, rows.stride};
+}
+
+/* normed -> update, of n <= GLM_MLP_ROWS rows from `first` on */
+static void mlp_rows(glm_engine *engine, const glm_layer *layer, int64_t first, int64_t n) {
     const glm_ops *ops = &engine->ops;
     const glm_buffers *b = &engine->buffers;
     const int64_t ffn = engine->part.ffn;
+    const glm_rows normed = rows_from(b->normed, first);
     const glm_rows gate = b->gate_up;
     const glm_rows up = {b->gate_up.data + glm_pad(ffn), b->gate_up.stride};
-    glm_layer_norm(engine, layer->mlp_norm, n, hidden);
-    ops->linear(ops, &layer->gate, NULL, 0, ffn, b->normed, n, gate);
-    ops->linear(ops, &layer->up, NULL, 0, ffn, b->normed, n, up);
+    ops->linear(ops, &layer->gate, NULL, 0, ffn, normed, n, gate);
+    ops->linear(ops, &layer->up, NULL, 0, ffn, normed, n, up);
     ops->swiglu(ops, gate, up, n, ffn);
-    ops->linear(ops, &layer->down, NULL, 0, layer->down.n_out, gate, n, b->update);
+    ops->linear(ops, &layer->down, NULL, 0, layer->down.n_out, gate, n, rows_from(b->update, first));
+}
+
+/* In blocks of as many rows each, or nearly: few rows cost as much as many. */
+static rt_status mlp(glm_engine *engine, const glm_layer *layer, int64_t n, void *hidden) {
+    const int64_t block = rt_div_up(n, rt_div_up(n, GLM_MLP_ROWS));
+    glm_layer_norm(engine, layer->mlp_norm, n, hidden);
+    for (int64_t first = 0; first < n; first += block)
+        mlp_rows(engine, layer, first, rt_min64(block, n - first));
     RT_TRY(sum_update(engine, n));
     add_update(engine, layer->post_mlp_norm, n, hidden);
     return RT_OK;
@@ -135,8 +148,8 @@ static void project(glm_engine *engine, const glm_layer *layer, const glm_chunk 
     const glm_buffers *b = &engine->buffers;
     const int64_t q = q_width(&engine->part);
     const int64_t from = chunk->attend_pos - chunk->pos;
-    const glm_rows normed = {b->normed.data + from * b->normed.stride, b->normed.stride};
-    const glm_rows q_rows = {b->qkv.data + from * b->qkv.stride, b->qkv.stride};
+    const glm_rows normed = rows_from(b->normed, from);
+    const glm_rows q_rows = rows_from(b->qkv, from);
     const glm_rows kv = {b->qkv.data + q, b->qkv.stride};
     if (chunk->n_attend == chunk->n) {
         ops->linear(ops, &layer->qkv, layer->qkv_bias, 0, layer->qkv.n_out, b->normed, chunk->n,
