@@ -41,6 +41,7 @@ typedef struct kv_run_shape {
 bool kv_dtype_is_sealed(rt_dtype dtype);
 int64_t kv_sealed_page_bytes(rt_dtype dtype, int32_t head_dim);
 
+/* Bytes of a run as it is in memory: K, then V. */
 int64_t kv_run_raw_bytes(const kv_run_shape *shape);
 /* The most a stored run can take; a multiple of KV_STORED_ALIGN. */
 int64_t kv_run_stored_bytes_max(const kv_run_shape *shape);

@@ -6,7 +6,9 @@
 #include "io_files.h"
 
 typedef struct kv_blocks kv_blocks;
+/* `io` is borrowed. RT_ENOMEM */
 RT_MUST_CHECK rt_status kv_blocks_create(kv_io *io, kv_blocks **out);
+/* Late operations have 2 s left to be answered; memory of those that are not is never given back. Accepts NULL. */
 void kv_blocks_free(kv_blocks *blocks);
 /* offset: a multiple of KV_IO_ALIGN. n_bytes: any; what a write adds to fill a block is zeros.
  * Errors: RT_EIO, also when a read passes the end; RT_ENOFIT; RT_ENOMEM */

@@ -23,6 +23,7 @@ RT_MUST_CHECK rt_status kv_file_reserve(kv_file *file, int64_t n_bytes);
  * that all is well. Every later operation on it fails. RT_EIO. */
 RT_MUST_CHECK rt_status kv_file_sync(kv_file *file);
 
+/* ftruncate(2), fstat(2). Errors: RT_EIO */
 RT_MUST_CHECK rt_status kv_file_truncate(kv_file *file, int64_t n_bytes);
 RT_MUST_CHECK rt_status kv_file_stat(const kv_file *file, kv_io_stat *out);
 /* Does not wait: *got says whether the lock is held now. */
@@ -31,6 +32,7 @@ RT_MUST_CHECK rt_status kv_file_lock(kv_file *file, kv_io_lock lock, bool *got);
 RT_MUST_CHECK rt_status kv_file_lock_within(
         kv_file *file, kv_io_lock lock, double seconds, bool *got);
 
+/* The names below are the directory's: durable once it is synced. Errors: RT_EIO; RT_ENOFIT, the disk is full. */
 RT_MUST_CHECK rt_status kv_path_rename(kv_io *io, const char *from, const char *to);
 /* A path that is not there is no error. */
 RT_MUST_CHECK rt_status kv_path_unlink(kv_io *io, const char *path);

@@ -66,8 +66,8 @@ RT_MUST_CHECK rt_status glm_chat_render(
 RT_MUST_CHECK rt_status glm_chat_render_turns(
         const glm_tokenizer *tokenizer, const glm_chat *chat, glm_ids *out);
 
-/* The same piece by piece in the dialect of GLM-4-9B, with the same errors. */
-
+/* The same piece by piece in the dialect of GLM-4-9B, with the same errors: [gMASK]<sop>; then the system's turn
+ * that lists the tools, in the format that the model was trained on. */
 RT_MUST_CHECK rt_status glm_chat_begin(const glm_tokenizer *tokenizer, glm_ids *out);
 RT_MUST_CHECK rt_status glm_chat_append_tools(const glm_tokenizer *tokenizer,
         const glm_tools *tools, const glm_tools_format *format, glm_ids *out);

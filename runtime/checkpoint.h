@@ -43,6 +43,7 @@ RT_MUST_CHECK rt_status glm_checkpoint_open_to_plan(const char *dir, glm_checkpo
 bool glm_checkpoint_has_weights(const glm_checkpoint *checkpoint);
 void glm_checkpoint_close(glm_checkpoint *checkpoint);
 
+/* Borrowed, until it is closed. */
 const glm_config *glm_checkpoint_config(const glm_checkpoint *checkpoint);
 const char *glm_checkpoint_dir(const glm_checkpoint *checkpoint);
 /* Its files (checkpoint_files.h), borrowed. */

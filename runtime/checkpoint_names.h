@@ -39,6 +39,7 @@ bool glm_role_is_vector(glm_role role);
 /* Does a model of this config have it as a tensor of its own? */
 bool glm_role_is_needed(const glm_config *config, glm_role role);
 
+/* Its shape: of a weight, outputs and inputs. */
 int64_t glm_role_rows(const glm_config *config, glm_role role);
 int64_t glm_role_cols(const glm_config *config, glm_role role); /* 1 for vectors */
 

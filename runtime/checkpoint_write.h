@@ -19,6 +19,7 @@ typedef struct glm_tensor_spec {
     int64_t n_cols;
 } glm_tensor_spec;
 
+/* Of its data. */
 int64_t glm_tensor_spec_bytes(const glm_tensor_spec *spec);
 
 /* Does the disk of `path` (something that exists) have room for n_bytes more? RT_EIO: it has not;

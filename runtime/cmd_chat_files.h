@@ -21,6 +21,7 @@ RT_MUST_CHECK rt_status chat_files_read(chat_files *files, const glm_cli *cli,
 RT_MUST_CHECK rt_status chat_files_question(const chat_files *files, const char *question,
         int64_t n_bytes, char **whole, int64_t *whole_bytes);
 
+/* Free the text, and be empty again. */
 void chat_files_forget(chat_files *files);
 
 #endif

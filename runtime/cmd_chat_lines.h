@@ -13,7 +13,9 @@ typedef enum chat_line_kind {
     CHAT_LINES_INTERRUPTED /* a signal came: glm_cli_interrupted() */
 } chat_line_kind;
 
+/* Standard input's. RT_ENOMEM */
 RT_MUST_CHECK rt_status chat_lines_open(chat_lines **out);
+/* The terminal is as it was before. Accepts NULL. */
 void chat_lines_close(chat_lines *lines);
 
 /* Whether somebody types them. */

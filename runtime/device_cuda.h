@@ -70,6 +70,8 @@ void glm_cuda_free(glm_cuda_device *device, const void *memory);
 RT_MUST_CHECK rt_status glm_cuda_pin(int64_t bytes, const char *what, void **out);
 void glm_cuda_unpin(void *memory);
 
+/* Queued on `stream`: from host memory, to it, within the device; zeros. The host leaves its memory, pinned
+ * (glm_cuda_pin), alone until the stream has passed. RT_EDEVICE */
 RT_MUST_CHECK rt_status glm_cuda_copy_in(
         void *to, const void *host, int64_t bytes, rt_stream stream);
 RT_MUST_CHECK rt_status glm_cuda_copy_out(
@@ -77,6 +79,7 @@ RT_MUST_CHECK rt_status glm_cuda_copy_out(
 RT_MUST_CHECK rt_status glm_cuda_copy(void *to, const void *from, int64_t bytes, rt_stream stream);
 RT_MUST_CHECK rt_status glm_cuda_zero(void *memory, int64_t bytes, rt_stream stream);
 
+/* A place in a stream's queue. RT_EDEVICE */
 RT_MUST_CHECK rt_status glm_cuda_event_create(glm_cuda_event *out);
 void glm_cuda_event_free(glm_cuda_event event); /* accepts NULL */
 /* The event is everything that `stream` was given so far; `stream` goes on after it; the host does. An event

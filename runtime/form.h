@@ -34,6 +34,7 @@ typedef struct glm_form {
     glm_schema_state by_schema; /* the last: as much of it as counts is copied */
 } glm_form;
 
+/* What was taken so far, and no more of the rest than counts. */
 void glm_form_copy(glm_form *to, const glm_form *from);
 
 /* Bytes of one more token. False: they may not follow, and the state is of no use any more. */

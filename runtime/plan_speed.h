@@ -14,6 +14,7 @@ typedef struct glm_speed {
 /* Memory that the measurement takes, given back when it is done. */
 int64_t glm_measure_speed_bytes(void);
 
+/* Of the CPU, by n_threads threads, which end with it. RT_ENOMEM */
 RT_MUST_CHECK rt_status glm_measure_speed(int32_t n_threads, glm_speed *out);
 
 /* What that leaves to one of n_ranks processes of n_threads each that share n_cores: it was measured by one alone. */

@@ -4,6 +4,7 @@
 
 #include "base/status.h"
 
+/* Whether there is a "%r" in it. */
 bool glm_has_rank_sign(const char *dir);
 
 /* The name with every %r replaced; free(). RT_ENOMEM. */

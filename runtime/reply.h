@@ -54,6 +54,7 @@ RT_MUST_CHECK rt_status glm_reply_feed(
  *   waits_for_tool  <|observation|> ended it: a tool's bare name is then a call without arguments */
 void glm_reply_end_part(glm_reply *reply, bool waits_for_tool, glm_reply_piece *piece);
 
+/* What it held back; it is zeroed. */
 void glm_reply_free(glm_reply *reply);
 
 #endif

@@ -8,9 +8,8 @@
  *   glm_session_fork    a second sequence that shares the first one's prefix
  *
  * With options.tensor_parallel > 1 the engine starts the other ranks (or meets them, under mpirun and
- * srun), which make the same calls as
- * this process does (ranks.h): nothing changes for the caller, but that every call may fail with
- * RT_EPEER, another rank is lost, after which only closing makes sense.
+ * srun), which make the same calls as this process does (ranks.h): nothing changes for the caller, but
+ * that every call may fail with RT_EPEER, another rank is lost, after which only closing makes sense.
  *
  * The caller pulls work item by item, and so decides about progress, Ctrl-C and interleaving between
  * items; only whether to stop is asked inside of one (glm_engine_stop_if). Not thread-safe: one thread

@@ -50,6 +50,7 @@ RT_MUST_CHECK rt_status glm_st_open(const char *path, glm_safetensors **out);
 RT_MUST_CHECK rt_status glm_st_open_bytes(
         const char *path, const void *bytes, int64_t n_bytes, glm_safetensors **out);
 
+/* Accepts NULL. */
 void glm_st_close(glm_safetensors *file);
 
 /* n bytes at an offset of the file. Safe to call from several threads at once; never a SIGBUS.

@@ -36,6 +36,7 @@ typedef struct glm_st_scan {
     uint8_t window[GLM_ST_WINDOW];
 } glm_st_scan;
 
+/* Read bytes [at, end) of the source, which is borrowed. */
 void glm_st_scan_init(glm_st_scan *scan, const glm_st_source *source, int64_t at, int64_t end);
 
 /* The next byte without taking it, or GLM_ST_NO_BYTE. */

@@ -11,6 +11,7 @@ typedef struct glm_sha256 glm_sha256;
 RT_MUST_CHECK rt_status glm_sha256_create(glm_sha256 **out);
 void glm_sha256_free(glm_sha256 *sha);
 
+/* More bytes of what is hashed. */
 RT_MUST_CHECK rt_status glm_sha256_add(glm_sha256 *sha, const void *bytes, int64_t n_bytes);
 
 /* The bytes behind their number, 8 bytes little-endian: fields cannot run into one another. */

@@ -40,6 +40,7 @@ enum { GLM_TOKENIZER_TOKEN_BYTES = 104 };
 RT_MUST_CHECK rt_status glm_tokenizer_load(const char *dir, glm_tokenizer **out);
 void glm_tokenizer_free(glm_tokenizer *tokenizer);
 
+/* Its control tokens. */
 glm_special_ids glm_tokenizer_specials(const glm_tokenizer *tokenizer);
 
 /* One more than the largest id, special tokens included. */

@@ -21,6 +21,7 @@ typedef struct glm_bpe_scratch {
     int64_t bytes_merged; /* so far, bytes merged twice counted twice: what tests bound */
 } glm_bpe_scratch;
 
+/* RT_ENOMEM */
 RT_MUST_CHECK rt_status glm_bpe_scratch_create(const glm_vocab *vocab, glm_bpe_scratch *scratch);
 void glm_bpe_scratch_free(glm_bpe_scratch *scratch);
 

@@ -22,6 +22,7 @@ RT_MUST_CHECK rt_status srv_connections_create(
 /* All of them closed. Accepts NULL. */
 void srv_connections_free(srv_connections *connections);
 
+/* n_max, as it was given. */
 int64_t srv_connections_max(const srv_connections *connections);
 
 /* Whether a connection is let in, or why not. */

@@ -13,6 +13,7 @@ typedef struct srv_histogram {
     double sum;
 } srv_histogram;
 
+/* One more event, of so many seconds. */
 void srv_histogram_add(srv_histogram *histogram, double seconds);
 /* The upper bound of a bucket, in seconds. */
 double srv_histogram_bound(int bucket);

@@ -48,6 +48,7 @@ bool srv_scheduler_submit(srv_scheduler *scheduler, srv_request *request, srv_er
 /* Nobody wants it any more. */
 void srv_scheduler_cancel(srv_scheduler *scheduler, srv_request *request);
 
+/* Now; the next moment it may be another. */
 srv_state srv_scheduler_state(srv_scheduler *scheduler);
 /* Tokens of one sequence; 0 while loading. */
 int64_t srv_scheduler_context(srv_scheduler *scheduler);
