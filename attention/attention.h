@@ -51,7 +51,7 @@ typedef struct attn_shape {
     int32_t head_dim;   /* a multiple of 16, at most ATTN_HEAD_DIM_MAX */
     int32_t rope_dim;   /* leading dims rotated, in pairs (2j, 2j+1); even, <= head_dim */
     double rope_base;   /* theta_j = rope_base^(-2j / rope_dim) */
-    rt_dtype kv_dtype;  /* how pages store numbers: RT_BF16 or RT_F32; RT_INT8, RT_INT4, RT_FP8: lossy */
+    rt_dtype kv_dtype;  /* of pages: RT_BF16 or RT_F32; RT_INT8, RT_INT4, RT_FP8: lossy */
 } attn_shape;
 
 /* kv_dtype is RT_INT8, RT_INT4 or RT_FP8: pages are open, then sealed. */

@@ -52,15 +52,17 @@ typedef struct kv_overflow {
     const char *const *dirs; /* one a drive; files in them have no names. Borrowed for the open */
     int32_t n_dirs;          /* 0: nothing leaves memory, and the rest does not matter */
     int64_t bytes_max;       /* hard cap on disk */
-    int64_t host_bytes;      /* of the host's memory, besides host_bytes_max: there rows stay as they are, and what is
-                              * beyond it goes to disk; what is kept for good is in both */
+    /* Of the host's memory, besides host_bytes_max: there rows stay as they are, and what is beyond it goes
+     * to disk; what is kept for good is in both. */
+    int64_t host_bytes;
     kv_io_choice io;
     kv_packing_choice packing;
     int32_t extent_tokens;  /* a multiple of page_tokens, at most 4096 */
     int32_t window_extents; /* streamed together */
     int64_t append_tokens;  /* the most that one walk appends to a sequence */
-    bool appends_by_windows; /* as many at a time as a window holds, in the window's pages if they are not to stay; or
-                              * all of a walk's at once, in pages that are kept for that */
+    /* As many at a time as a window holds, in the window's pages if they are not to stay; or all of a walk's
+     * at once, in pages that are kept for that. */
+    bool appends_by_windows;
     int64_t pinned_tokens;  /* of a sequence's first tokens, kept in memory where there is room */
     int32_t n_threads;      /* that load and store */
     rt_isa isa;
@@ -92,9 +94,10 @@ typedef struct kv_rows {
     void *const *pages; /* the first one starts with the first row */
     void *k;            /* [n_tokens][head_dim] */
     void *v;
-    bool is_open;    /* bf16 rows of an open page, where others are sealed */
-    bool is_lasting; /* not in a buffer, but in memory that a device reads and writes by itself (rt_device.pin), until
-                      * the extent is forgotten: that may be queued, and kv_walk_store need not wait for it */
+    bool is_open; /* bf16 rows of an open page, where others are sealed */
+    /* Not in a buffer, but in memory that a device reads and writes by itself (rt_device.pin), until the
+     * extent is forgotten: that may be queued, and kv_walk_store need not wait for it. */
+    bool is_lasting;
 } kv_rows;
 
 typedef struct kv_store kv_store;
@@ -295,9 +298,10 @@ typedef struct kv_window_part {
     int64_t n_tokens;   /* the new ones included */
     int64_t n_new;      /* of these, the last: new tokens of this walk, to be appended here */
     bool is_last;       /* reaches the end */
-    void *const
-            *open_pages; /* with new ones: open pages of positions open_pos and on, from the page of */
-    int64_t open_pos; /* the first of them; those that get full are to be sealed into `pages` */
+    /* With new ones: open pages of positions open_pos and on, from the page of the first of them; those that
+     * get full are to be sealed into `pages`. */
+    void *const *open_pages;
+    int64_t open_pos;
 } kv_window_part;
 
 typedef struct kv_window {

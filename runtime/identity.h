@@ -20,7 +20,7 @@ enum { GLM_IDENTITY_FORMAT = 1, GLM_IDENTITY_TEXT = 1024 };
 
 typedef struct glm_identity {
     uint8_t hash[GLM_SHA256_BYTES]; /* over every key and value below, each behind its length */
-    char text[GLM_IDENTITY_TEXT];   /* "key=value\n" lines, the same keys in one order; `linear` may be absent */
+    char text[GLM_IDENTITY_TEXT];   /* "key=value\n", keys in one order; `linear` may be absent */
 } glm_identity;
 
 /* Which files on this machine hold the weights, as they are now: two processes of one machine for which

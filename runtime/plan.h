@@ -12,11 +12,11 @@
 typedef struct glm_options {
     const char *model_dir;
     const char *device;   /* "auto", "cpu", "cuda"; NULL: auto */
-    const char *kv_dtype; /* "bf16", "f32", "fp8", "int8", "int4"; NULL: bf16, f32 for f32 checkpoints */
+    const char *kv_dtype; /* "bf16", "f32", "fp8", "int8", "int4"; NULL: bf16, of f32 weights f32 */
     int64_t max_len;      /* -c: tokens of one sequence, prompt and answer; 0: the most that fits */
     int64_t chunk;        /* -b: tokens per kernel call in prefill */
     int64_t span;         /* tokens of the durable unit; a multiple of 4096, or the whole prompt */
-    int64_t host_kv_bytes;   /* --host-kv-space: hard cap of KV in host memory; beside a GPU, of what left its */
+    int64_t host_kv_bytes;   /* --host-kv-space: hard cap in host memory; beside a GPU, of what left it */
     int64_t device_kv_bytes; /* --device-kv-space: the same in GPU memory */
     int64_t device_weights_bytes; /* --device-weights-space: hard cap of weights in GPU memory */
     int64_t kv_disk_bytes;   /* --kv-disk-space: the same on disk, all directories together */
@@ -40,7 +40,7 @@ typedef struct glm_options {
     int32_t max_seqs;        /* sequences decoded together; 0: 1 */
     int64_t extra_kv_tokens; /* KV room besides max_len: forks that share its prefix */
     int64_t max_logits;      /* rows of logits of one prefill; 0: 1 */
-    int64_t kv_window_tokens; /* of KV that streams through memory at a time, as far as its budget holds them; 0: choose */
+    int64_t kv_window_tokens; /* that stream through memory at a time, if its budget holds them; 0: choose */
 } glm_options;
 
 typedef struct glm_plan {
@@ -66,7 +66,7 @@ typedef struct glm_plan {
     int64_t weights_limit_bytes; /* --device-weights-space; 0: no cap of its own */
     int64_t kv_page_bytes;      /* one layer, 128 tokens */
     int64_t kv_open_page_bytes; /* of a page that is not full, where pages are lossy; else 0 */
-    int64_t kv_host_bytes;      /* pages, and what streaming from disk takes; on a GPU pages are there, */
+    int64_t kv_host_bytes;      /* pages, and what streaming takes; on a GPU pages are there, */
     int64_t kv_staging_bytes;   /* and this much of it is the host's all the same */
     int64_t kv_rows_bytes;      /* beside a GPU: of the host's memory, pinned, in front of the disk */
     int64_t kv_rows_limit_bytes; /* --host-kv-space there; 0: half of what the memory leaves */

@@ -94,7 +94,8 @@ bool rt_machine_has_amx(void) {
 
 bool rt_machine_may_use_amx(void) {
 #if defined(__x86_64__)
-    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 }; /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA */
+    /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA */
+    enum { REQUEST_PERMISSION = 0x1023, TILE_DATA = 18 };
     return rt_machine_has_amx() && syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
 #else
     return false;

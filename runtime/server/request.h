@@ -116,7 +116,7 @@ typedef struct srv_request {
     glm_ids prompt;
     srv_settings settings;
     double submitted_s;
-    char system_fingerprint[SRV_FINGERPRINT_BYTES]; /* what its answer depends on besides the model */
+    char system_fingerprint[SRV_FINGERPRINT_BYTES]; /* beside the model: what an answer is of */
 
     /* From other threads to the scheduler's. */
     atomic_bool is_cancelled;

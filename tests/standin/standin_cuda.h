@@ -25,7 +25,7 @@ typedef enum standin_order {
     STANDIN_LATE,  /* when it is waited for, and only what is */
     STANDIN_EARLY, /* at once */
     STANDIN_RANDOM, /* sometimes, by standin_cuda.seed */
-    STANDIN_COPIES  /* on all streams but the first one, which computes, as soon as events allow; on that one late */
+    STANDIN_COPIES  /* as soon as events allow, but on the first stream, which computes, late */
 } standin_order;
 
 /* Set by the test, or from the environment: STANDIN_CUDA_ORDER=late|early|copies|SEED, STANDIN_CUDA_FAIL_AT=N,
