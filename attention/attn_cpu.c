@@ -36,8 +36,8 @@ rt_status attn_cpu_check(const attn_shape *shape) {
                 "attention: %" PRId32 " rotated dims of %" PRId32 ": must be even and fit",
                 shape->rope_dim, shape->head_dim);
     if (shape->kv_dtype == RT_F16)
-        return rt_fail(
-                RT_EUSAGE, "attention: f16 pages are not supported; bf16, f32, int8, int4 and fp8 are");
+        return rt_fail(RT_EUSAGE,
+                "attention: f16 pages are not supported; bf16, f32, int8, int4 and fp8 are");
     return RT_OK;
 }
 
@@ -124,7 +124,7 @@ typedef struct prefill_job {
     bool is_continued;  /* the segment starts where the state's split in progress ends */
     int64_t open_split; /* the split in progress at the segment's end; -1: none */
     int64_t n_items;    /* tiles of all KV heads */
-    rt_ends ends;       /* a tile's queries and sums are in the caches of the core that took it before */
+    rt_ends ends; /* a tile's queries and sums are in the caches of the core that took it before */
 } prefill_job;
 
 /* All query heads of one KV head's group for a few tokens; row r is token r / group, query head

@@ -86,8 +86,8 @@ static inline attn_sealed attn_sealed_values(const attn_shape *shape, int32_t kv
     const attn_sealed keys = attn_sealed_keys(shape, kv_head);
     const int64_t n_panels = shape->head_dim / ATTN_PANEL;
     if (keys.dtype != RT_FP8) return attn_sealed_at(shape, n_panels, ATTN_PAGE_TOKENS, keys.end);
-    attn_sealed sealed = attn_sealed_at(
-            shape, n_panels, ATTN_PAGE_TOKENS, keys.codes + attn_code_bytes(&keys));
+    attn_sealed sealed =
+            attn_sealed_at(shape, n_panels, ATTN_PAGE_TOKENS, keys.codes + attn_code_bytes(&keys));
     sealed.scales = keys.end;
     sealed.zeros = keys.end + 4;
     sealed.end = sealed.codes + attn_code_bytes(&sealed) + ATTN_FP8_TAIL_BYTES;

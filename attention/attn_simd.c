@@ -26,7 +26,8 @@ SIMD_INLINE void load_block(const float *const *rows, int64_t first, int64_t n_r
         block[i] =
                 first + i < n_rows ? simd_load(rows[first + i] + d) * simd_set(scale) : (vfloat){0};
     for (int i = 0; i < SIMD_LANES && first + i < n_rows; i++)
-        __builtin_prefetch(rows[first + i] + d + SIMD_LANES); /* the next block's, from another line each */
+        __builtin_prefetch(
+                rows[first + i] + d + SIMD_LANES); /* the next block's, from another line each */
     transpose(SIMD_LANES, block);
 }
 

@@ -99,7 +99,8 @@ static stored stored_open(const attn_split *split, source from, int64_t index, i
 
 static stored stored_sealed(source from, attn_sealed sealed) {
     return (stored){.base = from.page,
-            .n_bytes = sealed.dtype == RT_FP8 ? attn_code_bytes(&sealed) : sealed.end - sealed.codes,
+            .n_bytes =
+                    sealed.dtype == RT_FP8 ? attn_code_bytes(&sealed) : sealed.end - sealed.codes,
             .n_lines = sealed.n_lines,
             .sealed = sealed};
 }

@@ -84,8 +84,8 @@ static void print_clock(const char *name, int64_t keys, gpu_times t, double tflo
 #endif
 
 /* Query tokens at pos and on over `keys` keys, by both kernels. Times of the one for Hopper, where there is one. */
-static gpu_times prefill(const layer &l, const char *name, int64_t tokens, int64_t pos, int64_t keys,
-        double ceiling) {
+static gpu_times prefill(const layer &l, const char *name, int64_t tokens, int64_t pos,
+        int64_t keys, double ceiling) {
     gpu_times sm90 = {};
     if (!is_asked(name, keys, tokens)) return sm90;
     attn_cuda_prefill_args args = {};
@@ -107,7 +107,8 @@ static gpu_times prefill(const layer &l, const char *name, int64_t tokens, int64
     sm90 = gpu_time([&] { gpu_must(attn_cuda_prefill_sm90(&l.shape, &args, NULL)); });
     gpu_print(text, keys, tokens, sm90, tflop, "TFLOP/s", ceiling);
     print_clock(text, keys, sm90, tflop);
-    if (tflop > 60.0 || strcmp(name, "tiles") == 0) return sm90; /* the other kernel at short and middle lengths only: time is dear */
+    if (tflop > 60.0 || strcmp(name, "tiles") == 0)
+        return sm90; /* the other kernel at short and middle lengths only: time is dear */
 #endif
     snprintf(text, sizeof text, "%s_sm80", name);
     gpu_print(text, keys, tokens,
@@ -130,8 +131,8 @@ static void tiles(const layer &l, double ceiling) {
         if (n == MOST) most = cycles;
     }
     if (fewest > 0.0 && most > 0.0)
-        printf("# a page takes %.0f cycles of an SM, the change from a tile to the next %.0f\n", page,
-                (most - fewest) / (MOST - FEWEST));
+        printf("# a page takes %.0f cycles of an SM, the change from a tile to the next %.0f\n",
+                page, (most - fewest) / (MOST - FEWEST));
 }
 #endif
 
@@ -158,11 +159,13 @@ struct decode_call {
 
 /* n sequences of one book, whose last page each has for itself. is_fp8: the same memory, taken for codes; its last
  * page for the query's own. */
-static void set_sequences(const layer &l, int64_t keys, int n, int queries, bool is_fp8, decode_call *call) {
+static void set_sequences(
+        const layer &l, int64_t keys, int n, int queries, bool is_fp8, decode_call *call) {
     const int64_t n_pages = keys / 128, page_bytes = attn_cuda_page_bytes(&l.shape);
     std::vector<void *> book((size_t)n_pages);
     std::vector<void *const *> lists, open;
-    CHECK_CUDA(cudaMemcpy(book.data(), l.pages, book.size() * sizeof(void *), cudaMemcpyDeviceToHost));
+    CHECK_CUDA(
+            cudaMemcpy(book.data(), l.pages, book.size() * sizeof(void *), cudaMemcpyDeviceToHost));
     for (int i = 0; i < n; i++) {
         if (n > 1) {
             call->taken.push_back(gpu_take_filled(page_bytes / 2));

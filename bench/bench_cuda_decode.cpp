@@ -279,8 +279,8 @@ static void measure_step(const decode_step &s, double rows_ms, double ceiling) {
                 [&](int) { attend(s, 1, s.n, false); });
     }
     const layer_weights &l = s.layers[0];
-    const double layer_bytes = bytes_of(l.qkv) + bytes_of(l.out) + bytes_of(l.gate_up) +
-                               bytes_of(l.down) + kv_bytes;
+    const double layer_bytes =
+            bytes_of(l.qkv) + bytes_of(l.out) + bytes_of(l.gate_up) + bytes_of(l.down) + kv_bytes;
     part(s, "layer", 0, layer_bytes, ceiling, &aside, [&](int i) { layer(s, i); });
     bytes = N_LAYERS * layer_bytes + bytes_of(s.head);
     const gpu_times t = time_in_graph(s, 1, [&](int i) { step(s, i); });

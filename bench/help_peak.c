@@ -184,8 +184,8 @@ double bench_peak_bf16(const bench_options *options, rt_pool *pool) {
             .rounds_per_piece = options->is_quick ? 100000 : 2000000};
     const int n_threads = rt_pool_threads(pool);
     if (!__builtin_cpu_supports("avx512bf16")) return 0.0;
-    const double products =
-            (double)job.rounds_per_piece * BF16_CHAINS * BF16_PRODUCTS * PIECES_A_THREAD * n_threads;
+    const double products = (double)job.rounds_per_piece * BF16_CHAINS * BF16_PRODUCTS *
+                            PIECES_A_THREAD * n_threads;
     return bench_measure(options, n_threads, 2e-9 * products, fma_all, &job).best;
 #else
     (void)options;

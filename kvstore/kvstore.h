@@ -63,8 +63,8 @@ typedef struct kv_overflow {
     /* As many at a time as a window holds, in the window's pages if they are not to stay; or all of a walk's
      * at once, in pages that are kept for that. */
     bool appends_by_windows;
-    int64_t pinned_tokens;  /* of a sequence's first tokens, kept in memory where there is room */
-    int32_t n_threads;      /* that load and store */
+    int64_t pinned_tokens; /* of a sequence's first tokens, kept in memory where there is room */
+    int32_t n_threads;     /* that load and store */
     rt_isa isa;
 } kv_overflow;
 
@@ -391,8 +391,8 @@ typedef struct kv_book {
     int64_t created_s; /* seconds since 1970 */
     char *note;        /* lines the writer added: source, sha256 */
     int32_t n_segments;
-    int32_t n_missing;    /* of them, not on the disk any more */
-    int64_t stored_bytes; /* physical, of those that are */
+    int32_t n_missing;     /* of them, not on the disk any more */
+    int64_t stored_bytes;  /* physical, of those that are */
     uint8_t (*chains)[32]; /* [n_segments] what segments are found by (chain.h) */
 } kv_book;
 /* What kv_books_read allocated. */

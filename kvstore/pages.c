@@ -50,11 +50,11 @@ static void give_memory(const kv_pool *pool, int64_t bytes) {
         rt_mem_free(pool->memory, bytes);
 }
 
-rt_status kv_pool_open(
-        int64_t n_pages, int64_t page_bytes, rt_device *device, kv_pool *pool) {
+rt_status kv_pool_open(int64_t n_pages, int64_t page_bytes, rt_device *device, kv_pool *pool) {
     rt_assert(n_pages > 0 && n_pages <= INT32_MAX && page_bytes > 0);
     rt_assert(n_pages <= INT64_MAX / page_bytes);
-    *pool = (kv_pool){.device = device, .page_bytes = page_bytes, .n_pages = n_pages, .n_free = n_pages};
+    *pool = (kv_pool){
+            .device = device, .page_bytes = page_bytes, .n_pages = n_pages, .n_free = n_pages};
     rt_status status = RT_OK;
     void *memory = NULL;
     RT_TRY_GOTO(status, rt_calloc(n_pages, sizeof(int32_t), "page references", &pool->refs), out);

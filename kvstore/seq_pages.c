@@ -2,7 +2,6 @@
 #include "runtime/base/size.h"
 #include "store_impl.h"
 
-
 static bool borrow(kv_seq *seq) {
     kv_store *store = seq->store;
     if (store->n_work == 0) return false;

@@ -135,9 +135,9 @@ rt_status kv_staging_open(const kv_config *config, kv_staging *out) {
             .rows_bytes = rows_bytes(config),
             .n_drives = config->overflow.n_dirs,
             .packing = config->overflow.packing == KV_PACKING_PLAIN ? KV_PACK_PLAIN : KV_PACK_DENSE,
-            .chooses_packing = config->overflow.packing == KV_PACKING_CHOOSE &&
-                               (config->shape.dtype == RT_FP8 ||
-                                       !kv_dtype_is_sealed(config->shape.dtype))};
+            .chooses_packing =
+                    config->overflow.packing == KV_PACKING_CHOOSE &&
+                    (config->shape.dtype == RT_FP8 || !kv_dtype_is_sealed(config->shape.dtype))};
     const rt_status status = open_parts(config, out);
     if (status != RT_OK) (void)kv_staging_close(out);
     return status;

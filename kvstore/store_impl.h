@@ -287,8 +287,7 @@ typedef struct kv_lacks {
     int64_t n_lent;
     int64_t n_taken;
 } kv_lacks;
-kv_lacks kv_walk_tail_lacks(
-        const kv_walk *walk, int32_t seq, int64_t extent, int64_t n_extents);
+kv_lacks kv_walk_tail_lacks(const kv_walk *walk, int32_t seq, int64_t extent, int64_t n_extents);
 RT_MUST_CHECK rt_status kv_walk_grow_tail(kv_walk *walk, int32_t seq);
 void kv_walk_take_back(kv_walk *walk);
 RT_MUST_CHECK rt_status kv_walk_take_pages(kv_walk *walk, const kv_step *step);

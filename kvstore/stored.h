@@ -77,7 +77,7 @@ typedef struct kv_staging {
     int64_t memory_bytes;
     rt_device *device;  /* whose pinned memory host cells are; NULL: the host's own */
     kv_host_cells host; /* a cell: rows of n_kv_heads runs */
-    rt_status failed; /* of a write, until it is told */
+    rt_status failed;   /* of a write, until it is told */
     char failed_text[512];
     int64_t raw_bytes_written, raw_bytes_read;
     double stall_s;

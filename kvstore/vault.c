@@ -248,8 +248,8 @@ static rt_status copy_config(kv_vault *vault, const kv_vault_config *config) {
     vault->shape = config->shape;
     vault->heads = config->heads;
     if (config->heads.all > 0)
-        kv_shard_name(config->heads.first, config->shape.n_kv_heads, config->heads.all,
-                vault->shard);
+        kv_shard_name(
+                config->heads.first, config->shape.n_kv_heads, config->heads.all, vault->shard);
     vault->fingerprint = config->fingerprint;
     vault->fingerprint_text = strndup(config->fingerprint_text, FINGERPRINT_BYTES_MAX - 1);
     vault->others = calloc(1, KV_REASON_BYTES);

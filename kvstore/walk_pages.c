@@ -73,8 +73,7 @@ static int64_t end_of_pages(const kv_walk *walk, int32_t seq, int64_t extent, in
             first_page(walk, extent + n_extents));
 }
 
-kv_lacks kv_walk_tail_lacks(
-        const kv_walk *walk, int32_t i, int64_t extent, int64_t n_extents) {
+kv_lacks kv_walk_tail_lacks(const kv_walk *walk, int32_t i, int64_t extent, int64_t n_extents) {
     const int64_t end = end_of_pages(walk, i, extent, n_extents);
     kv_lacks lacks = {0};
     if (extent == kv_walk_tail_extent(walk, i))
@@ -95,7 +94,8 @@ static bool is_unpromised(const kv_walk *walk, int32_t i) {
     const kv_seq *seq = walk->seqs[i];
     const int64_t extent = kv_walk_tail_extent(walk, i);
     if (!walk->store->config.overflow.appends_by_windows) return false;
-    if (walk->ends[i] > seq->filled[walk->layer] || extent >= kv_walk_n_extents(walk, i)) return false;
+    if (walk->ends[i] > seq->filled[walk->layer] || extent >= kv_walk_n_extents(walk, i))
+        return false;
     return !kv_walk_is_resident(walk, i, extent) &&
            kv_walk_tail_lacks(walk, i, extent, 1).n_taken > seq->promised;
 }
@@ -112,8 +112,7 @@ rt_status kv_walk_grow_tail(kv_walk *walk, int32_t i) {
                                      ? kv_walk_is_resident(walk, i, extent)
                                      : seq->kind == KV_SEQ_OVERFLOWS;
     if (!is_resident) return RT_OK;
-    const kv_lacks lacks =
-            kv_walk_tail_lacks(walk, i, extent, kv_walk_n_extents(walk, i) - extent);
+    const kv_lacks lacks = kv_walk_tail_lacks(walk, i, extent, kv_walk_n_extents(walk, i) - extent);
     seq->grows_late = (walk->n_seqs > 1 || walk->store->config.overflow.appends_by_windows) &&
                       lacks.n_taken + lacks.n_lent > seq->promised;
     if (seq->grows_late) return RT_OK;
@@ -125,8 +124,7 @@ rt_status kv_walk_grow_tail(kv_walk *walk, int32_t i) {
 
 /* Where pages of the step end that belong to a member, of positions it holds or is about to. */
 static int64_t end_of_own_pages(const kv_walk *walk, const kv_step *step, int32_t seq) {
-    if (step->kind == KV_STEP_TAILS)
-        return end_of_pages(walk, seq, step->extent, step->n_extents);
+    if (step->kind == KV_STEP_TAILS) return end_of_pages(walk, seq, step->extent, step->n_extents);
     return first_page(walk, step->extent + step->n_extents);
 }
 
@@ -134,8 +132,8 @@ rt_status kv_walk_take_pages(kv_walk *walk, const kv_step *step) {
     for (int32_t i = 0; i < step->n_members; i++) {
         const int32_t seq = member(walk, step, i);
         if (step->kind == KV_STEP_TAILS) RT_TRY(own_last_page(walk->seqs[seq], walk->layer));
-        RT_TRY(take_pages(walk, seq, first_page(walk, step->extent),
-                end_of_own_pages(walk, step, seq)));
+        RT_TRY(take_pages(
+                walk, seq, first_page(walk, step->extent), end_of_own_pages(walk, step, seq)));
     }
     return RT_OK;
 }
@@ -144,7 +142,8 @@ rt_status kv_walk_take_pages(kv_walk *walk, const kv_step *step) {
 void kv_walk_drop_pages(kv_walk *walk, const kv_step *step) {
     for (int32_t i = 0; i < step->n_members; i++) {
         const int32_t seq = member(walk, step, i);
-        if (step->kind == KV_STEP_TAILS && walk->seqs[seq]->grows_late) continue; /* it has its tokens */
+        if (step->kind == KV_STEP_TAILS && walk->seqs[seq]->grows_late)
+            continue; /* it has its tokens */
         kv_seq_drop_pages(walk->seqs[seq], walk->layer, first_page(walk, step->extent),
                 end_of_own_pages(walk, step, seq));
     }

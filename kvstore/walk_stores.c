@@ -63,7 +63,8 @@ static rt_status list_jobs(kv_walk *walk) {
     walk->is_left = true;
     const kv_step *step = kv_walk_step(walk);
     for (int32_t i = 0; i < step->n_members; i++)
-        if (walk->parts[i].is_last || walk->parts[i].n_new > 0) RT_TRY(leave_part(walk, &walk->parts[i]));
+        if (walk->parts[i].is_last || walk->parts[i].n_new > 0)
+            RT_TRY(leave_part(walk, &walk->parts[i]));
     return RT_OK;
 }
 
@@ -152,9 +153,9 @@ kv_rows kv_walk_rows(kv_walk *walk, int64_t store, int thread) {
     const int32_t n_heads = walk->store->config.shape.n_kv_heads;
     const kv_store_job *job = &walk->jobs[walk->job + store / n_heads];
     const int32_t head = (int32_t)(store % n_heads);
-    kv_rows rows = job->slot
-                           ? kv_staging_rows(&walk->store->staging, job->stored, head, thread)
-                           : kv_stored_rows(&walk->store->staging, job->stored, head, job->n_tokens);
+    kv_rows rows =
+            job->slot ? kv_staging_rows(&walk->store->staging, job->stored, head, thread)
+                      : kv_stored_rows(&walk->store->staging, job->stored, head, job->n_tokens);
     rows.pages = kv_page_slot(job->seq, walk->layer, job->extent * kv_pages_of_extent(walk->store));
     return rows;
 }

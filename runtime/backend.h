@@ -46,8 +46,8 @@ struct glm_backend {
     /* Rows of the embedding: ids[n] -> hidden [n][hidden]. */
     rt_status (*embed)(glm_engine *engine, const int32_t *ids, int64_t n, void *hidden);
     /* One transformer layer over a chunk, in place on `hidden` [chunk->n][hidden]. */
-    rt_status (*prefill)(glm_engine *engine, int32_t layer, kv_seq *seq, const glm_chunk *chunk,
-            void *hidden);
+    rt_status (*prefill)(
+            glm_engine *engine, int32_t layer, kv_seq *seq, const glm_chunk *chunk, void *hidden);
     /* Tokens ids[n], one of each of n sequences, through the whole model -> engine->logits [n][vocab];
      * lengths[i] counts the new one. */
     rt_status (*decode)(glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths,
@@ -57,8 +57,8 @@ struct glm_backend {
     rt_status (*fetch_logits)(glm_engine *engine, int64_t n);
     /* One layer over the tokens that n sequences add, at most a chunk of them all together, those that add
      * one token first; in place on `hidden`, rows one after another. NULL: each by itself, then. */
-    rt_status (*together)(glm_engine *engine, int32_t layer, const glm_added *added, int32_t n,
-            void *hidden);
+    rt_status (*together)(
+            glm_engine *engine, int32_t layer, const glm_added *added, int32_t n, void *hidden);
     /* Final norm and output head: hidden [n][hidden] -> logits fp32 [n][vocab], host memory. */
     rt_status (*logits)(glm_engine *engine, const void *hidden, int64_t n, float *logits);
 

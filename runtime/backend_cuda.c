@@ -43,7 +43,8 @@ static rt_status check_devices(const glm_options *options, int32_t n_ranks) {
             n_here, n_devices, n_devices == 1 ? "" : "s");
 }
 
-static rt_status check_ranks(const glm_config *config, const glm_options *options, int32_t n_ranks) {
+static rt_status check_ranks(
+        const glm_config *config, const glm_options *options, int32_t n_ranks) {
     par_shard shard;
     glm_config part;
     char nccl[PAR_NAME_BYTES];
@@ -56,8 +57,7 @@ static rt_status check_ranks(const glm_config *config, const glm_options *option
     return rt_fail(RT_EUNSUPPORTED, "--device cuda: ranks sum by NCCL: %s", rt_error_text());
 }
 
-static rt_status check(
-        const glm_config *config, const glm_options *options, const glm_plan *plan) {
+static rt_status check(const glm_config *config, const glm_options *options, const glm_plan *plan) {
     const attn_shape shape = glm_attn_shape(config, plan->kv_dtype);
     if (config->dtype != RT_BF16)
         return rt_fail(RT_EUNSUPPORTED, "--device cuda: %s weights are not there yet; bf16 are",
@@ -74,8 +74,8 @@ static rt_status check(
 static void bill(const glm_checkpoint *checkpoint, const glm_config *part, glm_plan *plan) {
     const attn_shape shape = glm_attn_shape(part, plan->kv_dtype);
     (void)checkpoint;
-    plan->kv_page_bytes = attn_is_lossy(&shape) ? attn_cuda_fp8_page_bytes(&shape)
-                                                : attn_cuda_page_bytes(&shape);
+    plan->kv_page_bytes =
+            attn_is_lossy(&shape) ? attn_cuda_fp8_page_bytes(&shape) : attn_cuda_page_bytes(&shape);
     plan->weights_bytes = glm_cuda_weights_bytes(part, plan->n_streamed_layers);
     plan->weights_host_bytes = glm_cuda_weights_host_bytes(part, plan->n_streamed_layers);
     plan->hidden_bytes = rt_min64(plan->span, plan->max_len) * part->hidden * 2;
@@ -108,8 +108,7 @@ static rt_status cuda_open(glm_engine *engine, const glm_checkpoint *checkpoint)
 
 /* Nothing is freed that queued work still uses. */
 static void settle(glm_cuda *cuda) {
-    const rt_stream streams[] = {
-            cuda->device.compute, cuda->device.copy_in, cuda->device.copy_out};
+    const rt_stream streams[] = {cuda->device.compute, cuda->device.copy_in, cuda->device.copy_out};
     for (int i = 0; i < 3; i++)
         if (streams[i]) (void)!glm_cuda_wait(streams[i], "closing");
 }
@@ -146,8 +145,8 @@ static rt_status move_hidden(
         if (is_in) memcpy(pinned, host + at, (size_t)n);
         status = is_in ? glm_cuda_copy_in(device + at, pinned, n, stream)
                        : glm_cuda_copy_out(pinned, device + at, n, stream);
-        const rt_status waited = glm_cuda_ranks_settle(
-                engine, glm_cuda_wait(stream, "hidden states on their way"));
+        const rt_status waited =
+                glm_cuda_ranks_settle(engine, glm_cuda_wait(stream, "hidden states on their way"));
         if (status == RT_OK) status = waited;
         if (status == RT_OK && !is_in) memcpy(host + at, pinned, (size_t)n);
     }

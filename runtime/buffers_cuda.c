@@ -193,8 +193,7 @@ static int64_t sum_of(const glm_config *config, const glm_plan *plan, bool is_pi
 }
 
 int64_t glm_cuda_buffers_device_bytes(const glm_config *config, const glm_plan *plan) {
-    return sum_of(config, plan, false) + glm_cublas_bytes() +
-           glm_cuda_ranks_bytes(plan->n_ranks);
+    return sum_of(config, plan, false) + glm_cublas_bytes() + glm_cuda_ranks_bytes(plan->n_ranks);
 }
 
 int64_t glm_cuda_buffers_pinned_bytes(const glm_config *config, const glm_plan *plan) {
@@ -204,15 +203,15 @@ int64_t glm_cuda_buffers_pinned_bytes(const glm_config *config, const glm_plan *
 /* ---- open and close -------------------------------------------------------------------------- */
 
 static rt_status take(glm_cuda *cuda, const buffer *one) {
-    return one->is_pinned ? glm_cuda_pin(one->bytes, one->what, one->place)
-                          : cuda->device.base.alloc(
-                                    &cuda->device.base, one->bytes, one->what, one->place);
+    return one->is_pinned
+                   ? glm_cuda_pin(one->bytes, one->what, one->place)
+                   : cuda->device.base.alloc(&cuda->device.base, one->bytes, one->what, one->place);
 }
 
 /* Every event; `work` creates or frees. */
 static rt_status for_events(glm_cuda *cuda, rt_status (*work)(glm_cuda_event *event)) {
-    glm_cuda_tables *tables[] = {
-            &cuda->tables, &cuda->in_tables, &cuda->out_tables, &cuda->seal_tables, &cuda->pass_tables};
+    glm_cuda_tables *tables[] = {&cuda->tables, &cuda->in_tables, &cuda->out_tables,
+            &cuda->seal_tables, &cuda->pass_tables};
     for (int i = 0; i < 5; i++)
         for (int k = 0; k < GLM_CUDA_TABLES; k++) RT_TRY(work(&tables[i]->sent[k]));
     for (int i = 0; i < GLM_CUDA_AHEAD; i++) RT_TRY(work(&cuda->done[i]));
@@ -267,7 +266,8 @@ static rt_status list_all_places(glm_engine *engine) {
 rt_status glm_cuda_clear_tickets(glm_engine *engine) {
     const glm_cuda *cuda = engine->cuda;
     return glm_cuda_zero(cuda->decode_scratch,
-            attn_cuda_decode_ticket_bytes(&cuda->shape, engine->plan.max_seqs), cuda->device.compute);
+            attn_cuda_decode_ticket_bytes(&cuda->shape, engine->plan.max_seqs),
+            cuda->device.compute);
 }
 
 static void fill_numbers(glm_engine *engine) {

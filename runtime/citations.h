@@ -24,8 +24,8 @@ typedef struct glm_citation {
     bool is_verified;
     int64_t begin; /* bytes of the answer: what is quoted, without marks */
     int64_t end;
-    int64_t named;        /* the passage that the answer names; -1: none */
-    int64_t passage; /* where it is: the passage's number; -1: not verified, or none */
+    int64_t named;            /* the passage that the answer names; -1: none */
+    int64_t passage;          /* where it is: the passage's number; -1: not verified, or none */
     glm_document_place first; /* of its first byte in the document, when it is verified, */
     glm_document_place last;  /* and of its last */
 } glm_citation;

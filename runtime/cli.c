@@ -44,11 +44,11 @@ static rt_status check_range(const cli_flag *flag, const char *source, double va
     static const double large = 1e12;
     if (value >= flag->min && value <= flag->max) return RT_OK;
     if (flag->max < large)
-        return rt_fail(RT_EUSAGE, "%s %.10g: must be between %.10g and %.10g", source, value, flag->min,
-                flag->max);
-    return value < flag->min
-                   ? rt_fail(RT_EUSAGE, "%s %.10g: must be at least %.10g", source, value, flag->min)
-                   : rt_fail(RT_EUSAGE, "%s %.10g: is too large", source, value);
+        return rt_fail(RT_EUSAGE, "%s %.10g: must be between %.10g and %.10g", source, value,
+                flag->min, flag->max);
+    return value < flag->min ? rt_fail(RT_EUSAGE, "%s %.10g: must be at least %.10g", source, value,
+                                       flag->min)
+                             : rt_fail(RT_EUSAGE, "%s %.10g: is too large", source, value);
 }
 
 static rt_status parse_number(
@@ -205,7 +205,8 @@ static rt_status unknown_flag(const cli_parser *parser, const char *typed) {
     const char *value = NULL;
     const cli_flag *glued = glued_flag(parser, typed, &value);
     if (!cli_is_near(typed, distance) && glued)
-        return rt_fail(RT_EUSAGE, "unknown flag %s; did you mean -%s %s?", typed, glued->shorthand, value);
+        return rt_fail(
+                RT_EUSAGE, "unknown flag %s; did you mean -%s %s?", typed, glued->shorthand, value);
     if (!cli_is_near(typed, distance))
         return rt_fail(RT_EUSAGE, "unknown flag %s; glm1m %s --help lists what it takes", typed,
                 parser->command->name);

@@ -108,9 +108,9 @@ typedef struct glm_command {
      * @engine stands for -m, -c and everything else that goes into glm_options, @sampling for
      * --temperature --top-p --top-k --seed. --quiet, --no-progress and --help are always taken. */
     const char *flags;
-    const char *required; /* of these, the ones that must be given; NULL: none */
+    const char *required;      /* of these, the ones that must be given; NULL: none */
     const char *operand_words; /* what the first operand may be, "ls|show"; NULL: anything */
-    int operands_min;     /* how many operands it takes; 0 and 0: none */
+    int operands_min;          /* how many operands it takes; 0 and 0: none */
     int operands_max;
     int (*run)(glm_cli *cli);
 } glm_command;

@@ -66,8 +66,8 @@ rt_status glm_cli_books_place(const glm_cli *cli, char *text, size_t n_bytes) {
     if (n_dirs > 1)
         (void)snprintf(text, n_bytes, "%s and %d more", first, n_dirs - 1);
     else
-        (void)snprintf(text, n_bytes, "%s%s", first,
-                rt_file_exists(first) ? "" : ", which is not there");
+        (void)snprintf(
+                text, n_bytes, "%s%s", first, rt_file_exists(first) ? "" : ", which is not there");
     free(cache);
     return RT_OK;
 }

@@ -26,8 +26,8 @@ const cli_flag cli_flags[] = {
                 "tokens that go through all layers together, a multiple of 4096 (default: chosen "
                 "by "
                 "the plan)"},
-        {"kv-cache-dtype", NULL, CLI_CHOICE, AT(engine.kv_dtype), "TYPE",
-                "bf16|f32|fp8|int8|int4", NO_LIMITS,
+        {"kv-cache-dtype", NULL, CLI_CHOICE, AT(engine.kv_dtype), "TYPE", "bf16|f32|fp8|int8|int4",
+                NO_LIMITS,
                 "how keys and values are kept (default: bf16, or f32 for an f32 checkpoint); fp8, "
                 "int8 and int4 change answers"},
         {"host-kv-space", NULL, CLI_BYTES, AT(engine.host_kv_bytes), "SIZE", NULL, 1.0, 9e18,
@@ -36,8 +36,8 @@ const cli_flag cli_flags[] = {
         {"device-kv-space", NULL, CLI_BYTES, AT(engine.device_kv_bytes), "SIZE", NULL, 1.0, 9e18,
                 "hard cap of the KV cache in device memory (GPU only; the CPU has "
                 "--host-kv-space)"},
-        {"device-weights-space", NULL, CLI_BYTES, AT(engine.device_weights_bytes), "SIZE", NULL, 1.0,
-                9e18,
+        {"device-weights-space", NULL, CLI_BYTES, AT(engine.device_weights_bytes), "SIZE", NULL,
+                1.0, 9e18,
                 "hard cap of the weights in device memory (GPU only; default: what it grants); what is beyond it "
                 "comes from pinned memory, layer by layer"},
         {"kv-disk-dir", NULL, CLI_TEXTS, ALL_AT(engine.kv_disk_dirs, engine.n_kv_disk_dirs), "DIR",
@@ -153,10 +153,11 @@ const cli_flag cli_flags[] = {
 const int cli_n_flags = sizeof cli_flags / sizeof cli_flags[0];
 
 /* What the names with an @ stand for. */
-static const char engine_flags[] = "model device max-model-len max-num-batched-tokens span "
-                                   "kv-cache-dtype host-kv-space device-kv-space device-weights-space "
-                                   "kv-disk-dir kv-disk-space kv-io kv-packing linear "
-                                   "tensor-parallel-size nccl threads";
+static const char engine_flags[] =
+        "model device max-model-len max-num-batched-tokens span "
+        "kv-cache-dtype host-kv-space device-kv-space device-weights-space "
+        "kv-disk-dir kv-disk-space kv-io kv-packing linear "
+        "tensor-parallel-size nccl threads";
 static const char sampling_flags[] = "temperature top-p top-k seed";
 static const char common_flags[] = "quiet no-progress";
 

@@ -24,7 +24,8 @@ void glm_cli_say_unused(const glm_cli *cli, const glm_plan *plan) {
                        : given->device_weights_bytes ? "--device-weights-space"
                        : given->nccl                 ? "--nccl"
                                                      : NULL;
-    if (name) (void)fprintf(stderr, "%s is of a GPU, and the CPU computes: it is not looked at\n", name);
+    if (name)
+        (void)fprintf(stderr, "%s is of a GPU, and the CPU computes: it is not looked at\n", name);
 }
 
 void glm_cli_say_kv(const glm_cli *cli, const glm_engine *engine) {
@@ -62,8 +63,7 @@ static rt_status run_shown(const glm_cli *cli, glm_session *session, const int32
     if (progress.work_done > 0.0 && !cli->quiet) say_goes_on(session, &progress);
     glm_progress_begin(&bar, cli, "prefill", "tokens");
     glm_progress_start_at(&bar, progress.tokens_done, progress.work_done);
-    glm_progress_update(
-            &bar, progress.tokens_done, n_ids, progress.work_done, progress.work_total);
+    glm_progress_update(&bar, progress.tokens_done, n_ids, progress.work_done, progress.work_total);
     const rt_status status = step_until_done(&bar, session, &progress);
     glm_progress_end(&bar);
     out->done = progress.tokens_done;
@@ -102,23 +102,24 @@ static void stop(const glm_cli *cli, glm_session *session, int64_t first, const 
     text[0] = '\0';
     if (!glm_cli_persists(cli)) {
         glm_prefill_abort(session);
-        (void)snprintf(text, STOP_TEXT, "; nothing of it is kept: with --kv-disk-dir DIR it would be");
+        (void)snprintf(
+                text, STOP_TEXT, "; nothing of it is kept: with --kv-disk-dir DIR it would be");
     } else if (first > 0 && length > first) {
         glm_prefill_abort(session);
     } else if (glm_prefill_suspend(session) == RT_OK) {
         (void)snprintf(text, STOP_TEXT, "; %s goes on from there", again);
     } else { /* the spans that were finished are on disk */
-        (void)snprintf(text, STOP_TEXT, "; only %" PRId64 " are kept: %s", length - first, rt_error_text());
+        (void)snprintf(text, STOP_TEXT, "; only %" PRId64 " are kept: %s", length - first,
+                rt_error_text());
     }
 }
 
 /* As glm_cli_prefill_kept, and *n_computed. */
-static rt_status run_kept(const glm_cli *cli, glm_session *session, const int32_t *ids, int64_t n_ids,
-        int64_t n_there, const char *again, int64_t *n_computed) {
+static rt_status run_kept(const glm_cli *cli, glm_session *session, const int32_t *ids,
+        int64_t n_ids, int64_t n_there, const char *again, int64_t *n_computed) {
     const int64_t first = glm_session_length(session) - n_there;
     extent at = {0};
-    const rt_status status =
-            run_shown(cli, session, ids + n_there, n_ids - n_there, NULL, 1, &at);
+    const rt_status status = run_shown(cli, session, ids + n_there, n_ids - n_there, NULL, 1, &at);
     *n_computed = at.done - at.before;
     if (status != RT_EINTERRUPTED) return status;
     char why[STOP_TEXT];
@@ -138,8 +139,8 @@ rt_status glm_cli_prefill_kept(const glm_cli *cli, glm_session *session, const i
 rt_status glm_cli_prefill_rest(const glm_cli *cli, glm_session *session, const int32_t *ids,
         int64_t n_ids, int64_t *n_computed) {
     int64_t n = 0;
-    const rt_status status = run_kept(
-            cli, session, ids, n_ids, glm_session_length(session), "the same command", &n);
+    const rt_status status =
+            run_kept(cli, session, ids, n_ids, glm_session_length(session), "the same command", &n);
     if (n_computed) *n_computed = n;
     return status;
 }

@@ -83,10 +83,11 @@ static void format_figures(const glm_progress *progress, const extent *at, char 
     char eta_text[RT_SIZE_TEXT];
     const double elapsed_s = rt_now() - progress->started_s;
     const double here = at->fraction - at->before; /* in this time */
-    const double rate = elapsed_s > 0.0 ? (double)(at->done - progress->done_before) / elapsed_s : 0.0;
+    const double rate =
+            elapsed_s > 0.0 ? (double)(at->done - progress->done_before) / elapsed_s : 0.0;
     const int n = snprintf(text, LINE_BYTES, "%5.1f%%  %s/%s %s", 100.0 * at->fraction,
-            format_count((double)at->done, done_text),
-            format_count((double)at->total, total_text), progress->unit);
+            format_count((double)at->done, done_text), format_count((double)at->total, total_text),
+            progress->unit);
     if (here <= 0.0) return;
     (void)snprintf(text + n, (size_t)(LINE_BYTES - n), "  %s/s  ETA %s",
             format_count(rate, rate_text),
@@ -97,8 +98,8 @@ static void format_figures(const glm_progress *progress, const extent *at, char 
 static void draw_bar(glm_progress *progress, const char *figures, double fraction) {
     const int columns = terminal_columns();
     /* Figures grow and shrink; the bar does not for that. */
-    const int taken = (int)strlen(progress->label) + (int)rt_max64((int64_t)strlen(figures), FIGURES) +
-                      (int)strlen(" [] ");
+    const int taken = (int)strlen(progress->label) +
+                      (int)rt_max64((int64_t)strlen(figures), FIGURES) + (int)strlen(" [] ");
     const int n_cells = (int)rt_min64(BAR_CELLS, columns - 1 - taken);
     char bar[BAR_CELLS + 1] = "";
     for (int i = 0; i < n_cells; i++) bar[i] = i < (int)(fraction * n_cells) ? '#' : '.';
@@ -126,7 +127,8 @@ void glm_progress_start_at(glm_progress *progress, int64_t done, double work_don
 /* Time in which the program was stopped does not count, with what it had run since the update before. */
 static void leave_out_pause(glm_progress *progress, double now) {
     const double continued_s = glm_cli_continued_at();
-    if (continued_s > progress->last_seen_s) progress->started_s += continued_s - progress->last_seen_s;
+    if (continued_s > progress->last_seen_s)
+        progress->started_s += continued_s - progress->last_seen_s;
     progress->last_seen_s = now;
 }
 

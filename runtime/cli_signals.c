@@ -88,7 +88,10 @@ int glm_cli_interrupted(void) {
 }
 
 static const char *signal_name(int number) {
-    return number == SIGTERM ? "SIGTERM" : number == SIGHUP ? "SIGHUP" : number == SIGUSR1 ? "SIGUSR1" : "Ctrl-C";
+    return number == SIGTERM   ? "SIGTERM"
+           : number == SIGHUP  ? "SIGHUP"
+           : number == SIGUSR1 ? "SIGUSR1"
+                               : "Ctrl-C";
 }
 
 rt_status glm_cli_check_interrupted(void) {

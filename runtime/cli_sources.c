@@ -80,9 +80,9 @@ void glm_cli_say_plan(const glm_cli *cli, const glm_engine *engine) {
     (void)fprintf(stderr,
             "plan: span %" PRId64 ", chunk %" PRId64 ", %" PRId32
             " thread%s%s; %s of memory, %s of it KV; at most %s on disk; about %s for all of it\n",
-            plan->span, plan->chunk, plan->threads, plan->threads == 1 ? "" : "s", ranks, rt_format_bytes(plan->total_bytes, total),
-            rt_format_bytes(plan->kv_host_bytes, kv), rt_format_bytes(plan->kv_keep_bytes, kept),
-            rt_format_seconds(plan->prefill_s, time));
+            plan->span, plan->chunk, plan->threads, plan->threads == 1 ? "" : "s", ranks,
+            rt_format_bytes(plan->total_bytes, total), rt_format_bytes(plan->kv_host_bytes, kv),
+            rt_format_bytes(plan->kv_keep_bytes, kept), rt_format_seconds(plan->prefill_s, time));
 }
 
 /* A name in a line of a note: control characters would end or spoil the line. */

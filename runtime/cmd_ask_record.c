@@ -33,9 +33,8 @@ json_t *ask_run_members(const glm_reading *reading, const glm_engine *engine) {
     return json_pack("{s:o, s:o, s:s, s:s, s:s, s:o}", "source_sha256",
             sha256_json(reading->document.text, reading->document.n_bytes), "prompt_sha256",
             sha256_json(prefix->ids, prefix->n * (int64_t)sizeof *prefix->ids), "model_sha256",
-            glm_engine_fingerprint(engine), "kv_cache_dtype",
-            rt_dtype_name(plan->kv_dtype), "linear", glm_linear_by_name(plan->linear_by), "truncated",
-            cut_json(&reading->cut));
+            glm_engine_fingerprint(engine), "kv_cache_dtype", rt_dtype_name(plan->kv_dtype),
+            "linear", glm_linear_by_name(plan->linear_by), "truncated", cut_json(&reading->cut));
 }
 
 json_t *ask_record(const ask_question *question, const glm_asking *asking,

@@ -25,7 +25,7 @@ typedef struct completion {
     int64_t n_book; /* tokens of it; 0 without */
     glm_reuse reuse;
     int64_t n_computed; /* of the prompt, in prefill_s */
-    glm_ids answer; /* every generated id, the stop id included */
+    glm_ids answer;     /* every generated id, the stop id included */
     int64_t answer_max;
     glm_sampling sampling;
     const char *finish_reason; /* "stop", "length" or "interrupted" */
@@ -242,8 +242,8 @@ static rt_status complete(completion *run) {
 
     started_s = rt_now();
     RT_TRY(glm_cli_restore_book(run->cli, run->session, &run->prompt, run->n_book, &run->reuse));
-    RT_TRY(glm_cli_prefill_rest(run->cli, run->session, run->prompt.ids, run->prompt.n,
-            &run->n_computed));
+    RT_TRY(glm_cli_prefill_rest(
+            run->cli, run->session, run->prompt.ids, run->prompt.n, &run->n_computed));
     run->prefill_s = rt_now() - started_s;
 
     started_s = rt_now();

@@ -29,8 +29,8 @@ static void print_values(void) {
     for (int i = 0; i < cli_n_flags; i++) {
         const cli_flag *flag = &cli_flags[i];
         if (flag->kind == CLI_SWITCH) continue;
-        (void)printf("    %s%s%s--%s) ", flag->shorthand ? "-" : "", flag->shorthand ? flag->shorthand : "",
-                flag->shorthand ? "|" : "", flag->name);
+        (void)printf("    %s%s%s--%s) ", flag->shorthand ? "-" : "",
+                flag->shorthand ? flag->shorthand : "", flag->shorthand ? "|" : "", flag->name);
         if (flag->choices) {
             (void)printf("words='");
             print_choices(flag->choices);
@@ -94,7 +94,8 @@ static void print_quoted(const char *text) {
 
 static void print_fish_flag(const glm_command *command, const cli_flag *flag) {
     const bool has_letter = flag->shorthand && strlen(flag->shorthand) == 1;
-    (void)printf("complete -c glm1m -n '__fish_seen_subcommand_from %s' -l %s", command->name, flag->name);
+    (void)printf("complete -c glm1m -n '__fish_seen_subcommand_from %s' -l %s", command->name,
+            flag->name);
     if (has_letter) (void)printf(" -s %s", flag->shorthand);
     if (flag->kind != CLI_SWITCH) (void)printf(flag->choices ? " -x" : " -r");
     if (flag->choices) {
@@ -114,7 +115,8 @@ static void print_fish(const glm_command *const *commands) {
         print_quoted(command->summary);
         (void)putchar('\n');
         if (command->operand_words) {
-            (void)printf("complete -c glm1m -n '__fish_seen_subcommand_from %s' -a '", command->name);
+            (void)printf(
+                    "complete -c glm1m -n '__fish_seen_subcommand_from %s' -a '", command->name);
             print_choices(command->operand_words);
             (void)printf("'\n");
         }
@@ -134,7 +136,8 @@ static int run_completion(glm_cli *cli) {
     else if (strcmp(shell, "fish") == 0)
         print_fish(cli->commands);
     else
-        return glm_cli_fail(rt_fail(RT_EUSAGE, "completion: \"%s\" is none of bash, zsh and fish", shell));
+        return glm_cli_fail(
+                rt_fail(RT_EUSAGE, "completion: \"%s\" is none of bash, zsh and fish", shell));
     return GLM_EXIT_OK;
 }
 

@@ -67,8 +67,9 @@ static void print_text(const glm_tokenizer *tokenizer, const glm_ids *ids) {
         if (n_bytes == 0 && n_mute++ == 0) first_mute = i;
     }
     if (n_mute > 0)
-        rt_log(RT_LOG_WARN, "detokenize", "%" PRId64 " of %" PRId64 " ids have no text here, first %" PRId32
-                    ", number %" PRId64 "; the vocabulary ends at %" PRId64,
+        rt_log(RT_LOG_WARN, "detokenize",
+                "%" PRId64 " of %" PRId64 " ids have no text here, first %" PRId32
+                ", number %" PRId64 "; the vocabulary ends at %" PRId64,
                 n_mute, ids->n, ids->ids[first_mute], first_mute + 1,
                 glm_tokenizer_size(tokenizer) - 1);
 }

@@ -67,7 +67,7 @@ static rt_status add_machine(json_t *facts, const char *linear) {
     add(section, "CPU", "%s", rt_machine_cpu_name(name));
     add(section, "instruction set", "%s", rt_isa_name(rt_machine_isa()));
     add(section, "matrix unit", "%s",
-            !rt_machine_has_amx()        ? "none"
+            !rt_machine_has_amx()      ? "none"
             : rt_machine_may_use_amx() ? "AMX"
                                        : "AMX, which the operating system does not grant");
     add_onednn(section);

@@ -150,8 +150,7 @@ static rt_status logits(logits_run *run) {
     if (!run->cli->quiet)
         (void)fprintf(stderr,
                 "%s: [%" PRId64 ", %" PRId64 "] float32, %" PRId64 " tokens in %.2f s\n",
-                run->cli->out, run->n_positions, run->vocab, run->ids.n,
-                elapsed_s);
+                run->cli->out, run->n_positions, run->vocab, run->ids.n, elapsed_s);
     return RT_OK;
 }
 

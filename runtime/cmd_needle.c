@@ -101,7 +101,8 @@ static rt_status check_lengths(const evaluation *e) {
     glm_config config;
     RT_TRY(glm_config_load(e->cli->engine.model_dir, &config));
     if (longest <= config.model_len) return RT_OK;
-    return rt_fail(RT_EUSAGE, "--lengths: %" PRId64 " is more than the model's own limit, %" PRId64 " tokens",
+    return rt_fail(RT_EUSAGE,
+            "--lengths: %" PRId64 " is more than the model's own limit, %" PRId64 " tokens",
             longest, config.model_len);
 }
 
@@ -250,8 +251,9 @@ static void fill_header(evaluation *e) {
 static rt_status make_out(const char *dir) {
     if (!dir) return RT_OK;
     RT_TRY(rt_mkdirs(dir));
-    return access(dir, W_OK | X_OK) == 0 ? RT_OK
-                                         : rt_fail_errno(RT_EIO, "--out: cannot write into %s", dir);
+    return access(dir, W_OK | X_OK) == 0
+                   ? RT_OK
+                   : rt_fail_errno(RT_EIO, "--out: cannot write into %s", dir);
 }
 
 static rt_status evaluate(evaluation *e) {

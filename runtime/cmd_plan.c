@@ -33,19 +33,21 @@ static bool is_of_memory(const glm_plan *plan, const glm_cli *cli, int64_t model
 static void print_context(const glm_plan *plan, const glm_cli *cli, int64_t model_len) {
     (void)printf("%-16s %12" PRId64 "  tokens, %s; the model's length is %" PRId64 "\n", "context",
             plan->max_len,
-            cli->engine.max_len > 0                ? "asked for"
+            cli->engine.max_len > 0              ? "asked for"
             : is_of_memory(plan, cli, model_len) ? "the most that memory holds"
-                                                   : "the most that fits",
+                                                 : "the most that fits",
             model_len);
     (void)printf("%-16s %12" PRId64 "  tokens\n", "span", plan->span);
     const int64_t asked = cli->engine.chunk;
     (void)printf("%-16s %12" PRId64 "  tokens", "chunk", plan->chunk);
     if (asked > plan->chunk)
-        (void)printf(", of %" PRId64 " asked for: no call has more than a span, or than there are", asked);
+        (void)printf(", of %" PRId64 " asked for: no call has more than a span, or than there are",
+                asked);
     (void)printf("\n");
     (void)printf("%-16s %12d\n", "threads", plan->threads);
     if (plan->linear_by == GLM_LINEAR_ONEDNN)
-        (void)printf("%-16s %12s  multiplies rows rounded to bf16; its memory is in the scratch and in the total\n",
+        (void)printf(
+                "%-16s %12s  multiplies rows rounded to bf16; its memory is in the scratch and in the total\n",
                 "linear layers", "oneDNN");
     if (plan->n_ranks > 1) print_ranks(plan);
     (void)printf("\n");
@@ -87,14 +89,15 @@ static void print_bill(const glm_plan *plan, bool has_weights, const rt_machine_
             hidden_why, sizeof hidden_why, "%s, one span", rt_dtype_name(plan->hidden_dtype));
 
     if (plan->on_gpu)
-        (void)printf("%-16s %12s  weights, KV, hidden states and scratch are in its memory\n", "device",
-                "cuda");
+        (void)printf("%-16s %12s  weights, KV, hidden states and scratch are in its memory\n",
+                "device", "cuda");
     print_bytes("weights", plan->weights_bytes,
             has_weights ? "" : "as config.json describes them: no file of them is here");
     print_streamed(plan);
     print_bytes(plan->on_gpu ? "KV, GPU" : "KV, host", glm_plan_kv_here(plan), kv_why);
     if (plan->kv_rows_bytes > 0)
-        print_bytes("KV, host", plan->kv_rows_bytes, "pinned: what the GPU's memory does not hold, in front of the disk");
+        print_bytes("KV, host", plan->kv_rows_bytes,
+                "pinned: what the GPU's memory does not hold, in front of the disk");
     if (plan->kv_overflows) print_overflow(plan);
     if (plan->kv_persists) print_bytes("KV, kept", plan->kv_keep_bytes, "at most, for good");
     print_bytes("hidden states", plan->hidden_bytes, hidden_why);
@@ -132,10 +135,12 @@ static void print_times(const glm_plan *plan, bool is_of_memory) {
     (void)printf("\n%-16s %12s  for %" PRId64 " tokens: %sFLOP at %sFLOP/s\n", "prefill",
             rt_format_seconds(plan->prefill_s, text), plan->max_len,
             format_flop(plan->prefill_flop, work), format_flop(plan->machine_flops, speed));
-    (void)printf("%-16s %12.*f  tokens/s with a full context\n", "decode", decimals, plan->decode_tps);
+    (void)printf(
+            "%-16s %12.*f  tokens/s with a full context\n", "decode", decimals, plan->decode_tps);
     (void)printf("%-16s %12s  at most %" PRId64 " tokens would%s\n", "fits",
             plan->fits ? "yes" : "no", plan->fitting_len,
-            is_of_memory ? " in memory; with -c or --kv-disk-dir what is beyond it goes to disk" : "");
+            is_of_memory ? " in memory; with -c or --kv-disk-dir what is beyond it goes to disk"
+                         : "");
 }
 
 static rt_status print_table(
@@ -151,12 +156,12 @@ static rt_status print_table(
 
 static rt_status print_json(const glm_plan *plan, int64_t model_len, bool has_weights) {
     json_t *object = json_pack("{s:b, s:b, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:s, s:s}",
-            "fits", plan->fits, "has_weights", has_weights, "n_ranks", (int)plan->n_ranks, "kv_copies", (int)plan->kv_copies,
-            "max_len", (json_int_t)plan->max_len, "fitting_len", (json_int_t)plan->fitting_len,
-            "model_len", (json_int_t)model_len, "kv_tokens", (json_int_t)plan->kv_tokens, "span",
-            (json_int_t)plan->span, "chunk", (json_int_t)plan->chunk, "threads", (int)plan->threads,
-            "kv_dtype", rt_dtype_name(plan->kv_dtype), "hidden_dtype",
-            rt_dtype_name(plan->hidden_dtype));
+            "fits", plan->fits, "has_weights", has_weights, "n_ranks", (int)plan->n_ranks,
+            "kv_copies", (int)plan->kv_copies, "max_len", (json_int_t)plan->max_len, "fitting_len",
+            (json_int_t)plan->fitting_len, "model_len", (json_int_t)model_len, "kv_tokens",
+            (json_int_t)plan->kv_tokens, "span", (json_int_t)plan->span, "chunk",
+            (json_int_t)plan->chunk, "threads", (int)plan->threads, "kv_dtype",
+            rt_dtype_name(plan->kv_dtype), "hidden_dtype", rt_dtype_name(plan->hidden_dtype));
     json_t *bytes = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "weights_bytes",
             (json_int_t)plan->weights_bytes, "kv_page_bytes", (json_int_t)plan->kv_page_bytes,
             "kv_host_bytes", (json_int_t)plan->kv_host_bytes, "hidden_bytes",
@@ -164,15 +169,18 @@ static rt_status print_json(const glm_plan *plan, int64_t model_len, bool has_we
             "lists_bytes", (json_int_t)plan->lists_bytes, "load_bytes",
             (json_int_t)plan->load_bytes, "total_bytes", (json_int_t)plan->total_bytes,
             "limit_bytes", (json_int_t)plan->limit_bytes);
-    json_t *gpu = json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:I}", "device", plan->on_gpu ? "cuda" : "cpu",
-            "linear", glm_linear_by_name(plan->linear_by), "n_streamed_layers", (int)plan->n_streamed_layers, "weights_host_bytes",
-            (json_int_t)plan->weights_host_bytes, "gpu_total_bytes", (json_int_t)plan->gpu_total_bytes, "gpu_limit_bytes",
-            (json_int_t)plan->gpu_limit_bytes, "pinned_bytes", (json_int_t)plan->pinned_bytes);
+    json_t *gpu = json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:I}", "device",
+            plan->on_gpu ? "cuda" : "cpu", "linear", glm_linear_by_name(plan->linear_by),
+            "n_streamed_layers", (int)plan->n_streamed_layers, "weights_host_bytes",
+            (json_int_t)plan->weights_host_bytes, "gpu_total_bytes",
+            (json_int_t)plan->gpu_total_bytes, "gpu_limit_bytes", (json_int_t)plan->gpu_limit_bytes,
+            "pinned_bytes", (json_int_t)plan->pinned_bytes);
     json_t *overflow = json_pack("{s:b, s:I, s:I, s:I, s:i, s:i, s:I}", "kv_overflows",
-            plan->kv_overflows, "kv_rows_bytes", (json_int_t)plan->kv_rows_bytes, "kv_disk_bytes", (json_int_t)plan->kv_disk_bytes,
-            "kv_disk_limit_bytes", (json_int_t)plan->kv_disk_limit_bytes, "kv_extent_tokens",
-            (int)plan->kv_extent_tokens, "kv_window_extents", (int)plan->kv_window_extents,
-            "kv_pinned_tokens", (json_int_t)plan->kv_pinned_tokens);
+            plan->kv_overflows, "kv_rows_bytes", (json_int_t)plan->kv_rows_bytes, "kv_disk_bytes",
+            (json_int_t)plan->kv_disk_bytes, "kv_disk_limit_bytes",
+            (json_int_t)plan->kv_disk_limit_bytes, "kv_extent_tokens", (int)plan->kv_extent_tokens,
+            "kv_window_extents", (int)plan->kv_window_extents, "kv_pinned_tokens",
+            (json_int_t)plan->kv_pinned_tokens);
     json_t *times = json_pack("{s:f, s:f, s:f, s:f}", "prefill_flop", plan->prefill_flop,
             "machine_flops", plan->machine_flops, "prefill_s", plan->prefill_s, "decode_tps",
             plan->decode_tps);
@@ -198,7 +206,8 @@ static rt_status plan_checkpoint(const glm_cli *cli, const glm_checkpoint *check
     RT_TRY(glm_plan_make(checkpoint, &options, &plan));
     glm_cli_say_unused(cli, &plan);
     if (cli->json)
-        RT_TRY(print_json(&plan, glm_checkpoint_config(checkpoint)->model_len, glm_checkpoint_has_weights(checkpoint)));
+        RT_TRY(print_json(&plan, glm_checkpoint_config(checkpoint)->model_len,
+                glm_checkpoint_has_weights(checkpoint)));
     else
         RT_TRY(print_table(&plan, cli, checkpoint));
     (void)fflush(stdout);

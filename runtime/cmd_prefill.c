@@ -60,7 +60,8 @@ static rt_status read_ids(shelving *s) {
     } else {
         RT_TRY(glm_document_load(s->sources, s->n_sources, NULL, &s->document));
         if (s->document.n_bytes == 0)
-            return rt_fail(RT_EUSAGE, "prefill: %s is empty: there is nothing to keep", s->sources[0]);
+            return rt_fail(
+                    RT_EUSAGE, "prefill: %s is empty: there is nothing to keep", s->sources[0]);
         RT_TRY(hash(s, s->document.text, s->document.n_bytes));
         RT_TRY(glm_tokenizer_encode(s->tokenizer, s->document.text, s->document.n_bytes,
                 s->cli->special_in_text, &s->ids));

@@ -45,10 +45,11 @@
 #endif
 
 json_t *version_facts(void) {
-    return json_pack("{s:s, s:s*, s:s, s:s*, s:s, s:s, s:s, s:s, s:s, s:s}", "version", GLM_VERSION, "commit",
-            version_commit[0] ? version_commit : NULL, "compiler", COMPILER, "sanitizer", SANITIZER, "CUDA", CUDA,
-            "NCCL", NCCL, "MPI", MPI, "oneDNN", "libdnnl.so.2, opened when it is asked for", "io_uring", URING,
-            "line editing", EDITING);
+    return json_pack("{s:s, s:s*, s:s, s:s*, s:s, s:s, s:s, s:s, s:s, s:s}", "version", GLM_VERSION,
+            "commit", version_commit[0] ? version_commit : NULL, "compiler", COMPILER, "sanitizer",
+            SANITIZER, "CUDA", CUDA, "NCCL", NCCL, "MPI", MPI, "oneDNN",
+            "libdnnl.so.2, opened when it is asked for", "io_uring", URING, "line editing",
+            EDITING);
 }
 
 static rt_status print(const glm_cli *cli) {
@@ -59,7 +60,8 @@ static rt_status print(const glm_cli *cli) {
     if (!facts) return rt_fail(RT_ENOMEM, "version: no memory");
     (void)printf("glm1m %s\n", GLM_VERSION);
     json_object_foreach(facts, name, value) {
-        if (value != json_object_get(facts, "version")) (void)printf("%-13s %s\n", name, json_string_value(value));
+        if (value != json_object_get(facts, "version"))
+            (void)printf("%-13s %s\n", name, json_string_value(value));
     }
     json_decref(facts);
     return RT_OK;
@@ -74,9 +76,10 @@ const glm_command glm_cmd_version = {
         .name = "version",
         .usage = "version [--json]",
         .summary = "which one this is, and what it was built with",
-        .details = "Also glm1m --version. The commit is there where it was built from a checkout, with "
-                   "-dirty where files differed from it. glm1m doctor says what is found of all "
-                   "that on this machine.\n",
+        .details =
+                "Also glm1m --version. The commit is there where it was built from a checkout, with "
+                "-dirty where files differed from it. glm1m doctor says what is found of all "
+                "that on this machine.\n",
         .flags = "json",
         .run = run_version,
 };

@@ -17,9 +17,12 @@ static const char *const odt_argv[] = {
         "odt2txt", "--encoding=UTF-8", "--width=-1", RT_CHILD_FILE, NULL};
 
 /* (To plain text pandoc opens nothing that a book names, neither files nor connections.) */
-static const char *const epub_argv[] = {"pandoc", "-f", "epub", "-t", "plain", "--wrap=none", RT_CHILD_FILE, NULL};
-static const char *const rtf_argv[] = {"pandoc", "-f", "rtf", "-t", "plain", "--wrap=none", RT_CHILD_FILE, NULL};
-static const char *const utf16_argv[] = {"iconv", "-f", "UTF-16", "-t", "UTF-8", RT_CHILD_FILE, NULL};
+static const char *const epub_argv[] = {
+        "pandoc", "-f", "epub", "-t", "plain", "--wrap=none", RT_CHILD_FILE, NULL};
+static const char *const rtf_argv[] = {
+        "pandoc", "-f", "rtf", "-t", "plain", "--wrap=none", RT_CHILD_FILE, NULL};
+static const char *const utf16_argv[] = {
+        "iconv", "-f", "UTF-16", "-t", "UTF-8", RT_CHILD_FILE, NULL};
 
 static const glm_format pdf = {"a PDF", pdf_argv, "poppler-utils", true};
 static const glm_format docx = {"a Word document", docx_argv, "docx2txt", false};
@@ -62,7 +65,8 @@ static const glm_format *zip_format(const char *name, const char *bytes, int64_t
 
 /* By its mark, of either byte order; that of UTF-32 begins alike, and so may anything. */
 static bool is_utf16(const char *bytes, int64_t n_bytes) {
-    if (!begins_with(bytes, n_bytes, "\xff\xfe", 2) && !begins_with(bytes, n_bytes, "\xfe\xff", 2)) return false;
+    if (!begins_with(bytes, n_bytes, "\xff\xfe", 2) && !begins_with(bytes, n_bytes, "\xfe\xff", 2))
+        return false;
     for (int64_t i = 2; i + 1 < n_bytes; i += 2)
         if (bytes[i] == '\0' && bytes[i + 1] == '\0') return false;
     return true;
@@ -70,7 +74,11 @@ static bool is_utf16(const char *bytes, int64_t n_bytes) {
 
 static bool is_packed(const char *bytes, int64_t n_bytes) {
     return begins_with(bytes, n_bytes, "\x1f\x8b", 2) || begins_with(bytes, n_bytes, "BZh", 3) ||
-           begins_with(bytes, n_bytes, "\xfd""7zXZ", 6) || begins_with(bytes, n_bytes, "\x28\xb5\x2f\xfd", 4) ||
+           begins_with(bytes, n_bytes,
+                   "\xfd"
+                   "7zXZ",
+                   6) ||
+           begins_with(bytes, n_bytes, "\x28\xb5\x2f\xfd", 4) ||
            begins_with(bytes, n_bytes, "7z\xbc\xaf\x27\x1c", 6);
 }
 

@@ -4,9 +4,8 @@
  * visible key. */
 double glm_layer_flop(const glm_config *config, int64_t pos, int64_t n) {
     const double q_width = (double)config->n_heads * (double)config->head_dim;
-    const double weights =
-            (double)config->hidden *
-            ((double)glm_config_qkv_rows(config) + q_width + 3.0 * (double)config->ffn);
+    const double weights = (double)config->hidden * ((double)glm_config_qkv_rows(config) + q_width +
+                                                            3.0 * (double)config->ffn);
     const double keys = (double)n * ((double)pos + ((double)n + 1.0) / 2.0);
     return 2.0 * weights * (double)n + 4.0 * q_width * keys;
 }

@@ -66,8 +66,8 @@ rt_status glm_cuda_send_step(
         cuda->host_step.positions[i] = i < n ? lengths[i] - 1 : 0;
         cuda->host_step.lengths[i] = i < n ? lengths[i] : 0;
         cuda->host_step.ids[i] = i < n ? ids[i] : 0;
-        cuda->host_step.draws[i] = i < engine->drawing.n ? draw_of(&engine->drawing.draws[i])
-                                                         : (glm_cuda_draw){0};
+        cuda->host_step.draws[i] =
+                i < engine->drawing.n ? draw_of(&engine->drawing.draws[i]) : (glm_cuda_draw){0};
     }
     return glm_cuda_copy_in(cuda->step_memory, cuda->host_step_memory,
             glm_cuda_step_bytes(max_seqs), compute_of(cuda));
@@ -123,7 +123,8 @@ static rt_status attend(glm_engine *engine, int32_t layer, int32_t n, const glm_
 }
 
 /* x, and the update of the layer before -> qkv */
-static rt_status begin_layer(glm_engine *engine, int32_t index, const glm_cuda_layer *layer, int32_t n) {
+static rt_status begin_layer(
+        glm_engine *engine, int32_t index, const glm_cuda_layer *layer, int32_t n) {
     glm_cuda *cuda = engine->cuda;
     uint16_t *post_norm = index > 0 ? cuda->weights.layers[index - 1].post_mlp_norm : NULL;
     RT_TRY(glm_cuda_add_update(
@@ -233,8 +234,8 @@ static rt_status run_at_once(
 
 /* Keys and values go into the last window's pages; queries are wanted in the first one already, and made then for
  * themselves. */
-static rt_status append_to_part(glm_engine *engine, int32_t layer, const kv_window_part *part,
-        const int64_t *lengths) {
+static rt_status append_to_part(
+        glm_engine *engine, int32_t layer, const kv_window_part *part, const int64_t *lengths) {
     const glm_chunk token = {.pos = lengths[part->seq] - 1, .n = 1};
     if (part->is_last) return append(engine, layer, part->seq, 1);
     if (part->first_pos > 0) return RT_OK;
@@ -281,8 +282,8 @@ rt_status glm_cuda_attend_to_parts(glm_engine *engine, int32_t layer, const kv_w
     return passes.n > 0 ? attend(engine, layer, n, &passes, n_splits) : RT_OK;
 }
 
-static rt_status attend_to_windows(glm_engine *engine, int32_t layer, kv_walk *walk,
-        const int64_t *lengths, int32_t n) {
+static rt_status attend_to_windows(
+        glm_engine *engine, int32_t layer, kv_walk *walk, const int64_t *lengths, int32_t n) {
     for (;;) {
         kv_window window;
         RT_TRY(glm_window_enter(engine, walk, &window));
@@ -319,13 +320,12 @@ static rt_status run_by_layers(
 /* ---- a step ---------------------------------------------------------------------------------- */
 
 /* Nothing leaves memory in this step, on any rank: all take the same way. */
-static rt_status stay_in_memory(glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths,
-        int32_t n, int64_t *stay) {
+static rt_status stay_in_memory(
+        glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths, int32_t n, int64_t *stay) {
     *stay = 1;
     if (!engine->plan.kv_overflows) return RT_OK;
     for (int32_t i = 0; i < n; i++)
-        if (kv_seq_streams(seqs[i]) || lengths[i] % engine->plan.kv_extent_tokens == 0)
-            *stay = 0;
+        if (kv_seq_streams(seqs[i]) || lengths[i] % engine->plan.kv_extent_tokens == 0) *stay = 0;
     return glm_step_smallest(engine, stay);
 }
 
@@ -338,7 +338,8 @@ static rt_status bring_logits(glm_engine *engine, int64_t n) {
 static rt_status bring_answer(glm_engine *engine, int32_t n) {
     glm_cuda *cuda = engine->cuda;
     if (engine->drawing.n != n) return bring_logits(engine, n);
-    return glm_cuda_copy_out(cuda->host_drawn, cuda->drawn, n * (int64_t)sizeof(int32_t), compute_of(cuda));
+    return glm_cuda_copy_out(
+            cuda->host_drawn, cuda->drawn, n * (int64_t)sizeof(int32_t), compute_of(cuda));
 }
 
 rt_status glm_cuda_fetch_logits(glm_engine *engine, int64_t n) {

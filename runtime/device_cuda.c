@@ -93,7 +93,8 @@ rt_status glm_cuda_describe(int32_t place, glm_cuda_chip *out) {
     int is[4];
     RT_TRY(find(place, &device));
     for (int i = 0; i < 4; i++)
-        RT_TRY(check(cudaDeviceGetAttribute(&is[i], which[i], device.number), "asking what a GPU is"));
+        RT_TRY(check(
+                cudaDeviceGetAttribute(&is[i], which[i], device.number), "asking what a GPU is"));
     /* kHz; memory moves a bit a line at either edge. */
     *out = (glm_cuda_chip){.capability = device.capability,
             .n_sms = is[0],
@@ -149,8 +150,8 @@ static void give(rt_device *base, void *memory) {
 
 static void copy_queued(rt_device *base, void *to, const void *from, int64_t bytes) {
     glm_cuda_device *device = (glm_cuda_device *)(void *)base;
-    const cudaError_t error = cudaMemcpyAsync(
-            to, from, (size_t)bytes, cudaMemcpyDeviceToDevice, device->compute);
+    const cudaError_t error =
+            cudaMemcpyAsync(to, from, (size_t)bytes, cudaMemcpyDeviceToDevice, device->compute);
     if (error != cudaSuccess) device->copy_error = (int32_t)error;
 }
 
@@ -173,8 +174,7 @@ void glm_cuda_free(glm_cuda_device *device, const void *memory) {
 
 rt_status glm_cuda_pin(int64_t bytes, const char *what, void **out) {
     char wanted[RT_SIZE_TEXT];
-    const cudaError_t error =
-            cudaHostAlloc(out, (size_t)rt_max64(bytes, 1), cudaHostAllocDefault);
+    const cudaError_t error = cudaHostAlloc(out, (size_t)rt_max64(bytes, 1), cudaHostAllocDefault);
     if (error == cudaSuccess) return RT_OK;
     (void)cudaGetLastError();
     *out = NULL;
@@ -198,7 +198,8 @@ static rt_status open_streams(glm_cuda_device *device) {
 
 rt_status glm_cuda_device_open(int32_t place, glm_cuda_device *out) {
     const char *sync = getenv("GLM_SYNC");
-    *out = (glm_cuda_device){.base = {.alloc = take, .free = give, .pin = pin, .unpin = unpin, .copy = copy_queued},
+    *out = (glm_cuda_device){
+            .base = {.alloc = take, .free = give, .pin = pin, .unpin = unpin, .copy = copy_queued},
             .waits_always = sync && strcmp(sync, "1") == 0};
     RT_TRY(find(place, out));
     const rt_status status = open_streams(out);
@@ -278,8 +279,8 @@ rt_status glm_cuda_step_done(const glm_cuda_device *device, const char *what) {
 /* ---- graphs ---------------------------------------------------------------------------------- */
 
 rt_status glm_cuda_graph_begin(rt_stream stream) {
-    return check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal),
-            "beginning a graph");
+    return check(
+            cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "beginning a graph");
 }
 
 rt_status glm_cuda_graph_end(rt_stream stream, bool is_whole, glm_cuda_graph *out) {

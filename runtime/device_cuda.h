@@ -18,16 +18,16 @@ typedef struct CUgraphExec_st *glm_cuda_graph;
 enum { GLM_CUDA_BUS_BYTES = 32 };
 
 typedef struct glm_cuda_device {
-    rt_device base;         /* what the store sees; its copies are queued on `compute` */
-    int32_t number;         /* CUDA's, of */
-    int32_t n_devices;      /* that this process may use */
+    rt_device base;               /* what the store sees; its copies are queued on `compute` */
+    int32_t number;               /* CUDA's, of */
+    int32_t n_devices;            /* that this process may use */
     char bus[GLM_CUDA_BUS_BYTES]; /* where it is plugged in, "0000:1b:00.0": another for each */
-    int32_t capability;     /* 80, 90: 8.0, 9.0 */
-    int64_t total_bytes;    /* of its memory, and what was free when it was opened */
+    int32_t capability;           /* 80, 90: 8.0, 9.0 */
+    int64_t total_bytes;          /* of its memory, and what was free when it was opened */
     int64_t free_bytes;
-    int64_t taken_bytes;    /* by alloc() of base, all told */
-    bool waits_always;      /* GLM_SYNC=1 */
-    int32_t copy_error;     /* why a copy of base was refused; 0: none was */
+    int64_t taken_bytes; /* by alloc() of base, all told */
+    bool waits_always;   /* GLM_SYNC=1 */
+    int32_t copy_error;  /* why a copy of base was refused; 0: none was */
     rt_stream compute;
     rt_stream copy_in;
     rt_stream copy_out;
@@ -43,10 +43,10 @@ bool glm_cuda_is_usable(int32_t place, char *text, int64_t room, int64_t *free_b
 /* What the driver says a GPU is; 0 where it does not say. */
 typedef struct glm_cuda_chip {
     int32_t capability;
-    int32_t n_sms; /* streaming multiprocessors */
-    double clock_hz; /* at most */
+    int32_t n_sms;             /* streaming multiprocessors */
+    double clock_hz;           /* at most */
     double memory_bytes_per_s; /* of its data sheet */
-    double link_bytes_per_s; /* one way, to the host */
+    double link_bytes_per_s;   /* one way, to the host */
 } glm_cuda_chip;
 /* Of the GPU for rank `place`. RT_EUNSUPPORTED: there is none to use, why. */
 RT_MUST_CHECK rt_status glm_cuda_describe(int32_t place, glm_cuda_chip *out);
@@ -61,9 +61,9 @@ void glm_cuda_device_close(glm_cuda_device *device);
 RT_MUST_CHECK rt_status glm_cuda_use(const glm_cuda_device *device);
 
 /* device->base.alloc for `count` numbers of T, into a typed pointer. */
-#define GLM_CUDA_ALLOC(device, count, what, out)                                      \
-    (device)->base.alloc(&(device)->base, (int64_t)(count) * (int64_t)sizeof **(out), \
-            (what), (void **)(void *)(out))
+#define GLM_CUDA_ALLOC(device, count, what, out)                                              \
+    (device)->base.alloc(&(device)->base, (int64_t)(count) * (int64_t)sizeof **(out), (what), \
+            (void **)(void *)(out))
 void glm_cuda_free(glm_cuda_device *device, const void *memory);
 
 /* Host memory that the device copies from and to by itself. */

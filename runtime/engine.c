@@ -175,7 +175,7 @@ static rt_status open_parts(glm_engine *engine, const glm_checkpoint *checkpoint
 static rt_status open_with(
         glm_engine *engine, const glm_checkpoint *checkpoint, const glm_options *options) {
     par_comm *comm = engine->comm; /* until they meet */
-    bool is_first = false; /* of those that read its files */
+    bool is_first = false;         /* of those that read its files */
     engine->config = *glm_checkpoint_config(checkpoint);
     rt_status status = glm_checkpoint_fingerprint(checkpoint, engine->fingerprint);
     RT_TRY(par_agree(comm, status, NULL));
@@ -196,7 +196,8 @@ static void log_open(const glm_engine *engine) {
     const glm_plan *plan = &engine->plan;
     rt_log(RT_LOG_INFO, "engine",
             "open max_len=%" PRId64 " span=%" PRId64 " chunk=%" PRId64 " threads=%" PRId32
-            " device=%s isa=%s linear=%s kv=%s hidden=%s bytes=%" PRId64 " rank=%" PRId32 " ranks=%" PRId32,
+            " device=%s isa=%s linear=%s kv=%s hidden=%s bytes=%" PRId64 " rank=%" PRId32
+            " ranks=%" PRId32,
             plan->max_len, plan->span, plan->chunk, plan->threads, engine->backend->name,
             rt_isa_name(rt_machine_isa()), glm_linear_by_name(plan->linear_by),
             rt_dtype_name(plan->kv_dtype), rt_dtype_name(plan->hidden_dtype), plan->total_bytes,

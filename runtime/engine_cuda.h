@@ -13,15 +13,16 @@
 
 #include "attention/attn_cuda.h"
 #include "engine.h"
-#include "plan_speed.h"
 #include "linear_cuda.h"
 #include "ops_cuda.h"
+#include "plan_speed.h"
 
 enum {
-    GLM_CUDA_TABLES = 4,   /* page tables on their way at a time */
-    GLM_CUDA_WIDE = 128,   /* e4m3 pages that are widened at a time */
-    GLM_CUDA_AHEAD = 2,    /* (layer, chunk) items that the host may be ahead of the device */
-    GLM_CUDA_PLACES = 3,   /* for windows on their way: two that they come through, one that they go through */
+    GLM_CUDA_TABLES = 4, /* page tables on their way at a time */
+    GLM_CUDA_WIDE = 128, /* e4m3 pages that are widened at a time */
+    GLM_CUDA_AHEAD = 2,  /* (layer, chunk) items that the host may be ahead of the device */
+    GLM_CUDA_PLACES =
+            3, /* for windows on their way: two that they come through, one that they go through */
     GLM_CUDA_LOGITS_MAX = 64 /* rows of logits at a time, where more are wanted than are decoded */
 };
 
@@ -152,8 +153,8 @@ typedef struct glm_cuda {
     glm_cuda_filled *filled;     /* [n_layers], in the step at hand */
 
     /* Windows to and from the store (window_cuda.c); NULL where all stays in memory. */
-    char *slab;      /* canonical rows, [places][heads of an extent][window], pinned, and */
-    char *rows_area; /* on the device */
+    char *slab;          /* canonical rows, [places][heads of an extent][window], pinned, and */
+    char *rows_area;     /* on the device */
     int64_t slab_stride; /* bytes from a head of an extent to the next one's, */
     int64_t place_bytes; /* and from a place to the next one */
     int64_t n_windows;   /* that came, ever */
@@ -162,31 +163,31 @@ typedef struct glm_cuda {
     glm_cuda_tables out_tables;
     glm_cuda_event come[GLM_CUDA_PLACES - 1];  /* rows are in the area, and have left the slab; */
     glm_cuda_event taken[GLM_CUDA_PLACES - 1]; /* are in pages */
-    glm_cuda_event computed; /* what goes was attended to, */
-    bool leaves_late;        /* that was recorded then, and not when it goes */
-    glm_cuda_event unpacked; /* has left its pages, */
-    glm_cuda_event left;     /* and is in the host's memory */
+    glm_cuda_event computed;                   /* what goes was attended to, */
+    bool leaves_late;                          /* that was recorded then, and not when it goes */
+    glm_cuda_event unpacked;                   /* has left its pages, */
+    glm_cuda_event left;                       /* and is in the host's memory */
 
     /* Decode. */
-    int64_t pages_max;      /* of a sequence */
-    void **host_pages;      /* [n_layers][max_seqs][pages_max], pinned: what the device's say */
-    void **pages;           /* the same, on the device */
-    void ***seq_pages;      /* [n_layers][max_seqs]: where each begins, on the device */
+    int64_t pages_max;       /* of a sequence */
+    void **host_pages;       /* [n_layers][max_seqs][pages_max], pinned: what the device's say */
+    void **pages;            /* the same, on the device */
+    void ***seq_pages;       /* [n_layers][max_seqs]: where each begins, on the device */
     void ***host_open_pages; /* [n_layers][max_seqs], pinned, and */
     void ***open_pages;      /* on the device: where in `pages` the last one is, which is open */
-    void *host_step_memory; /* pinned, and */
-    void *step_memory;      /* on the device */
+    void *host_step_memory;  /* pinned, and */
+    void *step_memory;       /* on the device */
     glm_cuda_step host_step;
     glm_cuda_step step;
-    int32_t *drawn;      /* [max_seqs], and pinned: */
+    int32_t *drawn; /* [max_seqs], and pinned: */
     int32_t *host_drawn;
     void *decode_scratch; /* attn_cuda_decode_sm80 or _sm90: tickets of max_seqs sequences, then scratch */
     glm_cuda_graph *graphs; /* [max_seqs + 1][GLM_CUDA_TOGETHER_KINDS] */
     int32_t *n_steps;       /* likewise: taken so far */
 
     /* Who shares pages (pages_cuda.c). */
-    void *host_passes_memory;   /* pinned, and */
-    void *passes_memory;        /* on the device, of a step over all keys, which is */
+    void *host_passes_memory;    /* pinned, and */
+    void *passes_memory;         /* on the device, of a step over all keys, which is */
     glm_cuda_passes host_passes; /* this, */
     glm_cuda_passes passes;
     int32_t n_listed;            /* for so many sequences, */
@@ -312,8 +313,8 @@ RT_MUST_CHECK rt_status glm_cuda_seal_listed(
 RT_MUST_CHECK rt_status glm_cuda_seal(glm_cuda *cuda, void *const *both, int64_t n);
 
 /* window_cuda.c. A list of pointers to the device, for the stream's next work. */
-RT_MUST_CHECK rt_status glm_cuda_tables_send(glm_cuda_tables *tables, void *const *list, int64_t n,
-        rt_stream stream, void *const **out);
+RT_MUST_CHECK rt_status glm_cuda_tables_send(
+        glm_cuda_tables *tables, void *const *list, int64_t n, rt_stream stream, void *const **out);
 RT_MUST_CHECK rt_status glm_cuda_load_window(glm_engine *engine, kv_walk *walk, int64_t n_loads);
 RT_MUST_CHECK rt_status glm_cuda_store_window(glm_engine *engine, kv_walk *walk, int64_t n_stores);
 RT_MUST_CHECK rt_status glm_cuda_rows_to_pages(glm_engine *engine, const kv_rows *rows);

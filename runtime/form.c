@@ -27,7 +27,8 @@ static bool take_name(glm_form *form, char byte) {
 
 /* No tool's name begins like an object. */
 static glm_form_kind kind_that_begins(const glm_form *form, char byte) {
-    if (byte != '{' && byte != ' ' && byte != '\t' && byte != '\n' && byte != '\r') return GLM_FORM_CALL;
+    if (byte != '{' && byte != ' ' && byte != '\t' && byte != '\n' && byte != '\r')
+        return GLM_FORM_CALL;
     return form->schema ? GLM_FORM_SCHEMA : GLM_FORM_JSON;
 }
 

@@ -24,8 +24,8 @@ typedef enum glm_form_kind {
 
 typedef struct glm_form {
     /* Set by the caller, the rest zero. */
-    glm_form_kind kind;     /* of a call, once its name is whole: what it is called with */
-    const glm_tools *tools; /* of calls: borrowed, at least one */
+    glm_form_kind kind;       /* of a call, once its name is whole: what it is called with */
+    const glm_tools *tools;   /* of calls: borrowed, at least one */
     const glm_schema *schema; /* borrowed */
 
     char name[GLM_TOOL_NAME_MAX]; /* so far */

@@ -26,8 +26,8 @@ rt_status glm_cuda_seal(glm_cuda *cuda, void *const *both, int64_t n) {
 /* Of the call's pages, those that some query reads sealed: all before the last query's own. */
 static int64_t n_sealed(const attn_cuda_prefill_args *args) {
     const int64_t last = (args->pos + args->n_tokens - 1) / ATTN_PAGE_TOKENS;
-    return rt_min64(last - args->first_pos / ATTN_PAGE_TOKENS,
-            rt_div_up(args->n_keys, ATTN_PAGE_TOKENS));
+    return rt_min64(
+            last - args->first_pos / ATTN_PAGE_TOKENS, rt_div_up(args->n_keys, ATTN_PAGE_TOKENS));
 }
 
 /* Keys [key, key + n) of the call. */
@@ -36,7 +36,8 @@ static rt_status prefill_part(
     const int64_t page = key / ATTN_PAGE_TOKENS;
     const attn_cuda_seal_args wide = {.open_pages = cuda->wide_list,
             .pages = args->pages + page,
-            .n_pages = rt_max64(rt_min64(n_sealed(args) - page, rt_div_up(n, ATTN_PAGE_TOKENS)), 0)};
+            .n_pages =
+                    rt_max64(rt_min64(n_sealed(args) - page, rt_div_up(n, ATTN_PAGE_TOKENS)), 0)};
     attn_cuda_prefill_args part = *args;
     part.pages = cuda->wide_list;
     part.first_pos += key;

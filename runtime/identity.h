@@ -37,9 +37,8 @@ typedef struct glm_identity_job glm_identity_job;
  *   linear    likewise, who multiplies; NULL: our kernels, of which the identity says nothing
  *
  * Errors: RT_ENOMEM */
-RT_MUST_CHECK rt_status glm_identity_begin(
-        const glm_checkpoint *checkpoint, const char *kv_dtype, const char *linear,
-        glm_identity_job **out);
+RT_MUST_CHECK rt_status glm_identity_begin(const glm_checkpoint *checkpoint, const char *kv_dtype,
+        const char *linear, glm_identity_job **out);
 
 /* Whether glm_identity_wait() would return at once. Any thread may ask. */
 bool glm_identity_is_done(const glm_identity_job *job);

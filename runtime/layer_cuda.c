@@ -16,8 +16,8 @@ static rt_stream compute_of(const glm_cuda *cuda) {
     return cuda->device.compute;
 }
 
-static rt_status linear(glm_cuda *cuda, const glm_cuda_matrix *weight, const uint16_t *x, int64_t n,
-        uint16_t *y) {
+static rt_status linear(
+        glm_cuda *cuda, const glm_cuda_matrix *weight, const uint16_t *x, int64_t n, uint16_t *y) {
     return glm_cuda_linear(cuda->cublas, weight, x, n, y, false, compute_of(cuda));
 }
 
@@ -32,15 +32,14 @@ rt_status glm_cuda_add_update(glm_engine *engine, uint16_t *hidden, bool has_upd
     if (has_update && post_norm)
         RT_TRY(glm_cuda_add_norm(
                 cuda->update, NULL, post_norm, eps, n, width, cuda->update, stream));
-    return glm_cuda_add_norm(hidden, has_update ? cuda->update : NULL, norm, eps, n, width,
-            cuda->normed, stream);
+    return glm_cuda_add_norm(
+            hidden, has_update ? cuda->update : NULL, norm, eps, n, width, cuda->normed, stream);
 }
 
 rt_status glm_cuda_mlp(glm_engine *engine, const glm_cuda_layer *layer, int64_t n) {
     glm_cuda *cuda = engine->cuda;
     RT_TRY(linear(cuda, &layer->gate_up, cuda->normed, n, cuda->gate_up));
-    RT_TRY(glm_cuda_swiglu(
-            cuda->gate_up, n, engine->part.ffn, cuda->activated, compute_of(cuda)));
+    RT_TRY(glm_cuda_swiglu(cuda->gate_up, n, engine->part.ffn, cuda->activated, compute_of(cuda)));
     return glm_cuda_ranks_update(engine, &layer->down, cuda->activated, n);
 }
 
@@ -54,8 +53,7 @@ static int64_t q_width(const glm_engine *engine) {
 static rt_status append(
         glm_engine *engine, const glm_chunk *chunk, int64_t row, void *const *pages) {
     glm_cuda *cuda = engine->cuda;
-    const attn_cuda_append_args args = {
-            .qkv = cuda->qkv + row * glm_config_qkv_rows(&engine->part),
+    const attn_cuda_append_args args = {.qkv = cuda->qkv + row * glm_config_qkv_rows(&engine->part),
             .n_tokens = chunk->n,
             .pos = chunk->pos,
             .pages = pages,
@@ -67,8 +65,8 @@ rt_status glm_cuda_append_to_spare(glm_engine *engine, const glm_chunk *chunk, i
     glm_cuda *cuda = engine->cuda;
     void *list[64 * 1024 / ATTN_PAGE_TOKENS + 1];
     void *const *sent = NULL;
-    const int64_t n = (chunk->pos + chunk->n - 1) / ATTN_PAGE_TOKENS -
-                      chunk->pos / ATTN_PAGE_TOKENS + 1;
+    const int64_t n =
+            (chunk->pos + chunk->n - 1) / ATTN_PAGE_TOKENS - chunk->pos / ATTN_PAGE_TOKENS + 1;
     rt_assert(n <= cuda->n_spare_pages && n <= (int64_t)(sizeof list / sizeof *list));
     for (int64_t i = 0; i < n; i++)
         list[i] = (char *)cuda->spare_pages + i * attn_cuda_page_bytes(&cuda->shape);
@@ -215,11 +213,11 @@ rt_status glm_cuda_layer_prefill(glm_engine *engine, int32_t layer_index, kv_seq
     const glm_cuda_event done = cuda->done[cuda->n_items++ % GLM_CUDA_AHEAD];
     const int64_t end = chunk->pos + chunk->n;
     kv_walk *walk = NULL;
-    RT_TRY(glm_cuda_ranks_end(
-            engine, glm_cuda_ranks_settle(engine, glm_cuda_event_wait(done))));
+    RT_TRY(glm_cuda_ranks_end(engine, glm_cuda_ranks_settle(engine, glm_cuda_event_wait(done))));
     RT_TRY(glm_cuda_ranks_end(engine, glm_cuda_stream_layer(engine, layer_index, &layer)));
     rt_status status = attend(engine, layer_index, layer, &seq, &end, chunk, hidden, &walk);
-    if (status == RT_OK) status = glm_cuda_ranks_end(engine, finish(engine, layer, chunk, hidden, done));
+    if (status == RT_OK)
+        status = glm_cuda_ranks_end(engine, finish(engine, layer, chunk, hidden, done));
     if (status == RT_OK) status = leave(engine, walk);
     if (walk) kv_walk_end(walk);
     return status;
@@ -231,14 +229,12 @@ static rt_status embed(glm_engine *engine, const int32_t *ids, int64_t n, void *
     glm_cuda *cuda = engine->cuda;
     RT_TRY(glm_cuda_event_wait(cuda->ids_sent));
     memcpy(cuda->host_ids, ids, (size_t)n * sizeof *ids);
-    RT_TRY(glm_cuda_copy_in(
-            cuda->ids, cuda->host_ids, n * (int64_t)sizeof *ids, compute_of(cuda)));
+    RT_TRY(glm_cuda_copy_in(cuda->ids, cuda->host_ids, n * (int64_t)sizeof *ids, compute_of(cuda)));
     RT_TRY(glm_cuda_event_record(cuda->ids_sent, compute_of(cuda)));
     return glm_cuda_ranks_embed(engine, cuda->ids, n, hidden);
 }
 
-rt_status glm_cuda_layer_embed(
-        glm_engine *engine, const int32_t *ids, int64_t n, void *hidden) {
+rt_status glm_cuda_layer_embed(glm_engine *engine, const int32_t *ids, int64_t n, void *hidden) {
     return glm_cuda_ranks_end(engine, embed(engine, ids, n, hidden));
 }
 
@@ -253,8 +249,7 @@ static rt_status logits_of(glm_engine *engine, const uint16_t *hidden, int64_t n
             logits, cuda->logits, n * config->vocab * (int64_t)sizeof *logits, stream);
 }
 
-rt_status glm_cuda_layer_logits(
-        glm_engine *engine, const void *hidden, int64_t n, float *logits) {
+rt_status glm_cuda_layer_logits(glm_engine *engine, const void *hidden, int64_t n, float *logits) {
     glm_cuda *cuda = engine->cuda;
     const glm_config *config = &engine->config;
     rt_status status = RT_OK;

@@ -171,9 +171,10 @@ static rt_status describe(const library *lib, shape *one) {
     const uint64_t n = (uint64_t)one->n;
     const uint64_t n_in = (uint64_t)one->n_in;
     const uint64_t n_out = (uint64_t)one->n_out;
-    RT_TRY(check(lib->MatmulDescCreate(&one->product, CUBLAS_COMPUTE_32F, CUDA_R_32F), "a product"));
-    RT_TRY(check(lib->MatmulDescSetAttribute(one->product, CUBLASLT_MATMUL_DESC_TRANSA, &transposed,
-                         sizeof transposed),
+    RT_TRY(check(
+            lib->MatmulDescCreate(&one->product, CUBLAS_COMPUTE_32F, CUDA_R_32F), "a product"));
+    RT_TRY(check(lib->MatmulDescSetAttribute(
+                         one->product, CUBLASLT_MATMUL_DESC_TRANSA, &transposed, sizeof transposed),
             "transposing"));
     if (one->has_bias)
         RT_TRY(check(lib->MatmulDescSetAttribute(one->product, CUBLASLT_MATMUL_DESC_EPILOGUE,

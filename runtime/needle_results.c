@@ -83,9 +83,8 @@ static void list_shared(
             {"mode", settings->is_fast ? "fast" : "exact"},
             {"answer_prefix_mode", settings->answer_prefix}, {"run_seed", seed},
             {"model_fingerprint", header->fingerprint}, {"kv_cache_dtype", header->kv_dtype},
-            {"linear", header->linear},
-            {"haystack_sha256", header->haystack_sha256}, {"template", template_name},
-            {"tokenizer", "model"}};
+            {"linear", header->linear}, {"haystack_sha256", header->haystack_sha256},
+            {"template", template_name}, {"tokenizer", "model"}};
     memcpy(out, fields, sizeof fields);
 }
 

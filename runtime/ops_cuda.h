@@ -38,8 +38,7 @@ RT_MUST_CHECK rt_status glm_cuda_swiglu(
 RT_MUST_CHECK rt_status glm_cuda_embed_own(const uint16_t *table, int64_t first, int64_t n_own,
         const int32_t *ids, int64_t n, int64_t width, float *rows, rt_stream stream);
 /* A sum over ranks, fp32 [n] -> bf16, rounded once; n a multiple of 8. */
-RT_MUST_CHECK rt_status glm_cuda_round(
-        const float *x, int64_t n, uint16_t *out, rt_stream stream);
+RT_MUST_CHECK rt_status glm_cuda_round(const float *x, int64_t n, uint16_t *out, rt_stream stream);
 /* What ranks have of some rows, one rank after the other, fp32 [n_ranks][n][width] -> rows [n][n_ranks width].
  * n_ranks n <= 65535. */
 RT_MUST_CHECK rt_status glm_cuda_join(const float *shares, int32_t n_ranks, int64_t n,

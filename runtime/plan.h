@@ -16,35 +16,35 @@ typedef struct glm_options {
     int64_t max_len;      /* -c: tokens of one sequence, prompt and answer; 0: the most that fits */
     int64_t chunk;        /* -b: tokens per kernel call in prefill */
     int64_t span;         /* tokens of the durable unit; a multiple of 4096, or the whole prompt */
-    int64_t host_kv_bytes;   /* --host-kv-space: hard cap in host memory; beside a GPU, of what left it */
-    int64_t device_kv_bytes; /* --device-kv-space: the same in GPU memory */
+    int64_t host_kv_bytes; /* --host-kv-space: hard cap in host memory; beside a GPU, of the rest */
+    int64_t device_kv_bytes;      /* --device-kv-space: the same in GPU memory */
     int64_t device_weights_bytes; /* --device-weights-space: hard cap of weights in GPU memory */
-    int64_t kv_disk_bytes;   /* --kv-disk-space: the same on disk, all directories together */
-    int n_kv_disk_dirs;      /* --kv-disk-dir; 0: our cache directory */
+    int64_t kv_disk_bytes;        /* --kv-disk-space: the same on disk, all directories together */
+    int n_kv_disk_dirs;           /* --kv-disk-dir; 0: our cache directory */
     const char *const *kv_disk_dirs;
-    const char *kv_io;       /* "auto", "uring", "pread"; NULL: auto */
-    const char *kv_packing;  /* "auto", "dense", "plain"; NULL: auto */
-    const char *linear;      /* "auto", "own", "onednn": who multiplies on the CPU; NULL: auto */
-    bool persists;           /* what sessions prefill is kept on disk, and found there again, */
-    bool needs_kept;         /* which must be possible: a book is named */
-    bool keeps_all;          /* and there must be room for all of it: a book is made */
-    int32_t threads;         /* 0: every core we may use */
-    int32_t tensor_parallel; /* -tp: ranks; 0: 1 */
-    int32_t ranks_here;      /* of them on this machine, which they share; 0: all */
-    int32_t cores_here;      /* that those may use together; 0: those of this process */
-    bool nccl;               /* --nccl: one GPU, too, sums by NCCL */
+    const char *kv_io;        /* "auto", "uring", "pread"; NULL: auto */
+    const char *kv_packing;   /* "auto", "dense", "plain"; NULL: auto */
+    const char *linear;       /* "auto", "own", "onednn": who multiplies on the CPU; NULL: auto */
+    bool persists;            /* what sessions prefill is kept on disk, and found there again, */
+    bool needs_kept;          /* which must be possible: a book is named */
+    bool keeps_all;           /* and there must be room for all of it: a book is made */
+    int32_t threads;          /* 0: every core we may use */
+    int32_t tensor_parallel;  /* -tp: ranks; 0: 1 */
+    int32_t ranks_here;       /* of them on this machine, which they share; 0: all */
+    int32_t cores_here;       /* that those may use together; 0: those of this process */
+    bool nccl;                /* --nccl: one GPU, too, sums by NCCL */
     int64_t gpu_memory_bytes; /* of a GPU's, what may be taken; 0: ask */
-    int64_t memory_bytes;    /* what a rank may take of memory, */
-    int64_t disk_free_bytes; /* and has free on disk; 0: ask this machine, and */
-    int64_t disk_kept_bytes; /* how much is kept there already, to be found again or to make way */
-    int32_t max_seqs;        /* sequences decoded together; 0: 1 */
-    int64_t extra_kv_tokens; /* KV room besides max_len: forks that share its prefix */
-    int64_t max_logits;      /* rows of logits of one prefill; 0: 1 */
+    int64_t memory_bytes;     /* what a rank may take of memory, */
+    int64_t disk_free_bytes;  /* and has free on disk; 0: ask this machine, and */
+    int64_t disk_kept_bytes;  /* how much is kept there already, to be found again or to make way */
+    int32_t max_seqs;         /* sequences decoded together; 0: 1 */
+    int64_t extra_kv_tokens;  /* KV room besides max_len: forks that share its prefix */
+    int64_t max_logits;       /* rows of logits of one prefill; 0: 1 */
     int64_t kv_window_tokens; /* that stream through memory at a time, if its budget holds them; 0: choose */
 } glm_options;
 
 typedef struct glm_plan {
-    bool on_gpu; /* weights, KV, hidden states and scratch are in its memory */
+    bool on_gpu;      /* weights, KV, hidden states and scratch are in its memory */
     bool sums_on_gpu; /* and sums over ranks, by NCCL */
     int64_t max_len;
     int64_t kv_tokens; /* tokens the page pool holds, max_len and forks together */
@@ -60,17 +60,17 @@ typedef struct glm_plan {
     rt_dtype hidden_dtype;
     glm_linear_by linear_by; /* matrices of bf16 */
 
-    int64_t weights_bytes;      /* as the device holds them */
-    int32_t n_streamed_layers;  /* whose weights come to the GPU once a span and once a token, */
-    int64_t weights_host_bytes; /* from pinned memory; 0: all are there */
+    int64_t weights_bytes;       /* as the device holds them */
+    int32_t n_streamed_layers;   /* whose weights come to the GPU once a span and once a token, */
+    int64_t weights_host_bytes;  /* from pinned memory; 0: all are there */
     int64_t weights_limit_bytes; /* --device-weights-space; 0: no cap of its own */
-    int64_t kv_page_bytes;      /* one layer, 128 tokens */
-    int64_t kv_open_page_bytes; /* of a page that is not full, where pages are lossy; else 0 */
-    int64_t kv_host_bytes;      /* pages, and what streaming takes; on a GPU pages are there, */
-    int64_t kv_staging_bytes;   /* and this much of it is the host's all the same */
-    int64_t kv_rows_bytes;      /* beside a GPU: of the host's memory, pinned, in front of the disk */
+    int64_t kv_page_bytes;       /* one layer, 128 tokens */
+    int64_t kv_open_page_bytes;  /* of a page that is not full, where pages are lossy; else 0 */
+    int64_t kv_host_bytes;       /* pages, and what streaming takes; on a GPU pages are there, */
+    int64_t kv_staging_bytes;    /* and this much of it is the host's all the same */
+    int64_t kv_rows_bytes; /* beside a GPU: of the host's memory, pinned, in front of the disk */
     int64_t kv_rows_limit_bytes; /* --host-kv-space there; 0: half of what the memory leaves */
-    bool kv_fits;               /* in the memory there is for it; what overflows goes to disk */
+    bool kv_fits;                /* in the memory there is for it; what overflows goes to disk */
     bool kv_overflows;
     int32_t kv_extent_tokens; /* how it goes to disk: kvstore.h, kv_overflow */
     int32_t kv_window_extents;
@@ -94,11 +94,11 @@ typedef struct glm_plan {
     int64_t load_bytes;  /* staging while weights are read; given back before the KV is taken */
     int64_t total_bytes; /* peak: everything above that lives at once, and the program itself */
 
-    int64_t limit_bytes;    /* what the machine (or cgroup) grants */
+    int64_t limit_bytes;     /* what the machine (or cgroup) grants */
     int64_t gpu_total_bytes; /* of a GPU's memory, all that lives there at once */
     int64_t gpu_limit_bytes; /* what is free there, but for a reserve */
-    int64_t kv_limit_bytes; /* --host-kv-space, on a GPU --device-kv-space; 0: no cap of its own */
-    int64_t fitting_len;    /* the largest max_len that would fit */
+    int64_t kv_limit_bytes;  /* --host-kv-space, on a GPU --device-kv-space; 0: no cap of its own */
+    int64_t fitting_len;     /* the largest max_len that would fit */
     bool fits;
 
     double prefill_flop;  /* of max_len tokens */

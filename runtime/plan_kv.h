@@ -22,8 +22,8 @@ bool glm_plan_kv(const glm_config *part, int64_t budget_bytes, int64_t extra_kv_
 
 /* Beside a GPU, after glm_plan_kv: kv_rows_bytes, as much of `budget_bytes` of the host's memory as what leaves the GPU's
  * takes, and with it kv_disk_bytes. */
-void glm_plan_kv_rows(const glm_config *part, int64_t budget_bytes, int64_t extra_kv_tokens,
-        glm_plan *plan);
+void glm_plan_kv_rows(
+        const glm_config *part, int64_t budget_bytes, int64_t extra_kv_tokens, glm_plan *plan);
 
 /* What the disks under `dirs` have free, together; 0 when none can be asked. */
 int64_t glm_plan_disk_free(const char *const *dirs, int n_dirs);

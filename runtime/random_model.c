@@ -131,7 +131,8 @@ static rt_status list_tensors(glm_random_model *model) {
 
 static uint64_t tensor_key(const glm_random_model *model, const planned *one) {
     uint64_t key = rt_random_mix(model->seed + RT_RANDOM_STEP);
-    for (const char *c = one->spec.name; *c; c++) key = rt_random_mix(key ^ (uint64_t)(unsigned char)*c);
+    for (const char *c = one->spec.name; *c; c++)
+        key = rt_random_mix(key ^ (uint64_t)(unsigned char)*c);
     return key;
 }
 

@@ -39,8 +39,8 @@ typedef struct glm_step {
     const int32_t *ids; /* [n_ids] */
     int64_t n_ids;
     const int64_t *wanted; /* [n_wanted] */
-    int64_t n_wanted; /* together: how many of the ids are each session's */
-    const char *texts[2]; /* a book's name and note; or its note and where rank 0 keeps it */
+    int64_t n_wanted;      /* together: how many of the ids are each session's */
+    const char *texts[2];  /* a book's name and note; or its note and where rank 0 keeps it */
 } glm_step;
 
 /* Around every step, on every rank; nested ones are part of the outer one and announce nothing.

@@ -27,9 +27,8 @@ enum { N_SINGLE_TEXTS = 6 };
 
 /* Where the texts of options are, in the order of the wire. */
 static const char **single_text(glm_options *options, int i) {
-    const char **const all[N_SINGLE_TEXTS] = {
-            &options->model_dir, &options->device, &options->kv_dtype, &options->kv_io,
-            &options->kv_packing, &options->linear};
+    const char **const all[N_SINGLE_TEXTS] = {&options->model_dir, &options->device,
+            &options->kv_dtype, &options->kv_io, &options->kv_packing, &options->linear};
     return all[i];
 }
 
@@ -175,8 +174,9 @@ rt_status glm_ranks_check_model(par_comm *comm, const glm_options *options,
             "model=%s\nlinear=%s\nkv-cache-dtype=%s\ndevice=%s\nmax-model-len=%" PRId64
             "\nmax-num-batched-tokens=%" PRId64 "\nspan=%" PRId64 "\nhost-kv-space=%" PRId64
             "\nkv-disk-space=%" PRId64 "\nkeeps=%d\nmax-num-seqs=%" PRId32 "\n",
-            fingerprint, glm_linear_by_name(choice.by), or_auto(o->kv_dtype), or_auto(o->device), o->max_len, o->chunk, o->span,
-            o->host_kv_bytes, o->kv_disk_bytes, o->persists, o->max_seqs);
+            fingerprint, glm_linear_by_name(choice.by), or_auto(o->kv_dtype), or_auto(o->device),
+            o->max_len, o->chunk, o->span, o->host_kv_bytes, o->kv_disk_bytes, o->persists,
+            o->max_seqs);
     return par_hello(comm, facts);
 }
 

@@ -12,15 +12,15 @@
 /* `at`: the byte that was just read. */
 static rt_status check_unchanged(const glm_safetensors *file, int64_t at) {
     if (file->source.fd < 0) return RT_OK;
-    const rt_status status =
-            rt_file_check_unchanged(file->source.fd, file->path, &file->opened);
+    const rt_status status = rt_file_check_unchanged(file->source.fd, file->path, &file->opened);
     if (status == RT_OK) return RT_OK;
     return glm_st_fail(&file->source, "IO_CHANGED", at, "%s", rt_error_text());
 }
 
 rt_status glm_st_read(const glm_safetensors *file, void *out, int64_t n_bytes, int64_t offset) {
     const rt_status status = glm_st_source_read(&file->source, out, n_bytes, offset);
-    const rt_status unchanged = status == RT_OK || status == RT_EIO ? check_unchanged(file, offset) : RT_OK;
+    const rt_status unchanged =
+            status == RT_OK || status == RT_EIO ? check_unchanged(file, offset) : RT_OK;
     return unchanged == RT_OK ? status : unchanged;
 }
 

@@ -75,8 +75,7 @@ template <int N> PTX_DEVICE void sum_of_block(float (&v)[N], ptx_smem smem) {
     ptx_syncthreads();
 #pragma unroll
     for (int i = 0; i < N; i++) v[i] = 0.0f;
-    for (int warp = 0; warp < N_WARPS; warp++)
-        add_sums(v, smem + (ptx_smem)(warp * N * 4));
+    for (int warp = 0; warp < N_WARPS; warp++) add_sums(v, smem + (ptx_smem)(warp * N * 4));
 }
 
 /* Of all candidates. */
@@ -170,7 +169,8 @@ static __global__ void __launch_bounds__(THREADS) glm_sample_kernel(const glm_cu
         if (draw.top_k > 0 && draw.top_k < row.n)
             row.worst_rank = search(row, (float)draw.top_k, false, true, smem);
         if (draw.top_p < 1.0f)
-            row.worst_rank = search(row, draw.top_p * sum_of_weights(row, smem), false, false, smem);
+            row.worst_rank =
+                    search(row, draw.top_p * sum_of_weights(row, smem), false, false, smem);
         choice = search(row, draw.at * sum_of_weights(row, smem), true, false, smem);
     }
     if (ptx_thread() == 0) p.ids[r] = is_finite ? id_of(choice) : -1;

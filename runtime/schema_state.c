@@ -24,16 +24,19 @@ typedef struct reader {
 /* ---- threads --------------------------------------------------------------------------------- */
 
 static bool is_same(const glm_schema_thread *a, const glm_schema_thread *b) {
-    if (a->node != b->node || a->lo != b->lo || a->hi != b->hi || a->pos != b->pos || a->depth != b->depth ||
-            a->is_literal != b->is_literal || a->is_free != b->is_free || a->is_integer != b->is_integer)
+    if (a->node != b->node || a->lo != b->lo || a->hi != b->hi || a->pos != b->pos ||
+            a->depth != b->depth || a->is_literal != b->is_literal || a->is_free != b->is_free ||
+            a->is_integer != b->is_integer)
         return false;
     for (int i = 0; i < a->depth; i++)
-        if (a->frames[i].node != b->frames[i].node || a->frames[i].seen != b->frames[i].seen) return false;
+        if (a->frames[i].node != b->frames[i].node || a->frames[i].seen != b->frames[i].seen)
+            return false;
     return true;
 }
 
 static void copy_thread(glm_schema_thread *to, const glm_schema_thread *from) {
-    const size_t n_bytes = offsetof(glm_schema_thread, frames) + (size_t)from->depth * sizeof from->frames[0];
+    const size_t n_bytes =
+            offsetof(glm_schema_thread, frames) + (size_t)from->depth * sizeof from->frames[0];
     memcpy(to, from, n_bytes);
 }
 
@@ -68,7 +71,8 @@ static bool is_number(const char *text) {
 
 /* Those of [lo, hi) whose byte at pos is this one: they stand together, as all before it is the same. */
 static bool narrow(const reader *r, const char *const *texts, glm_schema_thread *thread) {
-    while (thread->lo < thread->hi && (uint8_t)texts[thread->lo][thread->pos] != r->byte) thread->lo++;
+    while (thread->lo < thread->hi && (uint8_t)texts[thread->lo][thread->pos] != r->byte)
+        thread->lo++;
     int16_t end = thread->lo;
     while (end < thread->hi && (uint8_t)texts[end][thread->pos] == r->byte) end++;
     thread->hi = end;
@@ -196,8 +200,7 @@ static void follow_name(reader *r, glm_schema_thread *thread) {
         return;
     }
     if (r->byte == '\\' && node->n_names > 0) thread->is_free = false;
-    while (thread->lo < thread->hi &&
-            (uint8_t)node->names[thread->lo].text[thread->pos] != r->byte)
+    while (thread->lo < thread->hi && (uint8_t)node->names[thread->lo].text[thread->pos] != r->byte)
         thread->lo++;
     int16_t end = thread->lo;
     while (end < thread->hi && (uint8_t)node->names[end].text[thread->pos] == r->byte) end++;
@@ -259,7 +262,8 @@ static void follow(reader *r, glm_schema_thread *thread) {
         follow_name(r, thread);
     } else if (r->before == GLM_JSON_BEHIND) {
         behind_value(r, thread);
-    } else if (r->before == GLM_JSON_IN_NUMBER && thread->is_integer && (r->byte < '0' || r->byte > '9')) {
+    } else if (r->before == GLM_JSON_IN_NUMBER && thread->is_integer &&
+               (r->byte < '0' || r->byte > '9')) {
         return;
     } else if (r->after == GLM_JSON_BEHIND) {
         end_value(r, thread);
@@ -283,7 +287,8 @@ bool glm_schema_take(
     }
     if (!glm_json_take(json, byte)) return false;
     r.after = glm_json_where(json);
-    const bool is_between = (r.before <= GLM_JSON_BEHIND || r.before == GLM_JSON_END) && is_space(byte);
+    const bool is_between =
+            (r.before <= GLM_JSON_BEHIND || r.before == GLM_JSON_END) && is_space(byte);
     for (int i = 0; i < state->n_threads; i++) {
         if (!is_between)
             follow(&r, &state->threads[i]);

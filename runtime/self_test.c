@@ -228,7 +228,7 @@ rt_status glm_self_test_run(
     glm_options own = *options;
     own.max_len = golden->n_ids;
     own.max_logits = 1;
-    own.device = "cpu"; /* it looks into activations and pages */
+    own.device = "cpu";      /* it looks into activations and pages */
     own.tensor_parallel = 1; /* it looks at all heads */
     own.chunk = 0;
     own.span = 0;

@@ -16,8 +16,8 @@ RT_MUST_CHECK rt_status glm_shards_note(glm_engine *engine, const char *note, ch
  * `dir`: rank 0's, where a book without lines lies whole.
  *
  * Errors: RT_ECORRUPT; RT_ENOMEM, RT_EIO */
-RT_MUST_CHECK rt_status glm_shards_require(glm_engine *engine, const int32_t *ids, int64_t n_ids,
-        const char *note, const char *dir);
+RT_MUST_CHECK rt_status glm_shards_require(
+        glm_engine *engine, const int32_t *ids, int64_t n_ids, const char *note, const char *dir);
 
 /* After an RT_ECORRUPT about a book: the same, and where by its note the heads are that were not found. */
 RT_MUST_CHECK rt_status glm_shards_explain(const char *note);

@@ -16,7 +16,8 @@ rt_status glm_cuda_stream_open(glm_engine *engine, int64_t layer_bytes) {
     const int32_t n = engine->plan.n_streamed_layers;
     *s = (glm_cuda_stream){.first = engine->config.n_layers - n, .layer_bytes = layer_bytes};
     if (n == 0) return RT_OK;
-    RT_TRY(glm_cuda_pin(n * layer_bytes, "weights that come layer by layer", (void **)(void *)&s->host));
+    RT_TRY(glm_cuda_pin(
+            n * layer_bytes, "weights that come layer by layer", (void **)(void *)&s->host));
     RT_TRY(GLM_CUDA_ALLOC(
             &cuda->device, N_PLACES * layer_bytes, "weights that come layer by layer", &s->device));
     RT_TRY(glm_cuda_event_create(&s->freed));

@@ -40,8 +40,7 @@ static rt_status save_rows(
     return kv_suspend_rows(engine->prefill.session->seq, ids, n_ids, layer, rows);
 }
 
-static rt_status save_layer(
-        glm_engine *engine, const int32_t *ids, int64_t n_ids, int32_t layer) {
+static rt_status save_layer(glm_engine *engine, const int32_t *ids, int64_t n_ids, int32_t layer) {
     kv_seq *seq = engine->prefill.session->seq;
     for (int32_t head = 0; head < engine->part.n_kv_heads; head++) {
         const kv_rows rows = kv_seq_tail_rows(seq, layer, head);
@@ -53,8 +52,7 @@ static rt_status save_layer(
 }
 
 /* The end of a layer, in memory meanwhile, where it may be on disk before and after. With ids it is saved. */
-static rt_status walk_end(
-        glm_engine *engine, const int32_t *ids, int64_t n_ids, int32_t layer) {
+static rt_status walk_end(glm_engine *engine, const int32_t *ids, int64_t n_ids, int32_t layer) {
     kv_seq *seq = engine->prefill.session->seq;
     const int64_t end = kv_seq_filled(seq, layer);
     kv_window window = {.n_parts = 1};
@@ -130,8 +128,8 @@ static rt_status load_rows(glm_engine *engine, const int32_t *ids, int64_t n_ids
     return *is_there ? engine->backend->rows_to_pages(engine, &rows) : RT_OK;
 }
 
-static rt_status load_layer(glm_engine *engine, const int32_t *ids, int64_t n_ids, int32_t layer,
-        bool *is_there) {
+static rt_status load_layer(
+        glm_engine *engine, const int32_t *ids, int64_t n_ids, int32_t layer, bool *is_there) {
     kv_seq *seq = engine->prefill.session->seq;
     RT_TRY(kv_resume_layer(seq, layer));
     for (int32_t head = 0; head < engine->part.n_kv_heads; head++) {

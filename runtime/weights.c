@@ -84,8 +84,7 @@ glm_tensor_block glm_shard_block(const glm_checkpoint *checkpoint, const par_sha
 }
 
 static glm_tensor_block block_of(const source *from, glm_role role, int32_t layer) {
-    return glm_shard_block(
-            from->checkpoint, from->shard, from->share->head_dim, role, layer);
+    return glm_shard_block(from->checkpoint, from->shard, from->share->head_dim, role, layer);
 }
 
 /* ---- sizes ----------------------------------------------------------------------------------- */
@@ -106,8 +105,8 @@ static int64_t linear_cost(int64_t n_out, int64_t n_in, rt_dtype dtype, glm_line
     return rt_arena_cost(glm_linear_bytes(n_out, n_in, dtype, by));
 }
 
-static int64_t layer_cost(
-        const glm_checkpoint *checkpoint, const glm_config *share, glm_linear_by by, int32_t layer) {
+static int64_t layer_cost(const glm_checkpoint *checkpoint, const glm_config *share,
+        glm_linear_by by, int32_t layer) {
     const int64_t hidden = share->hidden;
     const int64_t q_width = (int64_t)share->n_heads * share->head_dim;
     const int64_t qkv_rows = glm_config_qkv_rows(share);
@@ -178,7 +177,8 @@ static rt_status list_tensor(part_list *list, const source *from, glm_role role,
 
 static glm_linear take_linear(
         rt_arena *arena, const source *from, int64_t n_out, int64_t n_in, rt_dtype dtype) {
-    return (glm_linear){.panels = rt_arena_take(arena, glm_linear_bytes(n_out, n_in, dtype, from->by)),
+    return (glm_linear){
+            .panels = rt_arena_take(arena, glm_linear_bytes(n_out, n_in, dtype, from->by)),
             .n_out = n_out,
             .n_in = n_in,
             .dtype = dtype,
@@ -220,8 +220,8 @@ static rt_status add_qkv(glm_weights *weights, part_list *list, const source *fr
     const int64_t q_rows = (int64_t)share->n_heads * share->head_dim;
     const int64_t k_rows = (int64_t)share->n_kv_heads * share->head_dim;
     const int64_t rows = glm_config_qkv_rows(share);
-    layer->qkv =
-            take_linear(&weights->arena, from, rows, share->hidden, qkv_dtype(from->checkpoint, index));
+    layer->qkv = take_linear(
+            &weights->arena, from, rows, share->hidden, qkv_dtype(from->checkpoint, index));
     RT_TRY(list_tensor(list, from, GLM_Q, index, &layer->qkv, 0, NULL));
     RT_TRY(list_tensor(list, from, GLM_K, index, &layer->qkv, q_rows, NULL));
     RT_TRY(list_tensor(list, from, GLM_V, index, &layer->qkv, q_rows + k_rows, NULL));

@@ -26,14 +26,14 @@ typedef struct load {
     int64_t n_parts;
     int64_t capacity;
     int64_t part_bytes;
-    char *host; /* where the next matrix goes that is not kept on the device; NULL: it is kept */
+    char *host;    /* where the next matrix goes that is not kept on the device; NULL: it is kept */
     char *staging; /* part_bytes a thread, pinned */
     glm_cuda_event *sent;
     atomic_bool has_failed;
     struct {
         rt_status status;
         char text[512];
-    } *failures; /* [threads] */
+    } * failures; /* [threads] */
 } load;
 
 /* ---- sizes ----------------------------------------------------------------------------------- */
@@ -54,9 +54,8 @@ static int64_t layer_matrices_bytes(const glm_config *c) {
 }
 
 int64_t glm_cuda_weights_bytes(const glm_config *c, int32_t n_streamed) {
-    const int64_t vectors =
-            (c->has_post_norms ? 4 : 2) * matrix_bytes(c->hidden, 1) +
-            (c->has_qkv_bias ? matrix_bytes(glm_config_qkv_rows(c), 1) : 0);
+    const int64_t vectors = (c->has_post_norms ? 4 : 2) * matrix_bytes(c->hidden, 1) +
+                            (c->has_qkv_bias ? matrix_bytes(glm_config_qkv_rows(c), 1) : 0);
     const int64_t n_here = n_streamed > 0 ? c->n_layers - n_streamed + 2 : c->n_layers;
     return (c->is_tied ? 1 : 2) * matrix_bytes(c->vocab, c->hidden) + matrix_bytes(c->hidden, 1) +
            c->n_layers * vectors + n_here * layer_matrices_bytes(c);
@@ -89,13 +88,11 @@ static rt_status list_part(load *l, part one) {
 /* This rank's part of a tensor. */
 static glm_tensor_block block_of(const load *l, glm_role role, int32_t layer) {
     const glm_engine *engine = l->engine;
-    return glm_shard_block(
-            l->checkpoint, &engine->shard, engine->config.head_dim, role, layer);
+    return glm_shard_block(l->checkpoint, &engine->shard, engine->config.head_dim, role, layer);
 }
 
 /* All of it, to where its rows follow one another. */
-static rt_status list_tensor(
-        load *l, glm_role role, int32_t layer, uint16_t *to, bool is_host) {
+static rt_status list_tensor(load *l, glm_role role, int32_t layer, uint16_t *to, bool is_host) {
     const glm_tensor tensor = glm_checkpoint_tensor(l->checkpoint, role, layer);
     if (tensor.dtype != RT_BF16)
         return rt_fail(RT_EUNSUPPORTED,
@@ -193,8 +190,8 @@ static rt_status add_all(load *l, glm_cuda_weights *weights) {
     RT_TRY(status);
     const glm_cuda_stream *stream = &l->engine->cuda->stream;
     for (int32_t i = 0; i < config->n_layers; i++) {
-        l->host = i < stream->first ? NULL
-                                    : stream->host + (i - stream->first) * stream->layer_bytes;
+        l->host =
+                i < stream->first ? NULL : stream->host + (i - stream->first) * stream->layer_bytes;
         RT_TRY(add_layer(l, i, &weights->layers[i]));
     }
     l->host = NULL;
@@ -216,8 +213,7 @@ static rt_status read_part(load *l, const part *one, int thread) {
                 l->checkpoint, one->role, one->layer, &one->block, one->to);
     RT_TRY(glm_cuda_use(device_of(l)));
     RT_TRY(glm_cuda_event_wait(l->sent[thread]));
-    RT_TRY(glm_checkpoint_read_block(
-            l->checkpoint, one->role, one->layer, &one->block, staging));
+    RT_TRY(glm_checkpoint_read_block(l->checkpoint, one->role, one->layer, &one->block, staging));
     RT_TRY(glm_cuda_copy_in(one->to, staging, bytes, stream));
     return glm_cuda_event_record(l->sent[thread], stream);
 }
@@ -228,8 +224,8 @@ static void read_item(void *context, int64_t item, int thread) {
     const rt_status status = read_part(l, &l->parts[item], thread);
     if (status == RT_OK) return;
     l->failures[thread].status = status;
-    (void)snprintf(l->failures[thread].text, sizeof l->failures[thread].text, "%s",
-            rt_error_text());
+    (void)snprintf(
+            l->failures[thread].text, sizeof l->failures[thread].text, "%s", rt_error_text());
     atomic_store(&l->has_failed, true);
 }
 
@@ -238,8 +234,7 @@ static rt_status read_all(load *l, int n_threads) {
     RT_TRY(rt_calloc(n_threads, sizeof *l->failures, "load status", &l->failures));
     RT_TRY(rt_calloc(n_threads, sizeof(glm_cuda_event), "events", &l->sent));
     for (int i = 0; i < n_threads; i++) RT_TRY(glm_cuda_event_create(&l->sent[i]));
-    RT_TRY(glm_cuda_pin(
-            n_threads * l->part_bytes, "load staging", (void **)(void *)&l->staging));
+    RT_TRY(glm_cuda_pin(n_threads * l->part_bytes, "load staging", (void **)(void *)&l->staging));
     rt_pool_run(l->engine->pool, l->n_parts, read_item, l);
     const rt_status waited = glm_cuda_wait(stream, "loading the weights");
     for (int i = 0; i < n_threads; i++)
@@ -252,9 +247,7 @@ rt_status glm_cuda_weights_load(glm_engine *engine, const glm_checkpoint *checkp
     const double start = rt_now();
     const int n_threads = rt_pool_threads(engine->pool);
     glm_cuda_weights *weights = &engine->cuda->weights;
-    load l = {.engine = engine,
-            .checkpoint = checkpoint,
-            .part_bytes = part_bytes(&engine->part)};
+    load l = {.engine = engine, .checkpoint = checkpoint, .part_bytes = part_bytes(&engine->part)};
     RT_TRY(rt_calloc(engine->config.n_layers, sizeof *weights->layers, "layers", &weights->layers));
     rt_status status = glm_cuda_stream_open(engine, layer_matrices_bytes(&engine->part));
     if (status == RT_OK) status = add_all(&l, weights);

@@ -17,8 +17,9 @@
 
 enum { CONTEXT = 4096 };
 
-static const char *const paths[] = {"/v1/chat/completions", "/v1/completions", "/v1/messages", "/tokenize",
-        "/detokenize", "/v1/messages/count_tokens", "/v1/read", "/v1/ask", "/v1/cite", "/v1/jobs"};
+static const char *const paths[] = {"/v1/chat/completions", "/v1/completions", "/v1/messages",
+        "/tokenize", "/detokenize", "/v1/messages/count_tokens", "/v1/read", "/v1/ask", "/v1/cite",
+        "/v1/jobs"};
 enum { N_PATHS = sizeof paths / sizeof *paths };
 
 static char reading_id[SRV_ID_BYTES];
@@ -43,13 +44,14 @@ static srv_options options_of_the_test(void) {
 }
 
 static void read_one(srv_server *server) {
-    static const char text[] = "Lucia lives in Rome.\nThe special magic number for Rome is: 1234567.\n";
+    static const char text[] =
+            "Lucia lives in Rome.\nThe special magic number for Rome is: 1234567.\n";
     glm_document document;
     glm_reading reading = {0};
     srv_reading *one = NULL;
     CHECK(glm_document_from_bytes("a.txt", text, sizeof text - 1, NULL, &document) == RT_OK);
-    CHECK(glm_reading_make(server->options.tokenizer, server->options.variant, NULL, &document, &reading) ==
-            RT_OK);
+    CHECK(glm_reading_make(server->options.tokenizer, server->options.variant, NULL, &document,
+                  &reading) == RT_OK);
     CHECK(srv_readings_add(server->readings, &reading, &one) == RT_OK);
     memcpy(reading_id, one->id, sizeof reading_id);
     srv_reading_drop(one);

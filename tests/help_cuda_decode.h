@@ -254,7 +254,6 @@ static inline void decode_repeats() {
     }
 }
 
-
 /* A step of one sequence, then one of twenty, with the same memory: where the tickets of the last are, the first step
  * has stored nothing. */
 static inline void decode_more_sequences() {
@@ -340,9 +339,9 @@ static inline double decode_two_books() {
     for (const int i : {2, 4}) decode_share(*layers[(size_t)i], *layers[0], 4096);
     decode_share(*layers[4], *layers[2], 8192);
     decode_share(*layers[5], *layers[1], 4096);
-    const decode_passes passes = {{{0, 3, 0, 1}, {0, 2, 1, 2}, {3, 2, 0, 1}, {0, 1, 2, 3}, {1, 1, 2, 3},
-                                          {2, 1, 1, 3}, {3, 1, 1, 2}, {4, 1, 1, 2}, {5, 1, 0, 1},
-                                          {0, 0, 0, 0}},
+    const decode_passes passes = {
+            {{0, 3, 0, 1}, {0, 2, 1, 2}, {3, 2, 0, 1}, {0, 1, 2, 3}, {1, 1, 2, 3}, {2, 1, 1, 3},
+                    {3, 1, 1, 2}, {4, 1, 1, 2}, {5, 1, 0, 1}, {0, 0, 0, 0}},
             {4, 2, 0, 5, 1, 3}, 3};
     return decode_together(b, passes);
 }
@@ -353,11 +352,13 @@ static inline void decode_shared_pages() {
     worst = fmax(worst, decode_forks(8, 1, 1, {4230, 4225})); /* 16 rows */
     if (!cuda_is_fast()) {
         worst = fmax(worst, decode_two_books());
-        worst = fmax(worst, decode_forks(5, 1, 2, std::vector<int64_t>(7, 4226))); /* 10 rows a sequence, 70 */
-        worst = fmax(worst, decode_forks(16, 1, 16, {4300, 4226})); /* 256 rows a sequence */
+        worst = fmax(worst,
+                decode_forks(5, 1, 2, std::vector<int64_t>(7, 4226))); /* 10 rows a sequence, 70 */
+        worst = fmax(worst, decode_forks(16, 1, 16, {4300, 4226}));    /* 256 rows a sequence */
     }
     std::vector<int64_t> lengths;
-    for (int i = 0; i < 17; i++) lengths.push_back(4200 + 9 * i % 130); /* 136 rows: sixteen, and one more */
+    for (int i = 0; i < 17; i++)
+        lengths.push_back(4200 + 9 * i % 130); /* 136 rows: sixteen, and one more */
     emu_seed(0);
     worst = fmax(worst, decode_forks(8, 1, 1, lengths));
     printf("shared pages: worst error %.3f of the bound\n", worst);
@@ -370,7 +371,8 @@ static inline void decode_beyond_2_32() {
     enum { N_SEQS = 300, HEADS = 32, N_QUERIES = 16, KEYS_MAX = 1 << 20 };
     const decode_batch b(HEADS, 4, N_QUERIES, {4100}, 14);
     const int64_t q_numbers = (int64_t)N_QUERIES * HEADS * 128;
-    const int64_t scratch_bytes = attn_cuda_decode_scratch_bytes(&b.shape, KEYS_MAX, N_SEQS, N_QUERIES);
+    const int64_t scratch_bytes =
+            attn_cuda_decode_scratch_bytes(&b.shape, KEYS_MAX, N_SEQS, N_QUERIES);
     CHECK(scratch_bytes / 4 > (int64_t)1 << 32);
     decode_memory memory(b.shape, KEYS_MAX, N_SEQS, 0);
     cuda_buffer<int64_t> lengths(N_SEQS);

@@ -83,7 +83,8 @@ static inline void prefill_shapes() {
         emu_seed(11 + (uint64_t)c.pos);
         worst = fmax(worst, prefill_try(c, 8 + (uint64_t)c.pos, 8.0f)); /* maxima rise by far */
     }
-    worst = fmax(worst, prefill_try({2, 1, 40, 600, {256}}, 9, 50.0f)); /* by more than a weight has room for */
+    worst = fmax(worst,
+            prefill_try({2, 1, 40, 600, {256}}, 9, 50.0f)); /* by more than a weight has room for */
     printf("shapes: worst error %.3f of the bound\n", worst);
     CHECK(worst <= 1.0);
 }
@@ -244,8 +245,9 @@ static inline int prefill_numbers_tell() {
 
 /* Tokens [pos, pos + n) that see their own page in `open` and every earlier one in `closed`; segments begin at 0 and at
  * the cuts. */
-static inline void prefill_run_open(const cuda_layer &closed, const cuda_layer &open, const cuda_buffer<uint16_t> &q,
-        int64_t pos, int64_t n, std::vector<int64_t> cuts, prefill_result *result) {
+static inline void prefill_run_open(const cuda_layer &closed, const cuda_layer &open,
+        const cuda_buffer<uint16_t> &q, int64_t pos, int64_t n, std::vector<int64_t> cuts,
+        prefill_result *result) {
     const int n_heads = closed.shape.n_heads;
     cuda_buffer<float> max(n * n_heads), sum(n * n_heads), out(n * n_heads * 128);
     const cuda_buffer<void *> open_list(std::vector<void *>(
@@ -310,7 +312,8 @@ static inline double prefill_try_open(int64_t pos, int64_t n, const std::vector<
 static inline void prefill_open_pages() {
     emu_seed(0);
     double worst = prefill_try_open(128, 200, {128, 256}); /* the second cut is inside the chunk */
-    worst = fmax(worst, prefill_try_open(250, 140, {128}));  /* two tokens of a page, then a whole one and more */
+    worst = fmax(worst, prefill_try_open(250, 140,
+                                {128})); /* two tokens of a page, then a whole one and more */
     worst = fmax(worst, prefill_try_open(130, 1, {128}));
     worst = fmax(worst, prefill_try_open(3, 60, {}));
     printf("open pages: worst error %.3f of the bound\n", worst);

@@ -7,8 +7,8 @@
 #include "help_needle.h"
 #include "help_random.h"
 
-glm_engine *help_engine_open(const char *dir, const char *device, const char *kv_dtype,
-        int64_t max_len, int64_t chunk) {
+glm_engine *help_engine_open(
+        const char *dir, const char *device, const char *kv_dtype, int64_t max_len, int64_t chunk) {
     glm_engine *engine = NULL;
     const glm_options options = {.model_dir = dir,
             .device = device,

@@ -6,8 +6,8 @@
 
 /* An engine on `device` with room for max_len tokens and 8 rows of logits, prefilling in chunks of `chunk` tokens,
  * 0: as planned, KV kept as `kv_dtype`, NULL: as the checkpoint; ends the program on failure. */
-glm_engine *help_engine_open(const char *dir, const char *device, const char *kv_dtype,
-        int64_t max_len, int64_t chunk);
+glm_engine *help_engine_open(
+        const char *dir, const char *device, const char *kv_dtype, int64_t max_len, int64_t chunk);
 
 /* An engine of `options`, with one thread, that keeps what it computes in `dir`, and needs what is kept there; ends the
  * program on failure. */

@@ -154,7 +154,8 @@ typedef struct write_job {
 static void write_part(void *context, const kv_window_part *part) {
     const write_job *job = context;
     const int64_t end = part->first_pos + part->n_tokens;
-    CHECK(part->n_new == 0 || (end - part->n_new >= job->first && end <= job->first + job->n_tokens));
+    CHECK(part->n_new == 0 ||
+            (end - part->n_new >= job->first && end <= job->first + job->n_tokens));
     for (int64_t pos = end - part->n_new; pos < end; pos++) {
         const uint64_t word = job->value + (uint64_t)pos;
         const uint64_t words[2] = {word, layer_word(word, job->layer)};

@@ -33,9 +33,9 @@ static const char *model_for_gpu(bool is_0414, int n_heads) {
     char path[4096 + 32];
     char dir[4096];
     const char *parent = ckh_make_dir();
-    const int n = snprintf(text, sizeof text, config,
-            is_0414 ? "Glm4ForCausalLM" : "GlmForCausalLM", is_0414 ? "glm4" : "glm",
-            is_0414 ? 5 : 2, n_heads);
+    const int n =
+            snprintf(text, sizeof text, config, is_0414 ? "Glm4ForCausalLM" : "GlmForCausalLM",
+                    is_0414 ? "glm4" : "glm", is_0414 ? 5 : 2, n_heads);
     ckh_write(parent, "config.json", text, n);
     (void)snprintf(path, sizeof path, "%s/config.json", parent);
     (void)snprintf(dir, sizeof dir, "%s/model", parent);
@@ -149,8 +149,7 @@ static void attend(const model *m, const double *qkv, int64_t width, int64_t pos
     for (int64_t t = 0; t <= pos; t++) sum += weights[t] = exp(weights[t] - max);
     for (int64_t i = 0; i < dim; i++) {
         double value = 0.0;
-        for (int64_t t = 0; t <= pos; t++)
-            value += made(m, weights[t] / sum) * v[t * width + i];
+        for (int64_t t = 0; t <= pos; t++) value += made(m, weights[t] / sum) * v[t * width + i];
         out[i] = made(m, value);
     }
 }
@@ -227,14 +226,13 @@ double *help_model_logits(const char *dir, const int32_t *ids, int64_t n, bool r
     double *table = read_tensor(&m, GLM_EMBEDDING, 0);
     for (int64_t i = 0; i < n; i++)
         memcpy(x + i * hidden, table + ids[i] * hidden, (size_t)hidden * sizeof *x);
-    for (int32_t layer = 0; layer < m.c->n_layers; layer++)
-        run_layer(&m, layer, x, normed, update);
+    for (int32_t layer = 0; layer < m.c->n_layers; layer++) run_layer(&m, layer, x, normed, update);
     norm(&m, read_tensor(&m, GLM_FINAL_NORM, 0), x, n, normed);
     for (int64_t i = 0; i < n_wanted; i++)
         memcpy(rows + i * hidden, normed + wanted[i] * hidden, (size_t)hidden * sizeof *rows);
     m.rounds = false;
-    linear(&m, read_tensor(&m, GLM_OUTPUT_HEAD, 0), NULL, m.c->vocab, hidden, rows, n_wanted, logits,
-            m.c->vocab);
+    linear(&m, read_tensor(&m, GLM_OUTPUT_HEAD, 0), NULL, m.c->vocab, hidden, rows, n_wanted,
+            logits, m.c->vocab);
     free(x);
     free(normed);
     free(update);

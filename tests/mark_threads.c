@@ -24,7 +24,9 @@ __attribute__((constructor)) static void begin(void) {
         (void)fprintf(stderr, "mark_threads: %s cannot be mapped\n", path);
     else
         mark = memory;
-    if (mark) (void)__sync_bool_compare_and_swap(mark, '?', '0'); /* another process may have started one */
+    if (mark)
+        (void)__sync_bool_compare_and_swap(
+                mark, '?', '0'); /* another process may have started one */
 }
 
 int pthread_create(

@@ -50,8 +50,7 @@ static fixture fixture_create(int32_t head_dim, rt_dtype kv_dtype) {
     f.head_bytes = attn_page_canonical_bytes(&f.shape);
     CHECK(f.head_bytes ==
             2 * PAGE * f.dim * f.bits / 8 +
-                    (kv_dtype == RT_FP8 ? 16
-                                        : 8 * f.dim + 512 * ((f.dim + GROUP - 1) / GROUP)));
+                    (kv_dtype == RT_FP8 ? 16 : 8 * f.dim + 512 * ((f.dim + GROUP - 1) / GROUP)));
     CHECK(attn_page_bytes(&f.shape) == KV_HEADS * f.head_bytes);
     CHECK(attn_open_page_bytes(&f.shape) == 2 * rows_bytes(&f));
     f.k = memory(rows_bytes(&f));
@@ -218,9 +217,10 @@ static void check_fp8(const fixture *f, const uint16_t *numbers, const uint8_t *
         for (int64_t d = 0; d < f->dim; d++) {
             const float x = rt_bf16_to_float(numbers[t * f->dim + d]);
             const float back = read[t * f->dim + d];
-            CHECK(codes[t * token_step + d * dim_step] == (is_coded ? attn_fp8_code(x / scale) : 0));
+            CHECK(codes[t * token_step + d * dim_step] ==
+                    (is_coded ? attn_fp8_code(x / scale) : 0));
             CHECK(is_coded ? fabs((double)back - (double)x) <=
-                                    fmax(0x1p-4 * fabs((double)x), 0x1p-10 * (double)scale)
+                                     fmax(0x1p-4 * fabs((double)x), 0x1p-10 * (double)scale)
                            : isnan(back));
         }
 }

@@ -11,7 +11,15 @@
 
 namespace {
 
-enum { WARP = 32, CLASSES = 4, GROUPS = 2, THREADS = CLASSES * GROUPS * WARP, ROWS = 8, DIMS = 128, MEETINGS = 6 };
+enum {
+    WARP = 32,
+    CLASSES = 4,
+    GROUPS = 2,
+    THREADS = CLASSES * GROUPS * WARP,
+    ROWS = 8,
+    DIMS = 128,
+    MEETINGS = 6
+};
 
 struct barriers_args {
     uint32_t *n_wrong; /* of each thread */

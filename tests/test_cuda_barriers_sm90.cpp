@@ -63,7 +63,8 @@ static __global__ void __launch_bounds__(2 * GROUP) ring_kernel(const ring_args 
         const int i = round % SLOTS;
         const uint32_t parity = (uint32_t)(round / SLOTS % 2);
         const ptx_smem slot = smem + (ptx_smem)(i * WORDS * 4);
-        const ptx_smem full = smem + FULL_AT + (ptx_smem)(i * 8), empty = smem + EMPTY_AT + (ptx_smem)(i * 8);
+        const ptx_smem full = smem + FULL_AT + (ptx_smem)(i * 8),
+                       empty = smem + EMPTY_AT + (ptx_smem)(i * 8);
         if (ptx_thread() >= GROUP) {
             ptx_mbar_wait(empty, parity ^ 1u);
             ptx_syncwarp(); /* no lane waits for a phase that is long over */

@@ -36,7 +36,8 @@ static void beside_bf16() {
             squares[1] += pow(rt_bf16_to_float(rows.out[h * 128 + d]) - row.out[d], 2);
         }
     }
-    printf("e4m3: error %.3g, over bf16 pages %.3g\n", sqrt(squares[0] / 1024), sqrt(squares[1] / 1024));
+    printf("e4m3: error %.3g, over bf16 pages %.3g\n", sqrt(squares[0] / 1024),
+            sqrt(squares[1] / 1024));
     CHECK(squares[0] <= squares[1]);
 }
 
@@ -92,8 +93,8 @@ static void zeros() {
     fp8_run(b, fp8, 0, 1, &result);
     const cuda_layer seen = fp8.seen_from(layer, 260);
     for (int h = 0; h < 8; h++)
-        CHECK(cuda_error(cuda_reference(seen, h, b.q->data + h * 128, 261), result.out.data + h * 128,
-                      &result.lse[h]) <= 1.0);
+        CHECK(cuda_error(cuda_reference(seen, h, b.q->data + h * 128, 261),
+                      result.out.data + h * 128, &result.lse[h]) <= 1.0);
 }
 
 /* One key has a weight of 1 and a value of 0, thousands 2^-20 and 1: what they come to is right. */
@@ -114,7 +115,8 @@ static void flat() {
     fp8_run(b, fp8, 0, 1, &result);
     const cuda_row row = cuda_reference(fp8.seen_from(layer, n_keys - 1), 0, b.q->data, n_keys);
     const double worst = cuda_error(row, result.out.data, &result.lse[0]);
-    printf("flat: %.4g where %.4g is right, error %.3f of the bound\n", rt_bf16_to_float(result.out[0]), row.out[0], worst);
+    printf("flat: %.4g where %.4g is right, error %.3f of the bound\n",
+            rt_bf16_to_float(result.out[0]), row.out[0], worst);
     CHECK(worst <= 1.0);
 }
 

@@ -12,7 +12,7 @@
 #include "attention/attn_seal_fp8.cu"
 
 #define DECODE_SPLITS 9
-#define DECODE attn_cuda_decode_sm80
+#define DECODE        attn_cuda_decode_sm80
 #include "help_cuda_fp8.h"
 
 static __global__ void widen_codes(uint32_t *const to) {
@@ -87,7 +87,8 @@ static void check_widened(const attn_shape &shape, const cuda_buffer<void *> &op
         for (int tile = 0; tile < 2 * shape.n_kv_heads; tile++)
             for (int t = 0; t < 128; t++)
                 for (int d = 0; d < 128; d++) {
-                    const uint8_t *head = (const uint8_t *)sealed[i] + tile / 2 * ATTN_FP8_HEAD_BYTES;
+                    const uint8_t *head =
+                            (const uint8_t *)sealed[i] + tile / 2 * ATTN_FP8_HEAD_BYTES;
                     const double right = number_in(head, tile % 2 != 0, t, d);
                     const uint16_t got =
                             ((const uint16_t *)open[i])[tile * 16384 + cuda_tile_index(t, d)];

@@ -96,7 +96,8 @@ static void embed_own(int64_t width) {
     CHECK(glm_cuda_round(rows.data, 5 * width, rounded.data, NULL) == RT_OK);
     cuda_wait();
     for (int64_t i = 0; i < 5; i++)
-        CHECK(memcmp(rounded.data + i * width, table.data + ids[i] * width, (size_t)width * 2) == 0);
+        CHECK(memcmp(rounded.data + i * width, table.data + ids[i] * width, (size_t)width * 2) ==
+                0);
 }
 
 static void round_sums(int64_t n) {

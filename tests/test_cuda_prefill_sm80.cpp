@@ -14,6 +14,7 @@
 
 int main() {
     if (prefill_behaves() != 0) return 1;
-    if (cuda_is_least() || (CUDA_ON_GPU && cuda_is_fast())) return 0; /* there all of the 35 GB are written */
+    if (cuda_is_least() || (CUDA_ON_GPU && cuda_is_fast()))
+        return 0; /* there all of the 35 GB are written */
     return prefill_beyond_2_32(128);
 }

@@ -103,14 +103,16 @@ enum { ROWS_AT = TILE_BYTES, VOTE_BAR = 3, NARROW_BYTES = ROWS_AT + 64 * 256 + 8
 /* O^T = V^T P^T, both ways: V bf16 tokens x dims, as in an open page; P a query row's keys a row, f16 or bf16. */
 struct narrow {
     alignas(16) uint16_t v_tile[N * K];
-    uint32_t a[2][8][128][4];       /* f16, dims 64 block and on, operand A of each thread */
-    uint32_t weights[2][8][128][4]; /* f16; bf16: matrix 2m + h of rows 8j and on, as stmatrix takes it */
-    float o[2][2][64][64];          /* f16; bf16: block, dim, row */
+    uint32_t a[2][8][128][4]; /* f16, dims 64 block and on, operand A of each thread */
+    uint32_t weights[2][8][128]
+                    [4];   /* f16; bf16: matrix 2m + h of rows 8j and on, as stmatrix takes it */
+    float o[2][2][64][64]; /* f16; bf16: block, dim, row */
     uint32_t codes[64], f16[128];
     uint32_t votes[128];
 };
 
-template <int COLUMNS> PTX_DEVICE void store_columns(ptx_smem rows, const uint32_t (*from)[128][4]) {
+template <int COLUMNS>
+PTX_DEVICE void store_columns(ptx_smem rows, const uint32_t (*from)[128][4]) {
     const int t = ptx_thread(), w = t / 32, lane = t % 32;
     const int row = lane % 8, chunk = lane / 16 * 8 + 2 * w + lane / 8 % 2;
     for (int j = 0; j < COLUMNS / 8; j++)
@@ -121,7 +123,8 @@ template <int COLUMNS> PTX_DEVICE void store_columns(ptx_smem rows, const uint32
     ptx_syncthreads();
 }
 
-template <int COLUMNS> static __global__ void __launch_bounds__(128) narrow_kernel(narrow *const x) {
+template <int COLUMNS>
+static __global__ void __launch_bounds__(128) narrow_kernel(narrow *const x) {
     const int t = ptx_thread(), w = t / 32, g = t % 32 / 4, q = t % 4;
     const ptx_smem smem = ptx_smem_base();
     float o[2][COLUMNS / 2];
@@ -142,7 +145,8 @@ template <int COLUMNS> static __global__ void __launch_bounds__(128) narrow_kern
         } else {
 #pragma unroll
             for (int i = 0; i < 16; i++)
-                ptx_wgmma_bf16<COLUMNS, true>(o[i / 8], ptx_desc_after(v, i / 8 * 16384 + i % 8 * 2048),
+                ptx_wgmma_bf16<COLUMNS, true>(o[i / 8],
+                        ptx_desc_after(v, i / 8 * 16384 + i % 8 * 2048),
                         ptx_desc_after(rows, i % 8 / 4 * COLUMNS * 128 + i % 4 * 32), i % 8 > 0);
         }
         ptx_wgmma_commit();
@@ -150,12 +154,14 @@ template <int COLUMNS> static __global__ void __launch_bounds__(128) narrow_kern
 #pragma unroll
         for (int i = 0; i < COLUMNS; i++) {
             const int block = i / (COLUMNS / 2), j = i % (COLUMNS / 2);
-            x->o[kind][block][16 * w + g + 8 * (j >> 1 & 1)][8 * (j >> 2) + 2 * q + (j & 1)] = o[block][j];
+            x->o[kind][block][16 * w + g + 8 * (j >> 1 & 1)][8 * (j >> 2) + 2 * q + (j & 1)] =
+                    o[block][j];
         }
         ptx_syncthreads(); /* the weights have been read */
     }
     if (t < 64) ptx_f16_of_e4m3(x->codes[t], x->f16[2 * t], x->f16[2 * t + 1]);
-    const bool nobody = ptx_bar_any<128>(VOTE_BAR, false), last = ptx_bar_any<128>(VOTE_BAR, t == 127);
+    const bool nobody = ptx_bar_any<128>(VOTE_BAR, false),
+               last = ptx_bar_any<128>(VOTE_BAR, t == 127);
     x->votes[t] = (nobody ? 1u : 0u) + (last ? 2u : 0u);
 }
 
@@ -163,7 +169,8 @@ uint16_t f16_of(float v) { /* of a small integer */
     int exponent;
     const float fraction = frexpf(fabsf(v), &exponent);
     if (v == 0.0f) return 0;
-    return (uint16_t)((v < 0.0f ? 0x8000 : 0) | (exponent + 14) << 10 | ((int)(fraction * 2048.0f) & 1023));
+    return (uint16_t)((v < 0.0f ? 0x8000 : 0) | (exponent + 14) << 10 |
+                      ((int)(fraction * 2048.0f) & 1023));
 }
 uint32_t pair_of(float low, float high, bool is_f16) {
     const uint16_t l = is_f16 ? f16_of(low) : rt_float_to_bf16(low);
@@ -185,15 +192,16 @@ template <int COLUMNS> void narrow_is_right() {
             const int w = t / 32, g = t % 32 / 4, q = t % 4;
             for (int step = 0; step < 8; step++)
                 for (int block = 0; block < 2; block++) {
-                    const int d = 64 * block + 16 * w + g + 8 * (i & 1), key = 16 * step + 2 * q + 8 * (i >> 1);
+                    const int d = 64 * block + 16 * w + g + 8 * (i & 1),
+                              key = 16 * step + 2 * q + 8 * (i >> 1);
                     x->a[block][step][t][i] =
                             pair_of(v[(size_t)(key * K + d)], v[(size_t)((key + 1) * K + d)], true);
                 }
             for (int j = 0; j < COLUMNS / 8; j++)
                 for (int kind = 0; kind < 2; kind++) {
                     const int key = 64 * (i >> 1) + 16 * w + 8 * (i & 1) + g, row = 8 * j + 2 * q;
-                    x->weights[kind][j][t][i] =
-                            pair_of(p[(size_t)(row * N + key)], p[(size_t)((row + 1) * N + key)], kind == 0);
+                    x->weights[kind][j][t][i] = pair_of(p[(size_t)(row * N + key)],
+                            p[(size_t)((row + 1) * N + key)], kind == 0);
                 }
         }
     for (uint32_t i = 0; i < 64; i++) x->codes[i] = (4 * i) * 0x01010101u + 0x03020100u;
@@ -202,13 +210,17 @@ template <int COLUMNS> void narrow_is_right() {
     for (int d = 0; d < K; d++)
         for (int row = 0; row < COLUMNS; row++) {
             float o = 0.0f;
-            for (int key = 0; key < N; key++) o += v[(size_t)(key * K + d)] * p[(size_t)(row * N + key)];
+            for (int key = 0; key < N; key++)
+                o += v[(size_t)(key * K + d)] * p[(size_t)(row * N + key)];
             for (int kind = 0; kind < 2; kind++) CHECK(x->o[kind][d / 64][d % 64][row] == o);
         }
     for (int code = 0; code < 256; code++) {
-        const int bits = (int)(x->f16[code / 2] >> code % 2 * 16 & 0xffff), exponent = bits >> 10 & 31;
-        const double size = exponent ? ldexp(1024 + (bits & 1023), exponent - 25) : ldexp(bits & 1023, -24);
-        if ((code & 0x7f) != 0x7f) CHECK((bits & 0x8000 ? -size : size) == attn_fp8_number((uint8_t)code));
+        const int bits = (int)(x->f16[code / 2] >> code % 2 * 16 & 0xffff),
+                  exponent = bits >> 10 & 31;
+        const double size =
+                exponent ? ldexp(1024 + (bits & 1023), exponent - 25) : ldexp(bits & 1023, -24);
+        if ((code & 0x7f) != 0x7f)
+            CHECK((bits & 0x8000 ? -size : size) == attn_fp8_number((uint8_t)code));
     }
     for (int t = 0; t < 128; t++) CHECK(x->votes[t] == 2);
 }

@@ -75,7 +75,8 @@ static void repeats() {
     cuda_buffer<int32_t> first(rows), again(rows);
     uint64_t random = 77;
     for (int64_t i = 0; i < logits.n; i++) logits[i] = random_normal(&random) * 4.0f;
-    for (int i = 0; i < rows; i++) draws_of[i] = {0.9f, 0.9f, (float)(i + 1) / (float)(rows + 1), 0, n};
+    for (int i = 0; i < rows; i++)
+        draws_of[i] = {0.9f, 0.9f, (float)(i + 1) / (float)(rows + 1), 0, n};
     glm_cuda_sample_args args = {logits.data, n, rows, draws_of.data, first.data};
     CHECK(glm_cuda_sample(&args, NULL) == RT_OK);
     cuda_wait();

@@ -35,12 +35,14 @@ void ring_of_two_readers(bool is_broken) {
     const int slots = is_broken ? 3 : 4, warp = ptx_thread() / WARP;
     init_bars(full, 16, 1);
     for (int round = 0; round < 12; round++) {
-        const ptx_smem slot = smem + (ptx_smem)(round % slots * 16), at = (ptx_smem)(round % slots * 8);
+        const ptx_smem slot = smem + (ptx_smem)(round % slots * 16),
+                       at = (ptx_smem)(round % slots * 8);
         const uint32_t parity = (uint32_t)(round / slots % 2);
         if (warp == 2) {
             ptx_mbar_wait(empty + at, parity ^ 1u);
             ptx_syncwarp();
-            if (is_lane_0()) ptx_mbar_arrive_expect(full + at, 16), ptx_bulk_load(slot, source, 16, full + at);
+            if (is_lane_0())
+                ptx_mbar_arrive_expect(full + at, 16), ptx_bulk_load(slot, source, 16, full + at);
         } else if (round % 2 == warp) {
             ptx_mbar_wait(full + at, parity);
             ptx_lds32(slot);
@@ -58,7 +60,8 @@ void elected_lane(bool is_broken) {
         if (ptx_thread() < WARP) {
             ptx_mbar_wait(empty, round % 2 ^ 1u);
             if (!is_broken) ptx_syncwarp();
-            if (is_lane_0()) ptx_mbar_arrive_expect(full, 16), ptx_bulk_load(smem, source, 16, full);
+            if (is_lane_0())
+                ptx_mbar_arrive_expect(full, 16), ptx_bulk_load(smem, source, 16, full);
         } else {
             ptx_mbar_wait(full, round % 2);
             ptx_syncwarp();
@@ -125,13 +128,13 @@ void products(int b_at, const std::function<void(int, float (&)[16], uint32_t (&
     }
 }
 void operand_behind_the_fence(bool is_broken) {
-    products(0, [=](int place, float (&)[16], uint32_t (&a)[4]) { a[3] += place == 2 + is_broken; });
+    products(0, [=](int place, float(&)[16], uint32_t(&a)[4]) { a[3] += place == 2 + is_broken; });
 }
 void rows_from_the_second_on(bool is_broken) {
-    products(is_broken ? 128 : 32, [](int, float (&)[16], uint32_t (&)[4]) {});
+    products(is_broken ? 128 : 32, [](int, float(&)[16], uint32_t(&)[4]) {});
 }
 void accumulator_behind_the_fence(bool is_broken) {
-    products(0, [=](int place, float (&d)[16], uint32_t (&)[4]) {
+    products(0, [=](int place, float(&d)[16], uint32_t(&)[4]) {
         if (place == 2 + is_broken) d[15] = 2.0f;
     });
 }
@@ -189,9 +192,11 @@ int main() {
     for (const rule &r : rules) {
         const bool is_found = outcome_of(r, true, 0) == EMU_EXIT_FOUND;
         bool is_right = true;
-        for (uint64_t seed = 0; seed < 4; seed++) is_right = is_right && outcome_of(r, false, seed) == 0;
+        for (uint64_t seed = 0; seed < 4; seed++)
+            is_right = is_right && outcome_of(r, false, seed) == 0;
         if (!is_found || !is_right)
-            printf("%s: %s\n", r.what, is_found ? "kept, and found broken" : "broken, and NOT NOTICED");
+            printf("%s: %s\n", r.what,
+                    is_found ? "kept, and found broken" : "broken, and NOT NOTICED");
         n_wrong += !is_found || !is_right;
     }
     CHECK(n_wrong == 0);

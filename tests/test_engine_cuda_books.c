@@ -51,16 +51,17 @@ static void read_book(const char *device, int64_t n_kept, float logits[1 + N_STE
     glm_engine_close(engine);
 }
 
-static void check(const char *writer, const char *reader, const double *exact, const double *rounded,
-        float logits[1 + N_STEPS][VOCAB]) {
+static void check(const char *writer, const char *reader, const double *exact,
+        const double *rounded, float logits[1 + N_STEPS][VOCAB]) {
     char what[64];
     (void)snprintf(dir, sizeof dir, "/tmp/cuda-books-XXXXXX");
     if (!mkdtemp(dir)) exit(1);
     write_book(writer);
     read_book(reader, kv_dtype ? N_BOOK / 128 * 128 : N_BOOK, logits); /* sealed pages are whole */
-    (void)snprintf(what, sizeof what, "%s written on %s, read on %s",
-            kv_dtype ? kv_dtype : "bf16", writer, reader);
-    if (exact) n_failed += !help_model_is_near(what, logits[0], exact, rounded, (1 + N_STEPS) * VOCAB);
+    (void)snprintf(what, sizeof what, "%s written on %s, read on %s", kv_dtype ? kv_dtype : "bf16",
+            writer, reader);
+    if (exact)
+        n_failed += !help_model_is_near(what, logits[0], exact, rounded, (1 + N_STEPS) * VOCAB);
     remove_all();
 }
 
@@ -106,7 +107,8 @@ static void check_fp8(const double *exact, double *rounded) {
     static float logits[1 + N_STEPS][VOCAB];
     kv_dtype = "fp8";
     check("cpu", "cpu", NULL, NULL, logits);
-    for (int i = 0; i < (1 + N_STEPS) * VOCAB; i++) rounded[i] = (double)logits[i / VOCAB][i % VOCAB];
+    for (int i = 0; i < (1 + N_STEPS) * VOCAB; i++)
+        rounded[i] = (double)logits[i / VOCAB][i % VOCAB];
     check("cuda", "cpu", exact, rounded, logits);
     check("cpu", "cuda", exact, rounded, logits);
     check_stop();

@@ -28,7 +28,8 @@ static rt_status use(glm_session *session) {
     return glm_session_logits(session, &logits, &n_rows);
 }
 
-static int64_t n_calls_used; /* until the engine is closed: the answer is there then, and nobody to tell */
+static int64_t
+        n_calls_used; /* until the engine is closed: the answer is there then, and nobody to tell */
 
 static rt_status run(void) {
     glm_engine *engine = NULL;
@@ -89,7 +90,8 @@ static int fail_all(int64_t kind_steps[2]) {
         printf("FAIL: after the failures: %s\n", rt_error_text());
         n_failed++;
     }
-    printf("%lld calls, %d of their failures not as they should be\n", (long long)n_calls, n_failed);
+    printf("%lld calls, %d of their failures not as they should be\n", (long long)n_calls,
+            n_failed);
     return n_failed;
 }
 

@@ -78,12 +78,14 @@ static glm_session *restore_book(glm_engine *engine, const int32_t *of) {
 static void decode_forks(glm_session *const books[2], int first, int n, fork_rows *rows) {
     glm_session *forks[AT_ONCE];
     for (int i = 0; i < n; i++)
-        help_require(glm_session_fork(books[first + i == OF_SECOND], FIRST_LENGTH + 30 * (first + i), N_MAX,
-                             &forks[i]), "fork");
+        help_require(glm_session_fork(books[first + i == OF_SECOND],
+                             FIRST_LENGTH + 30 * (first + i), N_MAX, &forks[i]),
+                "fork");
     const int64_t before = standin_cuda_get()->bytes_copied;
     for (int step = 0; step < N_STEPS; step++) {
         int32_t next[AT_ONCE];
-        for (int i = 0; i < n; i++) next[i] = ids[first + i != OF_SECOND][(first + i) * N_STEPS + step];
+        for (int i = 0; i < n; i++)
+            next[i] = ids[first + i != OF_SECOND][(first + i) * N_STEPS + step];
         help_require(glm_decode(forks, next, n), "decode");
         for (int i = 0; i < n; i++) help_engine_row(forks[i], rows->at[first + i][step], VOCAB);
     }

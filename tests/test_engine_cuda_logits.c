@@ -117,7 +117,8 @@ static void check_orders(const char *dir) {
     const int64_t n_launches = gpu->n_graph_launches;
     float *late = run_in_order(dir, 130, (way){STANDIN_LATE, 0, false, 0});
     if (gpu->n_graph_launches != n_launches + N_STEPS - 1) {
-        printf("FAIL: %lld graphs were launched\n", (long long)(gpu->n_graph_launches - n_launches));
+        printf("FAIL: %lld graphs were launched\n",
+                (long long)(gpu->n_graph_launches - n_launches));
         n_failed++;
     }
     for (int i = 0; i < 4; i++) check_same(dir, 130, ways[i], late);
@@ -181,7 +182,8 @@ static void check_streamed(const char *dir, uint64_t n_seeds) {
         n_failed++;
     }
     for (uint64_t seed = 4; seed < 4 + n_seeds; seed++)
-        check_same(dir, n, (way){STANDIN_RANDOM, seed, false, all - (seed % 2 ? 3 * layer : 1)}, late);
+        check_same(
+                dir, n, (way){STANDIN_RANDOM, seed, false, all - (seed % 2 ? 3 * layer : 1)}, late);
     free(late);
     standin_cuda_get()->order = STANDIN_LATE;
 }
@@ -189,11 +191,16 @@ static void check_streamed(const char *dir, uint64_t n_seeds) {
 /* Two sessions of the same text, one greedy and one not, decoded together: the tokens that the device draws, without
  * the logits, are glm_sample's of the same logits, which are there all the same when they are asked for. */
 static void check_draws(const char *dir) {
-    static const glm_sampling how[2] = {{.top_p = 1.0f}, {.temperature = 0.9f, .top_p = 0.8f, .seed = 5}};
+    static const glm_sampling how[2] = {
+            {.top_p = 1.0f}, {.temperature = 0.9f, .top_p = 0.8f, .seed = 5}};
     glm_engine *engine = NULL;
     glm_session *sessions[2];
-    const glm_options options = {
-            .model_dir = dir, .device = "cuda", .max_len = 64, .max_seqs = 2, .extra_kv_tokens = 64, .threads = 1};
+    const glm_options options = {.model_dir = dir,
+            .device = "cuda",
+            .max_len = 64,
+            .max_seqs = 2,
+            .extra_kv_tokens = 64,
+            .threads = 1};
     int64_t n_copied = 0;
     int32_t chosen[2];
     help_require(glm_engine_open(&options, &engine), "engine");
@@ -209,13 +216,15 @@ static void check_draws(const char *dir) {
             const float *logits = NULL;
             int64_t n_rows = 0;
             int32_t expected = 0;
-            help_require(glm_session_choose(sessions[i], 260, &how[i], step, &chosen[i]), "a token");
+            help_require(
+                    glm_session_choose(sessions[i], 260, &how[i], step, &chosen[i]), "a token");
             n_copied += standin_cuda_get()->n_calls - before;
             if (step % 2) continue; /* as a rule nobody asks */
             help_require(glm_session_logits(sessions[i], &logits, &n_rows), "logits");
             help_require(glm_sample(logits, 272, 260, &how[i], step, &expected), "a token");
             if (expected == chosen[i]) continue;
-            printf("FAIL: step %lld drew %d, its logits lead to %d\n", (long long)step, chosen[i], expected);
+            printf("FAIL: step %lld drew %d, its logits lead to %d\n", (long long)step, chosen[i],
+                    expected);
             n_failed++;
         }
     }
@@ -274,8 +283,8 @@ static void check_together(const char *dir, standin_order order) {
 static void check_nothing_is_left(void) {
     const standin_cuda *gpu = standin_cuda_get();
     if (gpu->n_objects == 0 && gpu->device_bytes == 0) return;
-    printf("FAIL: %lld objects and %lld bytes of the device are left\n",
-            (long long)gpu->n_objects, (long long)gpu->device_bytes);
+    printf("FAIL: %lld objects and %lld bytes of the device are left\n", (long long)gpu->n_objects,
+            (long long)gpu->device_bytes);
     n_failed++;
 }
 

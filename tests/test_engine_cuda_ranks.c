@@ -95,7 +95,8 @@ static void check(int n_kv_heads, bool is_fast) {
         float *got = logits_of(model, "cuda", n_ranks, &n);
         (void)snprintf(what, sizeof what, "%d KV heads, %d GPUs and 1", n_kv_heads, n_ranks);
         compare(what, got, one, n);
-        (void)snprintf(what, sizeof what, "%d KV heads, %d GPUs and 2 CPU ranks", n_kv_heads, n_ranks);
+        (void)snprintf(
+                what, sizeof what, "%d KV heads, %d GPUs and 2 CPU ranks", n_kv_heads, n_ranks);
         compare(what, got, on_cpu, n);
         if (n_kv_heads == 4 && n_ranks == 2 && !is_fast) check_order(model, n_ranks, "early", got);
         if (n_kv_heads == 4 && n_ranks == 2) check_order(model, n_ranks, "77", got);

@@ -31,7 +31,8 @@ enum {
     VOCAB = 272,
     ROOM = 1024
 };
-static const double s_max = 60.0; /* nobody hangs: NCCL would wait 120 s, a frozen rank is noticed after 6 */
+static const double s_max =
+        60.0;            /* nobody hangs: NCCL would wait 120 s, a frozen rank is noticed after 6 */
 static double s_longest; /* of a run with a failure, opening and all: printed */
 
 static int n_failed;
@@ -122,8 +123,7 @@ static void check_calls(int step, const float *want) {
     double seconds = 0.0;
     for (int rank = 0; rank < 2; rank++)
         for (int at = rank; at < N_CALLS - 1; at += at < 2 ? 1 : step)
-            if (at > 0)
-                check_fault("STANDIN_NCCL_FAIL_AT", at, rank, "as the environment said");
+            if (at > 0) check_fault("STANDIN_NCCL_FAIL_AT", at, rank, "as the environment said");
     fault("STANDIN_NCCL_FAIL_AT", 0, 0);
     expect(run(logits, text, &seconds) == RT_EPEER && strstr(text, "ncclGetUniqueId"),
             "ncclGetUniqueId", 0, 0, text);
@@ -202,8 +202,8 @@ int main(int argc, char **argv) {
     check_fault("STANDIN_NCCL_KILL_AT", N_MEETINGS - 2, 1, "is gone"); /* in the graph */
     check_cuda(is_fast ? 97 : 29);
     check_rank_0("/proc/self/exe", N_MEETINGS - 8);
-    expect(run(again, text, &seconds) == RT_OK && memcmp(want, again, sizeof want) == 0, "after all",
-            0, 0, text);
+    expect(run(again, text, &seconds) == RT_OK && memcmp(want, again, sizeof want) == 0,
+            "after all", 0, 0, text);
     printf("the longest run with a failure, opening and all: %.2f s\n", s_longest);
     return n_failed ? 1 : 0;
 }

@@ -27,8 +27,8 @@
 enum {
     EXTENT = 4096,
     N_TEXT = EXTENT + 70,
-    N_SHORT = EXTENT - 6, /* the first step of decode fills its extent, */
-    N_CROSS = EXTENT - 3, /* the prefill */
+    N_SHORT = EXTENT - 6,      /* the first step of decode fills its extent, */
+    N_CROSS = EXTENT - 3,      /* the prefill */
     N_LONG = 3 * EXTENT + 126, /* what comes are two chunks */
     N_MORE = 5,
     N_STEPS_MAX = 2,
@@ -41,7 +41,7 @@ static int32_t ids[N_MAX];
 static int64_t n_steps;
 static const char *kv_dtype;
 static int64_t chunk = 128;
-static int32_t window; /* extents; 0: the plan chooses */
+static int32_t window;     /* extents; 0: the plan chooses */
 static int64_t disk_bytes; /* 0: no limit */
 static int n_failed;
 static char dir[64];
@@ -141,12 +141,12 @@ rt_status __wrap_kv_io_wait(kv_io *io, kv_io_op *op) {
 }
 
 /* Items after the first one of a prefill or of a step are of the same layer or of a later one. */
-rt_status __real_kv_walk_begin(kv_store *store, int32_t layer, kv_seq *const *seqs, const int64_t *ends,
-        int32_t n_seqs, kv_walk_extent extent, kv_walk **out);
-rt_status __wrap_kv_walk_begin(kv_store *store, int32_t layer, kv_seq *const *seqs, const int64_t *ends,
-        int32_t n_seqs, kv_walk_extent extent, kv_walk **out);
-rt_status __wrap_kv_walk_begin(kv_store *store, int32_t layer, kv_seq *const *seqs, const int64_t *ends,
-        int32_t n_seqs, kv_walk_extent extent, kv_walk **out) {
+rt_status __real_kv_walk_begin(kv_store *store, int32_t layer, kv_seq *const *seqs,
+        const int64_t *ends, int32_t n_seqs, kv_walk_extent extent, kv_walk **out);
+rt_status __wrap_kv_walk_begin(kv_store *store, int32_t layer, kv_seq *const *seqs,
+        const int64_t *ends, int32_t n_seqs, kv_walk_extent extent, kv_walk **out);
+rt_status __wrap_kv_walk_begin(kv_store *store, int32_t layer, kv_seq *const *seqs,
+        const int64_t *ends, int32_t n_seqs, kv_walk_extent extent, kv_walk **out) {
     static int32_t last_layer;
     disk.must_be_on = disk.n_walks > 0 && layer >= last_layer && extent == KV_WALK_ALL;
     disk.n_walks++;
@@ -224,10 +224,12 @@ static void check_overlap(int64_t n, const way *w) {
     const int64_t fills = n == N_CROSS;
     if (gpu->n_drained > 2 + n_steps + fills)
         fail("the device has nothing to do while the host waits", gpu->n_drained);
-    if (gpu->n_exposed > fills) fail("the device waits for what could not go on beside it", gpu->n_exposed);
+    if (gpu->n_exposed > fills)
+        fail("the device waits for what could not go on beside it", gpu->n_exposed);
     if (w->host != NOTHING) return;
     if (disk.n_reads < 3 * n / EXTENT) fail("reads", disk.n_reads);
-    if (disk.n_idle > 0) fail("the device has nothing to do while the host waits for the disk", disk.n_idle);
+    if (disk.n_idle > 0)
+        fail("the device has nothing to do while the host waits for the disk", disk.n_idle);
     if (disk.n_late > 0) fail("walks that read nothing before they began", disk.n_late);
 }
 
@@ -239,7 +241,8 @@ static void check_rows(int64_t n, const way *w) {
     const int64_t most[] = {n_leaving + w->window + 3, 1, 0};
     if (plan.kv_window_extents != w->window || plan.kv_pinned_tokens != w->n_pinned * EXTENT)
         fail("extents that stay in the GPU's memory", plan.kv_pinned_tokens / EXTENT);
-    if (n_rows < least[w->host] || n_rows > most[w->host]) fail("extents in the host's memory", n_rows);
+    if (n_rows < least[w->host] || n_rows > most[w->host])
+        fail("extents in the host's memory", n_rows);
 }
 
 static void check_way(int64_t n, const way *w, int64_t kv_bytes, const float *all) {
@@ -268,7 +271,8 @@ static void check_on_cpu(int64_t n, const float *gpu_row) {
     help_engine_go_on(engine, ids, n + N_MORE + steps, n_kept, 0, row);
     glm_engine_close(engine);
     const double error = help_relative_error(row, gpu_row, VOCAB);
-    if (error > 0.05) fail("the CPU reads something else, error in thousandths", (long long)(1000 * error));
+    if (error > 0.05)
+        fail("the CPU reads something else, error in thousandths", (long long)(1000 * error));
 }
 
 /* The GPU's memory: all of the KV; then less of it. */
@@ -277,7 +281,8 @@ static void check_book(int64_t n, const way *ways, int n_ways) {
     int64_t budgets[2];
     standin_cuda_get()->order = STANDIN_LATE;
     continue_book(n, 0, 0, all[0]);
-    if (plan.kv_pinned_tokens < n || plan.kv_rows_bytes > 0) fail("the GPU's memory was to hold all", n);
+    if (plan.kv_pinned_tokens < n || plan.kv_rows_bytes > 0)
+        fail("the GPU's memory was to hold all", n);
     for (int i = 0; i < n_ways; i++) budgets[i] = budget(n, &ways[i]);
     for (int i = 0; i < n_ways; i++) check_way(n, &ways[i], budgets[i], all[0]);
     if ((n + N_MORE + n_steps) / EXTENT > n / EXTENT) check_on_cpu(n, all[n_steps]);
@@ -313,10 +318,12 @@ static void check_together(int64_t n) {
             help_require(glm_session_fork(book, reuse.n_tokens, n + 32, &forks[i]), "fork");
             if (is_together) continue;
             help_require(n_added[i] == 1 ? glm_decode(&forks[i], added[i], 1)
-                                         : glm_prefill(forks[i], added[i], n_added[i]), "alone");
+                                         : glm_prefill(forks[i], added[i], n_added[i]),
+                    "alone");
             help_engine_row(forks[i], rows[0][i], VOCAB);
         }
-        if (is_together) help_require(glm_prefill_together(forks, added, n_added, N_FORKS), "together");
+        if (is_together)
+            help_require(glm_prefill_together(forks, added, n_added, N_FORKS), "together");
         for (int i = 0; i < N_FORKS; i++) {
             if (is_together) help_engine_row(forks[i], rows[1][i], VOCAB);
             glm_session_free(forks[i]);
@@ -325,7 +332,8 @@ static void check_together(int64_t n) {
         glm_engine_close(engine);
     }
     for (int i = 0; i < N_FORKS; i++)
-        if (memcmp(rows[0][i], rows[1][i], sizeof rows[0][i]) != 0) fail("other logits together, fork", i);
+        if (memcmp(rows[0][i], rows[1][i], sizeof rows[0][i]) != 0)
+            fail("other logits together, fork", i);
 }
 
 /* A prefill brings in the unfinished extent, another one fills it, a step of decode reads it: rows[3]. */
@@ -338,7 +346,8 @@ static void fill_extent(int64_t kv_bytes, float (*rows)[VOCAB]) {
     plan = *glm_engine_plan(engine);
     help_require(glm_session_create(engine, max_len(N_SHORT), &session), "session");
     help_require(glm_session_restore(session, ids, N_SHORT + 2, &reuse), "restore");
-    help_require(glm_prefill(session, ids + reuse.n_tokens, N_SHORT + 2 - reuse.n_tokens), "prefill");
+    help_require(
+            glm_prefill(session, ids + reuse.n_tokens, N_SHORT + 2 - reuse.n_tokens), "prefill");
     help_engine_row(session, rows[0], VOCAB);
     help_require(glm_prefill(session, next, 8), "prefill");
     help_engine_row(session, rows[1], VOCAB);
@@ -358,17 +367,22 @@ static void check_unkept(void) {
     fill_extent(0, all);
     static const way tails = {.keeps_tails = true, .window = 1};
     const int64_t kv_bytes = budget(N_SHORT, &tails);
-    disk_bytes = plan.kv_disk_bytes / 2 + RT_MIB; /* an extent of two layers and 4 slots, not 10; too little to keep one */
+    disk_bytes = plan.kv_disk_bytes / 2 +
+                 RT_MIB; /* an extent of two layers and 4 slots, not 10; too little to keep one */
     fill_extent(kv_bytes, less);
     disk_bytes = 0;
     chunk = 128;
-    if (memcmp(all, less, sizeof all) != 0) fail("other logits behind an extent that was not kept", 0);
+    if (memcmp(all, less, sizeof all) != 0)
+        fail("other logits behind an extent that was not kept", 0);
 }
 
 int main(void) {
-    static const way short_ways[] = {{true, NOTHING, STANDIN_LATE, 1, 0}, {false, ONE, STANDIN_RANDOM, 1, 0}};
-    static const way fp8_ways[] = {{true, ALL, STANDIN_COPIES, 1, 0}, {false, ONE, STANDIN_LATE, 1, 0}};
-    static const way long_ways[] = {{true, NOTHING, STANDIN_COPIES, 2, 0}, {true, ALL, STANDIN_RANDOM, 1, 1}};
+    static const way short_ways[] = {
+            {true, NOTHING, STANDIN_LATE, 1, 0}, {false, ONE, STANDIN_RANDOM, 1, 0}};
+    static const way fp8_ways[] = {
+            {true, ALL, STANDIN_COPIES, 1, 0}, {false, ONE, STANDIN_LATE, 1, 0}};
+    static const way long_ways[] = {
+            {true, NOTHING, STANDIN_COPIES, 2, 0}, {true, ALL, STANDIN_RANDOM, 1, 1}};
     const bool is_fast = getenv("GLM_TEST_FAST") != NULL;
     (void)snprintf(dir, sizeof dir, "/tmp/cuda-spill-XXXXXX");
     if (!mkdtemp(dir)) return 1;

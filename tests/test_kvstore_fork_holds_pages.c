@@ -14,7 +14,8 @@ static kv_store *open(int n_overflow, bool by_windows) {
     kv_store *store = NULL;
     config.overflow.append_tokens = KVH_PAGE_TOKENS; /* three pages to work in, by windows two */
     config.overflow.appends_by_windows = by_windows;
-    config.host_bytes_max = kv_overflow_bytes(&config) + n_overflow * kv_overflow_tail_bytes(&config);
+    config.host_bytes_max =
+            kv_overflow_bytes(&config) + n_overflow * kv_overflow_tail_bytes(&config);
     CHECK(kv_store_open(&config, &store) == RT_OK);
     return store;
 }
@@ -39,7 +40,8 @@ static void check_idle_fork(bool by_windows) {
     CHECK(bytes_written_by(store, seq, 1, 1000) > 0);  /* the tail, as it has no place */
     grow(store, fork, 20, 5000);
     CHECK(kvh_holds(store, seq, LAYERS, 0, 28, 1000));
-    CHECK(kvh_holds(store, fork, LAYERS, 0, 7, 1000) && kvh_holds(store, fork, LAYERS, 7, 20, 5000));
+    CHECK(kvh_holds(store, fork, LAYERS, 0, 7, 1000) &&
+            kvh_holds(store, fork, LAYERS, 7, 20, 5000));
     kv_seq_free(fork);
     grow(store, seq, 1, 1000);
     CHECK(bytes_written_by(store, seq, 1, 1000) == 0);

@@ -138,7 +138,8 @@ static void step(model *m) {
     CHECK(stats.disk_bytes <= stats.disk_bytes_reserved);
     m->host_bytes_max = rt_max64(m->host_bytes_max, stats.host_bytes);
     for (int i = 0; i < SEQS; i++)
-        if (m->seqs[i].seq && (&m->seqs[i] == s || (dice >= 80 && dice < 90))) compare(m, &m->seqs[i]);
+        if (m->seqs[i].seq && (&m->seqs[i] == s || (dice >= 80 && dice < 90)))
+            compare(m, &m->seqs[i]);
 }
 
 /* What the store holds when all that was being written has been; answers are fetched by the next walk. */
@@ -176,7 +177,8 @@ static void run(uint64_t seed) {
     for (int i = 0; i < (getenv("GLM_TEST_FAST") ? OPERATIONS / 5 : OPERATIONS); i++) step(&m);
     for (int i = 0; i < SEQS; i++) kv_seq_free(m.seqs[i].seq);
     const kv_stats after = rest(m.store, before.disk_bytes_reserved);
-    (void)printf("seed %" PRIu64 ": %" PRId64 " bytes written, %" PRId64 " read, at most %" PRId64 " in memory\n",
+    (void)printf("seed %" PRIu64 ": %" PRId64 " bytes written, %" PRId64 " read, at most %" PRId64
+                 " in memory\n",
             seed, after.bytes_written, after.bytes_read, m.host_bytes_max);
     CHECK(after.pages_used == before.pages_used && after.pages_reserved == before.pages_reserved);
     CHECK(after.disk_bytes_reserved == before.disk_bytes_reserved && after.host_bytes == 0);

@@ -52,7 +52,8 @@ static void look(void) {
 
 static int deaths_by_crash(void) {
     int n = 0;
-    for (n_effects = 0; n_effects < kvh_memfs_n_effects(fs); n_effects += stride) n += !kvh_survives(look);
+    for (n_effects = 0; n_effects < kvh_memfs_n_effects(fs); n_effects += stride)
+        n += !kvh_survives(look);
     return n;
 }
 
@@ -69,7 +70,8 @@ static void check(const char *what, int deaths(void)) {
 }
 
 int main(void) {
-    if (getenv("GLM_TEST_FAST")) stride = 3; /* a process each, which the sanitizers make slow to fork */
+    if (getenv("GLM_TEST_FAST"))
+        stride = 3; /* a process each, which the sanitizers make slow to fork */
     static const kvh_fault faults[] = {KVH_FLIPPED, KVH_UNWRITTEN, KVH_ELSEWHERE};
     for (int i = 0; i < 3; i++) {
         fault = faults[i];

@@ -211,12 +211,15 @@ static void check_scripts(void) {
             "poppler-utils");
     expect_refusal("letter.docx", NULL, RT_EUNSUPPORTED, "apt-get install docx2txt");
     expect_refusal("letter.odt", NULL, RT_EUNSUPPORTED, "apt-get install odt2txt");
-    expect_refusal("novel.epub", NULL, RT_EUNSUPPORTED, "novel.epub is an EPUB book, and there is no pandoc");
+    expect_refusal("novel.epub", NULL, RT_EUNSUPPORTED,
+            "novel.epub is an EPUB book, and there is no pandoc");
     expect_refusal("letter.rtf", NULL, RT_EUNSUPPORTED, "apt-get install pandoc");
-    expect_refusal("z.zip", NULL, RT_EUSAGE, "z.zip is a zip archive that nothing here reads: unpack it");
+    expect_refusal(
+            "z.zip", NULL, RT_EUSAGE, "z.zip is a zip archive that nothing here reads: unpack it");
     write_script("pandoc", "echo \"$*\"");
     glm_document called = load("letter.rtf");
-    expect(strcmp(called.text, "-f rtf -t plain --wrap=none /dev/fd/3\n") == 0, "how pandoc is called", called.text);
+    expect(strcmp(called.text, "-f rtf -t plain --wrap=none /dev/fd/3\n") == 0,
+            "how pandoc is called", called.text);
     glm_document_free(&called);
     expect(unlink("bin/pandoc") == 0, "unlink", "bin/pandoc");
     expect_refusal("old.doc", NULL, RT_EUSAGE, "save it as PDF, .docx or .odt first");

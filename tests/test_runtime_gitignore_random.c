@@ -17,7 +17,7 @@ enum { AT_ONCE = 100, FILES = 14, LINES = 5, NAME = 64, FILES_MAX = AT_ONCE * FI
 
 typedef struct asked {
     char path[4 * NAME];
-    bool is_found; /* by the walk */
+    bool is_found;   /* by the walk */
     bool is_ignored; /* by git */
 } asked;
 
@@ -102,8 +102,8 @@ static void add_path(char *line, size_t room, int first) {
 
 static void add_tokens(char *line, size_t room) {
     static const char *const tokens[] = {"a", "b", "c", "*", "?", "/", "**", "**/", "/**", "[ab]",
-            "[!a]", "[a-c]", "[", "]", "\\", "[[:alnum:]]", "[[:nope:]]", "[[:", "[a-", "[\\]]", "-", "!",
-            "#", " ", "\\ ", "[]-a]", "[^]]", "[a/b]", "[--0]", "\xc3\xa9"};
+            "[!a]", "[a-c]", "[", "]", "\\", "[[:alnum:]]", "[[:nope:]]", "[[:", "[a-", "[\\]]",
+            "-", "!", "#", " ", "\\ ", "[]-a]", "[^]]", "[a/b]", "[--0]", "\xc3\xa9"};
     for (int64_t n = 1 + random_below(&state, 5); n > 0; n--)
         add(line, room, one_of(tokens, (int64_t)(sizeof tokens / sizeof *tokens)));
 }
@@ -118,7 +118,8 @@ static void add_line(char *text, size_t room, int first) {
         add_tokens(line, sizeof line);
     if (is_likely(30))
         add(line, sizeof line,
-                one_of((const char *const[]){"/", "/", "/*", "/**", " ", "  ", "\\ ", "\\  ", "\r", "\t", "//"},
+                one_of((const char *const[]){"/", "/", "/*", "/**", " ", "  ", "\\ ", "\\  ", "\r",
+                               "\t", "//"},
                         11));
     add(text, room, line);
     add(text, room, "\n");
@@ -156,7 +157,8 @@ static rt_status visit(void *context, const glm_walk_entry *entry) {
 static void ask_git(void) {
     char path[4 * NAME];
     FILE *out = fopen("../asked", "we");
-    for (int i = 0; i < n_files; i++) (void)fwrite(files[i].path, strlen(files[i].path) + 1, 1, out);
+    for (int i = 0; i < n_files; i++)
+        (void)fwrite(files[i].path, strlen(files[i].path) + 1, 1, out);
     (void)fclose(out);
     FILE *in = popen("git check-ignore --no-index -z --stdin <../asked", "re");
     size_t n = 0;
@@ -175,7 +177,8 @@ static void ask_git(void) {
 static void show(const char *path) {
     char command[160];
     const int number = atoi(path);
-    (void)snprintf(command, sizeof command, "cd %d && find . -name .gitignore -exec cat -A {} + -print", number);
+    (void)snprintf(command, sizeof command,
+            "cd %d && find . -name .gitignore -exec cat -A {} + -print", number);
     if (system(command) != 0) printf("no .gitignore can be shown\n");
 }
 

@@ -80,12 +80,15 @@ static void check_bounds(void) {
 
 /* What could not come to an end is refused at once: halves of a pair at the wrong place. */
 static void check_halves(void) {
-    static const char *const texts[] = {"{\"\\udc", "{\"\\uDf", "{\"\\ud800\\u0", "{\"\\ud800\\uda"};
+    static const char *const texts[] = {
+            "{\"\\udc", "{\"\\uDf", "{\"\\ud800\\u0", "{\"\\ud800\\uda"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
         glm_json_state state = {0};
         const size_t n = strlen(texts[i]);
-        for (size_t k = 0; k + 1 < n; k++) expect(glm_json_take(&state, (uint8_t)texts[i][k]), "halves", texts[i]);
-        expect(!glm_json_take(&state, (uint8_t)texts[i][n - 1]), "a half at the wrong place", texts[i]);
+        for (size_t k = 0; k + 1 < n; k++)
+            expect(glm_json_take(&state, (uint8_t)texts[i][k]), "halves", texts[i]);
+        expect(!glm_json_take(&state, (uint8_t)texts[i][n - 1]), "a half at the wrong place",
+                texts[i]);
     }
 }
 

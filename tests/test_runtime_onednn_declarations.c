@@ -38,20 +38,21 @@ _Static_assert(_Alignof(dnnl_product) >= _Alignof(dnnl_matmul_desc_t), "a produc
 _Static_assert(sizeof(dnnl_argument_at) == sizeof(dnnl_exec_arg_t), "an argument");
 _Static_assert(offsetof(dnnl_argument_at, memory) == offsetof(dnnl_exec_arg_t, memory), "memory");
 _Static_assert(sizeof(dnnl_versions) == sizeof(dnnl_version_t), "versions");
-_Static_assert(offsetof(dnnl_versions, cpu_runtime) == offsetof(dnnl_version_t, cpu_runtime), "runtime");
+_Static_assert(
+        offsetof(dnnl_versions, cpu_runtime) == offsetof(dnnl_version_t, cpu_runtime), "runtime");
 _Static_assert(sizeof(dnnl_dim_t) == sizeof(int64_t), "a dimension");
 
 /* Functions take and give what they are declared with, but for the types above and for const handles. */
-#define TAKES(function, ...) _Static_assert(_Generic(&function, __VA_ARGS__ : 1, default : 0), #function)
-TAKES(dnnl_engine_create, dnnl_status_t(*)(dnnl_engine_t *, dnnl_engine_kind_t, size_t));
-TAKES(dnnl_memory_desc_init_by_tag,
-        dnnl_status_t(*)(dnnl_memory_desc_t *, int, const dnnl_dims_t, dnnl_data_type_t,
-                dnnl_format_tag_t));
-TAKES(dnnl_memory_desc_get_size, size_t(*)(const dnnl_memory_desc_t *));
+#define TAKES(function, ...) \
+    _Static_assert(_Generic(&function, __VA_ARGS__ : 1, default : 0), #function)
+TAKES(dnnl_engine_create, dnnl_status_t (*)(dnnl_engine_t *, dnnl_engine_kind_t, size_t));
+TAKES(dnnl_memory_desc_init_by_tag, dnnl_status_t (*)(dnnl_memory_desc_t *, int, const dnnl_dims_t,
+                                            dnnl_data_type_t, dnnl_format_tag_t));
+TAKES(dnnl_memory_desc_get_size, size_t (*)(const dnnl_memory_desc_t *));
 TAKES(dnnl_primitive_execute,
-        dnnl_status_t(*)(const_dnnl_primitive_t, dnnl_stream_t, int, const dnnl_exec_arg_t *));
+        dnnl_status_t (*)(const_dnnl_primitive_t, dnnl_stream_t, int, const dnnl_exec_arg_t *));
 TAKES(dnnl_memory_create,
-        dnnl_status_t(*)(dnnl_memory_t *, const dnnl_memory_desc_t *, dnnl_engine_t, void *));
+        dnnl_status_t (*)(dnnl_memory_t *, const dnnl_memory_desc_t *, dnnl_engine_t, void *));
 
 int main(void) {
     return 0;

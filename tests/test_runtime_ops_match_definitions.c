@@ -38,7 +38,8 @@ static void check_linear(const glm_ops *ops) {
     static const rt_dtype dtypes[] = {RT_BF16, RT_F16, RT_F32};
     static const int64_t shapes[][3] = {{16, 1, 1}, {1, 7, 3}, {33, 512, 27}, {64, 513, 13},
             {100, 1025, 12}, {150, 1100, 25}, {149, 64, 26}, {80, 600, 4}, {128, 511, 6},
-            {112, 65, 2}, {144, 70, 5}, {112, 66, 9}, {150, 41, 16}, {150, 800, 17}, {150, 800, 20}};
+            {112, 65, 2}, {144, 70, 5}, {112, 66, 9}, {150, 41, 16}, {150, 800, 17},
+            {150, 800, 20}};
     for (int d = 0; d < 3; d++)
         for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
             const help_linear_shape shape = {.dtype = dtypes[d],

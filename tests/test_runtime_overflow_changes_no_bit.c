@@ -207,8 +207,9 @@ static void check_cost(run *r, int64_t peak_bytes) {
     printf("%s: %" PRId64 " found; prefill %.1f s; extents of %" PRId32 " x %" PRId32
            " tokens, chunk %" PRId64 ", %" PRId64 " bytes read in %" PRId64 " passes over %" PRId64
            "; peak %.3f of the plan\n",
-            r->setup->name, r->n_found, r->prefill_s, plan->kv_extent_tokens, plan->kv_window_extents, plan->chunk,
-            r->read_bytes, r->n_passes, r->n_passes ? r->spilled_bytes / r->n_passes : 0,
+            r->setup->name, r->n_found, r->prefill_s, plan->kv_extent_tokens,
+            plan->kv_window_extents, plan->chunk, r->read_bytes, r->n_passes,
+            r->n_passes ? r->spilled_bytes / r->n_passes : 0,
             (double)peak_bytes / (double)plan->total_bytes);
     if (plan->kv_overflows != (r->setup->share > 0.0)) {
         printf("FAIL %s: overflows %d\n", r->setup->name, plan->kv_overflows);

@@ -16,8 +16,10 @@ static const glm_checkpoint *checkpoint;
 
 static void require(bool holds, const char *what, const glm_plan *plan) {
     if (holds) return;
-    printf("FAIL %s: %s, %" PRId64 " bytes must find room, the limit is %" PRId64 ", at most %" PRId64 " tokens fit\n",
-            what, plan->fits ? "fits" : "refused", plan->kv_must_bytes, plan->kv_disk_limit_bytes, plan->fitting_len);
+    printf("FAIL %s: %s, %" PRId64 " bytes must find room, the limit is %" PRId64
+           ", at most %" PRId64 " tokens fit\n",
+            what, plan->fits ? "fits" : "refused", plan->kv_must_bytes, plan->kv_disk_limit_bytes,
+            plan->fitting_len);
     exit(1);
 }
 
@@ -49,7 +51,8 @@ static void check_cap(bool keeps_all, const char *what) {
 
 /* A drive with just enough room for the book, stored with a ratio, and then stopped. */
 static void check_continuation(double ratio) {
-    const int64_t drive = plan_of(true, 1, 1, 0).kv_must_bytes / 8 * 10 + RT_MIB; /* eight tenths may be taken */
+    const int64_t drive =
+            plan_of(true, 1, 1, 0).kv_must_bytes / 8 * 10 + RT_MIB; /* eight tenths may be taken */
     for (int percent = 0; percent <= 100; percent += 25) {
         const int64_t stored = (int64_t)((double)N_TOKENS * RAW_BYTES * percent / 100.0 / ratio);
         const glm_plan plan = plan_of(true, 0, drive - stored, stored);

@@ -13,7 +13,15 @@
 #include "help_expect.h"
 #include "help_ranks.h"
 
-enum { N_VOCAB = 300, N_LAYERS = 3, N_SESSIONS = 6, N_ROUNDS = 4, TEXT = 600, ROOM = 420, CHUNK = 128 };
+enum {
+    N_VOCAB = 300,
+    N_LAYERS = 3,
+    N_SESSIONS = 6,
+    N_ROUNDS = 4,
+    TEXT = 600,
+    ROOM = 420,
+    CHUNK = 128
+};
 
 typedef struct setup {
     const char *name;

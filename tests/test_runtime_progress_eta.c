@@ -38,7 +38,8 @@ static void expect(int64_t before, int64_t done, const char *want) {
     char text[256];
     line_of(before, done, text);
     if (strstr(text, want)) return;
-    printf("FAIL from %d to %d of 1000: \"%s\", wanted \"%s\"\n", (int)before, (int)done, text, want);
+    printf("FAIL from %d to %d of 1000: \"%s\", wanted \"%s\"\n", (int)before, (int)done, text,
+            want);
     exit(1);
 }
 

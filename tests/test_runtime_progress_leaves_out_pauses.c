@@ -7,9 +7,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "help_check.h"
 #include "runtime/base/log.h"
 #include "runtime/cli.h"
-#include "help_check.h"
 
 static const double pause_s = 0.3;
 

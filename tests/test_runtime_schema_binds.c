@@ -30,27 +30,33 @@ static json_t *draw_object(int depth) {
     json_t *schema = json_pack("{s:s, s:{}, s:[]}", "type", "object", "properties", "required");
     for (int i = 0; i < N_NAMES; i++) {
         if (below(2)) continue;
-        (void)json_object_set_new(json_object_get(schema, "properties"), names[i], draw_schema(depth + 1));
-        if (below(2)) (void)json_array_append_new(json_object_get(schema, "required"), json_string(names[i]));
+        (void)json_object_set_new(
+                json_object_get(schema, "properties"), names[i], draw_schema(depth + 1));
+        if (below(2))
+            (void)json_array_append_new(json_object_get(schema, "required"), json_string(names[i]));
     }
     const int64_t other = below(4);
-    if (other == 0) (void)json_object_set_new(schema, "additionalProperties", draw_schema(depth + 1));
+    if (other == 0)
+        (void)json_object_set_new(schema, "additionalProperties", draw_schema(depth + 1));
     if (other > 1) (void)json_object_set_new(schema, "additionalProperties", json_false());
     return schema;
 }
 
 static json_t *draw_enum(void) {
-    json_t *all = json_pack("[i, i, f, s, s, n, b, [i, s], {s:i}, i]", 1, 12, 0.5, "a", "ab\n", true, 1, "x", "k", 7, -3);
+    json_t *all = json_pack("[i, i, f, s, s, n, b, [i, s], {s:i}, i]", 1, 12, 0.5, "a", "ab\n",
+            true, 1, "x", "k", 7, -3);
     json_t *some = json_array();
     for (size_t i = 0; i < json_array_size(all); i++)
         if (below(2) || i == 0) (void)json_array_append(some, json_array_get(all, i));
     json_decref(all);
-    return below(4) ? json_pack("{s:o}", "enum", some) : json_pack("{s:o, s:s}", "enum", some, "type", "integer");
+    return below(4) ? json_pack("{s:o}", "enum", some)
+                    : json_pack("{s:o, s:s}", "enum", some, "type", "integer");
 }
 
 static json_t *draw_any(int depth) {
     json_t *list = json_array();
-    for (int64_t n = 1 + below(3); n > 0; n--) (void)json_array_append_new(list, draw_schema(depth + 1));
+    for (int64_t n = 1 + below(3); n > 0; n--)
+        (void)json_array_append_new(list, draw_schema(depth + 1));
     return json_pack("{s:o, s:s}", "anyOf", list, "title", "any");
 }
 
@@ -79,8 +85,8 @@ static json_t *draw_schema(int depth) {
 
 static json_t *draw_root(void) {
     json_t *root = below(4) ? draw_object(0) : draw_any(0);
-    (void)json_object_set_new(root, "$defs",
-            json_pack("{s:o, s:o}", "one", draw_schema(1), "two", draw_object(2)));
+    (void)json_object_set_new(
+            root, "$defs", json_pack("{s:o, s:o}", "one", draw_schema(1), "two", draw_object(2)));
     return root;
 }
 
@@ -89,12 +95,15 @@ static json_t *draw_root(void) {
 static const json_t *resolve(const json_t *root, const json_t *schema) {
     const char *reference = json_string_value(json_object_get(schema, "$ref"));
     if (!reference) return schema;
-    return resolve(root, json_object_get(json_object_get(root, "$defs"), strrchr(reference, '/') + 1));
+    return resolve(
+            root, json_object_get(json_object_get(root, "$defs"), strrchr(reference, '/') + 1));
 }
 
 static bool is_of_type(const json_t *value, const char *type) {
-    static const char *const of[] = {"object", "array", "string", "integer", "number", "boolean", "boolean", "null"};
-    return strcmp(of[json_typeof(value)], type) == 0 || (json_is_integer(value) && strcmp(type, "number") == 0);
+    static const char *const of[] = {
+            "object", "array", "string", "integer", "number", "boolean", "boolean", "null"};
+    return strcmp(of[json_typeof(value)], type) == 0 ||
+           (json_is_integer(value) && strcmp(type, "number") == 0);
 }
 
 static bool is_valid(const json_t *root, const json_t *schema, const json_t *value);
@@ -134,9 +143,12 @@ static bool is_valid(const json_t *root, const json_t *schema, const json_t *val
     size_t i = 0;
     const json_t *one = NULL;
     bool is_right = !type || json_is_string(type);
-    json_array_foreach(type, i, one) is_right = is_right || is_of_type(value, json_string_value(one));
-    if (!is_right || (json_is_string(type) && !is_of_type(value, json_string_value(type)))) return false;
-    if (json_object_get(schema, "enum") && !is_one_of(json_object_get(schema, "enum"), value)) return false;
+    json_array_foreach(type, i, one) is_right =
+            is_right || is_of_type(value, json_string_value(one));
+    if (!is_right || (json_is_string(type) && !is_of_type(value, json_string_value(type))))
+        return false;
+    if (json_object_get(schema, "enum") && !is_one_of(json_object_get(schema, "enum"), value))
+        return false;
     if (constant && !json_equal(constant, value)) return false;
     is_right = !any;
     json_array_foreach(any, i, one) is_right = is_right || is_valid(root, one, value);
@@ -210,13 +222,15 @@ static int check_drawn(const json_t *root, const glm_schema *schema, const char 
             return 0;
         }
         text[n++] = (char)byte;
-        expect(glm_schema_take(schema, &b.by_schema, &b.json, (uint8_t)byte), "a byte that may follow", shown);
+        expect(glm_schema_take(schema, &b.by_schema, &b.json, (uint8_t)byte),
+                "a byte that may follow", shown);
     }
     text[n] = '\0';
     json_error_t error;
     json_t *value = json_loads(text, 0, &error);
     const bool is_beyond = !value && json_error_code(&error) == json_error_numeric_overflow;
-    if (is_beyond || !glm_json_is_whole(&b.json)) return 0; /* no form knows of that; it grew and grew */
+    if (is_beyond || !glm_json_is_whole(&b.json))
+        return 0; /* no form knows of that; it grew and grew */
     if (!value || !is_valid(root, root, value)) {
         printf("FAIL %s: %s\nis not of %s\n", value ? "invalid" : error.text, text, shown);
         n_failed++;
@@ -245,7 +259,8 @@ static json_t *draw_value(const json_t *root, const json_t *schema, int depth) {
     const json_t *list = json_object_get(schema, "enum");
     const char *type = json_string_value(json_object_get(schema, "type"));
     if (any) {
-        found = draw_value(root, json_array_get(any, (size_t)below((int64_t)json_array_size(any))), depth);
+        found = draw_value(
+                root, json_array_get(any, (size_t)below((int64_t)json_array_size(any))), depth);
     } else if (json_object_get(schema, "const")) {
         found = json_incref(json_object_get(schema, "const"));
     } else if (list) {
@@ -253,7 +268,8 @@ static json_t *draw_value(const json_t *root, const json_t *schema, int depth) {
     } else if (depth < 8 && type && strcmp(type, "array") == 0) {
         found = json_array();
         for (int64_t n = below(3); n > 0; n--)
-            (void)json_array_append_new(found, draw_value(root, json_object_get(schema, "items"), depth + 1));
+            (void)json_array_append_new(
+                    found, draw_value(root, json_object_get(schema, "items"), depth + 1));
     } else if (depth < 8 && type && strcmp(type, "object") == 0) {
         found = json_object();
         for (int64_t k = below(N_NAMES), i = k; i < k + N_NAMES; i++) {
@@ -315,7 +331,8 @@ static void check_many(uint64_t seed, int64_t n) {
         free(shown);
         json_decref(root);
     }
-    printf("%lld schemas, %lld texts, %lld values\n", (long long)n_compiled, (long long)n_drawn, (long long)n_values);
+    printf("%lld schemas, %lld texts, %lld values\n", (long long)n_compiled, (long long)n_drawn,
+            (long long)n_values);
     expect(n_drawn > n / 2 && n_values > n, "enough of all", "");
 }
 
@@ -326,7 +343,8 @@ static void check_text(const char *source, const char *text, bool is_taken) {
     glm_schema *schema = NULL;
     bool is_whole = false;
     require(glm_schema_compile(root, &schema), source);
-    expect((takes(schema, text, &is_whole) && is_whole) == is_taken, is_taken ? "not taken" : "taken", text);
+    expect((takes(schema, text, &is_whole) && is_whole) == is_taken,
+            is_taken ? "not taken" : "taken", text);
     glm_schema_free(schema);
     json_decref(root);
 }
@@ -372,11 +390,14 @@ static void check_refusals(void) {
     check_refusal("{\"$ref\":\"#\"}", "$ref \"#\" at #");
     check_refusal("{\"anyOf\":[{\"$ref\":\"#\"}]}", "nested 32 deep");
     check_refusal("{\"anyOf\":[{\"$ref\":\"#\"},{\"type\":\"object\"}]}", "alternatives");
-    check_refusal("{\"type\":\"object\",\"properties\":{\"a\":{\"$ref\":\"#\"}},\"required\":[\"a\"]}", "nested 32 deep");
+    check_refusal(
+            "{\"type\":\"object\",\"properties\":{\"a\":{\"$ref\":\"#\"}},\"required\":[\"a\"]}",
+            "nested 32 deep");
     check_refusal("{\"type\":\"array\"}", "an answer is an object");
     check_refusal("{\"type\":\"text\"}", "type at #");
     check_refusal("{\"enum\":[1],\"type\":\"string\"}", "enum at #");
-    check_refusal("{\"required\":[\"a\"],\"additionalProperties\":false}", "\"a\" at # is required");
+    check_refusal(
+            "{\"required\":[\"a\"],\"additionalProperties\":false}", "\"a\" at # is required");
     check_refusal("{\"properties\":{\"a\":false}}", "#/properties/a must be an object");
     check_refusal("{\"anyOf\":[{}],\"type\":\"object\"}", "\"type\" beside \"anyOf\"");
 }

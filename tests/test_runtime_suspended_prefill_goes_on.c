@@ -53,7 +53,7 @@ typedef struct outcome {
     int64_t n_reused;
     double left_before; /* FLOP, when it began */
     double left;        /* and when it ended */
-    float *row; /* NULL: stopped */
+    float *row;         /* NULL: stopped */
     int64_t vocab;
 } outcome;
 

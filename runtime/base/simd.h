@@ -19,8 +19,8 @@
 #include "float16.h"
 #include "size.h"
 
-#define SIMD_INLINE       static inline __attribute__((always_inline, unused))
-#define SIMD_OUTLINE      static __attribute__((noinline))
+#define SIMD_INLINE  static inline __attribute__((always_inline, unused))
+#define SIMD_OUTLINE static __attribute__((noinline))
 /* A tile's loops. TSan does not follow them, which read every number many times over: their callers tell it once, by
  * simd_reads and simd_writes, of the memory that is not the calling thread's own. */
 #define SIMD_TILE         SIMD_OUTLINE __attribute__((no_sanitize("thread")))
@@ -152,8 +152,7 @@ SIMD_INLINE vfloat simd_load_u8(const uint8_t *from) {
 /* Codes of e4m3, times 2^-8: exponent and mantissa lie in f16's as they are, below a bias of 15 instead of 7. */
 SIMD_INLINE vfloat simd_load_e4m3(const uint8_t *from) {
 #if defined(__AVX512F__)
-    const __m256i wide =
-            _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)from));
+    const __m256i wide = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)from));
     const __m256i half = _mm256_and_si256(_mm256_slli_epi16(wide, 7), _mm256_set1_epi16(~0x4000));
     return (vfloat)_mm512_cvtph_ps(half);
 #elif defined(__F16C__)

@@ -72,7 +72,8 @@ static int64_t suffix_factor(const char *suffix, bool is_bytes) {
 }
 
 rt_status rt_parse_size(const char *text, bool is_bytes, int64_t *out) {
-    const char *what = is_bytes ? "a size such as 512M or 12G" : "a whole number such as 4096, 128k or 1M";
+    const char *what =
+            is_bytes ? "a size such as 512M or 12G" : "a whole number such as 4096, 128k or 1M";
     if (text[0] < '0' || text[0] > '9') return rt_fail(RT_EUSAGE, "\"%s\" is not %s", text, what);
 
     char *end = NULL;

@@ -21,17 +21,17 @@ extern "C" {
 /* The numbers are stable; main.c maps them to exit codes. */
 typedef enum rt_status {
     RT_OK = 0,
-    RT_EUSAGE = 1,       /* the caller or the user asked for something that has no meaning */
-    RT_ENOMEM = 2,       /* the machine refused memory that the plan had granted */
-    RT_EIO = 3,          /* a file or device failed; errno's text is in the message */
-    RT_ENOFIT = 4,       /* the budgets do not hold it; the message says what would fit */
-    RT_EMODEL = 5,       /* a checkpoint, config or tokenizer file is not what it must be */
-    RT_ECORRUPT = 6,     /* stored bytes do not match their checksum */
-    RT_EPEER = 7,        /* another rank is gone or disagrees */
-    RT_ENUMERIC = 8,     /* NaN or Inf where a number is needed */
-    RT_EINTERRUPTED = 9, /* the user asked to stop; what was finished is kept */
+    RT_EUSAGE = 1,        /* the caller or the user asked for something that has no meaning */
+    RT_ENOMEM = 2,        /* the machine refused memory that the plan had granted */
+    RT_EIO = 3,           /* a file or device failed; errno's text is in the message */
+    RT_ENOFIT = 4,        /* the budgets do not hold it; the message says what would fit */
+    RT_EMODEL = 5,        /* a checkpoint, config or tokenizer file is not what it must be */
+    RT_ECORRUPT = 6,      /* stored bytes do not match their checksum */
+    RT_EPEER = 7,         /* another rank is gone or disagrees */
+    RT_ENUMERIC = 8,      /* NaN or Inf where a number is needed */
+    RT_EINTERRUPTED = 9,  /* the user asked to stop; what was finished is kept */
     RT_EUNSUPPORTED = 10, /* this build or machine lacks it; the message says what is needed */
-    RT_EDEVICE = 11      /* a GPU or its driver refused or failed */
+    RT_EDEVICE = 11       /* a GPU or its driver refused or failed */
 } rt_status;
 
 /* Record why, as printf, and return `status`. Replaces the calling thread's previous text. Control

@@ -16,7 +16,7 @@ typedef struct srv_error {
     char message[SRV_ERROR_TEXT];
     int64_t n_prompt; /* context_length_exceeded: tokens of the prompt and of the context */
     int64_t n_context;
-    int retry_after_s; /* 0: not said */
+    int retry_after_s;          /* 0: not said */
     char allow[SRV_ALLOW_TEXT]; /* 405: the methods of the path */
 } srv_error;
 

@@ -282,10 +282,10 @@ static json_t *answer(const srv_request *request, const char *object, const char
     json_t *choices = json_array();
     for (int i = 0; i < request->settings.n_choices; i++)
         (void)json_array_append_new(choices, write_choice(request, i, tokenizer));
-    return json_pack("{s:s, s:s, s:I, s:s, s:s, s:o, s:o, s:o}", "id", request->id, "object", object,
-            "created", (json_int_t)request->created_s, "model", model_name, "system_fingerprint",
-            request->system_fingerprint, "choices", choices,
-            "usage", srv_usage_json(request), "timings", srv_timings_json(request));
+    return json_pack("{s:s, s:s, s:I, s:s, s:s, s:o, s:o, s:o}", "id", request->id, "object",
+            object, "created", (json_int_t)request->created_s, "model", model_name,
+            "system_fingerprint", request->system_fingerprint, "choices", choices, "usage",
+            srv_usage_json(request), "timings", srv_timings_json(request));
 }
 
 json_t *srv_chat_json(

@@ -163,8 +163,7 @@ static glm_sampling sampling_of(const srv_sequence *sequence) {
     return sampling;
 }
 
-rt_status srv_sequence_next(
-        srv_sequence *sequence, glm_session *session, srv_finish *finish) {
+rt_status srv_sequence_next(srv_sequence *sequence, glm_session *session, srv_finish *finish) {
     srv_request *request = sequence->request;
     const glm_engine *engine = session->engine;
     const glm_sampling sampling = sampling_of(sequence);

@@ -177,7 +177,8 @@ static void arrive_once(int bar, int bytes, emu_site site) {
     emu_join(&b.fenced, &t->fenced);
     emu_tick(t);
     b.tx += bytes;
-    if (b.tx > COUNT_MAX) emu_found(site, "mbarrier %u: %lld bytes expected in a phase", b.at, (long long)b.tx);
+    if (b.tx > COUNT_MAX)
+        emu_found(site, "mbarrier %u: %lld bytes expected in a phase", b.at, (long long)b.tx);
     if (b.pending == 0)
         emu_found(site, "mbarrier %u: more than %d arrivals in a phase", b.at, b.expected);
     b.pending--;
@@ -200,14 +201,16 @@ static int64_t phase_meant(const mbar &b, int bar, uint32_t parity, emu_site sit
     const int64_t n_known = t->clock.at[emu_mbar_agent(bar)];
     const int64_t phase = (n_known & 1) == parity ? n_known : n_known - 1;
     if (b.waited[t->index].phase == phase)
-        emu_found(site, "mbarrier %u: phase %lld, for which this thread has waited, or the next but one?", b.at,
-                (long long)phase);
+        emu_found(site,
+                "mbarrier %u: phase %lld, for which this thread has waited, or the next but one?",
+                b.at, (long long)phase);
     return phase;
 }
 
 static void check_in_time(const mbar &b, int64_t phase, emu_site site) {
     if (b.phase > phase + 1)
-        emu_found(site, "mbarrier %u: a wait for phase %lld, when %u are over", b.at, (long long)phase, b.phase);
+        emu_found(site, "mbarrier %u: a wait for phase %lld, when %u are over", b.at,
+                (long long)phase, b.phase);
 }
 
 /* Lanes may come apart wherever nothing makes them meet: those that wait at all have seen the last phase that this one
@@ -217,10 +220,11 @@ static void check_lanes(const mbar &b, emu_site site) {
     const auto &mine = b.waited[t->index];
     for (int i = t->index / EMU_WARP * EMU_WARP; i < (t->index / EMU_WARP + 1) * EMU_WARP; i++) {
         const auto &other = b.waited[i];
-        if (i == t->index || mine.phase == -2 || other.phase == -2 || other.phase > mine.phase) continue;
+        if (i == t->index || mine.phase == -2 || other.phase == -2 || other.phase > mine.phase)
+            continue;
         if (other.phase < mine.phase || other.n_met >= t->n_met)
-            emu_found(site, "mbarrier %u: a wait, and thread %d may not have seen phase %lld yet", b.at, i,
-                    (long long)mine.phase);
+            emu_found(site, "mbarrier %u: a wait, and thread %d may not have seen phase %lld yet",
+                    b.at, i, (long long)mine.phase);
     }
 }
 

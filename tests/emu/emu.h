@@ -68,7 +68,7 @@ struct emu_thread {
     void *sp;
     void *fake_stack; /* ASan's, while switched away */
     bool is_done;
-    bool is_any; /* what came of the last barrier's votes */
+    bool is_any;           /* what came of the last barrier's votes */
     const char *waits_for; /* NULL: can run */
     emu_site waits_at;
     uint32_t n_met; /* what all lanes of its warp have come to, so far: barriers and collectives */

@@ -225,7 +225,8 @@ void emu_run(const emu_launch &how, const std::function<void()> &what) {
     if (how.threads > EMU_THREADS_MAX || how.threads % EMU_WARP)
         emu_found(emu_site{"", 0}, "a launch of %d threads a block", how.threads);
     if (how.grid_x < 1 || how.grid_x > INT32_MAX || how.grid_y < 1 || how.grid_y > 65535)
-        emu_found(emu_site{"", 0}, "a launch of %lld x %lld blocks", (long long)how.grid_x, (long long)how.grid_y);
+        emu_found(emu_site{"", 0}, "a launch of %lld x %lld blocks", (long long)how.grid_x,
+                (long long)how.grid_y);
     emu_global_reset();
     std::vector<int64_t> order;
     for (int64_t i = 0; i < how.grid_x * how.grid_y; i++)
@@ -300,7 +301,8 @@ void emu_meet(int n, const char *what, int immediate, void *args,
 
 void emu_join(emu_clock *to, const emu_clock *from) {
     for (int i = 0; i < launch.threads; i++) to->at[i] = std::max(to->at[i], from->at[i]);
-    for (int i = EMU_THREADS_MAX; i < EMU_AGENTS_MAX; i++) to->at[i] = std::max(to->at[i], from->at[i]);
+    for (int i = EMU_THREADS_MAX; i < EMU_AGENTS_MAX; i++)
+        to->at[i] = std::max(to->at[i], from->at[i]);
 }
 
 void emu_tick(emu_thread *thread) {
@@ -324,7 +326,8 @@ static void barrier_pass(
     const bool is_vote = strcmp(what, "bar.red") == 0;
     if (b->n_here == 0) *b = barrier{0, n, is_vote, false, {}, {}, {}, {}};
     if (b->n != n) emu_found(site, "barrier of %d threads, others say %d", n, b->n);
-    if (b->is_vote != is_vote) emu_found(site, "%s at a barrier where others are with another instruction", what);
+    if (b->is_vote != is_vote)
+        emu_found(site, "%s at a barrier where others are with another instruction", what);
     emu_join(&b->clock, &self->clock);
     emu_join(&b->fenced, &self->fenced);
     emu_tick(self);

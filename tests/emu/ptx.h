@@ -114,7 +114,8 @@ static inline void ptx_store_shared_float(float *to, float v, EMU_SITE) {
     emu_global_store(to, v, site);
 }
 static inline void emu_aligned(const float *at, size_t bytes, emu_site site) {
-    if ((uintptr_t)at % bytes) emu_found(site, "%d bytes at %p: not aligned", (int)bytes, (const void *)at);
+    if ((uintptr_t)at % bytes)
+        emu_found(site, "%d bytes at %p: not aligned", (int)bytes, (const void *)at);
 }
 static inline void ptx_store_shared_float2(float *to, float2 v, EMU_SITE) {
     emu_aligned(to, 8, site);

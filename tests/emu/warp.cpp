@@ -111,7 +111,8 @@ void emu_stmatrix_trans(const uint32_t *r, uint32_t at, emu_site site) {
                     for (int row = 0; row < 8; row++) {
                         lane *to = (lane *)args[8 * m + row];
                         columns |= 1u << (to->at / 16 % 8);
-                        for (int i = 0; i < 8; i++) { /* M[g][c] is in lane 4g + c / 2, half c % 2 */
+                        for (int i = 0; i < 8;
+                                i++) { /* M[g][c] is in lane 4g + c / 2, half c % 2 */
                             const int g = is_trans ? i : row, c = is_trans ? row : i;
                             to->row[i] = half_of(((lane *)args[4 * g + c / 2])->r[m], c % 2);
                         }

@@ -79,7 +79,8 @@ void read_operand(uint64_t desc, bool is_b, bool is_mn_major, bool is_f16, int n
     const uint32_t sbo = (uint32_t)(desc >> 32 & 0x3fffu) << 4;
     if (desc >> 62 != 1) emu_found(site, "wgmma descriptor without the 128-byte swizzle");
     if (desc >> 49 & 7) emu_found(site, "wgmma descriptor with a base offset");
-    if (start & 0x380) emu_found(site, "wgmma descriptor of shared %u, without a base offset", start);
+    if (start & 0x380)
+        emu_found(site, "wgmma descriptor of shared %u, without a base offset", start);
     /* Bugs in B alone: what is wrong in both operands alike cancels. */
     if (is_b && emu_is_wrong(EMU_BUG_TRANS_WRONG, site)) is_mn_major = !is_mn_major;
     if (is_b && is_mn_major && emu_is_wrong(EMU_BUG_STRIDE_WRONG, site)) lbo = 1024;
@@ -96,7 +97,8 @@ void read_operand(uint64_t desc, bool is_b, bool is_mn_major, bool is_f16, int n
             uint16_t chunk[8];
             emu_read_async(swizzled(at) ^ shift, 16, chunk, clock, site);
             for (int i = 0; i < 8; i++)
-                *(is_mn_major ? &to[inner + i][outer] : &to[outer][inner + i]) = number(chunk[i], is_f16);
+                *(is_mn_major ? &to[inner + i][outer] : &to[outer][inner + i]) =
+                        number(chunk[i], is_f16);
         }
 }
 
@@ -122,12 +124,13 @@ void keep_registers(fenced_registers *f) {
 
 /* Thread t's registers are at registers(t); whether they are read. */
 template <class REGISTERS>
-void check_fenced(
-        group_state *g, int n, const REGISTERS &registers, bool is_read, const char *what, emu_site site) {
+void check_fenced(group_state *g, int n, const REGISTERS &registers, bool is_read, const char *what,
+        emu_site site) {
     for (const fenced_registers &f : g->fenced) {
         if (f.n != n || f.registers[0] != registers(0)) continue;
         for (int t = 0; is_read && f.is_kept && t < EMU_GROUP; t++)
-            if (f.registers[t] == registers(t) && memcmp(registers(t), &f.value[(size_t)(t * n)], (size_t)n * 4) != 0)
+            if (f.registers[t] == registers(t) &&
+                    memcmp(registers(t), &f.value[(size_t)(t * n)], (size_t)n * 4) != 0)
                 emu_found(site, "%s of wgmma was written since the wgmma.fence", what);
         return;
     }
@@ -142,7 +145,8 @@ accumulator *find_accumulator(group_state *g, void **all, emu_site site) {
     for (auto &acc : g->accumulators)
         if (acc->registers[0] == ((args *)all[0])->d) return acc.get();
     const args *first = (args *)all[0];
-    check_fenced(g, first->product.n / 2, [all](int t) { return (const uint32_t *)((args *)all[t])->d; },
+    check_fenced(
+            g, first->product.n / 2, [all](int t) { return (const uint32_t *)((args *)all[t])->d; },
             first->is_sum, "an accumulator", site);
     g->accumulators.emplace_back(new accumulator);
     accumulator *acc = g->accumulators.back().get();
@@ -159,7 +163,9 @@ accumulator *find_accumulator(group_state *g, void **all, emu_site site) {
 }
 
 void read_registers(group_state *g, void **all, float (*to)[K], emu_site site) {
-    check_fenced(g, 4, [all](int t) { return ((args *)all[t])->a_regs; }, true, "a register operand", site);
+    check_fenced(
+            g, 4, [all](int t) { return ((args *)all[t])->a_regs; }, true, "a register operand",
+            site);
     g->operands.emplace_back(new operand_registers);
     operand_registers *op = g->operands.back().get();
     op->group = g->open_group;
@@ -189,8 +195,10 @@ void issue(void **all, emu_site site) {
     if (first.a_regs)
         read_registers(g, all, a, site);
     else
-        read_operand(first.a, false, product.is_a_mn_major, product.is_f16, M, a, g->open_group + 1, site);
-    read_operand(first.b, true, product.is_b_mn_major, product.is_f16, product.n, b, g->open_group + 1, site);
+        read_operand(first.a, false, product.is_a_mn_major, product.is_f16, M, a, g->open_group + 1,
+                site);
+    read_operand(first.b, true, product.is_b_mn_major, product.is_f16, product.n, b,
+            g->open_group + 1, site);
     accumulator *acc = find_accumulator(g, all, site);
     acc->last_group = g->open_group;
     static float bt[K][N_MAX];
@@ -301,7 +309,8 @@ void emu_wgmma(const emu_product &product, float *d, const uint32_t *a_regs, uin
         int is_sum, emu_site site) {
     args mine = {product, d, a_regs, a, b, is_sum};
     emu_meet(
-            EMU_GROUP, "wgmma.mma_async", product.n, &mine, [=](void **all) { issue(all, site); }, site);
+            EMU_GROUP, "wgmma.mma_async", product.n, &mine, [=](void **all) { issue(all, site); },
+            site);
 }
 
 float emu_f16_number(uint16_t f16) {
@@ -329,7 +338,8 @@ uint16_t emu_f16(float v) {
 void emu_set_registers(int n, bool is_take, emu_site site) {
     if (n < 24 || n > 256 || n % 8) emu_found(site, "setmaxnreg %d", n);
     int *mine = &registers_of[emu_self()->index / EMU_GROUP];
-    if (is_take ? n < *mine : n > *mine) emu_found(site, "setmaxnreg.%s %d of %d", is_take ? "inc" : "dec", n, *mine);
+    if (is_take ? n < *mine : n > *mine)
+        emu_found(site, "setmaxnreg.%s %d of %d", is_take ? "inc" : "dec", n, *mine);
     emu_meet(
             EMU_GROUP, "setmaxnreg", is_take ? n : -n, NULL, [=](void **) { *mine = n; }, site);
 }

@@ -144,8 +144,8 @@ cublasStatus_t cublasLtMatmulPreferenceDestroy(cublasLtMatmulPreference_t prefer
     return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasLtMatmulPreferenceSetAttribute(cublasLtMatmulPreference_t,
-        cublasLtMatmulPreferenceAttributes_t, const void *, size_t) {
+cublasStatus_t cublasLtMatmulPreferenceSetAttribute(
+        cublasLtMatmulPreference_t, cublasLtMatmulPreferenceAttributes_t, const void *, size_t) {
     return CUBLAS_STATUS_SUCCESS;
 }
 

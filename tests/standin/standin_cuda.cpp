@@ -69,9 +69,9 @@ std::recursive_mutex lock;
 std::map<char *, block> device_blocks;
 std::map<char *, size_t> pinned_blocks;
 std::vector<cudaStream_t> streams;
-int depth; /* > 0: the device is working */
+int depth;          /* > 0: the device is working */
 int64_t n_computed; /* kernels that the first stream has run */
-bool is_broken; /* a kernel has failed: so does everything after */
+bool is_broken;     /* a kernel has failed: so does everything after */
 thread_local cudaError_t last_error = cudaSuccess;
 uint64_t random_state;
 
@@ -147,7 +147,8 @@ void device_ends() {
 }
 
 template <typename MAP>
-bool contains(const MAP &blocks, const void *at, size_t bytes, size_t (*size)(const MAP &, char *)) {
+bool contains(
+        const MAP &blocks, const void *at, size_t bytes, size_t (*size)(const MAP &, char *)) {
     auto next = blocks.upper_bound((char *)(uintptr_t)at);
     if (next == blocks.begin()) return false;
     char *begin = std::prev(next)->first;
@@ -370,13 +371,26 @@ cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, in
     guard held(lock);
     const int capability = state()->capability;
     switch (attribute) { /* an H100's, where nothing was asked for */
-    case cudaDevAttrComputeCapabilityMajor: *value = capability / 10; break;
-    case cudaDevAttrComputeCapabilityMinor: *value = capability % 10; break;
-    case cudaDevAttrMultiProcessorCount: *value = 132; break;
-    case cudaDevAttrClockRate: *value = 1980000; break;
-    case cudaDevAttrMemoryClockRate: *value = 2619000; break;
-    case cudaDevAttrGlobalMemoryBusWidth: *value = 5120; break;
-    default: *value = 0;
+    case cudaDevAttrComputeCapabilityMajor:
+        *value = capability / 10;
+        break;
+    case cudaDevAttrComputeCapabilityMinor:
+        *value = capability % 10;
+        break;
+    case cudaDevAttrMultiProcessorCount:
+        *value = 132;
+        break;
+    case cudaDevAttrClockRate:
+        *value = 1980000;
+        break;
+    case cudaDevAttrMemoryClockRate:
+        *value = 2619000;
+        break;
+    case cudaDevAttrGlobalMemoryBusWidth:
+        *value = 5120;
+        break;
+    default:
+        *value = 0;
     }
     return told(fails() ? cudaErrorInvalidValue : cudaSuccess);
 }
@@ -396,11 +410,16 @@ cudaError_t cudaGetLastError(void) {
 
 const char *cudaGetErrorString(cudaError_t error) {
     switch (error) {
-    case cudaSuccess: return "no error";
-    case cudaErrorMemoryAllocation: return "out of memory";
-    case cudaErrorNoDevice: return "no CUDA-capable device is detected";
-    case cudaErrorLaunchFailure: return "unspecified launch failure";
-    default: return "a failure of the stand-in";
+    case cudaSuccess:
+        return "no error";
+    case cudaErrorMemoryAllocation:
+        return "out of memory";
+    case cudaErrorNoDevice:
+        return "no CUDA-capable device is detected";
+    case cudaErrorLaunchFailure:
+        return "unspecified launch failure";
+    default:
+        return "a failure of the stand-in";
     }
 }
 
@@ -414,7 +433,8 @@ cudaError_t cudaMalloc(void **out, size_t bytes) {
     b.bytes = bytes;
     b.usable = (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
     b.mapped = b.usable + PAGE_BYTES;
-    b.base = (char *)mmap(NULL, b.mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    b.base = (char *)mmap(
+            NULL, b.mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (b.base == (char *)MAP_FAILED) return told(cudaErrorMemoryAllocation);
     char *begin = b.base + (b.usable - bytes); /* the end meets the page without rights */
     if ((uintptr_t)begin % 256) found("cudaMalloc of %zu bytes, not a multiple of 256", bytes);
@@ -472,7 +492,8 @@ cudaError_t cudaMemcpyAsync(
     const bool to_device = kind != cudaMemcpyDeviceToHost;
     const bool from_device = kind != cudaMemcpyHostToDevice;
     if (bytes > 0 && !(to_device ? on_device(to, bytes) : is_pinned(to, bytes)))
-        found("a copy of %zu bytes to what is not %s memory", bytes, to_device ? "device" : "pinned");
+        found("a copy of %zu bytes to what is not %s memory", bytes,
+                to_device ? "device" : "pinned");
     if (bytes > 0 && !(from_device ? on_device(from, bytes) : is_pinned(from, bytes)))
         found("a copy of %zu bytes from what is not %s memory", bytes,
                 from_device ? "device" : "pinned");

@@ -22,8 +22,8 @@ enum { STANDIN_EXIT_FOUND = 3 };
 
 /* When queued work runs. */
 typedef enum standin_order {
-    STANDIN_LATE,  /* when it is waited for, and only what is */
-    STANDIN_EARLY, /* at once */
+    STANDIN_LATE,   /* when it is waited for, and only what is */
+    STANDIN_EARLY,  /* at once */
     STANDIN_RANDOM, /* sometimes, by standin_cuda.seed */
     STANDIN_COPIES  /* as soon as events allow, but on the first stream, which computes, late */
 } standin_order;

@@ -184,11 +184,18 @@ void run(void *context, void (*what)(void *context)) {
     if (!comm->is_aborted.load()) what(context);
     comm->n_inside--;
 }
-void run_sum(void *context) { run(context, sum); }
-void run_gather(void *context) { run(context, gather); }
-void run_hang(void *context) { run(context, hang); }
+void run_sum(void *context) {
+    run(context, sum);
+}
+void run_gather(void *context) {
+    run(context, gather);
+}
+void run_hang(void *context) {
+    run(context, hang);
+}
 
-nccl_result queue(const char *what, const work &one, void (*how)(void *context), nccl_stream stream) {
+nccl_result queue(
+        const char *what, const work &one, void (*how)(void *context), nccl_stream stream) {
     if (!one.comm || one.comm->is_finalized) found("%s without a communicator", what);
     if (one.comm->is_aborted) found("%s after ncclCommAbort", what);
     if (fails(one.comm)) return NCCL_SYSTEM_ERROR;
@@ -253,9 +260,9 @@ nccl_result ncclCommInitRankConfig(
 }
 
 nccl_result ncclCommGetAsyncError(nccl_comm comm, nccl_result *error) {
-    *error = comm->is_broken                              ? NCCL_REMOTE_ERROR
+    *error = comm->is_broken                          ? NCCL_REMOTE_ERROR
              : comm->shared->n_joined < comm->n_ranks ? NCCL_IN_PROGRESS
-                                                          : NCCL_SUCCESS;
+                                                      : NCCL_SUCCESS;
     return NCCL_SUCCESS;
 }
 
@@ -304,11 +311,11 @@ nccl_result ncclAllGather(const void *from, void *to, size_t count, nccl_type ty
     if (type != NCCL_INT8) found("an ncclAllGather that is not played");
     require_device(from, count, "ncclAllGather");
     require_device(to, count * (size_t)comm->n_ranks, "ncclAllGather");
-    return queue("ncclAllGather", {comm, (const char *)from, (char *)to, count}, run_gather, stream);
+    return queue(
+            "ncclAllGather", {comm, (const char *)from, (char *)to, count}, run_gather, stream);
 }
 
-nccl_result ncclBroadcast(
-        const void *, void *, size_t, nccl_type, int, nccl_comm, nccl_stream) {
+nccl_result ncclBroadcast(const void *, void *, size_t, nccl_type, int, nccl_comm, nccl_stream) {
     found("ncclBroadcast is not played");
 }
 nccl_result ncclSend(const void *, size_t, nccl_type, int, nccl_comm, nccl_stream) {
