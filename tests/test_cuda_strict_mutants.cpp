@@ -70,6 +70,12 @@ void elected_lane(bool is_broken) {
     }
 }
 
+void phase_twice(bool is_broken) {
+    const ptx_smem bar = ptx_smem_base() + BARS_AT;
+    init_bars(bar, 1, 1);
+    for (int i = 0; ptx_thread() == 0 && i < 1 + is_broken; i++) ptx_mbar_wait(bar, 1);
+}
+
 void two_instructions_at_a_barrier(bool is_broken) {
     if (is_broken && ptx_thread() >= WARP)
         ptx_bar_sync<2 * WARP>(1);
@@ -142,6 +148,7 @@ void accumulator_behind_the_fence(bool is_broken) {
 const rule rules[] = {
         {"a slot is one reader's", 3 * WARP, ring_of_two_readers},
         {"lanes that wait meet before the next phase", 2 * WARP, elected_lane},
+        {"a phase is waited for once", WARP, phase_twice},
         {"a barrier has one instruction", 2 * WARP, two_instructions_at_a_barrier},
         {"a barrier has whole warps", 2 * WARP, half_warps_at_a_barrier},
         {"setmaxnreg.inc is for more registers", GROUP, registers_the_wrong_way},
