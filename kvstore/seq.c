@@ -8,8 +8,7 @@
  *      it has them for every page it lacks, so a span within max_tokens cannot fail.
  *   4. The one exception: a page that is truncated away while another sequence still shares it does
  *      not come back. The next span makes up for it from pages promised to nobody, or fails.
- *   5. An open span can be undone: until the commit, `tail` keeps the shared last page that the
- *      span replaced by its copy, and `made_up` says what rule 4 added.
+ *   5. An open span can be undone (seq_span.c).
  *
  * One that overflows or parks takes pages only while a walk appends to a layer (walk.c):
  *
@@ -55,14 +54,14 @@ static rt_status refuse(const kv_store *store, int64_t n_tokens, int64_t n_neede
             n_left);
 }
 
-static rt_status promise(kv_seq *seq, int64_t n_pages, int64_t n_tokens) {
+rt_status kv_seq_promise(kv_seq *seq, int64_t n_pages, int64_t n_tokens) {
     if (n_pages > kv_pool_room(&seq->store->pool)) return refuse(seq->store, n_tokens, n_pages);
     kv_pool_promise(&seq->store->pool, n_pages);
     seq->promised += n_pages;
     return RT_OK;
 }
 
-static void unpromise(kv_seq *seq, int64_t n_pages) {
+void kv_seq_unpromise(kv_seq *seq, int64_t n_pages) {
     rt_assert(n_pages <= seq->promised);
     kv_pool_unpromise(&seq->store->pool, n_pages);
     seq->promised -= n_pages;
@@ -91,7 +90,7 @@ static rt_status reserve_cells(kv_seq *seq, int64_t n_kept, int64_t n_pinned) {
 static rt_status choose_kind(kv_seq *seq, int64_t n_kept, int64_t n_needed) {
     kv_store *store = seq->store;
     const int64_t room = kv_pool_room(&store->pool);
-    if (n_needed <= room) return promise(seq, n_needed, seq->max_tokens);
+    if (n_needed <= room) return kv_seq_promise(seq, n_needed, seq->max_tokens);
     if (!store->has_overflow) return refuse(store, seq->max_tokens, n_needed);
     const int64_t of_extents = store->config.n_layers * kv_pages_of_extent(store);
     seq->kind = room >= of_extents ? KV_SEQ_OVERFLOWS : KV_SEQ_PARKS;
@@ -100,7 +99,7 @@ static rt_status choose_kind(kv_seq *seq, int64_t n_kept, int64_t n_needed) {
     RT_TRY(reserve_cells(seq, n_kept, n_pinned));
     seq->n_pinned = n_pinned > 0 ? n_kept + n_pinned : 0;
     seq->entitled = (1 + n_pinned) * of_extents;
-    return promise(seq, seq->entitled, seq->max_tokens);
+    return kv_seq_promise(seq, seq->entitled, seq->max_tokens);
 }
 
 /* ---- making and freeing ---------------------------------------------------------------------- */
@@ -150,7 +149,7 @@ static rt_status new_seq(
     if (status == RT_OK) status = kv_open_reserve(seq);
     if (status == RT_OK) status = allocate(seq);
     if (status != RT_OK) {
-        unpromise(seq, seq->promised);
+        kv_seq_unpromise(seq, seq->promised);
         if (store->has_overflow) kv_scratch_unreserve(store->staging.scratch, seq->n_cells);
         free_memory(seq);
         return status;
@@ -180,8 +179,7 @@ static void shrink(kv_seq *seq, int64_t n_pages) {
     seq->n_pages = n_pages;
 }
 
-/* Back to n_tokens or, where open rows are gone, a little less, whatever the kind. */
-static void cut(kv_seq *seq, int64_t wanted) {
+void kv_seq_shorten(kv_seq *seq, int64_t wanted) {
     const int64_t n_tokens = kv_open_cut(seq, wanted);
     seq->length = n_tokens;
     if (seq->kind != KV_SEQ_IN_MEMORY) {
@@ -200,8 +198,8 @@ void kv_seq_free(kv_seq *seq) {
     kv_span_abort(seq);
     rt_assert(!seq->is_walked);
     kv_store *store = seq->store;
-    cut(seq, 0);
-    unpromise(seq, seq->promised);
+    kv_seq_shorten(seq, 0);
+    kv_seq_unpromise(seq, seq->promised);
     if (store->has_overflow) kv_scratch_unreserve(store->staging.scratch, seq->n_cells);
     store->n_seqs--;
     free_memory(seq);
@@ -248,7 +246,7 @@ static void share(kv_seq *seq, const kv_seq *parent, int64_t n_tokens) {
     seq->length = n_tokens;
 }
 
-static void *copy_page(kv_seq *seq, const void *page) {
+void *kv_seq_copy_page(kv_seq *seq, const void *page) {
     rt_assert(seq->promised > 0);
     seq->promised--;
     void *copy = kv_pool_take(&seq->store->pool);
@@ -266,7 +264,8 @@ static void fork_tail(kv_seq *seq, const kv_seq *parent, int32_t layer) {
     if (!shared) return;
     if (seq->kind != KV_SEQ_IN_MEMORY) kv_pool_share(&seq->store->pool, shared);
     seq->n_held++;
-    *slot(seq, layer, page) = seq->kind == KV_SEQ_IN_MEMORY ? copy_page(seq, shared) : shared;
+    *slot(seq, layer, page) =
+            seq->kind == KV_SEQ_IN_MEMORY ? kv_seq_copy_page(seq, shared) : shared;
 }
 
 /* Where a fork can be made: not inside a sealed page. */
@@ -323,130 +322,5 @@ int64_t kv_seq_max_tokens(const kv_seq *seq) {
 void kv_seq_truncate(kv_seq *seq, int64_t n_tokens) {
     rt_assert(!is_open(seq) && !seq->is_walked);
     rt_assert(n_tokens >= 0 && n_tokens <= seq->length);
-    cut(seq, n_tokens);
-}
-
-/* ---- spans of a sequence in memory ----------------------------------------------------------- */
-
-static void grow(kv_seq *seq, int64_t n_pages) {
-    rt_assert(n_pages >= seq->n_pages && n_pages <= seq->n_slots);
-    for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++)
-        for (int64_t i = seq->n_pages; i < n_pages; i++) {
-            rt_assert(seq->promised > 0);
-            seq->promised--;
-            *slot(seq, layer, i) = kv_pool_take(&seq->store->pool);
-        }
-    seq->n_pages = n_pages;
-}
-
-/* The last page of a layer will be written beside its old tokens, and somebody else reads it. */
-static bool has_shared_tail(const kv_seq *seq, int32_t layer) {
-    if (seq->open || seq->length % seq->store->config.shape.page_tokens == 0) return false;
-    const void *last = *slot(seq, layer, seq->n_pages - 1);
-    return last && kv_pool_is_shared(&seq->store->pool, last);
-}
-
-static int32_t n_shared_tails(const kv_seq *seq) {
-    int32_t n = 0;
-    for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++)
-        n += has_shared_tail(seq, layer);
-    return n;
-}
-
-static void replace_tails(kv_seq *seq) {
-    for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++) {
-        if (!has_shared_tail(seq, layer)) continue;
-        void **last = slot(seq, layer, seq->n_pages - 1);
-        seq->tail[layer] = *last;
-        *last = copy_page(seq, *last);
-    }
-}
-
-static void restore_tails(kv_seq *seq) {
-    for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++) {
-        if (!seq->tail[layer]) continue;
-        void **last = slot(seq, layer, seq->n_pages - 1);
-        kv_seq_drop(seq, *last);
-        *last = seq->tail[layer];
-        seq->tail[layer] = NULL;
-    }
-}
-
-static void forget_tails(kv_seq *seq) {
-    for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++) {
-        if (seq->tail[layer]) (void)kv_pool_drop(&seq->store->pool, seq->tail[layer]);
-        seq->tail[layer] = NULL;
-    }
-}
-
-/* Pages that a walk has yet to load, and that will stay, all layers. */
-static int64_t n_unloaded(const kv_seq *seq) {
-    if (!seq->stored) return 0;
-    int64_t n = 0;
-    for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++)
-        for (int64_t i = seq->n_kept * kv_pages_of_extent(seq->store); i < seq->n_pages; i++)
-            n += *slot(seq, layer, i) == NULL;
-    return n;
-}
-
-static rt_status begin_in_memory(kv_seq *seq, int64_t n_tokens) {
-    const int64_t n_pages = pages_for(seq, seq->length + n_tokens);
-    const int64_t n_fresh = (n_pages - seq->n_pages) * seq->store->config.n_layers +
-                            n_shared_tails(seq) + n_unloaded(seq);
-    const int64_t missing = rt_max64(n_fresh - seq->promised, 0);
-    RT_TRY(promise(seq, missing, n_tokens));
-    seq->made_up = missing;
-    replace_tails(seq);
-    grow(seq, n_pages);
-    return RT_OK;
-}
-
-static void abort_in_memory(kv_seq *seq) {
-    cut(seq, seq->length);
-    restore_tails(seq);
-    unpromise(seq, rt_min64(seq->made_up, seq->promised));
-}
-
-/* ---- spans ----------------------------------------------------------------------------------- */
-
-static void note_ids(kv_seq *seq, const int32_t *ids, int64_t n_tokens) {
-    int32_t *place = seq->ids + seq->length;
-    if (ids)
-        memcpy(place, ids, (size_t)n_tokens * sizeof *ids);
-    else
-        memset(place, 0, (size_t)n_tokens * sizeof *ids);
-}
-
-rt_status kv_span_begin(kv_seq *seq, const int32_t *ids, int64_t n_tokens) {
-    rt_assert(!is_open(seq) && !seq->is_walked && n_tokens > 0);
-    if (n_tokens > seq->max_tokens - seq->length)
-        return rt_fail(RT_EUSAGE,
-                "kvstore: %" PRId64 " tokens after %" PRId64 ", the sequence has room for %" PRId64,
-                n_tokens, seq->length, seq->max_tokens);
-    if (seq->kind == KV_SEQ_IN_MEMORY) RT_TRY(begin_in_memory(seq, n_tokens));
-    note_ids(seq, ids, n_tokens);
-    seq->span = n_tokens;
-    kv_persist_begin(seq);
-    return RT_OK;
-}
-
-void kv_span_commit(kv_seq *seq) {
-    rt_assert(is_open(seq) && !seq->is_walked);
-    forget_tails(seq);
-    seq->length += seq->span;
-    seq->span = seq->made_up = 0;
-    for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++)
-        rt_assert(seq->filled[layer] == seq->length);
-    kv_persist_commit(seq);
-}
-
-void kv_span_abort(kv_seq *seq) {
-    if (!is_open(seq)) return;
-    rt_assert(!seq->is_walked);
-    if (seq->kind == KV_SEQ_IN_MEMORY)
-        abort_in_memory(seq);
-    else
-        cut(seq, seq->length);
-    seq->span = seq->made_up = 0;
-    kv_persist_abort(seq);
+    kv_seq_shorten(seq, n_tokens);
 }

@@ -1,4 +1,4 @@
-/* Inside the store: what store.c, seq_pages.c and walk*.c share. */
+/* Inside the store: what store.c, seq*.c and walk*.c share. */
 #ifndef KV_STORE_IMPL_H
 #define KV_STORE_IMPL_H
 
@@ -203,6 +203,16 @@ static inline const kv_step *kv_walk_step(const kv_walk *walk) {
 static inline int64_t kv_pages_of_extent(const kv_store *store) {
     return store->config.overflow.extent_tokens / store->config.shape.page_tokens;
 }
+
+/* seq.c, for seq_span.c.
+ *
+ * Free pages of the pool are the sequence's from here on, for n_tokens (RT_ENOFIT says so many); or anybody's. */
+RT_MUST_CHECK rt_status kv_seq_promise(kv_seq *seq, int64_t n_pages, int64_t n_tokens);
+void kv_seq_unpromise(kv_seq *seq, int64_t n_pages);
+/* Back to n_tokens or, where open rows are gone, a little less, whatever the kind. */
+void kv_seq_shorten(kv_seq *seq, int64_t n_tokens);
+/* Out of what is promised. */
+void *kv_seq_copy_page(kv_seq *seq, const void *page);
 
 /* seq_pages.c: pages of one sequence, one by one.
  *
