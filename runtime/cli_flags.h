@@ -44,6 +44,11 @@ const cli_flag *cli_find_variable(const char *name, size_t n_bytes);
 enum { CLI_NAME_BYTES = 64 };
 const char *cli_variable_name(const cli_flag *flag, char text[CLI_NAME_BYTES]);
 
+/* Put the value of a flag into `cli`; text is borrowed. `source` names where it stands, for messages: "--span",
+ * "-c" or "GLM_SPAN". RT_EUSAGE, RT_ENOMEM */
+RT_MUST_CHECK rt_status cli_set_value(
+        glm_cli *cli, const cli_flag *flag, const char *source, const char *text);
+
 /* Whether the command takes the flag. */
 bool cli_takes(const glm_command *command, const cli_flag *flag);
 /* Whether a list as in glm_command.flags names the flag; NULL lists name none. */

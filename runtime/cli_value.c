@@ -1,0 +1,104 @@
+/* The text of a flag -> its place in glm_cli. */
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/size.h"
+#include "cli_flags.h"
+
+static void *field(glm_cli *cli, size_t offset) {
+    return (char *)cli + offset;
+}
+
+/* A bound that only keeps numbers apart from overflow says nothing to anybody. */
+static rt_status check_range(const cli_flag *flag, const char *source, double value) {
+    static const double large = 1e12;
+    if (value >= flag->min && value <= flag->max) return RT_OK;
+    if (flag->max < large)
+        return rt_fail(RT_EUSAGE, "%s %.10g: must be between %.10g and %.10g", source, value,
+                flag->min, flag->max);
+    return value < flag->min ? rt_fail(RT_EUSAGE, "%s %.10g: must be at least %.10g", source, value,
+                                       flag->min)
+                             : rt_fail(RT_EUSAGE, "%s %.10g: is too large", source, value);
+}
+
+static rt_status parse_number(
+        const cli_flag *flag, const char *source, const char *text, int64_t *out) {
+    const bool is_negative = text[0] == '-' && isdigit((unsigned char)text[1]);
+    if (is_negative) return check_range(flag, source, strtod(text, NULL));
+    if (rt_parse_size(text, flag->kind == CLI_BYTES, out) != RT_OK)
+        return rt_fail(RT_EUSAGE, "%s: %s", source, rt_error_text());
+    return check_range(flag, source, (double)*out);
+}
+
+static rt_status parse_real(
+        const cli_flag *flag, const char *source, const char *text, double *out) {
+    char *end = NULL;
+    errno = 0;
+    *out = strtod(text, &end);
+    if (end == text || *end != '\0' || !isfinite(*out))
+        return rt_fail(RT_EUSAGE, "%s: \"%s\" is not a number", source, text);
+    return check_range(flag, source, *out);
+}
+
+static rt_status check_choice(const cli_flag *flag, const char *source, const char *text) {
+    const size_t length = strlen(text);
+    for (const char *word = flag->choices; *word; word += *word == '|') {
+        const size_t n = strcspn(word, "|");
+        if (n == length && memcmp(word, text, n) == 0) return RT_OK;
+        word += n;
+    }
+    return rt_fail(RT_EUSAGE, "%s: \"%s\" is none of %s", source, text, flag->choices);
+}
+
+/* A switch's environment twin: "1" and "" switch it on, "0" off. */
+static rt_status parse_switch(const char *source, const char *text, bool *out) {
+    *out = strcmp(text, "0") != 0;
+    if (!*out || strcmp(text, "1") == 0 || text[0] == '\0') return RT_OK;
+    return rt_fail(RT_EUSAGE, "%s: \"%s\" is neither 0 nor 1", source, text);
+}
+
+static rt_status append_text(glm_cli *cli, const cli_flag *flag, const char *text) {
+    int *n = field(cli, flag->count_offset);
+    const char ***texts = field(cli, flag->offset);
+    void *larger = realloc((void *)*texts, ((size_t)*n + 1) * sizeof **texts);
+    if (!larger) return rt_fail(RT_ENOMEM, "cli: no memory for --%s", flag->name);
+    *texts = larger;
+    (*texts)[(*n)++] = text;
+    return RT_OK;
+}
+
+rt_status cli_set_value(glm_cli *cli, const cli_flag *flag, const char *source, const char *text) {
+    void *value = field(cli, flag->offset);
+    int64_t number = 0;
+    switch (flag->kind) {
+    case CLI_SWITCH:
+        return parse_switch(source, text, value);
+    case CLI_CHOICE:
+        RT_TRY(check_choice(flag, source, text));
+        *(const char **)value = text;
+        return RT_OK;
+    case CLI_INPUT:
+        if (*(const char **)value) return rt_fail(RT_EUSAGE, "%s is given twice", source);
+        *(const char **)value = text;
+        return RT_OK;
+    case CLI_TEXT:
+        *(const char **)value = text;
+        return RT_OK;
+    case CLI_TEXTS:
+    case CLI_PATHS:
+        return append_text(cli, flag, text);
+    case CLI_INT32:
+        RT_TRY(parse_number(flag, source, text, &number));
+        *(int32_t *)value = (int32_t)number;
+        return RT_OK;
+    case CLI_COUNT:
+    case CLI_BYTES:
+        return parse_number(flag, source, text, value);
+    case CLI_REAL:
+        return parse_real(flag, source, text, value);
+    }
+    return RT_OK;
+}
