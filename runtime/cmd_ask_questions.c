@@ -130,9 +130,10 @@ rt_status ask_questions_read(const char *path, ask_questions *out) {
     char *text = NULL;
     int64_t n_bytes = 0;
     *out = (ask_questions){0};
-    RT_TRY(glm_cli_read_text(path, &text, &n_bytes));
+    RT_TRY(glm_cli_read_document(path, &text, &n_bytes)); /* UTF-16, too */
+    const int64_t n_mark = n_bytes >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
     json_t *seen = json_object();
-    rt_status status = seen ? parse_lines(text, n_bytes, out, seen) : no_memory();
+    rt_status status = seen ? parse_lines(text + n_mark, n_bytes - n_mark, out, seen) : no_memory();
     json_decref(seen);
     free(text);
     if (status == RT_OK && out->n_questions == 0)

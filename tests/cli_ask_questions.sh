@@ -83,6 +83,14 @@ printf 'no record\n' >"$work/c.jsonl"
 asks 2 --out "$work/c.jsonl"
 says err "$work/c.jsonl:1: column "
 
+# As Windows writes it: a mark in front, other ends of lines; two bytes a character.
+{ printf '\357\273\277' && question 1 Paris | tr '\n' '\r' && printf '\n'; } >"$work/q.jsonl"
+asks 0 --no-progress
+says out "The special magic number for Paris is: $(number Paris)."
+iconv -f UTF-8 -t UTF-16LE "$work/q.jsonl" >"$work/q16.jsonl" && mv "$work/q16.jsonl" "$work/q.jsonl"
+asks 0 --no-progress
+says out "The special magic number for Paris is: $(number Paris)."
+
 # Too long, of many: that one only.
 {
     question 1 Paris
