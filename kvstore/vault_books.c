@@ -28,6 +28,22 @@ static rt_status check_chain(
     return RT_OK;
 }
 
+/* Directories may be named in another order than when an older manifest of the name was written. */
+static rt_status remove_others(kv_vault *vault, const char *file_name) {
+    kv_io *io = vault->dirs.io;
+    for (int32_t dir = 1; dir < vault->dirs.n_dirs; dir++) {
+        const kv_path path = kv_dirs_join(&vault->dirs, dir, "books", file_name);
+        const kv_path folder = kv_path_parent(&path);
+        kv_io_stat st;
+        bool exists;
+        RT_TRY(kv_path_stat(io, path.text, &st, &exists));
+        if (!exists) continue;
+        RT_TRY(kv_path_unlink(io, path.text));
+        RT_TRY(kv_path_sync_dir(io, folder.text));
+    }
+    return RT_OK;
+}
+
 /* The lock is held: what is there stays until the manifest holds it. */
 static rt_status write_manifest(kv_vault *vault, const char *name, const kv_hash *chains,
         int32_t n_segments, int64_t n_tokens, const char *text, int64_t n_bytes) {
@@ -38,10 +54,11 @@ static rt_status write_manifest(kv_vault *vault, const char *name, const kv_hash
     RT_TRY(kv_vault_save_fingerprint(vault));
     RT_TRY(kv_vault_make_room(vault, rt_round_up(n_bytes, KV_IO_ALIGN)));
     RT_TRY(check_chain(vault, chains, n_segments, n_tokens));
-    return kv_dirs_write_text(&vault->dirs, 0, &path, text, n_bytes);
+    RT_TRY(kv_dirs_write_text(&vault->dirs, 0, &path, text, n_bytes));
+    return remove_others(vault, file_name);
 }
 
-/* Of the same name in other directories: the first directory's is the one that is read. */
+/* It is in the first directory; readers take the first that they find. */
 rt_status kv_vault_write_book(kv_vault *vault, const char *name, const kv_hash *chains,
         int32_t n_segments, int64_t n_tokens, const char *note) {
     RT_TRY(kv_book_check_name(name));

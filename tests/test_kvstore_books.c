@@ -133,6 +133,32 @@ static void check_damaged_manifest(kvh_vault *v, kv_books *books) {
     check_listing(books, 0, NULL);
 }
 
+/* Directories are the same in any order: the book that was written last is the only one of its name. */
+static void check_order_of_directories(void) {
+    kvh_vault v = kvh_vault_new(2);
+    kvh_vault swapped = v;
+    const char *dirs[] = {v.dirs[0], v.dirs[1]};
+    kv_books *books;
+    kv_book book;
+    int32_t *ids = kvh_ids(3, N);
+    kv_hash chain;
+    memcpy(swapped.dirs[0], v.dirs[1], sizeof v.dirs[0]);
+    memcpy(swapped.dirs[1], v.dirs[0], sizeof v.dirs[0]);
+    kvh_vault_open(&v, NULL);
+    CHECK(kvh_write_segment(&v, kv_vault_root(v.vault), 0, ids, N, &chain) == RT_OK);
+    CHECK(kv_vault_write_book(v.vault, "war", &chain, 1, N, "source=old") == RT_OK);
+    kvh_vault_open(&swapped, NULL);
+    CHECK(kv_vault_write_book(swapped.vault, "war", &chain, 1, 50, "source=new") == RT_OK);
+    CHECK(kv_books_open(dirs, 2, &books) == RT_OK);
+    CHECK(kv_books_read(books, "war", &book) == RT_OK);
+    CHECK(book.n_tokens == 50 && strcmp(book.note, "source=new\n") == 0);
+    kv_book_free(&book);
+    kv_books_close(books);
+    kvh_vault_close(&swapped);
+    free(ids);
+    kvh_vault_remove(&v);
+}
+
 static void check_books(int32_t n_dirs) {
     kvh_vault v = kvh_vault_new(n_dirs);
     kv_books *books = open_books(&v);
@@ -164,6 +190,7 @@ static void check_books(int32_t n_dirs) {
 }
 
 int main(void) {
+    check_order_of_directories();
     check_names();
     check_books(1);
     check_books(3);
