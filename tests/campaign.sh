@@ -3,7 +3,7 @@
 #
 #   sh tests/campaign.sh [--seed S] [--seconds N] [--machine "in words"] [PART...]
 #
-#   PART       kills models crashes faults fuzz bodies ranks wired unlike mutants; all of them where none is named
+#   PART       kills models histories crashes faults fuzz bodies ranks wired unlike mutants; all of them where none is named
 #   --seed     the first one (default: the time); every seed is printed and written down
 #   --seconds  how long each part goes on with further seeds (default 120)
 #
@@ -23,7 +23,7 @@ while [ $# -gt 0 ]; do
     --seed) seed=$2 && shift ;;
     --seconds) seconds=$2 && shift ;;
     --machine) machine=$2 && shift ;;
-    kills | models | crashes | faults | fuzz | bodies | ranks | wired | unlike | mutants) parts="$parts $1" ;;
+    kills | models | histories | crashes | faults | fuzz | bodies | ranks | wired | unlike | mutants) parts="$parts $1" ;;
     *) sed -n '2,13s/^# \{0,1\}//p' "$0" && exit 2 ;;
     esac
     shift
@@ -56,6 +56,15 @@ models() {
     try build/tests/test_kvstore_model "$1"
     try build/tests/test_kvstore_overflow_model "$1"
     n=$((n + 2))
+}
+# Walks over the engine's calls: eight on the CPU, one on what plays a GPU.
+histories() {
+    unit="steps of walks over the engine's calls, every logit as in a plain run"
+    try build/tests/test_runtime_any_history_gives_the_same_logits $((8 * $1)) 150 8
+    add "$(sed -n 's/^seeds .*: \([0-9]*\) steps.*/\1/p' "$log")"
+    [ "$outcome" = ok ] || return
+    try build/tests/test_engine_cuda_histories "$1" 30
+    add "$(sed -n 's/^seeds .*: \([0-9]*\) steps.*/\1/p' "$log")"
 }
 crashes() {
     unit='disks after a crash'
@@ -148,7 +157,7 @@ mutants() {
 
 [ -s "$ledger" ] || printf 'date\tcommit\tmachine\tpart\tfirst_seed\tseeds\tdone\toutcome\n' >"$ledger"
 failed=0
-for part in ${parts:-kills models crashes faults fuzz bodies ranks wired unlike mutants}; do
+for part in ${parts:-kills models histories crashes faults fuzz bodies ranks wired unlike mutants}; do
     n=0
     n_seeds=0
     outcome=ok

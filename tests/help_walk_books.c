@@ -1,0 +1,183 @@
+/* Steps of a walk that have to do with what is kept on disk. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "help_walk.h"
+#include "kvstore/kvstore.h"
+
+static bool keeps(const walk *w) {
+    return glm_engine_plan(w->engine)->kv_persists;
+}
+
+void walk_remember(walk *w, const walk_tokens *tokens) {
+    w->kept[walk_below(w, WALK_KEPT)] = *tokens;
+}
+
+/* ---- found again --------------------------------------------------------------------------------------------------- */
+
+static bool begins_with_book(const walk *w, const walk_tokens *tokens) {
+    const int64_t n = tokens->n < w->n_book ? tokens->n : w->n_book;
+    for (int64_t i = 0; i < n; i++)
+        if (tokens->ids[i] != walk_token(0, i)) return false;
+    return w->n_book > 0;
+}
+
+/* Of others than the book only what was prefilled is kept, and what is behind the book may be of either kind. */
+static void note_hows(walk *w, walk_seq *s) {
+    const bool is_book = begins_with_book(w, &s->tokens);
+    for (int64_t i = 0; i < s->tokens.n; i++)
+        s->tokens.hows[i] = is_book ? WALK_OF_BOOK : WALK_PREFILLED;
+    if (!is_book || s->tokens.n <= w->n_book) return;
+    glm_session_truncate(s->session, w->n_book);
+    s->tokens.n = glm_session_length(s->session);
+}
+
+/* ids[0 .. n) into a new sequence, as far as they are found: so many at least. */
+static walk_seq *restore(walk *w, const walk_tokens *of, int64_t n, int64_t least) {
+    walk_seq *s = walk_place(w);
+    glm_reuse reuse = {0};
+    if (!s || n < 1) return NULL;
+    const int64_t longest = glm_engine_plan(w->engine)->max_len;
+    n = n < longest ? n : longest;
+    s->max_tokens = n + walk_below(w, longest - n + 1);
+    const rt_status status = glm_session_create(w->engine, s->max_tokens, &s->session);
+    if (!walk_went(w, status, "create", RT_ENOFIT, RT_ENOFIT)) return NULL;
+    s->tokens = *of;
+    s->text = w->kind->tells_how ? 1 : (int32_t)walk_below(w, 2);
+    s->is_fork = false;
+    if (glm_session_restore(s->session, of->ids, n, &reuse) != RT_OK)
+        walk_fail(w, "restore: %s", rt_error_text());
+    walk_say(w, "%d: restore %" PRId64 " tokens of %" PRId64 " (%s)", (int)(s - w->seqs),
+            reuse.n_tokens, n, reuse.reason);
+    walk_note_length(w, s, 0, n - 1, "restored");
+    if (s->tokens.n != reuse.n_tokens)
+        walk_fail(w, "restore says %" PRId64 ", and holds %" PRId64, reuse.n_tokens, s->tokens.n);
+    if (w->kind->tells_how) note_hows(w, s);
+    s->n_held = s->tokens.n;
+    if (s->tokens.n < least && least <= n - 1)
+        walk_fail(w, "%" PRId64 " of %" PRId64 " tokens kept are found: %s", s->tokens.n, least,
+                reuse.reason);
+    return s;
+}
+
+/* Tokens of it that are surely on disk, where not much can be prefilled. */
+static int64_t most_found(const walk *w, const walk_tokens *of) {
+    return begins_with_book(w, of) ? w->n_book : 0;
+}
+
+/* Of what was there once, or of a text; and on from there to the same end, where a prefill may have been stopped. */
+void walk_restore(walk *w) {
+    const walk_tokens *of = &w->kept[walk_below(w, WALK_KEPT)];
+    static walk_tokens text;
+    if (of->n == 0 || walk_below(w, 4) == 0 || (w->n_book > 0 && walk_below(w, 2))) {
+        const int32_t number = w->n_book > 0 ? 0 : (int32_t)walk_below(w, 2);
+        text.n = w->n_book > 0 ? w->n_book + walk_below(w, 8) : 1 + walk_below(w, w->longest);
+        for (int64_t i = 0; i < text.n; i++) {
+            text.ids[i] = walk_token(number, i);
+            text.hows[i] = WALK_PREFILLED;
+        }
+        of = &text;
+    }
+    const int64_t n = walk_below(w, 3) ? of->n : 1 + walk_below(w, of->n);
+    if (w->kind->tells_how && w->n_book > 0 && n - most_found(w, of) > w->kind->longest) return;
+    static walk_tokens aim;
+    aim = *of;
+    aim.n = n;
+    walk_seq *s = restore(w, of, n, 0);
+    if (!s || w->running || n > s->max_tokens || s->tokens.n >= n || walk_below(w, 4) == 0) return;
+    memset(aim.hows, WALK_PREFILLED, (size_t)n);
+    memcpy(aim.hows, s->tokens.hows, (size_t)s->tokens.n);
+    if (walk_begin(w, s, &aim)) walk_go_on(w, walk_below(w, 3) ? INT64_MAX : 1 + walk_below(w, 6));
+}
+
+void walk_open_book(walk *w) {
+    const int64_t b = walk_below(w, WALK_BOOKS);
+    const walk_tokens *book = &w->books[b];
+    char name[16];
+    int32_t *ids = NULL;
+    int64_t n = 0;
+    if (!keeps(w)) return;
+    (void)snprintf(name, sizeof name, "b%d", (int)b);
+    const bool is_sure = book->n > 0 && !w->is_damaged;
+    const rt_status status = glm_book_ids(w->engine, name, &ids, &n);
+    const bool is_there = walk_went(
+            w, status, "book", is_sure ? RT_OK : RT_EUSAGE, is_sure ? RT_OK : RT_ECORRUPT);
+    if (!is_there) return;
+    const bool is_same = n == book->n && memcmp(ids, book->ids, (size_t)n * sizeof *ids) == 0;
+    free(ids);
+    if (!is_same) walk_fail(w, "book %s has other tokens", name);
+    static walk_tokens more;
+    more = *book;
+    if (more.n == WALK_TOKENS) return;
+    more.ids[more.n] = walk_token(0, more.n);
+    more.hows[more.n++] = WALK_PREFILLED;
+    const int64_t whole = w->is_lossy ? n / WALK_PAGE * WALK_PAGE : n;
+    (void)restore(w, &more, more.n, w->is_damaged || whole < WALK_PAGE ? 0 : whole);
+}
+
+/* ---- kept ---------------------------------------------------------------------------------------------------------- */
+
+static bool is_prefilled(const walk_tokens *tokens) {
+    for (int64_t i = 0; i < tokens->n; i++)
+        if (tokens->hows[i] == WALK_DECODED) return false;
+    return true;
+}
+
+void walk_keep(walk *w) {
+    walk_seq *s = walk_some(w, true);
+    const int64_t b = walk_below(w, WALK_BOOKS + 1);
+    char name[16];
+    if (!s || s->tokens.n == 0) return;
+    if (w->kind->tells_how && !is_prefilled(&s->tokens)) return;
+    (void)snprintf(name, sizeof name, "b%d", (int)b);
+    const bool is_named = b < WALK_BOOKS;
+    const bool cannot = s->is_fork || !keeps(w);
+    walk_say(w, "%d: keep %" PRId64 " tokens as %s", (int)(s - w->seqs), s->tokens.n,
+            is_named ? name : "nothing");
+    const rt_status status = glm_session_keep(s->session, is_named ? name : NULL, "source=a walk\n");
+    if (status == RT_OK && cannot) walk_fail(w, "a fork, or what is not to be kept, is kept");
+    const bool is_kept = walk_went(w, status, "keep", cannot ? RT_EUSAGE : RT_ENOFIT,
+            w->is_damaged ? RT_ECORRUPT : RT_ENOFIT);
+    if (is_kept && is_named) w->books[b] = s->tokens;
+    walk_note_length(w, s, is_kept || !w->is_damaged ? s->tokens.n : 0, s->tokens.n, "kept");
+}
+
+/* A name, and all that nothing names, may go at any time. */
+void walk_forget(walk *w) {
+    const char *dirs[] = {w->dirs[0], w->dirs[1]};
+    const int64_t b = walk_below(w, WALK_BOOKS);
+    kv_gc_report report;
+    kv_books *books = NULL;
+    char name[16];
+    (void)snprintf(name, sizeof name, "b%d", (int)b);
+    if (!w->persists) return;
+    walk_say(w, "forget %s", name);
+    if (kv_books_open(dirs, w->n_dirs, &books) != RT_OK) walk_fail(w, "%s", rt_error_text());
+    const bool is_gone = walk_went(
+            w, kv_books_remove(books, name), "remove", RT_EUSAGE, RT_EUSAGE);
+    if (is_gone && w->books[b].n == 0 && !w->is_damaged) walk_fail(w, "%s was there", name);
+    w->books[b].n = 0;
+    if (walk_below(w, 2)) (void)walk_went(w, kv_books_gc(books, 0, &report), "gc", RT_OK, RT_OK);
+    kv_books_close(books);
+}
+
+/* The prefill under way is stopped, and what is kept of it is found by whoever prefills the same. */
+void walk_suspend(walk *w) {
+    walk_seq *s = w->running;
+    if (!s) return;
+    const int64_t n = glm_session_length(s->session);
+    walk_remember(w, &w->aim);
+    w->running = NULL;
+    if (walk_below(w, 4) == 0) {
+        walk_say(w, "%d: abort at %" PRId64, (int)(s - w->seqs), n);
+        glm_prefill_abort(s->session);
+    } else {
+        walk_say(w, "%d: suspend at %" PRId64, (int)(s - w->seqs), n);
+        (void)walk_went(w, glm_prefill_suspend(s->session), "suspend", RT_EUSAGE, RT_ENOFIT);
+    }
+    s->tokens = w->aim;
+    s->n_held = n;
+    walk_note_length(w, s, w->is_lossy ? n / WALK_PAGE * WALK_PAGE : n, n, "stopped");
+}
