@@ -4,7 +4,7 @@
 #
 #   sh bench/beside_llama_cpp.sh --dir DIR [--turns 3] [--lengths 2048,8192,16384] [--deep 32768] [--threads N]
 #                                [--config FILE] [--by COMMAND] [--others 0.15]
-#                                [--only whole|deep|memory|logits|table]
+#                                [--only whole|deep|memory|logits|table] [--who abcde]
 #
 #   DIR        where llama.cpp is built, the models are made (2 GB, and 1.4 GB of kept keys and values) and results are
 #              kept: the same command goes on where it was; remove DIR/runs.jsonl to measure anew
@@ -14,6 +14,7 @@
 #   --by       put in front of each run that is timed: 'taskset -c 0-7', or what keeps other jobs away
 #   --others   cores of other work beside which a timed run counts for nothing, and is run again the next time
 #   --only     one of: prompts from nothing; the deep prompt; its memory, from nothing; logits; the table alone
+#   --who      of the timed runs only these, by their letters in the table
 #
 # llama.cpp is the one in the source of llama-cpp-python, from PyPI, built here for this very CPU, so libraries and
 # compiler are the same as ours. Each row has what either has by default, and what else there is to choose; ratios are
@@ -21,9 +22,9 @@
 # cmake and a C++ compiler; the first time takes minutes. Nothing of llama.cpp is in this repository.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-usage() { sed -n '2,24s/^# \{0,1\}//p' "$0" && exit 2; }
+usage() { sed -n '2,25s/^# \{0,1\}//p' "$0" && exit 2; }
 die() { echo "$0: $*" >&2 && exit 1; }
-dir='' config='' only='' threads=$(nproc) turns=3 lengths=2048,8192,16384 deep=32768 by='' others=0.15
+dir='' config='' only='' threads=$(nproc) turns=3 lengths=2048,8192,16384 deep=32768 by='' others=0.15 who=abcde
 while [ $# -gt 0 ]; do
     [ $# -gt 1 ] || usage
     case $1 in
@@ -35,6 +36,7 @@ while [ $# -gt 0 ]; do
     --config) config=$2 ;;
     --by) by=$2 ;;
     --others) others=$2 ;;
+    --who) who=$2 ;;
     --only) only=$2 ;;
     *) usage ;;
     esac
@@ -96,4 +98,4 @@ about="$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | sort | uniq -c | sed '
     ${CC:-cc} --version | head -n 1); glm1m $(git rev-parse --short HEAD 2>/dev/null); llama.cpp $(
     sed -n 's/^llama.cpp version: //p;s/.*llama.cpp version: //p' "$dir/build.log" 2>/dev/null | head -n 1) of $release"
 exec "$python" bench/beside_llama_cpp.py --dir "$dir" --programs "$programs" --turns "$turns" --lengths "$lengths" \
-    --deep "$deep" --threads "$threads" --by "$by" --others "$others" --only "$only" --about "$about"
+    --deep "$deep" --threads "$threads" --by "$by" --others "$others" --only "$only" --who "$who" --about "$about"
