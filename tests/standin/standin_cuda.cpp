@@ -1,352 +1,28 @@
-#include "standin_cuda.h"
-
+/* CUDA's runtime: what each call checks, and queues on the machine of standin_machine.cpp. */
 #include <cuda_runtime_api.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
-#include <atomic>
-#include <chrono>
-#include <deque>
-#include <functional>
-#include <map>
-#include <memory>
-#include <mutex>
-#include <thread>
-#include <vector>
+#include "standin_machine.h"
 
-#include "tests/emu/emu.h"
+using namespace standin;
 
-namespace {
+static thread_local cudaError_t last_error = cudaSuccess;
 
-struct recorded { /* a place in a stream that others wait for */
-    cudaStream_t stream = NULL;
-    bool is_done = false;
-    int64_t at_kernel = 0; /* kernels that the first stream had run then */
-};
-
-struct operation {
-    const char *what;
-    std::function<void()> work;
-    std::shared_ptr<recorded> after; /* runs when that is done */
-    std::shared_ptr<recorded> marks; /* this is done then */
-    bool meets = false;              /* other processes */
-};
-
-} // namespace
-
-struct CUstream_st {
-    std::deque<operation> queue;
-    bool is_capturing = false;
-    bool is_awaited = false; /* its next operation waits for another stream, which is made to run */
-    std::vector<operation> captured;
-    cudaError_t error = cudaSuccess;
-};
-struct CUevent_st {
-    std::shared_ptr<recorded> last;
-};
-struct CUgraph_st {
-    std::vector<operation> operations;
-};
-struct CUgraphExec_st {
-    std::vector<operation> operations;
-};
-
-namespace {
-
-struct block {
-    char *base; /* of the mapping */
-    size_t mapped;
-    size_t usable; /* without the last page, which nobody may touch */
-    size_t bytes;
-};
-
-enum { PAGE_BYTES = 4096 };
-
-std::recursive_mutex lock;
-std::map<char *, block> device_blocks;
-std::map<char *, size_t> pinned_blocks;
-std::vector<cudaStream_t> streams;
-int depth;          /* > 0: the device is working */
-int64_t n_computed; /* kernels that the first stream has run */
-bool is_broken;     /* a kernel has failed: so does everything after */
-thread_local cudaError_t last_error = cudaSuccess;
-uint64_t random_state;
-
-using guard = std::lock_guard<std::recursive_mutex>;
-
-[[noreturn]] void found(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    fprintf(stderr, "standin_cuda: ");
-    vfprintf(stderr, format, arguments);
-    fprintf(stderr, "\n");
-    va_end(arguments);
-    _Exit(STANDIN_EXIT_FOUND);
-}
-
-int64_t number(const char *name, int64_t otherwise) {
-    const char *text = getenv(name);
-    return text ? atoll(text) : otherwise;
-}
-
-standin_cuda make() {
-    standin_cuda s = {};
-    const char *order = getenv("STANDIN_CUDA_ORDER");
-    s.n_devices = (int32_t)number("STANDIN_CUDA_DEVICES", 1);
-    s.capability = (int32_t)number("STANDIN_CUDA_CAPABILITY", 80);
-    s.memory_bytes = number("STANDIN_CUDA_MEMORY", (int64_t)4 << 30);
-    s.fail_at = number("STANDIN_CUDA_FAIL_AT", 0);
-    s.order = !order || strcmp(order, "late") == 0 ? STANDIN_LATE
-              : strcmp(order, "early") == 0        ? STANDIN_EARLY
-              : strcmp(order, "copies") == 0       ? STANDIN_COPIES
-                                                   : STANDIN_RANDOM;
-    s.seed = (uint64_t)number("STANDIN_CUDA_ORDER", 0);
-    return s;
-}
-
-standin_cuda *state() {
-    static standin_cuda s = make();
-    return &s;
-}
-
-uint64_t random_next() {
-    if (!random_state) random_state = state()->seed * 0x9e3779b97f4a7c15u + 1;
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state;
-}
-
-cudaError_t told(cudaError_t error) {
+static cudaError_t told(cudaError_t error) {
     if (error != cudaSuccess) last_error = error;
     return error;
 }
 
-/* A call that can fail is made: whether it does. */
-bool fails() {
-    standin_cuda *s = state();
-    return ++s->n_calls == s->fail_at && !s->fails_in_kernel;
-}
-
-/* ---- memory ---------------------------------------------------------------------------------- */
-
-void set_rights(int rights) {
-    for (auto &b : device_blocks)
-        if (mprotect(b.second.base, b.second.usable, rights) != 0) found("mprotect failed");
-}
-
-void device_begins() {
-    if (depth++ == 0) set_rights(PROT_READ | PROT_WRITE);
-}
-
-void device_ends() {
-    if (--depth == 0) set_rights(PROT_NONE);
-}
-
-template <typename MAP>
-bool contains(
-        const MAP &blocks, const void *at, size_t bytes, size_t (*size)(const MAP &, char *)) {
-    auto next = blocks.upper_bound((char *)(uintptr_t)at);
-    if (next == blocks.begin()) return false;
-    char *begin = std::prev(next)->first;
-    return (const char *)at + bytes <= begin + size(blocks, begin);
-}
-
-/* NaN, as fp32 and bf16. Of large blocks both ends, where what is wrong begins or ends. */
-void poison(char *memory, size_t bytes) {
-    const size_t large = 4 << 20, end = 1 << 16;
-    memset(memory, 0xff, bytes < large ? bytes : end);
-    if (bytes >= large) memset(memory + bytes - end, 0xff, end);
-}
-
-bool on_device(const void *at, size_t bytes) {
-    return contains<std::map<char *, block>>(device_blocks, at, bytes,
-            [](const std::map<char *, block> &all, char *begin) { return all.at(begin).bytes; });
-}
-
-bool is_pinned(const void *at, size_t bytes) {
-    return contains<std::map<char *, size_t>>(pinned_blocks, at, bytes,
-            [](const std::map<char *, size_t> &all, char *begin) { return all.at(begin); });
-}
-
-/* ---- running --------------------------------------------------------------------------------- */
-
-void run_front(cudaStream_t stream);
-
-void run_until(const std::shared_ptr<recorded> &place) {
-    while (!place->is_done) run_front(place->stream);
-}
-
-/* A kernel, cuBLASLt's too; no copy. */
-bool computes(const operation &one) {
-    return one.work && strcmp(one.what, "a copy") != 0;
-}
-
-/* The first stream waits for another one: for something that began when its last kernel had run, it stands still. */
-void note_exposed(cudaStream_t stream, const recorded &after) {
-    if (stream != streams[0] || after.stream == stream || state()->order != STANDIN_COPIES) return;
-    state()->n_exposed += n_computed > 0 && (!after.is_done || after.at_kernel == n_computed);
-}
-
-void run_copies();
-
-void run_front(cudaStream_t stream) {
-    if (stream->queue.empty()) found("an event waits for a stream that has nothing queued");
-    if (stream->queue.front().after) {
-        const std::shared_ptr<recorded> after = stream->queue.front().after;
-        note_exposed(stream, *after);
-        stream->is_awaited = true;
-        if (!after->is_done) run_until(after);
-        stream->is_awaited = false;
-    }
-    const operation one = stream->queue.front();
-    stream->queue.pop_front();
-    if (one.work && !is_broken) {
-        device_begins();
-        one.work();
-        device_ends();
-    }
-    n_computed += stream == streams[0] && computes(one);
-    if (one.marks) {
-        one.marks->is_done = true;
-        one.marks->at_kernel = n_computed;
-    }
-    if (state()->order == STANDIN_COPIES && stream == streams[0]) run_copies();
-}
-
-void drain(cudaStream_t stream) {
-    while (!stream->queue.empty()) run_front(stream);
-}
-
-/* By an event that is not past. */
-bool is_held(cudaStream_t stream) {
-    const operation &front = stream->queue.front();
-    return front.after && !front.after->is_done;
-}
-
-void run_copies() {
-    for (size_t i = 1; i < streams.size(); i++)
-        while (!streams[i]->is_awaited && !streams[i]->queue.empty() && !is_held(streams[i]))
-            run_front(streams[i]);
-}
-
-/* Some of what could run does. */
-void run_ahead(cudaStream_t stream) {
-    const standin_cuda *s = state();
-    if (s->order == STANDIN_EARLY) drain(stream);
-    if (s->order == STANDIN_COPIES) run_copies();
-    if (s->order != STANDIN_RANDOM) return;
-    for (int i = (int)(random_next() % 4); i > 0; i--) {
-        cudaStream_t one = streams[random_next() % streams.size()];
-        if (!one->queue.empty()) run_front(one);
-    }
-}
-
-/* ---- what runs by itself --------------------------------------------------------------------- */
-
-using instant = std::chrono::steady_clock;
-std::thread *mover;
-std::atomic<bool> mover_ends{false};
-instant::time_point last_meeting; /* queued */
-bool has_meeting;
-
-bool meets_in(const cudaStream_t stream) {
-    for (const operation &one : stream->queue)
-        if (one.meets) return true;
-    return false;
-}
-
-/* Work that other processes wait for does not wait for our host to wait for it. */
-void move_on() {
-    while (!mover_ends.load()) {
-        std::this_thread::sleep_for(std::chrono::milliseconds(2));
-        std::unique_lock<std::recursive_mutex> held(lock, std::try_to_lock);
-        if (!held.owns_lock() || !has_meeting) continue;
-        if (instant::now() - last_meeting < std::chrono::milliseconds(20)) continue;
-        has_meeting = false;
-        for (cudaStream_t stream : streams)
-            while (meets_in(stream)) run_front(stream);
-    }
-}
-
-void begin_meeting() {
-    last_meeting = instant::now();
-    has_meeting = true;
-    mover_ends = false;
-    if (!mover) mover = new std::thread(move_on);
-}
-
-void queue(cudaStream_t stream, operation one) {
-    const standin_cuda *s = state();
-    if (!stream) found("%s on the default stream", one.what);
-    if (s->n_calls == s->fail_at && s->fails_in_kernel) one.work = [] { is_broken = true; };
-    if (stream->is_capturing) {
-        stream->captured.push_back(one);
-        return;
-    }
-    stream->queue.push_back(one);
-    if (one.meets) begin_meeting();
-    run_ahead(stream);
-}
-
-cudaError_t state_of(cudaStream_t stream) {
+static cudaError_t state_of(cudaStream_t stream) {
     (void)stream;
     return told(is_broken ? cudaErrorLaunchFailure : cudaSuccess);
 }
 
-void refuse_capture(const char *what) {
-    for (cudaStream_t stream : streams)
-        if (stream->is_capturing) found("%s while a graph is recorded", what);
-}
-
-const char *launch(void *stream, std::function<void()> work) {
-    guard held(lock);
-    if (fails()) return "the stand-in refuses this launch";
-    const auto counted = [=] {
-        work();
-        state()->bytes_copied = emu_bytes_copied();
-    };
-    queue((cudaStream_t)stream, {"a kernel", counted, NULL, NULL});
-    return NULL;
-}
-
-const bool is_hooked = (emu_launch_hook = launch, true);
-
-} // namespace
-
-standin_cuda *standin_cuda_get(void) {
-    return state();
-}
-
-bool standin_cuda_queue(
-        void *stream, const char *what, void (*work)(void *context), void *context) {
-    guard held(lock);
-    std::shared_ptr<void> owned(context, free);
-    if (fails()) return false;
-    queue((cudaStream_t)stream, {what, [=] { work(owned.get()); }, NULL, NULL});
-    return true;
-}
-
-bool standin_cuda_queue_meeting(
-        void *stream, const char *what, void (*work)(void *context), void *context) {
-    guard held(lock);
-    std::shared_ptr<void> owned(context, free);
-    if (fails()) return false;
-    queue((cudaStream_t)stream, {what, [=] { work(owned.get()); }, NULL, NULL, true});
-    return true;
-}
-
-bool standin_cuda_is_on_device(const void *at, int64_t bytes) {
-    guard held(lock);
-    return on_device(at, (size_t)bytes);
-}
-
-/* ---- CUDA's runtime -------------------------------------------------------------------------- */
-
 extern "C" {
+
+/* ---- the device and its memory --------------------------------------------------------------- */
 
 cudaError_t cudaGetDeviceCount(int *count) {
     guard held(lock);
@@ -429,24 +105,8 @@ cudaError_t cudaMalloc(void **out, size_t bytes) {
     refuse_capture("cudaMalloc");
     if (fails() || s->device_bytes + (int64_t)bytes > s->memory_bytes)
         return told(cudaErrorMemoryAllocation);
-    block b = {};
-    b.bytes = bytes;
-    b.usable = (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
-    b.mapped = b.usable + PAGE_BYTES;
-    b.base = (char *)mmap(
-            NULL, b.mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (b.base == (char *)MAP_FAILED) return told(cudaErrorMemoryAllocation);
-    char *begin = b.base + (b.usable - bytes); /* the end meets the page without rights */
-    if ((uintptr_t)begin % 256) found("cudaMalloc of %zu bytes, not a multiple of 256", bytes);
-    (void)mprotect(b.base, b.usable, PROT_READ | PROT_WRITE);
-    poison(b.base, b.usable);
-    if (depth == 0) (void)mprotect(b.base, b.usable, PROT_NONE);
-    device_blocks[begin] = b;
-    s->n_objects++;
-    s->device_bytes += (int64_t)bytes;
-    if (s->device_bytes > s->device_bytes_max) s->device_bytes_max = s->device_bytes;
-    *out = begin;
-    return cudaSuccess;
+    *out = take(bytes);
+    return told(*out ? cudaSuccess : cudaErrorMemoryAllocation);
 }
 
 cudaError_t cudaFree(void *memory) {
@@ -454,12 +114,7 @@ cudaError_t cudaFree(void *memory) {
     if (!memory) return cudaSuccess;
     refuse_capture("cudaFree");
     for (cudaStream_t stream : streams) drain(stream); /* it waits for the device */
-    auto at = device_blocks.find((char *)memory);
-    if (at == device_blocks.end()) found("cudaFree of what was not allocated");
-    state()->device_bytes -= (int64_t)at->second.bytes;
-    state()->n_objects--;
-    (void)munmap(at->second.base, at->second.mapped);
-    device_blocks.erase(at);
+    if (!give_back((char *)memory)) found("cudaFree of what was not allocated");
     return cudaSuccess;
 }
 
@@ -529,28 +184,14 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
     if (streams.empty()) is_broken = false; /* a new process, as it were */
     state()->n_objects--;
     delete stream;
-    if (!streams.empty() || !mover) return cudaSuccess;
-    std::thread *last = mover;
-    mover = NULL;
-    mover_ends = true;
-    held.unlock(); /* it may be about to take it */
-    last->join();
-    delete last;
+    if (streams.empty()) end_moving(&held);
     return cudaSuccess;
 }
 
-int64_t standin_cuda_n_queued(void) {
-    guard held(lock);
-    int64_t n = 0;
-    if (streams.empty()) return 0;
-    for (const operation &one : streams[0]->queue) n += computes(one);
-    return n;
-}
-
 static void wait_and_count(const std::function<void()> &wait) {
-    const int64_t n = standin_cuda_n_queued();
+    const int64_t n = n_queued();
     wait();
-    state()->n_drained += n > 0 && standin_cuda_n_queued() == 0;
+    state()->n_drained += n > 0 && n_queued() == 0;
 }
 
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {

@@ -1,0 +1,90 @@
+/* The machine that CUDA's calls (standin_cuda.cpp) are about: what it was told, its memory, its streams and when what is in
+ * them runs. All of it under `lock`. Private to tests/standin. */
+#ifndef STANDIN_MACHINE_H
+#define STANDIN_MACHINE_H
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "standin_cuda.h"
+
+typedef struct CUstream_st *cudaStream_t; /* as CUDA declares it */
+
+namespace standin {
+
+struct recorded { /* a place in a stream that others wait for */
+    cudaStream_t stream = NULL;
+    bool is_done = false;
+    int64_t at_kernel = 0; /* kernels that the first stream had run then */
+};
+
+struct operation {
+    const char *what;
+    std::function<void()> work;
+    std::shared_ptr<recorded> after; /* runs when that is done */
+    std::shared_ptr<recorded> marks; /* this is done then */
+    bool meets = false;              /* other processes */
+};
+
+} // namespace standin
+
+struct CUstream_st {
+    std::deque<standin::operation> queue;
+    bool is_capturing = false;
+    bool is_awaited = false; /* its next operation waits for another stream, which is made to run */
+    std::vector<standin::operation> captured;
+};
+struct CUevent_st {
+    std::shared_ptr<standin::recorded> last;
+};
+struct CUgraph_st {
+    std::vector<standin::operation> operations;
+};
+struct CUgraphExec_st {
+    std::vector<standin::operation> operations;
+};
+
+namespace standin {
+
+extern std::recursive_mutex lock;
+using guard = std::lock_guard<std::recursive_mutex>;
+
+/* A finding: the process ends. */
+[[noreturn]] void found(const char *format, ...);
+
+/* What it was told, by the test or the environment, and what it counts; a number of the environment. */
+standin_cuda *state();
+int64_t number(const char *name, int64_t otherwise);
+/* A call that can fail is made: whether it does. */
+bool fails();
+extern bool is_broken; /* a kernel has failed: so does everything after */
+
+/* Memory of the device: NaN, without rights but while it works, and in front of a page that never has any. NULL: the
+ * host has no more. */
+char *take(size_t bytes);
+/* Whether it had been taken. */
+bool give_back(char *memory);
+extern std::map<char *, size_t> pinned_blocks;
+bool on_device(const void *at, size_t bytes);
+bool is_pinned(const void *at, size_t bytes);
+
+extern std::vector<cudaStream_t> streams;
+/* To be run, or recorded where the stream records a graph. */
+void queue(cudaStream_t stream, operation one);
+/* Run all of a stream; all in front of a place. */
+void drain(cudaStream_t stream);
+void run_until(const std::shared_ptr<recorded> &place);
+/* Kernels that the first stream has not run yet. */
+int64_t n_queued();
+/* What runs by itself ends with the last stream: without the lock. */
+void end_moving(std::unique_lock<std::recursive_mutex> *held);
+/* What a capturing stream forbids. */
+void refuse_capture(const char *what);
+
+} // namespace standin
+
+#endif
