@@ -1,5 +1,6 @@
 /* The plan refuses what a disk cannot hold, and only that: a refusal needs more than it grants; what was granted to a
- * prefill is granted to its continuation, when most of it is stored and that much less is free.
+ * prefill is granted to its continuation, when most of it is stored and that much less is free. What needs no disk is given
+ * spans as short as can be.
  *
  * Method: plans of the embedded model with memory for 20,000 of 200,000 tokens, over disks that are given. */
 #include <inttypes.h>
@@ -60,6 +61,21 @@ static void check_continuation(double ratio) {
     }
 }
 
+/* Where memory holds all keys and values no span is longer than it must be: hidden states are all it would cost. */
+static void check_span(int64_t chunk, int64_t span, int64_t want) {
+    const glm_options options = {.device = "cpu",
+            .max_len = N_TOKENS,
+            .chunk = chunk,
+            .span = span,
+            .threads = 1,
+            .memory_bytes = 4 * RT_GIB,
+            .disk_free_bytes = RT_GIB};
+    glm_plan plan;
+    help_require(glm_plan_make(checkpoint, &options, &plan), "plan");
+    require(plan.fits && !plan.kv_overflows && plan.span == want && plan.chunk <= want,
+            "a span in memory", &plan);
+}
+
 int main(void) {
     glm_checkpoint *opened = NULL;
     help_require(glm_checkpoint_open(help_needle_model(), &opened), "the embedded model");
@@ -68,6 +84,9 @@ int main(void) {
     check_cap(false, "what is kept by the way, under a cap");
     check_continuation(1.0);
     check_continuation(1.9);
+    check_span(0, 0, 4096);
+    check_span(8192, 0, 8192);
+    check_span(0, 16384, 16384);
 
     const int64_t raw = (int64_t)N_TOKENS * RAW_BYTES;
     glm_plan plan = plan_of(false, 0, 1, 0);
