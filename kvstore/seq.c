@@ -76,7 +76,7 @@ static int64_t n_pinned_of(const kv_seq *seq, int64_t n_kept, int64_t room) {
 }
 
 /* Cells for what leaves memory: not for what is kept in segments, but for its tails; nor for what is pinned, which
- * takes others should it have to leave all the same (kv_seq_take_cell). */
+ * takes others should it have to leave all the same (kv_seq_replace_stored). */
 static rt_status reserve_cells(kv_seq *seq, int64_t n_kept, int64_t n_pinned) {
     kv_store *store = seq->store;
     const int64_t n_going = rt_max64(seq->n_extents - n_kept - n_pinned, 1);

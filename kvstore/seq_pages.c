@@ -101,11 +101,15 @@ void kv_seq_drop_stored(kv_seq *seq, int32_t layer, int64_t extent) {
     *stored = NULL;
 }
 
-rt_status kv_seq_take_cell(kv_seq *seq) {
-    if (seq->n_cells > 0)
-        seq->n_cells--;
-    else
+rt_status kv_seq_replace_stored(kv_seq *seq, int32_t layer, int64_t extent) {
+    const kv_stored *before = *kv_stored_slot(seq, layer, extent);
+    const bool leaves_a_cell = before && before->refs == 1 && before->cell >= 0;
+    if (seq->n_cells == 0 && !leaves_a_cell) {
         RT_TRY(kv_scratch_reserve(seq->store->staging.scratch, 1));
+        seq->n_cells++;
+    }
+    kv_seq_drop_stored(seq, layer, extent);
+    seq->n_cells--;
     return RT_OK;
 }
 

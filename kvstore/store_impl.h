@@ -227,9 +227,9 @@ void kv_seq_drop(kv_seq *seq, void *page);
 void kv_seq_drop_pages(kv_seq *seq, int32_t layer, int64_t first, int64_t end);
 /* Forget everything from n_tokens on, in a sequence that overflows or parks. */
 void kv_seq_cut(kv_seq *seq, int64_t n_tokens);
-/* A reserved cell for one more stored extent: the sequence's own, or, where forks hold on to what it
- * stored, another. RT_ENOFIT. */
-RT_MUST_CHECK rt_status kv_seq_take_cell(kv_seq *seq);
+/* A reserved cell for an extent that is to be stored; what was stored of it before goes. The sequence's own cell, or, where
+ * forks hold on to what it stored, another. RT_ENOFIT: there is none, and what was stored stays. */
+RT_MUST_CHECK rt_status kv_seq_replace_stored(kv_seq *seq, int32_t layer, int64_t extent);
 void kv_seq_drop_stored(kv_seq *seq, int32_t layer, int64_t extent);
 /* Forget stored extents from n_tokens on. */
 void kv_seq_cut_stored(kv_seq *seq, int64_t n_tokens);

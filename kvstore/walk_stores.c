@@ -85,12 +85,16 @@ static rt_status start_job(kv_walk *walk, kv_store_job *job) {
     rt_assert(walk->may_store);
     if (writer || !kv_scratch_has_host(staging->scratch))
         RT_TRY(kv_staging_take(staging, &job->slot));
-    if (walk->extent != KV_WALK_SAVE) kv_seq_drop_stored(job->seq, walk->layer, job->extent);
+    rt_status status = RT_OK;
+    rt_assert(writer || walk->extent != KV_WALK_SAVE);
+    if (!writer)
+        status = kv_seq_replace_stored(job->seq, walk->layer, job->extent);
+    else if (walk->extent != KV_WALK_SAVE)
+        kv_seq_drop_stored(job->seq, walk->layer, job->extent);
     if (!writer && job->slot && kv_scratch_has_host(staging->scratch)) {
         kv_staging_free_slot(job->slot);
         job->slot = NULL;
     }
-    rt_status status = writer ? RT_OK : kv_seq_take_cell(job->seq);
     if (status == RT_OK) {
         status = kv_stored_create(staging, walk->layer, job->extent * kv_walk_extent_tokens(walk),
                 job->n_tokens, writer, job->slot, &job->stored);
@@ -102,12 +106,15 @@ static rt_status start_job(kv_walk *walk, kv_store_job *job) {
     return status;
 }
 
-/* As many jobs as there is staging: one waits for it, the others take what is free. */
+/* As many jobs as there is staging: one waits for it, the others take what is free. Where one fails, those before it are
+ * made, as what was stored of them before is gone; and it is asked for again. */
 static rt_status start_batch(kv_walk *walk) {
     while (walk->job + walk->n_batch < walk->n_jobs &&
             walk->n_batch < walk->store->config.overflow.window_extents) {
         if (walk->n_batch > 0 && !kv_staging_has_free(&walk->store->staging)) break;
-        RT_TRY(start_job(walk, &walk->jobs[walk->job + walk->n_batch]));
+        const rt_status status = start_job(walk, &walk->jobs[walk->job + walk->n_batch]);
+        if (status != RT_OK && walk->n_batch == 0) return status;
+        if (status != RT_OK) break;
         walk->n_batch++;
     }
     return RT_OK;
