@@ -57,7 +57,8 @@ static int64_t arena_bytes(const glm_config *config, const glm_plan *plan) {
            rt_arena_cost(rows * glm_pad(config->hidden) * 4) +
            rt_arena_cost(rows * glm_config_qkv_rows(config) * 4) +
            2 * rt_arena_cost(rows * q_width * 4) + 4 * rt_arena_cost(rows * config->n_heads * 4) +
-           rt_arena_cost(rt_min64(rows, GLM_MLP_ROWS) * glm_row_stride(2 * glm_pad(config->ffn)) * 4) +
+           rt_arena_cost(
+                   rt_min64(rows, GLM_MLP_ROWS) * glm_row_stride(2 * glm_pad(config->ffn)) * 4) +
            rt_arena_cost(attn_decode_scratch_bytes(&shape, plan->max_len, plan->max_seqs)) +
            rt_arena_cost(logits_bytes(config, plan)) + shares_cost(config, plan);
 }
@@ -82,7 +83,8 @@ static void carve(glm_engine *engine) {
     b->state_sum = rt_arena_take(arena, rows * config->n_heads * 4);
     b->part_max = rt_arena_take(arena, rows * config->n_heads * 4);
     b->part_sum = rt_arena_take(arena, rows * config->n_heads * 4);
-    b->gate_up = take_rows(arena, rt_min64(rows, GLM_MLP_ROWS), glm_row_stride(2 * glm_pad(config->ffn)));
+    b->gate_up = take_rows(
+            arena, rt_min64(rows, GLM_MLP_ROWS), glm_row_stride(2 * glm_pad(config->ffn)));
     b->decode_scratch =
             rt_arena_take(arena, attn_decode_scratch_bytes(&shape, plan->max_len, plan->max_seqs));
     engine->logits = rt_arena_take(arena, logits_bytes(config, plan));
@@ -101,8 +103,7 @@ static bool is_usable(int32_t place, char *text, int64_t room, int64_t *memory_b
     return true;
 }
 
-static rt_status check(
-        const glm_config *config, const glm_options *options, const glm_plan *plan) {
+static rt_status check(const glm_config *config, const glm_options *options, const glm_plan *plan) {
     const attn_shape shape = glm_attn_shape(config, plan->kv_dtype);
     const rt_status status = attn_cpu_check(&shape);
     (void)options;

@@ -240,9 +240,8 @@ static rt_status take_records(ask_questions *questions, const char *path, char *
 /* A link stays one. */
 static rt_status replace(const char *path, const char *text, int64_t n_bytes) {
     char *file = realpath(path, NULL);
-    const rt_status status =
-            file ? rt_file_replace(file, text, n_bytes)
-                 : rt_fail_errno(RT_EIO, "ask: cannot write %s", path);
+    const rt_status status = file ? rt_file_replace(file, text, n_bytes)
+                                  : rt_fail_errno(RT_EIO, "ask: cannot write %s", path);
     free(file);
     return status;
 }
@@ -255,7 +254,8 @@ rt_status ask_questions_resume(ask_questions *questions, const char *path, const
     json_t *by_id = json_object();
     int64_t n_kept = 0;
     rt_status status = by_id ? index_ids(questions, by_id) : no_memory();
-    if (status == RT_OK) status = take_records(questions, path, text, n_bytes, by_id, same, &n_kept);
+    if (status == RT_OK)
+        status = take_records(questions, path, text, n_bytes, by_id, same, &n_kept);
     if (status == RT_OK && n_kept < n_bytes) status = replace(path, text, n_kept);
     json_decref(by_id);
     free(text);

@@ -11,15 +11,14 @@
 #include "variant.h"
 
 /* For /help and --help. */
-#define COMMANDS                                                                \
-    "  /read FILE  put a text, PDF, Word or other file that ask reads, or a\n"  \
-    "              directory, in front of the next question; repeatable\n"   \
-     \
-    "  /result TEXT  what the tool that was called answers (--tools)\n"         \
-    "  /reset      forget the conversation and the files read, not the book\n"  \
-    "  /help       list these commands\n"                                       \
-    "  /quit       leave, as Ctrl-D does\n"                                     \
-    "  //TEXT      a question that begins with a /\n"                           \
+#define COMMANDS                                                               \
+    "  /read FILE  put a text, PDF, Word or other file that ask reads, or a\n" \
+    "              directory, in front of the next question; repeatable\n"     \
+    "  /result TEXT  what the tool that was called answers (--tools)\n"        \
+    "  /reset      forget the conversation and the files read, not the book\n" \
+    "  /help       list these commands\n"                                      \
+    "  /quit       leave, as Ctrl-D does\n"                                    \
+    "  //TEXT      a question that begins with a /\n"                          \
     "  \"\"\"         begins a question of several lines, and ends it\n"
 
 static rt_status give_result(conversation *chat, const char *text) {

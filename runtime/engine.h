@@ -12,7 +12,8 @@
 enum {
     GLM_DECODE_SEQS_MAX = 256,
     GLM_RECOVERIES_MAX = 3,
-    GLM_MLP_ROWS = 256 /* that the MLP computes at once on the CPU: its rows are the longest by far */
+    GLM_MLP_ROWS =
+            256 /* that the MLP computes at once on the CPU: its rows are the longest by far */
 };
 
 typedef struct glm_backend glm_backend; /* backend.h */
@@ -49,7 +50,7 @@ typedef struct glm_drawing {
     glm_draw draws[GLM_DECODE_SEQS_MAX]; /* of its rows */
     int32_t ids[GLM_DECODE_SEQS_MAX];    /* -1: a logit is not finite */
     int32_t n;                           /* rows: all of the step's, or 0: logits are wanted */
-    int64_t serial; /* of logits that are on the device alone; -1: none */
+    int64_t serial;                      /* of logits that are on the device alone; -1: none */
 } glm_drawing;
 
 /* What ranks.c knows of the steps that all ranks take together. */
@@ -90,7 +91,7 @@ struct glm_engine {
 
     const glm_backend *backend;
     struct glm_cuda *cuda; /* of the CUDA backend; NULL otherwise */
-    rt_device *device; /* whose memory pages are in; NULL: the host's */
+    rt_device *device;     /* whose memory pages are in; NULL: the host's */
     rt_pool *pool;
     glm_ops ops; /* of the CPU's backend, as are: */
     glm_weights weights;
@@ -216,6 +217,5 @@ int32_t glm_prefill_next_layer(const glm_engine *engine);
 /* window.c: kv_walk_next with its loads, kv_walk_leave with its stores. */
 RT_MUST_CHECK rt_status glm_window_enter(glm_engine *engine, kv_walk *walk, kv_window *window);
 RT_MUST_CHECK rt_status glm_window_leave(glm_engine *engine, kv_walk *walk);
-
 
 #endif

@@ -208,7 +208,8 @@ rt_status glm_cuda_pass_window(glm_engine *engine, int32_t layer, const kv_windo
     memcpy(list + at, passes, (size_t)host.n * sizeof *passes);
     void *const *sent = NULL;
     RT_TRY(glm_cuda_tables_send(&engine->cuda->pass_tables, list,
-            at + host.n * (int64_t)(sizeof *passes / sizeof *list), engine->cuda->device.compute, &sent));
+            at + host.n * (int64_t)(sizeof *passes / sizeof *list), engine->cuda->device.compute,
+            &sent));
     *out = glm_cuda_passes_in((void *)(uintptr_t)sent, n_here);
     out->n = host.n;
     out->n_together = host.n_together;

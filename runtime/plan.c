@@ -31,7 +31,8 @@ enum {
 /* The program itself: code and libraries (11 MiB with all that it may be built with), the C library's heap; and the
  * tokenizer. */
 static int64_t program_bytes(const glm_plan *plan) {
-    return 14 * RT_MIB + plan->tokenizer_bytes + (plan->linear_by == GLM_LINEAR_ONEDNN ? glm_onednn_library_bytes() : 0);
+    return 14 * RT_MIB + plan->tokenizer_bytes +
+           (plan->linear_by == GLM_LINEAR_ONEDNN ? glm_onednn_library_bytes() : 0);
 }
 
 /* ---- what was asked for ---------------------------------------------------------------------- */
@@ -53,14 +54,16 @@ static rt_status choose_kv_dtype(
         *out = RT_FP8;
     else
         return rt_fail(RT_EUSAGE,
-                "--kv-cache-dtype %s: keys and values are kept as bf16, f32, fp8, int8 or int4", name);
+                "--kv-cache-dtype %s: keys and values are kept as bf16, f32, fp8, int8 or int4",
+                name);
     return RT_OK;
 }
 
 static rt_status check_options(const glm_config *config, const glm_options *options) {
     if (options->max_len < 0 || options->chunk < 0 || options->span < 0 ||
             options->host_kv_bytes < 0 || options->device_kv_bytes < 0 ||
-            options->device_weights_bytes < 0 || options->kv_disk_bytes < 0 || options->max_logits < 0 || options->extra_kv_tokens < 0)
+            options->device_weights_bytes < 0 || options->kv_disk_bytes < 0 ||
+            options->max_logits < 0 || options->extra_kv_tokens < 0)
         return rt_fail(RT_EUSAGE, "plan: lengths and budgets must not be negative");
     if (options->max_len > config->model_len)
         return rt_fail(RT_EUSAGE,
@@ -82,7 +85,8 @@ static int64_t choose_span(const glm_config *part, const glm_plan *plan) {
     int64_t span = SPAN_UNIT;
     while (span + SPAN_UNIT <= SPAN_MAX) {
         const int64_t begin = rt_max64(plan->max_len - span - SPAN_UNIT, 0);
-        const double seconds = glm_prefill_flop(part, begin, plan->max_len - begin) / plan->machine_flops;
+        const double seconds =
+                glm_prefill_flop(part, begin, plan->max_len - begin) / plan->machine_flops;
         if (seconds > SPAN_SECONDS_MAX) break;
         span += SPAN_UNIT;
     }
@@ -175,7 +179,8 @@ static bool fits_disk(const glm_options *options, const glm_plan *plan) {
     if (plan->kv_disk_bytes > plan->kv_overflow_max) return false;
     if (!plan->kv_persists) return true;
     if (plan->kv_keeps_all) return plan->kv_keep_bytes <= plan->kv_keep_max + plan->kv_kept_bytes;
-    return plan->kv_must_bytes <= plan->kv_disk_limit_bytes + plan->kv_kept_bytes + options->disk_kept_bytes;
+    return plan->kv_must_bytes <=
+           plan->kv_disk_limit_bytes + plan->kv_kept_bytes + options->disk_kept_bytes;
 }
 
 static void add_up(const glm_options *options, glm_plan *plan) {
@@ -184,8 +189,8 @@ static void add_up(const glm_options *options, glm_plan *plan) {
     const int64_t pages = plan->kv_host_bytes - plan->kv_staging_bytes;
     plan->gpu_total_bytes = plan->on_gpu ? computing + pages : 0;
     const int64_t here = plan->on_gpu ? 0 : computing - plan->weights_bytes + pages;
-    const int64_t running = here + plan->kv_staging_bytes + plan->kv_rows_bytes + plan->pinned_bytes + plan->lists_bytes +
-                            codecs;
+    const int64_t running = here + plan->kv_staging_bytes + plan->kv_rows_bytes +
+                            plan->pinned_bytes + plan->lists_bytes + codecs;
     const int64_t weights = plan->on_gpu ? plan->weights_host_bytes : plan->weights_bytes;
     const int64_t with_weights = weights + rt_max64(running, plan->load_bytes);
     plan->total_bytes = program_bytes(plan) + rt_max64(with_weights, glm_measure_speed_bytes());
@@ -203,8 +208,8 @@ static void bill_computing(const request *of, glm_plan *plan) {
 }
 
 static void bill_kv(const request *of, glm_plan *plan) {
-    plan->kv_fits = glm_plan_kv(&of->part, kv_budget(plan), of->options->extra_kv_tokens,
-            of->may_overflow, plan);
+    plan->kv_fits = glm_plan_kv(
+            &of->part, kv_budget(plan), of->options->extra_kv_tokens, of->may_overflow, plan);
 }
 
 /* Where memory holds all keys and values, and nothing is kept, nobody reads anything twice: a span is as short as the
@@ -239,8 +244,7 @@ static void fill_bill(const request *of, glm_plan *plan) {
     }
     const kv_config kv = glm_plan_kv_config(part, plan);
     plan->kv_staging_bytes = kv_overflow_host_bytes(&kv);
-    if (plan->on_gpu)
-        glm_plan_kv_rows(part, rows_budget(plan), of->options->extra_kv_tokens, plan);
+    if (plan->on_gpu) glm_plan_kv_rows(part, rows_budget(plan), of->options->extra_kv_tokens, plan);
     add_up(of->options, plan);
 }
 
@@ -311,13 +315,16 @@ static void keep_in_memory(const request *of, glm_plan *plan) {
 
 /* Unless the user chose it, the chunk gives way first: half of it costs a few per cent of speed. */
 static void choose_chunk(const request *of, glm_plan *plan) {
-    set_chunk(of, plan, of->options->chunk ? of->options->chunk : of->backend->chunk(&of->part, &of->speed, INT64_MAX));
-    while ((plan->total_bytes > plan->limit_bytes || plan->gpu_total_bytes > plan->gpu_limit_bytes ||
-                   !plan->kv_fits) && !of->options->chunk &&
-            plan->chunk > CHUNK_MIN) {
+    set_chunk(of, plan,
+            of->options->chunk ? of->options->chunk
+                               : of->backend->chunk(&of->part, &of->speed, INT64_MAX));
+    while ((plan->total_bytes > plan->limit_bytes ||
+                   plan->gpu_total_bytes > plan->gpu_limit_bytes || !plan->kv_fits) &&
+            !of->options->chunk && plan->chunk > CHUNK_MIN) {
         set_chunk(of, plan, of->backend->chunk(&of->part, &of->speed, plan->chunk));
     }
-    if (plan->kv_overflows && !plan->kv_limit_bytes && !of->options->chunk) keep_in_memory(of, plan);
+    if (plan->kv_overflows && !plan->kv_limit_bytes && !of->options->chunk)
+        keep_in_memory(of, plan);
 }
 
 /* Of a GPU whose memory does not hold the weights, as many layers' come from the host as it takes; through two places, so
@@ -333,7 +340,8 @@ static void choose_streamed(const request *of, glm_plan *plan) {
 /* "The most that fits" is what does with the chunk that a GPU wants; that all of the model's length would with no chunk says
  * nothing. */
 static void start_over(const request *of, glm_plan *plan) {
-    if (plan->on_gpu && !of->options->chunk) plan->chunk = of->backend->chunk(&of->part, &of->speed, INT64_MAX);
+    if (plan->on_gpu && !of->options->chunk)
+        plan->chunk = of->backend->chunk(&of->part, &of->speed, INT64_MAX);
 }
 
 static bool must_stream(const request *of, const glm_plan *plan) {
@@ -352,7 +360,8 @@ static int32_t ranks_here(const glm_options *options) {
 static int64_t kept_bytes(const char *dir) {
     kv_books *books = NULL;
     int64_t bytes = 0;
-    if (kv_books_open(&dir, 1, &books) != RT_OK || kv_books_bytes(books, &bytes) != RT_OK) bytes = 0;
+    if (kv_books_open(&dir, 1, &books) != RT_OK || kv_books_bytes(books, &bytes) != RT_OK)
+        bytes = 0;
     kv_books_close(books);
     return bytes;
 }
@@ -362,7 +371,8 @@ static rt_status ask_disk(const glm_options *options, int64_t *free_bytes, int64
     const int32_t n_here = ranks_here(options);
     char *cache = NULL;
     RT_TRY(glm_cache_directory(&cache));
-    const char *const *dirs = options->n_kv_disk_dirs > 0 ? options->kv_disk_dirs : (const char *const *)&cache;
+    const char *const *dirs =
+            options->n_kv_disk_dirs > 0 ? options->kv_disk_dirs : (const char *const *)&cache;
     rt_status status = RT_OK;
     int64_t bytes = 0;
     *kept = 0;
@@ -450,9 +460,8 @@ static rt_status choose_backend(request *of, glm_plan *plan) {
     if (!plan->on_gpu) return choose_linear(of, plan);
     plan->linear_by = GLM_LINEAR_CUBLASLT;
     plan->sums_on_gpu = plan->n_ranks > 1 || of->options->nccl;
-    plan->gpu_limit_bytes = of->options->gpu_memory_bytes
-                                    ? of->options->gpu_memory_bytes
-                                    : glm_plan_gpu_limit(free_bytes);
+    plan->gpu_limit_bytes = of->options->gpu_memory_bytes ? of->options->gpu_memory_bytes
+                                                          : glm_plan_gpu_limit(free_bytes);
     plan->kv_rows_limit_bytes = plan->kv_limit_bytes;
     plan->kv_limit_bytes = of->options->device_kv_bytes;
     plan->weights_limit_bytes = of->options->device_weights_bytes;
@@ -534,7 +543,8 @@ rt_status glm_plan_require(const glm_plan *plan) {
                 "plan: %" PRId64 " tokens need %s of the GPU's memory (%s of it KV) and %s may be "
                 "taken (%s); at most %" PRId64 " tokens fit, or --device cpu",
                 plan->max_len, rt_format_bytes(plan->gpu_total_bytes, total),
-                rt_format_bytes(glm_plan_kv_here(plan), kv), rt_format_bytes(gpu_kv_limit(plan), limit),
+                rt_format_bytes(glm_plan_kv_here(plan), kv),
+                rt_format_bytes(gpu_kv_limit(plan), limit),
                 plan->kv_limit_bytes ? "--device-kv-space, for KV" : "free, but for a reserve",
                 plan->fitting_len);
     const bool fits_memory = plan->total_bytes <= plan->limit_bytes && plan->kv_fits;

@@ -107,7 +107,8 @@ static rt_status send_arguments(glm_cuda *cuda, glm_cuda_tables *tables, int pla
         rt_assert(at + n_pages_of(&m[i]) + n_heads <= tables->capacity);
         memcpy(list + at, m[i].pages, (size_t)n_pages_of(&m[i]) * sizeof *list);
         at += n_pages_of(&m[i]);
-        for (int32_t h = 0; h < n_heads; h++) list[at++] = in_area(cuda, place, m[i].first_head + h);
+        for (int32_t h = 0; h < n_heads; h++)
+            list[at++] = in_area(cuda, place, m[i].first_head + h);
     }
     return send_list(tables, at, stream, out);
 }

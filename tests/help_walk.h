@@ -24,13 +24,14 @@ enum {
 };
 
 /* A small config.json. */
-#define WALK_CONFIG(arch, type, layers, hidden, heads, kv_heads, dim, dtype)                              \
-    "{\"architectures\": [\"" arch "\"], \"model_type\": \"" type "\", \"attention_bias\": true, "       \
-    "\"hidden_act\": \"silu\", \"hidden_size\": " hidden ", \"intermediate_size\": 72, "                \
-    "\"num_hidden_layers\": " layers ", \"num_attention_heads\": " heads ", "                            \
-    "\"num_key_value_heads\": " kv_heads ", \"head_dim\": " dim ", \"partial_rotary_factor\": 0.5, "     \
-    "\"rope_theta\": 10000.0, \"max_position_embeddings\": 131072, \"rms_norm_eps\": 1e-05, "            \
-    "\"tie_word_embeddings\": false, \"vocab_size\": 272, \"torch_dtype\": \"" dtype "\", "              \
+#define WALK_CONFIG(arch, type, layers, hidden, heads, kv_heads, dim, dtype)                       \
+    "{\"architectures\": [\"" arch "\"], \"model_type\": \"" type "\", \"attention_bias\": true, " \
+    "\"hidden_act\": \"silu\", \"hidden_size\": " hidden ", \"intermediate_size\": 72, "           \
+    "\"num_hidden_layers\": " layers ", \"num_attention_heads\": " heads ", "                      \
+    "\"num_key_value_heads\": " kv_heads ", \"head_dim\": " dim                                    \
+    ", \"partial_rotary_factor\": 0.5, "                                                           \
+    "\"rope_theta\": 10000.0, \"max_position_embeddings\": 131072, \"rms_norm_eps\": 1e-05, "      \
+    "\"tie_word_embeddings\": false, \"vocab_size\": 272, \"torch_dtype\": \"" dtype "\", "        \
     "\"pad_token_id\": 256, \"eos_token_id\": [256, 263, 265]}"
 
 /* Tokens, and how each was computed: in a prefill, decoded, or by a CPU, in the first text's book. Where a CPU walks that
@@ -45,8 +46,9 @@ typedef struct walk_tokens {
 /* What walks are of. */
 typedef struct walk_kind {
     const char *device;
-    const char *configs[WALK_MODELS]; /* of random models: texts of config.json; NULL behind the last */
-    const char *const *kv_dtypes;     /* NULL at the end */
+    const char *
+            configs[WALK_MODELS]; /* of random models: texts of config.json; NULL behind the last */
+    const char *const *kv_dtypes; /* NULL at the end */
     bool tells_how; /* a token's bits depend on how it was computed. Long texts then begin with the CPU's book */
     int64_t longest; /* of others */
     /* Before a walk, and before an engine is opened; NULL: nothing. */
@@ -72,10 +74,10 @@ const float *walk_reference_row(walk_reference *reference, const walk_tokens *to
 typedef struct walk_seq {
     glm_session *session; /* NULL: not there */
     walk_tokens tokens;
-    int64_t n_held;     /* tokens it remembers, the ones cut off included */
+    int64_t n_held; /* tokens it remembers, the ones cut off included */
     int64_t max_tokens;
-    int32_t text;       /* that it mostly goes on with */
-    bool is_fork;       /* is not kept on disk */
+    int32_t text; /* that it mostly goes on with */
+    bool is_fork; /* is not kept on disk */
 } walk_seq;
 
 typedef struct walk_counts {
@@ -108,8 +110,8 @@ typedef struct walk {
     glm_options options;
     int64_t pages_used; /* when it was opened */
     walk_seq seqs[WALK_SEQS];
-    walk_seq *running; /* whose prefill is on its way, or NULL */
-    walk_tokens aim;   /* what it holds then */
+    walk_seq *running;         /* whose prefill is on its way, or NULL */
+    walk_tokens aim;           /* what it holds then */
     int64_t wanted[WALK_ROWS]; /* absolute positions */
     int64_t n_wanted;
     walk_tokens kept[WALK_KEPT];
@@ -156,6 +158,7 @@ void walk_note_length(walk *w, walk_seq *s, int64_t least, int64_t most, const c
 
 /* PROGRAM [SEED STEPS [SEEDS | =STEP,STEP...]]: walks of n_seeds seeds from `seed` on, of n_steps each, unless the arguments say
  * otherwise. 0: all was right. */
-int walk_main(const walk_kind *kind, uint64_t seed, int64_t n_seeds, int64_t n_steps, int argc, char **argv);
+int walk_main(const walk_kind *kind, uint64_t seed, int64_t n_seeds, int64_t n_steps, int argc,
+        char **argv);
 
 #endif

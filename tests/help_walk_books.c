@@ -136,7 +136,8 @@ void walk_keep(walk *w) {
     const bool cannot = s->is_fork || !keeps(w);
     walk_say(w, "%d: keep %" PRId64 " tokens as %s", (int)(s - w->seqs), s->tokens.n,
             is_named ? name : "nothing");
-    const rt_status status = glm_session_keep(s->session, is_named ? name : NULL, "source=a walk\n");
+    const rt_status status =
+            glm_session_keep(s->session, is_named ? name : NULL, "source=a walk\n");
     if (status == RT_OK && cannot) walk_fail(w, "a fork, or what is not to be kept, is kept");
     const bool is_kept = walk_went(w, status, "keep", cannot ? RT_EUSAGE : RT_ENOFIT,
             w->is_damaged ? RT_ECORRUPT : RT_ENOFIT);
@@ -155,8 +156,7 @@ void walk_forget(walk *w) {
     if (!w->persists) return;
     walk_say(w, "forget %s", name);
     if (kv_books_open(dirs, w->n_dirs, &books) != RT_OK) walk_fail(w, "%s", rt_error_text());
-    const bool is_gone = walk_went(
-            w, kv_books_remove(books, name), "remove", RT_EUSAGE, RT_EUSAGE);
+    const bool is_gone = walk_went(w, kv_books_remove(books, name), "remove", RT_EUSAGE, RT_EUSAGE);
     if (is_gone && w->books[b].n == 0 && !w->is_damaged) walk_fail(w, "%s was there", name);
     w->books[b].n = 0;
     if (walk_below(w, 2)) (void)walk_went(w, kv_books_gc(books, 0, &report), "gc", RT_OK, RT_OK);

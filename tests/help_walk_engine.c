@@ -142,14 +142,15 @@ void walk_open(walk *w) {
     glm_engine_stop_if(w->engine, stops);
     w->pages_used = kv_store_stats(w->engine->store).pages_used;
     w->counts->n_opened++;
-    walk_say(w, "open: len %" PRId64 " + %" PRId64 ", chunk %" PRId64 ", span %" PRId64
-                ", threads %" PRId32 ", seqs %" PRId32 ", budget %" PRId64 " device %" PRId64
-                " weights %" PRId64 " disk %" PRId64 ", %s %s%s; extents of %" PRId32 " x %" PRId32
-                ", pinned %" PRId64 ", rows %" PRId64,
+    walk_say(w,
+            "open: len %" PRId64 " + %" PRId64 ", chunk %" PRId64 ", span %" PRId64
+            ", threads %" PRId32 ", seqs %" PRId32 ", budget %" PRId64 " device %" PRId64
+            " weights %" PRId64 " disk %" PRId64 ", %s %s%s; extents of %" PRId32 " x %" PRId32
+            ", pinned %" PRId64 ", rows %" PRId64,
             o->max_len, o->extra_kv_tokens, p->chunk, p->span, o->threads, o->max_seqs,
-            o->host_kv_bytes, o->device_kv_bytes, o->device_weights_bytes, o->kv_disk_bytes, o->kv_io, o->kv_packing,
-            o->persists ? ", kept" : "", p->kv_extent_tokens, p->kv_window_extents,
-            p->kv_pinned_tokens, p->kv_rows_bytes);
+            o->host_kv_bytes, o->device_kv_bytes, o->device_weights_bytes, o->kv_disk_bytes,
+            o->kv_io, o->kv_packing, o->persists ? ", kept" : "", p->kv_extent_tokens,
+            p->kv_window_extents, p->kv_pinned_tokens, p->kv_rows_bytes);
 }
 
 void walk_write_book(const walk *w, const char *const *dirs, int32_t n_dirs) {

@@ -22,7 +22,8 @@ typedef struct program {
     const walk_kind *kind;
     const char *name;
     char dir[64];
-    char memory[64]; /* a directory of a file system in memory, where there is one; the same otherwise */
+    char memory
+            [64]; /* a directory of a file system in memory, where there is one; the same otherwise */
     char models[WALK_MODELS][128];
     int n_models;
     walk_counts *counts; /* shared with the child that walks */
@@ -90,8 +91,7 @@ static void begin(const program *p, uint64_t seed, walk *w) {
 }
 
 /* Steps 0 .. n_steps - 1, those of which is_taken, or all. */
-static void take_walk(
-        const program *p, uint64_t seed, int64_t n_steps, const bool *is_taken) {
+static void take_walk(const program *p, uint64_t seed, int64_t n_steps, const bool *is_taken) {
     walk *w = calloc(1, sizeof *w);
     CHECK(w);
     begin(p, seed, w);
@@ -229,10 +229,12 @@ int walk_main(const walk_kind *kind, uint64_t seed, int64_t n_seeds, int64_t n_s
     (void)snprintf(p.memory, sizeof p.memory, "/dev/shm/glm1m-walk-XXXXXX");
     CHECK(n_steps > 0 && mkdtemp(p.dir));
     if (!mkdtemp(p.memory)) memcpy(p.memory, p.dir, sizeof p.memory);
-    p.counts = mmap(NULL, sizeof *p.counts, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    p.counts =
+            mmap(NULL, sizeof *p.counts, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     CHECK(p.counts != MAP_FAILED);
     write_models(&p);
-    const int failed = is_list ? repeat(&p, seed, n_steps, argv[3]) : take_all(&p, seed, n_seeds, n_steps);
+    const int failed =
+            is_list ? repeat(&p, seed, n_steps, argv[3]) : take_all(&p, seed, n_seeds, n_steps);
     remove_below(&p, "");
     return failed;
 }

@@ -47,16 +47,29 @@ int64_t walk_pick_end(walk *w, int64_t from, int64_t most) {
     if (w->n_book > 0) most = rt_min64(most, from + w->kind->longest / 2);
     int64_t end = most;
     switch (walk_below(w, 8)) {
-    case 0: end = from + 1; break;
-    case 1: end = from + 1 + walk_below(w, 12); break;
-    case 2: end = (from / WALK_PAGE + 1) * WALK_PAGE + walk_below(w, 5) - 2; break;
+    case 0:
+        end = from + 1;
+        break;
+    case 1:
+        end = from + 1 + walk_below(w, 12);
+        break;
+    case 2:
+        end = (from / WALK_PAGE + 1) * WALK_PAGE + walk_below(w, 5) - 2;
+        break;
     case 3:
         end = (from / extent(w) + 1 + walk_below(w, 2)) * extent(w) + walk_below(w, 9) - 4;
         break;
-    case 4: end = (from / chunk + 1) * chunk + walk_below(w, 3) - 1; break;
-    case 5: end = from + 1 + walk_below(w, 2 * chunk); break;
-    case 6: end = from + 1 + walk_below(w, rt_max64(most - from, 1)); break;
-    default: break;
+    case 4:
+        end = (from / chunk + 1) * chunk + walk_below(w, 3) - 1;
+        break;
+    case 5:
+        end = from + 1 + walk_below(w, 2 * chunk);
+        break;
+    case 6:
+        end = from + 1 + walk_below(w, rt_max64(most - from, 1));
+        break;
+    default:
+        break;
     }
     return rt_min64(rt_max64(end, from + 1), most);
 }
@@ -65,13 +78,26 @@ int64_t walk_pick_end(walk *w, int64_t from, int64_t most) {
 static int64_t pick_cut(walk *w, int64_t length) {
     int64_t at = length;
     switch (walk_below(w, 7)) {
-    case 0: at = length - walk_below(w, 4); break;
-    case 1: at = length / WALK_PAGE * WALK_PAGE - walk_below(w, 3) * (WALK_PAGE / 2); break;
-    case 2: at = length / extent(w) * extent(w) + walk_below(w, 7) - 3; break;
-    case 3: at = walk_below(w, length + 1); break;
-    case 4: at = walk_below(w, length / extent(w) + 1) * extent(w) + walk_below(w, 300); break;
-    case 5: at = length - walk_below(w, 200); break;
-    default: break;
+    case 0:
+        at = length - walk_below(w, 4);
+        break;
+    case 1:
+        at = length / WALK_PAGE * WALK_PAGE - walk_below(w, 3) * (WALK_PAGE / 2);
+        break;
+    case 2:
+        at = length / extent(w) * extent(w) + walk_below(w, 7) - 3;
+        break;
+    case 3:
+        at = walk_below(w, length + 1);
+        break;
+    case 4:
+        at = walk_below(w, length / extent(w) + 1) * extent(w) + walk_below(w, 300);
+        break;
+    case 5:
+        at = length - walk_below(w, 200);
+        break;
+    default:
+        break;
     }
     return rt_min64(rt_max64(at, 0), length);
 }
@@ -80,7 +106,7 @@ static int64_t pick_cut(walk *w, int64_t length) {
 static void write_on(walk *w, const walk_seq *s, int64_t end, uint8_t how, walk_tokens *out) {
     if (out != &s->tokens) *out = s->tokens;
     const int32_t text = walk_below(w, 4) || out->n == 0 ? s->text : (int32_t)walk_below(w, 3);
-        for (int64_t i = out->n; i < end; i++) {
+    for (int64_t i = out->n; i < end; i++) {
         out->ids[i] = walk_token(text, i);
         out->hows[i] = how;
     }
@@ -106,8 +132,7 @@ static void compare(walk *w, const walk_seq *s, const float *row, int64_t n, con
     w->counts->n_rows++;
     if (memcmp(row, want, WALK_VOCAB * sizeof *row) == 0) return;
     double most = 0;
-    for (int i = 0; i < WALK_VOCAB; i++)
-        most = fmax(most, fabs((double)row[i] - (double)want[i]));
+    for (int i = 0; i < WALK_VOCAB; i++) most = fmax(most, fabs((double)row[i] - (double)want[i]));
     walk_fail(w, "%s: other logits of token %" PRId64 " of sequence %d, by %g", what, n - 1,
             number_of(w, s), most);
 }
@@ -217,8 +242,7 @@ static void do_prefill(walk *w) {
     }
     if (!s) return;
     write_on(w, s, walk_pick_end(w, s->tokens.n, s->max_tokens), WALK_PREFILLED, &aim);
-    if (walk_begin(w, s, &aim))
-        walk_go_on(w, walk_below(w, 2) ? INT64_MAX : 1 + walk_below(w, 6));
+    if (walk_begin(w, s, &aim)) walk_go_on(w, walk_below(w, 2) ? INT64_MAX : 1 + walk_below(w, 6));
 }
 
 /* ---- several at once ------------------------------------------------------------------------------------------------ */
@@ -248,7 +272,8 @@ static void arm(walk *w) {
 static void note_failed(walk *w, walk_seq *s, int64_t before) {
     const int64_t aim = s->tokens.n;
     walk_note_length(w, s, page_start(w, before), aim, "stopped");
-    if (w->kind->tells_how && w->is_lossy) { /* what was lost with it may have been computed again */
+    if (w->kind->tells_how &&
+            w->is_lossy) { /* what was lost with it may have been computed again */
         glm_session_truncate(s->session, page_start(w, rt_min64(before, s->tokens.n)));
         s->tokens.n = glm_session_length(s->session);
         before = s->tokens.n;
@@ -256,7 +281,8 @@ static void note_failed(walk *w, walk_seq *s, int64_t before) {
     s->n_held = rt_max64(before, s->tokens.n);
 }
 
-static void say_some(walk *w, const char *what, walk_seq *const *some, const int64_t *n_ids, int32_t n) {
+static void say_some(
+        walk *w, const char *what, walk_seq *const *some, const int64_t *n_ids, int32_t n) {
     char text[256] = "";
     for (int32_t i = 0; i < n; i++) {
         const size_t used = strlen(text);
@@ -396,7 +422,8 @@ static void do_rewind(walk *w) {
         walk_note_length(w, s, page_start(w, n), n, "truncated");
     }
     for (int64_t i = s->tokens.n; i < n; i++) s->tokens.hows[i] = WALK_PREFILLED;
-    const bool is_done = walk_went(w, glm_session_rewind(s->session, n), "rewind", RT_ENOFIT, RT_ENOFIT);
+    const bool is_done =
+            walk_went(w, glm_session_rewind(s->session, n), "rewind", RT_ENOFIT, RT_ENOFIT);
     walk_note_length(w, s, is_done ? n : page_start(w, before), n, "rewound");
     if (!is_done) s->n_held = s->tokens.n;
 }
@@ -420,9 +447,15 @@ static void do_misuse(walk *w) {
     const int64_t n = s->tokens.n;
     rt_status status = RT_OK;
     switch (walk_below(w, 4)) {
-    case 0: status = glm_prefill_begin(s->session, s->tokens.ids, s->max_tokens - n + 1, NULL, 1); break;
-    case 1: status = glm_decode(&s->session, &too_large, 1); break;
-    case 2: status = glm_session_fork(s->session, n + 1, n + 2, &fork); break;
+    case 0:
+        status = glm_prefill_begin(s->session, s->tokens.ids, s->max_tokens - n + 1, NULL, 1);
+        break;
+    case 1:
+        status = glm_decode(&s->session, &too_large, 1);
+        break;
+    case 2:
+        status = glm_session_fork(s->session, n + 1, n + 2, &fork);
+        break;
     default:
         if (!w->running || n == s->max_tokens) return;
         status = glm_prefill_begin(s->session, s->tokens.ids, 1, NULL, 1);

@@ -25,7 +25,8 @@ static void unsettle(uint64_t *random) {
 int main(int argc, char **argv) {
     static const char *const kv_dtypes[] = {"bf16", "fp8", NULL};
     static const walk_kind kind = {.device = "cuda",
-            .configs = {WALK_CONFIG("GlmForCausalLM", "glm", "2", "64", "4", "2", "128", "bfloat16"),
+            .configs = {WALK_CONFIG(
+                                "GlmForCausalLM", "glm", "2", "64", "4", "2", "128", "bfloat16"),
                     WALK_CONFIG("Glm4ForCausalLM", "glm4", "3", "64", "4", "1", "128", "bfloat16")},
             .kv_dtypes = kv_dtypes,
             .tells_how = true,

@@ -33,7 +33,7 @@ static int n_failed;
 static const char *model;
 static char dir[4096];
 static int32_t ids[N_MAX];
-static glm_plan plan; /* of the last engine */
+static glm_plan plan;   /* of the last engine */
 static int32_t n_forks; /* that it has room for */
 
 typedef struct rows {
@@ -89,8 +89,8 @@ static void compare(const char *what, const rows *got, const rows *want) {
 static void check_streamed(int n_ranks, int64_t n_book, const rows *want) {
     rows got;
     const int64_t pages = 2 * rt_div_up(N_MAX, 128) + (plan.kv_window_extents - 1) * 4096 / 128;
-    go_on("cuda", n_ranks, glm_plan_kv_here(&plan) - pages * plan.kv_page_bytes + RT_MIB / 2, n_book,
-            &got);
+    go_on("cuda", n_ranks, glm_plan_kv_here(&plan) - pages * plan.kv_page_bytes + RT_MIB / 2,
+            n_book, &got);
     if (plan.kv_pinned_tokens >= N_MAX) {
         printf("FAIL: the GPUs' memory was not to hold all\n");
         n_failed++;
@@ -136,10 +136,11 @@ static void check_forks(int n_ranks, int64_t n_book) {
     n_forks = 0;
     standin_cuda_get()->order = STANDIN_LATE;
     (void)unsetenv("STANDIN_CUDA_ORDER");
-    const bool is_right = reuse.n_tokens == n_book - 1 && memcmp(alone, together, sizeof alone) == 0;
+    const bool is_right =
+            reuse.n_tokens == n_book - 1 && memcmp(alone, together, sizeof alone) == 0;
     const bool is_once = n_book < N_LONG || share < 0.6;
-    printf("%s: %d forks on %d GPUs, together and alone: %.3f of the bytes\n", is_right && is_once ? "ok  " : "FAIL",
-            N_FORKS, n_ranks, share);
+    printf("%s: %d forks on %d GPUs, together and alone: %.3f of the bytes\n",
+            is_right && is_once ? "ok  " : "FAIL", N_FORKS, n_ranks, share);
     n_failed += !is_right || !is_once;
 }
 
@@ -175,7 +176,7 @@ int main(int argc, char **argv) {
     for (int n_readers = 1; n_readers <= (is_fast ? 1 : 2); n_readers++) {
         go_on("cuda", n_readers, 0, N_SHORT, &on_gpu);
         compare(n_readers == 1 ? "written by several GPUs, read by 1 and by the CPU"
-                       : "written by 4 GPUs, read by 2 and by the CPU",
+                               : "written by 4 GPUs, read by 2 and by the CPU",
                 &on_gpu, &on_cpu);
     }
     return n_failed ? 1 : 0;

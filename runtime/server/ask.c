@@ -100,8 +100,10 @@ static bool read_schema(const json_t *form, srv_settings *settings, srv_error *e
     const char *name = "";
     bool is_strict = true;
     if (!json_is_object(schema))
-        return srv_refuse_field(error, field, "response_format.json_schema.schema must be an object");
-    if (!srv_get_text(holder, "name", &name, error) || !srv_get_bool(holder, "strict", &is_strict, error))
+        return srv_refuse_field(
+                error, field, "response_format.json_schema.schema must be an object");
+    if (!srv_get_text(holder, "name", &name, error) ||
+            !srv_get_bool(holder, "strict", &is_strict, error))
         return false;
     settings->form = GLM_FORM_SCHEMA;
     const rt_status status = glm_schema_compile(schema, &settings->schema);
@@ -125,7 +127,8 @@ static bool read_format(const json_t *body, srv_settings *settings, srv_error *e
 /* What would change answers and is not there is refused, not passed over. */
 static bool check_neutral(const json_t *body, srv_error *error) {
     if (json_object_size(json_object_get(body, "logit_bias")) > 0)
-        return srv_refuse_field(error, "logit_bias", "logit_bias is not supported: leave it out, or {}");
+        return srv_refuse_field(
+                error, "logit_bias", "logit_bias is not supported: leave it out, or {}");
     return srv_require_neutral(body, "presence_penalty", 0.0, error) &&
            srv_require_neutral(body, "frequency_penalty", 0.0, error) &&
            srv_require_neutral(body, "repetition_penalty", 1.0, error) &&
