@@ -7,12 +7,12 @@
  *   number (token t, dim d) of a tile, in bytes:
  *   (d / 64) 16384 + t 128 + (((d / 8) % 8) ^ (t % 8)) 16 + (d % 8) 2
  *
- * Arithmetic. Scores, softmax and sums are fp32; the weights are rounded to bf16 where they meet
- * the values, on Hopper to f16 where those are e4m3. A row's keys are folded into its state in ascending steps that start at absolute
- * multiples of a fixed count, so that how calls are cut, and which rows share a tile, changes no
- * bit of a prefill. There are no splits in prefill: attn_state's part_* is not used. Decode starts
- * its splits at multiples of ATTN_SPLIT_TOKENS and merges them in a fixed order, on Hopper by a tree of
- * fixed shape; it agrees with prefill, and the two kernels with one another, by rounding only.
+ * Arithmetic. Scores, softmax and sums are fp32; the weights are rounded to bf16 where they meet the values, on
+ * Hopper to f16 where those are e4m3. A row's keys are folded into its state in ascending steps that start at
+ * absolute multiples of a fixed count, so that how calls are cut, and which rows share a tile, changes no bit
+ * of a prefill. There are no splits in prefill: attn_state's part_* is not used. Decode starts its splits at
+ * multiples of ATTN_SPLIT_TOKENS and merges them in a fixed order, on Hopper by a tree of fixed shape; it
+ * agrees with prefill, and the two kernels with one another, by rounding only.
  *
  * Every pointer in these structs is device memory, 16-byte aligned. Everything is queued on the
  * stream: arguments are copied at the call, memory must live until the stream has passed. Rows of a

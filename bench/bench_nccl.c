@@ -2,14 +2,14 @@
  *
  *   bench_nccl [RANKS [ROWS]]      as many GPUs (1), so many rows of a chunk (8448, prefill's)
  *
- * Memory: what is free of it, as the driver says (cudaMemGetInfo), before the communicator is made, behind it, and behind the
- * first call of each kind that runtime/ranks_cuda.c makes, of every rank the most that is taken; the plan counts with 512
- * MiB (glm_cuda_ranks_bytes). Nothing else runs on the GPUs meanwhile.
+ * Memory: what is free of it, as the driver says (cudaMemGetInfo), before the communicator is made, behind it,
+ * and behind the first call of each kind that runtime/ranks_cuda.c makes, of every rank the most that is taken;
+ * the plan counts with 512 MiB (glm_cuda_ranks_bytes). Nothing else runs on the GPUs meanwhile.
  *
- * Time, of 2 GPUs and more: of a sum of one row of the 9B (4096 fp32: decode) and of a chunk (prefill), 50 and 5 of them queued
- * one after the other, and of the 80 of a decode step, from a CUDA graph, as decode_cuda.c has them. By the host's clock,
- * of the slowest rank; best and median of 5. GB/s are of the bytes that a rank must send at least, 2 (n - 1) / n of the
- * operand. bench_cost_model counts with 25 us a sum of decode. */
+ * Time, of 2 GPUs and more: of a sum of one row of the 9B (4096 fp32: decode) and of a chunk (prefill), 50 and
+ * 5 of them queued one after the other, and of the 80 of a decode step, from a CUDA graph, as decode_cuda.c has
+ * them. By the host's clock, of the slowest rank; best and median of 5. GB/s are of the bytes that a rank must
+ * send at least, 2 (n - 1) / n of the operand. bench_cost_model counts with 25 us a sum of decode. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

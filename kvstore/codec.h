@@ -1,11 +1,12 @@
 /* Runs: the store's unit of I/O, lossless, checksummed and bound to their address.
  *
  * A run is what one layer and KV head hold for up to 4096 tokens. Raw it is canonical rows,
- * [K|V][token][head_dim], little-endian; stored it is a header and one compressed tile for every
- * 256 tokens of K and of V. Of lossy types it is sealed pages of 128 tokens instead, opaque bytes of
- * a fixed size (an unfinished last one is zeros), each a tile: of int8 and int4 stored as they are, there is next
- * to nothing left to compress; of fp8 through zstd, unless that is left out. What comes back is what went in, bit for bit, whatever the values mean
- * and whichever instruction set decodes; anything else is RT_ECORRUPT. Private to kvstore. */
+ * [K|V][token][head_dim], little-endian; stored it is a header and one compressed tile for every 256 tokens of
+ * K and of V. Of lossy types it is sealed pages of 128 tokens instead, opaque bytes of a fixed size (an
+ * unfinished last one is zeros), each a tile: of int8 and int4 stored as they are, there is next to nothing
+ * left to compress; of fp8 through zstd, unless that is left out. What comes back is what went in, bit for bit,
+ * whatever the values mean and whichever instruction set decodes; anything else is RT_ECORRUPT. Private to
+ * kvstore. */
 #ifndef KV_CODEC_H
 #define KV_CODEC_H
 

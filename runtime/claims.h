@@ -5,9 +5,10 @@
 #include "base/status.h"
 
 typedef enum glm_claim_kind {
-    GLM_CLAIM_QUOTATION, /* between "", \u201c\u201d, \u00ab\u00bb, \u300c\u300d, \u300e\u300f or on lines that begin with > */
-    GLM_CLAIM_SENTENCE,  /* anything else, up to a full stop, a line's end or one of the others */
-    GLM_CLAIM_PASSAGE    /* [12], [3-5], [1, 7]: not behind one of the others */
+    /* Between "", \u201c\u201d, \u00ab\u00bb, \u300c\u300d, \u300e\u300f, or on lines that begin with >. */
+    GLM_CLAIM_QUOTATION,
+    GLM_CLAIM_SENTENCE, /* anything else, up to a full stop, a line's end or one of the others */
+    GLM_CLAIM_PASSAGE   /* [12], [3-5], [1, 7]: not behind one of the others */
 } glm_claim_kind;
 
 typedef struct glm_claim {

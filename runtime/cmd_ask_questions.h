@@ -37,8 +37,8 @@ void ask_questions_free(ask_questions *questions);
 RT_MUST_CHECK rt_status ask_question_refuse(ask_question *question, const char *why);
 
 /* Mark what the records of an earlier run answer, an object a line; a last line that a crash cut off is
- * dropped from the file, and the record of what could not be asked then: it has its turn again. No file: nothing is answered. `same` are members that a record must share
- * with what is asked now.
+ * dropped from the file, and the record of what could not be asked then: it has its turn again. No file:
+ * nothing is answered. `same` are members that a record must share with what is asked now.
  *
  * Errors: RT_EUSAGE  a line is no record, or the answer to an id is to another question, or its `same`
  *                    differ; RT_EIO, RT_ENOMEM */

@@ -232,10 +232,11 @@ RT_MUST_CHECK rt_status glm_cuda_layer_prefill(
         glm_engine *engine, int32_t layer, kv_seq *seq, const glm_chunk *chunk, void *hidden);
 RT_MUST_CHECK rt_status glm_cuda_layer_logits(
         glm_engine *engine, const void *hidden, int64_t n, float *logits);
-/* and what decode and layer_together_cuda.c need of them: q and keys of a chunk's rows, which lie from `row` on, to a
- * window, the first one or a later one, -> attended, the same rows, with the last; attended -> x, of n rows; row `row` of qkv and on, a chunk -> q, with keys and values going where nobody looks;
- * hidden += update (through the norm that 0414 models have there; not where
- * `has_update` is false), normed = norm(hidden) (not where norm is NULL); the MLP, from normed to update. */
+/* and what decode and layer_together_cuda.c need of them: q and keys of a chunk's rows, which lie from `row`
+ * on, to a window, the first one or a later one, -> attended, the same rows, with the last; attended -> x, of n
+ * rows; row `row` of qkv and on, a chunk -> q, with keys and values going where nobody looks; hidden += update
+ * (through the norm that 0414 models have there; not where `has_update` is false), normed = norm(hidden) (not
+ * where norm is NULL); the MLP, from normed to update. */
 RT_MUST_CHECK rt_status glm_cuda_attend_to_window(glm_engine *engine, const glm_chunk *chunk,
         int64_t row, const kv_window_part *part, bool is_first);
 RT_MUST_CHECK rt_status glm_cuda_finish_layer(

@@ -80,7 +80,8 @@ static rt_status check_options(const glm_config *config, const glm_options *opti
 
 /* ---- spans ----------------------------------------------------------------------------------- */
 
-/* The longer a span the fewer times what is on disk is read; hidden states are all it costs. The last span costs most: the largest multiple of the unit that stays within the limit. */
+/* The longer a span the fewer times what is on disk is read; hidden states are all it costs. The last span
+ * costs most: the largest multiple of the unit that stays within the limit. */
 static int64_t choose_span(const glm_config *part, const glm_plan *plan) {
     int64_t span = SPAN_UNIT;
     while (span + SPAN_UNIT <= SPAN_MAX) {

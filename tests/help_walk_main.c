@@ -1,4 +1,5 @@
-/* Walks by seed, each in a process of its own, so that a crash is one more thing that is found; what fails is made short. */
+/* Walks by seed, each in a process of its own, so that a crash is one more thing that is found; what fails is
+ * made short. */
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -22,8 +23,8 @@ typedef struct program {
     const walk_kind *kind;
     const char *name;
     char dir[64];
-    char memory
-            [64]; /* a directory of a file system in memory, where there is one; the same otherwise */
+    /* A directory of a file system in memory, where there is one; the same otherwise. */
+    char memory[64];
     char models[WALK_MODELS][128];
     int n_models;
     walk_counts *counts; /* shared with the child that walks */

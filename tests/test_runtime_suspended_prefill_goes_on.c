@@ -1,10 +1,10 @@
 /* A prefill that is stopped after any step goes on there in another process: no step is done twice,
  * and the logits are those of one that was not stopped, to the last bit.
  *
- * Method: count the steps of a prefill. Then stop after k of them, close the engine, open another,
- * restore and prefill the same ids: k and the steps left add up, and progress begins where it was. Spans that are shorter than the text,
- * unfinished extents, a span that begins inside an extent or a page, budgets that stream and park; lossless and
- * lossy keys, which are exact in the page that is not full. Nothing of it stays on disk. */
+ * Method: count the steps of a prefill. Then stop after k of them, close the engine, open another, restore and
+ * prefill the same ids: k and the steps left add up, and progress begins where it was. Spans that are shorter
+ * than the text, unfinished extents, a span that begins inside an extent or a page, budgets that stream and
+ * park; lossless and lossy keys, which are exact in the page that is not full. Nothing of it stays on disk. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
