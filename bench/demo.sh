@@ -29,7 +29,7 @@ cat <<'END'
 Results: build/demo/results.json, heatmap.svg, heatmap.png.
 
 A real checkpoint, a directory as Hugging Face has it (19 GB):
-  huggingface-cli download zai-org/glm-4-9b-chat-1m
+  hf download zai-org/glm-4-9b-chat-1m
   build/glm1m doctor -m zai-org/glm-4-9b-chat-1m
   build/glm1m needle -m zai-org/glm-4-9b-chat-1m --lengths 4k,16k --haystack book.txt
 
