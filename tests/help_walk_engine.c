@@ -90,7 +90,7 @@ static void choose_sizes(walk *w) {
     static const int64_t spans[] = {0, 0, 4096, 8192};
     glm_options *o = &w->options;
     const int64_t n_chunks = w->longest > 4000 ? 5 : 8;
-    o->max_len = walk_below(w, 4) ? w->longest : w->longest - walk_below(w, 300);
+    o->max_len = walk_below(w, 4) ? w->longest : w->longest - walk_below(w, rt_min64(w->longest / 2, 300));
     o->chunk = walk_below(w, 4) ? chunks[walk_below(w, n_chunks)] : 100 + walk_below(w, 900);
     o->span = spans[walk_below(w, 4)];
     o->threads = 1 + (int32_t)walk_below(w, 3);
