@@ -203,7 +203,7 @@ def print_table(done):
     others = [line["others"] for line in done.values() if line["is_timed"]]
     print(f"# timed runs were beside {statistics.median(others or [0]):.2f} cores of other work (median), "
           f"{max(others, default=0):.2f} at most")
-    print(f"# medians of {ARGS.turns} turns; ratios: glm1m by default, and its better one, to llama.cpp's best of c, d, e")
+    print(f"# medians of {ARGS.turns} turns; ratios: glm1m by default, and its better one, to llama.cpp's best")
     print(f"{'':<45}" + "".join(f"{chr(ord('a') + i):>10}" for i in range(len(names))) + "  "
           + f"{'a/best':>8}{'ab/best':>8}")
     for length in LENGTHS:
@@ -229,7 +229,8 @@ def relative_error(contender, reference, length):
 
 
 def print_errors(done):
-    print(f"# logits: the worst relative error of {1 + LOGITS_ANSWER} rows; f: {REFERENCES[0][0]}, g: {REFERENCES[1][0]}")
+    print(f"# logits: the worst relative error of {1 + LOGITS_ANSWER} rows; f: {REFERENCES[0][0]}, "
+          f"g: {REFERENCES[1][0]}")
     for length in LENGTHS[:2]:
         if f"logits {length} {THEIRS[-1][0]}" not in done:
             continue

@@ -68,7 +68,8 @@ if [ ! -e "$built/bin/libllama.so" ]; then
         cmake --build "$built" --target llama -j "$(nproc)" >>"$dir/build.log" 2>&1 || die "see $dir/build.log"
 fi
 programs=$dir/programs
-mkdir -p "$programs" && cp build/bench/bench_one_prompt "$programs/" || die "build/ is needed: cmake -B build && cmake --build build"
+mkdir -p "$programs" && cp build/bench/bench_one_prompt "$programs/" ||
+    die "build/ is needed: cmake -B build && cmake --build build"
 rpath=$(cd "$built/bin" && pwd)
 ${CC:-cc} -std=c11 -O2 -D_GNU_SOURCE -o "$programs/llama_cpp_one_prompt" bench/llama_cpp_one_prompt.c \
     bench/help_one_prompt.c -I "$source/include" -I "$source/ggml/include" -L "$built/bin" -lllama -lggml -lggml-base \

@@ -59,7 +59,8 @@ static void mlp_rows(glm_engine *engine, const glm_layer *layer, int64_t first, 
     ops->linear(ops, &layer->gate, NULL, 0, ffn, normed, n, gate);
     ops->linear(ops, &layer->up, NULL, 0, ffn, normed, n, up);
     ops->swiglu(ops, gate, up, n, ffn);
-    ops->linear(ops, &layer->down, NULL, 0, layer->down.n_out, gate, n, rows_from(b->update, first));
+    ops->linear(
+            ops, &layer->down, NULL, 0, layer->down.n_out, gate, n, rows_from(b->update, first));
 }
 
 /* In blocks of as many rows each, or nearly: few rows cost as much as many. */
@@ -124,8 +125,8 @@ void glm_layer_append(glm_engine *engine, const kv_window_part *part, int64_t ro
     if (part->n_new == 0) return;
     rt_assert(pos >= pos0);
     float *row = qkv.data + (row0 + pos - pos0) * qkv.stride;
-    attn_append_kv(engine->ops.attention, row + q_width(&engine->part), qkv.stride,
-            part->n_new, pos, pages_to_write(part, pos));
+    attn_append_kv(engine->ops.attention, row + q_width(&engine->part), qkv.stride, part->n_new,
+            pos, pages_to_write(part, pos));
     seal_full(engine, part);
 }
 
