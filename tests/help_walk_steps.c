@@ -221,7 +221,8 @@ void walk_go_on(walk *w, int64_t n_items) {
             s->n_held = rt_max64(before, s->tokens.n);
             return;
         }
-        walk_note_length(w, s, w->is_damaged ? 0 : before, w->aim.n, "prefilled");
+        /* Where something is kept, what a stopped prefill took with it is computed again. */
+        walk_note_length(w, s, w->is_damaged || w->persists ? 0 : before, w->aim.n, "prefilled");
         s->n_held = s->tokens.n;
         if (!progress.is_done) continue;
         w->running = NULL;
