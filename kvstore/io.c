@@ -26,6 +26,9 @@ enum { TRIES_AT_ONCE = 16, WAIT_MS = 20, SLOT_BITS = 8 };
 #define KV_MUTANT_IO 0
 #endif
 
+/* A file system of a cluster may be silent for seconds and mean nothing by it; a prefill of hours must not end so. */
+static const double timeout_usual_s = 30;
+
 /* Time between two looks counts up to this. */
 static const double unwatched_s_max = 0.1;
 
@@ -244,7 +247,8 @@ static int free_slot(const kv_io *io) {
 }
 
 static double deadline_of(const kv_io *io, const kv_io_op *op) {
-    const double timeout_s = io->timeout_s > 0 ? io->timeout_s : 2 + (double)op->n_bytes * 1e-7;
+    const double timeout_s =
+            io->timeout_s > 0 ? io->timeout_s : timeout_usual_s + (double)op->n_bytes * 1e-7;
     return io->watched_s + timeout_s;
 }
 

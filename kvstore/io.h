@@ -22,7 +22,7 @@ typedef struct kv_io_config {
     kv_io_mode mode;
     int32_t depth
             [KV_IO_URGENCIES]; /* in flight at most; their sum <= KV_IO_DEPTH_MAX; 0: 16, 8, 8 */
-    double timeout_s; /* of an operation, while somebody asks; 0: 2 s and 1 s for every 10 MB */
+    double timeout_s; /* of an operation, while somebody asks; 0: 30 s and 1 s for every 10 MB */
 } kv_io_config;
 
 typedef struct kv_io kv_io;
