@@ -78,24 +78,6 @@ static rt_status check_options(const glm_config *config, const glm_options *opti
     return RT_OK;
 }
 
-/* ---- spans ----------------------------------------------------------------------------------- */
-
-/* The longer a span the fewer times what is on disk is read; hidden states are all it costs. The last span
- * costs most: the largest multiple of the unit that stays within the limit. */
-static int64_t choose_span(const glm_config *part, const glm_plan *plan) {
-    int64_t span = SPAN_UNIT;
-    while (span + SPAN_UNIT <= SPAN_MAX) {
-        const int64_t begin = rt_max64(plan->max_len - span - SPAN_UNIT, 0);
-        const double seconds =
-                glm_prefill_flop(part, begin, plan->max_len - begin) / plan->machine_flops;
-        if (seconds > SPAN_SECONDS_MAX) break;
-        span += SPAN_UNIT;
-    }
-    return span;
-}
-
-/* ---- the bill -------------------------------------------------------------------------------- */
-
 /* What a bill is made from. `part` is the model as one rank holds it: fewer heads, columns and
  * rows, the same layers. */
 typedef struct request {
@@ -106,6 +88,24 @@ typedef struct request {
     const glm_backend *backend;
     glm_speed speed;
 } request;
+
+/* ---- spans ----------------------------------------------------------------------------------- */
+
+/* The longer a span the fewer times what is on disk is read; hidden states are all it costs. The last span
+ * costs most: the largest multiple of the unit that stays within the limit at the machine's usual speed. A span that
+ * was suspended goes on in an engine whose spans are as long, so that no other program may have a say in it. */
+static int64_t choose_span(const request *of, const glm_plan *plan) {
+    int64_t span = SPAN_UNIT;
+    while (span + SPAN_UNIT <= SPAN_MAX) {
+        const int64_t begin = rt_max64(plan->max_len - span - SPAN_UNIT, 0);
+        const double flop = glm_prefill_flop(&of->part, begin, plan->max_len - begin);
+        if (flop / of->speed.usual_flops > SPAN_SECONDS_MAX) break;
+        span += SPAN_UNIT;
+    }
+    return span;
+}
+
+/* ---- the bill -------------------------------------------------------------------------------- */
 
 rt_status glm_plan_share(const glm_config *config, int32_t rank, int32_t n_ranks, par_shard *shard,
         glm_config *part) {
@@ -216,7 +216,7 @@ static void bill_kv(const request *of, glm_plan *plan) {
 /* Where memory holds all keys and values, and nothing is kept, nobody reads anything twice: a span is as short as the
  * chunk lets it be. Both may come out smaller than asked for: no call has more tokens than a span. */
 static void bill_span(const request *of, glm_plan *plan) {
-    const int64_t longest = of->options->span ? of->options->span : choose_span(&of->part, plan);
+    const int64_t longest = of->options->span ? of->options->span : choose_span(of, plan);
     const bool is_short = !of->options->span && !plan->on_gpu;
     const int64_t rows = rt_min64(plan->chunk, rt_round_up(plan->max_len, ATTN_PAGE_TOKENS));
     plan->span = is_short ? rt_min64(rt_round_up(rows, SPAN_UNIT), longest) : longest;

@@ -35,6 +35,20 @@ static double seconds_of(const trial *t, int64_t n_outs, int64_t n_rows) {
     return best;
 }
 
+/* A thread of a server's CPU, about, from bench/results/ (*_linear.txt): what is chosen by it must not change from
+ * one run to the next. */
+static double usual_thread_flops(void) {
+    switch (rt_machine_isa()) {
+    case RT_ISA_AVX512:
+        return 200e9;
+    case RT_ISA_AVX2:
+        return 80e9;
+    case RT_ISA_PORTABLE:
+        break;
+    }
+    return 10e9;
+}
+
 static int64_t weight_bytes(void) {
     return glm_linear_bytes(OUTPUTS, WIDTH, RT_BF16, GLM_LINEAR_OWN);
 }
@@ -73,6 +87,7 @@ rt_status glm_measure_speed(int32_t n_threads, glm_speed *out) {
     RT_TRY(rt_pool_create(n_threads, &pool));
     const attn_shape shape = {.n_heads = 1, .n_kv_heads = 1, .head_dim = 16, .kv_dtype = RT_BF16};
     trial t = {0};
+    out->usual_flops = n_threads * usual_thread_flops();
     rt_status status = glm_ops_cpu_create(&shape, rt_machine_isa(), pool, &t.ops);
     if (status == RT_OK) status = measure(&t, out);
     rt_arena_free(&t.arena);
@@ -85,5 +100,6 @@ void glm_speed_share(glm_speed *speed, int32_t n_ranks, int32_t n_threads, int32
     const double wanted = (double)n_ranks * (double)rt_min64(n_threads, n_cores);
     if (wanted <= (double)n_cores) return;
     speed->flops *= (double)n_cores / wanted;
+    speed->usual_flops *= (double)n_cores / wanted;
     speed->bytes_per_s *= (double)n_cores / wanted;
 }

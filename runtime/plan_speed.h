@@ -6,6 +6,7 @@
 
 typedef struct glm_speed {
     double flops; /* of our own matrix kernel, all threads, FLOP/s; of a GPU, what prefill gets */
+    double usual_flops; /* the same each time, whatever else runs: of such cores, of such a GPU */
     double bytes_per_s; /* reading memory that no cache holds, all threads; of a GPU, what decode gets */
     int32_t n_blocks;        /* of a GPU: how many tiles of attention are computed at once */
     double link_bytes_per_s; /* from the host's memory to the GPU's; 0: there is none */

@@ -27,7 +27,9 @@ rt_status glm_cuda_speed(int32_t n_threads, glm_speed *out) {
     const double peak = chip.n_sms * chip.clock_hz * sm_flop(chip.capability);
     const double link = chip.link_bytes_per_s * link_share;
     /* A driver that says nothing: half of an A100. */
-    *out = (glm_speed){.flops = peak > 0.0 ? peak * prefill_share : 150e12,
+    const double flops = peak > 0.0 ? peak * prefill_share : 150e12;
+    *out = (glm_speed){.flops = flops,
+            .usual_flops = flops,
             .n_blocks = chip.n_sms * (chip.capability == 90 ? 1 : 2),
             .bytes_per_s =
                     chip.memory_bytes_per_s > 0.0 ? chip.memory_bytes_per_s * decode_share : 1e12,
