@@ -27,5 +27,7 @@ for n_tokens in $sizes; do
     GLM_LOG=info start_server "$@"
     client suspends.py "$server_pid" "$n_tokens" again "$work/place"
     stop_server
-    grep -q 'resumed begin=' "$work/server.err" || fail "$n_tokens tokens: begun anew"
+    # Between two pieces, which end where segments do, nothing is suspended.
+    [ $(($(cat "$work/place") % 4096)) = 0 ] || grep -q 'resumed begin=' "$work/server.err" ||
+        fail "$n_tokens tokens: begun anew"
 done

@@ -97,19 +97,26 @@ void srv_fail_sequence(srv_scheduler *scheduler, srv_sequence *sequence, rt_stat
 /* What is computed of the open piece goes to disk, as after Ctrl-C of `glm1m prefill`. False: it does not. */
 static bool suspend_piece(srv_scheduler *scheduler) {
     srv_sequence *sequence = scheduler->piece_of;
-    if (scheduler->lost.http || !glm_engine_plan(scheduler->engine)->kv_persists) return false;
     scheduler->piece_of = NULL;
     if (glm_prefill_suspend(sequence->session) == RT_OK) return true;
     rt_log(RT_LOG_WARN, "serve", "not suspended id=%s: %s", sequence->request->id, rt_error_text());
     return false;
 }
 
+/* Whether the same request will find what is computed of its prompt: of the open piece and, between two, of those that
+ * are done, which end where segments do. */
+static bool is_kept(srv_scheduler *scheduler, srv_sequence *sequence) {
+    if (scheduler->lost.http || !glm_engine_plan(scheduler->engine)->kv_persists) return false;
+    if (sequence == scheduler->piece_of) return suspend_piece(scheduler);
+    return !sequence->is_decoding && !sequence->leader && glm_session_length(sequence->session) > 0;
+}
+
 /* The server stops: why, and what the same request will find. */
 static void stop_sequence(srv_scheduler *scheduler, srv_sequence *sequence) {
     const srv_progress *progress = &sequence->request->progress;
     srv_error error = scheduler->lost;
-    const bool is_suspended = sequence == scheduler->piece_of && suspend_piece(scheduler);
-    if (!error.http && is_suspended)
+    const bool has_kept = is_kept(scheduler, sequence);
+    if (!error.http && has_kept)
         (void)srv_refuse(&error, 503, shutting_down, NULL,
                 "the server is shutting down; %" PRId64 " of the prompt's %" PRId64
                 " tokens are kept on disk, and the same request goes on from there",
