@@ -12,9 +12,10 @@
  * shows does not depend on any of this.
  *
  * Budgets are hard: memory is one allocation made at open, room in memory and on disk is reserved
- * when a sequence is created, and appending within a reservation fails only if the disk does. One
- * thread at a time uses a store, but for kv_walk_load and kv_walk_store; there is one walk at a
- * time, and a sequence changes state only while it is in none.
+ * when a sequence is created, and appending within a reservation fails only if the disk does; or
+ * with RT_ENOFIT where a fork shares a parked tail, beside which another one is written that nobody
+ * reserved. One thread at a time uses a store, but for kv_walk_load and kv_walk_store; there is one
+ * walk at a time, and a sequence changes state only while it is in none.
  *
  *   state of a sequence        idle --kv_span_begin--> open --kv_span_commit--> idle (longer)
  *                                                      open --kv_span_abort---> idle (as before) */

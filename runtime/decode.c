@@ -96,6 +96,12 @@ rt_status glm_restore_all(
         int64_t bad = 0;
         RT_TRY(lost_from(sessions[i], lengths[i], failure, &bad));
         if (bad == INT64_MAX) continue;
+        if (sessions[i]->engine->prefill.session)
+            return rt_fail(RT_EUSAGE,
+                    "decode: tokens from %" PRId64
+                    " on were lost, and to compute them again takes the prefill that another "
+                    "session has under way: stop that, rewind, and decode again",
+                    bad);
         if (sessions[i]->engine->comm->rank == 0)
             rt_log(RT_LOG_WARN, "decode", "computed again from token=%" PRId64 ": %s", bad,
                     rt_error_text());

@@ -179,8 +179,10 @@ RT_MUST_CHECK rt_status glm_session_logits(
         const glm_session *session, const float **logits, int64_t *n_rows);
 
 /* Append ids[i] to sessions[i] and compute its next logits; one pass over the weights serves all.
- * n_sessions <= the plan's max_seqs; no session twice. Logits: glm_session_logits of each. RT_EINTERRUPTED as
- * glm_prefill_together. */
+ * n_sessions <= the plan's max_seqs; no session twice. Logits: glm_session_logits of each. What was lost on disk is
+ * computed again. Errors: RT_EINTERRUPTED as glm_prefill_together
+ *   RT_EUSAGE  something was lost while another session's prefill is under way: stop that one, glm_session_rewind each to
+ *              what it held, and decode again */
 RT_MUST_CHECK rt_status glm_decode(
         glm_session *const *sessions, const int32_t *ids, int32_t n_sessions);
 

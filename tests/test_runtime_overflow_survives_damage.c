@@ -3,7 +3,7 @@
  *
  * Method: the embedded model, a text of two segments and a bit. Between two engines files are flipped in
  * header, ids, runs and footer, zeroed, cut, removed, swapped; and flipped, zeroed and cut while an engine
- * streams from them, in the middle of its prefill and before it decodes. Logits of the prefill and of a
+ * streams from them, in the middle of its prefill and before it decodes, also beside another's prefill. Logits of the prefill and of a
  * few decoded tokens are compared with those of an engine without a disk. */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -123,8 +123,9 @@ typedef struct answer {
 
 /* What happens while the engine works: before step `step` of the prefill, or before it decodes. */
 typedef struct accident {
-    damage kind;  /* N_DAMAGES: none */
-    int64_t step; /* -1: before it decodes */
+    damage kind;    /* N_DAMAGES: none */
+    int64_t step;   /* -1: before it decodes, */
+    bool is_beside; /* while another session's prefill is under way */
 } accident;
 
 static const accident no_accident = {.kind = N_DAMAGES, .step = 0};
@@ -146,6 +147,19 @@ static void prefill(glm_session *session, const int32_t *ids, int64_t n_ids, acc
     }
 }
 
+/* What was lost takes a prefill, which another session has: so it is said, and that is all that happens. */
+static void decode_beside(glm_engine *engine, glm_session *session, int32_t id) {
+    glm_session *other = NULL;
+    const int64_t n = glm_session_length(session);
+    help_require(glm_session_create(engine, 16, &other), "another session");
+    help_require(glm_prefill_begin(other, &id, 1, NULL, 1), "another prefill");
+    CHECK(glm_decode(&session, &id, 1) == RT_EUSAGE && glm_session_length(session) == n);
+    glm_prefill_abort(other);
+    help_require(glm_session_rewind(session, n), "rewind");
+    help_require(glm_decode(&session, &id, 1), "decode");
+    glm_session_free(other);
+}
+
 static answer ask(const glm_options *options, const glm_ids *ids, accident what) {
     glm_engine *engine = NULL;
     glm_session *session = NULL;
@@ -159,7 +173,10 @@ static answer ask(const glm_options *options, const glm_ids *ids, accident what)
     if (what.step == -1) do_damage(what.kind, 0);
     for (int step = 1; step <= N_STEPS; step++) {
         const int32_t id = help_next(session);
-        help_require(glm_decode(&session, &id, 1), "decode");
+        if (step == 1 && what.is_beside)
+            decode_beside(engine, session, id);
+        else
+            help_require(glm_decode(&session, &id, 1), "decode");
         take_row(&a, session, step);
     }
     glm_session_free(session);
@@ -222,15 +239,14 @@ static void check_between(const glm_options *options, const glm_ids *ids, const 
             n_whole / 4096); /* whole again, which the next case shows */
 }
 
-static void check_while(const glm_options *options, const glm_ids *ids, const answer *want,
-        damage kind, int64_t step) {
+static void check_while(
+        const glm_options *options, const glm_ids *ids, const answer *want, accident what) {
     empty_quarantine();
-    const accident what = {.kind = kind, .step = step};
     listen();
     answer got = ask(options, ids, what);
     const bool is_said = heard("again from token=");
-    require_equal(names[kind], want, &got);
-    printf("%s, while it is read: %" PRId64 " reused\n", names[kind], got.reuse.n_tokens);
+    require_equal(names[what.kind], want, &got);
+    printf("%s, while it is read: %" PRId64 " reused\n", names[what.kind], got.reuse.n_tokens);
     CHECK(is_said && kvh_count_files(dir, ".bad") > 0);
 }
 
@@ -262,10 +278,11 @@ int main(void) {
         check_between(&kept, &ids, &want, (damage)kind, budget);
     }
     kept.host_kv_bytes = streams;
-    check_while(&kept, &ids, &want, ZEROS, -1);
+    check_while(&kept, &ids, &want, (accident){ZEROS, -1, true});
     if (!is_fast) {
-        check_while(&kept, &ids, &want, RUN, 1);
-        check_while(&kept, &ids, &want, EMPTY, 2);
+        check_while(&kept, &ids, &want, (accident){ZEROS, -1, false});
+        check_while(&kept, &ids, &want, (accident){RUN, 1, false});
+        check_while(&kept, &ids, &want, (accident){EMPTY, 2, false});
         got = ask(&kept, &ids, no_accident);
         require_equal("after all that", &want, &got);
         CHECK(got.reuse.n_tokens == ids.n / 4096 * 4096);

@@ -32,13 +32,17 @@ static void take_token(srv_scheduler *scheduler, srv_sequence *sequence) {
         srv_finish_sequence(scheduler, sequence, finish, NULL);
 }
 
-/* A step that has to compute lost rows again needs the engine's prefill: an open piece gives way. */
+/* A step that has to compute lost rows again needs the engine's prefill: an open piece gives way, and sessions get
+ * back what the step that failed has cut. */
 static rt_status decode(
         srv_scheduler *scheduler, glm_session *const *sessions, const int32_t *ids, int32_t n) {
+    int64_t lengths[GLM_DECODE_SEQS_MAX];
+    for (int32_t i = 0; i < n; i++) lengths[i] = glm_session_length(sessions[i]);
     const rt_status status = glm_decode(sessions, ids, n);
     if (status == RT_OK || !scheduler->piece_of) return status;
     glm_prefill_abort(scheduler->piece_of->session);
     scheduler->piece_of = NULL;
+    for (int32_t i = 0; i < n; i++) RT_TRY(glm_session_rewind(sessions[i], lengths[i]));
     return glm_decode(sessions, ids, n);
 }
 
