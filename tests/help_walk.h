@@ -99,7 +99,7 @@ typedef struct walk {
     const char *kv_dtype;
     bool is_lossy;
     bool persists;
-    bool is_damaged; /* files are damaged between engines: what was kept may be gone */
+    bool is_damaged; /* bytes of what is kept are flipped: it may be gone, or computed again */
     char dirs[2][128];
     int32_t n_dirs;
     int64_t longest;
@@ -138,12 +138,17 @@ void walk_never_stop(void);
 /* The next step, whatever it is; and a token more of every sequence, by itself, compared. */
 void walk_step(walk *w);
 void walk_look_at_all(walk *w);
+/* help_walk_given_up.c: a prefill is stopped inside a layer; forks, most of them with room for little, are decoded
+ * together. */
+void walk_give_up(walk *w);
+void walk_fan(walk *w);
 /* help_walk_books.c: of what is kept. */
 void walk_restore(walk *w);
 void walk_keep(walk *w);
 void walk_open_book(walk *w);
 void walk_forget(walk *w);
 void walk_suspend(walk *w);
+void walk_damage(walk *w);
 void walk_remember(walk *w, const walk_tokens *tokens);
 /* What these have in common with other steps. */
 walk_seq *walk_place(walk *w);
@@ -152,6 +157,13 @@ int64_t walk_pick_end(walk *w, int64_t from, int64_t most);
 int32_t walk_token(int32_t text, int64_t pos);
 bool walk_begin(walk *w, walk_seq *s, const walk_tokens *aim);
 void walk_go_on(walk *w, int64_t n_items);
+bool walk_begin_any(walk *w);
+int64_t walk_pick_cut(walk *w, int64_t length);
+/* The least that may be left where n tokens were and something went wrong. */
+int64_t walk_least(const walk *w, int64_t n);
+void walk_decode(walk *w, walk_seq *const *some, int32_t n);
+/* NULL: there is no room for one. */
+walk_seq *walk_fork(walk *w, const walk_seq *parent, int64_t n, int64_t max_tokens);
 void walk_note_length(walk *w, walk_seq *s, int64_t least, int64_t most, const char *what);
 
 /* ---- programs: help_walk_main.c --------------------------------------------------------------------------------- */

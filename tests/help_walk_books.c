@@ -1,8 +1,11 @@
 /* Steps of a walk that have to do with what is kept on disk. */
+#include <fcntl.h>
+#include <glob.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "help_walk.h"
 #include "kvstore/kvstore.h"
@@ -47,8 +50,8 @@ static walk_seq *restore(walk *w, const walk_tokens *of, int64_t n, int64_t leas
     s->tokens = *of;
     s->text = w->kind->tells_how ? 1 : (int32_t)walk_below(w, 2);
     s->is_fork = false;
-    if (glm_session_restore(s->session, of->ids, n, &reuse) != RT_OK)
-        walk_fail(w, "restore: %s", rt_error_text());
+    (void)walk_went(
+            w, glm_session_restore(s->session, of->ids, n, &reuse), "restore", RT_OK, RT_OK);
     walk_say(w, "%d: restore %" PRId64 " tokens of %" PRId64 " (%s)", (int)(s - w->seqs),
             reuse.n_tokens, n, reuse.reason);
     walk_note_length(w, s, 0, n - 1, "restored");
@@ -139,8 +142,7 @@ void walk_keep(walk *w) {
     const rt_status status =
             glm_session_keep(s->session, is_named ? name : NULL, "source=a walk\n");
     if (status == RT_OK && cannot) walk_fail(w, "a fork, or what is not to be kept, is kept");
-    const bool is_kept = walk_went(w, status, "keep", cannot ? RT_EUSAGE : RT_ENOFIT,
-            w->is_damaged ? RT_ECORRUPT : RT_ENOFIT);
+    const bool is_kept = walk_went(w, status, "keep", cannot ? RT_EUSAGE : RT_ENOFIT, RT_ENOFIT);
     if (is_kept && is_named) w->books[b] = s->tokens;
     walk_note_length(w, s, is_kept || !w->is_damaged ? s->tokens.n : 0, s->tokens.n, "kept");
 }
@@ -163,6 +165,30 @@ void walk_forget(walk *w) {
     kv_books_close(books);
 }
 
+/* A bit of a segment is another one; nobody is told. */
+void walk_damage(walk *w) {
+    glob_t found = {0};
+    for (int32_t i = 0; i < w->n_dirs; i++) {
+        char pattern[192];
+        (void)snprintf(pattern, sizeof pattern, "%s/vault/*/*/*.kvs", w->dirs[i]);
+        (void)glob(pattern, i > 0 ? GLOB_APPEND : 0, NULL, &found);
+    }
+    if (found.gl_pathc > 0) {
+        const char *path = found.gl_pathv[walk_below(w, (int64_t)found.gl_pathc)];
+        const int fd = open(path, O_RDWR | O_CLOEXEC);
+        const off_t size = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
+        const off_t at = size > 0 ? (off_t)walk_below(w, size) : 0;
+        uint8_t byte = 0;
+        if (size == 0 || pread(fd, &byte, 1, at) != 1) walk_fail(w, "%s cannot be read", path);
+        byte ^= (uint8_t)(1 << walk_below(w, 8));
+        if (pwrite(fd, &byte, 1, at) != 1) walk_fail(w, "%s cannot be written", path);
+        (void)close(fd);
+        walk_say(w, "damage: a bit at %" PRId64 " of %" PRId64, (int64_t)at, (int64_t)size);
+    }
+    globfree(&found);
+    if (walk_below(w, 2)) walk_look_at_all(w);
+}
+
 /* The prefill under way is stopped, and what is kept of it is found by whoever prefills the same. */
 void walk_suspend(walk *w) {
     walk_seq *s = w->running;
@@ -179,5 +205,5 @@ void walk_suspend(walk *w) {
     }
     s->tokens = w->aim;
     s->n_held = n;
-    walk_note_length(w, s, w->is_lossy ? n / WALK_PAGE * WALK_PAGE : n, n, "stopped");
+    walk_note_length(w, s, walk_least(w, n), n, "stopped");
 }

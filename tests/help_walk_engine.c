@@ -39,7 +39,9 @@ void walk_fail(walk *w, const char *format, ...) {
 bool walk_went(walk *w, rt_status status, const char *what, rt_status may, rt_status may_too) {
     if (status == RT_OK) return true;
     walk_say(w, "    %s: %s", what, rt_error_text());
-    if (status != may && status != may_too) walk_fail(w, "%s: %s", what, rt_error_text());
+    const bool is_lost = status == RT_ECORRUPT && w->is_damaged;
+    if (status != may && status != may_too && !is_lost)
+        walk_fail(w, "%s: %s", what, rt_error_text());
     w->counts->n_refused++;
     return false;
 }
@@ -76,8 +78,8 @@ static void choose_budgets(walk *w) {
     const bool is_cpu = strcmp(w->kind->device, "cpu") == 0;
     o->host_kv_bytes = o->device_kv_bytes = o->kv_disk_bytes = 0;
     if (!is_cpu && walk_below(w, 4) == 0) o->device_weights_bytes = 100000 + walk_below(w, 600000);
-    if (walk_below(w, 4) == 0) return; /* memory for all */
-    const int64_t budget = rt_max64(kv_bytes(w) >> (1 + walk_below(w, 5)), 4096);
+    if (walk_below(w, 8) == 0) return; /* memory for all */
+    const int64_t budget = rt_max64(kv_bytes(w) >> (1 + walk_below(w, 6)), 4096);
     const int64_t other = walk_below(w, 3) ? rt_max64(kv_bytes(w) >> walk_below(w, 8), 1) : 0;
     o->host_kv_bytes = is_cpu ? budget : other;
     o->device_kv_bytes = is_cpu ? 0 : budget;
@@ -90,7 +92,8 @@ static void choose_sizes(walk *w) {
     static const int64_t spans[] = {0, 0, 4096, 8192};
     glm_options *o = &w->options;
     const int64_t n_chunks = w->longest > 4000 ? 5 : 8;
-    o->max_len = walk_below(w, 4) ? w->longest : w->longest - walk_below(w, rt_min64(w->longest / 2, 300));
+    o->max_len = walk_below(w, 4) ? w->longest
+                                  : w->longest - walk_below(w, rt_min64(w->longest / 2, 300));
     o->chunk = walk_below(w, 4) ? chunks[walk_below(w, n_chunks)] : 100 + walk_below(w, 900);
     o->span = spans[walk_below(w, 4)];
     o->threads = 1 + (int32_t)walk_below(w, 3);
@@ -114,15 +117,15 @@ static void choose(walk *w, const char *const *dirs) {
     choose_budgets(w);
 }
 
-/* What does not fit gets a little more, until it does. */
+/* What does not fit gets a little more, until it does: so most have hardly more than the least. */
 static rt_status open_at_last(walk *w) {
     rt_status status = RT_ENOFIT;
     glm_options *o = &w->options;
-    for (int i = 0; i < 40 && status == RT_ENOFIT; i++) {
+    for (int i = 0; i < 120 && status == RT_ENOFIT; i++) {
         status = glm_engine_open(o, &w->engine);
         if (status != RT_ENOFIT) break;
-        if (i % 2 == 0) o->host_kv_bytes += o->host_kv_bytes / 3;
-        if (i % 2 == 0) o->device_kv_bytes += o->device_kv_bytes / 3;
+        if (i % 2 == 0) o->host_kv_bytes += o->host_kv_bytes / 10;
+        if (i % 2 == 0) o->device_kv_bytes += o->device_kv_bytes / 10;
         if (i % 2 == 1) o->kv_disk_bytes += o->kv_disk_bytes / 3;
         if (i % 2 == 1) o->device_weights_bytes += o->device_weights_bytes / 3;
     }

@@ -69,6 +69,7 @@ static void begin(const program *p, uint64_t seed, walk *w) {
     w->kv_dtype = p->kind->kv_dtypes[walk_below(w, n_dtypes)];
     w->is_lossy = strcmp(w->kv_dtype, "bf16") != 0 && strcmp(w->kv_dtype, "f32") != 0;
     w->persists = walk_below(w, 2);
+    w->is_damaged = w->persists && !p->kind->tells_how && walk_below(w, 3) == 0;
     w->n_dirs = 1 + (int32_t)walk_below(w, 2);
     const bool is_long = w->persists || (walk_below(w, 8) == 0 && !p->kind->tells_how);
     w->longest = is_long ? 4096 + 100 + walk_below(w, walk_below(w, 3) ? 1000 : 5000)
@@ -79,7 +80,10 @@ static void begin(const program *p, uint64_t seed, walk *w) {
         (void)snprintf(w->dirs[i], sizeof w->dirs[i], "%s/kv%d", dir, i);
     }
     walk_say(w, "seed %" PRIu64 ": %s, KV as %s, up to %" PRId64 " tokens%s", seed, w->model,
-            w->kv_dtype, w->longest, w->persists ? ", kept" : "");
+            w->kv_dtype, w->longest,
+            w->is_damaged ? ", kept, damaged"
+            : w->persists ? ", kept"
+                          : "");
     char dir[128];
     const char *dirs[] = {w->dirs[0], w->dirs[1], dir};
     (void)snprintf(dir, sizeof dir, "%s/kvr", p->memory);

@@ -75,7 +75,7 @@ int64_t walk_pick_end(walk *w, int64_t from, int64_t most) {
 }
 
 /* Where one may be cut: in [0, length]. */
-static int64_t pick_cut(walk *w, int64_t length) {
+int64_t walk_pick_cut(walk *w, int64_t length) {
     int64_t at = length;
     switch (walk_below(w, 7)) {
     case 0:
@@ -113,7 +113,8 @@ static void write_on(walk *w, const walk_seq *s, int64_t end, uint8_t how, walk_
     out->n = end;
 }
 
-static int64_t page_start(const walk *w, int64_t n) {
+int64_t walk_least(const walk *w, int64_t n) {
+    if (w->is_damaged) return 0;
     return w->is_lossy ? n / WALK_PAGE * WALK_PAGE : n;
 }
 
@@ -217,7 +218,7 @@ void walk_go_on(walk *w, int64_t n_items) {
         s->tokens.n = before;
         if (!walk_went(w, status, "prefill", RT_ENOFIT, RT_ENOFIT)) {
             w->running = NULL;
-            walk_note_length(w, s, page_start(w, before), w->aim.n, "failed");
+            walk_note_length(w, s, walk_least(w, before), w->aim.n, "failed");
             s->n_held = rt_max64(before, s->tokens.n);
             return;
         }
@@ -233,17 +234,22 @@ void walk_go_on(walk *w, int64_t n_items) {
             glm_session_length(s->session), w->aim.n);
 }
 
-static void do_prefill(walk *w) {
+/* Of some, to any end. */
+bool walk_begin_any(walk *w) {
     static walk_tokens aim;
     walk_seq *s = walk_some(w, false);
+    if (!s) return false;
+    write_on(w, s, walk_pick_end(w, s->tokens.n, s->max_tokens), WALK_PREFILLED, &aim);
+    return walk_begin(w, s, &aim);
+}
+
+static void do_prefill(walk *w) {
     if (w->running) {
         walk_say(w, "%d: goes on", number_of(w, w->running));
         walk_go_on(w, walk_below(w, 2) ? INT64_MAX : 1 + walk_below(w, 8));
         return;
     }
-    if (!s) return;
-    write_on(w, s, walk_pick_end(w, s->tokens.n, s->max_tokens), WALK_PREFILLED, &aim);
-    if (walk_begin(w, s, &aim)) walk_go_on(w, walk_below(w, 2) ? INT64_MAX : 1 + walk_below(w, 6));
+    if (walk_begin_any(w)) walk_go_on(w, walk_below(w, 2) ? INT64_MAX : 1 + walk_below(w, 6));
 }
 
 /* ---- several at once ------------------------------------------------------------------------------------------------ */
@@ -272,10 +278,10 @@ static void arm(walk *w) {
 /* A step of some that did not come to its end: each holds what it held, and maybe some of what it was to. */
 static void note_failed(walk *w, walk_seq *s, int64_t before) {
     const int64_t aim = s->tokens.n;
-    walk_note_length(w, s, page_start(w, before), aim, "stopped");
+    walk_note_length(w, s, walk_least(w, before), aim, "stopped");
     if (w->kind->tells_how &&
             w->is_lossy) { /* what was lost with it may have been computed again */
-        glm_session_truncate(s->session, page_start(w, rt_min64(before, s->tokens.n)));
+        glm_session_truncate(s->session, walk_least(w, rt_min64(before, s->tokens.n)));
         s->tokens.n = glm_session_length(s->session);
         before = s->tokens.n;
     }
@@ -293,12 +299,18 @@ static void say_some(
     walk_say(w, "%s%s", what, text);
 }
 
-static void do_decode(walk *w) {
-    walk_seq *some[WALK_SEQS];
+/* What was lost on disk takes the engine's prefill to be there again: one under way gives way, as it does in a server. */
+static rt_status decode_again(walk *w, walk_seq *const *some, glm_session *const *sessions,
+        const int32_t *ids, int32_t n) {
+    walk_say(w, "    decode: %s", rt_error_text());
+    walk_suspend(w);
+    for (int32_t i = 0; i < n; i++) RT_TRY(glm_session_rewind(sessions[i], some[i]->tokens.n - 1));
+    return glm_decode(sessions, ids, n);
+}
+
+void walk_decode(walk *w, walk_seq *const *some, int32_t n) {
     glm_session *sessions[WALK_SEQS];
     int32_t ids[WALK_SEQS];
-    const int32_t n = pick_some(w, some);
-    if (n == 0) return;
     say_some(w, "decode", some, NULL, n);
     for (int32_t i = 0; i < n; i++) {
         write_on(w, some[i], some[i]->tokens.n + 1, WALK_DECODED, &some[i]->tokens);
@@ -306,8 +318,10 @@ static void do_decode(walk *w) {
         ids[i] = some[i]->tokens.ids[some[i]->tokens.n - 1];
     }
     arm(w);
-    const rt_status status = glm_decode(sessions, ids, n);
+    rt_status status = glm_decode(sessions, ids, n);
     walk_never_stop();
+    if (status == RT_EUSAGE && w->is_damaged && w->running)
+        status = decode_again(w, some, sessions, ids, n);
     const bool is_done = walk_went(w, status, "decode", RT_EINTERRUPTED, RT_ENOFIT);
     for (int32_t i = 0; i < n; i++) {
         walk_seq *s = some[i];
@@ -317,6 +331,12 @@ static void do_decode(walk *w) {
         s->n_held = s->tokens.n;
         compare_last(w, s, "decode");
     }
+}
+
+static void do_decode(walk *w) {
+    walk_seq *some[WALK_SEQS];
+    const int32_t n = pick_some(w, some);
+    if (n > 0) walk_decode(w, some, n);
 }
 
 /* Of what is longer than a chunk all but its end goes alone, and a single token beside the others is decoded. */
@@ -381,51 +401,58 @@ static void do_create(walk *w) {
     s->is_fork = false;
 }
 
-static void do_fork(walk *w) {
+walk_seq *walk_fork(walk *w, const walk_seq *parent, int64_t n, int64_t max_tokens) {
     walk_seq *s = walk_place(w);
-    const walk_seq *parent = walk_some(w, true);
-    const int64_t longest = glm_engine_plan(w->engine)->max_len;
-    if (!s || !parent) return;
-    const int64_t n = pick_cut(w, parent->tokens.n);
-    const int64_t least = rt_max64(n, 1);
-    s->max_tokens = walk_below(w, 3) ? least + walk_below(w, longest - least + 1)
-                                     : rt_min64(n + 1 + walk_below(w, 300), longest);
+    if (!s) return NULL;
+    s->max_tokens = max_tokens;
     walk_say(w, "%d: fork of %d at %" PRId64 " of %" PRId64 ", for %" PRId64, number_of(w, s),
             number_of(w, parent), n, parent->tokens.n, s->max_tokens);
     const rt_status status = glm_session_fork(parent->session, n, s->max_tokens, &s->session);
-    if (!walk_went(w, status, "fork", RT_ENOFIT, RT_ENOFIT)) return;
+    if (!walk_went(w, status, "fork", RT_ENOFIT, RT_ENOFIT)) return NULL;
     s->tokens = parent->tokens;
     s->text = walk_below(w, 2) ? parent->text : (int32_t)walk_below(w, 3);
     s->is_fork = true;
-    walk_note_length(w, s, page_start(w, n), n, "forked");
+    walk_note_length(w, s, walk_least(w, n), n, "forked");
     s->n_held = s->tokens.n;
+    return s;
+}
+
+static void do_fork(walk *w) {
+    const walk_seq *parent = walk_some(w, true);
+    const int64_t longest = glm_engine_plan(w->engine)->max_len;
+    if (!parent) return;
+    const int64_t n = walk_pick_cut(w, parent->tokens.n);
+    const int64_t least = rt_max64(n, 1);
+    (void)walk_fork(w, parent, n,
+            walk_below(w, 3) ? least + walk_below(w, longest - least + 1)
+                             : rt_min64(n + 1 + walk_below(w, 300), longest));
 }
 
 static void do_truncate(walk *w) {
     walk_seq *s = walk_some(w, true);
     if (!s) return;
-    const int64_t n = pick_cut(w, s->tokens.n);
+    const int64_t n = walk_pick_cut(w, s->tokens.n);
     walk_say(w, "%d: truncate %" PRId64 " to %" PRId64, number_of(w, s), s->tokens.n, n);
     glm_session_truncate(s->session, n);
-    walk_note_length(w, s, page_start(w, n), n, "truncated");
+    walk_note_length(w, s, walk_least(w, n), n, "truncated");
 }
 
 /* Also forwards, to what a cut took. */
 static void do_rewind(walk *w) {
     walk_seq *s = walk_some(w, true);
     if (!s || w->running || s->n_held == 0) return;
-    const int64_t n = walk_below(w, 2) ? s->n_held : pick_cut(w, s->n_held);
+    const int64_t n = walk_below(w, 2) ? s->n_held : walk_pick_cut(w, s->n_held);
     const int64_t before = rt_min64(s->tokens.n, n);
     walk_say(w, "%d: rewind %" PRId64 " of %" PRId64 " to %" PRId64, number_of(w, s), s->tokens.n,
             s->n_held, n);
     if (w->kind->tells_how && n < s->tokens.n) { /* what is computed again is prefilled */
         glm_session_truncate(s->session, n);
-        walk_note_length(w, s, page_start(w, n), n, "truncated");
+        walk_note_length(w, s, walk_least(w, n), n, "truncated");
     }
     for (int64_t i = s->tokens.n; i < n; i++) s->tokens.hows[i] = WALK_PREFILLED;
     const bool is_done =
             walk_went(w, glm_session_rewind(s->session, n), "rewind", RT_ENOFIT, RT_ENOFIT);
-    walk_note_length(w, s, is_done ? n : page_start(w, before), n, "rewound");
+    walk_note_length(w, s, is_done ? n : walk_least(w, before), n, "rewound");
     if (!is_done) s->n_held = s->tokens.n;
 }
 
@@ -477,7 +504,10 @@ void walk_look_at_all(walk *w) {
         if (!s->session || s == w->running || s->tokens.n == s->max_tokens) continue;
         write_on(w, s, s->tokens.n + 1, WALK_DECODED, &s->tokens);
         walk_say(w, "%d: looked at", i);
-        const rt_status status = glm_decode(&s->session, &s->tokens.ids[s->tokens.n - 1], 1);
+        const int32_t id = s->tokens.ids[s->tokens.n - 1];
+        rt_status status = glm_decode(&s->session, &id, 1);
+        if (status == RT_EUSAGE && w->is_damaged && w->running)
+            status = decode_again(w, &s, &s->session, &id, 1);
         if (!walk_went(w, status, "decode", RT_ENOFIT, RT_ENOFIT)) {
             note_failed(w, s, s->tokens.n - 1);
             continue;
@@ -489,21 +519,24 @@ void walk_look_at_all(walk *w) {
 
 /* Some have to do with what is kept, and are for engines that keep something. */
 void walk_step(walk *w) {
+    enum { ALWAYS, OF_KEPT, OF_DAMAGED };
     static const struct {
         void (*take)(walk *w);
         int64_t weight;
-        bool is_of_kept;
-    } steps[] = {{do_prefill, 22, false}, {do_decode, 18, false}, {do_together, 12, false},
-            {do_fork, 14, false}, {do_create, 5, false}, {do_truncate, 6, false},
-            {do_rewind, 4, false}, {do_free, 6, false}, {do_misuse, 1, false},
-            {do_reopen, 3, false}, {walk_look_at_all, 2, false}, {walk_suspend, 3, false},
-            {walk_restore, 6, true}, {walk_keep, 4, true}, {walk_open_book, 2, true},
-            {walk_forget, 1, true}};
+        int when;
+    } steps[] = {{do_prefill, 16, ALWAYS}, {walk_give_up, 14, ALWAYS}, {walk_fan, 12, ALWAYS},
+            {do_decode, 12, ALWAYS}, {do_together, 12, ALWAYS}, {do_fork, 8, ALWAYS},
+            {do_create, 6, ALWAYS}, {do_truncate, 5, ALWAYS}, {do_rewind, 4, ALWAYS},
+            {do_free, 14, ALWAYS}, {do_misuse, 1, ALWAYS}, {do_reopen, 4, ALWAYS},
+            {walk_look_at_all, 2, ALWAYS}, {walk_suspend, 3, ALWAYS}, {walk_restore, 6, OF_KEPT},
+            {walk_keep, 4, OF_KEPT}, {walk_open_book, 2, OF_KEPT}, {walk_forget, 1, OF_KEPT},
+            {walk_damage, 8, OF_DAMAGED}};
+    const int kind = !w->persists ? ALWAYS : w->is_damaged ? OF_DAMAGED : OF_KEPT;
     const int64_t n = sizeof steps / sizeof *steps;
     int64_t all = 0;
     int64_t i = 0;
     for (int64_t k = 0; k < n; k++)
-        if (w->persists || !steps[k].is_of_kept) all += steps[k].weight;
+        if (steps[k].when <= kind) all += steps[k].weight;
     if (!walk_some(w, true) && !w->running) { /* there is nothing to do anything with */
         if (w->n_book > 0 || (w->persists && walk_below(w, 2)))
             walk_restore(w);

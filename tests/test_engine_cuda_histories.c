@@ -34,5 +34,5 @@ int main(int argc, char **argv) {
             .begin = begin,
             .unsettle = unsettle};
     const bool is_fast = getenv("GLM_TEST_FAST") != NULL;
-    return walk_main(&kind, is_fast ? 9 : 7, is_fast ? 1 : 3, 10, argc, argv);
+    return walk_main(&kind, is_fast ? 9 : 7, is_fast ? 1 : 2, 8, argc, argv);
 }

@@ -15,10 +15,6 @@ int main(int argc, char **argv) {
                     WALK_CONFIG("Glm4ForCausalLM", "glm4", "2", "32", "4", "2", "16", "float32")},
             .kv_dtypes = kv_dtypes,
             .longest = 1400};
-#if defined(__SANITIZE_THREAD__)
-    const int64_t n_seeds = 1;
-#else
-    const int64_t n_seeds = getenv("GLM_TEST_FAST") ? 2 : 6;
-#endif
-    return walk_main(&kind, 1, n_seeds, 50, argc, argv);
+    const bool is_fast = getenv("GLM_TEST_FAST") != NULL;
+    return walk_main(&kind, is_fast ? 5 : 7, is_fast ? 1 : 2, is_fast ? 20 : 40, argc, argv);
 }
