@@ -142,6 +142,15 @@ void walk_look_at_all(walk *w);
  * together. */
 void walk_give_up(walk *w);
 void walk_fan(walk *w);
+/* help_walk_together.c: of several at once, whichever, or these. */
+void walk_decode_some(walk *w);
+void walk_together(walk *w);
+void walk_decode(walk *w, walk_seq *const *some, int32_t n);
+/* After RT_EUSAGE of a decode that met what was lost beside a prefill, which gives way, as it does in a server. */
+rt_status walk_decode_again(walk *w, walk_seq *const *some, glm_session *const *sessions,
+        const int32_t *ids, int32_t n);
+/* A step of several did not come to its end: each holds what it held, and maybe some of what it was to. */
+void walk_note_failed(walk *w, walk_seq *s, int64_t before);
 /* help_walk_books.c: of what is kept. */
 void walk_restore(walk *w);
 void walk_keep(walk *w);
@@ -161,7 +170,11 @@ bool walk_begin_any(walk *w);
 int64_t walk_pick_cut(walk *w, int64_t length);
 /* The least that may be left where n tokens were and something went wrong. */
 int64_t walk_least(const walk *w, int64_t n);
-void walk_decode(walk *w, walk_seq *const *some, int32_t n);
+int walk_number(const walk *w, const walk_seq *s);
+/* `out`: what s holds, and on to `end`, computed so. */
+void walk_write_on(walk *w, const walk_seq *s, int64_t end, uint8_t how, walk_tokens *out);
+/* Its logits, and now and then its choice, with what they ought to be. */
+void walk_compare_last(walk *w, const walk_seq *s, const char *what);
 /* NULL: there is no room for one. */
 walk_seq *walk_fork(walk *w, const walk_seq *parent, int64_t n, int64_t max_tokens);
 void walk_note_length(walk *w, walk_seq *s, int64_t least, int64_t most, const char *what);

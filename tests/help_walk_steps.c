@@ -1,8 +1,6 @@
-/* Steps of a walk that every session can take. */
+/* Steps of a walk that every session can take, by itself. */
 #include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "help_random.h"
@@ -16,7 +14,7 @@ int32_t walk_token(int32_t text, int64_t pos) {
     return (int32_t)random_below(&state, 256);
 }
 
-static int number_of(const walk *w, const walk_seq *s) {
+int walk_number(const walk *w, const walk_seq *s) {
     return (int)(s - w->seqs);
 }
 
@@ -103,7 +101,7 @@ int64_t walk_pick_cut(walk *w, int64_t length) {
 }
 
 /* Tokens up to `end` behind those that it holds, mostly of its own text. */
-static void write_on(walk *w, const walk_seq *s, int64_t end, uint8_t how, walk_tokens *out) {
+void walk_write_on(walk *w, const walk_seq *s, int64_t end, uint8_t how, walk_tokens *out) {
     if (out != &s->tokens) *out = s->tokens;
     const int32_t text = walk_below(w, 4) || out->n == 0 ? s->text : (int32_t)walk_below(w, 3);
     for (int64_t i = out->n; i < end; i++) {
@@ -122,7 +120,7 @@ void walk_note_length(walk *w, walk_seq *s, int64_t least, int64_t most, const c
     const int64_t n = glm_session_length(s->session);
     if (n < least || n > most)
         walk_fail(w, "%s: sequence %d holds %" PRId64 " tokens, not %" PRId64 " to %" PRId64, what,
-                number_of(w, s), n, least, most);
+                walk_number(w, s), n, least, most);
     s->tokens.n = n;
 }
 
@@ -135,7 +133,7 @@ static void compare(walk *w, const walk_seq *s, const float *row, int64_t n, con
     double most = 0;
     for (int i = 0; i < WALK_VOCAB; i++) most = fmax(most, fabs((double)row[i] - (double)want[i]));
     walk_fail(w, "%s: other logits of token %" PRId64 " of sequence %d, by %g", what, n - 1,
-            number_of(w, s), most);
+            walk_number(w, s), most);
 }
 
 /* Greedily, the one that the plain logits lead to: where a device draws, this is the time to. */
@@ -150,7 +148,7 @@ static void choose(walk *w, const walk_seq *s) {
     if (id != wanted) walk_fail(w, "id %" PRId32 " is chosen, not %" PRId32, id, wanted);
 }
 
-static void compare_last(walk *w, const walk_seq *s, const char *what) {
+void walk_compare_last(walk *w, const walk_seq *s, const char *what) {
     const float *row = NULL;
     int64_t n_rows = 0;
     const int64_t order = walk_below(w, 4);
@@ -181,7 +179,7 @@ bool walk_begin(walk *w, walk_seq *s, const walk_tokens *aim) {
     pick_wanted(w, from, aim->n);
     for (int64_t i = 0; i < w->n_wanted; i++) at[i] = w->wanted[i] - from;
     const bool is_plain = w->n_wanted == 1 && walk_below(w, 2);
-    walk_say(w, "%d: prefill %" PRId64 " to %" PRId64 ", %" PRId64 " rows", number_of(w, s), from,
+    walk_say(w, "%d: prefill %" PRId64 " to %" PRId64 ", %" PRId64 " rows", walk_number(w, s), from,
             aim->n, w->n_wanted);
     const rt_status status = glm_prefill_begin(
             s->session, aim->ids + from, aim->n - from, is_plain ? NULL : at, w->n_wanted);
@@ -239,150 +237,17 @@ bool walk_begin_any(walk *w) {
     static walk_tokens aim;
     walk_seq *s = walk_some(w, false);
     if (!s) return false;
-    write_on(w, s, walk_pick_end(w, s->tokens.n, s->max_tokens), WALK_PREFILLED, &aim);
+    walk_write_on(w, s, walk_pick_end(w, s->tokens.n, s->max_tokens), WALK_PREFILLED, &aim);
     return walk_begin(w, s, &aim);
 }
 
 static void do_prefill(walk *w) {
     if (w->running) {
-        walk_say(w, "%d: goes on", number_of(w, w->running));
+        walk_say(w, "%d: goes on", walk_number(w, w->running));
         walk_go_on(w, walk_below(w, 2) ? INT64_MAX : 1 + walk_below(w, 8));
         return;
     }
     if (walk_begin_any(w)) walk_go_on(w, walk_below(w, 2) ? INT64_MAX : 1 + walk_below(w, 6));
-}
-
-/* ---- several at once ------------------------------------------------------------------------------------------------ */
-
-/* Some that have room, in any order: at most so many as are planned. */
-static int32_t pick_some(walk *w, walk_seq **some) {
-    const int64_t most = 1 + walk_below(w, glm_engine_plan(w->engine)->max_seqs);
-    int32_t n = 0;
-    for (int i = 0; i < WALK_SEQS; i++) {
-        walk_seq *s = &w->seqs[i];
-        if (s->session && s != w->running && s->tokens.n < s->max_tokens) some[n++] = s;
-    }
-    for (int32_t i = 0; i < n; i++) {
-        const int64_t j = i + walk_below(w, n - i);
-        walk_seq *s = some[i];
-        some[i] = some[j];
-        some[j] = s;
-    }
-    return (int32_t)rt_min64(n, most);
-}
-
-static void arm(walk *w) {
-    if (walk_below(w, 8) == 0) walk_stop_after(walk_below(w, 6));
-}
-
-/* A step of some that did not come to its end: each holds what it held, and maybe some of what it was to. */
-static void note_failed(walk *w, walk_seq *s, int64_t before) {
-    const int64_t aim = s->tokens.n;
-    walk_note_length(w, s, walk_least(w, before), aim, "stopped");
-    if (w->kind->tells_how &&
-            w->is_lossy) { /* what was lost with it may have been computed again */
-        glm_session_truncate(s->session, walk_least(w, rt_min64(before, s->tokens.n)));
-        s->tokens.n = glm_session_length(s->session);
-        before = s->tokens.n;
-    }
-    s->n_held = rt_max64(before, s->tokens.n);
-}
-
-static void say_some(
-        walk *w, const char *what, walk_seq *const *some, const int64_t *n_ids, int32_t n) {
-    char text[256] = "";
-    for (int32_t i = 0; i < n; i++) {
-        const size_t used = strlen(text);
-        (void)snprintf(text + used, sizeof text - used, " %d: %" PRId64 " + %" PRId64 ";",
-                number_of(w, some[i]), some[i]->tokens.n, n_ids ? n_ids[i] : 1);
-    }
-    walk_say(w, "%s%s", what, text);
-}
-
-/* What was lost on disk takes the engine's prefill to be there again: one under way gives way, as it does in a server. */
-static rt_status decode_again(walk *w, walk_seq *const *some, glm_session *const *sessions,
-        const int32_t *ids, int32_t n) {
-    walk_say(w, "    decode: %s", rt_error_text());
-    walk_suspend(w);
-    for (int32_t i = 0; i < n; i++) RT_TRY(glm_session_rewind(sessions[i], some[i]->tokens.n - 1));
-    return glm_decode(sessions, ids, n);
-}
-
-void walk_decode(walk *w, walk_seq *const *some, int32_t n) {
-    glm_session *sessions[WALK_SEQS];
-    int32_t ids[WALK_SEQS];
-    say_some(w, "decode", some, NULL, n);
-    for (int32_t i = 0; i < n; i++) {
-        write_on(w, some[i], some[i]->tokens.n + 1, WALK_DECODED, &some[i]->tokens);
-        sessions[i] = some[i]->session;
-        ids[i] = some[i]->tokens.ids[some[i]->tokens.n - 1];
-    }
-    arm(w);
-    rt_status status = glm_decode(sessions, ids, n);
-    walk_never_stop();
-    if (status == RT_EUSAGE && w->is_damaged && w->running)
-        status = decode_again(w, some, sessions, ids, n);
-    const bool is_done = walk_went(w, status, "decode", RT_EINTERRUPTED, RT_ENOFIT);
-    for (int32_t i = 0; i < n; i++) {
-        walk_seq *s = some[i];
-        if (!is_done) note_failed(w, s, s->tokens.n - 1);
-        if (!is_done) continue;
-        walk_note_length(w, s, s->tokens.n, s->tokens.n, "decoded");
-        s->n_held = s->tokens.n;
-        compare_last(w, s, "decode");
-    }
-}
-
-static void do_decode(walk *w) {
-    walk_seq *some[WALK_SEQS];
-    const int32_t n = pick_some(w, some);
-    if (n > 0) walk_decode(w, some, n);
-}
-
-/* Of what is longer than a chunk all but its end goes alone, and a single token beside the others is decoded. */
-static void note_hows(const walk *w, walk_seq *s, int64_t before) {
-    const glm_plan *p = glm_engine_plan(w->engine);
-    const int64_t most = rt_min64(p->chunk, rt_min64(p->span, p->max_len));
-    const int64_t n = s->tokens.n - before;
-    const int64_t alone = n > most ? (n - 1) / most * most : 0;
-    if (n - alone == 1) s->tokens.hows[s->tokens.n - 1] = WALK_DECODED;
-}
-
-static void do_together(walk *w) {
-    walk_seq *some[WALK_SEQS];
-    glm_session *sessions[WALK_SEQS];
-    const int32_t *ids[WALK_SEQS];
-    int64_t n_ids[WALK_SEQS];
-    int64_t before[WALK_SEQS];
-    const int32_t n = pick_some(w, some);
-    if (n == 0 || w->running) return;
-    for (int32_t i = 0; i < n; i++) {
-        walk_seq *s = some[i];
-        const int64_t end = walk_below(w, 3)
-                                    ? rt_min64(s->tokens.n + 1 + walk_below(w, 20), s->max_tokens)
-                                    : walk_pick_end(w, s->tokens.n, s->max_tokens);
-        before[i] = s->tokens.n;
-        n_ids[i] = end - before[i];
-        sessions[i] = s->session;
-        ids[i] = s->tokens.ids + before[i];
-    }
-    say_some(w, "together", some, n_ids, n);
-    for (int32_t i = 0; i < n; i++) {
-        write_on(w, some[i], before[i] + n_ids[i], WALK_PREFILLED, &some[i]->tokens);
-        note_hows(w, some[i], before[i]);
-    }
-    arm(w);
-    const rt_status status = glm_prefill_together(sessions, ids, n_ids, n);
-    walk_never_stop();
-    const bool is_done = walk_went(w, status, "together", RT_EINTERRUPTED, RT_ENOFIT);
-    for (int32_t i = 0; i < n; i++) {
-        walk_seq *s = some[i];
-        if (!is_done) note_failed(w, s, before[i]);
-        if (!is_done) continue;
-        walk_note_length(w, s, s->tokens.n, s->tokens.n, "together");
-        s->n_held = s->tokens.n;
-        compare_last(w, s, "together");
-    }
 }
 
 /* ---- made, cut, gone ------------------------------------------------------------------------------------------------- */
@@ -394,7 +259,7 @@ static void do_create(walk *w) {
     s->max_tokens = walk_below(w, 3) ? longest : 1 + walk_below(w, longest);
     if (w->n_book > 0) s->max_tokens = rt_min64(s->max_tokens, w->kind->longest);
     const rt_status status = glm_session_create(w->engine, s->max_tokens, &s->session);
-    walk_say(w, "%d: create, %" PRId64 " tokens", number_of(w, s), s->max_tokens);
+    walk_say(w, "%d: create, %" PRId64 " tokens", walk_number(w, s), s->max_tokens);
     if (!walk_went(w, status, "create", RT_ENOFIT, RT_ENOFIT)) return;
     s->tokens.n = s->n_held = 0;
     s->text = w->kind->tells_how ? 1 : (int32_t)walk_below(w, 2);
@@ -405,8 +270,8 @@ walk_seq *walk_fork(walk *w, const walk_seq *parent, int64_t n, int64_t max_toke
     walk_seq *s = walk_place(w);
     if (!s) return NULL;
     s->max_tokens = max_tokens;
-    walk_say(w, "%d: fork of %d at %" PRId64 " of %" PRId64 ", for %" PRId64, number_of(w, s),
-            number_of(w, parent), n, parent->tokens.n, s->max_tokens);
+    walk_say(w, "%d: fork of %d at %" PRId64 " of %" PRId64 ", for %" PRId64, walk_number(w, s),
+            walk_number(w, parent), n, parent->tokens.n, s->max_tokens);
     const rt_status status = glm_session_fork(parent->session, n, s->max_tokens, &s->session);
     if (!walk_went(w, status, "fork", RT_ENOFIT, RT_ENOFIT)) return NULL;
     s->tokens = parent->tokens;
@@ -432,7 +297,7 @@ static void do_truncate(walk *w) {
     walk_seq *s = walk_some(w, true);
     if (!s) return;
     const int64_t n = walk_pick_cut(w, s->tokens.n);
-    walk_say(w, "%d: truncate %" PRId64 " to %" PRId64, number_of(w, s), s->tokens.n, n);
+    walk_say(w, "%d: truncate %" PRId64 " to %" PRId64, walk_number(w, s), s->tokens.n, n);
     glm_session_truncate(s->session, n);
     walk_note_length(w, s, walk_least(w, n), n, "truncated");
 }
@@ -443,7 +308,7 @@ static void do_rewind(walk *w) {
     if (!s || w->running || s->n_held == 0) return;
     const int64_t n = walk_below(w, 2) ? s->n_held : walk_pick_cut(w, s->n_held);
     const int64_t before = rt_min64(s->tokens.n, n);
-    walk_say(w, "%d: rewind %" PRId64 " of %" PRId64 " to %" PRId64, number_of(w, s), s->tokens.n,
+    walk_say(w, "%d: rewind %" PRId64 " of %" PRId64 " to %" PRId64, walk_number(w, s), s->tokens.n,
             s->n_held, n);
     if (w->kind->tells_how && n < s->tokens.n) { /* what is computed again is prefilled */
         glm_session_truncate(s->session, n);
@@ -459,7 +324,7 @@ static void do_rewind(walk *w) {
 static void do_free(walk *w) {
     walk_seq *s = walk_below(w, 4) == 0 ? &w->seqs[walk_below(w, WALK_SEQS)] : walk_some(w, true);
     if (!s || !s->session) return;
-    walk_say(w, "%d: free", number_of(w, s));
+    walk_say(w, "%d: free", walk_number(w, s));
     walk_remember(w, s == w->running ? &w->aim : &s->tokens);
     if (s == w->running) w->running = NULL;
     glm_session_free(s->session);
@@ -502,18 +367,18 @@ void walk_look_at_all(walk *w) {
     for (int i = 0; i < WALK_SEQS; i++) {
         walk_seq *s = &w->seqs[i];
         if (!s->session || s == w->running || s->tokens.n == s->max_tokens) continue;
-        write_on(w, s, s->tokens.n + 1, WALK_DECODED, &s->tokens);
+        walk_write_on(w, s, s->tokens.n + 1, WALK_DECODED, &s->tokens);
         walk_say(w, "%d: looked at", i);
         const int32_t id = s->tokens.ids[s->tokens.n - 1];
         rt_status status = glm_decode(&s->session, &id, 1);
         if (status == RT_EUSAGE && w->is_damaged && w->running)
-            status = decode_again(w, &s, &s->session, &id, 1);
+            status = walk_decode_again(w, &s, &s->session, &id, 1);
         if (!walk_went(w, status, "decode", RT_ENOFIT, RT_ENOFIT)) {
-            note_failed(w, s, s->tokens.n - 1);
+            walk_note_failed(w, s, s->tokens.n - 1);
             continue;
         }
         s->n_held = s->tokens.n;
-        compare_last(w, s, "looked at");
+        walk_compare_last(w, s, "looked at");
     }
 }
 
@@ -525,7 +390,7 @@ void walk_step(walk *w) {
         int64_t weight;
         int when;
     } steps[] = {{do_prefill, 16, ALWAYS}, {walk_give_up, 14, ALWAYS}, {walk_fan, 12, ALWAYS},
-            {do_decode, 12, ALWAYS}, {do_together, 12, ALWAYS}, {do_fork, 8, ALWAYS},
+            {walk_decode_some, 12, ALWAYS}, {walk_together, 12, ALWAYS}, {do_fork, 8, ALWAYS},
             {do_create, 6, ALWAYS}, {do_truncate, 5, ALWAYS}, {do_rewind, 4, ALWAYS},
             {do_free, 14, ALWAYS}, {do_misuse, 1, ALWAYS}, {do_reopen, 4, ALWAYS},
             {walk_look_at_all, 2, ALWAYS}, {walk_suspend, 3, ALWAYS}, {walk_restore, 6, OF_KEPT},

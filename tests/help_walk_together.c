@@ -1,0 +1,138 @@
+/* Steps of a walk that several sequences take at once: a token of each, or a piece. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "help_walk.h"
+#include "runtime/base/size.h"
+
+/* Some that have room, in any order: at most so many as are planned. */
+static int32_t pick_some(walk *w, walk_seq **some) {
+    const int64_t most = 1 + walk_below(w, glm_engine_plan(w->engine)->max_seqs);
+    int32_t n = 0;
+    for (int i = 0; i < WALK_SEQS; i++) {
+        walk_seq *s = &w->seqs[i];
+        if (s->session && s != w->running && s->tokens.n < s->max_tokens) some[n++] = s;
+    }
+    for (int32_t i = 0; i < n; i++) {
+        const int64_t j = i + walk_below(w, n - i);
+        walk_seq *s = some[i];
+        some[i] = some[j];
+        some[j] = s;
+    }
+    return (int32_t)rt_min64(n, most);
+}
+
+static void arm(walk *w) {
+    if (walk_below(w, 8) == 0) walk_stop_after(walk_below(w, 6));
+}
+
+/* A step of some that did not come to its end: each holds what it held, and maybe some of what it was to. */
+void walk_note_failed(walk *w, walk_seq *s, int64_t before) {
+    const int64_t aim = s->tokens.n;
+    walk_note_length(w, s, walk_least(w, before), aim, "stopped");
+    if (w->kind->tells_how &&
+            w->is_lossy) { /* what was lost with it may have been computed again */
+        glm_session_truncate(s->session, walk_least(w, rt_min64(before, s->tokens.n)));
+        s->tokens.n = glm_session_length(s->session);
+        before = s->tokens.n;
+    }
+    s->n_held = rt_max64(before, s->tokens.n);
+}
+
+static void say_some(
+        walk *w, const char *what, walk_seq *const *some, const int64_t *n_ids, int32_t n) {
+    char text[256] = "";
+    for (int32_t i = 0; i < n; i++) {
+        const size_t used = strlen(text);
+        (void)snprintf(text + used, sizeof text - used, " %d: %" PRId64 " + %" PRId64 ";",
+                walk_number(w, some[i]), some[i]->tokens.n, n_ids ? n_ids[i] : 1);
+    }
+    walk_say(w, "%s%s", what, text);
+}
+
+/* What was lost on disk takes the engine's prefill to be there again: one under way gives way, as it does in a server. */
+rt_status walk_decode_again(walk *w, walk_seq *const *some, glm_session *const *sessions,
+        const int32_t *ids, int32_t n) {
+    walk_say(w, "    decode: %s", rt_error_text());
+    walk_suspend(w);
+    for (int32_t i = 0; i < n; i++) RT_TRY(glm_session_rewind(sessions[i], some[i]->tokens.n - 1));
+    return glm_decode(sessions, ids, n);
+}
+
+void walk_decode(walk *w, walk_seq *const *some, int32_t n) {
+    glm_session *sessions[WALK_SEQS];
+    int32_t ids[WALK_SEQS];
+    say_some(w, "decode", some, NULL, n);
+    for (int32_t i = 0; i < n; i++) {
+        walk_write_on(w, some[i], some[i]->tokens.n + 1, WALK_DECODED, &some[i]->tokens);
+        sessions[i] = some[i]->session;
+        ids[i] = some[i]->tokens.ids[some[i]->tokens.n - 1];
+    }
+    arm(w);
+    rt_status status = glm_decode(sessions, ids, n);
+    walk_never_stop();
+    if (status == RT_EUSAGE && w->is_damaged && w->running)
+        status = walk_decode_again(w, some, sessions, ids, n);
+    const bool is_done = walk_went(w, status, "decode", RT_EINTERRUPTED, RT_ENOFIT);
+    for (int32_t i = 0; i < n; i++) {
+        walk_seq *s = some[i];
+        if (!is_done) walk_note_failed(w, s, s->tokens.n - 1);
+        if (!is_done) continue;
+        walk_note_length(w, s, s->tokens.n, s->tokens.n, "decoded");
+        s->n_held = s->tokens.n;
+        walk_compare_last(w, s, "decode");
+    }
+}
+
+void walk_decode_some(walk *w) {
+    walk_seq *some[WALK_SEQS];
+    const int32_t n = pick_some(w, some);
+    if (n > 0) walk_decode(w, some, n);
+}
+
+/* Of what is longer than a chunk all but its end goes alone, and a single token beside the others is decoded. */
+static void note_hows(const walk *w, walk_seq *s, int64_t before) {
+    const glm_plan *p = glm_engine_plan(w->engine);
+    const int64_t most = rt_min64(p->chunk, rt_min64(p->span, p->max_len));
+    const int64_t n = s->tokens.n - before;
+    const int64_t alone = n > most ? (n - 1) / most * most : 0;
+    if (n - alone == 1) s->tokens.hows[s->tokens.n - 1] = WALK_DECODED;
+}
+
+void walk_together(walk *w) {
+    walk_seq *some[WALK_SEQS];
+    glm_session *sessions[WALK_SEQS];
+    const int32_t *ids[WALK_SEQS];
+    int64_t n_ids[WALK_SEQS];
+    int64_t before[WALK_SEQS];
+    const int32_t n = pick_some(w, some);
+    if (n == 0 || w->running) return;
+    for (int32_t i = 0; i < n; i++) {
+        walk_seq *s = some[i];
+        const int64_t end = walk_below(w, 3)
+                                    ? rt_min64(s->tokens.n + 1 + walk_below(w, 20), s->max_tokens)
+                                    : walk_pick_end(w, s->tokens.n, s->max_tokens);
+        before[i] = s->tokens.n;
+        n_ids[i] = end - before[i];
+        sessions[i] = s->session;
+        ids[i] = s->tokens.ids + before[i];
+    }
+    say_some(w, "together", some, n_ids, n);
+    for (int32_t i = 0; i < n; i++) {
+        walk_write_on(w, some[i], before[i] + n_ids[i], WALK_PREFILLED, &some[i]->tokens);
+        note_hows(w, some[i], before[i]);
+    }
+    arm(w);
+    const rt_status status = glm_prefill_together(sessions, ids, n_ids, n);
+    walk_never_stop();
+    const bool is_done = walk_went(w, status, "together", RT_EINTERRUPTED, RT_ENOFIT);
+    for (int32_t i = 0; i < n; i++) {
+        walk_seq *s = some[i];
+        if (!is_done) walk_note_failed(w, s, before[i]);
+        if (!is_done) continue;
+        walk_note_length(w, s, s->tokens.n, s->tokens.n, "together");
+        s->n_held = s->tokens.n;
+        walk_compare_last(w, s, "together");
+    }
+}
