@@ -166,10 +166,21 @@ without_single_threads() {
     [ "$n_left" -eq 0 ] || printf '%s tests start no thread: not run under TSan\n' "$n_left" >&2
 }
 
+# asked_for SUITE: those named on the command line that it has; one that is nowhere fails when it is run.
+asked_for() {
+    for asked in $only; do
+        if [ -e "tests/$asked.sh" ] || [ -e "tests/$asked.c" ] || [ -e "tests/$asked.cpp" ] &&
+            ! names_of "$1" | grep -qx "$asked"; then
+            printf '%s is no test of %s\n' "$asked" "$1" >&2
+        else
+            printf '%s\n' "$asked"
+        fi
+    done
+}
+
 # tests_of SUITE: its tests, or those asked for, "SUITE NAME" a line.
 tests_of() {
-    # shellcheck disable=SC2086 # one word a test
-    if [ -n "$only" ]; then printf '%s\n' $only; else names_of "$1"; fi |
+    if [ -n "$only" ]; then asked_for "$1"; else names_of "$1"; fi |
         without_single_threads "$1" | sed "s/^/$1 /"
 }
 
