@@ -13,7 +13,7 @@ enum {
     GLM_DECODE_SEQS_MAX = 256,
     GLM_RECOVERIES_MAX = 3,
     GLM_MLP_ROWS =
-            256 /* that the MLP computes at once on the CPU: its rows are the longest by far */
+            512 /* that the MLP computes at once on the CPU: its rows are the longest by far */
 };
 
 typedef struct glm_backend glm_backend; /* backend.h */
