@@ -31,3 +31,9 @@ for n_tokens in $sizes; do
     [ $(($(cat "$work/place") % 4096)) = 0 ] || grep -q 'resumed begin=' "$work/server.err" ||
         fail "$n_tokens tokens: begun anew"
 done
+
+# One of two prompts that take turns is between its pieces: what it has is kept, and it is told so.
+[ "$how" = twice ] && [ "${GLM_TEST_FAST:-0}" != 1 ] || exit 0
+start_server -m "$work/model" -c 128k -b 32 --max-num-seqs 2 --kv-disk-dir "$work/kv"
+client suspends.py "$server_pid" 14001 beside "$work/place"
+await_server

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 import sys
-import time
 
 from raw import Server, body_of, check, read_answer, status_of
 
@@ -47,8 +46,7 @@ if HOW == "once":
     refused = server.exchange(ask(8))
     check(status_of(refused) == 503 and b"\r\nRetry-After: " in refused, refused)
 else:
-    time.sleep(0.3)  # two that come together are one
-    os.kill(server.pid, signal.SIGTERM)
+    os.kill(server.pid, signal.SIGINT)  # another SIGTERM that comes at once would be the same one
 for connection, got in streams:
     events = end(connection, got)
     if HOW == "once":

@@ -1,8 +1,9 @@
 """A prefill that is suspended by SIGTERM, and gone on with by another server.
 
-   suspends.py URL SCRIPT PID N_TOKENS once|twice|again FILE
+   suspends.py URL SCRIPT PID N_TOKENS once|twice|beside|again FILE
 
-FILE holds how far the first one was.
+FILE holds how far the first one was. "beside": another prompt is prefilled in turns with it, so that
+one of the two is between two of its pieces when both are stopped.
 """
 
 import json
@@ -10,7 +11,6 @@ import os
 import re
 import signal
 import sys
-import time
 
 from raw import Server, check
 
@@ -19,9 +19,9 @@ N_TOKENS, HOW, PLACE = int(sys.argv[4]), sys.argv[5], sys.argv[6]
 KEY_LINE = "The special magic number for Paris is:"
 
 
-def question():
+def question(first=N_TOKENS):
     """A text with a number in its first half, and a question for it."""
-    line = f"{N_TOKENS}: the grass is green, the sky is blue, the sun is yellow, here we go.\n"
+    line = f"{first}: the grass is green, the sky is blue, the sun is yellow, here we go.\n"
     filler = line * (N_TOKENS // len(line) + 1)
     return (f"{filler[:N_TOKENS // 4]}\n{KEY_LINE} 4831759.\n{filler[N_TOKENS // 4:N_TOKENS]}\n"
             f"What is the special magic number for Paris?\n>\n{KEY_LINE}")
@@ -44,22 +44,39 @@ def events(connection):
     raise AssertionError("no [DONE]")
 
 
-with server.connect(timeout=240.0) as connection:
+def ask(connection, text):
     connection.sendall(server.post("/v1/chat/completions", {
-        "messages": [{"role": "user", "content": question()}], "max_tokens": 64, "temperature": 0,
+        "messages": [{"role": "user", "content": text}], "max_tokens": 64, "temperature": 0,
         "stream": True, "return_progress": True}))
+
+
+def kept_of(last):
+    """How many tokens a stream that the server ended says are kept."""
+    error = last.get("error", {})
+    kept = re.search(r"(\d+) of the prompt's (\d+) tokens are kept", error.get("message", ""))
+    check(error.get("code") == "shutting_down" and kept, last)
+    check(int(kept[2]) >= N_TOKENS, last)
+    return int(kept[1])
+
+
+with server.connect(timeout=240.0) as connection:
+    other = server.connect(timeout=240.0) if HOW == "beside" else None
+    if other:
+        ask(other, question("another"))
+    ask(connection, question())
     seen, answer, last, is_signalled = [], "", None, False
     for last in events(connection):
         if "prompt_progress" in last:
             seen.append(last["prompt_progress"]["processed"])
         for choice in last.get("choices", []):
             answer += choice["delta"].get("content") or ""
-        if HOW != "again" and seen and seen[-1] > 0.1 * N_TOKENS and not is_signalled:
+        is_far = seen and seen[-1] > (0.6 if other else 0.1) * N_TOKENS
+        if HOW != "again" and is_far and not is_signalled:
             is_signalled = True
             os.kill(server.pid, signal.SIGTERM)
-            if HOW == "twice":
-                time.sleep(0.3)  # two that come together are one
-                os.kill(server.pid, signal.SIGTERM)
+            if HOW != "once":
+                # Another SIGTERM that comes at once would be the same one.
+                os.kill(server.pid, signal.SIGINT)
     if HOW == "again":
         check(answer == f"{KEY_LINE} 4831759.", answer, last)
         with open(PLACE, encoding="ascii") as file:
@@ -67,9 +84,9 @@ with server.connect(timeout=240.0) as connection:
         check(max(seen[:2]) >= place, "computed again", place, seen[:4])
         print(f"gone on with at {place} of {N_TOKENS}")
     else:
-        error = last.get("error", {})
-        kept = re.search(r"(\d+) of the prompt's (\d+) tokens are kept", error.get("message", ""))
-        check(error.get("code") == "shutting_down" and kept, last)
-        check(int(kept[1]) >= seen[-1] and int(kept[2]) >= N_TOKENS, kept, seen[-1])
+        kept = kept_of(last)
+        check(kept >= seen[-1], kept, seen[-1])
+        if other:
+            check(kept_of(list(events(other))[-1]) >= 4096, "nothing of the other is kept")
         with open(PLACE, "w", encoding="ascii") as file:
-            file.write(kept[1])
+            file.write(str(kept))
