@@ -1,21 +1,23 @@
 #!/bin/sh
 # What ptxas says about the kernels: no stack frames, no spilled registers, nothing about wgmma being
-# serialised or repaired, for every architecture. Where a disassembler is installed (cuobjdump and nvdisasm, in PATH
-# or beside nvcc): no kernel touches local memory; Hopper's really use HGMMA and UBLKCP, and find a page's
+# serialised or repaired, for every architecture. By a disassembler (cuobjdump and nvdisasm, in PATH, beside nvcc, or from PyPI, pinned, below the
+# build directory; where none is to be had this is left out): no kernel touches local memory; Hopper's really use HGMMA and UBLKCP, and find a page's
 # maxima between the wait for S and the wait for O, which ptxas would otherwise move in front of them; decode with
 # one warpgroup, exponentials too; prefill, instead of maxima, scores below a ceiling. Decode over e4m3 pages makes two
 # codes operands by one instruction.
+# A toolkit before 12.8 spills up to 64 bytes in a kernel or two of Hopper's (tests/older_toolkits.sh): those are printed.
 #
 # Method: read the reports that the build left in cuda/*.ptxas, and the machine code of cuda/*.o. First planted
 # ones in which each rule is broken once, so that a reader gone blind is noticed.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
-# Print what is wrong in the reports given.
+# Print what is wrong in the reports given; $spilled_most bytes are let pass in a kernel of Hopper's.
 complaints() {
-    awk '
+    awk -v most="$spilled_most" '
     /Compiling entry function/ { split($0, part, "\047"); kernel = part[2] " for " part[4] }
     /bytes stack frame/ && !/ 0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads/ {
+        if (kernel ~ / for sm_90a$/ && $1 == $5 && $1 <= most) next
         print FILENAME ": " kernel ": " $0
     }
     /C75[0-9][0-9]/ { print FILENAME ": " $0 }' "$@"
@@ -32,7 +34,18 @@ ptxas info    : Compiling entry function 'spilling' for 'sm_90a'
     0 bytes stack frame, 4 bytes spill stores, 0 bytes spill loads
 ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized
 END
+spilled_most=0
 [ "$(complaints "$planted/bad.ptxas" | wc -l)" -eq 3 ] || { echo "the reader is blind" && exit 1; }
+cat >>"$planted/bad.ptxas" <<'END'
+ptxas info    : Compiling entry function 'spills_little' for 'sm_90a'
+    32 bytes stack frame, 32 bytes spill stores, 36 bytes spill loads
+ptxas info    : Compiling entry function 'spills_much' for 'sm_90a'
+    72 bytes stack frame, 72 bytes spill stores, 72 bytes spill loads
+ptxas info    : Compiling entry function 'spills_on_ampere' for 'sm_80'
+    32 bytes stack frame, 32 bytes spill stores, 36 bytes spill loads
+END
+spilled_most=64
+[ "$(complaints "$planted/bad.ptxas" | wc -l)" -eq 5 ] || { echo "the reader is blind" && exit 1; }
 
 build=$(dirname "$GLM1M")
 if ! ls "$build"/cuda/*.ptxas >/dev/null 2>&1; then
@@ -40,12 +53,16 @@ if ! ls "$build"/cuda/*.ptxas >/dev/null 2>&1; then
     exit 77
 fi
 awk '/Compiling entry function/ { split($0, part, "\047"); kernel = part[2] " " part[4] }
-    /Used [0-9]+ registers/ { print kernel ": " $5 " registers" }' "$build"/cuda/*.ptxas | sort
+    /bytes spill stores/ { spilled = $5 > 0 ? ", " $5 " bytes spilled" : "" }
+    /Used [0-9]+ registers/ { print kernel ": " $5 " registers" spilled }' "$build"/cuda/*.ptxas | sort
 for source in attention/*.cu runtime/*.cu; do
     report=$build/cuda/$(basename "$source" .cu).ptxas
     [ -e "$report" ] || { echo "no report of $source" && exit 1; }
     grep -q "bytes stack frame" "$report" || { echo "$report names no kernel" && exit 1; }
 done
+toolkit=$("$GLM1M" version | sed -n 's/^CUDA *toolkit \([0-9.]*\),.*/\1/p')
+[ -n "$toolkit" ] || { echo "which toolkit it was is not known" && exit 1; }
+spilled_most=$(echo "$toolkit" | awk -F. '{ print $1 < 12 || ($1 == 12 && $2 < 8) ? 64 : 0 }')
 found=$(complaints "$build"/cuda/*.ptxas)
 [ -z "$found" ] || { printf '%s\n' "$found" && exit 1; }
 
@@ -107,15 +124,26 @@ END
 [ "$(hopper_complaints "$planted/bad.sass" | wc -l)" -eq 7 ] || { echo "the reader of machine code is blind" && exit 1; }
 [ "$(local_memory "$planted/bad.sass" | wc -l)" -eq 2 ] || { echo "the reader of machine code is blind" && exit 1; }
 
-PATH=$PATH:/usr/local/cuda/bin
-for tool in cuobjdump nvdisasm; do
-    command -v $tool >/dev/null || { echo "no $tool here: the machine code is not looked at" && exit 0; }
-done
+# disassembler DIR: one is in PATH now, made once in DIR if there was none
+disassembler() {
+    PATH=$PATH:/usr/local/cuda/bin
+    ! command -v cuobjdump || ! command -v nvdisasm || return 0
+    cmp -s tests/disassemblers.txt "$1/requirements.txt" || {
+        rm -rf "$1"
+        python3 -m venv "$1" && "$1/bin/pip" install -q --disable-pip-version-check --only-binary :all: \
+            -r tests/disassemblers.txt && cp tests/disassemblers.txt "$1/requirements.txt" || return 1
+    }
+    PATH=$PATH:$(dirname "$(find "$PWD/$1" -name nvdisasm -type f)")
+    chmod +x "$(command -v cuobjdump)" "$(command -v nvdisasm)"
+}
+disassembler build/tests/disassemblers >"$planted/made" 2>&1 || {
+    echo "no disassembler here ($(tail -n 1 "$planted/made")): the machine code is not looked at" && exit 0
+}
 for object in "$build"/cuda/*.o; do
     listing=$planted/$(basename "$object" .o).sass
     cuobjdump -sass "$object" >"$listing" || exit 1
     grep -q "Function :" "$listing" || { echo "$object: no machine code" && exit 1; }
 done
-found=$(local_memory "$planted"/attn_*.sass && hopper_complaints "$planted"/attn_*_sm90.sass)
+found=$([ "$spilled_most" -gt 0 ] || local_memory "$planted"/attn_*.sass && hopper_complaints "$planted"/attn_*_sm90.sass)
 [ -z "$found" ] || { printf '%s\n' "$found" && exit 1; }
 echo "machine code: as it should be"
