@@ -79,6 +79,7 @@ SIMD_INLINE void store_codes(uint8_t *to, const vint *codes, int64_t line_bytes)
 /* Line `line` of the panels [first, first + n): a group. */
 static void seal_group(const attn_sealed *sealed, const uint16_t *numbers, int64_t first, int64_t n,
         int64_t line, char *page) {
+    rt_assert(n >= 1 && n <= ATTN_GROUP_PANELS);
     vfloat x[GROUP_VECTORS];
     for (int64_t p = 0; p < n; p++)
         for (int v = 0; v < SIMD_VECTORS; v++)
