@@ -22,26 +22,10 @@
 # cmake and a C++ compiler; the first time takes minutes. Nothing of llama.cpp is in this repository.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-usage() { sed -n '2,25s/^# \{0,1\}//p' "$0" && exit 2; }
+. bench/options.sh
 die() { echo "$0: $*" >&2 && exit 1; }
 dir='' config='' only='' threads=$(nproc) turns=3 lengths=2048,8192,16384 deep=32768 by='' others=0.15 who=abcde
-while [ $# -gt 0 ]; do
-    [ $# -gt 1 ] || usage
-    case $1 in
-    --dir) dir=$2 ;;
-    --turns) turns=$2 ;;
-    --lengths) lengths=$2 ;;
-    --deep) deep=$2 ;;
-    --threads) threads=$2 ;;
-    --config) config=$2 ;;
-    --by) by=$2 ;;
-    --others) others=$2 ;;
-    --who) who=$2 ;;
-    --only) only=$2 ;;
-    *) usage ;;
-    esac
-    shift 2
-done
+options "dir turns lengths deep threads config by others who only" "$@"
 [ -n "$dir" ] || usage
 mkdir -p "$dir" || exit 1
 

@@ -16,21 +16,9 @@
 # code of glm1m needle: 0 when it is done and every needle was found.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-usage() { sed -n '2,16s/^# \{0,1\}//p' "$0" && exit 2; }
+. bench/options.sh
 dir='' tokens=1M budget=200M depths=50 span='' result=bench/results/million.tsv
-while [ $# -gt 0 ]; do
-    [ $# -gt 1 ] || usage
-    case $1 in
-    --dir) dir=$2 ;;
-    --tokens) tokens=$2 ;;
-    --budget) budget=$2 ;;
-    --depths) depths=$2 ;;
-    --span) span=$2 ;;
-    --result) result=$2 ;;
-    *) usage ;;
-    esac
-    shift 2
-done
+options "dir tokens budget depths span result" "$@"
 [ -n "$dir" ] || usage
 mkdir -p "$dir" || exit 1
 

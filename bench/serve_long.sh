@@ -15,19 +15,9 @@
 # no short request waited longer than for 2 pieces of the long one.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-usage() { sed -n '2,18s/^# \{0,1\}//p' "$0" && exit 2; }
+. bench/options.sh
 dir='' tokens=300000 shorts=16 result=bench/results/serve_long.tsv
-while [ $# -gt 0 ]; do
-    [ $# -gt 1 ] || usage
-    case $1 in
-    --dir) dir=$2 ;;
-    --tokens) tokens=$2 ;;
-    --shorts) shorts=$2 ;;
-    --result) result=$2 ;;
-    *) usage ;;
-    esac
-    shift 2
-done
+options "dir tokens shorts result" "$@"
 [ -n "$dir" ] || usage
 mkdir -p "$dir" || exit 1
 [ -d "$dir/model" ] || build/glm1m make-model needle "$dir/model" || exit 1
