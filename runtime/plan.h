@@ -15,7 +15,7 @@ typedef struct glm_options {
     const char *kv_dtype; /* "bf16", "f32", "fp8", "int8", "int4"; NULL: bf16, of f32 weights f32 */
     int64_t max_len;      /* -c: tokens of one sequence, prompt and answer; 0: the most that fits */
     int64_t chunk;        /* -b: tokens per kernel call in prefill */
-    int64_t span;         /* tokens of the durable unit; a multiple of 4096, or the whole prompt */
+    int64_t span;         /* tokens of the durable unit; a multiple of 4096 */
     int64_t host_kv_bytes; /* --host-kv-space: hard cap in host memory; beside a GPU, of the rest */
     int64_t device_kv_bytes;      /* --device-kv-space: the same in GPU memory */
     int64_t device_weights_bytes; /* --device-weights-space: hard cap of weights in GPU memory */
@@ -114,7 +114,14 @@ static inline int64_t glm_plan_kv_here(const glm_plan *plan) {
 
 /* Compute the plan. A refusal is not an error: plan->fits is false, the numbers are there.
  *
- * Errors: RT_EUSAGE  options that contradict each other or the model (chunk not a multiple of ...) */
+ *   options  borrowed for the call, but for its first directory, which the plan points to
+ *
+ * Takes some 60 ms, in which the CPU is measured, or asks the GPU.
+ *
+ * Errors: RT_EUSAGE  a length, budget, type or device that cannot be, or the model cannot be shared among so many ranks
+ *         RT_EUNSUPPORTED  the device, or the library that is to multiply, is not to be used here: why
+ *         RT_EMODEL  the device does not run this model
+ *         RT_EDEVICE; RT_EIO  the machine's memory cannot be read; RT_ENOMEM */
 RT_MUST_CHECK rt_status glm_plan_make(
         const glm_checkpoint *checkpoint, const glm_options *options, glm_plan *out);
 
