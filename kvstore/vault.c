@@ -1,4 +1,4 @@
-/* Opening the vault, and what its parts share. vault_find.c reads, vault_writer.c writes. */
+/* Opening the vault, and what its parts share. vault_find.c reads, vault_writer.c and vault_suspend.c write. */
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>

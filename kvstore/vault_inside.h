@@ -1,4 +1,5 @@
-/* What the vault's own files share: vault.c (open), vault_find.c, vault_writer.c, vault_state.c. */
+/* What the vault's own files share: vault.c (open), vault_find.c, vault_writer.c, vault_state.c and
+ * others named below. */
 #ifndef KV_VAULT_INSIDE_H
 #define KV_VAULT_INSIDE_H
 

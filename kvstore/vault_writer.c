@@ -3,14 +3,13 @@
  *   begin    lock; room in the budget; create; owner's lock; room on the disk; unlock
  *   place    runs go to the file's end, by the caller's own operations
  *   finish   header, ids, index, footer; size; sync; lock; rename; sync directory; index; unlock
- *   suspend  the same with another footer and another name; resume is the way back
+ *   suspend  the same with another footer and another name; resume is the way back (vault_suspend.c)
  *
  * Always true:
  *
  *   1. Only a file whose bytes are synced gets a name that is looked up.
  *   2. A predecessor's temporary is never written to: its writes may still land.
  *   3. A writer whose parent is finished holds that parent open, so it and all before it stay. */
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,20 +17,7 @@
 
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"
-#include "vault_inside.h"
-
-struct kv_writer {
-    kv_vault *vault;
-    kv_writer *next; /* of the vault's open ones */
-    kv_segment_header header;
-    int32_t *ids;
-    kv_run_place *places; /* [n_layers][n_kv_heads]; 0 bytes: not placed */
-    int64_t at;           /* where the next run goes */
-    int32_t dir;
-    kv_path temporary;
-    kv_file *file;
-    kv_segment *parent; /* NULL: the root, or not finished yet */
-};
+#include "vault_writer.h"
 
 /* ---- creation -------------------------------------------------------------------------------- */
 
@@ -39,10 +25,15 @@ static bool is_root(const kv_vault *vault, const kv_hash *hash) {
     return kv_hash_equal(&vault->root, hash);
 }
 
-static kv_writer *open_writer(const kv_vault *vault, const kv_hash *chain) {
+kv_writer *kv_writer_of(const kv_vault *vault, const kv_hash *chain) {
     kv_writer *writer = vault->writers;
     while (writer && !kv_hash_equal(&writer->header.chain, chain)) writer = writer->next;
     return writer;
+}
+
+void kv_writer_link(kv_writer *writer) {
+    writer->next = writer->vault->writers;
+    writer->vault->writers = writer;
 }
 
 static void unlink_writer(kv_writer *writer) {
@@ -51,7 +42,7 @@ static void unlink_writer(kv_writer *writer) {
     if (*link) *link = writer->next;
 }
 
-static void free_writer(kv_writer *writer) {
+void kv_writer_free(kv_writer *writer) {
     unlink_writer(writer);
     kv_blocks_close_file(writer->vault->dirs.blocks, writer->file);
     kv_segment_close(writer->parent);
@@ -60,7 +51,7 @@ static void free_writer(kv_writer *writer) {
     free(writer);
 }
 
-static rt_status new_writer(
+rt_status kv_writer_new(
         kv_vault *vault, const kv_segment_header *header, const int32_t *ids, kv_writer **out) {
     const kv_segment_shape *shape = &vault->shape;
     kv_writer *writer = NULL;
@@ -74,7 +65,7 @@ static rt_status new_writer(
     if (status == RT_OK)
         status = rt_calloc(header->n_tokens, sizeof *writer->ids, "a segment's ids", &writer->ids);
     if (status != RT_OK) {
-        free_writer(writer);
+        kv_writer_free(writer);
         return status;
     }
     memcpy(writer->ids, ids, (size_t)header->n_tokens * sizeof *ids);
@@ -82,7 +73,7 @@ static rt_status new_writer(
     return RT_OK;
 }
 
-static rt_status make_header(kv_vault *vault, const kv_hash *parent, int64_t first_pos,
+rt_status kv_writer_make_header(kv_vault *vault, const kv_hash *parent, int64_t first_pos,
         const int32_t *ids, int32_t n_tokens, kv_segment_header *out) {
     rt_assert(n_tokens >= 1 && n_tokens <= KV_SEGMENT_TOKENS);
     rt_assert(first_pos >= 0 && first_pos % KV_SEGMENT_TOKENS == 0);
@@ -98,10 +89,10 @@ static rt_status make_header(kv_vault *vault, const kv_hash *parent, int64_t fir
 }
 
 /* The parent is the root, or stored (then it is held), or being written. */
-static rt_status hold_parent(kv_writer *writer) {
+rt_status kv_writer_hold_parent(kv_writer *writer) {
     kv_vault *vault = writer->vault;
     const kv_hash *parent = &writer->header.parent;
-    if (is_root(vault, parent) || open_writer(vault, parent)) return RT_OK;
+    if (is_root(vault, parent) || kv_writer_of(vault, parent)) return RT_OK;
     const kv_known *known = kv_vault_know(vault, parent);
     if (!known)
         return rt_fail(RT_ENOFIT,
@@ -116,7 +107,7 @@ static rt_status create_file(kv_writer *writer) {
     const int64_t bytes_max = kv_segment_bytes_max(&vault->shape, writer->header.n_tokens);
     RT_TRY(kv_dirs_lock(&vault->dirs));
     rt_status status = kv_vault_save_fingerprint(vault);
-    if (status == RT_OK) status = hold_parent(writer);
+    if (status == RT_OK) status = kv_writer_hold_parent(writer);
     if (status == RT_OK)
         status = kv_vault_new_file(
                 vault, writer->dir, &path, bytes_max, &writer->temporary, &writer->file);
@@ -139,16 +130,15 @@ rt_status kv_writer_begin(kv_vault *vault, const kv_hash *parent, int64_t first_
     kv_segment_header header;
     kv_writer *writer = NULL;
     *out = NULL;
-    RT_TRY(make_header(vault, parent, first_pos, ids, n_tokens, &header));
-    if (open_writer(vault, &header.chain) || is_stored(vault, &header.chain)) return RT_OK;
-    RT_TRY(new_writer(vault, &header, ids, &writer));
+    RT_TRY(kv_writer_make_header(vault, parent, first_pos, ids, n_tokens, &header));
+    if (kv_writer_of(vault, &header.chain) || is_stored(vault, &header.chain)) return RT_OK;
+    RT_TRY(kv_writer_new(vault, &header, ids, &writer));
     const rt_status status = create_file(writer);
     if (status != RT_OK) {
-        free_writer(writer);
+        kv_writer_free(writer);
         return status;
     }
-    writer->next = vault->writers;
-    vault->writers = writer;
+    kv_writer_link(writer);
     *out = writer;
     return RT_OK;
 }
@@ -225,7 +215,7 @@ static rt_status write_index(kv_writer *writer, uint64_t *checksum) {
 }
 
 /* All but the runs; the size; durable. */
-static rt_status complete_file(kv_writer *writer, bool is_complete) {
+rt_status kv_writer_complete_file(kv_writer *writer, bool is_complete) {
     uint8_t block[KV_BLOCK_BYTES];
     kv_blocks *blocks = writer->vault->dirs.blocks;
     const int64_t footer_at = writer->at + kv_segment_index_bytes(&writer->header.shape);
@@ -268,7 +258,7 @@ static rt_status publish(kv_writer *writer, kv_segment **segment) {
 }
 
 /* Rename to <chain><suffix>; the owner's lock ends with it. */
-static rt_status name_writer(kv_writer *writer, const char *suffix) {
+rt_status kv_writer_name_file(kv_writer *writer, const char *suffix) {
     kv_vault *vault = writer->vault;
     const kv_path path = kv_vault_path(vault, writer->dir, &writer->header.chain, suffix);
     const rt_status status = kv_vault_name_file(vault, &writer->temporary, &path);
@@ -277,9 +267,9 @@ static rt_status name_writer(kv_writer *writer, const char *suffix) {
     return status;
 }
 
-static rt_status give_up(kv_writer *writer, rt_status status) {
+rt_status kv_writer_give_up(kv_writer *writer, rt_status status) {
     if (writer->file) kv_vault_discard(writer->vault, writer->temporary.text);
-    free_writer(writer);
+    kv_writer_free(writer);
     return status;
 }
 
@@ -287,147 +277,21 @@ rt_status kv_writer_finish(kv_writer *writer, kv_segment **segment) {
     kv_vault *vault = writer->vault;
     rt_assert(n_layers_placed(writer) == writer->header.shape.n_layers);
     if (!is_root(vault, &writer->header.parent) && !writer->parent)
-        return give_up(writer, rt_fail(RT_EIO,
-                                       "kvstore: tokens from %" PRId64
-                                       " on cannot be kept: those before are not stored",
-                                       writer->header.first_pos));
-    rt_status status = complete_file(writer, true);
+        return kv_writer_give_up(writer, rt_fail(RT_EIO,
+                                                 "kvstore: tokens from %" PRId64
+                                                 " on cannot be kept: those before are not stored",
+                                                 writer->header.first_pos));
+    rt_status status = kv_writer_complete_file(writer, true);
     if (status == RT_OK) status = kv_dirs_lock(&vault->dirs);
-    if (status != RT_OK) return give_up(writer, status);
-    status = name_writer(writer, ".kvs");
+    if (status != RT_OK) return kv_writer_give_up(writer, status);
+    status = kv_writer_name_file(writer, ".kvs");
     if (status == RT_OK) status = publish(writer, segment);
     kv_dirs_unlock(&vault->dirs);
-    return give_up(writer, status);
+    return kv_writer_give_up(writer, status);
 }
 
 void kv_writer_abort(kv_writer *writer) {
     if (!writer) return;
-    const rt_status ignored = give_up(writer, RT_OK);
+    const rt_status ignored = kv_writer_give_up(writer, RT_OK);
     (void)ignored;
-}
-
-/* ---- suspending ------------------------------------------------------------------------------ */
-
-rt_status kv_writer_suspend(kv_writer *writer) {
-    kv_vault *vault = writer->vault;
-    rt_status status = complete_file(writer, false);
-    if (status == RT_OK) status = kv_dirs_lock(&vault->dirs);
-    if (status != RT_OK) return give_up(writer, status);
-    status = name_writer(writer, ".part");
-    kv_dirs_unlock(&vault->dirs);
-    return give_up(writer, status);
-}
-
-/* Open the suspended file as its owner. *found is false where there is none, or another owner. */
-static rt_status open_part(kv_writer *writer, const kv_path *path, bool *found) {
-    kv_vault *vault = writer->vault;
-    kv_io_stat st;
-    RT_TRY(kv_path_stat(vault->dirs.io, path->text, &st, found));
-    *found = *found && st.is_file;
-    if (!*found) return RT_OK;
-    RT_TRY(kv_file_open(
-            vault->dirs.io, path->text, O_RDWR | O_NOFOLLOW | O_NONBLOCK, &writer->file));
-    return kv_file_lock(writer->file, KV_IO_EXCLUSIVE, found);
-}
-
-static bool is_as_expected(const kv_writer *writer, const kv_segment *part) {
-    const kv_segment_header *h = &writer->header;
-    return kv_vault_is_own(writer->vault, &part->header) && !part->footer.is_complete &&
-           kv_hash_equal(&h->parent, &part->header.parent) &&
-           h->first_pos == part->header.first_pos && h->n_tokens == part->header.n_tokens &&
-           memcmp(writer->ids, part->ids, (size_t)h->n_tokens * sizeof *part->ids) == 0;
-}
-
-/* What is in it: read over a second descriptor, so that the owner's stays as it is. */
-static rt_status read_part(kv_writer *writer, const kv_path *path) {
-    kv_vault *vault = writer->vault;
-    kv_file *file = NULL;
-    kv_segment *part = NULL;
-    RT_TRY(kv_file_open(vault->dirs.io, path->text, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, &file));
-    RT_TRY(kv_segment_adopt(&vault->dirs, path->text, &writer->header.chain, file, &part));
-    const bool is_good = is_as_expected(writer, part);
-    if (is_good) {
-        const kv_segment_shape *shape = &part->header.shape;
-        const size_t n_runs = (size_t)shape->n_layers * (size_t)shape->n_kv_heads;
-        memcpy(writer->places, part->places, n_runs * sizeof *writer->places);
-        writer->at = part->footer.index_offset;
-    }
-    kv_segment_close(part);
-    return is_good ? RT_OK : rt_fail(RT_ECORRUPT, "kvstore: %s is another segment's", path->text);
-}
-
-/* A fresh temporary name, and then the whole room again: the old name is gone for good before
- * anything in the file changes, or a crash would leave it with half of what follows. */
-static rt_status take_over(kv_writer *writer, const kv_path *path) {
-    kv_vault *vault = writer->vault;
-    kv_io *io = vault->dirs.io;
-    const int64_t bytes_max = kv_segment_bytes_max(&vault->shape, writer->header.n_tokens);
-    const kv_path folder = kv_path_parent(path);
-    kv_io_stat st;
-    RT_TRY(kv_file_stat(writer->file, &st));
-    RT_TRY(kv_vault_make_room(vault, rt_max64(bytes_max - st.physical_bytes, 0)));
-    writer->temporary = kv_dirs_temporary(path, bytes_max);
-    RT_TRY(kv_path_rename(io, path->text, writer->temporary.text));
-    rt_status status = kv_path_sync_dir(io, folder.text);
-    if (status == RT_OK) status = kv_file_reserve(writer->file, bytes_max);
-    if (status == RT_ENOFIT) { /* unchanged: perhaps another day */
-        const rt_status ignored = kv_path_rename(io, writer->temporary.text, path->text);
-        (void)ignored;
-        return rt_fail(RT_ENOFIT, "kvstore: the disk is full: %s cannot be resumed", path->text);
-    }
-    if (status != RT_OK) kv_vault_discard(vault, writer->temporary.text);
-    return status;
-}
-
-static rt_status resume_in(kv_writer *writer, int32_t dir, bool *found) {
-    kv_vault *vault = writer->vault;
-    const kv_path path = kv_vault_path(vault, dir, &writer->header.chain, ".part");
-    rt_status status = open_part(writer, &path, found);
-    if (status == RT_OK && *found) status = read_part(writer, &path);
-    if (status == RT_OK && *found) status = hold_parent(writer);
-    if (status == RT_OK && *found) status = take_over(writer, &path);
-    if (status == RT_ECORRUPT) kv_dirs_quarantine(&vault->dirs, path.text, rt_error_text());
-    if (status == RT_OK && *found) {
-        writer->dir = dir;
-        return RT_OK;
-    }
-    kv_blocks_close_file(vault->dirs.blocks, writer->file);
-    writer->file = NULL;
-    *found = false;
-    return status == RT_ECORRUPT || status == RT_EUNSUPPORTED ? RT_OK : status;
-}
-
-static void discard_parts(kv_vault *vault, const kv_hash *chain) {
-    for (int32_t dir = 0; dir < vault->dirs.n_dirs; dir++) {
-        const kv_path path = kv_vault_path(vault, dir, chain, ".part");
-        kv_vault_discard(vault, path.text);
-    }
-}
-
-rt_status kv_writer_resume(kv_vault *vault, const kv_hash *parent, int64_t first_pos,
-        const int32_t *ids, int32_t n_tokens, kv_writer **out) {
-    kv_segment_header header;
-    kv_writer *writer = NULL;
-    *out = NULL;
-    RT_TRY(make_header(vault, parent, first_pos, ids, n_tokens, &header));
-    if (open_writer(vault, &header.chain)) return RT_OK;
-    RT_TRY(kv_dirs_lock(&vault->dirs));
-    rt_status status = RT_OK;
-    bool found = false;
-    if (kv_vault_know(vault, &header.chain))
-        discard_parts(vault, &header.chain);
-    else
-        status = new_writer(vault, &header, ids, &writer);
-    for (int32_t dir = 0; dir < vault->dirs.n_dirs && writer && !found && status == RT_OK; dir++)
-        status = resume_in(writer, dir, &found);
-    kv_dirs_unlock(&vault->dirs);
-    if (writer && !found) {
-        free_writer(writer);
-        return status;
-    }
-    if (!writer) return status;
-    writer->next = vault->writers;
-    vault->writers = writer;
-    *out = writer;
-    return RT_OK;
 }

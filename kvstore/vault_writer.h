@@ -1,0 +1,46 @@
+/* A writer from inside: what vault_writer.c (from begin to finish) and vault_suspend.c (to a .part file, and back) share. */
+#ifndef KV_VAULT_WRITER_H
+#define KV_VAULT_WRITER_H
+
+#include "vault_inside.h"
+
+struct kv_writer {
+    kv_vault *vault;
+    kv_writer *next; /* of the vault's open ones */
+    kv_segment_header header;
+    int32_t *ids;
+    kv_run_place *places; /* [n_layers][n_kv_heads]; 0 bytes: not placed */
+    int64_t at;           /* where the next run goes */
+    int32_t dir;
+    kv_path temporary;
+    kv_file *file;
+    kv_segment *parent; /* NULL: the root, or not finished yet */
+};
+
+/* The open writer of the segment with this hash; NULL: none. */
+kv_writer *kv_writer_of(const kv_vault *vault, const kv_hash *chain);
+
+/* A writer without a file, its ids copied; kv_writer_free() undoes it. The arguments are kv_writer_begin's.
+ * Errors: RT_ENOMEM */
+RT_MUST_CHECK rt_status kv_writer_new(
+        kv_vault *vault, const kv_segment_header *header, const int32_t *ids, kv_writer **out);
+RT_MUST_CHECK rt_status kv_writer_make_header(kv_vault *vault, const kv_hash *parent,
+        int64_t first_pos, const int32_t *ids, int32_t n_tokens, kv_segment_header *out);
+/* It is one of the vault's open ones from here on. */
+void kv_writer_link(kv_writer *writer);
+/* Closes its file, whose content stays as it is. */
+void kv_writer_free(kv_writer *writer);
+
+/* The parent is the root, or stored (then it is held), or being written. The lock is held.
+ * Errors: RT_ENOFIT  it is none of them; as kv_vault_open_segment */
+RT_MUST_CHECK rt_status kv_writer_hold_parent(kv_writer *writer);
+
+/* All but the runs: header, ids, index and a footer that says whether all layers are there; the size; durable.
+ * Errors: RT_EIO, RT_ENOFIT, RT_ENOMEM */
+RT_MUST_CHECK rt_status kv_writer_complete_file(kv_writer *writer, bool is_complete);
+/* Rename to <chain><suffix>, durably; the owner's lock ends with it. The vault's lock is held. Errors: RT_EIO */
+RT_MUST_CHECK rt_status kv_writer_name_file(kv_writer *writer, const char *suffix);
+/* Free the writer, and remove a file that has no name yet. Returns `status`. */
+RT_MUST_CHECK rt_status kv_writer_give_up(kv_writer *writer, rt_status status);
+
+#endif
