@@ -44,6 +44,11 @@ PTX_DEVICE int32_t splits_of_length(int64_t length) {
     return (int32_t)((length + SPLIT - 1) / SPLIT);
 }
 
+/* A number of keys, or a place among them, counted from the start of a split: what lies far outside of it needs no 64 bits. */
+PTX_DEVICE int32_t clip_to_split(int64_t n_keys) {
+    return n_keys < -SPLIT ? -SPLIT : n_keys < 2 * SPLIT ? (int32_t)n_keys : 2 * SPLIT;
+}
+
 /* ---- tiles ----------------------------------------------------------------------------------- */
 
 /* A place among tiles, found by going forward. */

@@ -18,10 +18,6 @@ struct decode_tile : tile_place {
     page_walk walk;
 };
 
-PTX_DEVICE int32_t clip(int64_t n_keys) {
-    return n_keys < -SPLIT ? -SPLIT : n_keys < 2 * SPLIT ? (int32_t)n_keys : 2 * SPLIT;
-}
-
 PTX_DEVICE int clip_pages(int64_t n_pages, int n_max) {
     return n_pages < 0 ? 0 : n_pages < n_max ? (int)n_pages : n_max;
 }
@@ -48,7 +44,7 @@ PTX_DEVICE decode_tile tile_of(const decode_params &p, const tile_cursor &c) {
     const int64_t first = (int64_t)t.split * SPLIT;
     t.n_rows = rows_of_tile(p, t);
     t.n_splits = splits_of_length(length);
-    t.first_seen = clip(length - p.a.n_queries + 1 - first);
+    t.first_seen = clip_to_split(length - p.a.n_queries + 1 - first);
     const int32_t n_keys = length <= first          ? 0
                            : length - first < SPLIT ? (int32_t)(length - first)
                                                     : SPLIT;
