@@ -42,7 +42,6 @@ struct glm_identity_job {
     pthread_t thread;
     bool is_running; /* not joined yet */
     atomic_bool is_cancelled;
-    atomic_bool is_done;
     _Atomic int64_t bytes_read;
 
     /* The thread's until it is joined. */
@@ -227,7 +226,6 @@ static void *run(void *context) {
                 job->n_files, glm_identity_bytes_read(job), 1e3 * (rt_now() - started));
     else
         (void)snprintf(job->error, sizeof job->error, "%s", rt_error_text());
-    atomic_store(&job->is_done, true);
     return NULL;
 }
 
@@ -295,10 +293,6 @@ rt_status glm_identity_begin(const glm_checkpoint *checkpoint, const char *kv_dt
     else
         glm_identity_end(job);
     return status;
-}
-
-bool glm_identity_is_done(const glm_identity_job *job) {
-    return atomic_load(&job->is_done);
 }
 
 static void join(glm_identity_job *job) {

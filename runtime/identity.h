@@ -40,9 +40,6 @@ typedef struct glm_identity_job glm_identity_job;
 RT_MUST_CHECK rt_status glm_identity_begin(const glm_checkpoint *checkpoint, const char *kv_dtype,
         const char *linear, glm_identity_job **out);
 
-/* Whether glm_identity_wait() would return at once. Any thread may ask. */
-bool glm_identity_is_done(const glm_identity_job *job);
-
 /* Wait for the thread. The same answer every time; one thread may wait.
  *
  * Errors: RT_EIO     a file cannot be read

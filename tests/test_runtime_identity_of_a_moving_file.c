@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "help_identity.h"
+#include "runtime/base/log.h"
 
 enum { TRIES = 200 };
 
@@ -47,11 +48,18 @@ static void check_changed_before(void) {
     glm_checkpoint_close(checkpoint);
 }
 
+/* Until something of a file is read that nobody has hashed as it is. */
+static void wait_until_read(const glm_identity_job *job) {
+    const double end = rt_now() + 30.0;
+    while (glm_identity_bytes_read(job) == 0 && rt_now() < end) (void)sched_yield();
+    identity_expect(glm_identity_bytes_read(job) > 0, "hashing begins");
+}
+
 /* Whether the change came in time, and was then noticed. */
 static bool change_while_hashed(void) {
     int64_t n_bytes = 0;
     glm_identity_job *job = begin(&n_bytes);
-    while (glm_identity_bytes_read(job) == 0 && !glm_identity_is_done(job)) (void)sched_yield();
+    wait_until_read(job);
     const bool is_set = utimensat(0, identity_path(weights), NULL, 0) == 0;
     const bool is_in_time = glm_identity_bytes_read(job) < n_bytes;
     identity_expect(is_set, "utimensat");
@@ -63,7 +71,7 @@ static bool change_while_hashed(void) {
 static bool cancel_while_hashed(void) {
     int64_t n_bytes = 0;
     glm_identity_job *job = begin(&n_bytes);
-    while (glm_identity_bytes_read(job) == 0 && !glm_identity_is_done(job)) (void)sched_yield();
+    wait_until_read(job);
     glm_identity_cancel(job);
     glm_identity identity;
     const rt_status status = glm_identity_wait(job, &identity);
