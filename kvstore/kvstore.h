@@ -424,14 +424,16 @@ typedef struct kv_book_report {
     int64_t n_bad;         /* segments missing or damaged */
     char first_error[512]; /* "" if none */
 } kv_book_report;
-/* Read and decode every run of a book. Damage is in the report, and quarantined. As kv_books_read. */
-RT_MUST_CHECK rt_status kv_books_verify(kv_books *books, const char *name, kv_book_report *report);
 
-/* The same, a segment a step: for callers with progress and Ctrl-C. `books` outlives it. */
+/* Read and decode every run of a book, a segment a step. Damage is no error: it is in the report, and quarantined.
+ * `books` outlives it.
+ *
+ * Errors: begin  as kv_books_read
+ *         step   RT_ENOMEM */
 typedef struct kv_verify kv_verify;
 RT_MUST_CHECK rt_status kv_verify_begin(kv_books *books, const char *name, kv_verify **out);
 RT_MUST_CHECK rt_status kv_verify_step(kv_verify *verify, bool *is_done);
-/* So far. */
+/* So far; valid until the next step. */
 const kv_book_report *kv_verify_report(const kv_verify *verify);
 /* Accepts NULL. */
 void kv_verify_end(kv_verify *verify);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "help_kv_vault.h"
+#include "help_verify_book.h"
 
 enum { N = KV_SEGMENT_TOKENS };
 
@@ -66,7 +67,7 @@ static void check_listing(kv_books *books, int64_t n_expected, const char *first
 static void check_verify(kvh_vault *v, kv_books *books, const int32_t *ids) {
     kv_book_report report;
     kv_book book;
-    CHECK(kv_books_verify(books, "war", &report) == RT_OK);
+    CHECK(help_verify_book(books, "war", &report) == RT_OK);
     CHECK(report.n_segments == 3 && report.n_bad == 0 && *report.first_error == 0);
     CHECK(report.n_runs == 3 * KVH_LAYERS * KVH_HEADS && report.bytes_read > 0);
     char path[4096];
@@ -76,17 +77,17 @@ static void check_verify(kvh_vault *v, kv_books *books, const int32_t *ids) {
     const int64_t run = kv_segment_layer(prefix.segments[1], 1)[0].offset;
     kv_prefix_free(&prefix);
     flip(path, run + 100);
-    CHECK(kv_books_verify(books, "war", &report) == RT_OK);
+    CHECK(help_verify_book(books, "war", &report) == RT_OK);
     CHECK(report.n_bad == 1 && strstr(report.first_error, "checksum"));
     CHECK(report.n_segments == 3 && report.n_runs >= 2 * KVH_LAYERS * KVH_HEADS);
     CHECK(kvh_count_files(v->dirs[0], ".bad") == 1);
-    CHECK(kv_books_verify(books, "war", &report) == RT_OK);
+    CHECK(help_verify_book(books, "war", &report) == RT_OK);
     CHECK(report.n_bad == 1 && strstr(report.first_error, "missing"));
     CHECK(kv_books_read(books, "war", &book) == RT_OK && book.n_missing == 1);
     kv_book_free(&book);
     CHECK(kvh_find(v, ids, 2 * N + 70, NULL) == N);
     CHECK(kvh_write_prefix(v, ids, 2 * N + 100, NULL) == 3); /* made good */
-    CHECK(kv_books_verify(books, "war", &report) == RT_OK && report.n_bad == 0);
+    CHECK(help_verify_book(books, "war", &report) == RT_OK && report.n_bad == 0);
 }
 
 static void check_other_model(kvh_vault *v, kv_books *books) {
@@ -127,7 +128,7 @@ static void check_damaged_manifest(kvh_vault *v, kv_books *books) {
     kv_book_report report;
     flip(kvh_only_file(v->dirs[0], "peace.book"), 40);
     CHECK(kv_books_read(books, "peace", &book) == RT_ECORRUPT);
-    CHECK(kv_books_verify(books, "peace", &report) == RT_ECORRUPT);
+    CHECK(help_verify_book(books, "peace", &report) == RT_ECORRUPT);
     check_listing(books, 1, "peace");
     CHECK(kv_books_remove(books, "peace") == RT_OK);
     check_listing(books, 0, NULL);

@@ -17,6 +17,7 @@
 #include "help_checkpoint.h"
 #include "help_needle.h"
 #include "help_ranks.h"
+#include "help_verify_book.h"
 #include "kvstore/kvstore.h"
 
 enum { N_IDS = 4300, N_RANKS = 4, N_MORE = 40, N_DECODED = 2 };
@@ -82,7 +83,7 @@ static int64_t verify(char *error, size_t n_bytes) {
         list[r] = dirs[r];
     }
     help_require(kv_books_open(list, N_RANKS, &books), "books");
-    help_require(kv_books_verify(books, "b", &report), "verify");
+    help_require(help_verify_book(books, "b", &report), "verify");
     (void)snprintf(error, n_bytes, "%s", report.first_error);
     kv_books_close(books);
     return report.n_bad;
