@@ -57,8 +57,9 @@ static rt_status check_place(const kv_book *book, int32_t i, const kv_segment *s
     if (is_next && h->first_pos == (int64_t)i * KV_SEGMENT_TOKENS && h->n_tokens >= n_here &&
             segment->footer.is_complete && memcmp(h->fingerprint.bytes, book->fingerprint, 32) == 0)
         return RT_OK;
-    return rt_fail(
-            RT_ECORRUPT, "kvstore: segment %" PRId32 " of book %s is another one", i, book->name);
+    return rt_fail(RT_ECORRUPT,
+            "kvstore: book %s: segment %" PRId32 " of %" PRId32 " is another one", book->name,
+            i + 1, book->n_segments);
 }
 
 static rt_status verify_file(kv_verify *v, int32_t i, const char *path) {
@@ -96,8 +97,10 @@ static rt_status verify_shard(
         note_failure(one, path.text, status, text);
     }
     if (n_copies == 0)
-        note_failure(rt_fail(RT_EIO, "kvstore: segment %" PRId32 "%s of book %s is missing", i,
-                             shard, v->book.name),
+        note_failure(rt_fail(RT_EIO,
+                             "kvstore: book %s: segment %" PRId32 " of %" PRId32 " is missing%s%s",
+                             v->book.name, i + 1, v->book.n_segments, *shard ? ", KV heads " : "",
+                             *shard ? shard + 1 : ""),
                 "segment", status, text);
     return RT_OK;
 }

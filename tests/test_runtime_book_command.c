@@ -149,7 +149,7 @@ static void check_damage(const kvh_vault *v, const char *segment, int64_t run_at
     CHECK(strstr(json_string_value(json_object_get(war, "first_error")), "checksum"));
     json_decref(list);
     check(v, "verify", 5, "1 of 2 books damaged: ");
-    check(v, "verify war", 5, "segment 1 of book war is missing"); /* put aside by the first */
+    check(v, "verify war", 5, "book war: segment 2 of 3 is missing"); /* put aside by the first */
     check(v, "verify peace", 0, "all good");
     check(v, "show war", 0, "3, 1 of them missing");
     check(v, "ls", 0, "(1 of 3 segments are missing)");
