@@ -372,6 +372,10 @@ typedef struct kv_stats {
     int64_t raw_bytes_written; /* what they were before compression */
     int64_t raw_bytes_read;
     double stall_s; /* spent waiting for the disk */
+
+    /* Of what is kept for good: */
+    int64_t n_quarantined; /* files that did not verify and were put aside as .bad, by this store */
+    const char *last_bad;  /* path and reason of the last of them; "" for none; the store's */
 } kv_stats;
 kv_stats kv_store_stats(const kv_store *store);
 

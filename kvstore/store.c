@@ -188,7 +188,13 @@ kv_stats kv_store_stats(const kv_store *store) {
             .pages_used = n_used,
             .pages_shared = pool->n_shared,
             .pages_reserved = n_used + pool->n_promised,
-            .pages_copied = store->n_copied};
+            .pages_copied = store->n_copied,
+            .last_bad = ""};
     if (store->has_overflow) add_overflow_stats(&store->staging, &stats);
+    if (store->vault) {
+        const kv_vault_stats kept = kv_vault_stats_of(store->vault);
+        stats.n_quarantined = kept.n_quarantined;
+        stats.last_bad = kept.last_bad;
+    }
     return stats;
 }

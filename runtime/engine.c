@@ -113,6 +113,15 @@ static int64_t sharers(const glm_engine *engine, const glm_options *options) {
     return n_here;
 }
 
+/* What the vault found when it was opened. Whoever asks for the tokens finds nothing there, and would not learn why. */
+static void warn_of_damage(const glm_engine *engine) {
+    const kv_stats stats = kv_store_stats(engine->store);
+    if (stats.n_quarantined > 0)
+        rt_log(RT_LOG_WARN, "kvstore",
+                "damaged files=%" PRId64 " were put aside as .bad; the last: %s",
+                stats.n_quarantined, stats.last_bad);
+}
+
 /* Nothing is kept before the model is known by its content, and nothing computed where ranks may have
  * others: the hashing runs beside the loading. */
 static rt_status open_vault(glm_engine *engine, const glm_options *options) {
@@ -131,7 +140,9 @@ static rt_status open_vault(glm_engine *engine, const glm_options *options) {
             .n_other_dirs = engine->n_other_dirs,
             .bytes_max = engine->plan.kv_keep_max * sharers(engine, options),
             .is_on_top = options->kv_disk_bytes == 0};
-    return par_agree(engine->comm, kv_store_keep(engine->store, &keep), NULL);
+    RT_TRY(par_agree(engine->comm, kv_store_keep(engine->store, &keep), NULL));
+    warn_of_damage(engine);
+    return RT_OK;
 }
 
 /* One plan for all: rank 0's, within the tightest of the ranks' limits. */
