@@ -4,15 +4,18 @@
  * works.
  *
  * Method: help_walk.h, on a GPU that tests/standin plays. What is longer than it has time for begins with a book of the
- * CPU's. */
+ * CPU's. Most walks have attention's kernels written plainly (standin_plain.h), and memory that the host could touch. */
 #include <stdlib.h>
 
 #include "help_random.h"
 #include "help_walk.h"
 #include "standin/standin_cuda.h"
+#include "standin/standin_plain.h"
 
 static void begin(uint64_t *random) {
     standin_cuda_get()->capability = random_below(random, 2) ? 90 : 80;
+    standin_plain_use(random_below(random, 16) > 0);
+    standin_cuda_get()->is_unguarded = random_below(random, 8) > 0;
 }
 
 static void unsettle(uint64_t *random) {

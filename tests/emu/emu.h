@@ -54,6 +54,7 @@ struct emu_site {
 
 struct emu_clock {
     uint32_t at[EMU_AGENTS_MAX];
+    bool has_others; /* there may be others' in it than its thread's */
 };
 
 struct emu_copy { /* cp.async, not yet done */

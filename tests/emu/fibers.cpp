@@ -160,8 +160,8 @@ void thread_begin(int i) {
     t->waits_for = NULL;
     t->fake_stack = NULL;
     t->n_met = 0;
-    memset(&t->clock, 0, sizeof t->clock);
-    memset(&t->fenced, 0, sizeof t->fenced);
+    if (t->clock.has_others) t->clock = emu_clock{}; /* most threads of small kernels meet nobody */
+    if (t->fenced.has_others) t->fenced = emu_clock{};
     t->clock.at[i] = 1;
     t->copies.assign(1, {});
     t->sp = first_frame(t->stack, fiber_main);
@@ -300,6 +300,7 @@ void emu_meet(int n, const char *what, int immediate, void *args,
 }
 
 void emu_join(emu_clock *to, const emu_clock *from) {
+    to->has_others = true;
     for (int i = 0; i < launch.threads; i++) to->at[i] = std::max(to->at[i], from->at[i]);
     for (int i = EMU_THREADS_MAX; i < EMU_AGENTS_MAX; i++)
         to->at[i] = std::max(to->at[i], from->at[i]);

@@ -303,6 +303,7 @@ void emu_wgmma_wait(int n, emu_site site) {
             },
             site);
     emu_self()->clock.at[emu_engine_agent(group)] = groups[group].done_groups;
+    emu_self()->clock.has_others = true;
 }
 
 void emu_wgmma(const emu_product &product, float *d, const uint32_t *a_regs, uint64_t a, uint64_t b,

@@ -83,6 +83,7 @@ bool fails() {
 /* ---- memory ---------------------------------------------------------------------------------- */
 
 static void set_rights(int rights) {
+    if (state()->is_unguarded) return;
     for (auto &b : device_blocks)
         if (mprotect(b.second.base, b.second.usable, rights) != 0) found("mprotect failed");
 }
@@ -133,7 +134,7 @@ char *take(size_t bytes) {
     if ((uintptr_t)begin % 256) found("cudaMalloc of %zu bytes, not a multiple of 256", bytes);
     (void)mprotect(b.base, b.usable, PROT_READ | PROT_WRITE);
     poison(b.base, b.usable);
-    if (depth == 0) (void)mprotect(b.base, b.usable, PROT_NONE);
+    if (depth == 0 && !state()->is_unguarded) (void)mprotect(b.base, b.usable, PROT_NONE);
     device_blocks[begin] = b;
     standin_cuda *s = state();
     s->n_objects++;
@@ -156,7 +157,19 @@ bool give_back(char *memory) {
 
 static void run_front(cudaStream_t stream);
 
+/* While there is one the device has its memory; it takes time to give it, and to take it back. */
+struct turn {
+    turn() {
+        device_begins();
+    }
+    ~turn() {
+        device_ends();
+    }
+};
+
 void run_until(const std::shared_ptr<recorded> &place) {
+    if (place->is_done) return;
+    const turn ours;
     while (!place->is_done) run_front(place->stream);
 }
 
@@ -185,9 +198,8 @@ static void run_front(cudaStream_t stream) {
     const operation one = stream->queue.front();
     stream->queue.pop_front();
     if (one.work && !is_broken) {
-        device_begins();
+        const turn ours;
         one.work();
-        device_ends();
     }
     n_computed += stream == streams[0] && computes(one);
     if (one.marks) {
@@ -198,6 +210,8 @@ static void run_front(cudaStream_t stream) {
 }
 
 void drain(cudaStream_t stream) {
+    if (stream->queue.empty()) return;
+    const turn ours;
     while (!stream->queue.empty()) run_front(stream);
 }
 
