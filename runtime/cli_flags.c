@@ -107,7 +107,7 @@ const cli_flag cli_flags[] = {
 
         /* The needle evaluation */
         {"protocol", NULL, CLI_TEXT, AT(protocol), "NAME", NULL, NO_LIMITS,
-                "lwm, gkamradt, or a task of RULER such as ruler:multikey_1"},
+                "lwm, gkamradt, or a task of RULER such as ruler:vt"},
         {"lengths", NULL, CLI_TEXT, AT(lengths), "LIST", NULL, NO_LIMITS,
                 "context lengths in tokens, as 4k,64k"},
         {"depths", NULL, CLI_TEXT, AT(depths), "LIST", NULL, NO_LIMITS,

@@ -22,6 +22,7 @@ enum { BYTE_VOCABULARY_MAX = 1024 };
 typedef struct evaluation {
     glm_cli *cli;
     char *demo_dir; /* the embedded model's, when it is used */
+    bool is_spread; /* the protocol has no depths */
     glm_needle_settings settings;
     int64_t *lengths;
     int64_t *depths;
@@ -80,10 +81,24 @@ static int64_t sort(int64_t *values, int64_t n) {
     return n_kept;
 }
 
+/* What is asked for all over the text has no depth: one row, of depth 0. */
+static rt_status choose_depths(evaluation *e, const char **depths) {
+    const glm_needle_protocol *protocol = NULL;
+    RT_TRY(glm_needle_find_protocol(e->settings.protocol, &protocol));
+    e->is_spread = protocol->is_spread;
+    *depths = e->is_spread ? "0" : e->cli->depths ? e->cli->depths : "0,25,50,75,100";
+    if (!e->is_spread || !e->cli->depths) return RT_OK;
+    return rt_fail(RT_EUSAGE,
+            "--depths: what %s asks for is all over the text, not at a depth; --rounds gives more "
+            "samples",
+            protocol->name);
+}
+
 static rt_status parse_grid(evaluation *e) {
     const char *lengths = e->cli->lengths ? e->cli->lengths : "1k,4k,16k";
-    const char *depths = e->cli->depths ? e->cli->depths : "0,25,50,75,100";
+    const char *depths = NULL;
     glm_needle_settings *s = &e->settings;
+    RT_TRY(choose_depths(e, &depths));
     RT_TRY(glm_cli_parse_list(lengths, "--lengths", &e->lengths, &s->n_lengths));
     RT_TRY(glm_cli_parse_list(depths, "--depths", &e->depths, &s->n_depths));
     s->n_lengths = sort(e->lengths, s->n_lengths);
@@ -148,6 +163,17 @@ static rt_status open_engine(evaluation *e) {
 
 /* ---- what is shown --------------------------------------------------------------------------- */
 
+/* "found 41 of 50"; where parts count, the mean score as well. */
+static void print_accuracy(const glm_needle_results *results) {
+    int64_t n_correct = 0;
+    for (int64_t i = 0; i < results->n; i++) n_correct += results->records[i].score >= 1.0;
+    (void)printf("found %" PRId64 " of %" PRId64, n_correct, results->n);
+    const double accuracy = glm_needle_results_accuracy(results);
+    if (results->n > 0 && fabs(accuracy - (double)n_correct / (double)results->n) > 1e-9)
+        (void)printf(", score %.1f %%, parts counted", 100.0 * accuracy);
+    (void)printf("\n");
+}
+
 static void print_table(const evaluation *e) {
     const glm_needle_settings *s = &e->settings;
     char text[RT_SIZE_TEXT];
@@ -159,7 +185,10 @@ static void print_table(const evaluation *e) {
         (void)printf("  %7s", rt_format_tokens(s->lengths[l], text));
     (void)printf("\n");
     for (int64_t d = 0; d < s->n_depths; d++) {
-        (void)printf("%6" PRId64 " %%", s->depths[d]);
+        if (e->is_spread)
+            (void)printf("%8s", "all over");
+        else
+            (void)printf("%6" PRId64 " %%", s->depths[d]);
         for (int64_t l = 0; l < s->n_lengths; l++) {
             const double score = glm_needle_results_score(&e->results, s->lengths[l], s->depths[d]);
             if (isnan(score))
@@ -169,9 +198,7 @@ static void print_table(const evaluation *e) {
         }
         (void)printf("\n");
     }
-    int64_t n_correct = 0;
-    for (int64_t i = 0; i < e->results.n; i++) n_correct += e->results.records[i].is_correct;
-    (void)printf("found %" PRId64 " of %" PRId64 "\n", n_correct, e->results.n);
+    print_accuracy(&e->results);
 }
 
 static rt_status write_heatmaps(const evaluation *e, const char *dir, const glm_heatmap *map) {
@@ -197,7 +224,7 @@ static rt_status draw(const evaluation *e, const char *dir) {
             s->n_lengths * s->n_depths + s->n_depths, sizeof(double), "a heat-map", &scores));
     depths = scores + s->n_lengths * s->n_depths;
     for (int64_t d = 0; d < s->n_depths; d++) {
-        depths[d] = (double)s->depths[d];
+        depths[d] = e->is_spread ? (double)NAN : (double)s->depths[d];
         for (int64_t l = 0; l < s->n_lengths; l++)
             scores[d * s->n_lengths + l] =
                     glm_needle_results_score(&e->results, s->lengths[l], s->depths[d]);
@@ -331,10 +358,11 @@ const glm_command glm_cmd_needle = {
                 "\n"
                 "Protocols: lwm (default; \"The special magic CITY number is\"), gkamradt (\"the "
                 "best thing to do in San Francisco\"; both facts of the needle must be named), and "
-                "RULER's ruler:single_1 to single_3 and ruler:multikey_1 to multikey_3. The "
-                "model's "
-                "own tokenizer counts and cuts. The haystack is the files or directories of "
-                "--haystack, otherwise prose made from the seed.\n"
+                "RULER's ruler:single_1 to single_3, multikey_1 to multikey_3, multivalue, "
+                "multiquery, vt (variable tracking) and cwe (common words). The last four ask for "
+                "several answers, each of which counts for its share; vt and cwe have no --depths. "
+                "The model's own tokenizer counts and cuts. The haystack is the files or "
+                "directories of --haystack, otherwise prose made from the seed.\n"
                 "\n"
                 "--mode exact builds and prefills each prompt as the protocol does. --mode fast "
                 "hides one needle per round and shares the prefilled beginning between cells; "

@@ -210,8 +210,11 @@ static void draw_cell(const glm_heatmap *map, const glm_canvas *canvas, const la
     char result[32] = "not run";
     if (!isnan(score)) (void)snprintf(result, sizeof result, "%d%%", per_cent(score));
     char note[LABEL_BYTES];
-    (void)snprintf(note, sizeof note, "%" PRId64 " tokens, depth %g%%: %s", map->lengths[length],
-            map->depths[depth], result);
+    char where[32] = "";
+    if (!isnan(map->depths[depth]))
+        (void)snprintf(where, sizeof where, ", depth %g%%", map->depths[depth]);
+    (void)snprintf(
+            note, sizeof note, "%" PRId64 " tokens%s: %s", map->lengths[length], where, result);
     canvas->rect(
             canvas->to, x, y, at->cell_width - gap, at->cell_height - gap, colour_of(score), note);
     if (isnan(score))
@@ -256,11 +259,13 @@ static void draw_depths(const glm_heatmap *map, const glm_canvas *canvas, const 
     const int64_t step = label_step(15, at->cell_height);
     for (int64_t i = 0; i < map->n_depths; i += step) {
         char text[RT_SIZE_TEXT];
+        if (isnan(map->depths[i])) continue;
         (void)snprintf(text, sizeof text, "%.3g", map->depths[i]);
         canvas->label(canvas->to,
                 &(glm_label){PLOT_LEFT - 8, at->plot_top + at->cell_height * ((double)i + 0.5) + 4,
                         12, ink, GLM_ANCHOR_END, false, false, text});
     }
+    if (isnan(map->depths[0])) return;
     canvas->label(
             canvas->to, &(glm_label){MARGIN + 13, (at->plot_top + at->plot_bottom) / 2, 13,
                                 soft_ink, GLM_ANCHOR_MIDDLE, false, true, "Needle depth (%)"});

@@ -10,7 +10,7 @@ typedef struct glm_heatmap {
     int64_t n_lengths;
     const int64_t *lengths; /* tokens, ascending */
     int64_t n_depths;
-    const double *depths; /* per cent, ascending */
+    const double *depths; /* per cent, ascending; NaN where a row has none */
     const double *scores; /* [n_depths][n_lengths], 0 .. 1; NaN where nothing ran */
 } glm_heatmap;
 

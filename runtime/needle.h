@@ -1,7 +1,8 @@
 /* Needles in a haystack: prompts, answers, results.
  *
  *   needle.c            what the protocols share: cutting, inserting, the chat around it
- *   needle_lwm.c | needle_gkamradt.c | needle_ruler.c    one protocol each
+ *   needle_lwm.c | needle_gkamradt.c | needle_own.c      one protocol each
+ *   needle_ruler.c | needle_vt.c | needle_cwe.c          RULER's tasks
  *   needle_words.c      cities, adjectives and nouns, numbers, uuids
  *   needle_run.c        prompts through the engine
  *   needle_results.c    results.json and results.csv, and continuing from them
@@ -16,7 +17,7 @@
 #include "haystack.h"
 #include "tokenizer.h"
 
-enum { GLM_NEEDLE_TEXT = 512, GLM_NEEDLE_ANSWERS = 2 };
+enum { GLM_NEEDLE_TEXT = 512, GLM_NEEDLE_OPENING = 8192, GLM_NEEDLE_ANSWERS = 10 };
 
 /* What is evaluated; equal settings give equal prompts. */
 typedef struct glm_needle_settings {
@@ -49,17 +50,18 @@ typedef struct glm_needle_cell {
 
 /* What a protocol says about one cell, before any context. */
 typedef struct glm_needle_task {
-    char needle[GLM_NEEDLE_TEXT];   /* as inserted */
-    char sentence[GLM_NEEDLE_TEXT]; /* the needle up to its value: what a completer continues */
-    char system[GLM_NEEDLE_TEXT];   /* system message, "" for none */
-    char before[GLM_NEEDLE_TEXT];   /* of the user message, before the context */
-    char after[GLM_NEEDLE_TEXT];    /* and behind it: the question */
-    bool is_after_apart;            /* the question is a user message of its own */
-    char prefix[GLM_NEEDLE_TEXT];   /* the protocol's own answer prefix, "" for none */
-    int32_t n_answers;              /* all must appear in the response */
+    char needle[GLM_NEEDLE_TEXT];    /* as inserted */
+    char sentence[GLM_NEEDLE_TEXT];  /* the needle up to its value: what a completer continues */
+    char system[GLM_NEEDLE_TEXT];    /* system message, "" for none */
+    char before[GLM_NEEDLE_OPENING]; /* of the user message, before the context */
+    char after[GLM_NEEDLE_TEXT];     /* and behind it: the question */
+    bool is_after_apart;             /* the question is a user message of its own */
+    char prefix[GLM_NEEDLE_TEXT];    /* the protocol's own answer prefix, "" for none */
+    int32_t n_answers;
     char answers[GLM_NEEDLE_ANSWERS][64];
-    int64_t max_new; /* answer tokens at most */
-    char key[64];    /* what is asked for */
+    bool counts_parts; /* each answer found counts for its share; otherwise all are wanted */
+    int64_t max_new;   /* answer tokens at most */
+    char key[64];      /* what is asked for */
 } glm_needle_task;
 
 typedef struct glm_needle_prompt {
@@ -74,6 +76,7 @@ typedef struct glm_needle_prompt {
 typedef struct glm_needle_protocol {
     const char *name;
     bool repeats_haystack; /* a short haystack is repeated; otherwise it is an error */
+    bool is_spread;        /* what is asked for is all over the text: depths mean nothing */
     /* The cell's task. RT_EUSAGE: the cell cannot be made. */
     rt_status (*make_task)(
             const glm_needle_source *source, const glm_needle_cell *cell, glm_needle_task *task);
@@ -82,11 +85,16 @@ typedef struct glm_needle_protocol {
             const glm_needle_task *task, int64_t n_tokens, glm_ids *context, int64_t *needle_at);
 } glm_needle_protocol;
 
-extern const glm_needle_protocol glm_needle_lwm, glm_needle_gkamradt, glm_needle_ruler;
+extern const glm_needle_protocol glm_needle_lwm, glm_needle_gkamradt, glm_needle_ruler,
+        glm_needle_vt, glm_needle_cwe;
 
-/* RULER's sub-tasks by name, for the error text and --help. */
+/* The protocol of that name. RT_EUSAGE lists those there are. */
+RT_MUST_CHECK rt_status glm_needle_find_protocol(const char *name, const glm_needle_protocol **out);
+
+/* RULER's needle tasks by name, for the error text and --help. */
 const char *glm_needle_ruler_tasks(void);
 bool glm_needle_is_ruler_task(const char *protocol);
+extern const char glm_needle_noise[]; /* RULER's line of noise */
 
 /* Bytes of built-in haystack that these settings need. */
 int64_t glm_needle_haystack_bytes(const glm_needle_settings *settings);
@@ -102,8 +110,9 @@ RT_MUST_CHECK rt_status glm_needle_prompt_make(
         const glm_needle_source *source, const glm_needle_cell *cell, glm_needle_prompt *out);
 void glm_needle_prompt_free(glm_needle_prompt *prompt);
 
-/* Every answer of the task stands in the response (case does not matter). */
-bool glm_needle_is_correct(const glm_needle_task *task, const char *response);
+/* The share of the task's answers that stand in the response (case does not matter), 0 to 1; of a
+ * task that does not count parts, 1 or 0. */
+double glm_needle_score(const glm_needle_task *task, const char *response);
 
 /* Insert `needle` into context[0 .. n) at `depth` per cent: at the end for 100, else moved left to
  * behind the nearest full stop. Source: LWM's and gkamradt's scripts, which agree. */
@@ -122,6 +131,9 @@ void glm_needle_uuid(uint64_t draw, uint64_t more, char text[64]);
 const char *glm_needle_city(uint64_t draw);
 int64_t glm_needle_n_words(void);
 void glm_needle_words(int64_t i, char text[64]);
+/* More words, in three parts, none of which are among those: number i of glm_needle_n_long_words. */
+int64_t glm_needle_n_long_words(void);
+void glm_needle_long_words(int64_t i, char text[64]);
 
 /* ---- results --------------------------------------------------------------------------------- */
 
@@ -129,9 +141,9 @@ typedef struct glm_needle_record {
     glm_needle_cell cell;
     uint64_t seed;
     char *response; /* owned */
-    char answer[160];
+    char answer[GLM_NEEDLE_TEXT];
     char answer_prefix[GLM_NEEDLE_TEXT]; /* what the answer was begun with */
-    bool is_correct;
+    double score;                        /* 0 to 1; 1 is correct */
     int64_t prompt_tokens;
     int64_t needle_token;
     int64_t reused_tokens; /* prefix that an earlier cell had prefilled, or that is on disk */
@@ -168,9 +180,9 @@ bool glm_needle_results_has(const glm_needle_results *results, const glm_needle_
 RT_MUST_CHECK rt_status glm_needle_results_save(const glm_needle_results *results, const char *dir);
 /* results.json's text, for free(). */
 RT_MUST_CHECK rt_status glm_needle_results_json(const glm_needle_results *results, char **text);
-/* Mean over rounds of a (length, depth); NaN where none ran. */
+/* Mean score over rounds of a (length, depth); NaN where none ran. */
 double glm_needle_results_score(const glm_needle_results *results, int64_t length, int64_t depth);
-/* Mean of all records; 0 without any. */
+/* Mean score of all records; 0 without any. */
 double glm_needle_results_accuracy(const glm_needle_results *results);
 void glm_needle_results_free(glm_needle_results *results);
 

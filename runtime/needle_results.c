@@ -43,20 +43,20 @@ bool glm_needle_results_has(const glm_needle_results *results, const glm_needle_
 
 double glm_needle_results_score(const glm_needle_results *results, int64_t length, int64_t depth) {
     int64_t n = 0;
-    int64_t n_correct = 0;
+    double sum = 0.0;
     for (int64_t i = 0; i < results->n; i++) {
         const glm_needle_record *record = &results->records[i];
         if (record->cell.length != length || record->cell.depth != depth) continue;
         n++;
-        n_correct += record->is_correct;
+        sum += record->score;
     }
-    return n ? (double)n_correct / (double)n : (double)NAN;
+    return n ? sum / (double)n : (double)NAN;
 }
 
 double glm_needle_results_accuracy(const glm_needle_results *results) {
-    int64_t n_correct = 0;
-    for (int64_t i = 0; i < results->n; i++) n_correct += results->records[i].is_correct;
-    return results->n ? (double)n_correct / (double)results->n : 0.0;
+    double sum = 0.0;
+    for (int64_t i = 0; i < results->n; i++) sum += results->records[i].score;
+    return results->n ? sum / (double)results->n : 0.0;
 }
 
 void glm_needle_results_free(glm_needle_results *results) {
@@ -89,14 +89,16 @@ static void list_shared(
 }
 
 static json_t *record_json(const glm_needle_header *header, const glm_needle_record *record) {
-    json_t *object = json_pack("{s:I, s:I, s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f}",
+    json_t *object = json_pack(
+            "{s:I, s:I, s:s, s:s, s:b, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f}",
             "context_length", (json_int_t)record->cell.length, "depth_percent",
             (json_int_t)record->cell.depth, "response", record->response, "answer", record->answer,
-            "correct", record->is_correct, "seed", (json_int_t)record->seed, "round",
-            (json_int_t)record->cell.round, "prompt_tokens", (json_int_t)record->prompt_tokens,
-            "needle_token", (json_int_t)record->needle_token, "reused_tokens",
-            (json_int_t)record->reused_tokens, "generated_tokens", (json_int_t)record->n_generated,
-            "prefill_s", record->prefill_s, "decode_s", record->decode_s);
+            "correct", record->score >= 1.0, "score", record->score, "seed",
+            (json_int_t)record->seed, "round", (json_int_t)record->cell.round, "prompt_tokens",
+            (json_int_t)record->prompt_tokens, "needle_token", (json_int_t)record->needle_token,
+            "reused_tokens", (json_int_t)record->reused_tokens, "generated_tokens",
+            (json_int_t)record->n_generated, "prefill_s", record->prefill_s, "decode_s",
+            record->decode_s);
     if (!object) return NULL;
     char seed[32];
     shared_field shared[N_SHARED];
@@ -144,6 +146,13 @@ static rt_status check_shared(
     return RT_OK;
 }
 
+/* Files of before there were scores say only whether all was found. */
+static double stored_score(const json_t *object) {
+    const json_t *score = json_object_get(object, "score");
+    if (json_is_number(score)) return json_number_value(score);
+    return json_is_true(json_object_get(object, "correct")) ? 1.0 : 0.0;
+}
+
 static rt_status load_record(glm_needle_results *results, const json_t *object, const char *path) {
     const char *response = json_string_value(json_object_get(object, "response"));
     const char *answer = json_string_value(json_object_get(object, "answer"));
@@ -156,7 +165,7 @@ static rt_status load_record(glm_needle_results *results, const json_t *object, 
                                         get_int(object, "depth_percent"), get_int(object, "round")},
             .seed = (uint64_t)get_int(object, "seed"),
             .response = (char *)(uintptr_t)response,
-            .is_correct = json_is_true(json_object_get(object, "correct")),
+            .score = stored_score(object),
             .prompt_tokens = get_int(object, "prompt_tokens"),
             .needle_token = get_int(object, "needle_token"),
             .reused_tokens = get_int(object, "reused_tokens"),
@@ -213,16 +222,17 @@ static void print_quoted(FILE *out, const char *text) {
 static rt_status make_csv(const glm_needle_results *results, char **text, size_t *n_bytes) {
     FILE *out = open_memstream(text, n_bytes);
     if (!out) return rt_fail_errno(RT_ENOMEM, "needle: no memory for results.csv");
-    (void)fputs("context_length_tokens,depth_percent,round,correct,prompt_tokens,reused_tokens,"
-                "prefill_s,decode_s,seed,answer,response\n",
+    (void)fputs(
+            "context_length_tokens,depth_percent,round,correct,score,prompt_tokens,reused_tokens,"
+            "prefill_s,decode_s,seed,answer,response\n",
             out);
     for (int64_t i = 0; i < results->n; i++) {
         const glm_needle_record *r = &results->records[i];
         (void)fprintf(out,
-                "%" PRId64 ",%" PRId64 ",%" PRId64 ",%d,%" PRId64 ",%" PRId64 ",%.3f,%.3f,%" PRIu64
-                ",",
-                r->cell.length, r->cell.depth, r->cell.round, r->is_correct, r->prompt_tokens,
-                r->reused_tokens, r->prefill_s, r->decode_s, r->seed);
+                "%" PRId64 ",%" PRId64 ",%" PRId64 ",%d,%.4f,%" PRId64 ",%" PRId64
+                ",%.3f,%.3f,%" PRIu64 ",",
+                r->cell.length, r->cell.depth, r->cell.round, r->score >= 1.0, r->score,
+                r->prompt_tokens, r->reused_tokens, r->prefill_s, r->decode_s, r->seed);
         print_quoted(out, r->answer);
         (void)fputc(',', out);
         print_quoted(out, r->response);

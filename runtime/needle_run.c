@@ -180,6 +180,10 @@ static void join_answers(const glm_needle_task *task, char *text, size_t n_bytes
                 text + used, n_bytes - used, "%s%s", i ? ", " : "", task->answers[i]);
 }
 
+static const char *verdict(double score) {
+    return score >= 1.0 ? "found" : score > 0.0 ? "PARTLY found" : "MISSED";
+}
+
 /* One line a cell where no bar is being drawn: what was asked, what came (its first line). */
 static void report(const run *r, const glm_needle_record *record) {
     if (r->grid->cli->quiet || r->bar.is_terminal) return;
@@ -188,7 +192,7 @@ static void report(const run *r, const glm_needle_record *record) {
             "cell %" PRId64 "/%" PRId64 ": length %" PRId64 ", depth %" PRId64 " %%, round %" PRId64
             ": %s, answer \"%.*s\", %.1f s\n",
             r->n_done, r->n_jobs, record->cell.length, record->cell.depth, record->cell.round,
-            record->is_correct ? "found" : "MISSED", (int)strcspn(text, "\n"), text,
+            verdict(record->score), (int)strcspn(text, "\n"), text,
             record->prefill_s + record->decode_s);
 }
 
@@ -197,7 +201,7 @@ static rt_status keep(
     int64_t n_bytes = 0;
     RT_TRY(glm_tokenizer_decode(
             r->grid->tokenizer, ids->ids, ids->n, false, &record->response, &n_bytes));
-    record->is_correct = glm_needle_is_correct(&prompt->task, record->response);
+    record->score = glm_needle_score(&prompt->task, record->response);
     join_answers(&prompt->task, record->answer, sizeof record->answer);
     (void)snprintf(
             record->answer_prefix, sizeof record->answer_prefix, "%s", prompt->answer_prefix);

@@ -72,3 +72,13 @@ void glm_needle_words(int64_t i, char text[64]) {
     (void)snprintf(
             text, 64, "%s-%s", first_words[i / N_SECOND % N_FIRST], second_words[i % N_SECOND]);
 }
+
+int64_t glm_needle_n_long_words(void) {
+    return (int64_t)N_FIRST * N_FIRST * N_SECOND;
+}
+
+/* The noun first, so that none of them holds one of glm_needle_words. */
+void glm_needle_long_words(int64_t i, char text[64]) {
+    (void)snprintf(text, 64, "%s-%s-%s", second_words[i % N_SECOND],
+            first_words[i / N_SECOND % N_FIRST], first_words[i / N_SECOND / N_FIRST % N_FIRST]);
+}
