@@ -270,6 +270,9 @@ void glm_cli_free(glm_cli *cli) {
     free((void *)cli->operands);
     free((void *)cli->stop);
     free((void *)cli->haystacks);
+    free((void *)cli->needles);
+    free((void *)cli->answers);
+    free((void *)cli->compared);
     free((void *)cli->engine.kv_disk_dirs);
     free(cli->model_path);
     *cli = (glm_cli){0};

@@ -75,8 +75,16 @@ typedef struct glm_cli {
     int64_t rounds;  /* -1: not given */
     int n_haystacks; /* --haystack, repeatable and/or several values */
     const char **haystacks;
+    int n_needles; /* --needle, repeatable */
+    const char **needles;
+    int n_answers; /* --answer, repeatable */
+    const char **answers;
     const char *answer_prefix;
+    const char *chat_template; /* --template */
     const char *mode;
+    bool save_prompts;
+    int n_compared; /* --compare A B */
+    const char **compared;
     double min_accuracy; /* < 0: not given */
 
     bool self_test; /* doctor: --self-test */

@@ -13,8 +13,10 @@
 #include "heatmap.h"
 #include "hub.h"
 #include "linear_choice.h"
+#include "needle_compare.h"
 #include "needle_model.h"
 #include "needle_run.h"
+#include "text.h"
 
 /* A vocabulary this small holds bytes: such a model can continue a text but not be asked. */
 enum { BYTE_VOCABULARY_MAX = 1024 };
@@ -24,6 +26,7 @@ typedef struct evaluation {
     char *demo_dir; /* the embedded model's, when it is used */
     bool is_spread; /* the protocol has no depths */
     glm_needle_settings settings;
+    char *own_text; /* settings.own.text */
     int64_t *lengths;
     int64_t *depths;
     glm_tokenizer *tokenizer;
@@ -121,11 +124,54 @@ static rt_status check_lengths(const evaluation *e) {
             longest, config.model_len);
 }
 
+static rt_status add_part(glm_text *text, const char *between, const char *part) {
+    RT_TRY(glm_text_add(text, between, (int64_t)strlen(between)));
+    return glm_text_add(text, part, (int64_t)strlen(part));
+}
+
+/* "NEEDLE | NEEDLE; QUESTION; ANSWER | ANSWER" */
+static rt_status describe_own(evaluation *e) {
+    const glm_needle_own *own = &e->settings.own;
+    glm_text text = {0};
+    rt_status status = glm_text_add(&text, "", 0);
+    const bool is_own = strcmp(e->settings.protocol, "own") == 0;
+    for (int i = 0; is_own && status == RT_OK && i < own->n_needles; i++)
+        status = add_part(&text, i ? " | " : "", own->needles[i]);
+    if (is_own && status == RT_OK)
+        status = add_part(&text, "; ", own->question ? own->question : "");
+    for (int i = 0; is_own && status == RT_OK && i < own->n_answers; i++)
+        status = add_part(&text, i ? " | " : "; ", own->answers[i]);
+    e->settings.own.text = e->own_text = text.bytes;
+    return status;
+}
+
+/* --needle, --question and --answer are a protocol of their own. */
+static rt_status choose_protocol(evaluation *e) {
+    const glm_cli *cli = e->cli;
+    glm_needle_settings *s = &e->settings;
+    const char *flag = cli->n_needles   ? "--needle"
+                       : cli->question  ? "--question"
+                       : cli->n_answers ? "--answer"
+                                        : NULL;
+    s->protocol = cli->protocol ? cli->protocol : flag ? "own" : "lwm";
+    if (strcmp(s->protocol, "ruler") == 0) s->protocol = "ruler:single_1"; /* what results are of */
+    if (flag && strcmp(s->protocol, "own") != 0)
+        return rt_fail(RT_EUSAGE,
+                "%s: --protocol %s has a needle of its own; leave one of them out", flag,
+                s->protocol);
+    s->own = (glm_needle_own){.n_needles = cli->n_needles,
+            .needles = cli->needles,
+            .question = cli->question,
+            .n_answers = cli->n_answers,
+            .answers = cli->answers};
+    return describe_own(e);
+}
+
 static rt_status make_settings(evaluation *e) {
     const glm_cli *cli = e->cli;
     glm_needle_settings *s = &e->settings;
-    s->protocol = cli->protocol ? cli->protocol : "lwm";
-    if (strcmp(s->protocol, "ruler") == 0) s->protocol = "ruler:single_1"; /* what results are of */
+    RT_TRY(choose_protocol(e));
+    s->is_plain = cli->chat_template && strcmp(cli->chat_template, "none") == 0;
     s->seed = cli->seed >= 0 ? (uint64_t)cli->seed : 1234;
     s->is_fast = cli->mode && strcmp(cli->mode, "fast") == 0;
     s->answer_prefix = cli->answer_prefix ? cli->answer_prefix : "auto";
@@ -171,6 +217,10 @@ static void print_accuracy(const glm_needle_results *results) {
     const double accuracy = glm_needle_results_accuracy(results);
     if (results->n > 0 && fabs(accuracy - (double)n_correct / (double)results->n) > 1e-9)
         (void)printf(", score %.1f %%, parts counted", 100.0 * accuracy);
+    double low = 0.0;
+    double high = 0.0;
+    glm_needle_interval(accuracy, results->n, &low, &high);
+    if (results->n > 0) (void)printf("; 95 %% interval %.0f to %.0f %%", 100.0 * low, 100.0 * high);
     (void)printf("\n");
 }
 
@@ -275,7 +325,10 @@ static void fill_header(evaluation *e) {
 }
 
 /* Before the hours, not after the first cell. */
-static rt_status make_out(const char *dir) {
+static rt_status make_out(const glm_cli *cli) {
+    const char *dir = cli->out;
+    if (!dir && cli->save_prompts)
+        return rt_fail(RT_EUSAGE, "--save-prompts: to where? give --out DIR as well");
     if (!dir) return RT_OK;
     RT_TRY(rt_mkdirs(dir));
     return access(dir, W_OK | X_OK) == 0
@@ -285,7 +338,7 @@ static rt_status make_out(const char *dir) {
 
 static rt_status evaluate(evaluation *e) {
     if (e->cli->book) RT_TRY(kv_book_check_name(e->cli->book));
-    RT_TRY(make_out(e->cli->out));
+    RT_TRY(make_out(e->cli));
     RT_TRY(choose_model(e));
     RT_TRY(make_settings(e));
     RT_TRY(load_haystack(e));
@@ -310,6 +363,7 @@ static void close_evaluation(evaluation *e) {
     glm_needle_source_free(&e->source);
     glm_haystack_free(&e->haystack);
     glm_tokenizer_free(e->tokenizer);
+    free(e->own_text);
     free(e->lengths);
     free(e->depths);
     free(e->demo_dir);
@@ -337,7 +391,16 @@ static int finish(evaluation *e, rt_status status) {
     return GLM_EXIT_BELOW_MINIMUM;
 }
 
+static int run_compare(const glm_cli *cli) {
+    if (cli->n_compared != 2)
+        return glm_cli_fail(rt_fail(RT_EUSAGE,
+                "--compare: %d given; two are wanted, each a directory of --out", cli->n_compared));
+    const rt_status status = glm_needle_compare(cli->compared[0], cli->compared[1]);
+    return status == RT_OK ? GLM_EXIT_OK : glm_cli_fail(status);
+}
+
 static int run(glm_cli *cli) {
+    if (cli->n_compared > 0) return run_compare(cli);
     evaluation e = {.cli = cli};
     /* The error text must outlive what the clean-up calls. */
     const rt_status status = evaluate(&e);
@@ -362,7 +425,8 @@ const glm_command glm_cmd_needle = {
                 "multiquery, vt (variable tracking) and cwe (common words). The last four ask for "
                 "several answers, each of which counts for its share; vt and cwe have no --depths. "
                 "The model's own tokenizer counts and cuts. The haystack is the files or "
-                "directories of --haystack, otherwise prose made from the seed.\n"
+                "directories of --haystack, otherwise prose made from the seed. Needles of your "
+                "own: --needle, --question and --answer.\n"
                 "\n"
                 "--mode exact builds and prefills each prompt as the protocol does. --mode fast "
                 "hides one needle per round and shares the prefilled beginning between cells; "
@@ -377,7 +441,11 @@ const glm_command glm_cmd_needle = {
                 "\n"
                 "--out DIR keeps results.json, results.csv, heatmap.svg and heatmap.png; the same "
                 "command continues an interrupted run and never repeats a finished cell. "
-                "--min-accuracy F (a share up to 1, or per cent) makes the exit code 7 below it.\n"
+                "--min-accuracy F (a share up to 1, or per cent) makes the exit code 7 below it. "
+                "--save-prompts writes each prompt, special tokens spelled out, to DIR/prompts; "
+                "prompt_sha256 of a record tells whether two runs had the same. The 95 % interval "
+                "behind the table is Wilson's, for prompts that were drawn like these. --compare A B "
+                "prints two such directories side by side, with a sign test over their cells.\n"
                 "\n"
                 "Defaults: --lengths 1k,4k,16k --depths 0,25,50,75,100 --rounds 1 --seed 1234.\n"
                 "\n"
@@ -385,9 +453,11 @@ const glm_command glm_cmd_needle = {
                 "  glm1m needle\n"
                 "  glm1m needle -m glm-4-9b-chat-1m --lengths 64k,256k,1M --haystack books/ --out "
                 "run1\n"
-                "  glm1m needle --protocol ruler:multikey_1 --lengths 16k --mode fast\n",
-        .flags = "@engine book protocol lengths depths rounds haystack answer-prefix mode "
-                 "min-accuracy "
-                 "seed out json",
+                "  glm1m needle --protocol ruler:multikey_1 --lengths 16k --mode fast\n"
+                "  glm1m needle --needle 'Ada hid the key in the oven.' --question 'Where is the "
+                "key?' --answer oven\n"
+                "  glm1m needle --compare run1 run2\n",
+        .flags = "@engine book protocol needle question answer lengths depths rounds haystack "
+                 "template answer-prefix mode min-accuracy seed out save-prompts compare json",
         .run = run,
 };

@@ -8,17 +8,18 @@
 
 #include "base/random.h"
 #include "base/size.h"
+#include "text.h"
 
 rt_status glm_needle_find_protocol(const char *name, const glm_needle_protocol **out) {
-    static const glm_needle_protocol *const named[] = {
-            &glm_needle_lwm, &glm_needle_gkamradt, &glm_needle_vt, &glm_needle_cwe};
+    static const glm_needle_protocol *const named[] = {&glm_needle_lwm, &glm_needle_gkamradt,
+            &glm_needle_own_task, &glm_needle_vt, &glm_needle_cwe};
     *out = glm_needle_is_ruler_task(name) ? &glm_needle_ruler : NULL;
     for (size_t i = 0; i < sizeof named / sizeof *named; i++)
         if (strcmp(name, named[i]->name) == 0) *out = named[i];
     if (*out) return RT_OK;
     return rt_fail(RT_EUSAGE,
-            "--protocol %s: lwm, gkamradt or ruler:TASK, where TASK is one of %s, vt, cwe", name,
-            glm_needle_ruler_tasks());
+            "--protocol %s: lwm, gkamradt, own or ruler:TASK, where TASK is one of %s, vt, cwe",
+            name, glm_needle_ruler_tasks());
 }
 
 static uint64_t mix(uint64_t x) {
@@ -80,14 +81,35 @@ void glm_needle_source_free(glm_needle_source *source) {
     glm_ids_free(&source->period_ids);
 }
 
+rt_status glm_needle_tokens(const glm_needle_source *source, const char *text, int64_t *n) {
+    glm_ids ids = {0};
+    const rt_status status =
+            glm_tokenizer_encode(source->tokenizer, text, (int64_t)strlen(text), false, &ids);
+    *n = ids.n;
+    glm_ids_free(&ids);
+    return status;
+}
+
+rt_status glm_needle_stretch(
+        const glm_needle_source *source, const glm_needle_cell *cell, int64_t n, glm_ids *out) {
+    const glm_ids *all = &source->haystack_ids;
+    int64_t at = cell->round * longest(source->settings) % all->n;
+    while (n > 0) {
+        const int64_t n_now = rt_min64(n, all->n - at);
+        RT_TRY(glm_ids_append(out, all->ids + at, n_now));
+        n -= n_now;
+        at = 0;
+    }
+    return RT_OK;
+}
+
 /* ---- inserting ------------------------------------------------------------------------------- */
 
 static rt_status encode(const glm_needle_source *source, const char *text, glm_ids *out) {
     return glm_tokenizer_encode(source->tokenizer, text, (int64_t)strlen(text), false, out);
 }
 
-/* Where the needle goes: behind a full stop, or at the very start. */
-static int64_t insertion_point(
+int64_t glm_needle_insertion_point(
         const glm_needle_source *source, const int32_t *context, int64_t n, int64_t depth) {
     if (depth >= 100) return n;
     int64_t at = n * depth / 100;
@@ -98,7 +120,7 @@ static int64_t insertion_point(
 
 rt_status glm_needle_insert(const glm_needle_source *source, const int32_t *context, int64_t n,
         const char *needle, int64_t depth, glm_ids *out, int64_t *needle_at) {
-    const int64_t at = insertion_point(source, context, n, depth);
+    const int64_t at = glm_needle_insertion_point(source, context, n, depth);
     *needle_at = out->n + at;
     RT_TRY(glm_ids_append(out, context, at));
     RT_TRY(encode(source, needle, out));
@@ -146,15 +168,52 @@ static rt_status append_user_text(const glm_needle_source *source, const glm_nee
     return status;
 }
 
+/* Exact: as one text. */
+static rt_status append_plain_text(const glm_needle_source *source, const char *opening,
+        const glm_ids *context, const char *ending, glm_ids *out) {
+    char *middle = NULL;
+    int64_t n_middle = 0;
+    glm_text text = {0};
+    RT_TRY(glm_tokenizer_decode(
+            source->tokenizer, context->ids, context->n, false, &middle, &n_middle));
+    rt_status status = glm_text_add(&text, opening, (int64_t)strlen(opening));
+    if (status == RT_OK) status = glm_text_add(&text, middle, n_middle);
+    if (status == RT_OK) status = glm_text_add(&text, ending, (int64_t)strlen(ending));
+    if (status == RT_OK)
+        status = glm_tokenizer_encode(source->tokenizer, text.bytes, text.n, false, out);
+    free(middle);
+    free(text.bytes);
+    return status;
+}
+
+/* Without the chat template: [gMASK]<sop>, the messages' texts a line each, and the beginning of the
+ * answer, on a line of its own unless it begins with a space. */
+static rt_status assemble_plain(const glm_needle_source *source, const glm_needle_task *task,
+        const glm_ids *context, const char *prefix, glm_ids *out, int64_t *context_at) {
+    char opening[GLM_NEEDLE_TEXT + 1 + GLM_NEEDLE_OPENING];
+    char ending[1 + GLM_NEEDLE_TEXT + 1 + GLM_NEEDLE_TEXT];
+    (void)snprintf(opening, sizeof opening, "%s%s%s", task->system, task->system[0] ? "\n" : "",
+            task->before);
+    (void)snprintf(ending, sizeof ending, "%s%s%s%s", task->is_after_apart ? "\n" : "", task->after,
+            prefix[0] && prefix[0] != ' ' ? "\n" : "", prefix);
+    RT_TRY(glm_chat_begin(source->tokenizer, out));
+    RT_TRY(glm_needle_tokens(source, opening, context_at));
+    *context_at += out->n;
+    if (!source->settings->is_fast) return append_plain_text(source, opening, context, ending, out);
+    RT_TRY(encode(source, opening, out));
+    RT_TRY(glm_ids_append(out, context->ids, context->n));
+    return encode(source, ending, out);
+}
+
 /* Everything but the context: also what an empty context costs. */
 static rt_status assemble(const glm_needle_source *source, const glm_needle_task *task,
         const glm_ids *context, const char *prefix, glm_ids *out, int64_t *context_at) {
+    if (source->settings->is_plain)
+        return assemble_plain(source, task, context, prefix, out, context_at);
     RT_TRY(glm_chat_begin(source->tokenizer, out));
     if (task->system[0]) RT_TRY(append_message(source, GLM_CHAT_SYSTEM, task->system, -1, out));
-    glm_ids before = {0};
-    RT_TRY(encode(source, task->before, &before));
-    *context_at = out->n + 2 + before.n; /* <|user|> and its newline come first */
-    glm_ids_free(&before);
+    RT_TRY(glm_needle_tokens(source, task->before, context_at));
+    *context_at += out->n + 2; /* <|user|> and its newline come first */
     RT_TRY(source->settings->is_fast ? append_user_pieces(source, task, context, out)
                                      : append_user_text(source, task, context, out));
     if (task->is_after_apart) RT_TRY(append_message(source, GLM_CHAT_USER, task->after, -1, out));

@@ -6,6 +6,7 @@
  *   needle_words.c      cities, adjectives and nouns, numbers, uuids
  *   needle_run.c        prompts through the engine
  *   needle_results.c    results.json and results.csv, and continuing from them
+ *   needle_compare.c    two of them side by side
  *
  * One tokenizer, the model's, is used wherever a protocol counts or cuts tokens (LWM itself cuts in
  * GPT-4's tokens; results say so). A prompt, its answer's tokens included, never exceeds the length
@@ -15,17 +16,30 @@
 
 #include "chat.h"
 #include "haystack.h"
+#include "sha256.h"
 #include "tokenizer.h"
 
 enum { GLM_NEEDLE_TEXT = 512, GLM_NEEDLE_OPENING = 8192, GLM_NEEDLE_ANSWERS = 10 };
 
+/* The user's own needles: the first goes to the cell's depth, the others to drawn ones. */
+typedef struct glm_needle_own {
+    int n_needles;
+    const char *const *needles;
+    const char *question;
+    int n_answers;
+    const char *const *answers; /* each that is found counts for its share */
+    const char *text; /* all of that in one line, for the results; "" for other protocols */
+} glm_needle_own;
+
 /* What is evaluated; equal settings give equal prompts. */
 typedef struct glm_needle_settings {
-    const char *protocol; /* "lwm", "gkamradt", "ruler:single_1" ... */
+    const char *protocol; /* "lwm", "gkamradt", "own", "ruler:single_1" ... */
     uint64_t seed;
     bool is_fast;              /* prompts share prefixes: pieces are tokenized apart */
     bool is_completer;         /* the model only continues text: "auto" gives it the sentence */
+    bool is_plain;             /* no chat template: the prompt is text that the model continues */
     const char *answer_prefix; /* "auto", "none" or a text */
+    glm_needle_own own;        /* of protocol "own" */
     int64_t rounds;
     int64_t n_lengths;
     const int64_t *lengths; /* tokens, ascending */
@@ -85,8 +99,8 @@ typedef struct glm_needle_protocol {
             const glm_needle_task *task, int64_t n_tokens, glm_ids *context, int64_t *needle_at);
 } glm_needle_protocol;
 
-extern const glm_needle_protocol glm_needle_lwm, glm_needle_gkamradt, glm_needle_ruler,
-        glm_needle_vt, glm_needle_cwe;
+extern const glm_needle_protocol glm_needle_lwm, glm_needle_gkamradt, glm_needle_own_task,
+        glm_needle_ruler, glm_needle_vt, glm_needle_cwe;
 
 /* The protocol of that name. RT_EUSAGE lists those there are. */
 RT_MUST_CHECK rt_status glm_needle_find_protocol(const char *name, const glm_needle_protocol **out);
@@ -114,10 +128,20 @@ void glm_needle_prompt_free(glm_needle_prompt *prompt);
  * task that does not count parts, 1 or 0. */
 double glm_needle_score(const glm_needle_task *task, const char *response);
 
-/* Insert `needle` into context[0 .. n) at `depth` per cent: at the end for 100, else moved left to
+/* Where in context[0 .. n) a needle at `depth` per cent goes: at the end for 100, else moved left to
  * behind the nearest full stop. Source: LWM's and gkamradt's scripts, which agree. */
+int64_t glm_needle_insertion_point(
+        const glm_needle_source *source, const int32_t *context, int64_t n, int64_t depth);
+/* Insert `needle` there. */
 RT_MUST_CHECK rt_status glm_needle_insert(const glm_needle_source *source, const int32_t *context,
         int64_t n, const char *needle, int64_t depth, glm_ids *out, int64_t *needle_at);
+
+/* n tokens of the haystack, repeated where it ends; rounds begin in different places. */
+RT_MUST_CHECK rt_status glm_needle_stretch(
+        const glm_needle_source *source, const glm_needle_cell *cell, int64_t n, glm_ids *out);
+/* Tokens of a text alone. */
+RT_MUST_CHECK rt_status glm_needle_tokens(
+        const glm_needle_source *source, const char *text, int64_t *n);
 
 /* A draw that depends on seed, cell and salt alone. In fast mode the length and depth do not count:
  * all cells of a round ask for one needle, so that they share more. */
@@ -144,6 +168,7 @@ typedef struct glm_needle_record {
     char answer[GLM_NEEDLE_TEXT];
     char answer_prefix[GLM_NEEDLE_TEXT]; /* what the answer was begun with */
     double score;                        /* 0 to 1; 1 is correct */
+    char prompt_sha256[GLM_SHA256_HEX];  /* of its ids, four bytes each; "" in older files */
     int64_t prompt_tokens;
     int64_t needle_token;
     int64_t reused_tokens; /* prefix that an earlier cell had prefilled, or that is on disk */
@@ -184,6 +209,8 @@ RT_MUST_CHECK rt_status glm_needle_results_json(const glm_needle_results *result
 double glm_needle_results_score(const glm_needle_results *results, int64_t length, int64_t depth);
 /* Mean score of all records; 0 without any. */
 double glm_needle_results_accuracy(const glm_needle_results *results);
+/* Wilson's 95 % interval of a share that was seen in n samples; 0 to 1 for none. */
+void glm_needle_interval(double share, int64_t n, double *low, double *high);
 void glm_needle_results_free(glm_needle_results *results);
 
 #endif

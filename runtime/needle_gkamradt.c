@@ -1,8 +1,6 @@
 /* The original "needle in a haystack" pressure test. Its judge model is replaced by the two facts
  * that the needle states: both must be named.
  * Source: Kamradt 2023, LLMTest_NeedleInAHaystack. */
-#include <string.h>
-
 #include "base/size.h"
 #include "needle.h"
 
@@ -31,18 +29,10 @@ static rt_status make_task(
 /* The haystack is repeated until it is long enough. */
 static rt_status make_context(const glm_needle_source *source, const glm_needle_cell *cell,
         const glm_needle_task *task, int64_t n_tokens, glm_ids *context, int64_t *needle_at) {
-    glm_ids needle = {0};
-    RT_TRY(glm_tokenizer_encode(
-            source->tokenizer, task->needle, (int64_t)strlen(task->needle), false, &needle));
-    int64_t left = rt_max64(n_tokens - needle.n, 0);
-    glm_ids_free(&needle);
+    int64_t n_needle = 0;
     glm_ids text = {0};
-    rt_status status = RT_OK;
-    while (left > 0 && status == RT_OK) {
-        const int64_t n = rt_min64(left, source->haystack_ids.n);
-        status = glm_ids_append(&text, source->haystack_ids.ids, n);
-        left -= n;
-    }
+    RT_TRY(glm_needle_tokens(source, task->needle, &n_needle));
+    rt_status status = glm_needle_stretch(source, cell, rt_max64(n_tokens - n_needle, 0), &text);
     if (status == RT_OK)
         status = glm_needle_insert(
                 source, text.ids, text.n, task->needle, cell->depth, context, needle_at);

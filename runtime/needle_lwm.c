@@ -2,7 +2,6 @@
  * Source: Liu et al. 2024, arXiv:2402.08268, section 4.2 and its evaluation script. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "base/size.h"
 #include "needle.h"
@@ -29,11 +28,9 @@ static rt_status make_context(const glm_needle_source *source, const glm_needle_
     int64_t longest = 0;
     for (int64_t i = 0; i < source->settings->n_lengths; i++)
         longest = rt_max64(longest, source->settings->lengths[i]);
-    glm_ids needle = {0};
-    RT_TRY(glm_tokenizer_encode(
-            source->tokenizer, task->needle, (int64_t)strlen(task->needle), false, &needle));
-    const int64_t n = rt_max64(n_tokens - needle.n, 0);
-    glm_ids_free(&needle);
+    int64_t n_needle = 0;
+    RT_TRY(glm_needle_tokens(source, task->needle, &n_needle));
+    const int64_t n = rt_max64(n_tokens - n_needle, 0);
     const int32_t *text = source->haystack_ids.ids + cell->round * longest;
     return glm_needle_insert(source, text, n, task->needle, cell->depth, context, needle_at);
 }

@@ -11,8 +11,6 @@
 #include "base/size.h"
 #include "needle.h"
 
-static const char template_name[] = "glm-4";
-
 /* ---- records --------------------------------------------------------------------------------- */
 
 rt_status glm_needle_results_add(glm_needle_results *results, const glm_needle_record *record) {
@@ -59,6 +57,17 @@ double glm_needle_results_accuracy(const glm_needle_results *results) {
     return results->n ? sum / (double)results->n : 0.0;
 }
 
+/* Source: Wilson 1927, doi:10.1080/01621459.1927.10502953. For scores between 0 and 1 it is wider than
+ * needed: their variance is at most that of hits and misses with the same mean. */
+void glm_needle_interval(double share, int64_t n, double *low, double *high) {
+    const double z2 = 1.959964 * 1.959964;
+    const double count = (double)n;
+    const double middle = (share * count + z2 / 2) / (count + z2);
+    const double half = sqrt(z2 * (share * (1 - share) * count + z2 / 4)) / (count + z2);
+    *low = fmax(0.0, middle - half);
+    *high = fmin(1.0, middle + half);
+}
+
 void glm_needle_results_free(glm_needle_results *results) {
     for (int64_t i = 0; i < results->n; i++) free(results->records[i].response);
     free(results->records);
@@ -69,7 +78,7 @@ void glm_needle_results_free(glm_needle_results *results) {
 /* ---- JSON ------------------------------------------------------------------------------------ */
 
 /* The settings that must agree for two runs to be one. */
-enum { N_SHARED = 10 };
+enum { N_SHARED = 11 };
 typedef struct shared_field {
     const char *key;
     const char *value;
@@ -84,7 +93,8 @@ static void list_shared(
             {"answer_prefix_mode", settings->answer_prefix}, {"run_seed", seed},
             {"model_fingerprint", header->fingerprint}, {"kv_cache_dtype", header->kv_dtype},
             {"linear", header->linear}, {"haystack_sha256", header->haystack_sha256},
-            {"template", template_name}, {"tokenizer", "model"}};
+            {"template", settings->is_plain ? "none" : "glm-4"}, {"tokenizer", "model"},
+            {"own_task", settings->own.text}};
     memcpy(out, fields, sizeof fields);
 }
 
@@ -106,6 +116,7 @@ static json_t *record_json(const glm_needle_header *header, const glm_needle_rec
     int failed = json_object_set_new(object, "model", json_string(header->model));
     failed |= json_object_set_new(object, "haystack_source", json_string(header->haystack_source));
     failed |= json_object_set_new(object, "answer_prefix", json_string(record->answer_prefix));
+    failed |= json_object_set_new(object, "prompt_sha256", json_string(record->prompt_sha256));
     for (int i = 0; i < N_SHARED; i++)
         failed |= json_object_set_new(object, shared[i].key, json_string(shared[i].value));
     if (!failed) return object;
@@ -137,7 +148,7 @@ static rt_status check_shared(
     list_shared(header, seed, shared);
     for (int i = 0; i < N_SHARED; i++) {
         const char *stored = json_string_value(json_object_get(object, shared[i].key));
-        if (stored && strcmp(stored, shared[i].value) == 0) continue;
+        if (strcmp(stored ? stored : "", shared[i].value) == 0) continue;
         return rt_fail(RT_EUSAGE,
                 "needle: %s holds results with %s \"%s\" and this run has \"%s\"; choose another "
                 "--out or delete the file",
@@ -173,6 +184,8 @@ static rt_status load_record(glm_needle_results *results, const json_t *object, 
             .prefill_s = json_number_value(json_object_get(object, "prefill_s")),
             .decode_s = json_number_value(json_object_get(object, "decode_s"))};
     const char *prefix = json_string_value(json_object_get(object, "answer_prefix"));
+    const char *sha256 = json_string_value(json_object_get(object, "prompt_sha256"));
+    (void)snprintf(record.prompt_sha256, sizeof record.prompt_sha256, "%s", sha256 ? sha256 : "");
     (void)snprintf(record.answer, sizeof record.answer, "%s", answer);
     (void)snprintf(record.answer_prefix, sizeof record.answer_prefix, "%s", prefix ? prefix : "");
     return glm_needle_results_add(results, &record);
@@ -224,15 +237,16 @@ static rt_status make_csv(const glm_needle_results *results, char **text, size_t
     if (!out) return rt_fail_errno(RT_ENOMEM, "needle: no memory for results.csv");
     (void)fputs(
             "context_length_tokens,depth_percent,round,correct,score,prompt_tokens,reused_tokens,"
-            "prefill_s,decode_s,seed,answer,response\n",
+            "prefill_s,decode_s,seed,prompt_sha256,answer,response\n",
             out);
     for (int64_t i = 0; i < results->n; i++) {
         const glm_needle_record *r = &results->records[i];
         (void)fprintf(out,
                 "%" PRId64 ",%" PRId64 ",%" PRId64 ",%d,%.4f,%" PRId64 ",%" PRId64
-                ",%.3f,%.3f,%" PRIu64 ",",
+                ",%.3f,%.3f,%" PRIu64 ",%s,",
                 r->cell.length, r->cell.depth, r->cell.round, r->score >= 1.0, r->score,
-                r->prompt_tokens, r->reused_tokens, r->prefill_s, r->decode_s, r->seed);
+                r->prompt_tokens, r->reused_tokens, r->prefill_s, r->decode_s, r->seed,
+                r->prompt_sha256);
         print_quoted(out, r->answer);
         (void)fputc(',', out);
         print_quoted(out, r->response);

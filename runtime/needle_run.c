@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/size.h"
@@ -214,8 +215,39 @@ static rt_status keep(
     return status;
 }
 
+/* The prompt as the model is given it, special tokens spelled out: DIR/prompts/16000_50_0.txt. */
+static rt_status save_prompt(const run *r, const job *one, const glm_needle_prompt *prompt) {
+    char name[96];
+    char *dir = NULL;
+    char *path = NULL;
+    char *text = NULL;
+    int64_t n_bytes = 0;
+    if (!r->grid->cli->save_prompts) return RT_OK;
+    (void)snprintf(name, sizeof name, "%" PRId64 "_%" PRId64 "_%" PRId64 ".txt", one->cell.length,
+            one->cell.depth, one->cell.round);
+    RT_TRY(rt_path_join(r->grid->out_dir, "prompts", &dir));
+    rt_status status = rt_mkdirs(dir);
+    if (status == RT_OK) status = rt_path_join(dir, name, &path);
+    if (status == RT_OK)
+        status = glm_tokenizer_decode(
+                r->grid->tokenizer, prompt->ids.ids, prompt->ids.n, true, &text, &n_bytes);
+    if (status == RT_OK) status = rt_file_replace(path, text, n_bytes);
+    free(dir);
+    free(path);
+    free(text);
+    return status;
+}
+
+static rt_status hash_ids(const glm_ids *ids, char hex[GLM_SHA256_HEX]) {
+    uint8_t digest[GLM_SHA256_BYTES];
+    RT_TRY(glm_sha256_of(ids->ids, ids->n * (int64_t)sizeof *ids->ids, digest));
+    (void)glm_sha256_hex(digest, hex);
+    return RT_OK;
+}
+
 static rt_status run_prompt(run *r, const job *one, const glm_needle_prompt *prompt) {
     int64_t reused = 0;
+    RT_TRY(save_prompt(r, one, prompt));
     const double start = rt_now();
     RT_TRY(reuse_prefix(r, &prompt->ids, &reused));
     glm_needle_record record = {.cell = one->cell,
@@ -223,6 +255,7 @@ static rt_status run_prompt(run *r, const job *one, const glm_needle_prompt *pro
             .prompt_tokens = prompt->ids.n,
             .needle_token = prompt->needle_token,
             .reused_tokens = reused};
+    RT_TRY(hash_ids(&prompt->ids, record.prompt_sha256));
     const double saved = work_of(r->grid->engine, reused);
     r->work_total -= saved;
     r->tokens_total -= reused;

@@ -1,0 +1,206 @@
+/* Two runs of needle side by side: their results.json, matched cell by cell. */
+#include "needle_compare.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/size.h"
+
+typedef struct cell {
+    int64_t length;
+    int64_t depth;
+    int64_t round;
+    double score;
+    const char *prompt_sha256; /* "" where the file is older */
+} cell;
+
+/* One run. The cells' texts are borrowed from `array`. */
+typedef struct side {
+    json_t *array;
+    cell *cells; /* by length, depth and round */
+    int64_t n;
+} side;
+
+/* What cells of a length that both have add up to. */
+typedef struct tally {
+    int64_t n;
+    double a;
+    double b;
+    int64_t n_better_a;
+    int64_t n_better_b;
+    int64_t n_other_prompts;
+} tally;
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+static int by_place(const void *left, const void *right) {
+    const cell *a = left;
+    const cell *b = right;
+    if (a->length != b->length) return a->length < b->length ? -1 : 1;
+    if (a->depth != b->depth) return a->depth < b->depth ? -1 : 1;
+    return (a->round > b->round) - (a->round < b->round);
+}
+
+static rt_status read_cell(const json_t *record, const char *path, int64_t i, cell *out) {
+    const json_t *length = json_object_get(record, "context_length");
+    const json_t *depth = json_object_get(record, "depth_percent");
+    const json_t *correct = json_object_get(record, "correct");
+    const json_t *score = json_object_get(record, "score");
+    const char *sha256 = json_string_value(json_object_get(record, "prompt_sha256"));
+    if (!json_is_integer(length) || !json_is_integer(depth) || !json_is_boolean(correct))
+        return rt_fail(RT_ECORRUPT, "needle: %s: record %" PRId64 " is not one of ours", path, i);
+    *out = (cell){.length = json_integer_value(length),
+            .depth = json_integer_value(depth),
+            .round = json_integer_value(json_object_get(record, "round")),
+            .score = json_is_number(score) ? json_number_value(score) : json_is_true(correct),
+            .prompt_sha256 = sha256 ? sha256 : ""};
+    return RT_OK;
+}
+
+static rt_status read_file(const char *path, side *out) {
+    char *text = NULL;
+    int64_t n_bytes = 0;
+    json_error_t error;
+    RT_TRY(rt_file_read(path, RT_GIB, &text, &n_bytes));
+    out->array = json_loadb(text, (size_t)n_bytes, 0, &error);
+    free(text);
+    if (!json_is_array(out->array) || json_array_size(out->array) == 0)
+        return rt_fail(RT_ECORRUPT, "needle: %s holds no array of results", path);
+    const int64_t n = (int64_t)json_array_size(out->array);
+    RT_TRY(rt_calloc(n, sizeof *out->cells, "results", &out->cells));
+    for (; out->n < n; out->n++)
+        RT_TRY(read_cell(
+                json_array_get(out->array, (size_t)out->n), path, out->n, &out->cells[out->n]));
+    qsort(out->cells, (size_t)out->n, sizeof *out->cells, by_place);
+    return RT_OK;
+}
+
+/* A directory's results.json, or the file itself. */
+static rt_status read_side(const char *path, side *out) {
+    struct stat info;
+    char *inside = NULL;
+    if (stat(path, &info) != 0) return rt_fail_errno(RT_EIO, "needle: cannot read %s", path);
+    if (!S_ISDIR(info.st_mode)) return read_file(path, out);
+    RT_TRY(rt_path_join(path, "results.json", &inside));
+    const rt_status status = read_file(inside, out);
+    free(inside);
+    return status;
+}
+
+static void free_side(side *s) {
+    json_decref(s->array);
+    free(s->cells);
+}
+
+/* ---- comparing ------------------------------------------------------------------------------- */
+
+/* Two-sided: how likely runs that are equally good differ in favour of one as much as this. */
+static double sign_test(int64_t k, int64_t n) {
+    double sum = 0.0;
+    for (int64_t i = 0; i <= rt_min64(k, n - k); i++)
+        sum += exp(lgamma((double)n + 1) - lgamma((double)i + 1) - lgamma((double)(n - i) + 1) -
+                   (double)n * log(2.0));
+    return fmin(1.0, 2.0 * sum);
+}
+
+static void add(tally *t, const cell *a, const cell *b) {
+    t->n++;
+    t->a += a->score;
+    t->b += b->score;
+    t->n_better_a += a->score > b->score;
+    t->n_better_b += b->score > a->score;
+    t->n_other_prompts += strcmp(a->prompt_sha256, b->prompt_sha256) != 0;
+}
+
+static void merge(tally *all, const tally *one) {
+    all->n += one->n;
+    all->a += one->a;
+    all->b += one->b;
+    all->n_better_a += one->n_better_a;
+    all->n_better_b += one->n_better_b;
+    all->n_other_prompts += one->n_other_prompts;
+}
+
+static void print_row(const char *name, const tally *t) {
+    const double a = 100.0 * t->a / (double)t->n;
+    const double b = 100.0 * t->b / (double)t->n;
+    (void)printf("%8s  %6" PRId64 "  %5.1f %%  %5.1f %%  %+6.1f  %9" PRId64 "  %9" PRId64 "\n",
+            name, t->n, a, b, b - a, t->n_better_a, t->n_better_b);
+}
+
+/* The rows of each length, and all of them. */
+static tally print_rows(const side *a, const side *b) {
+    tally all = {0};
+    tally row = {0};
+    char text[RT_SIZE_TEXT];
+    (void)printf("%8s  %6s  %7s  %7s  %6s  %9s  %9s\n", "length", "cells", "A", "B", "B - A",
+            "A better", "B better");
+    for (int64_t i = 0, k = 0; i < a->n; i++) {
+        while (k < b->n && by_place(&b->cells[k], &a->cells[i]) < 0) k++;
+        if (k < b->n && by_place(&b->cells[k], &a->cells[i]) == 0)
+            add(&row, &a->cells[i], &b->cells[k]);
+        if (i + 1 < a->n && a->cells[i + 1].length == a->cells[i].length) continue;
+        if (row.n > 0) print_row(rt_format_tokens(a->cells[i].length, text), &row);
+        merge(&all, &row);
+        row = (tally){0};
+    }
+    if (all.n > 0) print_row("all", &all);
+    return all;
+}
+
+/* What of the settings is not the same in both. */
+static void print_differences(const side *a, const side *b) {
+    static const char *const keys[] = {"protocol", "mode", "model", "model_fingerprint",
+            "kv_cache_dtype", "linear", "haystack_sha256", "answer_prefix_mode", "template",
+            "run_seed", "own_task"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const char *of_a = json_string_value(json_object_get(json_array_get(a->array, 0), keys[i]));
+        const char *of_b = json_string_value(json_object_get(json_array_get(b->array, 0), keys[i]));
+        if (strcmp(of_a ? of_a : "", of_b ? of_b : "") == 0) continue;
+        (void)printf("%s: \"%s\" in A, \"%s\" in B\n", keys[i], of_a ? of_a : "", of_b ? of_b : "");
+    }
+}
+
+static void print_summary(const side *a, const side *b, const tally *all) {
+    const int64_t n_unlike = all->n_better_a + all->n_better_b;
+    if (n_unlike > 0)
+        (void)printf("%" PRId64 " of %" PRId64 " cells differ; sign test p = %.3g\n", n_unlike,
+                all->n, sign_test(all->n_better_a, n_unlike));
+    else
+        (void)printf("no cell differs\n");
+    if (all->n_other_prompts > 0)
+        (void)printf("%" PRId64 " of %" PRId64 " cells had other prompts\n", all->n_other_prompts,
+                all->n);
+    if (a->n > all->n || b->n > all->n)
+        (void)printf("only in A: %" PRId64 " cells, only in B: %" PRId64 "\n", a->n - all->n,
+                b->n - all->n);
+}
+
+static rt_status compare(const char *path_a, const char *path_b, side *a, side *b) {
+    RT_TRY(read_side(path_a, a));
+    RT_TRY(read_side(path_b, b));
+    (void)printf("A: %s\nB: %s\n", path_a, path_b);
+    print_differences(a, b);
+    const tally all = print_rows(a, b);
+    if (all.n == 0)
+        return rt_fail(RT_EUSAGE, "needle: %s and %s have no length, depth and round in common",
+                path_a, path_b);
+    print_summary(a, b, &all);
+    return RT_OK;
+}
+
+rt_status glm_needle_compare(const char *path_a, const char *path_b) {
+    side a = {0};
+    side b = {0};
+    const rt_status status = compare(path_a, path_b, &a, &b);
+    free_side(&a);
+    free_side(&b);
+    return status;
+}
