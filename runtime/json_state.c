@@ -248,6 +248,14 @@ bool glm_json_is_whole(const glm_json_state *state) {
     return state->place == WHOLE;
 }
 
+bool glm_json_is_between_characters(const glm_json_state *state) {
+    return state->place == STRING;
+}
+
+bool glm_json_is_in_array(const glm_json_state *state) {
+    return state->depth > 0 && !is_in_object(state);
+}
+
 glm_json_place glm_json_where(const glm_json_state *state) {
     const enum place place = (enum place)state->place;
     if (place <= FIRST_VALUE) return GLM_JSON_VALUE;

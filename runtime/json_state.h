@@ -37,6 +37,10 @@ typedef enum glm_json_place {
     GLM_JSON_END /* the object is whole */
 } glm_json_place;
 glm_json_place glm_json_where(const glm_json_state *state);
+/* The next byte begins a character of a string, an escape of one too, or ends the string. */
+bool glm_json_is_between_characters(const glm_json_state *state);
+/* What is open last is an array. */
+bool glm_json_is_in_array(const glm_json_state *state);
 /* The object is whole: only white space may follow. */
 bool glm_json_is_whole(const glm_json_state *state);
 

@@ -60,22 +60,41 @@ static const json_t *find_reference(const compiler *c, const char *reference) {
     return NULL;
 }
 
+/* One hop. */
+static rt_status follow_reference(const compiler *c, const json_t **source, const char *where) {
+    const char *reference = json_string_value(json_object_get(*source, "$ref"));
+    RT_TRY(require_alone(*source, "$ref", where));
+    const json_t *target = reference ? find_reference(c, reference) : NULL;
+    if (!target)
+        return rt_fail(RT_EUSAGE,
+                "schema: $ref \"%.60s\" at %s: #, #/$defs/NAME and #/definitions/NAME are followed",
+                reference ? reference : "", where);
+    *source = target;
+    return RT_OK;
+}
+
+static rt_status follow_all(const json_t **source, const char *where) {
+    const json_t *list = json_object_get(*source, "allOf");
+    RT_TRY(require_alone(*source, "allOf", where));
+    if (json_array_size(list) != 1)
+        return rt_fail(RT_EUSAGE, "schema: \"allOf\" at %s is not supported, but of one", where);
+    *source = json_array_get(list, 0);
+    return RT_OK;
+}
+
 /* What a place refers to, in the end. */
 static rt_status follow(const compiler *c, const json_t **source, const char *where) {
-    const json_t *value = json_object_get(*source, "$ref");
-    for (int n_hops = 0; value; n_hops++) {
-        const char *reference = json_string_value(value);
-        RT_TRY(require_alone(*source, "$ref", where));
-        const json_t *target = reference ? find_reference(c, reference) : NULL;
-        if (!target || n_hops == HOPS_MAX)
-            return rt_fail(RT_EUSAGE,
-                    "schema: $ref \"%.60s\" at %s: #, #/$defs/NAME and #/definitions/NAME are "
-                    "followed",
-                    reference ? reference : "", where);
-        *source = target;
-        value = json_object_get(*source, "$ref");
+    for (int n_hops = 0; n_hops <= HOPS_MAX; n_hops++) {
+        if (json_object_get(*source, "$ref"))
+            RT_TRY(follow_reference(c, source, where));
+        else if (json_object_get(*source, "allOf"))
+            RT_TRY(follow_all(source, where));
+        else
+            return RT_OK;
     }
-    return RT_OK;
+    const char *last = json_string_value(json_object_get(*source, "$ref"));
+    return rt_fail(
+            RT_EUSAGE, "schema: $ref \"%.60s\" at %s leads to no schema", last ? last : "", where);
 }
 
 /* The node of a place, listed where it is new. */
@@ -302,7 +321,10 @@ static int by_name(const void *left, const void *right) {
 static rt_status read_object(
         compiler *c, const json_t *source, const char *where, glm_schema_node *node) {
     const json_t *additional = json_object_get(source, "additionalProperties");
-    RT_TRY(rt_calloc(GLM_SCHEMA_NAMES, sizeof *node->names, "names", &node->names));
+    const size_t n_names = json_object_size(json_object_get(source, "properties")) +
+                           json_array_size(json_object_get(source, "required"));
+    RT_TRY(rt_calloc(rt_min64((int64_t)n_names, GLM_SCHEMA_NAMES), sizeof *node->names, "names",
+            &node->names));
     if (json_is_false(additional))
         node->additional = GLM_SCHEMA_NONE;
     else if (additional)
@@ -339,7 +361,7 @@ static rt_status check_keys(const json_t *source, const char *where) {
     const char *key = NULL;
     json_t *value = NULL;
     json_object_foreach((json_t *)(uintptr_t)source, key, value) {
-        bool is_known = is_annotation(key);
+        bool is_known = is_annotation(key) || glm_schema_bounds_key(key);
         for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
             is_known = is_known || strcmp(keys[i], key) == 0;
         if (!is_known)
@@ -357,6 +379,7 @@ static rt_status compile_place(compiler *c, int index) {
     if (json_object_get(source, "anyOf")) return read_any(c, source, where, node);
     if (json_object_get(source, "enum")) return read_values(source, "enum", where, node);
     if (json_object_get(source, "const")) return read_values(source, "const", where, node);
+    RT_TRY(glm_schema_read_bounds(source, where, node->types, &node->bounds));
     if (json_object_get(source, "items"))
         RT_TRY(node_of(c, json_object_get(source, "items"), where, "/items", &node->items));
     return read_object(c, source, where, node);
@@ -385,6 +408,8 @@ static rt_status compile_all(compiler *c) {
         schema->nodes[i] = (glm_schema_node){.types = GLM_TYPE_ALL,
                 .depth = i > 0 ? GLM_SCHEMA_ENDLESS : 0,
                 .object_depth = 1,
+                .array_depth = 1,
+                .bounds = glm_schema_unbounded,
                 .n_alternatives = 1};
     schema->n_nodes = 1; /* GLM_SCHEMA_ANY */
     RT_TRY(node_of(c, c->root, "#", "", &schema->root));

@@ -4,15 +4,18 @@
  *   type          object array string number integer boolean null, or a list of these
  *   properties, required, additionalProperties (true, false, a schema)   at most 64 names of an object
  *   items         one schema of all an array's
+ *   minItems, maxItems, minLength, maxLength
+ *   minimum, maximum, exclusiveMinimum, exclusiveMaximum   of integers, where the type allows no other numbers
  *   enum, const   whole values, alone or beside a type
  *   anyOf         of at most 16, alone at its place
+ *   allOf         of one, alone at its place
  *   $ref          "#", "#/$defs/NAME", "#/definitions/NAME"; alone at its place; recursion may come to an end
  *   title description default examples deprecated readOnly writeOnly $schema $comment $defs definitions
  *                 bind nothing
  *
  * The answer is one object, nested no deeper than GLM_JSON_DEPTH. Stricter than the schema: each name once;
  * enum's and const's values, and names of properties, as they are written compactly; other names beside
- * those without escapes; integers without fraction and exponent. */
+ * those without escapes; integers without fraction and exponent, and where they have a bound within 64 bits. */
 #ifndef GLM_SCHEMA_H
 #define GLM_SCHEMA_H
 
@@ -34,8 +37,9 @@ void glm_schema_free(glm_schema *schema);
 
 /* An object or array that is open. */
 typedef struct glm_schema_frame {
-    int16_t node;  /* what it is bound to */
-    uint64_t seen; /* bit i: name i of that is there */
+    int16_t node; /* what it is bound to */
+    uint64_t
+            seen; /* bit i: name i of that is there; of an array: its items, as far as they count */
 } glm_schema_frame;
 
 /* One way to read what came. */
@@ -47,6 +51,9 @@ typedef struct glm_schema_thread {
     bool is_literal; /* a value of an enum is under way */
     bool is_free;    /* the name under way may be one that is not listed */
     bool is_integer; /* the number under way is to be one */
+    bool is_bounded; /* the string or integer under way is, by `node` */
+    bool is_negative;
+    int64_t so_far; /* of what is bounded: characters, or what the digits make */
     glm_schema_frame frames[GLM_JSON_DEPTH];
 } glm_schema_thread;
 

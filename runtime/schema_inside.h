@@ -24,6 +24,14 @@ typedef struct glm_schema_name {
     bool is_required;
 } glm_schema_name;
 
+/* Each between two, which are in it. */
+typedef struct glm_schema_bounds {
+    int64_t least_items, most_items;
+    int64_t least_length, most_length; /* of a string, in characters */
+    bool has_range;
+    int64_t minimum, maximum; /* of an integer, not below -INT64_MAX */
+} glm_schema_bounds;
+
 /* One of: any, values, or types and what they are bound to. */
 typedef struct glm_schema_node {
     int any[GLM_SCHEMA_THREADS];
@@ -37,8 +45,10 @@ typedef struct glm_schema_node {
     uint64_t required;
     int additional; /* of other names */
     int items;
+    glm_schema_bounds bounds;
     int depth;        /* of the flattest value; of `values`, the deepest */
     int object_depth; /* of the flattest object */
+    int array_depth;  /* of the flattest array */
 } glm_schema_node;
 
 struct glm_schema {
@@ -46,6 +56,17 @@ struct glm_schema {
     int n_nodes;
     int root;
 };
+
+/* None. */
+extern const glm_schema_bounds glm_schema_unbounded;
+/* Of a place whose types are known. RT_EUSAGE: what cannot be bound to, or leaves nothing. */
+RT_MUST_CHECK rt_status glm_schema_read_bounds(
+        const json_t *source, const char *where, unsigned types, glm_schema_bounds *bounds);
+bool glm_schema_bounds_key(const char *key);
+bool glm_schema_has_length(const glm_schema_bounds *bounds);
+/* An integer within the bounds is, or begins with, these digits; at least one came. */
+bool glm_schema_is_in_range(const glm_schema_bounds *bounds, bool is_negative, int64_t digits);
+bool glm_schema_begins_in_range(const glm_schema_bounds *bounds, bool is_negative, int64_t digits);
 
 /* n_alternatives of every node, from 1. The node that has more than GLM_SCHEMA_THREADS, as one that is reached from
  * itself has; GLM_SCHEMA_NONE: there is none. */

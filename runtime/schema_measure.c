@@ -26,6 +26,11 @@ static int flattest_object(const glm_schema *schema, const glm_schema_node *node
     return (int)rt_min64(depth, GLM_SCHEMA_ENDLESS);
 }
 
+static int flattest_array(const glm_schema *schema, const glm_schema_node *node) {
+    const int items = node->bounds.least_items > 0 ? schema->nodes[node->items].depth : 0;
+    return (int)rt_min64(1 + items, GLM_SCHEMA_ENDLESS);
+}
+
 /* Of the flattest value, as far as is known by now. */
 static int measure(const glm_schema *schema, glm_schema_node *node) {
     int least = GLM_SCHEMA_ENDLESS;
@@ -34,8 +39,10 @@ static int measure(const glm_schema *schema, glm_schema_node *node) {
         least = (int)rt_min64(least, schema->nodes[node->any[i]].depth);
     if (node->n_any > 0) return least;
     node->object_depth = flattest_object(schema, node);
+    node->array_depth = flattest_array(schema, node);
     if (node->types & ~(unsigned)(GLM_TYPE_OBJECT | GLM_TYPE_ARRAY)) return 0;
-    return node->types & GLM_TYPE_ARRAY ? 1 : node->object_depth;
+    if (node->types & GLM_TYPE_ARRAY) least = node->array_depth;
+    return node->types & GLM_TYPE_OBJECT ? (int)rt_min64(least, node->object_depth) : least;
 }
 
 int glm_schema_measure(glm_schema *schema) {

@@ -5,12 +5,14 @@
  *   an enum's value   follow_value  narrows the values that begin with what came
  *   a name            follow_name   narrows the names; at its end, what its value is bound to
  *   , ] }             behind_value  whether there may be more, or an end
+ *   what is bounded   keeps_within  whether it may be longer, or over
  *
  * A thread that goes on can come to its end: names are begun, and objects opened, only where there is a value
  * flat enough for what depth is left. */
 #include <stddef.h>
 #include <string.h>
 
+#include "base/size.h"
 #include "schema_inside.h"
 
 typedef struct reader {
@@ -18,6 +20,8 @@ typedef struct reader {
     glm_schema_state *out;
     glm_json_place before; /* where the byte stands */
     glm_json_place after;
+    bool is_between_characters; /* of a string, before the byte */
+    bool is_item;               /* what begins */
     uint8_t byte;
 } reader;
 
@@ -26,7 +30,8 @@ typedef struct reader {
 static bool is_same(const glm_schema_thread *a, const glm_schema_thread *b) {
     if (a->node != b->node || a->lo != b->lo || a->hi != b->hi || a->pos != b->pos ||
             a->depth != b->depth || a->is_literal != b->is_literal || a->is_free != b->is_free ||
-            a->is_integer != b->is_integer)
+            a->is_integer != b->is_integer || a->is_bounded != b->is_bounded ||
+            a->is_negative != b->is_negative || a->so_far != b->so_far)
         return false;
     for (int i = 0; i < a->depth; i++)
         if (a->frames[i].node != b->frames[i].node || a->frames[i].seen != b->frames[i].seen)
@@ -56,10 +61,16 @@ static bool fits(const reader *r, int node, int depth) {
     return node != GLM_SCHEMA_NONE && depth + node_at(r, node)->depth <= GLM_JSON_DEPTH;
 }
 
-/* The value is over: nothing of it counts any more. */
-static void end_value(reader *r, glm_schema_thread *thread) {
+/* Nothing counts any more of the value that is over. */
+static void forget(glm_schema_thread *thread) {
     thread->node = thread->lo = thread->hi = thread->pos = 0;
     thread->is_literal = thread->is_free = thread->is_integer = false;
+    thread->is_bounded = thread->is_negative = false;
+    thread->so_far = 0;
+}
+
+static void end_value(reader *r, glm_schema_thread *thread) {
+    forget(thread);
     keep(r, thread);
 }
 
@@ -97,9 +108,56 @@ static bool end_number(const reader *r, glm_schema_thread *thread) {
     const char *text = node_at(r, thread->node)->values[thread->lo];
     if (!is_number(text)) return true; /* one inside of an object or array */
     const bool is_whole = text[thread->pos] == '\0';
-    thread->lo = thread->hi = thread->pos = 0;
-    thread->is_literal = false;
+    forget(thread);
     return is_whole;
+}
+
+/* ---- what is bounded ------------------------------------------------------------------------- */
+
+static bool is_string_within(const reader *r, glm_schema_thread *thread) {
+    const glm_schema_bounds *bounds = &node_at(r, thread->node)->bounds;
+    if (!r->is_between_characters) return true;
+    if (r->byte == '"') return thread->so_far >= bounds->least_length;
+    return ++thread->so_far <= bounds->most_length;
+}
+
+static bool is_integer_within(const reader *r, glm_schema_thread *thread) {
+    const glm_schema_bounds *bounds = &node_at(r, thread->node)->bounds;
+    if (r->after != GLM_JSON_IN_NUMBER)
+        return glm_schema_is_in_range(bounds, thread->is_negative, thread->so_far);
+    const int64_t digit = r->byte - '0';
+    if (digit < 0 || digit > 9 || !rt_checked_mul(thread->so_far, 10, &thread->so_far) ||
+            !rt_checked_add(thread->so_far, digit, &thread->so_far))
+        return false;
+    return glm_schema_begins_in_range(bounds, thread->is_negative, thread->so_far);
+}
+
+/* What came of the value, with this byte, is within its bounds, or can come to be. */
+static bool keeps_within(const reader *r, glm_schema_thread *thread) {
+    if (r->before == GLM_JSON_IN_STRING) return is_string_within(r, thread);
+    return is_integer_within(r, thread);
+}
+
+/* The value that begins is bounded, if its node has bounds. */
+static bool bind(const reader *r, glm_schema_thread *thread, int index) {
+    const glm_schema_bounds *bounds = &node_at(r, index)->bounds;
+    thread->is_bounded = r->byte == '"' ? glm_schema_has_length(bounds)
+                                        : thread->is_integer && bounds->has_range;
+    if (!thread->is_bounded) return true;
+    thread->node = (int16_t)index;
+    if (r->byte == '"') return true;
+    thread->is_negative = r->byte == '-';
+    return thread->is_negative ? bounds->minimum < 0 : keeps_within(r, thread);
+}
+
+/* One more item; beyond what is asked of their number none counts. */
+static bool add_item(const reader *r, glm_schema_thread *thread) {
+    glm_schema_frame *frame = &thread->frames[thread->depth - 1];
+    const glm_schema_bounds *bounds = &node_at(r, frame->node)->bounds;
+    const bool has_most = bounds->most_items < INT64_MAX;
+    if (has_most && (int64_t)frame->seen >= bounds->most_items) return false;
+    if (has_most || (int64_t)frame->seen < bounds->least_items) frame->seen++;
+    return true;
 }
 
 /* ---- values ---------------------------------------------------------------------------------- */
@@ -124,7 +182,8 @@ static unsigned types_of(uint8_t byte) {
 
 static void open(reader *r, glm_schema_thread *thread, int index) {
     const glm_schema_node *node = node_at(r, index);
-    if (r->byte == '{' && thread->depth + node->object_depth > GLM_JSON_DEPTH) return;
+    const int flattest = r->byte == '{' ? node->object_depth : node->array_depth;
+    if (thread->depth + flattest > GLM_JSON_DEPTH) return;
     thread->frames[thread->depth++] = (glm_schema_frame){.node = (int16_t)index};
     thread->node = (int16_t)(r->byte == '[' ? node->items : GLM_SCHEMA_ANY);
     keep(r, thread);
@@ -148,7 +207,7 @@ static void begin_value(reader *r, glm_schema_thread *thread, int index) {
         next.node = GLM_SCHEMA_ANY;
         if (r->byte == '{' || r->byte == '[')
             open(r, &next, index);
-        else
+        else if (bind(r, &next, index))
             keep(r, &next);
     }
 }
@@ -221,18 +280,29 @@ static void close_object(reader *r, glm_schema_thread *thread) {
     end_value(r, thread);
 }
 
+static void close_array(reader *r, glm_schema_thread *thread) {
+    const glm_schema_frame *frame = &thread->frames[thread->depth - 1];
+    if ((int64_t)frame->seen < node_at(r, frame->node)->bounds.least_items) return;
+    thread->depth--;
+    end_value(r, thread);
+}
+
+static bool takes_more_items(const reader *r, const glm_schema_thread *thread) {
+    const glm_schema_frame *frame = &thread->frames[thread->depth - 1];
+    return (int64_t)frame->seen < node_at(r, frame->node)->bounds.most_items;
+}
+
 static void behind_value(reader *r, glm_schema_thread *thread) {
     const glm_schema_node *node = node_at(r, thread->frames[thread->depth - 1].node);
     if (r->byte == '}') {
         close_object(r, thread);
     } else if (r->byte == ']') {
-        thread->depth--;
-        end_value(r, thread);
+        close_array(r, thread);
     } else if (r->byte != ',') { /* white space behind a number */
         end_value(r, thread);
     } else if (r->after == GLM_JSON_VALUE) {
         thread->node = (int16_t)node->items;
-        keep(r, thread);
+        if (takes_more_items(r, thread)) keep(r, thread);
     } else if (takes_other_names(r, thread) || has_name(r, thread, 0, node->n_names)) {
         thread->node = 0;
         keep(r, thread);
@@ -243,15 +313,17 @@ static void behind_value(reader *r, glm_schema_thread *thread) {
 
 static void follow(reader *r, glm_schema_thread *thread) {
     const bool ends_number = r->before == GLM_JSON_IN_NUMBER && r->after != GLM_JSON_IN_NUMBER;
+    if (thread->is_bounded && !keeps_within(r, thread)) return;
     if (ends_number && !end_number(r, thread)) return;
     if (thread->is_literal) {
         follow_value(r, thread);
     } else if (ends_number) {
-        thread->is_integer = false;
+        forget(thread);
         behind_value(r, thread);
     } else if (r->before == GLM_JSON_VALUE && r->byte == ']') {
         behind_value(r, thread);
     } else if (r->before == GLM_JSON_VALUE) {
+        if (r->is_item && !add_item(r, thread)) return;
         begin_value(r, thread, thread->depth > 0 ? thread->node : r->schema->root);
     } else if (r->before == GLM_JSON_NAME) {
         if (r->byte == '}')
@@ -279,7 +351,12 @@ static bool is_space(uint8_t byte) {
 bool glm_schema_take(
         const glm_schema *schema, glm_schema_state *state, glm_json_state *json, uint8_t byte) {
     glm_schema_state next;
-    reader r = {.schema = schema, .out = &next, .before = glm_json_where(json), .byte = byte};
+    reader r = {.schema = schema,
+            .out = &next,
+            .before = glm_json_where(json),
+            .is_between_characters = glm_json_is_between_characters(json),
+            .is_item = glm_json_is_in_array(json),
+            .byte = byte};
     next.n_threads = 0;
     if (state->n_threads == 0) { /* nothing came yet */
         memset(&state->threads[0], 0, sizeof state->threads[0]);

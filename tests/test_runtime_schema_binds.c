@@ -60,14 +60,44 @@ static json_t *draw_any(int depth) {
     return json_pack("{s:o, s:s}", "anyOf", list, "title", "any");
 }
 
+/* Of the two, neither, one or both. */
+static void add_bounds(
+        json_t *schema, const char *least, const char *most, int64_t from, int64_t n) {
+    const int64_t bound = from + below(n);
+    if (below(3)) (void)json_object_set_new(schema, least, json_integer(bound));
+    if (below(3)) (void)json_object_set_new(schema, most, json_integer(bound + below(n)));
+}
+
+static json_t *draw_array(int depth) {
+    json_t *schema = json_pack("{s:s, s:o}", "type", "array", "items", draw_schema(depth + 1));
+    if (below(2)) add_bounds(schema, "minItems", "maxItems", 0, 3);
+    return schema;
+}
+
+/* About a power of ten, on either side of it, and of zero. */
+static json_t *draw_integer(void) {
+    static const int64_t from[] = {-12, 0, 7, 95, -1005, 1000000};
+    json_t *schema = json_pack("{s:s}", "type", "integer");
+    add_bounds(schema, below(2) ? "minimum" : "exclusiveMinimum", "maximum", from[below(6)], 20);
+    if (below(4) == 0) (void)json_object_set_new(schema, "exclusiveMaximum", json_real(1000020.5));
+    return schema;
+}
+
+static json_t *draw_bounded(void) {
+    if (below(2)) return draw_integer();
+    json_t *schema = json_pack("{s:[s, s]}", "type", "string", below(2) ? "null" : "string");
+    add_bounds(schema, "minLength", "maxLength", 0, 4);
+    return schema;
+}
+
 static json_t *draw_schema(int depth) {
     static const char *const types[] = {"string", "number", "integer", "boolean", "null"};
-    switch (depth > 1 ? 4 + below(4) : below(9)) {
+    switch (depth > 1 ? 4 + below(5) : below(11)) {
     case 0:
     case 1:
         return draw_object(depth);
     case 2:
-        return json_pack("{s:s, s:o}", "type", "array", "items", draw_schema(depth + 1));
+        return draw_array(depth);
     case 3:
         return draw_any(depth);
     case 4:
@@ -77,6 +107,10 @@ static json_t *draw_schema(int depth) {
     case 6:
         return json_pack("{s:s}", "$ref", below(3) ? "#/$defs/one" : "#/$defs/two");
     case 8:
+        return draw_bounded();
+    case 9:
+        return json_pack("{s:[o]}", "allOf", draw_schema(depth + 1));
+    case 10:
         return below(2) ? json_object() : json_pack("{s:{s:s}}", "const", "k", types[below(5)]);
     default:
         return json_pack("{s:s}", "type", types[below(5)]);
@@ -93,6 +127,8 @@ static json_t *draw_root(void) {
 /* ---- a validator ----------------------------------------------------------------------------- */
 
 static const json_t *resolve(const json_t *root, const json_t *schema) {
+    if (json_object_get(schema, "allOf"))
+        return resolve(root, json_array_get(json_object_get(schema, "allOf"), 0));
     const char *reference = json_string_value(json_object_get(schema, "$ref"));
     if (!reference) return schema;
     return resolve(
@@ -124,6 +160,34 @@ static bool is_valid_object(const json_t *root, const json_t *schema, const json
     return true;
 }
 
+/* Characters of a string, items of an array, or the number itself. */
+static int64_t size_of(const json_t *value) {
+    const char *text = json_string_value(value);
+    int64_t n = 0;
+    if (!text)
+        return json_is_array(value) ? (int64_t)json_array_size(value) : json_integer_value(value);
+    for (; *text; text++) n += ((uint8_t)*text & 0xc0) != 0x80;
+    return n;
+}
+
+static bool is_within_bounds(const json_t *schema, const json_t *value) {
+    static const char *const keys[][2] = {{"minItems", "maxItems"}, {"minLength", "maxLength"},
+            {"minimum", "maximum"}, {"exclusiveMinimum", "exclusiveMaximum"}};
+    const int kind = json_is_array(value) ? 0 : json_is_string(value) ? 1 : 2;
+    bool is_right = true;
+    if (kind == 2 && !json_is_integer(value)) return true;
+    for (int i = kind; i <= kind + (kind == 2); i++) {
+        const json_t *least = json_object_get(schema, keys[i][0]);
+        const json_t *most = json_object_get(schema, keys[i][1]);
+        const double size = (double)size_of(value);
+        const double at_least = json_number_value(least) + (i == 3);
+        is_right = is_right && (!least || size >= at_least) &&
+                   (!most || (i == 3 ? size < json_number_value(most)
+                                     : size <= json_number_value(most)));
+    }
+    return is_right;
+}
+
 static bool is_one_of(const json_t *list, const json_t *value) {
     size_t i = 0;
     const json_t *one = NULL;
@@ -150,6 +214,7 @@ static bool is_valid(const json_t *root, const json_t *schema, const json_t *val
     if (json_object_get(schema, "enum") && !is_one_of(json_object_get(schema, "enum"), value))
         return false;
     if (constant && !json_equal(constant, value)) return false;
+    if (!is_within_bounds(schema, value)) return false;
     is_right = !any;
     json_array_foreach(any, i, one) is_right = is_right || is_valid(root, one, value);
     if (json_is_array(value) && items)
@@ -252,7 +317,8 @@ static bool is_required(const json_t *schema, const char *name) {
 
 /* NULL: none was found, which happens where it is deep. */
 static json_t *draw_value(const json_t *root, const json_t *schema, int depth) {
-    json_t *values = json_pack("[s, s, i, f, b, n, i, {}, []]", "a\"b", "", 12, 1.5, true, 0);
+    json_t *values = json_pack("[s, s, i, f, b, n, i, {}, [], s, s, i, i, i]", "a\"b", "", 12, 1.5,
+            true, 0, "\xc3\xa9\xf0\x9f\x98\x80", "abcdef", -5, 100, 1000010);
     json_t *found = NULL;
     schema = resolve(root, schema);
     const json_t *any = json_object_get(schema, "anyOf");
@@ -267,7 +333,7 @@ static json_t *draw_value(const json_t *root, const json_t *schema, int depth) {
         found = json_incref(json_array_get(list, (size_t)below((int64_t)json_array_size(list))));
     } else if (depth < 8 && type && strcmp(type, "array") == 0) {
         found = json_array();
-        for (int64_t n = below(3); n > 0; n--)
+        for (int64_t n = below(4); n > 0; n--)
             (void)json_array_append_new(
                     found, draw_value(root, json_object_get(schema, "items"), depth + 1));
     } else if (depth < 8 && type && strcmp(type, "object") == 0) {
@@ -281,8 +347,12 @@ static json_t *draw_value(const json_t *root, const json_t *schema, int depth) {
         if (json_is_object(json_object_get(schema, "additionalProperties")) && below(2))
             (void)json_object_set_new(found, "other",
                     draw_value(root, json_object_get(schema, "additionalProperties"), depth + 1));
+    } else if (type && strcmp(type, "integer") == 0) {
+        const json_t *least = json_object_get(schema, "minimum");
+        if (!least) least = json_object_get(schema, "exclusiveMinimum");
+        found = json_integer((int64_t)json_number_value(least) + below(5) - 1);
     } else {
-        found = json_incref(json_array_get(values, (size_t)below(9)));
+        found = json_incref(json_array_get(values, (size_t)below(14)));
     }
     json_decref(values);
     return found;
@@ -373,6 +443,96 @@ static void check_texts(void) {
     check_text(numbers, "{\"n\":\"12\"}", false);
 }
 
+/* Of one property, n, that is bound to `schema`. */
+static void check_property(const char *schema, const char *text, bool is_taken) {
+    char source[400];
+    (void)snprintf(
+            source, sizeof source, "{\"properties\":{\"n\":%s},\"required\":[\"n\"]}", schema);
+    check_text(source, text, is_taken);
+}
+
+/* Whether a text may begin so. */
+static void check_beginning(const char *source, const char *text, bool is_taken) {
+    json_t *root = json_loads(source, 0, NULL);
+    glm_schema *schema = NULL;
+    bool is_whole = false;
+    require(glm_schema_compile(root, &schema), source);
+    expect(takes(schema, text, &is_whole) == is_taken, is_taken ? "not taken" : "taken", text);
+    glm_schema_free(schema);
+    json_decref(root);
+}
+
+/* What could not come to an end is not begun: a comma behind the last item, a minus, a digit too many, and an
+ * array that has no room for the object it must have. */
+static void check_beginnings(void) {
+    static const char arrays[] =
+            "{\"$defs\":{\"a\":{\"type\":[\"array\",\"null\"],\"minItems\":1,\"items\":{\"type\":\"object\","
+            "\"properties\":{\"x\":{\"$ref\":\"#/$defs/a\"}},\"required\":[\"x\"]}}},"
+            "\"properties\":{\"x\":{\"$ref\":\"#/$defs/a\"}}}";
+    static const char two[] = "{\"properties\":{\"n\":{\"type\":\"array\",\"maxItems\":2}}}";
+    static const char ages[] =
+            "{\"properties\":{\"n\":{\"type\":\"integer\",\"minimum\":18,\"maximum\":150}}}";
+    char text[400] = "{\"x\":";
+    check_beginning(two, "{\"n\":[1,2", true);
+    check_beginning(two, "{\"n\":[1,2,", false);
+    check_beginning(ages, "{\"n\":15", true);
+    check_beginning(ages, "{\"n\":16", false);
+    check_beginning(ages, "{\"n\":-", false);
+    for (int i = 0; i < (GLM_JSON_DEPTH - 2) / 2; i++) strcat(text, "[{\"x\":");
+    check_beginning(arrays, text, true);
+    check_beginning(arrays, strcat(text, "["), false);
+}
+
+static void check_lengths(void) {
+    static const char three[] = "{\"type\":\"string\",\"minLength\":3,\"maxLength\":3}";
+    check_property(three, "{\"n\":\"abc\"}", true);
+    check_property(three, "{\"n\":\"ab\"}", false);
+    check_property(three, "{\"n\":\"abcd\"}", false);
+    check_property(three, "{\"n\":\"\xc3\xa9\\n\xf0\x9f\x98\x80\"}", true);
+    check_property(three, "{\"n\":\"\\ud83d\\ude00\\u00e9x\"}", true);
+    check_property(three, "{\"n\":\"\\ud83d\\ude00\\u00e9\"}", false);
+    check_property("{\"type\":\"string\",\"maxLength\":0}", "{\"n\":\"\"}", true);
+    check_property("{\"maxLength\":1}", "{\"n\":[\"abc\"],\"m\":\"abc\"}", true);
+    static const char two[] = "{\"type\":\"array\",\"minItems\":2,\"maxItems\":2}";
+    check_property(two, "{\"n\":[[],[1,2,3]]}", true);
+    check_property(two, "{\"n\":[]}", false);
+    check_property(two, "{\"n\":[1 ]}", false);
+    check_property(two, "{\"n\":[1,2,3]}", false);
+    check_property("{\"type\":\"array\",\"maxItems\":0}", "{\"n\":[ ]}", true);
+    check_property("{\"type\":\"array\",\"maxItems\":0}", "{\"n\":[1]}", false);
+    check_property(
+            "{\"minItems\":3,\"items\":{\"enum\":[[1,2,3,4],5]}}", "{\"n\":[[1,2,3,4],5,5]}", true);
+    check_property(
+            "{\"minItems\":3,\"items\":{\"enum\":[[1,2,3,4],5]}}", "{\"n\":[[1,2,3,4],5]}", false);
+}
+
+static void check_ranges(void) {
+    static const char ages[] = "{\"type\":\"integer\",\"minimum\":18,\"exclusiveMaximum\":151}";
+    check_property(ages, "{\"n\":18}", true);
+    check_property(ages, "{\"n\":99 }", true);
+    check_property(ages, "{\"n\":150}", true);
+    check_property(ages, "{\"n\":17}", false);
+    check_property(ages, "{\"n\":151}", false);
+    check_property(ages, "{\"n\":1}", false);
+    check_property(ages, "{\"n\":0}", false);
+    check_property(ages, "{\"n\":-20}", false);
+    static const char around[] =
+            "{\"type\":[\"integer\",\"null\"],\"minimum\":-12,\"maximum\":3.5}";
+    check_property(around, "{\"n\":null}", true);
+    check_property(around, "{\"n\":-12}", true);
+    check_property(around, "{\"n\":3}", true);
+    check_property(around, "{\"n\":0}", true);
+    check_property(around, "{\"n\":-13}", false);
+    check_property(around, "{\"n\":4}", false);
+    check_property("{\"type\":\"integer\",\"exclusiveMinimum\":0}", "{\"n\":0}", false);
+    check_property(
+            "{\"type\":\"integer\",\"exclusiveMinimum\":0}", "{\"n\":9223372036854775807}", true);
+    check_property(
+            "{\"type\":\"integer\",\"exclusiveMinimum\":0}", "{\"n\":9223372036854775808}", false);
+    check_property("{\"type\":\"integer\",\"maximum\":9223372036854775807}",
+            "{\"n\":92233720368547758070}", false);
+}
+
 static void check_refusal(const char *source, const char *why) {
     json_t *root = json_loads(source, 0, NULL);
     glm_schema *schema = NULL;
@@ -383,6 +543,27 @@ static void check_refusal(const char *source, const char *why) {
 }
 
 static void check_refusals(void) {
+    check_refusal("{\"properties\":{\"a\":{\"type\":\"number\",\"minimum\":0}}}",
+            "\"minimum\" at #/properties/a is not supported");
+    check_refusal("{\"properties\":{\"a\":{\"type\":\"integer\",\"minimum\":2,\"maximum\":1.5}}}",
+            "leaves no integer");
+    check_refusal("{\"properties\":{\"a\":{\"type\":\"integer\",\"exclusiveMinimum\":true}}}",
+            "must be a number");
+    check_refusal(
+            "{\"properties\":{\"a\":{\"maxLength\":-1}}}", "maxLength at #/properties/a must be");
+    check_refusal("{\"properties\":{\"a\":{\"minItems\":2,\"maxItems\":1}}}",
+            "minItems at #/properties/a is more");
+    check_refusal("{\"allOf\":[{},{}]}", "\"allOf\" at #");
+    check_refusal(
+            "{\"$defs\":{\"a\":{\"allOf\":[{\"$ref\":\"#/$defs/a\"}]}},\"$ref\":\"#/$defs/a\"}",
+            "leads to no schema");
+    check_refusal(
+            "{\"properties\":{\"a\":{\"minItems\":1,\"type\":\"array\",\"items\":{\"$ref\":\"#/properties\"}}}}",
+            "$ref");
+    check_refusal(
+            "{\"$defs\":{\"a\":{\"type\":\"array\",\"minItems\":1,\"items\":{\"$ref\":\"#/$defs/a\"}}},"
+            "\"properties\":{\"x\":{\"$ref\":\"#/$defs/a\"}},\"required\":[\"x\"]}",
+            "nested 32 deep");
     check_refusal("{\"properties\":{\"a\":{\"pattern\":\"x\"}}}", "\"pattern\" at #/properties/a");
     check_refusal("{\"type\":\"object\",\"minProperties\":1}", "\"minProperties\" at #");
     check_refusal("{\"items\":{\"oneOf\":[{}]}}", "\"oneOf\" at #/items");
@@ -406,6 +587,9 @@ int main(int argc, char **argv) {
     const uint64_t seed = argc > 1 ? strtoull(argv[1], NULL, 0) : 1;
     const int64_t n = argc > 2 ? strtoll(argv[2], NULL, 0) : getenv("GLM_TEST_FAST") ? 60 : 600;
     check_texts();
+    check_beginnings();
+    check_lengths();
+    check_ranges();
     check_refusals();
     check_many(seed, n);
     printf("%d failures\n", n_failed);
