@@ -5,14 +5,15 @@
 
 #include "base/size.h"
 
-/* Control tokens are no part of a form: what is whole ends by itself. */
 static bool keeps_to_form(const void *context, int32_t id) {
     const glm_answer *answer = context;
     glm_form form;
     int64_t n_bytes = 0;
     bool is_special = false;
     const char *bytes = glm_tokenizer_bytes(answer->tokenizer, id, &n_bytes, &is_special);
-    if (is_special || n_bytes == 0) return false;
+    if (is_special || n_bytes == 0)
+        return glm_form_allows_control(
+                &answer->form, id == glm_tokenizer_specials(answer->tokenizer).observation);
     glm_form_copy(&form, &answer->form);
     return glm_form_take(&form, bytes, n_bytes);
 }
@@ -47,6 +48,8 @@ rt_status glm_answer_put(glm_answer *answer, int32_t id, const char **text, int6
             is_last ? "" : glm_tokenizer_bytes(answer->tokenizer, id, &n_token, &is_special);
     *text = "";
     *n_bytes = 0;
+    if (id >= 0 && id == glm_tokenizer_specials(answer->tokenizer).assistant)
+        glm_form_begin_part(&answer->form);
     if (is_special) return RT_OK;
     if (answer->form.kind != GLM_FORM_FREE && !glm_form_take(&answer->form, bytes, n_token))
         return rt_fail(RT_EUSAGE, "answer: id %" PRId32 " does not keep to the form", id);

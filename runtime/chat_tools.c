@@ -181,6 +181,7 @@ void glm_tools_free(glm_tools *tools) {
     for (int64_t i = 0; i < tools->n_tools; i++) {
         free(tools->tools[i].text);
         free(tools->tools[i].owned_name);
+        glm_schema_free(tools->tools[i].schema);
     }
     free(tools->tools);
     free(tools);

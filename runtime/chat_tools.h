@@ -7,6 +7,7 @@
 #define GLM_CHAT_TOOLS_H
 
 #include "base/status.h"
+#include "schema.h"
 
 typedef enum glm_tool_kind {
     GLM_TOOL_FUNCTION, /* called with a JSON object */
@@ -20,6 +21,9 @@ typedef struct glm_tool {
     const char *name; /* what a call begins with */
     char *text;       /* owned; a function's JSON as the model reads it, else NULL */
     char *owned_name; /* a function's */
+    /* Whoever reads tools for answers that are bound may set these. */
+    bool is_strict;     /* a call keeps to the schema, also where the model need not call */
+    glm_schema *schema; /* owned; what a function's arguments are; NULL: a JSON object */
 } glm_tool;
 
 typedef struct glm_tools {

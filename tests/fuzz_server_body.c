@@ -187,6 +187,12 @@ void fuzz_add_seeds(fuzz_corpus *corpus) {
             "[1,0.5,\"b\",null,{\"c\":[]}]},\"n\":{\"anyOf\":[{\"$ref\":\"#\"},{\"type\":[\"null\",\"integer\"]}]},"
             "\"d\":{\"$ref\":\"#/$defs/d\"}},\"required\":[\"a\",\"x\"],\"additionalProperties\":{},\"$defs\":{"
             "\"d\":{\"type\":\"array\",\"items\":{\"const\":\"k\"}}}}}}}",
+            "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"max_tokens\":4,\"tool_choice\":\"auto\","
+            "\"tools\":[{\"type\":\"function\",\"function\":{\"name\":\"f\",\"strict\":true,\"parameters\":{"
+            "\"properties\":{\"n\":{\"type\":\"integer\",\"minimum\":1}}}}}]}",
+            "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"max_tokens\":4,\"tool_choice\":{\"type\":"
+            "\"any\"},\"tools\":[{\"name\":\"f\",\"strict\":true,\"input_schema\":{\"type\":\"object\"}},"
+            "{\"name\":\"g\",\"input_schema\":{\"oneOf\":[]}}]}",
             "{\"tokens\":[258,260,97,98]}", "{\"name\":\"a.txt\",\"text\":\"Anna is here.\\n\"}",
             "{\"reading\":\"read_1\",\"question\":\"Who?\",\"max_tokens\":9}",
             "{\"reading\":\"read_1\",\"answer\":\"\\\"lives in Rome\\\" [1], and \\\"no\\\"\"}",

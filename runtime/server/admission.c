@@ -201,12 +201,20 @@ static rt_status find_sessions(srv_scheduler *scheduler, source *from, const srv
     }
 }
 
+/* The name is in the prompt. */
+static void begin_call(glm_form *form, const char *name) {
+    bool is_taken = glm_form_take(form, name, (int64_t)strlen(name));
+    is_taken = is_taken && glm_form_take(form, "\n", 1);
+    rt_assert(is_taken);
+}
+
 /* The sequence of one choice, in a slot. */
 static void take_slot(srv_scheduler *scheduler, srv_sequence *sequence) {
     const srv_settings *settings = &sequence->request->settings;
     sequence->answer.tokenizer = scheduler->tokenizer;
     sequence->answer.form = (glm_form){
             .kind = settings->form, .tools = settings->tools, .schema = settings->schema};
+    if (settings->forced_call) begin_call(&sequence->answer.form, settings->forced_call);
     sequence->answer.stop.texts = (const char *const *)settings->stop;
     sequence->answer.stop.n_texts = settings->n_stop;
     sequence->reply.tools = settings->tools;

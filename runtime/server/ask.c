@@ -295,44 +295,6 @@ bool srv_conversation_content(srv_conversation *conversation, const json_t *valu
     return message->content || srv_refuse_status(error, RT_ENOMEM, NULL);
 }
 
-bool srv_conversation_tools(srv_conversation *conversation, const json_t *tools, srv_error *error) {
-    if (!tools || json_is_null(tools)) return true;
-    if (!json_is_array(tools)) return srv_refuse_field(error, "tools", "tools must be an array");
-    if (json_array_size(tools) == 0) return true;
-    if ((int64_t)json_array_size(tools) > srv_limit_of(SRV_TOOLS))
-        return srv_refuse_field(error, "tools",
-                "there are %zu tools, at most %" PRId64 " are taken", json_array_size(tools),
-                srv_limit_of(SRV_TOOLS));
-    char *text = json_dumps(tools, 0);
-    if (!text) return srv_refuse(error, 503, "out_of_memory", NULL, "no memory for the tools");
-    const rt_status status = glm_tools_parse(text, (int64_t)strlen(text), &conversation->tools);
-    free(text);
-    return status == RT_OK || srv_refuse_status(error, status, "tools");
-}
-
-bool srv_conversation_force(srv_conversation *conversation, const char *name, srv_error *error) {
-    const glm_tools *tools = conversation->tools;
-    bool is_known = false;
-    for (int64_t i = 0; tools && i < tools->n_tools; i++)
-        is_known |= strcmp(tools->tools[i].name, name) == 0;
-    if (!is_known)
-        return srv_refuse_field(
-                error, "tool_choice", "tool_choice names %.100s, which is none of the tools", name);
-    conversation->forced_call = strdup(name);
-    return conversation->forced_call || srv_refuse_status(error, RT_ENOMEM, NULL);
-}
-
-bool srv_conversation_require(srv_conversation *conversation, srv_error *error) {
-    conversation->must_call = conversation->tools != NULL;
-    return conversation->must_call || srv_refuse_field(error, "tool_choice",
-                                              "tool_choice wants a call, and there are no tools");
-}
-
-void srv_conversation_forget_tools(srv_conversation *conversation) {
-    glm_tools_free(conversation->tools);
-    conversation->tools = NULL;
-}
-
 bool srv_conversation_render(const srv_conversation *conversation, const srv_options *options,
         glm_ids *out, srv_error *error) {
     const glm_chat chat = {.dialect = options->variant->is_0414 ? GLM_CHAT_0414 : GLM_CHAT_GLM4,
@@ -347,26 +309,11 @@ bool srv_conversation_render(const srv_conversation *conversation, const srv_opt
     return status == RT_OK || srv_refuse_status(error, status, "messages");
 }
 
-/* What a named tool is called with: of a function, a JSON object. */
-static glm_form_kind form_of_call(const srv_conversation *conversation) {
-    for (int64_t i = 0; i < conversation->tools->n_tools; i++) {
-        const glm_tool *tool = &conversation->tools->tools[i];
-        if (strcmp(tool->name, conversation->forced_call) == 0 && tool->kind == GLM_TOOL_FUNCTION)
-            return GLM_FORM_JSON;
-    }
-    return GLM_FORM_FREE;
-}
-
 bool srv_conversation_hand_over(srv_conversation *conversation, const srv_options *options,
         srv_request *request, srv_error *error) {
     srv_settings *settings = &request->settings;
     if (!srv_conversation_render(conversation, options, &request->prompt, error)) return false;
-    if (conversation->forced_call)
-        settings->form = form_of_call(conversation);
-    else if (conversation->must_call)
-        settings->form = GLM_FORM_CALL;
-    else if (settings->form != GLM_FORM_FREE && conversation->tools)
-        settings->form = GLM_FORM_ANSWER;
+    settings->form = srv_conversation_form(conversation, settings->form);
     settings->tools = conversation->tools;
     settings->forced_call = conversation->forced_call;
     conversation->tools = NULL;

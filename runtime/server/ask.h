@@ -30,7 +30,7 @@ void *srv_conversation_own(srv_conversation *conversation, void *memory);
  * `where` names it. */
 bool srv_conversation_content(srv_conversation *conversation, const json_t *value,
         const char *where, glm_message *message, srv_error *error);
-/* Tools in OpenAI's form. */
+/* Tools in OpenAI's form; "strict" is read of each, too, or of its function. */
 bool srv_conversation_tools(srv_conversation *conversation, const json_t *tools, srv_error *error);
 /* The tool of that name is to be called. */
 bool srv_conversation_force(srv_conversation *conversation, const char *name, srv_error *error);
@@ -38,6 +38,8 @@ bool srv_conversation_force(srv_conversation *conversation, const char *name, sr
 bool srv_conversation_require(srv_conversation *conversation, srv_error *error);
 /* None is. */
 void srv_conversation_forget_tools(srv_conversation *conversation);
+/* What its answer is bound to, whose response_format alone is `form`. */
+glm_form_kind srv_conversation_form(const srv_conversation *conversation, glm_form_kind form);
 /* Its ids, [gMASK]<sop> first, up to where the model speaks. */
 bool srv_conversation_render(const srv_conversation *conversation, const srv_options *options,
         glm_ids *out, srv_error *error);

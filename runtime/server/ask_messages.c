@@ -11,7 +11,7 @@ enum { WHERE_BYTES = 64 };
 
 /* ---- tools ----------------------------------------------------------------------------------- */
 
-/* {"name", "description", "input_schema"} -> OpenAI's form. */
+/* {"name", "description", "input_schema", "strict"} -> OpenAI's form; what the model reads is without the last. */
 static json_t *function_of(const json_t *tool) {
     json_t *function = json_object();
     json_t *name = json_object_get(tool, "name");
@@ -20,7 +20,8 @@ static json_t *function_of(const json_t *tool) {
     if (name) (void)json_object_set(function, "name", name);
     if (description) (void)json_object_set(function, "description", description);
     if (schema) (void)json_object_set(function, "parameters", schema);
-    return json_pack("{s:s, s:o}", "type", "function", "function", function);
+    return json_pack("{s:s, s:o, s:O?}", "type", "function", "function", function, "strict",
+            json_object_get(tool, "strict"));
 }
 
 static bool read_tools(const json_t *body, srv_conversation *conversation, srv_error *error) {

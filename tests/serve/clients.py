@@ -221,6 +221,32 @@ def parsed():
     check(isinstance(weather, Weather) and weather.sky in ("clear", "grey"), weather)
 
 
+class City(pydantic.BaseModel):
+    """Weather of a city."""
+    city: typing.Literal["Oslo", "Rome"]
+    days: typing.Optional[typing.Annotated[int, pydantic.Field(ge=1, le=7)]] = None
+
+
+def strict_tools():
+    """The model would call with Paris, which is none of the class: a call is of it, though the model need not call. The
+    client makes the schema, and one of the class of the arguments."""
+    tool = openai.pydantic_function_tool(City, name=TOOL_NAME)
+    how = dict(model="model", messages=CALL_MESSAGES, temperature=0, max_tokens=900)
+    for choice in ("auto", "required"):
+        answer = client.chat.completions.parse(**how, tools=[tool], tool_choice=choice).choices[0]
+        check(answer.finish_reason == "tool_calls", answer)
+        city = answer.message.tool_calls[0].function.parsed_arguments
+        check(isinstance(city, City) and city.city in ("Oslo", "Rome"), city)
+    schema = {"type": "object", "properties": {"city": {"enum": ["Oslo", "Rome"]}}, "required": ["city"],
+              "additionalProperties": False}
+    for strict in (True, False):
+        tool = {"name": TOOL_NAME, "description": "Weather of a city.", "input_schema": schema, "strict": strict}
+        reply = claude.messages.create(model="model", max_tokens=900, messages=CALL_MESSAGES, tools=[tool],
+                                       extra_body=GREEDY, stop_sequences=["#"])
+        check(reply.content[0].name == TOOL_NAME, reply)
+        check(reply.content[0].input["city"] in (("Oslo", "Rome") if strict else ("Paris",)), strict, reply)
+
+
 def messages():
     reply = claude.messages.create(
         model="model", max_tokens=200, messages=MESSAGES, extra_body=GREEDY, system="Be brief.")
@@ -328,7 +354,7 @@ def plain():
 
 
 for case in (models, chat, chat_stream, parts_and_roles, continued, settings, logprobs, parsed,
-             completions, tools, forced_tool, messages, message_tools, errors, jobs, plain):
+             completions, tools, forced_tool, strict_tools, messages, message_tools, errors, jobs, plain):
     started = time.time()
     case()
     print(f"{case.__name__}: {time.time() - started:.2f} s")

@@ -116,6 +116,84 @@ def calls():
         check(reply["content"][0]["name"] in NAMES, reply)
 
 
+# Two whose calls can be told apart by what they are called with; and one that cannot be bound to.
+SCHEMAS = {
+    "book": {"type": "object", "additionalProperties": False, "required": ["city", "nights"], "properties": {
+        "city": {"enum": ["Oslo", "Rome"], "description": "where"}, "nights": {"type": "integer", "minimum": 1, "maximum": 14},
+        "guests": {"type": "array", "minItems": 1, "maxItems": 2, "items": {"$ref": "#/$defs/guest"}}},
+        "$defs": {"guest": {"type": "string", "minLength": 1, "maxLength": 3}}},
+    "note": {"type": "object", "additionalProperties": False, "required": ["sure"], "properties": {
+        "sure": {"anyOf": [{"type": "boolean"}, {"type": "null"}], "default": None}}}}
+UNKNOWN = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^x"}}}
+
+
+def of_tool(call, is_whole):
+    """A call's arguments are of its tool's schema, which is said here in Python."""
+    if not is_whole:
+        return
+    value = json.loads(call["arguments"])
+    if call["name"] == "note":
+        check(list(value) == ["sure"] and value["sure"] in (True, False, None), value)
+        return
+    check(call["name"] == "book" and {"city", "nights"} <= set(value) <= {"city", "nights", "guests"}, value)
+    check(value["city"] in ("Oslo", "Rome") and type(value["nights"]) is int and 1 <= value["nights"] <= 14, value)
+    guests = value.get("guests", ["x"])
+    check(1 <= len(guests) <= 2 and all(isinstance(guest, str) and 1 <= len(guest) <= 3 for guest in guests), value)
+
+
+def called_with(strict=None):
+    function = [{"name": name, "parameters": schema} for name, schema in SCHEMAS.items()]
+    return [{"type": "function", "function": one | ({"strict": strict} if strict is not None else {})} for one in function]
+
+
+def bound_calls():
+    """The name decides which schema a call keeps to, strict or not, named or any, with a form of the answer or without."""
+    seen = {}
+    for seed, strict in enumerate((None, False, True)):
+        for choice in ask(n=8, seed=seed, tools=called_with(strict=strict), tool_choice="required", max_tokens=200)["choices"]:
+            call, is_whole = choice["message"]["tool_calls"][0]["function"], choice["finish_reason"] == "tool_calls"
+            of_tool(call, is_whole)
+            seen[call["name"]] = seen.get(call["name"], 0) + is_whole
+    check(min(seen["book"], seen["note"]) >= 1, seen)
+    for seed in range(3):
+        for name in SCHEMAS:
+            choice = ask(seed=seed, tools=called_with(), max_tokens=200,
+                         tool_choice={"type": "function", "function": {"name": name}})["choices"][0]
+            call = choice["message"]["tool_calls"][0]["function"]
+            check(call["name"] == name, call)
+            of_tool(call, choice["finish_reason"] == "tool_calls")
+        for choice in ask(n=4, seed=seed, tools=called_with(), response_format=FORM)["choices"]:
+            for made in choice["message"].get("tool_calls", []):
+                of_tool(made["function"], choice["finish_reason"] == "tool_calls")
+        claude_tools = [{"name": name, "input_schema": schema} for name, schema in SCHEMAS.items()]
+        reply = ask(MESSAGES, seed=seed, tools=claude_tools, tool_choice={"type": "any"}, max_tokens=200)
+        block = reply["content"][0]
+        of_tool({"name": block["name"], "arguments": json.dumps(block["input"])}, reply["stop_reason"] == "tool_use")
+
+
+def unbound_calls():
+    """Of a schema that is not understood: an object, as of one that is not given; where it is strict, no answer."""
+    for parameters in ({"parameters": UNKNOWN}, {}):
+        tool = {"type": "function", "function": {"name": "get"} | parameters}
+        for choice in ask(n=4, seed=1, tools=[tool], tool_choice="required")["choices"]:
+            is_call(choice["message"]["tool_calls"][0], choice["finish_reason"] == "tool_calls")
+    for path, tool in ((CHAT, {"type": "function", "function": {"name": "get", "parameters": UNKNOWN, "strict": True}}),
+                       (MESSAGES, {"name": "get", "input_schema": UNKNOWN, "strict": True})):
+        status, answer = server.ask("POST", path, {**HOW, "tools": [tool]})
+        check(status == 400 and 'tools[0], which is strict: schema: "pattern" at #/properties/a' in answer["error"]["message"], answer)
+    none = {"type": "function", "function": {"name": "get", "strict": True}}
+    call = ask(tools=[none], tool_choice="required")["choices"][0]["message"]["tool_calls"][0]["function"]
+    check("".join(call["arguments"].split()) in ("{}", "{", ""), call)
+
+
+def strict_and_free():
+    """Where it need not call, a strict tool changes no answer that is none. Beside the function, strict is not read by the model."""
+    for seed in range(2):
+        texts = [ask(seed=seed, tools=[tool | {"strict": strict} for tool in called_with()], max_tokens=40)["choices"][0]
+                 ["message"]["content"] for strict in (True, False)]
+        check(texts[0] == texts[1], texts)
+
+
 def streamed():
     """Pieces of arguments that make the whole answer's."""
     how = {"tools": TOOLS, "tool_choice": "required", "seed": 3}
@@ -144,5 +222,5 @@ def refused():
     check(ask(**both)["choices"][0]["message"]["content"].lstrip()[:1] in ("", "{"))
 
 
-for case in (objects, schemas, calls, either, streamed, refused):
+for case in (objects, schemas, calls, bound_calls, unbound_calls, strict_and_free, either, streamed, refused):
     case()
