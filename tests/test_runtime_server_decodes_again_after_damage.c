@@ -1,0 +1,163 @@
+/* What an answer lost on disk is computed again, also where that is found beside another prompt's prefill, which gives
+ * way: both answers are the ones without damage.
+ *
+ * Method: serve's scheduler, step by step, over the embedded model with fp8 pages, of which a step that failed takes
+ * rows with it: one answer is decoded to where the next step fills a page; then a piece of another prompt is begun,
+ * and the last layer of what the first one streams is spoiled. */
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "help_check.h"
+#include "help_kv_vault.h"
+#include "help_needle.h"
+#include "runtime/server/ask.h"
+#include "runtime/server/schedule.h"
+
+enum {
+    CONTEXT = 6000,
+    CHUNK = 512,
+    PROMPT = 4250,
+    PAGE = 128,
+    ANSWER = 200,
+    ANSWER_BESIDE = 5,
+    TEXT_BYTES = 512
+};
+
+static char dir[64];
+
+static void remove_all(void) {
+    if (*dir) kvh_remove_tree(dir);
+    *dir = '\0';
+}
+
+/* ---- serve without its routes ---------------------------------------------------------------- */
+
+static srv_options options;
+static srv_scheduler *scheduler;
+
+static void open_engine(const char *model) {
+    static glm_config config;
+    static glm_variant variant;
+    static glm_tokenizer *tokenizer;
+    const char *dirs[] = {dir};
+    const glm_options engine_options = {.model_dir = model,
+            .device = "cpu",
+            .kv_dtype = "fp8",
+            .max_len = CONTEXT,
+            .chunk = CHUNK,
+            .host_kv_bytes = INT64_C(16) << 20, /* a window, and the last rows */
+            .kv_disk_dirs = dirs,
+            .n_kv_disk_dirs = 1,
+            .persists = true,
+            .max_seqs = 2};
+    (void)snprintf(dir, sizeof dir, "/tmp/damage-XXXXXX");
+    CHECK(mkdtemp(dir));
+    help_require(glm_config_load(engine_options.model_dir, &config), "config");
+    help_require(glm_tokenizer_load(engine_options.model_dir, &tokenizer), "tokenizer");
+    options = (srv_options){
+            .model_name = "model", .tokenizer = tokenizer, .config = &config, .variant = &variant};
+    help_require(srv_scheduler_create(tokenizer, 2, &scheduler), "scheduler");
+    help_require(glm_engine_open(&engine_options, &scheduler->engine), "engine");
+    scheduler->plan = *glm_engine_plan(scheduler->engine);
+    scheduler->context = CONTEXT;
+    scheduler->state = SRV_READY;
+}
+
+static void close_engine(void) {
+    srv_scheduler_stop(scheduler);
+    srv_forget_prefixes(scheduler);
+    glm_engine_close(scheduler->engine);
+    srv_scheduler_free(scheduler);
+    glm_tokenizer_free((glm_tokenizer *)(uintptr_t)options.tokenizer);
+    remove_all();
+}
+
+/* A prompt of words, none of them twice, and then its beginning, which the model goes on with. */
+static srv_request *submit(const char *name, int64_t n_answer) {
+    char prompt[PROMPT + TEXT_BYTES];
+    size_t n = 0;
+    srv_error error = {0};
+    for (int64_t i = 1; n < PROMPT; i++)
+        n += (size_t)snprintf(prompt + n, sizeof prompt - n, "%s %lld sees %lld. ", name,
+                (long long)(i * i * 7919), (long long)(i * i * 104729));
+    (void)snprintf(prompt + PROMPT, sizeof prompt - PROMPT, ". %.40s", prompt);
+    json_t *body = json_pack("{s:s, s:I, s:i, s:b}", "prompt", prompt, "max_tokens",
+            (json_int_t)n_answer, "temperature", 0, "ignore_eos", 1);
+    srv_request *request = srv_ask_completion(body, &options, &error);
+    CHECK(request && srv_scheduler_submit(scheduler, request, &error));
+    json_decref(body);
+    srv_admit(scheduler);
+    return request;
+}
+
+static srv_sequence *sequence_of(const srv_request *request) {
+    for (int32_t i = 0; i < scheduler->n_running; i++)
+        if (scheduler->running[i]->request == request) return scheduler->running[i];
+    return NULL;
+}
+
+/* ---- damage ---------------------------------------------------------------------------------- */
+
+/* Zeros in the second half of the only segment, but for its footer: there are the runs of the last layer. */
+static void spoil(void) {
+    static const uint8_t zeros[512];
+    struct stat st;
+    const int fd = open(kvh_only_file(dir, ".kvs"), O_RDWR);
+    CHECK(fd >= 0 && fstat(fd, &st) == 0);
+    for (int64_t at = st.st_size / 4096 / 2 * 4096; at < st.st_size - (16 << 10); at += 4096)
+        CHECK(pwrite(fd, zeros, sizeof zeros, at) == sizeof zeros);
+    CHECK(close(fd) == 0);
+}
+
+/* ---- both ------------------------------------------------------------------------------------ */
+
+typedef struct answers {
+    char text[2][2 * ANSWER];
+} answers;
+
+static void take(srv_request *request, char *text) {
+    const srv_choice *choice = &request->choices[0];
+    CHECK(request->phase == SRV_DONE && request->error.http == 0 && choice->text.n > 0);
+    (void)snprintf(text, 2 * ANSWER, "%.*s", (int)choice->text.n, choice->text.bytes);
+    srv_request_drop(request);
+}
+
+static answers ask_both(const char *model, bool is_damaged) {
+    answers both;
+    open_engine(model);
+    srv_request *first = submit("Anna", ANSWER);
+    const srv_sequence *sequence = sequence_of(first);
+    CHECK(sequence);
+    while (!sequence->is_decoding) CHECK(srv_prefill_item(scheduler));
+    while (glm_session_length(sequence->session) % PAGE != PAGE - 1)
+        CHECK(srv_decode_step(scheduler));
+    const int64_t length = glm_session_length(sequence->session);
+    srv_request *second = submit("Lucia", ANSWER_BESIDE);
+    CHECK(srv_prefill_item(scheduler) && scheduler->piece_of == sequence_of(second));
+    if (is_damaged) spoil();
+    CHECK(srv_decode_step(scheduler));
+    CHECK(glm_session_length(sequence->session) == length + 1);
+    CHECK((scheduler->piece_of == NULL) == is_damaged);
+    while (scheduler->n_running > 0) {
+        (void)srv_decode_step(scheduler);
+        (void)srv_prefill_item(scheduler);
+    }
+    take(first, both.text[0]);
+    take(second, both.text[1]);
+    close_engine();
+    return both;
+}
+
+int main(void) {
+    (void)atexit(remove_all);
+    const char *model = help_needle_model();
+    const answers want = ask_both(model, false);
+    const answers got = ask_both(model, true);
+    for (int i = 0; i < 2; i++) {
+        printf("%s\n", got.text[i]);
+        CHECK(strcmp(got.text[i], want.text[i]) == 0);
+    }
+    return 0;
+}
