@@ -13,7 +13,7 @@
 #include "base/memory.h"
 #include "base/size.h"
 
-enum { N_SHAPES = 128, WORKSPACE_BYTES = 32 << 20 };
+enum { N_SHAPES = 128, WORKSPACE_BYTES = 32 << 20, ALIGN_BYTES = 256 };
 
 /* The functions that are called here. */
 typedef struct library {
@@ -37,6 +37,7 @@ typedef struct shape {
     int64_t n_out;
     int64_t n_in;
     int64_t n;
+    uint32_t y_align_bytes;
     bool is_f32;
     bool has_bias;
     cublasLtMatmulDesc_t product;
@@ -56,7 +57,24 @@ struct glm_cublas {
 
 /* ---- the library ----------------------------------------------------------------------------- */
 
-static const char *const names[] = {"libcublasLt.so.13", "libcublasLt.so.12"};
+/* Either, whichever headers this was built with: what is used of them is the same in both. First that of these headers'
+ * CUDA, for which the driver is new enough. */
+_Static_assert(CUBLASLT_MATMUL_DESC_TRANSA == 3 && CUBLASLT_MATMUL_DESC_EPILOGUE == 7 &&
+                       CUBLASLT_MATMUL_DESC_BIAS_POINTER == 8 && CUBLASLT_EPILOGUE_BIAS == 4 &&
+                       CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES == 1 &&
+                       CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK == 3 &&
+                       CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES == 7 &&
+                       CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES == 8 &&
+                       sizeof(cublasLtMatmulAlgo_t) == 64 &&
+                       sizeof(cublasLtMatmulHeuristicResult_t) == 96,
+        "as in cuBLASLt 12 and 13");
+static const char *const names[] = {
+#if CUBLAS_VER_MAJOR >= 13
+        "libcublasLt.so.13", "libcublasLt.so.12"
+#else
+        "libcublasLt.so.12", "libcublasLt.so.13"
+#endif
+};
 
 /* POSIX lets a data pointer hold a function's address. */
 static rt_status find(const library *lib, const char *symbol, void *function) {
@@ -164,7 +182,15 @@ void glm_cublas_close(glm_cublas *cublas) {
 
 /* ---- shapes ---------------------------------------------------------------------------------- */
 
-static rt_status describe(const library *lib, shape *one) {
+static rt_status set_bias(const library *lib, const shape *one, const uint16_t *bias) {
+    if (!one->has_bias) return RT_OK;
+    return check(lib->MatmulDescSetAttribute(
+                         one->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias),
+            "a bias");
+}
+
+/* `bias` is any of those that are to come: its alignment counts. */
+static rt_status describe(const library *lib, shape *one, const uint16_t *bias) {
     const cublasOperation_t transposed = CUBLAS_OP_T;
     const cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
     const cudaDataType_t y_type = one->is_f32 ? CUDA_R_32F : CUDA_R_16BF;
@@ -180,31 +206,56 @@ static rt_status describe(const library *lib, shape *one) {
         RT_TRY(check(lib->MatmulDescSetAttribute(one->product, CUBLASLT_MATMUL_DESC_EPILOGUE,
                              &epilogue, sizeof epilogue),
                 "a bias"));
+    RT_TRY(set_bias(lib, one, bias));
     RT_TRY(check(lib->MatrixLayoutCreate(&one->weight, CUDA_R_16BF, n_in, n_out, one->n_in),
             "a layout"));
     RT_TRY(check(lib->MatrixLayoutCreate(&one->x, CUDA_R_16BF, n_in, n, one->n_in), "a layout"));
     return check(lib->MatrixLayoutCreate(&one->y, y_type, n_out, n, one->n_out), "a layout");
 }
 
-/* Kernels that split the sum, where one is chosen, add the parts in fp32 and in order. */
-static rt_status choose(glm_cublas *cublas, shape *one) {
-    const library *lib = &cublas->lib;
+static uint32_t align_of(const void *pointer) {
+    uint32_t bytes = ALIGN_BYTES;
+    while ((uintptr_t)pointer % bytes != 0) bytes /= 2;
+    return bytes;
+}
+
+/* Kernels that split the sum, where one is chosen, add the parts in fp32 and in order. What is not said is that pointers
+ * are aligned to 256 bytes: weights, x and workspace are; of y a rank's share of the logits may not be. */
+static cublasStatus_t prefer(
+        const library *lib, const shape *one, cublasLtMatmulPreference_t preference) {
     const uint64_t bytes = WORKSPACE_BYTES;
     const uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+    const uint32_t y_align = one->y_align_bytes;
+    const struct {
+        cublasLtMatmulPreferenceAttributes_t attribute;
+        const void *value;
+        size_t size;
+    } wishes[] = {{CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes, sizeof bytes},
+            {CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reductions, sizeof reductions},
+            {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, &y_align, sizeof y_align},
+            {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, &y_align, sizeof y_align}};
+    for (int i = 0; i < 4; i++) {
+        const cublasStatus_t status = lib->MatmulPreferenceSetAttribute(
+                preference, wishes[i].attribute, wishes[i].value, wishes[i].size);
+        if (status != CUBLAS_STATUS_SUCCESS) return status;
+    }
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+/* The best kernel, whose own state says whether it is one. */
+static rt_status choose(glm_cublas *cublas, shape *one) {
+    const library *lib = &cublas->lib;
     cublasLtMatmulPreference_t preference = NULL;
     cublasLtMatmulHeuristicResult_t found;
     int n_found = 0;
     RT_TRY(check(lib->MatmulPreferenceCreate(&preference), "a preference"));
-    cublasStatus_t status = lib->MatmulPreferenceSetAttribute(
-            preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &bytes, sizeof bytes);
-    if (status == CUBLAS_STATUS_SUCCESS)
-        status = lib->MatmulPreferenceSetAttribute(preference,
-                CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reductions, sizeof reductions);
+    cublasStatus_t status = prefer(lib, one, preference);
     if (status == CUBLAS_STATUS_SUCCESS)
         status = lib->MatmulAlgoGetHeuristic(cublas->handle, one->product, one->weight, one->x,
                 one->y, one->y, preference, 1, &found, &n_found);
     (void)lib->MatmulPreferenceDestroy(preference);
-    if (status == CUBLAS_STATUS_SUCCESS && n_found == 0) status = CUBLAS_STATUS_NOT_SUPPORTED;
+    if (status == CUBLAS_STATUS_SUCCESS)
+        status = n_found > 0 ? found.state : CUBLAS_STATUS_NOT_SUPPORTED;
     RT_TRY(check(status, "choosing a kernel"));
     one->algorithm = found.algo;
     return RT_OK;
@@ -212,16 +263,17 @@ static rt_status choose(glm_cublas *cublas, shape *one) {
 
 static bool is_like(const shape *a, const shape *b) {
     return a->n == b->n && a->n_out == b->n_out && a->n_in == b->n_in && a->is_f32 == b->is_f32 &&
-           a->has_bias == b->has_bias;
+           a->has_bias == b->has_bias && a->y_align_bytes == b->y_align_bytes;
 }
 
-static rt_status shape_of(glm_cublas *cublas, const shape *wanted, shape **out) {
+static rt_status shape_of(
+        glm_cublas *cublas, const shape *wanted, const uint16_t *bias, shape **out) {
     for (int32_t i = 0; i < cublas->n_shapes; i++) {
         *out = &cublas->shapes[i];
         if (is_like(*out, wanted)) return RT_OK;
     }
     shape one = *wanted;
-    rt_status status = describe(&cublas->lib, &one);
+    rt_status status = describe(&cublas->lib, &one, bias);
     if (status == RT_OK) status = choose(cublas, &one);
     if (status != RT_OK) {
         free_shape(&cublas->lib, &one);
@@ -246,15 +298,13 @@ rt_status glm_cuda_linear(glm_cublas *cublas, const glm_cuda_matrix *weight, con
     const shape wanted = {.n_out = weight->n_out,
             .n_in = weight->n_in,
             .n = n,
+            .y_align_bytes = align_of(y),
             .is_f32 = is_f32,
             .has_bias = weight->bias != NULL};
     shape *as = NULL;
     if (n == 0) return RT_OK;
-    RT_TRY(shape_of(cublas, &wanted, &as));
-    if (weight->bias)
-        RT_TRY(check(lib->MatmulDescSetAttribute(as->product, CUBLASLT_MATMUL_DESC_BIAS_POINTER,
-                             &weight->bias, sizeof weight->bias),
-                "a bias"));
+    RT_TRY(shape_of(cublas, &wanted, weight->bias, &as));
+    RT_TRY(set_bias(lib, as, weight->bias));
     return check(lib->Matmul(cublas->handle, as->product, &one, weight->numbers, as->weight, x,
                          as->x, &zero, y, as->y, y, as->y, &as->algorithm, cublas->workspace,
                          WORKSPACE_BYTES, stream),

@@ -26,8 +26,8 @@ RT_MUST_CHECK rt_status glm_cublas_open(glm_cuda_device *device, glm_cublas **ou
 void glm_cublas_close(glm_cublas *cublas); /* accepts NULL */
 
 /* y = x W^T + bias: x bf16 [n][n_in], y bf16 [n][n_out], or fp32 where is_f32; fp32 sums, rounded once. Queued.
- * Which of cuBLASLt's kernels does it depends on the shapes alone, n among them, and none adds in an order that
- * may vary. */
+ * Which of cuBLASLt's kernels does it depends on the shapes alone, n among them, and on whether y is aligned to 256
+ * bytes; none adds in an order that may vary. Weights, bias and x are aligned so. */
 RT_MUST_CHECK rt_status glm_cuda_linear(glm_cublas *cublas, const glm_cuda_matrix *weight,
         const uint16_t *x, int64_t n, void *y, bool is_f32, rt_stream stream);
 
