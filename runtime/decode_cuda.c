@@ -194,7 +194,8 @@ static rt_status run_step(glm_engine *engine, int32_t n, bool fills_pages) {
         RT_TRY(status);
         RT_TRY(ended);
     }
-    return glm_cuda_graph_launch(cuda->graphs[kind], compute_of(cuda));
+    RT_TRY(glm_cuda_graph_launch(cuda->graphs[kind], compute_of(cuda)));
+    return glm_cuda_step_done(&cuda->device, "a decode step");
 }
 
 static rt_status visit(glm_engine *engine, int32_t layer, kv_walk *walk) {

@@ -152,7 +152,9 @@ static void copy_queued(rt_device *base, void *to, const void *from, int64_t byt
     glm_cuda_device *device = (glm_cuda_device *)(void *)base;
     const cudaError_t error =
             cudaMemcpyAsync(to, from, (size_t)bytes, cudaMemcpyDeviceToDevice, device->compute);
-    if (error != cudaSuccess) device->copy_error = (int32_t)error;
+    if (error == cudaSuccess) return;
+    (void)cudaGetLastError(); /* a launch would take it for its own */
+    device->copy_error = (int32_t)error;
 }
 
 static rt_status pin(rt_device *base, int64_t bytes, const char *what, void **out) {

@@ -1,5 +1,5 @@
 /* Whatever call to CUDA or cuBLASLt fails, it is an error with a text, nothing stays behind, and the engine can be
- * opened again: loading, prefill, decode as it comes, decode by graph, tokens that it draws; and so is a kernel
+ * opened again: loading, prefill, decode as it comes, decode by graph, tokens that it draws, a fork; and so is a kernel
  * that fails. Likewise where weights come layer by layer.
  *
  * Method: a tiny random model on a GPU that tests/standin plays, once for each call that there is to make. */
@@ -14,6 +14,15 @@ enum { N_IDS = 3, N_STEPS = 3, STREAMED_WEIGHTS = 900 * 1024 };
 
 static bool streams; /* weights come layer by layer */
 
+/* Its last page is copied; the step is a graph that is there already. */
+static rt_status use_fork(const glm_session *session, int32_t id) {
+    glm_session *fork = NULL;
+    RT_TRY(glm_session_fork(session, glm_session_length(session), 64, &fork));
+    const rt_status status = glm_decode(&fork, &id, 1);
+    glm_session_free(fork);
+    return status;
+}
+
 static rt_status use(glm_session *session) {
     const int32_t ids[N_IDS] = {1, 2, 3};
     const float *logits = NULL;
@@ -25,7 +34,8 @@ static rt_status use(glm_session *session) {
         RT_TRY(glm_session_choose(session, 260, &greedy, i, &id));
         RT_TRY(glm_decode(&session, &ids[0], 1));
     }
-    return glm_session_logits(session, &logits, &n_rows);
+    RT_TRY(glm_session_logits(session, &logits, &n_rows));
+    return streams ? RT_OK : use_fork(session, ids[1]);
 }
 
 static int64_t
@@ -37,7 +47,7 @@ static rt_status run(void) {
     const glm_options options = {.model_dir = help_model_for_gpu(streams),
             .device = "cuda",
             .device_weights_bytes = streams ? STREAMED_WEIGHTS : 0,
-            .max_len = 64,
+            .max_len = streams ? 64 : 256,
             .threads = 1};
     rt_status status = glm_engine_open(&options, &engine);
     if (status == RT_OK && streams != (glm_engine_plan(engine)->n_streamed_layers > 0)) abort();
