@@ -263,6 +263,7 @@ static inline int ptx_sm_count() {
 template <typename PARAMS>
 static const char *ptx_launch(
         void (*kernel)(const PARAMS), ptx_grid grid, cudaStream_t stream, const PARAMS &params) {
+    static_assert(sizeof(PARAMS) <= 4096, "what every CUDA lets a kernel have of parameters");
     const size_t smem = (size_t)grid.smem_bytes + (grid.smem_bytes > 0 ? 1023u : 0u);
     cudaError_t error = cudaSuccess;
     if (smem > 48 * 1024)

@@ -218,10 +218,10 @@ template <typename PARAMS>
 static const char *ptx_launch(
         void (*kernel)(const PARAMS), ptx_grid grid, cudaStream_t stream, const PARAMS &params) {
     const int smem = grid.smem_bytes > 0 ? grid.smem_bytes + 1023 : 0;
-    const auto work = [=] {
-        emu_run({grid.x, grid.y, grid.threads, smem}, [&] { kernel(params); });
-    };
-    if (emu_launch_hook) return emu_launch_hook(stream, work);
+    const emu_launch how = {grid.x, grid.y, grid.threads, smem};
+    const auto work = [=] { emu_run(how, [&] { kernel(params); }); };
+    static_assert(sizeof(PARAMS) <= 4096, "what every CUDA lets a kernel have of parameters");
+    if (emu_launch_hook) return emu_launch_hook(stream, how, __BASE_FILE__, work);
     work();
     return NULL;
 }

@@ -5,7 +5,7 @@
  * checked against what was allocated, on both sides. Streams are queues: what is in them runs when somebody has to
  * wait for it, or earlier, in an order of the test's choice that the program's events allow; so an order that the
  * program forgot to ask for shows as a wrong result. A copy reads the host's memory when it runs, not when it
- * is queued. Graphs record what is queued, and queue it again.
+ * is queued. Graphs record what is queued, and queue it again. What CUDA asks of any call is in standin_rules.h.
  *
  * Any finding ends the process with exit code 3. */
 #ifndef STANDIN_CUDA_H
@@ -56,14 +56,26 @@ typedef struct standin_cuda {
 /* The one there is. */
 standin_cuda *standin_cuda_get(void);
 
-/* For libcublasLt's stand-in: queue work(context) on a stream; `context` is freed with free() when it is not needed any
- * more. False: the call fails. */
-bool standin_cuda_queue(void *stream, const char *what, void (*work)(void *context), void *context);
+/* ---- for the libraries that are played ------------------------------------------------------- */
 
-/* For libnccl's: work that waits for other processes, which do not wait for ours to wait: where nobody here waits
- * for the stream either, it runs by itself after a while, as on a GPU. */
-bool standin_cuda_queue_meeting(
-        void *stream, const char *what, void (*work)(void *context), void *context);
+/* One of them is called, by a thread whose device is the right one. */
+void standin_cuda_begin_call(const char *name);
+/* A call that can fail is made: whether it does. */
+bool standin_cuda_fails(void);
+
+/* run(context), for a stream; drop(context) when it is not needed any more. */
+typedef struct standin_cuda_work {
+    const char *what;
+    void (*run)(void *context);
+    void *context;
+    void (*drop)(void *context);
+} standin_cuda_work;
+/* False: the call fails. */
+bool standin_cuda_queue(void *stream, standin_cuda_work work);
+/* Work that waits for other processes, which do not wait for ours to wait: where nobody here waits for the stream
+ * either, it runs by itself after a while, as on a GPU. */
+bool standin_cuda_queue_meeting(void *stream, standin_cuda_work work);
+bool standin_cuda_is_capturing(void *stream);
 /* Kernels on the first stream that have not run yet. */
 int64_t standin_cuda_n_queued(void);
 /* Whether it is device memory, all of it. */

@@ -1,34 +1,23 @@
 #include "standin_machine.h"
 
+#include <cuda_runtime_api.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include <atomic>
 #include <chrono>
 #include <thread>
 
+#include "standin_rules.h"
 #include "tests/emu/emu.h"
 
 namespace standin {
 
-struct block {
-    char *base; /* of the mapping */
-    size_t mapped;
-    size_t usable; /* without the last page, which nobody may touch */
-    size_t bytes;
-};
-
-enum { PAGE_BYTES = 4096 };
-
 std::recursive_mutex lock;
-std::map<char *, size_t> pinned_blocks;
 std::vector<cudaStream_t> streams;
 bool is_broken;
-static std::map<char *, block> device_blocks;
-static int depth;          /* > 0: the device is working */
 static int64_t n_computed; /* kernels that the first stream has run */
 static uint64_t random_state;
 
@@ -78,79 +67,6 @@ static uint64_t random_next() {
 bool fails() {
     standin_cuda *s = state();
     return ++s->n_calls == s->fail_at && !s->fails_in_kernel;
-}
-
-/* ---- memory ---------------------------------------------------------------------------------- */
-
-static void set_rights(int rights) {
-    if (state()->is_unguarded) return;
-    for (auto &b : device_blocks)
-        if (mprotect(b.second.base, b.second.usable, rights) != 0) found("mprotect failed");
-}
-
-static void device_begins() {
-    if (depth++ == 0) set_rights(PROT_READ | PROT_WRITE);
-}
-
-static void device_ends() {
-    if (--depth == 0) set_rights(PROT_NONE);
-}
-
-template <typename MAP>
-static bool contains(
-        const MAP &blocks, const void *at, size_t bytes, size_t (*size)(const MAP &, char *)) {
-    auto next = blocks.upper_bound((char *)(uintptr_t)at);
-    if (next == blocks.begin()) return false;
-    char *begin = std::prev(next)->first;
-    return (const char *)at + bytes <= begin + size(blocks, begin);
-}
-
-/* NaN, as fp32 and bf16. Of large blocks both ends, where what is wrong begins or ends. */
-static void poison(char *memory, size_t bytes) {
-    const size_t large = 4 << 20, end = 1 << 16;
-    memset(memory, 0xff, bytes < large ? bytes : end);
-    if (bytes >= large) memset(memory + bytes - end, 0xff, end);
-}
-
-bool on_device(const void *at, size_t bytes) {
-    return contains<std::map<char *, block>>(device_blocks, at, bytes,
-            [](const std::map<char *, block> &all, char *begin) { return all.at(begin).bytes; });
-}
-
-bool is_pinned(const void *at, size_t bytes) {
-    return contains<std::map<char *, size_t>>(pinned_blocks, at, bytes,
-            [](const std::map<char *, size_t> &all, char *begin) { return all.at(begin); });
-}
-
-char *take(size_t bytes) {
-    block b = {};
-    b.bytes = bytes;
-    b.usable = (bytes + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
-    b.mapped = b.usable + PAGE_BYTES;
-    b.base = (char *)mmap(
-            NULL, b.mapped, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (b.base == (char *)MAP_FAILED) return NULL;
-    char *begin = b.base + (b.usable - bytes); /* the end meets the page without rights */
-    if ((uintptr_t)begin % 256) found("cudaMalloc of %zu bytes, not a multiple of 256", bytes);
-    (void)mprotect(b.base, b.usable, PROT_READ | PROT_WRITE);
-    poison(b.base, b.usable);
-    if (depth == 0 && !state()->is_unguarded) (void)mprotect(b.base, b.usable, PROT_NONE);
-    device_blocks[begin] = b;
-    standin_cuda *s = state();
-    s->n_objects++;
-    s->device_bytes += (int64_t)bytes;
-    if (s->device_bytes > s->device_bytes_max) s->device_bytes_max = s->device_bytes;
-    return begin;
-}
-
-bool give_back(char *memory) {
-    auto at = device_blocks.find(memory);
-    if (at == device_blocks.end()) return false;
-    state()->device_bytes -= (int64_t)at->second.bytes;
-    state()->n_objects--;
-    (void)munmap(at->second.base, at->second.mapped);
-    device_blocks.erase(at);
-    return true;
 }
 
 /* ---- running --------------------------------------------------------------------------------- */
@@ -296,6 +212,13 @@ void queue(cudaStream_t stream, operation one) {
     run_ahead(stream);
 }
 
+bool is_in_use(const char *pinned) {
+    for (cudaStream_t stream : streams)
+        for (const operation &one : stream->queue)
+            if (one.host && pinned_block_of(one.host) == pinned) return true;
+    return false;
+}
+
 int64_t n_queued() {
     int64_t n = 0;
     if (streams.empty()) return 0;
@@ -308,9 +231,14 @@ void refuse_capture(const char *what) {
         if (stream->is_capturing) found("%s while a graph is recorded", what);
 }
 
-static const char *launch(void *stream, std::function<void()> work) {
-    guard held(lock);
-    if (fails()) return "the stand-in refuses this launch";
+static const char *launch(
+        void *stream, const emu_launch &how, const char *source, std::function<void()> work) {
+    call now(source, CONTEXT);
+    require_there(STREAM, stream, source);
+    require_no_error(source);
+    check_launch(how.grid_x, how.grid_y, how.threads, how.smem_bytes, source);
+    const cudaError_t error = now.outcome(cudaErrorLaunchOutOfResources);
+    if (error != cudaSuccess) return cudaGetErrorString(take_error());
     const auto counted = [=] {
         work();
         state()->bytes_copied = emu_bytes_copied();
@@ -329,22 +257,39 @@ standin_cuda *standin_cuda_get(void) {
     return state();
 }
 
-bool standin_cuda_queue(
-        void *stream, const char *what, void (*work)(void *context), void *context) {
+void standin_cuda_begin_call(const char *name) {
     guard held(lock);
-    std::shared_ptr<void> owned(context, free);
-    if (fails()) return false;
-    queue((cudaStream_t)stream, {what, [=] { work(owned.get()); }, NULL, NULL});
-    return true;
+    begin_call(name, CONTEXT);
 }
 
-bool standin_cuda_queue_meeting(
-        void *stream, const char *what, void (*work)(void *context), void *context) {
+bool standin_cuda_fails(void) {
     guard held(lock);
-    std::shared_ptr<void> owned(context, free);
-    if (fails()) return false;
-    queue((cudaStream_t)stream, {what, [=] { work(owned.get()); }, NULL, NULL, true});
-    return true;
+    return fails() || is_broken;
+}
+
+static bool queue_work(void *stream, const standin_cuda_work &work, bool meets) {
+    call now(work.what, CONTEXT);
+    std::shared_ptr<void> owned(work.context, work.drop);
+    require_there(STREAM, stream, work.what);
+    const bool is_refused = fails() || is_broken; /* of another library's CUDA: ours has no error */
+    const auto run = work.run;
+    if (!is_refused)
+        queue((cudaStream_t)stream, {work.what, [=] { run(owned.get()); }, NULL, NULL, meets});
+    return !is_refused;
+}
+
+bool standin_cuda_queue(void *stream, standin_cuda_work work) {
+    return queue_work(stream, work, false);
+}
+
+bool standin_cuda_queue_meeting(void *stream, standin_cuda_work work) {
+    return queue_work(stream, work, true);
+}
+
+bool standin_cuda_is_capturing(void *stream) {
+    guard held(lock);
+    require_there(STREAM, stream, "a library");
+    return ((cudaStream_t)stream)->is_capturing;
 }
 
 bool standin_cuda_is_on_device(const void *at, int64_t bytes) {

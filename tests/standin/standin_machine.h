@@ -1,5 +1,5 @@
-/* The machine that CUDA's calls (standin_cuda.cpp) are about: what it was told, its memory, its streams and when what is in
- * them runs. All of it under `lock`. Private to tests/standin. */
+/* The machine that CUDA's calls (standin_cuda.cpp, standin_streams.cpp) are about: what it was told, its memory
+ * (standin_memory.cpp), its streams and when what is in them runs. All of it under `lock`. Private to tests/standin. */
 #ifndef STANDIN_MACHINE_H
 #define STANDIN_MACHINE_H
 
@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <thread>
 #include <vector>
 
 #include "standin_cuda.h"
@@ -28,6 +29,7 @@ struct operation {
     std::shared_ptr<recorded> after; /* runs when that is done */
     std::shared_ptr<recorded> marks; /* this is done then */
     bool meets = false;              /* other processes */
+    const void *host = NULL;         /* pinned memory that it copies from or to */
 };
 
 } // namespace standin
@@ -35,6 +37,7 @@ struct operation {
 struct CUstream_st {
     std::deque<standin::operation> queue;
     bool is_capturing = false;
+    std::thread::id captured_by;
     bool is_awaited = false; /* its next operation waits for another stream, which is made to run */
     std::vector<standin::operation> captured;
 };
@@ -68,7 +71,14 @@ extern bool is_broken; /* a kernel has failed: so does everything after */
 char *take(size_t bytes);
 /* Whether it had been taken. */
 bool give_back(char *memory);
-extern std::map<char *, size_t> pinned_blocks;
+/* Work of the device has rights to it. */
+void device_begins();
+void device_ends();
+/* The host's that it copies from and to: the same. */
+char *pin(size_t bytes);
+bool unpin(char *memory);
+/* The block of it; NULL: it is none. */
+const char *pinned_block_of(const void *at);
 bool on_device(const void *at, size_t bytes);
 bool is_pinned(const void *at, size_t bytes);
 
@@ -78,6 +88,8 @@ void queue(cudaStream_t stream, operation one);
 /* Run all of a stream; all in front of a place. */
 void drain(cudaStream_t stream);
 void run_until(const std::shared_ptr<recorded> &place);
+/* Whether something that is queued copies from or to a block of pinned memory. */
+bool is_in_use(const char *pinned);
 /* Kernels that the first stream has not run yet. */
 int64_t n_queued();
 /* What runs by itself ends with the last stream: without the lock. */

@@ -3,81 +3,32 @@
  * graph. Sums begin with another rank in each block of numbers: an order of their own, the same on all ranks, as
  * NCCL's is. A rank that does not come is waited for until ncclCommAbort, as NCCL's kernels do.
  *
+ * A call is taken, and does something, queues a sum for one, when ncclCommGetAsyncError has been asked until it says so:
+ * what is called or queued before is wrong. A communicator ends after the graphs that have its sums: ncclCommFinalize
+ * would wait for them for ever, and ncclCommAbort does.
+ *
  * From the environment, for the rank that STANDIN_NCCL_FAIL_RANK names, or all: STANDIN_NCCL_FAIL_AT=N, the N-th call
  * fails: 0 is ncclGetUniqueId, 1 ncclCommInitRankConfig, then those that are queued, ncclCommFinalize last;
  * STANDIN_NCCL_BREAK_AT=N, the N-th is taken, never ends, and is told of by ncclCommGetAsyncError;
  * STANDIN_NCCL_KILL_AT=N, in the N-th meeting of the ranks, from 1, the process dies.
  *
  * What a program must not do ends the process with exit code 3. */
-#include <fcntl.h>
-#include <sched.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <vector>
 
-#include "parallel/comm_nccl_library.h"
 #include "standin_cuda.h"
+#include "standin_nccl_room.h"
+
+using namespace standin_nccl;
 
 namespace {
-
-enum { RANKS_MAX = 8, BLOCK = 64 };
-const size_t SLOT_BYTES = 1 << 18;
-
-struct seat {
-    std::atomic<int64_t> arrived; /* its slot is written, for this meeting and all before */
-    std::atomic<int64_t> left;    /* the others' slots are read */
-    int64_t kind, count;          /* what it came for */
-    alignas(64) char slot[SLOT_BYTES];
-};
-
-struct room {
-    std::atomic<int32_t> n_joined;
-    seat seats[RANKS_MAX];
-};
-
-} // namespace
-
-struct ncclComm {
-    room *shared;
-    int n_ranks;
-    int rank;
-    int64_t n_meetings;
-    nccl_id id;
-    std::atomic<bool> is_aborted, is_broken, is_finalized;
-    std::atomic<int> n_inside;
-};
-
-namespace {
-
-[[noreturn]] void found(const char *format, ...) {
-    va_list arguments;
-    va_start(arguments, format);
-    fprintf(stderr, "standin_nccl: ");
-    vfprintf(stderr, format, arguments);
-    fprintf(stderr, "\n");
-    va_end(arguments);
-    _Exit(STANDIN_EXIT_FOUND);
-}
-
-int number(const char *name) {
-    const char *text = getenv(name);
-    return text ? atoi(text) : -1;
-}
 
 int n_calls; /* of this communicator before this one, ncclGetUniqueId not counted */
-
-bool is_at(const char *name, int64_t place, int rank) {
-    const int which = number("STANDIN_NCCL_FAIL_RANK");
-    return place == number(name) && (which < 0 || which == rank);
-}
 
 /* A call that can fail is made. */
 bool fails(const ncclComm *comm) {
@@ -85,139 +36,59 @@ bool fails(const ncclComm *comm) {
     return is_at("STANDIN_NCCL_FAIL_AT", n_calls, comm->rank);
 }
 
-/* ---- meetings -------------------------------------------------------------------------------- */
+/* ---- calls ----------------------------------------------------------------------------------- */
 
-void nap(int64_t tries) {
-    const struct timespec time = {0, 50000};
-    if (tries < 50)
-        (void)sched_yield();
-    else
-        (void)nanosleep(&time, NULL);
-}
-
-/* False: aborted. */
-bool wait_for_all(const ncclComm *comm, std::atomic<int64_t> seat::*what, int64_t meeting) {
-    for (int r = 0; r < comm->n_ranks; r++)
-        for (int64_t tries = 0; (comm->shared->seats[r].*what).load() < meeting; tries++) {
-            if (comm->is_aborted.load()) return false;
-            nap(tries);
-        }
-    return true;
+/* A call of this communicator, by a thread whose device is the right one, when the last one is done. */
+void begin(const char *what, const ncclComm *comm) {
+    standin_cuda_begin_call(what);
+    if (!comm || comm->is_finalized) found("%s without a communicator", what);
+    if (comm->is_aborted) found("%s after ncclCommAbort", what);
+    if (comm->now.what) found("%s while %s is in progress", what, comm->now.what);
 }
 
-/* All write `bytes`, then read(every slot). */
-template <typename READ>
-bool meet(ncclComm *comm, int64_t kind, const void *mine, size_t bytes, READ read) {
-    room *shared = comm->shared;
-    seat *own = &shared->seats[comm->rank];
-    const int64_t meeting = ++comm->n_meetings;
-    if (is_at("STANDIN_NCCL_KILL_AT", meeting, comm->rank)) (void)raise(SIGKILL);
-    if (!wait_for_all(comm, &seat::left, meeting - 1)) return false;
-    own->kind = kind;
-    own->count = (int64_t)bytes;
-    memcpy(own->slot, mine, bytes);
-    own->arrived.store(meeting);
-    if (!wait_for_all(comm, &seat::arrived, meeting)) return false;
-    for (int r = 0; r < comm->n_ranks; r++)
-        if (shared->seats[r].kind != kind || shared->seats[r].count != (int64_t)bytes)
-            found("rank %d comes for %lld bytes of kind %lld, rank %d for %lld of %lld", comm->rank,
-                    (long long)bytes, (long long)kind, r, (long long)shared->seats[r].count,
-                    (long long)shared->seats[r].kind);
-    read();
-    own->left.store(meeting);
-    return true;
+nccl_result go_on(ncclComm *comm, const char *what, std::function<bool()> work) {
+    comm->now = {what, work, 0};
+    return NCCL_IN_PROGRESS;
 }
 
-struct work {
-    ncclComm *comm;
-    const char *from;
-    char *to;
-    size_t count;
-};
-
-const float *numbers_of(const ncclComm *comm, int rank) {
-    return (const float *)comm->shared->seats[rank].slot;
-}
-
-void sum(void *context) {
-    const work *w = (const work *)context;
-    ncclComm *comm = w->comm;
-    const size_t step = SLOT_BYTES / sizeof(float);
-    for (size_t at = 0; at < w->count; at += step) {
-        const size_t n = w->count - at < step ? w->count - at : step;
-        float *to = (float *)w->to + at;
-        const bool is_over = !meet(comm, 1, (const float *)w->from + at, n * sizeof(float), [&] {
-            for (size_t i = 0; i < n; i++) {
-                const int first = (int)(i / BLOCK % (size_t)comm->n_ranks);
-                float total = numbers_of(comm, first)[i];
-                for (int k = 1; k < comm->n_ranks; k++)
-                    total += numbers_of(comm, (first + k) % comm->n_ranks)[i];
-                to[i] = total;
-            }
-        });
-        if (is_over) return;
-    }
-}
-
-void gather(void *context) {
-    const work *w = (const work *)context;
-    ncclComm *comm = w->comm;
-    for (size_t at = 0; at < w->count; at += SLOT_BYTES) {
-        const size_t n = w->count - at < SLOT_BYTES ? w->count - at : SLOT_BYTES;
-        const bool is_over = !meet(comm, 2, w->from + at, n, [&] {
-            for (int r = 0; r < comm->n_ranks; r++)
-                memcpy(w->to + (size_t)r * w->count + at, comm->shared->seats[r].slot, n);
-        });
-        if (is_over) return;
-    }
-}
-
-/* Never ends by itself. */
-void hang(void *context) {
-    const work *w = (const work *)context;
-    for (int64_t tries = 0; !w->comm->is_aborted.load(); tries++) nap(tries);
-}
-
-void run(void *context, void (*what)(void *context)) {
-    ncclComm *comm = ((const work *)context)->comm;
-    comm->n_inside++;
-    if (!comm->is_aborted.load()) what(context);
-    comm->n_inside--;
-}
-void run_sum(void *context) {
-    run(context, sum);
-}
-void run_gather(void *context) {
-    run(context, gather);
-}
-void run_hang(void *context) {
-    run(context, hang);
+/* Asked for the second time, the work is begun. */
+nccl_result progress_of(ncclComm *comm) {
+    if (!comm->now.what) return NCCL_SUCCESS;
+    if (comm->now.n_asked++ == 0) return NCCL_IN_PROGRESS;
+    const bool is_begun = comm->now.work();
+    comm->now = {};
+    return is_begun ? NCCL_SUCCESS : NCCL_CUDA_ERROR;
 }
 
 nccl_result queue(
         const char *what, const work &one, void (*how)(void *context), nccl_stream stream) {
-    if (!one.comm || one.comm->is_finalized) found("%s without a communicator", what);
-    if (one.comm->is_aborted) found("%s after ncclCommAbort", what);
-    if (fails(one.comm)) return NCCL_SYSTEM_ERROR;
-    if (is_at("STANDIN_NCCL_BREAK_AT", n_calls, one.comm->rank)) one.comm->is_broken = true;
-    work *copy = (work *)malloc(sizeof *copy);
-    if (!copy) return NCCL_SYSTEM_ERROR;
-    *copy = one;
-    return standin_cuda_queue_meeting(stream, what, one.comm->is_broken ? run_hang : how, copy)
-                   ? NCCL_SUCCESS
-                   : NCCL_CUDA_ERROR;
+    ncclComm *comm = one.comm;
+    if (fails(comm)) return NCCL_SYSTEM_ERROR;
+    if (is_at("STANDIN_NCCL_BREAK_AT", n_calls, comm->rank)) comm->is_broken = true;
+    if (comm->is_broken) how = run_hang;
+    const auto begin_work = [=] {
+        work *copy = (work *)malloc(sizeof *copy);
+        if (!copy) return false;
+        *copy = one;
+        copy->is_captured = standin_cuda_is_capturing(stream);
+        comm->n_captured += copy->is_captured;
+        return standin_cuda_queue_meeting(stream, {what, how, copy, drop});
+    };
+    if (!comm->is_broken) return go_on(comm, what, begin_work);
+    (void)begin_work();
+    return NCCL_IN_PROGRESS;
+}
+
+/* In place means: where the result has it. */
+void require_apart(const char *what, const void *from, size_t from_bytes, const void *to,
+        size_t to_bytes, size_t place) {
+    const uintptr_t x = (uintptr_t)from, y = (uintptr_t)to;
+    if (x < y + to_bytes && y < x + from_bytes && x != y + place)
+        found("%s from and to memory that overlaps", what);
 }
 
 void require_device(const void *at, size_t bytes, const char *what) {
     if (!standin_cuda_is_on_device(at, (int64_t)bytes)) found("%s: not memory of the device", what);
-}
-
-room *enter(const nccl_id *id) {
-    const int fd = shm_open(id->bytes, O_RDWR | O_CREAT, 0600);
-    if (fd < 0 || ftruncate(fd, sizeof(room)) != 0) return NULL;
-    void *at = mmap(NULL, sizeof(room), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    (void)close(fd);
-    return at == MAP_FAILED ? NULL : (room *)at;
 }
 
 } // namespace
@@ -242,6 +113,10 @@ nccl_result ncclGetUniqueId(nccl_id *id) {
 
 nccl_result ncclCommInitRankConfig(
         nccl_comm *out, int n_ranks, nccl_id id, int rank, nccl_config *config) {
+    standin_cuda_begin_call("ncclCommInitRankConfig");
+    if (config->size < sizeof *config || config->magic != NCCL_CONFIG_MAGIC ||
+            config->version < NCCL_VERSION_MIN)
+        found("a configuration that was not initialised");
     if (config->blocking) found("a communicator that blocks");
     if (n_ranks > RANKS_MAX || rank >= n_ranks) return NCCL_INVALID_ARGUMENT;
     ncclComm *comm = new ncclComm();
@@ -259,31 +134,35 @@ nccl_result ncclCommInitRankConfig(
     return NCCL_IN_PROGRESS;
 }
 
+/* From any thread. */
 nccl_result ncclCommGetAsyncError(nccl_comm comm, nccl_result *error) {
+    if (comm->is_aborted) found("ncclCommGetAsyncError after ncclCommAbort");
     *error = comm->is_broken                          ? NCCL_REMOTE_ERROR
              : comm->shared->n_joined < comm->n_ranks ? NCCL_IN_PROGRESS
-                                                      : NCCL_SUCCESS;
+                                                      : progress_of(comm);
     return NCCL_SUCCESS;
 }
 
 nccl_result ncclCommFinalize(nccl_comm comm) {
+    begin("ncclCommFinalize", comm);
     if (fails(comm)) return NCCL_SYSTEM_ERROR;
-    comm->is_finalized = true;
-    return NCCL_SUCCESS;
+    if (comm->n_captured > 0) found("ncclCommFinalize while graphs have what was called");
+    return go_on(comm, "ncclCommFinalize", [=] { return comm->is_finalized = true; });
 }
 
 nccl_result ncclCommDestroy(nccl_comm comm) {
+    standin_cuda_begin_call("ncclCommDestroy");
     if (!comm->is_finalized || comm->n_inside > 0) found("ncclCommDestroy while it is used");
     (void)munmap(comm->shared, sizeof(room));
     delete comm;
     return NCCL_SUCCESS;
 }
 
-/* What is queued may still ask it: it is not freed. */
+/* From any thread. What is queued may still ask it: it is not freed. */
 nccl_result ncclCommAbort(nccl_comm comm) {
     static auto *aborted = new std::vector<ncclComm *>; /* reachable: no leak */
     comm->is_aborted = true;
-    for (int64_t tries = 0; comm->n_inside > 0; tries++) nap(tries);
+    for (int64_t tries = 0; comm->n_inside > 0 || comm->n_captured > 0; tries++) nap(tries);
     (void)shm_unlink(comm->id.bytes); /* where not all have come */
     aborted->push_back(comm);
     return NCCL_SUCCESS;
@@ -300,19 +179,26 @@ const char *ncclGetLastError(nccl_comm) {
 
 nccl_result ncclAllReduce(const void *from, void *to, size_t count, nccl_type type, nccl_op op,
         nccl_comm comm, nccl_stream stream) {
+    const size_t bytes = count * sizeof(float);
+    begin("ncclAllReduce", comm);
     if (type != NCCL_FLOAT32 || op != NCCL_SUM) found("an ncclAllReduce that is not played");
-    require_device(from, count * sizeof(float), "ncclAllReduce");
-    require_device(to, count * sizeof(float), "ncclAllReduce");
-    return queue("ncclAllReduce", {comm, (const char *)from, (char *)to, count}, run_sum, stream);
+    require_device(from, bytes, "ncclAllReduce");
+    require_device(to, bytes, "ncclAllReduce");
+    require_apart("ncclAllReduce", from, bytes, to, bytes, 0);
+    return queue(
+            "ncclAllReduce", {comm, (const char *)from, (char *)to, count, false}, run_sum, stream);
 }
 
 nccl_result ncclAllGather(const void *from, void *to, size_t count, nccl_type type, nccl_comm comm,
         nccl_stream stream) {
+    begin("ncclAllGather", comm);
+    const size_t bytes = count * (size_t)comm->n_ranks;
     if (type != NCCL_INT8) found("an ncclAllGather that is not played");
     require_device(from, count, "ncclAllGather");
-    require_device(to, count * (size_t)comm->n_ranks, "ncclAllGather");
-    return queue(
-            "ncclAllGather", {comm, (const char *)from, (char *)to, count}, run_gather, stream);
+    require_device(to, bytes, "ncclAllGather");
+    require_apart("ncclAllGather", from, count, to, bytes, (size_t)comm->rank * count);
+    return queue("ncclAllGather", {comm, (const char *)from, (char *)to, count, false}, run_gather,
+            stream);
 }
 
 nccl_result ncclBroadcast(const void *, void *, size_t, nccl_type, int, nccl_comm, nccl_stream) {

@@ -1,0 +1,134 @@
+#include "standin_rules.h"
+
+#include <cuda_runtime_api.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <set>
+#include <utility>
+
+namespace standin {
+
+/* ---- thread, process ------------------------------------------------------------------------- */
+
+static thread_local int current_device; /* 0, as CUDA has it */
+static int context_device = -1;         /* -1: none yet */
+static pid_t first_process;
+
+static void require_process(const char *name) {
+    if (first_process == 0) first_process = getpid();
+    if (first_process != getpid())
+        found("%s in a process that was forked after CUDA was used", name);
+}
+
+static void require_context(const char *name) {
+    if (context_device < 0) context_device = current_device;
+    if (context_device != current_device)
+        found("%s by a thread whose device is number %d, in a process that has number %d", name,
+                current_device, context_device);
+}
+
+void set_device(int device) {
+    current_device = device;
+    require_context("cudaSetDevice"); /* which makes one, from CUDA 12 on */
+}
+
+/* ---- calls ----------------------------------------------------------------------------------- */
+
+void begin_call(const char *name, int needs) {
+    require_process(name);
+    if (needs != NO_CONTEXT) require_context(name);
+    if (needs == SAFE_CONTEXT) refuse_capture(name);
+}
+
+call::call(const char *name, int needs) : held(lock) {
+    begin_call(name, needs);
+}
+
+error_code call::outcome(int failure) {
+    const bool is_refused = fails();
+    return told(is_broken ? cudaErrorLaunchFailure : is_refused ? failure : cudaSuccess);
+}
+
+/* ---- errors ---------------------------------------------------------------------------------- */
+
+static thread_local int last_error = cudaSuccess;
+
+error_code told(int error) {
+    if (error != cudaSuccess) last_error = error;
+    return {error};
+}
+
+error_code take_error() {
+    const int error = last_error;
+    last_error = cudaSuccess;
+    return {error};
+}
+
+void require_no_error(const char *what) {
+    if (last_error != cudaSuccess && !is_broken)
+        found("%s, which is asked for its error while that of an earlier call (%s) has not been taken",
+                what, cudaGetErrorString((cudaError_t)last_error));
+}
+
+/* ---- handles --------------------------------------------------------------------------------- */
+
+static const char *const names[] = {"a stream", "an event", "a graph", "an instantiated graph"};
+
+static std::set<std::pair<kind, const void *>> &there() {
+    static std::set<std::pair<kind, const void *>> all;
+    return all;
+}
+
+void note_made(kind what, const void *handle) {
+    there().insert({what, handle});
+    state()->n_objects++;
+}
+
+void require_there(kind what, const void *handle, const char *name) {
+    if (handle && there().count({what, handle})) return;
+    found("%s of %s that is not there", name, names[what]);
+}
+
+void note_gone(kind what, const void *handle, const char *name) {
+    require_there(what, handle, name);
+    there().erase({what, handle});
+    state()->n_objects--;
+}
+
+/* ---- launches -------------------------------------------------------------------------------- */
+
+/* Shared memory of a block, at most: CUDA C++ programming guide, "Technical specifications per compute capability". */
+static int smem_bytes_max(int capability) {
+    switch (capability) {
+    case 80:
+    case 87:
+        return 163 * 1024;
+    case 90:
+    case 100:
+    case 103:
+        return 227 * 1024;
+    default: /* 8.6, 8.9, 12.0 */
+        return 99 * 1024;
+    }
+}
+
+static bool ends_with(const char *text, const char *end) {
+    const size_t n = strlen(text), n_end = strlen(end);
+    return n >= n_end && strcmp(text + n - n_end, end) == 0;
+}
+
+void check_launch(int64_t grid_x, int64_t grid_y, int threads, int smem_bytes, const char *source) {
+    const int capability = state()->capability;
+    if (ends_with(source, "_sm90.cu") && capability != 90)
+        found("%s: compiled for 9.0 alone, and launched on %d.%d", source, capability / 10,
+                capability % 10);
+    if (grid_x < 1 || grid_x > INT32_MAX || grid_y < 1 || grid_y > 65535)
+        found("%s: a launch of %lld x %lld blocks", source, (long long)grid_x, (long long)grid_y);
+    if (threads < 1 || threads > 1024) found("%s: a launch of %d threads a block", source, threads);
+    if (smem_bytes > smem_bytes_max(capability))
+        found("%s: a launch of %d bytes of shared memory a block, where there are %d", source,
+                smem_bytes, smem_bytes_max(capability));
+}
+
+} // namespace standin
