@@ -29,11 +29,12 @@ static rt_status give_result(conversation *chat, const char *text) {
 
 static rt_status read_file(conversation *chat, const char *path) {
     int64_t n_tokens = 0;
-    RT_TRY(chat_files_read(&chat->files, chat->cli, chat->tokenizer, path, &n_tokens));
+    const int64_t n_free = chat->context - chat_n_used(chat) - chat->files.n_tokens;
+    RT_TRY(chat_files_read(&chat->files, chat->cli, chat->tokenizer, path, n_free, &n_tokens));
     chat_say(chat,
             "%s: %" PRId64 " tokens, before the next question; %" PRId64 " of %" PRId64
-            " are free\n",
-            path, n_tokens, chat->context - chat_n_used(chat), chat->context);
+            " are free then\n",
+            path, n_tokens, n_free - n_tokens, chat->context);
     return RT_OK;
 }
 

@@ -53,22 +53,29 @@ static rt_status add(chat_files *files, const char *path, const char *text, int6
     return RT_OK;
 }
 
-static rt_status count_tokens(
-        const glm_tokenizer *tokenizer, const char *text, int64_t n_bytes, int64_t *n_tokens) {
+/* RT_ENOFIT beyond n_free: now, not when a question has been typed. */
+static rt_status count_tokens(const glm_tokenizer *tokenizer, const char *name, const char *text,
+        int64_t n_bytes, int64_t n_free, int64_t *n_tokens) {
     glm_ids ids = {0};
     const rt_status status = glm_tokenizer_encode(tokenizer, text, n_bytes, false, &ids);
     *n_tokens = ids.n;
     glm_ids_free(&ids);
-    return status;
+    if (status != RT_OK || *n_tokens < n_free) return status;
+    return rt_fail(RT_ENOFIT,
+            "%s has %" PRId64 " tokens, and %" PRId64 " are free: it is not read; /reset forgets "
+            "the conversation and its files, -c N makes room for more",
+            name, *n_tokens, n_free);
 }
 
 rt_status chat_files_read(chat_files *files, const glm_cli *cli, const glm_tokenizer *tokenizer,
-        const char *typed, int64_t *n_tokens) {
+        const char *typed, int64_t n_free, int64_t *n_tokens) {
     glm_document document;
     RT_TRY(load(typed, &document));
     glm_cli_say_skipped(cli, &document);
-    rt_status status = count_tokens(tokenizer, document.text, document.n_bytes, n_tokens);
+    rt_status status =
+            count_tokens(tokenizer, typed, document.text, document.n_bytes, n_free, n_tokens);
     if (status == RT_OK) status = add(files, typed, document.text, document.n_bytes);
+    if (status == RT_OK) files->n_tokens += *n_tokens;
     glm_document_free(&document);
     return status;
 }

@@ -28,10 +28,18 @@ $question
 And now? The special magic number for Oslo is: " --stop .
 [ "$(sed -n 's/.*: //p' "$work/out")" = "4831759
 1112131" ] || fail "the files are not known"
-says err "paris.txt: 53 tokens, before the next question; 1048576 of 1048576 are free"
+says err "paris.txt: 53 tokens, before the next question; 1048523 of 1048576 are free then"
+says err "oslo.txt: 46 tokens, before the next question; 1048477 of 1048576 are free then"
 n_files=$((12 + 10 + 15 + 53 + 2 + 12 + 9 + 15 + 46 + 3 + 18))
 says err "prompt $((n_files + $(printf '%s' "$question" | wc -c) + 5)) tokens in"
 says err "prompt $((47 + 4)) tokens in"
+
+# A file that there is no room for behind the ones before it is refused when it is read.
+talk 3 "/read $work/paris.txt
+/read $work/oslo.txt
+$question" -c 99
+says err "oslo.txt has 46 tokens, and 46 are free: it is not read; /reset forgets the conversation"
+says_nothing out
 
 mkdir -p "$HOME" && cp "$work/oslo.txt" "$HOME"
 talk 0 '/read ~/oslo.txt'
