@@ -98,9 +98,17 @@ static rt_status append_file(glm_text *all, const char *path) {
 
 /* ---- directories ----------------------------------------------------------------------------- */
 
+static bool has_known_suffix(const char *name) {
+    static const char *const known[] = {
+            ".txt", ".md", ".jsonl", ".pdf", ".docx", ".odt", ".epub", ".rtf"};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (has_suffix(name, known[i])) return true;
+    return false;
+}
+
 /* A link that leads nowhere counts: reading it says what is wrong. */
 static bool is_text_file(const glm_walk_entry *entry) {
-    if (!has_suffix(entry->name, ".txt") && !has_suffix(entry->name, ".md")) return false;
+    if (!has_known_suffix(entry->name)) return false;
     struct stat info;
     if (entry->kind == GLM_WALK_LINK) return stat(entry->path, &info) != 0 || S_ISREG(info.st_mode);
     return entry->kind == GLM_WALK_FILE;
@@ -116,7 +124,10 @@ static rt_status append_directory(glm_text *all, const char *path) {
     const int64_t before = all->n;
     RT_TRY(glm_walk(path, GLM_WALK_OF_FILES, visit, all));
     if (all->n > before) return RT_OK;
-    return rt_fail(RT_EIO, "haystack: the directory %s holds no text in *.txt or *.md", path);
+    return rt_fail(RT_EIO,
+            "haystack: the directory %s holds no text in *.txt, *.md, *.jsonl, *.pdf, *.docx, "
+            "*.odt, *.epub or *.rtf",
+            path);
 }
 
 static rt_status append_path(glm_text *all, const char *path) {

@@ -161,12 +161,13 @@ static void check_directory(void) {
     write_file("books/c/y.txt", "Third.");
     write_file("books/d.txt", "");
     write_file("books/picture.png", "no text");
+    write_file("books/c/zz.jsonl", "{\"text\": \"Fourth, too.\"}\n");
     write_file("books/.hidden.txt", "hidden");
     write_file("elsewhere/far", "Fifth.");
     link_to("..", "books/c/up");
     link_to("../elsewhere/far", "books/e.txt");
-    expect_text("books", NULL, "First.\nSecond.\n\nThird.\n\nFourth.\n\nFifth.");
-    expect_text("elsewhere/far", "books/c", "Fifth.\n\nThird.\n\nFourth.");
+    expect_text("books", NULL, "First.\nSecond.\n\nThird.\n\nFourth.\n\nFourth, too.\n\nFifth.");
+    expect_text("elsewhere/far", "books/c", "Fifth.\n\nThird.\n\nFourth.\n\nFourth, too.");
     link_to("nowhere", "books/c/x.txt");
     expect_refusal("books", RT_EIO, "c/x.txt");
 }
