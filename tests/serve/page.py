@@ -147,9 +147,9 @@ def test_heat_map():
         check(page.value("document.querySelector('#map').hidden"), name)
     page.drop("made.json", b'[{"context_length": 1000, "depth_percent": 50, "correct": true},'
               b'{"context_length": 1000, "depth_percent": 50, "correct": false},'
-              b'{"context_length": 4096, "depth_percent": 0, "correct": false}]')
+              b'{"context_length": 4096, "depth_percent": 0, "correct": false, "score": 0.25}]')
     page.until("/^1 of 3/.test(document.querySelector('#map caption').innerText)")
-    check(page.text("#map").split() == "1 of 3 found. tokens 1k 4K 0 % deep 0 % 50 % deep 50 %".split(),
+    check(page.text("#map").split() == "1 of 3 found. tokens 1k 4K 0 % deep 25 % 50 % deep 50 %".split(),
           page.text("#map"))
 
 
