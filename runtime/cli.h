@@ -16,6 +16,7 @@
 #ifndef GLM_CLI_H
 #define GLM_CLI_H
 
+#include "base/size.h"
 #include "document.h"
 #include "kvstore/kvstore.h"
 #include "runtime.h"
@@ -273,6 +274,8 @@ void glm_cli_free_names(char **names, int64_t n_names);
 void glm_cli_say_skipped(const glm_cli *cli, const glm_document *document);
 void glm_cli_say_text(const glm_cli *cli, const glm_document *document, int64_t n_tokens);
 void glm_cli_say_plan(const glm_cli *cli, const glm_engine *engine);
+/* " (388.1 tokens/s)"; "" for less than a millisecond, of which that would be noise. */
+const char *glm_cli_rate(int64_t n, double seconds, char text[RT_SIZE_TEXT]);
 /* A book's note: where its text is from, how much it is and its SHA-256 (hex), and the model; a new
  * string. `document` NULL: a tokens file. RT_ENOMEM. */
 RT_MUST_CHECK rt_status glm_cli_note(const glm_cli *cli, const char *const *sources, int n_sources,

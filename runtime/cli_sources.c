@@ -56,6 +56,17 @@ rt_status glm_cli_read_document(const char *path, char **text, int64_t *n_bytes)
     return RT_OK;
 }
 
+/* The file that most of a text is: what to leave out of one that is too long. */
+static void say_largest(const glm_document *document) {
+    const glm_document_file *largest = &document->files[0];
+    char bytes[RT_SIZE_TEXT];
+    for (int64_t i = 1; i < document->n_files; i++)
+        if (document->files[i].n_bytes > largest->n_bytes) largest = &document->files[i];
+    if (document->n_files > 1 && largest->n_bytes > document->n_bytes / 2)
+        (void)fprintf(
+                stderr, ", %s of it %s", rt_format_bytes(largest->n_bytes, bytes), largest->path);
+}
+
 void glm_cli_say_text(const glm_cli *cli, const glm_document *document, int64_t n_tokens) {
     char bytes[RT_SIZE_TEXT];
     if (cli->quiet) return;
@@ -64,7 +75,15 @@ void glm_cli_say_text(const glm_cli *cli, const glm_document *document, int64_t 
         (void)fprintf(stderr, ", %" PRId64 " %s, %s", document->n_files,
                 document->n_files == 1 ? "file" : "files",
                 rt_format_bytes(document->n_bytes, bytes));
+    if (document) say_largest(document);
     (void)fputc('\n', stderr);
+}
+
+const char *glm_cli_rate(int64_t n, double seconds, char text[RT_SIZE_TEXT]) {
+    text[0] = '\0';
+    if (seconds >= 1e-3)
+        (void)snprintf(text, RT_SIZE_TEXT, " (%.1f tokens/s)", (double)n / seconds);
+    return text;
 }
 
 void glm_cli_say_plan(const glm_cli *cli, const glm_engine *engine) {

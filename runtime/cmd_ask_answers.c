@@ -125,13 +125,13 @@ static rt_status finish(ask_run *run, const ask_question *question, const glm_as
 /* ---- a single question ----------------------------------------------------------------------- */
 
 static void say_usage(const ask_run *run, const ask_question *question, const glm_asking *asking) {
+    char rate[RT_SIZE_TEXT];
     if (run->cli->quiet) return;
     (void)fprintf(stderr,
             "prompt %" PRId64 " tokens, %" PRId64 " of them reused, in %.2f s; answer %" PRId64
-            " tokens in %.2f s (%.1f tokens/s), %s\n",
+            " tokens in %.2f s%s, %s\n",
             run->reading.prefix.n + question->ids.n, run->n_reused, run->prefill_s,
-            asking->n_tokens, run->decode_s,
-            run->decode_s > 0.0 ? (double)asking->n_tokens / run->decode_s : 0.0,
+            asking->n_tokens, run->decode_s, glm_cli_rate(asking->n_tokens, run->decode_s, rate),
             asking->finish_reason);
     if (strcmp(asking->finish_reason, "length") == 0)
         (void)fprintf(stderr, "the answer is cut off after %" PRId64 " tokens: -n N allows more\n",

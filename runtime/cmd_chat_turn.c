@@ -151,10 +151,6 @@ static rt_status generate(conversation *chat, turn *now) {
     return fflush(stdout) == 0 ? RT_OK : rt_fail_errno(RT_EIO, "chat: cannot write the answer");
 }
 
-static double per_second(int64_t n, double seconds) {
-    return seconds > 0.0 ? (double)n / seconds : 0.0;
-}
-
 void chat_say_reuse(const conversation *chat, const glm_reuse *reuse) {
     if (reuse->n_tokens == 0 && reuse->reason[0] == '\0') return;
     chat_say(chat, ", %" PRId64 " of them reused", reuse->n_tokens);
@@ -164,13 +160,15 @@ void chat_say_reuse(const conversation *chat, const glm_reuse *reuse) {
 
 static void print_usage(const conversation *chat, const turn *now) {
     const int64_t n_computed = now->ids.n - now->reuse.n_tokens;
+    char prefill[RT_SIZE_TEXT];
+    char decode[RT_SIZE_TEXT];
     chat_say(chat, "prompt %" PRId64 " tokens", now->ids.n);
     chat_say_reuse(chat, &now->reuse);
     chat_say(chat,
-            " in %.2f s (%.1f tokens/s), answer %" PRId64
-            " tokens in %.2f s (%.1f tokens/s), %s; context %" PRId64 " of %" PRId64 "\n",
-            now->prefill_s, per_second(n_computed, now->prefill_s), now->n_answer, now->decode_s,
-            per_second(now->n_answer, now->decode_s), now->finish_reason,
+            " in %.2f s%s, answer %" PRId64 " tokens in %.2f s%s, %s; context %" PRId64
+            " of %" PRId64 "\n",
+            now->prefill_s, glm_cli_rate(n_computed, now->prefill_s, prefill), now->n_answer,
+            now->decode_s, glm_cli_rate(now->n_answer, now->decode_s, decode), now->finish_reason,
             rt_min64(chat_n_used(chat), chat->context), chat->context);
     if (strcmp(now->finish_reason, "context full") == 0)
         chat_say(chat,

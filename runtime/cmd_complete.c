@@ -153,13 +153,14 @@ static void print_reuse(const completion *run) {
 }
 
 static void print_usage(const completion *run) {
+    char prefill[RT_SIZE_TEXT];
+    char decode[RT_SIZE_TEXT];
     if (run->cli->quiet) return;
     (void)fprintf(stderr, "prompt %" PRId64 " tokens", run->prompt.n);
     print_reuse(run);
-    (void)fprintf(stderr,
-            " in %.2f s (%.1f tokens/s), answer %" PRId64 " tokens in %.2f s (%.1f tokens/s), %s\n",
-            run->prefill_s, per_second(run->n_computed, run->prefill_s), run->answer.n,
-            run->decode_s, per_second(run->answer.n, run->decode_s), run->finish_reason);
+    (void)fprintf(stderr, " in %.2f s%s, answer %" PRId64 " tokens in %.2f s%s, %s\n",
+            run->prefill_s, glm_cli_rate(run->n_computed, run->prefill_s, prefill), run->answer.n,
+            run->decode_s, glm_cli_rate(run->answer.n, run->decode_s, decode), run->finish_reason);
 }
 
 static json_t *json_ids(const glm_ids *ids) {

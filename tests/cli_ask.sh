@@ -65,6 +65,8 @@ says err 'skipped c.bin: binary'
 says out '"file": "a.txt"'
 asks "$work/tree" -q "$(about Oslo)"
 says out 'b.md, lines 6-7 ['
+# What most of it is, for who has to leave something out.
+[ "$n_lines" -lt 100 ] || says err ' KiB of it a.txt'
 before=$(sed -n 's/^text: \([0-9]*\) tokens.*/\1/p' "$work/err")
 printf 'One more.\n' >>"$work/tree/b.md"
 asks "$work/tree" -q "$(about Paris)" --json

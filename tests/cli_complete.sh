@@ -13,6 +13,9 @@ completes() {
 completes -p "$prompt"
 [ "$(cat "$work/out")" = 4831759. ] || fail "the answer is not 4831759."
 says err 'tokens/s'
+# Where no step was measured there is no rate.
+completes -p "$prompt" -n 1
+says err ', answer 1 tokens in 0.00 s, length'
 completes -p "$prompt" --quiet
 says_nothing err
 
