@@ -185,9 +185,10 @@ static const char *verdict(double score) {
     return score >= 1.0 ? "found" : score > 0.0 ? "PARTLY found" : "MISSED";
 }
 
-/* One line a cell where no bar is being drawn: what was asked, what came (its first line). */
-static void report(const run *r, const glm_needle_record *record) {
-    if (r->grid->cli->quiet || r->bar.is_terminal) return;
+/* One line a cell, above the bar: what was asked, what came (its first line). */
+static void report(run *r, const glm_needle_record *record) {
+    if (r->grid->cli->quiet) return;
+    glm_progress_end(&r->bar);
     const char *text = record->response + strspn(record->response, " \n");
     (void)fprintf(stderr,
             "cell %" PRId64 "/%" PRId64 ": length %" PRId64 ", depth %" PRId64 " %%, round %" PRId64

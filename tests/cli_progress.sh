@@ -28,3 +28,12 @@ TERM=dumb expect 0 complete -m "$work/model" -f "$work/text" -n 1 --quiet
 says_nothing err
 expect 0 complete -m "$work/model" -f "$work/text" -n 1 --no-progress
 [ "$(wc -l <"$work/err")" -eq 1 ] || fail "--no-progress leaves one line, the usage"
+
+# An evaluation on a terminal says each cell as it comes, on a line of its own.
+shown="needle, on a terminal"
+script -qefc "stty columns 80; '$GLM1M' needle --lengths 500,600 --depths 50 --threads 1" /dev/null \
+    </dev/null >"$work/out" 2>&1 || fail "exit $?"
+says out 'needle ['
+for cell in '1/2: length 500' '2/2: length 600'; do
+    grep -q "$(printf '\r\033\\[K')cell $cell, depth 50 %, round 0: found" "$work/out" || fail "no line of cell $cell"
+done
