@@ -1,9 +1,12 @@
 /* glm1m needle: the main job. Haystack, grid, engine, table, pictures. */
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -27,6 +30,7 @@ typedef struct evaluation {
     bool is_spread; /* the protocol has no depths */
     glm_needle_settings settings;
     char *own_text; /* settings.own.text */
+    int out_fd;     /* --out, locked; -1: none */
     int64_t *lengths;
     int64_t *depths;
     glm_tokenizer *tokenizer;
@@ -210,18 +214,19 @@ static rt_status open_engine(evaluation *e) {
 /* ---- what is shown --------------------------------------------------------------------------- */
 
 /* "found 41 of 50"; where parts count, the mean score as well. */
-static void print_accuracy(const glm_needle_results *results) {
-    int64_t n_correct = 0;
-    for (int64_t i = 0; i < results->n; i++) n_correct += results->records[i].score >= 1.0;
-    (void)printf("found %" PRId64 " of %" PRId64, n_correct, results->n);
-    const double accuracy = glm_needle_results_accuracy(results);
-    if (results->n > 0 && fabs(accuracy - (double)n_correct / (double)results->n) > 1e-9)
-        (void)printf(", score %.1f %%, parts counted", 100.0 * accuracy);
+static void print_accuracy(const evaluation *e) {
+    const glm_needle_tally tally = glm_needle_results_tally(&e->results);
+    (void)printf("found %" PRId64 " of %" PRId64, tally.n_correct, tally.n);
+    if (tally.n > 0 && fabs(tally.accuracy - (double)tally.n_correct / (double)tally.n) > 1e-9)
+        (void)printf(", score %.1f %%, parts counted", 100.0 * tally.accuracy);
     double low = 0.0;
     double high = 0.0;
-    glm_needle_interval(accuracy, results->n, &low, &high);
-    if (results->n > 0) (void)printf("; 95 %% interval %.0f to %.0f %%", 100.0 * low, 100.0 * high);
+    glm_needle_interval(tally.accuracy, tally.n, &low, &high);
+    if (tally.n > 0) (void)printf("; 95 %% interval %.0f to %.0f %%", 100.0 * low, 100.0 * high);
     (void)printf("\n");
+    if (tally.n_others > 0)
+        (void)printf("not counted: %" PRId64 " of other lengths, depths or rounds in %s\n",
+                tally.n_others, e->cli->out);
 }
 
 static void print_table(const evaluation *e) {
@@ -248,7 +253,7 @@ static void print_table(const evaluation *e) {
         }
         (void)printf("\n");
     }
-    print_accuracy(&e->results);
+    print_accuracy(e);
 }
 
 static rt_status write_heatmaps(const evaluation *e, const char *dir, const glm_heatmap *map) {
@@ -336,9 +341,22 @@ static rt_status make_out(const glm_cli *cli) {
                    : rt_fail_errno(RT_EIO, "--out: cannot write into %s", dir);
 }
 
+/* One run a directory: each writes the whole file, and would take the other's cells away. Where the
+ * file system knows no locks there is none. */
+static rt_status lock_out(evaluation *e) {
+    e->out_fd = e->cli->out ? open(e->cli->out, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (e->out_fd < 0 || flock(e->out_fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
+        return RT_OK;
+    return rt_fail(RT_EIO,
+            "--out: another glm1m needle is writing into %s; wait for it, or choose another "
+            "directory",
+            e->cli->out);
+}
+
 static rt_status evaluate(evaluation *e) {
     if (e->cli->book) RT_TRY(kv_book_check_name(e->cli->book));
     RT_TRY(make_out(e->cli));
+    RT_TRY(lock_out(e));
     RT_TRY(choose_model(e));
     RT_TRY(make_settings(e));
     RT_TRY(load_haystack(e));
@@ -364,6 +382,7 @@ static void close_evaluation(evaluation *e) {
     glm_haystack_free(&e->haystack);
     glm_tokenizer_free(e->tokenizer);
     free(e->own_text);
+    if (e->out_fd >= 0) (void)close(e->out_fd);
     free(e->lengths);
     free(e->depths);
     free(e->demo_dir);
@@ -374,7 +393,7 @@ static bool is_below(const evaluation *e) {
     const double wanted = e->cli->min_accuracy;
     if (wanted < 0.0) return false;
     const double share = wanted > 1.0 ? wanted / 100.0 : wanted;
-    return glm_needle_results_accuracy(&e->results) < share;
+    return glm_needle_results_tally(&e->results).accuracy < share;
 }
 
 static int finish(evaluation *e, rt_status status) {
@@ -387,7 +406,7 @@ static int finish(evaluation *e, rt_status status) {
     if (!is_below(e)) return GLM_EXIT_OK;
     if (!e->cli->quiet)
         (void)fprintf(stderr, "glm1m: the accuracy %.3f is below --min-accuracy %g\n",
-                glm_needle_results_accuracy(&e->results), e->cli->min_accuracy);
+                glm_needle_results_tally(&e->results).accuracy, e->cli->min_accuracy);
     return GLM_EXIT_BELOW_MINIMUM;
 }
 
@@ -401,7 +420,7 @@ static int run_compare(const glm_cli *cli) {
 
 static int run(glm_cli *cli) {
     if (cli->n_compared > 0) return run_compare(cli);
-    evaluation e = {.cli = cli};
+    evaluation e = {.cli = cli, .out_fd = -1};
     /* The error text must outlive what the clean-up calls. */
     const rt_status status = evaluate(&e);
     const int exit_code = finish(&e, status);

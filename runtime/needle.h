@@ -207,8 +207,14 @@ RT_MUST_CHECK rt_status glm_needle_results_save(const glm_needle_results *result
 RT_MUST_CHECK rt_status glm_needle_results_json(const glm_needle_results *results, char **text);
 /* Mean score over rounds of a (length, depth); NaN where none ran. */
 double glm_needle_results_score(const glm_needle_results *results, int64_t length, int64_t depth);
-/* Mean score of all records; 0 without any. */
-double glm_needle_results_accuracy(const glm_needle_results *results);
+/* What the records of the settings' lengths, depths and rounds add up to. */
+typedef struct glm_needle_tally {
+    int64_t n;
+    int64_t n_correct;
+    double accuracy;  /* mean score; 0 without any */
+    int64_t n_others; /* records of other cells: a file may hold those of an earlier grid */
+} glm_needle_tally;
+glm_needle_tally glm_needle_results_tally(const glm_needle_results *results);
 /* Wilson's 95 % interval of a share that was seen in n samples; 0 to 1 for none. */
 void glm_needle_interval(double share, int64_t n, double *low, double *high);
 void glm_needle_results_free(glm_needle_results *results);

@@ -39,22 +39,46 @@ bool glm_needle_results_has(const glm_needle_results *results, const glm_needle_
     return false;
 }
 
+static bool is_among(int64_t value, const int64_t *values, int64_t n) {
+    for (int64_t i = 0; i < n; i++)
+        if (values[i] == value) return true;
+    return false;
+}
+
+static bool is_of_grid(const glm_needle_settings *settings, const glm_needle_cell *cell) {
+    return cell->round < settings->rounds &&
+           is_among(cell->length, settings->lengths, settings->n_lengths) &&
+           is_among(cell->depth, settings->depths, settings->n_depths);
+}
+
 double glm_needle_results_score(const glm_needle_results *results, int64_t length, int64_t depth) {
     int64_t n = 0;
     double sum = 0.0;
     for (int64_t i = 0; i < results->n; i++) {
         const glm_needle_record *record = &results->records[i];
         if (record->cell.length != length || record->cell.depth != depth) continue;
+        if (!is_of_grid(results->header.settings, &record->cell)) continue;
         n++;
         sum += record->score;
     }
     return n ? sum / (double)n : (double)NAN;
 }
 
-double glm_needle_results_accuracy(const glm_needle_results *results) {
+glm_needle_tally glm_needle_results_tally(const glm_needle_results *results) {
+    glm_needle_tally tally = {0};
     double sum = 0.0;
-    for (int64_t i = 0; i < results->n; i++) sum += results->records[i].score;
-    return results->n ? sum / (double)results->n : 0.0;
+    for (int64_t i = 0; i < results->n; i++) {
+        const glm_needle_record *record = &results->records[i];
+        if (!is_of_grid(results->header.settings, &record->cell)) {
+            tally.n_others++;
+            continue;
+        }
+        tally.n++;
+        tally.n_correct += record->score >= 1.0;
+        sum += record->score;
+    }
+    if (tally.n > 0) tally.accuracy = sum / (double)tally.n;
+    return tally;
 }
 
 /* Source: Wilson 1927, doi:10.1080/01621459.1927.10502953. For scores between 0 and 1 it is wider than

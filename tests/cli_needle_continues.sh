@@ -38,3 +38,14 @@ says err 'run_seed "1234" and this run has "5"'
 # shellcheck disable=SC2086
 expect 2 $grid --mode fast
 says err 'mode "exact" and this run has "fast"'
+
+# Another grid in the same directory, of a haystack of one's own: what it did not ask for is not counted.
+yes 'All work and no play makes Jack a dull boy.' | head -c 9000 >"$work/hay"
+grid="needle --haystack $work/hay --out $work/two --threads 1"
+# shellcheck disable=SC2086
+expect 0 $grid --lengths 500 --depths 0,100 --rounds 2
+# shellcheck disable=SC2086
+expect 0 $grid --lengths 500,600 --depths 100
+says err 'continuing: 4 cells are done already'
+says out 'found 2 of 2;'
+says out "not counted: 3 of other lengths, depths or rounds in $work/two"
