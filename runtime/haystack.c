@@ -147,9 +147,14 @@ static rt_status read_paths(const char *const *paths, int n_paths, glm_haystack 
     return status;
 }
 
+/* Made-up prose of a seed begins alike however much of it is made, and its beginning names it: so a
+ * longer context is no other haystack. */
+enum { PROSE_HASHED = 65536 };
+
 static rt_status hash(glm_haystack *haystack) {
     uint8_t digest[GLM_SHA256_BYTES];
-    RT_TRY(glm_sha256_of(haystack->text, haystack->n_bytes, digest));
+    const int64_t n = haystack->is_built_in ? PROSE_HASHED : haystack->n_bytes;
+    RT_TRY(glm_sha256_of(haystack->text, n, digest));
     (void)glm_sha256_hex(digest, haystack->sha256);
     return RT_OK;
 }
@@ -157,7 +162,8 @@ static rt_status hash(glm_haystack *haystack) {
 rt_status glm_haystack_load(const char *const *paths, int n_paths, uint64_t seed, int64_t bytes_min,
         glm_haystack *out) {
     *out = (glm_haystack){.is_built_in = n_paths == 0};
-    rt_status status = out->is_built_in ? glm_prose_make(seed, bytes_min, &out->text, &out->n_bytes)
+    const int64_t n_prose = rt_max64(bytes_min, PROSE_HASHED);
+    rt_status status = out->is_built_in ? glm_prose_make(seed, n_prose, &out->text, &out->n_bytes)
                                         : read_paths(paths, n_paths, out);
     if (status == RT_OK) status = hash(out);
     if (status != RT_OK) glm_haystack_free(out);

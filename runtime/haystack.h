@@ -7,11 +7,11 @@
 typedef struct glm_haystack {
     char *text; /* UTF-8 as found, NUL-terminated */
     int64_t n_bytes;
-    char sha256[65];  /* of the text, hex */
+    char sha256[65];  /* of the text, hex; of one made here, of its first 64 KiB */
     bool is_built_in; /* made here, not read */
 } glm_haystack;
 
-/* The texts of files and directories, one after the other: *.txt and *.md of a directory and its
+/* The texts of files and directories, one after the other: *.txt, *.md, *.jsonl and documents of a directory and its
  * subdirectories in sorted order, the "text" of each line of a *.jsonl file, any other file whole.
  * With n_paths 0: at least bytes_min of made-up English prose, the same for the same seed; no
  * digits in it, full stops often, lines that begin like nothing a needle or question begins with.

@@ -49,3 +49,17 @@ expect 0 $grid --lengths 500,600 --depths 100
 says err 'continuing: 4 cells are done already'
 says out 'found 2 of 2;'
 says out "not counted: 3 of other lengths, depths or rounds in $work/two"
+
+# A further length is none: prose made from one seed is one haystack, however much of it is needed.
+expect 0 needle --lengths 500 --depths 50 --out "$work/three"
+expect 0 needle --lengths 500,4k --depths 50 --out "$work/three"
+says err 'continuing: 1 cells are done already'
+says out 'found 2 of 2;'
+
+# Of one job a length, in directories of their own, one file makes one picture.
+expect 0 needle --lengths 700 --depths 50 --out "$work/four"
+mkdir "$work/all"
+{ sed '$d' "$work/three/results.json" && printf ',\n' && sed '1d' "$work/four/results.json"; } >"$work/all/results.json"
+expect 0 needle --lengths 500,700,4k --depths 50 --out "$work/all"
+! grep -q 'cell 1/' "$work/err" || fail 'a cell that another job has done was run again'
+says out 'found 3 of 3;'
