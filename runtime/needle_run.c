@@ -94,6 +94,16 @@ static rt_status list_jobs(run *r) {
     return RT_OK;
 }
 
+/* The shortest prompt and the longest, before the hours between them: a length may be too short for its
+ * question, or too long for the words there are. */
+static rt_status try_prompt(const run *r, int64_t i) {
+    glm_needle_prompt prompt;
+    if (i < 0 || r->grid->source->settings->is_fast) return RT_OK; /* all of them were made */
+    RT_TRY(glm_needle_prompt_make(r->grid->source, &r->jobs[i].cell, &prompt));
+    glm_needle_prompt_free(&prompt);
+    return RT_OK;
+}
+
 /* ---- one cell -------------------------------------------------------------------------------- */
 
 /* Tokens of the prompt that the session holds already; at least one is left to prefill. */
@@ -283,6 +293,8 @@ static rt_status run_job(run *r, const job *one) {
 
 static rt_status run_jobs(run *r) {
     RT_TRY(list_jobs(r));
+    RT_TRY(try_prompt(r, 0));
+    RT_TRY(try_prompt(r, r->n_jobs - 1));
     RT_TRY(glm_session_create(
             r->grid->engine, glm_engine_plan(r->grid->engine)->max_len, &r->session));
     glm_progress_begin(&r->bar, r->grid->cli, "needle", "tokens");

@@ -32,3 +32,8 @@ says err 'the haystack has 14 tokens'
 expect 1 needle --lengths 1k --depths 0,100 --out "$work/file" --no-progress
 says err "$work/file is in the way"
 ! grep -q 'cell 1/' "$work/err" || fail 'a cell was evaluated for results that have no place'
+
+# A length that cannot be made, here for want of keys, is said before the others are evaluated.
+expect 2 needle --protocol ruler:multikey_2 --lengths 1k,800k --depths 50 --out "$work/keys" --no-progress
+says err 'ruler:multikey_2 at this length needs more than the 9680 keys there are'
+! grep -q 'cell 1/' "$work/err" || fail 'a cell was evaluated before a length that cannot be'
