@@ -8,6 +8,7 @@
 #include "base/size.h"
 #include "cli.h"
 #include "cli_json.h"
+#include "config.h"
 #include "document.h"
 #include "sha256.h"
 
@@ -120,11 +121,20 @@ static rt_status measure_book(shelving *s) {
 
 /* ---- the walk -------------------------------------------------------------------------------- */
 
+static rt_status check_length(const shelving *s) {
+    glm_config config;
+    RT_TRY(glm_config_load(s->cli->engine.model_dir, &config));
+    const int64_t asked = s->cli->engine.max_len;
+    const int64_t limit = asked > 0 ? asked : config.model_len;
+    if (s->ids.n <= limit) return RT_OK;
+    return rt_fail(RT_ENOFIT, "the text has %" PRId64 " tokens, %" PRId64 " more than %s, %" PRId64,
+            s->ids.n, s->ids.n - limit, asked > 0 ? "--max-model-len" : "the model's length",
+            limit);
+}
+
 static rt_status open_model(shelving *s) {
     glm_options options = s->cli->engine;
-    if (options.max_len > 0 && s->ids.n > options.max_len)
-        return rt_fail(RT_ENOFIT, "the text has %" PRId64 " tokens, --max-model-len is %" PRId64,
-                s->ids.n, options.max_len);
+    RT_TRY(check_length(s));
     options.max_len = s->ids.n;
     options.persists = options.needs_kept = options.keeps_all = true;
     RT_TRY(glm_engine_open(&options, &s->engine));

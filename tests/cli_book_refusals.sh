@@ -29,7 +29,10 @@ says err "$work/nowhere"
 expect 2 prefill -m "$work/model" "$work/nothing" --book war
 says err "$work/nothing is empty: there is nothing to keep"
 expect 3 prefill -m "$work/model" "$work/text" --book war -c 1k
-says err "the text has $((n + 2)) tokens, --max-model-len is 1000"
+says err "the text has $((n + 2)) tokens, $((n + 2 - 1000)) more than --max-model-len, 1000"
+head -c 1048600 /dev/zero | tr '\0' 'a' >"$work/long"
+expect 3 prefill -m "$work/model" "$work/long" --book war
+says err "the text has 1048602 tokens, 26 more than the model's length, 1048576"
 
 expect 0 prefill -m "$work/model" "$work/text" --book war
 expect 2 complete -m "$work/model" --book wra -p x
