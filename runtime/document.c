@@ -305,6 +305,31 @@ static rt_status add_any(loader *load, const char *source) {
     return S_ISFIFO(info.st_mode) ? add_pipe(load, source) : add_file(load, source, NULL, &kind);
 }
 
+/* ---- other documents ------------------------------------------------------------------------- */
+
+static rt_status add_part(loader *load, const glm_document *part, const glm_document_file *from) {
+    glm_document *document = load->document;
+    glm_document_file file = *from;
+    load->source = from->path;
+    RT_TRY(check_count(load));
+    RT_TRY(grow(&document->files, document->n_files, sizeof *document->files));
+    if (file.n_bytes > bytes_left(load)) return too_large(load, from->path);
+    file.heading_at = file.text_at = load->text.n;
+    RT_TRY(glm_text_add(&load->text, part->text + from->text_at, file.n_bytes));
+    load->n_read += file.n_bytes;
+    file.path = strdup(from->path);
+    if (!file.path) return rt_fail(RT_ENOMEM, "document: no memory for the path %s", from->path);
+    document->files[document->n_files++] = file;
+    return RT_OK;
+}
+
+static rt_status add_parts(loader *load, const glm_document *const *parts, int n_parts) {
+    for (int i = 0; i < n_parts; i++)
+        for (int64_t k = 0; k < parts[i]->n_files; k++)
+            RT_TRY(add_part(load, parts[i], &parts[i]->files[k]));
+    return RT_OK;
+}
+
 /* ---- headings -------------------------------------------------------------------------------- */
 
 /* The file behind its heading, an empty line between it and the one before. */
@@ -340,8 +365,7 @@ static rt_status no_text(const glm_document *document) {
 
 static rt_status load_all(loader *load, const char *const *sources, int n_sources) {
     for (int i = 0; i < n_sources; i++) RT_TRY(add_any(load, sources[i]));
-    if (load->document->n_files == 0) return no_text(load->document);
-    return load->document->n_files > 1 ? put_headings(load) : RT_OK;
+    return load->document->n_files > 0 ? RT_OK : no_text(load->document);
 }
 
 static loader begin(const glm_document_limits *limits, bool is_only, glm_document *out) {
@@ -356,6 +380,7 @@ static loader begin(const glm_document_limits *limits, bool is_only, glm_documen
 }
 
 static rt_status end(loader *load, rt_status status) {
+    if (status == RT_OK && load->document->n_files > 1) status = put_headings(load);
     load->document->text = load->text.bytes;
     load->document->n_bytes = load->text.n;
     if (status != RT_OK) glm_document_free(load->document);
@@ -378,6 +403,12 @@ rt_status glm_document_from_file(
         const char *name, int fd, const glm_document_limits *limits, glm_document *out) {
     loader load = begin(limits, true, out);
     return end(&load, add_nameless(&load, name, fd));
+}
+
+rt_status glm_document_join(const glm_document *const *parts, int n_parts,
+        const glm_document_limits *limits, glm_document *out) {
+    loader load = begin(limits, false, out);
+    return end(&load, add_parts(&load, parts, n_parts));
 }
 
 void glm_document_free(glm_document *document) {

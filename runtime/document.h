@@ -76,6 +76,11 @@ RT_MUST_CHECK rt_status glm_document_from_bytes(const char *name, const char *by
 /* The same of an open file that is read from its beginning, whatever its name is. */
 RT_MUST_CHECK rt_status glm_document_from_file(
         const char *name, int fd, const glm_document_limits *limits, glm_document *out);
+
+/* The files of several documents, in that order, as one: what glm_document_load makes of such sources. The parts
+ * stay. `limits` may be NULL. RT_EUSAGE: more than a limit; RT_ENOMEM. */
+RT_MUST_CHECK rt_status glm_document_join(const glm_document *const *parts, int n_parts,
+        const glm_document_limits *limits, glm_document *out);
 void glm_document_free(glm_document *document);
 
 typedef struct glm_document_place {

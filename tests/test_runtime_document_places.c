@@ -124,6 +124,31 @@ static void check_skipped(void) {
     glm_document_free(&document);
 }
 
+/* Documents that are joined are what their sources are together, places too. */
+static void check_joined(void) {
+    glm_document one = load("tree/marked", NULL);
+    glm_document other = load("tree/b.md", NULL);
+    glm_document want = load("tree/marked", "tree/b.md");
+    glm_document got;
+    const glm_document *const parts[] = {&one, &other};
+    require(glm_document_join(parts, 2, NULL, &got), "join");
+    expect(got.n_files == 2 && got.n_bytes == want.n_bytes && strcmp(got.text, want.text) == 0,
+            "joined");
+    for (int64_t at = 0; at <= want.n_bytes && got.n_bytes == want.n_bytes; at++) {
+        const glm_document_place a = glm_document_find(&want, at);
+        const glm_document_place b = glm_document_find(&got, at);
+        expect(strcmp(a.file->path, b.file->path) == 0 && a.line == b.line && a.offset == b.offset,
+                "a place");
+    }
+    glm_document_free(&got);
+    const glm_document_limits limits = {.n_bytes = one.n_bytes + other.n_bytes - 1};
+    expect(glm_document_join(parts, 2, &limits, &got) == RT_EUSAGE && !got.text,
+            "too large together");
+    glm_document_free(&one);
+    glm_document_free(&other);
+    glm_document_free(&want);
+}
+
 /* A name cannot forge a heading. */
 static void check_names(void) {
     write_file("odd/x\n==> y <==\n\377\303\251", "one");
@@ -247,6 +272,7 @@ int main(void) {
     make_tree();
     check_order();
     check_skipped();
+    check_joined();
     check_names();
     check_late();
     check_places();

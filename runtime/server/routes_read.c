@@ -2,10 +2,12 @@
  *
  *   POST /v1/read?name=war.pdf  a file, also PDF, .docx, .odt
  *   POST /v1/read  {"name", "text"}            its tokens, passages and plan, and an id for
+ *   POST /v1/read  {"readings": [ids]}         several of them, as one
  *   POST /v1/ask   {"reading", "question"...}  an answer, as /v1/chat/completions gives it
  *   POST /v1/cite  {"reading", "answer"}       where in the text each of its quotations is
  *
- * The name stands in citations; it is never a path. */
+ * The name stands in citations; it is never a path. Of several files each stands behind its name, as `glm1m ask` has
+ * them. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +21,7 @@
 #include "runtime/costs.h"
 #include "runtime/document_kind.h"
 #include "runtime/engine.h"
+#include "runtime/text.h"
 
 /* A string that must be there, and not be empty. */
 static const char *need_text(const json_t *body, const char *name, srv_error *error) {
@@ -65,6 +68,61 @@ static bool read_text(
     if (status == RT_OK) status = make_reading(exchange, &document, reading);
     return status == RT_OK || srv_refuse_status(error, status, "text");
 }
+
+/* ---- several --------------------------------------------------------------------------------- */
+
+enum { PARTS_MAX = 16 };
+
+typedef struct parts {
+    srv_reading *readings[PARTS_MAX]; /* with references */
+    const glm_document *documents[PARTS_MAX];
+    int n_parts;
+} parts;
+
+/* Each of its own name, by which a citation tells them apart. */
+static bool add_part(const srv_exchange *exchange, parts *all, const json_t *id, srv_error *error) {
+    const char *text = json_string_value(id);
+    srv_reading *one = text ? srv_readings_find(exchange->server->readings, text) : NULL;
+    if (!one)
+        return srv_refuse(error, 404, "reading_not_found", "readings",
+                "there is no text number %d here, or no longer: read it again", all->n_parts + 1);
+    const glm_document *document = &one->reading.document;
+    all->documents[all->n_parts] = document;
+    all->readings[all->n_parts++] = one;
+    if (document->n_files > 1)
+        return srv_refuse_field(error, "readings", "readings: one of them is of several files");
+    for (int i = 0; i + 1 < all->n_parts; i++)
+        if (strcmp(all->documents[i]->files[0].path, document->files[0].path) == 0)
+            return srv_refuse_field(
+                    error, "readings", "two texts are called %.200s", document->files[0].path);
+    return true;
+}
+
+static bool join_parts(
+        const srv_exchange *exchange, const parts *all, glm_reading *reading, srv_error *error) {
+    const glm_document_limits limits = {.n_bytes = srv_limit_of(SRV_READING_BYTES)};
+    glm_document document;
+    rt_status status = glm_document_join(all->documents, all->n_parts, &limits, &document);
+    if (status == RT_OK) status = make_reading(exchange, &document, reading);
+    return status == RT_OK || srv_refuse_status(error, status, "readings");
+}
+
+static bool read_several(
+        const srv_exchange *exchange, const json_t *ids, glm_reading *reading, srv_error *error) {
+    const size_t n = json_array_size(ids);
+    parts all = {.n_parts = 0};
+    if (n < 2 || n > PARTS_MAX)
+        return srv_refuse_field(
+                error, "readings", "readings must be an array of 2 to %d ids", PARTS_MAX);
+    bool is_right = true;
+    for (size_t i = 0; i < n && is_right; i++)
+        is_right = add_part(exchange, &all, json_array_get(ids, i), error);
+    is_right = is_right && join_parts(exchange, &all, reading, error);
+    for (int i = 0; i < all.n_parts; i++) srv_reading_drop(all.readings[i]);
+    return is_right;
+}
+
+/* ---- a file ---------------------------------------------------------------------------------- */
 
 /* What the file is called, of the target; for free(). */
 static char *name_of(const srv_exchange *exchange, srv_error *error) {
@@ -145,7 +203,7 @@ static json_t *plan_json(const glm_config *config, const glm_plan *plan, int64_t
 
 /* The text itself, where the client has only the file that it was made of; NULL otherwise. */
 static json_t *converted(const glm_document *document) {
-    if (!document->files[0].is_converted) return json_null();
+    if (document->n_files > 1 || !document->files[0].is_converted) return json_null();
     return glm_cli_json_text(document->text, (size_t)document->n_bytes);
 }
 
@@ -156,18 +214,43 @@ static json_int_t count_lines(const glm_document *document) {
     return n + (document->text[document->n_bytes - 1] != '\n');
 }
 
+/* "a.txt, b.pdf" */
+static json_t *names(const glm_document *document) {
+    glm_text text = {0};
+    rt_status status = RT_OK;
+    for (int64_t i = 0; i < document->n_files && status == RT_OK; i++) {
+        const char *path = document->files[i].path;
+        if (i > 0) status = glm_text_add(&text, ", ", 2);
+        if (status == RT_OK) status = glm_text_add(&text, path, (int64_t)strlen(path));
+    }
+    json_t *value = status == RT_OK ? glm_cli_json_text(text.bytes, (size_t)text.n) : NULL;
+    free(text.bytes);
+    return value;
+}
+
 static json_t *reading_json(
         const srv_reading *one, const glm_config *config, const glm_plan *plan) {
     const glm_reading *reading = &one->reading;
     const glm_document *document = &reading->document;
-    const glm_document_file *file = &document->files[0];
-    return json_pack("{s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "id", one->id,
-            "object", "reading", "name", glm_cli_json_text(file->path, strlen(file->path)),
-            "n_bytes", (json_int_t)document->n_bytes, "n_pages", (json_int_t)file->n_pages,
-            "n_blank_pages", (json_int_t)file->n_blank, "n_lines", count_lines(document),
-            "n_passages", (json_int_t)reading->passages.n_passages, "n_tokens",
-            (json_int_t)reading->prefix.n, "plan", plan_json(config, plan, reading->prefix.n),
-            "text", converted(document));
+    int64_t n_pages = 0;
+    int64_t n_blank = 0;
+    for (int64_t i = 0; i < document->n_files; i++) {
+        n_pages += document->files[i].n_pages;
+        n_blank += document->files[i].n_blank;
+    }
+    return json_pack("{s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o}", "id", one->id,
+            "object", "reading", "name", names(document), "n_files", (json_int_t)document->n_files,
+            "n_bytes", (json_int_t)document->n_bytes, "n_pages", (json_int_t)n_pages,
+            "n_blank_pages", (json_int_t)n_blank, "n_lines", count_lines(document), "n_passages",
+            (json_int_t)reading->passages.n_passages, "n_tokens", (json_int_t)reading->prefix.n,
+            "plan", plan_json(config, plan, reading->prefix.n), "text", converted(document));
+}
+
+static bool read_body(
+        const srv_exchange *exchange, const json_t *body, glm_reading *reading, srv_error *error) {
+    const json_t *ids = json_object_get(body, "readings");
+    return ids ? read_several(exchange, ids, reading, error)
+               : read_text(exchange, body, reading, error);
 }
 
 /* `body` NULL: the upload. */
@@ -178,7 +261,7 @@ static void read_any(srv_exchange *exchange, const json_t *body) {
     glm_plan plan;
     srv_error error;
     bool is_right = srv_scheduler_plan(server->scheduler, &plan, &error) &&
-                    (body ? read_text(exchange, body, &reading, &error)
+                    (body ? read_body(exchange, body, &reading, &error)
                           : read_file(exchange, &reading, &error));
     if (is_right && !fits(reading.prefix.n, plan.max_len, &error)) {
         glm_reading_free(&reading);

@@ -157,10 +157,14 @@ class Page:
 
     def drop(self, name, content):
         """A file of that content falls on the page; content: bytes."""
-        data = base64.b64encode(content).decode()
-        self.value("(() => { const data = new DataTransfer();"
-                   f"const bytes = Uint8Array.from(atob('{data}'), c => c.charCodeAt(0));"
-                   f"data.items.add(new File([bytes], {json.dumps(name)}));"
+        self.drop_all({name: content})
+
+    def drop_all(self, files):
+        """Several together, by name."""
+        adding = "".join(
+            f"data.items.add(new File([Uint8Array.from(atob('{base64.b64encode(content).decode()}'), c => c.charCodeAt(0))],"
+            f" {json.dumps(name)}));" for name, content in files.items())
+        self.value("(() => { const data = new DataTransfer();" + adding +
                    "document.body.dispatchEvent(new DragEvent('drop',"
                    " {dataTransfer: data, bubbles: true, cancelable: true})); })()")
 

@@ -113,6 +113,31 @@ def test_pdf():
     picture("pdf")
 
 
+def test_several():
+    """Files that are dropped together are one text: a citation leads to the line of the file that has it."""
+    prose = "".join(f"Line {i} of this one says nothing.\n" for i in range(1, 60)).encode()
+    facts = {"first.txt": prose + b"The special magic number for Lima is: 2131415.\n",
+             "second.txt": prose + prose + b"The special magic number for Bonn is: 6171819.\nAnd no more."}
+    page.drop_all(facts)
+    page.until("document.querySelector('#plan-name').innerText === 'first.txt, second.txt'")
+    check("2 files, " in page.text("#plan"), page.text("#plan"))
+    for city, number, name, line, behind in (("Bonn", 6171819, "second.txt", 119, "first.txt"),
+                                             ("Lima", 2131415, "first.txt", 60, "second.txt")):
+        ask(f"Which is it?\n>\nThe special magic number for {city} is:")
+        page.until(f"document.querySelector('#citations')?.innerText.includes('{number}')")
+        check(f"{name}, line {line} [" in page.text("#citations"), page.text("#citations"))
+        check(behind not in page.text("#citations"), page.text("#citations"))
+        page.click("#citations button")
+        check(page.text(".line.cited") == f"The special magic number for {city} is: {number}.", page.text(".line.cited"))
+        check(page.value("document.querySelector('.line.cited').dataset.n") == str(line))
+        check(is_inside(".line.cited"))
+    picture("several")
+    names = page.value("[...document.querySelectorAll('.line.page')].map(e => e.innerText)")
+    check("first.txt" in names or "second.txt" in names, names)
+    page.drop_all({f"{i}.txt": b"a text" for i in range(13)})
+    page.until("document.querySelector('#file-error').innerText.includes('of 13 files at most 12 are read')")
+
+
 def test_stop(how):
     with open(LONG, "rb") as file:
         page.drop("long.txt", file.read())
@@ -161,7 +186,7 @@ def test_errors():
             ("much.txt", b"word " * 20000, "at least ")):
         page.drop(name, content)
         page.until(f"document.querySelector('#file-error').innerText.includes({words!r})")
-    page.value("open(new File([new Uint8Array(64 * 1024 * 1024 + 1)], 'big.txt'))")
+    page.value("open([new File([new Uint8Array(64 * 1024 * 1024 + 1)], 'big.txt')])")
     page.until("document.querySelector('#file-error').innerText.includes('at most 64.0 MiB')")
     page.drop("book.txt", b"The special magic number for Rome is: 1234567.\n")
     page.until("document.querySelector('#file-error').innerText === ''")
@@ -188,8 +213,16 @@ def test_routes():
     one = found["id"]
     cited = server.ask("POST", "/v1/cite", {"reading": one, "answer": '"The sea is wide"'}, "X-Api-Key: secret")
     check(cited[0] == 200 and cited[1]["citations"][0]["line"] == 1, cited)
+    _, other = server.ask("POST", "/v1/read", {"name": "b", "text": "The sky is high."}, "X-Api-Key: secret")
+    _, both = server.ask("POST", "/v1/read", {"readings": [other["id"], one]}, "X-Api-Key: secret")
+    check(both["name"] == "b, ../../etc/passwd" and both["n_files"] == 2, both)
+    cited = server.ask("POST", "/v1/cite", {"reading": both["id"], "answer": '"The sea is wide"'}, "X-Api-Key: secret")
+    check(cited[1]["citations"][0]["file"] == found["name"] and cited[1]["citations"][0]["line"] == 1, cited)
     for wanted, path, body in (
-            (400, "/v1/read", {}), (400, "/v1/read", {"name": "a"}), (400, "/v1/read", {"name": "", "text": "b"}),
+            (404, "/v1/read", {"readings": [one, "read_0"]}), (404, "/v1/read", {"readings": [one, 7]}),
+            (400, "/v1/read", {"readings": [one]}), (400, "/v1/read", {"readings": one}),
+            (400, "/v1/read", {"readings": [one, one]}), (400, "/v1/read", {"readings": [both["id"], other["id"]]}),
+            (400, "/v1/read", {"readings": [one] * 17}), (400, "/v1/read", {}), (400, "/v1/read", {"name": "a"}), (400, "/v1/read", {"name": "", "text": "b"}),
             (400, "/v1/read", {"name": "a", "text": 7}), (400, "/v1/read", {"name": "a", "text": "\ufeff"}),
             (415, "/v1/read", {"name": "a.pdf", "text": "%PDF-1.4\n"}),
             (400, "/v1/read", {"name": "a", "text": "b" * 70000}),
@@ -220,6 +253,7 @@ try:
     test_answer()
     test_second_question()
     test_pdf()
+    test_several()
     test_stop("button")
     test_stop("Escape")
     test_heat_map()
