@@ -41,14 +41,17 @@ static void print_values(void) {
     }
 }
 
+/* bash breaks --device=c into three words; zsh, and a bash that is told to, does not. */
 static void print_bash(const glm_command *const *commands) {
-    (void)printf("_glm1m() {\n"
-                 "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} words=\n"
-                 "    COMPREPLY=()\n"
-                 "    [[ $cur != = ]] || cur=\n"
-                 "    [[ $prev != = ]] || prev=${COMP_WORDS[COMP_CWORD-2]}\n"
-                 "    if ((COMP_CWORD == 1)); then\n"
-                 "        words='");
+    (void)printf(
+            "_glm1m() {\n"
+            "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} words= begun=\n"
+            "    COMPREPLY=()\n"
+            "    if [[ $cur == --*=* ]]; then prev=${cur%%%%=*} begun=$prev= cur=${cur#*=}; fi\n"
+            "    [[ $cur != = ]] || cur=\n"
+            "    [[ $prev != = ]] || prev=${COMP_WORDS[COMP_CWORD-2]}\n"
+            "    if ((COMP_CWORD == 1)); then\n"
+            "        words='");
     print_command_names(commands);
     (void)printf(" --help --version'\n"
                  "    else case $prev in\n");
@@ -70,7 +73,7 @@ static void print_bash(const glm_command *const *commands) {
     }
     (void)printf("        esac ;;\n"
                  "    esac; fi\n"
-                 "    COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n"
+                 "    COMPREPLY=($(compgen -P \"$begun\" -W \"$words\" -- \"$cur\"))\n"
                  "}\n"
                  "complete -o default -F _glm1m glm1m\n");
 }

@@ -53,7 +53,7 @@ done
 expect 0 completion bash
 cp "$work/out" "$work/completion"
 completes() {
-    bash -c '. "$0" && COMP_WORDS=(glm1m "$@") COMP_CWORD=$# && _glm1m && printf "%s\n" "${COMPREPLY[@]}"' \
+    bash -c '. "$0" && COMP_WORDS=(glm1m "$@") COMP_CWORD=$# && { _glm1m; printf "%s\n" "${COMPREPLY[@]}"; }' \
         "$work/completion" "$@" >"$work/out"
 }
 completes_to() {
@@ -65,6 +65,8 @@ completes book rm '' && completes_to ''
 completes ask --kv-cache-dtype '' && completes_to 'bf16 f32 fp8 int8 int4'
 completes ask --device = c && completes_to 'cpu cuda'
 completes ask --device = && completes_to 'auto cpu cuda'
+completes ask --device=c && completes_to '--device=cpu --device=cuda'
+completes ask x.pdf --kv-io= && completes_to '--kv-io=auto --kv-io=uring --kv-io=pread'
 completes ask -m '' && completes_to ''
 completes ask x.pdf --que && completes_to '--question --questions'
 completes doctor --que && completes_to ''
