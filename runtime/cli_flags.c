@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "parallel/parallel.h"
+
 #define AT(field)        offsetof(glm_cli, field), 0
 #define ALL_AT(field, n) offsetof(glm_cli, field), offsetof(glm_cli, n)
 #define NO_LIMITS        0.0, 0.0
@@ -57,7 +59,7 @@ const cli_flag cli_flags[] = {
                 "who multiplies bf16 weights on the CPU: our kernels, or oneDNN, which rounds activations "
                 "to bf16 (default auto: oneDNN where it is installed and uses AMX)"},
         {"tensor-parallel-size", "tp", CLI_INT32, AT(engine.tensor_parallel), "N", NULL, 1.0,
-                1024.0,
+                PAR_RANKS_MAX,
                 "processes that share the model; plan computes the bill of each (default 1)"},
         {"nccl", NULL, CLI_SWITCH, AT(engine.nccl), NULL, NULL, NO_LIMITS,
                 "one GPU, too, sums and gathers by NCCL, as several do: to try it"},

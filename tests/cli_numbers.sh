@@ -31,6 +31,8 @@ expect 2 plan -m "$work/model" -c 0
 says err '-c 0: must be at least 1'
 expect 2 complete -m "$work/model" -p x -n -5
 says err '-n -5: must be at least 0'
+expect 2 plan -m "$work/model" -tp 65
+says err '-tp 65: must be between 1 and 64'
 
 # A chunk has room for no more than comes in one.
 expect 0 plan -m "$work/model" -c 100k --span 8K -b 1G
