@@ -110,6 +110,8 @@ says err 'context: 13 tokens, as asked for'
 says err 'answer 1 tokens'
 says err 'context full; context 13 of 13'
 says err 'the context is full: all of its 13 tokens are used'
+talk 0 'abcabcabcabc' -c 64
+says err 'context full; context 64 of 64'
 talk 3 'abcabcabc' -c 13
 says err 'this turn needs 14 tokens, the context has 13; -c N makes room for more'
 talk 3 'abcabcab
