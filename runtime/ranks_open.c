@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/machine.h"
+#include "base/slurm.h"
 #include "build_id.h"
 #include "command_line.h"
 #include "linear_choice.h"
@@ -148,6 +149,8 @@ int32_t glm_ranks_place(const par_comm *comm, int32_t *n_here) {
 rt_status glm_ranks_cores(par_comm *comm, int32_t *cores) {
     rt_core_mask all[PAR_RANKS_MAX];
     rt_core_mask here;
+    int32_t n_here = 0;
+    (void)glm_ranks_place(comm, &n_here);
     rt_machine_core_mask(&here);
     RT_TRY(comm->share(comm, &here, sizeof here, all));
     for (int32_t r = 0; r < comm->n_ranks; r++) {
@@ -155,7 +158,8 @@ rt_status glm_ranks_cores(par_comm *comm, int32_t *cores) {
         for (size_t i = 0; i < sizeof here.words / sizeof here.words[0]; i++)
             here.words[i] |= all[r].words[i];
     }
-    *cores = rt_machine_cores_of(&here);
+    const bool is_one_task = strcmp(comm->transport, "local") == 0; /* which started the others */
+    *cores = rt_slurm_cores(rt_machine_cores_of(&here), is_one_task ? 1 : n_here);
     return RT_OK;
 }
 

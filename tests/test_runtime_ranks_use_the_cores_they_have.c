@@ -29,7 +29,7 @@ static int cores_with(const rt_core_mask *others, int n_others) {
 }
 
 int main(void) {
-    par_comm comm = {.rank = 1, .n_ranks = N_RANKS, .share = share};
+    par_comm comm = {.rank = 1, .n_ranks = N_RANKS, .share = share, .transport = "mpi"};
     int32_t cores = 0;
     for (int r = 0; r < N_RANKS; r++)
         (void)snprintf(comm.hosts[r], sizeof comm.hosts[r], r < ON_HOST_A ? "a" : "b");

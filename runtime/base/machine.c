@@ -15,6 +15,7 @@
 #include "cgroup.h"
 #include "proc_text.h"
 #include "size.h"
+#include "slurm.h"
 
 enum { TEXT_BYTES = RT_PROC_TEXT_BYTES };
 
@@ -36,7 +37,7 @@ int rt_machine_cores_of(const rt_core_mask *mask) {
 int rt_machine_cores(void) {
     rt_core_mask mask;
     rt_machine_core_mask(&mask);
-    return rt_machine_cores_of(&mask);
+    return rt_slurm_cores(rt_machine_cores_of(&mask), 1);
 }
 
 rt_status rt_machine_memory_read(rt_machine_memory *out) {

@@ -5,7 +5,7 @@
 
 #include "status.h"
 
-/* Threads worth starting: the affinity mask, cut to the cgroup's CPU quota rounded up; >= 1. */
+/* Threads worth starting: the affinity mask, cut to the cgroup's CPU quota rounded up, and to slurm.h's; >= 1. */
 int rt_machine_cores(void);
 /* The mask itself, a bit a core; and how many cores a mask, several processes' together, is worth: >= 1. */
 typedef struct rt_core_mask {
