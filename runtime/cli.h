@@ -126,9 +126,9 @@ typedef struct glm_command {
 
 /* Defined one per cmd_<name>.c and listed in main.c. */
 extern const glm_command glm_cmd_needle, glm_cmd_ask, glm_cmd_chat, glm_cmd_complete,
-        glm_cmd_prefill, glm_cmd_book, glm_cmd_tokenize, glm_cmd_detokenize, glm_cmd_logits,
-        glm_cmd_plan, glm_cmd_make_model, glm_cmd_doctor, glm_cmd_serve, glm_cmd_version,
-        glm_cmd_completion;
+        glm_cmd_prefill, glm_cmd_book, glm_cmd_tokenize, glm_cmd_detokenize, glm_cmd_perplexity,
+        glm_cmd_logits, glm_cmd_plan, glm_cmd_make_model, glm_cmd_doctor, glm_cmd_serve,
+        glm_cmd_version, glm_cmd_completion;
 
 /* Exit codes of the command line. */
 enum {
@@ -226,6 +226,9 @@ void glm_cli_say_kv(const glm_cli *cli, const glm_engine *engine);
  * RT_EINTERRUPTED  Ctrl-C: the message says how far it was; the session is as after an abort */
 RT_MUST_CHECK rt_status glm_cli_prefill(const glm_cli *cli, glm_session *session,
         const int32_t *ids, int64_t n_ids, const int64_t *logits_at, int64_t n_logits);
+/* The same of glm_prefill_begin_all. */
+RT_MUST_CHECK rt_status glm_cli_prefill_all(const glm_cli *cli, glm_session *session,
+        const int32_t *ids, int64_t n_ids, glm_take_logits *take, void *context);
 
 /* Whether what is prefilled is to be kept on disk and found there: --book or --kv-disk-dir is given,
  * or the command does so by itself.

@@ -52,10 +52,8 @@ typedef struct extent {
     int64_t done;
 } extent;
 
-/* After RT_EINTERRUPTED the prefill is still begun: the caller aborts or suspends it. */
-static rt_status run_shown(const glm_cli *cli, glm_session *session, const int32_t *ids,
-        int64_t n_ids, const int64_t *logits_at, int64_t n_logits, extent *out) {
-    RT_TRY(glm_prefill_begin(session, ids, n_ids, logits_at, n_logits));
+/* A prefill that is begun. After RT_EINTERRUPTED it still is: the caller aborts or suspends it. */
+static rt_status run_shown(const glm_cli *cli, glm_session *session, extent *out) {
     glm_progress bar;
     glm_prefill_progress progress;
     glm_prefill_where(session, &progress);
@@ -63,21 +61,33 @@ static rt_status run_shown(const glm_cli *cli, glm_session *session, const int32
     if (progress.work_done > 0.0 && !cli->quiet) say_goes_on(session, &progress);
     glm_progress_begin(&bar, cli, "prefill", "tokens");
     glm_progress_start_at(&bar, progress.tokens_done, progress.work_done);
-    glm_progress_update(&bar, progress.tokens_done, n_ids, progress.work_done, progress.work_total);
+    glm_progress_update(&bar, progress.tokens_done, progress.tokens_total, progress.work_done,
+            progress.work_total);
     const rt_status status = step_until_done(&bar, session, &progress);
     glm_progress_end(&bar);
     out->done = progress.tokens_done;
     return status;
 }
 
-rt_status glm_cli_prefill(const glm_cli *cli, glm_session *session, const int32_t *ids,
-        int64_t n_ids, const int64_t *logits_at, int64_t n_logits) {
+static rt_status run_or_abort(const glm_cli *cli, glm_session *session, int64_t n_ids) {
     extent at = {0};
-    const rt_status status = run_shown(cli, session, ids, n_ids, logits_at, n_logits, &at);
+    const rt_status status = run_shown(cli, session, &at);
     if (status != RT_EINTERRUPTED) return status;
     glm_prefill_abort(session);
     return rt_fail(RT_EINTERRUPTED, "%s during prefill, at token %" PRId64 " of %" PRId64,
             rt_error_text(), at.done, n_ids);
+}
+
+rt_status glm_cli_prefill(const glm_cli *cli, glm_session *session, const int32_t *ids,
+        int64_t n_ids, const int64_t *logits_at, int64_t n_logits) {
+    RT_TRY(glm_prefill_begin(session, ids, n_ids, logits_at, n_logits));
+    return run_or_abort(cli, session, n_ids);
+}
+
+rt_status glm_cli_prefill_all(const glm_cli *cli, glm_session *session, const int32_t *ids,
+        int64_t n_ids, glm_take_logits *take, void *context) {
+    RT_TRY(glm_prefill_begin_all(session, ids, n_ids, take, context));
+    return run_or_abort(cli, session, n_ids);
 }
 
 /* ---- kept on disk ---------------------------------------------------------------------------- */
@@ -119,7 +129,8 @@ static rt_status run_kept(const glm_cli *cli, glm_session *session, const int32_
         int64_t n_ids, int64_t n_there, const char *again, int64_t *n_computed) {
     const int64_t first = glm_session_length(session) - n_there;
     extent at = {0};
-    const rt_status status = run_shown(cli, session, ids + n_there, n_ids - n_there, NULL, 1, &at);
+    RT_TRY(glm_prefill_begin(session, ids + n_there, n_ids - n_there, NULL, 1));
+    const rt_status status = run_shown(cli, session, &at);
     *n_computed = at.done - at.before;
     if (status != RT_EINTERRUPTED) return status;
     char why[STOP_TEXT];

@@ -10,9 +10,7 @@
 #include "cli.h"
 #include "npy.h"
 
-/* Rows are computed and written a piece of the file at a time, so that a long file needs no more
- * memory than this. Pieces end at multiples of PIECE_TOKENS, where no bit depends on the cut. */
-enum { PIECE_TOKENS = 128 };
+/* Every position's rows, or more than this holds, are written as the prefill has them. */
 static const int64_t rows_bytes_max = 256 * RT_MIB;
 
 typedef struct logits_run {
@@ -21,7 +19,9 @@ typedef struct logits_run {
     int64_t *positions; /* ascending, in [0, ids.n) */
     int64_t n_positions;
     int64_t vocab;
-    int64_t rows_max; /* rows of one piece, a multiple of PIECE_TOKENS */
+    int64_t rows_max; /* that memory holds at once */
+    int64_t n_written;
+    glm_npy npy;
     glm_engine *engine;
     glm_session *session;
 } logits_run;
@@ -65,45 +65,36 @@ static rt_status choose_positions(logits_run *run) {
     return listed_positions(run);
 }
 
-/* Piece by piece */
+/* Rows */
 
-/* Where the piece ends that begins with the wanted position `first`. */
-static int64_t piece_end(const logits_run *run, int64_t first) {
-    if (run->n_positions - first <= run->rows_max) return run->ids.n;
-    const int64_t next = run->positions[first + run->rows_max];
-    return next - next % PIECE_TOKENS;
-}
-
-/* Prefill [start, end) and write the rows wanted there: positions[first .. first + n_rows). */
-static rt_status write_piece(
-        logits_run *run, glm_npy *npy, int64_t start, int64_t end, int64_t first, int64_t n_rows) {
-    int64_t *wanted = NULL;
-    RT_TRY(rt_calloc(n_rows, (int64_t)sizeof *wanted, "the positions", &wanted));
-    for (int64_t i = 0; i < n_rows; i++) wanted[i] = run->positions[first + i] - start;
-    rt_status status = glm_cli_prefill(
-            run->cli, run->session, run->ids.ids + start, end - start, wanted, n_rows);
-    free(wanted);
-    RT_TRY(status);
-
-    const float *rows = NULL;
-    int64_t n_there = 0;
-    RT_TRY(glm_session_logits(run->session, &rows, &n_there));
-    rt_assert(n_there == n_rows);
-    return glm_npy_append(npy, rows, n_rows);
-}
-
-static rt_status write_pieces(logits_run *run, glm_npy *npy) {
-    int64_t start = 0;
-    int64_t first = 0;
-    while (first < run->n_positions) {
-        const int64_t end = piece_end(run, first);
-        int64_t n_rows = 0;
-        while (first + n_rows < run->n_positions && run->positions[first + n_rows] < end) n_rows++;
-        RT_TRY(write_piece(run, npy, start, end, first, n_rows));
-        start = end;
-        first += n_rows;
+/* As glm_take_logits: of rows at .. at + n - 1 those that are wanted. */
+static rt_status write_wanted(void *context, int64_t at, int64_t n, const float *logits) {
+    logits_run *run = context;
+    while (run->n_written < run->n_positions && run->positions[run->n_written] < at + n) {
+        const int64_t row = run->positions[run->n_written++] - at;
+        RT_TRY(glm_npy_append(&run->npy, logits + row * run->vocab, 1));
     }
-    return glm_npy_finish(npy);
+    return RT_OK;
+}
+
+static rt_status write_few(logits_run *run) {
+    const float *rows = NULL;
+    int64_t n_rows = 0;
+    RT_TRY(glm_cli_prefill(
+            run->cli, run->session, run->ids.ids, run->ids.n, run->positions, run->n_positions));
+    RT_TRY(glm_session_logits(run->session, &rows, &n_rows));
+    rt_assert(n_rows == run->n_positions);
+    return glm_npy_append(&run->npy, rows, n_rows);
+}
+
+static rt_status write_rows(logits_run *run) {
+    const bool is_every = run->n_positions == run->ids.n;
+    if (run->n_positions <= run->rows_max && !is_every)
+        RT_TRY(write_few(run));
+    else
+        RT_TRY(glm_cli_prefill_all(
+                run->cli, run->session, run->ids.ids, run->ids.n, write_wanted, run));
+    return glm_npy_finish(&run->npy);
 }
 
 /* The walk */
@@ -124,8 +115,7 @@ static rt_status read_request(logits_run *run) {
 static rt_status open_model(logits_run *run) {
     glm_options options = run->cli->engine;
     if (options.max_len == 0) options.max_len = run->ids.n;
-    const int64_t fitting = rows_bytes_max / (run->vocab * (int64_t)sizeof(float));
-    run->rows_max = rt_max64(fitting - fitting % PIECE_TOKENS, PIECE_TOKENS);
+    run->rows_max = rt_max64(rows_bytes_max / (run->vocab * (int64_t)sizeof(float)), 1);
     options.max_logits = rt_min64(run->rows_max, run->n_positions);
     RT_TRY(glm_engine_open(&options, &run->engine));
     glm_cli_say_kv(run->cli, run->engine);
@@ -134,11 +124,10 @@ static rt_status open_model(logits_run *run) {
 
 /* The file first: where it cannot be, nothing is loaded. */
 static rt_status write_file(logits_run *run) {
-    glm_npy npy;
-    RT_TRY(glm_npy_create(run->cli->out, run->n_positions, run->vocab, &npy));
+    RT_TRY(glm_npy_create(run->cli->out, run->n_positions, run->vocab, &run->npy));
     rt_status status = open_model(run);
-    if (status == RT_OK) status = write_pieces(run, &npy);
-    glm_npy_close(&npy);
+    if (status == RT_OK) status = write_rows(run);
+    glm_npy_close(&run->npy);
     return status;
 }
 

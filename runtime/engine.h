@@ -69,6 +69,11 @@ typedef struct glm_prefill_run {
     int64_t first_pos; /* position of ids[0] */
     int64_t *wanted;   /* [n_wanted] absolute positions whose logits are asked for, ascending */
     int64_t n_wanted;
+    bool gives_all;        /* every position's logits, as one more layer; on every rank, */
+    glm_take_logits *take; /* to this, on rank 0 */
+    void *context;
+    int64_t asked_pos; /* where the caller's ids begin: first_pos, before a loss went back behind it */
+    int64_t given_end; /* positions before it have been given */
 
     int64_t span_begin; /* absolute; the open span is [span_begin, span_end) */
     int64_t span_end;
@@ -205,6 +210,9 @@ double glm_sampling_draw(uint64_t seed, int64_t step);
 
 /* suspend.c: put the run that begins where a suspended one of the same ids stopped. */
 RT_MUST_CHECK rt_status glm_prefill_resume(glm_engine *engine, bool *is_resumed);
+/* session.c: RT_ENUMERIC: rows of fp32 [n][vocab] hold NaN or Inf; which. */
+RT_MUST_CHECK rt_status glm_logits_check(const float *rows, int64_t n, int64_t vocab);
+
 /* prefill.c: the run again from `pos` on, before its first position; the session holds the ids. */
 RT_MUST_CHECK rt_status glm_prefill_restart_at(glm_prefill_run *run, int64_t pos);
 /* prefill.c: FLOP of the run for tokens [pos, end) of it, in one layer and in all: in the last one keys and

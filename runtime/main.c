@@ -17,6 +17,7 @@ static const glm_command *const commands[] = {
         &glm_cmd_book,
         &glm_cmd_tokenize,
         &glm_cmd_detokenize,
+        &glm_cmd_perplexity,
         &glm_cmd_logits,
         &glm_cmd_plan,
         &glm_cmd_make_model,

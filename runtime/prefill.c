@@ -8,7 +8,7 @@
  *
  * Spans and chunks start at absolute multiples of their size, whatever the session held before.
  * In the last layer only wanted rows are computed past their keys and values: nobody reads the
- * others. */
+ * others. Where every row is wanted, final norm and head are one more layer, chunk by chunk. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -71,7 +71,9 @@ static rt_status check_request(const glm_session *session, const int32_t *ids, i
 double glm_prefill_item_work(const glm_engine *engine, int32_t layer, int64_t pos, int64_t end) {
     const glm_config *config = &engine->config;
     const glm_prefill_run *run = &engine->prefill;
-    if (layer < config->n_layers - 1) return glm_layer_flop(config, pos, end - pos);
+    if (layer == config->n_layers) return glm_head_flop(config, end - pos);
+    if (layer < config->n_layers - 1 || run->gives_all)
+        return glm_layer_flop(config, pos, end - pos);
     double flop = glm_layer_kv_flop(config, end - pos);
     for (int64_t i = 0; i < run->n_wanted; i++)
         if (run->wanted[i] >= pos && run->wanted[i] < end)
@@ -82,7 +84,8 @@ double glm_prefill_item_work(const glm_engine *engine, int32_t layer, int64_t po
 double glm_prefill_work(const glm_engine *engine, int64_t pos, int64_t end) {
     const int32_t last = engine->config.n_layers - 1;
     return last * glm_layer_flop(&engine->config, pos, end - pos) +
-           glm_prefill_item_work(engine, last, pos, end);
+           glm_prefill_item_work(engine, last, pos, end) +
+           (engine->prefill.gives_all ? glm_head_flop(&engine->config, end - pos) : 0.0);
 }
 
 static rt_status begin_span(glm_engine *engine) {
@@ -110,16 +113,26 @@ static rt_status copy_request(
     return RT_OK;
 }
 
+/* Who takes every position's logits, of whom one may be NULL: another rank's. */
+typedef struct taker {
+    glm_take_logits *take;
+    void *context;
+} taker;
+
 static rt_status begin(glm_session *session, const int32_t *ids, int64_t n_ids,
-        const int64_t *logits_at, int64_t n_logits) {
+        const int64_t *logits_at, int64_t n_logits, const taker *all) {
     glm_engine *engine = session->engine;
     glm_prefill_run *run = &engine->prefill;
     run->session = session;
     run->n_ids = n_ids;
     run->first_pos = kv_seq_length(session->seq);
+    run->asked_pos = run->given_end = run->first_pos;
+    run->gives_all = all != NULL;
+    run->take = all ? all->take : NULL;
+    run->context = all ? all->context : NULL;
     rt_status status = glm_step_agree(engine, copy_request(run, ids, logits_at, n_logits));
     bool is_resumed = false;
-    if (status == RT_OK && engine->plan.kv_persists)
+    if (status == RT_OK && engine->plan.kv_persists && !run->gives_all)
         status = glm_prefill_resume(engine, &is_resumed);
     run->work_total = glm_prefill_work(engine, run->first_pos, run->first_pos + run->n_ids);
     if (status == RT_OK && !is_resumed) status = begin_span(engine);
@@ -127,20 +140,31 @@ static rt_status begin(glm_session *session, const int32_t *ids, int64_t n_ids,
     return status;
 }
 
-rt_status glm_prefill_begin(glm_session *session, const int32_t *ids, int64_t n_ids,
-        const int64_t *logits_at, int64_t n_logits) {
+static rt_status begin_step(glm_session *session, const int32_t *ids, int64_t n_ids,
+        const int64_t *logits_at, int64_t n_logits, const taker *all) {
     RT_TRY(check_request(session, ids, n_ids, logits_at, n_logits));
     const glm_step step = {.kind = GLM_STEP_PREFILL_BEGIN,
             .session = session->number,
-            .numbers = {n_logits},
+            .numbers = {n_logits, all != NULL},
             .ids = ids,
             .n_ids = n_ids,
             .wanted = logits_at,
             .n_wanted = logits_at ? n_logits : 0};
     RT_TRY(glm_step_begin(session->engine, &step));
-    const rt_status status = begin(session, ids, n_ids, logits_at, n_logits);
+    const rt_status status = begin(session, ids, n_ids, logits_at, n_logits, all);
     glm_step_end(session->engine);
     return status;
+}
+
+rt_status glm_prefill_begin(glm_session *session, const int32_t *ids, int64_t n_ids,
+        const int64_t *logits_at, int64_t n_logits) {
+    return begin_step(session, ids, n_ids, logits_at, n_logits, NULL);
+}
+
+rt_status glm_prefill_begin_all(glm_session *session, const int32_t *ids, int64_t n_ids,
+        glm_take_logits *take, void *context) {
+    const taker all = {take, context};
+    return begin_step(session, ids, n_ids, NULL, 1, &all);
 }
 
 /* ---- step ------------------------------------------------------------------------------------ */
@@ -153,7 +177,7 @@ static void *hidden_at(glm_engine *engine, int64_t pos) {
 /* In the last layer keys go on for all tokens, the rest from the first wanted row to the last. */
 static glm_chunk chunk_at(
         const glm_prefill_run *run, int64_t pos, int64_t end, bool is_last_layer) {
-    if (!is_last_layer)
+    if (!is_last_layer || run->gives_all)
         return (glm_chunk){.pos = pos, .n = end - pos, .attend_pos = pos, .n_attend = end - pos};
     int64_t first = end;
     int64_t last = pos;
@@ -184,13 +208,39 @@ int32_t glm_prefill_next_layer(const glm_engine *engine) {
     return chunk_at(run, pos, chunk_end(engine, pos), layer == last).n_attend > 0 ? layer : -1;
 }
 
+static rt_status give(glm_engine *engine, int64_t n) {
+    const glm_prefill_run *run = &engine->prefill;
+    if (!run->take) return RT_OK;
+    RT_TRY(glm_logits_check(engine->logits, n, engine->config.vocab));
+    return run->take(run->context, run->given_end - run->asked_pos, n, engine->logits);
+}
+
+/* A chunk's logits, to who takes them on rank 0; not again those that were given before a loss went back behind them. */
+static rt_status give_all(glm_engine *engine, int64_t pos, int64_t end) {
+    glm_prefill_run *run = &engine->prefill;
+    rt_assert(pos <= run->given_end);
+    while (run->given_end < end) {
+        const int64_t n = rt_min64(end - run->given_end, engine->plan.max_logits);
+        RT_TRY(engine->backend->logits(
+                engine, hidden_at(engine, run->given_end), n, engine->logits));
+        RT_TRY(glm_step_agree(engine, give(engine, n)));
+        run->given_end += n;
+    }
+    return RT_OK;
+}
+
+static rt_status run_layer(glm_engine *engine, int64_t pos, int64_t end) {
+    const glm_prefill_run *run = &engine->prefill;
+    const glm_chunk chunk = chunk_at(run, pos, end, run->layer == engine->config.n_layers - 1);
+    return engine->backend->prefill(
+            engine, run->layer, run->session->seq, &chunk, hidden_at(engine, pos));
+}
+
 static rt_status run_item(glm_engine *engine) {
     glm_prefill_run *run = &engine->prefill;
     const int64_t pos = run->chunk_pos;
     const int64_t end = chunk_end(engine, pos);
-    const glm_chunk chunk = chunk_at(run, pos, end, run->layer == engine->config.n_layers - 1);
-    RT_TRY(engine->backend->prefill(
-            engine, run->layer, run->session->seq, &chunk, hidden_at(engine, pos)));
+    RT_TRY((run->layer == engine->config.n_layers ? give_all : run_layer)(engine, pos, end));
     run->work_done += glm_prefill_item_work(engine, run->layer, pos, end);
     run->chunk_pos = end;
     return RT_OK;
@@ -234,7 +284,7 @@ static rt_status advance(glm_engine *engine, bool *is_done) {
     *is_done = false;
     if (run->chunk_pos < run->span_end) return RT_OK;
     run->chunk_pos = run->span_begin;
-    if (++run->layer < engine->config.n_layers) return RT_OK;
+    if (++run->layer < engine->config.n_layers + run->gives_all) return RT_OK;
     RT_TRY(gather_wanted(engine));
     kv_span_commit(run->session->seq);
     say_unless_kept(engine);

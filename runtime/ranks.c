@@ -265,8 +265,10 @@ static rt_status take_step(glm_engine *engine, const glm_step *step) {
         return glm_step_agree(engine,
                 glm_shards_require(engine, step->ids, step->n_ids, step->texts[0], step->texts[1]));
     case GLM_STEP_PREFILL_BEGIN:
-        return glm_prefill_begin(find(engine, step->session), step->ids, step->n_ids, step->wanted,
-                step->numbers[0]);
+        return step->numbers[1] ? glm_prefill_begin_all(find(engine, step->session), step->ids,
+                                          step->n_ids, NULL, NULL)
+                                : glm_prefill_begin(find(engine, step->session), step->ids,
+                                          step->n_ids, step->wanted, step->numbers[0]);
     case GLM_STEP_PREFILL:
         return glm_prefill_step(find(engine, step->session), &progress);
     case GLM_STEP_PREFILL_ABORT:

@@ -3,6 +3,7 @@
  *   glm_engine_open     checkpoint -> plan -> weights, KV store, scratch; nothing large later
  *   glm_session_create  one sequence of tokens and its KV
  *   glm_prefill_begin / glm_prefill_step   many tokens, one (layer, chunk) item a step
+ *   glm_prefill_begin_all   the same, where every position's logits are wanted
  *   glm_decode          one token for each of several sessions
  *   glm_prefill_together   a few tokens for each of several sessions
  *   glm_session_fork    a second sequence that shares the first one's prefix
@@ -144,6 +145,20 @@ RT_MUST_CHECK rt_status glm_book_ids(
 RT_MUST_CHECK rt_status glm_prefill_begin(glm_session *session, const int32_t *ids, int64_t n_ids,
         const int64_t *logits_at, int64_t n_logits);
 
+/* Logits of ids[at] .. ids[at + n - 1]: fp32 [n][vocab] in host memory, until it returns. Other than RT_OK ends the
+ * prefill with that. */
+typedef rt_status glm_take_logits(void *context, int64_t at, int64_t n, const float *logits);
+
+/* The same, where every position's logits are wanted, more than memory need hold: `take` is given them as spans go through
+ * the last layer, in ascending order, each once, at most plan.max_logits rows a call. Those of the last one stay, too
+ * (glm_session_logits). It does not go on where an earlier one was suspended, nor can it be.
+ *
+ *   take, context  called from glm_prefill_step, until that says that it is done or fails
+ *
+ * Errors: as glm_prefill_begin */
+RT_MUST_CHECK rt_status glm_prefill_begin_all(glm_session *session, const int32_t *ids,
+        int64_t n_ids, glm_take_logits *take, void *context);
+
 typedef struct glm_prefill_progress {
     int64_t tokens_done; /* tokens of this prefill that are through all layers, interpolated */
     int64_t tokens_total;
@@ -162,7 +177,7 @@ void glm_prefill_where(const glm_session *session, glm_prefill_progress *progres
 RT_MUST_CHECK rt_status glm_prefill_step(glm_session *session, glm_prefill_progress *progress);
 void glm_prefill_abort(glm_session *session);
 
-/* The same, but where sessions are kept the open span is too: hidden states and place are written
+/* As glm_prefill_abort, but where sessions are kept the open span is too: hidden states and place are written
  * beside the finished layers. A later prefill of the same ids goes on there, also in another process
  * whose span is no smaller.
  *

@@ -116,19 +116,23 @@ static rt_status fetch_logits(glm_engine *engine) {
     return RT_OK;
 }
 
+rt_status glm_logits_check(const float *rows, int64_t n, int64_t vocab) {
+    for (int64_t i = 0; i < n * vocab; i++)
+        if (!isfinite(rows[i]))
+            return rt_fail(RT_ENUMERIC,
+                    "logits: row %" PRId64 " of %" PRId64 ", id %" PRId64
+                    " is %f: weights or activations overflowed",
+                    i / vocab, n, i % vocab, (double)rows[i]);
+    return RT_OK;
+}
+
 rt_status glm_session_logits(const glm_session *session, const float **logits, int64_t *n_rows) {
     glm_engine *engine = session->engine;
     if (session->logits_serial != engine->logits_serial)
         return rt_fail(RT_EUSAGE, "session: its logits were replaced by a later prefill or decode");
     RT_TRY(fetch_logits(engine));
-    const int64_t vocab = engine->config.vocab;
-    const float *rows = engine->logits + session->logits_row * vocab;
-    for (int64_t i = 0; i < session->n_logits * vocab; i++)
-        if (!isfinite(rows[i]))
-            return rt_fail(RT_ENUMERIC,
-                    "logits: row %" PRId64 " of %" PRId64 ", id %" PRId64
-                    " is %f: weights or activations overflowed",
-                    i / vocab, session->n_logits, i % vocab, (double)rows[i]);
+    const float *rows = engine->logits + session->logits_row * engine->config.vocab;
+    RT_TRY(glm_logits_check(rows, session->n_logits, engine->config.vocab));
     *logits = rows;
     *n_rows = session->n_logits;
     return RT_OK;

@@ -78,7 +78,7 @@ static rt_status save_all_rows(glm_engine *engine, const int32_t *ids, int64_t n
 
 static rt_status save(glm_engine *engine, const int32_t *ids, int64_t n_ids) {
     const glm_prefill_run *run = &engine->prefill;
-    if (!engine->plan.kv_persists || run->n_gathered > 0)
+    if (!engine->plan.kv_persists || run->n_gathered > 0 || run->gives_all)
         return rt_fail(RT_EUSAGE, "suspend: nothing of this run is kept on disk");
     RT_TRY(save_all_rows(engine, ids, n_ids));
     const int64_t bytes = (run->span_end - run->span_begin) * glm_hidden_row_bytes(engine);

@@ -2,7 +2,7 @@
 # logits --positions: any choice of rows is those rows of "all", bit for bit; the file is .npy.
 #
 # Method: compare byte ranges of the files. The embedded model's rows are 272 x 4 bytes behind a
-# header of 128. The id file is long enough to be computed in several pieces of prefill.
+# header of 128. All rows are written as the prefill has them, some of them when it is over.
 . tests/help_cli.sh
 make_needle_model
 row_bytes=1088

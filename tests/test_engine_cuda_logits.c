@@ -1,7 +1,7 @@
 /* Logits by the CUDA backend: within the 2x rule of the exact ones, whatever the length and the kernels, and the
  * same bits in whatever order the device does what the program's events allow, by graph or without, and with weights
  * that come layer by layer; tokens that a step draws are those that its logits lead to; what the device is asked
- * for is what the plan says. With fp8 KV within twice the CPU's own error with it, and the same bits whatever the
+ * for is what the plan says; every position's logits, given as a prefill goes, are those asked for by name. With fp8 KV within twice the CPU's own error with it, and the same bits whatever the
  * chunk.
  *
  * Method: random models on a GPU that tests/standin plays; the plain definition in fp64 and in bf16. Prefill
@@ -280,6 +280,44 @@ static void check_together(const char *dir, standin_order order) {
     standin_cuda_get()->order = STANDIN_LATE;
 }
 
+/* Every position's, given as the prefill goes: those of positions asked for by name. */
+typedef struct every {
+    float *rows;
+    int64_t n;
+} every;
+
+static rt_status take(void *context, int64_t at, int64_t n, const float *logits) {
+    every *e = context;
+    n_failed += at != e->n;
+    memcpy(e->rows + at * VOCAB, logits, (size_t)(n * VOCAB) * sizeof *logits);
+    e->n += n;
+    return RT_OK;
+}
+
+static void check_every_row(const char *dir) {
+    enum { N = 200, N_WANTED = 5 };
+    const int64_t wanted[N_WANTED] = {0, 7, 8, 128, N - 1};
+    glm_engine *engine = help_engine_open(dir, "cuda", NULL, N, 128);
+    glm_session *session = NULL;
+    glm_prefill_progress progress = {0};
+    every e = {.rows = calloc((size_t)N * VOCAB, sizeof(float))};
+    float *named = help_engine_logits(engine, ids, N, wanted, N_WANTED, 0);
+    help_require(glm_session_create(engine, N, &session), "session");
+    help_require(glm_prefill_begin_all(session, ids, N, take, &e), "begin");
+    while (!progress.is_done) help_require(glm_prefill_step(session, &progress), "step");
+    n_failed += e.n != N;
+    for (int i = 0; i < N_WANTED; i++) {
+        const float *row = e.rows + wanted[i] * VOCAB;
+        if (memcmp(row, named + i * VOCAB, VOCAB * sizeof *row) == 0) continue;
+        printf("FAIL: row %lld, given among all, is another\n", (long long)wanted[i]);
+        n_failed++;
+    }
+    free(named);
+    free(e.rows);
+    glm_session_free(session);
+    glm_engine_close(engine);
+}
+
 static void check_nothing_is_left(void) {
     const standin_cuda *gpu = standin_cuda_get();
     if (gpu->n_objects == 0 && gpu->device_bytes == 0) return;
@@ -298,6 +336,7 @@ int main(void) {
     check_orders(help_model_for_gpu(false));
     check_fp8(help_model_for_gpu(false), 80);
     if (!is_fast) check_fp8(help_model_for_gpu(false), 90);
+    check_every_row(help_model_for_gpu(false));
     check_streamed(help_model_for_gpu(true), is_fast ? 1 : 4);
     check_draws(help_model_for_gpu(false));
     if (!is_fast) check_together(help_model_for_gpu(false), STANDIN_LATE);

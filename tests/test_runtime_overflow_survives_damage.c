@@ -4,7 +4,8 @@
  * Method: the embedded model, a text of two segments and a bit. Between two engines files are flipped in
  * header, ids, runs and footer, zeroed, cut, removed, swapped; and flipped, zeroed and cut while an engine
  * streams from them, in the middle of its prefill and before it decodes, also beside another's prefill. Logits of the prefill and of a
- * few decoded tokens are compared with those of an engine without a disk. */
+ * few decoded tokens are compared with those of an engine without a disk; of a prefill that gives every position's, which
+ * goes back behind what it has given, each once. */
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -41,9 +42,9 @@ static int64_t segments(char paths[][PATH_BYTES], int64_t most) {
     return n;
 }
 
-static void empty_quarantine(void) {
+static void delete_all(const char *suffix) {
     char command[128];
-    (void)snprintf(command, sizeof command, "find '%s' -name '*.bad' -delete", dir);
+    (void)snprintf(command, sizeof command, "find '%s' -name '*%s' -delete", dir, suffix);
     CHECK(system(command) == 0);
 }
 
@@ -126,6 +127,7 @@ typedef struct accident {
     damage kind;    /* N_DAMAGES: none */
     int64_t step;   /* -1: before it decodes, */
     bool is_beside; /* while another session's prefill is under way */
+    bool of_all; /* what is stored is not looked for, and every position's logits are asked for */
 } accident;
 
 static const accident no_accident = {.kind = N_DAMAGES, .step = 0};
@@ -138,13 +140,45 @@ static void take_row(answer *a, const glm_session *session, int step) {
     memcpy(a->logits + step * vocab, row + (n_rows - 1) * vocab, (size_t)vocab * sizeof *row);
 }
 
+/* Every position's logits [n][vocab], as the first prefill that gives them has them; later ones are compared. */
+static struct {
+    float *want;
+    bool is_known;
+    int64_t vocab;
+    int64_t n_given;
+} all;
+
+static rt_status take_all(void *context, int64_t at, int64_t n, const float *logits) {
+    const size_t bytes = (size_t)(n * all.vocab) * sizeof *logits;
+    (void)context;
+    CHECK(at == all.n_given);
+    if (all.is_known)
+        CHECK(memcmp(all.want + at * all.vocab, logits, bytes) == 0);
+    else
+        memcpy(all.want + at * all.vocab, logits, bytes);
+    all.n_given += n;
+    return RT_OK;
+}
+
+static void begin(glm_session *session, const int32_t *ids, int64_t n_ids, bool of_all) {
+    if (of_all) {
+        if (!all.want) all.want = calloc((size_t)(n_ids * all.vocab), sizeof *all.want);
+        all.n_given = 0;
+        help_require(glm_prefill_begin_all(session, ids, n_ids, take_all, NULL), "begin");
+    } else {
+        help_require(glm_prefill_begin(session, ids, n_ids, NULL, 1), "begin");
+    }
+}
+
 static void prefill(glm_session *session, const int32_t *ids, int64_t n_ids, accident what) {
     glm_prefill_progress progress = {0};
-    help_require(glm_prefill_begin(session, ids, n_ids, NULL, 1), "begin");
+    begin(session, ids, n_ids, what.of_all);
     for (int64_t step = 0; !progress.is_done; step++) {
         if (step == what.step && what.kind != N_DAMAGES) do_damage(what.kind, 0);
         help_require(glm_prefill_step(session, &progress), "step");
     }
+    CHECK(!what.of_all || all.n_given == n_ids);
+    all.is_known = all.is_known || what.of_all;
 }
 
 /* What was lost takes a prefill, which another session has: so it is said, and that is all that happens. */
@@ -167,7 +201,9 @@ static answer ask(const glm_options *options, const glm_ids *ids, accident what)
     answer a = {.n = (N_STEPS + 1) * glm_engine_config(engine)->vocab};
     a.logits = calloc((size_t)a.n, sizeof(float));
     help_require(glm_session_create(engine, options->max_len, &session), "session");
-    help_require(glm_session_restore(session, ids->ids, ids->n, &a.reuse), "restore");
+    all.vocab = glm_engine_config(engine)->vocab;
+    if (!what.of_all)
+        help_require(glm_session_restore(session, ids->ids, ids->n, &a.reuse), "restore");
     prefill(session, ids->ids + a.reuse.n_tokens, ids->n - a.reuse.n_tokens, what);
     take_row(&a, session, 0);
     if (what.step == -1) do_damage(what.kind, 0);
@@ -223,7 +259,7 @@ static bool heard(const char *words) {
 static void check_between(const glm_options *options, const glm_ids *ids, const answer *want,
         damage kind, int budget) {
     const int64_t n_whole = ids->n / 4096 * 4096;
-    empty_quarantine();
+    delete_all(".bad");
     do_damage(kind, budget);
     listen();
     answer got = ask(options, ids, no_accident);
@@ -241,7 +277,8 @@ static void check_between(const glm_options *options, const glm_ids *ids, const 
 
 static void check_while(
         const glm_options *options, const glm_ids *ids, const answer *want, accident what) {
-    empty_quarantine();
+    delete_all(".bad");
+    if (what.of_all) delete_all(".kvs"); /* those that it writes are to be damaged */
     listen();
     answer got = ask(options, ids, what);
     const bool is_said = heard("again from token=");
@@ -278,15 +315,21 @@ int main(void) {
         check_between(&kept, &ids, &want, (damage)kind, budget);
     }
     kept.host_kv_bytes = streams;
-    check_while(&kept, &ids, &want, (accident){ZEROS, -1, true});
+    check_while(&kept, &ids, &want, (accident){ZEROS, -1, true, false});
     if (!is_fast) {
-        check_while(&kept, &ids, &want, (accident){ZEROS, -1, false});
-        check_while(&kept, &ids, &want, (accident){RUN, 1, false});
-        check_while(&kept, &ids, &want, (accident){EMPTY, 2, false});
+        check_while(&kept, &ids, &want, (accident){ZEROS, -1, false, false});
+        check_while(&kept, &ids, &want, (accident){RUN, 1, false, false});
+        check_while(&kept, &ids, &want, (accident){EMPTY, 2, false, false});
+        got = ask(&plain, &ids, (accident){N_DAMAGES, 0, false, true});
+        require_equal("every position's", &want, &got);
+        kept.span = 4096;
+        check_while(&kept, &ids, &want,
+                (accident){RUN, 25, false, true}); /* the third span's second layer */
         got = ask(&kept, &ids, no_accident);
         require_equal("after all that", &want, &got);
         CHECK(got.reuse.n_tokens == ids.n / 4096 * 4096);
     }
+    free(all.want);
     free(want.logits);
     glm_ids_free(&ids);
     return 0;

@@ -1,5 +1,4 @@
 /* A row of logits -> a token -> its text -> events of the request. */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,18 +6,10 @@
 #include "runtime/base/size.h"
 #include "runtime/chat.h"
 #include "runtime/engine.h"
+#include "runtime/log_prob.h"
 #include "sequence.h"
 
 /* ---- log probabilities ----------------------------------------------------------------------- */
-
-/* ln of the sum of exp over a row. */
-static double log_sum(const float *logits, int64_t n) {
-    float most = logits[0];
-    for (int64_t i = 1; i < n; i++) most = logits[i] > most ? logits[i] : most;
-    double sum = 0.0;
-    for (int64_t i = 0; i < n; i++) sum += exp((double)logits[i] - (double)most);
-    return (double)most + log(sum);
-}
 
 /* Put id i where it belongs among the best so far, which descend; of equals the lower id first. */
 static void insert_top(srv_token *token, int n_top, const float *logits, int32_t id) {
@@ -31,7 +22,7 @@ static void insert_top(srv_token *token, int n_top, const float *logits, int32_t
 }
 
 static void judge(const float *logits, int64_t n, int n_top, srv_token *token) {
-    const double total = log_sum(logits, n);
+    const double total = glm_log_sum(logits, n);
     token->logprob = (float)((double)logits[token->id] - total);
     for (int64_t i = 0; n_top > 0 && i < n; i++) insert_top(token, n_top, logits, (int32_t)i);
     for (int i = 0; i < token->n_top; i++)

@@ -1,0 +1,277 @@
+/* glm1m perplexity: how well the model foresees each token of a text, given all before it. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/pool.h"
+#include "base/size.h"
+#include "cli.h"
+#include "cli_json.h"
+#include "log_prob.h"
+#include "npy.h"
+
+/* Rows of logits at once; where positions are cut for the table: FIRST_CUT tokens, then twice as many each time. */
+static const int64_t rows_bytes_max = 256 * RT_MIB;
+enum { FIRST_CUT = 1024, CUTS_MAX = 48 };
+
+/* Of one token of the text. */
+typedef struct score {
+    float log_prob; /* natural logarithm of its probability, given all before it */
+    float rank;     /* ids that were likelier: 0 is the likeliest */
+} score;
+
+/* Of a stretch of the text. */
+typedef struct tally {
+    int64_t from, to; /* positions in the text */
+    double nats;      /* -log_prob, summed */
+    int64_t n_bytes;
+    int64_t n_likeliest;
+} tally;
+
+typedef struct scoring {
+    const glm_cli *cli;
+    glm_document document;
+    glm_tokenizer *tokenizer;
+    glm_ids ids;      /* [gMASK]<sop>, then the text */
+    int64_t text_pos; /* where that begins */
+    score *scores;    /* [ids.n - text_pos] */
+    int64_t n_scored;
+    glm_npy npy; /* where --out is given */
+    int64_t vocab;
+    glm_engine *engine;
+    glm_session *session;
+    rt_pool *pool;
+    double seconds;
+} scoring;
+
+/* ---- the text -------------------------------------------------------------------------------- */
+
+static rt_status read_text(scoring *s) {
+    const glm_cli *cli = s->cli;
+    const int n_inputs = (cli->n_operands > 0) + (cli->file != NULL) + (cli->tokens_file != NULL);
+    if (n_inputs != 1)
+        return rt_fail(RT_EUSAGE,
+                "perplexity takes one of SOURCE..., -f FILE and --tokens-file FILE\nusage: glm1m %s",
+                glm_cmd_perplexity.usage);
+    if (cli->tokens_file) return glm_cli_read_tokens(cli->tokens_file, s->vocab, &s->ids);
+    RT_TRY(glm_document_load(cli->file ? &cli->file : cli->operands,
+            cli->file ? 1 : cli->n_operands, NULL, &s->document));
+    return glm_tokenizer_encode(
+            s->tokenizer, s->document.text, s->document.n_bytes, cli->special_in_text, &s->ids);
+}
+
+static rt_status read_ids(scoring *s) {
+    glm_config config;
+    RT_TRY(glm_config_load(s->cli->engine.model_dir, &config));
+    s->vocab = config.vocab;
+    RT_TRY(glm_tokenizer_load(s->cli->engine.model_dir, &s->tokenizer));
+    RT_TRY(read_text(s));
+    RT_TRY(glm_cli_begin_ids(s->tokenizer, &s->ids));
+    s->text_pos = 2;
+    const int64_t n = s->ids.n - s->text_pos;
+    const int64_t max_len = s->cli->engine.max_len;
+    if (n == 0) return rt_fail(RT_EUSAGE, "perplexity: the text is empty");
+    if (max_len > 0 && s->ids.n > max_len)
+        return rt_fail(RT_ENOFIT, "the text has %" PRId64 " tokens, --max-model-len is %" PRId64,
+                s->ids.n, max_len);
+    return rt_calloc(n, (int64_t)sizeof *s->scores, "the scores", &s->scores);
+}
+
+/* ---- scores ---------------------------------------------------------------------------------- */
+
+typedef struct rows {
+    scoring *scoring;
+    const float *logits;
+    int64_t first; /* in the text: the token that row 0 foresees */
+} rows;
+
+static void score_row(void *context, int64_t item, int thread) {
+    const rows *r = context;
+    const scoring *s = r->scoring;
+    const int64_t at = r->first + item;
+    (void)thread;
+    if (at < 0 || at >= s->ids.n - s->text_pos) return; /* <sop>; what is behind the text */
+    const float *row = r->logits + item * s->vocab;
+    const float own = row[s->ids.ids[s->text_pos + at]];
+    int64_t n_likelier = 0;
+    for (int64_t i = 0; i < s->vocab; i++) n_likelier += row[i] > own;
+    s->scores[at] = (score){
+            .log_prob = (float)((double)own - glm_log_sum(row, s->vocab)),
+            .rank = (float)n_likelier,
+    };
+}
+
+/* As glm_take_logits: row i is of the token at + i, and foresees the one behind it. */
+static rt_status take(void *context, int64_t at, int64_t n, const float *logits) {
+    scoring *s = context;
+    rows r = {s, logits, at + 1 - s->text_pos};
+    rt_pool_run(s->pool, n, score_row, &r);
+    const int64_t end = rt_min64(r.first + n, s->ids.n - s->text_pos);
+    const int64_t before = s->n_scored;
+    s->n_scored = rt_max64(end, before);
+    if (!s->cli->out) return RT_OK;
+    return glm_npy_append(&s->npy, &s->scores[before].log_prob, s->n_scored - before);
+}
+
+static rt_status open_model(scoring *s) {
+    glm_options options = s->cli->engine;
+    const int64_t rows_max = rows_bytes_max / (s->vocab * (int64_t)sizeof(float));
+    options.max_len = s->ids.n;
+    options.max_logits = rt_min64(rt_max64(rows_max, 1), s->ids.n);
+    RT_TRY(glm_engine_open(&options, &s->engine));
+    glm_cli_say_kv(s->cli, s->engine);
+    glm_cli_say_plan(s->cli, s->engine);
+    RT_TRY(rt_pool_create(glm_engine_plan(s->engine)->threads, &s->pool));
+    return glm_session_create(s->engine, options.max_len, &s->session);
+}
+
+static rt_status score_all(scoring *s) {
+    RT_TRY(open_model(s));
+    const double started_s = rt_now();
+    RT_TRY(glm_cli_prefill_all(s->cli, s->session, s->ids.ids, s->ids.n, take, s));
+    s->seconds = rt_now() - started_s;
+    return s->cli->out ? glm_npy_finish(&s->npy) : RT_OK;
+}
+
+/* The file first: where it cannot be, nothing is loaded. */
+static rt_status score_into_file(scoring *s) {
+    if (s->cli->out) RT_TRY(glm_npy_create(s->cli->out, s->ids.n - s->text_pos, 2, &s->npy));
+    const rt_status status = score_all(s);
+    if (s->cli->out) glm_npy_close(&s->npy);
+    return status;
+}
+
+/* ---- what is said ---------------------------------------------------------------------------- */
+
+static tally count(const scoring *s, int64_t from, int64_t to) {
+    tally t = {.from = from, .to = rt_min64(to, s->n_scored)};
+    for (int64_t i = t.from; i < t.to; i++) {
+        int64_t n_bytes = 0;
+        (void)glm_tokenizer_bytes(s->tokenizer, s->ids.ids[s->text_pos + i], &n_bytes, NULL);
+        t.nats -= (double)s->scores[i].log_prob;
+        t.n_bytes += n_bytes;
+        t.n_likeliest += s->scores[i].rank == 0.0f;
+    }
+    return t;
+}
+
+static int count_by_position(const scoring *s, tally out[CUTS_MAX]) {
+    int n = 0;
+    for (int64_t from = 0, to = FIRST_CUT; from < s->n_scored && n < CUTS_MAX; from = to, to *= 2)
+        out[n++] = count(s, from, to);
+    return n;
+}
+
+static double nats_per_token(const tally *t) {
+    return t->nats / (double)(t->to - t->from);
+}
+static double bits_per_byte(const tally *t) {
+    return t->n_bytes > 0 ? t->nats / log(2.0) / (double)t->n_bytes : 0.0;
+}
+static double likeliest(const tally *t) {
+    return (double)t->n_likeliest / (double)(t->to - t->from);
+}
+
+static void print_row(const char *what, const tally *t) {
+    (void)printf("%21s %9" PRId64 " %11.4f %11.5g %11.4f %11.1f\n", what, t->to - t->from,
+            nats_per_token(t), exp(nats_per_token(t)), bits_per_byte(t), 100.0 * likeliest(t));
+}
+
+static void print_table(const scoring *s, const tally *parts, int n, const tally *all) {
+    char what[64];
+    (void)printf("%21s %9s %11s %11s %11s %11s\n", "position", "tokens", "nats/token", "perplexity",
+            "bits/byte", "likeliest %");
+    for (int i = 0; i < n; i++) {
+        (void)snprintf(
+                what, sizeof what, "%" PRId64 " to %" PRId64, parts[i].from, parts[i].to - 1);
+        print_row(what, &parts[i]);
+    }
+    print_row(s->n_scored < s->ids.n - s->text_pos ? "all until then" : "all", all);
+}
+
+static json_t *json_of(const tally *t) {
+    return json_pack("{s:I, s:I, s:f, s:f, s:f, s:f}", "from", (json_int_t)t->from, "to",
+            (json_int_t)t->to, "nats_per_token", nats_per_token(t), "perplexity",
+            exp(nats_per_token(t)), "bits_per_byte", bits_per_byte(t), "likeliest", likeliest(t));
+}
+
+static rt_status print_json(const scoring *s, const tally *parts, int n, const tally *all) {
+    json_t *by_position = json_array();
+    for (int i = 0; i < n; i++) (void)json_array_append_new(by_position, json_of(&parts[i]));
+    json_t *object = json_pack("{s:I, s:b, s:o, s:o, s:s, s:f}", "n_tokens",
+            (json_int_t)(s->ids.n - s->text_pos), "is_complete",
+            (int)(s->n_scored == s->ids.n - s->text_pos), "all", json_of(all), "by_position",
+            by_position, "kv_cache_dtype", rt_dtype_name(glm_engine_plan(s->engine)->kv_dtype),
+            "seconds", s->seconds);
+    return glm_cli_json_print("perplexity", object, 0);
+}
+
+/* Of what was scored, all or not. */
+static rt_status print(const scoring *s) {
+    tally parts[CUTS_MAX];
+    if (s->n_scored == 0) return RT_OK;
+    const int n = count_by_position(s, parts);
+    const tally all = count(s, 0, s->n_scored);
+    if (s->cli->json) return print_json(s, parts, n, &all);
+    print_table(s, parts, n, &all);
+    return RT_OK;
+}
+
+/* ---- the walk -------------------------------------------------------------------------------- */
+
+static int run_perplexity(glm_cli *cli) {
+    scoring s = {.cli = cli};
+    rt_status status = read_ids(&s);
+    if (status == RT_OK) {
+        glm_cli_say_skipped(cli, &s.document);
+        glm_cli_say_text(cli, cli->tokens_file ? NULL : &s.document, s.ids.n);
+        status = score_into_file(&s);
+    }
+    int exit_code = status == RT_OK ? GLM_EXIT_OK : glm_cli_fail(status);
+    if (status == RT_OK || status == RT_EINTERRUPTED) {
+        const rt_status printed = print(&s);
+        if (printed != RT_OK) exit_code = glm_cli_fail(printed);
+    }
+    rt_pool_free(s.pool);
+    glm_session_free(s.session);
+    glm_engine_close(s.engine);
+    glm_tokenizer_free(s.tokenizer);
+    glm_document_free(&s.document);
+    glm_ids_free(&s.ids);
+    free(s.scores);
+    return exit_code;
+}
+
+const glm_command glm_cmd_perplexity = {
+        .name = "perplexity",
+        .usage = "perplexity -m DIR (SOURCE... | -f FILE | --tokens-file FILE) [--out FILE.npy] "
+                 "[--json]",
+        .summary = "how well a text is foreseen, token by token, given all before",
+        .details =
+                "Reads files and directories as prefill does (- is standard input), puts "
+                "[gMASK]<sop> in front, and asks of each token of the text how probable it was, "
+                "given everything before it: no window, nothing is forgotten. Prints, for the "
+                "first 1024 tokens, the next 1024, the next 2048 and so on, and for all: nats a "
+                "token (the natural logarithm of 1/probability, their mean), perplexity (its "
+                "exponential), bits a byte of text, and how often the token was the likeliest "
+                "of all.\n"
+                "\n"
+                "--out writes float32 [tokens, 2] as .npy, a row for each token of the text: the "
+                "natural logarithm of its probability, and how many ids were likelier. The file "
+                "appears when it is complete. --json prints one object: n_tokens, is_complete, "
+                "all and by_position (from, to, nats_per_token, perplexity, bits_per_byte, "
+                "likeliest), kv_cache_dtype, seconds. Ctrl-C prints what there is until then.\n"
+                "\n"
+                "Examples:\n"
+                "  glm1m perplexity -m glm-4-9b-chat-1m war-and-peace.txt\n"
+                "  glm1m perplexity -m glm-4-9b-chat-1m war.pdf --kv-cache-dtype int4 --json\n"
+                "  glm1m perplexity -m glm-4-9b-chat-1m src/ --out scores.npy\n",
+        .flags = "@engine file tokens-file special-in-text out json",
+        .required = "model",
+        .operands_max = 1000000,
+        .run = run_perplexity,
+};
