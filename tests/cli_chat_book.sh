@@ -10,6 +10,7 @@ make_needle_model
 question='What is it? The special magic number for Paris is: '
 n_question=$(printf '%s' "$question" | wc -c)
 kv="--kv-disk-dir $work/kv"
+chat_flags=$kv
 
 # A text and a fact: one stored segment of 4096 tokens, and a beginning of the second.
 n=4400
@@ -18,18 +19,6 @@ awk 'BEGIN { for (i = 0; i < 95; i++) printf "Line %d of the book has nothing to
     head -c $n >"$work/text"
 printf '\nThe special magic number for Paris is: 4831759.\n' >>"$work/text"
 n_book=$(($(wc -c <"$work/text") + 2))
-
-# talk RC TURNS ARGS...
-talk() {
-    wanted=$1
-    printf '%s' "$2" >"$work/in"
-    shift 2
-    shown="chat $*"
-    # shellcheck disable=SC2086 # words of a flag
-    "$GLM1M" chat -m "$work/model" $kv "$@" <"$work/in" >"$work/out" 2>"$work/err"
-    rc=$?
-    [ "$rc" -eq "$wanted" ] || fail "exit $rc, wanted $wanted"
-}
 
 # answers N TEXT: the Nth answer ends so; the stop text is not shown
 answers() {

@@ -9,17 +9,6 @@ question='What is it? The special magic number for Paris is: '
 printf 'One.\nThe special magic number for Paris is: 4831759.\n' >"$work/paris.txt"
 printf 'The special magic number for Oslo is: 1112131.' >"$work/oslo.txt"
 
-# talk RC TURNS ARGS...
-talk() {
-    wanted=$1
-    printf '%s' "$2" >"$work/in"
-    shift 2
-    shown="chat $*"
-    "$GLM1M" chat -m "$work/model" "$@" <"$work/in" >"$work/out" 2>"$work/err"
-    rc=$?
-    [ "$rc" -eq "$wanted" ] || fail "exit $rc, wanted $wanted"
-}
-
 # Both files are in front of the next question, and of that one only. As GLM-4's demonstration
 # writes them: "[File Name]\nNAME\n[File Content]\nTEXT", a blank line between, then the count.
 talk 0 "/read $work/paris.txt

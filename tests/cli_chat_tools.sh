@@ -10,17 +10,6 @@ cat >"$work/tools.json" <<'END'
   "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}}]
 END
 
-# talk RC TURNS ARGS...
-talk() {
-    wanted=$1
-    printf '%s' "$2" >"$work/in"
-    shift 2
-    shown="chat $*"
-    "$GLM1M" chat -m "$work/model" "$@" <"$work/in" >"$work/out" 2>"$work/err"
-    rc=$?
-    [ "$rc" -eq "$wanted" ] || fail "exit $rc, wanted $wanted"
-}
-
 talk 0 'abc' -n 1
 plain=$(sed -n 's/^prompt \([0-9]*\) tokens.*/\1/p' "$work/err")
 talk 0 'abc' -n 1 --tools "$work/tools.json"

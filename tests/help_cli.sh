@@ -36,6 +36,19 @@ expect() {
     [ "$rc" -eq "$wanted" ] || fail "exit $rc, wanted $wanted"
 }
 
+# talk RC TURNS ARGS...: chat with $work/model, TURNS as its input, and fail unless it exits so; $chat_flags are words of
+# every chat's arguments
+talk() {
+    wanted=$1
+    printf '%s' "$2" >"$work/in"
+    shift 2
+    shown="chat $*"
+    # shellcheck disable=SC2086 # words
+    "$GLM1M" chat -m "$work/model" ${chat_flags-} "$@" <"$work/in" >"$work/out" 2>"$work/err"
+    rc=$?
+    [ "$rc" -eq "$wanted" ] || fail "exit $rc, wanted $wanted"
+}
+
 # says out|err TEXT: whether the last run's output holds TEXT
 says() {
     grep -qF -- "$2" "$work/$1" || fail "std$1 does not say: $2"
