@@ -129,13 +129,8 @@ void kv_open_fork(kv_seq *seq, const kv_seq *parent) {
 
 static rt_status add(kv_walk *walk, int32_t i, void *page) {
     if (!page) return rt_fail(RT_ENOFIT, "kvstore: a walk appends more than was planned");
-    if (walk->n_open == walk->open_room) {
-        const int64_t room = walk->open_room ? 2 * walk->open_room : 16;
-        void **pages = realloc(walk->open_pages, (size_t)room * sizeof *pages);
-        if (!pages) return rt_fail(RT_ENOMEM, "kvstore: no memory to list open pages");
-        walk->open_pages = pages;
-        walk->open_room = room;
-    }
+    RT_TRY(rt_make_room(&walk->open_pages, sizeof *walk->open_pages, walk->n_open, &walk->open_room,
+            "open pages of a walk"));
     walk->open_pages[walk->n_open++] = page;
     walk->open_n[i]++;
     return RT_OK;

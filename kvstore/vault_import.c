@@ -11,7 +11,6 @@
 
 #include "runtime/base/machine.h"
 #include "runtime/base/memory.h"
-#include "runtime/base/size.h"
 #include "vault_inside.h"
 
 /* ---- what there is --------------------------------------------------------------------------- */
@@ -28,14 +27,8 @@ rt_status kv_vault_note_foreign(
     const rt_status status = kv_segment_peek(dirs, path, chain, &brief);
     if (status == RT_ENOMEM) return status;
     if (status != RT_OK || !brief.is_complete || !is_same_model(vault, &brief.header)) return RT_OK;
-    if (vault->n_foreign == vault->foreign_room) {
-        const int64_t room = rt_max64(64, 2 * vault->foreign_room);
-        kv_foreign *more = realloc(vault->foreign, (size_t)room * sizeof *more);
-        if (!more)
-            return rt_fail(RT_ENOMEM, "kvstore: no memory for %" PRId64 " other segments", room);
-        vault->foreign = more;
-        vault->foreign_room = room;
-    }
+    RT_TRY(rt_make_room(&vault->foreign, sizeof *vault->foreign, vault->n_foreign,
+            &vault->foreign_room, "segments of other heads"));
     kv_foreign one = {.chain = brief.header.chain,
             .parent = brief.header.parent,
             .heads = brief.header.heads,

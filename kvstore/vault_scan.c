@@ -67,13 +67,8 @@ static int64_t reserved_bytes(const char *name) {
 /* ---- the walk -------------------------------------------------------------------------------- */
 
 static rt_status add(kv_listing *listing, const kv_entry *entry) {
-    if (listing->n_entries == listing->room) {
-        const int64_t room = rt_max64(64, 2 * listing->room);
-        kv_entry *more = realloc(listing->entries, (size_t)room * sizeof *more);
-        if (!more) return rt_fail(RT_ENOMEM, "kvstore: no memory to list %" PRId64 " files", room);
-        listing->entries = more;
-        listing->room = room;
-    }
+    RT_TRY(rt_make_room(&listing->entries, sizeof *listing->entries, listing->n_entries,
+            &listing->room, "files of the vault"));
     listing->entries[listing->n_entries++] = *entry;
     return RT_OK;
 }

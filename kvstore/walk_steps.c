@@ -5,9 +5,7 @@
  *              the stored extents share the step
  *   tail       what may still be written and is not in memory, or grows only now: to the sequence's end or as
  *              much as a window holds, as many sequences in one step as the pages for it allow */
-#include <stdlib.h>
-#include <string.h>
-
+#include "runtime/base/memory.h"
 #include "runtime/base/size.h"
 #include "store_impl.h"
 
@@ -49,22 +47,11 @@ static kv_stored *stored_of(const kv_walk *walk, int32_t seq, int64_t extent) {
     return *kv_stored_slot(walk->seqs[seq], walk->layer, extent);
 }
 
-/* ---- growing arrays -------------------------------------------------------------------------- */
-
-static rt_status make_room(void *array, int64_t element_bytes, int64_t n, int64_t *room) {
-    if (n < *room) return RT_OK;
-    const int64_t wanted = rt_max64(2 * *room, rt_max64(64, n + 1));
-    void *old;
-    memcpy(&old, array, sizeof old);
-    void *bigger = realloc(old, (size_t)(wanted * element_bytes));
-    if (!bigger) return rt_fail(RT_ENOMEM, "kvstore: no memory to list a walk's windows");
-    memcpy(array, &bigger, sizeof bigger);
-    *room = wanted;
-    return RT_OK;
-}
+/* ---- lists ----------------------------------------------------------------------------------- */
 
 static rt_status add_step(kv_walk *walk, kv_step_kind kind, int64_t extent, kv_step **out) {
-    RT_TRY(make_room(&walk->steps, sizeof *walk->steps, walk->n_steps, &walk->steps_room));
+    RT_TRY(rt_make_room(&walk->steps, sizeof *walk->steps, walk->n_steps, &walk->steps_room,
+            "windows of a walk"));
     kv_step *step = &walk->steps[walk->n_steps++];
     *step = (kv_step){.kind = kind,
             .extent = extent,
@@ -75,7 +62,8 @@ static rt_status add_step(kv_walk *walk, kv_step_kind kind, int64_t extent, kv_s
 }
 
 static rt_status add_member(kv_walk *walk, kv_step *step, int32_t seq) {
-    RT_TRY(make_room(&walk->members, sizeof *walk->members, walk->n_members, &walk->members_room));
+    RT_TRY(rt_make_room(&walk->members, sizeof *walk->members, walk->n_members, &walk->members_room,
+            "sequences of windows"));
     walk->members[walk->n_members++] = seq;
     step->n_members++;
     return RT_OK;
@@ -83,7 +71,8 @@ static rt_status add_member(kv_walk *walk, kv_step *step, int32_t seq) {
 
 static rt_status add_load(
         kv_walk *walk, kv_step *step, int32_t member, int64_t extent, int64_t n_tokens) {
-    RT_TRY(make_room(&walk->loads, sizeof *walk->loads, walk->n_loads, &walk->loads_room));
+    RT_TRY(rt_make_room(&walk->loads, sizeof *walk->loads, walk->n_loads, &walk->loads_room,
+            "loads of a walk"));
     const int32_t seq = walk->members[step->members_at];
     walk->loads[walk->n_loads++] =
             (kv_load){.stored = stored_of(walk, member < 0 ? seq : member, extent),

@@ -1,20 +1,14 @@
 /* What a window of a walk leaves behind: extents that it appended to and that became whole, or that do not
  * stay in memory, go out, as many at a time as there is staging; then their pages are free. */
-#include <stdlib.h>
-
 #include "packing.h"
+#include "runtime/base/memory.h"
 #include "store_impl.h"
 
 /* ---- which extents go ------------------------------------------------------------------------ */
 
 static rt_status add_job(kv_walk *walk, kv_seq *seq, int64_t extent, int64_t n_tokens, bool goes) {
-    if (walk->n_jobs == walk->jobs_room) {
-        const int64_t room = rt_max64(16, 2 * walk->jobs_room);
-        kv_store_job *jobs = realloc(walk->jobs, (size_t)room * sizeof *jobs);
-        if (!jobs) return rt_fail(RT_ENOMEM, "kvstore: no memory to list what is stored");
-        walk->jobs = jobs;
-        walk->jobs_room = room;
-    }
+    RT_TRY(rt_make_room(
+            &walk->jobs, sizeof *walk->jobs, walk->n_jobs, &walk->jobs_room, "stores of a window"));
     walk->jobs[walk->n_jobs++] = (kv_store_job){
             .seq = seq, .extent = extent, .n_tokens = (int32_t)n_tokens, .goes = goes};
     return RT_OK;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "base/size.h"
 #include "claims.h"
 
@@ -148,12 +149,8 @@ static void look_up(const search *s, const glm_claim *claim, glm_citation *citat
 /* ---- the whole ------------------------------------------------------------------------------- */
 
 static rt_status add(glm_citations *out, const glm_citation *citation) {
-    if ((out->n_citations & (out->n_citations - 1)) == 0) {
-        const int64_t room = out->n_citations > 0 ? 2 * out->n_citations : 1;
-        void *larger = realloc(out->citations, (size_t)room * sizeof *out->citations);
-        if (!larger) return rt_fail(RT_ENOMEM, "citations: no memory for a list of them");
-        out->citations = larger;
-    }
+    RT_TRY(rt_make_room(
+            &out->citations, sizeof *out->citations, out->n_citations, &out->room, "citations"));
     out->citations[out->n_citations++] = *citation;
     out->n_unverified += !citation->is_verified;
     return RT_OK;

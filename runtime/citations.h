@@ -34,6 +34,7 @@ typedef struct glm_citations {
     int64_t n_citations;
     glm_citation *citations; /* in the order of the answer */
     int64_t n_unverified;
+    int64_t room; /* of the list */
 } glm_citations;
 
 /* Find what `answer` quotes. `folded` is the document's text; all three belong together. Where

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 /* A quotation that has no end for so long, or to the paragraph's end, is none. */
 enum { QUOTATION_MAX = 8192, NUMBER_MAX = 1000000000 };
 
@@ -38,12 +40,7 @@ static rt_status add(scan *s, glm_claim_kind kind, int64_t begin, int64_t end) {
     while (begin < end && is_space(s->text[begin])) begin++;
     while (end > begin && is_space(s->text[end - 1])) end--;
     if (begin == end) return RT_OK;
-    if ((out->n_claims & (out->n_claims - 1)) == 0) {
-        const int64_t room = out->n_claims > 0 ? 2 * out->n_claims : 1;
-        void *larger = realloc(out->claims, (size_t)room * sizeof *out->claims);
-        if (!larger) return rt_fail(RT_ENOMEM, "claims: no memory for a list of them");
-        out->claims = larger;
-    }
+    RT_TRY(rt_make_room(&out->claims, sizeof *out->claims, out->n_claims, &out->room, "claims"));
     out->claims[out->n_claims++] = (glm_claim){
             .kind = kind, .begin = begin, .end = end, .first_passage = -1, .last_passage = -1};
     s->may_attach = kind != GLM_CLAIM_PASSAGE;

@@ -22,6 +22,7 @@ typedef struct glm_claim {
 typedef struct glm_claims {
     int64_t n_claims;
     glm_claim *claims; /* in the answer's order */
+    int64_t room;      /* of the list */
 } glm_claims;
 
 /* RT_ENOMEM. */

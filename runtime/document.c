@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/memory.h"
 #include "base/size.h"
 #include "document_kind.h"
 #include "file_walk.h"
@@ -32,25 +33,24 @@ typedef struct loader {
     const char *source; /* the directory being walked */
     bool is_only;       /* source */
     bool has_read_stdin;
+    int64_t files_room; /* of the document's lists */
+    int64_t skipped_room;
 } loader;
 
 /* ---- lists ----------------------------------------------------------------------------------- */
-
-/* Room for one more: capacities are powers of two. */
-static rt_status grow(void *list, int64_t n, size_t element_bytes) {
-    if (n > 0 && (n & (n - 1)) != 0) return RT_OK;
-    void **elements = list;
-    void *larger = realloc(*elements, (size_t)(n > 0 ? 2 * n : 1) * element_bytes);
-    if (!larger) return rt_fail(RT_ENOMEM, "document: no memory for a list of files");
-    *elements = larger;
-    return RT_OK;
-}
 
 static rt_status check_count(const loader *load) {
     const glm_document *document = load->document;
     if (document->n_files + document->n_skipped < load->limits.n_files) return RT_OK;
     return rt_fail(RT_EUSAGE, "document: %s holds too many files: more than %" PRId64, load->source,
             load->limits.n_files);
+}
+
+static rt_status make_room_for_file(loader *load) {
+    glm_document *document = load->document;
+    RT_TRY(check_count(load));
+    return rt_make_room(&document->files, sizeof *document->files, document->n_files,
+            &load->files_room, "files of a document");
 }
 
 /* The path as people would write it, a new string. A name may hold anything but '/' and NUL; this is
@@ -80,7 +80,8 @@ static char *shown_path(const loader *load, const char *path, const char *inside
 static rt_status skip(loader *load, const glm_walk_entry *entry, const char *why) {
     glm_document *document = load->document;
     RT_TRY(check_count(load));
-    RT_TRY(grow(&document->skipped, document->n_skipped, sizeof *document->skipped));
+    RT_TRY(rt_make_room(&document->skipped, sizeof *document->skipped, document->n_skipped,
+            &load->skipped_room, "files left out"));
     const glm_document_skipped skipped = {
             .path = shown_path(load, entry->path, entry->inside), .why = strdup(why)};
     document->skipped[document->n_skipped++] = skipped;
@@ -107,8 +108,7 @@ static void count_pages(glm_document_file *file, const char *bytes, int64_t n_by
 static rt_status add(loader *load, const char *path, const char *inside, const glm_format *format,
         const char *bytes, int64_t n_bytes) {
     glm_document *document = load->document;
-    RT_TRY(check_count(load));
-    RT_TRY(grow(&document->files, document->n_files, sizeof *document->files));
+    RT_TRY(make_room_for_file(load));
     const bool has_mark = n_bytes >= MARK_BYTES && memcmp(bytes, mark, MARK_BYTES) == 0;
     glm_document_file file = {.heading_at = load->text.n,
             .text_at = load->text.n,
@@ -311,8 +311,7 @@ static rt_status add_part(loader *load, const glm_document *part, const glm_docu
     glm_document *document = load->document;
     glm_document_file file = *from;
     load->source = from->path;
-    RT_TRY(check_count(load));
-    RT_TRY(grow(&document->files, document->n_files, sizeof *document->files));
+    RT_TRY(make_room_for_file(load));
     if (file.n_bytes > bytes_left(load)) return too_large(load, from->path);
     file.heading_at = file.text_at = load->text.n;
     RT_TRY(glm_text_add(&load->text, part->text + from->text_at, file.n_bytes));

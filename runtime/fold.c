@@ -4,6 +4,7 @@
 #include <string.h>
 #include <utf8proc.h>
 
+#include "base/memory.h"
 #include "text.h"
 #include "utf8.h"
 
@@ -169,12 +170,8 @@ static int step(glm_fold_mark *mark, const char *text, int64_t n, int64_t *begin
 /* ---- the whole ------------------------------------------------------------------------------- */
 
 static rt_status add_mark(glm_folded *out, const glm_fold_mark *mark) {
-    if ((out->n_marks & (out->n_marks - 1)) == 0) {
-        const int64_t room = out->n_marks > 0 ? 2 * out->n_marks : 1;
-        void *larger = realloc(out->marks, (size_t)room * sizeof *out->marks);
-        if (!larger) return rt_fail(RT_ENOMEM, "fold: no memory for a text of its own");
-        out->marks = larger;
-    }
+    RT_TRY(rt_make_room(&out->marks, sizeof *out->marks, out->n_marks, &out->marks_room,
+            "marks of a folded text"));
     out->marks[out->n_marks++] = *mark;
     return RT_OK;
 }

@@ -21,6 +21,7 @@ typedef struct glm_folded {
     int64_t text_bytes;
     glm_fold_mark *marks; /* where the folding stood, now and then */
     int64_t n_marks;
+    int64_t marks_room;
 } glm_folded;
 
 /* Bytes that are no UTF-8 are taken as they are, one for one. RT_ENOMEM. */

@@ -8,20 +8,15 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/memory.h"
 #include "base/size.h"
 #include "needle.h"
 
 /* ---- records --------------------------------------------------------------------------------- */
 
 rt_status glm_needle_results_add(glm_needle_results *results, const glm_needle_record *record) {
-    if (results->n == results->capacity) {
-        const int64_t capacity = rt_max64(64, 2 * results->capacity);
-        glm_needle_record *grown = realloc(results->records, (size_t)capacity * sizeof *grown);
-        if (!grown)
-            return rt_fail(RT_ENOMEM, "needle: no memory for %" PRId64 " results", capacity);
-        results->records = grown;
-        results->capacity = capacity;
-    }
+    RT_TRY(rt_make_room(&results->records, sizeof *results->records, results->n, &results->capacity,
+            "results"));
     glm_needle_record copy = *record;
     copy.response = strdup(record->response);
     if (!copy.response) return rt_fail(RT_ENOMEM, "needle: no memory for a response");

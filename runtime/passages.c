@@ -5,17 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
+
 enum { PASSAGE_BYTES = 600, PARAGRAPH_BYTES = 400, MARKER_BYTES = 64 };
 
 /* ---- cutting --------------------------------------------------------------------------------- */
 
 rt_status glm_passages_add(glm_passages *passages, const glm_passage *passage) {
-    if ((passages->n_passages & (passages->n_passages - 1)) == 0) {
-        const int64_t room = passages->n_passages > 0 ? 2 * passages->n_passages : 1;
-        void *larger = realloc(passages->passages, (size_t)room * sizeof *passages->passages);
-        if (!larger) return rt_fail(RT_ENOMEM, "passages: no memory for their places");
-        passages->passages = larger;
-    }
+    RT_TRY(rt_make_room(&passages->passages, sizeof *passages->passages, passages->n_passages,
+            &passages->room, "passages"));
     passages->passages[passages->n_passages++] = *passage;
     return RT_OK;
 }

@@ -32,6 +32,7 @@ typedef struct glm_passages {
     int64_t first_number; /* of passages[0]: 1, or LongCite's 0 */
     int64_t n_passages;
     glm_passage *passages; /* ascending, disjoint */
+    int64_t room;          /* of the list */
 } glm_passages;
 
 /* RT_ENOMEM. */

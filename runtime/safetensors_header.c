@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "base/size.h"
 #include "json_file.h"
 
 /* A test builds this file with one check missing, to see that its fuzz target notices. */
@@ -84,22 +83,10 @@ static rt_status read_length(const glm_st_source *source, int64_t *length) {
 
 /* ---- tensors --------------------------------------------------------------------------------- */
 
-static rt_status grow(parser *parse) {
-    glm_st_header *out = parse->out;
-    if (out->n_tensors < parse->capacity) return RT_OK;
-    const int64_t capacity = rt_max64(16, 2 * parse->capacity);
-    glm_st_tensor *grown = realloc(out->tensors, (size_t)capacity * sizeof *grown);
-    if (!grown)
-        return rt_fail(RT_ENOMEM, "safetensors: %s: no memory for a list of %" PRId64 " tensors",
-                parse->scan.source->path, capacity);
-    out->tensors = grown;
-    parse->capacity = capacity;
-    return RT_OK;
-}
-
 /* The list takes the name over, also on failure. */
 static rt_status add_tensor(parser *parse, glm_st_tensor **added, const char *name, int64_t at) {
-    RT_TRY(grow(parse));
+    RT_TRY(rt_make_room(&parse->out->tensors, sizeof *parse->out->tensors, parse->out->n_tensors,
+            &parse->capacity, "tensors of a checkpoint"));
     char *copy = strdup(name);
     if (!copy)
         return rt_fail(

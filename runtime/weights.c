@@ -139,15 +139,8 @@ int64_t glm_weights_load_bytes(const glm_config *config, int n_threads) {
 /* ---- the list of parts ----------------------------------------------------------------------- */
 
 static rt_status list_part(part_list *list, part one) {
-    if (list->n == list->capacity) {
-        const int64_t capacity = rt_max64(256, 2 * list->capacity);
-        part *grown = realloc(list->parts, (size_t)capacity * sizeof *grown);
-        if (!grown)
-            return rt_fail(
-                    RT_ENOMEM, "weights: no memory for a list of %" PRId64 " parts", capacity);
-        list->parts = grown;
-        list->capacity = capacity;
-    }
+    RT_TRY(rt_make_room(
+            &list->parts, sizeof *list->parts, list->n, &list->capacity, "parts of the weights"));
     list->parts[list->n++] = one;
     return RT_OK;
 }

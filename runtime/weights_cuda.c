@@ -72,15 +72,8 @@ int64_t glm_cuda_load_bytes(const glm_config *config, int32_t n_threads) {
 /* ---- what is to be read ---------------------------------------------------------------------- */
 
 static rt_status list_part(load *l, part one) {
-    if (l->n_parts == l->capacity) {
-        const int64_t capacity = rt_max64(256, 2 * l->capacity);
-        part *grown = realloc(l->parts, (size_t)capacity * sizeof *grown);
-        if (!grown)
-            return rt_fail(
-                    RT_ENOMEM, "weights: no memory for a list of %" PRId64 " parts", capacity);
-        l->parts = grown;
-        l->capacity = capacity;
-    }
+    RT_TRY(rt_make_room(
+            &l->parts, sizeof *l->parts, l->n_parts, &l->capacity, "parts of the weights"));
     l->parts[l->n_parts++] = one;
     return RT_OK;
 }

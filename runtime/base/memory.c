@@ -81,6 +81,23 @@ rt_status rt_calloc(int64_t count, int64_t element_bytes, const char *what, void
     return RT_OK;
 }
 
+rt_status rt_make_room(
+        void *array, int64_t element_bytes, int64_t n, int64_t *room, const char *what) {
+    if (n < *room) return RT_OK;
+    const int64_t wanted = rt_max64(16, 2 * *room);
+    int64_t bytes = INT64_MAX;
+    void *old;
+    void *larger = NULL;
+    memcpy(&old, array, sizeof old);
+    if (rt_checked_mul(wanted, element_bytes, &bytes)) larger = realloc(old, (size_t)bytes);
+    if (!larger)
+        return rt_fail(RT_ENOMEM, "memory: no room for %" PRId64 " %s of %" PRId64 " bytes each",
+                wanted, what, element_bytes);
+    memcpy(array, &larger, sizeof larger);
+    *room = wanted;
+    return RT_OK;
+}
+
 int64_t rt_arena_cost(int64_t bytes) {
     return rt_round_up(bytes, ALIGNMENT) + RED_ZONE;
 }

@@ -21,6 +21,16 @@ RT_MUST_CHECK rt_status rt_malloc(int64_t bytes, const char *what, void **out);
 RT_MUST_CHECK rt_status rt_calloc(
         int64_t count, int64_t element_bytes, const char *what, void *out);
 
+/* Room for one element more behind n of an array that grows: where there is none, it moves to twice as much.
+ *
+ *   array  the address of a pointer of any type; NULL at first; the array is the caller's, for free()
+ *   room   elements that it has room for; 0 at first
+ *   what   they are, for the message
+ *
+ * Errors: RT_ENOMEM  the array is as it was */
+RT_MUST_CHECK rt_status rt_make_room(
+        void *array, int64_t element_bytes, int64_t n, int64_t *room, const char *what);
+
 /* One allocation, given out front to back, and freed as one. */
 typedef struct rt_arena {
     char *base;
