@@ -6,8 +6,8 @@
  *
  * Method: this program is the harness, rank 0 ("zero") and the other ranks ("rank FD"; "member" where TCP or
  * MPI is between them): help_faulty_ranks.h.
- * The fault is at the n-th operation of one rank, by wrapped function pointers. The harness is the
- * reaper of orphans: it sees every process end. A rank's line "E" in the log says when it had noticed.
+ * The fault is at the n-th operation of one rank, by wrapped function pointers. help_fault_runs.h starts the
+ * processes and sees every one of them end.
  *
  *   (no argument)               a bounded sample: each kind at a few points
  *   KIND RANKS RANK AT          one run, a line about it
@@ -17,228 +17,22 @@
  *                               parent: the others say who froze and leave; what started it ends it (mpirun),
  *                               or lets it go on (the harness), and it ends by itself */
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "help_checkpoint.h"
-#include "help_faults_ranks.h"
+#include "help_fault_runs.h"
 #include "help_faulty_ranks.h"
-#include "help_mpi.h"
 #include "help_needle.h"
 #include "help_random.h"
 #include "help_ranks.h"
-#include "parallel/parallel.h"
-#include "runtime/base/log.h"
 
-enum { PATH_BYTES = 4096, RUN_S_MAX = 60 };
 static const double dead_s_max = 5.0;
 static const double frozen_s_max = 10.0;
 
-/* ---- the harness ----------------------------------------------------------------------------- */
-
-static const char *model;
-static const char *base;
-static bool spills; /* runs from here on */
-static par_transport transport = PAR_BY_LOCAL;
-static pid_t members[PAR_RANKS_MAX]; /* by TCP */
-
-typedef struct outcome {
-    int exit_code; /* of rank 0; 128 + signal */
-    bool has_happened;
-    char step[64];     /* in which the fault was */
-    double detected_s; /* until the last of the other ranks knew */
-    double gone_s;     /* until the last process was gone */
-    int n_noticed;
-    bool is_right;
-    bool has_hung;
-    int64_t reused;
-    int operations;
-    char text[512]; /* of rank 0's error */
-} outcome;
-
-static void run_command(const char *format, ...) RT_PRINTF(1, 2);
-static void run_command(const char *format, ...) {
-    char command[3 * PATH_BYTES];
-    va_list arguments;
-    va_start(arguments, format);
-    (void)vsnprintf(command, sizeof command, format, arguments);
-    va_end(arguments);
-    if (system(command) != 0) {
-        printf("FAIL: %s\n", command);
-        exit(1);
-    }
-}
-
-/* A process of the run, or mpirun. */
-static void be_started(const char *dir, int n_ranks, const char *fault, int rank, int port) {
-    char number[3][16];
-    char log[PATH_BYTES];
-    char errors[PATH_BYTES];
-    (void)snprintf(number[0], sizeof number[0], "%d", n_ranks);
-    (void)snprintf(number[1], sizeof number[1], "%d", rank);
-    (void)snprintf(number[2], sizeof number[2], "%d", port);
-    (void)snprintf(log, sizeof log, "%s/log", dir);
-    (void)snprintf(errors, sizeof errors, "%s/errors", dir);
-    (void)setenv("GLM_TEST_DIR", dir, 1);
-    (void)setenv("GLM_TEST_MODEL", model, 1);
-    (void)setenv("GLM_TEST_LOG", log, 1);
-    (void)setenv("GLM_TEST_RANKS", number[0], 1);
-    (void)setenv("GLM_TEST_FAULT", fault, 1);
-    if (spills) (void)setenv("GLM_TEST_SPILLS", "1", 1);
-    if (!freopen(errors, "a", stderr)) _exit(96);
-    if (transport == PAR_BY_LOCAL) (void)execl("/proc/self/exe", "zero", "zero", (char *)NULL);
-    if (transport == PAR_BY_MPI) help_mpi_exec(n_ranks, "member");
-    (void)setenv("WORLD_SIZE", number[0], 1);
-    (void)setenv("RANK", number[1], 1);
-    (void)setenv("MASTER_PORT", number[2], 1);
-    (void)setenv("MASTER_ADDR", "127.0.0.1", 1);
-    (void)execl("/proc/self/exe", "member", "member", (char *)NULL);
-    _exit(96);
-}
-
-/* Rank 0, or mpirun. */
-static pid_t start_zero(const char *dir, int n_ranks, const char *fault) {
-    const int port = transport == PAR_BY_TCP ? help_free_port() : 0;
-    (void)fflush(stdout);
-    for (int rank = transport == PAR_BY_TCP ? n_ranks - 1 : 0; rank >= 0; rank--) {
-        members[rank] = fork();
-        if (members[rank] == 0) be_started(dir, n_ranks, fault, rank, port);
-    }
-    return members[0];
-}
-
-/* When the fault was, 0 if it was not. */
-static double read_log(const char *dir, int faulty, outcome *out) {
-    char path[PATH_BYTES];
-    char line[256];
-    double happened = 0.0;
-    double last = 0.0;
-    (void)snprintf(path, sizeof path, "%s/log", dir);
-    FILE *file = fopen(path, "r");
-    out->n_noticed = 0;
-    while (file && fgets(line, sizeof line, file)) {
-        double at = 0.0;
-        int rank = 0;
-        int status = 0;
-        if (sscanf(line, "F %lf %63[^\n]", &at, out->step) == 2) happened = at;
-        if (sscanf(line, "E %d %d %lf", &rank, &status, &at) != 3) continue;
-        if (rank == faulty || status != RT_EPEER) continue;
-        out->n_noticed++;
-        last = at > last ? at : last;
-    }
-    if (file) (void)fclose(file);
-    out->has_happened = happened > 0.0;
-    out->detected_s = out->has_happened && last > 0.0 ? last - happened : 0.0;
-    return happened;
-}
-
-/* Until every process of the run is gone. One that froze among ranks by TCP is let go on when it is the last. */
-static void wait_for_all(
-        pid_t zero, int n_ranks, const char *dir, const help_fault *fault, outcome *out) {
-    double waited_s = 0.0; /* while this program itself was running */
-    double last = rt_now();
-    double left_alone = 0.0;
-    int n_left = transport == PAR_BY_TCP ? n_ranks : 0;
-    out->exit_code = -1;
-    for (;;) {
-        int status = 0;
-        const pid_t pid = waitpid(-1, &status, WNOHANG);
-        n_left -= pid > 0;
-        if (n_left == 1 && fault->kind == HELP_FAULT_STOP && left_alone == 0.0) {
-            left_alone = rt_now();
-            (void)kill(members[fault->rank], SIGCONT);
-        }
-        if (pid == zero)
-            out->exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-        if (pid < 0) break; /* no child is left, and orphans would be ours */
-        if (pid > 0) continue;
-        waited_s += rt_now() - last < 1.0 ? rt_now() - last : 0.0;
-        last = rt_now();
-        if (waited_s > RUN_S_MAX) {
-            out->has_hung = true;
-            (void)kill(zero, SIGKILL);
-            for (int r = 1; r < n_ranks && transport == PAR_BY_TCP; r++)
-                (void)kill(members[r], SIGKILL);
-        }
-        (void)usleep(1000);
-    }
-    const double happened = read_log(dir, fault->rank, out);
-    out->gone_s = happened > 0.0 ? rt_now() - happened : 0.0;
-}
-
-static void read_errors(const char *dir, outcome *out) {
-    char path[PATH_BYTES];
-    char line[1024];
-    (void)snprintf(path, sizeof path, "%s/errors", dir);
-    FILE *file = fopen(path, "r");
-    while (file && fgets(line, sizeof line, file)) {
-        (void)sscanf(line, "reused %" SCNd64, &out->reused);
-        (void)sscanf(line, "operations %d", &out->operations);
-        if (strncmp(line, "glm1m: ", 7) == 0)
-            (void)snprintf(out->text, sizeof out->text, "%.*s", (int)strcspn(line, "\n"), line);
-    }
-    if (file) (void)fclose(file);
-}
-
-/* Rows of logits of a run; the caller frees. NULL: there are none. */
-static float *read_logits(const char *dir, int64_t *n) {
-    char path[PATH_BYTES];
-    (void)snprintf(path, sizeof path, "%s/logits", dir);
-    FILE *file = fopen(path, "rb");
-    float *logits = calloc(1024, sizeof *logits);
-    *n = file ? (int64_t)fread(logits, sizeof *logits, 1024, file) : 0;
-    if (file) (void)fclose(file);
-    if (*n > 0) return logits;
-    free(logits);
-    return NULL;
-}
-
-/* As the logits of a run without any fault: to the bit, or, of another number of ranks, nearly. */
-static bool is_right(const char *dir, int like, double bound) {
-    char clean[PATH_BYTES];
-    int64_t n = 0;
-    int64_t n_want = 0;
-    (void)snprintf(clean, sizeof clean, "%s/clean%d", base, like);
-    float *got = read_logits(dir, &n);
-    float *want = read_logits(clean, &n_want);
-    const bool is_same = got && want && n == n_want &&
-                         (bound > 0.0 ? help_relative_error(got, want, n) <= bound
-                                      : memcmp(got, want, (size_t)n * sizeof *got) == 0);
-    free(got);
-    free(want);
-    return is_same;
-}
-
-static outcome run(const char *dir, int n_ranks, const help_fault *fault) {
-    char text[64];
-    outcome out = {0};
-    (void)snprintf(
-            text, sizeof text, "%s %d %d", help_fault_name(fault->kind), fault->rank, fault->at);
-    run_command("mkdir -p '%s' && rm -f '%s/log' '%s/logits' '%s/errors'", dir, dir, dir, dir);
-    const pid_t zero = start_zero(dir, n_ranks, text);
-    wait_for_all(zero, n_ranks, dir, fault, &out);
-    read_errors(dir, &out);
-    out.is_right = out.exit_code == 0 && is_right(dir, n_ranks, 0.0);
-    return out;
-}
-
-static int count_operations(int n_ranks) {
-    char dir[PATH_BYTES];
-    const help_fault none = {.kind = HELP_FAULT_NONE};
-    (void)snprintf(dir, sizeof dir, "%s/clean%d", base, n_ranks);
-    const outcome out = run(dir, n_ranks, &none);
-    if (out.exit_code != 0) {
-        printf("FAIL: without a fault, %d ranks: exit code %d: %s\n", n_ranks, out.exit_code,
-                out.text);
-        exit(1);
-    }
-    return out.operations;
-}
+static help_fault_setup setup = {.transport = PAR_BY_LOCAL};
 
 /* ---- what must be ---------------------------------------------------------------------------- */
 
@@ -247,14 +41,14 @@ static bool must_be_right(help_fault_kind kind) {
 }
 
 /* The message names the rank at fault, its host, and a step. */
-static bool names_rank(const outcome *out, const help_fault *fault) {
+static bool names_rank(const help_fault_outcome *out, const help_fault *fault) {
     char who[32];
     (void)snprintf(who, sizeof who, "rank %d on ", fault->rank);
     return strstr(out->text, who) && strstr(out->text, "step ");
 }
 
 /* NULL: as it must be; otherwise what is not. */
-static const char *judge(const outcome *out, const help_fault *fault, int n_ranks) {
+static const char *judge(const help_fault_outcome *out, const help_fault *fault, int n_ranks) {
     const bool is_frozen = fault->kind == HELP_FAULT_STOP;
     const double limit = is_frozen ? frozen_s_max : dead_s_max;
     if (out->has_hung) return "hangs";
@@ -262,7 +56,7 @@ static const char *judge(const outcome *out, const help_fault *fault, int n_rank
             fault->kind == HELP_FAULT_EXIT0 && fault->rank == 0 && out->has_happened;
     if (out->exit_code == 0 && !is_own_exit) return out->is_right ? NULL : "a wrong answer";
     /* A cache that has nowhere to overflow to is refused. */
-    if (fault->kind == HELP_FAULT_FULL && spills)
+    if (fault->kind == HELP_FAULT_FULL && setup.spills)
         return out->exit_code == 1 || out->exit_code == 3 ? NULL : "another exit code";
     if (must_be_right(fault->kind)) return "fails";
     /* A rank 0 that ended by itself says nothing; one that froze goes on, to say it. */
@@ -272,7 +66,7 @@ static const char *judge(const outcome *out, const help_fault *fault, int n_rank
         return out->gone_s > limit + 2.0 ? "a process stays" : NULL;
     }
     /* mpirun's own, and it ends all once one has noticed. */
-    const bool is_mpi = transport == PAR_BY_MPI;
+    const bool is_mpi = setup.transport == PAR_BY_MPI;
     if (is_mpi ? out->exit_code == 0 : out->exit_code != 6) return "another exit code";
     if (is_frozen && fault->rank == 0 && out->n_noticed < (is_mpi ? 1 : n_ranks - 1))
         return "a rank does not notice";
@@ -284,25 +78,24 @@ static const char *judge(const outcome *out, const help_fault *fault, int n_rank
     return is_named ? NULL : "the message does not name the rank";
 }
 
-static void print_run(const outcome *out, const help_fault *fault, int n_ranks, const char *wrong) {
+static void print_run(
+        const help_fault_outcome *out, const help_fault *fault, int n_ranks, const char *wrong) {
     printf("%s %s%s%-9s rank %d of %d at %4d (%s): exit %d, noticed in %.2f s by %d, gone in %.2f "
            "s%s%s\n",
             wrong ? "FAIL" : "ok  ",
-            transport == PAR_BY_MPI   ? "mpi, "
-            : transport == PAR_BY_TCP ? "tcp, "
-                                      : "",
-            spills ? "spilling, " : "", help_fault_name(fault->kind), fault->rank, n_ranks,
+            setup.transport == PAR_BY_MPI   ? "mpi, "
+            : setup.transport == PAR_BY_TCP ? "tcp, "
+                                            : "",
+            setup.spills ? "spilling, " : "", help_fault_name(fault->kind), fault->rank, n_ranks,
             fault->at, out->has_happened ? out->step : "-", out->exit_code, out->detected_s,
             out->n_noticed, out->gone_s, wrong ? ": " : "", wrong ? wrong : "");
     if (wrong && out->text[0]) printf("     %s\n", out->text);
     (void)fflush(stdout);
 }
 
-static outcome run_and_judge(int n_ranks, const help_fault *fault, bool *is_good) {
-    char dir[PATH_BYTES];
-    (void)snprintf(dir, sizeof dir, "%s/run", base);
-    run_command("rm -rf '%s'", dir);
-    outcome out = run(dir, n_ranks, fault);
+static help_fault_outcome run_and_judge(int n_ranks, const help_fault *fault, bool *is_good) {
+    help_fault_shell("rm -rf '%s/run'", setup.base);
+    const help_fault_outcome out = help_fault_run(&setup, "run", n_ranks, fault);
     const char *wrong = judge(&out, fault, n_ranks);
     *is_good = wrong == NULL;
     print_run(&out, fault, n_ranks, wrong);
@@ -314,15 +107,13 @@ static outcome run_and_judge(int n_ranks, const help_fault *fault, bool *is_good
 /* After a rank was killed while decoding, the same and another number of ranks go on from the spans that
  * were finished. */
 static bool goes_on_after(int n_ranks, int at, int then_ranks) {
-    char dir[PATH_BYTES];
     const help_fault killed = {.kind = HELP_FAULT_KILL, .rank = n_ranks - 1, .at = at};
     const help_fault none = {.kind = HELP_FAULT_NONE};
-    (void)snprintf(dir, sizeof dir, "%s/again", base);
-    run_command("rm -rf '%s'", dir);
-    const outcome first = run(dir, n_ranks, &killed);
-    const outcome second = run(dir, then_ranks, &none);
+    help_fault_shell("rm -rf '%s/again'", setup.base);
+    const help_fault_outcome first = help_fault_run(&setup, "again", n_ranks, &killed);
+    const help_fault_outcome second = help_fault_run(&setup, "again", then_ranks, &none);
     const bool is_good = first.exit_code == 6 && second.exit_code == 0 && second.reused >= 4096 &&
-                         is_right(dir, then_ranks, 2e-5);
+                         help_fault_is_right(&setup, "again", then_ranks, 2e-5);
     printf("%s killed in \"%s\" with %d ranks, then %d: exit %d, %d; %" PRId64 " tokens reused\n",
             is_good ? "ok  " : "FAIL", first.step, n_ranks, then_ranks, first.exit_code,
             second.exit_code, second.reused);
@@ -331,17 +122,16 @@ static bool goes_on_after(int n_ranks, int at, int then_ranks) {
 
 /* A byte of one rank's kept segments changes: found out, and computed again by all. */
 static bool damage_is_mended(int n_ranks, uint64_t seed) {
-    char dir[PATH_BYTES];
     const help_fault none = {.kind = HELP_FAULT_NONE};
-    (void)snprintf(dir, sizeof dir, "%s/damaged", base);
-    run_command("rm -rf '%s'", dir);
-    const outcome first = run(dir, n_ranks, &none);
+    help_fault_shell("rm -rf '%s/damaged'", setup.base);
+    const help_fault_outcome first = help_fault_run(&setup, "damaged", n_ranks, &none);
     const int rank = (int)(seed % (uint64_t)n_ranks);
-    run_command("f=$(ls -S '%s'/kv/r%d/vault/*/*/*.kvs | head -n 1); n=$(stat -c %%s \"$f\"); "
-                "printf '\\377\\376\\375' | dd of=\"$f\" bs=1 seek=$((20480 + %d %% (n - 30000))) "
-                "conv=notrunc 2>/dev/null",
-            dir, rank, (int)(seed % 1000003));
-    const outcome second = run(dir, n_ranks, &none);
+    help_fault_shell(
+            "f=$(ls -S '%s'/damaged/kv/r%d/vault/*/*/*.kvs | head -n 1); n=$(stat -c %%s \"$f\"); "
+            "printf '\\377\\376\\375' | dd of=\"$f\" bs=1 seek=$((20480 + %d %% (n - 30000))) "
+            "conv=notrunc 2>/dev/null",
+            setup.base, rank, (int)(seed % 1000003));
+    const help_fault_outcome second = help_fault_run(&setup, "damaged", n_ranks, &none);
     const bool is_good = first.exit_code == 0 && second.exit_code == 0 && second.is_right;
     printf("%s damaged file of rank %d of %d: exit %d, %d; %" PRId64 " tokens reused\n",
             is_good ? "ok  " : "FAIL", rank, n_ranks, first.exit_code, second.exit_code,
@@ -364,14 +154,14 @@ static help_fault_kind kind_of_run(int i) {
             HELP_FAULT_STOP, HELP_FAULT_FULL};
     const help_fault_kind kind = kinds[i % (int)(sizeof kinds / sizeof kinds[0])];
     const bool is_local = kind == HELP_FAULT_CORRUPT || kind == HELP_FAULT_DUPLICATE;
-    return is_local && transport != PAR_BY_LOCAL ? HELP_FAULT_STOP : kind;
+    return is_local && setup.transport != PAR_BY_LOCAL ? HELP_FAULT_STOP : kind;
 }
 
 static void campaign(int n_runs, uint64_t seed) {
     tally tallies[HELP_N_FAULTS] = {0};
     int n_operations[5] = {0};
     int n_bad = 0;
-    for (int n = 2; n <= 4; n += 2) n_operations[n] = count_operations(n);
+    for (int n = 2; n <= 4; n += 2) n_operations[n] = help_fault_count(&setup, n);
     printf("operations: %d with 2 ranks, %d with 4\n", n_operations[2], n_operations[4]);
     for (int i = 0; i < n_runs; i++) {
         const int n_ranks = random_below(&seed, 2) ? 4 : 2;
@@ -379,13 +169,13 @@ static void campaign(int n_runs, uint64_t seed) {
                 .rank = (int)random_below(&seed, n_ranks),
                 .at = 1 + (int)random_below(&seed, n_operations[n_ranks])};
         bool is_good = true;
-        spills = i % 3 == 2;
+        setup.spills = i % 3 == 2;
         if (i % 20 == 18) {
-            spills = false;
+            setup.spills = false;
             n_bad += !damage_is_mended(n_ranks, random_next(&seed) >> 16);
             continue;
         }
-        const outcome out = run_and_judge(n_ranks, &fault, &is_good);
+        const help_fault_outcome out = run_and_judge(n_ranks, &fault, &is_good);
         tally *t = &tallies[fault.kind];
         t->n++;
         t->n_bad += !is_good;
@@ -407,7 +197,7 @@ static void campaign(int n_runs, uint64_t seed) {
 /* Each kind once or twice, at points from loading to shutdown. */
 static int sample(void) {
     const bool is_fast = getenv("GLM_TEST_FAST") != NULL;
-    const int n = count_operations(2);
+    const int n = help_fault_count(&setup, 2);
     const help_fault faults[] = {{HELP_FAULT_FULL, 1, 0}, {HELP_FAULT_KILL, 1, n / 2},
             {HELP_FAULT_CORRUPT, 1, n * 5 / 9}, {HELP_FAULT_STOP, 1, n / 2},
             {HELP_FAULT_KILL, 1, 2}, {HELP_FAULT_KILL, 0, n - 20}, {HELP_FAULT_KILL, 1, n - 2},
@@ -418,18 +208,18 @@ static int sample(void) {
     int n_bad = 0;
     for (size_t i = 0; i < n_faults; i++) {
         bool is_good = true;
-        spills = i % 3 == 1;
+        setup.spills = i % 3 == 1;
         (void)run_and_judge(2, &faults[i], &is_good);
         n_bad += !is_good;
     }
-    spills = false;
+    setup.spills = false;
     if (is_fast) return n_bad ? 1 : 0;
     bool is_good = true;
-    transport = PAR_BY_TCP;
+    setup.transport = PAR_BY_TCP;
     (void)run_and_judge(2, &faults[1], &is_good);
-    transport = PAR_BY_LOCAL;
+    setup.transport = PAR_BY_LOCAL;
     n_bad += !is_good;
-    (void)count_operations(4);
+    (void)help_fault_count(&setup, 4);
     n_bad += !goes_on_after(2, n - 25, 2);
     n_bad += !goes_on_after(2, n - 25, 4);
     n_bad += !damage_is_mended(2, 12345);
@@ -441,7 +231,7 @@ int main(int argc, char **argv) {
     if (argc == 2 && strcmp(argv[1], "zero") == 0) return help_faulty_zero();
     if (argc == 2 && strcmp(argv[1], "member") == 0) return help_faulty_member();
     if (argc > 1 && (strcmp(argv[1], "tcp") == 0 || strcmp(argv[1], "mpi") == 0)) {
-        transport = strcmp(argv[1], "tcp") == 0 ? PAR_BY_TCP : PAR_BY_MPI;
+        setup.transport = strcmp(argv[1], "tcp") == 0 ? PAR_BY_TCP : PAR_BY_MPI;
         argv[1] = argv[0];
         argv++;
         argc--;
@@ -455,13 +245,13 @@ int main(int argc, char **argv) {
             .vocab = 304,
             .dtype = "float32"};
     if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) return 1;
-    base = ckh_make_dir();
-    model = help_random_model(&shape, 21);
+    setup.base = ckh_make_dir();
+    setup.model = help_random_model(&shape, 21);
     if (argc == 1) return sample();
     if (argc >= 3 && strcmp(argv[1], "campaign") == 0)
         campaign(atoi(argv[2]), argc > 3 ? strtoull(argv[3], NULL, 10) : 1);
     if (argc == 3 && strcmp(argv[1], "count") == 0) {
-        printf("%d\n", count_operations(atoi(argv[2])));
+        printf("%d\n", help_fault_count(&setup, atoi(argv[2])));
         return 0;
     }
     help_fault fault;
@@ -470,7 +260,7 @@ int main(int argc, char **argv) {
     (void)snprintf(text, sizeof text, "%s %s %s", argv[1], argv[3], argv[4]);
     if (!help_fault_parse(text, &fault)) return 2;
     bool is_good = true;
-    (void)count_operations(atoi(argv[2]));
+    (void)help_fault_count(&setup, atoi(argv[2]));
     (void)run_and_judge(atoi(argv[2]), &fault, &is_good);
     return is_good ? 0 : 1;
 }
