@@ -16,7 +16,7 @@
  *
  * Bytes of a KV head on a GPU, of which a page is one after the other (head_dim 128; a CPU's: attn_page.h):
  *
- *   0      keys    token t, dim d at  t 128 + (((d / 16) ^ (t % 8)) 16 + d % 16
+ *   0      keys    token t, dim d at  t 128 + ((d / 16) ^ (t % 8)) 16 + d % 16
  *   16384  values  token t, dim d at  (t / 16) 2048 + d 16 + t % 16
  *   32768  fp32 scale of the keys, of the values; 8 bytes of 0 */
 #ifndef ATTN_FP8_H

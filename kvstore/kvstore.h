@@ -17,6 +17,9 @@
  * reserved. One thread at a time uses a store, but for kv_walk_load and kv_walk_store; there is one
  * walk at a time, and a sequence changes state only while it is in none.
  *
+ * In this order: what a store is for; the store; sequences and their spans; what is kept on disk, and a span that is
+ * suspended there; walks, by which pages are reached; counts; books, as they are seen without a model.
+ *
  *   state of a sequence        idle --kv_span_begin--> open --kv_span_commit--> idle (longer)
  *                                                      open --kv_span_abort---> idle (as before) */
 #ifndef KV_KVSTORE_H
@@ -26,6 +29,8 @@
 #include "runtime/base/float16.h"
 #include "runtime/base/machine.h"
 #include "runtime/base/status.h"
+
+/* ---- what a store is for --------------------------------------------------------------------- */
 
 /* What a page holds, in numbers the store needs to describe it; values stay opaque. */
 typedef struct kv_shape {
@@ -104,6 +109,8 @@ typedef struct kv_rows {
 typedef struct kv_store kv_store;
 typedef struct kv_seq kv_seq;
 
+/* ---- for reports and plans ------------------------------------------------------------------- */
+
 /* One line each, for reports. How disks are reached: "io_uring, with registered memory" or "pread,
  * because ..."; and what the drive that holds `dir`, or its nearest parent, offers: "80 GiB free,
  * ext2/3/4, O_DIRECT in steps of 512 bytes". A block is written there to a file without a name. */
@@ -133,6 +140,8 @@ int64_t kv_overflow_extents(const kv_config *config, int64_t n_tokens);
 /* Disk that n_tokens of a sequence may take. */
 int64_t kv_overflow_disk_bytes(const kv_config *config, int64_t n_tokens);
 
+/* ---- the store ------------------------------------------------------------------------------- */
+
 /* `config` is copied; a device must outlive the store.
  * Errors: RT_ENOFIT  host_bytes_max is less than one page per layer, or than an overflow needs
  *         RT_ENOMEM  the memory could not be allocated
@@ -144,6 +153,8 @@ void kv_store_close(kv_store *store);
 
 /* How the disk is reached: "io_uring", "pread, because ..."; "" where nothing overflows. */
 const char *kv_store_io_text(const kv_store *store);
+
+/* ---- sequences ------------------------------------------------------------------------------- */
 
 /* An empty sequence with room for max_tokens: in memory where that is free, otherwise overflowing.
  * Errors: RT_ENOFIT  neither; the message says tokens asked and left, or bytes on disk */
@@ -157,6 +168,11 @@ void kv_seq_free(kv_seq *seq);
  * Errors: as kv_seq_create. */
 RT_MUST_CHECK rt_status kv_seq_fork(
         kv_seq *parent, int64_t n_tokens, int64_t max_tokens, kv_seq **out);
+
+/* Whether all of its own pages are promised in memory; whether walks over it show pages that do not stay: also of one in
+ * memory, where it is a fork of one that is not. */
+bool kv_seq_is_in_memory(const kv_seq *seq);
+bool kv_seq_streams(const kv_seq *seq);
 
 /* Committed tokens. */
 int64_t kv_seq_length(const kv_seq *seq);
@@ -226,6 +242,8 @@ RT_MUST_CHECK rt_status kv_seq_keep_end(kv_seq *seq, const char *book, const cha
 /* Why the last sequence that was to be kept is not; "" where all are. */
 const char *kv_store_keep_failure(const kv_store *store);
 
+/* ---- a span that is suspended ---------------------------------------------------------------- */
+
 /* A span in the middle of which a process ends, for a later one that is given the same ids.
  *
  *   suspend   for every layer, in the window of a walk up to what it holds (KV_WALK_LAST), for every head
@@ -267,11 +285,6 @@ RT_MUST_CHECK rt_status kv_resume_rows(kv_seq *seq, const int32_t *ids, int64_t 
 /* The hidden bytes; what is on disk of the suspension is gone then. */
 RT_MUST_CHECK rt_status kv_resume_end(
         kv_seq *seq, const int32_t *ids, const kv_suspension *suspension, bool *is_there);
-
-/* Whether all of its own pages are promised in memory; whether walks over it show pages that do not stay: also of one in
- * memory, where it is a fork of one that is not. */
-bool kv_seq_is_in_memory(const kv_seq *seq);
-bool kv_seq_streams(const kv_seq *seq);
 
 /* ---- walks -------------------------------------------------------------------------------------
  *
@@ -357,6 +370,8 @@ void kv_walk_end(kv_walk *walk);
 /* After RT_ECORRUPT or RT_EIO from a walk: the first position of sequence `seq` that is lost, -1
  * when none is. kv_seq_truncate to it (at most) makes the sequence whole again. */
 int64_t kv_walk_bad_pos(const kv_store *store, const kv_seq *seq);
+
+/* ---- counts ---------------------------------------------------------------------------------- */
 
 typedef struct kv_stats {
     int64_t pages_total;
@@ -450,6 +465,8 @@ typedef struct kv_gc_report {
 /* Remove what is dead or quarantined, then what no book holds, the cheapest to compute again first,
  * until no more than bytes_max are used (0: all of it). What is in use stays. RT_EIO, RT_ENOMEM. */
 RT_MUST_CHECK rt_status kv_books_gc(kv_books *books, int64_t bytes_max, kv_gc_report *report);
+
+/* ---- a store's books ------------------------------------------------------------------------- */
 
 /* Token ids of a book, ids[book->n_tokens], from its segments.
  * Errors: RT_EUSAGE    nothing is kept by this store, or the book is of another fingerprint: how it

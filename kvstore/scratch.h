@@ -1,7 +1,7 @@
-/* Scratch: where the extents of live sequences overflow to. Cells in memory, which are taken first, each for the rows
- * of an extent as they are; and cells of one size in files without a
- * name, one file a drive; whatever ends the process frees them. Room is reserved first and taken on
- * disk then, so that writing within a reservation does not run out of it. Private to kvstore. */
+/* Scratch: where the extents of live sequences overflow to. There are cells in memory, which are taken first, each for
+ * the rows of an extent as they are; and cells of one size in files without a name, one file a drive, which whatever ends
+ * the process frees. Room is reserved first and taken on disk then, so that writing within a reservation does not run out
+ * of it. Private to kvstore. */
 #ifndef KV_SCRATCH_H
 #define KV_SCRATCH_H
 
@@ -27,14 +27,16 @@ void kv_scratch_close(kv_scratch *scratch);
 RT_MUST_CHECK rt_status kv_scratch_reserve(kv_scratch *scratch, int64_t n_cells);
 void kv_scratch_unreserve(kv_scratch *scratch, int64_t n_cells);
 
-/* A cell out of the reserved ones, in memory or, where none is free there, on disk; one on disk all the same, -1: there
- * is none now; and back. */
+/* A cell out of the reserved ones: in memory or, where none is free there, on disk. */
 int64_t kv_scratch_take(kv_scratch *scratch);
+/* One on disk, though memory may have one; -1: there is none now. */
 int64_t kv_scratch_take_on_disk(kv_scratch *scratch);
+/* Back among the reserved ones. */
 void kv_scratch_give(kv_scratch *scratch, int64_t cell);
 
-/* Whether the next cell is one in memory; where that is, NULL for one on disk. */
+/* Whether the next cell is one in memory. */
 bool kv_scratch_has_host(const kv_scratch *scratch);
+/* The memory of a cell; NULL: it is on disk. */
 char *kv_scratch_rows(const kv_scratch *scratch, int64_t cell);
 /* A cell in memory for what is elsewhere, too, besides those reserved, and back; -1: there is none to spare. */
 int64_t kv_scratch_take_copy(kv_scratch *scratch);
@@ -46,7 +48,7 @@ int64_t kv_scratch_host_given(const kv_scratch *scratch);
 kv_file *kv_scratch_file(const kv_scratch *scratch, int64_t cell);
 int64_t kv_scratch_offset(const kv_scratch *scratch, int64_t cell);
 
-/* On disk; in memory. */
+/* Bytes taken, and reserved, on disk; taken in memory. */
 int64_t kv_scratch_bytes_used(const kv_scratch *scratch);
 int64_t kv_scratch_bytes_reserved(const kv_scratch *scratch);
 int64_t kv_scratch_host_bytes_used(const kv_scratch *scratch);

@@ -295,7 +295,7 @@ static int exit_code(rt_status status) {
     case RT_EPEER:
         return GLM_EXIT_RANK_LOST;
     case RT_EINTERRUPTED:
-        return 128 + glm_cli_interrupted();
+        return GLM_EXIT_SIGNAL + glm_cli_interrupted();
     default:
         return GLM_EXIT_FAILURE;
     }

@@ -140,8 +140,7 @@ enum {
     GLM_EXIT_CORRUPT = 5,
     GLM_EXIT_RANK_LOST = 6,
     GLM_EXIT_BELOW_MINIMUM = 7,
-    GLM_EXIT_SIGINT = 130,
-    GLM_EXIT_SIGTERM = 143
+    GLM_EXIT_SIGNAL = 128 /* and the signal's number: 130 Ctrl-C, 143 SIGTERM */
 };
 
 /* Parse argv[2..] for `command`, then the environment for what argv left open.

@@ -39,7 +39,7 @@ static void on_signal(int number, siginfo_t *info, void *context) {
     if (is_sent_again(number, info)) return;
     const int pipe_end = atomic_load(&prompt_pipe);
     const int first = atomic_load(&first_signal);
-    if (pipe_end < 0 && first) _exit(128 + number);
+    if (pipe_end < 0 && first) _exit(GLM_EXIT_SIGNAL + number);
     if (first == 0 || first == SIGINT) atomic_store(&first_signal, number);
     atomic_store(&first_ns, now_ns());
     if (pipe_end >= 0)

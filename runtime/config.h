@@ -4,7 +4,8 @@
  * "glm4"). Nothing is defaulted that would change an answer, except what the format itself
  * defines: rope_ratio absent means 1 (native), partial_rotary_factor absent means 0.5 (HF).
  *
- * Source: research notes of the checkpoints; "GLM-4-9B-Chat-1M" config.json. */
+ * Source: config.json and modeling_chatglm.py of GLM-4-9B-Chat-1M and its siblings; Hugging Face transformers' glm
+ * and glm4. */
 #ifndef GLM_CONFIG_H
 #define GLM_CONFIG_H
 

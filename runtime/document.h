@@ -26,9 +26,9 @@ typedef struct glm_document_file {
     int64_t n_bytes;    /* how many of them */
     int64_t mark_bytes; /* bytes of the file in front of them: a byte-order mark */
     bool is_paged;      /* a form feed ends each page */
-    int64_t n_pages; /* where there are pages; and those of them that hold no text: scanned ones, */
-    int64_t n_blank; /* perhaps */
-    bool is_converted; /* the text is what a program made of the file */
+    int64_t n_pages;    /* 0 where it is not paged */
+    int64_t n_blank;    /* pages without text: scanned ones, perhaps */
+    bool is_converted;  /* the text is what a program made of the file */
 } glm_document_file;
 
 /* Found in a directory, and left out. */

@@ -25,11 +25,11 @@ typedef struct glm_buffers {
     glm_rows attended; /* [n_heads head_dim]; also the attention state's out */
     float *state_max;  /* [n_heads] a row */
     float *state_sum;
-    glm_rows part;   /* [n_heads head_dim]: out of the split in progress, and its */
-    float *part_max; /* [n_heads] */
-    float *part_sum;
-    glm_rows gate_up;     /* [2 x ffn padded], at most GLM_MLP_ROWS rows */
-    glm_rows update;      /* [hidden] padded: what a sub-layer adds to the stream */
+    glm_rows part;    /* [n_heads head_dim]: of the split in progress, as attn_state's part_out, */
+    float *part_max;  /* [n_heads] a row: and part_max, */
+    float *part_sum;  /* part_sum */
+    glm_rows gate_up; /* [2 x ffn padded], at most GLM_MLP_ROWS rows */
+    glm_rows update;  /* [hidden] padded: what a sub-layer adds to the stream */
     void *decode_scratch; /* attn_decode_scratch_bytes */
 
     /* Several ranks: their shares of some rows of logits, on the way together. */
@@ -77,8 +77,8 @@ typedef struct glm_prefill_run {
 
     int64_t span_begin; /* absolute; the open span is [span_begin, span_end) */
     int64_t span_end;
-    int32_t layer;      /* the next item: this layer, */
-    int64_t chunk_pos;  /* this chunk */
+    int32_t layer;      /* of the next item, */
+    int64_t chunk_pos;  /* and where its chunk begins */
     int64_t n_gathered; /* wanted rows whose final hidden state was taken */
     int32_t n_recoveries;
     double work_done;

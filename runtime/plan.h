@@ -8,96 +8,116 @@
 #include "linear_by.h"
 #include "parallel/parallel.h"
 
-/* What the user asked for; zero means "choose". */
+/* What the user asked for; zero means "choose". Strings are borrowed. */
 typedef struct glm_options {
     const char *model_dir;
-    const char *device;   /* "auto", "cpu", "cuda"; NULL: auto */
+    const char *device; /* "auto", "cpu", "cuda"; NULL: auto */
+
+    /* Tokens: */
+    int64_t max_len;          /* -c: of one sequence, prompt and answer; 0: the most that fits */
+    int64_t chunk;            /* -b: of one kernel call in prefill */
+    int64_t span;             /* of the durable unit; a multiple of 4096 */
+    int64_t extra_kv_tokens;  /* of KV, besides max_len: forks that share its prefix */
+    int64_t kv_window_tokens; /* that stream through memory at a time, if its budget holds them */
+    int64_t max_logits;       /* whose logits one prefill brings, at most; 0: 1 */
+    int32_t max_seqs;         /* sequences decoded together; 0: 1 */
+
+    /* How KV is kept, and who multiplies: */
     const char *kv_dtype; /* "bf16", "f32", "fp8", "int8", "int4"; NULL: bf16, of f32 weights f32 */
-    int64_t max_len;      /* -c: tokens of one sequence, prompt and answer; 0: the most that fits */
-    int64_t chunk;        /* -b: tokens per kernel call in prefill */
-    int64_t span;         /* tokens of the durable unit; a multiple of 4096 */
-    int64_t host_kv_bytes; /* --host-kv-space: hard cap in host memory; beside a GPU, of the rest */
-    int64_t device_kv_bytes;      /* --device-kv-space: the same in GPU memory */
-    int64_t device_weights_bytes; /* --device-weights-space: hard cap of weights in GPU memory */
-    int64_t kv_disk_bytes;        /* --kv-disk-space: the same on disk, all directories together */
+    const char *kv_io;    /* "auto", "uring", "pread"; NULL: auto */
+    const char *kv_packing; /* "auto", "dense", "plain"; NULL: auto */
+    const char *linear;     /* "auto", "own", "onednn": who multiplies on the CPU; NULL: auto */
+
+    /* Hard caps, in bytes. The ranks of a machine share those of its memory and of its disk. */
+    int64_t host_kv_bytes; /* --host-kv-space: KV in host memory; beside a GPU, what leaves the GPU */
+    int64_t device_kv_bytes;      /* --device-kv-space: KV in a GPU's memory */
+    int64_t device_weights_bytes; /* --device-weights-space: weights in a GPU's memory */
+    int64_t kv_disk_bytes;        /* --kv-disk-space: KV on disk, all directories together */
     int n_kv_disk_dirs;           /* --kv-disk-dir; 0: our cache directory */
     const char *const *kv_disk_dirs;
-    const char *kv_io;        /* "auto", "uring", "pread"; NULL: auto */
-    const char *kv_packing;   /* "auto", "dense", "plain"; NULL: auto */
-    const char *linear;       /* "auto", "own", "onednn": who multiplies on the CPU; NULL: auto */
-    bool persists;            /* what sessions prefill is kept on disk, and found there again, */
-    bool needs_kept;          /* which must be possible: a book is named */
-    bool keeps_all;           /* and there must be room for all of it: a book is made */
-    int32_t threads;          /* 0: every core we may use */
-    int32_t tensor_parallel;  /* -tp: ranks; 0: 1 */
-    int32_t ranks_here;       /* of them on this machine, which they share; 0: all */
-    int32_t cores_here;       /* that those may use together; 0: those of this process */
-    bool nccl;                /* --nccl: one GPU, too, sums by NCCL */
-    int64_t gpu_memory_bytes; /* of a GPU's, what may be taken; 0: ask */
-    int64_t memory_bytes;     /* what a rank may take of memory, */
-    int64_t disk_free_bytes;  /* and has free on disk; 0: ask this machine, and */
-    int64_t disk_kept_bytes;  /* how much is kept there already, to be found again or to make way */
-    int32_t max_seqs;         /* sequences decoded together; 0: 1 */
-    int64_t extra_kv_tokens;  /* KV room besides max_len: forks that share its prefix */
-    int64_t max_logits;       /* rows of logits of one prefill; 0: 1 */
-    int64_t kv_window_tokens; /* that stream through memory at a time, if its budget holds them; 0: choose */
+
+    /* What sessions prefill: */
+    bool persists;   /* is kept on disk, and found there again */
+    bool needs_kept; /* and that must be possible: a book is named */
+    bool keeps_all;  /* and there must be room for all of it: a book is made */
+
+    int32_t threads;         /* of a rank; 0: its share of the cores that we may use */
+    int32_t tensor_parallel; /* -tp: ranks; 0: 1 */
+    int32_t ranks_here;      /* of them on this machine; 0: all */
+    int32_t cores_here;      /* that those may use together; 0: those of this process */
+    bool nccl;               /* --nccl: one GPU, too, sums by NCCL */
+
+    /* What there is for a rank to take, in bytes; 0: the machine is asked. */
+    int64_t gpu_memory_bytes;
+    int64_t memory_bytes;
+    int64_t disk_free_bytes;
+    int64_t disk_kept_bytes; /* kept already, to be found again or to make way; asked for with disk_free_bytes */
 } glm_options;
 
+/* Bytes are one rank's. */
 typedef struct glm_plan {
-    bool on_gpu;      /* weights, KV, hidden states and scratch are in its memory */
-    bool sums_on_gpu; /* and sums over ranks, by NCCL */
-    int64_t max_len;
-    int64_t kv_tokens; /* tokens the page pool holds, max_len and forks together */
-    int64_t chunk;
-    int64_t span;
-    int32_t threads;
-    int32_t n_ranks;   /* tensor parallelism; every byte below is one rank's */
+    bool on_gpu;       /* weights, KV, hidden states and scratch are in its memory */
+    bool sums_on_gpu;  /* over ranks, by NCCL */
+    int32_t n_ranks;   /* of tensor parallelism */
     int32_t kv_copies; /* ranks that hold the same KV heads */
-    int32_t max_seqs;
-    int64_t max_logits;
-    int64_t tokenizer_bytes; /* of the total */
+    int32_t threads;
     rt_dtype kv_dtype;
     rt_dtype hidden_dtype;
-    glm_linear_by linear_by; /* matrices of bf16 */
+    glm_linear_by linear_by; /* who multiplies matrices of bf16 */
 
+    int64_t max_len;
+    int64_t kv_tokens; /* that the page pool holds, max_len and forks together */
+    int64_t chunk;
+    int64_t span;
+    int32_t max_seqs;
+    int64_t max_logits;
+
+    int64_t tokenizer_bytes;     /* of the total */
     int64_t weights_bytes;       /* as the device holds them */
-    int32_t n_streamed_layers;   /* whose weights come to the GPU once a span and once a token, */
-    int64_t weights_host_bytes;  /* from pinned memory; 0: all are there */
-    int64_t weights_limit_bytes; /* --device-weights-space; 0: no cap of its own */
-    int64_t kv_page_bytes;       /* one layer, 128 tokens */
-    int64_t kv_open_page_bytes;  /* of a page that is not full, where pages are lossy; else 0 */
-    int64_t kv_host_bytes;       /* pages, and what streaming takes; on a GPU pages are there, */
-    int64_t kv_staging_bytes;    /* and this much of it is the host's all the same */
-    int64_t kv_rows_bytes; /* beside a GPU: of the host's memory, pinned, in front of the disk */
+    int64_t weights_limit_bytes; /* --device-weights-space; 0: no cap of their own */
+    int32_t n_streamed_layers;   /* whose weights come to the GPU once a span and once a token; */
+    int64_t weights_host_bytes;  /* of those, in pinned memory; 0: all weights are on the GPU */
+
+    /* KV in memory. On a GPU the pages are in the GPU's, what is staged for the disk in the host's. */
+    int64_t kv_page_bytes;      /* of one layer, 128 tokens */
+    int64_t kv_open_page_bytes; /* of a page that is not full, where pages are lossy; else 0 */
+    int64_t kv_host_bytes;      /* pages, and what streaming takes, kv_staging_bytes included */
+    int64_t kv_staging_bytes;
+    int64_t kv_limit_bytes; /* --host-kv-space, on a GPU --device-kv-space; 0: no cap of its own */
+    int64_t kv_rows_bytes;  /* beside a GPU: of the host's memory, pinned, in front of the disk */
     int64_t kv_rows_limit_bytes; /* --host-kv-space there; 0: half of what the memory leaves */
     bool kv_fits;                /* in the memory there is for it; what overflows goes to disk */
+
+    /* How it overflows (kvstore.h, kv_overflow). */
     bool kv_overflows;
-    int32_t kv_extent_tokens; /* how it goes to disk: kvstore.h, kv_overflow */
+    int32_t kv_extent_tokens;
     int32_t kv_window_extents;
-    int64_t kv_window_wanted; /* tokens of it; 0: as the device and the budget suggest */
+    int64_t kv_window_wanted; /* tokens of a window; 0: as the device and the budget suggest */
     int64_t kv_pinned_tokens;
-    int64_t kv_disk_bytes;       /* of the overflow, at most; 0: everything stays in memory */
+    int64_t kv_disk_bytes; /* that it takes at most; 0: everything stays in memory */
+
+    /* What is kept on disk. */
     const char *kv_disk_dir;     /* the options' first directory; NULL: our cache */
     int n_kv_disk_dirs;          /* 0: our cache */
-    bool kv_persists;            /* and what is computed is kept: */
-    bool kv_keeps_all;           /* or it would be no book, */
-    int64_t kv_keep_bytes;       /* max_len tokens of it, at most */
-    int64_t kv_disk_limit_bytes; /* --kv-disk-space, otherwise most of what is free; of it */
-    int64_t kv_overflow_max;     /* the overflow's */
-    int64_t kv_keep_max;         /* what is kept */
+    bool kv_persists;            /* what is computed is kept, */
+    bool kv_keeps_all;           /* and all of it must be: a book is made */
+    int64_t kv_keep_bytes;       /* that max_len tokens take, at most */
     int64_t kv_kept_bytes;       /* there already, where the limit does not count it */
-    int64_t kv_must_bytes;       /* what the disk must hold, or max_len tokens do not fit */
-    int64_t hidden_bytes;        /* residual stream of one span */
-    int64_t scratch_bytes;       /* activations of one chunk, logits, per-thread tiles */
-    int64_t pinned_bytes;        /* on the host, for a GPU to copy from and to; 0 without one */
-    int64_t lists_bytes;         /* token ids and page pointers of every sequence */
-    int64_t load_bytes;  /* staging while weights are read; given back before the KV is taken */
-    int64_t total_bytes; /* peak: everything above that lives at once, and the program itself */
+    int64_t kv_must_bytes;       /* that the disk must hold, or max_len tokens do not fit */
+    int64_t kv_disk_limit_bytes; /* --kv-disk-space, otherwise most of what is free; of it, at most: */
+    int64_t kv_overflow_max;     /* for the overflow */
+    int64_t kv_keep_max;         /* for what is kept */
 
-    int64_t limit_bytes;     /* what the machine (or cgroup) grants */
+    int64_t hidden_bytes;  /* residual stream of one span */
+    int64_t scratch_bytes; /* activations of one chunk, logits, per-thread tiles */
+    int64_t pinned_bytes;  /* on the host, for a GPU to copy from and to; 0 without one */
+    int64_t lists_bytes;   /* token ids and page pointers of every sequence */
+    int64_t load_bytes;    /* staging while weights are read; given back before the KV is taken */
+
+    int64_t total_bytes; /* peak: all of the host's memory that is taken at once, the program too */
+    int64_t limit_bytes; /* what the machine (or cgroup) grants */
     int64_t gpu_total_bytes; /* of a GPU's memory, all that lives there at once */
     int64_t gpu_limit_bytes; /* what is free there, but for a reserve */
-    int64_t kv_limit_bytes;  /* --host-kv-space, on a GPU --device-kv-space; 0: no cap of its own */
     int64_t fitting_len;     /* the largest max_len that would fit */
     bool fits;
 

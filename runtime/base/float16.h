@@ -8,8 +8,8 @@
 #include <stdint.h>
 #include <string.h>
 
-/* How numbers are stored: weights in a file, rows of the KV cache, hidden states. The values are on
- * disk. The last three are of the KV cache only: codes that mean something beside the scale and zero
+/* How numbers are stored: weights in a file, rows of the KV cache, hidden states. Books on disk say it by these
+ * values, which therefore stay what they are. The last three are of the KV cache only: codes that mean something beside the scale and zero
  * of their group (attention/attention.h), or the scale of their page (attention/attn_fp8.h). */
 typedef enum rt_dtype { RT_BF16, RT_F16, RT_F32, RT_INT8, RT_INT4, RT_FP8 } rt_dtype;
 
