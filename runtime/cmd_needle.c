@@ -20,6 +20,7 @@
 #include "needle_model.h"
 #include "needle_run.h"
 #include "text.h"
+#include "utf8.h"
 
 /* A vocabulary this small holds bytes: such a model can continue a text but not be asked. */
 enum { BYTE_VOCABULARY_MAX = 1024 };
@@ -128,6 +129,26 @@ static rt_status check_lengths(const evaluation *e) {
             longest, config.model_len);
 }
 
+/* The results are JSON, and hold these texts as they are. */
+static rt_status check_text(const char *flag, const char *text) {
+    const int64_t n = text ? (int64_t)strlen(text) : 0;
+    uint32_t code_point = 0;
+    for (int64_t at = 0; at < n;) {
+        const int n_bytes = glm_utf8_decode(text + at, n - at, &code_point);
+        if (n_bytes <= 0)
+            return rt_fail(RT_EUSAGE, "%s: not UTF-8 from byte %" PRId64 " on", flag, at);
+        at += n_bytes;
+    }
+    return RT_OK;
+}
+
+static rt_status check_texts(const glm_cli *cli) {
+    for (int i = 0; i < cli->n_needles; i++) RT_TRY(check_text("--needle", cli->needles[i]));
+    for (int i = 0; i < cli->n_answers; i++) RT_TRY(check_text("--answer", cli->answers[i]));
+    RT_TRY(check_text("--question", cli->question));
+    return check_text("--answer-prefix", cli->answer_prefix);
+}
+
 static rt_status add_part(glm_text *text, const char *between, const char *part) {
     RT_TRY(glm_text_add(text, between, (int64_t)strlen(between)));
     return glm_text_add(text, part, (int64_t)strlen(part));
@@ -174,6 +195,7 @@ static rt_status choose_protocol(evaluation *e) {
 static rt_status make_settings(evaluation *e) {
     const glm_cli *cli = e->cli;
     glm_needle_settings *s = &e->settings;
+    RT_TRY(check_texts(cli));
     RT_TRY(choose_protocol(e));
     s->is_plain = cli->chat_template && strcmp(cli->chat_template, "none") == 0;
     s->seed = cli->seed >= 0 ? (uint64_t)cli->seed : 1234;
@@ -414,7 +436,7 @@ static int run_compare(const glm_cli *cli) {
     if (cli->n_compared != 2)
         return glm_cli_fail(rt_fail(RT_EUSAGE,
                 "--compare: %d given; two are wanted, each a directory of --out", cli->n_compared));
-    const rt_status status = glm_needle_compare(cli->compared[0], cli->compared[1]);
+    const rt_status status = glm_needle_compare(cli->compared[0], cli->compared[1], cli->json);
     return status == RT_OK ? GLM_EXIT_OK : glm_cli_fail(status);
 }
 

@@ -13,7 +13,6 @@
 #include "base/file.h"
 #include "base/size.h"
 #include "document.h"
-#include "document_kind.h"
 #include "file_walk.h"
 #include "prose.h"
 #include "sha256.h"
@@ -74,7 +73,7 @@ static rt_status append_jsonl(glm_text *all, const char *path, const char *bytes
     return RT_OK;
 }
 
-/* A PDF and the like: its text. */
+/* A text, or that of a PDF and the like; what is neither is refused, with the byte from which on. */
 static rt_status append_document(glm_text *all, const char *path) {
     glm_document document;
     RT_TRY(glm_document_load(&path, 1, NULL, &document));
@@ -83,15 +82,12 @@ static rt_status append_document(glm_text *all, const char *path) {
     return status;
 }
 
-/* Any other file is taken as it is. */
 static rt_status append_file(glm_text *all, const char *path) {
+    if (!has_suffix(path, ".jsonl")) return append_document(all, path);
     char *bytes = NULL;
     int64_t n_bytes = 0;
     RT_TRY(rt_file_read(path, file_bytes_max, &bytes, &n_bytes));
-    const bool is_document = glm_format_of(path, bytes, rt_min64(n_bytes, GLM_KIND_BYTES)) != NULL;
-    const rt_status status = is_document                  ? append_document(all, path)
-                             : has_suffix(path, ".jsonl") ? append_jsonl(all, path, bytes, n_bytes)
-                                                          : append(all, bytes, n_bytes);
+    const rt_status status = append_jsonl(all, path, bytes, n_bytes);
     free(bytes);
     return status;
 }

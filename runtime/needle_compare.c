@@ -12,6 +12,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/size.h"
+#include "cli_json.h"
 
 typedef struct cell {
     int64_t length;
@@ -128,6 +129,62 @@ static void merge(tally *all, const tally *one) {
     all->n_other_prompts += one->n_other_prompts;
 }
 
+/* What is the same for all rows of a comparison. */
+typedef struct comparison {
+    const char *path_a;
+    const char *path_b;
+    side a;
+    side b;
+    tally all;
+    tally *rows; /* one a length that both have, ascending */
+    int64_t *lengths;
+    int64_t n_rows;
+} comparison;
+
+static rt_status tally_rows(comparison *c) {
+    tally row = {0};
+    RT_TRY(rt_calloc(c->a.n, sizeof *c->rows, "a comparison", &c->rows));
+    RT_TRY(rt_calloc(c->a.n, sizeof *c->lengths, "a comparison", &c->lengths));
+    for (int64_t i = 0, k = 0; i < c->a.n; i++) {
+        const cell *one = &c->a.cells[i];
+        while (k < c->b.n && by_place(&c->b.cells[k], one) < 0) k++;
+        if (k < c->b.n && by_place(&c->b.cells[k], one) == 0) add(&row, one, &c->b.cells[k]);
+        if (i + 1 < c->a.n && one[1].length == one->length) continue;
+        merge(&c->all, &row);
+        if (row.n > 0) {
+            c->rows[c->n_rows] = row;
+            c->lengths[c->n_rows++] = one->length;
+        }
+        row = (tally){0};
+    }
+    if (c->all.n > 0) return RT_OK;
+    return rt_fail(RT_EUSAGE, "needle: %s and %s have no length, depth and round in common",
+            c->path_a, c->path_b);
+}
+
+static int64_t n_unlike(const comparison *c) {
+    return c->all.n_better_a + c->all.n_better_b;
+}
+
+/* What of the settings is not the same in both: the next key, from *at on; NULL: no more. */
+static const char *next_difference(
+        const comparison *c, size_t *at, const char **of_a, const char **of_b) {
+    static const char *const keys[] = {"protocol", "mode", "model", "model_fingerprint",
+            "kv_cache_dtype", "linear", "haystack_sha256", "answer_prefix_mode", "template",
+            "run_seed", "own_task"};
+    while (*at < sizeof keys / sizeof *keys) {
+        const char *key = keys[(*at)++];
+        *of_a = json_string_value(json_object_get(json_array_get(c->a.array, 0), key));
+        *of_b = json_string_value(json_object_get(json_array_get(c->b.array, 0), key));
+        if (!*of_a) *of_a = "";
+        if (!*of_b) *of_b = "";
+        if (strcmp(*of_a, *of_b) != 0) return key;
+    }
+    return NULL;
+}
+
+/* ---- as text --------------------------------------------------------------------------------- */
+
 static void print_row(const char *name, const tally *t) {
     const double a = 100.0 * t->a / (double)t->n;
     const double b = 100.0 * t->b / (double)t->n;
@@ -135,72 +192,84 @@ static void print_row(const char *name, const tally *t) {
             name, t->n, a, b, b - a, t->n_better_a, t->n_better_b);
 }
 
-/* The rows of each length, and all of them. */
-static tally print_rows(const side *a, const side *b) {
-    tally all = {0};
-    tally row = {0};
-    char text[RT_SIZE_TEXT];
-    (void)printf("%8s  %6s  %7s  %7s  %6s  %9s  %9s\n", "length", "cells", "A", "B", "B - A",
-            "A better", "B better");
-    for (int64_t i = 0, k = 0; i < a->n; i++) {
-        while (k < b->n && by_place(&b->cells[k], &a->cells[i]) < 0) k++;
-        if (k < b->n && by_place(&b->cells[k], &a->cells[i]) == 0)
-            add(&row, &a->cells[i], &b->cells[k]);
-        if (i + 1 < a->n && a->cells[i + 1].length == a->cells[i].length) continue;
-        if (row.n > 0) print_row(rt_format_tokens(a->cells[i].length, text), &row);
-        merge(&all, &row);
-        row = (tally){0};
-    }
-    if (all.n > 0) print_row("all", &all);
-    return all;
-}
-
-/* What of the settings is not the same in both. */
-static void print_differences(const side *a, const side *b) {
-    static const char *const keys[] = {"protocol", "mode", "model", "model_fingerprint",
-            "kv_cache_dtype", "linear", "haystack_sha256", "answer_prefix_mode", "template",
-            "run_seed", "own_task"};
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
-        const char *of_a = json_string_value(json_object_get(json_array_get(a->array, 0), keys[i]));
-        const char *of_b = json_string_value(json_object_get(json_array_get(b->array, 0), keys[i]));
-        if (strcmp(of_a ? of_a : "", of_b ? of_b : "") == 0) continue;
-        (void)printf("%s: \"%s\" in A, \"%s\" in B\n", keys[i], of_a ? of_a : "", of_b ? of_b : "");
-    }
-}
-
-static void print_summary(const side *a, const side *b, const tally *all) {
-    const int64_t n_unlike = all->n_better_a + all->n_better_b;
-    if (n_unlike > 0)
-        (void)printf("%" PRId64 " of %" PRId64 " cells differ; sign test p = %.3g\n", n_unlike,
-                all->n, sign_test(all->n_better_a, n_unlike));
+static void print_summary(const comparison *c) {
+    const tally *all = &c->all;
+    if (n_unlike(c) > 0)
+        (void)printf("%" PRId64 " of %" PRId64 " cells differ; sign test p = %.3g\n", n_unlike(c),
+                all->n, sign_test(all->n_better_a, n_unlike(c)));
     else
         (void)printf("no cell differs\n");
     if (all->n_other_prompts > 0)
         (void)printf("%" PRId64 " of %" PRId64 " cells had other prompts\n", all->n_other_prompts,
                 all->n);
-    if (a->n > all->n || b->n > all->n)
-        (void)printf("only in A: %" PRId64 " cells, only in B: %" PRId64 "\n", a->n - all->n,
-                b->n - all->n);
+    if (c->a.n > all->n || c->b.n > all->n)
+        (void)printf("only in A: %" PRId64 " cells, only in B: %" PRId64 "\n", c->a.n - all->n,
+                c->b.n - all->n);
 }
 
-static rt_status compare(const char *path_a, const char *path_b, side *a, side *b) {
-    RT_TRY(read_side(path_a, a));
-    RT_TRY(read_side(path_b, b));
-    (void)printf("A: %s\nB: %s\n", path_a, path_b);
-    print_differences(a, b);
-    const tally all = print_rows(a, b);
-    if (all.n == 0)
-        return rt_fail(RT_EUSAGE, "needle: %s and %s have no length, depth and round in common",
-                path_a, path_b);
-    print_summary(a, b, &all);
+static void print_text(const comparison *c) {
+    char text[RT_SIZE_TEXT];
+    const char *of_a = NULL;
+    const char *of_b = NULL;
+    const char *key = NULL;
+    (void)printf("A: %s\nB: %s\n", c->path_a, c->path_b);
+    for (size_t at = 0; (key = next_difference(c, &at, &of_a, &of_b));)
+        (void)printf("%s: \"%s\" in A, \"%s\" in B\n", key, of_a, of_b);
+    (void)printf("%8s  %6s  %7s  %7s  %6s  %9s  %9s\n", "length", "cells", "A", "B", "B - A",
+            "A better", "B better");
+    for (int64_t i = 0; i < c->n_rows; i++)
+        print_row(rt_format_tokens(c->lengths[i], text), &c->rows[i]);
+    print_row("all", &c->all);
+    print_summary(c);
+}
+
+/* ---- as JSON --------------------------------------------------------------------------------- */
+
+static json_t *tally_json(const tally *t) {
+    return json_pack("{s:I, s:f, s:f, s:I, s:I, s:I}", "cells", (json_int_t)t->n, "a",
+            t->a / (double)t->n, "b", t->b / (double)t->n, "a_better", (json_int_t)t->n_better_a,
+            "b_better", (json_int_t)t->n_better_b, "other_prompts", (json_int_t)t->n_other_prompts);
+}
+
+static rt_status print_json(const comparison *c) {
+    json_t *lengths = json_array();
+    json_t *differences = json_object();
+    const char *of_a = NULL;
+    const char *of_b = NULL;
+    const char *key = NULL;
+    for (int64_t i = 0; i < c->n_rows; i++) {
+        json_t *row = tally_json(&c->rows[i]);
+        (void)json_object_set_new(row, "length", json_integer(c->lengths[i]));
+        (void)json_array_append_new(lengths, row);
+    }
+    for (size_t at = 0; (key = next_difference(c, &at, &of_a, &of_b));)
+        (void)json_object_set_new(differences, key, json_pack("{s:s, s:s}", "a", of_a, "b", of_b));
+    json_t *object = json_pack("{s:o, s:o, s:o, s:o, s:o, s:f, s:I, s:I}", "a",
+            glm_cli_json_text(c->path_a, strlen(c->path_a)), "b",
+            glm_cli_json_text(c->path_b, strlen(c->path_b)), "differences", differences, "lengths",
+            lengths, "all", tally_json(&c->all), "sign_test_p",
+            n_unlike(c) > 0 ? sign_test(c->all.n_better_a, n_unlike(c)) : 1.0, "only_in_a",
+            (json_int_t)(c->a.n - c->all.n), "only_in_b", (json_int_t)(c->b.n - c->all.n));
+    return glm_cli_json_print("needle", object, JSON_INDENT(2));
+}
+
+/* ---- both ------------------------------------------------------------------------------------ */
+
+static rt_status compare(comparison *c, bool as_json) {
+    RT_TRY(read_side(c->path_a, &c->a));
+    RT_TRY(read_side(c->path_b, &c->b));
+    RT_TRY(tally_rows(c));
+    if (as_json) return print_json(c);
+    print_text(c);
     return RT_OK;
 }
 
-rt_status glm_needle_compare(const char *path_a, const char *path_b) {
-    side a = {0};
-    side b = {0};
-    const rt_status status = compare(path_a, path_b, &a, &b);
-    free_side(&a);
-    free_side(&b);
+rt_status glm_needle_compare(const char *path_a, const char *path_b, bool as_json) {
+    comparison c = {.path_a = path_a, .path_b = path_b};
+    const rt_status status = compare(&c, as_json);
+    free_side(&c.a);
+    free_side(&c.b);
+    free(c.rows);
+    free(c.lengths);
     return status;
 }

@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/size.h"
+#include "cli_json.h"
 #include "needle.h"
 
 /* ---- records --------------------------------------------------------------------------------- */
@@ -132,8 +133,10 @@ static json_t *record_json(const glm_needle_header *header, const glm_needle_rec
     char seed[32];
     shared_field shared[N_SHARED];
     list_shared(header, seed, shared);
-    int failed = json_object_set_new(object, "model", json_string(header->model));
-    failed |= json_object_set_new(object, "haystack_source", json_string(header->haystack_source));
+    int failed = json_object_set_new(
+            object, "model", glm_cli_json_text(header->model, strlen(header->model)));
+    failed |= json_object_set_new(object, "haystack_source",
+            glm_cli_json_text(header->haystack_source, strlen(header->haystack_source)));
     failed |= json_object_set_new(object, "answer_prefix", json_string(record->answer_prefix));
     failed |= json_object_set_new(object, "prompt_sha256", json_string(record->prompt_sha256));
     for (int i = 0; i < N_SHARED; i++)

@@ -98,7 +98,8 @@ static rt_status list_jobs(run *r) {
  * question, or too long for the words there are. */
 static rt_status try_prompt(const run *r, int64_t i) {
     glm_needle_prompt prompt;
-    if (i < 0 || r->grid->source->settings->is_fast) return RT_OK; /* all of them were made */
+    if (r->n_jobs == 0 || r->grid->source->settings->is_fast)
+        return RT_OK; /* all of them were made */
     RT_TRY(glm_needle_prompt_make(r->grid->source, &r->jobs[i].cell, &prompt));
     glm_needle_prompt_free(&prompt);
     return RT_OK;

@@ -17,6 +17,13 @@ says out '6 of 6 cells had other prompts'
 says out 'only in A: 6 cells, only in B: 6'
 ! grep -q 'model' "$work/out" || fail 'one model is called two'
 
+expect 0 needle --compare "$work/a" "$work/b" --json
+tr -d ' \n' <"$work/out" >"$work/one_line" && mv "$work/one_line" "$work/out"
+says out '"answer_prefix_mode":{"a":"auto","b":"none"}'
+says out '"lengths":[{"cells":6,"a":1.0,"b":0.0,"a_better":6,"b_better":0,"other_prompts":6,"length":500}]'
+says out '"sign_test_p":0.03'
+says out '"only_in_a":6,"only_in_b":6'
+
 expect 0 needle --compare "$work/a" "$work/a"
 says out '     600       6  100.0 %  100.0 %    +0.0          0          0'
 says out 'no cell differs'
