@@ -254,9 +254,9 @@ static void print_accuracy(const evaluation *e) {
 static void print_table(const evaluation *e) {
     const glm_needle_settings *s = &e->settings;
     char text[RT_SIZE_TEXT];
-    (void)printf("needle: %s, %s mode, %" PRId64 " round%s, model %s, kv %s\n", s->protocol,
-            s->is_fast ? "fast" : "exact", s->rounds, s->rounds == 1 ? "" : "s",
-            e->results.header.model, e->results.header.kv_dtype);
+    (void)printf("needle: %s, %s mode%s, %" PRId64 " round%s, model %s, kv %s\n", s->protocol,
+            s->is_fast ? "fast" : "exact", s->is_plain ? ", no chat template" : "", s->rounds,
+            s->rounds == 1 ? "" : "s", e->results.header.model, e->results.header.kv_dtype);
     (void)printf("%8s", "depth");
     for (int64_t l = 0; l < s->n_lengths; l++)
         (void)printf("  %7s", rt_format_tokens(s->lengths[l], text));
@@ -308,9 +308,10 @@ static rt_status draw(const evaluation *e, const char *dir) {
     }
     char subtitle[512];
     (void)snprintf(subtitle, sizeof subtitle,
-            "%s, %s mode, %" PRId64 " round%s, model %s, KV %s, seed %" PRIu64, s->protocol,
-            s->is_fast ? "fast" : "exact", s->rounds, s->rounds == 1 ? "" : "s",
-            e->results.header.model, e->results.header.kv_dtype, s->seed);
+            "%s, %s mode%s, %" PRId64 " round%s, model %s, KV %s, seed %" PRIu64, s->protocol,
+            s->is_fast ? "fast" : "exact", s->is_plain ? ", no chat template" : "", s->rounds,
+            s->rounds == 1 ? "" : "s", e->results.header.model, e->results.header.kv_dtype,
+            s->seed);
     const glm_heatmap map = {.title = "Needle in a haystack",
             .subtitle = subtitle,
             .n_lengths = s->n_lengths,

@@ -38,6 +38,8 @@ says err 'give --out DIR as well'
 expect 0 needle --protocol gkamradt --template none --lengths 1k --depths 50 --rounds 2 --no-progress \
     --save-prompts --out "$work/plain"
 says out 'found 2 of 2'
+says out 'exact mode, no chat template, 2 rounds'
+grep -q 'no chat' "$work/plain/heatmap.svg" || fail 'the picture does not say that there was no chat template'
 prompt="$work/plain/prompts/1000_50_0.txt"
 ! grep -q '<|' "$prompt" || fail 'a chat template where none was wanted'
 [ "$(tail -n 1 "$prompt")" = 'The best thing to do in San Francisco is ' ] || fail 'the answer is not begun'
