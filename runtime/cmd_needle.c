@@ -12,15 +12,13 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/size.h"
-#include "config.h"
+#include "cmd_needle_settings.h"
 #include "heatmap.h"
 #include "hub.h"
 #include "linear_choice.h"
 #include "needle_compare.h"
 #include "needle_model.h"
 #include "needle_run.h"
-#include "text.h"
-#include "utf8.h"
 
 /* A vocabulary this small holds bytes: such a model can continue a text but not be asked. */
 enum { BYTE_VOCABULARY_MAX = 1024 };
@@ -28,12 +26,8 @@ enum { BYTE_VOCABULARY_MAX = 1024 };
 typedef struct evaluation {
     glm_cli *cli;
     char *demo_dir; /* the embedded model's, when it is used */
-    bool is_spread; /* the protocol has no depths */
-    glm_needle_settings settings;
-    char *own_text; /* settings.own.text */
-    int out_fd;     /* --out, locked; -1: none */
-    int64_t *lengths;
-    int64_t *depths;
+    needle_choices chosen;
+    int out_fd; /* --out, locked; -1: none */
     glm_tokenizer *tokenizer;
     glm_haystack haystack;
     char haystack_source[256];
@@ -72,156 +66,25 @@ static rt_status choose_model(evaluation *e) {
     return RT_OK;
 }
 
-/* ---- the settings ---------------------------------------------------------------------------- */
-
-static int ascending(const void *left, const void *right) {
-    const int64_t a = *(const int64_t *)left;
-    const int64_t b = *(const int64_t *)right;
-    return (a > b) - (a < b);
-}
-
-/* Ascending, each once: a cell is evaluated once a round. */
-static int64_t sort(int64_t *values, int64_t n) {
-    int64_t n_kept = 0;
-    qsort(values, (size_t)n, sizeof *values, ascending);
-    for (int64_t i = 0; i < n; i++)
-        if (n_kept == 0 || values[i] != values[n_kept - 1]) values[n_kept++] = values[i];
-    return n_kept;
-}
-
-/* What is asked for all over the text has no depth: one row, of depth 0. */
-static rt_status choose_depths(evaluation *e, const char **depths) {
-    const glm_needle_protocol *protocol = NULL;
-    RT_TRY(glm_needle_find_protocol(e->settings.protocol, &protocol));
-    e->is_spread = protocol->is_spread;
-    *depths = e->is_spread ? "0" : e->cli->depths ? e->cli->depths : "0,25,50,75,100";
-    if (!e->is_spread || !e->cli->depths) return RT_OK;
-    return rt_fail(RT_EUSAGE,
-            "--depths: what %s asks for is all over the text, not at a depth; --rounds gives more "
-            "samples",
-            protocol->name);
-}
-
-static rt_status parse_grid(evaluation *e) {
-    const char *lengths = e->cli->lengths ? e->cli->lengths : "1k,4k,16k";
-    const char *depths = NULL;
-    glm_needle_settings *s = &e->settings;
-    RT_TRY(choose_depths(e, &depths));
-    RT_TRY(glm_cli_parse_list(lengths, "--lengths", &e->lengths, &s->n_lengths));
-    RT_TRY(glm_cli_parse_list(depths, "--depths", &e->depths, &s->n_depths));
-    s->n_lengths = sort(e->lengths, s->n_lengths);
-    s->n_depths = sort(e->depths, s->n_depths);
-    if (e->depths[s->n_depths - 1] > 100)
-        return rt_fail(RT_EUSAGE, "--depths: %" PRId64 " is more than 100 per cent",
-                e->depths[s->n_depths - 1]);
-    s->lengths = e->lengths;
-    s->depths = e->depths;
-    return RT_OK;
-}
-
-static rt_status check_lengths(const evaluation *e) {
-    const int64_t longest = e->lengths[e->settings.n_lengths - 1];
-    glm_config config;
-    RT_TRY(glm_config_load(e->cli->engine.model_dir, &config));
-    if (longest <= config.model_len) return RT_OK;
-    return rt_fail(RT_EUSAGE,
-            "--lengths: %" PRId64 " is more than the model's own limit, %" PRId64 " tokens",
-            longest, config.model_len);
-}
-
-/* The results are JSON, and hold these texts as they are. */
-static rt_status check_text(const char *flag, const char *text) {
-    const int64_t n = text ? (int64_t)strlen(text) : 0;
-    uint32_t code_point = 0;
-    for (int64_t at = 0; at < n;) {
-        const int n_bytes = glm_utf8_decode(text + at, n - at, &code_point);
-        if (n_bytes <= 0)
-            return rt_fail(RT_EUSAGE, "%s: not UTF-8 from byte %" PRId64 " on", flag, at);
-        at += n_bytes;
-    }
-    return RT_OK;
-}
-
-static rt_status check_texts(const glm_cli *cli) {
-    for (int i = 0; i < cli->n_needles; i++) RT_TRY(check_text("--needle", cli->needles[i]));
-    for (int i = 0; i < cli->n_answers; i++) RT_TRY(check_text("--answer", cli->answers[i]));
-    RT_TRY(check_text("--question", cli->question));
-    return check_text("--answer-prefix", cli->answer_prefix);
-}
-
-static rt_status add_part(glm_text *text, const char *between, const char *part) {
-    RT_TRY(glm_text_add(text, between, (int64_t)strlen(between)));
-    return glm_text_add(text, part, (int64_t)strlen(part));
-}
-
-/* "NEEDLE | NEEDLE; QUESTION; ANSWER | ANSWER" */
-static rt_status describe_own(evaluation *e) {
-    const glm_needle_own *own = &e->settings.own;
-    glm_text text = {0};
-    rt_status status = glm_text_add(&text, "", 0);
-    const bool is_own = strcmp(e->settings.protocol, "own") == 0;
-    for (int i = 0; is_own && status == RT_OK && i < own->n_needles; i++)
-        status = add_part(&text, i ? " | " : "", own->needles[i]);
-    if (is_own && status == RT_OK)
-        status = add_part(&text, "; ", own->question ? own->question : "");
-    for (int i = 0; is_own && status == RT_OK && i < own->n_answers; i++)
-        status = add_part(&text, i ? " | " : "; ", own->answers[i]);
-    e->settings.own.text = e->own_text = text.bytes;
-    return status;
-}
-
-/* --needle, --question and --answer are a protocol of their own. */
-static rt_status choose_protocol(evaluation *e) {
-    const glm_cli *cli = e->cli;
-    glm_needle_settings *s = &e->settings;
-    const char *flag = cli->n_needles   ? "--needle"
-                       : cli->question  ? "--question"
-                       : cli->n_answers ? "--answer"
-                                        : NULL;
-    s->protocol = cli->protocol ? cli->protocol : flag ? "own" : "lwm";
-    if (strcmp(s->protocol, "ruler") == 0) s->protocol = "ruler:single_1"; /* what results are of */
-    if (flag && strcmp(s->protocol, "own") != 0)
-        return rt_fail(RT_EUSAGE,
-                "%s: --protocol %s has a needle of its own; leave one of them out", flag,
-                s->protocol);
-    s->own = (glm_needle_own){.n_needles = cli->n_needles,
-            .needles = cli->needles,
-            .question = cli->question,
-            .n_answers = cli->n_answers,
-            .answers = cli->answers};
-    return describe_own(e);
-}
-
-static rt_status make_settings(evaluation *e) {
-    const glm_cli *cli = e->cli;
-    glm_needle_settings *s = &e->settings;
-    RT_TRY(check_texts(cli));
-    RT_TRY(choose_protocol(e));
-    s->is_plain = cli->chat_template && strcmp(cli->chat_template, "none") == 0;
-    s->seed = cli->seed >= 0 ? (uint64_t)cli->seed : 1234;
-    s->is_fast = cli->mode && strcmp(cli->mode, "fast") == 0;
-    s->answer_prefix = cli->answer_prefix ? cli->answer_prefix : "auto";
-    s->rounds = cli->rounds > 0 ? cli->rounds : 1;
-    RT_TRY(parse_grid(e));
-    RT_TRY(check_lengths(e));
-    RT_TRY(glm_tokenizer_load(cli->engine.model_dir, &e->tokenizer));
-    s->is_completer = glm_tokenizer_size(e->tokenizer) <= BYTE_VOCABULARY_MAX;
+static rt_status load_tokenizer(evaluation *e) {
+    RT_TRY(glm_tokenizer_load(e->cli->engine.model_dir, &e->tokenizer));
+    e->chosen.settings.is_completer = glm_tokenizer_size(e->tokenizer) <= BYTE_VOCABULARY_MAX;
     return RT_OK;
 }
 
 static rt_status load_haystack(evaluation *e) {
     const glm_cli *cli = e->cli;
-    RT_TRY(glm_haystack_load(cli->haystacks, cli->n_haystacks, e->settings.seed,
-            glm_needle_haystack_bytes(&e->settings), &e->haystack));
+    RT_TRY(glm_haystack_load(cli->haystacks, cli->n_haystacks, e->chosen.settings.seed,
+            glm_needle_haystack_bytes(&e->chosen.settings), &e->haystack));
     (void)snprintf(e->haystack_source, sizeof e->haystack_source, "%s",
             e->haystack.is_built_in ? "built-in" : cli->haystacks[0]);
-    return glm_needle_source_open(&e->settings, e->tokenizer, &e->haystack, &e->source);
+    return glm_needle_source_open(&e->chosen.settings, e->tokenizer, &e->haystack, &e->source);
 }
 
 /* Prompt and answer of a cell fit its length, so the longest length is all the engine needs. */
 static rt_status open_engine(evaluation *e) {
     glm_options options = e->cli->engine;
-    const int64_t longest = e->lengths[e->settings.n_lengths - 1];
+    const int64_t longest = e->chosen.lengths[e->chosen.settings.n_lengths - 1];
     if (options.max_len > 0 && options.max_len < longest)
         return rt_fail(RT_EUSAGE,
                 "--max-model-len %" PRId64 " is less than the longest of --lengths, %" PRId64,
@@ -252,7 +115,7 @@ static void print_accuracy(const evaluation *e) {
 }
 
 static void print_table(const evaluation *e) {
-    const glm_needle_settings *s = &e->settings;
+    const glm_needle_settings *s = &e->chosen.settings;
     char text[RT_SIZE_TEXT];
     (void)printf("needle: %s, %s mode%s, %" PRId64 " round%s, model %s, kv %s\n", s->protocol,
             s->is_fast ? "fast" : "exact", s->is_plain ? ", no chat template" : "", s->rounds,
@@ -262,7 +125,7 @@ static void print_table(const evaluation *e) {
         (void)printf("  %7s", rt_format_tokens(s->lengths[l], text));
     (void)printf("\n");
     for (int64_t d = 0; d < s->n_depths; d++) {
-        if (e->is_spread)
+        if (e->chosen.is_spread)
             (void)printf("%8s", "all over");
         else
             (void)printf("%6" PRId64 " %%", s->depths[d]);
@@ -294,14 +157,14 @@ static rt_status write_heatmaps(const evaluation *e, const char *dir, const glm_
 }
 
 static rt_status draw(const evaluation *e, const char *dir) {
-    const glm_needle_settings *s = &e->settings;
+    const glm_needle_settings *s = &e->chosen.settings;
     double *scores = NULL;
     double *depths = NULL;
     RT_TRY(rt_calloc(
             s->n_lengths * s->n_depths + s->n_depths, sizeof(double), "a heat-map", &scores));
     depths = scores + s->n_lengths * s->n_depths;
     for (int64_t d = 0; d < s->n_depths; d++) {
-        depths[d] = e->is_spread ? (double)NAN : (double)s->depths[d];
+        depths[d] = e->chosen.is_spread ? (double)NAN : (double)s->depths[d];
         for (int64_t l = 0; l < s->n_lengths; l++)
             scores[d * s->n_lengths + l] =
                     glm_needle_results_score(&e->results, s->lengths[l], s->depths[d]);
@@ -343,7 +206,7 @@ static rt_status show(const evaluation *e) {
 
 static void fill_header(evaluation *e) {
     const char *dir = e->cli->engine.model_dir;
-    e->results.header = (glm_needle_header){.settings = &e->settings,
+    e->results.header = (glm_needle_header){.settings = &e->chosen.settings,
             .model = e->demo_dir ? "embedded demo model" : dir,
             .fingerprint = glm_engine_fingerprint(e->engine),
             .kv_dtype = rt_dtype_name(glm_engine_plan(e->engine)->kv_dtype),
@@ -381,7 +244,8 @@ static rt_status evaluate(evaluation *e) {
     RT_TRY(make_out(e->cli));
     RT_TRY(lock_out(e));
     RT_TRY(choose_model(e));
-    RT_TRY(make_settings(e));
+    RT_TRY(needle_choose(e->cli, &e->chosen));
+    RT_TRY(load_tokenizer(e));
     RT_TRY(load_haystack(e));
     RT_TRY(open_engine(e));
     fill_header(e);
@@ -404,10 +268,8 @@ static void close_evaluation(evaluation *e) {
     glm_needle_source_free(&e->source);
     glm_haystack_free(&e->haystack);
     glm_tokenizer_free(e->tokenizer);
-    free(e->own_text);
     if (e->out_fd >= 0) (void)close(e->out_fd);
-    free(e->lengths);
-    free(e->depths);
+    needle_choices_free(&e->chosen);
     free(e->demo_dir);
 }
 

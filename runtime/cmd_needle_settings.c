@@ -1,0 +1,148 @@
+/* glm1m needle: what the command line asks for, checked before anything large is opened. */
+#include "cmd_needle_settings.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "config.h"
+#include "text.h"
+#include "utf8.h"
+
+static int ascending(const void *left, const void *right) {
+    const int64_t a = *(const int64_t *)left;
+    const int64_t b = *(const int64_t *)right;
+    return (a > b) - (a < b);
+}
+
+/* Ascending, each once: a cell is evaluated once a round. */
+static int64_t sort(int64_t *values, int64_t n) {
+    int64_t n_kept = 0;
+    qsort(values, (size_t)n, sizeof *values, ascending);
+    for (int64_t i = 0; i < n; i++)
+        if (n_kept == 0 || values[i] != values[n_kept - 1]) values[n_kept++] = values[i];
+    return n_kept;
+}
+
+/* What is asked for all over the text has no depth: one row, of depth 0. */
+static rt_status choose_depths(needle_choices *c, const char **depths) {
+    const glm_needle_protocol *protocol = NULL;
+    RT_TRY(glm_needle_find_protocol(c->settings.protocol, &protocol));
+    c->is_spread = protocol->is_spread;
+    *depths = c->is_spread ? "0" : c->cli->depths ? c->cli->depths : "0,25,50,75,100";
+    if (!c->is_spread || !c->cli->depths) return RT_OK;
+    return rt_fail(RT_EUSAGE,
+            "--depths: what %s asks for is all over the text, not at a depth; --rounds gives more "
+            "samples",
+            protocol->name);
+}
+
+static rt_status parse_grid(needle_choices *c) {
+    const char *lengths = c->cli->lengths ? c->cli->lengths : "1k,4k,16k";
+    const char *depths = NULL;
+    glm_needle_settings *s = &c->settings;
+    RT_TRY(choose_depths(c, &depths));
+    RT_TRY(glm_cli_parse_list(lengths, "--lengths", &c->lengths, &s->n_lengths));
+    RT_TRY(glm_cli_parse_list(depths, "--depths", &c->depths, &s->n_depths));
+    s->n_lengths = sort(c->lengths, s->n_lengths);
+    s->n_depths = sort(c->depths, s->n_depths);
+    if (c->depths[s->n_depths - 1] > 100)
+        return rt_fail(RT_EUSAGE, "--depths: %" PRId64 " is more than 100 per cent",
+                c->depths[s->n_depths - 1]);
+    s->lengths = c->lengths;
+    s->depths = c->depths;
+    return RT_OK;
+}
+
+static rt_status check_lengths(const needle_choices *c) {
+    const int64_t longest = c->lengths[c->settings.n_lengths - 1];
+    glm_config config;
+    RT_TRY(glm_config_load(c->cli->engine.model_dir, &config));
+    if (longest <= config.model_len) return RT_OK;
+    return rt_fail(RT_EUSAGE,
+            "--lengths: %" PRId64 " is more than the model's own limit, %" PRId64 " tokens",
+            longest, config.model_len);
+}
+
+/* The results are JSON, and hold these texts as they are. */
+static rt_status check_text(const char *flag, const char *text) {
+    const int64_t n = text ? (int64_t)strlen(text) : 0;
+    uint32_t code_point = 0;
+    for (int64_t at = 0; at < n;) {
+        const int n_bytes = glm_utf8_decode(text + at, n - at, &code_point);
+        if (n_bytes <= 0)
+            return rt_fail(RT_EUSAGE, "%s: not UTF-8 from byte %" PRId64 " on", flag, at);
+        at += n_bytes;
+    }
+    return RT_OK;
+}
+
+static rt_status check_texts(const glm_cli *cli) {
+    for (int i = 0; i < cli->n_needles; i++) RT_TRY(check_text("--needle", cli->needles[i]));
+    for (int i = 0; i < cli->n_answers; i++) RT_TRY(check_text("--answer", cli->answers[i]));
+    RT_TRY(check_text("--question", cli->question));
+    return check_text("--answer-prefix", cli->answer_prefix);
+}
+
+static rt_status add_part(glm_text *text, const char *between, const char *part) {
+    RT_TRY(glm_text_add(text, between, (int64_t)strlen(between)));
+    return glm_text_add(text, part, (int64_t)strlen(part));
+}
+
+/* "NEEDLE | NEEDLE; QUESTION; ANSWER | ANSWER" */
+static rt_status describe_own(needle_choices *c) {
+    const glm_needle_own *own = &c->settings.own;
+    glm_text text = {0};
+    rt_status status = glm_text_add(&text, "", 0);
+    const bool is_own = strcmp(c->settings.protocol, "own") == 0;
+    for (int i = 0; is_own && status == RT_OK && i < own->n_needles; i++)
+        status = add_part(&text, i ? " | " : "", own->needles[i]);
+    if (is_own && status == RT_OK)
+        status = add_part(&text, "; ", own->question ? own->question : "");
+    for (int i = 0; is_own && status == RT_OK && i < own->n_answers; i++)
+        status = add_part(&text, i ? " | " : "; ", own->answers[i]);
+    c->settings.own.text = c->own_text = text.bytes;
+    return status;
+}
+
+/* --needle, --question and --answer are a protocol of their own. */
+static rt_status choose_protocol(needle_choices *c) {
+    const glm_cli *cli = c->cli;
+    glm_needle_settings *s = &c->settings;
+    const char *flag = cli->n_needles   ? "--needle"
+                       : cli->question  ? "--question"
+                       : cli->n_answers ? "--answer"
+                                        : NULL;
+    s->protocol = cli->protocol ? cli->protocol : flag ? "own" : "lwm";
+    if (strcmp(s->protocol, "ruler") == 0) s->protocol = "ruler:single_1"; /* what results are of */
+    if (flag && strcmp(s->protocol, "own") != 0)
+        return rt_fail(RT_EUSAGE,
+                "%s: --protocol %s has a needle of its own; leave one of them out", flag,
+                s->protocol);
+    s->own = (glm_needle_own){.n_needles = cli->n_needles,
+            .needles = cli->needles,
+            .question = cli->question,
+            .n_answers = cli->n_answers,
+            .answers = cli->answers};
+    return describe_own(c);
+}
+
+rt_status needle_choose(const glm_cli *cli, needle_choices *out) {
+    glm_needle_settings *s = &out->settings;
+    out->cli = cli;
+    RT_TRY(check_texts(cli));
+    RT_TRY(choose_protocol(out));
+    s->is_plain = cli->chat_template && strcmp(cli->chat_template, "none") == 0;
+    s->seed = cli->seed >= 0 ? (uint64_t)cli->seed : 1234;
+    s->is_fast = cli->mode && strcmp(cli->mode, "fast") == 0;
+    s->answer_prefix = cli->answer_prefix ? cli->answer_prefix : "auto";
+    s->rounds = cli->rounds > 0 ? cli->rounds : 1;
+    RT_TRY(parse_grid(out));
+    return check_lengths(out);
+}
+
+void needle_choices_free(needle_choices *choices) {
+    free(choices->lengths);
+    free(choices->depths);
+    free(choices->own_text);
+}
