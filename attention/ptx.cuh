@@ -15,6 +15,8 @@
 #include <cuda_runtime.h>
 #include <stdint.h>
 
+#include "attn_cuda_why.h"
+
 #define PTX_DEVICE static __device__ __forceinline__
 
 typedef uint32_t ptx_smem;
@@ -274,7 +276,7 @@ static const char *ptx_launch(
                 params);
         error = cudaGetLastError();
     }
-    return error == cudaSuccess ? NULL : cudaGetErrorString(error);
+    return error == cudaSuccess ? NULL : attn_cuda_why(error, cudaGetErrorString(error));
 }
 
 #endif

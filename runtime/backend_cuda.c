@@ -110,7 +110,7 @@ static rt_status cuda_open(glm_engine *engine, const glm_checkpoint *checkpoint)
 static void settle(glm_cuda *cuda) {
     const rt_stream streams[] = {cuda->device.compute, cuda->device.copy_in, cuda->device.copy_out};
     for (int i = 0; i < 3; i++)
-        if (streams[i]) (void)!glm_cuda_wait(streams[i], "closing");
+        if (streams[i]) glm_cuda_finish(streams[i]);
 }
 
 static void cuda_close(glm_engine *engine) {

@@ -7,6 +7,7 @@
  * and sequences attend window by window: the bits are the same. Weights that come layer by layer are in no
  * graph either, nor is a step that fills e4m3 pages: a sequence's last page is open, and listed among the others where
  * it belongs, until it is full and a kernel seals it. */
+#include <stdio.h>
 #include <string.h>
 
 #include "backend.h"
@@ -364,8 +365,10 @@ static rt_status run(glm_engine *engine, kv_seq *const *seqs, const int64_t *len
 /* After a failure: what the device has listed is not known any more, and is sent again; a sequence may have attended
  * to some of its keys. */
 void glm_cuda_start_afresh(glm_engine *engine) {
+    char why[1024];
+    (void)snprintf(why, sizeof why, "%s", rt_error_text());
     glm_cuda_forget_pages(engine);
-    (void)!glm_cuda_clear_tickets(engine);
+    if (glm_cuda_clear_tickets(engine) != RT_OK) (void)!rt_fail(RT_EDEVICE, "%s", why);
 }
 
 rt_status glm_cuda_decode_step(glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths,
@@ -373,10 +376,11 @@ rt_status glm_cuda_decode_step(glm_engine *engine, kv_seq *const *seqs, const in
     glm_cuda *cuda = engine->cuda;
     for (int32_t i = 0; i < n; i++) rt_assert(lengths[i] <= engine->plan.max_len);
     rt_status status = run(engine, seqs, lengths, ids, n);
-    /* Also after a failure: what is queued reads the host's lists. */
-    const rt_status waited =
-            glm_cuda_ranks_settle(engine, glm_cuda_wait(compute_of(cuda), "a decode step"));
-    if (status == RT_OK) status = glm_cuda_ranks_end(engine, waited);
+    if (status == RT_OK)
+        status = glm_cuda_ranks_end(engine,
+                glm_cuda_ranks_settle(engine, glm_cuda_wait(compute_of(cuda), "a decode step")));
+    else
+        glm_cuda_finish(compute_of(cuda)); /* what is queued reads the host's lists */
     if (status != RT_OK) glm_cuda_start_afresh(engine);
     for (int32_t i = 0; status == RT_OK && i < engine->drawing.n; i++)
         engine->drawing.ids[i] = cuda->host_drawn[i];

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "attention/attn_cuda_why.h"
 #include "base/proc_text.h"
 #include "base/size.h"
 
@@ -15,7 +16,8 @@ enum { CAPABILITY_MIN = 80, ALIGN_BYTES = 256 };
 static rt_status check(cudaError_t error, const char *what) {
     if (error == cudaSuccess) return RT_OK;
     (void)cudaGetLastError(); /* it is told here; the next call has its own */
-    return rt_fail(RT_EDEVICE, "cuda: %s: %s", what, cudaGetErrorString(error));
+    return rt_fail(
+            RT_EDEVICE, "cuda: %s: %s", what, attn_cuda_why((int)error, cudaGetErrorString(error)));
 }
 
 /* ---- which device ---------------------------------------------------------------------------- */
@@ -260,17 +262,19 @@ rt_status glm_cuda_event_follow(rt_stream stream, glm_cuda_event event) {
 }
 
 rt_status glm_cuda_event_wait(glm_cuda_event event) {
-    return check(cudaEventSynchronize(event),
-            "earlier work failed (GLM_SYNC=1 waits after every step and tells which)");
+    return check(cudaEventSynchronize(event), "waiting for what was queued");
 }
 
 rt_status glm_cuda_wait(rt_stream stream, const char *what) {
     const cudaError_t error = cudaStreamSynchronize(stream);
     if (error == cudaSuccess) return RT_OK;
     (void)cudaGetLastError();
-    return rt_fail(RT_EDEVICE,
-            "cuda: %s, or earlier work (GLM_SYNC=1 waits after every step and tells which): %s",
-            what, cudaGetErrorString(error));
+    return rt_fail(RT_EDEVICE, "cuda: %s, or earlier work (" ATTN_CUDA_HOW_TO_TELL "): %s", what,
+            cudaGetErrorString(error));
+}
+
+void glm_cuda_finish(rt_stream stream) {
+    if (cudaStreamSynchronize(stream) != cudaSuccess) (void)cudaGetLastError();
 }
 
 rt_status glm_cuda_step_done(const glm_cuda_device *device, const char *what) {

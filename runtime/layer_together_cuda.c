@@ -89,7 +89,7 @@ rt_status glm_cuda_layer_together(
     const rt_status status = run(&p, hidden);
     if (status == RT_OK) return RT_OK;
     /* What is queued reads the host's lists. */
-    (void)!glm_cuda_wait(engine->cuda->device.compute, "tokens of several sequences");
+    glm_cuda_finish(engine->cuda->device.compute);
     glm_cuda_start_afresh(engine);
     return status;
 }

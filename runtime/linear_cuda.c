@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "attention/attn_cuda_why.h"
 #include "base/memory.h"
 #include "base/size.h"
 
@@ -140,9 +141,11 @@ int64_t glm_cublas_bytes(void) {
 }
 
 static rt_status check(cublasStatus_t status, const char *what) {
+    const bool is_cuda = status == CUBLAS_STATUS_EXECUTION_FAILED;
     if (status == CUBLAS_STATUS_SUCCESS) return RT_OK;
     return rt_fail(status == CUBLAS_STATUS_ALLOC_FAILED ? RT_ENOMEM : RT_EDEVICE,
-            "cuda: cuBLASLt: %s failed with status %d", what, (int)status);
+            "cuda: cuBLASLt: %s failed with status %d%s", what, (int)status,
+            is_cuda ? ", or earlier work has (" ATTN_CUDA_HOW_TO_TELL ")" : "");
 }
 
 static rt_status open_into(glm_cublas *cublas) {

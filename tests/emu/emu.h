@@ -101,9 +101,14 @@ int emu_sm_count();
 /* Run every block, one after the other. */
 void emu_run(const emu_launch &launch, const std::function<void()> &kernel);
 
+/* Why a launch is refused: an error of CUDA's, 0 where it is not. */
+struct emu_refusal {
+    int error;
+    const char *words;
+};
 /* Where launches go instead: a stand-in for CUDA's runtime queues them. NULL: they run at once. `source`: the file
- * that was compiled. Returns NULL, or why the launch is refused. */
-extern const char *(*emu_launch_hook)(
+ * that was compiled. */
+extern emu_refusal (*emu_launch_hook)(
         void *stream, const emu_launch &how, const char *source, std::function<void()> work);
 
 emu_thread *emu_self();

@@ -190,7 +190,7 @@ void run_block(int64_t x, int64_t y) {
 
 } // namespace
 
-const char *(*emu_launch_hook)(
+emu_refusal (*emu_launch_hook)(
         void *stream, const emu_launch &how, const char *source, std::function<void()> work) = NULL;
 
 void emu_seed(uint64_t seed) {

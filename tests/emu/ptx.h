@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "attention/attn_cuda_why.h"
 #include "emu.h"
 
 #define __global__
@@ -221,7 +222,10 @@ static const char *ptx_launch(
     const emu_launch how = {grid.x, grid.y, grid.threads, smem};
     const auto work = [=] { emu_run(how, [&] { kernel(params); }); };
     static_assert(sizeof(PARAMS) <= 4096, "what every CUDA lets a kernel have of parameters");
-    if (emu_launch_hook) return emu_launch_hook(stream, how, __BASE_FILE__, work);
+    if (emu_launch_hook) {
+        const emu_refusal refusal = emu_launch_hook(stream, how, __BASE_FILE__, work);
+        return refusal.error ? attn_cuda_why(refusal.error, refusal.words) : NULL;
+    }
     work();
     return NULL;
 }
