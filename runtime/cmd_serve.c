@@ -10,7 +10,8 @@
 #include "server/limits.h"
 #include "server/server.h"
 
-enum { PORT_DEFAULT = 8000, SEQS_DEFAULT = 8, PAGE_TOKENS = 128 };
+/* ECHO_ROWS: logits of a prompt that are made at once, where echo asks for logprobs. */
+enum { PORT_DEFAULT = 8000, SEQS_DEFAULT = 8, PAGE_TOKENS = 128, ECHO_ROWS = 32 };
 
 typedef struct service {
     const glm_cli *cli;
@@ -80,6 +81,7 @@ static rt_status open_model(service *s) {
     glm_options options = s->cli->engine;
     options.persists = glm_cli_persists(s->cli);
     options.max_seqs = s->max_seqs;
+    options.max_logits = ECHO_ROWS;
     RT_TRY(choose_room(s, &options));
     RT_TRY(glm_engine_open(&options, &s->engine));
     glm_cli_say_kv(s->cli, s->engine);

@@ -221,12 +221,20 @@ static void take_slot(srv_scheduler *scheduler, srv_sequence *sequence) {
     scheduler->running[scheduler->n_running++] = sequence;
 }
 
+/* Of a prompt behind what is kept of it. */
+static double work_of(
+        const srv_scheduler *scheduler, const srv_request *request, int64_t n_cached) {
+    const glm_config *config = glm_engine_config(scheduler->engine);
+    const int64_t n = request->prompt.n - n_cached;
+    if (!srv_request_judges_prompt(request)) return glm_prefill_flop(config, n_cached, n);
+    return config->n_layers * glm_layer_flop(config, n_cached, n) + glm_head_flop(config, n);
+}
+
 /* The request begins. */
 static void start(srv_scheduler *scheduler, srv_sequence *leader) {
     srv_request *request = leader->request;
     const int64_t n_cached = glm_session_length(leader->session);
-    leader->work_total = glm_prefill_flop(
-            glm_engine_config(scheduler->engine), n_cached, request->prompt.n - n_cached);
+    leader->work_total = work_of(scheduler, request, n_cached);
     (void)pthread_mutex_lock(&request->lock);
     request->phase = SRV_PREFILLING;
     request->progress.n_cached = n_cached;
@@ -257,7 +265,11 @@ static rt_status make_sequences(
                 .session = sessions[i],
                 .n_room = room_of(request)};
     }
-    return RT_OK;
+    if (!srv_request_judges_prompt(request)) return RT_OK;
+    const rt_status status = rt_calloc(request->prompt.n, sizeof *sequences[0]->prompt_tokens,
+            "the prompt's logprobs", &sequences[0]->prompt_tokens);
+    if (status != RT_OK) free(sequences[0]); /* n is 1 where the prompt is judged */
+    return status;
 }
 
 static rt_status try_to_start(srv_scheduler *scheduler, srv_request *request, source *from) {
@@ -268,7 +280,7 @@ static rt_status try_to_start(srv_scheduler *scheduler, srv_request *request, so
     RT_TRY(find_sessions(scheduler, from, request, sessions));
     const bool persists = glm_engine_plan(scheduler->engine)->kv_persists;
     rt_status status = RT_OK;
-    if (persists && from->n_tokens == 0) {
+    if (persists && from->n_tokens == 0 && !srv_request_judges_prompt(request)) {
         glm_reuse reuse;
         status = glm_session_restore(sessions[0], prompt->ids, prompt->n, &reuse);
     }
@@ -334,9 +346,11 @@ static bool consider(srv_scheduler *scheduler, srv_waiting *waiting, bool *has_l
         return true;
     }
     if (is_joined(waiting) || scheduler->n_running >= scheduler->max_seqs) return true;
-    source from = find_source(scheduler, &request->prompt);
+    const bool is_judged =
+            srv_request_judges_prompt(request); /* from its first token on, by itself */
+    source from = is_judged ? (source){.prefix = -1} : find_source(scheduler, &request->prompt);
     const bool was_joined = waiting->joined != NULL;
-    if (joins(scheduler, waiting, &from)) {
+    if (!is_judged && joins(scheduler, waiting, &from)) {
         (void)pthread_mutex_lock(&scheduler->lock);
         scheduler->counters.n_joined += !was_joined;
         (void)pthread_mutex_unlock(&scheduler->lock);

@@ -156,8 +156,10 @@ static bool read_streaming(const json_t *body, srv_settings *settings, srv_error
 
 bool srv_read_settings(
         const json_t *body, const srv_options *options, srv_settings *settings, srv_error *error) {
-    if (!srv_get_int(body, "max_tokens", 1, INT32_MAX, &settings->max_tokens, error) ||
-            !srv_get_int(body, "max_completion_tokens", 1, INT32_MAX, &settings->max_tokens, error))
+    const int64_t least = settings->echoes ? 0 : 1;
+    if (!srv_get_int(body, "max_tokens", least, INT32_MAX, &settings->max_tokens, error) ||
+            !srv_get_int(
+                    body, "max_completion_tokens", least, INT32_MAX, &settings->max_tokens, error))
         return false;
     return check_neutral(body, error) && read_format(body, settings, error) &&
            read_choices(body, settings, error) &&

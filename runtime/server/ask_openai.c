@@ -174,23 +174,34 @@ static bool read_prompt(
     return request->prompt.n > 0 || srv_refuse_field(error, "prompt", "prompt is empty");
 }
 
+/* What a prompt's logprobs take is bounded. */
+static bool check_judged(const srv_request *request, srv_error *error) {
+    const int64_t most = srv_limit_of(SRV_ECHO_TOKENS);
+    if (!srv_request_judges_prompt(request) || request->prompt.n <= most) return true;
+    return srv_refuse_field(error, "echo",
+            "the prompt has %" PRId64 " tokens; logprobs are echoed of %" PRId64
+            " at most: glm1m perplexity has them of any length",
+            request->prompt.n, most);
+}
+
 static bool fill_completion(
         srv_request *request, const json_t *body, const srv_options *options, srv_error *error) {
     srv_settings *settings = &request->settings;
     int64_t n_top = -1;
-    bool echoes = false;
     const char *suffix = "";
-    if (!srv_check_model(body, options, error) ||
+    if (!srv_get_bool(body, "echo", &settings->echoes, error) ||
+            !srv_check_model(body, options, error) ||
             !srv_read_settings(body, options, settings, error) ||
             !srv_get_int(body, "logprobs", 0, srv_limit_of(SRV_TOP_LOGPROBS), &n_top, error) ||
-            !srv_get_bool(body, "echo", &echoes, error) ||
             !srv_get_text(body, "suffix", &suffix, error))
         return false;
-    if (echoes) return srv_refuse_field(error, "echo", "echo is not supported");
+    if (settings->echoes && settings->n_choices > 1)
+        return srv_refuse_field(
+                error, "echo", "echo is for one answer: n is %d", settings->n_choices);
     if (suffix[0]) return srv_refuse_field(error, "suffix", "suffix is not supported");
     settings->has_logprobs = n_top >= 0;
     settings->n_top = n_top > 0 ? (int)n_top : 0;
-    return read_prompt(request, body, options, error);
+    return read_prompt(request, body, options, error) && check_judged(request, error);
 }
 
 srv_request *srv_ask_completion(const json_t *body, const srv_options *options, srv_error *error) {

@@ -1,4 +1,5 @@
 /* OpenAI's two APIs: chat completions and completions, in chunks or whole, of one or more choices. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,7 +68,8 @@ static json_t *empty_completion_logprobs(void) {
 /* The older API: one list of each. */
 static void add_completion_logprob(
         json_t *lists, const glm_tokenizer *tokenizer, const srv_token *token, int64_t offset) {
-    json_t *top = json_object();
+    const bool is_first = isnan(token->logprob); /* of an echoed prompt */
+    json_t *top = is_first ? json_null() : json_object();
     for (int i = 0; i < token->n_top; i++) {
         json_t *text = token_text(tokenizer, token->top_ids[i]);
         (void)json_object_set_new(
@@ -75,8 +77,8 @@ static void add_completion_logprob(
         json_decref(text);
     }
     (void)json_array_append_new(json_object_get(lists, "tokens"), token_text(tokenizer, token->id));
-    (void)json_array_append_new(
-            json_object_get(lists, "token_logprobs"), json_real((double)token->logprob));
+    (void)json_array_append_new(json_object_get(lists, "token_logprobs"),
+            is_first ? json_null() : json_real((double)token->logprob));
     (void)json_array_append_new(json_object_get(lists, "top_logprobs"), top);
     (void)json_array_append_new(json_object_get(lists, "text_offset"), json_integer(offset));
 }

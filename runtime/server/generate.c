@@ -1,8 +1,11 @@
 /* A row of logits -> a token -> its text -> events of the request. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "runtime/base/log.h"
+#include "runtime/base/memory.h"
+#include "runtime/base/pool.h"
 #include "runtime/base/size.h"
 #include "runtime/chat.h"
 #include "runtime/engine.h"
@@ -21,13 +24,84 @@ static void insert_top(srv_token *token, int n_top, const float *logits, int32_t
     token->top_ids[place] = id;
 }
 
-static void judge(const float *logits, int64_t n, int n_top, srv_token *token) {
-    const double total = glm_log_sum(logits, n);
+/* Of all rows of the output head, as the training had it; the best are of ids that there are. */
+static void judge(
+        const float *logits, int64_t vocab, int64_t n_valid, int n_top, srv_token *token) {
+    const double total = glm_log_sum(logits, vocab);
     token->logprob = (float)((double)logits[token->id] - total);
-    for (int64_t i = 0; n_top > 0 && i < n; i++) insert_top(token, n_top, logits, (int32_t)i);
+    for (int64_t i = 0; n_top > 0 && i < n_valid; i++) insert_top(token, n_top, logits, (int32_t)i);
     for (int i = 0; i < token->n_top; i++)
         token->top_logprobs[i] = (float)((double)logits[token->top_ids[i]] - total);
 }
+
+/* ---- the prompt ------------------------------------------------------------------------------ */
+
+typedef struct judged {
+    srv_sequence *sequence;
+    int64_t first; /* in the prompt: the token that row 0 foresees */
+    int64_t vocab;
+    int64_t n_valid;
+    const float *logits;
+} judged;
+
+static void judge_row(void *context, int64_t row, int thread) {
+    const judged *j = context;
+    const srv_request *request = j->sequence->request;
+    const int64_t at = j->first + row;
+    (void)thread;
+    if (at >= request->prompt.n) return;
+    srv_token token = {.id = request->prompt.ids[at]};
+    judge(j->logits + row * j->vocab, j->vocab, j->n_valid, request->settings.n_top, &token);
+    j->sequence->prompt_tokens[at] = token;
+}
+
+rt_status srv_sequence_judge_prompt(void *context, int64_t at, int64_t n, const float *logits) {
+    srv_sequence *sequence = context;
+    glm_engine *engine = sequence->session->engine;
+    const int64_t vocab = glm_engine_config(engine)->vocab;
+    judged j = {.sequence = sequence,
+            .first = sequence->piece_pos + at + 1,
+            .vocab = vocab,
+            .n_valid = rt_min64(vocab, glm_tokenizer_size(sequence->answer.tokenizer)),
+            .logits = logits};
+    rt_pool_run(engine->pool, n, judge_row, &j);
+    return RT_OK;
+}
+
+static rt_status echo_token(srv_sequence *sequence, int64_t at, glm_utf8_stream *utf8) {
+    const srv_request *request = sequence->request;
+    const int32_t id = request->prompt.ids[at];
+    bool is_special = false;
+    int64_t n_bytes = 0;
+    char *text = NULL;
+    const char *bytes = glm_tokenizer_bytes(sequence->answer.tokenizer, id, &n_bytes, &is_special);
+    if (is_special) n_bytes = 0;
+    if (sequence->prompt_tokens)
+        RT_TRY(srv_choice_add_token(sequence->choice, &sequence->prompt_tokens[at]));
+    RT_TRY(rt_calloc(3 * (n_bytes + 3), 1, "a token's text", &text));
+    const bool is_last = at == request->prompt.n - 1;
+    const int64_t n = glm_utf8_stream_feed(utf8, bytes, n_bytes, is_last, text);
+    const rt_status status =
+            n > 0 ? srv_choice_add(sequence->choice, SRV_EVENT_TEXT, text, n) : RT_OK;
+    free(text);
+    return status;
+}
+
+rt_status srv_sequence_echo(srv_sequence *sequence) {
+    srv_request *request = sequence->request;
+    glm_utf8_stream utf8 = {0};
+    rt_status status = RT_OK;
+    if (sequence->prompt_tokens)
+        sequence->prompt_tokens[0] = (srv_token){.id = request->prompt.ids[0], .logprob = NAN};
+    (void)pthread_mutex_lock(&request->lock);
+    for (int64_t i = 0; i < request->prompt.n && status == RT_OK; i++)
+        status = echo_token(sequence, i, &utf8);
+    srv_request_wake(request);
+    (void)pthread_mutex_unlock(&request->lock);
+    return status;
+}
+
+/* ---- the answer ------------------------------------------------------------------------------ */
 
 static rt_status add_logprobs(srv_sequence *sequence, const glm_session *session, int32_t id) {
     srv_request *request = sequence->request;
@@ -37,7 +111,7 @@ static rt_status add_logprobs(srv_sequence *sequence, const glm_session *session
     RT_TRY(glm_session_logits(session, &logits, &n_rows));
     const int64_t vocab = glm_engine_config(session->engine)->vocab;
     const int64_t n_valid = rt_min64(vocab, glm_tokenizer_size(sequence->answer.tokenizer));
-    judge(logits + (n_rows - 1) * vocab, n_valid, request->settings.n_top, &token);
+    judge(logits + (n_rows - 1) * vocab, vocab, n_valid, request->settings.n_top, &token);
     (void)pthread_mutex_lock(&request->lock);
     const rt_status status = srv_choice_add_token(sequence->choice, &token);
     (void)pthread_mutex_unlock(&request->lock);
@@ -177,5 +251,6 @@ void srv_sequence_free(srv_sequence *sequence) {
     glm_answer_free(&sequence->answer);
     glm_reply_free(&sequence->reply);
     srv_request_drop(sequence->request);
+    free(sequence->prompt_tokens);
     free(sequence);
 }

@@ -43,7 +43,7 @@ static bool fits_context(int64_t context, srv_request *request, srv_error *error
     const int64_t room = context - n_prompt;
     if (settings->max_tokens < 0)
         settings->max_tokens = rt_min64(room, srv_limit_of(SRV_ANSWER_TOKENS));
-    if (room > 0 && settings->max_tokens <= room) return true;
+    if (room >= (settings->echoes ? 0 : 1) && settings->max_tokens <= room) return true;
     if (room <= 0)
         (void)srv_refuse(error, 400, "context_length_exceeded", NULL,
                 "the prompt has %" PRId64 " tokens, and the context of %" PRId64

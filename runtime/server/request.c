@@ -91,6 +91,10 @@ rt_status srv_choice_add_token(srv_choice *choice, const srv_token *token) {
     return add_event(choice, (srv_event){SRV_EVENT_TOKEN, choice->n_tokens++, 0});
 }
 
+bool srv_request_judges_prompt(const srv_request *request) {
+    return request->settings.echoes && request->settings.has_logprobs;
+}
+
 int64_t srv_request_generated(const srv_request *request) {
     int64_t n = 0;
     for (int i = 0; i < request->settings.n_choices; i++) n += request->choices[i].n_generated;

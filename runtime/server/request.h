@@ -41,6 +41,7 @@ typedef struct srv_settings {
     int n_stop_ids;
     bool has_logprobs;
     int n_top;          /* alternatives of each token, at most SRV_TOP_MAX */
+    bool echoes;        /* the answer begins with the prompt; max_tokens may be 0 then */
     glm_tools *tools;   /* owned; NULL: none */
     char *forced_call;  /* owned; the tool whose name ends the prompt; NULL: none */
     glm_form_kind form; /* what the answer is bound to */
@@ -52,7 +53,7 @@ typedef struct srv_settings {
 
 typedef struct srv_token {
     int32_t id;
-    float logprob;
+    float logprob; /* NaN: nothing is before it */
     int n_top;
     int32_t top_ids[SRV_TOP_MAX];
     float top_logprobs[SRV_TOP_MAX];
@@ -144,6 +145,8 @@ void srv_request_drop(srv_request *request);
 RT_MUST_CHECK rt_status srv_choice_add(
         srv_choice *choice, srv_event_kind kind, const char *bytes, int64_t n_bytes);
 RT_MUST_CHECK rt_status srv_choice_add_token(srv_choice *choice, const srv_token *token);
+/* Whether the log probabilities of the prompt's tokens are asked for: nothing of it can be had from what is kept. */
+bool srv_request_judges_prompt(const srv_request *request);
 /* Tokens of all choices. */
 int64_t srv_request_generated(const srv_request *request);
 /* Let a suspended connection look again. */

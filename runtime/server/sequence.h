@@ -14,8 +14,10 @@ typedef struct srv_sequence {
     glm_session *session;
     int64_t n_room; /* tokens the session has room for: prompt and answer */
     bool is_decoding;
-    int32_t next_id;  /* chosen, not in the session yet */
-    int64_t piece_at; /* which piece of prefill this sequence had last: larger is later */
+    int32_t next_id;          /* chosen, not in the session yet */
+    int64_t piece_at;         /* which piece of prefill this sequence had last: larger is later */
+    int64_t piece_pos;        /* where that began */
+    srv_token *prompt_tokens; /* [prompt.n], where srv_request_judges_prompt(); or NULL */
     glm_answer answer;
     glm_reply reply;
     double work_total;
@@ -30,6 +32,12 @@ typedef struct srv_sequence {
  * RT_ENUMERIC, RT_ENOMEM */
 RT_MUST_CHECK rt_status srv_sequence_next(
         srv_sequence *sequence, glm_session *session, srv_finish *finish);
+
+/* As glm_take_logits, of the prompt from piece_pos on; `context` is the sequence: what is said of its tokens. */
+rt_status srv_sequence_judge_prompt(void *context, int64_t at, int64_t n, const float *logits);
+
+/* Give out the prompt. RT_ENOMEM. */
+RT_MUST_CHECK rt_status srv_sequence_echo(srv_sequence *sequence);
 
 void srv_sequence_free(srv_sequence *sequence);
 

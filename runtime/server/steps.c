@@ -109,8 +109,13 @@ static rt_status begin_piece(srv_scheduler *scheduler, srv_sequence *sequence) {
     const int64_t pos = glm_session_length(sequence->session);
     const int64_t end = rt_min64((pos / size + 1) * size, prompt->n);
     sequence->piece_at = ++scheduler->clock;
-    RT_TRY(glm_prefill_begin(
-            sequence->session, prompt->ids + pos, end - pos, NULL, end == prompt->n ? 1 : 0));
+    sequence->piece_pos = pos;
+    if (sequence->prompt_tokens)
+        RT_TRY(glm_prefill_begin_all(sequence->session, prompt->ids + pos, end - pos,
+                srv_sequence_judge_prompt, sequence));
+    else
+        RT_TRY(glm_prefill_begin(
+                sequence->session, prompt->ids + pos, end - pos, NULL, end == prompt->n ? 1 : 0));
     scheduler->piece_of = sequence;
     scheduler->piece_end = end;
     scheduler->piece_work = sequence->work_done;
@@ -183,6 +188,18 @@ static void part_ways(srv_scheduler *scheduler, srv_sequence *leader) {
         if (finish[i] != SRV_FINISH_NONE) srv_finish_sequence(scheduler, group[i], finish[i], NULL);
 }
 
+/* The answer begins with the prompt. Whether it goes on. */
+static bool echo(srv_scheduler *scheduler, srv_sequence *sequence) {
+    const rt_status status = srv_sequence_echo(sequence);
+    if (status != RT_OK)
+        srv_fail_sequence(scheduler, sequence, status);
+    else if (sequence->request->settings.max_tokens == 0)
+        srv_finish_sequence(scheduler, sequence, SRV_FINISH_LENGTH, NULL);
+    else
+        return true;
+    return false;
+}
+
 static void end_piece(srv_scheduler *scheduler, srv_sequence *sequence) {
     srv_request *request = sequence->request;
     scheduler->piece_of = NULL;
@@ -191,6 +208,7 @@ static void end_piece(srv_scheduler *scheduler, srv_sequence *sequence) {
     (void)pthread_mutex_lock(&request->lock);
     request->phase = SRV_DECODING;
     (void)pthread_mutex_unlock(&request->lock);
+    if (request->settings.echoes && !echo(scheduler, sequence)) return;
     part_ways(scheduler, sequence);
 }
 

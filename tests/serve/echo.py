@@ -1,0 +1,63 @@
+"""echo: an answer begins with its prompt, whose tokens have the log probabilities of `glm1m perplexity`.
+
+   echo.py URL SCRIPT PID SCORES IDS TEXT
+"""
+
+import array
+import sys
+
+from raw import Server
+
+server = Server(sys.argv[1], sys.argv[3])
+scores_path, ids_path, text_path = sys.argv[4:7]
+ids = [int(x) for x in open(ids_path).read().split()]
+text = open(text_path).read()
+data = array.array("f", open(scores_path, "rb").read()[128:])
+scores = list(zip(data[0::2], data[1::2]))  # of ids[2:]
+
+
+def complete(**fields):
+    return server.ask("POST", "/v1/completions", {"temperature": 0, **fields})
+
+
+def check_prompt(logprobs, n_top):
+    lists = [logprobs[key] for key in ("tokens", "token_logprobs", "top_logprobs", "text_offset")]
+    assert all(len(one) >= len(ids) for one in lists), [len(one) for one in lists]
+    assert lists[1][0] is None and lists[2][0] is None
+    for at, (log_prob, rank) in enumerate(scores, 2):
+        assert abs(lists[1][at] - log_prob) <= 1e-5 * abs(log_prob) + 1e-6, (at, lists[1][at], log_prob)
+        top = lists[2][at]
+        assert len(top) <= n_top
+        if n_top and rank == 0:
+            assert max(top.values()) == lists[1][at], (at, top)
+    assert lists[3][: len(ids)] == [0, 0] + list(range(len(text)))  # a token is a byte here
+    return lists
+
+
+status, body = complete(prompt=ids, echo=True, logprobs=2, max_tokens=1)
+assert status == 200, body
+choice = body["choices"][0]
+lists = check_prompt(choice["logprobs"], 2)
+assert len(lists[0]) == len(ids) + 1 and lists[1][-1] == max(lists[2][-1].values())
+assert choice["text"].startswith(text) and body["usage"]["completion_tokens"] == 1
+assert body["usage"]["prompt_tokens_details"]["cached_tokens"] == 0
+
+# Again: what is kept of it is no help, and is not in the way; nothing is generated.
+status, body = complete(prompt=[ids], echo=True, logprobs=0, max_tokens=0)
+assert status == 200, body
+choice = body["choices"][0]
+assert len(check_prompt(choice["logprobs"], 0)[0]) == len(ids)
+assert choice["text"] == text and choice["finish_reason"] == "length"
+assert body["usage"]["completion_tokens"] == 0 and body["usage"]["prompt_tokens_details"]["cached_tokens"] == 0
+
+# The text alone costs nothing more.
+status, body = complete(prompt=text, echo=True, max_tokens=3)
+assert status == 200, body
+assert body["choices"][0]["text"].startswith(text) and body["choices"][0]["logprobs"] is None
+assert body["usage"]["completion_tokens"] == 3 and body["usage"]["prompt_tokens_details"]["cached_tokens"] > 0
+
+for wrong in ({"n": 2}, {"max_tokens": -1}, {"echo": "yes"}):
+    status, body = complete(**{"prompt": ids, "echo": True, "max_tokens": 1, **wrong})
+    assert status == 400, (wrong, status, body)
+status, body = complete(prompt=ids, max_tokens=0)
+assert status == 400, body
