@@ -95,6 +95,7 @@ struct kv_walk {
     int64_t next_extent;  /* extents of it before this one are in memory, or being read */
     kv_outcome *outcomes; /* [window loads x n_kv_heads] */
     bool is_left;         /* the window's stores were listed */
+    bool is_loading;      /* not all that its pages are to hold is there */
     kv_store_job *jobs;   /* what the window leaves behind */
     int64_t n_jobs, jobs_room;
     int64_t job;     /* jobs before it are on their way */

@@ -125,6 +125,7 @@ rt_status kv_walk_begin(kv_store *store, int32_t layer, kv_seq *const *seqs, con
     walk->next_layer = -1;
     walk->next_extent = 0;
     walk->is_left = true;
+    walk->is_loading = false;
     walk->is_open = true;
     enter(walk);
     const rt_status status = start(walk);
@@ -201,6 +202,7 @@ rt_status kv_walk_next(kv_walk *walk, kv_window *out) {
     RT_TRY(enter_step(walk, step));
     walk->step++;
     walk->is_left = false;
+    walk->is_loading = step->n_loads > 0;
     for (int32_t i = 0; i < step->n_members; i++)
         fill_part(walk, step, member(walk, step, i), &walk->parts[i]);
     *out = (kv_window){.parts = walk->parts,
@@ -276,6 +278,7 @@ static rt_status check_outcomes(kv_walk *walk, const kv_step *step) {
 rt_status kv_walk_loaded(kv_walk *walk) {
     const kv_step *step = kv_walk_step(walk);
     if (step->n_loads == 0) return RT_OK;
+    walk->is_loading = false;
     const rt_status status = check_outcomes(walk, step);
     if (status != RT_OK && kv_step_has_pages(step)) kv_walk_drop_pages(walk, step);
     for (int64_t i = 0; i < step->n_loads; i++) {
@@ -293,6 +296,8 @@ rt_status kv_walk_loaded(kv_walk *walk) {
 
 void kv_walk_end(kv_walk *walk) {
     rt_assert(walk->is_open);
+    if (walk->is_loading && kv_step_has_pages(kv_walk_step(walk)))
+        kv_walk_drop_pages(walk, kv_walk_step(walk)); /* a device has failed on the way */
     if (walk->store->has_overflow) {
         kv_walk_drop_stores(walk);
         kv_staging_forget_reads(&walk->store->staging);
