@@ -63,7 +63,7 @@ histories() {
     try build/tests/test_runtime_any_history_gives_the_same_logits $((8 * $1)) 150 8
     add "$(sed -n 's/^seeds .*: \([0-9]*\) steps.*/\1/p' "$log")"
     [ "$outcome" = ok ] || return
-    try build/tests/test_engine_cuda_histories "$1" 30
+    try build/tests/test_engine_cuda_histories "$1" 60
     add "$(sed -n 's/^seeds .*: \([0-9]*\) steps.*/\1/p' "$log")"
 }
 crashes() {

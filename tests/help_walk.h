@@ -24,9 +24,9 @@ enum {
 };
 
 /* A small config.json. */
-#define WALK_CONFIG(arch, type, layers, hidden, heads, kv_heads, dim, dtype)                       \
+#define WALK_CONFIG(arch, type, layers, hidden, ffn, heads, kv_heads, dim, dtype)                  \
     "{\"architectures\": [\"" arch "\"], \"model_type\": \"" type "\", \"attention_bias\": true, " \
-    "\"hidden_act\": \"silu\", \"hidden_size\": " hidden ", \"intermediate_size\": 72, "           \
+    "\"hidden_act\": \"silu\", \"hidden_size\": " hidden ", \"intermediate_size\": " ffn ", "      \
     "\"num_hidden_layers\": " layers ", \"num_attention_heads\": " heads ", "                      \
     "\"num_key_value_heads\": " kv_heads ", \"head_dim\": " dim                                    \
     ", \"partial_rotary_factor\": 0.5, "                                                           \
@@ -51,17 +51,20 @@ typedef struct walk_kind {
     const char *const *kv_dtypes; /* NULL at the end */
     bool tells_how; /* a token's bits depend on how it was computed. Long texts then begin with the CPU's book */
     int64_t longest; /* of others */
+    int32_t ranks_max;
     /* Before a walk, and before an engine is opened; NULL: nothing. */
     void (*begin)(uint64_t *random);
     void (*unsettle)(uint64_t *random);
+    /* The device's n-th call from here on fails, none if n is 0. Whether one has that was to; NULL: none ever does. */
+    bool (*fail_at)(int64_t n);
 } walk_kind;
 
 /* ---- what logits ought to be: help_walk_reference.c ---------------------------------------------------------- */
 
 typedef struct walk_reference walk_reference;
 /* `dir`: where the book is that it may restore, or NULL. */
-walk_reference *walk_reference_open(
-        const walk_kind *kind, const char *model, const char *kv_dtype, const char *dir);
+walk_reference *walk_reference_open(const walk_kind *kind, const char *model, const char *kv_dtype,
+        int32_t n_ranks, const char *dir);
 void walk_reference_close(walk_reference *reference);
 /* Of keys and values of a token, in memory. */
 int64_t walk_reference_token_bytes(const walk_reference *reference);
@@ -100,6 +103,8 @@ typedef struct walk {
     bool is_lossy;
     bool persists;
     bool is_damaged; /* bytes of what is kept are flipped: it may be gone, or computed again */
+    bool has_failed; /* a call of the device's, in the step */
+    int32_t n_ranks;
     char dirs[2][128];
     int32_t n_dirs;
     int64_t longest;
@@ -131,9 +136,10 @@ void walk_open(walk *w);
 void walk_close(walk *w);
 /* The first text's first tokens, computed by a CPU, as a book in these directories. */
 void walk_write_book(const walk *w, const char *const *dirs, int32_t n_dirs);
-/* Whether its function for glm_engine_stop_if says stop: after so many times of being asked. */
-void walk_stop_after(int64_t n_asked);
-void walk_never_stop(void);
+/* Now and then the next calls are told to stop, or one of the device's fails; until all goes well again. */
+void walk_stop_soon(walk *w);
+void walk_fail_soon(walk *w);
+void walk_go_well(walk *w);
 
 /* The next step, whatever it is; and a token more of every sequence, by itself, compared. */
 void walk_step(walk *w);
@@ -158,6 +164,8 @@ void walk_open_book(walk *w);
 void walk_forget(walk *w);
 void walk_suspend(walk *w);
 void walk_damage(walk *w);
+/* A CPU reads what is kept, about the same: no engine is open. */
+void walk_read_on_cpu(walk *w);
 void walk_remember(walk *w, const walk_tokens *tokens);
 /* What these have in common with other steps. */
 walk_seq *walk_place(walk *w);

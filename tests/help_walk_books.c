@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "help_needle.h"
+#include "help_ranks.h"
 #include "help_walk.h"
 #include "kvstore/kvstore.h"
 
@@ -155,7 +157,7 @@ void walk_forget(walk *w) {
     kv_books *books = NULL;
     char name[16];
     (void)snprintf(name, sizeof name, "b%d", (int)b);
-    if (!w->persists) return;
+    if (!w->persists || w->n_ranks > 1) return;
     walk_say(w, "forget %s", name);
     if (kv_books_open(dirs, w->n_dirs, &books) != RT_OK) walk_fail(w, "%s", rt_error_text());
     const bool is_gone = walk_went(w, kv_books_remove(books, name), "remove", RT_EUSAGE, RT_EUSAGE);
@@ -163,6 +165,45 @@ void walk_forget(walk *w) {
     w->books[b].n = 0;
     if (walk_below(w, 2)) (void)walk_went(w, kv_books_gc(books, 0, &report), "gc", RT_OK, RT_OK);
     kv_books_close(books);
+}
+
+/* Of one that a GPU has kept, and a token more: about as the GPU has it. */
+void walk_read_on_cpu(walk *w) {
+    const char *dirs[] = {w->dirs[0], w->dirs[1]};
+    static walk_tokens more;
+    more = w->books[walk_below(w, WALK_BOOKS)];
+    const int64_t n = w->is_lossy ? more.n / WALK_PAGE * WALK_PAGE : more.n;
+    const glm_options options = {.model_dir = w->model,
+            .device = "cpu",
+            .kv_dtype = w->kv_dtype,
+            .max_len = WALK_TOKENS,
+            .threads = 1,
+            .persists = true,
+            .kv_disk_dirs = dirs,
+            .n_kv_disk_dirs = w->n_dirs};
+    glm_engine *engine = NULL;
+    glm_session *session = NULL;
+    glm_reuse reuse = {0};
+    const float *row = NULL;
+    int64_t n_rows = 0;
+    if (n < WALK_PAGE || n == WALK_TOKENS) return;
+    more.n = n;
+    more.ids[more.n] = walk_token(0, more.n);
+    more.hows[more.n++] = WALK_PREFILLED;
+    help_require(glm_engine_open(&options, &engine), "CPU");
+    help_require(glm_session_create(engine, WALK_TOKENS, &session), "CPU: session");
+    help_require(glm_session_restore(session, more.ids, more.n, &reuse), "CPU: restore");
+    if (reuse.n_tokens != n)
+        walk_fail(w, "CPU: %" PRId64 " of %" PRId64 " tokens kept are found: %s", reuse.n_tokens, n,
+                reuse.reason);
+    help_require(glm_prefill(session, more.ids + n, 1), "CPU: prefill");
+    help_require(glm_session_logits(session, &row, &n_rows), "CPU: logits");
+    const double error =
+            help_relative_error(row, walk_reference_row(w->reference, &more, more.n), WALK_VOCAB);
+    walk_say(w, "CPU: reads %" PRId64 " tokens, error %.2g", n, error);
+    if (!(error < 0.05)) walk_fail(w, "CPU: reads something else, error %g", error);
+    glm_session_free(session);
+    glm_engine_close(engine);
 }
 
 /* A bit of a segment is another one; nobody is told. */
@@ -206,4 +247,8 @@ void walk_suspend(walk *w) {
     s->tokens = w->aim;
     s->n_held = n;
     walk_note_length(w, s, walk_least(w, n), n, "stopped");
+    if (!w->kind->tells_how || !w->persists || n / 4096 == w->aim.n / 4096) return;
+    glm_session_free(
+            s->session); /* what the book's extent held is computed again, and not as the CPU did */
+    s->session = NULL;
 }

@@ -40,7 +40,8 @@ bool walk_went(walk *w, rt_status status, const char *what, rt_status may, rt_st
     if (status == RT_OK) return true;
     walk_say(w, "    %s: %s", what, rt_error_text());
     const bool is_lost = status == RT_ECORRUPT && w->is_damaged;
-    if (status != may && status != may_too && !is_lost)
+    const bool has_failed = (status == RT_EDEVICE || status == RT_ENOMEM) && w->has_failed;
+    if (status != may && status != may_too && !is_lost && !has_failed)
         walk_fail(w, "%s: %s", what, rt_error_text());
     w->counts->n_refused++;
     return false;
@@ -55,12 +56,22 @@ static int stops(void) {
     return n_left-- == 0 ? 2 : 0;
 }
 
-void walk_stop_after(int64_t n_asked) {
-    n_left = n_asked;
+void walk_stop_soon(walk *w) {
+    if (walk_below(w, 8) == 0) n_left = walk_below(w, 6);
 }
 
-void walk_never_stop(void) {
+/* Where one rank's device fails, or NCCL does, the group ends: that is not for walks. */
+void walk_fail_soon(walk *w) {
+    w->has_failed = false;
+    if (!w->kind->fail_at || w->n_ranks > 1 || w->options.nccl || walk_below(w, 10) > 0) return;
+    const int64_t at = 1 + walk_below(w, walk_below(w, 2) ? 20 : 150);
+    walk_say(w, "    call %" PRId64 " of the device fails", at);
+    (void)w->kind->fail_at(at);
+}
+
+void walk_go_well(walk *w) {
     n_left = -1;
+    w->has_failed = w->kind->fail_at && w->kind->fail_at(0);
 }
 
 /* ---- options ----------------------------------------------------------------------------------------------------- */
@@ -84,6 +95,7 @@ static void choose_budgets(walk *w) {
     o->host_kv_bytes = is_cpu ? budget : other;
     o->device_kv_bytes = is_cpu ? 0 : budget;
     if (walk_below(w, 3) == 0) o->kv_disk_bytes = kv_bytes(w) << walk_below(w, 4);
+    if (!is_cpu && walk_below(w, 3) == 0) o->kv_window_tokens = 4096 * (1 + walk_below(w, 2));
 }
 
 /* Shapes of work: the first are common, the rest as odd as they may be. */
@@ -112,6 +124,8 @@ static void choose(walk *w, const char *const *dirs) {
             .n_kv_disk_dirs = w->n_dirs,
             .kv_io = one_of(w, ios, 2),
             .kv_packing = one_of(w, packings, 3),
+            .tensor_parallel = w->n_ranks,
+            .nccl = w->n_ranks == 1 && w->kind->ranks_max > 1 && walk_below(w, 8) == 0,
             .persists = w->persists && (w->n_book > 0 || walk_below(w, 8) > 0)};
     choose_sizes(w);
     choose_budgets(w);
@@ -146,11 +160,11 @@ void walk_open(walk *w) {
     w->pages_used = kv_store_stats(w->engine->store).pages_used;
     w->counts->n_opened++;
     walk_say(w,
-            "open: len %" PRId64 " + %" PRId64 ", chunk %" PRId64 ", span %" PRId64
-            ", threads %" PRId32 ", seqs %" PRId32 ", budget %" PRId64 " device %" PRId64
-            " weights %" PRId64 " disk %" PRId64 ", %s %s%s; extents of %" PRId32 " x %" PRId32
-            ", pinned %" PRId64 ", rows %" PRId64,
-            o->max_len, o->extra_kv_tokens, p->chunk, p->span, o->threads, o->max_seqs,
+            "open: ranks %" PRId32 ", len %" PRId64 " + %" PRId64 ", chunk %" PRId64
+            ", span %" PRId64 ", threads %" PRId32 ", seqs %" PRId32 ", budget %" PRId64
+            " device %" PRId64 " weights %" PRId64 " disk %" PRId64 ", %s %s%s; extents of %" PRId32
+            " x %" PRId32 ", pinned %" PRId64 ", rows %" PRId64,
+            p->n_ranks, o->max_len, o->extra_kv_tokens, p->chunk, p->span, o->threads, o->max_seqs,
             o->host_kv_bytes, o->device_kv_bytes, o->device_weights_bytes, o->kv_disk_bytes,
             o->kv_io, o->kv_packing, o->persists ? ", kept" : "", p->kv_extent_tokens,
             p->kv_window_extents, p->kv_pinned_tokens, p->kv_rows_bytes);

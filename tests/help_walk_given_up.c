@@ -56,5 +56,5 @@ void walk_give_up(walk *w) {
     walk_seq *s = w->running;
     walk_go_on(w, 1 + walk_below(w, 3));
     if (w->running) walk_suspend(w);
-    fan(w, s);
+    if (s->session) fan(w, s);
 }

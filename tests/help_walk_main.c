@@ -54,7 +54,7 @@ static void write_models(program *p) {
 /* Around the first extent's end, or the second's. */
 static int64_t book_tokens(walk *w) {
     static const int64_t from_end[] = {-130, -7, -2, 0, 1, 70, 128, 300};
-    const int64_t n = 4096 + from_end[walk_below(w, 8)];
+    const int64_t n = 4096 * (walk_below(w, 4) ? 1 : 2) + from_end[walk_below(w, 8)];
     w->longest = n + 30 + walk_below(w, 300);
     return n;
 }
@@ -71,13 +71,15 @@ static void begin(const program *p, uint64_t seed, walk *w) {
     w->persists = walk_below(w, 2);
     w->is_damaged = w->persists && !p->kind->tells_how && walk_below(w, 3) == 0;
     w->n_dirs = 1 + (int32_t)walk_below(w, 2);
+    w->n_ranks = p->kind->ranks_max > 1 && walk_below(w, 4) == 0 ? p->kind->ranks_max : 1;
     const bool is_long = w->persists || (walk_below(w, 8) == 0 && !p->kind->tells_how);
     w->longest = is_long ? 4096 + 100 + walk_below(w, walk_below(w, 3) ? 1000 : 5000)
                          : 20 + p->kind->longest / 8 + walk_below(w, p->kind->longest);
     if (is_long && p->kind->tells_how) w->n_book = book_tokens(w);
     for (int i = 0; i < w->n_dirs; i++) {
         const char *dir = walk_below(w, 8) ? p->memory : p->dir;
-        (void)snprintf(w->dirs[i], sizeof w->dirs[i], "%s/kv%d", dir, i);
+        (void)snprintf(
+                w->dirs[i], sizeof w->dirs[i], w->n_ranks > 1 ? "%s/kv%d-%%r" : "%s/kv%d", dir, i);
     }
     walk_say(w, "seed %" PRIu64 ": %s, KV as %s, up to %" PRId64 " tokens%s", seed, w->model,
             w->kv_dtype, w->longest,
@@ -86,13 +88,14 @@ static void begin(const program *p, uint64_t seed, walk *w) {
                           : "");
     char dir[128];
     const char *dirs[] = {w->dirs[0], w->dirs[1], dir};
-    (void)snprintf(dir, sizeof dir, "%s/kvr", p->memory);
+    (void)snprintf(dir, sizeof dir, w->n_ranks > 1 ? "%s/kvr-%%r" : "%s/kvr", p->memory);
     if (p->kind->begin) p->kind->begin(&w->random);
     if (w->n_book > 0) {
         walk_write_book(w, dirs, w->n_dirs);
         walk_write_book(w, dirs + 2, 1);
     }
-    w->reference = walk_reference_open(p->kind, w->model, w->kv_dtype, w->n_book > 0 ? dir : NULL);
+    w->reference = walk_reference_open(
+            p->kind, w->model, w->kv_dtype, w->n_ranks, w->n_book > 0 ? dir : NULL);
 }
 
 /* Steps 0 .. n_steps - 1, those of which is_taken, or all. */
@@ -120,7 +123,7 @@ static void take_walk(const program *p, uint64_t seed, int64_t n_steps, const bo
 static bool walks(const program *p, uint64_t seed, int64_t n_steps, const bool *is_taken) {
     char script[128];
     (void)snprintf(script, sizeof script, "%s/script", p->dir);
-    remove_below(p, "/kv?");
+    remove_below(p, "/kv*");
     *p->counts = (walk_counts){0};
     (void)fflush(stdout);
     const pid_t child = fork();

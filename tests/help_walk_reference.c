@@ -26,14 +26,15 @@ struct walk_reference {
     known rows[ROWS_MAX];
 };
 
-walk_reference *walk_reference_open(
-        const walk_kind *kind, const char *model, const char *kv_dtype, const char *dir) {
+walk_reference *walk_reference_open(const walk_kind *kind, const char *model, const char *kv_dtype,
+        int32_t n_ranks, const char *dir) {
     walk_reference *r = calloc(1, sizeof *r);
     CHECK(r);
     r->tells_how = kind->tells_how;
     const glm_options options = {.model_dir = model,
             .device = kind->device,
             .kv_dtype = kv_dtype,
+            .tensor_parallel = n_ranks,
             .max_len = WALK_TOKENS,
             .extra_kv_tokens = (N_SESSIONS - 1) * WALK_TOKENS,
             .max_seqs = N_SESSIONS,

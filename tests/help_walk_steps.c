@@ -209,8 +209,10 @@ static void finish(walk *w, walk_seq *s) {
 void walk_go_on(walk *w, int64_t n_items) {
     glm_prefill_progress progress = {0};
     walk_seq *s = w->running;
+    walk_fail_soon(w);
     for (int64_t i = 0; i < n_items; i++) {
         const rt_status status = glm_prefill_step(s->session, &progress);
+        if (status != RT_OK || progress.is_done || i + 1 == n_items) walk_go_well(w);
         const int64_t before = s->tokens.n;
         s->tokens = w->aim;
         s->tokens.n = before;
@@ -360,6 +362,7 @@ static void do_misuse(walk *w) {
 static void do_reopen(walk *w) {
     walk_look_at_all(w);
     walk_close(w);
+    if (w->kind->tells_how) walk_read_on_cpu(w);
     walk_open(w);
 }
 

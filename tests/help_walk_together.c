@@ -23,10 +23,6 @@ static int32_t pick_some(walk *w, walk_seq **some) {
     return (int32_t)rt_min64(n, most);
 }
 
-static void arm(walk *w) {
-    if (walk_below(w, 8) == 0) walk_stop_after(walk_below(w, 6));
-}
-
 /* A step of some that did not come to its end: each holds what it held, and maybe some of what it was to. */
 void walk_note_failed(walk *w, walk_seq *s, int64_t before) {
     const int64_t aim = s->tokens.n;
@@ -69,9 +65,10 @@ void walk_decode(walk *w, walk_seq *const *some, int32_t n) {
         sessions[i] = some[i]->session;
         ids[i] = some[i]->tokens.ids[some[i]->tokens.n - 1];
     }
-    arm(w);
+    walk_stop_soon(w);
+    walk_fail_soon(w);
     rt_status status = glm_decode(sessions, ids, n);
-    walk_never_stop();
+    walk_go_well(w);
     if (status == RT_EUSAGE && w->is_damaged && w->running)
         status = walk_decode_again(w, some, sessions, ids, n);
     const bool is_done = walk_went(w, status, "decode", RT_EINTERRUPTED, RT_ENOFIT);
@@ -123,9 +120,10 @@ void walk_together(walk *w) {
         walk_write_on(w, some[i], before[i] + n_ids[i], WALK_PREFILLED, &some[i]->tokens);
         note_hows(w, some[i], before[i]);
     }
-    arm(w);
+    walk_stop_soon(w);
+    walk_fail_soon(w);
     const rt_status status = glm_prefill_together(sessions, ids, n_ids, n);
-    walk_never_stop();
+    walk_go_well(w);
     const bool is_done = walk_went(w, status, "together", RT_EINTERRUPTED, RT_ENOFIT);
     for (int32_t i = 0; i < n; i++) {
         walk_seq *s = some[i];

@@ -10,9 +10,9 @@
 int main(int argc, char **argv) {
     static const char *const kv_dtypes[] = {"bf16", "f32", "fp8", "int8", "int4", NULL};
     static const walk_kind kind = {.device = "cpu",
-            .configs = {WALK_CONFIG("GlmForCausalLM", "glm", "2", "32", "2", "2", "16", "float32"),
-                    WALK_CONFIG("GlmForCausalLM", "glm", "3", "32", "4", "1", "32", "bfloat16"),
-                    WALK_CONFIG("Glm4ForCausalLM", "glm4", "2", "32", "4", "2", "16", "float32")},
+            .configs = {WALK_CONFIG("GlmForCausalLM", "glm", "2", "32", "72", "2", "2", "16", "float32"),
+                    WALK_CONFIG("GlmForCausalLM", "glm", "3", "32", "72", "4", "1", "32", "bfloat16"),
+                    WALK_CONFIG("Glm4ForCausalLM", "glm4", "2", "32", "72", "4", "2", "16", "float32")},
             .kv_dtypes = kv_dtypes,
             .longest = 1400};
     const bool is_fast = getenv("GLM_TEST_FAST") != NULL;

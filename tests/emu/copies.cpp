@@ -107,6 +107,10 @@ int64_t emu_bytes_copied() {
     return n_bytes;
 }
 
+void emu_count_copied(int64_t bytes) {
+    n_bytes += bytes;
+}
+
 void emu_copies_report() {
     for (const mbar &b : mbars)
         fprintf(stderr, "  mbarrier %u: phase %u, %d of %d arrivals to come, %lld bytes to come\n",

@@ -184,8 +184,9 @@ void emu_mbar_arrive(uint32_t bar, int bytes, emu_site site);
 void emu_mbar_wait(uint32_t bar, uint32_t parity, emu_site site);
 void emu_bulk_load(uint32_t to, const void *from, int bytes, uint32_t bar, emu_site site);
 void emu_fence_async(emu_site site);
-/* Asked of cp.async and bulk copies so far. */
+/* Asked of cp.async and bulk copies so far; and of what stands for them. */
 int64_t emu_bytes_copied();
+void emu_count_copied(int64_t bytes);
 /* Complete a bulk copy, a late one only where it is wanted; false: none is in flight. */
 bool emu_copy_step(bool is_wanted);
 void emu_copies_report();

@@ -39,6 +39,7 @@ typedef struct standin_cuda {
     int64_t memory_bytes;
     int64_t fail_at;      /* this call, counted from 1, fails; 0: none does */
     bool fails_in_kernel; /* not the call, but what it queues: the stream is broken from there on */
+    bool waits_well;      /* a wait does not fail: after that nothing goes on */
     bool is_unguarded; /* the host could touch its memory, and much is quicker: before the first allocation */
 
     int64_t n_calls; /* that can fail, so far */

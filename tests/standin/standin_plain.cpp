@@ -1,5 +1,7 @@
 #include "standin_plain.h"
 
+#include <stdlib.h>
+
 #include "tests/emu/ptx.h"
 
 #include "attention/attn_decode_tiles.cuh"
@@ -7,7 +9,7 @@
 
 namespace {
 
-bool is_used;
+bool is_used = getenv("STANDIN_CUDA_PLAIN") && atoi(getenv("STANDIN_CUDA_PLAIN"));
 
 /* ---- pages ----------------------------------------------------------------------------------- */
 
@@ -34,6 +36,7 @@ void read_rows(const char *tile, int n, float (*to)[HEAD_DIM]) {
 /* The first n tokens of a bf16 page: what is behind them nobody has written. */
 void read_page(const void *page, int kv_head, int n) {
     const char *keys = tile_of_keys(page, kv_head);
+    emu_count_copied((int64_t)n * 2 * HEAD_DIM * 2);
     read_rows(keys, n, here.k);
     read_rows(keys + TILE_BYTES, n, here.v);
 }
@@ -44,6 +47,7 @@ void read_codes(const void *page, int kv_head) {
     const uint8_t *head = (const uint8_t *)page + (int64_t)kv_head * ATTN_FP8_HEAD_BYTES;
     float scales[2];
     memcpy(scales, head + ATTN_FP8_SCALES_AT, sizeof scales);
+    emu_count_copied(ATTN_FP8_HEAD_BYTES);
     for (int i = 0; i < 256 && of_code[1] == 0; i++)
         of_code[255 - i] = (float)attn_fp8_number((uint8_t)(255 - i));
     for (int t = 0; t < PAGE; t++)
@@ -229,11 +233,12 @@ void take_tickets(const decode_params &p, const tile_place &t) {
     }
 }
 
+/* A GPU takes tiles in the order that it likes: here from the last to the first. */
 void decode_kernel(const decode_params p) {
     if (ptx_thread() > 0) return;
-    for (int32_t number = 0; number < tiles_max(p); number++) {
-        tile_cursor c = {number, 0, 0};
-        if (!find_tile(p, c)) return;
+    for (int64_t number = tiles_max(p) - 1; number >= 0; number--) {
+        tile_cursor c = {(int32_t)number, 0, 0};
+        if (!find_tile(p, c)) continue;
         const tile_place t = place_of_tile(p, c);
         attend_to_split(p, t);
         store_split(p, t);

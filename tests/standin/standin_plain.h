@@ -11,7 +11,7 @@
 extern "C" {
 #endif
 
-/* Of all launches from here on; at first the kernels themselves. */
+/* Of all launches from here on; at first the kernels themselves, unless STANDIN_CUDA_PLAIN=1. */
 void standin_plain_use(bool is_plain);
 
 #ifdef __cplusplus
