@@ -136,7 +136,9 @@ static rt_status begin(glm_session *session, const int32_t *ids, int64_t n_ids,
         status = glm_prefill_resume(engine, &is_resumed);
     run->work_total = glm_prefill_work(engine, run->first_pos, run->first_pos + run->n_ids);
     if (status == RT_OK && !is_resumed) status = begin_span(engine);
-    if (status != RT_OK) clear(run);
+    if (status == RT_OK) return RT_OK;
+    kv_span_abort(session->seq); /* a device may fail after it has begun */
+    clear(run);
     return status;
 }
 

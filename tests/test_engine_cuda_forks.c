@@ -16,6 +16,7 @@
 #include "help_needle.h"
 #include "runtime/base/size.h"
 #include "standin/standin_cuda.h"
+#include "standin/standin_plain.h"
 
 enum {
     N_FORKS = 5,
@@ -97,6 +98,29 @@ static bool is_as_alone(const fork_rows *together, const fork_rows *alone, int f
     return memcmp(alone->at[first], together->at[first], AT_ONCE * sizeof alone->at[0]) == 0;
 }
 
+/* Forks of one book alone have fewer passes than those of two, in the same graph. */
+static void check_fewer_passes(glm_session *const books[2]) {
+    static fork_rows alone, together;
+    glm_session *const one[] = {books[0], books[0]};
+    decode_forks(books, 0, AT_ONCE, &together);
+    for (int i = 0; i < AT_ONCE; i++) decode_forks(one, i, 1, &alone);
+    decode_forks(one, 0, AT_ONCE, &together);
+    if (is_as_alone(&together, &alone, 0)) return;
+    printf("FAIL: other logits in fewer passes than before\n");
+    n_failed++;
+}
+
+static void check_same_graph(void) {
+    standin_plain_use(true);
+    standin_cuda_get()->order = STANDIN_LATE;
+    glm_engine *engine = open_on("cuda", NULL, 0);
+    glm_session *books[] = {restore_book(engine, ids[0]), restore_book(engine, ids[1])};
+    check_fewer_passes(books);
+    for (int i = 0; i < 2; i++) glm_session_free(books[i]);
+    glm_engine_close(engine);
+    standin_plain_use(false);
+}
+
 /* What three of four read of the first split comes once instead of three times. */
 static void check(const char *kv_dtype, int64_t kv_bytes, int32_t capability, standin_order order) {
     static fork_rows alone, together, later;
@@ -152,6 +176,7 @@ int main(void) {
     (void)atexit(remove_all);
     for (int i = 0; i < 2; i++) help_engine_ids(ids[i], N_MAX, 12 + (uint64_t)i);
     write_books(NULL);
+    check_same_graph();
     check(NULL, 0, is_fast ? 80 : 90, STANDIN_LATE);
     if (is_fast) return n_failed ? 1 : 0;
     write_books("fp8");
