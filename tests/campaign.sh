@@ -3,7 +3,8 @@
 #
 #   sh tests/campaign.sh [--seed S] [--seconds N] [--machine "in words"] [PART...]
 #
-#   PART       kills models histories crashes faults fuzz bodies ranks wired unlike mutants; all of them where none is named
+#   PART       kills models histories crashes faults fuzz bodies ranks wired unlike mutants
+#              mutants_cuda; all of them where none is named
 #   --seed     the first one (default: the time); every seed is printed and written down
 #   --seconds  how long each part goes on with further seeds (default 120)
 #
@@ -23,8 +24,8 @@ while [ $# -gt 0 ]; do
     --seed) seed=$2 && shift ;;
     --seconds) seconds=$2 && shift ;;
     --machine) machine=$2 && shift ;;
-    kills | models | histories | crashes | faults | fuzz | bodies | ranks | wired | unlike | mutants) parts="$parts $1" ;;
-    *) sed -n '2,13s/^# \{0,1\}//p' "$0" && exit 2 ;;
+    kills | models | histories | crashes | faults | fuzz | bodies | ranks | wired | unlike | mutants | mutants_cuda) parts="$parts $1" ;;
+    *) sed -n '2,14s/^# \{0,1\}//p' "$0" && exit 2 ;;
     esac
     shift
 done
@@ -155,9 +156,30 @@ mutants() {
     ends_at=0
 }
 
+# Each line of tests/campaign_mutants.txt breaks a file of the CUDA engine, and its test fails then.
+mutants_cuda() {
+    unit="bugs planted in the CUDA engine's host code, each noticed by its test"
+    rm -rf build-mutant-cuda && mkdir -p build-mutant-cuda/source
+    git ls-files -z | tar --null -T - -cf - | tar -xf - -C build-mutant-cuda/source
+    try cmake -S build-mutant-cuda/source -B build-mutant-cuda/build -DCMAKE_BUILD_TYPE=Release -DGLM_WERROR=OFF
+    while [ "$outcome" = ok ] && read -r file test change; do
+        case $file in '#'*) continue ;; esac
+        sed "$change" "runtime/$file.c" >build-mutant-cuda/source/runtime/$file.c
+        ! cmp -s runtime/$file.c build-mutant-cuda/source/runtime/$file.c || outcome="FAILED: $file: no change: $change"
+        try cmake --build build-mutant-cuda/build -j "$(nproc)" --target "test_engine_cuda_$test"
+        [ "$outcome" = ok ] || break
+        ! STANDIN_CUDA_PLAIN=1 build-mutant-cuda/build/tests/test_engine_cuda_$test >"$log" 2>&1 </dev/null ||
+            outcome="FAILED: test_engine_cuda_$test passes with $file: $change"
+        printf '    %s: %s: %s\n' "$file" "$test" "$(grep -a -m 1 -E 'not so|FAIL|bug' "$log")"
+        cp runtime/$file.c build-mutant-cuda/source/runtime/$file.c
+        add 1
+    done <tests/campaign_mutants.txt
+    ends_at=0
+}
+
 [ -s "$ledger" ] || printf 'date\tcommit\tmachine\tpart\tfirst_seed\tseeds\tdone\toutcome\n' >"$ledger"
 failed=0
-for part in ${parts:-kills models histories crashes faults fuzz bodies ranks wired unlike mutants}; do
+for part in ${parts:-kills models histories crashes faults fuzz bodies ranks wired unlike mutants mutants_cuda}; do
     n=0
     n_seeds=0
     outcome=ok
