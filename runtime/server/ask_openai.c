@@ -156,12 +156,11 @@ srv_request *srv_ask_chat(const json_t *body, const srv_options *options, srv_er
     return srv_ask(SRV_CHAT, fill_chat, body, options, error);
 }
 
-/* One prompt: a text, ids, or an array that holds one of either. */
+/* One prompt: a text, ids, or an array that holds one of either. [gMASK]<sop> goes in front unless it is there; not of ids
+ * that are to be echoed: who asks for their logprobs counts them. */
 static bool read_prompt(
         srv_request *request, const json_t *body, const srv_options *options, srv_error *error) {
     const json_t *prompt = json_object_get(body, "prompt");
-    bool begins = true;
-    if (!srv_get_bool(body, "add_special_tokens", &begins, error)) return false;
     const json_t *first = json_array_get(prompt, 0);
     if (json_is_string(first) || json_is_array(first)) {
         if (json_array_size(prompt) > 1)
@@ -170,6 +169,8 @@ static bool read_prompt(
                     json_array_size(prompt));
         prompt = first;
     }
+    bool begins = json_is_string(prompt) || !request->settings.echoes;
+    if (!srv_get_bool(body, "add_special_tokens", &begins, error)) return false;
     if (!srv_read_ids(prompt, "prompt", options, begins, &request->prompt, error)) return false;
     return request->prompt.n > 0 || srv_refuse_field(error, "prompt", "prompt is empty");
 }

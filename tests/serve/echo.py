@@ -50,11 +50,21 @@ assert len(check_prompt(choice["logprobs"], 0)[0]) == len(ids)
 assert choice["text"] == text and choice["finish_reason"] == "length"
 assert body["usage"]["completion_tokens"] == 0 and body["usage"]["prompt_tokens_details"]["cached_tokens"] == 0
 
+# Ids are those that were sent: who asks counts them.
+status, body = complete(prompt=ids[2:], echo=True, logprobs=1, max_tokens=1)
+assert status == 200 and body["usage"]["prompt_tokens"] == len(ids) - 2, body["usage"]
+assert len(body["choices"][0]["logprobs"]["token_logprobs"]) == len(ids) - 1
+
 # The text alone costs nothing more.
 status, body = complete(prompt=text, echo=True, max_tokens=3)
 assert status == 200, body
 assert body["choices"][0]["text"].startswith(text) and body["choices"][0]["logprobs"] is None
 assert body["usage"]["completion_tokens"] == 3 and body["usage"]["prompt_tokens_details"]["cached_tokens"] > 0
+
+# A text begins as any does, and its logprobs, too.
+status, body = complete(prompt=text, echo=True, logprobs=1, max_tokens=1)
+assert status == 200, body
+check_prompt(body["choices"][0]["logprobs"], 1)
 
 for wrong in ({"n": 2}, {"max_tokens": -1}, {"echo": "yes"}):
     status, body = complete(**{"prompt": ids, "echo": True, "max_tokens": 1, **wrong})
