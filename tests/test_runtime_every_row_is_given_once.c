@@ -96,6 +96,7 @@ static void compute_want(glm_options options) {
     static int64_t every[N_TOKENS];
     glm_engine *engine = NULL;
     for (int64_t i = 0; i < N_TOKENS; i++) every[i] = i;
+    free(want);
     options.max_logits = N_TOKENS;
     help_require(glm_engine_open(&options, &engine), "open");
     CHECK(glm_engine_config(engine)->vocab == VOCAB);

@@ -403,7 +403,8 @@ static void check_many(uint64_t seed, int64_t n) {
     }
     printf("%lld schemas, %lld texts, %lld values\n", (long long)n_compiled, (long long)n_drawn,
             (long long)n_values);
-    expect(n_drawn > n / 2 && n_values > n, "enough of all", "");
+    /* The others have bounds that nothing, or no value that was drawn, keeps. */
+    expect(n_drawn > n / 2 && n_values > n / 2, "enough of all", "");
 }
 
 /* ---- by name --------------------------------------------------------------------------------- */
