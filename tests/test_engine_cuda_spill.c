@@ -23,6 +23,7 @@
 #include "kvstore/kvstore.h"
 #include "runtime/base/size.h"
 #include "standin/standin_cuda.h"
+#include "standin/standin_plain.h"
 
 enum {
     EXTENT = 4096,
@@ -396,6 +397,7 @@ int main(void) {
     static const way long_ways[] = {
             {true, NOTHING, STANDIN_COPIES, 2, 0}, {true, ALL, STANDIN_RANDOM, 1, 1}};
     const bool is_fast = getenv("GLM_TEST_FAST") != NULL;
+    standin_plain_use(is_fast); /* the kernels have sanitized tests of their own */
     (void)snprintf(dir, sizeof dir, "/tmp/cuda-spill-XXXXXX");
     if (!mkdtemp(dir)) return 1;
     (void)atexit(remove_all);
