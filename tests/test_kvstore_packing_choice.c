@@ -32,7 +32,7 @@ static void check_rule(void) {
     CHECK(kv_packing_for(&facts) == KV_PACK_DENSE);
 }
 
-/* Bytes read back, of TOKENS tokens in each layer. */
+/* Bytes written, of TOKENS tokens in each layer. What is read is no measure: reading goes ahead, and how far is chance. */
 static int64_t check_store(kv_packing_choice choice) {
     kv_config config = kvh_overflow_config(LAYERS, 64, 1000);
     config.overflow.extent_tokens = TOKENS / 2; /* runs of more than the least, one block */
@@ -45,17 +45,17 @@ static int64_t check_store(kv_packing_choice choice) {
     CHECK(kv_store_open(&config, &store) == RT_OK);
     CHECK(kv_seq_create(store, 4 * TOKENS, &seq) == RT_OK);
     for (int i = 0; i < 4; i++) kvh_append(store, seq, LAYERS, TOKENS / 4, VALUE);
-    const int64_t before = kv_store_stats(store).bytes_read;
     for (int32_t layer = 0; layer < LAYERS; layer++) {
         uint64_t values[TOKENS];
         kvh_read_all(store, seq, layer, values);
         for (int64_t pos = 0; pos < TOKENS; pos++) CHECK(values[pos] == VALUE + (uint64_t)pos);
     }
     CHECK(store->staging.chooses_packing == false);
-    const int64_t bytes = kv_store_stats(store).bytes_read - before;
+    const kv_stats stats = kv_store_stats(store);
     kv_seq_free(seq);
     kv_store_close(store);
-    return bytes;
+    CHECK(stats.bytes_read > 0);
+    return stats.bytes_written;
 }
 
 int main(void) {
@@ -63,11 +63,10 @@ int main(void) {
     const int64_t dense = check_store(KV_PACKING_DENSE);
     const int64_t plain = check_store(KV_PACKING_PLAIN);
     const int64_t chosen = check_store(KV_PACKING_CHOOSE);
-    (void)printf("read back: dense %lld, plain %lld, chosen %lld bytes\n", (long long)dense,
+    (void)printf("written: dense %lld, plain %lld, chosen %lld bytes\n", (long long)dense,
             (long long)plain, (long long)chosen);
     CHECK(dense > 0 && dense < plain);
-    /* One that chooses reads the first of its four extents once more, and on a slow machine not before
-     * the rest. */
-    CHECK(chosen >= dense && chosen <= plain + plain / 4);
+    /* One that chooses writes the first of its four extents both ways. */
+    CHECK(chosen >= dense && chosen <= plain + dense / 4);
     return 0;
 }
