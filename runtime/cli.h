@@ -272,6 +272,9 @@ RT_MUST_CHECK rt_status glm_cli_restore_book(const glm_cli *cli, glm_session *se
 /* What kv_books_list gave. */
 void glm_cli_free_names(char **names, int64_t n_names);
 
+/* RT_EUSAGE: not exactly one of operands, -f and --tokens-file is given. */
+RT_MUST_CHECK rt_status glm_cli_require_source(const glm_cli *cli, const glm_command *command);
+
 /* On stderr, unless --quiet: what was left out of a document; how long it is; the engine's plan. */
 void glm_cli_say_skipped(const glm_cli *cli, const glm_document *document);
 void glm_cli_say_text(const glm_cli *cli, const glm_document *document, int64_t n_tokens);

@@ -128,3 +128,11 @@ rt_status glm_cli_note(const glm_cli *cli, const char *const *sources, int n_sou
     return fclose(out) == 0 ? RT_OK
                             : rt_fail_errno(RT_ENOMEM, "cli: no memory for the book's note");
 }
+
+rt_status glm_cli_require_source(const glm_cli *cli, const glm_command *command) {
+    const int n = (cli->n_operands > 0) + (cli->file != NULL) + (cli->tokens_file != NULL);
+    if (n == 1) return RT_OK;
+    return rt_fail(RT_EUSAGE,
+            "%s takes one of SOURCE..., -f FILE and --tokens-file FILE\nusage: glm1m %s",
+            command->name, command->usage);
+}

@@ -52,11 +52,7 @@ typedef struct scoring {
 
 static rt_status read_text(scoring *s) {
     const glm_cli *cli = s->cli;
-    const int n_inputs = (cli->n_operands > 0) + (cli->file != NULL) + (cli->tokens_file != NULL);
-    if (n_inputs != 1)
-        return rt_fail(RT_EUSAGE,
-                "perplexity takes one of SOURCE..., -f FILE and --tokens-file FILE\nusage: glm1m %s",
-                glm_cmd_perplexity.usage);
+    RT_TRY(glm_cli_require_source(cli, &glm_cmd_perplexity));
     if (cli->tokens_file) return glm_cli_read_tokens(cli->tokens_file, s->vocab, &s->ids);
     RT_TRY(glm_document_load(cli->file ? &cli->file : cli->operands,
             cli->file ? 1 : cli->n_operands, NULL, &s->document));

@@ -34,11 +34,7 @@ typedef struct shelving {
 
 static rt_status choose_input(shelving *s) {
     const glm_cli *cli = s->cli;
-    const int n_inputs = (cli->n_operands > 0) + (cli->file != NULL) + (cli->tokens_file != NULL);
-    if (n_inputs != 1)
-        return rt_fail(RT_EUSAGE,
-                "prefill takes one of SOURCE..., -f FILE and --tokens-file FILE\nusage: glm1m %s",
-                glm_cmd_prefill.usage);
+    RT_TRY(glm_cli_require_source(cli, &glm_cmd_prefill));
     s->n_sources = cli->file ? 1 : cli->n_operands;
     s->sources = cli->file ? &cli->file : cli->operands;
     return kv_book_check_name(cli->book);
