@@ -213,7 +213,7 @@ typedef struct kv_keep {
     const char *fingerprint_text; /* its "key=value" lines, to explain mismatches */
     const char *const *dirs;
     int32_t n_dirs;
-    const char *const *other_dirs; /* where other ranks keep theirs, to be read only */
+    const char *const *other_dirs; /* where other ranks keep theirs: read, and damaged files put aside */
     int32_t n_other_dirs;
     int64_t bytes_max; /* hard cap on disk, */
     bool is_on_top;    /* besides what is there already */

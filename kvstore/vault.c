@@ -302,8 +302,8 @@ void kv_vault_close(kv_vault *vault) {
 kv_vault_stats kv_vault_stats_of(const kv_vault *vault) {
     kv_vault_stats stats = vault->stats;
     stats.n_segments = vault->index.n_known;
-    stats.n_quarantined = vault->dirs.n_quarantined;
-    stats.last_bad = vault->dirs.last_bad;
+    stats.n_quarantined = vault->dirs.n_quarantined + vault->other_dirs.n_quarantined;
+    stats.last_bad = *vault->dirs.last_bad ? vault->dirs.last_bad : vault->other_dirs.last_bad;
     return stats;
 }
 

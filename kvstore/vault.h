@@ -39,7 +39,7 @@ typedef struct kv_vault_config {
     const char *const *dirs;
     int32_t n_dirs;
     int64_t disk_bytes_max;        /* hard cap of physical bytes below all DIR/vault */
-    const char *const *other_dirs; /* of other ranks: only to be read; may be absent */
+    const char *const *other_dirs; /* of other ranks: read, damaged files put aside; may be absent */
     int32_t n_other_dirs;
     kv_segment_shape shape;
     kv_heads heads;

@@ -2,8 +2,10 @@
  *
  * A rank's segment holds a run for each of its heads and layers. Runs are addressed, and checksummed,
  * by token chain, layer and the head's number in the whole model: so a segment of other heads is put
- * together from files of any cut by copying runs as they are. Each is checked on its way: where a file
- * is damaged, the next one that holds its heads takes its place. */
+ * together from files of any cut by copying runs as they are. Each is checked on its way: a file that is
+ * damaged is quarantined, whoever wrote it, and the next one that holds its heads takes its place. Its
+ * writer may be stopped by the failure of another rank before it has met the damage itself, and would
+ * take the file for whole when it comes to write the same tokens again. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -191,7 +193,9 @@ static rt_status open_source(import *im, int32_t i) {
     kv_foreign *from = find_source(vault, im->chain, head);
     if (!from) return no_source(im, head);
     im->from[i] = from;
-    RT_TRY(blame(im, i, kv_segment_open(from->dirs, from->path, im->chain, &im->sources[i])));
+    const rt_status opened = kv_segment_open(from->dirs, from->path, im->chain, &im->sources[i]);
+    if (opened == RT_ECORRUPT) kv_dirs_quarantine(from->dirs, from->path, rt_error_text());
+    RT_TRY(blame(im, i, opened));
     const kv_segment_header *h = &im->sources[i]->header;
     const kv_segment_header *first = &im->sources[0]->header;
     if (is_same_model(vault, h) && has_head(im->sources[i], head) &&
@@ -231,6 +235,7 @@ static rt_status read_run(
     RT_TRY(kv_blocks_read(from->dirs->blocks, from->file, run->offset, run->n_bytes, to));
     if (kv_run_check(im->codec, &address, &shape, to, run->n_bytes) == RT_OK) return RT_OK;
     (void)snprintf(text, sizeof text, "%s", rt_error_text());
+    kv_segment_quarantine(from, text);
     return rt_fail(RT_ECORRUPT, "%s: %s", from->path, text);
 }
 
