@@ -230,13 +230,9 @@ const json_t *srv_messages_of(const json_t *body, srv_error *error) {
 }
 
 glm_message *srv_conversation_add(srv_conversation *conversation, glm_chat_role role) {
-    if (conversation->n_messages == conversation->capacity) {
-        const int64_t capacity = 2 * conversation->capacity + 16;
-        glm_message *larger = realloc(conversation->messages, (size_t)capacity * sizeof *larger);
-        if (!larger) return NULL;
-        conversation->messages = larger;
-        conversation->capacity = capacity;
-    }
+    if (rt_make_room(&conversation->messages, sizeof *conversation->messages,
+                conversation->n_messages, &conversation->room, "messages") != RT_OK)
+        return NULL;
     glm_message *message = &conversation->messages[conversation->n_messages++];
     *message = (glm_message){.role = role};
     return message;
@@ -244,13 +240,11 @@ glm_message *srv_conversation_add(srv_conversation *conversation, glm_chat_role 
 
 void *srv_conversation_own(srv_conversation *conversation, void *memory) {
     if (!memory) return NULL;
-    void **larger = realloc(
-            conversation->owned, (size_t)(conversation->n_owned + 1) * sizeof *conversation->owned);
-    if (!larger) {
+    if (rt_make_room(&conversation->owned, sizeof *conversation->owned, conversation->n_owned,
+                &conversation->owned_room, "what messages are made of") != RT_OK) {
         free(memory);
         return NULL;
     }
-    conversation->owned = larger;
     conversation->owned[conversation->n_owned++] = memory;
     return memory;
 }

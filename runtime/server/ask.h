@@ -11,9 +11,10 @@
 typedef struct srv_conversation {
     glm_message *messages;
     int64_t n_messages;
-    int64_t capacity;
+    int64_t room; /* for messages */
     void **owned;
     int64_t n_owned;
+    int64_t owned_room;
     glm_tools *tools;  /* NULL: none */
     char *forced_call; /* NULL: none */
     bool must_call;    /* one of the tools, whichever */

@@ -59,20 +59,9 @@ void srv_request_drop(srv_request *request) {
     free(request);
 }
 
-/* Room for one more of `*items`. */
-static rt_status grow(void *items, int64_t n, int64_t *capacity, size_t item_bytes) {
-    void **place = items;
-    if (n < *capacity) return RT_OK;
-    const int64_t larger = 2 * *capacity + 16;
-    void *moved = realloc(*place, (size_t)larger * item_bytes);
-    if (!moved) return rt_fail(RT_ENOMEM, "serve: no memory for an answer");
-    *place = moved;
-    *capacity = larger;
-    return RT_OK;
-}
-
 static rt_status add_event(srv_choice *choice, srv_event event) {
-    RT_TRY(grow(&choice->events, choice->n_events, &choice->event_capacity, sizeof event));
+    RT_TRY(rt_make_room(&choice->events, sizeof event, choice->n_events, &choice->events_room,
+            "an answer"));
     choice->events[choice->n_events++] = event;
     return RT_OK;
 }
@@ -86,7 +75,8 @@ rt_status srv_choice_add(
 }
 
 rt_status srv_choice_add_token(srv_choice *choice, const srv_token *token) {
-    RT_TRY(grow(&choice->tokens, choice->n_tokens, &choice->token_capacity, sizeof *token));
+    RT_TRY(rt_make_room(
+            &choice->tokens, sizeof *token, choice->n_tokens, &choice->tokens_room, "an answer"));
     choice->tokens[choice->n_tokens] = *token;
     return add_event(choice, (srv_event){SRV_EVENT_TOKEN, choice->n_tokens++, 0});
 }

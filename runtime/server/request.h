@@ -93,11 +93,11 @@ typedef struct srv_progress {
 typedef struct srv_choice {
     srv_event *events;
     int64_t n_events;
-    int64_t event_capacity;
+    int64_t events_room;
     glm_text text; /* of all events, one behind the other */
     srv_token *tokens;
     int64_t n_tokens;
-    int64_t token_capacity;
+    int64_t tokens_room;
     int64_t n_generated;
     int n_calls;
     srv_finish finish;
