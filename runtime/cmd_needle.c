@@ -125,7 +125,7 @@ static void print_table(const evaluation *e) {
         (void)printf("  %7s", rt_format_tokens(s->lengths[l], text));
     (void)printf("\n");
     for (int64_t d = 0; d < s->n_depths; d++) {
-        if (e->chosen.is_spread)
+        if (s->is_spread)
             (void)printf("%8s", "all over");
         else
             (void)printf("%6" PRId64 " %%", s->depths[d]);
@@ -164,7 +164,7 @@ static rt_status draw(const evaluation *e, const char *dir) {
             s->n_lengths * s->n_depths + s->n_depths, sizeof(double), "a heat-map", &scores));
     depths = scores + s->n_lengths * s->n_depths;
     for (int64_t d = 0; d < s->n_depths; d++) {
-        depths[d] = e->chosen.is_spread ? (double)NAN : (double)s->depths[d];
+        depths[d] = s->is_spread ? (double)NAN : (double)s->depths[d];
         for (int64_t l = 0; l < s->n_lengths; l++)
             scores[d * s->n_lengths + l] =
                     glm_needle_results_score(&e->results, s->lengths[l], s->depths[d]);
@@ -326,8 +326,11 @@ const glm_command glm_cmd_needle = {
                 "Protocols: lwm (default; \"The special magic CITY number is\"), gkamradt (\"the "
                 "best thing to do in San Francisco\"; both facts of the needle must be named), and "
                 "RULER's ruler:single_1 to single_3, multikey_1 to multikey_3, multivalue, "
-                "multiquery, vt (variable tracking) and cwe (common words). The last four ask for "
-                "several answers, each of which counts for its share; vt and cwe have no --depths. "
+                "multiquery, vt (variable tracking), cwe (common words), fwe (frequent words), qa_1 "
+                "and qa_2 (questions of SQuAD and HotpotQA, whose file --haystack names; round i "
+                "asks question i, and any of its answers is right). multivalue to fwe ask for "
+                "several answers, each of which counts for its share; from vt on there are no "
+                "--depths. "
                 "The model's own tokenizer counts and cuts. The haystack is the files of "
                 "--haystack, in a directory *.txt, *.md, *.jsonl (each line's \"text\") and "
                 "documents such as PDFs, otherwise prose made from the seed. Needles of your own: "
@@ -361,6 +364,7 @@ const glm_command glm_cmd_needle = {
                 "  glm1m needle --protocol ruler:multikey_1 --lengths 16k --mode fast\n"
                 "  glm1m needle --needle 'Ada hid the key in the oven.' --question 'Where is the "
                 "key?' --answer oven\n"
+                "  glm1m needle -m DIR --protocol ruler:qa_1 --haystack dev-v2.0.json --rounds 50\n"
                 "  glm1m needle --compare run1 run2\n",
         .flags = "@engine book protocol needle question answer lengths depths rounds haystack "
                  "template answer-prefix mode min-accuracy seed out save-prompts compare json",

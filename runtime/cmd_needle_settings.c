@@ -28,9 +28,9 @@ static int64_t sort(int64_t *values, int64_t n) {
 static rt_status choose_depths(needle_choices *c, const char **depths) {
     const glm_needle_protocol *protocol = NULL;
     RT_TRY(glm_needle_find_protocol(c->settings.protocol, &protocol));
-    c->is_spread = protocol->is_spread;
-    *depths = c->is_spread ? "0" : c->cli->depths ? c->cli->depths : "0,25,50,75,100";
-    if (!c->is_spread || !c->cli->depths) return RT_OK;
+    c->settings.is_spread = protocol->is_spread;
+    *depths = protocol->is_spread ? "0" : c->cli->depths ? c->cli->depths : "0,25,50,75,100";
+    if (!protocol->is_spread || !c->cli->depths) return RT_OK;
     return rt_fail(RT_EUSAGE,
             "--depths: what %s asks for is all over the text, not at a depth; --rounds gives more "
             "samples",

@@ -11,7 +11,6 @@ typedef struct needle_choices {
     char *own_text;               /* settings.own.text */
     int64_t *lengths;
     int64_t *depths;
-    bool is_spread; /* the protocol has no depths */
 } needle_choices;
 
 /* Fill `out`, which is zero; needle_choices_free() also after a failure. The model's directory must be chosen.

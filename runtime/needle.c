@@ -12,13 +12,15 @@
 
 rt_status glm_needle_find_protocol(const char *name, const glm_needle_protocol **out) {
     static const glm_needle_protocol *const named[] = {&glm_needle_lwm, &glm_needle_gkamradt,
-            &glm_needle_own_task, &glm_needle_vt, &glm_needle_cwe};
+            &glm_needle_own_task, &glm_needle_vt, &glm_needle_cwe, &glm_needle_fwe,
+            &glm_needle_qa_squad, &glm_needle_qa_hotpotqa};
     *out = glm_needle_is_ruler_task(name) ? &glm_needle_ruler : NULL;
     for (size_t i = 0; i < sizeof named / sizeof *named; i++)
         if (strcmp(name, named[i]->name) == 0) *out = named[i];
     if (*out) return RT_OK;
     return rt_fail(RT_EUSAGE,
-            "--protocol %s: lwm, gkamradt, own or ruler:TASK, where TASK is one of %s, vt, cwe",
+            "--protocol %s: lwm, gkamradt, own or ruler:TASK, where TASK is one of %s, vt, cwe, fwe, "
+            "qa_1, qa_2",
             name, glm_needle_ruler_tasks());
 }
 
@@ -63,15 +65,20 @@ static rt_status check_haystack(
             have, source->settings->rounds, longest(source->settings), needed);
 }
 
+static rt_status tokenize_haystack(glm_needle_source *source, const glm_needle_protocol *protocol) {
+    const glm_haystack *haystack = source->haystack;
+    RT_TRY(glm_tokenizer_encode(
+            source->tokenizer, haystack->text, haystack->n_bytes, false, &source->haystack_ids));
+    RT_TRY(glm_tokenizer_encode(source->tokenizer, ".", 1, false, &source->period_ids));
+    return check_haystack(source, protocol);
+}
+
 rt_status glm_needle_source_open(const glm_needle_settings *settings,
         const glm_tokenizer *tokenizer, const glm_haystack *haystack, glm_needle_source *out) {
     const glm_needle_protocol *protocol = NULL;
     RT_TRY(glm_needle_find_protocol(settings->protocol, &protocol));
     *out = (glm_needle_source){.settings = settings, .tokenizer = tokenizer, .haystack = haystack};
-    rt_status status = glm_tokenizer_encode(
-            tokenizer, haystack->text, haystack->n_bytes, false, &out->haystack_ids);
-    if (status == RT_OK) status = glm_tokenizer_encode(tokenizer, ".", 1, false, &out->period_ids);
-    if (status == RT_OK) status = check_haystack(out, protocol);
+    rt_status status = protocol->open ? protocol->open(out) : tokenize_haystack(out, protocol);
     if (status != RT_OK) glm_needle_source_free(out);
     return status;
 }
@@ -79,6 +86,8 @@ rt_status glm_needle_source_open(const glm_needle_settings *settings,
 void glm_needle_source_free(glm_needle_source *source) {
     glm_ids_free(&source->haystack_ids);
     glm_ids_free(&source->period_ids);
+    glm_questions_free(source->questions);
+    source->questions = NULL;
 }
 
 rt_status glm_needle_tokens(const glm_needle_source *source, const char *text, int64_t *n) {
@@ -88,6 +97,32 @@ rt_status glm_needle_tokens(const glm_needle_source *source, const char *text, i
     *n = ids.n;
     glm_ids_free(&ids);
     return status;
+}
+
+void glm_needle_shuffle(uint64_t draw, int32_t *entries, int64_t n) {
+    uint64_t state = draw;
+    for (int64_t i = n - 1; i > 0; i--) {
+        const int64_t other = (int64_t)(rt_random_next(&state) % (uint64_t)(i + 1));
+        const int32_t kept = entries[i];
+        entries[i] = entries[other];
+        entries[other] = kept;
+    }
+}
+
+rt_status glm_needle_most(int64_t low, int64_t high, int64_t n_tokens,
+        rt_status (*count)(const void *of, int64_t n, int64_t *n_tokens), const void *of,
+        int64_t *most) {
+    while (low < high) {
+        const int64_t middle = low + (high - low + 1) / 2;
+        int64_t n = 0;
+        RT_TRY(count(of, middle, &n));
+        if (n <= n_tokens)
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    *most = low;
+    return RT_OK;
 }
 
 rt_status glm_needle_stretch(
@@ -191,7 +226,7 @@ static rt_status append_plain_text(const glm_needle_source *source, const char *
 static rt_status assemble_plain(const glm_needle_source *source, const glm_needle_task *task,
         const glm_ids *context, const char *prefix, glm_ids *out, int64_t *context_at) {
     char opening[GLM_NEEDLE_TEXT + 1 + GLM_NEEDLE_OPENING];
-    char ending[1 + GLM_NEEDLE_TEXT + 1 + GLM_NEEDLE_TEXT];
+    char ending[1 + GLM_NEEDLE_QUESTION + 1 + GLM_NEEDLE_TEXT];
     (void)snprintf(opening, sizeof opening, "%s%s%s", task->system, task->system[0] ? "\n" : "",
             task->before);
     (void)snprintf(ending, sizeof ending, "%s%s%s%s", task->is_after_apart ? "\n" : "", task->after,
@@ -297,6 +332,7 @@ double glm_needle_score(const glm_needle_task *task, const char *response) {
     int32_t n_found = 0;
     for (int32_t i = 0; i < task->n_answers; i++)
         n_found += strcasestr(response, task->answers[i]) != NULL;
+    if (task->takes_any) return n_found > 0 ? 1.0 : 0.0;
     if (!task->counts_parts) return n_found == task->n_answers ? 1.0 : 0.0;
     return (double)n_found / (double)task->n_answers;
 }

@@ -2,7 +2,8 @@
  *
  *   needle.c            what the protocols share: cutting, inserting, the chat around it
  *   needle_lwm.c | needle_gkamradt.c | needle_own.c      one protocol each
- *   needle_ruler.c | needle_vt.c | needle_cwe.c          RULER's tasks
+ *   needle_ruler.c | needle_vt.c | needle_cwe.c | needle_fwe.c | needle_qa.c      RULER's tasks
+ *   needle_questions.c  files of questions, for needle_qa.c
  *   needle_words.c      cities, adjectives and nouns, numbers, uuids
  *   needle_run.c        prompts through the engine
  *   needle_results.c    results.json and results.csv, and continuing from them
@@ -19,7 +20,14 @@
 #include "sha256.h"
 #include "tokenizer.h"
 
-enum { GLM_NEEDLE_TEXT = 512, GLM_NEEDLE_OPENING = 8192, GLM_NEEDLE_ANSWERS = 10 };
+enum {
+    GLM_NEEDLE_TEXT = 512,
+    GLM_NEEDLE_QUESTION = 2048,
+    GLM_NEEDLE_OPENING = 8192,
+    GLM_NEEDLE_ANSWERS = 10
+};
+
+typedef struct glm_questions glm_questions; /* needle_questions.h */
 
 /* The user's own needles: the first goes to the cell's depth, the others to drawn ones. */
 typedef struct glm_needle_own {
@@ -38,6 +46,7 @@ typedef struct glm_needle_settings {
     bool is_fast;              /* prompts share prefixes: pieces are tokenized apart */
     bool is_completer;         /* the model only continues text: "auto" gives it the sentence */
     bool is_plain;             /* no chat template: the prompt is text that the model continues */
+    bool is_spread;            /* the protocol has no depths: there is one, 0, that is not shown */
     const char *answer_prefix; /* "auto", "none" or a text */
     glm_needle_own own;        /* of protocol "own" */
     int64_t rounds;
@@ -53,7 +62,8 @@ typedef struct glm_needle_source {
     const glm_tokenizer *tokenizer;
     const glm_haystack *haystack;
     glm_ids haystack_ids;
-    glm_ids period_ids; /* "." alone: insertion points follow it */
+    glm_ids period_ids;       /* "." alone: insertion points follow it */
+    glm_questions *questions; /* owned; of protocols that ask those of a file, else NULL */
 } glm_needle_source;
 
 typedef struct glm_needle_cell {
@@ -68,12 +78,13 @@ typedef struct glm_needle_task {
     char sentence[GLM_NEEDLE_TEXT];  /* the needle up to its value: what a completer continues */
     char system[GLM_NEEDLE_TEXT];    /* system message, "" for none */
     char before[GLM_NEEDLE_OPENING]; /* of the user message, before the context */
-    char after[GLM_NEEDLE_TEXT];     /* and behind it: the question */
+    char after[GLM_NEEDLE_QUESTION]; /* and behind it: the question */
     bool is_after_apart;             /* the question is a user message of its own */
     char prefix[GLM_NEEDLE_TEXT];    /* the protocol's own answer prefix, "" for none */
     int32_t n_answers;
-    char answers[GLM_NEEDLE_ANSWERS][64];
-    bool counts_parts; /* each answer found counts for its share; otherwise all are wanted */
+    char answers[GLM_NEEDLE_ANSWERS][GLM_NEEDLE_TEXT];
+    bool counts_parts; /* each answer found counts for its share; otherwise all are wanted, */
+    bool takes_any;    /* or any one of them */
     int64_t max_new;   /* answer tokens at most */
     char key[64];      /* what is asked for */
 } glm_needle_task;
@@ -90,7 +101,9 @@ typedef struct glm_needle_prompt {
 typedef struct glm_needle_protocol {
     const char *name;
     bool repeats_haystack; /* a short haystack is repeated; otherwise it is an error */
-    bool is_spread;        /* what is asked for is all over the text: depths mean nothing */
+    bool is_spread;        /* what is asked for is all over the text: there is no depth */
+    /* Read what else the prompts are made of; the haystack is then no text of theirs. NULL: nothing. */
+    rt_status (*open)(glm_needle_source *source);
     /* The cell's task. RT_EUSAGE: the cell cannot be made. */
     rt_status (*make_task)(
             const glm_needle_source *source, const glm_needle_cell *cell, glm_needle_task *task);
@@ -100,7 +113,8 @@ typedef struct glm_needle_protocol {
 } glm_needle_protocol;
 
 extern const glm_needle_protocol glm_needle_lwm, glm_needle_gkamradt, glm_needle_own_task,
-        glm_needle_ruler, glm_needle_vt, glm_needle_cwe;
+        glm_needle_ruler, glm_needle_vt, glm_needle_cwe, glm_needle_fwe, glm_needle_qa_squad,
+        glm_needle_qa_hotpotqa;
 
 /* The protocol of that name. RT_EUSAGE lists those there are. */
 RT_MUST_CHECK rt_status glm_needle_find_protocol(const char *name, const glm_needle_protocol **out);
@@ -125,7 +139,7 @@ RT_MUST_CHECK rt_status glm_needle_prompt_make(
 void glm_needle_prompt_free(glm_needle_prompt *prompt);
 
 /* The share of the task's answers that stand in the response (case does not matter), 0 to 1; of a
- * task that does not count parts, 1 or 0. */
+ * task that does not count parts, 1 or 0: all of them, or any. */
 double glm_needle_score(const glm_needle_task *task, const char *response);
 
 /* Where in context[0 .. n) a needle at `depth` per cent goes: at the end for 100, else moved left to
@@ -139,6 +153,16 @@ RT_MUST_CHECK rt_status glm_needle_insert(const glm_needle_source *source, const
 /* n tokens of the haystack, repeated where it ends; rounds begin in different places. */
 RT_MUST_CHECK rt_status glm_needle_stretch(
         const glm_needle_source *source, const glm_needle_cell *cell, int64_t n, glm_ids *out);
+/* Accepts NULL. */
+void glm_questions_free(glm_questions *questions);
+
+/* Shuffle n entries: the same draw, the same order. */
+void glm_needle_shuffle(uint64_t draw, int32_t *entries, int64_t n);
+/* The most of what there is from `low` to `high` that takes no more than n_tokens, or `low`; `count` says what n of it
+ * take, which are the more the more it is. */
+RT_MUST_CHECK rt_status glm_needle_most(int64_t low, int64_t high, int64_t n_tokens,
+        rt_status (*count)(const void *of, int64_t n, int64_t *n_tokens), const void *of,
+        int64_t *most);
 /* Tokens of a text alone. */
 RT_MUST_CHECK rt_status glm_needle_tokens(
         const glm_needle_source *source, const char *text, int64_t *n);
@@ -164,11 +188,11 @@ void glm_needle_long_words(int64_t i, char text[64]);
 typedef struct glm_needle_record {
     glm_needle_cell cell;
     uint64_t seed;
-    char *response; /* owned */
-    char answer[GLM_NEEDLE_TEXT];
-    char answer_prefix[GLM_NEEDLE_TEXT]; /* what the answer was begun with */
-    double score;                        /* 0 to 1; 1 is correct */
-    char prompt_sha256[GLM_SHA256_HEX];  /* of its ids, four bytes each; "" in older files */
+    char *response;                                          /* owned */
+    char answer[GLM_NEEDLE_ANSWERS * (GLM_NEEDLE_TEXT + 2)]; /* those of the task */
+    char answer_prefix[GLM_NEEDLE_TEXT];                     /* what the answer was begun with */
+    double score;                                            /* 0 to 1; 1 is correct */
+    char prompt_sha256[GLM_SHA256_HEX]; /* of its ids, four bytes each; "" in older files */
     int64_t prompt_tokens;
     int64_t needle_token;
     int64_t reused_tokens; /* prefix that an earlier cell had prefilled, or that is on disk */

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "base/memory.h"
-#include "base/random.h"
 #include "base/size.h"
 #include "needle.h"
 #include "text.h"
@@ -68,23 +67,13 @@ static int32_t word_at(const word_list *list, int64_t entry) {
     return (int32_t)(N_COMMON + (entry - n_common) / list->n_other_repeats);
 }
 
-static void shuffle(const word_list *list, int32_t *entries, int64_t n) {
-    uint64_t state = list->draw;
-    for (int64_t i = 0; i < n; i++) entries[i] = word_at(list, i);
-    for (int64_t i = n - 1; i > 0; i--) {
-        const int64_t other = (int64_t)(rt_random_next(&state) % (uint64_t)(i + 1));
-        const int32_t kept = entries[i];
-        entries[i] = entries[other];
-        entries[other] = kept;
-    }
-}
-
 /* "1. agile-acorn 2. ..." */
 static rt_status print_list(const word_list *list, glm_text *out) {
     const int64_t n = n_entries(list);
     int32_t *entries = NULL;
     RT_TRY(rt_calloc(n, sizeof *entries, "a list of words", &entries));
-    shuffle(list, entries, n);
+    for (int64_t i = 0; i < n; i++) entries[i] = word_at(list, i);
+    glm_needle_shuffle(list->draw, entries, n);
     rt_status status = RT_OK;
     for (int64_t i = 0; i < n && status == RT_OK; i++) {
         char word[64];
@@ -144,30 +133,29 @@ static rt_status tokenize_list(
     return status;
 }
 
-static rt_status tokens_of(const glm_needle_source *source, const word_list *list, int64_t *n) {
+/* A list, and who tokenizes it. */
+typedef struct counted {
+    const glm_needle_source *source;
+    word_list list;
+} counted;
+
+static rt_status count_tokens(const void *of, int64_t n_words, int64_t *n_tokens) {
+    const counted *c = of;
+    word_list list = c->list;
     glm_ids ids = {0};
-    const rt_status status = tokenize_list(source, list, &ids);
-    *n = ids.n;
+    list.n_words = n_words;
+    const rt_status status = tokenize_list(c->source, &list, &ids);
+    *n_tokens = ids.n;
     glm_ids_free(&ids);
     return status;
 }
 
-/* The most words that fit, by halving: a word is at least 3 tokens an entry. */
+/* The most words that fit: one is at least 3 tokens an entry. */
 static rt_status fit_words(const glm_needle_source *source, int64_t n_tokens, word_list *list) {
-    int64_t low = N_COMMON;
-    int64_t high = rt_min64(N_COMMON + n_tokens / (3 * list->n_other_repeats),
+    const counted c = {source, *list};
+    const int64_t most = rt_min64(N_COMMON + n_tokens / (3 * list->n_other_repeats),
             glm_needle_n_words() + glm_needle_n_long_words());
-    while (low < high) {
-        int64_t n = 0;
-        list->n_words = low + (high - low + 1) / 2;
-        RT_TRY(tokens_of(source, list, &n));
-        if (n <= n_tokens)
-            low = list->n_words;
-        else
-            high = list->n_words - 1;
-    }
-    list->n_words = low;
-    return RT_OK;
+    return glm_needle_most(N_COMMON, most, n_tokens, count_tokens, &c, &list->n_words);
 }
 
 static rt_status make_context(const glm_needle_source *source, const glm_needle_cell *cell,

@@ -9,11 +9,13 @@
 static rt_status make_task(
         const glm_needle_source *source, const glm_needle_cell *cell, glm_needle_task *task) {
     const char *city = glm_needle_city(glm_needle_draw(source->settings, cell, 1));
+    char number[64];
     *task = (glm_needle_task){.n_answers = 1, .max_new = 64};
-    glm_needle_number(glm_needle_draw(source->settings, cell, 2), task->answers[0]);
+    glm_needle_number(glm_needle_draw(source->settings, cell, 2), number);
+    (void)snprintf(task->answers[0], sizeof task->answers[0], "%s", number);
     (void)snprintf(task->key, sizeof task->key, "%s", city);
     (void)snprintf(task->needle, sizeof task->needle, "\nThe special magic %s number is: %s\n",
-            city, task->answers[0]);
+            city, number);
     (void)snprintf(task->sentence, sizeof task->sentence, "The special magic %s number is: ", city);
     (void)snprintf(task->after, sizeof task->after,
             " What is the special magic %s number? Don't give information outside the document or "

@@ -119,16 +119,17 @@ static void list_shared(
 }
 
 static json_t *record_json(const glm_needle_header *header, const glm_needle_record *record) {
+    const bool has_depth = !header->settings->is_spread;
     json_t *object = json_pack(
-            "{s:I, s:I, s:s, s:s, s:b, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f}",
+            "{s:I, s:o, s:s, s:s, s:b, s:f, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f}",
             "context_length", (json_int_t)record->cell.length, "depth_percent",
-            (json_int_t)record->cell.depth, "response", record->response, "answer", record->answer,
-            "correct", record->score >= 1.0, "score", record->score, "seed",
-            (json_int_t)record->seed, "round", (json_int_t)record->cell.round, "prompt_tokens",
-            (json_int_t)record->prompt_tokens, "needle_token", (json_int_t)record->needle_token,
-            "reused_tokens", (json_int_t)record->reused_tokens, "generated_tokens",
-            (json_int_t)record->n_generated, "prefill_s", record->prefill_s, "decode_s",
-            record->decode_s);
+            has_depth ? json_integer(record->cell.depth) : json_null(), "response",
+            record->response, "answer", record->answer, "correct", record->score >= 1.0, "score",
+            record->score, "seed", (json_int_t)record->seed, "round",
+            (json_int_t)record->cell.round, "prompt_tokens", (json_int_t)record->prompt_tokens,
+            "needle_token", (json_int_t)record->needle_token, "reused_tokens",
+            (json_int_t)record->reused_tokens, "generated_tokens", (json_int_t)record->n_generated,
+            "prefill_s", record->prefill_s, "decode_s", record->decode_s);
     if (!object) return NULL;
     char seed[32];
     shared_field shared[N_SHARED];
@@ -263,12 +264,11 @@ static rt_status make_csv(const glm_needle_results *results, char **text, size_t
             out);
     for (int64_t i = 0; i < results->n; i++) {
         const glm_needle_record *r = &results->records[i];
-        (void)fprintf(out,
-                "%" PRId64 ",%" PRId64 ",%" PRId64 ",%d,%.4f,%" PRId64 ",%" PRId64
-                ",%.3f,%.3f,%" PRIu64 ",%s,",
-                r->cell.length, r->cell.depth, r->cell.round, r->score >= 1.0, r->score,
-                r->prompt_tokens, r->reused_tokens, r->prefill_s, r->decode_s, r->seed,
-                r->prompt_sha256);
+        (void)fprintf(out, "%" PRId64 ",", r->cell.length);
+        if (!results->header.settings->is_spread) (void)fprintf(out, "%" PRId64, r->cell.depth);
+        (void)fprintf(out, ",%" PRId64 ",%d,%.4f,%" PRId64 ",%" PRId64 ",%.3f,%.3f,%" PRIu64 ",%s,",
+                r->cell.round, r->score >= 1.0, r->score, r->prompt_tokens, r->reused_tokens,
+                r->prefill_s, r->decode_s, r->seed, r->prompt_sha256);
         print_quoted(out, r->answer);
         (void)fputc(',', out);
         print_quoted(out, r->response);

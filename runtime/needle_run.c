@@ -201,10 +201,13 @@ static void report(run *r, const glm_needle_record *record) {
     if (r->grid->cli->quiet) return;
     glm_progress_end(&r->bar);
     const char *text = record->response + strspn(record->response, " \n");
+    char depth[40] = "";
+    if (!r->grid->source->settings->is_spread)
+        (void)snprintf(depth, sizeof depth, ", depth %" PRId64 " %%", record->cell.depth);
     (void)fprintf(stderr,
-            "cell %" PRId64 "/%" PRId64 ": length %" PRId64 ", depth %" PRId64 " %%, round %" PRId64
+            "cell %" PRId64 "/%" PRId64 ": length %" PRId64 "%s, round %" PRId64
             ": %s, answer \"%.*s\", %.1f s\n",
-            r->n_done, r->n_jobs, record->cell.length, record->cell.depth, record->cell.round,
+            r->n_done, r->n_jobs, record->cell.length, depth, record->cell.round,
             verdict(record->score), (int)strcspn(text, "\n"), text,
             record->prefill_s + record->decode_s);
 }
@@ -227,16 +230,20 @@ static rt_status keep(
     return status;
 }
 
-/* The prompt as the model is given it, special tokens spelled out: DIR/prompts/16000_50_0.txt. */
+/* The prompt as the model is given it, special tokens spelled out: DIR/prompts/16000_50_0.txt, or without a
+ * depth 16000_0.txt. */
 static rt_status save_prompt(const run *r, const job *one, const glm_needle_prompt *prompt) {
     char name[96];
+    char depth[24] = "";
     char *dir = NULL;
     char *path = NULL;
     char *text = NULL;
     int64_t n_bytes = 0;
     if (!r->grid->cli->save_prompts) return RT_OK;
-    (void)snprintf(name, sizeof name, "%" PRId64 "_%" PRId64 "_%" PRId64 ".txt", one->cell.length,
-            one->cell.depth, one->cell.round);
+    if (!r->grid->source->settings->is_spread)
+        (void)snprintf(depth, sizeof depth, "%" PRId64 "_", one->cell.depth);
+    (void)snprintf(name, sizeof name, "%" PRId64 "_%s%" PRId64 ".txt", one->cell.length, depth,
+            one->cell.round);
     RT_TRY(rt_path_join(r->grid->out_dir, "prompts", &dir));
     rt_status status = rt_mkdirs(dir);
     if (status == RT_OK) status = rt_path_join(dir, name, &path);

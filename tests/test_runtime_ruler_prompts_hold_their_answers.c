@@ -3,8 +3,8 @@
  * Method: make prompts with the embedded model's tokenizer, and with GLM-4's where its files are,
  * and read them as text. multivalue: one key, four needles with the four values. multiquery: four
  * keys, all of them in the question. vt: five assignments behind the example, in the chain's order.
- * cwe: in the list behind the example each answer 30 times, every other word 3 times. Two rounds
- * ask for different things. */
+ * cwe: in the list behind the example each answer 30 times, every other word 3 times. fwe: each answer
+ * as often, next to the others, as the zeta distribution has it. Two rounds ask for different things. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -61,10 +61,10 @@ static void check_values(const char *protocol, const glm_needle_task *task, cons
 
 static void check_chain(const glm_needle_task *task, const char *text) {
     const char *at = text;
-    char first[160];
+    char first[GLM_NEEDLE_TEXT + 160];
     (void)snprintf(first, sizeof first, "VAR %s = %s\n", task->answers[0], task->key);
     for (int32_t i = 0; i < task->n_answers; i++) {
-        char next[160];
+        char next[2 * GLM_NEEDLE_TEXT + 32];
         if (i > 0)
             (void)snprintf(next, sizeof next, "VAR %s = VAR %s \n", task->answers[i],
                     task->answers[i - 1]);
@@ -91,6 +91,27 @@ static void check_list(const glm_needle_task *task, const char *text) {
             check(n == 3, "ruler:cwe", "another word stands there not 3 times"), n_others++;
     }
     check(n_others > 100, "ruler:cwe", "hardly any other words");
+}
+
+/* Words of ranks 2, 3 and 4 are the answers, 5 is the next: n / k^2 of each. */
+static void check_frequencies(const glm_needle_task *task, const char *text) {
+    const char *list = strstr(text, "coded words. ");
+    check(list != NULL && strstr(list, " ... ") != NULL, "ruler:fwe", "no dots");
+    if (!list) return;
+    const char *end = strstr(list, "\nQuestion:");
+    int n_words = 0;
+    int n_first = 0;
+    for (const char *at = list; at < end; at++) n_words += *at == ' ';
+    for (int32_t i = 0; i < task->n_answers; i++) {
+        const int n = count(list, task->answers[i]);
+        const double share = 1.0 / (double)((i + 2) * (i + 2)) / 1.6449340668;
+        /* Less than a word is lost of each rank; those beyond the last, 2 per cent of all or less, are not there. */
+        check(n >= (int)(share * n_words) && n <= (int)(share * n_words * 1.05) + 1, "ruler:fwe",
+                "a word is not as frequent as its rank has it");
+        check(strlen(task->answers[i]) == 6, "ruler:fwe", "a word has other than six letters");
+        check(i == 0 || n < n_first, "ruler:fwe", "a later answer is as frequent as the first");
+        if (i == 0) n_first = n;
+    }
 }
 
 /* A cell's text; its answers into `task`. */
@@ -136,6 +157,7 @@ static void check_protocol(const char *model, const char *protocol) {
     if (strncmp(protocol, "ruler:multi", 11) == 0) check_values(protocol, &task, text);
     if (strcmp(protocol, "ruler:vt") == 0) check_chain(&task, text);
     if (strcmp(protocol, "ruler:cwe") == 0) check_list(&task, text);
+    if (strcmp(protocol, "ruler:fwe") == 0) check_frequencies(&task, text);
     free(text);
     free(prompt_of(&source, 1, &other));
     check(strcmp(task.answers[0], other.answers[0]) != 0, protocol, "two rounds ask the same");
@@ -148,7 +170,7 @@ static void check_protocol(const char *model, const char *protocol) {
 
 int main(void) {
     static const char *const protocols[] = {
-            "ruler:multivalue", "ruler:multiquery", "ruler:vt", "ruler:cwe"};
+            "ruler:multivalue", "ruler:multiquery", "ruler:vt", "ruler:cwe", "ruler:fwe"};
     const char *data = getenv("GLM_TEST_DATA");
     const char *embedded = help_needle_model();
     char real[4096] = "";
