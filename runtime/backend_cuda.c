@@ -80,6 +80,7 @@ static void bill(const glm_checkpoint *checkpoint, const glm_config *part, glm_p
     plan->weights_host_bytes = glm_cuda_weights_host_bytes(part, plan->n_streamed_layers);
     plan->hidden_bytes = rt_min64(plan->span, plan->max_len) * part->hidden * 2;
     plan->scratch_bytes = glm_cuda_buffers_device_bytes(part, plan) - plan->hidden_bytes;
+    plan->graphs_bytes = glm_cuda_graphs_bytes(part, plan);
     plan->pinned_bytes = glm_cuda_buffers_pinned_bytes(part, plan);
     plan->load_bytes = glm_cuda_load_bytes(part, plan->threads);
 }

@@ -193,7 +193,8 @@ static int64_t sum_of(const glm_config *config, const glm_plan *plan, bool is_pi
 }
 
 int64_t glm_cuda_buffers_device_bytes(const glm_config *config, const glm_plan *plan) {
-    return sum_of(config, plan, false) + glm_cublas_bytes() + glm_cuda_ranks_bytes(plan->n_ranks);
+    return sum_of(config, plan, false) + glm_cublas_bytes() + glm_cuda_graphs_bytes(config, plan) +
+           glm_cuda_ranks_bytes(plan->n_ranks);
 }
 
 int64_t glm_cuda_buffers_pinned_bytes(const glm_config *config, const glm_plan *plan) {
@@ -300,9 +301,7 @@ rt_status glm_cuda_buffers_open(glm_engine *engine) {
     cuda->step = step_in(cuda->step_memory, max_seqs);
     cuda->host_passes = glm_cuda_passes_in(cuda->host_passes_memory, max_seqs);
     cuda->passes = glm_cuda_passes_in(cuda->passes_memory, max_seqs);
-    const int64_t n_graphs = (max_seqs + 1) * GLM_CUDA_TOGETHER_KINDS;
-    RT_TRY(rt_calloc(n_graphs, sizeof(glm_cuda_graph), "graphs", &cuda->graphs));
-    RT_TRY(rt_calloc(n_graphs, sizeof(int32_t), "graphs", &cuda->n_steps));
+    RT_TRY(glm_cuda_graphs_open(engine));
     RT_TRY(rt_calloc(max_seqs, sizeof(int64_t), "a decode step", &cuda->listed_lengths));
     RT_TRY(rt_calloc(engine->config.n_layers, sizeof *cuda->filled, "pages", &cuda->filled));
     glm_cuda_forget_pages(engine);
@@ -314,10 +313,7 @@ rt_status glm_cuda_buffers_open(glm_engine *engine) {
 void glm_cuda_buffers_close(glm_engine *engine) {
     glm_cuda *cuda = engine->cuda;
     buffer_list list;
-    const int64_t n_graphs = ((int64_t)engine->plan.max_seqs + 1) * GLM_CUDA_TOGETHER_KINDS;
-    for (int64_t i = 0; cuda->graphs && i < n_graphs; i++) glm_cuda_graph_free(cuda->graphs[i]);
-    free(cuda->graphs);
-    free(cuda->n_steps);
+    glm_cuda_graphs_close(engine);
     free(cuda->listed_lengths);
     free(cuda->filled);
     (void)!for_events(cuda, free_event);

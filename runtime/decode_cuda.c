@@ -2,7 +2,7 @@
  *
  * The pages of every (layer, sequence) are listed on the device, and which sequences share them (pages_cuda.c): those
  * attend to them in one pass. Where memory holds all of all sequences, the lists are brought up to date first
- * and then all layers are queued: from the second step of as many sequences on, as one graph. Where it does not, and
+ * and then all layers are queued: from the second step of as many sequences on, as one graph (graphs_cuda.c). Where it does not, and
  * in a step that completes an extent, which the store then wants to write, layers are queued as they are walked,
  * and sequences attend window by window: the bits are the same. Weights that come layer by layer are in no
  * graph either, nor is a step that fills e4m3 pages: a sequence's last page is open, and listed among the others where
@@ -88,13 +88,6 @@ static rt_status append(glm_engine *engine, int32_t layer, int32_t first, int32_
     return attn_cuda_append(&cuda->shape, &args, compute_of(cuda));
 }
 
-/* The kind of a graph, and of the launch in it. */
-static int32_t kind_of(int32_t n_together) {
-    int32_t kind = 0;
-    while (1 << kind < n_together) kind++;
-    return kind;
-}
-
 /* q -> attended, of n sequences, over the keys that the passes have; n_splits of one at most, 0: all. */
 static rt_status attend(glm_engine *engine, int32_t layer, int32_t n, const glm_cuda_passes *passes,
         int64_t n_splits) {
@@ -116,7 +109,7 @@ static rt_status attend(glm_engine *engine, int32_t layer, int32_t n, const glm_
             .passes = passes->passes,
             .order = passes->order,
             .n_passes = passes->n,
-            .n_together = 1 << kind_of(passes->n_together),
+            .n_together = 1 << glm_cuda_together_kind(passes->n_together),
             .n_splits = n_splits};
     return cuda->device.capability == 90
                    ? attn_cuda_decode_sm90(&cuda->shape, &args, compute_of(cuda))
@@ -165,7 +158,7 @@ static rt_status end_step(glm_engine *engine, int32_t n) {
 
 /* ---- all layers at once ---------------------------------------------------------------------- */
 
-static rt_status queue_step(glm_engine *engine, int32_t n) {
+rt_status glm_cuda_queue_step(glm_engine *engine, int32_t n) {
     RT_TRY(begin_step(engine, n));
     for (int32_t index = 0; index < engine->config.n_layers; index++) {
         const glm_cuda_layer *layer = NULL;
@@ -177,26 +170,6 @@ static rt_status queue_step(glm_engine *engine, int32_t n) {
         RT_TRY(end_layer(engine, layer, n));
     }
     return end_step(engine, n);
-}
-
-/* The first step of so many sequences is taken as it comes: libraries set themselves up in it, NCCL its connections for
- * sums of this size. What a graph has fixed is how many there are, and which of its kernels attention launches. */
-static rt_status run_step(glm_engine *engine, int32_t n, bool fills_pages) {
-    glm_cuda *cuda = engine->cuda;
-    const int64_t kind = (int64_t)n * GLM_CUDA_TOGETHER_KINDS + kind_of(cuda->passes.n_together);
-    if (cuda->n_steps[kind]++ == 0 || cuda->device.waits_always || glm_cuda_streams(engine) ||
-            fills_pages)
-        return queue_step(engine, n);
-    if (!cuda->graphs[kind]) {
-        RT_TRY(glm_cuda_graph_begin(compute_of(cuda)));
-        const rt_status status = queue_step(engine, n);
-        const rt_status ended =
-                glm_cuda_graph_end(compute_of(cuda), status == RT_OK, &cuda->graphs[kind]);
-        RT_TRY(status);
-        RT_TRY(ended);
-    }
-    RT_TRY(glm_cuda_graph_launch(cuda->graphs[kind], compute_of(cuda)));
-    return glm_cuda_step_done(&cuda->device, "a decode step");
 }
 
 static rt_status visit(glm_engine *engine, int32_t layer, kv_walk *walk) {
@@ -229,7 +202,9 @@ static rt_status list_all_pages(
 static rt_status run_at_once(
         glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths, int32_t n) {
     RT_TRY(glm_layer_agree(engine, list_all_pages(engine, seqs, lengths, n)));
-    return glm_cuda_ranks_end(engine, run_step(engine, n, engine->cuda->filled[0].n > 0));
+    const bool is_plain = engine->cuda->filled[0].n > 0 || glm_cuda_streams(engine);
+    return glm_cuda_ranks_end(
+            engine, is_plain ? glm_cuda_queue_step(engine, n) : glm_cuda_graph_step(engine, n));
 }
 
 /* ---- layer by layer -------------------------------------------------------------------------- */

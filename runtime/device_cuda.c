@@ -289,11 +289,21 @@ rt_status glm_cuda_graph_begin(rt_stream stream) {
             cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "beginning a graph");
 }
 
+/* With all that it will take of the device's memory. */
+static cudaError_t instantiate(cudaGraph_t graph, rt_stream stream, glm_cuda_graph *out) {
+    cudaGraphExec_t made = NULL;
+    cudaError_t error = cudaGraphInstantiate(&made, graph, 0);
+    if (error == cudaSuccess) error = cudaGraphUpload(made, stream);
+    if (error != cudaSuccess && made) (void)cudaGraphExecDestroy(made);
+    *out = error == cudaSuccess ? made : NULL;
+    return error;
+}
+
 rt_status glm_cuda_graph_end(rt_stream stream, bool is_whole, glm_cuda_graph *out) {
     cudaGraph_t graph = NULL;
     *out = NULL;
     cudaError_t error = cudaStreamEndCapture(stream, &graph);
-    if (error == cudaSuccess && is_whole) error = cudaGraphInstantiate(out, graph, 0);
+    if (error == cudaSuccess && is_whole) error = instantiate(graph, stream, out);
     if (graph) (void)cudaGraphDestroy(graph);
     if (!is_whole) (void)cudaGetLastError();
     return is_whole ? check(error, "making a graph") : RT_OK;

@@ -98,7 +98,8 @@ RT_MUST_CHECK rt_status glm_cuda_step_done(const glm_cuda_device *device, const 
 /* What is queued on `stream` from begin to end is not done, but kept; each launch of the graph queues it
  * again, with the same arguments. */
 RT_MUST_CHECK rt_status glm_cuda_graph_begin(rt_stream stream);
-/* `is_whole` false: drop what was kept, *out is NULL. */
+/* `is_whole` false: drop what was kept. The graph has taken what it takes of the device's memory, all of it; *out is NULL
+ * after a failure, behind which the stream goes on. */
 RT_MUST_CHECK rt_status glm_cuda_graph_end(rt_stream stream, bool is_whole, glm_cuda_graph *out);
 RT_MUST_CHECK rt_status glm_cuda_graph_launch(glm_cuda_graph graph, rt_stream stream);
 void glm_cuda_graph_free(glm_cuda_graph graph); /* accepts NULL */

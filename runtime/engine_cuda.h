@@ -1,5 +1,5 @@
-/* Inside the CUDA backend: what backend_cuda.c, weights_cuda.c, stream_cuda.c, layer_cuda.c, decode_cuda.c, pages_cuda.c,
- * window_cuda.c and ranks_cuda.c share.
+/* Inside the CUDA backend: what backend_cuda.c, weights_cuda.c, stream_cuda.c, layer_cuda.c, decode_cuda.c, graphs_cuda.c,
+ * pages_cuda.c, window_cuda.c and ranks_cuda.c share.
  *
  * Order of work. Kernels run on device.compute. Rows come in on copy_in, a window or two ahead of compute, which follows
  * it and puts them into pages (window_cuda.c); weights that the device has no room for come likewise, a layer ahead
@@ -107,9 +107,27 @@ static inline glm_cuda_passes glm_cuda_passes_in(void *memory, int64_t n) {
     return (glm_cuda_passes){.order = memory, .passes = (void *)(pointers + GLM_CUDA_PASSES_AT(n))};
 }
 
-/* Graphs of a decode step: by the number of sequences, and of those in a pass, up to a power of two. */
+/* Kinds of a decode step: by the number of sequences, and of those in a pass, up to a power of two. */
 enum { GLM_CUDA_TOGETHER_KINDS = 9 };
 _Static_assert(1 << (GLM_CUDA_TOGETHER_KINDS - 1) == GLM_DECODE_SEQS_MAX, "every pass has a kind");
+static inline int32_t glm_cuda_together_kind(int32_t n_together) {
+    int32_t kind = 0;
+    while (1 << kind < n_together) kind++;
+    return kind;
+}
+
+typedef struct glm_cuda_step_kind {
+    glm_cuda_graph graph; /* NULL: there is none */
+    int64_t last_step;    /* by graphs.n_steps; 0: none yet */
+} glm_cuda_step_kind;
+
+/* Graphs of decode steps (graphs_cuda.c). */
+typedef struct glm_cuda_graphs {
+    glm_cuda_step_kind *kinds; /* [max_seqs + 1][GLM_CUDA_TOGETHER_KINDS] */
+    int64_t n_steps;           /* taken so far */
+    int32_t n;                 /* graphs that there are */
+    bool is_refused;           /* one was: no more are made */
+} glm_cuda_graphs;
 
 typedef struct glm_cuda {
     glm_cuda_device device;
@@ -182,8 +200,7 @@ typedef struct glm_cuda {
     int32_t *drawn; /* [max_seqs], and pinned: */
     int32_t *host_drawn;
     void *decode_scratch; /* attn_cuda_decode_sm80 or _sm90: tickets of max_seqs sequences, then scratch */
-    glm_cuda_graph *graphs; /* [max_seqs + 1][GLM_CUDA_TOGETHER_KINDS] */
-    int32_t *n_steps;       /* likewise: taken so far */
+    glm_cuda_graphs graphs;
 
     /* Who shares pages (pages_cuda.c). */
     void *host_passes_memory;    /* pinned, and */
@@ -280,6 +297,15 @@ RT_MUST_CHECK rt_status glm_cuda_pass_window(glm_engine *engine, int32_t layer,
 static inline int64_t glm_cuda_step_bytes(int64_t max_seqs) {
     return max_seqs * (int64_t)(2 * sizeof(int64_t) + sizeof(int32_t) + sizeof(glm_cuda_draw));
 }
+/* All layers of a step of n sequences, whose pages are listed, queued: or recorded, by */
+RT_MUST_CHECK rt_status glm_cuda_queue_step(glm_engine *engine, int32_t n);
+/* graphs_cuda.c: the same, as a graph where there is one or one can be made. Device memory that all graphs take, for the plan. */
+RT_MUST_CHECK rt_status glm_cuda_graph_step(glm_engine *engine, int32_t n);
+int64_t glm_cuda_graphs_bytes(const glm_config *config, const glm_plan *plan);
+RT_MUST_CHECK rt_status glm_cuda_graphs_open(glm_engine *engine);
+void glm_cuda_graphs_close(glm_engine *engine);
+
+/* decode_cuda.c, of backend.h: */
 RT_MUST_CHECK rt_status glm_cuda_fetch_logits(glm_engine *engine, int64_t n);
 RT_MUST_CHECK rt_status glm_cuda_decode_step(glm_engine *engine, kv_seq *const *seqs,
         const int64_t *lengths, const int32_t *ids, int32_t n);

@@ -110,6 +110,7 @@ typedef struct glm_plan {
 
     int64_t hidden_bytes;  /* residual stream of one span */
     int64_t scratch_bytes; /* activations of one chunk, logits, per-thread tiles */
+    int64_t graphs_bytes;  /* of it, what a driver is taken to keep of decode's graphs */
     int64_t pinned_bytes;  /* on the host, for a GPU to copy from and to; 0 without one */
     int64_t lists_bytes;   /* token ids and page pointers of every sequence */
     int64_t load_bytes;    /* staging while weights are read; given back before the KV is taken */

@@ -30,7 +30,8 @@ typedef enum standin_order {
 
 /* Set by the test, or from the environment: STANDIN_CUDA_ORDER=late|early|copies|SEED, STANDIN_CUDA_FAIL_AT=N,
  * STANDIN_CUDA_MEMORY=BYTES, STANDIN_CUDA_CAPABILITY=80|90, STANDIN_CUDA_DEVICES=N, STANDIN_CUDA_BUS=N (where
- * the first one is). A process uses one of its devices, and all are alike. */
+ * the first one is), STANDIN_CUDA_NO_GRAPHS_ON=N (that one refuses graphs). A process uses one of its devices, and all
+ * are alike. */
 typedef struct standin_cuda {
     standin_order order;
     uint64_t seed;
@@ -40,10 +41,15 @@ typedef struct standin_cuda {
     int64_t fail_at;      /* this call, counted from 1, fails; 0: none does */
     bool fails_in_kernel; /* not the call, but what it queues: the stream is broken from there on */
     bool waits_well;      /* a wait does not fail: after that nothing goes on */
+    bool fails_once_recording; /* the call that failed was made while a graph was recorded, or to make it */
+    bool refuses_graphs;       /* for want of memory none is instantiated */
     bool is_unguarded; /* the host could touch its memory, and much is quicker: before the first allocation */
 
     int64_t n_calls; /* that can fail, so far */
     int64_t n_graph_launches;
+    int64_t n_graphs; /* instantiated ones that there are, and all their nodes; */
+    int64_t n_graph_nodes;
+    int64_t n_graph_nodes_max;
     int64_t n_drained; /* waits of the host that found kernels queued, and left none: the device had nothing to do then */
     int64_t n_exposed; /* STANDIN_COPIES: times that the first stream, which computes, waited for another one's work that could
                         * not begin before its own last kernel had run: nothing hides it */

@@ -18,6 +18,7 @@ namespace standin {
 std::recursive_mutex lock;
 std::vector<cudaStream_t> streams;
 bool is_broken;
+bool is_making_graph;
 static int64_t n_computed; /* kernels that the first stream has run */
 static uint64_t random_state;
 
@@ -64,9 +65,17 @@ static uint64_t random_next() {
     return random_state;
 }
 
+static bool is_recording() {
+    for (cudaStream_t stream : streams)
+        if (stream->is_capturing) return true;
+    return is_making_graph;
+}
+
 bool fails() {
     standin_cuda *s = state();
-    return ++s->n_calls == s->fail_at && !s->fails_in_kernel;
+    if (++s->n_calls != s->fail_at) return false;
+    s->fails_once_recording = is_recording();
+    return !s->fails_in_kernel;
 }
 
 /* ---- running --------------------------------------------------------------------------------- */

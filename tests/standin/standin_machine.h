@@ -62,8 +62,9 @@ using guard = std::lock_guard<std::recursive_mutex>;
 /* What it was told, by the test or the environment, and what it counts; a number of the environment. */
 standin_cuda *state();
 int64_t number(const char *name, int64_t otherwise);
-/* A call that can fail is made: whether it does. */
+/* A call that can fail is made: whether it does; one that makes a graph is. */
 bool fails();
+extern bool is_making_graph;
 extern bool is_broken; /* a kernel has failed: so does everything after */
 
 /* Memory of the device: NaN, without rights but while it works, and in front of a page that never has any. NULL: the

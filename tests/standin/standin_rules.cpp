@@ -33,6 +33,10 @@ void set_device(int device) {
     require_context("cudaSetDevice"); /* which makes one, from CUDA 12 on */
 }
 
+int this_device() {
+    return current_device;
+}
+
 /* ---- calls ----------------------------------------------------------------------------------- */
 
 void begin_call(const char *name, int needs) {

@@ -45,6 +45,7 @@ class call {
 void begin_call(const char *name, int needs);
 
 void set_device(int device);
+int this_device();
 /* CUDA's last error of this thread. */
 error_code told(int error);
 error_code take_error();

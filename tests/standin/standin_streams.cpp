@@ -110,13 +110,31 @@ cudaError_t cudaEventSynchronize(cudaEvent_t event) {
 
 /* ---- graphs ---------------------------------------------------------------------------------- */
 
+static cudaError_t outcome_of_making(call *now, cudaError_t failure) {
+    is_making_graph = true;
+    const cudaError_t error = now->outcome(failure);
+    is_making_graph = false;
+    return error;
+}
+
+static bool has_no_room_for_graphs() {
+    return state()->refuses_graphs || number("STANDIN_CUDA_NO_GRAPHS_ON", -1) == this_device();
+}
+
+static void count_graph(const CUgraphExec_st *graph, int sign) {
+    standin_cuda *s = state();
+    s->n_graphs += sign;
+    s->n_graph_nodes += sign * (int64_t)graph->operations.size();
+    if (s->n_graph_nodes > s->n_graph_nodes_max) s->n_graph_nodes_max = s->n_graph_nodes;
+}
+
 /* In a mode in which only the thread that records may not do what is not safe, and has to end it. */
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMode mode) {
     call now("cudaStreamBeginCapture", SAFE_CONTEXT);
     require_there(STREAM, stream, "cudaStreamBeginCapture");
     if (mode != cudaStreamCaptureModeThreadLocal)
         found("a graph is recorded in mode %d", (int)mode);
-    const cudaError_t error = now.outcome(cudaErrorInvalidValue);
+    const cudaError_t error = outcome_of_making(&now, cudaErrorInvalidValue);
     if (error != cudaSuccess) return error;
     stream->is_capturing = true;
     stream->captured_by = std::this_thread::get_id();
@@ -131,7 +149,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *out) {
     if (stream->captured_by != std::this_thread::get_id())
         found("another thread ends a graph than began it");
     stream->is_capturing = false;
-    const cudaError_t error = now.outcome(cudaErrorStreamCaptureInvalidated);
+    const cudaError_t error = outcome_of_making(&now, cudaErrorStreamCaptureInvalidated);
     *out = error == cudaSuccess ? new CUgraph_st{stream->captured} : NULL;
     stream->captured.clear();
     if (*out) note_made(GRAPH, *out);
@@ -141,11 +159,20 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *out) {
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t graph, unsigned long long) {
     call now("cudaGraphInstantiate", SAFE_CONTEXT);
     require_there(GRAPH, graph, "cudaGraphInstantiate");
-    const cudaError_t error = now.outcome(cudaErrorMemoryAllocation);
+    const cudaError_t error = outcome_of_making(&now, cudaErrorMemoryAllocation);
     if (error != cudaSuccess) return error;
+    if (has_no_room_for_graphs()) return told(cudaErrorMemoryAllocation);
     *out = new CUgraphExec_st{graph->operations};
     note_made(GRAPH_EXEC, *out);
+    count_graph(*out, 1);
     return cudaSuccess;
+}
+
+cudaError_t cudaGraphUpload(cudaGraphExec_t graph, cudaStream_t stream) {
+    call now("cudaGraphUpload", SAFE_CONTEXT);
+    require_there(GRAPH_EXEC, graph, "cudaGraphUpload");
+    require_there(STREAM, stream, "cudaGraphUpload");
+    return outcome_of_making(&now, cudaErrorMemoryAllocation);
 }
 
 cudaError_t cudaGraphLaunch(cudaGraphExec_t graph, cudaStream_t stream) {
@@ -169,6 +196,7 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t graph) {
     call now("cudaGraphExecDestroy", CONTEXT);
     note_gone(GRAPH_EXEC, graph, "cudaGraphExecDestroy");
+    count_graph(graph, -1);
     delete graph;
     return told(is_broken ? cudaErrorLaunchFailure : cudaSuccess);
 }
