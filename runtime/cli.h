@@ -238,6 +238,9 @@ bool glm_cli_persists(const glm_cli *cli);
  * reason. */
 RT_MUST_CHECK rt_status glm_cli_restore(const glm_cli *cli, glm_session *session,
         const int32_t *ids, int64_t n_ids, glm_reuse *out);
+/* On stderr, unless --quiet: what was found of n_ids, the time that the others take by the plan, and why no more was. */
+void glm_cli_say_reuse(const glm_cli *cli, const glm_session *session, const glm_config *config,
+        int64_t n_ids, const glm_reuse *reuse);
 /* Prefill ids[n_there ... n_ids) behind the session's last n_there tokens, which are the first of these ids, as
  * glm_cli_prefill, for the logits of the last token. After Ctrl-C what is computed is kept on disk, where
  * glm_cli_persists(), for the next run; the message says so, of `again`: "the same command". */

@@ -2,7 +2,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/size.h"
 #include "cli.h"
+#include "costs.h"
 
 enum { STOP_TEXT = 512 };
 
@@ -39,11 +41,35 @@ void glm_cli_say_kv(const glm_cli *cli, const glm_engine *engine) {
                 rt_dtype_name(plan->kv_dtype));
 }
 
+/* ", about 12.0 s for the others", of tokens that take so much work; "" where that is no time. */
+static const char *time_of(const glm_session *session, double work, char text[STOP_TEXT]) {
+    const double left_s = glm_session_planned_s(session, work);
+    char time[RT_SIZE_TEXT];
+    text[0] = '\0';
+    if (left_s >= 0.05) /* "0.1 s" */
+        (void)snprintf(
+                text, STOP_TEXT, ", about %s for the others", rt_format_seconds(left_s, time));
+    return text;
+}
+
+void glm_cli_say_reuse(const glm_cli *cli, const glm_session *session, const glm_config *config,
+        int64_t n_ids, const glm_reuse *reuse) {
+    const int64_t n = reuse->n_tokens;
+    const char *reason = n < n_ids ? reuse->reason : "";
+    char left[STOP_TEXT];
+    if (cli->quiet || n == 0) return;
+    (void)fprintf(stderr, "on disk already: %" PRId64 " of %" PRId64 " tokens%s%s%s\n", n, n_ids,
+            time_of(session, glm_prefill_flop(config, n, n_ids - n), left), *reason ? "; " : "",
+            reason);
+}
+
 /* What Ctrl-C stopped, and kept. */
 static void say_goes_on(const glm_session *session, const glm_prefill_progress *progress) {
     const int64_t before = glm_session_length(session);
-    (void)fprintf(stderr, "goes on at token %" PRId64 " of %" PRId64 ", where it was stopped\n",
-            before + progress->tokens_done, before + progress->tokens_total);
+    char left[STOP_TEXT];
+    (void)fprintf(stderr, "goes on at token %" PRId64 " of %" PRId64 ", where it was stopped%s\n",
+            before + progress->tokens_done, before + progress->tokens_total,
+            time_of(session, progress->work_total - progress->work_done, left));
 }
 
 /* Tokens of a prefill that were done before it, and when it ended. */

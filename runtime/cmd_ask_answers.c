@@ -12,13 +12,6 @@
 
 /* ---- the prefix ------------------------------------------------------------------------------ */
 
-static void say_reuse(const ask_run *run) {
-    if (run->cli->quiet || run->n_reused == 0) return;
-    (void)fprintf(stderr, "on disk already: %" PRId64 " of %" PRId64 " tokens%s%s\n", run->n_reused,
-            run->reading.prefix.n, run->n_reused < run->reading.prefix.n ? "; " : "",
-            run->n_reused < run->reading.prefix.n ? run->reuse.reason : "");
-}
-
 /* What is found ends before the last id that is looked for: one more than there are. */
 static rt_status restore_prefix(ask_run *run) {
     glm_ids *ids = &run->reading.prefix;
@@ -55,7 +48,7 @@ rt_status ask_prefill_prefix(ask_run *run) {
     const double started_s = rt_now();
     RT_TRY(glm_session_create(run->engine, ids->n + 1, &run->prefix));
     RT_TRY(restore_prefix(run));
-    say_reuse(run);
+    glm_cli_say_reuse(run->cli, run->prefix, &run->config, ids->n, &run->reuse);
     if (glm_session_length(run->prefix) < ids->n)
         RT_TRY(glm_cli_prefill_rest(run->cli, run->prefix, ids->ids, ids->n, NULL));
     RT_TRY(keep_prefix(run));

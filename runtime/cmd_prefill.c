@@ -74,12 +74,6 @@ static rt_status note_sources(shelving *s) {
 
 /* ---- what is said -------------------------------------------------------------------------------- */
 
-static void print_reuse(const shelving *s) {
-    if (s->cli->quiet || s->reuse.n_tokens == 0) return;
-    (void)fprintf(stderr, "on disk already: %" PRId64 " of %" PRId64 " tokens%s%s\n",
-            s->reuse.n_tokens, s->ids.n, s->reuse.reason[0] ? "; " : "", s->reuse.reason);
-}
-
 static double prefill_tps(const shelving *s) {
     return s->prefill_s > 0.0 ? (double)s->n_computed / s->prefill_s : 0.0;
 }
@@ -141,7 +135,8 @@ static rt_status open_model(shelving *s) {
 static rt_status prefill(shelving *s) {
     const double started_s = rt_now();
     RT_TRY(glm_cli_restore(s->cli, s->session, s->ids.ids, s->ids.n, &s->reuse));
-    print_reuse(s);
+    glm_cli_say_reuse(
+            s->cli, s->session, glm_engine_config(s->engine), s->ids.n, &s->reuse);
     RT_TRY(glm_cli_prefill_rest(s->cli, s->session, s->ids.ids, s->ids.n, &s->n_computed));
     RT_TRY(glm_session_keep(s->session, s->cli->book, s->note));
     s->prefill_s = rt_now() - started_s;

@@ -353,6 +353,12 @@ void glm_prefill_where(const glm_session *session, glm_prefill_progress *progres
             .work_total = run->work_total};
 }
 
+double glm_session_planned_s(const glm_session *session, double work) {
+    const glm_engine *engine = session->engine;
+    const double all = glm_prefill_flop(&engine->config, 0, engine->plan.max_len);
+    return engine->plan.prefill_s * work / all;
+}
+
 static rt_status take_step(glm_session *session, glm_prefill_progress *progress) {
     glm_engine *engine = session->engine;
     glm_prefill_run *run = &engine->prefill;

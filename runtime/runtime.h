@@ -170,6 +170,9 @@ typedef struct glm_prefill_progress {
 /* Where a prefill that is begun is: after glm_prefill_suspend it does not begin at 0. */
 void glm_prefill_where(const glm_session *session, glm_prefill_progress *progress);
 
+/* Seconds that so much work (FLOP) of a prefill takes, at the speed that the plan expects. */
+double glm_session_planned_s(const glm_session *session, double work);
+
 /* Do the next (layer, chunk) item. When progress->is_done, the logits are there.
  * After a failure, or glm_prefill_abort, the session is as it was at the last finished span.
  *

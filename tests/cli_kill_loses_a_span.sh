@@ -1,5 +1,5 @@
 #!/bin/sh
-# kill -9 at any moment of a prefill costs no more than a span, and nothing but time.
+# kill -9 at any moment of a prefill costs no more than a span, and nothing but time, which the next start says.
 #
 # Method: start `prefill --book`, kill it after a random while, start it again: 20 kills, the delays
 # spread over the time that a whole prefill takes here. Tokens found at each start never become fewer;
@@ -63,6 +63,7 @@ while [ "$n_kills" -lt "$kills" ]; do
     rc=$?
     now=$(sed -n 's/^on disk already: \([0-9]*\) of .*/\1/p' "$work/err")
     [ -z "$now" ] || [ "$now" -ge "$found" ] || fail "$now tokens found, $found were there before"
+    [ "${now:-0}" -ne 4096 ] || [ $n_tokens -lt 8192 ] || says err ' for the others'
     [ "${now:-0}" -eq 0 ] || n_resumed=$((n_resumed + 1))
     if [ $rc -eq 0 ]; then
         check_book "$work/disk"
