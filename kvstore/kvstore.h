@@ -213,7 +213,8 @@ typedef struct kv_keep {
     const char *fingerprint_text; /* its "key=value" lines, to explain mismatches */
     const char *const *dirs;
     int32_t n_dirs;
-    const char *const *other_dirs; /* where other ranks keep theirs: read, and damaged files put aside */
+    const char *const
+            *other_dirs; /* where other ranks keep theirs: read, and damaged files put aside */
     int32_t n_other_dirs;
     int64_t bytes_max; /* hard cap on disk, */
     bool is_on_top;    /* besides what is there already */
@@ -259,9 +260,10 @@ typedef struct kv_suspension {
     int64_t n_ids; /* of the whole text */
     int64_t begin; /* of the span */
     int64_t end;
-    int32_t layer;     /* the layers before it hold tokens up to `end`, */
+    int32_t layer; /* the layers before it hold tokens up to `end`, all where it is their number; */
     int64_t layer_end; /* it holds them up to here, those after it up to `begin` */
-    void *hidden;      /* bytes of the caller's, kept with it */
+    bool is_whole; /* the caller's: every row of the last layer is computed, not only those that were wanted */
+    void *hidden; /* bytes of the caller's, kept with it */
     int64_t hidden_bytes;
 } kv_suspension;
 /* Tokens that a layer holds: in an open span more than kv_seq_length, once it was walked. */
@@ -285,6 +287,15 @@ RT_MUST_CHECK rt_status kv_resume_rows(kv_seq *seq, const int32_t *ids, int64_t 
 /* The hidden bytes; what is on disk of the suspension is gone then. */
 RT_MUST_CHECK rt_status kv_resume_end(
         kv_seq *seq, const int32_t *ids, const kv_suspension *suspension, bool *is_there);
+
+/* Bytes of the caller's beside what is kept of a text, by its ids[n_ids] and a number of the caller's: durable,
+ * replaced whole, checksummed; they go when room is needed. Of any sequence that is kept, in whatever state. Their
+ * size must be the one that was saved. Errors: RT_EUSAGE the sequence is not kept; RT_ENOFIT, RT_EIO, RT_ENOMEM */
+RT_MUST_CHECK rt_status kv_seq_save_beside(const kv_seq *seq, const int32_t *ids, int64_t n_ids,
+        int32_t what, void *bytes, int64_t n_bytes);
+/* *is_there is false where there are none, or none that verify. RT_ENOMEM */
+RT_MUST_CHECK rt_status kv_seq_load_beside(const kv_seq *seq, const int32_t *ids, int64_t n_ids,
+        int32_t what, void *bytes, int64_t n_bytes, bool *is_there);
 
 /* ---- walks -------------------------------------------------------------------------------------
  *

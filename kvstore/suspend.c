@@ -18,7 +18,7 @@ enum { KEY_NUMBERS = -1, KEY_HIDDEN = -2, KEY_OPEN = -3 };
 
 /* What is saved of a kv_suspension. */
 typedef struct numbers {
-    int64_t n_ids, begin, end, layer, layer_end, hidden_bytes;
+    int64_t n_ids, begin, end, layer, layer_end, is_whole, hidden_bytes;
 } numbers;
 
 /* ---- keys ------------------------------------------------------------------------------------ */
@@ -28,6 +28,15 @@ static rt_status make_key(
     kv_hash text;
     RT_TRY(kv_chain_next(kv_vault_root(seq->store->vault), ids, (int32_t)n_ids, &text));
     return kv_chain_next(&text, &what, 1, key);
+}
+
+/* Of what is beside a text: another key than any of a suspended span, whose last link is one number. */
+static rt_status beside_key(
+        const kv_seq *seq, const int32_t *ids, int64_t n_ids, int32_t what, kv_hash *key) {
+    const int32_t twice[] = {what, what};
+    kv_hash text;
+    RT_TRY(kv_chain_next(kv_vault_root(seq->store->vault), ids, (int32_t)n_ids, &text));
+    return kv_chain_next(&text, twice, 2, key);
 }
 
 static int32_t rows_key(const kv_seq *seq, int32_t layer, int32_t kv_head, bool is_open) {
@@ -124,7 +133,7 @@ static rt_status save(kv_seq *seq, const int32_t *ids, int64_t n_ids, int32_t wh
 rt_status kv_suspend_span(kv_seq *seq, const int32_t *ids, const kv_suspension *s) {
     rt_assert(seq->span > 0 && !seq->is_walked);
     if (!seq->is_persisted) return rt_fail(RT_EUSAGE, "kvstore: the sequence is not kept on disk");
-    numbers n = {s->n_ids, s->begin, s->end, s->layer, s->layer_end, s->hidden_bytes};
+    numbers n = {s->n_ids, s->begin, s->end, s->layer, s->layer_end, s->is_whole, s->hidden_bytes};
     rt_status status = save(seq, ids, s->n_ids, KEY_HIDDEN, s->hidden, s->hidden_bytes);
     if (status == RT_OK) status = suspend_writers(seq);
     if (status == RT_OK) status = save(seq, ids, s->n_ids, KEY_NUMBERS, &n, sizeof n);
@@ -142,7 +151,7 @@ static rt_status load_numbers(
     RT_TRY(kv_vault_load_state(seq->store->vault, &key, &part, 1, is_there));
     if (!*is_there) return RT_OK;
     *is_there = n->n_ids == n_ids && n->begin >= 0 && n->begin < n->end && n->end <= n_ids &&
-                n->layer >= 0 && n->layer < seq->store->config.n_layers &&
+                n->layer >= 0 && n->layer <= seq->store->config.n_layers &&
                 n->layer_end >= n->begin && n->layer_end <= n->end &&
                 seq->length >= extent_start(n->begin) && seq->length <= n->begin;
     return RT_OK;
@@ -197,6 +206,7 @@ rt_status kv_resume_span(
             .end = n.end,
             .layer = (int32_t)n.layer,
             .layer_end = n.layer_end,
+            .is_whole = n.is_whole != 0,
             .hidden_bytes = n.hidden_bytes};
     return status;
 }
@@ -229,4 +239,26 @@ rt_status kv_resume_end(kv_seq *seq, const int32_t *ids, const kv_suspension *s,
     drop(seq, ids, s->n_ids, KEY_HIDDEN);
     drop_rows(seq, ids, s->n_ids);
     return status;
+}
+
+/* ---- beside a text --------------------------------------------------------------------------- */
+
+rt_status kv_seq_save_beside(const kv_seq *seq, const int32_t *ids, int64_t n_ids, int32_t what,
+        void *bytes, int64_t n_bytes) {
+    kv_hash key;
+    const kv_part part = {.bytes = bytes, .n_bytes = n_bytes};
+    if (!seq->is_persisted || n_ids > INT32_MAX)
+        return rt_fail(RT_EUSAGE, "kvstore: the sequence is not kept on disk");
+    RT_TRY(beside_key(seq, ids, n_ids, what, &key));
+    return kv_vault_save_state(seq->store->vault, &key, &part, 1);
+}
+
+rt_status kv_seq_load_beside(const kv_seq *seq, const int32_t *ids, int64_t n_ids, int32_t what,
+        void *bytes, int64_t n_bytes, bool *is_there) {
+    kv_hash key;
+    const kv_part part = {.bytes = bytes, .n_bytes = n_bytes};
+    *is_there = false;
+    if (!seq->is_persisted || n_ids > INT32_MAX) return RT_OK;
+    RT_TRY(beside_key(seq, ids, n_ids, what, &key));
+    return kv_vault_load_state(seq->store->vault, &key, &part, 1, is_there);
 }

@@ -246,6 +246,16 @@ void glm_cli_say_reuse(const glm_cli *cli, const glm_session *session, const glm
  * glm_cli_persists(), for the next run; the message says so, of `again`: "the same command". */
 RT_MUST_CHECK rt_status glm_cli_prefill_kept(const glm_cli *cli, glm_session *session,
         const int32_t *ids, int64_t n_ids, int64_t n_there, const char *again);
+/* Prefill what a session that was restored from the same ids still lacks, as glm_cli_prefill_all. After Ctrl-C `keep`
+ * keeps what was given, where glm_cli_persists(): the same command goes on from there. */
+typedef struct glm_cli_taker {
+    int64_t n_given; /* the caller has the logits of ids[n_given], or what it made of them: no fewer than the session holds */
+    glm_take_logits *take; /* `at` counts from the session's length */
+    rt_status (*keep)(void *context);
+    void *context;
+} glm_cli_taker;
+RT_MUST_CHECK rt_status glm_cli_prefill_all_kept(const glm_cli *cli, glm_session *session,
+        const int32_t *ids, int64_t n_ids, const glm_cli_taker *taker);
 /* Prefill what a session that was restored from the same ids still lacks, as glm_cli_prefill, for the
  * logits of the last token. After Ctrl-C the same command, given again, goes on from there. *n_computed:
  * tokens of now, none that were done before it; or NULL. */

@@ -112,7 +112,7 @@ rt_status glm_cli_prefill(const glm_cli *cli, glm_session *session, const int32_
 
 rt_status glm_cli_prefill_all(const glm_cli *cli, glm_session *session, const int32_t *ids,
         int64_t n_ids, glm_take_logits *take, void *context) {
-    RT_TRY(glm_prefill_begin_all(session, ids, n_ids, take, context));
+    RT_TRY(glm_prefill_begin_all(session, ids, n_ids, 0, take, context));
     return run_or_abort(cli, session, n_ids);
 }
 
@@ -150,6 +150,12 @@ static void stop(const glm_cli *cli, glm_session *session, int64_t first, const 
     }
 }
 
+/* What stopped a prefill, how far it was, and `how` it goes on; `why` may be the thread's error text of before. */
+static rt_status say_stopped(const char *why, int64_t done, int64_t n_ids, const char *how) {
+    return rt_fail(RT_EINTERRUPTED, "%s during prefill, at token %" PRId64 " of %" PRId64 "%s", why,
+            done, n_ids, how);
+}
+
 /* As glm_cli_prefill_kept, and *n_computed. */
 static rt_status run_kept(const glm_cli *cli, glm_session *session, const int32_t *ids,
         int64_t n_ids, int64_t n_there, const char *again, int64_t *n_computed) {
@@ -163,8 +169,7 @@ static rt_status run_kept(const glm_cli *cli, glm_session *session, const int32_
     char how[STOP_TEXT];
     (void)snprintf(why, sizeof why, "%s", rt_error_text()); /* suspending may have one, too */
     stop(cli, session, first, again, how);
-    return rt_fail(RT_EINTERRUPTED, "%s during prefill, at token %" PRId64 " of %" PRId64 "%s", why,
-            n_there + at.done, n_ids, how);
+    return say_stopped(why, n_there + at.done, n_ids, how);
 }
 
 rt_status glm_cli_prefill_kept(const glm_cli *cli, glm_session *session, const int32_t *ids,
@@ -180,4 +185,24 @@ rt_status glm_cli_prefill_rest(const glm_cli *cli, glm_session *session, const i
             run_kept(cli, session, ids, n_ids, glm_session_length(session), "the same command", &n);
     if (n_computed) *n_computed = n;
     return status;
+}
+
+rt_status glm_cli_prefill_all_kept(const glm_cli *cli, glm_session *session, const int32_t *ids,
+        int64_t n_ids, const glm_cli_taker *taker) {
+    const int64_t n_there = glm_session_length(session);
+    extent at = {0};
+    RT_TRY(glm_prefill_begin_all(session, ids + n_there, n_ids - n_there, taker->n_given - n_there,
+            taker->take, taker->context));
+    const rt_status status = run_shown(cli, session, &at);
+    if (status != RT_EINTERRUPTED) return status;
+    char why[STOP_TEXT];
+    char how[STOP_TEXT];
+    (void)snprintf(why, sizeof why, "%s", rt_error_text());
+    if (glm_cli_persists(cli) && taker->keep(taker->context) != RT_OK) {
+        glm_prefill_abort(session);
+        (void)snprintf(how, sizeof how, "; it does not go on from there: %.400s", rt_error_text());
+    } else {
+        stop(cli, session, 0, "the same command", how);
+    }
+    return say_stopped(why, n_there + at.done, n_ids, how);
 }

@@ -32,13 +32,24 @@ typedef struct tally {
     int64_t n_likeliest;
 } tally;
 
+/* What is kept of a run that was stopped, beside the keys and values. */
+typedef struct kept_scores {
+    int64_t n_scored;
+    score scores[]; /* of all of the text; zeros behind n_scored */
+} kept_scores;
+
+/* What is kept beside a text by this command: of what the CPU computed, and of what a GPU did. */
+enum { KEPT_CPU = 1, KEPT_GPU = 2 };
+
 typedef struct scoring {
     const glm_cli *cli;
     glm_document document;
     glm_tokenizer *tokenizer;
     glm_ids ids;      /* [gMASK]<sop>, then the text */
     int64_t text_pos; /* where that begins */
-    score *scores;    /* [ids.n - text_pos] */
+    kept_scores *kept;
+    score *scores;   /* in it, [ids.n - text_pos] */
+    int64_t n_there; /* tokens whose keys and values were on disk */
     int64_t n_scored;
     glm_npy npy; /* where --out is given */
     int64_t vocab;
@@ -46,7 +57,12 @@ typedef struct scoring {
     glm_session *session;
     rt_pool *pool;
     double seconds;
+    bool says_unkept; /* that scores could not be kept is said once */
 } scoring;
+
+static int64_t kept_bytes(const scoring *s) {
+    return (int64_t)sizeof *s->kept + (s->ids.n - s->text_pos) * (int64_t)sizeof *s->scores;
+}
 
 /* ---- the text -------------------------------------------------------------------------------- */
 
@@ -74,7 +90,9 @@ static rt_status read_ids(scoring *s) {
     if (max_len > 0 && s->ids.n > max_len)
         return rt_fail(RT_ENOFIT, "the text has %" PRId64 " tokens, --max-model-len is %" PRId64,
                 s->ids.n, max_len);
-    return rt_calloc(n, (int64_t)sizeof *s->scores, "the scores", &s->scores);
+    RT_TRY(rt_calloc(1, kept_bytes(s), "the scores", &s->kept));
+    s->scores = s->kept->scores;
+    return RT_OK;
 }
 
 /* ---- scores ---------------------------------------------------------------------------------- */
@@ -101,22 +119,76 @@ static void score_row(void *context, int64_t item, int thread) {
     };
 }
 
-/* As glm_take_logits: row i is of the token at + i, and foresees the one behind it. */
+static rt_status write_scores(scoring *s, int64_t from) {
+    if (!s->cli->out) return RT_OK;
+    return glm_npy_append(&s->npy, &s->scores[from].log_prob, s->n_scored - from);
+}
+
+static int32_t kept_as(const scoring *s) {
+    return glm_engine_plan(s->engine)->on_gpu ? KEPT_GPU : KEPT_CPU;
+}
+
+static rt_status keep_scores(void *context) {
+    scoring *s = context;
+    s->kept->n_scored = s->n_scored;
+    return glm_session_save_beside(
+            s->session, s->ids.ids, s->ids.n, kept_as(s), s->kept, kept_bytes(s));
+}
+
+/* Before the span is on disk: it is of no use without its scores. */
+static void keep_span(scoring *s, int64_t end) {
+    const bool is_end = end == s->ids.n || end % glm_engine_plan(s->engine)->span == 0;
+    if (!is_end || s->says_unkept || !glm_cli_persists(s->cli)) return;
+    s->says_unkept = keep_scores(s) != RT_OK;
+    if (s->says_unkept)
+        rt_log(RT_LOG_WARN, "perplexity", "after a kill it would start over: %s", rt_error_text());
+}
+
+/* As glm_take_logits: row i is of the token at + i behind those that were there, and foresees the one behind it. */
 static rt_status take(void *context, int64_t at, int64_t n, const float *logits) {
     scoring *s = context;
-    rows r = {s, logits, at + 1 - s->text_pos};
+    rows r = {s, logits, s->n_there + at + 1 - s->text_pos};
     rt_pool_run(s->pool, n, score_row, &r);
     const int64_t end = rt_min64(r.first + n, s->ids.n - s->text_pos);
     const int64_t before = s->n_scored;
     s->n_scored = rt_max64(end, before);
-    if (!s->cli->out) return RT_OK;
-    return glm_npy_append(&s->npy, &s->scores[before].log_prob, s->n_scored - before);
+    keep_span(s, s->n_there + at + n);
+    return write_scores(s, before);
+}
+
+/* What an earlier run has left: scores, and keys and values as far as there are scores. */
+static rt_status find_scores(scoring *s) {
+    bool is_there = false;
+    RT_TRY(glm_session_load_beside(
+            s->session, s->ids.ids, s->ids.n, kept_as(s), s->kept, kept_bytes(s), &is_there));
+    const int64_t n = s->kept->n_scored;
+    is_there = is_there && n > 0 && n <= s->ids.n - s->text_pos;
+    if (!is_there) memset(s->kept, 0, (size_t)kept_bytes(s));
+    s->n_scored = is_there ? n : 0;
+    return RT_OK;
+}
+
+/* Tokens whose logits were given: the last one of the text foresees nothing. */
+static int64_t n_given(const scoring *s) {
+    return s->n_scored > 0 ? s->n_scored + s->text_pos - 1 : 0;
+}
+
+static rt_status restore(scoring *s) {
+    glm_reuse reuse = {0};
+    if (!glm_cli_persists(s->cli)) return RT_OK;
+    RT_TRY(find_scores(s));
+    if (s->n_scored > 0) RT_TRY(glm_cli_restore(s->cli, s->session, s->ids.ids, s->ids.n, &reuse));
+    if (glm_session_length(s->session) > n_given(s)) glm_session_truncate(s->session, n_given(s));
+    s->n_there = reuse.n_tokens = glm_session_length(s->session);
+    glm_cli_say_reuse(s->cli, s->session, glm_engine_config(s->engine), s->ids.n, &reuse);
+    return write_scores(s, 0);
 }
 
 static rt_status open_model(scoring *s) {
     glm_options options = s->cli->engine;
     const int64_t rows_max = rows_bytes_max / (s->vocab * (int64_t)sizeof(float));
     options.max_len = s->ids.n;
+    options.persists = glm_cli_persists(s->cli);
     options.max_logits = rt_min64(rt_max64(rows_max, 1), s->ids.n);
     RT_TRY(glm_engine_open(&options, &s->engine));
     glm_cli_say_kv(s->cli, s->engine);
@@ -128,8 +200,12 @@ static rt_status open_model(scoring *s) {
 static rt_status score_all(scoring *s) {
     RT_TRY(open_model(s));
     const double started_s = rt_now();
-    RT_TRY(glm_cli_prefill_all(s->cli, s->session, s->ids.ids, s->ids.n, take, s));
+    RT_TRY(restore(s));
+    const glm_cli_taker taker = {n_given(s), take, keep_scores, s};
+    const rt_status status =
+            glm_cli_prefill_all_kept(s->cli, s->session, s->ids.ids, s->ids.n, &taker);
     s->seconds = rt_now() - started_s;
+    RT_TRY(status);
     return s->cli->out ? glm_npy_finish(&s->npy) : RT_OK;
 }
 
@@ -238,7 +314,7 @@ static int run_perplexity(glm_cli *cli) {
     glm_tokenizer_free(s.tokenizer);
     glm_document_free(&s.document);
     glm_ids_free(&s.ids);
-    free(s.scores);
+    free(s.kept);
     return exit_code;
 }
 
@@ -260,7 +336,8 @@ const glm_command glm_cmd_perplexity = {
                 "natural logarithm of its probability, and how many ids were likelier. The file "
                 "appears when it is complete. --json prints one object: n_tokens, is_complete, "
                 "all and by_position (from, to, nats_per_token, perplexity, bits_per_byte, "
-                "likeliest), kv_cache_dtype, seconds. Ctrl-C prints what there is until then.\n"
+                "likeliest), kv_cache_dtype, seconds. Ctrl-C prints what there is until then; with --kv-disk-dir "
+                "the scores and the KV cache are kept, and the same command goes on from there.\n"
                 "\n"
                 "Examples:\n"
                 "  glm1m perplexity -m glm-4-9b-chat-1m war-and-peace.txt\n"

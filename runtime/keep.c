@@ -115,6 +115,16 @@ rt_status glm_session_restore(
     return status;
 }
 
+rt_status glm_session_save_beside(glm_session *session, const int32_t *ids, int64_t n_ids,
+        int32_t what, void *bytes, int64_t n_bytes) {
+    return kv_seq_save_beside(session->seq, ids, n_ids, what, bytes, n_bytes);
+}
+
+rt_status glm_session_load_beside(glm_session *session, const int32_t *ids, int64_t n_ids,
+        int32_t what, void *bytes, int64_t n_bytes, bool *is_there) {
+    return kv_seq_load_beside(session->seq, ids, n_ids, what, bytes, n_bytes, is_there);
+}
+
 /* ---- books ----------------------------------------------------------------------------------- */
 
 static rt_status keep(glm_session *session, const char *book, const char *note) {

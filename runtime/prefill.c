@@ -113,8 +113,9 @@ static rt_status copy_request(
     return RT_OK;
 }
 
-/* Who takes every position's logits, of whom one may be NULL: another rank's. */
+/* Who takes every position's logits, of whom one may be NULL: another rank's; and has the first of them. */
 typedef struct taker {
+    int64_t n_given;
     glm_take_logits *take;
     void *context;
 } taker;
@@ -126,13 +127,14 @@ static rt_status begin(glm_session *session, const int32_t *ids, int64_t n_ids,
     run->session = session;
     run->n_ids = n_ids;
     run->first_pos = kv_seq_length(session->seq);
-    run->asked_pos = run->given_end = run->first_pos;
+    run->asked_pos = run->first_pos;
+    run->given_end = run->first_pos + (all ? all->n_given : 0);
     run->gives_all = all != NULL;
     run->take = all ? all->take : NULL;
     run->context = all ? all->context : NULL;
     rt_status status = glm_step_agree(engine, copy_request(run, ids, logits_at, n_logits));
     bool is_resumed = false;
-    if (status == RT_OK && engine->plan.kv_persists && !run->gives_all)
+    if (status == RT_OK && engine->plan.kv_persists)
         status = glm_prefill_resume(engine, &is_resumed);
     run->work_total = glm_prefill_work(engine, run->first_pos, run->first_pos + run->n_ids);
     if (status == RT_OK && !is_resumed) status = begin_span(engine);
@@ -147,7 +149,7 @@ static rt_status begin_step(glm_session *session, const int32_t *ids, int64_t n_
     RT_TRY(check_request(session, ids, n_ids, logits_at, n_logits));
     const glm_step step = {.kind = GLM_STEP_PREFILL_BEGIN,
             .session = session->number,
-            .numbers = {n_logits, all != NULL},
+            .numbers = {n_logits, all != NULL, all ? all->n_given : 0},
             .ids = ids,
             .n_ids = n_ids,
             .wanted = logits_at,
@@ -164,8 +166,9 @@ rt_status glm_prefill_begin(glm_session *session, const int32_t *ids, int64_t n_
 }
 
 rt_status glm_prefill_begin_all(glm_session *session, const int32_t *ids, int64_t n_ids,
-        glm_take_logits *take, void *context) {
-    const taker all = {take, context};
+        int64_t n_given, glm_take_logits *take, void *context) {
+    const taker all = {n_given, take, context};
+    rt_assert(n_given >= 0 && n_given <= n_ids);
     return begin_step(session, ids, n_ids, NULL, 1, &all);
 }
 
@@ -242,6 +245,7 @@ static rt_status run_item(glm_engine *engine) {
     glm_prefill_run *run = &engine->prefill;
     const int64_t pos = run->chunk_pos;
     const int64_t end = chunk_end(engine, pos);
+    if (pos == end) return RT_OK; /* resumed where nothing is left of the span */
     RT_TRY((run->layer == engine->config.n_layers ? give_all : run_layer)(engine, pos, end));
     run->work_done += glm_prefill_item_work(engine, run->layer, pos, end);
     run->chunk_pos = end;

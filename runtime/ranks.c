@@ -15,7 +15,7 @@ typedef struct step_header {
     uint64_t magic;
     int64_t serial;
     int64_t session;
-    int64_t numbers[2];
+    int64_t numbers[3];
     int64_t n_sessions;
     int64_t n_ids;
     int64_t n_wanted; /* -1: no list, which is not an empty one */
@@ -69,7 +69,7 @@ static step_header make_header(const glm_step *step, int64_t serial) {
     step_header h = {.magic = step_magic,
             .serial = serial,
             .session = step->session,
-            .numbers = {step->numbers[0], step->numbers[1]},
+            .numbers = {step->numbers[0], step->numbers[1], step->numbers[2]},
             .n_sessions = step->n_sessions,
             .n_ids = step->n_ids,
             .n_wanted = step->wanted ? step->n_wanted : -1,
@@ -201,7 +201,7 @@ static rt_status receive(glm_engine *engine, received *out) {
     comm->step_name = step_name((glm_step_kind)h.kind);
     out->step = (glm_step){.kind = (glm_step_kind)h.kind,
             .session = h.session,
-            .numbers = {h.numbers[0], h.numbers[1]},
+            .numbers = {h.numbers[0], h.numbers[1], h.numbers[2]},
             .n_sessions = h.n_sessions,
             .n_ids = h.n_ids,
             .n_wanted = rt_max64(h.n_wanted, 0)};
@@ -266,7 +266,7 @@ static rt_status take_step(glm_engine *engine, const glm_step *step) {
                 glm_shards_require(engine, step->ids, step->n_ids, step->texts[0], step->texts[1]));
     case GLM_STEP_PREFILL_BEGIN:
         return step->numbers[1] ? glm_prefill_begin_all(find(engine, step->session), step->ids,
-                                          step->n_ids, NULL, NULL)
+                                          step->n_ids, step->numbers[2], NULL, NULL)
                                 : glm_prefill_begin(find(engine, step->session), step->ids,
                                           step->n_ids, step->wanted, step->numbers[0]);
     case GLM_STEP_PREFILL:

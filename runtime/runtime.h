@@ -125,6 +125,14 @@ RT_MUST_CHECK rt_status glm_session_keep(glm_session *session, const char *book,
  * as glm_session_keep; the book is as it was then. */
 RT_MUST_CHECK rt_status glm_book_mend(glm_session *session, const char *book);
 
+/* Numbers of the caller's beside a text that is kept, by its ids and `what` of them it is: replaced whole, found as long as
+ * there is room. Of rank 0. Saving: RT_EUSAGE the session is not kept; RT_ENOFIT, RT_EIO the disk. *is_there is false
+ * where there are none of that size. RT_ENOMEM */
+RT_MUST_CHECK rt_status glm_session_save_beside(glm_session *session, const int32_t *ids,
+        int64_t n_ids, int32_t what, void *bytes, int64_t n_bytes);
+RT_MUST_CHECK rt_status glm_session_load_beside(glm_session *session, const int32_t *ids,
+        int64_t n_ids, int32_t what, void *bytes, int64_t n_bytes, bool *is_there);
+
 /* Token ids of a book, for free().
  *
  * Errors: RT_EUSAGE    no such book, or it was made with another model or KV type: how they differ
@@ -151,13 +159,14 @@ typedef rt_status glm_take_logits(void *context, int64_t at, int64_t n, const fl
 
 /* The same, where every position's logits are wanted, more than memory need hold: `take` is given them as spans go through
  * the last layer, in ascending order, each once, at most plan.max_logits rows a call. Those of the last one stay, too
- * (glm_session_logits). It does not go on where an earlier one was suspended, nor can it be.
+ * (glm_session_logits). It goes on where an earlier one was suspended if the caller still has what that gave.
  *
+ *   n_given        rows of ids that are not given again: those of ids[n_given] and on are
  *   take, context  called from glm_prefill_step, until that says that it is done or fails
  *
  * Errors: as glm_prefill_begin */
 RT_MUST_CHECK rt_status glm_prefill_begin_all(glm_session *session, const int32_t *ids,
-        int64_t n_ids, glm_take_logits *take, void *context);
+        int64_t n_ids, int64_t n_given, glm_take_logits *take, void *context);
 
 typedef struct glm_prefill_progress {
     int64_t tokens_done; /* tokens of this prefill that are through all layers, interpolated */

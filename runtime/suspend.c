@@ -2,7 +2,8 @@
  *
  * What a run is made of at that moment: the span's hidden states, which of its layers and chunks are
  * done, and their keys and values. Whole extents are in segments already; rows of unfinished ones
- * are saved here, head by head. Logits of finished spans are not: a run that wants some starts over. */
+ * are saved here, head by head. Logits are not: a run that wants some of finished spans starts over, and one that wants
+ * all goes on where its caller has those that were given. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,7 +79,7 @@ static rt_status save_all_rows(glm_engine *engine, const int32_t *ids, int64_t n
 
 static rt_status save(glm_engine *engine, const int32_t *ids, int64_t n_ids) {
     const glm_prefill_run *run = &engine->prefill;
-    if (!engine->plan.kv_persists || run->n_gathered > 0 || run->gives_all)
+    if (!engine->plan.kv_persists || run->n_gathered > 0)
         return rt_fail(RT_EUSAGE, "suspend: nothing of this run is kept on disk");
     RT_TRY(save_all_rows(engine, ids, n_ids));
     const int64_t bytes = (run->span_end - run->span_begin) * glm_hidden_row_bytes(engine);
@@ -90,6 +91,7 @@ static rt_status save(glm_engine *engine, const int32_t *ids, int64_t n_ids) {
             .end = run->span_end,
             .layer = run->layer,
             .layer_end = run->chunk_pos,
+            .is_whole = run->gives_all,
             .hidden = hidden,
             .hidden_bytes = bytes};
     rt_status status = RT_OK;
@@ -146,13 +148,23 @@ static rt_status load_all_rows(
     return RT_OK;
 }
 
+/* Whether a run that gives all rows can go on there: rows that nobody wanted are not computed in the last layer, and those
+ * that were given before are not given again. */
+static bool can_give_all(const glm_engine *engine, const kv_suspension *s) {
+    const int32_t last = engine->config.n_layers - 1;
+    const bool has_rows = s->is_whole || s->layer < last || s->layer_end == s->begin;
+    const int64_t given = s->layer > last ? s->layer_end : s->begin;
+    return has_rows && given <= engine->prefill.given_end;
+}
+
 /* A smaller span has no room for its hidden states; wanted rows of earlier spans are gone. */
 static bool is_usable(const glm_engine *engine, const kv_suspension *s) {
     const glm_prefill_run *run = &engine->prefill;
     const int64_t n = s->end - s->begin;
     return s->hidden_bytes == n * glm_hidden_row_bytes(engine) &&
            n <= rt_min64(engine->plan.span, engine->plan.max_len) &&
-           (run->n_wanted == 0 || run->wanted[0] >= s->begin);
+           (run->n_wanted == 0 || run->wanted[0] >= s->begin) &&
+           (!run->gives_all || can_give_all(engine, s));
 }
 
 static void go_on(glm_engine *engine, const kv_suspension *s) {
@@ -161,9 +173,13 @@ static void go_on(glm_engine *engine, const kv_suspension *s) {
     run->span_end = s->end;
     run->layer = s->layer;
     run->chunk_pos = s->layer_end;
+    if (s->layer == engine->config.n_layers && !run->gives_all) { /* it was giving rows */
+        run->layer = s->layer - 1;
+        run->chunk_pos = s->end;
+    }
     run->work_done = glm_prefill_work(engine, run->first_pos, s->begin) +
-                     s->layer * glm_layer_flop(&engine->config, s->begin, s->end - s->begin) +
-                     glm_prefill_item_work(engine, s->layer, s->begin, s->layer_end);
+                     run->layer * glm_layer_flop(&engine->config, s->begin, s->end - s->begin) +
+                     glm_prefill_item_work(engine, run->layer, s->begin, run->chunk_pos);
     rt_log(RT_LOG_INFO, "prefill",
             "resumed begin=%" PRId64 " end=%" PRId64 " layer=%" PRId32 " pos=%" PRId64, s->begin,
             s->end, s->layer, s->layer_end);

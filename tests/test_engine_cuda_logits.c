@@ -307,7 +307,7 @@ static void check_every_row(const char *dir) {
     every e = {.rows = calloc((size_t)N * VOCAB, sizeof(float))};
     float *named = help_engine_logits(engine, ids, N, wanted, N_WANTED, 0);
     help_require(glm_session_create(engine, N, &session), "session");
-    help_require(glm_prefill_begin_all(session, ids, N, take, &e), "begin");
+    help_require(glm_prefill_begin_all(session, ids, N, 0, take, &e), "begin");
     while (!progress.is_done) help_require(glm_prefill_step(session, &progress), "step");
     n_failed += e.n != N;
     for (int i = 0; i < N_WANTED; i++) {

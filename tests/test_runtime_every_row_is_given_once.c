@@ -39,8 +39,8 @@ static rt_status prefill_all(glm_session *session, taking *t) {
     glm_prefill_progress progress = {0};
     t->first = glm_session_length(session);
     t->n_taken = 0;
-    help_require(
-            glm_prefill_begin_all(session, ids + t->first, N_TOKENS - t->first, take, t), "begin");
+    help_require(glm_prefill_begin_all(session, ids + t->first, N_TOKENS - t->first, 0, take, t),
+            "begin");
     while (!progress.is_done) {
         const rt_status status = glm_prefill_step(session, &progress);
         if (status != RT_OK) return status;

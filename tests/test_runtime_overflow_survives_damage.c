@@ -164,7 +164,7 @@ static void begin(glm_session *session, const int32_t *ids, int64_t n_ids, bool 
     if (of_all) {
         if (!all.want) all.want = calloc((size_t)(n_ids * all.vocab), sizeof *all.want);
         all.n_given = 0;
-        help_require(glm_prefill_begin_all(session, ids, n_ids, take_all, NULL), "begin");
+        help_require(glm_prefill_begin_all(session, ids, n_ids, 0, take_all, NULL), "begin");
     } else {
         help_require(glm_prefill_begin(session, ids, n_ids, NULL, 1), "begin");
     }

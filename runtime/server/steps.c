@@ -111,7 +111,7 @@ static rt_status begin_piece(srv_scheduler *scheduler, srv_sequence *sequence) {
     sequence->piece_at = ++scheduler->clock;
     sequence->piece_pos = pos;
     if (sequence->prompt_tokens)
-        RT_TRY(glm_prefill_begin_all(sequence->session, prompt->ids + pos, end - pos,
+        RT_TRY(glm_prefill_begin_all(sequence->session, prompt->ids + pos, end - pos, 0,
                 srv_sequence_judge_prompt, sequence));
     else
         RT_TRY(glm_prefill_begin(

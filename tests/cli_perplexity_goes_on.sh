@@ -1,0 +1,75 @@
+#!/bin/sh
+# perplexity goes on where it was stopped: after Ctrl-C in the middle of a span, and after kill -9 from the last span that
+# was finished, the same command ends with the same scores, bit for bit; also where the scores were lost on the way.
+#
+# Method: a random model of bytes; --out of a run that nobody stopped beside that of one that was. The plan's time
+# is that of all of it: what is left of it is said beside what was found.
+. tests/help_cli.sh
+cat >"$work/config.json" <<'END'
+{"model_type": "glm", "architectures": ["GlmForCausalLM"], "hidden_size": 64, "num_hidden_layers": 2,
+ "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32, "intermediate_size": 96, "vocab_size": 272,
+ "max_position_embeddings": 65536, "rope_theta": 10000, "partial_rotary_factor": 0.5, "rms_norm_eps": 1e-5,
+ "attention_bias": true, "tie_word_embeddings": false, "torch_dtype": "bfloat16", "hidden_act": "silu",
+ "eos_token_id": [257], "pad_token_id": 257}
+END
+make_needle_model
+expect 0 make-model random "$work/random" --config "$work/config.json" --seed 3
+cp "$work"/model/tokenizer* "$work/random/"
+seq 1 3000 | head -c 9000 >"$work/text"
+expect 0 perplexity -m "$work/random" "$work/text" --out "$work/whole.npy" --quiet
+
+# begin TEXT: in the background, with what is kept
+begin() {
+    shown="perplexity of $1"
+    GLM_LOG=info "$GLM1M" perplexity -m "$work/random" "$work/$1" --span 4096 --threads 1 --kv-disk-dir "$work/kv" \
+        --out "$work/scores.npy" >"$work/out" 2>"$work/err" &
+    pid=$!
+}
+
+# Killed when the first span is on disk.
+begin text
+until [ -n "$(find "$work/kv" -name '*.kvs' 2>/dev/null)" ] || ! kill -0 $pid 2>/dev/null; do sleep 0.02; done
+kill -KILL $pid
+wait $pid 2>/dev/null
+[ -n "$(find "$work/kv" -name '*.state')" ] || fail 'no scores are kept'
+
+# Stopped once it has begun again, unless it is too fast for that.
+begin text
+until grep -q '^on disk already' "$work/err" || ! kill -0 $pid 2>/dev/null; do sleep 0.02; done
+kill -INT $pid
+wait $pid
+rc=$?
+[ $rc -eq 130 ] || fail "exit $rc, wanted 130"
+says err 'on disk already: '
+grep -q '^on disk already: \(4096\|8192\) of 9002 tokens, about .* for the others; no segment after' "$work/err" ||
+    fail 'no time is said for the others'
+says err '; the same command goes on from there'
+says out 'all until then'
+cp -r "$work/kv" "$work/stopped"
+
+begin text
+wait $pid
+rc=$?
+[ $rc -eq 0 ] || fail "exit $rc, wanted 0"
+says err ', where it was stopped'
+cmp -s "$work/whole.npy" "$work/scores.npy" || fail 'other scores'
+
+# The scores were lost, what a stopped span has left is there: all of it again.
+rm -r "$work/kv"
+mv "$work/stopped" "$work/kv"
+# shellcheck disable=SC2044 # names without spaces
+for state in $(find "$work/kv" -name '*.state'); do
+    printf x | dd of="$state" bs=1 seek=4180 conv=notrunc 2>/dev/null
+done
+begin text
+wait $pid
+rc=$?
+[ $rc -eq 0 ] || fail "exit $rc, wanted 0"
+cmp -s "$work/whole.npy" "$work/scores.npy" || fail 'other scores after the first were damaged'
+
+# Another text is another text.
+seq 2 3000 | head -c 9000 >"$work/other"
+begin other
+wait $pid
+expect 0 perplexity -m "$work/random" "$work/other" --out "$work/whole.npy" --quiet
+cmp -s "$work/whole.npy" "$work/scores.npy" || fail 'scores of another text'
