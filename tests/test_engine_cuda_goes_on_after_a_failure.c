@@ -35,11 +35,21 @@ static rt_status decode(glm_session *const *sessions) {
     return glm_decode(sessions, ids + 170, N);
 }
 
+/* Likewise. */
 static rt_status together(glm_session *const *sessions) {
+    glm_session *turned[N] = {sessions[1], sessions[0]};
     const int32_t *added[N] = {ids + 150, ids + 160};
-    const int64_t n_added[N] = {1, 5};
-    RT_TRY(glm_prefill_together(sessions, added, n_added, N));
+    const int64_t one[N] = {1, 1}, more[N] = {1, 5};
+    RT_TRY(glm_prefill_together(turned, added, one, N));
+    RT_TRY(glm_prefill_together(sessions, added, more, N));
     return glm_decode(sessions, ids + 170, N);
+}
+
+/* A sequence's last page is another one than before, in either place: first the other sequence's, then a new one. */
+static rt_status open_pages(glm_session *const *sessions) {
+    glm_session *turned[N] = {sessions[1], sessions[0]};
+    RT_TRY(glm_decode(turned, ids + 140, N));
+    return glm_decode(sessions, ids + 150, N);
 }
 
 static rt_status prefill(glm_session *const *sessions) {
@@ -110,6 +120,7 @@ int main(void) {
     const bool is_fast = getenv("GLM_TEST_FAST") != NULL;
     standin_plain_use(true);
     standin_cuda_get()->waits_well = true;
+    standin_cuda_get()->is_unguarded = true;
     help_engine_ids(ids, N_IDS, 21);
     n_held[0] = 5;
     n_held[1] = 3;
@@ -118,5 +129,7 @@ int main(void) {
     check("bf16", "prefill", prefill, is_fast ? 17 : 3);
     n_held[0] = 125; /* a step fills a page */
     check("fp8", "decode", decode, is_fast ? 47 : 13);
+    n_held[0] = 127;
+    check("fp8", "open pages", open_pages, is_fast ? 17 : 2);
     return n_failed ? 1 : 0;
 }

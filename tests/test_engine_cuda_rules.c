@@ -217,6 +217,18 @@ static void calls_of_nccl_are_waited_for(bool is_broken) {
     sum(comm);
 }
 
+/* In place, or apart. */
+static void places_of_a_sum_are_apart(bool is_broken) {
+    const nccl_comm comm = join_alone();
+    (void)nccl.AllReduce(
+            memory, memory + (is_broken ? 60 : 64), 16, NCCL_FLOAT32, NCCL_SUM, comm, stream);
+}
+
+static void places_of_a_gather_are_apart(bool is_broken) {
+    const nccl_comm comm = join_alone();
+    (void)nccl.AllGather(memory, memory + (is_broken ? 1 : 0), 64, NCCL_INT8, comm, stream);
+}
+
 static void nccl_ends_behind_its_graphs(bool is_broken) {
     const nccl_comm comm = join_alone();
     cudaGraph_t graph = NULL;
@@ -282,6 +294,8 @@ int main(void) {
     CHECK(product_is_of_device_memory);
     CHECK(product_leaves_what_it_reads);
     CHECK(calls_of_nccl_are_waited_for);
+    CHECK(places_of_a_sum_are_apart);
+    CHECK(places_of_a_gather_are_apart);
     CHECK(nccl_ends_behind_its_graphs);
     CHECK(nccl_is_let_go_of_when_it_has_ended);
     return n_failed ? 1 : 0;

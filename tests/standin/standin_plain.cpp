@@ -158,8 +158,10 @@ void prefill_kernel(const prefill_params p) {
         for (int64_t key = 0; key < a.n_keys; key += PAGE)
             prefill_page(p, kv_head, (a.first_pos + key) / PAGE,
                     a.n_keys - key < PAGE ? (int)(a.n_keys - key) : PAGE);
-    for (int64_t at = 0; a.is_last && at < a.n_tokens * p.n_heads; at++)
+    for (int64_t at = 0; a.is_last && at < a.n_tokens * p.n_heads; at++) {
         write_row({a.max[at], a.sum[at], a.out + at * HEAD_DIM}, a.attended + at * HEAD_DIM);
+        a.max[at] = a.sum[at] = NAN; /* there is no state then */
+    }
 }
 
 /* ---- decode ---------------------------------------------------------------------------------- */
