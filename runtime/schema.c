@@ -8,7 +8,7 @@
 #include "base/size.h"
 #include "schema_inside.h"
 
-enum { NODES_MAX = 1024, VALUES_MAX = 4096, HOPS_MAX = 32, WHERE_BYTES = 160, TEXT_MAX = 16384 };
+enum { NODES_MAX = 1024, HOPS_MAX = 32, WHERE_BYTES = 160 };
 
 /* A place of the schema, of which the node of the same index is made. */
 typedef struct place {
@@ -20,6 +20,7 @@ typedef struct compiler {
     const json_t *root;
     glm_schema *schema;
     place *places; /* [NODES_MAX] */
+    glm_pattern_budget budget;
 } compiler;
 
 static rt_status no_memory(void) {
@@ -28,7 +29,7 @@ static rt_status no_memory(void) {
 
 /* ---- places ---------------------------------------------------------------------------------- */
 
-static bool is_annotation(const char *key) {
+bool glm_schema_is_annotation(const char *key) {
     static const char *const keys[] = {"title", "description", "default", "examples", "deprecated",
             "readOnly", "writeOnly", "$schema", "$comment", "$defs", "definitions"};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
@@ -41,7 +42,7 @@ static rt_status require_alone(const json_t *source, const char *key, const char
     const char *other = NULL;
     json_t *value = NULL;
     json_object_foreach((json_t *)(uintptr_t)source, other, value) {
-        if (strcmp(other, key) != 0 && !is_annotation(other))
+        if (strcmp(other, key) != 0 && !glm_schema_is_annotation(other))
             return rt_fail(RT_EUSAGE, "schema: \"%.40s\" beside \"%s\" at %s is not supported",
                     other, key, where);
     }
@@ -145,110 +146,6 @@ static rt_status read_types(const json_t *source, const char *where, unsigned *t
             where);
 }
 
-static unsigned types_of(const json_t *value) {
-    switch (json_typeof(value)) {
-    case JSON_OBJECT:
-        return GLM_TYPE_OBJECT;
-    case JSON_ARRAY:
-        return GLM_TYPE_ARRAY;
-    case JSON_STRING:
-        return GLM_TYPE_STRING;
-    case JSON_INTEGER:
-        return GLM_TYPE_INTEGER | GLM_TYPE_NUMBER;
-    case JSON_REAL:
-        return GLM_TYPE_NUMBER;
-    case JSON_TRUE:
-    case JSON_FALSE:
-        return GLM_TYPE_BOOLEAN;
-    default:
-        return GLM_TYPE_NULL;
-    }
-}
-
-/* ---- values ---------------------------------------------------------------------------------- */
-
-/* The shortest text that is read as the same. For free(). */
-static char *text_of(const json_t *value) {
-    char *text = NULL;
-    for (size_t digits = 15; json_is_real(value) && digits < 17; digits++) {
-        text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(digits));
-        if (!text || strtod(text, NULL) == json_real_value(value)) return text;
-        free(text);
-    }
-    return json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
-}
-
-static int depth_of(const char *text) {
-    int depth = 0;
-    int deepest = 0;
-    for (bool is_string = false; *text; text++) {
-        if (is_string && *text == '\\')
-            text++;
-        else if (*text == '"')
-            is_string = !is_string;
-        else if (!is_string && (*text == '{' || *text == '['))
-            deepest = (int)rt_max64(deepest, ++depth);
-        else if (!is_string && (*text == '}' || *text == ']'))
-            depth--;
-    }
-    return deepest;
-}
-
-static int by_text(const void *left, const void *right) {
-    return strcmp(*(char *const *)left, *(char *const *)right);
-}
-
-static void sort_values(glm_schema_node *node) {
-    int n = 0;
-    qsort(node->values, (size_t)node->n_values, sizeof *node->values, by_text);
-    for (int i = 0; i < node->n_values; i++) {
-        if (n > 0 && strcmp(node->values[n - 1], node->values[i]) == 0)
-            free(node->values[i]);
-        else
-            node->values[n++] = node->values[i];
-    }
-    node->n_values = n;
-}
-
-static rt_status add_value(glm_schema_node *node, const json_t *value, const char *where) {
-    if (!(types_of(value) & node->types)) return RT_OK;
-    char *text = text_of(value);
-    if (!text) return no_memory();
-    if (strlen(text) > TEXT_MAX) {
-        free(text);
-        return rt_fail(RT_EUSAGE, "schema: a value at %s has more than %d bytes", where, TEXT_MAX);
-    }
-    node->values[node->n_values++] = text;
-    node->depth = (int)rt_max64(node->depth, depth_of(text));
-    return RT_OK;
-}
-
-/* enum and const, as far as they are of the type. */
-static rt_status read_values(
-        const json_t *source, const char *key, const char *where, glm_schema_node *node) {
-    const json_t *value = json_object_get(source, key);
-    const bool is_list = strcmp(key, "enum") == 0;
-    const size_t n = is_list ? json_array_size(value) : 1;
-    const char *other = NULL;
-    json_t *ignored = NULL;
-    json_object_foreach((json_t *)(uintptr_t)source, other, ignored) {
-        if (strcmp(other, key) != 0 && strcmp(other, "type") != 0 && !is_annotation(other))
-            return rt_fail(RT_EUSAGE, "schema: \"%.40s\" beside \"%s\" at %s is not supported",
-                    other, key, where);
-    }
-    if (n > VALUES_MAX)
-        return rt_fail(RT_EUSAGE, "schema: enum at %s has more than %d values", where, VALUES_MAX);
-    RT_TRY(rt_calloc((int64_t)n + 1, sizeof *node->values, "values", &node->values));
-    node->depth = 0;
-    for (size_t i = 0; i < n; i++)
-        RT_TRY(add_value(node, is_list ? json_array_get(value, i) : value, where));
-    if (node->n_values == 0)
-        return rt_fail(
-                RT_EUSAGE, "schema: %s at %s must have a value that is of its type", key, where);
-    sort_values(node);
-    return RT_OK;
-}
-
 /* ---- objects --------------------------------------------------------------------------------- */
 
 static rt_status add_name(
@@ -258,9 +155,10 @@ static rt_status add_name(
     json_decref(value);
     if (!text) return no_memory();
     const size_t n = strlen(text) - 2;
-    if (n > TEXT_MAX) {
+    if (n > GLM_SCHEMA_TEXT) {
         free(text);
-        return rt_fail(RT_EUSAGE, "schema: a name at %s has more than %d bytes", where, TEXT_MAX);
+        return rt_fail(
+                RT_EUSAGE, "schema: a name at %s has more than %d bytes", where, GLM_SCHEMA_TEXT);
     }
     memmove(text, text + 1, n);
     text[n] = '\0';
@@ -361,7 +259,8 @@ static rt_status check_keys(const json_t *source, const char *where) {
     const char *key = NULL;
     json_t *value = NULL;
     json_object_foreach((json_t *)(uintptr_t)source, key, value) {
-        bool is_known = is_annotation(key) || glm_schema_bounds_key(key);
+        bool is_known = glm_schema_is_annotation(key) || glm_schema_bounds_key(key) ||
+                        glm_schema_strings_key(key);
         for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
             is_known = is_known || strcmp(keys[i], key) == 0;
         if (!is_known)
@@ -377,9 +276,11 @@ static rt_status compile_place(compiler *c, int index) {
     RT_TRY(check_keys(source, where));
     RT_TRY(read_types(source, where, &node->types));
     if (json_object_get(source, "anyOf")) return read_any(c, source, where, node);
-    if (json_object_get(source, "enum")) return read_values(source, "enum", where, node);
-    if (json_object_get(source, "const")) return read_values(source, "const", where, node);
+    if (json_object_get(source, "enum")) return glm_schema_read_values(source, "enum", where, node);
+    if (json_object_get(source, "const"))
+        return glm_schema_read_values(source, "const", where, node);
     RT_TRY(glm_schema_read_bounds(source, where, node->types, &node->bounds));
+    RT_TRY(glm_schema_read_strings(source, where, &c->budget, node));
     if (json_object_get(source, "items"))
         RT_TRY(node_of(c, json_object_get(source, "items"), where, "/items", &node->items));
     return read_object(c, source, where, node);
@@ -418,7 +319,7 @@ static rt_status compile_all(compiler *c) {
 }
 
 rt_status glm_schema_compile(const json_t *source, glm_schema **out) {
-    compiler c = {.root = source};
+    compiler c = {.root = source, .budget = glm_pattern_budget_full};
     *out = NULL;
     RT_TRY(rt_calloc(1, sizeof *c.schema, "a schema", &c.schema));
     const rt_status status = compile_all(&c);
@@ -438,6 +339,8 @@ void glm_schema_free(glm_schema *schema) {
         for (int k = 0; k < node->n_names; k++) free(node->names[k].text);
         free(node->values);
         free(node->names);
+        free(node->bounds.decimals);
+        glm_pattern_free(node->pattern);
     }
     free(schema->nodes);
     free(schema);

@@ -5,7 +5,9 @@
  *   properties, required, additionalProperties (true, false, a schema)   at most 64 names of an object
  *   items         one schema of all an array's
  *   minItems, maxItems, minLength, maxLength
- *   minimum, maximum, exclusiveMinimum, exclusiveMaximum   of integers, where the type allows no other numbers
+ *   minimum, maximum, exclusiveMinimum, exclusiveMaximum, multipleOf
+ *   pattern       of pattern.h, which says which
+ *   format        date-time date time duration uuid ipv4 ipv6 hostname email; not beside pattern
  *   enum, const   whole values, alone or beside a type
  *   anyOf         of at most 16, alone at its place
  *   allOf         of one, alone at its place
@@ -15,7 +17,8 @@
  *
  * The answer is one object, nested no deeper than GLM_JSON_DEPTH. Stricter than the schema: each name once;
  * enum's and const's values, and names of properties, as they are written compactly; other names beside
- * those without escapes; integers without fraction and exponent, and where they have a bound within 64 bits. */
+ * those without escapes; integers without fraction and exponent, and where they have a bound within 64 bits; other
+ * numbers that have a bound without exponent, and of at most 15 digits; strings of a pattern or format without \u. */
 #ifndef GLM_SCHEMA_H
 #define GLM_SCHEMA_H
 
@@ -53,7 +56,10 @@ typedef struct glm_schema_thread {
     bool is_integer; /* the number under way is to be one */
     bool is_bounded; /* the string or integer under way is, by `node` */
     bool is_negative;
-    int64_t so_far; /* of what is bounded: characters, or what the digits make */
+    bool has_point;
+    int8_t n_whole,
+            n_fraction; /* digits of the bounded number that is no integer, before the point and behind it */
+    int64_t so_far; /* of what is bounded: characters, where in a pattern, or what the digits make */
     glm_schema_frame frames[GLM_JSON_DEPTH];
 } glm_schema_thread;
 

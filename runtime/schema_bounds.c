@@ -1,15 +1,17 @@
-/* Bounds of arrays, strings and integers: read, and kept to digit by digit. */
+/* Bounds of arrays, of strings' lengths and of integers: read, and of integers kept to digit by digit. */
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "base/size.h"
 #include "schema_inside.h"
 
 const glm_schema_bounds glm_schema_unbounded = {.most_items = INT64_MAX,
         .most_length = INT64_MAX,
         .minimum = -INT64_MAX,
-        .maximum = INT64_MAX};
+        .maximum = INT64_MAX,
+        .step = 1};
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
@@ -18,7 +20,7 @@ static const char *const range_keys[] = {
 
 bool glm_schema_bounds_key(const char *key) {
     static const char *const keys[] = {"minItems", "maxItems", "minLength", "maxLength"};
-    bool is_one = false;
+    bool is_one = strcmp(key, "multipleOf") == 0;
     for (int i = 0; i < 4; i++)
         is_one = is_one || strcmp(key, keys[i]) == 0 || strcmp(key, range_keys[i]) == 0;
     return is_one;
@@ -62,26 +64,41 @@ static rt_status read_integer(const json_t *value, const char *key, const char *
     return RT_OK;
 }
 
-static rt_status read_range(
-        const json_t *source, const char *where, unsigned types, glm_schema_bounds *bounds) {
-    const char *last = "minimum";
+/* Some integer is left, of either sign. */
+static bool has_integer(const glm_schema_bounds *bounds) {
+    for (int64_t digit = 0; digit < 10; digit++)
+        if (glm_schema_begins_in_range(bounds, false, digit) ||
+                glm_schema_begins_in_range(bounds, true, digit))
+            return true;
+    return false;
+}
+
+static rt_status read_integers(const json_t *source, const char *where, glm_schema_bounds *bounds) {
+    const char *last = "multipleOf";
+    RT_TRY(glm_schema_read_integer_step(source, where, &bounds->step));
+    bounds->has_range = bounds->step > 1;
     for (int i = 0; i < 4; i++) {
         const json_t *value = json_object_get(source, range_keys[i]);
         const bool is_upper = i % 2 == 1;
         if (!value) continue;
         last = range_keys[i];
         bounds->has_range = true;
-        if (types & GLM_TYPE_NUMBER)
-            return rt_fail(RT_EUSAGE,
-                    "schema: \"%s\" at %s is not supported, but of integers alone: its type allows "
-                    "other numbers",
-                    last, where);
         RT_TRY(read_integer(value, last, where, is_upper ? -1 : 1, i >= 2,
                 is_upper ? &bounds->maximum : &bounds->minimum));
     }
-    if (bounds->minimum > bounds->maximum)
-        return rt_fail(RT_EUSAGE, "schema: %s at %s leaves no integer", last, where);
-    return RT_OK;
+    if (has_integer(bounds)) return RT_OK;
+    return rt_fail(RT_EUSAGE, "schema: %s at %s leaves no integer", last, where);
+}
+
+/* Of integers alone, or of all numbers. */
+static rt_status read_range(
+        const json_t *source, const char *where, unsigned types, glm_schema_bounds *bounds) {
+    bool has_one = json_object_get(source, "multipleOf") != NULL;
+    for (int i = 0; i < 4; i++) has_one = has_one || json_object_get(source, range_keys[i]) != NULL;
+    if (!has_one) return RT_OK;
+    if (!(types & GLM_TYPE_NUMBER)) return read_integers(source, where, bounds);
+    RT_TRY(rt_calloc(1, sizeof *bounds->decimals, "bounds", &bounds->decimals));
+    return glm_schema_read_decimals(source, where, bounds->decimals);
 }
 
 rt_status glm_schema_read_bounds(
@@ -99,10 +116,15 @@ bool glm_schema_has_length(const glm_schema_bounds *bounds) {
     return bounds->least_length > 0 || bounds->most_length < INT64_MAX;
 }
 
+/* A multiple of the step is in [least, most], of which neither is negative. */
+static bool has_multiple(const glm_schema_bounds *bounds, int64_t least, int64_t most) {
+    return least <= most && most / bounds->step * bounds->step >= least;
+}
+
 /* What digits may make behind a minus, or without one: [*least, *most]. Empty: false. */
 static bool range_of(
         const glm_schema_bounds *bounds, bool is_negative, int64_t *least, int64_t *most) {
-    *least = is_negative ? -bounds->maximum : rt_max64(bounds->minimum, 0);
+    *least = rt_max64(is_negative ? -bounds->maximum : bounds->minimum, 0);
     *most = is_negative ? -bounds->minimum : bounds->maximum;
     return *least <= *most;
 }
@@ -110,7 +132,8 @@ static bool range_of(
 bool glm_schema_is_in_range(const glm_schema_bounds *bounds, bool is_negative, int64_t digits) {
     int64_t least = 0;
     int64_t most = 0;
-    return range_of(bounds, is_negative, &least, &most) && digits >= least && digits <= most;
+    return range_of(bounds, is_negative, &least, &most) && digits >= least && digits <= most &&
+           digits % bounds->step == 0;
 }
 
 /* With some more digits it is one of [low, high]. */
@@ -119,7 +142,7 @@ bool glm_schema_begins_in_range(const glm_schema_bounds *bounds, bool is_negativ
     int64_t most = 0;
     if (!range_of(bounds, is_negative, &least, &most)) return false;
     for (int64_t low = digits, high = digits; low <= most;) {
-        if (high >= least) return true;
+        if (has_multiple(bounds, rt_max64(low, least), rt_min64(high, most))) return true;
         if (low == 0 || !rt_checked_mul(low, 10, &low)) return false;
         if (!rt_checked_mul(high, 10, &high) || !rt_checked_add(high, 9, &high)) high = INT64_MAX;
     }

@@ -36,7 +36,8 @@ static bool is_same(const glm_schema_thread *a, const glm_schema_thread *b) {
     if (a->node != b->node || a->lo != b->lo || a->hi != b->hi || a->pos != b->pos ||
             a->depth != b->depth || a->is_literal != b->is_literal || a->is_free != b->is_free ||
             a->is_integer != b->is_integer || a->is_bounded != b->is_bounded ||
-            a->is_negative != b->is_negative || a->so_far != b->so_far)
+            a->is_negative != b->is_negative || a->has_point != b->has_point ||
+            a->n_whole != b->n_whole || a->n_fraction != b->n_fraction || a->so_far != b->so_far)
         return false;
     for (int i = 0; i < a->depth; i++)
         if (a->frames[i].node != b->frames[i].node || a->frames[i].seen != b->frames[i].seen)
@@ -70,7 +71,8 @@ static bool fits(const reader *r, int node, int depth) {
 static void forget(glm_schema_thread *thread) {
     thread->node = thread->lo = thread->hi = thread->pos = 0;
     thread->is_literal = thread->is_free = thread->is_integer = false;
-    thread->is_bounded = thread->is_negative = false;
+    thread->is_bounded = thread->is_negative = thread->has_point = false;
+    thread->n_whole = thread->n_fraction = 0;
     thread->so_far = 0;
 }
 
@@ -121,6 +123,11 @@ static bool end_number(const reader *r, glm_schema_thread *thread) {
 
 static bool is_string_within(const reader *r, glm_schema_thread *thread) {
     const glm_schema_bounds *bounds = &node_at(r, thread->node)->bounds;
+    const glm_pattern *pattern = node_at(r, thread->node)->pattern;
+    const bool is_end = r->is_between_characters && r->byte == '"';
+    if (pattern)
+        return is_end ? glm_pattern_is_whole(pattern, thread->so_far)
+                      : glm_pattern_take(pattern, &thread->so_far, r->byte);
     if (!r->is_between_characters) return true;
     if (r->byte == '"') return thread->so_far >= bounds->least_length;
     return ++thread->so_far <= bounds->most_length;
@@ -137,22 +144,54 @@ static bool is_integer_within(const reader *r, glm_schema_thread *thread) {
     return glm_schema_begins_in_range(bounds, thread->is_negative, thread->so_far);
 }
 
+static bool is_number_within(const reader *r, glm_schema_thread *thread) {
+    const glm_schema_decimals *decimals = node_at(r, thread->node)->bounds.decimals;
+    const bool is_over = r->after != GLM_JSON_IN_NUMBER;
+    const int64_t digit = r->byte - '0';
+    if (!is_over && r->byte == '.') {
+        thread->has_point = true;
+    } else if (!is_over) {
+        if (digit < 0 || digit > 9 || thread->n_whole + thread->n_fraction == GLM_SCHEMA_DIGITS)
+            return false;
+        thread->so_far = thread->so_far * 10 + digit;
+        thread->n_fraction = (int8_t)(thread->n_fraction + thread->has_point);
+        thread->n_whole = (int8_t)(thread->n_whole + !thread->has_point);
+    }
+    const glm_schema_number n = {.digits = thread->so_far,
+            .n_whole = thread->n_whole,
+            .n_fraction = thread->n_fraction,
+            .is_negative = thread->is_negative,
+            .has_point = thread->has_point};
+    return is_over ? glm_schema_is_decimal(decimals, &n) : glm_schema_begins_decimal(decimals, &n);
+}
+
 /* What came of the value, with this byte, is within its bounds, or can come to be. */
 static bool keeps_within(const reader *r, glm_schema_thread *thread) {
     if (r->before == GLM_JSON_IN_STRING) return is_string_within(r, thread);
-    return is_integer_within(r, thread);
+    return thread->is_integer ? is_integer_within(r, thread) : is_number_within(r, thread);
+}
+
+static bool can_be_negative(const glm_schema_thread *thread, const glm_schema_bounds *bounds) {
+    if (!thread->is_integer) return glm_schema_decimal_can_begin(bounds->decimals, true);
+    for (int64_t digit = 0; digit < 10 && bounds->minimum < 0; digit++)
+        if (glm_schema_begins_in_range(bounds, true, digit)) return true;
+    return false;
 }
 
 /* The value that begins is bounded, if its node has bounds. */
 static bool bind(const reader *r, glm_schema_thread *thread, int index) {
     const glm_schema_bounds *bounds = &node_at(r, index)->bounds;
-    thread->is_bounded = r->byte == '"' ? glm_schema_has_length(bounds)
-                                        : thread->is_integer && bounds->has_range;
+    const bool is_string = r->byte == '"';
+    const bool is_number = r->after == GLM_JSON_IN_NUMBER;
+    if (is_string)
+        thread->is_bounded = node_at(r, index)->pattern || glm_schema_has_length(bounds);
+    else if (is_number)
+        thread->is_bounded = thread->is_integer ? bounds->has_range : bounds->decimals != NULL;
     if (!thread->is_bounded) return true;
     thread->node = (int16_t)index;
-    if (r->byte == '"') return true;
+    if (is_string) return true;
     thread->is_negative = r->byte == '-';
-    return thread->is_negative ? bounds->minimum < 0 : keeps_within(r, thread);
+    return thread->is_negative ? can_be_negative(thread, bounds) : keeps_within(r, thread);
 }
 
 /* One more item; beyond what is asked of their number none counts. */

@@ -77,7 +77,12 @@ void fuzz_add_seeds(fuzz_corpus *corpus) {
             "{\"properties\":{\"l\":{\"type\":[\"array\",\"null\"],\"minItems\":1,\"maxItems\":2,\"items\":{\"$ref\":"
             "\"#/$defs/l\"}}},\"$defs\":{\"l\":{\"allOf\":[{\"$ref\":\"#/definitions/k\"}]}},\"definitions\":{\"k\":{"
             "\"type\":\"array\",\"maxItems\":1,\"items\":{\"$ref\":\"#/$defs/l\"}}},\"required\":[\"l\"],"
-            "\"additionalProperties\":false}"};
+            "\"additionalProperties\":false}",
+            "{\"additionalProperties\":{\"type\":\"string\",\"pattern\":\"^([a-c]|x{2,3}\\\\d?)+[^e-z]$\",\"maxLength\":9}}",
+            "{\"properties\":{\"a\":{\"format\":\"date\"},\"b\":{\"format\":\"ipv6\"}},\"required\":[\"a\",\"b\"],"
+            "\"additionalProperties\":false}",
+            "{\"additionalProperties\":{\"type\":\"number\",\"exclusiveMinimum\":-0.5,\"maximum\":12.25,"
+            "\"multipleOf\":0.25}}"};
     for (size_t i = 0; i < sizeof schemas / sizeof *schemas; i++)
         for (uint8_t step = 1; step < 30; step += 3) {
             uint8_t bytes[1024];

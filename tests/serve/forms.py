@@ -3,7 +3,9 @@
    forms.py URL SCRIPT PID
 """
 
+import datetime
 import json
+import re
 import sys
 
 from raw import Server, body_of, check
@@ -124,7 +126,7 @@ SCHEMAS = {
         "$defs": {"guest": {"type": "string", "minLength": 1, "maxLength": 3}}},
     "note": {"type": "object", "additionalProperties": False, "required": ["sure"], "properties": {
         "sure": {"anyOf": [{"type": "boolean"}, {"type": "null"}], "default": None}}}}
-UNKNOWN = {"type": "object", "properties": {"a": {"type": "string", "pattern": "^x"}}}
+UNKNOWN = {"type": "object", "properties": {"a": {"type": "string", "pattern": "(?=x)"}}}
 
 
 def of_tool(call, is_whole):
@@ -171,6 +173,23 @@ def bound_calls():
         of_tool({"name": block["name"], "arguments": json.dumps(block["input"])}, reply["stop_reason"] == "tool_use")
 
 
+def patterns():
+    """Strings are of their pattern or format, numbers within their bounds, as Python reads them."""
+    properties = {"id": {"type": "string", "pattern": "^[A-Z]{2}-\\d{3}$"}, "day": {"type": "string", "format": "date"},
+                  "share": {"type": "number", "minimum": 0.25, "exclusiveMaximum": 1}}
+    schema = {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+    form = {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}
+    whole = 0
+    for choice in ask(n=8, seed=3, response_format=form, max_tokens=200)["choices"]:
+        if choice["finish_reason"] != "stop":
+            continue
+        value = json.loads(choice["message"]["content"])
+        check(re.fullmatch("[A-Z]{2}-[0-9]{3}", value["id"]) and 0.25 <= value["share"] < 1, value)
+        check(value["day"][:4] == "0000" or datetime.date.fromisoformat(value["day"]), value)
+        whole += 1
+    check(whole >= 1, whole)
+
+
 def unbound_calls():
     """Of a schema that is not understood: an object, as of one that is not given; where it is strict, no answer."""
     for parameters in ({"parameters": UNKNOWN}, {}):
@@ -180,7 +199,7 @@ def unbound_calls():
     for path, tool in ((CHAT, {"type": "function", "function": {"name": "get", "parameters": UNKNOWN, "strict": True}}),
                        (MESSAGES, {"name": "get", "input_schema": UNKNOWN, "strict": True})):
         status, answer = server.ask("POST", path, {**HOW, "tools": [tool]})
-        check(status == 400 and 'tools[0], which is strict: schema: "pattern" at #/properties/a' in answer["error"]["message"], answer)
+        check(status == 400 and 'tools[0], which is strict: schema: pattern at #/properties/a: a group that looks ahead' in answer["error"]["message"], answer)
     none = {"type": "function", "function": {"name": "get", "strict": True}}
     call = ask(tools=[none], tool_choice="required")["choices"][0]["message"]["tool_calls"][0]["function"]
     check("".join(call["arguments"].split()) in ("{}", "{", ""), call)
@@ -209,9 +228,9 @@ def streamed():
 
 
 def refused():
-    unknown = {"type": "object", "properties": {"a": {"type": "string", "format": "date"}}}
+    unknown = {"type": "object", "properties": {"a": {"type": "string", "format": "uri"}}}
     status, answer = server.ask("POST", CHAT, {**HOW, "response_format": schema_of(unknown)})
-    check(status == 400 and '"format" at #/properties/a' in answer["error"]["message"], answer)
+    check(status == 400 and 'format "uri" at #/properties/a' in answer["error"]["message"], answer)
     for more, param in (({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format"),
                         ({"response_format": {"type": "xml"}}, "response_format"),
                         ({"tool_choice": "required"}, "tool_choice"), ({"tools": TOOLS, "tool_choice": "x"}, "tool_choice"),
@@ -222,5 +241,5 @@ def refused():
     check(ask(**both)["choices"][0]["message"]["content"].lstrip()[:1] in ("", "{"))
 
 
-for case in (objects, schemas, calls, bound_calls, unbound_calls, strict_and_free, either, streamed, refused):
+for case in (objects, schemas, calls, bound_calls, patterns, unbound_calls, strict_and_free, either, streamed, refused):
     case()
