@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "cli_flags.h"
+#include "draft.h"
 #include "hub.h"
 
 /* One parse under way. */
@@ -241,6 +242,7 @@ rt_status glm_cli_parse(const glm_command *const *commands, const glm_command *c
             .max_tokens = -1,
             .port = -1,
             .max_seqs = -1,
+            .n_speculative = GLM_DRAFT_MAX,
             .temperature = -1.0,
             .top_p = -1.0,
             .top_k = -1,

@@ -101,6 +101,8 @@ typedef struct glm_cli {
     /* make-model */
     const char *config_file; /* --config */
 
+    int64_t n_speculative; /* --num-speculative-tokens */
+
     const char *model_name; /* -m as it was given */
     char *model_path;       /* owned; engine.model_dir points here once resolved */
 } glm_cli;
@@ -294,6 +296,10 @@ void glm_cli_say_text(const glm_cli *cli, const glm_document *document, int64_t 
 void glm_cli_say_plan(const glm_cli *cli, const glm_engine *engine);
 /* " (388.1 tokens/s)"; "" for less than a millisecond, of which that would be noise. */
 const char *glm_cli_rate(int64_t n, double seconds, char text[RT_SIZE_TEXT]);
+/* ", 31 of 40 drafted tokens right": since the engine had drafted what `before` says; "" where it has drafted nothing. */
+enum { GLM_CLI_DRAFTS_TEXT = 80 };
+const char *glm_cli_drafts(
+        const glm_engine *engine, glm_drafts before, char text[GLM_CLI_DRAFTS_TEXT]);
 /* A book's note: where its text is from, how much it is and its SHA-256 (hex), and the model; a new
  * string. `document` NULL: a tokens file. RT_ENOMEM. */
 RT_MUST_CHECK rt_status glm_cli_note(const glm_cli *cli, const char *const *sources, int n_sources,

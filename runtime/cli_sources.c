@@ -86,6 +86,16 @@ const char *glm_cli_rate(int64_t n, double seconds, char text[RT_SIZE_TEXT]) {
     return text;
 }
 
+const char *glm_cli_drafts(
+        const glm_engine *engine, glm_drafts before, char text[GLM_CLI_DRAFTS_TEXT]) {
+    const glm_drafts now = glm_engine_drafts(engine);
+    text[0] = '\0';
+    if (now.n_drafted > before.n_drafted)
+        (void)snprintf(text, GLM_CLI_DRAFTS_TEXT, ", %" PRId64 " of %" PRId64 " drafted tokens right",
+                now.n_taken - before.n_taken, now.n_drafted - before.n_drafted);
+    return text;
+}
+
 void glm_cli_say_plan(const glm_cli *cli, const glm_engine *engine) {
     const glm_plan *plan = glm_engine_plan(engine);
     char kv[RT_SIZE_TEXT];

@@ -42,6 +42,7 @@ static rt_status try_engine(ask_run *run) {
     options.max_len = run->reading.prefix.n + run->room;
     options.max_seqs = run->n_together;
     options.extra_kv_tokens = run->n_together * (run->room + ASK_FORK_TOKENS);
+    options.n_speculative = (int32_t)run->cli->n_speculative;
     options.persists = true;
     options.needs_kept = run->cli->book != NULL;
     return glm_engine_open(&options, &run->engine);
@@ -192,7 +193,7 @@ const glm_command glm_cmd_ask = {
                 "  glm1m ask -m glm-4-9b-chat-1m war.pdf -q 'Who is Pierre?'\n"
                 "  glm1m ask -m glm-4-9b-chat-1m src/ notes.md -q 'Where are books verified?'\n"
                 "  glm1m ask -m glm-4-9b-chat-1m war.pdf --questions q.jsonl --out a.jsonl\n",
-        .flags = "@engine @sampling question questions book truncate system max-tokens stop json "
+        .flags = "@engine @sampling num-speculative-tokens question questions book truncate system max-tokens stop json "
                  "out",
         .required = "model",
         .operands_max = 1000000,

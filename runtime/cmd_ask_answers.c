@@ -119,13 +119,14 @@ static rt_status finish(ask_run *run, const ask_question *question, const glm_as
 
 static void say_usage(const ask_run *run, const ask_question *question, const glm_asking *asking) {
     char rate[RT_SIZE_TEXT];
+    char drafts[GLM_CLI_DRAFTS_TEXT];
     if (run->cli->quiet) return;
     (void)fprintf(stderr,
             "prompt %" PRId64 " tokens, %" PRId64 " of them reused, in %.2f s; answer %" PRId64
-            " tokens in %.2f s%s, %s\n",
+            " tokens in %.2f s%s%s, %s\n",
             run->reading.prefix.n + question->ids.n, run->n_reused, run->prefill_s,
             asking->n_tokens, run->decode_s, glm_cli_rate(asking->n_tokens, run->decode_s, rate),
-            asking->finish_reason);
+            glm_cli_drafts(run->engine, (glm_drafts){0}, drafts), asking->finish_reason);
     if (strcmp(asking->finish_reason, "length") == 0)
         (void)fprintf(stderr, "the answer is cut off after %" PRId64 " tokens: -n N allows more\n",
                 asking->n_tokens);
@@ -156,7 +157,7 @@ static rt_status stream(ask_run *run, glm_asking *asking) {
             RT_TRY(glm_asking_end(asking, "interrupted"));
             continue;
         }
-        const rt_status status = glm_decode(&asking->session, &asking->next, 1);
+        const rt_status status = glm_decode_ahead(asking->session, asking->next);
         if (status == RT_EINTERRUPTED) continue;
         RT_TRY(status);
         RT_TRY(glm_asking_take(asking, run->engine, &run->sampling));
@@ -255,8 +256,8 @@ static rt_status run_pass(lane *const *busy, int32_t n) {
         ids[i] = l->ids.n > 0 ? l->ids.ids : &next[i];
         n_ids[i] = l->ids.n > 0 ? l->ids.n : 1;
     }
-    return has_questions ? glm_prefill_together(sessions, ids, n_ids, n)
-                         : glm_decode(sessions, next, n);
+    if (has_questions) return glm_prefill_together(sessions, ids, n_ids, n);
+    return n == 1 ? glm_decode_ahead(sessions[0], next[0]) : glm_decode(sessions, next, n);
 }
 
 static rt_status check_stop(const ask_run *run) {

@@ -246,6 +246,7 @@ static rt_status prepare(conversation *chat) {
 
 static rt_status open_model(conversation *chat) {
     glm_options options = chat->cli->engine;
+    options.n_speculative = (int32_t)chat->cli->n_speculative;
     options.persists = glm_cli_persists(chat->cli);
     options.needs_kept = chat->cli->book != NULL;
     RT_TRY(prepare(chat));
@@ -324,7 +325,7 @@ const glm_command glm_cmd_chat = {
                 "  glm1m chat -m glm-4-9b-chat-1m --system 'You answer in one sentence.'\n"
                 "  printf '/read book.txt\\nWho is Lucia?\\n' | glm1m chat -m glm-4-9b-chat-1m\n"
                 "  glm1m chat -m glm-4-9b-chat-1m --book war\n",
-        .flags = "@engine @sampling system tools book max-tokens stop",
+        .flags = "@engine @sampling num-speculative-tokens system tools book max-tokens stop",
         .required = "model",
         .run = run_chat,
 };

@@ -16,6 +16,7 @@ typedef struct turn {
     glm_answer answer;
     glm_reply reply;
     int64_t n_answer;
+    glm_drafts drafts; /* of earlier turns */
     char last_byte;
     const char *finish_reason;
     double prefill_s;
@@ -144,7 +145,7 @@ static rt_status generate(conversation *chat, turn *now) {
         if (now->finish_reason)
             chat->pending = id;
         else
-            RT_TRY(glm_decode(&chat->session, &id, 1));
+            RT_TRY(glm_decode_ahead(chat->session, id));
     }
     RT_TRY(show_token(chat, now, -1, waits_for_tool));
     if (now->last_byte != '\n') (void)putchar('\n');
@@ -162,13 +163,15 @@ static void print_usage(const conversation *chat, const turn *now) {
     const int64_t n_computed = now->ids.n - now->reuse.n_tokens;
     char prefill[RT_SIZE_TEXT];
     char decode[RT_SIZE_TEXT];
+    char drafts[GLM_CLI_DRAFTS_TEXT];
     chat_say(chat, "prompt %" PRId64 " tokens", now->ids.n);
     chat_say_reuse(chat, &now->reuse);
     chat_say(chat,
-            " in %.2f s%s, answer %" PRId64 " tokens in %.2f s%s, %s; context %" PRId64
+            " in %.2f s%s, answer %" PRId64 " tokens in %.2f s%s%s, %s; context %" PRId64
             " of %" PRId64 "\n",
             now->prefill_s, glm_cli_rate(n_computed, now->prefill_s, prefill), now->n_answer,
-            now->decode_s, glm_cli_rate(now->n_answer, now->decode_s, decode), now->finish_reason,
+            now->decode_s, glm_cli_rate(now->n_answer, now->decode_s, decode),
+            glm_cli_drafts(chat->engine, now->drafts, drafts), now->finish_reason,
             rt_min64(chat_n_used(chat), chat->context), chat->context);
     if (strcmp(now->finish_reason, "context full") == 0)
         chat_say(chat,
@@ -204,6 +207,7 @@ static rt_status answer(conversation *chat, turn *now) {
     RT_TRY(prefill(chat, now));
     now->prefill_s = rt_now() - started_s;
 
+    now->drafts = glm_engine_drafts(chat->engine);
     started_s = rt_now();
     RT_TRY(generate(chat, now));
     now->decode_s = rt_now() - started_s;

@@ -133,7 +133,7 @@ static rt_status generate(completion *run) {
             run->finish_reason = "interrupted";
             break;
         }
-        if (run->answer.n < run->answer_max) RT_TRY(glm_decode(&run->session, &id, 1));
+        if (run->answer.n < run->answer_max) RT_TRY(glm_decode_ahead(run->session, id));
     }
     return put_token(run, -1);
 }
@@ -155,12 +155,14 @@ static void print_reuse(const completion *run) {
 static void print_usage(const completion *run) {
     char prefill[RT_SIZE_TEXT];
     char decode[RT_SIZE_TEXT];
+    char drafts[GLM_CLI_DRAFTS_TEXT];
     if (run->cli->quiet) return;
     (void)fprintf(stderr, "prompt %" PRId64 " tokens", run->prompt.n);
     print_reuse(run);
-    (void)fprintf(stderr, " in %.2f s%s, answer %" PRId64 " tokens in %.2f s%s, %s\n",
+    (void)fprintf(stderr, " in %.2f s%s, answer %" PRId64 " tokens in %.2f s%s%s, %s\n",
             run->prefill_s, glm_cli_rate(run->n_computed, run->prefill_s, prefill), run->answer.n,
-            run->decode_s, glm_cli_rate(run->answer.n, run->decode_s, decode), run->finish_reason);
+            run->decode_s, glm_cli_rate(run->answer.n, run->decode_s, decode),
+            glm_cli_drafts(run->engine, (glm_drafts){0}, drafts), run->finish_reason);
 }
 
 static json_t *json_ids(const glm_ids *ids) {
@@ -172,13 +174,15 @@ static json_t *json_ids(const glm_ids *ids) {
 
 static rt_status print_json(const completion *run) {
     const glm_plan *plan = glm_engine_plan(run->engine);
+    const glm_drafts drafts = glm_engine_drafts(run->engine);
     json_t *object = json_pack(
-            "{s:s%, s:o, s:I, s:I, s:o, s:I, s:s, s:s, s:s, s:{s:f, s:f, s:f, s:f, s:f}}", "text",
+            "{s:s%, s:o, s:I, s:I, s:o, s:I, s:I, s:I, s:s, s:s, s:s, s:{s:f, s:f, s:f, s:f, s:f}}", "text",
             run->json_text ? run->json_text : "", run->json_text_bytes, "ids",
             json_ids(&run->answer), "n_prompt", (json_int_t)run->prompt.n, "reused_tokens",
             (json_int_t)run->reuse.n_tokens, "reuse_reason",
             glm_cli_json_text(run->reuse.reason, strlen(run->reuse.reason)), "n_generated",
-            (json_int_t)run->answer.n, "finish_reason", run->finish_reason, "kv_cache_dtype",
+            (json_int_t)run->answer.n, "n_drafted", (json_int_t)drafts.n_drafted, "n_drafted_right",
+            (json_int_t)drafts.n_taken, "finish_reason", run->finish_reason, "kv_cache_dtype",
             rt_dtype_name(plan->kv_dtype), "linear", glm_linear_by_name(plan->linear_by), "timings",
             "load_s", run->load_s, "prefill_s", run->prefill_s, "prefill_tps",
             per_second(run->n_computed, run->prefill_s), "decode_s", run->decode_s, "decode_tps",
@@ -226,6 +230,7 @@ static rt_status open_model(completion *run) {
     RT_TRY(read_prompt(run, &config));
     RT_TRY(plan_lengths(run, &config, &options));
     run->sampling = choose_sampling(run->cli, &config);
+    options.n_speculative = (int32_t)run->cli->n_speculative;
     options.persists = glm_cli_persists(run->cli);
     options.needs_kept = run->cli->book != NULL;
     RT_TRY(glm_engine_open(&options, &run->engine));
@@ -295,15 +300,16 @@ const glm_command glm_cmd_complete = {
                 "\n"
                 "--json prints one object: text, ids (all generated, the stop id included),\n"
                 "n_prompt, reused_tokens (of the prompt, found on disk) and reuse_reason (why not "
-                "more, \"\" when there is no more), n_generated, finish_reason (stop, length, "
+                "more, \"\" when there is no more), n_generated, n_drafted and n_drafted_right "
+                "(tokens that were looked up in the text and judged beside others), finish_reason (stop, length, "
                 "interrupted), kv_cache_dtype, linear (--linear: who multiplied) and timings.\n"
                 "\n"
                 "Examples:\n"
                 "  glm1m complete -m glm-4-9b-chat-1m -p 'The capital of France is' -n 16\n"
                 "  glm1m complete -m glm-4-9b-chat-1m -f book.txt --temperature 0.8 --seed 7\n"
                 "  glm1m complete -m glm-4-9b-chat-1m --book war -p 'In short,'\n",
-        .flags = "@engine @sampling prompt file tokens-file special-in-text book max-tokens stop "
-                 "json",
+        .flags = "@engine @sampling num-speculative-tokens prompt file tokens-file special-in-text book "
+                 "max-tokens stop json",
         .required = "model",
         .run = run_complete,
 };

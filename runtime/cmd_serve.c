@@ -82,6 +82,7 @@ static rt_status open_model(service *s) {
     options.persists = glm_cli_persists(s->cli);
     options.max_seqs = s->max_seqs;
     options.max_logits = ECHO_ROWS;
+    options.n_speculative = (int32_t)s->cli->n_speculative;
     RT_TRY(choose_room(s, &options));
     RT_TRY(glm_engine_open(&options, &s->engine));
     glm_cli_say_kv(s->cli, s->engine);
@@ -167,6 +168,6 @@ const glm_command glm_cmd_serve = {
                 "  GLM_API_KEY=... glm1m serve -m glm-4-9b-chat-1m --host 0.0.0.0 --port 8080\n"
                 "  curl localhost:8000/v1/chat/completions -d '{\"messages\":\n"
                 "      [{\"role\": \"user\", \"content\": \"Who is Lucia?\"}]}'\n",
-        .flags = "@engine host port api-key served-model-name max-num-seqs limits",
+        .flags = "@engine host port api-key served-model-name max-num-seqs num-speculative-tokens limits",
         .run = run_serve,
 };

@@ -127,6 +127,7 @@ static rt_status run_until_whole(
 }
 
 rt_status glm_decode(glm_session *const *sessions, const int32_t *ids, int32_t n_sessions) {
+    for (int32_t i = 0; i < n_sessions; i++) glm_session_drop_drafts(sessions[i]);
     RT_TRY(check_request(sessions, ids, n_sessions));
     glm_engine *engine = sessions[0]->engine;
     int64_t numbers[GLM_DECODE_SEQS_MAX];

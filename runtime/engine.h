@@ -3,6 +3,7 @@
 #define GLM_ENGINE_H
 
 #include "base/device.h"
+#include "draft.h"
 #include "identity.h"
 #include "kvstore/kvstore.h"
 #include "parallel/parallel.h"
@@ -123,7 +124,16 @@ struct glm_engine {
     int (*stops)(void);    /* glm_engine_stop_if */
     int64_t logits_serial; /* which computation the logits belong to */
     glm_drawing drawing;
+    glm_drafts drafts;
 };
+
+/* Drafted tokens whose keys and values the session holds already: speculate.c. On rank 0. */
+typedef struct glm_ahead {
+    int32_t draft[GLM_DRAFT_MAX];
+    int32_t n;       /* of them in the pass at hand, */
+    int32_t n_taken; /* and since asked for */
+    glm_draft_record record;
+} glm_ahead;
 
 struct glm_session {
     glm_engine *engine;
@@ -137,6 +147,7 @@ struct glm_session {
     glm_draw draw;    /* of the token after the next step's */
     int32_t drawn_id; /* by it, of the logits of logits_serial, where has_drawn */
     bool has_drawn;
+    glm_ahead ahead;
 };
 
 static inline attn_shape glm_attn_shape(const glm_config *config, rt_dtype kv_dtype) {
@@ -199,6 +210,12 @@ RT_MUST_CHECK rt_status glm_engine_ask_stop(const glm_engine *engine, const char
 static inline bool glm_is_mendable(rt_status status) {
     return status != RT_OK && status != RT_EINTERRUPTED;
 }
+
+/* speculate.c: the session holds what its length says, and no more. */
+void glm_session_drop_drafts(glm_session *session);
+/* together.c: glm_prefill, with the logits of every one of the n_ids tokens; at most a chunk, and plan.max_logits. */
+RT_MUST_CHECK rt_status glm_prefill_rows(
+        glm_session *session, const int32_t *ids, int64_t n_ids);
 
 /* decode.c: after a failure of a step that n sessions took and that is aborted, whatever they have lost is there
  * again, up to lengths[n]. The failure, where they have lost nothing. */

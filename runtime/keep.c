@@ -141,6 +141,7 @@ static rt_status keep(glm_session *session, const char *book, const char *note) 
 }
 
 rt_status glm_session_keep(glm_session *session, const char *book, const char *note) {
+    glm_session_drop_drafts(session);
     const glm_step step = {
             .kind = GLM_STEP_KEEP, .session = session->number, .texts = {book, note}};
     RT_TRY(glm_step_begin(session->engine, &step));

@@ -56,6 +56,9 @@ static rt_status check_options(const glm_config *config, const glm_options *opti
     if (options->max_seqs < 0 || options->max_seqs > GLM_DECODE_SEQS_MAX)
         return rt_fail(RT_EUSAGE, "plan: %" PRId32 " sequences at once, at most %d are possible",
                 options->max_seqs, GLM_DECODE_SEQS_MAX);
+    if (options->n_speculative < 0 || options->n_speculative > GLM_DRAFT_MAX)
+        return rt_fail(RT_EUSAGE, "plan: %" PRId32 " drafted tokens, at most %d are possible",
+                options->n_speculative, GLM_DRAFT_MAX);
     return RT_OK;
 }
 
@@ -111,7 +114,11 @@ static rt_status choose_backend(glm_bill_request *of, glm_plan *plan) {
     if (!of->backend->is_usable(0, text, sizeof text, &free_bytes))
         return rt_fail(RT_EUNSUPPORTED, "--device %s: %s", of->backend->name, text);
     plan->on_gpu = free_bytes > 0;
-    if (!plan->on_gpu) return choose_linear(of, plan);
+    if (!plan->on_gpu) {
+        plan->n_speculative = of->options->n_speculative;
+        plan->max_logits = rt_max64(plan->max_logits, 1 + plan->n_speculative);
+        return choose_linear(of, plan);
+    }
     plan->linear_by = GLM_LINEAR_CUBLASLT;
     plan->sums_on_gpu = plan->n_ranks > 1 || of->options->nccl;
     plan->gpu_limit_bytes = of->options->gpu_memory_bytes ? of->options->gpu_memory_bytes

@@ -21,6 +21,7 @@ typedef struct glm_options {
     int64_t kv_window_tokens; /* that stream through memory at a time, if its budget holds them */
     int64_t max_logits;       /* whose logits one prefill brings, at most; 0: 1 */
     int32_t max_seqs;         /* sequences decoded together; 0: 1 */
+    int32_t n_speculative;    /* tokens that glm_decode_ahead may draft, at most GLM_DRAFT_MAX; 0: none */
 
     /* How KV is kept, and who multiplies: */
     const char *kv_dtype; /* "bf16", "f32", "fp8", "int8", "int4"; NULL: bf16, of f32 weights f32 */
@@ -70,6 +71,7 @@ typedef struct glm_plan {
     int64_t chunk;
     int64_t span;
     int32_t max_seqs;
+    int32_t n_speculative; /* 0 on a GPU */
     int64_t max_logits;
 
     int64_t tokenizer_bytes;     /* of the total */

@@ -146,6 +146,7 @@ static rt_status begin(glm_session *session, const int32_t *ids, int64_t n_ids,
 
 static rt_status begin_step(glm_session *session, const int32_t *ids, int64_t n_ids,
         const int64_t *logits_at, int64_t n_logits, const taker *all) {
+    glm_session_drop_drafts(session);
     RT_TRY(check_request(session, ids, n_ids, logits_at, n_logits));
     const glm_step step = {.kind = GLM_STEP_PREFILL_BEGIN,
             .session = session->number,

@@ -235,6 +235,7 @@ static rt_status prefill_together(glm_engine *engine, const glm_step *step) {
         ids[i] = step->ids + at;
     }
     rt_assert(at == step->n_ids);
+    if (step->numbers[0]) return glm_prefill_rows(sessions[0], ids[0], step->n_ids);
     return glm_prefill_together(sessions, ids, step->wanted, (int32_t)step->n_sessions);
 }
 

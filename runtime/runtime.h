@@ -5,6 +5,7 @@
  *   glm_prefill_begin / glm_prefill_step   many tokens, one (layer, chunk) item a step
  *   glm_prefill_begin_all   the same, where every position's logits are wanted
  *   glm_decode          one token for each of several sessions
+ *   glm_decode_ahead    the same of one session, and tokens that may follow looked up and computed beside it
  *   glm_prefill_together   a few tokens for each of several sessions
  *   glm_session_fork    a second sequence that shares the first one's prefix
  *
@@ -212,6 +213,18 @@ RT_MUST_CHECK rt_status glm_session_logits(
  *              what it held, and decode again */
 RT_MUST_CHECK rt_status glm_decode(
         glm_session *const *sessions, const int32_t *ids, int32_t n_sessions);
+
+/* glm_decode of one session, in which up to options.n_speculative tokens that may follow `id`, looked up in what the session
+ * holds (draft.h), are computed in the same pass: where the next calls ask for just these, their logits are there, and
+ * the call returns at once. What the session holds, its length and its logits are as after glm_decode, to the bit.
+ * As glm_decode where nothing is found, on a GPU, and while another session's prefill is under way. Errors: as glm_decode */
+RT_MUST_CHECK rt_status glm_decode_ahead(glm_session *session, int32_t id);
+/* Tokens that it has drafted so far, of all sessions, and those of them that were then asked for. */
+typedef struct glm_drafts {
+    int64_t n_drafted;
+    int64_t n_taken;
+} glm_drafts;
+glm_drafts glm_engine_drafts(const glm_engine *engine);
 
 /* glm_prefill of ids[i][n_ids[i]] for each of n sessions, as many of them as a chunk holds in one pass over the
  * weights, and over every stretch of KV that they share; one that adds one token is decoded so beside the

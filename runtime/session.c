@@ -45,9 +45,9 @@ rt_status glm_session_create(glm_engine *engine, int64_t max_tokens, glm_session
 
 rt_status glm_session_fork(
         const glm_session *parent, int64_t n_tokens, int64_t max_tokens, glm_session **out) {
-    if (n_tokens < 0 || n_tokens > kv_seq_length(parent->seq))
+    if (n_tokens < 0 || n_tokens > glm_session_length(parent))
         return rt_fail(RT_EUSAGE, "session: cannot fork at %" PRId64 " of %" PRId64 " tokens",
-                n_tokens, kv_seq_length(parent->seq));
+                n_tokens, glm_session_length(parent));
     kv_seq *seq = NULL;
     const glm_step step = {
             .kind = GLM_STEP_FORK, .session = parent->number, .numbers = {n_tokens, max_tokens}};
@@ -70,11 +70,8 @@ void glm_session_free(glm_session *session) {
     if (is_begun) glm_step_end(engine);
 }
 
-int64_t glm_session_length(const glm_session *session) {
-    return kv_seq_length(session->seq);
-}
-
 void glm_session_truncate(glm_session *session, int64_t n_tokens) {
+    glm_session_drop_drafts(session);
     const glm_step step = {
             .kind = GLM_STEP_TRUNCATE, .session = session->number, .numbers = {n_tokens}};
     const bool is_begun = glm_step_begin(session->engine, &step) == RT_OK;
@@ -100,6 +97,7 @@ static rt_status rewind_to(glm_session *session, int64_t n_tokens) {
 }
 
 rt_status glm_session_rewind(glm_session *session, int64_t n_tokens) {
+    glm_session_drop_drafts(session);
     const glm_step step = {
             .kind = GLM_STEP_REWIND, .session = session->number, .numbers = {n_tokens}};
     RT_TRY(glm_step_begin(session->engine, &step));

@@ -32,6 +32,7 @@ typedef struct request {
     const int32_t *const *ids;
     const int64_t *n_ids;
     int32_t n;
+    bool wants_all; /* the logits of every token, of one session; otherwise of each one's last */
     int32_t order[GLM_DECODE_SEQS_MAX];
     int64_t n_done[GLM_DECODE_SEQS_MAX]; /* of each one's ids, alone */
 } request;
@@ -245,8 +246,23 @@ static rt_status run_until_whole(const request *r, const group *g) {
 
 /* ---- all of them ----------------------------------------------------------------------------- */
 
-static rt_status run_all(request *r) {
+/* Of the rows that the pass has left, or of each one's last. */
+static rt_status make_logits(const request *r) {
     glm_engine *engine = r->engine;
+    const int64_t n = r->wants_all ? r->n_ids[0] : r->n;
+    RT_TRY(engine->backend->logits(
+            engine, r->wants_all ? engine->hidden : engine->decode_hidden, n, engine->logits));
+    engine->logits_serial++;
+    for (int32_t i = 0; i < r->n; i++) {
+        r->sessions[i]->logits_serial = engine->logits_serial;
+        r->sessions[i]->logits_row = i;
+        r->sessions[i]->n_logits = r->wants_all ? n : 1;
+    }
+    return RT_OK;
+}
+
+static rt_status run_all(request *r) {
+    const glm_engine *engine = r->engine;
     if (!engine->backend->together) return one_by_one(r);
     RT_TRY(shorten(r));
     put_in_order(r);
@@ -255,14 +271,7 @@ static rt_status run_all(request *r) {
         RT_TRY(run_until_whole(r, &g));
         at += g.n;
     }
-    RT_TRY(engine->backend->logits(engine, engine->decode_hidden, r->n, engine->logits));
-    engine->logits_serial++;
-    for (int32_t i = 0; i < r->n; i++) {
-        r->sessions[i]->logits_serial = engine->logits_serial;
-        r->sessions[i]->logits_row = i;
-        r->sessions[i]->n_logits = 1;
-    }
-    return RT_OK;
+    return make_logits(r);
 }
 
 /* One list of all ids, for the other ranks. */
@@ -281,6 +290,7 @@ static rt_status announce(const request *r) {
         n += r->n_ids[i];
     }
     const glm_step step = {.kind = GLM_STEP_TOGETHER,
+            .numbers = {r->wants_all},
             .sessions = numbers,
             .n_sessions = r->n,
             .ids = ids,
@@ -292,6 +302,15 @@ static rt_status announce(const request *r) {
     return status;
 }
 
+static rt_status take(request *r) {
+    for (int32_t i = 0; i < r->n; i++) glm_session_drop_drafts(r->sessions[i]);
+    RT_TRY(check_request(r));
+    RT_TRY(announce(r));
+    const rt_status status = run_all(r);
+    glm_step_end(r->engine);
+    return status;
+}
+
 rt_status glm_prefill_together(glm_session *const *sessions, const int32_t *const *ids,
         const int64_t *n_ids, int32_t n_sessions) {
     rt_assert(n_sessions > 0);
@@ -300,9 +319,17 @@ rt_status glm_prefill_together(glm_session *const *sessions, const int32_t *cons
             .ids = ids,
             .n_ids = n_ids,
             .n = n_sessions};
-    RT_TRY(check_request(&r));
-    RT_TRY(announce(&r));
-    const rt_status status = run_all(&r);
-    glm_step_end(r.engine);
-    return status;
+    return take(&r);
+}
+
+rt_status glm_prefill_rows(glm_session *session, const int32_t *ids, int64_t n_ids) {
+    request r = {.engine = session->engine,
+            .sessions = &session,
+            .ids = &ids,
+            .n_ids = &n_ids,
+            .n = 1,
+            .wants_all = true};
+    rt_assert(r.engine->backend->together);
+    rt_assert(n_ids <= rows_max(r.engine) && n_ids <= r.engine->plan.max_logits);
+    return take(&r);
 }

@@ -150,6 +150,7 @@ void walk_give_up(walk *w);
 void walk_fan(walk *w);
 /* help_walk_together.c: of several at once, whichever, or these. */
 void walk_decode_some(walk *w);
+void walk_decode_ahead(walk *w);
 void walk_together(walk *w);
 void walk_decode(walk *w, walk_seq *const *some, int32_t n);
 /* After RT_EUSAGE of a decode that met what was lost beside a prefill, which gives way, as it does in a server. */

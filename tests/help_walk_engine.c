@@ -10,6 +10,7 @@
 #include "help_walk.h"
 #include "kvstore/kvstore.h"
 #include "runtime/base/size.h"
+#include "runtime/draft.h"
 #include "runtime/engine.h"
 
 int64_t walk_below(walk *w, int64_t n) {
@@ -111,6 +112,7 @@ static void choose_sizes(walk *w) {
     o->threads = 1 + (int32_t)walk_below(w, 3);
     o->max_seqs = 2 + (int32_t)walk_below(w, WALK_SEQS - 1);
     o->max_logits = 1 + walk_below(w, WALK_ROWS);
+    o->n_speculative = (int32_t)walk_below(w, GLM_DRAFT_MAX + 1);
     o->extra_kv_tokens = walk_below(w, 4) ? walk_below(w, 3 * w->longest) : 0;
 }
 

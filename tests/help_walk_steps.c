@@ -163,7 +163,7 @@ void walk_compare_last(walk *w, const walk_seq *s, const char *what) {
 
 /* Some positions of the tokens to come, ascending, the last one among them. */
 static void pick_wanted(walk *w, int64_t from, int64_t end) {
-    const int64_t n = rt_min64(glm_engine_plan(w->engine)->max_logits, end - from);
+    const int64_t n = rt_min64(rt_min64(glm_engine_plan(w->engine)->max_logits, WALK_ROWS), end - from);
     w->n_wanted = 1 + walk_below(w, n);
     int64_t least = from;
     for (int64_t i = 0; i < w->n_wanted; i++) {
@@ -393,12 +393,12 @@ void walk_step(walk *w) {
         int64_t weight;
         int when;
     } steps[] = {{do_prefill, 16, ALWAYS}, {walk_give_up, 14, ALWAYS}, {walk_fan, 12, ALWAYS},
-            {walk_decode_some, 12, ALWAYS}, {walk_together, 12, ALWAYS}, {do_fork, 8, ALWAYS},
-            {do_create, 6, ALWAYS}, {do_truncate, 5, ALWAYS}, {do_rewind, 4, ALWAYS},
-            {do_free, 14, ALWAYS}, {do_misuse, 1, ALWAYS}, {do_reopen, 4, ALWAYS},
-            {walk_look_at_all, 2, ALWAYS}, {walk_suspend, 3, ALWAYS}, {walk_restore, 6, OF_KEPT},
-            {walk_keep, 4, OF_KEPT}, {walk_open_book, 2, OF_KEPT}, {walk_forget, 1, OF_KEPT},
-            {walk_damage, 8, OF_DAMAGED}};
+            {walk_decode_some, 12, ALWAYS}, {walk_decode_ahead, 10, ALWAYS},
+            {walk_together, 12, ALWAYS}, {do_fork, 8, ALWAYS}, {do_create, 6, ALWAYS},
+            {do_truncate, 5, ALWAYS}, {do_rewind, 4, ALWAYS}, {do_free, 14, ALWAYS},
+            {do_misuse, 1, ALWAYS}, {do_reopen, 4, ALWAYS}, {walk_look_at_all, 2, ALWAYS},
+            {walk_suspend, 3, ALWAYS}, {walk_restore, 6, OF_KEPT}, {walk_keep, 4, OF_KEPT},
+            {walk_open_book, 2, OF_KEPT}, {walk_forget, 1, OF_KEPT}, {walk_damage, 8, OF_DAMAGED}};
     const int kind = !w->persists ? ALWAYS : w->is_damaged ? OF_DAMAGED : OF_KEPT;
     const int64_t n = sizeof steps / sizeof *steps;
     int64_t all = 0;

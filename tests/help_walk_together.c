@@ -56,18 +56,18 @@ rt_status walk_decode_again(walk *w, walk_seq *const *some, glm_session *const *
     return glm_decode(sessions, ids, n);
 }
 
-void walk_decode(walk *w, walk_seq *const *some, int32_t n) {
+/* Each has its next token already, which is not computed. */
+static void decode(walk *w, walk_seq *const *some, int32_t n, bool is_ahead) {
     glm_session *sessions[WALK_SEQS];
     int32_t ids[WALK_SEQS];
-    say_some(w, "decode", some, NULL, n);
     for (int32_t i = 0; i < n; i++) {
-        walk_write_on(w, some[i], some[i]->tokens.n + 1, WALK_DECODED, &some[i]->tokens);
         sessions[i] = some[i]->session;
         ids[i] = some[i]->tokens.ids[some[i]->tokens.n - 1];
     }
     walk_stop_soon(w);
     walk_fail_soon(w);
-    rt_status status = glm_decode(sessions, ids, n);
+    rt_status status =
+            is_ahead ? glm_decode_ahead(sessions[0], ids[0]) : glm_decode(sessions, ids, n);
     walk_go_well(w);
     if (status == RT_EUSAGE && w->is_damaged && w->running)
         status = walk_decode_again(w, some, sessions, ids, n);
@@ -79,6 +79,30 @@ void walk_decode(walk *w, walk_seq *const *some, int32_t n) {
         walk_note_length(w, s, s->tokens.n, s->tokens.n, "decoded");
         s->n_held = s->tokens.n;
         walk_compare_last(w, s, "decode");
+    }
+}
+
+void walk_decode(walk *w, walk_seq *const *some, int32_t n) {
+    say_some(w, "decode", some, NULL, n);
+    for (int32_t i = 0; i < n; i++)
+        walk_write_on(w, some[i], some[i]->tokens.n + 1, WALK_DECODED, &some[i]->tokens);
+    decode(w, some, n, false);
+}
+
+/* Some tokens of one, which mostly repeat what it holds, so that drafts are right; and others between. */
+void walk_decode_ahead(walk *w) {
+    walk_seq *some[WALK_SEQS];
+    if (pick_some(w, some) == 0) return;
+    walk_seq *s = some[0];
+    const int64_t n_steps = 1 + walk_below(w, 24);
+    const int64_t back = 1 + walk_below(w, rt_min64(s->tokens.n + 1, 200));
+    walk_say(w, "%d: decode ahead, %" PRId64 " tokens of %" PRId64 " before", walk_number(w, s),
+            n_steps, back);
+    for (int64_t i = 0; i < n_steps && s->session && s->tokens.n < s->max_tokens; i++) {
+        const int64_t at = s->tokens.n;
+        walk_write_on(w, s, at + 1, WALK_DECODED, &s->tokens);
+        if (at >= back && walk_below(w, 15) > 0) s->tokens.ids[at] = s->tokens.ids[at - back];
+        decode(w, &s, 1, true);
     }
 }
 

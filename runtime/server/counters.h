@@ -3,6 +3,7 @@
 #define SRV_COUNTERS_H
 
 #include "kvstore/kvstore.h"
+#include "runtime/runtime.h"
 
 enum { SRV_BUCKETS = 24, SRV_SHOWN_MAX = 64 };
 
@@ -35,6 +36,7 @@ typedef struct srv_counters {
     int64_t n_prompt_tokens; /* of finished and running requests, the reused ones included */
     int64_t n_cached_tokens; /* of them, reused */
     int64_t n_generated_tokens;
+    glm_drafts drafts;
     int64_t n_joined;
     int64_t n_evicted;
     int64_t n_pieces; /* of prompts, begun */

@@ -45,6 +45,7 @@ static void publish(srv_scheduler *scheduler) {
     scheduler->counted_s = rt_now();
     (void)pthread_mutex_lock(&scheduler->lock);
     counters->kv = stats;
+    counters->drafts = glm_engine_drafts(scheduler->engine);
     counters->n_running = scheduler->n_running;
     counters->n_prefixes = scheduler->n_prefixes;
     counters->n_shown = 0;

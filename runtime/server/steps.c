@@ -38,7 +38,8 @@ static rt_status decode(
         srv_scheduler *scheduler, glm_session *const *sessions, const int32_t *ids, int32_t n) {
     int64_t lengths[GLM_DECODE_SEQS_MAX];
     for (int32_t i = 0; i < n; i++) lengths[i] = glm_session_length(sessions[i]);
-    const rt_status status = glm_decode(sessions, ids, n);
+    const rt_status status =
+            n == 1 ? glm_decode_ahead(sessions[0], ids[0]) : glm_decode(sessions, ids, n);
     if (status == RT_OK || !scheduler->piece_of) return status;
     glm_prefill_abort(scheduler->piece_of->session);
     scheduler->piece_of = NULL;

@@ -1,0 +1,76 @@
+/* Decode of one session with drafts (draft.h): the token that is due and those that may follow it go through the model
+ * in one pass, as prefill, and each has its logits. The caller chooses from the first one's; as long as what it chooses
+ * is the draft's next token, the logits behind that are there already.
+ *
+ * Until then the session holds more keys and values than its length says: `n - n_taken` drafted tokens. Whatever else
+ * the session is asked for drops them first. A pass stays within the page of the token that is due, and does not fill
+ * it, so no page is sealed and no extent finished by what may be taken back: dropping is exact.
+ *
+ * Prefill and decode give the same bits, on the CPU: so do answers with drafts and without. */
+#include "backend.h"
+#include "ranks.h"
+
+static int32_t n_ahead(const glm_session *session) {
+    return session->ahead.n - session->ahead.n_taken;
+}
+
+int64_t glm_session_length(const glm_session *session) {
+    return kv_seq_length(session->seq) - n_ahead(session);
+}
+
+void glm_session_drop_drafts(glm_session *session) {
+    glm_ahead *ahead = &session->ahead;
+    const int64_t length = glm_session_length(session);
+    const int32_t n_dropped = n_ahead(session);
+    if (ahead->n > 0) glm_draft_learn(&ahead->record, ahead->n, ahead->n_taken);
+    ahead->n = ahead->n_taken = 0;
+    if (n_dropped > 0) glm_session_truncate(session, length);
+}
+
+/* The draft's next token is the one that was chosen, and the logits behind it are still there. */
+static bool is_there(const glm_session *session, int32_t id) {
+    const glm_ahead *ahead = &session->ahead;
+    return n_ahead(session) > 0 && ahead->draft[ahead->n_taken] == id &&
+           session->logits_serial == session->engine->logits_serial;
+}
+
+/* Tokens that may be drafted behind the one that is due. */
+static int32_t room(const glm_session *session) {
+    const glm_engine *engine = session->engine;
+    const int64_t length = kv_seq_length(session->seq);
+    const int64_t in_page = ATTN_PAGE_TOKENS - 2 - length % ATTN_PAGE_TOKENS;
+    const int64_t in_session = kv_seq_max_tokens(session->seq) - length - 1;
+    const int64_t in_pass = rt_min64(engine->plan.chunk, engine->plan.max_logits) - 1;
+    if (engine->prefill.session || !engine->backend->together) return 0;
+    return (int32_t)rt_min64(
+            rt_min64(engine->plan.n_speculative, in_pass), rt_min64(in_page, in_session));
+}
+
+static rt_status judge(glm_session *session, int32_t id, int32_t n) {
+    glm_ahead *ahead = &session->ahead;
+    int32_t ids[1 + GLM_DRAFT_MAX] = {id};
+    for (int32_t i = 0; i < n; i++) ids[1 + i] = ahead->draft[i];
+    RT_TRY(glm_prefill_rows(session, ids, 1 + n));
+    ahead->n = n;
+    session->engine->drafts.n_drafted += n;
+    session->n_logits = 1;
+    return RT_OK;
+}
+
+rt_status glm_decode_ahead(glm_session *session, int32_t id) {
+    glm_ahead *ahead = &session->ahead;
+    if (is_there(session, id)) {
+        ahead->n_taken++;
+        session->engine->drafts.n_taken++;
+        session->logits_row++;
+        return RT_OK;
+    }
+    glm_session_drop_drafts(session);
+    const int32_t n = glm_draft_find(&ahead->record, kv_seq_ids(session->seq),
+            kv_seq_length(session->seq), id, room(session), ahead->draft);
+    return n > 0 ? judge(session, id, n) : glm_decode(&session, &id, 1);
+}
+
+glm_drafts glm_engine_drafts(const glm_engine *engine) {
+    return engine->drafts;
+}
