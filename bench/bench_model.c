@@ -1,6 +1,6 @@
 /* End to end on a CPU: prefill and decode of a random model at a depth, as shares of the peaks.
  *
- *   bench_model [--model M|L] [--depths 0,32K] [--tokens N] [--passes N] [--dir DIR] [--busy]
+ *   bench_model [--model M|L] [--depths 0,32K] [--tokens N] [--passes N] [--dir DIR] [--busy] [--drafts]
  *               and what help_measure.h lists
  *
  * Model M: hidden 1024, 12 layers, 8 query heads over 2, ffn 3424, 4096 ids, 166 million weights. L: the
@@ -14,6 +14,9 @@
  *   prefill  2 a weight and token, 4 a query head, dim and visible key; in the last layer only keys and
  *            values, but for the last token
  *   decode   every matrix, and every key and value, as they are stored
+ *
+ * --drafts: decode also with drafts (speculate.c), where all are right and where all are wrong, and by passes of 2, 4, 8, 16
+ * tokens, each so many tokens; their peak is the rate without. A pass of n tokens of which all are right gives its rate.
  *
  * --busy: decode also beside another program that keeps one core busy; its peak is then the quiet rate. */
 #include <signal.h>
@@ -31,10 +34,10 @@
 #include "runtime/engine.h"
 #include "runtime/random_model.h"
 
-enum { DEPTHS_MAX = 8, FILL_ROWS = 1024, NAME_BYTES = 96 };
+enum { IDS = 4096, DEPTHS_MAX = 8, FILL_ROWS = 1024, NAME_BYTES = 96 };
 
 static const char usage[] = "bench_model [--model M|L] [--depths 0,32K] [--tokens N] [--passes N] "
-                            "[--dir DIR] [--busy] and "
+                            "[--dir DIR] [--busy] [--drafts] and "
                             "options of help_measure.h";
 
 static const char config_m[] =
@@ -63,6 +66,7 @@ typedef struct request {
     int64_t n_tokens; /* of one prefill */
     int64_t n_passes; /* tokens decoded in one run */
     bool is_busy;
+    bool has_drafts;
     char dir[512];
 } request;
 
@@ -119,6 +123,7 @@ typedef struct job {
     glm_session *session;
     int32_t *ids;
     int64_t depth;
+    int64_t n_together; /* tokens of a pass */
 } job;
 
 /* Append rows to the new positions of one layer, a few pages at a time. */
@@ -176,6 +181,28 @@ static void decode(void *context) {
         bench_must(glm_decode((glm_session *const[]){j->session}, &j->ids[i], 1));
 }
 
+/* The text goes on as it began: as soon as that is seen, every draft is right. */
+static void decode_right(void *context) {
+    const job *j = context;
+    glm_session_truncate(j->session, j->depth);
+    for (int64_t i = 0; i < j->r->n_passes; i++)
+        bench_must(glm_decode_ahead(j->session, j->ids[i]));
+}
+
+/* Three tokens as before, and one that is not: what is drafted is wrong. */
+static void decode_wrong(void *context) {
+    const job *j = context;
+    glm_session_truncate(j->session, j->depth);
+    for (int64_t i = 0; i < j->r->n_passes; i++)
+        bench_must(glm_decode_ahead(j->session, i % 4 < 3 ? j->ids[i] : (j->ids[i] + 1) % IDS));
+}
+
+static void pass_of_several(void *context) {
+    const job *j = context;
+    glm_session_truncate(j->session, j->depth);
+    bench_must(glm_prefill_rows(j->session, j->ids, j->n_together));
+}
+
 /* ---- reporting ------------------------------------------------------------------------------- */
 
 static void name_figure(const job *j, const char *what, char name[NAME_BYTES]) {
@@ -193,6 +220,32 @@ static void claim(
             .rate = rate,
             .unit = "tokens/s"};
     bench_claim(roofs, &figure, cost);
+}
+
+/* One row: `what`, of which a run is n tokens, beside the rate without drafts. */
+static void beside_plain(const bench_options *options, job *j, const char *what, int64_t n,
+        void (*work)(void *), bench_rate plain) {
+    const int n_threads = rt_pool_threads(j->engine->pool);
+    char name[NAME_BYTES];
+    name_figure(j, what, name);
+    const bench_figure figure = {.what = name,
+            .n_threads = n_threads,
+            .rate = bench_measure(options, n_threads, (double)n, work, j),
+            .unit = "tokens/s",
+            .peak = plain.best};
+    bench_report(options, &figure);
+}
+
+static void measure_drafts(const bench_options *options, job *j, bench_rate plain) {
+    beside_plain(
+            options, j, "decode, all drafts right; of none", j->r->n_passes, decode_right, plain);
+    beside_plain(
+            options, j, "decode, all drafts wrong; of none", j->r->n_passes, decode_wrong, plain);
+    for (j->n_together = 2; j->n_together <= 1 + GLM_DRAFT_MAX; j->n_together *= 2) {
+        char what[64];
+        (void)snprintf(what, sizeof what, "passes of %d tokens; of 1", (int)j->n_together);
+        beside_plain(options, j, what, j->n_together, pass_of_several, plain);
+    }
 }
 
 static pid_t start_busy_program(void) {
@@ -234,6 +287,7 @@ static void measure(const bench_options *options, job *j, bench_roofs *roofs) {
             (bench_cost){.gflop = 1e-9 * decode_flop(c, j->depth),
                     .gb = 1e-9 * decode_bytes(c, j->depth)});
     bench_roofs_again(options, pool, roofs);
+    if (j->r->has_drafts) measure_drafts(options, j, quiet);
     if (j->r->is_busy) beside_a_busy_program(options, j, n_threads, quiet);
 }
 
@@ -288,10 +342,13 @@ static void run(const bench_options *options, const request *r, int n_threads) {
     for (int i = 0; i < r->n_depths; i++) {
         job j = {.r = r, .depth = r->depths[i]};
         const int64_t max_len = j.depth + rt_max64(r->n_tokens, r->n_passes);
-        const glm_options engine_options = {
-                .device = "cpu", .model_dir = r->dir, .max_len = max_len, .threads = n_threads};
+        const glm_options engine_options = {.device = "cpu",
+                .model_dir = r->dir,
+                .max_len = max_len,
+                .threads = n_threads,
+                .n_speculative = GLM_DRAFT_MAX};
         j.ids = bench_memory(max_len * (int64_t)sizeof *j.ids);
-        for (int64_t t = 0; t < max_len; t++) j.ids[t] = (int32_t)(t * 7919 % 4096);
+        for (int64_t t = 0; t < max_len; t++) j.ids[t] = (int32_t)(t * 7919 % IDS);
         bench_must(glm_engine_open(&engine_options, &j.engine));
         bench_must(glm_session_create(j.engine, max_len, &j.session));
         fill(&j);
@@ -332,6 +389,8 @@ static int parse(int argc, char **argv, request *r) {
             r->n_passes = runs_count(argc, argv, &i, usage);
         else if (strcmp(argv[i], "--busy") == 0)
             r->is_busy = true;
+        else if (strcmp(argv[i], "--drafts") == 0)
+            r->has_drafts = true;
         else
             argv[n++] = argv[i];
     }
