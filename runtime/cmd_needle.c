@@ -46,6 +46,15 @@ static rt_status demo_directory(char **dir) {
     return status;
 }
 
+static rt_status write_demo(const char *dir) {
+    const rt_status status = glm_needle_model_write(dir);
+    if (status == RT_OK || status == RT_EINTERRUPTED) return status;
+    return rt_fail(status,
+            "%s\n(without -m the embedded demo model is written to %s: XDG_CACHE_HOME names another place, "
+            "-m DIR another model)",
+            rt_error_text(), dir);
+}
+
 /* Without -m: the embedded model, written once. Its weights are written last and named whole, so
  * where they are the directory is complete. */
 static rt_status choose_model(evaluation *e) {
@@ -55,7 +64,7 @@ static rt_status choose_model(evaluation *e) {
     RT_TRY(rt_path_join(e->demo_dir, "model.safetensors", &weights));
     const bool is_there = rt_file_exists(weights);
     free(weights);
-    if (!is_there) RT_TRY(glm_needle_model_write(e->demo_dir));
+    if (!is_there) RT_TRY(write_demo(e->demo_dir));
     e->cli->engine.model_dir = e->demo_dir;
     if (!e->cli->quiet)
         (void)fprintf(stderr,

@@ -2,10 +2,12 @@
 
 #include <ctype.h>
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/size.h"
@@ -132,19 +134,24 @@ static rt_status not_found(const char *model, const char *place) {
             model, place, model, model);
 }
 
+static rt_status no_directory(const char *model) {
+    const bool is_there = access(model, F_OK) == 0;
+    if (!is_there && errno != ENOENT && errno != ENOTDIR)
+        return rt_fail_errno(RT_EUSAGE, "-m %s", model);
+    return rt_fail(RT_EUSAGE, "-m %s: %s%s", model,
+            is_there ? "a checkpoint is a directory, this is a file" : "there is no such directory",
+            strcmp(model, "needle") == 0
+                    ? "; glm1m make-model needle needle writes the embedded model there"
+                    : "");
+}
+
 rt_status glm_hub_resolve(const char *model, char **dir) {
     *dir = NULL;
     if (is_directory(model)) {
         *dir = strdup(model);
         return *dir ? RT_OK : rt_fail(RT_ENOMEM, "hub: no memory for the path %s", model);
     }
-    if (!is_repository_name(model))
-        return rt_fail(RT_EUSAGE, "-m %s: %s%s", model,
-                rt_file_exists(model) ? "a checkpoint is a directory, this is a file"
-                                      : "there is no such directory",
-                strcmp(model, "needle") == 0
-                        ? "; glm1m make-model needle needle writes the embedded model there"
-                        : "");
+    if (!is_repository_name(model)) return no_directory(model);
 
     char *repository = NULL;
     RT_TRY(repository_directory(model, &repository));

@@ -229,7 +229,7 @@ rt_status rt_mkdirs(const char *path) {
 }
 
 bool rt_file_exists(const char *path) {
-    return access(path, F_OK) == 0;
+    return access(path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR);
 }
 
 rt_status rt_path_join(const char *dir, const char *name, char **path) {

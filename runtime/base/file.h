@@ -60,7 +60,7 @@ RT_MUST_CHECK rt_status rt_file_replace(const char *path, const void *bytes, int
 /* mkdir -p. RT_EIO names the component that failed. */
 RT_MUST_CHECK rt_status rt_mkdirs(const char *path);
 
-/* Whether there is something of that name, of whatever kind, that we may see. */
+/* Whether there is something of that name, of whatever kind. True, too, where we may not see it: who opens it is told why. */
 bool rt_file_exists(const char *path);
 
 /* "dir/name" as a new string; free(). RT_ENOMEM. */
