@@ -242,6 +242,8 @@ RT_MUST_CHECK rt_status kv_seq_keep_begin(kv_seq *seq, bool *has_tail);
 RT_MUST_CHECK rt_status kv_seq_keep_end(kv_seq *seq, const char *book, const char *note);
 /* Why the last sequence that was to be kept is not; "" where all are. */
 const char *kv_store_keep_failure(const kv_store *store);
+/* Tokens from the start of an idle sequence that are on disk for good, whole segments. */
+int64_t kv_seq_kept(kv_seq *seq);
 
 /* ---- a span that is suspended ---------------------------------------------------------------- */
 

@@ -221,6 +221,15 @@ static int64_t n_whole(const kv_seq *seq) {
     return seq->length / KV_SEGMENT_TOKENS;
 }
 
+int64_t kv_seq_kept(kv_seq *seq) {
+    int64_t extent = 0;
+    for (; extent < n_whole(seq); extent++) {
+        const kv_stored *stored = *kv_stored_slot(seq, 0, extent);
+        if (!stored || !stored->segment) break;
+    }
+    return extent * KV_SEGMENT_TOKENS;
+}
+
 static rt_status check_kept(const kv_seq *seq) {
     if (!seq->store->vault)
         return rt_fail(RT_EUSAGE, "kvstore: a book needs a store that keeps what it holds");

@@ -88,6 +88,20 @@ double glm_prefill_work(const glm_engine *engine, int64_t pos, int64_t end) {
            (engine->prefill.gives_all ? glm_head_flop(&engine->config, end - pos) : 0.0);
 }
 
+/* Where a book is made what cannot be kept is computed for nothing. */
+static rt_status require_kept(glm_engine *engine) {
+    const glm_prefill_run *run = &engine->prefill;
+    const char *failure = kv_store_keep_failure(engine->store);
+    if (!engine->plan.kv_keeps_all) return RT_OK;
+    rt_status status = RT_OK;
+    if (failure[0])
+        status = rt_fail(RT_ENOFIT,
+                "prefill: no more than the first %" PRId64 " of %" PRId64
+                " tokens can be kept on disk: %s; the same command goes on from there",
+                kv_seq_kept(run->session->seq), run->first_pos + run->n_ids, failure);
+    return glm_step_agree(engine, status);
+}
+
 static rt_status begin_span(glm_engine *engine) {
     glm_prefill_run *run = &engine->prefill;
     const int64_t end = run->first_pos + run->n_ids;
@@ -99,6 +113,7 @@ static rt_status begin_span(glm_engine *engine) {
     const int64_t n = run->span_end - run->span_begin;
     const int32_t *ids = run->ids + (run->span_begin - run->first_pos);
     RT_TRY(glm_step_agree(engine, kv_span_begin(run->session->seq, ids, n)));
+    RT_TRY(require_kept(engine));
     return engine->backend->embed(engine, ids, n, engine->hidden);
 }
 
@@ -280,7 +295,7 @@ static rt_status finish_run(glm_engine *engine) {
 /* What cannot be kept on disk is said once; the text is computed all the same. */
 static void say_unless_kept(glm_engine *engine) {
     const char *failure = kv_store_keep_failure(engine->store);
-    if (!failure[0] || engine->has_said_unkept) return;
+    if (!failure[0] || engine->has_said_unkept || engine->plan.kv_keeps_all) return;
     engine->has_said_unkept = true;
     rt_log(RT_LOG_WARN, "prefill", "what follows is not kept on disk: %s", failure);
 }
