@@ -1,13 +1,13 @@
 /* A child process gives its output or a named failure, in time, and nothing of it is left: whether it
- * fails, hangs, floods, takes memory, closes its output, or leaves others behind.
+ * fails, hangs, floods, takes memory, closes its output, leaves others behind, or a signal comes meanwhile.
  *
  * Method: a shell that does each of these; a pipe tells whether what it left behind is dead. */
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #include "runtime/base/child.h"
@@ -124,21 +124,44 @@ static void check_nothing_is_left(const char *script, double seconds) {
     (void)close(ends[0]);
 }
 
-static volatile sig_atomic_t n_alarms;
-static void count_alarm(int number) {
+static volatile sig_atomic_t n_signals;
+static void count_signal(int number) {
     (void)number;
-    n_alarms++;
+    n_signals++;
 }
 
-static void check_signal(void) {
-    const struct sigaction counted = {.sa_handler = count_alarm};
-    const struct itimerval soon = {.it_value = {.tv_usec = 200000}};
-    const struct itimerval never = {{0}, {0}};
-    expect(sigaction(SIGALRM, &counted, NULL) == 0, "sigaction", "");
-    expect(setitimer(ITIMER_REAL, &soon, NULL) == 0, "setitimer", "");
-    expect_failure("sleep 60", (rt_child_limits){.seconds = 30.0}, RT_EINTERRUPTED, "interrupted");
-    (void)setitimer(ITIMER_REAL, &never, NULL);
-    expect(n_alarms == 1, "one alarm", "");
+static void count_signals(int number) {
+    const struct sigaction counted = {.sa_handler = count_signal};
+    expect(sigaction(number, &counted, NULL) == 0, "sigaction", "");
+    n_signals = 0;
+}
+
+/* The linker puts this before poll(): a signal that comes between two of them. */
+static bool raises_alarm;
+int __real_poll(struct pollfd *fds, nfds_t n, int ms);
+int __wrap_poll(struct pollfd *fds, nfds_t n, int ms);
+int __wrap_poll(struct pollfd *fds, nfds_t n, int ms) {
+    const int n_ready = __real_poll(fds, n, ms);
+    if (raises_alarm) (void)raise(SIGALRM);
+    raises_alarm = false;
+    return n_ready;
+}
+
+/* Its handler has run, and the program is dead. Ctrl-Z and a later fg are no such signal. */
+static void check_signals(void) {
+    const rt_child_limits any = {0};
+    count_signals(SIGALRM);
+    expect_failure("kill -ALRM $PPID; sleep 60", any, RT_EINTERRUPTED, "interrupted while sh ran");
+    expect(n_signals == 1, "one signal", "");
+    raises_alarm = true;
+    expect_failure("sleep 60", any, RT_EINTERRUPTED, "interrupted while sh ran");
+    raises_alarm = true;
+    expect_failure("yes >&2", any, RT_EINTERRUPTED, "interrupted while sh ran");
+    expect(n_signals == 3, "three signals", "");
+    count_signals(SIGCONT);
+    expect_output(
+            "for i in 1 2 3 4 5; do kill -CONT $PPID; sleep 0.03; done; echo over", -1, "over\n");
+    expect(n_signals > 0, "signals to go on", "");
 }
 
 int main(void) {
@@ -149,6 +172,6 @@ int main(void) {
     check_nothing_is_left("sleep 60 & exit 0", 20.0);
     check_nothing_is_left("sleep 60 | sleep 60", 0.3);
     check_nothing_is_left("(sleep 60 &) ; yes", 20.0);
-    check_signal();
+    check_signals();
     return n_failed > 0;
 }

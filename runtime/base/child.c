@@ -30,6 +30,7 @@ typedef struct child {
     char said[STDERR_KEPT + 1]; /* the beginning of its standard error */
     size_t n_said;
     double deadline_s;
+    sigset_t before; /* what the thread had blocked */
 } child;
 
 /* ---- the other process ----------------------------------------------------------------------- */
@@ -168,8 +169,7 @@ static void take_error(child *c) {
 static rt_status take_some(child *c) {
     struct pollfd ends[] = {{.fd = c->out, .events = POLLIN}, {.fd = c->err, .events = POLLIN}};
     const int n = poll(ends, 2, TICK_MS);
-    if (n < 0 && errno == EINTR)
-        return rt_fail(RT_EINTERRUPTED, "child: interrupted while %s ran", c->name);
+    if (n < 0 && errno == EINTR) return RT_OK;
     if (n < 0) return rt_fail_errno(RT_EIO, "child: cannot wait for %s", c->name);
     if (ends[1].revents) take_error(c);
     return ends[0].revents ? take_output(c) : RT_OK;
@@ -180,9 +180,39 @@ static bool is_over(const child *c) {
     return waitid(P_PID, (id_t)c->pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid != 0;
 }
 
+/* Signals that ask this process to end. They are blocked while it listens, so that one that comes between two looks is
+ * pending at the next; what comes besides, as SIGCONT after Ctrl-Z, ends nothing. */
+static const int ending[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGALRM, SIGUSR1, SIGUSR2};
+enum { N_ENDING = sizeof ending / sizeof ending[0] };
+
+static void hold_signals(child *c) {
+    sigset_t held;
+    (void)sigemptyset(&held);
+    for (int i = 0; i < N_ENDING; i++) (void)sigaddset(&held, ending[i]);
+    (void)pthread_sigmask(SIG_BLOCK, &held, &c->before);
+}
+
+/* Handlers run here. */
+static void let_signals_through(const child *c) {
+    (void)pthread_sigmask(SIG_SETMASK, &c->before, NULL);
+}
+
+static bool is_asked_to_end(const child *c) {
+    sigset_t pending;
+    struct sigaction action;
+    if (sigpending(&pending) != 0) return false;
+    for (int i = 0; i < N_ENDING; i++)
+        if (sigismember(&pending, ending[i]) == 1 && sigismember(&c->before, ending[i]) == 0 &&
+                sigaction(ending[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
+            return true;
+    return false;
+}
+
 static rt_status check_time(const child *c) {
     if (c->limits->stop && atomic_load(c->limits->stop))
         return rt_fail(RT_EINTERRUPTED, "child: stopped while %s ran", c->name);
+    if (is_asked_to_end(c))
+        return rt_fail(RT_EINTERRUPTED, "child: interrupted while %s ran", c->name);
     if (rt_now() < c->deadline_s) return RT_OK;
     return rt_fail(RT_EIO, "child: %s takes longer than %.0f s", c->name, c->limits->seconds);
 }
@@ -235,8 +265,10 @@ rt_status rt_child_run(const char *const *argv, int fd, const rt_child_limits *l
             .out = -1,
             .err = -1,
             .deadline_s = rt_now() + limits->seconds};
+    hold_signals(&c);
     rt_status status = spawn(&c, argv, fd);
     if (status == RT_OK) status = finish(&c, listen(&c));
+    let_signals_through(&c);
     close_fd(&c.out);
     close_fd(&c.err);
     if (status == RT_OK) status = make_room(&c);

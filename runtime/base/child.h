@@ -29,7 +29,7 @@ typedef struct rt_child_limits {
  * Errors: RT_EUNSUPPORTED  there is no such program
  *         RT_EUSAGE        more output than that
  *         RT_EIO           it failed, was killed, or took too long: its own words are in the message
- *         RT_EINTERRUPTED  limits->stop, or a signal came that this process handles; RT_ENOMEM */
+ *         RT_EINTERRUPTED  limits->stop, or a signal asks this process to end: its handler has run; RT_ENOMEM */
 RT_MUST_CHECK rt_status rt_child_run(const char *const *argv, int fd, const rt_child_limits *limits,
         char **out, int64_t *n_bytes);
 
