@@ -8,6 +8,7 @@
 make_needle_model
 
 shown="complete of a text without end"
+: >"$work/out"
 "$GLM1M" complete -m "$work/model" -p '天地天地天地天地' -n 200k -c 300k >"$work/out" 2>"$work/err" &
 pid=$!
 rc=none

@@ -17,6 +17,7 @@ yes 'All work and no play makes Jack a dull boy.' | head -c $((n_tokens - 2)) >"
 # prefill DISK: in the background
 prefill() {
     shown="prefill, to be killed: seed $seed, kill $n_kills"
+    : >"$work/err" # of a run that is killed before it has one of its own
     "$GLM1M" prefill -m "$work/model" "$work/text" --book jack --span 4096 --threads 1 \
         --kv-disk-dir "$1" >"$work/out" 2>"$work/err" &
     program=$!

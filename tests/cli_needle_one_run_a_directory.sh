@@ -11,6 +11,7 @@ until [ -s "$work/run/results.json" ]; do
     [ $tries -lt 600 ] || fail 'no cells after a minute'
     sleep 0.1
 done
+kill -STOP $program # it holds the directory for as long as the second one takes
 expect 1 needle --lengths 3k --depths 50 --out "$work/run"
 says err "another glm1m needle is writing into $work/run"
 says_nothing out
