@@ -1,12 +1,12 @@
 #!/bin/sh
 # kill -9 at any moment of a prefill costs no more than a span, and nothing but time, which the next start says.
 #
-# Method: start `prefill --book`, kill it after a random while, start it again: 20 kills, the delays
+# Method: start `prefill --book`, kill it after a random while, start it again: 8 kills, the delays
 # spread over the time that a whole prefill takes here. Tokens found at each start never become fewer;
 # in the end the book is whole, verifies, and its logits are those of a run that was never stopped.
 # `sh tests/cli_kill_loses_a_span.sh KILLS SEED` for more.
 . tests/help_cli.sh
-kills=${1:-20}
+kills=${1:-8}
 seed=${2:-1}
 n_tokens=8302
 [ -z "${GLM_TEST_FAST:-}" ] || { kills=1 && n_tokens=4302; }

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.." || exit 1
 . tests/help_cli.sh
 . tests/help_serve.sh
 
-n_tokens=20000
+n_tokens=8000
 n_kept=9000
 if [ "${GLM_TEST_FAST:-0}" = 1 ]; then n_tokens=4000 n_kept=4500; fi
 n_tokens=${GLM_TEST_SERVE_TOKENS:-$n_tokens}

@@ -15,12 +15,13 @@
 
 int main() {
     const auto work = [] {
+        /* The short ones first: most bugs need no more. */
         emu_seed(0);
-        return decode_try(8, 1, 1, {700, 37}, 1) <= 1.0 &&
-               decode_try(8, 1, 9, {4100, 30}, 2) <= 1.0 &&
-               fp8_try(8, 1, 2, 1025, 3, false) <= 1.0 && fp8_try(8, 1, 9, 520, 4, false) <= 1.0 &&
-               fp8_try(8, 1, 1, 5, 6, false) <= 1.0 &&                /* scores of one warp alone */
-               (emu_seed(2), fp8_try(8, 1, 1, 700, 5, false)) <= 1.0; /* both consumers at once */
+        return fp8_try(8, 1, 1, 5, 6, false) <= 1.0 && /* scores of one warp alone */
+               decode_try(8, 1, 1, {700, 37}, 1) <= 1.0 && fp8_try(8, 1, 9, 520, 4, false) <= 1.0 &&
+               (emu_seed(2), fp8_try(8, 1, 1, 700, 5, false)) <= 1.0 && /* both consumers at once */
+               (emu_seed(0), fp8_try(8, 1, 2, 1025, 3, false)) <= 1.0 &&
+               decode_try(8, 1, 9, {4100, 30}, 2) <= 1.0;
     };
     const std::vector<harmless_bug> harmless = {
             {EMU_BUG_ZERO_FILL_MISSING, "ptx_cp_async(q",
