@@ -176,6 +176,13 @@ void glm_cuda_free(glm_cuda_device *device, const void *memory) {
     if (memory) device->base.free(&device->base, (void *)(uintptr_t)memory);
 }
 
+int64_t glm_cuda_free_now(void) {
+    size_t free_bytes = 0, total_bytes = 0;
+    if (cudaMemGetInfo(&free_bytes, &total_bytes) == cudaSuccess) return (int64_t)free_bytes;
+    (void)cudaGetLastError();
+    return 0;
+}
+
 rt_status glm_cuda_pin(int64_t bytes, const char *what, void **out) {
     char wanted[RT_SIZE_TEXT];
     const cudaError_t error = cudaHostAlloc(out, (size_t)rt_max64(bytes, 1), cudaHostAllocDefault);

@@ -107,16 +107,26 @@ static rt_status record(glm_engine *engine, int32_t n, glm_cuda_graph *out) {
     return engine->plan.sums_on_gpu ? status : RT_OK;
 }
 
+/* How it went: what a graph took is what the plan has guessed. */
+static void say(int32_t n, bool is_made, int64_t free_before) {
+    if (!is_made)
+        rt_log(RT_LOG_WARN, "engine", "decode goes on without a graph, which is slower: %s",
+                rt_error_text());
+    else if (rt_log_enabled(RT_LOG_INFO, "engine"))
+        rt_log(RT_LOG_INFO, "engine", "graph of a decode step seqs=%" PRId32 " gpu_bytes=%" PRId64,
+                n, free_before - glm_cuda_free_now());
+}
+
 static rt_status make(glm_engine *engine, int32_t n, glm_cuda_step_kind *kind) {
     glm_cuda_graphs *graphs = &engine->cuda->graphs;
     const bool is_wanted = !engine->cuda->device.waits_always;
+    const bool is_told = rt_log_enabled(RT_LOG_INFO, "engine");
+    const int64_t free_before = is_told ? glm_cuda_free_now() : 0;
     if (is_wanted) RT_TRY(record(engine, n, &kind->graph));
     const bool is_mine = kind->graph != NULL;
     int64_t are_all = is_mine;
     graphs->n += is_mine;
-    if (is_wanted && !is_mine)
-        rt_log(RT_LOG_WARN, "engine", "decode goes on without a graph, which is slower: %s",
-                rt_error_text());
+    if (is_wanted) say(n, is_mine, free_before);
     RT_TRY(glm_step_smallest(engine, &are_all));
     if (are_all) return RT_OK;
     graphs->is_refused = true;

@@ -14,6 +14,7 @@
 #include "help_model.h"
 #include "help_needle.h"
 #include "help_ranks.h"
+#include "runtime/base/log.h"
 #include "standin/standin_cuda.h"
 #include "standin/standin_plain.h"
 
@@ -50,11 +51,17 @@ static void listen(void) {
     if (!said || dup2(fileno(said), STDERR_FILENO) < 0) exit(1);
 }
 
-static int64_t n_warnings(void) {
+/* Lines with those words; *bytes: the last one's, which NULL does not ask for. */
+static int64_t n_said(const char *words, int64_t *bytes) {
     char line[512];
     int64_t n = 0;
     rewind(said);
-    while (fgets(line, sizeof line, said)) n += strstr(line, "without a graph") != NULL;
+    while (fgets(line, sizeof line, said)) {
+        const char *number = strstr(line, "gpu_bytes=");
+        if (!strstr(line, words)) continue;
+        n++;
+        if (bytes) *bytes = number ? atoll(number + strlen("gpu_bytes=")) : -1;
+    }
     (void)fseek(said, 0, SEEK_END);
     return n;
 }
@@ -74,10 +81,14 @@ static float *steps(bool are_refused) {
 }
 
 static void check_refused(void) {
+    int64_t bytes = 0;
+    standin_cuda_get()->n_graph_nodes_max = 0;
     float *as_graphs = steps(false);
-    const int64_t before = n_warnings();
+    const int64_t expected = standin_cuda_get()->n_graph_nodes_max * NODE_BYTES;
+    require(n_said("graph of a decode step seqs=1 ", &bytes) == 1, "graphs that were told of", 0);
+    require(bytes == expected, "bytes of a graph", bytes);
     float *as_they_come = steps(true);
-    require(n_warnings() == before + 1, "warnings", n_warnings() - before);
+    require(n_said("without a graph", NULL) == 1, "warnings", n_said("without a graph", NULL));
     require(memcmp(as_graphs, as_they_come, (1 + N_STEPS) * VOCAB * sizeof(float)) == 0,
             "other logits without graphs", 0);
     free(as_graphs);
@@ -164,6 +175,8 @@ int main(int argc, char **argv) {
     (void)setenv("STANDIN_CUDA_DEVICES", "2", 1);
     if (glm_rank_is_asked(argc, argv, &exit_code)) return exit_code;
     standin_plain_use(true);
+    (void)setenv("GLM_LOG", "info", 1);
+    help_require(rt_log_init(), "log");
     help_engine_ids(ids, 256, 4);
     listen();
     check_refused();

@@ -10,6 +10,8 @@ using namespace standin;
 
 extern "C" {
 
+enum { GRAPH_NODE_BYTES = 10 << 10 };
+
 /* ---- the device ------------------------------------------------------------------------------ */
 
 cudaError_t cudaGetDeviceCount(int *count) {
@@ -63,7 +65,8 @@ cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, in
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total) {
     call now("cudaMemGetInfo", SAFE_CONTEXT);
     *total = (size_t)state()->memory_bytes;
-    *free_bytes = (size_t)(state()->memory_bytes - state()->device_bytes);
+    const int64_t of_graphs = state()->n_graph_nodes * GRAPH_NODE_BYTES;
+    *free_bytes = (size_t)(state()->memory_bytes - state()->device_bytes - of_graphs);
     return now.outcome(cudaErrorInvalidValue);
 }
 
