@@ -44,7 +44,7 @@ static float *logits_of(const char *model, const char *device, int n_ranks, int6
             .nccl = n_ranks == 1,
             .device_weights_bytes = weights_bytes,
             .chunk = 128,
-            .threads = 1};
+            .threads = 2};
     return help_ranks_logits(&options, ids, N_IDS, N_DECODED, n);
 }
 
