@@ -16,7 +16,7 @@
  *   decode   every matrix, and every key and value, as they are stored
  *
  * --drafts: decode also with drafts (speculate.c), where all are right and where all are wrong, and by passes of 2, 4, 8, 16
- * tokens, each so many tokens; their peak is the rate without. A pass of n tokens of which all are right gives its rate.
+ * tokens, beside decode without. Where all of a pass are right its rate is that of the answer.
  *
  * --busy: decode also beside another program that keeps one core busy; its peak is then the quiet rate. */
 #include <signal.h>
@@ -222,7 +222,7 @@ static void claim(
     bench_claim(roofs, &figure, cost);
 }
 
-/* One row: `what`, of which a run is n tokens, beside the rate without drafts. */
+/* One row, `what`, of which a run is n tokens; and how many times as fast that is as decode without drafts. */
 static void beside_plain(const bench_options *options, job *j, const char *what, int64_t n,
         void (*work)(void *), bench_rate plain) {
     const int n_threads = rt_pool_threads(j->engine->pool);
@@ -231,19 +231,18 @@ static void beside_plain(const bench_options *options, job *j, const char *what,
     const bench_figure figure = {.what = name,
             .n_threads = n_threads,
             .rate = bench_measure(options, n_threads, (double)n, work, j),
-            .unit = "tokens/s",
-            .peak = plain.best};
+            .unit = "tokens/s"};
     bench_report(options, &figure);
+    printf("# %.2f times the rate of decode without drafts (best), %.2f (median)\n",
+            figure.rate.best / plain.best, figure.rate.median / plain.median);
 }
 
 static void measure_drafts(const bench_options *options, job *j, bench_rate plain) {
-    beside_plain(
-            options, j, "decode, all drafts right; of none", j->r->n_passes, decode_right, plain);
-    beside_plain(
-            options, j, "decode, all drafts wrong; of none", j->r->n_passes, decode_wrong, plain);
+    beside_plain(options, j, "decode, all drafts right", j->r->n_passes, decode_right, plain);
+    beside_plain(options, j, "decode, all drafts wrong", j->r->n_passes, decode_wrong, plain);
     for (j->n_together = 2; j->n_together <= 1 + GLM_DRAFT_MAX; j->n_together *= 2) {
         char what[64];
-        (void)snprintf(what, sizeof what, "passes of %d tokens; of 1", (int)j->n_together);
+        (void)snprintf(what, sizeof what, "passes of %d tokens", (int)j->n_together);
         beside_plain(options, j, what, j->n_together, pass_of_several, plain);
     }
 }

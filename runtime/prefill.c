@@ -242,6 +242,7 @@ static rt_status give_all(glm_engine *engine, int64_t pos, int64_t end) {
     rt_assert(pos <= run->given_end);
     while (run->given_end < end) {
         const int64_t n = rt_min64(end - run->given_end, engine->plan.max_logits);
+        engine->logits_serial++; /* whoever had logits there has none now */
         RT_TRY(engine->backend->logits(
                 engine, hidden_at(engine, run->given_end), n, engine->logits));
         RT_TRY(glm_step_agree(engine, give(engine, n)));

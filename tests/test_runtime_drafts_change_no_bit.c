@@ -3,7 +3,7 @@
  * ranks.
  *
  * Method: a random model, a text of passages that come again, some of them changed. The same calls once by glm_decode and
- * once by glm_decode_ahead, over pages, the end of an extent and up to the session's, with forks, cuts and prefills between; the rows
+ * once by glm_decode_ahead, over pages, the end of an extent and up to the session's, with forks, cuts, prefills and those of another session between; the rows
  * are compared with memcmp. */
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,8 +14,9 @@
 #include "help_needle.h"
 #include "help_ranks.h"
 #include "runtime/draft.h"
+#include "runtime/engine.h"
 
-enum { N_PROMPT = 3900, N_TEXT = 4260, N_STEPS = 400, VOCAB = 304 };
+enum { N_PROMPT = 3900, N_TEXT = 4260, N_STEPS = 400, N_OTHER = 256, VOCAB = 304 };
 
 static int32_t text[N_TEXT];
 static int n_failed;
@@ -62,8 +63,29 @@ static void decode_in_fork(history *h, const glm_session *parent, int64_t length
     glm_session_free(fork);
 }
 
-static void take_step(history *h, glm_session *session, int step, bool is_ahead) {
+static rt_status ignore(void *context, int64_t at, int64_t n, const float *logits) {
+    (void)context, (void)at, (void)n, (void)logits;
+    return RT_OK;
+}
+
+/* Another session's prefill up to where logits of its tokens are made, or to its end: these come into the memory where
+ * drafts have theirs. */
+static void prefill_other(glm_session *other, bool is_begun) {
+    const glm_plan *plan = glm_engine_plan(other->engine);
+    glm_prefill_progress progress = {0};
+    if (!is_begun) {
+        glm_session_truncate(other, 0);
+        help_require(glm_prefill_begin_all(other, text, plan->chunk + 40, 0, ignore, NULL), "begin");
+        for (int i = 0; i < 3 * 2 + 1; i++)
+            help_require(glm_prefill_step(other, &progress), "step");
+    }
+    while (is_begun && !progress.is_done) help_require(glm_prefill_step(other, &progress), "step");
+}
+
+static void take_step(
+        history *h, glm_session *session, glm_session *other, int step, bool is_ahead) {
     const int64_t length = glm_session_length(session);
+    if (step % 50 == 22 || step % 50 == 24) prefill_other(other, step % 50 == 24);
     if (step % 50 == 17) {
         decode_in_fork(h, session, length - length % 3);
         return;
@@ -82,16 +104,19 @@ static void take_step(history *h, glm_session *session, int step, bool is_ahead)
 static void run(const glm_options *options, bool is_ahead, bool must_overflow, history *h) {
     glm_engine *engine = NULL;
     glm_session *session = NULL;
+    glm_session *other = NULL;
     help_require(glm_engine_open(options, &engine), "open");
     help_require(glm_session_create(engine, N_TEXT, &session), "session");
+    help_require(glm_session_create(engine, N_OTHER, &other), "session");
     if (glm_engine_plan(engine)->kv_overflows != must_overflow) {
         printf("FAIL: KV %s\n", must_overflow ? "does not overflow" : "overflows");
         n_failed++;
     }
     help_require(glm_prefill(session, text, N_PROMPT), "prefill");
     for (int step = 0; step < N_STEPS && glm_session_length(session) < N_TEXT; step++)
-        take_step(h, session, step, is_ahead);
+        take_step(h, session, other, step, is_ahead);
     h->drafts = glm_engine_drafts(engine);
+    glm_session_free(other);
     glm_session_free(session);
     glm_engine_close(engine);
 }
@@ -101,7 +126,9 @@ static void check(glm_options options, bool must_overflow, const char *what) {
     static history ahead;
     plain.n = ahead.n = 0;
     options.max_len = N_TEXT;
-    options.extra_kv_tokens = N_TEXT;
+    options.chunk = 128;
+    options.max_seqs = 2;
+    options.extra_kv_tokens = N_TEXT + 2 * N_OTHER;
     run(&options, false, must_overflow, &plain);
     options.n_speculative = GLM_DRAFT_MAX;
     run(&options, true, must_overflow, &ahead);
