@@ -6,6 +6,7 @@
 
 #include "ask.h"
 #include "limits.h"
+#include "runtime/base/memory.h"
 
 enum { WHERE_BYTES = 64 };
 
@@ -156,19 +157,13 @@ srv_request *srv_ask_chat(const json_t *body, const srv_options *options, srv_er
     return srv_ask(SRV_CHAT, fill_chat, body, options, error);
 }
 
-/* One prompt: a text, ids, or an array that holds one of either. [gMASK]<sop> goes in front unless it is there; not of ids
+/* One prompt: a text, ids, or an array that holds one of either (of several, srv_ask_completion makes one each). [gMASK]<sop> goes in front unless it is there; not of ids
  * that are to be echoed: who asks for their logprobs counts them. */
 static bool read_prompt(
         srv_request *request, const json_t *body, const srv_options *options, srv_error *error) {
     const json_t *prompt = json_object_get(body, "prompt");
     const json_t *first = json_array_get(prompt, 0);
-    if (json_is_string(first) || json_is_array(first)) {
-        if (json_array_size(prompt) > 1)
-            return srv_refuse_field(error, "prompt",
-                    "there are %zu prompts: send each in a request of its own",
-                    json_array_size(prompt));
-        prompt = first;
-    }
+    if (json_is_string(first) || json_is_array(first)) prompt = first;
     bool begins = json_is_string(prompt) || !request->settings.echoes;
     if (!srv_get_bool(body, "add_special_tokens", &begins, error)) return false;
     if (!srv_read_ids(prompt, "prompt", options, begins, &request->prompt, error)) return false;
@@ -205,6 +200,70 @@ static bool fill_completion(
     return read_prompt(request, body, options, error) && check_judged(request, error);
 }
 
+/* ---- several prompts ------------------------------------------------------------------------- */
+
+/* As if it were the body's only one. */
+static srv_request *ask_prompt(
+        const json_t *body, size_t i, const srv_options *options, srv_error *error) {
+    json_t *prompt = json_array_get(json_object_get(body, "prompt"), i);
+    if (!json_is_string(prompt) && !json_is_array(prompt)) {
+        (void)srv_refuse_field(error, "prompt", "prompt must be a string, or an array of ids");
+        return NULL;
+    }
+    json_t *alone = json_copy((json_t *)(uintptr_t)body);
+    srv_request *request = NULL;
+    if (alone && json_object_set_new(alone, "prompt", json_pack("[O]", prompt)) == 0)
+        request = srv_ask(SRV_COMPLETION, fill_completion, alone, options, error);
+    else
+        (void)srv_refuse_status(error, RT_ENOMEM, NULL);
+    json_decref(alone);
+    return request;
+}
+
+/* The first n - 1 as parts of the last, which is `whole`. */
+static bool add_parts(srv_request *whole, const json_t *body, size_t n, const srv_options *options,
+        srv_error *error) {
+    if (rt_calloc((int64_t)n, sizeof(srv_request *), "prompts", &whole->parts) != RT_OK)
+        return srv_refuse_status(error, RT_ENOMEM, NULL);
+    for (size_t i = 0; i + 1 < n; i++) {
+        srv_request *part = ask_prompt(body, i, options, error);
+        if (!part) {
+            srv_error_name_prompt(error, (int)i);
+            return false;
+        }
+        part->whole = whole;
+        part->part = (int)i;
+        whole->parts[whole->n_parts++] = part;
+    }
+    return true;
+}
+
+static srv_request *ask_prompts(
+        const json_t *body, size_t n, const srv_options *options, srv_error *error) {
+    const int64_t most = srv_limit_of(SRV_PROMPTS);
+    if ((int64_t)n > most) {
+        (void)srv_refuse_field(
+                error, "prompt", "there are %zu prompts, at most %" PRId64 " are taken", n, most);
+        return NULL;
+    }
+    srv_request *whole = ask_prompt(body, n - 1, options, error);
+    if (!whole) {
+        srv_error_name_prompt(error, (int)n - 1);
+        return NULL;
+    }
+    const bool is_right = whole->settings.streams
+                                  ? srv_refuse_field(error, "stream",
+                                            "stream is for one prompt: there are %zu", n)
+                                  : add_parts(whole, body, n, options, error);
+    if (is_right) return whole;
+    srv_request_drop(whole);
+    return NULL;
+}
+
 srv_request *srv_ask_completion(const json_t *body, const srv_options *options, srv_error *error) {
-    return srv_ask(SRV_COMPLETION, fill_completion, body, options, error);
+    const json_t *prompt = json_object_get(body, "prompt");
+    const json_t *first = json_array_get(prompt, 0);
+    const size_t n = json_is_string(first) || json_is_array(first) ? json_array_size(prompt) : 1;
+    return n > 1 ? ask_prompts(body, n, options, error)
+                 : srv_ask(SRV_COMPLETION, fill_completion, body, options, error);
 }

@@ -27,6 +27,7 @@ void srv_finish_request(srv_scheduler *scheduler, srv_request *request, const sr
     srv_request_wake(request);
     (void)pthread_mutex_unlock(&request->lock);
     count_finished(scheduler, request, error && error->http);
+    if (request->whole) srv_go_on(scheduler, request, error);
 }
 
 /* Nobody waits any more for what this sequence was to compute. */

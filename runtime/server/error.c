@@ -30,6 +30,13 @@ bool srv_refuse_field(srv_error *error, const char *param, const char *format, .
     return false;
 }
 
+void srv_error_name_prompt(srv_error *error, int i) {
+    char message[SRV_ERROR_TEXT];
+    memcpy(message, error->message, sizeof message);
+    (void)snprintf(error->message, sizeof error->message, "prompt[%d]: %.*s", i,
+            (int)sizeof message - 20, message);
+}
+
 bool srv_refuse_status(srv_error *error, rt_status status, const char *param) {
     if (status == RT_EUSAGE) return srv_refuse_field(error, param, "%s", rt_error_text());
     return srv_refuse(error, status == RT_ENOMEM ? 503 : 500, rt_status_name(status), NULL, "%s",

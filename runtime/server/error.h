@@ -27,6 +27,9 @@ bool srv_refuse(srv_error *error, int http, const char *code, const char *param,
 /* 400 because of `param`. */
 bool srv_refuse_field(srv_error *error, const char *param, const char *format, ...) RT_PRINTF(3, 4);
 
+/* Say in front of an error's message which of several prompts it is about. */
+void srv_error_name_prompt(srv_error *error, int i);
+
 /* What the calling thread's last rt_fail said: RT_EUSAGE is the client's fault, anything else 500. */
 bool srv_refuse_status(srv_error *error, rt_status status, const char *param);
 

@@ -279,11 +279,25 @@ static json_t *completion_choice(
 typedef json_t *choice_writer(
         const srv_request *request, int index, const glm_tokenizer *tokenizer);
 
+/* Those of all prompts, numbered through. */
+static json_t *all_choices(
+        const srv_request *request, const glm_tokenizer *tokenizer, choice_writer *write_choice) {
+    json_t *choices = json_array();
+    for (int k = 0; k <= request->n_parts; k++) {
+        const srv_request *one = srv_request_prompt((srv_request *)(uintptr_t)request, k);
+        for (int i = 0; i < one->settings.n_choices; i++) {
+            json_t *choice = write_choice(one, i, tokenizer);
+            (void)json_object_set_new(
+                    choice, "index", json_integer((json_int_t)json_array_size(choices)));
+            (void)json_array_append_new(choices, choice);
+        }
+    }
+    return choices;
+}
+
 static json_t *answer(const srv_request *request, const char *object, const char *model_name,
         const glm_tokenizer *tokenizer, choice_writer *write_choice) {
-    json_t *choices = json_array();
-    for (int i = 0; i < request->settings.n_choices; i++)
-        (void)json_array_append_new(choices, write_choice(request, i, tokenizer));
+    json_t *choices = all_choices(request, tokenizer, write_choice);
     return json_pack("{s:s, s:s, s:I, s:s, s:s, s:o, s:o, s:o}", "id", request->id, "object",
             object, "created", (json_int_t)request->created_s, "model", model_name,
             "system_fingerprint", request->system_fingerprint, "choices", choices, "usage",

@@ -103,28 +103,77 @@ static void note_settings(const glm_plan *plan, srv_request *request) {
             glm_linear_by_name(plan->linear_by));
 }
 
+/* With the lock. All of its prompts can be computed. */
+static bool fits(const srv_scheduler *scheduler, srv_request *request, srv_error *error) {
+    for (int i = 0; i <= request->n_parts; i++) {
+        srv_request *one = srv_request_prompt(request, i);
+        if (has_slots(scheduler, one, error) && fits_context(scheduler->context, one, error))
+            continue;
+        if (request->n_parts > 0) srv_error_name_prompt(error, i);
+        return false;
+    }
+    return true;
+}
+
+/* With the lock. The queue has the caller's reference. */
+static void enqueue(srv_scheduler *scheduler, srv_request *request) {
+    scheduler->waiting[scheduler->n_waiting++] = (srv_waiting){.request = request};
+    scheduler->n_waiting_tokens += request->prompt.n;
+    scheduler->counters.n_waiting = scheduler->n_waiting;
+}
+
 bool srv_scheduler_submit(srv_scheduler *scheduler, srv_request *request, srv_error *error) {
+    srv_request *first = srv_request_prompt(request, 0);
     (void)pthread_mutex_lock(&scheduler->lock);
-    const bool is_taken = is_open(scheduler->state, error) &&
-                          has_slots(scheduler, request, error) &&
-                          fits_context(scheduler->context, request, error) &&
-                          has_room(scheduler, request->prompt.n, error);
+    const bool is_taken = is_open(scheduler->state, error) && fits(scheduler, request, error) &&
+                          has_room(scheduler, first->prompt.n, error);
+    for (int i = 0; i <= request->n_parts && is_taken; i++) {
+        srv_request *one = srv_request_prompt(request, i);
+        one->submitted_s = rt_now();
+        note_settings(&scheduler->plan, one);
+        one->progress.n_total = one->prompt.n;
+    }
     if (is_taken) {
         srv_request_hold(request);
-        request->submitted_s = rt_now();
-        note_settings(&scheduler->plan, request);
-        request->progress.n_total = request->prompt.n;
-        scheduler->waiting[scheduler->n_waiting++] = (srv_waiting){.request = request};
-        scheduler->n_waiting_tokens += request->prompt.n;
-        scheduler->counters.n_waiting = scheduler->n_waiting;
+        if (first != request) srv_request_hold(first);
+        enqueue(scheduler, first);
     }
     (void)pthread_mutex_unlock(&scheduler->lock);
     if (is_taken) ring(scheduler);
     return is_taken;
 }
 
+/* The whole fails with its part. */
+static void fail_whole(srv_scheduler *scheduler, const srv_request *part, const srv_error *error) {
+    srv_request *whole = part->whole;
+    srv_error named = *error;
+    if (named.http) srv_error_name_prompt(&named, part->part);
+    srv_finish_request(scheduler, whole, &named);
+    srv_request_drop(whole);
+}
+
+void srv_go_on(srv_scheduler *scheduler, const srv_request *part, const srv_error *error) {
+    srv_request *whole = part->whole;
+    srv_request *next = srv_request_prompt(whole, part->part + 1);
+    srv_error none = {0};
+    const bool is_over = (error && error->http) || atomic_load(&part->is_cancelled);
+    (void)pthread_mutex_lock(&scheduler->lock);
+    const bool has_place = scheduler->n_waiting < SRV_WAITING_MAX;
+    if (!is_over && has_place) {
+        if (next != whole) srv_request_hold(next); /* the whole has been since it came */
+        enqueue(scheduler, next);
+        scheduler->is_admission_due = true;
+    }
+    (void)pthread_mutex_unlock(&scheduler->lock);
+    if (!is_over && !has_place)
+        (void)srv_refuse(
+                &none, 429, "queue_full", NULL, "%d requests wait already", SRV_WAITING_MAX);
+    if (is_over || !has_place) fail_whole(scheduler, part, is_over && error ? error : &none);
+}
+
 void srv_scheduler_cancel(srv_scheduler *scheduler, srv_request *request) {
-    atomic_store(&request->is_cancelled, true);
+    for (int i = 0; i <= request->n_parts; i++)
+        atomic_store(&srv_request_prompt(request, i)->is_cancelled, true);
     ring(scheduler);
 }
 

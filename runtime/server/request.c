@@ -48,6 +48,8 @@ static void free_settings(srv_settings *settings) {
 void srv_request_drop(srv_request *request) {
     if (!request || atomic_fetch_sub(&request->n_references, 1) > 1) return;
     rt_assert(!request->waiter);
+    for (int i = 0; i < request->n_parts; i++) srv_request_drop(request->parts[i]);
+    free(request->parts);
     free_settings(&request->settings);
     glm_ids_free(&request->prompt);
     for (int i = 0; i < SRV_CHOICES_MAX; i++) {
@@ -60,8 +62,8 @@ void srv_request_drop(srv_request *request) {
 }
 
 static rt_status add_event(srv_choice *choice, srv_event event) {
-    RT_TRY(rt_make_room(&choice->events, sizeof event, choice->n_events, &choice->events_room,
-            "an answer"));
+    RT_TRY(rt_make_room(
+            &choice->events, sizeof event, choice->n_events, &choice->events_room, "an answer"));
     choice->events[choice->n_events++] = event;
     return RT_OK;
 }
@@ -89,6 +91,10 @@ int64_t srv_request_generated(const srv_request *request) {
     int64_t n = 0;
     for (int i = 0; i < request->settings.n_choices; i++) n += request->choices[i].n_generated;
     return n;
+}
+
+srv_request *srv_request_prompt(srv_request *request, int i) {
+    return i < request->n_parts ? request->parts[i] : request;
 }
 
 void srv_request_wake(srv_request *request) {

@@ -115,6 +115,12 @@ typedef struct srv_request {
     char id[SRV_ID_BYTES]; /* "chatcmpl-..." */
     int64_t created_s;     /* since 1970 */
     glm_ids prompt;
+    /* Of several prompts of one request the last is this one. Those before it are computed one after another, then it:
+     * with it all are done, or with the first that failed. */
+    struct srv_request **parts; /* owned [n_parts]; NULL: there is one prompt */
+    int n_parts;
+    struct srv_request *whole; /* whose part this one is; NULL: nobody's */
+    int part;                  /* which */
     srv_settings settings;
     double submitted_s;
     char system_fingerprint[SRV_FINGERPRINT_BYTES]; /* beside the model: what an answer is of */
@@ -149,6 +155,8 @@ RT_MUST_CHECK rt_status srv_choice_add_token(srv_choice *choice, const srv_token
 bool srv_request_judges_prompt(const srv_request *request);
 /* Tokens of all choices. */
 int64_t srv_request_generated(const srv_request *request);
+/* Prompt i of n_parts + 1, in the order of the request. */
+srv_request *srv_request_prompt(srv_request *request, int i);
 /* Let a suspended connection look again. */
 void srv_request_wake(srv_request *request);
 

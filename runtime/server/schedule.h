@@ -66,6 +66,8 @@ void srv_forget_prefixes(srv_scheduler *scheduler);
 
 /* intake.c: a waiting request leaves the queue; the caller has its reference. */
 void srv_leave_queue(srv_scheduler *scheduler, srv_request *request);
+/* A part of a request is done: the next is queued, or the whole fails. The scheduler's thread only. */
+void srv_go_on(srv_scheduler *scheduler, const srv_request *part, const srv_error *error);
 
 /* steps.c: one decode step of all answers, one item of one prefill. False: there is none. */
 bool srv_decode_step(srv_scheduler *scheduler);

@@ -67,11 +67,18 @@ json_t *srv_joined_text(const srv_choice *choice, int64_t from, int64_t to, srv_
 }
 
 json_t *srv_usage_json(const srv_request *request) {
-    const json_int_t n_prompt = request->prompt.n;
-    const json_int_t n_answer = srv_request_generated(request);
+    json_int_t n_prompt = 0;
+    json_int_t n_answer = 0;
+    json_int_t n_cached = 0;
+    for (int i = 0; i <= request->n_parts; i++) {
+        const srv_request *one = srv_request_prompt((srv_request *)(uintptr_t)request, i);
+        n_prompt += one->prompt.n;
+        n_answer += srv_request_generated(one);
+        n_cached += one->progress.n_cached;
+    }
     return json_pack("{s:I, s:I, s:I, s:{s:I}}", "prompt_tokens", n_prompt, "completion_tokens",
             n_answer, "total_tokens", n_prompt + n_answer, "prompt_tokens_details", "cached_tokens",
-            (json_int_t)request->progress.n_cached);
+            n_cached);
 }
 
 json_t *srv_timings_json(const srv_request *request) {

@@ -6,7 +6,7 @@
 import array
 import sys
 
-from raw import Server
+from raw import Server, reset
 
 server = Server(sys.argv[1], sys.argv[3])
 scores_path, ids_path, text_path = sys.argv[4:7]
@@ -65,6 +65,40 @@ assert body["usage"]["completion_tokens"] == 3 and body["usage"]["prompt_tokens_
 status, body = complete(prompt=text, echo=True, logprobs=1, max_tokens=1)
 assert status == 200, body
 check_prompt(body["choices"][0]["logprobs"], 1)
+
+# Several prompts are answered in their order, as each is alone; ids and texts, n of each.
+parts = [ids[:40], ids, ids[3:90], text[:50]]
+alone = [complete(prompt=part, echo=True, logprobs=1, max_tokens=1, seed=1)[1] for part in parts]
+status, body = complete(prompt=parts, echo=True, logprobs=1, max_tokens=1, seed=1)
+assert status == 200, body
+assert [choice["index"] for choice in body["choices"]] == [0, 1, 2, 3]
+for choice, one in zip(body["choices"], alone):
+    assert {**choice, "index": 0} == one["choices"][0], (choice["index"], choice["text"])
+assert body["usage"]["prompt_tokens"] == sum(one["usage"]["prompt_tokens"] for one in alone), body["usage"]
+assert body["usage"]["completion_tokens"] == 4
+status, body = complete(prompt=[text[:50], text[:60]], n=2, max_tokens=3, temperature=1, seed=5)
+assert status == 200 and [choice["index"] for choice in body["choices"]] == [0, 1, 2, 3], body
+again = complete(prompt=text[:60], n=2, max_tokens=3, temperature=1, seed=5)[1]
+assert [choice["text"] for choice in body["choices"][2:]] == [choice["text"] for choice in again["choices"]]
+
+# Which one is wrong is said; nothing is answered then.
+for wrong, where in ((["a", [1, -1]], "prompt[1]: "), ([[-1], "a"], "prompt[0]: "), (["a", 7], "prompt[1]: "),
+                     (["a", ids * 3], "prompt[1]: "), (["a"] * 257, "there are 257 prompts, at most 256")):
+    status, body = complete(prompt=wrong, max_tokens=1)
+    assert status == 400 and body["error"]["message"].startswith(where), body
+status, body = complete(prompt=["a", "b"], max_tokens=1, stream=True)
+assert status == 400 and body["error"]["param"] == "stream", body
+
+# Who leaves in the middle of them is not computed for any more.
+n_descriptors = server.n_descriptors()
+before = server.metrics()["prompt_tokens_total"]
+connection = server.connect()
+connection.sendall(server.post("/v1/completions", {"prompt": [ids] * 200, "echo": True, "logprobs": 1, "max_tokens": 1}))
+while server.metrics()["prompt_tokens_total"] < before + 2 * len(ids):
+    pass
+reset(connection)
+server.rest(n_descriptors)
+assert server.metrics()["prompt_tokens_total"] < before + 150 * len(ids), "the others were computed"
 
 for wrong in ({"n": 2}, {"max_tokens": -1}, {"echo": "yes"}):
     status, body = complete(**{"prompt": ids, "echo": True, "max_tokens": 1, **wrong})
