@@ -139,8 +139,9 @@ static rt_status keep_scores(void *context) {
 static void keep_span(scoring *s, int64_t end) {
     const bool is_end = end == s->ids.n || end % glm_engine_plan(s->engine)->span == 0;
     if (!is_end || s->says_unkept || !glm_cli_persists(s->cli)) return;
-    s->says_unkept = keep_scores(s) != RT_OK;
-    if (s->says_unkept)
+    const rt_status status = keep_scores(s);
+    s->says_unkept = status != RT_OK;
+    if (s->says_unkept && status != RT_EUSAGE) /* that nothing is kept is said already */
         rt_log(RT_LOG_WARN, "perplexity", "after a kill it would start over: %s", rt_error_text());
 }
 

@@ -8,6 +8,7 @@
  * Source: numpy.lib.format */
 #include "npy.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -38,13 +39,31 @@ static rt_status check_replaceable(const char *path) {
     return rt_fail(RT_EIO, "npy: %s is in the way: it is no regular file", path);
 }
 
+/* Without a name, so that nothing is left of it after a kill, where the file system can do that; otherwise -1. */
+static int open_unnamed(const char *path) {
+    char *folder = strdup(path);
+    if (!folder || access("/proc/self/fd", F_OK) != 0) { /* by which it gets its name */
+        free(folder);
+        return -1;
+    }
+    char *slash = strrchr(folder, '/');
+    if (slash) slash[slash == folder] = '\0';
+    const int fd = open(slash ? folder : ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0644);
+    free(folder);
+    return fd;
+}
+
 static rt_status open_temporary(glm_npy *npy) {
     RT_TRY(check_replaceable(npy->path));
     if (asprintf(&npy->temporary, "%s.%ld.tmp", npy->path, (long)getpid()) < 0) {
         npy->temporary = NULL;
         return rt_fail(RT_ENOMEM, "npy: no memory for the path %s", npy->path);
     }
-    npy->fd = open(npy->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    const bool is_too_long = access(npy->temporary, F_OK) != 0 && errno == ENAMETOOLONG;
+    npy->fd = is_too_long ? -1 : open_unnamed(npy->path); /* not said when all is computed */
+    npy->is_unnamed = npy->fd >= 0;
+    if (!npy->is_unnamed)
+        npy->fd = open(npy->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     if (npy->fd < 0) return rt_fail_errno(RT_EIO, "npy: cannot create %s", npy->temporary);
 
     char header[HEADER_BYTES + 1];
@@ -70,9 +89,21 @@ rt_status glm_npy_append(glm_npy *npy, const float *rows, int64_t n_rows) {
             npy->fd, npy->temporary, rows, n_rows * npy->n_cols * (int64_t)sizeof *rows);
 }
 
+static rt_status give_name(glm_npy *npy) {
+    char own[32];
+    if (!npy->is_unnamed) return RT_OK;
+    (void)snprintf(own, sizeof own, "/proc/self/fd/%d", npy->fd);
+    (void)unlink(npy->temporary); /* of a process of this number that was killed */
+    if (linkat(AT_FDCWD, own, AT_FDCWD, npy->temporary, AT_SYMLINK_FOLLOW) != 0)
+        return rt_fail_errno(RT_EIO, "npy: cannot create %s", npy->temporary);
+    npy->is_unnamed = false;
+    return RT_OK;
+}
+
 rt_status glm_npy_finish(glm_npy *npy) {
     rt_assert(npy->rows_written == npy->n_rows);
     if (fsync(npy->fd) != 0) return rt_fail_errno(RT_EIO, "npy: cannot sync %s", npy->temporary);
+    RT_TRY(give_name(npy));
     if (rename(npy->temporary, npy->path) != 0)
         return rt_fail_errno(RT_EIO, "npy: cannot rename %s to %s", npy->temporary, npy->path);
     free(npy->temporary);
@@ -82,7 +113,7 @@ rt_status glm_npy_finish(glm_npy *npy) {
 
 void glm_npy_close(glm_npy *npy) {
     if (npy->fd >= 0) (void)close(npy->fd);
-    if (npy->temporary) (void)unlink(npy->temporary);
+    if (npy->temporary && !npy->is_unnamed) (void)unlink(npy->temporary);
     free(npy->temporary);
     free(npy->path);
     *npy = (glm_npy){.fd = -1};

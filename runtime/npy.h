@@ -6,7 +6,8 @@
 
 typedef struct glm_npy {
     char *path;      /* where it will be */
-    char *temporary; /* where it is until then */
+    char *temporary; /* where it is until then, */
+    bool is_unnamed; /* unless it has no name yet: after a kill there is nothing of it */
     int fd;
     int64_t n_rows;
     int64_t n_cols;

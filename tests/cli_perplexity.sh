@@ -71,6 +71,9 @@ says err "the text has $((n + 2)) tokens, --max-model-len is 3000"
 expect 2 perplexity -m "$work/random" "$work/empty"
 expect 2 perplexity -m "$work/random" "$work/text" -f "$work/text"
 says err 'perplexity takes one of SOURCE..., -f FILE and --tokens-file FILE'
+expect 1 perplexity -m "$work/random" "$work/text" --out "$work/$(printf %0250d 0)"
+says err 'File name too long'
+grep -q '^plan:' "$work/err" && fail 'a name that is too long is said after loading'
 
 # Ctrl-C.
 seq 1 3000000 | head -c 60000 >"$work/long"

@@ -32,6 +32,7 @@ until [ -n "$(find "$work/kv" -name '*.kvs' 2>/dev/null)" ] || ! kill -0 $pid 2>
 kill -KILL $pid
 wait $pid 2>/dev/null
 [ -n "$(find "$work/kv" -name '*.state')" ] || fail 'no scores are kept'
+[ -z "$(find "$work" -name 'scores.npy*')" ] || fail 'a file was left behind'
 
 # Stopped once it has begun again, unless it is too fast for that.
 begin text
