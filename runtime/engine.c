@@ -1,8 +1,10 @@
 /* Opening: checkpoint -> plan -> threads, ops, weights, store, buffers. Nothing large later. */
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "backend.h"
 #include "base/log.h"
@@ -66,7 +68,9 @@ static void log_overflow(const glm_engine *engine) {
             plan->kv_disk_bytes);
 }
 
-static rt_status try_store(glm_engine *engine, const glm_options *options) {
+/* Scratch files are in `scratch_dir` or, where it is NULL, where what is kept is. */
+static rt_status try_store(
+        glm_engine *engine, const glm_options *options, const char *scratch_dir) {
     kv_config kv = glm_plan_kv_config(&engine->part, &engine->plan);
     kv.device = engine->device;
     if (engine->part.n_kv_heads < engine->config.n_kv_heads) {
@@ -74,12 +78,38 @@ static rt_status try_store(glm_engine *engine, const glm_options *options) {
         kv.shape.all_kv_heads = engine->config.n_kv_heads;
     }
     if (engine->plan.kv_overflows) {
-        kv.overflow.dirs = (const char *const *)engine->kv_dirs;
-        kv.overflow.n_dirs = engine->n_kv_dirs;
+        kv.overflow.dirs = scratch_dir ? &scratch_dir : (const char *const *)engine->kv_dirs;
+        kv.overflow.n_dirs = scratch_dir ? 1 : engine->n_kv_dirs;
         kv.overflow.io = io_choice(options->kv_io);
         kv.overflow.packing = packing_choice(options->kv_packing);
     }
     return kv_store_open(&kv, &engine->store);
+}
+
+/* A directory that is there and may not be written: somebody else's books, a disk that is mounted read-only. */
+static bool has_read_only_dir(const glm_engine *engine) {
+    for (int32_t i = 0; i < engine->n_kv_dirs; i++)
+        if (access(engine->kv_dirs[i], W_OK) != 0 && (errno == EROFS || errno == EACCES) &&
+                access(engine->kv_dirs[i], R_OK | X_OK) == 0)
+            return true;
+    return false;
+}
+
+/* Memory holds all of it: what is kept there can be read, though nothing be added; the few cells of scratch that there
+ * are all the same find room elsewhere. `failure` where that cannot be. */
+static rt_status open_read_only(glm_engine *engine, const glm_options *options, rt_status failure) {
+    const glm_plan *plan = &engine->plan;
+    if (!plan->kv_persists || options->keeps_all || engine->comm->n_ranks > 1 ||
+            plan->kv_pinned_tokens < plan->max_len || !has_read_only_dir(engine))
+        return failure;
+    char why[512];
+    (void)snprintf(why, sizeof why, "%s", rt_error_text());
+    const char *dir = getenv("TMPDIR"); /* NOLINT(concurrency-mt-unsafe): nothing here sets one */
+    if (try_store(engine, options, dir && *dir ? dir : "/tmp") != RT_OK)
+        return rt_fail(failure, "%s", why);
+    rt_log(RT_LOG_WARN, "kvstore", "what is kept on disk is read, and nothing is added to it: %s",
+            why);
+    return RT_OK;
 }
 
 /* Memory holds all of it: a disk that does not work is no reason to fail, unless a book is named. */
@@ -93,11 +123,12 @@ static rt_status go_without_disk(
     plan->kv_persists = plan->kv_overflows = false;
     kv_store_close(engine->store); /* where another rank's failed */
     engine->store = NULL;
-    return try_store(engine, options);
+    return try_store(engine, options, NULL);
 }
 
 static rt_status open_store(glm_engine *engine, const glm_options *options) {
-    const rt_status status = par_agree(engine->comm, try_store(engine, options), NULL);
+    rt_status status = par_agree(engine->comm, try_store(engine, options, NULL), NULL);
+    if (status != RT_OK) status = open_read_only(engine, options, status);
     if (status != RT_OK) RT_TRY(go_without_disk(engine, options, status));
     if (engine->plan.kv_overflows) log_overflow(engine);
     const char *way = kv_store_io_text(engine->store);
