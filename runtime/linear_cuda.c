@@ -282,7 +282,7 @@ static rt_status shape_of(
         free_shape(&cublas->lib, &one);
         return rt_fail(status,
                 "%s (a product of %" PRId64 " rows, %" PRId64 " to %" PRId64 " numbers)",
-                rt_error_text(), one.n, one.n_in, one.n_out);
+                rt_error_text(), wanted->n, wanted->n_in, wanted->n_out);
     }
     const bool is_new = cublas->n_shapes < N_SHAPES;
     *out = &cublas->shapes[is_new ? cublas->n_shapes++ : cublas->next++ % N_SHAPES];
