@@ -200,7 +200,7 @@ int main(int argc, char **argv) {
     check_fault("STANDIN_NCCL_BREAK_AT", CALL_GRAPH, 1, "remote process");
     check_fault("STANDIN_NCCL_KILL_AT", CALL_PREFILL, 1, "is gone");
     check_fault("STANDIN_NCCL_KILL_AT", N_MEETINGS - 2, 1, "is gone"); /* in the graph */
-    check_cuda(is_fast ? 97 : 29);
+    check_cuda(is_fast ? 66 : 29);
     check_rank_0("/proc/self/exe", N_MEETINGS - 8);
     expect(run(again, text, &seconds) == RT_OK && memcmp(want, again, sizeof want) == 0,
             "after all", 0, 0, text);
