@@ -55,12 +55,15 @@ int help_mpi_run(int n_ranks, const char *argument) {
 }
 
 int help_free_port(void) {
+    static int held =
+            -1; /* bound, so that the kernel gives it to nobody; who asks for it by number gets it */
     struct sockaddr_in name = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t length = sizeof name;
-    const int fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (fd < 0) return -1;
-    const bool is_there = bind(fd, (struct sockaddr *)(void *)&name, length) == 0 &&
-                          getsockname(fd, (struct sockaddr *)(void *)&name, &length) == 0;
-    (void)close(fd);
+    if (held >= 0) (void)close(held);
+    held = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (held < 0) return -1;
+    (void)setsockopt(held, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int));
+    const bool is_there = bind(held, (struct sockaddr *)(void *)&name, length) == 0 &&
+                          getsockname(held, (struct sockaddr *)(void *)&name, &length) == 0;
     return is_there ? ntohs(name.sin_port) : -1;
 }

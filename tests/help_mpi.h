@@ -14,7 +14,7 @@ int help_mpi_run(int n_ranks, const char *argument);
 /* The same in place of this process; returns where there is no launcher. */
 void help_mpi_exec(int n_ranks, const char *argument);
 
-/* A TCP port of the loopback that nobody has now; -1: none. */
+/* A TCP port of the loopback, which nobody is given by chance until the next call; -1: none. */
 int help_free_port(void);
 
 #endif

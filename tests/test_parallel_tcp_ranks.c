@@ -91,10 +91,15 @@ static pid_t start(int rank, int n_ranks, int port, const char *deed) {
     _exit(127);
 }
 
+static bool has_ended(pid_t child) {
+    siginfo_t info = {0};
+    return waitid(P_PID, (id_t)child, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid != 0;
+}
+
 /* Connects as soon as rank 0 listens, says something else, and stays. */
-static int disturb(int port) {
+static int disturb(int port, pid_t zero) {
     const struct sockaddr_in name = loopback(port);
-    for (int i = 0; i < 100; i++) {
+    while (!has_ended(zero)) {
         const int fd = socket(AF_INET, SOCK_STREAM, 0);
         if (connect(fd, (const struct sockaddr *)(const void *)&name, sizeof name) == 0) {
             const char text[] = "GET / HTTP/1.1 and more than a greeting is long\r\n\r\n";
@@ -113,7 +118,7 @@ static void run(int n_ranks, const char *deed, int status_of[4]) {
     const int port = help_free_port();
     children[0] = start(0, n_ranks, port, deed);
     const bool is_disturbed = n_ranks == 2; /* which takes rank 0 two seconds */
-    const int stranger = is_disturbed ? disturb(port) : -1;
+    const int stranger = is_disturbed ? disturb(port, children[0]) : -1;
     expect(stranger >= 0 || !is_disturbed, "rank 0 does not listen");
     for (int r = n_ranks - 1; r >= 1; r--) children[r] = start(r, n_ranks, port, deed);
     for (int r = n_ranks - 1; r >= 0; r--) {
@@ -130,6 +135,8 @@ static void check_refusals(void) {
     const int port = help_free_port();
     struct sockaddr_in name = loopback(port);
     const int fd = socket(AF_INET, SOCK_STREAM, 0);
+    (void)setsockopt(
+            fd, SOL_SOCKET, SO_REUSEADDR, &(int){1}, sizeof(int)); /* help_free_port holds it */
     expect(bind(fd, (struct sockaddr *)(void *)&name, sizeof name) == 0 && listen(fd, 1) == 0,
             "a port of our own");
     char address[64];
