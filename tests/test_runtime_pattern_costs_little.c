@@ -1,24 +1,31 @@
 /* Patterns that are hostile are refused, or compiled, in bounded time and memory, one and many of a schema.
  *
- * Method: expressions whose automata, repetitions or classes grow without bound; none may take more than a
- * second here, which is many times what it should. */
+ * Method: expressions whose automata, repetitions or classes grow without bound; none may take more than
+ * ten seconds of a processor, sanitizers and all: without a bound they take hours, or all memory. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "help_schema.h"
-#include "runtime/base/log.h"
 #include "runtime/pattern.h"
 
-static const double seconds_max = 1.0;
+static const double seconds_max = 10.0;
+
+/* Of this process: others make no difference. */
+static double seconds(void) {
+    struct timespec t;
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
 
 /* `why` it is refused: NULL, it is not; "", either. */
 static void check(const char *expression, int64_t most, const char *why) {
     glm_pattern_budget budget = glm_pattern_budget_full;
     glm_pattern *pattern = NULL;
-    const double start = rt_now();
+    const double start = seconds();
     const rt_status status = glm_pattern_compile(expression, "pattern", 0, most, &budget, &pattern);
-    expect(rt_now() - start < seconds_max, "it took long", expression);
+    expect(seconds() - start < seconds_max, "it took long", expression);
     if (why && !*why) /* either */
         expect(status == RT_OK || status == RT_EUSAGE, "neither", expression);
     else
@@ -58,9 +65,9 @@ static void check_crowd(void) {
                 i ? "," : "", 12 + i % 2);
     (void)snprintf(source + n, 100000 - n, "]}}}");
     json_t *root = json_loads(source, 0, NULL);
-    const double start = rt_now();
+    const double start = seconds();
     expect(root && glm_schema_compile(root, &schema) == RT_EUSAGE, "not refused", source);
-    expect(rt_now() - start < seconds_max, "it took long", source);
+    expect(seconds() - start < seconds_max, "it took long", source);
     glm_schema_free(schema);
     json_decref(root);
     free(source);
