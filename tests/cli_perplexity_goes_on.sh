@@ -47,12 +47,15 @@ grep -q '^on disk already: \(4096\|8192\) of 9002 tokens, about .* for the other
 says err '; the same command goes on from there'
 says out 'all until then'
 cp -r "$work/kv" "$work/stopped"
+found=$(sed -n 's/^on disk already: \([0-9]*\) .*/\1/p' "$work/err")
+at=$(sed -n 's/.* at token \([0-9]*\) of .*/\1/p' "$work/err")
 
 begin text
 wait $pid
 rc=$?
 [ $rc -eq 0 ] || fail "exit $rc, wanted 0"
-says err ', where it was stopped'
+# A stop may come before the first step.
+[ "$at" -eq "$found" ] || says err "goes on at token $at of 9002, where it was stopped"
 cmp -s "$work/whole.npy" "$work/scores.npy" || fail 'other scores'
 
 # The scores were lost, what a stopped span has left is there: all of it again.
