@@ -61,12 +61,11 @@ interrupt TERM
 [ "$rc" -eq 143 ] || fail "exit $rc, wanted 143"
 says err 'stopped by SIGTERM during prefill, at token'
 
-# While it waits for its input, and nothing is under way: at once. The signal comes once the program, and not the shell
-# that is about to become it, catches it.
-catches_int() {
-    grep -qx glm1m "/proc/$program/comm" || return 1
-    mask=$(sed -n 's/^SigCgt:.*\(.\)$/\1/p' "/proc/$program/status")
-    case $mask in [2367abef]) ;; *) return 1 ;; esac
+# While it waits for its input, and nothing is under way: at once. The signal comes once the pipe is open and the program
+# sleeps, which is in front of it: one that came before, while it catches signals already, would be missed by poll().
+waits_for_pipe() {
+    find "/proc/$program/fd" -lname "$work/pipe" 2>/dev/null | grep -q . &&
+        grep -q '^State:.S' "/proc/$program/status"
 }
 mkfifo "$work/pipe"
 for command in 'tokenize -f' 'prefill --book b'; do
@@ -74,7 +73,7 @@ for command in 'tokenize -f' 'prefill --book b'; do
     # shellcheck disable=SC2086 # words
     "$GLM1M" $command "$work/pipe" -m "$work/model" >"$work/out" 2>"$work/err" &
     program=$!
-    await catches_int
+    await waits_for_pipe
     before=$(ticks)
     kill -INT "$program"
     ends
