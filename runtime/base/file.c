@@ -229,7 +229,7 @@ rt_status rt_mkdirs(const char *path) {
 }
 
 bool rt_file_exists(const char *path) {
-    return access(path, F_OK) == 0 || (errno != ENOENT && errno != ENOTDIR);
+    return access(path, F_OK) == 0 || errno == EACCES || errno == EIO;
 }
 
 rt_status rt_path_join(const char *dir, const char *name, char **path) {
