@@ -5,16 +5,7 @@
 # Method: a random model of bytes; --out of a run that nobody stopped beside that of one that was. The plan's time
 # is that of all of it: what is left of it is said beside what was found.
 . tests/help_cli.sh
-cat >"$work/config.json" <<'END'
-{"model_type": "glm", "architectures": ["GlmForCausalLM"], "hidden_size": 64, "num_hidden_layers": 2,
- "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32, "intermediate_size": 96, "vocab_size": 272,
- "max_position_embeddings": 65536, "rope_theta": 10000, "partial_rotary_factor": 0.5, "rms_norm_eps": 1e-5,
- "attention_bias": true, "tie_word_embeddings": false, "torch_dtype": "bfloat16", "hidden_act": "silu",
- "eos_token_id": [257], "pad_token_id": 257}
-END
-make_needle_model
-expect 0 make-model random "$work/random" --config "$work/config.json" --seed 3
-cp "$work"/model/tokenizer* "$work/random/"
+make_byte_model
 seq 1 3000 | head -c 9000 >"$work/text"
 expect 0 perplexity -m "$work/random" "$work/text" --out "$work/whole.npy" --quiet
 
