@@ -1,6 +1,7 @@
 /* What a progress line expects is from the work that was done in its time: not from what an earlier run did.
  *
- * Method: lines into a file, of a bar that is said to have begun ten seconds ago. */
+ * Method: lines into a file, of a bar that is said to have begun ten seconds ago. The linker puts __wrap_rt_now before
+ * the clock, which stands. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,12 @@
 #include "runtime/cli.h"
 
 static const char path_template[] = "/tmp/glm1m-test-XXXXXX";
+
+double __wrap_rt_now(void);
+
+double __wrap_rt_now(void) {
+    return 1000.0;
+}
 
 /* The line of `done` of 1000 tokens and a tenth of that in work; from a bar whose first `before` were there. */
 static void line_of(int64_t before, int64_t done, char text[256]) {
@@ -44,8 +51,8 @@ static void expect(int64_t before, int64_t done, const char *want) {
 }
 
 int main(void) {
-    expect(0, 500, " 50.0%  500/1k tokens  50.0/s  ETA 10.0 s\n");
-    expect(800, 900, " 90.0%  900/1k tokens  10.0/s  ETA 10.0 s\n");
+    expect(0, 500, " 50.0%  500/1k tokens  50/s  ETA 10.0 s\n");
+    expect(800, 900, " 90.0%  900/1k tokens  10/s  ETA 10.0 s\n");
     expect(900, 900, " 90.0%  900/1k tokens\n");
     return 0;
 }
