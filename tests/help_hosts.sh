@@ -10,9 +10,8 @@ unshare -mu true 2>/dev/null || unshare -rmu true 2>/dev/null || {
 namespaces=-mu
 unshare -mu true 2>/dev/null || namespaces=-rmu
 
-# ranks need a port that is free; it is asked for once, and used again and again.
-port=$(python3 -c 'import socket
-s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])') || exit 1
+. tests/help_port.sh
+hold_port
 
 # on HOST RANK N UNLIKE ARGS...: rank RANK of N runs ${program:-$GLM1M} ARGS on HOST; waits for it. UNLIKE: a
 # directory that HOST does not see, or PATH=OTHER, and it sees OTHER there; "": it sees all
