@@ -54,22 +54,35 @@ ranks 2 complete -m "$work/model" -tp 4 -p x
 [ "$rc" -ne 0 ] || fail '-tp 4 with 2 processes'
 says err '--tensor-parallel-size 4, but the launcher started 2 processes'
 
-# A rank is killed while all prefill. Ranks are mpirun's children, and say in their environment which
-# they are.
+# A rank is killed while all prefill. mpirun ends all a second after it hears of it, and a busy rank 0 may need longer to
+# say what it knows: ranks are children of what mpirun started, which stays until rank 0 has ended, and says in its
+# environment which rank it is.
+cat >"$work/parent" <<END
+#!/bin/sh
+"$GLM1M" "\$@"
+rc=\$?
+: >"$work/ended.\$OMPI_COMM_WORLD_RANK"
+tries=0
+until [ -e "$work/ended.0" ] || [ \$tries -ge 2000 ]; do
+    tries=\$((tries + 1))
+    sleep 0.05
+done
+exit \$rc
+END
+chmod +x "$work/parent"
 rank_1() {
-    for child in $(cat "/proc/$mpirun_pid/task/"*/children 2>/dev/null); do
-        grep -zqx 'OMPI_COMM_WORLD_RANK=1' "/proc/$child/environ" && printf '%s' "$child"
+    for parent in $(cat "/proc/$mpirun_pid/task/"*/children 2>/dev/null); do
+        ! grep -zqx 'OMPI_COMM_WORLD_RANK=1' "/proc/$parent/environ" ||
+            cut -d ' ' -f 1 "/proc/$parent/task/$parent/children"
     done
 }
 awk 'BEGIN { for (i = 0; i < 60000; i++) print (i * 7919 + 13) % 256 }' >"$work/many"
 shown='(mpirun -n 2) logits, rank 1 killed'
-GLM_LOG=info mpirun -n 2 "$GLM1M" logits -m "$work/model" -c 60000 --tokens-file "$work/many" \
+GLM_LOG=info mpirun -n 2 "$work/parent" logits -m "$work/model" -c 60000 --tokens-file "$work/many" \
     --out "$work/many.npy" --positions last >"$work/out" 2>"$work/err" </dev/null &
 mpirun_pid=$!
-tries=0
-while ! grep -q 'engine: open .*rank=1 ' "$work/err"; do
-    tries=$((tries + 1))
-    [ $tries -lt 300 ] || fail 'rank 1 does not open its engine'
+until grep -q 'engine: open .*rank=1 ' "$work/err"; do
+    kill -0 $mpirun_pid 2>/dev/null || fail 'it ended before rank 1 opened its engine'
     sleep 0.1
 done
 victim=$(rank_1)
@@ -77,13 +90,13 @@ kill -9 "$victim" || fail 'cannot kill rank 1'
 begin=$(date +%s)
 wait $mpirun_pid
 rc=$?
-[ $(($(date +%s) - begin)) -le 10 ] || fail 'the others ended more than 10 s later'
+[ $(($(date +%s) - begin)) -le 90 ] || fail 'the others go on'
 [ "$rc" -ne 0 ] || fail 'exit 0 with a rank lost'
 says err "rank 1 on $(uname -n) is gone (at step "
 tries=0
 while [ -e "/proc/$victim" ] && ! grep -qs '^State:.Z' "/proc/$victim/status"; do
     tries=$((tries + 1))
-    [ $tries -lt 50 ] || fail 'rank 1 is still there'
+    [ $tries -lt 1000 ] || fail 'rank 1 is still there'
     sleep 0.1
 done
 [ ! -e "$work/many.npy" ] || fail 'there are logits'
