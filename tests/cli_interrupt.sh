@@ -36,17 +36,23 @@ ends() {
 }
 
 # interrupt SIGNAL: leaves $rc and $n_ticks. timeout(1) sends one to its child, and then to the group that the child is
-# in: nobody has asked twice for that. (A step takes long enough for the second one to come into it.)
+# in: nobody has asked twice for that, if they come within a quarter of a second. Where this shell stood still between
+# them it is done again. (A step takes long enough for the second one to come into it.)
 interrupt() {
     shown="complete, then SIG$1"
-    : >"$work/err"
-    "$GLM1M" complete -m "$work/model" -f "$work/long" --threads 1 -b 1024 >"$work/out" 2>"$work/err" &
-    program=$!
-    await 'grep -q "^prefill" "$work/err"'
-    before=$(ticks)
-    kill "-$1" "$program"
-    kill "-$1" "$program" 2>/dev/null
-    ends
+    took_ms=1000
+    while [ $took_ms -ge 200 ]; do
+        : >"$work/err"
+        "$GLM1M" complete -m "$work/model" -f "$work/long" --threads 1 -b 1024 >"$work/out" 2>"$work/err" &
+        program=$!
+        await 'grep -q "^prefill" "$work/err"'
+        before=$(ticks)
+        begin=$(date +%s%N)
+        kill "-$1" "$program"
+        kill "-$1" "$program" 2>/dev/null
+        took_ms=$((($(date +%s%N) - begin) / 1000000))
+        ends
+    done
 }
 
 interrupt INT
