@@ -46,10 +46,8 @@ begin() {
     "$GLM1M" complete -m "$work/model" -f "$work/long" -n 1 -tp 2 --threads 1 >"$work/out" \
         2>"$work/err" &
     program=$!
-    tries=0
     until grep -qs prefill "$work/err"; do
-        tries=$((tries + 1))
-        [ $tries -lt 600 ] || fail 'a minute without progress'
+        kill -0 $program 2>/dev/null || fail 'it ended before it began'
         sleep 0.1
     done
     child=$(cat "/proc/$program/task/$program/children")
@@ -76,6 +74,6 @@ wait $program 2>/dev/null
 tries=0
 until is_gone "$child"; do
     tries=$((tries + 1))
-    [ $tries -lt 50 ] || fail 'a rank outlives rank 0 by 5 seconds'
+    [ $tries -lt 1000 ] || fail 'a rank outlives rank 0'
     sleep 0.1
 done

@@ -11,6 +11,7 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 . tests/help_cli.sh
 . tests/help_serve.sh
+. tests/help_port.sh
 
 make_needle_model
 common="-m $work/model -c 64k --max-num-seqs 2 --threads 1"
@@ -26,7 +27,7 @@ start_ranks() {
     case $way in
     tp) start_server "$@" -tp 2 ;;
     tcp)
-        port=$(free_port)
+        hold_port
         export WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT="$port"
         RANK=1 "$GLM1M" serve --port 0 "$@" 2>"$work/other.err" &
         child=$!
@@ -49,11 +50,6 @@ start_ranks() {
     [ -n "$child" ] && [ -n "$zero" ] || fail 'there is no second process'
 }
 
-free_port() {
-    python3 -c 'import socket
-s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
-}
-
 mpi_rank() {
     for process in $(cat "/proc/$server_pid/task/"*/children); do
         grep -zqx "OMPI_COMM_WORLD_RANK=$1" "/proc/$process/environ" && printf '%s' "$process"
@@ -65,21 +61,23 @@ ticks() {
     cut -d ' ' -f 14,15 "/proc/$child/stat" | tr ' ' '+' | xargs -I{} sh -c 'echo $(({}))'
 }
 
+now_ms() { echo $(($(date +%s%N) / 1000000)); }
+
 is_gone() { ! kill -0 "$1" 2>/dev/null || grep -qs '^State:.Z' "/proc/$1/status"; }
 
-# await_end PID SECONDS WHAT
+# await_end PID WHAT
 await_end() {
     tries=0
     until is_gone "$1"; do
         tries=$((tries + 1))
-        [ $tries -lt "$2"0 ] || { cat "$work/server.err" && fail "$3"; }
+        [ $tries -lt 1000 ] || { cat "$work/server.err" && fail "$2"; }
         sleep 0.1
     done
 }
 
 # await_loss WHAT: the server ends by itself, and all of it
 await_loss() {
-    await_end "$server_pid" 30 "the server goes on, $1"
+    await_end "$server_pid" "the server goes on, $1"
     wait "$server_pid"
     rc=$?
     server_pid=
@@ -92,8 +90,8 @@ await_loss() {
     grep -q "^glm1m: .*rank 1 on $(uname -n) is .*step [0-9]" "$work/server.err" ||
         { cat "$work/server.err" && fail 'another message'; }
     [ $way != tcp ] || kill -9 "$child" 2>/dev/null
-    await_end "$child" 5 'a rank stays'
-    await_end "$zero" 5 'rank 0 stays'
+    await_end "$child" 'a rank stays'
+    await_end "$zero" 'rank 0 stays'
 }
 
 # shellcheck disable=SC2086 # words of options
@@ -112,9 +110,12 @@ await_loss 'a rank is killed under load'
 start_ranks tp $common --kv-disk-dir "$work/kv/%r"
 client ranks.py "$server_pid" reuses 4096
 before=$(ticks)
+begin_ms=$(now_ms)
 sleep 1
 n_ticks=$(($(ticks) - before))
-[ $n_ticks -lt 30 ] || fail "a rank that waits for work computes for $n_ticks of 100 ticks"
+n_passed=$((($(now_ms) - begin_ms) / 10))
+[ $((n_ticks * 10)) -lt $((n_passed * 3)) ] ||
+    fail "a rank that waits for work computes for $n_ticks of $n_passed ticks"
 kill -9 "$child"
 await_loss 'a rank is killed while nothing is under way'
 
@@ -138,14 +139,14 @@ freezes_0() {
     client ranks.py "$server_pid" freezes_0 "$zero" "$child" $ended
     grep -q "^glm1m: .*rank 0 on $(uname -n) is frozen.*step [0-9]" "$said" ||
         { cat "$said" && fail "by $1: rank 1 does not say that rank 0 froze"; }
-    await_end "$server_pid" 10 "by $1: rank 0 goes on"
+    await_end "$server_pid" "by $1: rank 0 goes on"
     wait "$server_pid"
     rc=$?
     server_pid=
     [ "$rc" -ne 0 ] || fail "by $1: exit 0 though rank 0 froze"
     [ "$1" = mpi ] || [ "$rc" -eq 6 ] || fail "by $1: exit $rc, not 6"
-    await_end "$child" 5 'rank 1 stays'
-    await_end "$zero" 5 'rank 0 stays'
+    await_end "$child" 'rank 1 stays'
+    await_end "$zero" 'rank 0 stays'
 }
 
 loses tcp freezes

@@ -12,7 +12,7 @@
 #include "help_ranks.h"
 #include "runtime/base/log.h"
 
-enum { DIR_BYTES = 1024, PATH_BYTES = 2048, RUN_S_MAX = 60 };
+enum { DIR_BYTES = 1024, PATH_BYTES = 2048, RUN_S_MAX = 300 };
 
 static pid_t members[PAR_RANKS_MAX]; /* by TCP */
 

