@@ -1,12 +1,13 @@
 #!/bin/sh
 # What is too long for the suite: more seeds, more kills, every event instead of some.
 #
-#   sh tests/campaign.sh [--seed S] [--seconds N] [--machine "in words"] [PART...]
+#   sh tests/campaign.sh [--seed S] [--seconds N] [--bugs A,B] [--machine "in words"] [PART...]
 #
 #   PART       kills models histories crashes faults fuzz bodies ranks wired unlike mutants
 #              mutants_cuda; all of them where none is named
 #   --seed     the first one (default: the time); every seed is printed and written down
 #   --seconds  how long each part goes on with further seeds (default 120)
+#   --bugs     of mutants_cuda only the A-th to the B-th
 #
 # Needs build/ (Release). Appends a line for each part to tests/campaign_ledger.tsv: when, commit, machine,
 # part, first seed, seeds, what was done in all, outcome. The first failure of a part ends it and is
@@ -16,6 +17,7 @@ cd "$(dirname "$0")/.." || exit 1
 ledger=tests/campaign_ledger.tsv
 seed=$(date +%s)
 seconds=120
+bugs='1,$'
 machine=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)
 machine="$machine, $(nproc) CPUs, $(uname -s) $(uname -r | cut -d. -f1-2)"
 parts=
@@ -23,9 +25,10 @@ while [ $# -gt 0 ]; do
     case $1 in
     --seed) seed=$2 && shift ;;
     --seconds) seconds=$2 && shift ;;
+    --bugs) bugs=$2 && shift ;;
     --machine) machine=$2 && shift ;;
     kills | models | histories | crashes | faults | fuzz | bodies | ranks | wired | unlike | mutants | mutants_cuda) parts="$parts $1" ;;
-    *) sed -n '2,14s/^# \{0,1\}//p' "$0" && exit 2 ;;
+    *) sed -n '2,15s/^# \{0,1\}//p' "$0" && exit 2 ;;
     esac
     shift
 done
@@ -159,11 +162,12 @@ mutants() {
 # Each line of tests/campaign_mutants.txt breaks a file of the CUDA engine, and its test fails then.
 mutants_cuda() {
     unit="bugs planted in the CUDA engine's host code, each noticed by its test"
+    grep -v '^#' tests/campaign_mutants.txt | sed -n "${bugs}p" >"$runs"
+    [ "$bugs" = '1,$' ] || unit="$unit: the $bugs of $(grep -vc '^#' tests/campaign_mutants.txt)"
     rm -rf build-mutant-cuda && mkdir -p build-mutant-cuda/source
     git ls-files -z | tar --null -T - -cf - | tar -xf - -C build-mutant-cuda/source
     try cmake -S build-mutant-cuda/source -B build-mutant-cuda/build -DCMAKE_BUILD_TYPE=Release -DGLM_WERROR=OFF
     while [ "$outcome" = ok ] && read -r file test change; do
-        case $file in '#'*) continue ;; esac
         sed "$change" "runtime/$file.c" >build-mutant-cuda/source/runtime/$file.c
         ! cmp -s runtime/$file.c build-mutant-cuda/source/runtime/$file.c || outcome="FAILED: $file: no change: $change"
         try cmake --build build-mutant-cuda/build -j "$(nproc)" --target "test_engine_cuda_$test"
@@ -173,7 +177,7 @@ mutants_cuda() {
         printf '    %s: %s: %s\n' "$file" "$test" "$(grep -a -m 1 -E 'not so|FAIL|bug' "$log")"
         cp runtime/$file.c build-mutant-cuda/source/runtime/$file.c
         add 1
-    done <tests/campaign_mutants.txt
+    done <"$runs"
     ends_at=0
 }
 
