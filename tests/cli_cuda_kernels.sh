@@ -130,7 +130,7 @@ disassembler() {
     ! command -v cuobjdump || ! command -v nvdisasm || return 0
     cmp -s tests/disassemblers.txt "$1/requirements.txt" || {
         rm -rf "$1"
-        python3 -m venv "$1" && "$1/bin/pip" install -q --disable-pip-version-check --only-binary :all: \
+        python3 -m venv "$1" && timeout 200 "$1/bin/pip" install -q --disable-pip-version-check --only-binary :all: \
             -r tests/disassemblers.txt && cp tests/disassemblers.txt "$1/requirements.txt" || return 1
     }
     PATH=$PATH:$(dirname "$(find "$PWD/$1" -name nvdisasm -type f)")
