@@ -261,7 +261,9 @@ void glm_cuda_event_free(glm_cuda_event event) {
 }
 
 rt_status glm_cuda_event_record(glm_cuda_event event, rt_stream stream) {
-    return check(cudaEventRecord(event, stream), "recording an event");
+    const cudaError_t error = cudaEventRecord(event, stream);
+    if (error != cudaSuccess) glm_cuda_finish(stream);
+    return check(error, "recording an event");
 }
 
 rt_status glm_cuda_event_follow(rt_stream stream, glm_cuda_event event) {

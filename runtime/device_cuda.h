@@ -85,8 +85,8 @@ RT_MUST_CHECK rt_status glm_cuda_zero(void *memory, int64_t bytes, rt_stream str
 /* A place in a stream's queue. RT_EDEVICE */
 RT_MUST_CHECK rt_status glm_cuda_event_create(glm_cuda_event *out);
 void glm_cuda_event_free(glm_cuda_event event); /* accepts NULL */
-/* The event is everything that `stream` was given so far; `stream` goes on after it; the host does. An event
- * that was never recorded is past. */
+/* The event is everything that `stream` was given so far, which is over where it cannot be recorded; `stream` goes on after it;
+ * the host does. An event that was never recorded is past. */
 RT_MUST_CHECK rt_status glm_cuda_event_record(glm_cuda_event event, rt_stream stream);
 RT_MUST_CHECK rt_status glm_cuda_event_follow(rt_stream stream, glm_cuda_event event);
 RT_MUST_CHECK rt_status glm_cuda_event_wait(glm_cuda_event event);

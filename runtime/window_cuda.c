@@ -262,8 +262,11 @@ static rt_status queue_loads(const loads *l, int64_t n_loads) {
     RT_TRY(glm_cuda_event_follow(device->copy_in, cuda->left));
     RT_TRY(glm_cuda_event_follow(device->copy_in, cuda->taken[l->place]));
     RT_TRY(send_arguments(cuda, &cuda->in_tables, l->place, list, n, device->copy_in, &sent));
-    RT_TRY(copy_all_in(l, list, n));
-    RT_TRY(glm_cuda_event_record(cuda->come[l->place], device->copy_in));
+    const rt_status status =
+            copy_all_in(l, list, n); /* some have been queued, also where one was not */
+    const rt_status noted = glm_cuda_event_record(cuda->come[l->place], device->copy_in);
+    RT_TRY(status);
+    RT_TRY(noted);
     RT_TRY(glm_cuda_event_follow(device->compute, cuda->come[l->place]));
     RT_TRY(move(cuda, list, n, sent, true, device->compute));
     return glm_cuda_event_record(cuda->taken[l->place], device->compute);
@@ -355,29 +358,35 @@ rt_status glm_cuda_store_window(glm_engine *engine, kv_walk *walk, int64_t n_sto
 /* ---- one head, at once ----------------------------------------------------------------------- */
 
 /* The kernels move all heads: those that are not meant go to, or come from, rows nobody looks at. */
+static rt_status queue_head(glm_cuda *cuda, const moved *m, int32_t kv_head, bool is_in) {
+    const rt_stream stream = cuda->device.compute;
+    const int64_t bytes = moved_bytes(cuda, m);
+    void *const *sent = NULL;
+    char *slab = in_slab(cuda, OUT, kv_head);
+    char *area = in_area(cuda, OUT, kv_head);
+    RT_TRY(send_arguments(cuda, &cuda->out_tables, OUT, m, 1, stream, &sent));
+    RT_TRY(move(cuda, m, 1, sent, false, stream));
+    if (!is_in) return glm_cuda_copy_out(slab, area, bytes, stream);
+    RT_TRY(glm_cuda_copy_in(area, slab, bytes, stream));
+    return move(cuda, m, 1, sent, true, stream);
+}
+
 static rt_status move_head(const glm_engine *engine, const kv_rows *rows, bool is_in) {
     glm_cuda *cuda = engine->cuda;
-    const rt_stream stream = cuda->device.compute;
     const moved m = {rows->pages, rows->n_tokens, 0, is_sealed(cuda) && !rows->is_open};
     const int64_t bytes = run_bytes(cuda, rows->n_tokens, m.is_sealed);
     const int64_t of_values = m.is_sealed ? 0 : bytes;
-    void *const *sent = NULL;
     char *slab = in_slab(cuda, OUT, rows->kv_head);
-    char *area = in_area(cuda, OUT, rows->kv_head);
     RT_TRY(glm_cuda_event_wait(cuda->left));
-    RT_TRY(send_arguments(cuda, &cuda->out_tables, OUT, &m, 1, stream, &sent));
-    RT_TRY(move(cuda, &m, 1, sent, false, stream));
-    if (is_in) {
-        memcpy(slab, rows->k, (size_t)bytes);
-        if (of_values) memcpy(slab + bytes, rows->v, (size_t)of_values);
-        RT_TRY(glm_cuda_copy_in(area, slab, moved_bytes(cuda, &m), stream));
-        RT_TRY(move(cuda, &m, 1, sent, true, stream));
-        return glm_cuda_wait(stream, "rows on their way to a page");
-    }
-    RT_TRY(glm_cuda_copy_out(slab, area, moved_bytes(cuda, &m), stream));
-    RT_TRY(glm_cuda_ranks_settle(engine, glm_cuda_wait(stream, "a page's rows")));
-    memcpy(rows->k, slab, (size_t)bytes);
-    if (of_values) memcpy(rows->v, slab + bytes, (size_t)of_values);
+    if (is_in) memcpy(slab, rows->k, (size_t)bytes);
+    if (is_in && of_values) memcpy(slab + bytes, rows->v, (size_t)of_values);
+    const rt_status status = queue_head(cuda, &m, rows->kv_head, is_in);
+    if (status != RT_OK) glm_cuda_finish(cuda->device.compute); /* some of it was queued */
+    RT_TRY(status);
+    RT_TRY(glm_cuda_ranks_settle(
+            engine, glm_cuda_wait(cuda->device.compute, "a page's rows on their way")));
+    if (!is_in) memcpy(rows->k, slab, (size_t)bytes);
+    if (!is_in && of_values) memcpy(rows->v, slab + bytes, (size_t)of_values);
     return RT_OK;
 }
 
