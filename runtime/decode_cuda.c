@@ -63,6 +63,10 @@ rt_status glm_cuda_send_step(
         glm_engine *engine, const int64_t *lengths, const int32_t *ids, int32_t n) {
     glm_cuda *cuda = engine->cuda;
     const int64_t max_seqs = engine->plan.max_seqs;
+    if (cuda->has_pass_queued)
+        RT_TRY(glm_cuda_ranks_settle(
+                engine, glm_cuda_wait(compute_of(cuda), "tokens of several sequences")));
+    cuda->has_pass_queued = false;
     for (int32_t i = 0; i < max_seqs; i++) {
         cuda->host_step.positions[i] = i < n ? lengths[i] - 1 : 0;
         cuda->host_step.lengths[i] = i < n ? lengths[i] : 0;

@@ -197,6 +197,7 @@ typedef struct glm_cuda {
     void *step_memory;       /* on the device */
     glm_cuda_step host_step;
     glm_cuda_step step;
+    bool has_pass_queued; /* layers of several sequences that host_step and host_pages tell, and nobody may have waited for */
     int32_t *drawn; /* [max_seqs], and pinned: */
     int32_t *host_drawn;
     void *decode_scratch; /* attn_cuda_decode_sm80 or _sm90: tickets of max_seqs sequences, then scratch */
@@ -314,7 +315,8 @@ RT_MUST_CHECK rt_status glm_cuda_decode_step(glm_engine *engine, kv_seq *const *
 RT_MUST_CHECK rt_status glm_cuda_prefill(glm_cuda *cuda, const attn_cuda_prefill_args *args);
 
 /* and what layer_together_cuda.c needs of it, for sequences that add one token each, rows 0 .. n - 1: what a step is
- * told, when nothing that was queued is told another; q, keys and values of those in a window -> attended; after a
+ * told, when a pass that was queued before has read what it is told, lists of pages among it, which a pass that is
+ * stopped between two layers has not; q, keys and values of those in a window -> attended; after a
  * failure. */
 RT_MUST_CHECK rt_status glm_cuda_send_step(
         glm_engine *engine, const int64_t *lengths, const int32_t *ids, int32_t n);

@@ -14,15 +14,13 @@ typedef struct pass {
     glm_added_rows rows;
 } pass;
 
-/* Once for all layers. Whatever was queued before is told by the same memory, and reads the same lists. Draws that the step
- * is told of besides are the last decode's, and nobody reads them. */
+/* Once for all layers. Draws that the step is told of besides are the last decode's, and nobody reads them. */
 static rt_status begin(const pass *p) {
     static const int32_t no_ids[GLM_DECODE_SEQS_MAX];
-    glm_engine *engine = p->engine;
     if (p->layer > 0) return RT_OK;
-    RT_TRY(glm_cuda_ranks_settle(
-            engine, glm_cuda_wait(engine->cuda->device.compute, "tokens of several sequences")));
-    return glm_cuda_send_step(engine, p->rows.ends, no_ids, p->rows.n_single);
+    RT_TRY(glm_cuda_send_step(p->engine, p->rows.ends, no_ids, p->rows.n_single));
+    p->engine->cuda->has_pass_queued = true;
+    return RT_OK;
 }
 
 static rt_status attend_to_window(const pass *p, const kv_window *window) {
