@@ -140,6 +140,32 @@ static void copied_memory_stays(bool is_broken) {
     (void)cudaFreeHost(pinned);
 }
 
+static void host_leaves_what_is_copied(bool is_broken) {
+    ok(cudaMemcpyAsync(memory, pinned, 256, cudaMemcpyHostToDevice, stream));
+    if (!is_broken) ok(cudaStreamSynchronize(stream));
+    pinned[255]++;
+    ok(cudaStreamSynchronize(stream));
+}
+
+/* What comes is not there before, either. */
+static void host_waits_for_what_is_copied(bool is_broken) {
+    pinned[255] = 0;
+    ok(cudaMemcpyAsync(pinned, memory, 256, cudaMemcpyDeviceToHost, stream));
+    require(pinned[255] != 0, "a zero that has come already");
+    if (!is_broken) ok(cudaStreamSynchronize(stream));
+    pinned[255] = 1;
+    ok(cudaStreamSynchronize(stream));
+}
+
+/* What comes in may still be on its way where it goes out. */
+static void copies_of_two_streams_are_ordered(bool is_broken) {
+    ok(cudaMemcpyAsync(memory, pinned, 256, cudaMemcpyHostToDevice, stream));
+    ok(cudaEventRecord(event, stream));
+    if (!is_broken) ok(cudaStreamWaitEvent(other, event, 0));
+    ok(cudaMemcpyAsync(pinned + 1024, memory + 255, 1, cudaMemcpyDeviceToHost, other));
+    ok(cudaStreamSynchronize(other));
+}
+
 static void memory_is_of_some_bytes(bool is_broken) {
     void *more = NULL;
     (void)cudaMalloc(&more, is_broken ? 0 : 256);
@@ -288,6 +314,9 @@ int main(void) {
     CHECK(places_of_a_copy_are_apart);
     CHECK(copied_memory_is_pinned);
     CHECK(copied_memory_stays);
+    CHECK(host_leaves_what_is_copied);
+    CHECK(host_waits_for_what_is_copied);
+    CHECK(copies_of_two_streams_are_ordered);
     CHECK(memory_is_of_some_bytes);
     CHECK(kernel_is_for_the_chip);
     CHECK(pointers_are_aligned);

@@ -161,7 +161,8 @@ cudaError_t cudaMemcpyAsync(
     if (overlap(to, from, bytes)) found("a copy of %zu bytes between places that overlap", bytes);
     const cudaError_t error = now.outcome(cudaErrorInvalidValue);
     operation one = {"a copy", [=] { memcpy(to, from, bytes); }, NULL, NULL};
-    if (kind != cudaMemcpyDeviceToDevice) one.host = kind == cudaMemcpyHostToDevice ? from : to;
+    one.places[0] = {(char *)to, bytes, true, kind == cudaMemcpyDeviceToHost};
+    one.places[1] = {(char *)(uintptr_t)from, bytes, false, kind == cudaMemcpyHostToDevice};
     if (error == cudaSuccess) queue(stream, one);
     return error;
 }
@@ -171,8 +172,9 @@ cudaError_t cudaMemsetAsync(void *memory, int value, size_t bytes, cudaStream_t 
     require_there(STREAM, stream, "cudaMemsetAsync");
     require_memory(memory, bytes, true, "cudaMemset of");
     const cudaError_t error = now.outcome(cudaErrorInvalidValue);
-    if (error == cudaSuccess)
-        queue(stream, {"a memset", [=] { memset(memory, value, bytes); }, NULL, NULL});
+    operation one = {"a memset", [=] { memset(memory, value, bytes); }, NULL, NULL};
+    one.places[0] = {(char *)memory, bytes, true, false};
+    if (error == cudaSuccess) queue(stream, one);
     return error;
 }
 

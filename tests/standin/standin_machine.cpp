@@ -20,6 +20,7 @@ std::vector<cudaStream_t> streams;
 bool is_broken;
 bool is_making_graph;
 static int64_t n_computed; /* kernels that the first stream has run */
+static int64_t n_operations;
 static uint64_t random_state;
 
 [[noreturn]] void found(const char *format, ...) {
@@ -124,7 +125,9 @@ static void run_front(cudaStream_t stream) {
     stream->queue.pop_front();
     if (one.work && !is_broken) {
         const turn ours;
+        check_copy(one);
         one.work();
+        end_copy(one);
     }
     n_computed += stream == streams[0] && computes(one);
     if (one.marks) {
@@ -216,6 +219,8 @@ void queue(cudaStream_t stream, operation one) {
         stream->captured.push_back(one);
         return;
     }
+    one.number = ++n_operations;
+    begin_copy(&one);
     stream->queue.push_back(one);
     if (one.meets) begin_meeting();
     run_ahead(stream);
@@ -224,7 +229,8 @@ void queue(cudaStream_t stream, operation one) {
 bool is_in_use(const char *pinned) {
     for (cudaStream_t stream : streams)
         for (const operation &one : stream->queue)
-            if (one.host && pinned_block_of(one.host) == pinned) return true;
+            for (const place &of : one.places)
+                if (of.is_of_host && pinned_block_of(of.at) == pinned) return true;
     return false;
 }
 

@@ -23,13 +23,23 @@ struct recorded { /* a place in a stream that others wait for */
     int64_t at_kernel = 0; /* kernels that the first stream had run then */
 };
 
+struct place { /* some of the device's memory, or of the host's that is pinned */
+    char *at = NULL;
+    size_t bytes = 0;
+    bool is_written = false;
+    bool is_of_host = false;
+};
+
 struct operation {
     const char *what;
     std::function<void()> work;
     std::shared_ptr<recorded> after; /* runs when that is done */
     std::shared_ptr<recorded> marks; /* this is done then */
     bool meets = false;              /* other processes */
-    const void *host = NULL;         /* pinned memory that it copies from or to */
+    place places[2] = {};            /* of a copy, or a memset */
+    int64_t number = 0;              /* counts what is queued, on any stream */
+    uint64_t digest = 0;             /* of what the host has there until it runs, */
+    bool is_watched = false;         /* if that is looked at */
 };
 
 } // namespace standin
@@ -89,8 +99,13 @@ void queue(cudaStream_t stream, operation one);
 /* Run all of a stream; all in front of a place. */
 void drain(cudaStream_t stream);
 void run_until(const std::shared_ptr<recorded> &place);
-/* Whether something that is queued copies from or to a block of pinned memory. */
+/* Whether something that is queued copies from or to some of a block of pinned memory. */
 bool is_in_use(const char *pinned);
+/* A copy is queued, is about to run, has run (standin_copies.cpp): the host has left its memory alone meanwhile, and nothing that
+ * it depends on, or that depends on it, was queued before on another stream and is still to run. */
+void begin_copy(operation *one);
+void check_copy(const operation &one);
+void end_copy(const operation &one);
 /* Kernels that the first stream has not run yet. */
 int64_t n_queued();
 /* What runs by itself ends with the last stream: without the lock. */
