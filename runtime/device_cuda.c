@@ -11,7 +11,7 @@
 #include "base/proc_text.h"
 #include "base/size.h"
 
-enum { CAPABILITY_MIN = 80, ALIGN_BYTES = 256 };
+enum { CAPABILITY_MIN = 80, NEWEST = 90 /* that there is machine code for */, ALIGN_BYTES = 256 };
 
 static rt_status check(cudaError_t error, const char *what) {
     if (error == cudaSuccess) return RT_OK;
@@ -42,6 +42,28 @@ int32_t glm_cuda_count(void) {
     return 0;
 }
 
+/* What may be done about it; "" where CUDA's words say all that there is to say. */
+static const char *remedy(cudaError_t error) {
+    switch ((int)error) {
+    case cudaErrorMemoryAllocation:
+        return "; other processes have its memory (nvidia-smi)";
+    case cudaErrorDevicesUnavailable:
+        return "; another process has the GPU for itself (nvidia-smi -q -d COMPUTE says its mode)";
+    case cudaErrorNoDevice:
+        return getenv("CUDA_VISIBLE_DEVICES") ? "; CUDA_VISIBLE_DEVICES says which may be seen"
+                                              : "";
+    case cudaErrorSystemNotReady:
+        return "; GPUs on an NVSwitch need nvidia-fabricmanager, of the driver's version, to run";
+    case cudaErrorSystemDriverMismatch:
+        return "; the driver's library is of another version than its kernel module: restart, or, in a "
+               "container, take the host's";
+    case cudaErrorUnknown:
+        return "; often the kernel module nvidia-uvm is not loaded, or /dev/nvidia* may not be opened";
+    default:
+        return "";
+    }
+}
+
 static rt_status find(int32_t place, glm_cuda_device *out) {
     int n_devices = 0;
     size_t free_bytes = 0;
@@ -61,7 +83,8 @@ static rt_status find(int32_t place, glm_cuda_device *out) {
             return rt_fail(RT_EUNSUPPORTED,
                     "cuda: no NVIDIA driver is installed, or one that is older than CUDA %d.%d",
                     CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
-        return rt_fail(RT_EUNSUPPORTED, "cuda: no GPU can be used: %s", cudaGetErrorString(error));
+        return rt_fail(RT_EUNSUPPORTED, "cuda: no GPU can be used: %s%s",
+                attn_cuda_why((int)error, cudaGetErrorString(error)), remedy(error));
     }
     if (out->capability < CAPABILITY_MIN)
         return rt_fail(RT_EUNSUPPORTED,
@@ -120,8 +143,11 @@ bool glm_cuda_is_usable(int32_t place, char *text, int64_t room, int64_t *free_b
         (void)snprintf(several, sizeof several, "%" PRId32 " GPUs, number %" PRId32 ": ",
                 device.n_devices, device.number);
     (void)snprintf(text, (size_t)room,
-            "%scompute capability %" PRId32 ".%" PRId32 ", %s, of which %s are free", several,
+            "%scompute capability %" PRId32 ".%" PRId32 "%s, %s, of which %s are free", several,
             device.capability / 10, device.capability % 10,
+            device.capability > NEWEST
+                    ? " (its driver compiles Ampere's kernels for it when they are first used)"
+                    : "",
             rt_format_bytes(device.total_bytes, total), rt_format_bytes(device.free_bytes, left));
     return true;
 }

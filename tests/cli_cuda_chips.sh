@@ -1,7 +1,7 @@
 #!/bin/sh
 # A GPU of 8.0 or later computes, whatever it is: what is launched there fits into its shared memory, is compiled for it,
 # and gives 8.0's bits where it has 8.0's kernels. One before 8.0 is refused, with the reason, and doctor says so; without
-# --device the CPU computes.
+# --device the CPU computes. The same where a driver says that there is none to use, with what to do about it.
 #
 # Method: what plays a GPU (tests/standin), of each capability that there is.
 GLM1M=$(dirname "$GLM1M")/tests/glm1m_standin
@@ -24,10 +24,25 @@ for chip in 80 86 90 100 120; do
     [ $chip = 90 ] || cmp "$work/80.npy" "$work/$chip.npy" || fail "$chip: other bits"
 done
 
+expect 0 doctor # of the last one
+says out "its driver compiles Ampere's kernels for it"
+
 export STANDIN_CUDA_CAPABILITY=75
 reason='GPU 0 is of compute capability 7.5; the kernels need 8.0 (Ampere) or later'
 expect 1 complete -m "$work/model" --device cuda -n 1 -p "$text"
 says err "$reason"
+expect 0 complete -m "$work/model" -n 1 -p "$text"
+expect 0 doctor
+says out "$reason"
+
+export STANDIN_CUDA_CAPABILITY=80
+for absent in 2:nvidia-smi 35:'older than CUDA' 46:COMPUTE 100:CUDA_VISIBLE_DEVICES 802:nvidia-fabricmanager 803:'kernel module' \
+    999:nvidia-uvm; do
+    reason=${absent#*:}
+    export STANDIN_CUDA_ABSENT=${absent%%:*}
+    CUDA_VISIBLE_DEVICES='' expect 1 complete -m "$work/model" --device cuda -n 1 -p "$text"
+    says err "$reason"
+done
 expect 0 complete -m "$work/model" -n 1 -p "$text"
 expect 0 doctor
 says out "$reason"

@@ -16,6 +16,8 @@ enum { GRAPH_NODE_BYTES = 10 << 10 };
 
 cudaError_t cudaGetDeviceCount(int *count) {
     call now("cudaGetDeviceCount", NO_CONTEXT);
+    const int64_t error = number("STANDIN_CUDA_ABSENT", cudaSuccess);
+    if (error != cudaSuccess) return told((int)error);
     *count = state()->n_devices;
     return *count == 0 ? told(cudaErrorNoDevice) : now.outcome(cudaErrorNoDevice);
 }
@@ -84,6 +86,10 @@ const char *cudaGetErrorString(cudaError_t error) {
         return "out of memory";
     case cudaErrorNoDevice:
         return "no CUDA-capable device is detected";
+    case cudaErrorDevicesUnavailable:
+        return "CUDA-capable device(s) is/are busy or unavailable";
+    case cudaErrorSystemNotReady:
+        return "system not yet initialized";
     case cudaErrorLaunchFailure:
         return "unspecified launch failure";
     case cudaErrorLaunchOutOfResources:
