@@ -58,15 +58,16 @@ cat >"$work/rank" <<'END'
 [ "$RANK" = 0 ] || export ONEDNN_MAX_CPU_ISA=AVX2
 exec "$@"
 END
-port=$(python3 -c 'import socket
-s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])') || exit 1
+. tests/help_port.sh
+hold_port
 export WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT="$port"
 ask="logits -m $model --tokens-file $work/tokens --out $work/no.npy --linear onednn"
 # shellcheck disable=SC2086 # words of options
 RANK=1 sh "$work/rank" "$GLM1M" $ask >/dev/null 2>&1 &
+other=$!
 # shellcheck disable=SC2086
 RANK=0 expect 1 $ask
-wait
+wait $other
 says err 'rank 1 on '
 says err 'has no kernel for bf16 weights on this CPU'
 unset WORLD_SIZE MASTER_ADDR MASTER_PORT GLM_KV_DISK_DIR
