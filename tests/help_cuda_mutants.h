@@ -37,7 +37,7 @@ static inline int mutants_run(const emu_place &place, const std::function<bool()
     if (child == 0) {
         const int null = open("/dev/null", O_WRONLY);
         if (null < 0 || dup2(null, 1) < 0 || dup2(null, 2) < 0) _Exit(99);
-        alarm(60);
+        alarm(300);
         emu_mutate(place);
         _Exit(work() ? 0 : 1);
     }

@@ -153,7 +153,7 @@ static kv_stats rest(kv_store *store, int64_t disk_bytes) {
         kv_walk_end(walk);
         kv_seq_free(seq);
         const kv_stats stats = kv_store_stats(store);
-        if (stats.disk_bytes_reserved == disk_bytes || tries == 1000) return stats;
+        if (stats.disk_bytes_reserved == disk_bytes || tries == 10000) return stats;
         (void)usleep(10000);
     }
 }
