@@ -135,9 +135,17 @@ static void write_and_find(void) {
     free(ids);
 }
 
+static bool has_seen_all(void) {
+    return atomic_load(&board->n_written) > 0 && atomic_load(&board->n_found) > 0 &&
+           atomic_load(&board->n_collected) > 0;
+}
+
 /* The survivors end well, and what they leave is whole and usable. */
 static void check_end(pid_t *pids) {
     for (int place = 0; place < PROCESSES; place++) wait_for_steps(pids[place], place, 2);
+    while (!has_seen_all())
+        wait_for_steps(
+                pids[0], 0, atomic_load(&board->n_steps[0]) + 1); /* chance may take longer */
     atomic_store(&board->is_over, true);
     for (int place = 0; place < PROCESSES; place++) {
         int how;
@@ -172,8 +180,6 @@ int main(int argc, char **argv) {
     (void)printf("%d kills, %ld segments written, %ld finds, %ld files collected\n", n_kills,
             atomic_load(&board->n_written), atomic_load(&board->n_found),
             atomic_load(&board->n_collected));
-    CHECK(atomic_load(&board->n_written) > 0 && atomic_load(&board->n_found) > 0);
-    CHECK(atomic_load(&board->n_collected) > 0);
     kvh_vault_remove(&vault);
     return 0;
 }
