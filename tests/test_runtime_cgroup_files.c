@@ -42,6 +42,20 @@ static const tree trees[] = {
                         {"a/memory.max", "4294967296\n"}, {"a/memory.current", "4194304000\n"},
                         {"a/b/memory.max", "max\n"}, {"a/b/memory.current", "1\n"}},
                 3, 4 * RT_GIB, 4 * RT_GIB - 4000 * RT_MIB},
+        {"v2, of files that were read most could go", "0::/a\n",
+                {{"cgroup.controllers", "cpu memory\n"}, {"a/", 0},
+                        {"a/memory.max", "4294967296\n"}, {"a/memory.current", "4294963200\n"},
+                        {"a/memory.stat", "anon 1073741824\nfile 3221225472\nfile_mapped 4096\n"
+                                          "inactive_file 2147483648\nactive_file 1073741824\n"}},
+                CORES, 4 * RT_GIB, 3 * RT_GIB + 4096},
+        {"v1, the same, of a group with groups", "6:memory:/m\n",
+                {{"memory/", 0}, {"memory/m/", 0},
+                        {"memory/m/memory.limit_in_bytes", "4294967296\n"},
+                        {"memory/m/memory.usage_in_bytes", "4294967296\n"},
+                        {"memory/m/memory.stat", "inactive_file 0\nactive_file 4096\n"
+                                                 "total_inactive_file 1073741824\n"
+                                                 "total_active_file 2147483648\n"}},
+                CORES, 4 * RT_GIB, 3 * RT_GIB},
         {"v2, the mount is our group, as in a container", "0::/not/below/the/mount\n",
                 {{"cgroup.controllers", "cpu memory\n"}, {"cpu.max", "50000 100000\n"},
                         {"memory.max", "1073741824\n"}, {"memory.current", "2147483648\n"}},

@@ -1,5 +1,6 @@
 #include "cgroup.h"
 
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,6 +106,23 @@ int rt_cgroup_cores(rt_cgroup_place place, int cores) {
     return cores < 1 ? 1 : cores;
 }
 
+/* What the kernel gives back where room is needed: pages of files, which a group is charged with once it has read them. */
+static int64_t cached_bytes(const char *directory, bool is_v2) {
+    char file[PATH_BYTES + 32];
+    char text[RT_PROC_TEXT_BYTES];
+    (void)snprintf(file, sizeof file, "%s/memory.stat", directory);
+    if (!rt_proc_read(file, text)) return 0;
+    int64_t active = 0;
+    int64_t inactive = 0;
+    char *rest = text;
+    for (char *line = rt_proc_line(&rest); line; line = rt_proc_line(&rest)) {
+        (void)sscanf(line, is_v2 ? "active_file %" SCNd64 : "total_active_file %" SCNd64, &active);
+        (void)sscanf(
+                line, is_v2 ? "inactive_file %" SCNd64 : "total_inactive_file %" SCNd64, &inactive);
+    }
+    return rt_max64(active, 0) + rt_max64(inactive, 0);
+}
+
 void rt_cgroup_memory(rt_cgroup_place place, int64_t *limit_bytes, int64_t *left_bytes) {
     *limit_bytes = INT64_MAX;
     *left_bytes = INT64_MAX;
@@ -120,7 +138,7 @@ void rt_cgroup_memory(rt_cgroup_place place, int64_t *limit_bytes, int64_t *left
         if (limit <= 0 || limit > INT64_MAX / 2) continue;
         (void)snprintf(file, sizeof file, "%s/%s", path,
                 is_v2 ? "memory.current" : "memory.usage_in_bytes");
-        const int64_t used = read_number(file, 0);
+        const int64_t used = rt_max64(read_number(file, 0) - cached_bytes(path, is_v2), 0);
         *limit_bytes = rt_min64(*limit_bytes, limit);
         *left_bytes = rt_min64(*left_bytes, rt_max64(limit - used, 0));
     } while (parent_directory(place, path));

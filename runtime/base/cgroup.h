@@ -16,7 +16,8 @@ extern const rt_cgroup_place rt_cgroup_own;
 /* `cores` cut to the CPU quota, rounded up; >= 1. */
 int rt_cgroup_cores(rt_cgroup_place place, int cores);
 
-/* Bytes: the tightest limit, and the least that is left below one; both INT64_MAX where there is none. */
+/* Bytes: the tightest limit, and the least that is left below one, files' pages in memory not counted, which make room;
+ * both INT64_MAX where there is none. */
 void rt_cgroup_memory(rt_cgroup_place place, int64_t *limit_bytes, int64_t *left_bytes);
 
 #endif
