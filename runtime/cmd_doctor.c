@@ -79,6 +79,9 @@ static rt_status add_machine(json_t *facts, const char *linear) {
     const bool has_limit = memory.cgroup_bytes < memory.total_bytes;
     add(section, "cgroup limit", "%s",
             has_limit ? rt_format_bytes(memory.cgroup_bytes, size) : "none");
+    if (memory.own_name)
+        add(section, "limit of a process", "%s left by %s", rt_format_bytes(memory.own_bytes, size),
+                memory.own_name);
     return RT_OK;
 }
 

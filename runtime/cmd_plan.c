@@ -112,9 +112,15 @@ static void print_bill(const glm_plan *plan, bool has_weights, const rt_machine_
     print_bytes("total", plan->total_bytes, "the most that lives at once, the program included");
     const bool has_cgroup = memory->cgroup_bytes < memory->total_bytes;
     char limit_why[96];
-    (void)snprintf(limit_why, sizeof limit_why, "%s%s",
-            has_cgroup ? "a cgroup's limit counts here" : "this machine's memory; no cgroup limit",
-            plan->n_ranks > 1 ? "; shared by the ranks" : "");
+    if (plan->limit_name)
+        (void)snprintf(limit_why, sizeof limit_why,
+                "of this process, by %s, less what it and its threads' stacks take",
+                plan->limit_name);
+    else
+        (void)snprintf(limit_why, sizeof limit_why, "%s%s",
+                has_cgroup ? "a cgroup's limit counts here"
+                           : "this machine's memory; no cgroup limit",
+                plan->n_ranks > 1 ? "; shared by the ranks" : "");
     print_bytes("limit", plan->limit_bytes, limit_why);
 }
 

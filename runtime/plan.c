@@ -92,7 +92,8 @@ static rt_status start_plan(const glm_config *config, const glm_options *options
             .kv_disk_dir = options->n_kv_disk_dirs > 0 ? options->kv_disk_dirs[0] : NULL,
             .n_kv_disk_dirs = options->n_kv_disk_dirs,
             .kv_kept_bytes = options->kv_disk_bytes ? 0 : options->disk_kept_bytes,
-            .limit_bytes = options->memory_bytes};
+            .limit_bytes = options->memory_bytes,
+            .limit_name = options->memory_name};
     /* Unless it is given: most of what is free, not the last of it. */
     plan->kv_disk_limit_bytes = options->kv_disk_bytes
                                         ? options->kv_disk_bytes / glm_ranks_here(options)

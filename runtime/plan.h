@@ -21,7 +21,7 @@ typedef struct glm_options {
     int64_t kv_window_tokens; /* that stream through memory at a time, if its budget holds them */
     int64_t max_logits;       /* whose logits one prefill brings, at most; 0: 1 */
     int32_t max_seqs;         /* sequences decoded together; 0: 1 */
-    int32_t n_speculative;    /* tokens that glm_decode_ahead may draft, at most GLM_DRAFT_MAX; 0: none */
+    int32_t n_speculative; /* tokens that glm_decode_ahead may draft, at most GLM_DRAFT_MAX; 0: none */
 
     /* How KV is kept, and who multiplies: */
     const char *kv_dtype; /* "bf16", "f32", "fp8", "int8", "int4"; NULL: bf16, of f32 weights f32 */
@@ -51,6 +51,7 @@ typedef struct glm_options {
     /* What there is for a rank to take, in bytes; 0: the machine is asked. */
     int64_t gpu_memory_bytes;
     int64_t memory_bytes;
+    const char *memory_name; /* what leaves no more than that, if not the machine: "ulimit -v" */
     int64_t disk_free_bytes;
     int64_t disk_kept_bytes; /* kept already, to be found again or to make way; asked for with disk_free_bytes */
 } glm_options;
@@ -118,7 +119,8 @@ typedef struct glm_plan {
     int64_t load_bytes;    /* staging while weights are read; given back before the KV is taken */
 
     int64_t total_bytes; /* peak: all of the host's memory that is taken at once, the program too */
-    int64_t limit_bytes; /* what the machine (or cgroup) grants */
+    int64_t limit_bytes; /* what the machine (or cgroup, or ulimit) grants */
+    const char *limit_name;  /* rank 0's, as in the options */
     int64_t gpu_total_bytes; /* of a GPU's memory, all that lives there at once */
     int64_t gpu_limit_bytes; /* what is free there, but for a reserve */
     int64_t fitting_len;     /* the largest max_len that would fit */

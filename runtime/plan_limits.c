@@ -49,6 +49,24 @@ static rt_status ask_disk(const glm_options *options, int64_t *free_bytes, int64
     return status;
 }
 
+/* Besides those that compute: of the disk (8), of HTTP (6), of what is hashed, of a group of ranks. */
+enum { OTHER_THREADS = 16 };
+
+/* ulimit is of each process, and counts what is reserved: stacks too. */
+static int64_t left_of_own(const rt_machine_memory *memory, const glm_options *options) {
+    if (!memory->own_name) return INT64_MAX;
+    const int64_t stacks = (glm_threads_of(options) + OTHER_THREADS) * rt_machine_stack_bytes();
+    return rt_max64(memory->own_bytes - stacks, 0);
+}
+
+static void limit_memory(const rt_machine_memory *memory, glm_options *out) {
+    const int64_t own_bytes = left_of_own(memory, out);
+    out->memory_bytes = memory->available_bytes / glm_ranks_here(out);
+    if (own_bytes >= out->memory_bytes) return;
+    out->memory_bytes = own_bytes;
+    out->memory_name = memory->own_name;
+}
+
 rt_status glm_plan_ask_limits(const glm_options *options, glm_options *out) {
     rt_machine_memory memory;
     int64_t free_bytes = 0;
@@ -56,7 +74,7 @@ rt_status glm_plan_ask_limits(const glm_options *options, glm_options *out) {
     RT_TRY(rt_machine_memory_read(&memory));
     if (!options->disk_free_bytes) RT_TRY(ask_disk(options, &free_bytes, &kept));
     *out = *options;
-    if (!out->memory_bytes) out->memory_bytes = memory.available_bytes / glm_ranks_here(options);
+    if (!out->memory_bytes) limit_memory(&memory, out);
     if (out->disk_free_bytes) return RT_OK;
     out->disk_free_bytes = free_bytes;
     out->disk_kept_bytes = kept;

@@ -72,10 +72,11 @@ static rt_status refuse_memory(const glm_plan *plan) {
     char limit[RT_SIZE_TEXT];
     char kv[RT_SIZE_TEXT];
     return rt_fail(RT_ENOFIT,
-            "plan: %" PRId64 " tokens need %s (%s of it KV) and %s is available; at most %" PRId64
-            " tokens fit",
+            "plan: %" PRId64
+            " tokens need %s (%s of it KV) and %s is available%s%s; at most %" PRId64 " tokens fit",
             plan->max_len, rt_format_bytes(plan->total_bytes, total),
             rt_format_bytes(plan->kv_host_bytes, kv), rt_format_bytes(plan->limit_bytes, limit),
+            plan->limit_name ? ", because of " : "", plan->limit_name ? plan->limit_name : "",
             plan->fitting_len);
 }
 

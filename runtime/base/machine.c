@@ -1,6 +1,7 @@
 #include "machine.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -40,6 +41,33 @@ int rt_machine_cores(void) {
     return rt_slurm_cores(rt_machine_cores_of(&mask), 1);
 }
 
+/* A limit of this process, and what counts towards it by that name in /proc/self/status. */
+static void count_own_limit(
+        rt_machine_memory *out, int resource, const char *name, const char *used) {
+    struct rlimit limit;
+    char text[TEXT_BYTES];
+    if (getrlimit(resource, &limit) != 0 || limit.rlim_cur > INT64_MAX / 2) return;
+    int64_t used_kib = 0;
+    char *rest = text;
+    if (!rt_proc_read("/proc/self/status", text)) return;
+    for (char *line = rt_proc_line(&rest); line; line = rt_proc_line(&rest))
+        if (strncmp(line, used, strlen(used)) == 0)
+            (void)sscanf(line + strlen(used), "%" SCNd64, &used_kib);
+    const int64_t left = rt_max64((int64_t)limit.rlim_cur - used_kib * RT_KIB, 0);
+    if (left >= out->own_bytes) return;
+    out->own_bytes = left;
+    out->own_name = name;
+}
+
+int64_t rt_machine_stack_bytes(void) {
+    pthread_attr_t attributes;
+    size_t n_bytes = 0;
+    if (pthread_attr_init(&attributes) != 0) return 0;
+    (void)pthread_attr_getstacksize(&attributes, &n_bytes);
+    (void)pthread_attr_destroy(&attributes);
+    return (int64_t)n_bytes;
+}
+
 rt_status rt_machine_memory_read(rt_machine_memory *out) {
     char text[TEXT_BYTES];
     if (!rt_proc_read("/proc/meminfo", text))
@@ -57,6 +85,10 @@ rt_status rt_machine_memory_read(rt_machine_memory *out) {
     rt_cgroup_memory(rt_cgroup_own, &out->cgroup_bytes, &left);
     out->total_bytes = total_kib * RT_KIB;
     out->available_bytes = rt_min64(available_kib * RT_KIB, left);
+    out->own_bytes = INT64_MAX;
+    out->own_name = NULL;
+    count_own_limit(out, RLIMIT_AS, "ulimit -v", "VmSize:");
+    count_own_limit(out, RLIMIT_DATA, "ulimit -d", "VmData:");
     return RT_OK;
 }
 

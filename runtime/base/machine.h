@@ -1,5 +1,5 @@
-/* What this machine grants us: cores, memory, instruction sets. Limits of cgroups (v1 and v2) and
- * of CPU affinity count; a container's limit is the machine. */
+/* What this machine grants us: cores, memory, instruction sets. Limits of cgroups (v1 and v2), of CPU
+ * affinity and of this process (ulimit) count; a container's limit is the machine. */
 #ifndef RT_MACHINE_H
 #define RT_MACHINE_H
 
@@ -18,10 +18,15 @@ typedef struct rt_machine_memory {
     int64_t total_bytes;     /* MemTotal */
     int64_t available_bytes; /* MemAvailable, cut to what the cgroups leave */
     int64_t cgroup_bytes;    /* the tightest cgroup limit; INT64_MAX when there is none */
+    int64_t own_bytes; /* what ulimit -v or -d, the tighter, leaves this process; INT64_MAX: neither is set */
+    const char *own_name; /* which: "ulimit -v"; NULL: neither */
 } rt_machine_memory;
 
 /* RT_EIO when /proc/meminfo cannot be read. */
 RT_MUST_CHECK rt_status rt_machine_memory_read(rt_machine_memory *out);
+
+/* Of ulimit's bytes a thread of ours takes so much for its stack, used or not. */
+int64_t rt_machine_stack_bytes(void);
 
 /* This process's largest resident size so far, bytes (getrusage). */
 int64_t rt_machine_peak_rss(void);

@@ -1,10 +1,12 @@
 #include "memory.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
+#include "machine.h"
 #include "size.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -36,9 +38,24 @@ static bool is_mapped(int64_t bytes) {
     return bytes >= 2 * huge_page_bytes;
 }
 
+static rt_status refuse(int64_t bytes, const char *what) {
+    char text[RT_SIZE_TEXT];
+    char left[RT_SIZE_TEXT];
+    const int error = errno;
+    rt_machine_memory memory;
+    const bool is_limited = rt_machine_memory_read(&memory) == RT_OK && memory.own_name;
+    errno = error;
+    if (is_limited)
+        return rt_fail_errno(RT_ENOMEM,
+                "memory: cannot allocate %s (%" PRId64 " bytes) for %s; %s leaves this process %s",
+                rt_format_bytes(bytes, text), bytes, what, memory.own_name,
+                rt_format_bytes(memory.own_bytes, left));
+    return rt_fail_errno(RT_ENOMEM, "memory: cannot allocate %s (%" PRId64 " bytes) for %s",
+            rt_format_bytes(bytes, text), bytes, what);
+}
+
 rt_status rt_mem_alloc(int64_t bytes, const char *what, void **out) {
     rt_assert(bytes >= 0);
-    char text[RT_SIZE_TEXT];
     void *ptr = NULL;
     if (is_mapped(bytes)) {
         ptr = map_aligned(bytes);
@@ -47,9 +64,7 @@ rt_status rt_mem_alloc(int64_t bytes, const char *what, void **out) {
         ptr = aligned_alloc(ALIGNMENT, rounded);
         if (ptr) memset(ptr, 0, rounded);
     }
-    if (!ptr)
-        return rt_fail_errno(RT_ENOMEM, "memory: cannot allocate %s (%" PRId64 " bytes) for %s",
-                rt_format_bytes(bytes, text), bytes, what);
+    if (!ptr) return refuse(bytes, what);
     *out = ptr;
     return RT_OK;
 }

@@ -1,0 +1,38 @@
+#!/bin/sh
+# ulimit -v and -d are memory that there is not: the plan stays within them, a refusal names them, and what the plan says
+# fits does run.
+#
+# Method: the embedded model with a context of 3 GiB of KV, most of it to be on disk, for an answer of one token. (Under a
+# sanitizer, whose shadow takes terabytes of addresses, ulimit -v cannot be set.)
+# shellcheck disable=SC3045 # dash has ulimit -v, as every other shell does
+. tests/help_cli.sh
+make_needle_model
+
+# limited FLAG KIB RC ARGS...: expect, in a shell that has the limit
+limited() {
+    flag=$1 kib=$2 wanted=$3
+    shift 3
+    shown="$* (ulimit $flag $kib)"
+    (ulimit "$flag" "$kib" && exec "$GLM1M" "$@") >"$work/out" 2>"$work/err"
+    rc=$?
+    [ "$rc" -eq "$wanted" ] || fail "exit $rc, wanted $wanted"
+}
+
+flags='-v -d'
+(ulimit -v 2000000 && "$GLM1M" version) >"$work/out" 2>&1 || flags=-d
+for flag in $flags; do
+    for kib in 300000 700000; do
+        limited "$flag" "$kib" 0 plan -m "$work/model" --max-model-len 1M
+        says out "of this process, by ulimit $flag"
+        says out 'KV, disk'
+        sed -n "s/^limit  *\([^ ]* [^ ]*\) .*/ulimit $flag $kib: \1 for the plan/p" "$work/out"
+        for io in auto pread; do
+            limited "$flag" "$kib" 0 complete -m "$work/model" -p x -n 1 -c 1M --kv-disk-dir "$work/kv" --kv-io "$io"
+        done
+    done
+done
+[ "$flags" != -d ] || exit 0
+limited -v 210000 3 complete -m "$work/model" -p x -n 1 -c 1M
+says err 'is available, because of ulimit -v; at most '
+limited -v 80000 1 complete -m "$work/model" -p x -n 1 -c 1M
+says err '; ulimit -v leaves this process '
