@@ -5,10 +5,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/interrupt.h"
 #include "cli.h"
 
-/* What handlers may touch: lock-free, times as of now_ns(), and the pipe that wakes a prompt (-1: no prompt waits). */
-static atomic_int first_signal;
+/* What handlers may touch, beside rt_interrupted_by: lock-free, times as of now_ns(), and the pipe that wakes a prompt (-1: no prompt waits). */
 static atomic_llong first_ns;
 static atomic_llong continued_ns;
 static atomic_int prompt_pipe = -1;
@@ -28,7 +28,7 @@ static void write_ignoring(int fd, const char *text, size_t n_bytes) {
 }
 
 static bool is_sent_again(int number, const siginfo_t *info) {
-    return info->si_code != SI_KERNEL && number == atomic_load(&first_signal) &&
+    return info->si_code != SI_KERNEL && number == atomic_load(&rt_interrupted_by) &&
            now_ns() - atomic_load(&first_ns) < together_ns;
 }
 
@@ -38,9 +38,9 @@ static void on_signal(int number, siginfo_t *info, void *context) {
     (void)context;
     if (is_sent_again(number, info)) return;
     const int pipe_end = atomic_load(&prompt_pipe);
-    const int first = atomic_load(&first_signal);
+    const int first = atomic_load(&rt_interrupted_by);
     if (pipe_end < 0 && first) _exit(GLM_EXIT_SIGNAL + number);
-    if (first == 0 || first == SIGINT) atomic_store(&first_signal, number);
+    if (first == 0 || first == SIGINT) atomic_store(&rt_interrupted_by, number);
     atomic_store(&first_ns, now_ns());
     if (pipe_end >= 0)
         write_ignoring(pipe_end, "", 1);
@@ -84,7 +84,7 @@ void glm_cli_catch_signals(void) {
 }
 
 int glm_cli_interrupted(void) {
-    return atomic_load(&first_signal);
+    return atomic_load(&rt_interrupted_by);
 }
 
 static const char *signal_name(int number) {
@@ -102,7 +102,7 @@ rt_status glm_cli_check_interrupted(void) {
 
 bool glm_cli_forget_interrupt(void) {
     int expected = SIGINT;
-    return atomic_compare_exchange_strong(&first_signal, &expected, 0);
+    return atomic_compare_exchange_strong(&rt_interrupted_by, &expected, 0);
 }
 
 /* Prompts */
@@ -116,7 +116,7 @@ void glm_signal_pipe_begin(const glm_signal_pipe *wake) {
     atomic_store(&prompt_pipe, wake->ends[1]);
 }
 
-/* What came meanwhile is in first_signal. */
+/* What came meanwhile is in rt_interrupted_by. */
 void glm_signal_pipe_end(const glm_signal_pipe *wake) {
     atomic_store(&prompt_pipe, -1);
     char bytes[16];

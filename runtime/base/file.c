@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "interrupt.h"
 #include "memory.h"
 #include "size.h"
 
@@ -99,10 +100,10 @@ rt_status rt_file_read_judged(
     return status;
 }
 
-/* Whoever types may take long, or stop the program: a signal ends poll, though it may not end read. */
+/* Whoever types may take long, or stop the program: a signal ends the wait, though it may not end read. */
 static rt_status await(int fd, const char *name) {
     struct pollfd input = {.fd = fd, .events = POLLIN};
-    if (poll(&input, 1, -1) >= 0) return RT_OK;
+    if (poll(&input, 1, 0) > 0 || rt_poll_interruptible(&input, 1) >= 0) return RT_OK;
     if (errno == EINTR) return rt_fail(RT_EINTERRUPTED, "stopped while %s was read", name);
     return rt_fail_errno(RT_EIO, "file: cannot wait for %s", name);
 }
