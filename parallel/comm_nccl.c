@@ -253,7 +253,11 @@ static void fill(nccl_group *group, par_comm *control) {
     group->control = control;
     (void)pthread_mutex_init(&group->lock, NULL);
     (void)pthread_mutex_init(&group->why_lock, NULL);
-    (void)pthread_cond_init(&group->wake, NULL);
+    pthread_condattr_t monotonic;
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&group->wake, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
 }
 
 /* All of NCCL that was begun is aborted; `control` stays the caller's. */

@@ -64,7 +64,7 @@ rt_status nccl_timed_out(nccl_group *group) {
 
 static struct timespec from_now(int64_t milliseconds) {
     struct timespec time;
-    (void)clock_gettime(CLOCK_REALTIME, &time);
+    (void)clock_gettime(CLOCK_MONOTONIC, &time);
     time.tv_sec += milliseconds / 1000;
     time.tv_nsec += milliseconds % 1000 * 1000000;
     if (time.tv_nsec >= 1000000000) {
@@ -103,10 +103,20 @@ static void look(nccl_group *group) {
     look_at_call(group);
 }
 
+/* By our own clock: pthread_mutex_timedlock goes by the one that may be set. */
+static bool lock_in_time(nccl_group *group) {
+    static const struct timespec a_while = {.tv_nsec = 10000000};
+    const double deadline = rt_now() + PATIENCE_S;
+    while (pthread_mutex_trylock(&group->lock) != 0) {
+        if (rt_now() >= deadline) return false;
+        (void)nanosleep(&a_while, NULL);
+    }
+    return true;
+}
+
 /* Also where a call does not come back: that is what it is for. */
 static void abort_nccl(nccl_group *group) {
-    const struct timespec deadline = from_now(PATIENCE_S * 1000);
-    const bool has_lock = pthread_mutex_timedlock(&group->lock, &deadline) == 0;
+    const bool has_lock = lock_in_time(group);
     const nccl_comm handle = __atomic_load_n(&group->handle, __ATOMIC_ACQUIRE);
     if (has_lock) {
         group->handle = NULL;

@@ -106,7 +106,7 @@ static void *watch(void *argument) {
     (void)pthread_mutex_lock(&connections->lock);
     for (int n_ticks = 1; !connections->is_stopping; n_ticks++) {
         struct timespec until;
-        (void)clock_gettime(CLOCK_REALTIME, &until);
+        (void)clock_gettime(CLOCK_MONOTONIC, &until);
         until.tv_nsec += TICK_MS * 1000000L;
         until.tv_sec += until.tv_nsec / 1000000000L;
         until.tv_nsec %= 1000000000L;
@@ -235,13 +235,22 @@ int64_t srv_connections_max(const srv_connections *connections) {
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
+/* Whoever sets the machine's clock back must not stop the ticks. */
+static void init_locks(srv_connections *connections) {
+    pthread_condattr_t monotonic;
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_mutex_init(&connections->lock, NULL);
+    (void)pthread_cond_init(&connections->stopping, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
+}
+
 rt_status srv_connections_create(srv_scheduler *scheduler, int64_t n_max, srv_connections **out) {
     srv_connections *connections = NULL;
     RT_TRY(rt_calloc(1, sizeof *connections, "connections", &connections));
     connections->scheduler = scheduler;
     connections->n_max = n_max;
-    (void)pthread_mutex_init(&connections->lock, NULL);
-    (void)pthread_cond_init(&connections->stopping, NULL);
+    init_locks(connections);
     if (pthread_create(&connections->thread, NULL, watch, connections) != 0) {
         free(connections);
         return rt_fail(RT_EIO, "serve: cannot start a thread");
