@@ -3,7 +3,7 @@
 #
 #   sh tests/campaign.sh [--seed S] [--seconds N] [--bugs A,B] [--machine "in words"] [PART...]
 #
-#   PART       kills models histories crashes faults fuzz bodies ranks wired unlike mutants
+#   PART       kills commands models histories crashes faults fuzz bodies ranks wired unlike mutants
 #              mutants_cuda; all of them where none is named
 #   --seed     the first one (default: the time); every seed is printed and written down
 #   --seconds  how long each part goes on with further seeds (default 120)
@@ -27,7 +27,7 @@ while [ $# -gt 0 ]; do
     --seconds) seconds=$2 && shift ;;
     --bugs) bugs=$2 && shift ;;
     --machine) machine=$2 && shift ;;
-    kills | models | histories | crashes | faults | fuzz | bodies | ranks | wired | unlike | mutants | mutants_cuda) parts="$parts $1" ;;
+    kills | commands | models | histories | crashes | faults | fuzz | bodies | ranks | wired | unlike | mutants | mutants_cuda) parts="$parts $1" ;;
     *) sed -n '2,15s/^# \{0,1\}//p' "$0" && exit 2 ;;
     esac
     shift
@@ -54,6 +54,11 @@ kills() {
     try sh tests/cli_kill_loses_a_span.sh 20 "$1"
     try build/tests/test_kvstore_vault_two_processes 30
     n=$((n + 50))
+}
+commands() {
+    unit='kill -9 of ask, chat (with a book, without), needle, perplexity and serve, a sixth of it each'
+    try python3 tests/campaign_kills.py "$GLM1M" 20 "$1"
+    n=$((n + 120))
 }
 models() {
     unit='runs of a model test'
@@ -183,7 +188,7 @@ mutants_cuda() {
 
 [ -s "$ledger" ] || printf 'date\tcommit\tmachine\tpart\tfirst_seed\tseeds\tdone\toutcome\n' >"$ledger"
 failed=0
-for part in ${parts:-kills models histories crashes faults fuzz bodies ranks wired unlike mutants mutants_cuda}; do
+for part in ${parts:-kills commands models histories crashes faults fuzz bodies ranks wired unlike mutants mutants_cuda}; do
     n=0
     n_seeds=0
     outcome=ok
