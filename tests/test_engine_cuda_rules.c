@@ -166,6 +166,12 @@ static void copies_of_two_streams_are_ordered(bool is_broken) {
     ok(cudaStreamSynchronize(other));
 }
 
+static void kernel_has_the_devices_memory(bool is_broken) {
+    const int32_t *ids = (int32_t *)(void *)(is_broken ? pinned : memory);
+    (void)!glm_cuda_embed(
+            (uint16_t *)(void *)memory, ids, 1, 8, (uint16_t *)(void *)(memory + 1024), stream);
+}
+
 static void memory_is_of_some_bytes(bool is_broken) {
     void *more = NULL;
     (void)cudaMalloc(&more, is_broken ? 0 : 256);
@@ -317,6 +323,7 @@ int main(void) {
     CHECK(host_leaves_what_is_copied);
     CHECK(host_waits_for_what_is_copied);
     CHECK(copies_of_two_streams_are_ordered);
+    CHECK(kernel_has_the_devices_memory);
     CHECK(memory_is_of_some_bytes);
     CHECK(kernel_is_for_the_chip);
     CHECK(pointers_are_aligned);

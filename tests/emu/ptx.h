@@ -219,7 +219,15 @@ template <typename PARAMS>
 static const char *ptx_launch(
         void (*kernel)(const PARAMS), ptx_grid grid, cudaStream_t stream, const PARAMS &params) {
     const int smem = grid.smem_bytes > 0 ? grid.smem_bytes + 1023 : 0;
-    const emu_launch how = {grid.x, grid.y, grid.threads, smem};
+    PARAMS cleared = params;
+    size_t cleared_bytes = 0;
+#if defined(__has_builtin)
+#if __has_builtin(__builtin_clear_padding)
+    __builtin_clear_padding(&cleared);
+    cleared_bytes = sizeof cleared;
+#endif
+#endif
+    const emu_launch how = {grid.x, grid.y, grid.threads, smem, &cleared, cleared_bytes};
     const auto work = [=] { emu_run(how, [&] { kernel(params); }); };
     static_assert(sizeof(PARAMS) <= 4096, "what every CUDA lets a kernel have of parameters");
     if (emu_launch_hook) {

@@ -251,7 +251,7 @@ static emu_refusal launch(
     call now(source, CONTEXT);
     require_there(STREAM, stream, source);
     require_no_error(source);
-    check_launch(how.grid_x, how.grid_y, how.threads, how.smem_bytes, source);
+    check_launch(how, source);
     const cudaError_t error = now.outcome(cudaErrorLaunchOutOfResources);
     if (error != cudaSuccess) {
         (void)take_error();

@@ -2,6 +2,7 @@
 
 #include <cuda_runtime_api.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <set>
@@ -122,17 +123,41 @@ static bool ends_with(const char *text, const char *end) {
     return n >= n_end && strcmp(text + n - n_end, end) == 0;
 }
 
-void check_launch(int64_t grid_x, int64_t grid_y, int threads, int smem_bytes, const char *source) {
+/* From there on programs, their memory and their stacks are mapped: no two numbers of 32 bits that kernels are given look
+ * so. */
+static const uint64_t host_begins = 0x500000000000u;
+
+static bool is_mapped(uint64_t at) {
+    unsigned char is_there;
+    return mincore((void *)(uintptr_t)(at & ~(uint64_t)4095), 1, &is_there) == 0;
+}
+
+static void check_params(const emu_launch &how, const char *source) {
+    for (size_t at = 0; at + sizeof(uint64_t) <= how.params_bytes; at += sizeof(uint64_t)) {
+        uint64_t word;
+        memcpy(&word, (const char *)how.params + at, sizeof word);
+        if (word < host_begins || word >> 47 || on_device((const void *)(uintptr_t)word, 0))
+            continue;
+        if (is_mapped(word))
+            found("%s: a kernel is given a pointer to the host's memory, at byte %zu of its parameters",
+                    source, at);
+    }
+}
+
+void check_launch(const emu_launch &how, const char *source) {
     const int capability = state()->capability;
     if (ends_with(source, "_sm90.cu") && capability != 90)
         found("%s: compiled for 9.0 alone, and launched on %d.%d", source, capability / 10,
                 capability % 10);
-    if (grid_x < 1 || grid_x > INT32_MAX || grid_y < 1 || grid_y > 65535)
-        found("%s: a launch of %lld x %lld blocks", source, (long long)grid_x, (long long)grid_y);
-    if (threads < 1 || threads > 1024) found("%s: a launch of %d threads a block", source, threads);
-    if (smem_bytes > smem_bytes_max(capability))
+    if (how.grid_x < 1 || how.grid_x > INT32_MAX || how.grid_y < 1 || how.grid_y > 65535)
+        found("%s: a launch of %lld x %lld blocks", source, (long long)how.grid_x,
+                (long long)how.grid_y);
+    if (how.threads < 1 || how.threads > 1024)
+        found("%s: a launch of %d threads a block", source, how.threads);
+    if (how.smem_bytes > smem_bytes_max(capability))
         found("%s: a launch of %d bytes of shared memory a block, where there are %d", source,
-                smem_bytes, smem_bytes_max(capability));
+                how.smem_bytes, smem_bytes_max(capability));
+    check_params(how, source);
 }
 
 } // namespace standin

@@ -5,6 +5,8 @@
  *   fork      Nothing of CUDA works in a process that was forked after CUDA was used.
  *   capture   While a stream records a graph, calls that wait, or take or give back memory, are refused.
  *   handles   A stream, an event, a graph that was destroyed, or never made, is not used.
+ *   launches  A kernel reads and writes memory of the device: pageable memory of the host is none that it can, pinned none
+ *             that ours are for.
  *   errors    What a call returned is also kept for cudaGetLastError, and a launch that is asked after would tell it:
  *             it has been taken before. After a kernel has failed every call fails.
  *
@@ -13,6 +15,7 @@
 #define STANDIN_RULES_H
 
 #include "standin_machine.h"
+#include "tests/emu/emu.h"
 
 namespace standin {
 
@@ -57,8 +60,9 @@ void note_made(kind what, const void *handle);
 void note_gone(kind what, const void *handle, const char *name);
 void require_there(kind what, const void *handle, const char *name);
 
-/* It is one that the device, of the capability that it has, takes. */
-void check_launch(int64_t grid_x, int64_t grid_y, int threads, int smem_bytes, const char *source);
+/* It is one that the device, of the capability that it has, takes; and no pointer among its parameters is to the host's
+ * memory. */
+void check_launch(const emu_launch &how, const char *source);
 
 } // namespace standin
 
