@@ -233,7 +233,8 @@ template <int N> PTX_DEVICE uint32_t ratio_to_unit(codes_state<N> &state, float 
 
 /* ---- the pages --------------------------------------------------------------------------------- */
 
-/* By a lane of each warp, all of whose lanes have read. */
+/* By a lane of each warp, all of whose lanes have read, the ordinary way and with a ptx_fence_async since: a bulk copy
+ * comes over it. */
 PTX_DEVICE void release_by_warp(ptx_smem empty) {
     ptx_syncwarp();
     if (ptx_thread() % WARP == 0) ptx_mbar_arrive(empty);
@@ -281,7 +282,10 @@ PTX_DEVICE void attend_codes(ptx_smem smem, int consumer, int page, bool is_mask
 #pragma unroll
     for (int block = 0; block < 2; block++) {
         if (!BLOCK::LOADS_EARLY) load_values(codes, block, x[block]);
-        if (block == 1) release_by_warp(codes_bar<BLOCK>(smem, BLOCK::EMPTY_AT, slot));
+        if (block == 1) {
+            if (!BLOCK::LOADS_EARLY) ptx_fence_async(); /* weigh_page()'s came before these loads */
+            release_by_warp(codes_bar<BLOCK>(smem, BLOCK::EMPTY_AT, slot));
+        }
         widen_block(x[block], a[block]);
         queue_block<BLOCK>(state.out[block], a[block], weights, true);
         if (block == 0) ptx_wgmma_wait<1>(); /* for nothing: ptxas wants one in front of the next operand */

@@ -46,6 +46,7 @@ void ring_of_two_readers(bool is_broken) {
         } else if (round % 2 == warp) {
             ptx_mbar_wait(full + at, parity);
             ptx_lds32(slot);
+            ptx_fence_async();
             ptx_syncwarp();
             if (is_lane_0()) ptx_mbar_arrive(empty + at);
         }
@@ -68,6 +69,46 @@ void elected_lane(bool is_broken) {
             if (is_lane_0()) ptx_mbar_arrive(empty);
         }
     }
+}
+
+/* A warp reads, another copies over it: the mbarrier orders threads, and a copy is another proxy's. The same where products
+ * have read it since. */
+void copy_over_what_was_read(bool is_broken) {
+    const ptx_smem smem = ptx_smem_base(), full = smem + BARS_AT, empty = full + 8;
+    init_bars(full, 2, 1);
+    for (uint32_t round = 0; round < 2; round++) {
+        if (ptx_thread() == 0) {
+            ptx_mbar_wait(empty, round ^ 1u);
+            ptx_mbar_arrive_expect(full, 16), ptx_bulk_load(smem, source, 16, full);
+        } else if (ptx_thread() >= WARP) {
+            ptx_mbar_wait(full, round);
+            ptx_lds32(smem);
+            if (!is_broken) ptx_fence_async();
+            ptx_syncwarp();
+            if (is_lane_0()) ptx_mbar_arrive(empty);
+        }
+    }
+}
+void copy_over_what_products_read_too(bool is_broken) {
+    const ptx_smem smem = ptx_smem_base(), full = smem + BARS_AT;
+    const uint32_t a[4] = {0, 0, 0, 0};
+    float d[16];
+    init_bars(full, 1, 1);
+    for (int i = ptx_thread(); i < BARS_AT / 16; i += GROUP)
+        ptx_sts128(smem + (ptx_smem)(i * 16), make_uint4(0, 0, 0, 0));
+    ptx_fence_async();
+    ptx_syncthreads();
+    ptx_lds32(smem);
+    if (!is_broken) ptx_fence_async();
+    ptx_syncthreads();
+    ptx_wgmma_fence();
+    ptx_wgmma_f16<32>(d, a, ptx_desc(smem, 16), 0);
+    ptx_wgmma_commit();
+    ptx_wgmma_wait<0>();
+    ptx_syncthreads();
+    if (ptx_thread() != 0) return;
+    ptx_mbar_arrive_expect(full, 16), ptx_bulk_load(smem, source, 16, full);
+    ptx_mbar_wait(full, 0);
 }
 
 void phase_twice(bool is_broken) {
@@ -148,6 +189,8 @@ void accumulator_behind_the_fence(bool is_broken) {
 const rule rules[] = {
         {"a slot is one reader's", 3 * WARP, ring_of_two_readers},
         {"lanes that wait meet before the next phase", 2 * WARP, elected_lane},
+        {"what was read is fenced before a copy comes over it", 2 * WARP, copy_over_what_was_read},
+        {"and where products have read it, too", GROUP, copy_over_what_products_read_too},
         {"a phase is waited for once", WARP, phase_twice},
         {"a barrier has one instruction", 2 * WARP, two_instructions_at_a_barrier},
         {"a barrier has whole warps", 2 * WARP, half_warps_at_a_barrier},

@@ -14,7 +14,7 @@
  * not. A read needs to know the write before it; a write needs to know the write and the reads
  * before it. A second clock, `fenced`, is what fence.proxy.async has carried into the async proxy:
  * reads by wgmma and bulk copies are checked against that one where the bytes were written by
- * ordinary stores.
+ * ordinary stores, and bulk copies where they were read by ordinary loads.
  *
  * What hardware forbids and happens to go well is a finding too (test_cuda_strict_mutants.cpp has each rule broken): a
  * parity that may be of another phase, lanes that may miss a phase, a barrier with half a warp or two instructions,

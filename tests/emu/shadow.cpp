@@ -45,11 +45,16 @@ void check_range(uint32_t at, int bytes, int alignment, const char *what, emu_si
         emu_found(site, "%s at shared %u: not aligned to %d bytes", what, at, alignment);
 }
 
-/* The readers that whoever comes now does not know, and the newcomer. */
+bool is_thread(stamp s) {
+    return s.agent < EMU_THREADS_MAX;
+}
+
+/* The readers that whoever comes now does not know, and the newcomer. What an engine knows of threads is no fence. */
 void add_reader(word *w, const emu_clock *known, stamp reader) {
     int n = 0;
     for (int i = 0; i < w->n_readers; i++)
-        if (!is_known(known, w->readers[i])) w->readers[n++] = w->readers[i];
+        if (!is_known(known, w->readers[i]) || (is_thread(w->readers[i]) && !is_thread(reader)))
+            w->readers[n++] = w->readers[i];
     if (n == READERS_MAX)
         n--; /* an unknown reader forgotten: a race may be missed, none invented */
     w->readers[n++] = reader;
@@ -83,10 +88,16 @@ void check_writable(const word *w, uint32_t at, bool is_async, emu_site site) {
                 "shared %u overwritten by the async proxy; no fence.proxy.async since it was "
                 "written",
                 at);
-    for (int i = 0; i < w->n_readers; i++)
+    for (int i = 0; i < w->n_readers; i++) {
         if (!is_known(&t->clock, w->readers[i]))
             emu_found(site, "race: shared %u overwritten; the read by agent %d is not known here",
                     at, w->readers[i].agent);
+        if (is_async && is_thread(w->readers[i]) && !is_known(&t->fenced, w->readers[i]))
+            emu_found(site,
+                    "shared %u overwritten by the async proxy; no fence.proxy.async since agent %d "
+                    "read",
+                    at, w->readers[i].agent);
+    }
 }
 
 int alignment_of(int bytes) {
