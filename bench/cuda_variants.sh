@@ -13,12 +13,12 @@
 #   CASE  what bench_cuda_attention is asked for, commas for spaces, of all that were built; by default of those four
 #           chunk,131072  causal,8192  causal,16384  and  decode,1048576,1  decode,262144,16, of those that differ there
 #
-# Two rounds: this tree's, then the others'. Prints a line for each that is timed: the rate by the best of its medians, of
-# `now`, and of the others with what they are faster in percent.
+# Two rounds: this tree's, then the others'; one that fails, or is not over after 20 s, is asked no more. Prints a line for
+# each that is timed: the rate by the best of its medians, of `now`, and of the others with what they are faster in percent.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 PATH=$PATH:/usr/local/cuda/bin
-BUILD=build-gpu
+BUILD=build-gpu LIMIT=20
 mode=${1:-}
 [ $# -eq 0 ] || shift
 
@@ -63,7 +63,7 @@ build() {
 
 # in_turn VARIANTS CASE...
 in_turn() {
-    variants=$1
+    variants=$1 given_up=
     shift
     for round in 1 2; do
         for case in "$@"; do
@@ -71,11 +71,14 @@ in_turn() {
             for variant in now $variants; do
                 program=$BUILD/variants/$variant
                 [ "$variant" != now ] || program=$BUILD/bench_cuda_attention
+                case " $given_up " in *" $variant "*) continue ;; esac
                 # shellcheck disable=SC2086 # words
-                "$program" $words | sed "s/^/$round $variant /"
+                timeout --foreground -k 2 "$LIMIT" "$program" $words >$BUILD/variants.lines ||
+                    { echo "# $variant is given up: exit $? of $case" >&2 && given_up="$given_up $variant"; }
+                sed "s/^/$round $variant /" $BUILD/variants.lines | grep -v ' copy,\| product,\| kernel,'
             done
         done
-    done | grep -v ' copy,\| product,\| kernel,' | tee /dev/stderr | judge "$variants"
+    done | while IFS= read -r line; do printf '%s\n' "$line" >&2 && printf '%s\n' "$line"; done | judge "$variants"
 }
 run() {
     [ -d $BUILD/variants ] || { echo "no variants in $BUILD: sh bench/cuda_variants.sh build makes them" && exit 77; }

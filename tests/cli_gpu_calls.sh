@@ -1,6 +1,7 @@
 #!/bin/sh
 # tests/gpu.sh where a GPU's minutes are few: a part that fails or hangs stops no other; what has a result is not run again by
-# the next call, what had no time left is; figures are held against bench/foretold.tsv. Its parts, all of them, are known.
+# the next call, what had no time left is, or what a sanitizer refuses; figures are held against bench/foretold.tsv. The log of a
+# part that hangs ends where it does. Its parts, all of them, are known.
 #
 # Method: a tree whose programs are scripts that say what the real ones do, and an nvidia-smi that names a GPU.
 [ -z "${GLM_TEST_FAST:-}" ] || { echo 'scripts only: the release suite has run it' && exit 77; }
@@ -63,8 +64,11 @@ n_ran=$(wc -l <"$tree/ran")
 program build-gpu/test_cuda_ops 'exit 0'
 mkdir "$tree/build-gpu/variants"
 program bench/cuda_variants.sh 'sleep 60'
-gpu --seconds 12 variants test_cuda_ops
+program build-gpu/test_cuda_append '{ echo "the first case" && exec sleep 60; } | sed s/case/cases/'
+gpu --seconds 12 'variants test_cuda_append' test_cuda_ops
 is cut variants
+is cut test_cuda_append
+grep -q 'the first cases' "$tree/results/test_cuda_append" || fail 'how far a part was that hung is lost'
 program bench/cuda_variants.sh 'echo "# chunk_sm90,131072,8448: now 700.0, ran 686.0 (-2.0 %), early 703.5 (+0.5 %) TFLOP/s"'
 gpu --seconds 500
 [ "$rc" -eq 0 ] || fail "exit $rc of a call without a failure"
@@ -75,6 +79,10 @@ is '0.5 met' variants 'exponentials early, chunk 128K, percent against now'
 program build-gpu/bench_cuda_decode 'exit 1'
 gpu --seconds 500 test_cuda_ops
 is pass test_cuda_ops
+program bin/compute-sanitizer 'echo "Error: Device not supported" && exit 1'
+gpu memcheck:test_cuda_ops
+is refused memcheck:test_cuda_ops
+[ "$rc" -eq 77 ] || fail "exit $rc of a call in which nothing ran"
 gpu
 [ "$(wc -l <"$tree/ran")" -eq "$n_ran" ] || fail 'tests that have a result are run again'
 [ "$rc" -eq 77 ] || fail "exit $rc where everything has a result"

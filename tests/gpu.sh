@@ -162,7 +162,7 @@ keep() {
     printf '%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n' "$1" "$2" "$3" "${4:--}" "${5:--}" "${6:--}" "${7:--}" "$gpu" "$sources" >>"$table"
 }
 is_done() { # PART: whether there is a result of it
-    awk -F '\t' -v part="$1" -v sources="$sources" '$1 == part && $NF == sources && $3 != "cut" { found = 1 } END { exit !found }' "$table"
+    awk -F '\t' -v part="$1" -v sources="$sources" '$1 == part && $NF == sources && $3 != "cut" && $3 != "refused" { found = 1 } END { exit !found }' "$table"
 }
 # What bench/foretold.tsv says of a part on this GPU, beside what its log has.
 judge() { # PART LOG SECONDS RESULT
@@ -195,6 +195,8 @@ sanitizer_command() {
     command -v compute-sanitizer >/dev/null &&
         echo "env GLM_TEST_FAST=$1 compute-sanitizer --tool ${2%%:*} --error-exitcode $found_rc $BUILD/${2#*:}"
 }
+by_lines= # so that the log of what hangs ends where it does
+! command -v stdbuf >/dev/null || by_lines='stdbuf -oL'
 # The command of a part, or nothing where what it needs is missing.
 command_of() {
     case $1 in
@@ -203,10 +205,10 @@ command_of() {
     9b_*) [ ! -x $BUILD/glm1m ] || echo "env GLM1M=$PWD/$BUILD/glm1m sh bench/gpu_9b.sh --dir $models $(cases_of "$1")" ;;
     variants) [ ! -d $BUILD/variants ] || echo "sh bench/cuda_variants.sh run" ;;
     bench_cuda_sdpa) command -v python3 >/dev/null && echo "python3 bench/bench_cuda_sdpa.py" ;;
-    full:*) echo "$BUILD/${1#full:}" ;;
+    full:*) echo "$by_lines $BUILD/${1#full:}" ;;
     racecheck:*) sanitizer_command 2 "$1" ;;
     *check:*) sanitizer_command 1 "$1" ;;
-    test_*) echo "env GLM_TEST_FAST=1 $BUILD/$1" ;;
+    test_*) echo "env GLM_TEST_FAST=1 $by_lines $BUILD/$1" ;;
     *) echo "$BUILD/$1" ;;
     esac
 }
@@ -255,12 +257,14 @@ run() {
     case $part:$rc in
     racecheck:test_cuda_barriers*:$found_rc) # what is right by definition: a fault of the tool's
         result=wrong ;;
+    *check:*) ! grep -q 'Device not supported' "$log" || result=refused ;;
     esac
     keep "$part" $took "$result"
     case $result:$rc in
     pass:*) note "pass  $part ($took s)" ;;
     skip:*) note "skip  $part: $(tail -n 1 "$log")" ;;
     wrong:*) note "wrong $part: hazards are reported where there are none (bench/results/2026-11-26_h100_racecheck.txt)" ;;
+    refused:*) note "later $part: compute-sanitizer refuses this machine's GPU" ;;
     cut:*) note "later $part: not over after the $limit s that were left" ;;
     *:124 | *:137) note "FAIL  $part: not over after $limit s" ;;
     *) note "FAIL  $part: exit $rc ($took s)" ;;
