@@ -334,6 +334,7 @@ typedef struct kv_window_part {
 typedef struct kv_window {
     const kv_window_part *parts;
     int32_t n_parts; /* 0: the walk is over */
+    bool is_last;    /* it will be when this one is left */
     int64_t n_loads;
 } kv_window;
 

@@ -207,6 +207,7 @@ rt_status kv_walk_next(kv_walk *walk, kv_window *out) {
         fill_part(walk, step, member(walk, step, i), &walk->parts[i]);
     *out = (kv_window){.parts = walk->parts,
             .n_parts = step->n_members,
+            .is_last = walk->step == walk->n_steps,
             .n_loads = step->n_loads * walk->store->config.shape.n_kv_heads};
     return RT_OK;
 }

@@ -4,9 +4,10 @@
  * attend to them in one pass. Where memory holds all of all sequences, the lists are brought up to date first
  * and then all layers are queued: from the second step of as many sequences on, as one graph (graphs_cuda.c). Where it does not, and
  * in a step that completes an extent, which the store then wants to write, layers are queued as they are walked,
- * and sequences attend window by window: the bits are the same. Weights that come layer by layer are in no
- * graph either, nor is a step that fills e4m3 pages: a sequence's last page is open, and listed among the others where
- * it belongs, until it is full and a kernel seals it. */
+ * and sequences attend window by window: the bits are the same. A layer's last window is left when the next layer's
+ * queries, of the last layer the choice of tokens, are queued: what goes to the disk is encoded beside those. Weights that come
+ * layer by layer are in no graph either, nor is a step that fills e4m3 pages: a sequence's last page is open, and listed
+ * among the others where it belongs, until it is full and a kernel seals it. */
 #include <stdio.h>
 #include <string.h>
 
@@ -263,39 +264,68 @@ rt_status glm_cuda_attend_to_parts(glm_engine *engine, int32_t layer, const kv_w
     return passes.n > 0 ? attend(engine, layer, n, &passes, n_splits) : RT_OK;
 }
 
-static rt_status attend_to_windows(
-        glm_engine *engine, int32_t layer, kv_walk *walk, const int64_t *lengths, int32_t n) {
+/* A step that is queued as its layers are walked. */
+typedef struct by_layers {
+    glm_engine *engine;
+    kv_seq *const *seqs;
+    const int64_t *lengths;
+    int32_t n;
+    kv_walk *walk; /* whose last window was attended to, and is not left yet; NULL: none */
+} by_layers;
+
+static rt_status attend_to_windows(const by_layers *s, int32_t layer) {
     for (;;) {
         kv_window window;
-        RT_TRY(glm_window_enter(engine, walk, &window));
-        if (window.n_parts == 0) return RT_OK;
-        RT_TRY(glm_cuda_attend_to_parts(engine, layer, &window, lengths, n));
-        RT_TRY(glm_window_leave(engine, walk));
+        RT_TRY(glm_window_enter(s->engine, s->walk, &window));
+        RT_TRY(glm_cuda_attend_to_parts(s->engine, layer, &window, s->lengths, s->n));
+        if (window.is_last) return glm_cuda_window_done(s->engine);
+        RT_TRY(glm_window_leave(s->engine, s->walk));
     }
 }
 
-/* begin_layer's q, k and v -> attended, of all sequences. */
-static rt_status attend_in_layer(glm_engine *engine, int32_t index, const glm_cuda_layer *layer,
-        kv_seq *const *seqs, const int64_t *lengths, int32_t n) {
-    kv_walk *walk = NULL;
-    RT_TRY(kv_walk_begin(engine->store, index, seqs, lengths, n, KV_WALK_ALL, &walk));
-    if (index + 1 < engine->config.n_layers) kv_walk_then(walk, index + 1);
-    rt_status status = begin_layer(engine, index, layer, n);
-    if (status == RT_OK) status = attend_to_windows(engine, index, walk, lengths, n);
-    kv_walk_end(walk);
+static void end_walk(by_layers *s) {
+    if (s->walk) kv_walk_end(s->walk);
+    s->walk = NULL;
+}
+
+static rt_status leave(by_layers *s) {
+    const rt_status status = s->walk ? glm_cuda_leave_late(s->engine, s->walk) : RT_OK;
+    end_walk(s);
     return status;
+}
+
+/* x -> attended, of all sequences. The layer before is left when this one's q, k and v are queued. */
+static rt_status attend_in_layer(by_layers *s, int32_t index, const glm_cuda_layer *layer) {
+    glm_engine *engine = s->engine;
+    RT_TRY(begin_layer(engine, index, layer, s->n));
+    RT_TRY(leave(s));
+    const rt_status status =
+            kv_walk_begin(engine->store, index, s->seqs, s->lengths, s->n, KV_WALK_ALL, &s->walk);
+    if (status != RT_OK) s->walk = NULL;
+    RT_TRY(status);
+    if (index + 1 < engine->config.n_layers) kv_walk_then(s->walk, index + 1);
+    return attend_to_windows(s, index);
+}
+
+static rt_status queue_layers(by_layers *s) {
+    glm_engine *engine = s->engine;
+    RT_TRY(glm_cuda_ranks_end(engine, begin_step(engine, s->n)));
+    for (int32_t index = 0; index < engine->config.n_layers; index++) {
+        const glm_cuda_layer *layer = NULL;
+        RT_TRY(glm_cuda_ranks_end(engine, glm_cuda_stream_layer(engine, index, &layer)));
+        RT_TRY(glm_layer_agree(engine, attend_in_layer(s, index, layer)));
+        RT_TRY(glm_cuda_ranks_end(engine, end_layer(engine, layer, s->n)));
+    }
+    RT_TRY(glm_cuda_ranks_end(engine, end_step(engine, s->n)));
+    return glm_layer_agree(engine, leave(s));
 }
 
 static rt_status run_by_layers(
         glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths, int32_t n) {
-    RT_TRY(glm_cuda_ranks_end(engine, begin_step(engine, n)));
-    for (int32_t index = 0; index < engine->config.n_layers; index++) {
-        const glm_cuda_layer *layer = NULL;
-        RT_TRY(glm_cuda_ranks_end(engine, glm_cuda_stream_layer(engine, index, &layer)));
-        RT_TRY(glm_layer_agree(engine, attend_in_layer(engine, index, layer, seqs, lengths, n)));
-        RT_TRY(glm_cuda_ranks_end(engine, end_layer(engine, layer, n)));
-    }
-    return glm_cuda_ranks_end(engine, end_step(engine, n));
+    by_layers s = {.engine = engine, .seqs = seqs, .lengths = lengths, .n = n};
+    const rt_status status = queue_layers(&s);
+    end_walk(&s);
+    return status;
 }
 
 /* ---- a step ---------------------------------------------------------------------------------- */

@@ -4,7 +4,7 @@
  * Order of work. Kernels run on device.compute. Rows come in on copy_in, a window or two ahead of compute, which follows
  * it and puts them into pages (window_cuda.c); weights that the device has no room for come likewise, a layer ahead
  * (stream_cuda.c). Pages go out on copy_out, which follows compute, and which compute follows where they may be used
- * again; the host waits for what it encodes, behind a layer's last kernel. Inside a layer it waits for nothing that is not
+ * again; the host waits for what it encodes when more is queued than that. Inside a layer it waits for nothing that is not
  * well past. Host memory that is copied from is not written again before an event says that the copy is done.
  *
  * Activations are bf16, [rows][width] without padding; attention's state and logits are fp32. */
@@ -259,6 +259,10 @@ RT_MUST_CHECK rt_status glm_cuda_attend_to_window(glm_engine *engine, const glm_
         int64_t row, const kv_window_part *part, bool is_first);
 RT_MUST_CHECK rt_status glm_cuda_finish_layer(
         glm_engine *engine, const glm_cuda_layer *layer, int64_t n, uint16_t *hidden);
+/* A walk's last window was attended to. It is left late: what goes to the disk the host waits for, and encodes, while the
+ * device has what was queued since then to compute. */
+RT_MUST_CHECK rt_status glm_cuda_window_done(glm_engine *engine);
+RT_MUST_CHECK rt_status glm_cuda_leave_late(glm_engine *engine, kv_walk *walk);
 RT_MUST_CHECK rt_status glm_cuda_append_to_spare(
         glm_engine *engine, const glm_chunk *chunk, int64_t row);
 RT_MUST_CHECK rt_status glm_cuda_add_update(glm_engine *engine, uint16_t *hidden, bool has_update,

@@ -148,7 +148,7 @@ static rt_status attend_to_windows(glm_engine *engine, kv_walk *walk, const glm_
         const bool is_last = window.parts[0].is_last;
         RT_TRY(glm_cuda_attend_to_window(engine, chunk, 0, &window.parts[0], is_first));
         RT_TRY(glm_cuda_step_done(&engine->cuda->device, "attention"));
-        if (is_last) return glm_cuda_event_record(engine->cuda->computed, compute_of(engine->cuda));
+        if (is_last) return glm_cuda_window_done(engine);
         RT_TRY(glm_window_leave(engine, walk));
     }
 }
@@ -198,12 +198,15 @@ static rt_status finish(glm_engine *engine, const glm_cuda_layer *layer, const g
     return glm_cuda_event_record(done, compute_of(cuda));
 }
 
-/* What goes to the disk the host waits for, and encodes: while the device has the rest of the layer to compute. */
-static rt_status leave(glm_engine *engine, kv_walk *walk) {
+rt_status glm_cuda_window_done(glm_engine *engine) {
+    return glm_cuda_event_record(engine->cuda->computed, compute_of(engine->cuda));
+}
+
+rt_status glm_cuda_leave_late(glm_engine *engine, kv_walk *walk) {
     engine->cuda->leaves_late = true;
     const rt_status status = glm_window_leave(engine, walk);
     engine->cuda->leaves_late = false;
-    return glm_layer_agree(engine, status);
+    return status;
 }
 
 rt_status glm_cuda_layer_prefill(glm_engine *engine, int32_t layer_index, kv_seq *seq,
@@ -218,7 +221,7 @@ rt_status glm_cuda_layer_prefill(glm_engine *engine, int32_t layer_index, kv_seq
     rt_status status = attend(engine, layer_index, layer, &seq, &end, chunk, hidden, &walk);
     if (status == RT_OK)
         status = glm_cuda_ranks_end(engine, finish(engine, layer, chunk, hidden, done));
-    if (status == RT_OK) status = leave(engine, walk);
+    if (status == RT_OK) status = glm_layer_agree(engine, glm_cuda_leave_late(engine, walk));
     if (walk) kv_walk_end(walk);
     return status;
 }

@@ -15,9 +15,10 @@
  * link stands still only where both areas are full. Rows that go leave when the layer's last window has been attended to
  * (`computed`); pages are free for what is computed next once their rows are in the area (`unpacked`), and what is copied
  * in next may be what has just gone out (`left`). The host waits for a slab that it writes, that is for a copy two
- * windows ago, and for rows that it encodes: those after the layer's MLP has been queued (layer_cuda.c). For a read it waits
- * where the disk is slower than what is computed: it was asked for when the window before the last had been decoded, or
- * in the item before (kv_walk_then); two windows are queued by then. SPEED.md, a whole model, GPU, 6, has what each step takes.
+ * windows ago, and for rows that it encodes: those after the layer's MLP has been queued (layer_cuda.c), in decode the
+ * next layer's qkv, too. For a read it waits where the disk is slower than what is computed: it was asked for when the
+ * window before the last had been decoded, or in the item before (kv_walk_then); two windows are queued by then. SPEED.md, a
+ * whole model, GPU, 6, has what each step takes.
  *
  * In slab and area each head of each extent has slab_stride bytes. A kernel wants, and makes,
  * [K|V][n_tokens][128]; while rows come in and their number is not known, V stands in the slab at half of
