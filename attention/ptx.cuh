@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "attn_cuda_why.h"
+#include "ptx_launch.cuh"
 
 #define PTX_DEVICE static __device__ __forceinline__
 
@@ -267,15 +268,10 @@ static const char *ptx_launch(
         void (*kernel)(const PARAMS), ptx_grid grid, cudaStream_t stream, const PARAMS &params) {
     static_assert(sizeof(PARAMS) <= 4096, "what every CUDA lets a kernel have of parameters");
     const size_t smem = (size_t)grid.smem_bytes + (grid.smem_bytes > 0 ? 1023u : 0u);
-    cudaError_t error = cudaSuccess;
-    if (smem > 48 * 1024)
-        error = cudaFuncSetAttribute(
-                (const void *)kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)smem);
-    if (error == cudaSuccess) {
+    const cudaError_t error = ptx_launch_with((const void *)kernel, smem, [&] {
         kernel<<<dim3((unsigned)grid.x, (unsigned)grid.y), (unsigned)grid.threads, smem, stream>>>(
                 params);
-        error = cudaGetLastError();
-    }
+    });
     return error == cudaSuccess ? NULL : attn_cuda_why(error, cudaGetErrorString(error));
 }
 

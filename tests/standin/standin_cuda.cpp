@@ -72,6 +72,16 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total) {
     return now.outcome(cudaErrorInvalidValue);
 }
 
+/* ---- kernels --------------------------------------------------------------------------------- */
+
+/* What is asked for, a launch is held to (check_launch). */
+cudaError_t cudaFuncSetAttribute(const void *, enum cudaFuncAttribute attribute, int) {
+    call now("cudaFuncSetAttribute", CONTEXT);
+    if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize)
+        found("a kernel's attribute %d", (int)attribute);
+    return now.outcome(cudaErrorInvalidValue);
+}
+
 /* ---- errors ---------------------------------------------------------------------------------- */
 
 cudaError_t cudaGetLastError(void) {

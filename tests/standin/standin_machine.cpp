@@ -10,6 +10,7 @@
 #include <chrono>
 #include <thread>
 
+#include "attention/ptx_launch.cuh"
 #include "standin_rules.h"
 #include "tests/emu/emu.h"
 
@@ -246,23 +247,26 @@ void refuse_capture(const char *what) {
         if (stream->is_capturing) found("%s while a graph is recorded", what);
 }
 
-static emu_refusal launch(
-        void *stream, const emu_launch &how, const char *source, std::function<void()> work) {
+static void queue_kernel(void *stream, const emu_launch &how, const char *source,
+        const std::function<void()> &work) {
     call now(source, CONTEXT);
     require_there(STREAM, stream, source);
     require_no_error(source);
     check_launch(how, source);
     const cudaError_t error = now.outcome(cudaErrorLaunchOutOfResources);
-    if (error != cudaSuccess) {
-        (void)take_error();
-        return {error, cudaGetErrorString(error)};
-    }
+    if (error != cudaSuccess) return;
     const auto counted = [=] {
         work();
         state()->bytes_copied = emu_bytes_copied();
     };
     queue((cudaStream_t)stream, {"a kernel", counted, NULL, NULL});
-    return {cudaSuccess, NULL};
+}
+
+static emu_refusal launch(
+        void *stream, const emu_launch &how, const char *source, std::function<void()> work) {
+    const cudaError_t error = ptx_launch_with(
+            source, (size_t)how.smem_bytes, [&] { queue_kernel(stream, how, source, work); });
+    return {error, error == cudaSuccess ? NULL : cudaGetErrorString(error)};
 }
 
 static const bool is_hooked = (emu_launch_hook = launch, true);
