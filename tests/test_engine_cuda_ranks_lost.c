@@ -29,14 +29,21 @@ enum {
     CALL_GRAPH = 16,
     N_ASKED = 6, /* calls of CUDA */
     VOCAB = 272,
-    ROOM = 1024
+    ROOM = 1024,
+    S_MAX = 60 /* nobody hangs: NCCL would wait 120 s, a frozen rank is noticed after 6 */
 };
-static const double s_max =
-        60.0;            /* nobody hangs: NCCL would wait 120 s, a frozen rank is noticed after 6 */
 static double s_longest; /* of a run with a failure, opening and all: printed */
 
 static int n_failed;
 static const char *model;
+
+/* A run that is not over by then is not waited for. */
+static void give_up(int signal) {
+    static const char text[] = "FAIL: a rank waits for one that has failed\n";
+    (void)signal;
+    (void)!write(STDOUT_FILENO, text, sizeof text - 1);
+    _exit(1);
+}
 
 static void fault(const char *variable, int at, int rank) {
     char number[16];
@@ -72,12 +79,14 @@ static rt_status run(float logits[VOCAB], char text[ROOM], double *seconds) {
             .max_len = 64,
             .threads = 1};
     const double begin = rt_now();
+    (void)alarm(S_MAX);
     rt_status status = glm_engine_open(&options, &engine);
     if (status == RT_OK) status = glm_session_create(engine, 64, &session);
     if (status == RT_OK) status = use(session, logits);
     (void)snprintf(text, ROOM, "%s", status == RT_OK ? "" : rt_error_text());
     glm_session_free(session);
     glm_engine_close(engine);
+    (void)alarm(0);
     *seconds = rt_now() - begin;
     return status;
 }
@@ -88,9 +97,8 @@ static void expect(bool is_true, const char *what, int at, int rank, const char 
     n_failed++;
 }
 
-static void check_time(double seconds, const char *what, int at, int rank) {
+static void note_time(double seconds) {
     if (seconds > s_longest) s_longest = seconds;
-    expect(seconds < s_max, what, at, rank, "it takes too long");
 }
 
 static void check_nothing_is_left(const char *what, int at, int rank) {
@@ -112,7 +120,7 @@ static void check_fault(const char *variable, int at, int rank, const char *word
     expect(status == RT_EPEER, variable, at, rank, status == RT_OK ? "not noticed" : text);
     expect(status == RT_OK || strstr(text, name), variable, at, rank, text);
     expect(status == RT_OK || !words || strstr(text, words), variable, at, rank, text);
-    check_time(seconds, variable, at, rank);
+    note_time(seconds);
     check_nothing_is_left(variable, at, rank);
 }
 
@@ -147,7 +155,7 @@ static void check_cuda(int step) {
         (void)unsetenv("STANDIN_CUDA_FAIL_AT");
         expect(status != RT_OK && strstr(text, "rank 1 on "), "call of CUDA", at, 1,
                 status == RT_OK ? "not noticed" : text);
-        check_time(seconds, "call of CUDA", at, 1);
+        note_time(seconds);
         check_nothing_is_left("call of CUDA", at, 1);
     }
 }
@@ -157,6 +165,7 @@ static void check_rank_0(const char *self, int meeting) {
     int state = 0;
     const double begin = rt_now();
     fault("STANDIN_NCCL_KILL_AT", meeting, 0);
+    (void)alarm(S_MAX);
     const pid_t zero = fork();
     if (zero == 0) {
         (void)execl(self, self, "zero", model, (char *)NULL);
@@ -168,7 +177,8 @@ static void check_rank_0(const char *self, int meeting) {
     while (waitpid(-1, &state, 0) > 0)
         expect(WIFSIGNALED(state) || WEXITSTATUS(state) == 6, "kill", meeting, 0,
                 "the other rank ends with another code than 6");
-    check_time(rt_now() - begin, "kill", meeting, 0);
+    (void)alarm(0);
+    note_time(rt_now() - begin);
 }
 
 int main(int argc, char **argv) {
@@ -179,7 +189,7 @@ int main(int argc, char **argv) {
     double seconds = 0.0;
     (void)setenv("STANDIN_CUDA_DEVICES", "2", 1);
     if (glm_rank_is_asked(argc, argv, &exit_code)) return exit_code;
-    (void)alarm(900);
+    (void)signal(SIGALRM, give_up);
     const bool is_fast = getenv("GLM_TEST_FAST") != NULL;
     const int step = is_fast ? 5 : 2;
     (void)prctl(PR_SET_CHILD_SUBREAPER, 1);
