@@ -148,7 +148,7 @@ static void norm(const decode_step &s, int i) {
 
 static void multiply(const decode_step &s, const glm_cuda_matrix &w, const uint16_t *x, void *y,
         bool is_f32 = false) {
-    gpu_must(glm_cuda_linear(s.cublas, &w, x, s.n, y, is_f32, s.device.compute));
+    gpu_must(glm_cuda_linear(s.cublas, &w, x, glm_cuda_decoded(s.n), y, is_f32, s.device.compute));
 }
 
 static void append(const decode_step &s, int) {

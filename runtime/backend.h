@@ -55,12 +55,14 @@ struct glm_backend {
     /* A device that draws: where engine->drawing.n is n, decode fills drawing.ids and leaves the logits where they are;
      * this brings them. NULL: it does not. */
     rt_status (*fetch_logits)(glm_engine *engine, int64_t n);
-    /* One layer over the tokens that n sequences add, at most a chunk of them all together, those that add
+    /* One layer over the tokens that n sequences add, at most a chunk of them all together, those that decode
      * one token first; in place on `hidden`, rows one after another. NULL: each by itself, then. */
     rt_status (*together)(
             glm_engine *engine, int32_t layer, const glm_added *added, int32_t n, void *hidden);
-    /* Final norm and output head: hidden [n][hidden] -> logits fp32 [n][vocab], host memory. */
-    rt_status (*logits)(glm_engine *engine, const void *hidden, int64_t n, float *logits);
+    /* Final norm and output head: hidden [n][hidden], of which the first n_decoded rows are of tokens that were decoded, the
+     * others of a prefill -> logits fp32 [n][vocab], host memory. */
+    rt_status (*logits)(
+            glm_engine *engine, const void *hidden, int64_t n_decoded, int64_t n, float *logits);
 
     /* Hidden states from one of the engine's places to another; to and from host memory. */
     rt_status (*copy_hidden)(glm_engine *engine, void *to, const void *from, int64_t bytes);

@@ -128,17 +128,17 @@ static rt_status begin_layer(
     uint16_t *post_norm = index > 0 ? cuda->weights.layers[index - 1].post_mlp_norm : NULL;
     RT_TRY(glm_cuda_add_update(
             engine, engine->decode_hidden, index > 0, post_norm, layer->input_norm, n));
-    return glm_cuda_linear(
-            cuda->cublas, &layer->qkv, cuda->normed, n, cuda->qkv, false, compute_of(cuda));
+    return glm_cuda_linear(cuda->cublas, &layer->qkv, cuda->normed, glm_cuda_decoded(n), cuda->qkv,
+            false, compute_of(cuda));
 }
 
 /* attended -> x and the layer's update, which is left for the next one to add. */
 static rt_status end_layer(glm_engine *engine, const glm_cuda_layer *layer, int32_t n) {
     glm_cuda *cuda = engine->cuda;
-    RT_TRY(glm_cuda_ranks_update(engine, &layer->attn_out, cuda->attended, n));
+    RT_TRY(glm_cuda_ranks_update(engine, &layer->attn_out, cuda->attended, glm_cuda_decoded(n)));
     RT_TRY(glm_cuda_add_update(
             engine, engine->decode_hidden, true, layer->post_attn_norm, layer->mlp_norm, n));
-    RT_TRY(glm_cuda_mlp(engine, layer, n));
+    RT_TRY(glm_cuda_mlp(engine, layer, glm_cuda_decoded(n)));
     return glm_cuda_step_done(&cuda->device, "a layer of decode");
 }
 
@@ -152,7 +152,7 @@ static rt_status end_step(glm_engine *engine, int32_t n) {
     const int32_t last = engine->config.n_layers - 1;
     RT_TRY(glm_cuda_add_update(engine, engine->decode_hidden, true,
             cuda->weights.layers[last].post_mlp_norm, cuda->weights.final_norm, n));
-    RT_TRY(glm_cuda_ranks_logits(engine, n));
+    RT_TRY(glm_cuda_ranks_logits(engine, glm_cuda_decoded(n)));
     const glm_cuda_sample_args args = {.logits = cuda->logits,
             .stride = engine->config.vocab,
             .n = n,

@@ -172,17 +172,19 @@ typedef struct glm_chunk {
     int64_t n_attend;
 } glm_chunk;
 
-/* What one of several sequences adds in one pass: n tokens from `pos`, its length, on. */
+/* What one of several sequences adds in one pass: n tokens from `pos`, its length, on; a single one as decode does, or
+ * all as prefill does, of which one may be left. */
 typedef struct glm_added {
     kv_seq *seq;
     int64_t pos;
     int64_t n;
+    bool is_decoded;
 } glm_added;
 
-/* Where their rows lie in a pass's buffers: sequence by sequence, in order, the ones of one token first. together.c. */
+/* Where their rows lie in a pass's buffers: sequence by sequence, in order, the decoded ones first. together.c. */
 typedef struct glm_added_rows {
     int64_t n;
-    int32_t n_single;                  /* the first ones, of one token */
+    int32_t n_decoded;                 /* the first ones */
     int64_t row0[GLM_DECODE_SEQS_MAX]; /* where each one's rows begin */
     int64_t ends[GLM_DECODE_SEQS_MAX]; /* tokens of each, the new ones included */
 } glm_added_rows;
@@ -198,7 +200,7 @@ RT_MUST_CHECK rt_status glm_cpu_decode(glm_engine *engine, kv_seq *const *seqs,
 RT_MUST_CHECK rt_status glm_cpu_together(
         glm_engine *engine, int32_t layer, const glm_added *added, int32_t n, void *hidden);
 RT_MUST_CHECK rt_status glm_cpu_logits(
-        glm_engine *engine, const void *hidden, int64_t n, float *logits);
+        glm_engine *engine, const void *hidden, int64_t n_decoded, int64_t n, float *logits);
 RT_MUST_CHECK rt_status glm_cpu_load_window(glm_engine *engine, kv_walk *walk, int64_t n_loads);
 RT_MUST_CHECK rt_status glm_cpu_store_window(glm_engine *engine, kv_walk *walk, int64_t n_stores);
 RT_MUST_CHECK rt_status glm_cpu_rows_to_pages(glm_engine *engine, const kv_rows *rows);
@@ -214,8 +216,7 @@ static inline bool glm_is_mendable(rt_status status) {
 /* speculate.c: the session holds what its length says, and no more. */
 void glm_session_drop_drafts(glm_session *session);
 /* together.c: glm_prefill, with the logits of every one of the n_ids tokens; at most a chunk, and plan.max_logits. */
-RT_MUST_CHECK rt_status glm_prefill_rows(
-        glm_session *session, const int32_t *ids, int64_t n_ids);
+RT_MUST_CHECK rt_status glm_prefill_rows(glm_session *session, const int32_t *ids, int64_t n_ids);
 
 /* decode.c: after a failure of a step that n sessions took and that is aborted, whatever they have lost is there
  * again, up to lengths[n]. The failure, where they have lost nothing. */

@@ -249,7 +249,7 @@ RT_MUST_CHECK rt_status glm_cuda_layer_embed(
 RT_MUST_CHECK rt_status glm_cuda_layer_prefill(
         glm_engine *engine, int32_t layer, kv_seq *seq, const glm_chunk *chunk, void *hidden);
 RT_MUST_CHECK rt_status glm_cuda_layer_logits(
-        glm_engine *engine, const void *hidden, int64_t n, float *logits);
+        glm_engine *engine, const void *hidden, int64_t n_decoded, int64_t n, float *logits);
 /* and what decode and layer_together_cuda.c need of them: q and keys of a chunk's rows, which lie from `row`
  * on, to a window, the first one or a later one, -> attended, the same rows, with the last; attended -> x, of n
  * rows; row `row` of qkv and on, a chunk -> q, with keys and values going where nobody looks; hidden += update
@@ -258,7 +258,7 @@ RT_MUST_CHECK rt_status glm_cuda_layer_logits(
 RT_MUST_CHECK rt_status glm_cuda_attend_to_window(glm_engine *engine, const glm_chunk *chunk,
         int64_t row, const kv_window_part *part, bool is_first);
 RT_MUST_CHECK rt_status glm_cuda_finish_layer(
-        glm_engine *engine, const glm_cuda_layer *layer, int64_t n, uint16_t *hidden);
+        glm_engine *engine, const glm_cuda_layer *layer, glm_cuda_rows rows, uint16_t *hidden);
 /* A walk's last window was attended to. It is left late: what goes to the disk the host waits for, and encodes, while the
  * device has what was queued since then to compute. */
 RT_MUST_CHECK rt_status glm_cuda_window_done(glm_engine *engine);
@@ -267,7 +267,8 @@ RT_MUST_CHECK rt_status glm_cuda_append_to_spare(
         glm_engine *engine, const glm_chunk *chunk, int64_t row);
 RT_MUST_CHECK rt_status glm_cuda_add_update(glm_engine *engine, uint16_t *hidden, bool has_update,
         uint16_t *post_norm, const uint16_t *norm, int64_t n);
-RT_MUST_CHECK rt_status glm_cuda_mlp(glm_engine *engine, const glm_cuda_layer *layer, int64_t n);
+RT_MUST_CHECK rt_status glm_cuda_mlp(
+        glm_engine *engine, const glm_cuda_layer *layer, glm_cuda_rows rows);
 
 /* ranks_cuda.c. What NCCL takes of a GPU's memory, for the plan. */
 int64_t glm_cuda_ranks_bytes(int32_t n_ranks);
@@ -279,13 +280,13 @@ RT_MUST_CHECK rt_status glm_cuda_ranks_open(glm_engine *engine, bool also_alone)
 RT_MUST_CHECK rt_status glm_cuda_ranks_end(const glm_engine *engine, rt_status mine);
 /* After a wait: RT_EPEER where the group has ended, and sums were cut short; otherwise what the wait came to. */
 RT_MUST_CHECK rt_status glm_cuda_ranks_settle(const glm_engine *engine, rt_status waited);
-/* A linear layer of this rank's x [n], summed over ranks -> update; device ids[n] -> hidden; normed -> logits [n][vocab].
+/* A linear layer of this rank's x [rows.n], summed over ranks -> update; device ids[n] -> hidden; normed -> logits [rows.n][vocab].
  * Queued. RT_EPEER. */
 RT_MUST_CHECK rt_status glm_cuda_ranks_update(
-        glm_engine *engine, const glm_cuda_matrix *weight, const uint16_t *x, int64_t n);
+        glm_engine *engine, const glm_cuda_matrix *weight, const uint16_t *x, glm_cuda_rows rows);
 RT_MUST_CHECK rt_status glm_cuda_ranks_embed(
         glm_engine *engine, const int32_t *ids, int64_t n, uint16_t *hidden);
-RT_MUST_CHECK rt_status glm_cuda_ranks_logits(glm_engine *engine, int64_t n);
+RT_MUST_CHECK rt_status glm_cuda_ranks_logits(glm_engine *engine, glm_cuda_rows rows);
 
 /* pages_cuda.c. The pages of a part of a window, told to the device where it does not know them; none is known. */
 RT_MUST_CHECK rt_status glm_cuda_list_pages(

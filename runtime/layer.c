@@ -292,5 +292,5 @@ rt_status glm_cpu_decode(glm_engine *engine, kv_seq *const *seqs, const int64_t 
         if (engine->plan.n_ranks == 1) RT_TRY(glm_engine_ask_stop(engine, "decode"));
         RT_TRY(decode_layer(engine, layer, seqs, lengths, n, engine->decode_hidden));
     }
-    return glm_cpu_logits(engine, engine->decode_hidden, n, engine->logits);
+    return glm_cpu_logits(engine, engine->decode_hidden, n, n, engine->logits);
 }

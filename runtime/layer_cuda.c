@@ -16,9 +16,9 @@ static rt_stream compute_of(const glm_cuda *cuda) {
     return cuda->device.compute;
 }
 
-static rt_status linear(
-        glm_cuda *cuda, const glm_cuda_matrix *weight, const uint16_t *x, int64_t n, uint16_t *y) {
-    return glm_cuda_linear(cuda->cublas, weight, x, n, y, false, compute_of(cuda));
+static rt_status linear(glm_cuda *cuda, const glm_cuda_matrix *weight, const uint16_t *x,
+        glm_cuda_rows rows, uint16_t *y) {
+    return glm_cuda_linear(cuda->cublas, weight, x, rows, y, false, compute_of(cuda));
 }
 
 /* ---- between attention and MLP --------------------------------------------------------------- */
@@ -36,11 +36,12 @@ rt_status glm_cuda_add_update(glm_engine *engine, uint16_t *hidden, bool has_upd
             hidden, has_update ? cuda->update : NULL, norm, eps, n, width, cuda->normed, stream);
 }
 
-rt_status glm_cuda_mlp(glm_engine *engine, const glm_cuda_layer *layer, int64_t n) {
+rt_status glm_cuda_mlp(glm_engine *engine, const glm_cuda_layer *layer, glm_cuda_rows rows) {
     glm_cuda *cuda = engine->cuda;
-    RT_TRY(linear(cuda, &layer->gate_up, cuda->normed, n, cuda->gate_up));
-    RT_TRY(glm_cuda_swiglu(cuda->gate_up, n, engine->part.ffn, cuda->activated, compute_of(cuda)));
-    return glm_cuda_ranks_update(engine, &layer->down, cuda->activated, n);
+    RT_TRY(linear(cuda, &layer->gate_up, cuda->normed, rows, cuda->gate_up));
+    RT_TRY(glm_cuda_swiglu(
+            cuda->gate_up, rows.n, engine->part.ffn, cuda->activated, compute_of(cuda)));
+    return glm_cuda_ranks_update(engine, &layer->down, cuda->activated, rows);
 }
 
 /* ---- attention ------------------------------------------------------------------------------- */
@@ -158,7 +159,7 @@ static rt_status attend_in_walk(glm_engine *engine, const glm_cuda_layer *layer,
         const glm_chunk *chunk, uint16_t *hidden) {
     glm_cuda *cuda = engine->cuda;
     RT_TRY(glm_cuda_add_update(engine, hidden, false, NULL, layer->input_norm, chunk->n));
-    RT_TRY(linear(cuda, &layer->qkv, cuda->normed, chunk->n, cuda->qkv));
+    RT_TRY(linear(cuda, &layer->qkv, cuda->normed, glm_cuda_prefilled(chunk->n), cuda->qkv));
     return attend_to_windows(engine, walk, chunk);
 }
 
@@ -182,18 +183,20 @@ static rt_status attend(glm_engine *engine, int32_t layer_index, const glm_cuda_
 
 /* attended -> x, of the rows that go on. */
 rt_status glm_cuda_finish_layer(
-        glm_engine *engine, const glm_cuda_layer *layer, int64_t n, uint16_t *hidden) {
-    RT_TRY(glm_cuda_ranks_update(engine, &layer->attn_out, engine->cuda->attended, n));
-    RT_TRY(glm_cuda_add_update(engine, hidden, true, layer->post_attn_norm, layer->mlp_norm, n));
-    RT_TRY(glm_cuda_mlp(engine, layer, n));
-    return glm_cuda_add_update(engine, hidden, true, layer->post_mlp_norm, NULL, n);
+        glm_engine *engine, const glm_cuda_layer *layer, glm_cuda_rows rows, uint16_t *hidden) {
+    RT_TRY(glm_cuda_ranks_update(engine, &layer->attn_out, engine->cuda->attended, rows));
+    RT_TRY(glm_cuda_add_update(
+            engine, hidden, true, layer->post_attn_norm, layer->mlp_norm, rows.n));
+    RT_TRY(glm_cuda_mlp(engine, layer, rows));
+    return glm_cuda_add_update(engine, hidden, true, layer->post_mlp_norm, NULL, rows.n);
 }
 
 static rt_status finish(glm_engine *engine, const glm_cuda_layer *layer, const glm_chunk *chunk,
         uint16_t *hidden, glm_cuda_event done) {
     glm_cuda *cuda = engine->cuda;
-    uint16_t *rows = hidden + (chunk->attend_pos - chunk->pos) * engine->config.hidden;
-    if (chunk->n_attend > 0) RT_TRY(glm_cuda_finish_layer(engine, layer, chunk->n_attend, rows));
+    uint16_t *first = hidden + (chunk->attend_pos - chunk->pos) * engine->config.hidden;
+    if (chunk->n_attend > 0)
+        RT_TRY(glm_cuda_finish_layer(engine, layer, glm_cuda_prefilled(chunk->n_attend), first));
     RT_TRY(glm_cuda_step_done(&cuda->device, "a layer"));
     return glm_cuda_event_record(done, compute_of(cuda));
 }
@@ -241,24 +244,30 @@ rt_status glm_cuda_layer_embed(glm_engine *engine, const int32_t *ids, int64_t n
     return glm_cuda_ranks_end(engine, embed(engine, ids, n, hidden));
 }
 
-static rt_status logits_of(glm_engine *engine, const uint16_t *hidden, int64_t n, float *logits) {
+static rt_status logits_of(
+        glm_engine *engine, const uint16_t *hidden, glm_cuda_rows rows, float *logits) {
     glm_cuda *cuda = engine->cuda;
     const glm_config *config = &engine->config;
     const rt_stream stream = compute_of(cuda);
     RT_TRY(glm_cuda_add_norm((uint16_t *)(uintptr_t)hidden, NULL, cuda->weights.final_norm,
-            config->rms_eps, n, config->hidden, cuda->normed, stream));
-    RT_TRY(glm_cuda_ranks_logits(engine, n));
+            config->rms_eps, rows.n, config->hidden, cuda->normed, stream));
+    RT_TRY(glm_cuda_ranks_logits(engine, rows));
     return glm_cuda_copy_out(
-            logits, cuda->logits, n * config->vocab * (int64_t)sizeof *logits, stream);
+            logits, cuda->logits, rows.n * config->vocab * (int64_t)sizeof *logits, stream);
 }
 
-rt_status glm_cuda_layer_logits(glm_engine *engine, const void *hidden, int64_t n, float *logits) {
+rt_status glm_cuda_layer_logits(
+        glm_engine *engine, const void *hidden, int64_t n_decoded, int64_t n, float *logits) {
     glm_cuda *cuda = engine->cuda;
     const glm_config *config = &engine->config;
     rt_status status = RT_OK;
-    for (int64_t done = 0; done < n && status == RT_OK; done += cuda->logits_rows)
-        status = logits_of(engine, (const uint16_t *)hidden + done * config->hidden,
-                rt_min64(cuda->logits_rows, n - done), logits + done * config->vocab);
+    for (int64_t done = 0; done < n && status == RT_OK; done += cuda->logits_rows) {
+        const int64_t count = rt_min64(cuda->logits_rows, n - done);
+        const glm_cuda_rows rows = {
+                .n_decoded = rt_min64(rt_max64(n_decoded - done, 0), count), .n = count};
+        status = logits_of(engine, (const uint16_t *)hidden + done * config->hidden, rows,
+                logits + done * config->vocab);
+    }
     status = glm_cuda_ranks_end(engine, status);
     const rt_status waited =
             glm_cuda_ranks_settle(engine, glm_cuda_wait(compute_of(cuda), "logits"));

@@ -1,7 +1,7 @@
 /* One layer over the tokens that several sequences add: one pass over the weights, and over the KV that
  * the sequences share.
  *
- * Rows of the buffers are sequence by sequence, in their order. Those of one token come first and take
+ * Rows of the buffers are sequence by sequence, in their order. Those that are decoded come first and take
  * decode's kernel, which serves them by one pass over memory; the others take prefill's, each with a state of
  * its own. Which kernel, and beside whom, changes no bit (attention.h, rule 3). */
 #include "layer_inside.h"
@@ -36,10 +36,10 @@ static void reset(pass *p) {
     p->step = (attn_decode_step){.q = b->qkv.data,
             .stride = b->qkv.stride,
             .lengths = p->rows.ends,
-            .n_seqs = p->rows.n_single,
+            .n_seqs = p->rows.n_decoded,
             .scratch = b->decode_scratch};
-    if (p->rows.n_single > 0) attn_decode_begin(attention, &p->step);
-    for (int32_t i = p->rows.n_single; i < p->n; i++) {
+    if (p->rows.n_decoded > 0) attn_decode_begin(attention, &p->step);
+    for (int32_t i = p->rows.n_decoded; i < p->n; i++) {
         p->states[i] = glm_layer_state(p->engine, p->rows.row0[i]);
         attn_reset(attention, &p->states[i], p->added[i].n);
     }
@@ -47,22 +47,22 @@ static void reset(pass *p) {
 
 static void attend_window(pass *p, const kv_window *window) {
     attn_cpu *attention = p->engine->ops.attention;
-    attn_segment singles[GLM_DECODE_SEQS_MAX] = {0};
-    bool has_singles = false;
+    attn_segment decoded[GLM_DECODE_SEQS_MAX] = {0};
+    bool has_decoded = false;
     for (int32_t i = 0; i < window->n_parts; i++) {
         const kv_window_part *part = &window->parts[i];
         const glm_added *added = &p->added[part->seq];
         glm_layer_append(p->engine, part, p->rows.row0[part->seq], added->pos);
         const attn_segment segment = glm_layer_segment(part);
-        if (part->seq < p->rows.n_single) {
-            singles[part->seq] = segment;
-            has_singles = true;
+        if (part->seq < p->rows.n_decoded) {
+            decoded[part->seq] = segment;
+            has_decoded = true;
         } else {
             attn_prefill(attention, q_of(p, part->seq), p->engine->buffers.qkv.stride, added->n,
                     added->pos, &segment, &p->states[part->seq]);
         }
     }
-    if (has_singles) attn_decode_window(attention, &p->step, singles);
+    if (has_decoded) attn_decode_window(attention, &p->step, decoded);
 }
 
 /* normed -> attended */
@@ -77,9 +77,9 @@ static rt_status attend(pass *p, const glm_layer *layer, kv_walk *walk, int64_t 
         attend_window(p, &window);
         RT_TRY(glm_window_leave(p->engine, walk));
     }
-    if (p->rows.n_single > 0)
+    if (p->rows.n_decoded > 0)
         attn_decode_finish(attention, &p->step, p->engine->buffers.attended.data);
-    for (int32_t i = p->rows.n_single; i < p->n; i++)
+    for (int32_t i = p->rows.n_decoded; i < p->n; i++)
         attn_finish(attention, &p->states[i], p->added[i].n, NULL);
     return RT_OK;
 }

@@ -1,7 +1,7 @@
 /* One layer over the tokens that several sequences add, on a GPU: one pass over the weights. As layer_together.c: rows
- * are sequence by sequence, those of one token first; they take decode's kernel, all in one launch where memory holds
- * them, the others prefill's, each for itself. The bits are those of glm_decode and of glm_prefill, as far as products
- * do not depend on the number of rows. */
+ * are sequence by sequence, the decoded ones first; they take decode's kernels, attention's in one launch where memory holds
+ * them, the others prefill's, attention's each for itself. So the bits are those of glm_decode and of glm_prefill. What
+ * that costs: where there are both kinds each matrix is multiplied twice, once for each, and read from memory twice. */
 #include "backend.h"
 #include "engine_cuda.h"
 #include "ranks.h"
@@ -18,19 +18,19 @@ typedef struct pass {
 static rt_status begin(const pass *p) {
     static const int32_t no_ids[GLM_DECODE_SEQS_MAX];
     if (p->layer > 0) return RT_OK;
-    RT_TRY(glm_cuda_send_step(p->engine, p->rows.ends, no_ids, p->rows.n_single));
+    RT_TRY(glm_cuda_send_step(p->engine, p->rows.ends, no_ids, p->rows.n_decoded));
     p->engine->cuda->has_pass_queued = true;
     return RT_OK;
 }
 
 static rt_status attend_to_window(const pass *p, const kv_window *window) {
-    RT_TRY(glm_cuda_attend_to_parts(p->engine, p->layer, window, p->rows.ends, p->rows.n_single));
+    RT_TRY(glm_cuda_attend_to_parts(p->engine, p->layer, window, p->rows.ends, p->rows.n_decoded));
     for (int32_t i = 0; i < window->n_parts; i++) {
         const kv_window_part *part = &window->parts[i];
         const glm_added *added = &p->added[part->seq];
         const glm_chunk chunk = {
                 .pos = added->pos, .n = added->n, .attend_pos = added->pos, .n_attend = added->n};
-        if (part->seq >= p->rows.n_single)
+        if (part->seq >= p->rows.n_decoded)
             RT_TRY(glm_cuda_attend_to_window(
                     p->engine, &chunk, p->rows.row0[part->seq], part, part->first_pos == 0));
     }
@@ -49,7 +49,7 @@ static rt_status attend_to_windows(const pass *p, kv_walk *walk) {
 
 /* x -> attended */
 static rt_status attend(
-        const pass *p, const glm_cuda_layer *layer, int64_t n_rows, uint16_t *hidden) {
+        const pass *p, const glm_cuda_layer *layer, glm_cuda_rows rows, uint16_t *hidden) {
     glm_engine *engine = p->engine;
     glm_cuda *cuda = engine->cuda;
     kv_seq *seqs[GLM_DECODE_SEQS_MAX];
@@ -57,9 +57,9 @@ static rt_status attend(
     for (int32_t i = 0; i < p->n; i++) seqs[i] = p->added[i].seq;
     RT_TRY(kv_walk_begin(engine->store, p->layer, seqs, p->rows.ends, p->n, KV_WALK_ALL, &walk));
     if (p->layer + 1 < engine->config.n_layers) kv_walk_then(walk, p->layer + 1);
-    rt_status status = glm_cuda_add_update(engine, hidden, false, NULL, layer->input_norm, n_rows);
+    rt_status status = glm_cuda_add_update(engine, hidden, false, NULL, layer->input_norm, rows.n);
     if (status == RT_OK)
-        status = glm_cuda_linear(cuda->cublas, &layer->qkv, cuda->normed, n_rows, cuda->qkv, false,
+        status = glm_cuda_linear(cuda->cublas, &layer->qkv, cuda->normed, rows, cuda->qkv, false,
                 cuda->device.compute);
     if (status == RT_OK) status = attend_to_windows(p, walk);
     kv_walk_end(walk);
@@ -68,13 +68,13 @@ static rt_status attend(
 
 static rt_status run(pass *p, uint16_t *hidden) {
     glm_engine *engine = p->engine;
-    const int64_t n_rows = p->rows.n;
+    const glm_cuda_rows rows = {.n_decoded = p->rows.n_decoded, .n = p->rows.n};
     const glm_cuda_layer *layer = NULL;
     rt_status status = begin(p);
     if (status == RT_OK) status = glm_cuda_stream_layer(engine, p->layer, &layer);
     RT_TRY(glm_cuda_ranks_end(engine, status));
-    RT_TRY(glm_layer_agree(engine, attend(p, layer, n_rows, hidden)));
-    return glm_cuda_ranks_end(engine, glm_cuda_finish_layer(engine, layer, n_rows, hidden));
+    RT_TRY(glm_layer_agree(engine, attend(p, layer, rows, hidden)));
+    return glm_cuda_ranks_end(engine, glm_cuda_finish_layer(engine, layer, rows, hidden));
 }
 
 rt_status glm_cuda_layer_together(

@@ -25,10 +25,27 @@ bool glm_cublas_is_there(char *text, int64_t room);
 RT_MUST_CHECK rt_status glm_cublas_open(glm_cuda_device *device, glm_cublas **out);
 void glm_cublas_close(glm_cublas *cublas); /* accepts NULL */
 
-/* y = x W^T + bias: x bf16 [n][n_in], y bf16 [n][n_out], or fp32 where is_f32; fp32 sums, rounded once. Queued.
- * Which of cuBLASLt's kernels does it depends on the shapes alone, n among them, and on whether y is aligned to 256
- * bytes; none adds in an order that may vary. Weights, bias and x are aligned so. */
+/* Rows of a pass: first those of decode steps, then those of a prefill. Each row's bits are those that it has alone: each
+ * kind has kernels of its own (linear_cuda.c), which depend on the matrix and not on the number of rows. Where there are
+ * both, the weights are read twice. */
+typedef struct glm_cuda_rows {
+    int64_t n_decoded;
+    int64_t n; /* of both kinds */
+} glm_cuda_rows;
+static inline glm_cuda_rows glm_cuda_decoded(int64_t n) {
+    return (glm_cuda_rows){.n_decoded = n, .n = n};
+}
+static inline glm_cuda_rows glm_cuda_prefilled(int64_t n) {
+    return (glm_cuda_rows){.n_decoded = 0, .n = n};
+}
+
+/* y = x W^T + bias: x bf16 [rows.n][n_in], y bf16 [rows.n][n_out], or fp32 where is_f32; fp32 sums, rounded once. Queued.
+ * Weights and bias are aligned to 256 bytes, x and y to what their rows are, up to 256. */
 RT_MUST_CHECK rt_status glm_cuda_linear(glm_cublas *cublas, const glm_cuda_matrix *weight,
-        const uint16_t *x, int64_t n, void *y, bool is_f32, rt_stream stream);
+        const uint16_t *x, glm_cuda_rows rows, void *y, bool is_f32, rt_stream stream);
+
+/* How often so far cuBLASLt did not let a kernel be taken for another number of rows than the one it was chosen as for: 0,
+ * and a row's bits depend on no other rows. */
+int64_t glm_cublas_refused(const glm_cublas *cublas);
 
 #endif

@@ -244,7 +244,7 @@ static rt_status give_all(glm_engine *engine, int64_t pos, int64_t end) {
         const int64_t n = rt_min64(end - run->given_end, engine->plan.max_logits);
         engine->logits_serial++; /* whoever had logits there has none now */
         RT_TRY(engine->backend->logits(
-                engine, hidden_at(engine, run->given_end), n, engine->logits));
+                engine, hidden_at(engine, run->given_end), 0, n, engine->logits));
         RT_TRY(glm_step_agree(engine, give(engine, n)));
         run->given_end += n;
     }
@@ -285,7 +285,8 @@ static rt_status gather_wanted(glm_engine *engine) {
 static rt_status finish_run(glm_engine *engine) {
     glm_prefill_run *run = &engine->prefill;
     glm_session *session = run->session;
-    RT_TRY(engine->backend->logits(engine, engine->wanted_hidden, run->n_wanted, engine->logits));
+    RT_TRY(engine->backend->logits(
+            engine, engine->wanted_hidden, 0, run->n_wanted, engine->logits));
     session->logits_serial = ++engine->logits_serial;
     session->logits_row = 0;
     session->n_logits = run->n_wanted;

@@ -98,13 +98,13 @@ rt_status glm_cuda_ranks_settle(const glm_engine *engine, rt_status waited) {
 /* ---- sums ------------------------------------------------------------------------------------ */
 
 rt_status glm_cuda_ranks_update(
-        glm_engine *engine, const glm_cuda_matrix *weight, const uint16_t *x, int64_t n) {
+        glm_engine *engine, const glm_cuda_matrix *weight, const uint16_t *x, glm_cuda_rows rows) {
     const glm_cuda *cuda = engine->cuda;
     const rt_stream stream = cuda->device.compute;
-    const int64_t n_numbers = n * weight->n_out;
+    const int64_t n_numbers = rows.n * weight->n_out;
     if (!has_sums(engine))
-        return glm_cuda_linear(cuda->cublas, weight, x, n, cuda->update, false, stream);
-    RT_TRY(glm_cuda_linear(cuda->cublas, weight, x, n, cuda->sums, true, stream));
+        return glm_cuda_linear(cuda->cublas, weight, x, rows, cuda->update, false, stream);
+    RT_TRY(glm_cuda_linear(cuda->cublas, weight, x, rows, cuda->sums, true, stream));
     RT_TRY(engine->comm->all_reduce(engine->comm, cuda->sums, n_numbers, stream));
     return glm_cuda_round(cuda->sums, n_numbers, cuda->update, stream);
 }
@@ -126,17 +126,18 @@ rt_status glm_cuda_ranks_embed(
     return RT_OK;
 }
 
-rt_status glm_cuda_ranks_logits(glm_engine *engine, int64_t n) {
+rt_status glm_cuda_ranks_logits(glm_engine *engine, glm_cuda_rows rows) {
     const glm_cuda *cuda = engine->cuda;
     par_comm *comm = engine->comm;
     const rt_stream stream = cuda->device.compute;
     const glm_cuda_matrix *head = &cuda->weights.head;
+    const int64_t n = rows.n;
     const int64_t share = n * engine->part.vocab;
     if (!has_sums(engine))
-        return glm_cuda_linear(cuda->cublas, head, cuda->normed, n, cuda->logits, true, stream);
+        return glm_cuda_linear(cuda->cublas, head, cuda->normed, rows, cuda->logits, true, stream);
     float *all = n == 1 ? cuda->logits : cuda->shares; /* one row's shares are a row already */
     float *mine = all + comm->rank * share;
-    RT_TRY(glm_cuda_linear(cuda->cublas, head, cuda->normed, n, mine, true, stream));
+    RT_TRY(glm_cuda_linear(cuda->cublas, head, cuda->normed, rows, mine, true, stream));
     RT_TRY(comm->all_gather(comm, mine, share * (int64_t)sizeof *mine, all, stream));
     if (n == 1) return RT_OK;
     return glm_cuda_join(all, comm->n_ranks, n, engine->part.vocab, cuda->logits, stream);

@@ -20,12 +20,13 @@ glm_added_rows glm_rows_of_added(const glm_added *added, int32_t n) {
         rows.row0[i] = rows.n;
         rows.ends[i] = added[i].pos + added[i].n;
         rows.n += added[i].n;
-        if (added[i].n == 1 && rows.n_single == i) rows.n_single++;
+        rt_assert(!added[i].is_decoded || (added[i].n == 1 && rows.n_decoded == i));
+        if (added[i].is_decoded) rows.n_decoded++;
     }
     return rows;
 }
 
-/* What is asked for. Sessions are taken in `order`: those of one token first. */
+/* What is asked for. Sessions are taken in `order`: those that are given one token first, which is decoded. */
 typedef struct request {
     glm_engine *engine;
     glm_session *const *sessions;
@@ -34,6 +35,7 @@ typedef struct request {
     int32_t n;
     bool wants_all; /* the logits of every token, of one session; otherwise of each one's last */
     int32_t order[GLM_DECODE_SEQS_MAX];
+    int32_t n_decoded;
     int64_t n_done[GLM_DECODE_SEQS_MAX]; /* of each one's ids, alone */
 } request;
 
@@ -127,11 +129,18 @@ static int64_t n_left(const request *r, int32_t i) {
     return r->n_ids[i] - r->n_done[i];
 }
 
+/* By what is given, and not by what is left of it: that depends on the chunk. */
+static bool is_decoded(const request *r, int32_t i) {
+    return r->n_ids[i] == 1;
+}
+
 static void put_in_order(request *r) {
     int32_t n = 0;
-    for (int is_long = 0; is_long < 2; is_long++)
-        for (int32_t i = 0; i < r->n; i++)
-            if ((n_left(r, i) > 1) == is_long) r->order[n++] = i;
+    for (int32_t i = 0; i < r->n; i++)
+        if (is_decoded(r, i)) r->order[n++] = i;
+    r->n_decoded = n;
+    for (int32_t i = 0; i < r->n; i++)
+        if (!is_decoded(r, i)) r->order[n++] = i;
 }
 
 /* Pages that a session's tokens lie in, but the first. */
@@ -191,15 +200,14 @@ static rt_status embed_all(const request *r, const group *g) {
     return status;
 }
 
-/* Each one's last row, to where its logits are made from: in the caller's order. */
+/* Each one's last row, to where its logits are made from, in `order`. */
 static rt_status keep_last_rows(const request *r, const group *g) {
     glm_engine *engine = r->engine;
     const int64_t row_bytes = glm_hidden_row_bytes(engine);
     int64_t row = -1;
     for (int32_t k = g->first; k < g->first + g->n; k++) {
-        const int32_t i = r->order[k];
-        row += n_left(r, i);
-        RT_TRY(engine->backend->copy_hidden(engine, (char *)engine->decode_hidden + i * row_bytes,
+        row += n_left(r, r->order[k]);
+        RT_TRY(engine->backend->copy_hidden(engine, (char *)engine->decode_hidden + k * row_bytes,
                 (const char *)engine->hidden + row * row_bytes, row_bytes));
     }
     return RT_OK;
@@ -211,7 +219,10 @@ static rt_status run_group(const request *r, const group *g) {
     for (int32_t k = 0; k < g->n; k++) {
         const int32_t i = r->order[g->first + k];
         kv_seq *seq = r->sessions[i]->seq;
-        added[k] = (glm_added){.seq = seq, .pos = kv_seq_length(seq), .n = n_left(r, i)};
+        added[k] = (glm_added){.seq = seq,
+                .pos = kv_seq_length(seq),
+                .n = n_left(r, i),
+                .is_decoded = is_decoded(r, i)};
     }
     RT_TRY(glm_step_agree(engine, begin_all(r, g)));
     RT_TRY(embed_all(r, g));
@@ -250,13 +261,14 @@ static rt_status run_until_whole(const request *r, const group *g) {
 static rt_status make_logits(const request *r) {
     glm_engine *engine = r->engine;
     const int64_t n = r->wants_all ? r->n_ids[0] : r->n;
-    RT_TRY(engine->backend->logits(
-            engine, r->wants_all ? engine->hidden : engine->decode_hidden, n, engine->logits));
+    const void *hidden = r->wants_all ? engine->hidden : engine->decode_hidden;
+    RT_TRY(engine->backend->logits(engine, hidden, r->n_decoded, n, engine->logits));
     engine->logits_serial++;
-    for (int32_t i = 0; i < r->n; i++) {
-        r->sessions[i]->logits_serial = engine->logits_serial;
-        r->sessions[i]->logits_row = i;
-        r->sessions[i]->n_logits = r->wants_all ? n : 1;
+    for (int32_t k = 0; k < r->n; k++) {
+        glm_session *session = r->sessions[r->order[k]];
+        session->logits_serial = engine->logits_serial;
+        session->logits_row = k;
+        session->n_logits = r->wants_all ? n : 1;
     }
     return RT_OK;
 }

@@ -61,7 +61,9 @@ static rt_status gather_rows(glm_engine *engine, int64_t n, float *logits) {
     return RT_OK;
 }
 
-rt_status glm_cpu_logits(glm_engine *engine, const void *hidden, int64_t n, float *logits) {
+rt_status glm_cpu_logits(
+        glm_engine *engine, const void *hidden, int64_t n_decoded, int64_t n, float *logits) {
+    (void)n_decoded; /* the same bits */
     const bool is_shared = engine->comm->n_ranks > 1;
     const int64_t vocab = engine->config.vocab;
     const int64_t step = is_shared ? engine->buffers.gather_rows : engine->plan.chunk;

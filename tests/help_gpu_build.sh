@@ -8,18 +8,21 @@ stamp() {
         -o -name '*.cpp' -o -name CMakeLists.txt | LC_ALL=C sort | xargs cat; } | cksum
 }
 
-# The whole program, its logits' test and NCCL's benchmark, with the libraries they are linked to beside them: where the GPU is, there
+# The whole program, the tests of its logits and NCCL's benchmark, with the libraries they are linked to beside them: where the GPU is, there
 # need be none of them, and nothing to fetch them from.
 build_program() {
     command -v cmake >/dev/null || { echo 'no cmake here: the program itself is left out' && return 0; }
     # shellcheck disable=SC2016 # $ORIGIN is the linker's
     cmake -S . -B $BUILD-program -DCMAKE_BUILD_TYPE=Release -DGLM_CUDA=ON -DGLM_MPI=OFF -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON \
         '-DCMAKE_INSTALL_RPATH=$ORIGIN/lib' -DCMAKE_EXE_LINKER_FLAGS=-Wl,--disable-new-dtags >/dev/null &&
-        cmake --build $BUILD-program -j "$(nproc)" --target glm1m test_runtime_gpu_logits bench_nccl >/dev/null || return 1
-    cp $BUILD-program/glm1m $BUILD-program/tests/test_runtime_gpu_logits $BUILD-program/bench/bench_nccl $BUILD &&
-        mkdir -p $BUILD/lib || return 1
-    strip --strip-debug $BUILD/glm1m $BUILD/test_runtime_gpu_logits $BUILD/bench_nccl
-    ldd $BUILD-program/glm1m $BUILD-program/tests/test_runtime_gpu_logits $BUILD-program/bench/bench_nccl | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p' | sort -u |
+        cmake --build $BUILD-program -j "$(nproc)" --target glm1m test_runtime_gpu_logits \
+            test_engine_gpu_chunk_changes_no_bit bench_nccl >/dev/null || return 1
+    programs="glm1m tests/test_runtime_gpu_logits tests/test_engine_gpu_chunk_changes_no_bit bench/bench_nccl"
+    mkdir -p $BUILD/lib || return 1
+    for program in $programs; do
+        cp $BUILD-program/"$program" $BUILD && strip --strip-debug $BUILD/"$(basename "$program")" || return 1
+    done
+    (cd $BUILD-program && ldd $programs) | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p' | sort -u |
         grep -v '/lib\(c\|m\|dl\|rt\|pthread\)\.so' | xargs -I{} cp -L {} $BUILD/lib
 }
 
@@ -49,11 +52,11 @@ build() {
     mkdir -p $BUILD && find $BUILD -mindepth 1 -maxdepth 1 ! -name results ! -name variants -exec rm -rf {} +
     linear= # products as the program has them, for a benchmark
     for source in attention/attn_cuda.c attention/attn_fp8.c attention/attn_ref.c runtime/base/status.c \
-        runtime/linear_cuda.c runtime/device_cuda.c runtime/base/memory.c runtime/base/proc_text.c runtime/base/size.c; do
+        runtime/cublaslt_cuda.c runtime/linear_cuda.c runtime/base/log.c runtime/device_cuda.c runtime/base/memory.c runtime/base/proc_text.c runtime/base/size.c; do
         object=$BUILD/$(basename "$source" .c).o
         cc -std=gnu11 -O2 -g -D_GNU_SOURCE -I. -Iruntime -isystem "$(dirname "$(command -v nvcc)")/../include" \
             -c "$source" -o "$object" || exit 1
-        case $source in */linear_* | */device_* | */memory.c | */proc_text.c | */size.c) linear="$linear $object" ;; esac
+        case $source in */cublaslt_* | */linear_* | */log.c | */device_* | */memory.c | */proc_text.c | */size.c) linear="$linear $object" ;; esac
     done
     for name in $(tests) $(benches); do
         source=tests/$name.cpp

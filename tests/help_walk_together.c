@@ -112,13 +112,9 @@ void walk_decode_some(walk *w) {
     if (n > 0) walk_decode(w, some, n);
 }
 
-/* Of what is longer than a chunk all but its end goes alone, and a single token beside the others is decoded. */
-static void note_hows(const walk *w, walk_seq *s, int64_t before) {
-    const glm_plan *p = glm_engine_plan(w->engine);
-    const int64_t most = rt_min64(p->chunk, rt_min64(p->span, p->max_len));
-    const int64_t n = s->tokens.n - before;
-    const int64_t alone = n > most ? (n - 1) / most * most : 0;
-    if (n - alone == 1) s->tokens.hows[s->tokens.n - 1] = WALK_DECODED;
+/* A single token is decoded; what a chunk leaves of more than one is not. */
+static void note_hows(walk_seq *s, int64_t before) {
+    if (s->tokens.n - before == 1) s->tokens.hows[s->tokens.n - 1] = WALK_DECODED;
 }
 
 void walk_together(walk *w) {
@@ -142,7 +138,7 @@ void walk_together(walk *w) {
     say_some(w, "together", some, n_ids, n);
     for (int32_t i = 0; i < n; i++) {
         walk_write_on(w, some[i], before[i] + n_ids[i], WALK_PREFILLED, &some[i]->tokens);
-        note_hows(w, some[i], before[i]);
+        note_hows(some[i], before[i]);
     }
     walk_stop_soon(w);
     walk_fail_soon(w);

@@ -199,12 +199,12 @@ static void multiply(int64_t x_at, bool is_freed) {
     require(glm_cuda_device_open(DEVICE, &device) == RT_OK, "a device");
     require(glm_cublas_open(&device, &cublas) == RT_OK, "cuBLASLt");
     if (is_freed) ok(cudaFree(memory));
-    (void)!glm_cuda_linear(
-            cublas, &weight, (uint16_t *)(void *)(memory + x_at), 1, memory + 2048, false, stream);
+    (void)!glm_cuda_linear(cublas, &weight, (uint16_t *)(void *)(memory + x_at),
+            glm_cuda_decoded(1), memory + 2048, false, stream);
 }
 
 static void pointers_are_aligned(bool is_broken) {
-    multiply(is_broken ? 1024 + 128 : 1024, false);
+    multiply(is_broken ? 1024 + 16 : 1024, false);
 }
 
 static void product_is_of_device_memory(bool is_broken) {

@@ -1,12 +1,18 @@
 /* What plays libcublasLt.so in tests without a GPU: bf16 products with fp32 sums, in the one form that
  * runtime/linear_cuda.c asks for. Anything else ends the process with exit code 3, and so does what cublasLt.h does not
- * allow: pointers less aligned than the kernel was chosen for (256 bytes, where nothing else was asked for). */
+ * allow: pointers less aligned than the kernel was chosen for (256 bytes, where nothing else was asked for).
+ *
+ * In which order a row's products are added depends on the kernel, and which kernel that is on the number of rows it is asked
+ * for: on nearly each another one. What sums in parts, where that is allowed, is of two kinds: for few rows in a number of
+ * parts that is the kernel's, for many in one that depends on the rows that are multiplied, as where work is dealt to
+ * blocks in equal shares (stream-K). A kernel does other numbers of rows where it was asked whether it may. */
 #include <cublasLt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <set>
+#include <tuple>
 #include <vector>
 
 #include "standin_cuda.h"
@@ -16,6 +22,7 @@ namespace {
 /* A program without a stand-in for CUDA may look whether there is a library, too. */
 #pragma weak standin_cuda_begin_call
 #pragma weak standin_cuda_fails
+#pragma weak standin_cuda_get
 #pragma weak standin_cuda_is_on_device
 #pragma weak standin_cuda_queue
 
@@ -47,17 +54,45 @@ struct preference {
 
 /* What a heuristic has chosen, inside cublasLtMatmulAlgo_t: a kernel for this shape, and for pointers so aligned. */
 struct chosen {
-    uint64_t n_out, n_in, n, workspace_bytes;
+    uint64_t n_out, n_in, n;
     uint16_t align_bytes[N_MATRICES];
     uint16_t bias_align_bytes; /* 0: no bias */
     uint16_t y_type;
+    uint16_t block; /* of so many products a sum is made of */
+    uint16_t
+            n_parts; /* which are added to one another in so many; 0: as many as the rows make it */
+    bool operator<(const chosen &other) const {
+        return memcmp(this, &other, sizeof other) < 0;
+    }
 };
 static_assert(sizeof(chosen) <= sizeof(cublasLtMatmulAlgo_t), "it fits");
+
+enum { FEW_ROWS = 64, N_BLOCKS = 5 };
+
+/* Every one of some numbers of rows that follow one another has another. */
+chosen kernel_for(uint64_t n, bool sums_in_parts) {
+    chosen one = {};
+    one.n = n;
+    one.block = (uint16_t)(8 * (1 + n % N_BLOCKS));
+    one.n_parts = !sums_in_parts ? 1 : n <= FEW_ROWS ? 2 : 0;
+    return one;
+}
+
+uint64_t parts_of(const chosen &one, uint64_t n) {
+    return one.n_parts > 0 ? one.n_parts : 1 + n % 3;
+}
+
+/* The parts, in fp32. */
+uint64_t workspace_of(const chosen &one, uint64_t n) {
+    const uint64_t n_parts = parts_of(one, n);
+    return n_parts > 1 ? n_parts * n * one.n_out * 4 : 0;
+}
 
 struct work {
     const uint16_t *weight, *x, *bias;
     void *y;
     int64_t n_out, n_in, n;
+    int64_t block, n_parts;
     bool is_f32;
 };
 
@@ -91,13 +126,42 @@ float dot(const float *a, const uint16_t *b, int64_t n) {
     return ((sum[0] + sum[4]) + (sum[1] + sum[5])) + ((sum[2] + sum[6]) + (sum[3] + sum[7]));
 }
 
+/* To 16 bits: so that another order of sums shows in results of 8. */
+float coarse(float v) {
+    uint32_t bits;
+    memcpy(&bits, &v, 4);
+    if ((bits & 0x7fffffffu) < 0x7f800000u) bits = (bits + 0x7fu + (bits >> 8 & 1u)) & ~0xffu;
+    memcpy(&v, &bits, 4);
+    return v;
+}
+
+/* Blocks of [begin, end) one after another. */
+float sum_of_blocks(const float *a, const uint16_t *b, int64_t begin, int64_t end, int64_t block) {
+    float sum = 0.0f;
+    for (int64_t k = begin; k < end; k += block)
+        sum += coarse(dot(a + k, b + k, k + block < end ? block : end - k));
+    return sum;
+}
+
+/* Parts of whole blocks, as equal as may be. */
+float sum_of_parts(const float *a, const uint16_t *b, const work &w) {
+    const int64_t n_blocks = (w.n_in + w.block - 1) / w.block;
+    float sum = 0.0f;
+    for (int64_t part = 0; part < w.n_parts; part++) {
+        const int64_t begin = n_blocks * part / w.n_parts * w.block;
+        const int64_t end = n_blocks * (part + 1) / w.n_parts * w.block;
+        sum += sum_of_blocks(a, b, begin, end < w.n_in ? end : w.n_in, w.block);
+    }
+    return sum;
+}
+
 void multiply(void *context) {
     const work *w = (const work *)context;
     std::vector<float> row((size_t)w->n_in);
     for (int64_t out = 0; out < w->n_out; out++) {
         for (int64_t k = 0; k < w->n_in; k++) row[(size_t)k] = number(w->weight[out * w->n_in + k]);
         for (int64_t i = 0; i < w->n; i++) {
-            const float y = dot(row.data(), w->x + i * w->n_in, w->n_in) +
+            const float y = sum_of_parts(row.data(), w->x + i * w->n_in, *w) +
                             (w->bias ? number(w->bias[out]) : 0.0f);
             if (w->is_f32)
                 ((float *)w->y)[i * w->n_out + out] = y;
@@ -174,6 +238,8 @@ bool overlap(const void *a, int64_t a_bytes, const void *b, int64_t b_bytes) {
 }
 
 std::set<const void *> handles;
+std::set<std::tuple<chosen, uint64_t>>
+        allowed; /* kernels, and other numbers of rows that they may be taken for */
 
 void begin(const char *name, cublasLtHandle_t of) {
     require(handles.count(of), "a handle that is not there");
@@ -290,14 +356,48 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t of, cublasLtMatmu
             "sums in an order that varies");
     memset(results, 0xff, sizeof *results);
     if (standin_cuda_fails()) return found_none(results, n_found);
-    chosen one = {
-            weight->cols, weight->rows, x->cols, like->workspace_bytes, {}, 0, (uint16_t)y->type};
+    chosen one = kernel_for(x->cols, like->reductions & CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE);
+    one.n_out = weight->cols;
+    one.n_in = weight->rows;
+    one.y_type = (uint16_t)y->type;
+    if (workspace_of(one, one.n) > like->workspace_bytes) one.n_parts = 1;
     for (int i = 0; i < N_MATRICES; i++) one.align_bytes[i] = (uint16_t)like->align_bytes[i];
     if (p->has_bias()) one.bias_align_bytes = align_of(p->bias);
     memcpy(&results->algo, &one, sizeof one);
-    results->workspaceSize = like->workspace_bytes;
+    results->workspaceSize = workspace_of(one, one.n);
     results->state = CUBLAS_STATUS_SUCCESS;
     *n_found = 1;
+    return CUBLAS_STATUS_SUCCESS;
+}
+
+/* There are four ways to say that a kernel may not be taken: it would, for more room than anybody has. */
+static cublasStatus_t refuse(cublasLtMatmulHeuristicResult_t *result) {
+    static const cublasStatus_t statuses[] = {CUBLAS_STATUS_NOT_SUPPORTED,
+            CUBLAS_STATUS_INVALID_VALUE, CUBLAS_STATUS_ARCH_MISMATCH, CUBLAS_STATUS_SUCCESS};
+    static int n;
+    result->workspaceSize = (size_t)1 << 40;
+    return statuses[n++ % 4];
+}
+
+/* It looks at no pointers. */
+cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t of, cublasLtMatmulDesc_t desc,
+        cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c,
+        cublasLtMatrixLayout_t d, const cublasLtMatmulAlgo_t *algo,
+        cublasLtMatmulHeuristicResult_t *result) {
+    begin("cublasLtMatmulAlgoCheck", of);
+    const product *p = at<product>(desc);
+    const layout *weight = at<layout>(a), *x = at<layout>(b), *y = at<layout>(d);
+    chosen one;
+    memcpy(&one, algo, sizeof one);
+    require(c == d, "a sum");
+    require_shapes(*p, *weight, *x, *y);
+    if (standin_cuda_fails()) return CUBLAS_STATUS_INTERNAL_ERROR;
+    if ((int64_t)x->cols == standin_cuda_get()->refused_rows) return refuse(result);
+    if (one.n_out != y->rows || one.n_in != x->rows || one.y_type != (uint16_t)y->type ||
+            p->has_bias() != (one.bias_align_bytes > 0))
+        return CUBLAS_STATUS_INVALID_VALUE;
+    result->workspaceSize = workspace_of(one, x->cols);
+    allowed.insert(std::make_tuple(one, x->cols));
     return CUBLAS_STATUS_SUCCESS;
 }
 
@@ -315,10 +415,12 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t of, cublasLtMatmulDesc_t desc, co
     require(*(const float *)alpha == 1.0f && *(const float *)beta == 0.0f && c == d &&
                     c_desc == d_desc,
             "a sum");
-    require(one.n_out == y->rows && one.n_in == x->rows && one.n == x->cols &&
-                    one.y_type == (uint16_t)y->type && p->has_bias() == (one.bias_align_bytes > 0),
+    require(one.n_out == y->rows && one.n_in == x->rows && one.y_type == (uint16_t)y->type &&
+                    p->has_bias() == (one.bias_align_bytes > 0),
             "a kernel that was chosen for another product");
-    require(workspace_bytes >= one.workspace_bytes, "less room for the work than was chosen for");
+    require(one.n == x->cols || allowed.count(std::make_tuple(one, x->cols)),
+            "a kernel for other rows, and it was not asked whether it may");
+    require(workspace_bytes >= workspace_of(one, x->cols), "less room for the work than it takes");
     require_memory(workspace, (int64_t)workspace_bytes, ALIGN_USUAL, "a product's workspace");
     require_memory(a, weight->bytes(), one.align_bytes[A], "a weight");
     require_memory(b, x->bytes(), one.align_bytes[B], "what is multiplied");
@@ -331,7 +433,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t of, cublasLtMatmulDesc_t desc, co
     work *w = (work *)malloc(sizeof *w);
     require(w, "no memory");
     *w = work{(const uint16_t *)a, (const uint16_t *)b, p->has_bias() ? p->bias : NULL, d,
-            (int64_t)y->rows, (int64_t)x->rows, (int64_t)x->cols, y->type == CUDA_R_32F};
+            (int64_t)y->rows, (int64_t)x->rows, (int64_t)x->cols, one.block,
+            (int64_t)parts_of(one, x->cols), y->type == CUDA_R_32F};
     return standin_cuda_queue(stream, {"a product", multiply, w, free})
                    ? CUBLAS_STATUS_SUCCESS
                    : CUBLAS_STATUS_EXECUTION_FAILED;

@@ -43,7 +43,8 @@ typedef struct standin_cuda {
     bool fails_in_kernel; /* not the call, but what it queues: the stream is broken from there on */
     bool waits_well;      /* a wait does not fail: after that nothing goes on */
     bool fails_once_recording; /* the call that failed was made while a graph was recorded, or to make it */
-    bool refuses_graphs;       /* for want of memory none is instantiated */
+    bool refuses_graphs; /* for want of memory none is instantiated */
+    int64_t refused_rows; /* a product's kernel may not be taken for so many, if it was chosen for others */
     bool is_unguarded; /* the host could touch its memory, and much is quicker: before the first allocation */
 
     int64_t n_calls; /* that can fail, so far */
