@@ -21,6 +21,7 @@ program build-gpu/test_cuda_ops 'echo wrong && exit 1'
 program build-gpu/bench_cuda_layer 'echo "# derived: 2^20 tokens through 40 layers in 530.5 s = 40 x 13"'
 program build-gpu/bench_cuda_attention 'echo decode_sm90,1048576,1,0.1,0.1,3000,3000,GB/s,1.030 && echo chunk_sm90,131072,8448,1,1,650.5,640,TFLOP/s,0.7'
 program build-gpu/bench_cuda_decode 'echo attention,131072,16,0.16,0.16'
+program build-gpu/bench_cuda_linear 'echo "# decode, 16 rows: 7.1 ms of products, by kernels for so many 7, times 1.014"'
 
 # gpu ARGS...: leaves $rc and $work/out; $line is of summary.tsv
 gpu() {
@@ -54,6 +55,7 @@ is '650.5 below' bench_cuda_attention 'chunk, 128K keys, TFLOP/s'
 is '- unseen' bench_cuda_attention 'chunk, 1M keys, TFLOP/s'
 is pass 'full:test_cuda_decode'
 is '0.16 met' bench_cuda_decode 'attention of 16 forks, 128K, ms'
+is '1.014 met' bench_cuda_linear 'decode, 16 rows, times a kernel for so many'
 is '530.5 met' bench_cuda_layer '2^20 tokens through 40 layers, derived, s'
 for tool in memcheck racecheck synccheck initcheck; do is pass $tool:test_cuda_fp8; done
 says out 'later 9b_million: takes 640 s'

@@ -69,7 +69,7 @@ tests() {
     printf 'test_cuda_%s\n' prefill_sm80 decode fp8 append ops sample page_copy
 }
 benches() {
-    printf 'bench_cuda_%s\n' attention layer decode
+    printf 'bench_cuda_%s\n' attention layer decode linear
 }
 # Are all of them in the lists? One that is not would never run.
 for source in tests/test_cuda_*.cpp bench/bench_cuda_*.cpp; do
@@ -84,11 +84,12 @@ done
 # seconds that it takes, from what was seen on an H100 and an H200 (bench/GPU.md): where fewer are left it waits for
 # the next call.
 waves() {
-    echo "40 $(tests | tr '\n' ' ')logits engine ranks"
+    echo "40 $(tests | tr '\n' ' ')logits chunks engine ranks"
     echo 30 bench_cuda_attention
     echo 60 variants
     sanitized 45 "$(tests | grep 'prefill\|decode\|fp8')"
     echo 15 bench_cuda_decode
+    echo 25 bench_cuda_linear
     echo 70 spill # 30 processes, each of which opens a GPU
     echo 45 9b_weights
     echo 45 9b_windows
@@ -116,7 +117,7 @@ limit_of() {
     bench_* | variants | 9b_weights | 9b_windows | spill) echo 150 ;;
     9b_200K) echo 180 ;;
     9b_million) echo 700 ;;
-    logits | engine | ranks | *check:*) echo 120 ;;
+    logits | chunks | engine | ranks | *check:*) echo 120 ;;
     *) echo 60 ;;
     esac
 }
@@ -201,6 +202,7 @@ by_lines= # so that the log of what hangs ends where it does
 command_of() {
     case $1 in
     logits) [ ! -x $BUILD/test_runtime_gpu_logits ] || echo "$BUILD/test_runtime_gpu_logits" ;;
+    chunks) [ ! -x $BUILD/test_engine_gpu_chunk_changes_no_bit ] || echo "$BUILD/test_engine_gpu_chunk_changes_no_bit" ;;
     engine | spill | ranks) [ ! -x $BUILD/glm1m ] || echo "env GLM1M=$PWD/$BUILD/glm1m sh tests/gpu_$1.sh" ;;
     9b_*) [ ! -x $BUILD/glm1m ] || echo "env GLM1M=$PWD/$BUILD/glm1m sh bench/gpu_9b.sh --dir $models $(cases_of "$1")" ;;
     variants) [ ! -d $BUILD/variants ] || echo "sh bench/cuda_variants.sh run" ;;
@@ -270,7 +272,7 @@ run() {
     *) note "FAIL  $part: exit $rc ($took s)" ;;
     esac
     case $part$rc in
-    bench_* | variants* | 9b* | engine0 | spill0 | ranks0 | logits0) cat "$log" ;;
+    bench_* | variants* | 9b* | engine0 | spill0 | ranks0 | logits0 | chunks*) cat "$log" ;;
     *77 | *0) ;;
     *) tail -n 12 "$log" ;;
     esac

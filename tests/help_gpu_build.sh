@@ -38,7 +38,7 @@ compile() {
             [ -e "$object" ] || nvcc -std=c++17 -O3 -lineinfo -I. $architecture -c "$kernel" -o "$object" || return 1
             kernels="$kernels $object"
         done
-        [ "$2" != bench_cuda_decode ] || kernels="$kernels $linear"
+        case $2 in *_decode | *_linear) kernels="$kernels $linear" ;; esac
         ;;
     esac
     nvcc -std=c++17 -O2 -lineinfo -x cu -I. -Itests -Ibench $architecture -DHAS_SM90=$has_sm90 -c "$1" -o "$BUILD/$2.o" &&
