@@ -227,7 +227,7 @@ typedef struct glm_drafts {
 glm_drafts glm_engine_drafts(const glm_engine *engine);
 
 /* glm_prefill of ids[i][n_ids[i]] for each of n sessions, as many of them as a chunk holds in one pass over the
- * weights, and over every stretch of KV that they share; one that adds one token is decoded so beside the
+ * weights, and over every stretch of KV that they share; one that is given one token is decoded so beside the
  * others. Logits of the last token of each: glm_session_logits. The bits are those of one after another.
  * n_sessions <= the plan's max_seqs; no session twice; no prefill under way.
  *
