@@ -1,3 +1,5 @@
+#include <cublasLt.h>
+
 #include "cublaslt_cuda.h"
 
 #include <dlfcn.h>

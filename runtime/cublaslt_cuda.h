@@ -1,8 +1,7 @@
-/* libcublasLt, opened at run time: the program starts where it is absent. */
+/* libcublasLt, opened at run time: the program starts where it is absent. Behind <cublasLt.h>, which a header may not
+ * need. */
 #ifndef GLM_CUBLASLT_CUDA_H
 #define GLM_CUBLASLT_CUDA_H
-
-#include <cublasLt.h>
 
 #include "base/status.h"
 

@@ -19,6 +19,7 @@
  * others. It is counted, and said with GLM_LOG=info. */
 #include "linear_cuda.h"
 
+#include <cublasLt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -22,6 +22,7 @@ build_program() {
     for program in $programs; do
         cp $BUILD-program/"$program" $BUILD && strip --strip-debug $BUILD/"$(basename "$program")" || return 1
     done
+    # shellcheck disable=SC2086 # words
     (cd $BUILD-program && ldd $programs) | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p' | sort -u |
         grep -v '/lib\(c\|m\|dl\|rt\|pthread\)\.so' | xargs -I{} cp -L {} $BUILD/lib
 }
