@@ -52,6 +52,10 @@ struct glm_backend {
      * lengths[i] counts the new one. */
     rt_status (*decode)(glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths,
             const int32_t *ids, int32_t n);
+    /* The last n tokens of one sequence, as decode would take one after another, to the bit, in one pass -> rows of
+     * engine->logits, or of what is drawn. They lie in one page, and do not fill it. NULL: prefill does the same. */
+    rt_status (*decode_several)(
+            glm_engine *engine, kv_seq *seq, int64_t length, const int32_t *ids, int32_t n);
     /* A device that draws: where engine->drawing.n is n, decode fills drawing.ids and leaves the logits where they are;
      * this brings them. NULL: it does not. */
     rt_status (*fetch_logits)(glm_engine *engine, int64_t n);

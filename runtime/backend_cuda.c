@@ -177,6 +177,7 @@ const glm_backend glm_backend_cuda = {
         .embed = glm_cuda_layer_embed,
         .prefill = glm_cuda_layer_prefill,
         .decode = glm_cuda_decode_step,
+        .decode_several = glm_cuda_decode_several,
         .fetch_logits = glm_cuda_fetch_logits,
         .together = glm_cuda_layer_together,
         .logits = glm_cuda_layer_logits,

@@ -41,13 +41,13 @@ static int64_t span_tokens(const glm_plan *plan) {
 }
 
 static int64_t rows_of(const glm_plan *plan) {
-    return rt_max64(plan->chunk, plan->max_seqs);
+    return rt_max64(plan->chunk, glm_cuda_decode_rows(plan));
 }
 
 /* `c`, here and below: what one rank has of the model. */
 static int64_t logits_rows_of(const glm_plan *plan) {
     const int64_t wanted = rt_min64(plan->max_logits, GLM_CUDA_LOGITS_MAX);
-    return rt_min64(rt_max64(wanted, plan->max_seqs), rows_of(plan));
+    return rt_min64(rt_max64(wanted, glm_cuda_decode_rows(plan)), rows_of(plan));
 }
 
 /* Of a sequence, and of the spare pages of a chunk that begins in the middle of one. */
@@ -80,10 +80,12 @@ static int64_t window_heads(const glm_config *config, const glm_plan *plan) {
     return (int64_t)plan->kv_window_extents * config->n_kv_heads;
 }
 
-/* Tickets, then scratch. */
+/* Tickets, then scratch: of a token of each of max_seqs sequences, and of several of one. */
 static int64_t splits_bytes(const attn_shape *shape, const glm_plan *plan) {
     return attn_cuda_decode_ticket_bytes(shape, plan->max_seqs) +
-           attn_cuda_decode_scratch_bytes(shape, plan->max_len, plan->max_seqs, 1);
+           rt_max64(attn_cuda_decode_scratch_bytes(shape, plan->max_len, plan->max_seqs, 1),
+                   attn_cuda_decode_scratch_bytes(
+                           shape, plan->max_len, 1, 1 + plan->n_speculative));
 }
 
 /* ---- the list -------------------------------------------------------------------------------- */
@@ -153,10 +155,11 @@ static void list_decode(
         pinned(list, &cuda->host_open_pages, n_lists * (int64_t)sizeof(void *), "page tables");
         on_device(list, &cuda->open_pages, n_lists * (int64_t)sizeof(void *), "page tables");
     }
-    pinned(list, &cuda->host_step_memory, glm_cuda_step_bytes(plan->max_seqs), "a decode step");
-    on_device(list, &cuda->step_memory, glm_cuda_step_bytes(plan->max_seqs), "a decode step");
-    on_device(list, &cuda->drawn, plan->max_seqs * 4, "a decode step");
-    pinned(list, &cuda->host_drawn, plan->max_seqs * 4, "a decode step");
+    const int64_t rows = glm_cuda_decode_rows(plan);
+    pinned(list, &cuda->host_step_memory, glm_cuda_step_bytes(rows), "a decode step");
+    on_device(list, &cuda->step_memory, glm_cuda_step_bytes(rows), "a decode step");
+    on_device(list, &cuda->drawn, rows * 4, "a decode step");
+    pinned(list, &cuda->host_drawn, rows * 4, "a decode step");
     on_device(list, &cuda->decode_scratch, splits_bytes(&shape, plan), "the splits of decode");
     const int64_t passes = glm_cuda_passes_bytes(plan->max_seqs);
     pinned(list, &cuda->host_passes_memory, passes, "a decode step");
@@ -171,10 +174,11 @@ static void list_all(buffer_list *list, glm_engine *engine, glm_cuda *cuda, cons
     const int64_t row = c->hidden * 2;
     list->n = 0;
     on_device(list, &engine->hidden, span_tokens(plan) * row, "hidden states");
-    on_device(list, &engine->decode_hidden, plan->max_seqs * row, "hidden states");
+    on_device(list, &engine->decode_hidden, glm_cuda_decode_rows(plan) * row, "hidden states");
     on_device(list, &engine->wanted_hidden, plan->max_logits * row, "hidden states");
     pinned(list, &engine->logits,
-            rt_max64(plan->max_logits, plan->max_seqs) * plan->n_ranks * c->vocab * 4, "logits");
+            rt_max64(plan->max_logits, glm_cuda_decode_rows(plan)) * plan->n_ranks * c->vocab * 4,
+            "logits");
     list_activations(list, cuda, c, plan);
     list_sums(list, cuda, c, plan);
     list_windows(list, cuda, c, plan);
@@ -232,12 +236,12 @@ static rt_status free_event(glm_cuda_event *event) {
     return RT_OK;
 }
 
-static glm_cuda_step step_in(void *memory, int64_t max_seqs) {
+static glm_cuda_step step_in(void *memory, int64_t rows) {
     int64_t *numbers = memory;
     return (glm_cuda_step){.positions = numbers,
-            .lengths = numbers + max_seqs,
-            .ids = (int32_t *)(numbers + 2 * max_seqs),
-            .draws = (glm_cuda_draw *)(void *)((int32_t *)(numbers + 2 * max_seqs) + max_seqs)};
+            .lengths = numbers + rows,
+            .ids = (int32_t *)(numbers + 2 * rows),
+            .draws = (glm_cuda_draw *)(void *)((int32_t *)(numbers + 2 * rows) + rows)};
 }
 
 /* n places of memory, `step` bytes from one to the next: the device is told once. */
@@ -297,8 +301,8 @@ rt_status glm_cuda_buffers_open(glm_engine *engine) {
     fill_numbers(engine);
     list_all(&list, engine, cuda, &engine->part, &engine->plan);
     for (int32_t i = 0; i < list.n; i++) RT_TRY(take(cuda, &list.at[i]));
-    cuda->host_step = step_in(cuda->host_step_memory, max_seqs);
-    cuda->step = step_in(cuda->step_memory, max_seqs);
+    cuda->host_step = step_in(cuda->host_step_memory, glm_cuda_decode_rows(&engine->plan));
+    cuda->step = step_in(cuda->step_memory, glm_cuda_decode_rows(&engine->plan));
     cuda->host_passes = glm_cuda_passes_in(cuda->host_passes_memory, max_seqs);
     cuda->passes = glm_cuda_passes_in(cuda->passes_memory, max_seqs);
     RT_TRY(glm_cuda_graphs_open(engine));

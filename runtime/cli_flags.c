@@ -109,7 +109,7 @@ const cli_flag cli_flags[] = {
                 "the same seed gives the same result"},
         {"num-speculative-tokens", NULL, CLI_COUNT, AT(n_speculative), "N", NULL, 0.0, GLM_DRAFT_MAX,
                 "tokens that may follow, looked up in the text, judged in one pass with the next one; answers stay "
-                "the same to the bit (default 15; 0: one token after another; CPU only)"},
+                "the same to the bit (default 15; 0: one token after another)"},
 
         /* The needle evaluation */
         {"protocol", NULL, CLI_TEXT, AT(protocol), "NAME", NULL, NO_LIMITS,

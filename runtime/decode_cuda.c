@@ -7,7 +7,12 @@
  * and sequences attend window by window: the bits are the same. A layer's last window is left when the next layer's
  * queries, of the last layer the choice of tokens, are queued: what goes to the disk is encoded beside those. Weights that come
  * layer by layer are in no graph either, nor is a step that fills e4m3 pages: a sequence's last page is open, and listed
- * among the others where it belongs, until it is full and a kernel seals it. */
+ * among the others where it belongs, until it is full and a kernel seals it.
+ *
+ * A step of several tokens of one sequence (speculate.c) has a row for each in all that a row is computed by: the kernels of
+ * products, chosen as for one (linear_cuda.h), and attention's, of which a row's bits depend on no other. So the bits are
+ * those of as many steps. It is in no graph: its kernels, some 11 a layer, come a few microseconds apart, and each takes
+ * longer. */
 #include <stdio.h>
 #include <string.h>
 
@@ -60,30 +65,44 @@ static glm_cuda_draw draw_of(const glm_draw *draw) {
             .n_valid = (int32_t)draw->n_valid};
 }
 
-rt_status glm_cuda_send_step(
-        glm_engine *engine, const int64_t *lengths, const int32_t *ids, int32_t n) {
+rt_status glm_cuda_send_step(glm_engine *engine, const glm_cuda_tokens *tokens) {
     glm_cuda *cuda = engine->cuda;
-    const int64_t max_seqs = engine->plan.max_seqs;
+    const glm_cuda_step *step = &cuda->host_step;
+    const int64_t rows = glm_cuda_decode_rows(&engine->plan);
+    const int32_t n_each = tokens->n_each;
     if (cuda->has_pass_queued)
         RT_TRY(glm_cuda_ranks_settle(
                 engine, glm_cuda_wait(compute_of(cuda), "tokens of several sequences")));
     cuda->has_pass_queued = false;
-    for (int32_t i = 0; i < max_seqs; i++) {
-        cuda->host_step.positions[i] = i < n ? lengths[i] - 1 : 0;
-        cuda->host_step.lengths[i] = i < n ? lengths[i] : 0;
-        cuda->host_step.ids[i] = i < n ? ids[i] : 0;
-        cuda->host_step.draws[i] =
+    for (int32_t i = 0; i < rows; i++) {
+        const bool is_row = i < tokens->n * n_each;
+        step->lengths[i] = i < tokens->n ? tokens->lengths[i] : 0;
+        step->positions[i] = is_row ? tokens->lengths[i / n_each] - n_each + i % n_each : 0;
+        step->ids[i] = is_row ? tokens->ids[i] : 0;
+        step->draws[i] =
                 i < engine->drawing.n ? draw_of(&engine->drawing.draws[i]) : (glm_cuda_draw){0};
     }
-    return glm_cuda_copy_in(cuda->step_memory, cuda->host_step_memory,
-            glm_cuda_step_bytes(max_seqs), compute_of(cuda));
+    return glm_cuda_copy_in(
+            cuda->step_memory, cuda->host_step_memory, glm_cuda_step_bytes(rows), compute_of(cuda));
 }
 
 /* ---- what a step computes -------------------------------------------------------------------- */
 
-/* Sequences [first, first + n) of the step: q, and keys and values into pages. */
-static rt_status append(glm_engine *engine, int32_t layer, int32_t first, int32_t n) {
+/* The only sequence's tokens, which lie in one page. */
+static rt_status append_several(glm_engine *engine, int32_t layer, const glm_cuda_tokens *tokens) {
     glm_cuda *cuda = engine->cuda;
+    const int64_t pos = tokens->lengths[0] - tokens->n_each;
+    void **pages = cuda->pages + glm_cuda_list_at(engine, layer, 0) + pos / ATTN_PAGE_TOKENS;
+    const attn_cuda_append_args args = {
+            .qkv = cuda->qkv, .n_tokens = tokens->n_each, .pos = pos, .pages = pages, .q = cuda->q};
+    return attn_cuda_append(&cuda->shape, &args, compute_of(cuda));
+}
+
+/* Sequences [first, first + n) of the step: q, and keys and values into pages. */
+static rt_status append(glm_engine *engine, int32_t layer, const glm_cuda_tokens *tokens,
+        int32_t first, int32_t n) {
+    glm_cuda *cuda = engine->cuda;
+    if (tokens->n_each > 1) return append_several(engine, layer, tokens);
     const attn_cuda_append_args args = {
             .qkv = cuda->qkv + first * glm_config_qkv_rows(&engine->part),
             .n_tokens = n,
@@ -93,9 +112,9 @@ static rt_status append(glm_engine *engine, int32_t layer, int32_t first, int32_
     return attn_cuda_append(&cuda->shape, &args, compute_of(cuda));
 }
 
-/* q -> attended, of n sequences, over the keys that the passes have; n_splits of one at most, 0: all. */
-static rt_status attend(glm_engine *engine, int32_t layer, int32_t n, const glm_cuda_passes *passes,
-        int64_t n_splits) {
+/* q -> attended, over the keys that the passes have; n_splits of a sequence at most, 0: all. */
+static rt_status attend(glm_engine *engine, int32_t layer, const glm_cuda_tokens *tokens,
+        const glm_cuda_passes *passes, int64_t n_splits) {
     glm_cuda *cuda = engine->cuda;
     char *scratch = cuda->decode_scratch;
     void ***lists = cuda->open_pages + (int64_t)layer * engine->plan.max_seqs;
@@ -104,8 +123,8 @@ static rt_status attend(glm_engine *engine, int32_t layer, int32_t n, const glm_
             .q_stride = q_width(engine),
             .lengths = cuda->step.lengths,
             .max_tokens = engine->plan.max_len,
-            .n_seqs = n,
-            .n_queries = 1,
+            .n_seqs = tokens->n,
+            .n_queries = tokens->n_each,
             .pages = lists_of(engine, layer, 0),
             .attended = cuda->attended,
             .open_pages = open,
@@ -163,18 +182,19 @@ static rt_status end_step(glm_engine *engine, int32_t n) {
 
 /* ---- all layers at once ---------------------------------------------------------------------- */
 
-rt_status glm_cuda_queue_step(glm_engine *engine, int32_t n) {
-    RT_TRY(begin_step(engine, n));
+rt_status glm_cuda_queue_step(glm_engine *engine, const glm_cuda_tokens *tokens) {
+    const int32_t n_rows = tokens->n * tokens->n_each;
+    RT_TRY(begin_step(engine, n_rows));
     for (int32_t index = 0; index < engine->config.n_layers; index++) {
         const glm_cuda_layer *layer = NULL;
         RT_TRY(glm_cuda_stream_layer(engine, index, &layer));
-        RT_TRY(begin_layer(engine, index, layer, n));
-        RT_TRY(append(engine, index, 0, n));
+        RT_TRY(begin_layer(engine, index, layer, n_rows));
+        RT_TRY(append(engine, index, tokens, 0, tokens->n));
         RT_TRY(seal(engine->cuda, &engine->cuda->filled[index]));
-        RT_TRY(attend(engine, index, n, &engine->cuda->passes, 0));
-        RT_TRY(end_layer(engine, layer, n));
+        RT_TRY(attend(engine, index, tokens, &engine->cuda->passes, 0));
+        RT_TRY(end_layer(engine, layer, n_rows));
     }
-    return end_step(engine, n);
+    return end_step(engine, n_rows);
 }
 
 static rt_status visit(glm_engine *engine, int32_t layer, kv_walk *walk) {
@@ -192,36 +212,37 @@ static rt_status visit(glm_engine *engine, int32_t layer, kv_walk *walk) {
     }
 }
 
-static rt_status list_all_pages(
-        glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths, int32_t n) {
+static rt_status list_all_pages(glm_engine *engine, const glm_cuda_tokens *tokens) {
     for (int32_t layer = 0; layer < engine->config.n_layers; layer++) {
         kv_walk *walk = NULL;
-        RT_TRY(kv_walk_begin(engine->store, layer, seqs, lengths, n, KV_WALK_ALL, &walk));
+        RT_TRY(kv_walk_begin(engine->store, layer, tokens->seqs, tokens->lengths, tokens->n,
+                KV_WALK_ALL, &walk));
         const rt_status status = visit(engine, layer, walk);
         kv_walk_end(walk);
         RT_TRY(status);
     }
-    return glm_cuda_pass_all(engine, lengths, n);
+    return glm_cuda_pass_all(engine, tokens->lengths, tokens->n);
 }
 
-static rt_status run_at_once(
-        glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths, int32_t n) {
-    RT_TRY(glm_layer_agree(engine, list_all_pages(engine, seqs, lengths, n)));
-    const bool is_plain = engine->cuda->filled[0].n > 0 || glm_cuda_streams(engine);
-    return glm_cuda_ranks_end(
-            engine, is_plain ? glm_cuda_queue_step(engine, n) : glm_cuda_graph_step(engine, n));
+static rt_status run_at_once(glm_engine *engine, const glm_cuda_tokens *tokens) {
+    RT_TRY(glm_layer_agree(engine, list_all_pages(engine, tokens)));
+    const bool is_plain =
+            engine->cuda->filled[0].n > 0 || glm_cuda_streams(engine) || tokens->n_each > 1;
+    return glm_cuda_ranks_end(engine,
+            is_plain ? glm_cuda_queue_step(engine, tokens) : glm_cuda_graph_step(engine, tokens));
 }
 
 /* ---- layer by layer -------------------------------------------------------------------------- */
 
 /* Keys and values go into the last window's pages; queries are wanted in the first one already, and made then for
  * themselves. */
-static rt_status append_to_part(
-        glm_engine *engine, int32_t layer, const kv_window_part *part, const int64_t *lengths) {
-    const glm_chunk token = {.pos = lengths[part->seq] - 1, .n = 1};
-    if (part->is_last) return append(engine, layer, part->seq, 1);
+static rt_status append_to_part(glm_engine *engine, int32_t layer, const kv_window_part *part,
+        const glm_cuda_tokens *tokens) {
+    const int64_t n_each = tokens->n_each;
+    const glm_chunk chunk = {.pos = tokens->lengths[part->seq] - n_each, .n = n_each};
+    if (part->is_last) return append(engine, layer, tokens, part->seq, 1);
     if (part->first_pos > 0) return RT_OK;
-    return glm_cuda_append_to_spare(engine, &token, part->seq);
+    return glm_cuda_append_to_spare(engine, &chunk, part->seq * n_each);
 }
 
 /* All of all n, at once. */
@@ -234,22 +255,24 @@ static bool is_whole(const kv_window *window, int32_t n) {
     return n_whole == n;
 }
 
-static rt_status append_to_parts(glm_engine *engine, int32_t layer, const kv_window *window,
-        const int64_t *lengths, int32_t n) {
-    if (is_whole(window, n)) return append(engine, layer, 0, n);
+static rt_status append_to_parts(
+        glm_engine *engine, int32_t layer, const kv_window *window, const glm_cuda_tokens *tokens) {
+    const int32_t n = tokens->n;
+    if (is_whole(window, n)) return append(engine, layer, tokens, 0, n);
     for (int32_t i = 0; i < window->n_parts; i++)
         if (window->parts[i].seq < n)
-            RT_TRY(append_to_part(engine, layer, &window->parts[i], lengths));
+            RT_TRY(append_to_part(engine, layer, &window->parts[i], tokens));
     return RT_OK;
 }
 
 /* Windows begin at multiples of an extent, that is of a split. What sequences share comes once for all of them, and is
  * attended to so. */
-rt_status glm_cuda_attend_to_parts(glm_engine *engine, int32_t layer, const kv_window *window,
-        const int64_t *lengths, int32_t n) {
+rt_status glm_cuda_attend_to_parts(
+        glm_engine *engine, int32_t layer, const kv_window *window, const glm_cuda_tokens *tokens) {
     glm_cuda_filled filled = {0};
     glm_cuda_passes passes;
     int64_t n_splits = 0;
+    const int32_t n = tokens->n;
     if (n == 0) return RT_OK;
     for (int32_t i = 0; i < window->n_parts; i++) {
         const kv_window_part *part = &window->parts[i];
@@ -258,18 +281,17 @@ rt_status glm_cuda_attend_to_parts(glm_engine *engine, int32_t layer, const kv_w
         note_filled(&filled, part);
         n_splits = rt_max64(n_splits, rt_div_up(part->n_tokens, ATTN_SPLIT_TOKENS));
     }
-    RT_TRY(append_to_parts(engine, layer, window, lengths, n));
+    RT_TRY(append_to_parts(engine, layer, window, tokens));
     RT_TRY(seal(engine->cuda, &filled));
-    RT_TRY(glm_cuda_pass_window(engine, layer, window, lengths, n, &passes));
-    return passes.n > 0 ? attend(engine, layer, n, &passes, n_splits) : RT_OK;
+    RT_TRY(glm_cuda_pass_window(engine, layer, window, tokens->lengths, n, &passes));
+    return passes.n > 0 ? attend(engine, layer, tokens, &passes, n_splits) : RT_OK;
 }
 
 /* A step that is queued as its layers are walked. */
 typedef struct by_layers {
     glm_engine *engine;
-    kv_seq *const *seqs;
-    const int64_t *lengths;
-    int32_t n;
+    const glm_cuda_tokens *tokens;
+    int32_t n_rows;
     kv_walk *walk; /* whose last window was attended to, and is not left yet; NULL: none */
 } by_layers;
 
@@ -277,7 +299,7 @@ static rt_status attend_to_windows(const by_layers *s, int32_t layer) {
     for (;;) {
         kv_window window;
         RT_TRY(glm_window_enter(s->engine, s->walk, &window));
-        RT_TRY(glm_cuda_attend_to_parts(s->engine, layer, &window, s->lengths, s->n));
+        RT_TRY(glm_cuda_attend_to_parts(s->engine, layer, &window, s->tokens));
         if (window.is_last) return glm_cuda_window_done(s->engine);
         RT_TRY(glm_window_leave(s->engine, s->walk));
     }
@@ -297,10 +319,10 @@ static rt_status leave(by_layers *s) {
 /* x -> attended, of all sequences. The layer before is left when this one's q, k and v are queued. */
 static rt_status attend_in_layer(by_layers *s, int32_t index, const glm_cuda_layer *layer) {
     glm_engine *engine = s->engine;
-    RT_TRY(begin_layer(engine, index, layer, s->n));
+    RT_TRY(begin_layer(engine, index, layer, s->n_rows));
     RT_TRY(leave(s));
-    const rt_status status =
-            kv_walk_begin(engine->store, index, s->seqs, s->lengths, s->n, KV_WALK_ALL, &s->walk);
+    const rt_status status = kv_walk_begin(engine->store, index, s->tokens->seqs,
+            s->tokens->lengths, s->tokens->n, KV_WALK_ALL, &s->walk);
     if (status != RT_OK) s->walk = NULL;
     RT_TRY(status);
     if (index + 1 < engine->config.n_layers) kv_walk_then(s->walk, index + 1);
@@ -309,20 +331,19 @@ static rt_status attend_in_layer(by_layers *s, int32_t index, const glm_cuda_lay
 
 static rt_status queue_layers(by_layers *s) {
     glm_engine *engine = s->engine;
-    RT_TRY(glm_cuda_ranks_end(engine, begin_step(engine, s->n)));
+    RT_TRY(glm_cuda_ranks_end(engine, begin_step(engine, s->n_rows)));
     for (int32_t index = 0; index < engine->config.n_layers; index++) {
         const glm_cuda_layer *layer = NULL;
         RT_TRY(glm_cuda_ranks_end(engine, glm_cuda_stream_layer(engine, index, &layer)));
         RT_TRY(glm_layer_agree(engine, attend_in_layer(s, index, layer)));
-        RT_TRY(glm_cuda_ranks_end(engine, end_layer(engine, layer, s->n)));
+        RT_TRY(glm_cuda_ranks_end(engine, end_layer(engine, layer, s->n_rows)));
     }
-    RT_TRY(glm_cuda_ranks_end(engine, end_step(engine, s->n)));
+    RT_TRY(glm_cuda_ranks_end(engine, end_step(engine, s->n_rows)));
     return glm_layer_agree(engine, leave(s));
 }
 
-static rt_status run_by_layers(
-        glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths, int32_t n) {
-    by_layers s = {.engine = engine, .seqs = seqs, .lengths = lengths, .n = n};
+static rt_status run_by_layers(glm_engine *engine, const glm_cuda_tokens *tokens) {
+    by_layers s = {.engine = engine, .tokens = tokens, .n_rows = tokens->n * tokens->n_each};
     const rt_status status = queue_layers(&s);
     end_walk(&s);
     return status;
@@ -331,12 +352,13 @@ static rt_status run_by_layers(
 /* ---- a step ---------------------------------------------------------------------------------- */
 
 /* Nothing leaves memory in this step, on any rank: all take the same way. */
-static rt_status stay_in_memory(
-        glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths, int32_t n, int64_t *stay) {
+static rt_status stay_in_memory(glm_engine *engine, const glm_cuda_tokens *tokens, int64_t *stay) {
     *stay = 1;
     if (!engine->plan.kv_overflows) return RT_OK;
-    for (int32_t i = 0; i < n; i++)
-        if (kv_seq_streams(seqs[i]) || lengths[i] % engine->plan.kv_extent_tokens == 0) *stay = 0;
+    for (int32_t i = 0; i < tokens->n; i++)
+        if (kv_seq_streams(tokens->seqs[i]) ||
+                tokens->lengths[i] % engine->plan.kv_extent_tokens == 0)
+            *stay = 0;
     return glm_step_smallest(engine, stay);
 }
 
@@ -359,16 +381,15 @@ rt_status glm_cuda_fetch_logits(glm_engine *engine, int64_t n) {
     return status == RT_OK ? waited : status;
 }
 
-static rt_status run(glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths,
-        const int32_t *ids, int32_t n) {
+static rt_status run(glm_engine *engine, const glm_cuda_tokens *tokens) {
     int64_t stay = 0;
-    RT_TRY(glm_cuda_ranks_end(engine, glm_cuda_send_step(engine, lengths, ids, n)));
-    RT_TRY(stay_in_memory(engine, seqs, lengths, n, &stay));
+    RT_TRY(glm_cuda_ranks_end(engine, glm_cuda_send_step(engine, tokens)));
+    RT_TRY(stay_in_memory(engine, tokens, &stay));
     if (stay)
-        RT_TRY(run_at_once(engine, seqs, lengths, n));
+        RT_TRY(run_at_once(engine, tokens));
     else
-        RT_TRY(run_by_layers(engine, seqs, lengths, n));
-    return glm_cuda_ranks_end(engine, bring_answer(engine, n));
+        RT_TRY(run_by_layers(engine, tokens));
+    return glm_cuda_ranks_end(engine, bring_answer(engine, tokens->n * tokens->n_each));
 }
 
 /* After a failure: what the device has listed is not known any more, and is sent again; a sequence may have attended
@@ -380,11 +401,11 @@ void glm_cuda_start_afresh(glm_engine *engine) {
     if (glm_cuda_clear_tickets(engine) != RT_OK) (void)!rt_fail(RT_EDEVICE, "%s", why);
 }
 
-rt_status glm_cuda_decode_step(glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths,
-        const int32_t *ids, int32_t n) {
+static rt_status take_step(glm_engine *engine, const glm_cuda_tokens *tokens) {
     glm_cuda *cuda = engine->cuda;
-    for (int32_t i = 0; i < n; i++) rt_assert(lengths[i] <= engine->plan.max_len);
-    rt_status status = run(engine, seqs, lengths, ids, n);
+    rt_assert(tokens->n * tokens->n_each <= glm_cuda_decode_rows(&engine->plan));
+    for (int32_t i = 0; i < tokens->n; i++) rt_assert(tokens->lengths[i] <= engine->plan.max_len);
+    rt_status status = run(engine, tokens);
     if (status == RT_OK)
         status = glm_cuda_ranks_end(engine,
                 glm_cuda_ranks_settle(engine, glm_cuda_wait(compute_of(cuda), "a decode step")));
@@ -394,4 +415,19 @@ rt_status glm_cuda_decode_step(glm_engine *engine, kv_seq *const *seqs, const in
     for (int32_t i = 0; status == RT_OK && i < engine->drawing.n; i++)
         engine->drawing.ids[i] = cuda->host_drawn[i];
     return status;
+}
+
+rt_status glm_cuda_decode_step(glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths,
+        const int32_t *ids, int32_t n) {
+    const glm_cuda_tokens tokens = {
+            .seqs = seqs, .lengths = lengths, .ids = ids, .n = n, .n_each = 1};
+    return take_step(engine, &tokens);
+}
+
+rt_status glm_cuda_decode_several(
+        glm_engine *engine, kv_seq *seq, int64_t length, const int32_t *ids, int32_t n) {
+    const glm_cuda_tokens tokens = {
+            .seqs = &seq, .lengths = &length, .ids = ids, .n = 1, .n_each = n};
+    rt_assert((length - n) / ATTN_PAGE_TOKENS == length / ATTN_PAGE_TOKENS); /* none is filled */
+    return take_step(engine, &tokens);
 }

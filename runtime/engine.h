@@ -46,7 +46,7 @@ typedef struct glm_draw {
     int64_t n_valid;
 } glm_draw;
 
-/* What a decode step of a device draws. */
+/* What the last decode step of a device draws, or has drawn. */
 typedef struct glm_drawing {
     glm_draw draws[GLM_DECODE_SEQS_MAX]; /* of its rows */
     int32_t ids[GLM_DECODE_SEQS_MAX];    /* -1: a logit is not finite */
@@ -150,6 +150,11 @@ struct glm_session {
     glm_ahead ahead;
 };
 
+/* Not where the last draw was left alone: the logits are wanted, then. */
+static inline bool glm_session_asks_to_draw(const glm_session *session) {
+    return session->draw.n_valid > 0 && !session->has_drawn;
+}
+
 static inline attn_shape glm_attn_shape(const glm_config *config, rt_dtype kv_dtype) {
     return (attn_shape){.n_heads = config->n_heads,
             .n_kv_heads = config->n_kv_heads,
@@ -213,6 +218,11 @@ static inline bool glm_is_mendable(rt_status status) {
     return status != RT_OK && status != RT_EINTERRUPTED;
 }
 
+/* decode.c: glm_decode of one session's n tokens, one after another, in one pass; backend->decode_several is there, and what
+ * it asks is so. Row i of the logits, and of what is drawn, is token i's; where that is drawn: for the session's draw, and
+ * the steps behind it. */
+RT_MUST_CHECK rt_status glm_decode_several(glm_session *session, const int32_t *ids, int32_t n);
+
 /* speculate.c: the session holds what its length says, and no more. */
 void glm_session_drop_drafts(glm_session *session);
 /* together.c: glm_prefill, with the logits of every one of the n_ids tokens; at most a chunk, and plan.max_logits. */
@@ -222,6 +232,9 @@ RT_MUST_CHECK rt_status glm_prefill_rows(glm_session *session, const int32_t *id
  * again, up to lengths[n]. The failure, where they have lost nothing. */
 RT_MUST_CHECK rt_status glm_restore_all(
         glm_session *const *sessions, const int64_t *lengths, int32_t n, rt_status failure);
+
+/* session.c: whether both come to the same token, of the same logits. */
+bool glm_draw_is_like(const glm_draw *a, const glm_draw *b);
 
 /* sampler.c: the draw of a step, in [0, 1). */
 double glm_sampling_draw(uint64_t seed, int64_t step);

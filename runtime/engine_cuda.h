@@ -73,7 +73,20 @@ typedef struct glm_cuda_tables {
     int64_t n_sent; /* ever */
 } glm_cuda_tables;
 
-/* What one decode step of up to max_seqs sequences is told, in one block: positions, lengths, ids, then draws. */
+/* The tokens of a decode step: one of each of n sequences, or several of one, in one page that they do not fill. */
+typedef struct glm_cuda_tokens {
+    kv_seq *const *seqs;    /* [n] */
+    const int64_t *lengths; /* [n], with these tokens */
+    const int32_t *ids;     /* [n][n_each] */
+    int32_t n;
+    int32_t n_each;
+} glm_cuda_tokens;
+/* Of them all, at most. */
+static inline int64_t glm_cuda_decode_rows(const glm_plan *plan) {
+    return rt_max64(plan->max_seqs, 1 + (int64_t)plan->n_speculative);
+}
+
+/* What one decode step of up to glm_cuda_decode_rows tokens is told, in one block: positions, lengths, ids, then draws. */
 typedef struct glm_cuda_step {
     int64_t *positions;
     int64_t *lengths;
@@ -198,9 +211,10 @@ typedef struct glm_cuda {
     glm_cuda_step host_step;
     glm_cuda_step step;
     bool has_pass_queued; /* layers of several sequences that host_step and host_pages tell, and nobody may have waited for */
-    int32_t *drawn; /* [max_seqs], and pinned: */
+    int32_t *drawn; /* [decode rows], and pinned: */
     int32_t *host_drawn;
-    void *decode_scratch; /* attn_cuda_decode_sm80 or _sm90: tickets of max_seqs sequences, then scratch */
+    void *decode_scratch; /* attn_cuda_decode_sm80 or _sm90: tickets of max_seqs sequences, then scratch of so many, a
+                           * token each, or of one and decode rows */
     glm_cuda_graphs graphs;
 
     /* Who shares pages (pages_cuda.c). */
@@ -288,7 +302,9 @@ RT_MUST_CHECK rt_status glm_cuda_ranks_embed(
         glm_engine *engine, const int32_t *ids, int64_t n, uint16_t *hidden);
 RT_MUST_CHECK rt_status glm_cuda_ranks_logits(glm_engine *engine, glm_cuda_rows rows);
 
-/* pages_cuda.c. The pages of a part of a window, told to the device where it does not know them; none is known. */
+/* pages_cuda.c. Where the list of (layer, sequence i of the step) begins, in host_pages and in pages. */
+int64_t glm_cuda_list_at(const glm_engine *engine, int32_t layer, int32_t i);
+/* The pages of a part of a window, told to the device where it does not know them; none is known. */
 RT_MUST_CHECK rt_status glm_cuda_list_pages(
         glm_engine *engine, int32_t layer, const kv_window_part *part);
 void glm_cuda_forget_pages(glm_engine *engine);
@@ -300,13 +316,13 @@ RT_MUST_CHECK rt_status glm_cuda_pass_window(glm_engine *engine, int32_t layer,
         const kv_window *window, const int64_t *lengths, int32_t n, glm_cuda_passes *out);
 
 /* decode_cuda.c */
-static inline int64_t glm_cuda_step_bytes(int64_t max_seqs) {
-    return max_seqs * (int64_t)(2 * sizeof(int64_t) + sizeof(int32_t) + sizeof(glm_cuda_draw));
+static inline int64_t glm_cuda_step_bytes(int64_t rows) {
+    return rows * (int64_t)(2 * sizeof(int64_t) + sizeof(int32_t) + sizeof(glm_cuda_draw));
 }
-/* All layers of a step of n sequences, whose pages are listed, queued: or recorded, by */
-RT_MUST_CHECK rt_status glm_cuda_queue_step(glm_engine *engine, int32_t n);
+/* All layers of a step of sequences whose pages are listed, queued: or recorded, by */
+RT_MUST_CHECK rt_status glm_cuda_queue_step(glm_engine *engine, const glm_cuda_tokens *tokens);
 /* graphs_cuda.c: the same, as a graph where there is one or one can be made. Device memory that all graphs take, for the plan. */
-RT_MUST_CHECK rt_status glm_cuda_graph_step(glm_engine *engine, int32_t n);
+RT_MUST_CHECK rt_status glm_cuda_graph_step(glm_engine *engine, const glm_cuda_tokens *tokens);
 int64_t glm_cuda_graphs_bytes(const glm_config *config, const glm_plan *plan);
 RT_MUST_CHECK rt_status glm_cuda_graphs_open(glm_engine *engine);
 void glm_cuda_graphs_close(glm_engine *engine);
@@ -315,6 +331,8 @@ void glm_cuda_graphs_close(glm_engine *engine);
 RT_MUST_CHECK rt_status glm_cuda_fetch_logits(glm_engine *engine, int64_t n);
 RT_MUST_CHECK rt_status glm_cuda_decode_step(glm_engine *engine, kv_seq *const *seqs,
         const int64_t *lengths, const int32_t *ids, int32_t n);
+RT_MUST_CHECK rt_status glm_cuda_decode_several(
+        glm_engine *engine, kv_seq *seq, int64_t length, const int32_t *ids, int32_t n);
 
 /* layer_cuda.c: prefill over bf16 pages, by the GPU's kernel. Queued. */
 RT_MUST_CHECK rt_status glm_cuda_prefill(glm_cuda *cuda, const attn_cuda_prefill_args *args);
@@ -323,10 +341,9 @@ RT_MUST_CHECK rt_status glm_cuda_prefill(glm_cuda *cuda, const attn_cuda_prefill
  * told, when a pass that was queued before has read what it is told, lists of pages among it, which a pass that is
  * stopped between two layers has not; q, keys and values of those in a window -> attended; after a
  * failure. */
-RT_MUST_CHECK rt_status glm_cuda_send_step(
-        glm_engine *engine, const int64_t *lengths, const int32_t *ids, int32_t n);
-RT_MUST_CHECK rt_status glm_cuda_attend_to_parts(glm_engine *engine, int32_t layer,
-        const kv_window *window, const int64_t *lengths, int32_t n);
+RT_MUST_CHECK rt_status glm_cuda_send_step(glm_engine *engine, const glm_cuda_tokens *tokens);
+RT_MUST_CHECK rt_status glm_cuda_attend_to_parts(
+        glm_engine *engine, int32_t layer, const kv_window *window, const glm_cuda_tokens *tokens);
 void glm_cuda_start_afresh(glm_engine *engine);
 
 /* speed_cuda.c, for the plan: backend.h */

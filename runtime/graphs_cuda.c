@@ -97,11 +97,11 @@ static bool make_room(glm_engine *engine) {
 
 /* *out is NULL where CUDA refuses, and rt_error_text says why. An error where sums over ranks were called for in vain: that
  * is not done twice. */
-static rt_status record(glm_engine *engine, int32_t n, glm_cuda_graph *out) {
+static rt_status record(glm_engine *engine, const glm_cuda_tokens *tokens, glm_cuda_graph *out) {
     rt_status status = glm_cuda_graph_begin(compute_of(engine));
     *out = NULL;
     if (status == RT_OK) {
-        status = glm_cuda_queue_step(engine, n);
+        status = glm_cuda_queue_step(engine, tokens);
         (void)!glm_cuda_graph_end(compute_of(engine), status == RT_OK, out);
     }
     return engine->plan.sums_on_gpu ? status : RT_OK;
@@ -117,16 +117,16 @@ static void say(int32_t n, bool is_made, int64_t free_before) {
                 n, free_before - glm_cuda_free_now());
 }
 
-static rt_status make(glm_engine *engine, int32_t n, glm_cuda_step_kind *kind) {
+static rt_status make(glm_engine *engine, const glm_cuda_tokens *tokens, glm_cuda_step_kind *kind) {
     glm_cuda_graphs *graphs = &engine->cuda->graphs;
     const bool is_wanted = !engine->cuda->device.waits_always;
     const bool is_told = rt_log_enabled(RT_LOG_INFO, "engine");
     const int64_t free_before = is_told ? glm_cuda_free_now() : 0;
-    if (is_wanted) RT_TRY(record(engine, n, &kind->graph));
+    if (is_wanted) RT_TRY(record(engine, tokens, &kind->graph));
     const bool is_mine = kind->graph != NULL;
     int64_t are_all = is_mine;
     graphs->n += is_mine;
-    if (is_wanted) say(n, is_mine, free_before);
+    if (is_wanted) say(tokens->n, is_mine, free_before);
     RT_TRY(glm_step_smallest(engine, &are_all));
     if (are_all) return RT_OK;
     graphs->is_refused = true;
@@ -134,16 +134,16 @@ static rt_status make(glm_engine *engine, int32_t n, glm_cuda_step_kind *kind) {
     return RT_OK;
 }
 
-rt_status glm_cuda_graph_step(glm_engine *engine, int32_t n) {
+rt_status glm_cuda_graph_step(glm_engine *engine, const glm_cuda_tokens *tokens) {
     glm_cuda *cuda = engine->cuda;
     glm_cuda_graphs *graphs = &cuda->graphs;
-    glm_cuda_step_kind *kind = &graphs->kinds[n * GLM_CUDA_TOGETHER_KINDS +
+    glm_cuda_step_kind *kind = &graphs->kinds[tokens->n * GLM_CUDA_TOGETHER_KINDS +
                                               glm_cuda_together_kind(cuda->passes.n_together)];
     const bool is_first = kind->last_step == 0;
     kind->last_step = ++graphs->n_steps;
     if (!is_first && !kind->graph && !graphs->is_refused && make_room(engine))
-        RT_TRY(make(engine, n, kind));
-    if (!kind->graph) return glm_cuda_queue_step(engine, n);
+        RT_TRY(make(engine, tokens, kind));
+    if (!kind->graph) return glm_cuda_queue_step(engine, tokens);
     RT_TRY(glm_cuda_graph_launch(kind->graph, compute_of(engine)));
     return glm_cuda_step_done(&cuda->device, "a decode step");
 }

@@ -14,17 +14,24 @@ typedef struct pass {
     glm_added_rows rows;
 } pass;
 
+static glm_cuda_tokens decoded_of(const pass *p) {
+    return (glm_cuda_tokens){.lengths = p->rows.ends, .n = p->rows.n_decoded, .n_each = 1};
+}
+
 /* Once for all layers. Draws that the step is told of besides are the last decode's, and nobody reads them. */
 static rt_status begin(const pass *p) {
     static const int32_t no_ids[GLM_DECODE_SEQS_MAX];
     if (p->layer > 0) return RT_OK;
-    RT_TRY(glm_cuda_send_step(p->engine, p->rows.ends, no_ids, p->rows.n_decoded));
+    glm_cuda_tokens tokens = decoded_of(p);
+    tokens.ids = no_ids;
+    RT_TRY(glm_cuda_send_step(p->engine, &tokens));
     p->engine->cuda->has_pass_queued = true;
     return RT_OK;
 }
 
 static rt_status attend_to_window(const pass *p, const kv_window *window) {
-    RT_TRY(glm_cuda_attend_to_parts(p->engine, p->layer, window, p->rows.ends, p->rows.n_decoded));
+    const glm_cuda_tokens decoded = decoded_of(p);
+    RT_TRY(glm_cuda_attend_to_parts(p->engine, p->layer, window, &decoded));
     for (int32_t i = 0; i < window->n_parts; i++) {
         const kv_window_part *part = &window->parts[i];
         const glm_added *added = &p->added[part->seq];

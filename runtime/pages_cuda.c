@@ -13,8 +13,7 @@ enum { SPLIT_PAGES = ATTN_SPLIT_TOKENS / ATTN_PAGE_TOKENS };
 
 /* ---- lists of pages -------------------------------------------------------------------------- */
 
-/* Where (layer, sequence i of the step) begins, in host_pages and in pages. */
-static int64_t list_at(const glm_engine *engine, int32_t layer, int32_t i) {
+int64_t glm_cuda_list_at(const glm_engine *engine, int32_t layer, int32_t i) {
     return ((int64_t)layer * engine->plan.max_seqs + i) * engine->cuda->pages_max;
 }
 
@@ -46,7 +45,7 @@ static rt_status list_open(
 
 rt_status glm_cuda_list_pages(glm_engine *engine, int32_t layer, const kv_window_part *part) {
     const int64_t page = part->first_pos / ATTN_PAGE_TOKENS;
-    const int64_t at = list_at(engine, layer, part->seq) + page;
+    const int64_t at = glm_cuda_list_at(engine, layer, part->seq) + page;
     const int64_t n = rt_div_up(part->n_tokens, ATTN_PAGE_TOKENS);
     rt_assert(page + n <= engine->cuda->pages_max);
     if (!part->open_pages) return list_some(engine->cuda, at, part->pages, n);
@@ -56,7 +55,7 @@ rt_status glm_cuda_list_pages(glm_engine *engine, int32_t layer, const kv_window
 
 void glm_cuda_forget_pages(glm_engine *engine) {
     glm_cuda *cuda = engine->cuda;
-    const int64_t n = list_at(engine, engine->config.n_layers, 0);
+    const int64_t n = glm_cuda_list_at(engine, engine->config.n_layers, 0);
     for (int64_t i = 0; i < n; i++) cuda->host_pages[i] = NULL;
     for (int64_t i = 0; i < n / cuda->pages_max && cuda->host_open_pages; i++)
         cuda->host_open_pages[i] = NULL;
@@ -80,8 +79,8 @@ static bool have_same_pages(const sharing *s, int32_t a, int32_t b, int32_t spli
     const glm_cuda *cuda = s->engine->cuda;
     if (s->shared_ends[a] <= split || s->shared_ends[b] <= split) return false;
     for (int32_t layer = s->first_layer; layer < s->end_layer; layer++) {
-        void *const *of_a = cuda->host_pages + list_at(s->engine, layer, a);
-        void *const *of_b = cuda->host_pages + list_at(s->engine, layer, b);
+        void *const *of_a = cuda->host_pages + glm_cuda_list_at(s->engine, layer, a);
+        void *const *of_b = cuda->host_pages + glm_cuda_list_at(s->engine, layer, b);
         const int64_t page = (int64_t)split * SPLIT_PAGES;
         if (memcmp(of_a + page, of_b + page, SPLIT_PAGES * sizeof *of_a) != 0) return false;
     }

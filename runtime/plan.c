@@ -108,6 +108,12 @@ static rt_status choose_linear(const glm_bill_request *of, glm_plan *plan) {
     return RT_OK;
 }
 
+/* NCCL may add the numbers of more than two ranks in another order where there are more of them: rows that go together
+ * would not have the bits of each by itself. */
+static bool may_draft(const glm_plan *plan) {
+    return !plan->on_gpu || plan->n_ranks <= 2;
+}
+
 static rt_status choose_backend(glm_bill_request *of, glm_plan *plan) {
     char text[512];
     int64_t free_bytes = 0;
@@ -115,11 +121,9 @@ static rt_status choose_backend(glm_bill_request *of, glm_plan *plan) {
     if (!of->backend->is_usable(0, text, sizeof text, &free_bytes))
         return rt_fail(RT_EUNSUPPORTED, "--device %s: %s", of->backend->name, text);
     plan->on_gpu = free_bytes > 0;
-    if (!plan->on_gpu) {
-        plan->n_speculative = of->options->n_speculative;
-        plan->max_logits = rt_max64(plan->max_logits, 1 + plan->n_speculative);
-        return choose_linear(of, plan);
-    }
+    plan->n_speculative = may_draft(plan) ? of->options->n_speculative : 0;
+    plan->max_logits = rt_max64(plan->max_logits, 1 + plan->n_speculative);
+    if (!plan->on_gpu) return choose_linear(of, plan);
     plan->linear_by = GLM_LINEAR_CUBLASLT;
     plan->sums_on_gpu = plan->n_ranks > 1 || of->options->nccl;
     plan->gpu_limit_bytes = of->options->gpu_memory_bytes ? of->options->gpu_memory_bytes

@@ -72,7 +72,7 @@ typedef struct glm_plan {
     int64_t chunk;
     int64_t span;
     int32_t max_seqs;
-    int32_t n_speculative; /* 0 on a GPU */
+    int32_t n_speculative; /* 0 on more than two GPUs */
     int64_t max_logits;
 
     int64_t tokenizer_bytes;     /* of the total */

@@ -220,8 +220,11 @@ static glm_session *find(const glm_engine *engine, int64_t number) {
 
 static rt_status decode(glm_engine *engine, const glm_step *step) {
     glm_session *sessions[GLM_DECODE_SEQS_MAX];
-    rt_assert(step->n_sessions <= GLM_DECODE_SEQS_MAX && step->n_ids == step->n_sessions);
+    rt_assert(step->n_sessions <= GLM_DECODE_SEQS_MAX);
+    rt_assert(step->n_ids == step->n_sessions || step->n_sessions == 1);
     for (int64_t i = 0; i < step->n_sessions; i++) sessions[i] = find(engine, step->sessions[i]);
+    if (step->n_ids > step->n_sessions)
+        return glm_decode_several(sessions[0], step->ids, (int32_t)step->n_ids);
     return glm_decode(sessions, step->ids, (int32_t)step->n_sessions);
 }
 

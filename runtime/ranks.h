@@ -36,7 +36,7 @@ typedef struct glm_step {
     int64_t numbers[3];      /* together: whether every token's logits are wanted */
     const int64_t *sessions; /* [n_sessions]: decode, together */
     int64_t n_sessions;
-    const int32_t *ids; /* [n_ids] */
+    const int32_t *ids; /* [n_ids]; decode: of each session one, or several of one session */
     int64_t n_ids;
     const int64_t *wanted; /* [n_wanted] */
     int64_t n_wanted;      /* together: how many of the ids are each session's */

@@ -217,7 +217,7 @@ RT_MUST_CHECK rt_status glm_decode(
 /* glm_decode of one session, in which up to options.n_speculative tokens that may follow `id`, looked up in what the session
  * holds (draft.h), are computed in the same pass: where the next calls ask for just these, their logits are there, and
  * the call returns at once. What the session holds, its length and its logits are as after glm_decode, to the bit.
- * As glm_decode where nothing is found, on a GPU, and while another session's prefill is under way. Errors: as glm_decode */
+ * As glm_decode where nothing is found, and on a CPU while another session's prefill is under way. Errors: as glm_decode */
 RT_MUST_CHECK rt_status glm_decode_ahead(glm_session *session, int32_t id);
 /* Tokens that it has drafted so far, of all sessions, and those of them that were then asked for. */
 typedef struct glm_drafts {

@@ -136,7 +136,7 @@ rt_status glm_session_logits(const glm_session *session, const float **logits, i
     return RT_OK;
 }
 
-static bool is_like(const glm_draw *a, const glm_draw *b) {
+bool glm_draw_is_like(const glm_draw *a, const glm_draw *b) {
     return a->step == b->step && a->n_valid == b->n_valid &&
            a->sampling.temperature == b->sampling.temperature &&
            a->sampling.top_p == b->sampling.top_p && a->sampling.top_k == b->sampling.top_k &&
@@ -147,7 +147,7 @@ static rt_status choose(glm_session *session, const glm_draw *wanted, int32_t *i
     const int64_t vocab = session->engine->config.vocab;
     const float *logits = NULL;
     int64_t n_rows = 0;
-    const bool is_drawn = session->has_drawn && is_like(&session->draw, wanted) &&
+    const bool is_drawn = session->has_drawn && glm_draw_is_like(&session->draw, wanted) &&
                           session->logits_serial == session->engine->logits_serial;
     *id = session->drawn_id;
     if (is_drawn && *id >= 0) return RT_OK;

@@ -1,5 +1,6 @@
 /* After a call to CUDA that was refused the engine goes on: the step that failed, taken again, has the bits that it has
- * without one: steps of decode of two sequences, a pass of several, prefills; with fp8 KV, where a step fills a page. Nor does
+ * without one: steps of decode of two sequences, of one with tokens drafted for it, a pass of several, prefills; with fp8 KV,
+ * where a step fills a page. Nor does
  * a prefill that could not begin stop the session from being cut.
  *
  * Method: a tiny random model on a GPU that tests/standin plays, once for each call of a step, but waits: after one of
@@ -45,6 +46,14 @@ static rt_status together(glm_session *const *sessions) {
     return glm_decode(sessions, ids + 170, N);
 }
 
+/* The text goes round, so that what follows is drafted, once; the first of it is right. */
+static rt_status ahead(glm_session *const *sessions) {
+    for (int i = 0; i < 9; i++)
+        RT_TRY(glm_decode_ahead(sessions[0], ids[i < 7 ? 40 + i % 3 : 50 + i]));
+    RT_TRY(glm_decode(sessions, ids + 160, N));
+    return glm_decode(sessions, ids + 170, N);
+}
+
 /* A sequence's last page is another one than before, in either place: first the other sequence's, then a new one. */
 static rt_status open_pages(glm_session *const *sessions) {
     glm_session *turned[N] = {sessions[1], sessions[0]};
@@ -82,6 +91,7 @@ static void check(const char *kv_dtype, const char *what, step_fn *step, int64_t
             .kv_dtype = kv_dtype,
             .max_len = 160,
             .max_seqs = N,
+            .n_speculative = 6,
             .extra_kv_tokens = 256,
             .threads = 1};
     glm_engine *engine = NULL;
@@ -109,6 +119,11 @@ static void check(const char *kv_dtype, const char *what, step_fn *step, int64_t
                 (long long)at);
         n_failed++;
     }
+    if ((step == ahead) != (glm_engine_drafts(engine).n_taken > 0)) {
+        printf("FAIL: %s: %lld drafted tokens are right\n", what,
+                (long long)glm_engine_drafts(engine).n_taken);
+        n_failed++;
+    }
     printf("%s, %s: %lld of %lld calls refused\n", kv_dtype, what, (long long)n_refused,
             (long long)n_calls);
     n_failed += n_refused == 0;
@@ -126,6 +141,7 @@ int main(void) {
     n_held[1] = 3;
     check("bf16", "decode", decode, is_fast ? 17 : 2);
     check("bf16", "together", together, is_fast ? 17 : 3);
+    check("bf16", "ahead", ahead, is_fast ? 53 : 13);
     check("bf16", "prefill", prefill, is_fast ? 17 : 3);
     n_held[0] = 125; /* a step fills a page */
     check("fp8", "decode", decode, is_fast ? 47 : 13);

@@ -173,11 +173,17 @@ struct tile_rows {
 };
 tile_rows tile;
 
+/* Keys, up to its query token. */
+int64_t n_seen_by(const decode_params &p, const row_place &place) {
+    return p.a.lengths[place.seq] - p.a.n_queries + place.row / p.group + 1;
+}
+
 void attend_to_split(const decode_params &p, const tile_place &t) {
     const int32_t seq = seq_of(p, t.first);
     const int64_t length = p.a.lengths[seq];
     const int64_t open_page = (length - 1) / PAGE;
     const int n_rows = rows_of_tile(p, t);
+    rt_assert(!p.a.open_pages || (length - p.a.n_queries) / PAGE == open_page);
     for (int r = 0; r < n_rows; r++) {
         tile.row[r].out = tile.out[r];
         clear(&tile.row[r]);
@@ -191,8 +197,11 @@ void attend_to_split(const decode_params &p, const tile_place &t) {
             read_codes(p.a.pages[seq][i], t.kv_head);
         else
             read_page(p.a.pages[seq][i], t.kv_head, n);
-        for (int r = 0; r < n_rows; r++)
-            fold(query_of(p, place_of_row(p, t, r), t.kv_head), n, &tile.row[r]);
+        for (int r = 0; r < n_rows; r++) {
+            const row_place place = place_of_row(p, t, r);
+            const int64_t n_seen = n_seen_by(p, place) - i * PAGE;
+            fold(query_of(p, place, t.kv_head), n_seen < n ? (int)n_seen : n, &tile.row[r]);
+        }
     }
 }
 
@@ -223,13 +232,13 @@ void merge(const decode_params &p, const row_place &place, int kv_head, int n_sp
     write_row(all, p.a.attended + token_head_of(p, place, kv_head) * HEAD_DIM);
 }
 
-/* Each of the tile's sequences takes a ticket: the last of its splits merges them all. */
+/* Each of the tile's sequences takes a ticket: the last tile of its splits merges them all. */
 void take_tickets(const decode_params &p, const tile_place &t) {
     for (int i = 0; i < t.n_seqs; i++) {
         const int32_t seq = seq_of(p, t.first + i);
         const int n_splits = splits_of_length(p.a.lengths[seq]);
         uint32_t *ticket = p.tickets + (int64_t)seq * p.n_kv_heads + t.kv_head;
-        if (++*ticket < (uint32_t)n_splits) continue;
+        if (++*ticket < (uint32_t)(n_splits * p.tile_blocks)) continue;
         *ticket = 0;
         for (int row = 0; row < p.n_rows; row++) merge(p, {seq, row}, t.kv_head, n_splits);
     }
@@ -264,10 +273,9 @@ rt_status prefill(const attn_shape *shape, const attn_cuda_prefill_args *args, r
 rt_status decode(const attn_shape *shape, const attn_cuda_decode_args *args, rt_stream stream) {
     decode_params params = {};
     if (args->n_seqs == 0) return RT_OK;
-    const int32_t n_rows = shape->n_heads / shape->n_kv_heads;
-    rt_assert(args->n_queries == 1);
-    set_params(shape, args, attn_sm80_block_rows(rows_together(shape, args), false), 1,
-            attn_sm80_block_rows(n_rows, false), &params);
+    const int32_t n_rows = args->n_queries * (shape->n_heads / shape->n_kv_heads);
+    set_params(shape, args, attn_sm80_block_rows(rows_together(shape, args), false),
+            attn_sm80_row_blocks(n_rows, false), attn_sm80_block_rows(n_rows, false), &params);
     return launch(decode_kernel, params, stream);
 }
 
