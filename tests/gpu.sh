@@ -84,7 +84,7 @@ done
 # seconds that it takes, from what was seen on an H100 and an H200 (bench/GPU.md): where fewer are left it waits for
 # the next call.
 waves() {
-    echo "40 $(tests | tr '\n' ' ')logits chunks engine ranks"
+    echo "40 $(tests | tr '\n' ' ')logits chunks drafts engine ranks"
     echo 30 bench_cuda_attention
     echo 60 variants
     sanitized 45 "$(tests | grep 'prefill\|decode\|fp8')"
@@ -93,6 +93,7 @@ waves() {
     echo 70 spill # 30 processes, each of which opens a GPU
     echo 45 9b_weights
     echo 45 9b_windows
+    echo 40 9b_drafts
     echo 80 9b_200K
     # 35 GB of the GPU's memory and 20
     [ $has_sm90 = 0 ] || echo 8 full:test_cuda_prefill_sm90 full:test_cuda_decode_sm90
@@ -114,10 +115,10 @@ sanitized() {
 
 limit_of() {
     case $1 in
-    bench_* | variants | 9b_weights | 9b_windows | spill) echo 150 ;;
+    bench_* | variants | 9b_weights | 9b_windows | 9b_drafts | spill) echo 150 ;;
     9b_200K) echo 180 ;;
     9b_million) echo 700 ;;
-    logits | chunks | engine | ranks | *check:*) echo 120 ;;
+    logits | chunks | drafts | engine | ranks | *check:*) echo 120 ;;
     *) echo 60 ;;
     esac
 }
@@ -201,9 +202,10 @@ by_lines= # so that the log of what hangs ends where it does
 # The command of a part, or nothing where what it needs is missing.
 command_of() {
     case $1 in
-    logits) [ ! -x $BUILD/test_runtime_gpu_logits ] || echo "$BUILD/test_runtime_gpu_logits" ;;
+    logits | drafts) [ ! -x $BUILD/test_runtime_gpu_"$1" ] || echo "$BUILD/test_runtime_gpu_$1" ;;
     chunks) [ ! -x $BUILD/test_engine_gpu_chunk_changes_no_bit ] || echo "$BUILD/test_engine_gpu_chunk_changes_no_bit" ;;
     engine | spill | ranks) [ ! -x $BUILD/glm1m ] || echo "env GLM1M=$PWD/$BUILD/glm1m sh tests/gpu_$1.sh" ;;
+    9b_drafts) [ ! -x $BUILD/bench_drafts ] || echo "$BUILD/bench_drafts -m $models/40 --device cuda" ;;
     9b_*) [ ! -x $BUILD/glm1m ] || echo "env GLM1M=$PWD/$BUILD/glm1m sh bench/gpu_9b.sh --dir $models $(cases_of "$1")" ;;
     variants) [ ! -d $BUILD/variants ] || echo "sh bench/cuda_variants.sh run" ;;
     bench_cuda_sdpa) command -v python3 >/dev/null && echo "python3 bench/bench_cuda_sdpa.py" ;;
@@ -272,7 +274,7 @@ run() {
     *) note "FAIL  $part: exit $rc ($took s)" ;;
     esac
     case $part$rc in
-    bench_* | variants* | 9b* | engine0 | spill0 | ranks0 | logits0 | chunks*) cat "$log" ;;
+    bench_* | variants* | 9b* | engine0 | spill0 | ranks0 | logits0 | drafts0 | chunks*) cat "$log" ;;
     *77 | *0) ;;
     *) tail -n 12 "$log" ;;
     esac

@@ -8,7 +8,7 @@ stamp() {
         -o -name '*.cpp' -o -name CMakeLists.txt | LC_ALL=C sort | xargs cat; } | cksum
 }
 
-# The whole program, the tests of its logits and NCCL's benchmark, with the libraries they are linked to beside them: where the GPU is, there
+# The whole program, three tests and two benchmarks of it, with the libraries they are linked to beside them: where the GPU is, there
 # need be none of them, and nothing to fetch them from.
 build_program() {
     command -v cmake >/dev/null || { echo 'no cmake here: the program itself is left out' && return 0; }
@@ -16,8 +16,9 @@ build_program() {
     cmake -S . -B $BUILD-program -DCMAKE_BUILD_TYPE=Release -DGLM_CUDA=ON -DGLM_MPI=OFF -DCMAKE_BUILD_WITH_INSTALL_RPATH=ON \
         '-DCMAKE_INSTALL_RPATH=$ORIGIN/lib' -DCMAKE_EXE_LINKER_FLAGS=-Wl,--disable-new-dtags >/dev/null &&
         cmake --build $BUILD-program -j "$(nproc)" --target glm1m test_runtime_gpu_logits \
-            test_engine_gpu_chunk_changes_no_bit bench_nccl >/dev/null || return 1
-    programs="glm1m tests/test_runtime_gpu_logits tests/test_engine_gpu_chunk_changes_no_bit bench/bench_nccl"
+            test_runtime_gpu_drafts test_engine_gpu_chunk_changes_no_bit bench_nccl bench_drafts >/dev/null || return 1
+    programs="glm1m tests/test_runtime_gpu_logits tests/test_runtime_gpu_drafts tests/test_engine_gpu_chunk_changes_no_bit"
+    programs="$programs bench/bench_nccl bench/bench_drafts"
     mkdir -p $BUILD/lib || return 1
     for program in $programs; do
         cp $BUILD-program/"$program" $BUILD && strip --strip-debug $BUILD/"$(basename "$program")" || return 1
