@@ -84,9 +84,10 @@ struct emu_launch {
     int64_t grid_x, grid_y;
     int threads;
     int smem_bytes;
-    const void *
-            params; /* what the kernel is given, with zeros between its parts; during the call alone */
-    size_t params_bytes; /* 0: the compiler cannot clear what lies between */
+    /* What the kernel is given, with zeros between its parts, during the call alone; 0 bytes: the compiler cannot clear
+     * what lies between. */
+    const void *params = NULL;
+    size_t params_bytes = 0;
 };
 
 /* How the world goes: 0 is first come first served and copies as late as possible; any other seed
