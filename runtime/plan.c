@@ -134,6 +134,18 @@ static rt_status choose_backend(glm_bill_request *of, glm_plan *plan) {
     return RT_OK;
 }
 
+/* The least that any plan takes is what the CPU is measured with. Where that does not fit, who measures is killed, or told
+ * that there is no memory for a measurement. */
+static rt_status check_room_to_measure(const glm_plan *plan) {
+    char needed[RT_SIZE_TEXT];
+    char limit[RT_SIZE_TEXT];
+    if (plan->on_gpu || plan->limit_bytes >= glm_measure_speed_bytes()) return RT_OK;
+    return rt_fail(RT_ENOFIT, "plan: no less than %s is needed and %s is available%s%s",
+            rt_format_bytes(glm_measure_speed_bytes(), needed),
+            rt_format_bytes(plan->limit_bytes, limit), plan->limit_name ? ", because of " : "",
+            plan->limit_name ? plan->limit_name : "");
+}
+
 /* ---- what is chosen -------------------------------------------------------------------------- */
 
 /* The largest multiple of a page that fits, by bisection: the bill grows with the length. */
@@ -221,6 +233,7 @@ rt_status glm_plan_make(const glm_checkpoint *checkpoint, const glm_options *giv
     par_shard shard;
     RT_TRY(glm_plan_share(glm_checkpoint_config(checkpoint), 0, plan.n_ranks, &shard, &of.part));
     plan.kv_copies = shard.kv_copies;
+    RT_TRY(check_room_to_measure(&plan));
     RT_TRY(of.backend->speed(plan.threads, &of.speed));
     if (!plan.on_gpu)
         glm_speed_share(&of.speed, glm_ranks_here(options), plan.threads, glm_cores_here(options));

@@ -146,6 +146,7 @@ static inline int64_t glm_plan_kv_here(const glm_plan *plan) {
  * Errors: RT_EUSAGE  a length, budget, type or device that cannot be, or the model cannot be shared among so many ranks
  *         RT_EUNSUPPORTED  the device, or the library that is to multiply, is not to be used here: why
  *         RT_EMODEL  the device does not run this model
+ *         RT_ENOFIT  there is less memory than any plan takes
  *         RT_EDEVICE; RT_EIO  the machine's memory cannot be read; RT_ENOMEM */
 RT_MUST_CHECK rt_status glm_plan_make(
         const glm_checkpoint *checkpoint, const glm_options *options, glm_plan *out);

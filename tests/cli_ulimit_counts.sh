@@ -33,6 +33,10 @@ for flag in $flags; do
 done
 [ "$flags" != -d ] || exit 0
 limited -v 210000 3 complete -m "$work/model" -p x -n 1 -c 1M
-says err 'is available, because of ulimit -v; at most '
-limited -v 80000 1 complete -m "$work/model" -p x -n 1 -c 1M
-says err '; ulimit -v leaves this process '
+says err 'is available, because of ulimit -v'
+limited -v 80000 3 complete -m "$work/model" -p x -n 1 -c 1M
+says err 'is needed and 0 B is available, because of ulimit -v'
+# What is allocated in front of the plan: a text, for one.
+yes 'All work and no play makes Jack a dull boy.' | head -c 60000000 >"$work/long"
+limited -v 80000 1 complete -m "$work/model" -f "$work/long" -n 1
+says err "bytes) for $work/long; ulimit -v leaves this process "

@@ -80,8 +80,7 @@ void rt_mem_free(void *ptr, int64_t bytes) {
 rt_status rt_malloc(int64_t bytes, const char *what, void **out) {
     rt_assert(bytes >= 0);
     void *ptr = malloc((size_t)rt_max64(bytes, 1));
-    if (!ptr)
-        return rt_fail(RT_ENOMEM, "memory: cannot allocate %" PRId64 " bytes for %s", bytes, what);
+    if (!ptr) return refuse(bytes, what);
     *out = ptr;
     return RT_OK;
 }
