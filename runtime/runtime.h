@@ -74,7 +74,8 @@ const char *glm_engine_overflow(const glm_engine *engine, char *text, int64_t ro
 /* A sequence of at most max_tokens tokens, empty. Its pages are reserved now, so that appending
  * cannot fail for want of memory.
  *
- * Errors: RT_ENOFIT  the KV budget has fewer free pages; the message says how many tokens fit */
+ * Errors: RT_ENOFIT  the KV budget has fewer free pages; the message says how many tokens fit
+ *         RT_EUSAGE  max_tokens is more than options->max_len, for which the engine's buffers are */
 RT_MUST_CHECK rt_status glm_session_create(
         glm_engine *engine, int64_t max_tokens, glm_session **out);
 /* A prefill under way is given up. Accepts NULL. */

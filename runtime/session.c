@@ -33,8 +33,17 @@ static void forget(glm_session *session) {
     *link = session->next;
 }
 
+/* What the engine has made room for is for sequences of its length at most. */
+static rt_status check_room(const glm_engine *engine, int64_t max_tokens) {
+    if (max_tokens >= 0 && max_tokens <= engine->plan.max_len) return RT_OK;
+    return rt_fail(RT_EUSAGE,
+            "session: room for %" PRId64 " tokens is asked for, of an engine opened for %" PRId64,
+            max_tokens, engine->plan.max_len);
+}
+
 rt_status glm_session_create(glm_engine *engine, int64_t max_tokens, glm_session **out) {
     kv_seq *seq = NULL;
+    RT_TRY(check_room(engine, max_tokens));
     const glm_step step = {.kind = GLM_STEP_CREATE, .numbers = {max_tokens}};
     RT_TRY(glm_step_begin(engine, &step));
     rt_status status = kv_seq_create(engine->store, max_tokens, &seq);
@@ -48,6 +57,7 @@ rt_status glm_session_fork(
     if (n_tokens < 0 || n_tokens > glm_session_length(parent))
         return rt_fail(RT_EUSAGE, "session: cannot fork at %" PRId64 " of %" PRId64 " tokens",
                 n_tokens, glm_session_length(parent));
+    RT_TRY(check_room(parent->engine, max_tokens));
     kv_seq *seq = NULL;
     const glm_step step = {
             .kind = GLM_STEP_FORK, .session = parent->number, .numbers = {n_tokens, max_tokens}};

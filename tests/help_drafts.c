@@ -84,7 +84,8 @@ static void note(run *r, glm_session *session, const glm_sampling *sampling) {
 
 static void decode_in_fork(run *r, int64_t length) {
     glm_session *fork = NULL;
-    help_require(glm_session_fork(r->session, length, length + 40, &fork), "fork");
+    const int64_t room = rt_min64(length + 40, HELP_DRAFTS_TEXT);
+    help_require(glm_session_fork(r->session, length, room, &fork), "fork");
     help_require(glm_decode(&fork, &r->text[glm_session_length(fork)], 1), "decode in a fork");
     note(r, fork, NULL);
     glm_session_free(fork);
@@ -156,7 +157,7 @@ static void start(run *r) {
 static bool go(const help_drafts_case *one, int32_t n_speculative, history *h) {
     run r = {.of = one, .text = text_of(one), .is_ahead = n_speculative > 0, .h = h};
     glm_options options = one->options;
-    options.max_len = rt_max64(one->n_text, N_OTHER);
+    options.max_len = rt_max64(HELP_DRAFTS_TEXT, N_OTHER);
     options.chunk = 128;
     options.max_seqs = 2;
     options.extra_kv_tokens = one->n_text + 2 * N_OTHER;
