@@ -8,7 +8,8 @@
 #include "base/interrupt.h"
 #include "cli.h"
 
-/* What handlers may touch, beside rt_interrupted_by: lock-free, times as of now_ns(), and the pipe that wakes a prompt (-1: no prompt waits). */
+/* What handlers may touch, beside rt_interrupted_by: lock-free, times as of now_ns(), and the pipe that wakes a prompt
+ * (-1: no prompt waits). */
 static atomic_llong first_ns;
 static atomic_llong continued_ns;
 static atomic_int prompt_pipe = -1;
