@@ -132,7 +132,7 @@ def test_cut_off():
 
 
 def test_drained():
-    """The connection is woken, and told."""
+    """The connection is woken, and told; by the signal, should it look in the moment in which no thread has taken it yet."""
     connection = begin_sleeping()
     answers = []
 
@@ -146,7 +146,8 @@ def test_drained():
     thread.start()
     os.kill(int(PID), signal.SIGTERM)
     thread.join(60.0)
-    check(answers and status_of(answers[0]) == 503 and b"stopped while pdftotext ran" in answers[0], answers)
+    check(answers and status_of(answers[0]) == 503, answers)
+    check(b"stopped while pdftotext ran" in answers[0] or b"interrupted while pdftotext ran" in answers[0], answers)
 
 
 def test_programs():
