@@ -54,11 +54,12 @@ build() {
     mkdir -p $BUILD && find $BUILD -mindepth 1 -maxdepth 1 ! -name results ! -name variants -exec rm -rf {} +
     linear= # products as the program has them, for a benchmark
     for source in attention/attn_cuda.c attention/attn_fp8.c attention/attn_ref.c runtime/base/status.c \
-        runtime/cublaslt_cuda.c runtime/linear_cuda.c runtime/base/log.c runtime/device_cuda.c runtime/base/memory.c runtime/base/proc_text.c runtime/base/size.c; do
+        runtime/cublaslt_cuda.c runtime/linear_cuda.c runtime/device_cuda.c runtime/base/log.c runtime/base/memory.c runtime/base/machine.c \
+        runtime/base/cgroup.c runtime/base/slurm.c runtime/base/proc_text.c runtime/base/size.c; do
         object=$BUILD/$(basename "$source" .c).o
         cc -std=gnu11 -O2 -g -D_GNU_SOURCE -I. -Iruntime -isystem "$(dirname "$(command -v nvcc)")/../include" \
             -c "$source" -o "$object" || exit 1
-        case $source in */cublaslt_* | */linear_* | */log.c | */device_* | */memory.c | */proc_text.c | */size.c) linear="$linear $object" ;; esac
+        case $source in attention/* | */status.c) ;; *) linear="$linear $object" ;; esac
     done
     for name in $(tests) $(benches); do
         source=tests/$name.cpp
