@@ -48,19 +48,29 @@ compile() {
             -o "$BUILD/$2" && rm -f "$BUILD/$2.o"
 }
 
+# The C that is linked with them: what kernels need, and for benchmarks of the program's products what those need.
+kernels_c() {
+    echo attention/attn_cuda.c attention/attn_fp8.c attention/attn_ref.c runtime/base/status.c
+}
+products_c() {
+    echo runtime/cublaslt_cuda.c runtime/linear_cuda.c runtime/device_cuda.c runtime/base/log.c runtime/base/memory.c \
+        runtime/base/machine.c runtime/base/cgroup.c runtime/base/slurm.c runtime/base/proc_text.c runtime/base/size.c
+}
+
+# compile_c SOURCE: its object's name, in $BUILD
+compile_c() {
+    object=$BUILD/$(basename "$1" .c).o
+    cc -std=gnu11 -O2 -g -D_GNU_SOURCE -I. -Iruntime -isystem "$(dirname "$(command -v nvcc)")/../include" -c "$1" -o "$object" &&
+        echo "$object"
+}
+
 build() {
     command -v nvcc >/dev/null || { echo "no nvcc here: the CUDA toolkit is needed, or build-gpu/ from --build-only on the same sources" && exit 77; }
     # What others made stays: results, variants.
     mkdir -p $BUILD && find $BUILD -mindepth 1 -maxdepth 1 ! -name results ! -name variants -exec rm -rf {} +
     linear= # products as the program has them, for a benchmark
-    for source in attention/attn_cuda.c attention/attn_fp8.c attention/attn_ref.c runtime/base/status.c \
-        runtime/cublaslt_cuda.c runtime/linear_cuda.c runtime/device_cuda.c runtime/base/log.c runtime/base/memory.c runtime/base/machine.c \
-        runtime/base/cgroup.c runtime/base/slurm.c runtime/base/proc_text.c runtime/base/size.c; do
-        object=$BUILD/$(basename "$source" .c).o
-        cc -std=gnu11 -O2 -g -D_GNU_SOURCE -I. -Iruntime -isystem "$(dirname "$(command -v nvcc)")/../include" \
-            -c "$source" -o "$object" || exit 1
-        case $source in attention/* | */status.c) ;; *) linear="$linear $object" ;; esac
-    done
+    for source in $(kernels_c); do compile_c "$source" >/dev/null || exit 1; done
+    for source in $(products_c); do linear="$linear $(compile_c "$source")" || exit 1; done
     for name in $(tests) $(benches); do
         source=tests/$name.cpp
         [ -e "$source" ] || source=bench/$name.cpp
