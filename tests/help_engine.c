@@ -98,3 +98,14 @@ void help_engine_row(const glm_session *session, float *row, int64_t vocab) {
 void help_engine_ids(int32_t *ids, int64_t n, uint64_t seed) {
     for (int64_t i = 0; i < n; i++) ids[i] = (int32_t)random_below(&seed, 256);
 }
+
+bool help_engine_has_gpu(const char *dir) {
+    const glm_options options = {.model_dir = dir, .device = "cuda", .max_len = 1024, .threads = 2};
+    glm_engine *engine = NULL;
+    if (glm_engine_open(&options, &engine) != RT_OK) {
+        printf("no GPU to compute on: %s\n", rt_error_text());
+        return false;
+    }
+    glm_engine_close(engine);
+    return true;
+}

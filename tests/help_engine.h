@@ -9,6 +9,9 @@
 glm_engine *help_engine_open(
         const char *dir, const char *device, const char *kv_dtype, int64_t max_len, int64_t chunk);
 
+/* Whether a GPU is there that runs the model of `dir`; prints why not. */
+bool help_engine_has_gpu(const char *dir);
+
 /* An engine of `options`, with one thread, that keeps what it computes in `dir`, and needs what is kept there; ends the
  * program on failure. */
 glm_engine *help_engine_open_in(const char *dir, glm_options options);

@@ -7,6 +7,7 @@
 
 #include "help_checkpoint.h"
 #include "help_drafts.h"
+#include "help_engine.h"
 #include "help_model.h"
 #include "help_needle.h"
 #include "runtime/base/size.h"
@@ -31,21 +32,9 @@ static void check(
     n_failed += help_drafts_differ(&one);
 }
 
-static bool has_gpu(const char *model) {
-    const glm_options options = {
-            .model_dir = model, .device = "cuda", .max_len = 1024, .threads = 2};
-    glm_engine *engine = NULL;
-    if (glm_engine_open(&options, &engine) != RT_OK) {
-        printf("no GPU to compute on: %s\n", rt_error_text());
-        return false;
-    }
-    glm_engine_close(engine);
-    return true;
-}
-
 int main(void) {
     const char *model = help_model_for_gpu(false), *wide = help_model_for_gpu_of(32);
-    if (!has_gpu(model)) return 77;
+    if (!help_engine_has_gpu(model)) return 77;
     check("bf16", model, "bf16", 0, false);
     check("fp8", model, "fp8", 0, false);
     check("groups of 16, bf16", wide, "bf16", 0, false);

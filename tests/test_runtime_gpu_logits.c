@@ -147,21 +147,10 @@ static void check_together(const char *dir) {
     glm_engine_close(engine);
 }
 
-static bool has_gpu(const char *dir) {
-    const glm_options options = on("cuda", dir, 0);
-    glm_engine *engine = NULL;
-    if (glm_engine_open(&options, &engine) != RT_OK) {
-        printf("no GPU to compute on: %s\n", rt_error_text());
-        return false;
-    }
-    glm_engine_close(engine);
-    return true;
-}
-
 int main(void) {
     help_engine_ids(ids, N_MAX, 3);
     const char *native = help_model_for_gpu(false), *with_norms = help_model_for_gpu(true);
-    if (!has_gpu(native)) return 77;
+    if (!help_engine_has_gpu(native)) return 77;
     const int64_t lengths[] = {1, 127, 128, 129, 300, 1100};
     for (int i = 0; i < 6; i++) check_length(native, lengths[i], false);
     check_length(with_norms, 257, true);
