@@ -21,11 +21,14 @@ int main(void) {
     const glm_options options = {.model_dir = help_needle_model(), .max_len = LENGTH};
     glm_engine *engine = NULL;
     glm_session *session = NULL;
-    glm_session *other = NULL;
+    glm_session *longer = NULL;
+    glm_session *fork = NULL;
     help_require(glm_engine_open(&options, &engine), "opening");
-    expect(glm_session_create(engine, LENGTH + 1, &other), RT_EUSAGE, "a longer session");
+    expect(glm_session_create(engine, LENGTH + 1, &longer), RT_EUSAGE, "a longer session");
     expect(glm_session_create(engine, LENGTH, &session), RT_OK, "a session");
-    expect(glm_session_fork(session, 0, LENGTH + 1, &other), RT_EUSAGE, "a longer fork");
+    expect(glm_session_fork(session, 0, LENGTH + 1, &fork), RT_EUSAGE, "a longer fork");
+    glm_session_free(fork);
+    glm_session_free(longer);
     glm_session_free(session);
     glm_engine_close(engine);
     return n_wrong > 0;
