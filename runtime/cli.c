@@ -234,6 +234,12 @@ static rt_status resolve_model(glm_cli *cli) {
     return RT_OK;
 }
 
+/* Of the others no engine has room for drafts. */
+static bool drafts(const glm_command *command) {
+    static const char flag[] = "num-speculative-tokens";
+    return cli_takes(command, cli_find_flag(flag, strlen(flag), true));
+}
+
 rt_status glm_cli_parse(const glm_command *const *commands, const glm_command *command, int argc,
         char **argv, glm_cli *out, bool *is_done) {
     rt_assert((size_t)cli_n_flags <= sizeof((cli_parser *)0)->is_given);
@@ -242,7 +248,6 @@ rt_status glm_cli_parse(const glm_command *const *commands, const glm_command *c
             .max_tokens = -1,
             .port = -1,
             .max_seqs = -1,
-            .n_speculative = GLM_DRAFT_MAX,
             .temperature = -1.0,
             .top_p = -1.0,
             .top_k = -1,
@@ -250,6 +255,7 @@ rt_status glm_cli_parse(const glm_command *const *commands, const glm_command *c
             .rounds = -1,
             .min_accuracy = -1.0};
     *is_done = false;
+    if (drafts(command)) out->engine.n_speculative = GLM_DRAFT_MAX;
     RT_TRY(rt_calloc(argc, (int64_t)sizeof *out->operands, "operands", &out->operands));
 
     cli_parser parser = {.commands = commands,

@@ -101,8 +101,6 @@ typedef struct glm_cli {
     /* make-model */
     const char *config_file; /* --config */
 
-    int64_t n_speculative; /* --num-speculative-tokens */
-
     const char *model_name; /* -m as it was given */
     char *model_path;       /* owned; engine.model_dir points here once resolved */
 } glm_cli;

@@ -107,7 +107,8 @@ const cli_flag cli_flags[] = {
                 "sample among the K likeliest tokens; 0 is off"},
         {"seed", NULL, CLI_COUNT, AT(seed), "S", NULL, 0.0, 9e18,
                 "the same seed gives the same result"},
-        {"num-speculative-tokens", NULL, CLI_COUNT, AT(n_speculative), "N", NULL, 0.0, GLM_DRAFT_MAX,
+        {"num-speculative-tokens", NULL, CLI_INT32, AT(engine.n_speculative), "N", NULL, 0.0,
+                GLM_DRAFT_MAX,
                 "tokens that may follow, looked up in the text, judged in one pass with the next one; answers stay "
                 "the same to the bit (default 15; 0: one token after another)"},
 

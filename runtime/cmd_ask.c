@@ -42,7 +42,6 @@ static rt_status try_engine(ask_run *run) {
     options.max_len = run->reading.prefix.n + run->room;
     options.max_seqs = run->n_together;
     options.extra_kv_tokens = run->n_together * (run->room + ASK_FORK_TOKENS);
-    options.n_speculative = (int32_t)run->cli->n_speculative;
     options.persists = true;
     options.needs_kept = run->cli->book != NULL;
     return glm_engine_open(&options, &run->engine);

@@ -246,7 +246,6 @@ static rt_status prepare(conversation *chat) {
 
 static rt_status open_model(conversation *chat) {
     glm_options options = chat->cli->engine;
-    options.n_speculative = (int32_t)chat->cli->n_speculative;
     options.persists = glm_cli_persists(chat->cli);
     options.needs_kept = chat->cli->book != NULL;
     RT_TRY(prepare(chat));

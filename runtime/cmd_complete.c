@@ -230,7 +230,6 @@ static rt_status open_model(completion *run) {
     RT_TRY(read_prompt(run, &config));
     RT_TRY(plan_lengths(run, &config, &options));
     run->sampling = choose_sampling(run->cli, &config);
-    options.n_speculative = (int32_t)run->cli->n_speculative;
     options.persists = glm_cli_persists(run->cli);
     options.needs_kept = run->cli->book != NULL;
     RT_TRY(glm_engine_open(&options, &run->engine));

@@ -238,12 +238,13 @@ const glm_command glm_cmd_plan = {
                 "nothing. Without --max-model-len: the longest context that fits, in memory unless\n"
                 "a --kv-disk-dir is named. Exit 0 when it fits, 3 when it does not; the table then\n"
                 "says the largest length that would. Of the model config.json suffices: what a download\n"
-                "will need can be asked before it.\n"
+                "will need can be asked before it. Drafts, which chat, complete, ask and serve make, are\n"
+                "counted; the bill of the other commands is that of --num-speculative-tokens 0.\n"
                 "\n"
                 "Examples:\n"
                 "  glm1m plan -m glm-4-9b-chat-1m --max-model-len 1M\n"
                 "  glm1m plan -m glm-4-9b-chat-1m --host-kv-space 64G --json\n",
-        .flags = "@engine json",
+        .flags = "@engine num-speculative-tokens json",
         .required = "model",
         .run = run_plan,
 };

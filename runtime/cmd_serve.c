@@ -82,7 +82,6 @@ static rt_status open_model(service *s) {
     options.persists = glm_cli_persists(s->cli);
     options.max_seqs = s->max_seqs;
     options.max_logits = ECHO_ROWS;
-    options.n_speculative = (int32_t)s->cli->n_speculative;
     RT_TRY(choose_room(s, &options));
     RT_TRY(glm_engine_open(&options, &s->engine));
     glm_cli_say_kv(s->cli, s->engine);

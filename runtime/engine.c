@@ -238,12 +238,12 @@ static void log_open(const glm_engine *engine) {
     const glm_plan *plan = &engine->plan;
     rt_log(RT_LOG_INFO, "engine",
             "open max_len=%" PRId64 " span=%" PRId64 " chunk=%" PRId64 " threads=%" PRId32
-            " device=%s isa=%s linear=%s kv=%s hidden=%s bytes=%" PRId64 " rank=%" PRId32
-            " ranks=%" PRId32,
+            " device=%s isa=%s linear=%s kv=%s hidden=%s bytes=%" PRId64 " gpu_bytes=%" PRId64
+            " rank=%" PRId32 " ranks=%" PRId32,
             plan->max_len, plan->span, plan->chunk, plan->threads, engine->backend->name,
             rt_isa_name(rt_machine_isa()), glm_linear_by_name(plan->linear_by),
             rt_dtype_name(plan->kv_dtype), rt_dtype_name(plan->hidden_dtype), plan->total_bytes,
-            engine->comm->rank, engine->comm->n_ranks);
+            plan->gpu_total_bytes, engine->comm->rank, engine->comm->n_ranks);
 }
 
 rt_status glm_engine_open_rank(const glm_options *options, par_comm *comm, glm_engine **out) {
