@@ -367,9 +367,10 @@ static rt_status bring_logits(glm_engine *engine, int64_t n) {
             n * engine->config.vocab * (int64_t)sizeof(float), compute_of(engine->cuda));
 }
 
-/* Four bytes a row instead of the vocabulary, where that is all that is asked for. */
+/* Four bytes a row instead of the vocabulary, where that is all that is asked for; of other ranks nothing is. */
 static rt_status bring_answer(glm_engine *engine, int32_t n) {
     glm_cuda *cuda = engine->cuda;
+    if (!glm_cuda_is_read(engine)) return RT_OK;
     if (engine->drawing.n != n) return bring_logits(engine, n);
     return glm_cuda_copy_out(
             cuda->host_drawn, cuda->drawn, n * (int64_t)sizeof(int32_t), compute_of(cuda));

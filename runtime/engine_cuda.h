@@ -290,6 +290,11 @@ int64_t glm_cuda_ranks_bytes(int32_t n_ranks);
  * `also_alone`: NCCL sums for one rank, too. RT_EUNSUPPORTED: fewer GPUs than ranks on a host, both numbers; no NCCL.
  * RT_EPEER. */
 RT_MUST_CHECK rt_status glm_cuda_ranks_open(glm_engine *engine, bool also_alone);
+/* Logits, and tokens that were drawn, come to the host's memory of the rank that runs the command: nobody reads those of the
+ * others, who sleep until its next step. */
+static inline bool glm_cuda_is_read(const glm_engine *engine) {
+    return engine->comm->rank == 0;
+}
 /* `mine`; where it is a failure, the group is over: others would wait for this rank's sums. */
 RT_MUST_CHECK rt_status glm_cuda_ranks_end(const glm_engine *engine, rt_status mine);
 /* After a wait: RT_EPEER where the group has ended, and sums were cut short; otherwise what the wait came to. */

@@ -252,6 +252,7 @@ static rt_status logits_of(
     RT_TRY(glm_cuda_add_norm((uint16_t *)(uintptr_t)hidden, NULL, cuda->weights.final_norm,
             config->rms_eps, rows.n, config->hidden, cuda->normed, stream));
     RT_TRY(glm_cuda_ranks_logits(engine, rows));
+    if (!glm_cuda_is_read(engine)) return RT_OK;
     return glm_cuda_copy_out(
             logits, cuda->logits, rows.n * config->vocab * (int64_t)sizeof *logits, stream);
 }

@@ -179,6 +179,8 @@ cudaError_t cudaMemcpyAsync(
     operation one = {"a copy", [=] { memcpy(to, from, bytes); }, NULL, NULL};
     one.places[0] = {(char *)to, bytes, true, kind == cudaMemcpyDeviceToHost};
     one.places[1] = {(char *)(uintptr_t)from, bytes, false, kind == cudaMemcpyHostToDevice};
+    state()->n_copies_out += kind == cudaMemcpyDeviceToHost;
+    state()->bytes_out += kind == cudaMemcpyDeviceToHost ? (int64_t)bytes : 0;
     if (error == cudaSuccess) queue(stream, one);
     return error;
 }

@@ -56,6 +56,8 @@ typedef struct standin_cuda {
     int64_t n_exposed; /* STANDIN_COPIES: times that the first stream, which computes, waited for another one's work that could
                         * not begin before its own last kernel had run: nothing hides it */
     int64_t bytes_copied; /* by kernels, into shared memory: attention's keys and values, and queries */
+    int64_t n_copies_out; /* to the host's memory, that were called for, and their bytes */
+    int64_t bytes_out;
     int64_t device_bytes; /* allocated now, */
     int64_t pinned_bytes;
     int64_t device_bytes_max;
