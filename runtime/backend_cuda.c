@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "engine_cuda.h"
 #include "ranks.h"
 
@@ -107,6 +108,54 @@ static rt_status cuda_open(glm_engine *engine, const glm_checkpoint *checkpoint)
     return glm_cuda_weights_load(engine, checkpoint);
 }
 
+/* ---- rows of decode that have the bits of one ------------------------------------------------- */
+
+static rt_status count_alike(const glm_engine *engine, int64_t *n_alike) {
+    const glm_cuda *cuda = engine->cuda;
+    const glm_cuda_layer *layer = &cuda->weights.layers[0];
+    const bool is_summed = engine->plan.sums_on_gpu;
+    const struct {
+        const glm_cuda_matrix *matrix;
+        bool is_f32;
+    } products[] = {{&layer->qkv, false}, {&layer->attn_out, is_summed}, {&layer->gate_up, false},
+            {&layer->down, is_summed}, {&cuda->weights.head, true}};
+    for (int i = 0; i < 5; i++)
+        RT_TRY(glm_cublas_rows_alike(
+                cuda->cublas, products[i].matrix, products[i].is_f32, *n_alike, n_alike));
+    return RT_OK;
+}
+
+static void say_alike(const glm_engine *engine, int64_t n_alike) {
+    const glm_plan *plan = &engine->plan;
+    if (engine->comm->rank > 0) return;
+    rt_log(RT_LOG_WARN, "linear",
+            "cuBLASLt refuses the kernels of decode for %" PRId64 " rows: %" PRId32
+            " tokens are drafted at most%s",
+            n_alike + 1, plan->n_speculative,
+            n_alike < plan->max_seqs
+                    ? ", and an answer's bits may depend on how many are decoded with it"
+                    : "");
+}
+
+/* Drafts have the bits of one token after another, or there are none; all ranks alike. */
+static rt_status settle_drafts(glm_engine *engine) {
+    glm_plan *plan = &engine->plan;
+    const int64_t n_max = glm_cuda_decode_rows(plan);
+    int64_t n_alike = n_max;
+    const rt_status status = count_alike(engine, &n_alike);
+    RT_TRY(par_agree(engine->comm, status, &n_alike));
+    if (n_alike == n_max) return RT_OK;
+    plan->n_speculative = (int32_t)rt_min64(plan->n_speculative, rt_max64(n_alike - 1, 0));
+    if (n_alike < plan->max_seqs) plan->linear_by = GLM_LINEAR_CUBLASLT_BY_ROWS;
+    say_alike(engine, n_alike);
+    return RT_OK;
+}
+
+static rt_status cuda_open_buffers(glm_engine *engine) {
+    RT_TRY(settle_drafts(engine));
+    return glm_cuda_buffers_open(engine);
+}
+
 /* Nothing is freed that queued work still uses. */
 static void settle(glm_cuda *cuda) {
     const rt_stream streams[] = {cuda->device.compute, cuda->device.copy_in, cuda->device.copy_out};
@@ -172,7 +221,7 @@ const glm_backend glm_backend_cuda = {
         .speed = glm_cuda_speed,
         .meet = cuda_meet,
         .open = cuda_open,
-        .open_buffers = glm_cuda_buffers_open,
+        .open_buffers = cuda_open_buffers,
         .close = cuda_close,
         .embed = glm_cuda_layer_embed,
         .prefill = glm_cuda_layer_prefill,

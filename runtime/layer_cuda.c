@@ -270,6 +270,8 @@ rt_status glm_cuda_layer_logits(
                 logits + done * config->vocab);
     }
     status = glm_cuda_ranks_end(engine, status);
+    if (glm_cublas_refused(cuda->cublas) > 0)
+        engine->plan.linear_by = GLM_LINEAR_CUBLASLT_BY_ROWS; /* what is recorded with results */
     const rt_status waited =
             glm_cuda_ranks_settle(engine, glm_cuda_wait(compute_of(cuda), "logits"));
     return status == RT_OK ? glm_cuda_ranks_end(engine, waited) : status;

@@ -7,7 +7,7 @@
 #include "onednn.h"
 
 const char *glm_linear_by_name(glm_linear_by by) {
-    static const char *const names[] = {"own", "onednn", "cublaslt"};
+    static const char *const names[] = {"own", "onednn", "cublaslt", "cublaslt, bits by rows"};
     return names[by];
 }
 

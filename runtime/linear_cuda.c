@@ -16,7 +16,8 @@
  * is by construction as far as the documentation goes, and a test (test_engine_cuda_chunk_changes_no_bit) for the rest.
  *
  * Where a kernel may not be taken for a number of rows, cuBLASLt is asked for that number: right, with bits that may be
- * others. It is counted, and said with GLM_LOG=info. */
+ * others. It is counted, and said once, as a warning. What decode may come to is asked for when the engine is opened
+ * (glm_cublas_rows_alike), and drafts are only made where their rows have the bits of one. */
 #include "linear_cuda.h"
 
 #include <cublasLt.h>
@@ -151,13 +152,27 @@ static rt_status set_bias(const cublaslt_library *lib, const shape *one, const u
             "a bias");
 }
 
+/* A shape that may be like another but for its number of rows. */
+static rt_status set_rows(const cublaslt_library *lib, shape *one, int64_t n) {
+    const kind *k = &one->kind;
+    const cudaDataType_t y_type = k->is_f32 ? CUDA_R_32F : CUDA_R_16BF;
+    if (one->x) (void)lib->MatrixLayoutDestroy(one->x);
+    if (one->y) (void)lib->MatrixLayoutDestroy(one->y);
+    one->x = one->y = NULL;
+    one->n = n;
+    RT_TRY(check(
+            lib->MatrixLayoutCreate(&one->x, CUDA_R_16BF, (uint64_t)k->n_in, (uint64_t)n, k->n_in),
+            "a layout"));
+    return check(
+            lib->MatrixLayoutCreate(&one->y, y_type, (uint64_t)k->n_out, (uint64_t)n, k->n_out),
+            "a layout");
+}
+
 /* `bias` is any of those that are to come: its alignment counts. */
 static rt_status describe(const cublaslt_library *lib, shape *one, const uint16_t *bias) {
     const cublasOperation_t transposed = CUBLAS_OP_T;
     const cublasLtEpilogue_t epilogue = CUBLASLT_EPILOGUE_BIAS;
     const kind *k = &one->kind;
-    const cudaDataType_t y_type = k->is_f32 ? CUDA_R_32F : CUDA_R_16BF;
-    const uint64_t n = (uint64_t)one->n;
     const uint64_t n_in = (uint64_t)k->n_in;
     const uint64_t n_out = (uint64_t)k->n_out;
     RT_TRY(check(
@@ -172,8 +187,7 @@ static rt_status describe(const cublaslt_library *lib, shape *one, const uint16_
     RT_TRY(set_bias(lib, one, bias));
     RT_TRY(check(
             lib->MatrixLayoutCreate(&one->weight, CUDA_R_16BF, n_in, n_out, k->n_in), "a layout"));
-    RT_TRY(check(lib->MatrixLayoutCreate(&one->x, CUDA_R_16BF, n_in, n, k->n_in), "a layout"));
-    return check(lib->MatrixLayoutCreate(&one->y, y_type, n_out, n, k->n_out), "a layout");
+    return set_rows(lib, one, one->n);
 }
 
 /* ---- kernels --------------------------------------------------------------------------------- */
@@ -267,9 +281,36 @@ static rt_status may_take(glm_cublas *cublas, const shape *one, bool *may) {
     return is_refused ? RT_OK : check(status, "asking whether a kernel may be taken");
 }
 
+static rt_status count_alike(
+        glm_cublas *cublas, shape *one, const uint16_t *bias, int64_t n_max, int64_t *n_alike) {
+    bool may = true;
+    RT_TRY(describe(&cublas->lib, one, bias));
+    RT_TRY(kernel_of(cublas, &one->kind, bias, &one->algorithm));
+    for (*n_alike = 0; *n_alike < n_max; ++*n_alike) {
+        const int64_t n = *n_alike + 1;
+        if (n > 1) RT_TRY(set_rows(&cublas->lib, one, n));
+        if (n != usually[DECODE].n) RT_TRY(may_take(cublas, one, &may));
+        if (!may) break;
+    }
+    return RT_OK;
+}
+
+rt_status glm_cublas_rows_alike(glm_cublas *cublas, const glm_cuda_matrix *weight, bool is_f32,
+        int64_t n_max, int64_t *n_alike) {
+    shape one = {.kind = {.n_out = weight->n_out,
+                         .n_in = weight->n_in,
+                         .is_f32 = is_f32,
+                         .has_bias = weight->bias != NULL,
+                         .of = DECODE},
+            .n = 1};
+    const rt_status status = count_alike(cublas, &one, weight->bias, n_max, n_alike);
+    free_shape(&cublas->lib, &one);
+    return status;
+}
+
 static void say_refused(glm_cublas *cublas, const shape *one) {
     if (cublas->n_refused++ > 0) return;
-    rt_log(RT_LOG_INFO, "linear",
+    rt_log(RT_LOG_WARN, "linear",
             "bits may depend on the number of rows: cuBLASLt refuses the kernel of %" PRId64
             " rows for n=%" PRId64 " n_in=%" PRId64 " n_out=%" PRId64,
             usually[one->kind.of].n, one->n, one->kind.n_in, one->kind.n_out);

@@ -44,6 +44,11 @@ static inline glm_cuda_rows glm_cuda_prefilled(int64_t n) {
 RT_MUST_CHECK rt_status glm_cuda_linear(glm_cublas *cublas, const glm_cuda_matrix *weight,
         const uint16_t *x, glm_cuda_rows rows, void *y, bool is_f32, rt_stream stream);
 
+/* Up to how many rows of decode, at most n_max, have the bits that each has alone: those that the matrix's kernel may be taken
+ * for. Asks, and launches nothing. RT_EDEVICE, RT_ENOMEM. */
+RT_MUST_CHECK rt_status glm_cublas_rows_alike(glm_cublas *cublas, const glm_cuda_matrix *weight,
+        bool is_f32, int64_t n_max, int64_t *n_alike);
+
 /* How often so far cuBLASLt did not let a kernel be taken for another number of rows than the one it was chosen as for: 0,
  * and a row's bits depend on no other rows. */
 int64_t glm_cublas_refused(const glm_cublas *cublas);
