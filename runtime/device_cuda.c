@@ -171,8 +171,12 @@ static rt_status take(rt_device *base, int64_t bytes, const char *what, void **o
             what, rt_format_bytes(device->taken_bytes, taken), cudaGetErrorString(error));
 }
 
+/* What was queued may use it: cudaFree "may perform implicit synchronization" (cuda_runtime_api.h), and need not. */
 static void give(rt_device *base, void *memory) {
-    (void)base;
+    const glm_cuda_device *device = (glm_cuda_device *)(void *)base;
+    glm_cuda_finish(device->compute);
+    glm_cuda_finish(device->copy_in);
+    glm_cuda_finish(device->copy_out);
     (void)cudaFree(memory);
 }
 
@@ -193,8 +197,8 @@ static rt_status pin(rt_device *base, int64_t bytes, const char *what, void **ou
 /* Also from memory that is given back, what was queued is copied first. */
 static void unpin(rt_device *base, void *memory) {
     const glm_cuda_device *device = (glm_cuda_device *)(void *)base;
-    (void)cudaStreamSynchronize(device->copy_in);
-    (void)cudaStreamSynchronize(device->copy_out);
+    glm_cuda_finish(device->copy_in);
+    glm_cuda_finish(device->copy_out);
     glm_cuda_unpin(memory);
 }
 

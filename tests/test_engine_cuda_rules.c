@@ -134,6 +134,17 @@ static void copied_memory_is_pinned(bool is_broken) {
             memory, is_broken ? pageable : pinned, 256, cudaMemcpyHostToDevice, stream);
 }
 
+static void freed_memory_is_idle(bool is_broken) {
+    ok(cudaMemsetAsync(memory, 1, BYTES, stream));
+    if (!is_broken) ok(cudaStreamSynchronize(stream));
+    (void)cudaFree(memory);
+}
+
+static void asked_device_is_there(bool is_broken) {
+    int n_sms = 0;
+    (void)cudaDeviceGetAttribute(&n_sms, cudaDevAttrMultiProcessorCount, is_broken ? 2 : 1);
+}
+
 static void copied_memory_stays(bool is_broken) {
     (void)cudaMemcpyAsync(memory, pinned, 256, cudaMemcpyHostToDevice, stream);
     if (!is_broken) ok(cudaStreamSynchronize(stream));
@@ -192,15 +203,31 @@ static void kernel_is_for_the_chip(bool is_broken) {
 
 /* ---- cuBLASLt -------------------------------------------------------------------------------- */
 
-static void multiply(int64_t x_at, bool is_freed) {
-    glm_cuda_device device;
+static glm_cublas *open_cublas(void) {
+    static glm_cuda_device device;
     glm_cublas *cublas = NULL;
-    const glm_cuda_matrix weight = {.numbers = (uint16_t *)(void *)memory, .n_out = 8, .n_in = 16};
     require(glm_cuda_device_open(DEVICE, &device) == RT_OK, "a device");
     require(glm_cublas_open(&device, &cublas) == RT_OK, "cuBLASLt");
-    if (is_freed) ok(cudaFree(memory));
+    return cublas;
+}
+
+static void multiply_by(glm_cublas *cublas, int64_t x_at) {
+    const glm_cuda_matrix weight = {.numbers = (uint16_t *)(void *)memory, .n_out = 8, .n_in = 16};
     (void)!glm_cuda_linear(cublas, &weight, (uint16_t *)(void *)(memory + x_at),
             glm_cuda_decoded(1), memory + 2048, false, stream);
+}
+
+static void multiply(int64_t x_at, bool is_freed) {
+    glm_cublas *cublas = open_cublas();
+    if (is_freed) ok(cudaFree(memory));
+    multiply_by(cublas, x_at);
+}
+
+static void kernels_are_chosen_before_recording(bool is_broken) {
+    glm_cublas *cublas = open_cublas();
+    if (!is_broken) multiply_by(cublas, 1024);
+    record();
+    multiply_by(cublas, 1024);
 }
 
 static void pointers_are_aligned(bool is_broken) {
@@ -319,6 +346,8 @@ int main(void) {
     CHECK(launch_finds_no_error);
     CHECK(places_of_a_copy_are_apart);
     CHECK(copied_memory_is_pinned);
+    CHECK(freed_memory_is_idle);
+    CHECK(asked_device_is_there);
     CHECK(copied_memory_stays);
     CHECK(host_leaves_what_is_copied);
     CHECK(host_waits_for_what_is_copied);
@@ -327,6 +356,7 @@ int main(void) {
     CHECK(memory_is_of_some_bytes);
     CHECK(kernel_is_for_the_chip);
     CHECK(pointers_are_aligned);
+    CHECK(kernels_are_chosen_before_recording);
     CHECK(product_is_of_device_memory);
     CHECK(product_leaves_what_it_reads);
     CHECK(calls_of_nccl_are_waited_for);

@@ -21,6 +21,7 @@ namespace {
 
 /* A program without a stand-in for CUDA may look whether there is a library, too. */
 #pragma weak standin_cuda_begin_call
+#pragma weak standin_cuda_begin_unsafe_call
 #pragma weak standin_cuda_fails
 #pragma weak standin_cuda_get
 #pragma weak standin_cuda_is_on_device
@@ -246,13 +247,19 @@ void begin(const char *name, cublasLtHandle_t of) {
     standin_cuda_begin_call(name);
 }
 
+/* cuBLAS, "cublasLtMatmulAlgoGetHeuristic()": it "may load some kernels", by the driver. */
+void begin_unsafe(const char *name, cublasLtHandle_t of) {
+    require(handles.count(of), "a handle that is not there");
+    standin_cuda_begin_unsafe_call(name);
+}
+
 } // namespace
 
 extern "C" {
 
 cublasStatus_t cublasLtCreate(cublasLtHandle_t *out) {
     require(standin_cuda_queue, "the program does not export what the stand-in for CUDA is asked");
-    standin_cuda_begin_call("cublasLtCreate");
+    standin_cuda_begin_unsafe_call("cublasLtCreate");
     if (standin_cuda_fails()) return CUBLAS_STATUS_NOT_INITIALIZED;
     *out = (cublasLtHandle_t)(void *)new char;
     handles.insert(*out);
@@ -260,7 +267,7 @@ cublasStatus_t cublasLtCreate(cublasLtHandle_t *out) {
 }
 
 cublasStatus_t cublasLtDestroy(cublasLtHandle_t of) {
-    begin("cublasLtDestroy", of);
+    begin_unsafe("cublasLtDestroy", of);
     handles.erase(of);
     delete (char *)(void *)of;
     require(!handles.empty() || live.empty(), "descriptions are left");
@@ -344,7 +351,7 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t of, cublasLtMatmu
         cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c,
         cublasLtMatrixLayout_t d, cublasLtMatmulPreference_t pref, int wanted,
         cublasLtMatmulHeuristicResult_t *results, int *n_found) {
-    begin("cublasLtMatmulAlgoGetHeuristic", of);
+    begin_unsafe("cublasLtMatmulAlgoGetHeuristic", of);
     const product *p = at<product>(desc);
     const layout *weight = at<layout>(a), *x = at<layout>(b), *y = at<layout>(d);
     const preference *like = at<preference>(pref);

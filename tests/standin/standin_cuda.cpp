@@ -29,15 +29,23 @@ cudaError_t cudaSetDevice(int device) {
     return now.outcome(cudaErrorInvalidDevice);
 }
 
+static void require_device(int device, const char *name) {
+    if (device < 0 || device >= state()->n_devices) found("%s of device number %d", name, device);
+}
+
+/* "0000:10:00.0" and its end: cuda_runtime_api.h asks for room for 13. */
 cudaError_t cudaDeviceGetPCIBusId(char *text, int room, int device) {
     call now("cudaDeviceGetPCIBusId", NO_CONTEXT);
+    require_device(device, "cudaDeviceGetPCIBusId");
+    if (room < 13) found("cudaDeviceGetPCIBusId into %d bytes", room);
     const int64_t bus = number("STANDIN_CUDA_BUS", 0x10) + device;
     snprintf(text, (size_t)room, "0000:%02x:00.0", (unsigned)bus);
     return now.outcome(cudaErrorInvalidDevice);
 }
 
-cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, int) {
+cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, int device) {
     call now("cudaDeviceGetAttribute", NO_CONTEXT);
+    require_device(device, "cudaDeviceGetAttribute");
     const int capability = state()->capability;
     switch (attribute) { /* an H100's, where nothing was asked for */
     case cudaDevAttrComputeCapabilityMajor:
@@ -75,11 +83,13 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total) {
 /* ---- kernels --------------------------------------------------------------------------------- */
 
 /* What is asked for, a launch is held to (check_launch). */
-cudaError_t cudaFuncSetAttribute(const void *, enum cudaFuncAttribute attribute, int) {
+cudaError_t cudaFuncSetAttribute(const void *kernel, enum cudaFuncAttribute attribute, int bytes) {
     call now("cudaFuncSetAttribute", CONTEXT);
     if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize)
         found("a kernel's attribute %d", (int)attribute);
-    return now.outcome(cudaErrorInvalidValue);
+    const cudaError_t error = now.outcome(cudaErrorInvalidValue);
+    if (error == cudaSuccess) note_smem_bytes((const char *)kernel, bytes);
+    return error;
 }
 
 /* ---- errors ---------------------------------------------------------------------------------- */
@@ -130,7 +140,8 @@ static cudaError_t given_back() {
 cudaError_t cudaFree(void *memory) {
     call now("cudaFree", SAFE_CONTEXT);
     if (!memory) return cudaSuccess;
-    for (cudaStream_t stream : streams) drain(stream); /* it waits for the device */
+    require_idle(
+            "cudaFree"); /* which "may" wait for the device, cuda_runtime_api.h says, and need not */
     if (!give_back((char *)memory)) found("cudaFree of what was not allocated");
     return given_back();
 }

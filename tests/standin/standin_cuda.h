@@ -71,6 +71,8 @@ standin_cuda *standin_cuda_get(void);
 
 /* One of them is called, by a thread whose device is the right one. */
 void standin_cuda_begin_call(const char *name);
+/* The same of one that may load kernels, or take memory: not while a graph is recorded. */
+void standin_cuda_begin_unsafe_call(const char *name);
 /* A call that can fail is made: whether it does. */
 bool standin_cuda_fails(void);
 

@@ -235,6 +235,13 @@ bool is_in_use(const char *pinned) {
     return false;
 }
 
+void require_idle(const char *what) {
+    for (cudaStream_t stream : streams)
+        for (const operation &one : stream->queue)
+            if (one.work && !is_broken)
+                found("%s while %s is queued, which may use it", what, one.what);
+}
+
 int64_t n_queued() {
     int64_t n = 0;
     if (streams.empty()) return 0;
@@ -282,6 +289,11 @@ standin_cuda *standin_cuda_get(void) {
 void standin_cuda_begin_call(const char *name) {
     guard held(lock);
     begin_call(name, CONTEXT);
+}
+
+void standin_cuda_begin_unsafe_call(const char *name) {
+    guard held(lock);
+    begin_call(name, SAFE_CONTEXT);
 }
 
 bool standin_cuda_fails(void) {

@@ -101,6 +101,8 @@ void drain(cudaStream_t stream);
 void run_until(const std::shared_ptr<recorded> &place);
 /* Whether something that is queued copies from or to some of a block of pinned memory. */
 bool is_in_use(const char *pinned);
+/* Nothing is queued that may use what is given back; which memory kernels are told of in lists, nobody knows. */
+void require_idle(const char *what);
 /* A copy is queued, is about to run, has run (standin_copies.cpp): the host has left its memory alone meanwhile, and nothing that
  * it depends on, or that depends on it, was queued before on another stream and is still to run. */
 void begin_copy(operation *one);

@@ -5,7 +5,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <map>
 #include <set>
+#include <string>
 #include <utility>
 
 namespace standin {
@@ -144,8 +146,26 @@ static void check_params(const emu_launch &how, const char *source) {
     }
 }
 
+/* What a kernel was allowed, by the file that it is in. */
+static std::map<std::string, int> &allowed_bytes() {
+    static std::map<std::string, int> all;
+    return all;
+}
+
+void note_smem_bytes(const char *source, int bytes) {
+    allowed_bytes()[source] = bytes;
+}
+
+/* More than so much only where it was asked for: CUDA C++ programming guide, "Shared memory" of each compute capability. */
+static void check_smem(const emu_launch &how, const char *source) {
+    if (how.smem_bytes > 48 * 1024 && allowed_bytes()[source] < how.smem_bytes)
+        found("%s: a launch of %d bytes of shared memory, of which it was allowed %d", source,
+                how.smem_bytes, allowed_bytes()[source]);
+}
+
 void check_launch(const emu_launch &how, const char *source) {
     const int capability = state()->capability;
+    check_smem(how, source);
     if (ends_with(source, "_sm90.cu") && capability != 90)
         found("%s: compiled for 9.0 alone, and launched on %d.%d", source, capability / 10,
                 capability % 10);

@@ -60,6 +60,8 @@ void note_made(kind what, const void *handle);
 void note_gone(kind what, const void *handle, const char *name);
 void require_there(kind what, const void *handle, const char *name);
 
+/* So much shared memory a kernel of that file may be launched with. */
+void note_smem_bytes(const char *source, int bytes);
 /* It is one that the device, of the capability that it has, takes; and no pointer among its parameters is to the host's
  * memory. */
 void check_launch(const emu_launch &how, const char *source);
