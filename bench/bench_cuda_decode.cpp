@@ -216,10 +216,13 @@ static void step(const decode_step &s, int) {
 
 /* ---- timing ---------------------------------------------------------------------------------- */
 
-/* work(0), work(1), ... as one graph: milliseconds of one of them. */
+/* work(0), work(1), ... as one graph: milliseconds of one of them. What work reads was filled, cleared and copied on the default
+ * stream, for which a non-blocking one does not wait; nor need a copy from pageable memory be over when cudaMemcpy returns
+ * (CUDA runtime API, "API synchronization behavior"). */
 template <typename WORK> static gpu_times time_in_graph(const decode_step &s, int n, WORK work) {
     cudaGraph_t graph;
     cudaGraphExec_t instance;
+    CHECK_CUDA(cudaDeviceSynchronize());
     work(0); /* what libraries set up comes before */
     CHECK_CUDA(cudaStreamSynchronize(s.device.compute));
     CHECK_CUDA(cudaStreamBeginCapture(s.device.compute, cudaStreamCaptureModeThreadLocal));
