@@ -56,11 +56,13 @@ void cublaslt_library_close(cublaslt_library *library) {
     *library = (cublaslt_library){0};
 }
 
+/* Once loaded it stays, as NCCL does: nothing says that a library which has registered kernels with the driver, and its own
+ * threads' data with the system, may be unloaded; and who asks whether it is there opens it again soon after. */
 rt_status cublaslt_library_open(cublaslt_library *out) {
     *out = (cublaslt_library){0};
     for (int i = 0; i < 2 && !out->handle; i++) {
         out->name = names[i];
-        out->handle = dlopen(names[i], RTLD_NOW | RTLD_LOCAL);
+        out->handle = dlopen(names[i], RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     }
     if (!out->handle)
         return rt_fail(RT_EUNSUPPORTED,
