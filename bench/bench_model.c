@@ -16,7 +16,9 @@
  *   decode   every matrix, and every key and value, as they are stored
  *
  * --drafts: decode also with drafts (speculate.c), where all are right and where all are wrong, and by passes of 2, 4, 8, 16
- * tokens, beside decode without. Where all of a pass are right its rate is that of the answer.
+ * tokens, beside decode without. Where all of a pass are right its rate is that of the answer. And what drafts would do for
+ * 2, 4 and 8 answers at once about one text: passes of 2, 4 and 8 tokens of each, at most 32, beside a step of all without.
+ * Such a pass is glm_prefill_together, which makes the logits of each one's last token only: 2 % of the weights for the others.
  *
  * --busy: decode also beside another program that keeps one core busy; its peak is then the quiet rate. */
 #include <signal.h>
@@ -34,7 +36,14 @@
 #include "runtime/engine.h"
 #include "runtime/random_model.h"
 
-enum { IDS = 4096, DEPTHS_MAX = 8, FILL_ROWS = 1024, NAME_BYTES = 96 };
+enum {
+    IDS = 4096,
+    DEPTHS_MAX = 8,
+    ANSWERS_MAX = 8,
+    ROWS_MAX = 32,
+    FILL_ROWS = 1024,
+    NAME_BYTES = 96
+};
 
 static const char usage[] = "bench_model [--model M|L] [--depths 0,32K] [--tokens N] [--passes N] "
                             "[--dir DIR] [--busy] [--drafts] and "
@@ -123,7 +132,9 @@ typedef struct job {
     glm_session *session;
     int32_t *ids;
     int64_t depth;
-    int64_t n_together; /* tokens of a pass */
+    int64_t n_together; /* tokens of a pass, */
+    int32_t n_answers;  /* of each of so many: */
+    glm_session *answers[ANSWERS_MAX];
 } job;
 
 /* Append rows to the new positions of one layer, a few pages at a time. */
@@ -203,6 +214,28 @@ static void pass_of_several(void *context) {
     bench_must(glm_prefill_rows(j->session, j->ids, j->n_together));
 }
 
+static void cut_answers(const job *j) {
+    for (int32_t i = 0; i < j->n_answers; i++) glm_session_truncate(j->answers[i], j->depth);
+}
+
+static void step_of_answers(void *context) {
+    const job *j = context;
+    cut_answers(j);
+    bench_must(glm_decode(j->answers, j->ids, j->n_answers));
+}
+
+static void pass_of_answers(void *context) {
+    const job *j = context;
+    const int32_t *ids[ANSWERS_MAX];
+    int64_t n_ids[ANSWERS_MAX];
+    for (int32_t i = 0; i < j->n_answers; i++) {
+        ids[i] = j->ids + i;
+        n_ids[i] = j->n_together;
+    }
+    cut_answers(j);
+    bench_must(glm_prefill_together(j->answers, ids, n_ids, j->n_answers));
+}
+
 /* ---- reporting ------------------------------------------------------------------------------- */
 
 static void name_figure(const job *j, const char *what, char name[NAME_BYTES]) {
@@ -237,6 +270,36 @@ static void beside_plain(const bench_options *options, job *j, const char *what,
             figure.rate.best / plain.best, figure.rate.median / plain.median);
 }
 
+static void measure_answers(const bench_options *options, job *j) {
+    const int n_threads = rt_pool_threads(j->engine->pool);
+    char name[NAME_BYTES];
+    char what[64];
+    (void)snprintf(what, sizeof what, "decode, %d answers", (int)j->n_answers);
+    name_figure(j, what, name);
+    const bench_figure figure = {.what = name,
+            .n_threads = n_threads,
+            .rate = bench_measure(options, n_threads, j->n_answers, step_of_answers, j),
+            .unit = "tokens/s"};
+    bench_report(options, &figure);
+    for (j->n_together = 2; j->n_together <= 8 && j->n_answers * j->n_together <= ROWS_MAX;
+            j->n_together *= 2) {
+        (void)snprintf(what, sizeof what, "%d answers, %d tokens of each", (int)j->n_answers,
+                (int)j->n_together);
+        beside_plain(options, j, what, (int64_t)j->n_answers * j->n_together, pass_of_answers,
+                figure.rate);
+    }
+}
+
+/* All of one text. */
+static void measure_several(const bench_options *options, job *j) {
+    glm_session_truncate(j->session, j->depth);
+    for (int32_t i = 0; i < ANSWERS_MAX; i++)
+        bench_must(glm_session_fork(j->session, j->depth, j->depth + ROWS_MAX, &j->answers[i]));
+    for (j->n_answers = 2; j->n_answers <= ANSWERS_MAX; j->n_answers *= 2)
+        measure_answers(options, j);
+    for (int32_t i = 0; i < ANSWERS_MAX; i++) glm_session_free(j->answers[i]);
+}
+
 static void measure_drafts(const bench_options *options, job *j, bench_rate plain) {
     beside_plain(options, j, "decode, all drafts right", j->r->n_passes, decode_right, plain);
     beside_plain(options, j, "decode, all drafts wrong", j->r->n_passes, decode_wrong, plain);
@@ -245,6 +308,7 @@ static void measure_drafts(const bench_options *options, job *j, bench_rate plai
         (void)snprintf(what, sizeof what, "passes of %d tokens", (int)j->n_together);
         beside_plain(options, j, what, j->n_together, pass_of_several, plain);
     }
+    measure_several(options, j);
 }
 
 static pid_t start_busy_program(void) {
@@ -345,6 +409,8 @@ static void run(const bench_options *options, const request *r, int n_threads) {
                 .model_dir = r->dir,
                 .max_len = max_len,
                 .threads = n_threads,
+                .max_seqs = ANSWERS_MAX,
+                .extra_kv_tokens = (int64_t)ANSWERS_MAX * 2 * ATTN_PAGE_TOKENS,
                 .n_speculative = GLM_DRAFT_MAX};
         j.ids = bench_memory(max_len * (int64_t)sizeof *j.ids);
         for (int64_t t = 0; t < max_len; t++) j.ids[t] = (int32_t)(t * 7919 % IDS);
