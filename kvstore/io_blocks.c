@@ -10,11 +10,11 @@
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"
 
-enum { TRANSFER_BYTES = 1 << 20 };
+enum { TRANSFER_BYTES = 1 << 20, QUEUE_MAX = 8 };
 
 typedef struct transfer {
     kv_io_op op;
-    struct transfer *next; /* in `late` */
+    struct transfer *next; /* in `late`, or in `ready` */
     bool closes_file;      /* once answered */
     char *bytes;           /* TRANSFER_BYTES */
 } transfer;
@@ -23,6 +23,9 @@ struct kv_blocks {
     kv_io *io;
     transfer *ready; /* NULL after one was late */
     transfer *late;
+    transfer *queued[QUEUE_MAX]; /* writes that nobody has waited for yet, the oldest first */
+    int32_t n_queued;
+    rt_status queue_status; /* of those that were waited for since they were settled */
 };
 
 static void free_transfer(transfer *t) {
@@ -78,6 +81,8 @@ static void reap(kv_blocks *blocks) {
 
 void kv_blocks_free(kv_blocks *blocks) {
     if (!blocks) return;
+    const rt_status ignored = kv_blocks_settle(blocks);
+    (void)ignored;
     const double patience = rt_now() + 2;
     while (blocks->late && rt_now() < patience) {
         kv_io_poll(blocks->io);
@@ -107,10 +112,15 @@ static rt_status ensure_ready(kv_blocks *blocks) {
     return blocks->ready ? RT_OK : new_transfer(&blocks->ready);
 }
 
-/* n_bytes of whole blocks between blocks->ready and the file. */
-static rt_status move(
-        kv_blocks *blocks, kv_file *file, bool is_write, int64_t offset, int64_t n_bytes) {
+static transfer *take_ready(kv_blocks *blocks) {
     transfer *t = blocks->ready;
+    blocks->ready = t->next;
+    t->next = NULL;
+    return t;
+}
+
+static void start(kv_blocks *blocks, transfer *t, kv_file *file, bool is_write, int64_t offset,
+        int64_t n_bytes) {
     t->op = (kv_io_op){.file = file,
             .is_write = is_write,
             .urgency = is_write ? KV_IO_BEHIND : KV_IO_NOW,
@@ -118,13 +128,31 @@ static rt_status move(
             .n_bytes = n_bytes,
             .offset = offset};
     kv_io_start(blocks->io, &t->op);
+}
+
+/* Then it is ready again, unless it was late. */
+static rt_status wait(kv_blocks *blocks, transfer *t) {
     const rt_status status = kv_io_wait(blocks->io, &t->op);
-    if (t->op.is_in_flight) {
-        t->next = blocks->late;
-        blocks->late = t;
-        blocks->ready = NULL;
-    }
+    transfer **list = t->op.is_in_flight ? &blocks->late : &blocks->ready;
+    t->next = *list;
+    *list = t;
     return status;
+}
+
+/* n_bytes of whole blocks between a transfer that is ready, and is the first of those afterwards if all went well, and
+ * the file. */
+static rt_status move(
+        kv_blocks *blocks, kv_file *file, bool is_write, int64_t offset, int64_t n_bytes) {
+    transfer *t = take_ready(blocks);
+    start(blocks, t, file, is_write, offset, n_bytes);
+    return wait(blocks, t);
+}
+
+static int64_t fill(transfer *t, const void *bytes, int64_t n_bytes) {
+    const int64_t n_padded = rt_round_up(n_bytes, KV_IO_ALIGN);
+    memcpy(t->bytes, bytes, (size_t)n_bytes);
+    memset(t->bytes + n_bytes, 0, (size_t)(n_padded - n_bytes));
+    return n_padded;
 }
 
 rt_status kv_blocks_read(
@@ -142,11 +170,53 @@ rt_status kv_blocks_write(
         kv_blocks *blocks, kv_file *file, int64_t offset, int64_t n_bytes, const void *bytes) {
     for (int64_t done = 0; done < n_bytes; done += TRANSFER_BYTES) {
         const int64_t n = rt_min64(n_bytes - done, TRANSFER_BYTES);
-        const int64_t n_padded = rt_round_up(n, KV_IO_ALIGN);
         RT_TRY(ensure_ready(blocks));
-        memcpy(blocks->ready->bytes, (const char *)bytes + done, (size_t)n);
-        memset(blocks->ready->bytes + n, 0, (size_t)(n_padded - n));
+        const int64_t n_padded = fill(blocks->ready, (const char *)bytes + done, n);
         RT_TRY(move(blocks, file, true, offset + done, n_padded));
     }
     return RT_OK;
+}
+
+/* ---- queued writes --------------------------------------------------------------------------- */
+
+static void note(kv_blocks *blocks, rt_status status) {
+    if (blocks->queue_status == RT_OK) blocks->queue_status = status;
+}
+
+static void wait_for_oldest(kv_blocks *blocks) {
+    transfer *oldest = blocks->queued[0];
+    blocks->n_queued--;
+    memmove(blocks->queued, blocks->queued + 1, (size_t)blocks->n_queued * sizeof *blocks->queued);
+    note(blocks, wait(blocks, oldest));
+}
+
+/* Where there is no memory for another, those that are under way give theirs. */
+static transfer *next_transfer(kv_blocks *blocks) {
+    if (blocks->n_queued == QUEUE_MAX) wait_for_oldest(blocks);
+    rt_status status = ensure_ready(blocks);
+    while (status != RT_OK && blocks->n_queued > 0) {
+        wait_for_oldest(blocks);
+        if (blocks->ready) status = RT_OK;
+    }
+    note(blocks, status);
+    return status == RT_OK ? take_ready(blocks) : NULL;
+}
+
+void kv_blocks_queue(
+        kv_blocks *blocks, kv_file *file, int64_t offset, int64_t n_bytes, const void *bytes) {
+    for (int64_t done = 0; done < n_bytes; done += TRANSFER_BYTES) {
+        transfer *t = next_transfer(blocks);
+        if (!t) return;
+        const int64_t n = rt_min64(n_bytes - done, TRANSFER_BYTES);
+        start(blocks, t, file, true, offset + done, fill(t, (const char *)bytes + done, n));
+        blocks->queued[blocks->n_queued++] = t;
+    }
+}
+
+rt_status kv_blocks_settle(kv_blocks *blocks) {
+    while (blocks->n_queued > 0) wait_for_oldest(blocks);
+    while (blocks->ready && blocks->ready->next) free_transfer(take_ready(blocks));
+    const rt_status status = blocks->queue_status;
+    blocks->queue_status = RT_OK;
+    return status;
 }

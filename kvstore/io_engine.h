@@ -42,6 +42,13 @@ typedef struct kv_io_stat {
     uint64_t inode;
 } kv_io_stat;
 
+/* Of a file's data, or of a directory's names. */
+typedef struct kv_io_sync {
+    int fd;
+    const char *dir; /* NULL: the file's */
+    int result;      /* 0, or -errno */
+} kv_io_sync;
+
 typedef enum kv_io_lock { KV_IO_UNLOCKED, KV_IO_SHARED, KV_IO_EXCLUSIVE } kv_io_lock;
 
 /* Every function returns a count or 0, or -errno. */
@@ -73,6 +80,8 @@ typedef struct kv_io_table {
     int (*touch)(void *self, const char *path); /* changed now */
     int (*make_dir)(void *self, const char *path);
     int (*sync_dir)(void *self, const char *path); /* fsync(2) of the directory */
+    /* All of them, side by side. An engine may leave it out: then they are one after another. */
+    void (*sync_all)(void *self, kv_io_sync *syncs, int n);
     /* How many names but . and .. it has; *names holds them, each ended by NUL; free(). */
     int (*list_dir)(void *self, const char *path, char **names);
 } kv_io_table;
@@ -106,10 +115,12 @@ int kv_io_posix_touch(void *self, const char *path);
 int kv_io_posix_make_dir(void *self, const char *path);
 int kv_io_posix_sync_dir(void *self, const char *path);
 int kv_io_posix_list_dir(void *self, const char *path, char **names);
+void kv_io_posix_sync_all(void *self, kv_io_sync *syncs, int n); /* io_sync.c */
 #define KV_IO_POSIX_NAMES                                                                       \
     .truncate = kv_io_posix_truncate, .lock = kv_io_posix_lock,                                 \
     .stat_file = kv_io_posix_stat_file, .stat = kv_io_posix_stat, .rename = kv_io_posix_rename, \
     .unlink = kv_io_posix_unlink, .touch = kv_io_posix_touch, .make_dir = kv_io_posix_make_dir, \
-    .sync_dir = kv_io_posix_sync_dir, .list_dir = kv_io_posix_list_dir
+    .sync_dir = kv_io_posix_sync_dir, .list_dir = kv_io_posix_list_dir,                         \
+    .sync_all = kv_io_posix_sync_all
 
 #endif

@@ -213,3 +213,44 @@ void kv_names_free(kv_names *names) {
     free(names->memory);
     *names = (kv_names){0};
 }
+
+/* ---- many syncs ------------------------------------------------------------------------------ */
+
+static void sync_all(const kv_io_engine *e, kv_io_sync *syncs, int32_t n) {
+    if (e->table->sync_all) {
+        e->table->sync_all(e->self, syncs, n);
+        return;
+    }
+    for (int32_t i = 0; i < n; i++)
+        syncs[i].result = syncs[i].dir ? e->table->sync_dir(e->self, syncs[i].dir)
+                                       : e->table->sync(e->self, syncs[i].fd);
+}
+
+rt_status kv_files_sync(kv_io *io, kv_file *const *files, int32_t n_files) {
+    kv_io_sync *syncs = NULL;
+    rt_status status = RT_OK;
+    if (n_files == 0) return RT_OK;
+    RT_TRY(rt_calloc(n_files, sizeof *syncs, "syncs", &syncs));
+    for (int32_t i = 0; i < n_files; i++) syncs[i].fd = files[i]->fd;
+    sync_all(&io->engine, syncs, n_files);
+    for (int32_t i = 0; i < n_files; i++) {
+        const int result = files[i]->is_dead ? -EIO : syncs[i].result;
+        if (result < 0) files[i]->is_dead = true;
+        if (status == RT_OK) status = outcome(result, "sync", files[i]->path);
+    }
+    free(syncs);
+    return status;
+}
+
+rt_status kv_paths_sync_dirs(kv_io *io, const char *const *paths, int32_t n_paths) {
+    kv_io_sync *syncs = NULL;
+    rt_status status = RT_OK;
+    if (n_paths == 0) return RT_OK;
+    RT_TRY(rt_calloc(n_paths, sizeof *syncs, "syncs", &syncs));
+    for (int32_t i = 0; i < n_paths; i++) syncs[i].dir = paths[i];
+    sync_all(&io->engine, syncs, n_paths);
+    for (int32_t i = 0; i < n_paths && status == RT_OK; i++)
+        status = outcome(syncs[i].result, "sync the directory", paths[i]);
+    free(syncs);
+    return status;
+}

@@ -23,6 +23,9 @@ RT_MUST_CHECK rt_status kv_file_reserve(kv_file *file, int64_t n_bytes);
  * that all is well. Every later operation on it fails. RT_EIO. */
 RT_MUST_CHECK rt_status kv_file_sync(kv_file *file);
 
+/* The same of several, side by side where the engine can; all are tried, and the first that failed is told of.
+ * RT_EIO, RT_ENOFIT, RT_ENOMEM */
+RT_MUST_CHECK rt_status kv_files_sync(kv_io *io, kv_file *const *files, int32_t n_files);
 /* ftruncate(2), fstat(2). Errors: RT_EIO */
 RT_MUST_CHECK rt_status kv_file_truncate(kv_file *file, int64_t n_bytes);
 RT_MUST_CHECK rt_status kv_file_stat(const kv_file *file, kv_io_stat *out);
@@ -39,6 +42,7 @@ RT_MUST_CHECK rt_status kv_path_unlink(kv_io *io, const char *path);
 /* Nor a directory that is. The new name is durable. */
 RT_MUST_CHECK rt_status kv_path_make_dir(kv_io *io, const char *path);
 RT_MUST_CHECK rt_status kv_path_sync_dir(kv_io *io, const char *path);
+RT_MUST_CHECK rt_status kv_paths_sync_dirs(kv_io *io, const char *const *paths, int32_t n_paths);
 /* *exists is false, and *out empty, where there is none. Symbolic links are not followed. */
 RT_MUST_CHECK rt_status kv_path_stat(kv_io *io, const char *path, kv_io_stat *out, bool *exists);
 /* Mark as used now. Only an estimate hangs on it: failures do not matter. */

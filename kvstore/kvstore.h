@@ -249,13 +249,14 @@ int64_t kv_seq_kept(kv_seq *seq);
 
 /* A span in the middle of which a process ends, for a later one that is given the same ids.
  *
- *   suspend   for every layer, in the window of a walk up to what it holds (KV_WALK_LAST), for every head
- *             with kv_seq_tail_rows(), and with kv_seq_open_rows(): pages -> rows, kv_suspend_rows();
+ *   suspend   kv_suspend_begin(); for every layer, in the window of a walk up to what it holds (KV_WALK_LAST), for
+ *             every head with kv_seq_tail_rows(), and with kv_seq_open_rows(): pages -> rows, kv_suspend_rows();
  *             then kv_suspend_span(), after which the span is aborted here
  *   resume    kv_resume_span(); for every layer: kv_resume_layer(); for every head, of both:
  *             kv_resume_rows(), rows -> pages; such a walk, so that what is to be parked is; then
  *             kv_resume_end()
  *
+ * Layers ascending, heads too, sealed rows before open ones: what is read comes in the order in which it was written.
  * Only of a sequence that is kept. Errors of suspending: RT_EUSAGE it is not; RT_ENOFIT, RT_EIO the disk;
  * nothing is kept then. To resume nothing is no failure. */
 typedef struct kv_suspension {
@@ -274,18 +275,19 @@ int64_t kv_seq_filled(const kv_seq *seq, int32_t layer);
  * pages are sealed those that are; and the rows of the open page besides. */
 kv_rows kv_seq_tail_rows(kv_seq *seq, int32_t layer, int32_t kv_head);
 kv_rows kv_seq_open_rows(kv_seq *seq, int32_t layer, int32_t kv_head);
-RT_MUST_CHECK rt_status kv_suspend_rows(
-        kv_seq *seq, const int32_t *ids, int64_t n_ids, int32_t layer, const kv_rows *rows);
-RT_MUST_CHECK rt_status kv_suspend_span(
+/* Room for all of it; the hidden bytes are not read yet. */
+RT_MUST_CHECK rt_status kv_suspend_begin(
         kv_seq *seq, const int32_t *ids, const kv_suspension *suspension);
+/* The rows are on their way: kv_suspend_span says if that fails. */
+void kv_suspend_rows(kv_seq *seq, const kv_rows *rows);
+RT_MUST_CHECK rt_status kv_suspend_span(kv_seq *seq, const kv_suspension *suspension);
 /* ids[n_ids]: the whole text; the sequence is idle and holds a prefix of it. `suspension` is filled;
  * its hidden bytes are read by kv_resume_end. */
 RT_MUST_CHECK rt_status kv_resume_span(
         kv_seq *seq, const int32_t *ids, int64_t n_ids, kv_suspension *suspension, bool *is_there);
 /* Pages for the rows of a layer's unfinished extent. RT_ENOFIT */
 RT_MUST_CHECK rt_status kv_resume_layer(kv_seq *seq, int32_t layer);
-RT_MUST_CHECK rt_status kv_resume_rows(kv_seq *seq, const int32_t *ids, int64_t n_ids,
-        int32_t layer, kv_rows *rows, bool *is_there);
+RT_MUST_CHECK rt_status kv_resume_rows(kv_seq *seq, kv_rows *rows, bool *is_there);
 /* The hidden bytes; what is on disk of the suspension is gone then. */
 RT_MUST_CHECK rt_status kv_resume_end(
         kv_seq *seq, const int32_t *ids, const kv_suspension *suspension, bool *is_there);

@@ -67,6 +67,7 @@ static void abort_last(kv_seq *seq) {
 
 void kv_persist_free(kv_seq *seq) {
     abort_last(seq);
+    kv_suspend_end(seq);
     free(seq->chains);
     free(seq->writers);
 }
@@ -158,6 +159,7 @@ void kv_persist_commit(kv_seq *seq) {
 }
 
 void kv_persist_abort(kv_seq *seq) {
+    kv_suspend_end(seq);
     if (!seq->writers) return;
     for (int64_t e = seq->length / KV_SEGMENT_TOKENS; e < seq->n_extents; e++) {
         if (!seq->writers[e]) continue;

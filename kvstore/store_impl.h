@@ -162,6 +162,7 @@ struct kv_seq {
     kv_hash *chains;     /* [n_extents]: of those that are whole */
     kv_writer **writers; /* [n_extents]: of those the open span completes */
     kv_writer *last;     /* of the last, partial one, while a book is made */
+    kv_records *records; /* of the open span, which is being suspended or resumed; NULL: neither */
 };
 
 /* kv_store_open over I/O of the caller's, which is the store's from then on, also on failure. For tests,
@@ -282,6 +283,9 @@ void kv_persist_abort(kv_seq *seq);
 void kv_persist_free(kv_seq *seq);
 /* What a writer of the extent has is not to be read any more. */
 void kv_persist_lose(kv_seq *seq, int64_t extent);
+
+/* suspend.c: what was being written of a suspension is gone; what was being read stays. */
+void kv_suspend_end(kv_seq *seq);
 
 /* walk.c: what the store closes. */
 void kv_walk_free(kv_walk *walk);

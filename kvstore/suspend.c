@@ -1,20 +1,25 @@
 /* A span that was stopped in its middle. On disk it is
  *
  *   its segments, suspended                 what whole extents of the layers done hold
- *   a state per layer and head              rows of the unfinished extent, as they are
- *   another, where pages are sealed         rows of the page that is not full
- *   a state of the caller's bytes
- *   a state with the numbers, written last and dropped first: it alone says that there is something
+ *   one state, named after them and removed before they go on: it alone says that there is something. Its records:
+ *     one per layer and head                rows of the unfinished extent, as they are
+ *     another, where pages are sealed       rows of the page that is not full
+ *     one of the caller's bytes
+ *     the numbers, as its note
  *
- * all under keys made from the ids of the whole text. The span is resumed from the start of the
+ * the state under a key made from the ids of the whole text. On a slow disk it is the syncs that take time: the state
+ * has two, whatever the layers and heads are, and the segments' files are synced side by side, and then their names. The span is resumed from the start of the
  * extent it begins in, so that nothing of what was in memory is missing. */
 #include <inttypes.h>
+#include <stdlib.h>
 
+#include "runtime/base/memory.h"
 #include "runtime/base/size.h"
 #include "store_impl.h"
 
-/* Beside rows_key() of the rows; the first open page has this one, the others those below. */
-enum { KEY_NUMBERS = -1, KEY_HIDDEN = -2, KEY_OPEN = -3 };
+/* Earlier versions had a state per layer and head, under other numbers, and one under this that is of another format: it
+ * is no suspended span here. */
+enum { KEY_SPAN = -1 };
 
 /* What is saved of a kv_suspension. */
 typedef struct numbers {
@@ -37,13 +42,6 @@ static rt_status beside_key(
     kv_hash text;
     RT_TRY(kv_chain_next(kv_vault_root(seq->store->vault), ids, (int32_t)n_ids, &text));
     return kv_chain_next(&text, twice, 2, key);
-}
-
-static int32_t rows_key(const kv_seq *seq, int32_t layer, int32_t kv_head, bool is_open) {
-    const kv_shape *shape = &seq->store->config.shape;
-    const int32_t n_all = shape->all_kv_heads ? shape->all_kv_heads : shape->n_kv_heads;
-    const int32_t key = layer * n_all + shape->first_kv_head + kv_head;
-    return is_open ? KEY_OPEN - key : key;
 }
 
 static int64_t extent_start(int64_t pos) {
@@ -86,27 +84,57 @@ static kv_part part_of(const kv_seq *seq, const kv_rows *rows) {
     return (kv_part){.bytes = rows->k, .n_bytes = kv_run_raw_bytes(&like)};
 }
 
-rt_status kv_suspend_rows(
-        kv_seq *seq, const int32_t *ids, int64_t n_ids, int32_t layer, const kv_rows *rows) {
-    kv_hash key;
+void kv_suspend_rows(kv_seq *seq, const kv_rows *rows) {
     const kv_part part = part_of(seq, rows);
-    RT_TRY(make_key(seq, ids, n_ids, rows_key(seq, layer, rows->kv_head, rows->is_open), &key));
-    return kv_vault_save_state(seq->store->vault, &key, &part, 1);
+    rt_assert(seq->records);
+    kv_records_add(seq->records, part.bytes, part.n_bytes);
 }
 
-rt_status kv_resume_rows(kv_seq *seq, const int32_t *ids, int64_t n_ids, int32_t layer,
-        kv_rows *rows, bool *is_there) {
-    kv_hash key;
+rt_status kv_resume_rows(kv_seq *seq, kv_rows *rows, bool *is_there) {
     const kv_part part = part_of(seq, rows);
-    RT_TRY(make_key(seq, ids, n_ids, rows_key(seq, layer, rows->kv_head, rows->is_open), &key));
-    return kv_vault_load_state(seq->store->vault, &key, &part, 1, is_there);
+    rt_assert(seq->records);
+    return kv_records_read(seq->records, part.bytes, part.n_bytes, is_there);
+}
+
+/* Of a layer: what kv_seq_tail_rows and kv_seq_open_rows give of all its heads. */
+static int64_t layer_bytes(const kv_seq *seq, int32_t layer) {
+    const kv_config *config = &seq->store->config;
+    const int64_t filled = seq->filled[layer];
+    const int64_t n_tail = kv_held_tokens(config, filled) - extent_start(filled);
+    const kv_rows tail = {.n_tokens = (int32_t)n_tail};
+    const kv_rows open = {
+            .n_tokens = (int32_t)(filled % config->shape.page_tokens), .is_open = true};
+    int64_t n_bytes = 0;
+    if (tail.n_tokens > 0) n_bytes += kv_record_bytes(part_of(seq, &tail).n_bytes);
+    if (seq->open && open.n_tokens > 0) n_bytes += kv_record_bytes(part_of(seq, &open).n_bytes);
+    return config->shape.n_kv_heads * n_bytes;
 }
 
 /* ---- suspending ------------------------------------------------------------------------------ */
 
-/* The writers' files take their other name; what is in them is not this sequence's any more. */
+rt_status kv_suspend_begin(kv_seq *seq, const int32_t *ids, const kv_suspension *s) {
+    rt_assert(seq->span > 0 && !seq->is_walked && !seq->records);
+    if (!seq->is_persisted) return rt_fail(RT_EUSAGE, "kvstore: the sequence is not kept on disk");
+    kv_hash key;
+    int64_t n_bytes = kv_record_bytes(s->hidden_bytes);
+    for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++)
+        n_bytes += layer_bytes(seq, layer);
+    RT_TRY(make_key(seq, ids, s->n_ids, KEY_SPAN, &key));
+    return kv_records_begin(seq->store->vault, &key, n_bytes, &seq->records);
+}
+
+void kv_suspend_end(kv_seq *seq) {
+    kv_records_end(seq->records);
+    seq->records = NULL;
+}
+
+/* The writers' files take their other name, all at once; what is in them is not this sequence's any more. One in which
+ * nothing is yet is as well begun again. */
 static rt_status suspend_writers(kv_seq *seq) {
     rt_status status = RT_OK;
+    int32_t n = 0;
+    kv_writer **writers = NULL;
+    RT_TRY(rt_calloc(seq->n_extents, sizeof(kv_writer *), "suspended segments", &writers));
     for (int64_t e = 0; e < seq->n_extents; e++) {
         kv_writer *writer = seq->writers[e];
         if (!writer) continue;
@@ -114,46 +142,47 @@ static rt_status suspend_writers(kv_seq *seq) {
         kv_persist_lose(seq, e);
         seq->writers[e] = NULL;
         if (status == RT_OK) status = kv_staging_check(&seq->store->staging);
-        if (status == RT_OK)
-            status = kv_writer_suspend(writer);
+        if (status == RT_OK && !kv_writer_is_empty(writer))
+            writers[n++] = writer;
         else
             kv_writer_abort(writer);
     }
+    status = kv_writers_suspend(writers, n, status);
+    free(writers);
     return status;
 }
 
-static rt_status save(kv_seq *seq, const int32_t *ids, int64_t n_ids, int32_t what, void *bytes,
-        int64_t n_bytes) {
-    kv_hash key;
-    const kv_part part = {.bytes = bytes, .n_bytes = n_bytes};
-    RT_TRY(make_key(seq, ids, n_ids, what, &key));
-    return kv_vault_save_state(seq->store->vault, &key, &part, 1);
-}
-
-rt_status kv_suspend_span(kv_seq *seq, const int32_t *ids, const kv_suspension *s) {
-    rt_assert(seq->span > 0 && !seq->is_walked);
-    if (!seq->is_persisted) return rt_fail(RT_EUSAGE, "kvstore: the sequence is not kept on disk");
-    numbers n = {s->n_ids, s->begin, s->end, s->layer, s->layer_end, s->is_whole, s->hidden_bytes};
-    rt_status status = save(seq, ids, s->n_ids, KEY_HIDDEN, s->hidden, s->hidden_bytes);
-    if (status == RT_OK) status = suspend_writers(seq);
-    if (status == RT_OK) status = save(seq, ids, s->n_ids, KEY_NUMBERS, &n, sizeof n);
+rt_status kv_suspend_span(kv_seq *seq, const kv_suspension *s) {
+    rt_assert(seq->records && !seq->is_walked);
+    const numbers n = {
+            s->n_ids, s->begin, s->end, s->layer, s->layer_end, s->is_whole, s->hidden_bytes};
+    kv_records_add(seq->records, s->hidden, s->hidden_bytes);
+    rt_status status = suspend_writers(seq);
+    if (status == RT_OK) {
+        status = kv_records_finish(seq->records, &n, sizeof n);
+        seq->records = NULL;
+    }
     kv_span_abort(seq);
     return status;
 }
 
 /* ---- resuming -------------------------------------------------------------------------------- */
 
-static rt_status load_numbers(
-        kv_seq *seq, const int32_t *ids, int64_t n_ids, numbers *n, bool *is_there) {
+static bool is_possible(const kv_seq *seq, int64_t n_ids, const numbers *n) {
+    return n->n_ids == n_ids && n->begin >= 0 && n->begin < n->end && n->end <= n_ids &&
+           n->layer >= 0 && n->layer <= seq->store->config.n_layers && n->layer_end >= n->begin &&
+           n->layer_end <= n->end && seq->length >= extent_start(n->begin) &&
+           seq->length <= n->begin;
+}
+
+static rt_status open_records(
+        kv_seq *seq, const int32_t *ids, int64_t n_ids, numbers *n, kv_records **out) {
     kv_hash key;
-    const kv_part part = {.bytes = n, .n_bytes = sizeof *n};
-    RT_TRY(make_key(seq, ids, n_ids, KEY_NUMBERS, &key));
-    RT_TRY(kv_vault_load_state(seq->store->vault, &key, &part, 1, is_there));
-    if (!*is_there) return RT_OK;
-    *is_there = n->n_ids == n_ids && n->begin >= 0 && n->begin < n->end && n->end <= n_ids &&
-                n->layer >= 0 && n->layer <= seq->store->config.n_layers &&
-                n->layer_end >= n->begin && n->layer_end <= n->end &&
-                seq->length >= extent_start(n->begin) && seq->length <= n->begin;
+    RT_TRY(make_key(seq, ids, n_ids, KEY_SPAN, &key));
+    RT_TRY(kv_records_open(seq->store->vault, &key, n, sizeof *n, out));
+    if (!*out || is_possible(seq, n_ids, n)) return RT_OK;
+    kv_records_end(*out);
+    *out = NULL;
     return RT_OK;
 }
 
@@ -192,15 +221,21 @@ rt_status kv_resume_span(
     *is_there = false;
     if (!seq->is_persisted || n_ids > INT32_MAX) return RT_OK;
     numbers n;
-    RT_TRY(load_numbers(seq, ids, n_ids, &n, is_there));
-    if (!*is_there) return RT_OK;
+    kv_records *records = NULL;
+    RT_TRY(open_records(seq, ids, n_ids, &n, &records));
+    *is_there = records != NULL;
+    if (!records) return RT_OK;
     const int64_t start = extent_start(n.begin);
     kv_seq_truncate(seq, start);
     seq->resumes = true;
     rt_status status = kv_span_begin(seq, ids + start, n.end - start);
     seq->resumes = false;
+    seq->records = records;
     if (status == RT_OK) status = find_layers(seq, &n, is_there);
-    if (status != RT_OK || !*is_there) kv_span_abort(seq);
+    if (status != RT_OK || !*is_there) {
+        kv_span_abort(seq);
+        kv_suspend_end(seq); /* where the span did not even begin, too */
+    }
     *out = (kv_suspension){.n_ids = n_ids,
             .begin = n.begin,
             .end = n.end,
@@ -216,28 +251,13 @@ rt_status kv_resume_layer(kv_seq *seq, int32_t layer) {
     return kv_seq_take_pages(seq, layer, extent_start(filled), filled);
 }
 
-static void drop(kv_seq *seq, const int32_t *ids, int64_t n_ids, int32_t what) {
-    kv_hash key;
-    if (make_key(seq, ids, n_ids, what, &key) == RT_OK)
-        kv_vault_drop_state(seq->store->vault, &key);
-}
-
-static void drop_rows(kv_seq *seq, const int32_t *ids, int64_t n_ids) {
-    for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++)
-        for (int32_t head = 0; head < seq->store->config.shape.n_kv_heads; head++) {
-            drop(seq, ids, n_ids, rows_key(seq, layer, head, false));
-            if (seq->open) drop(seq, ids, n_ids, rows_key(seq, layer, head, true));
-        }
-}
-
 rt_status kv_resume_end(kv_seq *seq, const int32_t *ids, const kv_suspension *s, bool *is_there) {
     kv_hash key;
-    const kv_part part = {.bytes = s->hidden, .n_bytes = s->hidden_bytes};
-    RT_TRY(make_key(seq, ids, s->n_ids, KEY_HIDDEN, &key));
-    const rt_status status = kv_vault_load_state(seq->store->vault, &key, &part, 1, is_there);
-    drop(seq, ids, s->n_ids, KEY_NUMBERS);
-    drop(seq, ids, s->n_ids, KEY_HIDDEN);
-    drop_rows(seq, ids, s->n_ids);
+    rt_assert(seq->records);
+    RT_TRY(make_key(seq, ids, s->n_ids, KEY_SPAN, &key));
+    const rt_status status = kv_records_read(seq->records, s->hidden, s->hidden_bytes, is_there);
+    kv_suspend_end(seq);
+    kv_vault_drop_state(seq->store->vault, &key);
     return status;
 }
 

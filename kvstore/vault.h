@@ -7,7 +7,7 @@
  *   DIR/vault/<8 hex of fingerprint>/<hh>/<chain hex>.kvs segment_format.c; hh: first 2 of the chain
  *                                         .../<chain hex>.2-3of4.kvs  of KV heads 2 and 3 of 4
  *                                         .../<chain hex>.part   a suspended segment
- *                                         .../<key hex>.state    vault_state.c
+ *                                         .../<key hex>.state    vault_state.c, vault_records.c
  *                                         .../NUMBERS.tmp        being written; the owner holds a lock
  *                                         .../NAME.bad           quarantined
  *
@@ -38,8 +38,9 @@ typedef struct kv_vault_config {
     kv_io *io; /* the caller's; outlives the vault */
     const char *const *dirs;
     int32_t n_dirs;
-    int64_t disk_bytes_max;        /* hard cap of physical bytes below all DIR/vault */
-    const char *const *other_dirs; /* of other ranks: read, damaged files put aside; may be absent */
+    int64_t disk_bytes_max; /* hard cap of physical bytes below all DIR/vault */
+    const char *const
+            *other_dirs; /* of other ranks: read, damaged files put aside; may be absent */
     int32_t n_other_dirs;
     kv_segment_shape shape;
     kv_heads heads;
@@ -136,6 +137,7 @@ RT_MUST_CHECK rt_status kv_writer_begin(kv_vault *vault, const kv_hash *parent, 
 const kv_segment_header *kv_writer_header(const kv_writer *writer);
 kv_run_address kv_writer_address(const kv_writer *writer, int32_t layer, int32_t kv_head);
 bool kv_writer_has_layer(const kv_writer *writer, int32_t layer);
+bool kv_writer_is_empty(const kv_writer *writer);
 /* Where the encoded runs of a layer go: all heads, run_bytes[n_kv_heads] as kv_run_encode returned
  * them, one after another from *offset on in *file. Layers come in any order, each once. The caller
  * writes them, waits, and only then finishes or suspends. */
@@ -152,6 +154,10 @@ void kv_writer_abort(kv_writer *writer);
 
 /* Keep what is placed and written for a later process; durable on success. As finish otherwise. */
 RT_MUST_CHECK rt_status kv_writer_suspend(kv_writer *writer);
+/* The same of several, whose files are synced side by side; all or none are kept, none if `before` is a failure, which is
+ * returned then. */
+RT_MUST_CHECK rt_status kv_writers_suspend(
+        kv_writer *const *writers, int32_t n_writers, rt_status before);
 /* Go on with a suspended segment, with the same arguments as begin. Its layers are there
  * (kv_writer_has_layer), their runs to be verified by whoever reads them (kv_writer_layer).
  * *out is NULL if there is none, or none that verifies.
@@ -179,6 +185,29 @@ RT_MUST_CHECK rt_status kv_vault_save_state(
 RT_MUST_CHECK rt_status kv_vault_load_state(
         kv_vault *vault, const kv_hash *key, const kv_part *parts, int32_t n_parts, bool *found);
 void kv_vault_drop_state(kv_vault *vault, const kv_hash *key);
+
+/* State that is never in memory whole, under such a key, too: records that are added one after another and read in that
+ * order, with the same sizes. However many they are, they cost two syncs, of the file and of its name's directory.
+ *
+ *   begin    room for records of bytes_max together (kv_record_bytes of each). RT_ENOFIT, RT_EIO, RT_ENOMEM
+ *   add      the bytes are copied; what fails is said by finish
+ *   finish   durable, and found under its key, in place of what was there; with a few bytes of the caller's, which
+ *            open gives back. It is ended either way. RT_ENOFIT, RT_EIO
+ *   open     *out is NULL where there are none, or none that verify. RT_ENOMEM
+ *   read     *is_there is false where a record does not verify, or is another: then its bytes are unspecified. RT_ENOMEM
+ *   end      of what is read; what is written is gone. Accepts NULL */
+typedef struct kv_records kv_records;
+int64_t kv_record_bytes(int64_t n_bytes);
+RT_MUST_CHECK rt_status kv_records_begin(
+        kv_vault *vault, const kv_hash *key, int64_t bytes_max, kv_records **out);
+void kv_records_add(kv_records *records, const void *bytes, int64_t n_bytes);
+RT_MUST_CHECK rt_status kv_records_finish(
+        kv_records *records, const void *note, int64_t note_bytes);
+RT_MUST_CHECK rt_status kv_records_open(
+        kv_vault *vault, const kv_hash *key, void *note, int64_t note_bytes, kv_records **out);
+RT_MUST_CHECK rt_status kv_records_read(
+        kv_records *records, void *bytes, int64_t n_bytes, bool *is_there);
+void kv_records_end(kv_records *records);
 
 /* ---- books ----------------------------------------------------------------------------------- */
 

@@ -194,27 +194,29 @@ static int32_t n_layers_placed(const kv_writer *writer) {
     return n;
 }
 
-/* ---- finishing ------------------------------------------------------------------------------- */
-
-static rt_status write_ids(kv_writer *writer) {
-    const int64_t n_bytes = writer->header.n_tokens * (int64_t)sizeof *writer->ids;
-    return kv_blocks_write(
-            writer->vault->dirs.blocks, writer->file, KV_BLOCK_BYTES, n_bytes, writer->ids);
+bool kv_writer_is_empty(const kv_writer *writer) {
+    return n_layers_placed(writer) == 0;
 }
 
-static rt_status write_index(kv_writer *writer, uint64_t *checksum) {
+/* ---- finishing ------------------------------------------------------------------------------- */
+
+static void queue_ids(kv_writer *writer) {
+    const int64_t n_bytes = writer->header.n_tokens * (int64_t)sizeof *writer->ids;
+    kv_blocks_queue(writer->vault->dirs.blocks, writer->file, KV_BLOCK_BYTES, n_bytes, writer->ids);
+}
+
+static rt_status queue_index(kv_writer *writer, uint64_t *checksum) {
     const kv_segment_shape *shape = &writer->header.shape;
     const int64_t n_bytes = kv_segment_index_bytes(shape);
     void *index = NULL;
     RT_TRY(rt_malloc(n_bytes, "a segment's index", &index));
     *checksum = kv_segment_write_index(shape, writer->places, index);
-    const rt_status status =
-            kv_blocks_write(writer->vault->dirs.blocks, writer->file, writer->at, n_bytes, index);
+    kv_blocks_queue(writer->vault->dirs.blocks, writer->file, writer->at, n_bytes, index);
     free(index);
-    return status;
+    return RT_OK;
 }
 
-/* All but the runs; the size; durable. */
+/* All but the runs; the size. */
 rt_status kv_writer_complete_file(kv_writer *writer, bool is_complete) {
     uint8_t block[KV_BLOCK_BYTES];
     kv_blocks *blocks = writer->vault->dirs.blocks;
@@ -224,13 +226,14 @@ rt_status kv_writer_complete_file(kv_writer *writer, bool is_complete) {
             .file_bytes = footer_at + KV_BLOCK_BYTES,
             .chain = writer->header.chain};
     footer.header_checksum = kv_segment_write_header(&writer->header, block);
-    RT_TRY(kv_blocks_write(blocks, writer->file, 0, KV_BLOCK_BYTES, block));
-    RT_TRY(write_ids(writer));
-    RT_TRY(write_index(writer, &footer.index_checksum));
+    kv_blocks_queue(blocks, writer->file, 0, KV_BLOCK_BYTES, block);
+    queue_ids(writer);
+    const rt_status status = queue_index(writer, &footer.index_checksum);
     kv_segment_write_footer(&footer, block);
-    RT_TRY(kv_blocks_write(blocks, writer->file, footer_at, KV_BLOCK_BYTES, block));
-    RT_TRY(kv_file_truncate(writer->file, footer.file_bytes));
-    return kv_file_sync(writer->file);
+    if (status == RT_OK) kv_blocks_queue(blocks, writer->file, footer_at, KV_BLOCK_BYTES, block);
+    const rt_status settled = kv_blocks_settle(blocks);
+    RT_TRY(status == RT_OK ? settled : status);
+    return kv_file_truncate(writer->file, footer.file_bytes);
 }
 
 static rt_status open_finished(kv_writer *writer, kv_segment **out) {
@@ -257,10 +260,10 @@ static rt_status publish(kv_writer *writer, kv_segment **segment) {
     return hand_over(writer, segment);
 }
 
-/* Rename to <chain><suffix>; the owner's lock ends with it. */
-rt_status kv_writer_name_file(kv_writer *writer, const char *suffix) {
+/* Rename to <chain>.kvs; the owner's lock ends with it. */
+static rt_status name_file(kv_writer *writer) {
     kv_vault *vault = writer->vault;
-    const kv_path path = kv_vault_path(vault, writer->dir, &writer->header.chain, suffix);
+    const kv_path path = kv_vault_path(vault, writer->dir, &writer->header.chain, ".kvs");
     const rt_status status = kv_vault_name_file(vault, &writer->temporary, &path);
     kv_blocks_close_file(vault->dirs.blocks, writer->file);
     writer->file = NULL;
@@ -282,9 +285,10 @@ rt_status kv_writer_finish(kv_writer *writer, kv_segment **segment) {
                                                  " on cannot be kept: those before are not stored",
                                                  writer->header.first_pos));
     rt_status status = kv_writer_complete_file(writer, true);
+    if (status == RT_OK) status = kv_file_sync(writer->file);
     if (status == RT_OK) status = kv_dirs_lock(&vault->dirs);
     if (status != RT_OK) return kv_writer_give_up(writer, status);
-    status = kv_writer_name_file(writer, ".kvs");
+    status = name_file(writer);
     if (status == RT_OK) status = publish(writer, segment);
     kv_dirs_unlock(&vault->dirs);
     return kv_writer_give_up(writer, status);

@@ -35,11 +35,9 @@ void kv_writer_free(kv_writer *writer);
  * Errors: RT_ENOFIT  it is none of them; as kv_vault_open_segment */
 RT_MUST_CHECK rt_status kv_writer_hold_parent(kv_writer *writer);
 
-/* All but the runs: header, ids, index and a footer that says whether all layers are there; the size; durable.
+/* All but the runs: header, ids, index and a footer that says whether all layers are there; the size. Not synced.
  * Errors: RT_EIO, RT_ENOFIT, RT_ENOMEM */
 RT_MUST_CHECK rt_status kv_writer_complete_file(kv_writer *writer, bool is_complete);
-/* Rename to <chain><suffix>, durably; the owner's lock ends with it. The vault's lock is held. Errors: RT_EIO */
-RT_MUST_CHECK rt_status kv_writer_name_file(kv_writer *writer, const char *suffix);
 /* Free the writer, and remove a file that has no name yet. Returns `status`. */
 RT_MUST_CHECK rt_status kv_writer_give_up(kv_writer *writer, rt_status status);
 

@@ -34,26 +34,26 @@ static rt_status host_hidden(const glm_engine *engine, int64_t bytes, void **cop
 
 /* ---- suspending ------------------------------------------------------------------------------ */
 
-static rt_status save_rows(
-        glm_engine *engine, const int32_t *ids, int64_t n_ids, int32_t layer, const kv_rows *rows) {
+static rt_status save_rows(glm_engine *engine, const kv_rows *rows) {
     if (rows->n_tokens == 0) return RT_OK;
     RT_TRY(engine->backend->pages_to_rows(engine, rows));
-    return kv_suspend_rows(engine->prefill.session->seq, ids, n_ids, layer, rows);
+    kv_suspend_rows(engine->prefill.session->seq, rows);
+    return RT_OK;
 }
 
-static rt_status save_layer(glm_engine *engine, const int32_t *ids, int64_t n_ids, int32_t layer) {
+static rt_status save_layer(glm_engine *engine, int32_t layer) {
     kv_seq *seq = engine->prefill.session->seq;
     for (int32_t head = 0; head < engine->part.n_kv_heads; head++) {
         const kv_rows rows = kv_seq_tail_rows(seq, layer, head);
-        RT_TRY(save_rows(engine, ids, n_ids, layer, &rows));
+        RT_TRY(save_rows(engine, &rows));
         const kv_rows open = kv_seq_open_rows(seq, layer, head);
-        RT_TRY(save_rows(engine, ids, n_ids, layer, &open));
+        RT_TRY(save_rows(engine, &open));
     }
     return RT_OK;
 }
 
-/* The end of a layer, in memory meanwhile, where it may be on disk before and after. With ids it is saved. */
-static rt_status walk_end(glm_engine *engine, const int32_t *ids, int64_t n_ids, int32_t layer) {
+/* The end of a layer, in memory meanwhile, where it may be on disk before and after. */
+static rt_status walk_end(glm_engine *engine, int32_t layer, bool is_saved) {
     kv_seq *seq = engine->prefill.session->seq;
     const int64_t end = kv_seq_filled(seq, layer);
     kv_window window = {.n_parts = 1};
@@ -64,16 +64,16 @@ static rt_status walk_end(glm_engine *engine, const int32_t *ids, int64_t n_ids,
     while (status == RT_OK && window.n_parts > 0) {
         status = glm_window_enter(engine, walk, &window);
         if (status != RT_OK || window.n_parts == 0) break;
-        if (ids) status = save_layer(engine, ids, n_ids, layer);
+        if (is_saved) status = save_layer(engine, layer);
         if (status == RT_OK) status = glm_window_leave(engine, walk);
     }
     kv_walk_end(walk);
     return status;
 }
 
-static rt_status save_all_rows(glm_engine *engine, const int32_t *ids, int64_t n_ids) {
+static rt_status save_all_rows(glm_engine *engine) {
     for (int32_t layer = 0; layer < engine->config.n_layers; layer++)
-        RT_TRY(walk_end(engine, ids, n_ids, layer));
+        RT_TRY(walk_end(engine, layer, true));
     return RT_OK;
 }
 
@@ -81,22 +81,21 @@ static rt_status save(glm_engine *engine, const int32_t *ids, int64_t n_ids) {
     const glm_prefill_run *run = &engine->prefill;
     if (!engine->plan.kv_persists || run->n_gathered > 0)
         return rt_fail(RT_EUSAGE, "suspend: nothing of this run is kept on disk");
-    RT_TRY(save_all_rows(engine, ids, n_ids));
     const int64_t bytes = (run->span_end - run->span_begin) * glm_hidden_row_bytes(engine);
-    void *hidden = NULL;
-    void *copy = NULL;
-    RT_TRY(host_hidden(engine, bytes, &copy, &hidden));
-    const kv_suspension suspension = {.n_ids = n_ids,
+    kv_suspension suspension = {.n_ids = n_ids,
             .begin = run->span_begin,
             .end = run->span_end,
             .layer = run->layer,
             .layer_end = run->chunk_pos,
             .is_whole = run->gives_all,
-            .hidden = hidden,
             .hidden_bytes = bytes};
+    RT_TRY(kv_suspend_begin(run->session->seq, ids, &suspension));
+    RT_TRY(save_all_rows(engine));
+    void *copy = NULL;
+    RT_TRY(host_hidden(engine, bytes, &copy, &suspension.hidden));
     rt_status status = RT_OK;
     if (copy) status = engine->backend->read_hidden(engine, copy, engine->hidden, bytes);
-    if (status == RT_OK) status = kv_suspend_span(run->session->seq, ids, &suspension);
+    if (status == RT_OK) status = kv_suspend_span(run->session->seq, &suspension);
     free(copy);
     return status;
 }
@@ -123,28 +122,25 @@ rt_status glm_prefill_suspend(glm_session *session) {
 
 /* ---- resuming -------------------------------------------------------------------------------- */
 
-static rt_status load_rows(glm_engine *engine, const int32_t *ids, int64_t n_ids, int32_t layer,
-        kv_rows rows, bool *is_there) {
+static rt_status load_rows(glm_engine *engine, kv_rows rows, bool *is_there) {
     if (!*is_there || rows.n_tokens == 0) return RT_OK;
-    RT_TRY(kv_resume_rows(engine->prefill.session->seq, ids, n_ids, layer, &rows, is_there));
+    RT_TRY(kv_resume_rows(engine->prefill.session->seq, &rows, is_there));
     return *is_there ? engine->backend->rows_to_pages(engine, &rows) : RT_OK;
 }
 
-static rt_status load_layer(
-        glm_engine *engine, const int32_t *ids, int64_t n_ids, int32_t layer, bool *is_there) {
+static rt_status load_layer(glm_engine *engine, int32_t layer, bool *is_there) {
     kv_seq *seq = engine->prefill.session->seq;
     RT_TRY(kv_resume_layer(seq, layer));
     for (int32_t head = 0; head < engine->part.n_kv_heads; head++) {
-        RT_TRY(load_rows(engine, ids, n_ids, layer, kv_seq_tail_rows(seq, layer, head), is_there));
-        RT_TRY(load_rows(engine, ids, n_ids, layer, kv_seq_open_rows(seq, layer, head), is_there));
+        RT_TRY(load_rows(engine, kv_seq_tail_rows(seq, layer, head), is_there));
+        RT_TRY(load_rows(engine, kv_seq_open_rows(seq, layer, head), is_there));
     }
-    return *is_there ? walk_end(engine, NULL, 0, layer) : RT_OK;
+    return *is_there ? walk_end(engine, layer, false) : RT_OK;
 }
 
-static rt_status load_all_rows(
-        glm_engine *engine, const int32_t *ids, int64_t n_ids, bool *is_there) {
+static rt_status load_all_rows(glm_engine *engine, bool *is_there) {
     for (int32_t layer = 0; layer < engine->config.n_layers && *is_there; layer++)
-        RT_TRY(load_layer(engine, ids, n_ids, layer, is_there));
+        RT_TRY(load_layer(engine, layer, is_there));
     return RT_OK;
 }
 
@@ -228,7 +224,7 @@ static rt_status resume(glm_engine *engine, const int32_t *ids, int64_t n_ids, b
     status = glm_step_agree(engine, status);
     if (status == RT_OK) status = is_on_all(engine, &s, is_resumed);
     if (status == RT_OK && *is_resumed)
-        status = is_with_all(engine, load_all_rows(engine, ids, n_ids, is_resumed), is_resumed);
+        status = is_with_all(engine, load_all_rows(engine, is_resumed), is_resumed);
     if (status == RT_OK && *is_resumed)
         status = is_with_all(engine, load_hidden(engine, ids, &s, is_resumed), is_resumed);
     if (status == RT_OK && *is_resumed)

@@ -203,7 +203,8 @@ static rt_status save_tail(void *context) {
     const kv_rows rows = kv_seq_tail_rows(job->r->seq, job->layer, 0);
     CHECK(rows.n_tokens > 0);
     kvh_pages_to_rows(&rows);
-    return kv_suspend_rows(job->r->seq, job->r->ids, TEXT, job->layer, &rows);
+    kv_suspend_rows(job->r->seq, &rows);
+    return RT_OK;
 }
 
 static rt_status suspend(run *r) {
@@ -219,11 +220,12 @@ static rt_status suspend(run *r) {
     RT_TRY(kv_span_begin(r->seq, r->ids + BEGIN, TEXT - BEGIN));
     RT_TRY(write_layer(r, 0, BEGIN, TEXT));
     RT_TRY(write_layer(r, 1, BEGIN, STOPPED));
+    RT_TRY(kv_suspend_begin(r->seq, r->ids, &s));
     for (int32_t layer = 0; layer < LAYERS; layer++) {
         save_job job = {r, layer};
         RT_TRY(kvh_try_walk_end(r->store, r->seq, layer, save_tail, &job));
     }
-    return kv_suspend_span(r->seq, r->ids, &s);
+    return kv_suspend_span(r->seq, &s);
 }
 
 static rt_status load_rows(run *r, bool *is_there) {
@@ -231,7 +233,7 @@ static rt_status load_rows(run *r, bool *is_there) {
         RT_TRY(kv_resume_layer(r->seq, layer));
         kv_rows rows = kv_seq_tail_rows(r->seq, layer, 0);
         CHECK(rows.n_tokens > 0);
-        RT_TRY(kv_resume_rows(r->seq, r->ids, TEXT, layer, &rows, is_there));
+        RT_TRY(kv_resume_rows(r->seq, &rows, is_there));
         if (!*is_there) break;
         kvh_rows_to_pages(&rows);
         RT_TRY(kvh_try_walk_end(r->store, r->seq, layer, NULL, NULL));

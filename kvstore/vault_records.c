@@ -1,0 +1,271 @@
+/* State in records, by byte offset; numbers little-endian:
+ *
+ *      0  u64  checksum: XXH3-64 of bytes 8 .. 4096
+ *      8  u32  magic "KVST"
+ *     12  u32  format version, 2 (1 is vault_state.c's)
+ *     16  u8   fingerprint[32]
+ *     48  u8   key[32]
+ *     80  u64  hash of the last record, 0 where there is none
+ *     88  i64  bytes of all records
+ *     96  u8   note of the caller's, zeros behind it
+ *   4096       records, one after another: bytes, then u64 hash = XXH3-64(bytes, seeded with the hash of the record
+ *              before, at first 0); zeros up to a multiple of 4096
+ *
+ * However many they are, one file is synced once, and named once: the header is written after the records, the name
+ * given after the sync. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "runtime/base/memory.h"
+#include "runtime/base/size.h"
+#include "vault_inside.h"
+
+enum { MAGIC = 0x5453564b, VERSION = 2, BUFFER_BYTES = 1 << 20 };
+
+typedef struct records_header {
+    uint64_t checksum;
+    uint32_t magic;
+    uint32_t version;
+    kv_hash fingerprint, key;
+    uint64_t last;
+    int64_t n_bytes;
+    uint8_t note[KV_BLOCK_BYTES - 96];
+} records_header;
+
+_Static_assert(sizeof(records_header) == KV_BLOCK_BYTES, "as laid out above");
+
+struct kv_records {
+    kv_vault *vault;
+    kv_hash key;
+    kv_path path, temporary;
+    kv_file *file;
+    bool is_written; /* or read */
+    uint64_t last;   /* hash of the record before */
+    int64_t n_bytes; /* of records, written or to be read */
+    int64_t at;      /* in the file, where the buffer goes or comes from next */
+    int64_t n_held;  /* in the buffer */
+    int64_t n_read;  /* of those, taken */
+    char *buffer;    /* BUFFER_BYTES */
+};
+
+static uint64_t checksum_of(const records_header *header) {
+    return XXH3_64bits(&header->magic, sizeof *header - sizeof header->checksum);
+}
+
+static rt_status new_records(kv_vault *vault, const kv_hash *key, kv_records **out) {
+    kv_records *r = NULL;
+    void *buffer = NULL;
+    RT_TRY(rt_malloc(BUFFER_BYTES, "a buffer for state", &buffer));
+    const rt_status status = rt_calloc(1, sizeof *r, "state in records", &r);
+    if (status != RT_OK) {
+        free(buffer);
+        return status;
+    }
+    *r = (kv_records){.vault = vault, .key = *key, .at = KV_BLOCK_BYTES, .buffer = buffer};
+    *out = r;
+    return RT_OK;
+}
+
+static void free_records(kv_records *r) {
+    kv_blocks_close_file(r->vault->dirs.blocks, r->file);
+    free(r->buffer);
+    free(r);
+}
+
+void kv_records_end(kv_records *r) {
+    if (!r) return;
+    if (r->is_written) {
+        const rt_status ignored = kv_blocks_settle(r->vault->dirs.blocks);
+        (void)ignored;
+        kv_vault_discard(r->vault, r->temporary.text);
+    }
+    free_records(r);
+}
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+static rt_status create_file(kv_records *r, int64_t bytes_max) {
+    kv_vault *vault = r->vault;
+    const int32_t dir = kv_dirs_home(&vault->dirs, &r->key);
+    r->path = kv_vault_path(vault, dir, &r->key, ".state");
+    RT_TRY(kv_dirs_lock(&vault->dirs));
+    rt_status status = kv_vault_save_fingerprint(vault);
+    if (status == RT_OK)
+        status = kv_vault_new_file(vault, dir, &r->path, bytes_max, &r->temporary, &r->file);
+    kv_dirs_unlock(&vault->dirs);
+    return status;
+}
+
+int64_t kv_record_bytes(int64_t n_bytes) {
+    return n_bytes + (int64_t)sizeof(uint64_t);
+}
+
+rt_status kv_records_begin(
+        kv_vault *vault, const kv_hash *key, int64_t bytes_max, kv_records **out) {
+    kv_records *r = NULL;
+    *out = NULL;
+    RT_TRY(new_records(vault, key, &r));
+    const rt_status status =
+            create_file(r, KV_BLOCK_BYTES + rt_round_up(bytes_max, KV_BLOCK_BYTES));
+    if (status != RT_OK) {
+        free_records(r);
+        return status;
+    }
+    r->is_written = true;
+    *out = r;
+    return RT_OK;
+}
+
+static void flush(kv_records *r) {
+    kv_blocks_queue(r->vault->dirs.blocks, r->file, r->at, r->n_held, r->buffer);
+    r->at += rt_round_up(r->n_held, KV_BLOCK_BYTES);
+    r->n_held = 0;
+}
+
+static void append(kv_records *r, const void *bytes, int64_t n_bytes) {
+    for (int64_t done = 0, n; done < n_bytes; done += n) {
+        n = rt_min64(n_bytes - done, BUFFER_BYTES - r->n_held);
+        memcpy(r->buffer + r->n_held, (const char *)bytes + done, (size_t)n);
+        r->n_held += n;
+        if (r->n_held == BUFFER_BYTES) flush(r);
+    }
+    r->n_bytes += n_bytes;
+}
+
+void kv_records_add(kv_records *r, const void *bytes, int64_t n_bytes) {
+    rt_assert(r->is_written);
+    r->last = XXH3_64bits_withSeed(bytes, (size_t)n_bytes, r->last);
+    append(r, bytes, n_bytes);
+    append(r, &r->last, sizeof r->last);
+}
+
+static rt_status complete_file(kv_records *r, const void *note, int64_t note_bytes) {
+    kv_blocks *blocks = r->vault->dirs.blocks;
+    records_header header = {.magic = MAGIC,
+            .version = VERSION,
+            .fingerprint = r->vault->fingerprint,
+            .key = r->key,
+            .last = r->last,
+            .n_bytes = r->n_bytes};
+    memcpy(header.note, note, (size_t)note_bytes);
+    header.checksum = checksum_of(&header);
+    flush(r);
+    RT_TRY(kv_blocks_settle(blocks));
+    RT_TRY(kv_blocks_write(blocks, r->file, 0, sizeof header, &header));
+    RT_TRY(kv_file_truncate(r->file, r->at));
+    return kv_file_sync(r->file);
+}
+
+rt_status kv_records_finish(kv_records *r, const void *note, int64_t note_bytes) {
+    kv_vault *vault = r->vault;
+    rt_assert(r->is_written && note_bytes <= (int64_t)sizeof((records_header *)0)->note);
+    rt_status status = complete_file(r, note, note_bytes);
+    if (status == RT_OK) status = kv_dirs_lock(&vault->dirs);
+    if (status != RT_OK) {
+        kv_records_end(r);
+        return status;
+    }
+    status = kv_vault_name_file(vault, &r->temporary, &r->path);
+    kv_dirs_unlock(&vault->dirs);
+    free_records(r);
+    return status;
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+static rt_status corrupt(const kv_records *r) {
+    return rt_fail(RT_ECORRUPT, "kvstore: %s is not the state that it must be", r->path.text);
+}
+
+/* One of version 1 is no failure, and stays until room is needed. */
+static rt_status read_header(kv_records *r, void *note, int64_t note_bytes) {
+    records_header header;
+    kv_io_stat st;
+    RT_TRY(kv_file_stat(r->file, &st));
+    if (st.n_bytes < KV_BLOCK_BYTES) return corrupt(r);
+    RT_TRY(kv_blocks_read(r->vault->dirs.blocks, r->file, 0, sizeof header, &header));
+    if (header.checksum != checksum_of(&header) || header.magic != MAGIC) return corrupt(r);
+    if (header.version != VERSION)
+        return rt_fail(RT_EUNSUPPORTED, "kvstore: %s is of another format version", r->path.text);
+    if (!kv_hash_equal(&header.fingerprint, &r->vault->fingerprint) ||
+            !kv_hash_equal(&header.key, &r->key) || header.n_bytes < 0 ||
+            header.n_bytes > st.n_bytes - KV_BLOCK_BYTES)
+        return corrupt(r);
+    memcpy(note, header.note, (size_t)note_bytes);
+    r->n_bytes = header.n_bytes;
+    return RT_OK;
+}
+
+static rt_status open_in(
+        kv_records *r, int32_t dir, void *note, int64_t note_bytes, bool *is_there) {
+    kv_vault *vault = r->vault;
+    kv_io_stat st;
+    r->path = kv_vault_path(vault, dir, &r->key, ".state");
+    RT_TRY(kv_path_stat(vault->dirs.io, r->path.text, &st, is_there));
+    *is_there = *is_there && st.is_file;
+    if (!*is_there) return RT_OK;
+    *is_there = false;
+    RT_TRY(kv_file_open(
+            vault->dirs.io, r->path.text, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, &r->file));
+    const rt_status status = read_header(r, note, note_bytes);
+    *is_there = status == RT_OK;
+    if (*is_there) return RT_OK;
+    kv_blocks_close_file(vault->dirs.blocks, r->file);
+    r->file = NULL;
+    if (status == RT_ECORRUPT) kv_dirs_quarantine(&vault->dirs, r->path.text, rt_error_text());
+    return status;
+}
+
+rt_status kv_records_open(
+        kv_vault *vault, const kv_hash *key, void *note, int64_t note_bytes, kv_records **out) {
+    kv_records *r = NULL;
+    bool is_there = false;
+    rt_status status = RT_OK;
+    *out = NULL;
+    RT_TRY(new_records(vault, key, &r));
+    for (int32_t dir = 0; dir < vault->dirs.n_dirs && !is_there && status != RT_ENOMEM; dir++)
+        status = open_in(r, dir, note, note_bytes, &is_there);
+    if (is_there)
+        *out = r;
+    else
+        free_records(r);
+    return status == RT_ENOMEM ? status : RT_OK;
+}
+
+static rt_status take(kv_records *r, void *bytes, int64_t n_bytes) {
+    if (n_bytes > r->n_bytes) return corrupt(r);
+    r->n_bytes -= n_bytes;
+    for (int64_t done = 0, n; done < n_bytes; done += n) {
+        if (r->n_read == r->n_held) {
+            r->n_read = 0;
+            r->n_held = rt_min64(BUFFER_BYTES, n_bytes - done + r->n_bytes);
+            RT_TRY(kv_blocks_read(r->vault->dirs.blocks, r->file, r->at, r->n_held, r->buffer));
+            r->at += BUFFER_BYTES;
+        }
+        n = rt_min64(n_bytes - done, r->n_held - r->n_read);
+        memcpy((char *)bytes + done, r->buffer + r->n_read, (size_t)n);
+        r->n_read += n;
+    }
+    return RT_OK;
+}
+
+static rt_status read_record(kv_records *r, void *bytes, int64_t n_bytes) {
+    uint64_t hash = 0;
+    RT_TRY(take(r, bytes, n_bytes));
+    RT_TRY(take(r, &hash, sizeof hash));
+    r->last = XXH3_64bits_withSeed(bytes, (size_t)n_bytes, r->last);
+    return hash == r->last ? RT_OK : corrupt(r);
+}
+
+rt_status kv_records_read(kv_records *r, void *bytes, int64_t n_bytes, bool *is_there) {
+    rt_assert(!r->is_written);
+    const rt_status status = read_record(r, bytes, n_bytes);
+    *is_there = status == RT_OK;
+    if (status == RT_ECORRUPT) {
+        kv_dirs_quarantine(&r->vault->dirs, r->path.text, rt_error_text());
+        r->n_bytes = 0; /* no more of it */
+    }
+    return status == RT_ENOMEM ? status : RT_OK;
+}
