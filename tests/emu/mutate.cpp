@@ -8,7 +8,8 @@ namespace {
 
 std::vector<emu_place> places;
 emu_place wrong = {EMU_NO_BUG, {"", 0}};
-emu_site seen[EMU_N_BUGS][64]; /* of `places`, by line: a kernel comes to the same ones again and again */
+emu_site seen[EMU_N_BUGS]
+             [64]; /* of `places`, by line: a kernel comes to the same ones again and again */
 
 bool is_same(const emu_place &a, const emu_place &b) {
     return a.bug == b.bug && a.site.line == b.site.line && strcmp(a.site.file, b.site.file) == 0;
