@@ -176,8 +176,8 @@ void run_block(int64_t x, int64_t y) {
     emu_wgmma_reset();
     for (auto &m : warp_meetings) m.n_here = 0, m.parked.clear();
     for (auto &m : group_meetings) m.n_here = 0, m.parked.clear();
-    for (auto &b : barriers) b = barrier{};
-    for (auto &b : warp_barriers) b = barrier{};
+    for (auto &b : barriers) b.n_here = 0; /* barrier_begin does the rest */
+    for (auto &b : warp_barriers) b.n_here = 0;
     for (int i = 0; i < launch.threads; i++) thread_begin(i);
     self = &host;
     switch_to(next_thread());
@@ -323,15 +323,35 @@ static void barrier_count(barrier *b, emu_site site) {
             emu_found(site, "a barrier is complete with lanes %08x of a warp", of_warp);
 }
 
+/* Small kernels pass many, and most clocks are as they were: nobody's. */
+static void barrier_begin(barrier *b, int n, bool is_vote) {
+    b->n = n;
+    b->is_vote = is_vote;
+    b->is_any = false;
+    memset(b->lanes, 0, sizeof b->lanes);
+    if (b->clock.has_others) b->clock = emu_clock{};
+    if (b->fenced.has_others) b->fenced = emu_clock{};
+    b->parked.clear();
+}
+
+static void barrier_join(barrier *b, const emu_thread *thread) {
+    uint32_t *mine = &b->clock.at[thread->index];
+    b->clock.has_others = true;
+    if (thread->clock.has_others)
+        emu_join(&b->clock, &thread->clock);
+    else
+        *mine = std::max(*mine, thread->clock.at[thread->index]);
+    if (thread->fenced.has_others) emu_join(&b->fenced, &thread->fenced);
+}
+
 static void barrier_pass(
         barrier *b, int n, bool is_waiting, const char *what, emu_site site, bool vote = false) {
     const bool is_vote = strcmp(what, "bar.red") == 0;
-    if (b->n_here == 0) *b = barrier{0, n, is_vote, false, {}, {}, {}, {}};
+    if (b->n_here == 0) barrier_begin(b, n, is_vote);
     if (b->n != n) emu_found(site, "barrier of %d threads, others say %d", n, b->n);
     if (b->is_vote != is_vote)
         emu_found(site, "%s at a barrier where others are with another instruction", what);
-    emu_join(&b->clock, &self->clock);
-    emu_join(&b->fenced, &self->fenced);
+    barrier_join(b, self);
     emu_tick(self);
     b->is_any = b->is_any || vote;
     if (is_waiting) self->n_met++;
@@ -341,13 +361,12 @@ static void barrier_pass(
         if (is_waiting) emu_park(what, site);
         return;
     }
-    const barrier done = *b;
     b->n_here = 0;
-    if (done.parked.empty()) emu_found(site, "a barrier is complete, and nobody waits at it");
-    for (const int t : done.parked) {
-        emu_join(&threads[t].clock, &done.clock);
-        emu_join(&threads[t].fenced, &done.fenced);
-        threads[t].is_any = done.is_any;
+    if (b->parked.empty()) emu_found(site, "a barrier is complete, and nobody waits at it");
+    for (const int t : b->parked) {
+        emu_join(&threads[t].clock, &b->clock);
+        if (b->fenced.has_others) emu_join(&threads[t].fenced, &b->fenced);
+        threads[t].is_any = b->is_any;
         if (&threads[t] != self) emu_wake(t);
     }
 }
