@@ -139,12 +139,12 @@ int main(void) {
     help_engine_ids(ids, N_IDS, 21);
     n_held[0] = 5;
     n_held[1] = 3;
-    check("bf16", "decode", decode, is_fast ? 17 : 2);
+    check("bf16", "decode", decode, is_fast ? 17 : 5);
     check("bf16", "together", together, is_fast ? 17 : 3);
-    check("bf16", "ahead", ahead, is_fast ? 53 : 13);
+    check("bf16", "ahead", ahead, is_fast ? 53 : 29);
     check("bf16", "prefill", prefill, is_fast ? 17 : 3);
     n_held[0] = 125; /* a step fills a page */
-    check("fp8", "decode", decode, is_fast ? 47 : 13);
+    check("fp8", "decode", decode, is_fast ? 47 : 29);
     n_held[0] = 127;
     check("fp8", "open pages", open_pages, is_fast ? 17 : 2);
     return n_failed ? 1 : 0;
