@@ -191,13 +191,34 @@ static rt_status join_sentences(const json_t *pair, char **text) {
     return status;
 }
 
+/* {"title": [title...], "sentences": [[sentence...]...]}, as Hugging Face's copy has it -> the same in pairs. */
+static rt_status pair_up(json_t *source) {
+    json_t *context = json_object_get(source, "context");
+    json_t *titles = json_object_get(context, "title");
+    json_t *sentences = json_object_get(context, "sentences");
+    if (!json_is_object(context)) return RT_OK;
+    if (!json_is_array(titles) || json_array_size(titles) != json_array_size(sentences))
+        return fail_at("HotpotQA: \"context\", an object,",
+                "\"title\" with \"sentences\", two lists of one length,");
+    json_t *pairs = json_array();
+    bool is_made = pairs != NULL;
+    for (size_t i = 0; i < json_array_size(titles) && is_made; i++) {
+        json_t *pair = json_pack("[OO]", json_array_get(titles, i), json_array_get(sentences, i));
+        is_made = json_array_append_new(pairs, pair) == 0;
+    }
+    if (is_made) is_made = json_object_set(source, "context", pairs) == 0;
+    json_decref(pairs);
+    return is_made ? RT_OK : rt_fail(RT_ENOMEM, "needle: no memory for a file of questions");
+}
+
 static rt_status list_hotpotqa(glm_questions *q) {
-    const json_t *source = NULL;
+    json_t *source = NULL;
     const json_t *pair = NULL;
     size_t i = 0;
     size_t k = 0;
     if (!json_is_array(q->root)) return fail_at("HotpotQA", "a list of questions");
     json_array_foreach(q->root, i, source) {
+        RT_TRY(pair_up(source));
         json_array_foreach(json_object_get(source, "context"), k, pair) {
             char *text = NULL;
             RT_TRY(join_sentences(pair, &text));
@@ -252,8 +273,9 @@ static rt_status read_root(
         return rt_fail(RT_ENOMEM, "needle: no memory for a file of questions");
     if (!q->root)
         return rt_fail(RT_EUSAGE,
-                "needle: the file of questions is no JSON: line %d, column %d: %s", error.line,
-                error.column, error.text);
+                "needle: the file of questions, as %s publishes it, is no JSON: line %d, column %d: %s",
+                kind == GLM_QUESTIONS_SQUAD ? "SQuAD" : "HotpotQA", error.line, error.column,
+                error.text);
     RT_TRY(kind == GLM_QUESTIONS_SQUAD ? read_squad(q) : read_hotpotqa(q));
     if (q->n > 0) return RT_OK;
     return rt_fail(RT_EUSAGE,

@@ -29,7 +29,8 @@ struct glm_questions {
 
 typedef enum glm_questions_kind {
     GLM_QUESTIONS_SQUAD, /* {"data": [{"paragraphs": [{"context", "qas": [{"question", "answers"}]}]}]} */
-    GLM_QUESTIONS_HOTPOTQA /* [{"question", "answer", "context": [[title, [sentence...]]...]}] */
+    GLM_QUESTIONS_HOTPOTQA /* [{"question", "answer", "context": [[title, [sentence...]]...]}], or with
+                            * "context": {"title": [title...], "sentences": [[sentence...]...]} */
 } glm_questions_kind;
 
 /* Read the text of such a file; glm_questions_free() also after a failure.

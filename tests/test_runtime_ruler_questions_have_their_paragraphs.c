@@ -28,6 +28,12 @@ static const char hotpotqa[] =
         "{\"_id\":\"b\",\"question\":\"Where is it warm?\",\"answer\":\"Rome\",\"context\":[[\"Rome\","
         "[\"Rome is warm.\"]],[\"Riga\",[\"Riga is wet.\"]]]}]";
 
+static const char hotpotqa_in_columns[] =
+        "[{\"id\":\"a\",\"question\":\"Is Oslo north of Rome?\",\"answer\":\"yes\",\"supporting_facts\":{},"
+        "\"context\":{\"title\":[\"Oslo\",\"Rome\"],\"sentences\":[[\"Oslo is cold.\",\" It snows.\"],"
+        "[\"Rome is warm.\"]]}},{\"id\":\"b\",\"question\":\"Where is it warm?\",\"answer\":\"Rome\","
+        "\"context\":{\"title\":[\"Rome\",\"Riga\"],\"sentences\":[[\"Rome is warm.\"],[\"Riga is wet.\"]]}}]";
+
 static int count(const char *text, const char *part) {
     int n = 0;
     for (const char *at = text; (at = strstr(at, part)); at += strlen(part)) n++;
@@ -121,11 +127,11 @@ static void check_squad(const char *model) {
     close_run(&r);
 }
 
-static void check_hotpotqa(const char *model) {
+static void check_hotpotqa(const char *model, const char *file) {
     run r = {0};
     glm_needle_task task;
     int64_t needle = 0;
-    help_require(open_run(&r, model, "ruler:qa_2", hotpotqa), "HotpotQA");
+    help_require(open_run(&r, model, "ruler:qa_2", file), "HotpotQA");
     char *text = make(&r, 430, 0, &task, &needle);
     expect(count(text, ":\nOslo\nOslo is cold. It snows.") == 1 &&
                     count(text, ":\nRome\nRome is warm.") == 1,
@@ -148,7 +154,8 @@ static void check_refusal(
 int main(void) {
     const char *model = help_needle_model();
     check_squad(model);
-    check_hotpotqa(model);
+    check_hotpotqa(model, hotpotqa);
+    check_hotpotqa(model, hotpotqa_in_columns);
     check_refusal(model, "ruler:qa_1", hotpotqa, "SQuAD: an object with a list, \"data\"");
     check_refusal(model, "ruler:qa_2", squad, "HotpotQA: a list of questions");
     check_refusal(model, "ruler:qa_1", "{\"data\":[{\"paragraphs\":[{}]}]}", "\"context\"");
@@ -158,6 +165,9 @@ int main(void) {
             "[title, [sentence, ...]]");
     check_refusal(model, "ruler:qa_2", "[{\"question\":\"a\",\"context\":[[\"t\",[\"s\"]]]}]",
             "\"question\" and \"answer\"");
+    check_refusal(model, "ruler:qa_2",
+            "[{\"question\":\"a\",\"answer\":\"b\",\"context\":{\"title\":[\"t\"],\"sentences\":[]}}]",
+            "two lists of one length");
     check_refusal(model, "ruler:qa_2", "[", "no JSON: line 1");
     printf("%d failures\n", n_failed);
     return n_failed > 0;
