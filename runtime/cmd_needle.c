@@ -341,7 +341,7 @@ const glm_command glm_cmd_needle = {
                 "several answers, each of which counts for its share; from vt on there are no "
                 "--depths. "
                 "The model's own tokenizer counts and cuts. The haystack is the files of "
-                "--haystack, in a directory *.txt, *.md, *.jsonl (each line's \"text\") and "
+                "--haystack, in a directory *.txt, *.md, *.jsonl (each line's \"text\" or \"context\") and "
                 "documents such as PDFs, otherwise prose made from the seed. Needles of your own: "
                 "--needle, --question and --answer.\n"
                 "\n"

@@ -50,12 +50,14 @@ static rt_status append_json(
         return rt_fail(RT_EUSAGE, "haystack: %s:%" PRId64 ": column %d: %s", path, number,
                 error.column, error.text);
     const json_t *text = json_object_get(root, "text");
+    if (!text) text = json_object_get(root, "context"); /* LongBench, InfiniteBench */
     const rt_status status =
             json_is_string(text)
                     ? append(all, json_string_value(text), (int64_t)json_string_length(text))
                     : rt_fail(RT_EUSAGE,
-                              "haystack: %s:%" PRId64 ": no \"text\" string in this line", path,
-                              number);
+                              "haystack: %s:%" PRId64
+                              ": no string, \"text\" or \"context\", in this line",
+                              path, number);
     json_decref(root);
     return status;
 }

@@ -177,6 +177,12 @@ static void check_jsonl(void) {
             "{\"text\": \"Caf\\u00e9.\"}\r\n\n{\"id\": 1, \"text\": \"Next.\\n\"}\n"
             "{\"text\": \"\"}\n{\"text\": \"Last.\"}");
     expect_text("lines.jsonl", NULL, "Caf\303\251.\n\nNext.\nLast.");
+    write_file("context.jsonl",
+            "{\"input\": \"Who?\", \"context\": \"A passage.\", \"answers\": [\"a\"]}\n"
+            "{\"text\": \"b\", \"context\": \"c\"}\n");
+    expect_text("context.jsonl", NULL, "A passage.\n\nb");
+    write_file("neither.jsonl", "{\"input\": \"Who?\"}\n");
+    expect_refusal("neither.jsonl", RT_EUSAGE, "\"text\" or \"context\"");
     write_file("number.jsonl", "{\"text\": \"a\"}\n\n{\"text\": 1}\n");
     expect_refusal("number.jsonl", RT_EUSAGE, "number.jsonl:3");
     write_file("list.jsonl", "[1]\n");
