@@ -125,7 +125,7 @@ static rt_status parse_words(char *copy, const char *flag, int64_t *values, int6
     char *rest = copy;
     for (const char *word = strsep(&rest, ","); word; word = strsep(&rest, ",")) {
         if (rt_parse_size(word, false, &values[*n_values]) != RT_OK)
-            return rt_fail(RT_EUSAGE, "%s: %s", flag, rt_error_text());
+            return rt_fail(RT_EUSAGE, "%s, a list with commas: %s", flag, rt_error_text());
         (*n_values)++;
     }
     return RT_OK;

@@ -95,7 +95,10 @@ static rt_status count_open(ask_run *run) {
 
 static rt_status say_refused(const ask_run *run) {
     if (run->n_refused == 0) return RT_OK;
-    return rt_fail(RT_EIO, "ask: %" PRId64 " of %" PRId64 " questions could not be asked",
+    return rt_fail(RT_EIO,
+            "ask: %" PRId64 " of %" PRId64
+            " questions could not be asked; each is a line of its own, "
+            "such as {\"question\": \"Who is Pierre?\"}",
             run->n_refused, run->questions.n_questions);
 }
 
@@ -192,8 +195,9 @@ const glm_command glm_cmd_ask = {
                 "  glm1m ask -m glm-4-9b-chat-1m war.pdf -q 'Who is Pierre?'\n"
                 "  glm1m ask -m glm-4-9b-chat-1m src/ notes.md -q 'Where are books verified?'\n"
                 "  glm1m ask -m glm-4-9b-chat-1m war.pdf --questions q.jsonl --out a.jsonl\n",
-        .flags = "@engine @sampling num-speculative-tokens question questions book truncate system max-tokens stop json "
-                 "out",
+        .flags =
+                "@engine @sampling num-speculative-tokens question questions book truncate system max-tokens stop json "
+                "out",
         .required = "model",
         .operands_max = 1000000,
         .run = run_ask,

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "config.h"
 #include "text.h"
@@ -127,11 +128,33 @@ static rt_status choose_protocol(needle_choices *c) {
     return describe_own(c);
 }
 
+/* Questions come from one file, whole: what of a haystack is put together cannot be read as them. */
+static rt_status check_questions_file(const glm_cli *cli, const char *name) {
+    const glm_needle_protocol *protocol = NULL;
+    struct stat info;
+    RT_TRY(glm_needle_find_protocol(name, &protocol));
+    if (!protocol->open || cli->n_haystacks == 0) return RT_OK;
+    const char *path = cli->haystacks[0];
+    const size_t n = strlen(path);
+    const char *what = cli->n_haystacks > 1                              ? "there are several"
+                       : stat(path, &info) == 0 && S_ISDIR(info.st_mode) ? "this is a directory"
+                       : n >= 6 && strcmp(path + n - 6, ".jsonl") == 0 ? "this is JSON line by line"
+                                                                       : NULL;
+    if (!what) return RT_OK;
+    return rt_fail(RT_EUSAGE,
+            "--haystack %s: %s takes one JSON file of questions, as %s publishes it, and %s", path,
+            name,
+            protocol == &glm_needle_qa_squad ? "SQuAD (dev-v2.0.json)"
+                                             : "HotpotQA (hotpot_dev_distractor_v1.json)",
+            what);
+}
+
 rt_status needle_choose(const glm_cli *cli, needle_choices *out) {
     glm_needle_settings *s = &out->settings;
     out->cli = cli;
     RT_TRY(check_texts(cli));
     RT_TRY(choose_protocol(out));
+    RT_TRY(check_questions_file(cli, s->protocol));
     s->is_plain = cli->chat_template && strcmp(cli->chat_template, "none") == 0;
     s->seed = cli->seed >= 0 ? (uint64_t)cli->seed : 1234;
     s->is_fast = cli->mode && strcmp(cli->mode, "fast") == 0;

@@ -36,7 +36,7 @@ asks 1 --no-progress
 says err "$work/q.jsonl:4: \"question\" is no string, or an empty one"
 says err "$work/q.jsonl:5: column 8: "
 says err "$work/q.jsonl:6: the id is that of line 1"
-says err '3 of 7 questions could not be asked'
+says err '3 of 7 questions could not be asked; each is a line of its own, such as {"question": '
 says out '"id": "a", "line": 6, "error": "the id is that of line 1"'
 says out '"id": 4, "line": 4, "error": '
 cp "$work/out" "$work/all"
