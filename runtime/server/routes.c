@@ -10,6 +10,7 @@ static const srv_route routes[] = {
         {"GET", "/metrics", srv_route_metrics, SRV_SHAPE_OPENAI, false, false},
         {"GET", "/v1/models", srv_route_models, SRV_SHAPE_OPENAI, false, false},
         {"GET", "/v1/models/", srv_route_models, SRV_SHAPE_OPENAI, false, false},
+        {"GET", "/tokenizer_info", srv_route_tokenizer_info, SRV_SHAPE_OPENAI, false, false},
         {"POST", "/tokenize", srv_route_tokenize, SRV_SHAPE_OPENAI, false, false},
         {"POST", "/detokenize", srv_route_detokenize, SRV_SHAPE_OPENAI, false, false},
         {"POST", "/v1/chat/completions", srv_route_chat, SRV_SHAPE_OPENAI, false, false},

@@ -8,6 +8,7 @@
 void srv_route_page(srv_exchange *exchange, const json_t *body);
 void srv_route_health(srv_exchange *exchange, const json_t *body);
 void srv_route_version(srv_exchange *exchange, const json_t *body);
+void srv_route_tokenizer_info(srv_exchange *exchange, const json_t *body);
 void srv_route_models(srv_exchange *exchange, const json_t *body);
 void srv_route_tokenize(srv_exchange *exchange, const json_t *body);
 void srv_route_detokenize(srv_exchange *exchange, const json_t *body);

@@ -52,6 +52,24 @@ void srv_route_models(srv_exchange *exchange, const json_t *body) {
 
 /* ---- text and ids ---------------------------------------------------------------------------- */
 
+/* A special token's name by itself is that token, for clients that ask so for the id of an eos_token;
+ * within a text it is text, as in every prompt. */
+static bool read_special(const srv_options *options, const json_t *prompt, glm_ids *ids) {
+    enum { NAME_BYTES = 64 };
+    const size_t n = json_string_length(prompt); /* 0 of anything else */
+    glm_ids read = {0};
+    bool is_special = false;
+    int64_t n_bytes = 0;
+    if (n == 0 || n > NAME_BYTES) return false;
+    const rt_status status = glm_tokenizer_encode(
+            options->tokenizer, json_string_value(prompt), (int64_t)n, true, &read);
+    if (status == RT_OK && read.n == 1)
+        (void)glm_tokenizer_bytes(options->tokenizer, read.ids[0], &n_bytes, &is_special);
+    if (is_special) is_special = glm_ids_push(ids, read.ids[0]) == RT_OK;
+    glm_ids_free(&read);
+    return is_special;
+}
+
 /* The ids of "prompt", or of a conversation. */
 static bool read_any_prompt(
         const srv_exchange *exchange, const json_t *body, glm_ids *ids, srv_error *error) {
@@ -60,6 +78,7 @@ static bool read_any_prompt(
     if (!srv_check_model(body, options, error) ||
             !srv_get_bool(body, "add_special_tokens", &begins, error))
         return false;
+    if (!begins && read_special(options, json_object_get(body, "prompt"), ids)) return true;
     if (!json_object_get(body, "messages"))
         return srv_read_ids(json_object_get(body, "prompt"), "prompt", options, begins, ids, error);
     srv_conversation conversation = {0};
@@ -87,6 +106,21 @@ void srv_route_tokenize(srv_exchange *exchange, const json_t *body) {
     else
         srv_fail(exchange, &error);
     glm_ids_free(&ids);
+}
+
+/* As vLLM names it, and lm-evaluation-harness asks for it. There is no bos_token: two tokens, "[gMASK]<sop>",
+ * begin every prompt. */
+void srv_route_tokenizer_info(srv_exchange *exchange, const json_t *body) {
+    const glm_tokenizer *tokenizer = exchange->server->options.tokenizer;
+    int64_t n_bytes = 0;
+    const char *end = glm_tokenizer_bytes(
+            tokenizer, glm_tokenizer_specials(tokenizer).endoftext, &n_bytes, NULL);
+    json_t *name = n_bytes > 0 ? json_stringn(end, (size_t)n_bytes) : json_null();
+    (void)body;
+    srv_reply(exchange, 200,
+            json_pack("{s:s, s:O, s:o, s:n, s:I}", "tokenizer_class", "ChatGLM4Tokenizer",
+                    "eos_token", name, "pad_token", name, "bos_token", "vocab_size",
+                    (json_int_t)glm_tokenizer_size(tokenizer)));
 }
 
 void srv_route_detokenize(srv_exchange *exchange, const json_t *body) {

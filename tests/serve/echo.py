@@ -105,3 +105,23 @@ for wrong in ({"n": 2}, {"max_tokens": -1}, {"echo": "yes"}):
     assert status == 400, (wrong, status, body)
 status, body = complete(prompt=ids, max_tokens=0)
 assert status == 400, body
+
+# What lm-evaluation-harness asks for before its scores (tokenizer_backend=remote): the name of the token that ends
+# a text, and its id. Within a text, or with what begins a prompt, that name is text.
+status, info = server.ask("GET", "/tokenizer_info")
+assert status == 200 and info["eos_token"] == info["pad_token"] == "<|endoftext|>" and info["bos_token"] is None, info
+
+
+def tokens_of(prompt, begins):
+    status, body = server.ask("POST", "/tokenize", {"prompt": prompt, "add_special_tokens": begins})
+    assert status == 200, body
+    return body["tokens"]
+
+
+(end,) = tokens_of(info["eos_token"], False)
+status, body = server.ask("POST", "/detokenize", {"tokens": [end]})
+assert body["prompt"] == info["eos_token"], body
+assert len(tokens_of("a" + info["eos_token"], False)) == 14
+assert len(tokens_of(info["eos_token"], True)) == 15
+status, body = complete(prompt=[end] + ids[2:9], echo=True, logprobs=1, max_tokens=1)
+assert status == 200 and len(body["choices"][0]["logprobs"]["tokens"]) == 9, body
