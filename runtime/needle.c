@@ -5,10 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <utf8proc.h>
 
 #include "base/random.h"
 #include "base/size.h"
 #include "text.h"
+#include "utf8.h"
 
 rt_status glm_needle_find_protocol(const char *name, const glm_needle_protocol **out) {
     static const glm_needle_protocol *const named[] = {&glm_needle_lwm, &glm_needle_gkamradt,
@@ -328,10 +330,36 @@ void glm_needle_prompt_free(glm_needle_prompt *prompt) {
     glm_ids_free(&prompt->ids);
 }
 
+/* The character there, without case; a byte that begins none is like no character. */
+static uint32_t lower_at(const char *text, int64_t n, int64_t *n_bytes) {
+    uint32_t code_point = 0;
+    const int n_decoded = glm_utf8_decode(text, n, &code_point);
+    *n_bytes = rt_max64(n_decoded, 1);
+    if (n_decoded <= 0) return UINT32_MAX - (unsigned char)*text;
+    return (uint32_t)utf8proc_tolower((utf8proc_int32_t)code_point);
+}
+
+static bool begins_with(const char *text, int64_t n, const char *part) {
+    int64_t n_text = 0;
+    int64_t n_part = 0;
+    for (int64_t left = (int64_t)strlen(part); left > 0; left -= n_part, part += n_part) {
+        if (n == 0 || lower_at(text, n, &n_text) != lower_at(part, left, &n_part)) return false;
+        text += n_text;
+        n -= n_text;
+    }
+    return true;
+}
+
+/* Case does not matter, of any script: strcasestr() knows ASCII's. */
+static bool holds(const char *text, const char *part) {
+    int64_t n = (int64_t)strlen(text);
+    while (n > 0 && !begins_with(text, n, part)) text++, n--;
+    return n > 0 || !part[0];
+}
+
 double glm_needle_score(const glm_needle_task *task, const char *response) {
     int32_t n_found = 0;
-    for (int32_t i = 0; i < task->n_answers; i++)
-        n_found += strcasestr(response, task->answers[i]) != NULL;
+    for (int32_t i = 0; i < task->n_answers; i++) n_found += holds(response, task->answers[i]);
     if (task->takes_any) return n_found > 0 ? 1.0 : 0.0;
     if (!task->counts_parts) return n_found == task->n_answers ? 1.0 : 0.0;
     return (double)n_found / (double)task->n_answers;

@@ -106,6 +106,10 @@ static void check_squad(const char *model) {
     expect(task.n_answers == 2, "each answer once", "");
     expect(glm_needle_score(&task, " BEES do") == 1.0, "any answer", "");
     expect(glm_needle_score(&task, "ants") == 0.0, "no answer", "");
+    (void)strcpy(task.answers[1], "\303\211cole Normale");
+    expect(glm_needle_score(&task, "an \303\251cole NORMALE.") == 1.0, "case beyond ASCII", "");
+    expect(glm_needle_score(&task, "an \303\250cole normale") == 0.0, "another letter", "");
+    expect(glm_needle_score(&task, "an \303\251cole norm") == 0.0, "the beginning of one", "");
     free(text);
     for (r.settings.seed = 1; r.settings.seed < 9; r.settings.seed++) {
         text = make(&r, 395, 0, &task, &needle);
