@@ -209,7 +209,7 @@ static void linear(const glm_ops *ops, const glm_linear *weight, const float *bi
             .x = x,
             .n = n,
             .y = y};
-    const bool is_few = n <= GLM_FEW_ROWS;
+    const bool is_few = n <= glm_ops_kernels(ops)->few_rows;
     const int64_t n_items = is_few ? cut_ranges(&job) : cut_linear(&job);
     glm_ops_run(
             ops, n_items, 2 * n * n_outs * weight->n_in, is_few ? range_item : linear_item, &job);

@@ -5,6 +5,10 @@
 
 enum { BLOCK_INPUTS = SIMD_LANES == 16 ? GLM_BLOCK_INPUTS_MAX : 256 };
 
+/* Widening a vector of weights costs 2 instructions beside the FMAs of a tile's rows. Tiles of 12 rows hide that, and
+ * to widen first pays only where many tiles share it; lower ones have fewer registers to hide it in. */
+enum { FEW_ROWS = SIMD_LANES == 16 ? GLM_BLOCK_ROWS : 16 };
+
 /* ---- linear ---------------------------------------------------------------------------------- */
 
 /* Inputs [k, k + n_k) of a block: its weights, panels `panel_stride` elements apart. Few rows take panels side by
@@ -290,7 +294,7 @@ static void tell(const glm_block *block) {
 
 static void linear_block(const glm_block *block) {
     tell(block);
-    if (block->n <= GLM_FEW_ROWS) {
+    if (block->n <= FEW_ROWS) {
         multiply_few(block);
         return;
     }
@@ -386,4 +390,5 @@ static void round_row(const float *row, int64_t n, int64_t n_out, uint16_t *out)
 }
 
 extern const glm_kernels SIMD_NAME(glm_kernels);
-const glm_kernels SIMD_NAME(glm_kernels) = {linear_block, norm_row, swiglu_row, add_row, round_row};
+const glm_kernels SIMD_NAME(glm_kernels) = {
+        FEW_ROWS, linear_block, norm_row, swiglu_row, add_row, round_row};

@@ -30,14 +30,13 @@ typedef struct glm_block {
     float *wide; /* [GLM_WIDE_FLOATS] */
 } glm_block;
 
-/* With this many rows or fewer the weights are read once, as stored; with more they are widened to
- * fp32 first and reused. The bits are the same. */
-enum { GLM_FEW_ROWS = 16 };
-
 /* Few rows take up to so many panels at once. */
 enum { GLM_STREAMS_MAX = 4 };
 
 typedef struct glm_kernels {
+    /* With this many rows or fewer the weights are taken as stored; with more they are widened to fp32 first and
+     * reused. The bits are the same. */
+    int64_t few_rows;
     void (*linear_block)(const glm_block *block);
     void (*norm_row)(const void *row, rt_dtype dtype, const float *weight, float eps, int64_t width,
             float *out);

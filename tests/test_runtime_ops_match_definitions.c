@@ -38,8 +38,8 @@ static void check_linear(const glm_ops *ops) {
     static const rt_dtype dtypes[] = {RT_BF16, RT_F16, RT_F32};
     static const int64_t shapes[][3] = {{16, 1, 1}, {1, 7, 3}, {33, 512, 27}, {64, 513, 13},
             {100, 1025, 12}, {150, 1100, 25}, {149, 64, 26}, {80, 600, 4}, {128, 511, 6},
-            {112, 65, 2}, {144, 70, 5}, {112, 66, 9}, {150, 41, 16}, {150, 800, 17},
-            {150, 800, 20}};
+            {112, 65, 2}, {144, 70, 5}, {112, 66, 9}, {150, 41, 16}, {150, 800, 17}, {150, 800, 20},
+            {80, 500, 96}, {50, 390, 97}, {33, 400, 200}};
     for (int d = 0; d < 3; d++)
         for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
             const help_linear_shape shape = {.dtype = dtypes[d],
@@ -51,11 +51,13 @@ static void check_linear(const glm_ops *ops) {
         }
 }
 
-/* So large that two threads take it in three rounds of ranges. */
+/* So large that two threads take it in three rounds of ranges, and one item has more than a block of rows. */
 static void check_ranges(const glm_ops *ops) {
-    const help_linear_shape shape = {
+    const help_linear_shape few = {
             .dtype = RT_F32, .n_out = 1990, .n_in = 1057, .n_rows = 1, .has_bias = true};
-    n_failed += help_linear_failures(ops, &shape);
+    n_failed += help_linear_failures(ops, &few);
+    const help_linear_shape many = {.dtype = RT_BF16, .n_out = 1990, .n_in = 70, .n_rows = 200};
+    n_failed += help_linear_failures(ops, &many);
 }
 
 /* ---- rows ------------------------------------------------------------------------------------ */
