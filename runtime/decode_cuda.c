@@ -407,6 +407,7 @@ static rt_status take_step(glm_engine *engine, const glm_cuda_tokens *tokens) {
     rt_assert(tokens->n * tokens->n_each <= glm_cuda_decode_rows(&engine->plan));
     for (int32_t i = 0; i < tokens->n; i++) rt_assert(tokens->lengths[i] <= engine->plan.max_len);
     rt_status status = run(engine, tokens);
+    glm_cuda_note_refused(engine);
     if (status == RT_OK)
         status = glm_cuda_ranks_end(engine,
                 glm_cuda_ranks_settle(engine, glm_cuda_wait(compute_of(cuda), "a decode step")));

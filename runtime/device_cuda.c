@@ -328,6 +328,13 @@ rt_status glm_cuda_graph_begin(rt_stream stream) {
             cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "beginning a graph");
 }
 
+rt_status glm_cuda_graph_forbids(rt_stream stream, const char *what) {
+    enum cudaStreamCaptureStatus is_recording = cudaStreamCaptureStatusNone;
+    RT_TRY(check(cudaStreamIsCapturing(stream, &is_recording), what));
+    if (is_recording == cudaStreamCaptureStatusNone) return RT_OK;
+    return rt_fail(RT_EDEVICE, "cuda: %s, which is not done while a graph is recorded", what);
+}
+
 /* With all that it will take of the device's memory. */
 static cudaError_t instantiate(cudaGraph_t graph, rt_stream stream, glm_cuda_graph *out) {
     cudaGraphExec_t made = NULL;

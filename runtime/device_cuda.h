@@ -105,6 +105,8 @@ RT_MUST_CHECK rt_status glm_cuda_graph_begin(rt_stream stream);
  * after a failure, behind which the stream goes on. */
 RT_MUST_CHECK rt_status glm_cuda_graph_end(rt_stream stream, bool is_whole, glm_cuda_graph *out);
 RT_MUST_CHECK rt_status glm_cuda_graph_launch(glm_cuda_graph graph, rt_stream stream);
+/* An error while a graph is recorded, which `what` would end: a library's call that may load kernels. */
+RT_MUST_CHECK rt_status glm_cuda_graph_forbids(rt_stream stream, const char *what);
 void glm_cuda_graph_free(glm_cuda_graph graph); /* accepts NULL */
 
 #endif

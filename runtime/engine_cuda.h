@@ -257,7 +257,10 @@ void glm_cuda_buffers_close(glm_engine *engine);
 /* Decode attention finds its tickets at zero, and leaves them so unless a step ends in the middle. Queued. */
 RT_MUST_CHECK rt_status glm_cuda_clear_tickets(glm_engine *engine);
 
-/* layer_cuda.c: the functions of backend.h, */
+/* layer_cuda.c: where a product's kernel was refused so far, the plan, which is recorded with results, says that rows' bits
+ * may depend on their number. */
+void glm_cuda_note_refused(glm_engine *engine);
+/* The functions of backend.h, */
 RT_MUST_CHECK rt_status glm_cuda_layer_embed(
         glm_engine *engine, const int32_t *ids, int64_t n, void *hidden);
 RT_MUST_CHECK rt_status glm_cuda_layer_prefill(

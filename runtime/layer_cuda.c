@@ -257,6 +257,11 @@ static rt_status logits_of(
             logits, cuda->logits, rows.n * config->vocab * (int64_t)sizeof *logits, stream);
 }
 
+void glm_cuda_note_refused(glm_engine *engine) {
+    if (glm_cublas_refused(engine->cuda->cublas) > 0)
+        engine->plan.linear_by = GLM_LINEAR_CUBLASLT_BY_ROWS;
+}
+
 rt_status glm_cuda_layer_logits(
         glm_engine *engine, const void *hidden, int64_t n_decoded, int64_t n, float *logits) {
     glm_cuda *cuda = engine->cuda;
@@ -270,8 +275,7 @@ rt_status glm_cuda_layer_logits(
                 logits + done * config->vocab);
     }
     status = glm_cuda_ranks_end(engine, status);
-    if (glm_cublas_refused(cuda->cublas) > 0)
-        engine->plan.linear_by = GLM_LINEAR_CUBLASLT_BY_ROWS; /* what is recorded with results */
+    glm_cuda_note_refused(engine);
     const rt_status waited =
             glm_cuda_ranks_settle(engine, glm_cuda_wait(compute_of(cuda), "logits"));
     return status == RT_OK ? glm_cuda_ranks_end(engine, waited) : status;

@@ -17,7 +17,9 @@
  *
  * Where a kernel may not be taken for a number of rows, cuBLASLt is asked for that number: right, with bits that may be
  * others. It is counted, and said once, as a warning. What decode may come to is asked for when the engine is opened
- * (glm_cublas_rows_alike), and drafts are only made where their rows have the bits of one. */
+ * (glm_cublas_rows_alike), and drafts are only made where their rows have the bits of one. That a kernel may be taken
+ * "doesn't fully guarantee algo will run" (cublasLt.h, cublasLtMatmulAlgoCheck): a product that is refused for what it asks
+ * goes the same way, before anything of it is queued. */
 #include "linear_cuda.h"
 
 #include <cublasLt.h>
@@ -66,6 +68,7 @@ typedef struct shape {
     cublasLtMatmulDesc_t product;
     cublasLtMatrixLayout_t weight, x, y;
     cublasLtMatmulAlgo_t algorithm;
+    bool is_own; /* which was chosen as for n rows */
 } shape;
 
 /* Of both tables: `next`, whose place the next new one takes when all are taken. */
@@ -225,12 +228,14 @@ static cublasStatus_t prefer(
     return CUBLAS_STATUS_SUCCESS;
 }
 
-/* The best kernel for so many rows, whose own state says whether it is one. */
+/* The best kernel for so many rows, whose own state says whether it is one. cuBLASLt may load kernels to find it, which ends
+ * a graph that is recorded: there it is an error, and the step is taken as it comes (graphs_cuda.c). */
 static rt_status choose(glm_cublas *cublas, const shape *one, cublasLtMatmulAlgo_t *out) {
     const cublaslt_library *lib = &cublas->lib;
     cublasLtMatmulPreference_t preference = NULL;
     cublasLtMatmulHeuristicResult_t found;
     int n_found = 0;
+    RT_TRY(glm_cuda_graph_forbids(cublas->device->compute, "choosing a kernel"));
     RT_TRY(check(lib->MatmulPreferenceCreate(&preference), "a preference"));
     cublasStatus_t status = prefer(lib, &one->kind, preference);
     if (status == CUBLAS_STATUS_SUCCESS)
@@ -268,17 +273,19 @@ static rt_status kernel_of(
     return RT_OK;
 }
 
-/* Whether the shape's kernel may be taken for its number of rows. An error is none of the answers that
- * cublasLtMatmulAlgoCheck is documented to have. */
+/* What cublasLtMatmulAlgoCheck is documented to answer, and cublasLtMatmul, where nothing is wrong but the kernel. */
+static bool is_refusal(cublasStatus_t status) {
+    return status == CUBLAS_STATUS_INVALID_VALUE || status == CUBLAS_STATUS_NOT_SUPPORTED ||
+           status == CUBLAS_STATUS_ARCH_MISMATCH;
+}
+
+/* Whether the shape's kernel may be taken for its number of rows. Any other answer is an error. */
 static rt_status may_take(glm_cublas *cublas, const shape *one, bool *may) {
     cublasLtMatmulHeuristicResult_t found = {.workspaceSize = 0};
     const cublasStatus_t status = cublas->lib.MatmulAlgoCheck(cublas->handle, one->product,
             one->weight, one->x, one->y, one->y, &one->algorithm, &found);
-    const bool is_refused = status == CUBLAS_STATUS_INVALID_VALUE ||
-                            status == CUBLAS_STATUS_NOT_SUPPORTED ||
-                            status == CUBLAS_STATUS_ARCH_MISMATCH;
-    *may = !is_refused && found.workspaceSize <= WORKSPACE_BYTES;
-    return is_refused ? RT_OK : check(status, "asking whether a kernel may be taken");
+    *may = !is_refusal(status) && found.workspaceSize <= WORKSPACE_BYTES;
+    return is_refusal(status) ? RT_OK : check(status, "asking whether a kernel may be taken");
 }
 
 static rt_status count_alike(
@@ -316,13 +323,21 @@ static void say_refused(glm_cublas *cublas, const shape *one) {
             usually[one->kind.of].n, one->n, one->kind.n_in, one->kind.n_out);
 }
 
+/* Another kernel, as the one that others have is refused. */
+static rt_status choose_own(glm_cublas *cublas, shape *one) {
+    RT_TRY(choose(cublas, one, &one->algorithm));
+    one->is_own = true;
+    say_refused(cublas, one);
+    return RT_OK;
+}
+
 static rt_status find_kernel(glm_cublas *cublas, shape *one, const uint16_t *bias) {
     bool may = true;
     RT_TRY(kernel_of(cublas, &one->kind, bias, &one->algorithm));
-    if (one->n != usually[one->kind.of].n) RT_TRY(may_take(cublas, one, &may));
+    one->is_own = one->n == usually[one->kind.of].n;
+    if (!one->is_own) RT_TRY(may_take(cublas, one, &may));
     if (may) return RT_OK;
-    say_refused(cublas, one);
-    return choose(cublas, one, &one->algorithm);
+    return choose_own(cublas, one);
 }
 
 static rt_status shape_of(
@@ -367,10 +382,13 @@ static rt_status multiply(glm_cublas *cublas, const glm_cuda_matrix *weight, pur
     if (n == 0) return RT_OK;
     RT_TRY(shape_of(cublas, &wanted, n, weight->bias, &as));
     RT_TRY(set_bias(lib, as, weight->bias));
-    return check(lib->Matmul(cublas->handle, as->product, &one, weight->numbers, as->weight, x,
-                         as->x, &zero, y, as->y, y, as->y, &as->algorithm, cublas->workspace,
-                         WORKSPACE_BYTES, stream),
-            "a product");
+    for (;;) {
+        const cublasStatus_t status = lib->Matmul(cublas->handle, as->product, &one,
+                weight->numbers, as->weight, x, as->x, &zero, y, as->y, y, as->y, &as->algorithm,
+                cublas->workspace, WORKSPACE_BYTES, stream);
+        if (as->is_own || !is_refusal(status)) return check(status, "a product");
+        RT_TRY(choose_own(cublas, as));
+    }
 }
 
 rt_status glm_cuda_linear(glm_cublas *cublas, const glm_cuda_matrix *weight, const uint16_t *x,

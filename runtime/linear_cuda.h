@@ -49,8 +49,8 @@ RT_MUST_CHECK rt_status glm_cuda_linear(glm_cublas *cublas, const glm_cuda_matri
 RT_MUST_CHECK rt_status glm_cublas_rows_alike(glm_cublas *cublas, const glm_cuda_matrix *weight,
         bool is_f32, int64_t n_max, int64_t *n_alike);
 
-/* How often so far cuBLASLt did not let a kernel be taken for another number of rows than the one it was chosen as for: 0,
- * and a row's bits depend on no other rows. */
+/* How often so far cuBLASLt did not let a kernel be taken for another number of rows than the one it was chosen as for, or
+ * refused the product: 0, and a row's bits depend on no other rows. */
 int64_t glm_cublas_refused(const glm_cublas *cublas);
 
 #endif

@@ -408,6 +408,13 @@ cublasStatus_t cublasLtMatmulAlgoCheck(cublasLtHandle_t of, cublasLtMatmulDesc_t
     return CUBLAS_STATUS_SUCCESS;
 }
 
+/* cublasLt.h, of that: it "doesn't fully guarantee algo will run". */
+static cublasStatus_t refuse_product() {
+    static const cublasStatus_t statuses[] = {
+            CUBLAS_STATUS_NOT_SUPPORTED, CUBLAS_STATUS_INVALID_VALUE, CUBLAS_STATUS_ARCH_MISMATCH};
+    return statuses[standin_cuda_get()->n_refused_products++ % 3];
+}
+
 cublasStatus_t cublasLtMatmul(cublasLtHandle_t of, cublasLtMatmulDesc_t desc, const void *alpha,
         const void *a, cublasLtMatrixLayout_t a_desc, const void *b, cublasLtMatrixLayout_t b_desc,
         const void *beta, const void *c, cublasLtMatrixLayout_t c_desc, void *d,
@@ -437,6 +444,8 @@ cublasStatus_t cublasLtMatmul(cublasLtHandle_t of, cublasLtMatmulDesc_t desc, co
         require_memory(p->bias, (int64_t)y->rows * 2, one.bias_align_bytes, "a bias");
     require(!overlap(d, y->bytes(), a, weight->bytes()) && !overlap(d, y->bytes(), b, x->bytes()),
             "a result where what is multiplied lies");
+    if ((int64_t)x->cols == standin_cuda_get()->refused_products && one.n != x->cols)
+        return refuse_product();
     work *w = (work *)malloc(sizeof *w);
     require(w, "no memory");
     *w = work{(const uint16_t *)a, (const uint16_t *)b, p->has_bias() ? p->bias : NULL, d,

@@ -45,6 +45,8 @@ typedef struct standin_cuda {
     bool fails_once_recording; /* the call that failed was made while a graph was recorded, or to make it */
     bool refuses_graphs; /* for want of memory none is instantiated */
     int64_t refused_rows; /* a product's kernel may not be taken for so many, if it was chosen for others */
+    int64_t refused_products;   /* of so many rows: it may, and yet the product is refused */
+    int64_t n_refused_products; /* so far */
     bool is_unguarded; /* the host could touch its memory, and much is quicker: before the first allocation */
 
     int64_t n_calls; /* that can fail, so far */

@@ -142,6 +142,13 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, enum cudaStreamCaptureMo
     return cudaSuccess;
 }
 
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, enum cudaStreamCaptureStatus *status) {
+    call now("cudaStreamIsCapturing", CONTEXT);
+    require_there(STREAM, stream, "cudaStreamIsCapturing");
+    *status = stream->is_capturing ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
+    return now.outcome(cudaErrorInvalidValue);
+}
+
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *out) {
     call now("cudaStreamEndCapture", CONTEXT);
     require_there(STREAM, stream, "cudaStreamEndCapture");
