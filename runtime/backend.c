@@ -41,6 +41,14 @@ static void warn_of_cpu(void) {
         rt_log(RT_LOG_WARN, "plan", "ranks are on the CPU: %s", why);
 }
 
+/* So that nobody waits for a CPU beside a GPU, and does not know why. */
+static void warn_of_unused(void) {
+    const glm_backend *cuda = cuda_backend();
+    char why[512];
+    if (cuda && cuda->is_there() && !glm_backend_describe_cuda(why, sizeof why))
+        rt_log(RT_LOG_WARN, "plan", "the CPU computes: %s", why);
+}
+
 rt_status glm_backend_choose(const glm_config *config, const glm_options *options,
         const glm_plan *plan, const glm_backend **out) {
     const char *name = options->device ? options->device : "auto";
@@ -50,6 +58,7 @@ rt_status glm_backend_choose(const glm_config *config, const glm_options *option
         return rt_fail(RT_EUSAGE, "--device %s: auto, cpu or cuda", name);
     if (is_auto && require_cuda(config, options, plan, out) == RT_OK) return RT_OK;
     if (is_auto && plan->n_ranks > 1) warn_of_cpu();
+    if (is_auto) warn_of_unused();
     *out = &glm_backend_cpu;
     return (*out)->check(config, options, plan);
 }

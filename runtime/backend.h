@@ -17,6 +17,8 @@
 struct glm_backend {
     const char *name; /* as --device has it */
 
+    /* Whether there is a device of the kind, usable or not. NULL: always. */
+    bool (*is_there)(void);
     /* Whether the machine has what it takes, for rank `place` of those here; what that is, or why not, in `text`.
      * *memory_bytes, where not NULL: of a device with memory of its own, what is free; 0: its memory is the host's. */
     bool (*is_usable)(int32_t place, char *text, int64_t room, int64_t *memory_bytes);

@@ -17,6 +17,10 @@ enum { WIDTH_STEP = 8, VOCAB_STEP = 4 };
 static bool is_usable(int32_t place, char *text, int64_t room, int64_t *memory_bytes) {
     char library[512];
     if (!glm_cuda_is_usable(place, text, room, memory_bytes)) return false;
+    if (glm_cuda_try_kernel(glm_cuda_a_kernel()) != RT_OK) {
+        (void)snprintf(text, (size_t)room, "%s", rt_error_text());
+        return false;
+    }
     const bool is_there = glm_cublas_is_there(library, sizeof library);
     const size_t n = is_there ? strlen(text) : 0;
     (void)snprintf(text + n, (size_t)room - n, "%s%s", is_there ? ", with " : "", library);
@@ -94,7 +98,7 @@ static rt_status open_device(glm_engine *engine) {
     cuda->shape = glm_attn_shape(&engine->part, engine->plan.kv_dtype);
     RT_TRY(glm_cuda_device_open(glm_ranks_place(engine->comm, NULL), &cuda->device));
     engine->device = &cuda->device.base;
-    return RT_OK;
+    return glm_cuda_try_kernel(glm_cuda_a_kernel());
 }
 
 static rt_status cuda_meet(glm_engine *engine) {
@@ -214,6 +218,7 @@ static rt_status write_hidden(glm_engine *engine, void *to, const void *host, in
 
 const glm_backend glm_backend_cuda = {
         .name = "cuda",
+        .is_there = glm_cuda_is_there,
         .is_usable = is_usable,
         .check = check,
         .bill = bill,

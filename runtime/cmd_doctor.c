@@ -86,7 +86,7 @@ static rt_status add_machine(json_t *facts, const char *linear) {
 }
 
 static rt_status add_devices(json_t *facts) {
-    char text[GLM_PROBE_BYTES];
+    char text[2 * GLM_PROBE_BYTES]; /* with what to do about it */
     json_t *section = begin_section(facts, "devices");
     (void)glm_probe_gpu(text);
     add(section, "GPU", "%s", text);

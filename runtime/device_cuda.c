@@ -64,6 +64,36 @@ static const char *remedy(cudaError_t error) {
     }
 }
 
+typedef struct cuda_version {
+    int major, minor;
+} cuda_version;
+static cuda_version version_of(int number) {
+    return (cuda_version){number / 1000, number % 1000 / 10};
+}
+
+/* The newest CUDA that the driver is for; 0.0: there is none. */
+static cuda_version driver_version(void) {
+    int number = 0;
+    if (cudaDriverGetVersion(&number) == cudaSuccess) return version_of(number);
+    (void)cudaGetLastError();
+    return version_of(0);
+}
+
+/* A driver of the toolkit's own major version runs what that has compiled: CUDA compatibility, "minor version
+ * compatibility". */
+static rt_status fail_driver(void) {
+    const cuda_version needed = version_of(CUDART_VERSION);
+    const cuda_version is = driver_version();
+    if (is.major == 0)
+        return rt_fail(RT_EUNSUPPORTED,
+                "cuda: no NVIDIA driver is installed; one for CUDA %d.0 or later is needed",
+                needed.major);
+    return rt_fail(RT_EUNSUPPORTED,
+            "cuda: the NVIDIA driver is for CUDA %d.%d, older than CUDA %d.0, which is needed: "
+            "update it",
+            is.major, is.minor, needed.major);
+}
+
 static rt_status find(int32_t place, glm_cuda_device *out) {
     int n_devices = 0;
     size_t free_bytes = 0;
@@ -79,10 +109,7 @@ static rt_status find(int32_t place, glm_cuda_device *out) {
         error = cudaDeviceGetPCIBusId(out->bus, (int)sizeof out->bus, out->number);
     if (error != cudaSuccess) {
         (void)cudaGetLastError();
-        if (error == cudaErrorInsufficientDriver)
-            return rt_fail(RT_EUNSUPPORTED,
-                    "cuda: no NVIDIA driver is installed, or one that is older than CUDA %d.%d",
-                    CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10);
+        if (error == cudaErrorInsufficientDriver) return fail_driver();
         return rt_fail(RT_EUNSUPPORTED, "cuda: no GPU can be used: %s%s",
                 attn_cuda_why((int)error, cudaGetErrorString(error)), remedy(error));
     }
@@ -94,6 +121,42 @@ static rt_status find(int32_t place, glm_cuda_device *out) {
     out->free_bytes = (int64_t)free_bytes;
     out->total_bytes = (int64_t)total_bytes;
     return RT_OK;
+}
+
+bool glm_cuda_is_there(void) {
+    int n = 0;
+    const cudaError_t error = cudaGetDeviceCount(&n);
+    if (error == cudaSuccess) return n > 0;
+    (void)cudaGetLastError();
+    return error != cudaErrorNoDevice && driver_version().major > 0;
+}
+
+/* What may be done about kernels that cannot be loaded. */
+static rt_status fail_load(cudaError_t error) {
+    const cuda_version toolkit = version_of(CUDART_VERSION);
+    const cuda_version driver = driver_version();
+    const char *why = attn_cuda_why((int)error, cudaGetErrorString(error));
+    const char *may_do = "";
+    char update[96];
+    (void)snprintf(update, sizeof update,
+            "; this one is for CUDA %d.%d: update it to one for %d.%d or later", driver.major,
+            driver.minor, toolkit.major, toolkit.minor);
+    if (error == cudaErrorJitCompilerNotFound)
+        may_do = "; NVIDIA_DRIVER_CAPABILITIES=compute,utility brings it into a container";
+    if (error == cudaErrorUnsupportedPtxVersion || error == cudaErrorInvalidPtx) may_do = update;
+    if (error == cudaErrorJitCompilationDisabled) may_do = "; unset it";
+    if (error == cudaErrorNoKernelImageForDevice)
+        may_do = "; the program was built for other GPUs: build it here";
+    return rt_fail(RT_EUNSUPPORTED, "cuda: the kernels cannot be loaded: %s%s", why, may_do);
+}
+
+/* It makes sure that the kernel is loaded: CUDA C++ programming guide, "Lazy loading". */
+rt_status glm_cuda_try_kernel(const void *kernel) {
+    struct cudaFuncAttributes attributes;
+    const cudaError_t error = cudaFuncGetAttributes(&attributes, kernel);
+    if (error == cudaSuccess) return RT_OK;
+    (void)cudaGetLastError();
+    return fail_load(error);
 }
 
 /* A number that Linux has on a GPU's place on the bus; 0: none. */

@@ -35,6 +35,11 @@ typedef struct glm_cuda_device {
 
 /* How many GPUs this process may use; 0: none, or no driver. */
 int32_t glm_cuda_count(void);
+/* Whether somebody wanted one to be here: a GPU with its driver, whether or not we can use it. */
+bool glm_cuda_is_there(void);
+/* Loads a kernel on the thread's GPU: what can neither be run there nor compiled by the driver fails here, and not in the
+ * first pass. RT_EUNSUPPORTED: why, and what to do. */
+RT_MUST_CHECK rt_status glm_cuda_try_kernel(const void *kernel);
 /* Whether there is a GPU that the kernels run on, sm_80 or later, and a driver; for rank `place` of the host, as in
  * glm_cuda_device_open. What it is, or why not, in `text`, of `room` bytes. *free_bytes, where not NULL: of
  * its memory. */

@@ -170,6 +170,10 @@ static __global__ void __launch_bounds__(THREADS) glm_join_kernel(const join_par
 
 } // namespace
 
+const void *glm_cuda_a_kernel(void) {
+    return (const void *)glm_round_kernel;
+}
+
 rt_status glm_cuda_embed(const uint16_t *table, const int32_t *ids, int64_t n, int64_t width,
         uint16_t *hidden, rt_stream stream) {
     if (n == 0) return RT_OK;

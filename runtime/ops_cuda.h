@@ -15,6 +15,9 @@
 extern "C" {
 #endif
 
+/* One of the kernels, for glm_cuda_try_kernel. */
+const void *glm_cuda_a_kernel(void);
+
 /* hidden[i] = table[ids[i]]: bf16 [vocab][width] -> [n][width]; ids int32 [n]. It gathers any rows: with hidden
  * states for the table, the last row of each sequence, of which logits are wanted. */
 RT_MUST_CHECK rt_status glm_cuda_embed(const uint16_t *table, const int32_t *ids, int64_t n,

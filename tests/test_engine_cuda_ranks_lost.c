@@ -27,7 +27,7 @@ enum {
     N_MEETINGS = 4 * 6,
     CALL_PREFILL = 4,
     CALL_GRAPH = 16,
-    N_ASKED = 6, /* calls of CUDA */
+    N_ASKED = 7, /* calls of CUDA */
     VOCAB = 272,
     ROOM = 1024,
     S_MAX = 60 /* nobody hangs: NCCL would wait 120 s, a frozen rank is noticed after 6 */

@@ -22,6 +22,13 @@ cudaError_t cudaGetDeviceCount(int *count) {
     return *count == 0 ? told(cudaErrorNoDevice) : now.outcome(cudaErrorNoDevice);
 }
 
+/* 0: there is none. */
+cudaError_t cudaDriverGetVersion(int *version) {
+    call now("cudaDriverGetVersion", NO_CONTEXT);
+    *version = (int)number("STANDIN_CUDA_DRIVER", CUDART_VERSION);
+    return now.outcome(cudaErrorInvalidValue);
+}
+
 cudaError_t cudaSetDevice(int device) {
     call now("cudaSetDevice", NO_CONTEXT);
     if (device < 0 || device >= state()->n_devices) return told(cudaErrorInvalidDevice);
@@ -81,6 +88,16 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total) {
 }
 
 /* ---- kernels --------------------------------------------------------------------------------- */
+
+/* What is said of one is what the program does not ask: that it is loaded counts. */
+cudaError_t cudaFuncGetAttributes(struct cudaFuncAttributes *attributes, const void *kernel) {
+    call now("cudaFuncGetAttributes", SAFE_CONTEXT);
+    if (!kernel) found("the attributes of no kernel");
+    memset(attributes, 0, sizeof *attributes);
+    const int64_t error = number("STANDIN_CUDA_NO_KERNELS", cudaSuccess);
+    return error != cudaSuccess ? (cudaError_t)told((int)error)
+                                : (cudaError_t)now.outcome(cudaErrorInvalidDeviceFunction);
+}
 
 /* What is asked for, a launch is held to (check_launch). */
 cudaError_t cudaFuncSetAttribute(const void *kernel, enum cudaFuncAttribute attribute, int bytes) {
