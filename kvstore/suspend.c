@@ -203,9 +203,19 @@ static rt_status find_layer(kv_seq *seq, int64_t extent, int32_t layer, bool *is
     return RT_OK;
 }
 
+/* A segment that was suspended later than the state, by a process that did not come to name its own: it has what is yet to
+ * be computed here, and a layer is placed once. */
+static bool is_ahead(const kv_seq *seq, const numbers *n, int32_t layer) {
+    for (int64_t e = filled_of(n, layer) / KV_SEGMENT_TOKENS; e < n->end / KV_SEGMENT_TOKENS; e++)
+        if (seq->writers[e] && kv_writer_has_layer(seq->writers[e], layer)) return true;
+    return false;
+}
+
 static rt_status find_layers(kv_seq *seq, const numbers *n, bool *is_there) {
     for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++) {
         const int64_t filled = filled_of(n, layer);
+        *is_there = !is_ahead(seq, n, layer);
+        if (!*is_there) return RT_OK;
         for (int64_t e = seq->length / KV_SEGMENT_TOKENS; e < filled / KV_SEGMENT_TOKENS; e++) {
             RT_TRY(find_layer(seq, e, layer, is_there));
             if (!*is_there) return RT_OK;

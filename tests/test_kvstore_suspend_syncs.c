@@ -5,8 +5,8 @@
  * Method: an engine before a file system in memory, which counts. A span is stopped in its middle, of stores of 2 and of
  * 24 layers, with one whole extent and with four. Real files are synced together with what cannot be: each has its own
  * answer. Then records by themselves, as many as 40 layers of 4 heads have and of sizes around a buffer's: two
- * syncs, writes as large as they can be; read back; and with a bit flipped in any of them, a size that is another's, or
- * one more than there are, the records before it are right and it is not there. */
+ * syncs, writes as large as they can be; read back; and with a bit flipped in any of them, a size that is another's,
+ * one more than there are, or another state's header, the records before it are right and it is not there. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -235,6 +235,36 @@ static void flip(kv_io *io, const char *path, int64_t at) {
     kv_blocks_free(blocks);
 }
 
+/* The header of one state and the records of another, of the same sizes: of those the last one says so. */
+static void check_mixed(kv_vault *vault, kv_io *io, const kv_hash *key) {
+    enum { BLOCK = KV_BLOCK_BYTES };
+    static const char words[2][8] = {"the one", "another"};
+    const kv_path path = kv_vault_path(vault, 0, key, ".state");
+    char header[BLOCK], word[8];
+    int32_t n = 0;
+    for (int32_t i = 0; i < 2; i++) {
+        kv_blocks *blocks = NULL;
+        kv_records *records = NULL;
+        kv_file *file = NULL;
+        CHECK(kv_records_begin(vault, key, 2 * kv_record_bytes(8), &records) == RT_OK);
+        kv_records_add(records, words[i], 8);
+        kv_records_add(records, words[i], 8);
+        CHECK(kv_records_finish(records, &n, sizeof n) == RT_OK);
+        CHECK(kv_blocks_create(io, &blocks) == RT_OK);
+        CHECK(kv_file_open(io, path.text, O_RDWR, &file) == RT_OK);
+        if (i == 0) CHECK(kv_blocks_read(blocks, file, 0, BLOCK, header) == RT_OK);
+        if (i == 1) CHECK(kv_blocks_write(blocks, file, 0, BLOCK, header) == RT_OK);
+        kv_file_close(file);
+        kv_blocks_free(blocks);
+    }
+    kv_records *records = NULL;
+    bool is_there = false;
+    CHECK(kv_records_open(vault, key, &n, sizeof n, &records) == RT_OK && records);
+    CHECK(kv_records_read(records, word, 8, &is_there) == RT_OK && is_there);
+    CHECK(kv_records_read(records, word, 8, &is_there) == RT_OK && !is_there);
+    kv_records_end(records);
+}
+
 /* The record that a byte of them is in. */
 static int32_t record_at(int64_t at) {
     int32_t i = 0;
@@ -274,6 +304,7 @@ static void check_records(void) {
         flip(io, path.text, at);
         CHECK(read_records(vault, &key, 1, false, bytes, room) == -1);
     }
+    check_mixed(vault, io, &key);
     CHECK(kvh_memfs_count(fs, ".tmp") == 0);
     free(bytes);
     free(room);
