@@ -258,7 +258,8 @@ int64_t kv_seq_kept(kv_seq *seq);
  *
  * Layers ascending, heads too, sealed rows before open ones: what is read comes in the order in which it was written.
  * Only of a sequence that is kept. Errors of suspending: RT_EUSAGE it is not; RT_ENOFIT, RT_EIO the disk;
- * nothing is kept then. To resume nothing is no failure. */
+ * nothing of it is resumed then; segments that were named already stay until room is needed. To resume nothing is no
+ * failure. */
 typedef struct kv_suspension {
     int64_t n_ids; /* of the whole text */
     int64_t begin; /* of the span */

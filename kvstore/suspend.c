@@ -8,8 +8,8 @@
  *     the numbers, as its note
  *
  * the state under a key made from the ids of the whole text. On a slow disk it is the syncs that take time: the state
- * has two, whatever the layers and heads are, and the segments' files are synced side by side, and then their names. The span is resumed from the start of the
- * extent it begins in, so that nothing of what was in memory is missing. */
+ * has two, whatever the layers and heads are, and the segments' files are synced side by side, and then their names.
+ * The span is resumed from the start of the extent it begins in, so that nothing of what was in memory is missing. */
 #include <inttypes.h>
 #include <stdlib.h>
 
