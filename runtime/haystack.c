@@ -50,7 +50,8 @@ static rt_status append_json(
         return rt_fail(RT_EUSAGE, "haystack: %s:%" PRId64 ": column %d: %s", path, number,
                 error.column, error.text);
     const json_t *text = json_object_get(root, "text");
-    if (!text) text = json_object_get(root, "context"); /* LongBench, InfiniteBench */
+    if (!json_is_string(text))
+        text = json_object_get(root, "context"); /* LongBench, InfiniteBench */
     const rt_status status =
             json_is_string(text)
                     ? append(all, json_string_value(text), (int64_t)json_string_length(text))

@@ -179,8 +179,8 @@ static void check_jsonl(void) {
     expect_text("lines.jsonl", NULL, "Caf\303\251.\n\nNext.\nLast.");
     write_file("context.jsonl",
             "{\"input\": \"Who?\", \"context\": \"A passage.\", \"answers\": [\"a\"]}\n"
-            "{\"text\": \"b\", \"context\": \"c\"}\n");
-    expect_text("context.jsonl", NULL, "A passage.\n\nb");
+            "{\"text\": \"b\", \"context\": \"c\"}\n{\"text\": null, \"context\": \"d\"}\n");
+    expect_text("context.jsonl", NULL, "A passage.\n\nb\n\nd");
     write_file("neither.jsonl", "{\"input\": \"Who?\"}\n");
     expect_refusal("neither.jsonl", RT_EUSAGE, "\"text\" or \"context\"");
     write_file("number.jsonl", "{\"text\": \"a\"}\n\n{\"text\": 1}\n");
