@@ -44,6 +44,8 @@ static void publish(srv_scheduler *scheduler) {
     const kv_stats stats = kv_store_stats(scheduler->engine->store);
     scheduler->counted_s = rt_now();
     (void)pthread_mutex_lock(&scheduler->lock);
+    scheduler->plan.linear_by =
+            glm_engine_plan(scheduler->engine)->linear_by; /* what a refusal changes */
     counters->kv = stats;
     counters->drafts = glm_engine_drafts(scheduler->engine);
     counters->n_running = scheduler->n_running;
