@@ -1,5 +1,5 @@
-/* Whole blocks of files from and to memory of any alignment, waited for unless they are queued. A kv_blocks owns the memory of
- * operations that were late, until they are answered. Private to kvstore. */
+/* Whole blocks of files from and to memory of any alignment, waited for unless they are queued. A kv_blocks owns the
+ * memory of operations that were late, until they are answered. Private to kvstore. */
 #ifndef KV_IO_BLOCKS_H
 #define KV_IO_BLOCKS_H
 
@@ -17,7 +17,8 @@ RT_MUST_CHECK rt_status kv_blocks_read(
 RT_MUST_CHECK rt_status kv_blocks_write(
         kv_blocks *blocks, kv_file *file, int64_t offset, int64_t n_bytes, const void *bytes);
 /* The same without waiting: several are on their way at a time, from copies of the bytes. settle waits for all of them
- * and says what the first that failed did; only then the files may be synced or closed. */
+ * and returns the first failure's status (the error text is the last one's); only then the files may be synced or
+ * closed. */
 void kv_blocks_queue(
         kv_blocks *blocks, kv_file *file, int64_t offset, int64_t n_bytes, const void *bytes);
 RT_MUST_CHECK rt_status kv_blocks_settle(kv_blocks *blocks);
