@@ -138,7 +138,7 @@ else
 fi
 if [ $run_it = no ]; then
     echo "built for $capability, $(du -sh $BUILD | cut -f1); nothing was run"
-    is_complete
+    is_complete && is_as_written
     exit $?
 fi
 

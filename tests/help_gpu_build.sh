@@ -43,7 +43,12 @@ compile() {
         case $2 in *_decode | *_linear) kernels="$kernels $linear" ;; esac
         ;;
     esac
-    nvcc -std=c++17 -O2 -lineinfo -x cu -I. -Itests -Ibench $architecture -DHAS_SM90=$has_sm90 -c "$1" -o "$BUILD/$2.o" &&
+    nvcc -std=c++17 -O2 -lineinfo -x cu -I. -Itests -Ibench $architecture -DHAS_SM90=$has_sm90 -c "$1" -o "$BUILD/$2.o" >"$BUILD/$2.o.said" 2>&1
+    rc=$?
+    cat "$BUILD/$2.o.said"
+    # It runs, but not as it is written: what it says of the hardware is ptxas's doing, too.
+    ! grep -q 'C75[0-9][0-9]' "$BUILD/$2.o.said" || echo "$2" >>"$BUILD/wgmma_changed"
+    [ $rc -eq 0 ] &&
         nvcc $architecture "$BUILD/$2.o" $kernels $BUILD/attn_cuda.o $BUILD/attn_fp8.o $BUILD/attn_ref.o $BUILD/status.o -ldl \
             -o "$BUILD/$2" && rm -f "$BUILD/$2.o"
 }
@@ -79,8 +84,12 @@ build() {
     done
     echo 'compiling glm1m'
     build_program || echo 'FAIL  glm1m does not compile'
-    rm -f $BUILD/*.o
+    rm -f $BUILD/*.o $BUILD/*.o.said
     ! is_complete || stamp >$BUILD/stamp
+}
+# Nothing of wgmma in the tests is serialised, or repaired.
+is_as_written() {
+    [ ! -e $BUILD/wgmma_changed ] || { echo "FAIL  ptxas has changed the wgmma of: $(tr '\n' ' ' <$BUILD/wgmma_changed)" && return 1; }
 }
 is_complete() {
     for name in $(tests) $(benches); do [ -x "$BUILD/$name" ] || return 1; done

@@ -136,20 +136,23 @@ static __global__ void __launch_bounds__(128) narrow_kernel(narrow *const x) {
     for (int kind = 0; kind < 2; kind++) {
         store_columns<COLUMNS>(smem + ROWS_AT, x->weights[kind]);
         const uint64_t rows = ptx_desc(smem + ROWS_AT, 16), v = ptx_desc(smem, 16384);
-        ptx_wgmma_fence();
+        /* Fence, batch and commit on one path: where they are not, ptxas puts a fence of its own. */
         if (kind == 0) {
+            ptx_wgmma_fence();
 #pragma unroll
             for (int i = 0; i < 16; i++)
                 ptx_wgmma_f16<COLUMNS>(o[i / 8], a[i / 8][i % 8],
                         ptx_desc_after(rows, i % 8 / 4 * COLUMNS * 128 + i % 4 * 32), i % 8 > 0);
+            ptx_wgmma_commit();
         } else {
+            ptx_wgmma_fence();
 #pragma unroll
             for (int i = 0; i < 16; i++)
                 ptx_wgmma_bf16<COLUMNS, true>(o[i / 8],
                         ptx_desc_after(v, i / 8 * 16384 + i % 8 * 2048),
                         ptx_desc_after(rows, i % 8 / 4 * COLUMNS * 128 + i % 4 * 32), i % 8 > 0);
+            ptx_wgmma_commit();
         }
-        ptx_wgmma_commit();
         ptx_wgmma_wait<0>();
 #pragma unroll
         for (int i = 0; i < COLUMNS; i++) {
