@@ -4,7 +4,7 @@
 # build directory; where none is to be had this is left out): no kernel touches local memory; Hopper's really use HGMMA and UBLKCP, and find a page's
 # maxima between the wait for S and the wait for O, which ptxas would otherwise move in front of them; decode with
 # one warpgroup, exponentials too; prefill, instead of maxima, scores below a ceiling. Decode over e4m3 pages makes two
-# codes operands by one instruction.
+# codes operands by one instruction. Registers that are dealt out anew (setmaxnreg) are there.
 # A toolkit before 12.8 spills up to 64 bytes in a kernel or two of Hopper's (tests/older_toolkits.sh): those are printed.
 #
 # Method: read the reports that the build left in cuda/*.ptxas, and the machine code of cuda/*.o. First planted
@@ -102,6 +102,29 @@ hopper_complaints() {
     END { judge() }' "$@"
 }
 
+# Kernels for Hopper, in reports and listings, that deal registers out anew among three warpgroups, of which two take what one
+# gives, without having had as many at the launch: whoever takes them would wait for ever. How many those are is ptxas's choice.
+registers_missing() {
+    awk '
+    function number(hex,   i, n) {
+        for (i = 3; i <= length(hex); i++) n = 16 * n + index("0123456789abcdef", substr(hex, i, 1)) - 1
+        return n
+    }
+    function judge() {
+        if (taken && 2 * taken + given > 3 * used[kernel])
+            print FILENAME ": " kernel ": " taken ", " taken " and " given " registers of three times " used[kernel]
+    }
+    /Compiling entry function/ { split($0, part, "\047"); kernel = part[2] }
+    /Used [0-9]+ registers/ { used[kernel] = $5 }
+    /Function :/ { judge(); kernel = $NF; taken = given = 0 }
+    /USETMAXREG/ && match($0, /0x[0-9a-f]+ ;/) {
+        n = number(substr($0, RSTART, RLENGTH - 2))
+        if (/DEALLOC/) given = n
+        else taken = n
+    }
+    END { judge() }' "$@"
+}
+
 cat >"$planted/bad.sass" <<'END'
     Function : late
   /*0000*/ HGMMA.64x128x16.F32.BF16 R24, gdesc[UR4] ;
@@ -123,6 +146,20 @@ END
 } >>"$planted/bad.sass"
 [ "$(hopper_complaints "$planted/bad.sass" | wc -l)" -eq 7 ] || { echo "the reader of machine code is blind" && exit 1; }
 [ "$(local_memory "$planted/bad.sass" | wc -l)" -eq 2 ] || { echo "the reader of machine code is blind" && exit 1; }
+cat >"$planted/dealt.sass" <<'END'
+ptxas info    : Compiling entry function 'enough' for 'sm_90a'
+ptxas info    : Used 168 registers, used 16 barriers
+ptxas info    : Compiling entry function 'too_few' for 'sm_90a'
+ptxas info    : Used 160 registers, used 16 barriers
+    Function : enough
+  /*0000*/ USETMAXREG.DEALLOC.CTAPOOL 0x18 ;
+  /*0010*/ USETMAXREG.TRY_ALLOC.CTAPOOL UP0, 0xf0 ;
+    Function : too_few
+  /*0000*/ USETMAXREG.TRY_ALLOC.CTAPOOL UP0, 0xf0 ; /* 0x000000f0000079c8 */
+  /*0010*/ USETMAXREG.DEALLOC.CTAPOOL 0x18 ;
+END
+[ "$(registers_missing "$planted/dealt.sass")" = "$planted/dealt.sass: too_few: 240, 240 and 24 registers of three times 160" ] ||
+    { echo "the reader of machine code is blind" && exit 1; }
 
 # disassembler DIR: one is in PATH now, made once in DIR if there was none
 disassembler() {
@@ -144,6 +181,7 @@ for object in "$build"/cuda/*.o; do
     cuobjdump -sass "$object" >"$listing" || exit 1
     grep -q "Function :" "$listing" || { echo "$object: no machine code" && exit 1; }
 done
-found=$([ "$spilled_most" -gt 0 ] || local_memory "$planted"/attn_*.sass && hopper_complaints "$planted"/attn_*_sm90.sass)
+found=$([ "$spilled_most" -gt 0 ] || local_memory "$planted"/attn_*.sass && hopper_complaints "$planted"/attn_*_sm90.sass
+    registers_missing "$build"/cuda/attn_*_sm90.ptxas "$planted"/attn_*_sm90.sass)
 [ -z "$found" ] || { printf '%s\n' "$found" && exit 1; }
 echo "machine code: as it should be"
