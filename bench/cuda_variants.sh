@@ -53,6 +53,7 @@ build() {
     [ $# -gt 0 ] || set -- ran=3cf1dd8 dealt=c6b2b9e maxima=HEAD:attn_prefill_sm90.cu:HAS_CEILINGS=false \
         early=HEAD:attn_prefill_sm90.cu:WEIGHS_EARLY=true
     rm -rf $BUILD/variants && mkdir -p $BUILD/variants
+    export NVCC_APPEND_FLAGS="${NVCC_APPEND_FLAGS:-} -Xfatbin=-compress-all"
     for variant in "$@"; do
         of=${variant#*=} file='' change=''
         case $of in *:*) change=${of##*:} file=${of%:*} && file=${file#*:} ;; esac

@@ -3,10 +3,11 @@
 # the device, a hundred times for the same bits; the whole program, where the project's own build, build/glm1m, is;
 # the benchmarks, and PyTorch's attention beside ours; rows beyond element 2^32; compute-sanitizer.
 #
-#   sh tests/gpu.sh [--build-only | --as-built] [--seconds N] [--out DIR] [--models DIR] [--capability X.Y] [PART...]
+#   sh tests/gpu.sh [--build-only | --pack | --as-built] [--seconds N] [--out DIR] [--models DIR] [--capability X.Y] [PART...]
 #
 #   --build-only   compile for the GPU of --capability (9.0), run nothing: needs the toolkit, no GPU
-#   --as-built     run what build-gpu/ holds, whatever it was made from
+#   --pack         make one file of what build-gpu/ holds, results aside, to be taken elsewhere: build-gpu-packed/build-gpu.tar.gz
+#   --as-built     run what build-gpu/ holds, or where that is not there, what was packed, whatever it was made from
 #   --seconds N    stop after so many (780); what matters most comes first, every part has a limit of its own
 #   --out DIR      where results go as they come: summary, summary.tsv, and a log a part (build-gpu/results). What has a
 #                  result there, of the same sources, is not run again; what did not fit into the time comes next
@@ -24,18 +25,19 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 . tests/help_gpu_build.sh
 PATH=$PATH:/usr/local/cuda/bin
-BUILD=build-gpu
+BUILD=build-gpu PACKED=build-gpu-packed/build-gpu.tar.gz
 
-run_it=yes as_built=no seconds=780 out=$BUILD/results models='' capability=
+run_it=yes as_built=no pack=no seconds=780 out=$BUILD/results models='' capability=
 while [ $# -gt 0 ]; do
     case $1 in
     --build-only) run_it=no ;;
+    --pack) run_it=no as_built=yes pack=yes ;;
     --as-built) as_built=yes ;;
     --seconds) seconds=$2 && shift ;;
     --out) out=$2 && shift ;;
     --models) models=$2 && shift ;;
     --capability) capability=$2 && shift ;;
-    -*) echo "unknown argument $1" && sed -n '6,20s/^# \{0,1\}//p' "$0" && exit 2 ;;
+    -*) echo "unknown argument $1" && sed -n '6,21s/^# \{0,1\}//p' "$0" && exit 2 ;;
     *) break ;;
     esac
     shift
@@ -129,12 +131,18 @@ is_built() {
     [ "$(cat $BUILD/stamp 2>/dev/null)" = "$(stamp)" ]
 }
 if [ $as_built = yes ]; then
+    [ -e $BUILD/stamp ] || [ ! -e $PACKED ] || tar -xzf $PACKED || exit 1
     [ -e $BUILD/stamp ] || { echo "$BUILD is not complete: nothing to run" && exit 1; }
     is_built || echo "$BUILD is of other sources than these"
 elif is_built; then
     echo "$BUILD is of these sources: nothing to compile"
 else
     build
+fi
+if [ $pack = yes ]; then
+    mkdir -p "${PACKED%/*}" && tar -czf $PACKED --exclude=$BUILD/results $BUILD || exit 1
+    echo "$PACKED: $(du -h $PACKED | cut -f1)"
+    exit 0
 fi
 if [ $run_it = no ]; then
     echo "built for $capability, $(du -sh $BUILD | cut -f1); nothing was run"

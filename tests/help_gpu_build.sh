@@ -5,7 +5,7 @@
 # What the programs in build-gpu/ were made from.
 stamp() {
     { echo "$capability" && find CMakeLists.txt attention kvstore parallel runtime tests bench -name '*.[ch]' -o -name '*.cu*' \
-        -o -name '*.cpp' -o -name CMakeLists.txt | LC_ALL=C sort | xargs cat; } | cksum
+        -o -name '*.cpp' -o -name CMakeLists.txt -o -name help_gpu_build.sh | LC_ALL=C sort | xargs cat; } | cksum
 }
 
 # The whole program, three tests and two benchmarks of it, with the libraries they are linked to beside them: where the GPU is, there
@@ -70,6 +70,8 @@ compile_c() {
 }
 
 build() {
+    # Machine code, with what tells its lines, is most of each program.
+    export NVCC_APPEND_FLAGS="${NVCC_APPEND_FLAGS:-} -Xfatbin=-compress-all"
     command -v nvcc >/dev/null || { echo "no nvcc here: the CUDA toolkit is needed, or build-gpu/ from --build-only on the same sources" && exit 77; }
     # What others made stays: results, variants.
     mkdir -p $BUILD && find $BUILD -mindepth 1 -maxdepth 1 ! -name results ! -name variants -exec rm -rf {} +
