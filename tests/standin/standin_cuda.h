@@ -31,8 +31,8 @@ typedef enum standin_order {
 /* Set by the test, or from the environment: STANDIN_CUDA_ORDER=late|early|copies|SEED, STANDIN_CUDA_FAIL_AT=N,
  * STANDIN_CUDA_MEMORY=BYTES, STANDIN_CUDA_CAPABILITY=80|90, STANDIN_CUDA_DEVICES=N, STANDIN_CUDA_BUS=N (where
  * the first one is), STANDIN_CUDA_NO_GRAPHS_ON=N (that one refuses graphs), STANDIN_CUDA_ABSENT=N (CUDA's error instead of
- * GPUs), STANDIN_CUDA_NO_KERNELS=N (its error where one is loaded), STANDIN_CUDA_DRIVER=12040|0 (for 12.4; none). A
- * process uses one of its devices, and all are alike. */
+ * GPUs), STANDIN_CUDA_NO_KERNELS=N (its error where one is loaded), STANDIN_CUDA_DRIVER=12040|0 (for 12.4; none),
+ * STANDIN_CUDA_REFUSED_PRODUCTS=ROWS. A process uses one of its devices, and all are alike. */
 typedef struct standin_cuda {
     standin_order order;
     uint64_t seed;
