@@ -55,7 +55,8 @@ struct glm_backend {
     rt_status (*decode)(glm_engine *engine, kv_seq *const *seqs, const int64_t *lengths,
             const int32_t *ids, int32_t n);
     /* The last n tokens of one sequence, as decode would take one after another, to the bit, in one pass -> rows of
-     * engine->logits, or of what is drawn. They lie in one page, and do not fill it. NULL: prefill does the same. */
+     * engine->logits, or of what is drawn. They lie in one page, and do not fill it. Where it turns out that these are not
+     * their bits, plan.n_speculative is less than n - 1 from then on. NULL: prefill does the same. */
     rt_status (*decode_several)(
             glm_engine *engine, kv_seq *seq, int64_t length, const int32_t *ids, int32_t n);
     /* A device that draws: where engine->drawing.n is n, decode fills drawing.ids and leaves the logits where they are;

@@ -141,17 +141,20 @@ static void say_alike(const glm_engine *engine, int64_t n_alike) {
                     : "");
 }
 
-/* Drafts have the bits of one token after another, or there are none; all ranks alike. */
-static rt_status settle_drafts(glm_engine *engine) {
+void glm_cuda_limit_drafts(glm_engine *engine, int64_t n_alike) {
     glm_plan *plan = &engine->plan;
-    const int64_t n_max = glm_cuda_decode_rows(plan);
-    int64_t n_alike = n_max;
-    const rt_status status = count_alike(engine, &n_alike);
-    RT_TRY(par_agree(engine->comm, status, &n_alike));
-    if (n_alike == n_max) return RT_OK;
     plan->n_speculative = (int32_t)rt_min64(plan->n_speculative, rt_max64(n_alike - 1, 0));
     if (n_alike < plan->max_seqs) plan->linear_by = GLM_LINEAR_CUBLASLT_BY_ROWS;
     say_alike(engine, n_alike);
+}
+
+/* Drafts have the bits of one token after another, or there are none; all ranks alike. */
+static rt_status settle_drafts(glm_engine *engine) {
+    const int64_t n_max = glm_cuda_decode_rows(&engine->plan);
+    int64_t n_alike = n_max;
+    const rt_status status = count_alike(engine, &n_alike);
+    RT_TRY(par_agree(engine->comm, status, &n_alike));
+    if (n_alike < n_max) glm_cuda_limit_drafts(engine, n_alike);
     return RT_OK;
 }
 

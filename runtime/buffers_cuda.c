@@ -280,6 +280,7 @@ static void fill_numbers(glm_engine *engine) {
     const glm_plan *plan = &engine->plan;
     cuda->rows = rows_of(plan);
     cuda->logits_rows = logits_rows_of(plan);
+    cuda->step_rows = glm_cuda_decode_rows(plan);
     cuda->pages_max = pages_max(plan);
     cuda->tables.capacity = cuda->pages_max;
     cuda->seal_tables.capacity = has_codes(plan) ? 2 * plan->max_seqs : 0;
@@ -301,8 +302,8 @@ rt_status glm_cuda_buffers_open(glm_engine *engine) {
     fill_numbers(engine);
     list_all(&list, engine, cuda, &engine->part, &engine->plan);
     for (int32_t i = 0; i < list.n; i++) RT_TRY(take(cuda, &list.at[i]));
-    cuda->host_step = step_in(cuda->host_step_memory, glm_cuda_decode_rows(&engine->plan));
-    cuda->step = step_in(cuda->step_memory, glm_cuda_decode_rows(&engine->plan));
+    cuda->host_step = step_in(cuda->host_step_memory, cuda->step_rows);
+    cuda->step = step_in(cuda->step_memory, cuda->step_rows);
     cuda->host_passes = glm_cuda_passes_in(cuda->host_passes_memory, max_seqs);
     cuda->passes = glm_cuda_passes_in(cuda->passes_memory, max_seqs);
     RT_TRY(glm_cuda_graphs_open(engine));

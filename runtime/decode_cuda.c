@@ -68,7 +68,7 @@ static glm_cuda_draw draw_of(const glm_draw *draw) {
 rt_status glm_cuda_send_step(glm_engine *engine, const glm_cuda_tokens *tokens) {
     glm_cuda *cuda = engine->cuda;
     const glm_cuda_step *step = &cuda->host_step;
-    const int64_t rows = glm_cuda_decode_rows(&engine->plan);
+    const int64_t rows = cuda->step_rows;
     const int32_t n_each = tokens->n_each;
     if (cuda->has_pass_queued)
         RT_TRY(glm_cuda_ranks_settle(
@@ -404,7 +404,7 @@ void glm_cuda_start_afresh(glm_engine *engine) {
 
 static rt_status take_step(glm_engine *engine, const glm_cuda_tokens *tokens) {
     glm_cuda *cuda = engine->cuda;
-    rt_assert(tokens->n * tokens->n_each <= glm_cuda_decode_rows(&engine->plan));
+    rt_assert(tokens->n * tokens->n_each <= cuda->step_rows);
     for (int32_t i = 0; i < tokens->n; i++) rt_assert(tokens->lengths[i] <= engine->plan.max_len);
     rt_status status = run(engine, tokens);
     glm_cuda_note_refused(engine);
@@ -426,10 +426,19 @@ rt_status glm_cuda_decode_step(glm_engine *engine, kv_seq *const *seqs, const in
     return take_step(engine, &tokens);
 }
 
+/* Of more rows than a product was refused for, on any rank, it is no pass of the bits of as many steps: there are to be fewer. */
+static rt_status look_for_refused(glm_engine *engine, int32_t n) {
+    int64_t n_alike = glm_cublas_fewest_refused(engine->cuda->cublas, true) - 1;
+    RT_TRY(glm_step_smallest(engine, &n_alike));
+    if (n > n_alike) glm_cuda_limit_drafts(engine, n_alike);
+    return RT_OK;
+}
+
 rt_status glm_cuda_decode_several(
         glm_engine *engine, kv_seq *seq, int64_t length, const int32_t *ids, int32_t n) {
     const glm_cuda_tokens tokens = {
             .seqs = &seq, .lengths = &length, .ids = ids, .n = 1, .n_each = n};
     rt_assert((length - n) / ATTN_PAGE_TOKENS == length / ATTN_PAGE_TOKENS); /* none is filled */
-    return take_step(engine, &tokens);
+    RT_TRY(take_step(engine, &tokens));
+    return look_for_refused(engine, n);
 }

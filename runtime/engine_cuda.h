@@ -149,7 +149,8 @@ typedef struct glm_cuda {
     glm_cuda_stream stream;
     attn_shape shape;
     int64_t rows;        /* that the activations have room for */
-    int64_t logits_rows; /* the same of logits on the device */
+    int64_t logits_rows; /* the same of logits on the device, */
+    int64_t step_rows;   /* and of a decode step */
 
     /* Activations, device memory; heads, ffn: this rank's. */
     uint16_t *normed;    /* [rows][hidden] */
@@ -257,8 +258,12 @@ void glm_cuda_buffers_close(glm_engine *engine);
 /* Decode attention finds its tickets at zero, and leaves them so unless a step ends in the middle. Queued. */
 RT_MUST_CHECK rt_status glm_cuda_clear_tickets(glm_engine *engine);
 
-/* layer_cuda.c: where a product's kernel was refused so far, the plan, which is recorded with results, says that rows' bits
- * may depend on their number. */
+/* backend_cuda.c, all ranks: up to n_alike rows of decode have the bits that each has alone. No more tokens are drafted than
+ * that, and where more sequences may be decoded at once the plan, which is recorded with results, says so. */
+void glm_cuda_limit_drafts(glm_engine *engine, int64_t n_alike);
+
+/* layer_cuda.c: where a product's kernel was refused so far, of a prefill or of as many rows as sequences may have, the plan
+ * says that rows' bits may depend on their number. */
 void glm_cuda_note_refused(glm_engine *engine);
 /* The functions of backend.h, */
 RT_MUST_CHECK rt_status glm_cuda_layer_embed(

@@ -258,7 +258,9 @@ static rt_status logits_of(
 }
 
 void glm_cuda_note_refused(glm_engine *engine) {
-    if (glm_cublas_refused(engine->cuda->cublas) > 0)
+    const glm_cublas *cublas = engine->cuda->cublas;
+    if (glm_cublas_fewest_refused(cublas, false) < INT64_MAX ||
+            glm_cublas_fewest_refused(cublas, true) <= engine->plan.max_seqs)
         engine->plan.linear_by = GLM_LINEAR_CUBLASLT_BY_ROWS;
 }
 

@@ -19,7 +19,8 @@
  * others. It is counted, and said once, as a warning. What decode may come to is asked for when the engine is opened
  * (glm_cublas_rows_alike), and drafts are only made where their rows have the bits of one. That a kernel may be taken
  * "doesn't fully guarantee algo will run" (cublasLt.h, cublasLtMatmulAlgoCheck): a product that is refused for what it asks
- * goes the same way, before anything of it is queued. */
+ * goes the same way, before anything of it is queued; and if drafts were among its rows, they are taken back, and from then
+ * on there are fewer (speculate.c). */
 #include "linear_cuda.h"
 
 #include <cublasLt.h>
@@ -84,6 +85,7 @@ struct glm_cublas {
     int32_t n_shapes;
     int32_t next_shape;
     int64_t n_refused;
+    int64_t fewest_refused[2]; /* rows, of a purpose; INT64_MAX: none */
 };
 
 /* ---- open and close -------------------------------------------------------------------------- */
@@ -122,6 +124,7 @@ static rt_status open_into(glm_cublas *cublas) {
 rt_status glm_cublas_open(glm_cuda_device *device, glm_cublas **out) {
     RT_TRY(rt_calloc(1, sizeof **out, "cuBLASLt", out));
     (*out)->device = device;
+    (*out)->fewest_refused[PREFILL] = (*out)->fewest_refused[DECODE] = INT64_MAX;
     const rt_status status = open_into(*out);
     if (status == RT_OK) return RT_OK;
     glm_cublas_close(*out);
@@ -315,10 +318,12 @@ rt_status glm_cublas_rows_alike(glm_cublas *cublas, const glm_cuda_matrix *weigh
     return status;
 }
 
-static void say_refused(glm_cublas *cublas, const shape *one) {
+static void note_refused(glm_cublas *cublas, const shape *one) {
+    int64_t *fewest = &cublas->fewest_refused[one->kind.of];
+    *fewest = rt_min64(*fewest, one->n);
     if (cublas->n_refused++ > 0) return;
     rt_log(RT_LOG_WARN, "linear",
-            "bits may depend on the number of rows: cuBLASLt refuses the kernel of %" PRId64
+            "bits of rows may be others where there are so many: cuBLASLt refuses the kernel of %" PRId64
             " rows for n=%" PRId64 " n_in=%" PRId64 " n_out=%" PRId64,
             usually[one->kind.of].n, one->n, one->kind.n_in, one->kind.n_out);
 }
@@ -327,7 +332,7 @@ static void say_refused(glm_cublas *cublas, const shape *one) {
 static rt_status choose_own(glm_cublas *cublas, shape *one) {
     RT_TRY(choose(cublas, one, &one->algorithm));
     one->is_own = true;
-    say_refused(cublas, one);
+    note_refused(cublas, one);
     return RT_OK;
 }
 
@@ -364,6 +369,10 @@ static rt_status shape_of(
 
 int64_t glm_cublas_refused(const glm_cublas *cublas) {
     return cublas->n_refused;
+}
+
+int64_t glm_cublas_fewest_refused(const glm_cublas *cublas, bool is_decode) {
+    return cublas->fewest_refused[is_decode ? DECODE : PREFILL];
 }
 
 /* ---- the product ----------------------------------------------------------------------------- */

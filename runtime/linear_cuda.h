@@ -52,5 +52,7 @@ RT_MUST_CHECK rt_status glm_cublas_rows_alike(glm_cublas *cublas, const glm_cuda
 /* How often so far cuBLASLt did not let a kernel be taken for another number of rows than the one it was chosen as for, or
  * refused the product: 0, and a row's bits depend on no other rows. */
 int64_t glm_cublas_refused(const glm_cublas *cublas);
+/* The fewest rows for which that was, of decode or of a prefill; INT64_MAX: it never was. */
+int64_t glm_cublas_fewest_refused(const glm_cublas *cublas, bool is_decode);
 
 #endif

@@ -5,7 +5,8 @@
  * On the CPU the pass is a prefill, which gives the same bits as decode; on a GPU it is a decode step of several tokens
  * (backend.h, decode_several). So answers with drafts have the bits of those without. What a GPU is to draw after the
  * token that is due it draws after each of the pass, by the draws of the steps that come to them: that row's draw is
- * there when the caller does ask for it, and no logits need come.
+ * there when the caller does ask for it, and no logits need come. Should the device find that it cannot multiply so many
+ * rows as it does one, the plan has it draft fewer from then on, and the pass is taken back: the step is one token's.
  *
  * Until then the session holds more keys and values than its length says: `n - n_taken` drafted tokens. Whatever else
  * the session is asked for drops them first. A pass stays within the page of the token that is due, and does not fill
@@ -76,10 +77,15 @@ static int32_t room(const glm_session *session) {
 
 static rt_status judge(glm_session *session, int32_t id, int32_t n) {
     glm_ahead *ahead = &session->ahead;
+    const int64_t length = kv_seq_length(session->seq);
     int32_t ids[1 + GLM_DRAFT_MAX] = {id};
     for (int32_t i = 0; i < n; i++) ids[1 + i] = ahead->draft[i];
     RT_TRY(session->engine->backend->decode_several ? glm_decode_several(session, ids, 1 + n)
                                                     : glm_prefill_rows(session, ids, 1 + n));
+    if (n > session->engine->plan.n_speculative) { /* these are not the bits of as many steps */
+        glm_session_truncate(session, length);
+        return glm_decode(&session, &id, 1);
+    }
     ahead->n = n;
     session->engine->drafts.n_drafted += n;
     session->n_logits = 1;
