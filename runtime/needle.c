@@ -67,10 +67,13 @@ static rt_status check_haystack(
             have, source->settings->rounds, longest(source->settings), needed);
 }
 
+/* As far as contexts go: the last round's, which begins behind the others' longest lengths, is less than twice as long as its
+ * cell, however few tokens it became together with its question (fit_prompt). */
 static rt_status tokenize_haystack(glm_needle_source *source, const glm_needle_protocol *protocol) {
     const glm_haystack *haystack = source->haystack;
-    RT_TRY(glm_tokenizer_encode(
-            source->tokenizer, haystack->text, haystack->n_bytes, false, &source->haystack_ids));
+    const int64_t n_ids = longest(source->settings) * (source->settings->rounds + 1);
+    RT_TRY(glm_tokenizer_encode_beginning(
+            source->tokenizer, haystack->text, haystack->n_bytes, n_ids, &source->haystack_ids));
     RT_TRY(glm_tokenizer_encode(source->tokenizer, ".", 1, false, &source->period_ids));
     return check_haystack(source, protocol);
 }
@@ -162,6 +165,19 @@ rt_status glm_needle_insert(const glm_needle_source *source, const int32_t *cont
     RT_TRY(glm_ids_append(out, context, at));
     RT_TRY(encode(source, needle, out));
     return glm_ids_append(out, context + at, n - at);
+}
+
+rt_status glm_needle_hide(const glm_needle_source *source, const glm_needle_cell *cell,
+        const glm_needle_task *task, int64_t n_tokens, glm_ids *context, int64_t *needle_at) {
+    int64_t n_needle = 0;
+    glm_ids text = {0};
+    RT_TRY(glm_needle_tokens(source, task->needle, &n_needle));
+    rt_status status = glm_needle_stretch(source, cell, rt_max64(n_tokens - n_needle, 0), &text);
+    if (status == RT_OK)
+        status = glm_needle_insert(
+                source, text.ids, text.n, task->needle, cell->depth, context, needle_at);
+    glm_ids_free(&text);
+    return status;
 }
 
 /* ---- the chat around a context --------------------------------------------------------------- */

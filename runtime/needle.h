@@ -61,7 +61,7 @@ typedef struct glm_needle_source {
     const glm_needle_settings *settings;
     const glm_tokenizer *tokenizer;
     const glm_haystack *haystack;
-    glm_ids haystack_ids;
+    glm_ids haystack_ids;     /* the first of them, more than any prompt takes */
     glm_ids period_ids;       /* "." alone: insertion points follow it */
     glm_questions *questions; /* owned; of protocols that ask those of a file, else NULL */
 } glm_needle_source;
@@ -127,7 +127,7 @@ extern const char glm_needle_noise[]; /* RULER's line of noise */
 /* Bytes of built-in haystack that these settings need. */
 int64_t glm_needle_haystack_bytes(const glm_needle_settings *settings);
 
-/* Tokenize the haystack. RT_EUSAGE: too short for the protocol; the message says what is there and
+/* Tokenize as much of the haystack as prompts may need. RT_EUSAGE: too short for the protocol; the message says what is there and
  * what is needed. Borrows the three; glm_needle_source_free gives back the rest. */
 RT_MUST_CHECK rt_status glm_needle_source_open(const glm_needle_settings *settings,
         const glm_tokenizer *tokenizer, const glm_haystack *haystack, glm_needle_source *out);
@@ -153,6 +153,10 @@ RT_MUST_CHECK rt_status glm_needle_insert(const glm_needle_source *source, const
 /* n tokens of the haystack, repeated where it ends; rounds begin in different places. */
 RT_MUST_CHECK rt_status glm_needle_stretch(
         const glm_needle_source *source, const glm_needle_cell *cell, int64_t n, glm_ids *out);
+/* Such a stretch with the needle in it, n_tokens in all: a protocol's make_context. */
+RT_MUST_CHECK rt_status glm_needle_hide(const glm_needle_source *source,
+        const glm_needle_cell *cell, const glm_needle_task *task, int64_t n_tokens,
+        glm_ids *context, int64_t *needle_at);
 /* Accepts NULL. */
 void glm_questions_free(glm_questions *questions);
 

@@ -1,9 +1,7 @@
 /* The needle test of Large World Models, the one cited for GLM-4-9B-Chat-1M.
  * Source: Liu et al. 2024, arXiv:2402.08268, section 4.2 and its evaluation script. */
-#include <inttypes.h>
 #include <stdio.h>
 
-#include "base/size.h"
 #include "needle.h"
 
 static rt_status make_task(
@@ -25,17 +23,5 @@ static rt_status make_task(
 }
 
 /* Rounds read disjoint stretches of the haystack; the needle counts towards the budget. */
-static rt_status make_context(const glm_needle_source *source, const glm_needle_cell *cell,
-        const glm_needle_task *task, int64_t n_tokens, glm_ids *context, int64_t *needle_at) {
-    int64_t longest = 0;
-    for (int64_t i = 0; i < source->settings->n_lengths; i++)
-        longest = rt_max64(longest, source->settings->lengths[i]);
-    int64_t n_needle = 0;
-    RT_TRY(glm_needle_tokens(source, task->needle, &n_needle));
-    const int64_t n = rt_max64(n_tokens - n_needle, 0);
-    const int32_t *text = source->haystack_ids.ids + cell->round * longest;
-    return glm_needle_insert(source, text, n, task->needle, cell->depth, context, needle_at);
-}
-
 const glm_needle_protocol glm_needle_lwm = {
-        .name = "lwm", .make_task = make_task, .make_context = make_context};
+        .name = "lwm", .make_task = make_task, .make_context = glm_needle_hide};

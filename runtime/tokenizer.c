@@ -184,14 +184,20 @@ typedef struct text_encoder {
     glm_ids *out;
 } text_encoder;
 
-static rt_status encode_plain(text_encoder *encoder, const char *text, int64_t n_bytes) {
-    for (int64_t start = 0; start < n_bytes;) {
+/* All of it, or up to the end of the piece with which `out` has n_wanted ids. */
+static rt_status encode_pieces(
+        text_encoder *encoder, const char *text, int64_t n_bytes, int64_t n_wanted) {
+    for (int64_t start = 0; start < n_bytes && encoder->out->n < n_wanted;) {
         const int64_t end = glm_scan_piece(text, n_bytes, start);
         RT_TRY(glm_bpe_encode(&encoder->tokenizer->vocab, &encoder->scratch, text + start,
                 end - start, encoder->out));
         start = end;
     }
     return RT_OK;
+}
+
+static rt_status encode_plain(text_encoder *encoder, const char *text, int64_t n_bytes) {
+    return encode_pieces(encoder, text, n_bytes, INT64_MAX);
 }
 
 /* The longest special token at the front of `text`, or NULL. */
@@ -225,17 +231,28 @@ static rt_status encode_with_specials(text_encoder *encoder, const char *text, i
     return encode_plain(encoder, text + start, n_bytes - start);
 }
 
-rt_status glm_tokenizer_encode(const glm_tokenizer *tokenizer, const char *text, int64_t n_bytes,
-        bool with_special, glm_ids *out) {
+/* Without special tokens up to where `out` has n_wanted ids. */
+static rt_status encode(const glm_tokenizer *tokenizer, const char *text, int64_t n_bytes,
+        bool with_special, int64_t n_wanted, glm_ids *out) {
     text_encoder encoder = {.tokenizer = tokenizer, .out = out};
     const int64_t n_before = out->n;
     rt_status status = glm_bpe_scratch_create(&tokenizer->vocab, &encoder.scratch);
     if (status == RT_OK)
         status = with_special ? encode_with_specials(&encoder, text, n_bytes)
-                              : encode_plain(&encoder, text, n_bytes);
+                              : encode_pieces(&encoder, text, n_bytes, n_wanted);
     glm_bpe_scratch_free(&encoder.scratch);
     if (status != RT_OK) out->n = n_before;
     return status;
+}
+
+rt_status glm_tokenizer_encode(const glm_tokenizer *tokenizer, const char *text, int64_t n_bytes,
+        bool with_special, glm_ids *out) {
+    return encode(tokenizer, text, n_bytes, with_special, INT64_MAX, out);
+}
+
+rt_status glm_tokenizer_encode_beginning(const glm_tokenizer *tokenizer, const char *text,
+        int64_t n_bytes, int64_t n_ids, glm_ids *out) {
+    return encode(tokenizer, text, n_bytes, false, out->n + n_ids, out);
 }
 
 /* Decoding */

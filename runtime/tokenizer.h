@@ -53,6 +53,11 @@ int64_t glm_tokenizer_size(const glm_tokenizer *tokenizer);
 RT_MUST_CHECK rt_status glm_tokenizer_encode(const glm_tokenizer *tokenizer, const char *text,
         int64_t n_bytes, bool with_special, glm_ids *out);
 
+/* The first ids of such a text, without special tokens: n_ids of them or a few more, or all. The text behind them is looked at
+ * where it has a say in them, and no further. Errors: as above. */
+RT_MUST_CHECK rt_status glm_tokenizer_encode_beginning(const glm_tokenizer *tokenizer,
+        const char *text, int64_t n_bytes, int64_t n_ids, glm_ids *out);
+
 /* The bytes of one id: borrowed, not NUL-terminated, n_bytes 0 for padding ids and ids outside.
  * Special tokens give their text; *is_special says so where not NULL. */
 const char *glm_tokenizer_bytes(
