@@ -124,17 +124,6 @@ static bool read_format(const json_t *body, srv_settings *settings, srv_error *e
             "response_format %.40s is not supported: text, json_object and json_schema are", type);
 }
 
-/* What would change answers and is not there is refused, not passed over. */
-static bool check_neutral(const json_t *body, srv_error *error) {
-    if (json_object_size(json_object_get(body, "logit_bias")) > 0)
-        return srv_refuse_field(
-                error, "logit_bias", "logit_bias is not supported: leave it out, or {}");
-    return srv_require_neutral(body, "presence_penalty", 0.0, error) &&
-           srv_require_neutral(body, "frequency_penalty", 0.0, error) &&
-           srv_require_neutral(body, "repetition_penalty", 1.0, error) &&
-           srv_require_neutral(body, "min_p", 0.0, error);
-}
-
 /* n; best_of, which would have to choose, is n or absent. */
 static bool read_choices(const json_t *body, srv_settings *settings, srv_error *error) {
     int64_t n = 1;
@@ -161,7 +150,7 @@ bool srv_read_settings(
             !srv_get_int(
                     body, "max_completion_tokens", least, INT32_MAX, &settings->max_tokens, error))
         return false;
-    return check_neutral(body, error) && read_format(body, settings, error) &&
+    return srv_check_absent(body, error) && read_format(body, settings, error) &&
            read_choices(body, settings, error) &&
            read_sampling(body, options->config, &settings->sampling, error) &&
            srv_read_stop(body, "stop", settings, error) &&

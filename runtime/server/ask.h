@@ -53,6 +53,8 @@ bool srv_check_model(const json_t *body, const srv_options *options, srv_error *
 /* temperature, top_p, top_k, seed, stop, ... as both of OpenAI's APIs spell them. */
 bool srv_read_settings(
         const json_t *body, const srv_options *options, srv_settings *settings, srv_error *error);
+/* Nothing is asked for that would change the answer and is not there. */
+bool srv_check_absent(const json_t *body, srv_error *error);
 /* A string or an array of strings: stop texts. */
 bool srv_read_stop(const json_t *body, const char *name, srv_settings *settings, srv_error *error);
 

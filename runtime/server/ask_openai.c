@@ -105,15 +105,24 @@ static bool read_tool_choice(
     return srv_conversation_force(conversation, name, error);
 }
 
-/* The last message is to be gone on with only where the client says so. */
+/* The last message is to be gone on with only where the client says so; otherwise the model's turn begins. */
 static bool read_continuation(
         const json_t *body, srv_conversation *conversation, srv_error *error) {
     bool goes_on = false;
-    if (!srv_get_bool(body, "continue_final_message", &goes_on, error)) return false;
+    bool begins = true;
+    bool echoes = false;
+    if (!srv_get_bool(body, "continue_final_message", &goes_on, error) ||
+            !srv_get_bool(body, "add_generation_prompt", &begins, error) ||
+            !srv_get_bool(body, "echo", &echoes, error))
+        return false;
     const glm_message *last = &conversation->messages[conversation->n_messages - 1];
     if (goes_on && last->role != GLM_CHAT_ASSISTANT)
         return srv_refuse_field(error, "continue_final_message",
                 "continue_final_message: the last message is not the assistant's");
+    if (!goes_on && !begins)
+        return srv_refuse_field(error, "add_generation_prompt",
+                "add_generation_prompt: false goes with continue_final_message only");
+    if (echoes) return srv_refuse_field(error, "echo", "echo is of /v1/completions");
     conversation->goes_on = goes_on;
     return true;
 }

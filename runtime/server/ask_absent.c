@@ -1,0 +1,83 @@
+/* What would change an answer and is not there: it is refused by name, never passed over. Names that nobody
+ * knows are passed over: clients send many that change nothing. */
+#include "ask.h"
+
+/* vLLM's names, llama.cpp's and the older ones of OpenAI; `instead`: what has it here, or NULL. */
+typedef struct absent {
+    const char *name;
+    const char *instead;
+} absent;
+
+static const char by_schema[] = "response_format of type json_schema binds an answer";
+static const char by_max_tokens[] = "max_tokens is its name";
+static const char by_echo[] = "echo with logprobs, of /v1/completions, has them";
+
+static const absent absent_fields[] = {
+        {"guided_json", by_schema},
+        {"guided_regex", by_schema},
+        {"guided_choice", by_schema},
+        {"guided_grammar", by_schema},
+        {"structured_outputs", by_schema},
+        {"json_schema", by_schema},
+        {"grammar", by_schema},
+        {"functions", "tools has them"},
+        {"documents", "what the model is to read belongs into a message"},
+        {"chat_template", NULL},
+        {"bad_words", NULL},
+        {"allowed_token_ids", NULL},
+        {"use_beam_search", NULL},
+        {"include_stop_str_in_output", NULL},
+        {"truncate_prompt_tokens", NULL},
+        {"prompt_logprobs", by_echo},
+        {"return_tokens_as_token_ids", NULL},
+        {"max_new_tokens", by_max_tokens},
+        {"n_predict", by_max_tokens},
+        {"extra_body", "its fields belong into the body itself"},
+};
+
+/* Numbers, and which of them changes nothing. */
+static const struct {
+    const char *name;
+    double neutral;
+} absent_numbers[] = {
+        {"presence_penalty", 0.0},
+        {"frequency_penalty", 0.0},
+        {"repetition_penalty", 1.0},
+        {"repeat_penalty", 1.0},
+        {"min_p", 0.0},
+        {"typical_p", 1.0},
+        {"min_tokens", 0.0},
+};
+
+enum {
+    N_ABSENT_FIELDS = sizeof absent_fields / sizeof absent_fields[0],
+    N_ABSENT_NUMBERS = sizeof absent_numbers / sizeof absent_numbers[0]
+};
+
+/* As if it were not there. An empty object is a schema, and no such thing. */
+static bool is_nothing(const json_t *value) {
+    return !value || json_is_null(value) || json_is_false(value) ||
+           (json_is_array(value) && json_array_size(value) == 0) ||
+           (json_is_string(value) && json_string_length(value) == 0);
+}
+
+static bool check_absent(const json_t *body, const absent *field, srv_error *error) {
+    if (is_nothing(json_object_get(body, field->name))) return true;
+    return srv_refuse_field(error, field->name, "%s is not supported%s%s", field->name,
+            field->instead ? ": " : "", field->instead ? field->instead : "");
+}
+
+bool srv_check_absent(const json_t *body, srv_error *error) {
+    bool skips_specials = true;
+    for (int i = 0; i < N_ABSENT_FIELDS; i++)
+        if (!check_absent(body, &absent_fields[i], error)) return false;
+    for (int i = 0; i < N_ABSENT_NUMBERS; i++)
+        if (!srv_require_neutral(body, absent_numbers[i].name, absent_numbers[i].neutral, error))
+            return false;
+    if (json_object_size(json_object_get(body, "logit_bias")) > 0)
+        return srv_refuse_field(
+                error, "logit_bias", "logit_bias is not supported: leave it out, or {}");
+    if (!srv_get_bool(body, "skip_special_tokens", &skips_specials, error)) return false;
+    return skips_specials || srv_refuse_field(error, "skip_special_tokens",
+                                     "skip_special_tokens: answers are without special tokens");
+}

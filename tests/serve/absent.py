@@ -1,0 +1,36 @@
+"""Fields that ask for what would change an answer and is not there: refused by name, by every API; with values that
+change nothing they are taken.
+
+   absent.py URL SCRIPT PID
+"""
+
+import sys
+
+from raw import Server, check
+
+server = Server(sys.argv[1], sys.argv[3])
+CHAT = "/v1/chat/completions"
+SCHEMA = {"type": "object"}
+CHANGES = {
+    "guided_json": SCHEMA, "guided_regex": "a+", "guided_choice": ["a", "b"], "guided_grammar": "root ::= x",
+    "structured_outputs": {"json": SCHEMA}, "json_schema": {}, "grammar": "root ::= x", "functions": [{"name": "f"}],
+    "documents": [{"text": "x"}], "chat_template": "{{ x }}", "bad_words": ["x"], "allowed_token_ids": [1],
+    "use_beam_search": True, "include_stop_str_in_output": True, "truncate_prompt_tokens": 3, "prompt_logprobs": 0,
+    "return_tokens_as_token_ids": True, "max_new_tokens": 3, "n_predict": 3, "extra_body": {"top_k": 1},
+    "presence_penalty": 0.5, "frequency_penalty": -1, "repetition_penalty": 1.1, "repeat_penalty": 1.1, "min_p": 0.1,
+    "typical_p": 0.9, "min_tokens": 2, "logit_bias": {"5": 1}, "skip_special_tokens": False, "best_of": 2}
+NOTHING = {
+    "guided_json": None, "grammar": "", "functions": [], "documents": [], "bad_words": [], "use_beam_search": False,
+    "presence_penalty": 0, "repetition_penalty": 1, "repeat_penalty": 1.0, "min_p": 0.0, "min_tokens": 0, "logit_bias": {},
+    "skip_special_tokens": True, "add_generation_prompt": True, "chat_template_kwargs": {"enable_thinking": False}}
+MESSAGES = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 1}
+BODIES = {CHAT: MESSAGES, "/v1/messages": MESSAGES, "/v1/completions": {"prompt": "hello", "max_tokens": 1}}
+for path, body in BODIES.items():
+    for name, value in CHANGES.items():
+        status, answer = server.ask("POST", path, {**body, name: value})
+        check(status == 400 and answer["error"]["message"].startswith(name), path, name, status, answer)
+    status, answer = server.ask("POST", path, {**body, **NOTHING})
+    check(status == 200, path, status, answer)
+for name, value in (("add_generation_prompt", False), ("echo", True)):
+    status, answer = server.ask("POST", CHAT, {**MESSAGES, name: value})
+    check(status == 400 and answer["error"]["param"] == name, name, status, answer)
