@@ -65,18 +65,40 @@ static json_t *empty_completion_logprobs(void) {
             "{s:[], s:[], s:[], s:[]}", "tokens", "token_logprobs", "top_logprobs", "text_offset");
 }
 
+/* The older API has no bytes, and the alternatives' texts are keys. So a token that is not whole characters is spelled
+ * "bytes:\xe4\xbd", as OpenAI has it: no two of them have one name. */
+static json_t *token_name(const glm_tokenizer *tokenizer, int32_t id) {
+    int64_t n_bytes = 0;
+    const char *bytes = glm_tokenizer_bytes(tokenizer, id, &n_bytes, NULL);
+    json_t *text = token_text(tokenizer, id);
+    const bool is_whole = (int64_t)json_string_length(text) == n_bytes && n_bytes > 0 &&
+                          memcmp(json_string_value(text), bytes, (size_t)n_bytes) == 0;
+    if (is_whole && !memchr(bytes, '\0', (size_t)n_bytes)) return text;
+    json_decref(text);
+    glm_text name = {0};
+    rt_status status = glm_text_add(&name, "bytes:", 6);
+    for (int64_t i = 0; i < n_bytes && status == RT_OK; i++) {
+        char byte[5];
+        (void)snprintf(byte, sizeof byte, "\\x%02x", (unsigned)(unsigned char)bytes[i]);
+        status = glm_text_add(&name, byte, 4);
+    }
+    json_t *value = status == RT_OK ? json_stringn(name.bytes, (size_t)name.n) : NULL;
+    free(name.bytes);
+    return value;
+}
+
 /* The older API: one list of each. */
 static void add_completion_logprob(
         json_t *lists, const glm_tokenizer *tokenizer, const srv_token *token, int64_t offset) {
     const bool is_first = isnan(token->logprob); /* of an echoed prompt */
     json_t *top = is_first ? json_null() : json_object();
     for (int i = 0; i < token->n_top; i++) {
-        json_t *text = token_text(tokenizer, token->top_ids[i]);
+        json_t *name = token_name(tokenizer, token->top_ids[i]);
         (void)json_object_set_new(
-                top, json_string_value(text), json_real((double)token->top_logprobs[i]));
-        json_decref(text);
+                top, json_string_value(name), json_real((double)token->top_logprobs[i]));
+        json_decref(name);
     }
-    (void)json_array_append_new(json_object_get(lists, "tokens"), token_text(tokenizer, token->id));
+    (void)json_array_append_new(json_object_get(lists, "tokens"), token_name(tokenizer, token->id));
     (void)json_array_append_new(json_object_get(lists, "token_logprobs"),
             is_first ? json_null() : json_real((double)token->logprob));
     (void)json_array_append_new(json_object_get(lists, "top_logprobs"), top);

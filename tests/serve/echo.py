@@ -27,7 +27,7 @@ def check_prompt(logprobs, n_top):
     for at, (log_prob, rank) in enumerate(scores, 2):
         assert abs(lists[1][at] - log_prob) <= 1e-5 * abs(log_prob) + 1e-6, (at, lists[1][at], log_prob)
         top = lists[2][at]
-        assert len(top) <= n_top
+        assert len(top) == n_top, (at, top)  # each has a name of its own, part of a character or not
         if n_top and rank == 0:
             assert max(top.values()) == lists[1][at], (at, top)
     assert lists[3][: len(ids)] == [0, 0] + list(range(len(text)))  # a token is a byte here
@@ -41,6 +41,13 @@ lists = check_prompt(choice["logprobs"], 2)
 assert len(lists[0]) == len(ids) + 1 and lists[1][-1] == max(lists[2][-1].values())
 assert choice["text"].startswith(text) and body["usage"]["completion_tokens"] == 1
 assert body["usage"]["prompt_tokens_details"]["cached_tokens"] == 0
+
+# A token that is part of a character has its bytes for a name, and is found by it among its alternatives.
+status, body = complete(prompt=[255, 0, 104], echo=True, logprobs=20, max_tokens=1)
+lists = body["choices"][0]["logprobs"]
+assert status == 200 and lists["tokens"][:3] == ["bytes:\\xff", "bytes:\\x00", "h"], body
+assert all(len(top) == 20 for top in lists["top_logprobs"][1:]), [len(top) for top in lists["top_logprobs"][1:]]
+assert lists["top_logprobs"][3][lists["tokens"][3]] == lists["token_logprobs"][3], lists
 
 # Again: what is kept of it is no help, and is not in the way; nothing is generated.
 status, body = complete(prompt=[ids], echo=True, logprobs=0, max_tokens=0)
