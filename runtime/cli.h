@@ -271,6 +271,11 @@ RT_MUST_CHECK rt_status glm_cli_books_place(const glm_cli *cli, char *text, size
 RT_MUST_CHECK rt_status glm_cli_book_require(const glm_cli *cli, kv_books *books, const char *name);
 /* The book of --book, for kv_book_free. As glm_cli_book_require and kv_books_read. */
 RT_MUST_CHECK rt_status glm_cli_book_read(const glm_cli *cli, kv_book *out);
+/* On stderr, unless --quiet: that the book of --book is of other sources than those of `note`, whose text is to have
+ * its name. */
+void glm_cli_say_replaced(const glm_cli *cli, const char *note);
+/* RT_EUSAGE: the book of --book is of something whose name does not begin with `own`: it is not to be replaced. */
+RT_MUST_CHECK rt_status glm_cli_book_spare(const glm_cli *cli, const char *own);
 /* How many tokens the book of --book has, before any model is loaded; 0 without one.
  * As glm_cli_book_require. */
 RT_MUST_CHECK rt_status glm_cli_book_length(const glm_cli *cli, int64_t *n_tokens);

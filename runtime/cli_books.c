@@ -150,6 +150,53 @@ rt_status glm_cli_book_length(const glm_cli *cli, int64_t *n_tokens) {
     return RT_OK;
 }
 
+/* ---- a name that is taken ------------------------------------------------------------------------ */
+
+/* The lines of a note that say what a book is of; they come first. */
+static size_t source_bytes(const char *note) {
+    size_t n = 0;
+    while (strncmp(note + n, "source", 6) == 0) {
+        n += strcspn(note + n, "\n");
+        n += note[n] == '\n';
+    }
+    return n;
+}
+
+/* "w.txt, 6002 tokens" */
+static void say_what(const kv_book *book, char *text, size_t n_bytes) {
+    const char *source =
+            strncmp(book->note, "source=", 7) == 0 ? book->note + 7 : "what is not said";
+    (void)snprintf(text, n_bytes, "%.*s, %" PRId64 " tokens", (int)strcspn(source, "\n"), source,
+            book->n_tokens);
+}
+
+void glm_cli_say_replaced(const glm_cli *cli, const char *note) {
+    char what[PLACE_TEXT];
+    kv_book book;
+    const size_t n = source_bytes(note);
+    if (!cli->book || cli->quiet || glm_cli_book_read(cli, &book) != RT_OK) return;
+    say_what(&book, what, sizeof what);
+    if (source_bytes(book.note) != n || memcmp(book.note, note, n) != 0)
+        (void)fprintf(stderr, "book %s is of %s: this text will have its name\n", cli->book, what);
+    kv_book_free(&book);
+}
+
+rt_status glm_cli_book_spare(const glm_cli *cli, const char *own) {
+    char what[PLACE_TEXT];
+    kv_book book;
+    if (!cli->book || glm_cli_book_read(cli, &book) != RT_OK) return RT_OK;
+    say_what(&book, what, sizeof what);
+    const bool is_own = strncmp(what, own, strlen(own)) == 0;
+    kv_book_free(&book);
+    if (is_own) return RT_OK;
+    return rt_fail(RT_EUSAGE,
+            "book %s is of %s, which %s does not begin with: its own prompts would have that name; "
+            "give another",
+            cli->book, what, cli->command);
+}
+
+/* ---- a book in front ------------------------------------------------------------------------- */
+
 rt_status glm_cli_prepend_book(
         const glm_cli *cli, glm_engine *engine, int64_t n_tokens, glm_ids *ids) {
     if (!cli->book) return RT_OK;

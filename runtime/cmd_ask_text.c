@@ -47,8 +47,10 @@ rt_status ask_read_document(ask_run *run) {
     RT_TRY(glm_reading_make(run->tokenizer, &variant, cli->system, &document, &run->reading));
     glm_cli_say_text(cli, &run->reading.document, run->reading.prefix.n);
     RT_TRY(glm_sha256_of(run->reading.document.text, run->reading.document.n_bytes, digest));
-    return glm_cli_note(cli, cli->operands, cli->n_operands, &run->reading.document,
-            glm_sha256_hex(digest, hex), &run->note);
+    RT_TRY(glm_cli_note(cli, cli->operands, cli->n_operands, &run->reading.document,
+            glm_sha256_hex(digest, hex), &run->note));
+    glm_cli_say_replaced(cli, run->note);
+    return RT_OK;
 }
 
 rt_status ask_encode_questions(ask_run *run) {

@@ -250,6 +250,7 @@ static rt_status lock_out(evaluation *e) {
 
 static rt_status evaluate(evaluation *e) {
     if (e->cli->book) RT_TRY(kv_book_check_name(e->cli->book));
+    RT_TRY(glm_cli_book_spare(e->cli, GLM_NEEDLE_SOURCE));
     RT_TRY(make_out(e->cli));
     RT_TRY(lock_out(e));
     RT_TRY(choose_model(e));

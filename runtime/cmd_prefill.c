@@ -150,6 +150,7 @@ static rt_status shelve(shelving *s) {
     RT_TRY(note_sources(s));
     glm_cli_say_skipped(s->cli, &s->document);
     glm_cli_say_text(s->cli, s->cli->tokens_file ? NULL : &s->document, s->ids.n);
+    glm_cli_say_replaced(s->cli, s->note);
     RT_TRY(open_model(s));
     glm_cli_say_plan(s->cli, s->engine);
     s->load_s = rt_now() - started_s;

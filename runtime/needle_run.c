@@ -138,7 +138,7 @@ static rt_status keep_longest(run *r, const glm_ids *ids) {
     char note[GLM_NEEDLE_TEXT];
     if (!r->grid->cli->book || ids->n <= r->kept_tokens) return RT_OK;
     r->kept_tokens = ids->n;
-    (void)snprintf(note, sizeof note, "source=glm1m needle, %s, seed %" PRIu64 "\n",
+    (void)snprintf(note, sizeof note, "source=" GLM_NEEDLE_SOURCE ", %s, seed %" PRIu64 "\n",
             r->grid->source->settings->protocol, r->grid->source->settings->seed);
     return glm_session_keep(r->session, r->grid->cli->book, note);
 }

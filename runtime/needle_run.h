@@ -5,6 +5,9 @@
 #include "cli.h"
 #include "needle.h"
 
+/* What --book says its text is from begins so. */
+#define GLM_NEEDLE_SOURCE "glm1m needle"
+
 typedef struct glm_needle_grid {
     const glm_cli *cli;
     glm_engine *engine;

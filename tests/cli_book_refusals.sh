@@ -58,3 +58,16 @@ END
 grep -o '"ids": [^]]*' "$work/out" | cmp -s - "$work/after" || fail 'the damage shows in the answer'
 expect 0 prefill -m "$work/model" "$work/text" --book war
 expect 0 book verify war
+
+# A name that is taken: who replaces it with what is of other sources is told so, and with what.
+printf 'a text of other words\n' >"$work/words"
+expect 0 prefill -m "$work/model" "$work/words" --book words
+! grep -q 'have its name' "$work/err" || fail 'a name that is free is said to be taken'
+printf 'more\n' >>"$work/words"
+expect 0 prefill -m "$work/model" "$work/words" --book words
+! grep -q 'have its name' "$work/err" || fail 'the same file, edited, is said to be another one'
+expect 0 prefill -m "$work/model" "$work/text" --book words
+says err "book words is of $work/words, 29 tokens: this text will have its name"
+printf 'a text of other words\n' >"$work/words"
+expect 0 ask -m "$work/model" "$work/words" --book words -q 'a text of' -n 1
+says err "book words is of $work/text, $((n + 2)) tokens: this text will have its name"

@@ -32,3 +32,12 @@ says out 'source           glm1m needle, lwm, seed 1234'
 longest=$(of prompt_tokens without | grep -o '[0-9]*$' | sort -n | tail -n 1)
 grep -Eq "^tokens +$longest\$" "$work/out" || fail "the book has not the $longest tokens of the longest"
 expect 0 book verify hay --kv-disk-dir "$work/kv"
+
+# The book of a text is not begun with, and not replaced.
+printf 'a text of some words\n' >"$work/text"
+make_needle_model
+expect 0 prefill -m "$work/model" "$work/text" --book war --kv-disk-dir "$work/kv"
+expect 2 needle --lengths 1k --depths 0 --book war --kv-disk-dir "$work/kv"
+says err "book war is of $work/text, 23 tokens, which needle does not begin with"
+expect 0 book show war --kv-disk-dir "$work/kv"
+says out "source           $work/text"
