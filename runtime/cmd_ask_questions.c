@@ -178,9 +178,18 @@ static const char *difference(
     return NULL;
 }
 
+/* What is no record was not written here, and is no business of ours. */
+static rt_status no_record(const char *path, int64_t line, const char *why) {
+    return rt_fail(RT_EUSAGE,
+            "ask: %s:%" PRId64 ": no answer of an earlier run: %s; name another file with --out",
+            path, line, why);
+}
+
 /* A question that failed is asked again, or refused again: *is_kept false, its old record goes. */
 static rt_status take_record(const json_t *record, const json_t *by_id, ask_questions *questions,
         const char *path, int64_t line, const json_t *same, bool *is_kept) {
+    if (!json_object_get(record, "answer") && !json_object_get(record, "error"))
+        return no_record(path, line, "neither \"answer\" nor \"error\"");
     char *key = key_of(json_object_get(record, "id"));
     const json_t *at = key ? json_object_get(by_id, key) : NULL;
     rt_status status = RT_OK;
@@ -211,6 +220,13 @@ static rt_status index_ids(const ask_questions *questions, json_t *by_id) {
     return RT_OK;
 }
 
+/* Whether a line without an end is what a crash left of a record, or of its place on the disk. */
+static bool is_begun_record(const char *text, int64_t n_bytes) {
+    static const char begin[] = "{\"id\": ";
+    const int64_t n_begin = (int64_t)sizeof begin - 1;
+    return text[0] == '\0' || memcmp(text, begin, (size_t)rt_min64(n_bytes, n_begin)) == 0;
+}
+
 /* The lines of records that stay move to the front of `text`, *n_kept bytes. A record is written with its line's end: what
  * has none is half of one, and does not stay. */
 static rt_status take_records(ask_questions *questions, const char *path, char *text,
@@ -221,10 +237,12 @@ static rt_status take_records(ask_questions *questions, const char *path, char *
         char why[WHY_BYTES];
         bool is_kept = true;
         const char *end = memchr(at, '\n', (size_t)(text + n_bytes - at));
-        if (!end) break;
         line++;
+        if (!end && !is_begun_record(at, text + n_bytes - at))
+            return no_record(path, line, "a line that does not begin as one");
+        if (!end) break;
         json_t *record = parse_object(at, end - at, why);
-        if (!record) return rt_fail(RT_EUSAGE, "ask: %s:%" PRId64 ": %s", path, line, why);
+        if (!record) return no_record(path, line, why);
         const rt_status status = take_record(record, by_id, questions, path, line, same, &is_kept);
         json_decref(record);
         RT_TRY(status);

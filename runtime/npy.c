@@ -19,10 +19,14 @@
 
 #include "base/file.h"
 
-enum { HEADER_BYTES = 128, PREFIX_BYTES = 10 };
+enum { HEADER_BYTES = 128, PREFIX_BYTES = 10, MAGIC_BYTES = 6 };
+
+static const char magic[] = "\x93NUMPY";
 
 static void make_header(int64_t n_rows, int64_t n_cols, char header[HEADER_BYTES + 1]) {
-    memcpy(header, "\x93NUMPY\x01\x00", 8);
+    memcpy(header, magic, MAGIC_BYTES);
+    header[6] = 1;
+    header[7] = 0;
     header[8] = (char)(HEADER_BYTES - PREFIX_BYTES);
     header[9] = 0;
     const int n = snprintf(header + PREFIX_BYTES, HEADER_BYTES - PREFIX_BYTES,
@@ -32,11 +36,25 @@ static void make_header(int64_t n_rows, int64_t n_cols, char header[HEADER_BYTES
     header[HEADER_BYTES - 1] = '\n';
 }
 
-/* What is there is replaced; of a device, say /dev/stdout, nobody means that. */
+/* An earlier one, or an empty file. What cannot be read is not known to be one. */
+static bool is_npy(const char *path, int64_t n_bytes) {
+    char begin[MAGIC_BYTES] = {0};
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const bool is_read = fd >= 0 && read(fd, begin, sizeof begin) == MAGIC_BYTES;
+    if (fd >= 0) (void)close(fd);
+    return n_bytes == 0 || (is_read && memcmp(begin, magic, MAGIC_BYTES) == 0);
+}
+
+/* An earlier result is replaced. Nobody means that of a device, say /dev/stdout, and of another file, say the text
+ * itself, who named the wrong one. */
 static rt_status check_replaceable(const char *path) {
     struct stat st;
-    if (stat(path, &st) != 0 || S_ISREG(st.st_mode)) return RT_OK;
-    return rt_fail(RT_EIO, "npy: %s is in the way: it is no regular file", path);
+    if (stat(path, &st) != 0) return RT_OK;
+    if (!S_ISREG(st.st_mode))
+        return rt_fail(RT_EIO, "npy: %s is in the way: it is no regular file", path);
+    if (is_npy(path, st.st_size)) return RT_OK;
+    return rt_fail(RT_EUSAGE,
+            "npy: %s is in the way: it is no NumPy file, and would be lost; name another", path);
 }
 
 /* Without a name, so that nothing is left of it after a kill, where the file system can do that; otherwise -1. */

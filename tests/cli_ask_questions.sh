@@ -81,7 +81,24 @@ asks 2 --out "$work/b.jsonl"
 says err "the answer to id 7 is of another run: its \"source_sha256\" differs"
 printf 'no record\n' >"$work/c.jsonl"
 asks 2 --out "$work/c.jsonl"
-says err "$work/c.jsonl:1: column "
+says err "$work/c.jsonl:1: no answer of an earlier run: column "
+
+# Nor is a file that holds no answers taken for one, least of all the questions, or a line without its end.
+no_answers() {
+    # shellcheck disable=SC2059 # as a format, with its escapes
+    printf "$1" >"$work/d.jsonl" && cp "$work/d.jsonl" "$work/before"
+    asks 2 --out "$work/d.jsonl"
+    says err "$work/d.jsonl:1: no answer of an earlier run: $2; name another file with --out"
+    cmp -s "$work/d.jsonl" "$work/before" || fail 'a file that is none of ours is changed'
+}
+no_answers '{"id": 1, "question": "x"}\n' 'neither "answer" nor "error"'
+no_answers 'the only notes' 'a line that does not begin as one'
+for begun in '{"i' '\000\000\000'; do
+    # shellcheck disable=SC2059
+    printf "$begun" >"$work/d.jsonl"
+    asks 1 --out "$work/d.jsonl"
+    says err 'answered 5 of 5'
+done
 
 # As Windows writes it: a mark in front, other ends of lines; two bytes a character.
 { printf '\357\273\277' && question 1 Paris | tr '\n' '\r' && printf '\n'; } >"$work/q.jsonl"

@@ -48,4 +48,12 @@ mkfifo "$work/fifo"
 expect 1 logits -m "$work/model" --tokens-file "$work/ids" --positions last --out "$work/fifo"
 says err "$work/fifo is in the way: it is no regular file"
 [ -p "$work/fifo" ] || fail 'a pipe was replaced by a file'
+cp "$work/ids" "$work/before"
+expect 2 logits -m "$work/model" --tokens-file "$work/ids" --positions last --out "$work/ids"
+says err "$work/ids is in the way: it is no NumPy file, and would be lost"
+cmp -s "$work/ids" "$work/before" || fail 'the ids are lost'
+expect 0 logits -m "$work/model" --tokens-file "$work/ids" --positions last --out "$work/all.npy"
+: >"$work/empty"
+expect 0 logits -m "$work/model" --tokens-file "$work/ids" --positions last --out "$work/empty"
+cmp -s "$work/all.npy" "$work/last.npy" && cmp -s "$work/empty" "$work/last.npy" || fail 'what may be replaced is not'
 [ -z "$(find "$work" -name '*.tmp')" ] || fail "a temporary file was left behind"
