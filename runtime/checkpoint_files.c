@@ -267,6 +267,15 @@ static rt_status open_single(const char *dir, glm_shards *out) {
     return list_tensors(out);
 }
 
+static rt_status no_weights(const char *dir) {
+    return rt_fail(RT_EMODEL, "checkpoint: IDX_NONE: %s holds no weights: neither %s nor %s%s", dir,
+            single_name, index_name,
+            glm_shards_begun(dir)
+                    ? ", but other .safetensors files, or links that lead nowhere; is "
+                      "the download complete?"
+                    : "");
+}
+
 rt_status glm_shards_open(const char *dir, glm_shards *out) {
     char *single = NULL;
     char *index_path = NULL;
@@ -281,8 +290,7 @@ rt_status glm_shards_open(const char *dir, glm_shards *out) {
     else if (rt_file_exists(index_path))
         status = open_indexed(dir, &index, out);
     else
-        status = rt_fail(RT_EMODEL, "checkpoint: IDX_NONE: %s holds no weights: neither %s nor %s",
-                dir, single_name, index_name);
+        status = no_weights(dir);
     json_decref(index.root);
     free(index_path);
     free(single);

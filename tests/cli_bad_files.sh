@@ -44,6 +44,10 @@ refused MODEL_MISSING_TENSOR
 
 fresh && rm "$bad/$weights" && ln -s /etc/passwd "$bad/$weights"
 refused IDX_PATH /etc/passwd
+fresh && rm "$bad/$weights" && ln -s nowhere "$bad/$weights"
+refused IDX_NONE 'links that lead nowhere; is the download complete?'
+fresh && mv "$bad/$weights" "$bad/model-00001-of-00001.safetensors"
+refused IDX_NONE "neither $weights nor $weights.index.json, but other .safetensors files"
 fresh && rm "$bad/$weights" && mkfifo "$bad/$weights"
 refused IDX_NOT_REGULAR
 fresh && mv "$bad/$weights" "$bad/model-2.safetensors" &&
