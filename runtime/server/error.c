@@ -37,6 +37,11 @@ void srv_error_name_prompt(srv_error *error, int i) {
             (int)sizeof message - 20, message);
 }
 
+void srv_error_add(srv_error *error, const char *more) {
+    const size_t n = strlen(error->message);
+    (void)snprintf(error->message + n, sizeof error->message - n, "%s", more);
+}
+
 bool srv_refuse_status(srv_error *error, rt_status status, const char *param) {
     if (status == RT_EUSAGE) return srv_refuse_field(error, param, "%s", rt_error_text());
     return srv_refuse(error, status == RT_ENOMEM ? 503 : 500, rt_status_name(status), NULL, "%s",

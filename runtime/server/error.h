@@ -29,6 +29,8 @@ bool srv_refuse_field(srv_error *error, const char *param, const char *format, .
 
 /* Say in front of an error's message which of several prompts it is about. */
 void srv_error_name_prompt(srv_error *error, int i);
+/* Say more behind it, as far as there is room. */
+void srv_error_add(srv_error *error, const char *more);
 
 /* What the calling thread's last rt_fail said: RT_EUSAGE is the client's fault, anything else 500. */
 bool srv_refuse_status(srv_error *error, rt_status status, const char *param);

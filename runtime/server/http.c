@@ -219,6 +219,8 @@ static void handle(srv_exchange *exchange) {
     }
     json_t *body = srv_json_read(
             exchange->body.n > 0 ? exchange->body.bytes : "", exchange->body.n, &error);
+    if (!body && route->handler == srv_route_read)
+        srv_error_add(&error, "; a file is sent to /v1/read?name=NAME");
     if (body)
         route->handler(exchange, body);
     else

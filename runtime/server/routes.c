@@ -67,7 +67,10 @@ const srv_route *srv_route_find(
     if (allowed[0])
         (void)srv_refuse(error, 405, "method_not_allowed", NULL, "this path takes %s", allowed);
     else
-        (void)srv_refuse(error, 404, "not_found", NULL, "there is no such path");
+        (void)srv_refuse(error, 404, "not_found", NULL,
+                "there is no path %.100s here; the base URL that OpenAI's clients are given ends in "
+                "/v1, Anthropic's does not",
+                path);
     (void)strcpy(error->allow, allowed);
     return NULL;
 }

@@ -134,6 +134,13 @@ def methods():
     answer = server.exchange(server.head("DELETE", "/v1/jobs", AUTH))
     check(b"\r\nAllow: POST, GET, HEAD\r\n" in answer, answer)
     check("code" in json.loads(body_of(answer))["error"], answer)
+    for path, shown in (("/chat/completions", "/chat/completions"), ("/v1/%ff%00x", "/v1/")):
+        answer = server.exchange(server.head("POST", path, AUTH, "Content-Length: 2") + b"{}")
+        error = json.loads(body_of(answer))["error"]
+        check(status_of(answer) == 404 and error["message"].startswith(f"there is no path {shown}"), error)
+        check("OpenAI's clients are given ends in /v1" in error["message"], error)
+    answer = server.exchange(server.post("/v1/read", b"a text", AUTH))
+    check(b"a file is sent to /v1/read?name=NAME" in answer, answer)
 
 
 def pipelined():
