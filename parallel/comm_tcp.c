@@ -186,8 +186,9 @@ static void sleep_on(par_wire *wire, int64_t microseconds) {
 static rt_status move_all(int fd, void *bytes, int64_t n_bytes, bool is_send, const char *what) {
     for (int64_t done = 0; done < n_bytes;) {
         struct pollfd one = {.fd = fd, .events = is_send ? POLLOUT : POLLIN};
-        if (poll(&one, 1, (int)(join_s * 1e3)) <= 0)
-            return rt_fail(RT_EPEER, "parallel: %s does not come", what);
+        const int n_ready = poll(&one, 1, (int)(join_s * 1e3));
+        if (n_ready < 0 && errno == EINTR) continue;
+        if (n_ready <= 0) return rt_fail(RT_EPEER, "parallel: %s does not come", what);
         char *at = (char *)bytes + done;
         const size_t left = (size_t)(n_bytes - done);
         const ssize_t n = is_send ? send(fd, at, left, MSG_DONTWAIT | MSG_NOSIGNAL)

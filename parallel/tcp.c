@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <ifaddrs.h>
 #include <inttypes.h>
+#include <math.h>
 #include <net/if.h>
 #include <netdb.h>
 #include <netinet/tcp.h>
@@ -17,6 +18,7 @@
 
 #include <xxhash.h>
 
+#include "runtime/base/interrupt.h"
 #include "runtime/base/log.h"
 
 /* The first bytes on a connection; where rank 0 invites by its launcher's address, also back. */
@@ -27,8 +29,8 @@ typedef struct tcp_greeting {
     char host[PAR_NAME_BYTES];
 } tcp_greeting;
 
-enum { TRY_MS = 2000, GREETING_MS = 2000, RETRY_MS = 50 };
-static const double refused_s = 2.0;
+enum { TRY_MS = 2000, GREETING_MS = 2000, RETRY_MS = 50, LOOK_MS = 200 };
+static const double refused_s = 2.0; /* also after somebody asked to stop */
 
 static tcp_greeting make_greeting(const tcp_invitation *invitation, int32_t rank) {
     tcp_greeting greeting = {.rank = rank, .n_ranks = invitation->n_ranks};
@@ -195,7 +197,9 @@ static bool read_within(int fd, void *bytes, size_t n_bytes, int timeout_ms) {
     for (size_t done = 0; done < n_bytes;) {
         struct pollfd one = {.fd = fd, .events = POLLIN};
         const int left_ms = (int)((deadline - rt_now()) * 1e3);
-        if (left_ms <= 0 || poll(&one, 1, left_ms) <= 0) return false;
+        const int n_ready = left_ms > 0 ? poll(&one, 1, left_ms) : 0;
+        if (n_ready < 0 && errno == EINTR) continue; /* Ctrl-Z and fg */
+        if (n_ready <= 0) return false;
         const ssize_t n = recv(fd, (char *)bytes + done, n_bytes - done, 0);
         if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) return false;
         if (n > 0) done += (size_t)n;
@@ -249,25 +253,38 @@ static int32_t missing(int32_t first, int32_t n_ranks, const int fds[PAR_RANKS_M
     return lowest;
 }
 
-/* Where one is refused the others are still let in, for a moment, so that they need not wait to learn that
- * it is over. */
+static rt_status not_all(const tcp_invitation *invitation, int32_t rank, double timeout_s) {
+    if (atomic_load(&rt_interrupted_by))
+        return rt_fail(RT_EINTERRUPTED,
+                "parallel: stopped while rank %" PRId32 " was waited for, on port %" PRId32
+                " of this machine",
+                rank, invitation->port);
+    return rt_fail(RT_EPEER,
+            "parallel: rank %" PRId32 " did not connect within %g s (port %" PRId32
+            " of this machine)",
+            rank, timeout_s, invitation->port);
+}
+
+/* Where one is refused, or somebody asked to stop, the others are still let in, for a moment, so that they need not
+ * wait to learn that it is over. */
 rt_status tcp_accept_all(int fd, const tcp_invitation *invitation, int32_t first, int32_t n_ranks,
         double timeout_s, int fds[PAR_RANKS_MAX]) {
     double deadline = rt_now() + timeout_s;
+    bool is_stopping = false;
     char refusal[512] = "";
     int32_t n_refused = 0;
     int32_t n_missing = 0;
     for (;;) {
         struct pollfd one = {.fd = fd, .events = POLLIN};
         const int32_t lowest = missing(first, n_ranks, fds, &n_missing);
+        if (!is_stopping && atomic_load(&rt_interrupted_by)) {
+            is_stopping = true;
+            deadline = fmin(deadline, rt_now() + refused_s);
+        }
         const int left_ms = (int)((deadline - rt_now()) * 1e3);
         if (n_missing <= n_refused || (left_ms <= 0 && n_refused > 0)) break;
-        if (left_ms <= 0)
-            return rt_fail(RT_EPEER,
-                    "parallel: rank %" PRId32 " did not connect within %g s (port %" PRId32
-                    " of this machine)",
-                    lowest, timeout_s, invitation->port);
-        if (poll(&one, 1, left_ms) <= 0) continue;
+        if (left_ms <= 0) return not_all(invitation, lowest, timeout_s);
+        if (poll(&one, 1, left_ms < LOOK_MS ? left_ms : LOOK_MS) <= 0) continue;
         if (accept_one(fd, invitation, first, n_ranks, fds) == RT_OK) continue;
         if (n_refused++ > 0) continue;
         (void)snprintf(refusal, sizeof refusal, "%s", rt_error_text());

@@ -88,7 +88,7 @@ int main(int argc, char **argv) {
     spare_addresses();
     if (glm_rank_is_asked(argc, argv, &rank_exit_code)) return rank_exit_code;
     const char *name = argc > 1 ? argv[1] : "";
-    if (glm_launcher_has_served(name, &rank_exit_code)) return rank_exit_code;
+    if (glm_launcher_has_served(argc, argv, &rank_exit_code)) return rank_exit_code;
     if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
         return help(argc, argv);
     if (strcmp(name, "--version") == 0) name = "version";
@@ -96,6 +96,6 @@ int main(int argc, char **argv) {
     const glm_command *command = glm_cli_find_command(commands, name);
     if (!command) return glm_cli_fail(glm_cli_unknown_command(commands, name));
     const int exit_code = run_command(command, argc, argv);
-    glm_launcher_dismiss(name);
+    glm_launcher_dismiss(argc, argv);
     return exit_code;
 }

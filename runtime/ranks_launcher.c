@@ -12,11 +12,15 @@
 
 /* Commands that may open an engine. Whether they do is rank 0's to find out. */
 static const char *const with_engine[] = {
-        "needle", "ask", "chat", "complete", "prefill", "serve", "logits", NULL};
+        "needle", "ask", "chat", "complete", "prefill", "serve", "logits", "perplexity", NULL};
 
-static bool may_open_engine(const char *command) {
-    for (int i = 0; command && with_engine[i]; i++)
+/* doctor opens one for its self-test. */
+static bool may_open_engine(int argc, char **argv) {
+    const char *command = argc > 1 ? argv[1] : "";
+    for (int i = 0; with_engine[i]; i++)
         if (strcmp(command, with_engine[i]) == 0) return true;
+    for (int i = 2; i < argc && strcmp(command, "doctor") == 0; i++)
+        if (strcmp(argv[i], "--self-test") == 0) return true;
     return false;
 }
 
@@ -57,39 +61,40 @@ static int fail(rt_status status) {
     return status == RT_EPEER ? GLM_EXIT_RANK_LOST : status == RT_EUSAGE ? GLM_EXIT_USAGE : 1;
 }
 
-/* When to stop is rank 0's to decide; should it end, this one does. */
+/* When to stop is rank 0's to decide, once there is a group; should it end, this one does. */
 static int serve(const par_world *world) {
     par_comm *comm = NULL;
+    rt_status status = rt_log_init();
+    if (status == RT_OK) status = glm_launcher_join(world, &comm);
+    if (status != RT_OK) return fail(status);
     (void)signal(SIGINT, SIG_IGN);
     (void)signal(SIGTERM, SIG_IGN);
     (void)signal(SIGHUP, SIG_IGN);
     (void)signal(SIGUSR1, SIG_IGN);
-    rt_status status = rt_log_init();
-    if (status == RT_OK) status = glm_launcher_join(world, &comm);
-    return status == RT_OK ? glm_ranks_serve(comm) : fail(status);
+    return glm_ranks_serve(comm);
 }
 
-bool glm_launcher_has_served(const char *command, int *exit_code) {
+bool glm_launcher_has_served(int argc, char **argv, int *exit_code) {
     par_world world;
     char address[PAR_ADDRESS_BYTES];
     const rt_status status = glm_launcher_find(&world, address);
     if (status != RT_OK) {
-        if (!may_open_engine(command)) return false;
+        if (!may_open_engine(argc, argv)) return false;
         *exit_code = fail(status);
         return true;
     }
     if (world.rank == 0) return false;
-    *exit_code = may_open_engine(command) ? serve(&world) : GLM_EXIT_OK;
+    *exit_code = may_open_engine(argc, argv) ? serve(&world) : GLM_EXIT_OK;
     return true;
 }
 
 /* ---- rank 0 without an engine ---------------------------------------------------------------- */
 
-void glm_launcher_dismiss(const char *command) {
+void glm_launcher_dismiss(int argc, char **argv) {
     par_world world;
     char address[PAR_ADDRESS_BYTES];
     par_comm *comm = NULL;
-    if (is_joined || !may_open_engine(command)) return;
+    if (is_joined || !may_open_engine(argc, argv)) return;
     if (glm_launcher_find(&world, address) != RT_OK || world.transport == PAR_BY_SELF) return;
     rt_status status = glm_launcher_join(&world, &comm);
     if (status == RT_OK) status = glm_ranks_dismiss(comm);

@@ -46,9 +46,9 @@ bool glm_rank_is_asked(int argc, char **argv, int *exit_code);
  *   has_served   second in main(). True: this is another rank, its work is done
  *   set_ranks    what that makes of options.tensor_parallel. RT_EUSAGE: they differ
  *   dismiss      last in main(): the others need not wait for an engine any more */
-bool glm_launcher_has_served(const char *command, int *exit_code);
+bool glm_launcher_has_served(int argc, char **argv, int *exit_code);
 RT_MUST_CHECK rt_status glm_launcher_set_ranks(glm_options *options);
-void glm_launcher_dismiss(const char *command);
+void glm_launcher_dismiss(int argc, char **argv);
 
 /* Sessions must be gone; the other ranks end with it. Accepts NULL. */
 void glm_engine_close(glm_engine *engine);
