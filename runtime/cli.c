@@ -4,6 +4,7 @@
  * left. Values are borrowed from argv and environ, which live as long as the program. */
 #include "cli.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,7 +77,11 @@ static int flag_distance(const char *typed, const cli_flag *flag) {
     return cli_distance(typed, written);
 }
 
-/* "-n5", "-tp2": a short flag with its value behind it, as other programs take it. */
+static bool is_number_flag(const cli_flag *flag) {
+    return flag->kind == CLI_INT32 || flag->kind == CLI_COUNT;
+}
+
+/* "-n5", "-tp2": a short flag with its value behind it, as other programs take it; not "-ngl". */
 static const cli_flag *glued_flag(const cli_parser *parser, const char *typed, const char **value) {
     const cli_flag *found = NULL;
     for (int i = 0; i < cli_n_flags; i++) {
@@ -84,6 +89,7 @@ static const cli_flag *glued_flag(const cli_parser *parser, const char *typed, c
         if (!name || typed[1] == '-' || !cli_takes(parser->command, &cli_flags[i])) continue;
         const size_t n = strlen(name);
         if (strncmp(typed + 1, name, n) != 0 || typed[1 + n] == '\0') continue;
+        if (is_number_flag(&cli_flags[i]) && !isdigit((unsigned char)typed[1 + n])) continue;
         found = &cli_flags[i];
         *value = typed + 1 + n;
     }

@@ -329,10 +329,10 @@ const glm_command glm_cmd_doctor = {
         .usage = "doctor [-m DIR [--self-test]]",
         .summary = "what this machine offers, and what a checkpoint is",
         .details =
-                "Says what the program was built with, and looks at cores, memory and cgroup limits, GPU driver, NCCL, MPI, io_uring and "
-                "the\n"
-                "cache's drive; nothing needs to be there. With -m also which GLM-4 variant the\n"
-                "checkpoint is, every number the runtime would use, and the plan in short.\n"
+                "Says what the program was built with, and looks at cores, memory and cgroup limits, "
+                "GPU driver, NCCL, MPI, io_uring and the cache's drive; nothing needs to be there. "
+                "With -m also which GLM-4 variant the checkpoint is, every number the runtime would "
+                "use, and the plan in short.\n"
                 "\n"
                 "--self-test runs six tokens through a GLM-4-9B-Chat-1M checkpoint and compares\n"
                 "the last one's logits with published ones. Exit 1 when they differ, 2 when the\n"

@@ -21,6 +21,10 @@ expect 2 complete --frobnicate
 says err 'glm1m complete --help'
 expect 2 complete -tp2
 says err 'did you mean -tp 2?'
+expect 2 complete -ngl 99
+says err 'unknown flag -ngl; glm1m complete --help lists what it takes'
+expect 2 complete -m '' -p x
+says err '-m: the name is empty (or that of GLM_MODEL)'
 expect 2 complete -z
 says err 'unknown flag -z'
 
