@@ -2,15 +2,16 @@
  *
  * NCCL is used without blocking: its calls return NCCL_IN_PROGRESS and are asked after, so that a peer
  * that never comes is a message after timeout_s and not a hang. One thread calls it at a time, under
- * `lock`; beside it a watcher (comm_nccl_watch.c) looks for failures.
+ * `lock`; beside it two (comm_nccl_watch.c) look for failures.
  *
- *             open           a call, or the watcher,
- *   (nothing) ----> RUNNING  fails; abort()          ----> OVER: the watcher aborts NCCL
+ *             open           a call, or a watcher,
+ *   (nothing) ----> RUNNING  fails; abort()          ----> OVER: NCCL is aborted
  *                      |
  *                      +---- close: finalize, destroy
  *
  * A call that fails ends the group for every rank: control->abort() carries the reason. ncclCommAbort
- * itself may hang. The watcher and what it uses are then left behind; the process is about to end.
+ * itself may hang. What it uses is then left behind, and the process is about to end: by itself, or, where
+ * the GPU does not let it, by comm_nccl_watch.c.
  *
  * Source: NCCL user guide, "Creating a communicator with options", "Error handling and communicator
  * abort", "Thread Safety". */
@@ -25,6 +26,7 @@
 #include "runtime/base/memory.h"
 
 static const double default_timeout_s = 120.0;
+static const double default_leave_s = 15.0;
 
 static nccl_group *of(par_comm *comm) {
     return (nccl_group *)(void *)comm;
@@ -181,7 +183,7 @@ static void release(nccl_group *group) {
     free(group);
 }
 
-/* What a watcher that hangs still uses: reachable, so that it is not taken for a leak. */
+/* What watchers that hang still use: reachable, so that it is not taken for a leak. */
 static nccl_group *volatile left_behind;
 
 static void close_group(par_comm *comm) {
@@ -251,6 +253,7 @@ static void fill(nccl_group *group, par_comm *control) {
     comm->abort = abort_group;
     comm->close = close_group;
     group->control = control;
+    atomic_store(&group->step_name, control->step_name);
     (void)pthread_mutex_init(&group->lock, NULL);
     (void)pthread_mutex_init(&group->why_lock, NULL);
     pthread_condattr_t monotonic;
@@ -277,6 +280,7 @@ rt_status par_comm_nccl_open(par_comm *control, const par_nccl_options *options,
     RT_TRY(rt_calloc(1, sizeof *group, "a group of devices", &group));
     rt_status status = nccl_library_open(options ? options->path : NULL, &group->nccl);
     group->timeout_s = options && options->timeout_s > 0.0 ? options->timeout_s : default_timeout_s;
+    group->leave_s = options && options->leave_s > 0.0 ? options->leave_s : default_leave_s;
     status = par_agree(control, status, NULL);
     if (status != RT_OK) {
         free(group);

@@ -15,29 +15,30 @@ typedef struct nccl_group {
     par_comm *control;
     nccl_library nccl;
     double timeout_s;
+    double leave_s;
 
     pthread_mutex_t lock; /* around calls of NCCL, and `handle` */
     nccl_comm handle;     /* NULL: aborted, or destroyed */
 
-    /* What the thread that has the lock is doing, for the watcher. */
+    /* What the thread that has the lock is doing, for the watcher; the last call's stays. */
     _Atomic int64_t call_since_ms; /* 0: nothing */
     _Atomic(const char *) call_name;
     _Atomic int64_t step;
     _Atomic(const char *) step_name;
 
-    pthread_t watcher;
-    bool has_watcher;
+    pthread_t asker, watcher;
+    bool has_asker, has_watcher;
     atomic_bool is_over;
     atomic_bool is_closing;
-    atomic_bool is_watcher_done;
+    atomic_bool is_asker_done;
     pthread_mutex_t why_lock;
     pthread_cond_t wake; /* with why_lock: is_over or is_closing was set */
     char why[NCCL_WHY_BYTES];
 } nccl_group;
 
-/* comm_nccl_watch.c: the end of a group, and the thread that looks for it. */
+/* comm_nccl_watch.c: the end of a group, and the threads that look for it. */
 
-/* End it; the first reason stays. From any thread, at once: the watcher aborts NCCL. */
+/* End it, for the other ranks, too; the first reason stays. From any thread, at once: the asker aborts NCCL. */
 void nccl_end(nccl_group *group, const char *why);
 /* RT_EPEER with the reason. */
 RT_MUST_CHECK rt_status nccl_ended(nccl_group *group);
@@ -47,7 +48,7 @@ RT_MUST_CHECK rt_status nccl_timed_out(nccl_group *group);
 
 /* RT_ENOMEM */
 RT_MUST_CHECK rt_status nccl_watch_start(nccl_group *group);
-/* False where the watcher hangs in NCCL: it is left behind, and what it uses must be, too. */
+/* False where the asker hangs in NCCL: both threads are left behind, and what they use must be, too. */
 bool nccl_watch_stop(nccl_group *group);
 
 #endif

@@ -1,21 +1,29 @@
-/* The end of a group of devices: a thread that finds it, and aborts NCCL, because only ncclCommAbort
- * makes kernels return that wait for a dead peer. */
+/* The end of a group of devices: two threads that find it.
+ *
+ * The asker asks NCCL for errors, and aborts it at the end, because only ncclCommAbort makes kernels return that wait
+ * for a dead peer. It may hang in NCCL. Then those kernels stay on the GPU, and whatever of CUDA waits for a
+ * stream, frees memory or lets go of the device hangs, too, in the thread that uses the group. So
+ * the watcher, which looks at the control group and at the time that calls take, calls neither NCCL nor CUDA;
+ * and where NCCL has not come back leave_s after the end, it says so and ends the process. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "comm_nccl_group.h"
 #include "runtime/base/log.h"
 
-enum { WATCH_MS = 100, PATIENCE_S = 1 };
+enum { WATCH_MS = 100, NAP_MS = 10, PATIENCE_S = 1, EXIT_RANK_LOST = 6 };
 
 /* ---- the end --------------------------------------------------------------------------------- */
 
+/* The others hear of it before NCCL is aborted, and so before they find out by themselves that it was. */
 void nccl_end(nccl_group *group, const char *why) {
     (void)pthread_mutex_lock(&group->why_lock);
     if (!atomic_load(&group->is_over)) {
         (void)snprintf(group->why, sizeof group->why, "%s", why);
+        group->control->abort(group->control, group->why);
         atomic_store(&group->is_over, true);
     }
     (void)pthread_cond_broadcast(&group->wake);
@@ -60,7 +68,7 @@ rt_status nccl_timed_out(nccl_group *group) {
     return end_call(group, what);
 }
 
-/* ---- the watcher ----------------------------------------------------------------------------- */
+/* ---- sleep ----------------------------------------------------------------------------------- */
 
 static struct timespec from_now(int64_t milliseconds) {
     struct timespec time;
@@ -73,6 +81,31 @@ static struct timespec from_now(int64_t milliseconds) {
     }
     return time;
 }
+
+static void sleep_until_woken(nccl_group *group) {
+    const struct timespec deadline = from_now(WATCH_MS);
+    (void)pthread_mutex_lock(&group->why_lock);
+    if (!atomic_load(&group->is_over) && !atomic_load(&group->is_closing))
+        (void)pthread_cond_timedwait(&group->wake, &group->why_lock, &deadline);
+    (void)pthread_mutex_unlock(&group->why_lock);
+}
+
+static void nap(int64_t milliseconds) {
+    (void)nanosleep(&(struct timespec){.tv_nsec = milliseconds * 1000000}, NULL);
+}
+
+static bool goes_on(const nccl_group *group) {
+    return !atomic_load(&group->is_over) && !atomic_load(&group->is_closing);
+}
+
+/* Whether the control group is over; it knows best who is lost, so it is asked before NCCL. */
+static bool is_lost(nccl_group *group) {
+    if (group->control->check(group->control) == RT_OK) return false;
+    nccl_end(group, rt_error_text());
+    return true;
+}
+
+/* ---- the asker ------------------------------------------------------------------------------- */
 
 static void ask_nccl(nccl_group *group) {
     nccl_result error = NCCL_SUCCESS;
@@ -87,29 +120,12 @@ static void ask_nccl(nccl_group *group) {
     }
 }
 
-/* A call that does not come back. */
-static void look_at_call(nccl_group *group) {
-    const int64_t since_ms = atomic_load(&group->call_since_ms);
-    if (since_ms == 0 || rt_now() - (double)since_ms * 1e-3 < group->timeout_s + 0.5) return;
-    const rt_status ignored = nccl_timed_out(group);
-    (void)ignored;
-}
-
-static void look(nccl_group *group) {
-    if (group->control->check(group->control) != RT_OK)
-        nccl_end(group, rt_error_text());
-    else
-        ask_nccl(group);
-    look_at_call(group);
-}
-
 /* By our own clock: pthread_mutex_timedlock goes by the one that may be set. */
 static bool lock_in_time(nccl_group *group) {
-    static const struct timespec a_while = {.tv_nsec = 10000000};
     const double deadline = rt_now() + PATIENCE_S;
     while (pthread_mutex_trylock(&group->lock) != 0) {
         if (rt_now() >= deadline) return false;
-        (void)nanosleep(&a_while, NULL);
+        nap(NAP_MS);
     }
     return true;
 }
@@ -125,50 +141,96 @@ static void abort_nccl(nccl_group *group) {
     if (handle) (void)group->nccl.CommAbort(handle);
 }
 
-static void sleep_until_woken(nccl_group *group) {
-    const struct timespec deadline = from_now(WATCH_MS);
-    (void)pthread_mutex_lock(&group->why_lock);
-    if (!atomic_load(&group->is_over) && !atomic_load(&group->is_closing))
-        (void)pthread_cond_timedwait(&group->wake, &group->why_lock, &deadline);
-    (void)pthread_mutex_unlock(&group->why_lock);
+static void *ask(void *context) {
+    nccl_group *group = context;
+    while (goes_on(group)) {
+        if (!is_lost(group)) ask_nccl(group);
+        sleep_until_woken(group);
+    }
+    if (atomic_load(&group->is_over)) abort_nccl(group);
+    atomic_store(&group->is_asker_done, true);
+    return NULL;
+}
+
+/* ---- the watcher ----------------------------------------------------------------------------- */
+
+/* A call that does not come back. */
+static void look_at_call(nccl_group *group) {
+    const int64_t since_ms = atomic_load(&group->call_since_ms);
+    if (since_ms == 0 || rt_now() - (double)since_ms * 1e-3 < group->timeout_s + 0.5) return;
+    const rt_status ignored = nccl_timed_out(group);
+    (void)ignored;
+}
+
+static bool is_nccl_back(const nccl_group *group) {
+    return atomic_load(&group->is_asker_done) && atomic_load(&group->call_since_ms) == 0;
+}
+
+/* What is on disk is as after a kill. Nothing is freed: that may wait for the GPU, too. */
+_Noreturn static void leave_behind(nccl_group *group) {
+    const par_comm *comm = &group->comm;
+    char why[NCCL_WHY_BYTES];
+    copy_why(group, why);
+    rt_log(RT_LOG_ERROR, "nccl",
+            "rank %" PRId32 " on %s, step %" PRId64
+            " (%s): NCCL has not come back for %g s, and its GPU may wait "
+            "for ever: the process ends, because %s",
+            comm->rank, comm->hosts[comm->rank], atomic_load(&group->step),
+            atomic_load(&group->step_name), group->leave_s, why);
+    _exit(EXIT_RANK_LOST);
+}
+
+/* By naps, and not by the clock, which goes on where the process does not. */
+static void wait_for_nccl(nccl_group *group) {
+    for (double left_s = group->leave_s; !is_nccl_back(group); left_s -= NAP_MS * 1e-3) {
+        if (left_s <= 0.0) leave_behind(group);
+        nap(NAP_MS);
+    }
 }
 
 static void *watch(void *context) {
     nccl_group *group = context;
-    while (!atomic_load(&group->is_over) && !atomic_load(&group->is_closing)) {
-        look(group);
+    while (goes_on(group)) {
+        if (!is_lost(group)) look_at_call(group);
         sleep_until_woken(group);
     }
-    if (atomic_load(&group->is_over)) {
-        char why[NCCL_WHY_BYTES];
-        copy_why(group, why);
-        group->control->abort(group->control, why);
-        abort_nccl(group);
-    }
-    atomic_store(&group->is_watcher_done, true);
+    if (atomic_load(&group->is_over)) wait_for_nccl(group);
     return NULL;
 }
 
-rt_status nccl_watch_start(nccl_group *group) {
-    const int error = pthread_create(&group->watcher, NULL, watch, group);
+/* ---- begin and end --------------------------------------------------------------------------- */
+
+static rt_status start(
+        nccl_group *group, void *(*work)(void *), pthread_t *thread, bool *is_there) {
+    const int error = pthread_create(thread, NULL, work, group);
     if (error) return rt_fail(RT_ENOMEM, "parallel: no thread to watch NCCL: error %d", error);
-    group->has_watcher = true;
+    *is_there = true;
     return RT_OK;
 }
 
+rt_status nccl_watch_start(nccl_group *group) {
+    RT_TRY(start(group, ask, &group->asker, &group->has_asker));
+    return start(group, watch, &group->watcher, &group->has_watcher);
+}
+
+static void let_go(bool is_there, pthread_t thread, bool is_done) {
+    if (!is_there) return;
+    if (is_done)
+        (void)pthread_join(thread, NULL);
+    else
+        (void)pthread_detach(thread);
+}
+
 bool nccl_watch_stop(nccl_group *group) {
-    if (!group->has_watcher) return true;
+    if (!group->has_asker) return true;
     (void)pthread_mutex_lock(&group->why_lock);
     atomic_store(&group->is_closing, true);
     (void)pthread_cond_broadcast(&group->wake);
     (void)pthread_mutex_unlock(&group->why_lock);
     const double deadline = rt_now() + 2 * PATIENCE_S;
-    while (!atomic_load(&group->is_watcher_done) && rt_now() < deadline)
-        (void)nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-    const bool is_done = atomic_load(&group->is_watcher_done);
-    if (is_done)
-        (void)pthread_join(group->watcher, NULL);
-    else
-        (void)pthread_detach(group->watcher);
-    return is_done;
+    while (!is_nccl_back(group) && rt_now() < deadline) nap(1);
+    const bool is_back = is_nccl_back(group);
+    let_go(group->has_asker, group->asker, is_back);
+    let_go(group->has_watcher, group->watcher, is_back);
+    return is_back;
 }

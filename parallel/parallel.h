@@ -187,9 +187,10 @@ RT_MUST_CHECK rt_status par_mpi_describe(char *text, int64_t text_bytes);
 
 /* Device data by NCCL, in the calling thread's current device, which no other rank may use. `control`,
  * whose ranks have greeted each other, carries everything else; it is the new comm's once that is
- * open, and the caller's, to be closed, where it fails. The other ranks are waited for. A thread
- * watches NCCL's errors and `control`: once either fails, NCCL's operations are aborted, so that a
- * wait for the stream ends, and the group is over for all.
+ * open, and the caller's, to be closed, where it fails. The other ranks are waited for. Threads
+ * watch NCCL's errors and `control`: once either fails, NCCL's operations are aborted, so that a
+ * wait for the stream ends, and the group is over for all. Where NCCL does not come back from that within leave_s,
+ * what waits for the GPU may wait for ever: unless it ends before, the process is ended, with exit code 6.
  *
  * Errors, of one rank or of all: RT_EUNSUPPORTED  no NCCL, or too old
  *         RT_EPEER  another NCCL on another rank, NCCL failed, or the others did not come within
@@ -197,6 +198,7 @@ RT_MUST_CHECK rt_status par_mpi_describe(char *text, int64_t text_bytes);
 typedef struct par_nccl_options {
     const char *path; /* of the library; NULL: libnccl.so.2 where the system looks */
     double timeout_s; /* for NCCL to begin or to end, and to take an operation; 0: 120 s */
+    double leave_s;   /* for NCCL to be aborted; 0: 15 s */
 } par_nccl_options;
 RT_MUST_CHECK rt_status par_comm_nccl_open(
         par_comm *control, const par_nccl_options *options, par_comm **out);

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Ranks on GPUs, however they are started: RANK and WORLD_SIZE (torchrun) and mpirun give the bits of -tp; a rank takes
 # the GPU of its place on its host, or the one it is shown; two that would share one are refused, with both numbers;
-# where rank 0 dies in a sum the others end with exit code 6. bench_nccl measures what it says it does.
+# where rank 0 dies in a sum the others end with exit code 6, and where rank 1 does rank 0, also if NCCL cannot be
+# aborted, so that whatever waits for the GPU waits for ever. bench_nccl measures what it says it does.
 #
 # Method: what plays a GPU and NCCL (tests/standin), a random model of 4 query heads over 2. A launcher that binds is
 # one that shows each rank another bus.
@@ -25,6 +26,12 @@ awk 'BEGIN { for (i = 0; i < 40; i++) print (i * 7919 + 13) % 256 }' >"$work/tok
 
 # logits NAME: the rest of a command line that writes them
 logits() { echo "logits -m $work/model --device cuda --tokens-file $work/tokens --positions last --out $work/$1.npy"; }
+
+# It sleeps for 15 seconds, beside all that follows.
+# shellcheck disable=SC2046 # words
+STANDIN_CUDA_DEVICES=2 STANDIN_NCCL_FAIL_RANK=1 STANDIN_NCCL_KILL_AT=4 STANDIN_NCCL_ABORT_HANGS=1 \
+    timeout 300 "$GLM1M" $(logits hung) -tp 2 >"$work/hung.out" 2>"$work/hung.err" &
+hung=$!
 
 # shellcheck disable=SC2046 # words
 STANDIN_CUDA_DEVICES=2 expect 0 $(logits tp) -tp 2
@@ -85,3 +92,15 @@ if [ -n "${plugin:-}" ] && command -v mpirun >/dev/null && [ -z "${GLM_TEST_FAST
     [ "$rc" -eq 0 ] || fail "exit $rc"
     same mpi
 fi
+
+shown='(-tp 2, rank 1 dies, NCCL hangs)'
+wait $hung
+rc=$?
+cp "$work/hung.err" "$work/err"
+cp "$work/hung.out" "$work/out"
+[ "$rc" -eq 6 ] || fail "exit $rc"
+says err 'error nccl: rank 0 on '
+says err '(prefill): NCCL has not come back for 15 s'
+says err 'because parallel: rank 1 on '
+says err ' is gone: ended by signal 9'
+[ ! -e "$work/hung.npy" ] || fail 'there are logits'

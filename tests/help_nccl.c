@@ -74,7 +74,8 @@ bool help_nccl_begin(help_nccl *help) {
 }
 
 rt_status help_nccl_open(help_nccl *help, double timeout_s, par_comm **out) {
-    const par_nccl_options options = {.path = library_path(), .timeout_s = timeout_s};
+    const par_nccl_options options = {
+            .path = library_path(), .timeout_s = timeout_s, .leave_s = help->leave_s};
     return par_comm_nccl_open(&help->control, &options, out);
 }
 

@@ -17,6 +17,7 @@ typedef struct help_nccl {
     int n_closed;
     int n_told;
     int other_differs; /* another rank has another library */
+    double leave_s;    /* of the options; 0: as where there are none */
 } help_nccl;
 
 /* Everything as at the start. False where the stand-in was not built. */

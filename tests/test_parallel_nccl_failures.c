@@ -1,11 +1,12 @@
 /* Whatever NCCL does, a rank gets an error that says who, where, when and what, NCCL is aborted once,
- * the other ranks are told why, and nothing hangs.
+ * the other ranks are told why, and nothing hangs: not even a process whose NCCL never comes back.
  *
  * Method: a stand-in library returns each error code from each call, stays in progress or hangs in
  * each call, reports an error later; the control group ends meanwhile; the abort itself hangs. */
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -178,6 +179,42 @@ static void check_abort_hangs(void) {
     nap_ms(100);
 }
 
+/* The group ends by NCCL's error, or another rank's end, and NCCL hangs. What uses the group waits for ever, as for
+ * a stream. */
+static void wait_for_ever(bool by_nccl, int err) {
+    help_nccl help;
+    par_comm *comm = NULL;
+    (void)alarm(60);
+    (void)dup2(err, STDERR_FILENO);
+    (void)help_nccl_begin(&help);
+    help.leave_s = 0.3;
+    help.nccl->abort_hangs = 1;
+    if (help_nccl_open(&help, 1000.0, &comm) != RT_OK || help_nccl_use(comm) != RT_OK) _exit(99);
+    atomic_store(by_nccl ? &help.nccl->error : &help.is_over, NCCL_REMOTE_ERROR);
+    for (;;) (void)pause();
+}
+
+static void check_process_ends(bool by_nccl) {
+    char text[1024] = "";
+    int state = 0;
+    int pipe_ends[2];
+    size_t n = 0;
+    (void)snprintf(
+            what, sizeof what, "%s, and nothing comes back", by_nccl ? "an error" : "an end");
+    CHECK(pipe(pipe_ends) == 0);
+    const pid_t child = fork();
+    if (child == 0) wait_for_ever(by_nccl, pipe_ends[1]);
+    (void)close(pipe_ends[1]);
+    for (ssize_t got = 1; got > 0 && n < sizeof text - 1; n += (size_t)(got > 0 ? got : 0))
+        got = read(pipe_ends[0], text + n, sizeof text - 1 - n);
+    (void)close(pipe_ends[0]);
+    CHECK(waitpid(child, &state, 0) == child);
+    CHECK(WIFEXITED(state) && WEXITSTATUS(state) == 6);
+    expect(strstr(text, "rank 0 on node0, step 17 (prefill): NCCL has not come back for 0.3 s"),
+            text);
+    expect(strstr(text, by_nccl ? "remote process" : "rank 2 is gone"), text);
+}
+
 int main(void) {
     help_nccl help;
     if (!help_nccl_begin(&help)) {
@@ -196,6 +233,8 @@ int main(void) {
     check_ended_meanwhile(true, true);
     check_noticed_idle(true);
     check_noticed_idle(false);
+    check_process_ends(true);
+    check_process_ends(false);
     check_abort_hangs();
     return n_failed ? 1 : 0;
 }

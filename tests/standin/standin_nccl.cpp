@@ -10,7 +10,8 @@
  * From the environment, for the rank that STANDIN_NCCL_FAIL_RANK names, or all: STANDIN_NCCL_FAIL_AT=N, the N-th call
  * fails: 0 is ncclGetUniqueId, 1 ncclCommInitRankConfig, then those that are queued, ncclCommFinalize last;
  * STANDIN_NCCL_BREAK_AT=N, the N-th is taken, never ends, and is told of by ncclCommGetAsyncError;
- * STANDIN_NCCL_KILL_AT=N, in the N-th meeting of the ranks, from 1, the process dies.
+ * STANDIN_NCCL_KILL_AT=N, in the N-th meeting of the ranks, from 1, the process dies. STANDIN_NCCL_ABORT_HANGS=1, on
+ * all: ncclCommAbort never returns, and nothing of what is queued does.
  *
  * What a program must not do ends the process with exit code 3. */
 #include <stdio.h>
@@ -161,6 +162,9 @@ nccl_result ncclCommDestroy(nccl_comm comm) {
 /* From any thread. What is queued may still ask it: it is not freed. */
 nccl_result ncclCommAbort(nccl_comm comm) {
     static auto *aborted = new std::vector<ncclComm *>; /* reachable: no leak */
+    if (getenv("STANDIN_NCCL_ABORT_HANGS")) {
+        for (int64_t tries = 0;; tries++) nap(tries);
+    }
     comm->is_aborted = true;
     for (int64_t tries = 0; comm->n_inside > 0 || comm->n_captured > 0; tries++) nap(tries);
     (void)shm_unlink(comm->id.bytes); /* where not all have come */
