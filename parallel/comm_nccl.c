@@ -188,6 +188,7 @@ static nccl_group *volatile left_behind;
 
 static void close_group(par_comm *comm) {
     nccl_group *group = of(comm);
+    atomic_store(&comm->is_idle, false);
     finalize(group);
     if (!nccl_watch_stop(group)) {
         left_behind = group;

@@ -4,7 +4,8 @@
  * for a dead peer. It may hang in NCCL. Then those kernels stay on the GPU, and whatever of CUDA waits for a
  * stream, frees memory or lets go of the device hangs, too, in the thread that uses the group. So
  * the watcher, which looks at the control group and at the time that calls take, calls neither NCCL nor CUDA;
- * and where NCCL has not come back leave_s after the end, it says so and ends the process. */
+ * and where NCCL has not come back leave_s after the end, it says so and ends the process. Not while the group is
+ * idle: ncclCommAbort also waits for the graphs that have its kernels, which go when the group is closed. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -182,9 +183,11 @@ _Noreturn static void leave_behind(nccl_group *group) {
 
 /* By naps, and not by the clock, which goes on where the process does not. */
 static void wait_for_nccl(nccl_group *group) {
-    for (double left_s = group->leave_s; !is_nccl_back(group); left_s -= NAP_MS * 1e-3) {
+    double left_s = group->leave_s;
+    while (!is_nccl_back(group)) {
         if (left_s <= 0.0) leave_behind(group);
         nap(NAP_MS);
+        left_s = atomic_load(&group->comm.is_idle) ? group->leave_s : left_s - NAP_MS * 1e-3;
     }
 }
 

@@ -19,6 +19,8 @@
 #ifndef PAR_PARALLEL_H
 #define PAR_PARALLEL_H
 
+#include <stdatomic.h>
+
 #include "runtime/base/status.h"
 
 /* What is divided. */
@@ -98,6 +100,8 @@ struct par_comm {
     /* What is being done, for messages: the runtime writes it at each step. */
     int64_t step;
     const char *step_name; /* "prefill"; a string constant */
+    /* Nothing is: whoever uses the group waits for something else, and for no device. The runtime writes it, too. */
+    atomic_bool is_idle;
 
     /* data[n] = the sum over ranks of their data[n]. */
     rt_status (*all_reduce)(par_comm *comm, float *data, int64_t n, void *stream);
@@ -190,7 +194,8 @@ RT_MUST_CHECK rt_status par_mpi_describe(char *text, int64_t text_bytes);
  * open, and the caller's, to be closed, where it fails. The other ranks are waited for. Threads
  * watch NCCL's errors and `control`: once either fails, NCCL's operations are aborted, so that a
  * wait for the stream ends, and the group is over for all. Where NCCL does not come back from that within leave_s,
- * what waits for the GPU may wait for ever: unless it ends before, the process is ended, with exit code 6.
+ * what waits for the GPU may wait for ever: unless the group is idle, or closed before, the process is ended, with exit
+ * code 6.
  *
  * Errors, of one rank or of all: RT_EUNSUPPORTED  no NCCL, or too old
  *         RT_EPEER  another NCCL on another rank, NCCL failed, or the others did not come within

@@ -265,6 +265,7 @@ rt_status glm_engine_open_rank(const glm_options *options, par_comm *comm, glm_e
         return status;
     }
     log_open(engine);
+    atomic_store(&engine->comm->is_idle, true); /* from step to step */
     *out = engine;
     return RT_OK;
 }
@@ -301,6 +302,7 @@ static void leave_group(glm_engine *engine) {
 void glm_engine_close(glm_engine *engine) {
     if (!engine) return;
     rt_assert(!engine->prefill.session);
+    atomic_store(&engine->comm->is_idle, false);
     glm_identity_end(engine->identity);
     kv_store_close(engine->store);
     free_dirs(engine);

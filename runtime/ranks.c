@@ -93,6 +93,15 @@ static rt_status announce(par_comm *comm, const glm_step *step, int64_t serial) 
     return status;
 }
 
+static void enter_step(glm_engine *engine) {
+    engine->ranks.depth++;
+    atomic_store(&engine->comm->is_idle, false);
+}
+
+static void leave_step(glm_engine *engine) {
+    if (--engine->ranks.depth == 0) atomic_store(&engine->comm->is_idle, true);
+}
+
 rt_status glm_step_begin(glm_engine *engine, const glm_step *step) {
     par_comm *comm = engine->comm;
     if (comm->n_ranks == 1) return RT_OK;
@@ -101,12 +110,12 @@ rt_status glm_step_begin(glm_engine *engine, const glm_step *step) {
         comm->step_name = step_name(step->kind);
         RT_TRY(announce(comm, step, engine->ranks.serial));
     }
-    engine->ranks.depth++;
+    enter_step(engine);
     return RT_OK;
 }
 
 void glm_step_end(glm_engine *engine) {
-    if (engine->comm->n_ranks > 1) engine->ranks.depth--;
+    if (engine->comm->n_ranks > 1) leave_step(engine);
 }
 
 /* ---- deciding -------------------------------------------------------------------------------- */
@@ -295,9 +304,9 @@ rt_status glm_ranks_follow(glm_engine *engine) {
         received one;
         rt_status status = receive(engine, &one);
         if (status == RT_OK) {
-            engine->ranks.depth++;
+            enter_step(engine);
             status = take_step(engine, &one.step);
-            engine->ranks.depth--;
+            leave_step(engine);
         }
         const bool is_over = one.step.kind == GLM_STEP_CLOSE;
         free(one.lists);

@@ -2,7 +2,8 @@
 # Ranks on GPUs, however they are started: RANK and WORLD_SIZE (torchrun) and mpirun give the bits of -tp; a rank takes
 # the GPU of its place on its host, or the one it is shown; two that would share one are refused, with both numbers;
 # where rank 0 dies in a sum the others end with exit code 6, and where rank 1 does rank 0, also if NCCL cannot be
-# aborted, so that whatever waits for the GPU waits for ever. bench_nccl measures what it says it does.
+# aborted, so that whatever waits for the GPU waits for ever; a conversation that waits for its user goes on waiting.
+# bench_nccl measures what it says it does.
 #
 # Method: what plays a GPU and NCCL (tests/standin), a random model of 4 query heads over 2. A launcher that binds is
 # one that shows each rank another bus.
@@ -26,6 +27,21 @@ awk 'BEGIN { for (i = 0; i < 40; i++) print (i * 7919 + 13) % 256 }' >"$work/tok
 
 # logits NAME: the rest of a command line that writes them
 logits() { echo "logits -m $work/model --device cuda --tokens-file $work/tokens --positions last --out $work/$1.npy"; }
+
+# A conversation whose other rank dies between two lines. What it decoded with is a graph: NCCL waits for that to go.
+mkfifo "$work/lines" || exit 1
+shown='(chat -tp 2, rank 1 dies)'
+STANDIN_CUDA_DEVICES=2 "$GLM1M" chat -m "$work/model" --device cuda -tp 2 -n 6 -c 512 \
+    <"$work/lines" >"$work/chat.out" 2>"$work/chat.err" &
+chat=$!
+exec 7>"$work/lines"
+echo hello >&7
+for _ in $(seq 1000); do
+    grep -q 'answer 6 tokens' "$work/chat.err" && break
+    sleep 0.1
+done
+kill -9 "$(cut -d ' ' -f 1 "/proc/$chat/task/$chat/children")" || fail 'there is no other rank'
+died=$(date +%s)
 
 # It sleeps for 15 seconds, beside all that follows.
 # shellcheck disable=SC2046 # words
@@ -104,3 +120,17 @@ says err '(prefill): NCCL has not come back for 15 s'
 says err 'because parallel: rank 1 on '
 says err ' is gone: ended by signal 9'
 [ ! -e "$work/hung.npy" ] || fail 'there are logits'
+
+shown='(chat -tp 2, rank 1 dies)'
+while [ $(($(date +%s) - died)) -lt 18 ]; do sleep 1; done
+cp "$work/chat.err" "$work/err"
+cp "$work/chat.out" "$work/out"
+kill -0 $chat || fail 'it does not wait for its user'
+echo again >&7
+exec 7>&-
+wait $chat
+rc=$?
+cp "$work/chat.err" "$work/err"
+[ "$rc" -eq 6 ] || fail "exit $rc"
+says err 'rank 1 on '
+! grep -q 'NCCL has not come back' "$work/err" || fail 'it did not end by itself'

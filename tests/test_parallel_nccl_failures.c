@@ -179,8 +179,8 @@ static void check_abort_hangs(void) {
     nap_ms(100);
 }
 
-/* The group ends by NCCL's error, or another rank's end, and NCCL hangs. What uses the group waits for ever, as for
- * a stream. */
+/* The group ends by NCCL's error, or another rank's end, and NCCL hangs. What uses the group is idle for a while, as
+ * at a prompt, and then waits for ever, as for a stream. */
 static void wait_for_ever(bool by_nccl, int err) {
     help_nccl help;
     par_comm *comm = NULL;
@@ -190,7 +190,11 @@ static void wait_for_ever(bool by_nccl, int err) {
     help.leave_s = 0.3;
     help.nccl->abort_hangs = 1;
     if (help_nccl_open(&help, 1000.0, &comm) != RT_OK || help_nccl_use(comm) != RT_OK) _exit(99);
+    atomic_store(&comm->is_idle, true);
     atomic_store(by_nccl ? &help.nccl->error : &help.is_over, NCCL_REMOTE_ERROR);
+    nap_ms(1000);
+    (void)fprintf(stderr, "still here\n");
+    atomic_store(&comm->is_idle, false);
     for (;;) (void)pause();
 }
 
@@ -210,6 +214,7 @@ static void check_process_ends(bool by_nccl) {
     (void)close(pipe_ends[0]);
     CHECK(waitpid(child, &state, 0) == child);
     CHECK(WIFEXITED(state) && WEXITSTATUS(state) == 6);
+    expect(strncmp(text, "still here\n", 11) == 0, text);
     expect(strstr(text, "rank 0 on node0, step 17 (prefill): NCCL has not come back for 0.3 s"),
             text);
     expect(strstr(text, by_nccl ? "remote process" : "rank 2 is gone"), text);
