@@ -12,10 +12,10 @@
 #include <string.h>
 
 #include "help_kv_io.h"
+#include "help_kv_kept.h"
 #include "help_kv_memfs.h"
 #include "help_verify_book.h"
 #include "kvstore/books.h"
-#include "kvstore/store_impl.h"
 
 enum {
     LAYERS = 2,
@@ -193,20 +193,6 @@ static void hidden_bytes(char *bytes) {
     for (int i = 0; i < HIDDEN; i++) bytes[i] = (char)(i * 7 + (i >> 6));
 }
 
-typedef struct save_job {
-    run *r;
-    int32_t layer;
-} save_job;
-
-static rt_status save_tail(void *context) {
-    const save_job *job = context;
-    const kv_rows rows = kv_seq_tail_rows(job->r->seq, job->layer, 0);
-    CHECK(rows.n_tokens > 0);
-    kvh_pages_to_rows(&rows);
-    kv_suspend_rows(job->r->seq, &rows);
-    return RT_OK;
-}
-
 static rt_status suspend(run *r) {
     char hidden[HIDDEN];
     hidden_bytes(hidden);
@@ -220,12 +206,7 @@ static rt_status suspend(run *r) {
     RT_TRY(kv_span_begin(r->seq, r->ids + BEGIN, TEXT - BEGIN));
     RT_TRY(write_layer(r, 0, BEGIN, TEXT));
     RT_TRY(write_layer(r, 1, BEGIN, STOPPED));
-    RT_TRY(kv_suspend_begin(r->seq, r->ids, &s));
-    for (int32_t layer = 0; layer < LAYERS; layer++) {
-        save_job job = {r, layer};
-        RT_TRY(kvh_try_walk_end(r->store, r->seq, layer, save_tail, &job));
-    }
-    return kv_suspend_span(r->seq, &s);
+    return kvh_suspend(r->store, r->seq, LAYERS, r->ids, &s);
 }
 
 static rt_status load_rows(run *r, bool *is_there) {

@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 #include "help_kv_io.h"
+#include "help_kv_kept.h"
 #include "help_kv_memfs.h"
-#include "kvstore/store_impl.h"
 #include "kvstore/vault_inside.h"
 
 enum { N = KV_SEGMENT_TOKENS, TEXT = 4 * N + 900, STOPPED = 300, HIDDEN = 70000, RECORDS = 160 };
@@ -90,40 +90,6 @@ static void begin_counting(void) {
 
 static int32_t ids[TEXT];
 
-typedef struct save_job {
-    kv_seq *seq;
-    int32_t layer;
-} save_job;
-
-static rt_status save_tail(void *context) {
-    const save_job *job = context;
-    const kv_rows rows = kv_seq_tail_rows(job->seq, job->layer, 0);
-    CHECK(rows.n_tokens > 0);
-    kvh_pages_to_rows(&rows);
-    kv_suspend_rows(job->seq, &rows);
-    return RT_OK;
-}
-
-static void open_store(kvh_memfs *fs, int32_t n_layers, kv_store **store, kv_seq **seq) {
-    static const uint8_t fingerprint[32] = {1, 2, 3};
-    static const char *dirs[] = {"/disk"}, *scratch[] = {"/"};
-    kv_config config = kvh_overflow_config(n_layers, 0, 0);
-    config.overflow.dirs = scratch;
-    config.overflow.extent_tokens = N;
-    config.overflow.append_tokens = TEXT;
-    config.overflow.bytes_max = kv_overflow_disk_bytes(&config, TEXT);
-    config.host_bytes_max =
-            kv_overflow_bytes(&config) + kv_pages_for(&config, TEXT) * KVH_PAGE_BYTES;
-    const kv_keep keep = {.fingerprint = fingerprint,
-            .fingerprint_text = "kv=bf16\n",
-            .dirs = dirs,
-            .n_dirs = 1,
-            .bytes_max = 1 << 26};
-    CHECK(kv_store_open_over(&config, counting_io(fs), store) == RT_OK);
-    CHECK(kv_store_keep(*store, &keep) == RT_OK);
-    CHECK(kv_seq_create(*store, TEXT, seq) == RT_OK);
-}
-
 /* Stopped in the last layer, which has no whole extent then. */
 static counts suspend(int32_t n_layers, int64_t n_extents) {
     const int64_t text = n_extents * N + 900;
@@ -135,25 +101,14 @@ static counts suspend(int32_t n_layers, int64_t n_extents) {
             .hidden = hidden,
             .hidden_bytes = HIDDEN};
     kvh_memfs *fs = kvh_memfs_new();
-    kv_store *store = NULL;
-    kv_seq *seq = NULL;
-    open_store(fs, n_layers, &store, &seq);
-    CHECK(kv_span_begin(seq, ids, text) == RT_OK);
-    for (int32_t layer = 0; layer < n_layers; layer++)
-        CHECK(kvh_try_write(store, seq, layer, 0, layer < n_layers - 1 ? text : STOPPED, 77) ==
-                RT_OK);
+    kvh_kept p = kvh_kept_begin(counting_io(fs), n_layers, text);
+    kvh_kept_write(&p, ids, &s);
     begin_counting();
-    CHECK(kv_suspend_begin(seq, ids, &s) == RT_OK);
-    for (int32_t layer = 0; layer < n_layers; layer++) {
-        save_job job = {seq, layer};
-        CHECK(kvh_try_walk_end(store, seq, layer, save_tail, &job) == RT_OK);
-    }
-    CHECK(kv_suspend_span(seq, &s) == RT_OK);
+    CHECK(kvh_suspend(p.store, p.seq, n_layers, ids, &s) == RT_OK);
     CHECK(n_after == 1 && kvh_memfs_count(fs, ".state") == 1 &&
             kvh_memfs_count(fs, ".part") == n_extents);
     const counts of_it = seen;
-    kv_seq_free(seq);
-    kv_store_close(store);
+    kvh_kept_end(&p);
     kvh_memfs_free(fs);
     (void)printf("%" PRId32 " layers, %" PRId64 " extents: %" PRId64 " waits for %" PRId64
                  " syncs of files and %" PRId64 " of directories, %" PRId64 " writes\n",

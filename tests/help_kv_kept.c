@@ -1,0 +1,59 @@
+#include "help_kv_kept.h"
+
+kvh_kept kvh_kept_begin(kv_io *io, int32_t n_layers, int64_t max_tokens) {
+    static const char *dirs[] = {"/disk"}, *scratch[] = {"/"};
+    kvh_kept p = {.n_layers = n_layers};
+    kv_config config = kvh_overflow_config(n_layers, 0, 0);
+    config.overflow.dirs = scratch;
+    config.overflow.extent_tokens = KV_SEGMENT_TOKENS;
+    config.overflow.append_tokens = max_tokens;
+    config.overflow.bytes_max = kv_overflow_disk_bytes(&config, max_tokens);
+    config.host_bytes_max =
+            kv_overflow_bytes(&config) + kv_pages_for(&config, max_tokens) * KVH_PAGE_BYTES;
+    const kv_keep keep = {.fingerprint = (const uint8_t[32]){1, 2, 3},
+            .fingerprint_text = "kv=bf16\n",
+            .dirs = dirs,
+            .n_dirs = 1,
+            .bytes_max = 1 << 26};
+    CHECK(kv_store_open_over(&config, io, &p.store) == RT_OK);
+    CHECK(kv_store_keep(p.store, &keep) == RT_OK);
+    CHECK(kv_seq_create(p.store, max_tokens, &p.seq) == RT_OK);
+    return p;
+}
+
+void kvh_kept_end(kvh_kept *p) {
+    kv_seq_free(p->seq);
+    kv_store_close(p->store);
+}
+
+void kvh_kept_write(kvh_kept *p, const int32_t *ids, const kv_suspension *s) {
+    CHECK(kv_span_begin(p->seq, ids, s->end) == RT_OK);
+    for (int32_t layer = 0; layer < p->n_layers && layer <= s->layer; layer++) {
+        const int64_t end = layer < s->layer ? s->end : s->layer_end;
+        CHECK(kvh_try_write(p->store, p->seq, layer, 0, end, 77) == RT_OK);
+    }
+}
+
+typedef struct save_job {
+    kv_seq *seq;
+    int32_t layer;
+} save_job;
+
+static rt_status save_tail(void *context) {
+    const save_job *job = context;
+    const kv_rows rows = kv_seq_tail_rows(job->seq, job->layer, 0);
+    CHECK(rows.n_tokens > 0);
+    kvh_pages_to_rows(&rows);
+    kv_suspend_rows(job->seq, &rows);
+    return RT_OK;
+}
+
+rt_status kvh_suspend(kv_store *store, kv_seq *seq, int32_t n_layers, const int32_t *ids,
+        const kv_suspension *s) {
+    RT_TRY(kv_suspend_begin(seq, ids, s));
+    for (int32_t layer = 0; layer < n_layers; layer++) {
+        save_job job = {seq, layer};
+        RT_TRY(kvh_try_walk_end(store, seq, layer, save_tail, &job));
+    }
+    return kv_suspend_span(seq, s);
+}

@@ -1,0 +1,24 @@
+/* A process of a store that keeps its one sequence on disk, and what it does when a span is stopped in its middle. */
+#ifndef HELP_KV_KEPT_H
+#define HELP_KV_KEPT_H
+
+#include "help_kv.h"
+#include "kvstore/store_impl.h"
+
+typedef struct kvh_kept {
+    kv_store *store;
+    kv_seq *seq;
+    int32_t n_layers;
+} kvh_kept;
+
+/* A sequence for max_tokens, all of it in memory, kept below /disk of `io`, which is the process's from here on. */
+kvh_kept kvh_kept_begin(kv_io *io, int32_t n_layers, int64_t max_tokens);
+void kvh_kept_end(kvh_kept *p);
+
+/* A span of the first s->end ids, written as far as `s` says that it was computed. */
+void kvh_kept_write(kvh_kept *p, const int32_t *ids, const kv_suspension *s);
+/* It is suspended: the rows of layers [0, n_layers) that are in no whole extent, then the rest. */
+rt_status kvh_suspend(
+        kv_store *store, kv_seq *seq, int32_t n_layers, const int32_t *ids, const kv_suspension *s);
+
+#endif
