@@ -42,6 +42,8 @@ typedef struct kv_io_stat {
     uint64_t inode;
 } kv_io_stat;
 
+enum { KV_IO_SYNCS_AT_ONCE = 17 };
+
 /* Of a file's data, or of a directory's names. */
 typedef struct kv_io_sync {
     int fd;
@@ -80,7 +82,8 @@ typedef struct kv_io_table {
     int (*touch)(void *self, const char *path); /* changed now */
     int (*make_dir)(void *self, const char *path);
     int (*sync_dir)(void *self, const char *path); /* fsync(2) of the directory */
-    /* All of them, side by side. An engine may leave it out: then they are one after another. */
+    /* All of them, side by side, KV_IO_SYNCS_AT_ONCE at a time. An engine may leave it out: then they are one after
+     * another. */
     void (*sync_all)(void *self, kv_io_sync *syncs, int n);
     /* How many names but . and .. it has; *names holds them, each ended by NUL; free(). */
     int (*list_dir)(void *self, const char *path, char **names);

@@ -6,8 +6,6 @@
 
 #include "io_engine.h"
 
-enum { THREADS_MAX = 16 };
-
 typedef struct work {
     kv_io_sync *syncs;
     int n;
@@ -28,12 +26,12 @@ static void *sync_some(void *argument) {
 void kv_io_posix_sync_all(void *self, kv_io_sync *syncs, int n) {
     (void)self;
     work w = {.syncs = syncs, .n = n};
-    pthread_t threads[THREADS_MAX];
+    pthread_t threads[KV_IO_SYNCS_AT_ONCE - 1];
     sigset_t all, before;
     int n_threads = 0;
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    while (n_threads < THREADS_MAX && n_threads < n - 1 &&
+    while (n_threads < KV_IO_SYNCS_AT_ONCE - 1 && n_threads < n - 1 &&
             pthread_create(&threads[n_threads], NULL, sync_some, &w) == 0)
         n_threads++;
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -126,19 +126,6 @@ void kv_persist_lose(kv_seq *seq, int64_t extent) {
     }
 }
 
-static rt_status finish_extent(kv_seq *seq, int64_t extent) {
-    kv_writer *writer = seq->writers[extent];
-    kv_segment *segment = NULL;
-    kv_shared_segment *shared = NULL;
-    RT_TRY(check_written(seq, extent));
-    seq->writers[extent] = NULL;
-    RT_TRY(kv_writer_finish(writer, &segment));
-    RT_TRY(kv_shared_segment_create(segment, &shared));
-    move_to(seq, extent, shared);
-    kv_shared_segment_drop(&seq->store->staging, shared);
-    return RT_OK;
-}
-
 static void abort_extent(kv_seq *seq, int64_t extent) {
     kv_writer *writer = seq->writers[extent];
     kv_persist_lose(seq, extent);
@@ -146,16 +133,61 @@ static void abort_extent(kv_seq *seq, int64_t extent) {
     kv_writer_abort(writer);
 }
 
+/* The extent's writer is gone; NULL: and what it wrote, too. */
+static rt_status move_extent(kv_seq *seq, int64_t extent, kv_segment *segment) {
+    kv_shared_segment *shared = NULL;
+    rt_status status = RT_OK;
+    seq->writers[extent] = NULL;
+    if (segment) status = kv_shared_segment_create(segment, &shared);
+    if (shared)
+        move_to(seq, extent, shared);
+    else
+        kv_persist_lose(seq, extent);
+    kv_shared_segment_drop(&seq->store->staging, shared);
+    return status;
+}
+
+/* Of n extents from `first` on: all, or the first ones and a failure. */
+static rt_status finish_extents(kv_seq *seq, int64_t first, int32_t n) {
+    int32_t n_written = 0, n_finished = 0;
+    kv_segment **segments = NULL;
+    rt_status status = RT_OK;
+    RT_TRY(rt_calloc(n, sizeof(kv_segment *), "finished segments", &segments));
+    while (n_written < n && status == RT_OK) {
+        status = check_written(seq, first + n_written);
+        n_written += status == RT_OK;
+    }
+    const rt_status finished =
+            kv_writers_finish(seq->writers + first, n_written, segments, &n_finished);
+    if (finished != RT_OK) status = finished;
+    for (int32_t i = 0; i < n_written; i++) {
+        const rt_status moved = move_extent(seq, first + i, segments[i]);
+        if (moved != RT_OK) status = moved;
+    }
+    free(segments);
+    return status;
+}
+
+/* The first extent from `first` on that has a writer, or that has none. */
+static int64_t next_extent(const kv_seq *seq, int64_t first, int64_t end, bool has_writer) {
+    while (first < end && (seq->writers[first] != NULL) != has_writer) first++;
+    return first;
+}
+
+/* Those that are stored already have no writer: mostly there are none. */
 void kv_persist_commit(kv_seq *seq) {
     if (!seq->writers) return;
     const int64_t end = seq->length / KV_SEGMENT_TOKENS;
-    for (int64_t e = 0; e < end; e++) {
-        if (!seq->writers[e]) continue;
-        kv_staging_settle_file(&seq->store->staging, kv_writer_file(seq->writers[e]));
-        if (seq->is_persisted && finish_extent(seq, e) == RT_OK) continue;
-        if (seq->is_persisted) give_up(seq);
-        abort_extent(seq, e);
+    for (int64_t e = 0; e < end; e++)
+        if (seq->writers[e])
+            kv_staging_settle_file(&seq->store->staging, kv_writer_file(seq->writers[e]));
+    for (int64_t e = next_extent(seq, 0, end, true); e < end && seq->is_persisted;
+            e = next_extent(seq, e, end, true)) {
+        const int64_t n = next_extent(seq, e, end, false) - e;
+        if (finish_extents(seq, e, (int32_t)n) != RT_OK) give_up(seq);
     }
+    for (int64_t e = 0; e < end; e++)
+        if (seq->writers[e]) abort_extent(seq, e);
 }
 
 void kv_persist_abort(kv_seq *seq) {

@@ -142,7 +142,7 @@ static rt_status suspend_writers(kv_seq *seq) {
         kv_persist_lose(seq, e);
         seq->writers[e] = NULL;
         if (status == RT_OK) status = kv_staging_check(&seq->store->staging);
-        if (status == RT_OK && !kv_writer_is_empty(writer))
+        if (status == RT_OK && kv_writer_n_layers(writer) > 0)
             writers[n++] = writer;
         else
             kv_writer_abort(writer);

@@ -137,7 +137,8 @@ RT_MUST_CHECK rt_status kv_writer_begin(kv_vault *vault, const kv_hash *parent, 
 const kv_segment_header *kv_writer_header(const kv_writer *writer);
 kv_run_address kv_writer_address(const kv_writer *writer, int32_t layer, int32_t kv_head);
 bool kv_writer_has_layer(const kv_writer *writer, int32_t layer);
-bool kv_writer_is_empty(const kv_writer *writer);
+/* Layers that are placed. */
+int32_t kv_writer_n_layers(const kv_writer *writer);
 /* Where the encoded runs of a layer go: all heads, run_bytes[n_kv_heads] as kv_run_encode returned
  * them, one after another from *offset on in *file. Layers come in any order, each once. The caller
  * writes them, waits, and only then finishes or suspends. */
@@ -149,6 +150,11 @@ void kv_writer_place(kv_writer *writer, int32_t layer, const int64_t *run_bytes,
  * either way; on failure, so is what was written (unless only opening it again failed).
  * Errors: RT_EIO, RT_ENOFIT, RT_ENOMEM */
 RT_MUST_CHECK rt_status kv_writer_finish(kv_writer *writer, kv_segment **segment);
+/* The same of several, each the parent of the next or of none of them, whose files are synced side by side, and then their
+ * names. The first *n_finished are as above, their segments open; that is all of them, or a failure is returned. segments:
+ * [n_writers], or NULL. */
+RT_MUST_CHECK rt_status kv_writers_finish(
+        kv_writer *const *writers, int32_t n_writers, kv_segment **segments, int32_t *n_finished);
 /* No operation on its file is in flight. Accepts NULL. */
 void kv_writer_abort(kv_writer *writer);
 

@@ -15,60 +15,19 @@
 #include "runtime/base/size.h"
 #include "vault_writer.h"
 
-static rt_status complete_all(kv_writer *const *writers, int32_t n, kv_file **files) {
-    for (int32_t i = 0; i < n; i++) {
-        RT_TRY(kv_writer_complete_file(writers[i], false));
-        files[i] = writers[i]->file;
-    }
-    return kv_files_sync(writers[0]->vault->dirs.io, files, n);
-}
-
-/* Their names, and then those of their directories, synced: a failure leaves none. The vault's lock is held. */
-static rt_status name_all(
-        kv_writer *const *writers, int32_t n, kv_path *folders, const char **dirs) {
+static rt_status suspend_all(kv_writer *const *writers, int32_t n) {
     kv_vault *vault = writers[0]->vault;
     int32_t n_named = 0;
-    rt_status status = RT_OK;
-    while (n_named < n && status == RT_OK) {
-        kv_writer *writer = writers[n_named];
-        const kv_path path = kv_vault_path(vault, writer->dir, &writer->header.chain, ".part");
-        status = kv_path_rename(vault->dirs.io, writer->temporary.text, path.text);
-        if (status != RT_OK) break;
-        writer->temporary = path; /* which goes, if the others fail */
-        folders[n_named] = kv_path_parent(&path);
-        dirs[n_named] = folders[n_named].text;
-        n_named++;
-    }
-    return status == RT_OK ? kv_paths_sync_dirs(vault->dirs.io, dirs, n) : status;
-}
-
-static rt_status suspend_all(kv_writer *const *writers, int32_t n, kv_file **files,
-        kv_path *folders, const char **dirs) {
-    kv_vault *vault = writers[0]->vault;
-    RT_TRY(complete_all(writers, n, files));
+    RT_TRY(kv_writers_complete(writers, n, false));
     RT_TRY(kv_dirs_lock(&vault->dirs));
-    const rt_status status = name_all(writers, n, folders, dirs);
+    const rt_status status = kv_writers_name(writers, n, ".part", &n_named);
     kv_dirs_unlock(&vault->dirs);
-    return status;
-}
-
-static rt_status try_all(kv_writer *const *writers, int32_t n) {
-    kv_file **files = NULL;
-    kv_path *folders = NULL;
-    const char **dirs = NULL;
-    rt_status status = rt_calloc(n, sizeof(kv_file *), "suspended files", &files);
-    if (status == RT_OK) status = rt_calloc(n, sizeof *folders, "suspended folders", &folders);
-    if (status == RT_OK) status = rt_calloc(n, sizeof(char *), "suspended folders", &dirs);
-    if (status == RT_OK) status = suspend_all(writers, n, files, folders, dirs);
-    free(files);
-    free(folders);
-    free(dirs);
     return status;
 }
 
 rt_status kv_writers_suspend(kv_writer *const *writers, int32_t n_writers, rt_status before) {
     const rt_status status =
-            before == RT_OK && n_writers > 0 ? try_all(writers, n_writers) : before;
+            before == RT_OK && n_writers > 0 ? suspend_all(writers, n_writers) : before;
     for (int32_t i = 0; i < n_writers; i++)
         if (status == RT_OK)
             kv_writer_free(writers[i]);

@@ -1,8 +1,8 @@
-/* Writing segments. A writer's file, while it has no name of its own:
+/* Beginning segments, and placing runs in them. A writer's file, while it has no name of its own:
  *
  *   begin    lock; room in the budget; create; owner's lock; room on the disk; unlock
  *   place    runs go to the file's end, by the caller's own operations
- *   finish   header, ids, index, footer; size; sync; lock; rename; sync directory; index; unlock
+ *   finish   header, ids, index, footer; size; sync; lock; rename; sync directory; index; unlock (vault_finish.c)
  *   suspend  the same with another footer and another name; resume is the way back (vault_suspend.c)
  *
  * Always true:
@@ -143,6 +143,18 @@ rt_status kv_writer_begin(kv_vault *vault, const kv_hash *parent, int64_t first_
     return RT_OK;
 }
 
+rt_status kv_writer_give_up(kv_writer *writer, rt_status status) {
+    if (writer->file) kv_vault_discard(writer->vault, writer->temporary.text);
+    kv_writer_free(writer);
+    return status;
+}
+
+void kv_writer_abort(kv_writer *writer) {
+    if (!writer) return;
+    const rt_status ignored = kv_writer_give_up(writer, RT_OK);
+    (void)ignored;
+}
+
 /* ---- placing --------------------------------------------------------------------------------- */
 
 const kv_segment_header *kv_writer_header(const kv_writer *writer) {
@@ -187,115 +199,9 @@ void kv_writer_place(kv_writer *writer, int32_t layer, const int64_t *run_bytes,
     }
 }
 
-static int32_t n_layers_placed(const kv_writer *writer) {
+int32_t kv_writer_n_layers(const kv_writer *writer) {
     int32_t n = 0;
     for (int32_t layer = 0; layer < writer->header.shape.n_layers; layer++)
         n += kv_writer_has_layer(writer, layer);
     return n;
-}
-
-bool kv_writer_is_empty(const kv_writer *writer) {
-    return n_layers_placed(writer) == 0;
-}
-
-/* ---- finishing ------------------------------------------------------------------------------- */
-
-static void queue_ids(kv_writer *writer) {
-    const int64_t n_bytes = writer->header.n_tokens * (int64_t)sizeof *writer->ids;
-    kv_blocks_queue(writer->vault->dirs.blocks, writer->file, KV_BLOCK_BYTES, n_bytes, writer->ids);
-}
-
-static rt_status queue_index(kv_writer *writer, uint64_t *checksum) {
-    const kv_segment_shape *shape = &writer->header.shape;
-    const int64_t n_bytes = kv_segment_index_bytes(shape);
-    void *index = NULL;
-    RT_TRY(rt_malloc(n_bytes, "a segment's index", &index));
-    *checksum = kv_segment_write_index(shape, writer->places, index);
-    kv_blocks_queue(writer->vault->dirs.blocks, writer->file, writer->at, n_bytes, index);
-    free(index);
-    return RT_OK;
-}
-
-/* All but the runs; the size. */
-rt_status kv_writer_complete_file(kv_writer *writer, bool is_complete) {
-    uint8_t block[KV_BLOCK_BYTES];
-    kv_blocks *blocks = writer->vault->dirs.blocks;
-    const int64_t footer_at = writer->at + kv_segment_index_bytes(&writer->header.shape);
-    kv_segment_footer footer = {.is_complete = is_complete,
-            .index_offset = writer->at,
-            .file_bytes = footer_at + KV_BLOCK_BYTES,
-            .chain = writer->header.chain};
-    footer.header_checksum = kv_segment_write_header(&writer->header, block);
-    kv_blocks_queue(blocks, writer->file, 0, KV_BLOCK_BYTES, block);
-    queue_ids(writer);
-    const rt_status status = queue_index(writer, &footer.index_checksum);
-    kv_segment_write_footer(&footer, block);
-    if (status == RT_OK) kv_blocks_queue(blocks, writer->file, footer_at, KV_BLOCK_BYTES, block);
-    const rt_status settled = kv_blocks_settle(blocks);
-    RT_TRY(status == RT_OK ? settled : status);
-    return kv_file_truncate(writer->file, footer.file_bytes);
-}
-
-static rt_status open_finished(kv_writer *writer, kv_segment **out) {
-    const kv_known *known = kv_index_find(&writer->vault->index, &writer->header.chain);
-    rt_assert(known);
-    return kv_vault_open_segment(writer->vault, known, out);
-}
-
-/* The finished segment is in the index: whoever extends it holds it from here on. */
-static rt_status hand_over(kv_writer *writer, kv_segment **segment) {
-    for (kv_writer *w = writer->vault->writers; w; w = w->next)
-        if (!w->parent && kv_hash_equal(&w->header.parent, &writer->header.chain))
-            RT_TRY(open_finished(writer, &w->parent));
-    return segment ? open_finished(writer, segment) : RT_OK;
-}
-
-static rt_status publish(kv_writer *writer, kv_segment **segment) {
-    kv_vault *vault = writer->vault;
-    kv_segment_brief brief = {.header = writer->header, .is_complete = true};
-    brief.n_head_ids = (int32_t)rt_min64(writer->header.n_tokens, KV_HEAD_IDS);
-    memcpy(brief.head_ids, writer->ids, (size_t)brief.n_head_ids * sizeof *brief.head_ids);
-    RT_TRY(kv_index_add(&vault->index, &brief, writer->dir));
-    vault->stats.n_written++;
-    return hand_over(writer, segment);
-}
-
-/* Rename to <chain>.kvs; the owner's lock ends with it. */
-static rt_status name_file(kv_writer *writer) {
-    kv_vault *vault = writer->vault;
-    const kv_path path = kv_vault_path(vault, writer->dir, &writer->header.chain, ".kvs");
-    const rt_status status = kv_vault_name_file(vault, &writer->temporary, &path);
-    kv_blocks_close_file(vault->dirs.blocks, writer->file);
-    writer->file = NULL;
-    return status;
-}
-
-rt_status kv_writer_give_up(kv_writer *writer, rt_status status) {
-    if (writer->file) kv_vault_discard(writer->vault, writer->temporary.text);
-    kv_writer_free(writer);
-    return status;
-}
-
-rt_status kv_writer_finish(kv_writer *writer, kv_segment **segment) {
-    kv_vault *vault = writer->vault;
-    rt_assert(n_layers_placed(writer) == writer->header.shape.n_layers);
-    if (!is_root(vault, &writer->header.parent) && !writer->parent)
-        return kv_writer_give_up(writer, rt_fail(RT_EIO,
-                                                 "kvstore: tokens from %" PRId64
-                                                 " on cannot be kept: those before are not stored",
-                                                 writer->header.first_pos));
-    rt_status status = kv_writer_complete_file(writer, true);
-    if (status == RT_OK) status = kv_file_sync(writer->file);
-    if (status == RT_OK) status = kv_dirs_lock(&vault->dirs);
-    if (status != RT_OK) return kv_writer_give_up(writer, status);
-    status = name_file(writer);
-    if (status == RT_OK) status = publish(writer, segment);
-    kv_dirs_unlock(&vault->dirs);
-    return kv_writer_give_up(writer, status);
-}
-
-void kv_writer_abort(kv_writer *writer) {
-    if (!writer) return;
-    const rt_status ignored = kv_writer_give_up(writer, RT_OK);
-    (void)ignored;
 }

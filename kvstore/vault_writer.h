@@ -1,4 +1,5 @@
-/* A writer from inside: what vault_writer.c (from begin to finish) and vault_suspend.c (to a .part file, and back) share. */
+/* A writer from inside: what vault_writer.c (begin and place), vault_finish.c and vault_suspend.c (to a .part file,
+ * and back) share. */
 #ifndef KV_VAULT_WRITER_H
 #define KV_VAULT_WRITER_H
 
@@ -35,10 +36,18 @@ void kv_writer_free(kv_writer *writer);
  * Errors: RT_ENOFIT  it is none of them; as kv_vault_open_segment */
 RT_MUST_CHECK rt_status kv_writer_hold_parent(kv_writer *writer);
 
-/* All but the runs: header, ids, index and a footer that says whether all layers are there; the size. Not synced.
+/* vault_finish.c: all of several files but the runs: header, ids, index and a footer that says whether all layers are
+ * there; their sizes; synced, side by side.
  * Errors: RT_EIO, RT_ENOFIT, RT_ENOMEM */
-RT_MUST_CHECK rt_status kv_writer_complete_file(kv_writer *writer, bool is_complete);
-/* Free the writer, and remove a file that has no name yet. Returns `status`. */
+RT_MUST_CHECK rt_status kv_writers_complete(
+        kv_writer *const *writers, int32_t n_writers, bool is_complete);
+/* They are: <chain><suffix> for each, in order, then their directories synced side by side. The lock is held. Of the
+ * first *n_named the names are durable; that is all of them, or a failure is returned. What was renamed has its new name
+ * as `temporary`.
+ * Errors: RT_EIO, RT_ENOFIT, RT_ENOMEM */
+RT_MUST_CHECK rt_status kv_writers_name(
+        kv_writer *const *writers, int32_t n_writers, const char *suffix, int32_t *n_named);
+/* Free the writer, and remove its file, unless that is finished. Returns `status`. */
 RT_MUST_CHECK rt_status kv_writer_give_up(kv_writer *writer, rt_status status);
 
 #endif

@@ -14,84 +14,19 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "help_kv_counts.h"
 #include "help_kv_io.h"
 #include "help_kv_kept.h"
-#include "help_kv_memfs.h"
 #include "kvstore/vault_inside.h"
 
 enum { N = KV_SEGMENT_TOKENS, TEXT = 4 * N + 900, STOPPED = 300, HIDDEN = 70000, RECORDS = 160 };
-
-typedef struct counts {
-    int64_t n_syncs, n_dir_syncs, n_writes;
-    int64_t n_waits; /* one for syncs side by side */
-} counts;
-
-static counts seen;
-static kv_io_engine inner;
-static bool is_named;   /* the state */
-static int64_t n_after; /* syncs since then */
-
-static int count_sync(void *self, int fd) {
-    seen.n_syncs++;
-    seen.n_waits++;
-    n_after += is_named;
-    return inner.table->sync(self, fd);
-}
-
-static int count_sync_dir(void *self, const char *path) {
-    seen.n_dir_syncs++;
-    seen.n_waits++;
-    n_after += is_named;
-    return inner.table->sync_dir(self, path);
-}
-
-static void count_all(void *self, kv_io_sync *syncs, int n) {
-    const int64_t n_waits = seen.n_waits + 1;
-    for (int i = 0; i < n; i++)
-        syncs[i].result =
-                syncs[i].dir ? count_sync_dir(self, syncs[i].dir) : count_sync(self, syncs[i].fd);
-    seen.n_waits = n_waits;
-}
-
-static int count_submit(void *self, const kv_io_request *requests, int n_requests) {
-    const int n = inner.table->submit(self, requests, n_requests);
-    for (int i = 0; i < n; i++) seen.n_writes += requests[i].is_write;
-    return n;
-}
-
-static int look_at_rename(void *self, const char *from, const char *to) {
-    const size_t n = strlen(to);
-    is_named = is_named || (n > 6 && strcmp(to + n - 6, ".state") == 0);
-    return inner.table->rename(self, from, to);
-}
-
-static kv_io *counting_io(kvh_memfs *fs) {
-    static kv_io_table table;
-    kv_io *io = NULL;
-    inner = kvh_memfs_engine(fs);
-    table = *inner.table;
-    table.sync = count_sync;
-    table.sync_dir = count_sync_dir;
-    table.submit = count_submit;
-    table.sync_all = count_all;
-    table.rename = look_at_rename;
-    const kv_io_engine engine = {.table = &table, .self = inner.self};
-    CHECK(kv_io_create_on(engine, &(kv_io_config){0}, &io) == RT_OK);
-    return io;
-}
-
-static void begin_counting(void) {
-    seen = (counts){0};
-    is_named = false;
-    n_after = 0;
-}
 
 /* ---- a span ---------------------------------------------------------------------------------- */
 
 static int32_t ids[TEXT];
 
 /* Stopped in the last layer, which has no whole extent then. */
-static counts suspend(int32_t n_layers, int64_t n_extents) {
+static kvh_counts suspend(int32_t n_layers, int64_t n_extents) {
     const int64_t text = n_extents * N + 900;
     static char hidden[HIDDEN];
     const kv_suspension s = {.n_ids = text,
@@ -101,13 +36,13 @@ static counts suspend(int32_t n_layers, int64_t n_extents) {
             .hidden = hidden,
             .hidden_bytes = HIDDEN};
     kvh_memfs *fs = kvh_memfs_new();
-    kvh_kept p = kvh_kept_begin(counting_io(fs), n_layers, text);
+    kvh_kept p = kvh_kept_begin(kvh_counting_io(fs), n_layers, text);
     kvh_kept_write(&p, ids, &s);
-    begin_counting();
+    kvh_begin_counting(".state");
     CHECK(kvh_suspend(p.store, p.seq, n_layers, ids, &s) == RT_OK);
-    CHECK(n_after == 1 && kvh_memfs_count(fs, ".state") == 1 &&
+    const kvh_counts of_it = kvh_counted();
+    CHECK(of_it.n_after == 1 && kvh_memfs_count(fs, ".state") == 1 &&
             kvh_memfs_count(fs, ".part") == n_extents);
-    const counts of_it = seen;
     kvh_kept_end(&p);
     kvh_memfs_free(fs);
     (void)printf("%" PRId32 " layers, %" PRId64 " extents: %" PRId64 " waits for %" PRId64
@@ -146,13 +81,14 @@ static void write_records(kv_vault *vault, const kv_hash *key, int32_t n, char *
     int64_t n_bytes = 0;
     for (int32_t i = 0; i < n; i++) n_bytes += kv_record_bytes(size_of(i));
     CHECK(kv_records_begin(vault, key, n_bytes, &records) == RT_OK);
-    begin_counting();
+    kvh_begin_counting(".state");
     for (int32_t i = 0; i < n; i++) {
         fill(bytes, i);
         kv_records_add(records, bytes, size_of(i));
     }
     CHECK(kv_records_finish(records, &n, sizeof n) == RT_OK);
-    CHECK(seen.n_syncs == 1 && seen.n_dir_syncs == 1 && n_after == 1);
+    const kvh_counts seen = kvh_counted();
+    CHECK(seen.n_syncs == 1 && seen.n_dir_syncs == 1 && seen.n_after == 1);
     CHECK(seen.n_writes <= n_bytes / (1 << 20) + 2);
 }
 
@@ -231,7 +167,7 @@ static int32_t record_at(int64_t at) {
 static void check_records(void) {
     enum { SMALL = 6 };
     kvh_memfs *fs = kvh_memfs_new();
-    kv_io *io = counting_io(fs);
+    kv_io *io = kvh_counting_io(fs);
     kv_vault *vault = open_vault(io);
     const kv_hash key = *kv_vault_root(vault);
     char *bytes = malloc((1 << 20) + 1), *room = malloc((1 << 20) + 1);
@@ -293,7 +229,7 @@ static void check_real_files(void) {
 
 int main(void) {
     for (int32_t i = 0; i < TEXT; i++) ids[i] = i * 7 % 151;
-    const counts few = suspend(2, 1), deep = suspend(24, 1), both = suspend(24, 4);
+    const kvh_counts few = suspend(2, 1), deep = suspend(24, 1), both = suspend(24, 4);
     CHECK(few.n_syncs == 2 && deep.n_syncs == 2 && both.n_syncs == 5);
     CHECK(few.n_dir_syncs == deep.n_dir_syncs);
     CHECK(few.n_waits == deep.n_waits && deep.n_waits == both.n_waits);
