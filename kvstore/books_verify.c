@@ -32,20 +32,39 @@ static rt_status grow(uint8_t **bytes, int64_t *room, int64_t n_bytes) {
     return RT_OK;
 }
 
+static rt_status verify_run(
+        kv_verify *v, kv_segment *segment, int32_t layer, int32_t head, kv_reader *reader) {
+    const int64_t n_bytes = kv_segment_layer(segment, layer)[head].n_bytes;
+    const kv_run_address address = kv_segment_address(segment, layer, head);
+    const kv_run_shape shape = kv_segment_run_shape(kv_segment_header_of(segment));
+    RT_TRY(kv_reader_take(reader, v->stored, n_bytes));
+    v->report.bytes_read += n_bytes;
+    RT_TRY(kv_run_decode(v->codec, &address, &shape, v->stored, n_bytes, v->raw));
+    v->report.n_runs++;
+    return RT_OK;
+}
+
+/* Its runs lie side by side. */
+static rt_status verify_layer(kv_verify *v, kv_segment *segment, int32_t layer) {
+    const kv_run_place *runs = kv_segment_layer(segment, layer);
+    kv_reader *reader = NULL;
+    int64_t n_bytes = 0;
+    rt_status status = RT_OK;
+    for (int32_t head = 0; head < segment->header.shape.n_kv_heads; head++)
+        n_bytes += runs[head].n_bytes;
+    RT_TRY(kv_reader_open(v->books->dirs.blocks, segment->file, runs[0].offset, n_bytes, &reader));
+    for (int32_t head = 0; head < segment->header.shape.n_kv_heads && status == RT_OK; head++)
+        status = verify_run(v, segment, layer, head, reader);
+    kv_reader_close(reader);
+    return status;
+}
+
 static rt_status verify_runs(kv_verify *v, kv_segment *segment) {
     const kv_run_shape shape = kv_segment_run_shape(kv_segment_header_of(segment));
     RT_TRY(grow(&v->stored, &v->stored_room, kv_run_stored_bytes_max(&shape)));
     RT_TRY(grow(&v->raw, &v->raw_room, kv_run_raw_bytes(&shape)));
     for (int32_t layer = 0; layer < segment->header.shape.n_layers; layer++)
-        for (int32_t head = 0; head < segment->header.shape.n_kv_heads; head++) {
-            const kv_run_place *run = &kv_segment_layer(segment, layer)[head];
-            const kv_run_address address = kv_segment_address(segment, layer, head);
-            RT_TRY(kv_blocks_read(
-                    v->books->dirs.blocks, segment->file, run->offset, run->n_bytes, v->stored));
-            v->report.bytes_read += run->n_bytes;
-            RT_TRY(kv_run_decode(v->codec, &address, &shape, v->stored, run->n_bytes, v->raw));
-            v->report.n_runs++;
-        }
+        RT_TRY(verify_layer(v, segment, layer));
     return RT_OK;
 }
 

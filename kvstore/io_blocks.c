@@ -10,7 +10,7 @@
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"
 
-enum { TRANSFER_BYTES = 1 << 20, QUEUE_MAX = 8 };
+enum { TRANSFER_BYTES = 1 << 20, QUEUE_MAX = 8, AHEAD_MAX = 8 };
 
 typedef struct transfer {
     kv_io_op op;
@@ -130,22 +130,22 @@ static void start(kv_blocks *blocks, transfer *t, kv_file *file, bool is_write, 
     kv_io_start(blocks->io, &t->op);
 }
 
-/* Then it is ready again, unless it was late. */
-static rt_status wait(kv_blocks *blocks, transfer *t) {
-    const rt_status status = kv_io_wait(blocks->io, &t->op);
+/* It is ready again, unless it was late. */
+static void put_back(kv_blocks *blocks, transfer *t) {
     transfer **list = t->op.is_in_flight ? &blocks->late : &blocks->ready;
     t->next = *list;
     *list = t;
+}
+
+static rt_status wait(kv_blocks *blocks, transfer *t) {
+    const rt_status status = kv_io_wait(blocks->io, &t->op);
+    put_back(blocks, t);
     return status;
 }
 
-/* n_bytes of whole blocks between a transfer that is ready, and is the first of those afterwards if all went well, and
- * the file. */
-static rt_status move(
-        kv_blocks *blocks, kv_file *file, bool is_write, int64_t offset, int64_t n_bytes) {
-    transfer *t = take_ready(blocks);
-    start(blocks, t, file, is_write, offset, n_bytes);
-    return wait(blocks, t);
+/* One is kept for the next time. */
+static void free_ready(kv_blocks *blocks) {
+    while (blocks->ready && blocks->ready->next) free_transfer(take_ready(blocks));
 }
 
 static int64_t fill(transfer *t, const void *bytes, int64_t n_bytes) {
@@ -155,26 +155,128 @@ static int64_t fill(transfer *t, const void *bytes, int64_t n_bytes) {
     return n_padded;
 }
 
-rt_status kv_blocks_read(
-        kv_blocks *blocks, kv_file *file, int64_t offset, int64_t n_bytes, void *bytes) {
-    for (int64_t done = 0; done < n_bytes; done += TRANSFER_BYTES) {
-        const int64_t n = rt_min64(n_bytes - done, TRANSFER_BYTES);
-        RT_TRY(ensure_ready(blocks));
-        RT_TRY(move(blocks, file, false, offset + done, rt_round_up(n, KV_IO_ALIGN)));
-        memcpy((char *)bytes + done, blocks->ready->bytes, (size_t)n);
-    }
-    return RT_OK;
-}
-
 rt_status kv_blocks_write(
         kv_blocks *blocks, kv_file *file, int64_t offset, int64_t n_bytes, const void *bytes) {
     for (int64_t done = 0; done < n_bytes; done += TRANSFER_BYTES) {
         const int64_t n = rt_min64(n_bytes - done, TRANSFER_BYTES);
         RT_TRY(ensure_ready(blocks));
-        const int64_t n_padded = fill(blocks->ready, (const char *)bytes + done, n);
-        RT_TRY(move(blocks, file, true, offset + done, n_padded));
+        transfer *t = take_ready(blocks);
+        start(blocks, t, file, true, offset + done, fill(t, (const char *)bytes + done, n));
+        RT_TRY(wait(blocks, t));
     }
     return RT_OK;
+}
+
+/* ---- reading ahead --------------------------------------------------------------------------- */
+
+struct kv_reader {
+    kv_blocks *blocks;
+    kv_file *file;
+    int64_t at, end;            /* in the file: what is asked for next, and what never is */
+    transfer *ahead[AHEAD_MAX]; /* asked for, the oldest first */
+    int32_t n_ahead;
+    transfer *here; /* answered, and not all taken; NULL: none */
+    int64_t n_here, n_taken;
+    rt_status failed; /* then the bytes that follow are not known */
+};
+
+/* As many as may be. Where there is no memory for another, those that are on their way have to do. */
+static rt_status ask_ahead(kv_reader *r) {
+    bool is_more = false;
+    while (r->at < r->end && r->n_ahead + (r->here != NULL) < AHEAD_MAX) {
+        const rt_status status = ensure_ready(r->blocks);
+        if (status != RT_OK && r->n_ahead == 0) return status;
+        if (status != RT_OK) break;
+        const int64_t n = rt_min64(r->end - r->at, TRANSFER_BYTES);
+        transfer *t = r->ahead[r->n_ahead++] = take_ready(r->blocks);
+        start(r->blocks, t, r->file, false, r->at, rt_round_up(n, KV_IO_ALIGN));
+        r->at += n;
+        is_more = true;
+    }
+    if (is_more) kv_io_poll(r->blocks->io);
+    return RT_OK;
+}
+
+static transfer *take_oldest(kv_reader *r) {
+    transfer *oldest = r->ahead[0];
+    r->n_ahead--;
+    memmove(r->ahead, r->ahead + 1, (size_t)r->n_ahead * sizeof *r->ahead);
+    return oldest;
+}
+
+/* Until something is here to be taken. */
+static rt_status fetch(kv_reader *r) {
+    RT_TRY(ask_ahead(r));
+    rt_assert(r->n_ahead > 0); /* or more is taken than there was to be */
+    transfer *t = take_oldest(r);
+    const rt_status status = kv_io_wait(r->blocks->io, &t->op);
+    if (status != RT_OK) {
+        put_back(r->blocks, t);
+        return status;
+    }
+    r->here = t;
+    r->n_here = t->op.n_bytes;
+    r->n_taken = 0;
+    return RT_OK;
+}
+
+static void release_here(kv_reader *r) {
+    put_back(r->blocks, r->here);
+    r->here = NULL;
+}
+
+static rt_status take(kv_reader *r, void *bytes, int64_t n_bytes) {
+    for (int64_t done = 0, n; done < n_bytes; done += n) {
+        if (!r->here) RT_TRY(fetch(r));
+        n = rt_min64(n_bytes - done, r->n_here - r->n_taken);
+        memcpy((char *)bytes + done, r->here->bytes + r->n_taken, (size_t)n);
+        r->n_taken += n;
+        if (r->n_taken == r->n_here) release_here(r);
+    }
+    const rt_status ignored = ask_ahead(r); /* or the next time */
+    (void)ignored;
+    return RT_OK;
+}
+
+static void end_reading(kv_reader *r) {
+    if (r->here) release_here(r);
+    while (r->n_ahead > 0) {
+        const rt_status ignored = wait(r->blocks, take_oldest(r));
+        (void)ignored;
+    }
+    free_ready(r->blocks);
+}
+
+static kv_reader reader_of(kv_blocks *blocks, kv_file *file, int64_t offset, int64_t n_bytes) {
+    return (kv_reader){.blocks = blocks, .file = file, .at = offset, .end = offset + n_bytes};
+}
+
+rt_status kv_reader_open(
+        kv_blocks *blocks, kv_file *file, int64_t offset, int64_t n_bytes, kv_reader **out) {
+    RT_TRY(rt_calloc(1, sizeof **out, "reading ahead", out));
+    **out = reader_of(blocks, file, offset, n_bytes);
+    return RT_OK;
+}
+
+rt_status kv_reader_take(kv_reader *reader, void *bytes, int64_t n_bytes) {
+    if (reader->failed != RT_OK)
+        return rt_fail(reader->failed, "kvstore: what was before in %s could not be read",
+                kv_file_path(reader->file));
+    return reader->failed = take(reader, bytes, n_bytes);
+}
+
+void kv_reader_close(kv_reader *reader) {
+    if (!reader) return;
+    end_reading(reader);
+    free(reader);
+}
+
+rt_status kv_blocks_read(
+        kv_blocks *blocks, kv_file *file, int64_t offset, int64_t n_bytes, void *bytes) {
+    kv_reader reader = reader_of(blocks, file, offset, n_bytes);
+    const rt_status status = take(&reader, bytes, n_bytes);
+    end_reading(&reader);
+    return status;
 }
 
 /* ---- queued writes --------------------------------------------------------------------------- */
@@ -215,7 +317,7 @@ void kv_blocks_queue(
 
 rt_status kv_blocks_settle(kv_blocks *blocks) {
     while (blocks->n_queued > 0) wait_for_oldest(blocks);
-    while (blocks->ready && blocks->ready->next) free_transfer(take_ready(blocks));
+    free_ready(blocks);
     const rt_status status = blocks->queue_status;
     blocks->queue_status = RT_OK;
     return status;

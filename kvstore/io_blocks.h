@@ -1,4 +1,5 @@
-/* Whole blocks of files from and to memory of any alignment, waited for unless they are queued. A kv_blocks owns the
+/* Whole blocks of files from and to memory of any alignment, waited for unless they are queued; of reads several are on
+ * their way at a time. A kv_blocks owns the
  * memory of operations that were late, until they are answered. Private to kvstore. */
 #ifndef KV_IO_BLOCKS_H
 #define KV_IO_BLOCKS_H
@@ -14,6 +15,14 @@ void kv_blocks_free(kv_blocks *blocks);
  * Errors: RT_EIO, also when a read passes the end; RT_ENOFIT; RT_ENOMEM */
 RT_MUST_CHECK rt_status kv_blocks_read(
         kv_blocks *blocks, kv_file *file, int64_t offset, int64_t n_bytes, void *bytes);
+/* The same bytes in pieces: reads are ahead of what has been taken, some MiB. The file must stay open until the reader is
+ * closed, and no more be taken than was said. After a failure there is no going on. close accepts NULL.
+ * Errors: as kv_blocks_read, or RT_ENOMEM from open */
+typedef struct kv_reader kv_reader;
+RT_MUST_CHECK rt_status kv_reader_open(
+        kv_blocks *blocks, kv_file *file, int64_t offset, int64_t n_bytes, kv_reader **out);
+RT_MUST_CHECK rt_status kv_reader_take(kv_reader *reader, void *bytes, int64_t n_bytes);
+void kv_reader_close(kv_reader *reader);
 RT_MUST_CHECK rt_status kv_blocks_write(
         kv_blocks *blocks, kv_file *file, int64_t offset, int64_t n_bytes, const void *bytes);
 /* The same without waiting: several are on their way at a time, from copies of the bytes. settle waits for all of them

@@ -45,10 +45,10 @@ struct kv_records {
     uint64_t last;   /* hash of the record before */
     uint64_t end;    /* read: of the last record, as the header has it */
     int64_t n_bytes; /* of records, written or to be read */
-    int64_t at;      /* in the file, where the buffer goes or comes from next */
+    int64_t at;      /* written: in the file, where the buffer goes next */
     int64_t n_held;  /* in the buffer */
-    int64_t n_read;  /* of those, taken */
-    char *buffer;    /* BUFFER_BYTES */
+    char *buffer;    /* written: BUFFER_BYTES */
+    kv_reader *reader;
 };
 
 static uint64_t checksum_of(const records_header *header) {
@@ -57,19 +57,14 @@ static uint64_t checksum_of(const records_header *header) {
 
 static rt_status new_records(kv_vault *vault, const kv_hash *key, kv_records **out) {
     kv_records *r = NULL;
-    void *buffer = NULL;
-    RT_TRY(rt_malloc(BUFFER_BYTES, "a buffer for state", &buffer));
-    const rt_status status = rt_calloc(1, sizeof *r, "state in records", &r);
-    if (status != RT_OK) {
-        free(buffer);
-        return status;
-    }
-    *r = (kv_records){.vault = vault, .key = *key, .at = KV_BLOCK_BYTES, .buffer = buffer};
+    RT_TRY(rt_calloc(1, sizeof *r, "state in records", &r));
+    *r = (kv_records){.vault = vault, .key = *key, .at = KV_BLOCK_BYTES};
     *out = r;
     return RT_OK;
 }
 
 static void free_records(kv_records *r) {
+    kv_reader_close(r->reader);
     kv_blocks_close_file(r->vault->dirs.blocks, r->file);
     free(r->buffer);
     free(r);
@@ -108,8 +103,11 @@ rt_status kv_records_begin(
     kv_records *r = NULL;
     *out = NULL;
     RT_TRY(new_records(vault, key, &r));
-    const rt_status status =
-            create_file(r, KV_BLOCK_BYTES + rt_round_up(bytes_max, KV_BLOCK_BYTES));
+    void *buffer = NULL;
+    rt_status status = rt_malloc(BUFFER_BYTES, "a buffer for state", &buffer);
+    r->buffer = buffer;
+    if (status == RT_OK)
+        status = create_file(r, KV_BLOCK_BYTES + rt_round_up(bytes_max, KV_BLOCK_BYTES));
     if (status != RT_OK) {
         free_records(r);
         return status;
@@ -197,7 +195,8 @@ static rt_status read_header(kv_records *r, void *note, int64_t note_bytes) {
     memcpy(note, header.note, (size_t)note_bytes);
     r->n_bytes = header.n_bytes;
     r->end = header.last;
-    return RT_OK;
+    return kv_reader_open(
+            r->vault->dirs.blocks, r->file, KV_BLOCK_BYTES, header.n_bytes, &r->reader);
 }
 
 static rt_status open_in(
@@ -239,18 +238,7 @@ rt_status kv_records_open(
 static rt_status take(kv_records *r, void *bytes, int64_t n_bytes) {
     if (n_bytes > r->n_bytes) return corrupt(r);
     r->n_bytes -= n_bytes;
-    for (int64_t done = 0, n; done < n_bytes; done += n) {
-        if (r->n_read == r->n_held) {
-            r->n_read = 0;
-            r->n_held = rt_min64(BUFFER_BYTES, n_bytes - done + r->n_bytes);
-            RT_TRY(kv_blocks_read(r->vault->dirs.blocks, r->file, r->at, r->n_held, r->buffer));
-            r->at += BUFFER_BYTES;
-        }
-        n = rt_min64(n_bytes - done, r->n_held - r->n_read);
-        memcpy((char *)bytes + done, r->buffer + r->n_read, (size_t)n);
-        r->n_read += n;
-    }
-    return RT_OK;
+    return kv_reader_take(r->reader, bytes, n_bytes);
 }
 
 static rt_status read_record(kv_records *r, void *bytes, int64_t n_bytes) {
