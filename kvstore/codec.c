@@ -37,7 +37,6 @@
 enum {
     MAGIC = 0x3152564b, /* "KVR1" */
     VERSION = 1,
-    TILES_MAX = 2 * KV_RUN_TOKENS / KV_TILE_TOKENS,
     TILE_ALIGN = 64
 };
 
@@ -190,6 +189,12 @@ void kv_run_seal(
     memcpy(stored, &checksum, sizeof checksum);
 }
 
+static tile_entry entry_of(const uint8_t *stored, int32_t i) {
+    tile_entry entry;
+    memcpy(&entry, stored + sizeof(run_header) + (size_t)i * sizeof entry, sizeof entry);
+    return entry;
+}
+
 /* ---- encode ---------------------------------------------------------------------------------- */
 
 /* Zeros from *at to the next multiple of `align`. */
@@ -215,8 +220,7 @@ static run_header header_for(
 }
 
 static int64_t encode_tile(kv_codec *codec, const kv_run_shape *shape, int32_t i,
-        const uint8_t *raw, uint8_t *stored, kv_tile_kind *kind) {
-    const uint8_t *tile = raw + raw_offset(shape, i);
+        const uint8_t *tile, uint8_t *stored, kv_tile_kind *kind) {
     if (!kv_dtype_is_sealed(shape->dtype))
         return kv_tile_encode(
                 codec->tiles, shape->dtype, rows_of(shape, i), shape->head_dim, tile, stored, kind);
@@ -224,27 +228,59 @@ static int64_t encode_tile(kv_codec *codec, const kv_run_shape *shape, int32_t i
     return kv_page_encode(codec->tiles, shape->dtype == RT_FP8, tile, n_bytes, stored, kind);
 }
 
-int64_t kv_run_encode(kv_codec *codec, const kv_run_address *address, const kv_run_shape *shape,
-        const void *raw, void *stored) {
-    check_shape(shape);
+/* Where tile i is encoded to: no tile can reach the next one, and when they are packed each moves towards the start. */
+static int64_t spread_offset(const kv_run_shape *shape, int32_t i) {
+    return tiles_offset(n_tiles_of(shape)) + rt_round_up(raw_offset(shape, i), TILE_ALIGN) +
+           i * (int64_t)TILE_ALIGN;
+}
+
+static void encode_at(kv_codec *codec, const kv_run_shape *shape, int32_t i, const uint8_t *tile,
+        uint8_t *stored) {
+    kv_tile_kind kind;
+    const int64_t n = encode_tile(codec, shape, i, tile, stored + spread_offset(shape, i), &kind);
+    const tile_entry entry = {.n_bytes = (uint32_t)n, .kind = kind};
+    memcpy(stored + sizeof(run_header) + (size_t)i * sizeof entry, &entry, sizeof entry);
+}
+
+void kv_run_encode_rows(kv_codec *codec, const kv_run_shape *shape, int32_t first, const void *k,
+        const void *v, void *stored) {
+    rt_assert(first >= 0 && first < shape->n_tokens && first % KV_TILE_TOKENS == 0);
+    const int32_t i = first / tile_tokens(shape);
+    if (!kv_dtype_is_sealed(shape->dtype)) {
+        encode_at(codec, shape, i, k, stored);
+        encode_at(codec, shape, n_across(shape) + i, v, stored);
+        return;
+    }
+    const int32_t end = (int32_t)rt_min64(i + KV_TILE_TOKENS / KV_SEALED_TOKENS, n_across(shape));
+    for (int32_t page = i; page < end; page++)
+        encode_at(codec, shape, page,
+                (const uint8_t *)k + raw_offset(shape, page) - raw_offset(shape, i), stored);
+}
+
+int64_t kv_run_pack(
+        kv_codec *codec, const kv_run_address *address, const kv_run_shape *shape, void *stored) {
     uint8_t *to = stored;
-    tile_entry entries[TILES_MAX];
     const int32_t n_tiles = n_tiles_of(shape);
-    const int64_t table_bytes = n_tiles * (int64_t)sizeof(tile_entry);
-    int64_t at = (int64_t)sizeof(run_header) + table_bytes;
+    int64_t at = (int64_t)sizeof(run_header) + n_tiles * (int64_t)sizeof(tile_entry);
     for (int32_t i = 0; i < n_tiles; i++) {
-        kv_tile_kind kind;
+        const int64_t n_bytes = entry_of(stored, i).n_bytes;
         pad(to, &at, TILE_ALIGN);
-        const int64_t n = encode_tile(codec, shape, i, raw, to + at, &kind);
-        entries[i] = (tile_entry){.n_bytes = (uint32_t)n, .kind = kind};
-        at += n;
+        memmove(to + at, to + spread_offset(shape, i), (size_t)n_bytes);
+        at += n_bytes;
     }
     pad(to, &at, KV_STORED_ALIGN);
     const run_header header = header_for(address, shape, at);
     memcpy(to, &header, sizeof header);
-    memcpy(to + sizeof header, entries, (size_t)table_bytes);
     kv_run_seal(codec, address, stored, at);
     return at;
+}
+
+int64_t kv_run_encode(kv_codec *codec, const kv_run_address *address, const kv_run_shape *shape,
+        const void *raw, void *stored) {
+    check_shape(shape);
+    for (int32_t i = 0; i < n_tiles_of(shape); i++)
+        encode_at(codec, shape, i, (const uint8_t *)raw + raw_offset(shape, i), stored);
+    return kv_run_pack(codec, address, shape, stored);
 }
 
 /* ---- decode ---------------------------------------------------------------------------------- */
@@ -287,12 +323,6 @@ static rt_status check_header(
     if (memcmp(header, &expected, sizeof expected) != 0)
         return corrupt(address, "one of the other header fields", 1, 0);
     return RT_OK;
-}
-
-static tile_entry entry_of(const uint8_t *stored, int32_t i) {
-    tile_entry entry;
-    memcpy(&entry, stored + sizeof(run_header) + (size_t)i * sizeof entry, sizeof entry);
-    return entry;
 }
 
 /* Where tile i starts. */

@@ -67,6 +67,14 @@ void kv_codec_pack(kv_codec *codec, kv_packing packing);
 int64_t kv_run_encode(kv_codec *codec, const kv_run_address *address, const kv_run_shape *shape,
         const void *raw, void *stored);
 
+/* The same in steps, in any order and by several threads, each with a codec of its own that packs alike: rows [first,
+ * first + KV_TILE_TOKENS), fewer at the run's end, as kv_run_decode_rows gives them, to their place in `stored`; then, once
+ * all are there, the run is packed. The bytes are those of kv_run_encode. */
+void kv_run_encode_rows(kv_codec *codec, const kv_run_shape *shape, int32_t first, const void *k,
+        const void *v, void *stored);
+int64_t kv_run_pack(
+        kv_codec *codec, const kv_run_address *address, const kv_run_shape *shape, void *stored);
+
 /* The way back. On failure `raw` is unspecified and must not be attended to.
  *
  * Errors: RT_ECORRUPT  anything but the run that was stored at this address, in this shape */

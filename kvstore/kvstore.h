@@ -312,7 +312,7 @@ RT_MUST_CHECK rt_status kv_seq_load_beside(const kv_seq *seq, const int32_t *ids
  *         kv_walk_loaded               (where that failed, kv_walk_mend, and the window again)
  *         append the new rows of parts that have some; attend to all parts
  *         while kv_walk_leave gives stores
- *             in parallel, for each store: kv_walk_rows; pages -> rows (unpack); kv_walk_store
+ *             in parallel, for each piece of each store: kv_walk_piece; pages -> rows (unpack); kv_walk_store
  *     kv_walk_end
  *
  * Windows of one sequence come in ascending order and cover it once. Sequences that share pages or
@@ -372,9 +372,14 @@ RT_MUST_CHECK rt_status kv_walk_loaded(kv_walk *walk);
 /* After attention: how many stores are to be made now; 0 when the window is done with.
  * Errors: RT_EIO, RT_ENOFIT */
 RT_MUST_CHECK rt_status kv_walk_leave(kv_walk *walk, int64_t *n_stores);
-/* Where to unpack the rows of a store to; from any thread. Then kv_walk_store encodes them. */
+/* The rows of a store, and where they are unpacked to where that lasts. */
 kv_rows kv_walk_rows(kv_walk *walk, int64_t store, int thread);
-void kv_walk_store(kv_walk *walk, int64_t store, int thread);
+/* Where to unpack those from row `first` on to: KV_PIECE_TOKENS, or fewer at the end; of a store that lasts all at once.
+ * n_tokens 0: there are none. From any thread, pieces in any order, each once. Then kv_walk_store encodes the piece. */
+enum { KV_PIECE_TOKENS = 256 };
+int64_t kv_walk_pieces(const kv_walk *walk); /* of a store, at most */
+kv_rows kv_walk_piece(kv_walk *walk, int64_t store, int64_t first, int thread);
+void kv_walk_store(kv_walk *walk, int64_t store, const kv_rows *piece, int64_t first, int thread);
 /* After `failure` of kv_walk_next or kv_walk_loaded: where another file holds what was lost, of this rank
  * or of others (kv_keep.other_dirs), it is read from there: RT_OK, and kv_walk_next gives the same window
  * again. `text` says to people which file is damaged, and what stands in for it. Otherwise `failure`, with

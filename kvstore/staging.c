@@ -221,6 +221,30 @@ void kv_staging_encode(kv_staging *s, kv_slot *slot, int32_t kv_head, int thread
             s->rows[thread], slot->bytes + kv_head * s->run_bytes_max);
 }
 
+kv_rows kv_staging_piece(
+        kv_staging *s, const kv_stored *stored, int32_t kv_head, int32_t first, int thread) {
+    if (first >= stored->n_tokens) return (kv_rows){.kv_head = kv_head};
+    const kv_run_shape part =
+            kv_run_shape_of(&s->shape, (int32_t)rt_min64(stored->n_tokens - first, KV_TILE_TOKENS));
+    return kv_staging_rows_like(s, &part, kv_head, thread);
+}
+
+void kv_staging_encode_piece(
+        kv_staging *s, kv_slot *slot, const kv_rows *piece, int32_t first, int thread) {
+    kv_stored *stored = slot->stored;
+    kv_codec *codec = s->codecs[thread];
+    const int32_t head = piece->kv_head;
+    const kv_run_shape shape = kv_run_shape_of(&s->shape, stored->n_tokens);
+    const kv_run_shape part = kv_run_shape_of(&s->shape, piece->n_tokens);
+    char *bytes = slot->bytes + head * s->run_bytes_max;
+    clear_last_page(&part, piece->k);
+    kv_codec_pack(codec, s->packing);
+    kv_run_encode_rows(codec, &shape, first, piece->k, piece->v, bytes);
+    if (atomic_fetch_sub(&slot->n_unencoded[head], 1) > 1) return;
+    const kv_run_address address = address_of(stored, head);
+    stored->run_bytes[head] = (int32_t)kv_run_pack(codec, &address, &shape, bytes);
+}
+
 int64_t kv_staging_run_bytes(const kv_staging *s, const kv_stored *stored) {
     const kv_run_shape shape = kv_run_shape_of(&s->shape, stored->n_tokens);
     return kv_run_raw_bytes(&shape);

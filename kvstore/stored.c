@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "runtime/base/memory.h"
+#include "runtime/base/size.h"
 
 /* ---- stored extents -------------------------------------------------------------------------- */
 
@@ -55,6 +56,8 @@ rt_status kv_stored_create(kv_staging *s, int32_t layer, int64_t first_pos, int3
     }
     stored->writing = slot;
     if (slot) slot->stored = stored;
+    for (int32_t head = 0; slot && head < s->shape.n_kv_heads; head++)
+        atomic_store(&slot->n_unencoded[head], (int)rt_div_up(n_tokens, KV_TILE_TOKENS));
     *out = stored;
     return RT_OK;
 }

@@ -6,6 +6,8 @@
 #ifndef KV_STORED_H
 #define KV_STORED_H
 
+#include <stdatomic.h>
+
 #include "codec.h"
 #include "kvstore.h"
 #include "scratch.h"
@@ -52,7 +54,8 @@ typedef struct kv_slot {
     kv_slot_state state;
     bool is_early; /* being read for a walk that has not begun */
     char *bytes;
-    kv_stored *stored; /* NULL: whoever wanted it is gone */
+    kv_stored *stored;                    /* NULL: whoever wanted it is gone */
+    atomic_int n_unencoded[KV_HEADS_MAX]; /* pieces of each run */
 } kv_slot;
 
 typedef struct kv_staging {
@@ -168,6 +171,12 @@ kv_rows kv_staging_rows(kv_staging *staging, const kv_stored *stored, int32_t kv
 kv_rows kv_staging_rows_like(
         kv_staging *staging, const kv_run_shape *shape, int32_t kv_head, int thread);
 void kv_staging_encode(kv_staging *staging, kv_slot *slot, int32_t kv_head, int thread);
+/* The same a piece at a time, KV_TILE_TOKENS rows from `first` on, each once; whoever encodes the last piece of a run packs
+ * it. The bytes are the same. */
+kv_rows kv_staging_piece(
+        kv_staging *staging, const kv_stored *stored, int32_t kv_head, int32_t first, int thread);
+void kv_staging_encode_piece(
+        kv_staging *staging, kv_slot *slot, const kv_rows *piece, int32_t first, int thread);
 
 /* Rows in memory: of the first n_tokens of the extent, where they are; rows of the run from `first` on into its copy,
  * unless it is there already. What is in a segment gets room for a copy, where there is some; it has all of it. */

@@ -4,6 +4,8 @@
 #include "runtime/base/memory.h"
 #include "store_impl.h"
 
+_Static_assert((int)KV_PIECE_TOKENS == (int)KV_TILE_TOKENS, "tiles are encoded independently");
+
 /* ---- which extents go ------------------------------------------------------------------------ */
 
 static rt_status add_job(kv_walk *walk, kv_seq *seq, int64_t extent, int64_t n_tokens, bool goes) {
@@ -161,15 +163,29 @@ kv_rows kv_walk_rows(kv_walk *walk, int64_t store, int thread) {
     return rows;
 }
 
-void kv_walk_store(kv_walk *walk, int64_t store, int thread) {
+int64_t kv_walk_pieces(const kv_walk *walk) {
+    return rt_div_up(kv_walk_extent_tokens(walk), KV_PIECE_TOKENS);
+}
+
+kv_rows kv_walk_piece(kv_walk *walk, int64_t store, int64_t first, int thread) {
     const int32_t n_heads = walk->store->config.shape.n_kv_heads;
     const kv_store_job *job = &walk->jobs[walk->job + store / n_heads];
-    kv_staging *staging = &walk->store->staging;
     const int32_t head = (int32_t)(store % n_heads);
+    if (!job->slot) return first == 0 ? kv_walk_rows(walk, store, thread) : (kv_rows){0};
+    kv_rows rows =
+            kv_staging_piece(&walk->store->staging, job->stored, head, (int32_t)first, thread);
+    const int64_t page = job->extent * kv_pages_of_extent(walk->store);
+    rows.pages = kv_page_slot(
+            job->seq, walk->layer, page + first / walk->store->config.shape.page_tokens);
+    return rows;
+}
+
+void kv_walk_store(kv_walk *walk, int64_t store, const kv_rows *piece, int64_t first, int thread) {
+    const kv_store_job *job = &walk->jobs[walk->job + store / walk->store->config.shape.n_kv_heads];
+    kv_staging *staging = &walk->store->staging;
     if (!job->slot) return;
-    const kv_rows rows = kv_staging_rows(staging, job->stored, head, thread);
-    kv_stored_copy_rows(staging, job->stored, &rows, 0);
-    kv_staging_encode(staging, job->slot, head, thread);
+    kv_stored_copy_rows(staging, job->stored, piece, (int32_t)first);
+    kv_staging_encode_piece(staging, job->slot, piece, (int32_t)first, thread);
 }
 
 /* Slots taken for stores that never came. */

@@ -90,13 +90,15 @@ static void load_item(void *context, int64_t any, int thread) {
         rows_to_pages(&job->shape, &rows);
 }
 
-static void store_item(void *context, int64_t any, int thread) {
-    window_job *job = context;
-    const int64_t item = take_run(job, thread);
-    (void)any;
-    const kv_rows rows = kv_walk_rows(job->walk, item, thread);
+/* Piece by piece: an extent that has filled up in decode has no more runs than heads. */
+static void store_item(void *context, int64_t item, int thread) {
+    const window_job *job = context;
+    const int64_t n_pieces = kv_walk_pieces(job->walk);
+    const int64_t store = item / n_pieces, first = item % n_pieces * KV_PIECE_TOKENS;
+    const kv_rows rows = kv_walk_piece(job->walk, store, first, thread);
+    if (rows.n_tokens == 0) return;
     pages_to_rows(&job->shape, &rows);
-    kv_walk_store(job->walk, item, thread);
+    kv_walk_store(job->walk, store, &rows, first, thread);
 }
 
 static window_job make_job(const glm_engine *engine, kv_walk *walk, int64_t n_items) {
@@ -113,7 +115,7 @@ rt_status glm_cpu_load_window(glm_engine *engine, kv_walk *walk, int64_t n_loads
 
 rt_status glm_cpu_store_window(glm_engine *engine, kv_walk *walk, int64_t n_stores) {
     window_job job = make_job(engine, walk, n_stores);
-    rt_pool_run(engine->pool, n_stores, store_item, &job);
+    rt_pool_run(engine->pool, n_stores * kv_walk_pieces(walk), store_item, &job);
     return RT_OK;
 }
 

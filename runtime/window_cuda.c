@@ -289,16 +289,22 @@ typedef struct stores {
     kv_walk *walk;
 } stores;
 
+/* A piece of a store. */
 static void store_item(void *context, int64_t item, int thread) {
     const stores *s = context;
-    const kv_rows rows = kv_walk_rows(s->walk, item, thread);
+    const int64_t n_pieces = kv_walk_pieces(s->walk);
+    const int64_t store = item / n_pieces, first = item % n_pieces * KV_PIECE_TOKENS;
+    const kv_rows rows = kv_walk_piece(s->walk, store, first, thread);
+    if (rows.n_tokens == 0 || rows.is_lasting) return;
     const bool of_sealed = is_sealed(s->cuda);
+    const char *slab = in_slab(s->cuda, OUT, store) + run_bytes(s->cuda, first, of_sealed);
     const int64_t bytes = run_bytes(s->cuda, rows.n_tokens, of_sealed);
-    if (!rows.is_lasting) {
-        memcpy(rows.k, in_slab(s->cuda, OUT, item), (size_t)bytes);
-        if (!of_sealed) memcpy(rows.v, in_slab(s->cuda, OUT, item) + bytes, (size_t)bytes);
+    memcpy(rows.k, slab, (size_t)bytes);
+    if (!of_sealed) {
+        const int32_t n_tokens = kv_walk_rows(s->walk, store, thread).n_tokens;
+        memcpy(rows.v, slab + run_bytes(s->cuda, n_tokens, false), (size_t)bytes);
     }
-    kv_walk_store(s->walk, item, thread);
+    kv_walk_store(s->walk, store, &rows, first, thread);
 }
 
 static int32_t list_stores(const stores *s, int64_t n_stores, moved list[EXTENTS_MAX]) {
@@ -352,7 +358,7 @@ rt_status glm_cuda_store_window(glm_engine *engine, kv_walk *walk, int64_t n_sto
         RT_TRY(glm_cuda_ranks_settle(
                 engine, glm_cuda_wait(cuda->device.copy_out, "pages on their way to the disk")));
     RT_TRY(status);
-    rt_pool_run(engine->pool, n_stores, store_item, &s);
+    rt_pool_run(engine->pool, n_stores * kv_walk_pieces(walk), store_item, &s);
     return RT_OK;
 }
 

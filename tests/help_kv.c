@@ -108,9 +108,12 @@ static rt_status leave(kv_walk *walk) {
         RT_TRY(kv_walk_leave(walk, &n_stores));
         if (n_stores == 0) return RT_OK;
         for (int64_t i = 0; i < n_stores; i++) {
-            const kv_rows rows = kv_walk_rows(walk, i, 0);
-            kvh_pages_to_rows(&rows);
-            kv_walk_store(walk, i, 0);
+            for (int64_t piece = kv_walk_pieces(walk) - 1; piece >= 0; piece--) {
+                const int64_t first = piece * KV_PIECE_TOKENS;
+                const kv_rows rows = kv_walk_piece(walk, i, first, 0);
+                kvh_pages_to_rows(&rows);
+                if (rows.n_tokens > 0) kv_walk_store(walk, i, &rows, first, 0);
+            }
         }
     }
 }
