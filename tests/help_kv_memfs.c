@@ -302,10 +302,15 @@ kv_io_engine kvh_memfs_engine(kvh_memfs *fs) {
     return (kv_io_engine){.table = &table, .self = fs};
 }
 
-kv_io *kvh_memfs_io(kvh_memfs *fs) {
-    kv_io *io;
-    CHECK(kv_io_create_on(kvh_memfs_engine(fs), &(kv_io_config){0}, &io) == RT_OK);
+kv_io *kvh_memfs_io_by(kvh_memfs *fs, const kv_io_table *table) {
+    const kv_io_engine engine = {.table = table, .self = fs};
+    kv_io *io = NULL;
+    CHECK(kv_io_create_on(engine, &(kv_io_config){0}, &io) == RT_OK);
     return io;
+}
+
+kv_io *kvh_memfs_io(kvh_memfs *fs) {
+    return kvh_memfs_io_by(fs, kvh_memfs_engine(fs).table);
 }
 
 /* ---- what tests ask of it -------------------------------------------------------------------- */

@@ -13,6 +13,8 @@ void kvh_memfs_free(kvh_memfs *fs);
 /* An engine over it, and I/O over that, any number of times; the file system stays the caller's. */
 kv_io_engine kvh_memfs_engine(kvh_memfs *fs);
 kv_io *kvh_memfs_io(kvh_memfs *fs);
+/* The same by another table, whose functions are given the engine's `self` and stand before the engine's own. */
+kv_io *kvh_memfs_io_by(kvh_memfs *fs, const kv_io_table *table);
 
 /* Effects so far: files and directories made, renamed, removed, written, resized, synced. */
 int64_t kvh_memfs_n_effects(const kvh_memfs *fs);

@@ -50,16 +50,13 @@ static int answer_held(void *self, kv_io_answer *answers, int n_max, int timeout
 
 static kv_io *far_io(kvh_memfs *fs) {
     static kv_io_table table;
-    kv_io *io = NULL;
     inner = kvh_memfs_engine(fs);
     table = *inner.table;
     table.submit = hold;
     table.complete = answer_held;
-    const kv_io_engine engine = {.table = &table, .self = inner.self};
-    CHECK(kv_io_create_on(engine, &(kv_io_config){0}, &io) == RT_OK);
     n_waits = n_reads = 0;
     fails_at = -1;
-    return io;
+    return kvh_memfs_io_by(fs, &table);
 }
 
 /* ---- a file ---------------------------------------------------------------------------------- */
