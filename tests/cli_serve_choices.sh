@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.." || exit 1
 . tests/help_cli.sh
 . tests/help_serve.sh
 
-expect 0 make-model random "$work/model" --seed 3
+make_small_model 3
 for dtype in bf16 int4; do
     start_server -m "$work/model" -c 4k -b 128 --max-num-seqs 4 --kv-cache-dtype $dtype
     client choices.py "$server_pid" $dtype

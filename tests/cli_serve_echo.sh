@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.." || exit 1
 . tests/help_cli.sh
 . tests/help_serve.sh
 
-expect 0 make-model random "$work/model" --seed 3
+make_small_model 3
 seq 1 500 | head -c 1900 >"$work/text"
 expect 0 tokenize -m "$work/model" -f "$work/text" --add-special
 cp "$work/out" "$work/ids"

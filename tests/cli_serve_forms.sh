@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.." || exit 1
 . tests/help_cli.sh
 . tests/help_serve.sh
 
-expect 0 make-model random "$work/model" --seed 5
+make_small_model 5
 start_server -m "$work/model" -c 4k -b 128 --max-num-seqs 8
 client forms.py "$server_pid"
 stop_server
