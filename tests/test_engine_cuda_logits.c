@@ -14,6 +14,7 @@
 #include "help_model.h"
 #include "help_needle.h"
 #include "standin/standin_cuda.h"
+#include "standin/standin_plain.h"
 
 enum { N_STEPS = 4, N_MAX = 300 + N_STEPS, VOCAB = 272 };
 
@@ -337,9 +338,10 @@ int main(void) {
     check_model(help_model_for_gpu(false), 80, lengths, is_fast ? 4 : 5);
     if (!is_fast) check_model(help_model_for_gpu(false), 90, lengths + 3, 1);
     check_model(help_model_for_gpu(true), 80, lengths, 2);
-    check_orders(help_model_for_gpu(false));
     check_fp8(help_model_for_gpu(false), 80);
     if (!is_fast) check_fp8(help_model_for_gpu(false), 90);
+    standin_plain_use(is_fast); /* what follows is about the host's code */
+    check_orders(help_model_for_gpu(false));
     check_every_row(help_model_for_gpu(false));
     check_streamed(help_model_for_gpu(true), is_fast ? 1 : 4);
     check_draws(help_model_for_gpu(false));
