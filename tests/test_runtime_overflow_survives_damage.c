@@ -1,7 +1,7 @@
 /* Whatever happens to stored segments on the disk, answers stay the same, to the last bit: what is
  * damaged is put aside, said, and computed again.
  *
- * Method: the embedded model, a text of two segments and a bit. Between two engines files are flipped in
+ * Method: a random model, all of whose keys count, a text of two segments and a bit. Between two engines files are flipped in
  * header, ids, runs and footer, zeroed, cut, removed, swapped; and flipped, zeroed and cut while an engine
  * streams from them, in the middle of its prefill and before it decodes, also beside another's prefill. Logits of the prefill and of a
  * few decoded tokens are compared with those of an engine without a disk; of a prefill that gives every position's, which
@@ -16,6 +16,7 @@
 
 #include "help_kv_vault.h"
 #include "help_needle.h"
+#include "help_ranks.h"
 
 enum { N_STEPS = 2, ROOM = 64, PATH_BYTES = 512 };
 
@@ -298,9 +299,11 @@ int main(void) {
     help_append_opening(&ids);
     help_append_filler(&ids, (is_fast ? 4096 : 8192) + 150 - ids.n, 1);
     /* Less than the text takes, and enough for its last extents. */
-    const int64_t streams = (int64_t)(is_fast ? 38 : 44) << 20;
-    const glm_options plain = {
-            .model_dir = help_needle_model(), .max_len = ids.n + ROOM, .chunk = 1024};
+    const int64_t streams = (int64_t)(is_fast ? 19 : 22) << 19;
+    const help_shape shape = {64, 3, 4, 2, 32, 96, 272, "bfloat16"};
+    const glm_options plain = {.model_dir = help_random_model(&shape, 3),
+            .max_len = ids.n + ROOM,
+            .chunk = 1024};
     const answer want = ask(&plain, &ids, no_accident);
     glm_options kept = plain;
     kept.persists = true;
