@@ -37,9 +37,13 @@ expect 0 ask -m "$work/model" --device cuda "$work/text" --questions "$work/ques
 
 start_server -m "$work/model" --device cuda -c 256 --max-num-seqs 2
 body="{\"prompt\": \"$text Now: The special magic number for Paris is:\", \"max_tokens\": 3, \"temperature\": 0}"
-curl -s -m 120 "$url/v1/completions" -d "$body" >"$work/one" &
+complete() {
+    python3 -c 'import sys, urllib.request as u
+sys.stdout.buffer.write(u.urlopen(sys.argv[1], sys.argv[2].encode(), 120).read())' "$url/v1/completions" "$body"
+}
+complete >"$work/one" &
 one=$!
-curl -s -m 120 "$url/v1/completions" -d "$body" >"$work/two"
+complete >"$work/two"
 wait "$one"
 for answer in one two; do
     grep -q '"text":" 48"' "$work/$answer" || { cat "$work/$answer" && fail "the server's answer"; }
