@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "help_needle.h"
+#include "help_ranks.h"
 
 static char dir[64];
 static const char *dirs[1];
@@ -171,6 +172,40 @@ static void check_every_row_counts(const char *what, const char *type, int64_t b
     glm_ids_free(&ids);
 }
 
+/* Spans shorter than the text, and segments; whatever of the keys memory holds. */
+static void check_long_texts(bool is_fast) {
+    const help_shape shape = {64, 3, 4, 2, 32, 96, 272, "bfloat16"};
+    glm_ids ids = {0};
+    help_append_opening(&ids);
+    help_append_filler(&ids, (is_fast ? 4200 : 9000) - ids.n, 1);
+    glm_options options = {.model_dir = help_random_model(&shape, 3),
+            .max_len = ids.n + 1,
+            .chunk = 1024,
+            .persists = true,
+            .kv_disk_dirs = dirs,
+            .n_kv_disk_dirs = 1};
+    const glm_ids fewer = {.ids = ids.ids, .n = 5000};
+    if (!is_fast) check("one span", &options, &fewer, 0);
+    options.span = 4096;
+    check("from a segment on", &options, &ids, 4097);
+    if (!is_fast) {
+        check("three spans", &options, &ids, 0);
+        options.kv_dtype = "int4";
+        check("int4, from a segment on", &options, &ids, 4097);
+        options.kv_dtype = "int8";
+        check("int8, three spans", &options, &ids, 0);
+        options.host_kv_bytes = 6 << 20;
+        check("int8, streamed", &options, &ids, 0);
+        options.kv_dtype = NULL;
+        options.span = 0;
+        options.host_kv_bytes = 11 << 20;
+        check("streamed", &options, &ids, 0);
+        options.host_kv_bytes = 17 << 19; /* not even its unfinished extents stay in memory */
+        check("parked", &options, &ids, 4097);
+    }
+    glm_ids_free(&ids);
+}
+
 int main(void) {
     (void)snprintf(dir, sizeof dir, "/tmp/suspend-XXXXXX");
     if (!mkdtemp(dir)) return 1;
@@ -186,36 +221,6 @@ int main(void) {
         check_every_row_counts("int8", "int8", 0);
         check_every_row_counts("int4", "int4", 0);
     }
-    glm_ids ids = {0};
-    help_append_opening(&ids);
-    help_append_filler(&ids, (is_fast ? 4200 : 9000) - ids.n, 1);
-    glm_options options = {.model_dir = help_needle_model(),
-            .max_len = ids.n + 1,
-            .chunk = 1024,
-            .persists = true,
-            .kv_disk_dirs = dirs,
-            .n_kv_disk_dirs = 1};
-    const glm_ids fewer = {.ids = ids.ids, .n = 5000};
-    if (!is_fast) check("one span", &options, &fewer, 0);
-    options.span = 4096;
-    check("from a segment on", &options, &ids, 4097);
-    if (is_fast) {
-        glm_ids_free(&ids);
-        return 0;
-    }
-    check("three spans", &options, &ids, 0);
-    options.kv_dtype = "int4";
-    check("int4, from a segment on", &options, &ids, 4097);
-    options.kv_dtype = "int8";
-    check("int8, three spans", &options, &ids, 0);
-    options.host_kv_bytes = 24 << 20;
-    check("int8, streamed", &options, &ids, 0);
-    options.kv_dtype = NULL;
-    options.span = 0;
-    options.host_kv_bytes = 44 << 20;
-    check("streamed", &options, &ids, 0);
-    options.host_kv_bytes = 34 << 20; /* not even its unfinished extents stay in memory */
-    check("parked", &options, &ids, 4097);
-    glm_ids_free(&ids);
+    check_long_texts(is_fast);
     return 0;
 }
