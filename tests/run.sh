@@ -75,6 +75,15 @@ fixed_addresses() {
     if [ "$1" = tsan ] && setarch -R true 2>/dev/null; then printf 'setarch -R'; fi
 }
 
+# One process that maps and gives back the memory of many engines: of TSan's shadow most is then page faults. (A process that
+# does little is slower with huge pages.)
+prefers_huge_pages() {
+    case $1 in
+    tsan/test_runtime_*) ! printf '%s\n' "$1" | grep -qE "$WAITING" ;;
+    *) false ;;
+    esac
+}
+
 # The command that runs a test so that $THREADS/NAME says whether it starts threads.
 watched() {
     if [ "$1" = release ] && [ -e "$PWD/build/tests/mark_threads.so" ]; then
@@ -95,6 +104,7 @@ run_one() {
     export LSAN_OPTIONS="suppressions=$PWD/tests/lsan_suppressions:print_suppressions=0"
     GLM1M=$PWD/build$(suffix "$suite")/glm1m
     export GLM1M
+    prefers_huge_pages "$suite/$name" && export TSAN_OPTIONS="no_huge_pages_for_shadow=0${TSAN_OPTIONS:+:$TSAN_OPTIONS}"
     started=$(date +%s.%N)
     # shellcheck disable=SC2046 # words of commands
     $(fixed_addresses "$suite") timeout $TIMEOUT_S $(watched "$suite" "$name") \
