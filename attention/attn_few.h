@@ -14,7 +14,7 @@
 #include "attn_effect.h"
 #include "attn_widen.h"
 
-enum { FEW_PAGE = ATTN_PAGE_TOKENS };
+enum { FEW_PAGE = ATTN_PAGE_TOKENS, FEW_STEPS = 8 };
 
 /* Lines x panels of a tile. Accumulators, sums, vectors of the panels and one number fit the
  * registers; two panels of bf16 are two streams of memory, four are four. No tile's panels are of two groups
@@ -41,20 +41,42 @@ enum { FEW_PAGE = ATTN_PAGE_TOKENS };
 /* Queries in a panel of theirs. */
 #define FEW_WIDTH(lines) ((lines) == 4 ? 4 : SIMD_PANEL)
 
+/* The same address, of which the compiler does not know it. */
+SIMD_INLINE const float *few_again(const float *a) {
+    __asm__("" : "+r"(a));
+    return a;
+}
+
+/* Lines of B are loaded, and made numbers of, a step before they are multiplied, where registers do for two steps'
+ * lines: the processor takes what it can do in the order of the program, and would come to the next lines only when
+ * nothing is left to multiply. */
+#define FEW_LOADS_EARLY(panels) (SIMD_VECTORS == 1 && (panels) <= 2)
+
 /* acc += A B over n_k, from panels in memory; of `ahead` as much as n_asked panels. */
 SIMD_INLINE void few_tile(const int n_lines, const int n_panels, const rt_dtype dtype, tile_a a,
         tile_b b, int64_t n_k, const char *ahead, const int n_asked, vfloat *acc, vfloat *sums) {
     const int64_t step_bytes = SIMD_PANEL * rt_dtype_bits(dtype) / 8;
-    const int64_t steps = CACHE_LINE / step_bytes; /* of a line */
+    const float *again = few_again(a.a);
+    vfloat lines[16];
+    if (FEW_LOADS_EARLY(n_panels)) load_lines(n_panels, dtype, b, 0, lines);
     int64_t k = 0;
-    for (; k + steps <= n_k; k += steps) {
-#pragma GCC unroll 4
-        for (int p = 0; p < n_asked; p++)
-            __builtin_prefetch(ahead + k * n_asked * step_bytes + p * CACHE_LINE);
+    for (; k + FEW_STEPS <= n_k; k += FEW_STEPS)
 #pragma GCC unroll 8
-        for (int64_t i = 0; i < steps; i++)
-            tile_step(n_lines, n_panels, dtype, a, b, k + i, acc, sums);
-    }
+        for (int64_t i = 0; i < FEW_STEPS; i++) {
+            const char *from = ahead + (k + i) * n_asked * step_bytes;
+#pragma GCC unroll 4
+            for (int p = 0; p < n_asked; p++)
+                if (i * step_bytes % CACHE_LINE == 0) __builtin_prefetch(from + p * CACHE_LINE);
+            if (!FEW_LOADS_EARLY(n_panels)) {
+                tile_step(n_lines, n_panels, dtype, a, b, k + i, acc, sums);
+                continue;
+            }
+            const int64_t next = i + 1 < FEW_STEPS ? k + i + 1 : rt_min64(k + FEW_STEPS, n_k - 1);
+            vfloat next_lines[16];
+            load_lines(n_panels, dtype, b, next, next_lines);
+            multiply_lines(n_lines, n_panels, a, again, k + i, lines, acc, sums);
+            memcpy(lines, next_lines, (size_t)(n_panels * SIMD_VECTORS) * sizeof *lines);
+        }
     for (; k < n_k; k++) tile_step(n_lines, n_panels, dtype, a, b, k, acc, sums);
 }
 

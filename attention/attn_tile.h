@@ -84,6 +84,13 @@ SIMD_INLINE void load_code_line(
         line[0] = choose_int4(from, simd_fma(codes, scale, zero));
         return;
     }
+#elif defined(__AVX2__)
+    if (line_bytes < SIMD_PANEL) {
+        const vuint pairs = (vuint)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const void *)from));
+        line[0] = simd_fma(__builtin_convertvector((vint)(pairs & 15), vfloat), scale, zero);
+        line[1] = simd_fma(__builtin_convertvector((vint)(pairs >> 4), vfloat), scale, zero);
+        return;
+    }
 #endif
     const vline code = load_codes(from, line_bytes);
 #pragma GCC unroll 4
@@ -112,22 +119,39 @@ SIMD_INLINE void load_line(const rt_dtype dtype, tile_b b, int64_t panel, int64_
         line[v] = simd_load_as(b.b, at * SIMD_PANEL + v * SIMD_LANES, dtype);
 }
 
-/* acc[n_lines][n_panels] += A[..][k] B[k][..]; `sums`, where not NULL: sums[i] += A[i][k] in every lane.
- *
- * n_lines, n_panels, dtype and whether there are sums are constants where this is inlined. */
-SIMD_INLINE void tile_step(const int n_lines, const int n_panels, const rt_dtype dtype, tile_a a,
-        tile_b b, int64_t k, vfloat *acc, vfloat *sums) {
-    const int across = n_panels * SIMD_VECTORS;
-    vfloat line[16];
+/* Line k of n_panels panels of B. */
+SIMD_INLINE void load_lines(
+        const int n_panels, const rt_dtype dtype, tile_b b, int64_t k, vfloat *lines) {
 #pragma GCC unroll 4
-    for (int p = 0; p < n_panels; p++) load_line(dtype, b, p, k, line + p * SIMD_VECTORS);
+    for (int p = 0; p < n_panels; p++) load_line(dtype, b, p, k, lines + p * SIMD_VECTORS);
+}
+
+/* acc[n_lines][n_panels] += A[..][k] B[k][..], where B's lines are loaded; `sums`, where not NULL: sums[i] += A[i][k]
+ * in every lane. `again` is A once more: where the compiler does not see that, it reads every other number of A for
+ * each of two panels, as a part of the multiplications. That is more loads and fewer instructions that fill a
+ * register, and so many of them as there are numbers of A were what some processors waited for (bench/SPEED.md).
+ *
+ * n_lines, n_panels, dtype and whether there are sums are constants where this and what it calls are inlined. */
+SIMD_INLINE void multiply_lines(const int n_lines, const int n_panels, tile_a a, const float *again,
+        int64_t k, const vfloat *lines, vfloat *acc, vfloat *sums) {
+    const int across = n_panels * SIMD_VECTORS;
 #pragma GCC unroll 16
     for (int i = 0; i < n_lines; i++) {
-        const vfloat x = simd_set(a.a[i * a.line + k * a.step]);
+        const int64_t at = i * a.line + k * a.step;
+        const vfloat x = simd_set(a.a[at]);
+        const bool is_again = SIMD_VECTORS == 1 && n_panels == 2 && i % 2 == 1;
         if (sums) sums[i] += x;
 #pragma GCC unroll 16
-        for (int v = 0; v < across; v++) acc[i * across + v] += x * line[v];
+        for (int v = 0; v < across; v++)
+            acc[i * across + v] += (is_again && v == 1 ? simd_set(again[at]) : x) * lines[v];
     }
+}
+
+SIMD_INLINE void tile_step(const int n_lines, const int n_panels, const rt_dtype dtype, tile_a a,
+        tile_b b, int64_t k, vfloat *acc, vfloat *sums) {
+    vfloat lines[16];
+    load_lines(n_panels, dtype, b, k, lines);
+    multiply_lines(n_lines, n_panels, a, a.a, k, lines, acc, sums);
 }
 
 /* acc += A B over n_k, of fp32. A step asks for one line of `ahead`. */

@@ -115,6 +115,9 @@ SIMD_INLINE vfloat simd_load_bf16(const uint16_t *from) {
 #if defined(__AVX512F__)
     const __m256i half = _mm256_loadu_si256((const __m256i *)(const void *)from);
     return (vfloat)_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16);
+#elif defined(__AVX2__)
+    const __m128i half = _mm_loadu_si128((const __m128i *)(const void *)from);
+    return (vfloat)_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16);
 #else
     vhalf half;
     memcpy(&half, from, sizeof half);
