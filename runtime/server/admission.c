@@ -141,8 +141,9 @@ static bool is_kept(const srv_scheduler *scheduler, const glm_session *session) 
 /* A session without room for more gives back what was reserved for it. Where there is no room for the
  * copy of a partial page, the session itself is kept: it can be forgotten later. */
 void srv_keep_prefix(srv_scheduler *scheduler, srv_sequence *sequence) {
-    const int64_t n = glm_session_length(sequence->session);
     glm_session *kept = NULL;
+    if (!sequence->session) return;
+    const int64_t n = glm_session_length(sequence->session);
     if (n < PREFIX_TOKENS_MIN || is_kept(scheduler, sequence->session)) return;
     forget_beginnings(scheduler, sequence->session);
     if (scheduler->n_prefixes == rt_min64(SRV_PREFIXES_MAX, srv_limit_of(SRV_PREFIXES)))

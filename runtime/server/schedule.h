@@ -60,7 +60,8 @@ int64_t srv_piece_tokens(const srv_scheduler *scheduler);
 
 /* admission.c: give sessions to those that wait, as far as slots and pages go. */
 void srv_admit(srv_scheduler *scheduler);
-/* Keep what a sequence's session holds, which is then no longer its own. */
+/* Keep what a sequence's session holds, if it has one, for prompts that begin like it. The session itself may be
+ * what is kept: the sequence then has none. */
 void srv_keep_prefix(srv_scheduler *scheduler, srv_sequence *sequence);
 void srv_forget_prefixes(srv_scheduler *scheduler);
 

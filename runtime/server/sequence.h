@@ -11,7 +11,7 @@ typedef struct srv_sequence {
     srv_request *request;
     srv_choice *choice;          /* of it */
     struct srv_sequence *leader; /* is prefilled for this one, too; NULL: nobody */
-    glm_session *session;
+    glm_session *session; /* NULL: a choice whose fork has failed; its request is failing */
     int64_t n_room; /* tokens the session has room for: prompt and answer */
     bool is_decoding;
     int32_t next_id;          /* chosen, not in the session yet */
