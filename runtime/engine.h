@@ -233,6 +233,11 @@ RT_MUST_CHECK rt_status glm_prefill_rows(glm_session *session, const int32_t *id
 RT_MUST_CHECK rt_status glm_restore_all(
         glm_session *const *sessions, const int64_t *lengths, int32_t n, rt_status failure);
 
+/* session.c: whether a prefill can append ids[n_ids]: RT_EUSAGE where there are none, the session has no room for them,
+ * or one is not in the vocabulary. */
+RT_MUST_CHECK rt_status glm_session_check_ids(
+        const glm_session *session, const int32_t *ids, int64_t n_ids);
+
 /* session.c: whether both come to the same token, of the same logits. */
 bool glm_draw_is_like(const glm_draw *a, const glm_draw *b);
 

@@ -41,19 +41,7 @@ static rt_status check_request(const glm_session *session, const int32_t *ids, i
     const glm_engine *engine = session->engine;
     if (engine->prefill.session)
         return rt_fail(RT_EUSAGE, "prefill: another prefill is running on this engine");
-    if (n_ids <= 0) return rt_fail(RT_EUSAGE, "prefill: no tokens were given");
-    const int64_t length = kv_seq_length(session->seq);
-    const int64_t room = kv_seq_max_tokens(session->seq) - length;
-    if (n_ids > room)
-        return rt_fail(RT_EUSAGE,
-                "prefill: %" PRId64 " tokens do not fit: the session holds %" PRId64
-                " and has room for %" PRId64 " more",
-                n_ids, length, room);
-    for (int64_t i = 0; i < n_ids; i++)
-        if (ids[i] < 0 || ids[i] >= engine->config.vocab)
-            return rt_fail(RT_EUSAGE,
-                    "prefill: token %" PRId64 " is id %" PRId32 "; the vocabulary has %" PRId64, i,
-                    ids[i], engine->config.vocab);
+    RT_TRY(glm_session_check_ids(session, ids, n_ids));
     if (n_logits < 0 || n_logits > engine->plan.max_logits)
         return rt_fail(RT_EUSAGE,
                 "prefill: %" PRId64 " rows of logits asked for, %" PRId64 " planned", n_logits,

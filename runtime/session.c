@@ -80,6 +80,24 @@ void glm_session_free(glm_session *session) {
     if (is_begun) glm_step_end(engine);
 }
 
+rt_status glm_session_check_ids(const glm_session *session, const int32_t *ids, int64_t n_ids) {
+    const glm_engine *engine = session->engine;
+    const int64_t length = kv_seq_length(session->seq);
+    const int64_t room = kv_seq_max_tokens(session->seq) - length;
+    if (n_ids <= 0) return rt_fail(RT_EUSAGE, "prefill: no tokens were given");
+    if (n_ids > room)
+        return rt_fail(RT_EUSAGE,
+                "prefill: %" PRId64 " tokens do not fit: the session holds %" PRId64
+                " and has room for %" PRId64 " more",
+                n_ids, length, room);
+    for (int64_t i = 0; i < n_ids; i++)
+        if (ids[i] < 0 || ids[i] >= engine->config.vocab)
+            return rt_fail(RT_EUSAGE,
+                    "prefill: token %" PRId64 " is id %" PRId32 "; the vocabulary has %" PRId64, i,
+                    ids[i], engine->config.vocab);
+    return RT_OK;
+}
+
 void glm_session_truncate(glm_session *session, int64_t n_tokens) {
     glm_session_drop_drafts(session);
     const glm_step step = {

@@ -47,23 +47,6 @@ typedef struct group {
     int64_t n_open; /* pages that lossy KV opens for it, besides one a session */
 } group;
 
-static rt_status check_session(const glm_session *session, const int32_t *ids, int64_t n_ids) {
-    const glm_engine *engine = session->engine;
-    const int64_t length = kv_seq_length(session->seq);
-    if (n_ids <= 0) return rt_fail(RT_EUSAGE, "prefill: no tokens were given");
-    if (n_ids > kv_seq_max_tokens(session->seq) - length)
-        return rt_fail(RT_EUSAGE,
-                "prefill: %" PRId64 " tokens do not fit: the session holds %" PRId64
-                " and has room for %" PRId64 " more",
-                n_ids, length, kv_seq_max_tokens(session->seq) - length);
-    for (int64_t i = 0; i < n_ids; i++)
-        if (ids[i] < 0 || ids[i] >= engine->config.vocab)
-            return rt_fail(RT_EUSAGE,
-                    "prefill: token %" PRId64 " is id %" PRId32 "; the vocabulary has %" PRId64, i,
-                    ids[i], engine->config.vocab);
-    return RT_OK;
-}
-
 static rt_status check_request(const request *r) {
     const glm_engine *engine = r->engine;
     if (engine->prefill.session)
@@ -73,7 +56,7 @@ static rt_status check_request(const request *r) {
                 r->n, engine->plan.max_seqs);
     for (int32_t i = 0; i < r->n; i++) {
         rt_assert(r->sessions[i]->engine == engine);
-        RT_TRY(check_session(r->sessions[i], r->ids[i], r->n_ids[i]));
+        RT_TRY(glm_session_check_ids(r->sessions[i], r->ids[i], r->n_ids[i]));
     }
     return RT_OK;
 }
