@@ -8,7 +8,7 @@
  *   cli_flags.c     the table, and finding things in it
  *   cli_help.c      --help, made from the same table
  *   cli_input.c     texts, token files and lists of numbers
- *   cli_sampling.c  --temperature and its like
+ *   cli_sampling.c  --temperature and its like, --stop
  *   cli_progress.c  the bar; cli_prefill.c a prefill that shows it
  *   cli_books.c     where books lie, and names that are not there
  *   cli_sources.c   what is said of a document, and noted in a book
@@ -308,10 +308,13 @@ const char *glm_cli_drafts(
 RT_MUST_CHECK rt_status glm_cli_note(const glm_cli *cli, const char *const *sources, int n_sources,
         const glm_document *document, const char *sha256, char **note);
 
-/* Whether any of --temperature, --top-p and --top-k is given. */
-bool glm_cli_asks_for_sampling(const glm_cli *cli);
-/* What they say; what they leave open comes from the model's generation_config.json. */
+/* As --temperature, --top-p, --top-k and --seed say; what they leave open comes from the model's
+ * generation_config.json. */
 glm_sampling glm_cli_sampling(const glm_cli *cli, const glm_config *config);
+/* The same where one of --temperature, --top-p and --top-k is given; greedy otherwise. */
+glm_sampling glm_cli_sampling_or_greedy(const glm_cli *cli, const glm_config *config);
+/* RT_EUSAGE where a --stop text is empty. */
+RT_MUST_CHECK rt_status glm_cli_check_stop(const glm_cli *cli);
 
 /* --lengths, --depths, --positions: "4k,64k" -> numbers. The array is for free(). */
 RT_MUST_CHECK rt_status glm_cli_parse_list(

@@ -19,8 +19,7 @@ static rt_status check_flags(const glm_cli *cli) {
     if (cli->max_tokens == 0) return rt_fail(RT_EUSAGE, "ask: -n 0 leaves no room for an answer");
     if (cli->out && !cli->questions)
         return rt_fail(RT_EUSAGE, "ask: --out is for the answers to --questions");
-    for (int i = 0; i < cli->n_stop; i++)
-        if (cli->stop[i][0] == '\0') return rt_fail(RT_EUSAGE, "--stop: the text is empty");
+    RT_TRY(glm_cli_check_stop(cli));
     if (cli->n_operands == 0 && !cli->book)
         return rt_fail(RT_EUSAGE, "ask takes SOURCE..., or --book NAME, or both\nusage: glm1m %s",
                 glm_cmd_ask.usage);
@@ -28,11 +27,6 @@ static rt_status check_flags(const glm_cli *cli) {
         return rt_fail(
                 RT_EUSAGE, "ask: a book is asked about as it is: no --truncate, no --system");
     return cli->book ? kv_book_check_name(cli->book) : RT_OK;
-}
-
-static glm_sampling choose_sampling(const glm_cli *cli, const glm_config *config) {
-    const glm_sampling greedy = {.temperature = 0.0F, .top_p = 1.0F};
-    return glm_cli_asks_for_sampling(cli) ? glm_cli_sampling(cli, config) : greedy;
 }
 
 /* ---- the engine ------------------------------------------------------------------------------ */
@@ -119,7 +113,7 @@ static rt_status ask(ask_run *run) {
     RT_TRY(run->cli->n_operands > 0 ? ask_read_document(run) : ask_measure_book(run));
     RT_TRY(ask_encode_questions(run));
     RT_TRY(ask_plan_lengths(run));
-    run->sampling = choose_sampling(run->cli, &run->config);
+    run->sampling = glm_cli_sampling_or_greedy(run->cli, &run->config);
     RT_TRY(open_engine(run));
     if (run->is_book) RT_TRY(ask_read_book(run));
     RT_TRY(open_output(run));

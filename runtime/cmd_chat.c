@@ -189,9 +189,8 @@ static rt_status encode_beginning(conversation *chat, const glm_variant *variant
 
 /* As generation_config.json says; greedy where neither it nor a flag says anything. */
 static glm_sampling choose_sampling(const glm_cli *cli, const glm_config *config) {
-    const glm_sampling greedy = {.temperature = 0.0F, .top_p = 1.0F};
-    if (config->temperature < 0.0F && !glm_cli_asks_for_sampling(cli)) return greedy;
-    return glm_cli_sampling(cli, config);
+    return config->temperature >= 0.0F ? glm_cli_sampling(cli, config)
+                                       : glm_cli_sampling_or_greedy(cli, config);
 }
 
 static void say_context(const conversation *chat, const glm_config *config) {
@@ -261,8 +260,7 @@ static rt_status open_model(conversation *chat) {
 }
 
 static rt_status hold(conversation *chat) {
-    for (int i = 0; i < chat->cli->n_stop; i++)
-        if (chat->cli->stop[i][0] == '\0') return rt_fail(RT_EUSAGE, "--stop: the text is empty");
+    RT_TRY(glm_cli_check_stop(chat->cli));
     RT_TRY(chat_lines_open(&chat->lines));
     RT_TRY(open_model(chat));
     if (chat_lines_are_typed(chat->lines)) chat_say(chat, "/help lists the commands\n");

@@ -71,9 +71,7 @@ static rt_status check_input(const glm_cli *cli) {
     const int n_inputs = (cli->prompt != NULL) + (cli->file != NULL) + (cli->tokens_file != NULL);
     if (n_inputs != 1)
         return rt_fail(RT_EUSAGE, "complete takes one of -p TEXT, -f FILE and --tokens-file FILE");
-    for (int i = 0; i < cli->n_stop; i++)
-        if (cli->stop[i][0] == '\0') return rt_fail(RT_EUSAGE, "--stop: the text is empty");
-    return RT_OK;
+    return glm_cli_check_stop(cli);
 }
 
 /* How many tokens the answer may have: -n, cut to what -c or the model's length leave. */
@@ -87,12 +85,6 @@ static rt_status plan_lengths(completion *run, const glm_config *config, glm_opt
     run->answer_max = rt_min64(run->answer_max, limit - n_prompt);
     if (options->max_len == 0) options->max_len = n_prompt + run->answer_max;
     return RT_OK;
-}
-
-/* Greedy, unless a sampling flag is given; the model's own settings then fill the rest. */
-static glm_sampling choose_sampling(const glm_cli *cli, const glm_config *config) {
-    const glm_sampling greedy = {.temperature = 0.0F, .top_p = 1.0F};
-    return glm_cli_asks_for_sampling(cli) ? glm_cli_sampling(cli, config) : greedy;
 }
 
 /* The answer */
@@ -229,7 +221,7 @@ static rt_status open_model(completion *run) {
     run->text.tokenizer = run->tokenizer;
     RT_TRY(read_prompt(run, &config));
     RT_TRY(plan_lengths(run, &config, &options));
-    run->sampling = choose_sampling(run->cli, &config);
+    run->sampling = glm_cli_sampling_or_greedy(run->cli, &config);
     options.persists = glm_cli_persists(run->cli);
     options.needs_kept = run->cli->book != NULL;
     RT_TRY(glm_engine_open(&options, &run->engine));
