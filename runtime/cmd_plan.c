@@ -8,6 +8,8 @@
 #include "cli.h"
 #include "linear_choice.h"
 
+/* ---- the table ------------------------------------------------------------------------------- */
+
 /* One line of the table: "weights           17.66 GiB  why". */
 static void print_bytes(const char *what, int64_t bytes, const char *why) {
     char text[RT_SIZE_TEXT];
@@ -77,20 +79,17 @@ static void print_streamed(const glm_plan *plan) {
     print_bytes("weights, host", plan->weights_host_bytes, why);
 }
 
-static void print_bill(const glm_plan *plan, bool has_weights, const rt_machine_memory *memory) {
+/* What takes memory while the model runs. */
+static void print_parts(const glm_plan *plan, bool has_weights) {
     char kv_why[128];
+    char hidden_why[64];
     char per_page[RT_SIZE_TEXT];
     (void)snprintf(kv_why, sizeof kv_why,
             "%s, %" PRId64 " tokens; a page of 128 tokens of a layer is %s",
             rt_dtype_name(plan->kv_dtype), plan->kv_tokens,
             rt_format_bytes(plan->kv_page_bytes, per_page));
-    char hidden_why[64];
     (void)snprintf(
             hidden_why, sizeof hidden_why, "%s, one span", rt_dtype_name(plan->hidden_dtype));
-
-    if (plan->on_gpu)
-        (void)printf("%-16s %12s  weights, KV, hidden states and scratch are in its memory\n",
-                "device", "cuda");
     print_bytes("weights", plan->weights_bytes,
             has_weights ? "" : "as config.json describes them: no file of them is here");
     print_streamed(plan);
@@ -102,26 +101,40 @@ static void print_bill(const glm_plan *plan, bool has_weights, const rt_machine_
     if (plan->kv_persists) print_bytes("KV, kept", plan->kv_keep_bytes, "at most, for good");
     print_bytes("hidden states", plan->hidden_bytes, hidden_why);
     print_bytes("scratch", plan->scratch_bytes, "activations of a chunk, logits, tiles per thread");
-    if (plan->on_gpu) {
-        print_bytes("total, GPU", plan->gpu_total_bytes, "the most that lives there at once");
-        print_bytes("limit, GPU", plan->gpu_limit_bytes, "free there, but for a reserve");
-        print_bytes("pinned", plan->pinned_bytes, "of the host's memory, to copy from and to");
-    }
-    print_bytes("lists", plan->lists_bytes, "token ids and page pointers of sequences");
-    print_bytes("loading", plan->load_bytes, "staging; given back before the KV cache is taken");
-    print_bytes("total", plan->total_bytes, "the most that lives at once, the program included");
+}
+
+static void print_gpu_totals(const glm_plan *plan) {
+    print_bytes("total, GPU", plan->gpu_total_bytes, "the most that lives there at once");
+    print_bytes("limit, GPU", plan->gpu_limit_bytes, "free there, but for a reserve");
+    print_bytes("pinned", plan->pinned_bytes, "of the host's memory, to copy from and to");
+}
+
+/* What the host's memory is bounded by. */
+static void print_limit(const glm_plan *plan, const rt_machine_memory *memory) {
     const bool has_cgroup = memory->cgroup_bytes < memory->total_bytes;
-    char limit_why[96];
+    char why[96];
     if (plan->limit_name)
-        (void)snprintf(limit_why, sizeof limit_why,
+        (void)snprintf(why, sizeof why,
                 "of this process, by %s, less what it and its threads' stacks take",
                 plan->limit_name);
     else
-        (void)snprintf(limit_why, sizeof limit_why, "%s%s",
+        (void)snprintf(why, sizeof why, "%s%s",
                 has_cgroup ? "a cgroup's limit counts here"
                            : "this machine's memory; no cgroup limit",
                 plan->n_ranks > 1 ? "; shared by the ranks" : "");
-    print_bytes("limit", plan->limit_bytes, limit_why);
+    print_bytes("limit", plan->limit_bytes, why);
+}
+
+static void print_bill(const glm_plan *plan, bool has_weights, const rt_machine_memory *memory) {
+    if (plan->on_gpu)
+        (void)printf("%-16s %12s  weights, KV, hidden states and scratch are in its memory\n",
+                "device", "cuda");
+    print_parts(plan, has_weights);
+    if (plan->on_gpu) print_gpu_totals(plan);
+    print_bytes("lists", plan->lists_bytes, "token ids and page pointers of sequences");
+    print_bytes("loading", plan->load_bytes, "staging; given back before the KV cache is taken");
+    print_bytes("total", plan->total_bytes, "the most that lives at once, the program included");
+    print_limit(plan, memory);
 }
 
 /* 2.25e15 -> "2.25 P" */
@@ -160,50 +173,71 @@ static rt_status print_table(
     return RT_OK;
 }
 
-static rt_status print_json(const glm_plan *plan, int64_t model_len, bool has_weights) {
-    json_t *object = json_pack("{s:b, s:b, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:s, s:s}",
-            "fits", plan->fits, "has_weights", has_weights, "n_ranks", (int)plan->n_ranks,
-            "kv_copies", (int)plan->kv_copies, "max_len", (json_int_t)plan->max_len, "fitting_len",
+/* ---- --json ---------------------------------------------------------------------------------- */
+
+static json_t *json_lengths(const glm_plan *plan, int64_t model_len, bool has_weights) {
+    return json_pack("{s:b, s:b, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:s, s:s}", "fits",
+            plan->fits, "has_weights", has_weights, "n_ranks", (int)plan->n_ranks, "kv_copies",
+            (int)plan->kv_copies, "max_len", (json_int_t)plan->max_len, "fitting_len",
             (json_int_t)plan->fitting_len, "model_len", (json_int_t)model_len, "kv_tokens",
             (json_int_t)plan->kv_tokens, "span", (json_int_t)plan->span, "chunk",
             (json_int_t)plan->chunk, "threads", (int)plan->threads, "kv_dtype",
             rt_dtype_name(plan->kv_dtype), "hidden_dtype", rt_dtype_name(plan->hidden_dtype));
-    json_t *bytes = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "weights_bytes",
+}
+
+static json_t *json_memory(const glm_plan *plan) {
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "weights_bytes",
             (json_int_t)plan->weights_bytes, "kv_page_bytes", (json_int_t)plan->kv_page_bytes,
             "kv_host_bytes", (json_int_t)plan->kv_host_bytes, "hidden_bytes",
             (json_int_t)plan->hidden_bytes, "scratch_bytes", (json_int_t)plan->scratch_bytes,
             "lists_bytes", (json_int_t)plan->lists_bytes, "load_bytes",
             (json_int_t)plan->load_bytes, "total_bytes", (json_int_t)plan->total_bytes,
             "limit_bytes", (json_int_t)plan->limit_bytes);
-    json_t *gpu = json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:I}", "device",
-            plan->on_gpu ? "cuda" : "cpu", "linear", glm_linear_by_name(plan->linear_by),
-            "n_streamed_layers", (int)plan->n_streamed_layers, "weights_host_bytes",
-            (json_int_t)plan->weights_host_bytes, "gpu_total_bytes",
-            (json_int_t)plan->gpu_total_bytes, "gpu_limit_bytes", (json_int_t)plan->gpu_limit_bytes,
-            "pinned_bytes", (json_int_t)plan->pinned_bytes);
-    json_t *overflow = json_pack("{s:b, s:I, s:I, s:I, s:i, s:i, s:I}", "kv_overflows",
-            plan->kv_overflows, "kv_rows_bytes", (json_int_t)plan->kv_rows_bytes, "kv_disk_bytes",
+}
+
+static json_t *json_overflow(const glm_plan *plan) {
+    return json_pack("{s:b, s:I, s:I, s:I, s:i, s:i, s:I}", "kv_overflows", plan->kv_overflows,
+            "kv_rows_bytes", (json_int_t)plan->kv_rows_bytes, "kv_disk_bytes",
             (json_int_t)plan->kv_disk_bytes, "kv_disk_limit_bytes",
             (json_int_t)plan->kv_disk_limit_bytes, "kv_extent_tokens", (int)plan->kv_extent_tokens,
             "kv_window_extents", (int)plan->kv_window_extents, "kv_pinned_tokens",
             (json_int_t)plan->kv_pinned_tokens);
-    json_t *times = json_pack("{s:f, s:f, s:f, s:f}", "prefill_flop", plan->prefill_flop,
-            "machine_flops", plan->machine_flops, "prefill_s", plan->prefill_s, "decode_tps",
-            plan->decode_tps);
-    const bool is_whole = object && json_object_update(object, bytes) == 0 &&
-                          json_object_update(object, overflow) == 0 &&
-                          json_object_update(object, gpu) == 0 &&
-                          json_object_update(object, times) == 0;
-    json_decref(bytes);
-    json_decref(overflow);
-    json_decref(gpu);
-    json_decref(times);
+}
+
+static json_t *json_device(const glm_plan *plan) {
+    return json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:I}", "device", plan->on_gpu ? "cuda" : "cpu",
+            "linear", glm_linear_by_name(plan->linear_by), "n_streamed_layers",
+            (int)plan->n_streamed_layers, "weights_host_bytes",
+            (json_int_t)plan->weights_host_bytes, "gpu_total_bytes",
+            (json_int_t)plan->gpu_total_bytes, "gpu_limit_bytes", (json_int_t)plan->gpu_limit_bytes,
+            "pinned_bytes", (json_int_t)plan->pinned_bytes);
+}
+
+static json_t *json_times(const glm_plan *plan) {
+    return json_pack("{s:f, s:f, s:f, s:f}", "prefill_flop", plan->prefill_flop, "machine_flops",
+            plan->machine_flops, "prefill_s", plan->prefill_s, "decode_tps", plan->decode_tps);
+}
+
+/* Its members go into `object`; `members` is released. False without memory. */
+static bool add_members(json_t *object, json_t *members) {
+    const bool is_added = object && members && json_object_update(object, members) == 0;
+    json_decref(members);
+    return is_added;
+}
+
+static rt_status print_json(const glm_plan *plan, int64_t model_len, bool has_weights) {
+    json_t *object = json_lengths(plan, model_len, has_weights);
+    const bool is_whole =
+            add_members(object, json_memory(plan)) && add_members(object, json_overflow(plan)) &&
+            add_members(object, json_device(plan)) && add_members(object, json_times(plan));
     if (is_whole) (void)json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     json_decref(object);
     if (!is_whole) return rt_fail(RT_ENOMEM, "plan: no memory for the JSON object");
     (void)putchar('\n');
     return RT_OK;
 }
+
+/* ---- the command ----------------------------------------------------------------------------- */
 
 static rt_status plan_checkpoint(const glm_cli *cli, const glm_checkpoint *checkpoint) {
     glm_plan plan;
