@@ -10,11 +10,13 @@
 #include "runtime/base/log.h"
 #include "runtime/base/memory.h"
 
-/* How often the clock is looked at, and, counted in that, for an end, and whoever sleeps is woken. */
+/* The clock ticks every TICK_MS. Every TICKS_TO_LOOK ticks it looks for connections that have ended, every
+ * TICKS_TO_WAKE ticks it wakes those that sleep. */
 enum { TICK_MS = 200, TICKS_TO_LOOK = 2, TICKS_TO_WAKE = 5 };
 enum { N_BUCKETS = 1024 }; /* of addresses */
 
-typedef enum phase { HEADER, BODY, ANSWER } phase;
+/* connections.h draws its changes. */
+typedef enum connection_state { HEADER, BODY, ANSWER } connection_state;
 
 struct srv_connection {
     srv_connection *next;
@@ -22,14 +24,14 @@ struct srv_connection {
     srv_connection *next_of_bucket;
     uint64_t address;
     int fd;
-    phase now;
-    double since_s;
-    int64_t body_bytes;
-    bool is_ending; /* as of the last look */
+    connection_state state;
+    double since_s;     /* rt_now() when that began */
+    int64_t body_bytes; /* received so far, in BODY */
+    bool is_ending;     /* when the clock last looked, srv_connection_is_ending() */
     int64_t n_answers;
     int64_t target_bytes; /* the connection's own thread only */
-    srv_request *request;
-    atomic_bool *gone; /* NULL: nobody asks */
+    srv_request *request; /* in ANSWER; a reference, or NULL */
+    atomic_bool *gone;    /* in ANSWER: set when the client goes; NULL: nobody asks */
 };
 
 struct srv_connections {
@@ -50,9 +52,9 @@ struct srv_connections {
 
 static bool is_late(const srv_connection *one, double now) {
     const double waited_s = now - one->since_s;
-    if (one->now == HEADER)
+    if (one->state == HEADER)
         return waited_s > (double)srv_limit_of(one->n_answers ? SRV_IDLE_S : SRV_HEADER_S);
-    if (one->now != BODY) return false;
+    if (one->state != BODY) return false;
     const double granted_s = (double)srv_limit_of(SRV_BODY_S) +
                              (double)one->body_bytes / (double)srv_limit_of(SRV_BODY_BYTES_PER_S);
     const double rate_grace_s = (double)srv_limit_of(SRV_HEADER_S);
@@ -80,10 +82,11 @@ static void look_after(srv_connections *connections, srv_connection *one, bool i
     (void)pthread_mutex_unlock(&request->lock);
 }
 
-/* An end that came together with the last bytes is missed by libmicrohttpd, which is told of changes
- * only. What was sent before it has had the time between two looks to be read. */
+/* The client has closed its end while libmicrohttpd still waits for a header or a body. Libmicrohttpd misses an end that
+ * arrives together with the last bytes, since epoll tells it of changes only. Two looks in a row must see the end: in the
+ * time between them what was sent before it is read. */
 static bool has_ended(srv_connection *one, bool is_time_to_look) {
-    if (one->now == ANSWER || !is_time_to_look) return false;
+    if (one->state == ANSWER || !is_time_to_look) return false;
     const bool was_ending = one->is_ending;
     one->is_ending = srv_connection_is_ending(one);
     return was_ending && one->is_ending;
@@ -275,7 +278,7 @@ void srv_connections_free(srv_connections *connections) {
 
 /* ---- states ---------------------------------------------------------------------------------- */
 
-static void enter(srv_connections *connections, srv_connection *one, phase now,
+static void enter(srv_connections *connections, srv_connection *one, connection_state state,
         srv_request *request, atomic_bool *gone) {
     if (!one) return;
     if (request) srv_request_hold(request);
@@ -283,10 +286,10 @@ static void enter(srv_connections *connections, srv_connection *one, phase now,
     srv_request *last = one->request;
     one->request = request;
     one->gone = gone;
-    one->now = now;
+    one->state = state;
     one->since_s = rt_now();
     one->is_ending = false;
-    if (now != BODY) one->body_bytes = 0;
+    if (state != BODY) one->body_bytes = 0;
     (void)pthread_mutex_unlock(&connections->lock);
     srv_request_drop(last);
 }
