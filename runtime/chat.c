@@ -53,7 +53,7 @@ rt_status glm_chat_prompt_answer(const glm_tokenizer *tokenizer, glm_ids *out) {
     return push_special(role_id(tokenizer, GLM_CHAT_ASSISTANT), role_text(GLM_CHAT_ASSISTANT), out);
 }
 
-/* Messages */
+/* ---- messages -------------------------------------------------------------------------------- */
 
 static int64_t length_of(const char *text, int64_t n_bytes) {
     if (n_bytes >= 0) return n_bytes;
@@ -149,7 +149,7 @@ rt_status glm_chat_prompt_call(const glm_tokenizer *tokenizer, const char *name,
     return status;
 }
 
-/* The whole */
+/* ---- conversations --------------------------------------------------------------------------- */
 
 static rt_status check_functions(const glm_tools *tools) {
     for (int64_t i = 0; i < tools->n_tools; i++)

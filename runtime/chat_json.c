@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Walking */
+/* ---- walking --------------------------------------------------------------------------------- */
 
 static const char *skip_space(const char *at) {
     return at + strspn(at, " \t\r\n");
@@ -71,7 +71,7 @@ static const char *value_of(const char *key) {
     return skip_space(skip_space(skip_string(key)) + 1);
 }
 
-/* Strings */
+/* ---- strings --------------------------------------------------------------------------------- */
 
 static uint32_t read_hex4(const char *digits) {
     char text[5] = {digits[0], digits[1], digits[2], digits[3], '\0'};
@@ -160,7 +160,7 @@ static const char *print_string(const char *at, FILE *out) {
     return at + 1;
 }
 
-/* Numbers */
+/* ---- numbers --------------------------------------------------------------------------------- */
 
 /* The fewest digits that give the number back, as Python's repr: 1.0, 0.1, 1e+16, 1e-05. */
 static void print_real(double value, FILE *out) {
@@ -190,7 +190,7 @@ static const char *print_scalar(const char *at, FILE *out) {
     return at + n;
 }
 
-/* Values */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 static const char *print_value(const char *at, int depth, FILE *out);
 

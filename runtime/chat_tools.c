@@ -62,7 +62,7 @@ static const builtin builtins[] = {
 };
 enum { N_KINDS = sizeof builtins / sizeof builtins[0] };
 
-/* Reading */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 static rt_status find_kind(int64_t index, const json_t *tool, glm_tool_kind *kind) {
     const json_t *type = json_object_get(tool, "type");
@@ -187,7 +187,7 @@ void glm_tools_free(glm_tools *tools) {
     free(tools);
 }
 
-/* Printing */
+/* ---- printing -------------------------------------------------------------------------------- */
 
 static void print_tool(const glm_tool *tool, const char *newlines, FILE *out) {
     (void)fprintf(out, "%s## %s\n\n", newlines, tool->name);

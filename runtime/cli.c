@@ -31,7 +31,7 @@ static int flag_index(const cli_flag *flag) {
     return (int)(flag - cli_flags);
 }
 
-/* Names that are not right */
+/* ---- names that are not right ---------------------------------------------------------------- */
 
 const glm_command *glm_cli_find_command(const glm_command *const *commands, const char *name) {
     for (; *commands; commands++)
@@ -117,7 +117,7 @@ static rt_status unknown_flag(const cli_parser *parser, const char *typed) {
     return rt_fail(RT_EUSAGE, "unknown flag %s; did you mean --%s?", typed, nearest);
 }
 
-/* argv */
+/* ---- argv ------------------------------------------------------------------------------------ */
 
 static bool is_flag(const char *argument) {
     return argument[0] == '-' && argument[1] != '\0';
@@ -190,7 +190,7 @@ static rt_status parse_arguments(cli_parser *parser, bool *is_help) {
     return RT_OK;
 }
 
-/* The environment */
+/* ---- the environment ------------------------------------------------------------------------- */
 
 static bool is_known_elsewhere(const char *variable) {
     static const char *const prefixes[] = {"GLM_LOG=", "GLM_SYNC=", "GLM_TEST_"};
@@ -219,7 +219,7 @@ static rt_status parse_environment(cli_parser *parser) {
     return RT_OK;
 }
 
-/* The whole */
+/* ---- from argv to glm_cli -------------------------------------------------------------------- */
 
 static rt_status check_required(const cli_parser *parser) {
     const glm_command *command = parser->command;
@@ -292,7 +292,7 @@ void glm_cli_free(glm_cli *cli) {
     *cli = (glm_cli){0};
 }
 
-/* Exit codes */
+/* ---- exit codes ------------------------------------------------------------------------------ */
 
 static int exit_code(rt_status status) {
     switch (status) {

@@ -12,7 +12,7 @@
 #include "chat.h"
 #include "cli.h"
 
-/* Text */
+/* ---- text ------------------------------------------------------------------------------------ */
 
 /* What a shell puts in place of <(command), /dev/stdin and /dev/null have no size to ask for. */
 static bool is_pipe(const char *path) {
@@ -29,7 +29,7 @@ rt_status glm_cli_read_text(const char *path, char **text, int64_t *n_bytes) {
     return rt_file_read_stream(STDIN_FILENO, "standard input", RT_GIB, text, n_bytes);
 }
 
-/* Token ids */
+/* ---- token ids ------------------------------------------------------------------------------- */
 
 static bool is_separator(char c) {
     return c != '\0' && strchr(" \t\r\n\v\f,", c) != NULL;
@@ -112,7 +112,7 @@ rt_status glm_cli_begin_ids(const glm_tokenizer *tokenizer, glm_ids *ids) {
     return status;
 }
 
-/* Lists */
+/* ---- lists of numbers ------------------------------------------------------------------------ */
 
 static int64_t count_commas(const char *text) {
     int64_t n = 0;

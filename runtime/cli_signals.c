@@ -106,7 +106,7 @@ bool glm_cli_forget_interrupt(void) {
     return atomic_compare_exchange_strong(&rt_interrupted_by, &expected, 0);
 }
 
-/* Prompts */
+/* ---- prompts --------------------------------------------------------------------------------- */
 
 rt_status glm_signal_pipe_open(glm_signal_pipe *wake) {
     if (pipe2(wake->ends, O_CLOEXEC | O_NONBLOCK) == 0) return RT_OK;

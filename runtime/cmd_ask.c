@@ -96,7 +96,7 @@ static rt_status say_refused(const ask_run *run) {
             run->n_refused, run->questions.n_questions);
 }
 
-/* ---- the walk -------------------------------------------------------------------------------- */
+/* ---- the command ----------------------------------------------------------------------------- */
 
 static rt_status read_questions(ask_run *run) {
     const glm_cli *cli = run->cli;

@@ -163,7 +163,7 @@ static rt_status run_gc(book_shelf *s) {
     return RT_OK;
 }
 
-/* ---- the walk -------------------------------------------------------------------------------- */
+/* ---- the command ----------------------------------------------------------------------------- */
 
 typedef struct action {
     const char *name;

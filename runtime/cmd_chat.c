@@ -75,7 +75,7 @@ static rt_status obey(conversation *chat, const char *line) {
     return RT_OK;
 }
 
-/* Questions of several lines */
+/* ---- questions of several lines -------------------------------------------------------------- */
 
 static const char block_mark[] = "\"\"\"";
 enum { MARK_BYTES = sizeof block_mark - 1 };
@@ -154,7 +154,7 @@ static rt_status converse(conversation *chat) {
     return RT_OK;
 }
 
-/* The walk */
+/* ---- the command ----------------------------------------------------------------------------- */
 
 static rt_status read_tools(conversation *chat) {
     const char *path = chat->cli->tools;

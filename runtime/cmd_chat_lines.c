@@ -66,7 +66,7 @@ static int64_t wait_for_bytes(chat_lines *lines, char *bytes, int64_t n) {
     return 0;
 }
 
-/* Plain lines */
+/* ---- plain lines ----------------------------------------------------------------------------- */
 
 /* Room for READ_BYTES more, and a NUL, behind what is not yet given out. */
 static rt_status make_room(chat_lines *lines) {
@@ -121,7 +121,7 @@ static rt_status read_plain(chat_lines *lines, const char **line, int64_t *n_byt
     }
 }
 
-/* Edited lines */
+/* ---- edited lines ---------------------------------------------------------------------------- */
 
 #ifdef GLM_HAVE_EDIT
 
@@ -223,7 +223,7 @@ static bool is_edited(const chat_lines *lines) {
 
 #endif
 
-/* Both */
+/* ---- either ---------------------------------------------------------------------------------- */
 
 rt_status chat_lines_open(chat_lines **out) {
     chat_lines *lines = NULL;

@@ -37,7 +37,7 @@ void chat_say(const conversation *chat, const char *format, ...) {
     va_end(arguments);
 }
 
-/* The question */
+/* ---- the question ---------------------------------------------------------------------------- */
 
 int64_t chat_n_used(const conversation *chat) {
     return glm_session_length(chat->session) + (chat->pending >= 0);
@@ -78,7 +78,7 @@ static rt_status check_room(const conversation *chat, const glm_ids *ids) {
             n_held, chat->context, ids->n);
 }
 
-/* The answer */
+/* ---- the answer ------------------------------------------------------------------------------ */
 
 static rt_status show_bytes(turn *now, const char *bytes, int64_t n_bytes) {
     if (n_bytes == 0) return RT_OK;

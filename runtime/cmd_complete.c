@@ -41,7 +41,7 @@ typedef struct completion {
     double decode_s;
 } completion;
 
-/* The prompt */
+/* ---- the prompt ------------------------------------------------------------------------------ */
 
 static rt_status encode_text(completion *run) {
     const glm_cli *cli = run->cli;
@@ -87,7 +87,7 @@ static rt_status plan_lengths(completion *run, const glm_config *config, glm_opt
     return RT_OK;
 }
 
-/* The answer */
+/* ---- the answer ------------------------------------------------------------------------------ */
 
 /* `id` -1 ends the text. */
 static rt_status put_token(completion *run, int32_t id) {
@@ -130,7 +130,7 @@ static rt_status generate(completion *run) {
     return put_token(run, -1);
 }
 
-/* The report */
+/* ---- the report ------------------------------------------------------------------------------ */
 
 static double per_second(int64_t n, double seconds) {
     return seconds > 0.0 ? (double)n / seconds : 0.0;
@@ -205,7 +205,7 @@ static rt_status finish(completion *run) {
     return strcmp(run->finish_reason, "interrupted") == 0 ? glm_cli_check_interrupted() : RT_OK;
 }
 
-/* The walk */
+/* ---- the command ----------------------------------------------------------------------------- */
 
 static rt_status open_output(completion *run) {
     run->out = run->cli->json ? open_memstream(&run->json_text, &run->json_text_bytes) : stdout;

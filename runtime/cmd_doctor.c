@@ -43,7 +43,7 @@ static json_t *begin_section(json_t *facts, const char *name) {
     return section;
 }
 
-/* The machine */
+/* ---- the machine ----------------------------------------------------------------------------- */
 
 /* Who multiplies, and why; that of --linear which cannot be is what there is to report. */
 static void add_linear(json_t *section, const char *asked, const glm_config *config) {
@@ -109,7 +109,7 @@ static rt_status add_devices(json_t *facts) {
     return RT_OK;
 }
 
-/* The checkpoint */
+/* ---- the checkpoint -------------------------------------------------------------------------- */
 
 static void add_stop_ids(json_t *section, const glm_config *config) {
     char text[FACT_BYTES] = "";
@@ -209,7 +209,7 @@ static rt_status add_weights(json_t *facts, const glm_cli *cli) {
     return status;
 }
 
-/* The tokenizer */
+/* ---- the tokenizer --------------------------------------------------------------------------- */
 
 /* Which file the tokens come from; NULL where there is none, no illness: ids still work. */
 static const char *tokenizer_file(const char *dir) {
@@ -252,7 +252,7 @@ static rt_status add_tokenizer(json_t *facts, const char *dir, int64_t vocab) {
     return RT_OK;
 }
 
-/* The self-test */
+/* ---- the self-test --------------------------------------------------------------------------- */
 
 static rt_status self_test(json_t *facts, const glm_cli *cli, const glm_variant *variant) {
     if (!variant->is_chat_1m)
@@ -289,7 +289,7 @@ static rt_status add_model(json_t *facts, const glm_cli *cli) {
     return cli->self_test ? self_test(facts, cli, &variant) : RT_OK;
 }
 
-/* Output */
+/* ---- output ---------------------------------------------------------------------------------- */
 
 static void print_table(json_t *facts) {
     const char *title = NULL;

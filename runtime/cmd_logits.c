@@ -26,7 +26,7 @@ typedef struct logits_run {
     glm_session *session;
 } logits_run;
 
-/* Which rows */
+/* ---- which rows ------------------------------------------------------------------------------ */
 
 static rt_status every_position(logits_run *run) {
     RT_TRY(rt_calloc(
@@ -65,7 +65,7 @@ static rt_status choose_positions(logits_run *run) {
     return listed_positions(run);
 }
 
-/* Rows */
+/* ---- rows ------------------------------------------------------------------------------------ */
 
 /* As glm_take_logits: of rows at .. at + n - 1 those that are wanted. */
 static rt_status write_wanted(void *context, int64_t at, int64_t n, const float *logits) {
@@ -97,7 +97,7 @@ static rt_status write_rows(logits_run *run) {
     return glm_npy_finish(&run->npy);
 }
 
-/* The walk */
+/* ---- the command ----------------------------------------------------------------------------- */
 
 static rt_status read_request(logits_run *run) {
     glm_config config;

@@ -294,7 +294,7 @@ static rt_status print(const scoring *s) {
     return RT_OK;
 }
 
-/* ---- the walk -------------------------------------------------------------------------------- */
+/* ---- the command ----------------------------------------------------------------------------- */
 
 static int run_perplexity(glm_cli *cli) {
     scoring s = {.cli = cli};

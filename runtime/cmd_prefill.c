@@ -72,7 +72,7 @@ static rt_status note_sources(shelving *s) {
     return glm_cli_note(s->cli, s->sources, s->n_sources, &s->document, s->sha256, &s->note);
 }
 
-/* ---- what is said -------------------------------------------------------------------------------- */
+/* ---- what is said ------------------------------------------------------------------------------ */
 
 static double prefill_tps(const shelving *s) {
     return s->prefill_s > 0.0 ? (double)s->n_computed / s->prefill_s : 0.0;
@@ -109,7 +109,7 @@ static rt_status measure_book(shelving *s) {
     return RT_OK;
 }
 
-/* ---- the walk -------------------------------------------------------------------------------- */
+/* ---- the command ----------------------------------------------------------------------------- */
 
 static rt_status check_length(const shelving *s) {
     glm_config config;

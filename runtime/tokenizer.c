@@ -25,7 +25,7 @@ struct glm_tokenizer {
     bool begins_special[256]; /* whether a special token's text begins with the byte */
 };
 
-/* Lists of ids */
+/* ---- lists of ids ---------------------------------------------------------------------------- */
 
 void glm_ids_free(glm_ids *ids) {
     free(ids->ids);
@@ -58,7 +58,7 @@ rt_status glm_ids_append(glm_ids *ids, const int32_t *more, int64_t n) {
     return RT_OK;
 }
 
-/* Loading */
+/* ---- loading --------------------------------------------------------------------------------- */
 
 /* Ranks in the published tokenizer.model, and the special tokens that belong behind them, for a
  * directory that has nothing but that file. */
@@ -175,7 +175,7 @@ int64_t glm_tokenizer_size(const glm_tokenizer *tokenizer) {
     return size;
 }
 
-/* Encoding */
+/* ---- encoding -------------------------------------------------------------------------------- */
 
 /* A text being encoded. */
 typedef struct text_encoder {
@@ -255,7 +255,7 @@ rt_status glm_tokenizer_encode_beginning(const glm_tokenizer *tokenizer, const c
     return encode(tokenizer, text, n_bytes, false, out->n + n_ids, out);
 }
 
-/* Decoding */
+/* ---- decoding -------------------------------------------------------------------------------- */
 
 const char *glm_tokenizer_bytes(
         const glm_tokenizer *tokenizer, int32_t id, int64_t *n_bytes, bool *is_special) {

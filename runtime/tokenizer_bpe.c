@@ -31,7 +31,7 @@
 
 enum { WINDOW_BYTES_MIN = 1024 };
 
-/* Room */
+/* ---- room ------------------------------------------------------------------------------------ */
 
 static rt_status scratch_allocate(glm_bpe_scratch *scratch, int64_t capacity) {
     memset(scratch, 0, sizeof *scratch);
@@ -66,7 +66,7 @@ void glm_bpe_scratch_free(glm_bpe_scratch *scratch) {
     memset(scratch, 0, sizeof *scratch);
 }
 
-/* One window */
+/* ---- one window ------------------------------------------------------------------------------ */
 
 typedef struct bpe_window {
     const glm_vocab *vocab;
@@ -157,7 +157,7 @@ static void merge_window(
     scratch->bytes_merged += n_bytes;
 }
 
-/* A piece */
+/* ---- a piece --------------------------------------------------------------------------------- */
 
 /* Append the tokens that begin before `limit`; *next is where the first one after them begins. */
 static rt_status take_tokens(

@@ -28,7 +28,7 @@ static const char *const pattern =
         "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|"
         " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 
-/* Special tokens */
+/* ---- special tokens -------------------------------------------------------------------------- */
 
 /* Stripping and whole-word matching would change what text around a special token becomes. */
 static rt_status check_flags(const char *where, const json_t *token) {
@@ -105,7 +105,7 @@ rt_status glm_read_tokenizer_config(
     return status;
 }
 
-/* Ordinary tokens */
+/* ---- ordinary tokens ------------------------------------------------------------------------- */
 
 static bool is_printable_byte(uint32_t byte) {
     return (byte >= 0x21 && byte <= 0x7e) || (byte >= 0xa1 && byte <= 0xff && byte != 0xad);
@@ -218,7 +218,7 @@ static rt_status read_vocab(const char *path, json_t *model, glm_vocab *vocab) {
     return status;
 }
 
-/* What must be as GLM-4 has it */
+/* ---- what must be as GLM-4 has it ------------------------------------------------------------ */
 
 /* A merge is "left right" or ["left", "right"]. */
 static bool split_merge(const json_t *merge, const char *parts[2], int64_t n_chars[2]) {

@@ -54,7 +54,7 @@ void glm_vocab_free(glm_vocab *vocab) {
     memset(vocab, 0, sizeof *vocab);
 }
 
-/* Searching */
+/* ---- searching ------------------------------------------------------------------------------- */
 
 static uint64_t load32(const char *bytes) {
     uint32_t value;
@@ -147,7 +147,7 @@ int glm_vocab_missing_byte(const glm_vocab *vocab) {
     return -1;
 }
 
-/* Building */
+/* ---- building -------------------------------------------------------------------------------- */
 
 static void add_slot(glm_vocab *vocab, int32_t id, const char *bytes, int64_t n_bytes) {
     const uint64_t key = key_of(bytes, n_bytes);
