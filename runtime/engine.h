@@ -140,7 +140,6 @@ struct glm_session {
     int64_t number;    /* the same on every rank */
     glm_session *next; /* of the engine's */
     kv_seq *seq;
-    int32_t *ids;          /* [kv_seq_max_tokens]: of the tokens it holds */
     int64_t logits_serial; /* the engine's serial when this session's logits were made */
     int64_t logits_row;
     int64_t n_logits;
