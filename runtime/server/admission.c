@@ -1,5 +1,5 @@
-/* Who gets a session: the longest beginning that somebody else has, pages, slots; and finished texts
- * that are kept for those who will begin alike. */
+/* Which waiting request gets a session. It takes over the longest beginning that another session or a kept text has of its
+ * prompt, and needs pages and a slot for each choice. And the finished texts that are kept for such prompts. */
 #include <stdlib.h>
 
 #include "limits.h"
@@ -13,7 +13,7 @@ enum {
     LONG_PIECES = 4,       /* a prompt of more pieces than this is long */
     PREFIX_TOKENS_MIN = 16 /* shorter ones are not worth a session */
 };
-/* So long others may overtake one that finds no pages, or not the slots of several choices. */
+/* For so long others may overtake a request that finds no pages, or too few slots for its choices. */
 static const double overtaken_s = 30.0;
 
 /* ---- beginnings in common -------------------------------------------------------------------- */
@@ -25,12 +25,12 @@ static int64_t common(const int32_t *a, int64_t n_a, const int32_t *b, int64_t n
     return n;
 }
 
-/* Whose first n_tokens a prompt may take over. */
+/* A session whose first n_tokens a prompt begins with, too, and takes over by a fork. */
 typedef struct source {
     glm_session *session;
     int64_t n_tokens;
-    int prefix; /* its index, -1: of a running sequence */
-    const srv_sequence *sequence;
+    int prefix;                   /* index of the kept text; -1: it is none */
+    const srv_sequence *sequence; /* the running one; NULL: a kept text's, or there is none */
 } source;
 
 /* The last token is always computed: its logits are wanted. */
@@ -39,8 +39,8 @@ static int64_t held_in_common(const glm_session *session, const glm_ids *prompt)
             kv_seq_ids(session->seq), glm_session_length(session), prompt->ids, prompt->n - 1);
 }
 
-/* Every conversation begins with the same few tokens: to share no more is no use of a text, or it would be
- * the one that never grows old. */
+/* Every conversation begins with the same few tokens. To share no more than those must not count as a use of a kept text,
+ * or it would never grow old. */
 static void look_at(source *best, const glm_ids *prompt, source one) {
     one.n_tokens = held_in_common(one.session, prompt);
     if (one.n_tokens >= PREFIX_TOKENS_MIN && one.n_tokens > best->n_tokens) *best = one;
@@ -57,8 +57,8 @@ static source find_source(const srv_scheduler *scheduler, const glm_ids *prompt)
     return best;
 }
 
-/* Whether a prefill under way will soon have more of the prompt than `now`: then it is waited for. A
- * session is shared between pieces only. */
+/* Whether to wait for a prefill under way: for one that will have a piece more of the prompt than `now` has, or for the end
+ * of the open piece of `now` itself, since a session can be forked between pieces only. */
 static bool joins(const srv_scheduler *scheduler, srv_waiting *waiting, const source *now) {
     const glm_ids *prompt = &waiting->request->prompt;
     int64_t most = now->n_tokens + srv_piece_tokens(scheduler);
@@ -89,7 +89,7 @@ static void forget_prefix(srv_scheduler *scheduler, int place) {
     scheduler->prefixes[place] = scheduler->prefixes[--scheduler->n_prefixes];
 }
 
-/* The one used longest ago, but for `spared`; -1: there is none. */
+/* Index of the text used longest ago, `spared` left out; -1: there is none. */
 static int oldest_prefix(const srv_scheduler *scheduler, int spared) {
     int oldest = -1;
     for (int i = 0; i < scheduler->n_prefixes; i++)
@@ -99,7 +99,8 @@ static int oldest_prefix(const srv_scheduler *scheduler, int spared) {
     return oldest;
 }
 
-/* `spared` is an index, and stays that of the same text. */
+/* Forget the oldest kept text. *spared, an index, is left out, and follows its text when that moves. False: there is no
+ * other. */
 static bool evict(srv_scheduler *scheduler, int *spared) {
     const int oldest = oldest_prefix(scheduler, *spared);
     if (oldest < 0) return false;
@@ -115,7 +116,7 @@ void srv_forget_prefixes(srv_scheduler *scheduler) {
     while (scheduler->n_prefixes > 0) forget_prefix(scheduler, 0);
 }
 
-/* Kept texts that are a beginning of this one are part of it. */
+/* Kept texts that the session begins with are of no use any more. */
 static void forget_beginnings(srv_scheduler *scheduler, const glm_session *session) {
     const int32_t *ids = kv_seq_ids(session->seq);
     const int64_t n = glm_session_length(session);
@@ -138,8 +139,8 @@ static bool is_kept(const srv_scheduler *scheduler, const glm_session *session) 
     return false;
 }
 
-/* A session without room for more gives back what was reserved for it. Where there is no room for the
- * copy of a partial page, the session itself is kept: it can be forgotten later. */
+/* What is kept is a fork without room for more tokens, so that the pages reserved for the answer become free. Where there
+ * is no room for the fork's copy of the last page, the session itself is kept: it can be forgotten later. */
 void srv_keep_prefix(srv_scheduler *scheduler, srv_sequence *sequence) {
     glm_session *kept = NULL;
     if (!sequence->session) return;
@@ -158,12 +159,12 @@ void srv_keep_prefix(srv_scheduler *scheduler, srv_sequence *sequence) {
 
 /* ---- a session ------------------------------------------------------------------------------- */
 
-/* Tokens of one session of the request, and of one that only holds the pages that a fork at the prompt's
- * end will need. */
+/* Tokens that a session of the request needs room for. */
 static int64_t room_of(const srv_request *request) {
     return request->prompt.n + request->settings.max_tokens;
 }
 
+/* The same of a session that only holds the pages which the fork at the prompt's end will need, until that is made. */
 static int64_t fork_room_of(const srv_request *request) {
     return request->settings.max_tokens + 2 * ATTN_PAGE_TOKENS;
 }
@@ -175,7 +176,7 @@ static void free_sessions(glm_session **sessions, int n) {
     }
 }
 
-/* One for each choice: the first is to be prefilled. */
+/* One session for each choice; the first is to be prefilled. */
 static rt_status make_sessions(srv_scheduler *scheduler, const source *from,
         const srv_request *request, glm_session **sessions) {
     const int n = request->settings.n_choices;
@@ -189,7 +190,8 @@ static rt_status make_sessions(srv_scheduler *scheduler, const source *from,
     return status;
 }
 
-/* Kept texts go, the oldest first, until there are pages; at last the one it was to begin with. */
+/* make_sessions; where there are too few pages kept texts are forgotten for them, the oldest first, and last of all the one
+ * that the prompt begins with. */
 static rt_status find_sessions(srv_scheduler *scheduler, source *from, const srv_request *request,
         glm_session **sessions) {
     for (;;) {
@@ -202,7 +204,7 @@ static rt_status find_sessions(srv_scheduler *scheduler, source *from, const srv
     }
 }
 
-/* The name is in the prompt. */
+/* A call that the client demanded: the prompt ends with the tool's name, so the form is past it. */
 static void begin_call(glm_form *form, const char *name) {
     bool is_taken = glm_form_take(form, name, (int64_t)strlen(name));
     is_taken = is_taken && glm_form_take(form, "\n", 1);
@@ -222,7 +224,7 @@ static void take_slot(srv_scheduler *scheduler, srv_sequence *sequence) {
     scheduler->running[scheduler->n_running++] = sequence;
 }
 
-/* Of a prompt behind what is kept of it. */
+/* FLOP of a prompt's prefill, of which n_cached tokens are there. */
 static double work_of(
         const srv_scheduler *scheduler, const srv_request *request, int64_t n_cached) {
     const glm_config *config = glm_engine_config(scheduler->engine);
@@ -250,7 +252,7 @@ static void start(srv_scheduler *scheduler, srv_sequence *leader) {
     (void)pthread_mutex_unlock(&scheduler->lock);
 }
 
-/* Sequences of a request, one a choice, that take over the sessions. */
+/* One sequence for each choice. They own the sessions only if this succeeds. */
 static rt_status make_sequences(
         srv_request *request, glm_session **sessions, srv_sequence **sequences) {
     const int n = request->settings.n_choices;
@@ -306,7 +308,7 @@ static bool is_long(const srv_scheduler *scheduler, int64_t n_tokens) {
     return n_tokens > LONG_PIECES * srv_piece_tokens(scheduler);
 }
 
-/* A slot for each choice; one is for short prompts. */
+/* Whether there is a slot for each choice. One slot of all is never given to a long prompt. */
 static bool has_slots(
         const srv_scheduler *scheduler, const srv_request *request, int64_t n_tokens) {
     int32_t n_long = 0;
@@ -331,13 +333,13 @@ static void discard(srv_scheduler *scheduler, srv_request *request, rt_status st
     srv_request_drop(request);
 }
 
-/* Still waiting for a prefill that goes on. */
+/* Whether the prefill that it has joined has not come far enough yet. */
 static bool is_joined(const srv_waiting *waiting) {
     return waiting->joined && glm_session_length(waiting->joined->session) < waiting->joined_tokens;
 }
 
-/* The request that waits at `place`: false when those behind it may not overtake it. *has_left where
- * the next one is at its place now. */
+/* Start, drop or pass over one waiting request. False: those behind it may not overtake it. *has_left: it is not in the
+ * queue any more, so that the next one has its place. */
 static bool consider(srv_scheduler *scheduler, srv_waiting *waiting, bool *has_left) {
     srv_request *request = waiting->request;
     *has_left = false;

@@ -27,18 +27,18 @@ void srv_finish_request(srv_scheduler *scheduler, srv_request *request, const sr
     srv_request_wake(request);
     (void)pthread_mutex_unlock(&request->lock);
     count_finished(scheduler, request, error && error->http);
-    if (request->whole) srv_go_on(scheduler, request, error);
+    if (request->whole) srv_queue_next_part(scheduler, request, error);
 }
 
-/* Nobody waits any more for what this sequence was to compute. */
-static void part_from(srv_scheduler *scheduler, const srv_sequence *sequence) {
+/* Requests that waited for this sequence's prefill do so no more. */
+static void release_joined(srv_scheduler *scheduler, const srv_sequence *sequence) {
     (void)pthread_mutex_lock(&scheduler->lock);
     for (int i = 0; i < scheduler->n_waiting; i++)
         if (scheduler->waiting[i].joined == sequence) scheduler->waiting[i].joined = NULL;
     (void)pthread_mutex_unlock(&scheduler->lock);
 }
 
-/* Its slot is free; what it computed stays as far as it is whole. */
+/* Free its slot; what it computed is kept, up to the last whole piece. */
 static void remove_sequence(srv_scheduler *scheduler, srv_sequence *sequence) {
     int32_t place = 0;
     while (scheduler->running[place] != sequence) place++;
@@ -47,7 +47,7 @@ static void remove_sequence(srv_scheduler *scheduler, srv_sequence *sequence) {
         glm_prefill_abort(sequence->session);
         scheduler->piece_of = NULL;
     }
-    part_from(scheduler, sequence);
+    release_joined(scheduler, sequence);
     if (!scheduler->lost.http) srv_keep_prefix(scheduler, sequence);
     srv_sequence_free(sequence);
     scheduler->is_admission_due = true;
@@ -64,13 +64,13 @@ void srv_finish_sequence(srv_scheduler *scheduler, srv_sequence *sequence, srv_f
         const srv_error *error) {
     srv_request *request = sequence->request;
     srv_choice *choice = sequence->choice;
-    srv_request_hold(request); /* its end is told once its slots are free */
+    srv_request_hold(request); /* until its slots are free, and its client is told */
     remove_sequence(scheduler, sequence);
     (void)pthread_mutex_lock(&request->lock);
     choice->finish = finish;
     (void)pthread_mutex_unlock(&request->lock);
     srv_sequence *other = find_other(scheduler, request);
-    while (error && error->http && other) { /* none of its choices without the others */
+    while (error && error->http && other) { /* its choices fail together */
         remove_sequence(scheduler, other);
         other = find_other(scheduler, request);
     }
@@ -83,7 +83,7 @@ void srv_note_loss(srv_scheduler *scheduler, rt_status status) {
     (void)srv_refuse(&scheduler->lost, 500, "rank_lost", NULL, "%s", rt_error_text());
 }
 
-/* Where a rank is lost all are ended alike, by the loop. */
+/* Where a rank is lost the loop ends all of them, with the same error. */
 void srv_fail_sequence(srv_scheduler *scheduler, srv_sequence *sequence, rt_status status) {
     srv_error error;
     srv_note_loss(scheduler, status);
@@ -95,7 +95,7 @@ void srv_fail_sequence(srv_scheduler *scheduler, srv_sequence *sequence, rt_stat
     srv_finish_sequence(scheduler, sequence, SRV_FINISH_NONE, &error);
 }
 
-/* What is computed of the open piece goes to disk, as after Ctrl-C of `glm1m prefill`. False: it does not. */
+/* Write what is computed of the open piece to disk, as Ctrl-C does in `glm1m prefill`. False: that failed. */
 static bool suspend_piece(srv_scheduler *scheduler) {
     srv_sequence *sequence = scheduler->piece_of;
     scheduler->piece_of = NULL;
@@ -104,15 +104,15 @@ static bool suspend_piece(srv_scheduler *scheduler) {
     return false;
 }
 
-/* Whether the same request will find what is computed of its prompt: of the open piece and, between two, of those that
- * are done, which end where segments do. */
+/* Whether what is computed of its prompt will be found on disk when the same request comes again: of the open piece, which
+ * is suspended here, or, between two pieces, of those that are done, which end where segments do. */
 static bool is_kept(srv_scheduler *scheduler, srv_sequence *sequence) {
     if (scheduler->lost.http || !glm_engine_plan(scheduler->engine)->kv_persists) return false;
     if (sequence == scheduler->piece_of) return suspend_piece(scheduler);
     return !sequence->is_decoding && !sequence->leader && glm_session_length(sequence->session) > 0;
 }
 
-/* The server stops: why, and what the same request will find. */
+/* End a choice because the server stops; the error says how much of its prompt is kept. */
 static void stop_sequence(srv_scheduler *scheduler, srv_sequence *sequence) {
     const srv_progress *progress = &sequence->request->progress;
     srv_error error = scheduler->lost;

@@ -24,7 +24,7 @@ static void insert_top(srv_token *token, int n_top, const float *logits, int32_t
     token->top_ids[place] = id;
 }
 
-/* Of all rows of the output head, as the training had it; the best are of ids that there are. */
+/* The probability is among all rows of the output head, as in training; the top ones are of ids that exist. */
 static void judge(
         const float *logits, int64_t vocab, int64_t n_valid, int n_top, srv_token *token) {
     const double total = glm_log_sum(logits, vocab);
@@ -148,7 +148,7 @@ static rt_status end_part(srv_sequence *sequence, bool waits_for_tool) {
     return add_piece(sequence->choice, &piece);
 }
 
-/* A call that was asked for has its name in the prompt. */
+/* The prompt of a call that the client demanded ends with the tool's name, which belongs to the answer. */
 static rt_status begin_forced_call(srv_sequence *sequence) {
     const char *name = sequence->request->settings.forced_call;
     if (!name || sequence->choice->n_generated > 0) return RT_OK;
@@ -156,7 +156,7 @@ static rt_status begin_forced_call(srv_sequence *sequence) {
     return add_text(sequence, "\n", 1);
 }
 
-/* Everything one id lets out; -1 ends the answer. */
+/* Add the text that token `id` completes; -1 ends the answer. */
 static rt_status put(srv_sequence *sequence, int32_t id, bool waits_for_tool) {
     const char *text = NULL;
     int64_t n_bytes = 0;
@@ -220,7 +220,7 @@ static rt_status give_out(
     return *finish == SRV_FINISH_NONE ? RT_OK : put(sequence, -1, false);
 }
 
-/* The first choice draws as a request of one does, the others each in their own way. */
+/* The first choice draws as the only one of a request would; each other has a seed of its own. */
 static glm_sampling sampling_of(const srv_sequence *sequence) {
     glm_sampling sampling = sequence->request->settings.sampling;
     const int64_t index = sequence->choice - sequence->request->choices;

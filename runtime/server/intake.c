@@ -1,4 +1,4 @@
-/* What other threads do: ask for an answer, for a look, or for an end. */
+/* What other threads ask of the scheduler: an answer, how things stand, or an end. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -103,7 +103,7 @@ static void note_settings(const glm_plan *plan, srv_request *request) {
             glm_linear_by_name(plan->linear_by));
 }
 
-/* With the lock. All of its prompts can be computed. */
+/* With the lock. Whether each prompt of the request can be computed here; max_tokens is filled in where it is open. */
 static bool fits(const srv_scheduler *scheduler, srv_request *request, srv_error *error) {
     for (int i = 0; i <= request->n_parts; i++) {
         srv_request *one = srv_request_prompt(request, i);
@@ -143,7 +143,7 @@ bool srv_scheduler_submit(srv_scheduler *scheduler, srv_request *request, srv_er
     return is_taken;
 }
 
-/* The whole fails with its part. */
+/* One of its prompts has failed, or was cancelled: the request is over. */
 static void fail_whole(srv_scheduler *scheduler, const srv_request *part, const srv_error *error) {
     srv_request *whole = part->whole;
     srv_error named = *error;
@@ -152,7 +152,8 @@ static void fail_whole(srv_scheduler *scheduler, const srv_request *part, const 
     srv_request_drop(whole);
 }
 
-void srv_go_on(srv_scheduler *scheduler, const srv_request *part, const srv_error *error) {
+void srv_queue_next_part(
+        srv_scheduler *scheduler, const srv_request *part, const srv_error *error) {
     srv_request *whole = part->whole;
     srv_request *next = srv_request_prompt(whole, part->part + 1);
     srv_error none = {0};
@@ -160,7 +161,8 @@ void srv_go_on(srv_scheduler *scheduler, const srv_request *part, const srv_erro
     (void)pthread_mutex_lock(&scheduler->lock);
     const bool has_place = scheduler->n_waiting < SRV_WAITING_MAX;
     if (!is_over && has_place) {
-        if (next != whole) srv_request_hold(next); /* the whole has been since it came */
+        if (next != whole)
+            srv_request_hold(next); /* that of the whole was taken when it was submitted */
         enqueue(scheduler, next);
         scheduler->is_admission_due = true;
     }

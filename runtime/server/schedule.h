@@ -1,4 +1,4 @@
-/* Inside the scheduler, its thread's only but for intake.c:
+/* Inside the scheduler. Called by its own thread alone, but for intake.c:
  *
  *   scheduler.c   its life and its loop            intake.c     what other threads ask of it
  *   admission.c   who gets a session, and a slot   steps.c      decode and prefill
@@ -12,7 +12,7 @@
 
 enum { SRV_WAITING_MAX = 256, SRV_PREFIXES_MAX = 64 };
 
-/* A finished text: a session that holds it, and nothing besides. */
+/* A finished text, kept for prompts that begin like it. */
 typedef struct srv_prefix {
     glm_session *session;
     int64_t used_at; /* larger is later */
@@ -20,8 +20,8 @@ typedef struct srv_prefix {
 
 typedef struct srv_waiting {
     srv_request *request;
-    const srv_sequence *joined; /* whose prefill it waits for, until that holds */
-    int64_t joined_tokens;      /* so many of its own tokens; NULL: none */
+    const srv_sequence *joined; /* it waits for this one's prefill; NULL: for none */
+    int64_t joined_tokens;      /* until that holds so many tokens of its prompt */
 } srv_waiting;
 
 struct srv_scheduler {
@@ -29,7 +29,7 @@ struct srv_scheduler {
     int32_t max_seqs;
     int wake_fd;
 
-    pthread_mutex_t lock; /* of the next lines */
+    pthread_mutex_t lock; /* guards what follows, down to counters */
     srv_state state;
     glm_plan plan; /* once it is SRV_READY */
     int64_t context;
@@ -44,18 +44,18 @@ struct srv_scheduler {
     int32_t n_running;
     srv_prefix prefixes[SRV_PREFIXES_MAX];
     int n_prefixes;
-    int64_t clock;          /* counts pieces and uses */
-    srv_sequence *piece_of; /* whose piece is open; NULL: none */
-    int64_t piece_end;      /* where it ends */
-    double piece_work;      /* of the sequence before it */
-    bool is_admission_due;
-    srv_error lost;      /* http: another rank is lost, and all that was under way with it */
-    double drained_by_s; /* 0: not draining */
+    int64_t clock;          /* counts pieces begun and prefixes used */
+    srv_sequence *piece_of; /* whose piece of prefill is under way; NULL: nobody's */
+    int64_t piece_end;      /* the position at which that piece ends */
+    double piece_work;      /* the sequence's work_done when it began */
+    bool is_admission_due;  /* a slot or pages may have become free, or a request has come */
+    srv_error lost;         /* http != 0: another rank is lost, and so is the engine */
+    double drained_by_s;    /* rt_now() at which draining ends; 0: not draining */
     int signal_fd;
-    double counted_s;
+    double counted_s; /* when counters were last brought up to date */
 };
 
-/* Tokens of a piece at most, and the end of the one that begins at pos. */
+/* The most tokens of a piece. Pieces end at multiples of that, or with the prompt. */
 int64_t srv_piece_tokens(const srv_scheduler *scheduler);
 
 /* admission.c: give sessions to those that wait, as far as slots and pages go. */
@@ -65,28 +65,31 @@ void srv_admit(srv_scheduler *scheduler);
 void srv_keep_prefix(srv_scheduler *scheduler, srv_sequence *sequence);
 void srv_forget_prefixes(srv_scheduler *scheduler);
 
-/* intake.c: a waiting request leaves the queue; the caller has its reference. */
+/* intake.c: take a waiting request out of the queue; the queue's reference is the caller's then. */
 void srv_leave_queue(srv_scheduler *scheduler, srv_request *request);
-/* A part of a request is done: the next is queued, or the whole fails. The scheduler's thread only. */
-void srv_go_on(srv_scheduler *scheduler, const srv_request *part, const srv_error *error);
+/* A prompt of a request with several is done: queue the next one, or fail the whole request where `error` says that
+ * this one failed. */
+void srv_queue_next_part(srv_scheduler *scheduler, const srv_request *part, const srv_error *error);
 
-/* steps.c: one decode step of all answers, one item of one prefill. False: there is none. */
+/* steps.c: one decode step of all answers; one (layer, chunk) item of one prefill. False: there was nothing to do. */
 bool srv_decode_step(srv_scheduler *scheduler);
 bool srv_prefill_item(srv_scheduler *scheduler);
 
-/* endings.c: a request is over. http 0 in `error`, or NULL: it went well. */
+/* endings.c: a request is over: with `error`, or well where that is NULL or its http is 0. */
 void srv_finish_request(srv_scheduler *scheduler, srv_request *request, const srv_error *error);
-/* A choice that runs: its slot is free, what it computed is kept as far as it is whole. Its request is
- * over with the last one, or where there is an error. */
+/* A running choice is over: its slot becomes free, and what it computed is kept up to the last whole piece. The request is
+ * over with its last choice; with an error it is over at once, with all of its choices. */
 void srv_finish_sequence(srv_scheduler *scheduler, srv_sequence *sequence, srv_finish finish,
         const srv_error *error);
-/* With the calling thread's last error; all choices of its request. */
+/* End a choice, and with it all others of its request, with `status` and the thread's last error text. RT_EPEER is
+ * only noted: the loop then ends all requests. */
 void srv_fail_sequence(srv_scheduler *scheduler, srv_sequence *sequence, rt_status status);
-/* All that run or wait: the server stops. */
+/* End all requests that run or wait, because the server stops or a rank is lost. */
 void srv_fail_all(srv_scheduler *scheduler);
-/* Those that run, and that nobody wants any more. */
+/* End those running requests that were cancelled. */
 void srv_drop_cancelled(srv_scheduler *scheduler);
-/* RT_EPEER: the engine is of no use any more, for the reason that the first such failure gave. */
+/* Where `status` is RT_EPEER: note in scheduler->lost that the engine is of no use any more, with the first such failure's
+ * text. */
 void srv_note_loss(srv_scheduler *scheduler, rt_status status);
 
 #endif

@@ -37,8 +37,9 @@ void srv_scheduler_free(srv_scheduler *scheduler) {
     free(scheduler);
 }
 
-/* ---- the loop ------------------------------------------------------------------------------------ */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
+/* Bring up to date what other threads read of the engine. */
 static void publish(srv_scheduler *scheduler) {
     srv_counters *counters = &scheduler->counters;
     const kv_stats stats = kv_store_stats(scheduler->engine->store);
@@ -62,8 +63,8 @@ static void publish(srv_scheduler *scheduler) {
     (void)pthread_mutex_unlock(&scheduler->lock);
 }
 
-/* Until somebody rings, a signal comes, or a second is over. */
-static void rest(srv_scheduler *scheduler) {
+/* Nothing is to be computed: sleep until another thread rings, a signal comes, or a second is over. */
+static void wait_for_work(srv_scheduler *scheduler) {
     struct pollfd ends[] = {{.fd = scheduler->wake_fd, .events = POLLIN},
             {.fd = scheduler->signal_fd, .events = POLLIN}};
     const bool is_draining = scheduler->drained_by_s > 0.0; /* the first signal is still readable */
@@ -71,7 +72,8 @@ static void rest(srv_scheduler *scheduler) {
     (void)poll(ends, is_draining ? 1 : 2, is_draining ? 100 : 1000);
 }
 
-static void hear(srv_scheduler *scheduler) {
+/* Another thread has submitted or cancelled something. */
+static void take_rings(srv_scheduler *scheduler) {
     uint64_t n_rings = 0;
     if (read(scheduler->wake_fd, &n_rings, sizeof n_rings) > 0) {
         scheduler->is_admission_due = true;
@@ -89,7 +91,7 @@ static void begin_to_drain(srv_scheduler *scheduler) {
     (void)pthread_mutex_unlock(&scheduler->lock);
 }
 
-/* Without all ranks there are no answers: every stream is told so, and nothing new is taken. */
+/* Without all ranks there are no answers: every request is ended with that error, and no more are taken. */
 static bool has_lost_a_rank(srv_scheduler *scheduler) {
     if (!scheduler->lost.http) srv_note_loss(scheduler, glm_engine_check(scheduler->engine));
     if (!scheduler->lost.http) return false;
@@ -97,7 +99,7 @@ static bool has_lost_a_rank(srv_scheduler *scheduler) {
     return true;
 }
 
-/* Whether it is time to go. */
+/* Whether the loop is to end. The first signal begins the draining; the second, or its end, ends what is still under way. */
 static bool is_over(srv_scheduler *scheduler) {
     if (has_lost_a_rank(scheduler)) return true;
     if (scheduler->drained_by_s == 0.0) {
@@ -120,12 +122,12 @@ rt_status srv_scheduler_run(srv_scheduler *scheduler, glm_engine *engine, int si
     if (scheduler->state == SRV_LOADING) scheduler->state = SRV_READY;
     (void)pthread_mutex_unlock(&scheduler->lock);
     while (!is_over(scheduler)) {
-        hear(scheduler);
+        take_rings(scheduler);
         if (scheduler->is_admission_due) srv_admit(scheduler);
         const bool has_decoded = srv_decode_step(scheduler);
         const bool has_prefilled = srv_prefill_item(scheduler);
         if (!has_decoded && !has_prefilled)
-            rest(scheduler);
+            wait_for_work(scheduler);
         else if (rt_now() - scheduler->counted_s > 0.5)
             publish(scheduler);
     }

@@ -7,12 +7,13 @@
  *
  *   between two tokens of an answer lie one decode step and one (layer, chunk) item;
  *   before the first token of a prompt of one chunk, shorter than all others, lie the rest of the
- *   running piece, at most one piece of another prompt, and its own; and a decode step an item.
+ *   running piece, at most one piece of another prompt, and its own piece, with a decode step between
+ *   any two items.
  *
  * One slot of max_seqs is never given to a long prompt. A prompt that begins like one that is kept, or
- * that is under way, shares its pages; where another prefill is on its way to what both have in
- * common, it waits for that (it has joined it). What was computed when a client goes away is kept, up
- * to the last piece. */
+ * that is under way, shares its pages. Where another prefill is still computing what both have in
+ * common, the prompt waits until that is done: it has joined that prefill. When a client goes away,
+ * what was computed for it is kept, up to the last whole piece. */
 #ifndef SRV_SCHEDULER_H
 #define SRV_SCHEDULER_H
 
@@ -29,15 +30,14 @@ RT_MUST_CHECK rt_status srv_scheduler_create(
 /* Nothing may be running or waiting. Accepts NULL. */
 void srv_scheduler_free(srv_scheduler *scheduler);
 
-/* Work until a signal came (glm_cli_interrupted) and what was under way is done, or has had its
- * SRV_DRAIN_S, or a second signal came; a prefill that is
- * then still under way is suspended where KV is kept on disk. `signal_fd` becomes readable with each
- * signal.
+/* Serve until a signal ends it. After the first signal (glm_cli_interrupted) no request is taken any more, and those under
+ * way have SRV_DRAIN_S to finish; a second signal ends them at once. A prefill that is ended so is suspended, where KV is
+ * kept on disk. `signal_fd` becomes readable with each signal.
  *
- * Errors: RT_EPEER  another rank is lost: whatever was under way has been told */
+ * Errors: RT_EPEER  another rank is lost; every request under way was ended with that error */
 RT_MUST_CHECK rt_status srv_scheduler_run(
         srv_scheduler *scheduler, glm_engine *engine, int signal_fd);
-/* Fail whatever waits, and take nothing more. */
+/* Fail every request that runs or waits, and take no more. */
 void srv_scheduler_stop(srv_scheduler *scheduler);
 
 /* ---- from any thread ------------------------------------------------------------------------- */
@@ -45,10 +45,10 @@ void srv_scheduler_stop(srv_scheduler *scheduler);
 /* Queue a request; the scheduler then holds a reference of its own. max_tokens is filled in where it is
  * not given. False: `error` says why not (context_length_exceeded, 429, 503). */
 bool srv_scheduler_submit(srv_scheduler *scheduler, srv_request *request, srv_error *error);
-/* Nobody wants it any more. */
+/* Nobody wants the request any more: it is dropped between two steps. */
 void srv_scheduler_cancel(srv_scheduler *scheduler, srv_request *request);
 
-/* Now; the next moment it may be another. */
+/* As of now: it may have changed when the caller looks at it. */
 srv_state srv_scheduler_state(srv_scheduler *scheduler);
 /* Tokens of one sequence; 0 while loading. */
 int64_t srv_scheduler_context(srv_scheduler *scheduler);

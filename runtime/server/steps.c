@@ -32,8 +32,9 @@ static void take_token(srv_scheduler *scheduler, srv_sequence *sequence) {
         srv_finish_sequence(scheduler, sequence, finish, NULL);
 }
 
-/* A step that has to compute lost rows again needs the engine's prefill: an open piece gives way, and sessions get
- * back what the step that failed has cut. */
+/* Where a step has to compute again what the disk has lost, it needs the engine's prefill, and fails while another piece
+ * holds that: then the piece is given up, the sessions get back what the failed step has cut from them, and the step is
+ * taken once more. */
 static rt_status decode(
         srv_scheduler *scheduler, glm_session *const *sessions, const int32_t *ids, int32_t n) {
     int64_t lengths[GLM_DECODE_SEQS_MAX];
@@ -47,7 +48,7 @@ static rt_status decode(
     return glm_decode(sessions, ids, n);
 }
 
-/* What ends one choice with an error ends the others. */
+/* It may have ended meanwhile: an error of one choice ends the others of its request. */
 static bool is_running(const srv_scheduler *scheduler, const srv_sequence *sequence) {
     for (int32_t i = 0; i < scheduler->n_running; i++)
         if (scheduler->running[i] == sequence) return true;
@@ -90,8 +91,8 @@ static int64_t n_left(const srv_sequence *sequence) {
     return sequence->request->prompt.n - glm_session_length(sequence->session);
 }
 
-/* Every second turn the one with the least left, else the one whose last turn is the longest ago. */
-static srv_sequence *choose(const srv_scheduler *scheduler) {
+/* Whose piece is next: every second time the prompt with the least left, else the one whose last piece is the longest ago. */
+static srv_sequence *choose_prefill(const srv_scheduler *scheduler) {
     srv_sequence *chosen = NULL;
     for (int32_t i = 0; i < scheduler->n_running; i++) {
         srv_sequence *one = scheduler->running[i];
@@ -126,6 +127,7 @@ static rt_status begin_piece(srv_scheduler *scheduler, srv_sequence *sequence) {
     return RT_OK;
 }
 
+/* `share` of the prefill's work is done; 0: not known. */
 static void show(srv_request *request, int64_t n_processed, double share) {
     (void)pthread_mutex_lock(&request->lock);
     srv_progress *progress = &request->progress;
@@ -136,7 +138,7 @@ static void show(srv_request *request, int64_t n_processed, double share) {
     (void)pthread_mutex_unlock(&request->lock);
 }
 
-/* Also to those who wait for the same tokens. */
+/* Requests that have joined this prefill are shown its progress, too. */
 static void show_progress(srv_scheduler *scheduler, srv_sequence *sequence, int64_t n_processed) {
     const double share =
             sequence->work_total > 0.0 ? sequence->work_done / sequence->work_total : 1.0;
@@ -150,7 +152,8 @@ static void show_progress(srv_scheduler *scheduler, srv_sequence *sequence, int6
     (void)pthread_mutex_unlock(&scheduler->lock);
 }
 
-/* Where KV is lossy a fork may hold a little less: that is computed again, and the logits are gone. */
+/* Where KV is lossy a fork may hold a little less than the prompt. That is computed again, which replaces the logits: all
+ * first tokens must have been chosen before. */
 static rt_status fork_leader(const srv_sequence *leader, srv_sequence *follower) {
     const glm_ids *prompt = &leader->request->prompt;
     glm_session_free(follower->session); /* its pages are for the fork */
@@ -162,8 +165,9 @@ static rt_status fork_leader(const srv_sequence *leader, srv_sequence *follower)
                    : glm_prefill(follower->session, prompt->ids + length, prompt->n - length);
 }
 
-/* The prompt is computed: the first token of each choice, by the same logits, and a session for each. */
-static void part_ways(srv_scheduler *scheduler, srv_sequence *leader) {
+/* The prompt is computed: choose the first token of each choice, all by the leader's logits, and give each that goes on a
+ * session of its own. */
+static void begin_choices(srv_scheduler *scheduler, srv_sequence *leader) {
     srv_sequence *group[SRV_CHOICES_MAX];
     srv_finish finish[SRV_CHOICES_MAX];
     rt_status status = RT_OK;
@@ -189,7 +193,7 @@ static void part_ways(srv_scheduler *scheduler, srv_sequence *leader) {
         if (finish[i] != SRV_FINISH_NONE) srv_finish_sequence(scheduler, group[i], finish[i], NULL);
 }
 
-/* The answer begins with the prompt. Whether it goes on. */
+/* The answer begins with the prompt. False: the sequence is over. */
 static bool echo(srv_scheduler *scheduler, srv_sequence *sequence) {
     const rt_status status = srv_sequence_echo(sequence);
     if (status != RT_OK)
@@ -210,17 +214,17 @@ static void end_piece(srv_scheduler *scheduler, srv_sequence *sequence) {
     request->phase = SRV_DECODING;
     (void)pthread_mutex_unlock(&request->lock);
     if (request->settings.echoes && !echo(scheduler, sequence)) return;
-    part_ways(scheduler, sequence);
+    begin_choices(scheduler, sequence);
 }
 
 bool srv_prefill_item(srv_scheduler *scheduler) {
-    srv_sequence *sequence = scheduler->piece_of ? scheduler->piece_of : choose(scheduler);
+    srv_sequence *sequence = scheduler->piece_of ? scheduler->piece_of : choose_prefill(scheduler);
     if (!sequence) return false;
     glm_prefill_progress progress = {0};
     rt_status status = scheduler->piece_of ? RT_OK : begin_piece(scheduler, sequence);
     if (status == RT_OK) {
         status = glm_prefill_step(sequence->session, &progress);
-        if (status != RT_OK) scheduler->piece_of = NULL; /* the run is over */
+        if (status != RT_OK) scheduler->piece_of = NULL; /* the engine has given it up */
     }
     if (status != RT_OK) {
         srv_fail_sequence(scheduler, sequence, status);
