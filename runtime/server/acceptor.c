@@ -18,14 +18,14 @@
 enum {
     REFUSAL_BYTES = 768,
     RETRY_S = 5,
-    AT_ONCE = 64,      /* accepted before anything else is looked at */
-    REFUSED_MAX = 64,  /* told so, and not closed yet */
-    LINGER_MS = 100,   /* how often they are looked at */
-    LINGER_S = 1,      /* how long they have to hear it */
-    EXHAUSTED_MS = 100 /* until an accept that found no memory is tried again */
+    AT_ONCE = 64,      /* connections accepted before refused ones are looked after again */
+    REFUSED_MAX = 64,  /* refused sockets kept open, so that their clients can read why */
+    LINGER_MS = 100,   /* how often those are looked after */
+    LINGER_S = 1,      /* how long each is kept open at most */
+    EXHAUSTED_MS = 100 /* pause after an accept that found no memory or descriptor */
 };
 
-/* A socket that was refused, and shall not be reset before its client has read why. */
+/* A socket that was refused. It stays open until its client has had time to read why. */
 typedef struct refused {
     int fd;
     double since_s;
@@ -34,7 +34,7 @@ typedef struct refused {
 struct srv_acceptor {
     int listen_fd;
     int stop_fd;
-    int spare_fd; /* given up for the moment in which there is no other descriptor; -1: it is */
+    int spare_fd; /* kept so that one client can be told that no descriptor is left; -1: none could be had */
     struct MHD_Daemon *daemon;
     srv_connections *connections;
     pthread_t thread;
@@ -79,7 +79,7 @@ static void close_refused(srv_acceptor *acceptor, int place) {
             (size_t)(acceptor->n_refused - place) * sizeof acceptor->refused[0]);
 }
 
-/* The first bytes to a new socket are never waited for. */
+/* A new socket's send buffer has room for the refusal: the send cannot block. */
 static void refuse(srv_acceptor *acceptor, int fd, srv_entry why) {
     const char *text = acceptor->refusals[why];
     (void)send(fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -88,7 +88,8 @@ static void refuse(srv_acceptor *acceptor, int fd, srv_entry why) {
     acceptor->refused[acceptor->n_refused++] = (refused){fd, rt_now()};
 }
 
-/* Read away what they had sent: closing a socket that has something unread resets it. */
+/* Read and drop what their clients have sent, since closing a socket with unread bytes resets the connection. Those that
+ * are done, or have had LINGER_S, are closed. */
 static void look_after_refused(srv_acceptor *acceptor) {
     char bytes[4096];
     for (int i = acceptor->n_refused - 1; i >= 0; i--) {
@@ -111,9 +112,10 @@ static void let_in(srv_acceptor *acceptor, int fd, const struct sockaddr *addres
         srv_connection_drop(acceptor->connections, fd);
 }
 
-/* No descriptor is left: the spare one is, and tells a client. */
+/* No descriptor is left. Close the refused sockets; where there are none, tell one client so by the spare descriptor. False:
+ * nobody could be accepted. */
 static bool refuse_by_spare(srv_acceptor *acceptor) {
-    if (acceptor->n_refused > 0) { /* theirs come first */
+    if (acceptor->n_refused > 0) {
         while (acceptor->n_refused > 0) close_refused(acceptor, 0);
         return true;
     }

@@ -1,6 +1,6 @@
-/* Who is let in. A thread accepts connections and hands them to libmicrohttpd, which would leave those
- * beyond its limit unanswered, and spins where there is no descriptor for one. Whoever is not let in is
- * told so at once, with a status and when to come again. */
+/* A thread accepts connections and hands them to libmicrohttpd. Left to itself that would not answer
+ * those beyond its limit, and would spin where there is no descriptor for one. A client that is not let
+ * in is told so at once: an HTTP status, and when to try again. */
 #ifndef SRV_ACCEPTOR_H
 #define SRV_ACCEPTOR_H
 

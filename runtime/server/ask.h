@@ -1,4 +1,4 @@
-/* Fields of a body -> a request of the scheduler. */
+/* The fields of a request's body -> a request for the scheduler. */
 #ifndef SRV_ASK_H
 #define SRV_ASK_H
 
@@ -7,7 +7,7 @@
 #include "request.h"
 #include "runtime/chat.h"
 
-/* A conversation as GLM-4 is to read it; the texts are owned or borrowed from the body. */
+/* A conversation as GLM-4 is to read it. Its texts are borrowed from the body, or listed in `owned`. */
 typedef struct srv_conversation {
     glm_message *messages;
     int64_t n_messages;
@@ -17,14 +17,14 @@ typedef struct srv_conversation {
     int64_t owned_room;
     glm_tools *tools;  /* NULL: none */
     char *forced_call; /* NULL: none */
-    bool must_call;    /* one of the tools, whichever */
-    bool goes_on;      /* the last message is the beginning of the answer */
+    bool must_call;    /* the answer must call one of the tools, whichever */
+    bool goes_on; /* the last message is the beginning of the answer, which goes on from there */
 } srv_conversation;
 void srv_conversation_free(srv_conversation *conversation);
 
 /* The body's messages: an array, not empty, within the bound. NULL: `error` says why not. */
 const json_t *srv_messages_of(const json_t *body, srv_error *error);
-/* Helpers of whoever fills one. NULL, or false, without memory. */
+/* For whoever fills a conversation: a new message at its end; and `memory`, to be freed with it. NULL without memory. */
 glm_message *srv_conversation_add(srv_conversation *conversation, glm_chat_role role);
 void *srv_conversation_own(srv_conversation *conversation, void *memory);
 /* A string, or an array of {"type": "text", "text": ...}, as the content of a message; null is none.
@@ -33,22 +33,22 @@ bool srv_conversation_content(srv_conversation *conversation, const json_t *valu
         const char *where, glm_message *message, srv_error *error);
 /* Tools in OpenAI's form; "strict" is read of each, too, or of its function. */
 bool srv_conversation_tools(srv_conversation *conversation, const json_t *tools, srv_error *error);
-/* The tool of that name is to be called. */
+/* The answer must call the tool of that name. */
 bool srv_conversation_force(srv_conversation *conversation, const char *name, srv_error *error);
-/* Some tool is to be called. */
+/* The answer must call some tool. */
 bool srv_conversation_require(srv_conversation *conversation, srv_error *error);
-/* None is. */
+/* The answer may call none. */
 void srv_conversation_forget_tools(srv_conversation *conversation);
-/* What its answer is bound to, whose response_format alone is `form`. */
+/* What the answer is bound to by its tools, and by response_format, which says `form`. */
 glm_form_kind srv_conversation_form(const srv_conversation *conversation, glm_form_kind form);
-/* Its ids, [gMASK]<sop> first, up to where the model speaks. */
+/* The conversation's ids, from [gMASK]<sop> up to where the model speaks. */
 bool srv_conversation_render(const srv_conversation *conversation, const srv_options *options,
         glm_ids *out, srv_error *error);
-/* The same as the request's prompt, which takes over the tools and what the answer is bound to. */
+/* Render the conversation as the request's prompt. The request takes over the tools, and what the answer is bound to. */
 bool srv_conversation_hand_over(srv_conversation *conversation, const srv_options *options,
         srv_request *request, srv_error *error);
 
-/* The model that the body names is ours, or it names none. */
+/* Whether the model that the body names is ours; also where it names none. */
 bool srv_check_model(const json_t *body, const srv_options *options, srv_error *error);
 /* temperature, top_p, top_k, seed, stop, ... as both of OpenAI's APIs spell them. */
 bool srv_read_settings(
@@ -58,13 +58,13 @@ bool srv_check_absent(const json_t *body, srv_error *error);
 /* A string or an array of strings: stop texts. */
 bool srv_read_stop(const json_t *body, const char *name, srv_settings *settings, srv_error *error);
 
-/* A new request, filled by a function of one API's. NULL: `error` says why not. */
+/* A new request, filled by a function of one API. NULL: `error` says why not. */
 typedef bool srv_fill(
         srv_request *request, const json_t *body, const srv_options *options, srv_error *error);
 srv_request *srv_ask(srv_api api, srv_fill *fill, const json_t *body, const srv_options *options,
         srv_error *error);
 
-/* The request that a body of one API asks for, new. NULL: `error` says why not. */
+/* The request that a body of that API asks for; new. NULL: `error` says why not. */
 srv_request *srv_ask_chat(const json_t *body, const srv_options *options, srv_error *error);
 srv_request *srv_ask_completion(const json_t *body, const srv_options *options, srv_error *error);
 srv_request *srv_ask_messages(const json_t *body, const srv_options *options, srv_error *error);

@@ -85,7 +85,8 @@ static bool is_named(const char *host, size_t n_bytes, const char *name) {
     return strlen(name) == n_bytes && strncasecmp(host, name, n_bytes) == 0;
 }
 
-/* A name that a web page elsewhere can point at us must not do: only these, which no DNS answers. */
+/* A web page elsewhere can have its own name resolve to our address (DNS rebinding). So only names are taken that no DNS
+ * answers, and what --host says. */
 static bool is_ours(const srv_guard *guard, const char *host) {
     const size_t n = name_bytes(host);
     const char *port = host + n;
@@ -142,14 +143,14 @@ static bool decode_basic(text *value, unsigned char plain[KEY_BYTES]) {
     return true;
 }
 
-/* Other sites' pages must not act with a password that the browser adds for them. */
+/* Pages of other sites must not act with a password that the browser adds by itself. */
 static bool is_of_our_page(struct MHD_Connection *connection) {
     const fields site = find(connection, "Sec-Fetch-Site");
     return site.n == 0 || strcasecmp(site.value, "same-origin") == 0 ||
            strcasecmp(site.value, "none") == 0;
 }
 
-/* Of hashes: how long it takes tells nothing about the key, nor about its length. */
+/* Hashes are compared: the time that takes tells nothing about the key, nor about its length. */
 static bool check_key(const srv_guard *guard, text given, srv_error *error) {
     unsigned char hash[GLM_SHA256_BYTES];
     const rt_status status = glm_sha256_of(given.bytes, (int64_t)given.n, hash);

@@ -1,4 +1,4 @@
-/* What is looked at before a request is: how it is framed, whom it is for, where it comes from, and
+/* What is checked before a request's body is read: how it is framed, which host it is for, which origin it comes from, and
  * whether it has the key. */
 #ifndef SRV_GUARD_H
 #define SRV_GUARD_H

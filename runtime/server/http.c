@@ -10,8 +10,8 @@
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"
 
-/* A client that is to get one JSON value waits so long before its header is sent: until then the
- * status can still tell of a failure. */
+/* For so long the header of an answer that is one JSON value is held back: until then its status can still tell of a
+ * failure. */
 static const double quiet_s = 10.0;
 
 /* ---- answers --------------------------------------------------------------------------------- */
@@ -74,7 +74,7 @@ static enum MHD_Result queue(srv_exchange *exchange) {
                 exchange->route && exchange->route->is_page
                         ? "Basic realm=\"glm1m: any name, and the key\", charset=\"UTF-8\""
                         : "Bearer");
-    /* libmicrohttpd would not notice before the connection's time is over. */
+    /* libmicrohttpd would notice that the client has closed its end only at the connection's timeout. */
     if (exchange->connection && srv_connection_is_ending(exchange->connection))
         exchange->closes = true;
     if (exchange->closes)
@@ -107,7 +107,7 @@ static void take_answer(srv_exchange *exchange) {
             srv_answer_json(request, options->model_name, options->tokenizer));
 }
 
-/* The whole answer, once there is one; until then the connection sleeps. */
+/* Answer with one JSON value once the request is done; until then the connection is suspended, after quiet_s a stream. */
 static enum MHD_Result await(srv_exchange *exchange) {
     srv_request *request = exchange->request;
     if (atomic_load(&request->is_cancelled)) return MHD_NO; /* the client has gone */
@@ -143,7 +143,7 @@ static int64_t declared_length(struct MHD_Connection *handle) {
     return text ? strtoll(text, NULL, 10) : 0;
 }
 
-/* Files go to /v1/read, which is told by the name in its target. */
+/* The body of /v1/read is a file where its target has a name. */
 static bool is_file(const srv_exchange *exchange) {
     return exchange->route && exchange->route->handler == srv_route_read &&
            MHD_lookup_connection_value(exchange->handle, MHD_GET_ARGUMENT_KIND, "name");
@@ -174,7 +174,7 @@ static bool is_taken(const srv_exchange *exchange, const char *version, srv_erro
            refuse_size(exchange, error);
 }
 
-/* The header is there. */
+/* The header is complete: find the route, and refuse what can be refused before the body is read. */
 static enum MHD_Result begin(
         srv_exchange *exchange, const char *method, const char *path, const char *version) {
     srv_error error = {0};
@@ -198,13 +198,15 @@ static enum MHD_Result take_body(srv_exchange *exchange, const char *bytes, size
     srv_connection_received(exchange->server->connections, exchange->connection, (int64_t)n_bytes);
     exchange->n_received += (int64_t)n_bytes;
     if (exchange->n_received > body_limit(exchange)) exchange->is_too_large = true;
-    if (exchange->is_too_large) return MHD_YES; /* read on, so that the answer is heard */
+    if (exchange->is_too_large)
+        return MHD_YES; /* read on: a client that still sends does not read the answer */
     if (exchange->upload)
         return srv_upload_add(exchange->upload, bytes, (int64_t)n_bytes) == RT_OK ? MHD_YES
                                                                                   : MHD_NO;
     return glm_text_add(&exchange->body, bytes, (int64_t)n_bytes) == RT_OK ? MHD_YES : MHD_NO;
 }
 
+/* The body is complete. */
 static void handle(srv_exchange *exchange) {
     srv_error error;
     const srv_route *route = exchange->route;
@@ -239,7 +241,7 @@ static void awake(void *context) {
     MHD_resume_connection(exchange->handle);
 }
 
-/* The body is a file, and complete: the connection sleeps until a thread has read it. */
+/* The body is a file, and complete: the connection is suspended until a thread has read it. */
 static enum MHD_Result read_upload(srv_exchange *exchange) {
     srv_error error;
     if (srv_upload_is_read(exchange->upload)) return answer(exchange);

@@ -35,16 +35,16 @@ struct srv_server {
 typedef struct srv_server srv_server;
 typedef struct srv_exchange srv_exchange;
 
-/* What a route does with the body, NULL for a GET: srv_reply, srv_generate or srv_fail, once. */
+/* What a route does: it calls srv_reply, srv_reply_text, srv_generate or srv_fail, once. `body` is NULL for a GET. */
 typedef void (*srv_handler)(srv_exchange *exchange, const json_t *body);
 
 typedef struct srv_route {
     const char *method;
-    const char *path; /* one that ends in a / takes a last part: exchange->rest */
+    const char *path; /* where it ends in a /, one more part follows: exchange->rest */
     srv_handler handler;
     srv_shape shape;
     bool is_public; /* needs no key */
-    bool is_page;   /* a browser shows it: it is to ask for the key */
+    bool is_page;   /* shown by a browser, which is made to ask its user for the key */
 } srv_route;
 
 struct srv_exchange {
@@ -54,13 +54,13 @@ struct srv_exchange {
     const srv_route *route;
     srv_shape shape; /* of errors; also where there is no route */
     char rest[64];
-    bool is_file; /* the body is one, and goes into the upload, not into `body` */
+    bool is_file; /* the body is a file: it goes into `upload`, not into `body` */
     glm_text body;
     srv_upload *upload;
     int64_t n_received;
     bool is_too_large;
 
-    /* The answer: one of */
+    /* The answer: a response, or a request that will have one. */
     struct MHD_Response *response;
     srv_request *request;
 
@@ -74,14 +74,14 @@ struct srv_exchange {
 /* The route of a method and a path. NULL: `error` says 404 or 405. */
 const srv_route *srv_route_find(
         const char *method, const char *path, char rest[64], srv_error *error);
-/* Whose API a path is of, there or not. */
+/* The shape of errors for a path, by the API that it belongs to, even if there is no such route. */
 srv_shape srv_route_shape(const char *path);
 
-/* JSON; `value` is released. NULL: 503, no memory. */
+/* Answer with JSON; `value` is released. NULL, which is what jansson gives without memory: 503. */
 void srv_reply(srv_exchange *exchange, int http, json_t *value);
 void srv_reply_text(srv_exchange *exchange, int http, const char *type, const char *text);
 void srv_fail(srv_exchange *exchange, const srv_error *error);
-/* Ask the scheduler; the exchange takes over the caller's reference. */
+/* Submit a request, whose answer is then this exchange's; takes over the caller's reference. */
 void srv_generate(srv_exchange *exchange, srv_request *request);
 
 #endif

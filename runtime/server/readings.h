@@ -1,4 +1,4 @@
-/* Texts that are asked about: read once, then named by an id that is only looked up. */
+/* Texts that clients ask about: read once, then found by an id. */
 #ifndef SRV_READINGS_H
 #define SRV_READINGS_H
 
@@ -20,8 +20,8 @@ RT_MUST_CHECK rt_status srv_readings_create(srv_readings **out);
 /* Accepts NULL. */
 void srv_readings_free(srv_readings *readings);
 
-/* Take the reading over (it is emptied, also on a failure). The oldest ones go where it has no room
- * beside them: SRV_READINGS, SRV_READING_BYTES. With a reference for the caller. RT_ENOMEM. */
+/* Add a reading, which is taken over (emptied, also on failure). The oldest ones are forgotten where there are more than
+ * SRV_READINGS, or more bytes than SRV_READING_BYTES, with it. *out has a reference for the caller. RT_ENOMEM. */
 RT_MUST_CHECK rt_status srv_readings_add(
         srv_readings *readings, glm_reading *reading, srv_reading **out);
 /* With a reference for the caller; NULL: there is none of that id. */

@@ -1,11 +1,11 @@
-/* One request of the model: what to generate, and what came of it so far.
+/* One request for the model: what to generate, and what came of it so far.
  *
- *   who makes it     a route (or a job): everything of the first half, then srv_scheduler_submit
- *   who works at it  the scheduler's thread: everything of the second half, under `lock`
- *   who reads it     whoever streams or renders the answer, under `lock`
+ *   a route, or a job, makes it       it fills "what is asked", then calls srv_scheduler_submit
+ *   the scheduler's thread works      it fills "what came of it", under `lock`
+ *   whoever sends the answer reads    under `lock`
  *
- * Counted: the maker, the scheduler and a job each hold a reference. Its events are kept until it
- * is gone, so that an answer can be rendered late, or twice. */
+ * References are counted: the maker, the scheduler, a connection and a job each hold one. All events of
+ * the answer stay until the request is freed, so that it can be rendered late, or twice. */
 #ifndef SRV_REQUEST_H
 #define SRV_REQUEST_H
 
@@ -29,7 +29,7 @@ enum {
 
 typedef enum srv_api { SRV_CHAT, SRV_COMPLETION, SRV_MESSAGES } srv_api;
 
-/* Settings beyond the ids. */
+/* What a client asks for besides the prompt. */
 typedef struct srv_settings {
     glm_sampling sampling;
     int64_t max_tokens; /* -1: not given; of each choice */
@@ -115,15 +115,16 @@ typedef struct srv_request {
     char id[SRV_ID_BYTES]; /* "chatcmpl-..." */
     int64_t created_s;     /* since 1970 */
     glm_ids prompt;
-    /* Of several prompts of one request the last is this one. Those before it are computed one after another, then it:
-     * with it all are done, or with the first that failed. */
+    /* A request of several prompts is a chain: the prompts but the last are requests of their own, in `parts`, and the
+     * last one is this request. They are computed one after another; the first that fails ends them all. */
     struct srv_request **parts; /* owned [n_parts]; NULL: there is one prompt */
     int n_parts;
-    struct srv_request *whole; /* whose part this one is; NULL: nobody's */
-    int part;                  /* which */
+    struct srv_request *whole; /* the request in whose `parts` this one is; NULL: it is no part */
+    int part;                  /* index there */
     srv_settings settings;
     double submitted_s;
-    char system_fingerprint[SRV_FINGERPRINT_BYTES]; /* beside the model: what an answer is of */
+    char system_fingerprint
+            [SRV_FINGERPRINT_BYTES]; /* what the answer depends on besides the model */
 
     /* From other threads to the scheduler's. */
     atomic_bool is_cancelled;
@@ -151,13 +152,14 @@ void srv_request_drop(srv_request *request);
 RT_MUST_CHECK rt_status srv_choice_add(
         srv_choice *choice, srv_event_kind kind, const char *bytes, int64_t n_bytes);
 RT_MUST_CHECK rt_status srv_choice_add_token(srv_choice *choice, const srv_token *token);
-/* Whether the log probabilities of the prompt's tokens are asked for: nothing of it can be had from what is kept. */
+/* Whether the log probabilities of the prompt's tokens are asked for: it must be computed from its first token on then,
+ * whatever is kept of it. */
 bool srv_request_judges_prompt(const srv_request *request);
-/* Tokens of all choices. */
+/* Tokens generated so far, in all choices. */
 int64_t srv_request_generated(const srv_request *request);
 /* Prompt i of n_parts + 1, in the order of the request. */
 srv_request *srv_request_prompt(srv_request *request, int i);
-/* Let a suspended connection look again. */
+/* Resume the connection that waits for more, if one does. */
 void srv_request_wake(srv_request *request);
 
 #endif

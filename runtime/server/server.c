@@ -28,7 +28,7 @@ static void on_connection(void *context, struct MHD_Connection *connection, void
         srv_connection_close(server->connections, *place);
 }
 
-/* The context of the request stays NULL: its header may never come. */
+/* An MHD_OPTION_URI_LOG_CALLBACK. The request's own context stays NULL: its header may never be complete. */
 static void *on_target(void *context, const char *target, struct MHD_Connection *connection) {
     (void)context;
     srv_connection *one =
@@ -63,7 +63,7 @@ static int64_t connections_max(void) {
     return rt_max64(rt_min64(limit, granted), HTTP_THREADS);
 }
 
-/* Its own limit of connections is never met: the acceptor's is lower. */
+/* libmicrohttpd's own limit of connections is never reached: the acceptor's is lower. */
 static rt_status open_daemon(srv_server *server) {
     const unsigned flags = MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
                            MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ERROR_LOG;
@@ -98,7 +98,7 @@ static rt_status open_all(srv_server *server) {
 static void release(srv_server *server) {
     srv_acceptor_stop(server->acceptor);
     srv_listener_close(&server->listener);
-    srv_uploads_stop(server->uploads); /* no connection sleeps behind this line */
+    srv_uploads_stop(server->uploads); /* no connection is suspended for one from here on */
     if (server->daemon) MHD_stop_daemon(server->daemon);
     srv_connections_free(server->connections);
     srv_jobs_free(server->jobs);

@@ -26,7 +26,7 @@ RT_MUST_CHECK rt_status srv_server_start(
         const srv_options *options, srv_scheduler *scheduler, srv_server **out);
 /* "http://127.0.0.1:8000" */
 const char *srv_server_url(const srv_server *server);
-/* The scheduler has stopped: what is still on its way out is waited for, a few seconds at most. Accepts
+/* To be called when the scheduler has stopped. Waits for answers that are still being sent, a few seconds at most. Accepts
  * NULL. */
 void srv_server_stop(srv_server *server);
 

@@ -124,9 +124,9 @@ json_t *srv_answer_json(
     return NULL;
 }
 
-/* ---- one JSON value, late -------------------------------------------------------------------- */
+/* ---- one JSON value, at the end -------------------------------------------------------------- */
 
-/* JSON may begin with white space: a client that waits for minutes sees that we are there. */
+/* JSON may begin with white space, which shows a client that waits for minutes that the server is alive. */
 static rt_status put_space(srv_stream *stream) {
     return put(&stream->out, "\n");
 }
@@ -179,7 +179,8 @@ static rt_status render_events(srv_stream *stream) {
     return RT_OK;
 }
 
-/* What there is by now, with the request's lock: not more than is soon sent, as it may not be read. */
+/* Render what there is by now, with the request's lock held. No more than RENDERED_BYTES, since the client may not read
+ * them. */
 static rt_status render(srv_stream *stream) {
     const srv_request *request = stream->request;
     const double now = rt_now();
@@ -210,9 +211,9 @@ static ssize_t give(srv_stream *stream, char *buffer, size_t room) {
     return (ssize_t)n;
 }
 
-/* No more comes. A reader's error would do, but libmicrohttpd (0.9.75 to 1.0.1) closes a connection upon one,
- * where it had been suspended, and frees it only when its time is over: connection.c, handle_idle, which
- * goes past the clean-up when a body cannot be made ready. What cannot be sent ends it at once. */
+/* End the connection: no more comes. To return an error would be the way, but where the connection had been suspended
+ * libmicrohttpd (0.9.75 to 1.0.1) then closes it and frees it only at its timeout (connection.c, handle_idle, which skips
+ * the clean-up when a body cannot be made ready). A byte that cannot be sent ends it at once. */
 static ssize_t break_off(srv_stream *stream, char *buffer) {
     const union MHD_ConnectionInfo *info =
             MHD_get_connection_info(stream->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
@@ -221,7 +222,7 @@ static ssize_t break_off(srv_stream *stream, char *buffer) {
     return 1;
 }
 
-/* libmicrohttpd asks for more. */
+/* An MHD_ContentReaderCallback. Where there is nothing to send it suspends the connection until srv_request_wake. */
 static ssize_t read_stream(void *context, uint64_t pos, char *buffer, size_t room) {
     srv_stream *stream = context;
     srv_request *request = stream->request;

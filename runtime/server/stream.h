@@ -1,4 +1,5 @@
-/* A request's events on their way to a client: rendered as they come, read by libmicrohttpd. */
+/* A request's answer on its way to a client: its events are rendered as they come, in the format of one API, whenever
+ * libmicrohttpd asks for more bytes. */
 #ifndef SRV_STREAM_H
 #define SRV_STREAM_H
 
@@ -8,7 +9,7 @@
 
 typedef struct srv_stream srv_stream;
 
-/* How one API writes things down. All but `whole` append to stream->out; the request's lock is held. */
+/* How one API writes things down: each function appends to stream->out, with the request's lock held. */
 typedef struct srv_format {
     rt_status (*begin)(srv_stream *stream);
     rt_status (*event)(srv_stream *stream, int choice, const srv_event *event);
@@ -18,7 +19,7 @@ typedef struct srv_format {
     const char *type;                     /* Content-Type */
 } srv_format;
 
-/* How far a stream is with one choice, and what its format remembers of it. */
+/* How far a stream has rendered one choice. */
 typedef struct srv_shown {
     int64_t next_event;
     json_t *logprobs;     /* of tokens whose text is not out yet */
@@ -33,25 +34,26 @@ struct srv_stream {
     const glm_tokenizer *tokenizer;
     struct MHD_Connection *connection;
 
-    glm_text out; /* from n_sent on it waits */
+    glm_text out; /* rendered; of its bytes the first n_sent are sent */
     int64_t n_sent;
     srv_shown choices[SRV_CHOICES_MAX];
     bool has_begun;
     bool is_over;
-    double sent_s;
-    double shown_s; /* the last progress, and what it said */
+    double sent_s;  /* when bytes were last sent */
+    double shown_s; /* when progress was last rendered, and how many tokens it said */
     int64_t n_shown;
 
     int block_index; /* messages: of the open block, -1: none yet */
     int open_block;  /* 0: none is open, else the event kind that it is made of */
 };
 
-/* The answer as a stream of events, or, where is_whole, as one JSON value with white space in front of
- * it while it is awaited. NULL without memory. */
+/* A response that streams the answer as events or, where is_whole, that is one JSON value at the end, with white space
+ * in front of it to keep the connection alive. NULL without memory. */
 struct MHD_Response *srv_stream_respond(srv_request *request, bool is_whole, const char *model_name,
         const glm_tokenizer *tokenizer, struct MHD_Connection *connection);
 
-/* The whole answer of a request that is done; an error's object where it failed. New. With its lock. */
+/* The whole answer of a request that is done, or the error's object where it failed; new, NULL without memory. With the
+ * request's lock. */
 json_t *srv_answer_json(
         const srv_request *request, const char *model_name, const glm_tokenizer *tokenizer);
 
@@ -68,9 +70,9 @@ json_t *srv_messages_json(
 
 /* "event: NAME\ndata: JSON\n\n"; no event line where `name` is NULL. `value` is released. RT_ENOMEM */
 RT_MUST_CHECK rt_status srv_stream_put(srv_stream *stream, const char *name, json_t *value);
-/* A string of the choice's text. */
+/* The text of one event, as a new JSON string. */
 json_t *srv_event_text(const srv_choice *choice, const srv_event *event);
-/* The same of the texts of all events of a kind, or of one call's. */
+/* The texts of all events of that kind in [from, to), joined. */
 json_t *srv_joined_text(const srv_choice *choice, int64_t from, int64_t to, srv_event_kind kind);
 /* OpenAI's usage and llama.cpp's timings. */
 json_t *srv_usage_json(const srv_request *request);

@@ -1,9 +1,10 @@
-/* Files on their way into a text: POST /v1/read?name=war.pdf, the file is the body.
+/* Files that clients upload to be made into texts: POST /v1/read?name=war.pdf, whose body is the file.
  *
- *   begin    a file without a name, which nothing in the request chooses
- *   add      the body, as it comes
- *   read     a thread makes a text of it, for that may run a program for minutes; the connection sleeps
- *   end      it is gone */
+ *   begin    open a file that has no name; nothing in the request chooses where
+ *   add      append a part of the body
+ *   read     a thread makes a text of the file, which may run a program for a minute; the connection is
+ *            suspended until it is done
+ *   end      the file is gone */
 #ifndef SRV_UPLOADS_H
 #define SRV_UPLOADS_H
 
@@ -16,24 +17,26 @@ typedef struct srv_upload srv_upload;
 
 /* RT_ENOMEM */
 RT_MUST_CHECK rt_status srv_uploads_create(srv_uploads **out);
-/* Kill what reads them, and return when every connection is awake again. Accepts NULL. */
+/* Stop whatever reads uploads, take no more, and return when all their threads have ended, so that no connection is
+ * suspended for one. Accepts NULL. */
 void srv_uploads_stop(srv_uploads *uploads);
-/* Stopped, and none left. Accepts NULL. */
+/* After srv_uploads_stop, and when every upload has ended. Accepts NULL. */
 void srv_uploads_free(srv_uploads *uploads);
 
-/* NULL: `error` says why: there are SRV_UPLOADS, or no file can be had. */
+/* NULL: `error` says why: SRV_UPLOADS are under way already, or no file can be opened. */
 srv_upload *srv_upload_begin(srv_uploads *uploads, srv_error *error);
 /* RT_EIO */
 RT_MUST_CHECK rt_status srv_upload_add(srv_upload *upload, const char *bytes, int64_t n_bytes);
-/* In a thread of its own: work(context), then awake(context). False: there is none to be had. */
+/* Call work(context), then awake(context), in a new thread. False: no thread could be started, or the uploads are stopped;
+ * then neither is called. */
 bool srv_upload_read(srv_upload *upload, void (*work)(void *context), void (*awake)(void *context),
         void *context);
-/* Whether that is over. */
+/* Whether work() has returned. */
 bool srv_upload_is_read(const srv_upload *upload);
-/* To read it from; and what ends the reading early once it is set. */
+/* The descriptor to read the file from; and a flag that, once set, stops the reading. */
 int srv_upload_file(const srv_upload *upload);
 atomic_bool *srv_upload_stop(srv_upload *upload);
-/* Not while it is being read. Accepts NULL. */
+/* Close the file and free the upload; not while it is being read. Accepts NULL. */
 void srv_upload_end(srv_upload *upload);
 
 #endif
