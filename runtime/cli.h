@@ -52,7 +52,7 @@ typedef struct glm_cli {
 
     /* Books */
     const char *book; /* --book */
-    bool keeps;       /* this command keeps on disk what it prefills, without being told */
+    bool keeps; /* set by commands that keep on disk what they prefill without --kv-disk-dir */
 
     /* Output */
     const char *out;       /* --out */
@@ -143,6 +143,8 @@ enum {
     GLM_EXIT_SIGNAL = 128 /* and the signal's number: 130 Ctrl-C, 143 SIGTERM */
 };
 
+/* ---- parsing, help, exit codes --------------------------------------------------------------- */
+
 /* Parse argv[2..] for `command`, then the environment for what argv left open.
  *
  *   commands  every command, NULL-terminated: an error can then say who takes a misplaced flag
@@ -167,20 +169,22 @@ void glm_cli_help_all(const glm_command *const *commands);
 /* Print the error text to stderr, return the exit code that belongs to the status. */
 int glm_cli_fail(rt_status status);
 
-/* Ctrl-C, SIGTERM, SIGHUP (a connection that is gone) and SIGUSR1 (Slurm's warning before a time limit): the first sets a
- * flag that loops ask for, the second ends the program at once. glm_cli_interrupted() is the signal's number, 0 while
- * there was none. */
+/* ---- signals --------------------------------------------------------------------------------- */
+
+/* Ctrl-C, SIGTERM, SIGHUP (a connection that is gone) and SIGUSR1 (Slurm's warning before a time limit): the first signal
+ * sets a flag, which loops look at; the second ends the program at once. glm_cli_interrupted() is the first one's number,
+ * 0 while there was none. */
 void glm_cli_catch_signals(void);
 int glm_cli_interrupted(void);
-/* When the program last went on after it had been stopped (Ctrl-Z), by rt_now(); 0: never. */
+/* rt_now() when the program last went on after Ctrl-Z had stopped it; 0: never. */
 double glm_cli_continued_at(void);
 /* RT_EINTERRUPTED with a text once a signal came, else RT_OK. */
 RT_MUST_CHECK rt_status glm_cli_check_interrupted(void);
 /* Forget a Ctrl-C that was answered otherwise; false when there was none, or a SIGTERM came. */
 bool glm_cli_forget_interrupt(void);
 
-/* Waiting for what a user types. Between begin and end a signal, however often it comes, says and
- * ends nothing: it makes the pipe readable, which is to be polled along with the input. */
+/* For waiting on what a user types. Between begin and end a signal, however often it comes, prints nothing and does not end
+ * the program: it makes the pipe readable, which is to be polled along with the input. */
 typedef struct glm_signal_pipe {
     int ends[2]; /* poll ends[0] */
 } glm_signal_pipe;
@@ -188,6 +192,8 @@ RT_MUST_CHECK rt_status glm_signal_pipe_open(glm_signal_pipe *wake);
 void glm_signal_pipe_begin(const glm_signal_pipe *wake);
 void glm_signal_pipe_end(const glm_signal_pipe *wake);
 void glm_signal_pipe_close(glm_signal_pipe *wake);
+
+/* ---- progress -------------------------------------------------------------------------------- */
 
 /* Progress on stderr: a bar that redraws on a terminal, otherwise a line every few seconds.
  * `done` and `total` in `unit` ("tokens", "cells"); the rate and the ETA are computed from the
@@ -198,7 +204,7 @@ typedef struct glm_progress {
     double started_s;
     double last_seen_s;
     double last_drawn_s;
-    int64_t done_before; /* no time was spent on these */
+    int64_t done_before; /* by an earlier run: no part of the rate and the ETA */
     double work_before;
     bool is_terminal;
     bool is_silent;
@@ -206,18 +212,20 @@ typedef struct glm_progress {
 } glm_progress;
 void glm_progress_begin(
         glm_progress *progress, const glm_cli *cli, const char *label, const char *unit);
-/* What is done already, by an earlier run: no part of the rate and the ETA. */
+/* An earlier run has done this much: it counts as done, but not for the rate and the ETA. */
 void glm_progress_start_at(glm_progress *progress, int64_t done, double work_done);
 void glm_progress_update(
         glm_progress *progress, int64_t done, int64_t total, double work_done, double work_total);
 /* Clear the bar (terminal) so that other output starts on a clean line. */
 void glm_progress_end(glm_progress *progress);
 
-/* A line on stderr where a flag is given that only a GPU reads, and there is none. */
+/* ---- prefill, and what is on disk already ---------------------------------------------------- */
+
+/* A line on stderr where a flag is given that matters on a GPU only, and the CPU computes. */
 void glm_cli_say_unused(const glm_cli *cli, const glm_plan *plan);
 
-/* A line on stderr where the KV cache does not fit into memory: where it goes; and one where it is lossy; and
- * glm_cli_say_unused. */
+/* Lines on stderr: where the KV cache goes, if memory does not hold it; that it is lossy, if it is; and what
+ * glm_cli_say_unused says. */
 void glm_cli_say_kv(const glm_cli *cli, const glm_engine *engine);
 
 /* glm_prefill with progress on stderr; logits_at and n_logits as in glm_prefill_begin.
@@ -229,82 +237,86 @@ RT_MUST_CHECK rt_status glm_cli_prefill(const glm_cli *cli, glm_session *session
 RT_MUST_CHECK rt_status glm_cli_prefill_all(const glm_cli *cli, glm_session *session,
         const int32_t *ids, int64_t n_ids, glm_take_logits *take, void *context);
 
-/* Whether what is prefilled is to be kept on disk and found there: --book or --kv-disk-dir is given,
- * or the command does so by itself.
- * Goes into glm_options.persists. */
+/* Whether what is prefilled is to be kept on disk and looked for there: --book or --kv-disk-dir is given, or the command
+ * keeps in any case. For glm_options.persists. */
 bool glm_cli_persists(const glm_cli *cli);
 
-/* glm_session_restore into an empty session; without glm_cli_persists() nothing, and that is the
- * reason. */
+/* glm_session_restore into an empty session. Without glm_cli_persists() nothing is restored, and out->reason says so. */
 RT_MUST_CHECK rt_status glm_cli_restore(const glm_cli *cli, glm_session *session,
         const int32_t *ids, int64_t n_ids, glm_reuse *out);
-/* On stderr, unless --quiet: what was found of n_ids, the time that the others take by the plan, and why no more was. */
+/* On stderr, unless --quiet: how many of n_ids tokens were found, how long the others will take by the plan, and why no
+ * more were found. */
 void glm_cli_say_reuse(const glm_cli *cli, const glm_session *session, const glm_config *config,
         int64_t n_ids, const glm_reuse *reuse);
-/* Prefill ids[n_there ... n_ids) behind the session's last n_there tokens, which are the first of these ids, as
- * glm_cli_prefill, for the logits of the last token. After Ctrl-C what is computed is kept on disk, where
- * glm_cli_persists(), for the next run; the message says so, of `again`: "the same command". */
+/* The session ends with the first n_there of ids: prefill the others, as glm_cli_prefill, for the logits of the last token.
+ * After Ctrl-C what is computed is kept on disk for the next run, where glm_cli_persists(); the message then says that
+ * `again`, for example "the same command", goes on from there. */
 RT_MUST_CHECK rt_status glm_cli_prefill_kept(const glm_cli *cli, glm_session *session,
         const int32_t *ids, int64_t n_ids, int64_t n_there, const char *again);
-/* Prefill what a session that was restored from the same ids still lacks, as glm_cli_prefill_all. After Ctrl-C `keep`
- * keeps what was given, where glm_cli_persists(): the same command goes on from there. */
+/* Prefill what a session that was restored from the same ids still lacks, as glm_cli_prefill_all. After Ctrl-C, where
+ * glm_cli_persists(), `keep` is called to keep what was made of the logits given so far: the same command goes on from
+ * there. */
 typedef struct glm_cli_taker {
-    int64_t n_given; /* the caller has the logits of ids[n_given], or what it made of them: no fewer than the session holds */
-    glm_take_logits *take; /* `at` counts from the session's length */
+    int64_t n_given; /* of the first n_given ids the caller has what it needs; at least the session's length */
+    glm_take_logits *take; /* its `at` counts from the session's length */
     rt_status (*keep)(void *context);
     void *context;
 } glm_cli_taker;
 RT_MUST_CHECK rt_status glm_cli_prefill_all_kept(const glm_cli *cli, glm_session *session,
         const int32_t *ids, int64_t n_ids, const glm_cli_taker *taker);
 /* Prefill what a session that was restored from the same ids still lacks, as glm_cli_prefill, for the
- * logits of the last token. After Ctrl-C the same command, given again, goes on from there. *n_computed:
- * tokens of now, none that were done before it; or NULL. */
+ * logits of the last token. After Ctrl-C the same command, given again, goes on from there. *n_computed, unless it is
+ * NULL: tokens that this call computed. */
 RT_MUST_CHECK rt_status glm_cli_prefill_rest(const glm_cli *cli, glm_session *session,
         const int32_t *ids, int64_t n_ids, int64_t *n_computed);
 
-/* The books in --kv-disk-dir, or in our cache directory: where the engine keeps them. No model is
- * needed. As kv_books_open. */
+/* ---- books ----------------------------------------------------------------------------------- */
+
+/* The books in --kv-disk-dir, or else in our cache directory, where the engine keeps them. No model is
+ * needed. Errors: as kv_books_open */
 RT_MUST_CHECK rt_status glm_cli_books_open(const glm_cli *cli, kv_books **out);
-/* Where that is, for messages: "DIR", "DIR and 2 more". RT_ENOMEM. */
+/* Where those are, for messages: "DIR", "DIR and 2 more". RT_ENOMEM. */
 RT_MUST_CHECK rt_status glm_cli_books_place(const glm_cli *cli, char *text, size_t n_bytes);
 /* RT_EUSAGE unless there is a book of that name, damaged or not; the message has the nearest name. */
 RT_MUST_CHECK rt_status glm_cli_book_require(const glm_cli *cli, kv_books *books, const char *name);
-/* The book of --book, for kv_book_free. As glm_cli_book_require and kv_books_read. */
+/* The book of --book, for kv_book_free. Errors: as glm_cli_book_require and kv_books_read */
 RT_MUST_CHECK rt_status glm_cli_book_read(const glm_cli *cli, kv_book *out);
 /* On stderr, unless --quiet: that the book of --book is of other sources than those of `note`, whose text is to have
  * its name. */
 void glm_cli_say_replaced(const glm_cli *cli, const char *note);
 /* RT_EUSAGE: the book of --book is of something whose name does not begin with `own`: it is not to be replaced. */
 RT_MUST_CHECK rt_status glm_cli_book_spare(const glm_cli *cli, const char *own);
-/* How many tokens the book of --book has, before any model is loaded; 0 without one.
- * As glm_cli_book_require. */
+/* How many tokens the book of --book has, before any model is loaded; 0 without --book.
+ * Errors: as glm_cli_book_require */
 RT_MUST_CHECK rt_status glm_cli_book_length(const glm_cli *cli, int64_t *n_tokens);
-/* Put its ids, n_tokens as measured, in front of `ids`; nothing without --book. As glm_book_ids, and
- * RT_EUSAGE where the book is another by now. */
+/* Put the book's ids in front of `ids`; without --book do nothing. n_tokens is what glm_cli_book_length said.
+ * Errors: as glm_book_ids; RT_EUSAGE  the book was replaced since, and has another length */
 RT_MUST_CHECK rt_status glm_cli_prepend_book(
         const glm_cli *cli, glm_engine *engine, int64_t n_tokens, glm_ids *ids);
-/* glm_cli_restore of ids that begin with a book's n_book: no reason is given where all of it was
- * found; what was not is computed again and kept again. */
+/* glm_cli_restore of ids that begin with the book's n_book ids. Where all of the book was found out->reason is empty;
+ * where not, the rest of it is computed and kept again. */
 RT_MUST_CHECK rt_status glm_cli_restore_book(const glm_cli *cli, glm_session *session,
         const glm_ids *ids, int64_t n_book, glm_reuse *out);
-/* What kv_books_list gave. */
+/* Free what kv_books_list gave. */
 void glm_cli_free_names(char **names, int64_t n_names);
+
+/* ---- input, and what is said of it ----------------------------------------------------------- */
 
 /* RT_EUSAGE: not exactly one of operands, -f and --tokens-file is given. */
 RT_MUST_CHECK rt_status glm_cli_require_source(const glm_cli *cli, const glm_command *command);
 
-/* On stderr, unless --quiet: what was left out of a document; how long it is; the engine's plan. */
+/* On stderr, unless --quiet: which files of a document were left out; how long it is; the engine's plan. */
 void glm_cli_say_skipped(const glm_cli *cli, const glm_document *document);
 void glm_cli_say_text(const glm_cli *cli, const glm_document *document, int64_t n_tokens);
 void glm_cli_say_plan(const glm_cli *cli, const glm_engine *engine);
-/* " (388.1 tokens/s)"; "" for less than a millisecond, of which that would be noise. */
+/* " (388.1 tokens/s)"; "" for less than a millisecond, of which it would be noise. */
 const char *glm_cli_rate(int64_t n, double seconds, char text[RT_SIZE_TEXT]);
-/* ", 31 of 40 drafted tokens right": since the engine had drafted what `before` says; "" where it has drafted nothing. */
+/* ", 31 of 40 drafted tokens right", of those drafted since glm_engine_drafts gave `before`; "" where there are none. */
 enum { GLM_CLI_DRAFTS_TEXT = 80 };
 const char *glm_cli_drafts(
         const glm_engine *engine, glm_drafts before, char text[GLM_CLI_DRAFTS_TEXT]);
-/* A book's note: where its text is from, how much it is and its SHA-256 (hex), and the model; a new
- * string. `document` NULL: a tokens file. RT_ENOMEM. */
+/* The note to be kept with a book: where its text is from, its length and SHA-256 (hex), and the model. *note is a new
+ * string. `document` is NULL for a tokens file. RT_ENOMEM. */
 RT_MUST_CHECK rt_status glm_cli_note(const glm_cli *cli, const char *const *sources, int n_sources,
         const glm_document *document, const char *sha256, char **note);
 
@@ -324,12 +336,13 @@ RT_MUST_CHECK rt_status glm_cli_parse_list(
  * RT_EIO; RT_EUSAGE beyond 1 GiB. */
 RT_MUST_CHECK rt_status glm_cli_read_text(const char *path, char **text, int64_t *n_bytes);
 
-/* The same; of a PDF, an Office file or a book its text, of an archive an error. As glm_document_from_bytes, too. */
+/* The same, but of a PDF, an Office file or an EPUB its text; an archive is an error. Errors: also as
+ * glm_document_from_bytes */
 RT_MUST_CHECK rt_status glm_cli_read_document(const char *path, char **text, int64_t *n_bytes);
 
-/* [gMASK]<sop> at the beginning of ids that go behind a book's: which begin so already. */
+/* Remove [gMASK]<sop> from the beginning of ids that go behind a book's, which begin so already. */
 void glm_cli_drop_specials(const glm_tokenizer *tokenizer, glm_ids *ids);
-/* Make `ids` what `front` holds and then what they are. `front` is empty then, also on failure. RT_ENOMEM. */
+/* Put the ids of `front`, which is emptied, also on failure, in front of `ids`. RT_ENOMEM. */
 RT_MUST_CHECK rt_status glm_cli_put_in_front(glm_ids *front, glm_ids *ids);
 /* Put [gMASK]<sop> in front of the ids unless they begin so. RT_EMODEL, RT_ENOMEM. */
 RT_MUST_CHECK rt_status glm_cli_begin_ids(const glm_tokenizer *tokenizer, glm_ids *ids);

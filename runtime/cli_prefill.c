@@ -41,7 +41,7 @@ void glm_cli_say_kv(const glm_cli *cli, const glm_engine *engine) {
                 rt_dtype_name(plan->kv_dtype));
 }
 
-/* ", about 12.0 s for the others", of tokens that take so much work; "" where that is no time. */
+/* ", about 12.0 s for the others", where these take so much work (FLOP); "" for less than 0.05 s. */
 static const char *time_of(const glm_session *session, double work, char text[STOP_TEXT]) {
     const double left_s = glm_session_planned_s(session, work);
     char time[RT_SIZE_TEXT];
@@ -72,13 +72,13 @@ static void say_goes_on(const glm_session *session, const glm_prefill_progress *
             time_of(session, progress->work_total - progress->work_done, left));
 }
 
-/* Tokens of a prefill that were done before it, and when it ended. */
+/* Tokens of a prefill that earlier runs had done, and that were done when it ended. */
 typedef struct extent {
     int64_t before;
     int64_t done;
 } extent;
 
-/* A prefill that is begun. After RT_EINTERRUPTED it still is: the caller aborts or suspends it. */
+/* Run a prefill that was begun, with progress. After RT_EINTERRUPTED it is not over yet: the caller aborts or suspends it. */
 static rt_status run_shown(const glm_cli *cli, glm_session *session, extent *out) {
     glm_progress bar;
     glm_prefill_progress progress;
@@ -130,8 +130,9 @@ rt_status glm_cli_restore(const glm_cli *cli, glm_session *session, const int32_
     return RT_OK;
 }
 
-/* Ends the prefill of a text that begins at token `first` of the session; what to say after "at token N of M". What
- * begins behind something else is found again only where no span of it is finished: nobody looks for those. */
+/* End the prefill of a text that begins at token `first` of the session, and keep what is computed where that can be. `text`
+ * is what to say after "at token N of M". A text that begins behind others (first > 0) can be suspended only while none of
+ * its spans is finished: nobody would find those again. */
 static void stop(const glm_cli *cli, glm_session *session, int64_t first, const char *again,
         char text[STOP_TEXT]) {
     const int64_t length = glm_session_length(session);
@@ -150,13 +151,13 @@ static void stop(const glm_cli *cli, glm_session *session, int64_t first, const 
     }
 }
 
-/* What stopped a prefill, how far it was, and `how` it goes on; `why` may be the thread's error text of before. */
+/* RT_EINTERRUPTED with what stopped the prefill, how far it was, and how it goes on. */
 static rt_status say_stopped(const char *why, int64_t done, int64_t n_ids, const char *how) {
     return rt_fail(RT_EINTERRUPTED, "%s during prefill, at token %" PRId64 " of %" PRId64 "%s", why,
             done, n_ids, how);
 }
 
-/* As glm_cli_prefill_kept, and *n_computed. */
+/* glm_cli_prefill_kept, and how many tokens it computed. */
 static rt_status run_kept(const glm_cli *cli, glm_session *session, const int32_t *ids,
         int64_t n_ids, int64_t n_there, const char *again, int64_t *n_computed) {
     const int64_t first = glm_session_length(session) - n_there;

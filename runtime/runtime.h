@@ -10,12 +10,12 @@
  *   glm_session_fork    a second sequence that shares the first one's prefix
  *
  * With options.tensor_parallel > 1 the engine starts the other ranks (or meets them, under mpirun and
- * srun), which make the same calls as this process does (ranks.h): nothing changes for the caller, but
- * that every call may fail with RT_EPEER, another rank is lost, after which only closing makes sense.
+ * srun). They make the same calls as this process does (ranks.h), and nothing changes for the caller,
+ * except that every call may fail with RT_EPEER: another rank is lost, and the engine can only be closed.
  *
- * The caller pulls work item by item, and so decides about progress, Ctrl-C and interleaving between
- * items; only whether to stop is asked inside of one (glm_engine_stop_if). Not thread-safe: one thread
- * drives an engine. */
+ * The caller asks for work item by item, and decides between two items about progress, Ctrl-C and whose
+ * item is next. To stop in the middle of an item there is glm_engine_stop_if. Not thread-safe: one thread
+ * uses an engine. */
 #ifndef GLM_RUNTIME_H
 #define GLM_RUNTIME_H
 
@@ -35,30 +35,30 @@ typedef struct glm_session glm_session;
  *         RT_EMODEL, RT_EIO  the checkpoint; RT_ENOMEM; RT_EUNSUPPORTED */
 RT_MUST_CHECK rt_status glm_engine_open(const glm_options *options, glm_engine **out);
 
-/* First in main() of a program that opens engines of several ranks: the other ranks are the same
- * program, started as `program rank FD`. True: that is what this process is, its work is done, and it
- * ends with *exit_code. */
+/* To be called first in main() of a program that opens engines of several ranks: the other ranks are the
+ * same program, started as `program rank FD`. True: this process was such a rank; its work is done, and
+ * it is to end with *exit_code. */
 bool glm_rank_is_asked(int argc, char **argv, int *exit_code);
 
 /* The same where mpirun or srun started several processes with one command line (ranks_launcher.c).
- * Rank 0 runs the command; its engine's ranks are the others, as many as there are.
+ * Rank 0 runs the command; the other processes are its engine's ranks.
  *
- *   has_served   second in main(). True: this is another rank, its work is done
- *   set_ranks    what that makes of options.tensor_parallel. RT_EUSAGE: they differ
- *   dismiss      last in main(): the others need not wait for an engine any more */
+ *   has_served   to be called second in main(). True: this was another rank, and its work is done
+ *   set_ranks    set options.tensor_parallel to the number of processes. RT_EUSAGE: it says another
+ *   dismiss      to be called last in main(): the other ranks need not wait for an engine any more */
 bool glm_launcher_has_served(int argc, char **argv, int *exit_code);
 RT_MUST_CHECK rt_status glm_launcher_set_ranks(glm_options *options);
 void glm_launcher_dismiss(int argc, char **argv);
 
-/* Sessions must be gone; the other ranks end with it. Accepts NULL. */
+/* All sessions must have been freed. The other ranks end, too. Accepts NULL. */
 void glm_engine_close(glm_engine *engine);
 
-/* Whether all ranks are still there, at once; from the thread that calls the engine. RT_EPEER: which is
- * not, its host and the last step. */
+/* Whether all ranks are still there; returns at once. From the thread that uses the engine.
+ * RT_EPEER  one is not: the message names it, its host and the last step */
 RT_MUST_CHECK rt_status glm_engine_check(const glm_engine *engine);
 
-/* From now on `stops` (NULL: nobody) is asked before each layer of glm_decode, where there is one rank, and of
- * glm_prefill_together. Where it answers other than 0 they end with RT_EINTERRUPTED, as after any error. */
+/* From now on `stops` (NULL: nothing) is called before each layer of glm_prefill_together, and with one rank of glm_decode,
+ * too. Where it returns other than 0 they fail with RT_EINTERRUPTED. */
 void glm_engine_stop_if(glm_engine *engine, int (*stops)(void));
 
 /* Borrowed, until the engine is closed. */
@@ -67,8 +67,8 @@ const glm_plan *glm_engine_plan(const glm_engine *engine);
 /* The checkpoint's fingerprint, 64 hex characters. */
 const char *glm_engine_fingerprint(const glm_engine *engine);
 
-/* Where KV goes that memory does not hold, a line for people; "" where it holds all. Writes into `text`
- * and returns it. */
+/* A line for people that says where the KV goes that memory does not hold; "" where it holds all. Writes into `text` and
+ * returns it. */
 const char *glm_engine_overflow(const glm_engine *engine, char *text, int64_t room);
 
 /* A sequence of at most max_tokens tokens, empty. Its pages are reserved now, so that appending
@@ -96,11 +96,11 @@ RT_MUST_CHECK rt_status glm_session_fork(
  * that page is still exact: glm_session_length tells. */
 void glm_session_truncate(glm_session *session, int64_t n_tokens);
 
-/* Exactly the first n_tokens that the session held: what a cut, or an aborted step, took with it is
- * computed again. Errors: as glm_prefill */
+/* Make the session hold exactly the first n_tokens that it held: where KV is lossy, what a cut or an aborted step took with
+ * it is computed again. Errors: as glm_prefill */
 RT_MUST_CHECK rt_status glm_session_rewind(glm_session *session, int64_t n_tokens);
 
-/* ---- what is kept on disk (options.persists) --------------------------------------------------- */
+/* ---- what is kept on disk (options.persists) ------------------------------------------------- */
 
 typedef struct glm_reuse {
     int64_t n_tokens; /* of the ids given, found on disk: the session's length now */
@@ -116,20 +116,22 @@ typedef struct glm_reuse {
 RT_MUST_CHECK rt_status glm_session_restore(
         glm_session *session, const int32_t *ids, int64_t n_ids, glm_reuse *out);
 
-/* Name what an idle session holds, all of it. `note`: lines for people ("source=..."). Without a name
- * (`book` NULL) it is kept as long as there is room, and found as a prefix is: all of it, too.
+/* Make a book of all that an idle session holds. `note`: lines for people ("source=..."). Without a name (`book` NULL) it
+ * is kept on disk as long as there is room, and glm_session_restore finds all of it.
  *
  * Errors: RT_EUSAGE  the name, a fork, or an engine that keeps nothing
  *         RT_ENOFIT, RT_EIO  the disk; the session stays as it is */
 RT_MUST_CHECK rt_status glm_session_keep(glm_session *session, const char *book, const char *note);
 
-/* Keep a book again that has lost segments: the session holds all of its tokens, computed again. Errors:
- * as glm_session_keep; the book is as it was then. */
+/* Make a book whole again that has lost segments: the session holds all of its tokens, the lost ones computed again.
+ * Errors: as glm_session_keep; the book then stays as it was */
 RT_MUST_CHECK rt_status glm_book_mend(glm_session *session, const char *book);
 
-/* Numbers of the caller's beside a text that is kept, by its ids and `what` of them it is: replaced whole, found as long as
- * there is room. Of rank 0. Saving: RT_EUSAGE the session is not kept; RT_ENOFIT, RT_EIO the disk. *is_there is false
- * where there are none of that size. RT_ENOMEM */
+/* Save bytes of the caller's beside a text that is kept, under its ids and a number `what` of the caller's choice, and load
+ * them again. Saving replaces them whole; they stay as long as there is room. On rank 0 only. *is_there is false where
+ * there are none of that size.
+ *
+ * Errors: RT_EUSAGE  saving: the session is not kept; RT_ENOFIT, RT_EIO  the disk; RT_ENOMEM */
 RT_MUST_CHECK rt_status glm_session_save_beside(glm_session *session, const int32_t *ids,
         int64_t n_ids, int32_t what, void *bytes, int64_t n_bytes);
 RT_MUST_CHECK rt_status glm_session_load_beside(glm_session *session, const int32_t *ids,
@@ -143,7 +145,7 @@ RT_MUST_CHECK rt_status glm_session_load_beside(glm_session *session, const int3
 RT_MUST_CHECK rt_status glm_book_ids(
         glm_engine *engine, const char *book, int32_t **ids, int64_t *n_ids);
 
-/* ---- prefill ----------------------------------------------------------------------------------- */
+/* ---- prefill --------------------------------------------------------------------------------- */
 
 /* Append tokens to the session, span by span, layer by layer, chunk by chunk.
  *
@@ -155,16 +157,17 @@ RT_MUST_CHECK rt_status glm_book_ids(
 RT_MUST_CHECK rt_status glm_prefill_begin(glm_session *session, const int32_t *ids, int64_t n_ids,
         const int64_t *logits_at, int64_t n_logits);
 
-/* Logits of ids[at] .. ids[at + n - 1]: fp32 [n][vocab] in host memory, until it returns. Other than RT_OK ends the
- * prefill with that. */
+/* Is given the logits of ids[at] .. ids[at + n - 1]: fp32 [n][vocab] in host memory, valid until it returns. A status other
+ * than RT_OK ends the prefill, which fails with it. */
 typedef rt_status glm_take_logits(void *context, int64_t at, int64_t n, const float *logits);
 
-/* The same, where every position's logits are wanted, more than memory need hold: `take` is given them as spans go through
- * the last layer, in ascending order, each once, at most plan.max_logits rows a call. Those of the last one stay, too
- * (glm_session_logits). It goes on where an earlier one was suspended if the caller still has what that gave.
+/* glm_prefill_begin where the logits of every position are wanted, which memory need not hold all at once: `take` is given
+ * them as spans go through the last layer, in ascending order, each once, at most plan.max_logits rows a call. Those of
+ * the last position also stay (glm_session_logits). A suspended prefill of the same ids goes on where it stopped, if the
+ * caller still has what was given before.
  *
- *   n_given        rows of ids that are not given again: those of ids[n_given] and on are
- *   take, context  called from glm_prefill_step, until that says that it is done or fails
+ *   n_given        the caller has the rows of ids[0] .. ids[n_given - 1]: they are not given again
+ *   take, context  called from glm_prefill_step, until that is done or fails
  *
  * Errors: as glm_prefill_begin */
 RT_MUST_CHECK rt_status glm_prefill_begin_all(glm_session *session, const int32_t *ids,
@@ -178,7 +181,7 @@ typedef struct glm_prefill_progress {
     bool is_done;
 } glm_prefill_progress;
 
-/* Where a prefill that is begun is: after glm_prefill_suspend it does not begin at 0. */
+/* How far a prefill is that was begun: one that was suspended before does not begin at 0. */
 void glm_prefill_where(const glm_session *session, glm_prefill_progress *progress);
 
 /* Seconds that so much work (FLOP) of a prefill takes, at the speed that the plan expects. */
@@ -191,11 +194,11 @@ double glm_session_planned_s(const glm_session *session, double work);
 RT_MUST_CHECK rt_status glm_prefill_step(glm_session *session, glm_prefill_progress *progress);
 void glm_prefill_abort(glm_session *session);
 
-/* As glm_prefill_abort, but where sessions are kept the open span is too: hidden states and place are written
- * beside the finished layers. A later prefill of the same ids goes on there, also in another process
- * whose span is no smaller.
+/* End the prefill as glm_prefill_abort does, but keep the open span on disk: the KV of the layers that are done, the hidden
+ * states, and the place. A later prefill of the same ids goes on from there, also in another process whose span is no
+ * smaller.
  *
- * Errors: RT_EUSAGE  nothing is kept here; RT_ENOFIT, RT_EIO  the disk. The run is over all the same. */
+ * Errors: RT_EUSAGE  nothing is kept here; RT_ENOFIT, RT_EIO  the disk. The prefill has ended all the same. */
 RT_MUST_CHECK rt_status glm_prefill_suspend(glm_session *session);
 
 /* begin, and step until done. For callers without progress or Ctrl-C. */
@@ -208,32 +211,35 @@ RT_MUST_CHECK rt_status glm_session_logits(
         const glm_session *session, const float **logits, int64_t *n_rows);
 
 /* Append ids[i] to sessions[i] and compute its next logits; one pass over the weights serves all.
- * n_sessions <= the plan's max_seqs; no session twice. Logits: glm_session_logits of each. What was lost on disk is
- * computed again. Errors: RT_EINTERRUPTED as glm_prefill_together
- *   RT_EUSAGE  something was lost while another session's prefill is under way: stop that one, glm_session_rewind each to
- *              what it held, and decode again */
+ * n_sessions <= the plan's max_seqs; no session twice. Logits: glm_session_logits of each. What the disk has lost is
+ * computed again.
+ *
+ * Errors: RT_EINTERRUPTED  as glm_prefill_together
+ *         RT_EUSAGE  something was lost while another session's prefill is under way: abort that, glm_session_rewind each
+ *                    session to its length before the call, and decode again */
 RT_MUST_CHECK rt_status glm_decode(
         glm_session *const *sessions, const int32_t *ids, int32_t n_sessions);
 
-/* glm_decode of one session, in which up to options.n_speculative tokens that may follow `id`, looked up in what the session
- * holds (draft.h), are computed in the same pass: where the next calls ask for just these, their logits are there, and
- * the call returns at once. What the session holds, its length and its logits are as after glm_decode, to the bit.
- * As glm_decode where nothing is found, and on a CPU while another session's prefill is under way. Errors: as glm_decode */
+/* glm_decode of one session, with drafts: up to options.n_speculative tokens that may follow `id` are looked up in what the
+ * session holds (draft.h), and computed in the same pass. Where the next calls ask for just these, their logits are there
+ * already, and the call returns at once. The session's tokens, length and logits are those of glm_decode, to the bit.
+ * Nothing is drafted where nothing is found, nor on a CPU while another session's prefill is under way. Errors: as
+ * glm_decode */
 RT_MUST_CHECK rt_status glm_decode_ahead(glm_session *session, int32_t id);
-/* Tokens that it has drafted so far, of all sessions, and those of them that were then asked for. */
+/* Tokens that an engine has drafted so far, for all sessions. */
 typedef struct glm_drafts {
     int64_t n_drafted;
-    int64_t n_taken;
+    int64_t n_taken; /* of them, were right: asked for by a later call */
 } glm_drafts;
 glm_drafts glm_engine_drafts(const glm_engine *engine);
 
-/* glm_prefill of ids[i][n_ids[i]] for each of n sessions, as many of them as a chunk holds in one pass over the
- * weights, and over every stretch of KV that they share; one that is given one token is decoded so beside the
- * others. Logits of the last token of each: glm_session_logits. The bits are those of one after another.
+/* glm_prefill of ids[i][n_ids[i]] for each of n_sessions. As many sessions as a chunk holds go through the model in one
+ * pass over the weights, and over each stretch of KV that they share. A session that is given one token is decoded beside
+ * the others. The bits are those of one session after another. Logits of each one's last token: glm_session_logits.
  * n_sessions <= the plan's max_seqs; no session twice; no prefill under way.
  *
- * Errors: as glm_prefill, RT_EINTERRUPTED (glm_engine_stop_if); sessions then hold what they held before, and some
- * of what was theirs; where KV is lossy one may hold a little less after RT_EINTERRUPTED */
+ * Errors: as glm_prefill; RT_EINTERRUPTED  glm_engine_stop_if. A session then holds what it held before, and perhaps some
+ * of its new ids; where KV is lossy it may hold a little less after RT_EINTERRUPTED */
 RT_MUST_CHECK rt_status glm_prefill_together(glm_session *const *sessions,
         const int32_t *const *ids, const int64_t *n_ids, int32_t n_sessions);
 
@@ -251,14 +257,14 @@ typedef struct glm_sampling {
 RT_MUST_CHECK rt_status glm_sample(const float *logits, int64_t vocab, int64_t n_valid,
         const glm_sampling *sampling, int64_t step, int32_t *id);
 
-/* The token that follows what the session holds, from the last row of its logits: as glm_sample. The next step is
- * expected to be asked for likewise: where a device computes, and every session of a glm_decode was asked so, it draws
- * there, and the logits stay there, too, until glm_session_logits. */
+/* glm_sample from the last row of the session's logits. The next step is expected to be asked for in the same way: where all
+ * sessions of a glm_decode on a GPU were, the GPU itself draws their next tokens, and the logits stay there until
+ * glm_session_logits asks for them. */
 RT_MUST_CHECK rt_status glm_session_choose(glm_session *session, int64_t n_valid,
         const glm_sampling *sampling, int64_t step, int32_t *id);
 
-/* glm_sample among the ids for which `allows` is true: candidates are asked for from the best on, and no
- * further than temperature, top_p and top_k make it matter.
+/* glm_sample among the ids for which `allows` is true. It is called for the likeliest id first, then on in that order, and
+ * no further than temperature, top_p and top_k make it matter.
  * RT_EUSAGE  none is allowed */
 typedef bool glm_allows(const void *context, int32_t id);
 RT_MUST_CHECK rt_status glm_sample_allowed(const float *logits, int64_t vocab, int64_t n_valid,
