@@ -11,11 +11,11 @@
  * sequences do not fit, those of further sequences are parked on disk between walks. What a walk
  * shows does not depend on any of this.
  *
- * Budgets are hard: memory is one allocation made at open, room in memory and on disk is reserved
- * when a sequence is created, and appending within a reservation fails only if the disk does; or
- * with RT_ENOFIT where a fork shares a parked tail, beside which another one is written that nobody
- * reserved. One thread at a time uses a store, but for kv_walk_load and kv_walk_store; there is one
- * walk at a time, and a sequence changes state only while it is in none.
+ * Budgets are hard. Memory is one allocation made at open; room in memory and on disk is reserved when
+ * a sequence is created. Appending within that reservation fails only where the disk fails, or with
+ * RT_ENOFIT where a fork shares a parked tail: the second tail that must then be written is not reserved.
+ * One thread at a time uses a store, but for kv_walk_load and kv_walk_store. There is one walk at a time,
+ * and a sequence changes state only while it is in no walk.
  *
  * In this order: what a store is for; the store; sequences and their spans; what is kept on disk, and a span that is
  * suspended there; walks, by which pages are reached; counts; books, as they are seen without a model.
@@ -38,15 +38,15 @@ typedef struct kv_shape {
     int32_t n_kv_heads;
     int32_t head_dim;
     int32_t page_tokens;   /* 128 */
-    int32_t first_kv_head; /* one rank's part of a model: the number of its first head, */
-    int32_t all_kv_heads;  /* and how many the model has; 0: this is all of it */
+    int32_t first_kv_head; /* of one rank's part of a model: the model's number of its first head */
+    int32_t all_kv_heads;  /* KV heads of the model; 0: n_kv_heads, this is all of it */
 } kv_shape;
 
 typedef enum kv_io_choice { KV_IO_CHOOSE, KV_IO_ONLY_URING, KV_IO_ONLY_PREAD } kv_io_choice;
 
-/* Whether what is stored goes through zstd: dense takes the least disk; plain a tenth more of it for KV
- * like the 9B's, and a fraction of the CPU to read. Choose: by what the disk and the threads are measured to do
- * when the first whole extent is stored. Anybody reads both, and content does not depend on it. */
+/* Whether what is stored goes through zstd. Dense does, and takes the least disk. Plain does not: a tenth more disk for KV
+ * like the 9B's, and a fraction of the CPU time to read. Choose decides when the first whole extent is stored, by how fast
+ * the disk and the threads are measured to be. Every reader reads both, and they hold the same content. */
 typedef enum kv_packing_choice {
     KV_PACKING_DENSE,
     KV_PACKING_PLAIN,
@@ -56,29 +56,29 @@ typedef enum kv_packing_choice {
 /* Where pages go that memory does not hold. */
 typedef struct kv_overflow {
     const char *const *dirs; /* one a drive; files in them have no names. Borrowed for the open */
-    int32_t n_dirs;          /* 0: nothing leaves memory, and the rest does not matter */
+    int32_t n_dirs;          /* 0: nothing leaves memory, and the other fields do not matter */
     int64_t bytes_max;       /* hard cap on disk */
-    /* Of the host's memory, besides host_bytes_max: there rows stay as they are, and what is beyond it goes
-     * to disk; what is kept for good is in both. */
+    /* Host memory, besides host_bytes_max, where rows are stored uncompressed, in front of the disk: what it does not hold
+     * goes to disk; what is kept for good is in both. */
     int64_t host_bytes;
     kv_io_choice io;
     kv_packing_choice packing;
     int32_t extent_tokens;  /* a multiple of page_tokens, at most 4096 */
     int32_t window_extents; /* streamed together */
     int64_t append_tokens;  /* the most that one walk appends to a sequence */
-    /* As many at a time as a window holds, in the window's pages if they are not to stay; or all of a walk's
-     * at once, in pages that are kept for that. */
+    /* True: a walk appends its new tokens window by window, in the window's own pages where they do not stay in memory.
+     * False: all at once, in pages reserved for that. */
     bool appends_by_windows;
     int64_t pinned_tokens; /* of a sequence's first tokens, kept in memory where there is room */
-    int32_t n_threads;     /* that load and store */
+    int32_t n_threads;     /* which load and store */
     rt_isa isa;
 } kv_overflow;
 
-/* Lossy types: a page is sealed once it is full, and what is stored are sealed pages. Until then its
- * rows are in an open page, of which a sequence has one in each layer. */
+/* Lossy types: a page is sealed (quantised) once it is full, and only sealed pages are stored. Until then its rows are
+ * in an open page, of which a sequence has one in each layer. */
 typedef struct kv_open {
-    int64_t page_bytes;    /* 0: pages are as they are written, and the rest does not matter */
-    int32_t n_seqs;        /* sequences at a time */
+    int64_t page_bytes; /* of an open page; 0: the type is not lossy, and the other fields do not matter */
+    int32_t n_seqs;        /* sequences that may be there at a time */
     int64_t append_tokens; /* the most that one walk appends to a sequence */
 } kv_open;
 
@@ -92,17 +92,17 @@ typedef struct kv_config {
     kv_overflow overflow;
 } kv_config;
 
-/* Canonical rows of one KV head of some pages, in a buffer of the thread. Of sealed pages: their bytes
- * at k, one after the other, as many as n_tokens fill; v is NULL. */
+/* Canonical rows of one KV head of some pages, in a buffer of the calling thread. Of sealed pages instead: their bytes,
+ * at k, one page after the other, for as many pages as n_tokens fill; v is NULL. */
 typedef struct kv_rows {
     int32_t kv_head;
     int32_t n_tokens;
     void *const *pages; /* the first one starts with the first row */
     void *k;            /* [n_tokens][head_dim] */
     void *v;
-    bool is_open; /* bf16 rows of an open page, where others are sealed */
-    /* Not in a buffer, but in memory that a device reads and writes by itself (rt_device.pin), until the
-     * extent is forgotten: that may be queued, and kv_walk_store need not wait for it. */
+    bool is_open; /* bf16 rows of an open page, where pages are sealed */
+    /* The rows are not in a buffer, but in pinned memory (rt_device.pin) that a device reads and writes by itself,
+     * until the extent is forgotten: copies may be queued, and kv_walk_store need not wait for them. */
     bool is_lasting;
 } kv_rows;
 
@@ -118,23 +118,23 @@ enum { KV_DISK_TEXT = 256 };
 void kv_disk_describe_way(char text[KV_DISK_TEXT]);
 void kv_disk_describe(const char *dir, char text[KV_DISK_TEXT]);
 
-/* Pages of page memory that n_tokens of one sequence take, all layers. For plans. */
+/* Pages that n_tokens of one sequence take, in all layers. */
 int64_t kv_pages_for(const kv_config *config, int64_t n_tokens);
 /* The part of host_bytes_max that an overflowing store needs besides its sequences' own pages:
  * windows, staging, rows on their way. 0 where nothing overflows. */
 int64_t kv_overflow_bytes(const kv_config *config);
-/* Of that what is the host's memory where pages are a device's: staging. */
+/* The part of that which is host memory where pages are in a device's memory: staging. */
 int64_t kv_overflow_host_bytes(const kv_config *config);
 /* Memory of one sequence that overflows, without anything pinned. */
 int64_t kv_overflow_tail_bytes(const kv_config *config);
-/* Contexts of the codec, of one thread; not KV, so not part of host_bytes_max. */
+/* The codec's memory for one thread; not KV, so not part of host_bytes_max. */
 int64_t kv_codec_bytes(void);
 /* Open pages of all sequences; part of host_bytes_max. */
 int64_t kv_open_bytes(const kv_config *config);
 /* Token ids and page pointers of one sequence; not part of host_bytes_max either. */
 int64_t kv_seq_lists_bytes(const kv_config *config, int64_t max_tokens);
-/* Of overflow.host_bytes, what one extent of a layer takes; extents of n_tokens of a sequence, and those
- * on their way. */
+/* What one extent of a layer takes of overflow.host_bytes; and how many extents n_tokens of a sequence have, those on their
+ * way included. */
 int64_t kv_overflow_rows_bytes(const kv_config *config);
 int64_t kv_overflow_extents(const kv_config *config, int64_t n_tokens);
 /* Disk that n_tokens of a sequence may take. */
@@ -156,10 +156,11 @@ const char *kv_store_io_text(const kv_store *store);
 
 /* ---- sequences ------------------------------------------------------------------------------- */
 
-/* An empty sequence with room for max_tokens: in memory where that is free, otherwise overflowing.
- * Errors: RT_ENOFIT  neither; the message says tokens asked and left, or bytes on disk */
+/* An empty sequence with room for max_tokens: in memory where enough is free, otherwise overflowing.
+ * Errors: RT_ENOFIT  no room for either; the message says how many tokens were asked for and are left,
+ *                    or how many bytes of disk */
 RT_MUST_CHECK rt_status kv_seq_create(kv_store *store, int64_t max_tokens, kv_seq **out);
-/* In no walk; an open span is aborted. Accepts NULL. */
+/* It must be in no walk; an open span is aborted. Accepts NULL. */
 void kv_seq_free(kv_seq *seq);
 
 /* A sequence holding the first n_tokens of `parent` (idle; n_tokens <= its length) with room for
@@ -169,8 +170,8 @@ void kv_seq_free(kv_seq *seq);
 RT_MUST_CHECK rt_status kv_seq_fork(
         kv_seq *parent, int64_t n_tokens, int64_t max_tokens, kv_seq **out);
 
-/* Whether all of its own pages are promised in memory; whether walks over it show pages that do not stay: also of one in
- * memory, where it is a fork of one that is not. */
+/* Whether room in memory is reserved for all of its own pages; and whether walks over it show pages that do not stay,
+ * as they do for a fork in memory of a sequence that is not. */
 bool kv_seq_is_in_memory(const kv_seq *seq);
 bool kv_seq_streams(const kv_seq *seq);
 
@@ -179,34 +180,33 @@ int64_t kv_seq_length(const kv_seq *seq);
 /* Tokens it has room for. */
 int64_t kv_seq_max_tokens(const kv_seq *seq);
 
-/* Forget tokens from n_tokens on (idle sequences); from the start of a sealed page that holds it. A page
- * shared with another sequence is copied before it is next written. Whole pages forgotten while shared
- * stay with the other sequence: room for their like is no longer reserved, and is sought again when a
- * span begins. */
+/* Forget the tokens of an idle sequence from n_tokens on; where that is inside a sealed page, from the start of the page. A
+ * page shared with another sequence is copied before it is next written. Whole shared pages that are forgotten stay with
+ * the other sequence, and with them their reservation: kv_span_begin seeks room for new ones. */
 void kv_seq_truncate(kv_seq *seq, int64_t n_tokens);
 
 /* Ids of the tokens it holds, and of the open span's; valid until the sequence is freed. */
 const int32_t *kv_seq_ids(const kv_seq *seq);
 
-/* Make positions [length, length + n_tokens) writable in every layer, for tokens ids[n_tokens] (NULL:
- * all 0, where nothing is kept on disk).
+/* Make positions [length, length + n_tokens) writable in every layer, for the tokens ids[n_tokens]. NULL:
+ * all ids are 0, for stores that keep nothing on disk.
  * Errors: RT_EUSAGE  beyond max_tokens
  *         RT_ENOFIT  shared pages were truncated and nothing unreserved is left to replace them
  *         RT_ENOMEM */
 RT_MUST_CHECK rt_status kv_span_begin(kv_seq *seq, const int32_t *ids, int64_t n_tokens);
-/* The span's tokens count from here on; every layer was walked to its end. */
+/* The span's tokens count from now on. Every layer must have been walked to its end. */
 void kv_span_commit(kv_seq *seq);
-/* Back to the length before kv_span_begin, where pages are sealed to the start of its last page; its
- * pages are free again. No-op when idle. */
+/* Back to the length before kv_span_begin; where that is inside a page that was sealed meanwhile, to the page's start. The
+ * span's pages are free again. Does nothing on an idle sequence. */
 void kv_span_abort(kv_seq *seq);
 
 /* ---- what is kept on disk for good --------------------------------------------------------------
  *
- * With a vault, a sequence that was created (not forked) is kept, segment by segment of 4096 tokens,
- * as its spans are committed, and found again by its token ids, by any process that has the same
- * fingerprint. Ranks keep the heads that they hold, in files of their own; what ranks of another number
- * kept is found too, where their directories can be read, and put together in a file of this rank's.
- * What cannot be kept (a full disk) is not; the sequence itself goes on. */
+ * After kv_store_keep a sequence that was created (not forked) is kept, in segments of 4096 tokens, as
+ * its spans are committed, and is found again by its token ids, by any process with the same fingerprint.
+ * Each rank keeps the heads that it holds, in files of its own. What another number of ranks has kept is
+ * found too, where their directories can be read, and is put together in a file of this rank. Where
+ * something cannot be kept (a full disk) the sequence itself goes on. */
 
 typedef struct kv_keep {
     const uint8_t *fingerprint;   /* [32]: of everything that K and V depend on */
@@ -216,12 +216,12 @@ typedef struct kv_keep {
     const char *const
             *other_dirs; /* where other ranks keep theirs: read, and damaged files put aside */
     int32_t n_other_dirs;
-    int64_t bytes_max; /* hard cap on disk, */
-    bool is_on_top;    /* besides what is there already */
+    int64_t bytes_max; /* hard cap on disk */
+    bool is_on_top;    /* what is there already does not count towards bytes_max */
 } kv_keep;
 
-/* Once, before any sequence is created; the store overflows by extents of 4096 tokens. Borrowed for
- * the call.
+/* To be called once, before any sequence is created, on a store that overflows by extents of 4096 tokens.
+ * `keep` is borrowed for the call.
  * Errors: RT_EIO  a directory; RT_ENOMEM */
 RT_MUST_CHECK rt_status kv_store_keep(kv_store *store, const kv_keep *keep);
 
@@ -230,17 +230,17 @@ typedef struct kv_found {
     char reason[512]; /* why it ends there, in words; "" when all was found */
 } kv_found;
 /* Fill an empty sequence with the longest prefix of ids that is on disk. Keys and values are read when
- * they are walked. RT_ENOMEM; not to find anything is no failure. */
+ * they are walked. To find nothing is no failure. RT_ENOMEM */
 RT_MUST_CHECK rt_status kv_seq_find(
         kv_seq *seq, const int32_t *ids, int64_t n_ids, kv_found *found);
 
-/* Make a book of all that an idle sequence holds: begin; walk every layer with KV_WALK_SAVE if
- * *has_tail; then end. `note`: lines for people. A begin whose end never comes costs nothing. `book`
- * NULL: no name, but its tail is stored as its whole segments are, and found as they are.
+/* Make a book of all that an idle sequence holds: begin; if *has_tail, walk every layer with KV_WALK_SAVE;
+ * then end. `note`: lines for people. A begin without an end costs nothing. Where `book` is NULL the tail
+ * is stored and found as whole segments are, without a name.
  * Errors: RT_EUSAGE  the name; RT_ENOFIT, RT_EIO  it could not be kept, the text says why; RT_ENOMEM */
 RT_MUST_CHECK rt_status kv_seq_keep_begin(kv_seq *seq, bool *has_tail);
 RT_MUST_CHECK rt_status kv_seq_keep_end(kv_seq *seq, const char *book, const char *note);
-/* Why the last sequence that was to be kept is not; "" where all are. */
+/* Why the last sequence that was to be kept was not; "" where all were. */
 const char *kv_store_keep_failure(const kv_store *store);
 /* Tokens from the start of an idle sequence that are on disk for good, whole segments. */
 int64_t kv_seq_kept(kv_seq *seq);
@@ -264,8 +264,8 @@ typedef struct kv_suspension {
     int64_t n_ids; /* of the whole text */
     int64_t begin; /* of the span */
     int64_t end;
-    int32_t layer; /* the layers before it hold tokens up to `end`, all where it is their number; */
-    int64_t layer_end; /* it holds them up to here, those after it up to `begin` */
+    int32_t layer;     /* layers before this one hold tokens up to `end`; n_layers: all do */
+    int64_t layer_end; /* this layer holds them up to here, and those after it up to `begin` */
     bool is_whole; /* the caller's: every row of the last layer is computed, not only those that were wanted */
     void *hidden; /* bytes of the caller's, kept with it */
     int64_t hidden_bytes;
@@ -279,7 +279,7 @@ kv_rows kv_seq_open_rows(kv_seq *seq, int32_t layer, int32_t kv_head);
 /* Room for all of it; the hidden bytes are not read yet. */
 RT_MUST_CHECK rt_status kv_suspend_begin(
         kv_seq *seq, const int32_t *ids, const kv_suspension *suspension);
-/* The rows are on their way: kv_suspend_span says if that fails. */
+/* Queue the rows to be written: where that fails, kv_suspend_span says so. */
 void kv_suspend_rows(kv_seq *seq, const kv_rows *rows);
 RT_MUST_CHECK rt_status kv_suspend_span(kv_seq *seq, const kv_suspension *suspension);
 /* ids[n_ids]: the whole text; the sequence is idle and holds a prefix of it. `suspension` is filled;
@@ -293,12 +293,12 @@ RT_MUST_CHECK rt_status kv_resume_rows(kv_seq *seq, kv_rows *rows, bool *is_ther
 RT_MUST_CHECK rt_status kv_resume_end(
         kv_seq *seq, const int32_t *ids, const kv_suspension *suspension, bool *is_there);
 
-/* Bytes of the caller's beside what is kept of a text, by its ids[n_ids] and a number of the caller's: durable,
- * replaced whole, checksummed; they go when room is needed. Of any sequence that is kept, in whatever state. Their
- * size must be the one that was saved. Errors: RT_EUSAGE the sequence is not kept; RT_ENOFIT, RT_EIO, RT_ENOMEM */
+/* Bytes of the caller's, kept beside a text under its ids[n_ids] and a number of the caller's: durable, replaced whole,
+ * checksummed; they go when room is needed. For any sequence that is kept, in whatever state. They are loaded with the size
+ * that was saved. Errors: RT_EUSAGE the sequence is not kept; RT_ENOFIT, RT_EIO, RT_ENOMEM */
 RT_MUST_CHECK rt_status kv_seq_save_beside(const kv_seq *seq, const int32_t *ids, int64_t n_ids,
         int32_t what, void *bytes, int64_t n_bytes);
-/* *is_there is false where there are none, or none that verify. RT_ENOMEM */
+/* *is_there: false where there are none, or they do not verify. RT_ENOMEM */
 RT_MUST_CHECK rt_status kv_seq_load_beside(const kv_seq *seq, const int32_t *ids, int64_t n_ids,
         int32_t what, void *bytes, int64_t n_bytes, bool *is_there);
 
@@ -320,16 +320,16 @@ RT_MUST_CHECK rt_status kv_seq_load_beside(const kv_seq *seq, const int32_t *ids
 
 typedef struct kv_walk kv_walk;
 
-/* What one sequence has in a window. */
+/* What a window shows of one sequence. */
 typedef struct kv_window_part {
     int32_t seq;        /* index into the walk's sequences */
     void *const *pages; /* of positions first_pos and on */
     int64_t first_pos;  /* a multiple of page_tokens */
     int64_t n_tokens;   /* the new ones included */
-    int64_t n_new;      /* of these, the last: new tokens of this walk, to be appended here */
-    bool is_last;       /* reaches the end */
-    /* With new ones: open pages of positions open_pos and on, from the page of the first of them; those that
-     * get full are to be sealed into `pages`. */
+    int64_t n_new; /* how many of them, at the end, are new in this walk, to be appended here */
+    bool is_last;  /* reaches the sequence's end */
+    /* With n_new > 0 and a lossy type: the open pages, of positions open_pos and on, from the page of the first new token
+     * on; those that get full are to be sealed into `pages`. */
     void *const *open_pages;
     int64_t open_pos;
 } kv_window_part;
@@ -337,14 +337,14 @@ typedef struct kv_window_part {
 typedef struct kv_window {
     const kv_window_part *parts;
     int32_t n_parts; /* 0: the walk is over */
-    bool is_last;    /* it will be when this one is left */
+    bool is_last;    /* the walk is over when this window is left */
     int64_t n_loads;
 } kv_window;
 
 typedef enum kv_walk_extent {
     KV_WALK_ALL,  /* every position */
     KV_WALK_LAST, /* the last window of each sequence: to append without attending */
-    KV_WALK_SAVE  /* the same, and its tail goes into the book being made (kv_seq_keep_begin) */
+    KV_WALK_SAVE /* as KV_WALK_LAST, and the tail goes into the book being made (kv_seq_keep_begin) */
 } kv_walk_extent;
 
 /* Walk `layer` of n_seqs sequences, each once, up to ends[i] > 0 tokens; those beyond what the layer
@@ -352,24 +352,24 @@ typedef enum kv_walk_extent {
  * Errors: RT_ENOMEM; RT_EIO, RT_ENOFIT  an earlier write to disk failed */
 RT_MUST_CHECK rt_status kv_walk_begin(kv_store *store, int32_t layer, kv_seq *const *seqs,
         const int64_t *ends, int32_t n_seqs, kv_walk_extent extent, kv_walk **out);
-/* The walk after this one will be of `layer`, of the same sequences: once all of this one's is being read,
- * that is begun with. It need not come. */
+/* A hint that the next walk will be over `layer` of the same sequences: once everything for this walk is being read,
+ * reading for that one begins. The walk need not come. */
 void kv_walk_then(kv_walk *walk, int32_t layer);
 /* Errors: RT_EIO  the disk. */
 RT_MUST_CHECK rt_status kv_walk_next(kv_walk *walk, kv_window *out);
-/* Rows of load `load` of the window from its row `first` on, decoded and verified, to be packed into
- * rows->pages: some at a time, while they are in the caches; the next ones begin rows->n_tokens further.
- * From any thread, `thread` < n_threads of the config. False: there are no more, or it failed, and
- * kv_walk_loaded says how. */
+/* Rows of load number `load` of the window, from its row `first` on, decoded and verified, to be packed into
+ * rows->pages. As many at a time as fit the caches; the next call's `first` is rows->n_tokens further. From any thread;
+ * `thread` is less than the config's n_threads. False: there are no more, or it failed, which kv_walk_loaded then
+ * reports. */
 bool kv_walk_load(kv_walk *walk, int64_t load, int64_t first, int thread, kv_rows *rows);
-/* Whether the rows of all loads of the window are lasting. */
+/* Whether the rows of all loads of the window are lasting (kv_rows.is_lasting). */
 bool kv_walk_is_lasting(const kv_walk *walk);
-/* Lasting extents of the store that were forgotten, ever: rows that the host writes may go to where they were. */
+/* How many lasting extents the store has ever forgotten: the host may write other rows to where they were. */
 int64_t kv_walk_rows_forgotten(const kv_walk *walk);
-/* After the loads of a window, also where there are none.
- * Errors: RT_ECORRUPT  bytes that are not what was stored there; kv_walk_bad_pos says where */
+/* To be called after the loads of a window, also where there are none.
+ * Errors: RT_ECORRUPT  bytes are not those that were stored; kv_walk_bad_pos says where */
 RT_MUST_CHECK rt_status kv_walk_loaded(kv_walk *walk);
-/* After attention: how many stores are to be made now; 0 when the window is done with.
+/* To be called after attention, until *n_stores, the stores to be made now, is 0: the window is done with then.
  * Errors: RT_EIO, RT_ENOFIT */
 RT_MUST_CHECK rt_status kv_walk_leave(kv_walk *walk, int64_t *n_stores);
 /* The rows of a store, and where they are unpacked to where that lasts. */
@@ -380,17 +380,16 @@ enum { KV_PIECE_TOKENS = 256 };
 int64_t kv_walk_pieces(const kv_walk *walk); /* of a store, at most */
 kv_rows kv_walk_piece(kv_walk *walk, int64_t store, int64_t first, int thread);
 void kv_walk_store(kv_walk *walk, int64_t store, const kv_rows *piece, int64_t first, int thread);
-/* After `failure` of kv_walk_next or kv_walk_loaded: where another file holds what was lost, of this rank
- * or of others (kv_keep.other_dirs), it is read from there: RT_OK, and kv_walk_next gives the same window
- * again. `text` says to people which file is damaged, and what stands in for it. Otherwise `failure`, with
- * its text, as if nothing had been tried. */
+/* After kv_walk_next or kv_walk_loaded has failed with `failure`. Where another file, of this rank or of others
+ * (kv_keep.other_dirs), holds what was lost, it is read from there: RT_OK, and kv_walk_next gives the same window again;
+ * `text` tells people which file is damaged, and which stands in for it. Otherwise `failure` is returned, with its text. */
 enum { KV_MEND_TEXT = 2048 };
 RT_MUST_CHECK rt_status kv_walk_mend(kv_walk *walk, rt_status failure, char text[KV_MEND_TEXT]);
-/* Also after a failure, which leaves the sequences as before the walk but for appended rows. */
+/* To be called also after a failure, which leaves the sequences as before the walk, but for appended rows. */
 void kv_walk_end(kv_walk *walk);
 
-/* After RT_ECORRUPT or RT_EIO from a walk: the first position of sequence `seq` that is lost, -1
- * when none is. kv_seq_truncate to it (at most) makes the sequence whole again. */
+/* After RT_ECORRUPT or RT_EIO from a walk: the first position of `seq` that is lost, -1 if none is.
+ * kv_seq_truncate to it, or to less, makes the sequence whole again. */
 int64_t kv_walk_bad_pos(const kv_store *store, const kv_seq *seq);
 
 /* ---- counts ---------------------------------------------------------------------------------- */
@@ -411,8 +410,8 @@ typedef struct kv_stats {
     double stall_s; /* spent waiting for the disk */
 
     /* Of what is kept for good: */
-    int64_t n_quarantined; /* files that did not verify and were put aside as .bad, by this store */
-    const char *last_bad;  /* path and reason of the last of them; "" for none; the store's */
+    int64_t n_quarantined; /* files that did not verify, and that this store put aside as .bad */
+    const char *last_bad;  /* path and reason of the last of them; "": none. The store owns it */
 } kv_stats;
 kv_stats kv_store_stats(const kv_store *store);
 
@@ -434,7 +433,7 @@ typedef struct kv_book {
     char *note;        /* lines the writer added: source, sha256 */
     int32_t n_segments;
     int32_t n_missing;     /* of them, not on the disk any more */
-    int64_t stored_bytes;  /* physical, of those that are */
+    int64_t stored_bytes;  /* physical bytes of those that are */
     uint8_t (*chains)[32]; /* [n_segments] what segments are found by (chain.h) */
 } kv_book;
 /* What kv_books_read allocated. */
@@ -454,8 +453,8 @@ RT_MUST_CHECK rt_status kv_books_bytes(kv_books *books, int64_t *n_bytes);
 RT_MUST_CHECK rt_status kv_books_list(kv_books *books, char ***names, int64_t *n_names);
 /* Errors: RT_EUSAGE  no book of that name; RT_ECORRUPT  its manifest is damaged; RT_EIO; RT_ENOMEM */
 RT_MUST_CHECK rt_status kv_books_read(kv_books *books, const char *name, kv_book *out);
-/* The name only; its segments go when room is needed, or by kv_books_gc. As kv_books_read; a damaged
- * one is removed too. */
+/* Remove the name only: the segments go when room is needed, or by kv_books_gc. A damaged book can be removed, too. Errors:
+ * as kv_books_read */
 RT_MUST_CHECK rt_status kv_books_remove(kv_books *books, const char *name);
 
 typedef struct kv_book_report {
@@ -496,12 +495,13 @@ RT_MUST_CHECK rt_status kv_books_gc(kv_books *books, int64_t bytes_max, kv_gc_re
  *         RT_ECORRUPT  a segment is missing or damaged; RT_ENOMEM */
 RT_MUST_CHECK rt_status kv_store_book_ids(kv_store *store, const kv_book *book, int32_t *ids);
 
-/* Several ranks, and a book's ids[n_ids]: *head is a KV head, in the whole model's count, of this store's
- * whose keys and values are in no file that can be read; -1 where there is none. RT_ENOMEM, RT_EIO */
+/* With several ranks: whether this store can find all that a book's ids[n_ids] need. *head is one of this store's KV
+ * heads, by the whole model's numbers, whose keys and values are in no file that can be read; -1: there is none.
+ * RT_ENOMEM, RT_EIO */
 RT_MUST_CHECK rt_status kv_store_lacks(
         kv_store *store, const int32_t *ids, int64_t n_ids, int32_t *head);
-/* Whether some segment of theirs, though it be damaged, lies here in a file of exactly the KV heads
- * [first, first + n), as a rank with that share writes them: its directory can be read. Errors as above */
+/* Whether some segment of these ids, damaged or not, lies here in a file of exactly the KV heads [first, first + n):
+ * then the directory of the rank that has these heads can be read. Errors: as above */
 RT_MUST_CHECK rt_status kv_store_sees(kv_store *store, const int32_t *ids, int64_t n_ids,
         int32_t first, int32_t n, bool *is_seen);
 

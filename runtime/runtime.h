@@ -257,9 +257,9 @@ typedef struct glm_sampling {
 RT_MUST_CHECK rt_status glm_sample(const float *logits, int64_t vocab, int64_t n_valid,
         const glm_sampling *sampling, int64_t step, int32_t *id);
 
-/* glm_sample from the last row of the session's logits. The next step is expected to be asked for in the same way: where all
- * sessions of a glm_decode on a GPU were, the GPU itself draws their next tokens, and the logits stay there until
- * glm_session_logits asks for them. */
+/* glm_sample from the last row of the session's logits. The next step is expected to be asked for in the same way:
+ * where all sessions of a glm_decode on a GPU were, the GPU itself draws their next tokens, and the logits stay there
+ * until glm_session_logits asks for them. */
 RT_MUST_CHECK rt_status glm_session_choose(glm_session *session, int64_t n_valid,
         const glm_sampling *sampling, int64_t step, int32_t *id);
 
