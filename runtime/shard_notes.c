@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "ranks.h"
+
 enum { LINE_BYTES = 1024 };
 static const char key[] = "shard=";
 
@@ -34,25 +36,42 @@ static void copy_other_lines(FILE *to, const char *note) {
     }
 }
 
+/* *out, for free(): the note, with the lines all[n_ranks][LINE_BYTES] instead of those that it has. */
+static rt_status write_note(
+        const glm_engine *engine, const char *note, const char *all, char **out) {
+    char *text = NULL;
+    size_t n_bytes = 0;
+    FILE *to = open_memstream(&text, &n_bytes);
+    if (to) {
+        copy_other_lines(to, note ? note : "");
+        for (int32_t r = 0; r < engine->comm->n_ranks && is_split(engine); r++)
+            (void)fprintf(to, "%.*s\n", LINE_BYTES - 1, all + (size_t)r * LINE_BYTES);
+    }
+    if (to && fclose(to) == 0 && text) { /* glibc's says 0 though it had no memory for the text */
+        *out = text;
+        return RT_OK;
+    }
+    free(text);
+    return rt_fail(RT_ENOMEM, "keep: no memory for a book's note");
+}
+
+/* Before and after ranks share their lines they agree: one without memory must not leave the others waiting. */
 rt_status glm_shards_note(glm_engine *engine, const char *note, char **out) {
     char mine[LINE_BYTES] = "";
     char *all = NULL;
-    size_t n_bytes = 0;
     par_comm *comm = engine->comm;
     *out = NULL;
     if (!is_split(engine) && !(note && strstr(note, key))) return RT_OK;
     if (is_split(engine)) write_line(engine, mine);
-    RT_TRY(rt_calloc(comm->n_ranks, LINE_BYTES, "where shards are", &all));
-    rt_status status = comm->share(comm, mine, LINE_BYTES, all);
-    FILE *to = status == RT_OK ? open_memstream(out, &n_bytes) : NULL;
-    if (to) {
-        copy_other_lines(to, note ? note : "");
-        for (int32_t r = 0; r < comm->n_ranks && is_split(engine); r++)
-            (void)fprintf(to, "%.*s\n", LINE_BYTES - 1, all + (size_t)r * LINE_BYTES);
+    rt_status status = rt_calloc(comm->n_ranks, LINE_BYTES, "where shards are", &all);
+    status = glm_step_agree(engine, status);
+    if (status == RT_OK) status = comm->share(comm, mine, LINE_BYTES, all);
+    if (status == RT_OK) status = glm_step_agree(engine, write_note(engine, note, all, out));
+    if (status != RT_OK) {
+        free(*out);
+        *out = NULL;
     }
     free(all);
-    if (status == RT_OK && (!to || fclose(to) != 0))
-        status = rt_fail(RT_ENOMEM, "keep: no memory for a book's note");
     return status;
 }
 

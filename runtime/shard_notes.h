@@ -7,7 +7,7 @@
 #include "engine.h"
 
 /* All ranks: `note` with a line for each of them instead of those it has, for free(); NULL where each
- * holds every head and `note` is as it should be. RT_EPEER, RT_ENOMEM. */
+ * holds every head and `note` is as it should be. The same on all ranks: RT_EPEER, RT_ENOMEM. */
 RT_MUST_CHECK rt_status glm_shards_note(glm_engine *engine, const char *note, char **out);
 
 /* Each rank, of a book's ids that rank 0 has read: where keys and values that this rank needs are in no
