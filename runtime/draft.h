@@ -1,8 +1,8 @@
-/* Drafts: what may follow a text, looked up in the text itself.
+/* Drafts: tokens that may follow a text, looked up in the text itself.
  *
- * An answer about a book quotes it, and a program that is changed is mostly the one before: where the last few tokens
- * stand earlier, what followed them there often follows here. A draft costs a look over the ids; the model judges all of
- * it in one pass, beside the token that is due (speculate.c).
+ * An answer about a book quotes it, and a changed program is mostly the one before: where the last few tokens occur
+ * earlier in the text, what followed them there often follows here, too. A draft costs one search of the ids; the model
+ * judges all of it in one pass, beside the token that is due (speculate.c).
  *
  * Source: Saxena 2023, "Prompt Lookup Decoding"; checking drafts: Leviathan et al. 2023, arXiv:2211.17192, section 2 */
 #ifndef GLM_DRAFT_H
@@ -12,23 +12,23 @@
 
 enum { GLM_DRAFT_MAX = 15 };
 
-/* What drafts of one text came to. Zero-initialise. */
+/* How good the drafts of one text have been. Zero-initialise. */
 typedef struct glm_draft_record {
-    int32_t most;     /* the next one's tokens at most; 0: nothing is known yet */
-    int32_t n_missed; /* how often of late not even the first was right, 0 to 4 */
+    int32_t most;     /* the most tokens of the next draft; 0: nothing is known yet */
+    int32_t n_missed; /* how often lately not even the first token was right, 0 to 4 */
 } glm_draft_record;
 
-/* Tokens that may follow ids[n] and then `id`.
+/* Find tokens that may follow the text ids[n], id.
  *
- *   most   at most so many, and no more than the record suggests
+ *   most   at most so many; the record may suggest fewer
  *   draft  [GLM_DRAFT_MAX] out
  *
- * Where the longest end of the text, at most 32 tokens, stood before, the latest such place. How long it must be at least
- * says the record: 3 tokens, more where drafts are wrong. Returns how many there are. */
+ * They are those that followed where the longest end of the text, at most 32 tokens, occurred before, at the latest such
+ * place. That end must have 3 tokens, or more where the record says that drafts were wrong. Returns how many were found. */
 int32_t glm_draft_find(const glm_draft_record *record, const int32_t *ids, int64_t n, int32_t id,
         int32_t most, int32_t draft[GLM_DRAFT_MAX]);
 
-/* Of a draft of n tokens the first n_taken were right. */
+/* Note in the record that of a draft of n tokens the first n_taken were right. */
 void glm_draft_learn(glm_draft_record *record, int32_t n, int32_t n_taken);
 
 #endif

@@ -12,9 +12,8 @@
 
 enum {
     GLM_DECODE_SEQS_MAX = 256,
-    GLM_RECOVERIES_MAX = 3,
-    GLM_MLP_ROWS =
-            512 /* that the MLP computes at once on the CPU: its rows are the longest by far */
+    GLM_RECOVERIES_MAX = 3, /* of one run or step, from what a disk has lost */
+    GLM_MLP_ROWS = 512      /* at once in the MLP on the CPU, whose rows are the longest by far */
 };
 
 typedef struct glm_backend glm_backend; /* backend.h */
@@ -26,11 +25,11 @@ typedef struct glm_buffers {
     glm_rows attended; /* [n_heads head_dim]; also the attention state's out */
     float *state_max;  /* [n_heads] a row */
     float *state_sum;
-    glm_rows part;    /* [n_heads head_dim]: of the split in progress, as attn_state's part_out, */
-    float *part_max;  /* [n_heads] a row: and part_max, */
-    float *part_sum;  /* part_sum */
-    glm_rows gate_up; /* [2 x ffn padded], at most GLM_MLP_ROWS rows */
-    glm_rows update;  /* [hidden] padded: what a sub-layer adds to the stream */
+    glm_rows part;   /* [n_heads head_dim]: of the split in progress, attn_state's part_out */
+    float *part_max; /* [n_heads] a row, attn_state's */
+    float *part_sum;
+    glm_rows gate_up;     /* [2 x ffn padded], at most GLM_MLP_ROWS rows */
+    glm_rows update;      /* [hidden] padded: what a sub-layer adds to the stream */
     void *decode_scratch; /* attn_decode_scratch_bytes */
 
     /* Several ranks: their shares of some rows of logits, on the way together. */
@@ -39,14 +38,14 @@ typedef struct glm_buffers {
     float *shares; /* [n_ranks][gather_rows][part.vocab padded] */
 } glm_buffers;
 
-/* How a token is to be drawn; n_valid 0: it is not asked for. */
+/* How a token is to be drawn; n_valid 0: nobody asks the device for it. */
 typedef struct glm_draw {
     glm_sampling sampling;
     int64_t step;
     int64_t n_valid;
 } glm_draw;
 
-/* What the last decode step of a device draws, or has drawn. */
+/* What a GPU's last decode step draws, or has drawn. */
 typedef struct glm_drawing {
     glm_draw draws[GLM_DECODE_SEQS_MAX]; /* of its rows */
     int32_t ids[GLM_DECODE_SEQS_MAX];    /* -1: a logit is not finite */
@@ -70,26 +69,26 @@ typedef struct glm_prefill_run {
     int64_t first_pos; /* position of ids[0] */
     int64_t *wanted;   /* [n_wanted] absolute positions whose logits are asked for, ascending */
     int64_t n_wanted;
-    bool gives_all;        /* every position's logits, as one more layer; on every rank, */
-    glm_take_logits *take; /* to this, on rank 0 */
+    bool gives_all;        /* every position's logits are computed, as one more layer, */
+    glm_take_logits *take; /* and given to this on rank 0; NULL on the others */
     void *context;
-    int64_t asked_pos; /* where the caller's ids begin: first_pos, before a loss went back behind it */
-    int64_t given_end; /* positions before it have been given */
+    int64_t asked_pos; /* where the caller's ids begin; a loss can make first_pos less */
+    int64_t given_end; /* logits of the positions before it have been given */
 
     int64_t span_begin; /* absolute; the open span is [span_begin, span_end) */
     int64_t span_end;
-    int32_t layer;      /* of the next item, */
-    int64_t chunk_pos;  /* and where its chunk begins */
-    int64_t n_gathered; /* wanted rows whose final hidden state was taken */
+    int32_t layer;      /* of the next item */
+    int64_t chunk_pos;  /* where the next item's chunk begins */
+    int64_t n_gathered; /* wanted rows whose final hidden state was copied to wanted_hidden */
     int32_t n_recoveries;
     double work_done;
     double work_total;
 } glm_prefill_run;
 
 struct glm_engine {
-    glm_config config; /* the model, */
-    glm_config part;   /* and this rank's part of it: fewer heads, columns of the MLP, ids */
-    par_shard shard;   /* which one */
+    glm_config config; /* of the model */
+    glm_config part;   /* of this rank's part of it: fewer heads, columns of the MLP, ids */
+    par_shard shard;   /* which part that is */
     glm_plan plan;
     par_comm *comm;
     glm_ranks ranks;
@@ -105,12 +104,12 @@ struct glm_engine {
     glm_buffers buffers;
 
     kv_store *store;
-    glm_identity_job
-            *identity;     /* where sessions are kept on disk, or weights to be compared; or NULL */
-    bool compares_weights; /* ranks read other files */
-    char **kv_dirs;        /* [n_kv_dirs] of the disk: --kv-disk-dir or our cache */
+    /* Hashes the weights, where sessions are kept on disk or ranks compare weights; otherwise NULL. */
+    glm_identity_job *identity;
+    bool compares_weights; /* the ranks read the weights from different files */
+    char **kv_dirs;        /* [n_kv_dirs]: --kv-disk-dir or our cache directory */
     int32_t n_kv_dirs;
-    char **other_dirs; /* [n_other_dirs] of other ranks, where --kv-disk-dir has %r */
+    char **other_dirs; /* [n_other_dirs]: those of other ranks, where --kv-disk-dir has %r */
     int32_t n_other_dirs;
     bool has_said_unkept;
 
@@ -130,8 +129,8 @@ struct glm_engine {
 /* Drafted tokens whose keys and values the session holds already: speculate.c. On rank 0. */
 typedef struct glm_ahead {
     int32_t draft[GLM_DRAFT_MAX];
-    int32_t n;       /* of them in the pass at hand, */
-    int32_t n_taken; /* and since asked for */
+    int32_t n;       /* tokens of the draft in the pass at hand */
+    int32_t n_taken; /* of them, asked for since */
     glm_draft_record record;
 } glm_ahead;
 
@@ -149,7 +148,7 @@ struct glm_session {
     glm_ahead ahead;
 };
 
-/* Not where the last draw was left alone: the logits are wanted, then. */
+/* Whether the next step is to draw the session's token. Not where the last draw was not used: the caller wants logits. */
 static inline bool glm_session_asks_to_draw(const glm_session *session) {
     return session->draw.n_valid > 0 && !session->has_drawn;
 }
@@ -176,8 +175,8 @@ typedef struct glm_chunk {
     int64_t n_attend;
 } glm_chunk;
 
-/* What one of several sequences adds in one pass: n tokens from `pos`, its length, on; a single one as decode does, or
- * all as prefill does, of which one may be left. */
+/* What one of several sequences adds in one pass: n tokens from `pos`, its length, on. Decoded are single tokens only;
+ * prefilled can be any number, also one that is left of more. */
 typedef struct glm_added {
     kv_seq *seq;
     int64_t pos;
@@ -185,7 +184,7 @@ typedef struct glm_added {
     bool is_decoded;
 } glm_added;
 
-/* Where their rows lie in a pass's buffers: sequence by sequence, in order, the decoded ones first. together.c. */
+/* Where the rows of several sequences lie in a pass's buffers: sequence by sequence, the decoded ones first. together.c. */
 typedef struct glm_added_rows {
     int64_t n;
     int32_t n_decoded;                 /* the first ones */
@@ -210,25 +209,25 @@ RT_MUST_CHECK rt_status glm_cpu_store_window(glm_engine *engine, kv_walk *walk, 
 RT_MUST_CHECK rt_status glm_cpu_rows_to_pages(glm_engine *engine, const kv_rows *rows);
 RT_MUST_CHECK rt_status glm_cpu_pages_to_rows(glm_engine *engine, const kv_rows *rows);
 
-/* engine.c: RT_EINTERRUPTED where glm_engine_stop_if's function wants it; `what` is for people. */
+/* engine.c: RT_EINTERRUPTED where the function given to glm_engine_stop_if says so; `what` is being done, for people. */
 RT_MUST_CHECK rt_status glm_engine_ask_stop(const glm_engine *engine, const char *what);
-/* A failure after which it may be worth to try again. */
+/* Whether a failed step may succeed when what was lost is computed again. */
 static inline bool glm_is_mendable(rt_status status) {
     return status != RT_OK && status != RT_EINTERRUPTED;
 }
 
-/* decode.c: glm_decode of one session's n tokens, one after another, in one pass; backend->decode_several is there, and what
- * it asks is so. Row i of the logits, and of what is drawn, is token i's; where that is drawn: for the session's draw, and
- * the steps behind it. */
+/* decode.c: glm_decode of one session's n tokens, one after another, in one pass, where backend->decode_several is
+ * there and its conditions hold. Row i of the logits, and of what is drawn, is that of token i; it is drawn as the
+ * session asks, at its step + i. */
 RT_MUST_CHECK rt_status glm_decode_several(glm_session *session, const int32_t *ids, int32_t n);
 
-/* speculate.c: the session holds what its length says, and no more. */
+/* speculate.c: drop drafted tokens that nobody has asked for: the store then holds what the session's length says. */
 void glm_session_drop_drafts(glm_session *session);
-/* together.c: glm_prefill, with the logits of every one of the n_ids tokens; at most a chunk, and plan.max_logits. */
+/* together.c: glm_prefill, with the logits of every one of the n_ids tokens: at most a chunk, and plan.max_logits. */
 RT_MUST_CHECK rt_status glm_prefill_rows(glm_session *session, const int32_t *ids, int64_t n_ids);
 
-/* decode.c: after a failure of a step that n sessions took and that is aborted, whatever they have lost is there
- * again, up to lengths[n]. The failure, where they have lost nothing. */
+/* decode.c: after a step of n sessions has failed with `failure` and was aborted: compute again what they have lost, up to
+ * lengths[n]. Where they have lost nothing, return `failure`. */
 RT_MUST_CHECK rt_status glm_restore_all(
         glm_session *const *sessions, const int64_t *lengths, int32_t n, rt_status failure);
 
@@ -237,24 +236,24 @@ RT_MUST_CHECK rt_status glm_restore_all(
 RT_MUST_CHECK rt_status glm_session_check_ids(
         const glm_session *session, const int32_t *ids, int64_t n_ids);
 
-/* session.c: whether both come to the same token, of the same logits. */
+/* session.c: whether both draws choose the same token from the same logits. */
 bool glm_draw_is_like(const glm_draw *a, const glm_draw *b);
 
 /* sampler.c: the draw of a step, in [0, 1). */
 double glm_sampling_draw(uint64_t seed, int64_t step);
 
-/* suspend.c: put the run that begins where a suspended one of the same ids stopped. */
+/* suspend.c: where a run of the same ids was suspended, make the one that begins go on from there. */
 RT_MUST_CHECK rt_status glm_prefill_resume(glm_engine *engine, bool *is_resumed);
 /* session.c: RT_ENUMERIC: rows of fp32 [n][vocab] hold NaN or Inf; which. */
 RT_MUST_CHECK rt_status glm_logits_check(const float *rows, int64_t n, int64_t vocab);
 
-/* prefill.c: the run again from `pos` on, before its first position; the session holds the ids. */
+/* prefill.c: make the run begin at `pos`, which is before its first position, with the ids that the session holds there. */
 RT_MUST_CHECK rt_status glm_prefill_restart_at(glm_prefill_run *run, int64_t pos);
-/* prefill.c: FLOP of the run for tokens [pos, end) of it, in one layer and in all: in the last one keys and
- * values, and whatever else the wanted rows take. */
+/* prefill.c: FLOP that the run needs for its tokens [pos, end), in one layer and in all. In the last layer that is keys and
+ * values, and the rest for wanted rows only. */
 double glm_prefill_item_work(const glm_engine *engine, int32_t layer, int64_t pos, int64_t end);
 double glm_prefill_work(const glm_engine *engine, int64_t pos, int64_t end);
-/* The layer of the item that follows the one at hand, for kv_walk_then; -1: it attends to nothing, or the span is over. */
+/* prefill.c: the layer of the next item, for kv_walk_then; -1: that item attends to nothing, or the span is over. */
 int32_t glm_prefill_next_layer(const glm_engine *engine);
 
 /* window.c: kv_walk_next with its loads, kv_walk_leave with its stores. */

@@ -8,7 +8,7 @@
 #include "ranks.h"
 #include "shard_notes.h"
 
-/* Less is computed as fast as a segment is read. */
+/* Fewer tokens are computed as fast as a segment is read. */
 enum { TOKENS_WORTH_READING = ATTN_PAGE_TOKENS };
 
 /* ---- restoring ------------------------------------------------------------------------------- */
@@ -36,7 +36,7 @@ static rt_status walk_layers(glm_session *session, kv_walk_extent extent) {
     return RT_OK;
 }
 
-/* Read and verify everything; what is bad, and what follows it, is not there. */
+/* Read and verify everything. Where something is bad, it and all that follows count as not found. */
 static rt_status load(glm_session *session, glm_reuse *out) {
     for (;;) {
         const rt_status status = walk_layers(session, KV_WALK_ALL);
@@ -77,8 +77,8 @@ typedef struct rank_found {
     char reason[512];
 } rank_found;
 
-/* What every rank has found: less where one found less. A cut may come out shorter where pages are
- * sealed, so it is looked at again. */
+/* Make all ranks hold what the one that found least does. Where pages are sealed a cut may leave less than was asked for, so
+ * they compare again until they are alike. */
 static rt_status restore_alike(glm_session *session, glm_reuse *out) {
     par_comm *comm = session->engine->comm;
     rank_found all[PAR_RANKS_MAX];
@@ -150,7 +150,7 @@ rt_status glm_session_keep(glm_session *session, const char *book, const char *n
     return status;
 }
 
-/* The ranks that cannot read what they need of it. */
+/* Fail where a rank cannot read what it needs of the book. */
 static rt_status require_shards(glm_engine *engine, const kv_book *book, const int32_t *ids) {
     const glm_step step = {.kind = GLM_STEP_BOOK,
             .ids = ids,

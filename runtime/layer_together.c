@@ -1,9 +1,9 @@
 /* One layer over the tokens that several sequences add: one pass over the weights, and over the KV that
  * the sequences share.
  *
- * Rows of the buffers are sequence by sequence, in their order. Those that are decoded come first and take
- * decode's kernel, which serves them by one pass over memory; the others take prefill's, each with a state of
- * its own. Which kernel, and beside whom, changes no bit (attention.h, rule 3). */
+ * The buffers hold the rows sequence by sequence. Sequences that are decoded come first and take decode's
+ * kernel, which serves all of them by one pass over memory; the others take prefill's, each with a state of
+ * its own. No bit depends on which kernel computes a row, nor on what is beside it (attention.h, rule 3). */
 #include "layer_inside.h"
 #include "ranks.h"
 
@@ -13,8 +13,8 @@ typedef struct pass {
     const glm_added *added;
     int32_t n;
     glm_added_rows rows;
-    attn_state states[GLM_DECODE_SEQS_MAX]; /* of the others */
-    attn_decode_step step;                  /* of those */
+    attn_decode_step step;                  /* of the sequences that are decoded */
+    attn_state states[GLM_DECODE_SEQS_MAX]; /* of each other one */
 } pass;
 
 static float *q_of(const pass *p, int32_t i) {

@@ -55,7 +55,7 @@ static rt_status check_request(const glm_session *session, const int32_t *ids, i
     return RT_OK;
 }
 
-/* Rows between two wanted ones of a chunk, which are computed too, are not counted. */
+/* In the last layer all rows from a chunk's first wanted one to its last are computed; only the wanted ones are counted. */
 double glm_prefill_item_work(const glm_engine *engine, int32_t layer, int64_t pos, int64_t end) {
     const glm_config *config = &engine->config;
     const glm_prefill_run *run = &engine->prefill;
@@ -76,7 +76,7 @@ double glm_prefill_work(const glm_engine *engine, int64_t pos, int64_t end) {
            (engine->prefill.gives_all ? glm_head_flop(&engine->config, end - pos) : 0.0);
 }
 
-/* Where a book is made what cannot be kept is computed for nothing. */
+/* Where a book is made, a text that cannot be kept whole would be computed for nothing: fail then. */
 static rt_status require_kept(glm_engine *engine) {
     const glm_prefill_run *run = &engine->prefill;
     const char *failure = kv_store_keep_failure(engine->store);
@@ -116,10 +116,10 @@ static rt_status copy_request(
     return RT_OK;
 }
 
-/* Who takes every position's logits, of whom one may be NULL: another rank's; and has the first of them. */
+/* Who takes every position's logits (glm_prefill_begin_all). */
 typedef struct taker {
-    int64_t n_given;
-    glm_take_logits *take;
+    int64_t n_given;       /* of the ids, whose logits it has already */
+    glm_take_logits *take; /* NULL on other ranks than 0 */
     void *context;
 } taker;
 
@@ -183,7 +183,7 @@ static void *hidden_at(glm_engine *engine, int64_t pos) {
            (pos - engine->prefill.span_begin) * glm_hidden_row_bytes(engine);
 }
 
-/* In the last layer keys go on for all tokens, the rest from the first wanted row to the last. */
+/* In the last layer keys and values are computed for all tokens, the rest only from the first wanted row to the last. */
 static glm_chunk chunk_at(
         const glm_prefill_run *run, int64_t pos, int64_t end, bool is_last_layer) {
     if (!is_last_layer || run->gives_all)
@@ -224,7 +224,8 @@ static rt_status give(glm_engine *engine, int64_t n) {
     return run->take(run->context, run->given_end - run->asked_pos, n, engine->logits);
 }
 
-/* A chunk's logits, to who takes them on rank 0; not again those that were given before a loss went back behind them. */
+/* Compute a chunk's logits and give them to who takes them, on rank 0. Those before given_end were given already, before a
+ * loss made the run go back behind them. */
 static rt_status give_all(glm_engine *engine, int64_t pos, int64_t end) {
     glm_prefill_run *run = &engine->prefill;
     rt_assert(pos <= run->given_end);
@@ -282,7 +283,7 @@ static rt_status finish_run(glm_engine *engine) {
     return RT_OK;
 }
 
-/* What cannot be kept on disk is said once; the text is computed all the same. */
+/* Say once that what follows is not kept on disk; it is computed all the same. */
 static void say_unless_kept(glm_engine *engine) {
     const char *failure = kv_store_keep_failure(engine->store);
     if (!failure[0] || engine->has_said_unkept || engine->plan.kv_keeps_all) return;
@@ -331,8 +332,8 @@ rt_status glm_prefill_restart_at(glm_prefill_run *run, int64_t pos) {
     return RT_OK;
 }
 
-/* After a failure that cost stored keys and values: back to where they are whole, and on from
- * there. A disk that goes on failing fails the run. */
+/* After a failure that may have cost stored keys and values: go back to where they are whole, and on from there. Where
+ * nothing was lost, or too often, the run fails with `failure`. */
 static rt_status recover(glm_engine *engine, rt_status failure) {
     glm_prefill_run *run = &engine->prefill;
     glm_session *session = run->session;

@@ -1,9 +1,8 @@
 /* Ctrl-C in the middle of a span, and the next run of the same command.
  *
- * What a run is made of at that moment: the span's hidden states, which of its layers and chunks are
- * done, and their keys and values. Whole extents are in segments already; rows of unfinished ones
- * are saved here, head by head. Logits are not: a run that wants some of finished spans starts over, and one that wants
- * all goes on where its caller has those that were given. */
+ * What is saved of a run: the span's hidden states, which of its layers and chunks are done, and their keys and values.
+ * Whole extents are in segments already; the rows of unfinished ones are saved here, head by head. Logits are not saved: a
+ * run that wants some of finished spans starts over, and one that gives all goes on if its caller has those given before. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +21,8 @@ static rt_status all_ids(const glm_prefill_run *run, int32_t **ids, int64_t *n_i
     return RT_OK;
 }
 
-/* Where the host has the span's hidden states, or may put them: in place, or in *copy, for free(). */
+/* *out: host memory for the span's hidden states: their own place on a CPU, otherwise a new buffer, also in *copy, for
+ * free(). */
 static rt_status host_hidden(const glm_engine *engine, int64_t bytes, void **copy, void **out) {
     *copy = NULL;
     *out = engine->hidden;
@@ -52,7 +52,7 @@ static rt_status save_layer(glm_engine *engine, int32_t layer) {
     return RT_OK;
 }
 
-/* The end of a layer, in memory meanwhile, where it may be on disk before and after. */
+/* Walk a layer's end, which may be on disk before and after and is in memory meanwhile, and save it if is_saved. */
 static rt_status walk_end(glm_engine *engine, int32_t layer, bool is_saved) {
     kv_seq *seq = engine->prefill.session->seq;
     const int64_t end = kv_seq_filled(seq, layer);
@@ -144,8 +144,8 @@ static rt_status load_all_rows(glm_engine *engine, bool *is_there) {
     return RT_OK;
 }
 
-/* Whether a run that gives all rows can go on there: rows that nobody wanted are not computed in the last layer, and those
- * that were given before are not given again. */
+/* Whether a run that gives the logits of all rows can go on there: the last layer must have computed all rows, not only some
+ * that were wanted; and rows that were given before the stop must not be due again. */
 static bool can_give_all(const glm_engine *engine, const kv_suspension *s) {
     const int32_t last = engine->config.n_layers - 1;
     const bool has_rows = s->is_whole || s->layer < last || s->layer_end == s->begin;
@@ -153,7 +153,7 @@ static bool can_give_all(const glm_engine *engine, const kv_suspension *s) {
     return has_rows && given <= engine->prefill.given_end;
 }
 
-/* A smaller span has no room for its hidden states; wanted rows of earlier spans are gone. */
+/* A smaller span of ours has no room for its hidden states; and rows of earlier spans that this run wants are gone. */
 static bool is_usable(const glm_engine *engine, const kv_suspension *s) {
     const glm_prefill_run *run = &engine->prefill;
     const int64_t n = s->end - s->begin;
@@ -240,7 +240,7 @@ rt_status glm_prefill_resume(glm_engine *engine, bool *is_resumed) {
     int64_t n_ids = 0;
     RT_TRY(glm_step_agree(engine, all_ids(run, &ids, &n_ids)));
     rt_status status = resume(engine, ids, n_ids, is_resumed);
-    /* A look that came to nothing can have cost the tokens of an unfinished extent. */
+    /* A try that came to nothing can have cost the session the tokens of an unfinished extent. */
     int64_t length = kv_seq_length(run->session->seq);
     if (status == RT_OK) status = glm_step_smallest(engine, &length);
     if (status == RT_OK && !*is_resumed && kv_seq_length(run->session->seq) > length)

@@ -1,7 +1,7 @@
-/* Prefill of several sessions side by side: what a chunk holds goes through the layers in one pass.
+/* Prefill of several sessions side by side: as many of them as a chunk holds go through the layers in one pass.
  *
- *     what is longer than a chunk: all but its end, alone
- *     for each group of sessions that a chunk holds
+ *     for each session with more ids than a chunk holds: prefill all but their end, alone
+ *     for each group of sessions whose ids a chunk holds
  *         kv_span_begin of each; embed
  *         for each layer        backend->together
  *         keep the last rows; kv_span_commit of each
@@ -26,7 +26,7 @@ glm_added_rows glm_rows_of_added(const glm_added *added, int32_t n) {
     return rows;
 }
 
-/* What is asked for. Sessions are taken in `order`: those that are given one token first, which is decoded. */
+/* What is asked for. Sessions are taken in `order`: first those that are given one token, which is decoded. */
 typedef struct request {
     glm_engine *engine;
     glm_session *const *sessions;
@@ -36,15 +36,15 @@ typedef struct request {
     bool wants_all; /* the logits of every token, of one session; otherwise of each one's last */
     int32_t order[GLM_DECODE_SEQS_MAX];
     int32_t n_decoded;
-    int64_t n_done[GLM_DECODE_SEQS_MAX]; /* of each one's ids, alone */
+    int64_t n_done[GLM_DECODE_SEQS_MAX]; /* ids of each that were prefilled alone */
 } request;
 
-/* Some of them: order[first .. first + n). */
+/* Sessions that go through the layers together: order[first .. first + n). */
 typedef struct group {
     int32_t first;
     int32_t n;
     int64_t n_rows;
-    int64_t n_open; /* pages that lossy KV opens for it, besides one a session */
+    int64_t n_open; /* pages that its tokens are in, besides one a session: open ones, where KV is lossy */
 } group;
 
 static rt_status check_request(const request *r) {
@@ -67,7 +67,7 @@ static int64_t rows_max(const glm_engine *engine) {
     return rt_min64(engine->plan.chunk, rt_min64(engine->plan.span, engine->plan.max_len));
 }
 
-/* Rank 0 is asked, and all hear of it. */
+/* Rank 0 asks its caller, and all ranks stop alike. */
 static rt_status ask_stop(const request *r) {
     return glm_step_agree(r->engine, glm_engine_ask_stop(r->engine, "prefill"));
 }
@@ -85,7 +85,7 @@ static rt_status prefill_alone(const request *r, int32_t i, int64_t n) {
     return RT_OK;
 }
 
-/* All but the end of what is longer than a chunk. */
+/* Where there are more ids than a chunk holds, prefill all but their end. */
 static rt_status shorten(request *r) {
     const int64_t most = rows_max(r->engine);
     for (int32_t i = 0; i < r->n; i++) {
@@ -96,7 +96,7 @@ static rt_status shorten(request *r) {
     return RT_OK;
 }
 
-/* A device that takes no several at once: each by itself but its last token, and those together. */
+/* For a device that cannot prefill several at once: each alone but for its last token, then all of those by a decode. */
 static rt_status one_by_one(const request *r) {
     int32_t last[GLM_DECODE_SEQS_MAX];
     for (int32_t i = 0; i < r->n; i++) {
@@ -112,7 +112,7 @@ static int64_t n_left(const request *r, int32_t i) {
     return r->n_ids[i] - r->n_done[i];
 }
 
-/* By what is given, and not by what is left of it: that depends on the chunk. */
+/* Decided by the ids that are given, not by those that are left: these depend on the chunk, on which no bit may. */
 static bool is_decoded(const request *r, int32_t i) {
     return r->n_ids[i] == 1;
 }
@@ -126,13 +126,13 @@ static void put_in_order(request *r) {
         if (!is_decoded(r, i)) r->order[n++] = i;
 }
 
-/* Pages that a session's tokens lie in, but the first. */
+/* Pages that a session's new tokens are in, besides the first. */
 static int64_t further_pages(const request *r, int32_t i) {
     const int64_t pos = kv_seq_length(r->sessions[i]->seq);
     return (pos + n_left(r, i) - 1) / ATTN_PAGE_TOKENS - pos / ATTN_PAGE_TOKENS;
 }
 
-/* As many from `first` on as a chunk holds, which is at least one. */
+/* As many sessions from order[first] on as a chunk holds, at least one. */
 static group next_group(const request *r, int32_t first) {
     const glm_engine *engine = r->engine;
     group g = {.first = first};
@@ -183,7 +183,7 @@ static rt_status embed_all(const request *r, const group *g) {
     return status;
 }
 
-/* Each one's last row, to where its logits are made from, in `order`. */
+/* Copy each session's last row to where its logits are computed from, in `order`. */
 static rt_status keep_last_rows(const request *r, const group *g) {
     glm_engine *engine = r->engine;
     const int64_t row_bytes = glm_hidden_row_bytes(engine);
@@ -222,7 +222,7 @@ static void abort_group(glm_session *const *sessions, int32_t n) {
     for (int32_t i = 0; i < n; i++) kv_span_abort(sessions[i]->seq);
 }
 
-/* What a disk has lost is computed again, as in decode. */
+/* run_group; what the disk has lost is computed again, as in decode, and the group is run once more. */
 static rt_status run_until_whole(const request *r, const group *g) {
     glm_session *sessions[GLM_DECODE_SEQS_MAX];
     int64_t lengths[GLM_DECODE_SEQS_MAX];
@@ -240,7 +240,7 @@ static rt_status run_until_whole(const request *r, const group *g) {
 
 /* ---- all of them ----------------------------------------------------------------------------- */
 
-/* Of the rows that the pass has left, or of each one's last. */
+/* The logits of every row (wants_all), or of each session's last. */
 static rt_status make_logits(const request *r) {
     glm_engine *engine = r->engine;
     const int64_t n = r->wants_all ? r->n_ids[0] : r->n;
@@ -269,7 +269,7 @@ static rt_status run_all(request *r) {
     return make_logits(r);
 }
 
-/* One list of all ids, for the other ranks. */
+/* Begin the step on all ranks, with the ids of all sessions in one list. */
 static rt_status announce(const request *r) {
     int64_t numbers[GLM_DECODE_SEQS_MAX];
     int32_t *ids = NULL;

@@ -105,7 +105,7 @@ static bool read_tool_choice(
     return srv_conversation_force(conversation, name, error);
 }
 
-/* The last message is to be gone on with only where the client says so; otherwise the model's turn begins. */
+/* The answer continues the last message only where the client says so. */
 static bool read_continuation(
         const json_t *body, srv_conversation *conversation, srv_error *error) {
     bool goes_on = false;
@@ -166,8 +166,9 @@ srv_request *srv_ask_chat(const json_t *body, const srv_options *options, srv_er
     return srv_ask(SRV_CHAT, fill_chat, body, options, error);
 }
 
-/* One prompt: a text, ids, or an array that holds one of either (of several, srv_ask_completion makes one each). [gMASK]<sop> goes in front unless it is there; not of ids
- * that are to be echoed: who asks for their logprobs counts them. */
+/* One prompt: a text, ids, or an array that holds one of either; of several, srv_ask_completion makes a request each.
+ * [gMASK]<sop> goes in front unless it is there, but not in front of ids that are to be echoed: who asks for their
+ * logprobs counts them. */
 static bool read_prompt(
         srv_request *request, const json_t *body, const srv_options *options, srv_error *error) {
     const json_t *prompt = json_object_get(body, "prompt");
@@ -179,7 +180,7 @@ static bool read_prompt(
     return request->prompt.n > 0 || srv_refuse_field(error, "prompt", "prompt is empty");
 }
 
-/* What a prompt's logprobs take is bounded. */
+/* The memory that a prompt's logprobs take is bounded. */
 static bool check_judged(const srv_request *request, srv_error *error) {
     const int64_t most = srv_limit_of(SRV_ECHO_TOKENS);
     if (!srv_request_judges_prompt(request) || request->prompt.n <= most) return true;
@@ -211,7 +212,7 @@ static bool fill_completion(
 
 /* ---- several prompts ------------------------------------------------------------------------- */
 
-/* As if it were the body's only one. */
+/* A request for prompt i, as if it were the body's only one. */
 static srv_request *ask_prompt(
         const json_t *body, size_t i, const srv_options *options, srv_error *error) {
     json_t *prompt = json_array_get(json_object_get(body, "prompt"), i);
@@ -229,7 +230,7 @@ static srv_request *ask_prompt(
     return request;
 }
 
-/* The first n - 1 as parts of the last, which is `whole`. */
+/* Add requests for the first n - 1 prompts, as parts of `whole`, which is that for the last one. */
 static bool add_parts(srv_request *whole, const json_t *body, size_t n, const srv_options *options,
         srv_error *error) {
     if (rt_calloc((int64_t)n, sizeof(srv_request *), "prompts", &whole->parts) != RT_OK)

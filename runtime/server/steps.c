@@ -91,7 +91,8 @@ static int64_t n_left(const srv_sequence *sequence) {
     return sequence->request->prompt.n - glm_session_length(sequence->session);
 }
 
-/* Whose piece is next: every second time the prompt with the least left, else the one whose last piece is the longest ago. */
+/* Whose piece is next: every second time the prompt with the least left, else the one whose last piece is the longest
+ * ago. */
 static srv_sequence *choose_prefill(const srv_scheduler *scheduler) {
     srv_sequence *chosen = NULL;
     for (int32_t i = 0; i < scheduler->n_running; i++) {
