@@ -12,7 +12,7 @@
 
 /* ---- the prefix ------------------------------------------------------------------------------ */
 
-/* What is found ends before the last id that is looked for: one more than there are. */
+/* glm_session_restore leaves the last id to be computed: one more is given, so that all of the prefix can be found. */
 static rt_status restore_prefix(ask_run *run) {
     glm_ids *ids = &run->reading.prefix;
     RT_TRY(glm_ids_push(ids, 0));
@@ -31,7 +31,7 @@ static rt_status mend_book(const ask_run *run) {
     return RT_OK;
 }
 
-/* A disk that cannot keep it is no failure, unless a book is wanted. */
+/* Keep the prefix for the next question. That the disk cannot is a failure only where a book is to be made. */
 static rt_status keep_prefix(const ask_run *run) {
     if (run->is_book) return mend_book(run);
     if (run->cli->book) return glm_session_keep(run->prefix, run->cli->book, run->note);
@@ -56,9 +56,9 @@ rt_status ask_prefill_prefix(ask_run *run) {
     return RT_OK;
 }
 
-/* ---- one question ---------------------------------------------------------------------------- */
+/* ---- a question's fork, and its answer ------------------------------------------------------- */
 
-/* The ids that a fork lacks: where KV is lossy it may hold a little less than the prefix. */
+/* The ids that a fork is to take: the question's, and those of the prefix that it lacks, where KV is lossy. */
 static rt_status missing_ids(
         const ask_run *run, const glm_asking *asking, const ask_question *question, glm_ids *out) {
     const int64_t from = glm_session_length(asking->session);
@@ -66,7 +66,7 @@ static rt_status missing_ids(
     return glm_ids_append(out, question->ids.ids, question->ids.n);
 }
 
-/* A fork, and the ids that it is to take before there is a first token. */
+/* Fork the prefix for a question; `ids` gets what the fork is to take before the answer's first token. */
 static rt_status begin(
         const ask_run *run, const ask_question *question, glm_asking *asking, glm_ids *ids) {
     const int64_t n_prefix = run->reading.prefix.n;
@@ -115,7 +115,7 @@ static rt_status finish(ask_run *run, const ask_question *question, const glm_as
     return status;
 }
 
-/* ---- a single question ----------------------------------------------------------------------- */
+/* ---- one question: -q ------------------------------------------------------------------------ */
 
 static void say_usage(const ask_run *run, const ask_question *question, const glm_asking *asking) {
     char rate[RT_SIZE_TEXT];
@@ -132,7 +132,8 @@ static void say_usage(const ask_run *run, const ask_question *question, const gl
                 asking->n_tokens);
 }
 
-/* What came since `*shown`; with `is_last`, all of it. */
+/* Print what has come since the first *shown bytes: all of it if is_last, otherwise as far as it is certain how it is to be
+ * shown. */
 static rt_status show_text(const glm_text *answer, bool is_last, int64_t *shown) {
     const int64_t n = answer->n - *shown;
     int64_t n_used = 0;
@@ -166,17 +167,15 @@ static rt_status stream(ask_run *run, glm_asking *asking) {
 
 /* After Ctrl-C, what is lost and how to go on. */
 static rt_status say_cut(const ask_run *run) {
-    char by[64];
     const rt_status status = glm_cli_check_interrupted();
     if (status == RT_OK) return RT_OK;
-    (void)snprintf(by, sizeof by, "%s", rt_error_text());
-    return rt_fail(status, "%s in the answer%s", by,
+    return rt_fail(status, "%s in the answer%s", rt_error_text(),
             glm_engine_plan(run->engine)->kv_persists
                     ? "; the text is kept: asked again, it is the answer alone that is computed"
                     : "");
 }
 
-/* Ready to be decoded, or over with its first token. */
+/* Prefill the question and choose the answer's first token. */
 static rt_status prefill_one(const ask_run *run, const ask_question *question, glm_asking *asking) {
     glm_ids ids = {0};
     rt_status status = begin(run, question, asking, &ids);
@@ -201,19 +200,19 @@ rt_status ask_one(ask_run *run) {
     return status == RT_OK ? say_cut(run) : status;
 }
 
-/* ---- many ------------------------------------------------------------------------------------ */
+/* ---- many questions: --questions ------------------------------------------------------------- */
 
-/* Questions under way, side by side. */
+/* One of the questions under way side by side. */
 typedef struct lane {
     const ask_question *question; /* NULL: free */
     glm_asking asking;
-    glm_ids ids; /* that it is to take; none: the token chosen last */
+    glm_ids ids; /* to be taken in the next pass; none: the token chosen last is */
 } lane;
 
 typedef struct round {
     ask_run *run;
     lane lanes[ASK_TOGETHER_MAX];
-    int64_t next; /* question */
+    int64_t next; /* index of the first question that has not begun */
 } round;
 
 static void say_answered(const ask_run *run) {
@@ -229,7 +228,7 @@ static rt_status close_lane(round *r, lane *l) {
     return status;
 }
 
-/* The next question to be asked goes into the lane, as long as there is one. */
+/* Put the next open question into a lane that is free. */
 static rt_status fill_lane(round *r, lane *l) {
     const ask_questions *questions = &r->run->questions;
     while (!l->question && r->next < questions->n_questions) {
@@ -241,7 +240,7 @@ static rt_status fill_lane(round *r, lane *l) {
     return RT_OK;
 }
 
-/* One pass: the next token of each answer under way, and questions that have come to their turn. */
+/* One pass over the model: the last token of each answer under way, and all ids of questions that begin. */
 static rt_status run_pass(lane *const *busy, int32_t n) {
     glm_session *sessions[ASK_TOGETHER_MAX];
     const int32_t *ids[ASK_TOGETHER_MAX];
@@ -261,19 +260,18 @@ static rt_status run_pass(lane *const *busy, int32_t n) {
 }
 
 static rt_status check_stop(const ask_run *run) {
-    char by[64];
     const rt_status status = glm_cli_check_interrupted();
     if (status == RT_OK) return RT_OK;
-    (void)snprintf(by, sizeof by, "%s", rt_error_text());
     if (!run->cli->out)
         return rt_fail(status,
                 "%s: %" PRId64 " of %" PRId64
                 " questions are answered; with --out FILE the next run asks the others only",
-                by, run->n_answered, run->n_open);
+                rt_error_text(), run->n_answered, run->n_open);
     return rt_fail(status,
             "%s: %" PRId64 " of %" PRId64 " questions were open, %" PRId64
             " of them are answered, and in %s; the same command asks the others",
-            by, run->n_open, run->questions.n_questions, run->n_answered, run->cli->out);
+            rt_error_text(), run->n_open, run->questions.n_questions, run->n_answered,
+            run->cli->out);
 }
 
 static rt_status step(round *r, int32_t *n_busy) {

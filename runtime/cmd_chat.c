@@ -164,10 +164,7 @@ static rt_status read_tools(conversation *chat) {
     RT_TRY(glm_cli_read_text(path, &text, &n_bytes));
     const rt_status status = glm_tools_parse(text, n_bytes, &chat->tools);
     free(text);
-    if (status != RT_EUSAGE) return status;
-    char why[512];
-    (void)snprintf(why, sizeof why, "%s", rt_error_text());
-    return rt_fail(RT_EUSAGE, "--tools %s: %s", path, why);
+    return status == RT_EUSAGE ? rt_fail(status, "--tools %s: %s", path, rt_error_text()) : status;
 }
 
 static rt_status encode_beginning(conversation *chat, const glm_variant *variant) {

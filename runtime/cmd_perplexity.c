@@ -14,14 +14,15 @@
 #include "log_prob.h"
 #include "npy.h"
 
-/* Rows of logits at once; where positions are cut for the table: FIRST_CUT tokens, then twice as many each time. */
+/* Logits that are computed at once take no more. */
 static const int64_t rows_bytes_max = 256 * RT_MIB;
+/* The table has a row for the first FIRST_CUT tokens, then one for each doubling of the position. */
 enum { FIRST_CUT = 1024, CUTS_MAX = 48 };
 
 /* Of one token of the text. */
 typedef struct score {
     float log_prob; /* natural logarithm of its probability, given all before it */
-    float rank;     /* ids that were likelier: 0 is the likeliest */
+    float rank; /* how many ids were likelier: 0 is the likeliest. A float, as a column of --out */
 } score;
 
 /* Of a stretch of the text. */
@@ -38,7 +39,7 @@ typedef struct kept_scores {
     score scores[]; /* of all of the text; zeros behind n_scored */
 } kept_scores;
 
-/* What is kept beside a text by this command: of what the CPU computed, and of what a GPU did. */
+/* Numbers under which this command keeps scores beside a text (glm_session_save_beside): the CPU's, and a GPU's. */
 enum { KEPT_CPU = 1, KEPT_GPU = 2 };
 
 typedef struct scoring {
@@ -46,9 +47,9 @@ typedef struct scoring {
     glm_document document;
     glm_tokenizer *tokenizer;
     glm_ids ids;      /* [gMASK]<sop>, then the text */
-    int64_t text_pos; /* where that begins */
+    int64_t text_pos; /* index in ids of the text's first token */
     kept_scores *kept;
-    score *scores;   /* in it, [ids.n - text_pos] */
+    score *scores;   /* [ids.n - text_pos], in kept */
     int64_t n_there; /* tokens whose keys and values were on disk */
     int64_t n_scored;
     glm_npy npy; /* where --out is given */
@@ -135,7 +136,8 @@ static rt_status keep_scores(void *context) {
             s->session, s->ids.ids, s->ids.n, kept_as(s), s->kept, kept_bytes(s));
 }
 
-/* Before the span is on disk: it is of no use without its scores. */
+/* Where a span ends with token `end`, keep its scores before the span itself is on disk, which would be of no use without
+ * them. */
 static void keep_span(scoring *s, int64_t end) {
     const bool is_end = end == s->ids.n || end % glm_engine_plan(s->engine)->span == 0;
     if (!is_end || s->says_unkept || !glm_cli_persists(s->cli)) return;
@@ -145,7 +147,7 @@ static void keep_span(scoring *s, int64_t end) {
         rt_log(RT_LOG_WARN, "perplexity", "after a kill it would start over: %s", rt_error_text());
 }
 
-/* As glm_take_logits: row i is of the token at + i behind those that were there, and foresees the one behind it. */
+/* A glm_take_logits: row i is of the token at + i, counted from the first that was not on disk, and foresees the one behind. */
 static rt_status take(void *context, int64_t at, int64_t n, const float *logits) {
     scoring *s = context;
     rows r = {s, logits, s->n_there + at + 1 - s->text_pos};
@@ -157,7 +159,7 @@ static rt_status take(void *context, int64_t at, int64_t n, const float *logits)
     return write_scores(s, before);
 }
 
-/* What an earlier run has left: scores, and keys and values as far as there are scores. */
+/* Load the scores that an earlier run has kept. */
 static rt_status find_scores(scoring *s) {
     bool is_there = false;
     RT_TRY(glm_session_load_beside(
@@ -169,7 +171,7 @@ static rt_status find_scores(scoring *s) {
     return RT_OK;
 }
 
-/* Tokens whose logits were given: the last one of the text foresees nothing. */
+/* How many of ids, from the first on, have had their logits taken. */
 static int64_t n_given(const scoring *s) {
     return s->n_scored > 0 ? s->n_scored + s->text_pos - 1 : 0;
 }
@@ -210,7 +212,7 @@ static rt_status score_all(scoring *s) {
     return s->cli->out ? glm_npy_finish(&s->npy) : RT_OK;
 }
 
-/* The file first: where it cannot be, nothing is loaded. */
+/* --out is created first: where that fails, no model is loaded. */
 static rt_status score_into_file(scoring *s) {
     if (s->cli->out) RT_TRY(glm_npy_create(s->cli->out, s->ids.n - s->text_pos, 2, &s->npy));
     const rt_status status = score_all(s);
@@ -283,7 +285,7 @@ static rt_status print_json(const scoring *s, const tally *parts, int n, const t
     return glm_cli_json_print("perplexity", object, 0);
 }
 
-/* Of what was scored, all or not. */
+/* Print the results for what was scored, which Ctrl-C may have cut short. */
 static rt_status print(const scoring *s) {
     tally parts[CUTS_MAX];
     if (s->n_scored == 0) return RT_OK;
