@@ -46,7 +46,7 @@ died=$(date +%s)
 # It sleeps for 15 seconds, beside all that follows.
 # shellcheck disable=SC2046 # words
 STANDIN_CUDA_DEVICES=2 STANDIN_NCCL_FAIL_RANK=1 STANDIN_NCCL_KILL_AT=4 STANDIN_NCCL_ABORT_HANGS=1 \
-    timeout 300 "$GLM1M" $(logits hung) -tp 2 >"$work/hung.out" 2>"$work/hung.err" &
+    timeout -s KILL 200 "$GLM1M" $(logits hung) -tp 2 >"$work/hung.out" 2>"$work/hung.err" &
 hung=$!
 
 # shellcheck disable=SC2046 # words
