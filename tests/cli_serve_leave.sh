@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.." || exit 1
 . tests/help_cli.sh
 . tests/help_serve.sh
 
-n=${GLM_TEST_LEAVES:-200} context=4000
+n=${GLM_TEST_LEAVES:-200} context=2000
 [ -z "${GLM_TEST_FAST:-}" ] || n=40 context=400
 make_needle_model
 start_server -m "$work/model" -c "$context" -b 128 --max-num-seqs 4
