@@ -3,11 +3,11 @@
 # prefills none of the book, and an edit costs what is behind it. How long each took is said, and
 # decides nothing.
 #
-# Method: the first 24 KB of i_promessi_sposi.txt in GLM_TEST_DATA, or as much made-up prose; the facts
+# Method: the first 12 KB of i_promessi_sposi.txt in GLM_TEST_DATA, or as much made-up prose; the facts
 # go in as lines of their own, so that grep -n knows where they are. `sh tests/cli_ask_book.sh 65536` for more.
 . tests/help_cli.sh
 make_needle_model
-n_bytes=${1:-24576}
+n_bytes=${1:-12288}
 [ -z "${GLM_TEST_FAST:-}" ] || n_bytes=5000
 book="${GLM_TEST_DATA:-/nowhere}/books/i_promessi_sposi.txt"
 if [ -e "$book" ]; then
