@@ -5,8 +5,9 @@
 # Method: signals as soon as the program says that it has come so far; planted facts and the embedded model.
 . tests/help_cli.sh
 make_needle_model
-n_lines=400
-[ -z "${GLM_TEST_FAST:-}" ] || n_lines=100
+n_lines=250
+n_more=60 # tokens of each longer answer
+[ -z "${GLM_TEST_FAST:-}" ] || { n_lines=100 && n_more=20; }
 {
     awk -v n="$n_lines" 'BEGIN { for (i = 1; i < n; i++) printf "Line %d has nothing to say about %d,\n", i, i * i }'
     for city in Paris Oslo Rome Bern Kiev Lima; do
@@ -63,7 +64,7 @@ says err 'stopped by Ctrl-C in the answer; the text is kept: asked again, it is 
 # Killed among many questions: those that are answered are not asked again.
 n_long=0
 for city in Paris Oslo Rome Bern Kiev Lima; do
-    n_long=$((n_long + 60))
+    n_long=$((n_long + n_more))
     printf '{"id": "%s", "question": "Which?\\n>\\nThe special magic number for %s is:"}\n' "$city" "$city"
     printf '{"id": "long %s", "question": "Line", "max_tokens": %d}\n' "$city" "$n_long"
 done >"$work/q.jsonl"
