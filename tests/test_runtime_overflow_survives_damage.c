@@ -301,9 +301,8 @@ int main(void) {
     /* Less than the text takes, and enough for its last extents. */
     const int64_t streams = (int64_t)(is_fast ? 19 : 22) << 19;
     const help_shape shape = {64, 3, 4, 2, 32, 96, 272, "bfloat16"};
-    const glm_options plain = {.model_dir = help_random_model(&shape, 3),
-            .max_len = ids.n + ROOM,
-            .chunk = 1024};
+    const glm_options plain = {
+            .model_dir = help_random_model(&shape, 3), .max_len = ids.n + ROOM, .chunk = 1024};
     const answer want = ask(&plain, &ids, no_accident);
     glm_options kept = plain;
     kept.persists = true;
