@@ -23,6 +23,7 @@
 #include <xxhash.h>
 
 #include "runtime/base/memory.h"
+#include "runtime/base/memstream.h"
 #include "runtime/base/size.h"
 #include "segment_format.h"
 
@@ -102,14 +103,14 @@ rt_status kv_book_format(const kv_book *book, char **text, int64_t *n_bytes) {
     if (book->note) RT_TRY(check_note(book->note));
     size_t size = 0;
     *text = NULL;
-    FILE *to = open_memstream(text, &size);
+    FILE *to = rt_memstream_open(text, &size);
     bool is_good = to != NULL;
     if (to) {
         write_lines(to, book);
         is_good = fflush(to) == 0 &&
                   fprintf(to, "checksum=%016" PRIx64 "\n", (uint64_t)XXH3_64bits(*text, size)) > 0;
-        is_good = fclose(to) == 0 && is_good;
     }
+    is_good = rt_memstream_close(to, text) && is_good;
     *n_bytes = (int64_t)size;
     if (is_good) return RT_OK;
     free(*text);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "io_engine.h"
+#include "runtime/base/memstream.h"
 
 static int result_of(int result) {
     return result < 0 ? -errno : result;
@@ -100,12 +101,12 @@ int kv_io_posix_list_dir(void *self, const char *path, char **names) {
     *names = NULL;
     DIR *dir = opendir(path);
     if (!dir) return -errno;
-    FILE *out = open_memstream(names, &n_bytes);
+    FILE *out = rt_memstream_open(names, &n_bytes);
     int result = out ? read_names(dir, out) : -ENOMEM;
-    if (out && fclose(out) != 0 && result >= 0) result = -ENOMEM;
+    const bool is_whole = rt_memstream_close(out, names);
     (void)closedir(dir);
-    if (result >= 0) return result;
+    if (is_whole && result >= 0) return result;
     free(*names);
     *names = NULL;
-    return result;
+    return result < 0 ? result : -ENOMEM;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/memstream.h"
 #include "base/size.h"
 #include "chat_json.h"
 
@@ -91,10 +92,10 @@ static bool is_callable(const char *name) {
 
 static rt_status print_function(const char *function, char **text) {
     size_t n_bytes = 0;
-    FILE *out = open_memstream(text, &n_bytes);
+    FILE *out = rt_memstream_open(text, &n_bytes);
     if (out) glm_json_print(function, out);
-    if (!out || fclose(out) != 0) return rt_fail(RT_ENOMEM, "chat: no memory for a tool's text");
-    return RT_OK;
+    return rt_memstream_close(out, text) ? RT_OK
+                                         : rt_fail(RT_ENOMEM, "chat: no memory for a tool's text");
 }
 
 /* `place` is where the tool stands in the text. */
@@ -208,14 +209,10 @@ static void print_all(const glm_tools *tools, const glm_tools_format *format, FI
 rt_status glm_tools_text(
         const glm_tools *tools, const glm_tools_format *format, char **text, int64_t *n_bytes) {
     size_t n = 0;
-    *text = NULL;
-    FILE *out = open_memstream(text, &n);
+    FILE *out = rt_memstream_open(text, &n);
     if (out) print_all(tools, format, out);
-    if (!out || fclose(out) != 0) {
-        free(*text);
-        *text = NULL;
+    if (!rt_memstream_close(out, text))
         return rt_fail(RT_ENOMEM, "chat: no memory for the tools' text");
-    }
     *n_bytes = (int64_t)n;
     return RT_OK;
 }

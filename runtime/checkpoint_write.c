@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/memstream.h"
 #include "base/size.h"
 
 enum { HEADER_ALIGNMENT = 8 };
@@ -40,7 +41,7 @@ static void print_entry(FILE *header, const glm_tensor_spec *spec, int64_t begin
 /* The JSON header padded with spaces, its length in 8 bytes before it. */
 static rt_status make_header(
         const glm_tensor_spec *specs, int64_t n_specs, char **bytes, size_t *n_bytes) {
-    FILE *header = open_memstream(bytes, n_bytes);
+    FILE *header = rt_memstream_open(bytes, n_bytes);
     if (!header) return rt_fail_errno(RT_ENOMEM, "checkpoint: no memory for a header");
     const char length_place[8] = {0};
     (void)fwrite(length_place, 1, sizeof length_place, header);
@@ -52,8 +53,10 @@ static rt_status make_header(
         begin += glm_tensor_spec_bytes(&specs[i]);
     }
     (void)fputc('}', header);
-    while (ftell(header) % HEADER_ALIGNMENT != 0) (void)fputc(' ', header);
-    if (fclose(header) != 0) return rt_fail_errno(RT_ENOMEM, "checkpoint: no memory for a header");
+    (void)fflush(header); /* *n_bytes is right then */
+    for (size_t n = *n_bytes; n % HEADER_ALIGNMENT != 0; n++) (void)fputc(' ', header);
+    if (!rt_memstream_close(header, bytes))
+        return rt_fail(RT_ENOMEM, "checkpoint: no memory for a header");
     const uint64_t length = *n_bytes - sizeof length_place;
     for (int i = 0; i < 8; i++) (*bytes)[i] = (char)(length >> (8 * i) & 0xff);
     return RT_OK;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "base/memstream.h"
 #include "base/size.h"
 #include "cli.h"
 #include "document_kind.h"
@@ -125,7 +126,7 @@ static void write_name(FILE *out, const char *key, const char *name) {
 rt_status glm_cli_note(const glm_cli *cli, const char *const *sources, int n_sources,
         const glm_document *document, const char *sha256, char **note) {
     size_t n_bytes = 0;
-    FILE *out = open_memstream(note, &n_bytes);
+    FILE *out = rt_memstream_open(note, &n_bytes);
     if (!out) return rt_fail_errno(RT_ENOMEM, "cli: no memory for the book's note");
     for (int i = 0; i < n_sources && i < SOURCES_NOTED; i++) write_name(out, "source", sources[i]);
     if (n_sources > SOURCES_NOTED) (void)fprintf(out, "sources=%d\n", n_sources);
@@ -135,8 +136,8 @@ rt_status glm_cli_note(const glm_cli *cli, const char *const *sources, int n_sou
     else
         (void)fprintf(out, "ids_sha256=%s\n", sha256);
     write_name(out, "model", cli->engine.model_dir);
-    return fclose(out) == 0 ? RT_OK
-                            : rt_fail_errno(RT_ENOMEM, "cli: no memory for the book's note");
+    return rt_memstream_close(out, note) ? RT_OK
+                                         : rt_fail(RT_ENOMEM, "cli: no memory for the book's note");
 }
 
 rt_status glm_cli_require_source(const glm_cli *cli, const glm_command *command) {

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/memstream.h"
 #include "base/size.h"
 #include "cmd_chat.h"
 #include "variant.h"
@@ -92,11 +93,11 @@ static void drop_block(conversation *chat) {
 }
 
 static rt_status end_block(conversation *chat) {
-    const int failed = fclose(chat->block);
+    const bool is_whole = rt_memstream_close(chat->block, &chat->block_text);
     chat->block = NULL;
     const rt_status status =
-            failed ? rt_fail(RT_ENOMEM, "chat: no memory for the question")
-                   : chat_ask(chat, GLM_CHAT_USER, chat->block_text, (int64_t)chat->block_bytes);
+            is_whole ? chat_ask(chat, GLM_CHAT_USER, chat->block_text, (int64_t)chat->block_bytes)
+                     : rt_fail(RT_ENOMEM, "chat: no memory for the question");
     drop_block(chat);
     return status;
 }
@@ -111,7 +112,7 @@ static rt_status add_to_block(conversation *chat, const char *line, int64_t n_by
 }
 
 static rt_status begin_block(conversation *chat, const char *line, int64_t n_bytes) {
-    chat->block = open_memstream(&chat->block_text, &chat->block_bytes);
+    chat->block = rt_memstream_open(&chat->block_text, &chat->block_bytes);
     if (!chat->block) return rt_fail(RT_ENOMEM, "chat: no memory for the question");
     return n_bytes > 0 ? add_to_block(chat, line, n_bytes) : RT_OK;
 }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/memstream.h"
 #include "base/size.h"
 
 void chat_files_forget(chat_files *files) {
@@ -36,16 +37,14 @@ static rt_status add(chat_files *files, const char *path, const char *text, int6
     const char *slash = strrchr(path, '/');
     char *all = NULL;
     size_t all_bytes = 0;
-    FILE *memory = open_memstream(&all, &all_bytes);
+    FILE *memory = rt_memstream_open(&all, &all_bytes);
     if (!memory) return rt_fail(RT_ENOMEM, "chat: no memory for %s", path);
     (void)fwrite(files->text ? files->text : "", 1, files->n_bytes, memory);
     (void)fprintf(memory, "%s[File Name]\n%s\n[File Content]\n", files->n_files > 0 ? "\n\n" : "",
             slash ? slash + 1 : path);
     (void)fwrite(text, 1, (size_t)n_bytes, memory);
-    if (fclose(memory) != 0) {
-        free(all);
+    if (!rt_memstream_close(memory, &all))
         return rt_fail(RT_ENOMEM, "chat: no memory for %s", path);
-    }
     free(files->text);
     files->text = all;
     files->n_bytes = all_bytes;
@@ -84,17 +83,14 @@ rt_status chat_files_question(const chat_files *files, const char *question, int
         char **whole, int64_t *whole_bytes) {
     size_t n_whole = 0;
     *whole = NULL;
-    FILE *memory = open_memstream(whole, &n_whole);
+    FILE *memory = rt_memstream_open(whole, &n_whole);
     if (!memory) return rt_fail(RT_ENOMEM, "chat: no memory for the question");
     if (files->n_files > 0) {
         (void)fwrite(files->text, 1, files->n_bytes, memory);
         (void)fprintf(memory, "\n\n\n%" PRId64 " files uploaded.\n", files->n_files);
     }
     (void)fwrite(question, 1, (size_t)n_bytes, memory);
-    const int failed = fclose(memory);
+    const bool is_whole = rt_memstream_close(memory, whole);
     *whole_bytes = (int64_t)n_whole;
-    if (!failed) return RT_OK;
-    free(*whole);
-    *whole = NULL;
-    return rt_fail(RT_ENOMEM, "chat: no memory for the question");
+    return is_whole ? RT_OK : rt_fail(RT_ENOMEM, "chat: no memory for the question");
 }

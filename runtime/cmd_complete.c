@@ -8,6 +8,7 @@
 
 #include "answer.h"
 #include "base/log.h"
+#include "base/memstream.h"
 #include "base/size.h"
 #include "chat.h"
 #include "cli.h"
@@ -195,8 +196,9 @@ static void end_line(const completion *run) {
 
 static rt_status finish(completion *run) {
     if (run->cli->json) {
-        (void)fclose(run->out); /* completes run->json_text */
+        const bool is_whole = rt_memstream_close(run->out, &run->json_text);
         run->out = NULL;
+        if (!is_whole) return rt_fail(RT_ENOMEM, "complete: no memory for the answer's text");
         RT_TRY(print_json(run));
     } else {
         end_line(run);
@@ -208,7 +210,7 @@ static rt_status finish(completion *run) {
 /* ---- the command ----------------------------------------------------------------------------- */
 
 static rt_status open_output(completion *run) {
-    run->out = run->cli->json ? open_memstream(&run->json_text, &run->json_text_bytes) : stdout;
+    run->out = run->cli->json ? rt_memstream_open(&run->json_text, &run->json_text_bytes) : stdout;
     return run->out ? RT_OK : rt_fail(RT_ENOMEM, "complete: no memory for the answer's text");
 }
 

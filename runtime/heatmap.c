@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/memstream.h"
 #include "base/size.h"
 #include "heatmap_canvas.h"
 #include "utf8.h"
@@ -378,13 +379,12 @@ static void print_svg(const glm_heatmap *map, FILE *to) {
 rt_status glm_heatmap_write_svg(const glm_heatmap *map, const char *path) {
     char *text = NULL;
     size_t n_bytes = 0;
-    FILE *memory = open_memstream(&text, &n_bytes);
+    FILE *memory = rt_memstream_open(&text, &n_bytes);
     if (!memory) return rt_fail(RT_ENOMEM, "heatmap: no memory for %s", path);
     print_svg(map, memory);
-    const bool has_failed = ferror(memory) != 0;
-    const rt_status status = fclose(memory) != 0 || has_failed
-                                     ? rt_fail(RT_ENOMEM, "heatmap: no memory for %s", path)
-                                     : rt_file_replace(path, text, (int64_t)n_bytes);
+    const rt_status status = rt_memstream_close(memory, &text)
+                                     ? rt_file_replace(path, text, (int64_t)n_bytes)
+                                     : rt_fail(RT_ENOMEM, "heatmap: no memory for %s", path);
     free(text);
     return status;
 }

@@ -9,6 +9,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/memstream.h"
 #include "base/size.h"
 #include "cli_json.h"
 #include "needle.h"
@@ -256,7 +257,7 @@ static void print_quoted(FILE *out, const char *text) {
 }
 
 static rt_status make_csv(const glm_needle_results *results, char **text, size_t *n_bytes) {
-    FILE *out = open_memstream(text, n_bytes);
+    FILE *out = rt_memstream_open(text, n_bytes);
     if (!out) return rt_fail_errno(RT_ENOMEM, "needle: no memory for results.csv");
     (void)fputs(
             "context_length_tokens,depth_percent,round,correct,score,prompt_tokens,reused_tokens,"
@@ -274,7 +275,8 @@ static rt_status make_csv(const glm_needle_results *results, char **text, size_t
         print_quoted(out, r->response);
         (void)fputc('\n', out);
     }
-    return fclose(out) == 0 ? RT_OK : rt_fail_errno(RT_ENOMEM, "needle: no memory for results.csv");
+    return rt_memstream_close(out, text) ? RT_OK
+                                         : rt_fail(RT_ENOMEM, "needle: no memory for results.csv");
 }
 
 static rt_status save_one(const char *dir, const char *name, const char *text, size_t n_bytes) {

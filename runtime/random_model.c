@@ -13,6 +13,7 @@
 
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/memstream.h"
 #include "base/pool.h"
 #include "base/random.h"
 #include "base/size.h"
@@ -225,7 +226,7 @@ static rt_status write_index(const glm_random_model *model) {
     if (model->n_shards == 1) return RT_OK;
     char *text = NULL;
     size_t n_text = 0;
-    FILE *out = open_memstream(&text, &n_text);
+    FILE *out = rt_memstream_open(&text, &n_text);
     if (!out) return rt_fail_errno(RT_ENOMEM, "random model: no memory for the index");
     (void)fprintf(out, "{\n  \"metadata\": {\"total_size\": %" PRId64 "},\n  \"weight_map\": {\n",
             model->total);
@@ -236,9 +237,9 @@ static rt_status write_index(const glm_random_model *model) {
                 i + 1 < model->n_tensors ? "," : "");
     }
     (void)fputs("  }\n}\n", out);
-    rt_status status =
-            fclose(out) == 0 ? RT_OK : rt_fail(RT_ENOMEM, "random model: no memory for the index");
-    if (status == RT_OK) status = glm_write_text(model->dir, "model.safetensors.index.json", text);
+    if (!rt_memstream_close(out, &text))
+        return rt_fail(RT_ENOMEM, "random model: no memory for the index");
+    const rt_status status = glm_write_text(model->dir, "model.safetensors.index.json", text);
     free(text);
     return status;
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/memstream.h"
 #include "parallel/parallel.h"
 
 static const char sign[] = "%r";
@@ -15,17 +16,16 @@ bool glm_has_rank_sign(const char *dir) {
 
 rt_status glm_rank_dir(const char *dir, int32_t rank, char **out) {
     size_t n_bytes = 0;
-    FILE *to = open_memstream(out, &n_bytes);
+    FILE *to = rt_memstream_open(out, &n_bytes);
     if (!to) return rt_fail_errno(RT_ENOMEM, "ranks: no memory for the name of a directory");
     for (const char *at = dir; *at;) {
         const bool is_sign = strncmp(at, sign, sizeof sign - 1) == 0;
         (void)(is_sign ? fprintf(to, "%d", rank) : fputc(*at, to));
         at += is_sign ? (int)sizeof sign - 1 : 1;
     }
-    if (fclose(to) == 0) return RT_OK;
-    free(*out);
-    *out = NULL;
-    return rt_fail(RT_ENOMEM, "ranks: no memory for the name of a directory");
+    return rt_memstream_close(to, out)
+                   ? RT_OK
+                   : rt_fail(RT_ENOMEM, "ranks: no memory for the name of a directory");
 }
 
 static rt_status add(char ***names, int32_t *n_names, char *name) {

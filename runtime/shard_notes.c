@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memstream.h"
 #include "ranks.h"
 
 enum { LINE_BYTES = 1024 };
@@ -39,20 +40,15 @@ static void copy_other_lines(FILE *to, const char *note) {
 /* *out, for free(): the note, with the lines all[n_ranks][LINE_BYTES] instead of those that it has. */
 static rt_status write_note(
         const glm_engine *engine, const char *note, const char *all, char **out) {
-    char *text = NULL;
     size_t n_bytes = 0;
-    FILE *to = open_memstream(&text, &n_bytes);
+    FILE *to = rt_memstream_open(out, &n_bytes);
     if (to) {
         copy_other_lines(to, note ? note : "");
         for (int32_t r = 0; r < engine->comm->n_ranks && is_split(engine); r++)
             (void)fprintf(to, "%.*s\n", LINE_BYTES - 1, all + (size_t)r * LINE_BYTES);
     }
-    if (to && fclose(to) == 0 && text) { /* glibc's says 0 though it had no memory for the text */
-        *out = text;
-        return RT_OK;
-    }
-    free(text);
-    return rt_fail(RT_ENOMEM, "keep: no memory for a book's note");
+    return rt_memstream_close(to, out) ? RT_OK
+                                       : rt_fail(RT_ENOMEM, "keep: no memory for a book's note");
 }
 
 /* Before and after ranks share their lines they agree: one without memory must not leave the others waiting. */

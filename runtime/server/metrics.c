@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "routes.h"
+#include "runtime/base/memstream.h"
 
 static void put(FILE *out, const char *name, const char *type, const char *help, double value) {
     (void)fprintf(out, "# HELP glm1m:%s %s\n# TYPE glm1m:%s %s\nglm1m:%s %.15g\n", name, help, name,
@@ -98,14 +99,14 @@ void srv_route_metrics(srv_exchange *exchange, const json_t *body) {
     const srv_counters counters = srv_scheduler_counters(exchange->server->scheduler);
     char *text = NULL;
     size_t n_bytes = 0;
-    FILE *out = open_memstream(&text, &n_bytes);
+    FILE *out = rt_memstream_open(&text, &n_bytes);
     (void)body;
     if (out) {
         put_requests(out, &counters);
         put_kv(out, &counters.kv);
         put_prefills(out, &counters);
-        (void)fclose(out);
     }
+    if (!rt_memstream_close(out, &text)) n_bytes = 0;
     srv_reply_text(exchange, text ? 200 : 503, "text/plain; version=0.0.4; charset=utf-8",
             text ? text : "");
     free(text);
