@@ -105,7 +105,7 @@ static bool read_tool_choice(
     return srv_conversation_force(conversation, name, error);
 }
 
-/* The answer continues the last message only where the client says so. */
+/* The last message is to be gone on with only where the client says so. */
 static bool read_continuation(
         const json_t *body, srv_conversation *conversation, srv_error *error) {
     bool goes_on = false;
