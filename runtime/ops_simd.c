@@ -5,9 +5,9 @@
 
 enum { BLOCK_INPUTS = SIMD_LANES == 16 ? GLM_BLOCK_INPUTS_MAX : 256 };
 
-/* Widening a vector of weights costs 2 instructions beside the FMAs of a tile's rows. Tiles of 12 rows hide that, and
- * to widen first pays only where many tiles share it; lower ones have fewer registers to hide it in. */
-enum { FEW_ROWS = SIMD_LANES == 16 ? GLM_BLOCK_ROWS : 16 };
+/* Widening a vector of weights costs 2 instructions beside the FMAs of a tile's rows. Tiles of 6 and 12 rows hide that,
+ * and to widen first pays only where many tiles share it; those of 2 rows do not. */
+enum { FEW_ROWS = SIMD_LANES >= 8 ? GLM_BLOCK_ROWS : 16 };
 
 /* ---- linear ---------------------------------------------------------------------------------- */
 
