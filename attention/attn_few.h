@@ -14,7 +14,7 @@
 #include "attn_effect.h"
 #include "attn_widen.h"
 
-enum { FEW_PAGE = ATTN_PAGE_TOKENS, FEW_STEPS = 8 };
+enum { FEW_PAGE = ATTN_PAGE_TOKENS };
 
 /* Lines x panels of a tile. Accumulators, sums, vectors of the panels and one number fit the
  * registers; two panels of bf16 are two streams of memory, four are four. No tile's panels are of two groups
@@ -56,13 +56,14 @@ SIMD_INLINE const float *few_again(const float *a) {
 SIMD_INLINE void few_tile(const int n_lines, const int n_panels, const rt_dtype dtype, tile_a a,
         tile_b b, int64_t n_k, const char *ahead, const int n_asked, vfloat *acc, vfloat *sums) {
     const int64_t step_bytes = SIMD_PANEL * rt_dtype_bits(dtype) / 8;
+    const int64_t steps = FEW_LOADS_EARLY(n_panels) ? 8 : CACHE_LINE / step_bytes;
     const float *again = few_again(a.a);
     vfloat lines[16];
     if (FEW_LOADS_EARLY(n_panels)) load_lines(n_panels, dtype, b, 0, lines);
     int64_t k = 0;
-    for (; k + FEW_STEPS <= n_k; k += FEW_STEPS)
+    for (; k + steps <= n_k; k += steps)
 #pragma GCC unroll 8
-        for (int64_t i = 0; i < FEW_STEPS; i++) {
+        for (int64_t i = 0; i < steps; i++) {
             const char *from = ahead + (k + i) * n_asked * step_bytes;
 #pragma GCC unroll 4
             for (int p = 0; p < n_asked; p++)
@@ -71,7 +72,7 @@ SIMD_INLINE void few_tile(const int n_lines, const int n_panels, const rt_dtype 
                 tile_step(n_lines, n_panels, dtype, a, b, k + i, acc, sums);
                 continue;
             }
-            const int64_t next = i + 1 < FEW_STEPS ? k + i + 1 : rt_min64(k + FEW_STEPS, n_k - 1);
+            const int64_t next = i + 1 < steps ? k + i + 1 : rt_min64(k + steps, n_k - 1);
             vfloat next_lines[16];
             load_lines(n_panels, dtype, b, next, next_lines);
             multiply_lines(n_lines, n_panels, a, again, k + i, lines, acc, sums);
