@@ -309,7 +309,8 @@ RT_MUST_CHECK rt_status glm_cli_require_source(const glm_cli *cli, const glm_com
 void glm_cli_say_skipped(const glm_cli *cli, const glm_document *document);
 void glm_cli_say_text(const glm_cli *cli, const glm_document *document, int64_t n_tokens);
 void glm_cli_say_plan(const glm_cli *cli, const glm_engine *engine);
-/* " (388.1 tokens/s)"; "" for less than a millisecond, of which it would be noise. */
+/* " (388.1 tokens/s)"; "" for less than a millisecond, of which it would be noise, and for less than two tokens: an answer of
+ * one has had no decode step. */
 const char *glm_cli_rate(int64_t n, double seconds, char text[RT_SIZE_TEXT]);
 /* ", 31 of 40 drafted tokens right", of those drafted since glm_engine_drafts gave `before`; "" where there are none. */
 enum { GLM_CLI_DRAFTS_TEXT = 80 };

@@ -82,7 +82,7 @@ void glm_cli_say_text(const glm_cli *cli, const glm_document *document, int64_t 
 
 const char *glm_cli_rate(int64_t n, double seconds, char text[RT_SIZE_TEXT]) {
     text[0] = '\0';
-    if (seconds >= 1e-3)
+    if (n > 1 && seconds >= 1e-3)
         (void)snprintf(text, RT_SIZE_TEXT, " (%.1f tokens/s)", (double)n / seconds);
     return text;
 }

@@ -15,7 +15,7 @@ completes -p "$prompt"
 says err 'tokens/s'
 # Where no step was measured there is no rate.
 completes -p "$prompt" -n 1
-says err ', answer 1 tokens in 0.00 s, length'
+grep -q ', answer 1 tokens in [0-9.]* s, length' "$work/err" || fail 'an answer of one token has a rate'
 completes -p "$prompt" --quiet
 says_nothing err
 
