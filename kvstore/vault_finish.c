@@ -195,6 +195,7 @@ static rt_status name_and_publish(
     int32_t n_named = 0;
     RT_TRY(kv_dirs_lock(&vault->dirs));
     const rt_status named = kv_writers_name(writers, n, ".kvs", &n_named);
+    for (int32_t i = n_named; i < n; i++) kv_writer_remove_file(writers[i]);
     const rt_status published = publish_first(writers, n_named, segments, n_finished);
     kv_dirs_unlock(&vault->dirs);
     return published != RT_OK ? published : named;

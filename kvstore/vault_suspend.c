@@ -21,6 +21,7 @@ static rt_status suspend_all(kv_writer *const *writers, int32_t n) {
     RT_TRY(kv_writers_complete(writers, n, false));
     RT_TRY(kv_dirs_lock(&vault->dirs));
     const rt_status status = kv_writers_name(writers, n, ".part", &n_named);
+    for (int32_t i = 0; i < n && status != RT_OK; i++) kv_writer_remove_file(writers[i]);
     kv_dirs_unlock(&vault->dirs);
     return status;
 }

@@ -143,8 +143,15 @@ rt_status kv_writer_begin(kv_vault *vault, const kv_hash *parent, int64_t first_
     return RT_OK;
 }
 
+void kv_writer_remove_file(kv_writer *writer) {
+    if (!writer->file) return;
+    kv_vault_discard(writer->vault, writer->temporary.text);
+    kv_blocks_close_file(writer->vault->dirs.blocks, writer->file);
+    writer->file = NULL;
+}
+
 rt_status kv_writer_give_up(kv_writer *writer, rt_status status) {
-    if (writer->file) kv_vault_discard(writer->vault, writer->temporary.text);
+    kv_writer_remove_file(writer);
     kv_writer_free(writer);
     return status;
 }

@@ -47,6 +47,9 @@ RT_MUST_CHECK rt_status kv_writers_complete(
  * Errors: RT_EIO, RT_ENOFIT, RT_ENOMEM */
 RT_MUST_CHECK rt_status kv_writers_name(
         kv_writer *const *writers, int32_t n_writers, const char *suffix, int32_t *n_named);
+/* Its file, unless that is finished. One that was renamed has a name that is another writer's as soon as the lock is given
+ * back: then it is removed before. */
+void kv_writer_remove_file(kv_writer *writer);
 /* Free the writer, and remove its file, unless that is finished. Returns `status`. */
 RT_MUST_CHECK rt_status kv_writer_give_up(kv_writer *writer, rt_status status);
 
