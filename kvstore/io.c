@@ -351,11 +351,15 @@ void kv_io_start(kv_io *io, kv_io_op *op) {
         push_last(&io->queued[op->urgency], op);
 }
 
-rt_status kv_io_wait(kv_io *io, kv_io_op *op) {
+void kv_io_settle(kv_io *io, const kv_io_op *op) {
     while (!op->is_done) {
         rt_assert(has_work(io)); /* it was started */
         drive(io, WAIT_MS);
     }
+}
+
+rt_status kv_io_wait(kv_io *io, kv_io_op *op) {
+    kv_io_settle(io, op);
     return outcome(op);
 }
 

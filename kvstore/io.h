@@ -75,6 +75,8 @@ void kv_io_start(kv_io *io, kv_io_op *op);
  * Errors: RT_EIO     the disk failed, the file ends inside, or no answer came in time
  *         RT_ENOFIT  the disk is full (ENOSPC, EDQUOT, EFBIG) */
 RT_MUST_CHECK rt_status kv_io_wait(kv_io *io, kv_io_op *op);
+/* The same of one that nobody asks for any more: what became of it is not told, and the last error's text stays. */
+void kv_io_settle(kv_io *io, const kv_io_op *op);
 /* Start what can start and take what answers there are, without waiting. */
 void kv_io_poll(kv_io *io);
 

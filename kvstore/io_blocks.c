@@ -241,8 +241,9 @@ static rt_status take(kv_reader *r, void *bytes, int64_t n_bytes) {
 static void end_reading(kv_reader *r) {
     if (r->here) release_here(r);
     while (r->n_ahead > 0) {
-        const rt_status ignored = wait(r->blocks, take_oldest(r));
-        (void)ignored;
+        transfer *t = take_oldest(r);
+        kv_io_settle(r->blocks->io, &t->op);
+        put_back(r->blocks, t);
     }
     free_ready(r->blocks);
 }

@@ -1,6 +1,6 @@
 /* Whole blocks of files from and to memory of any alignment, waited for unless they are queued; of reads several are on
- * their way at a time. A kv_blocks owns the
- * memory of operations that were late, until they are answered. Private to kvstore. */
+ * their way at a time. A kv_blocks owns the memory of operations that were late, until they are answered. Private to
+ * kvstore. */
 #ifndef KV_IO_BLOCKS_H
 #define KV_IO_BLOCKS_H
 

@@ -142,6 +142,8 @@ static void check_file(void) {
         fails_at = -1;
         CHECK(take_all(blocks, file, MIB) == FILE_BYTES);
     }
+    CHECK(kv_blocks_read(blocks, file, 36 * MIB, 5 * MIB, room) == RT_EIO);
+    CHECK(strstr(rt_error_text(), "ends at byte 38805504")); /* the first that failed */
     kv_reader *reader = NULL;
     CHECK(kv_reader_open(blocks, file, 0, FILE_BYTES, &reader) == RT_OK);
     CHECK(kv_reader_take(reader, room, MIB) == RT_OK && n_held > 0);
