@@ -341,6 +341,10 @@ RT_MUST_CHECK rt_status glm_cli_read_text(const char *path, char **text, int64_t
  * glm_document_from_bytes */
 RT_MUST_CHECK rt_status glm_cli_read_document(const char *path, char **text, int64_t *n_bytes);
 
+/* The tokenizer of -m. A long text whose encoding a signal meets is given up: RT_EINTERRUPTED. Errors: also as
+ * glm_tokenizer_load */
+RT_MUST_CHECK rt_status glm_cli_load_tokenizer(const glm_cli *cli, glm_tokenizer **out);
+
 /* Remove [gMASK]<sop> from the beginning of ids that go behind a book's, which begin so already. */
 void glm_cli_drop_specials(const glm_tokenizer *tokenizer, glm_ids *ids);
 /* Put the ids of `front`, which is emptied, also on failure, in front of `ids`. RT_ENOMEM. */

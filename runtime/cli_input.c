@@ -84,6 +84,12 @@ rt_status glm_cli_read_tokens(const char *path, int64_t vocab, glm_ids *out) {
     return status;
 }
 
+rt_status glm_cli_load_tokenizer(const glm_cli *cli, glm_tokenizer **out) {
+    RT_TRY(glm_tokenizer_load(cli->engine.model_dir, out));
+    glm_tokenizer_stop_if(*out, glm_cli_interrupted);
+    return RT_OK;
+}
+
 static bool begins_with_specials(const glm_tokenizer *tokenizer, const glm_ids *ids) {
     const glm_special_ids specials = glm_tokenizer_specials(tokenizer);
     return ids->n >= 2 && ids->ids[0] == specials.gmask && ids->ids[1] == specials.sop;

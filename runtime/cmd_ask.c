@@ -109,7 +109,7 @@ static rt_status ask(ask_run *run) {
     RT_TRY(check_flags(run->cli));
     RT_TRY(read_questions(run));
     RT_TRY(glm_config_load(dir, &run->config));
-    RT_TRY(glm_tokenizer_load(dir, &run->tokenizer));
+    RT_TRY(glm_cli_load_tokenizer(run->cli, &run->tokenizer));
     RT_TRY(run->cli->n_operands > 0 ? ask_read_document(run) : ask_measure_book(run));
     RT_TRY(ask_encode_questions(run));
     RT_TRY(ask_plan_lengths(run));

@@ -227,7 +227,7 @@ static rt_status prepare(conversation *chat) {
     const char *dir = chat->cli->engine.model_dir;
     glm_config config;
     glm_variant variant;
-    RT_TRY(glm_tokenizer_load(dir, &chat->tokenizer));
+    RT_TRY(glm_cli_load_tokenizer(chat->cli, &chat->tokenizer));
     RT_TRY(glm_config_load(dir, &config));
     RT_TRY(glm_cli_book_length(chat->cli, &chat->n_book));
     glm_variant_recognise(&config, dir, &variant);

@@ -25,6 +25,7 @@ typedef struct turn {
 
 rt_status chat_refuse(const conversation *chat, rt_status status) {
     if (status == RT_OK || status == RT_ENOMEM || !chat_lines_are_typed(chat->lines)) return status;
+    if (status == RT_EINTERRUPTED && !glm_cli_forget_interrupt()) return status; /* SIGTERM */
     (void)glm_cli_fail(status);
     return RT_OK;
 }
@@ -219,9 +220,9 @@ static rt_status take_turn(
         conversation *chat, turn *now, glm_chat_role role, const char *text, int64_t n_bytes) {
     rt_status status = encode_turn(chat, role, text, n_bytes, &now->ids);
     if (status == RT_OK) status = check_room(chat, &now->ids);
-    if (status != RT_OK) return chat_refuse(chat, status);
+    if (status != RT_OK && status != RT_EINTERRUPTED) return chat_refuse(chat, status);
 
-    status = answer(chat, now);
+    if (status == RT_OK) status = answer(chat, now);
     if (status == RT_EINTERRUPTED && chat_lines_are_typed(chat->lines) &&
             glm_cli_forget_interrupt()) {
         chat_say(chat, "%s; the question and its files are taken back\n", rt_error_text());

@@ -219,7 +219,7 @@ static rt_status open_model(completion *run) {
     glm_options options = run->cli->engine;
     RT_TRY(glm_config_load(options.model_dir, &config));
     RT_TRY(glm_cli_book_length(run->cli, &run->n_book));
-    RT_TRY(glm_tokenizer_load(options.model_dir, &run->tokenizer));
+    RT_TRY(glm_cli_load_tokenizer(run->cli, &run->tokenizer));
     run->text.tokenizer = run->tokenizer;
     RT_TRY(read_prompt(run, &config));
     RT_TRY(plan_lengths(run, &config, &options));

@@ -76,7 +76,7 @@ static rt_status choose_model(evaluation *e) {
 }
 
 static rt_status load_tokenizer(evaluation *e) {
-    RT_TRY(glm_tokenizer_load(e->cli->engine.model_dir, &e->tokenizer));
+    RT_TRY(glm_cli_load_tokenizer(e->cli, &e->tokenizer));
     e->chosen.settings.is_completer = glm_tokenizer_size(e->tokenizer) <= BYTE_VOCABULARY_MAX;
     return RT_OK;
 }

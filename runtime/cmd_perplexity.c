@@ -81,7 +81,7 @@ static rt_status read_ids(scoring *s) {
     glm_config config;
     RT_TRY(glm_config_load(s->cli->engine.model_dir, &config));
     s->vocab = config.vocab;
-    RT_TRY(glm_tokenizer_load(s->cli->engine.model_dir, &s->tokenizer));
+    RT_TRY(glm_cli_load_tokenizer(s->cli, &s->tokenizer));
     RT_TRY(read_text(s));
     RT_TRY(glm_cli_begin_ids(s->tokenizer, &s->ids));
     s->text_pos = 2;

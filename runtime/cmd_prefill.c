@@ -50,7 +50,7 @@ static rt_status hash(shelving *s, const void *bytes, int64_t n_bytes) {
 static rt_status read_ids(shelving *s) {
     glm_config config;
     RT_TRY(glm_config_load(s->cli->engine.model_dir, &config));
-    RT_TRY(glm_tokenizer_load(s->cli->engine.model_dir, &s->tokenizer));
+    RT_TRY(glm_cli_load_tokenizer(s->cli, &s->tokenizer));
     if (s->cli->tokens_file) {
         RT_TRY(glm_cli_read_tokens(s->cli->tokens_file, config.vocab, &s->ids));
         RT_TRY(hash(s, s->ids.ids, s->ids.n * (int64_t)sizeof *s->ids.ids));

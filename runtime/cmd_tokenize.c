@@ -19,20 +19,23 @@ static rt_status encode(const glm_cli *cli, const glm_tokenizer *tokenizer, glm_
     return status;
 }
 
-/* "1 2 3" or "[1, 2, 3]". */
-static void print_ids(const glm_ids *ids, bool as_json) {
+/* "1 2 3" or "[1, 2, 3]". A signal ends it: a terminal is slower than the tokenizer. */
+static rt_status print_ids(const glm_ids *ids, bool as_json) {
     if (as_json) (void)putchar('[');
-    for (int64_t i = 0; i < ids->n; i++)
+    for (int64_t i = 0; i < ids->n; i++) {
         (void)printf("%s%" PRId32, i == 0 ? "" : as_json ? ", " : " ", ids->ids[i]);
+        RT_TRY(glm_cli_check_interrupted());
+    }
     (void)fputs(as_json ? "]\n" : "\n", stdout);
+    return RT_OK;
 }
 
 static int run(glm_cli *cli) {
     glm_tokenizer *tokenizer = NULL;
     glm_ids ids = {0};
-    rt_status status = glm_tokenizer_load(cli->engine.model_dir, &tokenizer);
+    rt_status status = glm_cli_load_tokenizer(cli, &tokenizer);
     if (status == RT_OK) status = encode(cli, tokenizer, &ids);
-    if (status == RT_OK) print_ids(&ids, cli->json);
+    if (status == RT_OK) status = print_ids(&ids, cli->json);
     glm_ids_free(&ids);
     glm_tokenizer_free(tokenizer);
     return status == RT_OK ? GLM_EXIT_OK : glm_cli_fail(status);

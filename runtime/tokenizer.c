@@ -23,6 +23,7 @@ struct glm_tokenizer {
     glm_special_list specials;
     glm_special_ids named;
     bool begins_special[256]; /* whether a special token's text begins with the byte */
+    int (*stops)(void);       /* glm_tokenizer_stop_if; NULL: never */
 };
 
 /* ---- lists of ids ---------------------------------------------------------------------------- */
@@ -164,6 +165,10 @@ void glm_tokenizer_free(glm_tokenizer *tokenizer) {
     free(tokenizer);
 }
 
+void glm_tokenizer_stop_if(glm_tokenizer *tokenizer, int (*stops)(void)) {
+    tokenizer->stops = stops;
+}
+
 glm_special_ids glm_tokenizer_specials(const glm_tokenizer *tokenizer) {
     return tokenizer->named;
 }
@@ -181,8 +186,19 @@ int64_t glm_tokenizer_size(const glm_tokenizer *tokenizer) {
 typedef struct text_encoder {
     const glm_tokenizer *tokenizer;
     glm_bpe_scratch scratch;
+    int64_t n_unasked; /* bytes since check_stop asked */
     glm_ids *out;
 } text_encoder;
+
+/* Behind n_bytes more. Some milliseconds pass between two questions. */
+static rt_status check_stop(text_encoder *encoder, int64_t n_bytes) {
+    enum { ASK_BYTES = 1 << 18 };
+    encoder->n_unasked += n_bytes;
+    if (encoder->n_unasked < ASK_BYTES) return RT_OK;
+    encoder->n_unasked = 0;
+    if (!encoder->tokenizer->stops || !encoder->tokenizer->stops()) return RT_OK;
+    return rt_fail(RT_EINTERRUPTED, "stopped while the text was tokenized");
+}
 
 /* All of it, or up to the end of the piece with which `out` has n_wanted ids. */
 static rt_status encode_pieces(
@@ -191,6 +207,7 @@ static rt_status encode_pieces(
         const int64_t end = glm_scan_piece(text, n_bytes, start);
         RT_TRY(glm_bpe_encode(&encoder->tokenizer->vocab, &encoder->scratch, text + start,
                 end - start, encoder->out));
+        RT_TRY(check_stop(encoder, end - start));
         start = end;
     }
     return RT_OK;

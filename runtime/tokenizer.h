@@ -40,6 +40,10 @@ enum { GLM_TOKENIZER_TOKEN_BYTES = 104 };
 RT_MUST_CHECK rt_status glm_tokenizer_load(const char *dir, glm_tokenizer **out);
 void glm_tokenizer_free(glm_tokenizer *tokenizer);
 
+/* Ask `stops`, which takes no time, now and then while a long text is encoded: once it says anything but 0, that call ends
+ * with RT_EINTERRUPTED. To be called before the tokenizer is used. */
+void glm_tokenizer_stop_if(glm_tokenizer *tokenizer, int (*stops)(void));
+
 /* Its control tokens. */
 glm_special_ids glm_tokenizer_specials(const glm_tokenizer *tokenizer);
 
@@ -49,7 +53,7 @@ int64_t glm_tokenizer_size(const glm_tokenizer *tokenizer);
 /* Append the ids of `text` (n_bytes of any bytes; invalid UTF-8 goes through byte by byte).
  * With `with_special`, special tokens spelled out in the text become their ids.
  *
- * Errors: RT_ENOMEM. On failure `out` keeps what it had before. */
+ * Errors: RT_ENOMEM; RT_EINTERRUPTED  glm_tokenizer_stop_if. On failure `out` keeps what it had before. */
 RT_MUST_CHECK rt_status glm_tokenizer_encode(const glm_tokenizer *tokenizer, const char *text,
         int64_t n_bytes, bool with_special, glm_ids *out);
 
