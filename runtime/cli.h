@@ -12,9 +12,12 @@
  *   cli_progress.c  the bar; cli_prefill.c a prefill that shows it
  *   cli_books.c     where books lie, and names that are not there
  *   cli_sources.c   what is said of a document, and noted in a book
+ *   cli_show.c      what a model says, on a terminal
  *   cli_signals.c   Ctrl-C */
 #ifndef GLM_CLI_H
 #define GLM_CLI_H
+
+#include <stdio.h>
 
 #include "base/size.h"
 #include "document.h"
@@ -309,6 +312,10 @@ RT_MUST_CHECK rt_status glm_cli_require_source(const glm_cli *cli, const glm_com
 void glm_cli_say_skipped(const glm_cli *cli, const glm_document *document);
 void glm_cli_say_text(const glm_cli *cli, const glm_document *document, int64_t n_tokens);
 void glm_cli_say_plan(const glm_cli *cli, const glm_engine *engine);
+/* Write what a model or a file says, whole characters, to `out`. Where that is a terminal, control characters but line feed
+ * and tab are shown as \xNN, so that no text moves the cursor, sets a title or clears the screen; everywhere else the bytes
+ * stay exact. False where it cannot be written, with errno. */
+bool glm_cli_show(FILE *out, const char *text, int64_t n_bytes);
 /* " (388.1 tokens/s)"; "" for less than a millisecond, of which it would be noise, and for less than two tokens: an answer of
  * one has had no decode step. */
 const char *glm_cli_rate(int64_t n, double seconds, char text[RT_SIZE_TEXT]);

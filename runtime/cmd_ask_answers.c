@@ -141,7 +141,7 @@ static rt_status show_text(const glm_text *answer, bool is_last, int64_t *shown)
     if (n == 0) return RT_OK;
     RT_TRY(rt_malloc(n, "a piece of the answer", (void **)&text));
     const int64_t n_text = glm_claims_show(answer->bytes + *shown, n, is_last, text, &n_used);
-    const bool is_written = fwrite(text, 1, (size_t)n_text, stdout) == (size_t)n_text;
+    const bool is_written = glm_cli_show(stdout, text, n_text);
     *shown += n_used;
     free(text);
     if (is_written && fflush(stdout) == 0) return RT_OK;

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/control.h"
 #include "base/size.h"
 #include "citations_json.h"
 #include "cli_json.h"
@@ -63,8 +64,11 @@ static void print_quoted(const char *text, int64_t n_bytes) {
     int64_t n = rt_min64(n_bytes, QUOTED_BYTES);
     while (n < n_bytes && n > 0 && ((uint8_t)text[n] & 0xc0) == 0x80) n--;
     (void)putchar('"');
-    for (int64_t i = 0; i < n; i++)
-        (void)putchar((uint8_t)text[i] < ' ' || text[i] == 0x7f ? ' ' : text[i]);
+    for (int64_t at = 0; at < n;) {
+        const int n_control = rt_control_bytes(text + at, n - at);
+        (void)putchar(n_control > 0 || text[at] == '\n' ? ' ' : text[at]);
+        at += n_control > 0 ? n_control : 1;
+    }
     (void)fputs(n < n_bytes ? "...\"" : "\"", stdout);
 }
 

@@ -83,9 +83,8 @@ static rt_status check_room(const conversation *chat, const glm_ids *ids) {
 
 static rt_status show_bytes(turn *now, const char *bytes, int64_t n_bytes) {
     if (n_bytes == 0) return RT_OK;
-    const size_t n = (size_t)n_bytes;
-    now->last_byte = bytes[n - 1];
-    if (fwrite(bytes, 1, n, stdout) == n && fflush(stdout) == 0) return RT_OK;
+    now->last_byte = bytes[n_bytes - 1];
+    if (glm_cli_show(stdout, bytes, n_bytes) && fflush(stdout) == 0) return RT_OK;
     return rt_fail_errno(RT_EIO, "chat: cannot write the answer");
 }
 

@@ -97,9 +97,8 @@ static rt_status put_token(completion *run, int32_t id) {
     RT_TRY(glm_answer_put(&run->text, id, &shown, &n_shown));
     if (n_shown == 0) return RT_OK;
     run->last_byte = shown[n_shown - 1];
-    if (fwrite(shown, 1, (size_t)n_shown, run->out) != (size_t)n_shown || fflush(run->out) != 0)
-        return rt_fail_errno(RT_EIO, "complete: cannot write the answer");
-    return RT_OK;
+    if (glm_cli_show(run->out, shown, n_shown) && fflush(run->out) == 0) return RT_OK;
+    return rt_fail_errno(RT_EIO, "complete: cannot write the answer");
 }
 
 static rt_status next_token(completion *run, int32_t *id) {

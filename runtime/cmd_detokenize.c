@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "cli.h"
+#include "text.h"
 #include "tokenizer.h"
 
 static const char separators[] = " \t\r\n\v\f,";
@@ -55,23 +56,28 @@ static rt_status read_ids(const char *path, glm_ids *ids) {
     return status;
 }
 
-/* The tokens' bytes as they are: also those that are not whole characters. A model may have rows for ids that the
+/* The tokens' bytes as they are, but on a terminal: also those that are not whole characters. A model may have rows for ids that the
  * tokenizer has no text for. */
-static void print_text(const glm_tokenizer *tokenizer, const glm_ids *ids) {
+static rt_status print_text(const glm_tokenizer *tokenizer, const glm_ids *ids) {
+    glm_text text = {0};
     int64_t n_mute = 0;
     int64_t first_mute = 0;
+    RT_TRY(glm_text_add(&text, "", 0));
     for (int64_t i = 0; i < ids->n; i++) {
         int64_t n_bytes;
         const char *bytes = glm_tokenizer_bytes(tokenizer, ids->ids[i], &n_bytes, NULL);
-        (void)fwrite(bytes, 1, (size_t)n_bytes, stdout);
+        RT_TRY(glm_text_add(&text, bytes, n_bytes));
         if (n_bytes == 0 && n_mute++ == 0) first_mute = i;
     }
+    (void)glm_cli_show(stdout, text.bytes, text.n);
+    free(text.bytes);
     if (n_mute > 0)
         rt_log(RT_LOG_WARN, "detokenize",
                 "%" PRId64 " of %" PRId64 " ids have no text here, first %" PRId32
                 ", number %" PRId64 "; the vocabulary ends at %" PRId64,
                 n_mute, ids->n, ids->ids[first_mute], first_mute + 1,
                 glm_tokenizer_size(tokenizer) - 1);
+    return RT_OK;
 }
 
 static int run(glm_cli *cli) {
@@ -79,7 +85,7 @@ static int run(glm_cli *cli) {
     glm_ids ids = {0};
     rt_status status = glm_tokenizer_load(cli->engine.model_dir, &tokenizer);
     if (status == RT_OK) status = read_ids(cli->file ? cli->file : "-", &ids);
-    if (status == RT_OK) print_text(tokenizer, &ids);
+    if (status == RT_OK) status = print_text(tokenizer, &ids);
     glm_ids_free(&ids);
     glm_tokenizer_free(tokenizer);
     return status == RT_OK ? GLM_EXIT_OK : glm_cli_fail(status);

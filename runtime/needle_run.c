@@ -205,11 +205,11 @@ static void report(run *r, const glm_needle_record *record) {
     if (!r->grid->source->settings->is_spread)
         (void)snprintf(depth, sizeof depth, ", depth %" PRId64 " %%", record->cell.depth);
     (void)fprintf(stderr,
-            "cell %" PRId64 "/%" PRId64 ": length %" PRId64 "%s, round %" PRId64
-            ": %s, answer \"%.*s\", %.1f s\n",
+            "cell %" PRId64 "/%" PRId64 ": length %" PRId64 "%s, round %" PRId64 ": %s, answer \"",
             r->n_done, r->n_jobs, record->cell.length, depth, record->cell.round,
-            verdict(record->score), (int)strcspn(text, "\n"), text,
-            record->prefill_s + record->decode_s);
+            verdict(record->score));
+    (void)glm_cli_show(stderr, text, (int64_t)strcspn(text, "\n"));
+    (void)fprintf(stderr, "\", %.1f s\n", record->prefill_s + record->decode_s);
 }
 
 static rt_status keep(

@@ -5,25 +5,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control.h"
+
 enum { ERROR_TEXT_BYTES = 2048 };
 
 static _Thread_local char error_text[ERROR_TEXT_BYTES];
-
-/* How many bytes at `text` are a control character that a terminal would obey: C0 but the line feed,
- * DEL, C1. */
-static size_t control_bytes(const char *text) {
-    const unsigned char first = (unsigned char)text[0];
-    if (first == 0xc2 && (text[1] & 0xe0) == 0x80) return 2;
-    return (first < 0x20 && first != '\n') || first == 0x7f ? 1 : 0;
-}
 
 /* Texts quote names from files: what would move a terminal's cursor is written as \xNN. */
 static void set_error_text(const char *text) {
     static const char digits[] = "0123456789abcdef";
     size_t n = 0;
     while (*text && n + 9 < sizeof error_text) {
-        const size_t n_control = control_bytes(text);
-        for (size_t i = 0; i < n_control; i++, text++) {
+        const int n_control = rt_control_bytes(text, 2); /* a NUL is there */
+        for (int i = 0; i < n_control; i++, text++) {
             error_text[n++] = '\\';
             error_text[n++] = 'x';
             error_text[n++] = digits[*text >> 4 & 15];
