@@ -344,8 +344,11 @@ RT_MUST_CHECK rt_status glm_cli_parse_list(
  * RT_EIO; RT_EUSAGE beyond 1 GiB. */
 RT_MUST_CHECK rt_status glm_cli_read_text(const char *path, char **text, int64_t *n_bytes);
 
-/* The same, but of a PDF, an Office file or an EPUB its text; an archive is an error. Errors: also as
- * glm_document_from_bytes */
+/* A warning where what was read so is no text in UTF-8: it is tokenized as it is. */
+void glm_cli_say_bytes(const char *path, const char *text, int64_t n_bytes);
+
+/* The same as glm_cli_read_text, but of a PDF, an Office file, an EPUB or a text in UTF-16 its text; an archive is an error.
+ * Otherwise warns as glm_cli_say_bytes. Errors: also as glm_document_from_bytes */
 RT_MUST_CHECK rt_status glm_cli_read_document(const char *path, char **text, int64_t *n_bytes);
 
 /* The tokenizer of -m. A long text whose encoding a signal meets is given up: RT_EINTERRUPTED. Errors: also as

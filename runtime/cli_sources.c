@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "base/memstream.h"
@@ -37,12 +38,25 @@ void glm_cli_say_skipped(const glm_cli *cli, const glm_document *document) {
         (void)fprintf(stderr, "left out %" PRId64 " that .gitignore names\n", document->n_ignored);
 }
 
+void glm_cli_say_bytes(const char *path, const char *text, int64_t n_bytes) {
+    const char *name = strcmp(path, "-") == 0 ? "standard input" : path;
+    const glm_kind kind = glm_kind_of(path, text, n_bytes, false);
+    if (kind.format)
+        rt_log(RT_LOG_WARN, "cli", "%s is %s: its bytes are taken as they are", name,
+                kind.format->name);
+    else if (kind.not_text)
+        rt_log(RT_LOG_WARN, "cli",
+                "%s is no text: %s from byte %" PRId64 " on; its bytes are taken as they are", name,
+                kind.not_text, kind.at);
+}
+
 rt_status glm_cli_read_document(const char *path, char **text, int64_t *n_bytes) {
     glm_document document;
     char *bytes = NULL;
     int64_t n = 0;
     RT_TRY(glm_cli_read_text(path, &bytes, &n));
     if (!glm_format_of(path, bytes, rt_min64(n, GLM_KIND_BYTES))) {
+        glm_cli_say_bytes(path, bytes, n);
         *text = bytes;
         *n_bytes = n;
         return RT_OK;

@@ -10,7 +10,9 @@
 static rt_status encode(const glm_cli *cli, const glm_tokenizer *tokenizer, glm_ids *ids) {
     char *text = NULL;
     int64_t n_bytes = 0;
-    RT_TRY(glm_cli_read_text(cli->file ? cli->file : "-", &text, &n_bytes));
+    const char *path = cli->file ? cli->file : "-";
+    RT_TRY(glm_cli_read_text(path, &text, &n_bytes));
+    glm_cli_say_bytes(path, text, n_bytes);
     rt_status status = RT_OK;
     if (cli->add_special) status = glm_chat_begin(tokenizer, ids);
     if (status == RT_OK)
@@ -47,8 +49,9 @@ const glm_command glm_cmd_tokenize = {
         .summary = "the token ids of a text",
         .details =
                 "Reads FILE, or standard input, and prints the ids of the text alone, separated\n"
-                "by spaces. Needs only the tokenizer files of DIR. Control tokens that the text\n"
-                "spells out, such as <|user|>, stay plain text unless --special-in-text.\n"
+                "by spaces. Needs only the tokenizer files of DIR. Its bytes are taken as they are,\n"
+                "those of a PDF or a text in UTF-16, too: that is warned of. Control tokens that\n"
+                "the text spells out, such as <|user|>, stay plain text unless --special-in-text.\n"
                 "\n"
                 "Examples:\n"
                 "  echo -n 'Hello, world!' | glm1m tokenize -m glm-4-9b-chat-1m\n"

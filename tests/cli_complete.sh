@@ -28,6 +28,17 @@ completes -f - --quiet <"$work/prompt"
 { printf '\357\273\277' && cat "$work/prompt"; } | iconv -f UTF-8 -t UTF-16LE >"$work/wide"
 completes -f "$work/wide" --quiet
 [ "$(cat "$work/out")" = 4831759. ] || fail 'UTF-16 with its mark is another prompt'
+completes -f "$work/prompt" -n 1 --quiet
+says_nothing err
+# Bytes that are no text are taken as they are, and that is said, also of what complete would have decoded.
+{ printf 'caf\351 ' && cat "$work/prompt"; } >"$work/latin"
+completes -f "$work/latin" --quiet
+[ "$(cat "$work/out")" = 4831759. ] || fail 'Latin-1 in front is another prompt'
+says err 'latin is no text: not UTF-8 from byte 3 on; its bytes are taken as they are'
+printf '\377\376a\000' >"$work/two"
+expect 0 tokenize -m "$work/model" <"$work/two"
+[ "$(cat "$work/out")" = '255 254 97 0' ] || fail 'other bytes are tokenized'
+says err 'standard input is a text in UTF-16: its bytes are taken as they are'
 gzip <"$work/prompt" >"$work/packed"
 expect 2 complete -m "$work/model" -f "$work/packed"
 says err 'is a compressed file that nothing here reads: unpack it first'
