@@ -40,3 +40,11 @@ says err '[200, 64]'
 edit 's/"num_layers": 2/"num_layers": 3/;s/"num_hidden_layers": 2/"num_hidden_layers": 3/'
 expect 4 complete -m "$work/model" -p x -n 1
 says err 'MODEL_MISSING_TENSOR'
+
+# An adapter beside the weights is not applied, which is said.
+cp "$work/config.json" "$work/model/config.json"
+expect 0 complete -m "$work/model" -p x -n 1 --quiet
+says_nothing err
+echo '{"peft_type": "LORA"}' >"$work/model/adapter_config.json"
+expect 0 complete -m "$work/model" -p x -n 1 --quiet
+says err 'adapter_config.json is there, and is not applied'
