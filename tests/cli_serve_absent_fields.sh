@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.." || exit 1
 . tests/help_cli.sh
 . tests/help_serve.sh
 
-make_needle_model
+make_small_model 3
 start_server -m "$work/model" -c 1k
 client absent.py "$server_pid"
 stop_server

@@ -77,7 +77,9 @@ static bool read_sampling(
     double top_p = config->top_p > 0.0F ? (double)config->top_p : 1.0;
     int64_t top_k = config->top_k;
     int64_t seed = -1;
-    if (!srv_get_real(body, "temperature", 0.0, 2.0, &temperature, error) ||
+    bool samples = true; /* do_sample, of Zhipu's API */
+    if (!srv_get_bool(body, "do_sample", &samples, error) ||
+            !srv_get_real(body, "temperature", 0.0, 2.0, &temperature, error) ||
             !srv_get_real(body, "top_p", 0.0, 1.0, &top_p, error) ||
             !srv_get_int(body, "top_k", -1, INT32_MAX, &top_k, error) ||
             !srv_get_int(body, "seed", 0, INT64_MAX, &seed, error))
@@ -85,7 +87,7 @@ static bool read_sampling(
     if (top_p == 0.0) return srv_refuse_field(error, "top_p", "top_p must be more than 0");
     uint64_t random = (uint64_t)seed;
     if (seed < 0) (void)getrandom(&random, sizeof random, 0);
-    *sampling = (glm_sampling){.temperature = (float)temperature,
+    *sampling = (glm_sampling){.temperature = samples ? (float)temperature : 0.0F,
             .top_p = (float)top_p,
             .top_k = (int32_t)rt_max64(top_k, 0),
             .seed = random};
@@ -118,6 +120,9 @@ static bool read_format(const json_t *body, srv_settings *settings, srv_error *e
         return srv_refuse_field(error, "response_format", "response_format must be an object");
     if (!srv_get_text(form, "type", &type, error)) return false;
     if (strcmp(type, "json_schema") == 0) return read_schema(form, settings, error);
+    if (json_object_size(json_object_get(form, "schema")) > 0)
+        return srv_refuse_field(error, "response_format",
+                "response_format.schema is not supported: type json_schema binds an answer to one");
     if (strcmp(type, "json_object") == 0) settings->form = GLM_FORM_JSON;
     if (strcmp(type, "text") == 0 || strcmp(type, "json_object") == 0) return true;
     return srv_refuse_field(error, "response_format",

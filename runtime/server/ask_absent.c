@@ -1,5 +1,7 @@
 /* What would change an answer and is not there: it is refused by name, never passed over. Names that nobody
  * knows are passed over: clients send many that change nothing. */
+#include <string.h>
+
 #include "ask.h"
 
 /* vLLM's names, llama.cpp's and the older ones of OpenAI; `instead`: what has it here, or NULL. */
@@ -46,7 +48,11 @@ static const struct {
         {"repeat_penalty", 1.0},
         {"min_p", 0.0},
         {"typical_p", 1.0},
-        {"min_tokens", 0.0},
+        {"typ_p", 1.0},
+        {"mirostat", 0.0},
+        {"dynatemp_range", 0.0},
+        {"dry_multiplier", 0.0},
+        {"xtc_probability", 0.0},
 };
 
 enum {
@@ -54,17 +60,50 @@ enum {
     N_ABSENT_NUMBERS = sizeof absent_numbers / sizeof absent_numbers[0]
 };
 
-/* As if it were not there. An empty object is a schema, and no such thing. */
-static bool is_nothing(const json_t *value) {
-    return !value || json_is_null(value) || json_is_false(value) ||
-           (json_is_array(value) && json_array_size(value) == 0) ||
+static bool is_empty(const json_t *value) {
+    return (json_is_array(value) && json_array_size(value) == 0) ||
+           (json_is_object(value) && json_object_size(value) == 0) ||
            (json_is_string(value) && json_string_length(value) == 0);
 }
 
+/* max_tokens under other names, too, as clients of several servers send it; -1 is no bound, in llama.cpp's words. */
+static bool is_no_other_bound(const json_t *body, const json_t *value) {
+    return json_integer_value(value) == -1 ||
+           (json_is_integer(value) && json_equal(value, json_object_get(body, "max_tokens")));
+}
+
+/* Of these an empty object is one, too: any JSON. */
+static bool is_schema(const json_t *value, const char *name) {
+    return json_is_object(value) &&
+           (strcmp(name, "guided_json") == 0 || strcmp(name, "json_schema") == 0);
+}
+
+/* As if it were not there. */
+static bool is_nothing(const json_t *body, const absent *field) {
+    const json_t *value = json_object_get(body, field->name);
+    if (!value || json_is_null(value) || json_is_false(value)) return true;
+    if (field->instead == by_max_tokens && is_no_other_bound(body, value)) return true;
+    return is_empty(value) && !is_schema(value, field->name);
+}
+
 static bool check_absent(const json_t *body, const absent *field, srv_error *error) {
-    if (is_nothing(json_object_get(body, field->name))) return true;
+    if (is_nothing(body, field)) return true;
     return srv_refuse_field(error, field->name, "%s is not supported%s%s", field->name,
             field->instead ? ": " : "", field->instead ? field->instead : "");
+}
+
+/* An answer that no id ends has as many as it may: benchmarks ask for both. */
+static bool check_least(const json_t *body, srv_error *error) {
+    return json_is_true(json_object_get(body, "ignore_eos")) ||
+           srv_require_neutral(body, "min_tokens", 0.0, error);
+}
+
+/* {"5": -100}, or [[5, -100]], as llama.cpp takes it. */
+static bool check_bias(const json_t *body, srv_error *error) {
+    const json_t *bias = json_object_get(body, "logit_bias");
+    if (!bias || json_is_null(bias) || is_empty(bias)) return true;
+    return srv_refuse_field(
+            error, "logit_bias", "logit_bias is not supported: leave it out, or {}");
 }
 
 bool srv_check_absent(const json_t *body, srv_error *error) {
@@ -74,9 +113,7 @@ bool srv_check_absent(const json_t *body, srv_error *error) {
     for (int i = 0; i < N_ABSENT_NUMBERS; i++)
         if (!srv_require_neutral(body, absent_numbers[i].name, absent_numbers[i].neutral, error))
             return false;
-    if (json_object_size(json_object_get(body, "logit_bias")) > 0)
-        return srv_refuse_field(
-                error, "logit_bias", "logit_bias is not supported: leave it out, or {}");
+    if (!check_least(body, error) || !check_bias(body, error)) return false;
     if (!srv_get_bool(body, "skip_special_tokens", &skips_specials, error)) return false;
     return skips_specials || srv_refuse_field(error, "skip_special_tokens",
                                      "skip_special_tokens: answers are without special tokens");

@@ -17,10 +17,13 @@ CHANGES = {
     "documents": [{"text": "x"}], "chat_template": "{{ x }}", "bad_words": ["x"], "allowed_token_ids": [1],
     "use_beam_search": True, "include_stop_str_in_output": True, "truncate_prompt_tokens": 3, "prompt_logprobs": 0,
     "return_tokens_as_token_ids": True, "max_new_tokens": 3, "n_predict": 3, "extra_body": {"top_k": 1},
+    "response_format": {"type": "json_object", "schema": SCHEMA},
     "presence_penalty": 0.5, "frequency_penalty": -1, "repetition_penalty": 1.1, "repeat_penalty": 1.1, "min_p": 0.1,
-    "typical_p": 0.9, "min_tokens": 2, "logit_bias": {"5": 1}, "skip_special_tokens": False, "best_of": 2}
+    "typical_p": 0.9, "typ_p": 0.9, "mirostat": 2, "dynatemp_range": 0.5, "dry_multiplier": 0.8, "xtc_probability": 0.5,
+    "min_tokens": 2, "logit_bias": {"5": 1}, "skip_special_tokens": False, "best_of": 2}
 NOTHING = {
     "guided_json": None, "grammar": "", "functions": [], "documents": [], "bad_words": [], "use_beam_search": False,
+    "extra_body": {}, "structured_outputs": {}, "max_new_tokens": 1, "n_predict": -1, "mirostat": 0, "typ_p": 1,
     "presence_penalty": 0, "repetition_penalty": 1, "repeat_penalty": 1.0, "min_p": 0.0, "min_tokens": 0, "logit_bias": {},
     "skip_special_tokens": True, "add_generation_prompt": True, "chat_template_kwargs": {"enable_thinking": False}}
 MESSAGES = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 1}
@@ -31,6 +34,16 @@ for path, body in BODIES.items():
         check(status == 400 and answer["error"]["message"].startswith(name), path, name, status, answer)
     status, answer = server.ask("POST", path, {**body, **NOTHING})
     check(status == 200, path, status, answer)
+    status, answer = server.ask("POST", path, {**body, "logit_bias": [[5, -100]]})
+    check(status == 400 and answer["error"]["message"].startswith("logit_bias"), path, status, answer)
+    status, answer = server.ask("POST", path, {**body, "ignore_eos": True, "min_tokens": 1})
+    check(status == 200, path, status, answer)
+
+# do_sample false is temperature 0.
+LONGER = {**BODIES["/v1/completions"], "max_tokens": 8, "temperature": 2}
+greedy, sampled = ([server.ask("POST", "/v1/completions", {**LONGER, **how, "seed": 3})[1]["choices"][0]["text"]
+                    for how in pair] for pair in (({"do_sample": False}, {"temperature": 0}), ({}, {"do_sample": True})))
+check(greedy[0] == greedy[1] and sampled[0] == sampled[1] != greedy[0], greedy, sampled)
 for name, value in (("add_generation_prompt", False), ("echo", True)):
     status, answer = server.ask("POST", CHAT, {**MESSAGES, name: value})
     check(status == 400 and answer["error"]["param"] == name, name, status, answer)
