@@ -37,10 +37,11 @@ ends() {
     [ "$rc" -eq "$1" ] || fail "exit $rc, wanted $1"
 }
 
-# In the prefill.
+# In the prefill, which takes seconds on two threads: a moment after its begin something is computed.
 question=$(printf '>\nThe special magic number for Paris is:')
-begins -q "$question"
+begins --threads 2 -q "$question"
 awaits 'grep -q "^plan: " "$work/err"'
+sleep 0.2
 kill -INT "$program"
 ends 130
 says err 'stopped by Ctrl-C during prefill, at token '
