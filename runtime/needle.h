@@ -61,7 +61,7 @@ typedef struct glm_needle_source {
     const glm_needle_settings *settings;
     const glm_tokenizer *tokenizer;
     const glm_haystack *haystack;
-    glm_ids haystack_ids;     /* the first of them, more than any prompt takes */
+    glm_ids haystack_ids;     /* all of them, or the first: more than any prompt takes */
     glm_ids period_ids;       /* "." alone: insertion points follow it */
     glm_questions *questions; /* owned; of protocols that ask those of a file, else NULL */
 } glm_needle_source;
