@@ -306,6 +306,7 @@ bool srv_conversation_hand_over(srv_conversation *conversation, const srv_option
     settings->form = srv_conversation_form(conversation, settings->form);
     settings->tools = conversation->tools;
     settings->forced_call = conversation->forced_call;
+    settings->calls_once = conversation->calls_once;
     conversation->tools = NULL;
     conversation->forced_call = NULL;
     return true;

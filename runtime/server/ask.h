@@ -18,6 +18,7 @@ typedef struct srv_conversation {
     glm_tools *tools;  /* NULL: none */
     char *forced_call; /* NULL: none */
     bool must_call;    /* the answer must call one of the tools, whichever */
+    bool calls_once;   /* the answer may call no more than once */
     bool goes_on; /* the last message is the beginning of the answer, which goes on from there */
 } srv_conversation;
 void srv_conversation_free(srv_conversation *conversation);

@@ -44,6 +44,8 @@ static bool read_tool_choice(const json_t *body, srv_conversation *conversation,
     if (!json_is_object(choice) || !srv_get_text(choice, "type", &type, error) ||
             !srv_get_text(choice, "name", &name, error))
         return srv_refuse_field(error, "tool_choice", "tool_choice must be an object with a type");
+    if (!srv_get_bool(choice, "disable_parallel_tool_use", &conversation->calls_once, error))
+        return false;
     if (strcmp(type, "auto") == 0) return true;
     if (strcmp(type, "tool") == 0) return srv_conversation_force(conversation, name, error);
     if (strcmp(type, "any") == 0) return srv_conversation_require(conversation, error);

@@ -105,6 +105,13 @@ static bool read_tool_choice(
     return srv_conversation_force(conversation, name, error);
 }
 
+static bool read_parallel(const json_t *body, srv_conversation *conversation, srv_error *error) {
+    bool is_parallel = true;
+    if (!srv_get_bool(body, "parallel_tool_calls", &is_parallel, error)) return false;
+    conversation->calls_once = !is_parallel;
+    return true;
+}
+
 /* The last message is to be gone on with only where the client says so. */
 static bool read_continuation(
         const json_t *body, srv_conversation *conversation, srv_error *error) {
@@ -134,7 +141,7 @@ bool srv_read_chat(const json_t *body, srv_conversation *conversation, srv_error
         if (!read_message(conversation, json_array_get(messages, i), i, error)) return false;
     return srv_conversation_tools(conversation, json_object_get(body, "tools"), error) &&
            read_tool_choice(conversation, json_object_get(body, "tool_choice"), error) &&
-           read_continuation(body, conversation, error);
+           read_parallel(body, conversation, error) && read_continuation(body, conversation, error);
 }
 
 /* ---- requests -------------------------------------------------------------------------------- */

@@ -193,6 +193,12 @@ static int found_stop(const glm_stop *stop) {
     return found;
 }
 
+/* No second call is wanted, and the part of the first is over. */
+static bool ends_with_call(const srv_sequence *sequence, int32_t id) {
+    return sequence->request->settings.calls_once && sequence->choice->n_calls > 0 &&
+           id == glm_tokenizer_specials(sequence->answer.tokenizer).assistant;
+}
+
 /* The token's text and whether it is the last, with the request's lock. */
 static rt_status give_out(
         srv_sequence *sequence, const glm_engine *engine, int32_t id, srv_finish *finish) {
@@ -214,6 +220,8 @@ static rt_status give_out(
     if (stop->is_found) {
         *finish = SRV_FINISH_STOP_TEXT;
         choice->stop_index = found_stop(stop);
+    } else if (ends_with_call(sequence, id)) {
+        *finish = SRV_FINISH_STOP;
     } else if (choice->n_generated >= sequence->request->settings.max_tokens) {
         *finish = SRV_FINISH_LENGTH;
     }

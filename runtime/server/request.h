@@ -44,6 +44,7 @@ typedef struct srv_settings {
     bool echoes;        /* the answer begins with the prompt; max_tokens may be 0 then */
     glm_tools *tools;   /* owned; NULL: none */
     char *forced_call;  /* owned; the tool whose name ends the prompt; NULL: none */
+    bool calls_once;    /* the answer ends with its first call */
     glm_form_kind form; /* what the answer is bound to */
     glm_schema *schema; /* owned; GLM_FORM_SCHEMA, perhaps GLM_FORM_ANSWER; else NULL */
     bool streams;
