@@ -1,6 +1,7 @@
 #!/bin/sh
-# Answers that are bound: response_format json_object gives a JSON object, tool_choice required (and Anthropic's
-# any) a call of one of the tools, and a named function's arguments are a JSON object; whatever the model is.
+# Answers that are bound: response_format json_object gives a JSON object, Anthropic's output_config one of its schema,
+# tool_choice required (and Anthropic's any) a call of one of the tools, and a named function's arguments are a JSON
+# object; whatever the model is.
 #
 # Method: a model of random weights, which would never write JSON by itself, drawn at a high temperature.
 set -u

@@ -94,6 +94,15 @@ static bool read_sampling(
     return true;
 }
 
+bool srv_bind_schema(
+        const json_t *schema, const char *field, srv_settings *settings, srv_error *error) {
+    if (settings->form != GLM_FORM_FREE)
+        return srv_refuse_field(error, field, "%s: the answer's form is given twice", field);
+    settings->form = GLM_FORM_SCHEMA;
+    const rt_status status = glm_schema_compile(schema, &settings->schema);
+    return status == RT_OK || srv_refuse_status(error, status, field);
+}
+
 /* {"name", "schema", "strict"}: it is always kept to. */
 static bool read_schema(const json_t *form, srv_settings *settings, srv_error *error) {
     static const char field[] = "response_format";
@@ -104,12 +113,9 @@ static bool read_schema(const json_t *form, srv_settings *settings, srv_error *e
     if (!json_is_object(schema))
         return srv_refuse_field(
                 error, field, "response_format.json_schema.schema must be an object");
-    if (!srv_get_text(holder, "name", &name, error) ||
-            !srv_get_bool(holder, "strict", &is_strict, error))
-        return false;
-    settings->form = GLM_FORM_SCHEMA;
-    const rt_status status = glm_schema_compile(schema, &settings->schema);
-    return status == RT_OK || srv_refuse_status(error, status, field);
+    return srv_get_text(holder, "name", &name, error) &&
+           srv_get_bool(holder, "strict", &is_strict, error) &&
+           srv_bind_schema(schema, field, settings, error);
 }
 
 /* {"type": "text" | "json_object" | "json_schema"} */

@@ -54,6 +54,9 @@ bool srv_check_model(const json_t *body, const srv_options *options, srv_error *
 /* temperature, top_p, top_k, seed, stop, ... as both of OpenAI's APIs spell them. */
 bool srv_read_settings(
         const json_t *body, const srv_options *options, srv_settings *settings, srv_error *error);
+/* The answer is a JSON object of the schema, which `field` gave. */
+bool srv_bind_schema(
+        const json_t *schema, const char *field, srv_settings *settings, srv_error *error);
 /* Nothing is asked for that would change the answer and is not there. */
 bool srv_check_absent(const json_t *body, srv_error *error);
 /* A string or an array of strings: stop texts. */

@@ -164,6 +164,34 @@ bool srv_read_messages(const json_t *body, srv_conversation *conversation, srv_e
     return read_tools(body, conversation, error) && read_tool_choice(body, conversation, error);
 }
 
+/* ---- output ---------------------------------------------------------------------------------- */
+
+/* {"type": "json_schema", "schema"} */
+static bool read_format(
+        const json_t *format, const char *field, srv_settings *settings, srv_error *error) {
+    const char *type = "";
+    if (!format || json_is_null(format)) return true;
+    if (!json_is_object(format))
+        return srv_refuse_field(error, field, "%s must be an object", field);
+    if (!srv_get_text(format, "type", &type, error)) return false;
+    if (strcmp(type, "json_schema") != 0)
+        return srv_refuse_field(
+                error, field, "%s of type %.40s is not supported: json_schema is", field, type);
+    if (!json_is_object(json_object_get(format, "schema")))
+        return srv_refuse_field(error, field, "%s.schema must be an object", field);
+    return srv_bind_schema(json_object_get(format, "schema"), field, settings, error);
+}
+
+/* output_format is output_config.format's older name. */
+static bool read_output(const json_t *body, srv_settings *settings, srv_error *error) {
+    const json_t *config = json_object_get(body, "output_config");
+    if (config && !json_is_null(config) && !json_is_object(config))
+        return srv_refuse_field(error, "output_config", "output_config must be an object");
+    return read_format(
+                   json_object_get(config, "format"), "output_config.format", settings, error) &&
+           read_format(json_object_get(body, "output_format"), "output_format", settings, error);
+}
+
 /* ---- requests -------------------------------------------------------------------------------- */
 
 static bool fill(
@@ -172,7 +200,8 @@ static bool fill(
     srv_settings *settings = &request->settings;
     bool is_right = srv_check_model(body, options, error) &&
                     srv_read_settings(body, options, settings, error) &&
-                    srv_read_stop(body, "stop_sequences", settings, error);
+                    srv_read_stop(body, "stop_sequences", settings, error) &&
+                    read_output(body, settings, error);
     if (is_right && settings->n_choices > 1)
         is_right = srv_refuse_field(error, "n", "n: this API gives one answer");
     if (is_right && settings->max_tokens < 0)

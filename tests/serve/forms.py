@@ -75,6 +75,24 @@ def schemas():
     check(n_whole >= 3, "hardly one is whole", n_whole)
 
 
+def claude_schemas():
+    """The same as Anthropic's clients ask for it: as output_config.format, or by its older name."""
+    form, n_whole = {"type": "json_schema", "schema": FORM["json_schema"]["schema"]}, 0
+    for more in ({"output_config": {"effort": "low", "format": form}}, {"output_format": form}):
+        for seed in range(6):
+            reply = ask(MESSAGES, seed=seed, max_tokens=300, **more)
+            if reply["stop_reason"] == "end_turn":
+                n_whole += 1
+                of_schema(reply["content"][0]["text"])
+            else:
+                check(reply["stop_reason"] == "max_tokens", reply)
+    check(n_whole >= 2, "hardly one is whole", n_whole)
+    for more in ({"output_config": 1}, {"output_config": {"format": {"type": "text"}}}, {"output_format": {"type": "json_schema"}},
+                 {"output_config": {"format": form}, "output_format": form}):
+        status, answer = server.ask("POST", MESSAGES, {**HOW, **more})
+        check(status == 400 and answer["error"]["message"].startswith("output_"), more, answer)
+
+
 def either():
     """With tools: a call, or an answer of the form; both are seen."""
     seen = set()
@@ -241,5 +259,5 @@ def refused():
     check(ask(**both)["choices"][0]["message"]["content"].lstrip()[:1] in ("", "{"))
 
 
-for case in (objects, schemas, calls, bound_calls, patterns, unbound_calls, strict_and_free, either, streamed, refused):
+for case in (objects, schemas, claude_schemas, calls, bound_calls, patterns, unbound_calls, strict_and_free, either, streamed, refused):
     case()
