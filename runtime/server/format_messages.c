@@ -125,10 +125,11 @@ const srv_format srv_format_messages = {.begin = begin,
 
 /* ---- whole ----------------------------------------------------------------------------------- */
 
-/* Arguments that are no JSON object stay a text, under "text". */
+/* Arguments that are no JSON object stay a text, under "text"; none are an empty object, as in a stream. */
 static json_t *call_input(const srv_choice *choice, int64_t from, int64_t to) {
     json_t *text = srv_joined_text(choice, from, to, SRV_EVENT_ARGUMENTS);
-    json_t *input = text ? json_loads(json_string_value(text), 0, NULL) : NULL;
+    const char *bytes = json_string_length(text) > 0 ? json_string_value(text) : "{}";
+    json_t *input = text ? json_loads(bytes, 0, NULL) : NULL;
     if (json_is_object(input)) {
         json_decref(text);
         return input;

@@ -199,6 +199,11 @@ static bool ends_with_call(const srv_sequence *sequence, int32_t id) {
            id == glm_tokenizer_specials(sequence->answer.tokenizer).assistant;
 }
 
+/* What max_tokens cuts between a demanded call's name and its arguments is a call. */
+static bool must_call(const srv_sequence *sequence) {
+    return sequence->request->settings.form == GLM_FORM_CALL;
+}
+
 /* The token's text and whether it is the last, with the request's lock. */
 static rt_status give_out(
         srv_sequence *sequence, const glm_engine *engine, int32_t id, srv_finish *finish) {
@@ -225,7 +230,7 @@ static rt_status give_out(
     } else if (choice->n_generated >= sequence->request->settings.max_tokens) {
         *finish = SRV_FINISH_LENGTH;
     }
-    return *finish == SRV_FINISH_NONE ? RT_OK : put(sequence, -1, false);
+    return *finish == SRV_FINISH_NONE ? RT_OK : put(sequence, -1, must_call(sequence));
 }
 
 /* The first choice draws as the only one of a request would; each other has a seed of its own. */

@@ -136,6 +136,21 @@ def calls():
         check(reply["content"][0]["name"] in NAMES, reply)
 
 
+def cut_calls():
+    """White space may stand before a call's arguments: an answer that ends there is a call, too."""
+    n_cut = 0
+    for seed in range(2):
+        for choice in ask(n=8, seed=seed, tools=TOOLS, max_tokens=2,
+                          tool_choice={"type": "function", "function": {"name": "get"}})["choices"]:
+            check(not choice["message"]["content"], choice)
+            call, = choice["message"]["tool_calls"]
+            check(call["function"]["name"] == "get", call)
+            n_cut += call["function"]["arguments"] == ""
+        use, = ask(MESSAGES, seed=seed, tools=CLAUDE_TOOLS, tool_choice={"type": "tool", "name": "get"}, max_tokens=1)["content"]
+        check(use["name"] == "get" and use["input"] in ({}, {"text": "{"}), use)
+    check(n_cut >= 1, "none is cut before its arguments")
+
+
 # Two whose calls can be told apart by what they are called with; and one that cannot be bound to.
 SCHEMAS = {
     "book": {"type": "object", "additionalProperties": False, "required": ["city", "nights"], "properties": {
@@ -259,5 +274,5 @@ def refused():
     check(ask(**both)["choices"][0]["message"]["content"].lstrip()[:1] in ("", "{"))
 
 
-for case in (objects, schemas, claude_schemas, calls, bound_calls, patterns, unbound_calls, strict_and_free, either, streamed, refused):
+for case in (objects, schemas, claude_schemas, calls, cut_calls, bound_calls, patterns, unbound_calls, strict_and_free, either, streamed, refused):
     case()
