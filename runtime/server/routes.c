@@ -26,16 +26,16 @@ static const srv_route routes[] = {
         {"GET", "/v1/jobs/", srv_route_poll_job, SRV_SHAPE_OPENAI, false, false},
         {"DELETE", "/v1/jobs/", srv_route_cancel_job, SRV_SHAPE_OPENAI, false, false},
 };
-enum { N_ROUTES = sizeof routes / sizeof routes[0] };
+enum { N_ROUTES = sizeof routes / sizeof routes[0], PATHS_TEXT = 256 };
 
-/* The path is the route's, or continues it by one part of a name's characters. */
+/* The path is the route's, or continues it by one part of a name's characters, as they come. */
 static bool is_path(const srv_route *route, const char *path, char rest[64]) {
     const size_t n = strlen(route->path);
     rest[0] = '\0';
     if (n == 1 || route->path[n - 1] != '/') return strcmp(path, route->path) == 0;
     const char *last = path + n;
     if (strncmp(path, route->path, n) != 0 || last[0] == '\0' || strlen(last) >= 64) return false;
-    if (strspn(last, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") !=
+    if (strspn(last, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-%") !=
             strlen(last))
         return false;
     (void)strcpy(rest, last);
@@ -55,6 +55,29 @@ static void allow(const srv_route *route, char text[SRV_ALLOW_TEXT]) {
             strcmp(route->method, "GET") == 0 ? ", HEAD" : "");
 }
 
+/* "/v1/models, /v1/chat/completions, ...": what other programs ask for. */
+static void list_paths(char text[PATHS_TEXT]) {
+    static const char prefix[] = "/v1/";
+    text[0] = '\0';
+    for (int i = 0; i < N_ROUTES; i++) {
+        const char *path = routes[i].path;
+        const size_t n = strlen(text);
+        if (strncmp(path, prefix, sizeof prefix - 1) != 0 || path[strlen(path) - 1] == '/')
+            continue;
+        if (i > 0 && strcmp(path, routes[i - 1].path) == 0) continue;
+        (void)snprintf(text + n, PATHS_TEXT - n, "%s%s", n ? ", " : "", path);
+    }
+}
+
+static void refuse_path(const char *path, srv_error *error) {
+    char paths[PATHS_TEXT];
+    list_paths(paths);
+    (void)srv_refuse(error, 404, "not_found", NULL,
+            "there is no path %.100s here; there are %s; the base URL that OpenAI's clients are given "
+            "ends in /v1, Anthropic's does not",
+            path, paths);
+}
+
 const srv_route *srv_route_find(
         const char *method, const char *path, char rest[64], srv_error *error) {
     char allowed[SRV_ALLOW_TEXT] = "";
@@ -67,10 +90,7 @@ const srv_route *srv_route_find(
     if (allowed[0])
         (void)srv_refuse(error, 405, "method_not_allowed", NULL, "this path takes %s", allowed);
     else
-        (void)srv_refuse(error, 404, "not_found", NULL,
-                "there is no path %.100s here; the base URL that OpenAI's clients are given ends in "
-                "/v1, Anthropic's does not",
-                path);
+        refuse_path(path, error);
     (void)strcpy(error->allow, allowed);
     return NULL;
 }

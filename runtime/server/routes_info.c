@@ -1,4 +1,5 @@
 /* Routes that run no model. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,11 +35,19 @@ void srv_route_version(srv_exchange *exchange, const json_t *body) {
     srv_reply(exchange, 200, json_pack("{s:s}", "version", GLM_VERSION));
 }
 
+/* `asked` ends a path: a slash within a name comes as %2F. */
+static bool is_model(const char *asked, const char *model_name) {
+    char name[64];
+    (void)snprintf(name, sizeof name, "%s", asked);
+    const size_t n = MHD_http_unescape(name);
+    return n == strlen(model_name) && memcmp(name, model_name, n) == 0;
+}
+
 void srv_route_models(srv_exchange *exchange, const json_t *body) {
     const srv_options *options = &exchange->server->options;
     srv_error error;
     (void)body;
-    if (exchange->rest[0] && strcmp(exchange->rest, options->model_name) != 0) {
+    if (exchange->rest[0] && !is_model(exchange->rest, options->model_name)) {
         (void)srv_refuse(&error, 404, "model_not_found", "model", "there is no such model here");
         srv_fail(exchange, &error);
         return;

@@ -1,0 +1,28 @@
+"""Paths: one that is not there is answered with those that are, and a model whose name has a slash is found by it.
+
+   paths.py URL SCRIPT PID NAME
+"""
+
+import sys
+import urllib.parse
+
+from raw import Server, check
+
+server, name = Server(sys.argv[1], sys.argv[3]), sys.argv[4]
+for path in ("/v1/embeddings", "/v1/responses", "/v1/audio/speech", "/chat/completions", "/v1/v1/messages"):
+    status, answer = server.ask("POST", path, {"model": name, "input": "x"})
+    error = answer["error"]
+    check(status == 404 and error["code"] == "not_found" and error["type"] == "invalid_request_error", path, answer)
+    for known in (path, "/v1/models,", "/v1/chat/completions,", "/v1/completions,", "/v1/messages,", "ends in /v1"):
+        check(known in error["message"], path, known, answer)
+status, answer = server.ask("GET", "/v1/messages/batches")
+check(status == 404 and answer["type"] == "error" and answer["error"]["type"] == "not_found_error", answer)
+check("/v1/messages/count_tokens" in answer["error"]["message"], answer)
+
+check(server.ask("GET", "/v1/models")[1]["data"][0]["id"] == name)
+for asked in (urllib.parse.quote(name, safe=""), urllib.parse.quote(name, safe="").lower()):
+    status, answer = server.ask("GET", "/v1/models/" + asked)
+    check(status == 200 and answer["id"] == name, asked, status, answer)
+for asked in ("other", name.replace("/", "%2F") + "%00", name.replace("/", "%2F") + "x", "%00", "%2F"):
+    status, answer = server.ask("GET", "/v1/models/" + asked)
+    check(status == 404 and answer["error"]["code"] == "model_not_found", asked, status, answer)
