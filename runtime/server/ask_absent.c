@@ -23,6 +23,10 @@ static const absent absent_fields[] = {
         {"json_schema", by_schema},
         {"grammar", by_schema},
         {"functions", "tools has them"},
+        {"function_call", "tool_choice has it"},
+        {"audio", "answers are text"},
+        {"web_search_options", NULL},
+        {"mcp_servers", NULL},
         {"documents", "what the model is to read belongs into a message"},
         {"chat_template", NULL},
         {"bad_words", NULL},
@@ -72,10 +76,18 @@ static bool is_no_other_bound(const json_t *body, const json_t *value) {
            (json_is_integer(value) && json_equal(value, json_object_get(body, "max_tokens")));
 }
 
-/* Of these an empty object is one, too: any JSON. */
-static bool is_schema(const json_t *value, const char *name) {
+/* By these an empty object asks, too: for any JSON, or for searches as the server likes. */
+static bool is_request(const json_t *value, const char *name) {
     return json_is_object(value) &&
-           (strcmp(name, "guided_json") == 0 || strcmp(name, "json_schema") == 0);
+           (strcmp(name, "guided_json") == 0 || strcmp(name, "json_schema") == 0 ||
+                   strcmp(name, "web_search_options") == 0);
+}
+
+/* function_call without functions, which are refused: no call, or one if there is something to call. */
+static bool is_no_call(const json_t *value, const char *name) {
+    const char *word = json_string_value(value);
+    return word && strcmp(name, "function_call") == 0 &&
+           (strcmp(word, "none") == 0 || strcmp(word, "auto") == 0);
 }
 
 /* As if it were not there. */
@@ -83,7 +95,8 @@ static bool is_nothing(const json_t *body, const absent *field) {
     const json_t *value = json_object_get(body, field->name);
     if (!value || json_is_null(value) || json_is_false(value)) return true;
     if (field->instead == by_max_tokens && is_no_other_bound(body, value)) return true;
-    return is_empty(value) && !is_schema(value, field->name);
+    if (is_no_call(value, field->name)) return true;
+    return is_empty(value) && !is_request(value, field->name);
 }
 
 static bool check_absent(const json_t *body, const absent *field, srv_error *error) {
@@ -106,6 +119,16 @@ static bool check_bias(const json_t *body, srv_error *error) {
             error, "logit_bias", "logit_bias is not supported: leave it out, or {}");
 }
 
+/* An answer is text: any other is refused, also beside text. */
+static bool check_modalities(const json_t *body, srv_error *error) {
+    const json_t *list = json_object_get(body, "modalities");
+    if (!list || json_is_null(list) || is_empty(list)) return true;
+    const char *only = json_string_value(json_array_get(list, 0));
+    if (json_array_size(list) == 1 && only && strcmp(only, "text") == 0) return true;
+    return srv_refuse_field(
+            error, "modalities", "modalities is not supported: leave it out, or [\"text\"]");
+}
+
 bool srv_check_absent(const json_t *body, srv_error *error) {
     bool skips_specials = true;
     for (int i = 0; i < N_ABSENT_FIELDS; i++)
@@ -113,7 +136,8 @@ bool srv_check_absent(const json_t *body, srv_error *error) {
     for (int i = 0; i < N_ABSENT_NUMBERS; i++)
         if (!srv_require_neutral(body, absent_numbers[i].name, absent_numbers[i].neutral, error))
             return false;
-    if (!check_least(body, error) || !check_bias(body, error)) return false;
+    if (!check_least(body, error) || !check_bias(body, error) || !check_modalities(body, error))
+        return false;
     if (!srv_get_bool(body, "skip_special_tokens", &skips_specials, error)) return false;
     return skips_specials || srv_refuse_field(error, "skip_special_tokens",
                                      "skip_special_tokens: answers are without special tokens");

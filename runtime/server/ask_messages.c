@@ -24,14 +24,28 @@ static json_t *function_of(const json_t *tool) {
             json_object_get(tool, "strict"));
 }
 
+/* Others are known to the model by their type, or run where it runs. */
+static bool check_type(const json_t *tool, size_t index, srv_error *error) {
+    const char *type = "custom";
+    if (!srv_get_text(tool, "type", &type, error)) return false;
+    return strcmp(type, "custom") == 0 ||
+           srv_refuse_field(error, "tools",
+                   "tools[%zu] is of type \"%.40s\": only custom ones, with an input_schema, are "
+                   "known",
+                   index, type);
+}
+
 static bool read_tools(const json_t *body, srv_conversation *conversation, srv_error *error) {
     const json_t *tools = json_object_get(body, "tools");
     if (!tools || json_is_null(tools)) return true;
     if (!json_is_array(tools)) return srv_refuse_field(error, "tools", "tools must be an array");
     json_t *functions = json_array();
-    for (size_t i = 0; i < json_array_size(tools); i++)
+    bool is_right = true;
+    for (size_t i = 0; i < json_array_size(tools) && is_right; i++) {
+        is_right = check_type(json_array_get(tools, i), i, error);
         (void)json_array_append_new(functions, function_of(json_array_get(tools, i)));
-    const bool is_right = srv_conversation_tools(conversation, functions, error);
+    }
+    is_right = is_right && srv_conversation_tools(conversation, functions, error);
     json_decref(functions);
     return is_right;
 }

@@ -14,6 +14,8 @@ SCHEMA = {"type": "object"}
 CHANGES = {
     "guided_json": SCHEMA, "guided_regex": "a+", "guided_choice": ["a", "b"], "guided_grammar": "root ::= x",
     "structured_outputs": {"json": SCHEMA}, "json_schema": {}, "grammar": "root ::= x", "functions": [{"name": "f"}],
+    "function_call": {"name": "f"}, "audio": {"voice": "x"}, "web_search_options": {}, "mcp_servers": [{"name": "x"}],
+    "modalities": ["text", "audio"],
     "documents": [{"text": "x"}], "chat_template": "{{ x }}", "bad_words": ["x"], "allowed_token_ids": [1],
     "use_beam_search": True, "include_stop_str_in_output": True, "truncate_prompt_tokens": 3, "prompt_logprobs": 0,
     "return_tokens_as_token_ids": True, "max_new_tokens": 3, "n_predict": 3, "extra_body": {"top_k": 1},
@@ -25,7 +27,8 @@ NOTHING = {
     "guided_json": None, "grammar": "", "functions": [], "documents": [], "bad_words": [], "use_beam_search": False,
     "extra_body": {}, "structured_outputs": {}, "max_new_tokens": 1, "n_predict": -1, "mirostat": 0, "typ_p": 1,
     "presence_penalty": 0, "repetition_penalty": 1, "repeat_penalty": 1.0, "min_p": 0.0, "min_tokens": 0, "logit_bias": {},
-    "skip_special_tokens": True, "add_generation_prompt": True, "chat_template_kwargs": {"enable_thinking": False}}
+    "skip_special_tokens": True, "modalities": ["text"], "audio": None, "function_call": "none", "add_generation_prompt": True,
+    "chat_template_kwargs": {"enable_thinking": False}}
 MESSAGES = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 1}
 BODIES = {CHAT: MESSAGES, "/v1/messages": MESSAGES, "/v1/completions": {"prompt": "hello", "max_tokens": 1}}
 for path, body in BODIES.items():
@@ -44,6 +47,13 @@ LONGER = {**BODIES["/v1/completions"], "max_tokens": 8, "temperature": 2}
 greedy, sampled = ([server.ask("POST", "/v1/completions", {**LONGER, **how, "seed": 3})[1]["choices"][0]["text"]
                     for how in pair] for pair in (({"do_sample": False}, {"temperature": 0}), ({}, {"do_sample": True})))
 check(greedy[0] == greedy[1] and sampled[0] == sampled[1] != greedy[0], greedy, sampled)
+
+# A tool that its own server would run.
+status, answer = server.ask("POST", "/v1/messages", {**MESSAGES, "tools": [{"type": "web_search_20250305", "name": "web_search"}]})
+check(status == 400 and 'tools[0] is of type "web_search_20250305"' in answer["error"]["message"], answer)
+for tool in ({}, {"type": "custom"}, {"type": None}):
+    status, answer = server.ask("POST", "/v1/messages", {**MESSAGES, "tools": [{**tool, "name": "f", "input_schema": SCHEMA}]})
+    check(status == 200, tool, answer)
 for name, value in (("add_generation_prompt", False), ("echo", True)):
     status, answer = server.ask("POST", CHAT, {**MESSAGES, name: value})
     check(status == 400 and answer["error"]["param"] == name, name, status, answer)
