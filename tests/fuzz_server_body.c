@@ -193,6 +193,9 @@ void fuzz_add_seeds(fuzz_corpus *corpus) {
             "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"max_tokens\":4,\"tool_choice\":{\"type\":"
             "\"any\"},\"tools\":[{\"name\":\"f\",\"strict\":true,\"input_schema\":{\"type\":\"object\"}},"
             "{\"name\":\"g\",\"input_schema\":{\"oneOf\":[]}}]}",
+            "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"max_tokens\":4,\"parallel_tool_calls\":false,"
+            "\"modalities\":[\"text\"],\"output_config\":{\"format\":{\"type\":\"json_schema\",\"schema\":{\"type\":"
+            "\"object\"}}},\"output_format\":null}",
             "{\"tokens\":[258,260,97,98]}", "{\"name\":\"a.txt\",\"text\":\"Anna is here.\\n\"}",
             "{\"reading\":\"read_1\",\"question\":\"Who?\",\"max_tokens\":9}",
             "{\"reading\":\"read_1\",\"answer\":\"\\\"lives in Rome\\\" [1], and \\\"no\\\"\"}",
