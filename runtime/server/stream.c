@@ -222,13 +222,20 @@ static ssize_t break_off(srv_stream *stream, char *buffer) {
     return 1;
 }
 
+/* A whole answer that white space has begun has the status 200. Where it is an error after all, it is cut off behind the
+ * error's JSON: a client would else take that for an answer. */
+static ssize_t end_stream(srv_stream *stream, char *buffer) {
+    const bool is_cut = stream->format == &format_whole && stream->request->error.http;
+    return is_cut ? break_off(stream, buffer) : MHD_CONTENT_READER_END_OF_STREAM;
+}
+
 /* An MHD_ContentReaderCallback. Where there is nothing to send it suspends the connection until srv_request_wake. */
 static ssize_t read_stream(void *context, uint64_t pos, char *buffer, size_t room) {
     srv_stream *stream = context;
     srv_request *request = stream->request;
     (void)pos;
     if (stream->out.n > stream->n_sent) return give(stream, buffer, room);
-    if (stream->is_over) return MHD_CONTENT_READER_END_OF_STREAM;
+    if (stream->is_over) return end_stream(stream, buffer);
     if (atomic_load(&request->is_cancelled)) return break_off(stream, buffer);
     (void)pthread_mutex_lock(&request->lock);
     const rt_status status = render(stream);
