@@ -312,7 +312,10 @@ RT_MUST_CHECK rt_status glm_cli_require_source(const glm_cli *cli, const glm_com
 void glm_cli_say_skipped(const glm_cli *cli, const glm_document *document);
 void glm_cli_say_text(const glm_cli *cli, const glm_document *document, int64_t n_tokens);
 void glm_cli_say_plan(const glm_cli *cli, const glm_engine *engine);
-/* Write what a model or a file says, whole characters, to `out`. Where that is a terminal, control characters but line feed
+/* Whether somebody reads `out` as it is written. Not under mpirun, whose processes have a terminal of its own: it passes on to
+ * its own output, which may be a file, what they write. */
+bool glm_cli_is_terminal(FILE *out);
+/* Write what a model or a file says, whole characters, to `out`. Where glm_cli_is_terminal, control characters but line feed
  * and tab are shown as \xNN, so that no text moves the cursor, sets a title or clears the screen; everywhere else the bytes
  * stay exact. False where it cannot be written, with errno. */
 bool glm_cli_show(FILE *out, const char *text, int64_t n_bytes);

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "answer.h"
 #include "base/log.h"
@@ -189,7 +188,7 @@ static rt_status print_json(const completion *run) {
 
 /* A shell's prompt, or the usage line, starts on a line of its own. */
 static void end_line(const completion *run) {
-    if (run->last_byte != '\n' && isatty(STDOUT_FILENO)) (void)putchar('\n');
+    if (run->last_byte != '\n' && glm_cli_is_terminal(stdout)) (void)putchar('\n');
     (void)fflush(stdout);
 }
 
