@@ -26,7 +26,6 @@ struct chat_lines {
     bool is_typed;
     chat_line_kind kind; /* why the last wait ended */
     int error;           /* errno of a read that failed, else 0 */
-    double continued_s;  /* glm_cli_continued_at() when the terminal was last set up */
 
     char *buffer; /* [place, n_bytes) is read and not yet given out */
     int64_t place;
@@ -42,8 +41,6 @@ bool chat_lines_are_typed(const chat_lines *lines) {
     return lines->is_typed;
 }
 
-static void set_up_again(chat_lines *lines);
-
 /* Up to n bytes of standard input as soon as there are any; 0 at its end, after a failure or a
  * signal: lines->kind and lines->error say which. */
 static int64_t wait_for_bytes(chat_lines *lines, char *bytes, int64_t n) {
@@ -56,7 +53,6 @@ static int64_t wait_for_bytes(chat_lines *lines, char *bytes, int64_t n) {
             lines->kind = CHAT_LINES_INTERRUPTED;
             return 0;
         }
-        if (lines->continued_s < glm_cli_continued_at()) set_up_again(lines);
         if (poll(waited, 2, -1) < 0) {
             if (errno == EINTR) continue;
             break;
@@ -183,7 +179,6 @@ static void close_editor(chat_lines *lines) {
 
 static rt_status read_edited(chat_lines *lines, const char **line, int64_t *n_bytes) {
     int n = 0;
-    lines->continued_s = glm_cli_continued_at();
     el_resize(lines->edit); /* the window may have changed during an answer */
     const char *text = el_gets(lines->edit, &n);
     if (!text || n <= 0) {
@@ -206,21 +201,7 @@ static bool is_edited(const chat_lines *lines) {
     return lines->edit && lines->history;
 }
 
-/* While Ctrl-Z had stopped us the shell had its own settings of the terminal, and wrote to it. libedit sets up nothing that it
- * believes set up: so it is told to give its settings up before. */
-static void set_up_again(chat_lines *lines) {
-    lines->continued_s = glm_cli_continued_at();
-    if (!is_edited(lines)) return;
-    (void)el_set(lines->edit, EL_PREP_TERM, 0);
-    (void)el_set(lines->edit, EL_PREP_TERM, 1);
-    (void)el_set(lines->edit, EL_REFRESH);
-}
-
 #else
-
-static void set_up_again(chat_lines *lines) {
-    lines->continued_s = glm_cli_continued_at();
-}
 
 static void open_editor(chat_lines *lines) {
     (void)lines;

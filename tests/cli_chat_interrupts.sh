@@ -108,17 +108,6 @@ await 'prompt '
 if grep -q 'prompt 8 tokens in' "$work/out"; then
     press '\0033[A\r'
     await 'prompt 7 tokens in'
-    # After Ctrl-Z a shell sets the terminal up as it likes it; when we go on it is ours again.
-    chat=$(cat "$work/pid")
-    terminal=$(readlink "/proc/$chat/fd/0")
-    kill -STOP "$chat"
-    stty -F "$terminal" icanon echo
-    kill -CONT "$pid" "$chat" # script(1) stops with its child
-    for _ in $(seq 200); do
-        ! stty -F "$terminal" -a | grep -q -e '-icanon' || break
-        sleep 0.05
-    done
-    stty -F "$terminal" -a | grep -q -e '-icanon' || fail 'lines are not edited after Ctrl-Z and fg'
 fi
 press '\0004'
 leaves 0
