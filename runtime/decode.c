@@ -44,7 +44,7 @@ static rt_status begin_all(const request *r) {
 }
 
 static void commit_all(glm_session *const *sessions, int32_t n) {
-    for (int32_t i = 0; i < n; i++) kv_span_commit(sessions[i]->seq);
+    for (int32_t i = 0; i < n; i++) glm_session_commit(sessions[i]);
 }
 
 /* Tokens instead of logits, where that is all that is asked of each. What follows the token after next is drawn as the

@@ -134,10 +134,11 @@ static rt_status keep(glm_session *session, const char *book, const char *note) 
     if (status == RT_OK && has_tail) status = walk_layers(session, KV_WALK_SAVE);
     RT_TRY(glm_step_agree(session->engine, status)); /* no book names what one rank lacks */
     RT_TRY(glm_shards_note(session->engine, note, &full_note));
-    status = glm_step_agree(
-            session->engine, kv_seq_keep_end(session->seq, book, full_note ? full_note : note));
+    glm_disk_begin(session->engine);
+    status = kv_seq_keep_end(session->seq, book, full_note ? full_note : note);
+    glm_disk_end(session->engine);
     free(full_note);
-    return status;
+    return glm_step_agree(session->engine, status);
 }
 
 rt_status glm_session_keep(glm_session *session, const char *book, const char *note) {

@@ -299,7 +299,7 @@ static rt_status advance(glm_engine *engine, bool *is_done) {
     run->chunk_pos = run->span_begin;
     if (++run->layer < engine->config.n_layers + run->gives_all) return RT_OK;
     RT_TRY(gather_wanted(engine));
-    kv_span_commit(run->session->seq);
+    glm_session_commit(run->session);
     say_unless_kept(engine);
     if (run->span_end < run->first_pos + run->n_ids) return begin_span(engine);
     *is_done = true;

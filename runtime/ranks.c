@@ -118,6 +118,20 @@ void glm_step_end(glm_engine *engine) {
     if (engine->comm->n_ranks > 1) leave_step(engine);
 }
 
+void glm_disk_begin(glm_engine *engine) {
+    atomic_store(&engine->comm->is_idle, true);
+}
+
+void glm_disk_end(glm_engine *engine) {
+    atomic_store(&engine->comm->is_idle, engine->ranks.depth == 0);
+}
+
+void glm_session_commit(glm_session *session) {
+    glm_disk_begin(session->engine);
+    kv_span_commit(session->seq);
+    glm_disk_end(session->engine);
+}
+
 /* ---- deciding -------------------------------------------------------------------------------- */
 
 rt_status glm_step_agree(glm_engine *engine, rt_status mine) {

@@ -48,6 +48,13 @@ typedef struct glm_step {
 RT_MUST_CHECK rt_status glm_step_begin(glm_engine *engine, const glm_step *step);
 void glm_step_end(glm_engine *engine);
 
+/* Around what waits for the disk alone: for no other rank, and no device. The group counts as idle meanwhile, so that a
+ * process whose GPU may wait for ever is ended behind it and not in the middle (parallel.h, par_comm_nccl_open). */
+void glm_disk_begin(glm_engine *engine);
+void glm_disk_end(glm_engine *engine);
+/* kv_span_commit, between the two. */
+void glm_session_commit(glm_session *session);
+
 /* What of the step failed on any rank: the same answer on all. */
 RT_MUST_CHECK rt_status glm_step_agree(glm_engine *engine, rt_status mine);
 /* What attention in a layer came to, on all ranks: one that lost keys must not leave the others waiting for it in

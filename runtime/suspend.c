@@ -95,7 +95,9 @@ static rt_status save(glm_engine *engine, const int32_t *ids, int64_t n_ids) {
     RT_TRY(host_hidden(engine, bytes, &copy, &suspension.hidden));
     rt_status status = RT_OK;
     if (copy) status = engine->backend->read_hidden(engine, copy, engine->hidden, bytes);
+    glm_disk_begin(engine);
     if (status == RT_OK) status = kv_suspend_span(run->session->seq, &suspension);
+    glm_disk_end(engine);
     free(copy);
     return status;
 }

@@ -214,7 +214,7 @@ static rt_status run_group(const request *r, const group *g) {
         RT_TRY(engine->backend->together(engine, layer, added, g->n, engine->hidden));
     }
     RT_TRY(keep_last_rows(r, g));
-    for (int32_t k = 0; k < g->n; k++) kv_span_commit(added[k].seq);
+    for (int32_t k = 0; k < g->n; k++) glm_session_commit(r->sessions[r->order[g->first + k]]);
     return RT_OK;
 }
 
