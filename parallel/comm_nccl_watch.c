@@ -92,7 +92,9 @@ static void sleep_until_woken(nccl_group *group) {
 }
 
 static void nap(int64_t milliseconds) {
-    (void)nanosleep(&(struct timespec){.tv_nsec = milliseconds * 1000000}, NULL);
+    const struct timespec time = {
+            .tv_sec = milliseconds / 1000, .tv_nsec = milliseconds % 1000 * 1000000};
+    (void)nanosleep(&time, NULL);
 }
 
 static bool goes_on(const nccl_group *group) {
@@ -167,10 +169,20 @@ static bool is_nccl_back(const nccl_group *group) {
     return atomic_load(&group->is_asker_done) && atomic_load(&group->call_since_ms) == 0;
 }
 
-/* What is on disk is as after a kill. Nothing is freed: that may wait for the GPU, too. */
+/* Whatever becomes of what is said meanwhile. */
+static void *leave_soon(void *context) {
+    (void)context;
+    nap(PATIENCE_S * 1000);
+    _exit(EXIT_RANK_LOST);
+}
+
+/* What is on disk is as after a kill. Nothing is freed: that may wait for the GPU, too. Nor is it waited for long that
+ * somebody reads what is said: a pipe may be full, or another thread wait for one. */
 _Noreturn static void leave_behind(nccl_group *group) {
     const par_comm *comm = &group->comm;
     char why[NCCL_WHY_BYTES];
+    pthread_t leaver;
+    (void)pthread_create(&leaver, NULL, leave_soon, NULL); /* without one, as long as it takes */
     copy_why(group, why);
     rt_log(RT_LOG_ERROR, "nccl",
             "rank %" PRId32 " on %s, step %" PRId64

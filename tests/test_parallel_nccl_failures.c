@@ -3,6 +3,7 @@
  *
  * Method: a stand-in library returns each error code from each call, stays in progress or hangs in
  * each call, reports an error later; the control group ends meanwhile; the abort itself hangs. */
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -198,6 +199,44 @@ static void wait_for_ever(bool by_nccl, int err) {
     for (;;) (void)pause();
 }
 
+/* Until nobody can write to it any more without waiting. */
+static void fill_pipe(int end) {
+    static const char bytes[4096];
+    (void)fcntl(end, F_SETFL, O_NONBLOCK);
+    while (write(end, bytes, sizeof bytes) > 0) continue;
+    (void)fcntl(end, F_SETFL, 0);
+}
+
+/* What uses the group waits for ever, too: to be read. */
+static void wait_to_be_read(int err) {
+    help_nccl help;
+    par_comm *comm = NULL;
+    (void)alarm(60);
+    (void)help_nccl_begin(&help);
+    help.leave_s = 0.3;
+    help.nccl->abort_hangs = 1;
+    if (help_nccl_open(&help, 1000.0, &comm) != RT_OK || help_nccl_use(comm) != RT_OK) _exit(99);
+    atomic_store(&help.is_over, 1);
+    fill_pipe(err);
+    (void)dup2(err, STDERR_FILENO);
+    (void)fprintf(stderr, "nobody reads\n");
+    _exit(98);
+}
+
+/* The process ends also where what it says is not read. */
+static void check_unread_process_ends(void) {
+    int state = 0;
+    int pipe_ends[2];
+    (void)snprintf(what, sizeof what, "nothing comes back, and standard error is full");
+    CHECK(pipe(pipe_ends) == 0);
+    const pid_t child = fork();
+    if (child == 0) wait_to_be_read(pipe_ends[1]);
+    CHECK(waitpid(child, &state, 0) == child);
+    CHECK(WIFEXITED(state) && WEXITSTATUS(state) == 6);
+    (void)close(pipe_ends[0]);
+    (void)close(pipe_ends[1]);
+}
+
 static void check_process_ends(bool by_nccl) {
     char text[1024] = "";
     int state = 0;
@@ -240,6 +279,7 @@ int main(void) {
     check_noticed_idle(false);
     check_process_ends(true);
     check_process_ends(false);
+    check_unread_process_ends();
     check_abort_hangs();
     return n_failed ? 1 : 0;
 }
