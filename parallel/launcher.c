@@ -33,7 +33,7 @@ static bool is_set(const char *name) {
 
 /* The first of these that is set, NULL where none is. */
 static const char *first_set(const char *a, const char *b, const char *c) {
-    return is_set(a) ? a : b && is_set(b) ? b : c && is_set(c) ? c : NULL;
+    return is_set(a) ? a : is_set(b) ? b : is_set(c) ? c : NULL;
 }
 
 static rt_status check(const par_world *world, const char *rank_name, const char *size_name) {
@@ -42,12 +42,10 @@ static rt_status check(const par_world *world, const char *rank_name, const char
             size_name, world->n_ranks);
 }
 
-/* Any launcher's rank, size and local rank, by the names of its variables; local may be NULL. */
-static rt_status read_world(
-        par_world *out, const char *rank_name, const char *size_name, const char *local_name) {
+/* Any launcher's rank and size, by the names of its variables. */
+static rt_status read_world(par_world *out, const char *rank_name, const char *size_name) {
     RT_TRY(read_number(rank_name, 0, &out->rank));
     RT_TRY(read_number(size_name, 1, &out->n_ranks));
-    if (local_name) RT_TRY(read_number(local_name, 0, &out->local_rank));
     return check(out, rank_name, size_name);
 }
 
@@ -57,13 +55,13 @@ static rt_status read_pmix(par_world *out) {
     if (!size)
         return rt_fail(RT_EUSAGE, "parallel: PMIX_RANK is set, but nothing says how many ranks "
                                   "there are; Slurm and Open MPI's mpirun do");
-    return read_world(out, "PMIX_RANK", size, first_set("SLURM_LOCALID", NULL, NULL));
+    return read_world(out, "PMIX_RANK", size);
 }
 
 /* torchrun itself listens on MASTER_PORT, for the ranks' stores of keys, where it says so: then the next port
  * is ours. */
 static rt_status read_torchrun(par_world *out, char address[PAR_ADDRESS_BYTES]) {
-    RT_TRY(read_world(out, "RANK", "WORLD_SIZE", first_set("LOCAL_RANK", NULL, NULL)));
+    RT_TRY(read_world(out, "RANK", "WORLD_SIZE"));
     out->transport = out->n_ranks == 1 ? PAR_BY_SELF : PAR_BY_TCP;
     if (out->n_ranks == 1) return RT_OK;
     int32_t port = 0;
@@ -85,12 +83,9 @@ static rt_status read_torchrun(par_world *out, char address[PAR_ADDRESS_BYTES]) 
 rt_status par_world_from_environment(par_world *out, char address[PAR_ADDRESS_BYTES]) {
     *out = (par_world){.transport = PAR_BY_MPI};
     if (is_set("OMPI_COMM_WORLD_RANK"))
-        return read_world(out, "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE",
-                first_set("OMPI_COMM_WORLD_LOCAL_RANK", NULL, NULL));
+        return read_world(out, "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE");
     if (is_set("PMIX_RANK")) return read_pmix(out);
-    if (is_set("PMI_RANK"))
-        return read_world(
-                out, "PMI_RANK", "PMI_SIZE", first_set("MPI_LOCALRANKID", "SLURM_LOCALID", NULL));
+    if (is_set("PMI_RANK")) return read_world(out, "PMI_RANK", "PMI_SIZE");
     if (is_set("RANK") && is_set("WORLD_SIZE")) return read_torchrun(out, address);
     *out = (par_world){.transport = PAR_BY_SELF, .n_ranks = 1};
     if (!is_set("SLURM_STEP_NUM_TASKS") || strcmp(getenv("SLURM_STEP_NUM_TASKS"), "1") == 0)

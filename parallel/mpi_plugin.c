@@ -36,20 +36,6 @@ static void error_text(int error, char *text, int64_t text_bytes) {
     (void)snprintf(text, (size_t)text_bytes, "%s", message);
 }
 
-static int find_local(par_mpi_world *out) {
-    MPI_Comm local = MPI_COMM_NULL;
-    int error = MPI_Comm_split_type(world, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &local);
-    if (error != MPI_SUCCESS) return error;
-    int local_rank = 0;
-    int n_local = 0;
-    if ((error = MPI_Comm_rank(local, &local_rank)) == MPI_SUCCESS)
-        error = MPI_Comm_size(local, &n_local);
-    out->local_rank = local_rank;
-    out->n_local = n_local;
-    const int freed = MPI_Comm_free(&local);
-    return error != MPI_SUCCESS ? error : freed;
-}
-
 static int open_world(par_mpi_world *out) {
     int provided = 0;
     int error = MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided);
@@ -61,7 +47,7 @@ static int open_world(par_mpi_world *out) {
     if ((error = MPI_Comm_rank(world, &rank)) != MPI_SUCCESS) return error;
     if ((error = MPI_Comm_size(world, &n_ranks)) != MPI_SUCCESS) return error;
     *out = (par_mpi_world){.rank = rank, .n_ranks = n_ranks};
-    return find_local(out);
+    return MPI_SUCCESS;
 }
 
 static int send_bytes(int32_t to, const void *bytes, int64_t n_bytes, par_mpi_request *out) {

@@ -135,7 +135,6 @@ typedef struct par_world {
     par_transport transport;
     int32_t rank;
     int32_t n_ranks;
-    int32_t local_rank;  /* among the ranks of this machine: which of its devices is ours */
     const char *address; /* what the transport needs; NULL where it needs nothing */
 } par_world;
 

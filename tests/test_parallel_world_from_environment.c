@@ -24,14 +24,14 @@ static rt_status ask(const char *variables, par_world *world, char address[PAR_A
     return par_world_from_environment(world, address);
 }
 
-static void found(const char *variables, par_transport transport, int rank, int n_ranks, int local,
+static void found(const char *variables, par_transport transport, int rank, int n_ranks,
         const char *expected) {
     par_world world;
     char address[PAR_ADDRESS_BYTES];
     const rt_status status = ask(variables, &world, address);
     const bool is_right =
             status == RT_OK && world.transport == transport && world.rank == rank &&
-            world.n_ranks == n_ranks && world.local_rank == local &&
+            world.n_ranks == n_ranks &&
             (expected ? world.address && strcmp(world.address, expected) == 0 : !world.address);
     if (is_right) return;
     (void)printf("FAIL: %s\n", variables);
@@ -47,24 +47,22 @@ static void refused(const char *variables, const char *reason) {
 }
 
 int main(void) {
-    found("", PAR_BY_SELF, 0, 1, 0, NULL);
+    found("", PAR_BY_SELF, 0, 1, NULL);
     found("OMPI_COMM_WORLD_RANK=5 OMPI_COMM_WORLD_SIZE=8 OMPI_COMM_WORLD_LOCAL_RANK=1 PMIX_RANK=5",
-            PAR_BY_MPI, 5, 8, 1, NULL);
-    found("PMI_RANK=2 PMI_SIZE=4 MPI_LOCALRANKID=2", PAR_BY_MPI, 2, 4, 2, NULL);
-    found("PMI_RANK=0 PMI_SIZE=1", PAR_BY_MPI, 0, 1, 0, NULL);
+            PAR_BY_MPI, 5, 8, NULL);
+    found("PMI_RANK=2 PMI_SIZE=4 MPI_LOCALRANKID=2", PAR_BY_MPI, 2, 4, NULL);
+    found("PMI_RANK=0 PMI_SIZE=1", PAR_BY_MPI, 0, 1, NULL);
     found("PMIX_RANK=3 SLURM_STEP_NUM_TASKS=4 SLURM_NTASKS=64 SLURM_LOCALID=1 SLURM_PROCID=3",
-            PAR_BY_MPI, 3, 4, 1, NULL);
+            PAR_BY_MPI, 3, 4, NULL);
     found("RANK=1 WORLD_SIZE=2 LOCAL_RANK=1 MASTER_ADDR=10.0.0.1 MASTER_PORT=29500", PAR_BY_TCP, 1,
-            2, 1, "10.0.0.1:29500");
+            2, "10.0.0.1:29500");
     found("RANK=1 WORLD_SIZE=2 LOCAL_RANK=1 MASTER_ADDR=10.0.0.1 MASTER_PORT=29500 "
           "TORCHELASTIC_USE_AGENT_STORE=True",
-            PAR_BY_TCP, 1, 2, 1, "10.0.0.1:29501");
-    found("RANK=0 WORLD_SIZE=1 MASTER_ADDR=localhost MASTER_PORT=29500", PAR_BY_SELF, 0, 1, 0,
-            NULL);
+            PAR_BY_TCP, 1, 2, "10.0.0.1:29501");
+    found("RANK=0 WORLD_SIZE=1 MASTER_ADDR=localhost MASTER_PORT=29500", PAR_BY_SELF, 0, 1, NULL);
     /* A batch script's own process, and one started by srun -n 1, are alone. */
-    found("SLURM_NTASKS=4 SLURM_PROCID=0 SLURM_LOCALID=0 SLURM_JOB_ID=7", PAR_BY_SELF, 0, 1, 0,
-            NULL);
-    found("SLURM_STEP_NUM_TASKS=1 SLURM_PROCID=0", PAR_BY_SELF, 0, 1, 0, NULL);
+    found("SLURM_NTASKS=4 SLURM_PROCID=0 SLURM_LOCALID=0 SLURM_JOB_ID=7", PAR_BY_SELF, 0, 1, NULL);
+    found("SLURM_STEP_NUM_TASKS=1 SLURM_PROCID=0", PAR_BY_SELF, 0, 1, NULL);
 
     refused("SLURM_STEP_NUM_TASKS=4 SLURM_PROCID=0", "srun --mpi=pmix");
     refused("RANK=0 WORLD_SIZE=2", "MASTER_ADDR");
