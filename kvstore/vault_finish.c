@@ -153,10 +153,13 @@ static rt_status publish(kv_writer *writer, kv_segment **segment) {
     return segment ? open_finished(writer, segment) : RT_OK;
 }
 
-/* The owners' locks end with the files. */
+/* The owners' locks end before the files: one that a late write goes on using, though it was repeated meanwhile, would keep
+ * its lock, and we would wait for ourselves. */
 static rt_status publish_first(
         kv_writer *const *writers, int32_t n, kv_segment **segments, int32_t *n_done) {
     for (int32_t i = 0; i < n; i++) {
+        bool ignored;
+        (void)!kv_file_lock(writers[i]->file, KV_IO_UNLOCKED, &ignored);
         kv_blocks_close_file(writers[i]->vault->dirs.blocks, writers[i]->file);
         writers[i]->file = NULL;
     }
