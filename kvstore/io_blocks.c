@@ -2,6 +2,7 @@
  * comes, since a number closed too early would soon be another file's. */
 #include "io_blocks.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -10,7 +11,7 @@
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"
 
-enum { TRANSFER_BYTES = 1 << 20, QUEUE_MAX = 8, AHEAD_MAX = 8 };
+enum { TRANSFER_BYTES = 1 << 20, QUEUE_MAX = 8, AHEAD_MAX = 8, TEXT_BYTES = 512 };
 
 typedef struct transfer {
     kv_io_op op;
@@ -25,7 +26,9 @@ struct kv_blocks {
     transfer *late;
     transfer *queued[QUEUE_MAX]; /* writes that nobody has waited for yet, the oldest first */
     int32_t n_queued;
-    rt_status queue_status; /* of those that were waited for since they were settled */
+    rt_status
+            queue_status; /* of those that were waited for since they were settled: the first failure, */
+    char queue_text[TEXT_BYTES]; /* and its text */
 };
 
 static void free_transfer(transfer *t) {
@@ -283,7 +286,9 @@ rt_status kv_blocks_read(
 /* ---- queued writes --------------------------------------------------------------------------- */
 
 static void note(kv_blocks *blocks, rt_status status) {
-    if (blocks->queue_status == RT_OK) blocks->queue_status = status;
+    if (status == RT_OK || blocks->queue_status != RT_OK) return;
+    blocks->queue_status = status;
+    (void)snprintf(blocks->queue_text, sizeof blocks->queue_text, "%s", rt_error_text());
 }
 
 static void wait_for_oldest(kv_blocks *blocks) {
@@ -321,5 +326,5 @@ rt_status kv_blocks_settle(kv_blocks *blocks) {
     free_ready(blocks);
     const rt_status status = blocks->queue_status;
     blocks->queue_status = RT_OK;
-    return status;
+    return status == RT_OK ? RT_OK : rt_fail(status, "%s", blocks->queue_text);
 }

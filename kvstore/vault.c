@@ -126,8 +126,11 @@ rt_status kv_vault_make_room(kv_vault *vault, int64_t n_bytes) {
 }
 
 void kv_vault_discard(kv_vault *vault, const char *path) {
-    const rt_status ignored = kv_path_unlink(vault->dirs.io, path);
-    (void)ignored;
+    char why[KV_WHY_BYTES]; /* it goes, mostly, for something that has failed: that is what is told */
+    (void)snprintf(why, sizeof why, "%s", rt_error_text());
+    if (kv_path_unlink(vault->dirs.io, path) == RT_OK) return;
+    const rt_status restored = rt_fail(RT_EIO, "%s", why);
+    (void)restored;
 }
 
 static rt_status create_locked(kv_vault *vault, const kv_path *path, kv_file **out) {
