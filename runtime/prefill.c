@@ -274,8 +274,8 @@ static rt_status gather_wanted(glm_engine *engine) {
 static rt_status finish_run(glm_engine *engine) {
     glm_prefill_run *run = &engine->prefill;
     glm_session *session = run->session;
-    RT_TRY(engine->backend->logits(
-            engine, engine->wanted_hidden, 0, run->n_wanted, engine->logits));
+    RT_TRY(glm_step_agree(engine, engine->backend->logits(engine, engine->wanted_hidden, 0,
+                                          run->n_wanted, engine->logits)));
     session->logits_serial = ++engine->logits_serial;
     session->logits_row = 0;
     session->n_logits = run->n_wanted;

@@ -134,8 +134,13 @@ void glm_session_commit(glm_session *session) {
 
 /* ---- deciding -------------------------------------------------------------------------------- */
 
+/* With it goes what else a rank has found, and the record of an answer is to say: that a product's kernel was refused. */
 rt_status glm_step_agree(glm_engine *engine, rt_status mine) {
-    return par_agree(engine->comm, mine, NULL);
+    glm_linear_by *by = &engine->plan.linear_by;
+    int64_t least = *by == GLM_LINEAR_CUBLASLT_BY_ROWS ? -1 : 0;
+    const rt_status status = par_agree(engine->comm, mine, &least);
+    if (least < 0) *by = GLM_LINEAR_CUBLASLT_BY_ROWS;
+    return status;
 }
 
 rt_status glm_layer_agree(glm_engine *engine, rt_status mine) {

@@ -245,7 +245,8 @@ static rt_status make_logits(const request *r) {
     glm_engine *engine = r->engine;
     const int64_t n = r->wants_all ? r->n_ids[0] : r->n;
     const void *hidden = r->wants_all ? engine->hidden : engine->decode_hidden;
-    RT_TRY(engine->backend->logits(engine, hidden, r->n_decoded, n, engine->logits));
+    RT_TRY(glm_step_agree(
+            engine, engine->backend->logits(engine, hidden, r->n_decoded, n, engine->logits)));
     engine->logits_serial++;
     for (int32_t k = 0; k < r->n; k++) {
         glm_session *session = r->sessions[r->order[k]];
