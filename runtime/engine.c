@@ -96,20 +96,26 @@ static bool has_read_only_dir(const glm_engine *engine) {
     return false;
 }
 
+/* For rank 0 alone to say, where it is of all ranks. */
+static void warn_of_store(const glm_engine *engine, const char *what, const char *why) {
+    if (engine->comm->rank == 0) rt_log(RT_LOG_WARN, "kvstore", "%s: %s", what, why);
+}
+
 /* Memory holds all of it: what is kept there can be read, though nothing be added; the few cells of scratch that there
- * are all the same find room elsewhere. `failure` where that cannot be. */
-static rt_status open_read_only(glm_engine *engine, const glm_options *options, rt_status failure) {
+ * are all the same find room elsewhere, on each rank whose directory it is. `mine`: what became of this rank's store;
+ * `failure`: of all. */
+static rt_status open_read_only(
+        glm_engine *engine, const glm_options *options, rt_status mine, rt_status failure) {
     const glm_plan *plan = &engine->plan;
-    if (!plan->kv_persists || options->keeps_all || engine->comm->n_ranks > 1 ||
-            plan->kv_pinned_tokens < plan->max_len || !has_read_only_dir(engine))
+    if (!plan->kv_persists || options->keeps_all || plan->kv_pinned_tokens < plan->max_len)
         return failure;
     char why[512];
     (void)snprintf(why, sizeof why, "%s", rt_error_text());
     const char *dir = getenv("TMPDIR"); /* NOLINT(concurrency-mt-unsafe): nothing here sets one */
-    if (try_store(engine, options, dir && *dir ? dir : "/tmp") != RT_OK)
-        return rt_fail(failure, "%s", why);
-    rt_log(RT_LOG_WARN, "kvstore", "what is kept on disk is read, and nothing is added to it: %s",
-            why);
+    if (mine != RT_OK && has_read_only_dir(engine))
+        mine = try_store(engine, options, dir && *dir ? dir : "/tmp");
+    if (par_agree(engine->comm, mine, NULL) != RT_OK) return rt_fail(failure, "%s", why);
+    warn_of_store(engine, "what is kept on disk is read, and nothing is added to it", why);
     return RT_OK;
 }
 
@@ -120,7 +126,7 @@ static rt_status go_without_disk(
     const bool is_needed = options->needs_kept || plan->kv_pinned_tokens < plan->max_len;
     if (!plan->kv_persists || is_needed || (failure != RT_EIO && failure != RT_ENOFIT))
         return failure;
-    rt_log(RT_LOG_WARN, "kvstore", "nothing is kept on disk: %s", rt_error_text());
+    warn_of_store(engine, "nothing is kept on disk", rt_error_text());
     plan->kv_persists = plan->kv_overflows = false;
     kv_store_close(engine->store); /* where another rank's failed */
     engine->store = NULL;
@@ -128,8 +134,10 @@ static rt_status go_without_disk(
 }
 
 static rt_status open_store(glm_engine *engine, const glm_options *options) {
-    rt_status status = par_agree(engine->comm, try_store(engine, options, NULL), NULL);
-    if (status != RT_OK) status = open_read_only(engine, options, status);
+    const rt_status mine = try_store(engine, options, NULL);
+    rt_status status = par_agree(engine->comm, mine, NULL);
+    if (status != RT_OK && status != RT_EPEER)
+        status = open_read_only(engine, options, mine, status);
     if (status != RT_OK) RT_TRY(go_without_disk(engine, options, status));
     if (engine->plan.kv_overflows) log_overflow(engine);
     const char *way = kv_store_io_text(engine->store);

@@ -1,0 +1,17 @@
+#!/bin/sh
+# Where one rank's directory cannot be used all ranks go on without, with the same answer, and that is said once, with the
+# rank and why.
+. tests/help_cli.sh
+make_needle_model
+go_on="complete -m $work/model -tp 2 -p And -n 8 --json"
+ids() { grep -o '"ids": [^]]*' "$work/out"; }
+# shellcheck disable=SC2086 # words
+expect 0 $go_on
+ids >"$work/expected"
+: >"$work/kv-1"
+# shellcheck disable=SC2086 # words
+expect 0 $go_on --kv-disk-dir "$work/kv-%r"
+says err 'nothing is kept on disk: rank 1 on '
+says err "$work/kv-1 is in the way"
+[ "$(grep -c 'warn.*nothing is kept' "$work/err")" -eq 1 ] || fail 'each rank says it'
+ids | cmp -s "$work/expected" - || fail 'another answer'
