@@ -222,6 +222,7 @@ static __global__ void __launch_bounds__(codes_block<N>::THREADS, 1)
     typedef codes_block<N> block;
     const ptx_smem smem = ptx_smem_base();
     if (ptx_thread() == block::COPIER) init_codes_barriers<block>(smem);
+    ptx_let_next_begin(); /* who merges */
     ptx_syncthreads();
     if (warpgroup() < CODES_CONSUMERS) {
         ptx_registers_take<block::CONSUMER_REGISTERS>();

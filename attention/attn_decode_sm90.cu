@@ -126,6 +126,7 @@ static __global__ void __launch_bounds__(decode_block<N_CONSUMERS>::THREADS, 1)
     typedef decode_block<N_CONSUMERS> block;
     const ptx_smem smem = ptx_smem_base();
     if (ptx_thread() == block::COPIER) init_barriers<block>(smem);
+    ptx_let_next_begin(); /* who merges, which finds room when blocks of this one end */
     ptx_syncthreads();
     if (warpgroup() < N_CONSUMERS) {
         if (block::HAS_SHARES) ptx_registers_take<block::CONSUMER_REGISTERS>();
@@ -156,7 +157,8 @@ const char *launch_for(const decode_params &params, rt_stream stream) {
 }
 
 const char *launch_merge(const decode_params &params, rt_stream stream) {
-    const ptx_grid grid = {params.n_merge_blocks, 1, MERGE_WARPS * WARP, MERGE_SMEM_BYTES};
+    const ptx_grid grid = {
+            params.n_merge_blocks, 1, MERGE_WARPS * WARP, MERGE_SMEM_BYTES, MERGE_IS_EARLY};
     return ptx_launch(attn_decode_merge_kernel, grid, stream, params);
 }
 

@@ -7,6 +7,8 @@
 #ifndef ATTN_MERGE_SM90_CUH
 #define ATTN_MERGE_SM90_CUH
 
+#include "ptx_sm90.cuh"
+
 #include "attn_decode_tiles.cuh"
 
 #include <math.h>
@@ -15,6 +17,8 @@ enum {
     MERGE_WARPS = 8,
     MERGE_CHILDREN = 8,
     MERGE_STEP = MERGE_WARPS * MERGE_CHILDREN, /* splits */
+    /* Launched while the states are made, so that its beginning is not behind their end. */
+    MERGE_IS_EARLY = true,
     MERGE_OUT_BYTES = MERGE_WARPS * HEAD_DIM * 4,
     MERGE_SMEM_BYTES = MERGE_OUT_BYTES + MERGE_WARPS * 2 * 4
 };
@@ -128,6 +132,7 @@ static __global__ void __launch_bounds__(MERGE_WARPS *WARP, 3)
         attn_decode_merge_kernel(const decode_params p) {
     const ptx_smem smem = ptx_smem_base();
     const int64_t n_rows = (int64_t)p.a.n_seqs * p.n_kv_heads * p.n_rows;
+    ptx_wait_for_kernels();
     for (int64_t at = ptx_block_x(); at < n_rows; at += p.n_merge_blocks) {
         const int row = (int)(at % p.n_rows);
         const int64_t head = at / p.n_rows;

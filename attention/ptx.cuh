@@ -252,6 +252,8 @@ typedef struct ptx_grid {
     int64_t y;
     int threads;
     int smem_bytes; /* beyond what ptx_smem_base rounds away */
+    /* While the kernel before runs, for whose end it waits by itself: Hopper and later (ptx_sm90.cuh). */
+    bool is_early = false;
 } ptx_grid;
 
 /* Streaming multiprocessors of the current device; 1 where it cannot be asked. */
@@ -262,6 +264,25 @@ static inline int ptx_sm_count() {
     return n;
 }
 
+/* Whether a kernel could be queued to begin early. */
+template <typename PARAMS>
+static bool ptx_launch_early(void (*kernel)(const PARAMS), ptx_grid grid, size_t smem,
+        cudaStream_t stream, const PARAMS &params) {
+    cudaLaunchAttribute early = {};
+    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    early.val.programmaticStreamSerializationAllowed = 1;
+    cudaLaunchConfig_t how = {};
+    how.gridDim = dim3((unsigned)grid.x, (unsigned)grid.y);
+    how.blockDim = dim3((unsigned)grid.threads);
+    how.dynamicSmemBytes = smem;
+    how.stream = stream;
+    how.attrs = &early;
+    how.numAttrs = 1;
+    if (cudaLaunchKernelEx(&how, kernel, params) == cudaSuccess) return true;
+    (void)cudaGetLastError(); /* it begins later, then */
+    return false;
+}
+
 /* Queue a kernel; NULL, or why it was refused. */
 template <typename PARAMS>
 static const char *ptx_launch(
@@ -269,6 +290,7 @@ static const char *ptx_launch(
     static_assert(sizeof(PARAMS) <= 4096, "what every CUDA lets a kernel have of parameters");
     const size_t smem = (size_t)grid.smem_bytes + (grid.smem_bytes > 0 ? 1023u : 0u);
     const cudaError_t error = ptx_launch_with((const void *)kernel, smem, [&] {
+        if (grid.is_early && ptx_launch_early(kernel, grid, smem, stream, params)) return;
         kernel<<<dim3((unsigned)grid.x, (unsigned)grid.y), (unsigned)grid.threads, smem, stream>>>(
                 params);
     });

@@ -104,6 +104,19 @@ PTX_DEVICE void ptx_fence_async() {
     asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
 }
 
+/* ---- kernels behind one another --------------------------------------------------------------- */
+
+/* The next kernel of the stream, if it was launched early, may begin where there is room for its blocks, once all blocks of this
+ * one have said so or are over. */
+PTX_DEVICE void ptx_let_next_begin() {
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+}
+/* In a kernel that is launched early, by every thread: until those before it are over. What they wrote is then seen; before that
+ * nothing of theirs may be touched. */
+PTX_DEVICE void ptx_wait_for_kernels() {
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+}
+
 /* ---- registers ------------------------------------------------------------------------------- */
 
 template <int N> PTX_DEVICE void ptx_registers_give() {

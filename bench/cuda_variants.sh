@@ -10,8 +10,10 @@
 #           dealt=c6b2b9e   decode with its tiles dealt out and one consumer's exponentials beside its own products
 #           maxima=HEAD:attn_prefill_sm90.cu:HAS_CEILINGS=false
 #           early=HEAD:attn_prefill_sm90.cu:WEIGHS_EARLY=true
-#   CASE  what bench_cuda_attention is asked for, commas for spaces, of all that were built; by default of those four
-#           chunk,131072  causal,8192  causal,16384  and  decode,1048576,1  decode,262144,16, of those that differ there
+#           late=HEAD:attn_merge_sm90.cuh:MERGE_IS_EARLY=false     states merged by a kernel that begins when the one before is over
+#   CASE  what bench_cuda_attention is asked for, commas for spaces, of all that were built; by default of those five
+#           chunk,131072  causal,8192  causal,16384  and  decode,1048576,1  decode,262144,8  decode,262144,16, of those that
+#           differ there
 #
 # Two rounds: this tree's, then the others'; one that fails, or is not over after 20 s, is asked no more. Prints a line for
 # each that is timed: the rate by the best of its medians, of `now`, and of the others with what they are faster in percent.
@@ -51,7 +53,7 @@ build() {
     command -v nvcc >/dev/null || { echo 'no nvcc here' && exit 77; }
     [ -x $BUILD/bench_cuda_attention ] || { echo "sh tests/gpu.sh --build-only comes first: $BUILD has no bench_cuda_attention" && exit 1; }
     [ $# -gt 0 ] || set -- ran=3cf1dd8 dealt=c6b2b9e maxima=HEAD:attn_prefill_sm90.cu:HAS_CEILINGS=false \
-        early=HEAD:attn_prefill_sm90.cu:WEIGHS_EARLY=true
+        early=HEAD:attn_prefill_sm90.cu:WEIGHS_EARLY=true late=HEAD:attn_merge_sm90.cuh:MERGE_IS_EARLY=false
     rm -rf $BUILD/variants && mkdir -p $BUILD/variants
     export NVCC_APPEND_FLAGS="${NVCC_APPEND_FLAGS:-} -Xfatbin=-compress-all"
     for variant in "$@"; do
@@ -87,7 +89,7 @@ run() {
         in_turn "$(ls -x $BUILD/variants)" "$@"
     else
         in_turn 'ran maxima early' chunk,131072 causal,8192 causal,16384
-        in_turn 'ran dealt' decode,1048576,1 decode,262144,16
+        in_turn 'ran dealt late' decode,1048576,1 decode,262144,8 decode,262144,16
     fi
 }
 # Of lines "ROUND VARIANT KERNEL,KEYS,QUERIES,BEST_MS,MEDIAN_MS,BEST,MEDIAN,UNIT,SHARE".
@@ -118,5 +120,5 @@ judge() {
 case $mode in
 build) build "$@" ;;
 run) run "$@" ;;
-*) sed -n '2,20s/^# \{0,1\}//p' "$0" && exit 2 ;;
+*) sed -n '2,22s/^# \{0,1\}//p' "$0" && exit 2 ;;
 esac

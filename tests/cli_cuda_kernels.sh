@@ -4,7 +4,7 @@
 # build directory; where none is to be had this is left out): no kernel touches local memory; Hopper's really use HGMMA and UBLKCP, and find a page's
 # maxima between the wait for S and the wait for O, which ptxas would otherwise move in front of them; decode with
 # one warpgroup, exponentials too; prefill, instead of maxima, scores below a ceiling. Decode over e4m3 pages makes two
-# codes operands by one instruction. Registers that are dealt out anew (setmaxnreg) are there.
+# codes operands by one instruction; who merges its states is let begin early, and waits. Registers that are dealt out anew (setmaxnreg) are there.
 # A toolkit before 12.8 spills up to 64 bytes in a kernel or two of Hopper's (tests/older_toolkits.sh): those are printed.
 #
 # Method: read the reports that the build left in cuda/*.ptxas, and the machine code of cuda/*.o. First planted
@@ -79,7 +79,12 @@ local_memory() {
 hopper_complaints() {
     awk '
     function judge() {
-        if (kernel == "" || kernel ~ /merge_kernel/) return # merging has no products
+        if (kernel == "") return
+        if (kernel ~ /merge_kernel/) { # no products; launched early, it waits before it reads anything
+            if (!waits || unwaited) print FILENAME ": " kernel ": memory is read in front of ACQBULK, or there is none"
+            return
+        }
+        if (kernel ~ /decode/ && !lets) print FILENAME ": " kernel ": no PREEXIT, so that who merges begins late"
         if (!products) print FILENAME ": " kernel ": no HGMMA"
         if (!copies) print FILENAME ": " kernel ": no UBLKCP"
         if (kernel ~ /decode_codes/) { # operands by one instruction for two codes, a page 4 x 32 of them
@@ -90,9 +95,12 @@ hopper_complaints() {
         if (late) print FILENAME ": " kernel ": maxima or exponentials are behind the wait for O"
         if (kernel ~ /prefill/ && !lowered) print FILENAME ": " kernel ": no scores are lowered in front of the wait for O"
     }
-    /Function :/ { judge(); kernel = $NF; products = copies = widened = between = steps = late = lowered = n_max = n_exp = n_fma = 0 }
+    /Function :/ { judge(); kernel = $NF; waits = unwaited = lets = products = copies = widened = between = steps = late = lowered = n_max = n_exp = n_fma = 0 }
     /[ \t]HGMMA/ { products++ }
     /[ \t]UBLKCP/ { copies++ }
+    /[ \t]ACQBULK/ { waits++ }
+    /[ \t]PREEXIT/ { lets++ }
+    /[ \t](LDG|LD|STG|ST|RED|ATOMG)[. ]/ && !waits { unwaited++ }
     /F2FP.F16.E4M3.UNPACK/ { widened++ }
     /WARPGROUP.DEPBAR.LE gsb0, 0x1 / { between = 1; n_max = n_exp = n_fma = 0 }
     /WARPGROUP.DEPBAR.LE gsb0, 0x0 / && between { between = 0; steps++; lowered += n_fma >= 60; if (n_max < 60 || (kernel ~ /decode_sm90_kernelILi1E/ && n_exp < 60)) late++ }
@@ -143,8 +151,10 @@ END
     yes ' FMNMX R1, R1, R2, !PT ;' | head -n 64
     printf ' WARPGROUP.DEPBAR.LE gsb0, 0x0 ;\n'
     printf '    Function : decode_codes_kernel\n HGMMA ;\n UBLKCP ;\n F2FP.F16.E4M3.UNPACK_B R0, R1 ;\n'
+    printf '    Function : merge_kernel_of_its_own\n ACQBULK ;\n LDG.E R9, desc[UR10][R60.64] ;\n'
+    printf '    Function : merge_kernel_before_its_time\n LDG.E R9, desc[UR10][R60.64] ;\n ACQBULK ;\n'
 } >>"$planted/bad.sass"
-[ "$(hopper_complaints "$planted/bad.sass" | wc -l)" -eq 7 ] || { echo "the reader of machine code is blind" && exit 1; }
+[ "$(hopper_complaints "$planted/bad.sass" | wc -l)" -eq 10 ] || { echo "the reader of machine code is blind" && exit 1; }
 [ "$(local_memory "$planted/bad.sass" | wc -l)" -eq 2 ] || { echo "the reader of machine code is blind" && exit 1; }
 cat >"$planted/dealt.sass" <<'END'
 ptxas info    : Compiling entry function 'enough' for 'sm_90a'

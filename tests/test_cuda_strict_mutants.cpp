@@ -14,6 +14,7 @@ struct rule {
     const char *what;
     int threads;
     void (*kernel)(bool is_broken);
+    bool is_early = false; /* the launch */
 };
 
 bool is_lane_0() {
@@ -156,6 +157,17 @@ void unaligned_numbers(bool is_broken) {
     ptx_store_shared_float4(numbers + (is_broken ? 2 : 4), float4{1.0f, 2.0f, 3.0f, 4.0f});
 }
 
+/* A kernel that begins early touches what the ones before may still touch; or nothing, but may be over before they are. */
+void early_read(bool is_broken) {
+    static float number;
+    if (!is_broken) ptx_wait_for_kernels();
+    ptx_store_shared_float(&number, 1.0f);
+    if (is_broken) ptx_wait_for_kernels();
+}
+void early_end(bool is_broken) {
+    if (!is_broken || ptx_thread() != 7) ptx_wait_for_kernels();
+}
+
 /* What wgmma reads, changed on the wrong side of the fence, or between two products of a batch. */
 void products(int b_at, const std::function<void(int, float (&)[16], uint32_t (&)[4])> &change) {
     const ptx_smem smem = ptx_smem_base();
@@ -198,6 +210,8 @@ const rule rules[] = {
         {"a phase has less than 1 MiB", WARP, too_many_bytes},
         {"an mbarrier has arrivals", WARP, no_arrivals},
         {"vectors are aligned", WARP, unaligned_numbers},
+        {"who begins early waits before it touches anything", WARP, early_read, true},
+        {"who begins early does not end before the others", WARP, early_end, true},
         {"a descriptor begins where eight rows do", GROUP, rows_from_the_second_on},
         {"operands are written in front of the fence", GROUP, operand_behind_the_fence},
         {"accumulators are written in front of the fence", GROUP, accumulator_behind_the_fence},
@@ -212,7 +226,8 @@ int outcome_of(const rule &r, bool is_broken, uint64_t seed) {
         if (is_broken && !freopen("/dev/null", "w", stderr)) _Exit(99);
         alarm(60);
         emu_seed(seed);
-        emu_run({1, 1, r.threads, SMEM_BYTES + 1023}, [&] { r.kernel(is_broken); });
+        emu_run({1, 1, r.threads, SMEM_BYTES + 1023, NULL, 0, r.is_early},
+                [&] { r.kernel(is_broken); });
         _Exit(0);
     }
     int status = 0;

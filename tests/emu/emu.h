@@ -69,6 +69,7 @@ struct emu_thread {
     void *sp;
     void *fake_stack; /* ASan's, while switched away */
     bool is_done;
+    bool has_waited;       /* for the kernels before, or none of them can still run */
     bool is_any;           /* what came of the last barrier's votes */
     const char *waits_for; /* NULL: can run */
     emu_site waits_at;
@@ -88,6 +89,7 @@ struct emu_launch {
      * what lies between. */
     const void *params = NULL;
     size_t params_bytes = 0;
+    bool is_early = false; /* the kernels before may not be over when it begins */
 };
 
 /* How the world goes: 0 is first come first served and copies as late as possible; any other seed
@@ -101,6 +103,11 @@ void emu_only_block(int64_t x);
  * blocks. */
 void emu_set_sm_count(int n);
 int emu_sm_count();
+
+/* In a kernel that begins early: the ones before are over. Whoever touches what is between kernels without having waited, or
+ * ends so, for then the next kernel may begin, is a finding. */
+void emu_wait_for_kernels(emu_site site);
+void emu_require_waited(const char *what, emu_site site);
 
 /* Run every block, one after the other. */
 void emu_run(const emu_launch &launch, const std::function<void()> &kernel);
@@ -236,7 +243,7 @@ enum emu_bug {
     EMU_BUG_BARRIER_WRONG, /* a named one: another */
     EMU_BUG_SYNCWARP_MISSING,
     EMU_BUG_COMMIT_MISSING,
-    EMU_BUG_WAIT_MISSING,  /* cp.async.wait_group, wgmma.wait_group, mbarrier wait */
+    EMU_BUG_WAIT_MISSING,  /* cp.async.wait_group, wgmma.wait_group, mbarrier wait, for kernels */
     EMU_BUG_WAIT_WEAK,     /* one group too few */
     EMU_BUG_FENCE_MISSING, /* mbarrier init, proxy, wgmma */
     EMU_BUG_ARRIVE_MISSING,

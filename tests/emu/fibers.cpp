@@ -139,6 +139,7 @@ void fiber_main() {
 #endif
     (*kernel)();
     self->is_done = true;
+    emu_require_waited("a thread ends", emu_site{"", 0});
     for (const auto &group : self->copies)
         if (!group.empty())
             emu_found(emu_site{"", 0}, "the thread ends with cp.async copies nobody waited for");
@@ -157,6 +158,7 @@ void thread_begin(int i) {
 #endif
     t->index = i;
     t->is_done = false;
+    t->has_waited = !launch.is_early;
     t->waits_for = NULL;
     t->fake_stack = NULL;
     t->n_met = 0;
@@ -189,6 +191,16 @@ void run_block(int64_t x, int64_t y) {
 }
 
 } // namespace
+
+void emu_wait_for_kernels(emu_site site) {
+    if (emu_is_wrong(EMU_BUG_WAIT_MISSING, site)) return;
+    self->has_waited = true;
+}
+
+void emu_require_waited(const char *what, emu_site site) {
+    if (!self->has_waited)
+        emu_found(site, "%s, while the kernels before this one may still run", what);
+}
 
 emu_refusal (*emu_launch_hook)(
         void *stream, const emu_launch &how, const char *source, std::function<void()> work) = NULL;

@@ -209,6 +209,7 @@ typedef struct ptx_grid {
     int64_t y;
     int threads;
     int smem_bytes;
+    bool is_early = false;
 } ptx_grid;
 
 static inline int ptx_sm_count() {
@@ -227,7 +228,8 @@ static const char *ptx_launch(
     cleared_bytes = sizeof cleared;
 #endif
 #endif
-    const emu_launch how = {grid.x, grid.y, grid.threads, smem, &cleared, cleared_bytes};
+    const emu_launch how = {
+            grid.x, grid.y, grid.threads, smem, &cleared, cleared_bytes, grid.is_early};
     const auto work = [=] { emu_run(how, [&] { kernel(params); }); };
     static_assert(sizeof(PARAMS) <= 4096, "what every CUDA lets a kernel have of parameters");
     if (emu_launch_hook) {
@@ -279,6 +281,10 @@ static inline void ptx_bulk_load(ptx_smem to, const void *from, int bytes, ptx_s
 }
 static inline void ptx_fence_async(EMU_SITE) {
     emu_fence_async(site);
+}
+static inline void ptx_let_next_begin() {}
+static inline void ptx_wait_for_kernels(EMU_SITE) {
+    emu_wait_for_kernels(site);
 }
 template <int N> static inline void ptx_registers_give(EMU_SITE) {
     emu_set_registers(N, false, site);

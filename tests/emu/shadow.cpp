@@ -223,13 +223,14 @@ void emu_global_block_ends() {
 }
 
 void emu_global_store(float *to, float value, emu_site site) {
-    (void)site;
+    emu_require_waited("global number written", site);
     const emu_thread *t = emu_self();
     owners[to] = owner{block, {(int16_t)t->index, t->clock.at[t->index]}};
     *to = value;
 }
 
 float emu_global_load(const float *from, emu_site site) {
+    emu_require_waited("global number read", site);
     const emu_thread *t = emu_self();
     const auto found = owners.find(from);
     if (found == owners.end()) emu_found(site, "global number read that no block has written");
@@ -249,6 +250,7 @@ float emu_global_load(const float *from, emu_site site) {
 }
 
 uint32_t emu_global_ticket(uint32_t *counter, emu_site site) {
+    emu_require_waited("ticket drawn", site);
     emu_thread *t = emu_self();
     if (!emu_is_wrong(EMU_BUG_TICKET_EARLY, site)) publications.push_back({block, t->clock});
     emu_tick(t);
