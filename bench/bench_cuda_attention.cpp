@@ -16,7 +16,8 @@
  *           4096 keys; bytes are the book's, once     share of the copy; L2 is cold; by both kernels
  *   apart   16 such questions, each of which reads it all
  *
- * Behind each line of a Hopper prefill its clock and its share of what the tensor cores do at that clock: a GPU at its
+ * In front of each line of a Hopper prefill a second's rest, but where KEYS are named: what it does for minutes on end says
+ * bench_cuda_layer. Behind each its clock and its share of what the tensor cores do at that clock: a GPU at its
  * power limit, or hot from what ran before, has less of it.
  *
  * The same shapes as bench_cuda_sdpa.py, beside which they are printed. Kernels are not checked here: the
@@ -103,6 +104,7 @@ static gpu_times prefill(const layer &l, const char *name, int64_t tokens, int64
     const double tflop = 4.0 * DIM * HEADS * visible / 1e12;
     char text[32];
 #if HAS_SM90
+    if (!only.keys && strcmp(name, "tiles") != 0) gpu_rest();
     snprintf(text, sizeof text, "%s_sm90", name);
     sm90 = gpu_time([&] { gpu_must(attn_cuda_prefill_sm90(&l.shape, &args, NULL)); });
     gpu_print(text, keys, tokens, sm90, tflop, "TFLOP/s", ceiling);

@@ -3,12 +3,13 @@
     sh tests/gpu.sh bench_cuda_sdpa
 
 The shapes and the columns of bench_cuda_attention, to be read beside it: bf16, 32 query heads over 4 KV heads of
-128 dims, one sequence. `causal` is a whole prompt of `keys` tokens, `dense` 8448 query tokens over all of the keys;
+128 dims, one sequence; a second's rest in front of each prefill. `causal` is a whole prompt of `keys` tokens, `dense` 8448 query tokens over all of the keys;
 `decode` 1 and 4 query tokens over all keys, by bytes of K and V, with a cold L2. A backend that refuses a shape is a
 line that says why. Nothing else in the project needs PyTorch.
 """
 
 import sys
+import time
 
 try:
     import torch
@@ -60,6 +61,8 @@ def measure(name, backend, keys, queries, is_causal, flush=None):
             v = torch.randn(1, KV_HEADS, keys, DIM, device="cuda", dtype=torch.bfloat16)
             if is_repeated:
                 k, v = repeated(k), repeated(v)
+            if flush is None:
+                time.sleep(1)
             best, median = time_ms(lambda: attend(backend, q, k, v, is_causal), flush)
         except Exception as error:  # a backend's refusal is a result
             why = str(error).splitlines()[0][:160]

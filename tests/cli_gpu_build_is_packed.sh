@@ -1,6 +1,6 @@
 #!/bin/sh
 # What tests/gpu.sh --build-only has made is one file after --pack, results aside, from which --as-built runs elsewhere: a
-# machine with a GPU may take little, and it is 70 MB.
+# machine with a GPU may take little, and it is 70 MB. A later pack is what is run then.
 #
 # Method: a tree whose programs are scripts, and an nvidia-smi that names a GPU.
 [ -z "${GLM_TEST_FAST:-}" ] || { echo 'of a script alone: the release suite has run it' && exit 77; }
@@ -37,3 +37,16 @@ gpu "$there" --as-built --out "$work/results" test_cuda_ops
 [ "$rc" -eq 0 ] || fail "exit $rc of what was packed"
 says out 'pass  test_cuda_ops'
 grep -qx word "$work/results/test_cuda_ops" || fail 'a library is not where its program looks'
+
+# A later pack takes the place of what an earlier one has left there; a program that was brought without being executable is run.
+sleep 0.1
+echo '124 457' >"$here/build-gpu/stamp"
+echo other >"$here/build-gpu/lib/library"
+rm -rf "$there/build-gpu-packed"
+gpu "$here" --pack
+mv "$here/build-gpu-packed" "$there" || fail 'there is nothing to take along'
+gpu "$there" --as-built --out "$work/results" test_cuda_ops
+grep -qx other "$work/results/test_cuda_ops" || fail 'what an earlier pack has left was run'
+chmod -x "$there/build-gpu/test_cuda_ops"
+gpu "$there" --as-built --out "$work/results" test_cuda_ops
+[ "$rc" -eq 0 ] || fail "exit $rc of what is not executable"

@@ -1,7 +1,8 @@
 #!/bin/sh
 # tests/gpu.sh where a GPU's minutes are few: a part that fails or hangs stops no other; what has a result is not run again by
 # the next call, what had no time left is, or what a sanitizer refuses; figures are held against bench/foretold.tsv. The log of a
-# part that hangs ends where it does. Its parts, all of them, are known.
+# part that hangs ends where it does. Its parts, all of them, are known. Where the test of a kernel hangs, what runs that kernel is
+# left out, of bench_cuda_attention that half; what there is is one file behind each wave (--tar).
 #
 # Method: a tree whose programs are scripts that say what the real ones do, and an nvidia-smi that names a GPU.
 [ -z "${GLM_TEST_FAST:-}" ] || { echo 'scripts only: the release suite has run it' && exit 77; }
@@ -88,3 +89,23 @@ is refused memcheck:test_cuda_ops
 gpu
 [ "$(wc -l <"$tree/ran")" -eq "$n_ran" ] || fail 'tests that have a result are run again'
 [ "$rc" -eq 77 ] || fail "exit $rc where everything has a result"
+
+# A kernel that does not end, met within its test's own limit; in a tree of its own results.
+program build-gpu/test_cuda_prefill_sm90 'exec sleep 60'
+program build-gpu/test_cuda_append 'exit 0'
+program build-gpu/bench_cuda_attention 'echo "asked for $*"'
+program build-gpu/bench_cuda_decode 'exit 0'
+rm "$tree/bin/compute-sanitizer"
+sed -i 's/\*) echo 60 ;;/*) echo 5 ;;/' "$tree/tests/gpu.sh"
+shown='(tests/gpu.sh, prefill hangs)'
+(cd "$tree" && PATH=$tree/bin:$PATH sh tests/gpu.sh --as-built --out hung --tar hung.tar.gz --seconds 500) >"$work/out" 2>"$work/err"
+rc=$?
+[ "$rc" -eq 1 ] || fail "exit $rc where a test hangs"
+says out 'FAIL  test_cuda_prefill_sm90: not over after 5 s'
+says out 'asked for decode'
+says out 'later bench_cuda_layer: test_cuda_prefill_sm90 does not end, and so would this'
+says out 'later full:test_cuda_prefill_sm90: test_cuda_prefill_sm90 does not end'
+says out 'pass  bench_cuda_decode'
+says out 'pass  full:test_cuda_decode_sm90'
+[ "$(awk -F '\t' '$1 == "test_cuda_prefill_sm90" { print $3 }' "$tree/hung/summary.tsv")" = hung ] || fail 'what hung is not told'
+tar -xzOf "$tree/hung.tar.gz" hung/summary | grep -q 'pass  bench_cuda_linear' || fail 'the file of results is behind'

@@ -3,7 +3,7 @@
 # the device, a hundred times for the same bits; the whole program, where the project's own build, build/glm1m, is;
 # the benchmarks, and PyTorch's attention beside ours; rows beyond element 2^32; compute-sanitizer.
 #
-#   sh tests/gpu.sh [--build-only | --pack | --as-built] [--seconds N] [--out DIR] [--models DIR] [--capability X.Y] [PART...]
+#   sh tests/gpu.sh [--build-only | --pack | --as-built] [--seconds N] [--out DIR] [--tar FILE] [--models DIR] [--capability X.Y] [PART...]
 #
 #   --build-only   compile for the GPU of --capability (9.0), run nothing: needs the toolkit, no GPU
 #   --pack         make one file of what build-gpu/ holds, results aside, to be taken elsewhere: build-gpu-packed/build-gpu.tar.gz
@@ -11,6 +11,7 @@
 #   --seconds N    stop after so many (780); what matters most comes first, every part has a limit of its own
 #   --out DIR      where results go as they come: summary, summary.tsv, and a log a part (build-gpu/results). What has a
 #                  result there, of the same sources, is not run again; what did not fit into the time comes next
+#   --tar FILE     DIR as one file, made anew behind each part or wave of them: for a machine that may be taken away
 #   --models DIR   where the 9B's checkpoints (23 GB) are made, or were by an earlier call; they stay (default: in memory, for
 #                  this call)
 #   PART           only these, and again: test_cuda_decode, bench_cuda_attention, full:test_cuda_decode,
@@ -19,7 +20,8 @@
 # A line of summary.tsv is a part's, and one more for each figure of it that bench/foretold.tsv has a prediction of.
 #
 # Needs a driver, and the CUDA toolkit (12.4 or later) and a C compiler unless --build-only has been run on the same
-# sources: then build-gpu/ is all that is needed. No network. A part that fails or takes too long stops no other.
+# sources: then build-gpu/ is all that is needed. No network. A part that fails or takes too long stops no other; where a
+# test of a kernel does not end, what runs that kernel is left out, for it would take its whole limit.
 # Exits 0 when everything passed, 1 when something failed, 77 where there is no GPU or nothing could be run.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -27,7 +29,7 @@ cd "$(dirname "$0")/.." || exit 1
 PATH=$PATH:/usr/local/cuda/bin
 BUILD=build-gpu PACKED=build-gpu-packed/build-gpu.tar.gz
 
-run_it=yes as_built=no pack=no seconds=780 out=$BUILD/results models='' capability=
+run_it=yes as_built=no pack=no seconds=780 out=$BUILD/results tar='' models='' capability=
 while [ $# -gt 0 ]; do
     case $1 in
     --build-only) run_it=no ;;
@@ -35,9 +37,10 @@ while [ $# -gt 0 ]; do
     --as-built) as_built=yes ;;
     --seconds) seconds=$2 && shift ;;
     --out) out=$2 && shift ;;
+    --tar) tar=$2 && shift ;;
     --models) models=$2 && shift ;;
     --capability) capability=$2 && shift ;;
-    -*) echo "unknown argument $1" && sed -n '6,21s/^# \{0,1\}//p' "$0" && exit 2 ;;
+    -*) echo "unknown argument $1" && sed -n '6,22s/^# \{0,1\}//p' "$0" && exit 2 ;;
     *) break ;;
     esac
     shift
@@ -82,27 +85,27 @@ for source in tests/test_cuda_*.cpp bench/bench_cuda_*.cpp; do
 done
 
 # A wave runs at once, as far as the processors go: correctness does not ask for the GPU alone, and its minutes are
-# dear. First whether it is right, then how fast, one after the other, then what takes longest. In front of each the
-# seconds that it takes, from what was seen on an H100 and an H200 (bench/GPU.md): where fewer are left it waits for
-# the next call.
+# dear. First whether it is right; then what says whether what is asked for is met (foretold.tsv), the shortest first; then
+# what chooses between variants, and what completes the picture. In front of each the seconds that it takes, from what was
+# seen on an H100 and an H200 (bench/GPU.md): where fewer are left it waits for the next call.
 waves() {
     echo "40 $(tests | tr '\n' ' ')logits chunks drafts engine ranks"
-    echo 30 bench_cuda_attention
-    echo 60 variants
+    echo 50 bench_cuda_attention
+    echo 20 bench_cuda_layer
     sanitized 45 "$(tests | grep 'prefill\|decode\|fp8')"
+    echo 45 9b_windows
+    echo 45 9b_weights
+    echo 50 bench_cuda_sdpa
+    echo 70 spill # 30 processes, each of which opens a GPU
+    echo 80 9b_200K
+    echo 80 variants
     echo 15 bench_cuda_decode
     echo 25 bench_cuda_linear
-    echo 70 spill # 30 processes, each of which opens a GPU
-    echo 45 9b_weights
-    echo 45 9b_windows
-    echo 40 9b_drafts
-    echo 80 9b_200K
     # 35 GB of the GPU's memory and 20
     [ $has_sm90 = 0 ] || echo 8 full:test_cuda_prefill_sm90 full:test_cuda_decode_sm90
     echo 8 full:test_cuda_prefill_sm80 full:test_cuda_decode
-    echo 15 bench_cuda_layer
+    echo 40 9b_drafts
     sanitized 45 "$(tests | grep -v 'prefill\|decode\|fp8')"
-    echo 30 bench_cuda_sdpa
     echo 640 9b_million
 }
 # sanitized SECONDS TESTS: all at once
@@ -115,12 +118,28 @@ sanitized() {
     echo
 }
 
+# The tests of the kernels that a part runs.
+[ $has_sm90 = 0 ] && prefill=test_cuda_prefill_sm80 decode=test_cuda_decode
+[ $has_sm90 = 0 ] || prefill=test_cuda_prefill_sm90 decode=test_cuda_decode_sm90
+tests_of() {
+    case $1 in
+    spill | 9b_*) echo $prefill $decode test_cuda_fp8 test_cuda_append test_cuda_ops test_cuda_sample ;;
+    bench_cuda_layer) echo $prefill test_cuda_append test_cuda_ops ;;
+    bench_cuda_decode) echo $decode test_cuda_append test_cuda_ops test_cuda_sample ;;
+    prefill_half) echo $prefill ;;
+    decode_half) echo $decode test_cuda_fp8 ;;
+    bench_cuda_attention) [ -z "$(endless prefill_half)" ] || tests_of decode_half ;; # one is enough
+    full:* | *check:*) echo "${1#*:}" ;;
+    esac
+}
+
 limit_of() {
     case $1 in
-    bench_* | variants | 9b_weights | 9b_windows | 9b_drafts | spill) echo 150 ;;
+    bench_*) echo 100 ;;
+    variants | 9b_weights | 9b_windows | 9b_drafts | spill) echo 150 ;;
     9b_200K) echo 180 ;;
     9b_million) echo 700 ;;
-    logits | chunks | drafts | engine | ranks | *check:*) echo 120 ;;
+    logits | chunks | drafts | engine | ranks | *check:*) echo 90 ;;
     *) echo 60 ;;
     esac
 }
@@ -131,7 +150,11 @@ is_built() {
     [ "$(cat $BUILD/stamp 2>/dev/null)" = "$(stamp)" ]
 }
 if [ $as_built = yes ]; then
-    [ -e $BUILD/stamp ] || [ ! -e $PACKED ] || tar -xzf $PACKED || exit 1
+    # A pack that came later than what lies here is what was meant; programs may have come without being executable.
+    if [ -e $PACKED ] && { [ ! -e $BUILD/stamp ] || [ $PACKED -nt $BUILD/stamp ]; }; then
+        tar -xzf $PACKED && touch $BUILD/stamp || exit 1
+    fi
+    [ ! -d $BUILD ] || find $BUILD -type f ! -name '*.*' ! -path '*/results/*' ! -perm -u+x -exec chmod u+x {} +
     [ -e $BUILD/stamp ] || { echo "$BUILD is not complete: nothing to run" && exit 1; }
     is_built || echo "$BUILD is of other sources than these"
 elif is_built; then
@@ -174,6 +197,13 @@ keep() {
 is_done() { # PART: whether there is a result of it
     awk -F '\t' -v part="$1" -v sources="$sources" '$1 == part && $NF == sources && $3 != "cut" && $3 != "refused" { found = 1 } END { exit !found }' "$table"
 }
+# The first of those of a part's tests that does not end.
+endless() { # PART
+    for test in $(tests_of "$1"); do
+        last=$(awk -F '\t' -v part="$test" -v sources="$sources" '$1 == part && $NF == sources && $4 == "-" { last = $3 } END { print last }' "$table")
+        [ "$last" != hung ] || { echo "$test" && return; }
+    done
+}
 # What bench/foretold.tsv says of a part on this GPU, beside what its log has.
 judge() { # PART LOG SECONDS RESULT
     awk -F '\t' -v part="$1" -v gpu="$gpu" '
@@ -187,12 +217,15 @@ judge() { # PART LOG SECONDS RESULT
         {
             value = number($4)
             if (value != "" && $5 != "-") value = number($5) > 0 ? value / number($5) : ""
-            verdict = value == "" ? "unseen" : value < $6 ? "below" : value > $7 ? "above" : "met"
-            printf "%s\t%s\t%s to %s\t%s\n", $3, value == "" ? "-" : value, $6, $7, verdict
+            verdict = value == "" ? "unseen" : value < $6 && $6 != "-" ? "below" : value > $7 && $7 != "-" ? "above" : "met"
+            range = $7 == "-" ? $6 " or more" : $6 == "-" ? $7 " or less" : $6 " to " $7
+            printf "%s\t%s\t%s\t%s\n", $3, value == "" ? "-" : value, range, verdict
         }' "$2" bench/foretold.tsv >"$2.figures"
     while IFS='	' read -r figure value predicted verdict; do
         keep "$1" "$3" "$4" "$figure" "$value" "$predicted" "$verdict"
-        printf '#   %s: %s, predicted %s: %s\n' "$figure" "$value" "$predicted" "$verdict" | tee -a "$summary"
+        said=predicted
+        case $figure in asked:*) figure=${figure#asked: } && said=asked ;; esac
+        printf '#   %s: %s, %s %s: %s\n' "$figure" "$value" $said "$predicted" "$verdict" | tee -a "$summary"
     done <"$2.figures"
     rm -f "$2.figures"
 }
@@ -221,6 +254,14 @@ command_of() {
     racecheck:*) sanitizer_command 2 "$1" ;;
     *check:*) sanitizer_command 1 "$1" ;;
     test_*) echo "env GLM_TEST_FAST=1 $by_lines $BUILD/$1" ;;
+    bench_cuda_attention)
+        if [ -n "$(endless prefill_half)" ]; then
+            echo "$BUILD/$1 decode"
+        elif [ -n "$(endless decode_half)" ]; then
+            echo "$BUILD/$1 prefill"
+        else
+            echo "$BUILD/$1"
+        fi ;;
     *) echo "$BUILD/$1" ;;
     esac
 }
@@ -248,7 +289,7 @@ result_of() {
     case $1 in
     0) echo pass ;;
     77) echo skip ;;
-    124 | 137) [ "$2" -lt "$(limit_of "$part")" ] && echo cut || echo FAIL ;;
+    124 | 137) [ "$2" -lt "$(limit_of "$part")" ] && echo cut || echo hung ;;
     *) echo FAIL ;;
     esac
 }
@@ -287,6 +328,16 @@ run() {
     *) tail -n 12 "$log" ;;
     esac
     [ $rc = 77 ] || judge "$part" "$log" $took "$result"
+}
+
+# Those of $parts that end, as far as is known.
+leave_out_endless() {
+    kept=
+    for part in $parts; do
+        because=$(endless "$part")
+        if [ -z "$because" ]; then kept="$kept $part"; else note "later $part: $because does not end, and so would this"; fi
+    done
+    parts=$kept
 }
 
 # wave SECONDS PART...: at once; what they print does not mix
@@ -342,9 +393,13 @@ begin=$(wc -l <"$summary")
 making=
 ! grep -q ' 9b_' "$out/waves" || { make_models && making=$!; }
 while read -r parts; do
-    case $parts in *' 9b_'*) wait $making ;; esac
+    expected=${parts%% *} parts=${parts#* }
+    [ $# -gt 0 ] || leave_out_endless
+    [ -n "$parts" ] || continue
+    case " $parts" in *' 9b_'*) wait $making ;; esac
     # shellcheck disable=SC2086 # words
-    wave $parts
+    wave "$expected" $parts
+    [ -z "$tar" ] || { tar -czf "$tar.part" -C "$(dirname "$out")" "$(basename "$out")" && mv "$tar.part" "$tar"; }
 done <"$out/waves"
 machine_state
 counts() { sed "1,${begin}d" "$summary" | grep -c "^$1"; }
