@@ -123,11 +123,11 @@ sanitized() {
 [ $has_sm90 = 0 ] || prefill=test_cuda_prefill_sm90 decode=test_cuda_decode_sm90
 tests_of() {
     case $1 in
-    spill | 9b_*) echo $prefill $decode test_cuda_fp8 test_cuda_append test_cuda_ops test_cuda_sample ;;
-    bench_cuda_layer) echo $prefill test_cuda_append test_cuda_ops ;;
-    bench_cuda_decode) echo $decode test_cuda_append test_cuda_ops test_cuda_sample ;;
-    prefill_half) echo $prefill ;;
-    decode_half) echo $decode test_cuda_fp8 ;;
+    spill | 9b_*) echo "$prefill" "$decode" test_cuda_fp8 test_cuda_append test_cuda_ops test_cuda_sample ;;
+    bench_cuda_layer) echo "$prefill" test_cuda_append test_cuda_ops ;;
+    bench_cuda_decode) echo "$decode" test_cuda_append test_cuda_ops test_cuda_sample ;;
+    prefill_half) echo "$prefill" ;;
+    decode_half) echo "$decode" test_cuda_fp8 ;;
     bench_cuda_attention) [ -z "$(endless prefill_half)" ] || tests_of decode_half ;; # one is enough
     full:* | *check:*) echo "${1#*:}" ;;
     esac
@@ -151,7 +151,7 @@ is_built() {
 }
 if [ $as_built = yes ]; then
     # A pack that came later than what lies here is what was meant; programs may have come without being executable.
-    if [ -e $PACKED ] && { [ ! -e $BUILD/stamp ] || [ $PACKED -nt $BUILD/stamp ]; }; then
+    if [ -e $PACKED ] && { [ ! -e $BUILD/stamp ] || [ -n "$(find $PACKED -newer $BUILD/stamp)" ]; }; then
         tar -xzf $PACKED && touch $BUILD/stamp || exit 1
     fi
     [ ! -d $BUILD ] || find $BUILD -type f ! -name '*.*' ! -path '*/results/*' ! -perm -u+x -exec chmod u+x {} +
