@@ -139,7 +139,8 @@ limit_of() {
     variants | 9b_weights | 9b_windows | 9b_drafts | spill) echo 150 ;;
     9b_200K) echo 180 ;;
     9b_million) echo 700 ;;
-    logits | chunks | drafts | engine | ranks | *check:*) echo 90 ;;
+    logits | chunks | drafts | engine | ranks) echo 120 ;;
+    *check:*) echo 90 ;;
     *) echo 60 ;;
     esac
 }
