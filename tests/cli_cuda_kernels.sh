@@ -5,6 +5,7 @@
 # maxima between the wait for S and the wait for O, which ptxas would otherwise move in front of them; decode with
 # one warpgroup, exponentials too; prefill, instead of maxima, scores below a ceiling. Decode over e4m3 pages makes two
 # codes operands by one instruction; who merges its states is let begin early, and waits. Registers that are dealt out anew (setmaxnreg) are there.
+# On no path through a kernel is anything written or read that wgmma is at work with (walk_wgmma.py).
 # A toolkit before 12.8 spills up to 64 bytes in a kernel or two of Hopper's (tests/older_toolkits.sh): those are printed.
 #
 # Method: read the reports that the build left in cuda/*.ptxas, and the machine code of cuda/*.o. First planted
@@ -194,4 +195,37 @@ done
 found=$([ "$spilled_most" -gt 0 ] || local_memory "$planted"/attn_*.sass && hopper_complaints "$planted"/attn_*_sm90.sass
     registers_missing "$build"/cuda/attn_*_sm90.ptxas "$planted"/attn_*_sm90.sass)
 [ -z "$found" ] || { printf '%s\n' "$found" && exit 1; }
+
+# A loop that leaves wgmma alone, and is not that any more where a register is changed or a wait left out.
+cat >"$planted/loop.sass" <<'END'
+    Function : alone
+  /*0000*/ HGMMA.64x16x16.F32 R24, R8, gdesc[UR4], RZ, !UPT ; /* 0x1 */
+  /*0010*/ HGMMA.64x16x16.F32 R24, R12, gdesc[UR4], R24, gsb0 ;
+  /*0020*/ HGMMA.64x16x16.F32 R32, R16, gdesc[UR4], R32, gsb0 ;
+  /*0030*/ WARPGROUP.DEPBAR.LE gsb0, 0x1 ;
+  /*0040*/ FADD R8, R24, R31 ;
+  /*0050*/ @!P0 BRA 0x0 ;
+  /*0060*/ WARPGROUP.DEPBAR.LE gsb0, 0x0 ;
+  /*0070*/ STG.E.64 desc[UR4][R2.64], R38 ;
+  /*0080*/ EXIT ;
+END
+walk() { # LISTING...: what is found, in $planted/said
+    python3 tests/walk_wgmma.py "$@" >"$planted/said" 2>&1
+}
+# changed WANTED SED: a finding of the loop, changed so
+changed() {
+    sed "$2" "$planted/loop.sass" >"$planted/changed.sass"
+    if walk "$planted/changed.sass" || ! grep -q "$1" "$planted/said"; then
+        cat "$planted/said" && echo "who walks is blind: $1" && exit 1
+    fi
+}
+if command -v python3 >/dev/null; then
+    walk "$planted/loop.sass" || { cat "$planted/said" && echo 'who walks sees what is not there' && exit 1; }
+    changed '0x40: touches accumulators' 's/R31/R33/'
+    changed '0x40: writes an operand' 's/FADD R8/FADD R16/'
+    changed '0x80: leaves with groups under way' 's/WARPGROUP.DEPBAR.LE gsb0, 0x0/NOP/'
+    changed 'not every HGMMA was reached' 's|^  /\*0000|  /*0000*/ EXIT ;\n&|'
+    walk "$planted"/attn_*_sm90.sass || { cat "$planted/said" && exit 1; }
+    cat "$planted/said"
+fi
 echo "machine code: as it should be"
