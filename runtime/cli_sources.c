@@ -106,8 +106,9 @@ const char *glm_cli_drafts(
     const glm_drafts now = glm_engine_drafts(engine);
     text[0] = '\0';
     if (now.n_drafted > before.n_drafted)
-        (void)snprintf(text, GLM_CLI_DRAFTS_TEXT, ", %" PRId64 " of %" PRId64 " drafted tokens right",
-                now.n_taken - before.n_taken, now.n_drafted - before.n_drafted);
+        (void)snprintf(text, GLM_CLI_DRAFTS_TEXT,
+                ", %" PRId64 " of %" PRId64 " drafted tokens right", now.n_taken - before.n_taken,
+                now.n_drafted - before.n_drafted);
     return text;
 }
 

@@ -32,7 +32,7 @@ typedef enum glm_step_kind {
 /* What is announced. The lists are what the kind says; NULL where it needs none. */
 typedef struct glm_step {
     glm_step_kind kind;
-    int64_t session; /* number of the session it is about */
+    int64_t session;         /* number of the session it is about */
     int64_t numbers[3];      /* together: whether every token's logits are wanted */
     const int64_t *sessions; /* [n_sessions]: decode, together */
     int64_t n_sessions;

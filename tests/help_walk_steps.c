@@ -163,7 +163,8 @@ void walk_compare_last(walk *w, const walk_seq *s, const char *what) {
 
 /* Some positions of the tokens to come, ascending, the last one among them. */
 static void pick_wanted(walk *w, int64_t from, int64_t end) {
-    const int64_t n = rt_min64(rt_min64(glm_engine_plan(w->engine)->max_logits, WALK_ROWS), end - from);
+    const int64_t n =
+            rt_min64(rt_min64(glm_engine_plan(w->engine)->max_logits, WALK_ROWS), end - from);
     w->n_wanted = 1 + walk_below(w, n);
     int64_t least = from;
     for (int64_t i = 0; i < w->n_wanted; i++) {

@@ -46,8 +46,8 @@ static void put_requests(FILE *out, const srv_counters *c) {
     put_counter(out, "prompt_tokens_total", "Tokens of prompts, reused ones included.",
             (double)c->n_prompt_tokens);
     put_counter(out, "generation_tokens_total", "Tokens generated.", (double)c->n_generated_tokens);
-    put_counter(out, "spec_decode_num_draft_tokens_total", "Tokens drafted, and judged beside others.",
-            (double)c->drafts.n_drafted);
+    put_counter(out, "spec_decode_num_draft_tokens_total",
+            "Tokens drafted, and judged beside others.", (double)c->drafts.n_drafted);
     put_counter(out, "spec_decode_num_accepted_tokens_total", "Of them right.",
             (double)c->drafts.n_taken);
     put_counter(out, "prefix_cache_queries", "Tokens looked for among what is kept.",
