@@ -41,6 +41,20 @@ const char *help_random_model(const help_shape *shape, uint64_t seed) {
     return model;
 }
 
+const char *help_model_of_two_ranks(void) {
+    static const char *model;
+    const help_shape shape = {.hidden = 64,
+            .n_layers = 2,
+            .n_heads = 4,
+            .n_kv_heads = 2,
+            .head_dim = 128,
+            .ffn = 96,
+            .vocab = HELP_TWO_RANKS_VOCAB,
+            .dtype = "bfloat16"};
+    if (!model) model = help_random_model(&shape, 6);
+    return model;
+}
+
 /* Rows that a session has, appended. */
 static void append(const glm_session *session, int64_t vocab, float **at) {
     const float *logits = NULL;

@@ -18,6 +18,10 @@ typedef struct help_shape {
 /* A random model in a fresh directory that is removed when the program ends; the path lives as long. */
 const char *help_random_model(const help_shape *shape, uint64_t seed);
 
+/* One with a head of keys and values for each of two ranks, and what a GPU asks for (bf16, head_dim 128): 2 layers, hidden 64. */
+enum { HELP_TWO_RANKS_VOCAB = 304 };
+const char *help_model_of_two_ranks(void);
+
 /* Prefill all but the last n_decoded of ids[n_ids] (the last prefilled one's logits and some before it
  * are wanted), then decode those one by one, with a fork of the session decoded beside it: rows of
  * logits one after another, for free(). */

@@ -77,15 +77,7 @@ static void check_windows(const char *model, const char *kv_dtype, int64_t kv_by
 }
 
 static void check_ranks(void) {
-    const help_shape shape = {.hidden = 64,
-            .n_layers = 2,
-            .n_heads = 4,
-            .n_kv_heads = 2,
-            .head_dim = 128,
-            .ffn = 96,
-            .vocab = 304,
-            .dtype = "bfloat16"};
-    glm_options options = on_gpu(help_random_model(&shape, 6), NULL);
+    glm_options options = on_gpu(help_model_of_two_ranks(), NULL);
     options.tensor_parallel = 2;
     check(options, 150, 190, "two ranks");
 }

@@ -104,15 +104,7 @@ static float *steps_of_ranks(const char *model, int64_t *n) {
 
 /* Rank 0, which this process is, could launch one. */
 static void check_ranks(void) {
-    const help_shape shape = {.hidden = 64,
-            .n_layers = 2,
-            .n_heads = 4,
-            .n_kv_heads = 2,
-            .head_dim = 128,
-            .ffn = 96,
-            .vocab = 304,
-            .dtype = "bfloat16"};
-    const char *model = help_random_model(&shape, 6);
+    const char *model = help_model_of_two_ranks();
     int64_t n = 0;
     float *as_graphs = steps_of_ranks(model, &n);
     require(standin_cuda_get()->n_graph_launches > 0, "graphs of two ranks", 0);

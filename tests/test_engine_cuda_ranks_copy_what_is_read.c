@@ -10,7 +10,7 @@
 #include "help_ranks.h"
 #include "standin/standin_cuda.h"
 
-enum { N_IDS = 20, N_DECODED = 3, VOCAB = 304 };
+enum { N_IDS = 20, N_DECODED = 3 };
 
 static const char counts_variable[] = "GLM_TEST_COUNTS";
 
@@ -34,15 +34,7 @@ int main(int argc, char **argv) {
     int exit_code = 0;
     (void)setenv("STANDIN_CUDA_DEVICES", "2", 1);
     if (glm_rank_is_asked(argc, argv, &exit_code)) return write_counts() ? exit_code : 1;
-    const help_shape shape = {.hidden = 64,
-            .n_layers = 2,
-            .n_heads = 4,
-            .n_kv_heads = 2,
-            .head_dim = 128,
-            .ffn = 96,
-            .vocab = VOCAB,
-            .dtype = "bfloat16"};
-    const char *model = help_random_model(&shape, 5);
+    const char *model = help_model_of_two_ranks();
     char path[512];
     (void)snprintf(path, sizeof path, "%s/counts", model);
     (void)setenv(counts_variable, path, 1);
@@ -54,7 +46,8 @@ int main(int argc, char **argv) {
     int64_t n_copies = -1;
     int64_t bytes = -1;
     free(help_ranks_logits(&options, ids, N_IDS, N_DECODED, &n));
-    const int64_t wanted = (HELP_WANTED + 2 * N_DECODED) * (int64_t)VOCAB * (int64_t)sizeof(float);
+    const int64_t wanted =
+            (HELP_WANTED + 2 * N_DECODED) * (int64_t)HELP_TWO_RANKS_VOCAB * (int64_t)sizeof(float);
     const int64_t mine = standin_cuda_get()->bytes_out;
     const bool is_read = read_counts(path, &n_copies, &bytes);
     (void)remove(path);

@@ -123,16 +123,8 @@ static void check_bits(void) {
 }
 
 static void check_other_rank(void) {
-    const help_shape shape = {.hidden = 64,
-            .n_layers = 2,
-            .n_heads = 4,
-            .n_kv_heads = 2,
-            .head_dim = 128,
-            .ffn = 96,
-            .vocab = 304,
-            .dtype = "bfloat16"};
     const help_drafts_case one = {.what = "products of 5 rows are refused by the other rank's",
-            .options = {.model_dir = help_random_model(&shape, 6),
+            .options = {.model_dir = help_model_of_two_ranks(),
                     .device = "cuda",
                     .tensor_parallel = 2,
                     .threads = 1},
