@@ -54,5 +54,7 @@ int64_t kvh_du(const char *path);
 /* The only file below a directory whose name ends so; "" if none. Not for threads. */
 const char *kvh_only_file(const char *path, const char *suffix);
 int64_t kvh_count_files(const char *path, const char *suffix);
+/* Zeros in the second half of a segment, but for its footer: there are the runs of the last layers. */
+void kvh_spoil_last_layers(const char *path);
 
 #endif

@@ -4,10 +4,7 @@
  * Method: serve's scheduler, step by step, over the embedded model with fp8 pages, of which a step that failed takes
  * rows with it: one answer is decoded to where the next step fills a page; then a piece of another prompt is begun,
  * and the last layer of what the first one streams is spoiled. */
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "help_check.h"
 #include "help_kv_vault.h"
@@ -98,19 +95,6 @@ static srv_sequence *sequence_of(const srv_request *request) {
     return NULL;
 }
 
-/* ---- damage ---------------------------------------------------------------------------------- */
-
-/* Zeros in the second half of the only segment, but for its footer: there are the runs of the last layer. */
-static void spoil(void) {
-    static const uint8_t zeros[512];
-    struct stat st;
-    const int fd = open(kvh_only_file(dir, ".kvs"), O_RDWR);
-    CHECK(fd >= 0 && fstat(fd, &st) == 0);
-    for (int64_t at = st.st_size / 4096 / 2 * 4096; at < st.st_size - (16 << 10); at += 4096)
-        CHECK(pwrite(fd, zeros, sizeof zeros, at) == sizeof zeros);
-    CHECK(close(fd) == 0);
-}
-
 /* ---- both ------------------------------------------------------------------------------------ */
 
 typedef struct answers {
@@ -136,7 +120,7 @@ static answers ask_both(const char *model, bool is_damaged) {
     const int64_t length = glm_session_length(sequence->session);
     srv_request *second = submit("Lucia", ANSWER_BESIDE);
     CHECK(srv_prefill_item(scheduler) && scheduler->piece_of == sequence_of(second));
-    if (is_damaged) spoil();
+    if (is_damaged) kvh_spoil_last_layers(kvh_only_file(dir, ".kvs"));
     CHECK(srv_decode_step(scheduler));
     CHECK(glm_session_length(sequence->session) == length + 1);
     CHECK((scheduler->piece_of == NULL) == is_damaged);
