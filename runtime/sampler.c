@@ -114,38 +114,56 @@ rt_status glm_sample(const float *logits, int64_t vocab, int64_t n_valid,
 
 /* ---- some are not allowed -------------------------------------------------------------------- */
 
-/* Move the allowed ones to the front, as many as can be chosen: those behind weigh less than rounding does,
- * or lie beyond top_k or top_p whether they are allowed or not. */
+/* How many of the sorted candidates are likelier than the first allowed one; n: none is allowed. */
+static int64_t n_before_allowed(
+        const candidate *sorted, int64_t n, glm_allows *allows, const void *context) {
+    int64_t i = 0;
+    while (i < n && !allows(context, sorted[i].id)) i++;
+    return i;
+}
+
+/* Weigh the candidates, of which the first is allowed, and move the allowed ones to the front that top_k and top_p leave.
+ * Those that were not asked about when there are enough count as allowed: where all are it is what glm_sample keeps. With a
+ * top_k that is known only when the rest weighs less than rounding does. */
 static int64_t keep_allowed(candidate *sorted, int64_t n, const glm_sampling *sampling,
         glm_allows *allows, const void *context) {
-    const bool is_greedy = sampling->temperature <= 0.0f;
-    const double top_p = fmin((double)sampling->top_p, 1.0 - 1e-7);
-    const int64_t n_most = is_greedy ? 1 : sampling->top_k > 0 ? sampling->top_k : n;
-    double rest = is_greedy ? 0.0 : weigh(sorted, n, sampling->temperature);
+    const double almost_all = 1.0 - 1e-7;
+    const bool has_top_k = sampling->top_k > 0;
+    const double enough = has_top_k ? almost_all : fmin((double)sampling->top_p, almost_all);
+    const int64_t n_most = has_top_k ? sampling->top_k : n;
+    double rest = weigh(sorted, n, sampling->temperature);
     double kept = 0.0;
     int64_t n_kept = 0;
     for (int64_t i = 0; i < n && n_kept < n_most; i++) {
-        rest -= (double)sorted[i].weight;
-        if (!allows(context, sorted[i].id)) continue;
+        if (n_kept > 0 && kept >= enough * (kept + rest)) break;
+        rest = fmax(rest - (double)sorted[i].weight, 0.0);
+        if (i > 0 && !allows(context, sorted[i].id)) continue;
         kept += (double)sorted[i].weight;
         sorted[n_kept++] = sorted[i];
-        if (kept > 0.0 && kept >= top_p * (kept + fmax(rest, 0.0))) break;
     }
-    return n_kept;
+    if (sampling->top_p >= 1.0f) return n_kept;
+    return nucleus(sorted, n_kept, has_top_k ? kept : kept + rest, sampling->top_p);
 }
 
 rt_status glm_sample_allowed(const float *logits, int64_t vocab, int64_t n_valid,
         const glm_sampling *sampling, int64_t step, glm_allows *allows, const void *context,
         int32_t *id) {
+    const bool is_greedy = sampling->temperature <= 0.0f;
     candidate *sorted = NULL;
     rt_assert(n_valid > 0 && n_valid <= vocab);
     RT_TRY(check_finite(logits, n_valid));
     *id = greedy(logits, n_valid);
-    if (sampling->temperature <= 0.0f && allows(context, *id)) return RT_OK;
+    if (is_greedy && allows(context, *id)) return RT_OK;
     RT_TRY(sort_all(logits, n_valid, &sorted));
-    const int64_t n = keep_allowed(sorted, n_valid, sampling, allows, context);
-    if (n > 0)
-        *id = sampling->temperature <= 0.0f ? sorted[0].id : choose(sorted, n, sampling, step);
+    const int64_t n_before = n_before_allowed(sorted, n_valid, allows, context);
+    const int64_t n_left = n_valid - n_before;
+    candidate *allowed = sorted + n_before;
+    if (n_left > 0 && is_greedy)
+        *id = allowed[0].id;
+    else if (n_left > 0)
+        *id = pick(allowed, keep_allowed(allowed, n_left, sampling, allows, context),
+                glm_sampling_draw(sampling->seed, step));
     free(sorted);
-    return n > 0 ? RT_OK : rt_fail(RT_EUSAGE, "sampler: no token of the vocabulary may follow");
+    return n_left > 0 ? RT_OK
+                      : rt_fail(RT_EUSAGE, "sampler: no token of the vocabulary may follow");
 }

@@ -4,16 +4,14 @@
  * Method: the named texts of test_runtime_server_json_is_strict, byte by byte: an object that the parser
  * takes becomes whole with its last byte and not before, one that it refuses never does, but for what the
  * state does not know (names that are there twice, numbers out of range). Cut anywhere, a text that is
- * taken can still become whole. Sampling: the best allowed candidate, and draws in their right proportion. */
+ * taken can still become whole. */
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "help_expect.h"
 #include "runtime/form.h"
-#include "runtime/runtime.h"
 
 enum { LINE_BYTES = 1 << 16 };
 
@@ -120,58 +118,11 @@ static void check_calls(void) {
     glm_tools_free(tools);
 }
 
-/* ---- choosing -------------------------------------------------------------------------------- */
-
-static bool is_odd(const void *context, int32_t id) {
-    ++*(int64_t *)(uintptr_t)context;
-    return id % 2 == 1;
-}
-
-static bool is_none(const void *context, int32_t id) {
-    (void)context, (void)id;
-    return false;
-}
-
-static void check_choices(void) {
-    enum { VOCAB = 1000, DRAWS = 20000 };
-    static float logits[VOCAB];
-    int counts[VOCAB] = {0};
-    int64_t n_asked = 0;
-    int32_t id = 0;
-    for (int i = 0; i < VOCAB; i++) logits[i] = -100.0F;
-    logits[10] = 9.0F; /* not allowed */
-    logits[11] = logf(0.6F);
-    logits[13] = logf(0.3F);
-    logits[15] = logf(0.1F);
-    glm_sampling sampling = {.temperature = 0.0F, .top_p = 1.0F};
-    require(glm_sample_allowed(logits, VOCAB, VOCAB, &sampling, 0, is_odd, &n_asked, &id), "one");
-    expect(id == 11 && n_asked <= 4, "the best of those that are allowed", "greedy");
-    sampling.temperature = 1.0F;
-    n_asked = 0;
-    for (int i = 0; i < DRAWS; i++) {
-        require(glm_sample_allowed(logits, VOCAB, VOCAB, &sampling, i, is_odd, &n_asked, &id), "");
-        counts[id]++;
-    }
-    /* Five standard deviations of a binomial. */
-    expect(abs(counts[11] - DRAWS * 6 / 10) < 5 * 70, "drawn as often as it is likely", "0.6");
-    expect(abs(counts[15] - DRAWS / 10) < 5 * 43, "drawn as often as it is likely", "0.1");
-    expect(counts[11] + counts[13] + counts[15] == DRAWS, "nothing else is drawn", "");
-    expect(n_asked < 10 * DRAWS, "few candidates are looked at", "");
-    sampling.top_p = 0.65F;
-    for (int i = 0; i < 200; i++) {
-        require(glm_sample_allowed(logits, VOCAB, VOCAB, &sampling, i, is_odd, &n_asked, &id), "");
-        expect(id == 11 || id == 13, "top_p of those that are allowed", "");
-    }
-    expect(glm_sample_allowed(logits, VOCAB, VOCAB, &sampling, 0, is_none, NULL, &id) == RT_EUSAGE,
-            "none is allowed", "");
-}
-
 int main(void) {
     expect(check_texts() == 813, "the number of cases", "cases.txt");
     check_bounds();
     check_halves();
     check_calls();
-    check_choices();
     printf("%d failures\n", n_failed);
     return n_failed > 0;
 }

@@ -1,5 +1,5 @@
 /* Sampling: greedy takes the largest logit and the lowest id among equals; top-k, top-p and padding
- * rows bound what can be drawn; frequencies follow the softmax; the same seed and step draw the
+ * rows bound what can be drawn, of equals the lower id first; frequencies follow the softmax; the same seed and step draw the
  * same; NaN and Inf are errors.
  *
  * Method: small rows with known probabilities. Of 20000 draws with probability p the count stays
@@ -75,6 +75,24 @@ static void check_shares(void) {
     expect_share(counts, 1, 1.0 / (1.0 + 0.25 + 0.0625 + 2.0 / 64.0), "temperature 0.5");
 }
 
+/* Of two equal ones that are the half each: the lower id is the first, and reaches a top-p of one half. */
+static void check_edges(void) {
+    int64_t counts[N_IDS];
+    const float ties[] = {1.0f, 7.0f, 7.0f};
+    const glm_sampling first = {.temperature = 0.01f, .top_p = 1.0f, .top_k = 1};
+    const glm_sampling half = {.temperature = 0.01f, .top_p = 0.5f};
+    for (int64_t step = 0; step < 20; step++) {
+        int32_t id = -1;
+        expect(glm_sample(ties, 3, 3, &first, step, &id) == RT_OK && id == 1, "top-k 1 of equals");
+        expect(glm_sample(ties, 3, 3, &half, step, &id) == RT_OK && id == 1, "top-p 0.5 of equals");
+    }
+    const glm_sampling all_but_one = {
+            .temperature = 1.0f, .top_p = 1.0f, .top_k = N_VALID - 1, .seed = 7};
+    count(&all_but_one, counts);
+    expect_share(counts, 3, 1.0 / 15.0, "top-k 4, fourth");
+    expect_share(counts, 4, 0.0, "top-k 4, fifth");
+}
+
 static void check_seeds(void) {
     const glm_sampling a = {.temperature = 1.0f, .top_p = 1.0f, .seed = 5};
     const glm_sampling b = {.temperature = 1.0f, .top_p = 1.0f, .seed = 6};
@@ -95,6 +113,7 @@ static void check_seeds(void) {
 int main(void) {
     check_greedy();
     check_shares();
+    check_edges();
     check_seeds();
     return n_failed ? 1 : 0;
 }
