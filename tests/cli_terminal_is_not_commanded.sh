@@ -11,14 +11,19 @@ printf '%s%s%s%s%s' "$text" "$text" "$text" "$text" "$text" >"$work/prompt"
 printf '%s' "$text" >"$work/text"
 n=$(wc -c <"$work/text")
 
-# shows COMMAND...: glm1m on a terminal
-shows() {
+# on_terminal COMMAND...: glm1m on a terminal, which no control character reaches
+on_terminal() {
     shown="$* (on a terminal)"
-    TERM=dumb script -qefc "'$GLM1M' $* --quiet" /dev/null </dev/null >"$work/out" 2>&1
+    TERM=dumb script -qefc "'$GLM1M' $*" /dev/null </dev/null >"$work/out" 2>&1
     rc=$?
     [ "$rc" -eq 0 ] || fail "exit $rc"
-    says out "$(printf 'q\\x1b[2Jw\\x07\\x0d~\t\\x7f\\xc2\\x9bz')"
     ! LC_ALL=C grep -q "$(printf '[\033\007\177\233]\\|\r.')" "$work/out" || fail 'a control character on the terminal'
+}
+
+# shows COMMAND...: the text on a terminal
+shows() {
+    on_terminal "$* --quiet"
+    says out "$(printf 'q\\x1b[2Jw\\x07\\x0d~\t\\x7f\\xc2\\x9bz')"
 }
 
 expect 0 complete -m "$work/model" -f "$work/prompt" -n "$n" --quiet
@@ -43,3 +48,8 @@ shows detokenize -m "$work/model" -f "$work/ids"
 says out zab
 says out cd
 
+# A cell's line of needle is on stderr.
+printf 'The code is q\033[2Jw\007\177z.' >"$work/needle"
+on_terminal needle -m "$work/model" --lengths 600 --depths 50 --no-progress --needle "\"\$(cat '$work/needle')\"" \
+    --question "'What is the code?'" --answer z --answer-prefix "'The code is '"
+says out 'found, answer "q\x1b[2Jw\x07\x7fz."'
