@@ -206,6 +206,27 @@ static void check_long_texts(bool is_fast) {
     glm_ids_free(&ids);
 }
 
+/* Memory has room for the unfinished extents of a few layers, and there are more: as they are loaded they go to disk again. */
+static void check_many_layers(void) {
+    const help_shape shape = {32, 16, 2, 1, 32, 32, 272, "bfloat16"};
+    glm_ids ids = {0};
+    help_append_opening(&ids);
+    help_append_filler(&ids, 8000 - ids.n, 1);
+    const glm_options options = {.model_dir = help_random_model(&shape, 3),
+            .max_len = ids.n + 1,
+            .chunk = 1024,
+            .persists = true,
+            .host_kv_bytes = INT64_C(5) << 20,
+            .kv_disk_dirs = dirs,
+            .n_kv_disk_dirs = 1};
+    empty_directory();
+    const outcome whole = run_after(&options, &ids, 0, INT64_MAX);
+    empty_directory();
+    check_stop_after("many layers, parked", &options, &ids, 0, &whole, whole.n_steps - 3);
+    free(whole.row);
+    glm_ids_free(&ids);
+}
+
 int main(void) {
     (void)snprintf(dir, sizeof dir, "/tmp/suspend-XXXXXX");
     if (!mkdtemp(dir)) return 1;
@@ -222,5 +243,6 @@ int main(void) {
         check_every_row_counts("int4", "int4", 0);
     }
     check_long_texts(is_fast);
+    check_many_layers();
     return 0;
 }
