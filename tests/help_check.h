@@ -16,4 +16,11 @@
         }                                                                                     \
     } while (0)
 
+/* The status of a call. */
+static inline void help_require(rt_status status, const char *what) {
+    if (status == RT_OK) return;
+    printf("FAIL %s: %s\n", what, rt_error_text());
+    exit(1);
+}
+
 #endif

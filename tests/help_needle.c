@@ -16,12 +16,6 @@ static void remove_model(void) {
     if (system(command) != 0) printf("could not remove %s\n", model_dir);
 }
 
-void help_require(rt_status status, const char *what) {
-    if (status == RT_OK) return;
-    printf("FAIL %s: %s\n", what, rt_error_text());
-    exit(1);
-}
-
 const char *help_needle_model(void) {
     if (!mkdtemp(model_dir)) exit(1);
     if (atexit(remove_model) != 0) exit(1);

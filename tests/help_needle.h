@@ -2,14 +2,12 @@
 #ifndef HELP_NEEDLE_H
 #define HELP_NEEDLE_H
 
+#include "help_check.h"
 #include "runtime/needle.h"
 #include "runtime/runtime.h"
 
 /* The embedded model in a fresh directory under /tmp, removed when the process exits. */
 const char *help_needle_model(void);
-
-/* Print and exit on failure. */
-void help_require(rt_status status, const char *what);
 
 /* Append text as bytes; [gMASK]<sop><|user|> and a newline; n bytes of words without digits. */
 void help_append(glm_ids *ids, const char *text);

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "help_check.h"
 #include "runtime/random_model.h"
 #include "runtime/runtime.h"
 
@@ -20,12 +21,6 @@ static int32_t ids[N_TOKENS_MAX];
 static int64_t wanted[N_WANTED];
 static const char *linear; /* NULL: as the machine has it */
 static int n_failed;
-
-static void require(rt_status status, const char *what) {
-    if (status == RT_OK) return;
-    printf("FAIL %s: %s\n", what, rt_error_text());
-    exit(1);
-}
 
 static glm_options options_for(const char *dir) {
     return (glm_options){
@@ -43,14 +38,14 @@ static void expect_same(
 static float *prefill_all(const glm_options *options, int64_t *vocab) {
     glm_engine *engine = NULL;
     glm_session *session = NULL;
-    require(glm_engine_open(options, &engine), "open");
-    require(glm_session_create(engine, n_tokens, &session), "session");
-    require(glm_prefill_begin(session, ids, n_tokens, wanted, N_WANTED), "begin");
+    help_require(glm_engine_open(options, &engine), "open");
+    help_require(glm_session_create(engine, n_tokens, &session), "session");
+    help_require(glm_prefill_begin(session, ids, n_tokens, wanted, N_WANTED), "begin");
     glm_prefill_progress progress = {0};
-    while (!progress.is_done) require(glm_prefill_step(session, &progress), "step");
+    while (!progress.is_done) help_require(glm_prefill_step(session, &progress), "step");
     const float *logits = NULL;
     int64_t n_rows = 0;
-    require(glm_session_logits(session, &logits, &n_rows), "logits");
+    help_require(glm_session_logits(session, &logits, &n_rows), "logits");
     *vocab = glm_engine_config(engine)->vocab;
     float *copy = malloc((size_t)(n_rows * *vocab) * sizeof *copy);
     memcpy(copy, logits, (size_t)(n_rows * *vocab) * sizeof *copy);
@@ -88,21 +83,21 @@ static void check_decode(const char *dir, const float *want) {
     const glm_options options = options_for(dir);
     glm_engine *engine = NULL;
     glm_session *session = NULL;
-    require(glm_engine_open(&options, &engine), "open");
-    require(glm_session_create(engine, n_tokens, &session), "session");
+    help_require(glm_engine_open(&options, &engine), "open");
+    help_require(glm_session_create(engine, n_tokens, &session), "session");
     const int64_t from = wanted[N_WANTED - 3];
     const int64_t vocab = glm_engine_config(engine)->vocab;
-    require(glm_prefill(session, ids, 1000), "first prefill");
-    require(glm_prefill(session, ids + 1000, from + 1 - 1000), "second prefill");
+    help_require(glm_prefill(session, ids, 1000), "first prefill");
+    help_require(glm_prefill(session, ids + 1000, from + 1 - 1000), "second prefill");
     const float *logits = NULL;
     int64_t n_rows = 0;
-    require(glm_session_logits(session, &logits, &n_rows), "logits");
+    help_require(glm_session_logits(session, &logits, &n_rows), "logits");
     expect_same(logits, want + (N_WANTED - 3) * vocab, 1, vocab, "two prefills");
     int next = N_WANTED - 2;
     for (int64_t pos = from + 1; pos < n_tokens; pos++) {
-        require(glm_decode(&session, &ids[pos], 1), "decode");
+        help_require(glm_decode(&session, &ids[pos], 1), "decode");
         if (pos != wanted[next]) continue;
-        require(glm_session_logits(session, &logits, &n_rows), "logits");
+        help_require(glm_session_logits(session, &logits, &n_rows), "logits");
         expect_same(logits, want + next * vocab, 1, vocab, "decoded one by one");
         next++;
     }
@@ -118,18 +113,18 @@ static void check_forks(const char *dir, const float *want) {
     glm_engine *engine = NULL;
     glm_session *first = NULL;
     glm_session *second = NULL;
-    require(glm_engine_open(&options, &engine), "open");
-    require(glm_session_create(engine, n_tokens, &first), "session");
+    help_require(glm_engine_open(&options, &engine), "open");
+    help_require(glm_session_create(engine, n_tokens, &first), "session");
     const int64_t pos = wanted[N_WANTED - 2];
     const int64_t vocab = glm_engine_config(engine)->vocab;
-    require(glm_prefill(first, ids, pos), "prefill");
-    require(glm_session_fork(first, pos, n_tokens, &second), "fork");
+    help_require(glm_prefill(first, ids, pos), "prefill");
+    help_require(glm_session_fork(first, pos, n_tokens, &second), "fork");
     glm_session *const both[] = {first, second};
     const int32_t next[] = {(ids[pos] + 1) % (int32_t)vocab, ids[pos]};
-    require(glm_decode(both, next, 2), "decode");
+    help_require(glm_decode(both, next, 2), "decode");
     const float *logits = NULL;
     int64_t n_rows = 0;
-    require(glm_session_logits(second, &logits, &n_rows), "logits");
+    help_require(glm_session_logits(second, &logits, &n_rows), "logits");
     expect_same(logits, want + (N_WANTED - 2) * vocab, 1, vocab, "a fork beside another");
     glm_session_free(second);
     glm_session_free(first);
@@ -167,7 +162,7 @@ int main(int argc, char **argv) {
     (void)fclose(file);
     char model[64];
     (void)snprintf(model, sizeof model, "%s/model", dir);
-    require(glm_random_model_write(model, config, 7), "make-model");
+    help_require(glm_random_model_write(model, config, 7), "make-model");
 
     make_prompt(300);
     const glm_options options = options_for(model);

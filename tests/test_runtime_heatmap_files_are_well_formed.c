@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "help_check.h"
 #include "runtime/base/file.h"
 #include "runtime/base/size.h"
 #include "runtime/heatmap.h"
@@ -26,12 +27,6 @@ static void expect(bool is_true, const char *what, const glm_heatmap *map) {
     printf("FAIL %" PRId64 " x %" PRId64 ": %s (last error: %s)\n", map->n_lengths, map->n_depths,
             what, rt_error_text());
     n_failed++;
-}
-
-static void require(rt_status status, const char *what) {
-    if (status == RT_OK) return;
-    printf("FAIL %s: %s\n", what, rt_error_text());
-    exit(1);
 }
 
 static glm_heatmap make_map(int64_t n_lengths, int64_t n_depths) {
@@ -96,10 +91,10 @@ static bool passes_xmllint(const char *path) {
 }
 
 static void check_svg(const glm_heatmap *map, const char *path, int size[2]) {
-    require(glm_heatmap_write_svg(map, path), path);
+    help_require(glm_heatmap_write_svg(map, path), path);
     char *text = NULL;
     int64_t n_bytes = 0;
-    require(rt_file_read(path, RT_GIB, &text, &n_bytes), path);
+    help_require(rt_file_read(path, RT_GIB, &text, &n_bytes), path);
     const char *svg = strstr(text, "<svg");
     expect(svg && sscanf(svg,
                           "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\"",
@@ -118,10 +113,10 @@ static int big_endian(const unsigned char *bytes) {
 }
 
 static void check_png(const glm_heatmap *map, const char *path, const int size[2]) {
-    require(glm_heatmap_write_png(map, path), path);
+    help_require(glm_heatmap_write_png(map, path), path);
     char *bytes = NULL;
     int64_t n_bytes = 0;
-    require(rt_file_read(path, RT_GIB, &bytes, &n_bytes), path);
+    help_require(rt_file_read(path, RT_GIB, &bytes, &n_bytes), path);
     const unsigned char *png = (const unsigned char *)bytes;
     expect(n_bytes > 1000 && memcmp(png, "\x89PNG\r\n\x1a\n\0\0\0\rIHDR", 16) == 0,
             "signature and header of the PNG", map);
@@ -135,8 +130,8 @@ static void check(int64_t n_lengths, int64_t n_depths) {
     const glm_heatmap map = make_map(n_lengths, n_depths);
     char *svg = NULL;
     char *png = NULL;
-    require(rt_path_join(root, "a.svg", &svg), "path");
-    require(rt_path_join(root, "a.png", &png), "path");
+    help_require(rt_path_join(root, "a.svg", &svg), "path");
+    help_require(rt_path_join(root, "a.png", &png), "path");
     int size[2] = {0, 0};
     check_svg(&map, svg, size);
     check_png(&map, png, size);

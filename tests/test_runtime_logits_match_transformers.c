@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "help_check.h"
 #include "help_npy.h"
 #include "runtime/base/file.h"
 #include "runtime/base/size.h"
@@ -21,19 +22,13 @@
 static const char *linear; /* NULL: as the machine has it */
 static int n_failed;
 
-static void require(rt_status status, const char *what) {
-    if (status == RT_OK) return;
-    printf("FAIL %s: %s\n", what, rt_error_text());
-    exit(1);
-}
-
 /* Numbers separated by anything else. The caller frees. */
 static int64_t read_numbers(const char *dir, const char *name, int64_t **numbers) {
     char *path = NULL;
     char *text = NULL;
     int64_t n_bytes = 0;
-    require(rt_path_join(dir, name, &path), "path");
-    require(rt_file_read(path, RT_MIB, &text, &n_bytes), path);
+    help_require(rt_path_join(dir, name, &path), "path");
+    help_require(rt_file_read(path, RT_MIB, &text, &n_bytes), path);
     *numbers = calloc((size_t)n_bytes + 1, sizeof **numbers);
     int64_t n = 0;
     for (char *at = text; *at;) {
@@ -54,7 +49,7 @@ static int64_t read_numbers(const char *dir, const char *name, int64_t **numbers
 static void append_rows(const glm_session *session, int64_t n_cols, float **row) {
     const float *logits = NULL;
     int64_t n_got = 0;
-    require(glm_session_logits(session, &logits, &n_got), "logits");
+    help_require(glm_session_logits(session, &logits, &n_got), "logits");
     memcpy(*row, logits, (size_t)(n_got * n_cols) * sizeof *logits);
     *row += n_got * n_cols;
 }
@@ -64,12 +59,12 @@ static void run(glm_session *session, const int32_t *ids, int64_t n_ids, int64_t
         const int64_t *positions, int64_t n_rows, int64_t n_cols, float *row) {
     int64_t n_early = 0;
     while (n_early < n_rows && positions[n_early] < n_prefilled) n_early++;
-    require(glm_prefill_begin(session, ids, n_prefilled, positions, n_early), "prefill");
+    help_require(glm_prefill_begin(session, ids, n_prefilled, positions, n_early), "prefill");
     glm_prefill_progress progress = {0};
-    while (!progress.is_done) require(glm_prefill_step(session, &progress), "prefill");
+    while (!progress.is_done) help_require(glm_prefill_step(session, &progress), "prefill");
     append_rows(session, n_cols, &row);
     for (int64_t i = n_prefilled; i < n_ids; i++) {
-        require(glm_decode(&session, &ids[i], 1), "decode");
+        help_require(glm_decode(&session, &ids[i], 1), "decode");
         if (n_early < n_rows && i == positions[n_early]) {
             append_rows(session, n_cols, &row);
             n_early++;
@@ -83,7 +78,8 @@ static float *compute(const char *dir, int64_t n_prefilled, int64_t n_rows, int6
     int64_t *tokens = NULL;
     int64_t *positions = NULL;
     const int64_t n_tokens = read_numbers(dir, "tokens.txt", &tokens);
-    if (read_numbers(dir, "positions.txt", &positions) != n_rows) require(RT_EUSAGE, "positions");
+    if (read_numbers(dir, "positions.txt", &positions) != n_rows)
+        help_require(RT_EUSAGE, "positions");
     int32_t *ids = calloc((size_t)n_tokens, sizeof *ids);
     for (int64_t i = 0; i < n_tokens; i++) ids[i] = (int32_t)tokens[i];
 
@@ -91,8 +87,8 @@ static float *compute(const char *dir, int64_t n_prefilled, int64_t n_rows, int6
             .model_dir = dir, .max_len = n_tokens, .max_logits = n_rows, .linear = linear};
     glm_engine *engine = NULL;
     glm_session *session = NULL;
-    require(glm_engine_open(&options, &engine), dir);
-    require(glm_session_create(engine, n_tokens, &session), dir);
+    help_require(glm_engine_open(&options, &engine), dir);
+    help_require(glm_session_create(engine, n_tokens, &session), dir);
     float *copy = malloc((size_t)(n_rows * n_cols) * sizeof *copy);
     run(session, ids, n_tokens, n_prefilled ? n_prefilled : n_tokens, positions, n_rows, n_cols,
             copy);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "help_check.h"
 #include "help_npy.h"
 #include "runtime/base/file.h"
 #include "runtime/base/size.h"
@@ -21,16 +22,10 @@ enum { N_ROWS = 64, N_ANSWER = 8, VOCAB = 272 };
 static const char answer[] = "4831759.";
 static int n_failed;
 
-static void require(rt_status status, const char *what) {
-    if (status == RT_OK) return;
-    printf("FAIL %s: %s\n", what, rt_error_text());
-    exit(1);
-}
-
 static int64_t read_tokens(int32_t **ids) {
     char *text = NULL;
     int64_t n_bytes = 0;
-    require(rt_file_read("tests/golden/needle/tokens.txt", RT_MIB, &text, &n_bytes), "tokens");
+    help_require(rt_file_read("tests/golden/needle/tokens.txt", RT_MIB, &text, &n_bytes), "tokens");
     *ids = calloc((size_t)n_bytes, sizeof **ids);
     int64_t n = 0;
     for (char *at = strtok(text, " \n"); at; at = strtok(NULL, " \n"))
@@ -65,7 +60,7 @@ static void check_gap(const float *got) {
 int main(void) {
     char dir[] = "/tmp/glm1m-test-XXXXXX";
     if (!mkdtemp(dir)) return 1;
-    require(glm_needle_model_write(dir), "make-model");
+    help_require(glm_needle_model_write(dir), "make-model");
     int32_t *ids = NULL;
     const int64_t n = read_tokens(&ids);
     int64_t wanted[N_ROWS];
@@ -75,14 +70,14 @@ int main(void) {
     glm_engine *engine = NULL;
     glm_session *session = NULL;
     glm_prefill_progress progress = {0};
-    require(glm_engine_open(&options, &engine), "open");
-    require(glm_session_create(engine, n, &session), "session");
-    require(glm_prefill_begin(session, ids, n, wanted, N_ROWS), "begin");
-    while (!progress.is_done) require(glm_prefill_step(session, &progress), "step");
+    help_require(glm_engine_open(&options, &engine), "open");
+    help_require(glm_session_create(engine, n, &session), "session");
+    help_require(glm_prefill_begin(session, ids, n, wanted, N_ROWS), "begin");
+    while (!progress.is_done) help_require(glm_prefill_step(session, &progress), "step");
     const float *got = NULL;
     int64_t n_rows = 0;
     int64_t n_cols = 0;
-    require(glm_session_logits(session, &got, &n_rows), "logits");
+    help_require(glm_session_logits(session, &got, &n_rows), "logits");
     float *want = help_npy_read("tests/golden/needle/logits.npy", &n_rows, &n_cols);
     check_rows(got, want);
     check_gap(got);

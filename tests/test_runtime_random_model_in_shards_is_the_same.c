@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "help_check.h"
 #include "runtime/base/file.h"
 #include "runtime/base/size.h"
 #include "runtime/random_model.h"
@@ -14,12 +15,6 @@
 enum { SHARD_BYTES = 100000 };
 
 static int n_failed;
-
-static void require(rt_status status, const char *what) {
-    if (status == RT_OK) return;
-    printf("FAIL %s: %s\n", what, rt_error_text());
-    exit(1);
-}
 
 /* A safetensors file: 8 bytes of length, a JSON header, the data. */
 typedef struct weights {
@@ -34,8 +29,8 @@ static weights read_weights(const char *dir, const char *name) {
     char *path = NULL;
     int64_t n_bytes = 0;
     uint64_t n_header = 0;
-    require(rt_path_join(dir, name, &path), "path");
-    require(rt_file_read(path, 64 * RT_MIB, &file.bytes, &n_bytes), "read");
+    help_require(rt_path_join(dir, name, &path), "path");
+    help_require(rt_file_read(path, 64 * RT_MIB, &file.bytes, &n_bytes), "read");
     free(path);
     memcpy(&n_header, file.bytes, sizeof n_header);
     file.header = json_loadb(file.bytes + 8, n_header, 0, NULL);
@@ -61,7 +56,7 @@ static const char *find(const weights *file, const char *name, int64_t *n_bytes)
 
 static json_t *read_index(const char *dir) {
     char *path = NULL;
-    require(rt_path_join(dir, "model.safetensors.index.json", &path), "path");
+    help_require(rt_path_join(dir, "model.safetensors.index.json", &path), "path");
     json_t *index = json_load_file(path, 0, NULL);
     free(path);
     if (!index) exit(1);
@@ -90,8 +85,8 @@ static void write_in_shards(const char *dir, const char *config_path) {
     glm_random_model *model = NULL;
     int64_t done = 0;
     int64_t total = 1;
-    require(glm_random_model_begin(dir, &options, &model), "begin");
-    while (done < total) require(glm_random_model_step(model, &done, &total), "step");
+    help_require(glm_random_model_begin(dir, &options, &model), "begin");
+    while (done < total) help_require(glm_random_model_step(model, &done, &total), "step");
     glm_random_model_end(model);
 }
 
@@ -100,7 +95,7 @@ static void check(const char *work, const char *label, const char *config_path) 
     char dir_cut[96];
     (void)snprintf(dir_whole, sizeof dir_whole, "%s/%s-whole", work, label);
     (void)snprintf(dir_cut, sizeof dir_cut, "%s/%s-cut", work, label);
-    require(glm_random_model_write(dir_whole, config_path, 7), label);
+    help_require(glm_random_model_write(dir_whole, config_path, 7), label);
     write_in_shards(dir_cut, config_path);
 
     weights whole = read_weights(dir_whole, "model.safetensors");

@@ -7,17 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "help_check.h"
 #include "runtime/base/file.h"
 #include "runtime/base/size.h"
 #include "runtime/random_model.h"
 
 static int n_failed;
-
-static void require(rt_status status, const char *what) {
-    if (status == RT_OK) return;
-    printf("FAIL %s: %s\n", what, rt_error_text());
-    exit(1);
-}
 
 static bool is_same(const char *dir_a, const char *dir_b, const char *name) {
     const char *const dirs[2] = {dir_a, dir_b};
@@ -25,8 +20,8 @@ static bool is_same(const char *dir_a, const char *dir_b, const char *name) {
     int64_t n_bytes[2] = {0, 0};
     for (int i = 0; i < 2; i++) {
         char *path = NULL;
-        require(rt_path_join(dirs[i], name, &path), "path");
-        require(rt_file_read(path, 64 * RT_MIB, &bytes[i], &n_bytes[i]), "read");
+        help_require(rt_path_join(dirs[i], name, &path), "path");
+        help_require(rt_file_read(path, 64 * RT_MIB, &bytes[i], &n_bytes[i]), "read");
         free(path);
     }
     const bool same =
@@ -59,7 +54,7 @@ static void check(const char *work, const char *label, const char *config_path) 
     char dirs[3][96];
     for (int i = 0; i < 3; i++) {
         (void)snprintf(dirs[i], sizeof dirs[i], "%s/%s-%d", work, label, i);
-        require(glm_random_model_write(dirs[i], config_path, seeds[i]), label);
+        help_require(glm_random_model_write(dirs[i], config_path, seeds[i]), label);
     }
     const int n_same = compare(dirs[0], dirs[1], true);
     const int n_other = compare(dirs[0], dirs[2], false);
