@@ -31,10 +31,11 @@ typedef struct setup {
     bool is_stopped;
 } setup;
 
-/* What each fork holds of the text, and what it adds: 1 is decoded. 300 is more than a chunk. */
+/* What each fork holds of the text, and what it adds: 1 is decoded. 300 is more than a chunk, 256 are two. In round 1 the
+ * first three begin a page each. */
 static const int64_t held[N_SESSIONS] = {TEXT, TEXT, TEXT - 1, 512, TEXT, 300};
 static const int64_t added[N_ROUNDS][N_SESSIONS] = {
-        {40, 1, 17, 128, 300, 1}, {1, 25, 1, 90, 1, 60}, {1, 1, 1, 1, 1, 1}, {1, 1, 1, 1, 1, 1}};
+        {36, 1, 17, 128, 300, 1}, {5, 40, 25, 256, 1, 60}, {1, 1, 1, 1, 1, 1}, {1, 1, 1, 1, 1, 1}};
 
 static int32_t id_at(int64_t session, int64_t pos) {
     return (int32_t)((session * 101 + pos * 37 + pos * pos % 11) % 250);
@@ -145,7 +146,7 @@ static void write_rows(const setup *s, const char *model, bool is_together, floa
 
 /* Round 0 takes two chunks of its longest alone, and then four passes. Ranks do not ask in decode. */
 static int n_layers_run(const setup *s, int round) {
-    static const int passes[N_ROUNDS] = {6, 2, 1, 1};
+    static const int passes[N_ROUNDS] = {6, 6, 1, 1};
     if (round >= 2 && s->n_ranks > 1) return 0;
     return passes[round] * N_LAYERS;
 }
