@@ -158,7 +158,8 @@ int64_t glm_needle_insertion_point(
     return at;
 }
 
-rt_status glm_needle_insert(const glm_needle_source *source, const int32_t *context, int64_t n,
+/* With `needle` there. */
+static rt_status insert(const glm_needle_source *source, const int32_t *context, int64_t n,
         const char *needle, int64_t depth, glm_ids *out, int64_t *needle_at) {
     const int64_t at = glm_needle_insertion_point(source, context, n, depth);
     *needle_at = out->n + at;
@@ -174,8 +175,7 @@ rt_status glm_needle_hide(const glm_needle_source *source, const glm_needle_cell
     RT_TRY(glm_needle_tokens(source, task->needle, &n_needle));
     rt_status status = glm_needle_stretch(source, cell, rt_max64(n_tokens - n_needle, 0), &text);
     if (status == RT_OK)
-        status = glm_needle_insert(
-                source, text.ids, text.n, task->needle, cell->depth, context, needle_at);
+        status = insert(source, text.ids, text.n, task->needle, cell->depth, context, needle_at);
     glm_ids_free(&text);
     return status;
 }

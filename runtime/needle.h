@@ -146,9 +146,6 @@ double glm_needle_score(const glm_needle_task *task, const char *response);
  * behind the nearest full stop. Source: LWM's and gkamradt's scripts, which agree. */
 int64_t glm_needle_insertion_point(
         const glm_needle_source *source, const int32_t *context, int64_t n, int64_t depth);
-/* Insert `needle` there. */
-RT_MUST_CHECK rt_status glm_needle_insert(const glm_needle_source *source, const int32_t *context,
-        int64_t n, const char *needle, int64_t depth, glm_ids *out, int64_t *needle_at);
 
 /* n tokens of the haystack, repeated where it ends; rounds begin in different places. */
 RT_MUST_CHECK rt_status glm_needle_stretch(
