@@ -18,7 +18,7 @@ typedef struct step_header {
     int64_t numbers[3];
     int64_t n_sessions;
     int64_t n_ids;
-    int64_t n_wanted; /* -1: no list, which is not an empty one */
+    int64_t n_wanted;
     int64_t n_text[2];
     int64_t n_bytes;
     int32_t kind;
@@ -59,7 +59,7 @@ static void *put(void *at, const void *bytes, int64_t n_bytes) {
 
 static void write_lists(const glm_step *step, const step_header *header, void *at) {
     at = put(at, step->sessions, step->n_sessions * (int64_t)sizeof *step->sessions);
-    at = put(at, step->wanted, rt_max64(header->n_wanted, 0) * (int64_t)sizeof *step->wanted);
+    at = put(at, step->wanted, step->n_wanted * (int64_t)sizeof *step->wanted);
     at = put(at, step->ids, step->n_ids * (int64_t)sizeof *step->ids);
     at = put(at, step->texts[0], header->n_text[0]);
     (void)put(at, step->texts[1], header->n_text[1]);
@@ -72,11 +72,10 @@ static step_header make_header(const glm_step *step, int64_t serial) {
             .numbers = {step->numbers[0], step->numbers[1], step->numbers[2]},
             .n_sessions = step->n_sessions,
             .n_ids = step->n_ids,
-            .n_wanted = step->wanted ? step->n_wanted : -1,
+            .n_wanted = step->n_wanted,
             .n_text = {text_bytes(step->texts[0]), text_bytes(step->texts[1])},
             .kind = (int32_t)step->kind};
-    h.n_bytes = h.n_sessions * (int64_t)sizeof(int64_t) +
-                rt_max64(h.n_wanted, 0) * (int64_t)sizeof(int64_t) +
+    h.n_bytes = (h.n_sessions + h.n_wanted) * (int64_t)sizeof(int64_t) +
                 h.n_ids * (int64_t)sizeof(int32_t) + h.n_text[0] + h.n_text[1];
     return h;
 }
@@ -190,12 +189,12 @@ static rt_status check_header(glm_engine *engine, const step_header *h) {
     if (h->serial != due) return refuse(comm, "a step's serial number", h->serial, due);
     if (h->kind < 1 || h->kind > GLM_STEP_LAST)
         return refuse(comm, "a step's kind", h->kind, GLM_STEP_LAST);
-    const glm_step as_sent = {.n_sessions = h->n_sessions, .n_ids = h->n_ids};
+    const glm_step as_sent = {
+            .n_sessions = h->n_sessions, .n_ids = h->n_ids, .n_wanted = h->n_wanted};
     step_header again = make_header(&as_sent, h->serial);
-    again.n_bytes +=
-            rt_max64(h->n_wanted, 0) * (int64_t)sizeof(int64_t) + h->n_text[0] + h->n_text[1];
-    if (h->n_sessions < 0 || h->n_ids < 0 || h->n_text[0] < 0 || h->n_text[1] < 0 ||
-            h->n_bytes != again.n_bytes)
+    again.n_bytes += h->n_text[0] + h->n_text[1];
+    if (h->n_sessions < 0 || h->n_ids < 0 || h->n_wanted < 0 || h->n_text[0] < 0 ||
+            h->n_text[1] < 0 || h->n_bytes != again.n_bytes)
         return refuse(comm, "a step's size", h->n_bytes, again.n_bytes);
     return RT_OK;
 }
@@ -209,10 +208,8 @@ static const void *take(char **at, int64_t n_bytes) {
 static void read_lists(const step_header *h, received *out) {
     glm_step *step = &out->step;
     char *at = out->lists;
-    static const int64_t none;
     step->sessions = take(&at, h->n_sessions * (int64_t)sizeof *step->sessions);
-    step->wanted = take(&at, rt_max64(h->n_wanted, 0) * (int64_t)sizeof *step->wanted);
-    if (h->n_wanted == 0) step->wanted = &none;
+    step->wanted = take(&at, h->n_wanted * (int64_t)sizeof *step->wanted);
     step->ids = take(&at, h->n_ids * (int64_t)sizeof *step->ids);
     step->texts[0] = take(&at, h->n_text[0]);
     step->texts[1] = take(&at, h->n_text[1]);
@@ -232,7 +229,7 @@ static rt_status receive(glm_engine *engine, received *out) {
             .numbers = {h.numbers[0], h.numbers[1], h.numbers[2]},
             .n_sessions = h.n_sessions,
             .n_ids = h.n_ids,
-            .n_wanted = rt_max64(h.n_wanted, 0)};
+            .n_wanted = h.n_wanted};
     if (h.n_bytes == 0) return RT_OK;
     RT_TRY(rt_malloc(h.n_bytes, "a step's arguments", &out->lists));
     read_lists(&h, out);
