@@ -196,6 +196,20 @@ void glm_signal_pipe_begin(const glm_signal_pipe *wake);
 void glm_signal_pipe_end(const glm_signal_pipe *wake);
 void glm_signal_pipe_close(glm_signal_pipe *wake);
 
+/* What may happen to a terminal while a prompt waits on it. */
+enum {
+    GLM_PROMPT_STOP = 1,      /* Ctrl-Z: we are to stop, when the terminal is set up as the shell has it */
+    GLM_PROMPT_CONTINUED = 2, /* we were stopped, and others wrote on the terminal and set it up */
+    GLM_PROMPT_RESIZED = 4
+};
+/* From here on these, too, make the pipe readable, and Ctrl-Z does not stop the program: _take says what happened since it
+ * was last asked, and empties the pipe; _stop_here stops as Ctrl-Z would have, and returns when the program goes on. After
+ * _unwatch Ctrl-Z stops it again, at once if it was pressed. */
+void glm_signal_pipe_watch_terminal(void);
+void glm_signal_pipe_unwatch_terminal(void);
+int glm_signal_pipe_take(const glm_signal_pipe *wake);
+void glm_signal_pipe_stop_here(void);
+
 /* ---- progress -------------------------------------------------------------------------------- */
 
 /* Progress on stderr: a bar that redraws on a terminal, otherwise a line every few seconds.

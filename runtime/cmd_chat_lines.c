@@ -41,6 +41,26 @@ bool chat_lines_are_typed(const chat_lines *lines) {
     return lines->is_typed;
 }
 
+static void leave_terminal(chat_lines *lines);
+static void set_up_terminal(chat_lines *lines);
+static void fit_terminal(chat_lines *lines);
+
+/* While Ctrl-Z has stopped us the terminal is as the shell wants it; when we go on it is ours, and shows what was typed. */
+static void follow_terminal(chat_lines *lines) {
+    int what = glm_signal_pipe_take(&lines->signals);
+    while (what & GLM_PROMPT_STOP) {
+        leave_terminal(lines);
+        glm_signal_pipe_stop_here();
+        what = GLM_PROMPT_CONTINUED | glm_signal_pipe_take(&lines->signals);
+    }
+    if (what & GLM_PROMPT_CONTINUED) {
+        leave_terminal(lines);
+        set_up_terminal(lines);
+    } else if (what & GLM_PROMPT_RESIZED) {
+        fit_terminal(lines);
+    }
+}
+
 /* Up to n bytes of standard input as soon as there are any; 0 at its end, after a failure or a
  * signal: lines->kind and lines->error say which. */
 static int64_t wait_for_bytes(chat_lines *lines, char *bytes, int64_t n) {
@@ -56,6 +76,10 @@ static int64_t wait_for_bytes(chat_lines *lines, char *bytes, int64_t n) {
         if (poll(waited, 2, -1) < 0) {
             if (errno == EINTR) continue;
             break;
+        }
+        if (waited[0].revents) {
+            follow_terminal(lines); /* Ctrl-Z may have thrown away what was to be read */
+            continue;
         }
         if (!waited[1].revents) continue;
         const ssize_t n_read = read(STDIN_FILENO, bytes, (size_t)n);
@@ -95,6 +119,10 @@ static void give_line(
     lines->kind = CHAT_LINE;
     *line = begin;
     *n_bytes = n_line;
+}
+
+static void show_plain_prompt(const chat_lines *lines) {
+    if (lines->is_typed) (void)fputs(prompt_text, stderr);
 }
 
 /* The last line needs no newline. */
@@ -201,6 +229,28 @@ static bool is_edited(const chat_lines *lines) {
     return lines->edit && lines->history;
 }
 
+/* libedit sets up nothing that it believes set up: it is told to give its settings up before. */
+static void leave_terminal(chat_lines *lines) {
+    if (is_edited(lines)) (void)el_set(lines->edit, EL_PREP_TERM, 0);
+}
+
+static void set_up_terminal(chat_lines *lines) {
+    if (!is_edited(lines)) {
+        show_plain_prompt(lines);
+        return;
+    }
+    (void)el_set(lines->edit, EL_PREP_TERM, 1);
+    fit_terminal(lines);
+}
+
+/* The line is shown from the left edge on, as long as the window is now. */
+static void fit_terminal(chat_lines *lines) {
+    if (!is_edited(lines)) return;
+    el_resize(lines->edit);
+    (void)fputs("\r", stderr);
+    (void)el_set(lines->edit, EL_REFRESH);
+}
+
 #else
 
 static void open_editor(chat_lines *lines) {
@@ -219,6 +269,18 @@ static rt_status read_edited(chat_lines *lines, const char **line, int64_t *n_by
 static bool is_edited(const chat_lines *lines) {
     (void)lines;
     return false;
+}
+
+static void leave_terminal(chat_lines *lines) {
+    (void)lines;
+}
+
+static void set_up_terminal(chat_lines *lines) {
+    show_plain_prompt(lines);
+}
+
+static void fit_terminal(chat_lines *lines) {
+    (void)lines;
 }
 
 #endif
@@ -254,12 +316,14 @@ rt_status chat_lines_next(
     *n_bytes = 0;
     lines->error = 0;
     glm_signal_pipe_begin(&lines->signals);
+    glm_signal_pipe_watch_terminal();
     if (is_edited(lines)) {
         status = read_edited(lines, line, n_bytes);
     } else {
-        if (lines->is_typed) (void)fputs(prompt_text, stderr);
+        show_plain_prompt(lines);
         status = read_plain(lines, line, n_bytes);
     }
+    glm_signal_pipe_unwatch_terminal();
     glm_signal_pipe_end(&lines->signals);
     if (status != RT_OK) return status;
     errno = lines->error;

@@ -6,42 +6,13 @@
 # the one before has had its effect. The embedded model copies a repeated text for ever. What a line
 # was after editing is told by the tokens of its prompt: one a byte.
 . tests/help_cli.sh
+. tests/help_terminal.sh
 make_needle_model
-mkfifo "$work/keys" || exit 1
 
-# start ARGS...: chat on a terminal of its own, its screen in $work/out
+# start ARGS...: chat on a terminal of its own
 start() {
-    shown="chat $* (on a terminal)"
-    rc=none
-    : >"$work/out"
-    TERM=xterm script -q -e -f -c "echo \$\$ >'$work/pid'; exec '$GLM1M' chat -m '$work/model' $*" /dev/null \
-        <"$work/keys" >"$work/out" 2>&1 &
-    pid=$!
-    trap 'kill $pid 2>/dev/null; rm -rf "$work"' EXIT
-    exec 3>"$work/keys"
+    on_terminal "exec '$GLM1M' chat -m '$work/model' $*"
     await '/help lists the commands'
-}
-
-# await TEXT [TIMES]: until the screen holds it so often, on so many lines
-await() {
-    for _ in $(seq 5000); do
-        [ "$(grep -cF -- "$1" "$work/out")" -lt "${2:-1}" ] || return 0
-        sleep 0.05
-    done
-    fail "waited for: $1"
-}
-
-# press KEYS: with escapes as printf(1) knows them
-press() {
-    printf '%b' "$1" >&3
-}
-
-# leaves RC
-leaves() {
-    wait "$pid"
-    rc=$?
-    exec 3>&-
-    [ "$rc" -eq "$1" ] || fail "exit $rc, wanted $1"
 }
 
 start
