@@ -246,9 +246,10 @@ static bool drafts(const glm_command *command) {
     return cli_takes(command, cli_find_flag(flag, strlen(flag), true));
 }
 
-rt_status glm_cli_parse(const glm_command *const *commands, const glm_command *command, int argc,
-        char **argv, glm_cli *out, bool *is_done) {
-    rt_assert((size_t)cli_n_flags <= sizeof((cli_parser *)0)->is_given);
+/* argv alone. */
+static rt_status begin(const glm_command *const *commands, const glm_command *command, int argc,
+        char **argv, glm_cli *out, cli_parser *parser, bool *is_help) {
+    rt_assert((size_t)cli_n_flags <= sizeof parser->is_given);
     *out = (glm_cli){.command = command->name,
             .commands = commands,
             .max_tokens = -1,
@@ -260,21 +261,34 @@ rt_status glm_cli_parse(const glm_command *const *commands, const glm_command *c
             .seed = -1,
             .rounds = -1,
             .min_accuracy = -1.0};
-    *is_done = false;
+    *is_help = false;
     if (drafts(command)) out->engine.n_speculative = GLM_DRAFT_MAX;
     RT_TRY(rt_calloc(argc, (int64_t)sizeof *out->operands, "operands", &out->operands));
 
-    cli_parser parser = {.commands = commands,
+    *parser = (cli_parser){.commands = commands,
             .command = command,
             .argc = argc,
             .argv = argv,
             .next = 2,
             .cli = out};
-    RT_TRY(parse_arguments(&parser, is_done));
-    if (*is_done) {
-        glm_cli_help(command);
-        return RT_OK;
-    }
+    return parse_arguments(parser, is_help);
+}
+
+bool glm_cli_asks_help(
+        const glm_command *const *commands, const glm_command *command, int argc, char **argv) {
+    glm_cli cli;
+    cli_parser parser;
+    bool is_help = false;
+    const rt_status status = begin(commands, command, argc, argv, &cli, &parser, &is_help);
+    glm_cli_free(&cli);
+    return status == RT_OK && is_help;
+}
+
+rt_status glm_cli_parse(const glm_command *const *commands, const glm_command *command, int argc,
+        char **argv, glm_cli *out) {
+    cli_parser parser;
+    bool is_help = false;
+    RT_TRY(begin(commands, command, argc, argv, out, &parser, &is_help));
     RT_TRY(parse_environment(&parser));
     RT_TRY(check_required(&parser));
     return resolve_model(out);

@@ -124,6 +124,7 @@ typedef struct glm_command {
     const char *operand_words; /* what the first operand may be, "ls|show"; NULL: anything */
     int operands_min;          /* how many operands it takes; 0 and 0: none */
     int operands_max;
+    bool works_anywhere; /* whatever a launcher and GLM_LOG say */
     int (*run)(glm_cli *cli);
 } glm_command;
 
@@ -152,12 +153,15 @@ enum {
  *
  *   commands  every command, NULL-terminated: an error can then say who takes a misplaced flag
  *   out       filled, also on failure; glm_cli_free() gives back what it holds
- *   is_done   true after --help, which has then been printed
  *
  * Errors: RT_EUSAGE with the nearest flag's name */
 RT_MUST_CHECK rt_status glm_cli_parse(const glm_command *const *commands,
-        const glm_command *command, int argc, char **argv, glm_cli *out, bool *is_done);
+        const glm_command *command, int argc, char **argv, glm_cli *out);
 void glm_cli_free(glm_cli *cli);
+
+/* Whether --help is among argv[2..], and not as the value of a flag or an operand, before anything is wrong there. */
+bool glm_cli_asks_help(
+        const glm_command *const *commands, const glm_command *command, int argc, char **argv);
 
 /* The command of that name, NULL when there is none. */
 const glm_command *glm_cli_find_command(const glm_command *const *commands, const char *name);
@@ -198,7 +202,7 @@ void glm_signal_pipe_close(glm_signal_pipe *wake);
 
 /* What may happen to a terminal while a prompt waits on it. */
 enum {
-    GLM_PROMPT_STOP = 1,      /* Ctrl-Z: we are to stop, when the terminal is set up as the shell has it */
+    GLM_PROMPT_STOP = 1,      /* Ctrl-Z: we are to stop, the terminal as the shell had it */
     GLM_PROMPT_CONTINUED = 2, /* we were stopped, and others wrote on the terminal and set it up */
     GLM_PROMPT_RESIZED = 4
 };

@@ -157,5 +157,6 @@ const glm_command glm_cmd_completion = {
         .operand_words = "bash|zsh|fish",
         .operands_min = 1,
         .operands_max = 1,
+        .works_anywhere = true,
         .run = run_completion,
 };

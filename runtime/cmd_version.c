@@ -81,5 +81,6 @@ const glm_command glm_cmd_version = {
                 "-dirty where files differed from it. glm1m doctor says what is found of all "
                 "that on this machine.\n",
         .flags = "json",
+        .works_anywhere = true,
         .run = run_version,
 };

@@ -37,18 +37,25 @@ static int flush_output(int exit_code) {
     return glm_cli_fail(rt_fail_errno(RT_EIO, "cannot write to standard output"));
 }
 
+/* What GLM_LOG says; what is wrong with it matters to none that writes no log. */
+static rt_status obey_environment(const glm_command *command) {
+    const rt_status status = rt_log_init();
+    if (command->works_anywhere) return RT_OK;
+    if (status == RT_OK) rt_log_tell_unknown();
+    return status;
+}
+
 static int run_command(const glm_command *command, int argc, char **argv) {
     glm_cli cli;
-    bool is_done = false;
-    rt_status status = rt_log_init();
+    rt_status status = obey_environment(command);
     if (status != RT_OK) return glm_cli_fail(status);
 
-    status = glm_cli_parse(commands, command, argc, argv, &cli, &is_done);
-    if (status == RT_OK && !is_done) status = glm_launcher_set_ranks(&cli.engine);
+    status = glm_cli_parse(commands, command, argc, argv, &cli);
+    if (status == RT_OK && !command->works_anywhere) status = glm_launcher_set_ranks(&cli.engine);
     int exit_code = GLM_EXIT_OK;
     if (status != RT_OK) {
         exit_code = glm_cli_fail(status);
-    } else if (!is_done) {
+    } else {
         glm_cli_catch_signals();
         exit_code = command->run(&cli);
         rt_log(RT_LOG_INFO, "main", "peak_rss_bytes=%lld", (long long)rt_machine_peak_rss());
@@ -88,12 +95,16 @@ int main(int argc, char **argv) {
     spare_addresses();
     if (glm_rank_is_asked(argc, argv, &rank_exit_code)) return rank_exit_code;
     const char *name = argc > 1 ? argv[1] : "";
+    const glm_command *command =
+            glm_cli_find_command(commands, strcmp(name, "--version") == 0 ? "version" : name);
+    if (command && glm_cli_asks_help(commands, command, argc, argv)) {
+        if (!glm_launcher_is_other_rank()) glm_cli_help(command);
+        return flush_output(GLM_EXIT_OK);
+    }
     if (glm_launcher_has_served(argc, argv, &rank_exit_code)) return rank_exit_code;
     if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
         return help(argc, argv);
-    if (strcmp(name, "--version") == 0) name = "version";
     if (argc < 2) return glm_cli_fail(rt_fail(RT_EUSAGE, "which command? glm1m --help lists them"));
-    const glm_command *command = glm_cli_find_command(commands, name);
     if (!command) return glm_cli_fail(glm_cli_unknown_command(commands, name));
     const int exit_code = run_command(command, argc, argv);
     glm_launcher_dismiss(argc, argv);

@@ -74,6 +74,12 @@ static int serve(const par_world *world) {
     return glm_ranks_serve(comm);
 }
 
+bool glm_launcher_is_other_rank(void) {
+    par_world world;
+    char address[PAR_ADDRESS_BYTES];
+    return glm_launcher_find(&world, address) == RT_OK && world.rank != 0;
+}
+
 bool glm_launcher_has_served(int argc, char **argv, int *exit_code) {
     par_world world;
     char address[PAR_ADDRESS_BYTES];

@@ -43,9 +43,11 @@ bool glm_rank_is_asked(int argc, char **argv, int *exit_code);
 /* The same where mpirun or srun started several processes with one command line (ranks_launcher.c).
  * Rank 0 runs the command; the other processes are its engine's ranks.
  *
+ *   is_other_rank  whether it started this one as another rank than 0
  *   has_served   to be called second in main(). True: this was another rank, and its work is done
  *   set_ranks    set options.tensor_parallel to the number of processes. RT_EUSAGE: it says another
  *   dismiss      to be called last in main(): the other ranks need not wait for an engine any more */
+bool glm_launcher_is_other_rank(void);
 bool glm_launcher_has_served(int argc, char **argv, int *exit_code);
 RT_MUST_CHECK rt_status glm_launcher_set_ranks(glm_options *options);
 void glm_launcher_dismiss(int argc, char **argv);

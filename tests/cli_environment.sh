@@ -31,3 +31,13 @@ GLM_TEST_ANYTHING=1 GLM_LOG=error GLM_SYNC=1 expect 0 doctor
 says_nothing err
 GLM_LOG=loud expect 2 doctor
 says err 'GLM_LOG=loud'
+
+# A module that there is not would pick no line at all; it is told beside those that there are, which are those of the sources.
+GLM_LOG=debug,kvstor expect 0 doctor
+says err 'GLM_LOG names "kvstor", and no module is called so; there are '
+told=$(sed -n 's/.*; there are //p' "$work/err" | sed 's/, /\n/g')
+logged=$(find . -path './build*' -prune -o -name '*.c' -exec cat {} + | tr -s ' \n' ' ' |
+    grep -oE 'rt_log(_enabled)?\( ?RT_LOG_(INFO|DEBUG), "[a-z_]*"' | sed 's/.*"\(.*\)"/\1/' | sort -u)
+[ -n "$told" ] && [ "$told" = "$logged" ] || fail "modules told: $told; in the sources: $logged"
+GLM_LOG=info,engine,kvstore expect 0 tokenize --help
+says_nothing err

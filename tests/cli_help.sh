@@ -48,6 +48,24 @@ for command in $commands; do
     cmp -s "$work/out" "$work/asked" || fail "help $command differs from $command --help"
 done
 
+# What a launcher left half set, ranks that never come, and a GLM_LOG that cannot be do not stand in the way of help.
+anywhere() {
+    expect 0 "$@"
+    says_nothing err
+    [ -s "$work/out" ] || fail 'nothing is said'
+}
+for broken in WORLD_SIZE=2 'RANK=9 WORLD_SIZE=2' 'RANK=0 WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=9' GLM_LOG=loud; do
+    (
+        # shellcheck disable=SC2086,SC2163 # words
+        export RANK=0 $broken
+        for command in $commands; do anywhere "$command" --help; done
+        anywhere help perplexity
+        anywhere --version
+        anywhere version --json
+        anywhere completion bash
+    ) || exit 1
+done
+
 # The shell completes commands, the flags that --help lists, words, and the values of a choice.
 # completes WORDS...: what the last of the words may become, a line each
 expect 0 completion bash

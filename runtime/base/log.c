@@ -7,6 +7,11 @@
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 
+/* Those of info and debug lines, which GLM_LOG may pick (tests/cli_environment.sh compares). */
+static const char *const module_names[] = {"cli", "engine", "http", "identity", "kvstore", "main",
+        "needle", "prefill", "ranks", "serve", "weights"};
+enum { N_MODULES = sizeof module_names / sizeof module_names[0] };
+
 static rt_log_level max_level = RT_LOG_WARN;
 static char modules[256]; /* ",engine,kvstore," or empty for all */
 
@@ -33,6 +38,31 @@ rt_status rt_log_init(void) {
             "GLM_LOG=%s: the first word must be error, warn, info or debug; modules may follow, as "
             "in debug,kvstore",
             setting);
+}
+
+static bool is_module(const char *name, size_t length) {
+    for (int i = 0; i < N_MODULES; i++)
+        if (strlen(module_names[i]) == length && strncmp(name, module_names[i], length) == 0)
+            return true;
+    return false;
+}
+
+static void tell_unknown(const char *name, size_t length) {
+    char known[256] = "";
+    size_t n = 0;
+    for (int i = 0; i < N_MODULES; i++)
+        n += (size_t)snprintf(
+                known + n, sizeof known - n, "%s%s", i == 0 ? "" : ", ", module_names[i]);
+    rt_log(RT_LOG_WARN, "log", "GLM_LOG names \"%.*s\", and no module is called so; there are %s",
+            (int)length, name, known);
+}
+
+void rt_log_tell_unknown(void) {
+    for (const char *name = modules; *name;) {
+        const size_t length = strcspn(++name, ",");
+        if (length > 0 && !is_module(name, length)) tell_unknown(name, length);
+        name += length;
+    }
 }
 
 bool rt_log_enabled(rt_log_level level, const char *module) {

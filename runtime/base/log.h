@@ -12,6 +12,8 @@ typedef enum rt_log_level { RT_LOG_ERROR, RT_LOG_WARN, RT_LOG_INFO, RT_LOG_DEBUG
 
 /* Read GLM_LOG. RT_EUSAGE for an unknown level. Call once, before any thread. */
 RT_MUST_CHECK rt_status rt_log_init(void);
+/* A warning for each module in GLM_LOG that has no line beyond warnings. */
+void rt_log_tell_unknown(void);
 
 /* Who is speaking, where several processes share stderr: "rank 1" in front of every line. Once, before
  * any thread; at most 31 bytes. */
