@@ -28,7 +28,7 @@ static rt_status give_result(conversation *chat, const char *text) {
     return chat_ask(chat, GLM_CHAT_OBSERVATION, text, (int64_t)strlen(text));
 }
 
-static rt_status read_file(conversation *chat, const char *path) {
+static rt_status read_path(conversation *chat, const char *path) {
     int64_t n_tokens = 0;
     const int64_t n_free = chat->context - chat_n_used(chat) - chat->files.n_tokens;
     RT_TRY(chat_files_read(&chat->files, chat->cli, chat->tokenizer, path, n_free, &n_tokens));
@@ -37,6 +37,14 @@ static rt_status read_file(conversation *chat, const char *path) {
             " are free then\n",
             path, n_tokens, n_free - n_tokens, chat->context);
     return RT_OK;
+}
+
+static rt_status read_file(conversation *chat, const char *typed) {
+    char *path = NULL;
+    RT_TRY(chat_files_path(typed, &path));
+    const rt_status status = read_path(chat, path);
+    free(path);
+    return status;
 }
 
 static rt_status reset(conversation *chat) {
@@ -52,9 +60,9 @@ static rt_status reset(conversation *chat) {
 /* "/read FILE": whether `line` is the command `name`, and what follows it. */
 static bool is_command(const char *line, const char *name, const char **operand) {
     const size_t length = strlen(name);
-    if (strncmp(line, name, length) != 0 || (line[length] != '\0' && line[length] != ' '))
+    if (strncmp(line, name, length) != 0 || (line[length] != '\0' && !strchr(" \t", line[length])))
         return false;
-    *operand = line + length + strspn(line + length, " ");
+    *operand = line + length + strspn(line + length, " \t");
     return true;
 }
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/memstream.h"
@@ -15,33 +16,78 @@ void chat_files_forget(chat_files *files) {
     *files = (chat_files){0};
 }
 
-/* A path as a shell would take it: "~/" is the home directory. For free(). */
-static rt_status expand_path(const char *typed, char **path) {
+/* A path as a shell reads it, but that blanks need no quotes: out has room for n_bytes and a NUL. False where a quote has no
+ * end. */
+static bool unquote(const char *typed, size_t n_bytes, char *out) {
+    char quote = '\0';
+    for (size_t i = 0; i < n_bytes; i++) {
+        const char c = typed[i];
+        const bool escapes = c == '\\' && quote != '\'' && i + 1 < n_bytes;
+        if (escapes)
+            *out++ = typed[++i];
+        else if (c == quote)
+            quote = '\0';
+        else if (!quote && (c == '"' || c == '\''))
+            quote = c;
+        else
+            *out++ = c;
+    }
+    *out = '\0';
+    return quote == '\0';
+}
+
+/* "~" and "~/" are the home directory, "-" a file of that name: standard input is the conversation. */
+static rt_status expand(const char *name, char **path) {
     const char *home = getenv("HOME"); /* NOLINT(concurrency-mt-unsafe): nothing here sets one */
-    if (home && strncmp(typed, "~/", 2) == 0) return rt_path_join(home, typed + 2, path);
-    *path = strdup(typed);
+    if (home && (strcmp(name, "~") == 0 || strncmp(name, "~/", 2) == 0))
+        return rt_path_join(home, name[1] ? name + 2 : "", path);
+    *path = strdup(strcmp(name, "-") == 0 ? "./-" : name);
     return *path ? RT_OK : rt_fail(RT_ENOMEM, "chat: no memory for a path");
 }
 
-/* "-" is a file of that name: standard input is the conversation. */
-static rt_status load(const char *typed, glm_document *document) {
-    char *path = NULL;
-    if (typed[0] == '\0') return rt_fail(RT_EUSAGE, "/read needs a file's name");
-    RT_TRY(expand_path(strcmp(typed, "-") == 0 ? "./-" : typed, &path));
-    const rt_status status = glm_document_load((const char *const *)&path, 1, NULL, document);
-    free(path);
+static size_t without_blanks(const char *text) {
+    size_t n_bytes = strlen(text);
+    while (n_bytes > 0 && strchr(" \t", text[n_bytes - 1])) n_bytes--;
+    return n_bytes;
+}
+
+/* What is there under the name as it was typed, quotes and all, is meant so. */
+rt_status chat_files_path(const char *typed, char **path) {
+    const size_t n_bytes = without_blanks(typed);
+    if (n_bytes == 0) return rt_fail(RT_EUSAGE, "/read needs a file's name");
+    if (access(typed, F_OK) == 0) return expand(typed, path);
+    char *name = strndup(typed, n_bytes);
+    char *plain = malloc(n_bytes + 1);
+    rt_status status = rt_fail(RT_ENOMEM, "chat: no memory for a path");
+    if (name && plain) {
+        const bool is_meant_so = access(name, F_OK) == 0 || !unquote(typed, n_bytes, plain);
+        status = expand(is_meant_so ? name : plain, path);
+    }
+    free(name);
+    free(plain);
     return status;
 }
 
+/* Its last name, without the slashes behind a directory's. */
+static const char *last_name(const char *path, int *n_bytes) {
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/') end--;
+    size_t begin = end;
+    while (begin > 0 && path[begin - 1] != '/') begin--;
+    *n_bytes = (int)(end - begin);
+    return path + begin;
+}
+
 static rt_status add(chat_files *files, const char *path, const char *text, int64_t n_bytes) {
-    const char *slash = strrchr(path, '/');
+    int name_bytes = 0;
+    const char *name = last_name(path, &name_bytes);
     char *all = NULL;
     size_t all_bytes = 0;
     FILE *memory = rt_memstream_open(&all, &all_bytes);
     if (!memory) return rt_fail(RT_ENOMEM, "chat: no memory for %s", path);
     (void)fwrite(files->text ? files->text : "", 1, files->n_bytes, memory);
-    (void)fprintf(memory, "%s[File Name]\n%s\n[File Content]\n", files->n_files > 0 ? "\n\n" : "",
-            slash ? slash + 1 : path);
+    (void)fprintf(memory, "%s[File Name]\n%.*s\n[File Content]\n", files->n_files > 0 ? "\n\n" : "",
+            name_bytes, name);
     (void)fwrite(text, 1, (size_t)n_bytes, memory);
     if (!rt_memstream_close(memory, &all))
         return rt_fail(RT_ENOMEM, "chat: no memory for %s", path);
@@ -67,13 +113,13 @@ static rt_status count_tokens(const glm_tokenizer *tokenizer, const char *name, 
 }
 
 rt_status chat_files_read(chat_files *files, const glm_cli *cli, const glm_tokenizer *tokenizer,
-        const char *typed, int64_t n_free, int64_t *n_tokens) {
+        const char *path, int64_t n_free, int64_t *n_tokens) {
     glm_document document;
-    RT_TRY(load(typed, &document));
+    RT_TRY(glm_document_load(&path, 1, NULL, &document));
     glm_cli_say_skipped(cli, &document);
     rt_status status =
-            count_tokens(tokenizer, typed, document.text, document.n_bytes, n_free, n_tokens);
-    if (status == RT_OK) status = add(files, typed, document.text, document.n_bytes);
+            count_tokens(tokenizer, path, document.text, document.n_bytes, n_free, n_tokens);
+    if (status == RT_OK) status = add(files, path, document.text, document.n_bytes);
     if (status == RT_OK) files->n_tokens += *n_tokens;
     glm_document_free(&document);
     return status;

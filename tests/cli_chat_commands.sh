@@ -30,9 +30,35 @@ $question" -c 99
 says err "oslo.txt has 46 tokens, and 46 are free: it is not read; /reset forgets the conversation"
 says_nothing out
 
+# A path is what a shell would make of it, but that blanks in it need no quotes; what is there as typed is meant so.
 mkdir -p "$HOME" && cp "$work/oslo.txt" "$HOME"
-talk 0 '/read ~/oslo.txt'
-says err '/oslo.txt: 46 tokens'
+cp "$work/oslo.txt" "$work/the oslo's.txt"
+cp "$work/paris.txt" "$work/\"two\""
+# shellcheck disable=SC2088 # chat expands it
+for path in '~/oslo.txt' "$work/oslo.txt " "$work/oslo.txt$(printf ' \t')" "'$work/oslo.txt'" "\"$work/oslo.txt\" " '"~/oslo.txt"'; do
+    talk 0 "/read $path
+abc" -n 1
+    says err '/oslo.txt: 46 tokens'
+    says err "prompt $((12 + 9 + 15 + 46 + 3 + 18 + 3 + 5)) tokens in"
+done
+for path in "the oslo's.txt" "the\\ oslo\\'s.txt" '"the oslo'"'"'s.txt" '; do
+    (cd "$work" && talk 0 "/read $path")
+    says err "the oslo's.txt: 46 tokens"
+done
+(cd "$work" && talk 0 '/read "two"')
+says err '"two": 53 tokens'
+talk 2 '/read  '
+says err "/read needs a file's name"
+talk 1 "/read '$work/nowhere"
+says err "'$work/nowhere"
+# A directory's name has no slash behind it.
+mkdir "$work/of" && cp "$work/oslo.txt" "$work/of"
+talk 0 "/read $work/of/
+abc" -n 1
+sed -n 's/^prompt \([0-9]*\) .*/\1/p' "$work/err" >"$work/with"
+talk 0 "/read $work/of
+abc" -n 1
+[ "$(cat "$work/with")" = "$(sed -n 's/^prompt \([0-9]*\) .*/\1/p' "$work/err")" ] || fail 'a slash behind a directory matters'
 
 # /reset forgets all of it: the next turn begins anew, with [gMASK]<sop>.
 talk 0 "/read $work/paris.txt
