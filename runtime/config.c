@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter.h"
 #include "base/file.h"
 #include "config_keys.h"
 
@@ -349,6 +350,7 @@ static rt_status load_from(
 
 rt_status glm_config_load(const char *dir, glm_config *out) {
     glm_config config = {.temperature = -1, .top_p = 1};
+    RT_TRY(glm_adapter_refuse_alone(dir));
     RT_TRY(load_from(dir, "config.json", false, read_config, &config));
     RT_TRY(load_from(dir, "generation_config.json", true, read_generation, &config));
     if (config.n_stop_ids == 0)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "adapter.h"
 #include "backend.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -289,23 +290,12 @@ static rt_status check_ranks(const glm_options *options) {
     return glm_plan_share(&config, 0, options->tensor_parallel, &shard, &part);
 }
 
-/* Of which nothing is read: its absence must not look like its effect. */
-static void warn_of_adapter(const char *dir) {
-    char *path = NULL;
-    if (rt_path_join(dir, "adapter_config.json", &path) == RT_OK && rt_file_exists(path))
-        rt_log(RT_LOG_WARN, "engine",
-                "%s is there, and is not applied: the answers are those of the weights beside it; "
-                "PEFT's merge_and_unload makes one checkpoint of both",
-                path);
-    free(path);
-}
-
 rt_status glm_engine_open(const glm_options *options, glm_engine **out) {
     par_comm *comm = NULL;
     RT_TRY(check_ranks(options));
     RT_TRY(glm_ranks_open(options, &comm));
     RT_TRY(glm_engine_open_rank(options, comm, out));
-    warn_of_adapter(options->model_dir);
+    glm_adapter_warn(options->model_dir);
     return RT_OK;
 }
 

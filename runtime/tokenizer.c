@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "adapter.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/size.h"
@@ -103,6 +104,7 @@ static rt_status read_files(
     glm_special_list *specials = &tokenizer->specials;
     const bool has_model = rt_file_exists(paths->model);
     const bool has_json = rt_file_exists(paths->json);
+    if (!has_model && !has_json) RT_TRY(glm_adapter_refuse_alone(dir));
     if (!has_model && !has_json)
         return rt_fail(RT_EMODEL,
                 "tokenizer: TK_NONE: %s has neither tokenizer.model nor tokenizer.json", dir);

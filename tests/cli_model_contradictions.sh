@@ -48,3 +48,16 @@ says_nothing err
 echo '{"peft_type": "LORA"}' >"$work/model/adapter_config.json"
 expect 0 complete -m "$work/model" -p x -n 1 --quiet
 says err 'adapter_config.json is there, and is not applied'
+
+# Alone it is no model: what it belongs to, and what to do, whatever else is there of the tokenizer.
+mkdir "$work/adapter" && cp "$work/model/adapter_config.json" "$work/adapter"
+expect 4 chat -m "$work/adapter"
+says err "$work/adapter holds an adapter (adapter_config.json) and no model"
+says err 'makes one checkpoint of it and its base model; -m takes that directory'
+echo '{"peft_type": "LORA", "base_model_name_or_path": "org/base"}' >"$work/adapter/adapter_config.json"
+cp "$work"/model/tokenizer* "$work/adapter"
+for command in plan doctor 'complete -p x'; do
+    # shellcheck disable=SC2086 # words
+    expect 4 $command -m "$work/adapter"
+    says err 'makes one checkpoint of it and "org/base"'
+done
