@@ -227,8 +227,9 @@ static bool is_begun_record(const char *text, int64_t n_bytes) {
     return text[0] == '\0' || memcmp(text, begin, (size_t)rt_min64(n_bytes, n_begin)) == 0;
 }
 
-/* The lines of records that stay move to the front of `text`, *n_kept bytes. A record is written with its line's end: what
- * has none is half of one, and does not stay. */
+/* The lines of records that stay move to the front of `text`, *n_kept bytes. What has no line's end is half of a record that
+ * was being written, and does not stay; or a whole one, of a file that something else wrote anew: it is given an end, for
+ * which `text` has its NUL's place. */
 static rt_status take_records(ask_questions *questions, const char *path, char *text,
         int64_t n_bytes, const json_t *by_id, const json_t *same, int64_t *n_kept) {
     int64_t line = 0;
@@ -237,18 +238,20 @@ static rt_status take_records(ask_questions *questions, const char *path, char *
         char why[WHY_BYTES];
         bool is_kept = true;
         const char *end = memchr(at, '\n', (size_t)(text + n_bytes - at));
+        const bool has_end = end != NULL;
+        if (!has_end) end = text + n_bytes;
         line++;
-        if (!end && !is_begun_record(at, text + n_bytes - at))
-            return no_record(path, line, "a line that does not begin as one");
-        if (!end) break;
         json_t *record = parse_object(at, end - at, why);
-        if (!record) return no_record(path, line, why);
+        if (!record && !has_end && is_begun_record(at, end - at)) break;
+        if (!record)
+            return no_record(path, line, has_end ? why : "a line that does not begin as one");
         const rt_status status = take_record(record, by_id, questions, path, line, same, &is_kept);
         json_decref(record);
         RT_TRY(status);
         if (is_kept) {
-            memmove(text + *n_kept, at, (size_t)(end + 1 - at));
-            *n_kept += end + 1 - at;
+            memmove(text + *n_kept, at, (size_t)(end - at));
+            *n_kept += end - at;
+            text[(*n_kept)++] = '\n';
         }
         at = end;
     }
@@ -274,7 +277,7 @@ rt_status ask_questions_resume(ask_questions *questions, const char *path, const
     rt_status status = by_id ? index_ids(questions, by_id) : no_memory();
     if (status == RT_OK)
         status = take_records(questions, path, text, n_bytes, by_id, same, &n_kept);
-    if (status == RT_OK && n_kept < n_bytes) status = replace(path, text, n_kept);
+    if (status == RT_OK && n_kept != n_bytes) status = replace(path, text, n_kept);
     json_decref(by_id);
     free(text);
     return status;

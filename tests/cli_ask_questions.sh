@@ -68,6 +68,14 @@ asks 1 --out "$work/b.jsonl"
 says err '4 of 7 questions are answered in'
 # What could not be asked has one record, however often; and its turn, once it can be.
 [ "$(grep -c '"error"' "$work/b.jsonl")" -eq 3 ] || fail 'the records of what cannot be asked are not those of one run'
+# Written anew by something else, without blanks and without the last line's end, they are the same answers.
+grep -v '"error"' "$work/b.jsonl" | sed 's/^{"id": /{"id":/; s/, "\([a-z_0-9]*\)": /,"\1":/g' >"$work/compact"
+printf '%s' "$(cat "$work/compact")" >"$work/e.jsonl"
+! grep -q '^{"id": ' "$work/e.jsonl" || fail 'the test has no compact records'
+asks 1 --out "$work/e.jsonl"
+says err '4 of 7 questions are answered in'
+head -n 4 "$work/e.jsonl" | cmp -s - "$work/compact" || fail 'compact records are not as they were'
+[ "$(grep -c '^{"id": .*"error"' "$work/e.jsonl")" -eq 3 ] || fail 'what follows a record without an end is no line of its own'
 ln -s b.jsonl "$work/link.jsonl"
 sed -i 's/^{"question": 5}$/{"question": "What?\\n>\\nThe special magic number for Oslo is:"}/' "$work/q.jsonl"
 asks 1 --out "$work/link.jsonl"
