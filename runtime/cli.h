@@ -172,6 +172,9 @@ RT_MUST_CHECK rt_status glm_cli_unknown_command(
 /* What --help prints, on stdout. */
 void glm_cli_help(const glm_command *command);
 void glm_cli_help_all(const glm_command *const *commands);
+/* `text`, or its first line, on stdout from the present column on, wrapped at words so that it has at most 100 columns; following lines are
+ * indented. Returns what follows the line. */
+const char *glm_cli_print_wrapped(const char *text, int indent, int column);
 
 /* Print the error text to stderr, return the exit code that belongs to the status. */
 int glm_cli_fail(rt_status status);

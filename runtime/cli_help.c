@@ -3,25 +3,26 @@
 
 #include "cli_flags.h"
 
-enum { FLAG_COLUMNS = 34, LINE_COLUMNS = 96 };
+enum { FLAG_COLUMNS = 34, LINE_COLUMNS = 100 };
 
 static const char exit_codes[] =
         "Exit: 0 ok, 1 failure, 2 usage, 3 does not fit, 4 bad model file, 5 corrupt data,\n"
         "6 rank lost, 7 evaluation below --min-accuracy, 130 Ctrl-C, 143 SIGTERM, 128 + N signal N.\n";
 
-/* `text`, or its first line, from the present column on, wrapped at words; following lines are
- * indented. Returns what follows the line. */
-static const char *print_wrapped(const char *text, int indent, int column) {
+const char *glm_cli_print_wrapped(const char *text, int indent, int column) {
+    int gap = 0; /* blanks in front of the word, which a line's beginning does not need */
     while (*text && *text != '\n') {
         const int length = (int)strcspn(text, " \n");
-        if (column > indent && column + 1 + length > LINE_COLUMNS) {
+        if (column > indent && column + gap + length > LINE_COLUMNS) {
             (void)printf("\n%*s", indent, "");
             column = indent;
+            gap = 0;
         }
-        (void)printf("%s%.*s", column > indent ? " " : "", length, text);
-        column += length + (column > indent);
+        (void)printf("%*s%.*s", gap, "", length, text);
+        column += gap + length;
         text += length;
-        text += strspn(text, " ");
+        gap = (int)strspn(text, " ");
+        text += gap;
     }
     (void)putchar('\n');
     return text + (*text == '\n');
@@ -31,7 +32,7 @@ static const char *print_wrapped(const char *text, int indent, int column) {
 static void print_details(const char *text) {
     while (*text) {
         if (*text != ' ') {
-            text = print_wrapped(text, 0, 0);
+            text = glm_cli_print_wrapped(text, 0, 0);
             continue;
         }
         const int length = (int)strcspn(text, "\n");
@@ -56,7 +57,7 @@ static void print_flag(const cli_flag *flag) {
         (void)printf("\n%*s", FLAG_COLUMNS, "");
     else
         (void)printf("%*s", FLAG_COLUMNS - n, "");
-    (void)print_wrapped(flag->help, FLAG_COLUMNS, FLAG_COLUMNS);
+    (void)glm_cli_print_wrapped(flag->help, FLAG_COLUMNS, FLAG_COLUMNS);
 }
 
 void glm_cli_help(const glm_command *command) {

@@ -291,6 +291,8 @@ static rt_status add_model(json_t *facts, const glm_cli *cli) {
 
 /* ---- output ---------------------------------------------------------------------------------- */
 
+enum { VALUE_COLUMN = 23 };
+
 static void print_table(json_t *facts) {
     const char *title = NULL;
     json_t *section = NULL;
@@ -298,8 +300,10 @@ static void print_table(json_t *facts) {
         (void)printf("%s\n", title);
         const char *name = NULL;
         json_t *value = NULL;
-        json_object_foreach(section, name, value)(void)
-                printf("  %-20s %s\n", name, json_string_value(value));
+        json_object_foreach(section, name, value) {
+            (void)printf("  %-20s ", name);
+            (void)glm_cli_print_wrapped(json_string_value(value), VALUE_COLUMN, VALUE_COLUMN);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 /* glm1m plan: the memory bill and the time to expect, before anything large is allocated. */
 #include <inttypes.h>
 #include <jansson.h>
+#include <stdarg.h>
 #include <stdio.h>
 
 #include "base/machine.h"
@@ -10,10 +11,34 @@
 
 /* ---- the table ------------------------------------------------------------------------------- */
 
-/* One line of the table: "weights           17.66 GiB  why". */
+enum { WHY_COLUMN = 31, WHY_BYTES = 256 };
+
+/* One line of the table: "weights           17.66 GiB  why"; a long reason goes on below itself. */
+static void RT_PRINTF(3, 4)
+        print_row(const char *what, const char *value, const char *format, ...) {
+    char why[WHY_BYTES];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(why, sizeof why, format, args);
+    va_end(args);
+    (void)printf("%-16s %12s%s", what, value, *why ? "  " : "");
+    (void)glm_cli_print_wrapped(why, WHY_COLUMN, WHY_COLUMN);
+}
+
 static void print_bytes(const char *what, int64_t bytes, const char *why) {
     char text[RT_SIZE_TEXT];
-    (void)printf("%-16s %12s%s%s\n", what, rt_format_bytes(bytes, text), *why ? "  " : "", why);
+    print_row(what, rt_format_bytes(bytes, text), "%s", why);
+}
+
+static void RT_PRINTF(3, 4) print_count(const char *what, int64_t n, const char *format, ...) {
+    char text[RT_SIZE_TEXT];
+    char why[WHY_BYTES];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(why, sizeof why, format, args);
+    va_end(args);
+    (void)snprintf(text, sizeof text, "%" PRId64, n);
+    print_row(what, text, "%s", why);
 }
 
 /* More ranks than KV heads hold copies: of KV, fewer ranks hold as much each. */
@@ -23,8 +48,8 @@ static void print_ranks(const glm_plan *plan) {
         (void)snprintf(copies, sizeof copies,
                 "; %" PRId32 " hold the same KV, as much as with %" PRId32 " ranks",
                 plan->kv_copies, plan->n_ranks / plan->kv_copies);
-    (void)printf("%-16s %12" PRId32 "  on this machine; what follows is for each of them%s\n",
-            "ranks", plan->n_ranks, copies);
+    print_count(
+            "ranks", plan->n_ranks, "on this machine; what follows is for each of them%s", copies);
 }
 
 /* Nothing goes to a disk that nobody named, unless a length asks for it. */
@@ -33,24 +58,23 @@ static bool is_of_memory(const glm_plan *plan, const glm_cli *cli, int64_t model
 }
 
 static void print_context(const glm_plan *plan, const glm_cli *cli, int64_t model_len) {
-    (void)printf("%-16s %12" PRId64 "  tokens, %s; the model's length is %" PRId64 "\n", "context",
-            plan->max_len,
+    const int64_t asked = cli->engine.chunk;
+    print_count("context", plan->max_len, "tokens, %s; the model's length is %" PRId64,
             cli->engine.max_len > 0              ? "asked for"
             : is_of_memory(plan, cli, model_len) ? "the most that memory holds"
                                                  : "the most that fits",
             model_len);
-    (void)printf("%-16s %12" PRId64 "  tokens\n", "span", plan->span);
-    const int64_t asked = cli->engine.chunk;
-    (void)printf("%-16s %12" PRId64 "  tokens", "chunk", plan->chunk);
+    print_count("span", plan->span, "tokens");
     if (asked > plan->chunk)
-        (void)printf(", of %" PRId64 " asked for: no call has more than a span, or than there are",
+        print_count("chunk", plan->chunk,
+                "tokens, of %" PRId64 " asked for: no call has more than a span, or than there are",
                 asked);
-    (void)printf("\n");
-    (void)printf("%-16s %12d\n", "threads", plan->threads);
+    else
+        print_count("chunk", plan->chunk, "tokens");
+    print_count("threads", plan->threads, "%s", "");
     if (plan->linear_by == GLM_LINEAR_ONEDNN)
-        (void)printf(
-                "%-16s %12s  multiplies rows rounded to bf16; its memory is in the scratch and in the total\n",
-                "linear layers", "oneDNN");
+        print_row("linear layers", "oneDNN",
+                "multiplies rows rounded to bf16; its memory is in the scratch and in the total");
     if (plan->n_ranks > 1) print_ranks(plan);
     (void)printf("\n");
 }
@@ -127,8 +151,7 @@ static void print_limit(const glm_plan *plan, const rt_machine_memory *memory) {
 
 static void print_bill(const glm_plan *plan, bool has_weights, const rt_machine_memory *memory) {
     if (plan->on_gpu)
-        (void)printf("%-16s %12s  weights, KV, hidden states and scratch are in its memory\n",
-                "device", "cuda");
+        print_row("device", "cuda", "weights, KV, hidden states and scratch are in its memory");
     print_parts(plan, has_weights);
     if (plan->on_gpu) print_gpu_totals(plan);
     print_bytes("lists", plan->lists_bytes, "token ids and page pointers of sequences");
@@ -151,13 +174,14 @@ static void print_times(const glm_plan *plan, bool is_of_memory) {
     char work[RT_SIZE_TEXT];
     char speed[RT_SIZE_TEXT];
     const int decimals = plan->decode_tps >= 99.5 ? 0 : plan->decode_tps >= 9.95 ? 1 : 2;
-    (void)printf("\n%-16s %12s  for %" PRId64 " tokens: %sFLOP at %sFLOP/s\n", "prefill",
-            rt_format_seconds(plan->prefill_s, text), plan->max_len,
+    (void)printf("\n");
+    print_row("prefill", rt_format_seconds(plan->prefill_s, text),
+            "for %" PRId64 " tokens: %sFLOP at %sFLOP/s", plan->max_len,
             format_flop(plan->prefill_flop, work), format_flop(plan->machine_flops, speed));
-    (void)printf(
-            "%-16s %12.*f  tokens/s with a full context\n", "decode", decimals, plan->decode_tps);
-    (void)printf("%-16s %12s  at most %" PRId64 " tokens would%s\n", "fits",
-            plan->fits ? "yes" : "no", plan->fitting_len,
+    (void)snprintf(text, sizeof text, "%.*f", decimals, plan->decode_tps);
+    print_row("decode", text, "tokens/s with a full context");
+    print_row("fits", plan->fits ? "yes" : "no", "at most %" PRId64 " tokens would%s",
+            plan->fitting_len,
             is_of_memory ? " in memory; with -c or --kv-disk-dir what is beyond it goes to disk"
                          : "");
 }

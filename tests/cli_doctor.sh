@@ -27,6 +27,14 @@ for line in 'rotary               64 of 128 dimensions, pairs (2i, 2i + 1), base
     says out "$line"
 done
 
+# Lines of at most 100 columns; what is longer goes on below itself. Two blanks of a name stay two.
+name="$work/a  directory with a name that is longer than any line of this table can be, and then some"
+cp -r "$work/model" "$name"
+expect 0 doctor -m "$name"
+awk 'length($0) > 100 { exit 1 }' "$work/out" || fail 'a line has more than 100 columns'
+says out "  directory            $work/a  directory with"
+grep -q '^ \{23\}[a-z].* then some$' "$work/out" || fail 'the name is not shown whole'
+
 expect 2 doctor --self-test
 says err 'self-test needs a model'
 expect 2 doctor -m "$work/model" --self-test

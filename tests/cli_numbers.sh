@@ -47,7 +47,16 @@ says out 'FLOP/s'
 # What is the most depends on where it may go.
 expect 0 plan -m "$work/model" --host-kv-space 1M
 says out 'the most that memory holds'
-says out 'with -c or --kv-disk-dir what is beyond it goes to disk'
+says out 'would in memory; with -c or --kv-disk-dir'
+# A reason that is too long for a line goes on below itself.
+fits_in_lines() {
+    awk 'length($0) > 100 { exit 1 }' "$work/out" || fail 'a line has more than 100 columns'
+}
+fits_in_lines
+grep -Eq '^ {31}[a-z]' "$work/out" || fail 'no reason goes on in a line of its own'
+expect 0 plan -m "$work/model" -c 1M --host-kv-space 64M --kv-disk-dir "$work/kv"
+fits_in_lines
+says out 'KV, disk'
 cd "$work" || exit 1
 expect 2 plan -m needle
 says err 'glm1m make-model needle needle'
