@@ -16,6 +16,7 @@
 
 #include <linux/futex.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -214,6 +215,22 @@ static rt_status start_worker(rt_pool *pool, int index) {
     return RT_OK;
 }
 
+/* What users and terminals send is for the thread that started us, which waits in poll(): a worker asleep is not woken for it
+ * (and TSan does not see one that sleeps on a futex, and would keep the signal from all). Faults stay the worker's own. */
+static rt_status start_workers(rt_pool *pool) {
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1, SIGCONT, SIGTSTP, SIGWINCH};
+    rt_status status = RT_OK;
+    sigset_t held;
+    sigset_t before;
+    (void)sigemptyset(&held);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        (void)sigaddset(&held, numbers[i]);
+    (void)pthread_sigmask(SIG_BLOCK, &held, &before);
+    for (int i = 1; status == RT_OK && i < pool->n_threads; i++) status = start_worker(pool, i);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return status;
+}
+
 rt_status rt_pool_create(int n_threads, rt_pool **out) {
     if (n_threads < 0 || n_threads > THREADS_MAX)
         return rt_fail(RT_EUSAGE, "threads: %d threads asked for, 1 to %d are possible", n_threads,
@@ -225,7 +242,7 @@ rt_status rt_pool_create(int n_threads, rt_pool **out) {
     pool->n_threads = n_threads ? n_threads : rt_machine_cores();
     rt_status status =
             rt_calloc(pool->n_threads, (int64_t)sizeof(pthread_t), "pool threads", &pool->threads);
-    for (int i = 1; status == RT_OK && i < pool->n_threads; i++) status = start_worker(pool, i);
+    if (status == RT_OK) status = start_workers(pool);
     if (status != RT_OK) {
         rt_pool_free(pool);
         return status;
