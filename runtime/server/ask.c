@@ -21,12 +21,14 @@ bool srv_check_model(const json_t *body, const srv_options *options, srv_error *
 
 /* ---- settings -------------------------------------------------------------------------------- */
 
+/* An empty text, as a form's empty field gives it, stops nothing. */
 static bool add_stop(
         const json_t *value, const char *name, srv_settings *settings, srv_error *error) {
-    if (!json_is_string(value) || json_string_length(value) == 0 ||
-            (int64_t)json_string_length(value) > srv_limit_of(SRV_STOP_BYTES))
-        return srv_refuse_field(error, name, "%s: a stop text has 1 to %" PRId64 " bytes", name,
+    if (!json_is_string(value) || (int64_t)json_string_length(value) > srv_limit_of(SRV_STOP_BYTES))
+        return srv_refuse_field(error, name,
+                "%s: a stop text is a string of at most %" PRId64 " bytes", name,
                 srv_limit_of(SRV_STOP_BYTES));
+    if (json_string_length(value) == 0) return true;
     settings->stop[settings->n_stop] = strdup(json_string_value(value));
     if (!settings->stop[settings->n_stop])
         return srv_refuse(error, 503, "out_of_memory", NULL, "no memory for stop texts");
@@ -38,8 +40,10 @@ bool srv_read_stop(const json_t *body, const char *name, srv_settings *settings,
     const json_t *value = json_object_get(body, name);
     if (!value || json_is_null(value)) return true;
     const size_t n = json_is_array(value) ? json_array_size(value) : 1;
-    if (settings->stop)
+    if (settings->n_stop > 0)
         return srv_refuse_field(error, name, "%s: stop texts are given twice", name);
+    free(settings->stop); /* an empty list came before */
+    settings->stop = NULL;
     if ((int64_t)n > srv_limit_of(SRV_STOP_TEXTS))
         return srv_refuse_field(error, name, "%s has %zu texts, at most %" PRId64 " are taken",
                 name, n, srv_limit_of(SRV_STOP_TEXTS));
@@ -82,13 +86,14 @@ static bool read_sampling(
             !srv_get_real(body, "temperature", 0.0, 2.0, &temperature, error) ||
             !srv_get_real(body, "top_p", 0.0, 1.0, &top_p, error) ||
             !srv_get_int(body, "top_k", -1, INT32_MAX, &top_k, error) ||
-            !srv_get_int(body, "seed", 0, INT64_MAX, &seed, error))
+            !srv_get_int(body, "seed", INT64_MIN, INT64_MAX, &seed, error))
         return false;
-    if (top_p == 0.0) return srv_refuse_field(error, "top_p", "top_p must be more than 0");
     uint64_t random = (uint64_t)seed;
-    if (seed < 0) (void)getrandom(&random, sizeof random, 0);
-    *sampling = (glm_sampling){.temperature = samples ? (float)temperature : 0.0F,
-            .top_p = (float)top_p,
+    if (seed == -1) (void)getrandom(&random, sizeof random, 0);
+    /* The fewest tokens that reach top_p are one where that is 0: the most probable. */
+    const bool is_greedy = !samples || (float)top_p == 0.0F;
+    *sampling = (glm_sampling){.temperature = is_greedy ? 0.0F : (float)temperature,
+            .top_p = is_greedy ? 1.0F : (float)top_p,
             .top_k = (int32_t)rt_max64(top_k, 0),
             .seed = random};
     return true;
@@ -154,14 +159,21 @@ static bool read_streaming(const json_t *body, srv_settings *settings, srv_error
     return srv_get_bool(options, "include_usage", &settings->has_usage, error);
 }
 
+/* -1 is no bound of the client's, as if there were none. */
+static bool read_bound(
+        const json_t *body, const char *name, srv_settings *settings, srv_error *error) {
+    const int64_t least = settings->echoes ? 0 : 1;
+    if (json_integer_value(json_object_get(body, name)) == -1) return true;
+    if (srv_get_int(body, name, least, INT32_MAX, &settings->max_tokens, error)) return true;
+    srv_error_add(error, "; -1, or to leave it out, is no bound");
+    return false;
+}
+
 bool srv_read_settings(
         const json_t *body, const srv_options *options, srv_settings *settings, srv_error *error) {
-    const int64_t least = settings->echoes ? 0 : 1;
-    if (!srv_get_int(body, "max_tokens", least, INT32_MAX, &settings->max_tokens, error) ||
-            !srv_get_int(
-                    body, "max_completion_tokens", least, INT32_MAX, &settings->max_tokens, error))
-        return false;
-    return srv_check_absent(body, error) && read_format(body, settings, error) &&
+    return read_bound(body, "max_tokens", settings, error) &&
+           read_bound(body, "max_completion_tokens", settings, error) &&
+           srv_check_absent(body, error) && read_format(body, settings, error) &&
            read_choices(body, settings, error) &&
            read_sampling(body, options->config, &settings->sampling, error) &&
            srv_read_stop(body, "stop", settings, error) &&
@@ -236,6 +248,10 @@ glm_message *srv_conversation_add(srv_conversation *conversation, glm_chat_role 
     glm_message *message = &conversation->messages[conversation->n_messages++];
     *message = (glm_message){.role = role};
     return message;
+}
+
+bool srv_message_says(const glm_message *message) {
+    return message->content_bytes > 0 || message->n_calls > 0;
 }
 
 void *srv_conversation_own(srv_conversation *conversation, void *memory) {

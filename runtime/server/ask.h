@@ -28,6 +28,8 @@ const json_t *srv_messages_of(const json_t *body, srv_error *error);
 /* For whoever fills a conversation: a new message at its end; and `memory`, to be freed with it. NULL without memory. */
 glm_message *srv_conversation_add(srv_conversation *conversation, glm_chat_role role);
 void *srv_conversation_own(srv_conversation *conversation, void *memory);
+/* Whether there is anything in it: the prompt is without a message of nothing, which cannot be gone on with. */
+bool srv_message_says(const glm_message *message);
 /* A string, or an array of {"type": "text", "text": ...}, as the content of a message; null is none.
  * `where` names it. */
 bool srv_conversation_content(srv_conversation *conversation, const json_t *value,

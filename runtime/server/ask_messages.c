@@ -174,7 +174,8 @@ bool srv_read_messages(const json_t *body, srv_conversation *conversation, srv_e
         if (!read_message(conversation, json_array_get(messages, i), i, error)) return false;
     const glm_message *last =
             conversation->n_messages ? &conversation->messages[conversation->n_messages - 1] : NULL;
-    conversation->goes_on = last && last->role == GLM_CHAT_ASSISTANT && last->n_calls == 0;
+    conversation->goes_on = last && last->role == GLM_CHAT_ASSISTANT && last->n_calls == 0 &&
+                            srv_message_says(last);
     return read_tools(body, conversation, error) && read_tool_choice(body, conversation, error);
 }
 

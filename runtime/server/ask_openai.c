@@ -29,8 +29,7 @@ static bool find_role(const char *name, glm_chat_role *role) {
 }
 
 static bool read_call(
-        const json_t *value, const char *where, glm_tool_call *call, srv_error *error) {
-    const json_t *function = json_object_get(value, "function");
+        const json_t *function, const char *where, glm_tool_call *call, srv_error *error) {
     const char *name = NULL;
     const char *arguments = "";
     if (!json_is_object(function))
@@ -44,19 +43,35 @@ static bool read_call(
     return true;
 }
 
+/* tool_calls; function_call is its older name, for one. */
 static bool read_calls(srv_conversation *conversation, const json_t *value, const char *where,
         glm_message *message, srv_error *error) {
-    if (!value || json_is_null(value)) return true;
-    if (!json_is_array(value) || message->role != GLM_CHAT_ASSISTANT)
-        return srv_refuse_field(error, where, "%s: tool_calls is an array, of an assistant", where);
-    const size_t n = json_array_size(value);
-    glm_tool_call *calls = srv_conversation_own(conversation, calloc(n + 1, sizeof *calls));
+    const json_t *list = json_object_get(value, "tool_calls");
+    const json_t *one = json_object_get(value, "function_call");
+    const size_t n = json_array_size(list);
+    const size_t n_all = n + (one && !json_is_null(one));
+    if (list && !json_is_null(list) && !json_is_array(list))
+        return srv_refuse_field(error, where, "%s: tool_calls must be an array", where);
+    if (n_all == 0) return true;
+    if (message->role != GLM_CHAT_ASSISTANT)
+        return srv_refuse_field(error, where, "%s: only an assistant's message has calls", where);
+    glm_tool_call *calls = srv_conversation_own(conversation, calloc(n_all, sizeof *calls));
     if (!calls) return srv_refuse_status(error, RT_ENOMEM, NULL);
-    for (size_t i = 0; i < n; i++)
-        if (!read_call(json_array_get(value, i), where, &calls[i], error)) return false;
+    for (size_t i = 0; i < n_all; i++) {
+        const json_t *function = i < n ? json_object_get(json_array_get(list, i), "function") : one;
+        if (!read_call(function, where, &calls[i], error)) return false;
+    }
     message->calls = calls;
-    message->n_calls = (int64_t)n;
+    message->n_calls = (int64_t)n_all;
     return true;
+}
+
+/* An assistant may have said nothing, and a tool returned nothing; who asks does say something. */
+static bool check_content(
+        const json_t *content, glm_chat_role role, const char *where, srv_error *error) {
+    if (content && !json_is_null(content)) return true;
+    return role == GLM_CHAT_ASSISTANT || role == GLM_CHAT_OBSERVATION ||
+           srv_refuse_field(error, where, "%s has no content", where);
 }
 
 static bool read_message(
@@ -74,12 +89,14 @@ static bool read_message(
                 name ? name : "");
     glm_message *message = srv_conversation_add(conversation, role);
     if (!message) return srv_refuse_status(error, RT_ENOMEM, NULL);
-    const json_t *calls = json_object_get(value, "tool_calls");
+    const json_t *audio = json_object_get(value, "audio");
     const json_t *content = json_object_get(value, "content");
-    if ((!content || json_is_null(content)) && !json_is_array(calls))
-        return srv_refuse_field(error, where, "%s has no content", where);
-    return srv_conversation_content(conversation, content, where, message, error) &&
-           read_calls(conversation, calls, where, message, error);
+    if (audio && !json_is_null(audio))
+        return srv_refuse_field(error, where, "%s: audio is not read here, only text", where);
+    if (!content || json_is_null(content)) content = json_object_get(value, "refusal");
+    return check_content(content, role, where, error) &&
+           srv_conversation_content(conversation, content, where, message, error) &&
+           read_calls(conversation, value, where, message, error);
 }
 
 static bool read_tool_choice(
@@ -130,7 +147,7 @@ static bool read_continuation(
         return srv_refuse_field(error, "add_generation_prompt",
                 "add_generation_prompt: false goes with continue_final_message only");
     if (echoes) return srv_refuse_field(error, "echo", "echo is of /v1/completions");
-    conversation->goes_on = goes_on;
+    conversation->goes_on = goes_on && srv_message_says(last);
     return true;
 }
 
@@ -197,23 +214,34 @@ static bool check_judged(const srv_request *request, srv_error *error) {
             request->prompt.n, most);
 }
 
+/* How many alternatives of each token; true says no number. */
+static bool read_logprobs(const json_t *body, srv_settings *settings, srv_error *error) {
+    const json_t *value = json_object_get(body, "logprobs");
+    const int64_t most = srv_limit_of(SRV_TOP_LOGPROBS);
+    int64_t n_top = -1;
+    if (json_is_true(value))
+        return srv_refuse_field(error, "logprobs",
+                "logprobs is true: here it is a number of alternatives, 0 to %" PRId64, most);
+    if (!json_is_false(value) && !srv_get_int(body, "logprobs", 0, most, &n_top, error))
+        return false;
+    settings->has_logprobs = n_top >= 0;
+    settings->n_top = n_top > 0 ? (int)n_top : 0;
+    return true;
+}
+
 static bool fill_completion(
         srv_request *request, const json_t *body, const srv_options *options, srv_error *error) {
     srv_settings *settings = &request->settings;
-    int64_t n_top = -1;
     const char *suffix = "";
     if (!srv_get_bool(body, "echo", &settings->echoes, error) ||
             !srv_check_model(body, options, error) ||
             !srv_read_settings(body, options, settings, error) ||
-            !srv_get_int(body, "logprobs", 0, srv_limit_of(SRV_TOP_LOGPROBS), &n_top, error) ||
-            !srv_get_text(body, "suffix", &suffix, error))
+            !read_logprobs(body, settings, error) || !srv_get_text(body, "suffix", &suffix, error))
         return false;
     if (settings->echoes && settings->n_choices > 1)
         return srv_refuse_field(
                 error, "echo", "echo is for one answer: n is %d", settings->n_choices);
     if (suffix[0]) return srv_refuse_field(error, "suffix", "suffix is not supported");
-    settings->has_logprobs = n_top >= 0;
-    settings->n_top = n_top > 0 ? (int)n_top : 0;
     return read_prompt(request, body, options, error) && check_judged(request, error);
 }
 

@@ -304,8 +304,8 @@ def errors():
     check("20,0" in long.message or "200" in long.message, long.message)
     refused(openai.BadRequestError, lambda: ask(max_tokens=15999), "context_length_exceeded")
     refused(openai.NotFoundError, lambda: ask(model="gpt-4"), "model_not_found")
-    for bad in ({"temperature": -1}, {"temperature": 3}, {"top_p": 0}, {"max_tokens": 0},
-                {"n": 17}, {"stop": [""]}, {"top_logprobs": 3}, {"messages": []},
+    for bad in ({"temperature": -1}, {"temperature": 3}, {"top_p": -0.5}, {"max_tokens": 0},
+                {"n": 17}, {"stop": [1]}, {"top_logprobs": 3}, {"messages": []},
                 {"messages": [{"role": "wizard", "content": "x"}]}, {"presence_penalty": 1}, {"logit_bias": {"5": 1}},
                 {"response_format": {"type": "json_schema"}},
                 {"response_format": {"type": "json_schema", "json_schema": {"schema": {"oneOf": []}}}}, {"tool_choice": "required"}):

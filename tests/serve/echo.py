@@ -107,7 +107,7 @@ reset(connection)
 server.rest(n_descriptors)
 assert server.metrics()["prompt_tokens_total"] < before + 150 * len(ids), "the others were computed"
 
-for wrong in ({"n": 2}, {"max_tokens": -1}, {"echo": "yes"}):
+for wrong in ({"n": 2}, {"max_tokens": -2}, {"echo": "yes"}):
     status, body = complete(**{"prompt": ids, "echo": True, "max_tokens": 1, **wrong})
     assert status == 400, (wrong, status, body)
 status, body = complete(prompt=ids, max_tokens=0)

@@ -198,12 +198,12 @@ def bodies():
         "tool without a name": with_field(b'"tools":[{"type":"function","function":{}}]'),
         "129 tools": with_field(b'"tools":[' + b",".join([b"1"] * 129) + b"]"),
     }
-    for value in (b"-1", b"0", b"2147483648", b"1e99", b"1.5", b'"8"', b"true", b"[]"):
+    for value in (b"-2", b"0", b"2147483648", b"1e99", b"1.5", b'"8"', b"true", b"[]"):
         bad["max_tokens " + value.decode()] = with_field(b'"max_tokens":' + value)
     for value in (b"-1", b"1e39", b'"hot"', b"2.01"):
         bad["temperature " + value.decode()] = BODY.replace(
             b'"temperature":0', b'"temperature":' + value)
-    for field in (b'"stream":"true"', b'"stop":["a",1]', b'"stop":""', b'"stop":{}', b'"seed":-1',
+    for field in (b'"stream":"true"', b'"stop":["a",1]', b'"stop":{}', b'"seed":1.5', b'"seed":9223372036854775808',
                   b'"stop":[' + b",".join([b'"x"'] * 10000) + b"]", b'"logprobs":5',
                   b'"top_logprobs":21,"logprobs":true', b'"stream_options":1', b'"model":1',
                   b'"stop_token_ids":[99999999]', b'"response_format":3', b'"top_p":-0.1',
