@@ -156,7 +156,12 @@ static bool read_streaming(const json_t *body, srv_settings *settings, srv_error
     if (!options || json_is_null(options)) return true;
     if (!json_is_object(options))
         return srv_refuse_field(error, "stream_options", "stream_options must be an object");
-    return srv_get_bool(options, "include_usage", &settings->has_usage, error);
+    bool runs = false; /* vLLM's; without include_usage it changes nothing */
+    if (!srv_get_bool(options, "include_usage", &settings->has_usage, error) ||
+            !srv_get_bool(options, "continuous_usage_stats", &runs, error))
+        return false;
+    settings->has_running_usage = settings->has_usage && runs;
+    return true;
 }
 
 /* -1 is no bound of the client's, as if there were none. */

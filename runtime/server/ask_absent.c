@@ -29,6 +29,7 @@ static const absent absent_fields[] = {
         {"mcp_servers", NULL},
         {"documents", "what the model is to read belongs into a message"},
         {"chat_template", NULL},
+        {"enable_thinking", NULL},
         {"bad_words", NULL},
         {"allowed_token_ids", NULL},
         {"use_beam_search", NULL},
@@ -59,7 +60,17 @@ static const struct {
         {"xtc_probability", 0.0},
 };
 
+/* Words, and which of them changes nothing. */
+static const struct {
+    const char *name;
+    const char *neutral;
+} absent_words[] = {
+        {"reasoning_effort", "none"},
+        {"verbosity", "medium"},
+};
+
 enum {
+    N_ABSENT_WORDS = sizeof absent_words / sizeof absent_words[0],
     N_ABSENT_FIELDS = sizeof absent_fields / sizeof absent_fields[0],
     N_ABSENT_NUMBERS = sizeof absent_numbers / sizeof absent_numbers[0]
 };
@@ -129,6 +140,35 @@ static bool check_modalities(const json_t *body, srv_error *error) {
             error, "modalities", "modalities is not supported: leave it out, or [\"text\"]");
 }
 
+static bool is_word(const json_t *value, const char *word) {
+    const char *text = json_string_value(value);
+    return text && strcmp(text, word) == 0;
+}
+
+bool srv_require_word(
+        const json_t *value, const char *name, const char *neutral, srv_error *error) {
+    if (!value || json_is_null(value) || is_word(value, neutral)) return true;
+    return srv_refuse_field(
+            error, name, "%s is not supported: leave it out, or \"%s\"", name, neutral);
+}
+
+/* What a model thinks before it answers: Anthropic's and Zhipu's {"type": "disabled"}, OpenRouter's
+ * {"effort": "none"} or {"enabled": false}. */
+static bool check_thinking(const json_t *body, srv_error *error) {
+    const json_t *thinking = json_object_get(body, "thinking");
+    const json_t *reasoning = json_object_get(body, "reasoning");
+    if (thinking && !json_is_null(thinking) &&
+            !is_word(json_object_get(thinking, "type"), "disabled"))
+        return srv_refuse_field(error, "thinking",
+                "thinking is not supported: leave it out, or {\"type\": \"disabled\"}");
+    if (!reasoning || json_is_null(reasoning) || is_empty(reasoning) ||
+            is_word(json_object_get(reasoning, "effort"), "none") ||
+            json_is_false(json_object_get(reasoning, "enabled")))
+        return true;
+    return srv_refuse_field(error, "reasoning",
+            "reasoning is not supported: leave it out, or {\"effort\": \"none\"}");
+}
+
 bool srv_check_absent(const json_t *body, srv_error *error) {
     bool skips_specials = true;
     for (int i = 0; i < N_ABSENT_FIELDS; i++)
@@ -136,7 +176,12 @@ bool srv_check_absent(const json_t *body, srv_error *error) {
     for (int i = 0; i < N_ABSENT_NUMBERS; i++)
         if (!srv_require_neutral(body, absent_numbers[i].name, absent_numbers[i].neutral, error))
             return false;
-    if (!check_least(body, error) || !check_bias(body, error) || !check_modalities(body, error))
+    for (int i = 0; i < N_ABSENT_WORDS; i++)
+        if (!srv_require_word(json_object_get(body, absent_words[i].name), absent_words[i].name,
+                    absent_words[i].neutral, error))
+            return false;
+    if (!check_thinking(body, error) || !check_least(body, error) || !check_bias(body, error) ||
+            !check_modalities(body, error))
         return false;
     if (!srv_get_bool(body, "skip_special_tokens", &skips_specials, error)) return false;
     return skips_specials || srv_refuse_field(error, "skip_special_tokens",

@@ -137,10 +137,13 @@ static json_t *chunk(srv_stream *stream, int index, json_t *piece, const char *f
     shown->logprobs = NULL;
     json_t *choice = json_pack("{s:i, s:o, s:o, s:s?}", "index", index, is_chat ? "delta" : "text",
             piece, "logprobs", logprobs, "finish_reason", finish);
-    return json_pack("{s:s, s:s, s:I, s:s, s:s, s:[o]}", "id", request->id, "object",
+    json_t *value = json_pack("{s:s, s:s, s:I, s:s, s:s, s:[o]}", "id", request->id, "object",
             is_chat ? "chat.completion.chunk" : "text_completion", "created",
             (json_int_t)request->created_s, "model", stream->model_name, "system_fingerprint",
             request->system_fingerprint, "choices", choice);
+    if (request->settings.has_running_usage)
+        (void)json_object_set_new(value, "usage", srv_usage_json(request));
+    return value;
 }
 
 static json_t *nothing(const srv_stream *stream) {

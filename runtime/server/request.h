@@ -48,8 +48,9 @@ typedef struct srv_settings {
     glm_form_kind form; /* what the answer is bound to */
     glm_schema *schema; /* owned; GLM_FORM_SCHEMA, perhaps GLM_FORM_ANSWER; else NULL */
     bool streams;
-    bool has_usage;    /* a stream ends with it */
-    bool has_progress; /* a stream shows the prefill */
+    bool has_usage;         /* a stream ends with it */
+    bool has_running_usage; /* each of its chunks has it, as it is by then */
+    bool has_progress;      /* a stream shows the prefill */
 } srv_settings;
 
 typedef struct srv_token {

@@ -22,13 +22,16 @@ CHANGES = {
     "response_format": {"type": "json_object", "schema": SCHEMA},
     "presence_penalty": 0.5, "frequency_penalty": -1, "repetition_penalty": 1.1, "repeat_penalty": 1.1, "min_p": 0.1,
     "typical_p": 0.9, "typ_p": 0.9, "mirostat": 2, "dynatemp_range": 0.5, "dry_multiplier": 0.8, "xtc_probability": 0.5,
+    "thinking": {"type": "enabled", "budget_tokens": 1024}, "reasoning_effort": "low", "verbosity": "low",
+    "reasoning": {"effort": "low"}, "enable_thinking": True,
     "min_tokens": 2, "logit_bias": {"5": 1}, "skip_special_tokens": False, "best_of": 2}
 NOTHING = {
     "guided_json": None, "grammar": "", "functions": [], "documents": [], "bad_words": [], "use_beam_search": False,
     "extra_body": {}, "structured_outputs": {}, "max_new_tokens": 1, "n_predict": -1, "mirostat": 0, "typ_p": 1,
     "presence_penalty": 0, "repetition_penalty": 1, "repeat_penalty": 1.0, "min_p": 0.0, "min_tokens": 0, "logit_bias": {},
     "skip_special_tokens": True, "modalities": ["text"], "audio": None, "function_call": "none", "add_generation_prompt": True,
-    "chat_template_kwargs": {"enable_thinking": False}}
+    "chat_template_kwargs": {"enable_thinking": False}, "thinking": {"type": "disabled"}, "reasoning_effort": "none",
+    "reasoning": {"enabled": False}, "enable_thinking": False, "verbosity": "medium"}
 MESSAGES = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 1}
 BODIES = {CHAT: MESSAGES, "/v1/messages": MESSAGES, "/v1/completions": {"prompt": "hello", "max_tokens": 1}}
 for path, body in BODIES.items():
@@ -41,6 +44,13 @@ for path, body in BODIES.items():
     check(status == 400 and answer["error"]["message"].startswith("logit_bias"), path, status, answer)
     status, answer = server.ask("POST", path, {**body, "ignore_eos": True, "min_tokens": 1})
     check(status == 200, path, status, answer)
+
+for value in ({"type": "adaptive"}, {}, True, "disabled"):
+    status, answer = server.ask("POST", "/v1/messages", {**MESSAGES, "thinking": value})
+    check(status == 400 and 'leave it out, or {"type": "disabled"}' in answer["error"]["message"], value, answer)
+for effort, wanted in (("low", 400), ("high", 200), (None, 200)):
+    status, answer = server.ask("POST", "/v1/messages", {**MESSAGES, "output_config": {"effort": effort}})
+    check(status == wanted and (status == 200 or answer["error"]["message"].startswith("output_config.effort is")), effort, answer)
 
 # do_sample false is temperature 0.
 LONGER = {**BODIES["/v1/completions"], "max_tokens": 8, "temperature": 2}

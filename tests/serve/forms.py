@@ -78,7 +78,7 @@ def schemas():
 def claude_schemas():
     """The same as Anthropic's clients ask for it: as output_config.format, or by its older name."""
     form, n_whole = {"type": "json_schema", "schema": FORM["json_schema"]["schema"]}, 0
-    for more in ({"output_config": {"effort": "low", "format": form}}, {"output_format": form}):
+    for more in ({"output_config": {"effort": "high", "format": form}}, {"output_format": form}):
         for seed in range(6):
             reply = ask(MESSAGES, seed=seed, max_tokens=300, **more)
             if reply["stop_reason"] == "end_turn":
