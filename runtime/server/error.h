@@ -35,7 +35,8 @@ void srv_error_add(srv_error *error, const char *more);
 /* What the calling thread's last rt_fail said: RT_EUSAGE is the client's fault, anything else 500. */
 bool srv_refuse_status(srv_error *error, rt_status status, const char *param);
 
-typedef enum srv_shape { SRV_SHAPE_OPENAI, SRV_SHAPE_ANTHROPIC } srv_shape;
+/* ASKED: of a path that both APIs have, or none: Anthropic's where the request has its header, anthropic-version. */
+typedef enum srv_shape { SRV_SHAPE_OPENAI, SRV_SHAPE_ANTHROPIC, SRV_SHAPE_ASKED } srv_shape;
 
 /* {"error": {...}}, new; NULL without memory. */
 json_t *srv_error_json(const srv_error *error, srv_shape shape);

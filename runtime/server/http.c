@@ -174,13 +174,21 @@ static bool is_taken(const srv_exchange *exchange, const char *version, srv_erro
            refuse_size(exchange, error);
 }
 
+static srv_shape shape_of(const srv_exchange *exchange, const char *path) {
+    const srv_shape shape = exchange->route ? exchange->route->shape : srv_route_shape(path);
+    if (shape != SRV_SHAPE_ASKED) return shape;
+    return MHD_lookup_connection_value(exchange->handle, MHD_HEADER_KIND, "anthropic-version")
+                   ? SRV_SHAPE_ANTHROPIC
+                   : SRV_SHAPE_OPENAI;
+}
+
 /* The header is complete: find the route, and refuse what can be refused before the body is read. */
 static enum MHD_Result begin(
         srv_exchange *exchange, const char *method, const char *path, const char *version) {
     srv_error error = {0};
     srv_error no_route = {0};
     exchange->route = srv_route_find(method, path, exchange->rest, &no_route);
-    exchange->shape = exchange->route ? exchange->route->shape : srv_route_shape(path);
+    exchange->shape = shape_of(exchange, path);
     srv_connection_body(exchange->server->connections, exchange->connection);
     exchange->is_file = is_file(exchange);
     bool is_right = is_taken(exchange, version, &error) && exchange->route;

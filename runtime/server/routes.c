@@ -8,8 +8,8 @@ static const srv_route routes[] = {
         {"GET", "/health", srv_route_health, SRV_SHAPE_OPENAI, true, false},
         {"GET", "/version", srv_route_version, SRV_SHAPE_OPENAI, false, false},
         {"GET", "/metrics", srv_route_metrics, SRV_SHAPE_OPENAI, false, false},
-        {"GET", "/v1/models", srv_route_models, SRV_SHAPE_OPENAI, false, false},
-        {"GET", "/v1/models/", srv_route_models, SRV_SHAPE_OPENAI, false, false},
+        {"GET", "/v1/models", srv_route_models, SRV_SHAPE_ASKED, false, false},
+        {"GET", "/v1/models/", srv_route_models, SRV_SHAPE_ASKED, false, false},
         {"GET", "/tokenizer_info", srv_route_tokenizer_info, SRV_SHAPE_OPENAI, false, false},
         {"POST", "/tokenize", srv_route_tokenize, SRV_SHAPE_OPENAI, false, false},
         {"POST", "/detokenize", srv_route_detokenize, SRV_SHAPE_OPENAI, false, false},
@@ -98,5 +98,5 @@ const srv_route *srv_route_find(
 srv_shape srv_route_shape(const char *path) {
     static const char anthropic[] = "/v1/messages";
     return strncmp(path, anthropic, sizeof anthropic - 1) == 0 ? SRV_SHAPE_ANTHROPIC
-                                                               : SRV_SHAPE_OPENAI;
+                                                               : SRV_SHAPE_ASKED;
 }

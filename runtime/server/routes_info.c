@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "ask.h"
 #include "page.h"
@@ -43,20 +44,51 @@ static bool is_model(const char *asked, const char *model_name) {
     return n == strlen(model_name) && memcmp(name, model_name, n) == 0;
 }
 
+static json_t *openai_model(const srv_server *server) {
+    return json_pack("{s:s, s:s, s:I, s:s, s:I}", "id", server->options.model_name, "object",
+            "model", "created", (json_int_t)server->started_at, "owned_by", "glm1m",
+            "max_model_len", (json_int_t)srv_scheduler_context(server->scheduler));
+}
+
+static json_t *anthropic_model(const srv_server *server) {
+    char created_at[sizeof "2026-01-31T00:00:00Z"];
+    const time_t seconds = (time_t)server->started_at;
+    const json_int_t context = (json_int_t)srv_scheduler_context(server->scheduler);
+    struct tm fields;
+    (void)gmtime_r(&seconds, &fields);
+    if (strftime(created_at, sizeof created_at, "%Y-%m-%dT%H:%M:%SZ", &fields) == 0) return NULL;
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:I}", "type", "model", "id",
+            server->options.model_name, "display_name", server->options.model_name, "created_at",
+            created_at, "lifecycle", "active", "max_input_tokens", context, "max_tokens", context);
+}
+
+/* A page behind or before a model, of which there is one, is empty. */
+static json_t *anthropic_list(const srv_exchange *exchange) {
+    const char *name = exchange->server->options.model_name;
+    struct MHD_Connection *handle = exchange->handle;
+    if (MHD_lookup_connection_value(handle, MHD_GET_ARGUMENT_KIND, "after_id") ||
+            MHD_lookup_connection_value(handle, MHD_GET_ARGUMENT_KIND, "before_id"))
+        return json_pack("{s:[], s:b, s:n, s:n}", "data", "has_more", 0, "first_id", "last_id");
+    return json_pack("{s:[o], s:b, s:s, s:s}", "data", anthropic_model(exchange->server),
+            "has_more", 0, "first_id", name, "last_id", name);
+}
+
 void srv_route_models(srv_exchange *exchange, const json_t *body) {
-    const srv_options *options = &exchange->server->options;
+    const srv_server *server = exchange->server;
+    const bool is_anthropic = exchange->shape == SRV_SHAPE_ANTHROPIC;
     srv_error error;
     (void)body;
-    if (exchange->rest[0] && !is_model(exchange->rest, options->model_name)) {
+    if (exchange->rest[0] && !is_model(exchange->rest, server->options.model_name)) {
         (void)srv_refuse(&error, 404, "model_not_found", "model", "there is no such model here");
         srv_fail(exchange, &error);
-        return;
+    } else if (exchange->rest[0]) {
+        srv_reply(exchange, 200, is_anthropic ? anthropic_model(server) : openai_model(server));
+    } else {
+        srv_reply(exchange, 200,
+                is_anthropic ? anthropic_list(exchange)
+                             : json_pack("{s:s, s:[o]}", "object", "list", "data",
+                                       openai_model(server)));
     }
-    json_t *model = json_pack("{s:s, s:s, s:I, s:s, s:I}", "id", options->model_name, "object",
-            "model", "created", (json_int_t)exchange->server->started_at, "owned_by", "glm1m",
-            "max_model_len", (json_int_t)srv_scheduler_context(exchange->server->scheduler));
-    srv_reply(exchange, 200,
-            exchange->rest[0] ? model : json_pack("{s:s, s:[o]}", "object", "list", "data", model));
 }
 
 /* ---- text and ids ---------------------------------------------------------------------------- */

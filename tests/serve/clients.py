@@ -57,6 +57,10 @@ def models():
     check(names == ["model"], names)
     check(client.models.retrieve("model").id == "model")
     refused(openai.NotFoundError, lambda: client.models.retrieve("other"), "model_not_found")
+    listed = list(claude.models.list())
+    check([model.display_name for model in listed] == ["model"] and listed == [claude.models.retrieve("model")], listed)
+    check(listed[0].created_at.year > 2000 and listed[0].max_input_tokens == 16000, listed)
+    refused(anthropic.NotFoundError, lambda: claude.models.retrieve("other"))
 
 
 def chat():

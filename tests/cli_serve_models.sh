@@ -1,0 +1,11 @@
+#!/bin/sh
+# The model is listed, and found by its name, in the shape of the API that asks: Anthropic's where the request has its header.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+. tests/help_cli.sh
+. tests/help_serve.sh
+
+make_small_model 3
+start_server -m "$work/model" -c 1000
+client models.py "$server_pid" model 1000
+stop_server
