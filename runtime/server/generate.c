@@ -141,10 +141,19 @@ static rt_status add_text(srv_sequence *sequence, const char *text, int64_t n_by
     return add_piece(sequence->choice, &piece);
 }
 
+/* The answer's form let the beginning of its first call through, and nothing but that can be held back. */
+static bool is_in_call(const srv_sequence *sequence) {
+    const glm_form *form = &sequence->answer.form;
+    return form->n_name > 0 && !form->is_open && sequence->choice->n_calls == 0;
+}
+
+/* A piece of the name of such a call, where max_tokens or a stop text cut it, is neither an answer nor a call: it is
+ * dropped. */
 static rt_status end_part(srv_sequence *sequence, bool waits_for_tool) {
     glm_reply_piece piece;
     if (sequence->request->api == SRV_COMPLETION) return RT_OK;
     glm_reply_end_part(&sequence->reply, waits_for_tool, &piece);
+    if (is_in_call(sequence)) piece.text_bytes = 0;
     return add_piece(sequence->choice, &piece);
 }
 
@@ -199,9 +208,11 @@ static bool ends_with_call(const srv_sequence *sequence, int32_t id) {
            id == glm_tokenizer_specials(sequence->answer.tokenizer).assistant;
 }
 
-/* What max_tokens cuts between a demanded call's name and its arguments is a call. */
-static bool must_call(const srv_sequence *sequence) {
-    return sequence->request->settings.form == GLM_FORM_CALL;
+/* The end: the name of such a call is one without arguments, once its line is over. Until then it could be the beginning
+ * of another's. */
+static rt_status put_end(srv_sequence *sequence, bool waits_for_tool) {
+    const bool is_named = is_in_call(sequence) && sequence->answer.form.kind != GLM_FORM_CALL;
+    return put(sequence, -1, waits_for_tool || is_named);
 }
 
 /* The token's text and whether it is the last, with the request's lock. */
@@ -215,12 +226,12 @@ static rt_status give_out(
     if (is_stop_id(sequence, engine, id)) {
         *finish = SRV_FINISH_STOP;
         const int32_t observation = glm_tokenizer_specials(sequence->answer.tokenizer).observation;
-        return put(sequence, -1, id == observation);
+        return put_end(sequence, id == observation);
     }
     RT_TRY(put(sequence, id, false));
     if (glm_form_is_whole(&sequence->answer.form)) {
         *finish = SRV_FINISH_STOP;
-        return put(sequence, -1, true);
+        return put_end(sequence, true);
     }
     if (stop->is_found) {
         *finish = SRV_FINISH_STOP_TEXT;
@@ -230,7 +241,7 @@ static rt_status give_out(
     } else if (choice->n_generated >= sequence->request->settings.max_tokens) {
         *finish = SRV_FINISH_LENGTH;
     }
-    return *finish == SRV_FINISH_NONE ? RT_OK : put(sequence, -1, must_call(sequence));
+    return *finish == SRV_FINISH_NONE ? RT_OK : put_end(sequence, false);
 }
 
 /* The first choice draws as the only one of a request would; each other has a seed of its own. */

@@ -151,6 +151,40 @@ def cut_calls():
     check(n_cut >= 1, "none is cut before its arguments")
 
 
+def cut_names():
+    """A name that max_tokens or a stop text cut is neither text nor a call, even where the piece is another tool's name."""
+    tools = [{"type": "function", "function": {"name": name, "parameters": {"type": "object"}}} for name in ("get", "getmore")]
+    claude = [{"name": name, "input_schema": {"type": "object"}} for name in ("get", "getmore")]
+    for cut, finish in (({"max_tokens": 2}, "length"), ({"max_tokens": 3}, "length"), ({"stop": "t"}, "stop"), ({"stop": "g"}, "stop")):
+        for choice in ask(n=4, seed=1, tools=tools, tool_choice="required", **cut)["choices"]:
+            check(choice["message"] == {"role": "assistant", "content": ""} and choice["finish_reason"] == finish, cut, choice)
+        body = server.exchange(server.post(CHAT, {**HOW, "seed": 1, "tools": tools, "tool_choice": "required", "stream": True, **cut}))
+        deltas = [json.loads(line[6:])["choices"][0]["delta"] for line in body_of(body).decode().split("\n") if line.startswith("data: {")]
+        check(not any(delta.get("content") or "tool_calls" in delta for delta in deltas), cut, deltas)
+    reply = ask(MESSAGES, seed=1, tools=claude, tool_choice={"type": "any"}, max_tokens=3)
+    check(reply["content"] == [] and reply["stop_reason"] == "max_tokens", reply)
+    reply = ask(MESSAGES, seed=1, tools=claude, tool_choice={"type": "any"}, stop_sequences=["et"])
+    check(reply["content"] == [] and reply["stop_reason"] == "stop_sequence", reply)
+
+    # Besides an answer of a form a call is as sure, once it has begun.
+    seen = set()
+    for seed in range(3):
+        for choice in ask(n=8, seed=seed, tools=tools, response_format={"type": "json_object"}, max_tokens=3)["choices"]:
+            text = choice["message"]["content"]
+            seen.add(text)
+            check("tool_calls" not in choice["message"] and (text.lstrip()[:1] in ("", "{")), choice)
+    check(len(seen) > 1 and "" in seen, seen)
+
+    # "get" by itself is its call, once its line is over.
+    for choice in ask(n=4, seed=1, tools=tools[:1], tool_choice="required", max_tokens=4)["choices"]:
+        call, = choice["message"]["tool_calls"]
+        check(call["function"] == {"name": "get", "arguments": ""}, choice)
+    call, = ask(seed=1, tools=tools[:1], tool_choice="required", stop="\n")["choices"][0]["message"]["tool_calls"]
+    check(call["function"] == {"name": "get", "arguments": ""}, call)
+    for choice in ask(n=4, seed=1, tools=tools[:1], tool_choice="required", stop="t\n")["choices"]:
+        check(choice["message"] == {"role": "assistant", "content": ""}, choice)
+
+
 # Two whose calls can be told apart by what they are called with; and one that cannot be bound to.
 SCHEMAS = {
     "book": {"type": "object", "additionalProperties": False, "required": ["city", "nights"], "properties": {
@@ -274,5 +308,5 @@ def refused():
     check(ask(**both)["choices"][0]["message"]["content"].lstrip()[:1] in ("", "{"))
 
 
-for case in (objects, schemas, claude_schemas, calls, cut_calls, bound_calls, patterns, unbound_calls, strict_and_free, either, streamed, refused):
+for case in (objects, schemas, claude_schemas, calls, cut_calls, cut_names, bound_calls, patterns, unbound_calls, strict_and_free, either, streamed, refused):
     case()
