@@ -15,11 +15,21 @@ static void *allocate(size_t n_bytes) {
     return memory;
 }
 
+/* jansson says which of its flags would take a NUL. The error's code is behind the text, in its last byte. */
+static void say_in_our_words(json_error_t *error) {
+    static const char in_text[] = "\\u0000, a NUL, is not taken in a string";
+    static const char in_key[] = "\\u0000, a NUL, is not taken in a key";
+    const enum json_error_code code = json_error_code(error);
+    if (code == json_error_null_character) memcpy(error->text, in_text, sizeof in_text);
+    if (code == json_error_null_byte_in_key) memcpy(error->text, in_key, sizeof in_key);
+}
+
 json_t *glm_json_parse(const char *text, int64_t n_bytes, json_error_t *error, bool *lacks_memory) {
     json_set_alloc_funcs(allocate, free);
     was_refused = false;
     json_t *root = json_loadb(text, (size_t)n_bytes, JSON_REJECT_DUPLICATES, error);
     *lacks_memory = was_refused;
+    if (!root) say_in_our_words(error);
     if (!was_refused) return root;
     json_decref(root);
     return NULL;

@@ -11,6 +11,8 @@
 #define GLM_MUTANT_NO_MAXIMUM 0
 #endif
 
+static const char bad_json[] = "invalid_json";
+
 /* ---- bounds, on the text --------------------------------------------------------------------- */
 
 /* What a walk over the text has counted. It need not be JSON: jansson says so afterwards. */
@@ -79,27 +81,37 @@ static bool check_counts(const counts *seen, srv_error *error) {
                    "a number of characters:", "json_number_too_long", error);
 }
 
-json_t *srv_json_read(const char *text, int64_t n_bytes, srv_error *error) {
-    static const char code[] = "invalid_json";
-    const counts seen = count(text, n_bytes);
-    if (!check_counts(&seen, error)) return NULL;
+/* \u0000 and a key twice are JSON, and not taken. */
+static bool is_json(const json_error_t *fault) {
+    const enum json_error_code which = json_error_code(fault);
+    return which == json_error_null_character || which == json_error_null_byte_in_key ||
+           which == json_error_duplicate_key;
+}
+
+static json_t *parse(const char *text, int64_t n_bytes, srv_error *error) {
     json_error_t fault;
     bool lacks_memory = false;
-    const char *nul = n_bytes > 0 ? memchr(text, '\0', (size_t)n_bytes) : NULL;
-    if (nul) {
-        (void)srv_refuse(
-                error, 400, code, NULL, "the body is not JSON: byte %td is a NUL", nul - text);
-        return NULL;
-    }
     json_t *root = glm_json_parse(text, n_bytes, &fault, &lacks_memory);
     if (lacks_memory)
         (void)srv_refuse(error, 503, "out_of_memory", NULL, "no memory for the request's values");
     else if (!root)
-        (void)srv_refuse(error, 400, code, NULL, "the body is not JSON: line %d, column %d: %s",
-                fault.line, fault.column, fault.text);
-    else if (!json_is_object(root))
-        (void)srv_refuse(error, 400, code, NULL, "the body is no JSON object");
-    if (root && json_is_object(root)) return root;
+        (void)srv_refuse(error, 400, bad_json, NULL, "the body is %s: line %d, column %d: %s",
+                is_json(&fault) ? "refused" : "not JSON", fault.line, fault.column, fault.text);
+    return root;
+}
+
+json_t *srv_json_read(const char *text, int64_t n_bytes, srv_error *error) {
+    const counts seen = count(text, n_bytes);
+    const char *nul = n_bytes > 0 ? memchr(text, '\0', (size_t)n_bytes) : NULL;
+    if (!check_counts(&seen, error)) return NULL;
+    if (nul)
+        (void)srv_refuse(
+                error, 400, bad_json, NULL, "the body is not JSON: byte %td is a NUL", nul - text);
+    else if (n_bytes == 0)
+        (void)srv_refuse(error, 400, bad_json, NULL, "the body is empty: a JSON object is wanted");
+    json_t *root = nul || n_bytes == 0 ? NULL : parse(text, n_bytes, error);
+    if (!root || json_is_object(root)) return root;
+    (void)srv_refuse(error, 400, bad_json, NULL, "the body is no JSON object");
     json_decref(root);
     return NULL;
 }
