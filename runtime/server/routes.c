@@ -26,16 +26,36 @@ static const srv_route routes[] = {
         {"GET", "/v1/jobs/", srv_route_poll_job, SRV_SHAPE_OPENAI, false, false},
         {"DELETE", "/v1/jobs/", srv_route_cancel_job, SRV_SHAPE_OPENAI, false, false},
 };
-enum { N_ROUTES = sizeof routes / sizeof routes[0], PATHS_TEXT = 256 };
+enum {
+    N_ROUTES = sizeof routes / sizeof routes[0],
+    PATHS_TEXT = 256,
+    PATH_BYTES = 128,
+    REST_BYTES = 64
+};
 
-/* The path is the route's, or continues it by one part of a name's characters, as they come. */
-static bool is_path(const srv_route *route, const char *path, char rest[64]) {
+/* Base URLs end in a slash or do not: of slashes in a row one counts, and none at the end. False: no route's path is so
+ * long. */
+static bool tidy(const char *path, char text[PATH_BYTES]) {
+    size_t n = 0;
+    for (; path[0]; path++) {
+        if (path[0] == '/' && n > 0 && text[n - 1] == '/') continue;
+        if (n == PATH_BYTES - 1) return false;
+        text[n++] = path[0];
+    }
+    if (n > 1 && text[n - 1] == '/') n--;
+    text[n] = '\0';
+    return true;
+}
+
+/* The path is the route's, or continues it by a name, as it comes; a model's may have a slash. */
+static bool is_path(const srv_route *route, const char *path, char rest[REST_BYTES]) {
     const size_t n = strlen(route->path);
     rest[0] = '\0';
     if (n == 1 || route->path[n - 1] != '/') return strcmp(path, route->path) == 0;
     const char *last = path + n;
-    if (strncmp(path, route->path, n) != 0 || last[0] == '\0' || strlen(last) >= 64) return false;
-    if (strspn(last, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-%") !=
+    if (strncmp(path, route->path, n) != 0 || last[0] == '\0' || strlen(last) >= REST_BYTES)
+        return false;
+    if (strspn(last, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-%/") !=
             strlen(last))
         return false;
     (void)strcpy(rest, last);
@@ -79,10 +99,12 @@ static void refuse_path(const char *path, srv_error *error) {
 }
 
 const srv_route *srv_route_find(
-        const char *method, const char *path, char rest[64], srv_error *error) {
+        const char *method, const char *path, char rest[REST_BYTES], srv_error *error) {
     char allowed[SRV_ALLOW_TEXT] = "";
-    for (int i = 0; i < N_ROUTES; i++) {
-        if (!is_path(&routes[i], path, rest)) continue;
+    char tidied[PATH_BYTES];
+    const bool is_short = tidy(path, tidied);
+    for (int i = 0; i < N_ROUTES && is_short; i++) {
+        if (!is_path(&routes[i], tidied, rest)) continue;
         if (is_method(&routes[i], method)) return &routes[i];
         allow(&routes[i], allowed);
     }
@@ -97,6 +119,8 @@ const srv_route *srv_route_find(
 
 srv_shape srv_route_shape(const char *path) {
     static const char anthropic[] = "/v1/messages";
-    return strncmp(path, anthropic, sizeof anthropic - 1) == 0 ? SRV_SHAPE_ANTHROPIC
-                                                               : SRV_SHAPE_ASKED;
+    char tidied[PATH_BYTES];
+    return tidy(path, tidied) && strncmp(tidied, anthropic, sizeof anthropic - 1) == 0
+                   ? SRV_SHAPE_ANTHROPIC
+                   : SRV_SHAPE_ASKED;
 }

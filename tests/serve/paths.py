@@ -1,4 +1,5 @@
-"""Paths: one that is not there is answered with those that are, and a model whose name has a slash is found by it.
+"""Paths: one that is not there is answered with those that are; a model whose name has a slash is found by it; and slashes in
+a row, or at the end, are one, and none, as base URLs come with and without.
 
    paths.py URL SCRIPT PID NAME
 """
@@ -26,3 +27,18 @@ for asked in (urllib.parse.quote(name, safe=""), urllib.parse.quote(name, safe="
 for asked in ("other", name.replace("/", "%2F") + "%00", name.replace("/", "%2F") + "x", "%00", "%2F"):
     status, answer = server.ask("GET", "/v1/models/" + asked)
     check(status == 404 and answer["error"]["code"] == "model_not_found", asked, status, answer)
+
+for path in ("/v1//completions", "//v1/completions", "/v1/completions/", "///v1//completions//", "/v1/messages/", "/v1//chat/completions"):
+    status, answer = server.ask("POST", path, {"model": "other", "prompt": "x", "messages": [], "max_tokens": 1})
+    check(status == 404 and answer["error"].get("code", "") in ("model_not_found", ""), path, answer)
+    check(("code" not in answer["error"]) == ("messages" in path), path, answer)
+for path in ("/v1/models/", "//v1//models", f"/v1/models/{name}", f"/v1/models/{name}/", f"/v1//models//{name}"):
+    status, answer = server.ask("GET", path)
+    check(status == 200 and name in (answer.get("id"), answer.get("data", [{}])[0].get("id")), path, status, answer)
+for path in ("/v1/jobs/x/y", "/v1/jobs/../x", "/v1/models/org/other", "/v1/models/org/needle/x"):
+    status, answer = server.ask("GET", path)
+    check(status == 404 and answer["error"]["code"] in ("job_not_found", "model_not_found"), path, status, answer)
+for path in ("/v1", "/v1/", "//", "/v1/models" + "/x" * 100, "/" * 200 + "v1", "/" + "y" * 200):
+    status, answer = server.ask("GET", path)
+    check(status == (200 if path == "//" else 404), path, status, answer)
+    check(path == "//" or answer["error"]["message"].startswith(f"there is no path {path[:100]} here"), path, answer)
