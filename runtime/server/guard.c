@@ -58,6 +58,7 @@ bool srv_guard_framing(struct MHD_Connection *connection, const char *version, s
     const fields all = find(connection, NULL);
     const fields length = find(connection, MHD_HTTP_HEADER_CONTENT_LENGTH);
     const fields coding = find(connection, MHD_HTTP_HEADER_TRANSFER_ENCODING);
+    const fields packing = find(connection, MHD_HTTP_HEADER_CONTENT_ENCODING);
     if (strcmp(version, "HTTP/1.1") != 0 && strcmp(version, "HTTP/1.0") != 0)
         return srv_refuse(
                 error, 505, "http_version", NULL, "HTTP/1.0 and HTTP/1.1 are spoken here");
@@ -70,6 +71,9 @@ bool srv_guard_framing(struct MHD_Connection *connection, const char *version, s
         return srv_refuse(error, 400, "framing", NULL, "Content-Length is no plain number");
     if (coding.n && strcasecmp(coding.value, "chunked") != 0)
         return srv_refuse(error, 400, "framing", NULL, "the only Transfer-Encoding is chunked");
+    if (packing.n && strcasecmp(packing.value, "identity") != 0)
+        return srv_refuse(error, 415, "content_encoding", NULL,
+                "Content-Encoding %.40s is not read here: send the body as it is", packing.value);
     return true;
 }
 
@@ -166,12 +170,13 @@ bool srv_guard_key(
     const fields authorization = find(connection, MHD_HTTP_HEADER_AUTHORIZATION);
     const fields key = find(connection, "X-Api-Key");
     text given = {key.value, key.n_bytes};
-    if (authorization.n + key.n != 1)
+    if (authorization.n > 1 || key.n > 1 || authorization.n + key.n == 0)
         return srv_refuse(error, 401, "invalid_api_key", NULL,
                 authorization.n + key.n ? "more than one key is given"
                                         : "a key is needed: Authorization: Bearer KEY");
-    if (key.n || has_scheme(&authorization, "Bearer ", &given))
-        return check_key(guard, given, error);
+    if (key.n && !check_key(guard, given, error)) return false;
+    if (!authorization.n) return true;
+    if (has_scheme(&authorization, "Bearer ", &given)) return check_key(guard, given, error);
     if (!has_scheme(&authorization, "Basic ", &given) || !decode_basic(&given, plain))
         return srv_refuse(error, 401, "invalid_api_key", NULL,
                 "the schemes are Authorization: Bearer KEY, and Basic with the key as password");

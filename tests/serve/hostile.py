@@ -52,6 +52,9 @@ FRAMING = {
     "chunked, identity": (server.head("POST", CHAT, AUTH, "Transfer-Encoding: chunked, identity")
                           + ONE_CHUNK, {0, 400}),
     "coding gzip": (server.head("POST", CHAT, AUTH, "Transfer-Encoding: gzip") + BODY, {0, 400}),
+    "packed body": (post("Content-Encoding: gzip"), {415}),
+    "packed twice": (post("Content-Encoding: identity, gzip"), {415}),
+    "packed not at all": (post("Content-Encoding: Identity"), {200}),
     "chunk size -2": (chunked(b"-2\r\nxx\r\n0\r\n\r\n"), REFUSED),
     "chunk size of 17 digits": (chunked(b"11111111111111111\r\nxx\r\n"), REFUSED),
     "chunk size g": (chunked(b"g\r\nxx\r\n"), REFUSED),
@@ -243,13 +246,15 @@ def keys():
     wrong = {"none": [], "wrong": ["Authorization: Bearer x"], "scheme": [f"Authorization: Digest {KEY}"],
              "no base64": [f"Authorization: Basic {KEY}"], "no name": [basic(KEY)], "other password": [basic(f"{KEY}:x")],
              "Basic, empty": ["Authorization: Basic "], "Basic, long": [basic("x:" + "k" * 2000)],
-             "two": [AUTH, AUTH], "both": [AUTH, f"X-Api-Key: {KEY}"], "beginning": [AUTH[:-1]],
+             "two": [AUTH, AUTH], "two others": [f"X-Api-Key: {KEY}"] * 2, "one right": [AUTH, "X-Api-Key: x"],
+             "other right": ["Authorization: Bearer x", f"X-Api-Key: {KEY}"], "beginning": [AUTH[:-1]],
              "more": [AUTH + "x"], "case": [AUTH.replace(KEY, KEY.upper())], "bare": [f"Authorization: {KEY}"],
              "long": ["Authorization: Bearer " + "k" * 20000], "empty": ["X-Api-Key: "]}
     for name, fields in wrong.items():
         status = status_of(server.exchange(server.head("GET", "/v1/models", *fields)))
         check(status == 401, name, status)
     check(status_of(server.exchange(server.head("GET", "/v1/models", f"X-Api-Key: {KEY}"))) == 200)
+    check(status_of(server.exchange(server.head("GET", "/v1/models", f"X-Api-Key: {KEY}", AUTH))) == 200)
     check(status_of(server.exchange(server.head("GET", "/v1/models", basic(f"any:{KEY}")))) == 200)
     for site, wanted in (("same-origin", 200), ("none", 200), ("cross-site", 403), ("same-site", 403)):
         fields = basic(f"any:{KEY}"), f"Sec-Fetch-Site: {site}"
