@@ -270,18 +270,18 @@ void *srv_conversation_own(srv_conversation *conversation, void *memory) {
     return memory;
 }
 
-/* {"type": "text", "text": ...} */
+/* {"type": "text", "text": ...}, or {"type": "refusal", "refusal": ...}, which is what an assistant said */
 static bool add_part(const json_t *part, const char *where, glm_text *text, srv_error *error) {
     const char *type = "";
-    const json_t *bytes = json_object_get(part, "text");
     if (!json_is_object(part))
         return srv_refuse_field(error, where, "%s: a part is an object", where);
     if (!srv_get_text(part, "type", &type, error)) return false;
-    if (strcmp(type, "text") != 0)
+    const json_t *bytes = json_object_get(part, type);
+    if (strcmp(type, "text") != 0 && strcmp(type, "refusal") != 0)
         return srv_refuse_field(error, where,
                 "%s: parts of type \"%.40s\" are not read here, only text", where, type);
     if (!json_is_string(bytes))
-        return srv_refuse_field(error, where, "%s: a text part has a string, text", where);
+        return srv_refuse_field(error, where, "%s: a %s part has a string, %s", where, type, type);
     if (glm_text_add(text, json_string_value(bytes), (int64_t)json_string_length(bytes)) == RT_OK)
         return true;
     return srv_refuse_status(error, RT_ENOMEM, NULL);

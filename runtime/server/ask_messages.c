@@ -97,12 +97,18 @@ static bool add_call(
     return true;
 }
 
+/* What an assistant thought in turns before is no part of the prompt: Anthropic's API leaves it out, too. */
+static bool is_thought(const char *type) {
+    return strcmp(type, "thinking") == 0 || strcmp(type, "redacted_thinking") == 0;
+}
+
 static bool add_block(srv_conversation *conversation, glm_chat_role role, const json_t *block,
         const char *where, srv_error *error) {
     const char *type = "";
     if (!json_is_object(block))
         return srv_refuse_field(error, where, "%s: a block is an object", where);
     if (!srv_get_text(block, "type", &type, error)) return false;
+    if (is_thought(type) && role == GLM_CHAT_ASSISTANT) return true;
     if (strcmp(type, "tool_use") == 0 && role == GLM_CHAT_ASSISTANT)
         return add_call(conversation, block, where, error);
     if (strcmp(type, "tool_result") == 0 && role == GLM_CHAT_USER)

@@ -28,15 +28,20 @@ static bool find_role(const char *name, glm_chat_role *role) {
     return false;
 }
 
-static bool read_call(
-        const json_t *function, const char *where, glm_tool_call *call, srv_error *error) {
+/* {"name", "arguments"}: a string, or the object itself, as LangChain's older messages have it. */
+static bool read_call(srv_conversation *conversation, const json_t *function, const char *where,
+        glm_tool_call *call, srv_error *error) {
     const char *name = NULL;
     const char *arguments = "";
+    const json_t *object = json_object_get(function, "arguments");
     if (!json_is_object(function))
         return srv_refuse_field(error, where, "%s: a tool call has an object, function", where);
-    if (!srv_get_text(function, "name", &name, error) ||
-            !srv_get_text(function, "arguments", &arguments, error))
+    if (!srv_get_text(function, "name", &name, error)) return false;
+    if (json_is_object(object))
+        arguments = srv_conversation_own(conversation, json_dumps(object, 0));
+    else if (!srv_get_text(function, "arguments", &arguments, error))
         return false;
+    if (!arguments) return srv_refuse_status(error, RT_ENOMEM, NULL);
     if (!name || !name[0])
         return srv_refuse_field(error, where, "%s: a tool call names its function", where);
     *call = (glm_tool_call){.name = name, .arguments = arguments, .arguments_bytes = -1};
@@ -59,7 +64,7 @@ static bool read_calls(srv_conversation *conversation, const json_t *value, cons
     if (!calls) return srv_refuse_status(error, RT_ENOMEM, NULL);
     for (size_t i = 0; i < n_all; i++) {
         const json_t *function = i < n ? json_object_get(json_array_get(list, i), "function") : one;
-        if (!read_call(function, where, &calls[i], error)) return false;
+        if (!read_call(conversation, function, where, &calls[i], error)) return false;
     }
     message->calls = calls;
     message->n_calls = (int64_t)n_all;
@@ -99,14 +104,18 @@ static bool read_message(
            read_calls(conversation, value, where, message, error);
 }
 
+/* A word, or {"type": a word}, of which any is Mistral's and Anthropic's for required; or {"function": {"name"}}. */
 static bool read_tool_choice(
         srv_conversation *conversation, const json_t *choice, srv_error *error) {
     const char *name = NULL;
     if (!choice || json_is_null(choice)) return true;
+    const json_t *function = json_object_get(choice, "function");
+    if (!function && json_object_size(choice) == 1) choice = json_object_get(choice, "type");
     if (json_is_string(choice)) {
         const char *word = json_string_value(choice);
         if (strcmp(word, "auto") == 0) return true;
-        if (strcmp(word, "required") == 0) return srv_conversation_require(conversation, error);
+        if (strcmp(word, "required") == 0 || strcmp(word, "any") == 0)
+            return srv_conversation_require(conversation, error);
         if (strcmp(word, "none") != 0)
             return srv_refuse_field(error, "tool_choice",
                     "tool_choice \"%.40s\": auto, none, required, or an object that names a "
@@ -115,7 +124,6 @@ static bool read_tool_choice(
         srv_conversation_forget_tools(conversation);
         return true;
     }
-    const json_t *function = json_object_get(choice, "function");
     if (!json_is_object(function) || !srv_get_text(function, "name", &name, error) || !name)
         return srv_refuse_field(error, "tool_choice",
                 "tool_choice must name a function, or be auto, none or required");
