@@ -128,10 +128,11 @@ typedef struct text {
     size_t n;
 } text;
 
-/* What follows the scheme's name. */
+/* What follows the scheme's name, and the spaces behind that. */
 static bool has_scheme(const fields *given, const char *scheme, text *rest) {
-    const size_t n = strlen(scheme);
+    size_t n = strlen(scheme);
     if (given->n_bytes < n || strncasecmp(given->value, scheme, n) != 0) return false;
+    while (n < given->n_bytes && given->value[n] == ' ') n++;
     *rest = (text){given->value + n, given->n_bytes - n};
     return true;
 }

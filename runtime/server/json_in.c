@@ -101,16 +101,26 @@ static json_t *parse(const char *text, int64_t n_bytes, srv_error *error) {
     return root;
 }
 
+/* As editors put it in front of a file; jansson's error would show it, and it cannot be seen. */
+static bool begins_with_mark(const char *text, int64_t n_bytes) {
+    return n_bytes >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0;
+}
+
 json_t *srv_json_read(const char *text, int64_t n_bytes, srv_error *error) {
     const counts seen = count(text, n_bytes);
     const char *nul = n_bytes > 0 ? memchr(text, '\0', (size_t)n_bytes) : NULL;
+    json_t *root = NULL;
     if (!check_counts(&seen, error)) return NULL;
     if (nul)
         (void)srv_refuse(
                 error, 400, bad_json, NULL, "the body is not JSON: byte %td is a NUL", nul - text);
     else if (n_bytes == 0)
         (void)srv_refuse(error, 400, bad_json, NULL, "the body is empty: a JSON object is wanted");
-    json_t *root = nul || n_bytes == 0 ? NULL : parse(text, n_bytes, error);
+    else if (begins_with_mark(text, n_bytes))
+        (void)srv_refuse(error, 400, bad_json, NULL,
+                "the body begins with a byte order mark: send it without");
+    else
+        root = parse(text, n_bytes, error);
     if (!root || json_is_object(root)) return root;
     (void)srv_refuse(error, 400, bad_json, NULL, "the body is no JSON object");
     json_decref(root);

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 static const srv_route routes[] = {
         {"GET", "/", srv_route_page, SRV_SHAPE_OPENAI, false, true},
@@ -33,9 +34,18 @@ enum {
     REST_BYTES = 64
 };
 
+/* Behind the scheme and the host that a target has as proxies are sent it (RFC 9112, 3.2.2); Host is looked at anyway. */
+static const char *path_of(const char *target) {
+    static const char scheme[] = "http://";
+    if (strncasecmp(target, scheme, sizeof scheme - 1) != 0) return target;
+    const char *path = strchr(target + sizeof scheme - 1, '/');
+    return path ? path : "/";
+}
+
 /* Base URLs end in a slash or do not: of slashes in a row one counts, and none at the end. False: no route's path is so
  * long. */
-static bool tidy(const char *path, char text[PATH_BYTES]) {
+static bool tidy(const char *target, char text[PATH_BYTES]) {
+    const char *path = path_of(target);
     size_t n = 0;
     for (; path[0]; path++) {
         if (path[0] == '/' && n > 0 && text[n - 1] == '/') continue;

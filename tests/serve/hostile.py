@@ -79,7 +79,12 @@ FRAMING = {
     "HTTP/2 preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", REFUSED),
     "TLS hello": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x5a" * 500, REFUSED),
     "random bytes": (bytes(range(256)) * 4, REFUSED),
-    "absolute target": (server.head("GET", f"http://{server.name}/v1/models", AUTH), {0, 200, 400, 404}),
+    "absolute target": (server.head("GET", f"http://{server.name}/v1/models", AUTH), {200}),
+    "absolute target, upper case": (server.head("GET", f"HTTP://{server.name}/v1/models?x", AUTH), {200}),
+    "absolute target without a path": (server.head("HEAD", f"http://{server.name}", AUTH, "Connection: close"), {200}),
+    "absolute target, foreign Host": (server.head("GET", f"http://{server.name}/v1/models", AUTH, "Host: evil.example", host=False), {403}),
+    "absolute target without the key": (server.head("GET", f"http://{server.name}/v1/models"), {401}),
+    "other scheme": (server.head("GET", f"ftp://{server.name}/v1/models", AUTH), {404}),
     "authority target": (server.head("CONNECT", server.name, AUTH), {0, 400, 404, 405}),
     "%00 in the path": (server.head("GET", "/v1/models%00/x", AUTH), {400, 404}),
     "dots in the path": (server.head("GET", "/v1/jobs/%2e%2e/%2e%2e/etc/passwd", AUTH), {404}),
@@ -218,6 +223,7 @@ def bodies():
         check(status_of(answer) == 400, name, answer)
         message = json.loads(body_of(answer))["error"]["message"]
         check(not re.search("[A-Z]_[A-Z]", message), "a library's word", name, message)
+        check(("byte order mark" in message) == (name == "BOM"), name, message)
         check(("body is refused: " in message) == (name in ("NUL in a string", "key twice")), name, message)
     good = {
         "-0": BODY.replace(b'"temperature":0', b'"temperature":-0'),
@@ -255,6 +261,7 @@ def keys():
         check(status == 401, name, status)
     check(status_of(server.exchange(server.head("GET", "/v1/models", f"X-Api-Key: {KEY}"))) == 200)
     check(status_of(server.exchange(server.head("GET", "/v1/models", f"X-Api-Key: {KEY}", AUTH))) == 200)
+    check(status_of(server.exchange(server.head("GET", "/v1/models", f"Authorization: bearer   {KEY}"))) == 200)
     check(status_of(server.exchange(server.head("GET", "/v1/models", basic(f"any:{KEY}")))) == 200)
     for site, wanted in (("same-origin", 200), ("none", 200), ("cross-site", 403), ("same-site", 403)):
         fields = basic(f"any:{KEY}"), f"Sec-Fetch-Site: {site}"
