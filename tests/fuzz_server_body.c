@@ -196,6 +196,12 @@ void fuzz_add_seeds(fuzz_corpus *corpus) {
             "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}],\"max_tokens\":4,\"parallel_tool_calls\":false,"
             "\"modalities\":[\"text\"],\"output_config\":{\"format\":{\"type\":\"json_schema\",\"schema\":{\"type\":"
             "\"object\"}}},\"output_format\":null}",
+            "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":null,"
+            "\"function_call\":{\"name\":\"f\",\"arguments\":{\"a\":[1]}},\"tool_calls\":[]},{\"role\":\"tool\"},"
+            "{\"role\":\"assistant\",\"content\":[{\"type\":\"refusal\",\"refusal\":\"b\"}]}],\"max_tokens\":-1,"
+            "\"seed\":-1,\"top_p\":0,\"top_k\":4.0,\"stop\":[\"\"],\"thinking\":{\"type\":\"disabled\"},"
+            "\"reasoning_effort\":\"none\",\"stream\":true,\"stream_options\":{\"include_usage\":true,"
+            "\"continuous_usage_stats\":true},\"tool_choice\":{\"type\":\"none\"}}",
             "{\"tokens\":[258,260,97,98]}", "{\"name\":\"a.txt\",\"text\":\"Anna is here.\\n\"}",
             "{\"reading\":\"read_1\",\"question\":\"Who?\",\"max_tokens\":9}",
             "{\"reading\":\"read_1\",\"answer\":\"\\\"lives in Rome\\\" [1], and \\\"no\\\"\"}",
