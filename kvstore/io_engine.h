@@ -51,6 +51,18 @@ typedef struct kv_io_sync {
     int result;      /* 0, or -errno */
 } kv_io_sync;
 
+/* stat(2) of a path, and the names of a directory. */
+typedef struct kv_io_look {
+    const char *path;
+    kv_io_stat stat;
+    int result;
+} kv_io_look;
+typedef struct kv_io_list {
+    const char *dir;
+    char *names; /* as list_dir's */
+    int result;
+} kv_io_list;
+
 typedef enum kv_io_lock { KV_IO_UNLOCKED, KV_IO_SHARED, KV_IO_EXCLUSIVE } kv_io_lock;
 
 /* Every function returns a count or 0, or -errno. */
@@ -82,9 +94,11 @@ typedef struct kv_io_table {
     int (*touch)(void *self, const char *path); /* changed now */
     int (*make_dir)(void *self, const char *path);
     int (*sync_dir)(void *self, const char *path); /* fsync(2) of the directory */
-    /* All of them, side by side, KV_IO_SYNCS_AT_ONCE at a time. An engine may leave it out: then they are one after
+    /* All of them, side by side, KV_IO_SYNCS_AT_ONCE at a time. An engine may leave these out: then they are one after
      * another. */
     void (*sync_all)(void *self, kv_io_sync *syncs, int n);
+    void (*look_all)(void *self, kv_io_look *looks, int n);
+    void (*list_all)(void *self, kv_io_list *lists, int n);
     /* How many names but . and .. it has; *names holds them, each ended by NUL; free(). */
     int (*list_dir)(void *self, const char *path, char **names);
 } kv_io_table;
@@ -119,11 +133,14 @@ int kv_io_posix_make_dir(void *self, const char *path);
 int kv_io_posix_sync_dir(void *self, const char *path);
 int kv_io_posix_list_dir(void *self, const char *path, char **names);
 void kv_io_posix_sync_all(void *self, kv_io_sync *syncs, int n); /* io_sync.c */
+void kv_io_posix_look_all(void *self, kv_io_look *looks, int n);
+void kv_io_posix_list_all(void *self, kv_io_list *lists, int n);
 #define KV_IO_POSIX_NAMES                                                                       \
     .truncate = kv_io_posix_truncate, .lock = kv_io_posix_lock,                                 \
     .stat_file = kv_io_posix_stat_file, .stat = kv_io_posix_stat, .rename = kv_io_posix_rename, \
     .unlink = kv_io_posix_unlink, .touch = kv_io_posix_touch, .make_dir = kv_io_posix_make_dir, \
     .sync_dir = kv_io_posix_sync_dir, .list_dir = kv_io_posix_list_dir,                         \
-    .sync_all = kv_io_posix_sync_all
+    .sync_all = kv_io_posix_sync_all, .look_all = kv_io_posix_look_all,                         \
+    .list_all = kv_io_posix_list_all
 
 #endif

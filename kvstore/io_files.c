@@ -190,11 +190,8 @@ static int compare_names(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-rt_status kv_path_list(kv_io *io, const char *path, kv_names *out) {
-    const kv_io_engine *e = &io->engine;
-    *out = (kv_names){0};
-    int result;
-    TRY_AGAIN(result, e->table->list_dir(e->self, path, &out->memory));
+/* `result` names are in out->memory. */
+static rt_status take_names(const char *path, int result, kv_names *out) {
     if (result == -ENOENT || result == -ENOTDIR) return RT_OK;
     RT_TRY(outcome(result, "list", path));
     if (rt_calloc(result, sizeof(char *), "names of a directory", &out->names) != RT_OK) {
@@ -208,13 +205,21 @@ rt_status kv_path_list(kv_io *io, const char *path, kv_names *out) {
     return RT_OK;
 }
 
+rt_status kv_path_list(kv_io *io, const char *path, kv_names *out) {
+    const kv_io_engine *e = &io->engine;
+    *out = (kv_names){0};
+    int result;
+    TRY_AGAIN(result, e->table->list_dir(e->self, path, &out->memory));
+    return take_names(path, result, out);
+}
+
 void kv_names_free(kv_names *names) {
     free(names->names);
     free(names->memory);
     *names = (kv_names){0};
 }
 
-/* ---- many syncs ------------------------------------------------------------------------------ */
+/* ---- many at a time ------------------------------------------------------------------------------ */
 
 static void sync_all(const kv_io_engine *e, kv_io_sync *syncs, int32_t n) {
     if (e->table->sync_all) {
@@ -252,5 +257,49 @@ rt_status kv_paths_sync_dirs(kv_io *io, const char *const *paths, int32_t n_path
     for (int32_t i = 0; i < n_paths && status == RT_OK; i++)
         status = outcome(syncs[i].result, "sync the directory", paths[i]);
     free(syncs);
+    return status;
+}
+
+static void look_all(const kv_io_engine *e, kv_io_look *looks, int32_t n) {
+    if (e->table->look_all) {
+        e->table->look_all(e->self, looks, n);
+        return;
+    }
+    for (int32_t i = 0; i < n; i++)
+        looks[i].result = e->table->stat(e->self, looks[i].path, &looks[i].stat);
+}
+
+rt_status kv_paths_stat(
+        kv_io *io, const char *const *paths, int32_t n_paths, kv_io_stat *out, bool *exist) {
+    kv_io_look *looks = NULL;
+    rt_status status = RT_OK;
+    if (n_paths == 0) return RT_OK;
+    RT_TRY(rt_calloc(n_paths, sizeof *looks, "paths to look at", &looks));
+    for (int32_t i = 0; i < n_paths; i++) looks[i].path = paths[i];
+    look_all(&io->engine, looks, n_paths);
+    for (int32_t i = 0; i < n_paths && status == RT_OK; i++) {
+        exist[i] = looks[i].result >= 0;
+        out[i] = looks[i].stat;
+        if (!exist[i]) status = kv_path_stat(io, paths[i], &out[i], &exist[i]); /* once more */
+    }
+    free(looks);
+    return status;
+}
+
+rt_status kv_paths_list(kv_io *io, const char *const *paths, int32_t n_paths, kv_names *out) {
+    const kv_io_engine *e = &io->engine;
+    kv_io_list *lists = NULL;
+    rt_status status = RT_OK;
+    if (n_paths == 0) return RT_OK;
+    memset(out, 0, (size_t)n_paths * sizeof *out);
+    RT_TRY(rt_calloc(n_paths, sizeof *lists, "directories to list", &lists));
+    for (int32_t i = 0; i < n_paths; i++)
+        lists[i] = (kv_io_list){.dir = paths[i], .result = -EINTR};
+    if (e->table->list_all) e->table->list_all(e->self, lists, n_paths);
+    for (int32_t i = 0; i < n_paths; i++) out[i].memory = lists[i].names;
+    for (int32_t i = 0; i < n_paths && status == RT_OK; i++)
+        status = is_again(lists[i].result) ? kv_path_list(io, paths[i], &out[i])
+                                           : take_names(paths[i], lists[i].result, &out[i]);
+    free(lists);
     return status;
 }

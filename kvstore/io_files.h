@@ -45,6 +45,9 @@ RT_MUST_CHECK rt_status kv_path_sync_dir(kv_io *io, const char *path);
 RT_MUST_CHECK rt_status kv_paths_sync_dirs(kv_io *io, const char *const *paths, int32_t n_paths);
 /* *exists is false, and *out empty, where there is none. Symbolic links are not followed. */
 RT_MUST_CHECK rt_status kv_path_stat(kv_io *io, const char *path, kv_io_stat *out, bool *exists);
+/* The same of several, side by side where the engine can. RT_EIO, RT_ENOMEM */
+RT_MUST_CHECK rt_status kv_paths_stat(
+        kv_io *io, const char *const *paths, int32_t n_paths, kv_io_stat *out, bool *exist);
 /* Mark as used now. Only an estimate hangs on it: failures do not matter. */
 void kv_path_touch(kv_io *io, const char *path);
 /* Names of a directory, in order; none where it does not exist. */
@@ -55,5 +58,8 @@ typedef struct kv_names {
 } kv_names;
 RT_MUST_CHECK rt_status kv_path_list(kv_io *io, const char *path, kv_names *out);
 void kv_names_free(kv_names *names);
+/* The same of several, side by side where the engine can; each to be freed, also after a failure. */
+RT_MUST_CHECK rt_status kv_paths_list(
+        kv_io *io, const char *const *paths, int32_t n_paths, kv_names *out);
 
 #endif

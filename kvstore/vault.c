@@ -9,7 +9,7 @@
 #include "runtime/base/size.h"
 #include "vault_inside.h"
 
-enum { FINGERPRINT_BYTES_MAX = 64 << 10 };
+enum { FINGERPRINT_BYTES_MAX = 64 << 10, KNOWN_WORTH = 64, KNOWN_WORTH_MIDWAY = 4096 };
 
 /* ---- shared ---------------------------------------------------------------------------------- */
 
@@ -28,16 +28,42 @@ bool kv_vault_is_own(const kv_vault *vault, const kv_segment_header *header) {
            vault->heads.all == header->heads.all;
 }
 
-/* Look at a file that is named as a segment of this vault, and index it. */
-static rt_status learn(kv_vault *vault, int32_t dir, const char *path, const kv_hash *chain) {
+rt_status kv_vault_learn(kv_vault *vault, const kv_segment_header *header, const int32_t *ids,
+        int32_t dir, int64_t bytes) {
+    kv_brief brief = {.chain = header->chain,
+            .parent = header->parent,
+            .shard = kv_shard_number(vault->shard),
+            .first_pos = header->first_pos,
+            .bytes = bytes,
+            .n_tokens = header->n_tokens};
+    const int64_t n_ids = rt_min64(header->n_tokens, KV_BRIEF_IDS);
+    memcpy(brief.head_ids, ids, (size_t)n_ids * sizeof *ids);
+    RT_TRY(kv_briefs_put(&vault->dirs.briefs, &brief));
+    vault->n_learned++;
+    return kv_index_add(&vault->index, &brief, dir);
+}
+
+/* Look into a file that is named as a segment of this vault, and index it. */
+static rt_status look_into(
+        kv_vault *vault, int32_t dir, const char *path, const kv_hash *chain, int64_t bytes) {
     kv_segment_brief brief;
     const rt_status status = kv_segment_peek(&vault->dirs, path, chain, &brief);
     if (status == RT_ENOMEM) return status;
     if (status == RT_ECORRUPT) kv_dirs_quarantine(&vault->dirs, path, rt_error_text());
     if (status == RT_OK && kv_vault_is_own(vault, &brief.header) && brief.is_complete)
-        return kv_index_add(&vault->index, &brief, dir);
+        return kv_vault_learn(vault, &brief.header, brief.head_ids, dir, bytes);
     vault->stats.n_strays += status != RT_ECORRUPT;
     return RT_OK;
+}
+
+/* Many segments that had to be looked into are not, the next time. Where that cannot be kept, they are. */
+static void keep_known(kv_vault *vault, int64_t n_worth) {
+    if (vault->n_learned < n_worth) return;
+    vault->n_learned = 0;
+    if (kv_dirs_lock(&vault->dirs) != RT_OK) return;
+    const rt_status ignored = kv_dirs_save_known(&vault->dirs, vault->disk_bytes_max);
+    (void)ignored;
+    kv_dirs_unlock(&vault->dirs);
 }
 
 static bool has_file(const kv_vault *vault, int32_t dir, const kv_hash *chain) {
@@ -53,7 +79,9 @@ const kv_known *kv_vault_know(kv_vault *vault, const kv_hash *chain) {
     kv_index_remove(&vault->index, chain); /* evicted by another, or quarantined */
     for (int32_t dir = 0; dir < vault->dirs.n_dirs; dir++) {
         const kv_path path = kv_vault_path(vault, dir, chain, ".kvs");
-        if (!has_file(vault, dir, chain) || learn(vault, dir, path.text, chain) != RT_OK) continue;
+        if (!has_file(vault, dir, chain) ||
+                look_into(vault, dir, path.text, chain, KV_SIZE_UNKNOWN) != RT_OK)
+            continue;
         known = kv_index_find(&vault->index, chain);
         if (known) return known;
     }
@@ -214,36 +242,55 @@ static void note_other(kv_vault *vault, const kv_entry *entry) {
     free(text);
 }
 
+/* One that is named as it should be. */
+static rt_status index_own(kv_vault *vault, const kv_entry *entry) {
+    const kv_brief *brief =
+            kv_briefs_find(&vault->dirs.briefs, &entry->hash, kv_shard_number(vault->shard));
+    if (brief) return kv_index_add(&vault->index, brief, entry->dir);
+    RT_TRY(look_into(vault, entry->dir, entry->path, &entry->hash, entry->bytes));
+    keep_known(vault, KNOWN_WORTH_MIDWAY);
+    return RT_OK;
+}
+
+static rt_status index_entry(kv_vault *vault, const kv_entry *entry, const char *model) {
+    if (entry->kind == KV_ENTRY_FINGERPRINT) note_other(vault, entry);
+    if (entry->kind == KV_ENTRY_OTHER) vault->stats.n_strays++;
+    if (entry->kind != KV_ENTRY_SEGMENT || strncmp(entry->model, model, 8) != 0) return RT_OK;
+    if (strcmp(entry->shard, vault->shard) != 0)
+        return kv_vault_note_foreign(vault, &vault->dirs, entry->path, &entry->hash);
+    const kv_path place = kv_vault_path(vault, entry->dir, &entry->hash, ".kvs");
+    if (strcmp(place.text, entry->path) == 0) return index_own(vault, entry);
+    vault->stats.n_strays++;
+    return RT_OK;
+}
+
+/* What lies there, without dead temporaries. Where nothing can be locked, as in a read-only directory, what is there can
+ * still be read. */
+static rt_status sweep(kv_vault *vault, kv_listing *listing) {
+    kv_space_report report;
+    rt_status status = kv_dirs_lock(&vault->dirs);
+    if (status == RT_OK) {
+        status = kv_space_sweep(&vault->dirs, listing, &report);
+        kv_dirs_unlock(&vault->dirs);
+        if (status == RT_OK) count_space(vault, &report);
+        return status;
+    }
+    status = kv_dirs_scan(&vault->dirs, listing);
+    vault->stats.bytes_used = listing->bytes;
+    return status;
+}
+
 static rt_status index_all(kv_vault *vault) {
     kv_listing listing;
     char model[KV_HEX_BYTES];
     kv_hash_hex(&vault->fingerprint, model);
-    RT_TRY(kv_dirs_scan(&vault->dirs, &listing));
-    vault->stats.bytes_used = listing.bytes;
+    RT_TRY(sweep(vault, &listing));
     rt_status status = RT_OK;
-    for (int64_t i = 0; i < listing.n_entries && status == RT_OK; i++) {
-        const kv_entry *entry = &listing.entries[i];
-        const kv_path place = kv_vault_path(vault, entry->dir, &entry->hash, ".kvs");
-        if (entry->kind == KV_ENTRY_FINGERPRINT) note_other(vault, entry);
-        if (entry->kind == KV_ENTRY_OTHER) vault->stats.n_strays++;
-        if (entry->kind != KV_ENTRY_SEGMENT || strncmp(entry->model, model, 8) != 0) continue;
-        if (strcmp(entry->shard, vault->shard) != 0)
-            status = kv_vault_note_foreign(vault, &vault->dirs, entry->path, &entry->hash);
-        else if (strcmp(place.text, entry->path) == 0)
-            status = learn(vault, entry->dir, entry->path, &entry->hash);
-        else
-            vault->stats.n_strays++;
-    }
+    for (int64_t i = 0; i < listing.n_entries && status == RT_OK; i++)
+        status = index_entry(vault, &listing.entries[i], model);
     kv_listing_free(&listing);
+    if (status == RT_OK) keep_known(vault, KNOWN_WORTH);
     return status;
-}
-
-/* Where nothing can be locked, as in a read-only directory, what is there can still be read. */
-static void sweep(kv_vault *vault) {
-    if (kv_dirs_lock(&vault->dirs) != RT_OK) return;
-    kv_space_report report;
-    if (kv_space_sweep(&vault->dirs, &report) == RT_OK) count_space(vault, &report);
-    kv_dirs_unlock(&vault->dirs);
 }
 
 static rt_status copy_config(kv_vault *vault, const kv_vault_config *config) {
@@ -274,7 +321,6 @@ rt_status kv_vault_open(const kv_vault_config *config, kv_vault **out) {
     }
     RT_TRY_GOTO(status, copy_config(vault, config), out);
     RT_TRY_GOTO(status, kv_dirs_make(&vault->dirs), out);
-    sweep(vault);
     RT_TRY_GOTO(status, index_all(vault), out);
     if (config->n_other_dirs > 0)
         RT_TRY_GOTO(status,
@@ -293,6 +339,7 @@ void kv_vault_close(kv_vault *vault) {
     if (!vault) return;
     rt_assert(!vault->writers);
     kv_vault_close_ready(vault);
+    keep_known(vault, KNOWN_WORTH);
     kv_index_free(&vault->index);
     kv_vault_forget_foreign(vault);
     if (vault->other_dirs.n_dirs > 0) kv_dirs_close(&vault->other_dirs);

@@ -54,12 +54,17 @@ void kv_dirs_close(kv_dirs *dirs) {
     for (int32_t i = 0; dirs->roots && i < dirs->n_dirs; i++) free(dirs->roots[i]);
     free(dirs->roots);
     free(dirs->locks);
+    kv_briefs_free(&dirs->briefs);
     *dirs = (kv_dirs){0};
 }
 
 /* mkdir -p, every new name durable. */
 static rt_status make_path(kv_io *io, const char *path) {
     kv_path part = {0};
+    kv_io_stat whole;
+    bool is_there;
+    RT_TRY(kv_path_stat(io, path, &whole, &is_there));
+    if (is_there) return RT_OK;
     const size_t n_bytes = strlen(path);
     for (size_t i = 1; i <= n_bytes; i++) {
         if (path[i] != '/' && path[i] != 0) continue;

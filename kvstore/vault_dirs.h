@@ -5,6 +5,7 @@
 
 #include "chain.h"
 #include "io_blocks.h"
+#include "vault_briefs.h"
 
 enum { KV_PATH_BYTES = 4096, KV_DIRS_MAX = 1024, KV_WHY_BYTES = 512 };
 
@@ -15,6 +16,8 @@ typedef struct kv_dirs {
     char **roots;    /* "DIR/vault" */
     kv_file **locks; /* [n_dirs]: open while locked */
     bool is_locked;
+    kv_briefs briefs; /* of segments, from the first scan on */
+    bool has_briefs;
     int64_t n_quarantined;                       /* ever, through these */
     char last_bad[KV_PATH_BYTES + KV_WHY_BYTES]; /* the last of them, and why; "" */
 } kv_dirs;
@@ -65,6 +68,7 @@ typedef enum kv_entry_kind {
     KV_ENTRY_BOOK,
     KV_ENTRY_FINGERPRINT,
     KV_ENTRY_LOCK,
+    KV_ENTRY_KNOWN,
     KV_ENTRY_OTHER
 } kv_entry_kind;
 
@@ -78,6 +82,9 @@ typedef struct kv_entry {
     char shard[40];   /* and which heads, as ".2-3of4"; "" */
     int64_t bytes;    /* physical, or reserved where that is more */
     kv_io_stat stat;
+    int32_t depth;  /* 1: in DIR/vault */
+    bool is_unseen; /* a segment that is known: its stat has kind and size alone */
+    bool is_gone;
 } kv_entry;
 
 typedef struct kv_listing {
@@ -90,6 +97,10 @@ typedef struct kv_listing {
 /* Everything below all DIR/vault. Files that come and go meanwhile may be missed. */
 RT_MUST_CHECK rt_status kv_dirs_scan(kv_dirs *dirs, kv_listing *out);
 void kv_listing_free(kv_listing *listing);
+/* Keep what is known of the segments that are there (vault_briefs.h). The lock is held.
+ * Errors: RT_ENOFIT  no room in the budget, or on the disk; RT_EIO, RT_ENOMEM */
+#define KV_KNOWN_NAME "segments.known"
+RT_MUST_CHECK rt_status kv_dirs_save_known(kv_dirs *dirs, int64_t bytes_max);
 
 /* Small files: text padded with new lines to whole blocks; written beside, synced, renamed, durable.
  * The caller holds the lock and has made room. */

@@ -156,7 +156,7 @@ static rt_status step(search *s, bool *found) {
 /* How far a known segment can agree, by the ids that the index has. */
 static int64_t agreement_max(const search *s, const kv_known *known) {
     const int64_t n = rt_min64(known->n_tokens, n_left(s));
-    const int64_t n_seen = rt_min64(n, KV_INDEX_IDS);
+    const int64_t n_seen = rt_min64(n, KV_BRIEF_IDS);
     const int64_t n_common = common_ids(known->head_ids, ids_left(s), n_seen);
     return n_common < n_seen ? n_common : n;
 }

@@ -144,10 +144,7 @@ static rt_status hand_over(kv_writer *writer) {
 
 static rt_status publish(kv_writer *writer, kv_segment **segment) {
     kv_vault *vault = writer->vault;
-    kv_segment_brief brief = {.header = writer->header, .is_complete = true};
-    brief.n_head_ids = (int32_t)rt_min64(writer->header.n_tokens, KV_HEAD_IDS);
-    memcpy(brief.head_ids, writer->ids, (size_t)brief.n_head_ids * sizeof *brief.head_ids);
-    RT_TRY(kv_index_add(&vault->index, &brief, writer->dir));
+    RT_TRY(kv_vault_learn(vault, &writer->header, writer->ids, writer->dir, KV_SIZE_UNKNOWN));
     vault->stats.n_written++;
     RT_TRY(hand_over(writer));
     return segment ? open_finished(writer, segment) : RT_OK;

@@ -44,15 +44,15 @@ static rt_status grow(kv_index *index) {
     return RT_OK;
 }
 
-rt_status kv_index_add(kv_index *index, const kv_segment_brief *brief, int32_t dir) {
+rt_status kv_index_add(kv_index *index, const kv_brief *brief, int32_t dir) {
     if (index->n_known >= index->n_buckets) RT_TRY(grow(index));
-    if (kv_index_find(index, &brief->header.chain)) return RT_OK;
+    if (kv_index_find(index, &brief->chain)) return RT_OK;
     kv_known *known = NULL;
     RT_TRY(rt_calloc(1, sizeof *known, "the vault's index", &known));
-    *known = (kv_known){.chain = brief->header.chain,
-            .parent = brief->header.parent,
-            .first_pos = brief->header.first_pos,
-            .n_tokens = brief->header.n_tokens,
+    *known = (kv_known){.chain = brief->chain,
+            .parent = brief->parent,
+            .first_pos = brief->first_pos,
+            .n_tokens = brief->n_tokens,
             .dir = dir};
     memcpy(known->head_ids, brief->head_ids, sizeof known->head_ids);
     link_known(index, known);

@@ -3,17 +3,14 @@
 #ifndef KV_VAULT_INDEX_H
 #define KV_VAULT_INDEX_H
 
-#include "segment.h"
-
-enum { KV_INDEX_IDS = 16 };
+#include "vault_briefs.h"
 
 typedef struct kv_known {
     kv_hash chain, parent;
     int64_t first_pos;
     int32_t n_tokens;
     int32_t dir;
-    int32_t head_ids
-            [KV_INDEX_IDS]; /* the first ids, unverified: only to look at likely ones first */
+    int32_t head_ids[KV_BRIEF_IDS];
     struct kv_known *next_chain, *next_parent; /* in the buckets */
 } kv_known;
 
@@ -24,7 +21,7 @@ typedef struct kv_index {
 } kv_index;
 
 /* Nothing happens where the chain is known already. RT_ENOMEM. */
-RT_MUST_CHECK rt_status kv_index_add(kv_index *index, const kv_segment_brief *brief, int32_t dir);
+RT_MUST_CHECK rt_status kv_index_add(kv_index *index, const kv_brief *brief, int32_t dir);
 void kv_index_remove(kv_index *index, const kv_hash *chain);
 const kv_known *kv_index_find(const kv_index *index, const kv_hash *chain);
 /* The first child of a parent (previous = NULL), and the next ones. */

@@ -3,6 +3,7 @@
 #ifndef KV_VAULT_INSIDE_H
 #define KV_VAULT_INSIDE_H
 
+#include "segment.h"
 #include "vault.h"
 #include "vault_dirs.h"
 #include "vault_index.h"
@@ -37,7 +38,8 @@ struct kv_vault {
     kv_writer *writers; /* open */
     kv_segment **ready; /* [n_ready]: opened for a book's ids, and likely to be found next */
     int32_t n_ready;
-    char *others; /* how the fingerprints of other folders differ; "" */
+    int64_t n_learned; /* segments that were looked into, or written, since what is known was kept */
+    char *others;      /* how the fingerprints of other folders differ; "" */
     kv_vault_stats stats;
 };
 
@@ -64,6 +66,9 @@ void kv_shard_name(int32_t first, int32_t n, int32_t all, char shard[KV_SHARD_BY
 bool kv_vault_is_own(const kv_vault *vault, const kv_segment_header *header);
 /* The segment, if its file is there: from the index or, written by another process, from the disk. */
 const kv_known *kv_vault_know(kv_vault *vault, const kv_hash *chain);
+/* Into the index, and into what is known without a look; `ids` are its first ones, unverified. RT_ENOMEM. */
+RT_MUST_CHECK rt_status kv_vault_learn(kv_vault *vault, const kv_segment_header *header,
+        const int32_t *ids, int32_t dir, int64_t bytes);
 /* Open one that is known. What does not verify is quarantined, what does not open forgotten. */
 RT_MUST_CHECK rt_status kv_vault_open_segment(
         kv_vault *vault, const kv_known *known, kv_segment **out);

@@ -1,5 +1,8 @@
 /* What lies in the vault's directories: DIR/vault, the folders in it, and the folders in those. Kinds
- * are told by names alone; whoever opens a file finds out whether the name is true. */
+ * are told by names alone; whoever opens a file finds out whether the name is true.
+ *
+ * One level after another, so that on a slow disk all folders of a level are listed side by side, and all its files
+ * looked at; segments that are known (vault_briefs.h) need no look. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +12,7 @@
 #include "runtime/base/size.h"
 #include "vault_dirs.h"
 
-enum { DEPTH_MAX = 3, MODEL_DIGITS = 8 };
+enum { DEPTH_MAX = 3, MODEL_DIGITS = 8, KNOWN_BYTES_MAX = 1 << 30 };
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
@@ -39,20 +42,18 @@ static bool is_hash_and(const char *name, const char *suffix, kv_hash *hash, cha
     return true;
 }
 
-static kv_entry_kind kind_of(
-        const char *name, const kv_io_stat *st, kv_hash *hash, char shard[40]) {
+static kv_entry_kind kind_of(const char *name, kv_hash *hash, char shard[40]) {
     static const struct {
         const char *suffix;
         kv_entry_kind kind;
     } hashed[] = {{".kvs", KV_ENTRY_SEGMENT}, {".part", KV_ENTRY_PART}, {".state", KV_ENTRY_STATE},
             {".fingerprint", KV_ENTRY_FINGERPRINT}};
-    if (st->is_dir) return KV_ENTRY_DIR;
-    if (!st->is_file) return KV_ENTRY_OTHER;
     for (size_t i = 0; i < sizeof hashed / sizeof *hashed; i++)
         if (is_hash_and(name, hashed[i].suffix, hash, shard)) return hashed[i].kind;
     if (ends_in(name, ".tmp")) return KV_ENTRY_TEMPORARY;
     if (ends_in(name, ".bad")) return KV_ENTRY_BAD;
     if (ends_in(name, ".book")) return KV_ENTRY_BOOK;
+    if (strcmp(name, KV_KNOWN_NAME) == 0) return KV_ENTRY_KNOWN;
     return strcmp(name, "lock") == 0 ? KV_ENTRY_LOCK : KV_ENTRY_OTHER;
 }
 
@@ -64,6 +65,40 @@ static int64_t reserved_bytes(const char *name) {
     return rt_min64(rt_max64(n, 0), INT64_MAX / 1024);
 }
 
+/* ---- what is known --------------------------------------------------------------------------- */
+
+static const kv_brief *brief_of(const kv_dirs *dirs, const kv_entry *entry) {
+    if (entry->kind != KV_ENTRY_SEGMENT) return NULL;
+    return kv_briefs_find(&dirs->briefs, &entry->hash, kv_shard_number(entry->shard));
+}
+
+/* Once; what cannot be read is not known. */
+static rt_status load_known(kv_dirs *dirs, const kv_listing *listing, int64_t from) {
+    rt_status status = RT_OK;
+    for (int64_t i = from; i < listing->n_entries && status == RT_OK; i++) {
+        const kv_entry *entry = &listing->entries[i];
+        char *text = NULL;
+        int64_t n_bytes;
+        bool exists;
+        if (entry->kind != KV_ENTRY_KNOWN) continue;
+        status = kv_dirs_read_text(dirs, entry->path, KNOWN_BYTES_MAX, &text, &n_bytes, &exists);
+        if (status == RT_OK && exists) status = kv_briefs_parse(&dirs->briefs, text, n_bytes);
+        if (status != RT_ENOMEM) status = RT_OK;
+        free(text);
+    }
+    dirs->has_briefs = true;
+    return status;
+}
+
+/* The size of a segment whose brief does not say it yet. */
+static rt_status note_size(kv_dirs *dirs, const kv_entry *entry) {
+    const kv_brief *known = brief_of(dirs, entry);
+    if (!known || known->bytes >= 0) return RT_OK;
+    kv_brief brief = *known;
+    brief.bytes = entry->stat.physical_bytes;
+    return kv_briefs_put(&dirs->briefs, &brief);
+}
+
 /* ---- the walk -------------------------------------------------------------------------------- */
 
 static rt_status add(kv_listing *listing, const kv_entry *entry) {
@@ -73,64 +108,178 @@ static rt_status add(kv_listing *listing, const kv_entry *entry) {
     return RT_OK;
 }
 
-static rt_status walk(kv_dirs *dirs, int32_t dir, const kv_path *folder, const char *model,
-        int depth, kv_listing *out);
-
-/* One name of a folder: the entry, and what is below it. */
-static rt_status visit(kv_dirs *dirs, int32_t dir, const kv_path *folder, const char *name,
-        const char *model, int depth, kv_listing *out) {
+/* One name of a folder. */
+static rt_status add_name(kv_listing *out, const kv_entry *folder, const char *name) {
+    kv_entry entry = {.dir = folder->dir, .depth = folder->depth + 1};
     kv_path path;
-    const int n = snprintf(path.text, sizeof path.text, "%s/%s", folder->text, name);
+    const int n = snprintf(path.text, sizeof path.text, "%s/%s", folder->path, name);
     if (n < 0 || n >= (int)sizeof path.text) return RT_OK; /* none of ours */
-    kv_entry entry = {.dir = dir};
-    bool exists;
-    RT_TRY(kv_path_stat(dirs->io, path.text, &entry.stat, &exists));
-    if (!exists) return RT_OK;
-    entry.kind = kind_of(name, &entry.stat, &entry.hash, entry.shard);
-    (void)snprintf(entry.model, sizeof entry.model, "%s", model);
-    entry.bytes = entry.stat.physical_bytes;
-    if (entry.kind == KV_ENTRY_TEMPORARY) entry.bytes = rt_max64(entry.bytes, reserved_bytes(name));
+    const bool is_in_model = folder->depth == 1 && strlen(folder->name) == MODEL_DIGITS;
+    (void)snprintf(
+            entry.model, sizeof entry.model, "%s", is_in_model ? folder->name : folder->model);
     entry.path = strdup(path.text);
     if (!entry.path) return rt_fail(RT_ENOMEM, "kvstore: no memory to list %s", path.text);
     entry.name = strrchr(entry.path, '/') + 1;
-    if (add(out, &entry) != RT_OK) {
-        free(entry.path);
-        return RT_ENOMEM;
-    }
-    out->bytes += entry.bytes;
-    if (entry.kind != KV_ENTRY_DIR || depth == DEPTH_MAX) return RT_OK;
-    const bool is_model = depth == 1 && strlen(name) == MODEL_DIGITS;
-    return walk(dirs, dir, &path, is_model ? name : model, depth + 1, out);
+    entry.kind = kind_of(entry.name, &entry.hash, entry.shard);
+    const rt_status status = add(out, &entry);
+    if (status != RT_OK) free(entry.path);
+    return status;
 }
 
-static rt_status walk(kv_dirs *dirs, int32_t dir, const kv_path *folder, const char *model,
-        int depth, kv_listing *out) {
-    kv_names names;
-    RT_TRY(kv_path_list(dirs->io, folder->text, &names));
-    rt_status status = RT_OK;
-    for (int64_t i = 0; i < names.n_names && status == RT_OK; i++)
-        status = visit(dirs, dir, folder, names.names[i], model, depth, out);
-    kv_names_free(&names);
+/* What the folders among entries [from, to) have in them, behind all others. */
+static rt_status list_folders(kv_dirs *dirs, kv_listing *out, int64_t from, int64_t to) {
+    const char **paths = NULL;
+    kv_names *names = NULL;
+    int32_t n = 0;
+    RT_TRY(rt_calloc(to - from + 1, sizeof *paths, "folders", &paths));
+    for (int64_t i = from; i < to; i++)
+        if (out->entries[i].kind == KV_ENTRY_DIR) paths[n++] = out->entries[i].path;
+    rt_status status = rt_calloc(n + 1, sizeof *names, "names in folders", &names);
+    if (status == RT_OK) status = kv_paths_list(dirs->io, paths, n, names);
+    n = 0;
+    for (int64_t i = from; i < to && names; i++) {
+        if (out->entries[i].kind != KV_ENTRY_DIR) continue;
+        const kv_entry folder = out->entries[i]; /* entries move as they become more */
+        for (int64_t j = 0; j < names[n].n_names && status == RT_OK; j++)
+            status = add_name(out, &folder, names[n].names[j]);
+        kv_names_free(&names[n++]);
+    }
+    free(names);
+    free(paths);
     return status;
+}
+
+/* What is known of an entry by now. */
+static void judge(kv_entry *entry) {
+    if (entry->stat.is_dir)
+        entry->kind = KV_ENTRY_DIR;
+    else if (!entry->stat.is_file)
+        entry->kind = KV_ENTRY_OTHER;
+    entry->bytes = entry->stat.physical_bytes;
+    if (entry->kind == KV_ENTRY_TEMPORARY)
+        entry->bytes = rt_max64(entry->bytes, reserved_bytes(entry->name));
+}
+
+/* Entries from `from` on that are not there any more are left out. */
+static rt_status judge_all(kv_dirs *dirs, kv_listing *out, int64_t from) {
+    int64_t n = from;
+    rt_status status = RT_OK;
+    for (int64_t i = from; i < out->n_entries; i++) {
+        kv_entry *entry = &out->entries[i];
+        if (entry->is_gone) {
+            free(entry->path);
+            continue;
+        }
+        judge(entry);
+        if (status == RT_OK) status = note_size(dirs, entry);
+        out->bytes += entry->bytes;
+        out->entries[n++] = *entry;
+    }
+    out->n_entries = n;
+    return status;
+}
+
+/* Those from `from` on, side by side. A segment that is known is there, with the size that is known. */
+static rt_status look_at(kv_dirs *dirs, kv_listing *out, int64_t from) {
+    const int64_t n_entries = out->n_entries - from;
+    const char **paths = NULL;
+    kv_io_stat *stats = NULL;
+    bool *exist = NULL;
+    int32_t n = 0;
+    rt_status status = rt_calloc(n_entries + 1, sizeof *paths, "paths of the vault", &paths);
+    if (status == RT_OK) status = rt_calloc(n_entries + 1, sizeof *stats, "sizes", &stats);
+    if (status == RT_OK) status = rt_calloc(n_entries + 1, sizeof *exist, "sizes", &exist);
+    for (int64_t i = from; i < out->n_entries && status == RT_OK; i++) {
+        kv_entry *entry = &out->entries[i];
+        const kv_brief *brief = brief_of(dirs, entry);
+        entry->is_unseen = brief && brief->bytes >= 0;
+        if (entry->is_unseen)
+            entry->stat = (kv_io_stat){.is_file = true, .physical_bytes = brief->bytes};
+        else
+            paths[n++] = entry->path;
+    }
+    if (status == RT_OK) status = kv_paths_stat(dirs->io, paths, n, stats, exist);
+    n = 0;
+    for (int64_t i = from; i < out->n_entries && status == RT_OK; i++) {
+        if (out->entries[i].is_unseen) continue;
+        out->entries[i].stat = stats[n];
+        out->entries[i].is_gone = !exist[n++];
+    }
+    free(paths);
+    free(stats);
+    free(exist);
+    return status;
+}
+
+/* DIR/vault of every directory, as folders that are no entries. */
+static rt_status list_roots(kv_dirs *dirs, kv_listing *out) {
+    for (int32_t dir = 0; dir < dirs->n_dirs; dir++) {
+        kv_io_stat st;
+        bool exists;
+        RT_TRY(kv_path_stat(dirs->io, dirs->roots[dir], &st, &exists));
+        if (!exists) continue;
+        out->bytes += st.physical_bytes;
+        const kv_entry root = {.dir = dir, .path = dirs->roots[dir], .name = ""};
+        kv_names names;
+        rt_status status = kv_path_list(dirs->io, root.path, &names);
+        for (int64_t i = 0; i < names.n_names && status == RT_OK; i++)
+            status = add_name(out, &root, names.names[i]);
+        kv_names_free(&names);
+        RT_TRY(status);
+    }
+    return RT_OK;
+}
+
+static rt_status walk(kv_dirs *dirs, kv_listing *out) {
+    int64_t from = 0;
+    RT_TRY(list_roots(dirs, out));
+    for (int depth = 1;; depth++) {
+        if (!dirs->has_briefs) RT_TRY(load_known(dirs, out, from));
+        RT_TRY(look_at(dirs, out, from));
+        RT_TRY(judge_all(dirs, out, from));
+        const int64_t end = out->n_entries;
+        if (depth == DEPTH_MAX || from == end) return RT_OK;
+        RT_TRY(list_folders(dirs, out, from, end));
+        from = end;
+    }
 }
 
 rt_status kv_dirs_scan(kv_dirs *dirs, kv_listing *out) {
     *out = (kv_listing){0};
-    for (int32_t dir = 0; dir < dirs->n_dirs; dir++) {
-        const kv_path root = kv_dirs_join(dirs, dir, "", "");
-        kv_io_stat st;
-        bool exists;
-        rt_status status = kv_path_stat(dirs->io, root.text, &st, &exists);
-        if (status == RT_OK && exists) {
-            out->bytes += st.physical_bytes;
-            status = walk(dirs, dir, &root, "", 1, out);
-        }
-        if (status != RT_OK) {
-            kv_listing_free(out);
-            return status;
-        }
+    const rt_status status = walk(dirs, out);
+    if (status != RT_OK) kv_listing_free(out);
+    return status;
+}
+
+/* ---- keeping what is known ------------------------------------------------------------------- */
+
+static rt_status format_known(
+        const kv_dirs *dirs, const kv_listing *listing, char **text, int64_t *n_bytes) {
+    const kv_brief **some = NULL;
+    int64_t n = 0;
+    RT_TRY(rt_calloc(listing->n_entries + 1, sizeof *some, "what is known of segments", &some));
+    for (int64_t i = 0; i < listing->n_entries; i++) {
+        const kv_brief *brief = brief_of(dirs, &listing->entries[i]);
+        if (brief && brief->bytes >= 0) some[n++] = brief;
     }
-    return RT_OK;
+    const rt_status status = kv_briefs_format(some, n, text, n_bytes);
+    free(some);
+    return status;
+}
+
+rt_status kv_dirs_save_known(kv_dirs *dirs, int64_t bytes_max) {
+    const kv_path path = kv_dirs_join(dirs, 0, "", KV_KNOWN_NAME);
+    kv_listing listing;
+    char *text = NULL;
+    int64_t n_bytes = 0;
+    RT_TRY(kv_dirs_scan(dirs, &listing));
+    rt_status status = format_known(dirs, &listing, &text, &n_bytes);
+    if (status == RT_OK && listing.bytes + n_bytes + 2 * KV_IO_ALIGN > bytes_max)
+        status = rt_fail(RT_ENOFIT, "kvstore: no room for %s", path.text);
+    if (status == RT_OK) status = kv_dirs_write_text(dirs, 0, &path, text, n_bytes);
+    kv_listing_free(&listing);
+    free(text);
+    return status;
 }
 
 void kv_listing_free(kv_listing *listing) {

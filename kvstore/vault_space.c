@@ -29,6 +29,8 @@ typedef struct candidate {
     bool is_segment;
     bool is_out; /* pinned, in use, or gone */
     int32_t n_children;
+    int64_t changed_s; /* of one that the listing has not seen */
+    double cost;
     double score;
 } candidate;
 
@@ -69,6 +71,12 @@ static void remove_kind(space *s, kv_entry_kind kind) {
     }
 }
 
+static bool has_kind(const space *s, kv_entry_kind kind) {
+    bool has = false;
+    for (int64_t i = 0; i < s->listing.n_entries; i++) has |= s->listing.entries[i].kind == kind;
+    return has;
+}
+
 /* ---- candidates ------------------------------------------------------------------------------ */
 
 /* Relative cost of computing n tokens at a position: linear layers alike everywhere, attention growing
@@ -83,22 +91,70 @@ static double recency(int64_t changed_s) {
     return 1 / (1 + (double)rt_max64((int64_t)time(NULL) - changed_s, 0) / 3600);
 }
 
+/* From its name, or by a look into it: false, if that is of no use. */
+static bool know_segment(
+        space *s, const kv_entry *entry, kv_hash *parent, int64_t *first_pos, int64_t *n_tokens) {
+    const kv_brief *known =
+            entry->kind == KV_ENTRY_SEGMENT
+                    ? kv_briefs_find(&s->dirs->briefs, &entry->hash, kv_shard_number(entry->shard))
+                    : NULL;
+    kv_segment_brief brief;
+    if (!known && kv_segment_peek(s->dirs, entry->path, &entry->hash, &brief) != RT_OK)
+        return false;
+    *parent = known ? known->parent : brief.header.parent;
+    *first_pos = known ? known->first_pos : brief.header.first_pos;
+    *n_tokens = known ? known->n_tokens : brief.header.n_tokens;
+    return true;
+}
+
 static void add_candidate(space *s, const kv_entry *entry) {
     candidate c = {.entry = entry, .is_segment = entry->kind == KV_ENTRY_SEGMENT};
-    double cost = recompute_cost(0, 1); /* unreadable, or state: little is lost */
+    c.cost = recompute_cost(0, 1); /* unreadable, or state: little is lost */
     if (entry->kind != KV_ENTRY_STATE) {
-        kv_segment_brief brief;
+        int64_t first_pos, n_tokens;
         c.chain = entry->hash;
-        if (kv_segment_peek(s->dirs, entry->path, &entry->hash, &brief) == RT_OK) {
-            c.parent = brief.header.parent;
-            c.has_parent = true;
-            cost = recompute_cost(brief.header.first_pos, brief.header.n_tokens);
-        }
+        c.has_parent = know_segment(s, entry, &c.parent, &first_pos, &n_tokens);
+        if (c.has_parent) c.cost = recompute_cost(first_pos, n_tokens);
     } else {
-        cost = recompute_cost(0, KV_SEGMENT_TOKENS);
+        c.cost = recompute_cost(0, KV_SEGMENT_TOKENS);
     }
-    c.score = cost * recency(entry->stat.changed_s) / (double)rt_max64(entry->bytes, 1);
     s->candidates[s->n_candidates++] = c;
+}
+
+/* What is known was not looked at, and when it was used last is not known of it. */
+static rt_status look_at_unseen(space *s) {
+    const char **paths = NULL;
+    kv_io_stat *stats = NULL;
+    bool *exist = NULL;
+    int32_t n = 0;
+    rt_status status = rt_calloc(s->n_candidates + 1, sizeof *paths, "what could make way", &paths);
+    if (status == RT_OK)
+        status = rt_calloc(s->n_candidates + 1, sizeof *stats, "what could make way", &stats);
+    if (status == RT_OK)
+        status = rt_calloc(s->n_candidates + 1, sizeof *exist, "what could make way", &exist);
+    for (int64_t i = 0; i < s->n_candidates && status == RT_OK; i++)
+        if (!s->candidates[i].is_out && s->candidates[i].entry->is_unseen)
+            paths[n++] = s->candidates[i].entry->path;
+    if (status == RT_OK) status = kv_paths_stat(s->dirs->io, paths, n, stats, exist);
+    n = 0;
+    for (int64_t i = 0; i < s->n_candidates && status == RT_OK; i++) {
+        candidate *c = &s->candidates[i];
+        if (!c->is_out && c->entry->is_unseen) c->changed_s = stats[n++].changed_s;
+    }
+    free(paths);
+    free(stats);
+    free(exist);
+    return status;
+}
+
+static rt_status score_all(space *s) {
+    RT_TRY(look_at_unseen(s));
+    for (int64_t i = 0; i < s->n_candidates; i++) {
+        candidate *c = &s->candidates[i];
+        const int64_t changed_s = c->entry->is_unseen ? c->changed_s : c->entry->stat.changed_s;
+        c->score = c->cost * recency(changed_s) / (double)rt_max64(c->entry->bytes, 1);
+    }
+    return RT_OK;
 }
 
 static int compare_candidates(const void *a, const void *b) {
@@ -165,7 +221,7 @@ static rt_status collect(space *s) {
     for (int64_t i = 0; i < s->listing.n_entries; i++)
         if (s->listing.entries[i].kind == KV_ENTRY_BOOK)
             RT_TRY(pin_book(s, &s->listing.entries[i]));
-    return RT_OK;
+    return score_all(s);
 }
 
 /* ---- eviction -------------------------------------------------------------------------------- */
@@ -225,9 +281,11 @@ static rt_status refuse(const kv_dirs *dirs, int64_t bytes_max, int64_t n_needed
             dirs->n_dirs > 1 ? " and other directories" : "", rt_format_bytes(bytes_max, max));
 }
 
-rt_status kv_space_sweep(kv_dirs *dirs, kv_space_report *report) {
+rt_status kv_space_sweep(kv_dirs *dirs, kv_listing *listing, kv_space_report *report) {
     space s;
     const rt_status status = begin(dirs, report, &s);
+    *listing = s.listing;
+    s.listing = (kv_listing){0};
     end(&s);
     return status;
 }
@@ -240,6 +298,8 @@ rt_status kv_space_make_room(
     if (status == RT_OK && s.bytes > target) remove_kind(&s, KV_ENTRY_BAD);
     if (status == RT_OK && s.bytes > target) {
         status = collect(&s);
+        if (status == RT_OK && s.bytes - evictable_bytes(&s) > target)
+            remove_kind(&s, KV_ENTRY_KNOWN);
         if (status == RT_OK && s.bytes - evictable_bytes(&s) <= target) evict_until(&s, target);
         if (status == RT_OK && s.bytes > target)
             status = refuse(dirs, bytes_max, n_needed, s.bytes);
@@ -254,6 +314,7 @@ rt_status kv_space_shrink(kv_dirs *dirs, int64_t bytes_max, kv_space_report *rep
     if (status == RT_OK) remove_kind(&s, KV_ENTRY_BAD);
     if (status == RT_OK) status = collect(&s);
     if (status == RT_OK) evict_until(&s, bytes_max);
+    if (status == RT_OK && !has_kind(&s, KV_ENTRY_SEGMENT)) remove_kind(&s, KV_ENTRY_KNOWN);
     end(&s);
     return status;
 }

@@ -11,12 +11,14 @@ typedef struct kv_space_report {
     int64_t bytes_used; /* now */
 } kv_space_report;
 
-/* Remove temporaries whose owner is dead. The lock is held. */
-RT_MUST_CHECK rt_status kv_space_sweep(kv_dirs *dirs, kv_space_report *report);
+/* Remove temporaries whose owner is dead. What lies there, these included, is the caller's to free. The lock is held. */
+RT_MUST_CHECK rt_status kv_space_sweep(
+        kv_dirs *dirs, kv_listing *listing, kv_space_report *report);
 
 /* Until n_needed more bytes fit below bytes_max. Removed, in this order and only as far as needed: dead
  * temporaries, quarantined files, then what no book holds and nobody uses, leaves before their parents,
- * lowest score first: cost to compute again x how lately it was used / bytes. The lock is held.
+ * lowest score first: cost to compute again x how lately it was used / bytes; what is known of segments, where that
+ * helps. The lock is held.
  * Errors: RT_ENOFIT  not even so; then no segment was removed for it. RT_EIO, RT_ENOMEM */
 RT_MUST_CHECK rt_status kv_space_make_room(
         kv_dirs *dirs, int64_t bytes_max, int64_t n_needed, kv_space_report *report);

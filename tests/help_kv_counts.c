@@ -31,6 +31,21 @@ static void count_all(void *self, kv_io_sync *syncs, int n) {
     seen.n_waits = n_waits;
 }
 
+static int count_open(void *self, const char *path, int flags) {
+    seen.n_opens++;
+    return inner.table->open(self, path, flags);
+}
+
+static int count_look(void *self, const char *path, kv_io_stat *out) {
+    seen.n_looks++;
+    return inner.table->stat(self, path, out);
+}
+
+static int count_list(void *self, const char *path, char **names) {
+    seen.n_lists++;
+    return inner.table->list_dir(self, path, names);
+}
+
 static int count_submit(void *self, const kv_io_request *requests, int n_requests) {
     const int n = inner.table->submit(self, requests, n_requests);
     for (int i = 0; i < n; i++) seen.n_writes += requests[i].is_write;
@@ -52,6 +67,9 @@ kv_io *kvh_counting_io(kvh_memfs *fs) {
     table.submit = count_submit;
     table.sync_all = count_all;
     table.rename = look_at_rename;
+    table.open = count_open;
+    table.stat = count_look;
+    table.list_dir = count_list;
     kvh_begin_counting(".kvs");
     return kvh_memfs_io_by(fs, &table);
 }
