@@ -49,6 +49,8 @@ rt_status kv_books_open(const char *const *dirs, int32_t n_dirs, kv_books **out)
 
 void kv_books_close(kv_books *books) {
     if (!books) return;
+    kv_listing_free(&books->seen);
+    free(books->model_text);
     kv_dirs_close(&books->dirs);
     if (books->own_io) close_io(books->own_io);
     free(books);
@@ -59,6 +61,22 @@ rt_status kv_books_bytes(kv_books *books, int64_t *n_bytes) {
     RT_TRY(kv_dirs_scan(&books->dirs, &listing));
     *n_bytes = listing.bytes;
     kv_listing_free(&listing);
+    return RT_OK;
+}
+
+static int compare_paths(const void *a, const void *b) {
+    return strcmp(((const kv_entry *)a)->path, ((const kv_entry *)b)->path);
+}
+
+rt_status kv_books_survey(kv_books *books, int64_t *n_bytes) {
+    kv_listing_free(&books->seen);
+    books->has_seen = false;
+    RT_TRY(kv_dirs_scan(&books->dirs, &books->seen));
+    if (books->seen.n_entries > 0)
+        qsort(books->seen.entries, (size_t)books->seen.n_entries, sizeof *books->seen.entries,
+                compare_paths);
+    books->has_seen = true;
+    *n_bytes = books->seen.bytes;
     return RT_OK;
 }
 
@@ -165,6 +183,19 @@ bool kv_shard_next(kv_shard_reader *r, char shard[KV_SHARD_BYTES]) {
     return is_whole;
 }
 
+/* As kv_path_stat, or as the survey has it. */
+static bool is_there(kv_books *books, const char *path, kv_io_stat *st) {
+    bool exists;
+    if (!books->has_seen) return kv_path_stat(books->dirs.io, path, st, &exists) == RT_OK && exists;
+    const kv_entry key = {.path = (char *)path};
+    const kv_entry *entry = books->seen.n_entries == 0 ? NULL
+                                                       : bsearch(&key, books->seen.entries,
+                                                                 (size_t)books->seen.n_entries,
+                                                                 sizeof key, compare_paths);
+    if (entry) *st = entry->stat;
+    return entry != NULL;
+}
+
 int32_t kv_books_locate(kv_books *books, const kv_book *book, int32_t segment, const char *shard,
         int32_t dir, kv_path *path, kv_io_stat *st) {
     char suffix[KV_SHARD_BYTES + 8];
@@ -172,14 +203,18 @@ int32_t kv_books_locate(kv_books *books, const kv_book *book, int32_t segment, c
     const kv_hash fingerprint = kv_hash_of(book->fingerprint);
     const kv_hash chain = kv_hash_of(book->chains[segment]);
     for (; dir < books->dirs.n_dirs; dir++) {
-        bool exists;
         *path = kv_dirs_path(&books->dirs, dir, &fingerprint, &chain, suffix);
-        if (kv_path_stat(books->dirs.io, path->text, st, &exists) == RT_OK && exists) return dir;
+        if (is_there(books, path->text, st)) return dir;
     }
     return -1;
 }
 
 static rt_status read_fingerprint(kv_books *books, kv_book *book) {
+    const kv_hash model = kv_hash_of(book->fingerprint);
+    if (books->model_text && kv_hash_equal(&books->model, &model)) {
+        book->fingerprint_text = strdup(books->model_text);
+        return book->fingerprint_text ? RT_OK : rt_fail(RT_ENOMEM, "kvstore: no memory for a book");
+    }
     char hex[KV_HEX_BYTES], folder[9], name[KV_HEX_BYTES + 16];
     const kv_hash fingerprint = kv_hash_of(book->fingerprint);
     (void)snprintf(name, sizeof name, "%s.fingerprint", kv_hash_hex(&fingerprint, hex));
@@ -193,6 +228,11 @@ static rt_status read_fingerprint(kv_books *books, kv_book *book) {
             return RT_ENOMEM;
         while (book->fingerprint_text && n_bytes > 0 && book->fingerprint_text[n_bytes - 1] == '\n')
             book->fingerprint_text[--n_bytes] = 0;
+    }
+    if (book->fingerprint_text) {
+        free(books->model_text);
+        books->model_text = strdup(book->fingerprint_text); /* or it is read again */
+        books->model = model;
     }
     if (!book->fingerprint_text) book->fingerprint_text = strdup("");
     return book->fingerprint_text ? RT_OK : rt_fail(RT_ENOMEM, "kvstore: no memory for a book");

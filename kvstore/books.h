@@ -12,6 +12,10 @@
 struct kv_books {
     kv_io *own_io; /* NULL: the caller's */
     kv_dirs dirs;
+    kv_listing seen; /* by the survey, in the order of paths; empty without one */
+    bool has_seen;
+    kv_hash model; /* of `model_text`, the fingerprint that was read last; NULL: none */
+    char *model_text;
 };
 
 /* As kv_books_open, over the caller's I/O, which outlives the books. */

@@ -449,6 +449,9 @@ void kv_books_close(kv_books *books);
 
 /* Physical bytes of all that is kept there, of whatever model and name. RT_EIO, RT_ENOMEM */
 RT_MUST_CHECK rt_status kv_books_bytes(kv_books *books, int64_t *n_bytes);
+/* The same; and what kv_books_read says of sizes, and of what is missing, is from here on as it is now, without a look at
+ * every segment of every book. For whoever reads many. RT_EIO, RT_ENOMEM */
+RT_MUST_CHECK rt_status kv_books_survey(kv_books *books, int64_t *n_bytes);
 /* *names[*n_names], in order; damaged ones too. The caller frees each and the array. RT_EIO, RT_ENOMEM */
 RT_MUST_CHECK rt_status kv_books_list(kv_books *books, char ***names, int64_t *n_names);
 /* Errors: RT_EUSAGE  no book of that name; RT_ECORRUPT  its manifest is damaged; RT_EIO; RT_ENOMEM */

@@ -55,6 +55,15 @@ static rt_status list_one(const book_shelf *s, const char *name, json_t *array) 
     return RT_OK;
 }
 
+/* What books share is in it once, and what no book holds, too. */
+static void print_total(const book_shelf *s) {
+    char bytes[RT_SIZE_TEXT];
+    if (s->cli->quiet || s->n_names < 2) return;
+    (void)fflush(stdout);
+    (void)fprintf(stderr, "%" PRId64 " books; %s on disk in all, with what no book holds\n",
+            s->n_names, rt_format_bytes(s->n_bytes, bytes));
+}
+
 static rt_status print_table(const book_shelf *s) {
     char place[PLACE_TEXT];
     if (s->n_names == 0) {
@@ -65,10 +74,12 @@ static rt_status print_table(const book_shelf *s) {
     (void)printf("%-*s  %9s  %10s  %-16s  %-32s  %s\n", name_columns(s), "NAME", "TOKENS",
             "ON DISK", "CREATED", "MODEL", "SOURCE");
     for (int64_t i = 0; i < s->n_names; i++) RT_TRY(list_one(s, s->names[i], NULL));
+    print_total(s);
     return RT_OK;
 }
 
 static rt_status run_ls(book_shelf *s) {
+    if (s->n_names > 1) RT_TRY(kv_books_survey(s->books, &s->n_bytes));
     if (!s->cli->json) return print_table(s);
     json_t *array = json_array();
     rt_status status = RT_OK;

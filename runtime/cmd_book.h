@@ -18,6 +18,7 @@ typedef struct book_shelf {
     const char *name; /* NULL: not given */
     char **names;     /* of the books there are, or the one that was given */
     int64_t n_names;
+    int64_t n_bytes; /* of all that is kept, where there was a survey */
 } book_shelf;
 
 /* "40 x 4096, bf16, weights 1a2b3c4d": enough to tell the models of one machine apart. */

@@ -116,6 +116,7 @@ static void check_usage(const kvh_vault *v) {
     check(v, "show a/b", 2, "a book's name");
     check(v, "show waar", 2, "did you mean war?");
     check(v, "rm something", 2, "but: peace, war;");
+    check(v, "ls", 0, "2 books; ");
 }
 
 static void check_listing(const kvh_vault *v) {
