@@ -141,20 +141,11 @@ static rt_status run_show(book_shelf *s) {
     return status;
 }
 
-/* ---- verify, rm, gc -------------------------------------------------------------------------- */
+/* ---- verify, gc ------------------------------------------------------------------------------ */
 
 static rt_status run_verify(book_shelf *s) {
     RT_TRY(book_verify(s));
     return !s->cli->json && s->n_names == 0 ? print_table(s) : RT_OK;
-}
-
-static rt_status run_rm(book_shelf *s) {
-    RT_TRY(kv_books_remove(s->books, s->name));
-    if (s->cli->json) return glm_cli_json_print("book", json_pack("{s:s}", "removed", s->name), 0);
-    (void)printf(
-            "removed %s; what no other book holds goes when room is needed, or by glm1m book gc\n",
-            s->name);
-    return RT_OK;
 }
 
 static rt_status run_gc(book_shelf *s) {
@@ -180,15 +171,16 @@ typedef struct action {
     const char *name;
     bool may_name;
     bool must_name;
+    bool may_name_many;
     rt_status (*run)(book_shelf *s);
 } action;
 
 static const action actions[] = {
-        {"ls", false, false, run_ls},
-        {"show", true, true, run_show},
-        {"verify", true, false, run_verify},
-        {"rm", true, true, run_rm},
-        {"gc", false, false, run_gc},
+        {"ls", false, false, false, run_ls},
+        {"show", true, true, false, run_show},
+        {"verify", true, false, false, run_verify},
+        {"rm", true, true, true, book_remove},
+        {"gc", false, false, false, run_gc},
 };
 
 static rt_status choose_action(const glm_cli *cli, const action **out) {
@@ -203,6 +195,9 @@ static rt_status choose_action(const glm_cli *cli, const action **out) {
     if (!(*out)->may_name && cli->n_operands > 1)
         return rt_fail(RT_EUSAGE, "book %s takes no name: unexpected \"%s\"", (*out)->name,
                 cli->operands[1]);
+    if (!(*out)->may_name_many && cli->n_operands > 2)
+        return rt_fail(RT_EUSAGE, "book %s takes one name: unexpected \"%s\"", (*out)->name,
+                cli->operands[2]);
     return RT_OK;
 }
 
@@ -219,7 +214,7 @@ static rt_status find_books(book_shelf *s) {
 static rt_status run_action(book_shelf *s) {
     const action *chosen = NULL;
     RT_TRY(choose_action(s->cli, &chosen));
-    s->name = s->cli->n_operands > 1 ? s->cli->operands[1] : NULL;
+    if (s->cli->n_operands > 1 && !chosen->may_name_many) s->name = s->cli->operands[1];
     RT_TRY(glm_cli_books_open(s->cli, &s->books));
     RT_TRY(find_books(s));
     return chosen->run(s);
@@ -236,7 +231,7 @@ static int run_book(glm_cli *cli) {
 
 const glm_command glm_cmd_book = {
         .name = "book",
-        .usage = "book ls | show NAME | verify [NAME] | rm NAME | gc [--kv-disk-dir DIR]",
+        .usage = "book ls | show NAME | verify [NAME] | rm NAME... | gc [--kv-disk-dir DIR]",
         .summary = "list, check and remove prefilled texts on disk",
         .details =
                 "A book is a text whose keys and values were computed once, by glm1m prefill, and "
@@ -246,7 +241,7 @@ const glm_command glm_cmd_book = {
                 "  ls             name, tokens, size, when, model and source of every book\n"
                 "  show NAME      all that is known of one: note, segments, fingerprint\n"
                 "  verify [NAME]  read and check every byte of one book, or of all\n"
-                "  rm NAME        remove the name\n"
+                "  rm NAME...     remove names; 'draft-*' is every name that begins so, as in a shell\n"
                 "  gc             remove what no book holds, and what is dead or damaged\n"
                 "\n"
                 "Books are looked for in --kv-disk-dir, which must then be the same as at the "
@@ -266,10 +261,11 @@ const glm_command glm_cmd_book = {
                 "  glm1m prefill -m glm-4-9b-chat-1m war-and-peace.txt --book war\n"
                 "  glm1m book ls\n"
                 "  glm1m book verify war\n"
+                "  glm1m book rm 'draft-*' notes\n"
                 "  glm1m book gc --kv-disk-space 200G\n",
         .flags = "kv-disk-dir kv-disk-space json",
         .operand_words = "ls|show|verify|rm|gc",
         .operands_min = 1,
-        .operands_max = 2,
+        .operands_max = 1000000,
         .run = run_book,
 };

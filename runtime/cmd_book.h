@@ -1,6 +1,7 @@
 /* Shared by the parts of glm1m book.
  *
- *   cmd_book.c         the flags, the walk, --help; ls, show, rm, gc
+ *   cmd_book.c         the flags, the walk, --help; ls, show, gc
+ *   cmd_book_rm.c      names removed, one or many
  *   cmd_book_verify.c  every byte of one book, or of all
  *   cmd_book_text.c    what a book is, in words and as JSON */
 #ifndef GLM_CMD_BOOK_H
@@ -36,5 +37,10 @@ json_t *book_json(const kv_book *book);
  * Errors: RT_ECORRUPT  something is missing or damaged: how many books, and the first error; exit code 5
  *         RT_EINTERRUPTED, RT_EIO, RT_ENOMEM */
 RT_MUST_CHECK rt_status book_verify(const book_shelf *s);
+
+/* Remove the shelf's books that the command line names, once all names are found good. A name with wildcards is of all
+ * that match.
+ * Errors: RT_EUSAGE  there is none of a name, or none that matches: nothing is removed; RT_EIO, RT_ENOMEM */
+RT_MUST_CHECK rt_status book_remove(book_shelf *s);
 
 #endif
