@@ -59,19 +59,16 @@ static int look_at_rename(void *self, const char *from, const char *to) {
 }
 
 kv_io *kvh_counting_io(kvh_memfs *fs) {
-    static kv_io_table table;
-    inner = kvh_memfs_engine(fs);
-    table = *inner.table;
-    table.sync = count_sync;
-    table.sync_dir = count_sync_dir;
-    table.submit = count_submit;
-    table.sync_all = count_all;
-    table.rename = look_at_rename;
-    table.open = count_open;
-    table.stat = count_look;
-    table.list_dir = count_list;
+    static const kv_io_table counting = {.sync = count_sync,
+            .sync_dir = count_sync_dir,
+            .submit = count_submit,
+            .sync_all = count_all,
+            .rename = look_at_rename,
+            .open = count_open,
+            .stat = count_look,
+            .list_dir = count_list};
     kvh_begin_counting(".kvs");
-    return kvh_memfs_io_by(fs, &table);
+    return kvh_memfs_io_instead(fs, &counting, &inner);
 }
 
 void kvh_begin_counting(const char *name_ends_so) {

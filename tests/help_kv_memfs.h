@@ -15,6 +15,9 @@ kv_io_engine kvh_memfs_engine(kvh_memfs *fs);
 kv_io *kvh_memfs_io(kvh_memfs *fs);
 /* The same by another table, whose functions are given the engine's `self` and stand before the engine's own. */
 kv_io *kvh_memfs_io_by(kvh_memfs *fs, const kv_io_table *table);
+/* The same by the engine's own table but for the functions that `instead` has; `inner` is for these to go on to. One at a
+ * time. */
+kv_io *kvh_memfs_io_instead(kvh_memfs *fs, const kv_io_table *instead, kv_io_engine *inner);
 
 /* Effects so far: files and directories made, renamed, removed, written, resized, synced. */
 int64_t kvh_memfs_n_effects(const kvh_memfs *fs);

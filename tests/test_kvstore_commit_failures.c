@@ -38,13 +38,9 @@ static int fail_rename(void *self, const char *from, const char *to) {
 }
 
 static kv_io *io_over(kvh_memfs *fs) {
-    static kv_io_table table;
-    inner = kvh_memfs_engine(fs);
-    table = *inner.table;
-    table.sync = fail_sync;
-    table.sync_dir = fail_sync_dir;
-    table.rename = fail_rename;
-    return kvh_memfs_io_by(fs, &table);
+    static const kv_io_table failing = {
+            .sync = fail_sync, .sync_dir = fail_sync_dir, .rename = fail_rename};
+    return kvh_memfs_io_instead(fs, &failing, &inner);
 }
 
 /* Extents that a process finds; it keeps the rest. */

@@ -23,11 +23,7 @@ static int maybe_rename(void *self, const char *from, const char *to) {
 }
 
 static kv_io *io_over(kvh_memfs *fs) {
-    static kv_io_table table;
-    inner = kvh_memfs_engine(fs);
-    table = *inner.table;
-    table.rename = maybe_rename;
-    return kvh_memfs_io_by(fs, &table);
+    return kvh_memfs_io_instead(fs, &(kv_io_table){.rename = maybe_rename}, &inner);
 }
 
 static rt_status suspend_in(kvh_memfs *fs, int32_t stopped_in) {
