@@ -2,6 +2,7 @@
  * fingerprint and all token ids so far; books are names for some of them. Private to kvstore.
  *
  *   DIR/vault/lock                                   one process at a time reserves or removes
+ *   DIR/vault/segments.known                         vault_briefs.h: what is known without opening them
  *   DIR/vault/books/NAME.book                        book_format.c; in the first DIR
  *   DIR/vault/<8 hex of fingerprint>/<hex>.fingerprint    its text, to explain mismatches
  *   DIR/vault/<8 hex of fingerprint>/<hh>/<chain hex>.kvs segment_format.c; hh: first 2 of the chain
@@ -48,7 +49,7 @@ typedef struct kv_vault_config {
     const char *fingerprint_text; /* "key=value" lines */
 } kv_vault_config;
 
-/* Index what is there: header and footer of every segment of this fingerprint. Strays are skipped, bad
+/* Index what is there: every segment of this fingerprint, header and footer of those that are not known yet. Strays are skipped, bad
  * files quarantined, dead temporaries removed; none of them is an error, nor is a read-only
  * directory. Everything in `config` but io is copied.
  * Errors: RT_EUSAGE  no directory, or one twice; RT_EIO  a directory cannot be made or listed

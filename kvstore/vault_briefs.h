@@ -2,7 +2,7 @@
  * into each: all of it follows from the segment's name, a hash, but its size, and a file that has its name does not
  * change. Private to kvstore.
  *
- *   DIR/vault/<8 hex of fingerprint>/segments.known     text by kv_dirs_write_text: a header, then briefs
+ *   DIR/vault/segments.known     in the first DIR; text by kv_dirs_write_text: a header, then briefs
  *
  * Nothing hangs on it. One that is lost, or does not verify, is written again after a look into every segment; whoever
  * needs room removes it. */
