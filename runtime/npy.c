@@ -45,13 +45,24 @@ static bool is_npy(const char *path, int64_t n_bytes) {
     return n_bytes == 0 || (is_read && memcmp(begin, magic, MAGIC_BYTES) == 0);
 }
 
-/* An earlier result is replaced. Nobody means that of a device, say /dev/stdout, and of another file, say the text
- * itself, who named the wrong one. */
+/* Where standard output goes, also by the names /dev/stdout and /proc/self/fd/1. */
+static bool is_standard_output(const struct stat *st) {
+    struct stat output;
+    return fstat(STDOUT_FILENO, &output) == 0 && output.st_dev == st->st_dev &&
+           output.st_ino == st->st_ino;
+}
+
+/* An earlier result is replaced. Nobody means that of a device, say /dev/stdout, also where that leads to a file, and
+ * of another file, say the text itself, who named the wrong one. */
 static rt_status check_replaceable(const char *path) {
     struct stat st;
     if (stat(path, &st) != 0) return RT_OK;
     if (!S_ISREG(st.st_mode))
         return rt_fail(RT_EIO, "npy: %s is in the way: it is no regular file", path);
+    if (is_standard_output(&st))
+        return rt_fail(RT_EIO,
+                "npy: %s is in the way: it is standard output; the file needs a name of its own",
+                path);
     if (is_npy(path, st.st_size)) return RT_OK;
     return rt_fail(RT_EUSAGE,
             "npy: %s is in the way: it is no NumPy file, and would be lost; name another", path);
@@ -72,7 +83,6 @@ static int open_unnamed(const char *path) {
 }
 
 static rt_status open_temporary(glm_npy *npy) {
-    RT_TRY(check_replaceable(npy->path));
     if (asprintf(&npy->temporary, "%s.%ld.tmp", npy->path, (long)getpid()) < 0) {
         npy->temporary = NULL;
         return rt_fail(RT_ENOMEM, "npy: no memory for the path %s", npy->path);
@@ -89,13 +99,22 @@ static rt_status open_temporary(glm_npy *npy) {
     return rt_file_write(npy->fd, npy->temporary, header, HEADER_BYTES);
 }
 
+/* A link stays one: what it leads to is replaced. */
+static rt_status place_of(const char *path, char **place) {
+    struct stat st;
+    const bool is_link = lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
+    *place = is_link ? realpath(path, NULL) : strdup(path);
+    if (*place) return RT_OK;
+    return is_link && errno != ENOMEM
+                   ? rt_fail_errno(RT_EIO, "npy: %s is in the way: a link to no file", path)
+                   : rt_fail(RT_ENOMEM, "npy: no memory for the path %s", path);
+}
+
 rt_status glm_npy_create(const char *path, int64_t n_rows, int64_t n_cols, glm_npy *npy) {
-    *npy = (glm_npy){.path = strdup(path), .fd = -1, .n_rows = n_rows, .n_cols = n_cols};
-    rt_status status = RT_OK;
-    if (!npy->path)
-        status = rt_fail(RT_ENOMEM, "npy: no memory for the path %s", path);
-    else
-        status = open_temporary(npy);
+    *npy = (glm_npy){.fd = -1, .n_rows = n_rows, .n_cols = n_cols};
+    RT_TRY(check_replaceable(path));
+    rt_status status = place_of(path, &npy->path);
+    if (status == RT_OK) status = open_temporary(npy);
     if (status != RT_OK) glm_npy_close(npy);
     return status;
 }

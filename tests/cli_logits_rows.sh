@@ -56,4 +56,15 @@ expect 0 logits -m "$work/model" --tokens-file "$work/ids" --positions last --ou
 : >"$work/empty"
 expect 0 logits -m "$work/model" --tokens-file "$work/ids" --positions last --out "$work/empty"
 cmp -s "$work/all.npy" "$work/last.npy" && cmp -s "$work/empty" "$work/last.npy" || fail 'what may be replaced is not'
+ln -s empty "$work/link"
+: >"$work/empty"
+expect 0 logits -m "$work/model" --tokens-file "$work/ids" --positions last --out "$work/link"
+[ -L "$work/link" ] && cmp -s "$work/empty" "$work/last.npy" || fail 'a link is not one any more'
+ln -s nothing "$work/dangling"
+expect 1 logits -m "$work/model" --tokens-file "$work/ids" --positions last --out "$work/dangling"
+says err "$work/dangling is in the way: a link to no file"
+ln -s /proc/self/fd/1 "$work/stdout" # as /dev/stdout is; the output of `expect` goes to an empty file
+expect 1 logits -m "$work/model" --tokens-file "$work/ids" --positions last --out "$work/stdout"
+says err "$work/stdout is in the way: it is standard output"
+[ "$(readlink "$work/stdout")" = /proc/self/fd/1 ] || fail 'the link to standard output was replaced by a file'
 [ -z "$(find "$work" -name '*.tmp')" ] || fail "a temporary file was left behind"
