@@ -77,6 +77,19 @@ static rt_status parse(
     return rt_fail(RT_EMODEL, "%s: JSON_NOT_OBJECT: %s is not a JSON object", module, path);
 }
 
+/* What a clone without Git LFS has in the place of a large file, such as the tokenizer's. */
+static rt_status refuse_lfs_pointer(
+        const char *module, const char *path, char **text, int64_t n_bytes) {
+    static const char pointer[] = "version https://git-lfs";
+    const int64_t n = (int64_t)sizeof pointer - 1;
+    if (n_bytes < n || memcmp(*text, pointer, (size_t)n) != 0) return RT_OK;
+    free(*text);
+    *text = NULL;
+    return rt_fail(RT_EMODEL,
+            "%s: IO_LFS_POINTER: %s is a Git LFS pointer, not the file; `git lfs pull` fetches it",
+            module, path);
+}
+
 rt_status glm_model_file_read(
         const char *module, const char *path, int64_t bytes_max, char **text, int64_t *n_bytes) {
     static const char *const codes[] = {[RT_FILE_NOT_REGULAR] = "IO_NOT_REGULAR",
@@ -84,7 +97,8 @@ rt_status glm_model_file_read(
             [RT_FILE_CHANGED] = "IO_CHANGED"};
     rt_file_fault fault;
     const rt_status status = rt_file_read_judged(path, bytes_max, text, n_bytes, &fault);
-    if (fault == RT_FILE_FINE) return status;
+    if (fault == RT_FILE_FINE)
+        return status == RT_OK ? refuse_lfs_pointer(module, path, text, *n_bytes) : status;
     return rt_fail(RT_EMODEL, "%s: %s: %s", module, codes[fault], rt_error_text());
 }
 

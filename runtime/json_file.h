@@ -7,9 +7,9 @@
 
 #include "base/status.h"
 
-/* rt_file_read of a file that a model is made of: one that is too large, no regular file, or another
- * by the end of reading it, is a bad model: IO_TOO_LARGE, IO_NOT_REGULAR, IO_CHANGED. `module` begins
- * that message. Errors: RT_EIO, RT_EMODEL, RT_ENOMEM. */
+/* rt_file_read of a file that a model is made of: one that is too large, no regular file, another by the
+ * end of reading it, or a Git LFS pointer, is a bad model: IO_TOO_LARGE, IO_NOT_REGULAR, IO_CHANGED,
+ * IO_LFS_POINTER. `module` begins that message. Errors: RT_EIO, RT_EMODEL, RT_ENOMEM. */
 RT_MUST_CHECK rt_status glm_model_file_read(
         const char *module, const char *path, int64_t bytes_max, char **text, int64_t *n_bytes);
 

@@ -177,6 +177,9 @@ static void try_files(const char *dir, const char *file, const char *too_large) 
     judge("a file of 64 MiB and a byte", dir, file, "at most 67108864 are read");
     write_empty(dir, file, 1000000);
     judge("a million NULs", dir, file, too_large);
+    static const char pointer[] = "version https://git-lfs.github.com/spec/v1\nsize 2623634\n";
+    ckh_write(dir, file, pointer, sizeof pointer - 1);
+    judge_coded("a Git LFS pointer", dir, file, "`git lfs pull` fetches it", "IO_LFS_POINTER");
     CHECK(unlink(path) == 0 && mkdir(path, 0700) == 0);
     judge("a directory", dir, file, "is not a regular file");
     CHECK(rmdir(path) == 0 && mkfifo(path, 0600) == 0);
