@@ -152,7 +152,7 @@ rt_status glm_hub_resolve(const char *model, char **dir) {
         *dir = strdup(model);
         return *dir ? RT_OK : rt_fail(RT_ENOMEM, "hub: no memory for the path %s", model);
     }
-    if (!is_repository_name(model)) return no_directory(model);
+    if (access(model, F_OK) == 0 || !is_repository_name(model)) return no_directory(model);
 
     char *repository = NULL;
     RT_TRY(repository_directory(model, &repository));

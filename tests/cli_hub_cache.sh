@@ -56,6 +56,14 @@ says err 'does not name a revision'
 printf 'ffff' >"$HF_HUB_CACHE/models--org--name/refs/main"
 expect 2 plan -m org/name
 says err 'download org/name'
+# What is there is no name to download.
+(
+    cd "$work" && mkdir -p file && : >file/one
+    expect 2 plan -m file/one
+    says err '-m file/one: a checkpoint is a directory, this is a file'
+    grep -q download err && fail 'a file is to be downloaded'
+    exit 0
+) || exit 1
 for name in ../name org/../name org//name org/name/more; do
     expect 2 plan -m "$name"
     says err 'no such directory'
