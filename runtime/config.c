@@ -341,9 +341,10 @@ static rt_status load_from(
     RT_TRY(rt_path_join(dir, name, &path));
     const bool is_absent = !rt_file_exists(path);
     const rt_status status =
-            !is_absent    ? load(path, read, config)
-            : is_optional ? RT_OK
-                          : rt_fail(RT_EIO, "%s is no checkpoint: there is no %s in it", dir, name);
+            !is_absent ? load(path, read, config)
+            : is_optional
+                    ? RT_OK
+                    : rt_fail(RT_EMODEL, "%s is no checkpoint: there is no %s in it", dir, name);
     free(path);
     return status;
 }

@@ -20,7 +20,7 @@ printf '{"model_type": ' >"$work/broken/config.json"
 expect 4 plan -m "$work/broken"
 says err 'config.json'
 mkdir "$work/empty"
-expect 1 plan -m "$work/empty"
+expect 4 plan -m "$work/empty"
 says err "$work/empty is no checkpoint: there is no config.json in it"
 
 # Streams that are closed: an error where they are needed, and nothing else comes through them.
