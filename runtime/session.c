@@ -93,8 +93,9 @@ rt_status glm_session_check_ids(const glm_session *session, const int32_t *ids, 
     for (int64_t i = 0; i < n_ids; i++)
         if (ids[i] < 0 || ids[i] >= engine->config.vocab)
             return rt_fail(RT_EUSAGE,
-                    "prefill: token %" PRId64 " is id %" PRId32 "; the vocabulary has %" PRId64, i,
-                    ids[i], engine->config.vocab);
+                    "prefill: token %" PRId64 " is id %" PRId32 "; the vocabulary has %" PRId64
+                    " (is the tokenizer another model's?)",
+                    i, ids[i], engine->config.vocab);
     return RT_OK;
 }
 
