@@ -89,12 +89,23 @@ static rt_status try_store(
 }
 
 /* A directory that is there and may not be written: somebody else's books, a disk that is mounted read-only. */
+static bool is_read_only(const char *dir) {
+    return access(dir, W_OK) != 0 && (errno == EROFS || errno == EACCES) &&
+           access(dir, R_OK | X_OK) == 0;
+}
+
+/* One, and something to read in each. */
 static bool has_read_only_dir(const glm_engine *engine) {
-    for (int32_t i = 0; i < engine->n_kv_dirs; i++)
-        if (access(engine->kv_dirs[i], W_OK) != 0 && (errno == EROFS || errno == EACCES) &&
-                access(engine->kv_dirs[i], R_OK | X_OK) == 0)
-            return true;
-    return false;
+    bool is_found = false;
+    for (int32_t i = 0; i < engine->n_kv_dirs; i++) {
+        char *vault = NULL;
+        if (!is_read_only(engine->kv_dirs[i])) continue;
+        is_found =
+                rt_path_join(engine->kv_dirs[i], "vault", &vault) == RT_OK && rt_file_exists(vault);
+        free(vault);
+        if (!is_found) return false;
+    }
+    return is_found;
 }
 
 /* For rank 0 alone to say, where it is of all ranks. */

@@ -54,6 +54,21 @@ read_only "$GLM1M" $go_on >"$work/out" 2>"$work/err"
 rc=$?
 check
 
+# Where there are none yet, there is nothing to read: who named no book goes on without the disk.
+mkdir "$work/new"
+mv "$work/kv" "$work/old" && mv "$work/new" "$work/kv"
+shown='complete, on an empty disk that is mounted read-only'
+read_only "$GLM1M" complete -m "$work/model" -p And -n 1 --kv-disk-dir "$work/kv" >"$work/out" 2>"$work/err"
+rc=$?
+[ $rc -eq 0 ] || fail "exit $rc, wanted 0"
+says err 'nothing is kept on disk'
+shown="$go_on, of no book there"
+# shellcheck disable=SC2086 # words
+read_only "$GLM1M" $go_on >"$work/out" 2>"$work/err"
+rc=$?
+[ $rc -eq 2 ] || fail "exit $rc, wanted 2"
+says err 'there is no book jack'
+
 # Of two ranks; rank 0 says it, for both.
 go_on="complete -m $work/model -tp 2 --book jack -p And -n 8 --json --kv-disk-dir $work/kv-%r"
 expect 0 prefill -m "$work/model" -tp 2 "$work/text" --book jack --kv-disk-dir "$work/kv-%r"
