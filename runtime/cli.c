@@ -232,6 +232,13 @@ static rt_status check_required(const cli_parser *parser) {
     return RT_OK;
 }
 
+/* "-" is standard input where a file is read; a file of that name is not meant. */
+static rt_status check_out(const glm_cli *cli) {
+    if (!cli->out || strcmp(cli->out, "-") != 0) return RT_OK;
+    return rt_fail(
+            RT_EUSAGE, "--out -: the result needs a name, and is not written to standard output");
+}
+
 static rt_status resolve_model(glm_cli *cli) {
     if (!cli->engine.model_dir) return RT_OK;
     cli->model_name = cli->engine.model_dir;
@@ -291,6 +298,7 @@ rt_status glm_cli_parse(const glm_command *const *commands, const glm_command *c
     RT_TRY(begin(commands, command, argc, argv, out, &parser, &is_help));
     RT_TRY(parse_environment(&parser));
     RT_TRY(check_required(&parser));
+    RT_TRY(check_out(out));
     return resolve_model(out);
 }
 

@@ -41,6 +41,9 @@ for wrong in $n 5,4 3,3 x ''; do
     [ ! -e "$work/no.npy" ] || fail "a file appeared although --positions was wrong"
 done
 
+expect 2 logits -m "$work/model" --tokens-file "$work/ids" --out -
+says err '--out -: the result needs a name'
+
 # Replaced as a whole or not at all, and nothing is left beside it.
 mkdir "$work/readonly.npy"
 expect 1 logits -m "$work/model" --tokens-file "$work/ids" --positions last --out "$work/readonly.npy"
