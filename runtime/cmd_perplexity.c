@@ -328,7 +328,7 @@ const glm_command glm_cmd_perplexity = {
         .summary = "how well a text is foreseen, token by token, given all before",
         .details =
                 "Reads files and directories as prefill does (- is standard input), puts "
-                "[gMASK]<sop> in front, and asks of each token of the text how probable it was, "
+                "[gMASK]<sop> in front unless it is there already, and asks of each token of the text how probable it was, "
                 "given everything before it: no window, nothing is forgotten. Prints, for the "
                 "first 1024 tokens, the next 1024, the next 2048 and so on, and for all: nats a "
                 "token (the natural logarithm of 1/probability, their mean), perplexity (its "

@@ -53,6 +53,9 @@ static rt_status read_ids(shelving *s) {
     RT_TRY(glm_cli_load_tokenizer(s->cli, &s->tokenizer));
     if (s->cli->tokens_file) {
         RT_TRY(glm_cli_read_tokens(s->cli->tokens_file, config.vocab, &s->ids));
+        if (s->ids.n == 0)
+            return rt_fail(RT_EUSAGE, "prefill: %s holds no token id: there is nothing to keep",
+                    s->cli->tokens_file);
         RT_TRY(hash(s, s->ids.ids, s->ids.n * (int64_t)sizeof *s->ids.ids));
     } else {
         RT_TRY(glm_document_load(s->sources, s->n_sources, NULL, &s->document));
@@ -135,8 +138,7 @@ static rt_status open_model(shelving *s) {
 static rt_status prefill(shelving *s) {
     const double started_s = rt_now();
     RT_TRY(glm_cli_restore(s->cli, s->session, s->ids.ids, s->ids.n, &s->reuse));
-    glm_cli_say_reuse(
-            s->cli, s->session, glm_engine_config(s->engine), s->ids.n, &s->reuse);
+    glm_cli_say_reuse(s->cli, s->session, glm_engine_config(s->engine), s->ids.n, &s->reuse);
     RT_TRY(glm_cli_prefill_rest(s->cli, s->session, s->ids.ids, s->ids.n, &s->n_computed));
     RT_TRY(glm_session_keep(s->session, s->cli->book, s->note));
     s->prefill_s = rt_now() - started_s;
@@ -180,7 +182,7 @@ const glm_command glm_cmd_prefill = {
         .summary = "compute a text's keys and values once, and keep them as a book",
         .details =
                 "Reads files and directories (- is standard input), puts [gMASK]<sop> in front "
-                "and prefills all of it; keys and values go to disk, compressed and checksummed, "
+                "unless it is there already, and prefills all of it; keys and values go to disk, compressed and checksummed, "
                 "under the name of --book. ask, chat, complete and needle then go on from there "
                 "with the same --book, --kv-disk-dir and model; glm1m book lists, checks and "
                 "removes what is there. The same name again replaces the book.\n"
@@ -189,8 +191,7 @@ const glm_command glm_cmd_prefill = {
                 "names, and what is no text, PDF, Word, OpenDocument, EPUB or RTF file, are left out. "
                 "Of several files each stands behind a line ==> name <==. "
                 "The text is plain: what looks like a special token stays text, unless "
-                "--special-in-text says otherwise. A tokens file holds ids, and is taken as it "
-                "is.\n"
+                "--special-in-text says otherwise. A tokens file holds ids.\n"
                 "\n"
                 "What is stored already, of whatever book or run, is found by its tokens and not "
                 "computed again. Every finished span is safe from a crash. The first Ctrl-C stops "

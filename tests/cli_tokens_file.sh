@@ -44,3 +44,12 @@ says err '3 tokens'
 printf -- '-1\n104' >"$work/none"
 expect 2 detokenize -m "$work/model" -f "$work/none"
 says err 'byte 0: "-1" is not a token id'
+
+# Without ids there is no text to keep, or to judge; [gMASK]<sop> is none.
+: >"$work/none"
+for command in "prefill --book none --kv-disk-dir $work/kv" perplexity; do
+    # shellcheck disable=SC2086 # words
+    expect 2 $command -m "$work/model" --tokens-file "$work/none"
+done
+expect 0 book ls --kv-disk-dir "$work/kv"
+says err 'no books'
