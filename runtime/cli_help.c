@@ -70,7 +70,8 @@ void glm_cli_help(const glm_command *command) {
     (void)printf("  -h, --help                      this text\n\n"
                  "Numbers take k, K, M and G: 1k tokens are 1000, 1K are 1024; sizes in bytes are\n"
                  "powers of 1024. Every flag has an environment twin, --max-tokens is\n"
-                 "GLM_MAX_TOKENS; the command line wins. GLM_LOG=info shows more.\n\n%s",
+                 "GLM_MAX_TOKENS, which holds one value; the command line wins. GLM_LOG=info\n"
+                 "shows more.\n\n%s",
             exit_codes);
 }
 
