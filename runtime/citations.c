@@ -127,7 +127,7 @@ static rt_status look_for(const search *s, const glm_claim *claim, glm_citation 
     int64_t end = 0;
     int64_t source_begin = 0;
     int64_t source_end = 0;
-    RT_TRY(glm_fold(s->answer + claim->begin, claim->end - claim->begin, &quotation));
+    RT_TRY(glm_fold(s->answer + claim->begin, claim->end - claim->begin, NULL, &quotation));
     const bool is_worth_it = claim->kind == GLM_CLAIM_QUOTATION || is_telling(&quotation);
     const bool is_found =
             is_worth_it && find_quotation(s, &quotation, claim->first_passage, &begin, &end);

@@ -13,6 +13,7 @@
  *   cli_books.c     where books lie, and names that are not there
  *   cli_sources.c   what is said of a document, and noted in a book
  *   cli_show.c      what a model says, on a terminal
+ *   cli_watch.c     how far the reading of a long text is
  *   cli_signals.c   Ctrl-C */
 #ifndef GLM_CLI_H
 #define GLM_CLI_H
@@ -63,6 +64,7 @@ typedef struct glm_cli {
     bool json;
     bool quiet;
     bool no_progress;
+    struct glm_text_progress *text_progress; /* of glm_cli_watch; NULL: it shows nothing */
 
     /* chat, ask */
     const char *system; /* --system */
@@ -243,6 +245,17 @@ void glm_progress_update(
 /* Clear the bar (terminal) so that other output starts on a clean line. */
 void glm_progress_end(glm_progress *progress);
 
+/* Of a text that is being read. */
+typedef struct glm_text_progress {
+    const glm_cli *cli;
+    const char *what; /* is done to it now; NULL: nothing */
+    glm_progress bar;
+} glm_text_progress;
+
+/* What watches the reading of a text: a signal stops it, and what takes more than a second is shown. It holds as long as
+ * `cli`. */
+glm_watch glm_cli_watch(const glm_cli *cli);
+
 /* ---- prefill, and what is on disk already ---------------------------------------------------- */
 
 /* A line on stderr where a flag is given that matters on a GPU only, and the CPU computes. */
@@ -375,8 +388,12 @@ void glm_cli_say_bytes(const char *path, const char *text, int64_t n_bytes);
  * Otherwise warns as glm_cli_say_bytes. Errors: also as glm_document_from_bytes */
 RT_MUST_CHECK rt_status glm_cli_read_document(const char *path, char **text, int64_t *n_bytes);
 
-/* The tokenizer of -m. A long text whose encoding a signal meets is given up: RT_EINTERRUPTED. Errors: also as
- * glm_tokenizer_load */
+/* glm_document_load, watched by glm_cli_watch. */
+RT_MUST_CHECK rt_status glm_cli_load_document(
+        const glm_cli *cli, const char *const *sources, int n_sources, glm_document *out);
+
+/* The tokenizer of -m. A long text that a signal meets while it is encoded is given up: RT_EINTERRUPTED; where that takes
+ * long, it is shown on stderr how far it is. Errors: also as glm_tokenizer_load */
 RT_MUST_CHECK rt_status glm_cli_load_tokenizer(const glm_cli *cli, glm_tokenizer **out);
 
 /* Remove [gMASK]<sop> from the beginning of ids that go behind a book's, which begin so already. */

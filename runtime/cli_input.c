@@ -84,9 +84,17 @@ rt_status glm_cli_read_tokens(const char *path, int64_t vocab, glm_ids *out) {
     return status;
 }
 
+rt_status glm_cli_load_document(
+        const glm_cli *cli, const char *const *sources, int n_sources, glm_document *out) {
+    const glm_watch watch = glm_cli_watch(cli);
+    const glm_document_limits limits = {.watch = &watch};
+    return glm_document_load(sources, n_sources, &limits, out);
+}
+
 rt_status glm_cli_load_tokenizer(const glm_cli *cli, glm_tokenizer **out) {
     RT_TRY(glm_tokenizer_load(cli->engine.model_dir, out));
-    glm_tokenizer_stop_if(*out, glm_cli_interrupted);
+    const glm_watch watch = glm_cli_watch(cli);
+    glm_tokenizer_watch(*out, &watch);
     return RT_OK;
 }
 

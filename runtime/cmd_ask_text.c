@@ -41,12 +41,13 @@ rt_status ask_read_document(ask_run *run) {
     glm_variant_recognise(&run->config, cli->engine.model_dir, &variant);
     if (variant.is_base && !cli->quiet)
         (void)fprintf(stderr, "%s was never taught to answer\n", variant.name);
-    RT_TRY(glm_document_load(cli->operands, cli->n_operands, NULL, &document));
+    RT_TRY(glm_cli_load_document(cli, cli->operands, cli->n_operands, &document));
     glm_cli_say_skipped(cli, &document);
     RT_TRY(check_not_empty(&document));
     RT_TRY(glm_reading_make(run->tokenizer, &variant, cli->system, &document, &run->reading));
     glm_cli_say_text(cli, &run->reading.document, run->reading.prefix.n);
-    RT_TRY(glm_sha256_of(run->reading.document.text, run->reading.document.n_bytes, digest));
+    RT_TRY(glm_sha256_of_text(run->reading.document.text, run->reading.document.n_bytes,
+            glm_tokenizer_watched_by(run->tokenizer), digest));
     RT_TRY(glm_cli_note(cli, cli->operands, cli->n_operands, &run->reading.document,
             glm_sha256_hex(digest, hex), &run->note));
     glm_cli_say_replaced(cli, run->note);

@@ -71,8 +71,8 @@ static rt_status read_text(scoring *s) {
     const glm_cli *cli = s->cli;
     RT_TRY(glm_cli_require_source(cli, &glm_cmd_perplexity));
     if (cli->tokens_file) return glm_cli_read_tokens(cli->tokens_file, s->vocab, &s->ids);
-    RT_TRY(glm_document_load(cli->file ? &cli->file : cli->operands,
-            cli->file ? 1 : cli->n_operands, NULL, &s->document));
+    RT_TRY(glm_cli_load_document(cli, cli->file ? &cli->file : cli->operands,
+            cli->file ? 1 : cli->n_operands, &s->document));
     return glm_tokenizer_encode(
             s->tokenizer, s->document.text, s->document.n_bytes, cli->special_in_text, &s->ids);
 }

@@ -42,7 +42,7 @@ static rt_status choose_input(shelving *s) {
 
 static rt_status hash(shelving *s, const void *bytes, int64_t n_bytes) {
     uint8_t digest[GLM_SHA256_BYTES];
-    RT_TRY(glm_sha256_of(bytes, n_bytes, digest));
+    RT_TRY(glm_sha256_of_text(bytes, n_bytes, glm_tokenizer_watched_by(s->tokenizer), digest));
     (void)glm_sha256_hex(digest, s->sha256);
     return RT_OK;
 }
@@ -58,7 +58,7 @@ static rt_status read_ids(shelving *s) {
                     s->cli->tokens_file);
         RT_TRY(hash(s, s->ids.ids, s->ids.n * (int64_t)sizeof *s->ids.ids));
     } else {
-        RT_TRY(glm_document_load(s->sources, s->n_sources, NULL, &s->document));
+        RT_TRY(glm_cli_load_document(s->cli, s->sources, s->n_sources, &s->document));
         if (s->document.n_bytes == 0)
             return rt_fail(
                     RT_EUSAGE, "prefill: %s is empty: there is nothing to keep", s->sources[0]);

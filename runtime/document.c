@@ -1,5 +1,5 @@
-/* Files are appended to the text as they come, then headings are put in between: whether there is
- * more than one is known only at the end. */
+/* Files are read into the text as they come, then moved apart for the headings: whether there is more than one is known
+ * only at the end. So a text is in memory once, however long it is. */
 #include "document.h"
 
 #include <errno.h>
@@ -103,26 +103,34 @@ static void count_pages(glm_document_file *file, const char *bytes, int64_t n_by
     }
 }
 
-/* Text becomes the next file of the document. `inside` is NULL for a source of its own, `format` for
- * a text that is none of a program's making. */
-static rt_status add(loader *load, const char *path, const char *inside, const glm_format *format,
-        const char *bytes, int64_t n_bytes) {
+/* The last n_bytes of the text become the next file of the document, without a mark in front of them. `inside` is NULL for
+ * a source of its own, `format` for a text that is none of a program's making. */
+static rt_status add_last(loader *load, const char *path, const char *inside,
+        const glm_format *format, int64_t n_bytes) {
     glm_document *document = load->document;
     RT_TRY(make_room_for_file(load));
+    char *bytes = load->text.bytes + load->text.n - n_bytes;
     const bool has_mark = n_bytes >= MARK_BYTES && memcmp(bytes, mark, MARK_BYTES) == 0;
-    glm_document_file file = {.heading_at = load->text.n,
-            .text_at = load->text.n,
+    glm_document_file file = {.heading_at = load->text.n - n_bytes,
+            .text_at = load->text.n - n_bytes,
             .n_bytes = n_bytes - (has_mark ? MARK_BYTES : 0),
             .mark_bytes = has_mark ? MARK_BYTES : 0,
             .is_paged = format && format->is_paged,
             .is_converted = format != NULL};
-    if (file.is_paged) count_pages(&file, bytes, n_bytes);
-    RT_TRY(glm_text_add(&load->text, bytes + file.mark_bytes, file.n_bytes));
+    if (has_mark) memmove(bytes, bytes + MARK_BYTES, (size_t)file.n_bytes + 1);
+    load->text.n -= file.mark_bytes;
+    if (file.is_paged) count_pages(&file, bytes, file.n_bytes);
     load->n_read += n_bytes;
     file.path = shown_path(load, path, inside);
     if (!file.path) return rt_fail(RT_ENOMEM, "document: no memory for the path %s", path);
     document->files[document->n_files++] = file;
     return RT_OK;
+}
+
+static rt_status add(loader *load, const char *path, const char *inside, const glm_format *format,
+        const char *bytes, int64_t n_bytes) {
+    RT_TRY(glm_text_add(&load->text, bytes, n_bytes));
+    return add_last(load, path, inside, format, n_bytes);
 }
 
 /* ---- files ----------------------------------------------------------------------------------- */
@@ -139,15 +147,33 @@ static rt_status too_large(const loader *load, const char *path) {
             path, load->limits.n_bytes, bytes_left(load));
 }
 
-static rt_status read_file(const loader *load, const char *path, char **bytes, int64_t *n_bytes) {
-    struct stat info;
-    if (stat(path, &info) != 0) return rt_fail_errno(RT_EIO, "document: cannot read %s", path);
-    if (info.st_size > bytes_left(load)) return too_large(load, path);
-    return rt_file_read(path, bytes_left(load), bytes, n_bytes);
+/* Behind the text; in pieces, between which somebody may stop it. */
+static rt_status read_pieces(loader *load, int fd, const char *path, int64_t n_bytes) {
+    enum { PIECE_BYTES = 16 * GLM_WATCH_BYTES };
+    RT_TRY(glm_text_reserve(&load->text, n_bytes));
+    for (int64_t done = 0; done < n_bytes;) {
+        const int64_t n = rt_min64(PIECE_BYTES, n_bytes - done);
+        RT_TRY(rt_file_pread(fd, path, load->text.bytes + load->text.n, n, done));
+        load->text.n += n;
+        done += n;
+        if (n_bytes > PIECE_BYTES) RT_TRY(glm_watch_at(load->limits.watch, "read", done, n_bytes));
+    }
+    load->text.bytes[load->text.n] = '\0';
+    return RT_OK;
 }
 
-static rt_status add_converted(
-        loader *load, const glm_format *format, int fd, const char *path, const char *inside) {
+/* `opened` is of fstat, before anything was read. */
+static rt_status read_file(loader *load, int fd, const char *path, const struct stat *opened) {
+    if (opened->st_size > bytes_left(load)) return too_large(load, path);
+    const rt_status status = read_pieces(load, fd, path, opened->st_size);
+    if (status == RT_EINTERRUPTED) return status;
+    RT_TRY(rt_file_check_unchanged(fd, path, opened));
+    return status;
+}
+
+/* `opened` is of fstat, before anything was read; NULL: nobody else can write to it. */
+static rt_status add_converted(loader *load, const glm_format *format, int fd, const char *path,
+        const char *inside, const struct stat *opened) {
     const rt_child_limits limits = {.seconds = load->limits.convert_s,
             .memory_bytes = load->limits.convert_bytes,
             .output_bytes = bytes_left(load),
@@ -156,25 +182,32 @@ static rt_status add_converted(
     int64_t n_bytes = 0;
     if (bytes_left(load) == 0) return too_large(load, path);
     RT_TRY(glm_convert(format, fd, path, &limits, &text, &n_bytes));
-    const rt_status status = add(load, path, inside, format, text, n_bytes);
+    rt_status status = opened ? rt_file_check_unchanged(fd, path, opened) : RT_OK;
+    if (status == RT_OK) status = add(load, path, inside, format, text, n_bytes);
     free(text);
     return status;
 }
 
-/* An open file; `kind` says what it is if it could not be added for that, or not. */
-static rt_status add_open(
-        loader *load, int fd, const char *path, const char *inside, glm_kind *kind) {
-    char *bytes = NULL;
-    int64_t n_bytes = 0;
-    RT_TRY(glm_kind_of_file(fd, path, kind));
-    if (kind->format) return add_converted(load, kind->format, fd, path, inside);
-    if (kind->not_text) return glm_kind_refuse(kind, path);
-    RT_TRY(read_file(load, path, &bytes, &n_bytes));
-    *kind = glm_kind_of(path, bytes, n_bytes, false);
-    const rt_status status = kind->not_text ? glm_kind_refuse(kind, path)
-                                            : add(load, path, inside, NULL, bytes, n_bytes);
-    free(bytes);
+static rt_status add_text_file(loader *load, int fd, const char *path, const char *inside,
+        const struct stat *opened, glm_kind *kind) {
+    const int64_t before = load->text.n;
+    rt_status status = read_file(load, fd, path, opened);
+    const int64_t n_bytes = load->text.n - before;
+    if (status == RT_OK)
+        status = glm_kind_of_text(load->text.bytes + before, n_bytes, load->limits.watch, kind);
+    if (status == RT_OK && kind->not_text) status = glm_kind_refuse(kind, path);
+    if (status == RT_OK) return add_last(load, path, inside, NULL, n_bytes);
+    load->text.n = before;
     return status;
+}
+
+/* `kind` says what it is if it could not be added for that, or not. */
+static rt_status add_open(loader *load, int fd, const char *path, const char *inside,
+        const struct stat *opened, glm_kind *kind) {
+    RT_TRY(glm_kind_of_file(fd, path, kind));
+    if (kind->not_text) return glm_kind_refuse(kind, path);
+    if (!kind->format) return add_text_file(load, fd, path, inside, opened, kind);
+    return add_converted(load, kind->format, fd, path, inside, opened);
 }
 
 static rt_status add_file(loader *load, const char *path, const char *inside, glm_kind *kind) {
@@ -183,10 +216,9 @@ static rt_status add_file(loader *load, const char *path, const char *inside, gl
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) return rt_fail_errno(RT_EIO, "document: cannot open %s", path);
     const bool is_regular = fstat(fd, &info) == 0 && S_ISREG(info.st_mode);
-    rt_status status = is_regular ? add_open(load, fd, path, inside, kind)
-                                  : rt_fail(RT_EUSAGE, "document: %s is no regular file", path);
-    /* Plain text is looked at as it is read; what a program reads, only here. */
-    if (status == RT_OK && kind->format) status = rt_file_check_unchanged(fd, path, &info);
+    const rt_status status = is_regular
+                                     ? add_open(load, fd, path, inside, &info, kind)
+                                     : rt_fail(RT_EUSAGE, "document: %s is no regular file", path);
     (void)close(fd);
     return status;
 }
@@ -217,6 +249,7 @@ static rt_status add_found_file(loader *load, const glm_walk_entry *entry) {
 static rt_status visit(void *context, const glm_walk_entry *entry) {
     loader *load = context;
     char why[WHY_BYTES];
+    RT_TRY(glm_watch_ask(load->limits.watch, "read"));
     switch (entry->kind) {
     case GLM_WALK_FILE:
         return add_found_file(load, entry);
@@ -241,7 +274,7 @@ static rt_status add_converted_bytes(loader *load, const glm_format *format, con
     const int fd = memfd_create("document", MFD_CLOEXEC);
     if (fd < 0) return rt_fail_errno(RT_EIO, "document: no file for %s", name);
     rt_status status = rt_file_write(fd, name, bytes, n_bytes);
-    if (status == RT_OK) status = add_converted(load, format, fd, name, NULL);
+    if (status == RT_OK) status = add_converted(load, format, fd, name, NULL, NULL);
     (void)close(fd);
     return status;
 }
@@ -277,7 +310,7 @@ static rt_status add_nameless(loader *load, const char *name, int fd) {
     if (lseek(fd, 0, SEEK_SET) != 0)
         return rt_fail_errno(RT_EIO, "document: cannot read %s from its beginning", name);
     RT_TRY(glm_kind_of_file(fd, name, &kind));
-    return kind.format ? add_converted(load, kind.format, fd, name, NULL)
+    return kind.format ? add_converted(load, kind.format, fd, name, NULL, NULL)
                        : add_stream(load, name, fd);
 }
 
@@ -331,27 +364,50 @@ static rt_status add_parts(loader *load, const glm_document *const *parts, int n
 
 /* ---- headings -------------------------------------------------------------------------------- */
 
-/* The file behind its heading, an empty line between it and the one before. */
-static rt_status add_with_heading(glm_text *text, const char *bytes, glm_document_file *file) {
-    if (text->n > 0 && text->bytes[text->n - 1] != '\n') RT_TRY(glm_text_add(text, "\n", 1));
-    if (text->n > 0) RT_TRY(glm_text_add(text, "\n", 1));
-    file->heading_at = text->n;
-    RT_TRY(glm_text_add(text, "==> ", 4));
-    RT_TRY(glm_text_add(text, file->path, (int64_t)strlen(file->path)));
-    RT_TRY(glm_text_add(text, " <==\n", 5));
-    const char *from = bytes + file->text_at;
-    file->text_at = text->n;
-    return glm_text_add(text, from, file->n_bytes);
+static const char heading_begin[] = "==> ";
+static const char heading_end[] = " <==\n";
+
+/* Line ends between what the text of file i is put behind and its heading: an empty line. */
+static int64_t gap_before(const loader *load, int64_t i) {
+    const glm_document_file *before = load->document->files + i - 1;
+    if (i == 0) return 0;
+    const char *end = load->text.bytes + before->text_at + before->n_bytes;
+    return before->n_bytes == 0 || end[-1] == '\n' ? 1 : 2;
 }
 
+/* What stands in front of a file's text. */
+static void write_heading(char *bytes, const glm_document_file *file, int64_t gap) {
+    char *at = bytes + file->heading_at - gap;
+    memset(at, '\n', (size_t)gap);
+    at = stpcpy(at + gap, heading_begin);
+    at = stpcpy(at, file->path);
+    memcpy(at, heading_end, strlen(heading_end));
+}
+
+static int64_t heading_bytes(const glm_document_file *file) {
+    return (int64_t)(strlen(heading_begin) + strlen(file->path) + strlen(heading_end));
+}
+
+/* From the last to the first, so that nothing is written over. */
 static rt_status put_headings(loader *load) {
-    glm_text text = {0};
-    rt_status status = RT_OK;
-    for (int64_t i = 0; i < load->document->n_files && status == RT_OK; i++)
-        status = add_with_heading(&text, load->text.bytes, &load->document->files[i]);
-    free(load->text.bytes);
-    load->text = text;
-    return status;
+    glm_document_file *files = load->document->files;
+    const int64_t n_files = load->document->n_files;
+    int64_t n_more = 0;
+    for (int64_t i = 0; i < n_files; i++) n_more += gap_before(load, i) + heading_bytes(&files[i]);
+    RT_TRY(glm_text_reserve(&load->text, n_more));
+    load->text.n += n_more;
+    load->text.bytes[load->text.n] = '\0';
+    for (int64_t i = n_files - 1; i >= 0; i--) {
+        glm_document_file *file = &files[i];
+        const int64_t gap = gap_before(load, i);
+        const int64_t from = file->text_at;
+        file->text_at = from + n_more;
+        file->heading_at = file->text_at - heading_bytes(file);
+        memmove(load->text.bytes + file->text_at, load->text.bytes + from, (size_t)file->n_bytes);
+        write_heading(load->text.bytes, file, gap);
+        n_more -= gap + heading_bytes(file);
+    }
+    return RT_OK;
 }
 
 /* ---- the document ---------------------------------------------------------------------------- */

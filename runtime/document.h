@@ -14,7 +14,7 @@
 
 #include <stdatomic.h>
 
-#include "base/status.h"
+#include "watch.h"
 
 typedef struct glm_document_file {
     /* A source that is a file: as it was given. In a directory: its path below the directory, which
@@ -54,6 +54,7 @@ typedef struct glm_document_limits {
     int64_t n_files;         /* skipped ones, too; 100,000 */
     double convert_s;        /* for each PDF or Office file; 120 s */
     int64_t convert_bytes;   /* memory of the program that reads it; 4 GiB */
+    const glm_watch *watch;  /* of a text that is read; NULL: nobody watches */
     const atomic_bool *stop; /* once it is set, such a program is killed: RT_EINTERRUPTED */
 } glm_document_limits;
 
@@ -65,7 +66,7 @@ typedef struct glm_document_limits {
  * Errors: RT_EIO     something cannot be read
  *         RT_EUSAGE  a source is no text; no text at all; more than a limit; "-" twice
  *         RT_EUNSUPPORTED  the program that reads a source is not there
- *         RT_EINTERRUPTED  a signal came while one ran */
+ *         RT_EINTERRUPTED  a signal came while one ran, or the watch says so */
 RT_MUST_CHECK rt_status glm_document_load(const char *const *sources, int n_sources,
         const glm_document_limits *limits, glm_document *out);
 

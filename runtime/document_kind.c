@@ -6,11 +6,23 @@
 
 #include <string.h>
 
+#include "base/size.h"
 #include "utf8.h"
 
-/* NULL for text, else what it is instead, and at which byte that shows. */
-static const char *not_text(const char *bytes, int64_t n, bool is_cut, int64_t *at) {
-    for (*at = 0; *at < n;) {
+/* Where the ASCII without NUL that begins at `at` ends, or a little before: eight bytes at a time. */
+static int64_t plain_end(const char *bytes, int64_t at, int64_t n) {
+    for (uint64_t word; n - at >= (int64_t)sizeof word; at += (int64_t)sizeof word) {
+        memcpy(&word, bytes + at, sizeof word);
+        const uint64_t zeros = (word - 0x0101010101010101U) &
+                               ~word; /* the high bit of a byte: it is 0, or above 0x80 */
+        if ((word | zeros) & 0x8080808080808080U) break;
+    }
+    return at;
+}
+
+/* NULL for text from *at to `until`, else what it is instead, and at which byte that shows. */
+static const char *not_text(const char *bytes, int64_t until, int64_t n, bool is_cut, int64_t *at) {
+    for (*at = plain_end(bytes, *at, until); *at < until; *at = plain_end(bytes, *at, until)) {
         uint32_t character = (uint8_t)bytes[*at];
         if (character == 0) return "binary";
         const int length = character < 0x80 ? 1 : glm_utf8_decode(bytes + *at, n - *at, &character);
@@ -21,10 +33,22 @@ static const char *not_text(const char *bytes, int64_t n, bool is_cut, int64_t *
     return NULL;
 }
 
+rt_status glm_kind_of_text(
+        const char *bytes, int64_t n_bytes, const glm_watch *watch, glm_kind *out) {
+    enum { PIECE_BYTES = 16 * GLM_WATCH_BYTES };
+    *out = (glm_kind){0};
+    while (out->at < n_bytes && !out->not_text) {
+        const int64_t until = rt_min64(out->at + PIECE_BYTES, n_bytes);
+        out->not_text = not_text(bytes, until, n_bytes, false, &out->at);
+        if (n_bytes > PIECE_BYTES) RT_TRY(glm_watch_at(watch, "checked", until, n_bytes));
+    }
+    return RT_OK;
+}
+
 glm_kind glm_kind_of(const char *name, const char *bytes, int64_t n_bytes, bool is_cut) {
     const int64_t n_begin = n_bytes < GLM_KIND_BYTES ? n_bytes : GLM_KIND_BYTES;
     glm_kind kind = {.format = glm_format_of(name, bytes, n_begin)};
-    if (!kind.format) kind.not_text = not_text(bytes, n_bytes, is_cut, &kind.at);
+    if (!kind.format) kind.not_text = not_text(bytes, n_bytes, n_bytes, is_cut, &kind.at);
     return kind;
 }
 

@@ -3,6 +3,7 @@
 #define GLM_DOCUMENT_KIND_H
 
 #include "convert.h"
+#include "watch.h"
 
 enum { GLM_KIND_BYTES = 64 * 1024 }; /* are enough to tell */
 
@@ -14,6 +15,10 @@ typedef struct glm_kind {
 
 /* Of n_bytes, which with `is_cut` may end in the middle of a character. */
 glm_kind glm_kind_of(const char *name, const char *bytes, int64_t n_bytes, bool is_cut);
+
+/* Of n_bytes that are no format. `watch` may be NULL. RT_EINTERRUPTED: it says so. */
+RT_MUST_CHECK rt_status glm_kind_of_text(
+        const char *bytes, int64_t n_bytes, const glm_watch *watch, glm_kind *out);
 
 /* Of an open file, by its beginning. RT_EIO. */
 RT_MUST_CHECK rt_status glm_kind_of_file(int fd, const char *path, glm_kind *out);

@@ -9,7 +9,7 @@
 #ifndef GLM_FOLD_H
 #define GLM_FOLD_H
 
-#include "base/status.h"
+#include "watch.h"
 
 typedef struct glm_fold_mark glm_fold_mark;
 
@@ -24,8 +24,11 @@ typedef struct glm_folded {
     int64_t marks_room;
 } glm_folded;
 
-/* Bytes that are no UTF-8 are taken as they are, one for one. RT_ENOMEM. */
-RT_MUST_CHECK rt_status glm_fold(const char *text, int64_t n_bytes, glm_folded *out);
+/* Bytes that are no UTF-8 are taken as they are, one for one. `watch` may be NULL.
+ *
+ * Errors: RT_ENOMEM; RT_EINTERRUPTED  the watch says so */
+RT_MUST_CHECK rt_status glm_fold(
+        const char *text, int64_t n_bytes, const glm_watch *watch, glm_folded *out);
 void glm_folded_free(glm_folded *folded);
 
 /* Where in the text the folded bytes [begin, end), end > begin, come from: whole characters. */

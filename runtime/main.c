@@ -56,6 +56,8 @@ static int run_command(const glm_command *command, int argc, char **argv) {
     if (status != RT_OK) {
         exit_code = glm_cli_fail(status);
     } else {
+        glm_text_progress text_progress = {.cli = &cli};
+        cli.text_progress = &text_progress;
         glm_cli_catch_signals();
         exit_code = command->run(&cli);
         rt_log(RT_LOG_INFO, "main", "peak_rss_bytes=%lld", (long long)rt_machine_peak_rss());

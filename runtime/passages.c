@@ -25,8 +25,10 @@ static bool is_blank(const char *text, int64_t begin, int64_t end) {
 
 /* Behind the line, or page, that begins at `at`. A form feed ends a page, and belongs to it. */
 static int64_t line_end(const char *text, int64_t at, int64_t end, bool is_paged) {
-    while (at < end && text[at] != '\n' && !(is_paged && text[at] == '\f')) at++;
-    return at < end ? at + 1 : end;
+    const char *feed = memchr(text + at, '\n', (size_t)(end - at));
+    const int64_t next = feed ? feed - text + 1 : end;
+    const char *page = is_paged ? memchr(text + at, '\f', (size_t)(next - at)) : NULL;
+    return page ? page - text + 1 : next;
 }
 
 /* Where the passage that begins at `begin` ends: whole lines. */
@@ -41,32 +43,44 @@ static int64_t lines_end(const char *text, int64_t begin, int64_t end, bool is_p
     return end;
 }
 
-static bool ends_sentence(const char *text, int64_t at, int64_t end, int *length) {
-    static const char *const wide[] = {"\u3002", "\uff01", "\uff1f", "\uff1b"};
-    *length = 1;
-    if (text[at] == '\n' || text[at] == '\f') return true;
-    for (size_t i = 0; i < sizeof wide / sizeof *wide; i++) {
-        const int64_t n = (int64_t)strlen(wide[i]);
-        if (end - at < n || memcmp(text + at, wide[i], (size_t)n) != 0) continue;
-        *length = (int)n;
-        return true;
-    }
-    const bool is_stop = text[at] != '\0' && strchr(".!?;", text[at]) != NULL;
-    return is_stop && (at + 1 == end || (uint8_t)text[at + 1] <= ' ');
-}
-
-/* Where the sentence ends, the white space behind it included. */
-static int64_t sentence_end(const char *text, int64_t begin, int64_t end) {
-    int length = 1;
-    int64_t at = begin;
-    while (at < end && (is_blank(text, begin, at) || !ends_sentence(text, at, end, &length))) at++;
-    at = at < end ? at + length : end;
+static int64_t skip_blank(const char *text, int64_t at, int64_t end) {
     while (at < end && (uint8_t)text[at] <= ' ') at++;
     return at;
 }
 
-static rt_status cut(
-        const glm_document *document, const glm_document_file *file, glm_passages *out) {
+/* How long the end of a sentence that stands at `at` is; 0: the sentence goes on. */
+static int64_t sentence_stop(const char *text, int64_t at, int64_t end) {
+    static const char *const wide[] = {"\u3002", "\uff01", "\uff1f", "\uff1b"};
+    switch ((uint8_t)text[at]) {
+    case '\n':
+    case '\f':
+        return 1;
+    case '.':
+    case '!':
+    case '?':
+    case ';':
+        return at + 1 == end || (uint8_t)text[at + 1] <= ' ';
+    case 0xe3: /* what the wide ones begin with */
+    case 0xef:
+        for (size_t i = 0; i < sizeof wide / sizeof *wide; i++)
+            if (end - at >= 3 && memcmp(text + at, wide[i], 3) == 0) return 3;
+        return 0;
+    default:
+        return 0;
+    }
+}
+
+/* Where the sentence ends, the white space in front of it and behind it included. */
+static int64_t sentence_end(const char *text, int64_t begin, int64_t end) {
+    int64_t length = 0;
+    int64_t at = skip_blank(text, begin, end);
+    while (at < end && (length = sentence_stop(text, at, end)) == 0) at++;
+    return skip_blank(text, at + length, end);
+}
+
+static rt_status cut(const glm_document *document, const glm_document_file *file,
+        const glm_watch *watch, glm_passages *out) {
+    int64_t asked_at = file->text_at;
     const char *text = document->text;
     const int64_t end = file->text_at + file->n_bytes;
     for (int64_t at = file->text_at; at < end;) {
@@ -76,15 +90,18 @@ static rt_status cut(
         const glm_passage passage = {.begin = at, .end = next};
         if (!is_blank(text, at, next)) RT_TRY(glm_passages_add(out, &passage));
         at = next;
+        if (at - asked_at < GLM_WATCH_BYTES) continue;
+        RT_TRY(glm_watch_at(watch, "cut into passages", at, document->n_bytes));
+        asked_at = at;
     }
     return RT_OK;
 }
 
-rt_status glm_passages_make(
-        const glm_document *document, glm_passages_style style, glm_passages *out) {
+rt_status glm_passages_make(const glm_document *document, glm_passages_style style,
+        const glm_watch *watch, glm_passages *out) {
     *out = (glm_passages){.style = style, .first_number = style == GLM_PASSAGES_NUMBERED};
     for (int64_t i = 0; i < document->n_files; i++) {
-        const rt_status status = cut(document, &document->files[i], out);
+        const rt_status status = cut(document, &document->files[i], watch, out);
         if (status == RT_OK) continue;
         glm_passages_free(out);
         return status;
@@ -135,8 +152,10 @@ static rt_status add_passage(
 typedef struct writing {
     glm_passages *passages;
     const glm_document *document;
+    const glm_watch *watch;
     glm_text *out;
-    int64_t next; /* passage */
+    int64_t next;     /* passage */
+    int64_t asked_at; /* byte of the document where the watch was asked last */
 } writing;
 
 static int64_t count_pages(const char *text, int64_t begin, int64_t end) {
@@ -160,6 +179,9 @@ static rt_status write_file(writing *w, const glm_document_file *file) {
         RT_TRY(add_marker(w->passages, w->next, file->is_paged && page != said ? page : 0, w->out));
         said = page;
         RT_TRY(add_passage(w->document, passage, file->is_paged, w->out));
+        if (at - w->asked_at < GLM_WATCH_BYTES) continue;
+        RT_TRY(glm_watch_at(w->watch, "numbered", at, w->document->n_bytes));
+        w->asked_at = at;
     }
     return RT_OK;
 }
@@ -172,8 +194,9 @@ static rt_status write_heading(writing *w, const glm_document_file *file) {
             w->out, w->document->text + file->heading_at, file->text_at - file->heading_at);
 }
 
-rt_status glm_passages_write(glm_passages *passages, const glm_document *document, glm_text *out) {
-    writing w = {.passages = passages, .document = document, .out = out};
+rt_status glm_passages_write(glm_passages *passages, const glm_document *document,
+        const glm_watch *watch, glm_text *out) {
+    writing w = {.passages = passages, .document = document, .watch = watch, .out = out};
     for (int64_t i = 0; i < document->n_files; i++) {
         RT_TRY(write_heading(&w, &document->files[i]));
         RT_TRY(write_file(&w, &document->files[i]));

@@ -15,6 +15,7 @@
 
 #include "document.h"
 #include "text.h"
+#include "watch.h"
 
 typedef enum glm_passages_style {
     GLM_PASSAGES_NUMBERED,
@@ -35,16 +36,16 @@ typedef struct glm_passages {
     int64_t room;          /* of the list */
 } glm_passages;
 
-/* RT_ENOMEM. */
-RT_MUST_CHECK rt_status glm_passages_make(
-        const glm_document *document, glm_passages_style style, glm_passages *out);
+/* `watch` may be NULL. Errors: RT_ENOMEM; RT_EINTERRUPTED  the watch says so */
+RT_MUST_CHECK rt_status glm_passages_make(const glm_document *document, glm_passages_style style,
+        const glm_watch *watch, glm_passages *out);
 /* One more, behind the others. RT_ENOMEM. */
 RT_MUST_CHECK rt_status glm_passages_add(glm_passages *passages, const glm_passage *passage);
 void glm_passages_free(glm_passages *passages);
 
-/* Append the document with its passages' numbers. RT_ENOMEM. */
-RT_MUST_CHECK rt_status glm_passages_write(
-        glm_passages *passages, const glm_document *document, glm_text *out);
+/* Append the document with its passages' numbers. `watch` and errors: as above. */
+RT_MUST_CHECK rt_status glm_passages_write(glm_passages *passages, const glm_document *document,
+        const glm_watch *watch, glm_text *out);
 
 /* The number of the passage that byte `at` of the document's text belongs to, or of the last one in
  * front of it; -1 where there is none. */

@@ -58,9 +58,10 @@ static rt_status render(
 
 static rt_status write_prefix(glm_reading *out, const glm_variant *variant, const char *system) {
     const char *before = wordings[out->passages.style].before;
+    const glm_watch *watch = glm_tokenizer_watched_by(out->tokenizer);
     glm_text text = {0};
     rt_status status = glm_text_add(&text, before, (int64_t)strlen(before));
-    if (status == RT_OK) status = glm_passages_write(&out->passages, &out->document, &text);
+    if (status == RT_OK) status = glm_passages_write(&out->passages, &out->document, watch, &text);
     if (status == RT_OK) status = render(out, variant, system, &text);
     free(text.bytes);
     return status;
@@ -69,8 +70,9 @@ static rt_status write_prefix(glm_reading *out, const glm_variant *variant, cons
 static rt_status make(glm_reading *out, const glm_variant *variant, const char *system) {
     const glm_passages_style style =
             variant->is_longcite ? GLM_PASSAGES_SENTENCES : GLM_PASSAGES_NUMBERED;
-    RT_TRY(glm_passages_make(&out->document, style, &out->passages));
-    RT_TRY(glm_fold(out->document.text, out->document.n_bytes, &out->folded));
+    const glm_watch *watch = glm_tokenizer_watched_by(out->tokenizer);
+    RT_TRY(glm_passages_make(&out->document, style, watch, &out->passages));
+    RT_TRY(glm_fold(out->document.text, out->document.n_bytes, watch, &out->folded));
     return write_prefix(out, variant, system);
 }
 

@@ -37,7 +37,8 @@ typedef struct glm_reading {
  *
  *   system  what the model is told before; NULL: nothing
  *
- * Errors: RT_EMODEL  the tokenizer has no control tokens; RT_ENOMEM */
+ * Errors: RT_EMODEL  the tokenizer has no control tokens; RT_ENOMEM
+ *         RT_EINTERRUPTED  the tokenizer's watch says so */
 RT_MUST_CHECK rt_status glm_reading_make(const glm_tokenizer *tokenizer, const glm_variant *variant,
         const char *system, glm_document *document, glm_reading *out);
 

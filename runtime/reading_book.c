@@ -219,7 +219,7 @@ rt_status glm_reading_of_book(const glm_tokenizer *tokenizer, const char *name, 
     *out = (glm_reading){.tokenizer = tokenizer};
     rt_status status = glm_ids_append(&out->prefix, ids, n_ids);
     if (status == RT_OK) status = take_apart(out, name);
-    if (status == RT_OK) status = glm_fold(out->document.text, out->document.n_bytes, &out->folded);
+    if (status == RT_OK) status = glm_fold(out->document.text, out->document.n_bytes, NULL, &out->folded);
     if (status != RT_OK) glm_reading_free(out);
     return status;
 }

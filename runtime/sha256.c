@@ -53,6 +53,28 @@ rt_status glm_sha256_of(const void *bytes, int64_t n_bytes, uint8_t digest[GLM_S
     return check(EVP_Digest(bytes, (size_t)n_bytes, digest, NULL, EVP_sha256(), NULL));
 }
 
+static rt_status add_pieces(
+        glm_sha256 *sha, const char *bytes, int64_t n_bytes, const glm_watch *watch) {
+    enum { PIECE_BYTES = 16 * GLM_WATCH_BYTES };
+    for (int64_t done = 0; done < n_bytes;) {
+        const int64_t n = n_bytes - done < PIECE_BYTES ? n_bytes - done : PIECE_BYTES;
+        RT_TRY(glm_sha256_add(sha, bytes + done, n));
+        done += n;
+        if (n_bytes > PIECE_BYTES) RT_TRY(glm_watch_at(watch, "hashed", done, n_bytes));
+    }
+    return RT_OK;
+}
+
+rt_status glm_sha256_of_text(const void *bytes, int64_t n_bytes, const glm_watch *watch,
+        uint8_t digest[GLM_SHA256_BYTES]) {
+    glm_sha256 *sha = NULL;
+    RT_TRY(glm_sha256_create(&sha));
+    rt_status status = add_pieces(sha, bytes, n_bytes, watch);
+    if (status == RT_OK) status = glm_sha256_finish(sha, digest);
+    glm_sha256_free(sha);
+    return status;
+}
+
 const char *glm_sha256_hex(const uint8_t digest[GLM_SHA256_BYTES], char hex[GLM_SHA256_HEX]) {
     static const char digits[] = "0123456789abcdef";
     for (size_t i = 0; i < GLM_SHA256_BYTES; i++) {

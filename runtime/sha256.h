@@ -2,7 +2,7 @@
 #ifndef GLM_SHA256_H
 #define GLM_SHA256_H
 
-#include "base/status.h"
+#include "watch.h"
 
 enum { GLM_SHA256_BYTES = 32, GLM_SHA256_HEX = 2 * GLM_SHA256_BYTES + 1 };
 
@@ -23,6 +23,10 @@ RT_MUST_CHECK rt_status glm_sha256_finish(glm_sha256 *sha, uint8_t digest[GLM_SH
 /* Of one piece of memory. */
 RT_MUST_CHECK rt_status glm_sha256_of(
         const void *bytes, int64_t n_bytes, uint8_t digest[GLM_SHA256_BYTES]);
+
+/* The same of a text that may be long. `watch` may be NULL. RT_EINTERRUPTED: it says so. */
+RT_MUST_CHECK rt_status glm_sha256_of_text(const void *bytes, int64_t n_bytes,
+        const glm_watch *watch, uint8_t digest[GLM_SHA256_BYTES]);
 
 /* Lower-case hex and a NUL. Writes into `hex` and returns it. */
 const char *glm_sha256_hex(const uint8_t digest[GLM_SHA256_BYTES], char hex[GLM_SHA256_HEX]);

@@ -24,7 +24,7 @@ struct glm_tokenizer {
     glm_special_list specials;
     glm_special_ids named;
     bool begins_special[256]; /* whether a special token's text begins with the byte */
-    int (*stops)(void);       /* glm_tokenizer_stop_if; NULL: never */
+    glm_watch watch;
 };
 
 /* ---- lists of ids ---------------------------------------------------------------------------- */
@@ -167,8 +167,12 @@ void glm_tokenizer_free(glm_tokenizer *tokenizer) {
     free(tokenizer);
 }
 
-void glm_tokenizer_stop_if(glm_tokenizer *tokenizer, int (*stops)(void)) {
-    tokenizer->stops = stops;
+void glm_tokenizer_watch(glm_tokenizer *tokenizer, const glm_watch *watch) {
+    tokenizer->watch = *watch;
+}
+
+const glm_watch *glm_tokenizer_watched_by(const glm_tokenizer *tokenizer) {
+    return &tokenizer->watch;
 }
 
 glm_special_ids glm_tokenizer_specials(const glm_tokenizer *tokenizer) {
@@ -188,18 +192,19 @@ int64_t glm_tokenizer_size(const glm_tokenizer *tokenizer) {
 typedef struct text_encoder {
     const glm_tokenizer *tokenizer;
     glm_bpe_scratch scratch;
-    int64_t n_unasked; /* bytes since check_stop asked */
+    int64_t n_bytes;   /* of it */
+    int64_t n_done;    /* of them */
+    int64_t n_unasked; /* of these, since check_stop asked */
     glm_ids *out;
 } text_encoder;
 
-/* Behind n_bytes more. Some milliseconds pass between two questions. */
+/* Behind n_bytes more. */
 static rt_status check_stop(text_encoder *encoder, int64_t n_bytes) {
-    enum { ASK_BYTES = 1 << 18 };
+    encoder->n_done += n_bytes;
     encoder->n_unasked += n_bytes;
-    if (encoder->n_unasked < ASK_BYTES) return RT_OK;
+    if (encoder->n_unasked < GLM_WATCH_BYTES) return RT_OK;
     encoder->n_unasked = 0;
-    if (!encoder->tokenizer->stops || !encoder->tokenizer->stops()) return RT_OK;
-    return rt_fail(RT_EINTERRUPTED, "stopped while the text was tokenized");
+    return glm_watch_at(&encoder->tokenizer->watch, "tokenized", encoder->n_done, encoder->n_bytes);
 }
 
 /* All of it, or up to the end of the piece with which `out` has n_wanted ids. */
@@ -253,13 +258,15 @@ static rt_status encode_with_specials(text_encoder *encoder, const char *text, i
 /* Without special tokens up to where `out` has n_wanted ids. */
 static rt_status encode(const glm_tokenizer *tokenizer, const char *text, int64_t n_bytes,
         bool with_special, int64_t n_wanted, glm_ids *out) {
-    text_encoder encoder = {.tokenizer = tokenizer, .out = out};
+    text_encoder encoder = {.tokenizer = tokenizer, .n_bytes = n_bytes, .out = out};
     const int64_t n_before = out->n;
     rt_status status = glm_bpe_scratch_create(&tokenizer->vocab, &encoder.scratch);
     if (status == RT_OK)
         status = with_special ? encode_with_specials(&encoder, text, n_bytes)
                               : encode_pieces(&encoder, text, n_bytes, n_wanted);
     glm_bpe_scratch_free(&encoder.scratch);
+    if (status == RT_OK && n_bytes >= GLM_WATCH_BYTES)
+        status = glm_watch_at(&tokenizer->watch, "tokenized", n_bytes, n_bytes);
     if (status != RT_OK) out->n = n_before;
     return status;
 }

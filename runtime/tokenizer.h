@@ -8,7 +8,7 @@
 
 #include <stddef.h>
 
-#include "base/status.h"
+#include "watch.h"
 
 typedef struct glm_tokenizer glm_tokenizer;
 
@@ -40,9 +40,11 @@ enum { GLM_TOKENIZER_TOKEN_BYTES = 104 };
 RT_MUST_CHECK rt_status glm_tokenizer_load(const char *dir, glm_tokenizer **out);
 void glm_tokenizer_free(glm_tokenizer *tokenizer);
 
-/* Ask `stops`, which takes no time, now and then while a long text is encoded: once it says anything but 0, that call ends
- * with RT_EINTERRUPTED. To be called before the tokenizer is used. */
-void glm_tokenizer_stop_if(glm_tokenizer *tokenizer, int (*stops)(void));
+/* Ask and tell while a long text is encoded; where it is to stop, that call ends with RT_EINTERRUPTED. To be called before
+ * the tokenizer is used; the watch is copied. */
+void glm_tokenizer_watch(glm_tokenizer *tokenizer, const glm_watch *watch);
+/* That watch; one that never says anything where there was none. */
+const glm_watch *glm_tokenizer_watched_by(const glm_tokenizer *tokenizer);
 
 /* Its control tokens. */
 glm_special_ids glm_tokenizer_specials(const glm_tokenizer *tokenizer);
@@ -53,7 +55,7 @@ int64_t glm_tokenizer_size(const glm_tokenizer *tokenizer);
 /* Append the ids of `text` (n_bytes of any bytes; invalid UTF-8 goes through byte by byte).
  * With `with_special`, special tokens spelled out in the text become their ids.
  *
- * Errors: RT_ENOMEM; RT_EINTERRUPTED  glm_tokenizer_stop_if. On failure `out` keeps what it had before. */
+ * Errors: RT_ENOMEM; RT_EINTERRUPTED  glm_tokenizer_watch. On failure `out` keeps what it had before. */
 RT_MUST_CHECK rt_status glm_tokenizer_encode(const glm_tokenizer *tokenizer, const char *text,
         int64_t n_bytes, bool with_special, glm_ids *out);
 

@@ -127,7 +127,7 @@ static void check_long_text(void) {
         (void)fprintf(out, "Line  %d says\t\u00c9toile %d.\n", i, i * i);
     (void)fclose(out);
     glm_folded folded;
-    require(glm_fold(text, (int64_t)n_bytes, &folded), "fold");
+    require(glm_fold(text, (int64_t)n_bytes, NULL, &folded), "fold");
     for (int i = 0; i < LINES; i += 97) {
         char wanted[64];
         char line[64];
@@ -160,8 +160,8 @@ static void check_named_passage(void) {
             .text = text, .n_bytes = (int64_t)n_bytes, .n_files = 1, .files = &file};
     glm_passages passages;
     glm_folded folded;
-    require(glm_passages_make(&document, GLM_PASSAGES_NUMBERED, &passages), "passages");
-    require(glm_fold(text, (int64_t)n_bytes, &folded), "fold");
+    require(glm_passages_make(&document, GLM_PASSAGES_NUMBERED, NULL, &passages), "passages");
+    require(glm_fold(text, (int64_t)n_bytes, NULL, &folded), "fold");
     expect(passages.n_passages > 3, "several passages", "kings");
     for (int64_t number = 1; number <= passages.n_passages; number++) {
         char answer[64];
@@ -202,8 +202,8 @@ int main(void) {
             .text = text, .n_bytes = sizeof source_text - 1, .n_files = 1, .files = &file};
     glm_passages passages;
     glm_folded folded;
-    require(glm_passages_make(&document, GLM_PASSAGES_NUMBERED, &passages), "passages");
-    require(glm_fold(document.text, document.n_bytes, &folded), "fold");
+    require(glm_passages_make(&document, GLM_PASSAGES_NUMBERED, NULL, &passages), "passages");
+    require(glm_fold(document.text, document.n_bytes, NULL, &folded), "fold");
     expect(passages.n_passages == 1, "one passage", "");
     check_sources(&folded);
     for (size_t i = 0; i < sizeof expectations / sizeof *expectations; i++)

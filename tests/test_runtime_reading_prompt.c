@@ -33,8 +33,8 @@ static void expect_written(
     glm_document document = make_document(text, is_paged);
     glm_passages passages;
     glm_text out = {0};
-    help_require(glm_passages_make(&document, style, &passages), "passages");
-    help_require(glm_passages_write(&passages, &document, &out), "write");
+    help_require(glm_passages_make(&document, style, NULL, &passages), "passages");
+    help_require(glm_passages_write(&passages, &document, NULL, &out), "write");
     if (strcmp(out.bytes ? out.bytes : "", wanted) != 0) {
         printf("FAIL \"%s\" became \"%s\"\n", text, out.bytes);
         n_failed++;
@@ -54,6 +54,22 @@ static void check_small_texts(void) {
             "<C0>One. <C1>Two, 3.5!\n\n<C2>Three\n<C3>four");
     expect_written("\u4eca\u5929\u3002\u597d\uff01", false, GLM_PASSAGES_SENTENCES,
             "<C0>\u4eca\u5929\u3002<C1>\u597d\uff01");
+}
+
+/* In time that is proportional to it: with its square this takes an hour. */
+static void check_much_white_space(void) {
+    enum { BLANKS = 4 << 20 };
+    char *text = calloc(BLANKS + 8, 1);
+    memset(text, ' ', BLANKS);
+    memcpy(text + BLANKS, "One.", 4);
+    glm_document document = make_document(text, false);
+    glm_passages passages;
+    help_require(
+            glm_passages_make(&document, GLM_PASSAGES_SENTENCES, NULL, &passages), "passages");
+    expect(passages.n_passages == 1, "white space in front of a sentence belongs to it");
+    glm_passages_free(&passages);
+    glm_document_free(&document);
+    free(text);
 }
 
 /* Lines of prose with an empty one now and then. */
@@ -242,6 +258,7 @@ static void check_truncation(const glm_tokenizer *tokenizer) {
 int main(void) {
     glm_tokenizer *tokenizer = NULL;
     check_small_texts();
+    check_much_white_space();
     help_require(glm_tokenizer_load(help_needle_model(), &tokenizer), "tokenizer");
     check_prefix(tokenizer);
     check_truncation(tokenizer);
