@@ -80,7 +80,12 @@ static rt_status append_jsonl(glm_text *all, const char *path, const char *bytes
 static rt_status append_document(glm_text *all, const char *path) {
     glm_document document;
     RT_TRY(glm_document_load(&path, 1, NULL, &document));
-    const rt_status status = append(all, document.text, document.n_bytes);
+    if (!all->bytes) {
+        *all = (glm_text){
+                .bytes = document.text, .n = document.n_bytes, .capacity = document.n_bytes + 1};
+        document.text = NULL;
+    }
+    const rt_status status = document.text ? append(all, document.text, document.n_bytes) : RT_OK;
     glm_document_free(&document);
     return status;
 }
@@ -139,8 +144,9 @@ static rt_status append_path(glm_text *all, const char *path) {
 
 static rt_status read_paths(const char *const *paths, int n_paths, glm_haystack *out) {
     glm_text all = {0};
-    rt_status status = append(&all, "", 0);
+    rt_status status = RT_OK;
     for (int i = 0; i < n_paths && status == RT_OK; i++) status = append_path(&all, paths[i]);
+    if (status == RT_OK) status = append(&all, "", 0);
     out->text = all.bytes;
     out->n_bytes = all.n;
     return status;
