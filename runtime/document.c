@@ -103,6 +103,13 @@ static void count_pages(glm_document_file *file, const char *bytes, int64_t n_by
     }
 }
 
+/* Where all lines end in CR, as those of old Macs do, they end in LF from now on. */
+static void end_lines(char *bytes, int64_t n_bytes) {
+    char *end = bytes + n_bytes;
+    char *at = memchr(bytes, '\n', (size_t)n_bytes) ? NULL : memchr(bytes, '\r', (size_t)n_bytes);
+    for (; at; at = memchr(at, '\r', (size_t)(end - at))) *at = '\n';
+}
+
 /* The last n_bytes of the text become the next file of the document, without a mark in front of them. `inside` is NULL for
  * a source of its own, `format` for a text that is none of a program's making. */
 static rt_status add_last(loader *load, const char *path, const char *inside,
@@ -119,6 +126,7 @@ static rt_status add_last(loader *load, const char *path, const char *inside,
             .is_converted = format != NULL};
     if (has_mark) memmove(bytes, bytes + MARK_BYTES, (size_t)file.n_bytes + 1);
     load->text.n -= file.mark_bytes;
+    end_lines(bytes, file.n_bytes);
     if (file.is_paged) count_pages(&file, bytes, file.n_bytes);
     load->n_read += n_bytes;
     file.path = shown_path(load, path, inside);

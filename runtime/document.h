@@ -1,7 +1,7 @@
 /* Sources -> one text, and from a place in that text back to file, page and line: for citations.
  *
  * A source is a file, a directory, or "-" for standard input. Text is UTF-8 without NUL; it goes
- * into the document as it is, byte-order marks left out. PDFs and Office files become text first
+ * into the document as it is, byte-order marks left out; where lines end in CR alone, they end in LF there. PDFs and Office files become text first
  * (convert.h). When there is more than one file, each stands behind a heading of its own:
  *
  *   ==> src/main.c <==

@@ -267,10 +267,23 @@ static void check_pipes(void) {
     expect_refusal("-", NULL, NULL, RT_EIO, "standard input");
 }
 
+/* Where there is a line feed, a carriage return is what it is: a progress bar's, or half of a line's end. */
+static void check_line_ends(void) {
+    write_file("mac", "one\rtwo\r\rthree");
+    write_file("bar", "10%\r20%\r\nend\r");
+    expect_text("mac", NULL, "one\ntwo\n\nthree");
+    expect_text("bar", NULL, "10%\r20%\r\nend\r");
+    glm_document document = load("mac", NULL);
+    const glm_document_place place = glm_document_find(&document, 9);
+    expect(place.line == 4 && place.offset == 9, "a line of an old Mac's file");
+    glm_document_free(&document);
+}
+
 int main(void) {
     if (!mkdtemp(root) || chdir(root) != 0) return 77;
     make_tree();
     check_order();
+    check_line_ends();
     check_skipped();
     check_joined();
     check_names();
