@@ -80,6 +80,111 @@ static bool next_part(const glm_folded *quotation, int64_t *at, int64_t *begin, 
     return false;
 }
 
+/* ---- across a page's end --------------------------------------------------------------------- */
+
+/* Between a sentence's half on one page and its other half on the next stand a footer, a page number, a running head: whole
+ * lines, PAGE_GAP folded bytes of them at most. */
+enum { PAGE_GAP = 300 };
+
+static bool has_pages(const glm_document *document) {
+    for (int64_t i = 0; i < document->n_files; i++)
+        if (document->files[i].is_paged) return true;
+    return false;
+}
+
+static bool is_break(char c) {
+    return c == '\n' || c == '\f';
+}
+
+/* Whether the folded bytes [from, to) come from whole lines around one form feed. */
+static bool is_page_gap(const search *s, int64_t from, int64_t to) {
+    const char *text = s->document->text;
+    int64_t unused = 0;
+    int64_t begin = 0;
+    int64_t end = 0;
+    int64_t n_feeds = 0;
+    glm_folded_source(s->folded, from - 1, from, &unused, &begin);
+    glm_folded_source(s->folded, to, to + 1, &end, &unused);
+    if (!glm_document_find(s->document, begin).file->is_paged) return false;
+    for (int64_t at = begin; at < end; at++) n_feeds += text[at] == '\f';
+    while (begin < end && text[begin] == ' ') begin++;
+    while (end > begin && text[end - 1] == ' ') end--;
+    return n_feeds == 1 && begin < end && is_break(text[begin]) && is_break(text[end - 1]);
+}
+
+/* A place of `what` in the text [low, high) for which the lines between it and the page before or behind are such a gap: `at`
+ * is where the other part ends, or begins. -1: there is none. */
+static int64_t find_near(
+        const search *s, const char *what, int64_t n_bytes, int64_t low, int64_t high, int64_t at) {
+    const char *bytes = s->folded->bytes;
+    for (; low + n_bytes <= high; low++) {
+        const char *found = memmem(bytes + low, (size_t)(high - low), what, (size_t)n_bytes);
+        if (!found) return -1;
+        low = found - bytes;
+        const bool is_before = low < at;
+        if (is_before ? is_page_gap(s, low + n_bytes, at) : is_page_gap(s, at, low)) return low;
+    }
+    return -1;
+}
+
+/* Its first half stands together, the page ends in the second: where the text stops being what the quotation says. */
+static bool ends_across(const search *s, const char *what, int64_t n_bytes, int64_t middle,
+        int64_t from, int64_t *begin, int64_t *end) {
+    const glm_folded *in = s->folded;
+    for (*begin = from; (*begin = glm_folded_find(in, what, middle, *begin)) >= 0; ++*begin) {
+        int64_t n = middle;
+        while (n < n_bytes - 1 && in->bytes[*begin + n] == what[n]) n++;
+        while (what[n] != ' ') n--;
+        const int64_t n_tail = n_bytes - n - 1;
+        const int64_t at = *begin + n;
+        const int64_t high = rt_min64(at + PAGE_GAP + n_tail, in->n_bytes);
+        const int64_t tail = find_near(s, what + n + 1, n_tail, at, high, at);
+        *end = tail + n_tail;
+        if (tail >= 0) return true;
+    }
+    return false;
+}
+
+/* The same of its second half, and the page before. */
+static bool begins_across(const search *s, const char *what, int64_t n_bytes, int64_t middle,
+        int64_t from, int64_t *begin, int64_t *end) {
+    const glm_folded *in = s->folded;
+    const int64_t n_half = n_bytes - middle - 1;
+    int64_t half = from;
+    for (; (half = glm_folded_find(in, what + middle + 1, n_half, half)) >= 0; half++) {
+        const int64_t lead = half - middle - 1; /* where the quotation would begin without a gap */
+        int64_t n = middle;
+        while (n > 0 && lead + n > 0 && in->bytes[lead + n] == what[n]) n--;
+        while (what[n] != ' ') n++;
+        const int64_t at = lead + n + 1;
+        const int64_t low = rt_max64(at - PAGE_GAP - n, from);
+        *begin = find_near(s, what, n, low, at, at);
+        *end = half + n_half;
+        if (*begin >= 0) return true;
+    }
+    return false;
+}
+
+/* `what`, a page's end behind some of its words. One of its halves is on one page, and that is rare enough to look around. */
+static bool find_across(const search *s, const char *what, int64_t n_bytes, int64_t from,
+        int64_t *begin, int64_t *end) {
+    const char *space = memchr(what + n_bytes / 2, ' ', (size_t)(n_bytes - n_bytes / 2));
+    if (!space) space = memrchr(what, ' ', (size_t)(n_bytes / 2));
+    if (!space || !has_pages(s->document)) return false;
+    const int64_t middle = space - what;
+    return ends_across(s, what, n_bytes, middle, from, begin, end) ||
+           begins_across(s, what, n_bytes, middle, from, begin, end);
+}
+
+/* ---- all of a quotation ---------------------------------------------------------------------- */
+
+static bool find_part(const search *s, const char *what, int64_t n_bytes, int64_t from,
+        int64_t *begin, int64_t *end) {
+    *begin = glm_folded_find(s->folded, what, n_bytes, from);
+    *end = *begin + n_bytes;
+    return *begin >= 0 || find_across(s, what, n_bytes, from, begin, end);
+}
+
 /* All parts, one behind the other, from `from` on: the folded bytes from the first one's beginning
  * to the last one's end. */
 static bool find_parts(
@@ -89,11 +194,11 @@ static bool find_parts(
     int64_t part_end = 0;
     *begin = *end = -1;
     while (next_part(quotation, &at, &part, &part_end)) {
-        const int64_t found = glm_folded_find(
-                s->folded, quotation->bytes + part, part_end - part, *end < 0 ? from : *end);
-        if (found < 0) return false;
+        int64_t found = 0;
+        if (!find_part(s, quotation->bytes + part, part_end - part, *end < 0 ? from : *end, &found,
+                    end))
+            return false;
         if (*begin < 0) *begin = found;
-        *end = found + part_end - part;
     }
     return *begin >= 0;
 }

@@ -32,7 +32,11 @@ static int decode(const char *text, int64_t n, int64_t at, uint32_t *c) {
     return 1;
 }
 
+/* Letters and digits of full width are in words as others are. */
 static bool is_wide(uint32_t c) {
+    if ((c >= 0xff10 && c <= 0xff19) || (c >= 0xff21 && c <= 0xff3a) ||
+            (c >= 0xff41 && c <= 0xff5a))
+        return false;
     return (c >= 0x2e80 && c <= 0x9fff) || (c >= 0xf900 && c <= 0xfaff) ||
            (c >= 0xff00 && c <= 0xffef) || (c >= 0x20000 && c <= 0x3ffff);
 }
@@ -71,18 +75,45 @@ static bool is_word(uint32_t c) {
            (c != UINT32_MAX && utf8proc_category((utf8proc_int32_t)c) == UTF8PROC_CATEGORY_ND);
 }
 
+enum { SOFT_HYPHEN = 0xad };
+
 static bool is_hyphen(uint32_t c) {
-    return c == '-' || c == 0x2010 || c == 0x2011;
+    return c == '-' || c == SOFT_HYPHEN || c == 0x2010 || c == 0x2011;
 }
 
 static bool is_dash(uint32_t c) {
-    return is_hyphen(c) || (c >= 0x2012 && c <= 0x2015) || c == 0x2212;
+    return (is_hyphen(c) && c != SOFT_HYPHEN) || (c >= 0x2012 && c <= 0x2015) || c == 0x2212;
 }
 
 /* Double ones become single where a quotation has one inside. */
 static bool is_quote(uint32_t c) {
     return c == '"' || c == '`' || c == 0xab || c == 0xb4 || c == 0xbb ||
            (c >= 0x2018 && c <= 0x201f) || c == 0x2032 || c == 0x2033;
+}
+
+static bool is_letter(uint8_t c) {
+    return (c | 0x20) >= 'a' && (c | 0x20) <= 'z';
+}
+
+static uint32_t character_before(const char *text, int64_t n, int64_t at) {
+    uint32_t c = 0;
+    if (at == 0) return ' ';
+    int64_t begin = at - 1;
+    while (begin > 0 && at - begin < GLM_UTF8_BYTES_MAX && ((uint8_t)text[begin] & 0xc0) == 0x80)
+        begin--;
+    (void)decode(text, n, begin, &c);
+    return c;
+}
+
+static uint32_t character_at(const char *text, int64_t n, int64_t at) {
+    uint32_t c = ' ';
+    if (at < n) (void)decode(text, n, at, &c);
+    return c;
+}
+
+/* Whether there is a letter or digit both in front of `begin` and at `end`. */
+static bool is_between_words(const char *text, int64_t n, int64_t begin, int64_t end) {
+    return is_word(character_before(text, n, begin)) && is_word(character_at(text, n, end));
 }
 
 /* ---- one character at a time ----------------------------------------------------------------- */
@@ -132,7 +163,7 @@ static int fold_character(uint32_t c, const char *from, int length, char *out) {
 }
 
 static bool is_ignored(uint32_t c) {
-    return c == 0xad || (c >= 0x200b && c <= 0x200d) || c == 0x2060 || c == 0xfeff;
+    return c == SOFT_HYPHEN || (c >= 0x200b && c <= 0x200d) || c == 0x2060 || c == 0xfeff;
 }
 
 /* The next character of the text that lets something out: it begins at *begin and ends where the
@@ -145,16 +176,18 @@ static int step(glm_fold_mark *mark, const char *text, int64_t n, int64_t *begin
         int64_t next = 0;
         *begin = mark->at;
         mark->at += length;
-        if (is_ignored(c)) continue;
         if (now == SPACE) {
             mark->has_space = true;
             continue;
         }
+        /* Italics, as pandoc writes those of a book; an underscore that joins two words is none. */
+        if (c == '_' && !is_between_words(text, n, *begin, mark->at)) continue;
         if (is_hyphen(c) && mark->last == LETTER && !mark->has_space &&
                 is_inside_word(text, n, mark->at, &next)) {
             mark->at = next;
             continue;
         }
+        if (is_ignored(c)) continue;
         if (is_dash(c)) {
             while (mark->at < n && is_dash((uint8_t)text[mark->at])) mark->at++;
             mark->has_space = true;
@@ -176,10 +209,6 @@ static int step(glm_fold_mark *mark, const char *text, int64_t n, int64_t *begin
 
 /* ---- many at a time -------------------------------------------------------------------------- */
 
-static bool is_letter(uint8_t c) {
-    return (c | 0x20) >= 'a' && (c | 0x20) <= 'z';
-}
-
 /* What most texts consist of, white space and ASCII that folds to one byte, exactly as step() folds it; up to n_out_max
  * bytes. How many came out. Words are short: a branch at each of their ends would be a guess. */
 static int64_t fold_plain(
@@ -191,7 +220,7 @@ static int64_t fold_plain(
     for (; at < n && n_out + 2 <= n_out_max; at++) {
         const uint8_t c = (uint8_t)text[at];
         const bool is_space = c <= ' ';
-        if (c >= 0x7f || c == '-' || c == '"' || c == '`') break;
+        if (c >= 0x7f || c == '-' || c == '"' || c == '`' || c == '_') break;
         out[n_out] = ' ';
         n_out += has_space & !is_space;
         out[n_out] = (char)(c | is_letter(c) << 5);
@@ -293,26 +322,9 @@ void glm_folded_source(const glm_folded *folded, int64_t begin, int64_t end, int
 
 /* ---- finding --------------------------------------------------------------------------------- */
 
-static uint32_t character_before(const glm_folded *in, int64_t at) {
-    uint32_t c = 0;
-    if (at == 0) return ' ';
-    int64_t begin = at - 1;
-    while (begin > 0 && at - begin < GLM_UTF8_BYTES_MAX &&
-            ((uint8_t)in->bytes[begin] & 0xc0) == 0x80)
-        begin--;
-    (void)decode(in->bytes, in->n_bytes, begin, &c);
-    return c;
-}
-
-static uint32_t character_at(const glm_folded *in, int64_t at) {
-    uint32_t c = ' ';
-    if (at < in->n_bytes) (void)decode(in->bytes, in->n_bytes, at, &c);
-    return c;
-}
-
 /* Whether a word or number goes on across `at`. */
 static bool is_within_word(const glm_folded *in, int64_t at) {
-    return is_word(character_before(in, at)) && is_word(character_at(in, at));
+    return is_between_words(in->bytes, in->n_bytes, at, at);
 }
 
 int64_t glm_folded_find(const glm_folded *in, const char *what, int64_t n_bytes, int64_t from) {

@@ -2,7 +2,8 @@
  *
  *   white space      any run of it is one space; none between Chinese or Japanese characters
  *   quotation marks  and apostrophes of all kinds are '
- *   dashes           all kinds alike; a hyphen inside a word is nothing, also with a line break
+ *   dashes           all kinds alike; a hyphen inside a word is nothing, also with a line break, and a soft one
+ *   underscores      nothing, but between two letters or digits: italics, where there is no other way to write them
  *   letters          without case; ligatures, full-width and composed forms alike (NFKC, case folded)
  *
  * Every byte that comes out is known to come from a character that went in. */

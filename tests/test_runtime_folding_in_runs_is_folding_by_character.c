@@ -12,9 +12,9 @@
 enum { TEXTS = 12, CHARACTERS = 3000 };
 
 static const char *const characters[] = {"a", "Q", "z", "Z", "7", ".", "'", "\"", "`", "-", "--",
-        "- ", "-\n", " ", "  ", "\n", "\t", "\f", "\x7f", "\x01", "@", "[", "{", "_", "\u00e9",
-        "\u00c9", "\u00ad", "\u00a0", "\u2014", "\u2019", "\ufb01", "\uff21", "\u4eca", "\u5929",
-        "\u3000", "\u200b", "\xff", "the", "Word", "e\u0301"};
+        "- ", "-\n", " ", "  ", "\n", "\t", "\f", "\x7f", "\x01", "@", "[", "{", "_", "a_b", "_c_",
+        "\u00e9", "\u00c9", "\u00ad", "\u00a0", "\u2014", "\u2019", "\ufb01", "\uff21", "\u4eca",
+        "\u5929", "\u3000", "\u200b", "\xff", "the", "Word", "e\u0301"};
 
 static int64_t make_text(uint64_t *random, char *text, size_t room) {
     size_t n = 0;
@@ -29,12 +29,12 @@ static int64_t make_text(uint64_t *random, char *text, size_t room) {
     return (int64_t)n;
 }
 
-/* Spaces and dashes come from several characters. */
+/* Spaces and dashes come from several characters; an underscore goes by what is around it. */
 static void check_byte(const char *text, const glm_folded *folded, int64_t at) {
     int64_t begin = 0;
     int64_t end = 0;
     glm_folded alone;
-    if (folded->bytes[at] == ' ' || folded->bytes[at] == '-') return;
+    if (strchr(" -_", folded->bytes[at])) return;
     glm_folded_source(folded, at, at + 1, &begin, &end);
     require(glm_fold(text + begin, end - begin, NULL, &alone), "fold a character");
     char here[32];

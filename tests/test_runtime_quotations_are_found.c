@@ -77,8 +77,9 @@ static void describe(const glm_citations *citations, char *text, size_t room) {
         const glm_citation *c = &citations->citations[i];
         n += (size_t)snprintf(text + n, room - n, "%s", kinds[c->kind]);
         if (c->is_verified)
-            n += (size_t)snprintf(
-                    text + n, room - n, " %" PRId64 "-%" PRId64, c->first.line, c->last.line);
+            n += (size_t)snprintf(text + n, room - n, " %" PRId64 "-%" PRId64,
+                    c->first.page ? c->first.page : c->first.line,
+                    c->last.page ? c->last.page : c->last.line);
         else
             n += (size_t)snprintf(text + n, room - n, " no");
         if (c->named >= 0) n += (size_t)snprintf(text + n, room - n, " [%" PRId64 "]", c->named);
@@ -177,6 +178,54 @@ static void check_named_passage(void) {
     free(text);
 }
 
+/* What a keyboard has no key for. */
+static const char typeset_text[] =
+        "The inter\u00ad\nnational treaty, co\u00adoper\u00adatively.\n"                /* 1, 2 */
+        "\uff26\uff55\uff4c\uff4c \uff37\uff49\uff44\uff54\uff48 \uff11\uff12 words.\n" /* 3 */
+        "She _never_ said \u2018_so_\u2019 of snake_case.\n";                           /* 4 */
+static const expectation typeset[] = {{"\"international treaty, cooperatively\"", "quotation 1-2;"},
+        {"\"full width 12 words\"", "quotation 3-3;"}, {"\"fullwidth 12 words\"", "quotation no;"},
+        {"\"She never said 'so' of\"", "quotation 4-4;"},
+        {"\"She _never_ said\"", "quotation 4-4;"}, {"\"of snake_case\"", "quotation 4-4;"},
+        {"\"of snakecase\"", "quotation no;"}, {"\"of snake case\"", "quotation no;"}};
+
+/* A sentence goes on behind a page's foot and the next one's head. */
+static const char paged_text[] =
+        "THE BOOK\n\nHere is where the keeper of the\nlighthouse begins to speak,\n\n7\n\n\f"
+        "THE BOOK\n\nand where he ends. He waves.\nOnce more.\n\n8\n\n\f"
+        "THE BOOK\n\nIn the morning he sleeps.\n\f";
+static const expectation paged[] = {{"\"the keeper of the lighthouse begins\"", "quotation 1-1;"},
+        {"\"the lighthouse begins to speak, and where he ends\"", "quotation 1-2;"},
+        {"\"to speak, and where he ends. He waves. Once more.\"", "quotation 1-2;"},
+        {"\"Here is where the keeper of the lighthouse begins to speak, and\"", "quotation 1-2;"},
+        {"\"speak, and\"", "quotation 1-2;"},
+        {"\"He waves. Once more. In the morning\"", "quotation 2-3;"},
+        {"\"begins to and where he ends\"", "quotation no;"},
+        {"\"begins to speak, he ends\"", "quotation no;"},
+        {"\"begins to speak, Once more.\"",
+                "quotation 1-2;"}, /* whole lines: a longer foot may be a note */
+        {"\"begins to speak, In the morning\"", "quotation no;"},
+        {"\"begins to speak, ... In the morning\"", "quotation 1-3;"}};
+
+/* Lines, or pages where there are some. */
+static void check_text(
+        const char *source, bool is_paged, const expectation *expectations_of, size_t n) {
+    glm_document_file file = {
+            .path = "text", .n_bytes = (int64_t)strlen(source), .is_paged = is_paged};
+    char *text = strdup(source);
+    const glm_document document = {
+            .text = text, .n_bytes = file.n_bytes, .n_files = 1, .files = &file};
+    glm_passages passages;
+    glm_folded folded;
+    require(glm_passages_make(&document, GLM_PASSAGES_NUMBERED, NULL, &passages), "passages");
+    require(glm_fold(text, document.n_bytes, NULL, &folded), "fold");
+    check_sources(&folded);
+    for (size_t i = 0; i < n; i++) check(&document, &passages, &folded, &expectations_of[i]);
+    glm_passages_free(&passages);
+    glm_folded_free(&folded);
+    free(text);
+}
+
 /* However it is cut into pieces. */
 static void check_shown(void) {
     static const char answer[] =
@@ -211,6 +260,8 @@ int main(void) {
     check_long_text();
     check_named_passage();
     check_shown();
+    check_text(typeset_text, false, typeset, sizeof typeset / sizeof *typeset);
+    check_text(paged_text, true, paged, sizeof paged / sizeof *paged);
     glm_passages_free(&passages);
     glm_folded_free(&folded);
     free(text);
