@@ -12,20 +12,21 @@
 enum { PDF_MARK_WITHIN = 1024, ZIP_NAME_AT = 30, TEXT_BYTES = 512 };
 
 static const char *const pdf_argv[] = {"pdftotext", "-enc", "UTF-8", RT_CHILD_FILE, "-", NULL};
-static const char *const docx_argv[] = {"docx2txt", RT_CHILD_FILE, "-", NULL};
 static const char *const odt_argv[] = {
         "odt2txt", "--encoding=UTF-8", "--width=-1", RT_CHILD_FILE, NULL};
 
-/* (To plain text pandoc opens nothing that a book names, neither files nor connections.) */
+/* (To plain text pandoc opens nothing that a book or document names, neither files nor connections.) */
 static const char *const epub_argv[] = {
         "pandoc", "-f", "epub", "-t", "plain", "--wrap=none", RT_CHILD_FILE, NULL};
+static const char *const docx_argv[] = {
+        "pandoc", "-f", "docx", "-t", "plain", "--wrap=none", RT_CHILD_FILE, NULL};
 static const char *const rtf_argv[] = {
         "pandoc", "-f", "rtf", "-t", "plain", "--wrap=none", RT_CHILD_FILE, NULL};
 static const char *const utf16_argv[] = {
         "iconv", "-f", "UTF-16", "-t", "UTF-8", RT_CHILD_FILE, NULL};
 
 static const glm_format pdf = {"a PDF", pdf_argv, "poppler-utils", true};
-static const glm_format docx = {"a Word document", docx_argv, "docx2txt", false};
+static const glm_format docx = {"a Word document", docx_argv, "pandoc", false};
 static const glm_format odt = {"an OpenDocument file", odt_argv, "odt2txt", false};
 static const glm_format epub = {"an EPUB book", epub_argv, "pandoc", false};
 static const glm_format rtf = {"an RTF file", rtf_argv, "pandoc", false};

@@ -277,7 +277,7 @@ want_program() {
 want_program chromium chromium "the web page" # 120 MB
 want_program git git "what a .gitignore leaves out, beside git's own answer"
 want_program pdftotext poppler-utils "reading PDFs"
-want_program docx2txt docx2txt "reading Word files"
+want_program pandoc pandoc "reading Word files, EPUB and RTF"
 want_program odt2txt odt2txt "reading OpenDocument files"
 # Its headers, too, for the test that compares our declarations with them.
 if [ "$install" = yes ] && command -v dpkg >/dev/null && ! [ -e /usr/include/oneapi/dnnl/dnnl.h ]; then

@@ -100,11 +100,33 @@ static void write_zip(const char *path, const char *const *parts, int n_parts) {
     (void)fclose(out);
 }
 
+#define PACKAGE "http://schemas.openxmlformats.org/package/2006"
+#define OFFICE  "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+#define WORD    "xmlns:w=\"http://schemas.openxmlformats.org/wordprocessingml/2006/main\""
+
 static void write_files(void) {
     static const char *const pages[] = {"The first page", "The second page", "It ends here"};
-    static const char *const word[] = {"[Content_Types].xml", "<Types/>", "word/document.xml",
-            "<w:document><w:body><w:p w:x=\"1\"><w:r><w:t>One caf\u00e9.</w:t></w:r></w:p>"
-            "<w:p w:x=\"1\"><w:r><w:t>Two.</w:t></w:r></w:p></w:body></w:document>"};
+    /* Paragraphs without style or attributes, a footnote, a table: what other programs than Word write. */
+    static const char *const word[] = {"[Content_Types].xml",
+            "<Types xmlns=\"http://schemas.openxmlformats.org/package/2006/content-types\"/>",
+            "_rels/.rels",
+            "<Relationships xmlns=\"" PACKAGE
+            "/relationships\"><Relationship Id=\"r\" Type=\"" OFFICE
+            "/officeDocument\" Target=\"word/document.xml\"/></Relationships>",
+            "word/_rels/document.xml.rels",
+            "<Relationships xmlns=\"" PACKAGE
+            "/relationships\"><Relationship Id=\"f\" Type=\"" OFFICE
+            "/footnotes\" Target=\"footnotes.xml\"/></Relationships>",
+            "word/document.xml",
+            "<w:document " WORD "><w:body><w:p><w:r><w:t>One caf\u00e9.</w:t></w:r></w:p>"
+            "<w:p><w:r><w:t>Two.</w:t></w:r><w:r><w:footnoteReference w:id=\"2\"/></w:r></w:p><w:tbl>"
+            "<w:tblGrid><w:gridCol w:w=\"9\"/><w:gridCol w:w=\"9\"/></w:tblGrid><w:tr>"
+            "<w:tc><w:p><w:r><w:t>Paris</w:t></w:r></w:p></w:tc>"
+            "<w:tc><w:p><w:r><w:t>4711</w:t></w:r></w:p></w:tc>"
+            "</w:tr></w:tbl></w:body></w:document>",
+            "word/footnotes.xml",
+            "<w:footnotes " WORD "><w:footnote w:id=\"2\"><w:p><w:r><w:t>A note.</w:t></w:r></w:p>"
+            "</w:footnote></w:footnotes>"};
     static const char *const open_document[] = {"mimetype",
             "application/vnd.oasis.opendocument.text", "content.xml",
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?><office:document-content "
@@ -128,7 +150,7 @@ static void write_files(void) {
     write_zip("z.zip", archive, 1);
     require(rt_file_replace("letter.rtf", rich, sizeof rich - 1), "letter.rtf");
     require(rt_file_replace("wide.txt", wide, sizeof wide - 1), "wide.txt");
-    write_zip("letter.docx", word, 2);
+    write_zip("letter.docx", word, 5);
     write_zip("letter.odt", open_document, 2);
     require(rt_file_replace("old.doc", "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1rest", 12), "old.doc");
     require(rt_file_replace("plain.txt", "Plain.\n", 7), "plain.txt");
@@ -184,6 +206,15 @@ static void check_office(const char *path, int64_t line) {
     glm_document_free(&document);
 }
 
+static void check_word(void) {
+    check_office("letter.docx", 3);
+    glm_document document = load("letter.docx");
+    expect(strstr(document.text, "A note.") != NULL, "its footnote", document.text);
+    const char *row = strstr(document.text, "Paris ");
+    expect(row && strcspn(row, "\n") > strcspn(row, "4"), "a table's row is a line", document.text);
+    glm_document_free(&document);
+}
+
 /* ---- scripts in their place ------------------------------------------------------------------ */
 
 static void write_script(const char *name, const char *body) {
@@ -209,7 +240,7 @@ static void check_scripts(void) {
     expect_refusal("book.pdf", NULL, RT_EUNSUPPORTED,
             "book.pdf is a PDF, and there is no pdftotext to read it: apt-get install "
             "poppler-utils");
-    expect_refusal("letter.docx", NULL, RT_EUNSUPPORTED, "apt-get install docx2txt");
+    expect_refusal("letter.docx", NULL, RT_EUNSUPPORTED, "apt-get install pandoc");
     expect_refusal("letter.odt", NULL, RT_EUNSUPPORTED, "apt-get install odt2txt");
     expect_refusal("novel.epub", NULL, RT_EUNSUPPORTED,
             "novel.epub is an EPUB book, and there is no pandoc");
@@ -254,7 +285,7 @@ static void check_scripts(void) {
 
 static void check_directory(void) {
     static const char *const why[][2] = {{"book.pdf", "child: pdftotext ended with 1: broken"},
-            {"letter.docx", "is a Word document, and there is no docx2txt"},
+            {"letter.docx", "is a Word document, and there is no pandoc"},
             {"letter.odt", "is an OpenDocument file"}, {"letter.rtf", "no pandoc"},
             {"novel.epub", "no pandoc"}, {"old.doc", "save it as PDF"}, {"wide.txt", "no iconv"},
             {"z.zip", "a zip archive"}};
@@ -276,7 +307,7 @@ int main(void) {
     if (!mkdtemp(root) || chdir(root) != 0) return 77;
     write_files();
     if (is_installed("pdftotext")) check_pdf();
-    if (is_installed("docx2txt")) check_office("letter.docx", 2);
+    if (is_installed("pandoc")) check_word();
     if (is_installed("odt2txt")) check_office("letter.odt", 3);
     if (is_installed("pandoc")) check_office("novel.epub", 3);
     if (is_installed("pandoc")) check_office("letter.rtf", 3);
