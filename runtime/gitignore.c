@@ -20,6 +20,8 @@ typedef struct pattern {
 
 /* One file's, the deepest one last. */
 typedef struct pattern_list {
+    bool is_top; /* of a repository that is inside another: what is outside it has no say in it */
+    bool is_second;    /* of its directory: the list outside it goes with it */
     size_t base_bytes; /* of the path in front of what its patterns are matched with, its / included */
     char *text;
     pattern *patterns;
@@ -163,19 +165,41 @@ void glm_gitignore_close(glm_gitignore *ignore) {
 
 /* ---- the walk -------------------------------------------------------------------------------- */
 
+static bool is_repository(const char *dir) {
+    char path[2 * PATH_MAX];
+    struct stat info;
+    const int n = snprintf(path, sizeof path, "%s/.git", dir);
+    return n > 0 && n < (int)sizeof path && stat(path, &info) == 0;
+}
+
+/* A submodule, or any repository in another. */
+static rt_status push_inner_repository(glm_gitignore *ignore, const char *dir) {
+    RT_TRY(push(ignore, dir, ".git/info/exclude"));
+    ignore->lists->is_top = true;
+    const rt_status status = push(ignore, dir, ".gitignore");
+    if (status != RT_OK) glm_gitignore_leave(ignore);
+    if (status == RT_OK) ignore->lists->is_second = true;
+    return status;
+}
+
 rt_status glm_gitignore_enter(glm_gitignore *ignore, const char *inside) {
     char *dir = NULL;
     if (*inside == '\0') return push(ignore, ignore->root, ".gitignore");
     RT_TRY(rt_path_join(ignore->root, inside, &dir));
-    const rt_status status = push(ignore, dir, ".gitignore");
+    const rt_status status = is_repository(dir) ? push_inner_repository(ignore, dir)
+                                                : push(ignore, dir, ".gitignore");
     free(dir);
     return status;
 }
 
 void glm_gitignore_leave(glm_gitignore *ignore) {
-    pattern_list *list = ignore->lists;
-    ignore->lists = list->outer;
-    free_list(list);
+    bool has_another = true;
+    while (has_another) {
+        pattern_list *list = ignore->lists;
+        has_another = list->is_second;
+        ignore->lists = list->outer;
+        free_list(list);
+    }
 }
 
 /* ---- matching -------------------------------------------------------------------------------- */
@@ -191,7 +215,7 @@ bool glm_gitignore_has(const glm_gitignore *ignore, const char *inside, bool is_
     const bool is_top = strcmp(ignore->root, "/") == 0;
     const int n = snprintf(path, sizeof path, "%s/%s", is_top ? "" : ignore->root, inside);
     if (n < 0 || n >= (int)sizeof path) return false;
-    for (const pattern_list *list = ignore->lists; list; list = list->outer)
+    for (const pattern_list *list = ignore->lists; list; list = list->is_top ? NULL : list->outer)
         for (int64_t i = list->n_patterns - 1; i >= 0; i--)
             if (is_match(&list->patterns[i], path + list->base_bytes, is_directory))
                 return !list->patterns[i].is_negated;

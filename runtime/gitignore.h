@@ -5,7 +5,8 @@
  *   * ? [a]   within a name; **  any number of directories
  *   !name     not ignored after all, unless a directory above it is
  *
- * The last line that matches decides, and of several files the one that is nearest. */
+ * The last line that matches decides, and of several files the one that is nearest. A repository inside another, as a
+ * submodule is, has its own alone. */
 #ifndef GLM_GITIGNORE_H
 #define GLM_GITIGNORE_H
 

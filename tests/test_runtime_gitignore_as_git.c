@@ -153,6 +153,33 @@ static void check_above(void) {
     shell("rm -rf repo .gitignore");
 }
 
+/* As git finds it when it is asked in each: a submodule's .git is a file. */
+static void check_inner_repositories(void) {
+    names found = {.n = 0};
+    require(rt_mkdirs("outer/.git"), "outer");
+    write_file("outer/.gitignore", "*.c\nignored/\n");
+    write_file("outer/a.c", "");
+    write_file("outer/ignored/.git/config", "");
+    write_file("outer/ignored/b.c", "");
+    write_file("outer/inner/.git/info/exclude", "excluded\n*.h\n");
+    write_file("outer/inner/.gitignore", "*.o\n!kept.h\n");
+    write_file("outer/inner/c.c", "");
+    write_file("outer/inner/c.o", "");
+    write_file("outer/inner/excluded", "");
+    write_file("outer/inner/deep/c.c", "");
+    write_file("outer/inner/deep/c.h", "");
+    write_file("outer/inner/deep/kept.h", "");
+    write_file("outer/module/.git", "gitdir: ../.git/modules/module\n");
+    write_file("outer/module/d.c", "");
+    write_file("outer/z.c", "");
+    write_file("outer/z.o", "");
+    require(glm_walk("outer", GLM_WALK_OF_SOURCES, visit, &found), "outer");
+    expect(strcmp(found.text, "inner/c.c\ninner/deep/c.c\ninner/deep/kept.h\nmodule/d.c\nz.o\n") ==
+                    0,
+            "repositories in another", found.text);
+    shell("rm -rf outer");
+}
+
 /* Names and patterns that cost, a .gitignore that is none, links in a circle. */
 static void check_hostile(void) {
     names found = {.n = 0};
@@ -195,6 +222,7 @@ int main(void) {
     if (!has_git) printf("git is not installed: not compared with it\n");
     check_trees();
     check_above();
+    check_inner_repositories();
     check_hostile();
     expect(chdir("/") == 0, "chdir", "/");
     char command[64];
