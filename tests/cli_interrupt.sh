@@ -67,12 +67,13 @@ interrupt TERM
 [ "$rc" -eq 143 ] || fail "exit $rc, wanted 143"
 says err 'stopped by SIGTERM during prefill, at token'
 
-# While a text is tokenized, which is then refused as too long: before that. Where the signal came too late it is done again.
+# While a text, which is then refused as too long, is read, checked or tokenized: before that. Where the signal came too late it
+# is done again.
 yes 'All work and no play makes Jack a dull boy.' | head -c 40000000 >"$work/huge"
 holds_text() {
     awk '/^VmRSS/ { exit $2 < 30000 }' "/proc/$program/status" 2>/dev/null
 }
-shown="prefill, then SIGINT while it tokenizes"
+shown="prefill, then SIGINT while it takes the text"
 rc=none
 for _ in $(seq 20); do
     "$GLM1M" prefill "$work/huge" --book b -m "$work/model" >"$work/out" 2>"$work/err" &
@@ -84,7 +85,7 @@ for _ in $(seq 20); do
     [ "$rc" -eq 3 ] || break
 done
 [ "$rc" -eq 130 ] || fail "exit $rc, wanted 130"
-says err 'stopped while the text was tokenized'
+says err 'stopped while the text was '
 
 # While it waits for its input, and nothing is under way: at once. The signal comes once the pipe is open and the program
 # sleeps, which is in front of it: one that came before, while it catches signals already, would be missed by poll().
