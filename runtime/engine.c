@@ -311,19 +311,19 @@ rt_status glm_engine_open(const glm_options *options, glm_engine **out) {
 }
 
 /* The group ends in an orderly way, unless it is over already. */
-static void leave_group(glm_engine *engine) {
+static rt_status leave_group(glm_engine *engine) {
     par_comm *comm = engine->comm;
     const glm_step step = {.kind = GLM_STEP_CLOSE};
-    if (glm_step_begin(engine, &step) == RT_OK) {
-        const rt_status ignored = comm->barrier(comm);
-        (void)ignored;
+    rt_status status = glm_step_begin(engine, &step);
+    if (status == RT_OK) {
+        status = comm->barrier(comm);
         glm_step_end(engine);
     }
     par_comm_close(comm);
+    return status;
 }
 
-void glm_engine_close(glm_engine *engine) {
-    if (!engine) return;
+rt_status glm_engine_leave(glm_engine *engine) {
     rt_assert(!engine->prefill.session);
     atomic_store(&engine->comm->is_idle, false);
     glm_identity_end(engine->identity);
@@ -331,8 +331,15 @@ void glm_engine_close(glm_engine *engine) {
     free_dirs(engine);
     if (engine->backend) engine->backend->close(engine);
     rt_pool_free(engine->pool);
-    leave_group(engine);
+    const rt_status status = leave_group(engine);
     free(engine);
+    return status;
+}
+
+void glm_engine_close(glm_engine *engine) {
+    if (!engine) return;
+    const rt_status ignored = glm_engine_leave(engine); /* rank 0 has what it came for */
+    (void)ignored;
 }
 
 void glm_engine_stop_if(glm_engine *engine, int (*stops)(void)) {

@@ -106,5 +106,7 @@ RT_MUST_CHECK rt_status glm_launcher_join(const par_world *world, par_comm **out
 /* engine.c: open as a rank of the group, which the engine owns from here on, also on failure. */
 RT_MUST_CHECK rt_status glm_engine_open_rank(
         const glm_options *options, par_comm *comm, glm_engine **out);
+/* glm_engine_close of a rank that has nobody to tell it to: RT_EPEER where the others were not there to the end. */
+RT_MUST_CHECK rt_status glm_engine_leave(glm_engine *engine);
 
 #endif

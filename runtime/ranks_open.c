@@ -238,8 +238,8 @@ static rt_status serve(par_comm *comm) {
     if (status != RT_OK) return status;
     status = glm_ranks_follow(engine);
     while (engine->ranks.sessions) glm_session_free(engine->ranks.sessions);
-    glm_engine_close(engine);
-    return status;
+    const rt_status left = glm_engine_leave(engine);
+    return status != RT_OK ? status : left;
 }
 
 /* What is wrong is rank 0's to say; where rank 0 itself is lost, nobody else can. */

@@ -171,6 +171,8 @@ static void campaign(int n_runs, uint64_t seed) {
         help_fault fault = {.kind = kind_of_run(i),
                 .rank = (int)random_below(&seed, n_ranks),
                 .at = 1 + (int)random_below(&seed, n_operations[n_ranks])};
+        if (i == 7) /* rank 0 freezes at the last operation of all, when the others have nothing to do but leave */
+            fault = (help_fault){HELP_FAULT_STOP, 0, n_operations[n_ranks]};
         bool is_good = true;
         setup.spills = i % 3 == 2;
         if (i % 20 == 18) {
