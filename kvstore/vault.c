@@ -247,7 +247,7 @@ static rt_status index_own(kv_vault *vault, const kv_entry *entry) {
     const kv_brief *brief =
             kv_briefs_find(&vault->dirs.briefs, &entry->hash, kv_shard_number(vault->shard));
     if (brief) return kv_index_add(&vault->index, brief, entry->dir);
-    RT_TRY(look_into(vault, entry->dir, entry->path, &entry->hash, entry->bytes));
+    RT_TRY(look_into(vault, entry->dir, entry->path, &entry->hash, kv_entry_size(entry)));
     keep_known(vault, KNOWN_WORTH_MIDWAY);
     return RT_OK;
 }

@@ -17,7 +17,7 @@ typedef struct kv_brief {
     kv_hash chain, parent;
     uint64_t shard; /* kv_shard_number of the part of its name */
     int64_t first_pos;
-    int64_t bytes; /* physical, or KV_SIZE_UNKNOWN, which the next scan ends */
+    int64_t bytes; /* physical, or KV_SIZE_UNKNOWN: scans look at it until it is settled */
     int32_t n_tokens;
     int32_t head_ids[KV_BRIEF_IDS]; /* the first ids, unverified: to look at likely ones first */
 } kv_brief;

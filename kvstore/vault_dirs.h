@@ -97,6 +97,8 @@ typedef struct kv_listing {
 /* Everything below all DIR/vault. Files that come and go meanwhile may be missed. */
 RT_MUST_CHECK rt_status kv_dirs_scan(kv_dirs *dirs, kv_listing *out);
 void kv_listing_free(kv_listing *listing);
+/* The physical size of one that was looked at; KV_SIZE_UNKNOWN where that may yet become more. */
+int64_t kv_entry_size(const kv_entry *entry);
 /* Keep what is known of the segments that are there (vault_briefs.h). The lock is held.
  * Errors: RT_ENOFIT  no room in the budget, or on the disk; RT_EIO, RT_ENOMEM */
 #define KV_KNOWN_NAME "segments.known"

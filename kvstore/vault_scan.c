@@ -90,12 +90,19 @@ static rt_status load_known(kv_dirs *dirs, const kv_listing *listing, int64_t fr
     return status;
 }
 
+/* A file system that counts blocks some time after it was told to sync them (ZFS) says too little until then, and what is
+ * noted stays. */
+int64_t kv_entry_size(const kv_entry *entry) {
+    const kv_io_stat *st = &entry->stat;
+    return st->physical_bytes >= st->n_bytes ? st->physical_bytes : KV_SIZE_UNKNOWN;
+}
+
 /* The size of a segment whose brief does not say it yet. */
 static rt_status note_size(kv_dirs *dirs, const kv_entry *entry) {
     const kv_brief *known = brief_of(dirs, entry);
     if (!known || known->bytes >= 0) return RT_OK;
     kv_brief brief = *known;
-    brief.bytes = entry->stat.physical_bytes;
+    brief.bytes = kv_entry_size(entry);
     return kv_briefs_put(&dirs->briefs, &brief);
 }
 
@@ -260,7 +267,7 @@ static rt_status format_known(
     RT_TRY(rt_calloc(listing->n_entries + 1, sizeof *some, "what is known of segments", &some));
     for (int64_t i = 0; i < listing->n_entries; i++) {
         const kv_brief *brief = brief_of(dirs, &listing->entries[i]);
-        if (brief && brief->bytes >= 0) some[n++] = brief;
+        if (brief) some[n++] = brief;
     }
     const rt_status status = kv_briefs_format(some, n, text, n_bytes);
     free(some);
