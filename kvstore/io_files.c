@@ -297,9 +297,10 @@ rt_status kv_paths_list(kv_io *io, const char *const *paths, int32_t n_paths, kv
         lists[i] = (kv_io_list){.dir = paths[i], .result = -EINTR};
     if (e->table->list_all) e->table->list_all(e->self, lists, n_paths);
     for (int32_t i = 0; i < n_paths; i++) out[i].memory = lists[i].names;
+    /* Alone, one may have what they lacked side by side: a file. */
     for (int32_t i = 0; i < n_paths && status == RT_OK; i++)
-        status = is_again(lists[i].result) ? kv_path_list(io, paths[i], &out[i])
-                                           : take_names(paths[i], lists[i].result, &out[i]);
+        status = lists[i].result < 0 ? kv_path_list(io, paths[i], &out[i])
+                                     : take_names(paths[i], lists[i].result, &out[i]);
     free(lists);
     return status;
 }
