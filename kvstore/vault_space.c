@@ -27,7 +27,8 @@ typedef struct candidate {
     kv_hash parent;
     bool has_parent;
     bool is_segment;
-    bool is_out; /* pinned, in use, or gone */
+    bool is_out;  /* pinned, in use, or gone */
+    bool is_gone; /* removed here */
     int32_t n_children;
     int64_t changed_s; /* of one that the listing has not seen */
     double cost;
@@ -69,12 +70,6 @@ static void remove_kind(space *s, kv_entry_kind kind) {
         const kv_entry *entry = &s->listing.entries[i];
         if (entry->kind == kind && try_remove(s, entry)) s->report->n_swept++;
     }
-}
-
-static bool has_kind(const space *s, kv_entry_kind kind) {
-    bool has = false;
-    for (int64_t i = 0; i < s->listing.n_entries; i++) has |= s->listing.entries[i].kind == kind;
-    return has;
 }
 
 /* ---- candidates ------------------------------------------------------------------------------ */
@@ -243,12 +238,20 @@ static candidate *cheapest_leaf(const space *s) {
     return best;
 }
 
+static bool has_segments(const space *s) {
+    bool has = false;
+    for (int64_t i = 0; i < s->n_candidates; i++)
+        has |= s->candidates[i].is_segment && !s->candidates[i].is_gone;
+    return has;
+}
+
 static void evict_until(space *s, int64_t bytes_max) {
     while (s->bytes > bytes_max) {
         candidate *c = cheapest_leaf(s);
         if (!c) return;
         c->is_out = true;
-        if (!try_remove(s, c->entry)) continue;
+        c->is_gone = try_remove(s, c->entry);
+        if (!c->is_gone) continue;
         s->report->n_evicted++;
         if (c->has_parent) count_child(s, &c->parent, -1);
     }
@@ -314,7 +317,7 @@ rt_status kv_space_shrink(kv_dirs *dirs, int64_t bytes_max, kv_space_report *rep
     if (status == RT_OK) remove_kind(&s, KV_ENTRY_BAD);
     if (status == RT_OK) status = collect(&s);
     if (status == RT_OK) evict_until(&s, bytes_max);
-    if (status == RT_OK && !has_kind(&s, KV_ENTRY_SEGMENT)) remove_kind(&s, KV_ENTRY_KNOWN);
+    if (status == RT_OK && !has_segments(&s)) remove_kind(&s, KV_ENTRY_KNOWN);
     end(&s);
     return status;
 }
