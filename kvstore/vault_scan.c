@@ -72,7 +72,7 @@ static const kv_brief *brief_of(const kv_dirs *dirs, const kv_entry *entry) {
     return kv_briefs_find(&dirs->briefs, &entry->hash, kv_shard_number(entry->shard));
 }
 
-/* Once; what cannot be read is not known. */
+/* In addition to what is; what cannot be read is not known. */
 static rt_status load_known(kv_dirs *dirs, const kv_listing *listing, int64_t from) {
     rt_status status = RT_OK;
     for (int64_t i = from; i < listing->n_entries && status == RT_OK; i++) {
@@ -280,7 +280,8 @@ rt_status kv_dirs_save_known(kv_dirs *dirs, int64_t bytes_max) {
     char *text = NULL;
     int64_t n_bytes = 0;
     RT_TRY(kv_dirs_scan(dirs, &listing));
-    rt_status status = format_known(dirs, &listing, &text, &n_bytes);
+    rt_status status = load_known(dirs, &listing, 0); /* what another process has kept meanwhile */
+    if (status == RT_OK) status = format_known(dirs, &listing, &text, &n_bytes);
     if (status == RT_OK && listing.bytes + n_bytes + 2 * KV_IO_ALIGN > bytes_max)
         status = rt_fail(RT_ENOFIT, "kvstore: no room for %s", path.text);
     if (status == RT_OK) status = kv_dirs_write_text(dirs, 0, &path, text, n_bytes);
