@@ -23,6 +23,7 @@ rt_status kv_store_keep(kv_store *store, const kv_keep *keep) {
             .dirs = keep->dirs,
             .n_dirs = keep->n_dirs,
             .disk_bytes_max = keep->bytes_max,
+            .is_on_top = keep->is_on_top,
             .shape = {.dtype = (int32_t)store->config.shape.dtype,
                     .n_layers = store->config.n_layers,
                     .n_kv_heads = store->config.shape.n_kv_heads,
@@ -33,9 +34,7 @@ rt_status kv_store_keep(kv_store *store, const kv_keep *keep) {
             .n_other_dirs = keep->n_other_dirs,
             .fingerprint_text = keep->fingerprint_text};
     memcpy(config.fingerprint.bytes, keep->fingerprint, sizeof config.fingerprint.bytes);
-    RT_TRY(kv_vault_open(&config, &store->vault));
-    if (keep->is_on_top) store->vault->disk_bytes_max += store->vault->stats.bytes_used;
-    return RT_OK;
+    return kv_vault_open(&config, &store->vault);
 }
 
 const char *kv_store_keep_failure(const kv_store *store) {

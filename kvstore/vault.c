@@ -280,11 +280,12 @@ static rt_status sweep(kv_vault *vault, kv_listing *listing) {
     return status;
 }
 
-static rt_status index_all(kv_vault *vault) {
+static rt_status index_all(kv_vault *vault, bool is_on_top) {
     kv_listing listing;
     char model[KV_HEX_BYTES];
     kv_hash_hex(&vault->fingerprint, model);
     RT_TRY(sweep(vault, &listing));
+    if (is_on_top) vault->disk_bytes_max += vault->stats.bytes_used;
     rt_status status = RT_OK;
     for (int64_t i = 0; i < listing.n_entries && status == RT_OK; i++)
         status = index_entry(vault, &listing.entries[i], model);
@@ -321,7 +322,7 @@ rt_status kv_vault_open(const kv_vault_config *config, kv_vault **out) {
     }
     RT_TRY_GOTO(status, copy_config(vault, config), out);
     RT_TRY_GOTO(status, kv_dirs_make(&vault->dirs), out);
-    RT_TRY_GOTO(status, index_all(vault), out);
+    RT_TRY_GOTO(status, index_all(vault, config->is_on_top), out);
     if (config->n_other_dirs > 0)
         RT_TRY_GOTO(status,
                 kv_dirs_open(

@@ -40,6 +40,7 @@ typedef struct kv_vault_config {
     const char *const *dirs;
     int32_t n_dirs;
     int64_t disk_bytes_max; /* hard cap of physical bytes below all DIR/vault */
+    bool is_on_top;         /* of what is there already, which it does not count */
     const char *const
             *other_dirs; /* of other ranks: read, damaged files put aside; may be absent */
     int32_t n_other_dirs;

@@ -42,6 +42,7 @@ rt_status kvh_vault_try_open(kvh_vault *v, kv_io *io) {
             .dirs = dirs,
             .n_dirs = v->n_dirs,
             .disk_bytes_max = v->bytes_max,
+            .is_on_top = v->is_on_top,
             .shape = v->shape,
             .fingerprint = fingerprint_of(v->model),
             .fingerprint_text = v->model};

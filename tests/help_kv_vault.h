@@ -16,6 +16,7 @@ typedef struct kvh_vault {
     char dirs[4][300];
     int32_t n_dirs;
     int64_t bytes_max;
+    bool is_on_top;    /* bytes_max is: of what is there */
     const char *model; /* the fingerprint's text */
     kv_segment_shape shape;
 } kvh_vault;
