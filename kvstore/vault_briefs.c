@@ -6,6 +6,7 @@
 
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"
+#include "segment_format.h"
 
 enum { MAGIC = 0x4b42564b, VERSION = 1, BUCKETS_MIN = 256 };
 
@@ -78,6 +79,14 @@ static uint64_t checksum_of(const char *text, int64_t n_bytes) {
     return XXH3_64bits(text + n_skipped, (size_t)n_bytes - n_skipped);
 }
 
+/* As a segment's header must be, and no larger than all sizes together can be counted. */
+static bool is_possible(const kv_brief *brief) {
+    return brief->n_tokens >= 1 && brief->n_tokens <= KV_SEGMENT_TOKENS && brief->first_pos >= 0 &&
+           brief->first_pos % KV_SEGMENT_TOKENS == 0 &&
+           brief->first_pos <= INT64_MAX - 2 * KV_SEGMENT_TOKENS &&
+           brief->bytes >= KV_SIZE_UNKNOWN && brief->bytes < (int64_t)1 << 40;
+}
+
 rt_status kv_briefs_parse(kv_briefs *b, const char *text, int64_t n_bytes) {
     known_header h;
     if (n_bytes < (int64_t)sizeof h) return RT_OK;
@@ -89,7 +98,8 @@ rt_status kv_briefs_parse(kv_briefs *b, const char *text, int64_t n_bytes) {
     for (int64_t i = 0; i < h.n; i++) {
         kv_brief brief;
         memcpy(&brief, text + sizeof h + (size_t)i * sizeof brief, sizeof brief);
-        if (!kv_briefs_find(b, &brief.chain, brief.shard)) RT_TRY(kv_briefs_put(b, &brief));
+        if (is_possible(&brief) && !kv_briefs_find(b, &brief.chain, brief.shard))
+            RT_TRY(kv_briefs_put(b, &brief));
     }
     return RT_OK;
 }

@@ -37,7 +37,8 @@ const kv_brief *kv_briefs_find(const kv_briefs *briefs, const kv_hash *chain, ui
 RT_MUST_CHECK rt_status kv_briefs_put(kv_briefs *briefs, const kv_brief *brief);
 void kv_briefs_free(kv_briefs *briefs);
 
-/* As the file has them. Text that is none of ours, or damaged, holds none. RT_ENOMEM. */
+/* As the file has them, but for what no segment can be like. Text that is none of ours, or damaged, holds none.
+ * RT_ENOMEM. */
 RT_MUST_CHECK rt_status kv_briefs_parse(kv_briefs *briefs, const char *text, int64_t n_bytes);
 /* The way back, of some of them; free(). RT_ENOMEM. */
 RT_MUST_CHECK rt_status kv_briefs_format(
