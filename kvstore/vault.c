@@ -56,14 +56,23 @@ static rt_status look_into(
     return RT_OK;
 }
 
-/* Many segments that had to be looked into are not, the next time. Where that cannot be kept, they are. */
+static rt_status save_known(kv_vault *vault) {
+    RT_TRY(kv_dirs_lock(&vault->dirs));
+    const rt_status status = kv_dirs_save_known(&vault->dirs, vault->disk_bytes_max);
+    kv_dirs_unlock(&vault->dirs);
+    return status;
+}
+
+/* Many segments that had to be looked into are not, the next time. Where that cannot be kept, they are; it is not told in
+ * place of what a run has failed for. */
 static void keep_known(kv_vault *vault, int64_t n_worth) {
+    char why[KV_WHY_BYTES];
     if (vault->n_learned < n_worth) return;
     vault->n_learned = 0;
-    if (kv_dirs_lock(&vault->dirs) != RT_OK) return;
-    const rt_status ignored = kv_dirs_save_known(&vault->dirs, vault->disk_bytes_max);
-    (void)ignored;
-    kv_dirs_unlock(&vault->dirs);
+    (void)snprintf(why, sizeof why, "%s", rt_error_text());
+    if (save_known(vault) == RT_OK) return;
+    const rt_status restored = rt_fail(RT_EIO, "%s", why);
+    (void)restored;
 }
 
 static bool has_file(const kv_vault *vault, int32_t dir, const kv_hash *chain) {
