@@ -72,6 +72,14 @@ static void remove_kind(space *s, kv_entry_kind kind) {
     }
 }
 
+/* What is known of segments, where that is enough: gone in vain, it would cost a look into each of them. */
+static void remove_known_for(space *s, int64_t bytes_max) {
+    int64_t n_bytes = 0;
+    for (int64_t i = 0; i < s->listing.n_entries; i++)
+        if (s->listing.entries[i].kind == KV_ENTRY_KNOWN) n_bytes += s->listing.entries[i].bytes;
+    if (s->bytes > bytes_max && s->bytes - n_bytes <= bytes_max) remove_kind(s, KV_ENTRY_KNOWN);
+}
+
 /* ---- candidates ------------------------------------------------------------------------------ */
 
 /* Relative cost of computing n tokens at a position: linear layers alike everywhere, attention growing
@@ -301,9 +309,9 @@ rt_status kv_space_make_room(
     if (status == RT_OK && s.bytes > target) remove_kind(&s, KV_ENTRY_BAD);
     if (status == RT_OK && s.bytes > target) {
         status = collect(&s);
-        if (status == RT_OK && s.bytes - evictable_bytes(&s) > target)
-            remove_kind(&s, KV_ENTRY_KNOWN);
+        if (status == RT_OK) remove_known_for(&s, target + evictable_bytes(&s));
         if (status == RT_OK && s.bytes - evictable_bytes(&s) <= target) evict_until(&s, target);
+        if (status == RT_OK) remove_known_for(&s, target); /* some were in use */
         if (status == RT_OK && s.bytes > target)
             status = refuse(dirs, bytes_max, n_needed, s.bytes);
     }
