@@ -16,7 +16,8 @@ static bool is_counted;
 static int look(void *self, const char *path, kv_io_stat *out) {
     const int result = inner.table->stat(self, path, out);
     const size_t n = strlen(path);
-    if (result >= 0 && !is_counted && strcmp(path + n - 4, ".kvs") == 0) out->physical_bytes = 512;
+    if (result >= 0 && !is_counted && n > 4 && strcmp(path + n - 4, ".kvs") == 0)
+        out->physical_bytes = 512;
     return result;
 }
 
