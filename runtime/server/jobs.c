@@ -93,14 +93,27 @@ bool srv_jobs_add(srv_jobs *jobs, srv_request *request, char id[SRV_ID_BYTES], s
     return is_added;
 }
 
+/* With the lock; -1: there is none. */
+static int place_of(const srv_jobs *jobs, const char *id) {
+    int place = jobs->n_jobs - 1;
+    while (place >= 0 && strcmp(jobs->jobs[place].id, id) != 0) place--;
+    return place;
+}
+
 srv_request *srv_jobs_find(srv_jobs *jobs, const char *id) {
-    srv_request *found = NULL;
     (void)pthread_mutex_lock(&jobs->lock);
-    for (int i = 0; i < jobs->n_jobs && !found; i++)
-        if (strcmp(jobs->jobs[i].id, id) == 0) found = jobs->jobs[i].request;
+    const int place = place_of(jobs, id);
+    srv_request *found = place >= 0 ? jobs->jobs[place].request : NULL;
     if (found) srv_request_hold(found);
     (void)pthread_mutex_unlock(&jobs->lock);
     return found;
+}
+
+void srv_jobs_forget(srv_jobs *jobs, const char *id) {
+    (void)pthread_mutex_lock(&jobs->lock);
+    const int place = place_of(jobs, id);
+    if (place >= 0) forget(jobs, place);
+    (void)pthread_mutex_unlock(&jobs->lock);
 }
 
 /* With the request's lock. */

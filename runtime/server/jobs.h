@@ -16,6 +16,9 @@ bool srv_jobs_add(srv_jobs *jobs, srv_request *request, char id[SRV_ID_BYTES], s
 /* A job's request, with a reference for the caller; NULL: there is no such job. */
 srv_request *srv_jobs_find(srv_jobs *jobs, const char *id);
 
+/* There is no such job from now on, if there was one. */
+void srv_jobs_forget(srv_jobs *jobs, const char *id);
+
 /* How a job stands, without its answer; and a list of all jobs. New, NULL without memory. */
 json_t *srv_job_json(srv_request *request, const char *id);
 json_t *srv_jobs_json(srv_jobs *jobs);

@@ -78,7 +78,7 @@ static srv_request *find_job(srv_exchange *exchange) {
 }
 
 /* With its answer, once it has one. */
-static void reply_job(srv_exchange *exchange, srv_request *request) {
+static void reply_job(srv_exchange *exchange, srv_request *request, bool is_deleted) {
     const srv_options *options = &exchange->server->options;
     json_t *job = srv_job_json(request, exchange->rest);
     (void)pthread_mutex_lock(&request->lock);
@@ -88,6 +88,7 @@ static void reply_job(srv_exchange *exchange, srv_request *request) {
                         request->error.http ? request->error.http : 200, "body",
                         srv_answer_json(request, options->model_name, options->tokenizer)));
     (void)pthread_mutex_unlock(&request->lock);
+    if (is_deleted) (void)json_object_set_new(job, "deleted", json_true());
     srv_reply(exchange, 200, job);
 }
 
@@ -95,11 +96,11 @@ void srv_route_poll_job(srv_exchange *exchange, const json_t *body) {
     srv_request *request = find_job(exchange);
     (void)body;
     if (!request) return;
-    reply_job(exchange, request);
+    reply_job(exchange, request, false);
     srv_request_drop(request);
 }
 
-/* One that is done stays as it is. */
+/* One that is over is forgotten. Any other is cancelled, and stays, so that its client sees how it ends. */
 void srv_route_cancel_job(srv_exchange *exchange, const json_t *body) {
     srv_request *request = find_job(exchange);
     (void)body;
@@ -107,7 +108,10 @@ void srv_route_cancel_job(srv_exchange *exchange, const json_t *body) {
     (void)pthread_mutex_lock(&request->lock);
     const bool is_done = request->phase == SRV_DONE;
     (void)pthread_mutex_unlock(&request->lock);
-    if (!is_done) srv_scheduler_cancel(exchange->server->scheduler, request);
-    reply_job(exchange, request);
+    if (is_done)
+        srv_jobs_forget(exchange->server->jobs, exchange->rest);
+    else
+        srv_scheduler_cancel(exchange->server->scheduler, request);
+    reply_job(exchange, request, is_done);
     srv_request_drop(request);
 }

@@ -99,9 +99,12 @@ json_t *srv_timings_json(const srv_request *request) {
 json_t *srv_progress_json(const srv_request *request) {
     const srv_progress *progress = &request->progress;
     const double since = progress->started_s > 0.0 ? progress->started_s : request->submitted_s;
+    const double until = request->first_token_s > 0.0 ? request->first_token_s
+                         : request->done_s > 0.0      ? request->done_s
+                                                      : rt_now();
     json_t *value = json_pack("{s:I, s:I, s:I, s:I}", "total", (json_int_t)progress->n_total,
             "cache", (json_int_t)progress->n_cached, "processed", (json_int_t)progress->n_processed,
-            "time_ms", (json_int_t)(1e3 * (rt_now() - since)));
+            "time_ms", (json_int_t)(1e3 * (until - since)));
     if (value && progress->eta_s >= 0.0)
         (void)json_object_set_new(
                 value, "eta_ms", json_integer((json_int_t)(1e3 * progress->eta_s)));
