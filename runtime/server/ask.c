@@ -63,13 +63,12 @@ static bool read_stop_ids(
         return srv_refuse_field(error, "stop_token_ids",
                 "stop_token_ids must be an array of at most %d ids", SRV_STOP_IDS_MAX);
     for (size_t i = 0; i < json_array_size(list); i++) {
-        const json_t *id = json_array_get(list, i);
-        if (!json_is_integer(id) || json_integer_value(id) < 0 ||
-                json_integer_value(id) >= options->config->vocab)
+        int64_t id = -1;
+        if (!srv_is_whole(json_array_get(list, i), &id) || id < 0 || id >= options->config->vocab)
             return srv_refuse_field(error, "stop_token_ids",
                     "stop_token_ids[%zu] is no id of the vocabulary of %" PRId64, i,
                     options->config->vocab);
-        settings->stop_ids[settings->n_stop_ids++] = (int32_t)json_integer_value(id);
+        settings->stop_ids[settings->n_stop_ids++] = (int32_t)id;
     }
     return true;
 }
@@ -168,7 +167,8 @@ static bool read_streaming(const json_t *body, srv_settings *settings, srv_error
 static bool read_bound(
         const json_t *body, const char *name, srv_settings *settings, srv_error *error) {
     const int64_t least = settings->echoes ? 0 : 1;
-    if (json_integer_value(json_object_get(body, name)) == -1) return true;
+    int64_t number = 0;
+    if (srv_is_whole(json_object_get(body, name), &number) && number == -1) return true;
     if (srv_get_int(body, name, least, INT32_MAX, &settings->max_tokens, error)) return true;
     srv_error_add(error, "; -1, or to leave it out, is no bound");
     return false;
@@ -194,8 +194,8 @@ static bool read_id_list(const json_t *list, const char *name, const srv_options
     size_t i;
     const json_t *id;
     json_array_foreach(list, i, id) {
-        const int64_t number = json_is_integer(id) ? json_integer_value(id) : -1;
-        if (number < 0 || number >= options->config->vocab)
+        int64_t number = -1;
+        if (!srv_is_whole(id, &number) || number < 0 || number >= options->config->vocab)
             return srv_refuse_field(error, name, "%s[%zu] is no id of the vocabulary of %" PRId64,
                     name, i, options->config->vocab);
         if (glm_ids_push(out, (int32_t)number) != RT_OK)

@@ -83,8 +83,11 @@ static bool is_empty(const json_t *value) {
 
 /* max_tokens under other names, too, as clients of several servers send it; -1 is no bound, in llama.cpp's words. */
 static bool is_no_other_bound(const json_t *body, const json_t *value) {
-    return json_integer_value(value) == -1 ||
-           (json_is_integer(value) && json_equal(value, json_object_get(body, "max_tokens")));
+    int64_t number = 0;
+    int64_t bound = 0;
+    if (!srv_is_whole(value, &number)) return false;
+    return number == -1 ||
+           (srv_is_whole(json_object_get(body, "max_tokens"), &bound) && number == bound);
 }
 
 /* By these an empty object asks, too: for any JSON, or for searches as the server likes. */

@@ -206,6 +206,9 @@ static bool read_prompt(
     const json_t *prompt = json_object_get(body, "prompt");
     const json_t *first = json_array_get(prompt, 0);
     if (json_is_string(first) || json_is_array(first)) prompt = first;
+    if (!json_is_string(prompt) && !json_is_array(prompt))
+        return srv_refuse_field(error, "prompt",
+                "prompt must be a string, an array of ids, or an array of several of either");
     bool begins = json_is_string(prompt) || !request->settings.echoes;
     if (!srv_get_bool(body, "add_special_tokens", &begins, error)) return false;
     if (!srv_read_ids(prompt, "prompt", options, begins, &request->prompt, error)) return false;

@@ -141,11 +141,11 @@ static const json_t *find(const json_t *object, const char *name) {
     return json_is_null(value) ? NULL : value;
 }
 
-/* 40.0, as languages write it that have one kind of number; up to 2^53 each is exact. */
-static bool is_whole(const json_t *value, int64_t *number) {
+bool srv_is_whole(const json_t *value, int64_t *number) {
     const double real = json_real_value(value);
-    if (!json_is_real(value) || real != floor(real) || fabs(real) > 0x1p53) return false;
-    *number = (int64_t)real;
+    const bool is_real = json_is_real(value) && real == floor(real) && fabs(real) <= 0x1p53;
+    if (!is_real && !json_is_integer(value)) return false;
+    *number = is_real ? (int64_t)real : json_integer_value(value);
     return true;
 }
 
@@ -153,9 +153,8 @@ bool srv_get_int(const json_t *object, const char *name, int64_t min, int64_t ma
         srv_error *error) {
     const json_t *value = find(object, name);
     if (!value) return true;
-    int64_t number = json_integer_value(value);
-    if (!json_is_integer(value) && !is_whole(value, &number))
-        return wrong_type(name, value, "an integer", error);
+    int64_t number = 0;
+    if (!srv_is_whole(value, &number)) return wrong_type(name, value, "an integer", error);
     if (number < min || (number > max && !GLM_MUTANT_NO_MAXIMUM))
         return srv_refuse_field(error, name,
                 "%s is %" PRId64 ": it must be between %" PRId64 " and %" PRId64, name, number, min,

@@ -9,6 +9,9 @@
  * it is no JSON. */
 json_t *srv_json_read(const char *text, int64_t n_bytes, srv_error *error);
 
+/* A whole number: 40, or 40.0 as languages write it that have one kind of number; of those up to 2^53 each is exact. */
+bool srv_is_whole(const json_t *value, int64_t *number);
+
 /* A field of an object. Where it is absent or null, `out` stays as it is. False: another type, or out
  * of range; `error` names the field and what it holds. */
 bool srv_get_int(const json_t *object, const char *name, int64_t min, int64_t max, int64_t *out,

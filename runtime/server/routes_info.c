@@ -120,7 +120,8 @@ static bool read_any_prompt(
             !srv_get_bool(body, "add_special_tokens", &begins, error))
         return false;
     if (!begins && read_special(options, json_object_get(body, "prompt"), ids)) return true;
-    if (!json_object_get(body, "messages"))
+    const json_t *messages = json_object_get(body, "messages");
+    if (!messages || json_is_null(messages))
         return srv_read_ids(json_object_get(body, "prompt"), "prompt", options, begins, ids, error);
     srv_conversation conversation = {0};
     const bool is_right = srv_read_chat(body, &conversation, error) &&

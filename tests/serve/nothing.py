@@ -50,7 +50,7 @@ check(said(OLD, {**hot, "seed": -7}) == said(OLD, {**hot, "seed": -7}) != said(O
 for path in (CHAT, OLD):
     plain = said(path, {**BODIES[path], **NO_BOUND})
     check(plain[2] > 20, plain)
-    for more in ({"max_tokens": -1}, {"max_completion_tokens": -1}, {"max_tokens": -1, "n_predict": -1}):
+    for more in ({"max_tokens": -1}, {"max_tokens": -1.0}, {"max_completion_tokens": -1}, {"max_tokens": -1, "n_predict": -1}, {"max_new_tokens": -1.0}):
         check(said(path, {**BODIES[path], **NO_BOUND, **more}) == plain, path, more)
 refused(CLAUDE, {**BODIES[CLAUDE], "max_tokens": -1}, "max_tokens: this API needs it")
 check(said(CHAT, {**BODIES[CHAT], "temperature": 0, "max_tokens": 3, "max_completion_tokens": -1})[2] == 3)

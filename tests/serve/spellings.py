@@ -36,6 +36,22 @@ check(ask(CHAT, **HOT, max_tokens=4.0) == ask(CHAT, **{**HOT, "seed": 7.0, "top_
 for value in (4.5, -2.0, 1e300, 9007199254740994.0, "4"):
     refused(CHAT, "max_tokens", max_tokens=value)
 
+# Ids too.
+OLD = {"temperature": 0, "max_tokens": 9, "ignore_eos": True}
+_, plain = server.ask("POST", "/v1/completions", {**OLD, "prompt": [9, 8], "stop_token_ids": [5]})
+_, reals = server.ask("POST", "/v1/completions", {**OLD, "prompt": [9.0, 8], "stop_token_ids": [5.0]})
+check(reals["choices"] == plain["choices"], plain, reals)
+for ids in ([9, 8.5], [9, -1.0], [9, 1e300], [9, "8"]):
+    refused("/v1/completions", "prompt[1] is no id", prompt=ids)
+    refused(CHAT, "stop_token_ids[1] is no id", stop_token_ids=ids)
+
+# What a prompt may be; each of several is one of two.
+for prompt in (None, 5, {}, True):
+    refused("/v1/completions", "prompt must be a string, an array of ids, or an array of several of either", prompt=prompt)
+refused("/v1/completions", "prompt[1]: prompt must be a string, or an array of ids", prompt=["a", 5])
+refused("/tokenize", "prompt must be a string, or an array of ids", messages=None, prompt=5)
+
+
 # A call's arguments as an object.
 def called(arguments, **older):
     call = {"name": "get", "arguments": arguments}
