@@ -71,7 +71,7 @@ bool srv_guard_framing(struct MHD_Connection *connection, const char *version, s
         return srv_refuse(error, 400, "framing", NULL, "Content-Length is no plain number");
     if (coding.n && strcasecmp(coding.value, "chunked") != 0)
         return srv_refuse(error, 400, "framing", NULL, "the only Transfer-Encoding is chunked");
-    if (packing.n && strcasecmp(packing.value, "identity") != 0)
+    if (packing.n > 1 || (packing.n && strcasecmp(packing.value, "identity") != 0))
         return srv_refuse(error, 415, "content_encoding", NULL,
                 "Content-Encoding %.40s is not read here: send the body as it is", packing.value);
     return true;

@@ -54,6 +54,8 @@ FRAMING = {
     "coding gzip": (server.head("POST", CHAT, AUTH, "Transfer-Encoding: gzip") + BODY, {0, 400}),
     "packed body": (post("Content-Encoding: gzip"), {415}),
     "packed twice": (post("Content-Encoding: identity, gzip"), {415}),
+    "packed, in two fields": (post("Content-Encoding: gzip", "Content-Encoding: identity"), {415}),
+    "packed by what is no text": (post("Content-Encoding: XX").replace(b"XX", b"\xff\x80"), {415}),
     "packed not at all": (post("Content-Encoding: Identity"), {200}),
     "chunk size -2": (chunked(b"-2\r\nxx\r\n0\r\n\r\n"), REFUSED),
     "chunk size of 17 digits": (chunked(b"11111111111111111\r\nxx\r\n"), REFUSED),
@@ -270,12 +272,16 @@ def keys():
         check(status_of(server.exchange(server.head("GET", "/v1/models", AUTH, fields[1]))) == 200, site)
     paths = ("/", "/v1/read", "/v1/ask", "/v1/cite", "/v1/models", "/v1/models/model", CHAT, "/v1/completions", "/v1/messages",
              "/v1/messages/count_tokens", "/v1/jobs", "/v1/jobs/job_0", "/tokenize", "/detokenize",
-             "/metrics", "/version", "/nowhere")
+             "/metrics", "/version", "/nowhere", "/health/x", "/health/../version", "/health/..", "/%68ealth/", "/health%2F", "/HEALTH",
+             "/%2Fhealth", "//version//", "/./health", "/health%00", "/health;/", "\\health", "http://x/health/../metrics",
+             f"http://{server.name}//metrics/", f"http://{server.name}?/health", "http:/health/", "https://x/health", "*")
     for path in paths:
         for method in ("GET", "POST", "DELETE", "PUT", "HEAD", "TRACE"):
             status = status_of(server.exchange(server.head(method, path, "Content-Length: 0")))
             check(status == 401, method, path, status)
-    check(status_of(server.exchange(server.head("GET", "/health"))) == 200)
+    for path in ("/health", "//health", "/health/", "///health//?x=/metrics", f"http://{server.name}/health", "http:///health"):
+        answer = server.exchange(server.head("GET", path))
+        check(status_of(answer) == 200 and json.loads(body_of(answer))["status"] == "ok", path, answer)
     refused = server.exchange(server.head("GET", "/"))
     check(b"\r\nWWW-Authenticate: Basic realm=" in refused, refused)
 
