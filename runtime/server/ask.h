@@ -61,8 +61,8 @@ bool srv_bind_schema(
         const json_t *schema, const char *field, srv_settings *settings, srv_error *error);
 /* Nothing is asked for that would change the answer and is not there. */
 bool srv_check_absent(const json_t *body, srv_error *error);
-/* Refused unless the field `name` is absent, null, or the word `neutral`, which changes nothing. */
-bool srv_require_word(const json_t *value, const char *name, const char *neutral, srv_error *error);
+/* The field `name` says in a known word how much is to be thought at most, or nothing. */
+bool srv_check_effort(const json_t *value, const char *name, srv_error *error);
 /* A string or an array of strings: stop texts. */
 bool srv_read_stop(const json_t *body, const char *name, srv_settings *settings, srv_error *error);
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "ask.h"
+#include "runtime/base/log.h"
 
 /* vLLM's names, llama.cpp's and the older ones of OpenAI; `instead`: what has it here, or NULL. */
 typedef struct absent {
@@ -60,17 +61,11 @@ static const struct {
         {"xtc_probability", 0.0},
 };
 
-/* Words, and which of them changes nothing. */
-static const struct {
-    const char *name;
-    const char *neutral;
-} absent_words[] = {
-        {"reasoning_effort", "none"},
-        {"verbosity", "medium"},
-};
+/* How much a model may think, in all APIs' words. */
+static const char *const efforts[] = {"none", "minimal", "low", "medium", "high", "xhigh", "max"};
 
 enum {
-    N_ABSENT_WORDS = sizeof absent_words / sizeof absent_words[0],
+    N_EFFORTS = sizeof efforts / sizeof efforts[0],
     N_ABSENT_FIELDS = sizeof absent_fields / sizeof absent_fields[0],
     N_ABSENT_NUMBERS = sizeof absent_numbers / sizeof absent_numbers[0]
 };
@@ -148,28 +143,52 @@ static bool is_word(const json_t *value, const char *word) {
     return text && strcmp(text, word) == 0;
 }
 
-bool srv_require_word(
-        const json_t *value, const char *name, const char *neutral, srv_error *error) {
-    if (!value || json_is_null(value) || is_word(value, neutral)) return true;
+static bool check_verbosity(const json_t *body, srv_error *error) {
+    const json_t *value = json_object_get(body, "verbosity");
+    if (!value || json_is_null(value) || is_word(value, "medium")) return true;
     return srv_refuse_field(
-            error, name, "%s is not supported: leave it out, or \"%s\"", name, neutral);
+            error, "verbosity", "verbosity is not supported: leave it out, or \"medium\"");
 }
 
-/* What a model thinks before it answers: Anthropic's and Zhipu's {"type": "disabled"}, OpenRouter's
- * {"effort": "none"} or {"enabled": false}. */
+/* ---- thinking -------------------------------------------------------------------------------- */
+
+/* How much a model may think before it answers: GLM-4, which thinks nothing, keeps to each bound. Clients send one to every
+ * model, asked or not (Claude Code thinking and output_config.effort, proxies for it reasoning_effort), so that none is
+ * refused whose words are known. */
+static void note_bound(const char *name) {
+    rt_log(RT_LOG_INFO, "serve", "%s changes nothing: how much is thought is not set here", name);
+}
+
+bool srv_check_effort(const json_t *value, const char *name, srv_error *error) {
+    if (!value || json_is_null(value)) return true;
+    for (int i = 0; i < N_EFFORTS; i++)
+        if (is_word(value, efforts[i])) {
+            if (i > 0) note_bound(name);
+            return true;
+        }
+    return srv_refuse_field(
+            error, name, "%s must be none, minimal, low, medium, high, xhigh or max", name);
+}
+
+/* Anthropic's and Zhipu's. */
 static bool check_thinking(const json_t *body, srv_error *error) {
     const json_t *thinking = json_object_get(body, "thinking");
-    const json_t *reasoning = json_object_get(body, "reasoning");
-    if (thinking && !json_is_null(thinking) &&
-            !is_word(json_object_get(thinking, "type"), "disabled"))
+    const json_t *type = json_object_get(thinking, "type");
+    if (!thinking || json_is_null(thinking) || is_word(type, "disabled")) return true;
+    if (!is_word(type, "enabled") && !is_word(type, "adaptive"))
         return srv_refuse_field(error, "thinking",
-                "thinking is not supported: leave it out, or {\"type\": \"disabled\"}");
-    if (!reasoning || json_is_null(reasoning) || is_empty(reasoning) ||
-            is_word(json_object_get(reasoning, "effort"), "none") ||
-            json_is_false(json_object_get(reasoning, "enabled")))
-        return true;
-    return srv_refuse_field(error, "reasoning",
-            "reasoning is not supported: leave it out, or {\"effort\": \"none\"}");
+                "thinking must be of type enabled or adaptive, or {\"type\": \"disabled\"}");
+    note_bound("thinking");
+    return true;
+}
+
+/* OpenRouter's: {"effort"}, {"max_tokens"} or {"enabled"}. */
+static bool check_reasoning(const json_t *body, srv_error *error) {
+    const json_t *reasoning = json_object_get(body, "reasoning");
+    if (!reasoning || json_is_null(reasoning)) return true;
+    if (!json_is_object(reasoning))
+        return srv_refuse_field(error, "reasoning", "reasoning must be an object");
+    return srv_check_effort(json_object_get(reasoning, "effort"), "reasoning.effort", error);
 }
 
 bool srv_check_absent(const json_t *body, srv_error *error) {
@@ -179,12 +198,10 @@ bool srv_check_absent(const json_t *body, srv_error *error) {
     for (int i = 0; i < N_ABSENT_NUMBERS; i++)
         if (!srv_require_neutral(body, absent_numbers[i].name, absent_numbers[i].neutral, error))
             return false;
-    for (int i = 0; i < N_ABSENT_WORDS; i++)
-        if (!srv_require_word(json_object_get(body, absent_words[i].name), absent_words[i].name,
-                    absent_words[i].neutral, error))
-            return false;
-    if (!check_thinking(body, error) || !check_least(body, error) || !check_bias(body, error) ||
-            !check_modalities(body, error))
+    if (!srv_check_effort(json_object_get(body, "reasoning_effort"), "reasoning_effort", error) ||
+            !check_thinking(body, error) || !check_reasoning(body, error) ||
+            !check_verbosity(body, error) || !check_least(body, error) ||
+            !check_bias(body, error) || !check_modalities(body, error))
         return false;
     if (!srv_get_bool(body, "skip_special_tokens", &skips_specials, error)) return false;
     return skips_specials || srv_refuse_field(error, "skip_special_tokens",

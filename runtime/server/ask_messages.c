@@ -208,8 +208,7 @@ static bool read_output(const json_t *body, srv_settings *settings, srv_error *e
     const json_t *config = json_object_get(body, "output_config");
     if (config && !json_is_null(config) && !json_is_object(config))
         return srv_refuse_field(error, "output_config", "output_config must be an object");
-    return srv_require_word(
-                   json_object_get(config, "effort"), "output_config.effort", "high", error) &&
+    return srv_check_effort(json_object_get(config, "effort"), "output_config.effort", error) &&
            read_format(
                    json_object_get(config, "format"), "output_config.format", settings, error) &&
            read_format(json_object_get(body, "output_format"), "output_format", settings, error);

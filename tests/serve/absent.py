@@ -22,8 +22,7 @@ CHANGES = {
     "response_format": {"type": "json_object", "schema": SCHEMA},
     "presence_penalty": 0.5, "frequency_penalty": -1, "repetition_penalty": 1.1, "repeat_penalty": 1.1, "min_p": 0.1,
     "typical_p": 0.9, "typ_p": 0.9, "mirostat": 2, "dynatemp_range": 0.5, "dry_multiplier": 0.8, "xtc_probability": 0.5,
-    "thinking": {"type": "enabled", "budget_tokens": 1024}, "reasoning_effort": "low", "verbosity": "low",
-    "reasoning": {"effort": "low"}, "enable_thinking": True,
+    "thinking": {"type": "always"}, "reasoning_effort": "lots", "verbosity": "low", "reasoning": {"effort": 3}, "enable_thinking": True,
     "min_tokens": 2, "logit_bias": {"5": 1}, "skip_special_tokens": False, "best_of": 2}
 NOTHING = {
     "guided_json": None, "grammar": "", "functions": [], "documents": [], "bad_words": [], "use_beam_search": False,
@@ -32,6 +31,11 @@ NOTHING = {
     "skip_special_tokens": True, "modalities": ["text"], "audio": None, "function_call": "none", "add_generation_prompt": True,
     "chat_template_kwargs": {"enable_thinking": False}, "thinking": {"type": "disabled"}, "reasoning_effort": "none",
     "reasoning": {"enabled": False}, "enable_thinking": False, "verbosity": "medium"}
+# How much to think is a bound, which clients send to every model, and one that thinks nothing keeps to it.
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+BOUNDS = ([{"thinking": {"type": "enabled", "budget_tokens": 31999}}, {"thinking": {"type": "adaptive", "display": "omitted"}},
+           {"thinking": None, "reasoning": {"enabled": True}}, {"reasoning": {"max_tokens": 2000, "exclude": True}}]
+          + [{"reasoning_effort": effort, "reasoning": {"effort": effort}, "output_config": {"effort": effort}} for effort in EFFORTS])
 MESSAGES = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 1}
 BODIES = {CHAT: MESSAGES, "/v1/messages": MESSAGES, "/v1/completions": {"prompt": "hello", "max_tokens": 1}}
 for path, body in BODIES.items():
@@ -45,12 +49,18 @@ for path, body in BODIES.items():
     status, answer = server.ask("POST", path, {**body, "ignore_eos": True, "min_tokens": 1})
     check(status == 200, path, status, answer)
 
-for value in ({"type": "adaptive"}, {}, True, "disabled"):
+    plain = server.ask("POST", path, {**body, "temperature": 0})[1]
+    for bound in BOUNDS:
+        status, answer = server.ask("POST", path, {**body, "temperature": 0, **bound})
+        check(status == 200 and [answer.get(name) for name in ("choices", "content")]
+              == [plain.get(name) for name in ("choices", "content")], path, bound, answer)
+
+for value in ({"type": "maybe"}, {}, True, "disabled", {"type": None}):
     status, answer = server.ask("POST", "/v1/messages", {**MESSAGES, "thinking": value})
-    check(status == 400 and 'leave it out, or {"type": "disabled"}' in answer["error"]["message"], value, answer)
-for effort, wanted in (("low", 400), ("high", 200), (None, 200)):
+    check(status == 400 and 'or {"type": "disabled"}' in answer["error"]["message"], value, answer)
+for effort in ("much", 3, {}):
     status, answer = server.ask("POST", "/v1/messages", {**MESSAGES, "output_config": {"effort": effort}})
-    check(status == wanted and (status == 200 or answer["error"]["message"].startswith("output_config.effort is")), effort, answer)
+    check(status == 400 and answer["error"]["message"].startswith("output_config.effort"), effort, answer)
 
 # do_sample false is temperature 0.
 LONGER = {**BODIES["/v1/completions"], "max_tokens": 8, "temperature": 2}
