@@ -1,5 +1,6 @@
 /* Which waiting request gets a session. It takes over the longest beginning that another session or a kept text has of its
  * prompt, and needs pages and a slot for each choice. And the finished texts that are kept for such prompts. */
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "limits.h"
@@ -164,9 +165,10 @@ static int64_t room_of(const srv_request *request) {
     return request->prompt.n + request->settings.max_tokens;
 }
 
-/* The same of a session that only holds the pages which the fork at the prompt's end will need, until that is made. */
+/* The same of a session that only holds the pages which the fork at the prompt's end will need, until that is made: at most
+ * all pages of such a session. */
 static int64_t fork_room_of(const srv_request *request) {
-    return request->settings.max_tokens + 2 * ATTN_PAGE_TOKENS;
+    return rt_min64(request->settings.max_tokens + 2 * ATTN_PAGE_TOKENS, room_of(request));
 }
 
 static void free_sessions(glm_session **sessions, int n) {
@@ -323,10 +325,20 @@ static bool has_slots(
     return n_long < rt_max64(scheduler->max_seqs - 1, 1);
 }
 
+/* Nothing else is under way, and there are too few pages: its answers are too many, or too long. */
+static void refuse_room(const srv_request *request, srv_error *error) {
+    (void)srv_refuse(error, 400, rt_status_name(RT_ENOFIT), NULL,
+            "n %d with max_tokens %" PRId64 " does not fit: %s", request->settings.n_choices,
+            request->settings.max_tokens, rt_error_text());
+}
+
 static void discard(srv_scheduler *scheduler, srv_request *request, rt_status status) {
     srv_error error = {0};
     srv_note_loss(scheduler, status);
-    if (status != RT_OK) (void)srv_refuse_status(&error, status, NULL);
+    if (status == RT_ENOFIT)
+        refuse_room(request, &error);
+    else if (status != RT_OK)
+        (void)srv_refuse_status(&error, status, NULL);
     if (scheduler->lost.http) error = scheduler->lost;
     srv_leave_queue(scheduler, request);
     srv_finish_request(scheduler, request, &error);

@@ -1,0 +1,15 @@
+#!/bin/sh
+# Several answers to one prompt may each be as long as the context lets them be; where the KV cache has no room for them,
+# and nothing else is under way, that is said (400), and is not the server's fault.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+. tests/help_cli.sh
+. tests/help_serve.sh
+
+make_small_model 3
+start_server -m "$work/model" -c 1k --max-num-seqs 8
+client no_room.py "$server_pid" ample
+stop_server
+start_server -m "$work/model" -c 1k --max-num-seqs 8 --host-kv-space 4M
+client no_room.py "$server_pid" scarce
+stop_server
