@@ -29,10 +29,13 @@ def zipped(*entries):
 
 
 def docx(lines):
-    paragraphs = "".join(f'<w:p w:x="1"><w:r><w:t>{line}</w:t></w:r></w:p>' for line in lines)
-    return zipped(("[Content_Types].xml", "<Types/>"), ("word/document.xml",
-                  '<?xml version="1.0" encoding="UTF-8"?><w:document xmlns:w="w"><w:body>'
-                  f"{paragraphs}</w:body></w:document>"))
+    word, package = "http://schemas.openxmlformats.org/wordprocessingml/2006/main", "http://schemas.openxmlformats.org/package/2006"
+    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    paragraphs = "".join(f"<w:p><w:r><w:t>{line}</w:t></w:r></w:p>" for line in lines)
+    return zipped(("[Content_Types].xml", f'<Types xmlns="{package}/content-types"/>'), ("_rels/.rels",
+                  f'<Relationships xmlns="{package}/relationships"><Relationship Id="r" Type="{office}/officeDocument" '
+                  'Target="word/document.xml"/></Relationships>'), ("word/document.xml",
+                  f'<?xml version="1.0" encoding="UTF-8"?><w:document xmlns:w="{word}"><w:body>{paragraphs}</w:body></w:document>'))
 
 
 def odt(lines):

@@ -85,7 +85,7 @@ def test_what_it_sees():
 def test_failures():
     refused(415, "a.pdf: child: pdftotext ended with 3: Syntax Error: all is lost", "a.pdf", b"%PDF-1.4 says")
     refused(415, "pdftotext writes more than 16777216 bytes", "a.pdf", b"%PDF-1.4 flood")
-    refused(501, "a.docx is a Word document, and there is no docx2txt to read it: apt-get install docx2txt",
+    refused(501, "a.docx is a Word document, and there is no pandoc to read it: apt-get install pandoc",
             "a.docx", docx(["x"]))
     refused(501, "apt-get install odt2txt", "a.odt", odt(["x"]))
     refused(415, "a.xlsx is an Office file that nothing here reads", "a.xlsx", zipped(("[Content_Types].xml", "x")))
@@ -153,7 +153,7 @@ def test_drained():
 def test_programs():
     for tool, name, content, wanted, n_pages in (
             ("pdftotext", "a.pdf", pdf([["The first."], ["The sea is wide.", "And blue."]]), "The sea is wide.", 2),
-            ("docx2txt", "a.docx", docx(["The first.", "The sea is wide."]), "The sea is wide.", 0),
+            ("pandoc", "a.docx", docx(["The first.", "The sea is wide."]), "The sea is wide.", 0),
             ("odt2txt", "a.odt", odt(["The first.", "The sea is wide."]), "The sea is wide.", 0)):
         if not shutil.which(tool):
             print(f"{tool} is not installed: {name} is not read")
