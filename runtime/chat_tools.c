@@ -10,6 +10,7 @@
 #include "base/memstream.h"
 #include "base/size.h"
 #include "chat_json.h"
+#include "json_file.h"
 
 /* Protocol text: the model was trained on these bytes.
  * Source: the published code and chat template of GLM-4-9B-Chat. */
@@ -141,10 +142,9 @@ static rt_status load_array(const char *json, int64_t n_bytes, json_t **array) {
     json_error_t error;
     const char *nul = n_bytes > 0 ? memchr(json, '\0', (size_t)n_bytes) : NULL;
     if (nul) return rt_fail(RT_EUSAGE, "tools: not JSON: a NUL at byte %td", nul - json);
-    *array = json_loadb(
-            json, (size_t)n_bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &error);
-    if (!*array && json_error_code(&error) == json_error_out_of_memory)
-        return rt_fail(RT_ENOMEM, "chat: no memory for tools");
+    bool lacks_memory = false;
+    *array = glm_json_parse_wide(json, n_bytes, &error, &lacks_memory);
+    if (lacks_memory) return rt_fail(RT_ENOMEM, "chat: no memory for tools");
     if (!*array)
         return rt_fail(
                 RT_EUSAGE, "tools: line %d column %d: %s", error.line, error.column, error.text);

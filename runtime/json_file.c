@@ -6,7 +6,7 @@
 #include "base/file.h"
 
 /* jansson does not always notice that it got no memory: a key may end early and the text be
- * accepted, or be refused as bad JSON. Its allocator is ours, which remembers. */
+ * accepted, or be refused as bad JSON; and what it writes may lack a piece. Its allocator is ours, which remembers. */
 static _Thread_local bool was_refused;
 
 static void *allocate(size_t n_bytes) {
@@ -24,14 +24,33 @@ static void say_in_our_words(json_error_t *error) {
     if (code == json_error_null_byte_in_key) memcpy(error->text, in_key, sizeof in_key);
 }
 
-json_t *glm_json_parse(const char *text, int64_t n_bytes, json_error_t *error, bool *lacks_memory) {
+static json_t *parse_with(
+        size_t flags, const char *text, int64_t n_bytes, json_error_t *error, bool *lacks_memory) {
     json_set_alloc_funcs(allocate, free);
     was_refused = false;
-    json_t *root = json_loadb(text, (size_t)n_bytes, JSON_REJECT_DUPLICATES, error);
+    json_t *root = json_loadb(text, (size_t)n_bytes, JSON_REJECT_DUPLICATES | flags, error);
     *lacks_memory = was_refused;
     if (!root) say_in_our_words(error);
     if (!was_refused) return root;
     json_decref(root);
+    return NULL;
+}
+
+json_t *glm_json_parse(const char *text, int64_t n_bytes, json_error_t *error, bool *lacks_memory) {
+    return parse_with(0, text, n_bytes, error, lacks_memory);
+}
+
+json_t *glm_json_parse_wide(
+        const char *text, int64_t n_bytes, json_error_t *error, bool *lacks_memory) {
+    return parse_with(JSON_DECODE_INT_AS_REAL, text, n_bytes, error, lacks_memory);
+}
+
+char *glm_json_dumps(const json_t *value, size_t flags) {
+    json_set_alloc_funcs(allocate, free);
+    was_refused = false;
+    char *text = value ? json_dumps(value, flags) : NULL;
+    if (!was_refused) return text;
+    free(text);
     return NULL;
 }
 

@@ -31,6 +31,13 @@ RT_MUST_CHECK rt_status glm_json_load_text(
 /* The value in n_bytes of text, in which no key may come twice; NULL: it is none, and *error says why,
  * or *lacks_memory. */
 json_t *glm_json_parse(const char *text, int64_t n_bytes, json_error_t *error, bool *lacks_memory);
+/* The same, where integers may be of any size: all are reals. */
+json_t *glm_json_parse_wide(
+        const char *text, int64_t n_bytes, json_error_t *error, bool *lacks_memory);
+
+/* json_dumps, for free(); NULL also where memory was lacking for a part of the text, which json_dumps may leave out, and
+ * where there is no value. */
+char *glm_json_dumps(const json_t *value, size_t flags);
 
 enum { GLM_JSON_TEXT = 160 };
 

@@ -14,6 +14,7 @@
 #include "limits.h"
 #include "runtime/base/log.h"
 #include "runtime/base/memory.h"
+#include "runtime/json_file.h"
 
 enum {
     REFUSAL_BYTES = 768,
@@ -47,7 +48,7 @@ struct srv_acceptor {
 
 static void write_refusal(char text[REFUSAL_BYTES], const char *reason, const srv_error *error) {
     json_t *value = srv_error_json(error, SRV_SHAPE_OPENAI);
-    char *body = value ? json_dumps(value, JSON_COMPACT) : NULL;
+    char *body = glm_json_dumps(value, JSON_COMPACT);
     json_decref(value);
     (void)snprintf(text, REFUSAL_BYTES,
             "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n"

@@ -6,6 +6,7 @@
 
 #include "ask.h"
 #include "limits.h"
+#include "runtime/json_file.h"
 
 enum { WHERE_BYTES = 64 };
 
@@ -13,14 +14,9 @@ enum { WHERE_BYTES = 64 };
 
 /* {"name", "description", "input_schema", "strict"} -> OpenAI's form; what the model reads is without the last. */
 static json_t *function_of(const json_t *tool) {
-    json_t *function = json_object();
-    json_t *name = json_object_get(tool, "name");
-    json_t *description = json_object_get(tool, "description");
-    json_t *schema = json_object_get(tool, "input_schema");
-    if (name) (void)json_object_set(function, "name", name);
-    if (description) (void)json_object_set(function, "description", description);
-    if (schema) (void)json_object_set(function, "parameters", schema);
-    return json_pack("{s:s, s:o, s:O?}", "type", "function", "function", function, "strict",
+    return json_pack("{s:s, s:{s:O*, s:O*, s:O*}, s:O?}", "type", "function", "function", "name",
+            json_object_get(tool, "name"), "description", json_object_get(tool, "description"),
+            "parameters", json_object_get(tool, "input_schema"), "strict",
             json_object_get(tool, "strict"));
 }
 
@@ -43,7 +39,8 @@ static bool read_tools(const json_t *body, srv_conversation *conversation, srv_e
     bool is_right = true;
     for (size_t i = 0; i < json_array_size(tools) && is_right; i++) {
         is_right = check_type(json_array_get(tools, i), i, error);
-        (void)json_array_append_new(functions, function_of(json_array_get(tools, i)));
+        if (json_array_append_new(functions, function_of(json_array_get(tools, i))) != 0)
+            is_right = is_right && srv_refuse_status(error, RT_ENOMEM, NULL);
     }
     is_right = is_right && srv_conversation_tools(conversation, functions, error);
     json_decref(functions);
@@ -87,7 +84,7 @@ static bool add_call(
     if (!name || !json_is_object(input))
         return srv_refuse_field(
                 error, where, "%s: a tool_use block has a name and an object, input", where);
-    char *arguments = srv_conversation_own(conversation, json_dumps(input, 0));
+    char *arguments = srv_conversation_own(conversation, glm_json_dumps(input, 0));
     glm_tool_call *call = srv_conversation_own(conversation, calloc(1, sizeof *call));
     glm_message *message = srv_conversation_add(conversation, GLM_CHAT_ASSISTANT);
     if (!arguments || !call || !message) return srv_refuse_status(error, RT_ENOMEM, NULL);

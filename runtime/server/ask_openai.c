@@ -7,6 +7,7 @@
 #include "ask.h"
 #include "limits.h"
 #include "runtime/base/memory.h"
+#include "runtime/json_file.h"
 
 enum { WHERE_BYTES = 64 };
 
@@ -38,7 +39,7 @@ static bool read_call(srv_conversation *conversation, const json_t *function, co
         return srv_refuse_field(error, where, "%s: a tool call has an object, function", where);
     if (!srv_get_text(function, "name", &name, error)) return false;
     if (json_is_object(object))
-        arguments = srv_conversation_own(conversation, json_dumps(object, 0));
+        arguments = srv_conversation_own(conversation, glm_json_dumps(object, 0));
     else if (!srv_get_text(function, "arguments", &arguments, error))
         return false;
     if (!arguments) return srv_refuse_status(error, RT_ENOMEM, NULL);
@@ -268,7 +269,9 @@ static srv_request *ask_prompt(
     }
     json_t *alone = json_copy((json_t *)(uintptr_t)body);
     srv_request *request = NULL;
-    if (alone && json_object_set_new(alone, "prompt", json_pack("[O]", prompt)) == 0)
+    const bool is_whole =
+            json_object_size(alone) == json_object_size(body); /* jansson does not say */
+    if (is_whole && json_object_set_new(alone, "prompt", json_pack("[O]", prompt)) == 0)
         request = srv_ask(SRV_COMPLETION, fill_completion, alone, options, error);
     else
         (void)srv_refuse_status(error, RT_ENOMEM, NULL);

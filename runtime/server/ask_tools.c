@@ -9,6 +9,7 @@
 
 #include "ask.h"
 #include "limits.h"
+#include "runtime/json_file.h"
 
 /* What the function's arguments are to be. One that is strict and has no parameters has none. */
 static bool bind_function(
@@ -43,7 +44,7 @@ bool srv_conversation_tools(srv_conversation *conversation, const json_t *tools,
         return srv_refuse_field(error, "tools",
                 "there are %zu tools, at most %" PRId64 " are taken", json_array_size(tools),
                 srv_limit_of(SRV_TOOLS));
-    char *text = json_dumps(tools, 0);
+    char *text = glm_json_dumps(tools, 0);
     if (!text) return srv_refuse(error, 503, "out_of_memory", NULL, "no memory for the tools");
     const rt_status status = glm_tools_parse(text, (int64_t)strlen(text), &conversation->tools);
     free(text);

@@ -9,6 +9,7 @@
 #include "runtime/base/log.h"
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"
+#include "runtime/json_file.h"
 
 /* For so long the header of an answer that is one JSON value is held back: until then its status can still tell of a
  * failure. */
@@ -28,7 +29,7 @@ void srv_reply(srv_exchange *exchange, int http, json_t *value) {
     static const char no_memory[] =
             "{\"error\":{\"message\":\"no memory for the answer\",\"type\":\"server_error\","
             "\"param\":null,\"code\":\"out_of_memory\"}}";
-    char *text = value ? json_dumps(value, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    char *text = glm_json_dumps(value, JSON_COMPACT | JSON_REAL_PRECISION(9));
     json_decref(value);
     srv_reply_text(exchange, text ? http : 503, "application/json", text ? text : no_memory);
     free(text);

@@ -15,16 +15,24 @@ static const double shown_every_s = 0.25;
 
 /* ---- what formats share ---------------------------------------------------------------------- */
 
+typedef struct dumped {
+    glm_text *out;
+    bool has_failed; /* jansson does not always pass that on */
+} dumped;
+
 static int to_text(const char *bytes, size_t n, void *context) {
-    return glm_text_add(context, bytes, (int64_t)n) == RT_OK ? 0 : -1;
+    dumped *to = context;
+    to->has_failed = to->has_failed || glm_text_add(to->out, bytes, (int64_t)n) != RT_OK;
+    return to->has_failed ? -1 : 0;
 }
 
 static rt_status dump(glm_text *out, json_t *value) {
-    const int failed =
-            value ? json_dump_callback(value, to_text, out, JSON_COMPACT | JSON_REAL_PRECISION(9))
-                  : -1;
+    const size_t flags = JSON_COMPACT | JSON_REAL_PRECISION(9);
+    dumped to = {.out = out};
+    const bool has_failed =
+            !value || json_dump_callback(value, to_text, &to, flags) != 0 || to.has_failed;
     json_decref(value);
-    return failed ? rt_fail(RT_ENOMEM, "serve: no memory for an answer") : RT_OK;
+    return has_failed ? rt_fail(RT_ENOMEM, "serve: no memory for an answer") : RT_OK;
 }
 
 static rt_status put(glm_text *out, const char *text) {
