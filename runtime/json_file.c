@@ -28,7 +28,7 @@ static json_t *parse_with(
         size_t flags, const char *text, int64_t n_bytes, json_error_t *error, bool *lacks_memory) {
     json_set_alloc_funcs(allocate, free);
     was_refused = false;
-    json_t *root = json_loadb(text, (size_t)n_bytes, JSON_REJECT_DUPLICATES | flags, error);
+    json_t *root = json_loadb(text, (size_t)n_bytes, flags, error);
     *lacks_memory = was_refused;
     if (!root) say_in_our_words(error);
     if (!was_refused) return root;
@@ -37,12 +37,18 @@ static json_t *parse_with(
 }
 
 json_t *glm_json_parse(const char *text, int64_t n_bytes, json_error_t *error, bool *lacks_memory) {
-    return parse_with(0, text, n_bytes, error, lacks_memory);
+    return parse_with(JSON_REJECT_DUPLICATES, text, n_bytes, error, lacks_memory);
 }
 
 json_t *glm_json_parse_wide(
         const char *text, int64_t n_bytes, json_error_t *error, bool *lacks_memory) {
-    return parse_with(JSON_DECODE_INT_AS_REAL, text, n_bytes, error, lacks_memory);
+    return parse_with(
+            JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, text, n_bytes, error, lacks_memory);
+}
+
+json_t *glm_json_parse_lax(
+        const char *text, int64_t n_bytes, json_error_t *error, bool *lacks_memory) {
+    return parse_with(0, text, n_bytes, error, lacks_memory);
 }
 
 char *glm_json_dumps(const json_t *value, size_t flags) {

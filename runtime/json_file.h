@@ -35,6 +35,10 @@ json_t *glm_json_parse(const char *text, int64_t n_bytes, json_error_t *error, b
 json_t *glm_json_parse_wide(
         const char *text, int64_t n_bytes, json_error_t *error, bool *lacks_memory);
 
+/* The same, where a key may come twice: the last one counts. */
+json_t *glm_json_parse_lax(
+        const char *text, int64_t n_bytes, json_error_t *error, bool *lacks_memory);
+
 /* json_dumps, for free(); NULL also where memory was lacking for a part of the text, which json_dumps may leave out, and
  * where there is no value. */
 char *glm_json_dumps(const json_t *value, size_t flags);

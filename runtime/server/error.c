@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "json_out.h"
 #include "runtime/cli_json.h"
 
 static bool fill(srv_error *error, int http, const char *code, const char *param,
@@ -82,8 +83,8 @@ json_t *srv_error_json(const srv_error *error, srv_shape shape) {
             openai_type(error->http), "param", error->param[0] ? error->param : NULL, "code",
             error->code);
     if (inner && error->n_context > 0) {
-        (void)json_object_set_new(inner, "n_prompt_tokens", json_integer(error->n_prompt));
-        (void)json_object_set_new(inner, "n_ctx", json_integer(error->n_context));
+        inner = srv_set(inner, "n_prompt_tokens", json_integer(error->n_prompt));
+        inner = srv_set(inner, "n_ctx", json_integer(error->n_context));
     }
     return json_pack("{s:o}", "error", inner);
 }

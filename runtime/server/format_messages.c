@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "runtime/json_file.h"
 #include "stream.h"
 
 enum { CALL_ID_BYTES = SRV_ID_BYTES + 16 };
@@ -129,8 +130,12 @@ const srv_format srv_format_messages = {.begin = begin,
 static json_t *call_input(const srv_choice *choice, int64_t from, int64_t to) {
     json_t *text = srv_joined_text(choice, from, to, SRV_EVENT_ARGUMENTS);
     const char *bytes = json_string_length(text) > 0 ? json_string_value(text) : "{}";
-    json_t *input = text ? json_loads(bytes, 0, NULL) : NULL;
-    if (json_is_object(input)) {
+    json_error_t ignored;
+    bool lacks_memory = !text;
+    json_t *input =
+            text ? glm_json_parse_lax(bytes, (int64_t)strlen(bytes), &ignored, &lacks_memory)
+                 : NULL;
+    if (json_is_object(input) || lacks_memory) {
         json_decref(text);
         return input;
     }
@@ -152,15 +157,13 @@ json_t *srv_messages_json(
             end++;
         char id[CALL_ID_BYTES];
         if (kind == SRV_EVENT_CALL)
-            (void)json_array_append_new(
-                    content, json_pack("{s:s, s:s, s:o, s:o}", "type", "tool_use", "id",
-                                     call_id(request, n_calls++, id), "name",
-                                     srv_event_text(choice, &choice->events[i]), "input",
-                                     call_input(choice, i, end)));
+            content = srv_append(content, json_pack("{s:s, s:s, s:o, s:o}", "type", "tool_use",
+                                                  "id", call_id(request, n_calls++, id), "name",
+                                                  srv_event_text(choice, &choice->events[i]),
+                                                  "input", call_input(choice, i, end)));
         else
-            (void)json_array_append_new(
-                    content, json_pack("{s:s, s:o}", "type", "text", "text",
-                                     srv_joined_text(choice, i, end, SRV_EVENT_TEXT)));
+            content = srv_append(content, json_pack("{s:s, s:o}", "type", "text", "text",
+                                                  srv_joined_text(choice, i, end, SRV_EVENT_TEXT)));
         i = end;
     }
     return json_pack("{s:s, s:s, s:s, s:s, s:s, s:o, s:s, s:o, s:o}", "id", request->id, "type",

@@ -41,7 +41,7 @@ static json_t *token_bytes(const glm_tokenizer *tokenizer, int32_t id) {
     const char *bytes = glm_tokenizer_bytes(tokenizer, id, &n_bytes, NULL);
     json_t *list = json_array();
     for (int64_t i = 0; i < n_bytes; i++)
-        (void)json_array_append_new(list, json_integer((unsigned char)bytes[i]));
+        list = srv_append(list, json_integer((unsigned char)bytes[i]));
     return list;
 }
 
@@ -53,11 +53,8 @@ static json_t *one_logprob(const glm_tokenizer *tokenizer, int32_t id, float log
 static json_t *chat_logprob(const glm_tokenizer *tokenizer, const srv_token *token) {
     json_t *top = json_array();
     for (int i = 0; i < token->n_top; i++)
-        (void)json_array_append_new(
-                top, one_logprob(tokenizer, token->top_ids[i], token->top_logprobs[i]));
-    json_t *value = one_logprob(tokenizer, token->id, token->logprob);
-    (void)json_object_set_new(value, "top_logprobs", top);
-    return value;
+        top = srv_append(top, one_logprob(tokenizer, token->top_ids[i], token->top_logprobs[i]));
+    return srv_set(one_logprob(tokenizer, token->id, token->logprob), "top_logprobs", top);
 }
 
 static json_t *empty_completion_logprobs(void) {
@@ -71,6 +68,7 @@ static json_t *token_name(const glm_tokenizer *tokenizer, int32_t id) {
     int64_t n_bytes = 0;
     const char *bytes = glm_tokenizer_bytes(tokenizer, id, &n_bytes, NULL);
     json_t *text = token_text(tokenizer, id);
+    if (!text) return NULL;
     const bool is_whole = (int64_t)json_string_length(text) == n_bytes && n_bytes > 0 &&
                           memcmp(json_string_value(text), bytes, (size_t)n_bytes) == 0;
     if (is_whole && !memchr(bytes, '\0', (size_t)n_bytes)) return text;
@@ -87,22 +85,28 @@ static json_t *token_name(const glm_tokenizer *tokenizer, int32_t id) {
     return value;
 }
 
+/* One more in the list of that name. NULL, and all freed, without memory. */
+static json_t *add_to_list(json_t *lists, const char *name, json_t *value) {
+    if (json_array_append_new(json_object_get(lists, name), value) == 0) return lists;
+    json_decref(lists);
+    return NULL;
+}
+
 /* The older API: one list of each. */
-static void add_completion_logprob(
+static json_t *add_completion_logprob(
         json_t *lists, const glm_tokenizer *tokenizer, const srv_token *token, int64_t offset) {
     const bool is_first = isnan(token->logprob); /* of an echoed prompt */
     json_t *top = is_first ? json_null() : json_object();
     for (int i = 0; i < token->n_top; i++) {
         json_t *name = token_name(tokenizer, token->top_ids[i]);
-        (void)json_object_set_new(
-                top, json_string_value(name), json_real((double)token->top_logprobs[i]));
+        top = srv_set(top, json_string_value(name), json_real((double)token->top_logprobs[i]));
         json_decref(name);
     }
-    (void)json_array_append_new(json_object_get(lists, "tokens"), token_name(tokenizer, token->id));
-    (void)json_array_append_new(json_object_get(lists, "token_logprobs"),
-            is_first ? json_null() : json_real((double)token->logprob));
-    (void)json_array_append_new(json_object_get(lists, "top_logprobs"), top);
-    (void)json_array_append_new(json_object_get(lists, "text_offset"), json_integer(offset));
+    lists = add_to_list(lists, "tokens", token_name(tokenizer, token->id));
+    lists = add_to_list(
+            lists, "token_logprobs", is_first ? json_null() : json_real((double)token->logprob));
+    lists = add_to_list(lists, "top_logprobs", top);
+    return add_to_list(lists, "text_offset", json_integer(offset));
 }
 
 static int64_t n_characters(const srv_choice *choice, const srv_event *event) {
@@ -117,13 +121,11 @@ static rt_status hold_logprob(srv_stream *stream, srv_shown *shown, const srv_to
     const bool is_chat = stream->request->api == SRV_CHAT;
     if (!shown->logprobs)
         shown->logprobs = is_chat ? json_pack("{s:[]}", "content") : empty_completion_logprobs();
-    if (!shown->logprobs) return rt_fail(RT_ENOMEM, "serve: no memory for logprobs");
-    if (is_chat)
-        (void)json_array_append_new(json_object_get(shown->logprobs, "content"),
-                chat_logprob(stream->tokenizer, token));
-    else
-        add_completion_logprob(shown->logprobs, stream->tokenizer, token, shown->n_characters);
-    return RT_OK;
+    shown->logprobs = is_chat ? add_to_list(shown->logprobs, "content",
+                                        chat_logprob(stream->tokenizer, token))
+                              : add_completion_logprob(shown->logprobs, stream->tokenizer, token,
+                                        shown->n_characters);
+    return shown->logprobs ? RT_OK : rt_fail(RT_ENOMEM, "serve: no memory for logprobs");
 }
 
 /* ---- chunks ---------------------------------------------------------------------------------- */
@@ -141,9 +143,8 @@ static json_t *chunk(srv_stream *stream, int index, json_t *piece, const char *f
             is_chat ? "chat.completion.chunk" : "text_completion", "created",
             (json_int_t)request->created_s, "model", stream->model_name, "system_fingerprint",
             request->system_fingerprint, "choices", choice);
-    if (request->settings.has_running_usage)
-        (void)json_object_set_new(value, "usage", srv_usage_json(request));
-    return value;
+    return request->settings.has_running_usage ? srv_set(value, "usage", srv_usage_json(request))
+                                               : value;
 }
 
 static json_t *nothing(const srv_stream *stream) {
@@ -196,8 +197,8 @@ static rt_status put_event(srv_stream *stream, int index, const srv_event *event
 
 static rt_status put_progress(srv_stream *stream) {
     json_t *value = chunk(stream, 0, nothing(stream), NULL);
-    (void)json_object_set_new(value, "prompt_progress", srv_progress_json(stream->request));
-    return srv_stream_put(stream, NULL, value);
+    return srv_stream_put(
+            stream, NULL, srv_set(value, "prompt_progress", srv_progress_json(stream->request)));
 }
 
 static rt_status put_heartbeat(srv_stream *stream) {
@@ -209,14 +210,13 @@ static rt_status put_last(srv_stream *stream) {
     const int n = request->settings.n_choices;
     for (int i = 0; i < n; i++) {
         json_t *last = chunk(stream, i, nothing(stream), finish_text(&request->choices[i]));
-        if (i == n - 1) (void)json_object_set_new(last, "timings", srv_timings_json(request));
+        if (i == n - 1) last = srv_set(last, "timings", srv_timings_json(request));
         RT_TRY(srv_stream_put(stream, NULL, last));
     }
     if (!request->settings.has_usage) return RT_OK;
     json_t *usage = chunk(stream, 0, nothing(stream), NULL);
-    (void)json_object_set_new(usage, "choices", json_array());
-    (void)json_object_set_new(usage, "usage", srv_usage_json(request));
-    return srv_stream_put(stream, NULL, usage);
+    usage = srv_set(usage, "choices", json_array());
+    return srv_stream_put(stream, NULL, srv_set(usage, "usage", srv_usage_json(request)));
 }
 
 static rt_status put_end(srv_stream *stream) {
@@ -253,7 +253,7 @@ static json_t *all_calls(const srv_request *request, int index) {
         int64_t end = i + 1;
         while (end < choice->n_events && choice->events[end].kind != SRV_EVENT_CALL) end++;
         char id[CALL_ID_BYTES];
-        (void)json_array_append_new(calls,
+        calls = srv_append(calls,
                 json_pack("{s:s, s:s, s:{s:o, s:o}}", "id",
                         call_id(request, index, (int)json_array_size(calls), id), "type",
                         "function", "function", "name", srv_event_text(choice, &choice->events[i]),
@@ -265,18 +265,17 @@ static json_t *all_calls(const srv_request *request, int index) {
 static json_t *chat_choice(const srv_request *request, int index, const glm_tokenizer *tokenizer) {
     const srv_choice *choice = &request->choices[index];
     json_t *text = srv_joined_text(choice, 0, choice->n_events, SRV_EVENT_TEXT);
-    if (choice->n_calls > 0 && json_string_length(text) == 0) {
+    if (choice->n_calls > 0 && text && json_string_length(text) == 0) {
         json_decref(text);
         text = json_null();
     }
     json_t *message = json_pack("{s:s, s:o}", "role", "assistant", "content", text);
-    if (choice->n_calls > 0)
-        (void)json_object_set_new(message, "tool_calls", all_calls(request, index));
+    if (choice->n_calls > 0) message = srv_set(message, "tool_calls", all_calls(request, index));
     json_t *logprobs = json_null();
     if (request->settings.has_logprobs) {
         json_t *list = json_array();
         for (int64_t i = 0; i < choice->n_tokens; i++)
-            (void)json_array_append_new(list, chat_logprob(tokenizer, &choice->tokens[i]));
+            list = srv_append(list, chat_logprob(tokenizer, &choice->tokens[i]));
         logprobs = json_pack("{s:o}", "content", list);
     }
     return json_pack("{s:i, s:o, s:o, s:s}", "index", index, "message", message, "logprobs",
@@ -292,7 +291,8 @@ static json_t *completion_choice(
     for (int64_t i = 0; i < choice->n_events; i++) {
         const srv_event *event = &choice->events[i];
         if (event->kind == SRV_EVENT_TOKEN)
-            add_completion_logprob(logprobs, tokenizer, &choice->tokens[event->index], offset);
+            logprobs = add_completion_logprob(
+                    logprobs, tokenizer, &choice->tokens[event->index], offset);
         else
             offset += n_characters(choice, event);
     }
@@ -311,10 +311,8 @@ static json_t *all_choices(
     for (int k = 0; k <= request->n_parts; k++) {
         const srv_request *one = srv_request_prompt((srv_request *)(uintptr_t)request, k);
         for (int i = 0; i < one->settings.n_choices; i++) {
-            json_t *choice = write_choice(one, i, tokenizer);
-            (void)json_object_set_new(
-                    choice, "index", json_integer((json_int_t)json_array_size(choices)));
-            (void)json_array_append_new(choices, choice);
+            json_t *index = json_integer((json_int_t)json_array_size(choices));
+            choices = srv_append(choices, srv_set(write_choice(one, i, tokenizer), "index", index));
         }
     }
     return choices;

@@ -138,7 +138,7 @@ json_t *srv_jobs_json(srv_jobs *jobs) {
     json_t *list = json_array();
     (void)pthread_mutex_lock(&jobs->lock);
     for (int i = 0; i < jobs->n_jobs; i++)
-        (void)json_array_append_new(list, srv_job_json(jobs->jobs[i].request, jobs->jobs[i].id));
+        list = srv_append(list, srv_job_json(jobs->jobs[i].request, jobs->jobs[i].id));
     (void)pthread_mutex_unlock(&jobs->lock);
     return json_pack("{s:s, s:o}", "object", "list", "data", list);
 }

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "ask.h"
+#include "json_out.h"
 #include "page.h"
 #include "routes.h"
 
@@ -132,8 +133,7 @@ static bool read_any_prompt(
 
 static json_t *list_ids(const glm_ids *ids) {
     json_t *list = json_array();
-    for (int64_t i = 0; i < ids->n; i++)
-        (void)json_array_append_new(list, json_integer(ids->ids[i]));
+    for (int64_t i = 0; i < ids->n; i++) list = srv_append(list, json_integer(ids->ids[i]));
     return list;
 }
 

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "ask.h"
+#include "json_out.h"
 #include "routes.h"
 
 typedef srv_request *(*asker)(const json_t *body, const srv_options *options, srv_error *error);
@@ -83,12 +84,12 @@ static void reply_job(srv_exchange *exchange, srv_request *request, bool is_dele
     json_t *job = srv_job_json(request, exchange->rest);
     (void)pthread_mutex_lock(&request->lock);
     if (request->phase == SRV_DONE && !atomic_load(&request->is_cancelled))
-        (void)json_object_set_new(job, "response",
+        job = srv_set(job, "response",
                 json_pack("{s:i, s:o}", "status_code",
                         request->error.http ? request->error.http : 200, "body",
                         srv_answer_json(request, options->model_name, options->tokenizer)));
     (void)pthread_mutex_unlock(&request->lock);
-    if (is_deleted) (void)json_object_set_new(job, "deleted", json_true());
+    if (is_deleted) job = srv_set(job, "deleted", json_true());
     srv_reply(exchange, 200, job);
 }
 
@@ -108,10 +109,8 @@ void srv_route_cancel_job(srv_exchange *exchange, const json_t *body) {
     (void)pthread_mutex_lock(&request->lock);
     const bool is_done = request->phase == SRV_DONE;
     (void)pthread_mutex_unlock(&request->lock);
-    if (is_done)
-        srv_jobs_forget(exchange->server->jobs, exchange->rest);
-    else
-        srv_scheduler_cancel(exchange->server->scheduler, request);
+    if (!is_done) srv_scheduler_cancel(exchange->server->scheduler, request);
     reply_job(exchange, request, is_done);
+    if (is_done && exchange->http == 200) srv_jobs_forget(exchange->server->jobs, exchange->rest);
     srv_request_drop(request);
 }

@@ -113,10 +113,8 @@ json_t *srv_progress_json(const srv_request *request) {
     json_t *value = json_pack("{s:I, s:I, s:I, s:I}", "total", (json_int_t)progress->n_total,
             "cache", (json_int_t)progress->n_cached, "processed", (json_int_t)progress->n_processed,
             "time_ms", (json_int_t)(1e3 * (until - since)));
-    if (value && progress->eta_s >= 0.0)
-        (void)json_object_set_new(
-                value, "eta_ms", json_integer((json_int_t)(1e3 * progress->eta_s)));
-    return value;
+    if (progress->eta_s < 0.0) return value;
+    return srv_set(value, "eta_ms", json_integer((json_int_t)(1e3 * progress->eta_s)));
 }
 
 json_t *srv_answer_json(

@@ -5,6 +5,7 @@
 
 #include <microhttpd.h>
 
+#include "json_out.h"
 #include "request.h"
 
 typedef struct srv_stream srv_stream;
