@@ -85,9 +85,13 @@ static rt_status run_ls(book_shelf *s) {
     rt_status status = RT_OK;
     for (int64_t i = 0; i < s->n_names && status == RT_OK; i++)
         status = list_one(s, s->names[i], array);
-    if (status == RT_OK) return glm_cli_json_print("book", array, JSON_INDENT(2));
-    json_decref(array);
-    return status;
+    if (status != RT_OK) {
+        json_decref(array);
+        return status;
+    }
+    RT_TRY(glm_cli_json_print("book", array, JSON_INDENT(2)));
+    print_total(s);
+    return RT_OK;
 }
 
 /* ---- show ------------------------------------------------------------------------------------ */
@@ -238,7 +242,7 @@ const glm_command glm_cmd_book = {
                 "are kept on disk under a name; --book NAME of other commands goes on from it. "
                 "These need no model:\n"
                 "\n"
-                "  ls             name, tokens, size, when, model and source of every book\n"
+                "  ls             name, tokens, size, when, model and source of every book, by name\n"
                 "  show NAME      all that is known of one: note, segments, fingerprint\n"
                 "  verify [NAME]  read and check every byte of one book, or of all\n"
                 "  rm NAME...     remove names; 'draft-*' is every name that begins so, as in a shell\n"

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Several books are removed by one command, by name and by wildcards; with one name that is none, nothing is.
+# Several books are removed by one command, by name and by wildcards; with one name that is none, nothing is;
+# of some that cannot be removed it says which, and the others are gone.
 . tests/help_cli.sh
 make_needle_model
 printf 'A short text.' >"$work/text"
@@ -30,3 +31,17 @@ says out '{"removed": ["draft-30"]}'
 wanted '*.book'
 expect 2 book show a b --kv-disk-dir "$work/kv"
 says err 'takes one name'
+
+for name in a c; do printf x >"$books/$name.book"; done
+mkdir "$books/b.book" # which no unlink(2) removes
+expect 1 book rm '*' --kv-disk-dir "$work/kv"
+for name in a c; do says out "removed $name"; done
+says err "b.book"
+says err '1 of 3 books could not be removed: b'
+! grep -q 'removed b' "$work/out" || fail 'b is there, and said to be gone'
+wanted 'b.book'
+printf x >"$books/a.book"
+expect 1 book rm '*' --json --kv-disk-dir "$work/kv"
+says out '{"removed": ["a"]}'
+expect 1 book rm b --json --kv-disk-dir "$work/kv"
+says_nothing out

@@ -122,6 +122,7 @@ static void check_usage(const kvh_vault *v) {
 static void check_listing(const kvh_vault *v) {
     check(v, "ls", 0, "2 x 16, bf16, weights 01234567");
     check(v, "ls", 0, "war.txt and 1 more");
+    check(v, "ls --json", 0, "2 books; "); /* the total is told, too */
     check(v, "show war", 0, "3, all present");
     check(v, "show war", 0, "  source           two.txt");
     check(v, "show war", 0, "  weights          0123456789abcdef");
