@@ -57,19 +57,30 @@ void glm_cli_free_names(char **names, int64_t n_names) {
     free(names);
 }
 
+/* Where each rank has a directory of its own, any of them. */
+static rt_status is_there(const char *dir, bool *is) {
+    char **found = NULL;
+    int32_t n_found = 0;
+    if (glm_has_rank_sign(dir)) RT_TRY(glm_rank_dirs_found(&dir, 1, -1, 0, &found, &n_found));
+    *is = n_found > 0 || rt_file_exists(dir);
+    glm_rank_dirs_free(found, n_found);
+    return RT_OK;
+}
+
 /* "DIR", "DIR and 2 more" */
 rt_status glm_cli_books_place(const glm_cli *cli, char *text, size_t n_bytes) {
     const int n_dirs = cli->engine.n_kv_disk_dirs;
     char *cache = NULL;
+    bool is = true;
     if (n_dirs == 0) RT_TRY(glm_cache_directory(&cache));
     const char *first = n_dirs > 0 ? cli->engine.kv_disk_dirs[0] : cache;
+    const rt_status status = n_dirs > 1 ? RT_OK : is_there(first, &is);
     if (n_dirs > 1)
         (void)snprintf(text, n_bytes, "%s and %d more", first, n_dirs - 1);
     else
-        (void)snprintf(
-                text, n_bytes, "%s%s", first, rt_file_exists(first) ? "" : ", which is not there");
+        (void)snprintf(text, n_bytes, "%s%s", first, is ? "" : ", which is not there");
     free(cache);
-    return RT_OK;
+    return status;
 }
 
 /* The name with the fewest mistakes from what was typed; NULL when none is near. */

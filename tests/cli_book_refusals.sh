@@ -14,6 +14,11 @@ export GLM_KV_DISK_DIR="$work/kv"
 
 expect 2 complete -m "$work/model" --book war -p x
 says err "there is no book war, and no other, in $work/kv, which is not there; glm1m prefill -m DIR SOURCE... --book war makes it"
+expect 2 book show war --kv-disk-dir "$work/ranks/%r"
+says err "in $work/ranks/%r, which is not there; "
+mkdir -p "$work/ranks/1" # of ranks, any directory of theirs is there
+expect 2 book show war --kv-disk-dir "$work/ranks/%r"
+says err "there is no book war, and no other, in $work/ranks/%r; "
 expect 2 prefill -m "$work/model" "$work/text"
 says err 'prefill needs --book NAME'
 expect 2 prefill -m "$work/model" --book war
