@@ -47,8 +47,14 @@ rt_status kv_books_open(const char *const *dirs, int32_t n_dirs, kv_books **out)
     return RT_OK;
 }
 
+static void forget_ahead(kv_books *books) {
+    for (int32_t i = 0; i < books->n_ahead; i++) free(books->ahead[i]);
+    books->n_ahead = 0;
+}
+
 void kv_books_close(kv_books *books) {
     if (!books) return;
+    forget_ahead(books);
     kv_listing_free(&books->seen);
     free(books->model_text);
     kv_dirs_close(&books->dirs);
@@ -69,6 +75,7 @@ static int compare_paths(const void *a, const void *b) {
 }
 
 rt_status kv_books_survey(kv_books *books, int64_t *n_bytes) {
+    forget_ahead(books);
     kv_listing_free(&books->seen);
     books->has_seen = false;
     RT_TRY(kv_dirs_scan(&books->dirs, &books->seen));
@@ -142,14 +149,56 @@ static rt_status no_such_book(const char *name) {
     return rt_fail(RT_EUSAGE, "kvstore: there is no book %s", name);
 }
 
+/* Of the survey; NULL: none. */
+static const kv_entry *seen_at(const kv_books *books, const char *path) {
+    const kv_entry key = {.path = (char *)path};
+    return books->seen.n_entries == 0
+                   ? NULL
+                   : bsearch(&key, books->seen.entries, (size_t)books->seen.n_entries, sizeof key,
+                             compare_paths);
+}
+
+/* The manifests that lie at `first` of the survey and behind it, side by side. */
+static void read_ahead(kv_books *books, int64_t first) {
+    const char *paths[KV_TEXTS_AT_ONCE];
+    forget_ahead(books);
+    books->first_ahead = first;
+    while (books->n_ahead < KV_TEXTS_AT_ONCE && first + books->n_ahead < books->seen.n_entries &&
+            books->seen.entries[first + books->n_ahead].kind == KV_ENTRY_BOOK) {
+        paths[books->n_ahead] = books->seen.entries[first + books->n_ahead].path;
+        books->n_ahead++;
+    }
+    kv_dirs_read_texts(&books->dirs, paths, books->n_ahead, KV_BOOK_BYTES_MAX, books->ahead,
+            books->ahead_bytes);
+}
+
+/* A copy, where it was read ahead. RT_ENOMEM. */
+static rt_status copy_ahead(kv_books *books, const char *path, char **text, int64_t *n_bytes) {
+    const kv_entry *entry = seen_at(books, path);
+    if (!entry || entry->kind != KV_ENTRY_BOOK) return RT_OK;
+    const int64_t number = entry - books->seen.entries;
+    if (number < books->first_ahead || number >= books->first_ahead + books->n_ahead)
+        read_ahead(books, number);
+    const int64_t i = number - books->first_ahead;
+    if (!books->ahead[i]) return RT_OK;
+    void *copy = NULL;
+    *n_bytes = books->ahead_bytes[i];
+    RT_TRY(rt_malloc(*n_bytes + 1, "a manifest", &copy));
+    *text = memcpy(copy, books->ahead[i], (size_t)*n_bytes + 1);
+    return RT_OK;
+}
+
 /* The manifest's text, from the first directory that has it. */
 static rt_status read_manifest(kv_books *books, const char *name, char **text, int64_t *n_bytes) {
     char file_name[KV_BOOK_NAME_MAX + 8];
     RT_TRY(kv_book_check_name(name));
     (void)snprintf(file_name, sizeof file_name, "%s.book", name);
+    *text = NULL;
     for (int32_t dir = 0; dir < books->dirs.n_dirs; dir++) {
         const kv_path path = kv_dirs_join(&books->dirs, dir, "books", file_name);
         bool exists;
+        if (books->has_seen) RT_TRY(copy_ahead(books, path.text, text, n_bytes));
+        if (*text) return RT_OK;
         RT_TRY(kv_dirs_read_text(
                 &books->dirs, path.text, KV_BOOK_BYTES_MAX, text, n_bytes, &exists));
         if (exists) return RT_OK;
@@ -187,11 +236,7 @@ bool kv_shard_next(kv_shard_reader *r, char shard[KV_SHARD_BYTES]) {
 static bool is_there(kv_books *books, const char *path, kv_io_stat *st) {
     bool exists;
     if (!books->has_seen) return kv_path_stat(books->dirs.io, path, st, &exists) == RT_OK && exists;
-    const kv_entry key = {.path = (char *)path};
-    const kv_entry *entry = books->seen.n_entries == 0 ? NULL
-                                                       : bsearch(&key, books->seen.entries,
-                                                                 (size_t)books->seen.n_entries,
-                                                                 sizeof key, compare_paths);
+    const kv_entry *entry = seen_at(books, path);
     if (entry) *st = entry->stat;
     return entry != NULL;
 }

@@ -14,6 +14,10 @@ struct kv_books {
     kv_dirs dirs;
     kv_listing seen; /* by the survey, in the order of paths; empty without one */
     bool has_seen;
+    int64_t first_ahead;           /* in `seen`: of those whose manifests have been read, */
+    int32_t n_ahead;               /* which are so many, some of them books; */
+    char *ahead[KV_TEXTS_AT_ONCE]; /* NULL: none, or not read */
+    int64_t ahead_bytes[KV_TEXTS_AT_ONCE];
     kv_hash model; /* of `model_text`, the fingerprint that was read last; NULL: none */
     char *model_text;
 };

@@ -262,6 +262,10 @@ rt_status kv_reader_open(
     return RT_OK;
 }
 
+rt_status kv_reader_start(kv_reader *reader) {
+    return ask_ahead(reader);
+}
+
 rt_status kv_reader_take(kv_reader *reader, void *bytes, int64_t n_bytes) {
     if (reader->failed != RT_OK)
         return rt_fail(reader->failed, "kvstore: what was before in %s could not be read",

@@ -21,6 +21,8 @@ RT_MUST_CHECK rt_status kv_blocks_read(
 typedef struct kv_reader kv_reader;
 RT_MUST_CHECK rt_status kv_reader_open(
         kv_blocks *blocks, kv_file *file, int64_t offset, int64_t n_bytes, kv_reader **out);
+/* Ask for the first of it, which the first take would else do. */
+RT_MUST_CHECK rt_status kv_reader_start(kv_reader *reader);
 RT_MUST_CHECK rt_status kv_reader_take(kv_reader *reader, void *bytes, int64_t n_bytes);
 void kv_reader_close(kv_reader *reader);
 RT_MUST_CHECK rt_status kv_blocks_write(

@@ -63,6 +63,13 @@ typedef struct kv_io_list {
     int result;
 } kv_io_list;
 
+/* open(2) of a path. */
+typedef struct kv_io_opening {
+    const char *path;
+    int flags;
+    int result; /* a file descriptor, or -errno */
+} kv_io_opening;
+
 typedef enum kv_io_lock { KV_IO_UNLOCKED, KV_IO_SHARED, KV_IO_EXCLUSIVE } kv_io_lock;
 
 /* Every function returns a count or 0, or -errno. */
@@ -99,6 +106,7 @@ typedef struct kv_io_table {
     void (*sync_all)(void *self, kv_io_sync *syncs, int n);
     void (*look_all)(void *self, kv_io_look *looks, int n);
     void (*list_all)(void *self, kv_io_list *lists, int n);
+    void (*open_all)(void *self, kv_io_opening *openings, int n);
     /* How many names but . and .. it has; *names holds them, each ended by NUL; free(). */
     int (*list_dir)(void *self, const char *path, char **names);
 } kv_io_table;
@@ -135,12 +143,13 @@ int kv_io_posix_list_dir(void *self, const char *path, char **names);
 void kv_io_posix_sync_all(void *self, kv_io_sync *syncs, int n); /* io_sync.c */
 void kv_io_posix_look_all(void *self, kv_io_look *looks, int n);
 void kv_io_posix_list_all(void *self, kv_io_list *lists, int n);
+void kv_io_posix_open_all(void *self, kv_io_opening *openings, int n);
 #define KV_IO_POSIX_NAMES                                                                       \
     .truncate = kv_io_posix_truncate, .lock = kv_io_posix_lock,                                 \
     .stat_file = kv_io_posix_stat_file, .stat = kv_io_posix_stat, .rename = kv_io_posix_rename, \
     .unlink = kv_io_posix_unlink, .touch = kv_io_posix_touch, .make_dir = kv_io_posix_make_dir, \
     .sync_dir = kv_io_posix_sync_dir, .list_dir = kv_io_posix_list_dir,                         \
     .sync_all = kv_io_posix_sync_all, .look_all = kv_io_posix_look_all,                         \
-    .list_all = kv_io_posix_list_all
+    .list_all = kv_io_posix_list_all, .open_all = kv_io_posix_open_all
 
 #endif

@@ -44,13 +44,20 @@ static int open_buffered(kv_io *io, const char *path, int flags) {
     return is_ours ? open_as(io, path, flags & ~(O_EXCL | O_CREAT)) : fd;
 }
 
-rt_status kv_file_open(kv_io *io, const char *path, int flags, kv_file **out) {
+static rt_status new_file(kv_io *io, const char *path, kv_file **out) {
     const size_t path_bytes = strlen(path) + 1;
     void *memory = NULL;
     RT_TRY(rt_malloc((int64_t)(sizeof(kv_file) + path_bytes), "a file", &memory));
     kv_file *file = memory;
     *file = (kv_file){.io = io, .is_direct = true};
     memcpy(file->path, path, path_bytes);
+    *out = file;
+    return RT_OK;
+}
+
+rt_status kv_file_open(kv_io *io, const char *path, int flags, kv_file **out) {
+    kv_file *file = NULL;
+    RT_TRY(new_file(io, path, &file));
     file->fd = open_as(io, path, flags | O_DIRECT);
     if (file->fd == -EINVAL) {
         file->is_direct = false;
@@ -303,4 +310,50 @@ rt_status kv_paths_list(kv_io *io, const char *const *paths, int32_t n_paths, kv
                                      : take_names(paths[i], lists[i].result, &out[i]);
     free(lists);
     return status;
+}
+
+static void open_all(const kv_io_engine *e, kv_io_opening *openings, int32_t n) {
+    if (e->table->open_all) {
+        e->table->open_all(e->self, openings, n);
+        return;
+    }
+    for (int32_t i = 0; i < n; i++)
+        openings[i].result = e->table->open(e->self, openings[i].path, openings[i].flags);
+}
+
+/* Of what has been opened. */
+static kv_file *file_of(kv_io *io, const kv_io_opening *opening) {
+    kv_file *file = NULL;
+    if (opening->result < 0) return NULL;
+    if (new_file(io, opening->path, &file) != RT_OK) {
+        (void)io->engine.table->close(io->engine.self, opening->result);
+        return NULL;
+    }
+    file->fd = opening->result;
+    file->is_direct = opening->flags & O_DIRECT;
+    io->n_files++;
+    return file;
+}
+
+void kv_files_open(kv_io *io, const char *const *paths, int32_t n_paths, int flags, kv_file **out) {
+    kv_io_opening *openings = NULL;
+    int modes =
+            2; /* past the page cache, and, where the file system has no such thing, through it */
+    memset(out, 0, (size_t)n_paths * sizeof(kv_file *));
+    if (rt_calloc(n_paths + 1, sizeof *openings, "files to open", &openings) != RT_OK) return;
+    for (int mode = flags | O_CLOEXEC | O_DIRECT; modes-- > 0; mode &= ~O_DIRECT) {
+        int32_t n = 0;
+        bool is_refused = false;
+        for (int32_t i = 0; i < n_paths; i++)
+            if (!out[i]) openings[n++] = (kv_io_opening){.path = paths[i], .flags = mode};
+        open_all(&io->engine, openings, n);
+        n = 0;
+        for (int32_t i = 0; i < n_paths; i++) {
+            if (out[i]) continue;
+            is_refused |= openings[n].result == -EINVAL;
+            out[i] = file_of(io, &openings[n++]);
+        }
+        if (!is_refused) break;
+    }
+    free(openings);
 }

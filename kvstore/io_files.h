@@ -10,6 +10,9 @@
 /* open(2) with O_CLOEXEC and, where the file system has it, O_DIRECT; created as 0600.
  * Errors: RT_EIO, RT_ENOFIT; RT_ENOMEM */
 RT_MUST_CHECK rt_status kv_file_open(kv_io *io, const char *path, int flags, kv_file **out);
+/* The same of several, side by side where the engine can; out[i] is NULL where it failed, to be opened alone then, which
+ * says why. No flags that make a file. */
+void kv_files_open(kv_io *io, const char *const *paths, int32_t n_paths, int flags, kv_file **out);
 const char *kv_file_path(const kv_file *file);
 /* Whether operations still go past the page cache. */
 bool kv_file_is_direct(const kv_file *file);

@@ -1,4 +1,4 @@
-/* Many syncs, looks and lists side by side, by threads that last as long as they: a drive far away answers one in a
+/* Many syncs, looks, lists and opens side by side, by threads that last as long as they: a drive far away answers one in a
  * second, and a hundred, too. Not requests of an engine: those have deadlines, and these have none. */
 #include <pthread.h>
 #include <signal.h>
@@ -51,6 +51,11 @@ static void list_one(void *items, int i) {
     list->result = kv_io_posix_list_dir(NULL, list->dir, &list->names);
 }
 
+static void open_one(void *items, int i) {
+    kv_io_opening *opening = (kv_io_opening *)items + i;
+    opening->result = kv_io_posix_open(NULL, opening->path, opening->flags);
+}
+
 void kv_io_posix_sync_all(void *self, kv_io_sync *syncs, int n) {
     (void)self;
     side_by_side(sync_one, syncs, n);
@@ -64,4 +69,9 @@ void kv_io_posix_look_all(void *self, kv_io_look *looks, int n) {
 void kv_io_posix_list_all(void *self, kv_io_list *lists, int n) {
     (void)self;
     side_by_side(list_one, lists, n);
+}
+
+void kv_io_posix_open_all(void *self, kv_io_opening *openings, int n) {
+    (void)self;
+    side_by_side(open_one, openings, n);
 }

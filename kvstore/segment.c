@@ -9,7 +9,7 @@
 #include "runtime/base/size.h"
 #include "vault.h"
 
-enum { OWNER_SECONDS_MAX = 5 };
+enum { OWNER_SECONDS_MAX = 5, FRONT_BYTES = 2 * KV_BLOCK_BYTES };
 
 /* ---- parts ----------------------------------------------------------------------------------- */
 
@@ -34,11 +34,9 @@ static rt_status file_size(kv_file *file, int64_t *n_bytes) {
     return RT_OK;
 }
 
-/* The header, and what of the token ids is in as many bytes. */
-static rt_status read_front(kv_dirs *dirs, kv_file *file, const kv_hash *chain, int64_t n_bytes,
-        uint8_t *blocks, kv_segment_header *header, uint64_t *checksum) {
-    RT_TRY(kv_blocks_read(dirs->blocks, file, 0, n_bytes, blocks));
-    RT_TRY(kv_segment_read_header(blocks, header, checksum));
+static rt_status check_front(
+        const uint8_t *block, const kv_hash *chain, kv_segment_header *header, uint64_t *checksum) {
+    RT_TRY(kv_segment_read_header(block, header, checksum));
     if (kv_hash_equal(&header->chain, chain)) return RT_OK;
     return rt_fail(RT_ECORRUPT, "kvstore: the segment is another one than its name says");
 }
@@ -85,8 +83,9 @@ static rt_status read_parts(kv_segment *segment, const kv_hash *chain) {
     int64_t file_bytes = 0;
     uint64_t checksum = 0;
     RT_TRY(file_size(segment->file, &file_bytes));
-    RT_TRY(read_front(segment->dirs, segment->file, chain,
-            rt_min64(file_bytes, (int64_t)sizeof front), front, &segment->header, &checksum));
+    RT_TRY(kv_blocks_read(segment->dirs->blocks, segment->file, 0,
+            rt_min64(file_bytes, (int64_t)sizeof front), front));
+    RT_TRY(check_front(front, chain, &segment->header, &checksum));
     RT_TRY(read_back(segment, file_bytes, checksum)); /* there is room for all ids, then */
     return check_ids(segment, front + KV_BLOCK_BYTES,
             kv_segment_runs_offset(segment->header.n_tokens) - KV_BLOCK_BYTES);
@@ -94,30 +93,67 @@ static rt_status read_parts(kv_segment *segment, const kv_hash *chain) {
 
 /* ---- open ------------------------------------------------------------------------------------ */
 
-static rt_status read_brief(
-        kv_dirs *dirs, kv_file *file, const kv_hash *chain, kv_segment_brief *out) {
-    uint8_t front[2 * KV_BLOCK_BYTES];
+/* A look under way: both ends of a file are asked for. */
+typedef struct look {
+    kv_file *file;
+    int64_t file_bytes;
+    kv_reader *front, *last;
+} look;
+
+static rt_status ask(kv_dirs *dirs, look *l) {
+    RT_TRY(file_size(l->file, &l->file_bytes));
+    RT_TRY(kv_reader_open(dirs->blocks, l->file, 0, FRONT_BYTES, &l->front));
+    RT_TRY(kv_reader_open(
+            dirs->blocks, l->file, l->file_bytes - KV_BLOCK_BYTES, KV_BLOCK_BYTES, &l->last));
+    RT_TRY(kv_reader_start(l->front));
+    return kv_reader_start(l->last);
+}
+
+static rt_status take(look *l, const kv_hash *chain, kv_segment_brief *out) {
+    uint8_t front[FRONT_BYTES];
     uint8_t last[KV_BLOCK_BYTES];
     kv_segment_footer footer;
-    int64_t file_bytes = 0;
     uint64_t checksum = 0;
-    RT_TRY(file_size(file, &file_bytes));
-    RT_TRY(read_front(dirs, file, chain, (int64_t)sizeof front, front, &out->header, &checksum));
-    RT_TRY(kv_blocks_read(dirs->blocks, file, file_bytes - KV_BLOCK_BYTES, KV_BLOCK_BYTES, last));
-    RT_TRY(kv_segment_read_footer(last, &out->header, checksum, file_bytes, &footer));
+    RT_TRY(kv_reader_take(l->front, front, FRONT_BYTES));
+    RT_TRY(check_front(front, chain, &out->header, &checksum));
+    RT_TRY(kv_reader_take(l->last, last, KV_BLOCK_BYTES));
+    RT_TRY(kv_segment_read_footer(last, &out->header, checksum, l->file_bytes, &footer));
     out->is_complete = footer.is_complete;
     out->n_head_ids = (int32_t)rt_min64(out->header.n_tokens, KV_HEAD_IDS);
     memcpy(out->head_ids, front + KV_BLOCK_BYTES, sizeof out->head_ids);
     return RT_OK;
 }
 
+static void end_look(kv_dirs *dirs, look *l) {
+    kv_reader_close(l->front);
+    kv_reader_close(l->last);
+    kv_blocks_close_file(dirs->blocks, l->file);
+}
+
 rt_status kv_segment_peek(
         kv_dirs *dirs, const char *path, const kv_hash *chain, kv_segment_brief *out) {
-    kv_file *file = NULL;
-    RT_TRY(open_regular(dirs, path, &file));
-    const rt_status status = read_brief(dirs, file, chain, out);
-    kv_blocks_close_file(dirs->blocks, file);
+    look l = {0};
+    rt_status status = open_regular(dirs, path, &l.file);
+    if (status == RT_OK) status = ask(dirs, &l);
+    if (status == RT_OK) status = take(&l, chain, out);
+    end_look(dirs, &l);
     return status;
+}
+
+void kv_segments_peek(kv_dirs *dirs, const char *const *paths, const kv_hash *const *chains,
+        int32_t n, kv_segment_brief *out, bool *is_seen) {
+    look looks[KV_PEEKS_AT_ONCE] = {0};
+    kv_file *files[KV_PEEKS_AT_ONCE];
+    rt_assert(n <= KV_PEEKS_AT_ONCE);
+    kv_files_open(dirs->io, paths, n, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, files);
+    for (int32_t i = 0; i < n; i++) {
+        looks[i].file = files[i];
+        is_seen[i] = files[i] && ask(dirs, &looks[i]) == RT_OK;
+    }
+    for (int32_t i = 0; i < n; i++) {
+        is_seen[i] = is_seen[i] && take(&looks[i], chains[i], &out[i]) == RT_OK;
+        end_look(dirs, &looks[i]);
+    }
 }
 
 rt_status kv_segment_adopt(

@@ -33,6 +33,11 @@ typedef struct kv_segment_brief {
 /* Header and footer only. */
 RT_MUST_CHECK rt_status kv_segment_peek(
         kv_dirs *dirs, const char *path, const kv_hash *chain, kv_segment_brief *out);
+/* The same of several regular files, side by side; is_seen[i] is false where that failed, to be looked into alone then,
+ * which says why. */
+enum { KV_PEEKS_AT_ONCE = 32 };
+void kv_segments_peek(kv_dirs *dirs, const char *const *paths, const kv_hash *const *chains,
+        int32_t n, kv_segment_brief *out, bool *is_seen);
 /* All of it, under a shared lock. */
 RT_MUST_CHECK rt_status kv_segment_open(
         kv_dirs *dirs, const char *path, const kv_hash *chain, kv_segment **out);

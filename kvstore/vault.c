@@ -43,19 +43,6 @@ rt_status kv_vault_learn(kv_vault *vault, const kv_segment_header *header, const
     return kv_index_add(&vault->index, &brief, dir);
 }
 
-/* Look into a file that is named as a segment of this vault, and index it. */
-static rt_status look_into(
-        kv_vault *vault, int32_t dir, const char *path, const kv_hash *chain, int64_t bytes) {
-    kv_segment_brief brief;
-    const rt_status status = kv_segment_peek(&vault->dirs, path, chain, &brief);
-    if (status == RT_ENOMEM) return status;
-    if (status == RT_ECORRUPT) kv_dirs_quarantine(&vault->dirs, path, rt_error_text());
-    if (status == RT_OK && kv_vault_is_own(vault, &brief.header) && brief.is_complete)
-        return kv_vault_learn(vault, &brief.header, brief.head_ids, dir, bytes);
-    vault->stats.n_strays += status != RT_ECORRUPT;
-    return RT_OK;
-}
-
 static rt_status save_known(kv_vault *vault) {
     RT_TRY(kv_dirs_lock(&vault->dirs));
     const rt_status status = kv_dirs_save_known(&vault->dirs, vault->disk_bytes_max);
@@ -89,7 +76,7 @@ const kv_known *kv_vault_know(kv_vault *vault, const kv_hash *chain) {
     for (int32_t dir = 0; dir < vault->dirs.n_dirs; dir++) {
         const kv_path path = kv_vault_path(vault, dir, chain, ".kvs");
         if (!has_file(vault, dir, chain) ||
-                look_into(vault, dir, path.text, chain, KV_SIZE_UNKNOWN) != RT_OK)
+                kv_vault_look_into(vault, dir, path.text, chain, KV_SIZE_UNKNOWN) != RT_OK)
             continue;
         known = kv_index_find(&vault->index, chain);
         if (known) return known;
@@ -251,26 +238,41 @@ static void note_other(kv_vault *vault, const kv_entry *entry) {
     free(text);
 }
 
-/* One that is named as it should be. */
-static rt_status index_own(kv_vault *vault, const kv_entry *entry) {
-    const kv_brief *brief =
-            kv_briefs_find(&vault->dirs.briefs, &entry->hash, kv_shard_number(vault->shard));
-    if (brief) return kv_index_add(&vault->index, brief, entry->dir);
-    RT_TRY(look_into(vault, entry->dir, entry->path, &entry->hash, kv_entry_size(entry)));
-    keep_known(vault, KNOWN_WORTH_MIDWAY);
-    return RT_OK;
-}
-
-static rt_status index_entry(kv_vault *vault, const kv_entry *entry, const char *model) {
+/* What is known of it is enough, or nobody wants to know more. */
+static rt_status index_known(
+        kv_vault *vault, const kv_entry *entry, const char *model, bool *is_unknown) {
+    *is_unknown = false;
     if (entry->kind == KV_ENTRY_FINGERPRINT) note_other(vault, entry);
     if (entry->kind == KV_ENTRY_OTHER) vault->stats.n_strays++;
     if (entry->kind != KV_ENTRY_SEGMENT || strncmp(entry->model, model, 8) != 0) return RT_OK;
-    if (strcmp(entry->shard, vault->shard) != 0)
-        return kv_vault_note_foreign(vault, &vault->dirs, entry->path, &entry->hash);
+    *is_unknown = true;
+    if (strcmp(entry->shard, vault->shard) != 0) return RT_OK;
     const kv_path place = kv_vault_path(vault, entry->dir, &entry->hash, ".kvs");
-    if (strcmp(place.text, entry->path) == 0) return index_own(vault, entry);
-    vault->stats.n_strays++;
-    return RT_OK;
+    const bool is_in_place = strcmp(place.text, entry->path) == 0;
+    const kv_brief *brief =
+            kv_briefs_find(&vault->dirs.briefs, &entry->hash, kv_shard_number(vault->shard));
+    *is_unknown = is_in_place && !brief;
+    vault->stats.n_strays += !is_in_place;
+    return is_in_place && brief ? kv_index_add(&vault->index, brief, entry->dir) : RT_OK;
+}
+
+static rt_status index_listed(kv_vault *vault, const kv_listing *listing, const char *model) {
+    const kv_entry **some = NULL;
+    int64_t n = 0;
+    rt_status status =
+            rt_calloc(listing->n_entries + 1, sizeof(kv_entry *), "segments to look into", &some);
+    for (int64_t i = 0; i < listing->n_entries && status == RT_OK; i++) {
+        bool is_unknown;
+        status = index_known(vault, &listing->entries[i], model, &is_unknown);
+        if (is_unknown) some[n++] = &listing->entries[i];
+    }
+    for (int64_t i = 0; i < n && status == RT_OK; i += KNOWN_WORTH_MIDWAY) {
+        status = kv_vault_look_into_all(
+                vault, &vault->dirs, some + i, rt_min64(n - i, KNOWN_WORTH_MIDWAY));
+        keep_known(vault, KNOWN_WORTH_MIDWAY);
+    }
+    free(some);
+    return status;
 }
 
 /* What lies there, without dead temporaries. Where nothing can be locked, as in a read-only directory, what is there can
@@ -295,9 +297,7 @@ static rt_status index_all(kv_vault *vault, bool is_on_top) {
     kv_hash_hex(&vault->fingerprint, model);
     RT_TRY(sweep(vault, &listing));
     if (is_on_top) vault->disk_bytes_max += vault->stats.bytes_used;
-    rt_status status = RT_OK;
-    for (int64_t i = 0; i < listing.n_entries && status == RT_OK; i++)
-        status = index_entry(vault, &listing.entries[i], model);
+    const rt_status status = index_listed(vault, &listing, model);
     kv_listing_free(&listing);
     if (status == RT_OK) keep_known(vault, KNOWN_WORTH);
     return status;

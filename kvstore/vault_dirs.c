@@ -251,26 +251,59 @@ rt_status kv_dirs_write_text(
     return kv_path_sync_dir(dirs->io, folder.text);
 }
 
-static rt_status read_padded(kv_dirs *dirs, kv_file *file, const char *path, int64_t bytes_max,
-        char **text, int64_t *n_bytes) {
+static rt_status padded_bytes(kv_file *file, int64_t bytes_max, int64_t *n_bytes) {
     kv_io_stat st;
     RT_TRY(kv_file_stat(file, &st));
-    if (!st.is_file || st.n_bytes < KV_IO_ALIGN || st.n_bytes > bytes_max ||
-            st.n_bytes % KV_IO_ALIGN)
-        return rt_fail(RT_ECORRUPT,
-                "kvstore: %s has %" PRId64 " bytes, not whole blocks of %d up to %" PRId64, path,
-                st.n_bytes, KV_IO_ALIGN, bytes_max);
+    *n_bytes = st.n_bytes;
+    if (st.is_file && st.n_bytes >= KV_IO_ALIGN && st.n_bytes <= bytes_max &&
+            st.n_bytes % KV_IO_ALIGN == 0)
+        return RT_OK;
+    return rt_fail(RT_ECORRUPT,
+            "kvstore: %s has %" PRId64 " bytes, not whole blocks of %d up to %" PRId64,
+            kv_file_path(file), st.n_bytes, KV_IO_ALIGN, bytes_max);
+}
+
+/* All that the reader has; then it is closed. */
+static rt_status take_text(kv_reader *reader, int64_t n_bytes, char **text) {
     void *memory = NULL;
-    RT_TRY(rt_malloc(st.n_bytes + 1, "a small file", &memory));
-    const rt_status status = kv_blocks_read(dirs->blocks, file, 0, st.n_bytes, memory);
+    rt_status status = rt_malloc(n_bytes + 1, "a small file", &memory);
+    if (status == RT_OK) status = kv_reader_take(reader, memory, n_bytes);
+    kv_reader_close(reader);
     if (status != RT_OK) {
         free(memory);
         return status;
     }
     *text = memory;
-    (*text)[st.n_bytes] = 0;
-    *n_bytes = st.n_bytes;
+    (*text)[n_bytes] = 0;
     return RT_OK;
+}
+
+static rt_status ask_for_text(
+        kv_dirs *dirs, kv_file *file, int64_t bytes_max, int64_t *n_bytes, kv_reader **out) {
+    RT_TRY(padded_bytes(file, bytes_max, n_bytes));
+    RT_TRY(kv_reader_open(dirs->blocks, file, 0, *n_bytes, out));
+    const rt_status status = kv_reader_start(*out);
+    if (status == RT_OK) return RT_OK;
+    kv_reader_close(*out);
+    *out = NULL;
+    return status;
+}
+
+void kv_dirs_read_texts(kv_dirs *dirs, const char *const *paths, int32_t n, int64_t bytes_max,
+        char **texts, int64_t *n_bytes) {
+    kv_file *files[KV_TEXTS_AT_ONCE];
+    kv_reader *readers[KV_TEXTS_AT_ONCE] = {0};
+    rt_assert(n <= KV_TEXTS_AT_ONCE);
+    kv_files_open(dirs->io, paths, n, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, files);
+    for (int32_t i = 0; i < n; i++) {
+        texts[i] = NULL;
+        if (files[i] && ask_for_text(dirs, files[i], bytes_max, &n_bytes[i], &readers[i]) != RT_OK)
+            readers[i] = NULL;
+    }
+    for (int32_t i = 0; i < n; i++) {
+        if (readers[i] && take_text(readers[i], n_bytes[i], &texts[i]) != RT_OK) texts[i] = NULL;
+        kv_blocks_close_file(dirs->blocks, files[i]);
+    }
 }
 
 rt_status kv_dirs_read_text(kv_dirs *dirs, const char *path, int64_t bytes_max, char **text,
@@ -283,7 +316,9 @@ rt_status kv_dirs_read_text(kv_dirs *dirs, const char *path, int64_t bytes_max, 
     *exists = *exists && st.is_file;
     if (!*exists) return RT_OK;
     RT_TRY(kv_file_open(dirs->io, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, &file));
-    const rt_status status = read_padded(dirs, file, path, bytes_max, text, n_bytes);
+    kv_reader *reader = NULL;
+    rt_status status = ask_for_text(dirs, file, bytes_max, n_bytes, &reader);
+    if (status == RT_OK) status = take_text(reader, *n_bytes, text);
     kv_blocks_close_file(dirs->blocks, file);
     return status;
 }

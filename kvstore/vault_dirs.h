@@ -112,5 +112,9 @@ RT_MUST_CHECK rt_status kv_dirs_write_text(
  * RT_ECORRUPT: larger than bytes_max, or no whole blocks. */
 RT_MUST_CHECK rt_status kv_dirs_read_text(kv_dirs *dirs, const char *path, int64_t bytes_max,
         char **text, int64_t *n_bytes, bool *exists);
+/* The same of several regular files, side by side; texts[i] is NULL where that failed, to be read alone then. */
+enum { KV_TEXTS_AT_ONCE = 32 };
+void kv_dirs_read_texts(kv_dirs *dirs, const char *const *paths, int32_t n, int64_t bytes_max,
+        char **texts, int64_t *n_bytes);
 
 #endif

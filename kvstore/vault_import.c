@@ -23,18 +23,15 @@ static bool is_same_model(const kv_vault *vault, const kv_segment_header *h) {
            vault->shape.head_dim == h->shape.head_dim;
 }
 
-rt_status kv_vault_note_foreign(
-        kv_vault *vault, kv_dirs *dirs, const char *path, const kv_hash *chain) {
-    kv_segment_brief brief;
-    const rt_status status = kv_segment_peek(dirs, path, chain, &brief);
-    if (status == RT_ENOMEM) return status;
-    if (status != RT_OK || !brief.is_complete || !is_same_model(vault, &brief.header)) return RT_OK;
+rt_status kv_vault_note_foreign_seen(
+        kv_vault *vault, kv_dirs *dirs, const char *path, const kv_segment_brief *brief) {
+    if (!brief->is_complete || !is_same_model(vault, &brief->header)) return RT_OK;
     RT_TRY(rt_make_room(&vault->foreign, sizeof *vault->foreign, vault->n_foreign,
             &vault->foreign_room, "segments of other heads"));
-    kv_foreign one = {.chain = brief.header.chain,
-            .parent = brief.header.parent,
-            .heads = brief.header.heads,
-            .n_heads = brief.header.shape.n_kv_heads,
+    kv_foreign one = {.chain = brief->header.chain,
+            .parent = brief->header.parent,
+            .heads = brief->header.heads,
+            .n_heads = brief->header.shape.n_kv_heads,
             .dirs = dirs,
             .path = strdup(path)};
     if (!one.path) return rt_fail(RT_ENOMEM, "kvstore: no memory for the path %s", path);
@@ -42,22 +39,34 @@ rt_status kv_vault_note_foreign(
     return RT_OK;
 }
 
+rt_status kv_vault_note_foreign(
+        kv_vault *vault, kv_dirs *dirs, const char *path, const kv_hash *chain) {
+    kv_segment_brief brief;
+    const rt_status status = kv_segment_peek(dirs, path, chain, &brief);
+    if (status != RT_OK) return status == RT_ENOMEM ? status : RT_OK;
+    return kv_vault_note_foreign_seen(vault, dirs, path, &brief);
+}
+
 /* Directories that are not there, or cannot be read, hold nothing. */
 rt_status kv_vault_look_around(kv_vault *vault) {
     kv_listing listing;
     char model[KV_HEX_BYTES];
+    const kv_entry **some = NULL;
+    int64_t n = 0;
     if (vault->other_dirs.n_dirs == 0) return RT_OK;
     kv_hash_hex(&vault->fingerprint, model);
-    const rt_status status = kv_dirs_scan(&vault->other_dirs, &listing);
+    rt_status status = kv_dirs_scan(&vault->other_dirs, &listing);
     if (status != RT_OK) return status == RT_ENOMEM ? status : RT_OK;
-    rt_status noted = RT_OK;
-    for (int64_t i = 0; i < listing.n_entries && noted == RT_OK; i++) {
+    status = rt_calloc(listing.n_entries + 1, sizeof(kv_entry *), "segments of other ranks", &some);
+    for (int64_t i = 0; i < listing.n_entries && status == RT_OK; i++) {
         const kv_entry *entry = &listing.entries[i];
         if (entry->kind == KV_ENTRY_SEGMENT && strncmp(entry->model, model, 8) == 0)
-            noted = kv_vault_note_foreign(vault, &vault->other_dirs, entry->path, &entry->hash);
+            some[n++] = entry;
     }
+    if (status == RT_OK) status = kv_vault_look_into_all(vault, &vault->other_dirs, some, n);
+    free(some);
     kv_listing_free(&listing);
-    return noted;
+    return status;
 }
 
 void kv_vault_forget_foreign(kv_vault *vault) {

@@ -51,6 +51,9 @@ kv_path kv_vault_path(const kv_vault *vault, int32_t dir, const kv_hash *chain, 
 /* vault_import.c: remember a file that holds other heads. Bad files are nobody's here. RT_ENOMEM. */
 RT_MUST_CHECK rt_status kv_vault_note_foreign(
         kv_vault *vault, kv_dirs *dirs, const char *path, const kv_hash *chain);
+/* The same of one that has been looked into. */
+RT_MUST_CHECK rt_status kv_vault_note_foreign_seen(
+        kv_vault *vault, kv_dirs *dirs, const char *path, const kv_segment_brief *brief);
 /* The same of all other ranks' directories. */
 RT_MUST_CHECK rt_status kv_vault_look_around(kv_vault *vault);
 /* Import every segment that follows `parent`. RT_ENOMEM. */
@@ -60,6 +63,13 @@ void kv_vault_forget_foreign(kv_vault *vault);
 const kv_foreign *kv_vault_holder(const kv_vault *vault, const kv_hash *chain, int32_t head);
 /* Whether every head of the segment is in some file beside this vault's own, whole or not. RT_ENOMEM. */
 RT_MUST_CHECK rt_status kv_vault_has_copy(kv_vault *vault, const kv_hash *chain, bool *has_copy);
+/* vault_look.c: look into a file that is named as a segment of this vault, and index it. What is damaged is quarantined,
+ * what is another's counted. RT_ENOMEM. */
+RT_MUST_CHECK rt_status kv_vault_look_into(
+        kv_vault *vault, int32_t dir, const char *path, const kv_hash *chain, int64_t bytes);
+/* Into segments that lie in `dirs`, this vault's own or not, many side by side. RT_ENOMEM. */
+RT_MUST_CHECK rt_status kv_vault_look_into_all(
+        kv_vault *vault, kv_dirs *dirs, const kv_entry *const *entries, int64_t n);
 /* vault_shards.c: ".2-3of4", n heads from `first` on, of `all`. */
 void kv_shard_name(int32_t first, int32_t n, int32_t all, char shard[KV_SHARD_BYTES]);
 /* Whether a header is of this vault's model. */
