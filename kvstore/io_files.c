@@ -14,6 +14,10 @@ static bool is_again(int result) {
     return result == -EINTR || result == -EAGAIN;
 }
 
+static bool is_absent(int result) {
+    return result == -ENOENT || result == -ENOTDIR;
+}
+
 /* The call until it is no longer told to come again. */
 #define TRY_AGAIN(result, call)                   \
     do {                                          \
@@ -163,20 +167,47 @@ rt_status kv_path_sync_dir(kv_io *io, const char *path) {
     return outcome(result, "sync the directory", path);
 }
 
-rt_status kv_path_make_dir(kv_io *io, const char *path) {
+/* The directory that the path is in; free(). */
+static rt_status parent_of(const char *path, char **out) {
+    const char *slash = strrchr(path, '/');
+    const size_t n = slash > path ? (size_t)(slash - path) : 1;
+    *out = slash ? strndup(path, n) : strdup(".");
+    return *out ? RT_OK : rt_fail(RT_ENOMEM, "kvstore: no memory for the path %s", path);
+}
+
+/* Makes it, and adds its parent to the list, once. */
+static rt_status make_dir(kv_io *io, const char *path, char **parents, int32_t *n_parents) {
     const kv_io_engine *e = &io->engine;
+    char *parent = NULL;
     int result;
     TRY_AGAIN(result, e->table->make_dir(e->self, path));
     if (result == -EEXIST) return RT_OK;
     RT_TRY(outcome(result, "make the directory", path));
-    const char *slash = strrchr(path, '/');
-    if (!slash) return kv_path_sync_dir(io, ".");
-    if (slash == path) return kv_path_sync_dir(io, "/");
-    char *parent = strndup(path, (size_t)(slash - path));
-    if (!parent) return rt_fail(RT_ENOMEM, "kvstore: no memory for the path %s", path);
-    const rt_status status = kv_path_sync_dir(io, parent);
-    free(parent);
+    RT_TRY(parent_of(path, &parent));
+    for (int32_t i = 0; i < *n_parents && parent; i++)
+        if (strcmp(parents[i], parent) == 0) {
+            free(parent);
+            parent = NULL;
+        }
+    if (parent) parents[(*n_parents)++] = parent;
+    return RT_OK;
+}
+
+rt_status kv_paths_make_dirs(kv_io *io, const char *const *paths, int32_t n_paths) {
+    char **parents = NULL;
+    int32_t n_parents = 0;
+    rt_status status = RT_OK;
+    RT_TRY(rt_calloc(n_paths + 1, sizeof *parents, "directories to make", &parents));
+    for (int32_t i = 0; i < n_paths && status == RT_OK; i++)
+        status = make_dir(io, paths[i], parents, &n_parents);
+    if (status == RT_OK) status = kv_paths_sync_dirs(io, (const char *const *)parents, n_parents);
+    for (int32_t i = 0; i < n_parents; i++) free(parents[i]);
+    free(parents);
     return status;
+}
+
+rt_status kv_path_make_dir(kv_io *io, const char *path) {
+    return kv_paths_make_dirs(io, &path, 1);
 }
 
 rt_status kv_path_stat(kv_io *io, const char *path, kv_io_stat *out, bool *exists) {
@@ -185,7 +216,7 @@ rt_status kv_path_stat(kv_io *io, const char *path, kv_io_stat *out, bool *exist
     *out = (kv_io_stat){0};
     TRY_AGAIN(result, e->table->stat(e->self, path, out));
     *exists = result >= 0;
-    return result == -ENOENT || result == -ENOTDIR ? RT_OK : outcome(result, "look at", path);
+    return is_absent(result) ? RT_OK : outcome(result, "look at", path);
 }
 
 void kv_path_touch(kv_io *io, const char *path) {
@@ -199,7 +230,7 @@ static int compare_names(const void *a, const void *b) {
 
 /* `result` names are in out->memory. */
 static rt_status take_names(const char *path, int result, kv_names *out) {
-    if (result == -ENOENT || result == -ENOTDIR) return RT_OK;
+    if (is_absent(result)) return RT_OK;
     RT_TRY(outcome(result, "list", path));
     if (rt_calloc(result, sizeof(char *), "names of a directory", &out->names) != RT_OK) {
         kv_names_free(out);
@@ -287,7 +318,8 @@ rt_status kv_paths_stat(
     for (int32_t i = 0; i < n_paths && status == RT_OK; i++) {
         exist[i] = looks[i].result >= 0;
         out[i] = looks[i].stat;
-        if (!exist[i]) status = kv_path_stat(io, paths[i], &out[i], &exist[i]); /* once more */
+        if (!exist[i] && !is_absent(looks[i].result)) /* once more */
+            status = kv_path_stat(io, paths[i], &out[i], &exist[i]);
     }
     free(looks);
     return status;

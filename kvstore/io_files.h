@@ -44,6 +44,8 @@ RT_MUST_CHECK rt_status kv_path_rename(kv_io *io, const char *from, const char *
 RT_MUST_CHECK rt_status kv_path_unlink(kv_io *io, const char *path);
 /* Nor a directory that is. The new name is durable. */
 RT_MUST_CHECK rt_status kv_path_make_dir(kv_io *io, const char *path);
+/* Several, in order; what they are in is synced once. RT_ENOMEM, too. */
+RT_MUST_CHECK rt_status kv_paths_make_dirs(kv_io *io, const char *const *paths, int32_t n_paths);
 RT_MUST_CHECK rt_status kv_path_sync_dir(kv_io *io, const char *path);
 RT_MUST_CHECK rt_status kv_paths_sync_dirs(kv_io *io, const char *const *paths, int32_t n_paths);
 /* *exists is false, and *out empty, where there is none. Symbolic links are not followed. */

@@ -75,24 +75,36 @@ static const kv_hash *parent_of(const kv_seq *seq, int64_t extent) {
     return extent > 0 ? &seq->chains[extent - 1] : kv_vault_root(seq->store->vault);
 }
 
+static rt_status chain_extent(kv_seq *seq, int64_t extent) {
+    return kv_chain_next(parent_of(seq, extent), seq->ids + extent * KV_SEGMENT_TOKENS,
+            KV_SEGMENT_TOKENS, &seq->chains[extent]);
+}
+
 /* One that is stored already needs no writer. */
-static rt_status begin_extent(kv_seq *seq, int64_t extent) {
+static rt_status begin_extents(kv_seq *seq, int64_t first, int64_t end) {
+    for (int64_t e = first; e < end; e++) RT_TRY(chain_extent(seq, e));
+    return kv_writers_begin(seq->store->vault, parent_of(seq, first), first * KV_SEGMENT_TOKENS,
+            seq->ids + first * KV_SEGMENT_TOKENS, (int32_t)(end - first), &seq->writers[first]);
+}
+
+/* The same, from where a suspended one ended. */
+static rt_status resume_extent(kv_seq *seq, int64_t extent) {
     const kv_hash *parent = parent_of(seq, extent);
     const int32_t *ids = seq->ids + extent * KV_SEGMENT_TOKENS;
-    RT_TRY(kv_chain_next(parent, ids, KV_SEGMENT_TOKENS, &seq->chains[extent]));
-    if (seq->resumes)
-        RT_TRY(kv_writer_resume(seq->store->vault, parent, extent * KV_SEGMENT_TOKENS, ids,
-                KV_SEGMENT_TOKENS, &seq->writers[extent]));
-    if (seq->writers[extent]) return RT_OK;
-    return kv_writer_begin(seq->store->vault, parent, extent * KV_SEGMENT_TOKENS, ids,
-            KV_SEGMENT_TOKENS, &seq->writers[extent]);
+    RT_TRY(chain_extent(seq, extent));
+    RT_TRY(kv_writer_resume(seq->store->vault, parent, extent * KV_SEGMENT_TOKENS, ids,
+            KV_SEGMENT_TOKENS, &seq->writers[extent]));
+    return seq->writers[extent] ? RT_OK : begin_extents(seq, extent, extent + 1);
 }
 
 void kv_persist_begin(kv_seq *seq) {
     if (!seq->is_persisted) return;
+    const int64_t first = seq->length / KV_SEGMENT_TOKENS;
     const int64_t end = (seq->length + seq->span) / KV_SEGMENT_TOKENS;
-    for (int64_t e = seq->length / KV_SEGMENT_TOKENS; e < end && seq->is_persisted; e++)
-        if (begin_extent(seq, e) != RT_OK) give_up(seq);
+    if (first == end) return;
+    if (!seq->resumes && begin_extents(seq, first, end) != RT_OK) give_up(seq);
+    for (int64_t e = first; e < end && seq->is_persisted && seq->resumes; e++)
+        if (resume_extent(seq, e) != RT_OK) give_up(seq);
 }
 
 /* ---- commit ---------------------------------------------------------------------------------- */

@@ -179,11 +179,9 @@ static rt_status reserve(kv_vault *vault, kv_file *file, int64_t n_bytes) {
     return kv_file_reserve(file, n_bytes);
 }
 
-rt_status kv_vault_new_file(kv_vault *vault, int32_t dir, const kv_path *path, int64_t n_bytes,
-        kv_path *temporary, kv_file **out) {
+rt_status kv_vault_create_file(
+        kv_vault *vault, const kv_path *path, int64_t n_bytes, kv_path *temporary, kv_file **out) {
     rt_assert(vault->dirs.is_locked);
-    RT_TRY(kv_vault_make_room(vault, n_bytes));
-    RT_TRY(kv_dirs_make_for(&vault->dirs, dir, path));
     *temporary = kv_dirs_temporary(path, n_bytes);
     RT_TRY(create_locked(vault, temporary, out));
     const rt_status status = reserve(vault, *out, n_bytes);
@@ -192,6 +190,14 @@ rt_status kv_vault_new_file(kv_vault *vault, int32_t dir, const kv_path *path, i
     kv_vault_discard(vault, temporary->text);
     *out = NULL;
     return status;
+}
+
+rt_status kv_vault_new_file(kv_vault *vault, int32_t dir, const kv_path *path, int64_t n_bytes,
+        kv_path *temporary, kv_file **out) {
+    rt_assert(vault->dirs.is_locked);
+    RT_TRY(kv_vault_make_room(vault, n_bytes));
+    RT_TRY(kv_dirs_make_for(&vault->dirs, dir, path));
+    return kv_vault_create_file(vault, path, n_bytes, temporary, out);
 }
 
 rt_status kv_vault_name_file(kv_vault *vault, const kv_path *temporary, const kv_path *path) {

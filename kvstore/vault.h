@@ -135,6 +135,11 @@ void kv_segment_close(kv_segment *segment);
 RT_MUST_CHECK rt_status kv_writer_begin(kv_vault *vault, const kv_hash *parent, int64_t first_pos,
         const int32_t *ids, int32_t n_tokens, kv_writer **out);
 
+/* The same of whole segments, each the parent of the next: their room is made at once, their folders are made together.
+ * All that are not stored already, or none of them and a failure. out: [n_segments] */
+RT_MUST_CHECK rt_status kv_writers_begin(kv_vault *vault, const kv_hash *parent, int64_t first_pos,
+        const int32_t *ids, int32_t n_segments, kv_writer **out);
+
 /* Chain hash and first position are its header's; the shape is that of every segment. */
 const kv_segment_header *kv_writer_header(const kv_writer *writer);
 kv_run_address kv_writer_address(const kv_writer *writer, int32_t layer, int32_t kv_head);

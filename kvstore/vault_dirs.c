@@ -206,6 +206,45 @@ rt_status kv_dirs_make_for(const kv_dirs *dirs, int32_t dir, const kv_path *path
     return make_path(dirs->io, folder.text);
 }
 
+/* Of folders that lie side by side, as a model's do, those that are missing. */
+static rt_status make_missing(kv_io *io, const kv_path *folders, int32_t n, const char **paths,
+        kv_io_stat *stats, bool *exist) {
+    kv_path made = {0}; /* where the one before lies */
+    int32_t n_missing = 0;
+    for (int32_t i = 0; i < n; i++) paths[i] = folders[i].text;
+    RT_TRY(kv_paths_stat(io, paths, n, stats, exist));
+    for (int32_t i = 0; i < n; i++) {
+        if (exist[i]) continue;
+        const kv_path above = kv_path_parent(&folders[i]);
+        if (strcmp(above.text, made.text) != 0) RT_TRY(make_path(io, above.text));
+        made = above;
+        paths[n_missing++] = folders[i].text;
+    }
+    return kv_paths_make_dirs(io, paths, n_missing);
+}
+
+rt_status kv_dirs_make_for_all(
+        const kv_dirs *dirs, const int32_t *dir, const kv_path *paths, int32_t n) {
+    kv_path *folders = NULL;
+    const char **texts = NULL;
+    kv_io_stat *stats = NULL;
+    bool *exist = NULL;
+    rt_status status = rt_calloc(n + 1, sizeof *folders, "folders", &folders);
+    if (status == RT_OK) status = rt_calloc(n + 1, sizeof *texts, "folders", &texts);
+    if (status == RT_OK) status = rt_calloc(n + 1, sizeof *stats, "folders", &stats);
+    if (status == RT_OK) status = rt_calloc(n + 1, sizeof *exist, "folders", &exist);
+    for (int32_t i = 0; i < n && status == RT_OK; i++) {
+        folders[i] = kv_path_parent(&paths[i]);
+        rt_assert(strncmp(folders[i].text, dirs->roots[dir[i]], strlen(dirs->roots[dir[i]])) == 0);
+    }
+    if (status == RT_OK) status = make_missing(dirs->io, folders, n, texts, stats, exist);
+    free(folders);
+    free(texts);
+    free(stats);
+    free(exist);
+    return status;
+}
+
 void kv_dirs_quarantine(kv_dirs *dirs, const char *path, const char *why) {
     kv_path bad;
     char text[KV_WHY_BYTES]; /* `why` may be what the next failure overwrites */

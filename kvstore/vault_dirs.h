@@ -53,6 +53,9 @@ kv_path kv_dirs_join(const kv_dirs *dirs, int32_t dir, const char *folder, const
 kv_path kv_path_parent(const kv_path *path);
 /* Make the directories between DIR/vault and the path. */
 RT_MUST_CHECK rt_status kv_dirs_make_for(const kv_dirs *dirs, int32_t dir, const kv_path *path);
+/* The same of several paths, each with the number of its DIR. RT_EIO, RT_ENOFIT, RT_ENOMEM. */
+RT_MUST_CHECK rt_status kv_dirs_make_for_all(
+        const kv_dirs *dirs, const int32_t *dir, const kv_path *paths, int32_t n);
 /* Rename to .bad, and count. The thread's last error stays `why`, if it was. */
 void kv_dirs_quarantine(kv_dirs *dirs, const char *path, const char *why);
 

@@ -91,6 +91,9 @@ RT_MUST_CHECK rt_status kv_vault_make_room(kv_vault *vault, int64_t n_bytes);
  * The lock is held. RT_ENOFIT, RT_EIO, RT_ENOMEM. */
 RT_MUST_CHECK rt_status kv_vault_new_file(kv_vault *vault, int32_t dir, const kv_path *path,
         int64_t n_bytes, kv_path *temporary, kv_file **out);
+/* The same where there is room in the budget, and the folder is there. */
+RT_MUST_CHECK rt_status kv_vault_create_file(kv_vault *vault, const kv_path *path, int64_t n_bytes,
+        kv_path *temporary, kv_file **out);
 /* Remove a file that is not needed; what cannot be removed is swept some day. */
 void kv_vault_discard(kv_vault *vault, const char *path);
 /* The file is synced: give it its name, durably. The lock is held. On failure it has neither name. */

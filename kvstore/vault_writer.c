@@ -1,6 +1,6 @@
 /* Beginning segments, and placing runs in them. A writer's file, while it has no name of its own:
  *
- *   begin    lock; room in the budget; create; owner's lock; room on the disk; unlock
+ *   begin    lock; room in the budget; create; owner's lock; room on the disk; unlock: a span's all at once
  *   place    runs go to the file's end, by the caller's own operations
  *   finish   header, ids, index, footer; size; sync; lock; rename; sync directory; index; unlock (vault_finish.c)
  *   suspend  the same with another footer and another name; resume is the way back (vault_suspend.c)
@@ -101,16 +101,45 @@ rt_status kv_writer_hold_parent(kv_writer *writer) {
     return kv_vault_open_segment(vault, known, &writer->parent);
 }
 
+/* ---- begin ----------------------------------------------------------------------------------- */
+
+static int64_t bytes_max(const kv_writer *writer) {
+    return kv_segment_bytes_max(&writer->vault->shape, writer->header.n_tokens);
+}
+
+/* Room for all, and their folders. */
+static rt_status make_room(kv_vault *vault, kv_writer *const *writers, int32_t n) {
+    kv_path *paths = NULL;
+    int32_t *dirs = NULL;
+    int64_t n_bytes = (n - 1) * (int64_t)KV_SPACE_SLACK; /* of one more it is added */
+    rt_status status = rt_calloc(n, sizeof *paths, "paths of segments", &paths);
+    if (status == RT_OK) status = rt_calloc(n, sizeof *dirs, "paths of segments", &dirs);
+    for (int32_t i = 0; i < n && status == RT_OK; i++) {
+        n_bytes += bytes_max(writers[i]);
+        dirs[i] = writers[i]->dir;
+        paths[i] = kv_vault_path(vault, dirs[i], &writers[i]->header.chain, ".kvs");
+    }
+    if (status == RT_OK) status = kv_vault_make_room(vault, n_bytes);
+    if (status == RT_OK) status = kv_dirs_make_for_all(&vault->dirs, dirs, paths, n);
+    free(paths);
+    free(dirs);
+    return status;
+}
+
 static rt_status create_file(kv_writer *writer) {
-    kv_vault *vault = writer->vault;
-    const kv_path path = kv_vault_path(vault, writer->dir, &writer->header.chain, ".kvs");
-    const int64_t bytes_max = kv_segment_bytes_max(&vault->shape, writer->header.n_tokens);
+    const kv_path path = kv_vault_path(writer->vault, writer->dir, &writer->header.chain, ".kvs");
+    return kv_vault_create_file(
+            writer->vault, &path, bytes_max(writer), &writer->temporary, &writer->file);
+}
+
+/* Parents are held before anything makes way. */
+static rt_status create_files(kv_vault *vault, kv_writer *const *writers, int32_t n) {
+    if (n == 0) return RT_OK;
     RT_TRY(kv_dirs_lock(&vault->dirs));
     rt_status status = kv_vault_save_fingerprint(vault);
-    if (status == RT_OK) status = kv_writer_hold_parent(writer);
-    if (status == RT_OK)
-        status = kv_vault_new_file(
-                vault, writer->dir, &path, bytes_max, &writer->temporary, &writer->file);
+    for (int32_t i = 0; i < n && status == RT_OK; i++) status = kv_writer_hold_parent(writers[i]);
+    if (status == RT_OK) status = make_room(vault, writers, n);
+    for (int32_t i = 0; i < n && status == RT_OK; i++) status = create_file(writers[i]);
     kv_dirs_unlock(&vault->dirs);
     return status;
 }
@@ -125,22 +154,58 @@ static bool is_stored(kv_vault *vault, const kv_hash *chain) {
     return true;
 }
 
-rt_status kv_writer_begin(kv_vault *vault, const kv_hash *parent, int64_t first_pos,
-        const int32_t *ids, int32_t n_tokens, kv_writer **out) {
+/* NULL: it is stored, or being written. It is one of the vault's open ones, without a file. */
+static rt_status new_unless_stored(kv_vault *vault, const kv_hash *parent, int64_t first_pos,
+        const int32_t *ids, int32_t n_tokens, kv_hash *chain, kv_writer **out) {
     kv_segment_header header;
-    kv_writer *writer = NULL;
     *out = NULL;
     RT_TRY(kv_writer_make_header(vault, parent, first_pos, ids, n_tokens, &header));
-    if (kv_writer_of(vault, &header.chain) || is_stored(vault, &header.chain)) return RT_OK;
-    RT_TRY(kv_writer_new(vault, &header, ids, &writer));
-    const rt_status status = create_file(writer);
-    if (status != RT_OK) {
-        kv_writer_free(writer);
-        return status;
-    }
-    kv_writer_link(writer);
-    *out = writer;
+    *chain = header.chain;
+    if (kv_writer_of(vault, chain) || is_stored(vault, chain)) return RT_OK;
+    RT_TRY(kv_writer_new(vault, &header, ids, out));
+    kv_writer_link(*out);
     return RT_OK;
+}
+
+rt_status kv_writer_begin(kv_vault *vault, const kv_hash *parent, int64_t first_pos,
+        const int32_t *ids, int32_t n_tokens, kv_writer **out) {
+    kv_hash chain;
+    RT_TRY(new_unless_stored(vault, parent, first_pos, ids, n_tokens, &chain, out));
+    if (!*out) return RT_OK;
+    rt_status status = create_files(vault, out, 1);
+    if (status == RT_OK) return RT_OK;
+    status = kv_writer_give_up(*out, status);
+    *out = NULL;
+    return status;
+}
+
+/* As writers of n whole segments, those that are not NULL in `some`, too. */
+static rt_status begin_all(kv_vault *vault, const kv_hash *parent, int64_t first_pos,
+        const int32_t *ids, int32_t n, kv_writer **out, kv_writer **some) {
+    kv_hash chain = *parent;
+    int32_t n_some = 0;
+    for (int32_t i = 0; i < n; i++) {
+        const kv_hash before = chain;
+        const int64_t at = (int64_t)i * KV_SEGMENT_TOKENS;
+        RT_TRY(new_unless_stored(
+                vault, &before, first_pos + at, ids + at, KV_SEGMENT_TOKENS, &chain, &out[i]));
+        if (out[i]) some[n_some++] = out[i];
+    }
+    return create_files(vault, some, n_some);
+}
+
+rt_status kv_writers_begin(kv_vault *vault, const kv_hash *parent, int64_t first_pos,
+        const int32_t *ids, int32_t n, kv_writer **out) {
+    kv_writer **some = NULL;
+    for (int32_t i = 0; i < n; i++) out[i] = NULL;
+    RT_TRY(rt_calloc(n + 1, sizeof(kv_writer *), "segments to begin", &some));
+    rt_status status = begin_all(vault, parent, first_pos, ids, n, out, some);
+    for (int32_t i = 0; i < n && status != RT_OK; i++) {
+        if (out[i]) status = kv_writer_give_up(out[i], status);
+        out[i] = NULL;
+    }
+    free(some);
+    return status;
 }
 
 void kv_writer_remove_file(kv_writer *writer) {
