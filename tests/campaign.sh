@@ -77,6 +77,7 @@ histories() {
 }
 crashes() {
     unit='disks after a crash'
+    try build/tests/test_kvstore_known_crash "$1" 40
     try build/tests/test_kvstore_vault_crash "$1" 75
     add "$(sed -n 's/^seed .*: \([0-9]*\) disks$/\1/p' "$log")"
 }
