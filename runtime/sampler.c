@@ -122,27 +122,48 @@ static int64_t n_before_allowed(
     return i;
 }
 
-/* Weigh the candidates, of which the first is allowed, and move the allowed ones to the front that top_k and top_p leave.
- * Those that were not asked about when there are enough count as allowed: where all are it is what glm_sample keeps. With a
- * top_k that is known only when the rest weighs less than rounding does. */
+/* Allowed ones, and the fewest of them that reach top_p of what they weigh. */
+typedef struct allowed {
+    double weight;
+    double nucleus_weight;
+    int64_t n;
+    int64_t n_nucleus;
+} allowed;
+
+static void find_nucleus(allowed *kept, const candidate *sorted, double wanted) {
+    while (kept->n_nucleus < kept->n && (kept->n_nucleus == 0 || kept->nucleus_weight < wanted))
+        kept->nucleus_weight += (double)sorted[kept->n_nucleus++].weight;
+}
+
+/* Weigh the candidates, of which the first is allowed, and move the allowed ones to the front that top_k and top_p leave, which
+ * count those alone. It goes on until it makes no difference which of the others are allowed: they weigh less than rounding does, or
+ * top_p is reached though all were. Where it is reached so by more of the allowed ones, and the others weigh a hundredth of those, all
+ * count as allowed: to find out which are would be to ask about most of a vocabulary. */
 static int64_t keep_allowed(candidate *sorted, int64_t n, const glm_sampling *sampling,
         glm_allows *allows, const void *context) {
-    const double almost_all = 1.0 - 1e-7;
-    const bool has_top_k = sampling->top_k > 0;
-    const double enough = has_top_k ? almost_all : fmin((double)sampling->top_p, almost_all);
-    const int64_t n_most = has_top_k ? sampling->top_k : n;
+    const double almost_nothing = 1e-7, little = 0.01;
+    const double top_p = fmin((double)sampling->top_p, 1.0);
+    const int64_t n_most = sampling->top_k > 0 && sampling->top_k < n ? sampling->top_k : n;
     double rest = weigh(sorted, n, sampling->temperature);
-    double kept = 0.0;
-    int64_t n_kept = 0;
-    for (int64_t i = 0; i < n && n_kept < n_most; i++) {
-        if (n_kept > 0 && kept >= enough * (kept + rest)) break;
-        rest = fmax(rest - (double)sorted[i].weight, 0.0);
+    double more = 0.0; /* that the others can weigh of whom top_k has room for */
+    allowed kept = {0};
+    for (int64_t i = 0; i < n && kept.n < n_most; i++) {
+        const double weight = (double)sorted[i].weight;
+        more = fmin(rest, (double)(n_most - kept.n) * weight);
+        const double wanted = top_p * (kept.weight + more);
+        if (more <= almost_nothing * kept.weight || (kept.n > 0 && kept.nucleus_weight >= wanted))
+            break;
+        if (more <= little * kept.weight && kept.weight >= wanted) break;
+        rest = fmax(rest - weight, 0.0);
+        more = 0.0;
         if (i > 0 && !allows(context, sorted[i].id)) continue;
-        kept += (double)sorted[i].weight;
-        sorted[n_kept++] = sorted[i];
+        kept.weight += weight;
+        sorted[kept.n++] = sorted[i];
+        find_nucleus(&kept, sorted, top_p * kept.weight);
     }
-    if (sampling->top_p >= 1.0f) return n_kept;
-    return nucleus(sorted, n_kept, has_top_k ? kept : kept + rest, sampling->top_p);
+    if (sampling->top_p >= 1.0f) return kept.n;
+    find_nucleus(&kept, sorted, top_p * (kept.weight + more));
+    return kept.n_nucleus;
 }
 
 rt_status glm_sample_allowed(const float *logits, int64_t vocab, int64_t n_valid,
@@ -157,11 +178,11 @@ rt_status glm_sample_allowed(const float *logits, int64_t vocab, int64_t n_valid
     RT_TRY(sort_all(logits, n_valid, &sorted));
     const int64_t n_before = n_before_allowed(sorted, n_valid, allows, context);
     const int64_t n_left = n_valid - n_before;
-    candidate *allowed = sorted + n_before;
+    candidate *first = sorted + n_before;
     if (n_left > 0 && is_greedy)
-        *id = allowed[0].id;
+        *id = first[0].id;
     else if (n_left > 0)
-        *id = pick(allowed, keep_allowed(allowed, n_left, sampling, allows, context),
+        *id = pick(first, keep_allowed(first, n_left, sampling, allows, context),
                 glm_sampling_draw(sampling->seed, step));
     free(sorted);
     return n_left > 0 ? RT_OK
