@@ -141,6 +141,11 @@ RT_MUST_CHECK rt_status attn_cuda_decode_sm80(
 /* Hopper: bulk copies, wgmma. Memory binds up to 128 rows of a KV head of bf16 pages, 64 of e4m3. */
 RT_MUST_CHECK rt_status attn_cuda_decode_sm90(
         const attn_shape *shape, const attn_cuda_decode_args *args, rt_stream stream);
+/* Its second kernel, which merges, twice with nothing to do: queued, as in a decode, to begin before the kernel in front of it is
+ * over. Where CUDA refuses that, it is queued as any other; but a graph that is recorded then is spoiled, and that is an error.
+ * attn_cuda_merge_late: from then on no kernel of this process is queued so. */
+RT_MUST_CHECK rt_status attn_cuda_merge_nothing(rt_stream stream);
+void attn_cuda_merge_late(void);
 /* Bytes that either wants, for so many or fewer. */
 int64_t attn_cuda_decode_scratch_bytes(
         const attn_shape *shape, int64_t max_tokens, int32_t n_seqs, int32_t n_queries);

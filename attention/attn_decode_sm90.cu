@@ -19,7 +19,11 @@
 
 #include <math.h>
 
+#include <atomic>
+
 namespace {
+
+std::atomic<bool> is_merged_early{MERGE_IS_EARLY};
 
 /* Registers of the warpgroups that consume and copy. A block of one consumer has enough for whatever it wants. */
 template <int N_CONSUMERS> struct decode_block : sm90_block<N_CONSUMERS, 3> {
@@ -158,7 +162,7 @@ const char *launch_for(const decode_params &params, rt_stream stream) {
 
 const char *launch_merge(const decode_params &params, rt_stream stream) {
     const ptx_grid grid = {
-            params.n_merge_blocks, 1, MERGE_WARPS * WARP, MERGE_SMEM_BYTES, MERGE_IS_EARLY};
+            params.n_merge_blocks, 1, MERGE_WARPS * WARP, MERGE_SMEM_BYTES, is_merged_early.load()};
     return ptx_launch(attn_decode_merge_kernel, grid, stream, params);
 }
 
@@ -191,4 +195,16 @@ rt_status attn_cuda_decode_sm90(
         return rt_fail(RT_EDEVICE, "attention: decode of %d sequences over up to %lld keys: %s",
                 (int)args->n_seqs, (long long)args->max_tokens, why);
     return RT_OK;
+}
+
+rt_status attn_cuda_merge_nothing(rt_stream stream) {
+    decode_params params = {};
+    params.n_merge_blocks = 1;
+    const char *why = launch_merge(params, stream);
+    if (!why) why = launch_merge(params, stream);
+    return why ? rt_fail(RT_EDEVICE, "attention: merging: %s", why) : RT_OK;
+}
+
+void attn_cuda_merge_late(void) {
+    is_merged_early = false;
 }

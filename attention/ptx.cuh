@@ -278,9 +278,7 @@ static bool ptx_launch_early(void (*kernel)(const PARAMS), ptx_grid grid, size_t
     how.stream = stream;
     how.attrs = &early;
     how.numAttrs = 1;
-    if (cudaLaunchKernelEx(&how, kernel, params) == cudaSuccess) return true;
-    (void)cudaGetLastError(); /* it begins later, then */
-    return false;
+    return cudaLaunchKernelEx(&how, kernel, params) == cudaSuccess;
 }
 
 /* Queue a kernel; NULL, or why it was refused. */
@@ -290,9 +288,12 @@ static const char *ptx_launch(
     static_assert(sizeof(PARAMS) <= 4096, "what every CUDA lets a kernel have of parameters");
     const size_t smem = (size_t)grid.smem_bytes + (grid.smem_bytes > 0 ? 1023u : 0u);
     const cudaError_t error = ptx_launch_with((const void *)kernel, smem, [&] {
-        if (grid.is_early && ptx_launch_early(kernel, grid, smem, stream, params)) return;
-        kernel<<<dim3((unsigned)grid.x, (unsigned)grid.y), (unsigned)grid.threads, smem, stream>>>(
-                params);
+        ptx_launch_early_or_late(
+                grid.is_early, [&] { return ptx_launch_early(kernel, grid, smem, stream, params); },
+                [&] {
+                    kernel<<<dim3((unsigned)grid.x, (unsigned)grid.y), (unsigned)grid.threads, smem,
+                            stream>>>(params);
+                });
     });
     return error == cudaSuccess ? NULL : attn_cuda_why(error, cudaGetErrorString(error));
 }

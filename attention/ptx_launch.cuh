@@ -18,4 +18,13 @@ static inline cudaError_t ptx_launch_with(const void *kernel, size_t smem, LAUNC
     return error == cudaSuccess ? last : error;
 }
 
+/* early() queues a kernel to begin before the one in front of it is over, and tells whether it could; late() queues it as any
+ * other. */
+template <typename EARLY, typename LATE>
+static inline void ptx_launch_early_or_late(bool is_early, EARLY early, LATE late) {
+    if (is_early && early()) return;
+    if (is_early) (void)cudaGetLastError(); /* it begins later, then */
+    late();
+}
+
 #endif

@@ -54,7 +54,30 @@ int64_t glm_cuda_graphs_bytes(const glm_config *config, const glm_plan *plan) {
 
 /* ---- open and close -------------------------------------------------------------------------- */
 
+static rt_status record_nothing(rt_stream compute) {
+    glm_cuda_graph graph = NULL;
+    RT_TRY(glm_cuda_graph_begin(compute));
+    const rt_status status = attn_cuda_merge_nothing(compute);
+    const rt_status ended = glm_cuda_graph_end(compute, status == RT_OK, &graph);
+    glm_cuda_graph_free(graph);
+    return status == RT_OK ? ended : status;
+}
+
+/* Kernels that begin early are in graphs since CUDA 12.3, and a driver may be older: what it refuses in a step that is recorded
+ * would leave all steps without graphs, and end a group of ranks. So it is asked beforehand. */
+static rt_status look_for_early(const glm_engine *engine) {
+    const glm_cuda_device *device = &engine->cuda->device;
+    if (device->capability != 90 || device->waits_always || glm_cuda_streams(engine)) return RT_OK;
+    RT_TRY(attn_cuda_merge_nothing(device->compute)); /* loaded, which is not done in a graph */
+    if (record_nothing(device->compute) == RT_OK) return RT_OK;
+    attn_cuda_merge_late();
+    rt_log(RT_LOG_INFO, "engine", "decode's kernels begin one after the other: %s",
+            rt_error_text());
+    return RT_OK;
+}
+
 rt_status glm_cuda_graphs_open(glm_engine *engine) {
+    RT_TRY(look_for_early(engine));
     return rt_calloc(
             n_places(engine), sizeof(glm_cuda_step_kind), "graphs", &engine->cuda->graphs.kinds);
 }

@@ -30,7 +30,8 @@ typedef enum standin_order {
 
 /* Set by the test, or from the environment: STANDIN_CUDA_ORDER=late|early|copies|SEED, STANDIN_CUDA_FAIL_AT=N,
  * STANDIN_CUDA_MEMORY=BYTES, STANDIN_CUDA_CAPABILITY=80|90, STANDIN_CUDA_DEVICES=N, STANDIN_CUDA_BUS=N (where
- * the first one is), STANDIN_CUDA_NO_GRAPHS_ON=N (that one refuses graphs), STANDIN_CUDA_ABSENT=N (CUDA's error instead of
+ * the first one is), STANDIN_CUDA_NO_GRAPHS_ON=N (that one refuses graphs), STANDIN_CUDA_NO_EARLY_ON=N (and that one kernels that
+ * begin early, in graphs), STANDIN_CUDA_ABSENT=N (CUDA's error instead of
  * GPUs), STANDIN_CUDA_NO_KERNELS=N (its error where one is loaded), STANDIN_CUDA_DRIVER=12040|0 (for 12.4; none),
  * STANDIN_CUDA_REFUSED_PRODUCTS=ROWS. A process uses one of its devices, and all are alike. */
 typedef struct standin_cuda {
@@ -50,6 +51,7 @@ typedef struct standin_cuda {
     bool is_unguarded; /* the host could touch its memory, and much is quicker: before the first allocation */
 
     int64_t n_calls; /* that can fail, so far */
+    int64_t n_early; /* kernels that were queued to begin early */
     int64_t n_graph_launches;
     int64_t n_graphs; /* instantiated ones that there are, and all their nodes; */
     int64_t n_graph_nodes;

@@ -255,25 +255,42 @@ void refuse_capture(const char *what) {
         if (stream->is_capturing) found("%s while a graph is recorded", what);
 }
 
-static void queue_kernel(void *stream, const emu_launch &how, const char *source,
+/* Nothing goes into a graph any more behind what may not. */
+static bool is_spoiled(cudaStream_t stream, bool is_early) {
+    if (is_early && number("STANDIN_CUDA_NO_EARLY_ON", -1) == this_device())
+        stream->is_spoiled = stream->is_capturing;
+    return stream->is_spoiled;
+}
+
+/* Whether it is. */
+static bool queue_kernel(void *to, const emu_launch &how, bool is_early, const char *source,
         const std::function<void()> &work) {
     call now(source, CONTEXT);
+    cudaStream_t stream = (cudaStream_t)to;
     require_there(STREAM, stream, source);
     require_no_error(source);
     check_launch(how, source);
-    const cudaError_t error = now.outcome(cudaErrorLaunchOutOfResources);
-    if (error != cudaSuccess) return;
+    cudaError_t error = now.outcome(cudaErrorLaunchOutOfResources);
+    if (error == cudaSuccess && is_spoiled(stream, is_early))
+        error = told(
+                is_early ? cudaErrorStreamCaptureUnsupported : cudaErrorStreamCaptureInvalidated);
+    if (error != cudaSuccess) return false;
     const auto counted = [=] {
         work();
         state()->bytes_copied = emu_bytes_copied();
     };
-    queue((cudaStream_t)stream, {"a kernel", counted, NULL, NULL});
+    state()->n_early += is_early;
+    queue(stream, {"a kernel", counted, NULL, NULL});
+    return true;
 }
 
 static emu_refusal launch(
         void *stream, const emu_launch &how, const char *source, std::function<void()> work) {
-    const cudaError_t error = ptx_launch_with(
-            source, (size_t)how.smem_bytes, [&] { queue_kernel(stream, how, source, work); });
+    const cudaError_t error = ptx_launch_with(source, (size_t)how.smem_bytes, [&] {
+        ptx_launch_early_or_late(
+                how.is_early, [&] { return queue_kernel(stream, how, true, source, work); },
+                [&] { queue_kernel(stream, how, false, source, work); });
+    });
     return {error, error == cudaSuccess ? NULL : cudaGetErrorString(error)};
 }
 
@@ -306,7 +323,8 @@ static bool queue_work(void *stream, const standin_cuda_work &work, bool meets) 
     call now(work.what, CONTEXT);
     std::shared_ptr<void> owned(work.context, work.drop);
     require_there(STREAM, stream, work.what);
-    const bool is_refused = fails() || is_broken; /* of another library's CUDA: ours has no error */
+    const bool is_refused = /* of another library's CUDA: ours has no error */
+            fails() || is_broken || is_spoiled((cudaStream_t)stream, false);
     const auto run = work.run;
     if (!is_refused)
         queue((cudaStream_t)stream, {work.what, [=] { run(owned.get()); }, NULL, NULL, meets});

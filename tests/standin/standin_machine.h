@@ -47,6 +47,7 @@ struct operation {
 struct CUstream_st {
     std::deque<standin::operation> queue;
     bool is_capturing = false;
+    bool is_spoiled = false; /* what it captures, by what may not be in a graph */
     std::thread::id captured_by;
     bool is_awaited = false; /* its next operation waits for another stream, which is made to run */
     std::vector<standin::operation> captured;

@@ -169,6 +169,8 @@ void check_launch(const emu_launch &how, const char *source) {
     if (ends_with(source, "_sm90.cu") && capability != 90)
         found("%s: compiled for 9.0 alone, and launched on %d.%d", source, capability / 10,
                 capability % 10);
+    if (how.is_early && !ends_with(source, "_sm90.cu"))
+        found("%s: compiled for what cannot wait, and begins early", source);
     if (how.grid_x < 1 || how.grid_x > INT32_MAX || how.grid_y < 1 || how.grid_y > 65535)
         found("%s: a launch of %lld x %lld blocks", source, (long long)how.grid_x,
                 (long long)how.grid_y);

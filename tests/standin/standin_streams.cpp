@@ -156,7 +156,9 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t *out) {
     if (stream->captured_by != std::this_thread::get_id())
         found("another thread ends a graph than began it");
     stream->is_capturing = false;
-    const cudaError_t error = outcome_of_making(&now, cudaErrorStreamCaptureInvalidated);
+    cudaError_t error = outcome_of_making(&now, cudaErrorStreamCaptureInvalidated);
+    if (stream->is_spoiled) error = told(cudaErrorStreamCaptureInvalidated);
+    stream->is_spoiled = false;
     *out = error == cudaSuccess ? new CUgraph_st{stream->captured} : NULL;
     stream->captured.clear();
     if (*out) note_made(GRAPH, *out);
