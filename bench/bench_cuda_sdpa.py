@@ -85,7 +85,7 @@ def main():
         print("# PyTorch sees no GPU")
         return 77
     print(f"# PyTorch {torch.__version__}, CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}, "
-          f"{torch.cuda.get_device_name()}; best and median of {N_RUNS} after {N_WARMUP}")
+          f"{torch.cuda.get_device_name()}; best and median of {N_RUNS} after {N_WARMUP}, a second's rest in front of each prefill")
     print("kernel,keys,queries,best_ms,median_ms,best,median,unit,share_of_ceiling", flush=True)
     backends = (SDPBackend.FLASH_ATTENTION, SDPBackend.CUDNN_ATTENTION)
     flush = torch.empty(256 << 20, dtype=torch.uint8, device="cuda")

@@ -100,9 +100,10 @@ static inline void gpu_rest() {
 
 /* n_runs after one or two that do not count. A buffer larger than the L2 cache is read in between, outside of the
  * time, where is_cold: as a layer's weights are before its attention. (Written, its lines would have to leave the
- * cache within the time.) */
+ * cache within the time.) `stream` is the one that work is queued on. */
 template <typename WORK>
-static gpu_times gpu_time(WORK work, bool is_cold = false, int n_runs = 5) {
+static gpu_times gpu_time(
+        WORK work, bool is_cold = false, int n_runs = 5, cudaStream_t stream = NULL) {
     enum { L2_BYTES = 256 << 20 };
     static char *flush = NULL;
     if (is_cold && !flush) {
@@ -116,21 +117,24 @@ static gpu_times gpu_time(WORK work, bool is_cold = false, int n_runs = 5) {
     gpu_clock clock[2];
     std::vector<double> times;
     const int n_warmup = n_runs > 1 ? 2 : 1;
+    CHECK_CUDA(cudaDeviceSynchronize()); /* what work reads may have been written on another stream */
     for (int i = 0; i < n_warmup + n_runs; i++) {
         float ms = 0.0f;
-        if (i == n_warmup) gpu_clock_kernel<<<1, 1>>>(&clocks[0]);
+        if (i == n_warmup) gpu_clock_kernel<<<1, 1, 0, stream>>>(&clocks[0]);
         if (is_cold) {
-            gpu_read_kernel<<<2048, 256>>>((const uint4 *)flush, L2_BYTES / 16, (uint32_t *)flush);
+            gpu_read_kernel<<<2048, 256, 0, stream>>>(
+                    (const uint4 *)flush, L2_BYTES / 16, (uint32_t *)flush);
             CHECK_CUDA(cudaGetLastError());
         }
-        CHECK_CUDA(cudaEventRecord(begin));
+        CHECK_CUDA(cudaEventRecord(begin, stream));
         work();
-        CHECK_CUDA(cudaEventRecord(end));
+        CHECK_CUDA(cudaEventRecord(end, stream));
         CHECK_CUDA(cudaEventSynchronize(end));
         CHECK_CUDA(cudaEventElapsedTime(&ms, begin, end));
         if (i >= n_warmup) times.push_back((double)ms);
     }
-    gpu_clock_kernel<<<1, 1>>>(&clocks[1]);
+    gpu_clock_kernel<<<1, 1, 0, stream>>>(&clocks[1]);
+    CHECK_CUDA(cudaStreamSynchronize(stream));
     CHECK_CUDA(cudaMemcpy(clock, clocks, sizeof clock, cudaMemcpyDeviceToHost));
     std::sort(times.begin(), times.end());
     CHECK_CUDA(cudaEventDestroy(begin));
