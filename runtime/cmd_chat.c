@@ -20,7 +20,8 @@
     "  /help       list these commands\n"                                      \
     "  /quit       leave, as Ctrl-D does\n"                                    \
     "  //TEXT      a question that begins with a /\n"                          \
-    "  \"\"\"         begins a question of several lines, and ends it\n"
+    "  \"\"\"         begins a question of several lines, and ends it\n"       \
+    "  pasted lines are one question, with what is typed around them\n"
 
 static rt_status give_result(conversation *chat, const char *text) {
     if (!chat->tools) return rt_fail(RT_EUSAGE, "/result: there are no tools (--tools FILE)");
@@ -125,9 +126,17 @@ static rt_status begin_block(conversation *chat, const char *line, int64_t n_byt
     return n_bytes > 0 ? add_to_block(chat, line, n_bytes) : RT_OK;
 }
 
+/* A paste of several lines in it is a question as it stands, with marks and slashes, which code begins with, too: only what a
+ * tool answers is a command of several lines. */
+static bool is_pasted(const char *line, int64_t n_bytes) {
+    const char *operand = NULL;
+    return memchr(line, '\n', (size_t)n_bytes) && !is_command(line, "/result", &operand);
+}
+
 static rt_status take_line(conversation *chat, const char *line, int64_t n_bytes) {
     chat->is_warned = false;
     if (chat->block) return add_to_block(chat, line, n_bytes);
+    if (is_pasted(line, n_bytes)) return chat_ask(chat, GLM_CHAT_USER, line, n_bytes);
     if (has_mark(line, n_bytes)) return begin_block(chat, line + MARK_BYTES, n_bytes - MARK_BYTES);
     if (line[0] != '/') return chat_ask(chat, GLM_CHAT_USER, line, n_bytes);
     if (line[1] == '/') return chat_ask(chat, GLM_CHAT_USER, line + 1, n_bytes - 1);

@@ -11,13 +11,11 @@
 
 #include "base/memory.h"
 #include "base/size.h"
+#include "cmd_chat_keys.h"
+#include "pasted.h"
 #include "utf8.h"
 
-#ifdef GLM_HAVE_EDIT
-#include <histedit.h>
-#endif
-
-enum { READ_BYTES = 1 << 16, HISTORY_LINES = 1000 };
+enum { READ_BYTES = 1 << 16, HISTORY_LINES = 1000, QUIET_MS = 300 };
 
 static const char prompt_text[] = "> ";
 
@@ -34,6 +32,10 @@ struct chat_lines {
 #ifdef GLM_HAVE_EDIT
     EditLine *edit; /* NULL: lines as the terminal gives them */
     History *history;
+    char *line; /* the last one, with what was pasted into it */
+    glm_pastes pastes;
+    rt_status paste_status; /* why a paste is not in the line */
+    bool was_stopped;       /* by Ctrl-Z, while a paste was read */
 #endif
 };
 
@@ -42,6 +44,7 @@ bool chat_lines_are_typed(const chat_lines *lines) {
 }
 
 static void leave_terminal(chat_lines *lines);
+static void note_stop(chat_lines *lines);
 static void set_up_terminal(chat_lines *lines);
 static void fit_terminal(chat_lines *lines);
 
@@ -50,6 +53,7 @@ static void follow_terminal(chat_lines *lines) {
     int what = glm_signal_pipe_take(&lines->signals);
     while (what & GLM_PROMPT_STOP) {
         leave_terminal(lines);
+        note_stop(lines);
         glm_signal_pipe_stop_here();
         what = GLM_PROMPT_CONTINUED | glm_signal_pipe_take(&lines->signals);
     }
@@ -95,7 +99,7 @@ static int64_t wait_for_bytes(chat_lines *lines, char *bytes, int64_t n) {
 /* Room for READ_BYTES more, and a NUL, behind what is not yet given out. */
 static rt_status make_room(chat_lines *lines) {
     const int64_t n_left = lines->n_bytes - lines->place;
-    if (lines->buffer) memmove(lines->buffer, lines->buffer + lines->place, (size_t)n_left);
+    if (lines->place > 0) memmove(lines->buffer, lines->buffer + lines->place, (size_t)n_left);
     lines->place = 0;
     lines->n_bytes = n_left;
     if (n_left + READ_BYTES < lines->capacity) return RT_OK;
@@ -158,6 +162,13 @@ static char *show_prompt(EditLine *edit) {
     return (char *)prompt_text; /* only read */
 }
 
+/* The next byte typed: what came behind a paste, else what comes. */
+static int64_t next_byte(chat_lines *lines, char *byte) {
+    if (lines->place == lines->n_bytes) return wait_for_bytes(lines, byte, 1);
+    *byte = lines->buffer[lines->place++];
+    return 1;
+}
+
 /* The next character typed, for libedit: 1, or -1 when there is none. What is not UTF-8 becomes
  * U+FFFD. */
 static int read_character(EditLine *edit, wchar_t *out) {
@@ -166,7 +177,7 @@ static int read_character(EditLine *edit, wchar_t *out) {
     char bytes[GLM_UTF8_BYTES_MAX];
     int n = 0;
     do {
-        if (wait_for_bytes(lines, bytes + n, 1) == 0) return -1;
+        if (next_byte(lines, bytes + n) == 0) return -1;
         n++;
     } while (glm_utf8_unfinished(bytes, n) > 0);
     uint32_t code_point = 0xfffd;
@@ -175,6 +186,85 @@ static int read_character(EditLine *edit, wchar_t *out) {
     lines->kind = CHAT_LINE;
     return 1;
 }
+
+/* ---- pastes: what the terminal sends between two marks, while a line is awaited --------------- */
+
+static const char paste_begins[] = "\033[200~";
+static const char paste_ends[] = "\033[201~";
+enum { END_BYTES = sizeof paste_ends - 1 };
+
+static void mark_pastes(bool is_on) {
+    (void)fputs(is_on ? "\033[?2004h" : "\033[?2004l", stderr);
+}
+
+/* The rest of a paste that Ctrl-C cut off, and the terminal goes on with, would be taken for lines: until nothing comes. */
+static void drop_rest(void) {
+    struct pollfd waited = {.fd = STDIN_FILENO, .events = POLLIN};
+    char bytes[4096];
+    while (poll(&waited, 1, QUIET_MS) > 0 && read(STDIN_FILENO, bytes, sizeof bytes) > 0) {
+    }
+}
+
+/* Read to the mark that ends a paste: the bytes before it, n of them, are lines->buffer's at lines->place. Ctrl-Z, which throws
+ * away what was to be read, ends it too: n_mark is 0 then. False: it has no end, and lines->kind, error and paste_status say
+ * why. */
+static bool read_paste(chat_lines *lines, int64_t *n, int64_t *n_mark) {
+    int64_t n_searched = 0;
+    *n = *n_mark = 0;
+    lines->was_stopped = false;
+    for (;;) {
+        lines->paste_status = make_room(lines);
+        if (lines->paste_status != RT_OK) return false;
+        char *begin = lines->buffer + lines->place;
+        const int64_t n_left = lines->n_bytes - lines->place;
+        const char *end =
+                memmem(begin + n_searched, (size_t)(n_left - n_searched), paste_ends, END_BYTES);
+        if (!end && lines->was_stopped) return true;
+        *n = end ? end - begin : n_left;
+        *n_mark = end ? END_BYTES : 0;
+        if (end) return true;
+        n_searched = rt_max64(0, n_left - END_BYTES + 1);
+        const int64_t n_read = wait_for_bytes(lines, begin + n_left, READ_BYTES);
+        lines->n_bytes += n_read;
+        if (n_read == 0) return false;
+    }
+}
+
+static rt_status put_paste(chat_lines *lines, int64_t n_bytes) {
+    char *text = NULL;
+    int64_t text_bytes = 0;
+    RT_TRY(glm_pasted_text(lines->buffer + lines->place, n_bytes, &text, &text_bytes));
+    const rt_status status = chat_keys_paste(lines->edit, &lines->pastes, text, text_bytes);
+    free(text);
+    return status;
+}
+
+/* For libedit: the mark that begins a paste is a key. */
+static unsigned char on_paste(EditLine *edit, wint_t key) {
+    chat_lines *lines = NULL;
+    int64_t n = 0;
+    int64_t n_mark = 0;
+    (void)key;
+    (void)el_get(edit, EL_CLIENTDATA, &lines);
+    if (!read_paste(lines, &n, &n_mark)) {
+        if (lines->kind == CHAT_LINES_INTERRUPTED) drop_rest();
+        return CC_EOF;
+    }
+    lines->paste_status = put_paste(lines, n);
+    lines->place += n + n_mark;
+    lines->kind = CHAT_LINE;
+    return lines->paste_status == RT_OK ? CC_REFRESH : CC_EOF;
+}
+
+/* What a paste holds reaches us as it is, but for Ctrl-C and Ctrl-Z, which the terminal's driver obeys: carriage returns, too,
+ * and what would stop the screen or end the program. (el_set() would forget copies of the names.) */
+static void take_pastes(EditLine *edit) {
+    (void)el_set(edit, EL_SETTY, "-d", "-icrnl", "-inlcr", "-ixon", "-quit", "quit=", NULL);
+    (void)el_wset(edit, EL_ADDFN, L"take-paste", L"Take a pasted text", on_paste);
+    (void)el_set(edit, EL_BIND, paste_begins, "take-paste", NULL);
+}
+
+/* ---- lines that libedit edits ---------------------------------------------------------------- */
 
 /* libedit shows and returns characters as the locale writes them: UTF-8, as the model does. */
 static void choose_locale(void) {
@@ -198,29 +288,37 @@ static void open_editor(chat_lines *lines) {
     (void)el_set(lines->edit, EL_EDITOR, "emacs");
     (void)el_set(lines->edit, EL_HIST, history, lines->history);
     (void)el_set(lines->edit, EL_GETCFN, read_character);
+    take_pastes(lines->edit);
 }
 
 static void close_editor(chat_lines *lines) {
     if (lines->edit) el_end(lines->edit);
     if (lines->history) history_end(lines->history);
+    free(lines->line);
+    glm_pastes_free(&lines->pastes);
+}
+
+/* No line: Ctrl-D is a character that ends the input. What came behind a paste is gone as well. */
+static rt_status end_edited(chat_lines *lines) {
+    lines->place = lines->n_bytes = 0;
+    if (lines->kind == CHAT_LINE) lines->kind = CHAT_LINES_END;
+    return lines->paste_status;
 }
 
 static rt_status read_edited(chat_lines *lines, const char **line, int64_t *n_bytes) {
     int n = 0;
+    lines->paste_status = RT_OK;
     el_resize(lines->edit); /* the window may have changed during an answer */
+    mark_pastes(true);
     const char *text = el_gets(lines->edit, &n);
-    if (!text || n <= 0) {
-        /* Ctrl-D is a character that ends the input. */
-        if (lines->kind == CHAT_LINE) lines->kind = CHAT_LINES_END;
-        return RT_OK;
-    }
+    mark_pastes(false);
+    if (!text || n <= 0) return end_edited(lines);
     HistEvent event;
     if (n > 1) (void)history(lines->history, &event, H_ENTER, text);
-    *n_bytes = n - (text[n - 1] == '\n');
-    free(lines->buffer);
-    lines->buffer = strndup(text, (size_t)*n_bytes);
-    if (!lines->buffer) return rt_fail(RT_ENOMEM, "chat: no memory for a line");
-    *line = lines->buffer;
+    free(lines->line);
+    lines->line = NULL;
+    RT_TRY(glm_pastes_fill(&lines->pastes, text, n - (text[n - 1] == '\n'), &lines->line, n_bytes));
+    *line = lines->line;
     lines->kind = CHAT_LINE;
     return RT_OK;
 }
@@ -231,7 +329,9 @@ static bool is_edited(const chat_lines *lines) {
 
 /* libedit sets up nothing that it believes set up: it is told to give its settings up before. */
 static void leave_terminal(chat_lines *lines) {
-    if (is_edited(lines)) (void)el_set(lines->edit, EL_PREP_TERM, 0);
+    if (!is_edited(lines)) return;
+    mark_pastes(false);
+    (void)el_set(lines->edit, EL_PREP_TERM, 0);
 }
 
 static void set_up_terminal(chat_lines *lines) {
@@ -240,7 +340,12 @@ static void set_up_terminal(chat_lines *lines) {
         return;
     }
     (void)el_set(lines->edit, EL_PREP_TERM, 1);
+    mark_pastes(true);
     fit_terminal(lines);
+}
+
+static void note_stop(chat_lines *lines) {
+    lines->was_stopped = true;
 }
 
 /* The line is shown from the left edge on, as long as the window is now. */
@@ -272,6 +377,10 @@ static bool is_edited(const chat_lines *lines) {
 }
 
 static void leave_terminal(chat_lines *lines) {
+    (void)lines;
+}
+
+static void note_stop(chat_lines *lines) {
     (void)lines;
 }
 

@@ -30,8 +30,10 @@ is_edited=
 press '\0032'
 await 'shell: ' 2
 settings ' icanon'
+[ -z "$is_edited" ] || await '[?2004l' # pastes are not marked for the shell
 press 'fg\r'
 if [ "$is_edited" ]; then
+    await '[?2004h' 2
     settings '-icanon'
     await '> abc天d' 2
     press '\0033[D\0177\r'
@@ -47,7 +49,7 @@ if [ "$is_edited" ]; then
     chat=$(pgrep -P "$(cat "$work/pid")")
     kill -STOP "$chat"
     await 'shell: ' 3
-    stty -F "$terminal" icanon echo
+    stty -F "$terminal" icanon icrnl echo
     press 'fg\r'
     settings '-icanon'
     await '> resumed' 2
