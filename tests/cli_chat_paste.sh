@@ -23,6 +23,16 @@ start() {
         exit 77
     fi
     turns=0
+    ready
+}
+
+# The next line is awaited. What is pressed before, the terminal's driver takes for its own: Ctrl-D is lost.
+ready() {
+    for _ in $(seq 2000); do
+        ! tail -c 9 "$work/out" | grep -qF '?2004h> ' || return 0
+        sleep 0.05
+    done
+    fail 'no line is awaited'
 }
 
 # asks N_BYTES: enter is pressed; so long is the question
@@ -37,6 +47,7 @@ asks() {
     tokens=$(($1 + (turns == 1 ? 5 : 4)))
     grep -F 'prompt ' "$work/out" | sed -n "${turns}p" | grep -qF "prompt $tokens tokens in" ||
         fail "question $turns is not of $1 bytes"
+    ready
 }
 
 # Lines, ended in any way; one after the mark that ends them, and one before; a command and a mark of blocks in them are text.
@@ -54,12 +65,14 @@ asks 10
 # A line alone goes without its end, so that a command may be pasted; nothing pasted is nothing.
 press "${begins}/reset\\r${ends}${begins}${ends}\\r"
 await 'the conversation is forgotten'
+ready
 # What is not text, and what would do something to the terminal or to us, were it typed.
 press "${begins}a\\0000\\0033]0;title\\0007\\0033[2J\\0021\\0023\\0034\\0377b${ends}"
 await '^[]0;title^G^[[2J^Q^S^\'
 turns=0
 press '\r'
 await "prompt $((25 + 5)) tokens in"
+ready
 press '\0004'
 leaves 0
 
@@ -77,6 +90,7 @@ seq 150000 >&3 # 938895 bytes: the refusal counts them
 press "${ends} cd\r"
 await '[paste 2: 150000 lines] cd'
 await "this turn needs $((938895 + 6 + 4))"
+ready
 press '\0004'
 leaves 0
 
@@ -86,6 +100,7 @@ press "$begins"
 seq 150000 >&3 # more than waits in pipes: its beginning is read when all is sent
 press '\0003it\rand\rmore\r'
 await 'Ctrl-C again'
+ready
 press 'abc'
 asks 3
 press "${begins}half\rof it"
