@@ -32,7 +32,7 @@ struct glm_backend {
     /* Tokens of a chunk that suit it, fewer than `below`: the most and best of them, at least a page. INT64_MAX: what it
      * takes unless something else is asked for. */
     int64_t (*chunk)(const glm_config *part, const glm_speed *speed, int64_t below);
-    /* What the plan's times, span and chunk are made of. RT_EUNSUPPORTED, RT_EDEVICE, RT_ENOMEM. */
+    /* What the plan's span and chunk are made of; of a GPU its times, too, for which a CPU is measured. RT_EUNSUPPORTED, RT_EDEVICE, RT_ENOMEM. */
     rt_status (*speed)(int32_t n_threads, glm_speed *out);
 
     /* All ranks, before anything large: take the device, each its own; engine->comm sums where its memory is from

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "linear_choice.h"
 #include "linear_onednn.h"
 
@@ -122,12 +123,13 @@ static void bill(const glm_checkpoint *checkpoint, const glm_config *part, glm_p
     const attn_shape shape = glm_attn_shape(part, plan->kv_dtype);
     const int64_t hidden_row = part->hidden * rt_dtype_bytes(plan->hidden_dtype);
     plan->kv_page_bytes = attn_page_bytes(&shape);
-    plan->weights_bytes = glm_weights_bytes(checkpoint, part, plan->linear_by);
+    plan->weights_bytes = rt_mem_cost(glm_weights_bytes(checkpoint, part, plan->linear_by));
     plan->hidden_bytes = rt_min64(plan->span, plan->max_len) * hidden_row;
-    plan->scratch_bytes = arena_bytes(part, plan) - plan->hidden_bytes +
+    plan->scratch_bytes = rt_mem_cost(arena_bytes(part, plan)) - plan->hidden_bytes +
                           glm_ops_cpu_bytes(&shape, plan->threads) + onednn_bytes(part, plan);
     plan->pinned_bytes = 0;
-    plan->load_bytes = glm_weights_load_bytes(part, plan->threads);
+    plan->load_bytes = rt_mem_cost(glm_weights_load_bytes(part, plan->threads)) +
+                       glm_ops_cpu_bytes(&shape, plan->threads);
 }
 
 /* ---- open and close -------------------------------------------------------------------------- */
@@ -184,7 +186,7 @@ const glm_backend glm_backend_cpu = {
         .check = check,
         .bill = bill,
         .chunk = chunk,
-        .speed = glm_measure_speed,
+        .speed = glm_usual_speed,
         .open = cpu_open,
         .open_buffers = open_buffers,
         .close = cpu_close,

@@ -155,7 +155,8 @@ static void print_bill(const glm_plan *plan, bool has_weights, const rt_machine_
     print_parts(plan, has_weights);
     if (plan->on_gpu) print_gpu_totals(plan);
     print_bytes("lists", plan->lists_bytes, "token ids and page pointers of sequences");
-    print_bytes("loading", plan->load_bytes, "staging; given back before the KV cache is taken");
+    print_bytes("loading", plan->load_bytes,
+            "staging and tiles per thread; given back before the KV cache is taken");
     print_bytes("total", plan->total_bytes, "the most that lives at once, the program included");
     print_limit(plan, memory);
 }

@@ -31,7 +31,7 @@ static int64_t slab_bytes(const int64_t *widths, int n_widths) {
 }
 
 int64_t glm_linear_onednn_scratch_bytes(const int64_t *widths, int n_widths, int n_threads) {
-    return slab_bytes(widths, n_widths) + glm_onednn_bytes(n_threads);
+    return rt_mem_cost(slab_bytes(widths, n_widths)) + rt_mem_cost(glm_onednn_bytes(n_threads));
 }
 
 int64_t glm_linear_onednn_bytes(int64_t n_out, int64_t n_in) {

@@ -355,7 +355,8 @@ static int64_t scratch_bytes(int n_threads) {
 }
 
 int64_t glm_ops_cpu_bytes(const attn_shape *shape, int n_threads) {
-    return scratch_bytes(n_threads) + attn_cpu_scratch_bytes(shape, n_threads);
+    return rt_mem_cost(scratch_bytes(n_threads)) +
+           rt_mem_cost(attn_cpu_scratch_bytes(shape, n_threads));
 }
 
 rt_status glm_ops_cpu_create(const attn_shape *shape, rt_isa isa, rt_pool *pool, glm_ops *out) {

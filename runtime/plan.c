@@ -139,11 +139,11 @@ static rt_status choose_backend(glm_bill_request *of, glm_plan *plan) {
 static rt_status check_room_to_measure(const glm_plan *plan) {
     char needed[RT_SIZE_TEXT];
     char limit[RT_SIZE_TEXT];
-    if (plan->on_gpu || plan->limit_bytes >= glm_measure_speed_bytes()) return RT_OK;
+    const int64_t least = glm_measure_speed_bytes(plan->threads, 0);
+    if (plan->on_gpu || plan->limit_bytes >= least) return RT_OK;
     return rt_fail(RT_ENOFIT, "plan: no less than %s is needed and %s is available%s%s",
-            rt_format_bytes(glm_measure_speed_bytes(), needed),
-            rt_format_bytes(plan->limit_bytes, limit), plan->limit_name ? ", because of " : "",
-            plan->limit_name ? plan->limit_name : "");
+            rt_format_bytes(least, needed), rt_format_bytes(plan->limit_bytes, limit),
+            plan->limit_name ? ", because of " : "", plan->limit_name ? plan->limit_name : "");
 }
 
 /* ---- what is chosen -------------------------------------------------------------------------- */
@@ -217,6 +217,21 @@ static bool must_stream(const glm_bill_request *of, const glm_plan *plan) {
            largest_fitting(of, plan) == 0;
 }
 
+/* Of a GPU it is known already. What does not fit is measured with the least. */
+static rt_status measure(glm_bill_request *of, glm_plan *plan) {
+    const glm_options *options = of->options;
+    glm_speed *speed = &of->speed;
+    if (!plan->on_gpu) {
+        const double usual = speed->usual_flops;
+        RT_TRY(glm_measure_speed(
+                plan->threads, plan->fits ? glm_bill_measured_bytes(plan) : 0, speed));
+        glm_speed_share(speed, glm_ranks_here(options), plan->threads, glm_cores_here(options));
+        speed->usual_flops = usual;
+    }
+    plan->machine_flops = speed->flops;
+    return RT_OK;
+}
+
 rt_status glm_plan_make(const glm_checkpoint *checkpoint, const glm_options *given, glm_plan *out) {
     glm_options limited;
     const glm_options *options = &limited;
@@ -237,7 +252,6 @@ rt_status glm_plan_make(const glm_checkpoint *checkpoint, const glm_options *giv
     RT_TRY(of.backend->speed(plan.threads, &of.speed));
     if (!plan.on_gpu)
         glm_speed_share(&of.speed, glm_ranks_here(options), plan.threads, glm_cores_here(options));
-    plan.machine_flops = of.speed.flops;
 
     choose_chunk(&of, &plan);
     if (must_stream(&of, &plan)) choose_streamed(&of, &plan);
@@ -247,6 +261,7 @@ rt_status glm_plan_make(const glm_checkpoint *checkpoint, const glm_options *giv
         plan.max_len = plan.fitting_len;
         glm_bill_fill(&of, &plan);
     }
+    RT_TRY(measure(&of, &plan));
     glm_bill_time(&of, &plan);
     *out = plan;
     return RT_OK;

@@ -4,6 +4,7 @@
 
 #include <math.h>
 
+#include "base/memory.h"
 #include "base/size.h"
 #include "costs.h"
 #include "onednn.h"
@@ -30,12 +31,14 @@ static int64_t choose_span(const glm_bill_request *of, const glm_plan *plan) {
     return span;
 }
 
+static const int64_t thread_bytes = 40 * RT_KIB;
+
 /* ---- budgets --------------------------------------------------------------------------------- */
 
-/* The program itself: code and libraries (11 MiB with all that it may be built with), the C library's heap; and the
- * tokenizer. */
+/* The program itself: code and libraries (13 MiB with all that it may be built with), the C library's heap; of each thread
+ * its stack, 24 KiB of which are used, and a heap of its own; and the tokenizer. */
 static int64_t program_bytes(const glm_plan *plan) {
-    return 14 * RT_MIB + plan->tokenizer_bytes +
+    return 15 * RT_MIB + plan->threads * thread_bytes + plan->tokenizer_bytes +
            (plan->linear_by == GLM_LINEAR_ONEDNN ? glm_onednn_library_bytes() : 0);
 }
 
@@ -57,7 +60,8 @@ static int64_t kv_budget(const glm_plan *plan) {
         return plan->kv_limit_bytes ? rt_min64(plan->kv_limit_bytes, left) : left;
     }
     const int64_t rest = program_bytes(plan) + plan->weights_bytes + plan->hidden_bytes +
-                         plan->scratch_bytes + plan->lists_bytes + plan->threads * kv_codec_bytes();
+                         plan->scratch_bytes + plan->lists_bytes +
+                         plan->threads * kv_codec_bytes() + GLM_KV_ROUNDING;
     const int64_t left = rt_max64(plan->limit_bytes - rest, 0);
     return plan->kv_limit_bytes ? rt_min64(plan->kv_limit_bytes, left) : left;
 }
@@ -105,20 +109,32 @@ static bool fits_disk(const glm_options *options, const glm_plan *plan) {
 
 /* ---- the bill -------------------------------------------------------------------------------- */
 
-static void add_up(const glm_options *options, glm_plan *plan) {
+int64_t glm_bill_measured_bytes(const glm_plan *plan) {
+    return plan->weights_bytes + plan->kv_host_bytes;
+}
+
+/* What the CPU is measured with is given back before weights are read. A GPU's driver takes of the host's memory at least as
+ * much as there is at most. */
+static int64_t measuring_bytes(const glm_plan *plan) {
+    if (plan->on_gpu) return glm_measure_speed_bytes(1, INT64_MAX);
+    return glm_measure_speed_bytes(plan->threads, glm_bill_measured_bytes(plan));
+}
+
+static void add_up(const glm_bill_request *of, glm_plan *plan) {
     const int64_t codecs = plan->kv_overflows ? plan->threads * kv_codec_bytes() : 0;
     const int64_t computing = plan->weights_bytes + plan->hidden_bytes + plan->scratch_bytes;
     const int64_t pages = plan->kv_host_bytes - plan->kv_staging_bytes;
     plan->gpu_total_bytes = plan->on_gpu ? computing + pages : 0;
     const int64_t here = plan->on_gpu ? 0 : computing - plan->weights_bytes + pages;
     const int64_t running = here + plan->kv_staging_bytes + plan->kv_rows_bytes +
-                            plan->pinned_bytes + plan->lists_bytes + codecs;
+                            plan->pinned_bytes + plan->lists_bytes + codecs +
+                            glm_plan_kv_rounding(&of->part, plan);
     const int64_t weights = plan->on_gpu ? plan->weights_host_bytes : plan->weights_bytes;
     const int64_t with_weights = weights + rt_max64(running, plan->load_bytes);
-    plan->total_bytes = program_bytes(plan) + rt_max64(with_weights, glm_measure_speed_bytes());
+    plan->total_bytes = program_bytes(plan) + rt_max64(with_weights, measuring_bytes(plan));
     plan->kv_must_bytes = must_bytes(plan);
     plan->fits = plan->total_bytes <= plan->limit_bytes && glm_bill_fits_gpu(plan) &&
-                 plan->kv_fits && fits_disk(options, plan);
+                 plan->kv_fits && fits_disk(of->options, plan);
 }
 
 static void bill_computing(const glm_bill_request *of, glm_plan *plan) {
@@ -167,7 +183,7 @@ void glm_bill_fill(const glm_bill_request *of, glm_plan *plan) {
     const kv_config kv = glm_plan_kv_config(part, plan);
     plan->kv_staging_bytes = kv_overflow_host_bytes(&kv);
     if (plan->on_gpu) glm_plan_kv_rows(part, rows_budget(plan), of->options->extra_kv_tokens, plan);
-    add_up(of->options, plan);
+    add_up(of, plan);
 }
 
 /* ---- the time -------------------------------------------------------------------------------- */

@@ -24,6 +24,9 @@ typedef struct glm_bill_request {
  * come out smaller than asked for. */
 void glm_bill_fill(const glm_bill_request *of, glm_plan *plan);
 
+/* Of a bill that is filled: what the CPU is measured with, of the memory that is taken later. */
+int64_t glm_bill_measured_bytes(const glm_plan *plan);
+
 /* Of a bill that is filled: prefill_flop, prefill_s, decode_tps. */
 void glm_bill_time(const glm_bill_request *of, glm_plan *plan);
 

@@ -208,6 +208,15 @@ bool glm_plan_kv(const glm_config *part, int64_t budget_bytes, int64_t extra_kv_
     return false;
 }
 
+int64_t glm_plan_kv_rounding(const glm_config *part, const glm_plan *plan) {
+    const kv_config kv = glm_plan_kv_config(part, plan);
+    const int64_t staging = kv_overflow_host_bytes(&kv);
+    const int64_t open = kv_open_bytes(&kv);
+    const int64_t pages = rt_max64(plan->kv_host_bytes - staging - open, 0);
+    if (plan->on_gpu) return rt_mem_cost(staging) - staging;
+    return rt_mem_cost(staging) + rt_mem_cost(open) + rt_mem_cost(pages) - staging - open - pages;
+}
+
 /* What is kept for good is on disk all the same. */
 void glm_plan_kv_rows(
         const glm_config *part, int64_t budget_bytes, int64_t extra_kv_tokens, glm_plan *plan) {

@@ -3,6 +3,7 @@
 #ifndef GLM_PLAN_KV_H
 #define GLM_PLAN_KV_H
 
+#include "base/memory.h"
 #include "kvstore/kvstore.h"
 #include "plan.h"
 
@@ -24,6 +25,10 @@ bool glm_plan_kv(const glm_config *part, int64_t budget_bytes, int64_t extra_kv_
  * takes, and with it kv_disk_bytes. */
 void glm_plan_kv_rows(
         const glm_config *part, int64_t budget_bytes, int64_t extra_kv_tokens, glm_plan *plan);
+
+/* What the host's memory may take besides kv_host_bytes for all of it to be on huge pages, at most GLM_KV_ROUNDING. */
+enum { GLM_KV_ROUNDING = 3 * RT_HUGE_PAGE_BYTES };
+int64_t glm_plan_kv_rounding(const glm_config *part, const glm_plan *plan);
 
 /* What the disks under `dirs` have free, together; 0 when none can be asked. */
 int64_t glm_plan_disk_free(const char *const *dirs, int n_dirs);

@@ -1,5 +1,5 @@
 /* Runs our linear kernel on a matrix it makes up: wide enough rows for prefill's speed, a single row over
- * more weights than the caches hold for decode's. Attention, which is most of the work of a long context, runs
+ * as many weights as a token reads for decode's. Attention, which is most of the work of a long context, runs
  * at that speed also where oneDNN multiplies faster. */
 #include "plan_speed.h"
 
@@ -9,13 +9,14 @@
 #include "base/memory.h"
 #include "ops.h"
 
-enum { WIDTH = 1024, ROWS = 192, OUTPUTS = 32768 };
+enum { WIDTH = 1024, ROWS = 192, OUTPUTS_MAX = 32768 };
 
 static const double trials_s = 0.02;
 
 typedef struct trial {
     glm_ops ops;
     glm_linear weight;
+    int64_t n_outs;
     rt_arena arena;
     glm_rows x;
     glm_rows y;
@@ -49,8 +50,16 @@ static double usual_thread_flops(void) {
     return 10e9;
 }
 
-static int64_t weight_bytes(void) {
-    return glm_linear_bytes(OUTPUTS, WIDTH, RT_BF16, GLM_LINEAR_OWN);
+static const attn_shape small_shape = {
+        .n_heads = 1, .n_kv_heads = 1, .head_dim = 16, .kv_dtype = RT_BF16};
+
+static int64_t weight_bytes(int64_t n_outs) {
+    return glm_linear_bytes(n_outs, WIDTH, RT_BF16, GLM_LINEAR_OWN);
+}
+
+static int64_t n_outs_for(int64_t read_bytes) {
+    const int64_t n = read_bytes / weight_bytes(WIDTH) * WIDTH;
+    return rt_min64(rt_max64(n, WIDTH), OUTPUTS_MAX);
 }
 
 static int64_t x_bytes(void) {
@@ -58,37 +67,50 @@ static int64_t x_bytes(void) {
 }
 
 static int64_t y_bytes(void) {
-    return rt_max64((int64_t)ROWS * WIDTH, OUTPUTS) * 4;
+    return (int64_t)ROWS * WIDTH * 4;
+}
+_Static_assert(
+        ROWS *WIDTH >= OUTPUTS_MAX, "a row of all outputs has the room of many rows of some");
+
+static int64_t arena_bytes(int64_t n_outs) {
+    return rt_arena_cost(weight_bytes(n_outs)) + rt_arena_cost(x_bytes()) +
+           rt_arena_cost(y_bytes());
 }
 
-int64_t glm_measure_speed_bytes(void) {
-    return rt_arena_cost(weight_bytes()) + rt_arena_cost(x_bytes()) + rt_arena_cost(y_bytes());
+int64_t glm_measure_speed_bytes(int32_t n_threads, int64_t read_bytes) {
+    return rt_mem_cost(arena_bytes(n_outs_for(read_bytes))) +
+           glm_ops_cpu_bytes(&small_shape, n_threads);
 }
 
 static rt_status measure(trial *t, glm_speed *out) {
-    RT_TRY(rt_arena_create(&t->arena, glm_measure_speed_bytes(), "a speed measurement"));
-    t->weight = (glm_linear){.panels = rt_arena_take(&t->arena, weight_bytes()),
-            .n_out = OUTPUTS,
+    const int64_t n_outs = t->n_outs;
+    RT_TRY(rt_arena_create(&t->arena, arena_bytes(n_outs), "a speed measurement"));
+    t->weight = (glm_linear){.panels = rt_arena_take(&t->arena, weight_bytes(n_outs)),
+            .n_out = n_outs,
             .n_in = WIDTH,
             .dtype = RT_BF16};
-    memset(t->weight.panels, 0x3c, (size_t)weight_bytes()); /* ordinary numbers, pages touched */
+    memset(t->weight.panels, 0x3c,
+            (size_t)weight_bytes(n_outs)); /* ordinary numbers, pages touched */
     t->x = (glm_rows){rt_arena_take(&t->arena, x_bytes()), glm_row_stride(WIDTH)};
     t->y = (glm_rows){rt_arena_take(&t->arena, y_bytes()), WIDTH};
     memset(t->x.data, 0, (size_t)x_bytes());
     memset(t->y.data, 0, (size_t)y_bytes());
     out->flops = 2.0 * ROWS * WIDTH * WIDTH / seconds_of(t, WIDTH, ROWS);
-    t->y.stride = OUTPUTS;
-    out->bytes_per_s = (double)weight_bytes() / seconds_of(t, OUTPUTS, 1);
+    t->y.stride = n_outs;
+    out->bytes_per_s = (double)weight_bytes(n_outs) / seconds_of(t, n_outs, 1);
     return RT_OK;
 }
 
-rt_status glm_measure_speed(int32_t n_threads, glm_speed *out) {
+rt_status glm_usual_speed(int32_t n_threads, glm_speed *out) {
+    *out = (glm_speed){.usual_flops = n_threads * usual_thread_flops()};
+    return RT_OK;
+}
+
+rt_status glm_measure_speed(int32_t n_threads, int64_t read_bytes, glm_speed *out) {
     rt_pool *pool = NULL;
     RT_TRY(rt_pool_create(n_threads, &pool));
-    const attn_shape shape = {.n_heads = 1, .n_kv_heads = 1, .head_dim = 16, .kv_dtype = RT_BF16};
-    trial t = {0};
-    out->usual_flops = n_threads * usual_thread_flops();
-    rt_status status = glm_ops_cpu_create(&shape, rt_machine_isa(), pool, &t.ops);
+    trial t = {.n_outs = n_outs_for(read_bytes)};
+    rt_status status = glm_ops_cpu_create(&small_shape, rt_machine_isa(), pool, &t.ops);
     if (status == RT_OK) status = measure(&t, out);
     rt_arena_free(&t.arena);
     if (t.ops.pool) glm_ops_free(&t.ops);

@@ -12,11 +12,15 @@ typedef struct glm_speed {
     double link_bytes_per_s; /* from the host's memory to the GPU's; 0: there is none */
 } glm_speed;
 
-/* Memory that the measurement takes, given back when it is done. */
-int64_t glm_measure_speed_bytes(void);
+/* Of such cores, without a measurement: usual_flops. RT_OK */
+RT_MUST_CHECK rt_status glm_usual_speed(int32_t n_threads, glm_speed *out);
 
-/* Of the CPU, by n_threads threads, which end with it. RT_ENOMEM */
-RT_MUST_CHECK rt_status glm_measure_speed(int32_t n_threads, glm_speed *out);
+/* Memory that the measurement takes, given back when it is done. */
+int64_t glm_measure_speed_bytes(int32_t n_threads, int64_t read_bytes);
+
+/* flops and bytes_per_s of the CPU, by n_threads threads, which end with it. What it reads is as large as read_bytes, what a
+ * token reads, so that caches hold as much of it; at most 64 MiB, more than they do. RT_ENOMEM */
+RT_MUST_CHECK rt_status glm_measure_speed(int32_t n_threads, int64_t read_bytes, glm_speed *out);
 
 /* What that leaves to one of n_ranks processes of n_threads each that share n_cores: it was measured by one alone. */
 void glm_speed_share(glm_speed *speed, int32_t n_ranks, int32_t n_threads, int32_t n_cores);

@@ -132,8 +132,13 @@ int64_t glm_weights_bytes(
     return bytes;
 }
 
+/* Who reads at once: more than there are cores would take memory and wait. */
+static int32_t n_readers(int n_threads) {
+    return (int32_t)rt_min64(n_threads, rt_machine_cores());
+}
+
 int64_t glm_weights_load_bytes(const glm_config *config, int n_threads) {
-    return n_threads * part_bytes(config);
+    return n_readers(n_threads) * part_bytes(config);
 }
 
 /* ---- the list of parts ----------------------------------------------------------------------- */
@@ -256,7 +261,7 @@ static rt_status add_all(glm_weights *weights, part_list *list, const source *fr
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-/* What a thread found wrong; its own error text does not reach the caller's thread by itself. */
+/* What a reader found wrong; its thread's error text does not reach the caller's by itself. */
 typedef struct failure {
     rt_status status;
     char text[512];
@@ -266,7 +271,9 @@ typedef struct read_job {
     const glm_checkpoint *checkpoint;
     const glm_ops *ops;
     const part *parts;
-    char *staging; /* part_bytes per thread */
+    int64_t n_parts;
+    atomic_int_fast64_t next;
+    char *staging; /* part_bytes per reader */
     int64_t part_bytes;
     failure *failures;
     atomic_bool has_failed;
@@ -281,13 +288,18 @@ static rt_status read_part(const read_job *job, const part *one, void *staging) 
     return RT_OK;
 }
 
-static void read_item(void *context, int64_t item, int thread) {
+/* One part after the other, until none is left. */
+static void read_parts(void *context, int64_t reader, int thread) {
     read_job *job = context;
-    if (atomic_load(&job->has_failed)) return;
-    const rt_status status =
-            read_part(job, &job->parts[item], job->staging + thread * job->part_bytes);
+    rt_status status = RT_OK;
+    (void)thread;
+    while (status == RT_OK && !atomic_load(&job->has_failed)) {
+        const int64_t i = atomic_fetch_add(&job->next, 1);
+        if (i >= job->n_parts) return;
+        status = read_part(job, &job->parts[i], job->staging + reader * job->part_bytes);
+    }
     if (status == RT_OK) return;
-    failure *mine = &job->failures[thread];
+    failure *mine = &job->failures[reader];
     mine->status = status;
     (void)snprintf(mine->text, sizeof mine->text, "%s", rt_error_text());
     atomic_store(&job->has_failed, true);
@@ -295,18 +307,20 @@ static void read_item(void *context, int64_t item, int thread) {
 
 static rt_status read_all(const source *from, const glm_ops *ops, const part_list *list) {
     const int n_threads = rt_pool_threads(ops->pool);
+    const int32_t n = n_readers(n_threads);
     read_job job = {.checkpoint = from->checkpoint,
             .ops = ops,
             .parts = list->parts,
+            .n_parts = list->n,
             .part_bytes = part_bytes(from->share)};
     const int64_t staging_bytes = glm_weights_load_bytes(from->share, n_threads);
     void *staging = NULL;
-    RT_TRY(rt_calloc(n_threads, (int64_t)sizeof(failure), "load status", &job.failures));
+    RT_TRY(rt_calloc(n, (int64_t)sizeof(failure), "load status", &job.failures));
     rt_status status = rt_mem_alloc(staging_bytes, "load staging", &staging);
     if (status == RT_OK) {
         job.staging = staging;
-        rt_pool_run(ops->pool, list->n, read_item, &job);
-        for (int i = 0; i < n_threads && status == RT_OK; i++)
+        rt_pool_run(ops->pool, n, read_parts, &job);
+        for (int32_t i = 0; i < n && status == RT_OK; i++)
             if (job.failures[i].status != RT_OK)
                 status = rt_fail(job.failures[i].status, "%s", job.failures[i].text);
     }

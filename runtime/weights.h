@@ -42,7 +42,7 @@ int64_t glm_weights_bytes(
         const glm_checkpoint *checkpoint, const glm_config *share, glm_linear_by by);
 int64_t glm_weights_load_bytes(const glm_config *config, int n_threads);
 
-/* Read and lay out every tensor, or the shard's part of it, all threads of the ops' pool reading.
+/* Read and lay out every tensor, or the shard's part of it, as many threads of the ops' pool reading as there are cores.
  *
  *   share, shard  the part of the model, in the config's terms and in the tensors'
  *

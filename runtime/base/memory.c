@@ -18,12 +18,10 @@
 
 enum { ALIGNMENT = 64, RED_ZONE = 64 };
 
-static const int64_t huge_page_bytes = 2 * RT_MIB;
-
 /* A mapping of `bytes` rounded up that starts on a huge page: map one more, give back the ends. */
 static void *map_aligned(int64_t bytes) {
-    const size_t want = (size_t)rt_round_up(bytes, huge_page_bytes);
-    const size_t slack = (size_t)huge_page_bytes;
+    const size_t want = (size_t)rt_round_up(bytes, RT_HUGE_PAGE_BYTES);
+    const size_t slack = (size_t)RT_HUGE_PAGE_BYTES;
     char *raw =
             mmap(NULL, want + slack, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (raw == MAP_FAILED) return NULL;
@@ -35,7 +33,11 @@ static void *map_aligned(int64_t bytes) {
 }
 
 static bool is_mapped(int64_t bytes) {
-    return bytes >= 2 * huge_page_bytes;
+    return bytes >= 2 * RT_HUGE_PAGE_BYTES;
+}
+
+int64_t rt_mem_cost(int64_t bytes) {
+    return is_mapped(bytes) ? rt_round_up(bytes, RT_HUGE_PAGE_BYTES) : bytes;
 }
 
 static rt_status refuse(int64_t bytes, const char *what) {
@@ -72,7 +74,7 @@ rt_status rt_mem_alloc(int64_t bytes, const char *what, void **out) {
 void rt_mem_free(void *ptr, int64_t bytes) {
     if (!ptr) return;
     if (is_mapped(bytes))
-        (void)munmap(ptr, (size_t)rt_round_up(bytes, huge_page_bytes));
+        (void)munmap(ptr, (size_t)rt_round_up(bytes, RT_HUGE_PAGE_BYTES));
     else
         free(ptr);
 }

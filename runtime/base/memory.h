@@ -13,6 +13,9 @@
  * Errors: RT_ENOMEM  the kernel refused; the message names `what` and the bytes */
 RT_MUST_CHECK rt_status rt_mem_alloc(int64_t bytes, const char *what, void **out);
 void rt_mem_free(void *ptr, int64_t bytes);
+/* What such an allocation may take of the machine: whole huge pages, where it is on them. */
+enum { RT_HUGE_PAGE_BYTES = 2 * 1024 * 1024 };
+int64_t rt_mem_cost(int64_t bytes);
 
 /* Small memory. Like malloc, but a refusal is an error with text; freed by free(). */
 RT_MUST_CHECK rt_status rt_malloc(int64_t bytes, const char *what, void **out);
