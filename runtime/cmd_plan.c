@@ -181,6 +181,10 @@ static void print_times(const glm_plan *plan, bool is_of_memory) {
             format_flop(plan->prefill_flop, work), format_flop(plan->machine_flops, speed));
     (void)snprintf(text, sizeof text, "%.*f", decimals, plan->decode_tps);
     print_row("decode", text, "tokens/s with a full context");
+    if (plan->fitting_len == 0) {
+        print_row("fits", "no", "no length would");
+        return;
+    }
     print_row("fits", plan->fits ? "yes" : "no", "at most %" PRId64 " tokens would%s",
             plan->fitting_len,
             is_of_memory ? " in memory; with -c or --kv-disk-dir what is beyond it goes to disk"

@@ -14,7 +14,7 @@
 #include "plan_speed.h"
 #include "tokenizer.h"
 
-enum { CHUNK_MIN = ATTN_PAGE_TOKENS, CHUNK_KEEPS = 1024 };
+enum { CHUNK_MIN = ATTN_PAGE_TOKENS, CHUNK_KEEPS = 1024, CAP_MIB_MAX = 1 << 28 };
 
 /* ---- what was asked for ---------------------------------------------------------------------- */
 
@@ -80,6 +80,7 @@ rt_status glm_plan_share(const glm_config *config, int32_t rank, int32_t n_ranks
 static rt_status start_plan(const glm_config *config, const glm_options *options, glm_plan *plan) {
     *plan = (glm_plan){.threads = glm_threads_of(options),
             .n_ranks = options->tensor_parallel ? options->tensor_parallel : 1,
+            .ranks_here = glm_ranks_here(options),
             .max_seqs = options->max_seqs ? options->max_seqs : 1,
             .tokenizer_bytes = config->vocab * GLM_TOKENIZER_TOKEN_BYTES,
             .max_logits = options->max_logits ? options->max_logits : 1,
@@ -217,6 +218,33 @@ static bool must_stream(const glm_bill_request *of, const glm_plan *plan) {
            largest_fitting(of, plan) == 0;
 }
 
+/* The smallest cap that `cap` of the trial may be, in whole MiB for all ranks here; 0: none will do. */
+static int64_t smallest_cap(const glm_bill_request *of, glm_plan *trial, int64_t *cap) {
+    int64_t fails = 0;
+    int64_t fits = 2 * CAP_MIB_MAX;
+    while (fits - fails > 1) {
+        const int64_t middle = fails + (fits - fails) / 2;
+        *cap = middle * RT_MIB / trial->ranks_here;
+        glm_bill_fill(of, trial);
+        if (trial->fits)
+            fits = middle;
+        else
+            fails = middle;
+    }
+    return fits <= CAP_MIB_MAX ? fits * RT_MIB : 0;
+}
+
+/* Of a length that does not fit because of them. */
+static void find_least_caps(const glm_bill_request *of, glm_plan *plan) {
+    if (plan->fits || plan->on_gpu) return;
+    glm_plan trial = *plan;
+    if (!plan->kv_fits && plan->kv_limit_bytes > 0)
+        plan->least_host_kv_bytes = smallest_cap(of, &trial, &trial.kv_limit_bytes);
+    trial = *plan;
+    if (plan->kv_fits)
+        plan->least_disk_bytes = smallest_cap(of, &trial, &trial.kv_disk_limit_bytes);
+}
+
 /* Of a GPU it is known already. What does not fit is measured with the least. */
 static rt_status measure(glm_bill_request *of, glm_plan *plan) {
     const glm_options *options = of->options;
@@ -261,6 +289,7 @@ rt_status glm_plan_make(const glm_checkpoint *checkpoint, const glm_options *giv
         plan.max_len = plan.fitting_len;
         glm_bill_fill(&of, &plan);
     }
+    find_least_caps(&of, &plan);
     RT_TRY(measure(&of, &plan));
     glm_bill_time(&of, &plan);
     *out = plan;

@@ -124,6 +124,9 @@ typedef struct glm_plan {
     int64_t gpu_total_bytes; /* of a GPU's memory, all that lives there at once */
     int64_t gpu_limit_bytes; /* what is free there, but for a reserve */
     int64_t fitting_len;     /* the largest max_len that would fit */
+    int32_t ranks_here; /* that share caps of this machine; as the user gives them, for all of these, the smallest with */
+    int64_t least_host_kv_bytes; /* which max_len fits: --host-kv-space; 0: with none, or nothing is wrong with it */
+    int64_t least_disk_bytes; /* --kv-disk-space, likewise */
     bool fits;
 
     double prefill_flop;  /* of max_len tokens */
