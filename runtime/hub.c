@@ -3,6 +3,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -168,10 +169,38 @@ rt_status glm_hub_resolve(const char *model, char **dir) {
     return status;
 }
 
+/* In /tmp, where anybody may have taken the name: a directory, no link to one, that is this user's and that nobody else may
+ * look into. Removing it is for its owner alone, by /tmp's sticky bit. */
+static rt_status make_own_directory(const char *dir) {
+    struct stat info;
+    if (mkdir(dir, 0700) != 0 && errno != EEXIST)
+        return rt_fail_errno(RT_EIO, "cannot make the cache %s", dir);
+    if (lstat(dir, &info) != 0) return rt_fail_errno(RT_EIO, "the cache %s", dir);
+    if (S_ISDIR(info.st_mode) && info.st_uid == geteuid() && (info.st_mode & 077) == 0)
+        return RT_OK;
+    return rt_fail(RT_EIO,
+            "the cache %s is not a directory of this user's alone (mode 700): XDG_CACHE_HOME or HOME names "
+            "another place",
+            dir);
+}
+
+static rt_status temporary_cache(char **dir) {
+    *dir = NULL;
+    if (asprintf(dir, "/tmp/glm1m-%ju", (uintmax_t)geteuid()) < 0) {
+        *dir = NULL;
+        return rt_fail(RT_ENOMEM, "hub: no memory for the cache's path");
+    }
+    const rt_status status = make_own_directory(*dir);
+    if (status == RT_OK) return RT_OK;
+    free(*dir);
+    *dir = NULL;
+    return status;
+}
+
 rt_status glm_cache_directory(char **dir) {
     const char *cache = variable("XDG_CACHE_HOME");
     const char *home = variable("HOME");
     if (cache && cache[0] == '/') return rt_path_join(cache, "glm1m", dir);
     if (home && home[0] == '/') return rt_path_join(home, ".cache/glm1m", dir);
-    return rt_path_join("/tmp", "glm1m", dir);
+    return temporary_cache(dir);
 }

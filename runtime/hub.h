@@ -19,7 +19,8 @@
 RT_MUST_CHECK rt_status glm_hub_resolve(const char *model, char **dir);
 
 /* Our own cache directory, $XDG_CACHE_HOME/glm1m, or ~/.cache/glm1m where that is no absolute path,
- * or /tmp/glm1m without a home; it need not exist yet. A new string for free(). RT_ENOMEM. */
+ * which need not exist yet; without a home
+ * /tmp/glm1m-UID, made and checked to be this user's alone: RT_EIO where it is not. A new string for free(). RT_ENOMEM. */
 RT_MUST_CHECK rt_status glm_cache_directory(char **dir);
 
 #endif
