@@ -27,6 +27,7 @@ struct glm_checkpoint {
     char *dir;
     glm_config config;
     glm_shards shards;
+    char missing[GLM_MISSING_TEXT];
     part *parts; /* [n_layers][GLM_N_ROLES]; what is outside the layers is in layer 0's */
 };
 
@@ -230,19 +231,21 @@ static rt_status open_tensors(glm_checkpoint *checkpoint) {
     return check_extra(checkpoint);
 }
 
-static rt_status open_into(glm_checkpoint *checkpoint, const char *dir, bool has_tensors) {
+static rt_status open_into(glm_checkpoint *checkpoint, const char *dir, bool is_to_plan) {
+    bool is_missing = false;
     checkpoint->dir = strdup(dir);
     if (!checkpoint->dir) return rt_fail(RT_ENOMEM, "checkpoint: no memory for the path %s", dir);
     RT_TRY(glm_config_load(dir, &checkpoint->config));
     RT_TRY(rt_calloc((int64_t)checkpoint->config.n_layers * GLM_N_ROLES, sizeof *checkpoint->parts,
             "the parts of a checkpoint", &checkpoint->parts));
-    return has_tensors ? open_tensors(checkpoint) : for_each_kind(checkpoint, expect);
+    if (is_to_plan) RT_TRY(glm_shards_missing(dir, &is_missing, checkpoint->missing));
+    return is_missing ? for_each_kind(checkpoint, expect) : open_tensors(checkpoint);
 }
 
-static rt_status open_either(const char *dir, bool has_tensors, glm_checkpoint **out) {
+static rt_status open_either(const char *dir, bool is_to_plan, glm_checkpoint **out) {
     glm_checkpoint *checkpoint = NULL;
     RT_TRY(rt_calloc(1, sizeof *checkpoint, "a checkpoint", &checkpoint));
-    const rt_status status = open_into(checkpoint, dir, has_tensors);
+    const rt_status status = open_into(checkpoint, dir, is_to_plan);
     if (status == RT_OK)
         *out = checkpoint;
     else
@@ -251,11 +254,11 @@ static rt_status open_either(const char *dir, bool has_tensors, glm_checkpoint *
 }
 
 rt_status glm_checkpoint_open(const char *dir, glm_checkpoint **out) {
-    return open_either(dir, true, out);
+    return open_either(dir, false, out);
 }
 
 rt_status glm_checkpoint_open_to_plan(const char *dir, glm_checkpoint **out) {
-    return open_either(dir, glm_shards_begun(dir), out);
+    return open_either(dir, true, out);
 }
 
 void glm_checkpoint_close(glm_checkpoint *checkpoint) {
@@ -319,6 +322,10 @@ rt_status glm_checkpoint_read_block(const glm_checkpoint *checkpoint, glm_role r
 
 bool glm_checkpoint_has_weights(const glm_checkpoint *checkpoint) {
     return checkpoint->shards.n_shards > 0;
+}
+
+const char *glm_checkpoint_missing(const glm_checkpoint *checkpoint) {
+    return checkpoint->missing;
 }
 
 int64_t glm_checkpoint_bytes(const glm_checkpoint *checkpoint) {

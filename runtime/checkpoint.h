@@ -37,10 +37,12 @@ typedef struct glm_checkpoint glm_checkpoint;
 /* Errors: as glm_config_load; RT_EIO; RT_EMODEL with the safetensors code, the tensor's name, what
  * the file has and what the config needs. */
 RT_MUST_CHECK rt_status glm_checkpoint_open(const char *dir, glm_checkpoint **out);
-/* The same, but where `dir` holds no safetensors file (yet) the tensors are what config.json describes: enough
+/* The same, but where files of weights are missing from `dir` (yet) the tensors are what config.json describes: enough
  * for a plan, nothing can be read, and there is no fingerprint. */
 RT_MUST_CHECK rt_status glm_checkpoint_open_to_plan(const char *dir, glm_checkpoint **out);
 bool glm_checkpoint_has_weights(const glm_checkpoint *checkpoint);
+/* What is missing, "" where nothing is; borrowed. */
+const char *glm_checkpoint_missing(const glm_checkpoint *checkpoint);
 void glm_checkpoint_close(glm_checkpoint *checkpoint);
 
 /* Borrowed, until it is closed. */

@@ -3,10 +3,12 @@
 #include <dirent.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/file.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "base/size.h"
 #include "json_file.h"
@@ -151,20 +153,31 @@ static rt_status list_shards(const index_file *index, glm_shards *out) {
     return status;
 }
 
-static rt_status check_downloaded(const char *dir, const glm_shards *shards) {
+/* How many are missing, and what that is to be called. */
+static rt_status count_missing(
+        const char *dir, const glm_shards *shards, int32_t *n, char text[GLM_MISSING_TEXT]) {
     const char *first = NULL;
-    int32_t n_missing = 0;
+    *n = 0;
     for (int32_t i = 0; i < shards->n_shards; i++) {
         char *path = NULL;
         RT_TRY(rt_path_join(dir, shards->shards[i].name, &path));
-        if (!rt_file_exists(path) && n_missing++ == 0) first = shards->shards[i].name;
+        if (!rt_file_exists(path) && (*n)++ == 0) first = shards->shards[i].name;
         free(path);
     }
-    if (!first) return RT_OK;
-    return rt_fail(RT_EMODEL,
-            "checkpoint: IDX_MISSING_SHARD: %" PRId32 " of %" PRId32
-            " files of %s are missing, the first is %s; is the download complete?",
-            n_missing, shards->n_shards, dir, first);
+    if (first)
+        (void)snprintf(text, GLM_MISSING_TEXT,
+                "%" PRId32 " of %" PRId32 " files of weights are missing, the first is %s", *n,
+                shards->n_shards, first);
+    return RT_OK;
+}
+
+static rt_status check_downloaded(const char *dir, const glm_shards *shards) {
+    char text[GLM_MISSING_TEXT];
+    int32_t n = 0;
+    RT_TRY(count_missing(dir, shards, &n, text));
+    if (n == 0) return RT_OK;
+    return rt_fail(RT_EMODEL, "checkpoint: IDX_MISSING_SHARD: of %s %s; is the download complete?",
+            dir, text);
 }
 
 /* ---- all tensors together -------------------------------------------------------------------- */
@@ -234,17 +247,17 @@ static rt_status check_listed(const index_file *index, const glm_shards *shards)
     return RT_OK;
 }
 
-static rt_status check_total(const index_file *index, const glm_shards *shards) {
+/* Nothing is computed from it: transformers, too, loads such a checkpoint. */
+static void warn_of_total(const index_file *index, const glm_shards *shards) {
     const json_t *total = json_object_get(json_object_get(index->root, "metadata"), "total_size");
-    if (!total) return RT_OK;
+    if (!total) return;
     int64_t n_bytes = 0;
     for (int64_t i = 0; i < shards->n_tensors; i++) n_bytes += shards->tensors[i].tensor->n_bytes;
-    if (json_is_number(total) && json_number_value(total) == (double)n_bytes) return RT_OK;
+    if (json_is_number(total) && json_number_value(total) == (double)n_bytes) return;
     char text[GLM_JSON_TEXT];
-    return rt_fail(RT_EMODEL,
-            "checkpoint: IDX_MISMATCH: %s: \"total_size\" is %s, the tensors have %" PRId64
-            " bytes",
-            index->path, glm_json_text(total, text), n_bytes);
+    rt_log(RT_LOG_WARN, "checkpoint",
+            "%s: \"total_size\" is %s, the tensors have %" PRId64 " bytes", index->path,
+            glm_json_text(total, text), n_bytes);
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
@@ -258,7 +271,8 @@ static rt_status open_indexed(const char *dir, index_file *index, glm_shards *ou
     RT_TRY(list_tensors(out));
     RT_TRY(check_mapped(index, out));
     RT_TRY(check_listed(index, out));
-    return check_total(index, out);
+    warn_of_total(index, out);
+    return RT_OK;
 }
 
 static rt_status open_single(const char *dir, glm_shards *out) {
@@ -267,13 +281,26 @@ static rt_status open_single(const char *dir, glm_shards *out) {
     return list_tensors(out);
 }
 
+/* Is any safetensors file there, whole or not? Also true where `dir` cannot be read. */
+static bool is_begun(const char *dir) {
+    static const char ending[] = ".safetensors";
+    DIR *entries = opendir(dir);
+    if (!entries) return true;
+    bool is_found = false;
+    for (const struct dirent *one; !is_found && (one = readdir(entries));) {
+        const size_t n = strlen(one->d_name);
+        is_found = n >= sizeof ending && strcmp(one->d_name + n - (sizeof ending - 1), ending) == 0;
+    }
+    (void)closedir(entries);
+    return is_found;
+}
+
 static rt_status no_weights(const char *dir) {
     return rt_fail(RT_EMODEL, "checkpoint: IDX_NONE: %s holds no weights: neither %s nor %s%s", dir,
             single_name, index_name,
-            glm_shards_begun(dir)
-                    ? ", but other .safetensors files, or links that lead nowhere; is "
-                      "the download complete?"
-                    : "");
+            is_begun(dir) ? ", but other .safetensors files, or links that lead nowhere; is "
+                            "the download complete?"
+                          : "");
 }
 
 rt_status glm_shards_open(const char *dir, glm_shards *out) {
@@ -297,17 +324,40 @@ rt_status glm_shards_open(const char *dir, glm_shards *out) {
     return status;
 }
 
-bool glm_shards_begun(const char *dir) {
-    static const char ending[] = ".safetensors";
-    DIR *entries = opendir(dir);
-    if (!entries) return true;
-    bool is_begun = false;
-    for (const struct dirent *one; !is_begun && (one = readdir(entries));) {
-        const size_t n = strlen(one->d_name);
-        is_begun = n >= sizeof ending && strcmp(one->d_name + n - (sizeof ending - 1), ending) == 0;
+/* Of an index that is there. */
+static rt_status missing_by_index(
+        const char *dir, const char *index_path, bool *is_missing, char text[GLM_MISSING_TEXT]) {
+    index_file index = {.path = index_path};
+    glm_shards shards = {0};
+    int32_t n = 0;
+    rt_status status = glm_json_load("checkpoint", index_path, index_bytes_max, &index.root);
+    if (status == RT_OK) status = check_index(&index);
+    if (status == RT_OK) status = list_shards(&index, &shards);
+    if (status == RT_OK) status = count_missing(dir, &shards, &n, text);
+    glm_shards_close(&shards);
+    json_decref(index.root);
+    *is_missing = n > 0;
+    return status;
+}
+
+rt_status glm_shards_missing(const char *dir, bool *is_missing, char text[GLM_MISSING_TEXT]) {
+    char *single = NULL;
+    char *index_path = NULL;
+    *is_missing = false;
+    rt_status status = rt_path_join(dir, single_name, &single);
+    if (status == RT_OK) status = rt_path_join(dir, index_name, &index_path);
+    if (status == RT_OK && !rt_file_exists(single)) {
+        *is_missing = true;
+        (void)snprintf(text, GLM_MISSING_TEXT, "%s",
+                is_begun(dir)
+                        ? "some files of weights are here, neither model.safetensors nor an index is"
+                        : "no file of them is here");
+        if (rt_file_exists(index_path))
+            status = missing_by_index(dir, index_path, is_missing, text);
     }
-    (void)closedir(entries);
-    return is_begun;
+    free(index_path);
+    free(single);
+    return status;
 }
 
 void glm_shards_close(glm_shards *shards) {

@@ -35,8 +35,11 @@ typedef struct glm_shards {
  * Errors: RT_EIO, RT_ENOMEM
  *         RT_EMODEL  no weights; a code from above or from safetensors.h */
 RT_MUST_CHECK rt_status glm_shards_open(const char *dir, glm_shards *out);
-/* Is any safetensors file there, whole or not? Also true where `dir` cannot be read. */
-bool glm_shards_begun(const char *dir);
+/* Whether files of weights are missing from `dir`, none or some of which are there; and what is. Of files that are there
+ * nothing is known. Errors: as glm_shards_open, of the index. */
+enum { GLM_MISSING_TEXT = 384 };
+RT_MUST_CHECK rt_status glm_shards_missing(
+        const char *dir, bool *is_missing, char text[GLM_MISSING_TEXT]);
 void glm_shards_close(glm_shards *shards);
 
 /* NULL when there is none of that name. */

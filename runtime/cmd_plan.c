@@ -104,7 +104,8 @@ static void print_streamed(const glm_plan *plan) {
 }
 
 /* What takes memory while the model runs. */
-static void print_parts(const glm_plan *plan, bool has_weights) {
+static void print_parts(const glm_plan *plan, const char *missing) {
+    char weights_why[WHY_BYTES];
     char kv_why[128];
     char hidden_why[64];
     char per_page[RT_SIZE_TEXT];
@@ -114,8 +115,9 @@ static void print_parts(const glm_plan *plan, bool has_weights) {
             rt_format_bytes(plan->kv_page_bytes, per_page));
     (void)snprintf(
             hidden_why, sizeof hidden_why, "%s, one span", rt_dtype_name(plan->hidden_dtype));
-    print_bytes("weights", plan->weights_bytes,
-            has_weights ? "" : "as config.json describes them: no file of them is here");
+    (void)snprintf(weights_why, sizeof weights_why, "%s%s",
+            *missing ? "as config.json describes them: " : "", missing);
+    print_bytes("weights", plan->weights_bytes, weights_why);
     print_streamed(plan);
     print_bytes(plan->on_gpu ? "KV, GPU" : "KV, host", glm_plan_kv_here(plan), kv_why);
     if (plan->kv_rows_bytes > 0)
@@ -149,10 +151,10 @@ static void print_limit(const glm_plan *plan, const rt_machine_memory *memory) {
     print_bytes("limit", plan->limit_bytes, why);
 }
 
-static void print_bill(const glm_plan *plan, bool has_weights, const rt_machine_memory *memory) {
+static void print_bill(const glm_plan *plan, const char *missing, const rt_machine_memory *memory) {
     if (plan->on_gpu)
         print_row("device", "cuda", "weights, KV, hidden states and scratch are in its memory");
-    print_parts(plan, has_weights);
+    print_parts(plan, missing);
     if (plan->on_gpu) print_gpu_totals(plan);
     print_bytes("lists", plan->lists_bytes, "token ids and page pointers of sequences");
     print_bytes("loading", plan->load_bytes,
@@ -197,7 +199,7 @@ static rt_status print_table(
     rt_machine_memory memory;
     RT_TRY(rt_machine_memory_read(&memory));
     print_context(plan, cli, config->model_len);
-    print_bill(plan, glm_checkpoint_has_weights(checkpoint), &memory);
+    print_bill(plan, glm_checkpoint_missing(checkpoint), &memory);
     print_times(plan, is_of_memory(plan, cli, config->model_len));
     return RT_OK;
 }
@@ -296,13 +298,13 @@ const glm_command glm_cmd_plan = {
         .usage = "plan -m DIR [--max-model-len 1M] [budgets]",
         .summary = "the memory bill and the time to expect, before starting",
         .details =
-                "Computes what the other commands would allocate, with the same code, and "
-                "allocates\n"
-                "nothing. Without --max-model-len: the longest context that fits, in memory unless\n"
-                "a --kv-disk-dir is named. Exit 0 when it fits, 3 when it does not; the table then\n"
-                "says the largest length that would. Of the model config.json suffices: what a download\n"
-                "will need can be asked before it. Drafts, which chat, complete, ask and serve make, are\n"
-                "counted; the bill of the other commands is that of --num-speculative-tokens 0.\n"
+                "Computes what the other commands would allocate, with the same code, and allocates "
+                "nothing. Without --max-model-len: the longest context that fits, in memory unless a "
+                "--kv-disk-dir is named. Exit 0 when it fits, 3 when it does not; the table then says "
+                "the largest length that would. Of the model config.json suffices: what a download "
+                "will need can be asked before it and while it runs; what is missing is told. Drafts, "
+                "which chat, complete, ask and serve make, are counted; the bill of the other commands "
+                "is that of --num-speculative-tokens 0.\n"
                 "\n"
                 "Examples:\n"
                 "  glm1m plan -m glm-4-9b-chat-1m --max-model-len 1M\n"

@@ -1,8 +1,8 @@
 #!/bin/sh
 # plan needs no weights: of a directory with a config.json alone it says what it says of the whole model.
 #
-# Method: plan a model, take its weights away, plan again, and compare all numbers but the measured ones;
-# a download that has begun is judged by what is there.
+# Method: plan a model, take its weights away, plan again, and compare all numbers but the measured ones; likewise with some
+# of the files of a download.
 . tests/help_cli.sh
 make_needle_model
 
@@ -27,10 +27,35 @@ says out 'no file of them is here'
 expect 4 complete -m "$work/model" -p x -n 1
 says err 'holds no weights'
 
-# Half a download is no config alone.
+# Half a download, too; what is missing is told, and nothing else is done with it.
 : >"$work/model/model-00001-of-00002.safetensors"
-expect 4 plan -m "$work/model" -c 4k
+planned half
+cmp -s "$work/whole" "$work/half" || fail 'a shard without an index changes the plan'
+says out '"has_weights": false'
+expect 0 plan -m "$work/model" -c 4k
+says out 'neither model.safetensors nor an index'
+expect 4 complete -m "$work/model" -p x -n 1
 says err 'holds no weights'
+index=$work/model/model.safetensors.index.json
+echo '{"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}}' >"$index"
+ln -s nowhere "$work/model/model-00002-of-00002.safetensors"
+planned half
+cmp -s "$work/whole" "$work/half" || fail 'half of the shards change the plan'
+expect 0 plan -m "$work/model" -c 4k
+tr -s ' \n' ' ' <"$work/out" >"$work/words"
+grep -q '1 of 2 files of weights are missing, the first is model-00002-of-00002.safetensors' "$work/words" ||
+    fail 'what is missing is not told'
+expect 4 complete -m "$work/model" -p x -n 1
+says err 'IDX_MISSING_SHARD'
+
+# What is there is judged: a file that was cut off, an index that is none.
+rm "$work/model/model-00002-of-00002.safetensors" && : >"$work/model/model-00002-of-00002.safetensors"
+expect 4 plan -m "$work/model" -c 4k
+says err 'model-00001-of-00002.safetensors'
+echo '{"weight_map": 7}' >"$index"
+expect 4 plan -m "$work/model" -c 4k
+says err 'IDX_TYPE'
+rm "$work/model/"*.safetensors*
 
 if [ -f "${GLM_TEST_DATA:-}/glm-4-9b-chat-1m/config.json" ]; then
     mkdir "$work/9b" && cp "$GLM_TEST_DATA/glm-4-9b-chat-1m/"*.json "$work/9b/"
