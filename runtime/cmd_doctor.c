@@ -240,16 +240,28 @@ static void add_vocabulary(json_t *section, const glm_tokenizer *tokenizer, int6
     add(section, "chat format", "GLM-4's own; a chat_template in the directory is not used");
 }
 
-static rt_status add_tokenizer(json_t *facts, const char *dir, int64_t vocab) {
+/* `n_ids`: how many it has; 0 where there is none. */
+static rt_status add_tokenizer(json_t *facts, const char *dir, int64_t vocab, int64_t *n_ids) {
     json_t *section = begin_section(facts, "tokenizer");
     const char *file = tokenizer_file(dir);
     add(section, "file", "%s", file ? file : "none: only token ids can be given and shown");
+    *n_ids = 0;
     if (!file) return RT_OK;
     glm_tokenizer *tokenizer = NULL;
     RT_TRY(glm_tokenizer_load(dir, &tokenizer));
     add_vocabulary(section, tokenizer, vocab);
+    *n_ids = glm_tokenizer_size(tokenizer);
     glm_tokenizer_free(tokenizer);
     return RT_OK;
+}
+
+/* Whatever else is well with both: what it is given would not be what was meant. */
+static rt_status check_ids(int64_t n_ids, int64_t vocab) {
+    if (n_ids <= vocab) return RT_OK;
+    return rt_fail(RT_EMODEL,
+            "doctor: the tokenizer has %" PRId64 " ids, the model rows for %" PRId64
+            ": one of them is another model's",
+            n_ids, vocab);
 }
 
 /* ---- the self-test --------------------------------------------------------------------------- */
@@ -284,8 +296,10 @@ static rt_status add_model(json_t *facts, const glm_cli *cli) {
     RT_TRY(glm_config_load(dir, &config));
     glm_variant_recognise(&config, dir, &variant);
     add_config(facts, dir, &config, &variant);
-    RT_TRY(add_tokenizer(facts, dir, config.vocab));
+    int64_t n_ids = 0;
+    RT_TRY(add_tokenizer(facts, dir, config.vocab, &n_ids));
     RT_TRY(add_weights(facts, cli));
+    RT_TRY(check_ids(n_ids, config.vocab));
     return cli->self_test ? self_test(facts, cli, &variant) : RT_OK;
 }
 
@@ -336,7 +350,8 @@ const glm_command glm_cmd_doctor = {
                 "Says what the program was built with, and looks at cores, memory and cgroup limits, "
                 "GPU driver, NCCL, MPI, io_uring and the cache's drive; nothing needs to be there. "
                 "With -m also which GLM-4 variant the checkpoint is, every number the runtime would "
-                "use, and the plan in short.\n"
+                "use, and the plan in short. Exit 4 when files of it are broken or do not belong together: a "
+                "tokenizer with more ids than the model has rows, tensors that are not config.json's.\n"
                 "\n"
                 "--self-test runs six tokens through a GLM-4-9B-Chat-1M checkpoint and compares\n"
                 "the last one's logits with published ones. Exit 1 when they differ, 2 when the\n"

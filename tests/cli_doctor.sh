@@ -61,6 +61,20 @@ printf 'IQ== 1\n' >"$work/model/tokenizer.model"
 expect 4 doctor -m "$work/model"
 says err 'tokenizer.model:1'
 
+# One of another model is: what else can be said is said.
+rm -rf "$work/model"
+make_needle_model
+sed 's/"vocab_size": *272/"vocab_size": 256/; s/"padded_vocab_size": *272/"padded_vocab_size": 256/
+     s/"\(eos\|pad\)_token_id": *\(\[[^]]*\]\|[0-9]*\)/"\1_token_id": 7/' "$work/model/config.json" >"$work/small.json"
+cp "$work"/model/tokenizer* "$work"
+rm -rf "$work/model"
+expect 0 make-model random "$work/model" --config "$work/small.json"
+cp "$work"/tokenizer* "$work/model"
+expect 4 doctor -m "$work/model"
+says out 'rows for 256 ids only'
+says out 'fits'
+says err 'the tokenizer has 266 ids, the model rows for 256'
+
 # The published configs, without weights: everything that can be said is.
 published() {
     [ -e "${GLM_TEST_DATA:-/nowhere}/$1/config.json" ] || return
