@@ -74,6 +74,7 @@ expect 4 doctor -m "$work/model"
 says out 'rows for 256 ids only'
 says out 'fits'
 says err 'the tokenizer has 266 ids, the model rows for 256'
+rm -rf "$work/model"
 
 # The published configs, without weights: everything that can be said is.
 published() {
