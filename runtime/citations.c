@@ -9,13 +9,22 @@
 #include "base/memory.h"
 #include "base/size.h"
 #include "claims.h"
+#include "page_gap.h"
 
 enum { SENTENCE_WORDS_MIN = 4, SENTENCE_BYTES_MIN = 20 };
+
+/* Where form feeds end pages: the folded bytes in front of each, in order. */
+typedef struct page_ends {
+    int64_t n;
+    int64_t *at;
+    int64_t room;
+} page_ends;
 
 typedef struct search {
     const glm_document *document;
     const glm_passages *passages;
     const glm_folded *folded;
+    const page_ends *ends;
     const char *answer;
     glm_citations *out;
 } search;
@@ -82,47 +91,78 @@ static bool next_part(const glm_folded *quotation, int64_t *at, int64_t *begin, 
 
 /* ---- across a page's end --------------------------------------------------------------------- */
 
-/* Between a sentence's half on one page and its other half on the next stand a footer, a page number, a running head: whole
- * lines, PAGE_GAP folded bytes of them at most. */
+/* Between a sentence's half on one page and its other half on the next stand a page number, a running head (page_gap.h):
+ * PAGE_GAP folded bytes of them at most. */
 enum { PAGE_GAP = 300 };
 
-static bool has_pages(const glm_document *document) {
+static rt_status add_page_ends(
+        const glm_folded *folded, const glm_document_file *file, page_ends *ends) {
+    const char *end = folded->text + file->text_at + file->n_bytes;
+    const char *at = folded->text + file->text_at;
+    for (; (at = memchr(at, '\f', (size_t)(end - at))); at++) {
+        RT_TRY(rt_make_room(&ends->at, sizeof *ends->at, ends->n, &ends->room, "pages' ends"));
+        ends->at[ends->n++] = glm_folded_before(folded, at - folded->text);
+    }
+    return RT_OK;
+}
+
+static rt_status find_page_ends(
+        const glm_document *document, const glm_folded *folded, page_ends *ends) {
     for (int64_t i = 0; i < document->n_files; i++)
-        if (document->files[i].is_paged) return true;
-    return false;
+        if (document->files[i].is_paged) RT_TRY(add_page_ends(folded, &document->files[i], ends));
+    return RT_OK;
 }
 
-static bool is_break(char c) {
-    return c == '\n' || c == '\f';
+/* Whether a page ends within the folded bytes [from, to]. */
+static bool has_page_end(const search *s, int64_t from, int64_t to) {
+    int64_t low = 0;
+    int64_t high = s->ends->n;
+    while (low < high) {
+        const int64_t middle = low + (high - low) / 2;
+        if (s->ends->at[middle] < from)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < s->ends->n && s->ends->at[low] <= to;
 }
 
-/* Whether the folded bytes [from, to) come from whole lines around one form feed. */
-static bool is_page_gap(const search *s, int64_t from, int64_t to) {
-    const char *text = s->document->text;
+/* Whether the text has a line's end between these two folded bytes: most words do not stand at one. */
+static bool has_break(const search *s, int64_t before, int64_t behind) {
     int64_t unused = 0;
     int64_t begin = 0;
     int64_t end = 0;
-    int64_t n_feeds = 0;
-    glm_folded_source(s->folded, from - 1, from, &unused, &begin);
-    glm_folded_source(s->folded, to, to + 1, &end, &unused);
-    if (!glm_document_find(s->document, begin).file->is_paged) return false;
-    for (int64_t at = begin; at < end; at++) n_feeds += text[at] == '\f';
-    while (begin < end && text[begin] == ' ') begin++;
-    while (end > begin && text[end - 1] == ' ') end--;
-    return n_feeds == 1 && begin < end && is_break(text[begin]) && is_break(text[end - 1]);
+    if (before < 0 || behind >= s->folded->n_bytes) return false;
+    glm_folded_source(s->folded, before, before + 1, &unused, &begin);
+    glm_folded_source(s->folded, behind, behind + 1, &end, &unused);
+    for (; begin < end; begin++)
+        if (s->document->text[begin] == '\n' || s->document->text[begin] == '\f') return true;
+    return false;
 }
 
-/* A place of `what` in the text [low, high) for which the lines between it and the page before or behind are such a gap: `at`
- * is where the other part ends, or begins. -1: there is none. */
+/* Whether nothing of the text's own is lost between the folded bytes in front of `from` and those from `to` on. */
+static bool is_page_gap(const search *s, int64_t from, int64_t to) {
+    int64_t unused = 0;
+    int64_t begin = 0;
+    int64_t end = 0;
+    if (!has_page_end(s, from, to)) return false;
+    glm_folded_source(s->folded, from - 1, from, &unused, &begin);
+    glm_folded_source(s->folded, to, to + 1, &end, &unused);
+    return begin < end && glm_is_page_gap(s->document, begin, end);
+}
+
+/* A place of `what` in the text [low, high), of whole words, for which the lines between it and the page before or behind
+ * are such a gap: `at` is where the other part ends, or begins. -1: there is none. */
 static int64_t find_near(
         const search *s, const char *what, int64_t n_bytes, int64_t low, int64_t high, int64_t at) {
-    const char *bytes = s->folded->bytes;
+    const glm_folded *in = s->folded;
     for (; low + n_bytes <= high; low++) {
-        const char *found = memmem(bytes + low, (size_t)(high - low), what, (size_t)n_bytes);
+        const char *found = memmem(in->bytes + low, (size_t)(high - low), what, (size_t)n_bytes);
         if (!found) return -1;
-        low = found - bytes;
-        const bool is_before = low < at;
-        if (is_before ? is_page_gap(s, low + n_bytes, at) : is_page_gap(s, at, low)) return low;
+        low = found - in->bytes;
+        const int64_t end = low + n_bytes;
+        if (glm_folded_is_within_word(in, low) || glm_folded_is_within_word(in, end)) continue;
+        if (low < at ? is_page_gap(s, end, at) : is_page_gap(s, at, low)) return low;
     }
     return -1;
 }
@@ -137,6 +177,7 @@ static bool ends_across(const search *s, const char *what, int64_t n_bytes, int6
         while (what[n] != ' ') n--;
         const int64_t n_tail = n_bytes - n - 1;
         const int64_t at = *begin + n;
+        if (!has_page_end(s, at, at + PAGE_GAP) || !has_break(s, at - 1, at)) continue;
         const int64_t high = rt_min64(at + PAGE_GAP + n_tail, in->n_bytes);
         const int64_t tail = find_near(s, what + n + 1, n_tail, at, high, at);
         *end = tail + n_tail;
@@ -157,6 +198,7 @@ static bool begins_across(const search *s, const char *what, int64_t n_bytes, in
         while (n > 0 && lead + n > 0 && in->bytes[lead + n] == what[n]) n--;
         while (what[n] != ' ') n++;
         const int64_t at = lead + n + 1;
+        if (!has_page_end(s, at - PAGE_GAP, at) || !has_break(s, at - 2, at)) continue;
         const int64_t low = rt_max64(at - PAGE_GAP - n, from);
         *begin = find_near(s, what, n, low, at, at);
         *end = half + n_half;
@@ -170,7 +212,7 @@ static bool find_across(const search *s, const char *what, int64_t n_bytes, int6
         int64_t *begin, int64_t *end) {
     const char *space = memchr(what + n_bytes / 2, ' ', (size_t)(n_bytes - n_bytes / 2));
     if (!space) space = memrchr(what, ' ', (size_t)(n_bytes / 2));
-    if (!space || !has_pages(s->document)) return false;
+    if (!space || s->ends->n == 0) return false;
     const int64_t middle = space - what;
     return ends_across(s, what, n_bytes, middle, from, begin, end) ||
            begins_across(s, what, n_bytes, middle, from, begin, end);
@@ -293,13 +335,15 @@ static rt_status check(const search *s, const glm_claim *claim) {
 rt_status glm_cite(const glm_document *document, const glm_passages *passages,
         const glm_folded *folded, const char *answer, int64_t n_bytes, glm_citations *out) {
     glm_claims claims;
+    page_ends ends = {0};
     *out = (glm_citations){0};
     RT_TRY(glm_claims_find(answer, n_bytes, &claims));
-    const search s = {document, passages, folded, answer, out};
-    rt_status status = RT_OK;
+    const search s = {document, passages, folded, &ends, answer, out};
+    rt_status status = claims.n_claims > 0 ? find_page_ends(document, folded, &ends) : RT_OK;
     for (int64_t i = 0; i < claims.n_claims && status == RT_OK; i++)
         status = check(&s, &claims.claims[i]);
     glm_claims_free(&claims);
+    free(ends.at);
     if (status != RT_OK) glm_citations_free(out);
     return status;
 }

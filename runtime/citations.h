@@ -2,8 +2,8 @@
  * as not found. Nothing is taken from the model's word.
  *
  *   "..." and the like   a quotation: found in the document as fold.h compares, or not verified. Parts
- *                        with ... or [...] between them are found one behind the other; where a page ends, the
- *                        few lines of its foot and of the next one's head may stand between
+ *                        with ... or [...] between them are found one behind the other; where a page ends, its
+ *                        number and running heads may stand between, and nothing else
  *   a sentence           without quotation marks, of four words or more, that the document holds as
  *                        it is: cited, too; one that it does not hold is the model's own
  *   [12], [3-5]          passages: they exist, or are not verified. Behind a quotation or a sentence

@@ -95,4 +95,7 @@ typedef struct glm_document_place {
  * between two files: where the first one ends. Takes time in proportion to the file in front of it. */
 glm_document_place glm_document_find(const glm_document *document, int64_t at);
 
+/* Its file alone, in no time: the last one whose heading begins at or before `at`. */
+const glm_document_file *glm_document_file_at(const glm_document *document, int64_t at);
+
 #endif

@@ -1,8 +1,7 @@
 #include "base/size.h"
 #include "document.h"
 
-/* The last file whose heading begins at or before `at`. */
-static const glm_document_file *file_at(const glm_document *document, int64_t at) {
+const glm_document_file *glm_document_file_at(const glm_document *document, int64_t at) {
     int64_t low = 0;
     int64_t high = document->n_files;
     while (high - low > 1) {
@@ -17,7 +16,7 @@ static const glm_document_file *file_at(const glm_document *document, int64_t at
 
 glm_document_place glm_document_find(const glm_document *document, int64_t at) {
     rt_assert(at >= 0 && at <= document->n_bytes);
-    const glm_document_file *file = file_at(document, at);
+    const glm_document_file *file = glm_document_file_at(document, at);
     const int64_t n = rt_min64(rt_max64(at - file->text_at, 0), file->n_bytes);
     const char *text = document->text + file->text_at;
     glm_document_place place = {

@@ -5,6 +5,7 @@
 #include <utf8proc.h>
 
 #include "base/memory.h"
+#include "base/size.h"
 #include "text.h"
 #include "utf8.h"
 
@@ -306,9 +307,10 @@ static glm_fold_mark mark_before(const glm_folded *folded, int64_t at) {
 /* The character that lets out the folded byte at `at`. */
 static void source_of(const glm_folded *folded, int64_t at, int64_t *begin, int64_t *end) {
     glm_fold_mark mark = mark_before(folded, at);
-    char bytes[STEP_BYTES];
-    while (mark.n_out <= at && step(&mark, folded->text, folded->text_bytes, begin, bytes) > 0) {
-    }
+    char bytes[MARK_EVERY + STEP_BYTES];
+    const int64_t n = folded->text_bytes;
+    do (void)fold_plain(&mark, folded->text, n, rt_min64(at - mark.n_out, MARK_EVERY), bytes);
+    while (step(&mark, folded->text, n, begin, bytes) > 0 && mark.n_out <= at);
     *end = mark.at;
 }
 
@@ -320,10 +322,34 @@ void glm_folded_source(const glm_folded *folded, int64_t begin, int64_t end, int
     source_of(folded, end - 1, &unused, source_end);
 }
 
+int64_t glm_folded_before(const glm_folded *folded, int64_t text_at) {
+    enum { PIECE_BYTES = 256 };
+    char bytes[PIECE_BYTES + STEP_BYTES];
+    int64_t low = 0;
+    int64_t high = folded->n_marks;
+    int64_t begin = 0;
+    while (high - low > 1) {
+        const int64_t middle = low + (high - low) / 2;
+        if (folded->marks[middle].at <= text_at)
+            low = middle;
+        else
+            high = middle;
+    }
+    glm_fold_mark mark = {0};
+    if (folded->n_marks > 0) mark = folded->marks[low];
+    while (mark.at < text_at) {
+        const int64_t n_before = mark.n_out;
+        (void)fold_plain(&mark, folded->text, text_at, PIECE_BYTES, bytes);
+        if (mark.n_out > n_before || mark.at == text_at) continue;
+        if (step(&mark, folded->text, folded->text_bytes, &begin, bytes) == 0) break;
+        if (begin >= text_at) return n_before;
+    }
+    return mark.n_out;
+}
+
 /* ---- finding --------------------------------------------------------------------------------- */
 
-/* Whether a word or number goes on across `at`. */
-static bool is_within_word(const glm_folded *in, int64_t at) {
+bool glm_folded_is_within_word(const glm_folded *in, int64_t at) {
     return is_between_words(in->bytes, in->n_bytes, at, at);
 }
 
@@ -333,7 +359,8 @@ int64_t glm_folded_find(const glm_folded *in, const char *what, int64_t n_bytes,
                 memmem(in->bytes + at, (size_t)(in->n_bytes - at), what, (size_t)n_bytes);
         if (!found) return -1;
         at = found - in->bytes;
-        if (!is_within_word(in, at) && !is_within_word(in, at + n_bytes)) return at;
+        if (!glm_folded_is_within_word(in, at) && !glm_folded_is_within_word(in, at + n_bytes))
+            return at;
     }
     return -1;
 }

@@ -40,4 +40,10 @@ void glm_folded_source(const glm_folded *folded, int64_t begin, int64_t end, int
  * word or number; -1: nowhere. */
 int64_t glm_folded_find(const glm_folded *in, const char *what, int64_t n_bytes, int64_t from);
 
+/* Whether a word or number goes on across the folded byte `at`. */
+bool glm_folded_is_within_word(const glm_folded *in, int64_t at);
+
+/* How many folded bytes come from the first `text_at` bytes of the text, whole characters. */
+int64_t glm_folded_before(const glm_folded *folded, int64_t text_at);
+
 #endif
