@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/log.h"
 #include "base/size.h"
 #include "tokenizer.h"
 
@@ -20,21 +21,25 @@ static const char *const epub_argv[] = {
         "pandoc", "-f", "epub", "-t", "plain", "--wrap=none", RT_CHILD_FILE, NULL};
 static const char *const docx_argv[] = {
         "pandoc", "-f", "docx", "-t", "plain", "--wrap=none", RT_CHILD_FILE, NULL};
+static const char *const poor_docx_argv[] = {"docx2txt", RT_CHILD_FILE, "-", NULL};
 static const char *const rtf_argv[] = {
         "pandoc", "-f", "rtf", "-t", "plain", "--wrap=none", RT_CHILD_FILE, NULL};
 static const char *const utf16_argv[] = {
         "iconv", "-f", "UTF-16", "-t", "UTF-8", RT_CHILD_FILE, NULL};
 
-static const glm_format pdf = {"a PDF", pdf_argv, "poppler-utils", true};
-static const glm_format docx = {"a Word document", docx_argv, "pandoc", false};
-static const glm_format odt = {"an OpenDocument file", odt_argv, "odt2txt", false};
-static const glm_format epub = {"an EPUB book", epub_argv, "pandoc", false};
-static const glm_format rtf = {"an RTF file", rtf_argv, "pandoc", false};
-static const glm_format utf16 = {"a text in UTF-16", utf16_argv, "libc-bin", false};
+static const glm_format pdf = {"a PDF", pdf_argv, "poppler-utils", true, NULL, NULL};
+static const glm_format poor_docx = {"a Word document", poor_docx_argv, "docx2txt", false, NULL,
+        "its footnotes, and runs a table's cells together"};
+static const glm_format docx = {"a Word document", docx_argv, "pandoc", false, &poor_docx, NULL};
+static const glm_format odt = {"an OpenDocument file", odt_argv, "odt2txt", false, NULL, NULL};
+static const glm_format epub = {"an EPUB book", epub_argv, "pandoc", false, NULL, NULL};
+static const glm_format rtf = {"an RTF file", rtf_argv, "pandoc", false, NULL, NULL};
+static const glm_format utf16 = {"a text in UTF-16", utf16_argv, "libc-bin", false, NULL, NULL};
 static const glm_format other_office = {
-        "an Office file", NULL, "save it as PDF, .docx or .odt first", false};
-static const glm_format zip = {"a zip archive", NULL, "unpack it, and name the directory", false};
-static const glm_format packed = {"a compressed file", NULL, "unpack it first", false};
+        "an Office file", NULL, "save it as PDF, .docx or .odt first", false, NULL, NULL};
+static const glm_format zip = {
+        "a zip archive", NULL, "unpack it, and name the directory", false, NULL, NULL};
+static const glm_format packed = {"a compressed file", NULL, "unpack it first", false, NULL, NULL};
 
 static bool begins_with(const char *bytes, int64_t n_bytes, const char *with, int64_t n) {
     return n_bytes >= n && memcmp(bytes, with, (size_t)n) == 0;
@@ -144,13 +149,27 @@ static rt_status explain(const glm_format *format, const char *name, rt_status s
     return rt_fail(status, "document: %s: %s", name, why);
 }
 
+static rt_status run(const glm_format *format, int fd, const char *name,
+        const rt_child_limits *limits, char **text, int64_t *n_bytes) {
+    rt_status status = rt_child_run(format->argv, fd, limits, text, n_bytes);
+    if (status != RT_EUNSUPPORTED || !format->second) return status;
+    const glm_format *second = format->second;
+    status = rt_child_run(second->argv, fd, limits, text, n_bytes);
+    if (status == RT_OK && second->loses)
+        rt_log(RT_LOG_WARN, "convert",
+                "%s is read by %s, which leaves out %s; %s, which does not, is not there: apt-get "
+                "install %s",
+                name, second->argv[0], second->loses, format->argv[0], format->package);
+    return status;
+}
+
 rt_status glm_convert(const glm_format *format, int fd, const char *name,
         const rt_child_limits *limits, char **text, int64_t *n_bytes) {
     *text = NULL;
     if (!format->argv)
         return rt_fail(RT_EUSAGE, "document: %s is %s that nothing here reads: %s", name,
                 format->name, format->package);
-    rt_status status = rt_child_run(format->argv, fd, limits, text, n_bytes);
+    rt_status status = run(format, fd, name, limits, text, n_bytes);
     if (status != RT_OK) return explain(format, name, status);
     status = clean(text, n_bytes);
     if (status == RT_OK && is_blank(*text, *n_bytes))

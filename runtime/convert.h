@@ -4,12 +4,16 @@
 
 #include "base/child.h"
 
-typedef struct glm_format {
+typedef struct glm_format glm_format;
+struct glm_format {
     const char *name;        /* "a PDF" */
     const char *const *argv; /* the program and how it is called; NULL: no program reads it */
     const char *package;     /* the Debian package that has it; without one, what to do instead */
     bool is_paged;           /* a form feed ends each page */
-} glm_format;
+
+    const glm_format *second; /* where that program is not there: another one; NULL: none */
+    const char *loses;        /* what this one leaves out, which is said each time; NULL: nothing */
+};
 
 /* The format of a file by its first bytes (64 KiB are enough) and its name: NULL where it is none of
  * these. */
@@ -19,6 +23,8 @@ const glm_format *glm_format_of(const char *name, const char *bytes, int64_t n_b
  *
  *   fd      the file, open for reading
  *   name    for messages
+ *
+ * Where only a program is there that leaves something out, a warning says what.
  *
  * Errors: RT_EUNSUPPORTED  the program is not there: the message names the package
  *         RT_EUSAGE  no text in it, or more than the limit; otherwise as rt_child_run */

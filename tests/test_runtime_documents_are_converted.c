@@ -234,6 +234,27 @@ static void expect_refusal(
     if (status == RT_OK) glm_document_free(&document);
 }
 
+/* Where pandoc is not there docx2txt is better than nothing, if it is said what it leaves out. */
+static void check_poor_word(void) {
+    char *said = NULL;
+    int64_t n_bytes = 0;
+    const int standard_error = dup(STDERR_FILENO);
+    write_script("docx2txt", "echo \"$*\"");
+    expect(freopen("said", "we", stderr) != NULL, "a file of what is said", "said");
+    glm_document document = load("letter.docx");
+    (void)fflush(stderr);
+    expect(dup2(standard_error, STDERR_FILENO) >= 0, "dup2", "stderr");
+    (void)close(standard_error);
+    expect(strcmp(document.text, "/dev/fd/3 -\n") == 0, "how docx2txt is called", document.text);
+    require(rt_file_read("said", 4096, &said, &n_bytes), "said");
+    expect(strstr(said, "letter.docx is read by docx2txt, which leaves out its footnotes"),
+            "what is lost", said);
+    expect(strstr(said, "apt-get install pandoc"), "what does not lose it", said);
+    free(said);
+    glm_document_free(&document);
+    expect(unlink("said") == 0 && unlink("bin/docx2txt") == 0, "unlink", "docx2txt");
+}
+
 static void check_scripts(void) {
     const glm_document_limits hasty = {.convert_s = 0.3};
     const glm_document_limits small = {.n_bytes = 5000};
@@ -241,6 +262,7 @@ static void check_scripts(void) {
             "book.pdf is a PDF, and there is no pdftotext to read it: apt-get install "
             "poppler-utils");
     expect_refusal("letter.docx", NULL, RT_EUNSUPPORTED, "apt-get install pandoc");
+    check_poor_word();
     expect_refusal("letter.odt", NULL, RT_EUNSUPPORTED, "apt-get install odt2txt");
     expect_refusal("novel.epub", NULL, RT_EUNSUPPORTED,
             "novel.epub is an EPUB book, and there is no pandoc");
