@@ -206,6 +206,7 @@ static rt_status add_text_file(loader *load, int fd, const char *path, const cha
     if (status == RT_OK && kind->not_text) status = glm_kind_refuse(kind, path);
     if (status == RT_OK) return add_last(load, path, inside, NULL, n_bytes);
     load->text.n = before;
+    if (load->text.bytes) load->text.bytes[before] = '\0';
     return status;
 }
 

@@ -170,6 +170,7 @@ static void check_late(void) {
     glm_document document = load("late", NULL);
     expect(document.n_files == 1 && document.n_bytes == BYTES, "one file is text");
     expect(document.n_skipped == 2, "two are not");
+    expect(document.text[document.n_bytes] == '\0', "nor is anything of them left behind the text");
     glm_document_free(&document);
     free(bytes);
 }
