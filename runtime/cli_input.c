@@ -25,7 +25,7 @@ rt_status glm_cli_read_text(const char *path, char **text, int64_t *n_bytes) {
     *n_bytes = 0;
     if (strcmp(path, "-") != 0 && is_pipe(path))
         return rt_file_read_pipe(path, RT_GIB, text, n_bytes);
-    if (strcmp(path, "-") != 0) return rt_file_read(path, RT_GIB, text, n_bytes);
+    if (strcmp(path, "-") != 0) return rt_file_read_stoppable(path, RT_GIB, text, n_bytes);
     return rt_file_read_stream(STDIN_FILENO, "standard input", RT_GIB, text, n_bytes);
 }
 

@@ -115,7 +115,7 @@ static rt_status count_tokens(const glm_tokenizer *tokenizer, const char *name, 
 rt_status chat_files_read(chat_files *files, const glm_cli *cli, const glm_tokenizer *tokenizer,
         const char *path, int64_t n_free, int64_t *n_tokens) {
     glm_document document;
-    RT_TRY(glm_document_load(&path, 1, NULL, &document));
+    RT_TRY(glm_cli_load_document(cli, &path, 1, &document));
     glm_cli_say_skipped(cli, &document);
     rt_status status =
             count_tokens(tokenizer, path, document.text, document.n_bytes, n_free, n_tokens);

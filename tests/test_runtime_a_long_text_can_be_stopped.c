@@ -3,13 +3,19 @@
  *
  * Method: a file of some MiB goes the way of ask, from the disk to ids and a digest, with a watch that stops at the first
  * question, the second, and so on by larger steps; what it was told is written down. */
+#include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "help_expect.h"
 #include "help_needle.h"
 #include "runtime/base/file.h"
+#include "runtime/base/interrupt.h"
+#include "runtime/base/size.h"
 #include "runtime/reading.h"
 #include "runtime/sha256.h"
 
@@ -65,6 +71,22 @@ static rt_status go_all_the_way(
     return status;
 }
 
+/* Whole, as tokenize reads one, and as standard input: once a signal came, and not where nobody waits. */
+static void check_interrupted(const char *path) {
+    char *text = NULL;
+    int64_t n_bytes = 0;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    require(rt_file_read_stoppable(path, RT_GIB, &text, &n_bytes), "without a signal");
+    free(text);
+    atomic_store(&rt_interrupted_by, SIGINT);
+    expect(rt_file_read_stoppable(path, RT_GIB, &text, &n_bytes) == RT_EINTERRUPTED, "a file", "");
+    expect(rt_file_read_stream(fd, "it", RT_GIB, &text, &n_bytes) == RT_EINTERRUPTED, "input", "");
+    require(rt_file_read(path, RT_GIB, &text, &n_bytes), "where nobody waits");
+    free(text);
+    atomic_store(&rt_interrupted_by, 0);
+    (void)close(fd);
+}
+
 int main(void) {
     static const char *const wanted[] = {
             "read", "checked", "cut into passages", "folded", "numbered", "tokenized", "hashed"};
@@ -79,6 +101,7 @@ int main(void) {
     write_file(path);
     require(glm_tokenizer_load(help_needle_model(), &tokenizer), "tokenizer");
 
+    check_interrupted(path);
     n_left = 1 << 30;
     require(go_all_the_way(path, tokenizer, &watch), "undisturbed");
     const int n_questions = (1 << 30) - n_left;

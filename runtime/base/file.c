@@ -53,8 +53,25 @@ rt_status rt_file_check_unchanged(int fd, const char *path, const struct stat *o
     return RT_OK;
 }
 
-static rt_status read_open_file(int fd, const char *path, int64_t bytes_max, char **bytes,
-        int64_t *n_bytes, rt_file_fault *fault) {
+/* What lies between two questions whether to stop: milliseconds. */
+static const int64_t piece_bytes = 4 * RT_MIB;
+
+static rt_status check_stop(const char *name) {
+    if (!atomic_load(&rt_interrupted_by)) return RT_OK;
+    return rt_fail(RT_EINTERRUPTED, "stopped while %s was read", name);
+}
+
+static rt_status read_pieces(
+        int fd, const char *path, char *bytes, int64_t n_bytes, bool is_stoppable) {
+    for (int64_t done = 0; done < n_bytes; done += piece_bytes) {
+        if (is_stoppable) RT_TRY(check_stop(path));
+        RT_TRY(rt_file_pread(fd, path, bytes + done, rt_min64(piece_bytes, n_bytes - done), done));
+    }
+    return RT_OK;
+}
+
+static rt_status read_open_file(int fd, const char *path, int64_t bytes_max, bool is_stoppable,
+        char **bytes, int64_t *n_bytes, rt_file_fault *fault) {
     struct stat info;
     if (fstat(fd, &info) != 0) return rt_fail_errno(RT_EIO, "file: cannot stat %s", path);
     *fault = !S_ISREG(info.st_mode)     ? RT_FILE_NOT_REGULAR
@@ -68,8 +85,9 @@ static rt_status read_open_file(int fd, const char *path, int64_t bytes_max, cha
 
     void *text = NULL;
     RT_TRY(rt_malloc((int64_t)info.st_size + 1, path, &text));
-    rt_status status = rt_file_pread(fd, path, text, info.st_size, 0);
-    const rt_status unchanged = rt_file_check_unchanged(fd, path, &info);
+    rt_status status = read_pieces(fd, path, text, info.st_size, is_stoppable);
+    const rt_status unchanged =
+            status == RT_EINTERRUPTED ? RT_OK : rt_file_check_unchanged(fd, path, &info);
     if (unchanged != RT_OK) {
         status = unchanged;
         *fault = RT_FILE_CHANGED;
@@ -89,15 +107,27 @@ rt_status rt_file_read(const char *path, int64_t bytes_max, char **bytes, int64_
     return rt_file_read_judged(path, bytes_max, bytes, n_bytes, &fault);
 }
 
-rt_status rt_file_read_judged(
-        const char *path, int64_t bytes_max, char **bytes, int64_t *n_bytes, rt_file_fault *fault) {
+static rt_status read_named_file(const char *path, int64_t bytes_max, bool is_stoppable,
+        char **bytes, int64_t *n_bytes, rt_file_fault *fault) {
     *fault = RT_FILE_FINE;
     /* O_NONBLOCK: opening a FIFO must not hang; it is refused right after. */
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) return rt_fail_errno(RT_EIO, "file: cannot open %s", path);
-    const rt_status status = read_open_file(fd, path, bytes_max, bytes, n_bytes, fault);
+    const rt_status status =
+            read_open_file(fd, path, bytes_max, is_stoppable, bytes, n_bytes, fault);
     (void)close(fd);
     return status;
+}
+
+rt_status rt_file_read_judged(
+        const char *path, int64_t bytes_max, char **bytes, int64_t *n_bytes, rt_file_fault *fault) {
+    return read_named_file(path, bytes_max, false, bytes, n_bytes, fault);
+}
+
+rt_status rt_file_read_stoppable(
+        const char *path, int64_t bytes_max, char **bytes, int64_t *n_bytes) {
+    rt_file_fault fault;
+    return read_named_file(path, bytes_max, true, bytes, n_bytes, &fault);
 }
 
 /* Whoever types may take long, or stop the program: a signal ends the wait, though it may not end read. */
@@ -120,7 +150,9 @@ static rt_status read_to_end(
             *text = larger;
         }
         RT_TRY(await(fd, name));
-        const ssize_t n = read(fd, *text + *n_bytes, (size_t)(capacity - *n_bytes - 1));
+        if (*n_bytes >= piece_bytes) RT_TRY(check_stop(name)); /* a file is always ready */
+        const int64_t n_wanted = rt_min64(capacity - *n_bytes - 1, piece_bytes);
+        const ssize_t n = read(fd, *text + *n_bytes, (size_t)n_wanted);
         if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
         if (n < 0) return rt_fail_errno(RT_EIO, "file: cannot read %s", name);
         *n_bytes += n;

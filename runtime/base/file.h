@@ -17,6 +17,10 @@
 RT_MUST_CHECK rt_status rt_file_read(
         const char *path, int64_t bytes_max, char **bytes, int64_t *n_bytes);
 
+/* The same of a file that somebody waits for. RT_EINTERRUPTED: a signal was caught (base/interrupt.h), also before. */
+RT_MUST_CHECK rt_status rt_file_read_stoppable(
+        const char *path, int64_t bytes_max, char **bytes, int64_t *n_bytes);
+
 /* What kept rt_file_read from giving a file, where it is the file itself. */
 typedef enum rt_file_fault {
     RT_FILE_FINE,
@@ -33,7 +37,7 @@ RT_MUST_CHECK rt_status rt_file_read_judged(
  * end. `name` is for messages.
  *
  * Errors: RT_EIO, RT_ENOMEM
- *         RT_EINTERRUPTED  a signal was caught while there was nothing to read
+ *         RT_EINTERRUPTED  a signal was caught while there was nothing to read, or in the middle of a lot
  *         RT_EUSAGE  more than bytes_max */
 RT_MUST_CHECK rt_status rt_file_read_stream(
         int fd, const char *name, int64_t bytes_max, char **bytes, int64_t *n_bytes);
