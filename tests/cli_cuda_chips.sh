@@ -26,6 +26,7 @@ for chip in 80 86 90 100 120; do
 done
 
 expect 0 doctor # of the last one
+join_rows
 says out "its driver compiles Ampere's kernels for it"
 
 export STANDIN_CUDA_CAPABILITY=75
@@ -38,6 +39,7 @@ is_why_not() {
     says err "$1"
     [ "$(grep -c 'the CPU computes: cuda: ' "$work/err")" -eq 1 ] || fail 'that the CPU computes is said once'
     expect 0 doctor
+    join_rows
     says out "$1"
     says out 'none: cuda: '
 }
@@ -64,6 +66,7 @@ for absent in 35:0 100:12040; do
 done
 export STANDIN_CUDA_ABSENT=35 STANDIN_CUDA_DRIVER=0
 expect 0 doctor
+join_rows
 says out 'no NVIDIA driver is installed'
 unset STANDIN_CUDA_ABSENT
 

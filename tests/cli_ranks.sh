@@ -17,8 +17,8 @@ done
 
 shown='plan -tp 4 of 2 KV heads'
 "$GLM1M" make-model random "$work/random" --quiet 2>"$work/err" || fail "exit $?"
-"$GLM1M" plan -m "$work/random" -c 1k -tp 4 >"$work/rows" 2>"$work/err" || fail "exit $?"
-tr -s ' \n' ' ' <"$work/rows" >"$work/out" # a row may go on in the next line
+"$GLM1M" plan -m "$work/random" -c 1k -tp 4 >"$work/out" 2>"$work/err" || fail "exit $?"
+join_rows
 says out '2 hold the same KV, as much as with 2 ranks'
 
 shown='complete -tp 3'

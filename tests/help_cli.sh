@@ -54,6 +54,11 @@ says() {
     grep -qF -- "$2" "$work/$1" || fail "std$1 does not say: $2"
 }
 
+# What a table has said: a row of it may go on in the next line.
+join_rows() {
+    tr -s ' \n' ' ' <"$work/out" >"$work/rows" && mv "$work/rows" "$work/out"
+}
+
 says_nothing() {
     [ ! -s "$work/$1" ] || fail "std$1 is not empty"
 }

@@ -343,7 +343,7 @@ static void try_files(void) {
     require_bad("a device without end", dir, "is not a regular file");
     CHECK(unlink(path) == 0);
     glm_config config;
-    CHECK(glm_config_load(dir, &config) == RT_EIO);
+    CHECK(glm_config_load(dir, &config) == RT_EMODEL);
     free(path);
 }
 
