@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/memory.h"
 #include "base/size.h"
 
 rt_status glm_text_reserve(glm_text *text, int64_t n) {
@@ -13,7 +12,6 @@ rt_status glm_text_reserve(glm_text *text, int64_t n) {
     const int64_t capacity = rt_max64(needed, text->capacity + text->capacity / 2);
     char *larger = realloc(text->bytes, (size_t)capacity);
     if (!larger) return rt_fail(RT_ENOMEM, "text: no memory for %" PRId64 " bytes", capacity);
-    rt_mem_prefer_huge(larger, capacity);
     text->bytes = larger;
     text->capacity = capacity;
     return RT_OK;

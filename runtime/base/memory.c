@@ -32,13 +32,6 @@ static void *map_aligned(int64_t bytes) {
     return raw + skip;
 }
 
-void rt_mem_prefer_huge(void *ptr, int64_t bytes) {
-    const int64_t least = 32 * huge_page_bytes;
-    const int64_t skip = (huge_page_bytes - (intptr_t)ptr % huge_page_bytes) % huge_page_bytes;
-    const int64_t whole = (bytes - skip) / huge_page_bytes * huge_page_bytes;
-    if (bytes >= least) (void)madvise((char *)ptr + skip, (size_t)whole, MADV_HUGEPAGE);
-}
-
 static bool is_mapped(int64_t bytes) {
     return bytes >= 2 * RT_HUGE_PAGE_BYTES;
 }

@@ -17,10 +17,6 @@ void rt_mem_free(void *ptr, int64_t bytes);
 enum { RT_HUGE_PAGE_BYTES = 2 * 1024 * 1024 };
 int64_t rt_mem_cost(int64_t bytes);
 
-/* Where the kernel grants it, what is in [ptr, ptr + bytes) lies on huge pages from now on: for what malloc gave, if it is
- * long. Gigabytes then come, and go back, in a hundredth of the time. */
-void rt_mem_prefer_huge(void *ptr, int64_t bytes);
-
 /* Small memory. Like malloc, but a refusal is an error with text; freed by free(). */
 RT_MUST_CHECK rt_status rt_malloc(int64_t bytes, const char *what, void **out);
 /* Zeroed array of `count` elements, the product checked. `out` is the address of a pointer of any
