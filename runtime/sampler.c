@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/memory.h"
 #include "base/random.h"
@@ -17,14 +18,6 @@ bool glm_is_stop_id(const glm_config *config, int32_t id) {
     for (int32_t i = 0; i < config->n_stop_ids; i++)
         if (config->stop_ids[i] == id) return true;
     return false;
-}
-
-/* Highest logit first; equal ones by id, so that the order is total. */
-static int by_logit(const void *left, const void *right) {
-    const candidate *a = left;
-    const candidate *b = right;
-    if (a->logit != b->logit) return a->logit > b->logit ? -1 : 1;
-    return a->id < b->id ? -1 : a->id > b->id;
 }
 
 static int32_t greedy(const float *logits, int64_t n_valid) {
@@ -79,12 +72,46 @@ static rt_status check_finite(const float *logits, int64_t n_valid) {
     return RT_OK;
 }
 
-/* All of them, highest logit first. */
+/* ---- the order ------------------------------------------------------------------------------- */
+
+enum { KEY_BITS = 32, DIGIT_BITS = 11, N_DIGITS = 3, N_BINS = 1 << DIGIT_BITS };
+
+/* Grows as the logit falls; that of both zeros is one. */
+static uint32_t key_of(float logit) {
+    const uint32_t sign = UINT32_C(1) << (KEY_BITS - 1);
+    const float with_one_zero = logit + 0.0f;
+    uint32_t bits;
+    memcpy(&bits, &with_one_zero, sizeof bits);
+    return bits & sign ? bits : ~bits & ~sign;
+}
+
+static uint32_t digit_of(const candidate *c, int i) {
+    return (key_of(c->logit) >> (i * DIGIT_BITS)) & (N_BINS - 1);
+}
+
+/* By the i-th digit of their keys; whoever was before stays before. */
+static void sort_by_digit(const candidate *from, int64_t n, int i, candidate *to) {
+    int64_t place[N_BINS] = {0};
+    int64_t n_before = 0;
+    for (int64_t c = 0; c < n; c++) place[digit_of(&from[c], i)]++;
+    for (int bin = 0; bin < N_BINS; bin++) {
+        const int64_t n_here = place[bin];
+        place[bin] = n_before;
+        n_before += n_here;
+    }
+    for (int64_t c = 0; c < n; c++) to[place[digit_of(&from[c], i)]++] = from[c];
+}
+
+/* All of them, highest logit first; equal ones by id, so that the order is total. A vocabulary is sorted for every token, so by
+ * digits: comparisons take ten times as long. */
 static rt_status sort_all(const float *logits, int64_t n_valid, candidate **out) {
     candidate *sorted = NULL;
-    RT_TRY(rt_calloc(n_valid, sizeof *sorted, "sampling candidates", &sorted));
-    for (int64_t i = 0; i < n_valid; i++) sorted[i] = (candidate){logits[i], (int32_t)i, 0.0f};
-    qsort(sorted, (size_t)n_valid, sizeof *sorted, by_logit);
+    RT_TRY(rt_calloc(2 * n_valid, sizeof *sorted, "sampling candidates", &sorted));
+    candidate *other = sorted + n_valid;
+    for (int64_t i = 0; i < n_valid; i++) other[i] = (candidate){logits[i], (int32_t)i, 0.0f};
+    for (int i = 0; i < N_DIGITS; i++) /* an odd number of times */
+        i % 2 == 0 ? sort_by_digit(other, n_valid, i, sorted)
+                   : sort_by_digit(sorted, n_valid, i, other);
     *out = sorted;
     return RT_OK;
 }
