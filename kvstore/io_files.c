@@ -200,7 +200,9 @@ rt_status kv_paths_make_dirs(kv_io *io, const char *const *paths, int32_t n_path
     RT_TRY(rt_calloc(n_paths + 1, sizeof *parents, "directories to make", &parents));
     for (int32_t i = 0; i < n_paths && status == RT_OK; i++)
         status = make_dir(io, paths[i], parents, &n_parents);
-    if (status == RT_OK) status = kv_paths_sync_dirs(io, (const char *const *)parents, n_parents);
+    /* Those made before one that failed, too: who tries again finds them, and syncs nothing. */
+    const rt_status synced = kv_paths_sync_dirs(io, (const char *const *)parents, n_parents);
+    if (status == RT_OK) status = synced;
     for (int32_t i = 0; i < n_parents; i++) free(parents[i]);
     free(parents);
     return status;
