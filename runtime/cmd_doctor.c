@@ -102,7 +102,12 @@ static rt_status add_devices(json_t *facts) {
     kv_disk_describe_way(disk);
     add(section, "disk I/O", "%s", disk);
     char *cache = NULL;
-    RT_TRY(glm_cache_directory(&cache));
+    const rt_status status = glm_cache_directory(&cache);
+    if (status == RT_EIO) {
+        add(section, "cache", "none: %s", rt_error_text());
+        return RT_OK;
+    }
+    RT_TRY(status);
     kv_disk_describe(cache, disk);
     add(section, "cache", "%s: %s", cache, disk);
     free(cache);

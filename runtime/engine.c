@@ -46,7 +46,7 @@ static rt_status copy_dirs(glm_engine *engine, const glm_options *options) {
     RT_TRY(rt_calloc(n, sizeof(char *), "directories", &engine->kv_dirs));
     if (options->n_kv_disk_dirs == 0) {
         engine->n_kv_dirs = 1;
-        return glm_cache_directory(&engine->kv_dirs[0]);
+        return glm_cache_path(&engine->kv_dirs[0]);
     }
     for (; engine->n_kv_dirs < n; engine->n_kv_dirs++)
         RT_TRY(glm_rank_dir(options->kv_disk_dirs[engine->n_kv_dirs], rank,
@@ -70,9 +70,18 @@ static void log_overflow(const glm_engine *engine) {
             plan->kv_disk_bytes);
 }
 
+/* Before anything is read or written there. */
+static rt_status check_dirs(const glm_options *options) {
+    char *cache = NULL;
+    if (options->n_kv_disk_dirs == 0) RT_TRY(glm_cache_directory(&cache));
+    free(cache);
+    return RT_OK;
+}
+
 /* Scratch files are in `scratch_dir` or, where it is NULL, where what is kept is. */
 static rt_status try_store(
         glm_engine *engine, const glm_options *options, const char *scratch_dir) {
+    if (engine->plan.kv_persists || engine->plan.kv_overflows) RT_TRY(check_dirs(options));
     kv_config kv = glm_plan_kv_config(&engine->part, &engine->plan);
     kv.device = engine->device;
     if (engine->part.n_kv_heads < engine->config.n_kv_heads) {

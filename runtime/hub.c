@@ -184,23 +184,29 @@ static rt_status make_own_directory(const char *dir) {
             dir);
 }
 
-static rt_status temporary_cache(char **dir) {
+/* A directory that the environment names; NULL: none. */
+static const char *absolute(const char *name) {
+    const char *value = variable(name);
+    return value && value[0] == '/' ? value : NULL;
+}
+
+rt_status glm_cache_path(char **dir) {
+    const char *cache = absolute("XDG_CACHE_HOME");
+    const char *home = absolute("HOME");
+    if (cache) return rt_path_join(cache, "glm1m", dir);
+    if (home) return rt_path_join(home, ".cache/glm1m", dir);
     *dir = NULL;
-    if (asprintf(dir, "/tmp/glm1m-%ju", (uintmax_t)geteuid()) < 0) {
-        *dir = NULL;
-        return rt_fail(RT_ENOMEM, "hub: no memory for the cache's path");
-    }
+    if (asprintf(dir, "/tmp/glm1m-%ju", (uintmax_t)geteuid()) >= 0) return RT_OK;
+    *dir = NULL;
+    return rt_fail(RT_ENOMEM, "hub: no memory for the cache's path");
+}
+
+rt_status glm_cache_directory(char **dir) {
+    RT_TRY(glm_cache_path(dir));
+    if (absolute("XDG_CACHE_HOME") || absolute("HOME")) return RT_OK;
     const rt_status status = make_own_directory(*dir);
     if (status == RT_OK) return RT_OK;
     free(*dir);
     *dir = NULL;
     return status;
-}
-
-rt_status glm_cache_directory(char **dir) {
-    const char *cache = variable("XDG_CACHE_HOME");
-    const char *home = variable("HOME");
-    if (cache && cache[0] == '/') return rt_path_join(cache, "glm1m", dir);
-    if (home && home[0] == '/') return rt_path_join(home, ".cache/glm1m", dir);
-    return temporary_cache(dir);
 }

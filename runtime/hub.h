@@ -22,5 +22,7 @@ RT_MUST_CHECK rt_status glm_hub_resolve(const char *model, char **dir);
  * which need not exist yet; without a home
  * /tmp/glm1m-UID, made and checked to be this user's alone: RT_EIO where it is not. A new string for free(). RT_ENOMEM. */
 RT_MUST_CHECK rt_status glm_cache_directory(char **dir);
+/* The same path for who says it, or asks what is free there: nothing is made or checked. RT_ENOMEM. */
+RT_MUST_CHECK rt_status glm_cache_path(char **dir);
 
 #endif

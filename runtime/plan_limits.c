@@ -30,7 +30,7 @@ static int64_t kept_bytes(const char *dir) {
 static rt_status ask_disk(const glm_options *options, int64_t *free_bytes, int64_t *kept) {
     const int32_t n_here = glm_ranks_here(options);
     char *cache = NULL;
-    RT_TRY(glm_cache_directory(&cache));
+    RT_TRY(glm_cache_path(&cache));
     const char *const *dirs =
             options->n_kv_disk_dirs > 0 ? options->kv_disk_dirs : (const char *const *)&cache;
     rt_status status = RT_OK;

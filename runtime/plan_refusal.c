@@ -43,7 +43,7 @@ static rt_status refuse_disk(const glm_plan *plan) {
     char enough[CLAUSE];
     char fits[CLAUSE];
     char *cache = NULL;
-    if (!plan->kv_disk_dir) RT_TRY(glm_cache_directory(&cache));
+    if (!plan->kv_disk_dir) RT_TRY(glm_cache_path(&cache));
     const int64_t n = plan->ranks_here;
     char kept[RT_SIZE_TEXT + 64] = "";
     if (plan->kv_kept_bytes > 0)

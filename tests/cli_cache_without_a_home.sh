@@ -1,5 +1,6 @@
 #!/bin/sh
-# Without a home the cache is /tmp/glm1m-UID, of this user alone; a name that somebody else took, or a link, is not used.
+# Without a home the cache is /tmp/glm1m-UID, of this user alone; a name that somebody else took, or a link, is not used,
+# and whoever needs none goes on without it.
 #
 # Method: a user whose number nobody has, so that the name is free; then the name as a link, as a directory that others may
 # write to, and as another user's.
@@ -38,6 +39,21 @@ chmod 700 "$own" && chown 0 "$own" && refused
 rmdir "$own" && mkdir "$work/elsewhere" && chown "$uid" "$work/elsewhere" && chmod 700 "$work/elsewhere"
 ln -s "$work/elsewhere" "$own" && refused
 rm "$own" && : >"$own" && refused
+# Who took it stops nothing but what keeps books there: nor does a vault in it, which we may read, lead anybody into it.
+make_needle_model
+printf 'a b c' >"$work/text"
+chmod -R a+rX "$work"
+mkdir -m 777 "$work/disk"
+homeless 0 plan -m "$work/model" -c 2k
+homeless 0 complete -m "$work/model" -f "$work/text" -n 1
+homeless 0 complete -m "$work/model" -f "$work/text" -n 1 --kv-disk-dir "$work/disk"
+homeless 0 doctor
+join_rows
+says out "cache none: the cache $own is not a directory"
+rm "$own" && mkdir -p -m 755 "$own/vault"
+homeless 0 ask "$work/text" -q 'a?' -m "$work/model" -n 1
+says err "nothing is kept on disk: the cache $own is not a directory of this user's alone"
+homeless 1 ask "$work/text" -q 'a?' -m "$work/model" -n 1 --book b
 XDG_CACHE_HOME=$work/elsewhere setpriv --reuid "$uid" --regid "$uid" --clear-groups "$work/glm1m" book ls \
     >"$work/out" 2>"$work/err" || fail 'another place is refused'
 exit 0
