@@ -245,14 +245,13 @@ static void find_least_caps(const glm_bill_request *of, glm_plan *plan) {
         plan->least_disk_bytes = smallest_cap(of, &trial, &trial.kv_disk_limit_bytes);
 }
 
-/* Of a GPU it is known already. What does not fit is measured with the least. */
+/* Of a GPU it is known already. What does not fit is measured, too: its times are told. */
 static rt_status measure(glm_bill_request *of, glm_plan *plan) {
     const glm_options *options = of->options;
     glm_speed *speed = &of->speed;
     if (!plan->on_gpu) {
         const double usual = speed->usual_flops;
-        RT_TRY(glm_measure_speed(
-                plan->threads, plan->fits ? glm_bill_measured_bytes(plan) : 0, speed));
+        RT_TRY(glm_measure_speed(plan->threads, glm_bill_measured_bytes(plan), speed));
         glm_speed_share(speed, glm_ranks_here(options), plan->threads, glm_cores_here(options));
         speed->usual_flops = usual;
     }

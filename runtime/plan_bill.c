@@ -110,7 +110,9 @@ static bool fits_disk(const glm_options *options, const glm_plan *plan) {
 /* ---- the bill -------------------------------------------------------------------------------- */
 
 int64_t glm_bill_measured_bytes(const glm_plan *plan) {
-    return plan->weights_bytes + plan->kv_host_bytes;
+    const int64_t least = program_bytes(plan) + glm_measure_speed_bytes(plan->threads, 0);
+    return rt_min64(
+            plan->weights_bytes + plan->kv_host_bytes, rt_max64(plan->limit_bytes - least, 0));
 }
 
 /* What the CPU is measured with is given back before weights are read. A GPU's driver takes of the host's memory at least as

@@ -24,7 +24,8 @@ typedef struct glm_bill_request {
  * come out smaller than asked for. */
 void glm_bill_fill(const glm_bill_request *of, glm_plan *plan);
 
-/* Of a bill that is filled: what the CPU is measured with, of the memory that is taken later. */
+/* Of a bill that is filled: what the CPU is measured with, of the memory that is taken later, or would be; as much
+ * as the limit has room for. */
 int64_t glm_bill_measured_bytes(const glm_plan *plan);
 
 /* Of a bill that is filled: prefill_flop, prefill_s, decode_tps. */
