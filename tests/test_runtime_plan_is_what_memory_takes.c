@@ -2,7 +2,7 @@
  *
  * Method: two models of different make-up (one mostly KV and hidden states, one mostly weights), a
  * prompt that fills the planned length and one decoded token, each in a process of its own; likewise with a few more
- * threads than there are cores, and with many, of whose tiles only those of threads that get work are touched. Skipped
+ * threads than there are cores, and with many: of their tiles only those of threads that get work are touched. Skipped
  * under sanitizers, whose own memory is several times the program's. The program's argument, if any, is who
  * multiplies (--linear). */
 #include <inttypes.h>
@@ -122,7 +122,7 @@ int main(int argc, char **argv) {
     require(glm_needle_model_write(needle), "make-model");
     write_wide_model(wide);
     const bool is_good = tokenizer_passes() & passes(needle, 16000, 0, 0.85) &
-                         passes(wide, 800, 0, 0.85) & passes(needle, 2000, 8, 0.8) &
+                         passes(wide, 800, 0, 0.85) & passes(needle, 2000, 8, 0.7) &
                          passes(wide, 800, 8, 0.8) & passes(needle, 2000, 64, 0.5);
     (void)snprintf(command, sizeof command, "rm -r %s", dir);
     return system(command) != 0 || !is_good ? 1 : 0;
