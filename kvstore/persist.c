@@ -109,12 +109,14 @@ void kv_persist_begin(kv_seq *seq) {
 
 /* ---- commit ---------------------------------------------------------------------------------- */
 
+/* Why not is what the last write that failed said: whoever was told of it may have gone on without. */
 static rt_status check_written(const kv_seq *seq, int64_t extent) {
+    const char *why = seq->store->staging.failed_text;
     for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++) {
         const kv_stored *stored = *kv_stored_slot(seq, layer, extent);
         if (!stored || stored->is_lost)
-            return rt_fail(RT_EIO, "kvstore: tokens from %" PRId64 " were not written whole",
-                    stored ? stored->first_pos : 0);
+            return rt_fail(RT_EIO, "kvstore: tokens from %" PRId64 " were not written whole%s%s",
+                    extent * KV_SEGMENT_TOKENS, why[0] ? ": " : "", why);
     }
     return RT_OK;
 }
