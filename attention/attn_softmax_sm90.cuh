@@ -61,14 +61,15 @@ struct row_rise {
     bool is_risen;
 };
 
-/* The greatest scores of the thread's two rows. */
+/* The greatest scores of the thread's two rows: rounded here, so that no compiler adds to them unrounded in one place and
+ * rounded in another. */
 struct row_tops {
     float of[2];
 };
 PTX_DEVICE row_tops tops_of(const float (&s)[64], float scale) {
     row_tops tops;
 #pragma unroll
-    for (int h = 0; h < 2; h++) tops.of[h] = max_of_row(greatest(s, h)) * scale;
+    for (int h = 0; h < 2; h++) tops.of[h] = ptx_mul(max_of_row(greatest(s, h)), scale);
     return tops;
 }
 

@@ -120,6 +120,32 @@ static inline void prefill_cuts() {
     CHECK(memcmp(one.lse.data, three.lse.data, 300 * 4) == 0);
 }
 
+/* Many tiles a block, one behind another, or each in a block by itself, as in calls of few rows: the same bits. On a GPU
+ * calls of 128 rows, whose tiles are fewer than SMs. */
+static inline void prefill_beside_tiles() {
+    const prefill_case c =
+            cuda_is_large() ? prefill_case{32, 4, 1300, 0, {}} : prefill_case{3, 1, 258, 0, {}};
+    const cuda_layer layer(cuda_shape(c.n_heads, c.n_kv_heads), c.n_tokens, 8);
+    const int64_t rows = c.n_tokens * c.n_heads;
+    cuda_buffer<uint16_t> q(rows * 128);
+    cuda_fill_normal(q.data, q.n, 9);
+    prefill_result behind(rows), alone(rows);
+    emu_seed(0);
+    prefill_run(c, layer, q, 0, c.n_tokens, &behind);
+    emu_set_sm_count(1 << 30);
+    for (int64_t first = 0; first < c.n_tokens; first += 128)
+        prefill_run(
+                c, layer, q, first, c.n_tokens - first < 128 ? c.n_tokens - first : 128, &alone);
+    emu_set_sm_count(2);
+    int64_t n_others = 0;
+    for (int64_t i = 0; i < rows; i++)
+        n_others += memcmp(&behind.out[i * 128], &alone.out[i * 128], 256) != 0 ||
+                    memcmp(&behind.lse[i], &alone.lse[i], 4) != 0;
+    printf("beside other tiles: %lld of %lld rows have other bits\n", (long long)n_others,
+            (long long)rows);
+    CHECK(n_others == 0);
+}
+
 /* Rows that see no key of the only segment: 0 and -inf; behind tiles of rows that do see some, in one block. */
 static inline void prefill_of_nothing() {
     enum { HEADS = 3 };
@@ -338,6 +364,7 @@ static inline int prefill_behaves() {
     prefill_shapes();
     prefill_tails();
     prefill_cuts();
+    prefill_beside_tiles();
     prefill_of_nothing();
     prefill_of_ones();
     prefill_of_many_pages();
