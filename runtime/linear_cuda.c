@@ -13,7 +13,8 @@
  *     otherwise: a matrix of 4096 outputs is 32 tiles of 128.
  *
  * The settings name tile, stages, cluster and split; n_in is the product's own. NVIDIA documents no more than that. So it
- * is by construction as far as the documentation goes, and a test (test_engine_cuda_chunk_changes_no_bit) for the rest.
+ * is by construction as far as the documentation goes; for the rest there are a test, test_engine_cuda_chunk_changes_no_bit,
+ * and bench_cuda_linear.
  *
  * Where a kernel may not be taken for a number of rows, cuBLASLt is asked for that number: right, with bits that may be
  * others. It is counted, and said once, as a warning. What decode may come to is asked for when the engine is opened
@@ -38,16 +39,17 @@ enum { N_SHAPES = 128, N_KERNELS = 32, WORKSPACE_BYTES = 32 << 20, ALIGN_BYTES =
 
 typedef enum purpose { PREFILL, DECODE } purpose;
 
-/* How a purpose's kernels are asked for. In decode a tile of 64 columns costs up to 64 rows the same, since the weights'
- * reading takes longer (bench/SPEED.md); what its sums need of the workspace grows with the rows, and there is room for
- * four times as many. In prefill it is a chunk's kernel. */
+/* How a purpose's kernels are asked for. In decode those for 32 rows: 1 to 32 rows take as long as by kernels for just so
+ * many, since the weights' reading takes longer, and more rows longer than by those for 64, which lose a tenth where
+ * there are few (bench/SPEED.md, A whole model, GPU, 7); what its sums need of the workspace grows with the rows, and there
+ * is room for eight times as many. In prefill it is a chunk's kernel. */
 typedef struct usual {
     int64_t n;
     uint32_t reductions;
     uint64_t workspace_bytes;
 } usual;
 static const usual usually[] = {[PREFILL] = {4096, CUBLASLT_REDUCTION_SCHEME_NONE, WORKSPACE_BYTES},
-        [DECODE] = {64, CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE, WORKSPACE_BYTES / 4}};
+        [DECODE] = {32, CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE, WORKSPACE_BYTES / 8}};
 
 /* What a kernel is chosen by. */
 typedef struct kind {
