@@ -131,6 +131,7 @@ typedef struct glm_ahead {
     int32_t draft[GLM_DRAFT_MAX];
     int32_t n;       /* tokens of the draft in the pass at hand */
     int32_t n_taken; /* of them, asked for since */
+    bool is_refuted; /* the caller went on with another than the next of them */
     glm_draft_record record;
 } glm_ahead;
 

@@ -22,12 +22,19 @@ int64_t glm_session_length(const glm_session *session) {
     return kv_seq_length(session->seq) - n_ahead(session);
 }
 
+/* Where the session was asked for something else before the first of them was due, nobody knows whether they were right. */
+static void learn(glm_ahead *ahead) {
+    if (ahead->n_taken > 0 || ahead->is_refuted)
+        glm_draft_learn(&ahead->record, ahead->n, ahead->n_taken);
+}
+
 void glm_session_drop_drafts(glm_session *session) {
     glm_ahead *ahead = &session->ahead;
     const int64_t length = glm_session_length(session);
     const int32_t n_dropped = n_ahead(session);
-    if (ahead->n > 0) glm_draft_learn(&ahead->record, ahead->n, ahead->n_taken);
+    learn(ahead);
     ahead->n = ahead->n_taken = 0;
+    ahead->is_refuted = false;
     if (n_dropped > 0) glm_session_truncate(session, length);
 }
 
@@ -98,6 +105,7 @@ rt_status glm_decode_ahead(glm_session *session, int32_t id) {
         take_next(session);
         return RT_OK;
     }
+    ahead->is_refuted = n_ahead(session) > 0 && ahead->draft[ahead->n_taken] != id;
     glm_session_drop_drafts(session);
     const int32_t n = glm_draft_find(&ahead->record, kv_seq_ids(session->seq),
             kv_seq_length(session->seq), id, room(session), ahead->draft);
