@@ -9,13 +9,17 @@
 #include "runtime/base/size.h"
 #include "runtime/draft.h"
 
-enum { VOCAB_MAX = 304, N_OTHER = 256, PERIOD = 50 };
+enum { VOCAB_MAX = 304, N_OTHER = 256 };
+
+/* What is done between steps, in each period of so many of them. */
+enum { AT_FORK = 17, AT_OTHER = 22, AT_CUT = 31, AT_PREFILL = 43, PERIOD = 50 };
+enum { AT_EXTENT = 4096 };
 
 typedef struct history {
     float rows[HELP_DRAFTS_STEPS][VOCAB_MAX];
     int64_t lengths[HELP_DRAFTS_STEPS];
+    glm_drafts drafts[HELP_DRAFTS_STEPS]; /* of this step and all before it */
     int32_t n;
-    glm_drafts drafts;
 } history;
 
 typedef struct run {
@@ -77,7 +81,8 @@ static void note(run *r, glm_session *session, const glm_sampling *sampling) {
         help_require(glm_session_choose(session, r->vocab, sampling, step, &id), "choose");
         r->h->rows[step][0] = (float)id;
     }
-    r->h->lengths[r->h->n++] = glm_session_length(r->session);
+    r->h->lengths[step] = glm_session_length(r->session);
+    r->h->drafts[r->h->n++] = glm_engine_drafts(r->engine);
 }
 
 /* ---- calls ----------------------------------------------------------------------------------- */
@@ -125,15 +130,15 @@ static void take_step(run *r, int step) {
     glm_session *session = r->session;
     const int64_t length = glm_session_length(session);
     const int in_period = step % PERIOD;
-    if (in_period == 22 || in_period == 24) prefill_other(r, in_period == 24);
-    if (in_period == 17) {
+    if (in_period == AT_OTHER || in_period == AT_OTHER + 2) prefill_other(r, in_period > AT_OTHER);
+    if (in_period == AT_FORK) {
         decode_in_fork(r, length - length % 3);
         return;
     }
-    if (in_period == 31) glm_session_truncate(session, length - 3);
+    if (in_period == AT_CUT) glm_session_truncate(session, length - 3);
     const int64_t now = glm_session_length(session);
     const int64_t n = rt_min64(3, r->of->n_text - now);
-    if (in_period == 43)
+    if (in_period == AT_PREFILL)
         help_require(glm_prefill(session, r->text + now, n), "prefill");
     else if (r->is_ahead && step % 10 != 4)
         help_require(glm_decode_ahead(session, r->text[now]), "decode ahead");
@@ -171,7 +176,6 @@ static bool go(const help_drafts_case *one, int32_t n_speculative, history *h) {
             step++)
         take_step(&r, step);
     const bool is_as_it_must = glm_engine_plan(r.engine)->kv_overflows == one->must_overflow;
-    h->drafts = glm_engine_drafts(r.engine);
     glm_session_free(r.other);
     glm_session_free(r.session);
     glm_engine_close(r.engine);
@@ -185,11 +189,50 @@ static int fail(const help_drafts_case *one, const char *why, int64_t number) {
     return 1;
 }
 
+/* Steps that have something in common, and what became of the drafts in them. */
+typedef struct part {
+    const char *what;
+    int from, to;  /* of each period's steps, those before `to`, */
+    bool is_ahead; /* and only those up to the extent's end, */
+    bool is_past;  /* or past it */
+} part;
+
+static int32_t count(const history *h, const part *p, glm_drafts *sum) {
+    int32_t n = 0;
+    *sum = (glm_drafts){0};
+    for (int i = 0; i < h->n; i++) {
+        const glm_drafts before = i > 0 ? h->drafts[i - 1] : (glm_drafts){0};
+        const bool is_past = h->lengths[i] > AT_EXTENT;
+        if (i % PERIOD < p->from || i % PERIOD >= p->to) continue;
+        if (is_past ? p->is_ahead : p->is_past) continue;
+        n++;
+        sum->n_drafted += h->drafts[i].n_drafted - before.n_drafted;
+        sum->n_taken += h->drafts[i].n_taken - before.n_taken;
+    }
+    return n;
+}
+
+/* Where hardly a draft is right, or wrong, nothing is said about those. Of a history that is long enough to ask. */
+static int find_few(const help_drafts_case *one, const history *ahead) {
+    static const part parts[] = {{"up to an extent's end", 0, PERIOD, true, false},
+            {"past an extent's end", 0, PERIOD, false, true},
+            {"with nothing between", 0, AT_FORK, false, false},
+            {"behind a fork", AT_FORK, AT_OTHER, false, false},
+            {"beside another's prefill", AT_OTHER, AT_CUT, false, false},
+            {"behind a cut", AT_CUT, AT_PREFILL, false, false},
+            {"behind a prefill", AT_PREFILL, PERIOD, false, false}};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        glm_drafts sum;
+        const int32_t n = count(ahead, &parts[i], &sum);
+        if (n < 40 || (sum.n_taken >= n / 16 && sum.n_drafted - sum.n_taken >= n / 20)) continue;
+        printf("%s, %d steps: %" PRId64 " of %" PRId64 " drafted tokens right\n", parts[i].what,
+                (int)n, sum.n_taken, sum.n_drafted);
+        return fail(one, "too few drafts are right, or wrong, in a part", sum.n_taken);
+    }
+    return 0;
+}
+
 static int compare(const help_drafts_case *one, const history *plain, const history *ahead) {
-    const int64_t n_drafted = ahead->drafts.n_drafted, n_taken = ahead->drafts.n_taken;
-    if (plain->drafts.n_drafted != 0 || n_taken < plain->n / 8 ||
-            n_taken > n_drafted - plain->n / 20)
-        return fail(one, "too few drafts are right, or wrong", n_taken);
     if (plain->n != ahead->n) return fail(one, "another number of steps", ahead->n);
     if (plain->lengths[plain->n - 1] != one->n_text)
         return fail(one, "not to the session's end", plain->lengths[plain->n - 1]);
@@ -198,7 +241,11 @@ static int compare(const help_drafts_case *one, const history *plain, const hist
         if (memcmp(plain->rows[i], ahead->rows[i], sizeof plain->rows[i]) != 0)
             return fail(one, "other logits, or another token, in step", i);
     }
-    return 0;
+    const glm_drafts all = ahead->drafts[ahead->n - 1];
+    if (plain->drafts[plain->n - 1].n_drafted != 0 || all.n_taken < plain->n / 8 ||
+            all.n_taken > all.n_drafted - plain->n / 20)
+        return fail(one, "too few drafts are right, or wrong", all.n_taken);
+    return find_few(one, ahead);
 }
 
 int help_drafts_differ(const help_drafts_case *one) {
@@ -206,7 +253,7 @@ int help_drafts_differ(const help_drafts_case *one) {
     bool is_as_it_must = go(one, 0, &plain);
     is_as_it_must = go(one, GLM_DRAFT_MAX, &ahead) && is_as_it_must;
     printf("%s: %" PRId64 " of %" PRId64 " drafted tokens right in %d steps\n", one->what,
-            ahead.drafts.n_taken, ahead.drafts.n_drafted, (int)ahead.n);
+            ahead.drafts[ahead.n - 1].n_taken, ahead.drafts[ahead.n - 1].n_drafted, (int)ahead.n);
     (void)fflush(stdout);
     if (!is_as_it_must)
         return fail(one, one->must_overflow ? "KV does not overflow" : "KV overflows", 0);
