@@ -49,10 +49,10 @@ static bool is_first(const bench *b) {
 
 static int64_t free_bytes(int32_t place) {
     char text[256];
-    int64_t bytes = 0;
-    if (!glm_cuda_is_usable(place, text, (int64_t)sizeof text, &bytes))
+    rt_device_memory memory = {0};
+    if (!glm_cuda_is_usable(place, text, (int64_t)sizeof text, &memory))
         bench_must(rt_fail(RT_EUNSUPPORTED, "%s", text));
-    return bytes;
+    return memory.free_bytes;
 }
 
 /* Between `before` and now, of the rank that gave most. */

@@ -66,9 +66,9 @@ rt_status glm_backend_choose(const glm_config *config, const glm_options *option
 int64_t glm_backend_gpu_free(const glm_options *options, int32_t place) {
     const glm_backend *cuda = cuda_backend();
     char text[512];
-    int64_t bytes = 0;
+    rt_device_memory memory = {0};
     if (!cuda || (options->device && strcmp(options->device, "cpu") == 0)) return 0;
-    return cuda->is_usable(place, text, sizeof text, &bytes) ? bytes : 0;
+    return cuda->is_usable(place, text, sizeof text, &memory) ? memory.free_bytes : 0;
 }
 
 const glm_backend *glm_backend_of(const glm_plan *plan) {

@@ -20,13 +20,13 @@ struct glm_backend {
     /* Whether there is a device of the kind, usable or not. NULL: always. */
     bool (*is_there)(void);
     /* Whether the machine has what it takes, for rank `place` of those here; what that is, or why not, in `text`.
-     * *memory_bytes, where not NULL: of a device with memory of its own, what is free; 0: its memory is the host's. */
-    bool (*is_usable)(int32_t place, char *text, int64_t room, int64_t *memory_bytes);
+     * `memory`: out, may be NULL. */
+    bool (*is_usable)(int32_t place, char *text, int64_t room, rt_device_memory *memory);
     /* Whether it runs the model so; plan->kv_dtype and hidden_dtype are set. RT_EUNSUPPORTED, RT_EMODEL: what it
      * does not. */
     rt_status (*check)(const glm_config *config, const glm_options *options, const glm_plan *plan);
     /* A page of one layer, and its share of the bill, for plan->max_len, chunk and span: kv_page_bytes,
-     * weights_bytes, hidden_bytes, scratch_bytes, pinned_bytes, load_bytes; and weights_host_bytes, of the last
+     * weights_bytes, hidden_bytes, scratch_bytes, graphs_bytes, driver_bytes, pinned_bytes, load_bytes; and weights_host_bytes, of the last
      * plan->n_streamed_layers layers. */
     void (*bill)(const glm_checkpoint *checkpoint, const glm_config *part, glm_plan *plan);
     /* Tokens of a chunk that suit it, fewer than `below`: the most and best of them, at least a page. INT64_MAX: what it

@@ -97,10 +97,10 @@ static void carve(glm_engine *engine) {
 
 /* ---- the plan -------------------------------------------------------------------------------- */
 
-static bool is_usable(int32_t place, char *text, int64_t room, int64_t *memory_bytes) {
+static bool is_usable(int32_t place, char *text, int64_t room, rt_device_memory *memory) {
     (void)place;
     (void)snprintf(text, (size_t)room, "%s", rt_isa_name(rt_machine_isa()));
-    if (memory_bytes) *memory_bytes = 0;
+    if (memory) *memory = (rt_device_memory){0};
     return true;
 }
 

@@ -197,8 +197,7 @@ static int64_t sum_of(const glm_config *config, const glm_plan *plan, bool is_pi
 }
 
 int64_t glm_cuda_buffers_device_bytes(const glm_config *config, const glm_plan *plan) {
-    return sum_of(config, plan, false) + glm_cublas_bytes() + glm_cuda_graphs_bytes(config, plan) +
-           glm_cuda_ranks_bytes(plan->n_ranks);
+    return sum_of(config, plan, false) + glm_cublas_bytes();
 }
 
 int64_t glm_cuda_buffers_pinned_bytes(const glm_config *config, const glm_plan *plan) {

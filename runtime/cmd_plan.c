@@ -130,8 +130,12 @@ static void print_parts(const glm_plan *plan, const char *missing) {
 }
 
 static void print_gpu_totals(const glm_plan *plan) {
+    print_bytes("driver, GPU", plan->driver_bytes,
+            plan->sums_on_gpu ? "for CUDA, code, decode's graphs, and NCCL"
+                              : "for CUDA, code and decode's graphs");
     print_bytes("total, GPU", plan->gpu_total_bytes, "the most that lives there at once");
-    print_bytes("limit, GPU", plan->gpu_limit_bytes, "free there, but for a reserve");
+    print_bytes("limit, GPU", plan->gpu_limit_bytes,
+            "free there, with what CUDA has taken, but for a reserve");
     print_bytes("pinned", plan->pinned_bytes, "of the host's memory, to copy from and to");
 }
 
@@ -236,12 +240,12 @@ static json_t *json_overflow(const glm_plan *plan) {
 }
 
 static json_t *json_device(const glm_plan *plan) {
-    return json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:I}", "device", plan->on_gpu ? "cuda" : "cpu",
-            "linear", glm_linear_by_name(plan->linear_by), "n_streamed_layers",
-            (int)plan->n_streamed_layers, "weights_host_bytes",
-            (json_int_t)plan->weights_host_bytes, "gpu_total_bytes",
-            (json_int_t)plan->gpu_total_bytes, "gpu_limit_bytes", (json_int_t)plan->gpu_limit_bytes,
-            "pinned_bytes", (json_int_t)plan->pinned_bytes);
+    return json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I}", "device",
+            plan->on_gpu ? "cuda" : "cpu", "linear", glm_linear_by_name(plan->linear_by),
+            "n_streamed_layers", (int)plan->n_streamed_layers, "weights_host_bytes",
+            (json_int_t)plan->weights_host_bytes, "driver_bytes", (json_int_t)plan->driver_bytes,
+            "gpu_total_bytes", (json_int_t)plan->gpu_total_bytes, "gpu_limit_bytes",
+            (json_int_t)plan->gpu_limit_bytes, "pinned_bytes", (json_int_t)plan->pinned_bytes);
 }
 
 static json_t *json_times(const glm_plan *plan) {

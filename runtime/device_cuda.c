@@ -94,6 +94,14 @@ static rt_status fail_driver(void) {
             is.major, is.minor, needed.major);
 }
 
+/* What is not free of a GPU that nobody else uses is CUDA's context: 526.8 MiB of an H200 (CUDA 13.0, driver 580.159). More
+ * than any takes is others', too: then it is taken to be as large as that one. */
+static int64_t context_bytes(int64_t taken_bytes) {
+    const int64_t most = 768 * RT_MIB;
+    const int64_t usual = 528 * RT_MIB;
+    return taken_bytes <= most ? taken_bytes : usual;
+}
+
 static rt_status find(int32_t place, glm_cuda_device *out) {
     int n_devices = 0;
     size_t free_bytes = 0;
@@ -118,8 +126,9 @@ static rt_status find(int32_t place, glm_cuda_device *out) {
                 "cuda: GPU %" PRId32 " is of compute capability %" PRId32 ".%" PRId32
                 "; the kernels need 8.0 (Ampere) or later",
                 out->number, out->capability / 10, out->capability % 10);
-    out->free_bytes = (int64_t)free_bytes;
     out->total_bytes = (int64_t)total_bytes;
+    out->memory.free_bytes = (int64_t)free_bytes;
+    out->memory.context_bytes = context_bytes(out->total_bytes - out->memory.free_bytes);
     return RT_OK;
 }
 
@@ -192,7 +201,7 @@ rt_status glm_cuda_describe(int32_t place, glm_cuda_chip *out) {
     return RT_OK;
 }
 
-bool glm_cuda_is_usable(int32_t place, char *text, int64_t room, int64_t *free_bytes) {
+bool glm_cuda_is_usable(int32_t place, char *text, int64_t room, rt_device_memory *memory) {
     glm_cuda_device device = {0};
     char total[RT_SIZE_TEXT];
     char left[RT_SIZE_TEXT];
@@ -201,7 +210,7 @@ bool glm_cuda_is_usable(int32_t place, char *text, int64_t room, int64_t *free_b
         (void)snprintf(text, (size_t)room, "%s", rt_error_text());
         return false;
     }
-    if (free_bytes) *free_bytes = device.free_bytes;
+    if (memory) *memory = device.memory;
     if (device.n_devices > 1)
         (void)snprintf(several, sizeof several, "%" PRId32 " GPUs, number %" PRId32 ": ",
                 device.n_devices, device.number);
@@ -211,7 +220,8 @@ bool glm_cuda_is_usable(int32_t place, char *text, int64_t room, int64_t *free_b
             device.capability > NEWEST
                     ? " (its driver compiles Ampere's kernels for it when they are first used)"
                     : "",
-            rt_format_bytes(device.total_bytes, total), rt_format_bytes(device.free_bytes, left));
+            rt_format_bytes(device.total_bytes, total),
+            rt_format_bytes(device.memory.free_bytes, left));
     return true;
 }
 

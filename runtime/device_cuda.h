@@ -23,11 +23,11 @@ typedef struct glm_cuda_device {
     int32_t n_devices;            /* that this process may use */
     char bus[GLM_CUDA_BUS_BYTES]; /* where it is plugged in, "0000:1b:00.0": another for each */
     int32_t capability;           /* 80, 90: 8.0, 9.0 */
-    int64_t total_bytes;          /* of its memory, and what was free when it was opened */
-    int64_t free_bytes;
-    int64_t taken_bytes; /* by alloc() of base, all told */
-    bool waits_always;   /* GLM_SYNC=1 */
-    int32_t copy_error;  /* why a copy of base was refused; 0: none was */
+    int64_t total_bytes;          /* of its memory */
+    rt_device_memory memory;      /* as it was when the device was opened */
+    int64_t taken_bytes;          /* by alloc() of base, all told */
+    bool waits_always;            /* GLM_SYNC=1 */
+    int32_t copy_error;           /* why a copy of base was refused; 0: none was */
     rt_stream compute;
     rt_stream copy_in;
     rt_stream copy_out;
@@ -41,9 +41,8 @@ bool glm_cuda_is_there(void);
  * first pass. RT_EUNSUPPORTED: why, and what to do. */
 RT_MUST_CHECK rt_status glm_cuda_try_kernel(const void *kernel);
 /* Whether there is a GPU that the kernels run on, sm_80 or later, and a driver; for rank `place` of the host, as in
- * glm_cuda_device_open. What it is, or why not, in `text`, of `room` bytes. *free_bytes, where not NULL: of
- * its memory. */
-bool glm_cuda_is_usable(int32_t place, char *text, int64_t room, int64_t *free_bytes);
+ * glm_cuda_device_open. What it is, or why not, in `text`, of `room` bytes. `memory`: out, may be NULL. */
+bool glm_cuda_is_usable(int32_t place, char *text, int64_t room, rt_device_memory *memory);
 
 /* What the driver says a GPU is; 0 where it does not say. */
 typedef struct glm_cuda_chip {

@@ -293,7 +293,7 @@ RT_MUST_CHECK rt_status glm_cuda_mlp(
         glm_engine *engine, const glm_cuda_layer *layer, glm_cuda_rows rows);
 
 /* ranks_cuda.c. What NCCL takes of a GPU's memory, for the plan. */
-int64_t glm_cuda_ranks_bytes(int32_t n_ranks);
+int64_t glm_cuda_ranks_bytes(const glm_plan *plan);
 /* All ranks, each with its device open: no two have the same, and from here on engine->comm sums in their memory.
  * `also_alone`: NCCL sums for one rank, too. RT_EUNSUPPORTED: fewer GPUs than ranks on a host, both numbers; no NCCL.
  * RT_EPEER. */

@@ -117,18 +117,20 @@ static bool may_draft(const glm_plan *plan) {
 
 static rt_status choose_backend(glm_bill_request *of, glm_plan *plan) {
     char text[512];
-    int64_t free_bytes = 0;
+    rt_device_memory memory = {0};
     RT_TRY(glm_backend_choose(&of->part, of->options, plan, &of->backend));
-    if (!of->backend->is_usable(0, text, sizeof text, &free_bytes))
+    if (!of->backend->is_usable(0, text, sizeof text, &memory))
         return rt_fail(RT_EUNSUPPORTED, "--device %s: %s", of->backend->name, text);
-    plan->on_gpu = free_bytes > 0;
+    plan->on_gpu = memory.free_bytes > 0;
     plan->n_speculative = may_draft(plan) ? of->options->n_speculative : 0;
     plan->max_logits = rt_max64(plan->max_logits, 1 + plan->n_speculative);
     if (!plan->on_gpu) return choose_linear(of, plan);
     plan->linear_by = GLM_LINEAR_CUBLASLT;
     plan->sums_on_gpu = plan->n_ranks > 1 || of->options->nccl;
-    plan->gpu_limit_bytes = of->options->gpu_memory_bytes ? of->options->gpu_memory_bytes
-                                                          : glm_plan_gpu_limit(free_bytes);
+    plan->context_bytes = memory.context_bytes;
+    plan->gpu_limit_bytes = plan->context_bytes +
+                            (of->options->gpu_memory_bytes ? of->options->gpu_memory_bytes
+                                                           : glm_plan_gpu_limit(memory.free_bytes));
     plan->kv_rows_limit_bytes = plan->kv_limit_bytes;
     plan->kv_limit_bytes = of->options->device_kv_bytes;
     plan->weights_limit_bytes = of->options->device_weights_bytes;

@@ -49,7 +49,7 @@ typedef struct glm_options {
     bool nccl;               /* --nccl: one GPU, too, sums by NCCL */
 
     /* What there is for a rank to take, in bytes; 0: the machine is asked. */
-    int64_t gpu_memory_bytes;
+    int64_t gpu_memory_bytes; /* besides what CUDA has taken */
     int64_t memory_bytes;
     const char *memory_name; /* what leaves no more than that, if not the machine: "ulimit -v" */
     int64_t disk_free_bytes;
@@ -113,16 +113,18 @@ typedef struct glm_plan {
 
     int64_t hidden_bytes;  /* residual stream of one span */
     int64_t scratch_bytes; /* activations of one chunk, logits, per-thread tiles */
-    int64_t graphs_bytes;  /* of it, what a driver is taken to keep of decode's graphs */
-    int64_t pinned_bytes;  /* on the host, for a GPU to copy from and to; 0 without one */
-    int64_t lists_bytes;   /* token ids and page pointers of every sequence */
-    int64_t load_bytes;    /* staging while weights are read; given back before the KV is taken */
+    int64_t context_bytes; /* of a GPU's memory, gone for CUDA when it was asked what is free */
+    int64_t graphs_bytes;  /* what the driver is taken to keep there of decode's graphs */
+    int64_t driver_bytes; /* both, and what code and NCCL take: nothing of it is the engine's to take */
+    int64_t pinned_bytes; /* on the host, for a GPU to copy from and to; 0 without one */
+    int64_t lists_bytes;  /* token ids and page pointers of every sequence */
+    int64_t load_bytes;   /* staging while weights are read; given back before the KV is taken */
 
     int64_t total_bytes; /* peak: all of the host's memory that is taken at once, the program too */
     int64_t limit_bytes; /* what the machine (or cgroup, or ulimit) grants */
     const char *limit_name;  /* rank 0's, as in the options */
     int64_t gpu_total_bytes; /* of a GPU's memory, all that lives there at once */
-    int64_t gpu_limit_bytes; /* what is free there, but for a reserve */
+    int64_t gpu_limit_bytes; /* what is free there and what is CUDA's already, but for a reserve */
     int64_t fitting_len;     /* the largest max_len that would fit */
     int32_t ranks_here; /* that share caps of this machine; as the user gives them, for all of these, the smallest with */
     int64_t least_host_kv_bytes; /* which max_len fits: --host-kv-space; 0: with none, or nothing is wrong with it */

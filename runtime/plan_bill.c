@@ -55,7 +55,8 @@ static int64_t lists_bytes(
 /* What the rest of the bill leaves to KV, within its own cap. */
 static int64_t kv_budget(const glm_plan *plan) {
     if (plan->on_gpu) {
-        const int64_t taken = plan->weights_bytes + plan->hidden_bytes + plan->scratch_bytes;
+        const int64_t taken =
+                plan->driver_bytes + plan->weights_bytes + plan->hidden_bytes + plan->scratch_bytes;
         const int64_t left = rt_max64(plan->gpu_limit_bytes - taken, 0);
         return plan->kv_limit_bytes ? rt_min64(plan->kv_limit_bytes, left) : left;
     }
@@ -126,7 +127,7 @@ static void add_up(const glm_bill_request *of, glm_plan *plan) {
     const int64_t codecs = plan->kv_overflows ? plan->threads * kv_codec_bytes() : 0;
     const int64_t computing = plan->weights_bytes + plan->hidden_bytes + plan->scratch_bytes;
     const int64_t pages = plan->kv_host_bytes - plan->kv_staging_bytes;
-    plan->gpu_total_bytes = plan->on_gpu ? computing + pages : 0;
+    plan->gpu_total_bytes = plan->on_gpu ? plan->driver_bytes + computing + pages : 0;
     const int64_t here = plan->on_gpu ? 0 : computing - plan->weights_bytes + pages;
     const int64_t running = here + plan->kv_staging_bytes + plan->kv_rows_bytes +
                             plan->pinned_bytes + plan->lists_bytes + codecs +

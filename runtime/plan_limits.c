@@ -91,8 +91,8 @@ int32_t glm_threads_of(const glm_options *options) {
     return (int32_t)rt_max64(glm_cores_here(options) / glm_ranks_here(options), 1);
 }
 
-/* Kept free of a GPU's memory: what the driver and libraries take for themselves as they go. */
-static const int64_t gpu_reserve_bytes = 256 * RT_MIB;
+/* Kept free of a GPU's memory: what the driver and libraries take beyond what is planned for them. */
+static const int64_t gpu_reserve_bytes = 224 * RT_MIB;
 
 int64_t glm_plan_gpu_limit(int64_t free_bytes) {
     return rt_max64(free_bytes - gpu_reserve_bytes, 0);

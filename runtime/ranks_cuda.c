@@ -21,8 +21,8 @@
 /* NCCL's buffers and the code of its kernels: assumed until it is measured. */
 static const int64_t nccl_bytes = 512 * RT_MIB;
 
-int64_t glm_cuda_ranks_bytes(int32_t n_ranks) {
-    return n_ranks > 1 ? nccl_bytes : 0;
+int64_t glm_cuda_ranks_bytes(const glm_plan *plan) {
+    return plan->n_ranks > 1 ? nccl_bytes : 0;
 }
 
 /* Whether ranks sum on devices. */

@@ -21,7 +21,7 @@ says out '"device": "cuda"'
 STANDIN_CUDA_CAPABILITY=90 expect 0 plan -m "$work/model" --device cuda --json -c 64K
 says out '"chunk": 8448'
 needed=$(sed -n 's/.*"gpu_total_bytes": \([0-9]*\).*/\1/p' "$work/out")
-STANDIN_CUDA_CAPABILITY=90 STANDIN_CUDA_MEMORY=$((needed + 268435456 - 1)) expect 0 plan -m "$work/model" --device cuda --json -c 64K
+STANDIN_CUDA_CAPABILITY=90 STANDIN_CUDA_MEMORY=$((needed + 234881024 - 1)) expect 0 plan -m "$work/model" --device cuda --json -c 64K
 says out '"chunk": 4224'
 says out '"kv_overflows": false'
 expect 0 plan -m "$work/model" --device auto --json -c 64K
@@ -46,7 +46,7 @@ expect 3 plan -m "$work/model" --device cuda -c 4K --device-weights-space 1M
 says err 'the weights take 2.15 MiB'
 expect 0 plan -m "$work/model" --device cuda -c 2K -b 128 --json
 needed=$(sed -n 's/.*"gpu_total_bytes": \([0-9]*\).*/\1/p' "$work/out")
-STANDIN_CUDA_MEMORY=$((needed + 268435456 - 1)) expect 0 plan -m "$work/model" --device cuda -c 2K -b 128 --json
+STANDIN_CUDA_MEMORY=$((needed + 234881024 - 1)) expect 0 plan -m "$work/model" --device cuda -c 2K -b 128 --json
 says out '"n_streamed_layers": 3'
 
 refused() {

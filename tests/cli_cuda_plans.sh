@@ -5,7 +5,7 @@
 GLM1M=$(dirname "$GLM1M")/tests/glm1m_standin
 [ -x "$GLM1M" ] || { echo "no program with a stand-in here: TSan, or no headers of cuBLASLt" && exit 77; }
 . tests/help_cli.sh
-export GLM1M STANDIN_CUDA_MEMORY=84465090560 STANDIN_CUDA_CAPABILITY=90
+export GLM1M STANDIN_CUDA_MEMORY=84465090560 STANDIN_CUDA_CONTEXT=552599552 STANDIN_CUDA_CAPABILITY=90
 sh tests/gpu_spill.sh plans || fail 'tests/gpu_spill.sh'
 
 # A checkpoint of $work/9b/config-LAYERS.json whose tensors are holes: a plan reads its header.
@@ -53,8 +53,7 @@ done
 # shellcheck disable=SC2046
 sh bench/gpu_9b.sh --dir "$work/9b" --plan-only $(cases_of 9b_million | sed 's/,--host-kv-space,66G/,--host-kv-space,8G/') || fail 9b_million
 taken=$(sed -n 's/.*"gpu_total_bytes": \([0-9]*\).*/\1/p' "$work/9b/plan")
-# CUDA takes 0.6 GB more than is planned.
-[ "$taken" -gt 37000000000 ] && [ "$taken" -le 39400000000 ] || fail "9b_million is to take 40 GB of the GPU, and takes $taken bytes"
+[ "$taken" -gt 37500000000 ] && [ "$taken" -le 40000000000 ] || fail "9b_million is to take 40 GB of the GPU, and takes $taken bytes"
 sh bench/gpu_9b.sh --dir "$work/9b" --plan-only 40:200K:--device-kv-space,4G,--kv-cache-dtype,fp8 40:1M:--kv-cache-dtype,fp8 ||
     fail 'what README says of e4m3'
 # A million tokens where 40 GB are free.

@@ -72,7 +72,7 @@ static glm_plan plan; /* of the last engine */
 /* What graphs take besides is the driver's: 10 KiB a node. */
 static void check_bill(void) {
     const standin_cuda *gpu = standin_cuda_get();
-    const int64_t planned = plan.gpu_total_bytes - plan.graphs_bytes;
+    const int64_t planned = plan.gpu_total_bytes - plan.driver_bytes;
     const int64_t off = gpu->device_bytes_max - planned;
     const bool has_graphs = gpu->n_graph_nodes_max * 10240 <= plan.graphs_bytes;
     if (off >= -planned / 1000 && off <= 0 && has_graphs) return;

@@ -188,7 +188,7 @@ static void continue_book(int64_t n, int64_t kv_bytes, int64_t rows_bytes, float
     only_the_book();
     glm_engine *engine = open_on("cuda", n, kv_bytes, rows_bytes, 1);
     plan = *glm_engine_plan(engine);
-    check_is("the GPU's memory", gpu->device_bytes_max, plan.gpu_total_bytes - plan.graphs_bytes);
+    check_is("the GPU's memory", gpu->device_bytes_max, plan.gpu_total_bytes - plan.driver_bytes);
     check_is("pinned memory", gpu->pinned_bytes, plan.pinned_bytes + plan.kv_rows_bytes);
     const int64_t n_kept = kv_dtype ? n / 128 * 128 : n; /* sealed pages are whole */
     gpu->n_drained = gpu->n_exposed = 0;

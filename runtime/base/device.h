@@ -8,6 +8,12 @@
 /* A queue of work on a device; CUDA's cudaStream_t. NULL: the default stream. */
 typedef struct CUstream_st *rt_stream;
 
+/* Of a device with memory of its own. All 0: it has none, and takes the host's. */
+typedef struct rt_device_memory {
+    int64_t free_bytes;
+    int64_t context_bytes; /* what is gone already, for its driver */
+} rt_device_memory;
+
 typedef struct rt_device rt_device;
 struct rt_device {
     /* Memory that only the device reads and writes, 256-byte aligned, its content unspecified.

@@ -83,7 +83,8 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total) {
     call now("cudaMemGetInfo", SAFE_CONTEXT);
     *total = (size_t)state()->memory_bytes;
     const int64_t of_graphs = state()->n_graph_nodes * GRAPH_NODE_BYTES;
-    *free_bytes = (size_t)(state()->memory_bytes - state()->device_bytes - of_graphs);
+    *free_bytes = (size_t)(state()->memory_bytes - state()->context_bytes - state()->device_bytes -
+                           of_graphs);
     return now.outcome(cudaErrorInvalidValue);
 }
 
@@ -144,7 +145,8 @@ cudaError_t cudaMalloc(void **out, size_t bytes) {
     if (bytes == 0) found("cudaMalloc of nothing");
     const cudaError_t error = now.outcome(cudaErrorMemoryAllocation);
     if (error != cudaSuccess) return error;
-    if (s->device_bytes + (int64_t)bytes > s->memory_bytes) return told(cudaErrorMemoryAllocation);
+    if (s->context_bytes + s->device_bytes + (int64_t)bytes > s->memory_bytes)
+        return told(cudaErrorMemoryAllocation);
     *out = take(bytes);
     return told(*out ? cudaSuccess : cudaErrorMemoryAllocation);
 }

@@ -29,7 +29,7 @@ typedef enum standin_order {
 } standin_order;
 
 /* Set by the test, or from the environment: STANDIN_CUDA_ORDER=late|early|copies|SEED, STANDIN_CUDA_FAIL_AT=N,
- * STANDIN_CUDA_MEMORY=BYTES, STANDIN_CUDA_CAPABILITY=80|90, STANDIN_CUDA_DEVICES=N, STANDIN_CUDA_BUS=N (where
+ * STANDIN_CUDA_MEMORY=BYTES, STANDIN_CUDA_CONTEXT=BYTES, STANDIN_CUDA_CAPABILITY=80|90, STANDIN_CUDA_DEVICES=N, STANDIN_CUDA_BUS=N (where
  * the first one is), STANDIN_CUDA_NO_GRAPHS_ON=N (that one refuses graphs), STANDIN_CUDA_NO_EARLY_ON=N (and that one kernels that
  * begin early, in graphs), STANDIN_CUDA_ABSENT=N (CUDA's error instead of
  * GPUs), STANDIN_CUDA_NO_KERNELS=N (its error where one is loaded), STANDIN_CUDA_DRIVER=12040|0 (for 12.4; none),
@@ -40,7 +40,8 @@ typedef struct standin_cuda {
     int32_t n_devices;
     int32_t capability; /* 80: 8.0 */
     int64_t memory_bytes;
-    int64_t fail_at;      /* this call, counted from 1, fails; 0: none does */
+    int64_t context_bytes; /* of it, that are taken from the beginning, by CUDA or by another process */
+    int64_t fail_at;       /* this call, counted from 1, fails; 0: none does */
     bool fails_in_kernel; /* not the call, but what it queues: the stream is broken from there on */
     bool waits_well;      /* a wait does not fail: after that nothing goes on */
     bool fails_once_recording; /* the call that failed was made while a graph was recorded, or to make it */

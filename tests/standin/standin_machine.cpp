@@ -45,6 +45,7 @@ static standin_cuda make() {
     s.n_devices = (int32_t)number("STANDIN_CUDA_DEVICES", 1);
     s.capability = (int32_t)number("STANDIN_CUDA_CAPABILITY", 80);
     s.memory_bytes = number("STANDIN_CUDA_MEMORY", (int64_t)4 << 30);
+    s.context_bytes = number("STANDIN_CUDA_CONTEXT", 0);
     s.fail_at = number("STANDIN_CUDA_FAIL_AT", 0);
     s.refused_products = number("STANDIN_CUDA_REFUSED_PRODUCTS", 0);
     s.order = !order || strcmp(order, "late") == 0 ? STANDIN_LATE
