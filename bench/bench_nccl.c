@@ -4,7 +4,7 @@
  *
  * Memory: what is free of it, as the driver says (cudaMemGetInfo), before the communicator is made, behind it,
  * and behind the first call of each kind that runtime/ranks_cuda.c makes, of every rank the most that is taken;
- * the plan counts with 512 MiB (glm_cuda_ranks_bytes). Nothing else runs on the GPUs meanwhile.
+ * the plan counts with 640 MiB, of several ranks 1082 (glm_cuda_ranks_bytes). Nothing else runs on the GPUs meanwhile.
  *
  * Time, of 2 GPUs and more: of a sum of one row of the 9B (4096 fp32: decode) and of a chunk (prefill), 50 and
  * 5 of them queued one after the other, and of the 80 of a decode step, from a CUDA graph, as decode_cuda.c has

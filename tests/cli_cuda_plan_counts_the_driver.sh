@@ -48,5 +48,15 @@ says out '"n_streamed_layers": 3'
 STANDIN_CUDA_MEMORY=$least STANDIN_CUDA_CONTEXT=$((527 * mib)) \
     expect 0 complete -m "$work/model" --device cuda -c 128 -n 1 -p 'The special magic number'
 
+# Where all but some of the KV fits, that goes to the host, and no weights do.
+plan 4096 527 -c 64K
+plan $((total / mib + 224 - 8)) 527 -c 64K --kv-disk-space 1G
+says out '"kv_overflows": true'
+says out '"n_streamed_layers": 0'
+
+plan 4096 0 --nccl
+[ "$driver" -ge $((alone + 640 * mib)) ] || fail "$driver bytes with NCCL for one rank"
+plan 4096 0 -tp 2
+[ "$driver" -ge $((alone + 1082 * mib)) ] || fail "$driver bytes with NCCL for two"
 expect 0 plan -m "$work/model" --device cuda -c 2K
 says out 'driver, GPU'
