@@ -6,6 +6,11 @@ The shapes and the columns of bench_cuda_attention, to be read beside it: bf16, 
 128 dims, one sequence; a second's rest in front of each prefill. `causal` is a whole prompt of `keys` tokens, `dense` 8448 query tokens over all of the keys;
 `decode` 1 and 4 query tokens over all keys, by bytes of K and V, with a cold L2. A backend that refuses a shape is a
 line that says why. Nothing else in the project needs PyTorch.
+
+    python3 bench/bench_cuda_sdpa.py [LOG]
+
+LOG, of bench_cuda_attention on the same kind of GPU: behind all of it, how many times as fast ours were by the best of either's
+runs, "# ours/cudnn, dense, 131072 keys, 8448 queries: 1.070".
 """
 
 import sys
@@ -20,6 +25,7 @@ except ImportError as missing:
 
 HEADS, KV_HEADS, DIM, CHUNK = 32, 4, 128, 8448
 N_WARMUP, N_RUNS = 2, 5
+theirs = {}  # (backend, name, keys, queries): the best, in TFLOP/s or GB/s
 
 
 def time_ms(work, flush):
@@ -73,11 +79,31 @@ def measure(name, backend, keys, queries, is_causal, flush=None):
         else:
             visible = queries * (queries + 1) / 2 if is_causal else queries * keys
             work, unit = 4 * DIM * HEADS * visible / 1e12, "TFLOP/s"
+        theirs[backend.name.split("_")[0].lower(), name, keys, queries] = work * 1e3 / best
         note = "_kv_repeated" if is_repeated else ""
         print(f"{what}{note},{keys},{queries},{best:.3f},{median:.3f},"
               f"{work * 1e3 / best:.1f},{work * 1e3 / median:.1f},{unit},", flush=True)
         return
     print(f"# {what} of {queries} over {keys}: {why}", flush=True)
+
+
+def compare_with(path):
+    """A line for each of theirs that the log of bench_cuda_attention has a Hopper kernel's figure of."""
+    with open(path, encoding="utf-8", errors="replace") as log:
+        lines = log.read().splitlines()
+    gpu = torch.cuda.get_device_name()
+    if not any(gpu in line for line in lines if line.startswith("#")):
+        print(f"# {path} is not of an {gpu}: nothing to compare with")
+        return
+    ours = {}
+    for line in lines:
+        part = line.split(",")
+        if len(part) > 5 and part[0].endswith("_sm90"):
+            ours[part[0][: -len("_sm90")], part[1], part[2]] = float(part[5])
+    for (backend, name, keys, queries), best in theirs.items():
+        if (name, str(keys), str(queries)) in ours:
+            times = ours[name, str(keys), str(queries)] / best
+            print(f"# ours/{backend}, {name}, {keys} keys, {queries} queries: {times:.3f}")
 
 
 def main():
@@ -99,6 +125,8 @@ def main():
         for queries in (1, 4):
             for backend in backends:
                 measure("decode", backend, keys, queries, False, flush)
+    if len(sys.argv) > 1:
+        compare_with(sys.argv[1])
     return 0
 
 

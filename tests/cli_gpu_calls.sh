@@ -22,6 +22,8 @@ program build-gpu/test_cuda_ops 'echo wrong && exit 1'
 program build-gpu/bench_cuda_layer 'echo "# derived: 2^20 tokens through 40 layers in 530.5 s = 40 x 13"'
 program build-gpu/bench_cuda_attention 'echo decode_sm90,1048576,1,0.1,0.1,3000,3000,GB/s,1.030 && echo chunk_sm90,131072,8448,1,1,650.5,640,TFLOP/s,0.7'
 program build-gpu/bench_cuda_decode 'echo attention,131072,16,0.16,0.16'
+echo 'import sys; print("# ours/cudnn, dense, 131072 keys, 8448 queries: 1.07" if sys.argv[1:] == ["results/bench_cuda_attention"] else sys.argv)' \
+    >"$tree/bench/bench_cuda_sdpa.py"
 program build-gpu/bench_cuda_linear 'echo "# decode, 16 rows: 7.1 ms of products, by kernels for so many 7, times 1.014"'
 
 # gpu ARGS...: leaves $rc and $work/out; $line is of summary.tsv
@@ -55,6 +57,7 @@ is '1.03 met' bench_cuda_attention 'decode, 1M keys, 1 tokens, of the copy'
 is '650.5 below' bench_cuda_attention 'chunk, 128K keys, TFLOP/s'
 is '- unseen' bench_cuda_attention 'chunk, 1M keys, TFLOP/s'
 is pass 'full:test_cuda_decode'
+is '1.07 met' bench_cuda_sdpa "asked: prefill, a chunk behind 128K keys, times PyTorch's cudnn"
 is '0.16 met' bench_cuda_decode 'attention of 16 forks, 128K, ms'
 is '1.014 met' bench_cuda_linear 'decode, 16 rows, times a kernel for so many'
 is '530.5 met' bench_cuda_layer '2^20 tokens through 40 layers, derived, s'

@@ -250,7 +250,10 @@ command_of() {
     9b_drafts) [ ! -x $BUILD/bench_drafts ] || echo "$BUILD/bench_drafts -m $models/40 --device cuda" ;;
     9b_*) [ ! -x $BUILD/glm1m ] || echo "env GLM1M=$PWD/$BUILD/glm1m sh bench/gpu_9b.sh --dir $models $(cases_of "$1")" ;;
     variants) [ ! -d $BUILD/variants ] || echo "sh bench/cuda_variants.sh run" ;;
-    bench_cuda_sdpa) command -v python3 >/dev/null && echo "python3 bench/bench_cuda_sdpa.py" ;;
+    bench_cuda_sdpa)
+        ours=$out/bench_cuda_attention
+        [ -s "$ours" ] || ours=
+        command -v python3 >/dev/null && echo "python3 bench/bench_cuda_sdpa.py $ours" ;;
     full:*) echo "$by_lines $BUILD/${1#full:}" ;;
     racecheck:*) sanitizer_command 2 "$1" ;;
     *check:*) sanitizer_command 1 "$1" ;;
