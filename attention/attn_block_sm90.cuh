@@ -21,7 +21,10 @@ template <int CONSUMERS, int STAGES> struct sm90_block {
     enum {
         N_CONSUMERS = CONSUMERS,
         HOLDS_QUERIES = false, /* in registers, instead of reading them again for every page */
-        HAS_CEILINGS = false,  /* a row sees the walk's first key, or none: its max is a ceiling (lower()) */
+        HAS_CEILINGS = false,  /* a row sees the walk's first key, or none: its max is a ceiling (attn_softmax_sm90.cuh) */
+        KEYS_AHEAD = false,    /* a page's keys are fetched in front of the values of the page before */
+        VALUE_GROUPS = 1,      /* O += P V by so many parts of the keys, each of which can be waited for */
+        TURN_AHEAD = 0,        /* products that a warpgroup has still to queue when the turn is the other's */
         HAS_TURNS = CONSUMERS > 1,
         WEIGHS_EARLY = !HAS_TURNS, /* exponentials in front of the wait for O, not behind it */
         N_STAGES = STAGES,
@@ -145,13 +148,25 @@ PTX_DEVICE void fetch_values(
             tile_of_keys(from, w.kv_head) + TILE_BYTES, rows_of_page(w, page));
 }
 
-/* All pages of a walk, bf16, from `slot` on; moves it behind them. */
+PTX_DEVICE const void *bytes_of_step(const page_walk &w, int step) {
+    return step < w.n_closed ? w.pages[step] : w.open_pages[step - w.n_closed];
+}
+template <class BLOCK>
+PTX_DEVICE void fetch_keys_of_step(const page_walk &w, int step, ptx_smem smem, uint32_t slot) {
+    fetch_keys<BLOCK>(w, bytes_of_step(w, step), page_of_step(step, w.n_closed, w.first_open), smem, slot);
+}
+
+/* All pages of a walk, bf16, from `slot` on; moves it behind them. KEYS_AHEAD: a page's values find their stage free half
+ * a step later than the next one's keys, which are wanted half a step earlier. */
 template <class BLOCK>
 PTX_DEVICE void fetch_pages(const page_walk &w, ptx_smem smem, uint32_t &slot) {
+    if (BLOCK::KEYS_AHEAD && w.n_steps > 0) fetch_keys_of_step<BLOCK>(w, 0, smem, slot);
     for (int step = 0; step < w.n_steps; step++) {
-        const void *from = step < w.n_closed ? w.pages[step] : w.open_pages[step - w.n_closed];
+        const void *from = bytes_of_step(w, step);
         const int page = page_of_step(step, w.n_closed, w.first_open);
-        fetch_keys<BLOCK>(w, from, page, smem, slot);
+        if (!BLOCK::KEYS_AHEAD) fetch_keys<BLOCK>(w, from, page, smem, slot);
+        if (BLOCK::KEYS_AHEAD && step + 1 < w.n_steps)
+            fetch_keys_of_step<BLOCK>(w, step + 1, smem, slot_after<BLOCK>(slot));
         fetch_values<BLOCK>(w, from, page, smem, slot);
         slot = slot_after<BLOCK>(slot);
     }

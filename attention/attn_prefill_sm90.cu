@@ -27,7 +27,9 @@ struct block : sm90_block<2, 2> {
     enum {
         HOLDS_QUERIES = true,
         HAS_CEILINGS = true,
-        WEIGHS_EARLY = false, /* true is right, too, and wants to be timed: bench/SPEED.md, attention on a GPU, 21 */
+        KEYS_AHEAD = true,
+        VALUE_GROUPS = 2,
+        TURN_AHEAD = 2,
         CONSUMER_WARPS = CONSUMER_THREADS / WARP,
         FULL_Q_AT = sm90_block::END_AT,
         EMPTY_Q_AT = FULL_Q_AT + 8,
@@ -157,12 +159,20 @@ PTX_DEVICE void consume_rows(const prefill_params &p, int group, ptx_smem smem) 
 
 /* ---- the consumers --------------------------------------------------------------------------- */
 
-PTX_DEVICE row_limits limits_of(const prefill_params &p, const prefill_tile &t) {
-    const int first = p.pos + t.token + 1; /* keys seen by the tile's row 0 */
+/* As row_limits, which would be registers that a walk has none for. */
+struct tile_limits {
+    int first; /* keys before the one that is the tile's row 0's own, and that */
+    int n_keys;
+    int least;
+};
+PTX_DEVICE int seen_by(const tile_limits &limits, int h) {
+    const int seen = limits.first + row_here(h);
+    return seen < limits.n_keys ? seen : limits.n_keys;
+}
+PTX_DEVICE tile_limits limits_of(const prefill_params &p, const prefill_tile &t) {
+    const int first = p.pos + t.token + 1;
     const int group = first + warpgroup() * GROUP_ROWS;
-    const int low = first + row_of(0), high = first + row_of(1);
-    return {{low < p.n_keys ? low : p.n_keys, high < p.n_keys ? high : p.n_keys},
-            group < p.n_keys ? group : p.n_keys};
+    return {first, p.n_keys, group < p.n_keys ? group : p.n_keys};
 }
 
 /* A round's queries, into registers. */
@@ -249,7 +259,7 @@ PTX_DEVICE int walk_tiles(const prefill_params &p, ptx_smem smem, row_state &sta
     walking on;
     int round = 0;
     prefill_tile t = tile_of(p, tile_of_round(p, 0)), last;
-    row_limits limits = limits_of(p, t);
+    tile_limits limits = limits_of(p, t);
     if (t.walk.n_steps == 0) return 0;
     bool is_more = is_walk(p, 1);
     on.here = 0;

@@ -3,11 +3,11 @@
  * A block is one or two consumer warpgroups of 64 rows each, and a warpgroup of which one warp brings the pages.
  * It stays on its SM and takes one tile after the other; a page j of a tile:
  *
- *   turn   S = Q K(j)^T   O += P V(j-1)   other's turn   |   maxima of S, or signs, behind P V(j-1)   |   P
+ *   turn   S = Q K(j)^T   O += P V(j-1)   other's turn   |   maxima of S, or the first P, behind P V(j-1)   |   P
  *
  * Both products of a step are queued at once. While they run, the other warpgroup computes its softmax,
- * and each its own maxima: the tensor cores have work as long as a softmax takes less than the
- * products of both. The turns, two named barriers, keep the two warpgroups half a step apart; numbers
+ * and each its own maxima, or its weights, which lie where those of the products before are done with: the tensor
+ * cores have work as long as a softmax takes less than the products of both. The turns, two named barriers, keep the two warpgroups half a step apart; numbers
  * do not depend on them. A single one has no turns.
  *
  *   full_k, full_v    the bytes are there       producer's expectation + the copies   -> consumers
@@ -37,10 +37,13 @@ template <class BLOCK> PTX_DEVICE int other_turn() {
     return BLOCK::TURN + (warpgroup() ^ 1);
 }
 
+template <class BLOCK> PTX_DEVICE void give_turn() {
+    ptx_bar_arrive<BLOCK::CONSUMER_THREADS>(other_turn<BLOCK>());
+}
+
 /* Before the first tile, and after the last. */
 template <class BLOCK> PTX_DEVICE void begin_turns() {
-    if (warpgroup() == 1) /* the first begins */
-        ptx_bar_arrive<BLOCK::CONSUMER_THREADS>(other_turn<BLOCK>());
+    if (warpgroup() == 1) give_turn<BLOCK>(); /* the first begins */
 }
 template <class BLOCK> PTX_DEVICE void end_turns() {
     if (BLOCK::HAS_TURNS && warpgroup() == 0) /* the last one given */
@@ -62,8 +65,9 @@ PTX_DEVICE void wait_for_queries() {
 typedef uint32_t held_queries[HEAD_DIM / 16][4];
 
 PTX_DEVICE void hold_queries(ptx_smem q, held_queries &held) {
-    const int lane = ptx_thread() % WARP;
-    const int row = ptx_thread() % GROUP / WARP * 16 + lane % 16;
+    const int thread = (int)ptx_here((uint32_t)ptx_thread()); /* or eight addresses are kept through every walk */
+    const int lane = thread % WARP;
+    const int row = thread % GROUP / WARP * 16 + lane % 16;
 #pragma unroll
     for (int dims = 0; dims < HEAD_DIM / 16; dims++)
         ptx_ldmatrix(held[dims], q + tile_at(row, 2 * dims + lane / 16, Q_HALF_BYTES));
@@ -87,14 +91,19 @@ PTX_DEVICE void queue_keys(ptx_smem q, const held_queries &held, ptx_smem k, flo
     ptx_wgmma_commit();
 }
 
-/* Queued: out += P V. */
+/* Queued: out += P V. ENDS_TURN: it is the other's behind that, or with the last products. */
+template <class BLOCK, bool ENDS_TURN>
 PTX_DEVICE void queue_values(ptx_smem v, const packed_weights &weights, float (&out)[64]) {
+    enum { PRODUCTS = KEYS / 16, OF_GROUP = PRODUCTS / BLOCK::VALUE_GROUPS };
     const uint64_t desc_v = ptx_desc(v, TILE_HALF_BYTES);
-    ptx_wgmma_fence();
 #pragma unroll
-    for (int keys = 0; keys < KEYS / 16; keys++)
+    for (int keys = 0; keys < PRODUCTS; keys++) {
+        if (keys % OF_GROUP == 0) ptx_wgmma_fence();
+        if (ENDS_TURN && keys == PRODUCTS - BLOCK::TURN_AHEAD) give_turn<BLOCK>();
         ptx_wgmma_pv(out, weights[keys], ptx_desc_after(desc_v, keys * 16 * ROW_BYTES));
-    ptx_wgmma_commit();
+        if (keys % OF_GROUP == OF_GROUP - 1) ptx_wgmma_commit();
+    }
+    if (ENDS_TURN && BLOCK::TURN_AHEAD == 0) give_turn<BLOCK>();
 }
 
 /* One thread for its warpgroup, which is past its wait. */
@@ -130,25 +139,28 @@ template <class BLOCK> PTX_DEVICE void wait_for_values(ptx_smem smem, uint32_t s
 template <class BLOCK>
 PTX_DEVICE void begin_weights(const row_tops &tops, float scale, walking &on, row_state &state) {
     if (BLOCK::HAS_CEILINGS) {
+        row_shares shares;
         set_ceilings(tops, state);
-        if (lower(on.s, state, scale)) rescale(state, lift(on.s, state));
+        weigh_part<1>(0, on.s, state, scale, on.weights, shares);
+        sum_shares(shares, on.sums);
+        keep_below(on.s, scale, state, on.weights, on.sums);
     } else {
         const row_rise rise = raise(tops, state);
         if (rise.is_risen) rescale(state, rise);
+        weigh(on.s, state, scale, on.weights, on.sums);
     }
-    weigh<true, BLOCK::HAS_CEILINGS>(on.s, state, scale, on.weights, on.sums);
 }
 
 /* A walk's first page, with nothing before it. Its queries are there once all threads of the warpgroup have come
  * here, or are held. */
-template <class BLOCK>
-PTX_DEVICE void first_step(const page_walk &w, const row_limits &limits, float scale, ptx_smem smem,
+template <class BLOCK, class LIMITS>
+PTX_DEVICE void first_step(const page_walk &w, const LIMITS &limits, float scale, ptx_smem smem,
         walking &on, row_state &state) {
     wait_for_keys<BLOCK>(smem, on.here);
     if (!BLOCK::HAS_TURNS) ptx_bar_sync<GROUP>(within<BLOCK>()); /* the queries are here */
     if (BLOCK::HAS_TURNS) ptx_bar_sync<BLOCK::CONSUMER_THREADS>(my_turn<BLOCK>()); /* likewise */
     queue_keys<BLOCK>(queries_of<BLOCK>(smem), on.held, tile_of_slot<BLOCK>(smem, BLOCK::K_AT, on.here), on.s);
-    if (BLOCK::HAS_TURNS) ptx_bar_arrive<BLOCK::CONSUMER_THREADS>(other_turn<BLOCK>());
+    if (BLOCK::HAS_TURNS) give_turn<BLOCK>();
     ptx_wgmma_wait<0>();
     release(bar_of<BLOCK>(smem, BLOCK::EMPTY_K_AT, on.here));
     mask_step(limits, 0, on.s);
@@ -160,25 +172,24 @@ PTX_DEVICE void first_step(const page_walk &w, const row_limits &limits, float s
 /* A walk's first page, behind the last one of another: as any step, but O, once complete, is another tile's. Which walk
  * this is says `arrange`, while the products are computed: it sets w and limits. `change` makes `state` the new
  * tile's. The queries are held. */
-template <class BLOCK, class ARRANGE, class CHANGE>
-PTX_DEVICE void first_step_behind(const page_walk &w, const row_limits &limits, float scale, ptx_smem smem,
+template <class BLOCK, class LIMITS, class ARRANGE, class CHANGE>
+PTX_DEVICE void first_step_behind(const page_walk &w, const LIMITS &limits, float scale, ptx_smem smem,
         walking &on, row_state &state, const ARRANGE &arrange, const CHANGE &change) {
     static_assert(BLOCK::HAS_TURNS && BLOCK::HOLDS_QUERIES, "the queries change while products are computed");
     wait_for_keys<BLOCK>(smem, on.here);
     ptx_bar_sync<BLOCK::CONSUMER_THREADS>(my_turn<BLOCK>());
     queue_keys<BLOCK>(queries_of<BLOCK>(smem), on.held, tile_of_slot<BLOCK>(smem, BLOCK::K_AT, on.here), on.s);
     wait_for_values<BLOCK>(smem, on.before);
-    queue_values(tile_of_slot<BLOCK>(smem, BLOCK::V_AT, on.before), on.weights, state.out);
-    ptx_bar_arrive<BLOCK::CONSUMER_THREADS>(other_turn<BLOCK>());
+    queue_values<BLOCK, true>(tile_of_slot<BLOCK>(smem, BLOCK::V_AT, on.before), on.weights, state.out);
     add_sums(state, on.sums);
     arrange();
-    ptx_wgmma_wait<1>(); /* s */
+    ptx_wgmma_wait<BLOCK::VALUE_GROUPS>(); /* s */
     release(bar_of<BLOCK>(smem, BLOCK::EMPTY_K_AT, on.here));
     mask_step(limits, 0, on.s);
     const row_tops tops = tops_of(on.s, scale);
     const ptx_smem v_is_read = bar_of<BLOCK>(smem, BLOCK::EMPTY_V_AT, on.before);
     on.before = on.here, on.here = slot_after<BLOCK>(on.here);
-    /* No score is above the greatest, which ptxas does not know: as in other_steps(). */
+    /* No score is above the greatest, which ptxas does not know: as in weigh_step(). */
     const bool is_above = on.s[0] * scale > tops.of[0] || on.s[2] * scale > tops.of[1];
     if (w.n_steps > 1 && !is_above) wait_for_keys<BLOCK>(smem, on.here);
     ptx_wgmma_wait<0>(); /* out */
@@ -187,54 +198,74 @@ PTX_DEVICE void first_step_behind(const page_walk &w, const row_limits &limits, 
     begin_weights<BLOCK>(tops, scale, on, state);
 }
 
-/* A walk's other pages. */
+/* s -> weights, behind S and while O += P V is computed; is_more: a page comes behind this one. Goes on to it. */
 template <class BLOCK>
-PTX_DEVICE void other_steps(const page_walk &w, const row_limits &limits, float scale, ptx_smem smem,
+PTX_DEVICE void weigh_step(bool is_more, float scale, ptx_smem smem, walking &on, row_state &state) {
+    const row_rise rise = raise(tops_of(on.s, scale), state);
+    const ptx_smem v_is_read = bar_of<BLOCK>(smem, BLOCK::EMPTY_V_AT, on.before);
+    on.before = on.here, on.here = slot_after<BLOCK>(on.here);
+    /* One warpgroup has nobody's products beside its exponentials but its own. */
+    if (BLOCK::WEIGHS_EARLY) weigh<false>(on.s, state, scale, on.weights, on.sums);
+    /* Nothing falls and no sum is negative, which ptxas does not know: so it has them here, and the next wait
+     * behind them. */
+    const bool falls = BLOCK::WEIGHS_EARLY ? on.sums[0] < 0.0f || on.sums[1] < 0.0f
+                                           : state.max[0] < rise.from[0] || state.max[1] < rise.from[1];
+    if (is_more && !falls) wait_for_keys<BLOCK>(smem, on.here);
+    ptx_wgmma_wait<0>(); /* out; the weights have been read */
+    release(v_is_read);
+    if (rise.is_risen) rescale(state, rise);
+    if (BLOCK::WEIGHS_EARLY)
+        pack(on.s, on.weights);
+    else
+        weigh(on.s, state, scale, on.weights, on.sums);
+}
+
+/* The same with ceilings. With two groups of values the first half's weights are computed beside the second half's products;
+ * the wait for keys between the halves, a loop, is what keeps ptxas from having both waits first. */
+template <class BLOCK>
+PTX_DEVICE void weigh_below(bool is_more, float scale, ptx_smem smem, walking &on, row_state &state) {
+    static_assert(BLOCK::VALUE_GROUPS <= 2, "a wait for keys for each that is not the last");
+    const ptx_smem v_is_read = bar_of<BLOCK>(smem, BLOCK::EMPTY_V_AT, on.before);
+    on.before = on.here, on.here = slot_after<BLOCK>(on.here);
+    row_shares shares;
+    if (BLOCK::VALUE_GROUPS > 1) {
+        ptx_wgmma_wait<1>(); /* the first weights have been read */
+        weigh_part<BLOCK::VALUE_GROUPS>(0, on.s, state, scale, on.weights, shares);
+    }
+    if (is_more) wait_for_keys<BLOCK>(smem, on.here);
+    ptx_wgmma_wait<0>(); /* out; all weights have been read */
+    release(v_is_read);
+    weigh_part<BLOCK::VALUE_GROUPS>(BLOCK::VALUE_GROUPS - 1, on.s, state, scale, on.weights, shares);
+    sum_shares(shares, on.sums);
+    keep_below(on.s, scale, state, on.weights, on.sums);
+}
+
+/* A walk's other pages. */
+template <class BLOCK, class LIMITS>
+PTX_DEVICE void other_steps(const page_walk &w, const LIMITS &limits, float scale, ptx_smem smem,
         walking &on, row_state &state) {
     const ptx_smem q = queries_of<BLOCK>(smem);
     for (int step = 1; step < w.n_steps; step++) {
         if (BLOCK::HAS_TURNS) ptx_bar_sync<BLOCK::CONSUMER_THREADS>(my_turn<BLOCK>());
         queue_keys<BLOCK>(q, on.held, tile_of_slot<BLOCK>(smem, BLOCK::K_AT, on.here), on.s);
         wait_for_values<BLOCK>(smem, on.before);
-        queue_values(tile_of_slot<BLOCK>(smem, BLOCK::V_AT, on.before), on.weights, state.out);
-        if (BLOCK::HAS_TURNS) ptx_bar_arrive<BLOCK::CONSUMER_THREADS>(other_turn<BLOCK>());
-        ptx_wgmma_wait<1>(); /* s */
+        queue_values<BLOCK, BLOCK::HAS_TURNS>(
+                tile_of_slot<BLOCK>(smem, BLOCK::V_AT, on.before), on.weights, state.out);
+        ptx_wgmma_wait<BLOCK::VALUE_GROUPS>(); /* s */
         release(bar_of<BLOCK>(smem, BLOCK::EMPTY_K_AT, on.here));
         mask_step(limits, step, on.s);
         add_sums(state, on.sums); /* of the page before: its shuffles are beside the maxima */
-        row_rise rise;
         if constexpr (BLOCK::HAS_CEILINGS)
-            rise = {{}, lower(on.s, state, scale)};
+            weigh_below<BLOCK>(step + 1 < w.n_steps, scale, smem, on, state);
         else
-            rise = raise(tops_of(on.s, scale), state);
-        if (BLOCK::HAS_CEILINGS && rise.is_risen) rise = lift(on.s, state);
-        const ptx_smem v_is_read = bar_of<BLOCK>(smem, BLOCK::EMPTY_V_AT, on.before);
-        on.before = on.here, on.here = slot_after<BLOCK>(on.here);
-        /* One warpgroup has nobody's products beside its exponentials but its own. */
-        if (BLOCK::WEIGHS_EARLY)
-            weigh<false, BLOCK::HAS_CEILINGS>(on.s, state, scale, on.weights, on.sums);
-        /* Nothing falls, no sum is negative or below a weight of it, which ptxas does not know: so it has them here, and
-         * the next wait behind them. (Signs it has for the branch to lift().) */
-        const bool falls = BLOCK::HAS_CEILINGS
-                                   ? BLOCK::WEIGHS_EARLY && (on.sums[0] < on.s[0] || on.sums[1] < on.s[2])
-                           : BLOCK::WEIGHS_EARLY
-                                   ? on.sums[0] < 0.0f || on.sums[1] < 0.0f
-                                   : state.max[0] < rise.from[0] || state.max[1] < rise.from[1];
-        if (step + 1 < w.n_steps && !falls) wait_for_keys<BLOCK>(smem, on.here);
-        ptx_wgmma_wait<0>(); /* out; the weights have been read */
-        release(v_is_read);
-        if (rise.is_risen) rescale(state, rise);
-        if (BLOCK::WEIGHS_EARLY)
-            pack(on.s, on.weights);
-        else
-            weigh<true, BLOCK::HAS_CEILINGS>(on.s, state, scale, on.weights, on.sums);
+            weigh_step<BLOCK>(step + 1 < w.n_steps, scale, smem, on, state);
     }
 }
 
 /* The values of the last page, with nothing behind them. */
 template <class BLOCK> PTX_DEVICE void last_values(ptx_smem smem, walking &on, row_state &state) {
     wait_for_values<BLOCK>(smem, on.before);
-    queue_values(tile_of_slot<BLOCK>(smem, BLOCK::V_AT, on.before), on.weights, state.out);
+    queue_values<BLOCK, false>(tile_of_slot<BLOCK>(smem, BLOCK::V_AT, on.before), on.weights, state.out);
     add_sums(state, on.sums);
     ptx_wgmma_wait<0>();
     release(bar_of<BLOCK>(smem, BLOCK::EMPTY_V_AT, on.before));

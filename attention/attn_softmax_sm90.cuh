@@ -12,6 +12,9 @@ struct row_limits {
     int seen[2];
     int least; /* of the warpgroup's rows */
 };
+PTX_DEVICE int seen_by(const row_limits &limits, int h) {
+    return limits.seen[h];
+}
 
 /* A thread's rows g and g + 8 of its warp's 16: h = 0, 1; columns 8j + 2q, + 1 at out[4j + 2h], +
  * 1. */
@@ -98,48 +101,6 @@ PTX_DEVICE void rescale(row_state &state, const row_rise &rise) {
     for (int h = 0; h < 2; h++) state.sum[h] *= factor[h];
 }
 
-/* Ceilings: a row's max is MAX_LAG above the greatest score of when it was set. A page with no score above it needs no
- * maxima: the signs of what the weights are computed from tell, two of them an instruction. */
-
-/* A row that has seen no key has its first ones. */
-PTX_DEVICE void set_ceilings(const row_tops &tops, row_state &state) {
-#pragma unroll
-    for (int h = 0; h < 2; h++)
-        if (state.max[h] == -INFINITY) state.max[h] = tops.of[h] + MAX_LAG;
-}
-
-/* s -> scale s - ceiling; whether that is above 0, or 0 or NaN, for some row of the warp. */
-PTX_DEVICE bool lower(float (&s)[64], const row_state &state, float scale) {
-    uint32_t signs[4]; /* as greatest(): chains */
-#pragma unroll
-    for (int h = 0; h < 2; h++) {
-        const float ceiling = fmaxf(state.max[h], -FLT_MAX); /* -inf - (-inf) is NaN */
-#pragma unroll
-        for (int j = 0; j < KEYS / 8; j++) {
-            float *const pair = &s[4 * j + 2 * h];
-            pair[0] = fmaf(pair[0], scale, -ceiling);
-            pair[1] = fmaf(pair[1], scale, -ceiling);
-            const uint32_t both = ptx_float_bits(pair[0]) & ptx_float_bits(pair[1]);
-            signs[j % 4] = h == 0 && j < 4 ? both : signs[j % 4] & both;
-        }
-    }
-    return ptx_any((int32_t)(signs[0] & signs[1] & signs[2] & signs[3]) >= 0);
-}
-
-/* Ceilings above the scores again, and s lowered by as much; those of the warp's rows that were are left alone. */
-PTX_DEVICE row_rise lift(float (&s)[64], row_state &state) {
-    row_rise rise = {{state.max[0], state.max[1]}, true};
-#pragma unroll
-    for (int h = 0; h < 2; h++) {
-        const float top = max_of_row(greatest(s, h));
-        if (top > 0.0f) state.max[h] += top + MAX_LAG;
-        const float by = top > 0.0f ? state.max[h] - rise.from[h] : 0.0f;
-#pragma unroll
-        for (int j = 0; j < KEYS / 8; j++) s[4 * j + 2 * h] -= by, s[4 * j + 2 * h + 1] -= by;
-    }
-    return rise;
-}
-
 /* Two weights each, where operand A wants them. */
 PTX_DEVICE void pack_pair(const float (&s)[64], int j, int h, packed_weights &weights) {
     weights[j / 2][j % 2 * 2 + h] = ptx_pack_bf16(s[4 * j + 2 * h], s[4 * j + 2 * h + 1]);
@@ -153,7 +114,7 @@ PTX_DEVICE void pack(const float (&s)[64], packed_weights &weights) {
 
 /* s -> weights 2^(scale s - max), and what they add to the thread's share of its rows' sums. Packed at once, where
  * nothing reads the last ones any more: they are operand A of what comes next. */
-template <bool IS_PACKED = true, bool IS_LOWERED = false>
+template <bool IS_PACKED = true>
 PTX_DEVICE void weigh(float (&s)[64], const row_state &state, float scale, packed_weights &weights, float (&sums)[2]) {
 #pragma unroll
     for (int h = 0; h < 2; h++) {
@@ -164,7 +125,7 @@ PTX_DEVICE void weigh(float (&s)[64], const row_state &state, float scale, packe
 #pragma unroll
             for (int c = 0; c < 2; c++) {
                 float *weight = &s[4 * j + 2 * h + c];
-                *weight = ptx_exp2(IS_LOWERED ? *weight : fmaf(*weight, scale, -base));
+                *weight = ptx_exp2(fmaf(*weight, scale, -base));
                 sum[c] = j == 0 ? *weight : sum[c] + *weight;
             }
             if (IS_PACKED) pack_pair(s, j, h, weights);
@@ -173,16 +134,77 @@ PTX_DEVICE void weigh(float (&s)[64], const row_state &state, float scale, packe
     }
 }
 
+/* Ceilings: a row's max is MAX_LAG above the greatest score of when it was set. A page needs no maxima while no thread's
+ * share of a row's weights, 32 of them, is more than if all were at the ceiling. The scores are left as they are
+ * until that is known, however great a weight has become. */
+#define SHARE_MOST ((float)(KEYS / 4))
+
+/* A row that has seen no key has its first ones. */
+PTX_DEVICE void set_ceilings(const row_tops &tops, row_state &state) {
+#pragma unroll
+    for (int h = 0; h < 2; h++)
+        if (state.max[h] == -INFINITY) state.max[h] = tops.of[h] + MAX_LAG;
+}
+
+/* The thread's shares while they are added up: of row h, of even and odd columns. */
+typedef float row_shares[2][2];
+
+/* Weights of part `part` of PARTS of the keys, packed, and added to the shares. */
+template <int PARTS>
+PTX_DEVICE void weigh_part(int part, const float (&s)[64], const row_state &state, float scale, packed_weights &weights,
+        row_shares &shares) {
+    enum { COLUMNS = KEYS / 8 / PARTS };
+    const float base[2] = {fmaxf(state.max[0], -FLT_MAX), fmaxf(state.max[1], -FLT_MAX)}; /* -inf - (-inf) is NaN */
+#pragma unroll
+    for (int j = part * COLUMNS; j < (part + 1) * COLUMNS; j++)
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+            float pair[2];
+#pragma unroll
+            for (int c = 0; c < 2; c++) {
+                pair[c] = ptx_exp2(fmaf(s[4 * j + 2 * h + c], scale, -base[h]));
+                shares[h][c] = j == 0 ? pair[c] : shares[h][c] + pair[c];
+            }
+            weights[j / 2][j % 2 * 2 + h] = ptx_pack_bf16(pair[0], pair[1]);
+        }
+}
+PTX_DEVICE void sum_shares(const row_shares &shares, float (&sums)[2]) {
+#pragma unroll
+    for (int h = 0; h < 2; h++) sums[h] = shares[h][0] + shares[h][1];
+}
+
+/* Ceilings above the scores again, of those rows alone of which some thread's share is too much (or NaN). */
+PTX_DEVICE row_rise lift(const float (&s)[64], float scale, const float (&sums)[2], row_state &state) {
+    row_rise rise = {{state.max[0], state.max[1]}, true};
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+        const bool is_above = max_of_row(sums[h] <= SHARE_MOST ? 0.0f : 1.0f) > 0.0f;
+        const float top = max_of_row(greatest(s, h)) * scale;
+        if (is_above && top > state.max[h]) state.max[h] = top + MAX_LAG;
+    }
+    return rise;
+}
+
+/* Weights that are below their rows' ceilings, of any that are not: so the latter rise, with what was summed so far. */
+PTX_DEVICE void keep_below(const float (&s)[64], float scale, row_state &state, packed_weights &weights, float (&sums)[2]) {
+    if (!ptx_any(!(sums[0] <= SHARE_MOST) || !(sums[1] <= SHARE_MOST))) return;
+    rescale(state, lift(s, scale, sums, state));
+    row_shares shares;
+    weigh_part<1>(0, s, state, scale, weights, shares);
+    sum_shares(shares, sums);
+}
+
 /* A page at a time, so that a row's sum does not depend on where a call ends. */
 PTX_DEVICE void add_sums(row_state &state, const float (&sums)[2]) {
 #pragma unroll
     for (int h = 0; h < 2; h++) state.sum[h] += sum_of_row(sums[h]);
 }
 
-/* Mask the page of a step where some row of the warpgroup does not see all of it. */
-PTX_DEVICE void mask_step(const row_limits &limits, int step, float (&s)[64]) {
+/* Mask the page of a step where some row of the warpgroup does not see all of it. LIMITS: row_limits, or what has
+ * `least` and seen_by() as they have. */
+template <class LIMITS> PTX_DEVICE void mask_step(const LIMITS &limits, int step, float (&s)[64]) {
     if (limits.least - step * KEYS >= KEYS) return;
-    const int n_seen[2] = {limits.seen[0] - step * KEYS, limits.seen[1] - step * KEYS};
+    const int n_seen[2] = {seen_by(limits, 0) - step * KEYS, seen_by(limits, 1) - step * KEYS};
     mask(s, n_seen);
 }
 

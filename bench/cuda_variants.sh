@@ -8,11 +8,13 @@
 #   NAME  build-gpu/variants/NAME is built of COMMIT's attention/ and bench/, CONSTANT = VALUE in attention/FILE; default:
 #           ran=3cf1dd8     the kernels that a GPU ran last, prefill and decode
 #           dealt=c6b2b9e   decode with its tiles dealt out and one consumer's exponentials beside its own products
-#           maxima=HEAD:attn_prefill_sm90.cu:HAS_CEILINGS=false
-#           early=HEAD:attn_prefill_sm90.cu:WEIGHS_EARLY=true
+#           signs=19bf46b   prefill before SPEED.md's 31
+#           whole=HEAD:attn_prefill_sm90.cu:VALUE_GROUPS=1         no weights before all of O is there
+#           turn=HEAD:attn_prefill_sm90.cu:TURN_AHEAD=0            the turn given behind the last product
+#           after=HEAD:attn_prefill_sm90.cu:KEYS_AHEAD=false       keys fetched behind the values of the page before
 #           late=HEAD:attn_merge_sm90.cuh:MERGE_IS_EARLY=false     states merged by a kernel that begins when the one before is over
-#   CASE  what bench_cuda_attention is asked for, commas for spaces, of all that were built; by default of those five
-#           chunk,131072  causal,8192  causal,16384  and  decode,1048576,1  decode,262144,8  decode,262144,16, of those that
+#   CASE  what bench_cuda_attention is asked for, commas for spaces, of all that were built; by default of those
+#           chunk,131072  causal,8192  causal,65536  and  decode,1048576,1  decode,262144,8  decode,262144,16, of those that
 #           differ there
 #
 # Two rounds: this tree's, then the others'; one that fails, or is not over after 20 s, is asked no more. Prints a line for
@@ -52,8 +54,8 @@ build_one() {
 build() {
     command -v nvcc >/dev/null || { echo 'no nvcc here' && exit 77; }
     [ -x $BUILD/bench_cuda_attention ] || { echo "sh tests/gpu.sh --build-only comes first: $BUILD has no bench_cuda_attention" && exit 1; }
-    [ $# -gt 0 ] || set -- ran=3cf1dd8 dealt=c6b2b9e maxima=HEAD:attn_prefill_sm90.cu:HAS_CEILINGS=false \
-        early=HEAD:attn_prefill_sm90.cu:WEIGHS_EARLY=true late=HEAD:attn_merge_sm90.cuh:MERGE_IS_EARLY=false
+    [ $# -gt 0 ] || set -- ran=3cf1dd8 dealt=c6b2b9e signs=19bf46b whole=HEAD:attn_prefill_sm90.cu:VALUE_GROUPS=1 \
+        turn=HEAD:attn_prefill_sm90.cu:TURN_AHEAD=0 after=HEAD:attn_prefill_sm90.cu:KEYS_AHEAD=false late=HEAD:attn_merge_sm90.cuh:MERGE_IS_EARLY=false
     rm -rf $BUILD/variants && mkdir -p $BUILD/variants
     export NVCC_APPEND_FLAGS="${NVCC_APPEND_FLAGS:-} -Xfatbin=-compress-all"
     for variant in "$@"; do
@@ -88,7 +90,7 @@ run() {
     if [ $# -gt 0 ]; then
         in_turn "$(ls -x $BUILD/variants)" "$@"
     else
-        in_turn 'ran maxima early' chunk,131072 causal,8192 causal,16384
+        in_turn 'signs whole turn after' chunk,131072 causal,8192 causal,65536
         in_turn 'ran dealt late' decode,1048576,1 decode,262144,8 decode,262144,16
     fi
 }
@@ -120,5 +122,5 @@ judge() {
 case $mode in
 build) build "$@" ;;
 run) run "$@" ;;
-*) sed -n '2,22s/^# \{0,1\}//p' "$0" && exit 2 ;;
+*) sed -n '2,24s/^# \{0,1\}//p' "$0" && exit 2 ;;
 esac

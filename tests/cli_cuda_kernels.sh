@@ -3,8 +3,8 @@
 # serialised or repaired, for every architecture. By a disassembler (cuobjdump and nvdisasm, in PATH, beside nvcc, or from PyPI, pinned, below the
 # build directory; where none is to be had this is left out): no kernel touches local memory; Hopper's really use HGMMA and UBLKCP, and find a page's
 # maxima between the wait for S and the wait for O, which ptxas would otherwise move in front of them; decode with
-# one warpgroup, exponentials too; prefill, instead of maxima, scores below a ceiling. Decode over e4m3 pages makes two
-# codes operands by one instruction; who merges its states is let begin early, and waits. Registers that are dealt out anew (setmaxnreg) are there.
+# one warpgroup, exponentials too; prefill, instead of maxima, half a page's weights between the waits for the halves of O.
+# Decode over e4m3 pages makes two codes operands by one instruction; who merges its states is let begin early, and waits. Registers that are dealt out anew (setmaxnreg) are there.
 # Where prefill adds a ceiling's distance to a score, it is not fused with the product in front of it: fused in one place and rounded in
 # another, a row's bits would depend on which of its block's tiles it is in.
 # On no path through a kernel is anything written or read that wgmma is at work with (walk_wgmma.py).
@@ -96,20 +96,25 @@ hopper_complaints() {
         }
         if (!steps) print FILENAME ": " kernel ": no wait for S while O is computed"
         if (late) print FILENAME ": " kernel ": maxima or exponentials are behind the wait for O"
-        if (kernel ~ /prefill/ && !lowered) print FILENAME ": " kernel ": no scores are lowered in front of the wait for O"
+        if (kernel ~ /prefill/ && !halves) print FILENAME ": " kernel ": no weights in front of the wait for all of O"
         if (kernel ~ /prefill/ && (fused || !lagging)) print FILENAME ": " kernel ": " fused " of " lagging " sums with MAX_LAG are of what is not rounded"
     }
-    /Function :/ { judge(); kernel = $NF; waits = unwaited = lets = products = copies = widened = between = steps = late = lowered = lagging = fused = n_max = n_exp = n_fma = 0 }
+    /Function :/ { judge(); kernel = $NF; waits = unwaited = lets = products = copies = widened = between = steps = late = halves = lagging = fused = n_max = n_exp = 0 }
     /[ \t]HGMMA/ { products++ }
     /[ \t]UBLKCP/ { copies++ }
     /[ \t]ACQBULK/ { waits++ }
     /[ \t]PREEXIT/ { lets++ }
     /[ \t](LDG|LD|STG|ST|RED|ATOMG)[. ]/ && !waits { unwaited++ }
     /F2FP.F16.E4M3.UNPACK/ { widened++ }
-    /WARPGROUP.DEPBAR.LE gsb0, 0x1 / { between = 1; n_max = n_exp = n_fma = 0 }
-    /WARPGROUP.DEPBAR.LE gsb0, 0x0 / && between { between = 0; steps++; lowered += n_fma >= 60; if (n_max < 60 || (kernel ~ /decode_sm90_kernelILi1E/ && n_exp < 60)) late++ }
+    /WARPGROUP.DEPBAR.LE gsb0, 0x2 / { between = 2; n_max = n_exp = 0 } # prefill, whose O is two groups
+    /WARPGROUP.DEPBAR.LE gsb0, 0x1 / { between = 1; n_max = n_exp = 0 }
+    /WARPGROUP.DEPBAR.LE gsb0, 0x0 / && between {
+        steps++
+        if (kernel ~ /prefill/ && between == 1) halves += n_exp >= 24
+        else if (n_max < 60 || (kernel ~ /decode_sm90_kernelILi1E/ && n_exp < 60)) late++
+        between = 0
+    }
     /[ \t]FMNMX / { n_max++ }
-    /[ \t]FFMA / { n_fma++ }
     /[ \t](FFMA|FADD)(\.[A-Z]+)? .*, 8 ;/ { lagging++ } # MAX_LAG
     /[ \t]FFMA(\.[A-Z]+)? .*, 8 ;/ { fused++ }
     /MUFU.EX2/ { n_exp++ }
@@ -153,9 +158,9 @@ END
 {
     printf '    Function : decode_sm90_kernelILi1E\n HGMMA ;\n UBLKCP ;\n WARPGROUP.DEPBAR.LE gsb0, 0x1 ;\n'
     yes ' FMNMX R1, R1, R2, !PT ;' | head -n 64
-    printf ' WARPGROUP.DEPBAR.LE gsb0, 0x0 ;\n    Function : prefill\n HGMMA ;\n UBLKCP ;\n WARPGROUP.DEPBAR.LE gsb0, 0x1 ;\n'
+    printf ' WARPGROUP.DEPBAR.LE gsb0, 0x0 ;\n    Function : prefill\n HGMMA ;\n UBLKCP ;\n WARPGROUP.DEPBAR.LE gsb0, 0x2 ;\n'
     yes ' FMNMX R1, R1, R2, !PT ;' | head -n 64
-    printf ' WARPGROUP.DEPBAR.LE gsb0, 0x0 ;\n'
+    printf ' WARPGROUP.DEPBAR.LE gsb0, 0x0 ;\n WARPGROUP.DEPBAR.LE gsb0, 0x1 ;\n MUFU.EX2 R1, R1 ;\n WARPGROUP.DEPBAR.LE gsb0, 0x0 ;\n'
     printf ' @!P2 FFMA R220, R189, R184.reuse, 8 ;\n FADD R188, R186.reuse, 8 ;\n'
     printf '    Function : decode_codes_kernel\n HGMMA ;\n UBLKCP ;\n F2FP.F16.E4M3.UNPACK_B R0, R1 ;\n'
     printf '    Function : merge_kernel_of_its_own\n ACQBULK ;\n LDG.E R9, desc[UR10][R60.64] ;\n'
