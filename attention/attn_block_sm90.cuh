@@ -23,7 +23,7 @@ template <int CONSUMERS, int STAGES> struct sm90_block {
         HOLDS_QUERIES = false, /* in registers, instead of reading them again for every page */
         HAS_CEILINGS = false,  /* a row sees the walk's first key, or none: its max is a ceiling (attn_softmax_sm90.cuh) */
         KEYS_AHEAD = false,    /* a page's keys are fetched in front of the values of the page before */
-        VALUE_GROUPS = 1,      /* O += P V by so many parts of the keys, each of which can be waited for */
+        VALUES_FIRST = 0,      /* of the 8 products of O += P V so many can be waited for by themselves */
         TURN_AHEAD = 0,        /* products that a warpgroup has still to queue when the turn is the other's */
         HAS_TURNS = CONSUMERS > 1,
         WEIGHS_EARLY = !HAS_TURNS, /* exponentials in front of the wait for O, not behind it */

@@ -28,7 +28,7 @@ struct block : sm90_block<2, 2> {
         HOLDS_QUERIES = true,
         HAS_CEILINGS = true,
         KEYS_AHEAD = true,
-        VALUE_GROUPS = 2,
+        VALUES_FIRST = 3,
         TURN_AHEAD = 2,
         CONSUMER_WARPS = CONSUMER_THREADS / WARP,
         FULL_Q_AT = sm90_block::END_AT,

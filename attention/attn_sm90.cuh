@@ -91,17 +91,22 @@ PTX_DEVICE void queue_keys(ptx_smem q, const held_queries &held, ptx_smem k, flo
     ptx_wgmma_commit();
 }
 
+/* Groups of wgmma that O += P V is, and the keys of the first of two. */
+template <class BLOCK> struct value_groups {
+    enum { N = BLOCK::VALUES_FIRST > 0 ? 2 : 1, KEYS_FIRST = BLOCK::VALUES_FIRST * 16 };
+};
+
 /* Queued: out += P V. ENDS_TURN: it is the other's behind that, or with the last products. */
 template <class BLOCK, bool ENDS_TURN>
 PTX_DEVICE void queue_values(ptx_smem v, const packed_weights &weights, float (&out)[64]) {
-    enum { PRODUCTS = KEYS / 16, OF_GROUP = PRODUCTS / BLOCK::VALUE_GROUPS };
+    enum { PRODUCTS = KEYS / 16 };
     const uint64_t desc_v = ptx_desc(v, TILE_HALF_BYTES);
 #pragma unroll
     for (int keys = 0; keys < PRODUCTS; keys++) {
-        if (keys % OF_GROUP == 0) ptx_wgmma_fence();
+        if (keys == 0 || keys == BLOCK::VALUES_FIRST) ptx_wgmma_fence();
         if (ENDS_TURN && keys == PRODUCTS - BLOCK::TURN_AHEAD) give_turn<BLOCK>();
         ptx_wgmma_pv(out, weights[keys], ptx_desc_after(desc_v, keys * 16 * ROW_BYTES));
-        if (keys % OF_GROUP == OF_GROUP - 1) ptx_wgmma_commit();
+        if (keys + 1 == PRODUCTS || keys + 1 == BLOCK::VALUES_FIRST) ptx_wgmma_commit();
     }
     if (ENDS_TURN && BLOCK::TURN_AHEAD == 0) give_turn<BLOCK>();
 }
@@ -141,7 +146,7 @@ PTX_DEVICE void begin_weights(const row_tops &tops, float scale, walking &on, ro
     if (BLOCK::HAS_CEILINGS) {
         row_shares shares;
         set_ceilings(tops, state);
-        weigh_part<1>(0, on.s, state, scale, on.weights, shares);
+        weigh_keys<0, KEYS>(on.s, state, scale, on.weights, shares);
         sum_shares(shares, on.sums);
         keep_below(on.s, scale, state, on.weights, on.sums);
     } else {
@@ -183,7 +188,7 @@ PTX_DEVICE void first_step_behind(const page_walk &w, const LIMITS &limits, floa
     queue_values<BLOCK, true>(tile_of_slot<BLOCK>(smem, BLOCK::V_AT, on.before), on.weights, state.out);
     add_sums(state, on.sums);
     arrange();
-    ptx_wgmma_wait<BLOCK::VALUE_GROUPS>(); /* s */
+    ptx_wgmma_wait<value_groups<BLOCK>::N>(); /* s */
     release(bar_of<BLOCK>(smem, BLOCK::EMPTY_K_AT, on.here));
     mask_step(limits, 0, on.s);
     const row_tops tops = tops_of(on.s, scale);
@@ -220,22 +225,22 @@ PTX_DEVICE void weigh_step(bool is_more, float scale, ptx_smem smem, walking &on
         weigh(on.s, state, scale, on.weights, on.sums);
 }
 
-/* The same with ceilings. With two groups of values the first half's weights are computed beside the second half's products;
- * the wait for keys between the halves, a loop, is what keeps ptxas from having both waits first. */
+/* The same with ceilings. With two groups of values the first weights are computed beside the second group's products, and as
+ * long as these take; the wait for keys in between, a loop, is what keeps ptxas from having both waits first. */
 template <class BLOCK>
 PTX_DEVICE void weigh_below(bool is_more, float scale, ptx_smem smem, walking &on, row_state &state) {
-    static_assert(BLOCK::VALUE_GROUPS <= 2, "a wait for keys for each that is not the last");
+    enum { KEYS_FIRST = value_groups<BLOCK>::KEYS_FIRST };
     const ptx_smem v_is_read = bar_of<BLOCK>(smem, BLOCK::EMPTY_V_AT, on.before);
     on.before = on.here, on.here = slot_after<BLOCK>(on.here);
     row_shares shares;
-    if (BLOCK::VALUE_GROUPS > 1) {
+    if (KEYS_FIRST > 0) {
         ptx_wgmma_wait<1>(); /* the first weights have been read */
-        weigh_part<BLOCK::VALUE_GROUPS>(0, on.s, state, scale, on.weights, shares);
+        weigh_keys<0, KEYS_FIRST>(on.s, state, scale, on.weights, shares);
     }
     if (is_more) wait_for_keys<BLOCK>(smem, on.here);
     ptx_wgmma_wait<0>(); /* out; all weights have been read */
     release(v_is_read);
-    weigh_part<BLOCK::VALUE_GROUPS>(BLOCK::VALUE_GROUPS - 1, on.s, state, scale, on.weights, shares);
+    weigh_keys<KEYS_FIRST, KEYS>(on.s, state, scale, on.weights, shares);
     sum_shares(shares, on.sums);
     keep_below(on.s, scale, state, on.weights, on.sums);
 }
@@ -251,7 +256,7 @@ PTX_DEVICE void other_steps(const page_walk &w, const LIMITS &limits, float scal
         wait_for_values<BLOCK>(smem, on.before);
         queue_values<BLOCK, BLOCK::HAS_TURNS>(
                 tile_of_slot<BLOCK>(smem, BLOCK::V_AT, on.before), on.weights, state.out);
-        ptx_wgmma_wait<BLOCK::VALUE_GROUPS>(); /* s */
+        ptx_wgmma_wait<value_groups<BLOCK>::N>(); /* s */
         release(bar_of<BLOCK>(smem, BLOCK::EMPTY_K_AT, on.here));
         mask_step(limits, step, on.s);
         add_sums(state, on.sums); /* of the page before: its shuffles are beside the maxima */

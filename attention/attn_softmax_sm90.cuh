@@ -149,14 +149,13 @@ PTX_DEVICE void set_ceilings(const row_tops &tops, row_state &state) {
 /* The thread's shares while they are added up: of row h, of even and odd columns. */
 typedef float row_shares[2][2];
 
-/* Weights of part `part` of PARTS of the keys, packed, and added to the shares. */
-template <int PARTS>
-PTX_DEVICE void weigh_part(int part, const float (&s)[64], const row_state &state, float scale, packed_weights &weights,
+/* Weights of the page's keys FROM to UP_TO - 1, packed, and added to the shares. */
+template <int FROM, int UP_TO>
+PTX_DEVICE void weigh_keys(const float (&s)[64], const row_state &state, float scale, packed_weights &weights,
         row_shares &shares) {
-    enum { COLUMNS = KEYS / 8 / PARTS };
     const float base[2] = {fmaxf(state.max[0], -FLT_MAX), fmaxf(state.max[1], -FLT_MAX)}; /* -inf - (-inf) is NaN */
 #pragma unroll
-    for (int j = part * COLUMNS; j < (part + 1) * COLUMNS; j++)
+    for (int j = FROM / 8; j < UP_TO / 8; j++)
 #pragma unroll
         for (int h = 0; h < 2; h++) {
             float pair[2];
@@ -190,7 +189,7 @@ PTX_DEVICE void keep_below(const float (&s)[64], float scale, row_state &state, 
     if (!ptx_any(!(sums[0] <= SHARE_MOST) || !(sums[1] <= SHARE_MOST))) return;
     rescale(state, lift(s, scale, sums, state));
     row_shares shares;
-    weigh_part<1>(0, s, state, scale, weights, shares);
+    weigh_keys<0, KEYS>(s, state, scale, weights, shares);
     sum_shares(shares, sums);
 }
 

@@ -3,7 +3,7 @@
 # serialised or repaired, for every architecture. By a disassembler (cuobjdump and nvdisasm, in PATH, beside nvcc, or from PyPI, pinned, below the
 # build directory; where none is to be had this is left out): no kernel touches local memory; Hopper's really use HGMMA and UBLKCP, and find a page's
 # maxima between the wait for S and the wait for O, which ptxas would otherwise move in front of them; decode with
-# one warpgroup, exponentials too; prefill, instead of maxima, half a page's weights between the waits for the halves of O.
+# one warpgroup, exponentials too; prefill, instead of maxima, a page's first weights between the two waits for O.
 # Decode over e4m3 pages makes two codes operands by one instruction; who merges its states is let begin early, and waits. Registers that are dealt out anew (setmaxnreg) are there.
 # Where prefill adds a ceiling's distance to a score, it is not fused with the product in front of it: fused in one place and rounded in
 # another, a row's bits would depend on which of its block's tiles it is in.
@@ -96,10 +96,10 @@ hopper_complaints() {
         }
         if (!steps) print FILENAME ": " kernel ": no wait for S while O is computed"
         if (late) print FILENAME ": " kernel ": maxima or exponentials are behind the wait for O"
-        if (kernel ~ /prefill/ && !halves) print FILENAME ": " kernel ": no weights in front of the wait for all of O"
+        if (kernel ~ /prefill/ && !first) print FILENAME ": " kernel ": no weights in front of the wait for all of O"
         if (kernel ~ /prefill/ && (fused || !lagging)) print FILENAME ": " kernel ": " fused " of " lagging " sums with MAX_LAG are of what is not rounded"
     }
-    /Function :/ { judge(); kernel = $NF; waits = unwaited = lets = products = copies = widened = between = steps = late = halves = lagging = fused = n_max = n_exp = 0 }
+    /Function :/ { judge(); kernel = $NF; waits = unwaited = lets = products = copies = widened = between = steps = late = first = lagging = fused = n_max = n_exp = 0 }
     /[ \t]HGMMA/ { products++ }
     /[ \t]UBLKCP/ { copies++ }
     /[ \t]ACQBULK/ { waits++ }
@@ -110,7 +110,7 @@ hopper_complaints() {
     /WARPGROUP.DEPBAR.LE gsb0, 0x1 / { between = 1; n_max = n_exp = 0 }
     /WARPGROUP.DEPBAR.LE gsb0, 0x0 / && between {
         steps++
-        if (kernel ~ /prefill/ && between == 1) halves += n_exp >= 24
+        if (kernel ~ /prefill/ && between == 1) first += n_exp >= 16
         else if (n_max < 60 || (kernel ~ /decode_sm90_kernelILi1E/ && n_exp < 60)) late++
         between = 0
     }
