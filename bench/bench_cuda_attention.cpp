@@ -11,7 +11,7 @@
  *   tiles   the same number of rows and keys as 8 to 128 tiles an SM (of 132): what the change of a tile costs
  *   dense   8448 query tokens behind all of the keys
  *   decode  1, 4, 8, 16 query tokens over all keys           share of the copy; L2 is cold; by both kernels
- *   decode_fp8  the same over e4m3 pages, half the bytes
+ *   decode_fp8  the same over e4m3 pages, half the bytes: those numbers, sealed
  *   forks   2, 4, 8, 16, 32 questions on a book of as many keys, a token each, who read it in one pass but for its last
  *           4096 keys; bytes are the book's, once     share of the copy; L2 is cold; by both kernels
  *   apart   16 such questions, each of which reads it all
@@ -46,11 +46,26 @@ struct layer {
     attn_shape shape;
     int64_t keys_max;
     void **pages;
+    void **sealed; /* e4m3 pages of what those hold; the last is as it is, open */
     uint16_t *q, *out;
 };
 
+/* A scale that no sealing makes (of a sign, or no power of two), or codes that are NaN, would be other work. */
+static void **seal_pages(const attn_shape &shape, void **pages, int64_t n_pages) {
+    const int64_t page_bytes = attn_cuda_fp8_page_bytes(&shape);
+    char *codes = gpu_take<char>(n_pages * page_bytes);
+    std::vector<void *> list;
+    for (int64_t i = 0; i < n_pages; i++) list.push_back(codes + i * page_bytes);
+    void **sealed = gpu_take<void *>(n_pages);
+    CHECK_CUDA(cudaMemcpy(sealed, list.data(), list.size() * sizeof(void *), cudaMemcpyHostToDevice));
+    const attn_cuda_seal_args args = {pages, sealed, n_pages};
+    gpu_must(attn_cuda_seal_fp8(&shape, &args, NULL));
+    CHECK_CUDA(cudaDeviceSynchronize());
+    return sealed;
+}
+
 static layer make_layer() {
-    layer l = {{HEADS, KV_HEADS, DIM, 64, 1e8, RT_BF16}, (int64_t)1 << 20, NULL, NULL, NULL};
+    layer l = {{HEADS, KV_HEADS, DIM, 64, 1e8, RT_BF16}, (int64_t)1 << 20, NULL, NULL, NULL, NULL};
     size_t free_bytes = 0, all_bytes = 0;
     CHECK_CUDA(cudaMemGetInfo(&free_bytes, &all_bytes));
     const int64_t page_bytes = attn_cuda_page_bytes(&l.shape);
@@ -61,6 +76,7 @@ static layer make_layer() {
     l.pages = gpu_take<void *>(l.keys_max / 128);
     CHECK_CUDA(
             cudaMemcpy(l.pages, list.data(), list.size() * sizeof(void *), cudaMemcpyHostToDevice));
+    l.sealed = seal_pages(l.shape, l.pages, l.keys_max / 128);
     l.q = gpu_take_filled((int64_t)QUERIES_MAX * HEADS * DIM);
     l.out = gpu_take<uint16_t>((int64_t)QUERIES_MAX * HEADS * DIM);
     return l;
@@ -159,15 +175,16 @@ struct decode_call {
     }
 };
 
-/* n sequences of one book, whose last page each has for itself. is_fp8: the same memory, taken for codes; its last
- * page for the query's own. */
+/* n sequences of one book, whose last page each has for itself. is_fp8: the sealed pages, the last one open. */
 static void set_sequences(
         const layer &l, int64_t keys, int n, int queries, bool is_fp8, decode_call *call) {
     const int64_t n_pages = keys / 128, page_bytes = attn_cuda_page_bytes(&l.shape);
     std::vector<void *> book((size_t)n_pages);
     std::vector<void *const *> lists, open;
-    CHECK_CUDA(
-            cudaMemcpy(book.data(), l.pages, book.size() * sizeof(void *), cudaMemcpyDeviceToHost));
+    CHECK_CUDA(cudaMemcpy(book.data(), is_fp8 ? l.sealed : l.pages, book.size() * sizeof(void *),
+            cudaMemcpyDeviceToHost));
+    if (is_fp8)
+        CHECK_CUDA(cudaMemcpy(&book.back(), l.pages + n_pages - 1, sizeof(void *), cudaMemcpyDeviceToHost));
     for (int i = 0; i < n; i++) {
         if (n > 1) {
             call->taken.push_back(gpu_take_filled(page_bytes / 2));

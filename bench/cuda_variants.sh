@@ -39,7 +39,7 @@ build_one() {
     architecture='-gencode arch=compute_90a,code=sm_90a'
     objects=
     # shellcheck disable=SC2086 # words of options
-    for source in "$tree"/attention/attn_prefill_sm*.cu "$tree"/attention/attn_decode*.cu "$tree"/attention/attn_cuda.c \
+    for source in "$tree"/attention/attn_prefill_sm*.cu "$tree"/attention/attn_decode*.cu "$tree"/attention/attn_seal_fp8.cu "$tree"/attention/attn_cuda.c \
         "$tree"/attention/attn_fp8.c "$tree"/runtime/base/status.c "$tree"/bench/bench_cuda_attention.cpp; do
         object=$tree/$(basename "$source").o
         case $source in
