@@ -49,6 +49,7 @@ enum {
     CODES_CONSUMERS = 2,
     CODES_THREADS = CODES_CONSUMERS * GROUP, /* that consume */
     SCALES_BYTES = 16,
+    QUERIES_AT_ONCE = 32,
     GROUP_WARPS = GROUP / WARP
 };
 
@@ -79,8 +80,8 @@ template <int N> struct codes_block {
         WEIGHTS_AT = QUERIES_AT + COLUMN_TILE_BYTES,                /* of each consumer: */
         COLUMNS_AT = WEIGHTS_AT + N_CONSUMERS * COLUMN_TILE_BYTES, /* fp32 factor of scores, base [N] */
         TOPS_AT = COLUMNS_AT + N_CONSUMERS * N * 8,                /* maxima, then sums, of its warps [4][N] */
-        TOTALS_AT = TOPS_AT + N_CONSUMERS * TOPS_BYTES, /* of both: fp32 base, sum [N] */
-        SEEN_AT = TOTALS_AT + N * 8,                    /* keys of the split that a row sees [N] */
+        PLACES_AT = TOPS_AT + N_CONSUMERS * TOPS_BYTES, /* of a row that is stored: where, fp32 1 / sum, 4 bytes [N] */
+        SEEN_AT = PLACES_AT + N * 16,                   /* keys of the split that a row sees [N] */
         SCALES_AT = SEEN_AT + N * 4,
         FULL_AT = SCALES_AT + N_STAGES * SCALES_BYTES,
         EMPTY_AT = FULL_AT + N_STAGES * 8,
@@ -195,21 +196,29 @@ PTX_DEVICE void store_query(ptx_smem queries, int row, int chunk, const uint4 &x
                 ptx_pack_f16(ptx_bf16_low(pairs[i]) * by, ptx_bf16_high(pairs[i]) * by));
 }
 
-/* The tile's rows, 16 lanes each, as f16 times 2^(141 - e), e the biased exponent of the greatest. Rows past the last
- * are 0. What else a tile begins with: factors of scores, no base yet, and how many keys a row sees. */
+/* Rows from `first` on, QUERIES_AT_ONCE of them, 16 lanes each, as f16 times 2^(141 - e), e the biased exponent of the greatest.
+ * Rows past the last are 0. What else a row begins with: factors of scores, no base yet, and how many keys it sees. */
 template <class BLOCK>
-PTX_DEVICE void load_scaled_queries(const decode_params &p, const decode_tile &t, ptx_smem smem) {
-    for (int i = ptx_thread(); i < BLOCK::COLUMNS * 16; i += CODES_THREADS) {
-        const int row = i / 16, chunk = i % 16;
-        uint4 x = make_uint4(0, 0, 0, 0);
-        if (row < t.n_rows) x = *((const uint4 *)query_of(p, t, row) + chunk);
-        float top = greatest_size(x);
+PTX_DEVICE void load_scaled_rows(const decode_params &p, const decode_tile &t, int first, ptx_smem smem) {
+    enum { N_LOADS = QUERIES_AT_ONCE * 16 / CODES_THREADS };
+    const int chunk = ptx_thread() % 16;
+    uint4 loaded[N_LOADS]; /* all on their way at once */
+#pragma unroll
+    for (int i = 0; i < N_LOADS; i++) {
+        const int row = first + ptx_thread() / 16 + i * (CODES_THREADS / 16);
+        loaded[i] = make_uint4(0, 0, 0, 0);
+        if (row < t.n_rows) loaded[i] = *((const uint4 *)query_of(p, t, row) + chunk);
+    }
+#pragma unroll
+    for (int i = 0; i < N_LOADS; i++) {
+        const int row = first + ptx_thread() / 16 + i * (CODES_THREADS / 16);
+        float top = greatest_size(loaded[i]);
 #pragma unroll
         for (int lanes = 1; lanes < 16; lanes *= 2) top = fmaxf(top, ptx_shfl_xor(top, lanes));
         const uint32_t exponent = ptx_float_bits(top) >> 23;
         const uint32_t e = exponent < 95 ? 95 : exponent > 254 ? 254 : exponent;
         store_query<BLOCK>(
-                smem + BLOCK::QUERIES_AT, row, chunk, x, ptx_bits_float((268 - e) << 23));
+                smem + BLOCK::QUERIES_AT, row, chunk, loaded[i], ptx_bits_float((268 - e) << 23));
         if (chunk != 0) continue;
         for (int consumer = 0; consumer < CODES_CONSUMERS; consumer++) {
             const ptx_smem at = columns_of<BLOCK>(smem, consumer) + (ptx_smem)(row * 8);
@@ -219,6 +228,14 @@ PTX_DEVICE void load_scaled_queries(const decode_params &p, const decode_tile &t
         ptx_sts32(smem + BLOCK::SEEN_AT + row * 4,
                 (uint32_t)(t.first_seen + token_of(p, t, row)));
     }
+}
+
+/* The tile's. */
+template <class BLOCK>
+PTX_DEVICE void load_scaled_queries(const decode_params &p, const decode_tile &t, ptx_smem smem) {
+#pragma unroll 1
+    for (int first = 0; first < BLOCK::COLUMNS; first += QUERIES_AT_ONCE)
+        load_scaled_rows<BLOCK>(p, t, first, smem);
     ptx_fence_async(); /* wgmma will read them */
 }
 

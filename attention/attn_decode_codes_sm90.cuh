@@ -35,10 +35,8 @@ template <class BLOCK> PTX_DEVICE float common_base(ptx_smem smem, int column) {
     return fmaxf(base_of<BLOCK>(smem, 0, column), base_of<BLOCK>(smem, 1, column));
 }
 
-/* Bases and sums of both consumers' columns, a thread a column. */
-template <class BLOCK> PTX_DEVICE void store_totals(ptx_smem smem) {
-    const int column = ptx_thread();
-    if (column >= BLOCK::COLUMNS) return;
+/* A column's sum, of both consumers, relative to its common base. */
+template <class BLOCK> PTX_DEVICE float common_sum(ptx_smem smem, int column) {
     const float base = common_base<BLOCK>(smem, column);
     float sum = 0.0f;
     for (int consumer = 0; consumer < CODES_CONSUMERS; consumer++) {
@@ -47,8 +45,28 @@ template <class BLOCK> PTX_DEVICE void store_totals(ptx_smem smem) {
         for (int w = 0; w < GROUP_WARPS; w++) part += lds_float(tops + (ptx_smem)(w * BLOCK::COLUMNS * 4));
         sum = fmaf(part, ptx_exp2(base_of<BLOCK>(smem, consumer, column) - base), sum);
     }
-    sts_float(smem + BLOCK::TOTALS_AT + column * 8, base);
-    sts_float(smem + BLOCK::TOTALS_AT + column * 8 + 4, sum);
+    return sum;
+}
+
+/* What a row has once, a thread a row: its maximum and sum, stored; for who stores its numbers, where those belong, counted in
+ * rows, and by what a result is multiplied. */
+template <class BLOCK> PTX_DEVICE void store_columns(const decode_params &p, const decode_tile &t, ptx_smem smem) {
+    const int row = ptx_thread();
+    if (row >= t.n_rows) return;
+    const float max = max_of_base(common_base<BLOCK>(smem, row)), sum = common_sum<BLOCK>(smem, row);
+    int64_t at;
+    if (t.n_splits == 1) {
+        at = place_of(p, t, row);
+        store_lse(p, at, max, sum);
+    } else {
+        const row_place place = place_of_row(p, t, row);
+        at = state_of(p, place, t.kv_head, t.split);
+        ptx_store_shared_float(p.part_max + at, max);
+        ptx_store_shared_float(p.part_sum + at, sum);
+        count_split(p, place, t.kv_head);
+    }
+    ptx_sts128(smem + (ptx_smem)(BLOCK::PLACES_AT + row * 16),
+            make_uint4((uint32_t)at, (uint32_t)((uint64_t)at >> 32), ptx_float_bits(inverse_of(sum)), 0));
 }
 
 /* out relative to the common bases, its unit 1. */
@@ -64,92 +82,59 @@ PTX_DEVICE void scale_to_common(ptx_smem smem, int consumer, codes_state<BLOCK::
     }
 }
 
-/* The thread's part of a block of dims, out of or into a consumer's weights. */
-template <class BLOCK>
-PTX_DEVICE void give_block(ptx_smem weights, const float (&out)[BLOCK::COLUMNS / 2]) {
-#pragma unroll
-    for (int i = 0; i < BLOCK::COLUMNS / 8; i++)
-        ptx_sts128(weights + (ptx_smem)((i * GROUP + ptx_thread() % GROUP) * 16),
-                make_uint4(ptx_float_bits(out[4 * i]), ptx_float_bits(out[4 * i + 1]),
-                        ptx_float_bits(out[4 * i + 2]), ptx_float_bits(out[4 * i + 3])));
+/* In a consumer's weights, of a row the dims of a block, 64 fp32: no two of a warp's numbers of one kind on one bank. */
+PTX_DEVICE ptx_smem block_at(int row, int dim) {
+    return (ptx_smem)((row * 64 + (dim ^ 8 * (row / 2 % 4))) * 4);
 }
-template <class BLOCK>
-PTX_DEVICE void add_block(ptx_smem weights, float (&out)[BLOCK::COLUMNS / 2]) {
-#pragma unroll
-    for (int i = 0; i < BLOCK::COLUMNS / 8; i++) {
-        const uint4 x = ptx_lds128(weights + (ptx_smem)((i * GROUP + ptx_thread() % GROUP) * 16));
-        const uint32_t part[4] = {x.x, x.y, x.z, x.w};
-#pragma unroll
-        for (int k = 0; k < 4; k++) out[4 * i + k] += ptx_bits_float(part[k]);
-    }
+/* Where a thread's number [4 j + 2 h + c] of a block is. */
+PTX_DEVICE ptx_smem own_at(int i) {
+    return block_at(2 * lane_q(), 16 * group_warp() + lane_g() + i / 2 % 2 * 8) + (ptx_smem)((i / 4 * 8 + i % 2) * 256);
 }
 
-/* Of consumer i the tile's dims 64 i to 64 i + 63, complete; of both the totals. Another tile may then begin. */
+/* Of consumer i the tile's dims 64 i to 64 i + 63, complete, in the other's weights; of both what a row has once. */
 template <class BLOCK>
-PTX_DEVICE void add_states(ptx_smem smem, int consumer, codes_state<BLOCK::COLUMNS> &state, float (&out)[BLOCK::COLUMNS / 2]) {
+PTX_DEVICE void add_states(const decode_params &p, const decode_tile &t, ptx_smem smem, int consumer,
+        codes_state<BLOCK::COLUMNS> &state) {
     const bool is_second = consumer == 1;
-    float given[BLOCK::COLUMNS / 2];
+    const ptx_smem given = weights_of<BLOCK>(smem, consumer), taken = weights_of<BLOCK>(smem, consumer ^ 1);
+    float own[BLOCK::COLUMNS / 2], others[BLOCK::COLUMNS / 2];
     store_sums<BLOCK>(smem, consumer, state);
     ptx_bar_sync<CODES_THREADS>(BLOCK::BOTH); /* no weights or queries are read any more; the sums are here */
-    store_totals<BLOCK>(smem);
+    store_columns<BLOCK>(p, t, smem);
     scale_to_common<BLOCK>(smem, consumer, state);
 #pragma unroll
     for (int i = 0; i < BLOCK::COLUMNS / 2; i++) {
-        out[i] = is_second ? state.out[1][i] : state.out[0][i];
-        given[i] = is_second ? state.out[0][i] : state.out[1][i];
+        own[i] = is_second ? state.out[1][i] : state.out[0][i];
+        others[i] = is_second ? state.out[0][i] : state.out[1][i];
     }
-    give_block<BLOCK>(weights_of<BLOCK>(smem, consumer), given);
+#pragma unroll
+    for (int i = 0; i < BLOCK::COLUMNS / 2; i++) sts_float(given + own_at(i), others[i]);
     ptx_bar_sync<CODES_THREADS>(BLOCK::BOTH); /* the other's block is here; bases have been read */
-    add_block<BLOCK>(weights_of<BLOCK>(smem, consumer ^ 1), out);
+#pragma unroll
+    for (int i = 0; i < BLOCK::COLUMNS / 2; i++) own[i] += lds_float(taken + own_at(i));
+#pragma unroll
+    for (int i = 0; i < BLOCK::COLUMNS / 2; i++) sts_float(taken + own_at(i), own[i]);
+    ptx_bar_sync<GROUP>(BLOCK::WITHIN + consumer); /* the sums of all warps */
 }
 
 /* ---- states -> memory -------------------------------------------------------------------------- */
 
-/* Where a thread's number [4 j + 2 h + c] belongs. */
-PTX_DEVICE int codes_row(int i) {
-    return i / 4 * 8 + 2 * lane_q() + i % 2;
-}
-PTX_DEVICE int codes_dim(int consumer, int i) {
-    return 64 * consumer + 16 * group_warp() + lane_g() + i / 2 % 2 * 8;
-}
-
-/* Of a sequence of one split: the result. */
+/* Rows of the consumer's block of dims, a warp a row: of a sequence of one split the result, of others a split's state, to
+ * be merged by the next kernel. */
 template <class BLOCK>
-PTX_DEVICE void store_codes_rows(const decode_params &p, const decode_tile &t, ptx_smem smem, int consumer,
-        const float (&out)[BLOCK::COLUMNS / 2]) {
-    const ptx_smem totals = smem + BLOCK::TOTALS_AT;
-#pragma unroll
-    for (int i = 0; i < BLOCK::COLUMNS / 2; i++) {
-        const int row = codes_row(i);
-        if (row >= t.n_rows) continue;
-        const float inverse = inverse_of(lds_float(totals + (ptx_smem)(row * 8 + 4)));
-        const int64_t at = place_of(p, t, row) * HEAD_DIM + codes_dim(consumer, i);
-        p.a.attended[at] = (uint16_t)ptx_pack_bf16(out[i] * inverse, 0.0f);
-    }
-    if (ptx_thread() < t.n_rows) {
-        const ptx_smem total = totals + (ptx_smem)(ptx_thread() * 8);
-        store_lse(p, place_of(p, t, ptx_thread()), max_of_base(lds_float(total)),
-                lds_float(total + 4));
-    }
-}
-
-/* A split's state, to be merged by the next kernel. */
-template <class BLOCK>
-PTX_DEVICE void store_codes_part(const decode_params &p, const decode_tile &t, ptx_smem smem, int consumer,
-        const float (&out)[BLOCK::COLUMNS / 2]) {
-#pragma unroll
-    for (int i = 0; i < BLOCK::COLUMNS / 2; i++) {
-        if (codes_row(i) >= t.n_rows) continue;
-        const int64_t at = state_of(p, place_of_row(p, t, codes_row(i)), t.kv_head, t.split);
-        ptx_store_shared_float(p.part_out + at * HEAD_DIM + codes_dim(consumer, i), out[i]);
-    }
-    if (ptx_thread() < t.n_rows) {
-        const ptx_smem total = smem + BLOCK::TOTALS_AT + (ptx_smem)(ptx_thread() * 8);
-        const row_place place = place_of_row(p, t, ptx_thread());
-        const int64_t at = state_of(p, place, t.kv_head, t.split);
-        ptx_store_shared_float(p.part_max + at, max_of_base(lds_float(total)));
-        ptx_store_shared_float(p.part_sum + at, lds_float(total + 4));
-        count_split(p, place, t.kv_head);
+PTX_DEVICE void store_block(const decode_params &p, const decode_tile &t, ptx_smem smem, int consumer) {
+    const int dim = 2 * (ptx_thread() % WARP);
+    const ptx_smem from = weights_of<BLOCK>(smem, consumer ^ 1);
+#pragma unroll 4
+    for (int row = group_warp(); row < t.n_rows; row += GROUP_WARPS) {
+        const uint4 place = ptx_lds128(smem + (ptx_smem)(BLOCK::PLACES_AT + row * 16));
+        const int64_t at = (int64_t)((uint64_t)place.y << 32 | place.x) * HEAD_DIM + 64 * consumer + dim;
+        const float2 x = {lds_float(from + block_at(row, dim)), lds_float(from + block_at(row, dim) + 4)};
+        const float inverse = ptx_bits_float(place.z);
+        if (t.n_splits == 1)
+            *(uint32_t *)(p.a.attended + at) = ptx_pack_bf16(x.x * inverse, x.y * inverse);
+        else
+            ptx_store_shared_float2(p.part_out + at, x);
     }
 }
 
@@ -195,18 +180,14 @@ template <class BLOCK> PTX_DEVICE void consume_codes(const decode_params &p, ptx
         const decode_tile before = tile_of<true>(p, c);
         const page_steps steps = {before.walk.n_closed, before.walk.first_open};
         codes_state<BLOCK::COLUMNS> state = {};
-        float out[BLOCK::COLUMNS / 2];
         load_scaled_queries<BLOCK>(p, before, smem);
-        ptx_bar_sync<CODES_THREADS>(BLOCK::BOTH); /* the queries are here; the other's block has been read */
+        ptx_bar_sync<CODES_THREADS>(BLOCK::BOTH); /* the queries are here; the last tile's numbers have been read */
         attend_closed<BLOCK>(steps, smem, consumer, slot, state);
         const decode_tile t = tile_of<true>(p, here_again(c));
         if (t.walk.n_steps > t.walk.n_closed) attend_open_page<BLOCK>(p, t, smem, consumer, slot, state);
         slot = slot_on<BLOCK>(slot, 2 * t.walk.n_steps - t.walk.n_closed);
-        add_states<BLOCK>(smem, consumer, state, out);
-        if (t.n_splits == 1)
-            store_codes_rows<BLOCK>(p, t, smem, consumer, out);
-        else
-            store_codes_part<BLOCK>(p, t, smem, consumer, out);
+        add_states<BLOCK>(p, t, smem, consumer, state);
+        store_block<BLOCK>(p, t, smem, consumer);
     }
 }
 
