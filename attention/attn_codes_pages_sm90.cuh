@@ -100,23 +100,8 @@ template <int N> PTX_DEVICE float top_of(const codes_scores<N> &s, int j, int c)
             fmaxf(s.of[1][4 * j + c], s.of[1][4 * j + 2 + c]));
 }
 
-/* Some score is so far above its base that f16 would not hold its weight. */
-template <int N, bool IS_OPEN>
-PTX_DEVICE bool has_risen(const codes_scores<N> &s, ptx_smem columns, float by) {
-    const ptx_smem from_q = columns + (ptx_smem)(lane_q() * 16);
-    float most[2] = {-INFINITY, -INFINITY};
-#pragma unroll
-    for (int j = 0; j < N / 8; j++) {
-        const column_pair p = pair_of<IS_OPEN>(from_q, j, by);
-#pragma unroll
-        for (int c = 0; c < 2; c++)
-            most[c] = fmaxf(most[c], fmaf(top_of(s, j, c), p.factor[c], -p.base[c]));
-    }
-    return fmaxf(most[0], most[1]) > CODES_RISE;
-}
-
-/* Then bases rise, of the columns where that is so. By all of the warpgroup: what its warps have of a column is one
- * number to each. */
+/* Bases rise, of the columns that have a score so far above theirs that f16 would not hold its weight. By all of the warpgroup:
+ * what its warps have of a column is one number to each. */
 template <class BLOCK, bool IS_OPEN>
 PTX_DEVICE void raise_bases(const codes_scores<BLOCK::COLUMNS> &s, ptx_smem columns, ptx_smem tops, float by,
         codes_state<BLOCK::COLUMNS> &state, int consumer) {
@@ -155,15 +140,22 @@ PTX_DEVICE void raise_bases(const codes_scores<BLOCK::COLUMNS> &s, ptx_smem colu
     ptx_bar_sync<GROUP>(BLOCK::WITHIN + consumer); /* the new ones */
 }
 
-/* Weights -> sums and shared memory, where a column's keys are a row: f16 times `ratio`, two f16; in an open page bf16
- * times the unit's inverse. */
+/* What a thread finds in a page's scores. */
+template <int N> struct page_weights {
+    float sum[N / 4];
+    float most; /* the greatest score above its base; NaN is none */
+};
+
+/* Weights -> shared memory, where a column's keys are a row: f16 times `ratio`, two f16; in an open page bf16 times the unit's
+ * inverse. */
 template <class BLOCK, bool IS_OPEN>
 PTX_DEVICE void weigh_page(const codes_scores<BLOCK::COLUMNS> &s, ptx_smem columns, ptx_smem weights, float by,
-        uint32_t ratio, codes_state<BLOCK::COLUMNS> &state, int consumer) {
-    const int lane = ptx_thread() % WARP;
+        uint32_t ratio, float unit_inverse, page_weights<BLOCK::COLUMNS> &page) {
+    const int lane = (int)ptx_here((uint32_t)ptx_thread()) % WARP;
     const ptx_smem from_q = columns + (ptx_smem)(lane_q() * 16);
     const ptx_smem to = weights + tile_at(lane % 8, lane / 16 * 8 + 2 * group_warp() + lane / 8 % 2,
                                           BLOCK::COLUMN_HALF_BYTES);
+    float most[2] = {-INFINITY, -INFINITY};
     column_pair next = pair_of<IS_OPEN>(from_q, 0, by);
 #pragma unroll
     for (int j = 0; j < BLOCK::COLUMNS / 8; j++) {
@@ -176,18 +168,39 @@ PTX_DEVICE void weigh_page(const codes_scores<BLOCK::COLUMNS> &s, ptx_smem colum
             float w[2];
 #pragma unroll
             for (int c = 0; c < 2; c++) {
-                w[c] = ptx_exp2(fmaf(s.of[i / 2][4 * j + 2 * (i % 2) + c], p.factor[c], -p.base[c]));
+                const float above = fmaf(s.of[i / 2][4 * j + 2 * (i % 2) + c], p.factor[c], -p.base[c]);
+                most[c] = fmaxf(most[c], above);
+                w[c] = ptx_exp2(above);
                 sum[i / 2][c] = i % 2 ? sum[i / 2][c] + w[c] : w[c];
             }
-            packed[i] = IS_OPEN ? ptx_pack_bf16(w[0] * state.unit_inverse, w[1] * state.unit_inverse)
+            packed[i] = IS_OPEN ? ptx_pack_bf16(w[0] * unit_inverse, w[1] * unit_inverse)
                                 : ptx_mul_f16(ptx_pack_f16(w[0], w[1]), ratio);
         }
 #pragma unroll
-        for (int c = 0; c < 2; c++) state.sum[2 * j + c] += sum[0][c] + sum[1][c];
+        for (int c = 0; c < 2; c++) page.sum[2 * j + c] = sum[0][c] + sum[1][c];
         ptx_stmatrix_trans(to + (ptx_smem)(j * 8 * ROW_BYTES), packed);
     }
+    page.most = fmaxf(most[0], most[1]);
+}
+
+/* A page's scores -> weights, there for the warpgroup, and sums. Once, but where a base has to rise: then anew. */
+template <class BLOCK, bool IS_OPEN>
+PTX_DEVICE void take_weights(const codes_scores<BLOCK::COLUMNS> &s, ptx_smem smem, float by, uint32_t ratio,
+        codes_state<BLOCK::COLUMNS> &state, int consumer) {
+    const ptx_smem columns = columns_of<BLOCK>(smem, consumer);
+    page_weights<BLOCK::COLUMNS> page;
+    weigh_page<BLOCK, IS_OPEN>(
+            s, columns, weights_of<BLOCK>(smem, consumer), by, ratio, state.unit_inverse, page);
     ptx_fence_async();
-    ptx_bar_sync<GROUP>(BLOCK::WITHIN + consumer); /* the weights are here */
+    if (ptx_bar_any<GROUP>(BLOCK::WITHIN + consumer, page.most > CODES_RISE)) {
+        raise_bases<BLOCK, IS_OPEN>(s, columns, tops_of<BLOCK>(smem, consumer), by, state, consumer);
+        weigh_page<BLOCK, IS_OPEN>(
+                s, columns, weights_of<BLOCK>(smem, consumer), by, ratio, state.unit_inverse, page);
+        ptx_fence_async();
+        ptx_bar_sync<GROUP>(BLOCK::WITHIN + consumer);
+    }
+#pragma unroll
+    for (int i = 0; i < BLOCK::COLUMNS / 4; i++) state.sum[i] += page.sum[i];
 }
 
 /* Of the page, key 64 block + 16 w + g + 8 h: -inf where the column's row does not see it. Its own page it sees open,
@@ -256,7 +269,6 @@ PTX_DEVICE void attend_codes(ptx_smem smem, int consumer, int page, bool is_mask
         uint32_t slot, block_codes (&x)[2], codes_state<BLOCK::COLUMNS> &state) {
     const ptx_smem codes = codes_stage<BLOCK>(smem, slot);
     const ptx_smem scales = smem + BLOCK::SCALES_AT + stage_of<BLOCK>(slot) * SCALES_BYTES;
-    const ptx_smem columns = columns_of<BLOCK>(smem, consumer);
     const ptx_smem weights = weights_of<BLOCK>(smem, consumer);
     codes_scores<BLOCK::COLUMNS> s;
     block_operand a[2];
@@ -274,16 +286,13 @@ PTX_DEVICE void attend_codes(ptx_smem smem, int consumer, int page, bool is_mask
         for (int block = 0; block < 2; block++) load_values(codes, block, x[block]);
     if (is_masked) mask_columns<BLOCK>(smem, page, false, s);
     const uint32_t ratio = ratio_to_unit(state, scale);
-    if (ptx_bar_any<GROUP>(BLOCK::WITHIN + consumer,
-                has_risen<BLOCK::COLUMNS, false>(s, columns, by))) /* and by all warps */
-        raise_bases<BLOCK, false>(s, columns, tops_of<BLOCK>(smem, consumer), by, state, consumer);
-    weigh_page<BLOCK, false>(s, columns, weights, by, ratio, state, consumer);
+    take_weights<BLOCK, false>(s, smem, by, ratio, state, consumer);
     ptx_wgmma_pin(state.out[0]), ptx_wgmma_pin(state.out[1]);
 #pragma unroll
     for (int block = 0; block < 2; block++) {
         if (!BLOCK::LOADS_EARLY) load_values(codes, block, x[block]);
         if (block == 1) {
-            if (!BLOCK::LOADS_EARLY) ptx_fence_async(); /* weigh_page()'s came before these loads */
+            if (!BLOCK::LOADS_EARLY) ptx_fence_async(); /* take_weights()'s came before these loads */
             release_by_warp(codes_bar<BLOCK>(smem, BLOCK::EMPTY_AT, slot));
         }
         widen_block(x[block], a[block]);
@@ -320,7 +329,6 @@ template <class BLOCK>
 PTX_DEVICE void attend_open(ptx_smem smem, int consumer, int page, uint32_t slot, float by,
         codes_state<BLOCK::COLUMNS> &state) {
     const uint32_t slot_v = slot_after<BLOCK>(slot);
-    const ptx_smem columns = columns_of<BLOCK>(smem, consumer);
     const ptx_smem weights = weights_of<BLOCK>(smem, consumer);
     codes_scores<BLOCK::COLUMNS> s;
     ptx_mbar_wait(codes_bar<BLOCK>(smem, BLOCK::FULL_AT, slot), parity_of<BLOCK>(slot));
@@ -328,10 +336,7 @@ PTX_DEVICE void attend_open(ptx_smem smem, int consumer, int page, uint32_t slot
     release_by_warp(codes_bar<BLOCK>(smem, BLOCK::EMPTY_AT, slot));
     mask_columns<BLOCK>(smem, page, true, s);
     if (!(state.unit >= 1.0f)) change_unit(state, 1.0f); /* these values are of any size */
-    if (ptx_bar_any<GROUP>(BLOCK::WITHIN + consumer,
-                has_risen<BLOCK::COLUMNS, true>(s, columns, by))) /* and by all warps */
-        raise_bases<BLOCK, true>(s, columns, tops_of<BLOCK>(smem, consumer), by, state, consumer);
-    weigh_page<BLOCK, true>(s, columns, weights, by, 0, state, consumer);
+    take_weights<BLOCK, true>(s, smem, by, 0, state, consumer);
     ptx_mbar_wait(codes_bar<BLOCK>(smem, BLOCK::FULL_AT, slot_v), parity_of<BLOCK>(slot_v));
     queue_open<BLOCK, true>(state.out, codes_stage<BLOCK>(smem, slot_v), weights);
     release_by_warp(codes_bar<BLOCK>(smem, BLOCK::EMPTY_AT, slot_v));

@@ -8,8 +8,9 @@
  *
  *   K codes -> registers   beside O^T += V^T P^T of its page before
  *   S^T = K Q^T
- *   V codes -> registers   the stage is given back; does a score rise too far?  barrier of the warpgroup
- *   P = 2^(S - base)       -> shared memory, f16, a query row's keys as a row   barrier of the warpgroup
+ *   V codes -> registers   the stage is given back
+ *   P = 2^(S - base)       -> shared memory, f16, a query row's keys as a row   barrier of the warpgroup, which asks whether a
+ *                          score has risen too far for f16: then bases rise, and P is made anew
  *   O^T += V^T P^T         queued
  *
  * What f16 holds, and where powers of two go that it does not:
@@ -36,8 +37,8 @@
  *
  * For a page of 32 KiB an SM's share of an H200's memory takes 1800 cycles. At 32 and at 64 columns, rows that are not
  * there included: products 512 and 1024, shared memory 830 and 1150, a scheduler's issue slots 560 and 770,
- * exponentials 256 and 512; a consumer has 3600 for a page, and its chain is 1600 and 2650. So memory binds up to 64
- * rows. */
+ * exponentials 256 and 512; a consumer has 3600 for a page. Its chain took 2450 and 4140 on an H200 as it was before the two barriers
+ * of a page became one. Behind a tile's last page memory goes on until all stages are full. */
 #ifndef ATTN_CODES_SM90_CUH
 #define ATTN_CODES_SM90_CUH
 
@@ -82,7 +83,8 @@ template <int N> struct codes_block {
         TOPS_AT = COLUMNS_AT + N_CONSUMERS * N * 8,                /* maxima, then sums, of its warps [4][N] */
         PLACES_AT = TOPS_AT + N_CONSUMERS * TOPS_BYTES, /* of a row that is stored: where, fp32 1 / sum, 4 bytes [N] */
         SEEN_AT = PLACES_AT + N * 16,                   /* keys of the split that a row sees [N] */
-        SCALES_AT = SEEN_AT + N * 4,
+        CURSOR_AT = SEEN_AT + N * 4, /* the tile's */
+        SCALES_AT = CURSOR_AT + 16,
         FULL_AT = SCALES_AT + N_STAGES * SCALES_BYTES,
         EMPTY_AT = FULL_AT + N_STAGES * 8,
         SMEM_BYTES = EMPTY_AT + N_STAGES * 8
@@ -98,7 +100,7 @@ PTX_DEVICE int lane_q() {
     return (int)ptx_here((uint32_t)ptx_thread()) % 4;
 }
 PTX_DEVICE int group_warp() {
-    return ptx_thread() % GROUP / WARP;
+    return (int)ptx_here((uint32_t)ptx_thread()) % GROUP / WARP;
 }
 
 template <class BLOCK> PTX_DEVICE uint32_t slot_on(uint32_t slot, int n) {
@@ -201,7 +203,7 @@ PTX_DEVICE void store_query(ptx_smem queries, int row, int chunk, const uint4 &x
 template <class BLOCK>
 PTX_DEVICE void load_scaled_rows(const decode_params &p, const decode_tile &t, int first, ptx_smem smem) {
     enum { N_LOADS = QUERIES_AT_ONCE * 16 / CODES_THREADS };
-    const int chunk = ptx_thread() % 16;
+    const int chunk = (int)ptx_here((uint32_t)ptx_thread()) % 16;
     uint4 loaded[N_LOADS]; /* all on their way at once */
 #pragma unroll
     for (int i = 0; i < N_LOADS; i++) {
@@ -242,7 +244,7 @@ PTX_DEVICE void load_scaled_queries(const decode_params &p, const decode_tile &t
 /* The rows as they are, for open pages. */
 template <class BLOCK>
 PTX_DEVICE void load_plain_queries(const decode_params &p, const decode_tile &t, ptx_smem smem) {
-    for (int i = ptx_thread(); i < BLOCK::COLUMNS * 16; i += CODES_THREADS) {
+    for (int i = (int)ptx_here((uint32_t)ptx_thread()); i < BLOCK::COLUMNS * 16; i += CODES_THREADS) {
         const int row = i / 16, chunk = i % 16;
         const bool is_row = row < t.n_rows;
         const uint16_t *from = query_of(p, t, is_row ? row : 0) + chunk * CHUNK_NUMBERS;

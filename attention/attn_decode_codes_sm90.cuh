@@ -171,6 +171,16 @@ PTX_DEVICE void attend_open_page(const decode_params &p, const decode_tile &t, p
                 slot_on<BLOCK>(slot, 2 * step - t.walk.n_closed), p.scale, state);
 }
 
+/* A consumer has no registers for it beside a page; there for all behind the next barrier of both. */
+template <class BLOCK> PTX_DEVICE void put_by(ptx_smem smem, const tile_cursor &c) {
+    if (ptx_thread() == 0)
+        ptx_sts128(smem + BLOCK::CURSOR_AT, make_uint4((uint32_t)c.number, (uint32_t)c.pass, (uint32_t)c.first, 0));
+}
+template <class BLOCK> PTX_DEVICE tile_cursor cursor_put_by(ptx_smem smem) {
+    const uint4 c = ptx_lds128(smem + BLOCK::CURSOR_AT);
+    return {(int32_t)c.x, (int32_t)c.y, (int32_t)c.z};
+}
+
 /* Whatever a tile has for it is found out anew, rather than kept in registers all the while. */
 template <class BLOCK> PTX_DEVICE void consume_codes(const decode_params &p, ptx_smem smem) {
     /* The warpgroup's, which ptxas must see: it gives up wgmma where threads might go apart. */
@@ -181,9 +191,11 @@ template <class BLOCK> PTX_DEVICE void consume_codes(const decode_params &p, ptx
         const page_steps steps = {before.walk.n_closed, before.walk.first_open};
         codes_state<BLOCK::COLUMNS> state = {};
         load_scaled_queries<BLOCK>(p, before, smem);
+        put_by<BLOCK>(smem, c);
         ptx_bar_sync<CODES_THREADS>(BLOCK::BOTH); /* the queries are here; the last tile's numbers have been read */
         attend_closed<BLOCK>(steps, smem, consumer, slot, state);
-        const decode_tile t = tile_of<true>(p, here_again(c));
+        c = cursor_put_by<BLOCK>(smem);
+        const decode_tile t = tile_of<true>(p, c);
         if (t.walk.n_steps > t.walk.n_closed) attend_open_page<BLOCK>(p, t, smem, consumer, slot, state);
         slot = slot_on<BLOCK>(slot, 2 * t.walk.n_steps - t.walk.n_closed);
         add_states<BLOCK>(p, t, smem, consumer, state);
