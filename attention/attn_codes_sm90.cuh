@@ -139,11 +139,12 @@ template <class BLOCK> PTX_DEVICE void init_codes_barriers(ptx_smem smem) {
 
 /* ---- the producer: one warp ------------------------------------------------------------------ */
 
-/* A KV head of a page of e4m3. */
+/* A KV head of a page of e4m3. Where it begins within a cache line, each 128 bytes of a copy are of two. */
+static_assert(ATTN_FP8_PLACE_BYTES % 128 == 0, "a head begins with a cache line");
 template <class BLOCK>
 PTX_DEVICE void fetch_codes(const void *page, int kv_head, ptx_smem smem, uint32_t slot) {
     const ptx_smem full = codes_bar<BLOCK>(smem, BLOCK::FULL_AT, slot);
-    const char *from = (const char *)page + (int64_t)kv_head * ATTN_FP8_HEAD_BYTES;
+    const char *from = (const char *)page + (int64_t)kv_head * ATTN_FP8_PLACE_BYTES;
     wait_until_empty<BLOCK>(codes_bar<BLOCK>(smem, BLOCK::EMPTY_AT, slot), slot);
     if (ptx_thread() % WARP != 0) return;
     ptx_mbar_arrive_expect(full, ATTN_FP8_SCALES_AT + SCALES_BYTES);

@@ -138,7 +138,7 @@ PTX_DEVICE void copy_rows(
 /* 16 keys of an e4m3 page, and its scales. */
 template <int GROUPS>
 PTX_DEVICE void copy_codes(const void *page, int kv_head, int key, ptx_smem to) {
-    const char *from = (const char *)page + (int64_t)kv_head * ATTN_FP8_HEAD_BYTES;
+    const char *from = (const char *)page + (int64_t)kv_head * ATTN_FP8_PLACE_BYTES;
     const int at = key % PAGE * HEAD_DIM; /* of keys and of values: both lie 16 keys by 16 */
 #pragma unroll
     for (int operand = 0; operand < 2; operand++) {

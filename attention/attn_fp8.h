@@ -14,7 +14,8 @@
  * As with int8 and int4 (attention.h), a page is sealed once it is full, and a query reads its own page as it
  * was and every earlier one sealed.
  *
- * Bytes of a KV head on a GPU, of which a page is one after the other (head_dim 128; a CPU's: attn_page.h):
+ * Bytes of a KV head on a GPU, of which a page is one after the other, each from a cache line's first byte on (head_dim 128;
+ * a CPU's: attn_page.h):
  *
  *   0      keys    token t, dim d at  t 128 + ((d / 16) ^ (t % 8)) 16 + d % 16
  *   16384  values  token t, dim d at  (t / 16) 2048 + d 16 + t % 16
@@ -31,7 +32,8 @@ extern "C" {
 enum {
     ATTN_FP8_TILE_BYTES = 16384,
     ATTN_FP8_SCALES_AT = 2 * ATTN_FP8_TILE_BYTES,
-    ATTN_FP8_HEAD_BYTES = ATTN_FP8_SCALES_AT + 16
+    ATTN_FP8_HEAD_BYTES = ATTN_FP8_SCALES_AT + 16,
+    ATTN_FP8_PLACE_BYTES = ATTN_FP8_SCALES_AT + 128 /* from a head of a page to the next */
 };
 
 /* What a code stands for. NaN for 0x7f and 0xff. */

@@ -78,7 +78,7 @@ PTX_DEVICE int page_at(bool is_values, int b, int i) {
 
 /* Block (x, y): KV head y of page x. */
 static __global__ void __launch_bounds__(THREADS) attn_page_copy_fp8_kernel(const pack_params p) {
-    char *head = (char *)p.a.pages[ptx_block_x()] + ptx_block_y() * ATTN_FP8_HEAD_BYTES;
+    char *head = (char *)p.a.pages[ptx_block_x()] + ptx_block_y() * ATTN_FP8_PLACE_BYTES;
     char *run = (char *)p.a.runs[ptx_block_y()] + ptx_block_x() * ATTN_FP8_HEAD_BYTES;
     for (int n = ptx_thread(); n < 2 * N_BLOCKS; n += THREADS) {
         const bool is_values = n >= N_BLOCKS;

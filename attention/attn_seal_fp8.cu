@@ -100,7 +100,7 @@ static __global__ void __launch_bounds__(THREADS) attn_seal_fp8_kernel(const sea
     const int kv_head = (int)ptx_block_y() / 2;
     const bool is_values = ptx_block_y() % 2 != 0;
     const char *from = tile_of_keys(p.a.open_pages[page], kv_head) + (is_values ? TILE_BYTES : 0);
-    char *head = (char *)p.a.pages[page] + (int64_t)kv_head * ATTN_FP8_HEAD_BYTES;
+    char *head = (char *)p.a.pages[page] + (int64_t)kv_head * ATTN_FP8_PLACE_BYTES;
     unit units[N_UNITS];
     uint32_t size = 0;
 #pragma unroll
@@ -173,7 +173,7 @@ static __global__ void __launch_bounds__(THREADS) attn_widen_fp8_kernel(const se
     const int64_t page = ptx_block_x();
     const int kv_head = (int)ptx_block_y() / 2;
     const bool is_values = ptx_block_y() % 2 != 0;
-    const char *head = (const char *)p.a.pages[page] + (int64_t)kv_head * ATTN_FP8_HEAD_BYTES;
+    const char *head = (const char *)p.a.pages[page] + (int64_t)kv_head * ATTN_FP8_PLACE_BYTES;
     const char *tile = head + (is_values ? ATTN_FP8_TILE_BYTES : 0);
     char *to = (char *)p.a.open_pages[page] + (int64_t)kv_head * (2 * TILE_BYTES) +
                (is_values ? TILE_BYTES : 0);
@@ -206,7 +206,7 @@ rt_status launch(void (*kernel)(const seal_params), const char *what, const attn
 } // namespace
 
 int64_t attn_cuda_fp8_page_bytes(const attn_shape *shape) {
-    return ((int64_t)shape->n_kv_heads * ATTN_FP8_HEAD_BYTES + 255) / 256 * 256;
+    return ((int64_t)shape->n_kv_heads * ATTN_FP8_PLACE_BYTES + 255) / 256 * 256;
 }
 
 rt_status attn_cuda_seal_fp8(

@@ -28,14 +28,14 @@ struct fp8_pages {
         sealed.v = layer.v;
         for (int64_t page = 0; page < layer.n_tokens / 128; page++) {
             memory.emplace_back(new cuda_buffer<uint8_t>(
-                    (int64_t)layer.shape.n_kv_heads * ATTN_FP8_HEAD_BYTES));
+                    (int64_t)layer.shape.n_kv_heads * ATTN_FP8_PLACE_BYTES));
             pages.push_back(memory.back()->data);
             for (int g = 0; g < layer.shape.n_kv_heads; g++) seal(layer, g, page);
         }
         if (layer.n_tokens % 128) pages.push_back(NULL);
     }
     void seal(const cuda_layer &layer, int g, int64_t page) {
-        uint8_t *head = memory[(size_t)page]->data + g * ATTN_FP8_HEAD_BYTES;
+        uint8_t *head = memory[(size_t)page]->data + g * ATTN_FP8_PLACE_BYTES;
         attn_fp8_seal(fp8_rows(layer, layer.k, g, page).data(),
                 fp8_rows(layer, layer.v, g, page).data(), head);
         float scales[2];

@@ -88,7 +88,7 @@ static void check_widened(const attn_shape &shape, const cuda_buffer<void *> &op
             for (int t = 0; t < 128; t++)
                 for (int d = 0; d < 128; d++) {
                     const uint8_t *head =
-                            (const uint8_t *)sealed[i] + tile / 2 * ATTN_FP8_HEAD_BYTES;
+                            (const uint8_t *)sealed[i] + tile / 2 * ATTN_FP8_PLACE_BYTES;
                     const double right = number_in(head, tile % 2 != 0, t, d);
                     const uint16_t got =
                             ((const uint16_t *)open[i])[tile * 16384 + cuda_tile_index(t, d)];
@@ -129,7 +129,7 @@ static void sealing() {
             std::vector<uint8_t> right(ATTN_FP8_HEAD_BYTES);
             const auto &k = rows[kind][2 * g], &v = rows[kind][2 * g + 1];
             attn_fp8_seal(k.data(), v.data(), right.data());
-            const uint8_t *head = sealed[(size_t)kind]->data + g * ATTN_FP8_HEAD_BYTES;
+            const uint8_t *head = sealed[(size_t)kind]->data + g * ATTN_FP8_PLACE_BYTES;
             CHECK(memcmp(head, right.data(), ATTN_FP8_SCALES_AT) == 0);
             float scales[2];
             memcpy(scales, head + ATTN_FP8_SCALES_AT, sizeof scales);

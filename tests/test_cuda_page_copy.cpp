@@ -42,7 +42,7 @@ static void there_and_back(int n_kv_heads, int64_t n) {
 /* Canonical bytes as attention.h documents them, of pages as attn_fp8.h does. */
 static void e4m3_there_and_back(int n_kv_heads, int n_pages) {
     const attn_shape shape = cuda_shape(n_kv_heads, n_kv_heads);
-    const int64_t page_bytes = (int64_t)n_kv_heads * ATTN_FP8_HEAD_BYTES;
+    const int64_t page_bytes = (int64_t)n_kv_heads * ATTN_FP8_PLACE_BYTES;
     std::vector<std::unique_ptr<cuda_buffer<uint8_t>>> memory;
     std::vector<void *> pages, copies, runs;
     uint64_t random = 17;
@@ -60,7 +60,7 @@ static void e4m3_there_and_back(int n_kv_heads, int n_pages) {
     cuda_wait();
     for (int p = 0; p < n_pages; p++)
         for (int g = 0; g < n_kv_heads; g++) {
-            const uint8_t *head = (const uint8_t *)pages[(size_t)p] + g * ATTN_FP8_HEAD_BYTES;
+            const uint8_t *head = (const uint8_t *)pages[(size_t)p] + g * ATTN_FP8_PLACE_BYTES;
             const uint8_t *run = (const uint8_t *)runs[(size_t)g] + p * ATTN_FP8_HEAD_BYTES;
             for (int t = 0; t < 128; t++)
                 for (int d = 0; d < 128; d++) {
@@ -74,7 +74,10 @@ static void e4m3_there_and_back(int n_kv_heads, int n_pages) {
     CHECK(attn_cuda_fp8_page_pack(&shape, &args, NULL) == RT_OK);
     cuda_wait();
     for (int p = 0; p < n_pages; p++)
-        CHECK(memcmp(pages[(size_t)p], copies[(size_t)p], (size_t)page_bytes) == 0);
+        for (int g = 0; g < n_kv_heads; g++)
+            CHECK(memcmp((const uint8_t *)pages[(size_t)p] + g * ATTN_FP8_PLACE_BYTES,
+                          (const uint8_t *)copies[(size_t)p] + g * ATTN_FP8_PLACE_BYTES,
+                          ATTN_FP8_HEAD_BYTES) == 0);
 }
 
 int main() {

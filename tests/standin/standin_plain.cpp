@@ -44,7 +44,7 @@ void read_page(const void *page, int kv_head, int n) {
 /* A page of e4m3. */
 void read_codes(const void *page, int kv_head) {
     static float of_code[256];
-    const uint8_t *head = (const uint8_t *)page + (int64_t)kv_head * ATTN_FP8_HEAD_BYTES;
+    const uint8_t *head = (const uint8_t *)page + (int64_t)kv_head * ATTN_FP8_PLACE_BYTES;
     float scales[2];
     memcpy(scales, head + ATTN_FP8_SCALES_AT, sizeof scales);
     emu_count_copied(ATTN_FP8_HEAD_BYTES);
