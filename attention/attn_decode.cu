@@ -37,7 +37,7 @@ template <int GROUPS> PTX_DEVICE void meet() {
 }
 
 /* A class's keys of the split. */
-template <int NT, int GROUPS, bool IS_FP8>
+template <int NT, int GROUPS, bool IS_FP8, bool IS_LISTED>
 PTX_DEVICE void walk(
         const decode_params &p, const decode_work &w, ptx_smem smem, decode_state<NT> &state) {
     const ptx_smem ring = smem + (ptx_smem)(class_of() * N_STAGES * STAGE_BYTES);
@@ -46,7 +46,8 @@ PTX_DEVICE void walk(
 #pragma unroll
     for (int i = 0; i < N_STAGES - 1; i++) {
         const decode_step step = step_of<IS_FP8>(w, i);
-        if (step.key < w.n_keys) copy_step<GROUPS, IS_FP8>(w, step, smem, ring + i * STAGE_BYTES);
+        if (step.key < w.n_keys)
+            copy_step<GROUPS, IS_FP8, IS_LISTED>(p, w, step, smem, ring + i * STAGE_BYTES);
         ptx_cp_async_commit();
     }
     load_queries<NT, IS_FP8>(p, w, first_row, q);
@@ -59,29 +60,32 @@ PTX_DEVICE void walk(
         const decode_step next = step_of<IS_FP8>(w, i + N_STAGES - 1);
         const int next_stage = stage == 0 ? N_STAGES - 1 : stage - 1;
         if (next.key < w.n_keys)
-            copy_step<GROUPS, IS_FP8>(w, next, smem, ring + (ptx_smem)(next_stage * STAGE_BYTES));
+            copy_step<GROUPS, IS_FP8, IS_LISTED>(
+                    p, w, next, smem, ring + (ptx_smem)(next_stage * STAGE_BYTES));
         ptx_cp_async_commit();
         const ptx_smem here = ring + (ptx_smem)(stage * STAGE_BYTES);
         if (!IS_FP8 || step.is_open)
-            fold_rows<NT, IS_FP8>(p, w, step, smem, here, q, state);
+            fold_rows<NT, IS_FP8, IS_LISTED>(p, w, step, smem, here, q, state);
         else
-            fold_codes<NT>(p, w, step, smem, here, q, state);
+            fold_codes<NT, IS_LISTED>(p, w, step, smem, here, q, state);
         stage = stage == N_STAGES - 1 ? 0 : stage + 1;
     } /* every copy has been waited for: what was committed since is empty */
 }
 
 /* ---- the kernel ------------------------------------------------------------------------------ */
 
-template <int NT, int GROUPS, bool IS_FP8>
+template <int NT, int GROUPS, bool IS_FP8, bool IS_LISTED>
 static __global__ void __launch_bounds__(WARP *N_CLASSES *GROUPS)
-        attn_decode_kernel(const decode_params p) {
+        attn_decode_kernel(const decode_params said) {
     static_assert(NT * 8 <= GROUP_ROWS && GROUPS <= 2, "states of a group fit in shared memory");
+    const decode_params p = params_of<8 * NT * GROUPS, IS_LISTED>(said);
     const ptx_smem smem = ptx_smem_base();
-    tile_cursor c = first_tile();
-    if (!find_tile(p, c)) return;
-    decode_work w = work_of_tile(p, c);
-    if (ptx_thread() == 0) put_work(p, w, smem);
-    ptx_syncthreads();
+    decode_work w;
+    if (!find_work<IS_LISTED>(p, first_tile(), w)) return;
+    if (IS_LISTED) {
+        if (ptx_thread() == 0) put_work(p, w, smem);
+        ptx_syncthreads();
+    }
     decode_state<NT> state;
 #pragma unroll
     for (int n = 0; n < NT; n++) {
@@ -92,11 +96,9 @@ static __global__ void __launch_bounds__(WARP *N_CLASSES *GROUPS)
 #pragma unroll
             for (int i = 0; i < 4; i++) state.out[n][j][i] = 0.0f;
     }
-    walk<NT, GROUPS, IS_FP8>(p, w, smem, state);
-    c = here_again(
-            first_tile()); /* found out once more, rather than kept in registers all the while */
-    if (!find_tile(p, c)) return;
-    w = work_of_tile(p, c);
+    walk<NT, GROUPS, IS_FP8, IS_LISTED>(p, w, smem, state);
+    /* Found out once more where registers are few, rather than kept in them all the while. */
+    if ((IS_LISTED || IS_FP8) && !find_work<IS_LISTED>(p, here_again(first_tile()), w)) return;
     for (int group = 0; group < GROUPS; group++) {
         ptx_syncthreads(); /* all stages, or the states before, have been read */
         if (row_group_of() == group) put_state<NT>(smem, state);
@@ -106,23 +108,27 @@ static __global__ void __launch_bounds__(WARP *N_CLASSES *GROUPS)
     if (w.n_splits > 1) merge_complete<NT, GROUPS>(p, w, smem);
 }
 
-template <int NT, int GROUPS, bool IS_FP8>
+template <int NT, int GROUPS, bool IS_FP8, bool IS_LISTED>
 const char *launch(ptx_grid grid, rt_stream stream, const decode_params &params) {
     grid.threads = WARP * N_CLASSES * GROUPS;
-    return ptx_launch(attn_decode_kernel<NT, GROUPS, IS_FP8>, grid, stream, params);
+    return ptx_launch(attn_decode_kernel<NT, GROUPS, IS_FP8, IS_LISTED>, grid, stream, params);
 }
 
+template <bool IS_LISTED>
 const char *launch_for(ptx_grid grid, rt_stream stream, const decode_params &params) {
     const bool is_fp8 = params.a.open_pages != NULL;
     switch (params.tile_rows) {
     case 8:
-        return (is_fp8 ? launch<1, 1, true> : launch<1, 1, false>)(grid, stream, params);
+        return (is_fp8 ? launch<1, 1, true, IS_LISTED> : launch<1, 1, false, IS_LISTED>)(grid,
+                stream, params);
     case 16:
-        return (is_fp8 ? launch<2, 1, true> : launch<2, 1, false>)(grid, stream, params);
+        return (is_fp8 ? launch<2, 1, true, IS_LISTED> : launch<2, 1, false, IS_LISTED>)(grid,
+                stream, params);
     case 32:
-        return (is_fp8 ? launch<2, 2, true> : launch<4, 1, false>)(grid, stream, params);
+        return (is_fp8 ? launch<2, 2, true, IS_LISTED> : launch<4, 1, false, IS_LISTED>)(grid,
+                stream, params);
     default:
-        return launch<4, 2, false>(grid, stream, params);
+        return launch<4, 2, false, IS_LISTED>(grid, stream, params);
     }
 }
 
@@ -136,8 +142,13 @@ rt_status attn_cuda_decode_sm80(
     decode_params params = {};
     set_params(shape, args, attn_sm80_block_rows(rows_together(shape, args), is_fp8),
             attn_sm80_row_blocks(n_rows, is_fp8), attn_sm80_block_rows(n_rows, is_fp8), &params);
-    const ptx_grid grid = {tiles_max(params), 1, 0, SMEM_BYTES};
-    const char *why = launch_for(grid, stream, params);
+    const char *why =
+            params.n_passes > 0
+                    ? launch_for<true>({tiles_max(params), 1, 0, LISTED_SMEM_BYTES}, stream, params)
+                    : launch_for<false>(
+                              {n_splits_of(params) * params.n_row_blocks,
+                                      (int64_t)args->n_seqs * params.n_kv_heads, 0, PAGES_AT},
+                              stream, params);
     if (why)
         return rt_fail(RT_EDEVICE, "attention: decode of %d sequences over up to %lld keys: %s",
                 (int)args->n_seqs, (long long)args->max_tokens, why);

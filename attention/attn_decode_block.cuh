@@ -26,11 +26,12 @@ enum {
     TICKETS_AT = SUM_AT + N_CLASSES * GROUP_ROWS * 4, /* [sequence of the tile] */
     TILE_SEQS_MAX = 2 * GROUP_ROWS,
 
-    /* Behind the stages, to be read again rather than kept in registers: lists of pages, KV head, the first row's token. */
+    /* Behind the stages where tiles are listed, to be read again rather than kept in registers: lists of pages, KV head,
+     * the tile's first row. */
     PAGES_AT = N_CLASSES * N_STAGES * STAGE_BYTES,
     KV_HEAD_AT = PAGES_AT + 16,
     FIRST_ROW_AT = KV_HEAD_AT + 4,
-    SMEM_BYTES = KV_HEAD_AT + 16
+    LISTED_SMEM_BYTES = KV_HEAD_AT + 16
 };
 static_assert(TICKETS_AT + TILE_SEQS_MAX * 4 <= PAGES_AT, "the states fit where the stages were");
 
@@ -58,9 +59,30 @@ PTX_DEVICE int row_group_of() {
     return ptx_thread() / (WARP * N_CLASSES);
 }
 
-PTX_DEVICE decode_work work_of_tile(const decode_params &p, const tile_cursor &c) {
+/* What a launch says, with what a kernel without a list knows of it. */
+template <int N_ROWS, bool IS_LISTED>
+PTX_DEVICE decode_params params_of(const decode_params &said) {
+    decode_params p = said;
+    if (IS_LISTED) return p;
+    p.tile_rows = N_ROWS;
+    p.n_passes = 0;
+    p.tile_seqs = 1;
+    p.tile_blocks = p.n_row_blocks;
+    p.n_block_rows = N_ROWS;
+    return p;
+}
+
+/* Without a list: the block's tile, or one behind its sequence's splits. Divided in 64 bits, which takes a call: 32 are
+ * divided so easily that ptxas does it again at every step. */
+PTX_DEVICE tile_place place_in_grid(const decode_params &p) {
+    const int64_t x = ptx_block_x(), y = ptx_block_y();
+    return {(int32_t)(y / p.n_kv_heads), 1, (int32_t)(x % p.n_row_blocks),
+            (int32_t)(y % p.n_kv_heads), (int32_t)(x / p.n_row_blocks)};
+}
+
+PTX_DEVICE decode_work work_of(const decode_params &p, const tile_place &place) {
     decode_work w;
-    static_cast<tile_place &>(w) = place_of_tile(p, c);
+    static_cast<tile_place &>(w) = place;
     const int32_t seq = seq_of(p, w.first);
     const int64_t length = p.a.lengths[seq];
     const int64_t first = (int64_t)w.split * SPLIT;
@@ -76,7 +98,15 @@ PTX_DEVICE decode_work work_of_tile(const decode_params &p, const tile_cursor &c
     return w;
 }
 
-/* One thread; a barrier of all must follow. */
+/* This block's work; whether it has any. */
+template <bool IS_LISTED>
+PTX_DEVICE bool find_work(const decode_params &p, tile_cursor c, decode_work &w) {
+    if (IS_LISTED && !find_tile(p, c)) return false;
+    w = work_of(p, IS_LISTED ? place_of_tile(p, c) : place_in_grid(p));
+    return IS_LISTED || w.split < w.n_splits;
+}
+
+/* Of a list, what the steps read again. One thread; a barrier of all must follow. */
 PTX_DEVICE void put_work(const decode_params &p, const decode_work &w, ptx_smem smem) {
     const uint64_t pages = (uint64_t)(uintptr_t)w.pages, open = (uint64_t)(uintptr_t)w.open_pages;
     ptx_sts128(smem + PAGES_AT, make_uint4((uint32_t)pages, (uint32_t)(pages >> 32), (uint32_t)open,
@@ -87,6 +117,12 @@ PTX_DEVICE void put_work(const decode_params &p, const decode_work &w, ptx_smem 
 
 PTX_DEVICE void *const *pointer_of(uint32_t low, uint32_t high) {
     return (void *const *)(uintptr_t)((uint64_t)high << 32 | low);
+}
+
+/* The tile's first row, counted in its sequence's. */
+template <bool IS_LISTED>
+PTX_DEVICE int first_row_of(const decode_params &p, const decode_work &w, ptx_smem smem) {
+    return IS_LISTED ? (int)ptx_lds32(smem + FIRST_ROW_AT) : w.row_block * p.tile_rows;
 }
 
 /* ---- steps ----------------------------------------------------------------------------------- */
@@ -152,10 +188,23 @@ PTX_DEVICE void copy_codes(const void *page, int kv_head, int key, ptx_smem to) 
         ptx_cp_async(to + FP8_SCALES_AT, from + ATTN_FP8_SCALES_AT, 16);
 }
 
-template <int GROUPS, bool IS_FP8>
-PTX_DEVICE void copy_step(const decode_work &w, decode_step step, ptx_smem smem, ptx_smem to) {
+template <int GROUPS, bool IS_FP8, bool IS_LISTED>
+PTX_DEVICE void copy_step(const decode_params &p, const decode_work &w, decode_step step,
+        ptx_smem smem, ptx_smem to) {
+    const int page = step.key / PAGE;
+    if (!IS_LISTED) {
+        const int64_t of_all = (int64_t)w.split * (SPLIT / PAGE) + page;
+        if (IS_FP8 && step.is_open)
+            copy_rows<GROUPS>(
+                    w, p.a.open_pages[w.first][page - w.open_key / PAGE], w.kv_head, step.key, to);
+        else if (IS_FP8)
+            copy_codes<GROUPS>(p.a.pages[w.first][of_all], w.kv_head, step.key, to);
+        else
+            copy_rows<GROUPS>(w, p.a.pages[w.first][of_all], w.kv_head, step.key, to);
+        return;
+    }
     const uint4 lists = ptx_lds128(smem + PAGES_AT);
-    const int kv_head = (int)ptx_lds32(smem + KV_HEAD_AT), page = step.key / PAGE;
+    const int kv_head = (int)ptx_lds32(smem + KV_HEAD_AT);
     if (IS_FP8 && step.is_open)
         copy_rows<GROUPS>(
                 w, pointer_of(lists.z, lists.w)[page - w.open_key / PAGE], kv_head, step.key, to);

@@ -108,11 +108,11 @@ PTX_DEVICE void multiply_key_codes(
 
 /* Keys that a row does not see: -inf. s[n][c] is row g + 8 (c / 2) of the products, query row 8n + 2q +
  * c % 2. A query sees what lies before it; of two forms of a page, bf16 where it lies in it. */
-template <int NT, bool IS_FP8>
+template <int NT, bool IS_FP8, bool IS_LISTED>
 PTX_DEVICE void mask(const decode_params &p, const decode_work &w, decode_step step, ptx_smem smem,
         float (&s)[NT][4]) {
     const int lane = lane_of();
-    const int first_row = (int)ptx_lds32(smem + FIRST_ROW_AT) + row_group_of() * 8 * NT;
+    const int first_row = first_row_of<IS_LISTED>(p, w, smem) + row_group_of() * 8 * NT;
 #pragma unroll
     for (int n = 0; n < NT; n++)
 #pragma unroll
@@ -220,7 +220,7 @@ template <int NT> PTX_DEVICE void clear(float (&s)[NT][4]) {
 }
 
 /* A step over a bf16 page. */
-template <int NT, bool IS_FP8>
+template <int NT, bool IS_FP8, bool IS_LISTED>
 PTX_DEVICE void fold_rows(const decode_params &p, const decode_work &w, decode_step step,
         ptx_smem smem, ptx_smem stage, const uint32_t (&q)[NT][HEAD_DIM / 16][2],
         decode_state<NT> &state) {
@@ -231,14 +231,15 @@ PTX_DEVICE void fold_rows(const decode_params &p, const decode_work &w, decode_s
         multiply_open_keys<NT>(stage, q, s);
     else
         multiply_keys<NT>(stage, q, s);
-    if (IS_FP8 || step.key + CLASS_KEYS > w.first_seen) mask<NT, IS_FP8>(p, w, step, smem, s);
+    if (IS_FP8 || step.key + CLASS_KEYS > w.first_seen)
+        mask<NT, IS_FP8, IS_LISTED>(p, w, step, smem, s);
     weigh<NT>(s, state, p.scale);
     pack<NT>(s, 1.0f, weights);
     multiply_values<NT, IS_FP8>(stage + OPERAND_BYTES, weights, state);
 }
 
 /* A step over an e4m3 page. */
-template <int NT>
+template <int NT, bool IS_LISTED>
 PTX_DEVICE void fold_codes(const decode_params &p, const decode_work &w, decode_step step,
         ptx_smem smem, ptx_smem stage, const uint32_t (&q)[NT][HEAD_DIM / 16][2],
         decode_state<NT> &state) {
@@ -248,7 +249,7 @@ PTX_DEVICE void fold_codes(const decode_params &p, const decode_work &w, decode_
     const float value_scale = ptx_bits_float(ptx_lds32(stage + FP8_SCALES_AT + 4));
     clear<NT>(s);
     multiply_key_codes<NT>(stage, q, s);
-    if (step.key >= w.open_key) mask<NT, true>(p, w, step, smem, s);
+    if (step.key >= w.open_key) mask<NT, true, IS_LISTED>(p, w, step, smem, s);
     weigh<NT>(s, state, p.scale * key_scale);
     pack<NT>(s, value_scale, weights);
     multiply_value_codes<NT>(stage + FP8_OPERAND_BYTES, weights, state);

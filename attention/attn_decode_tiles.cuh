@@ -130,7 +130,7 @@ PTX_DEVICE int32_t rows_of_tile(const decode_params &p, const tile_place &t) {
 }
 
 PTX_DEVICE row_place place_of_row(const decode_params &p, const tile_place &t, int32_t row) {
-    const int32_t member = row / p.n_rows;
+    const int32_t member = t.n_seqs == 1 ? 0 : row / p.n_rows;
     return {seq_of(p, t.first + member), t.row_block * p.tile_rows + row - member * p.n_rows};
 }
 
@@ -155,9 +155,13 @@ PTX_DEVICE const uint16_t *query_of(const decode_params &p, const row_place &r, 
 
 /* ---- what a launch says ---------------------------------------------------------------------- */
 
+/* Of a sequence in this call, at most. */
+static inline int64_t n_splits_of(const decode_params &p) {
+    return p.a.n_splits > 0 ? p.a.n_splits : p.n_splits_max;
+}
+
 static inline int64_t tiles_max(const decode_params &p) {
-    const int64_t n_splits = p.a.n_splits > 0 ? p.a.n_splits : p.n_splits_max;
-    return (int64_t)p.a.n_seqs * p.n_kv_heads * p.tile_blocks * n_splits;
+    return (int64_t)p.a.n_seqs * p.n_kv_heads * p.tile_blocks * n_splits_of(p);
 }
 
 /* For tiles of so many rows, and states in so many blocks of so many a sequence; `params` is zero. */

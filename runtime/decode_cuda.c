@@ -112,10 +112,13 @@ static rt_status append(glm_engine *engine, int32_t layer, const glm_cuda_tokens
     return attn_cuda_append(&cuda->shape, &args, compute_of(cuda));
 }
 
-/* q -> attended, over the keys that the passes have; n_splits of a sequence at most, 0: all. */
+/* q -> attended, over the keys that the passes have; n_splits of a sequence at most, 0: all. Without a list where it would
+ * say nothing, for a kernel that is faster so; Hopper's wants the longest first. */
 static rt_status attend(glm_engine *engine, int32_t layer, const glm_cuda_tokens *tokens,
         const glm_cuda_passes *passes, int64_t n_splits) {
     glm_cuda *cuda = engine->cuda;
+    const bool is_hopper = cuda->device.capability == 90;
+    const bool is_listed = is_hopper || n_splits > 0 || passes->n_together > 1;
     char *scratch = cuda->decode_scratch;
     void ***lists = cuda->open_pages + (int64_t)layer * engine->plan.max_seqs;
     void *const *const *open = attn_is_lossy(&cuda->shape) ? (void *const *const *)lists : NULL;
@@ -130,14 +133,13 @@ static rt_status attend(glm_engine *engine, int32_t layer, const glm_cuda_tokens
             .open_pages = open,
             .tickets = (uint32_t *)(void *)scratch,
             .scratch = scratch + attn_cuda_decode_ticket_bytes(&cuda->shape, engine->plan.max_seqs),
-            .passes = passes->passes,
+            .passes = is_listed ? passes->passes : NULL,
             .order = passes->order,
             .n_passes = passes->n,
             .n_together = 1 << glm_cuda_together_kind(passes->n_together),
             .n_splits = n_splits};
-    return cuda->device.capability == 90
-                   ? attn_cuda_decode_sm90(&cuda->shape, &args, compute_of(cuda))
-                   : attn_cuda_decode_sm80(&cuda->shape, &args, compute_of(cuda));
+    return is_hopper ? attn_cuda_decode_sm90(&cuda->shape, &args, compute_of(cuda))
+                     : attn_cuda_decode_sm80(&cuda->shape, &args, compute_of(cuda));
 }
 
 /* x, and the update of the layer before -> qkv */

@@ -103,8 +103,15 @@ static void check_fewer_passes(glm_session *const books[2]) {
     static fork_rows alone, together;
     glm_session *const one[] = {books[0], books[0]};
     decode_forks(books, 0, AT_ONCE, &together);
+    const int64_t n_lists = standin_plain_lists();
     for (int i = 0; i < AT_ONCE; i++) decode_forks(one, i, 1, &alone);
+    const int64_t n_alone = standin_plain_lists() - n_lists;
     decode_forks(one, 0, AT_ONCE, &together);
+    if (n_lists == 0 || n_alone > 0) {
+        printf("FAIL: passes are listed for forks %lld times, for one alone %lld\n",
+                (long long)n_lists, (long long)n_alone);
+        n_failed++;
+    }
     if (is_as_alone(&together, &alone, 0)) return;
     printf("FAIL: other logits in fewer passes than before\n");
     n_failed++;

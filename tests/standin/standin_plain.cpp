@@ -9,6 +9,7 @@
 
 namespace {
 
+int64_t n_lists;
 bool is_used = getenv("STANDIN_CUDA_PLAIN") && atoi(getenv("STANDIN_CUDA_PLAIN"));
 
 /* ---- pages ----------------------------------------------------------------------------------- */
@@ -273,6 +274,7 @@ rt_status prefill(const attn_shape *shape, const attn_cuda_prefill_args *args, r
 rt_status decode(const attn_shape *shape, const attn_cuda_decode_args *args, rt_stream stream) {
     decode_params params = {};
     if (args->n_seqs == 0) return RT_OK;
+    n_lists += args->passes != NULL;
     const int32_t n_rows = args->n_queries * (shape->n_heads / shape->n_kv_heads);
     set_params(shape, args, attn_sm80_block_rows(rows_together(shape, args), false),
             attn_sm80_row_blocks(n_rows, false), attn_sm80_block_rows(n_rows, false), &params);
@@ -285,6 +287,10 @@ extern "C" {
 
 void standin_plain_use(bool is_plain) {
     is_used = is_plain;
+}
+
+int64_t standin_plain_lists(void) {
+    return n_lists;
 }
 
 /* The linker's names: __wrap_x is called for x, which __real_x is then. */

@@ -6,6 +6,7 @@
 #define STANDIN_PLAIN_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -13,6 +14,9 @@ extern "C" {
 
 /* Of all launches from here on; at first the kernels themselves, unless STANDIN_CUDA_PLAIN=1. */
 void standin_plain_use(bool is_plain);
+
+/* Launches of decode so far that were given a list of passes. */
+int64_t standin_plain_lists(void);
 
 #ifdef __cplusplus
 }
