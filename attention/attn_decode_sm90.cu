@@ -100,14 +100,15 @@ PTX_DEVICE void store_part(const decode_params &p, const decode_tile &t, const r
 /* One warp. */
 template <class BLOCK> PTX_DEVICE void produce(const decode_params &p, ptx_smem smem) {
     uint32_t slot = 0;
-    for (tile_cursor c = first_tile(); find_tile(p, c); c.number += p.n_blocks)
+    for (tile_cursor c = first_tile(); find_tile(p, c); c.number = next_tile(c.number, p.n_blocks))
         fetch_pages<BLOCK>(tile_of<false>(p, c).walk, smem, slot);
 }
 
 template <class BLOCK> PTX_DEVICE void consume(const decode_params &p, ptx_smem smem) {
     uint32_t slot = 0;
     begin_turns<BLOCK>();
-    for (tile_cursor c = first_tile(); find_tile(p, c); c.number += p.n_blocks) {
+    for (tile_cursor c = first_tile(); find_tile(p, c);
+            c.number = next_tile(c.number, p.n_blocks)) {
         decode_tile t = tile_of<false>(p, c);
         row_state state;
         clear_state(state);

@@ -120,7 +120,26 @@ static void flat() {
     CHECK(worst <= 1.0);
 }
 
+/* Every tile is taken once; and of those of two questions on a book of 128K, 128 of 32 pages and 8 of 20 on 132 SMs, no
+ * block has a long one and a short one: some have two short ones. */
+static void tiles_are_dealt() {
+    enum { N_BLOCKS = 132, N_TILES = 136, N_LONG = 128, N_MANY = 5 * N_BLOCKS + 3 };
+    int n_pages_max = 0;
+    std::vector<int> n_taken(N_MANY);
+    for (int block = 0; block < N_BLOCKS; block++) {
+        int n_pages = 0;
+        for (int at = block; at < N_MANY; at = next_tile(at, N_BLOCKS)) {
+            n_taken[(size_t)at]++;
+            if (at < N_TILES) n_pages += at < N_LONG ? 32 : 20;
+        }
+        n_pages_max = n_pages > n_pages_max ? n_pages : n_pages_max;
+    }
+    CHECK(n_taken == std::vector<int>(N_MANY, 1));
+    CHECK(n_pages_max == 40);
+}
+
 int main() {
+    tiles_are_dealt();
     decode_behaves();
     if (cuda_is_least()) {
         decode_many_splits(); /* two levels of the tree */
