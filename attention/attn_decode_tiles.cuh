@@ -72,7 +72,7 @@ PTX_DEVICE tile_cursor first_tile() {
 
 /* A block's next tile. Blocks take a round of tiles in their order, and the next one in the reverse: the first behind a
  * round that ended with short tiles, the last on the list, are taken by those who had one. */
-PTX_DEVICE int32_t next_tile(int32_t number, int32_t n_blocks) {
+PTX_EITHER int32_t next_tile(int32_t number, int32_t n_blocks) {
     return number + 2 * (n_blocks - number % n_blocks) - 1;
 }
 

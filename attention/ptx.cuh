@@ -19,6 +19,7 @@
 #include "ptx_launch.cuh"
 
 #define PTX_DEVICE static __device__ __forceinline__
+#define PTX_EITHER static __host__ __device__ __forceinline__ /* arithmetic alone: the host may ask, too */
 
 typedef uint32_t ptx_smem;
 

@@ -21,6 +21,7 @@
 #define __forceinline__ inline
 #define __launch_bounds__(...)
 #define PTX_DEVICE static inline
+#define PTX_EITHER static inline
 
 struct alignas(16) uint4 {
     uint32_t x, y, z, w;
