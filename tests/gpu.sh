@@ -87,24 +87,24 @@ done
 # A wave runs at once, as far as the processors go: correctness does not ask for the GPU alone, and its minutes are
 # dear. First whether it is right; then what says whether what is asked for is met (foretold.tsv), the shortest first; then
 # what chooses between variants, and what completes the picture. In front of each the seconds that it takes, from what was
-# seen on an H100 and an H200 (bench/GPU.md): where fewer are left it waits for the next call.
+# seen on an H200 (bench/GPU.md): where fewer are left it waits for the next call.
 waves() {
-    echo "40 $(tests | tr '\n' ' ')logits chunks drafts engine ranks"
-    echo 50 bench_cuda_attention
+    echo "35 $(tests | tr '\n' ' ')logits chunks drafts engine ranks"
+    echo 40 bench_cuda_attention
     echo 20 bench_cuda_layer
     sanitized 45 "$(tests | grep 'prefill\|decode\|fp8')"
-    echo 45 9b_windows
-    echo 45 9b_weights
+    echo 40 9b_windows
+    echo 35 9b_weights
     echo 50 bench_cuda_sdpa
-    echo 70 spill # 30 processes, each of which opens a GPU
-    echo 80 9b_200K
-    echo 80 variants
-    echo 15 bench_cuda_decode
-    echo 25 bench_cuda_linear
+    echo 35 spill # 30 processes, each of which opens a GPU
+    echo 70 9b_200K
+    echo 50 variants
+    echo 8 bench_cuda_decode
+    echo 10 bench_cuda_linear
     # 35 GB of the GPU's memory and 20
     [ $has_sm90 = 0 ] || echo 8 full:test_cuda_prefill_sm90 full:test_cuda_decode_sm90
     echo 8 full:test_cuda_prefill_sm80 full:test_cuda_decode
-    echo 40 9b_drafts
+    echo 30 9b_drafts
     sanitized 45 "$(tests | grep -v 'prefill\|decode\|fp8')"
     echo 640 9b_million
 }
