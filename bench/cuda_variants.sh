@@ -6,12 +6,8 @@
 #   sh bench/cuda_variants.sh run [CASE...]                                    a GPU and build-gpu/
 #
 #   NAME  build-gpu/variants/NAME is built of COMMIT's attention/ and bench/, CONSTANT = VALUE in attention/FILE; default:
-#           ran=3cf1dd8     the kernels that a GPU ran last, prefill and decode
-#           dealt=c6b2b9e   decode with its tiles dealt out and one consumer's exponentials beside its own products
-#           signs=19bf46b   prefill before SPEED.md's 31
+#           ran=19bf46b     prefill and decode of both architectures as they were in the first run of an H200
 #           whole=HEAD:attn_prefill_sm90.cu:VALUES_FIRST=0         no weights before all of O is there
-#           half=HEAD:attn_prefill_sm90.cu:VALUES_FIRST=4          half of them
-#           turn=HEAD:attn_prefill_sm90.cu:TURN_AHEAD=0            the turn given behind the last product
 #           after=HEAD:attn_prefill_sm90.cu:KEYS_AHEAD=false       keys fetched behind the values of the page before
 #           late=HEAD:attn_merge_sm90.cuh:MERGE_IS_EARLY=false     states merged by a kernel that begins when the one before is over
 #   CASE  what bench_cuda_attention is asked for, commas for spaces, of all that were built; by default of those
@@ -55,8 +51,7 @@ build_one() {
 build() {
     command -v nvcc >/dev/null || { echo 'no nvcc here' && exit 77; }
     [ -x $BUILD/bench_cuda_attention ] || { echo "sh tests/gpu.sh --build-only comes first: $BUILD has no bench_cuda_attention" && exit 1; }
-    [ $# -gt 0 ] || set -- ran=3cf1dd8 dealt=c6b2b9e signs=19bf46b whole=HEAD:attn_prefill_sm90.cu:VALUES_FIRST=0 \
-        half=HEAD:attn_prefill_sm90.cu:VALUES_FIRST=4 turn=HEAD:attn_prefill_sm90.cu:TURN_AHEAD=0 \
+    [ $# -gt 0 ] || set -- ran=19bf46b whole=HEAD:attn_prefill_sm90.cu:VALUES_FIRST=0 \
         after=HEAD:attn_prefill_sm90.cu:KEYS_AHEAD=false late=HEAD:attn_merge_sm90.cuh:MERGE_IS_EARLY=false
     rm -rf $BUILD/variants && mkdir -p $BUILD/variants
     export NVCC_APPEND_FLAGS="${NVCC_APPEND_FLAGS:-} -Xfatbin=-compress-all"
@@ -92,8 +87,8 @@ run() {
     if [ $# -gt 0 ]; then
         in_turn "$(ls -x $BUILD/variants)" "$@"
     else
-        in_turn 'signs whole half turn after' chunk,131072 causal,8192 causal,65536
-        in_turn 'ran dealt late' decode,1048576,1 decode,262144,8 decode,262144,16
+        in_turn 'ran whole after' chunk,131072 causal,8192 causal,65536
+        in_turn 'ran late' decode,1048576,1 decode,262144,8 decode,262144,16
     fi
 }
 # Of lines "ROUND VARIANT KERNEL,KEYS,QUERIES,BEST_MS,MEDIAN_MS,BEST,MEDIAN,UNIT,SHARE".
@@ -124,5 +119,5 @@ judge() {
 case $mode in
 build) build "$@" ;;
 run) run "$@" ;;
-*) sed -n '2,25s/^# \{0,1\}//p' "$0" && exit 2 ;;
+*) sed -n '2,18s/^# \{0,1\}//p' "$0" && exit 2 ;;
 esac
