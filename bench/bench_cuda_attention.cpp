@@ -1,7 +1,7 @@
 /* How fast are the attention kernels on this GPU, beside what it multiplies and copies in the same run?
  *
  *   sh tests/gpu.sh bench_cuda_attention
- *   build-gpu/bench_cuda_attention [chunk|tiles|causal|dense|prefill|decode|forks|apart [KEYS [QUERIES]]]     only those, to profile say
+ *   build-gpu/bench_cuda_attention [chunk|tiles|causal|dense|steady|prefill|decode|forks|apart [KEYS [QUERIES]]]     only those, to profile say
  *
  * The 1M model's shape, one layer: 32 query heads over 4 KV heads of 128 dims. CSV on stdout, line by line;
  * FLOPs are counted exactly, 4 x 128 for each (row, visible key), and decode by the bytes of K and V:
@@ -10,15 +10,17 @@
  *   chunk   8448 query tokens, the last at position keys
  *   tiles   the same number of rows and keys as 8 to 128 tiles an SM (of 132): what the change of a tile costs
  *   dense   8448 query tokens behind all of the keys
+ *   steady  the same for seconds on end, by the Hopper kernel: a launch behind the other for a second, untimed, then for some
+ *           0.7 s in four groups, whose best and median these are; what is flat over the keys is flat here, for all of these
+ *           lines, unlike those of 10 ms behind a rest, run at the clock that the chip's power leaves
  *   decode  1, 4, 8, 16 query tokens over all keys           share of the copy; L2 is cold; by both kernels
  *   decode_fp8  the same over e4m3 pages, half the bytes: those numbers, sealed
  *   forks   2, 4, 8, 16, 32 questions on a book of as many keys, a token each, who read it in one pass but for its last
  *           4096 keys; bytes are the book's, once     share of the copy; L2 is cold; by both kernels
  *   apart   16 such questions, each of which reads it all
  *
- * In front of each line of a Hopper prefill a second's rest, but where KEYS are named: what it does for minutes on end says
- * bench_cuda_layer. Behind each its clock and its share of what the tensor cores do at that clock: a GPU at its
- * power limit, or hot from what ran before, has less of it.
+ * In front of each other line of a Hopper prefill a second's rest, but where KEYS are named. Behind each its clock and its
+ * share of what the tensor cores do at that clock: a GPU at its power limit, or hot from what ran before, has less of it.
  *
  * The same shapes as bench_cuda_sdpa.py, beside which they are printed. Kernels are not checked here: the
  * tests do that. */
@@ -100,11 +102,8 @@ static void print_clock(const char *name, int64_t keys, gpu_times t, double tflo
 }
 #endif
 
-/* Query tokens at pos and on over `keys` keys, by both kernels. Times of the one for Hopper, where there is one. */
-static gpu_times prefill(const layer &l, const char *name, int64_t tokens, int64_t pos,
-        int64_t keys, double ceiling) {
-    gpu_times sm90 = {};
-    if (!is_asked(name, keys, tokens)) return sm90;
+static attn_cuda_prefill_args prefill_args(
+        const layer &l, int64_t tokens, int64_t pos, int64_t keys) {
     attn_cuda_prefill_args args = {};
     args.q = l.q;
     args.q_stride = HEADS * DIM;
@@ -114,10 +113,23 @@ static gpu_times prefill(const layer &l, const char *name, int64_t tokens, int64
     args.n_keys = keys;
     args.attended = l.out;
     args.is_first = args.is_last = true;
+    return args;
+}
+
+static double prefill_tflop(int64_t tokens, int64_t pos, int64_t keys) {
     const double visible = pos >= keys
                                    ? (double)tokens * (double)keys
                                    : (double)tokens * ((double)pos + (double)(tokens + 1) / 2.0);
-    const double tflop = 4.0 * DIM * HEADS * visible / 1e12;
+    return 4.0 * DIM * HEADS * visible / 1e12;
+}
+
+/* Query tokens at pos and on over `keys` keys, by both kernels. Times of the one for Hopper, where there is one. */
+static gpu_times prefill(const layer &l, const char *name, int64_t tokens, int64_t pos,
+        int64_t keys, double ceiling) {
+    gpu_times sm90 = {};
+    if (!is_asked(name, keys, tokens)) return sm90;
+    const attn_cuda_prefill_args args = prefill_args(l, tokens, pos, keys);
+    const double tflop = prefill_tflop(tokens, pos, keys);
     char text[32];
 #if HAS_SM90
     if (!only.keys && strcmp(name, "tiles") != 0) gpu_rest();
@@ -151,6 +163,19 @@ static void tiles(const layer &l, double ceiling) {
     if (fewest > 0.0 && most > 0.0)
         printf("# a page takes %.0f cycles of an SM, the change from a tile to the next %.0f\n",
                 page, (most - fewest) / (MOST - FEWEST));
+}
+#endif
+
+#if HAS_SM90
+/* A chunk behind all of the keys, without a pause. */
+static void steady(const layer &l, int64_t keys, double ceiling) {
+    if (!is_asked("steady", keys, CHUNK)) return;
+    const attn_cuda_prefill_args args = prefill_args(l, CHUNK, keys, keys);
+    const double tflop = prefill_tflop(CHUNK, keys, keys);
+    const gpu_times t =
+            gpu_time_on_end([&] { gpu_must(attn_cuda_prefill_sm90(&l.shape, &args, NULL)); });
+    gpu_print("steady_sm90", keys, CHUNK, t, tflop, "TFLOP/s", ceiling);
+    print_clock("steady_sm90", keys, t, tflop);
 }
 #endif
 
@@ -261,7 +286,7 @@ int main(int argc, char **argv) {
     if (argc > 3) only.queries = atoll(argv[3]);
     gpu_print_machine("attention, one layer of 32 query heads over 4 KV heads");
     if (HAS_SM90 && !only.keys)
-        printf("# a second's rest in front of each prefill by the Hopper kernel: not what it does for minutes on end\n");
+        printf("# a second's rest in front of each prefill by the Hopper kernel: what it does without is in the lines of steady_sm90\n");
     const layer l = make_layer();
     const double copy = gpu_copy_ceiling();
     const double product = gpu_product_ceiling(gpu_open_blas());
@@ -285,5 +310,8 @@ int main(int argc, char **argv) {
         prefill(l, "causal", keys, 0, keys, product);
     for (int64_t keys = 8192; keys <= l.keys_max; keys *= 2)
         prefill(l, "dense", CHUNK, keys, keys, product);
+#if HAS_SM90
+    for (int64_t keys = 65536; keys <= l.keys_max; keys *= 2) steady(l, keys, product);
+#endif
     return 0;
 }

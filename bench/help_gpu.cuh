@@ -142,6 +142,44 @@ static gpu_times gpu_time(
     return {times.front(), times[times.size() / 2], gpu_mhz(clock[0], clock[1])};
 }
 
+/* What work does for seconds on end: launches for a second, one queued behind the other, of which the first alone is
+ * waited for; behind them, with nothing in between, as many as take some 0.7 s, timed in four groups. The times are a
+ * launch's of a group, and the clock is over all four. */
+template <typename WORK> static gpu_times gpu_time_on_end(WORK work) {
+    enum { N_GROUPS = 4 };
+    const double untimed_ms = 1000.0, group_ms = 700.0 / N_GROUPS;
+    cudaEvent_t events[N_GROUPS + 1];
+    for (cudaEvent_t &event : events) CHECK_CUDA(cudaEventCreate(&event));
+    static gpu_clock *const clocks = gpu_take<gpu_clock>(2);
+    gpu_clock clock[2];
+    float ms = 0.0f;
+    CHECK_CUDA(cudaEventRecord(events[0]));
+    work();
+    CHECK_CUDA(cudaEventRecord(events[1]));
+    CHECK_CUDA(cudaEventSynchronize(events[1]));
+    CHECK_CUDA(cudaEventElapsedTime(&ms, events[0], events[1]));
+    const int n_untimed = (int)(untimed_ms / (double)ms);
+    const int n_of_group = std::max(1, (int)(group_ms / (double)ms + 0.5));
+    for (int i = 1; i < n_untimed; i++) work();
+    gpu_clock_kernel<<<1, 1>>>(&clocks[0]);
+    CHECK_CUDA(cudaEventRecord(events[0]));
+    for (int group = 0; group < N_GROUPS; group++) {
+        for (int i = 0; i < n_of_group; i++) work();
+        CHECK_CUDA(cudaEventRecord(events[group + 1]));
+    }
+    gpu_clock_kernel<<<1, 1>>>(&clocks[1]);
+    CHECK_CUDA(cudaDeviceSynchronize());
+    CHECK_CUDA(cudaMemcpy(clock, clocks, sizeof clock, cudaMemcpyDeviceToHost));
+    std::vector<double> times;
+    for (int group = 0; group < N_GROUPS; group++) {
+        CHECK_CUDA(cudaEventElapsedTime(&ms, events[group], events[group + 1]));
+        times.push_back((double)ms / n_of_group);
+    }
+    std::sort(times.begin(), times.end());
+    for (const cudaEvent_t event : events) CHECK_CUDA(cudaEventDestroy(event));
+    return {times.front(), times[times.size() / 2], gpu_mhz(clock[0], clock[1])};
+}
+
 /* ---- lines ----------------------------------------------------------------------------------- */
 
 static inline void gpu_print_machine(const char *what) {
