@@ -6,6 +6,9 @@
  * positions a chunk goes through a whole layer, its parts timed apart: norms, products, rotation and append,
  * attention over everything before, swiglu. Products are cuBLAS's, without the bias of q, k and v.
  *
+ * Linear layers stand beside the best square product twice: as it is measured first, on a chip that is cool, which is what
+ * the table's last column is of; and behind the same attention as they are (product_here), at the clock that this has left.
+ *
  * The total is derived so: a part's time at each of the 125 chunks of 2^20 tokens is read from the straight lines
  * between the positions measured (attention grows with position, nothing else should), added up, and taken 40
  * times. Embedding, logits and sampling come once and are left out. Then, where 24 GiB are free, the whole
@@ -21,7 +24,8 @@ enum {
     TOKENS = 1 << 20,
     N_CHUNKS = (TOKENS + CHUNK - 1) / CHUNK,
     N_POSITIONS = 5,
-    N_RUNS = 3
+    N_RUNS = 3,
+    SQUARE_MAX = 16384
 };
 
 enum part { NORMS, LINEAR, APPEND, ATTENTION, SWIGLU, N_PARTS };
@@ -32,7 +36,8 @@ struct chunk_layer {
     gpu_blas blas;
     uint16_t *w_qkv, *w_out, *w_gate_up, *w_down, *w_norm;
     uint16_t *hidden, *normed, *qkv, *q, *attended, *update, *gate_up, *ffn;
-    void **pages; /* of TOKENS */
+    uint16_t *square[3]; /* two factors of SQUARE_MAX by SQUARE_MAX, and their product */
+    void **pages;        /* of TOKENS */
     std::vector<cudaEvent_t> events;
     std::vector<part> order; /* parts, in the order in which events end them */
 };
@@ -55,6 +60,7 @@ static chunk_layer make_layer() {
     l.update = gpu_take_filled(n * HIDDEN);
     l.gate_up = gpu_take<uint16_t>(n * 2 * FFN);
     l.ffn = gpu_take<uint16_t>(n * FFN);
+    for (uint16_t *&matrix : l.square) matrix = gpu_take_filled((int64_t)SQUARE_MAX * SQUARE_MAX);
     const int64_t page_bytes = attn_cuda_page_bytes(&l.shape), n_pages = TOKENS / 128 + CHUNK / 128;
     char *kv = (char *)gpu_take_filled(n_pages * page_bytes / 2);
     std::vector<void *> list;
@@ -124,6 +130,37 @@ static void run(chunk_layer *l, int64_t pos, double *ms) {
     }
 }
 
+/* Milliseconds of one of n_launches square products behind a chunk's attention at pos: the mean of as many runs as the
+ * layer has. */
+static double square_behind_attention(chunk_layer *l, int64_t pos, int n, int n_launches) {
+    double sum = 0.0;
+    for (int r = 0; r < N_RUNS; r++) {
+        float ms = 0.0f;
+        gpu_must(attend(*l, l->q, l->attended, CHUNK, pos));
+        CHECK_CUDA(cudaEventRecord(l->events[0]));
+        for (int i = 0; i < n_launches; i++)
+            gpu_multiply(l->blas, l->square[0], l->square[1], l->square[2], n, n, n);
+        CHECK_CUDA(cudaEventRecord(l->events[1]));
+        CHECK_CUDA(cudaEventSynchronize(l->events[1]));
+        CHECK_CUDA(cudaEventElapsedTime(&ms, l->events[0], l->events[1]));
+        sum += (double)ms / n_launches;
+    }
+    return sum / N_RUNS;
+}
+
+/* TFLOP/s of the best square product where linear layers are: behind the attention at pos. Products of 8192 are launched
+ * three at a time, which take as long as a layer's. */
+static double ceiling_here(chunk_layer *l, int64_t pos, double cool_ceiling) {
+    double ceiling = 0.0;
+    for (const int n : {8192, (int)SQUARE_MAX}) {
+        const double ms = square_behind_attention(l, pos, n, n < SQUARE_MAX ? 3 : 1),
+                     tflop = 2.0 * n * n * n / 1e12;
+        ceiling = std::max(ceiling, tflop * 1e3 / ms);
+        gpu_print("product_here", pos + CHUNK, n, {ms, ms}, tflop, "TFLOP/s", cool_ceiling);
+    }
+    return ceiling;
+}
+
 /* On the straight lines between (pos[i], ms[i]). */
 static double between(const int64_t *pos, const double *ms, int64_t at) {
     int i = 0;
@@ -179,6 +216,11 @@ int main() {
             gpu_print(part_names[part], pos[i] + CHUNK, CHUNK, {ms[part][i], ms[part][i]}, tflop,
                     "TFLOP/s", ceiling);
         }
+        const double linear = linear_tflop * 1e3 / ms[LINEAR][i],
+                     here = ceiling_here(&l, pos[i], ceiling);
+        printf("# linear,%lld: of the best product behind the same attention %.3f, of the cool chip's %.3f\n",
+                (long long)(pos[i] + CHUNK), linear / here, linear / ceiling);
+        fflush(stdout);
     }
     double total = 0.0, of_part[N_PARTS] = {};
     for (int part = 0; part < N_PARTS; part++) {
