@@ -213,6 +213,7 @@ cat >"$planted/loop.sass" <<'END'
   /*0000*/ HGMMA.64x16x16.F32 R24, R8, gdesc[UR4], RZ, !UPT ; /* 0x1 */
   /*0010*/ HGMMA.64x16x16.F32 R24, R12, gdesc[UR4], R24, gsb0 ;
   /*0020*/ HGMMA.64x16x16.F32 R32, R16, gdesc[UR4], R32, gsb0 ;
+  /*0028*/ SYNCS.PHASECHK.TRANS64.TRYWAIT P1, [R2+UR4+0x34f60], R23 ;
   /*0030*/ WARPGROUP.DEPBAR.LE gsb0, 0x1 ;
   /*0040*/ FADD R8, R24, R31 ;
   /*0050*/ @!P0 BRA 0x0 ;

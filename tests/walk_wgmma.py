@@ -37,6 +37,8 @@ def wide(operation):
     """Registers of a number, of an instruction that has more than one in a register's name."""
     if ".128" in operation or operation.startswith("LDSM") and ".4" in operation:
         return 4
+    if operation.startswith("SYNCS.PHASECHK"):
+        return 1  # a parity; 64 bits has the mbarrier
     return 2 if re.search(r"64|WIDE|^D(ADD|MUL|FMA)", operation) else 1
 
 
