@@ -8,19 +8,19 @@
 #define CODES_WEIGHT 11.0f
 #define CODES_RISE   15.0f
 
-/* Columns 8 j + 2 q + c, c = 0, 1, of a thread. `out`: dims 64 consumer + 16 w + g + 8 h at [4 j + 2 h + c],
+/* Columns 8 j + 2 q + c, c = 0, 1, of a thread. `out`: dims 64 block + 16 w + g + 8 h at [block][4 j + 2 h + c],
  * times `unit`; `sum`: of its own keys, at [2 j + c]. */
 template <int N> struct codes_state {
-    float out[N / 2];
+    float out[2][N / 2];
     float sum[N / 4];
     float unit; /* 2^n; 0: none so far */
     float unit_inverse;
     float unit_max;
 };
 
-/* Scores of keys 64 consumer + 16 w + g + 8 h, as `out`; in pages of e4m3 of keys in the order that lanes read them. */
+/* Scores of keys 64 block + 16 w + g + 8 h; in pages of e4m3 of keys in the order that lanes read them. */
 template <int N> struct codes_scores {
-    float of[N / 2];
+    float of[2][N / 2];
 };
 
 /* ---- codes -> operands ------------------------------------------------------------------------- */
@@ -96,17 +96,17 @@ PTX_DEVICE column_pair pair_of(ptx_smem from_q, int j, float by) {
 
 /* The greatest of the thread's scores of a column, not scaled. */
 template <int N> PTX_DEVICE float top_of(const codes_scores<N> &s, int j, int c) {
-    return fmaxf(s.of[4 * j + c], s.of[4 * j + 2 + c]);
+    return fmaxf(fmaxf(s.of[0][4 * j + c], s.of[0][4 * j + 2 + c]),
+            fmaxf(s.of[1][4 * j + c], s.of[1][4 * j + 2 + c]));
 }
 
-/* Bases rise, of the columns that have a score so far above theirs that f16 would not hold its weight. By both consumers:
- * what their warps have of a column is one number to each. */
+/* Bases rise, of the columns that have a score so far above theirs that f16 would not hold its weight. By all of the warpgroup:
+ * what its warps have of a column is one number to each. */
 template <class BLOCK, bool IS_OPEN>
-PTX_DEVICE void raise_bases(
-        const codes_scores<BLOCK::COLUMNS> &s, ptx_smem smem, float by, codes_state<BLOCK::COLUMNS> &state) {
+PTX_DEVICE void raise_bases(const codes_scores<BLOCK::COLUMNS> &s, ptx_smem columns, ptx_smem tops, float by,
+        codes_state<BLOCK::COLUMNS> &state, int consumer) {
     enum { N = BLOCK::COLUMNS };
-    const ptx_smem from_q = smem + (ptx_smem)(BLOCK::COLUMNS_AT + lane_q() * 16),
-                   tops_q = smem + (ptx_smem)(BLOCK::TOPS_AT + lane_q() * 8);
+    const ptx_smem from_q = columns + (ptx_smem)(lane_q() * 16), tops_q = tops + (ptx_smem)(lane_q() * 8);
     const bool is_first = lane_g() == 0;
     float base[N / 4];
 #pragma unroll
@@ -114,15 +114,15 @@ PTX_DEVICE void raise_bases(
         float top = top_of(s, i / 2, i % 2);
 #pragma unroll
         for (int lanes = 4; lanes < WARP; lanes *= 2) top = fmaxf(top, ptx_shfl_xor(top, lanes));
-        if (is_first) sts_float(tops_q + (ptx_smem)((codes_warp() * N + i / 2 * 8 + i % 2) * 4), top);
+        if (is_first) sts_float(tops_q + (ptx_smem)((group_warp() * N + i / 2 * 8 + i % 2) * 4), top);
     }
-    ptx_bar_sync<CODES_THREADS>(BLOCK::BOTH); /* the warps' maxima */
+    ptx_bar_sync<GROUP>(BLOCK::WITHIN + consumer); /* the warps' maxima */
 #pragma unroll
     for (int i = 0; i < N / 4; i++) {
         const ptx_smem at = tops_q + (ptx_smem)((i / 2 * 8 + i % 2) * 4);
         float top = lds_float(at);
 #pragma unroll
-        for (int w = 1; w < CODES_WARPS; w++) top = fmaxf(top, lds_float(at + (ptx_smem)(w * N * 4)));
+        for (int w = 1; w < GROUP_WARPS; w++) top = fmaxf(top, lds_float(at + (ptx_smem)(w * N * 4)));
         const column_pair p = pair_of<IS_OPEN>(from_q, i / 2, by);
         const float score = top * p.factor[i % 2];
         base[i] = p.base[i % 2];
@@ -130,14 +130,14 @@ PTX_DEVICE void raise_bases(
         const float factor = ptx_exp2(p.base[i % 2] - base[i]);
         state.sum[i] *= factor;
 #pragma unroll
-        for (int h = 0; h < 2; h++) state.out[i / 2 * 4 + 2 * h + i % 2] *= factor;
+        for (int k = 0; k < 4; k++) state.out[k / 2][i / 2 * 4 + k % 2 * 2 + i % 2] *= factor;
     }
-    ptx_bar_sync<CODES_THREADS>(BLOCK::BOTH); /* the bases have been read */
-    if (codes_warp() == 0 && is_first)
+    ptx_bar_sync<GROUP>(BLOCK::WITHIN + consumer); /* the bases have been read */
+    if (group_warp() == 0 && is_first)
 #pragma unroll
         for (int i = 0; i < N / 4; i++)
             sts_float(from_q + (ptx_smem)((i / 2 * 8 + i % 2) * 8 + 4), base[i]);
-    ptx_bar_sync<CODES_THREADS>(BLOCK::BOTH); /* the new ones */
+    ptx_bar_sync<GROUP>(BLOCK::WITHIN + consumer); /* the new ones */
 }
 
 /* What a thread finds in a page's scores. */
@@ -153,84 +153,70 @@ PTX_DEVICE void weigh_page(const codes_scores<BLOCK::COLUMNS> &s, ptx_smem colum
         uint32_t ratio, float unit_inverse, page_weights<BLOCK::COLUMNS> &page) {
     const int lane = (int)ptx_here((uint32_t)ptx_thread()) % WARP;
     const ptx_smem from_q = columns + (ptx_smem)(lane_q() * 16);
-    const ptx_smem to = weights + tile_at(lane / 16 * 8 + lane % 8, 2 * codes_warp() + lane / 8 % 2,
+    const ptx_smem to = weights + tile_at(lane % 8, lane / 16 * 8 + 2 * group_warp() + lane / 8 % 2,
                                           BLOCK::COLUMN_HALF_BYTES);
     float most[2] = {-INFINITY, -INFINITY};
     column_pair next = pair_of<IS_OPEN>(from_q, 0, by);
 #pragma unroll
-    for (int two = 0; two < BLOCK::COLUMNS / 16; two++) {
+    for (int j = 0; j < BLOCK::COLUMNS / 8; j++) {
+        const column_pair p = next; /* loads stay behind stores: so one is ahead */
+        if (j + 1 < BLOCK::COLUMNS / 8) next = pair_of<IS_OPEN>(from_q, j + 1, by);
         uint32_t packed[4];
+        float sum[2][2];
 #pragma unroll
-        for (int i = 0; i < 4; i++) { /* j = 2 two + i / 2, h = i % 2 */
-            const int j = 2 * two + i / 2;
-            const column_pair p = next; /* loads stay behind stores: so one is ahead */
-            if (i % 2 && j + 1 < BLOCK::COLUMNS / 8) next = pair_of<IS_OPEN>(from_q, j + 1, by);
+        for (int i = 0; i < 4; i++) { /* block i / 2, h = i % 2 */
             float w[2];
 #pragma unroll
             for (int c = 0; c < 2; c++) {
-                const float above = fmaf(s.of[4 * j + 2 * (i % 2) + c], p.factor[c], -p.base[c]);
+                const float above = fmaf(s.of[i / 2][4 * j + 2 * (i % 2) + c], p.factor[c], -p.base[c]);
                 most[c] = fmaxf(most[c], above);
                 w[c] = ptx_exp2(above);
-                page.sum[2 * j + c] = i % 2 ? page.sum[2 * j + c] + w[c] : w[c];
+                sum[i / 2][c] = i % 2 ? sum[i / 2][c] + w[c] : w[c];
             }
             packed[i] = IS_OPEN ? ptx_pack_bf16(w[0] * unit_inverse, w[1] * unit_inverse)
                                 : ptx_mul_f16(ptx_pack_f16(w[0], w[1]), ratio);
         }
-        ptx_stmatrix_trans(to + (ptx_smem)(two * 16 * ROW_BYTES), packed);
+#pragma unroll
+        for (int c = 0; c < 2; c++) page.sum[2 * j + c] = sum[0][c] + sum[1][c];
+        ptx_stmatrix_trans(to + (ptx_smem)(j * 8 * ROW_BYTES), packed);
     }
     page.most = fmaxf(most[0], most[1]);
 }
 
-/* What weights are multiplied with, and what is summed so far when it is complete: the unit has become another. */
-struct unit_step {
-    uint32_t ratio;
-    float factor;
-};
-
-/* By a lane of each warp, all of whose lanes have read, the ordinary way and with a ptx_fence_async since: a bulk copy
- * comes over it. */
-PTX_DEVICE void release_by_warp(ptx_smem empty) {
-    ptx_syncwarp();
-    if (ptx_thread() % WARP == 0) ptx_mbar_arrive(empty);
-}
-
-/* A page's scores -> weights, there for both consumers, and sums. Once, but where a base has to rise: then anew. The page's
- * `stage` has been read, if it has one to give back. */
+/* A page's scores -> weights, there for the warpgroup, and sums. Once, but where a base has to rise: then anew. */
 template <class BLOCK, bool IS_OPEN>
-PTX_DEVICE void take_weights(const codes_scores<BLOCK::COLUMNS> &s, ptx_smem smem, ptx_smem weights, float by,
-        const unit_step &unit, ptx_smem stage, codes_state<BLOCK::COLUMNS> &state) {
-    const ptx_smem columns = smem + BLOCK::COLUMNS_AT;
+PTX_DEVICE void take_weights(const codes_scores<BLOCK::COLUMNS> &s, ptx_smem smem, float by, uint32_t ratio,
+        codes_state<BLOCK::COLUMNS> &state, int consumer) {
+    const ptx_smem columns = columns_of<BLOCK>(smem, consumer);
     page_weights<BLOCK::COLUMNS> page;
-    weigh_page<BLOCK, IS_OPEN>(s, columns, weights, by, unit.ratio, state.unit_inverse, page);
+    weigh_page<BLOCK, IS_OPEN>(
+            s, columns, weights_of<BLOCK>(smem, consumer), by, ratio, state.unit_inverse, page);
     ptx_fence_async();
-    if (!IS_OPEN) release_by_warp(stage);
-    ptx_wgmma_wait<0>(); /* out; the weights of the page before have been read */
-    if (unit.factor != 1.0f)
-#pragma unroll
-        for (int i = 0; i < BLOCK::COLUMNS / 2; i++) state.out[i] *= unit.factor;
-    if (ptx_bar_any<CODES_THREADS>(BLOCK::BOTH, page.most > CODES_RISE)) {
-        raise_bases<BLOCK, IS_OPEN>(s, smem, by, state);
-        weigh_page<BLOCK, IS_OPEN>(s, columns, weights, by, unit.ratio, state.unit_inverse, page);
+    if (ptx_bar_any<GROUP>(BLOCK::WITHIN + consumer, page.most > CODES_RISE)) {
+        raise_bases<BLOCK, IS_OPEN>(s, columns, tops_of<BLOCK>(smem, consumer), by, state, consumer);
+        weigh_page<BLOCK, IS_OPEN>(
+                s, columns, weights_of<BLOCK>(smem, consumer), by, ratio, state.unit_inverse, page);
         ptx_fence_async();
-        ptx_bar_sync<CODES_THREADS>(BLOCK::BOTH);
+        ptx_bar_sync<GROUP>(BLOCK::WITHIN + consumer);
     }
 #pragma unroll
     for (int i = 0; i < BLOCK::COLUMNS / 4; i++) state.sum[i] += page.sum[i];
 }
 
-/* Of the page, key 16 w + g + 8 h, w of both consumers' warps: -inf where the column's row does not see it. Its own page
- * it sees open, earlier ones closed. */
+/* Of the page, key 64 block + 16 w + g + 8 h: -inf where the column's row does not see it. Its own page it sees open,
+ * earlier ones closed. */
 template <class BLOCK>
 PTX_DEVICE void mask_columns(ptx_smem smem, int page, bool is_open, codes_scores<BLOCK::COLUMNS> &s) {
-    const int first = 16 * codes_warp() + lane_g();
+    const int first = 16 * group_warp() + lane_g();
 #pragma unroll
     for (int i = 0; i < BLOCK::COLUMNS / 4; i++) {
         const int column = i / 2 * 8 + 2 * lane_q() + i % 2;
         int n_seen = (int)ptx_lds32(smem + BLOCK::SEEN_AT + column * 4) - page * KEYS;
         if (is_open == (n_seen > KEYS)) n_seen = 0;
 #pragma unroll
-        for (int h = 0; h < 2; h++)
-            if (first + 8 * h >= n_seen) s.of[i / 2 * 4 + 2 * h + i % 2] = -INFINITY;
+        for (int k = 0; k < 4; k++)
+            if (first + 64 * (k / 2) + 8 * (k % 2) >= n_seen)
+                s.of[k / 2][i / 2 * 4 + k % 2 * 2 + i % 2] = -INFINITY;
     }
 }
 
@@ -241,140 +227,118 @@ PTX_DEVICE float inverse_of_power(float x) {
     return x == x ? ptx_bits_float(0x7f000000u - ptx_float_bits(x)) : x;
 }
 
-/* What `out` is to be multiplied with. */
-template <int N> PTX_DEVICE float change_unit(codes_state<N> &state, float to) {
+template <int N> PTX_DEVICE void change_unit(codes_state<N> &state, float to) {
     state.unit_inverse = inverse_of_power(to);
     const float factor = state.unit * state.unit_inverse;
+#pragma unroll
+    for (int i = 0; i < N; i++) state.out[i / (N / 2)][i % (N / 2)] *= factor;
     state.unit = to;
     state.unit_max = fmaxf(state.unit_max, to);
-    return factor;
 }
 
-/* For a page whose values have this scale: the ratio is at most 1. */
-template <int N> PTX_DEVICE unit_step step_to_unit(codes_state<N> &state, float scale) {
-    float factor = 1.0f;
+/* For a page whose values have this scale; what weights are multiplied with, at most 1. */
+template <int N> PTX_DEVICE uint32_t ratio_to_unit(codes_state<N> &state, float scale) {
     if (!(scale <= state.unit && 16.0f * scale >= state.unit)) /* NaN: everything is */
-        factor = change_unit(state, scale < state.unit ? fmaxf(scale, state.unit_max * 0x1p-64f) : scale);
+        change_unit(state, scale < state.unit ? fmaxf(scale, state.unit_max * 0x1p-64f) : scale);
     const float ratio = scale * state.unit_inverse;
-    return {ptx_pack_f16(ratio, ratio), factor};
+    return ptx_pack_f16(ratio, ratio);
 }
 
 /* ---- the pages --------------------------------------------------------------------------------- */
 
-template <class BLOCK> PTX_DEVICE void wait_for_page(ptx_smem smem, uint32_t slot) {
+/* By a lane of each warp, all of whose lanes have read, the ordinary way and with a ptx_fence_async since: a bulk copy
+ * comes over it. */
+PTX_DEVICE void release_by_warp(ptx_smem empty) {
+    ptx_syncwarp();
+    if (ptx_thread() % WARP == 0) ptx_mbar_arrive(empty);
+}
+
+/* Until a page is there; its keys, where there are registers for them beside what goes on. */
+template <class BLOCK>
+PTX_DEVICE void begin_page(ptx_smem smem, uint32_t slot, block_codes (&x)[2]) {
     ptx_mbar_wait(codes_bar<BLOCK>(smem, BLOCK::FULL_AT, slot), parity_of<BLOCK>(slot));
+    if (BLOCK::LOADS_EARLY)
+        for (int block = 0; block < 2; block++)
+            load_keys(codes_stage<BLOCK>(smem, slot), block, x[block]);
 }
 
-/* What a consumer takes from page to page: scores of this one, not masked yet; codes of its values, and of keys of the
- * next one, if there is one. */
-template <int N> struct codes_walk {
-    codes_scores<N> s;
-    block_codes values;
-    block_codes keys;
-};
-
-/* Pages there are, and the first that is not all seen. */
-struct page_steps {
-    int n_closed;
-    int first_open;
-};
-
-/* Keys of a page of the walk, if there is this one. */
+/* A page of e4m3, which has begun; x is what begin_page left. The next one of the consumer begins beside the last
+ * products. */
 template <class BLOCK>
-PTX_DEVICE void begin_page(
-        ptx_smem smem, int consumer, uint32_t slot, bool is_there, codes_walk<BLOCK::COLUMNS> &on) {
-    if (!is_there) return;
-    wait_for_page<BLOCK>(smem, slot);
-    load_keys(codes_stage<BLOCK>(smem, slot), consumer, on.keys);
-}
-
-/* Of the walk's first page the scores, and the next one's keys. */
-template <class BLOCK>
-PTX_DEVICE void begin_pages(
-        ptx_smem smem, int consumer, uint32_t slot, int n_closed, codes_walk<BLOCK::COLUMNS> &on) {
-    block_operand keys;
-    wait_for_page<BLOCK>(smem, slot);
-    load_keys(codes_stage<BLOCK>(smem, slot), consumer, on.keys);
-    load_values(codes_stage<BLOCK>(smem, slot), consumer, on.values);
-    widen_block(on.keys, keys);
-    queue_block<BLOCK>(on.s.of, keys, smem + BLOCK::QUERIES_AT, false);
-    begin_page<BLOCK>(smem, consumer, slot_after<BLOCK>(slot), n_closed > 1, on);
-    ptx_wgmma_wait<0>(); /* s */
-}
-
-/* Scores of a page -> its weights, and sums; beside their exponentials codes of the next one's keys -> operand. */
-template <class BLOCK>
-PTX_DEVICE void weigh_codes(ptx_smem smem, const page_steps &steps, int page, uint32_t slot,
-        codes_walk<BLOCK::COLUMNS> &on, block_operand &keys, codes_state<BLOCK::COLUMNS> &state) {
+PTX_DEVICE void attend_codes(ptx_smem smem, int consumer, int page, bool is_masked, bool has_next,
+        uint32_t slot, block_codes (&x)[2], codes_state<BLOCK::COLUMNS> &state) {
+    const ptx_smem codes = codes_stage<BLOCK>(smem, slot);
     const ptx_smem scales = smem + BLOCK::SCALES_AT + stage_of<BLOCK>(slot) * SCALES_BYTES;
+    const ptx_smem weights = weights_of<BLOCK>(smem, consumer);
+    codes_scores<BLOCK::COLUMNS> s;
+    block_operand a[2];
     const float by = lds_float(scales), scale = lds_float(scales + 4);
-    if (page >= steps.first_open) mask_columns<BLOCK>(smem, page, false, on.s);
-    const unit_step unit = step_to_unit(state, scale);
-    widen_block(on.keys, keys);
-    take_weights<BLOCK, false>(on.s, smem, weights_of<BLOCK>(smem, page), by, unit,
-            codes_bar<BLOCK>(smem, BLOCK::EMPTY_AT, slot), state);
-    ptx_wgmma_pin(state.out);
-}
-
-/* The pages of e4m3. */
-template <class BLOCK>
-PTX_DEVICE void attend_closed(const page_steps &steps, ptx_smem smem, int consumer, uint32_t slot,
-        codes_state<BLOCK::COLUMNS> &state) {
-    codes_walk<BLOCK::COLUMNS> on;
-    block_operand keys, values;
-    if (steps.n_closed == 0) return;
-    begin_pages<BLOCK>(smem, consumer, slot, steps.n_closed, on);
-    for (int page = 0;; page++, slot = slot_after<BLOCK>(slot)) {
-        const ptx_smem here = ptx_here(smem);
-        weigh_codes<BLOCK>(here, steps, page, slot, on, keys, state);
-        if (page + 1 == steps.n_closed) break;
-        queue_block<BLOCK>(on.s.of, keys, here + BLOCK::QUERIES_AT, false);
-        ptx_wgmma_wait<1>(); /* for nothing: ptxas wants one in front of the next operand */
-        widen_block(on.values, values);
-        queue_block<BLOCK>(state.out, values, weights_of<BLOCK>(here, page), true);
-        load_values(codes_stage<BLOCK>(here, slot_on<BLOCK>(slot, 1)), consumer, on.values);
-        begin_page<BLOCK>(here, consumer, slot_on<BLOCK>(slot, 2), page + 2 < steps.n_closed, on);
-        ptx_wgmma_wait<1>(); /* s; the keys have been read */
+#pragma unroll
+    for (int block = 0; block < 2; block++) {
+        if (!BLOCK::LOADS_EARLY) load_keys(codes, block, x[block]);
+        widen_block(x[block], a[block]);
     }
-    widen_block(on.values, values);
-    queue_block<BLOCK>(state.out, values, weights_of<BLOCK>(smem, steps.n_closed - 1), true);
+#pragma unroll
+    for (int block = 0; block < 2; block++)
+        queue_block<BLOCK>(s.of[block], a[block], smem + BLOCK::QUERIES_AT, false);
+    ptx_wgmma_wait<0>(); /* s */
+    if (BLOCK::LOADS_EARLY)
+        for (int block = 0; block < 2; block++) load_values(codes, block, x[block]);
+    if (is_masked) mask_columns<BLOCK>(smem, page, false, s);
+    const uint32_t ratio = ratio_to_unit(state, scale);
+    take_weights<BLOCK, false>(s, smem, by, ratio, state, consumer);
+    ptx_wgmma_pin(state.out[0]), ptx_wgmma_pin(state.out[1]);
+#pragma unroll
+    for (int block = 0; block < 2; block++) {
+        if (!BLOCK::LOADS_EARLY) load_values(codes, block, x[block]);
+        if (block == 1) {
+            if (!BLOCK::LOADS_EARLY) ptx_fence_async(); /* take_weights()'s came before these loads */
+            release_by_warp(codes_bar<BLOCK>(smem, BLOCK::EMPTY_AT, slot));
+        }
+        widen_block(x[block], a[block]);
+        queue_block<BLOCK>(state.out[block], a[block], weights, true);
+        if (block == 0) ptx_wgmma_wait<1>(); /* for nothing: ptxas wants one in front of the next operand */
+    }
+    if (has_next) begin_page<BLOCK>(smem, slot_on<BLOCK>(slot, CODES_CONSUMERS), x);
     ptx_wgmma_wait<0>(); /* out; the weights have been read */
 }
 
-/* Queued: d = or += A B^T of an open page, A the consumer's block of keys or, IS_TURNED, of values, whose rows are tokens. */
+/* Queued: d = or += A B^T of an open page, A its keys or, IS_TURNED, its values, whose rows are tokens. */
 template <class BLOCK, bool IS_TURNED>
-PTX_DEVICE void queue_open(float (&d)[BLOCK::COLUMNS / 2], ptx_smem tile, int consumer, ptx_smem columns) {
-    const uint64_t desc_a = ptx_desc(
-            tile + (ptx_smem)(consumer * (IS_TURNED ? (int)TILE_HALF_BYTES : 64 * ROW_BYTES)), TILE_HALF_BYTES);
+PTX_DEVICE void queue_open(float (&d)[2][BLOCK::COLUMNS / 2], ptx_smem tile, ptx_smem columns) {
+    const uint64_t desc_a = ptx_desc(tile, TILE_HALF_BYTES);
     const uint64_t desc_b = ptx_desc(columns, 16);
-    ptx_wgmma_fence();
 #pragma unroll
-    for (int step = 0; step < 8; step++) {
-        const int at = IS_TURNED ? step * 16 * ROW_BYTES : step / 4 * TILE_HALF_BYTES + step % 4 * 32;
-        ptx_wgmma_bf16<BLOCK::COLUMNS, IS_TURNED>(d, ptx_desc_after(desc_a, at),
-                ptx_desc_after(desc_b, step / 4 * BLOCK::COLUMN_HALF_BYTES + step % 4 * 32),
-                IS_TURNED || step > 0);
+    for (int block = 0; block < 2; block++) {
+        ptx_wgmma_fence();
+#pragma unroll
+        for (int step = 0; step < 8; step++) {
+            const int at = IS_TURNED ? block * TILE_HALF_BYTES + step * 16 * ROW_BYTES
+                                     : block * 64 * ROW_BYTES + step / 4 * TILE_HALF_BYTES + step % 4 * 32;
+            ptx_wgmma_bf16<BLOCK::COLUMNS, IS_TURNED>(d[block], ptx_desc_after(desc_a, at),
+                    ptx_desc_after(desc_b, step / 4 * BLOCK::COLUMN_HALF_BYTES + step % 4 * 32),
+                    IS_TURNED || step > 0);
+        }
+        ptx_wgmma_commit();
     }
-    ptx_wgmma_commit();
     ptx_wgmma_wait<0>();
 }
 
 /* An open page, its keys in `slot` and its values in the next. Nothing is queued before. */
 template <class BLOCK>
-PTX_DEVICE void attend_open(ptx_smem smem, int consumer, int step, int page, uint32_t slot, float by,
+PTX_DEVICE void attend_open(ptx_smem smem, int consumer, int page, uint32_t slot, float by,
         codes_state<BLOCK::COLUMNS> &state) {
     const uint32_t slot_v = slot_after<BLOCK>(slot);
-    const ptx_smem weights = weights_of<BLOCK>(smem, step);
+    const ptx_smem weights = weights_of<BLOCK>(smem, consumer);
     codes_scores<BLOCK::COLUMNS> s;
-    wait_for_page<BLOCK>(smem, slot);
-    queue_open<BLOCK, false>(s.of, codes_stage<BLOCK>(smem, slot), consumer, smem + BLOCK::QUERIES_AT);
+    ptx_mbar_wait(codes_bar<BLOCK>(smem, BLOCK::FULL_AT, slot), parity_of<BLOCK>(slot));
+    queue_open<BLOCK, false>(s.of, codes_stage<BLOCK>(smem, slot), smem + BLOCK::QUERIES_AT);
     release_by_warp(codes_bar<BLOCK>(smem, BLOCK::EMPTY_AT, slot));
     mask_columns<BLOCK>(smem, page, true, s);
-    unit_step unit = {0, 1.0f};
-    if (!(state.unit >= 1.0f)) unit.factor = change_unit(state, 1.0f); /* these values are of any size */
-    take_weights<BLOCK, true>(s, smem, weights, by, unit, 0, state);
-    wait_for_page<BLOCK>(smem, slot_v);
-    queue_open<BLOCK, true>(state.out, codes_stage<BLOCK>(smem, slot_v), consumer, weights);
+    if (!(state.unit >= 1.0f)) change_unit(state, 1.0f); /* these values are of any size */
+    take_weights<BLOCK, true>(s, smem, by, 0, state, consumer);
+    ptx_mbar_wait(codes_bar<BLOCK>(smem, BLOCK::FULL_AT, slot_v), parity_of<BLOCK>(slot_v));
+    queue_open<BLOCK, true>(state.out, codes_stage<BLOCK>(smem, slot_v), weights);
     release_by_warp(codes_bar<BLOCK>(smem, BLOCK::EMPTY_AT, slot_v));
 }
 

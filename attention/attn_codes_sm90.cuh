@@ -2,21 +2,16 @@
  *
  * Keys are the rows of S^T = K Q^T and dims those of O^T = V^T P^T, and query rows, up to 64, are columns of both: so
  * codes are operand A. A lane reads its own from shared memory, and one instruction makes two e4m3 two f16, which
- * hold every e4m3. Nothing widened is stored. Two consumer warpgroups share a page: each has 64 of its keys for S^T,
- * and then 64 dims of all its keys for O^T. So a row has one state, a split's pages are its in order whatever its
- * neighbours are, and nothing is added up behind the last page but sums. More than 64 rows are several tiles, whose
- * blocks meet in L2. A page j of a consumer:
+ * hold every e4m3. Nothing widened is stored. Two consumer warpgroups, even and odd pages of a split, each with a
+ * state of its own, which are added behind the last page: whatever a row's neighbours, its pages are the same one's,
+ * in order. More than 64 rows are several tiles, whose blocks meet in L2. A page of a warpgroup:
  *
- *   P = 2^(S - base)               -> shared memory, f16, a query row's keys as a row    beside O^T of j - 1
- *   K codes of j + 1               -> operand, beside the exponentials
- *                                  the stage is given back; barrier of both, which asks whether a score has risen
- *                                  too far for f16: then bases rise, and P is made anew
- *   S^T = K Q^T of j + 1           queued
- *   V codes of j                   -> operand, beside it
- *   O^T += V^T P^T                 queued
- *   V codes of j + 1, K of j + 2   -> registers
- *
- * Weights have two tiles in turn: at a page's barrier both are past O^T of the page before, whose tile is next.
+ *   K codes -> registers   beside O^T += V^T P^T of its page before
+ *   S^T = K Q^T
+ *   V codes -> registers   the stage is given back
+ *   P = 2^(S - base)       -> shared memory, f16, a query row's keys as a row   barrier of the warpgroup, which asks whether a
+ *                          score has risen too far for f16: then bases rise, and P is made anew
+ *   O^T += V^T P^T         queued
  *
  * What f16 holds, and where powers of two go that it does not:
  *   queries   a row times a power of two, its greatest number in [2^14, 2^15): bf16 numbers down to 2^-29 of it as
@@ -26,23 +21,24 @@
  *             keys 2^-24
  *   codes     as they are. A page's scale of keys goes into the scores, in fp32; that of values into the weights,
  *             as a part of the state's own `unit`, 1 to 2^-4: smaller weights, whose errors meet smaller values.
- *             The unit follows the scales; values below 2^-64 of the greatest in a split may count as 0
+ *             The unit follows the scales; values below 2^-64 of the greatest in a split's even, or odd, pages
+ *             may count as 0
  * All else is fp32. The one or two open pages, in which the query tokens lie, are bf16, and so are queries and weights
  * there.
  *
  * Dims and keys that a lane reads side by side are not those that wgmma has side by side: a sum over 16 of them may
  * take them in any order, so queries are stored in that of the lanes, and rows of S^T are keys in that order.
  *
- *   full    the bytes are there   one expectation + the copies   -> both consumers
- *   empty   their 8 warps have read a lane of each               -> the warp that copies
+ *   full    the bytes are there   one expectation + the copies   -> the consumer whose page it is
+ *   empty   its 4 warps have read a lane of each                 -> the warp that copies
  *
- * A wait names a phase by its parity, which tells it from the one before to who knows that this is over: so both
- * consumers wait for every page.
+ * A wait names a phase by its parity, which tells it from the one before to who knows that this is over: so a stage is
+ * one consumer's throughout a tile. What the other had of it in tiles before is over by the barrier of both.
  *
  * For a page of 32 KiB an SM's share of an H200's memory takes 1800 cycles. At 32 and at 64 columns, rows that are not
- * there included: products 512 and 1024, shared memory 830 and 1150, a scheduler's issue slots 770 and 950,
- * exponentials 256 and 512. What is not beside one another in a page: weights and their barrier, and the products of keys.
- * Behind a tile's last page memory goes on until all stages are full. */
+ * there included: products 512 and 1024, shared memory 830 and 1150, a scheduler's issue slots 560 and 770,
+ * exponentials 256 and 512; a consumer has 3600 for a page. Its chain took 2450 and 4140 on an H200 as it was before the two barriers
+ * of a page became one. Behind a tile's last page memory goes on until all stages are full. */
 #ifndef ATTN_CODES_SM90_CUH
 #define ATTN_CODES_SM90_CUH
 
@@ -55,8 +51,7 @@ enum {
     CODES_THREADS = CODES_CONSUMERS * GROUP, /* that consume */
     SCALES_BYTES = 16,
     QUERIES_AT_ONCE = 32,
-    GROUP_WARPS = GROUP / WARP,
-    CODES_WARPS = CODES_THREADS / WARP
+    GROUP_WARPS = GROUP / WARP
 };
 
 /* A base before the first key, finite: 2^(-inf - base) is 0. */
@@ -66,32 +61,35 @@ enum {
 template <int N> struct codes_block {
     enum {
         COLUMNS = N,
-        N_STAGES = N < CODES_ROWS ? 6 : 5,
+        N_CONSUMERS = CODES_CONSUMERS,
+        LOADS_EARLY = N < CODES_ROWS, /* values beside the softmax, where there are registers for both */
+        N_STAGES = LOADS_EARLY ? 6 : 4, /* a multiple of the consumers: see `full` */
         COPIER = CODES_THREADS,
         THREADS = COPIER + GROUP,
         CONSUMER_REGISTERS = 240,
         COPIER_REGISTERS = 24,
 
-        BOTH = 1, /* named barrier: of both consumers */
+        BOTH = 1, /* named barriers: of both consumers; of each alone */
+        WITHIN = 2,
 
         COLUMN_HALF_BYTES = N * ROW_BYTES, /* tiles of queries and of weights: two halves, as of keys */
         COLUMN_TILE_BYTES = 2 * COLUMN_HALF_BYTES,
-        N_WEIGHTS = 2, /* tiles, of pages in turn; in the end each consumer's numbers */
+        TOPS_BYTES = GROUP_WARPS * N * 4,
 
         STAGES_AT = 0,
         QUERIES_AT = STAGES_AT + N_STAGES * TILE_BYTES,
-        WEIGHTS_AT = QUERIES_AT + COLUMN_TILE_BYTES,
-        COLUMNS_AT = WEIGHTS_AT + N_WEIGHTS * COLUMN_TILE_BYTES, /* fp32 factor of scores, base [N] */
-        TOPS_AT = COLUMNS_AT + N * 8,              /* maxima, then sums, of the warps [8][N] */
-        PLACES_AT = TOPS_AT + CODES_WARPS * N * 4, /* of a row that is stored: where, fp32 1 / sum, 4 bytes [N] */
-        SEEN_AT = PLACES_AT + N * 16,              /* keys of the split that a row sees [N] */
-        CURSOR_AT = SEEN_AT + N * 4,               /* the tile's */
+        WEIGHTS_AT = QUERIES_AT + COLUMN_TILE_BYTES,                /* of each consumer: */
+        COLUMNS_AT = WEIGHTS_AT + N_CONSUMERS * COLUMN_TILE_BYTES, /* fp32 factor of scores, base [N] */
+        TOPS_AT = COLUMNS_AT + N_CONSUMERS * N * 8,                /* maxima, then sums, of its warps [4][N] */
+        PLACES_AT = TOPS_AT + N_CONSUMERS * TOPS_BYTES, /* of a row that is stored: where, fp32 1 / sum, 4 bytes [N] */
+        SEEN_AT = PLACES_AT + N * 16,                   /* keys of the split that a row sees [N] */
+        CURSOR_AT = SEEN_AT + N * 4, /* the tile's */
         SCALES_AT = CURSOR_AT + 16,
         FULL_AT = SCALES_AT + N_STAGES * SCALES_BYTES,
         EMPTY_AT = FULL_AT + N_STAGES * 8,
         SMEM_BYTES = EMPTY_AT + N_STAGES * 8
     };
-    static_assert(SMEM_BYTES <= 232448, "what a block may have");
+    static_assert(N_STAGES % CODES_CONSUMERS == 0, "no stage has pages of both consumers in a tile");
 };
 
 /* Found out anew in each place, rather than kept in registers. */
@@ -104,10 +102,6 @@ PTX_DEVICE int lane_q() {
 PTX_DEVICE int group_warp() {
     return (int)ptx_here((uint32_t)ptx_thread()) % GROUP / WARP;
 }
-/* Of both consumers. */
-PTX_DEVICE int codes_warp() {
-    return (int)ptx_here((uint32_t)ptx_thread()) / WARP;
-}
 
 template <class BLOCK> PTX_DEVICE uint32_t slot_on(uint32_t slot, int n) {
     return (slot + (uint32_t)n) % (2 * BLOCK::N_STAGES);
@@ -118,9 +112,15 @@ template <class BLOCK> PTX_DEVICE ptx_smem codes_bar(ptx_smem smem, int at, uint
 template <class BLOCK> PTX_DEVICE ptx_smem codes_stage(ptx_smem smem, uint32_t slot) {
     return smem + BLOCK::STAGES_AT + stage_of<BLOCK>(slot) * TILE_BYTES;
 }
-/* Of a page, counted through a walk; or a consumer's numbers. */
-template <class BLOCK> PTX_DEVICE ptx_smem weights_of(ptx_smem smem, int i) {
-    return smem + (ptx_smem)(BLOCK::WEIGHTS_AT + i % BLOCK::N_WEIGHTS * BLOCK::COLUMN_TILE_BYTES);
+/* What a consumer has for itself. */
+template <class BLOCK> PTX_DEVICE ptx_smem weights_of(ptx_smem smem, int consumer) {
+    return smem + (ptx_smem)(BLOCK::WEIGHTS_AT + consumer * BLOCK::COLUMN_TILE_BYTES);
+}
+template <class BLOCK> PTX_DEVICE ptx_smem columns_of(ptx_smem smem, int consumer) {
+    return smem + (ptx_smem)(BLOCK::COLUMNS_AT + consumer * BLOCK::COLUMNS * 8);
+}
+template <class BLOCK> PTX_DEVICE ptx_smem tops_of(ptx_smem smem, int consumer) {
+    return smem + (ptx_smem)(BLOCK::TOPS_AT + consumer * BLOCK::TOPS_BYTES);
 }
 PTX_DEVICE float lds_float(ptx_smem at) {
     return ptx_bits_float(ptx_lds32(at));
@@ -132,7 +132,7 @@ PTX_DEVICE void sts_float(ptx_smem at, float v) {
 template <class BLOCK> PTX_DEVICE void init_codes_barriers(ptx_smem smem) {
     for (int stage = 0; stage < BLOCK::N_STAGES; stage++) {
         ptx_mbar_init(smem + BLOCK::FULL_AT + stage * 8, 1);
-        ptx_mbar_init(smem + BLOCK::EMPTY_AT + stage * 8, CODES_WARPS);
+        ptx_mbar_init(smem + BLOCK::EMPTY_AT + stage * 8, GROUP_WARPS);
     }
     ptx_fence_mbar_init();
 }
@@ -223,9 +223,11 @@ PTX_DEVICE void load_scaled_rows(const decode_params &p, const decode_tile &t, i
         store_query<BLOCK>(
                 smem + BLOCK::QUERIES_AT, row, chunk, loaded[i], ptx_bits_float((268 - e) << 23));
         if (chunk != 0) continue;
-        const ptx_smem at = smem + (ptx_smem)(BLOCK::COLUMNS_AT + row * 8);
-        sts_float(at, p.scale * ptx_bits_float((e - 14) << 23));
-        sts_float(at + 4, CODES_NO_BASE);
+        for (int consumer = 0; consumer < CODES_CONSUMERS; consumer++) {
+            const ptx_smem at = columns_of<BLOCK>(smem, consumer) + (ptx_smem)(row * 8);
+            sts_float(at, p.scale * ptx_bits_float((e - 14) << 23));
+            sts_float(at + 4, CODES_NO_BASE);
+        }
         ptx_sts32(smem + BLOCK::SEEN_AT + row * 4,
                 (uint32_t)(t.first_seen + token_of(p, t, row)));
     }

@@ -90,7 +90,7 @@ hopper_complaints() {
         if (kernel ~ /decode/ && !lets) print FILENAME ": " kernel ": no PREEXIT, so that who merges begins late"
         if (!products) print FILENAME ": " kernel ": no HGMMA"
         if (!copies) print FILENAME ": " kernel ": no UBLKCP"
-        if (kernel ~ /decode_codes/) { # operands by one instruction for two codes, 32 of them a block: two in the loop, one before it, one behind it
+        if (kernel ~ /decode_codes/) { # operands by one instruction for two codes, a page 4 x 32 of them
             if (widened != 128) print FILENAME ": " kernel ": " widened " instructions that widen e4m3"
             return
         }

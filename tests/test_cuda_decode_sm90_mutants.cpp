@@ -31,7 +31,6 @@ int main() {
             {EMU_BUG_ZERO_FILL_MISSING, "ptx_cp_async(to, from", "likewise"},
             {EMU_BUG_BARRIER_WRONG, "ptx_bar_sync<CODES_THREADS>(BLOCK::BOTH)",
                     "both consumers are at the other, and nobody else"},
-            {EMU_BUG_BARRIER_WRONG, "ptx_bar_any<CODES_THREADS>(BLOCK::BOTH", "likewise"},
             {EMU_BUG_WAIT_MISSING, "ptx_wgmma_wait<1>(); /* for nothing", "it waits for nothing"},
             {EMU_BUG_WAIT_WEAK, "ptx_wgmma_wait<1>(); /* for nothing", "likewise"},
             {EMU_BUG_BARRIER_MISSING, "the queries of the last tile",
