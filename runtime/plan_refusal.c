@@ -77,14 +77,16 @@ static rt_status refuse_gpu(const glm_plan *plan) {
     char limit[RT_SIZE_TEXT];
     char kv[RT_SIZE_TEXT];
     char fits[CLAUSE];
-    const bool is_kv_limited = plan->kv_limit_bytes > 0;
+    const bool is_kv_limited =
+            plan->kv_limit_bytes > 0 && plan->gpu_total_bytes <= plan->gpu_limit_bytes;
     const int64_t limit_bytes = is_kv_limited ? plan->kv_limit_bytes : plan->gpu_limit_bytes;
     return rt_fail(RT_ENOFIT,
             "plan: %" PRId64 " tokens need %s of the GPU's memory (%s of it KV) and %s may be "
             "taken (%s); %s, or --device cpu",
             plan->max_len, rt_format_bytes(plan->gpu_total_bytes, total),
             rt_format_bytes(glm_plan_kv_here(plan), kv), rt_format_bytes(limit_bytes, limit),
-            is_kv_limited ? "--device-kv-space, for KV" : "free, but for a reserve",
+            is_kv_limited ? "--device-kv-space, for KV"
+                          : "free, with what CUDA has taken, but for a reserve",
             what_fits(plan, fits));
 }
 

@@ -48,6 +48,13 @@ says out '"n_streamed_layers": 3'
 STANDIN_CUDA_MEMORY=$least STANDIN_CUDA_CONTEXT=$((527 * mib)) \
     expect 0 complete -m "$work/model" --device cuda -c 128 -n 1 -p 'The special magic number'
 
+# What is refused for want of it names it, whatever cap the KV has besides.
+for cap in '' '--device-kv-space 64M'; do
+    # shellcheck disable=SC2086 # words
+    STANDIN_CUDA_MEMORY=$((787 * mib)) STANDIN_CUDA_CONTEXT=$((527 * mib)) expect 3 plan -m "$work/model" --device cuda -c 64K $cap
+    says err 'and 563.0 MiB may be taken (free, with what CUDA has taken, but for a reserve)'
+done
+
 # Where all but some of the KV fits, that goes to the host, and no weights do.
 plan 4096 527 -c 64K
 plan $((total / mib + 224 - 8)) 527 -c 64K --kv-disk-space 1G
