@@ -206,6 +206,12 @@ static rt_status open_vault(glm_engine *engine, const glm_options *options) {
     return RT_OK;
 }
 
+/* Of this rank's GPU, what may be taken, be it next to nothing: 0 is none, where the plan asks. */
+static int64_t gpu_memory_of(const glm_options *options, int32_t place) {
+    const int64_t free_bytes = glm_backend_gpu_free(options, place);
+    return free_bytes > 0 ? rt_max64(glm_plan_gpu_limit(free_bytes), 1) : 0;
+}
+
 /* One plan for all: rank 0's, within the tightest of the ranks' limits. */
 static rt_status make_plan(
         glm_engine *engine, const glm_checkpoint *checkpoint, const glm_options *options) {
@@ -220,7 +226,7 @@ static rt_status make_plan(
     RT_TRY(par_agree(comm, RT_OK, &limited.disk_free_bytes));
     RT_TRY(par_agree(comm, RT_OK, &limited.disk_kept_bytes));
     if (comm->n_ranks > 1 && !limited.gpu_memory_bytes)
-        limited.gpu_memory_bytes = glm_plan_gpu_limit(glm_backend_gpu_free(options, place));
+        limited.gpu_memory_bytes = gpu_memory_of(options, place);
     RT_TRY(par_agree(comm, RT_OK, &limited.gpu_memory_bytes));
     rt_status status = RT_OK;
     if (comm->rank == 0) {

@@ -92,6 +92,11 @@ pair STANDIN_CUDA_BUS=20 STANDIN_CUDA_BUS=20 same_one
 says err '2 ranks on'
 says err 'which has 1 GPU for them: ranks 0 and 1 would share 0000:14:00.0'
 
+# Of 4 GiB, others have all but 96 MiB of the second one's.
+pair STANDIN_CUDA_BUS=20 'STANDIN_CUDA_BUS=21 STANDIN_CUDA_CONTEXT=4194304000' full
+[ "$rc" -eq 3 ] || fail "exit $rc, where another rank's GPU is full"
+says err "of the GPU's memory"
+
 pair 'STANDIN_CUDA_DEVICES=2 STANDIN_NCCL_KILL_AT=4' STANDIN_CUDA_DEVICES=2 killed 2>/dev/null
 [ "$rc" -eq 137 ] || fail "rank 0 lives: exit $rc"
 [ "$other_rc" -eq 6 ] || fail "rank 1: exit $other_rc"
