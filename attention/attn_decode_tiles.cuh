@@ -70,13 +70,13 @@ PTX_DEVICE tile_cursor first_tile() {
     return {(int32_t)ptx_block_x(), 0, 0};
 }
 
-/* A block's next tile. Blocks take a round of tiles in their order, and the next one in the reverse: the first behind a
+/* A block's next tile, for pages of bf16 on Hopper. Blocks take a round of tiles in their order, and the next one in the reverse: the first behind a
  * round that ended with short tiles, the last on the list, are taken by those who had one. */
 PTX_EITHER int32_t next_tile(int32_t number, int32_t n_blocks) {
     return number + 2 * (n_blocks - number % n_blocks) - 1;
 }
 
-/* The same, so that what it tells is found out anew. */
+/* The same cursor, so that what it tells is found out anew. */
 PTX_DEVICE tile_cursor here_again(const tile_cursor &c) {
     return {(int32_t)ptx_here((uint32_t)c.number), c.pass, c.first};
 }

@@ -1,5 +1,5 @@
-/* Decode for Hopper: what pages a tile walks over (attn_decode_tiles.cuh). Tiles are dealt to the blocks in turn, those
- * that share pages side by side. */
+/* Decode for Hopper: what pages a tile walks over (attn_decode_tiles.cuh). Tiles are dealt to the blocks in turn, of
+ * bf16 pages there and back (next_tile()), those that share pages side by side. */
 #ifndef ATTN_DECODE_TILES_SM90_CUH
 #define ATTN_DECODE_TILES_SM90_CUH
 

@@ -259,7 +259,7 @@ PTX_DEVICE void other_steps(const page_walk &w, const LIMITS &limits, float scal
         ptx_wgmma_wait<value_groups<BLOCK>::N>(); /* s */
         release(bar_of<BLOCK>(smem, BLOCK::EMPTY_K_AT, on.here));
         mask_step(limits, step, on.s);
-        add_sums(state, on.sums); /* of the page before: its shuffles are beside the maxima */
+        add_sums(state, on.sums); /* of the page before: its shuffles are beside O */
         if constexpr (BLOCK::HAS_CEILINGS)
             weigh_below<BLOCK>(step + 1 < w.n_steps, scale, smem, on, state);
         else
