@@ -2,7 +2,8 @@
 # tests/gpu.sh where a GPU's minutes are few: a part that fails or hangs stops no other; what has a result is not run again by
 # the next call, what had no time left is, or what a sanitizer refuses; figures are held against bench/foretold.tsv. The log of a
 # part that hangs ends where it does. Its parts, all of them, are known. Where the test of a kernel hangs, what runs that kernel is
-# left out, of bench_cuda_attention that half; what there is is one file behind each wave (--tar).
+# left out, of bench_cuda_attention that half; what there is is one file behind each wave (--tar). Hazards of racecheck in a kernel of
+# Hopper's fail, unless it has reported such in a ring that has none, which it is asked about first.
 #
 # Method: a tree whose programs are scripts that say what the real ones do, and an nvidia-smi that names a GPU.
 [ -z "${GLM_TEST_FAST:-}" ] || { echo 'scripts only: the release suite has run it' && exit 77; }
@@ -29,20 +30,21 @@ echo 'import sys; print("# ours/cudnn, dense, 131072 keys, 8448 queries: 1.07" i
     >"$tree/bench/bench_cuda_sdpa.py"
 program build-gpu/bench_cuda_linear 'echo "# decode, 16 rows: 7.1 ms of products, by kernels for so many 7, times 1.014"'
 
+results=results
 # gpu ARGS...: leaves $rc and $work/out; $line is of summary.tsv
 gpu() {
     shown="(tests/gpu.sh $*)"
-    (cd "$tree" && PATH=$tree/bin:$PATH sh tests/gpu.sh --as-built --out results "$@") >"$work/out" 2>"$work/err"
+    (cd "$tree" && PATH=$tree/bin:$PATH sh tests/gpu.sh --as-built --out $results "$@") >"$work/out" 2>"$work/err"
     rc=$?
 }
 result() { # PART [FIGURE]: its latest result, or the figure's latest value and verdict
     awk -F '\t' -v part="$1" -v figure="${2:--}" '$1 == part && $4 == figure { print figure == "-" ? $3 : $5 " " $7 }' \
-        "$tree/results/summary.tsv" | tail -n 1
+        "$tree/$results/summary.tsv" | tail -n 1
 }
 is() { # WANTED PART [FIGURE]
     wanted=$1
     shift
-    [ "$(result "$@")" = "$wanted" ] || { cat "$tree/results/summary.tsv" && fail "$*: $(result "$@"), wanted $wanted"; }
+    [ "$(result "$@")" = "$wanted" ] || { cat "$tree/$results/summary.tsv" && fail "$*: $(result "$@"), wanted $wanted"; }
 }
 
 gpu
@@ -96,6 +98,54 @@ is refused memcheck:test_cuda_ops
 gpu
 [ "$(wc -l <"$tree/ran")" -eq "$n_ran" ] || fail 'tests that have a result are run again'
 [ "$rc" -eq 77 ] || fail "exit $rc where everything has a result"
+
+# What racecheck says of Hopper's kernels is worth what it says of a ring without a race: of the same kinds of hazards.
+ring=racecheck:test_cuda_barriers_sm90 kernel=racecheck:test_cuda_prefill_sm90
+program build-gpu/test_cuda_append 'exit 0'
+program build-gpu/bench_cuda_decode 'exit 0'
+program bin/compute-sanitizer 'case "$*" in *racecheck*prefill*) said=hazards ;; *racecheck*barriers_sm90) said=ring ;; *) exit 0 ;; esac
+cat $said && ! grep -q = $said || exit 9'
+# hazard LINE FIRST LINE SECOND: as compute-sanitizer 2025.3 says it
+hazard() {
+    printf '========= Error: Race reported between %s access at ptx_x(unsigned int, int)+0x%d0 in ptx.cuh:%d\n' "$2" "$1" "$1"
+    printf '=========     and %s access at <unnamed>::y(int)+0x%d0 in ptx.cuh:%d [%d hazards]\n========= \n' "$4" "$3" "$3" "$1"
+}
+hazard 59 Read 53 Write >"$tree/hazards"
+{ hazard 135 Write 102 Read && hazard 59 Read 49 Write && hazard 59 Read 53 Write | sed 1d; } >"$tree/ring" # one with two others
+results=asked_without
+gpu $kernel
+is FAIL $kernel
+[ "$rc" -eq 1 ] || fail "exit $rc where hazards are reported"
+results=asked_wrong
+gpu --seconds 110 # the ring before the kernel, in one call
+is wrong $ring
+is unsure $kernel
+is FAIL racecheck:test_cuda_prefill_sm80
+is pass racecheck:test_cuda_decode_sm90
+[ "$(grep -c "^$ring" "$tree/$results/summary.tsv")" -eq 1 ] || fail 'the ring is asked about twice'
+says out "unsure $kernel: hazards, but only such as this racecheck reports in a ring that has none, too"
+grep -q '1 failed, .* 1 unsure' "$work/out" || fail 'what is unsure is not counted, or as a failure'
+gpu --seconds 110
+! grep -q "$kernel\|$ring" "$work/out" || fail 'what is unsure or wrong is run again'
+gpu $kernel
+is unsure $kernel
+[ "$rc" -eq 77 ] || fail "exit $rc of a call in which nothing passed and nothing failed"
+for other in "$(hazard 53 Write 59 Read)" "$(hazard 59 Read 54 Write)" '= no hazard that is named'; do
+    echo "$other" >"$tree/hazards"
+    gpu $kernel
+    is FAIL $kernel
+done
+hazard 59 Read 53 Write >"$tree/hazards"
+echo '124 456' >"$tree/build-gpu/stamp" # of which the ring has no result
+gpu $kernel
+is FAIL $kernel
+echo '123 456' >"$tree/build-gpu/stamp"
+: >"$tree/ring"
+gpu $ring
+gpu $kernel
+is FAIL $kernel
+[ "$rc" -eq 1 ] || fail "exit $rc where hazards are reported and the ring is not"
+results=results
 
 # What is flat over the keys is so by the medians of what runs for seconds on end: 735 of 750, not 740 of 800.
 program bin/nvidia-smi 'case "$*" in *compute_cap*) echo 9.0 ;; *) echo "NVIDIA H200" ;; esac'
