@@ -4,10 +4,10 @@
  * attend to them in one pass. Where memory holds all of all sequences, the lists are brought up to date first
  * and then all layers are queued: from the second step of as many sequences on, as one graph (graphs_cuda.c). Where it does not, and
  * in a step that completes an extent, which the store then wants to write, layers are queued as they are walked,
- * and sequences attend window by window: the bits are the same. A layer's last window is left when the next layer's
- * queries, of the last layer the choice of tokens, are queued: what goes to the disk is encoded beside those. Weights that come
- * layer by layer are in no graph either, nor is a step that fills e4m3 pages: a sequence's last page is open, and listed
- * among the others where it belongs, until it is full and a kernel seals it.
+ * and sequences attend window by window: the bits are the same. What lies between the attention of one layer and that of the next is a
+ * graph then. A layer's last window is left when the next layer's queries, of the last layer the choice of tokens, are queued: what
+ * goes to the disk is encoded beside those. Weights that come layer by layer are in no graph, nor is a step at once that fills e4m3
+ * pages: a sequence's last page is open, and listed among the others where it belongs, until it is full and a kernel seals it.
  *
  * A step of several tokens of one sequence (speculate.c) has a row for each in all that a row is computed by: the kernels of
  * products, chosen as for one (linear_cuda.h), and attention's, of which a row's bits depend on no other. So the bits are
@@ -182,21 +182,30 @@ static rt_status end_step(glm_engine *engine, int32_t n) {
     return glm_cuda_sample(&args, compute_of(cuda));
 }
 
+rt_status glm_cuda_queue_between(
+        glm_engine *engine, int32_t index, int32_t n_rows, const glm_cuda_layer **layer) {
+    if (index == 0)
+        RT_TRY(begin_step(engine, n_rows));
+    else
+        RT_TRY(end_layer(engine, *layer, n_rows));
+    if (index == engine->config.n_layers) return end_step(engine, n_rows);
+    RT_TRY(glm_cuda_stream_layer(engine, index, layer));
+    return begin_layer(engine, index, *layer, n_rows);
+}
+
 /* ---- all layers at once ---------------------------------------------------------------------- */
 
 rt_status glm_cuda_queue_step(glm_engine *engine, const glm_cuda_tokens *tokens) {
     const int32_t n_rows = tokens->n * tokens->n_each;
-    RT_TRY(begin_step(engine, n_rows));
-    for (int32_t index = 0; index < engine->config.n_layers; index++) {
-        const glm_cuda_layer *layer = NULL;
-        RT_TRY(glm_cuda_stream_layer(engine, index, &layer));
-        RT_TRY(begin_layer(engine, index, layer, n_rows));
+    const int32_t n_layers = engine->config.n_layers;
+    const glm_cuda_layer *layer = NULL;
+    for (int32_t index = 0; index < n_layers; index++) {
+        RT_TRY(glm_cuda_queue_between(engine, index, n_rows, &layer));
         RT_TRY(append(engine, index, tokens, 0, tokens->n));
         RT_TRY(seal(engine->cuda, &engine->cuda->filled[index]));
         RT_TRY(attend(engine, index, tokens, &engine->cuda->passes, 0));
-        RT_TRY(end_layer(engine, layer, n_rows));
     }
-    return end_step(engine, n_rows);
+    return glm_cuda_queue_between(engine, n_layers, n_rows, &layer);
 }
 
 static rt_status visit(glm_engine *engine, int32_t layer, kv_walk *walk) {
@@ -293,9 +302,18 @@ rt_status glm_cuda_attend_to_parts(
 typedef struct by_layers {
     glm_engine *engine;
     const glm_cuda_tokens *tokens;
-    int32_t n_rows;
+    const glm_cuda_graph *graphs; /* of what lies between attention; NULL: none */
+    const glm_cuda_layer *layer;  /* without graphs: whose weights were taken last */
     kv_walk *walk; /* whose last window was attended to, and is not left yet; NULL: none */
 } by_layers;
+
+static rt_status queue_between(by_layers *s, int32_t index) {
+    const glm_cuda_device *device = &s->engine->cuda->device;
+    const int32_t n_rows = s->tokens->n * s->tokens->n_each;
+    if (!s->graphs) return glm_cuda_queue_between(s->engine, index, n_rows, &s->layer);
+    RT_TRY(glm_cuda_graph_launch(s->graphs[index], device->compute));
+    return glm_cuda_step_done(device, "a layer of decode");
+}
 
 static rt_status attend_to_windows(const by_layers *s, int32_t layer) {
     for (;;) {
@@ -318,10 +336,9 @@ static rt_status leave(by_layers *s) {
     return status;
 }
 
-/* x -> attended, of all sequences. The layer before is left when this one's q, k and v are queued. */
-static rt_status attend_in_layer(by_layers *s, int32_t index, const glm_cuda_layer *layer) {
+/* q -> attended, of all sequences. The layer before is left when this one's q, k and v are queued. */
+static rt_status attend_in_layer(by_layers *s, int32_t index) {
     glm_engine *engine = s->engine;
-    RT_TRY(begin_layer(engine, index, layer, s->n_rows));
     RT_TRY(leave(s));
     const rt_status status = kv_walk_begin(engine->store, index, s->tokens->seqs,
             s->tokens->lengths, s->tokens->n, KV_WALK_ALL, &s->walk);
@@ -333,19 +350,19 @@ static rt_status attend_in_layer(by_layers *s, int32_t index, const glm_cuda_lay
 
 static rt_status queue_layers(by_layers *s) {
     glm_engine *engine = s->engine;
-    RT_TRY(glm_cuda_ranks_end(engine, begin_step(engine, s->n_rows)));
-    for (int32_t index = 0; index < engine->config.n_layers; index++) {
-        const glm_cuda_layer *layer = NULL;
-        RT_TRY(glm_cuda_ranks_end(engine, glm_cuda_stream_layer(engine, index, &layer)));
-        RT_TRY(glm_layer_agree(engine, attend_in_layer(s, index, layer)));
-        RT_TRY(glm_cuda_ranks_end(engine, end_layer(engine, layer, s->n_rows)));
+    const int32_t n_layers = engine->config.n_layers;
+    for (int32_t index = 0; index < n_layers; index++) {
+        RT_TRY(glm_cuda_ranks_end(engine, queue_between(s, index)));
+        RT_TRY(glm_layer_agree(engine, attend_in_layer(s, index)));
     }
-    RT_TRY(glm_cuda_ranks_end(engine, end_step(engine, s->n_rows)));
+    RT_TRY(glm_cuda_ranks_end(engine, queue_between(s, n_layers)));
     return glm_layer_agree(engine, leave(s));
 }
 
 static rt_status run_by_layers(glm_engine *engine, const glm_cuda_tokens *tokens) {
-    by_layers s = {.engine = engine, .tokens = tokens, .n_rows = tokens->n * tokens->n_each};
+    by_layers s = {.engine = engine, .tokens = tokens};
+    if (!glm_cuda_streams(engine) && tokens->n_each == 1)
+        RT_TRY(glm_cuda_ranks_end(engine, glm_cuda_graph_layers(engine, tokens, &s.graphs)));
     const rt_status status = queue_layers(&s);
     end_walk(&s);
     return status;

@@ -130,16 +130,18 @@ static inline int32_t glm_cuda_together_kind(int32_t n_together) {
 }
 
 typedef struct glm_cuda_step_kind {
-    glm_cuda_graph graph; /* NULL: there is none */
-    int64_t last_step;    /* by graphs.n_steps; 0: none yet */
+    glm_cuda_graph *
+            graphs; /* one of all of the step, or [n_layers + 1], by layers; NULL: there are none */
+    int64_t last_step; /* by graphs.n_steps; 0: none yet */
 } glm_cuda_step_kind;
 
 /* Graphs of decode steps (graphs_cuda.c). */
 typedef struct glm_cuda_graphs {
-    glm_cuda_step_kind *kinds; /* [max_seqs + 1][GLM_CUDA_TOGETHER_KINDS] */
-    int64_t n_steps;           /* taken so far */
-    int32_t n;                 /* graphs that there are */
-    bool is_refused;           /* one was: no more are made */
+    glm_cuda_step_kind *at_once;   /* [max_seqs + 1][GLM_CUDA_TOGETHER_KINDS]: of all layers; */
+    glm_cuda_step_kind *by_layers; /* [max_seqs + 1] */
+    int64_t n_steps;               /* taken so far */
+    int32_t n;                     /* kinds that have graphs */
+    bool is_refused;               /* one was: no more are made */
 } glm_cuda_graphs;
 
 typedef struct glm_cuda {
@@ -332,10 +334,18 @@ RT_MUST_CHECK rt_status glm_cuda_pass_window(glm_engine *engine, int32_t layer,
 static inline int64_t glm_cuda_step_bytes(int64_t rows) {
     return rows * (int64_t)(2 * sizeof(int64_t) + sizeof(int32_t) + sizeof(glm_cuda_draw));
 }
-/* All layers of a step of sequences whose pages are listed, queued: or recorded, by */
+/* All layers of a step of sequences whose pages are listed, queued: or recorded, by graphs_cuda.c. Of a step of n_rows tokens, what
+ * lies between the attention of one layer and that of layer `index`: 0, from the tokens on; n_layers, to the next ones. *layer is the
+ * one before's weights, and then this one's. */
 RT_MUST_CHECK rt_status glm_cuda_queue_step(glm_engine *engine, const glm_cuda_tokens *tokens);
-/* graphs_cuda.c: the same, as a graph where there is one or one can be made. Device memory that all graphs take, for the plan. */
+RT_MUST_CHECK rt_status glm_cuda_queue_between(
+        glm_engine *engine, int32_t index, int32_t n_rows, const glm_cuda_layer **layer);
+/* graphs_cuda.c: a step of all layers at once, as a graph where there is one or one can be made; graphs of what glm_cuda_queue_between
+ * queues for each index, *out [n_layers + 1], where there are or can be, or NULL, until the next step. Device memory that all
+ * graphs take, for the plan. */
 RT_MUST_CHECK rt_status glm_cuda_graph_step(glm_engine *engine, const glm_cuda_tokens *tokens);
+RT_MUST_CHECK rt_status glm_cuda_graph_layers(
+        glm_engine *engine, const glm_cuda_tokens *tokens, const glm_cuda_graph **out);
 int64_t glm_cuda_graphs_bytes(const glm_config *config, const glm_plan *plan);
 RT_MUST_CHECK rt_status glm_cuda_graphs_open(glm_engine *engine);
 void glm_cuda_graphs_close(glm_engine *engine);

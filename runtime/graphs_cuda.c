@@ -1,12 +1,18 @@
-/* Decode steps as graphs. What is queued for a step of the same kind, of as many sequences and of as many in a pass up to a
- * power of two, differs in nothing but what it reads from the device's memory: it is recorded once, and launched as one
- * from then on, so that no kernel waits for the host. The first step of a kind is taken as it comes: libraries set
- * themselves up in it, NCCL its connections for sums of this size.
+/* Decode steps as graphs. What is queued for a step of the same kind differs in nothing but what it reads from the device's memory: it
+ * is recorded once, and launched from then on, so that no kernel waits for the host.
  *
- * A driver keeps graphs in memory of the device. So there are GLM_CUDA_GRAPHS_MAX at most, which the plan counts; then one
- * that has not been launched for a while gives way to the next, and where there is none a step is taken as it comes. So are
+ *   at once     All of a step whose pages are all on the device is one graph. Of a kind are steps of as many sequences, and of
+ *               as many in a pass up to a power of two.
+ *   by layers   Where pages come and go, one a layer: all that lies between the attention of the layer before and its own,
+ *               which differs by windows. Of a kind are steps of as many sequences.
+ *
+ * The first step of a kind is taken as it comes: libraries set themselves up in it, NCCL its connections for sums of this
+ * size.
+ *
+ * A driver keeps graphs in memory of the device. So there are those of KINDS_MAX kinds at most, which the plan counts; then one
+ * that has not been taken for a while gives way to the next, and where there is none a step is taken as it comes. So are
  * all steps of which CUDA refuses to make a graph, for want of memory or otherwise: the bits are the same, and it is said
- * once. Ranks have a graph of a step all or none: NCCL may sum otherwise in one. */
+ * once. Ranks have the graphs of a step all or none: NCCL may sum otherwise in one. */
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -15,7 +21,7 @@
 #include "ranks.h"
 
 enum {
-    GRAPHS_MAX = 16,
+    KINDS_MAX = 16,
     IDLE_STEPS = 64, /* a while: more than recording anew takes */
     NODE_BYTES = 10 << 10
 };
@@ -24,21 +30,17 @@ static rt_stream compute_of(const glm_engine *engine) {
     return engine->cuda->device.compute;
 }
 
-static int64_t n_places(const glm_engine *engine) {
-    return ((int64_t)engine->plan.max_seqs + 1) * GLM_CUDA_TOGETHER_KINDS;
-}
-
 /* ---- the plan -------------------------------------------------------------------------------- */
 
-static int64_t n_graphs_max(int32_t max_seqs) {
+static int64_t n_kinds_max(const glm_plan *plan) {
     int64_t n_kinds = 0;
-    for (int32_t n = 1; n <= max_seqs && n_kinds < GRAPHS_MAX; n++)
-        n_kinds += glm_cuda_together_kind(n) + 1;
-    return rt_min64(n_kinds, GRAPHS_MAX);
+    for (int32_t n = 1; n <= plan->max_seqs && n_kinds < KINDS_MAX; n++)
+        n_kinds += glm_cuda_together_kind(n) + 1 + plan->kv_overflows;
+    return rt_min64(n_kinds, KINDS_MAX);
 }
 
-/* Kernels of a step: in a layer four products, of each of which cuBLASLt may make two kernels; two of attention, append, two
- * norms, swiglu; of ranks two sums and roundings. */
+/* Kernels of a step: in a layer four products, of each of which cuBLASLt may make two kernels; two of attention and append, which by
+ * layers are in no graph; two norms, swiglu; of ranks two sums and roundings. */
 static int64_t n_nodes(const glm_config *config, const glm_plan *plan) {
     const int64_t of_layer =
             4 * 2 + 2 + 1 + 2 + 1 + (config->has_post_norms ? 2 : 0) + (plan->sums_on_gpu ? 4 : 0);
@@ -49,7 +51,7 @@ static int64_t n_nodes(const glm_config *config, const glm_plan *plan) {
 /* "Around 10KB per kernel node": NVIDIA/cccl, pull request 3768, of a cache of graphs. */
 int64_t glm_cuda_graphs_bytes(const glm_config *config, const glm_plan *plan) {
     if (plan->n_streamed_layers > 0) return 0;
-    return n_graphs_max(plan->max_seqs) * n_nodes(config, plan) * NODE_BYTES;
+    return n_kinds_max(plan) * n_nodes(config, plan) * NODE_BYTES;
 }
 
 /* ---- open and close -------------------------------------------------------------------------- */
@@ -76,97 +78,157 @@ static rt_status look_for_early(const glm_engine *engine) {
     return RT_OK;
 }
 
-rt_status glm_cuda_graphs_open(glm_engine *engine) {
-    RT_TRY(look_for_early(engine));
-    return rt_calloc(
-            n_places(engine), sizeof(glm_cuda_step_kind), "graphs", &engine->cuda->graphs.kinds);
+static int64_t n_at_once(const glm_engine *engine) {
+    return ((int64_t)engine->plan.max_seqs + 1) * GLM_CUDA_TOGETHER_KINDS;
 }
 
-static void drop(glm_cuda_graphs *graphs, glm_cuda_step_kind *kind) {
-    glm_cuda_graph_free(kind->graph);
-    kind->graph = NULL;
-    graphs->n--;
+static int64_t n_places(const glm_engine *engine) {
+    return n_at_once(engine) + engine->plan.max_seqs + 1;
+}
+
+rt_status glm_cuda_graphs_open(glm_engine *engine) {
+    glm_cuda_graphs *graphs = &engine->cuda->graphs;
+    RT_TRY(look_for_early(engine));
+    RT_TRY(rt_calloc(n_places(engine), sizeof *graphs->at_once, "graphs", &graphs->at_once));
+    graphs->by_layers = graphs->at_once + n_at_once(engine);
+    return RT_OK;
+}
+
+static void drop(const glm_engine *engine, glm_cuda_step_kind *kind) {
+    const bool is_at_once = kind < engine->cuda->graphs.by_layers;
+    const int32_t n = is_at_once ? 1 : engine->config.n_layers + 1;
+    for (int32_t i = 0; kind->graphs && i < n; i++) glm_cuda_graph_free(kind->graphs[i]);
+    free(kind->graphs);
+    kind->graphs = NULL;
 }
 
 void glm_cuda_graphs_close(glm_engine *engine) {
     glm_cuda_graphs *graphs = &engine->cuda->graphs;
-    for (int64_t i = 0; graphs->kinds && i < n_places(engine); i++)
-        if (graphs->kinds[i].graph) drop(graphs, &graphs->kinds[i]);
-    free(graphs->kinds);
+    for (int64_t i = 0; graphs->at_once && i < n_places(engine); i++)
+        drop(engine, &graphs->at_once[i]);
+    free(graphs->at_once);
     *graphs = (glm_cuda_graphs){0};
 }
 
-/* ---- a step ---------------------------------------------------------------------------------- */
+/* ---- making room ----------------------------------------------------------------------------- */
 
-/* Of those that there are, the one that was launched least lately. */
+/* Of those that have graphs, the one that was taken least lately. */
 static glm_cuda_step_kind *oldest(const glm_engine *engine) {
     const glm_cuda_graphs *graphs = &engine->cuda->graphs;
     glm_cuda_step_kind *found = NULL;
     for (int64_t i = 0; i < n_places(engine); i++) {
-        glm_cuda_step_kind *kind = &graphs->kinds[i];
-        if (kind->graph && (!found || kind->last_step < found->last_step)) found = kind;
+        glm_cuda_step_kind *kind = &graphs->at_once[i];
+        if (kind->graphs && (!found || kind->last_step < found->last_step)) found = kind;
     }
     return found;
 }
 
 static bool make_room(glm_engine *engine) {
     glm_cuda_graphs *graphs = &engine->cuda->graphs;
-    if (graphs->n < GRAPHS_MAX) return true;
+    if (graphs->n < KINDS_MAX) return true;
     glm_cuda_step_kind *kind = oldest(engine);
     if (graphs->n_steps - kind->last_step <= IDLE_STEPS) return false;
-    drop(graphs, kind);
+    drop(engine, kind);
+    graphs->n--;
     return true;
 }
 
-/* *out is NULL where CUDA refuses, and rt_error_text says why. An error where sums over ranks were called for in vain: that
- * is not done twice. */
-static rt_status record(glm_engine *engine, const glm_cuda_tokens *tokens, glm_cuda_graph *out) {
-    rt_status status = glm_cuda_graph_begin(compute_of(engine));
-    *out = NULL;
-    if (status == RT_OK) {
-        status = glm_cuda_queue_step(engine, tokens);
-        (void)!glm_cuda_graph_end(compute_of(engine), status == RT_OK, out);
-    }
-    return engine->plan.sums_on_gpu ? status : RT_OK;
+/* ---- making ---------------------------------------------------------------------------------- */
+
+/* A step whose graphs are wanted. */
+typedef struct wanted {
+    glm_engine *engine;
+    const glm_cuda_tokens *tokens;
+    glm_cuda_step_kind *kind;
+    bool is_by_layers;
+    const glm_cuda_layer *layer; /* the last whose weights were taken */
+} wanted;
+
+static rt_status queue(wanted *w, int32_t index) {
+    return w->is_by_layers ? glm_cuda_queue_between(w->engine, index, w->tokens->n, &w->layer)
+                           : glm_cuda_queue_step(w->engine, w->tokens);
 }
 
-/* How it went: what a graph took is what the plan has guessed. */
-static void say(int32_t n, bool is_made, int64_t free_before) {
-    if (!is_made)
+/* *out is NULL where CUDA refuses, and rt_error_text says why. */
+static rt_status record_one(wanted *w, int32_t index, glm_cuda_graph *out) {
+    RT_TRY(glm_cuda_graph_begin(compute_of(w->engine)));
+    const rt_status status = queue(w, index);
+    (void)!glm_cuda_graph_end(compute_of(w->engine), status == RT_OK, out);
+    return status;
+}
+
+/* All, or kind->graphs is NULL; also behind one that is refused the others are recorded, as each rank is to call for all sums.
+ * An error where they were called for in vain: that is not done twice. */
+static rt_status record(wanted *w) {
+    const int32_t n = w->is_by_layers ? w->engine->config.n_layers + 1 : 1;
+    glm_cuda_graph **graphs = &w->kind->graphs;
+    rt_status status = rt_calloc(n, sizeof **graphs, "graphs", graphs);
+    bool are_all = status == RT_OK;
+    for (int32_t i = 0; i < n && status == RT_OK; i++) {
+        status = record_one(w, i, *graphs + i);
+        are_all = are_all && (*graphs)[i];
+    }
+    if (!are_all) drop(w->engine, w->kind);
+    return w->engine->plan.sums_on_gpu ? status : RT_OK;
+}
+
+/* How it went: what graphs took is what the plan has guessed. */
+static void say(const wanted *w, bool are_made, int64_t free_before) {
+    if (!are_made)
         rt_log(RT_LOG_WARN, "engine", "decode goes on without a graph, which is slower: %s",
                 rt_error_text());
     else if (rt_log_enabled(RT_LOG_INFO, "engine"))
-        rt_log(RT_LOG_INFO, "engine", "graph of a decode step seqs=%" PRId32 " gpu_bytes=%" PRId64,
-                n, free_before - glm_cuda_free_now());
+        rt_log(RT_LOG_INFO, "engine", "%s seqs=%" PRId32 " gpu_bytes=%" PRId64,
+                w->is_by_layers ? "graphs of a decode step, one a layer,"
+                                : "graph of a decode step",
+                w->tokens->n, free_before - glm_cuda_free_now());
 }
 
-static rt_status make(glm_engine *engine, const glm_cuda_tokens *tokens, glm_cuda_step_kind *kind) {
+static rt_status make(wanted *w) {
+    glm_engine *engine = w->engine;
     glm_cuda_graphs *graphs = &engine->cuda->graphs;
     const bool is_wanted = !engine->cuda->device.waits_always;
     const bool is_told = rt_log_enabled(RT_LOG_INFO, "engine");
     const int64_t free_before = is_told ? glm_cuda_free_now() : 0;
-    if (is_wanted) RT_TRY(record(engine, tokens, &kind->graph));
-    const bool is_mine = kind->graph != NULL;
-    int64_t are_all = is_mine;
-    graphs->n += is_mine;
-    if (is_wanted) say(tokens->n, is_mine, free_before);
+    if (is_wanted) RT_TRY(record(w));
+    int64_t are_all = w->kind->graphs != NULL;
+    if (is_wanted) say(w, are_all, free_before);
     RT_TRY(glm_step_smallest(engine, &are_all));
+    graphs->n += are_all != 0;
     if (are_all) return RT_OK;
     graphs->is_refused = true;
-    if (is_mine) drop(graphs, kind);
+    drop(engine, w->kind);
     return RT_OK;
 }
 
+/* ---- a step ---------------------------------------------------------------------------------- */
+
+/* The first step of a kind is taken without. */
+static rt_status find_or_make(wanted *w) {
+    glm_cuda_graphs *graphs = &w->engine->cuda->graphs;
+    const bool is_first = w->kind->last_step == 0;
+    w->kind->last_step = ++graphs->n_steps;
+    const bool is_due = !is_first && !w->kind->graphs && !graphs->is_refused;
+    return is_due && make_room(w->engine) ? make(w) : RT_OK;
+}
+
 rt_status glm_cuda_graph_step(glm_engine *engine, const glm_cuda_tokens *tokens) {
-    glm_cuda *cuda = engine->cuda;
-    glm_cuda_graphs *graphs = &cuda->graphs;
-    glm_cuda_step_kind *kind = &graphs->kinds[tokens->n * GLM_CUDA_TOGETHER_KINDS +
-                                              glm_cuda_together_kind(cuda->passes.n_together)];
-    const bool is_first = kind->last_step == 0;
-    kind->last_step = ++graphs->n_steps;
-    if (!is_first && !kind->graph && !graphs->is_refused && make_room(engine))
-        RT_TRY(make(engine, tokens, kind));
-    if (!kind->graph) return glm_cuda_queue_step(engine, tokens);
-    RT_TRY(glm_cuda_graph_launch(kind->graph, compute_of(engine)));
+    const glm_cuda *cuda = engine->cuda;
+    const int32_t together = glm_cuda_together_kind(cuda->passes.n_together);
+    glm_cuda_step_kind *kind =
+            &cuda->graphs.at_once[tokens->n * GLM_CUDA_TOGETHER_KINDS + together];
+    wanted w = {.engine = engine, .tokens = tokens, .kind = kind};
+    RT_TRY(find_or_make(&w));
+    if (!kind->graphs) return glm_cuda_queue_step(engine, tokens);
+    RT_TRY(glm_cuda_graph_launch(kind->graphs[0], compute_of(engine)));
     return glm_cuda_step_done(&cuda->device, "a decode step");
+}
+
+rt_status glm_cuda_graph_layers(
+        glm_engine *engine, const glm_cuda_tokens *tokens, const glm_cuda_graph **out) {
+    glm_cuda_step_kind *kind = &engine->cuda->graphs.by_layers[tokens->n];
+    wanted w = {.engine = engine, .tokens = tokens, .kind = kind, .is_by_layers = true};
+    RT_TRY(find_or_make(&w));
+    *out = kind->graphs;
+    return RT_OK;
 }

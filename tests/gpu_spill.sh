@@ -111,9 +111,10 @@ same_tokens() {
         ways_of $dtype >"$work/ways"
         while read -r way; do
             # shellcheck disable=SC2086
-            complete --kv-cache-dtype $dtype $way
+            GLM_LOG=info complete --kv-cache-dtype $dtype $way
             [ "$ids" = "$all" ] || fail "other tokens with $way, $dtype: $ids, wanted $all"
             part "$dtype, $way: the same tokens, $(number prefill_tps) and $(number decode_tps) tokens/s"
+            grep -o 'graphs of a decode step, one a layer.*' "$work/err" || echo 'no step was a graph a layer'
         done <"$work/ways"
     done
 }

@@ -1,0 +1,116 @@
+/* Whatever call to CUDA or cuBLASLt fails in the step of decode that makes graphs of its layers, or in one that launches them, is an
+ * error, or a step without graphs where it is only that one of them cannot be made: the same bits, then and in the next
+ * steps; and nothing is left.
+ *
+ * Method: a book that comes through windows, as in test_engine_cuda_graphs_of_layers, goes on on a GPU that tests/standin plays, once
+ * for every third call of its second step of decode, and of its third. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "help_checkpoint.h"
+#include "help_engine.h"
+#include "help_model.h"
+#include "help_needle.h"
+#include "runtime/base/size.h"
+#include "standin/standin_cuda.h"
+#include "standin/standin_plain.h"
+
+enum { N_BOOK = 4096 + 70, N_MAX = N_BOOK + 64, N_STEPS = 4, N_LAYERS = 2, VOCAB = 272 };
+
+static char dir[4096];
+static int32_t ids[N_MAX];
+static float right[N_STEPS][VOCAB], got[N_STEPS][VOCAB];
+static int64_t n_calls[N_STEPS]; /* of a step in which nothing fails */
+static int n_failed;
+
+static glm_engine *open_on(const char *device, int64_t kv_bytes) {
+    const glm_options options = {.model_dir = help_model_for_gpu_of(N_LAYERS),
+            .device = device,
+            .device_kv_bytes = kv_bytes,
+            .max_len = N_MAX,
+            .chunk = 128};
+    return help_engine_open_in(dir, options);
+}
+
+static void write_book(void) {
+    (void)snprintf(dir, sizeof dir, "%s", ckh_make_dir());
+    glm_engine *engine = open_on("cpu", 0);
+    help_engine_keep(engine, ids, N_BOOK, "text");
+    glm_engine_close(engine);
+}
+
+/* So that nothing of the book stays. */
+static int64_t little(void) {
+    glm_engine *engine = open_on("cuda", 0);
+    const glm_plan *plan = glm_engine_plan(engine);
+    const int64_t pages =
+            N_LAYERS * rt_div_up(N_MAX, 128) + (plan->kv_window_extents - 1) * 4096 / 128;
+    const int64_t bytes = glm_plan_kv_here(plan) - pages * plan->kv_page_bytes + RT_MIB / 2;
+    glm_engine_close(engine);
+    return bytes;
+}
+
+/* Steps, of which call `at` of the one `in` fails; what that one came to, and no step is behind a failure. */
+static rt_status steps(glm_session *session, int in, int64_t at) {
+    standin_cuda *gpu = standin_cuda_get();
+    for (int i = 0; i < N_STEPS; i++) {
+        gpu->n_calls = 0;
+        gpu->fail_at = i == in ? at : 0;
+        const rt_status status = glm_decode(&session, &ids[N_BOOK + i], 1);
+        gpu->fail_at = 0;
+        if (status != RT_OK) return status;
+        if (at == 0) n_calls[i] = gpu->n_calls;
+        help_engine_row(session, got[i], VOCAB);
+    }
+    return RT_OK;
+}
+
+static rt_status run(int64_t kv_bytes, int in, int64_t at) {
+    glm_session *session = NULL;
+    glm_reuse reuse = {0};
+    glm_engine *engine = open_on("cuda", kv_bytes);
+    help_require(glm_session_create(engine, N_MAX, &session), "session");
+    help_require(glm_session_restore(session, ids, N_BOOK, &reuse), "restore");
+    help_require(glm_prefill(session, ids + reuse.n_tokens, N_BOOK - reuse.n_tokens), "prefill");
+    standin_cuda_get()->fails_once_recording = false;
+    const rt_status status = steps(session, in, at);
+    glm_session_free(session);
+    glm_engine_close(engine);
+    return status;
+}
+
+static void complain(int in, int64_t at, const char *what) {
+    printf("FAIL: call %lld of step %d: %s\n", (long long)at, in, what);
+    n_failed++;
+}
+
+static bool check(int64_t kv_bytes, int in, int64_t at) {
+    const standin_cuda *gpu = standin_cuda_get();
+    const rt_status status = run(kv_bytes, in, at);
+    const bool is_without = gpu->fails_once_recording;
+    if (status == RT_OK && !is_without) complain(in, at, "its failure was not noticed");
+    if (is_without && memcmp(got, right, sizeof got) != 0) complain(in, at, "other logits");
+    if (status != RT_OK && (is_without || (status != RT_EDEVICE && status != RT_ENOMEM)))
+        complain(in, at, rt_error_text());
+    if (gpu->n_objects || gpu->device_bytes || gpu->pinned_bytes)
+        complain(in, at, "something is left");
+    return is_without;
+}
+
+int main(void) {
+    const int64_t every = getenv("GLM_TEST_FAST") ? 7 : 3;
+    int64_t n_without = 0;
+    standin_plain_use(true); /* the kernels have tests of their own */
+    help_engine_ids(ids, N_MAX, 22);
+    write_book();
+    const int64_t kv_bytes = little();
+    help_require(run(kv_bytes, -1, 0), "without a failure");
+    memcpy(right, got, sizeof right);
+    for (int in = 1; in <= 2; in++)
+        for (int64_t at = 1; at <= n_calls[in]; at += every) n_without += check(kv_bytes, in, at);
+    if (n_without == 0) complain(1, 0, "none that only made a graph");
+    printf("%lld and %lld calls, %lld without graphs, %d not as they should be\n",
+            (long long)n_calls[1], (long long)n_calls[2], (long long)n_without, n_failed);
+    return n_failed ? 1 : 0;
+}
