@@ -173,7 +173,7 @@ static rt_status cuda_open_buffers(glm_engine *engine) {
 static void settle(glm_cuda *cuda) {
     const rt_stream streams[] = {cuda->device.compute, cuda->device.copy_in, cuda->device.copy_out};
     for (int i = 0; i < 3; i++)
-        if (streams[i]) glm_cuda_finish(streams[i]);
+        if (streams[i]) (void)glm_cuda_finish(streams[i]);
 }
 
 static void cuda_close(glm_engine *engine) {

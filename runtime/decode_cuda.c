@@ -428,10 +428,9 @@ static rt_status take_step(glm_engine *engine, const glm_cuda_tokens *tokens) {
     rt_status status = run(engine, tokens);
     glm_cuda_note_refused(engine);
     if (status == RT_OK)
-        status = glm_cuda_ranks_end(engine,
-                glm_cuda_ranks_settle(engine, glm_cuda_wait(compute_of(cuda), "a decode step")));
+        status = glm_cuda_ranks_settle(engine, glm_cuda_wait(compute_of(cuda), "a decode step"));
     else
-        glm_cuda_finish(compute_of(cuda)); /* what is queued reads the host's lists */
+        glm_cuda_ranks_finish(engine, status);
     if (status != RT_OK) glm_cuda_start_afresh(engine);
     for (int32_t i = 0; status == RT_OK && i < engine->drawing.n; i++)
         engine->drawing.ids[i] = cuda->host_drawn[i];

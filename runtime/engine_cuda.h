@@ -307,8 +307,11 @@ static inline bool glm_cuda_is_read(const glm_engine *engine) {
 }
 /* `mine`; where it is a failure, the group is over: others would wait for this rank's sums. */
 RT_MUST_CHECK rt_status glm_cuda_ranks_end(const glm_engine *engine, rt_status mine);
-/* After a wait: RT_EPEER where the group has ended, and sums were cut short; otherwise what the wait came to. */
+/* After a wait: RT_EPEER where the group has ended, and sums were cut short; otherwise what the wait came to, and where that is a
+ * failure, the group is over. */
 RT_MUST_CHECK rt_status glm_cuda_ranks_settle(const glm_engine *engine, rt_status waited);
+/* After a failure: what is queued on compute reads the host's lists, and is waited for. */
+void glm_cuda_ranks_finish(const glm_engine *engine, rt_status failure);
 /* A linear layer of this rank's x [rows.n], summed over ranks -> update; device ids[n] -> hidden; normed -> logits [rows.n][vocab].
  * Queued. RT_EPEER. */
 RT_MUST_CHECK rt_status glm_cuda_ranks_update(

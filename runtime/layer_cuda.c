@@ -219,7 +219,7 @@ rt_status glm_cuda_layer_prefill(glm_engine *engine, int32_t layer_index, kv_seq
     const glm_cuda_event done = cuda->done[cuda->n_items++ % GLM_CUDA_AHEAD];
     const int64_t end = chunk->pos + chunk->n;
     kv_walk *walk = NULL;
-    RT_TRY(glm_cuda_ranks_end(engine, glm_cuda_ranks_settle(engine, glm_cuda_event_wait(done))));
+    RT_TRY(glm_cuda_ranks_settle(engine, glm_cuda_event_wait(done)));
     RT_TRY(glm_cuda_ranks_end(engine, glm_cuda_stream_layer(engine, layer_index, &layer)));
     rt_status status = attend(engine, layer_index, layer, &seq, &end, chunk, hidden, &walk);
     if (status == RT_OK)
@@ -280,5 +280,5 @@ rt_status glm_cuda_layer_logits(
     glm_cuda_note_refused(engine);
     const rt_status waited =
             glm_cuda_ranks_settle(engine, glm_cuda_wait(compute_of(cuda), "logits"));
-    return status == RT_OK ? glm_cuda_ranks_end(engine, waited) : status;
+    return status == RT_OK ? waited : status;
 }

@@ -93,8 +93,7 @@ rt_status glm_cuda_layer_together(
             .rows = glm_rows_of_added(added, n)};
     const rt_status status = run(&p, hidden);
     if (status == RT_OK) return RT_OK;
-    /* What is queued reads the host's lists. */
-    glm_cuda_finish(engine->cuda->device.compute);
+    glm_cuda_ranks_finish(engine, status);
     glm_cuda_start_afresh(engine);
     return status;
 }

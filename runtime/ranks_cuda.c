@@ -4,11 +4,12 @@
  * in fp32 by NCCL, and is then rounded to bf16 once, as one rank rounds the whole: what differs between numbers
  * of ranks is the order of one fp32 sum. Rows of the embedding are summed with zeros, which is exact; logits
  * are gathered. All of it is queued: the host waits for no sum, and in decode the sums are part of the captured
- * graph. NCCL's calls may be captured; what it sets up at the first call of a kind happens in the step that is
- * taken as it comes (decode_cuda.c).
+ * graphs. NCCL's calls may be captured; what it sets up at the first call of a kind happens in the step that is
+ * taken as it comes (graphs_cuda.c).
  *
  * A sum ends only if every rank has queued it. So what fails on one rank ends the group (glm_cuda_ranks_end), unless
- * all have agreed on it first, as they do on what the store found (glm_layer_agree). And a sum that was cut
+ * all have agreed on it first, as they do on what the store found (glm_layer_agree). A wait that fails ends it in any
+ * case: the device does nothing more, and others may wait for sums that are queued there. And a sum that was cut
  * short, because the group ended, leaves numbers and no error: after each wait the group is asked
  * (glm_cuda_ranks_settle), before what was waited for is used or kept.
  *
@@ -95,8 +96,12 @@ rt_status glm_cuda_ranks_end(const glm_engine *engine, rt_status mine) {
 }
 
 rt_status glm_cuda_ranks_settle(const glm_engine *engine, rt_status waited) {
-    if (has_sums(engine)) RT_TRY(engine->comm->check(engine->comm));
-    return waited;
+    const rt_status sums = has_sums(engine) ? engine->comm->check(engine->comm) : RT_OK;
+    return glm_cuda_ranks_end(engine, sums == RT_OK ? waited : sums);
+}
+
+void glm_cuda_ranks_finish(const glm_engine *engine, rt_status failure) {
+    if (!glm_cuda_finish(engine->cuda->device.compute)) (void)!glm_cuda_ranks_end(engine, failure);
 }
 
 /* ---- sums ------------------------------------------------------------------------------------ */
