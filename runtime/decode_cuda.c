@@ -302,16 +302,17 @@ rt_status glm_cuda_attend_to_parts(
 typedef struct by_layers {
     glm_engine *engine;
     const glm_cuda_tokens *tokens;
-    const glm_cuda_graph *graphs; /* of what lies between attention; NULL: none */
-    const glm_cuda_layer *layer;  /* without graphs: whose weights were taken last */
+    glm_cuda_step_kind *kind;    /* whose graphs are what lies between attention; NULL: of none */
+    const glm_cuda_layer *layer; /* without graphs: whose weights were taken last */
     kv_walk *walk; /* whose last window was attended to, and is not left yet; NULL: none */
 } by_layers;
 
 static rt_status queue_between(by_layers *s, int32_t index) {
     const glm_cuda_device *device = &s->engine->cuda->device;
     const int32_t n_rows = s->tokens->n * s->tokens->n_each;
-    if (!s->graphs) return glm_cuda_queue_between(s->engine, index, n_rows, &s->layer);
-    RT_TRY(glm_cuda_graph_launch(s->graphs[index], device->compute));
+    const glm_cuda_graph *graphs = s->kind ? s->kind->graphs : NULL;
+    if (!graphs) return glm_cuda_queue_between(s->engine, index, n_rows, &s->layer);
+    RT_TRY(glm_cuda_graph_launch(graphs[index], device->compute));
     return glm_cuda_step_done(device, "a layer of decode");
 }
 
@@ -336,7 +337,7 @@ static rt_status leave(by_layers *s) {
     return status;
 }
 
-/* q -> attended, of all sequences. The layer before is left when this one's q, k and v are queued. */
+/* qkv -> attended, of all sequences. The layer before is left when this one's q, k and v are queued. */
 static rt_status attend_in_layer(by_layers *s, int32_t index) {
     glm_engine *engine = s->engine;
     RT_TRY(leave(s));
@@ -362,8 +363,9 @@ static rt_status queue_layers(by_layers *s) {
 static rt_status run_by_layers(glm_engine *engine, const glm_cuda_tokens *tokens) {
     by_layers s = {.engine = engine, .tokens = tokens};
     if (!glm_cuda_streams(engine) && tokens->n_each == 1)
-        RT_TRY(glm_cuda_ranks_end(engine, glm_cuda_graph_layers(engine, tokens, &s.graphs)));
+        RT_TRY(glm_cuda_ranks_end(engine, glm_cuda_graph_layers(engine, tokens, &s.kind)));
     const rt_status status = queue_layers(&s);
+    if (status == RT_OK && s.kind) s.kind->has_run = true;
     end_walk(&s);
     return status;
 }

@@ -130,18 +130,19 @@ static inline int32_t glm_cuda_together_kind(int32_t n_together) {
 }
 
 typedef struct glm_cuda_step_kind {
-    glm_cuda_graph *
-            graphs; /* one of all of the step, or [n_layers + 1], by layers; NULL: there are none */
-    int64_t last_step; /* by graphs.n_steps; 0: none yet */
+    glm_cuda_graph *graphs; /* [n_each]; NULL: there are none */
+    int64_t last_step;      /* by n_steps; 0: none yet */
+    bool has_run;           /* one was queued whole */
 } glm_cuda_step_kind;
 
-/* Graphs of decode steps (graphs_cuda.c). */
+/* Graphs of decode steps that are taken one way (graphs_cuda.c). */
 typedef struct glm_cuda_graphs {
-    glm_cuda_step_kind *at_once;   /* [max_seqs + 1][GLM_CUDA_TOGETHER_KINDS]: of all layers; */
-    glm_cuda_step_kind *by_layers; /* [max_seqs + 1] */
-    int64_t n_steps;               /* taken so far */
-    int32_t n;                     /* kinds that have graphs */
-    bool is_refused;               /* one was: no more are made */
+    glm_cuda_step_kind *kinds; /* [n_kinds] */
+    int64_t n_kinds;
+    int64_t n_steps; /* taken so far */
+    int32_t n_each;  /* graphs of a step */
+    int32_t n;       /* kinds that have graphs */
+    bool is_refused; /* one was: no more are made */
 } glm_cuda_graphs;
 
 typedef struct glm_cuda {
@@ -218,7 +219,8 @@ typedef struct glm_cuda {
     int32_t *host_drawn;
     void *decode_scratch; /* attn_cuda_decode_sm80 or _sm90: tickets of max_seqs sequences, then scratch of so many, a
                            * token each, or of one and decode rows */
-    glm_cuda_graphs graphs;
+    glm_cuda_graphs at_once;   /* [max_seqs + 1][GLM_CUDA_TOGETHER_KINDS] kinds, a graph each; */
+    glm_cuda_graphs by_layers; /* [max_seqs + 1], n_layers + 1 graphs each */
 
     /* Who shares pages (pages_cuda.c). */
     void *host_passes_memory;    /* pinned, and */
@@ -343,12 +345,12 @@ static inline int64_t glm_cuda_step_bytes(int64_t rows) {
 RT_MUST_CHECK rt_status glm_cuda_queue_step(glm_engine *engine, const glm_cuda_tokens *tokens);
 RT_MUST_CHECK rt_status glm_cuda_queue_between(
         glm_engine *engine, int32_t index, int32_t n_rows, const glm_cuda_layer **layer);
-/* graphs_cuda.c: a step of all layers at once, as a graph where there is one or one can be made; graphs of what glm_cuda_queue_between
- * queues for each index, *out [n_layers + 1], where there are or can be, or NULL, until the next step. Device memory that all
- * graphs take, for the plan. */
+/* graphs_cuda.c: a step of all layers at once, as a graph where there is one or one can be made. The kind of a step that is taken by
+ * layers: kind->graphs[index], where there are or can be, are what glm_cuda_queue_between queues; whoever has queued all of the step
+ * sets kind->has_run. Device memory that all graphs take, for the plan. */
 RT_MUST_CHECK rt_status glm_cuda_graph_step(glm_engine *engine, const glm_cuda_tokens *tokens);
 RT_MUST_CHECK rt_status glm_cuda_graph_layers(
-        glm_engine *engine, const glm_cuda_tokens *tokens, const glm_cuda_graph **out);
+        glm_engine *engine, const glm_cuda_tokens *tokens, glm_cuda_step_kind **out);
 int64_t glm_cuda_graphs_bytes(const glm_config *config, const glm_plan *plan);
 RT_MUST_CHECK rt_status glm_cuda_graphs_open(glm_engine *engine);
 void glm_cuda_graphs_close(glm_engine *engine);

@@ -1,17 +1,17 @@
-/* Decode steps as graphs. What is queued for a step of the same kind differs in nothing but what it reads from the device's memory: it
- * is recorded once, and launched from then on, so that no kernel waits for the host.
+/* Decode steps as graphs. What is queued for a step of the same kind differs in nothing but what it reads from the device's memory:
+ * it is recorded once, and launched from then on, so that no kernel waits for the host.
  *
  *   at once     All of a step whose pages are all on the device is one graph. Of a kind are steps of as many sequences, and of
  *               as many in a pass up to a power of two.
  *   by layers   Where pages come and go, one a layer: all that lies between the attention of the layer before and its own,
  *               which differs by windows. Of a kind are steps of as many sequences.
  *
- * The first step of a kind is taken as it comes: libraries set themselves up in it, NCCL its connections for sums of this
- * size.
+ * The first step of a kind is taken as it comes, to its end: libraries set themselves up in it, NCCL its connections for sums of
+ * this size. A kind that comes along now and then, as one by layers does that fills an extent, is no reason to make any.
  *
- * A driver keeps graphs in memory of the device. So there are those of KINDS_MAX kinds at most, which the plan counts; then one
- * that has not been taken for a while gives way to the next, and where there is none a step is taken as it comes. So are
- * all steps of which CUDA refuses to make a graph, for want of memory or otherwise: the bits are the same, and it is said
+ * A driver keeps graphs in memory of the device. So there are those of AT_ONCE_MAX and BY_LAYERS_MAX kinds at most, which the plan
+ * counts; then one that has not been taken for a while gives way to the next, and where there is none a step is taken as it comes. So
+ * are all steps of which CUDA refuses to make a graph, for want of memory or otherwise: the bits are the same, and it is said
  * once. Ranks have the graphs of a step all or none: NCCL may sum otherwise in one. */
 #include <inttypes.h>
 #include <stdlib.h>
@@ -21,7 +21,8 @@
 #include "ranks.h"
 
 enum {
-    KINDS_MAX = 16,
+    AT_ONCE_MAX = 16,
+    BY_LAYERS_MAX = 4,
     IDLE_STEPS = 64, /* a while: more than recording anew takes */
     NODE_BYTES = 10 << 10
 };
@@ -33,10 +34,11 @@ static rt_stream compute_of(const glm_engine *engine) {
 /* ---- the plan -------------------------------------------------------------------------------- */
 
 static int64_t n_kinds_max(const glm_plan *plan) {
-    int64_t n_kinds = 0;
-    for (int32_t n = 1; n <= plan->max_seqs && n_kinds < KINDS_MAX; n++)
-        n_kinds += glm_cuda_together_kind(n) + 1 + plan->kv_overflows;
-    return rt_min64(n_kinds, KINDS_MAX);
+    int64_t n_at_once = 0;
+    for (int32_t n = 1; n <= plan->max_seqs && n_at_once < AT_ONCE_MAX; n++)
+        n_at_once += glm_cuda_together_kind(n) + 1;
+    const int64_t n_by_layers = plan->kv_overflows ? plan->max_seqs : 0;
+    return rt_min64(n_at_once, AT_ONCE_MAX) + rt_min64(n_by_layers, BY_LAYERS_MAX);
 }
 
 /* Kernels of a step: in a layer four products, of each of which cuBLASLt may make two kernels; two of attention and append, which by
@@ -78,57 +80,58 @@ static rt_status look_for_early(const glm_engine *engine) {
     return RT_OK;
 }
 
-static int64_t n_at_once(const glm_engine *engine) {
-    return ((int64_t)engine->plan.max_seqs + 1) * GLM_CUDA_TOGETHER_KINDS;
-}
-
-static int64_t n_places(const glm_engine *engine) {
-    return n_at_once(engine) + engine->plan.max_seqs + 1;
+static rt_status open_kinds(glm_cuda_graphs *graphs, int64_t n_kinds, int32_t n_each) {
+    *graphs = (glm_cuda_graphs){.n_kinds = n_kinds, .n_each = n_each};
+    return rt_calloc(n_kinds, sizeof *graphs->kinds, "graphs", &graphs->kinds);
 }
 
 rt_status glm_cuda_graphs_open(glm_engine *engine) {
-    glm_cuda_graphs *graphs = &engine->cuda->graphs;
+    glm_cuda *cuda = engine->cuda;
+    const int64_t n = (int64_t)engine->plan.max_seqs + 1;
     RT_TRY(look_for_early(engine));
-    RT_TRY(rt_calloc(n_places(engine), sizeof *graphs->at_once, "graphs", &graphs->at_once));
-    graphs->by_layers = graphs->at_once + n_at_once(engine);
-    return RT_OK;
+    RT_TRY(open_kinds(&cuda->at_once, n * GLM_CUDA_TOGETHER_KINDS, 1));
+    return open_kinds(&cuda->by_layers, n, engine->config.n_layers + 1);
 }
 
-static void drop(const glm_engine *engine, glm_cuda_step_kind *kind) {
-    const bool is_at_once = kind < engine->cuda->graphs.by_layers;
-    const int32_t n = is_at_once ? 1 : engine->config.n_layers + 1;
-    for (int32_t i = 0; kind->graphs && i < n; i++) glm_cuda_graph_free(kind->graphs[i]);
+static void drop(const glm_cuda_graphs *graphs, glm_cuda_step_kind *kind) {
+    for (int32_t i = 0; kind->graphs && i < graphs->n_each; i++)
+        glm_cuda_graph_free(kind->graphs[i]);
     free(kind->graphs);
     kind->graphs = NULL;
 }
 
-void glm_cuda_graphs_close(glm_engine *engine) {
-    glm_cuda_graphs *graphs = &engine->cuda->graphs;
-    for (int64_t i = 0; graphs->at_once && i < n_places(engine); i++)
-        drop(engine, &graphs->at_once[i]);
-    free(graphs->at_once);
+static void close_kinds(glm_cuda_graphs *graphs) {
+    for (int64_t i = 0; graphs->kinds && i < graphs->n_kinds; i++) drop(graphs, &graphs->kinds[i]);
+    free(graphs->kinds);
     *graphs = (glm_cuda_graphs){0};
+}
+
+void glm_cuda_graphs_close(glm_engine *engine) {
+    close_kinds(&engine->cuda->at_once);
+    close_kinds(&engine->cuda->by_layers);
 }
 
 /* ---- making room ----------------------------------------------------------------------------- */
 
+static bool is_idle(const glm_cuda_graphs *graphs, const glm_cuda_step_kind *kind) {
+    return graphs->n_steps - kind->last_step >= IDLE_STEPS;
+}
+
 /* Of those that have graphs, the one that was taken least lately. */
-static glm_cuda_step_kind *oldest(const glm_engine *engine) {
-    const glm_cuda_graphs *graphs = &engine->cuda->graphs;
+static glm_cuda_step_kind *oldest(const glm_cuda_graphs *graphs) {
     glm_cuda_step_kind *found = NULL;
-    for (int64_t i = 0; i < n_places(engine); i++) {
-        glm_cuda_step_kind *kind = &graphs->at_once[i];
+    for (int64_t i = 0; i < graphs->n_kinds; i++) {
+        glm_cuda_step_kind *kind = &graphs->kinds[i];
         if (kind->graphs && (!found || kind->last_step < found->last_step)) found = kind;
     }
     return found;
 }
 
-static bool make_room(glm_engine *engine) {
-    glm_cuda_graphs *graphs = &engine->cuda->graphs;
-    if (graphs->n < KINDS_MAX) return true;
-    glm_cuda_step_kind *kind = oldest(engine);
-    if (graphs->n_steps - kind->last_step <= IDLE_STEPS) return false;
-    drop(engine, kind);
+static bool make_room(glm_cuda_graphs *graphs, int32_t n_max) {
+    if (graphs->n < n_max) return true;
+    glm_cuda_step_kind *kind = oldest(graphs);
+    if (!is_idle(graphs, kind)) return false;
+    drop(graphs, kind);
     graphs->n--;
     return true;
 }
@@ -139,36 +142,39 @@ static bool make_room(glm_engine *engine) {
 typedef struct wanted {
     glm_engine *engine;
     const glm_cuda_tokens *tokens;
+    glm_cuda_graphs *graphs; /* of its way, and among those */
     glm_cuda_step_kind *kind;
-    bool is_by_layers;
-    const glm_cuda_layer *layer; /* the last whose weights were taken */
+    const glm_cuda_layer *layer; /* by layers: whose weights were taken last */
 } wanted;
 
+static bool is_by_layers(const wanted *w) {
+    return w->graphs == &w->engine->cuda->by_layers;
+}
+
 static rt_status queue(wanted *w, int32_t index) {
-    return w->is_by_layers ? glm_cuda_queue_between(w->engine, index, w->tokens->n, &w->layer)
+    return is_by_layers(w) ? glm_cuda_queue_between(w->engine, index, w->tokens->n, &w->layer)
                            : glm_cuda_queue_step(w->engine, w->tokens);
 }
 
-/* *out is NULL where CUDA refuses, and rt_error_text says why. */
-static rt_status record_one(wanted *w, int32_t index, glm_cuda_graph *out) {
+/* *out is NULL where CUDA refuses, and rt_error_text says why; and where it is not to be kept. */
+static rt_status record_one(wanted *w, int32_t index, bool is_kept, glm_cuda_graph *out) {
     RT_TRY(glm_cuda_graph_begin(compute_of(w->engine)));
     const rt_status status = queue(w, index);
-    (void)!glm_cuda_graph_end(compute_of(w->engine), status == RT_OK, out);
+    (void)!glm_cuda_graph_end(compute_of(w->engine), status == RT_OK && is_kept, out);
     return status;
 }
 
-/* All, or kind->graphs is NULL; also behind one that is refused the others are recorded, as each rank is to call for all sums.
- * An error where they were called for in vain: that is not done twice. */
+/* All, or kind->graphs is NULL. Behind one that is refused the others are still recorded, as each rank is to call for all
+ * sums. An error where those were called for in vain: that is not done twice. */
 static rt_status record(wanted *w) {
-    const int32_t n = w->is_by_layers ? w->engine->config.n_layers + 1 : 1;
     glm_cuda_graph **graphs = &w->kind->graphs;
-    rt_status status = rt_calloc(n, sizeof **graphs, "graphs", graphs);
+    rt_status status = rt_calloc(w->graphs->n_each, sizeof **graphs, "graphs", graphs);
     bool are_all = status == RT_OK;
-    for (int32_t i = 0; i < n && status == RT_OK; i++) {
-        status = record_one(w, i, *graphs + i);
-        are_all = are_all && (*graphs)[i];
+    for (int32_t i = 0; i < w->graphs->n_each && status == RT_OK; i++) {
+        status = record_one(w, i, are_all, *graphs + i);
+        are_all = (*graphs)[i] != NULL;
     }
-    if (!are_all) drop(w->engine, w->kind);
+    if (!are_all) drop(w->graphs, w->kind);
     return w->engine->plan.sums_on_gpu ? status : RT_OK;
 }
 
@@ -179,56 +185,61 @@ static void say(const wanted *w, bool are_made, int64_t free_before) {
                 rt_error_text());
     else if (rt_log_enabled(RT_LOG_INFO, "engine"))
         rt_log(RT_LOG_INFO, "engine", "%s seqs=%" PRId32 " gpu_bytes=%" PRId64,
-                w->is_by_layers ? "graphs of a decode step, one a layer,"
+                is_by_layers(w) ? "graphs of a decode step, one a layer,"
                                 : "graph of a decode step",
                 w->tokens->n, free_before - glm_cuda_free_now());
 }
 
 static rt_status make(wanted *w) {
     glm_engine *engine = w->engine;
-    glm_cuda_graphs *graphs = &engine->cuda->graphs;
     const bool is_wanted = !engine->cuda->device.waits_always;
     const bool is_told = rt_log_enabled(RT_LOG_INFO, "engine");
     const int64_t free_before = is_told ? glm_cuda_free_now() : 0;
     if (is_wanted) RT_TRY(record(w));
     int64_t are_all = w->kind->graphs != NULL;
     if (is_wanted) say(w, are_all, free_before);
-    RT_TRY(glm_step_smallest(engine, &are_all));
-    graphs->n += are_all != 0;
-    if (are_all) return RT_OK;
-    graphs->is_refused = true;
-    drop(engine, w->kind);
-    return RT_OK;
+    const rt_status status = glm_step_smallest(engine, &are_all);
+    if (status == RT_OK && are_all) {
+        w->graphs->n++;
+        return RT_OK;
+    }
+    w->graphs->is_refused = true;
+    drop(w->graphs, w->kind);
+    return status;
 }
 
 /* ---- a step ---------------------------------------------------------------------------------- */
 
-/* The first step of a kind is taken without. */
-static rt_status find_or_make(wanted *w) {
-    glm_cuda_graphs *graphs = &w->engine->cuda->graphs;
-    const bool is_first = w->kind->last_step == 0;
-    w->kind->last_step = ++graphs->n_steps;
-    const bool is_due = !is_first && !w->kind->graphs && !graphs->is_refused;
-    return is_due && make_room(w->engine) ? make(w) : RT_OK;
+static bool is_due(const wanted *w) {
+    return w->kind->has_run && !is_idle(w->graphs, w->kind) && !w->kind->graphs &&
+           !w->graphs->is_refused;
+}
+
+static rt_status find_or_make(wanted *w, int32_t n_max) {
+    const bool is_made_now = is_due(w) && make_room(w->graphs, n_max);
+    w->kind->last_step = ++w->graphs->n_steps;
+    return is_made_now ? make(w) : RT_OK;
 }
 
 rt_status glm_cuda_graph_step(glm_engine *engine, const glm_cuda_tokens *tokens) {
-    const glm_cuda *cuda = engine->cuda;
+    glm_cuda *cuda = engine->cuda;
     const int32_t together = glm_cuda_together_kind(cuda->passes.n_together);
-    glm_cuda_step_kind *kind =
-            &cuda->graphs.at_once[tokens->n * GLM_CUDA_TOGETHER_KINDS + together];
-    wanted w = {.engine = engine, .tokens = tokens, .kind = kind};
-    RT_TRY(find_or_make(&w));
-    if (!kind->graphs) return glm_cuda_queue_step(engine, tokens);
-    RT_TRY(glm_cuda_graph_launch(kind->graphs[0], compute_of(engine)));
-    return glm_cuda_step_done(&cuda->device, "a decode step");
+    glm_cuda_step_kind *kind = &cuda->at_once.kinds[tokens->n * GLM_CUDA_TOGETHER_KINDS + together];
+    wanted w = {.engine = engine, .tokens = tokens, .graphs = &cuda->at_once, .kind = kind};
+    RT_TRY(find_or_make(&w, AT_ONCE_MAX));
+    if (kind->graphs) {
+        RT_TRY(glm_cuda_graph_launch(kind->graphs[0], compute_of(engine)));
+        return glm_cuda_step_done(&cuda->device, "a decode step");
+    }
+    RT_TRY(glm_cuda_queue_step(engine, tokens));
+    kind->has_run = true;
+    return RT_OK;
 }
 
 rt_status glm_cuda_graph_layers(
-        glm_engine *engine, const glm_cuda_tokens *tokens, const glm_cuda_graph **out) {
-    glm_cuda_step_kind *kind = &engine->cuda->graphs.by_layers[tokens->n];
-    wanted w = {.engine = engine, .tokens = tokens, .kind = kind, .is_by_layers = true};
-    RT_TRY(find_or_make(&w));
-    *out = kind->graphs;
-    return RT_OK;
+        glm_engine *engine, const glm_cuda_tokens *tokens, glm_cuda_step_kind **out) {
+    glm_cuda_graphs *graphs = &engine->cuda->by_layers;
+    *out = &graphs->kinds[tokens->n];
+    wanted w = {.engine = engine, .tokens = tokens, .graphs = graphs, .kind = *out};
+    return find_or_make(&w, BY_LAYERS_MAX);
 }

@@ -152,6 +152,7 @@ static void check_kept(void) {
     }
     require(gpu->n_graphs == N_KEPT, "graphs", gpu->n_graphs);
     for (int i = 0; i < N_IDLE; i++) step(sessions, 2, again);
+    require(!is_launched(sessions, N, again), "a graph of a kind that comes now and then", N);
     require(is_launched(sessions, N, again), "a graph that another one has made room for", N);
     require(memcmp(first[N], again, sizeof again) == 0, "other logits then, of sequences", N);
     require(gpu->n_graphs == N_KEPT, "graphs", gpu->n_graphs);
