@@ -391,6 +391,12 @@ bool glm_cuda_finish(rt_stream stream) {
     return false;
 }
 
+bool glm_cuda_is_broken(rt_stream stream) {
+    const cudaError_t error = cudaStreamQuery(stream);
+    (void)cudaGetLastError(); /* "not ready" counts as one */
+    return error != cudaSuccess && error != cudaErrorNotReady;
+}
+
 rt_status glm_cuda_step_done(const glm_cuda_device *device, const char *what) {
     if (device->copy_error) RT_TRY(check((cudaError_t)device->copy_error, "a copy of a page"));
     return device->waits_always ? glm_cuda_wait(device->compute, what) : RT_OK;

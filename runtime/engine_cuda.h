@@ -309,6 +309,8 @@ static inline bool glm_cuda_is_read(const glm_engine *engine) {
 }
 /* `mine`; where it is a failure, the group is over: others would wait for this rank's sums. */
 RT_MUST_CHECK rt_status glm_cuda_ranks_end(const glm_engine *engine, rt_status mine);
+/* As glm_layer_agree, but a device that does nothing more ends the group. */
+RT_MUST_CHECK rt_status glm_cuda_ranks_agree(glm_engine *engine, rt_status mine);
 /* After a wait: RT_EPEER where the group has ended, and sums were cut short; otherwise what the wait came to, and where that is a
  * failure, the group is over. */
 RT_MUST_CHECK rt_status glm_cuda_ranks_settle(const glm_engine *engine, rt_status waited);

@@ -8,8 +8,8 @@
  * taken as it comes (graphs_cuda.c).
  *
  * A sum ends only if every rank has queued it. So what fails on one rank ends the group (glm_cuda_ranks_end), unless
- * all have agreed on it first, as they do on what the store found (glm_layer_agree). A wait that fails ends it in any
- * case: the device does nothing more, and others may wait for sums that are queued there. And a sum that was cut
+ * all have agreed on it first, as they do on what the store found (glm_cuda_ranks_agree). A device that does nothing more ends it in
+ * any case: others may wait for sums that are queued there before they come to agree. And a sum that was cut
  * short, because the group ended, leaves numbers and no error: after each wait the group is asked
  * (glm_cuda_ranks_settle), before what was waited for is used or kept.
  *
@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "engine_cuda.h"
+#include "ranks.h"
 
 /* NCCL's kernels: 2.28.9 takes 576 to 580 MiB of an H200 for one rank, when its communicator is made. Buffers of connections
  * are derived: 9.2 MiB for each of 3 in a channel (4 MiB, 4.7 and 0.5 for its three protocols; a ring's, and two of a
@@ -93,6 +94,12 @@ rt_status glm_cuda_ranks_end(const glm_engine *engine, rt_status mine) {
     par_comm *comm = engine->comm;
     if (mine != RT_OK && comm->n_ranks > 1) comm->abort(comm, rt_error_text());
     return mine;
+}
+
+rt_status glm_cuda_ranks_agree(glm_engine *engine, rt_status mine) {
+    if (mine != RT_OK && glm_cuda_is_broken(engine->cuda->device.compute))
+        return glm_cuda_ranks_end(engine, mine);
+    return glm_layer_agree(engine, mine);
 }
 
 rt_status glm_cuda_ranks_settle(const glm_engine *engine, rt_status waited) {

@@ -58,6 +58,14 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
     return wait_for([=] { drain(stream); });
 }
 
+/* As of the host: nothing runs for being asked. */
+cudaError_t cudaStreamQuery(cudaStream_t stream) {
+    call now("cudaStreamQuery", SAFE_CONTEXT);
+    require_there(STREAM, stream, "cudaStreamQuery");
+    if (is_broken) return told(cudaErrorLaunchFailure);
+    return told(stream->queue.empty() ? cudaSuccess : cudaErrorNotReady);
+}
+
 /* ---- events ---------------------------------------------------------------------------------- */
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *out, unsigned flags) {
