@@ -302,7 +302,7 @@ kv_io_engine kvh_memfs_engine(kvh_memfs *fs) {
     return (kv_io_engine){.table = &table, .self = fs};
 }
 
-kv_io *kvh_memfs_io_by(kvh_memfs *fs, const kv_io_table *table) {
+static kv_io *io_by(kvh_memfs *fs, const kv_io_table *table) {
     const kv_io_engine engine = {.table = table, .self = fs};
     kv_io *io = NULL;
     CHECK(kv_io_create_on(engine, &(kv_io_config){0}, &io) == RT_OK);
@@ -319,11 +319,11 @@ kv_io *kvh_memfs_io_instead(kvh_memfs *fs, const kv_io_table *instead, kv_io_eng
         const char *given = (const char *)instead + at;
         if (memcmp(given, nothing, SLOT) != 0) memcpy((char *)&table + at, given, SLOT);
     }
-    return kvh_memfs_io_by(fs, &table);
+    return io_by(fs, &table);
 }
 
 kv_io *kvh_memfs_io(kvh_memfs *fs) {
-    return kvh_memfs_io_by(fs, kvh_memfs_engine(fs).table);
+    return io_by(fs, kvh_memfs_engine(fs).table);
 }
 
 /* ---- what tests ask of it -------------------------------------------------------------------- */

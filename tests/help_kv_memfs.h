@@ -13,9 +13,7 @@ void kvh_memfs_free(kvh_memfs *fs);
 /* An engine over it, and I/O over that, any number of times; the file system stays the caller's. */
 kv_io_engine kvh_memfs_engine(kvh_memfs *fs);
 kv_io *kvh_memfs_io(kvh_memfs *fs);
-/* The same by another table, whose functions are given the engine's `self` and stand before the engine's own. */
-kv_io *kvh_memfs_io_by(kvh_memfs *fs, const kv_io_table *table);
-/* The same by the engine's own table but for the functions that `instead` has; `inner` is for these to go on to. One at a
+/* The same but for the functions that `instead` has: they are given the engine's `self`, and `inner` to go on to. One at a
  * time. */
 kv_io *kvh_memfs_io_instead(kvh_memfs *fs, const kv_io_table *instead, kv_io_engine *inner);
 

@@ -7,11 +7,10 @@ enum { N = KV_SEGMENT_TOKENS, TAIL = 50, PART = 60, STATE_BYTES = 5000 };
 
 /* Small: 2 layers, 1 KV head of 2 values. A full segment takes about 100 KiB. */
 static kvh_vault small_vault(int64_t bytes_max) {
-    return (kvh_vault){.dirs = {"/disk"},
-            .n_dirs = 1,
-            .bytes_max = bytes_max,
-            .model = "kv=bf16\n",
-            .shape = {RT_BF16, 2, 1, 2}};
+    kvh_vault v = kvh_vault_in_memory();
+    v.bytes_max = bytes_max;
+    v.shape = (kv_segment_shape){RT_BF16, 2, 1, 2};
+    return v;
 }
 
 static void promise(kvh_promises *p, const kvh_memfs *fs, kvh_subject subject, int64_t least) {
@@ -100,11 +99,8 @@ static void resume(kvh_vault *v, kvh_promises *p, const kvh_memfs *fs) {
 /* Two more, of which only one fits: the other goes, or the one that was continued. */
 static void overfill(kvh_vault *v, kvh_promises *p, const kvh_memfs *fs) {
     take_back(p, fs, KVH_CONTINUED);
-    for (uint64_t seed = 10; seed < 13; seed++) {
-        int32_t *ids = kvh_ids(seed, N);
-        (void)went_well(p, kvh_write_segment(v, kv_vault_root(v->vault), 0, ids, N, NULL));
-        free(ids);
-    }
+    for (uint64_t seed = 10; seed < 13; seed++)
+        (void)went_well(p, kvh_write_first(v, seed, N, NULL));
 }
 
 static void remove_book(kvh_vault *v, kvh_promises *p, const kvh_memfs *fs) {

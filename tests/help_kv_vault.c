@@ -11,12 +11,18 @@
 
 /* ---- vaults ---------------------------------------------------------------------------------- */
 
-kvh_vault kvh_vault_new(int32_t n_dirs) {
-    kvh_vault v = {.n_dirs = n_dirs,
+kvh_vault kvh_vault_in_memory(void) {
+    return (kvh_vault){.dirs = {"/kv"},
+            .n_dirs = 1,
             .bytes_max = INT64_MAX / 2,
             .model = "kv=bf16\n",
             .shape = {RT_BF16, KVH_LAYERS, KVH_HEADS, KVH_HEAD_DIM}};
+}
+
+kvh_vault kvh_vault_new(int32_t n_dirs) {
+    kvh_vault v = kvh_vault_in_memory();
     const char *base = getenv("TMPDIR");
+    v.n_dirs = n_dirs;
     for (int32_t i = 0; i < n_dirs; i++) {
         (void)snprintf(v.dirs[i], sizeof v.dirs[i], "%s/kvh-vault.XXXXXX", base ? base : "/tmp");
         CHECK(mkdtemp(v.dirs[i]));
@@ -148,6 +154,13 @@ rt_status kvh_write_segment(kvh_vault *v, const kv_hash *parent, int64_t first_p
     const rt_status status = kvh_fill_segment(v, writer, v->shape.n_layers);
     if (status == RT_OK) return kv_writer_finish(writer, NULL);
     kv_writer_abort(writer);
+    return status;
+}
+
+rt_status kvh_write_first(kvh_vault *v, uint64_t seed, int32_t n_tokens, kv_hash *chain) {
+    int32_t *ids = kvh_ids(seed, n_tokens);
+    const rt_status status = kvh_write_segment(v, kv_vault_root(v->vault), 0, ids, n_tokens, chain);
+    free(ids);
     return status;
 }
 

@@ -23,6 +23,8 @@ typedef struct kvh_vault {
 
 /* A new directory for each; model "kv=bf16\n", no limit. kvh_vault_open as often as one likes. */
 kvh_vault kvh_vault_new(int32_t n_dirs);
+/* The same with the one directory /kv, of a file system in memory. */
+kvh_vault kvh_vault_in_memory(void);
 /* Over I/O of the caller's, which kvh_vault_close closes; NULL: the pread engine. */
 void kvh_vault_open(kvh_vault *v, kv_io *io);
 /* The same where it may fail; kvh_vault_close all the same. */
@@ -41,6 +43,8 @@ rt_status kvh_fill_segment(kvh_vault *v, kv_writer *writer, int32_t n_layers);
 /* begin, fill, finish. The status of the first that fails; `chain` (may be NULL) is the segment's. */
 rt_status kvh_write_segment(kvh_vault *v, const kv_hash *parent, int64_t first_pos,
         const int32_t *ids, int32_t n_tokens, kv_hash *chain);
+/* The same of kvh_ids(seed, n_tokens), with nothing before them. */
+rt_status kvh_write_first(kvh_vault *v, uint64_t seed, int32_t n_tokens, kv_hash *chain);
 /* All segments of some ids; returns how many. chains: room for them, or NULL. */
 int32_t kvh_write_prefix(kvh_vault *v, const int32_t *ids, int64_t n_tokens, kv_hash *chains);
 

@@ -45,13 +45,11 @@ static void write_book(kvh_vault *v, const char *name, uint64_t seed, int32_t lo
 
 int main(void) {
     kvh_memfs *fs = kvh_memfs_new();
-    kvh_vault v = kvh_vault_new(1);
-    const char *const dirs[] = {"/kv"};
+    kvh_vault v = kvh_vault_in_memory();
+    const char *const dirs[] = {v.dirs[0]};
     kv_books *books = NULL;
     kvh_counts before, after;
     int64_t n_bytes = 0;
-    kvh_remove_tree(v.dirs[0]);
-    (void)snprintf(v.dirs[0], sizeof v.dirs[0], "%s", dirs[0]);
     kvh_vault_open(&v, kvh_counting_io(fs));
     write_book(&v, "one", 1, -1);
     write_book(&v, "two", 2, 2);

@@ -2,7 +2,6 @@
  * its place.
  *
  * Method: a file system in memory that has become read-only by then. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "help_kv_memfs.h"
@@ -12,15 +11,9 @@ enum { N = 80, TOKENS = 20 };
 
 int main(void) {
     kvh_memfs *fs = kvh_memfs_new();
-    kvh_vault v = kvh_vault_new(1);
-    kvh_remove_tree(v.dirs[0]);
-    (void)snprintf(v.dirs[0], sizeof v.dirs[0], "/kv");
+    kvh_vault v = kvh_vault_in_memory();
     kvh_vault_open(&v, kvh_memfs_io(fs));
-    for (int i = 0; i < N; i++) {
-        int32_t *ids = kvh_ids((uint64_t)i, TOKENS);
-        CHECK(kvh_write_segment(&v, kv_vault_root(v.vault), 0, ids, TOKENS, NULL) == RT_OK);
-        free(ids);
-    }
+    for (int i = 0; i < N; i++) CHECK(kvh_write_first(&v, (uint64_t)i, TOKENS, NULL) == RT_OK);
     kvh_memfs_read_only(fs);
     CHECK(rt_fail(RT_EPEER, "rank 1 is gone") == RT_EPEER);
     kvh_vault_close(&v);

@@ -1,8 +1,7 @@
 /* A segment a run of which could not be written says why, and not only that it was not written whole: which tokens, what
  * failed, and the disk's own words.
  *
- * Method: a file system in memory that finds a quota used up from the first write of a run on, before the commit.
- */
+ * Method: a file system in memory that finds a quota used up from the first write of a run on, before the commit. */
 #include <errno.h>
 #include <string.h>
 
@@ -36,20 +35,12 @@ static int complete(void *self, kv_io_answer *answers, int n_max, int timeout_ms
     return 1;
 }
 
-static kv_io *io_over(kvh_memfs *fs) {
-    static kv_io_table table;
-    inner = kvh_memfs_engine(fs);
-    table = *inner.table;
-    table.submit = submit;
-    table.complete = complete;
-    return kvh_memfs_io_by(fs, &table);
-}
-
 int main(void) {
+    static const kv_io_table failing = {.submit = submit, .complete = complete};
     const kv_suspension all = {.end = N, .layer = LAYERS};
     for (int32_t i = 0; i < N; i++) ids[i] = i;
     kvh_memfs *fs = kvh_memfs_new();
-    kvh_kept p = kvh_kept_begin(io_over(fs), LAYERS, N);
+    kvh_kept p = kvh_kept_begin(kvh_memfs_io_instead(fs, &failing, &inner), LAYERS, N);
     fails = true;
     kvh_kept_write(&p, ids, &all);
     kv_staging_settle_file(&p.store->staging, NULL);

@@ -39,21 +39,13 @@ static int keep_file(void *self, const char *path) {
     return fails ? -EACCES : inner.table->unlink(self, path);
 }
 
-static kv_io *io_over(kvh_memfs *fs) {
-    static kv_io_table table;
-    inner = kvh_memfs_engine(fs);
-    table = *inner.table;
-    table.submit = submit;
-    table.complete = complete;
-    table.unlink = keep_file;
-    return kvh_memfs_io_by(fs, &table);
-}
-
 int main(void) {
+    static const kv_io_table failing = {
+            .submit = submit, .complete = complete, .unlink = keep_file};
     const kv_suspension all = {.end = N, .layer = LAYERS};
     for (int32_t i = 0; i < N; i++) ids[i] = i;
     kvh_memfs *fs = kvh_memfs_new();
-    kvh_kept p = kvh_kept_begin(io_over(fs), LAYERS, N);
+    kvh_kept p = kvh_kept_begin(kvh_memfs_io_instead(fs, &failing, &inner), LAYERS, N);
     kvh_kept_write(&p, ids, &all);
     kv_staging_settle_file(&p.store->staging, NULL);
     fails = true;

@@ -4,7 +4,6 @@
  * Method: an engine before a file system in memory that lists one folder of those it is given at once, and has no file for
  * the rest. */
 #include <errno.h>
-#include <stdlib.h>
 
 #include "help_kv_memfs.h"
 #include "help_kv_vault.h"
@@ -24,15 +23,9 @@ static void list_few(void *self, kv_io_list *lists, int n) {
 int main(void) {
     static const kv_io_table few = {.list_all = list_few};
     kvh_memfs *fs = kvh_memfs_new();
-    kvh_vault v = kvh_vault_new(1);
-    kvh_remove_tree(v.dirs[0]);
-    (void)snprintf(v.dirs[0], sizeof v.dirs[0], "/kv");
+    kvh_vault v = kvh_vault_in_memory();
     kvh_vault_open(&v, kvh_memfs_io(fs));
-    for (int i = 0; i < N; i++) {
-        int32_t *ids = kvh_ids((uint64_t)i, TOKENS);
-        CHECK(kvh_write_segment(&v, kv_vault_root(v.vault), 0, ids, TOKENS, NULL) == RT_OK);
-        free(ids);
-    }
+    for (int i = 0; i < N; i++) CHECK(kvh_write_first(&v, (uint64_t)i, TOKENS, NULL) == RT_OK);
     kvh_vault_close(&v);
     CHECK(kvh_vault_try_open(&v, kvh_memfs_io_instead(fs, &few, &inner)) == RT_OK);
     CHECK(n_refused > 0 && kv_vault_stats_of(v.vault).n_segments == N);

@@ -1,8 +1,6 @@
 /* Where gc has let every segment go, what was known of them goes with them; where some stay, it does.
  *
  * Method: a file system in memory; segments of no book, and then of one. */
-#include <stdlib.h>
-
 #include "help_kv_memfs.h"
 #include "help_kv_vault.h"
 
@@ -11,19 +9,14 @@ enum { N = 80, TOKENS = 20 };
 int main(void) {
     kvh_memfs *fs = kvh_memfs_new();
     for (int has_book = 1; has_book >= 0; has_book--) {
-        const char *const dirs[] = {"/kv"};
-        kvh_vault v = kvh_vault_new(1);
+        kvh_vault v = kvh_vault_in_memory();
+        const char *const dirs[] = {v.dirs[0]};
         kv_books *books = NULL;
         kv_gc_report report;
         kv_hash chain;
-        kvh_remove_tree(v.dirs[0]);
-        (void)snprintf(v.dirs[0], sizeof v.dirs[0], "%s", dirs[0]);
         kvh_vault_open(&v, kvh_memfs_io(fs));
-        for (int i = 0; i < N; i++) {
-            int32_t *ids = kvh_ids((uint64_t)i, TOKENS);
-            CHECK(kvh_write_segment(&v, kv_vault_root(v.vault), 0, ids, TOKENS, &chain) == RT_OK);
-            free(ids);
-        }
+        for (int i = 0; i < N; i++)
+            CHECK(kvh_write_first(&v, (uint64_t)i, TOKENS, &chain) == RT_OK);
         if (has_book)
             CHECK(kv_vault_write_book(v.vault, "one", &chain, 1, TOKENS, "source=x") == RT_OK);
         kvh_vault_close(&v);

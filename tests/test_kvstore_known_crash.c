@@ -6,7 +6,6 @@
  * crash could have left them (test_kvstore_vault_crash says how); vaults that are opened there, and again, are compared
  * with a scan that knows nothing. `test_kvstore_known_crash SEED N`: N random disks at each moment. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "help_kv_counts.h"
 #include "help_kv_vault.h"
@@ -26,11 +25,8 @@ typedef struct world {
 } world;
 
 static void write_some(world *w, int from, int to) {
-    for (int i = from; i < to; i++) {
-        int32_t *ids = kvh_ids((uint64_t)i, TOKENS);
-        CHECK(kvh_write_segment(&w->v, kv_vault_root(w->v.vault), 0, ids, TOKENS, NULL) == RT_OK);
-        free(ids);
-    }
+    for (int i = from; i < to; i++)
+        CHECK(kvh_write_first(&w->v, (uint64_t)i, TOKENS, NULL) == RT_OK);
 }
 
 /* Of a scan that looks at every file. */
@@ -49,9 +45,7 @@ static int64_t counted(kvh_vault *v) {
 
 /* Of how many it was known: the others' files were opened. */
 static int64_t look(kvh_memfs *disk, int n) {
-    world w = {.fs = disk, .v = kvh_vault_new(1)};
-    kvh_remove_tree(w.v.dirs[0]);
-    (void)snprintf(w.v.dirs[0], sizeof w.v.dirs[0], "/kv");
+    world w = {.fs = disk, .v = kvh_vault_in_memory()};
     kv_io *io = kvh_counting_io(disk);
     kvh_begin_counting(".kvs");
     kvh_vault_open(&w.v, io);
@@ -94,9 +88,7 @@ static void crash_all(const kvh_memfs *fs, int64_t from, int64_t to, int n, int 
 /* Filled up to n and closed; the disks that a crash in the close could have left. */
 static void fill_and_crash(
         kvh_memfs *fs, int from, int n, int n_random, uint64_t *seed, outcomes *o) {
-    world w = {.fs = fs, .v = kvh_vault_new(1)};
-    kvh_remove_tree(w.v.dirs[0]);
-    (void)snprintf(w.v.dirs[0], sizeof w.v.dirs[0], "/kv");
+    world w = {.fs = fs, .v = kvh_vault_in_memory()};
     kvh_vault_open(&w.v, kvh_memfs_io(fs));
     write_some(&w, from, n);
     const int64_t first = kvh_memfs_n_effects(fs);

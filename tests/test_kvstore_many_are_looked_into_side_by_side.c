@@ -60,11 +60,9 @@ static void fill(kvh_vault *v) {
     for (int i = 0; i < N; i++) {
         char name[20];
         kv_hash chain;
-        int32_t *ids = kvh_ids((uint64_t)i, TOKENS);
-        CHECK(kvh_write_segment(v, kv_vault_root(v->vault), 0, ids, TOKENS, &chain) == RT_OK);
+        CHECK(kvh_write_first(v, (uint64_t)i, TOKENS, &chain) == RT_OK);
         (void)snprintf(name, sizeof name, "book-%03d", i);
         CHECK(kv_vault_write_book(v->vault, name, &chain, 1, TOKENS, "source=x") == RT_OK);
-        free(ids);
     }
 }
 
@@ -136,9 +134,7 @@ static void check_books(kvh_vault *v, kvh_memfs *fs) {
 
 int main(void) {
     kvh_memfs *fs = kvh_memfs_new();
-    kvh_vault v = kvh_vault_new(1);
-    kvh_remove_tree(v.dirs[0]);
-    (void)snprintf(v.dirs[0], sizeof v.dirs[0], "/kv");
+    kvh_vault v = kvh_vault_in_memory();
     kvh_vault_open(&v, io_over(fs));
     fill(&v);
     check_segments(&v, fs);

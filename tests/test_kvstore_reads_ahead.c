@@ -49,14 +49,10 @@ static int answer_held(void *self, kv_io_answer *answers, int n_max, int timeout
 }
 
 static kv_io *far_io(kvh_memfs *fs) {
-    static kv_io_table table;
-    inner = kvh_memfs_engine(fs);
-    table = *inner.table;
-    table.submit = hold;
-    table.complete = answer_held;
+    static const kv_io_table far = {.submit = hold, .complete = answer_held};
     n_waits = n_reads = 0;
     fails_at = -1;
-    return kvh_memfs_io_by(fs, &table);
+    return kvh_memfs_io_instead(fs, &far, &inner);
 }
 
 /* ---- a file ---------------------------------------------------------------------------------- */

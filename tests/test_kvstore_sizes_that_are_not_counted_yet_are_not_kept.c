@@ -2,7 +2,6 @@
  * ever that its segments take next to nothing: once they are counted, they are so in the vault, and the cap holds.
  *
  * Method: an engine before a file system in memory that says of segments that they take one sector, until told otherwise. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "help_kv_memfs.h"
@@ -27,19 +26,14 @@ static kv_io *io_over(kvh_memfs *fs) {
 }
 
 static void write_some(kvh_vault *v, int from, int n) {
-    for (int i = from; i < from + n; i++) {
-        int32_t *ids = kvh_ids((uint64_t)i, TOKENS);
-        CHECK(kvh_write_segment(v, kv_vault_root(v->vault), 0, ids, TOKENS, NULL) == RT_OK);
-        free(ids);
-    }
+    for (int i = from; i < from + n; i++)
+        CHECK(kvh_write_first(v, (uint64_t)i, TOKENS, NULL) == RT_OK);
 }
 
 /* What is known is kept by whoever wrote the segments, or has looked into them. */
 static void check(bool is_known_by_look) {
     kvh_memfs *fs = kvh_memfs_new();
-    kvh_vault v = kvh_vault_new(1);
-    kvh_remove_tree(v.dirs[0]);
-    (void)snprintf(v.dirs[0], sizeof v.dirs[0], "/kv");
+    kvh_vault v = kvh_vault_in_memory();
     is_counted = false;
     kvh_vault_open(&v, io_over(fs));
     write_some(&v, 0, N);

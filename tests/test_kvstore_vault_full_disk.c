@@ -11,11 +11,9 @@
 enum { N = KV_SEGMENT_TOKENS, SLACK = 32 << 10 };
 
 static kvh_vault small_vault(void) {
-    return (kvh_vault){.dirs = {"/disk"},
-            .n_dirs = 1,
-            .bytes_max = INT64_MAX / 2,
-            .model = "kv=bf16\n",
-            .shape = {RT_BF16, 2, 1, 2}};
+    kvh_vault v = kvh_vault_in_memory();
+    v.shape = (kv_segment_shape){RT_BF16, 2, 1, 2};
+    return v;
 }
 
 static int64_t segment_bytes(const kvh_vault *v) {

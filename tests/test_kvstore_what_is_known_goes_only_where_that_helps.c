@@ -2,33 +2,22 @@
  * is not: or whoever opens the vault next would look into all of them for nothing.
  *
  * Method: a file system in memory; segments that a book holds, and budgets that lack more, and less, than that file takes. */
-#include <stdlib.h>
-
 #include "help_kv_memfs.h"
 #include "help_kv_vault.h"
 #include "kvstore/vault_inside.h"
 
 enum { N = 80, TOKENS = 20 };
 
-static rt_status write_one(kvh_vault *v, int i, kv_hash *chain) {
-    int32_t *ids = kvh_ids((uint64_t)i, TOKENS);
-    const rt_status status = kvh_write_segment(v, kv_vault_root(v->vault), 0, ids, TOKENS, chain);
-    free(ids);
-    return status;
-}
-
 /* One more segment, with so many bytes less than it needs. */
 static void check(int64_t n_lacking, bool helps) {
     kvh_memfs *fs = kvh_memfs_new();
-    kvh_vault v = kvh_vault_new(1);
+    kvh_vault v = kvh_vault_in_memory();
     kv_hash chains[N];
-    kvh_remove_tree(v.dirs[0]);
-    (void)snprintf(v.dirs[0], sizeof v.dirs[0], "/kv");
     kvh_vault_open(&v, kvh_memfs_io(fs));
     for (int i = 0; i < N; i++) {
         char name[16];
         (void)snprintf(name, sizeof name, "b%d", i);
-        CHECK(write_one(&v, i, &chains[i]) == RT_OK);
+        CHECK(kvh_write_first(&v, (uint64_t)i, TOKENS, &chains[i]) == RT_OK);
         CHECK(kv_vault_write_book(v.vault, name, &chains[i], 1, TOKENS, "source=x") == RT_OK);
     }
     kvh_vault_close(&v);
@@ -36,7 +25,7 @@ static void check(int64_t n_lacking, bool helps) {
     v.bytes_max = kvh_memfs_bytes(fs) + kv_segment_bytes_max(&v.shape, TOKENS) + KV_SPACE_SLACK -
                   n_lacking;
     kvh_vault_open(&v, kvh_memfs_io(fs));
-    CHECK(write_one(&v, N, NULL) == (helps ? RT_OK : RT_ENOFIT));
+    CHECK(kvh_write_first(&v, N, TOKENS, NULL) == (helps ? RT_OK : RT_ENOFIT));
     CHECK(kvh_memfs_count(fs, "segments.known") == (n_lacking > 0 && helps ? 0 : 1));
     CHECK(kvh_memfs_count(fs, ".kvs") == N + helps);
     kvh_vault_close(&v);
