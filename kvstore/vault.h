@@ -165,10 +165,9 @@ RT_MUST_CHECK rt_status kv_writers_finish(
 /* No operation on its file is in flight. Accepts NULL. */
 void kv_writer_abort(kv_writer *writer);
 
-/* Keep what is placed and written for a later process; durable on success. As finish otherwise. */
-RT_MUST_CHECK rt_status kv_writer_suspend(kv_writer *writer);
-/* The same of several, whose files are synced side by side; all or none are kept, none if `before` is a failure, which is
- * returned then. */
+/* Keep what is placed and written, durably, for a later process; the files are synced side by side. All or none are kept,
+ * none if `before` is a failure, which is returned then. The writers are gone either way.
+ * Errors: as finish */
 RT_MUST_CHECK rt_status kv_writers_suspend(
         kv_writer *const *writers, int32_t n_writers, rt_status before);
 /* Go on with a suspended segment, with the same arguments as begin. Its layers are there

@@ -8,10 +8,8 @@
  *
  * What does not verify is quarantined, and is no suspended segment then. */
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 
-#include "runtime/base/memory.h"
 #include "runtime/base/size.h"
 #include "vault_writer.h"
 
@@ -35,10 +33,6 @@ rt_status kv_writers_suspend(kv_writer *const *writers, int32_t n_writers, rt_st
         else
             kv_writer_abort(writers[i]);
     return status;
-}
-
-rt_status kv_writer_suspend(kv_writer *writer) {
-    return kv_writers_suspend(&writer, 1, RT_OK);
 }
 
 /* Open the suspended file as its owner. *found is false where there is none, or another owner. */

@@ -70,7 +70,7 @@ static void suspend(kvh_vault *v, kvh_promises *p, const kvh_memfs *fs) {
         const bool is_filled = went_well(p, kvh_fill_segment(v, writer, 1));
         if (!is_filled)
             kv_writer_abort(writer);
-        else if (went_well(p, kv_writer_suspend(writer)))
+        else if (went_well(p, kv_writers_suspend(&writer, 1, RT_OK)))
             promise(p, fs, KVH_PART, 1);
     }
     save_state(v, p, fs, 1);

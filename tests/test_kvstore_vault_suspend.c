@@ -25,7 +25,7 @@ static void suspend(kvh_vault *v, const int32_t *ids, int32_t n_layers) {
     CHECK(kv_writer_begin(v->vault, kv_vault_root(v->vault), 0, ids, N, &writer) == RT_OK &&
             writer);
     CHECK(kvh_fill_segment(v, writer, n_layers) == RT_OK);
-    CHECK(kv_writer_suspend(writer) == RT_OK);
+    CHECK(kv_writers_suspend(&writer, 1, RT_OK) == RT_OK);
     CHECK(kvh_count_files(v->dirs[0], ".part") == 1 && kvh_count_files(v->dirs[0], ".tmp") == 0);
     CHECK(kvh_find(v, ids, N, NULL) == 0);
 }
