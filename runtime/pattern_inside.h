@@ -50,7 +50,8 @@ RT_MUST_CHECK rt_status glm_pattern_parse(
         const char *expression, const char *where, glm_pattern_tree *tree);
 void glm_pattern_tree_free(glm_pattern_tree *tree);
 
-/* A new set of the n ranges, in any order, which are changed; or all but those. Its number. */
+/* The number of the set of the n ranges, in any order, which are changed; or of all but those. RT_ENOMEM.
+ * (pattern_sets.c) */
 RT_MUST_CHECK rt_status glm_pattern_add_set(
         glm_pattern_tree *tree, glm_char_range *ranges, int64_t n, bool is_negated, int32_t *set);
 
