@@ -119,7 +119,6 @@ static rt_status take(look *l, const kv_hash *chain, kv_segment_brief *out) {
     RT_TRY(kv_reader_take(l->last, last, KV_BLOCK_BYTES));
     RT_TRY(kv_segment_read_footer(last, &out->header, checksum, l->file_bytes, &footer));
     out->is_complete = footer.is_complete;
-    out->n_head_ids = (int32_t)rt_min64(out->header.n_tokens, KV_HEAD_IDS);
     memcpy(out->head_ids, front + KV_BLOCK_BYTES, sizeof out->head_ids);
     return RT_OK;
 }

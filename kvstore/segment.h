@@ -26,8 +26,7 @@ enum { KV_HEAD_IDS = KV_BLOCK_BYTES / 4 };
 typedef struct kv_segment_brief {
     kv_segment_header header;
     bool is_complete;
-    int32_t n_head_ids;
-    int32_t head_ids[KV_HEAD_IDS]; /* the first ids; not verified */
+    int32_t head_ids[KV_HEAD_IDS]; /* the first ids, as far as there are any; not verified */
 } kv_segment_brief;
 
 /* Header and footer only. */
