@@ -14,7 +14,6 @@
 #include <stdlib.h>
 
 #include "runtime/base/memory.h"
-#include "runtime/base/size.h"
 #include "store_impl.h"
 
 /* Earlier versions had a state per layer and head, under other numbers, and one under this that is of another format: it
@@ -28,20 +27,24 @@ typedef struct numbers {
 
 /* ---- keys ------------------------------------------------------------------------------------ */
 
-static rt_status make_key(
-        const kv_seq *seq, const int32_t *ids, int64_t n_ids, int32_t what, kv_hash *key) {
+/* Of a text, and numbers that say what of it. */
+static rt_status make_key(const kv_seq *seq, const int32_t *ids, int64_t n_ids, const int32_t *what,
+        int32_t n_what, kv_hash *key) {
     kv_hash text;
     RT_TRY(kv_chain_next(kv_vault_root(seq->store->vault), ids, (int32_t)n_ids, &text));
-    return kv_chain_next(&text, &what, 1, key);
+    return kv_chain_next(&text, what, n_what, key);
+}
+
+static rt_status span_key(const kv_seq *seq, const int32_t *ids, int64_t n_ids, kv_hash *key) {
+    const int32_t what = KEY_SPAN;
+    return make_key(seq, ids, n_ids, &what, 1, key);
 }
 
 /* Of what is beside a text: another key than any of a suspended span, whose last link is one number. */
 static rt_status beside_key(
         const kv_seq *seq, const int32_t *ids, int64_t n_ids, int32_t what, kv_hash *key) {
     const int32_t twice[] = {what, what};
-    kv_hash text;
-    RT_TRY(kv_chain_next(kv_vault_root(seq->store->vault), ids, (int32_t)n_ids, &text));
-    return kv_chain_next(&text, twice, 2, key);
+    return make_key(seq, ids, n_ids, twice, 2, key);
 }
 
 static int64_t extent_start(int64_t pos) {
@@ -119,7 +122,7 @@ rt_status kv_suspend_begin(kv_seq *seq, const int32_t *ids, const kv_suspension 
     int64_t n_bytes = kv_record_bytes(s->hidden_bytes);
     for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++)
         n_bytes += layer_bytes(seq, layer);
-    RT_TRY(make_key(seq, ids, s->n_ids, KEY_SPAN, &key));
+    RT_TRY(span_key(seq, ids, s->n_ids, &key));
     return kv_records_begin(seq->store->vault, &key, n_bytes, &seq->records);
 }
 
@@ -178,7 +181,7 @@ static bool is_possible(const kv_seq *seq, int64_t n_ids, const numbers *n) {
 static rt_status open_records(
         kv_seq *seq, const int32_t *ids, int64_t n_ids, numbers *n, kv_records **out) {
     kv_hash key;
-    RT_TRY(make_key(seq, ids, n_ids, KEY_SPAN, &key));
+    RT_TRY(span_key(seq, ids, n_ids, &key));
     RT_TRY(kv_records_open(seq->store->vault, &key, n, sizeof *n, out));
     if (!*out || is_possible(seq, n_ids, n)) return RT_OK;
     kv_records_end(*out);
@@ -264,7 +267,7 @@ rt_status kv_resume_layer(kv_seq *seq, int32_t layer) {
 rt_status kv_resume_end(kv_seq *seq, const int32_t *ids, const kv_suspension *s, bool *is_there) {
     kv_hash key;
     rt_assert(seq->records);
-    RT_TRY(make_key(seq, ids, s->n_ids, KEY_SPAN, &key));
+    RT_TRY(span_key(seq, ids, s->n_ids, &key));
     const rt_status status = kv_records_read(seq->records, s->hidden, s->hidden_bytes, is_there);
     kv_suspend_end(seq);
     kv_vault_drop_state(seq->store->vault, &key);

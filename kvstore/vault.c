@@ -225,7 +225,7 @@ rt_status kv_vault_save_fingerprint(kv_vault *vault) {
     if (exists) return RT_OK;
     const int64_t n_bytes = (int64_t)strlen(vault->fingerprint_text);
     RT_TRY(kv_vault_make_room(vault, n_bytes + KV_IO_ALIGN));
-    return kv_dirs_write_text(&vault->dirs, 0, &path, vault->fingerprint_text, n_bytes);
+    return kv_dirs_write_text(&vault->dirs, &path, vault->fingerprint_text, n_bytes);
 }
 
 /* ---- open, close ----------------------------------------------------------------------------- */

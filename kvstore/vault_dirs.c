@@ -272,9 +272,9 @@ static rt_status write_padded(kv_dirs *dirs, kv_file *file, const char *text, in
 }
 
 rt_status kv_dirs_write_text(
-        kv_dirs *dirs, int32_t dir, const kv_path *path, const char *text, int64_t n_bytes) {
+        kv_dirs *dirs, const kv_path *path, const char *text, int64_t n_bytes) {
     rt_assert(dirs->is_locked);
-    RT_TRY(kv_dirs_make_for(dirs, dir, path));
+    RT_TRY(kv_dirs_make_for(dirs, 0, path));
     const kv_path temporary = kv_dirs_temporary(path, n_bytes);
     const kv_path folder = kv_path_parent(path);
     kv_file *file = NULL;

@@ -107,10 +107,10 @@ int64_t kv_entry_size(const kv_entry *entry);
 #define KV_KNOWN_NAME "segments.known"
 RT_MUST_CHECK rt_status kv_dirs_save_known(kv_dirs *dirs, int64_t bytes_max);
 
-/* Small files: text padded with new lines to whole blocks; written beside, synced, renamed, durable.
- * The caller holds the lock and has made room. */
+/* Small files, in the first directory: text padded with new lines to whole blocks; written beside, synced, renamed,
+ * durable. The caller holds the lock and has made room. */
 RT_MUST_CHECK rt_status kv_dirs_write_text(
-        kv_dirs *dirs, int32_t dir, const kv_path *path, const char *text, int64_t n_bytes);
+        kv_dirs *dirs, const kv_path *path, const char *text, int64_t n_bytes);
 /* The whole of it and a NUL; free(). *exists is false where there is no such regular file.
  * RT_ECORRUPT: larger than bytes_max, or no whole blocks. */
 RT_MUST_CHECK rt_status kv_dirs_read_text(kv_dirs *dirs, const char *path, int64_t bytes_max,

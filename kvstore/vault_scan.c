@@ -284,7 +284,7 @@ rt_status kv_dirs_save_known(kv_dirs *dirs, int64_t bytes_max) {
     if (status == RT_OK) status = format_known(dirs, &listing, &text, &n_bytes);
     if (status == RT_OK && listing.bytes + n_bytes + 2 * KV_IO_ALIGN > bytes_max)
         status = rt_fail(RT_ENOFIT, "kvstore: no room for %s", path.text);
-    if (status == RT_OK) status = kv_dirs_write_text(dirs, 0, &path, text, n_bytes);
+    if (status == RT_OK) status = kv_dirs_write_text(dirs, &path, text, n_bytes);
     kv_listing_free(&listing);
     free(text);
     return status;

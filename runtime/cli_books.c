@@ -15,9 +15,9 @@
 
 enum { PLACE_TEXT = 512, LISTED_MAX = 8, LIST_TEXT = 1024 };
 
-static rt_status add_dir(char **dirs, int32_t *n_dirs, const char *dir, int32_t rank) {
+static rt_status add_dir(char **dirs, int32_t *n_dirs, const char *dir) {
     char *name = NULL;
-    RT_TRY(glm_rank_dir(dir, rank, &name));
+    RT_TRY(glm_rank_dir(dir, 0, &name));
     dirs[(*n_dirs)++] = name;
     return RT_OK;
 }
@@ -33,9 +33,9 @@ static rt_status open_given(const glm_cli *cli, kv_books **out) {
     rt_status status =
             rt_calloc(given->n_kv_disk_dirs + n_found, sizeof *dirs, "directories of books", &dirs);
     for (int i = 0; i < given->n_kv_disk_dirs && status == RT_OK; i++)
-        status = add_dir(dirs, &n_dirs, given->kv_disk_dirs[i], 0);
+        status = add_dir(dirs, &n_dirs, given->kv_disk_dirs[i]);
     for (int32_t i = 0; i < n_found && status == RT_OK; i++)
-        status = add_dir(dirs, &n_dirs, found[i], 0);
+        status = add_dir(dirs, &n_dirs, found[i]);
     if (status == RT_OK) status = kv_books_open((const char *const *)dirs, n_dirs, out);
     glm_rank_dirs_free(dirs, n_dirs);
     glm_rank_dirs_free(found, n_found);

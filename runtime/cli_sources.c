@@ -61,7 +61,7 @@ rt_status glm_cli_read_document(const char *path, char **text, int64_t *n_bytes)
         *n_bytes = n;
         return RT_OK;
     }
-    const rt_status status = glm_document_from_bytes(path, bytes, n, NULL, &document);
+    const rt_status status = glm_document_from_bytes(path, bytes, n, &document);
     free(bytes);
     RT_TRY(status);
     *text = document.text;

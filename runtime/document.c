@@ -457,9 +457,9 @@ rt_status glm_document_load(const char *const *sources, int n_sources,
     return end(&load, load_all(&load, sources, n_sources));
 }
 
-rt_status glm_document_from_bytes(const char *name, const char *bytes, int64_t n_bytes,
-        const glm_document_limits *limits, glm_document *out) {
-    loader load = begin(limits, true, out);
+rt_status glm_document_from_bytes(
+        const char *name, const char *bytes, int64_t n_bytes, glm_document *out) {
+    loader load = begin(NULL, true, out);
     return end(&load, add_bytes(&load, name, bytes, n_bytes));
 }
 

@@ -70,9 +70,9 @@ typedef struct glm_document_limits {
 RT_MUST_CHECK rt_status glm_document_load(const char *const *sources, int n_sources,
         const glm_document_limits *limits, glm_document *out);
 
-/* The same of one file that is in memory; `name` is what it is called, and is never opened. */
-RT_MUST_CHECK rt_status glm_document_from_bytes(const char *name, const char *bytes,
-        int64_t n_bytes, const glm_document_limits *limits, glm_document *out);
+/* The same, without limits, of one file that is in memory; `name` is what it is called, and is never opened. */
+RT_MUST_CHECK rt_status glm_document_from_bytes(
+        const char *name, const char *bytes, int64_t n_bytes, glm_document *out);
 
 /* The same of an open file that is read from its beginning, whatever its name is. */
 RT_MUST_CHECK rt_status glm_document_from_file(

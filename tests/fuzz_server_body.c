@@ -49,7 +49,7 @@ static void read_one(srv_server *server) {
     glm_document document;
     glm_reading reading = {0};
     srv_reading *one = NULL;
-    CHECK(glm_document_from_bytes("a.txt", text, sizeof text - 1, NULL, &document) == RT_OK);
+    CHECK(glm_document_from_bytes("a.txt", text, sizeof text - 1, &document) == RT_OK);
     CHECK(glm_reading_make(server->options.tokenizer, server->options.variant, NULL, &document,
                   &reading) == RT_OK);
     CHECK(srv_readings_add(server->readings, &reading, &one) == RT_OK);

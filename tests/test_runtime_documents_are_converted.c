@@ -192,7 +192,7 @@ static void check_pdf(void) {
     int64_t n_bytes = 0;
     glm_document same;
     require(rt_file_read("book.pdf", RT_MIB, &bytes, &n_bytes), "book.pdf");
-    require(glm_document_from_bytes("../../a name", bytes, n_bytes, NULL, &same), "from bytes");
+    require(glm_document_from_bytes("../../a name", bytes, n_bytes, &same), "from bytes");
     expect(strcmp(same.text, document.text) == 0, "from bytes it is the same", "book.pdf");
     free(bytes);
     glm_document_free(&same);

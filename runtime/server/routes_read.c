@@ -64,7 +64,7 @@ static bool read_text(
     const int64_t n_bytes = (int64_t)json_string_length(json_object_get(body, "text"));
     glm_document document;
     if (!text || !is_text(name, text, n_bytes, error)) return false;
-    rt_status status = glm_document_from_bytes(name, text, n_bytes, NULL, &document);
+    rt_status status = glm_document_from_bytes(name, text, n_bytes, &document);
     if (status == RT_OK) status = make_reading(exchange, &document, reading);
     return status == RT_OK || srv_refuse_status(error, status, "text");
 }
