@@ -21,7 +21,6 @@
 #include "runtime/base/log.h"
 #include "runtime/base/memory.h"
 #include "runtime/base/random.h"
-#include "runtime/base/size.h"
 #include "runtime/engine.h"
 
 enum { DIM = 128, RUNS = 16, PASSES = 7, ROPE_DIM = 64 };

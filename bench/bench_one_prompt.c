@@ -1,6 +1,4 @@
 /* help_one_prompt.h's job by glm1m. --variant: "own" or "onednn", who multiplies (--linear of glm1m). */
-#include <stdlib.h>
-
 #include "help_measure.h"
 #include "help_one_prompt.h"
 #include "runtime/runtime.h"

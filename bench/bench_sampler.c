@@ -5,7 +5,6 @@
  * Method: rows of 151,552 logits, GLM-4's, of a normal distribution, and one whose likely ids stand out by 12; million ids a second,
  * so that 151 of them are a draw in a millisecond. Shares are of copying what is sorted, 12 bytes an id, three times: as often as a
  * sort of 32-bit keys by digits of 11 bits has to move it. Greedy reads the row alone. */
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 

@@ -9,8 +9,6 @@
 
 #include "book_format.h"
 #include "runtime/base/memory.h"
-#include "runtime/base/size.h"
-#include "vault.h"
 #include "vault_inside.h"
 #include "vault_space.h"
 

@@ -10,10 +10,8 @@
  * missing is found as soon as that is written again. */
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "runtime/base/memory.h"
-#include "runtime/base/size.h"
 #include "vault_writer.h"
 
 /* ---- complete -------------------------------------------------------------------------------- */

@@ -15,7 +15,6 @@
  * The header is written last, the name given after a sync. */
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 

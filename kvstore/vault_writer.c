@@ -16,7 +16,6 @@
 #include <time.h>
 
 #include "runtime/base/memory.h"
-#include "runtime/base/size.h"
 #include "vault_writer.h"
 
 /* ---- creation -------------------------------------------------------------------------------- */

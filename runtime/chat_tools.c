@@ -8,7 +8,6 @@
 
 #include "base/memory.h"
 #include "base/memstream.h"
-#include "base/size.h"
 #include "chat_json.h"
 #include "json_file.h"
 

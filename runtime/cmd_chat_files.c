@@ -9,7 +9,6 @@
 
 #include "base/file.h"
 #include "base/memstream.h"
-#include "base/size.h"
 
 void chat_files_forget(chat_files *files) {
     free(files->text);

@@ -9,7 +9,6 @@
 #include "base/log.h"
 #include "base/memstream.h"
 #include "base/size.h"
-#include "chat.h"
 #include "cli.h"
 #include "cli_json.h"
 #include "linear_choice.h"

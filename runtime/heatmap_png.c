@@ -8,7 +8,6 @@
 #endif
 
 #include "base/file.h"
-#include "base/memory.h"
 #include "base/size.h"
 #include "heatmap_canvas.h"
 

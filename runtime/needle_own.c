@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/size.h"
 #include "needle.h"
 
 enum { NEEDLES_MAX = 32 };

@@ -6,14 +6,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/log.h"
 #include "base/memory.h"
-#include "base/size.h"
 #include "needle.h"
 #include "needle_questions.h"
-#include "text.h"
 
 enum { MAX_NEW = 32 };
 

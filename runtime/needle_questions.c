@@ -1,12 +1,10 @@
 #include "needle_questions.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/memory.h"
-#include "base/size.h"
 #include "text.h"
 
 /* Of a question: a task's, less what RULER puts around it. */

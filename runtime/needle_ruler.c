@@ -6,7 +6,6 @@
  * Source: Hsieh et al. 2024, arXiv:2404.06654, appendix B and its data scripts. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/size.h"

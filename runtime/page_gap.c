@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#include "base/size.h"
-
 /* A running head or foot has EDGE_LINES at most, and stands again within PAGES_NEAR pages: on every other one, perhaps. */
 enum { EDGE_LINES = 3, PAGES_NEAR = 4, NUMBER_BYTES_MAX = 16 };
 

@@ -1,6 +1,5 @@
 /* Which characters no set of a pattern tells apart. */
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/memory.h"
 #include "pattern_automaton.h"

@@ -4,7 +4,6 @@
 
 #include <math.h>
 
-#include "base/memory.h"
 #include "base/size.h"
 #include "costs.h"
 #include "onednn.h"

@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/size.h"
 #include "reading_inside.h"
 
 typedef struct wording {

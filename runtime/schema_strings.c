@@ -1,6 +1,5 @@
 /* What strings are to be like: a pattern, or a format, which is one that is known by name. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/size.h"

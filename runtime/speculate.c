@@ -12,7 +12,6 @@
  * the session is asked for drops them first. A pass stays within the page of the token that is due, and does not fill
  * it, so no page is sealed and no extent finished by what may be taken back: dropping is exact. */
 #include "backend.h"
-#include "ranks.h"
 
 static int32_t n_ahead(const glm_session *session) {
     return session->ahead.n - session->ahead.n_taken;

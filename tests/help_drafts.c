@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "help_needle.h"
+#include "help_check.h"
 #include "runtime/base/size.h"
 #include "runtime/draft.h"
 

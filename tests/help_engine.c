@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "help_needle.h"
+#include "help_check.h"
 #include "help_random.h"
 
 glm_engine *help_engine_open(

@@ -4,10 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
+#include "help_check.h"
 #include "help_checkpoint.h"
-#include "help_needle.h"
 #include "runtime/random_model.h"
 
 static void write_config(const char *path, const help_shape *s) {

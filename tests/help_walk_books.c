@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "help_needle.h"
+#include "help_check.h"
 #include "help_ranks.h"
 #include "help_walk.h"
 #include "kvstore/kvstore.h"

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "help_needle.h"
+#include "help_check.h"
 #include "help_random.h"
 #include "help_walk.h"
 #include "kvstore/kvstore.h"

@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "help_check.h"
-#include "help_needle.h"
 #include "help_random.h"
 #include "help_walk.h"
 #include "runtime/base/log.h"

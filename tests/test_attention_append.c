@@ -9,7 +9,6 @@
 
 #include "help_attention.h"
 #include "runtime/base/memory.h"
-#include "runtime/base/size.h"
 
 enum { HEADS = 6, KV_HEADS = 2, HEAD_DIM = 32, PAGE = ATTN_PAGE_TOKENS };
 enum { Q_WIDTH = HEADS * HEAD_DIM, STRIDE = Q_WIDTH + 2 * KV_HEADS * HEAD_DIM };

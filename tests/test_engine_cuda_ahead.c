@@ -5,9 +5,9 @@
  * are queued after each item. Two items and one that is being computed are three. */
 #include <stdio.h>
 
+#include "help_check.h"
 #include "help_engine.h"
 #include "help_model.h"
-#include "help_needle.h"
 #include "standin/standin_cuda.h"
 #include "standin/standin_plain.h"
 

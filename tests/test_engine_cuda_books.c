@@ -9,11 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
+#include "help_check.h"
 #include "help_engine.h"
 #include "help_model.h"
-#include "help_needle.h"
 #include "standin/standin_cuda.h"
 
 enum { N_BOOK = 260, N_IDS = 300, N_STEPS = 2, VOCAB = 272 };

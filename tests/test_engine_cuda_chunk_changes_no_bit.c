@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "help_check.h"
 #include "help_engine.h"
-#include "help_needle.h"
 #include "help_ranks.h"
 #include "runtime/engine_cuda.h"
 #include "standin/standin_cuda.h"

@@ -2,7 +2,6 @@
  *
  * Method: the system is asked whether the library is loaded, which it does not load for that; tests/standin. */
 #include <dlfcn.h>
-#include <stdio.h>
 
 #include "help_check.h"
 #include "runtime/linear_cuda.h"

@@ -9,12 +9,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
+#include "help_check.h"
 #include "help_drafts.h"
 #include "help_engine.h"
 #include "help_model.h"
-#include "help_needle.h"
 #include "help_ranks.h"
 #include "runtime/base/size.h"
 #include "standin/standin_cuda.h"

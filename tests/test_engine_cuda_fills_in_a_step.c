@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "help_check.h"
 #include "help_engine.h"
 #include "help_model.h"
-#include "help_needle.h"
 #include "runtime/base/size.h"
 #include "standin/standin_cuda.h"
 #include "standin/standin_plain.h"

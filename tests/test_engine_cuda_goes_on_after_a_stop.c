@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "help_check.h"
 #include "help_engine.h"
 #include "help_model.h"
-#include "help_needle.h"
 #include "standin/standin_plain.h"
 
 enum { N = 2, VOCAB = 272, N_HELD = 5 };

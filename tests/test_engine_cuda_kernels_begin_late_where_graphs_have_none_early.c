@@ -9,9 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "help_check.h"
 #include "help_engine.h"
 #include "help_model.h"
-#include "help_needle.h"
 #include "help_ranks.h"
 #include "runtime/base/log.h"
 #include "standin/standin_cuda.h"

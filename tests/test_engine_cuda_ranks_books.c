@@ -11,9 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "help_check.h"
 #include "help_checkpoint.h"
 #include "help_engine.h"
-#include "help_needle.h"
 #include "help_ranks.h"
 #include "runtime/base/size.h"
 #include "standin/standin_cuda.h"

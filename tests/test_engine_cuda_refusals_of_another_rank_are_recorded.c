@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "help_needle.h"
+#include "help_check.h"
 #include "help_ranks.h"
 #include "runtime/linear_choice.h"
 #include "runtime/runtime.h"

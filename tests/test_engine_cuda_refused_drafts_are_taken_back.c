@@ -9,13 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "help_check.h"
 #include "help_drafts.h"
 #include "help_engine.h"
 #include "help_model.h"
-#include "help_needle.h"
 #include "help_ranks.h"
 #include "runtime/draft.h"
-#include "runtime/linear_choice.h"
 #include "standin/standin_cuda.h"
 #include "standin/standin_plain.h"
 

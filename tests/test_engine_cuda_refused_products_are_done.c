@@ -9,10 +9,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "help_check.h"
 #include "help_engine.h"
 #include "help_model.h"
-#include "help_needle.h"
-#include "runtime/linear_choice.h"
 #include "standin/standin_cuda.h"
 #include "standin/standin_plain.h"
 

@@ -5,14 +5,11 @@
  * Method: what plays cuBLASLt refuses a number of rows, in the four ways that there are, and chooses kernels with another order
  * of sums for nearly each number (tests/standin). Whether logits change is asked as in test_engine_cuda_drafts_change_no_bit. */
 #include <stdio.h>
-#include <stdlib.h>
 
+#include "help_check.h"
 #include "help_drafts.h"
-#include "help_engine.h"
 #include "help_model.h"
-#include "help_needle.h"
 #include "runtime/draft.h"
-#include "runtime/linear_choice.h"
 #include "standin/standin_cuda.h"
 #include "standin/standin_plain.h"
 

@@ -5,7 +5,6 @@
 #include <cuda_runtime_api.h>
 #include <pthread.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 

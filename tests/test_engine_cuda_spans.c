@@ -4,11 +4,10 @@
  * Method: a random model of one layer on a GPU that tests/standin plays, whose spans are one (layer, chunk) item each: late,
  * and at once. In its last layer, which is its only one, what is not asked for is not attended from. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "help_check.h"
 #include "help_engine.h"
-#include "help_needle.h"
 #include "help_ranks.h"
 #include "standin/standin_cuda.h"
 #include "standin/standin_plain.h"

@@ -15,9 +15,9 @@
 #include <string.h>
 
 #include "attention/attn_fp8.h"
+#include "help_check.h"
 #include "help_engine.h"
 #include "help_model.h"
-#include "help_needle.h"
 #include "help_ranks.h"
 #include "kvstore/io.h"
 #include "kvstore/kvstore.h"

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "help_engine.h"
-#include "help_needle.h"
 #include "help_ranks.h"
 #include "runtime/base/size.h"
 #include "standin/standin_cuda.h"

@@ -9,7 +9,6 @@
 
 #include "help_kv_kept.h"
 #include "help_kv_memfs.h"
-#include "kvstore/vault_inside.h"
 
 enum { N = KV_SEGMENT_TOKENS, LAYERS = 2, BEFORE = 1, EXTENTS = 4, PER_MOMENT = 3 };
 

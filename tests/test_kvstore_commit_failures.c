@@ -5,7 +5,6 @@
  * new name is refused, or the k-th directory's sync fails, after which none of the names may count. Then each call of the
  * commit fails once. */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "help_kv_kept.h"

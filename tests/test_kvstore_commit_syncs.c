@@ -4,9 +4,7 @@
  *
  * Method: an engine before a file system in memory, which counts. Spans of 1, 17 and 40 extents are committed; they are
  * found again. And where one of the files cannot be synced, or one of the names not be given, those before it are kept. */
-#include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
 
 #include "help_kv_counts.h"
 #include "help_kv_kept.h"

@@ -5,8 +5,7 @@
  * of its layers, which reads of the next one ahead; free it, find the text and read it, that next layer
  * first. No slot may remember the old extents: whether a new one lies where one did, and is then given
  * what was read for that, is the allocator's affair. */
-
-#include "help_kv_io.h"
+#include "help_kv.h"
 #include "help_kv_memfs.h"
 #include "kvstore/store_impl.h"
 

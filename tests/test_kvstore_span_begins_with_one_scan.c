@@ -5,7 +5,6 @@
  * Method: an engine before a file system in memory, which counts; then every call of a beginning fails once. */
 #include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
 
 #include "help_kv_counts.h"
 #include "help_kv_kept.h"

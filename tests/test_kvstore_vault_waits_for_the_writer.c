@@ -5,8 +5,6 @@
  * again. The linker puts __wrap_kv_io_posix_lock before the question. */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
-#include <string.h>
 #include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>

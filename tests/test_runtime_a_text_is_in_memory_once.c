@@ -2,13 +2,10 @@
  *
  * Method: the process's peak of memory before and after a haystack, and a document of two files with headings, are read. Not
  * under AddressSanitizer, which keeps what was freed. */
-#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "help_expect.h"
-#include "runtime/base/file.h"
-#include "runtime/base/size.h"
 #include "runtime/document.h"
 #include "runtime/haystack.h"
 

@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "help_check.h"
 #include "help_checkpoint.h"
-#include "help_needle.h"
 #include "help_ranks.h"
 
 enum { N_IDS = 4300 };

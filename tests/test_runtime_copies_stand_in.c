@@ -14,8 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "help_check.h"
 #include "help_checkpoint.h"
-#include "help_needle.h"
 #include "help_ranks.h"
 #include "help_verify_book.h"
 #include "kvstore/kvstore.h"

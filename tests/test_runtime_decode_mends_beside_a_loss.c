@@ -9,7 +9,6 @@
 #include "help_check.h"
 #include "help_engine.h"
 #include "help_kv_vault.h"
-#include "help_needle.h"
 #include "help_ranks.h"
 
 enum { PAGE = 128, N_LONG = 4096 + 150, N_STEPS = 2, MAX_LEN = N_LONG + PAGE, VOCAB = 272 };

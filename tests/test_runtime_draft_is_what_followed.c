@@ -5,7 +5,6 @@
  * Method: by hand, and random texts over few ids against a search written plainly. */
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "runtime/draft.h"

@@ -7,7 +7,6 @@
 
 #include "help_checkpoint.h"
 #include "help_drafts.h"
-#include "help_needle.h"
 #include "help_ranks.h"
 
 static int n_failed;

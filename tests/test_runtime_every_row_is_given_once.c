@@ -10,7 +10,6 @@
 #include "help_check.h"
 #include "help_engine.h"
 #include "help_model.h"
-#include "help_needle.h"
 
 enum { N_TOKENS = 4400, N_HELD = 100, N_REFUSED = 4200, VOCAB = 272 };
 

@@ -25,7 +25,6 @@
 #include "help_checkpoint.h"
 #include "help_fault_runs.h"
 #include "help_faulty_ranks.h"
-#include "help_needle.h"
 #include "help_random.h"
 #include "help_ranks.h"
 

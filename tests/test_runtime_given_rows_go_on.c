@@ -13,7 +13,6 @@
 #include "help_check.h"
 #include "help_engine.h"
 #include "help_model.h"
-#include "help_needle.h"
 
 enum { TOKENS_MAX = 4400, VOCAB = 272 };
 

@@ -3,13 +3,10 @@
  *
  * Method: help_drafts.h, on random models. Where there is no GPU it skips; test_engine_cuda_drafts_change_no_bit asks the
  * same of the backend on what plays one. */
-#include <stdio.h>
-
 #include "help_checkpoint.h"
 #include "help_drafts.h"
 #include "help_engine.h"
 #include "help_model.h"
-#include "help_needle.h"
 #include "runtime/base/size.h"
 
 static int n_failed;

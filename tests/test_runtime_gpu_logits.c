@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "help_check.h"
 #include "help_engine.h"
 #include "help_model.h"
-#include "help_needle.h"
 
 enum { N_STEPS = 4, N_MAX = 1100 + N_STEPS, N_ROWS = 3 + N_STEPS, VOCAB = 272 };
 

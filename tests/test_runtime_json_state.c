@@ -7,7 +7,6 @@
  * taken can still become whole. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "help_expect.h"

@@ -14,9 +14,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "help_check.h"
 #include "help_engine.h"
 #include "help_kv_vault.h"
-#include "help_needle.h"
 #include "help_ranks.h"
 
 enum { SPAN = 4096, N_IDS = 2 * SPAN + 200, SECTOR = 512, PLACES = 4 };

@@ -1,7 +1,6 @@
 /* What a terminal pastes becomes text, and a place in a line becomes the text again.
  *
  * Method: each thing that may be sent, with the text that it is; lines with places, and with what only looks like one. */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 

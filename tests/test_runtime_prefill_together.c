@@ -7,7 +7,6 @@
  * a second engine, which decodes what is one token. Then the same of both after one step more, and two steps
  * of decode. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "help_expect.h"

@@ -5,7 +5,6 @@
  * its last item, which forks its session for the two others. That item is done once to count its allocations, then
  * once for each of them refused. The leaks are found by the address sanitizer's build. */
 #include <inttypes.h>
-#include <string.h>
 
 #include "help_check.h"
 #include "help_faults.h"

@@ -6,13 +6,12 @@
  * there is: a prefill, a decode, a prefill of several, of which each is given the tokens that complete a segment. */
 #include <stdatomic.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "help_check.h"
 #include "help_checkpoint.h"
-#include "help_needle.h"
 #include "help_ranks.h"
 #include "runtime/engine.h"
 

@@ -5,7 +5,6 @@
  * that a killed run may lose bounds a span, on a machine that measures as it does, a fifth of it, and five times it. */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "help_needle.h"
 #include "runtime/base/size.h"

@@ -5,7 +5,7 @@
  * Method: a random model, and a text in which three tokens come again. */
 #include <stdio.h>
 
-#include "help_needle.h"
+#include "help_check.h"
 #include "help_ranks.h"
 #include "runtime/draft.h"
 

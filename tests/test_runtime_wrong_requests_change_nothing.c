@@ -9,7 +9,6 @@
 #include "help_check.h"
 #include "help_engine.h"
 #include "help_model.h"
-#include "help_needle.h"
 
 enum { N_IDS = 20, MAX_LEN = N_IDS + 2, VOCAB = 272, MAX_LOGITS = 3, MAX_SEQS = 2 };
 

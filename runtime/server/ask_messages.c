@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "ask.h"
-#include "limits.h"
 #include "runtime/json_file.h"
 
 enum { WHERE_BYTES = 64 };

@@ -8,7 +8,6 @@
 #include "routes.h"
 #include "runtime/base/log.h"
 #include "runtime/base/memory.h"
-#include "runtime/base/size.h"
 #include "runtime/json_file.h"
 
 /* For so long the header of an answer that is one JSON value is held back: until then its status can still tell of a
