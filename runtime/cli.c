@@ -3,6 +3,7 @@
  * The command line is read first and marks what it gave; the environment then fills only what is
  * left. Values are borrowed from argv and environ, which live as long as the program. */
 #include "cli.h"
+#include "cli_signals.h"
 
 #include <ctype.h>
 #include <stdio.h>

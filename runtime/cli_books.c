@@ -9,7 +9,10 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/size.h"
+#include "cli_books.h"
 #include "cli_flags.h"
+#include "cli_input.h"
+#include "cli_prefill.h"
 #include "hub.h"
 #include "rank_dirs.h"
 

@@ -10,7 +10,8 @@
 #include "base/memory.h"
 #include "base/size.h"
 #include "chat.h"
-#include "cli.h"
+#include "cli_input.h"
+#include "cli_progress.h"
 
 /* ---- text ------------------------------------------------------------------------------------ */
 

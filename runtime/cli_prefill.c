@@ -3,7 +3,9 @@
 #include <stdio.h>
 
 #include "base/size.h"
-#include "cli.h"
+#include "cli_prefill.h"
+#include "cli_progress.h"
+#include "cli_signals.h"
 #include "costs.h"
 
 enum { STOP_TEXT = 512 };

@@ -12,7 +12,8 @@
 
 #include "base/log.h"
 #include "base/size.h"
-#include "cli.h"
+#include "cli_progress.h"
+#include "cli_signals.h"
 
 enum { LINE_BYTES = 256, BAR_CELLS = 40, BAR_CELLS_MIN = 8, FIGURES = 52, COLUMNS_DEFAULT = 80 };
 

@@ -1,5 +1,5 @@
 /* How tokens are drawn, and the texts that end an answer. */
-#include "cli.h"
+#include "cli_sampling.h"
 
 static bool asks_for_sampling(const glm_cli *cli) {
     return cli->temperature >= 0.0 || cli->top_p >= 0.0 || cli->top_k >= 0;

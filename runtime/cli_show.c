@@ -2,7 +2,7 @@
 #include <unistd.h>
 
 #include "base/control.h"
-#include "cli.h"
+#include "cli_show.h"
 #include "parallel/parallel.h"
 
 bool glm_cli_is_terminal(FILE *out) {

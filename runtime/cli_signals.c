@@ -8,6 +8,7 @@
 
 #include "base/interrupt.h"
 #include "cli.h"
+#include "cli_signals.h"
 
 /* What handlers may touch, beside rt_interrupted_by: lock-free, times as of now_ns(), the pipe that wakes a prompt
  * (-1: no prompt waits), and what has happened to the terminal that it is shown on. */

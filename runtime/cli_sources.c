@@ -7,7 +7,8 @@
 #include "base/log.h"
 #include "base/memstream.h"
 #include "base/size.h"
-#include "cli.h"
+#include "cli_input.h"
+#include "cli_sources.h"
 #include "document_kind.h"
 
 enum { SOURCES_NOTED = 16, SKIPPED_SHOWN = 5 };

@@ -1,6 +1,7 @@
 /* A long text that is read, cut up, tokenized: how far that is, once it has taken a second. */
 #include "base/log.h"
-#include "cli.h"
+#include "cli_progress.h"
+#include "cli_signals.h"
 
 static const double silent_s = 1.0;
 

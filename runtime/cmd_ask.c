@@ -8,7 +8,13 @@
 #include <stdlib.h>
 
 #include "base/size.h"
+#include "cli_input.h"
+#include "cli_prefill.h"
+#include "cli_sampling.h"
+#include "cli_signals.h"
+#include "cli_sources.h"
 #include "cmd_ask_record.h"
+#include "kvstore/kvstore.h"
 
 /* ---- the flags ------------------------------------------------------------------------------- */
 

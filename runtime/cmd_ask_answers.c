@@ -7,6 +7,10 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "claims.h"
+#include "cli_prefill.h"
+#include "cli_show.h"
+#include "cli_signals.h"
+#include "cli_sources.h"
 #include "cmd_ask.h"
 #include "cmd_ask_record.h"
 

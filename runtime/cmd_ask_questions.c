@@ -8,7 +8,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/size.h"
-#include "cli.h"
+#include "cli_sources.h"
 #include "json_file.h"
 
 enum { WHY_BYTES = 512 };

@@ -4,6 +4,9 @@
 #include <string.h>
 
 #include "base/size.h"
+#include "cli_books.h"
+#include "cli_input.h"
+#include "cli_sources.h"
 #include "cmd_ask.h"
 #include "sha256.h"
 

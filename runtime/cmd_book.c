@@ -7,6 +7,7 @@
 
 #include "base/memory.h"
 #include "base/size.h"
+#include "cli_books.h"
 #include "cli_json.h"
 
 enum { PLACE_TEXT = 512 };

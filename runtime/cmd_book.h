@@ -10,6 +10,7 @@
 #include <jansson.h>
 
 #include "cli.h"
+#include "kvstore/kvstore.h"
 
 enum { BOOK_TIME_TEXT = 32, BOOK_MODEL_TEXT = 128, BOOK_SOURCE_TEXT = 256, BOOK_HEX_TEXT = 65 };
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "cli_books.h"
 #include "cli_json.h"
 #include "cmd_book.h"
 #include "wildcard.h"

@@ -5,6 +5,8 @@
 
 #include "base/size.h"
 #include "cli_json.h"
+#include "cli_progress.h"
+#include "cli_signals.h"
 #include "cmd_book.h"
 
 typedef struct verification {

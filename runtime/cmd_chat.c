@@ -7,6 +7,11 @@
 #include "base/log.h"
 #include "base/memstream.h"
 #include "base/size.h"
+#include "cli_books.h"
+#include "cli_input.h"
+#include "cli_prefill.h"
+#include "cli_sampling.h"
+#include "cli_signals.h"
 #include "cmd_chat.h"
 #include "variant.h"
 

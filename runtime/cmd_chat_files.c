@@ -9,6 +9,8 @@
 
 #include "base/file.h"
 #include "base/memstream.h"
+#include "cli_input.h"
+#include "cli_sources.h"
 
 void chat_files_forget(chat_files *files) {
     free(files->text);

@@ -3,6 +3,7 @@
 #define GLM_CMD_CHAT_FILES_H
 
 #include "cli.h"
+#include "tokenizer.h"
 
 typedef struct chat_files {
     char *text; /* owned; NULL: none */

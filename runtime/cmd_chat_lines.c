@@ -11,6 +11,7 @@
 
 #include "base/memory.h"
 #include "base/size.h"
+#include "cli_signals.h"
 #include "cmd_chat_keys.h"
 #include "pasted.h"
 #include "utf8.h"

@@ -3,7 +3,7 @@
 #ifndef GLM_CMD_CHAT_LINES_H
 #define GLM_CMD_CHAT_LINES_H
 
-#include "cli.h"
+#include "base/status.h"
 
 typedef struct chat_lines chat_lines;
 

@@ -6,6 +6,10 @@
 #include "answer.h"
 #include "base/log.h"
 #include "base/size.h"
+#include "cli_prefill.h"
+#include "cli_show.h"
+#include "cli_signals.h"
+#include "cli_sources.h"
 #include "cmd_chat.h"
 #include "reply.h"
 

@@ -10,7 +10,14 @@
 #include "base/memstream.h"
 #include "base/size.h"
 #include "cli.h"
+#include "cli_books.h"
+#include "cli_input.h"
 #include "cli_json.h"
+#include "cli_prefill.h"
+#include "cli_sampling.h"
+#include "cli_show.h"
+#include "cli_signals.h"
+#include "cli_sources.h"
 #include "linear_choice.h"
 
 enum { ANSWER_TOKENS_DEFAULT = 512 };

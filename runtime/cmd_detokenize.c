@@ -7,6 +7,8 @@
 
 #include "base/log.h"
 #include "cli.h"
+#include "cli_input.h"
+#include "cli_show.h"
 #include "text.h"
 #include "tokenizer.h"
 

@@ -8,6 +8,8 @@
 #include "base/memory.h"
 #include "base/size.h"
 #include "cli.h"
+#include "cli_input.h"
+#include "cli_prefill.h"
 #include "npy.h"
 
 /* Every position's rows, or more than this holds, are written as the prefill has them. */

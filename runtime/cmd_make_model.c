@@ -10,6 +10,8 @@
 #include "base/size.h"
 #include "byte_tokenizer.h"
 #include "cli.h"
+#include "cli_progress.h"
+#include "cli_signals.h"
 #include "needle_model.h"
 #include "random_model.h"
 

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "cli_input.h"
 #include "config.h"
 #include "text.h"
 #include "utf8.h"

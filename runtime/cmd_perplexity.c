@@ -10,7 +10,10 @@
 #include "base/pool.h"
 #include "base/size.h"
 #include "cli.h"
+#include "cli_input.h"
 #include "cli_json.h"
+#include "cli_prefill.h"
+#include "cli_sources.h"
 #include "log_prob.h"
 #include "npy.h"
 

@@ -7,6 +7,7 @@
 #include "base/machine.h"
 #include "base/size.h"
 #include "cli.h"
+#include "cli_prefill.h"
 #include "linear_choice.h"
 
 /* ---- the table ------------------------------------------------------------------------------- */

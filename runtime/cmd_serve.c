@@ -7,6 +7,8 @@
 #include "base/size.h"
 #include "checkpoint.h"
 #include "cli.h"
+#include "cli_prefill.h"
+#include "cli_signals.h"
 #include "server/limits.h"
 #include "server/server.h"
 

@@ -5,6 +5,9 @@
 
 #include "chat.h"
 #include "cli.h"
+#include "cli_input.h"
+#include "cli_signals.h"
+#include "cli_sources.h"
 #include "tokenizer.h"
 
 static rt_status encode(const glm_cli *cli, const glm_tokenizer *tokenizer, glm_ids *ids) {

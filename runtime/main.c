@@ -9,6 +9,8 @@
 #include "base/log.h"
 #include "base/machine.h"
 #include "cli.h"
+#include "cli_progress.h"
+#include "cli_signals.h"
 
 static const glm_command *const commands[] = {
         &glm_cmd_needle,

@@ -14,6 +14,9 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/size.h"
+#include "cli_progress.h"
+#include "cli_show.h"
+#include "cli_signals.h"
 #include "costs.h"
 #include "engine.h"
 

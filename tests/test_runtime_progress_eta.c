@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "runtime/base/log.h"
-#include "runtime/cli.h"
+#include "runtime/cli_progress.h"
 
 static const char path_template[] = "/tmp/glm1m-test-XXXXXX";
 

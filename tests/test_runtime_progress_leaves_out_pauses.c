@@ -9,7 +9,8 @@
 
 #include "help_check.h"
 #include "runtime/base/log.h"
-#include "runtime/cli.h"
+#include "runtime/cli_progress.h"
+#include "runtime/cli_signals.h"
 
 static const double pause_s = 0.3;
 

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "runtime/base/file.h"
-#include "runtime/cli.h"
+#include "runtime/cli_signals.h"
 
 static bool stops(const char *what) {
     int ends[2];

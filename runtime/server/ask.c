@@ -9,7 +9,7 @@
 #include "limits.h"
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"
-#include "runtime/cli.h"
+#include "runtime/cli_input.h"
 
 bool srv_check_model(const json_t *body, const srv_options *options, srv_error *error) {
     const char *name = options->model_name;

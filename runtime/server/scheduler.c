@@ -8,7 +8,7 @@
 #include "limits.h"
 #include "runtime/base/log.h"
 #include "runtime/base/memory.h"
-#include "runtime/cli.h"
+#include "runtime/cli_signals.h"
 #include "schedule.h"
 
 /* ---- life ------------------------------------------------------------------------------------ */
