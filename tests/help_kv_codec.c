@@ -237,7 +237,7 @@ int kvh_fuzz_main(
     return 0;
 }
 
-bool kvh_survives(void (*work)(void)) {
+int kvh_end_of(void (*work)(void)) {
     const pid_t child = fork();
     CHECK(child >= 0);
     if (child == 0) {
@@ -249,5 +249,10 @@ bool kvh_survives(void (*work)(void)) {
     }
     int how = 0;
     CHECK(waitpid(child, &how, 0) == child);
+    return how;
+}
+
+bool kvh_survives(void (*work)(void)) {
+    const int how = kvh_end_of(work);
     return WIFEXITED(how) && WEXITSTATUS(how) == 0;
 }

@@ -45,7 +45,8 @@ void kvh_fuzz_drive(uint64_t seed, int64_t n_inputs);
 int kvh_fuzz_main(
         int argc, char **argv, int64_t n_inputs, void (*drive)(uint64_t seed, int64_t n_inputs));
 
-/* Whether work() ends by itself with exit code 0, tried in a child process. */
+/* How work() ends, as waitpid says, tried in a child process; whether it does so by itself, with exit code 0. */
+int kvh_end_of(void (*work)(void));
 bool kvh_survives(void (*work)(void));
 
 #endif
