@@ -8,6 +8,7 @@
 #include <math.h>
 
 #include "help_checkpoint.h"
+#include "help_dir.h"
 
 /* What no product of sizes passes 2^63 with. */
 static void check_ranges(const glm_config *config) {
@@ -38,7 +39,7 @@ static char *good_config;
 static void prepare(void) {
     int64_t n_bytes = 0;
     if (good_config) return;
-    directories[0] = ckh_make_dir();
+    directories[0] = help_dir_in_memory();
     directories[1] = ckh_make(CKH_HF);
     good_config = ckh_read(directories[1], "config.json", &n_bytes);
 }

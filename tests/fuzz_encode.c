@@ -6,6 +6,7 @@
 #include "help_fuzz.h"
 
 #include "help_checkpoint.h"
+#include "help_dir.h"
 
 static glm_tokenizer *tokenizer;
 
@@ -17,7 +18,7 @@ static void prepare(void) {
     glm_vocab vocab;
     uint64_t random = 5;
     if (tokenizer) return;
-    const char *dir = ckh_make_dir();
+    const char *dir = help_dir_in_memory();
     tokh_random_vocab(&random, 400, "abc 1\n'\xe4\xbd\xa0", &vocab);
     tokh_write_model(dir, &vocab);
     tokh_write_config(dir, vocab.n_tokens);

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "help_dir.h"
 #include "help_tokenizer.h"
 #include "runtime/base/size.h"
 #include "runtime/byte_tokenizer.h"
@@ -27,7 +28,7 @@ static char reading_id[SRV_ID_BYTES];
 static srv_options options_of_the_test(void) {
     static glm_config config;
     static glm_variant variant;
-    const char *dir = tokh_make_dir();
+    const char *dir = help_dir();
     glm_tokenizer *tokenizer = NULL;
     CHECK(glm_byte_tokenizer_write(dir, 272) == RT_OK);
     CHECK(glm_tokenizer_load(dir, &tokenizer) == RT_OK);

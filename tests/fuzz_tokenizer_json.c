@@ -7,6 +7,7 @@
 #include "help_fuzz.h"
 
 #include "help_checkpoint.h"
+#include "help_dir.h"
 #include "runtime/base/log.h"
 #include "runtime/tokenizer_files.h"
 
@@ -36,7 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes) {
     glm_special_list specials = {0};
     if (n_bytes < 1) return 0;
     if (!dir) {
-        dir = ckh_make_dir();
+        dir = help_dir_in_memory();
         /* A file without a pattern is warned of, once a file. */
         FUZZ_REQUIRE(setenv("GLM_LOG", "error", 1) == 0 && rt_log_init() == RT_OK);
     }
@@ -66,7 +67,7 @@ void fuzz_add_seeds(fuzz_corpus *corpus) {
     fuzz_add_text(corpus, 0, json.bytes);
     free(json.bytes);
     glm_vocab_free(&vocab);
-    const char *dir = ckh_make_dir();
+    const char *dir = help_dir_in_memory();
     tokh_write_config(dir, 256);
     char *text = ckh_read(dir, "tokenizer_config.json", &n_bytes);
     fuzz_add_text(corpus, 1, text);

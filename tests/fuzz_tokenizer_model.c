@@ -6,6 +6,7 @@
 #include "help_fuzz.h"
 
 #include "help_checkpoint.h"
+#include "help_dir.h"
 #include "runtime/tokenizer_files.h"
 
 static char *path;
@@ -28,7 +29,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n_bytes) {
     glm_vocab vocab;
     tokh_text file = {0};
     if (n_bytes < 1) return 0;
-    if (!path) path = ckh_path(ckh_make_dir(), "tokenizer.model");
+    if (!path) path = ckh_path(help_dir_in_memory(), "tokenizer.model");
     tokh_put(&file, "", 0);
     if (data[0] == 1) tokh_put_bytes(&file);
     tokh_put(&file, data + 1, (int64_t)n_bytes - 1);

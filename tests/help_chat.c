@@ -1,5 +1,6 @@
 #include "help_chat.h"
 
+#include "help_dir.h"
 #include "runtime/base/file.h"
 #include "runtime/base/size.h"
 #include "runtime/byte_tokenizer.h"
@@ -18,7 +19,7 @@ json_t *chath_load(const char *name, char **text) {
 }
 
 glm_tokenizer *chath_byte_tokenizer(void) {
-    const char *dir = tokh_make_dir();
+    const char *dir = help_dir();
     CHECK(glm_byte_tokenizer_write(dir, BYTE_VOCABULARY) == RT_OK);
     return tokh_load(dir);
 }

@@ -1,46 +1,15 @@
 #include "help_checkpoint.h"
 
-#include <ftw.h>
 #include <inttypes.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
+#include "help_dir.h"
 #include "runtime/base/file.h"
 #include "runtime/base/memory.h"
 #include "runtime/checkpoint_names.h"
 #include "runtime/random_model.h"
 
 /* ---- directories and files ------------------------------------------------------------------- */
-
-enum { DIRS_MAX = 256 };
-static char *dirs[DIRS_MAX];
-static int n_dirs;
-
-static int remove_one(const char *path, const struct stat *info, int kind, struct FTW *where) {
-    (void)info;
-    (void)kind;
-    (void)where;
-    return remove(path);
-}
-
-static void remove_dirs(void) {
-    for (int i = 0; i < n_dirs; i++) {
-        (void)nftw(dirs[i], remove_one, 16, FTW_DEPTH | FTW_PHYS);
-        free(dirs[i]);
-    }
-}
-
-const char *ckh_make_dir(void) {
-    const char *parent = getenv("TMPDIR");
-    char *dir = NULL;
-    if (access("/dev/shm", W_OK) == 0) parent = "/dev/shm";
-    CHECK(n_dirs < DIRS_MAX);
-    CHECK(asprintf(&dir, "%s/glm1m-test-XXXXXX", parent ? parent : "/tmp") > 0);
-    CHECK(mkdtemp(dir));
-    if (n_dirs == 0) CHECK(atexit(remove_dirs) == 0);
-    dirs[n_dirs++] = dir;
-    return dir;
-}
 
 char *ckh_path(const char *dir, const char *name) {
     char *path = NULL;
@@ -125,7 +94,7 @@ static void write_weights(const char *dir, const char *config_path, int64_t shar
 }
 
 const char *ckh_make(ckh_kind kind) {
-    const char *dir = ckh_make_dir();
+    const char *dir = help_dir_in_memory();
     char *wanted = ckh_path(dir, "wanted.json");
     ckh_write(dir, "wanted.json", configs[kind], -1);
     write_weights(dir, wanted, kind == CKH_SHARDS ? 9000 : 0);

@@ -5,10 +5,6 @@
 #include "help_tokenizer.h"
 #include "runtime/checkpoint.h"
 
-/* A new directory under /dev/shm (else TMPDIR, else /tmp), removed with all it holds when the
- * program ends. The string lives as long. */
-const char *ckh_make_dir(void);
-
 typedef enum ckh_kind {
     CKH_NATIVE, /* one file, native names, QKV bias; no tokenizer: a vocabulary of 12 */
     CKH_HF,     /* one file, Hugging Face names, bias, post-norms; tokenizer.model */

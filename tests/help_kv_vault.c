@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "help_dir.h"
 #include "help_kv_codec.h"
 #include "runtime/base/size.h"
 
@@ -69,18 +70,9 @@ void kvh_vault_close(kvh_vault *v) {
     v->codec = NULL;
 }
 
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *at) {
-    (void)st, (void)kind, (void)at;
-    return remove(path);
-}
-
-void kvh_remove_tree(const char *path) {
-    CHECK(nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS) == 0);
-}
-
 void kvh_vault_remove(kvh_vault *v) {
     kvh_vault_close(v);
-    for (int32_t i = 0; i < v->n_dirs; i++) kvh_remove_tree(v->dirs[i]);
+    for (int32_t i = 0; i < v->n_dirs; i++) help_remove_dir(v->dirs[i]);
 }
 
 /* ---- contents -------------------------------------------------------------------------------- */

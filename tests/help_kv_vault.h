@@ -32,8 +32,6 @@ rt_status kvh_vault_try_open(kvh_vault *v, kv_io *io);
 void kvh_vault_close(kvh_vault *v);
 /* Close it and remove its directories. */
 void kvh_vault_remove(kvh_vault *v);
-/* Delete a directory and all in it. */
-void kvh_remove_tree(const char *path);
 
 /* n ids that are the same for the same seed; different seeds differ at the first id. */
 int32_t *kvh_ids(uint64_t seed, int64_t n);

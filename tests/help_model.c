@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "help_checkpoint.h"
+#include "help_dir.h"
 #include "runtime/base/float16.h"
 #include "runtime/random_model.h"
 
@@ -32,7 +33,7 @@ static const char *model_for_gpu(bool is_0414, int n_heads) {
     char text[sizeof config + 64];
     char path[4096 + 32];
     char dir[4096];
-    const char *parent = ckh_make_dir();
+    const char *parent = help_dir_in_memory();
     const int n =
             snprintf(text, sizeof text, config, is_0414 ? "Glm4ForCausalLM" : "GlmForCausalLM",
                     is_0414 ? "glm4" : "glm", is_0414 ? 5 : 2, n_heads);

@@ -1,26 +1,15 @@
 #include "help_needle.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
+#include "help_dir.h"
 #include "runtime/needle_model.h"
 
 enum { PAGE = 128 };
 enum { ID_STOP = 256, ID_GMASK = 258, ID_SOP = 260, ID_USER = 263, ID_ASSISTANT = 264 };
 
-static char model_dir[] = "/tmp/glm1m-test-XXXXXX";
-
-static void remove_model(void) {
-    char command[64];
-    (void)snprintf(command, sizeof command, "rm -r %s", model_dir);
-    if (system(command) != 0) printf("could not remove %s\n", model_dir);
-}
-
 const char *help_needle_model(void) {
-    if (!mkdtemp(model_dir)) exit(1);
-    if (atexit(remove_model) != 0) exit(1);
-    help_require(glm_needle_model_write(model_dir), "make-model");
-    return model_dir;
+    const char *dir = help_dir();
+    help_require(glm_needle_model_write(dir), "make-model");
+    return dir;
 }
 
 void help_append(glm_ids *ids, const char *text) {

@@ -7,6 +7,7 @@
 
 #include "help_check.h"
 #include "help_checkpoint.h"
+#include "help_dir.h"
 #include "runtime/random_model.h"
 
 static void write_config(const char *path, const help_shape *s) {
@@ -29,7 +30,7 @@ static char *paths[16]; /* of models, as long as the program */
 static int n_paths;
 
 const char *help_random_model(const help_shape *shape, uint64_t seed) {
-    const char *dir = ckh_make_dir();
+    const char *dir = help_dir_in_memory();
     char *config = ckh_path(dir, "shape.json");
     char *model = ckh_path(dir, "model");
     write_config(config, shape);

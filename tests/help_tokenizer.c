@@ -40,31 +40,6 @@ void tokh_printf(tokh_text *text, const char *format, ...) {
 
 /* Directories */
 
-enum { DIRS_MAX = 64 };
-static char *dirs[DIRS_MAX];
-static int n_dirs;
-
-static void remove_dirs(void) {
-    static const char *const names[] = {"tokenizer.model", "tokenizer.json",
-            "tokenizer_config.json", "config.json", "generation_config.json", "model.safetensors"};
-    for (int i = 0; i < n_dirs; i++) {
-        for (size_t k = 0; k < sizeof names / sizeof *names; k++) tokh_remove(dirs[i], names[k]);
-        (void)rmdir(dirs[i]);
-        free(dirs[i]);
-    }
-}
-
-const char *tokh_make_dir(void) {
-    const char *parent = getenv("TMPDIR");
-    char *dir = NULL;
-    CHECK(n_dirs < DIRS_MAX);
-    CHECK(asprintf(&dir, "%s/glm1m-test-XXXXXX", parent ? parent : "/tmp") > 0);
-    CHECK(mkdtemp(dir));
-    if (n_dirs == 0) CHECK(atexit(remove_dirs) == 0);
-    dirs[n_dirs++] = dir;
-    return dir;
-}
-
 void tokh_write(const char *dir, const char *name, const char *bytes, int64_t n_bytes) {
     char *path = NULL;
     CHECK(rt_path_join(dir, name, &path) == RT_OK);

@@ -24,8 +24,6 @@ typedef struct tokh_text {
 void tokh_put(tokh_text *text, const void *bytes, int64_t n_bytes);
 void tokh_printf(tokh_text *text, const char *format, ...) RT_PRINTF(2, 3);
 
-/* A new directory under TMPDIR, removed with its files when the program ends. */
-const char *tokh_make_dir(void);
 /* Write dir/name; n_bytes -1: NUL-terminated. */
 void tokh_write(const char *dir, const char *name, const char *bytes, int64_t n_bytes);
 void tokh_remove(const char *dir, const char *name);

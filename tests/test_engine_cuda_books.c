@@ -8,9 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "help_check.h"
+#include "help_dir.h"
 #include "help_engine.h"
 #include "help_model.h"
 #include "standin/standin_cuda.h"
@@ -19,13 +19,7 @@ enum { N_BOOK = 260, N_IDS = 300, N_STEPS = 2, VOCAB = 272 };
 
 static int n_failed;
 static int32_t ids[N_IDS + N_STEPS];
-static char dir[64];
-
-static void remove_all(void) {
-    char command[128];
-    (void)snprintf(command, sizeof command, "rm -rf '%s'", dir);
-    (void)!system(command);
-}
+static const char *dir;
 
 static const char *kv_dtype;
 
@@ -53,15 +47,13 @@ static void read_book(const char *device, int64_t n_kept, float logits[1 + N_STE
 static void check(const char *writer, const char *reader, const double *exact,
         const double *rounded, float logits[1 + N_STEPS][VOCAB]) {
     char what[64];
-    (void)snprintf(dir, sizeof dir, "/tmp/cuda-books-XXXXXX");
-    if (!mkdtemp(dir)) exit(1);
+    dir = help_dir();
     write_book(writer);
     read_book(reader, kv_dtype ? N_BOOK / 128 * 128 : N_BOOK, logits); /* sealed pages are whole */
     (void)snprintf(what, sizeof what, "%s written on %s, read on %s", kv_dtype ? kv_dtype : "bf16",
             writer, reader);
     if (exact)
         n_failed += !help_model_is_near(what, logits[0], exact, rounded, (1 + N_STEPS) * VOCAB);
-    remove_all();
 }
 
 /* After the first layer of all of the text. */
@@ -78,7 +70,7 @@ static void stop_prefill(void) {
 }
 
 static bool is_suspended(void) {
-    char command[160];
+    char command[512];
     (void)snprintf(command, sizeof command, "test -n \"$(find '%s' -name '*.state')\"", dir);
     return system(command) == 0;
 }
@@ -86,11 +78,9 @@ static bool is_suspended(void) {
 static void check_stop(void) {
     static float whole[1 + N_STEPS][VOCAB];
     static float stopped[1 + N_STEPS][VOCAB];
-    (void)snprintf(dir, sizeof dir, "/tmp/cuda-books-XXXXXX");
-    if (!mkdtemp(dir)) exit(1);
+    dir = help_dir();
     read_book("cuda", 0, whole);
-    remove_all();
-    if (mkdir(dir, 0700) != 0) exit(1);
+    dir = help_dir();
     stop_prefill();
     const bool was_suspended = is_suspended();
     read_book("cuda", 0, stopped);
@@ -98,7 +88,6 @@ static void check_stop(void) {
         printf("FAIL: a stopped prefill did not go on, or to other logits\n");
         n_failed++;
     }
-    remove_all();
 }
 
 /* The CPU's error with its own book is that of rounding; a GPU's part in it may double that. */
@@ -125,10 +114,8 @@ int main(void) {
     check("cpu", "cuda", exact, rounded, logits);
     check("cuda", "cuda", exact, rounded, logits);
 
-    (void)snprintf(dir, sizeof dir, "/tmp/cuda-books-XXXXXX");
-    if (!mkdtemp(dir)) return 1;
+    dir = help_dir();
     read_book("cuda", 0, plain);
-    remove_all();
     if (memcmp(plain, logits, sizeof plain) != 0) {
         printf("FAIL: another prefill than after reading the book back\n");
         n_failed++;

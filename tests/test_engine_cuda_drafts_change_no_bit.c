@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "help_check.h"
+#include "help_dir.h"
 #include "help_drafts.h"
 #include "help_engine.h"
 #include "help_model.h"
@@ -22,14 +23,7 @@
 enum { N_BOOK = 4050 };
 
 static int n_failed;
-static char dir[64];
-static const char *dirs[] = {dir};
-
-static void remove_all(void) {
-    char command[128];
-    (void)snprintf(command, sizeof command, "rm -rf '%s'", dir);
-    if (system(command) != 0) exit(1);
-}
+static const char *dirs[1];
 
 static void must(bool condition, const char *what) {
     if (condition) return;
@@ -101,9 +95,7 @@ int main(int argc, char **argv) {
     const char *model = help_model_for_gpu(false);
     const bool is_fast = getenv("GLM_TEST_FAST") != NULL;
     const char *wide = help_model_for_gpu_of(32); /* groups of 16 */
-    (void)snprintf(dir, sizeof dir, "/tmp/cuda-drafts-XXXXXX");
-    if (!mkdtemp(dir)) return 1;
-    (void)atexit(remove_all);
+    dirs[0] = help_dir();
     standin_plain_use(true);
     standin_cuda_get()->is_unguarded = true;
     check_memory(model);

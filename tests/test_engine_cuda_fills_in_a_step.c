@@ -5,10 +5,10 @@
  * Method: a book that the CPU made is continued on a GPU that tests/standin plays: by two steps, the first of which fills its
  * extent; with memory for all of it, and for unfinished extents alone. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "help_check.h"
+#include "help_dir.h"
 #include "help_engine.h"
 #include "help_model.h"
 #include "runtime/base/size.h"
@@ -19,14 +19,8 @@ enum { EXTENT = 4096, N_BOOK = EXTENT - 1, MAX_LEN = EXTENT + 1024, N_STEPS = 2,
 
 static int32_t ids[MAX_LEN];
 static glm_plan plan; /* of the last engine */
-static char dir[64];
+static const char *dir;
 static int n_failed;
-
-static void remove_all(void) {
-    char command[128];
-    (void)snprintf(command, sizeof command, "rm -rf '%s'", dir);
-    if (system(command) != 0) exit(1);
-}
 
 static void expect(int64_t number, int64_t want, const char *what) {
     if (number == want) return;
@@ -80,9 +74,7 @@ static int64_t budget(void) {
 
 int main(void) {
     static float all[N_STEPS][VOCAB], less[N_STEPS][VOCAB];
-    (void)snprintf(dir, sizeof dir, "/tmp/cuda-fills-XXXXXX");
-    if (!mkdtemp(dir)) return 1;
-    (void)atexit(remove_all);
+    dir = help_dir();
     standin_plain_use(true);
     standin_cuda_get()->is_unguarded = true;
     help_engine_ids(ids, MAX_LEN, 37);

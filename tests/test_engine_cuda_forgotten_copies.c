@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "help_check.h"
+#include "help_dir.h"
 #include "help_engine.h"
 #include "help_model.h"
 #include "runtime/base/size.h"
@@ -28,13 +29,7 @@ enum {
 
 static int32_t ids[MAX_LEN];
 static glm_plan plan; /* of the last engine */
-static char dir[64];
-
-static void remove_all(void) {
-    char command[128];
-    (void)snprintf(command, sizeof command, "rm -rf '%s'", dir);
-    if (system(command) != 0) exit(1);
-}
+static const char *dir;
 
 static int64_t rows_bytes_of_extent(void) {
     return 2 * 2 * EXTENT * 128 * 2;
@@ -77,9 +72,7 @@ static void go_on(int64_t kv_bytes, float (*rows)[VOCAB]) {
 
 int main(void) {
     static float all[3][VOCAB], less[3][VOCAB];
-    (void)snprintf(dir, sizeof dir, "/tmp/cuda-copies-XXXXXX");
-    if (!mkdtemp(dir)) return 1;
-    (void)atexit(remove_all);
+    dir = help_dir();
     standin_plain_use(true);
     standin_cuda_get()->is_unguarded = true;
     help_engine_ids(ids, MAX_LEN, 41);

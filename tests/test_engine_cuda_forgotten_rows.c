@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "help_check.h"
+#include "help_dir.h"
 #include "help_engine.h"
 #include "help_model.h"
 #include "runtime/base/size.h"
@@ -26,13 +27,7 @@ enum {
 
 static int32_t ids[2][MAX_LEN];
 static glm_plan plan; /* of the last engine */
-static char dir[64];
-
-static void remove_all(void) {
-    char command[128];
-    (void)snprintf(command, sizeof command, "rm -rf '%s'", dir);
-    if (system(command) != 0) exit(1);
-}
+static const char *dir;
 
 static glm_engine *open_on(const char *device, int64_t kv_bytes, int64_t disk_bytes) {
     glm_engine *engine =
@@ -94,9 +89,7 @@ static void close_behind(int64_t kv_bytes, int64_t disk_bytes) {
 
 int main(void) {
     static float alone[N_STEPS][VOCAB], after[N_STEPS][VOCAB];
-    (void)snprintf(dir, sizeof dir, "/tmp/cuda-forgotten-XXXXXX");
-    if (!mkdtemp(dir)) return 1;
-    (void)atexit(remove_all);
+    dir = help_dir();
     standin_plain_use(true);
     standin_cuda_get()->is_unguarded = true;
     for (int i = 0; i < 2; i++) help_engine_ids(ids[i], MAX_LEN, 31 + (uint64_t)i);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "help_check.h"
+#include "help_dir.h"
 #include "help_engine.h"
 #include "help_model.h"
 #include "runtime/base/size.h"
@@ -36,15 +37,8 @@ typedef struct fork_rows {
 static int32_t ids[2][N_MAX]; /* of either book; what forks add is of the other one */
 static int n_failed;
 static bool is_fast;
-static char dir[64];
-static const char *dirs[1] = {dir};
+static const char *dirs[1];
 static glm_plan plan; /* of the last engine */
-
-static void remove_all(void) {
-    char command[128];
-    (void)snprintf(command, sizeof command, "rm -rf '%s'", dir);
-    if (system(command) != 0) exit(1);
-}
 
 static glm_engine *open_on(const char *device, const char *kv_dtype, int64_t kv_bytes) {
     glm_engine *engine = NULL;
@@ -178,9 +172,7 @@ static void write_books(const char *kv_dtype) {
 int main(void) {
     is_fast = getenv("GLM_TEST_FAST") != NULL;
     standin_plain_use(is_fast); /* the kernels have sanitized tests of their own */
-    (void)snprintf(dir, sizeof dir, "/tmp/cuda-forks-XXXXXX");
-    if (!mkdtemp(dir)) return 1;
-    (void)atexit(remove_all);
+    dirs[0] = help_dir();
     for (int i = 0; i < 2; i++) help_engine_ids(ids[i], N_MAX, 12 + (uint64_t)i);
     write_books(NULL);
     check_same_graph();

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "help_check.h"
+#include "help_dir.h"
 #include "help_engine.h"
 #include "help_model.h"
 #include "runtime/base/size.h"
@@ -19,13 +20,7 @@ enum { EXTENT = 4096, N_BOOK = EXTENT + 70, MAX_LEN = EXTENT + 1024, VOCAB = 272
 
 static int32_t ids[N_BOOK + 1];
 static int n_failed;
-static char dir[64];
-
-static void remove_all(void) {
-    char command[128];
-    (void)snprintf(command, sizeof command, "rm -rf '%s'", dir);
-    if (system(command) != 0) exit(1);
-}
+static const char *dir;
 
 static glm_engine *open_on(const char *device, int64_t kv_bytes) {
     return help_engine_open_in(dir, (glm_options){.model_dir = help_model_for_gpu(false),
@@ -89,9 +84,7 @@ int main(void) {
     glm_session *session = NULL;
     glm_reuse reuse;
     const bool is_fast = getenv("GLM_TEST_FAST") != NULL;
-    (void)snprintf(dir, sizeof dir, "/tmp/cuda-windows-XXXXXX");
-    if (!mkdtemp(dir)) return 1;
-    (void)atexit(remove_all);
+    dir = help_dir();
     standin_plain_use(true);
     standin_cuda_get()->waits_well = true;
     standin_cuda_get()->is_unguarded = true;

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "help_checkpoint.h"
+#include "help_dir.h"
 #include "help_engine.h"
 #include "help_needle.h"
 #include "help_ranks.h"
@@ -63,7 +63,7 @@ static glm_engine *open_on(const char *device, int n_ranks, int64_t kv_bytes) {
 }
 
 static void write_book(void) {
-    (void)snprintf(dir, sizeof dir, "%s/r%%r", ckh_make_dir());
+    (void)snprintf(dir, sizeof dir, "%s/r%%r", help_dir_in_memory());
     glm_engine *engine = open_on("cpu", 1, 0);
     help_engine_keep(engine, ids, N_BOOK, "text");
     glm_engine_close(engine);

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "help_checkpoint.h"
+#include "help_dir.h"
 #include "help_engine.h"
 #include "help_model.h"
 #include "help_needle.h"
@@ -43,7 +43,7 @@ static glm_engine *open_on(const char *device, int64_t kv_bytes) {
 }
 
 static void write_book(void) {
-    (void)snprintf(dir, sizeof dir, "%s", ckh_make_dir());
+    (void)snprintf(dir, sizeof dir, "%s", help_dir_in_memory());
     glm_engine *engine = open_on("cpu", 0);
     help_engine_keep(engine, ids, N_BOOK, "text");
     glm_engine_close(engine);

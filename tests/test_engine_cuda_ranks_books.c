@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "help_check.h"
-#include "help_checkpoint.h"
+#include "help_dir.h"
 #include "help_engine.h"
 #include "help_ranks.h"
 #include "runtime/base/size.h"
@@ -55,7 +55,7 @@ static glm_engine *open_on(const char *device, int n_ranks, int64_t kv_bytes) {
 }
 
 static void write_book(const char *device, int n_ranks, int64_t n) {
-    (void)snprintf(dir, sizeof dir, "%s/r%%r", ckh_make_dir());
+    (void)snprintf(dir, sizeof dir, "%s/r%%r", help_dir_in_memory());
     glm_engine *engine = open_on(device, n_ranks, 0);
     help_engine_keep(engine, ids, n, "text");
     glm_engine_close(engine);

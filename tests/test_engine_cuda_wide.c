@@ -4,9 +4,9 @@
  * Method: a book of 130 pages, which the CPU made of a random model of one layer, goes on on a GPU that tests/standin plays,
  * with memory for all of it, and for less. */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "help_dir.h"
 #include "help_engine.h"
 #include "help_ranks.h"
 #include "runtime/base/size.h"
@@ -17,13 +17,7 @@ enum { EXTENT = 4096, N_BOOK = 130 * 128, N = N_BOOK + 5, VOCAB = 272 };
 
 static int32_t ids[N];
 static glm_plan plan; /* of the last engine */
-static char dir[64];
-
-static void remove_all(void) {
-    char command[128];
-    (void)snprintf(command, sizeof command, "rm -rf '%s'", dir);
-    if (system(command) != 0) exit(1);
-}
+static const char *dir;
 
 static glm_engine *open_on(const char *model, const char *device, int64_t kv_bytes) {
     return help_engine_open_in(dir, (glm_options){.model_dir = model,
@@ -59,9 +53,7 @@ int main(void) {
             .vocab = VOCAB,
             .dtype = "bfloat16"};
     const char *model = help_random_model(&shape, 8);
-    (void)snprintf(dir, sizeof dir, "/tmp/cuda-wide-XXXXXX");
-    if (!mkdtemp(dir)) return 1;
-    (void)atexit(remove_all);
+    dir = help_dir();
     standin_plain_use(true);
     standin_cuda_get()->is_unguarded = true;
     help_engine_ids(ids, N, 19);

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "help_dir.h"
 #include "help_kv_vault.h"
 
 enum { N = KV_SEGMENT_TOKENS, PATH_BYTES = 4096, OUTPUT_BYTES = 16384 };
@@ -196,6 +197,6 @@ int main(void) {
     check_damage(&v, segment, run_at);
     check_removal(&v);
     check_damaged_manifest(&v);
-    kvh_remove_tree(v.dirs[0]);
+    help_remove_dir(v.dirs[0]);
     return 0;
 }

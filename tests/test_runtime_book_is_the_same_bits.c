@@ -10,18 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "help_dir.h"
 #include "help_needle.h"
 
 enum { N_STEPS = 3, ROOM = 64 };
 
-static char dir[64];
 static const char *dirs[1];
-
-static void remove_all(void) {
-    char command[128];
-    (void)snprintf(command, sizeof command, "rm -rf '%s'", dir);
-    (void)!system(command);
-}
 
 typedef struct answer {
     float *logits; /* [N_STEPS + 1][vocab] */
@@ -155,10 +149,7 @@ static void check_ids(const glm_options *kept, const glm_ids *ids) {
 }
 
 int main(void) {
-    (void)snprintf(dir, sizeof dir, "/tmp/books-XXXXXX");
-    if (!mkdtemp(dir)) return 1;
-    (void)atexit(remove_all);
-    dirs[0] = dir;
+    dirs[0] = help_dir();
     check_every_row_counts();
     glm_ids ids = {0};
     help_append_opening(&ids);

@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "help_check.h"
-#include "help_checkpoint.h"
+#include "help_dir.h"
 #include "help_ranks.h"
 
 enum { N_IDS = 4300 };
@@ -167,7 +167,7 @@ static void check_lost(const char *made, const char *copy, const char *deed) {
 }
 
 static void check_all(const int *counts, int n_counts, const char *pattern) {
-    const char *base = ckh_make_dir();
+    const char *base = help_dir_in_memory();
     float *want[9] = {0};
     int64_t vocab = 0;
     char made[9][256];

@@ -4,6 +4,7 @@
  * Method: tools that are not tools, messages that would change the format's meaning, a tokenizer
  * without control tokens; and user texts full of control tokens, counted in the ids. */
 #include "help_chat.h"
+#include "help_dir.h"
 
 static int n_failed;
 
@@ -106,7 +107,7 @@ static void check_messages(const glm_tokenizer *tokenizer) {
 }
 
 static void check_plain_tokenizer(void) {
-    const char *dir = tokh_make_dir();
+    const char *dir = help_dir();
     tokh_text bytes = {0};
     tokh_put_bytes(&bytes);
     tokh_write(dir, "tokenizer.model", bytes.bytes, bytes.n);

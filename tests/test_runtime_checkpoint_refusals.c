@@ -5,6 +5,7 @@
  * tensor files of the same length, so that nothing else changes) and by what the file system can put
  * in a shard's place. */
 #include "help_checkpoint.h"
+#include "help_dir.h"
 
 #include <inttypes.h>
 #include <sys/stat.h>
@@ -296,7 +297,7 @@ static void try_same_tensors(void) {
 
 /* A snapshot of the Hugging Face cache links into the blobs beside it, and only there. */
 static void try_snapshot(void) {
-    const char *repo = ckh_make_dir();
+    const char *repo = help_dir_in_memory();
     const char *made = ckh_make(CKH_HF);
     char *command = NULL;
     CHECK(asprintf(&command,

@@ -5,6 +5,7 @@
  * damage is a table of edits; both files are cut at every byte. Whatever is accepted must be in the
  * documented range. */
 #include "help_checkpoint.h"
+#include "help_dir.h"
 
 #include <inttypes.h>
 #include <sys/stat.h>
@@ -324,7 +325,7 @@ static void try_repeated(const char *dir, const char *name, const char *before, 
 }
 
 static void try_files(void) {
-    const char *dir = ckh_make_dir();
+    const char *dir = help_dir_in_memory();
     char *path = ckh_path(dir, "config.json");
     ckh_write(dir, "config.json", "", 0);
     require_bad("an empty file", dir, "JSON at byte ");

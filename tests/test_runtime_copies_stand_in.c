@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "help_check.h"
-#include "help_checkpoint.h"
+#include "help_dir.h"
 #include "help_ranks.h"
 #include "help_verify_book.h"
 #include "kvstore/kvstore.h"
@@ -267,7 +267,7 @@ int main(int argc, char **argv) {
             .vocab = 304,
             .dtype = "float32"};
     model = help_random_model(&shape, 13);
-    base = ckh_make_dir();
+    base = help_dir_in_memory();
     for (int i = 0; i < N_IDS + N_MORE; i++)
         ids[i] = (int32_t)((i * 7919LL + i * (int64_t)i) % 300);
     make_book();

@@ -3,23 +3,17 @@
  *
  * Method: fp8 pages. The first session streams from a segment whose last layer is spoiled; the second one is short, in memory,
  * and its next token fills a page, which the layers before have sealed when the step fails. */
-#include <stdlib.h>
 #include <string.h>
 
 #include "help_check.h"
+#include "help_dir.h"
 #include "help_engine.h"
 #include "help_kv_vault.h"
 #include "help_ranks.h"
 
 enum { PAGE = 128, N_LONG = 4096 + 150, N_STEPS = 2, MAX_LEN = N_LONG + PAGE, VOCAB = 272 };
 
-static char dir[64];
-static const char *dirs[] = {dir};
-
-static void remove_all(void) {
-    if (*dir) kvh_remove_tree(dir);
-    *dir = '\0';
-}
+static const char *dirs[1];
 
 /* Each one's logits after each of N_STEPS steps. */
 typedef struct answers {
@@ -40,24 +34,22 @@ static void decode_both(const char *model, const int32_t *ids, bool is_damaged, 
             .threads = 2};
     glm_engine *engine = NULL;
     glm_session *both[2];
-    (void)snprintf(dir, sizeof dir, "/tmp/decode-mends-XXXXXX");
-    CHECK(mkdtemp(dir));
+    dirs[0] = help_dir();
     help_require(glm_engine_open(&options, &engine), "open");
     help_require(glm_session_create(engine, MAX_LEN, &both[0]), "session");
     help_require(glm_session_create(engine, 2 * PAGE, &both[1]), "session");
     help_require(glm_prefill(both[0], ids, N_LONG), "prefill");
     help_require(glm_prefill(both[1], ids + N_LONG, PAGE - 1), "prefill");
-    if (is_damaged) kvh_spoil_last_layers(kvh_only_file(dir, ".kvs"));
+    if (is_damaged) kvh_spoil_last_layers(kvh_only_file(dirs[0], ".kvs"));
     for (int step = 0; step < N_STEPS; step++) {
         const int32_t next[] = {ids[2 * step], ids[2 * step + 1]};
         help_require(glm_decode(both, next, 2), "decode");
         for (int i = 0; i < 2; i++) help_engine_row(both[i], out->rows[step][i], VOCAB);
         CHECK(glm_session_length(both[1]) == PAGE + step);
     }
-    CHECK(kvh_count_files(dir, ".bad") == is_damaged);
+    CHECK(kvh_count_files(dirs[0], ".bad") == is_damaged);
     for (int i = 0; i < 2; i++) glm_session_free(both[i]);
     glm_engine_close(engine);
-    remove_all();
 }
 
 int main(void) {
@@ -66,7 +58,6 @@ int main(void) {
     const help_shape shape = {64, 3, 4, 2, 32, 96, VOCAB, "bfloat16"};
     const char *model = help_random_model(&shape, 3);
     help_engine_ids(ids, N_LONG + PAGE, 5);
-    (void)atexit(remove_all);
     decode_both(model, ids, false, &want);
     decode_both(model, ids, true, &got);
     CHECK(memcmp(&want, &got, sizeof want) == 0);

@@ -9,12 +9,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "help_check.h"
+#include "help_dir.h"
 #include "runtime/base/file.h"
 #include "runtime/base/size.h"
 #include "runtime/document.h"
 
 static int n_failed;
-static char root[] = "/tmp/glm1m-document-XXXXXX";
+static const char *root;
 
 static void expect(bool is_true, const char *what) {
     if (is_true) return;
@@ -22,20 +24,14 @@ static void expect(bool is_true, const char *what) {
     n_failed++;
 }
 
-static void require(rt_status status, const char *what) {
-    if (status == RT_OK) return;
-    printf("FAIL %s: %s\n", what, rt_error_text());
-    exit(1);
-}
-
 /* The test runs in `root`: names are as a user would write them. */
 static void write_bytes(const char *name, const char *bytes, int64_t n) {
     char *dir = strdup(name);
     char *slash = strrchr(dir, '/');
     if (slash) *slash = '\0';
-    if (slash) require(rt_mkdirs(dir), dir);
+    if (slash) help_require(rt_mkdirs(dir), dir);
     free(dir);
-    require(rt_file_replace(name, bytes, n), name);
+    help_require(rt_file_replace(name, bytes, n), name);
 }
 
 static void write_file(const char *name, const char *text) {
@@ -45,7 +41,7 @@ static void write_file(const char *name, const char *text) {
 static glm_document load(const char *first, const char *second) {
     const char *sources[] = {first, second};
     glm_document document;
-    require(glm_document_load(sources, second ? 2 : 1, NULL, &document), first);
+    help_require(glm_document_load(sources, second ? 2 : 1, NULL, &document), first);
     return document;
 }
 
@@ -131,7 +127,7 @@ static void check_joined(void) {
     glm_document want = load("tree/marked", "tree/b.md");
     glm_document got;
     const glm_document *const parts[] = {&one, &other};
-    require(glm_document_join(parts, 2, NULL, &got), "join");
+    help_require(glm_document_join(parts, 2, NULL, &got), "join");
     expect(got.n_files == 2 && got.n_bytes == want.n_bytes && strcmp(got.text, want.text) == 0,
             "joined");
     for (int64_t at = 0; at <= want.n_bytes && got.n_bytes == want.n_bytes; at++) {
@@ -184,7 +180,7 @@ static void check_place(const glm_document *document, int64_t at, const glm_docu
     int64_t n_bytes = 0;
     const glm_document_place place = glm_document_find(document, at);
     (void)snprintf(path, sizeof path, "tree/%s", file->path);
-    require(rt_file_read(path, RT_MIB, &bytes, &n_bytes), path);
+    help_require(rt_file_read(path, RT_MIB, &bytes, &n_bytes), path);
     int64_t line = 1;
     for (int64_t i = 0; i < place.offset && i < n_bytes; i++) line += bytes[i] == '\n';
     expect(place.file == file, "the file of a place");
@@ -223,7 +219,7 @@ static void check_refusals(void) {
     expect_refusal("tree/c.bin", NULL, NULL, RT_EUSAGE, "binary from byte 3");
     expect_refusal("tree/d.txt", NULL, NULL, RT_EUSAGE, "not UTF-8 from byte 3");
     expect_refusal("tree/b.md", "tree/c.bin", NULL, RT_EUSAGE, "tree/c.bin");
-    require(rt_mkdirs("void/.git"), "void");
+    help_require(rt_mkdirs("void/.git"), "void");
     expect_refusal("void", NULL, NULL, RT_EUSAGE, "no files");
     write_bytes("pictures/a.png", "\211PNG\0", 5);
     expect_refusal("pictures", NULL, NULL, RT_EUSAGE, "a.png: not UTF-8");
@@ -236,7 +232,7 @@ static void check_refusals(void) {
     const glm_document_limits enough = {.n_bytes = 40, .n_files = 11};
     const char *source = "tree";
     glm_document document;
-    require(glm_document_load(&source, 1, &enough, &document), "exactly at the limits");
+    help_require(glm_document_load(&source, 1, &enough, &document), "exactly at the limits");
     glm_document_free(&document);
 }
 
@@ -281,7 +277,8 @@ static void check_line_ends(void) {
 }
 
 int main(void) {
-    if (!mkdtemp(root) || chdir(root) != 0) return 77;
+    root = help_dir();
+    if (chdir(root) != 0) return 77;
     make_tree();
     check_order();
     check_line_ends();
@@ -292,8 +289,5 @@ int main(void) {
     check_places();
     check_refusals();
     check_pipes();
-    char command[64];
-    (void)snprintf(command, sizeof command, "rm -rf '%s'", root);
-    if (system(command) != 0) printf("%s is left behind\n", root);
     return n_failed > 0;
 }

@@ -12,12 +12,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "help_dir.h"
 #include "help_expect.h"
 #include "runtime/base/file.h"
 #include "runtime/base/size.h"
 #include "runtime/document.h"
 
-static char root[] = "/tmp/glm1m-converted-XXXXXX";
+static const char *root;
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
@@ -326,7 +327,8 @@ static void check_directory(void) {
 
 int main(void) {
     char bin[64];
-    if (!mkdtemp(root) || chdir(root) != 0) return 77;
+    root = help_dir();
+    if (chdir(root) != 0) return 77;
     write_files();
     if (is_installed("pdftotext")) check_pdf();
     if (is_installed("pandoc")) check_word();
@@ -339,8 +341,5 @@ int main(void) {
     expect(setenv("PATH", bin, 1) == 0, "setenv", bin);
     check_scripts();
     check_directory();
-    char command[64];
-    (void)snprintf(command, sizeof command, "/bin/rm -rf '%s'", root);
-    if (system(command) != 0) printf("%s is left behind\n", root);
     return n_failed > 0;
 }

@@ -5,7 +5,7 @@
  * Method: help_drafts.h, on a random model. */
 #include <stdlib.h>
 
-#include "help_checkpoint.h"
+#include "help_dir.h"
 #include "help_drafts.h"
 #include "help_ranks.h"
 
@@ -31,7 +31,7 @@ int main(int argc, char **argv) {
             .ffn = 128,
             .vocab = 304,
             .dtype = "bfloat16"};
-    const char *disk = ckh_make_dir();
+    const char *disk = help_dir_in_memory();
     const glm_options plain = {.model_dir = help_random_model(&shape, 13), .threads = 2};
     glm_options other = plain;
     check(plain, false, "in memory");

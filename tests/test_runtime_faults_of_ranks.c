@@ -22,7 +22,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 
-#include "help_checkpoint.h"
+#include "help_dir.h"
 #include "help_fault_runs.h"
 #include "help_faulty_ranks.h"
 #include "help_random.h"
@@ -249,7 +249,7 @@ int main(int argc, char **argv) {
             .vocab = 304,
             .dtype = "float32"};
     if (prctl(PR_SET_CHILD_SUBREAPER, 1) != 0) return 1;
-    setup.base = ckh_make_dir();
+    setup.base = help_dir_in_memory();
     setup.model = help_random_model(&shape, 21);
     if (argc == 1) return sample();
     if (argc >= 3 && strcmp(argv[1], "campaign") == 0)

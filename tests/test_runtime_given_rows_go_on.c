@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "help_check.h"
+#include "help_dir.h"
 #include "help_engine.h"
 #include "help_model.h"
 
@@ -19,19 +20,12 @@ enum { TOKENS_MAX = 4400, VOCAB = 272 };
 static int32_t ids[TOKENS_MAX];
 static int64_t n_tokens;
 static float *want; /* [n_tokens][VOCAB] */
-static char dir[64];
 static const char *dirs[1];
 static glm_options options;
 
-static void empty_directory(void) {
-    char command[128];
-    (void)snprintf(command, sizeof command, "rm -rf '%s'/vault", dir);
-    (void)!system(command);
-}
-
-static void remove_all(void) {
-    empty_directory();
-    (void)remove(dir);
+/* A disk with nothing on it. */
+static void change_disk(void) {
+    dirs[0] = help_dir();
 }
 
 /* Rows given so far, of all processes. */
@@ -86,7 +80,7 @@ static int64_t run(taking *t, int64_t most) {
 
 static void check_same(int64_t stop, int64_t n_whole) {
     taking t = {0};
-    empty_directory();
+    change_disk();
     CHECK(run(&t, stop) == stop);
     const int64_t n_rest = run(&t, INT64_MAX);
     CHECK(stop + n_rest == n_whole && t.n_taken == n_tokens);
@@ -94,7 +88,7 @@ static void check_same(int64_t stop, int64_t n_whole) {
 
 static void check_lost(int64_t stop) {
     taking t = {0};
-    empty_directory();
+    change_disk();
     (void)run(&t, stop);
     t = (taking){0};
     (void)run(&t, INT64_MAX);
@@ -104,14 +98,14 @@ static void check_lost(int64_t stop) {
 /* Of one that wants the last row only no step is done twice but that of a finished span, which does nothing. */
 static void check_last_row_goes_on(int64_t stop, int64_t n_whole) {
     taking t = {0};
-    empty_directory();
+    change_disk();
     (void)run(&t, stop);
     CHECK(stop + run(NULL, INT64_MAX) <= n_whole);
 }
 
 static void check_goes_on_from_last_row(int64_t stop) {
     taking t = {0};
-    empty_directory();
+    change_disk();
     (void)run(NULL, stop);
     (void)run(&t, INT64_MAX);
     CHECK(t.n_taken == n_tokens);
@@ -136,10 +130,10 @@ static void check_stops(int64_t n, int64_t chunk, int64_t stride) {
     options.max_len = n_tokens = n;
     options.chunk = chunk;
     compute_want();
-    empty_directory();
+    change_disk();
     const int64_t n_whole = run(&t, INT64_MAX);
     CHECK(t.n_taken == n_tokens);
-    empty_directory();
+    change_disk();
     const int64_t n_plain = run(NULL, INT64_MAX);
     for (int64_t stop = stride; stop < n_whole; stop += stride) {
         check_same(stop, n_whole);
@@ -152,10 +146,7 @@ static void check_stops(int64_t n, int64_t chunk, int64_t stride) {
 }
 
 int main(void) {
-    (void)snprintf(dir, sizeof dir, "/tmp/given-rows-XXXXXX");
-    if (!mkdtemp(dir)) return 1;
-    (void)atexit(remove_all);
-    dirs[0] = dir;
+    change_disk();
     options = (glm_options){.model_dir = help_model_for_gpu(false),
             .device = "cpu",
             .max_logits = 300,

@@ -3,7 +3,7 @@
  *
  * Method: help_drafts.h, on random models. Where there is no GPU it skips; test_engine_cuda_drafts_change_no_bit asks the
  * same of the backend on what plays one. */
-#include "help_checkpoint.h"
+#include "help_dir.h"
 #include "help_drafts.h"
 #include "help_engine.h"
 #include "help_model.h"
@@ -13,7 +13,7 @@ static int n_failed;
 
 static void check(
         const char *what, const char *model, const char *kv_dtype, int64_t kv_bytes, bool streams) {
-    const char *disk = ckh_make_dir();
+    const char *disk = help_dir_in_memory();
     const help_drafts_case one = {.what = what,
             .options = {.model_dir = model,
                     .device = "cuda",

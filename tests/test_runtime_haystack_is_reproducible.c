@@ -8,11 +8,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "help_check.h"
+#include "help_dir.h"
 #include "runtime/base/file.h"
 #include "runtime/haystack.h"
 
 static int n_failed;
-static char root[] = "/tmp/glm1m-haystack-XXXXXX";
+static const char *root;
 
 static void expect(bool is_true, const char *what) {
     if (is_true) return;
@@ -20,17 +22,11 @@ static void expect(bool is_true, const char *what) {
     n_failed++;
 }
 
-static void require(rt_status status, const char *what) {
-    if (status == RT_OK) return;
-    printf("FAIL %s: %s\n", what, rt_error_text());
-    exit(1);
-}
-
 /* ---- prose ----------------------------------------------------------------------------------- */
 
 static glm_haystack made(uint64_t seed, int64_t bytes_min) {
     glm_haystack haystack;
-    require(glm_haystack_load(NULL, 0, seed, bytes_min, &haystack), "made-up prose");
+    help_require(glm_haystack_load(NULL, 0, seed, bytes_min, &haystack), "made-up prose");
     return haystack;
 }
 
@@ -108,7 +104,7 @@ static void check_repeats(void) {
 
 static char *inside(const char *name) {
     char *path = NULL;
-    require(rt_path_join(root, name, &path), name);
+    help_require(rt_path_join(root, name, &path), name);
     return path;
 }
 
@@ -116,9 +112,9 @@ static void write_file(const char *name, const char *text) {
     char *path = inside(name);
     char *slash = strrchr(path, '/');
     *slash = '\0';
-    require(rt_mkdirs(path), path);
+    help_require(rt_mkdirs(path), path);
     *slash = '/';
-    require(rt_file_replace(path, text, (int64_t)strlen(text)), path);
+    help_require(rt_file_replace(path, text, (int64_t)strlen(text)), path);
     free(path);
 }
 
@@ -131,7 +127,8 @@ static void link_to(const char *target, const char *name) {
 static void expect_text(const char *name, const char *second, const char *want) {
     char *paths[2] = {inside(name), second ? inside(second) : NULL};
     glm_haystack haystack;
-    require(glm_haystack_load((const char *const *)paths, second ? 2 : 1, 1, 100000, &haystack),
+    help_require(
+            glm_haystack_load((const char *const *)paths, second ? 2 : 1, 1, 100000, &haystack),
             name);
     expect(!haystack.is_built_in, "files are not built in");
     if (strcmp(haystack.text, want) != 0) {
@@ -200,15 +197,12 @@ static void check_missing(void) {
 }
 
 int main(void) {
-    if (!mkdtemp(root)) return 77;
+    root = help_dir();
     check_seeds();
     check_prose();
     check_repeats();
     check_directory();
     check_jsonl();
     check_missing();
-    char command[64];
-    (void)snprintf(command, sizeof command, "rm -rf '%s'", root);
-    if (system(command) != 0) printf("%s is left behind\n", root);
     return n_failed > 0;
 }

@@ -15,22 +15,19 @@
 #include <unistd.h>
 
 #include "help_check.h"
+#include "help_dir.h"
 #include "help_engine.h"
 #include "help_kv_vault.h"
 #include "help_ranks.h"
 
 enum { SPAN = 4096, N_IDS = 2 * SPAN + 200, SECTOR = 512, PLACES = 4 };
 
-static char dir[64], vault[80];
-static const char *dirs[1] = {dir};
+static const char *dir, *dirs[1];
+static char vault[512];
 static const char *model;
 static int32_t ids[N_IDS];
 static int64_t n_ids = N_IDS;
 static int64_t vocab;
-
-static void remove_all(void) {
-    kvh_remove_tree(dir);
-}
 
 /* Without zstd, which would notice by itself. */
 static glm_options options_of(bool is_kept) {
@@ -85,7 +82,7 @@ static void kill_a_prefill(void) {
 
 /* Of the first segment, a sector between its ids and its footer; what lay there before is of another place. */
 static void lose_a_sector(int place) {
-    char command[160], path[512] = "";
+    char command[512], path[512] = "";
     char bytes[SECTOR] = {0};
     struct stat st;
     (void)snprintf(command, sizeof command, "find '%s' -name '*.kvs' | xargs ls -tr", dir);
@@ -117,7 +114,7 @@ static void check(int place, const float *want) {
     CHECK(reuse.n_tokens == n_ids / SPAN * SPAN);
     CHECK(memcmp(want, got, (size_t)vocab * sizeof *got) == 0);
     free(got);
-    kvh_remove_tree(vault);
+    help_remove_dir(vault);
 }
 
 int main(void) {
@@ -125,10 +122,9 @@ int main(void) {
     const bool is_fast = getenv("GLM_TEST_FAST");
     const int n_places = is_fast ? 1 : PLACES;
     if (is_fast) n_ids = SPAN + 200;
-    (void)snprintf(dir, sizeof dir, "/tmp/lying-XXXXXX");
-    CHECK(mkdtemp(dir));
+    dir = help_dir();
+    dirs[0] = dir;
     (void)snprintf(vault, sizeof vault, "%s/vault", dir);
-    (void)atexit(remove_all);
     model = help_random_model(&shape, 11);
     help_engine_ids(ids, N_IDS, 3);
     float *want = prefill(false, NULL);

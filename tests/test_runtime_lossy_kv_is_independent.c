@@ -10,19 +10,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "help_dir.h"
 #include "help_needle.h"
 
 enum { N_STEPS = 7, ROOM = 200, N_DECODED = 150 };
 
-static char dir[64];
 static const char *dirs[1];
 static int64_t vocab;
-
-static void remove_all(void) {
-    char command[128];
-    (void)snprintf(command, sizeof command, "rm -rf '%s'", dir);
-    (void)!system(command);
-}
 
 static void take_row(float *rows, const glm_session *session, int step) {
     const float *row = NULL;
@@ -167,10 +161,7 @@ static void check_type(const char *type, const glm_ids *ids, const char *value) 
 }
 
 int main(void) {
-    (void)snprintf(dir, sizeof dir, "/tmp/lossy-XXXXXX");
-    if (!mkdtemp(dir)) return 1;
-    (void)atexit(remove_all);
-    dirs[0] = dir;
+    dirs[0] = help_dir();
     glm_ids ids = {0};
     char value[8];
     help_value(5, value);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "help_dir.h"
 #include "runtime/random_model.h"
 #include "runtime/runtime.h"
 
@@ -51,9 +52,8 @@ static rt_status run(const char *dir) {
 }
 
 int main(void) {
-    char dir[] = "/tmp/glm1m-test-XXXXXX";
-    char path[96];
-    if (!mkdtemp(dir)) return 1;
+    const char *dir = help_dir();
+    char path[512];
     (void)snprintf(path, sizeof path, "%s/wanted.json", dir);
     FILE *file = fopen(path, "w");
     if (!file) return 1;
@@ -65,6 +65,5 @@ int main(void) {
     const bool is_named =
             run(dir) == RT_ENUMERIC && strstr(rt_error_text(), "logits: row 0") != NULL;
     if (!was_good || !is_named) printf("FAIL good %d, named %d\n", was_good, is_named);
-    (void)snprintf(path, sizeof path, "rm -r %s", dir);
-    return system(path) != 0 || !was_good || !is_named ? 1 : 0;
+    return was_good && is_named ? 0 : 1;
 }

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "help_dir.h"
 #include "help_kv_vault.h"
 #include "help_needle.h"
 #include "help_ranks.h"
@@ -25,7 +26,7 @@ static const char *dirs[1];
 
 static void remove_all(void) {
     (void)unlink(log_path);
-    kvh_remove_tree(dir);
+    help_remove_dir(dir);
 }
 
 /* ---- damage ---------------------------------------------------------------------------------- */

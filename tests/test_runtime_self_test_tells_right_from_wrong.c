@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "help_dir.h"
 #include "help_tokenizer.h"
 #include "runtime/base/file.h"
 #include "runtime/base/size.h"
@@ -189,7 +190,7 @@ static glm_self_test run(const char *dir, const glm_golden *golden) {
 
 /* The golden model's directory with a line of its config changed. */
 static const char *make_rotated(void) {
-    const char *dir = tokh_make_dir();
+    const char *dir = help_dir();
     char *text = NULL;
     char *bytes = NULL;
     int64_t n_text = 0;

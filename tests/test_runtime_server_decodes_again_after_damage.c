@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "help_check.h"
+#include "help_dir.h"
 #include "help_kv_vault.h"
 #include "help_needle.h"
 #include "runtime/server/ask.h"
@@ -22,12 +23,7 @@ enum {
     TEXT_BYTES = 512
 };
 
-static char dir[64];
-
-static void remove_all(void) {
-    if (*dir) kvh_remove_tree(dir);
-    *dir = '\0';
-}
+static const char *dirs[1];
 
 /* ---- serve without its routes ---------------------------------------------------------------- */
 
@@ -38,7 +34,6 @@ static void open_engine(const char *model) {
     static glm_config config;
     static glm_variant variant;
     static glm_tokenizer *tokenizer;
-    const char *dirs[] = {dir};
     const glm_options engine_options = {.model_dir = model,
             .device = "cpu",
             .kv_dtype = "fp8",
@@ -49,8 +44,7 @@ static void open_engine(const char *model) {
             .n_kv_disk_dirs = 1,
             .persists = true,
             .max_seqs = 2};
-    (void)snprintf(dir, sizeof dir, "/tmp/damage-XXXXXX");
-    CHECK(mkdtemp(dir));
+    dirs[0] = help_dir();
     help_require(glm_config_load(engine_options.model_dir, &config), "config");
     help_require(glm_tokenizer_load(engine_options.model_dir, &tokenizer), "tokenizer");
     options = (srv_options){
@@ -68,7 +62,6 @@ static void close_engine(void) {
     glm_engine_close(scheduler->engine);
     srv_scheduler_free(scheduler);
     glm_tokenizer_free((glm_tokenizer *)(uintptr_t)options.tokenizer);
-    remove_all();
 }
 
 /* A prompt of words, none of them twice, and then its beginning, which the model goes on with. */
@@ -120,7 +113,7 @@ static answers ask_both(const char *model, bool is_damaged) {
     const int64_t length = glm_session_length(sequence->session);
     srv_request *second = submit("Lucia", ANSWER_BESIDE);
     CHECK(srv_prefill_item(scheduler) && scheduler->piece_of == sequence_of(second));
-    if (is_damaged) kvh_spoil_last_layers(kvh_only_file(dir, ".kvs"));
+    if (is_damaged) kvh_spoil_last_layers(kvh_only_file(dirs[0], ".kvs"));
     CHECK(srv_decode_step(scheduler));
     CHECK(glm_session_length(sequence->session) == length + 1);
     CHECK((scheduler->piece_of == NULL) == is_damaged);
@@ -135,7 +128,6 @@ static answers ask_both(const char *model, bool is_damaged) {
 }
 
 int main(void) {
-    (void)atexit(remove_all);
     const char *model = help_needle_model();
     const answers want = ask_both(model, false);
     const answers got = ask_both(model, true);

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "help_check.h"
-#include "help_checkpoint.h"
+#include "help_dir.h"
 #include "help_ranks.h"
 #include "runtime/engine.h"
 
@@ -128,7 +128,7 @@ int main(int argc, char **argv) {
             .ffn = 32,
             .vocab = 304,
             .dtype = "float32"};
-    const char *dir = ckh_make_dir();
+    const char *dir = help_dir_in_memory();
     const glm_options options = {.model_dir = help_random_model(&shape, 7),
             .tensor_parallel = 2,
             .max_len = LENGTH,

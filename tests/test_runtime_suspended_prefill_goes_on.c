@@ -11,27 +11,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "help_dir.h"
 #include "help_needle.h"
 #include "help_ranks.h"
 
-static char dir[64];
 static const char *dirs[1];
 
-static void empty_directory(void) {
-    char command[128];
-    (void)snprintf(command, sizeof command, "rm -rf '%s'/vault", dir);
-    (void)!system(command);
-}
-
-static void remove_all(void) {
-    empty_directory();
-    (void)remove(dir);
+/* A disk with nothing on it. */
+static void change_disk(void) {
+    dirs[0] = help_dir();
 }
 
 static void check_nothing_stays(const char *what) {
-    char command[160];
+    char command[512];
     (void)snprintf(command, sizeof command,
-            "test -z \"$(find '%s' -name '*.state' -o -name '*.part')\"", dir);
+            "test -z \"$(find '%s' -name '*.state' -o -name '*.part')\"", dirs[0]);
     if (system(command) == 0) return;
     printf("FAIL %s: something of the suspended span is still on disk\n", what);
     exit(1);
@@ -138,7 +132,7 @@ static void check(const char *what, const glm_options *options, const glm_ids *i
     glm_ids beginning = {.ids = ids->ids, .n = begun};
     outcome whole = {0};
     for (int64_t stop = 0; stop == 0 || stop < whole.n_steps; stop += stop ? stride : 1) {
-        empty_directory();
+        change_disk();
         if (begun) free(run(options, &beginning, INT64_MAX).row);
         if (stop == 0)
             whole = run(options, ids, INT64_MAX);
@@ -161,11 +155,11 @@ static void check_every_row_counts(const char *what, const char *type, int64_t b
             .persists = true,
             .kv_disk_dirs = dirs,
             .n_kv_disk_dirs = 1};
-    empty_directory();
+    change_disk();
     outcome whole = run_after(&options, &ids, begun, INT64_MAX);
     const int64_t stride = getenv("GLM_TEST_FAST") ? 4 : begun ? 1 : 3;
     for (int64_t stop = 1; stop < whole.n_steps; stop += stride) {
-        empty_directory();
+        change_disk();
         check_stop_after(what, &options, &ids, begun, &whole, stop);
     }
     free(whole.row);
@@ -219,19 +213,16 @@ static void check_many_layers(void) {
             .host_kv_bytes = INT64_C(5) << 20,
             .kv_disk_dirs = dirs,
             .n_kv_disk_dirs = 1};
-    empty_directory();
+    change_disk();
     const outcome whole = run_after(&options, &ids, 0, INT64_MAX);
-    empty_directory();
+    change_disk();
     check_stop_after("many layers, parked", &options, &ids, 0, &whole, whole.n_steps - 3);
     free(whole.row);
     glm_ids_free(&ids);
 }
 
 int main(void) {
-    (void)snprintf(dir, sizeof dir, "/tmp/suspend-XXXXXX");
-    if (!mkdtemp(dir)) return 1;
-    (void)atexit(remove_all);
-    dirs[0] = dir;
+    change_disk();
     const bool is_fast = getenv("GLM_TEST_FAST") != NULL;
     check_every_row_counts("ordinary numbers", NULL, 0);
     check_every_row_counts("int8 after others", "int8", 300);

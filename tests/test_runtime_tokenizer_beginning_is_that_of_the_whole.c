@@ -4,6 +4,7 @@
  *
  * Method: texts of random parts, in which the few letters of random tables of tokens stand beside characters of two to four
  * bytes, bytes that are none, digits, symbols and white space; each number of ids that there may be of them. */
+#include "help_dir.h"
 #include "help_random.h"
 #include "help_tokenizer.h"
 #include "runtime/tokenizer_bpe.h"
@@ -57,7 +58,7 @@ static void check_table(uint64_t seed) {
     glm_vocab vocab;
     glm_ids whole = {0};
     tokh_random_vocab(&random, 80, seed % 2 ? "abc" : NULL, &vocab);
-    const char *dir = tokh_make_dir();
+    const char *dir = help_dir();
     tokh_write_model(dir, &vocab);
     glm_tokenizer *tokenizer = tokh_load(dir);
     tokh_text text = random_text(&random);

@@ -4,6 +4,7 @@
  * Method: random tables written in both forms, the control tokens in tokenizer_config.json or in
  * added_tokens; random texts through each. With ignore_merges false, or not there, a token that
  * merging cannot make is not found. */
+#include "help_dir.h"
 #include "help_random.h"
 #include "help_tokenizer.h"
 
@@ -29,7 +30,7 @@ static void fill_text(uint64_t *random, tokh_text *text) {
 /* The table as tokenizer.json with `flag` for its ignore_merges member, a whole member with its
  * comma, and `added` for another one. */
 static const char *make_json(const glm_vocab *vocab, const char *flag, const char *added) {
-    const char *dir = tokh_make_dir();
+    const char *dir = help_dir();
     static const char usual[] = "\"ignore_merges\": true, ";
     tokh_text usual_json = {0};
     tokh_text json = {0};
@@ -81,7 +82,7 @@ static int64_t check_same(const glm_tokenizer *a, const glm_tokenizer *b, uint64
 
 static void check_files(const glm_vocab *vocab, uint64_t seed) {
     char *added = added_tokens(vocab->n_tokens);
-    const char *model_dir = tokh_make_dir();
+    const char *model_dir = help_dir();
     const char *json_dir = make_json(vocab, "\"ignore_merges\": true, ", "");
     const char *alone_dir = make_json(vocab, "\"ignore_merges\": true, ", added);
     tokh_write_model(model_dir, vocab);

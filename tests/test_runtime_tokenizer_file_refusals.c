@@ -4,6 +4,7 @@
  * Method: the files of a small tokenizer in both forms, damaged by tables of edits, by leaving out
  * each single byte, by cutting, and by too much of everything. */
 #include "help_checkpoint.h"
+#include "help_dir.h"
 #include "runtime/tokenizer_files.h"
 
 #include <inttypes.h>
@@ -122,7 +123,7 @@ static const edit model_edits[] = {
 
 /* A tokenizer of 256 bytes; its control tokens begin behind the room for more. */
 static const char *make_model(void) {
-    const char *dir = ckh_make_dir();
+    const char *dir = help_dir_in_memory();
     tokh_text text = {0};
     tokh_put_bytes(&text);
     ckh_write(dir, "tokenizer.model", text.bytes, text.n);
@@ -296,7 +297,7 @@ static void try_config(void) {
 
 /* Tokens 256 "ab" and 257 "abc", with the merges "a b" and "ab c". */
 static const char *make_json(void) {
-    const char *dir = ckh_make_dir();
+    const char *dir = help_dir_in_memory();
     glm_vocab vocab;
     CHECK(glm_vocab_create(258, 300, &vocab) == RT_OK);
     for (int i = 0; i < 256; i++) {
@@ -398,7 +399,7 @@ static void try_json(void) {
     try_edits(dir, "tokenizer.json", json_edits, N_OF(json_edits));
     try_cuts(dir, "tokenizer.json", 7);
     try_files(dir, "tokenizer.json", "JSON at byte ");
-    const char *empty = ckh_make_dir();
+    const char *empty = help_dir_in_memory();
     judge("no file at all", empty, empty, "neither tokenizer.model nor tokenizer.json");
 }
 

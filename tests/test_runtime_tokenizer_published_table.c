@@ -11,6 +11,7 @@
  * 16th token of (1) and (2), not counted, and no (5). */
 #include <openssl/sha.h>
 
+#include "help_dir.h"
 #include "help_tokenizer.h"
 #include "runtime/base/file.h"
 #include "runtime/base/size.h"
@@ -161,7 +162,7 @@ static void check_sum(const glm_ids *ids) {
 }
 
 static glm_tokenizer *load_json(const glm_vocab *vocab, bool ignores_merges) {
-    const char *dir = tokh_make_dir();
+    const char *dir = help_dir();
     tokh_text json = {0};
     tokh_put_json(&json, vocab);
     if (!ignores_merges) {

@@ -3,13 +3,14 @@
  *
  * Method: random bytes and random characters through encode and glm_tokenizer_bytes; the control
  * tokens' texts with and without with_special; decode of padding, special and broken ids. */
+#include "help_dir.h"
 #include "help_random.h"
 #include "help_tokenizer.h"
 
 static glm_tokenizer *make_tokenizer(void) {
     uint64_t random = 11;
     glm_vocab vocab;
-    const char *dir = tokh_make_dir();
+    const char *dir = help_dir();
     tokh_random_vocab(&random, 300, NULL, &vocab);
     tokh_write_model(dir, &vocab);
     /* A gap before the special tokens, as other checkpoints have it. */

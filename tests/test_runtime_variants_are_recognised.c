@@ -5,6 +5,7 @@
  * files where GLM_TEST_DATA has them), every value of the result; then single values changed. */
 #include <math.h>
 
+#include "help_dir.h"
 #include "help_tokenizer.h"
 #include "runtime/base/file.h"
 #include "runtime/variant.h"
@@ -223,7 +224,7 @@ static void check_published(const char *name, const wanted *want) {
 }
 
 int main(void) {
-    const char *dir = tokh_make_dir();
+    const char *dir = help_dir();
     check_native(dir);
     check_hf(dir);
     check_tuned(dir);
