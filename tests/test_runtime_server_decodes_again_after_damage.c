@@ -10,8 +10,7 @@
 #include "help_dir.h"
 #include "help_kv_vault.h"
 #include "help_needle.h"
-#include "runtime/server/ask.h"
-#include "runtime/server/schedule.h"
+#include "help_scheduler.h"
 
 enum {
     CONTEXT = 6000,
@@ -23,63 +22,19 @@ enum {
     TEXT_BYTES = 512
 };
 
-static const char *dirs[1];
-
-/* ---- serve without its routes ---------------------------------------------------------------- */
-
-static srv_options options;
 static srv_scheduler *scheduler;
-
-static void open_engine(const char *model) {
-    static glm_config config;
-    static glm_variant variant;
-    static glm_tokenizer *tokenizer;
-    const glm_options engine_options = {.model_dir = model,
-            .device = "cpu",
-            .kv_dtype = "fp8",
-            .max_len = CONTEXT,
-            .chunk = CHUNK,
-            .host_kv_bytes = INT64_C(16) << 20, /* a window, and the last rows */
-            .kv_disk_dirs = dirs,
-            .n_kv_disk_dirs = 1,
-            .persists = true,
-            .max_seqs = 2};
-    dirs[0] = help_dir();
-    help_require(glm_config_load(engine_options.model_dir, &config), "config");
-    help_require(glm_tokenizer_load(engine_options.model_dir, &tokenizer), "tokenizer");
-    options = (srv_options){
-            .model_name = "model", .tokenizer = tokenizer, .config = &config, .variant = &variant};
-    help_require(srv_scheduler_create(tokenizer, 2, &scheduler), "scheduler");
-    help_require(glm_engine_open(&engine_options, &scheduler->engine), "engine");
-    scheduler->plan = *glm_engine_plan(scheduler->engine);
-    scheduler->context = CONTEXT;
-    scheduler->state = SRV_READY;
-}
-
-static void close_engine(void) {
-    srv_scheduler_stop(scheduler);
-    srv_forget_prefixes(scheduler);
-    glm_engine_close(scheduler->engine);
-    srv_scheduler_free(scheduler);
-    glm_tokenizer_free((glm_tokenizer *)(uintptr_t)options.tokenizer);
-}
 
 /* A prompt of words, none of them twice, and then its beginning, which the model goes on with. */
 static srv_request *submit(const char *name, int64_t n_answer) {
     char prompt[PROMPT + TEXT_BYTES];
     size_t n = 0;
-    srv_error error = {0};
     for (int64_t i = 1; n < PROMPT; i++)
         n += (size_t)snprintf(prompt + n, sizeof prompt - n, "%s %lld sees %lld. ", name,
                 (long long)(i * i * 7919), (long long)(i * i * 104729));
     (void)snprintf(prompt + PROMPT, sizeof prompt - PROMPT, ". %.40s", prompt);
-    json_t *body = json_pack("{s:s, s:I, s:i, s:b}", "prompt", prompt, "max_tokens",
-            (json_int_t)n_answer, "temperature", 0, "ignore_eos", 1);
-    srv_request *request = srv_ask_completion(body, &options, &error);
-    CHECK(request && srv_scheduler_submit(scheduler, request, &error));
-    json_decref(body);
-    srv_admit(scheduler);
-    return request;
+    return help_scheduler_ask(
+            scheduler, json_pack("{s:s, s:I, s:i, s:b}", "prompt", prompt, "max_tokens",
+                               (json_int_t)n_answer, "temperature", 0, "ignore_eos", 1));
 }
 
 static srv_sequence *sequence_of(const srv_request *request) {
@@ -87,8 +42,6 @@ static srv_sequence *sequence_of(const srv_request *request) {
         if (scheduler->running[i]->request == request) return scheduler->running[i];
     return NULL;
 }
-
-/* ---- both ------------------------------------------------------------------------------------ */
 
 typedef struct answers {
     char text[2][2 * ANSWER];
@@ -102,8 +55,19 @@ static void take(srv_request *request, char *text) {
 }
 
 static answers ask_both(const char *model, bool is_damaged) {
+    const char *const dirs[] = {help_dir()};
+    const glm_options options = {.model_dir = model,
+            .device = "cpu",
+            .kv_dtype = "fp8",
+            .max_len = CONTEXT,
+            .chunk = CHUNK,
+            .host_kv_bytes = INT64_C(16) << 20, /* a window, and the last rows */
+            .kv_disk_dirs = dirs,
+            .n_kv_disk_dirs = 1,
+            .persists = true,
+            .max_seqs = 2};
     answers both;
-    open_engine(model);
+    scheduler = help_scheduler_open(&options);
     srv_request *first = submit("Anna", ANSWER);
     const srv_sequence *sequence = sequence_of(first);
     CHECK(sequence);
@@ -123,7 +87,7 @@ static answers ask_both(const char *model, bool is_damaged) {
     }
     take(first, both.text[0]);
     take(second, both.text[1]);
-    close_engine();
+    help_scheduler_close(scheduler);
     return both;
 }
 
