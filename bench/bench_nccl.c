@@ -20,7 +20,7 @@
 #include "parallel/parallel.h"
 #include "runtime/base/log.h"
 #include "runtime/base/size.h"
-#include "runtime/device_cuda.h"
+#include "runtime/find_cuda.h"
 
 enum {
     WIDTH = 4096,

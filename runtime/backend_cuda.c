@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "engine_cuda.h"
+#include "find_cuda.h"
 #include "ranks.h"
 
 enum { WIDTH_STEP = 8, VOCAB_STEP = 4 };

@@ -5,6 +5,7 @@
  * 132 SMs x 4096 FLOP x 1.98 GHz with what chunks of 8448 save, and 90.6 tokens/s behind them, 0.77 of 3.35 TB/s.
  * Another chip is taken to get the same shares of its own. */
 #include "engine_cuda.h"
+#include "find_cuda.h"
 
 enum { TILE_TOKENS = 128, CHUNK_PAGES_MAX = 80 };
 

@@ -58,8 +58,8 @@ kernels_c() {
     echo attention/attn_cuda.c attention/attn_fp8.c attention/attn_ref.c runtime/base/status.c
 }
 products_c() {
-    echo runtime/cublaslt_cuda.c runtime/linear_cuda.c runtime/device_cuda.c runtime/base/log.c runtime/base/memory.c \
-        runtime/base/machine.c runtime/base/cgroup.c runtime/base/slurm.c runtime/base/proc_text.c runtime/base/size.c
+    echo runtime/cublaslt_cuda.c runtime/linear_cuda.c runtime/device_cuda.c runtime/find_cuda.c runtime/base/log.c \
+        runtime/base/memory.c runtime/base/machine.c runtime/base/cgroup.c runtime/base/slurm.c runtime/base/proc_text.c runtime/base/size.c
 }
 
 # compile_c SOURCE: its object's name, in $BUILD
