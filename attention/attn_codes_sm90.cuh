@@ -45,10 +45,19 @@
 #include "attn_decode_tiles_sm90.cuh"
 #include "attn_fp8.h"
 
+/* Rows that a consumer has of a tile, at most, a band: with 32 a tile of 64 has two bands, each with two consumers of its own
+ * (bench/SPEED.md, Attention, GPU, 36). */
+#ifdef CODES_BAND_TRIED
+enum { CODES_BAND = CODES_BAND_TRIED };
+#else
+enum {
+    CODES_BAND = 64,
+};
+#endif
+
 enum {
     CODES_ROWS = 64, /* of a tile, at most */
-    CODES_CONSUMERS = 2,
-    CODES_THREADS = CODES_CONSUMERS * GROUP, /* that consume */
+    CODES_TURNS = 2, /* consumers of a band: even and odd pages */
     SCALES_BYTES = 16,
     QUERIES_AT_ONCE = 32,
     GROUP_WARPS = GROUP / WARP
@@ -57,30 +66,33 @@ enum {
 /* A base before the first key, finite: 2^(-inf - base) is 0. */
 #define CODES_NO_BASE -1e30f
 
-/* Columns are N. A stage has keys and values of a page of e4m3, or either of an open one. */
+/* Of a tile of up to N rows. A stage has keys and values of a page of e4m3, or either of an open one. */
 template <int N> struct codes_block {
     enum {
-        COLUMNS = N,
-        N_CONSUMERS = CODES_CONSUMERS,
+        ROWS = N,
+        COLUMNS = N < CODES_BAND ? N : CODES_BAND, /* of a consumer */
+        N_BANDS = N / COLUMNS,
+        N_CONSUMERS = N_BANDS * CODES_TURNS,
+        CONSUMER_THREADS = N_CONSUMERS * GROUP,
         LOADS_EARLY = N < CODES_ROWS, /* values beside the softmax, where there are registers for both */
-        N_STAGES = LOADS_EARLY ? 6 : 4, /* a multiple of the consumers: see `full` */
-        COPIER = CODES_THREADS,
+        N_STAGES = LOADS_EARLY ? 6 : 4, /* a multiple of the turns: see `full` */
+        COPIER = CONSUMER_THREADS,
         THREADS = COPIER + GROUP,
-        CONSUMER_REGISTERS = 240,
+        CONSUMER_REGISTERS = N_BANDS == 1 ? 240 : 112,
         COPIER_REGISTERS = 24,
 
-        BOTH = 1, /* named barriers: of both consumers; of each alone */
+        ALL = 1, /* named barriers: of all consumers; of each alone */
         WITHIN = 2,
 
-        COLUMN_HALF_BYTES = N * ROW_BYTES, /* tiles of queries and of weights: two halves, as of keys */
+        COLUMN_HALF_BYTES = COLUMNS * ROW_BYTES, /* tiles of queries and of weights: two halves, as of keys */
         COLUMN_TILE_BYTES = 2 * COLUMN_HALF_BYTES,
-        TOPS_BYTES = GROUP_WARPS * N * 4,
+        TOPS_BYTES = GROUP_WARPS * COLUMNS * 4,
 
         STAGES_AT = 0,
         QUERIES_AT = STAGES_AT + N_STAGES * TILE_BYTES,
-        WEIGHTS_AT = QUERIES_AT + COLUMN_TILE_BYTES,                /* of each consumer: */
-        COLUMNS_AT = WEIGHTS_AT + N_CONSUMERS * COLUMN_TILE_BYTES, /* fp32 factor of scores, base [N] */
-        TOPS_AT = COLUMNS_AT + N_CONSUMERS * N * 8,                /* maxima, then sums, of its warps [4][N] */
+        WEIGHTS_AT = QUERIES_AT + N_BANDS * COLUMN_TILE_BYTES,     /* of each consumer: */
+        COLUMNS_AT = WEIGHTS_AT + N_CONSUMERS * COLUMN_TILE_BYTES, /* fp32 factor of scores, base [COLUMNS] */
+        TOPS_AT = COLUMNS_AT + N_CONSUMERS * COLUMNS * 8,          /* maxima, then sums, of its warps [4][COLUMNS] */
         PLACES_AT = TOPS_AT + N_CONSUMERS * TOPS_BYTES, /* of a row that is stored: where, fp32 1 / sum, 4 bytes [N] */
         SEEN_AT = PLACES_AT + N * 16,                   /* keys of the split that a row sees [N] */
         CURSOR_AT = SEEN_AT + N * 4, /* the tile's */
@@ -89,7 +101,7 @@ template <int N> struct codes_block {
         EMPTY_AT = FULL_AT + N_STAGES * 8,
         SMEM_BYTES = EMPTY_AT + N_STAGES * 8
     };
-    static_assert(N_STAGES % CODES_CONSUMERS == 0, "no stage has pages of both consumers in a tile");
+    static_assert(N_STAGES % CODES_TURNS == 0, "no stage has pages of both turns in a tile");
 };
 
 /* Found out anew in each place, rather than kept in registers. */
@@ -112,6 +124,23 @@ template <class BLOCK> PTX_DEVICE ptx_smem codes_bar(ptx_smem smem, int at, uint
 template <class BLOCK> PTX_DEVICE ptx_smem codes_stage(ptx_smem smem, uint32_t slot) {
     return smem + BLOCK::STAGES_AT + stage_of<BLOCK>(slot) * TILE_BYTES;
 }
+/* Of a consumer: its band, and whether it has the odd pages. */
+template <class BLOCK> PTX_DEVICE int band_of(int consumer) {
+    return BLOCK::N_BANDS == 1 ? 0 : (int)ptx_here((uint32_t)consumer) / CODES_TURNS;
+}
+template <class BLOCK> PTX_DEVICE int turn_of(int consumer) {
+    return BLOCK::N_BANDS == 1 ? consumer : (int)ptx_here((uint32_t)consumer) % CODES_TURNS;
+}
+/* Of a tile's row: its band, and its column there. */
+template <class BLOCK> PTX_DEVICE int band_of_row(int row) {
+    return BLOCK::N_BANDS == 1 ? 0 : (int)ptx_here((uint32_t)row) / BLOCK::COLUMNS;
+}
+template <class BLOCK> PTX_DEVICE int column_of_row(int row) {
+    return row - band_of_row<BLOCK>(row) * BLOCK::COLUMNS;
+}
+template <class BLOCK> PTX_DEVICE ptx_smem queries_of_band(ptx_smem smem, int band) {
+    return smem + (ptx_smem)(BLOCK::QUERIES_AT + band * BLOCK::COLUMN_TILE_BYTES);
+}
 /* What a consumer has for itself. */
 template <class BLOCK> PTX_DEVICE ptx_smem weights_of(ptx_smem smem, int consumer) {
     return smem + (ptx_smem)(BLOCK::WEIGHTS_AT + consumer * BLOCK::COLUMN_TILE_BYTES);
@@ -132,7 +161,7 @@ PTX_DEVICE void sts_float(ptx_smem at, float v) {
 template <class BLOCK> PTX_DEVICE void init_codes_barriers(ptx_smem smem) {
     for (int stage = 0; stage < BLOCK::N_STAGES; stage++) {
         ptx_mbar_init(smem + BLOCK::FULL_AT + stage * 8, 1);
-        ptx_mbar_init(smem + BLOCK::EMPTY_AT + stage * 8, GROUP_WARPS);
+        ptx_mbar_init(smem + BLOCK::EMPTY_AT + stage * 8, BLOCK::N_BANDS * GROUP_WARPS);
     }
     ptx_fence_mbar_init();
 }
@@ -203,28 +232,29 @@ PTX_DEVICE void store_query(ptx_smem queries, int row, int chunk, const uint4 &x
  * Rows past the last are 0. What else a row begins with: factors of scores, no base yet, and how many keys it sees. */
 template <class BLOCK>
 PTX_DEVICE void load_scaled_rows(const decode_params &p, const decode_tile &t, int first, ptx_smem smem) {
-    enum { N_LOADS = QUERIES_AT_ONCE * 16 / CODES_THREADS };
+    enum { N_LOADS = QUERIES_AT_ONCE * 16 / BLOCK::CONSUMER_THREADS };
     const int chunk = (int)ptx_here((uint32_t)ptx_thread()) % 16;
     uint4 loaded[N_LOADS]; /* all on their way at once */
 #pragma unroll
     for (int i = 0; i < N_LOADS; i++) {
-        const int row = first + ptx_thread() / 16 + i * (CODES_THREADS / 16);
+        const int row = first + ptx_thread() / 16 + i * (BLOCK::CONSUMER_THREADS / 16);
         loaded[i] = make_uint4(0, 0, 0, 0);
         if (row < t.n_rows) loaded[i] = *((const uint4 *)query_of(p, t, row) + chunk);
     }
 #pragma unroll
     for (int i = 0; i < N_LOADS; i++) {
-        const int row = first + ptx_thread() / 16 + i * (CODES_THREADS / 16);
+        const int row = first + ptx_thread() / 16 + i * (BLOCK::CONSUMER_THREADS / 16);
         float top = greatest_size(loaded[i]);
 #pragma unroll
         for (int lanes = 1; lanes < 16; lanes *= 2) top = fmaxf(top, ptx_shfl_xor(top, lanes));
         const uint32_t exponent = ptx_float_bits(top) >> 23;
         const uint32_t e = exponent < 95 ? 95 : exponent > 254 ? 254 : exponent;
-        store_query<BLOCK>(
-                smem + BLOCK::QUERIES_AT, row, chunk, loaded[i], ptx_bits_float((268 - e) << 23));
+        const int band = band_of_row<BLOCK>(row), column = column_of_row<BLOCK>(row);
+        store_query<BLOCK>(queries_of_band<BLOCK>(smem, band), column, chunk, loaded[i],
+                ptx_bits_float((268 - e) << 23));
         if (chunk != 0) continue;
-        for (int consumer = 0; consumer < CODES_CONSUMERS; consumer++) {
-            const ptx_smem at = columns_of<BLOCK>(smem, consumer) + (ptx_smem)(row * 8);
+        for (int turn = 0; turn < CODES_TURNS; turn++) {
+            const ptx_smem at = columns_of<BLOCK>(smem, band * CODES_TURNS + turn) + (ptx_smem)(column * 8);
             sts_float(at, p.scale * ptx_bits_float((e - 14) << 23));
             sts_float(at + 4, CODES_NO_BASE);
         }
@@ -233,11 +263,11 @@ PTX_DEVICE void load_scaled_rows(const decode_params &p, const decode_tile &t, i
     }
 }
 
-/* The tile's. */
+/* The tile's, of all bands. */
 template <class BLOCK>
 PTX_DEVICE void load_scaled_queries(const decode_params &p, const decode_tile &t, ptx_smem smem) {
 #pragma unroll 1
-    for (int first = 0; first < BLOCK::COLUMNS; first += QUERIES_AT_ONCE)
+    for (int first = 0; first < BLOCK::ROWS; first += QUERIES_AT_ONCE)
         load_scaled_rows<BLOCK>(p, t, first, smem);
     ptx_fence_async(); /* wgmma will read them */
 }
@@ -245,11 +275,12 @@ PTX_DEVICE void load_scaled_queries(const decode_params &p, const decode_tile &t
 /* The rows as they are, for open pages. */
 template <class BLOCK>
 PTX_DEVICE void load_plain_queries(const decode_params &p, const decode_tile &t, ptx_smem smem) {
-    for (int i = (int)ptx_here((uint32_t)ptx_thread()); i < BLOCK::COLUMNS * 16; i += CODES_THREADS) {
+    for (int i = (int)ptx_here((uint32_t)ptx_thread()); i < BLOCK::ROWS * 16; i += BLOCK::CONSUMER_THREADS) {
         const int row = i / 16, chunk = i % 16;
         const bool is_row = row < t.n_rows;
         const uint16_t *from = query_of(p, t, is_row ? row : 0) + chunk * CHUNK_NUMBERS;
-        const ptx_smem to = smem + BLOCK::QUERIES_AT + tile_at(row, chunk, BLOCK::COLUMN_HALF_BYTES);
+        const ptx_smem to = queries_of_band<BLOCK>(smem, band_of_row<BLOCK>(row)) +
+                            tile_at(column_of_row<BLOCK>(row), chunk, BLOCK::COLUMN_HALF_BYTES);
         ptx_cp_async(to, from, is_row ? 16 : 0);
     }
     wait_for_queries();

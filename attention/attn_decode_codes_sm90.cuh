@@ -3,7 +3,7 @@
 #ifndef ATTN_DECODE_CODES_SM90_CUH
 #define ATTN_DECODE_CODES_SM90_CUH
 
-#include "attn_codes_pages_sm90.cuh"
+#include "attn_codes_bands_sm90.cuh"
 
 /* ---- two states -> one ------------------------------------------------------------------------- */
 
@@ -27,19 +27,21 @@ PTX_DEVICE void store_sums(ptx_smem smem, int consumer, const codes_state<BLOCK:
     }
 }
 
-/* A column's base in a consumer, and in both. */
+/* A column's base in a consumer, and in both of its band. */
 template <class BLOCK> PTX_DEVICE float base_of(ptx_smem smem, int consumer, int column) {
     return lds_float(columns_of<BLOCK>(smem, consumer) + (ptx_smem)(column * 8 + 4));
 }
-template <class BLOCK> PTX_DEVICE float common_base(ptx_smem smem, int column) {
-    return fmaxf(base_of<BLOCK>(smem, 0, column), base_of<BLOCK>(smem, 1, column));
+template <class BLOCK> PTX_DEVICE float common_base(ptx_smem smem, int band, int column) {
+    const int first = band * CODES_TURNS;
+    return fmaxf(base_of<BLOCK>(smem, first, column), base_of<BLOCK>(smem, first + 1, column));
 }
 
 /* A column's sum, of both consumers, relative to its common base. */
-template <class BLOCK> PTX_DEVICE float common_sum(ptx_smem smem, int column) {
-    const float base = common_base<BLOCK>(smem, column);
+template <class BLOCK> PTX_DEVICE float common_sum(ptx_smem smem, int band, int column) {
+    const float base = common_base<BLOCK>(smem, band, column);
     float sum = 0.0f;
-    for (int consumer = 0; consumer < CODES_CONSUMERS; consumer++) {
+    for (int turn = 0; turn < CODES_TURNS; turn++) {
+        const int consumer = band * CODES_TURNS + turn;
         const ptx_smem tops = tops_of<BLOCK>(smem, consumer) + (ptx_smem)(column * 4);
         float part = 0.0f;
         for (int w = 0; w < GROUP_WARPS; w++) part += lds_float(tops + (ptx_smem)(w * BLOCK::COLUMNS * 4));
@@ -53,7 +55,9 @@ template <class BLOCK> PTX_DEVICE float common_sum(ptx_smem smem, int column) {
 template <class BLOCK> PTX_DEVICE void store_columns(const decode_params &p, const decode_tile &t, ptx_smem smem) {
     const int row = ptx_thread();
     if (row >= t.n_rows) return;
-    const float max = max_of_base(common_base<BLOCK>(smem, row)), sum = common_sum<BLOCK>(smem, row);
+    const int band = band_of_row<BLOCK>(row), column = column_of_row<BLOCK>(row);
+    const float max = max_of_base(common_base<BLOCK>(smem, band, column));
+    const float sum = common_sum<BLOCK>(smem, band, column);
     int64_t at;
     if (t.n_splits == 1) {
         at = place_of(p, t, row);
@@ -76,7 +80,8 @@ PTX_DEVICE void scale_to_common(ptx_smem smem, int consumer, codes_state<BLOCK::
     for (int i = 0; i < BLOCK::COLUMNS / 4; i++) {
         const int column = i / 2 * 8 + 2 * lane_q() + i % 2;
         const float factor =
-                state.unit * ptx_exp2(base_of<BLOCK>(smem, consumer, column) - common_base<BLOCK>(smem, column));
+                state.unit * ptx_exp2(base_of<BLOCK>(smem, consumer, column) -
+                                     common_base<BLOCK>(smem, band_of<BLOCK>(consumer), column));
 #pragma unroll
         for (int k = 0; k < 4; k++) state.out[k / 2][i / 2 * 4 + k % 2 * 2 + i % 2] *= factor;
     }
@@ -91,15 +96,15 @@ PTX_DEVICE ptx_smem own_at(int i) {
     return block_at(2 * lane_q(), 16 * group_warp() + lane_g() + i / 2 % 2 * 8) + (ptx_smem)((i / 4 * 8 + i % 2) * 256);
 }
 
-/* Of consumer i the tile's dims 64 i to 64 i + 63, complete, in the other's weights; of both what a row has once. */
+/* Of the consumer of turn i dims 64 i to 64 i + 63 of its band, complete, in the other's weights; of all what a row has once. */
 template <class BLOCK>
 PTX_DEVICE void add_states(const decode_params &p, const decode_tile &t, ptx_smem smem, int consumer,
         codes_state<BLOCK::COLUMNS> &state) {
-    const bool is_second = consumer == 1;
+    const bool is_second = turn_of<BLOCK>(consumer) == 1;
     const ptx_smem given = weights_of<BLOCK>(smem, consumer), taken = weights_of<BLOCK>(smem, consumer ^ 1);
     float own[BLOCK::COLUMNS / 2], others[BLOCK::COLUMNS / 2];
     store_sums<BLOCK>(smem, consumer, state);
-    ptx_bar_sync<CODES_THREADS>(BLOCK::BOTH); /* no weights or queries are read any more; the sums are here */
+    ptx_bar_sync<BLOCK::CONSUMER_THREADS>(BLOCK::ALL); /* no weights or queries are read any more; the sums are here */
     store_columns<BLOCK>(p, t, smem);
     scale_to_common<BLOCK>(smem, consumer, state);
 #pragma unroll
@@ -109,7 +114,7 @@ PTX_DEVICE void add_states(const decode_params &p, const decode_tile &t, ptx_sme
     }
 #pragma unroll
     for (int i = 0; i < BLOCK::COLUMNS / 2; i++) sts_float(given + own_at(i), others[i]);
-    ptx_bar_sync<CODES_THREADS>(BLOCK::BOTH); /* the other's block is here; bases have been read */
+    ptx_bar_sync<BLOCK::CONSUMER_THREADS>(BLOCK::ALL); /* the other's block is here; bases have been read */
 #pragma unroll
     for (int i = 0; i < BLOCK::COLUMNS / 2; i++) own[i] += lds_float(taken + own_at(i));
 #pragma unroll
@@ -123,13 +128,15 @@ PTX_DEVICE void add_states(const decode_params &p, const decode_tile &t, ptx_sme
  * be merged by the next kernel. */
 template <class BLOCK>
 PTX_DEVICE void store_block(const decode_params &p, const decode_tile &t, ptx_smem smem, int consumer) {
-    const int dim = 2 * (ptx_thread() % WARP);
+    const int dim = 2 * (ptx_thread() % WARP), turn = turn_of<BLOCK>(consumer);
+    const int first = band_of<BLOCK>(consumer) * BLOCK::COLUMNS, end = first + BLOCK::COLUMNS;
     const ptx_smem from = weights_of<BLOCK>(smem, consumer ^ 1);
 #pragma unroll 4
-    for (int row = group_warp(); row < t.n_rows; row += GROUP_WARPS) {
+    for (int row = first + group_warp(); row < t.n_rows && (BLOCK::N_BANDS == 1 || row < end); row += GROUP_WARPS) {
         const uint4 place = ptx_lds128(smem + (ptx_smem)(BLOCK::PLACES_AT + row * 16));
-        const int64_t at = (int64_t)((uint64_t)place.y << 32 | place.x) * HEAD_DIM + 64 * consumer + dim;
-        const float2 x = {lds_float(from + block_at(row, dim)), lds_float(from + block_at(row, dim) + 4)};
+        const int64_t at = (int64_t)((uint64_t)place.y << 32 | place.x) * HEAD_DIM + 64 * turn + dim;
+        const ptx_smem x_at = from + block_at(row - first, dim);
+        const float2 x = {lds_float(x_at), lds_float(x_at + 4)};
         const float inverse = ptx_bits_float(place.z);
         if (t.n_splits == 1)
             *(uint32_t *)(p.a.attended + at) = ptx_pack_bf16(x.x * inverse, x.y * inverse);
@@ -146,26 +153,35 @@ struct page_steps {
     int first_open;
 };
 
+template <class BLOCK>
+PTX_DEVICE void attend_closed_in_band(const page_steps &steps, ptx_smem smem, int consumer, uint32_t slot,
+        codes_state<BLOCK::COLUMNS> &state) {
+    for (int page = turn_of<BLOCK>(consumer); page < steps.n_closed; page += CODES_TURNS)
+        attend_in_band<BLOCK>(ptx_here(smem), consumer, page, page >= steps.first_open,
+                slot_on<BLOCK>(slot, page), state);
+}
+
 /* This consumer's pages of the cursor's tile; whichever it was, a page has the same one. */
 template <class BLOCK>
 PTX_DEVICE void attend_closed(const page_steps &steps, ptx_smem smem, int consumer, uint32_t slot,
         codes_state<BLOCK::COLUMNS> &state) {
+    if constexpr (BLOCK::N_BANDS > 1) return attend_closed_in_band<BLOCK>(steps, smem, consumer, slot, state);
     block_codes x[2];
     if (consumer < steps.n_closed) begin_page<BLOCK>(smem, slot_on<BLOCK>(slot, consumer), x);
-    for (int page = consumer; page < steps.n_closed; page += CODES_CONSUMERS)
+    for (int page = consumer; page < steps.n_closed; page += CODES_TURNS)
         attend_codes<BLOCK>(ptx_here(smem), consumer, page, page >= steps.first_open,
-                page + CODES_CONSUMERS < steps.n_closed, slot_on<BLOCK>(slot, page), x, state);
+                page + CODES_TURNS < steps.n_closed, slot_on<BLOCK>(slot, page), x, state);
 }
 
 /* And its open one. */
 template <class BLOCK>
 PTX_DEVICE void attend_open_page(const decode_params &p, const decode_tile &t, ptx_smem smem, int consumer, uint32_t slot,
         codes_state<BLOCK::COLUMNS> &state) {
-    ptx_bar_sync<CODES_THREADS>(BLOCK::BOTH); /* the scaled queries have been read */
+    ptx_bar_sync<BLOCK::CONSUMER_THREADS>(BLOCK::ALL); /* the scaled queries have been read */
     load_plain_queries<BLOCK>(p, t, smem);
-    ptx_bar_sync<CODES_THREADS>(BLOCK::BOTH); /* the plain ones are here */
+    ptx_bar_sync<BLOCK::CONSUMER_THREADS>(BLOCK::ALL); /* the plain ones are here */
     /* Of two, which are side by side, each has one. */
-    const int step = t.walk.n_closed + ((t.walk.first_open ^ consumer) & 1);
+    const int step = t.walk.n_closed + ((t.walk.first_open ^ turn_of<BLOCK>(consumer)) & 1);
     if (step < t.walk.n_steps)
         attend_open<BLOCK>(smem, consumer, page_of_step(step, t.walk.n_closed, t.walk.first_open),
                 slot_on<BLOCK>(slot, 2 * step - t.walk.n_closed), p.scale, state);
@@ -192,7 +208,7 @@ template <class BLOCK> PTX_DEVICE void consume_codes(const decode_params &p, ptx
         codes_state<BLOCK::COLUMNS> state = {};
         load_scaled_queries<BLOCK>(p, before, smem);
         put_by<BLOCK>(smem, c);
-        ptx_bar_sync<CODES_THREADS>(BLOCK::BOTH); /* the queries are here; the last tile's numbers have been read */
+        ptx_bar_sync<BLOCK::CONSUMER_THREADS>(BLOCK::ALL); /* the queries are here; the last tile's numbers have been read */
         attend_closed<BLOCK>(steps, smem, consumer, slot, state);
         c = cursor_put_by<BLOCK>(smem);
         const decode_tile t = tile_of<true>(p, c);
@@ -217,7 +233,7 @@ static __global__ void __launch_bounds__(codes_block<N>::THREADS, 1)
     if (ptx_thread() == block::COPIER) init_codes_barriers<block>(smem);
     ptx_let_next_begin(); /* who merges */
     ptx_syncthreads();
-    if (warpgroup() < CODES_CONSUMERS) {
+    if (warpgroup() < block::N_CONSUMERS) {
         ptx_registers_take<block::CONSUMER_REGISTERS>();
         consume_codes<block>(p, smem);
     } else {

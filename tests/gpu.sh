@@ -70,7 +70,7 @@ esac
 # In the order of their worth, one a line.
 tests() {
     printf 'test_cuda_%s\n' primitives barriers
-    [ $has_sm90 = 0 ] || printf 'test_cuda_%s\n' primitives_sm90 barriers_sm90 prefill_sm90 decode_sm90
+    [ $has_sm90 = 0 ] || printf 'test_cuda_%s\n' primitives_sm90 barriers_sm90 prefill_sm90 decode_sm90 decode_sm90_tried
     printf 'test_cuda_%s\n' prefill_sm80 decode fp8 append ops sample page_copy
 }
 benches() {
@@ -92,7 +92,7 @@ waves() {
     echo "35 $(tests | tr '\n' ' ')logits chunks drafts engine ranks $(controls | tr '\n' ' ')"
     echo 40 bench_cuda_attention
     echo 20 bench_cuda_layer
-    sanitized 45 "$(tests | grep 'prefill\|decode\|fp8')"
+    sanitized 45 "$(tests | grep 'prefill\|decode\|fp8' | grep -v '_tried$')" # but of what is shipped alone
     echo 40 9b_windows
     echo 35 9b_weights
     echo 50 bench_cuda_sdpa
