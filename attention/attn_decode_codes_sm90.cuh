@@ -202,7 +202,7 @@ template <class BLOCK> PTX_DEVICE void consume_codes(const decode_params &p, ptx
     /* The warpgroup's, which ptxas must see: it gives up wgmma where threads might go apart. */
     const int consumer = ptx_of_warp(warpgroup());
     uint32_t slot = 0;
-    for (tile_cursor c = first_tile(); find_tile(p, c); c.number += p.n_blocks) {
+    for (tile_cursor c = first_tile(); find_tile(p, c); c.number = next_codes_tile(c.number, p.n_blocks)) {
         const decode_tile before = tile_of<true>(p, c);
         const page_steps steps = {before.walk.n_closed, before.walk.first_open};
         codes_state<BLOCK::COLUMNS> state = {};
@@ -221,7 +221,7 @@ template <class BLOCK> PTX_DEVICE void consume_codes(const decode_params &p, ptx
 
 template <class BLOCK> PTX_DEVICE void produce_codes(const decode_params &p, ptx_smem smem) {
     uint32_t slot = 0;
-    for (tile_cursor c = first_tile(); find_tile(p, c); c.number += p.n_blocks)
+    for (tile_cursor c = first_tile(); find_tile(p, c); c.number = next_codes_tile(c.number, p.n_blocks))
         copy_pages<BLOCK>(tile_of<true>(p, c).walk, smem, slot);
 }
 
