@@ -1,6 +1,6 @@
 #!/bin/sh
 # What bench/cuda_variants.sh measured is in the log of the call, whoever hangs: every line of every variant, and behind each of the
-# two comparisons what came of it. What it builds by default it asks.
+# three comparisons what came of it. What it builds by default it asks.
 #
 # Method: a tree whose benchmarks are scripts that say what the real one does; one of them does not end.
 [ -z "${GLM_TEST_FAST:-}" ] || { echo 'scripts only: the release suite has run it' && exit 77; }
@@ -25,6 +25,8 @@ program bench_cuda_attention 700
 program variants/ran 686
 program variants/whole 703.5
 program variants/late 695
+program variants/bands 735
+program variants/first 707
 printf '#!/bin/sh\nexec sleep 60\n' >"$tree/build-gpu/variants/after"
 chmod +x "$tree/build-gpu/variants/after"
 
@@ -34,9 +36,10 @@ rc=$?
 [ "$rc" -eq 0 ] || fail "exit $rc"
 says out '# chunk_sm90,131072,8448: now 700, ran 686 (-2.0 %), whole 703.5 (+0.5 %) TFLOP/s'
 says out '# decode_sm90,262144,16: now 700, ran 686'
+says out '# decode_sm90,1048576,8: now 700, bands 735'
 says out '# after is given up: exit 124 of chunk,131072'
 n=$(grep -c '^[12] [a-z]* [a-z]*_sm90,' "$work/out")
-[ "$n" -eq $((2 * 3 * 3 + 2 * 3 * 3)) ] || fail "$n lines of what was measured"
+[ "$n" -eq $((2 * 3 * 3 + 2 * 3 * 3 + 2 * 4 * 3)) ] || fail "$n lines of what was measured"
 for name in $(grep -o '[a-z]*=\(HEAD\|[0-9a-f]\{7\}\):\{0,1\}' bench/cuda_variants.sh | sed 's/=.*//' | sort -u); do
     grep -q "^1 $name \|^# $name is given up" "$work/out" || fail "$name is built, and not asked"
 done

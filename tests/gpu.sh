@@ -98,7 +98,7 @@ waves() {
     echo 50 bench_cuda_sdpa
     echo 35 spill # 30 processes, each of which opens a GPU
     echo 70 9b_200K
-    echo 50 variants
+    echo 80 variants
     echo 8 bench_cuda_decode
     echo 10 bench_cuda_linear
     # 35 GB of the GPU's memory and 20
