@@ -9,7 +9,7 @@
 #include "runtime/base/size.h"
 #include "vault_inside.h"
 
-enum { FINGERPRINT_BYTES_MAX = 64 << 10, KNOWN_WORTH = 64, KNOWN_WORTH_MIDWAY = 4096 };
+enum { FINGERPRINT_BYTES_MAX = 64 << 10, KNOWN_WORTH_MIDWAY = 4096 };
 
 /* ---- shared ---------------------------------------------------------------------------------- */
 
@@ -305,7 +305,7 @@ static rt_status index_all(kv_vault *vault, bool is_on_top) {
     if (is_on_top) vault->disk_bytes_max += vault->stats.bytes_used;
     const rt_status status = index_listed(vault, &listing, model);
     kv_listing_free(&listing);
-    if (status == RT_OK) keep_known(vault, KNOWN_WORTH);
+    if (status == RT_OK) keep_known(vault, KV_KNOWN_WORTH);
     return status;
 }
 
@@ -355,7 +355,7 @@ void kv_vault_close(kv_vault *vault) {
     if (!vault) return;
     rt_assert(!vault->writers);
     kv_vault_close_ready(vault);
-    keep_known(vault, KNOWN_WORTH);
+    keep_known(vault, KV_KNOWN_WORTH);
     kv_index_free(&vault->index);
     kv_vault_forget_foreign(vault);
     if (vault->other_dirs.n_dirs > 0) kv_dirs_close(&vault->other_dirs);

@@ -66,6 +66,10 @@ rt_status kv_briefs_put(kv_briefs *b, const kv_brief *brief) {
     return RT_OK;
 }
 
+void kv_briefs_forget_sizes(kv_briefs *b) {
+    for (int64_t i = 0; i < b->n; i++) b->all[i].bytes = KV_SIZE_UNKNOWN;
+}
+
 void kv_briefs_free(kv_briefs *b) {
     free(b->all);
     free(b->buckets);
@@ -87,6 +91,13 @@ static bool is_possible(const kv_brief *brief) {
            brief->bytes >= KV_SIZE_UNKNOWN && brief->bytes < (int64_t)1 << 40;
 }
 
+static rt_status take(kv_briefs *b, const kv_brief *brief) {
+    const int64_t number = b->n_buckets ? *bucket_of(b, &brief->chain, brief->shard) : 0;
+    if (number == 0) return kv_briefs_put(b, brief);
+    b->all[number - 1].bytes = brief->bytes;
+    return RT_OK;
+}
+
 rt_status kv_briefs_parse(kv_briefs *b, const char *text, int64_t n_bytes) {
     known_header h;
     if (n_bytes < (int64_t)sizeof h) return RT_OK;
@@ -98,8 +109,7 @@ rt_status kv_briefs_parse(kv_briefs *b, const char *text, int64_t n_bytes) {
     for (int64_t i = 0; i < h.n; i++) {
         kv_brief brief;
         memcpy(&brief, text + sizeof h + (size_t)i * sizeof brief, sizeof brief);
-        if (is_possible(&brief) && !kv_briefs_find(b, &brief.chain, brief.shard))
-            RT_TRY(kv_briefs_put(b, &brief));
+        if (is_possible(&brief)) RT_TRY(take(b, &brief));
     }
     return RT_OK;
 }

@@ -1,6 +1,7 @@
 /* What is known of segments without opening them, and kept beside them so that a vault of many is opened without a look
- * into each: all of it follows from the segment's name, a hash, but its size, and a file that has its name does not
- * change. Private to kvstore.
+ * into each: all of it follows from the segment's name, a hash, but its size. A file that has its name does not change; one
+ * that was let go and is written again may have another, so whoever gives it its name removes the file first that says how
+ * large it was, and sizes are taken from that file as each scan finds it, or looked at. Private to kvstore.
  *
  *   DIR/vault/segments.known     in the first DIR; text by kv_dirs_write_text: a header, then briefs
  *
@@ -17,7 +18,7 @@ typedef struct kv_brief {
     kv_hash chain, parent;
     uint64_t shard; /* kv_shard_number of the part of its name */
     int64_t first_pos;
-    int64_t bytes; /* physical, or KV_SIZE_UNKNOWN: scans look at it until it is settled */
+    int64_t bytes; /* physical, as of the last scan, or KV_SIZE_UNKNOWN: scans look at it until it is settled */
     int32_t n_tokens;
     int32_t head_ids[KV_BRIEF_IDS]; /* the first ids, unverified: to look at likely ones first */
 } kv_brief;
@@ -37,8 +38,9 @@ const kv_brief *kv_briefs_find(const kv_briefs *briefs, const kv_hash *chain, ui
 RT_MUST_CHECK rt_status kv_briefs_put(kv_briefs *briefs, const kv_brief *brief);
 void kv_briefs_free(kv_briefs *briefs);
 
-/* As the file has them, but for what no segment can be like. Text that is none of ours, or damaged, holds none.
- * RT_ENOMEM. */
+void kv_briefs_forget_sizes(kv_briefs *briefs);
+/* As the file has them, but for what no segment can be like: those that are not known, and all their sizes. Text that is
+ * none of ours, or damaged, holds none. RT_ENOMEM. */
 RT_MUST_CHECK rt_status kv_briefs_parse(kv_briefs *briefs, const char *text, int64_t n_bytes);
 /* The way back, of some of them; free(). RT_ENOMEM. */
 RT_MUST_CHECK rt_status kv_briefs_format(

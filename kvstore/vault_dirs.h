@@ -16,8 +16,8 @@ typedef struct kv_dirs {
     char **roots;    /* "DIR/vault" */
     kv_file **locks; /* [n_dirs]: open while locked */
     bool is_locked;
-    kv_briefs briefs; /* of segments, from the first scan on */
-    bool has_briefs;
+    kv_briefs briefs;                            /* of segments, from the first scan on */
+    bool ignores_known;                          /* all is looked at, as where nothing was kept */
     int64_t n_quarantined;                       /* ever, through these */
     char last_bad[KV_PATH_BYTES + KV_WHY_BYTES]; /* the last of them, and why; "" */
 } kv_dirs;
@@ -106,6 +106,10 @@ int64_t kv_entry_size(const kv_entry *entry);
  * Errors: RT_ENOFIT  no room in the budget, or on the disk; RT_EIO, RT_ENOMEM */
 #define KV_KNOWN_NAME "segments.known"
 RT_MUST_CHECK rt_status kv_dirs_save_known(kv_dirs *dirs, int64_t bytes_max);
+/* What is known goes, durably, if it says how large one of these segments was, which are about to get their names, again
+ * then: *is_forgotten. The lock is held. RT_EIO, RT_ENOMEM. */
+RT_MUST_CHECK rt_status kv_dirs_forget_known(
+        kv_dirs *dirs, const kv_hash *chains, int32_t n, uint64_t shard, bool *is_forgotten);
 
 /* Small files, in the first directory: text padded with new lines to whole blocks; written beside, synced, renamed,
  * durable. The caller holds the lock and has made room. */

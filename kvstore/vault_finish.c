@@ -2,7 +2,8 @@
  * them are waited for one after another for a hundred segments as for one, or a few times as many (io_sync.c).
  *
  *   complete   header, ids, index and footer of every file; sizes; the files synced side by side
- *   name       the files renamed in order, the vault's lock held; their directories synced side by side
+ *   name       the vault's lock held: what is known of such segments from before is forgotten; the files renamed in
+ *              order; their directories synced side by side
  *   publish    the segments in the index; opened again, which verifies all but their runs
  *
  * Of segments some of which cannot be finished the first ones are, up to the first that cannot: what fails for all
@@ -186,13 +187,27 @@ static rt_status check_first(kv_writer *const *writers, int32_t n, int32_t *n_go
     return RT_OK;
 }
 
+/* Those that were there before, and may have been smaller, are not taken for what they were; all of it is kept again. */
+static rt_status forget_sizes(kv_vault *vault, kv_writer *const *writers, int32_t n) {
+    kv_hash *chains = NULL;
+    bool is_forgotten;
+    RT_TRY(rt_calloc(n, sizeof *chains, "names of segments", &chains));
+    for (int32_t i = 0; i < n; i++) chains[i] = writers[i]->header.chain;
+    const rt_status status = kv_dirs_forget_known(
+            &vault->dirs, chains, n, kv_shard_number(vault->shard), &is_forgotten);
+    if (is_forgotten) vault->n_learned = rt_max64(vault->n_learned, KV_KNOWN_WORTH);
+    free(chains);
+    return status;
+}
+
 /* Complete as they are, they get their names. */
 static rt_status name_and_publish(
         kv_writer *const *writers, int32_t n, kv_segment **segments, int32_t *n_finished) {
     kv_vault *vault = writers[0]->vault;
     int32_t n_named = 0;
     RT_TRY(kv_dirs_lock(&vault->dirs));
-    const rt_status named = kv_writers_name(writers, n, ".kvs", &n_named);
+    rt_status named = forget_sizes(vault, writers, n);
+    if (named == RT_OK) named = kv_writers_name(writers, n, ".kvs", &n_named);
     for (int32_t i = n_named; i < n; i++) kv_writer_remove_file(writers[i]);
     const rt_status published = publish_first(writers, n_named, segments, n_finished);
     kv_dirs_unlock(&vault->dirs);

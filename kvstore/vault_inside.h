@@ -19,7 +19,7 @@ typedef struct kv_foreign {
     bool is_bad; /* during an import: it was tried */
 } kv_foreign;
 
-enum { KV_SHARD_BYTES = 40 };
+enum { KV_SHARD_BYTES = 40, KV_KNOWN_WORTH = 64 };
 
 struct kv_vault {
     kv_dirs dirs;
@@ -38,7 +38,7 @@ struct kv_vault {
     kv_writer *writers; /* open */
     kv_segment **ready; /* [n_ready]: opened for a book's ids, and likely to be found next */
     int32_t n_ready;
-    int64_t n_learned; /* segments that were looked into, or written, since what is known was kept */
+    int64_t n_learned; /* segments that were looked into, or written, since what is known was kept: of KV_KNOWN_WORTH it is */
     char *others;      /* how the fingerprints of other folders differ; "" */
     kv_vault_stats stats;
 };

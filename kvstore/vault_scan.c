@@ -72,10 +72,11 @@ static const kv_brief *brief_of(const kv_dirs *dirs, const kv_entry *entry) {
     return kv_briefs_find(&dirs->briefs, &entry->hash, kv_shard_number(entry->shard));
 }
 
-/* In addition to what is; what cannot be read is not known. */
-static rt_status load_known(kv_dirs *dirs, const kv_listing *listing, int64_t from) {
+/* In addition to what is, but for sizes: segments may have been written again. What cannot be read is not known. */
+static rt_status load_known(kv_dirs *dirs, const kv_listing *listing) {
     rt_status status = RT_OK;
-    for (int64_t i = from; i < listing->n_entries && status == RT_OK; i++) {
+    kv_briefs_forget_sizes(&dirs->briefs);
+    for (int64_t i = 0; i < listing->n_entries && status == RT_OK && !dirs->ignores_known; i++) {
         const kv_entry *entry = &listing->entries[i];
         char *text = NULL;
         int64_t n_bytes;
@@ -86,7 +87,6 @@ static rt_status load_known(kv_dirs *dirs, const kv_listing *listing, int64_t fr
         if (status != RT_ENOMEM) status = RT_OK;
         free(text);
     }
-    dirs->has_briefs = true;
     return status;
 }
 
@@ -241,7 +241,7 @@ static rt_status walk(kv_dirs *dirs, kv_listing *out) {
     int64_t from = 0;
     RT_TRY(list_roots(dirs, out));
     for (int depth = 1;; depth++) {
-        if (!dirs->has_briefs) RT_TRY(load_known(dirs, out, from));
+        if (depth == 1) RT_TRY(load_known(dirs, out));
         RT_TRY(look_at(dirs, out, from));
         RT_TRY(judge_all(dirs, out, from));
         const int64_t end = out->n_entries;
@@ -280,14 +280,47 @@ rt_status kv_dirs_save_known(kv_dirs *dirs, int64_t bytes_max) {
     char *text = NULL;
     int64_t n_bytes = 0;
     RT_TRY(kv_dirs_scan(dirs, &listing));
-    rt_status status = load_known(dirs, &listing, 0); /* what another process has kept meanwhile */
-    if (status == RT_OK) status = format_known(dirs, &listing, &text, &n_bytes);
+    rt_status status = format_known(dirs, &listing, &text, &n_bytes);
     if (status == RT_OK && listing.bytes + n_bytes + 2 * KV_IO_ALIGN > bytes_max)
         status = rt_fail(RT_ENOFIT, "kvstore: no room for %s", path.text);
     if (status == RT_OK) status = kv_dirs_write_text(dirs, &path, text, n_bytes);
     kv_listing_free(&listing);
     free(text);
     return status;
+}
+
+/* Whether the file at `path` says, or may say, how large one of these is. RT_ENOMEM. */
+static rt_status says_size(kv_dirs *dirs, const kv_path *path, const kv_hash *chains, int32_t n,
+        uint64_t shard, bool *says) {
+    kv_briefs briefs = {0};
+    char *text = NULL;
+    int64_t n_bytes;
+    bool exists;
+    rt_status status =
+            kv_dirs_read_text(dirs, path->text, KNOWN_BYTES_MAX, &text, &n_bytes, &exists);
+    *says = status != RT_OK;
+    if (status != RT_OK) return status == RT_ENOMEM ? status : RT_OK;
+    if (exists) status = kv_briefs_parse(&briefs, text, n_bytes);
+    for (int32_t i = 0; i < n && !*says; i++) *says = kv_briefs_find(&briefs, &chains[i], shard);
+    kv_briefs_free(&briefs);
+    free(text);
+    return status;
+}
+
+rt_status kv_dirs_forget_known(
+        kv_dirs *dirs, const kv_hash *chains, int32_t n, uint64_t shard, bool *is_forgotten) {
+    *is_forgotten = false;
+    rt_assert(dirs->is_locked);
+    for (int32_t dir = 0; dir < dirs->n_dirs; dir++) {
+        const kv_path path = kv_dirs_join(dirs, dir, "", KV_KNOWN_NAME);
+        bool says;
+        RT_TRY(says_size(dirs, &path, chains, n, shard, &says));
+        if (!says) continue;
+        RT_TRY(kv_path_unlink(dirs->io, path.text));
+        RT_TRY(kv_path_sync_dir(dirs->io, dirs->roots[dir]));
+        *is_forgotten = true;
+    }
+    return RT_OK;
 }
 
 void kv_listing_free(kv_listing *listing) {

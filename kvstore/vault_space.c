@@ -72,12 +72,24 @@ static void remove_kind(space *s, kv_entry_kind kind) {
     }
 }
 
+/* Durably: it is not to come back, and say how large segments were that have been written again. */
+static rt_status remove_known(space *s) {
+    remove_kind(s, KV_ENTRY_KNOWN);
+    for (int64_t i = 0; i < s->listing.n_entries; i++) {
+        const kv_entry *entry = &s->listing.entries[i];
+        if (entry->kind == KV_ENTRY_KNOWN)
+            RT_TRY(kv_path_sync_dir(s->dirs->io, s->dirs->roots[entry->dir]));
+    }
+    return RT_OK;
+}
+
 /* What is known of segments, where that is enough: gone in vain, it would cost a look into each of them. */
-static void remove_known_for(space *s, int64_t bytes_max) {
+static rt_status remove_known_for(space *s, int64_t bytes_max) {
     int64_t n_bytes = 0;
     for (int64_t i = 0; i < s->listing.n_entries; i++)
         if (s->listing.entries[i].kind == KV_ENTRY_KNOWN) n_bytes += s->listing.entries[i].bytes;
-    if (s->bytes > bytes_max && s->bytes - n_bytes <= bytes_max) remove_kind(s, KV_ENTRY_KNOWN);
+    const bool is_enough = s->bytes > bytes_max && s->bytes - n_bytes <= bytes_max;
+    return is_enough ? remove_known(s) : RT_OK;
 }
 
 /* ---- candidates ------------------------------------------------------------------------------ */
@@ -309,9 +321,9 @@ rt_status kv_space_make_room(
     if (status == RT_OK && s.bytes > target) remove_kind(&s, KV_ENTRY_BAD);
     if (status == RT_OK && s.bytes > target) {
         status = collect(&s);
-        if (status == RT_OK) remove_known_for(&s, target + evictable_bytes(&s));
+        if (status == RT_OK) status = remove_known_for(&s, target + evictable_bytes(&s));
         if (status == RT_OK && s.bytes - evictable_bytes(&s) <= target) evict_until(&s, target);
-        if (status == RT_OK) remove_known_for(&s, target); /* some were in use */
+        if (status == RT_OK) status = remove_known_for(&s, target); /* some were in use */
         if (status == RT_OK && s.bytes > target)
             status = refuse(dirs, bytes_max, n_needed, s.bytes);
     }
@@ -325,7 +337,7 @@ rt_status kv_space_shrink(kv_dirs *dirs, int64_t bytes_max, kv_space_report *rep
     if (status == RT_OK) remove_kind(&s, KV_ENTRY_BAD);
     if (status == RT_OK) status = collect(&s);
     if (status == RT_OK) evict_until(&s, bytes_max);
-    if (status == RT_OK && !has_segments(&s)) remove_kind(&s, KV_ENTRY_KNOWN);
+    if (status == RT_OK && !has_segments(&s)) status = remove_known(&s);
     end(&s);
     return status;
 }

@@ -35,7 +35,7 @@ static int64_t counted(kvh_vault *v) {
     kv_listing listing;
     kv_dirs d;
     CHECK(kv_dirs_open(v->io, dirs, 1, &d) == RT_OK);
-    d.has_briefs = true; /* none */
+    d.ignores_known = true;
     CHECK(kv_dirs_scan(&d, &listing) == RT_OK);
     const int64_t n_bytes = listing.bytes;
     kv_listing_free(&listing);
