@@ -143,8 +143,10 @@ static bool walks(const program *p, uint64_t seed, int64_t n_steps, const bool *
 
 /* ---- what fails -------------------------------------------------------------------------------------------------------- */
 
-/* Leave out what it does not take, by halves, quarters, ... and at last one by one. */
-static void shrink(const program *p, uint64_t seed, int64_t n_steps, bool *is_taken) {
+/* Leave out what it does not take, by halves, quarters, ... and at last one by one. Where the walk said what was wrong, steps
+ * that end it without a word, as the stand-in does, are another failure. */
+static void shrink(
+        const program *p, uint64_t seed, int64_t n_steps, bool *is_taken, bool says_what) {
     const double ends_at = rt_now() + SHRINK_S;
     for (int64_t size = n_steps; size > 0; size = size > 1 ? (size + 1) / 2 : 0) {
         for (int64_t at = 0; at < n_steps && rt_now() < ends_at; at += size) {
@@ -156,7 +158,8 @@ static void shrink(const program *p, uint64_t seed, int64_t n_steps, bool *is_ta
                 n_less += trial[i];
                 trial[i] = false;
             }
-            if (n_less > 0 && !walks(p, seed, n_steps, trial))
+            if (n_less > 0 && !walks(p, seed, n_steps, trial) &&
+                    says_what == (p->counts->text[0] != '\0'))
                 memcpy(is_taken, trial, (size_t)n_steps);
             free(trial);
         }
@@ -172,12 +175,13 @@ static void print_script(const program *p) {
 
 static void explain(const program *p, uint64_t seed) {
     const int64_t n_steps = p->counts->step + 1;
+    const bool says_what = p->counts->text[0] != '\0';
     bool *is_taken = malloc((size_t)n_steps);
     CHECK(is_taken);
     memset(is_taken, true, (size_t)n_steps);
     printf("FAIL seed %" PRIu64 ", step %" PRId64 ": %s\n", seed, n_steps - 1, p->counts->text);
     (void)fflush(stdout);
-    shrink(p, seed, n_steps, is_taken);
+    shrink(p, seed, n_steps, is_taken, says_what);
     (void)walks(p, seed, n_steps, is_taken);
     print_script(p);
     printf("%s %" PRIu64 " %" PRId64 " =", p->name, seed, n_steps);

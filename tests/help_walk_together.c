@@ -36,6 +36,23 @@ void walk_note_failed(walk *w, walk_seq *s, int64_t before) {
     s->n_held = rt_max64(before, s->tokens.n);
 }
 
+/* Where a call of the device's failed, and the step was taken all the same, a page that it had filled, and that was sealed,
+ * was lost and computed again: every token of it prefilled, however it was computed before. */
+static bool may_be_new(const walk *w) {
+    return w->has_failed && w->kind->tells_how && w->is_lossy;
+}
+
+/* Its logits, or nobody can say what they ought to be: then what was there for certain is left. */
+static void compare(walk *w, walk_seq *s, int64_t before, const char *what) {
+    if (!may_be_new(w)) {
+        walk_compare_last(w, s, what);
+        return;
+    }
+    glm_session_truncate(s->session, walk_least(w, before));
+    walk_note_length(w, s, walk_least(w, before), walk_least(w, before), "cut");
+    s->n_held = s->tokens.n;
+}
+
 static void say_some(
         walk *w, const char *what, walk_seq *const *some, const int64_t *n_ids, int32_t n) {
     char text[256] = "";
@@ -78,7 +95,7 @@ static void decode(walk *w, walk_seq *const *some, int32_t n, bool is_ahead) {
         if (!is_done) continue;
         walk_note_length(w, s, s->tokens.n, s->tokens.n, "decoded");
         s->n_held = s->tokens.n;
-        walk_compare_last(w, s, "decode");
+        compare(w, s, s->tokens.n - 1, "decode");
     }
 }
 
@@ -151,6 +168,6 @@ void walk_together(walk *w) {
         if (!is_done) continue;
         walk_note_length(w, s, s->tokens.n, s->tokens.n, "together");
         s->n_held = s->tokens.n;
-        walk_compare_last(w, s, "together");
+        compare(w, s, before[i], "together");
     }
 }
