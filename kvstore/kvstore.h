@@ -242,8 +242,11 @@ RT_MUST_CHECK rt_status kv_seq_keep_begin(kv_seq *seq, bool *has_tail);
 RT_MUST_CHECK rt_status kv_seq_keep_end(kv_seq *seq, const char *book, const char *note);
 /* Why the last sequence that was to be kept was not; "" where all were. */
 const char *kv_store_keep_failure(const kv_store *store);
-/* Tokens from the start of an idle sequence that are on disk for good, whole segments. */
-int64_t kv_seq_kept(kv_seq *seq);
+/* The same as the failure that it was: RT_ENOFIT a full disk; RT_EIO, RT_ENOMEM, RT_ECORRUPT. */
+RT_MUST_CHECK rt_status kv_store_check_kept(const kv_store *store);
+/* Tokens from the start of a sequence that are on disk for good, whole segments whose files are there now: somebody may
+ * have removed what was kept. The last error's text stays. */
+int64_t kv_seq_kept(const kv_seq *seq);
 
 /* ---- a span that is suspended ---------------------------------------------------------------- */
 

@@ -41,9 +41,14 @@ const char *kv_store_keep_failure(const kv_store *store) {
     return store->keep_failed;
 }
 
-/* The sequence goes on without: the text of the failure is kept to be told. */
-static void give_up(kv_seq *seq) {
+rt_status kv_store_check_kept(const kv_store *store) {
+    return store->keep_failed[0] ? rt_fail(store->keep_status, "%s", store->keep_failed) : RT_OK;
+}
+
+/* The sequence goes on without: the failure is kept to be told. */
+static void give_up(kv_seq *seq, rt_status status) {
     seq->is_persisted = false;
+    seq->store->keep_status = status;
     (void)snprintf(seq->store->keep_failed, sizeof seq->store->keep_failed, "%s", rt_error_text());
 }
 
@@ -102,9 +107,10 @@ void kv_persist_begin(kv_seq *seq) {
     const int64_t first = seq->length / KV_SEGMENT_TOKENS;
     const int64_t end = (seq->length + seq->span) / KV_SEGMENT_TOKENS;
     if (first == end) return;
-    if (!seq->resumes && begin_extents(seq, first, end) != RT_OK) give_up(seq);
-    for (int64_t e = first; e < end && seq->is_persisted && seq->resumes; e++)
-        if (resume_extent(seq, e) != RT_OK) give_up(seq);
+    rt_status status = seq->resumes ? RT_OK : begin_extents(seq, first, end);
+    for (int64_t e = first; e < end && status == RT_OK && seq->resumes; e++)
+        status = resume_extent(seq, e);
+    if (status != RT_OK) give_up(seq, status);
 }
 
 /* ---- commit ---------------------------------------------------------------------------------- */
@@ -197,7 +203,8 @@ void kv_persist_commit(kv_seq *seq) {
     for (int64_t e = next_extent(seq, 0, end, true); e < end && seq->is_persisted;
             e = next_extent(seq, e, end, true)) {
         const int64_t n = next_extent(seq, e, end, false) - e;
-        if (finish_extents(seq, e, (int32_t)n) != RT_OK) give_up(seq);
+        const rt_status status = finish_extents(seq, e, (int32_t)n);
+        if (status != RT_OK) give_up(seq, status);
     }
     for (int64_t e = 0; e < end; e++)
         if (seq->writers[e]) abort_extent(seq, e);
@@ -268,29 +275,34 @@ static int64_t n_whole(const kv_seq *seq) {
     return seq->length / KV_SEGMENT_TOKENS;
 }
 
-int64_t kv_seq_kept(kv_seq *seq) {
-    int64_t extent = 0;
-    for (; extent < n_whole(seq); extent++) {
-        const kv_stored *stored = *kv_stored_slot(seq, 0, extent);
-        if (!stored || !stored->segment) break;
-    }
-    return extent * KV_SEGMENT_TOKENS;
+int64_t kv_seq_kept(const kv_seq *seq) {
+    char why[KV_WHY_BYTES]; /* it is asked for, mostly, when something has failed */
+    int64_t n_there = 0;
+    (void)snprintf(why, sizeof why, "%s", rt_error_text());
+    if (!seq->store->vault) return 0;
+    if (kv_vault_still_has(seq->store->vault, seq->ids, n_whole(seq), &n_there) == RT_OK)
+        return n_there * KV_SEGMENT_TOKENS;
+    const rt_status restored = rt_fail(RT_EIO, "%s", why);
+    (void)restored;
+    return 0;
 }
 
-static rt_status check_kept(const kv_seq *seq) {
-    if (!seq->store->vault)
+rt_status kv_persist_check(const kv_seq *seq) {
+    const kv_store *store = seq->store;
+    if (!store->vault)
         return rt_fail(RT_EUSAGE, "kvstore: a book needs a store that keeps what it holds");
-    if (!seq->is_persisted)
-        return rt_fail(RT_ENOFIT, "kvstore: the text could not be kept: %s",
-                seq->store->keep_failed[0] ? seq->store->keep_failed : "it is a fork");
-    return RT_OK;
+    if (seq->is_persisted) return RT_OK;
+    if (!store->keep_failed[0])
+        return rt_fail(RT_EUSAGE, "kvstore: the text could not be kept: it is a fork");
+    return rt_fail(
+            store->keep_status, "kvstore: the text could not be kept: %s", store->keep_failed);
 }
 
 rt_status kv_seq_keep_begin(kv_seq *seq, bool *has_tail) {
     rt_assert(seq->span == 0);
     abort_last(seq);
     *has_tail = false;
-    RT_TRY(check_kept(seq));
+    RT_TRY(kv_persist_check(seq));
     const int64_t extent = n_whole(seq);
     const int32_t n_tail = (int32_t)(seq->length % KV_SEGMENT_TOKENS);
     if (n_tail == 0) return RT_OK;
@@ -313,7 +325,7 @@ static rt_status finish_tail(kv_seq *seq) {
 }
 
 rt_status kv_seq_keep_end(kv_seq *seq, const char *book, const char *note) {
-    RT_TRY(check_kept(seq));
+    RT_TRY(kv_persist_check(seq));
     RT_TRY(finish_tail(seq));
     if (!book) return RT_OK;
     const int64_t extent = n_whole(seq);

@@ -124,6 +124,7 @@ struct kv_store {
     /* What is kept on disk for good. */
     kv_vault *vault;       /* NULL: nothing is */
     char keep_failed[512]; /* why a sequence is not, of the last one; "" */
+    rt_status keep_status; /* of that failure */
 };
 
 struct kv_seq {
@@ -277,6 +278,8 @@ void kv_open_fork(kv_seq *seq, const kv_seq *parent);
  *   abort   they never were
  *   free    the memory */
 RT_MUST_CHECK rt_status kv_persist_start(kv_seq *seq);
+/* RT_EUSAGE: nothing of it is kept; otherwise why not all of it is (kv_store_check_kept). */
+RT_MUST_CHECK rt_status kv_persist_check(const kv_seq *seq);
 void kv_persist_begin(kv_seq *seq);
 void kv_persist_commit(kv_seq *seq);
 void kv_persist_abort(kv_seq *seq);

@@ -115,9 +115,21 @@ static int64_t layer_bytes(const kv_seq *seq, int32_t layer) {
 
 /* ---- suspending ------------------------------------------------------------------------------ */
 
+/* Nobody would find the span again without all segments before it. */
+static rt_status check_before(const kv_seq *seq) {
+    const int64_t before = extent_start(seq->length);
+    const int64_t kept = kv_seq_kept(seq);
+    if (kept >= before) return RT_OK;
+    return rt_fail(RT_EIO,
+            "kvstore: of %" PRId64 " tokens that were kept those from %" PRId64
+            " on are on disk no longer",
+            before, kept);
+}
+
 rt_status kv_suspend_begin(kv_seq *seq, const int32_t *ids, const kv_suspension *s) {
     rt_assert(seq->span > 0 && !seq->is_walked && !seq->records);
-    if (!seq->is_persisted) return rt_fail(RT_EUSAGE, "kvstore: the sequence is not kept on disk");
+    RT_TRY(kv_persist_check(seq));
+    RT_TRY(check_before(seq));
     kv_hash key;
     int64_t n_bytes = kv_record_bytes(s->hidden_bytes);
     for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++)

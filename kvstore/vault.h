@@ -95,6 +95,11 @@ RT_MUST_CHECK rt_status kv_vault_find(
 /* Close the segments that are still in it. */
 void kv_prefix_free(kv_prefix *prefix);
 
+/* How many of n whole segments, from the first one on, have their files still; they are not looked into.
+ * Errors: RT_EIO, RT_ENOMEM */
+RT_MUST_CHECK rt_status kv_vault_still_has(
+        kv_vault *vault, const int32_t *ids, int64_t n_segments, int64_t *n_there);
+
 /* A segment of this vault's heads, put together from other ranks' where their files hold all of them; its
  * parent is stored. *is_there: it is stored now. *is_there false with status RT_OK: the thread's error
  * text says why ("... KV head 3 is in no directory that can be read").
@@ -130,8 +135,8 @@ void kv_segment_close(kv_segment *segment);
  * must be stored or begun by this vault; it, and what is before it, stays. Several may be open.
  * *out is NULL if that very segment is stored already: nothing to write.
  *
- * Errors: RT_ENOFIT  no room even so, or the parent is not there: go on without persistence
- *         RT_EIO, RT_ENOMEM */
+ * Errors, with which to go on without persistence: RT_ENOFIT  no room even so
+ *         RT_EIO  the parent is not there, or the disk; RT_ENOMEM */
 RT_MUST_CHECK rt_status kv_writer_begin(kv_vault *vault, const kv_hash *parent, int64_t first_pos,
         const int32_t *ids, int32_t n_tokens, kv_writer **out);
 
@@ -227,7 +232,7 @@ void kv_records_end(kv_records *records);
  * book of that name. n_tokens may end inside the last segment. `note`: lines for people
  * ("source=...").
  * Errors: RT_EUSAGE  the name, or the note has control characters
- *         RT_ECORRUPT  a segment is not stored (any more); RT_ENOFIT, RT_EIO, RT_ENOMEM */
+ *         RT_EIO  a segment is not stored (any more), or the disk; RT_ENOFIT, RT_ENOMEM */
 RT_MUST_CHECK rt_status kv_vault_write_book(kv_vault *vault, const char *name,
         const kv_hash *chains, int32_t n_segments, int64_t n_tokens, const char *note);
 /* RT_EUSAGE: the book was made with another fingerprint; the text says how they differ. */

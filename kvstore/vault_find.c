@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "runtime/base/memory.h"
 #include "runtime/base/size.h"
 #include "vault_inside.h"
 
@@ -222,6 +223,48 @@ rt_status kv_vault_find(kv_vault *vault, const int32_t *ids, int64_t n_ids, kv_p
     if (status == RT_OK) end_inside(&s);
     kv_vault_close_ready(vault);
     if (status != RT_OK) kv_prefix_free(out);
+    return status;
+}
+
+/* Where the first ones should be, as far as they are known; their number in *n. */
+static rt_status place_known(
+        kv_vault *vault, const int32_t *ids, int64_t n_segments, kv_path *paths, int32_t *n) {
+    kv_hash chain = vault->root;
+    for (*n = 0; *n < n_segments; ++*n) {
+        const kv_hash parent = chain;
+        RT_TRY(kv_chain_next(
+                &parent, ids + *n * (int64_t)KV_SEGMENT_TOKENS, KV_SEGMENT_TOKENS, &chain));
+        const kv_known *known = kv_index_find(&vault->index, &chain);
+        if (!known) return RT_OK;
+        paths[*n] = kv_vault_path(vault, known->dir, &chain, ".kvs");
+    }
+    return RT_OK;
+}
+
+/* Side by side: a drive far away takes a second for a look. */
+rt_status kv_vault_still_has(
+        kv_vault *vault, const int32_t *ids, int64_t n_segments, int64_t *n_there) {
+    kv_path *paths = NULL;
+    const char **texts = NULL;
+    kv_io_stat *stats = NULL;
+    bool *exist = NULL;
+    int32_t n = 0;
+    *n_there = 0;
+    rt_status status = rt_calloc(n_segments + 1, sizeof *paths, "paths of segments", &paths);
+    if (status == RT_OK)
+        status = rt_calloc(n_segments + 1, sizeof *texts, "paths of segments", &texts);
+    if (status == RT_OK)
+        status = rt_calloc(n_segments + 1, sizeof *stats, "paths of segments", &stats);
+    if (status == RT_OK)
+        status = rt_calloc(n_segments + 1, sizeof *exist, "paths of segments", &exist);
+    if (status == RT_OK) status = place_known(vault, ids, n_segments, paths, &n);
+    for (int32_t i = 0; i < n && status == RT_OK; i++) texts[i] = paths[i].text;
+    if (status == RT_OK) status = kv_paths_stat(vault->dirs.io, texts, n, stats, exist);
+    while (status == RT_OK && *n_there < n && exist[*n_there]) ++*n_there;
+    free(paths);
+    free(texts);
+    free(stats);
+    free(exist);
     return status;
 }
 

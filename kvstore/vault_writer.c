@@ -94,7 +94,7 @@ rt_status kv_writer_hold_parent(kv_writer *writer) {
     if (is_root(vault, parent) || kv_writer_of(vault, parent)) return RT_OK;
     const kv_known *known = kv_vault_know(vault, parent);
     if (!known)
-        return rt_fail(RT_ENOFIT,
+        return rt_fail(RT_EIO,
                 "kvstore: tokens from %" PRId64 " on cannot be kept: those before are not stored",
                 writer->header.first_pos);
     return kv_vault_open_segment(vault, known, &writer->parent);

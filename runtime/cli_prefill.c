@@ -132,6 +132,13 @@ rt_status glm_cli_restore(const glm_cli *cli, glm_session *session, const int32_
     return RT_OK;
 }
 
+static void say_kept(int64_t n_kept, char text[STOP_TEXT]) {
+    if (n_kept > 0)
+        (void)snprintf(text, STOP_TEXT, "; only %" PRId64 " are kept: %s", n_kept, rt_error_text());
+    else
+        (void)snprintf(text, STOP_TEXT, "; nothing of it is kept: %s", rt_error_text());
+}
+
 /* End the prefill of a text that begins at token `first` of the session, and keep what is computed where that can be. `text`
  * is what to say after "at token N of M". A text that begins behind others (first > 0) can be suspended only while none of
  * its spans is finished: nobody would find those again. */
@@ -147,9 +154,8 @@ static void stop(const glm_cli *cli, glm_session *session, int64_t first, const 
         glm_prefill_abort(session);
     } else if (glm_prefill_suspend(session) == RT_OK) {
         (void)snprintf(text, STOP_TEXT, "; %s goes on from there", again);
-    } else { /* the spans that were finished are on disk */
-        (void)snprintf(text, STOP_TEXT, "; only %" PRId64 " are kept: %s", length - first,
-                rt_error_text());
+    } else { /* the spans that were finished are on disk, unless somebody has removed them */
+        say_kept(rt_max64(glm_session_kept(session) - first, 0), text);
     }
 }
 

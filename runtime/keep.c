@@ -125,6 +125,10 @@ rt_status glm_session_load_beside(glm_session *session, const int32_t *ids, int6
     return kv_seq_load_beside(session->seq, ids, n_ids, what, bytes, n_bytes, is_there);
 }
 
+int64_t glm_session_kept(const glm_session *session) {
+    return kv_seq_kept(session->seq);
+}
+
 /* ---- books ----------------------------------------------------------------------------------- */
 
 static rt_status keep(glm_session *session, const char *book, const char *note) {

@@ -10,6 +10,7 @@
  * In the last layer only wanted rows are computed past their keys and values: nobody reads the
  * others. Where every row is wanted, final norm and head are one more layer, chunk by chunk. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +18,8 @@
 #include "base/log.h"
 #include "costs.h"
 #include "ranks.h"
+
+enum { WHY_TEXT = 512 };
 
 static void clear(glm_prefill_run *run) {
     free(run->ids);
@@ -76,17 +79,25 @@ double glm_prefill_work(const glm_engine *engine, int64_t pos, int64_t end) {
            (engine->prefill.gives_all ? glm_head_flop(&engine->config, end - pos) : 0.0);
 }
 
+static rt_status say_kept(rt_status failure, int64_t n_kept, int64_t n_all) {
+    char why[WHY_TEXT];
+    (void)snprintf(why, sizeof why, "%s", rt_error_text());
+    if (n_kept == 0)
+        return rt_fail(
+                failure, "prefill: of %" PRId64 " tokens none are kept on disk: %s", n_all, why);
+    return rt_fail(failure,
+            "prefill: no more than the first %" PRId64 " of %" PRId64
+            " tokens can be kept on disk: %s; the same command goes on from there",
+            n_kept, n_all, why);
+}
+
 /* Where a book is made, a text that cannot be kept whole would be computed for nothing: fail then. */
 static rt_status require_kept(glm_engine *engine) {
     const glm_prefill_run *run = &engine->prefill;
-    const char *failure = kv_store_keep_failure(engine->store);
     if (!engine->plan.kv_keeps_all) return RT_OK;
-    rt_status status = RT_OK;
-    if (failure[0])
-        status = rt_fail(RT_ENOFIT,
-                "prefill: no more than the first %" PRId64 " of %" PRId64
-                " tokens can be kept on disk: %s; the same command goes on from there",
-                kv_seq_kept(run->session->seq), run->first_pos + run->n_ids, failure);
+    rt_status status = kv_store_check_kept(engine->store);
+    if (status != RT_OK)
+        status = say_kept(status, kv_seq_kept(run->session->seq), run->first_pos + run->n_ids);
     return glm_step_agree(engine, status);
 }
 

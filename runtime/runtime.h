@@ -118,6 +118,10 @@ typedef struct glm_reuse {
 RT_MUST_CHECK rt_status glm_session_restore(
         glm_session *session, const int32_t *ids, int64_t n_ids, glm_reuse *out);
 
+/* Tokens from the start that are on disk now, of rank 0's heads: a later session finds them again. It looks there; the
+ * last error's text stays. */
+int64_t glm_session_kept(const glm_session *session);
+
 /* Make a book of all that an idle session holds. `note`: lines for people ("source=..."). Without a name (`book` NULL) it
  * is kept on disk as long as there is room, and glm_session_restore finds all of it.
  *

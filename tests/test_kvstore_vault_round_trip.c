@@ -135,7 +135,7 @@ static void check_orphans(void) {
     kvh_vault_open(&v, NULL);
     const kv_hash *root = kv_vault_root(v.vault);
     CHECK(kv_chain_next(root, ids, N, &chain) == RT_OK);
-    CHECK(kvh_write_segment(&v, &chain, N, ids + N, N, NULL) == RT_ENOFIT);
+    CHECK(kvh_write_segment(&v, &chain, N, ids + N, N, NULL) == RT_EIO);
     CHECK(kv_writer_begin(v.vault, root, 0, ids, N, &first) == RT_OK);
     CHECK(kv_writer_begin(v.vault, &chain, N, ids + N, N, &second) == RT_OK);
     CHECK(kvh_fill_segment(&v, second, KVH_LAYERS) == RT_OK);

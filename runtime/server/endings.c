@@ -109,7 +109,7 @@ static bool suspend_piece(srv_scheduler *scheduler) {
 static bool is_kept(srv_scheduler *scheduler, srv_sequence *sequence) {
     if (scheduler->lost.http || !glm_engine_plan(scheduler->engine)->kv_persists) return false;
     if (sequence == scheduler->piece_of) return suspend_piece(scheduler);
-    return !sequence->is_decoding && !sequence->leader && glm_session_length(sequence->session) > 0;
+    return !sequence->is_decoding && !sequence->leader && glm_session_kept(sequence->session) > 0;
 }
 
 /* End a choice because the server stops; the error says how much of its prompt is kept. */
