@@ -291,9 +291,9 @@ rt_status kv_persist_check(const kv_seq *seq) {
     const kv_store *store = seq->store;
     if (!store->vault)
         return rt_fail(RT_EUSAGE, "kvstore: a book needs a store that keeps what it holds");
-    if (seq->is_persisted) return RT_OK;
-    if (!store->keep_failed[0])
+    if (!seq->chains)
         return rt_fail(RT_EUSAGE, "kvstore: the text could not be kept: it is a fork");
+    if (seq->is_persisted) return RT_OK;
     return rt_fail(
             store->keep_status, "kvstore: the text could not be kept: %s", store->keep_failed);
 }

@@ -18,7 +18,9 @@ static rt_status check_chain(
     for (int32_t i = 0; i < n_segments; i++) {
         const kv_known *known = kv_vault_know(vault, &chains[i]);
         if (!known)
-            return rt_fail(RT_EIO, "kvstore: tokens from %" PRId64 " on are not stored",
+            return rt_fail(RT_EIO,
+                    "kvstore: of what was kept the tokens from %" PRId64
+                    " on are on disk no longer",
                     (int64_t)i * KV_SEGMENT_TOKENS);
         rt_assert(kv_hash_equal(&known->parent, parent) && known->first_pos == n_stored);
         n_stored += known->n_tokens;

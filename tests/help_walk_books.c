@@ -144,7 +144,7 @@ void walk_keep(walk *w) {
     const rt_status status =
             glm_session_keep(s->session, is_named ? name : NULL, "source=a walk\n");
     if (status == RT_OK && cannot) walk_fail(w, "a fork, or what is not to be kept, is kept");
-    const bool is_kept = walk_went(w, status, "keep", cannot ? RT_EUSAGE : RT_ENOFIT, RT_ENOFIT);
+    const bool is_kept = walk_went(w, status, "keep", cannot ? RT_EUSAGE : RT_ENOFIT, RT_EIO);
     if (is_kept && is_named) w->books[b] = s->tokens;
     walk_note_length(w, s, is_kept || !w->is_damaged ? s->tokens.n : 0, s->tokens.n, "kept");
 }
