@@ -360,7 +360,7 @@ rt_status kv_books_gc(kv_books *books, int64_t bytes_max, kv_gc_report *report) 
     *report = (kv_gc_report){0};
     RT_TRY(has_any(books, &has));
     if (!has) return RT_OK;
-    RT_TRY(kv_dirs_lock(&books->dirs));
+    RT_TRY(kv_dirs_lock_stoppable(&books->dirs));
     const rt_status status = kv_space_shrink(&books->dirs, bytes_max, &space);
     kv_dirs_unlock(&books->dirs);
     *report = (kv_gc_report){.n_removed = space.n_swept + space.n_evicted,

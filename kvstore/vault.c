@@ -44,7 +44,7 @@ rt_status kv_vault_learn(kv_vault *vault, const kv_segment_header *header, const
 }
 
 static rt_status save_known(kv_vault *vault) {
-    RT_TRY(kv_dirs_lock(&vault->dirs));
+    RT_TRY(kv_dirs_lock_stoppable(&vault->dirs));
     const rt_status status = kv_dirs_save_known(&vault->dirs, vault->disk_bytes_max);
     kv_dirs_unlock(&vault->dirs);
     return status;
@@ -285,7 +285,7 @@ static rt_status index_listed(kv_vault *vault, const kv_listing *listing, const 
  * still be read. */
 static rt_status sweep(kv_vault *vault, kv_listing *listing) {
     kv_space_report report;
-    rt_status status = kv_dirs_lock(&vault->dirs);
+    rt_status status = kv_dirs_lock_stoppable(&vault->dirs);
     if (status == RT_OK) {
         status = kv_space_sweep(&vault->dirs, listing, &report);
         kv_dirs_unlock(&vault->dirs);

@@ -13,11 +13,12 @@
 #include <unistd.h>
 
 #include "runtime/base/file.h"
+#include "runtime/base/interrupt.h"
 #include "runtime/base/log.h"
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"
 
-enum { DIR_BYTES_MAX = 3000, LOCK_SECONDS_MAX = 30 };
+enum { DIR_BYTES_MAX = 3000, LOCK_SECONDS_MAX = 30, LOCK_SECONDS_UNTOLD = 2 };
 
 /* ---- open, close ----------------------------------------------------------------------------- */
 
@@ -96,12 +97,23 @@ rt_status kv_dirs_make(const kv_dirs *dirs) {
 
 /* ---- the lock -------------------------------------------------------------------------------- */
 
-static rt_status lock_file(const char *root, kv_file *file) {
-    bool got;
-    RT_TRY(kv_file_lock_within(file, KV_IO_EXCLUSIVE, LOCK_SECONDS_MAX, &got));
-    return got ? RT_OK
-               : rt_fail(RT_EIO, "kvstore: %s/lock is held by another process for %d s", root,
-                         LOCK_SECONDS_MAX);
+static rt_status lock_file(const char *root, kv_file *file, bool is_stoppable) {
+    const double began = rt_now();
+    bool is_told = false;
+    for (;;) {
+        bool got;
+        RT_TRY(kv_file_lock_within(file, KV_IO_EXCLUSIVE, 0.05, &got));
+        if (got) return RT_OK;
+        if (is_stoppable && atomic_load(&rt_interrupted_by))
+            return rt_fail(RT_EINTERRUPTED,
+                    "stopped while %s/lock was waited for, which another process holds", root);
+        if (rt_now() - began > LOCK_SECONDS_MAX)
+            return rt_fail(RT_EIO, "kvstore: %s/lock is held by another process for %d s", root,
+                    LOCK_SECONDS_MAX);
+        if (is_told || rt_now() - began < LOCK_SECONDS_UNTOLD) continue;
+        is_told = true;
+        rt_log(RT_LOG_WARN, "kvstore", "waiting for %s/lock, which another process holds", root);
+    }
 }
 
 static void unlock_files(kv_dirs *dirs) {
@@ -122,7 +134,7 @@ static int compare_order(const void *a, const void *b) {
     return p->stat.inode < q->stat.inode ? -1 : p->stat.inode > q->stat.inode;
 }
 
-rt_status kv_dirs_lock(kv_dirs *dirs) {
+static rt_status lock(kv_dirs *dirs, bool is_stoppable) {
     rt_assert(!dirs->is_locked);
     lock_order order[KV_DIRS_MAX];
     rt_status status = RT_OK;
@@ -138,13 +150,21 @@ rt_status kv_dirs_lock(kv_dirs *dirs) {
     qsort(order, (size_t)dirs->n_dirs, sizeof *order, compare_order);
     for (int32_t i = 0; i < dirs->n_dirs; i++) {
         const int32_t dir = order[i].dir;
-        RT_TRY_GOTO(status, lock_file(dirs->roots[dir], dirs->locks[dir]), out);
+        RT_TRY_GOTO(status, lock_file(dirs->roots[dir], dirs->locks[dir], is_stoppable), out);
     }
     dirs->is_locked = true;
     return RT_OK;
 out:
     unlock_files(dirs);
     return status;
+}
+
+rt_status kv_dirs_lock(kv_dirs *dirs) {
+    return lock(dirs, false);
+}
+
+rt_status kv_dirs_lock_stoppable(kv_dirs *dirs) {
+    return lock(dirs, true);
 }
 
 void kv_dirs_unlock(kv_dirs *dirs) {

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "runtime/base/memory.h"
+#include "runtime/base/size.h"
 #include "vault_writer.h"
 
 /* ---- complete -------------------------------------------------------------------------------- */

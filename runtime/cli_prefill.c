@@ -78,6 +78,7 @@ static void say_goes_on(const glm_session *session, const glm_prefill_progress *
 typedef struct extent {
     int64_t before;
     int64_t done;
+    bool is_untouched; /* neither an earlier run nor this one had begun with it */
 } extent;
 
 /* Run a prefill that was begun, with progress. After RT_EINTERRUPTED it is not over yet: the caller aborts or suspends it. */
@@ -94,6 +95,7 @@ static rt_status run_shown(const glm_cli *cli, glm_session *session, extent *out
     const rt_status status = step_until_done(&bar, session, &progress);
     glm_progress_end(&bar);
     out->done = progress.tokens_done;
+    out->is_untouched = progress.work_done <= 0.0;
     return status;
 }
 
@@ -177,7 +179,12 @@ static rt_status run_kept(const glm_cli *cli, glm_session *session, const int32_
     char why[STOP_TEXT];
     char how[STOP_TEXT];
     (void)snprintf(why, sizeof why, "%s", rt_error_text()); /* suspending may have one, too */
-    stop(cli, session, first, again, how);
+    if (at.is_untouched) { /* so that Ctrl-C waits for nobody's lock */
+        glm_prefill_abort(session);
+        how[0] = '\0';
+    } else {
+        stop(cli, session, first, again, how);
+    }
     return say_stopped(why, n_there + at.done, n_ids, how);
 }
 
