@@ -337,37 +337,6 @@ rt_status kv_seq_keep_end(kv_seq *seq, const char *book, const char *note) {
             (int32_t)(extent + (n_tail > 0)), seq->length, note);
 }
 
-static rt_status copy_ids(kv_vault *vault, const kv_book *book, int32_t i, int32_t *ids) {
-    kv_hash chain;
-    memcpy(chain.bytes, book->chains[i], sizeof chain.bytes);
-    const kv_known *known = kv_vault_know(vault, &chain);
-    bool is_there = known != NULL;
-    kv_segment *segment = NULL;
-    if (!known) RT_TRY(kv_vault_import(vault, &chain, &is_there));
-    if (!known && is_there) known = kv_vault_know(vault, &chain);
-    if (!is_there && vault->n_foreign > 0)
-        return rt_fail(RT_ECORRUPT, "kvstore: book %s: segment %" PRId32 " of %" PRId32 ": %s",
-                book->name, i + 1, book->n_segments, rt_error_text());
-    if (!known || kv_vault_open_segment(vault, known, &segment) != RT_OK)
-        return rt_fail(RT_ECORRUPT,
-                "kvstore: book %s: segment %" PRId32 " of %" PRId32
-                " is missing or damaged; prefill its source again",
-                book->name, i + 1, book->n_segments);
-    const int64_t first = (int64_t)i * KV_SEGMENT_TOKENS;
-    const int64_t n = rt_min64(segment->header.n_tokens, book->n_tokens - first);
-    memcpy(ids + first, segment->ids, (size_t)n * sizeof *ids);
-    kv_vault_put_by(vault, segment);
-    return RT_OK;
-}
-
-rt_status kv_store_book_ids(kv_store *store, const kv_book *book, int32_t *ids) {
-    if (!store->vault)
-        return rt_fail(RT_EUSAGE, "kvstore: book %s: nothing is kept here", book->name);
-    RT_TRY(kv_vault_check_book(store->vault, book));
-    for (int32_t i = 0; i < book->n_segments; i++) RT_TRY(copy_ids(store->vault, book, i, ids));
-    return RT_OK;
-}
-
 rt_status kv_store_lacks(kv_store *store, const int32_t *ids, int64_t n_ids, int32_t *head) {
     *head = -1;
     return store->vault ? kv_vault_lacks(store->vault, ids, n_ids, head) : RT_OK;
