@@ -1,23 +1,23 @@
 #include "checkpoint_write.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/statvfs.h>
-#include <unistd.h>
 
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/memstream.h"
+#include "base/new_file.h"
 #include "base/size.h"
 
 enum { HEADER_ALIGNMENT = 8 };
 
 struct glm_checkpoint_writer {
     char *path;
-    char *temporary;
-    int fd;
+    char *folder;
+    rt_new_file file;
     int64_t n_appended;
     int64_t n_data;
 };
@@ -78,16 +78,14 @@ rt_status glm_checkpoint_check_room(const char *path, const char *what, int64_t 
 
 static rt_status start_file(
         glm_checkpoint_writer *writer, const glm_tensor_spec *specs, int64_t n_specs) {
-    writer->fd = open(writer->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (writer->fd < 0)
-        return rt_fail_errno(RT_EIO, "checkpoint: cannot create %s", writer->temporary);
+    RT_TRY(rt_new_file_open(writer->path, &writer->file));
     char *header = NULL;
     size_t n_header = 0;
     RT_TRY(make_header(specs, n_specs, &header, &n_header));
     rt_status status = glm_checkpoint_check_room(
-            writer->temporary, writer->path, (int64_t)n_header + writer->n_data);
+            writer->folder, writer->path, (int64_t)n_header + writer->n_data);
     if (status == RT_OK)
-        status = rt_file_write(writer->fd, writer->temporary, header, (int64_t)n_header);
+        status = rt_file_write(writer->file.fd, writer->file.temporary, header, (int64_t)n_header);
     free(header);
     return status;
 }
@@ -96,12 +94,11 @@ rt_status glm_checkpoint_writer_open(const char *path, const glm_tensor_spec *sp
         int64_t n_specs, glm_checkpoint_writer **out) {
     glm_checkpoint_writer *writer = NULL;
     RT_TRY(rt_calloc(1, sizeof *writer, "a checkpoint writer", &writer));
-    writer->fd = -1;
+    writer->file.fd = -1;
     for (int64_t i = 0; i < n_specs; i++) writer->n_data += glm_tensor_spec_bytes(&specs[i]);
-    rt_status status = RT_OK;
-    if (asprintf(&writer->path, "%s", path) < 0 ||
-            asprintf(&writer->temporary, "%s.%ld.tmp", path, (long)getpid()) < 0)
-        status = rt_fail(RT_ENOMEM, "checkpoint: no memory for the path %s", path);
+    writer->path = strdup(path);
+    rt_status status = rt_path_folder(path, &writer->folder);
+    if (!writer->path) status = rt_fail(RT_ENOMEM, "checkpoint: no memory for the path %s", path);
     if (status == RT_OK) status = start_file(writer, specs, n_specs);
     if (status != RT_OK) {
         glm_checkpoint_writer_abort(writer);
@@ -114,11 +111,11 @@ rt_status glm_checkpoint_writer_open(const char *path, const glm_tensor_spec *sp
 rt_status glm_checkpoint_writer_append(
         glm_checkpoint_writer *writer, const void *bytes, int64_t n_bytes) {
     rt_assert(writer->n_appended + n_bytes <= writer->n_data);
-    const rt_status status = rt_file_write(writer->fd, writer->temporary, bytes, n_bytes);
+    const rt_status status = rt_file_write(writer->file.fd, writer->file.temporary, bytes, n_bytes);
     if (status != RT_OK) {
         /* Somebody else may have taken the room since: then say what is missing. */
         RT_TRY(glm_checkpoint_check_room(
-                writer->temporary, writer->path, writer->n_data - writer->n_appended));
+                writer->folder, writer->path, writer->n_data - writer->n_appended));
         return status;
     }
     writer->n_appended += n_bytes;
@@ -127,22 +124,15 @@ rt_status glm_checkpoint_writer_append(
 
 rt_status glm_checkpoint_writer_finish(glm_checkpoint_writer *writer) {
     rt_assert(writer->n_appended == writer->n_data);
-    rt_status status = RT_OK;
-    if (fsync(writer->fd) != 0)
-        status = rt_fail_errno(RT_EIO, "checkpoint: cannot sync %s", writer->temporary);
-    else if (rename(writer->temporary, writer->path) != 0)
-        status = rt_fail_errno(RT_EIO, "checkpoint: cannot name %s", writer->path);
-    glm_checkpoint_writer_abort(writer); /* after the rename there is nothing left to unlink */
+    const rt_status status = rt_new_file_finish(&writer->file, writer->path);
+    glm_checkpoint_writer_abort(writer); /* after the rename nothing is left to go */
     return status;
 }
 
 void glm_checkpoint_writer_abort(glm_checkpoint_writer *writer) {
     if (!writer) return;
-    if (writer->fd >= 0) {
-        (void)close(writer->fd);
-        (void)unlink(writer->temporary);
-    }
-    free(writer->temporary);
+    rt_new_file_close(&writer->file);
+    free(writer->folder);
     free(writer->path);
     free(writer);
 }

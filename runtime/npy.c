@@ -68,35 +68,11 @@ static rt_status check_replaceable(const char *path) {
             "npy: %s is in the way: it is no NumPy file, and would be lost; name another", path);
 }
 
-/* Without a name, so that nothing is left of it after a kill, where the file system can do that; otherwise -1. */
-static int open_unnamed(const char *path) {
-    char *folder = strdup(path);
-    if (!folder || access("/proc/self/fd", F_OK) != 0) { /* by which it gets its name */
-        free(folder);
-        return -1;
-    }
-    char *slash = strrchr(folder, '/');
-    if (slash) slash[slash == folder] = '\0';
-    const int fd = open(slash ? folder : ".", O_WRONLY | O_TMPFILE | O_CLOEXEC, 0644);
-    free(folder);
-    return fd;
-}
-
-static rt_status open_temporary(glm_npy *npy) {
-    if (asprintf(&npy->temporary, "%s.%ld.tmp", npy->path, (long)getpid()) < 0) {
-        npy->temporary = NULL;
-        return rt_fail(RT_ENOMEM, "npy: no memory for the path %s", npy->path);
-    }
-    const bool is_too_long = access(npy->temporary, F_OK) != 0 && errno == ENAMETOOLONG;
-    npy->fd = is_too_long ? -1 : open_unnamed(npy->path); /* not said when all is computed */
-    npy->is_unnamed = npy->fd >= 0;
-    if (!npy->is_unnamed)
-        npy->fd = open(npy->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (npy->fd < 0) return rt_fail_errno(RT_EIO, "npy: cannot create %s", npy->temporary);
-
+static rt_status open_file(glm_npy *npy) {
+    RT_TRY(rt_new_file_open(npy->path, &npy->file));
     char header[HEADER_BYTES + 1];
     make_header(npy->n_rows, npy->n_cols, header);
-    return rt_file_write(npy->fd, npy->temporary, header, HEADER_BYTES);
+    return rt_file_write(npy->file.fd, npy->file.temporary, header, HEADER_BYTES);
 }
 
 /* A link stays one: what it leads to is replaced. */
@@ -111,10 +87,10 @@ static rt_status place_of(const char *path, char **place) {
 }
 
 rt_status glm_npy_create(const char *path, int64_t n_rows, int64_t n_cols, glm_npy *npy) {
-    *npy = (glm_npy){.fd = -1, .n_rows = n_rows, .n_cols = n_cols};
+    *npy = (glm_npy){.file.fd = -1, .n_rows = n_rows, .n_cols = n_cols};
     RT_TRY(check_replaceable(path));
     rt_status status = place_of(path, &npy->path);
-    if (status == RT_OK) status = open_temporary(npy);
+    if (status == RT_OK) status = open_file(npy);
     if (status != RT_OK) glm_npy_close(npy);
     return status;
 }
@@ -123,35 +99,16 @@ rt_status glm_npy_append(glm_npy *npy, const float *rows, int64_t n_rows) {
     rt_assert(npy->rows_written + n_rows <= npy->n_rows);
     npy->rows_written += n_rows;
     return rt_file_write(
-            npy->fd, npy->temporary, rows, n_rows * npy->n_cols * (int64_t)sizeof *rows);
-}
-
-static rt_status give_name(glm_npy *npy) {
-    char own[32];
-    if (!npy->is_unnamed) return RT_OK;
-    (void)snprintf(own, sizeof own, "/proc/self/fd/%d", npy->fd);
-    (void)unlink(npy->temporary); /* of a process of this number that was killed */
-    if (linkat(AT_FDCWD, own, AT_FDCWD, npy->temporary, AT_SYMLINK_FOLLOW) != 0)
-        return rt_fail_errno(RT_EIO, "npy: cannot create %s", npy->temporary);
-    npy->is_unnamed = false;
-    return RT_OK;
+            npy->file.fd, npy->file.temporary, rows, n_rows * npy->n_cols * (int64_t)sizeof *rows);
 }
 
 rt_status glm_npy_finish(glm_npy *npy) {
     rt_assert(npy->rows_written == npy->n_rows);
-    if (fsync(npy->fd) != 0) return rt_fail_errno(RT_EIO, "npy: cannot sync %s", npy->temporary);
-    RT_TRY(give_name(npy));
-    if (rename(npy->temporary, npy->path) != 0)
-        return rt_fail_errno(RT_EIO, "npy: cannot rename %s to %s", npy->temporary, npy->path);
-    free(npy->temporary);
-    npy->temporary = NULL;
-    return RT_OK;
+    return rt_new_file_finish(&npy->file, npy->path);
 }
 
 void glm_npy_close(glm_npy *npy) {
-    if (npy->fd >= 0) (void)close(npy->fd);
-    if (npy->temporary && !npy->is_unnamed) (void)unlink(npy->temporary);
-    free(npy->temporary);
+    rt_new_file_close(&npy->file);
     free(npy->path);
-    *npy = (glm_npy){.fd = -1};
+    *npy = (glm_npy){.file.fd = -1};
 }

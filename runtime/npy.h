@@ -2,13 +2,11 @@
 #ifndef GLM_NPY_H
 #define GLM_NPY_H
 
-#include "base/status.h"
+#include "base/new_file.h"
 
 typedef struct glm_npy {
-    char *path;      /* where it will be */
-    char *temporary; /* where it is until then, */
-    bool is_unnamed; /* unless it has no name yet: after a kill there is nothing of it */
-    int fd;
+    char *path; /* where it will be */
+    rt_new_file file;
     int64_t n_rows;
     int64_t n_cols;
     int64_t rows_written;

@@ -12,6 +12,7 @@
 
 #include "interrupt.h"
 #include "memory.h"
+#include "new_file.h"
 #include "size.h"
 
 /* read and write move at most 2^31 - 4096 bytes a call on Linux. */
@@ -203,11 +204,9 @@ rt_status rt_file_write(int fd, const char *path, const void *bytes, int64_t n_b
 
 /* A rename is durable once its directory is. */
 static rt_status sync_directory_of(const char *path) {
-    char *dir = strdup(path);
-    if (!dir) return rt_fail(RT_ENOMEM, "file: no memory for the path %s", path);
-    char *slash = strrchr(dir, '/');
-    if (slash) slash[slash == dir] = '\0';
-    const int fd = open(slash ? dir : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    char *dir = NULL;
+    RT_TRY(rt_path_folder(path, &dir));
+    const int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     free(dir);
     if (fd < 0) return rt_fail_errno(RT_EIO, "file: cannot open the directory of %s", path);
     const int failed = fsync(fd);
@@ -217,26 +216,12 @@ static rt_status sync_directory_of(const char *path) {
     return status;
 }
 
-static rt_status write_and_sync(const char *path, const void *bytes, int64_t n_bytes) {
-    const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (fd < 0) return rt_fail_errno(RT_EIO, "file: cannot create %s", path);
-    rt_status status = rt_file_write(fd, path, bytes, n_bytes);
-    if (status == RT_OK && fsync(fd) != 0)
-        status = rt_fail_errno(RT_EIO, "file: cannot sync %s", path);
-    if (close(fd) != 0 && status == RT_OK)
-        status = rt_fail_errno(RT_EIO, "file: cannot close %s", path);
-    return status;
-}
-
 rt_status rt_file_replace(const char *path, const void *bytes, int64_t n_bytes) {
-    char *temporary = NULL;
-    if (asprintf(&temporary, "%s.%ld.tmp", path, (long)getpid()) < 0)
-        return rt_fail(RT_ENOMEM, "file: no memory for the path %s", path);
-    rt_status status = write_and_sync(temporary, bytes, n_bytes);
-    if (status == RT_OK && rename(temporary, path) != 0)
-        status = rt_fail_errno(RT_EIO, "file: cannot rename %s to %s", temporary, path);
-    if (status != RT_OK) (void)unlink(temporary);
-    free(temporary);
+    rt_new_file file;
+    rt_status status = rt_new_file_open(path, &file);
+    if (status == RT_OK) status = rt_file_write(file.fd, file.temporary, bytes, n_bytes);
+    if (status == RT_OK) status = rt_new_file_finish(&file, path);
+    rt_new_file_close(&file);
     if (status != RT_OK) return status;
     return sync_directory_of(path);
 }
@@ -263,6 +248,13 @@ rt_status rt_mkdirs(const char *path) {
 
 bool rt_file_exists(const char *path) {
     return access(path, F_OK) == 0 || errno == EACCES || errno == EIO;
+}
+
+rt_status rt_path_folder(const char *path, char **folder) {
+    const char *slash = strrchr(path, '/');
+    const size_t n_bytes = slash > path ? (size_t)(slash - path) : 1; /* "/" is its own */
+    *folder = slash ? strndup(path, n_bytes) : strdup(".");
+    return *folder ? RT_OK : rt_fail(RT_ENOMEM, "file: no memory for the path %s", path);
 }
 
 rt_status rt_path_join(const char *dir, const char *name, char **path) {

@@ -67,6 +67,9 @@ RT_MUST_CHECK rt_status rt_mkdirs(const char *path);
 /* Whether there is something of that name, of whatever kind. True, too, where we may not see it: who opens it is told why. */
 bool rt_file_exists(const char *path);
 
+/* What the last name of a path lies in, as a new string; free(). RT_ENOMEM. */
+RT_MUST_CHECK rt_status rt_path_folder(const char *path, char **folder);
+
 /* "dir/name" as a new string; free(). RT_ENOMEM. */
 RT_MUST_CHECK rt_status rt_path_join(const char *dir, const char *name, char **path);
 

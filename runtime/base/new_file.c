@@ -1,0 +1,59 @@
+#include "new_file.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "file.h"
+
+/* -1: the file system has no files without a name, or /proc, by which they get one, is not there. */
+static int open_unnamed(const char *path) {
+    char *folder = NULL;
+    if (access("/proc/self/fd", F_OK) != 0 || rt_path_folder(path, &folder) != RT_OK) return -1;
+    const int fd = open(folder, O_WRONLY | O_TMPFILE | O_CLOEXEC, 0644);
+    free(folder);
+    return fd;
+}
+
+rt_status rt_new_file_open(const char *path, rt_new_file *out) {
+    *out = (rt_new_file){.fd = -1};
+    if (asprintf(&out->temporary, "%s.%ld.tmp", path, (long)getpid()) < 0) {
+        out->temporary = NULL;
+        return rt_fail(RT_ENOMEM, "file: no memory for the path %s", path);
+    }
+    const bool is_too_long = access(out->temporary, F_OK) != 0 && errno == ENAMETOOLONG;
+    out->fd = is_too_long ? -1 : open_unnamed(path); /* not said when all is computed */
+    out->is_unnamed = out->fd >= 0;
+    if (!out->is_unnamed)
+        out->fd = open(out->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    return out->fd >= 0 ? RT_OK : rt_fail_errno(RT_EIO, "file: cannot create %s", out->temporary);
+}
+
+static rt_status give_name(rt_new_file *file) {
+    char own[32];
+    if (!file->is_unnamed) return RT_OK;
+    (void)snprintf(own, sizeof own, "/proc/self/fd/%d", file->fd);
+    (void)unlink(file->temporary); /* of a process of this number that was killed */
+    if (linkat(AT_FDCWD, own, AT_FDCWD, file->temporary, AT_SYMLINK_FOLLOW) != 0)
+        return rt_fail_errno(RT_EIO, "file: cannot create %s", file->temporary);
+    file->is_unnamed = false;
+    return RT_OK;
+}
+
+rt_status rt_new_file_finish(rt_new_file *file, const char *path) {
+    if (fsync(file->fd) != 0) return rt_fail_errno(RT_EIO, "file: cannot sync %s", file->temporary);
+    RT_TRY(give_name(file));
+    if (rename(file->temporary, path) != 0)
+        return rt_fail_errno(RT_EIO, "file: cannot rename %s to %s", file->temporary, path);
+    file->is_unnamed = true; /* nothing has that name any more */
+    return RT_OK;
+}
+
+void rt_new_file_close(rt_new_file *file) {
+    if (file->fd >= 0) (void)close(file->fd);
+    if (file->fd >= 0 && !file->is_unnamed) (void)unlink(file->temporary);
+    free(file->temporary);
+    *file = (rt_new_file){.fd = -1};
+}
