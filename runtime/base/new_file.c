@@ -2,8 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "file.h"
@@ -17,12 +19,17 @@ static int open_unnamed(const char *path) {
     return fd;
 }
 
+static rt_status choose_name(const char *path, char **out) {
+    uint32_t number = 0;
+    (void)!getrandom(&number, sizeof number, 0);
+    if (asprintf(out, "%s.%ld.%08" PRIx32 ".tmp", path, (long)getpid(), number) >= 0) return RT_OK;
+    *out = NULL;
+    return rt_fail(RT_ENOMEM, "file: no memory for the path %s", path);
+}
+
 rt_status rt_new_file_open(const char *path, rt_new_file *out) {
     *out = (rt_new_file){.fd = -1};
-    if (asprintf(&out->temporary, "%s.%ld.tmp", path, (long)getpid()) < 0) {
-        out->temporary = NULL;
-        return rt_fail(RT_ENOMEM, "file: no memory for the path %s", path);
-    }
+    RT_TRY(choose_name(path, &out->temporary));
     const bool is_too_long = access(out->temporary, F_OK) != 0 && errno == ENAMETOOLONG;
     out->fd = is_too_long ? -1 : open_unnamed(path); /* not said when all is computed */
     out->is_unnamed = out->fd >= 0;
@@ -35,7 +42,6 @@ static rt_status give_name(rt_new_file *file) {
     char own[32];
     if (!file->is_unnamed) return RT_OK;
     (void)snprintf(own, sizeof own, "/proc/self/fd/%d", file->fd);
-    (void)unlink(file->temporary); /* of a process of this number that was killed */
     if (linkat(AT_FDCWD, own, AT_FDCWD, file->temporary, AT_SYMLINK_FOLLOW) != 0)
         return rt_fail_errno(RT_EIO, "file: cannot create %s", file->temporary);
     file->is_unnamed = false;

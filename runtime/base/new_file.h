@@ -1,5 +1,7 @@
 /* A file that appears under its name when it is complete. Until then it has none, where the file system can do that, so
- * that nothing is left of it after a kill; elsewhere its name is PATH.<pid>.tmp. */
+ * that nothing is left of it after a kill; elsewhere it has a
+ * name beside it that nobody else chooses, nor a process of the same number on another machine that shares the directory, or in another
+ * container. */
 #ifndef RT_NEW_FILE_H
 #define RT_NEW_FILE_H
 
