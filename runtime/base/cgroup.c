@@ -123,6 +123,21 @@ static int64_t cached_bytes(const char *directory, bool is_v2) {
     return rt_max64(active, 0) + rt_max64(inactive, 0);
 }
 
+/* v1 writes "no limit" as a number near 2^63. Above v2's memory.high (systemd's MemoryHigh) nothing is killed, but all of
+ * the group is slowed down until it hardly moves: who plans stays below. */
+static int64_t limit_of(const char *directory, bool is_v2) {
+    char file[PATH_BYTES + 32];
+    (void)snprintf(
+            file, sizeof file, "%s/%s", directory, is_v2 ? "memory.max" : "memory.limit_in_bytes");
+    int64_t limit = read_number(file, INT64_MAX);
+    if (is_v2) {
+        (void)snprintf(file, sizeof file, "%s/memory.high", directory);
+        const int64_t high = read_number(file, INT64_MAX);
+        if (high > 0) limit = rt_min64(limit, high);
+    }
+    return limit > 0 && limit <= INT64_MAX / 2 ? limit : INT64_MAX;
+}
+
 void rt_cgroup_memory(rt_cgroup_place place, int64_t *limit_bytes, int64_t *left_bytes) {
     *limit_bytes = INT64_MAX;
     *left_bytes = INT64_MAX;
@@ -131,11 +146,8 @@ void rt_cgroup_memory(rt_cgroup_place place, int64_t *limit_bytes, int64_t *left
     if (!own_directory(place, "memory", path, &is_v2)) return;
     do {
         char file[PATH_BYTES + 32];
-        (void)snprintf(
-                file, sizeof file, "%s/%s", path, is_v2 ? "memory.max" : "memory.limit_in_bytes");
-        const int64_t limit = read_number(file, INT64_MAX);
-        /* v1 writes "no limit" as a number near 2^63. */
-        if (limit <= 0 || limit > INT64_MAX / 2) continue;
+        const int64_t limit = limit_of(path, is_v2);
+        if (limit == INT64_MAX) continue;
         (void)snprintf(file, sizeof file, "%s/%s", path,
                 is_v2 ? "memory.current" : "memory.usage_in_bytes");
         const int64_t used = rt_max64(read_number(file, 0) - cached_bytes(path, is_v2), 0);
