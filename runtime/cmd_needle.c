@@ -1,11 +1,8 @@
 /* glm1m needle: the main job. Haystack, grid, engine, table, pictures. */
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -29,7 +26,6 @@ typedef struct evaluation {
     glm_cli *cli;
     char *demo_dir; /* the embedded model's, when it is used */
     needle_choices chosen;
-    int out_fd; /* --out, locked; -1: none */
     glm_tokenizer *tokenizer;
     glm_haystack haystack;
     char haystack_source[256];
@@ -238,23 +234,10 @@ static rt_status make_out(const glm_cli *cli) {
                    : rt_fail_errno(RT_EIO, "--out: cannot write into %s", dir);
 }
 
-/* One run a directory: each writes the whole file, and would take the other's cells away. Where the
- * file system knows no locks there is none. */
-static rt_status lock_out(evaluation *e) {
-    e->out_fd = e->cli->out ? open(e->cli->out, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-    if (e->out_fd < 0 || flock(e->out_fd, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK)
-        return RT_OK;
-    return rt_fail(RT_EIO,
-            "--out: another glm1m needle is writing into %s; wait for it, or choose another "
-            "directory",
-            e->cli->out);
-}
-
 static rt_status evaluate(evaluation *e) {
     if (e->cli->book) RT_TRY(kv_book_check_name(e->cli->book));
     RT_TRY(glm_cli_book_spare(e->cli, GLM_NEEDLE_SOURCE));
     RT_TRY(make_out(e->cli));
-    RT_TRY(lock_out(e));
     RT_TRY(choose_model(e));
     RT_TRY(needle_choose(e->cli, &e->chosen));
     RT_TRY(load_tokenizer(e));
@@ -280,7 +263,6 @@ static void close_evaluation(evaluation *e) {
     glm_needle_source_free(&e->source);
     glm_haystack_free(&e->haystack);
     glm_tokenizer_free(e->tokenizer);
-    if (e->out_fd >= 0) (void)close(e->out_fd);
     needle_choices_free(&e->chosen);
     free(e->demo_dir);
 }
@@ -317,7 +299,7 @@ static int run_compare(const glm_cli *cli) {
 
 static int run(glm_cli *cli) {
     if (cli->n_compared > 0) return run_compare(cli);
-    evaluation e = {.cli = cli, .out_fd = -1};
+    evaluation e = {.cli = cli};
     /* The error text must outlive what the clean-up calls. */
     const rt_status status = evaluate(&e);
     const int exit_code = finish(&e, status);
@@ -360,7 +342,8 @@ const glm_command glm_cmd_needle = {
                 "stands before their needles, so depths near 100 gain the most.\n"
                 "\n"
                 "--out DIR keeps results.json, results.csv, heatmap.svg and heatmap.png; the same "
-                "command continues an interrupted run and never repeats a finished cell. "
+                "command continues an interrupted run and never repeats a finished cell. Several runs may "
+                "write into one DIR at once, as the jobs of an array do: none loses another's cells. "
                 "--min-accuracy F (a share up to 1, or per cent) makes the exit code 7 below it. "
                 "--save-prompts writes each prompt, special tokens spelled out, to DIR/prompts; "
                 "prompt_sha256 of a record tells whether two runs had the same. The 95 % interval "

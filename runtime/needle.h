@@ -7,6 +7,7 @@
  *   needle_words.c      cities, adjectives and nouns, numbers, uuids
  *   needle_run.c        prompts through the engine
  *   needle_results.c    results.json and results.csv, and continuing from them
+ *   needle_share.c      several runs that write them at once
  *   needle_compare.c    two of them side by side
  *
  * One tokenizer, the model's, is used wherever a protocol counts or cuts tokens (LWM itself cuts in
@@ -220,8 +221,8 @@ typedef struct glm_needle_results {
     int64_t capacity;
 } glm_needle_results;
 
-/* Read DIR/results.json if it is there. RT_EUSAGE: it was made with other settings; the message
- * says which and both values. RT_EIO; RT_ECORRUPT: not our file. */
+/* Read DIR/results.json if it is there, but for cells that `results` has. RT_EUSAGE: it was made with other
+ * settings; the message says which and both values. RT_EIO; RT_ECORRUPT: not our file. */
 RT_MUST_CHECK rt_status glm_needle_results_load(glm_needle_results *results, const char *dir);
 RT_MUST_CHECK rt_status glm_needle_results_add(
         glm_needle_results *results, const glm_needle_record *record);

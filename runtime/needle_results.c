@@ -14,6 +14,8 @@
 #include "cli_json.h"
 #include "needle.h"
 
+enum { READ_TRIES_MAX = 100 };
+
 /* ---- records --------------------------------------------------------------------------------- */
 
 rt_status glm_needle_results_add(glm_needle_results *results, const glm_needle_record *record) {
@@ -196,8 +198,10 @@ static rt_status load_record(glm_needle_results *results, const json_t *object, 
         return rt_fail(
                 RT_ECORRUPT, "needle: %s: record %" PRId64 " is not one of ours", path, results->n);
     RT_TRY(check_shared(&results->header, object, path));
-    glm_needle_record record = {.cell = {get_int(object, "context_length"),
-                                        get_int(object, "depth_percent"), get_int(object, "round")},
+    const glm_needle_cell cell = {get_int(object, "context_length"),
+            get_int(object, "depth_percent"), get_int(object, "round")};
+    if (glm_needle_results_has(results, &cell)) return RT_OK;
+    glm_needle_record record = {.cell = cell,
             .seed = (uint64_t)get_int(object, "seed"),
             .response = (char *)(uintptr_t)response,
             .score = stored_score(object),
@@ -230,6 +234,15 @@ static rt_status load_text(
     return status;
 }
 
+/* Another run may replace the file while it is read. */
+static rt_status read_settled(const char *path, char **text, int64_t *n_bytes) {
+    rt_status status = RT_OK;
+    rt_file_fault fault = RT_FILE_CHANGED;
+    for (int i = 0; i < READ_TRIES_MAX && fault == RT_FILE_CHANGED; i++)
+        status = rt_file_read_judged(path, RT_GIB, text, n_bytes, &fault);
+    return status;
+}
+
 rt_status glm_needle_results_load(glm_needle_results *results, const char *dir) {
     char *path = NULL;
     RT_TRY(rt_path_join(dir, "results.json", &path));
@@ -237,7 +250,7 @@ rt_status glm_needle_results_load(glm_needle_results *results, const char *dir) 
     if (rt_file_exists(path)) {
         char *text = NULL;
         int64_t n_bytes = 0;
-        status = rt_file_read(path, RT_GIB, &text, &n_bytes);
+        status = read_settled(path, &text, &n_bytes);
         if (status == RT_OK) status = load_text(results, path, text, n_bytes);
         free(text);
     }

@@ -19,6 +19,7 @@
 #include "cli_signals.h"
 #include "costs.h"
 #include "engine.h"
+#include "needle_share.h"
 
 enum { SEGMENT_TOKENS = 4096 };
 
@@ -41,6 +42,7 @@ typedef struct run {
     int64_t tokens_total;
     double work_done;
     double work_total;
+    bool has_company; /* another run writes into the same directory */
 } run;
 
 /* ---- the order ------------------------------------------------------------------------------- */
@@ -215,6 +217,17 @@ static void report(run *r, const glm_needle_record *record) {
     (void)fprintf(stderr, "\", %.1f s\n", record->prefill_s + record->decode_s);
 }
 
+static rt_status save(run *r) {
+    int64_t n_joined = 0;
+    if (!r->grid->out_dir) return RT_OK;
+    RT_TRY(glm_needle_share(r->grid->results, r->grid->out_dir, &n_joined));
+    if (n_joined > 0 && !r->has_company && !r->grid->cli->quiet)
+        (void)fprintf(stderr, "another run writes into %s: each has the other's cells, too\n",
+                r->grid->out_dir);
+    r->has_company = r->has_company || n_joined > 0;
+    return RT_OK;
+}
+
 static rt_status keep(
         run *r, const glm_needle_prompt *prompt, const glm_ids *ids, glm_needle_record *record) {
     int64_t n_bytes = 0;
@@ -226,11 +239,9 @@ static rt_status keep(
             record->answer_prefix, sizeof record->answer_prefix, "%s", prompt->answer_prefix);
     r->n_done++;
     report(r, record);
-    rt_status status = glm_needle_results_add(r->grid->results, record);
+    const rt_status status = glm_needle_results_add(r->grid->results, record);
     free(record->response);
-    if (status == RT_OK && r->grid->out_dir)
-        status = glm_needle_results_save(r->grid->results, r->grid->out_dir);
-    return status;
+    return status == RT_OK ? save(r) : status;
 }
 
 /* The prompt as the model is given it, special tokens spelled out: DIR/prompts/16000_50_0.txt, or without a
@@ -294,8 +305,19 @@ static rt_status run_prompt(run *r, const job *one, const glm_needle_prompt *pro
     return status;
 }
 
+/* Another run has done it since this one began. */
+static void leave_out(run *r, const job *one) {
+    r->n_done++;
+    r->work_total -= one->work;
+    r->tokens_total -= one->cell.length;
+}
+
 static rt_status run_job(run *r, const job *one) {
     glm_needle_prompt prompt;
+    if (glm_needle_results_has(r->grid->results, &one->cell)) {
+        leave_out(r, one);
+        return RT_OK;
+    }
     RT_TRY(glm_needle_prompt_make(r->grid->source, &one->cell, &prompt));
     const rt_status status = run_prompt(r, one, &prompt);
     glm_needle_prompt_free(&prompt);
@@ -316,10 +338,17 @@ static rt_status run_jobs(run *r) {
     return status;
 }
 
+/* A stop stays one, whatever else fails. */
+static rt_status end_sharing(const glm_needle_grid *grid, rt_status status) {
+    if (!grid->out_dir || (status != RT_OK && status != RT_EINTERRUPTED)) return status;
+    const rt_status shared = glm_needle_share_end(grid->results, grid->out_dir);
+    return status == RT_OK ? shared : glm_cli_check_interrupted();
+}
+
 rt_status glm_needle_run(const glm_needle_grid *grid) {
     run r = {.grid = grid};
     const rt_status status = run_jobs(&r);
     free(r.jobs);
     glm_ids_free(&r.last_ids);
-    return status;
+    return end_sharing(grid, status);
 }
