@@ -295,5 +295,7 @@ struct MHD_Response *srv_stream_respond(srv_request *request, bool is_whole, con
     }
     (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, stream->format->type);
     (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+    /* nginx would else hold tokens back until they fill a buffer. */
+    (void)MHD_add_response_header(response, "X-Accel-Buffering", "no");
     return response;
 }
