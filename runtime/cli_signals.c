@@ -116,7 +116,7 @@ int glm_cli_interrupted(void) {
     return atomic_load(&rt_interrupted_by);
 }
 
-static const char *signal_name(int number) {
+const char *glm_cli_signal_name(int number) {
     return number == SIGTERM   ? "SIGTERM"
            : number == SIGHUP  ? "SIGHUP"
            : number == SIGUSR1 ? "SIGUSR1"
@@ -126,7 +126,7 @@ static const char *signal_name(int number) {
 rt_status glm_cli_check_interrupted(void) {
     const int number = glm_cli_interrupted();
     if (!number) return RT_OK;
-    return rt_fail(RT_EINTERRUPTED, "stopped by %s", signal_name(number));
+    return rt_fail(RT_EINTERRUPTED, "stopped by %s", glm_cli_signal_name(number));
 }
 
 bool glm_cli_forget_interrupt(void) {

@@ -9,6 +9,8 @@
  * 0 while there was none. */
 void glm_cli_catch_signals(void);
 int glm_cli_interrupted(void);
+/* "SIGTERM", "Ctrl-C": of those that are caught. */
+const char *glm_cli_signal_name(int number);
 /* rt_now() when the program last went on after Ctrl-Z had stopped it; 0: never. */
 double glm_cli_continued_at(void);
 /* RT_EINTERRUPTED with a text once a signal came, else RT_OK. */

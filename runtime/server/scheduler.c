@@ -1,4 +1,5 @@
 /* The scheduler's thread: its life, and its loop. */
+#include <inttypes.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,14 +82,21 @@ static void take_rings(srv_scheduler *scheduler) {
     }
 }
 
+/* The first signal. Whoever finds the server gone, in a log of weeks, finds why. */
 static void begin_to_drain(srv_scheduler *scheduler) {
-    scheduler->drained_by_s = rt_now() + (double)srv_limit_of(SRV_DRAIN_S);
+    const int64_t seconds = srv_limit_of(SRV_DRAIN_S);
+    scheduler->drained_by_s = rt_now() + (double)seconds;
     char first;
     const ssize_t ignored = read(scheduler->signal_fd, &first, 1);
     (void)ignored;
     (void)pthread_mutex_lock(&scheduler->lock);
     scheduler->state = SRV_DRAINING;
+    const int n_waiting = scheduler->n_waiting;
     (void)pthread_mutex_unlock(&scheduler->lock);
+    rt_log(RT_LOG_WARN, "serve",
+            "%s: no more requests are taken, and the server ends when those under way are answered, in at most %" PRId64
+            " s: running=%" PRId32 " waiting=%d",
+            glm_cli_signal_name(glm_cli_interrupted()), seconds, scheduler->n_running, n_waiting);
 }
 
 /* Without all ranks there are no answers: every request is ended with that error, and no more are taken. */
