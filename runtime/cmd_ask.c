@@ -4,8 +4,12 @@
  * question is a fork of it. Several are decoded together: one pass over the KV serves all of them. */
 #include "cmd_ask.h"
 
+#include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 
 #include "base/size.h"
 #include "cli_input.h"
@@ -65,14 +69,43 @@ static rt_status open_engine(ask_run *run) {
 
 /* ---- the answers' file ----------------------------------------------------------------------- */
 
+/* One run a file: what resuming takes for half of a record another run may be writing, and a file that is replaced takes
+ * that one's answers with it. Where the file system knows no locks there is none. */
+static rt_status open_alone(const char *path, FILE **out) {
+    *out = fopen(path, "ae");
+    if (!*out) return rt_fail_errno(RT_EIO, "ask: cannot write %s", path);
+    if (flock(fileno(*out), LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return RT_OK;
+    (void)fclose(*out);
+    *out = NULL;
+    return rt_fail(RT_EIO,
+            "--out: another glm1m ask is writing into %s; wait for it, or name another file", path);
+}
+
+static bool is_still_at(FILE *file, const char *path) {
+    struct stat open;
+    struct stat there;
+    return fstat(fileno(file), &open) == 0 && stat(path, &there) == 0 &&
+           open.st_dev == there.st_dev && open.st_ino == there.st_ino;
+}
+
+/* Resuming may have replaced the file, which is then another. */
+static rt_status resume(ask_run *run) {
+    const char *path = run->cli->out;
+    RT_TRY(open_alone(path, &run->out));
+    RT_TRY(ask_questions_resume(&run->questions, path, run->members));
+    if (is_still_at(run->out, path)) return RT_OK;
+    (void)fclose(run->out);
+    return open_alone(path, &run->out);
+}
+
 static rt_status open_output(ask_run *run) {
     const glm_cli *cli = run->cli;
     if (!cli->json && !cli->questions) return RT_OK;
     run->members = ask_run_members(&run->reading, run->engine);
     if (!run->members) return rt_fail(RT_ENOMEM, "ask: no memory for a record");
-    if (cli->out) RT_TRY(ask_questions_resume(&run->questions, cli->out, run->members));
-    run->out = cli->out ? fopen(cli->out, "ae") : stdout;
-    return run->out ? RT_OK : rt_fail_errno(RT_EIO, "ask: cannot write %s", cli->out);
+    if (cli->out) return resume(run);
+    run->out = stdout;
+    return RT_OK;
 }
 
 static rt_status count_open(ask_run *run) {
