@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/size.h"
 #include "checkpoint.h"
 #include "cli.h"
@@ -79,6 +80,20 @@ static rt_status choose_room(const service *s, glm_options *options) {
     return status;
 }
 
+/* What requests under way may need of the disk is not there for what they leave behind: of a small disk that is all. */
+static void warn_of_little_kept(const service *s) {
+    const glm_plan *plan = glm_engine_plan(s->engine);
+    char kept[RT_SIZE_TEXT], whole[RT_SIZE_TEXT], running[RT_SIZE_TEXT];
+    if (!plan->kv_persists || plan->kv_keep_max >= plan->kv_keep_bytes) return;
+    rt_log(RT_LOG_WARN, "serve",
+            "%s of the disk are for what is kept, where a text of %" PRId64
+            " tokens takes up to %s, and %s for requests under way: more room on it, fewer requests "
+            "(--max-num-seqs) or shorter ones (-c) leave more",
+            rt_format_bytes(plan->kv_keep_max, kept), plan->max_len,
+            rt_format_bytes(plan->kv_keep_bytes, whole),
+            rt_format_bytes(rt_min64(plan->kv_overflow_max, plan->kv_disk_limit_bytes), running));
+}
+
 static rt_status open_model(service *s) {
     glm_options options = s->cli->engine;
     options.persists = glm_cli_persists(s->cli);
@@ -87,6 +102,7 @@ static rt_status open_model(service *s) {
     RT_TRY(choose_room(s, &options));
     RT_TRY(glm_engine_open(&options, &s->engine));
     glm_cli_say_kv(s->cli, s->engine);
+    warn_of_little_kept(s);
     if (!s->cli->quiet)
         (void)fprintf(stderr,
                 "ready: %s, a context of %" PRId64 " tokens, %" PRId32 " requests at once\n",
@@ -169,6 +185,7 @@ const glm_command glm_cmd_serve = {
                 "  GLM_API_KEY=... glm1m serve -m glm-4-9b-chat-1m --host 0.0.0.0 --port 8080\n"
                 "  curl localhost:8000/v1/chat/completions -d '{\"messages\":\n"
                 "      [{\"role\": \"user\", \"content\": \"Who is Lucia?\"}]}'\n",
-        .flags = "@engine host port api-key served-model-name max-num-seqs num-speculative-tokens limits",
+        .flags =
+                "@engine host port api-key served-model-name max-num-seqs num-speculative-tokens limits",
         .run = run_serve,
 };

@@ -72,7 +72,9 @@ static void put_kv(FILE *out, const kv_stats *kv) {
             (double)kv->pages_used / pages);
     put_gauge(out, "kv_cache_reserved_perc", "Share of KV pages promised to sequences, 0 to 1.",
             (double)kv->pages_reserved / pages);
-    put_gauge(out, "kv_disk_bytes", "KV on disk now.", (double)kv->disk_bytes);
+    put_gauge(out, "kv_disk_bytes",
+            "KV of requests under way that is on disk now; what is kept there is not counted.",
+            (double)kv->disk_bytes);
     put_counter(
             out, "kv_disk_written_bytes_total", "KV written to disk.", (double)kv->bytes_written);
     put_counter(out, "kv_disk_read_bytes_total", "KV read from disk.", (double)kv->bytes_read);
