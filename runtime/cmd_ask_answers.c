@@ -47,12 +47,28 @@ static rt_status keep_prefix(const ask_run *run) {
     return RT_OK;
 }
 
+/* Which edit it is that costs the time, or how far a run came that was stopped. A file's heading belongs to no passage:
+ * hence "or right behind it". */
+static void say_where(const ask_run *run) {
+    const glm_reading *reading = &run->reading;
+    const bool is_all = run->n_reused == 0 || run->n_reused >= reading->prefix.n;
+    if (run->cli->quiet || run->is_book || is_all || reading->cut.n_tokens > 0) return;
+    const glm_passage *passage =
+            glm_passages_get(&reading->passages, glm_reading_passage_at(reading, run->n_reused));
+    if (!passage) return;
+    const glm_document_place place = glm_document_find(&reading->document, passage->begin);
+    (void)fprintf(stderr, "the others begin at %s, ", place.file->path);
+    if (place.page > 0) (void)fprintf(stderr, "page %" PRId64 ", ", place.page);
+    (void)fprintf(stderr, "line %" PRId64 ", or right behind it\n", place.line);
+}
+
 rt_status ask_prefill_prefix(ask_run *run) {
     const glm_ids *ids = &run->reading.prefix;
     const double started_s = rt_now();
     RT_TRY(glm_session_create(run->engine, ids->n + 1, &run->prefix));
     RT_TRY(restore_prefix(run));
     glm_cli_say_reuse(run->cli, run->prefix, &run->config, ids->n, &run->reuse);
+    say_where(run);
     if (glm_session_length(run->prefix) < ids->n)
         RT_TRY(glm_cli_prefill_rest(run->cli, run->prefix, ids->ids, ids->n, NULL));
     RT_TRY(keep_prefix(run));

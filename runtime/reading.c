@@ -114,9 +114,9 @@ rt_status glm_reading_question(
 
 /* ---- too long -------------------------------------------------------------------------------- */
 
-/* The passage that the prefix's token at `at` belongs to. Control tokens have no bytes in the text,
- * and the message's own begin behind them. */
-static int64_t passage_of(const glm_reading *reading, int64_t at) {
+/* Control tokens have no bytes in the text, and the message's own begin behind them. */
+int64_t glm_reading_passage_at(const glm_reading *reading, int64_t at) {
+    rt_assert(at >= 0 && at <= reading->prefix.n && reading->cut.n_tokens == 0);
     const glm_special_ids specials = glm_tokenizer_specials(reading->tokenizer);
     int64_t n_bytes = 0;
     for (int64_t i = 0; i < at; i++) {
@@ -133,10 +133,11 @@ void glm_reading_truncate(glm_reading *reading, int64_t n_tokens) {
     if (prefix->n <= n_tokens) return;
     const int64_t at = n_tokens / 2;
     const int64_t n_cut = prefix->n - 2 * at;
-    reading->cut = (glm_reading_cut){.at = at,
+    const glm_reading_cut cut = {.at = at,
             .n_tokens = n_cut,
-            .first_passage = passage_of(reading, at),
-            .last_passage = passage_of(reading, at + n_cut)};
+            .first_passage = glm_reading_passage_at(reading, at),
+            .last_passage = glm_reading_passage_at(reading, at + n_cut)};
+    reading->cut = cut;
     memmove(prefix->ids + at, prefix->ids + at + n_cut, (size_t)at * sizeof *prefix->ids);
     prefix->n = 2 * at;
 }

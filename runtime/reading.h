@@ -53,6 +53,10 @@ void glm_reading_free(glm_reading *reading);
 RT_MUST_CHECK rt_status glm_reading_question(
         const glm_reading *reading, const char *question, int64_t n_bytes, glm_ids *out);
 
+/* The number of the passage that the prefix's token at `at` belongs to, or of the last one in front of it; -1: there is none.
+ * Before glm_reading_truncate. */
+int64_t glm_reading_passage_at(const glm_reading *reading, int64_t at);
+
 /* Cut the prefix to n_tokens, at least 2, as LongBench does: the first and the last half of them
  * stay. Nothing where it is no longer than that; once. */
 void glm_reading_truncate(glm_reading *reading, int64_t n_tokens);

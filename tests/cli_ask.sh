@@ -1,6 +1,6 @@
 #!/bin/sh
 # ask: the right answer at the right line; the second question about the same files prefills nothing but
-# itself; an edited tree is prefilled from the edit on; what is too long is refused, or cut where
+# itself; an edited tree is prefilled from the edit on, and where that is is said; what is too long is refused, or cut where
 # that is asked for, and never in silence.
 #
 # Method: the embedded model's tokens are bytes, and it completes the question's last line from the
@@ -74,6 +74,10 @@ asks "$work/tree" -q "$(about Paris)" --json
 sed -i 's/Line 12 has/Line 12 HAS/' "$work/tree/b.md"
 asks "$work/tree" -q "$(about Paris)" --json
 n_edited=$(number reused_tokens)
+line=$(grep -n 'Line 12' "$work/tree/b.md" | cut -d : -f 1)
+said=$(sed -n 's/^the others begin at b\.md, line \([0-9]*\), or right behind it$/\1/p' "$work/err")
+[ "${said:-0}" -le "$line" ] && [ "${said:-0}" -ge $((line - 30)) ] && [ -n "$said" ] ||
+    fail "the edit is in line $line of b.md, and said to be in ${said:-none}"
 at=$(grep -ob 'Line 12' "$work/tree/b.md" | cut -d : -f 1)
 size=$(wc -c <"$work/tree/b.md")
 total=$(sed -n 's/^text: \([0-9]*\) tokens.*/\1/p' "$work/err")
