@@ -102,6 +102,17 @@ static bool is_ours(const srv_guard *guard, const char *host) {
     return strncmp(host, "127.", 4) == 0 && strspn(host, "0123456789.") == n;
 }
 
+/* Of a page of ours: by http, or by https where a proxy in front has the certificate. */
+static bool is_own_origin(const char *origin, const char *host) {
+    static const char *const schemes[] = {"http://", "https://"};
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++) {
+        const size_t n = strlen(schemes[i]);
+        if (strncasecmp(origin, schemes[i], n) == 0 && strcasecmp(origin + n, host) == 0)
+            return true;
+    }
+    return false;
+}
+
 bool srv_guard_origin(const srv_guard *guard, struct MHD_Connection *connection, srv_error *error) {
     const fields host = find(connection, MHD_HTTP_HEADER_HOST);
     const fields origin = find(connection, MHD_HTTP_HEADER_ORIGIN);
@@ -109,14 +120,12 @@ bool srv_guard_origin(const srv_guard *guard, struct MHD_Connection *connection,
         return srv_refuse(error, 400, "host", NULL, "the request has %d Host fields", host.n);
     if (guard->is_loopback && !is_ours(guard, host.value))
         return srv_refuse(error, 403, "host", NULL,
-                "Host is not this machine: localhost, a loopback address, or what --host says");
-    if (origin.n == 0) return true;
-    static const char scheme[] = "http://";
-    const bool is_same = origin.n == 1 &&
-                         strncasecmp(origin.value, scheme, sizeof scheme - 1) == 0 &&
-                         strcasecmp(origin.value + sizeof scheme - 1, host.value) == 0;
-    if (is_same) return true;
-    return srv_refuse(error, 403, "origin", NULL, "pages of other origins are not served");
+                "Host is not this machine: localhost, a loopback address, or what --host says; a proxy "
+                "in front can send localhost");
+    if (origin.n == 0 || (origin.n == 1 && is_own_origin(origin.value, host.value))) return true;
+    return srv_refuse(error, 403, "origin", NULL,
+            "pages of other origins are not served: Origin is not Host, which a proxy in front may "
+            "have changed");
 }
 
 /* ---- the key --------------------------------------------------------------------------------- */
