@@ -53,16 +53,29 @@ static rt_status write_demo(const char *dir) {
             rt_error_text(), dir);
 }
 
-/* Without -m: the embedded model, written once. Its weights are written last and named whole, so
- * where they are the directory is complete. */
+/* Its weights are written last and named whole, so where they are the directory is complete. Whoever comes meanwhile waits:
+ * what is being read may not be replaced. */
+static rt_status write_demo_once(const char *dir, bool *is_there) {
+    char *weights = NULL;
+    RT_TRY(rt_path_join(dir, "model.safetensors", &weights));
+    rt_status status = RT_OK;
+    *is_there = rt_file_exists(weights);
+    if (!*is_there) {
+        const int fd = rt_mkdirs(dir) == RT_OK ? rt_directory_lock(dir, 60.0) : -1;
+        *is_there = rt_file_exists(weights);
+        if (!*is_there) status = write_demo(dir);
+        if (fd >= 0) (void)close(fd);
+    }
+    free(weights);
+    return status;
+}
+
+/* Without -m: the embedded model. */
 static rt_status choose_model(evaluation *e) {
+    bool is_there = false;
     if (e->cli->engine.model_dir) return RT_OK;
     RT_TRY(demo_directory(&e->demo_dir));
-    char *weights = NULL;
-    RT_TRY(rt_path_join(e->demo_dir, "model.safetensors", &weights));
-    const bool is_there = rt_file_exists(weights);
-    free(weights);
-    if (!is_there) RT_TRY(write_demo(e->demo_dir));
+    RT_TRY(write_demo_once(e->demo_dir, &is_there));
     e->cli->engine.model_dir = e->demo_dir;
     if (!e->cli->quiet)
         (void)fprintf(stderr,

@@ -1,53 +1,25 @@
-/* Each run reads what is there, adds its cells, and replaces the whole. A lock makes that one step: flock(2) on a file,
- * as Linux hands that one on to an NFS server, unlike one on a directory. Where there are no locks (Lustre without its flock
+/* Each run reads what is there, adds its cells, and replaces the whole. A lock makes that one step. Where there are no locks (Lustre without its flock
  * option) a cell may be lost in between; the run that it is of has it still, and writes it the next time, or at its end. */
 #include "needle_share.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdlib.h>
-#include <sys/file.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/file.h"
-#include "base/log.h"
 
 /* Whoever holds the lock writes two small files; who is stopped meanwhile stops nobody for longer. */
 static const double patience_s = 10.0;
 
-enum { PAUSE_MS = 10, SETTLE_MS = 200, SETTLE_TRIES_MAX = 8 };
+enum { SETTLE_MS = 200, SETTLE_TRIES_MAX = 8 };
 
 static void pause_ms(int64_t ms) {
     (void)nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
 }
 
-/* Lock `fd`; false: it cannot be, or not soon. */
-static bool is_locked(int fd) {
-    const double until = rt_now() + patience_s;
-    while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        if ((errno != EWOULDBLOCK && errno != EINTR) || rt_now() > until) return false;
-        pause_ms(PAUSE_MS);
-    }
-    return true;
-}
-
-/* The lock of DIR, for close(); -1: there is none, as where its file is another user's and locks want it to be writable. */
-static int lock(const char *dir) {
-    char *path = NULL;
-    if (rt_path_join(dir, ".lock", &path) != RT_OK) return -1;
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666);
-    if (fd < 0) fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-    free(path);
-    if (fd < 0 || is_locked(fd)) return fd;
-    (void)close(fd);
-    return -1;
-}
-
 rt_status glm_needle_share(glm_needle_results *results, const char *dir, int64_t *n_joined) {
     const int64_t n_before = results->n;
     RT_TRY(rt_mkdirs(dir));
-    const int fd = lock(dir);
+    const int fd = rt_directory_lock(dir, patience_s);
     rt_status status = glm_needle_results_load(results, dir);
     if (status == RT_OK) status = glm_needle_results_save(results, dir);
     if (fd >= 0) (void)close(fd);
@@ -67,7 +39,7 @@ static rt_status find_all(const glm_needle_results *results, const char *dir, bo
 }
 
 static bool has_locks(const char *dir) {
-    const int fd = lock(dir);
+    const int fd = rt_directory_lock(dir, patience_s);
     if (fd >= 0) (void)close(fd);
     return fd >= 0;
 }
