@@ -1,5 +1,6 @@
-/* Where Slurm binds no cores, nobody uses more of them than --cpus-per-task gave: each task that srun started has its
- * own, ranks that a task starts share that task's, and a batch script has those of its node's tasks.
+/* Where Slurm binds no cores, nobody uses more of them than the job has on this node, nor than --cpus-per-task gave: each
+ * task that srun started has its own, ranks that a task starts share that task's, and a batch script has those of its
+ * node's tasks.
  *
  * Method: Slurm's variables, set here; what ranks would tell one another is played. */
 #include <string.h>
@@ -33,6 +34,7 @@ static int cores_of_ranks(const char *transport) {
 }
 
 int main(void) {
+    CHECK(unsetenv("SLURM_CPUS_ON_NODE") == 0);
     set(NULL, NULL, NULL, NULL);
     const int all = rt_machine_cores();
     CHECK(rt_slurm_cores(64, 1) == 64 && cores_of_ranks("local") == all);
@@ -48,6 +50,15 @@ int main(void) {
     CHECK(rt_slurm_cores(64, 1) == 64);
     set("99999999999999999999", "4", "0", "4");
     CHECK(rt_slurm_cores(64, 2) == 64);
+
+    set(NULL, "1", "1", NULL); /* sbatch --ntasks=1, no more: one core of a node that others use, too */
+    CHECK(setenv("SLURM_CPUS_ON_NODE", "1", 1) == 0);
+    CHECK(rt_slurm_cores(64, 1) == 1 && rt_slurm_cores(64, 4) == 1 && rt_machine_cores() == 1);
+    CHECK(setenv("SLURM_CPUS_ON_NODE", "24", 1) == 0);
+    CHECK(rt_slurm_cores(64, 1) == 24 && rt_slurm_cores(8, 1) == 8);
+    set("16", "4", "2", "4");
+    CHECK(rt_slurm_cores(64, 1) == 16 && rt_slurm_cores(64, 2) == 24);
+    CHECK(unsetenv("SLURM_CPUS_ON_NODE") == 0);
 
     set("1", "2", "1", "2");
     CHECK(rt_machine_cores() == 1);

@@ -12,6 +12,7 @@ static int64_t number_of(const char *name, int64_t otherwise) {
 }
 
 int rt_slurm_cores(int cores, int n_processes) {
+    cores = (int)rt_min64(cores, number_of("SLURM_CPUS_ON_NODE", cores));
     const int64_t of_task = number_of("SLURM_CPUS_PER_TASK", cores);
     int64_t n_tasks = n_processes;
     if (!getenv("SLURM_STEP_NUM_TASKS"))

@@ -3,7 +3,8 @@
 #define RT_SLURM_H
 
 /* Of `cores`, those that n_processes here may use together: what --cpus-per-task gives as many tasks, and the batch
- * script itself, which is none, the tasks of its node. All of them where it was not given, or this is no job. */
+ * script itself, which is none, the tasks of its node; never more than the job has on this node, which is what it has where
+ * --cpus-per-task was not given. All of them where this is no job. */
 int rt_slurm_cores(int cores, int n_processes);
 
 #endif
