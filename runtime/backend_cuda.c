@@ -174,12 +174,13 @@ static rt_status cuda_open_buffers(glm_engine *engine) {
 static void settle(glm_cuda *cuda) {
     const rt_stream streams[] = {cuda->device.compute, cuda->device.copy_in, cuda->device.copy_out};
     for (int i = 0; i < 3; i++)
-        if (streams[i]) (void)glm_cuda_finish(streams[i]);
+        if (streams[i]) glm_cuda_finish(streams[i]);
 }
 
 static void cuda_close(glm_engine *engine) {
     glm_cuda *cuda = engine->cuda;
     if (!cuda) return;
+    glm_cuda_watch_close(cuda);
     settle(cuda);
     glm_cuda_buffers_close(engine);
     glm_cuda_weights_free(cuda, engine->config.n_layers);

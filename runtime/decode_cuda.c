@@ -236,7 +236,7 @@ static rt_status list_all_pages(glm_engine *engine, const glm_cuda_tokens *token
 }
 
 static rt_status run_at_once(glm_engine *engine, const glm_cuda_tokens *tokens) {
-    RT_TRY(glm_cuda_ranks_agree(engine, list_all_pages(engine, tokens)));
+    RT_TRY(glm_layer_agree(engine, list_all_pages(engine, tokens)));
     const bool is_plain =
             engine->cuda->filled[0].n > 0 || glm_cuda_streams(engine) || tokens->n_each > 1;
     return glm_cuda_ranks_end(engine,
@@ -354,10 +354,10 @@ static rt_status queue_layers(by_layers *s) {
     const int32_t n_layers = engine->config.n_layers;
     for (int32_t index = 0; index < n_layers; index++) {
         RT_TRY(glm_cuda_ranks_end(engine, queue_between(s, index)));
-        RT_TRY(glm_cuda_ranks_agree(engine, attend_in_layer(s, index)));
+        RT_TRY(glm_layer_agree(engine, attend_in_layer(s, index)));
     }
     RT_TRY(glm_cuda_ranks_end(engine, queue_between(s, n_layers)));
-    return glm_cuda_ranks_agree(engine, leave(s));
+    return glm_layer_agree(engine, leave(s));
 }
 
 static rt_status run_by_layers(glm_engine *engine, const glm_cuda_tokens *tokens) {
@@ -432,7 +432,7 @@ static rt_status take_step(glm_engine *engine, const glm_cuda_tokens *tokens) {
     if (status == RT_OK)
         status = glm_cuda_ranks_settle(engine, glm_cuda_wait(compute_of(cuda), "a decode step"));
     else
-        glm_cuda_ranks_finish(engine, status);
+        glm_cuda_finish(compute_of(cuda)); /* what is queued reads the host's lists */
     if (status != RT_OK) glm_cuda_start_afresh(engine);
     for (int32_t i = 0; status == RT_OK && i < engine->drawing.n; i++)
         engine->drawing.ids[i] = cuda->host_drawn[i];

@@ -39,9 +39,9 @@ static rt_status take(rt_device *base, int64_t bytes, const char *what, void **o
 /* What was queued may use it: cudaFree "may perform implicit synchronization" (cuda_runtime_api.h), and need not. */
 static void give(rt_device *base, void *memory) {
     const glm_cuda_device *device = (glm_cuda_device *)(void *)base;
-    (void)glm_cuda_finish(device->compute);
-    (void)glm_cuda_finish(device->copy_in);
-    (void)glm_cuda_finish(device->copy_out);
+    glm_cuda_finish(device->compute);
+    glm_cuda_finish(device->copy_in);
+    glm_cuda_finish(device->copy_out);
     (void)cudaFree(memory);
 }
 
@@ -62,8 +62,8 @@ static rt_status pin(rt_device *base, int64_t bytes, const char *what, void **ou
 /* Also from memory that is given back, what was queued is copied first. */
 static void unpin(rt_device *base, void *memory) {
     const glm_cuda_device *device = (glm_cuda_device *)(void *)base;
-    (void)glm_cuda_finish(device->copy_in);
-    (void)glm_cuda_finish(device->copy_out);
+    glm_cuda_finish(device->copy_in);
+    glm_cuda_finish(device->copy_out);
     glm_cuda_unpin(memory);
 }
 
@@ -157,7 +157,7 @@ void glm_cuda_event_free(glm_cuda_event event) {
 
 rt_status glm_cuda_event_record(glm_cuda_event event, rt_stream stream) {
     const cudaError_t error = cudaEventRecord(event, stream);
-    if (error != cudaSuccess) (void)glm_cuda_finish(stream);
+    if (error != cudaSuccess) glm_cuda_finish(stream);
     return check(error, "recording an event");
 }
 
@@ -177,16 +177,15 @@ rt_status glm_cuda_wait(rt_stream stream, const char *what) {
             cudaGetErrorString(error));
 }
 
-bool glm_cuda_finish(rt_stream stream) {
-    if (cudaStreamSynchronize(stream) == cudaSuccess) return true;
-    (void)cudaGetLastError();
-    return false;
+void glm_cuda_finish(rt_stream stream) {
+    if (cudaStreamSynchronize(stream) != cudaSuccess) (void)cudaGetLastError();
 }
 
-bool glm_cuda_is_broken(rt_stream stream) {
+rt_status glm_cuda_ask(rt_stream stream) {
     const cudaError_t error = cudaStreamQuery(stream);
-    (void)cudaGetLastError(); /* "not ready" counts as one */
-    return error != cudaSuccess && error != cudaErrorNotReady;
+    if (error != cudaErrorNotReady) return check(error, "the GPU is asked whether it still works");
+    (void)cudaGetLastError();
+    return RT_OK;
 }
 
 rt_status glm_cuda_step_done(const glm_cuda_device *device, const char *what) {

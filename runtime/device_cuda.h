@@ -75,10 +75,10 @@ RT_MUST_CHECK rt_status glm_cuda_event_wait(glm_cuda_event event);
 
 /* The host goes on when the stream has done everything; `what`, for the message of what failed. */
 RT_MUST_CHECK rt_status glm_cuda_wait(rt_stream stream, const char *what);
-/* The same behind a failure, which is what is told: of this wait nothing is. False: not everything was done. */
-bool glm_cuda_finish(rt_stream stream);
-/* Something has failed on the device, and it does nothing more for this process. */
-bool glm_cuda_is_broken(rt_stream stream);
+/* The same behind a failure, which is what is told: of this wait nothing is. */
+void glm_cuda_finish(rt_stream stream);
+/* Whether it still works, by a stream that no graph is recorded on; nothing is waited for. RT_EDEVICE */
+RT_MUST_CHECK rt_status glm_cuda_ask(rt_stream stream);
 /* GLM_SYNC=1: glm_cuda_wait. Otherwise only whether a copy of the store's was refused. */
 RT_MUST_CHECK rt_status glm_cuda_step_done(const glm_cuda_device *device, const char *what);
 

@@ -1,5 +1,5 @@
 /* Inside the CUDA backend: what backend_cuda.c, weights_cuda.c, stream_cuda.c, layer_cuda.c, decode_cuda.c, graphs_cuda.c,
- * pages_cuda.c, window_cuda.c and ranks_cuda.c share.
+ * pages_cuda.c, window_cuda.c, ranks_cuda.c and watch_cuda.c share.
  *
  * Order of work. Kernels run on device.compute. Rows come in on copy_in, a window or two ahead of compute, which follows
  * it and puts them into pages (window_cuda.c); weights that the device has no room for come likewise, a layer ahead
@@ -145,8 +145,11 @@ typedef struct glm_cuda_graphs {
     bool is_refused; /* one was: no more are made */
 } glm_cuda_graphs;
 
+typedef struct glm_cuda_watch glm_cuda_watch;
+
 typedef struct glm_cuda {
     glm_cuda_device device;
+    glm_cuda_watch *watch; /* several ranks; NULL: there is none */
     glm_cublas *cublas;
     glm_cuda_weights weights;
     glm_cuda_stream stream;
@@ -309,13 +312,9 @@ static inline bool glm_cuda_is_read(const glm_engine *engine) {
 }
 /* `mine`; where it is a failure, the group is over: others would wait for this rank's sums. */
 RT_MUST_CHECK rt_status glm_cuda_ranks_end(const glm_engine *engine, rt_status mine);
-/* As glm_layer_agree, but a device that does nothing more ends the group. */
-RT_MUST_CHECK rt_status glm_cuda_ranks_agree(glm_engine *engine, rt_status mine);
 /* After a wait: RT_EPEER where the group has ended, and sums were cut short; otherwise what the wait came to, and where that is a
  * failure, the group is over. */
 RT_MUST_CHECK rt_status glm_cuda_ranks_settle(const glm_engine *engine, rt_status waited);
-/* After a failure: what is queued on compute reads the host's lists, and is waited for. */
-void glm_cuda_ranks_finish(const glm_engine *engine, rt_status failure);
 /* A linear layer of this rank's x [rows.n], summed over ranks -> update; device ids[n] -> hidden; normed -> logits [rows.n][vocab].
  * Queued. RT_EPEER. */
 RT_MUST_CHECK rt_status glm_cuda_ranks_update(
@@ -323,6 +322,11 @@ RT_MUST_CHECK rt_status glm_cuda_ranks_update(
 RT_MUST_CHECK rt_status glm_cuda_ranks_embed(
         glm_engine *engine, const int32_t *ids, int64_t n, uint16_t *hidden);
 RT_MUST_CHECK rt_status glm_cuda_ranks_logits(glm_engine *engine, glm_cuda_rows rows);
+
+/* watch_cuda.c, several ranks: from open to close a GPU that fails ends the group, whatever its rank is at. Closed before
+ * the device is. RT_ENOMEM */
+RT_MUST_CHECK rt_status glm_cuda_watch_open(glm_engine *engine);
+void glm_cuda_watch_close(glm_cuda *cuda);
 
 /* pages_cuda.c. Where the list of (layer, sequence i of the step) begins, in host_pages and in pages. */
 int64_t glm_cuda_list_at(const glm_engine *engine, int32_t layer, int32_t i);

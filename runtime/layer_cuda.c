@@ -172,11 +172,11 @@ static rt_status attend(glm_engine *engine, int32_t layer_index, const glm_cuda_
             chunk->n_attend > 0 ? KV_WALK_ALL : KV_WALK_LAST, walk);
     if (status != RT_OK) {
         *walk = NULL;
-        return glm_cuda_ranks_agree(engine, status);
+        return glm_layer_agree(engine, status);
     }
     const int32_t next = glm_prefill_next_layer(engine);
     if (next >= 0) kv_walk_then(*walk, next);
-    return glm_cuda_ranks_agree(engine, attend_in_walk(engine, layer, *walk, chunk, hidden));
+    return glm_layer_agree(engine, attend_in_walk(engine, layer, *walk, chunk, hidden));
 }
 
 /* ---- a layer --------------------------------------------------------------------------------- */
@@ -224,7 +224,7 @@ rt_status glm_cuda_layer_prefill(glm_engine *engine, int32_t layer_index, kv_seq
     rt_status status = attend(engine, layer_index, layer, &seq, &end, chunk, hidden, &walk);
     if (status == RT_OK)
         status = glm_cuda_ranks_end(engine, finish(engine, layer, chunk, hidden, done));
-    if (status == RT_OK) status = glm_cuda_ranks_agree(engine, glm_cuda_leave_late(engine, walk));
+    if (status == RT_OK) status = glm_layer_agree(engine, glm_cuda_leave_late(engine, walk));
     if (walk) kv_walk_end(walk);
     return status;
 }

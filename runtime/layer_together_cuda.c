@@ -4,6 +4,7 @@
  * that costs: where there are both kinds each matrix is multiplied twice, once for each, and read from memory twice. */
 #include "backend.h"
 #include "engine_cuda.h"
+#include "ranks.h"
 
 typedef struct pass {
     glm_engine *engine;
@@ -79,7 +80,7 @@ static rt_status run(pass *p, uint16_t *hidden) {
     rt_status status = begin(p);
     if (status == RT_OK) status = glm_cuda_stream_layer(engine, p->layer, &layer);
     RT_TRY(glm_cuda_ranks_end(engine, status));
-    RT_TRY(glm_cuda_ranks_agree(engine, attend(p, layer, rows, hidden)));
+    RT_TRY(glm_layer_agree(engine, attend(p, layer, rows, hidden)));
     return glm_cuda_ranks_end(engine, glm_cuda_finish_layer(engine, layer, rows, hidden));
 }
 
@@ -92,7 +93,8 @@ rt_status glm_cuda_layer_together(
             .rows = glm_rows_of_added(added, n)};
     const rt_status status = run(&p, hidden);
     if (status == RT_OK) return RT_OK;
-    glm_cuda_ranks_finish(engine, status);
+    /* What is queued reads the host's lists. */
+    glm_cuda_finish(engine->cuda->device.compute);
     glm_cuda_start_afresh(engine);
     return status;
 }

@@ -8,8 +8,8 @@
  * taken as it comes (graphs_cuda.c).
  *
  * A sum ends only if every rank has queued it. So what fails on one rank ends the group (glm_cuda_ranks_end), unless
- * all have agreed on it first, as they do on what the store found (glm_cuda_ranks_agree). A device that does nothing more ends it in
- * any case: others may wait for sums that are queued there before they come to agree. And a sum that was cut
+ * all have agreed on it first, as they do on what the store found (glm_layer_agree). A GPU that fails ends it in any case
+ * (watch_cuda.c): others may wait for sums that are queued there before they come to agree. And a sum that was cut
  * short, because the group ended, leaves numbers and no error: after each wait the group is asked
  * (glm_cuda_ranks_settle), before what was waited for is used or kept.
  *
@@ -18,7 +18,6 @@
 #include <string.h>
 
 #include "engine_cuda.h"
-#include "ranks.h"
 
 /* NCCL's kernels: 2.28.9 takes 576 to 580 MiB of an H200 for one rank, when its communicator is made. Buffers of connections
  * are derived: 9.2 MiB for each of 3 in a channel (4 MiB, 4.7 and 0.5 for its three protocols; a ring's, and two of a
@@ -85,7 +84,7 @@ rt_status glm_cuda_ranks_open(glm_engine *engine, bool also_alone) {
     RT_TRY(require_own(comm, seats));
     RT_TRY(par_comm_nccl_open(comm, NULL, &sums));
     engine->comm = sums;
-    return RT_OK;
+    return comm->n_ranks > 1 ? glm_cuda_watch_open(engine) : RT_OK;
 }
 
 /* ---- what ends, and what was waited for ------------------------------------------------------ */
@@ -96,19 +95,9 @@ rt_status glm_cuda_ranks_end(const glm_engine *engine, rt_status mine) {
     return mine;
 }
 
-rt_status glm_cuda_ranks_agree(glm_engine *engine, rt_status mine) {
-    if (mine != RT_OK && glm_cuda_is_broken(engine->cuda->device.compute))
-        return glm_cuda_ranks_end(engine, mine);
-    return glm_layer_agree(engine, mine);
-}
-
 rt_status glm_cuda_ranks_settle(const glm_engine *engine, rt_status waited) {
     const rt_status sums = has_sums(engine) ? engine->comm->check(engine->comm) : RT_OK;
     return glm_cuda_ranks_end(engine, sums == RT_OK ? waited : sums);
-}
-
-void glm_cuda_ranks_finish(const glm_engine *engine, rt_status failure) {
-    if (!glm_cuda_finish(engine->cuda->device.compute)) (void)!glm_cuda_ranks_end(engine, failure);
 }
 
 /* ---- sums ------------------------------------------------------------------------------------ */

@@ -388,7 +388,7 @@ static rt_status move_head(const glm_engine *engine, const kv_rows *rows, bool i
     if (is_in) memcpy(slab, rows->k, (size_t)bytes);
     if (is_in && of_values) memcpy(slab + bytes, rows->v, (size_t)of_values);
     const rt_status status = queue_head(cuda, &m, rows->kv_head, is_in);
-    if (status != RT_OK) glm_cuda_ranks_finish(engine, status); /* some of it was queued */
+    if (status != RT_OK) glm_cuda_finish(cuda->device.compute); /* some of it was queued */
     RT_TRY(status);
     RT_TRY(glm_cuda_ranks_settle(
             engine, glm_cuda_wait(cuda->device.compute, "a page's rows on their way")));

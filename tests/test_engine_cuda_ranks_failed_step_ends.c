@@ -82,7 +82,7 @@ static rt_status take(glm_session *session, int what, int64_t at) {
                                      ? glm_prefill(session, ids + length, N_BOOK + N_MORE - length)
                                      : glm_decode(&session, &ids[N_BOOK + N_MORE + what], 1);
     gpu->fail_at = 0;
-    if (at == 0) n_calls[what] = gpu->n_calls;
+    if (n_calls[what] == 0) n_calls[what] = gpu->n_calls; /* the first time nothing fails */
     if (status == RT_OK) help_engine_row(session, got[what], VOCAB);
     return status;
 }
@@ -114,7 +114,7 @@ static void run(int64_t kv_bytes, int last, int64_t at) {
 }
 
 int main(int argc, char **argv) {
-    const int64_t every = getenv("GLM_TEST_FAST") ? 60 : 15;
+    const int64_t every = getenv("GLM_TEST_FAST") ? 120 : 30;
     int exit_code = 0;
     (void)setenv("STANDIN_CUDA_DEVICES", "2", 1);
     if (glm_rank_is_asked(argc, argv, &exit_code)) return exit_code;

@@ -60,8 +60,9 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
 
 /* As of the host: nothing runs for being asked. */
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
-    call now("cudaStreamQuery", SAFE_CONTEXT);
+    call now("cudaStreamQuery", CONTEXT);
     require_there(STREAM, stream, "cudaStreamQuery");
+    if (stream->is_capturing) found("a stream is asked while it records a graph");
     if (is_broken) return told(cudaErrorLaunchFailure);
     return told(stream->queue.empty() ? cudaSuccess : cudaErrorNotReady);
 }

@@ -1,0 +1,87 @@
+/* Ranks that are GPUs: a thread that asks whether the GPU still works.
+ *
+ * What fails on a device is told by the next call to CUDA. A rank that makes none, as it waits for the others to agree, does
+ * not hear of it; and one of those may wait for a sum that is queued on that device, and never runs: for ever, as all of them
+ * are alive. So each rank's GPU is asked ten times a second, by a stream that is in no graph, and one that has failed ends the group. */
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/memory.h"
+#include "engine_cuda.h"
+
+enum { EVERY_MS = 100 };
+
+struct glm_cuda_watch {
+    const glm_cuda_device *device;
+    par_comm *comm;
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake; /* with lock: is_closing was set */
+    bool is_closing;
+};
+
+/* False: it is to end. */
+static bool sleep_a_while(glm_cuda_watch *watch) {
+    struct timespec until;
+    (void)clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += EVERY_MS * 1000000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    (void)pthread_mutex_lock(&watch->lock);
+    if (!watch->is_closing) (void)pthread_cond_timedwait(&watch->wake, &watch->lock, &until);
+    const bool goes_on = !watch->is_closing;
+    (void)pthread_mutex_unlock(&watch->lock);
+    return goes_on;
+}
+
+static void *look(void *context) {
+    glm_cuda_watch *watch = context;
+    rt_status status = glm_cuda_use(watch->device);
+    while (status == RT_OK && sleep_a_while(watch)) status = glm_cuda_ask(watch->device->copy_in);
+    if (status != RT_OK) watch->comm->abort(watch->comm, rt_error_text());
+    return NULL;
+}
+
+static void begin_lock(glm_cuda_watch *watch) {
+    pthread_condattr_t monotonic;
+    (void)pthread_mutex_init(&watch->lock, NULL);
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&watch->wake, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
+}
+
+static void end_lock(glm_cuda_watch *watch) {
+    (void)pthread_cond_destroy(&watch->wake);
+    (void)pthread_mutex_destroy(&watch->lock);
+}
+
+rt_status glm_cuda_watch_open(glm_engine *engine) {
+    glm_cuda_watch *watch = NULL;
+    RT_TRY(rt_calloc(1, sizeof *watch, "a thread that watches the GPU", &watch));
+    watch->device = &engine->cuda->device;
+    watch->comm = engine->comm;
+    begin_lock(watch);
+    const int error = pthread_create(&watch->thread, NULL, look, watch);
+    if (error == 0) {
+        engine->cuda->watch = watch;
+        return RT_OK;
+    }
+    end_lock(watch);
+    free(watch);
+    return rt_fail(RT_ENOMEM, "engine: no thread to watch the GPU: error %d", error);
+}
+
+void glm_cuda_watch_close(glm_cuda *cuda) {
+    glm_cuda_watch *watch = cuda->watch;
+    if (!watch) return;
+    (void)pthread_mutex_lock(&watch->lock);
+    watch->is_closing = true;
+    (void)pthread_cond_signal(&watch->wake);
+    (void)pthread_mutex_unlock(&watch->lock);
+    (void)pthread_join(watch->thread, NULL);
+    end_lock(watch);
+    free(watch);
+    cuda->watch = NULL;
+}
