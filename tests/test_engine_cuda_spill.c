@@ -345,9 +345,12 @@ static void suspend_prefill(glm_session *session, const int32_t *next, int64_t n
     (void)!glm_prefill_suspend(session); /* there may be no room for it */
 }
 
-/* A prefill brings in the unfinished extent, another one fills it, now and then a second time, a step of decode reads it:
- * rows[3]. */
-static void fill_extent(int64_t kv_bytes, bool suspends, float (*rows)[VOCAB]) {
+/* How an extent is filled: by a prefill, by a second one after it was suspended, or as what several sequences add at once. */
+typedef enum filling { PREFILLED, TWICE, TOGETHER, N_FILLINGS } filling;
+
+/* A prefill brings in the unfinished extent, another one fills it, a step of decode reads it: rows[3]. */
+static void fill_extent(int64_t kv_bytes, filling how, float (*rows)[VOCAB]) {
+    const int64_t n_next = 8;
     glm_session *session = NULL;
     glm_reuse reuse;
     const int32_t *next = ids + N_SHORT + 2;
@@ -359,10 +362,12 @@ static void fill_extent(int64_t kv_bytes, bool suspends, float (*rows)[VOCAB]) {
     help_require(
             glm_prefill(session, ids + reuse.n_tokens, N_SHORT + 2 - reuse.n_tokens), "prefill");
     help_engine_row(session, rows[0], VOCAB);
-    if (suspends) suspend_prefill(session, next, 8);
-    help_require(glm_prefill(session, next, 8), "prefill");
+    if (how == TWICE) suspend_prefill(session, next, n_next);
+    help_require(how == TOGETHER ? glm_prefill_together(&session, &next, &n_next, 1)
+                                 : glm_prefill(session, next, n_next),
+            "prefill");
     help_engine_row(session, rows[1], VOCAB);
-    help_require(glm_decode(&session, next + 8, 1), "decode");
+    help_require(glm_decode(&session, next + n_next, 1), "decode");
     help_engine_row(session, rows[2], VOCAB);
     glm_session_free(session);
     glm_engine_close(engine);
@@ -375,15 +380,16 @@ static void check_unkept(void) {
     static float less[3][VOCAB];
     chunk = 384; /* one holds the extent's end and what follows */
     standin_cuda_get()->order = STANDIN_LATE;
-    fill_extent(0, false, all);
+    fill_extent(0, PREFILLED, all);
     static const way tails = {.keeps_tails = true, .window = 1};
     const int64_t kv_bytes = budget(N_SHORT, &tails);
     disk_bytes = plan.kv_disk_bytes / 2 +
                  RT_MIB; /* an extent of two layers and 4 slots, not 10; too little to keep one */
-    for (int suspends = 0; suspends < 2; suspends++) {
-        fill_extent(kv_bytes, suspends, less);
+    for (filling how = PREFILLED; how < N_FILLINGS; how++) {
+        standin_cuda_get()->order = how == TOGETHER ? STANDIN_COPIES : STANDIN_LATE;
+        fill_extent(kv_bytes, how, less);
         if (memcmp(all, less, sizeof all) != 0)
-            fail("other logits behind an extent that was not kept; suspended", suspends);
+            fail("other logits behind an extent that was not kept; filled so", how);
     }
     disk_bytes = 0;
     chunk = 128;
