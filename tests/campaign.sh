@@ -180,7 +180,7 @@ mutants_cuda() {
         [ "$outcome" = ok ] || break
         ! STANDIN_CUDA_PLAIN=1 build-mutant-cuda/build/tests/test_engine_cuda_$test >"$log" 2>&1 </dev/null ||
             outcome="FAILED: test_engine_cuda_$test passes with $file: $change"
-        printf '    %s: %s: %s\n' "$file" "$test" "$(grep -a -m 1 -E 'not so|FAIL|bug' "$log")"
+        printf '    %s: %s: %s\n' "$file" "$test" "$(grep -a -m 1 -E 'not so|FAIL|bug|standin' "$log")"
         cp runtime/$file.c build-mutant-cuda/source/runtime/$file.c
         add 1
     done <"$runs"
