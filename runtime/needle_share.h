@@ -10,8 +10,9 @@
 RT_MUST_CHECK rt_status glm_needle_share(
         glm_needle_results *results, const char *dir, int64_t *n_joined);
 
-/* After the last glm_needle_share, once: where the file system knows no locks, another run may have read before we wrote and
- * written after that. Waits until DIR has all of `results`, at most a second or two. */
+/* After the last glm_needle_share, once: another run may have read before we wrote and written after that, where the file
+ * system knows no locks, or where one of the two did not wait for it any longer. What DIR does not have of `results` is
+ * written again; without a lock that takes a second or two at most. */
 RT_MUST_CHECK rt_status glm_needle_share_end(glm_needle_results *results, const char *dir);
 
 #endif
