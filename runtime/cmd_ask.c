@@ -69,23 +69,33 @@ static rt_status open_engine(ask_run *run) {
 
 /* ---- the answers' file ----------------------------------------------------------------------- */
 
-/* One run a file: what resuming takes for half of a record another run may be writing, and a file that is replaced takes
- * that one's answers with it. Where the file system knows no locks there is none. */
-static rt_status open_alone(const char *path, FILE **out) {
-    *out = fopen(path, "ae");
-    if (!*out) return rt_fail_errno(RT_EIO, "ask: cannot write %s", path);
-    if (flock(fileno(*out), LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) return RT_OK;
-    (void)fclose(*out);
-    *out = NULL;
-    return rt_fail(RT_EIO,
-            "--out: another glm1m ask is writing into %s; wait for it, or name another file", path);
-}
+enum { REOPENED_MAX = 10 }; /* some file systems number a file anew at each look */
 
 static bool is_still_at(FILE *file, const char *path) {
     struct stat open;
     struct stat there;
     return fstat(fileno(file), &open) == 0 && stat(path, &there) == 0 &&
            open.st_dev == there.st_dev && open.st_ino == there.st_ino;
+}
+
+/* One run a file: what resuming takes for half of a record another run may be writing, and a file that is replaced takes
+ * that one's answers with it. Where the file system knows no locks there is none. What can be no file of answers is not
+ * opened: a pipe would wait for a reader. */
+static rt_status open_alone(const char *path, FILE **out) {
+    struct stat there;
+    if (stat(path, &there) == 0 && !S_ISREG(there.st_mode))
+        return rt_fail(RT_EUSAGE, "--out: %s is not a regular file", path);
+    for (int i = 0;; i++) {
+        *out = fopen(path, "ae");
+        if (!*out) return rt_fail_errno(RT_EIO, "ask: cannot write %s", path);
+        const bool is_held = flock(fileno(*out), LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+        if (!is_held && (is_still_at(*out, path) || i == REOPENED_MAX)) return RT_OK;
+        (void)fclose(*out); /* replaced by whoever had it until now, or held */
+        *out = NULL;
+        if (is_held) break;
+    }
+    return rt_fail(RT_EIO,
+            "--out: another glm1m ask is writing into %s; wait for it, or name another file", path);
 }
 
 /* Resuming may have replaced the file, which is then another. */
