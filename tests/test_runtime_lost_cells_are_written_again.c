@@ -43,7 +43,8 @@ int main(void) {
     add(&ours, lengths[0], "ours");
     add(&others, lengths[1], "another's");
     CHECK(glm_needle_share(&ours, dir, &n_joined) == RT_OK && n_joined == 0);
-    CHECK(glm_needle_results_save(&others, dir) == RT_OK); /* without what we have written since it read */
+    CHECK(glm_needle_results_save(&others, dir) ==
+            RT_OK); /* without what we have written since it read */
     CHECK(glm_needle_share_end(&ours, dir) == RT_OK);
 
     CHECK(glm_needle_results_load(&there, dir) == RT_OK && there.n == 2);
