@@ -26,13 +26,25 @@ static bool has_file(kv_vault *vault, const kv_hash *chain, const char *suffix, 
     return exists;
 }
 
+/* Where nobody may rename it, as on a drive that is only read, it is there still. */
+static bool is_damaged(kv_vault *vault, const kv_hash *chain, const kv_path *path) {
+    kv_segment *segment = NULL;
+    const rt_status status = kv_segment_open(&vault->dirs, path->text, chain, &segment);
+    if (status == RT_OK) kv_segment_close(segment);
+    return status == RT_ECORRUPT;
+}
+
 static rt_status refuse_unknown(kv_vault *vault, const kv_book *book, int32_t i) {
     const kv_hash chain = kv_hash_of(book->chains[i]);
     char why[KV_PATH_BYTES + 200];
     kv_path path;
     if (has_file(vault, &chain, ".kvs", &path)) {
-        (void)snprintf(why, sizeof why, "cannot be read: %s", path.text);
-        return refuse_book(book, i, RT_EIO, why);
+        const bool damaged = is_damaged(vault, &chain, &path);
+        (void)snprintf(why, sizeof why,
+                damaged ? "is damaged, and could not be put aside: %s; prefill its source again"
+                        : "cannot be read: %s",
+                path.text);
+        return refuse_book(book, i, damaged ? RT_ECORRUPT : RT_EIO, why);
     }
     if (has_file(vault, &chain, ".kvs.bad", &path)) {
         (void)snprintf(why, sizeof why,

@@ -26,6 +26,9 @@ rm "$some"
 refuses " of 5 is missing: there is no $some, nor is it in the other directories"
 printf 'damage' | dd of="$some" bs=1 seek=100 conv=notrunc 2>/dev/null
 refuses " of 5 was damaged and is put aside as $some.bad"
+mkdir -p "$some.bad/in the way" # as on a drive that is only read: it cannot be put aside
+printf 'damage' | dd of="$some" bs=1 seek=100 conv=notrunc 2>/dev/null
+refuses " of 5 is damaged, and could not be put aside: $some;"
 drive=$work/b # the other has the manifest
 [ -n "$(find "$drive" -name '*.kvs')" ] || fail 'the second drive holds nothing'
 rm -rf "$drive"
