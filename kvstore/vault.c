@@ -62,6 +62,10 @@ static void keep_known(kv_vault *vault, int64_t n_worth) {
     (void)restored;
 }
 
+void kv_vault_keep_known(kv_vault *vault) {
+    keep_known(vault, KNOWN_WORTH_MIDWAY);
+}
+
 static bool has_file(const kv_vault *vault, int32_t dir, const kv_hash *chain) {
     const kv_path path = kv_vault_path(vault, dir, chain, ".kvs");
     kv_io_stat st;
@@ -275,7 +279,7 @@ static rt_status index_listed(kv_vault *vault, const kv_listing *listing, const 
     for (int64_t i = 0; i < n && status == RT_OK; i += KNOWN_WORTH_MIDWAY) {
         status = kv_vault_look_into_all(
                 vault, &vault->dirs, some + i, rt_min64(n - i, KNOWN_WORTH_MIDWAY));
-        keep_known(vault, KNOWN_WORTH_MIDWAY);
+        kv_vault_keep_known(vault);
     }
     free(some);
     return status;

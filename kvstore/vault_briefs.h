@@ -1,6 +1,6 @@
 /* What is known of segments without opening them, and kept beside them so that a vault of many is opened without a look
  * into each: all of it follows from the segment's name, a hash, but its size. A file that has its name does not change; one
- * that was let go and is written again may have another, so whoever gives it its name removes the file first that says how
+ * that was let go and is written again may have another, so whoever gives it its name first writes the file anew without how
  * large it was, and sizes are taken from that file as each scan finds it, or looked at. Private to kvstore.
  *
  *   DIR/vault/segments.known     in the first DIR; text by kv_dirs_write_text: a header, then briefs

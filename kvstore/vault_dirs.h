@@ -108,9 +108,9 @@ int64_t kv_entry_size(const kv_entry *entry);
  * Errors: RT_ENOFIT  no room in the budget, or on the disk; RT_EIO, RT_ENOMEM */
 #define KV_KNOWN_NAME "segments.known"
 RT_MUST_CHECK rt_status kv_dirs_save_known(kv_dirs *dirs, int64_t bytes_max);
-/* What is known goes, durably, if it says how large one of these segments was, which are about to get their names, again
- * then: *is_forgotten. The lock is held. RT_EIO, RT_ENOMEM. */
-RT_MUST_CHECK rt_status kv_dirs_forget_known(
+/* How large these segments were, which are about to get their names, again then, is known no more, durably; *is_forgotten:
+ * it was. All else stays known, where it can be written. The lock is held. RT_EIO, RT_ENOMEM. */
+RT_MUST_CHECK rt_status kv_dirs_forget_sizes(
         kv_dirs *dirs, const kv_hash *chains, int32_t n, uint64_t shard, bool *is_forgotten);
 
 /* Small files, in the first directory: text padded with new lines to whole blocks; written beside, synced, renamed,

@@ -2,8 +2,8 @@
  * them are waited for one after another for a hundred segments as for one, or a few times as many (io_sync.c).
  *
  *   complete   header, ids, index and footer of every file; sizes; the files synced side by side
- *   name       the vault's lock held: what is known of such segments from before is forgotten; the files renamed in
- *              order; their directories synced side by side
+ *   name       the vault's lock held: how large such segments were before is forgotten; the files renamed in order; their
+ *              directories synced side by side
  *   publish    the segments in the index; opened again, which verifies all but their runs
  *
  * Of segments some of which cannot be finished the first ones are, up to the first that cannot: what fails for all
@@ -188,13 +188,13 @@ static rt_status check_first(kv_writer *const *writers, int32_t n, int32_t *n_go
     return RT_OK;
 }
 
-/* Those that were there before, and may have been smaller, are not taken for what they were; all of it is kept again. */
+/* Those that were there before, and may have been smaller, are not taken for what they were; what is known is kept again. */
 static rt_status forget_sizes(kv_vault *vault, kv_writer *const *writers, int32_t n) {
     kv_hash *chains = NULL;
     bool is_forgotten;
     RT_TRY(rt_calloc(n, sizeof *chains, "names of segments", &chains));
     for (int32_t i = 0; i < n; i++) chains[i] = writers[i]->header.chain;
-    const rt_status status = kv_dirs_forget_known(
+    const rt_status status = kv_dirs_forget_sizes(
             &vault->dirs, chains, n, kv_shard_number(vault->shard), &is_forgotten);
     if (is_forgotten) vault->n_learned = rt_max64(vault->n_learned, KV_KNOWN_WORTH);
     free(chains);
@@ -212,6 +212,7 @@ static rt_status name_and_publish(
     for (int32_t i = n_named; i < n; i++) kv_writer_remove_file(writers[i]);
     const rt_status published = publish_first(writers, n_named, segments, n_finished);
     kv_dirs_unlock(&vault->dirs);
+    kv_vault_keep_known(vault);
     return published != RT_OK ? published : named;
 }
 

@@ -79,6 +79,8 @@ const kv_known *kv_vault_know(kv_vault *vault, const kv_hash *chain);
 /* Into the index, and into what is known without a look; `ids` are its first ones, unverified. RT_ENOMEM. */
 RT_MUST_CHECK rt_status kv_vault_learn(kv_vault *vault, const kv_segment_header *header,
         const int32_t *ids, int32_t dir, int64_t bytes);
+/* Once so many were learnt that scans, which look at them until then, would take long; the lock is not held. */
+void kv_vault_keep_known(kv_vault *vault);
 /* Open one that is known. What does not verify is quarantined, what does not open forgotten. */
 RT_MUST_CHECK rt_status kv_vault_open_segment(
         kv_vault *vault, const kv_known *known, kv_segment **out);

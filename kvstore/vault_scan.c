@@ -289,10 +289,9 @@ rt_status kv_dirs_save_known(kv_dirs *dirs, int64_t bytes_max) {
     return status;
 }
 
-/* Whether the file at `path` says, or may say, how large one of these is. RT_ENOMEM. */
-static rt_status says_size(kv_dirs *dirs, const kv_path *path, const kv_hash *chains, int32_t n,
-        uint64_t shard, bool *says) {
-    kv_briefs briefs = {0};
+/* What the file at `path` says, without how large these are; *says: it said that of one, or cannot be read. RT_ENOMEM. */
+static rt_status read_without(kv_dirs *dirs, const kv_path *path, const kv_hash *chains, int32_t n,
+        uint64_t shard, kv_briefs *out, bool *says) {
     char *text = NULL;
     int64_t n_bytes;
     bool exists;
@@ -300,27 +299,56 @@ static rt_status says_size(kv_dirs *dirs, const kv_path *path, const kv_hash *ch
             kv_dirs_read_text(dirs, path->text, KNOWN_BYTES_MAX, &text, &n_bytes, &exists);
     *says = status != RT_OK;
     if (status != RT_OK) return status == RT_ENOMEM ? status : RT_OK;
-    if (exists) status = kv_briefs_parse(&briefs, text, n_bytes);
-    for (int32_t i = 0; i < n && !*says; i++) *says = kv_briefs_find(&briefs, &chains[i], shard);
-    kv_briefs_free(&briefs);
+    if (exists) status = kv_briefs_parse(out, text, n_bytes);
+    for (int32_t i = 0; i < n && status == RT_OK; i++) {
+        const kv_brief *brief = kv_briefs_find(out, &chains[i], shard);
+        if (!brief || brief->bytes < 0) continue;
+        kv_brief without = *brief;
+        without.bytes = KV_SIZE_UNKNOWN;
+        status = kv_briefs_put(out, &without);
+        *says = true;
+    }
     free(text);
     return status;
 }
 
-rt_status kv_dirs_forget_known(
+/* The first directory's. */
+static rt_status write_known(kv_dirs *dirs, const kv_path *path, const kv_briefs *briefs) {
+    const kv_brief **some = NULL;
+    char *text = NULL;
+    int64_t n_bytes = 0;
+    RT_TRY(rt_calloc(briefs->n + 1, sizeof *some, "what is known of segments", &some));
+    for (int64_t i = 0; i < briefs->n; i++) some[i] = &briefs->all[i];
+    rt_status status = kv_briefs_format(some, briefs->n, &text, &n_bytes);
+    if (status == RT_OK) status = kv_dirs_write_text(dirs, path, text, n_bytes);
+    free(some);
+    free(text);
+    return status;
+}
+
+/* It goes first, and so what is written takes no more room than there was. */
+static rt_status replace_known(
+        kv_dirs *dirs, int32_t dir, const kv_path *path, const kv_briefs *rest) {
+    RT_TRY(kv_path_unlink(dirs->io, path->text));
+    if (dir == 0 && rest->n > 0 && write_known(dirs, path, rest) == RT_OK) return RT_OK;
+    return kv_path_sync_dir(dirs->io, dirs->roots[dir]);
+}
+
+rt_status kv_dirs_forget_sizes(
         kv_dirs *dirs, const kv_hash *chains, int32_t n, uint64_t shard, bool *is_forgotten) {
+    rt_status status = RT_OK;
     *is_forgotten = false;
     rt_assert(dirs->is_locked);
-    for (int32_t dir = 0; dir < dirs->n_dirs; dir++) {
+    for (int32_t dir = 0; dir < dirs->n_dirs && status == RT_OK; dir++) {
         const kv_path path = kv_dirs_join(dirs, dir, "", KV_KNOWN_NAME);
+        kv_briefs rest = {0};
         bool says;
-        RT_TRY(says_size(dirs, &path, chains, n, shard, &says));
-        if (!says) continue;
-        RT_TRY(kv_path_unlink(dirs->io, path.text));
-        RT_TRY(kv_path_sync_dir(dirs->io, dirs->roots[dir]));
-        *is_forgotten = true;
+        status = read_without(dirs, &path, chains, n, shard, &rest, &says);
+        if (status == RT_OK && says) status = replace_known(dirs, dir, &path, &rest);
+        *is_forgotten |= status == RT_OK && says;
+        kv_briefs_free(&rest);
     }
-    return RT_OK;
+    return status;
 }
 
 void kv_listing_free(kv_listing *listing) {
