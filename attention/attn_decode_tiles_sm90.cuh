@@ -8,6 +8,7 @@
 #include "attn_sm90.cuh"
 
 enum { SPLIT_PAGES = SPLIT / PAGE };
+static_assert(SPLIT % PAGE == 0, "a split is whole pages");
 
 /* Whether e4m3 tiles with open pages are dealt first (bench/SPEED.md, Attention, GPU, 37). */
 #ifdef CODES_LONGEST_FIRST_TRIED
@@ -17,7 +18,6 @@ enum {
     CODES_LONGEST_FIRST = false,
 };
 #endif
-static_assert(SPLIT % PAGE == 0, "a split is whole pages");
 
 /* What a tile is. Keys are counted from the start of the split, and as its first sequence sees them: where there are
  * others, all see all of them. */
