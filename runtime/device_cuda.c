@@ -183,9 +183,12 @@ void glm_cuda_finish(rt_stream stream) {
 
 rt_status glm_cuda_ask(rt_stream stream) {
     const cudaError_t error = cudaStreamQuery(stream);
-    if (error != cudaErrorNotReady) return check(error, "the GPU is asked whether it still works");
+    if (error == cudaSuccess) return RT_OK;
     (void)cudaGetLastError();
-    return RT_OK;
+    if (error == cudaErrorNotReady) return RT_OK;
+    return rt_fail(RT_EDEVICE,
+            "cuda: the GPU has failed, in work that was queued (" ATTN_CUDA_HOW_TO_TELL "): %s",
+            cudaGetErrorString(error));
 }
 
 rt_status glm_cuda_step_done(const glm_cuda_device *device, const char *what) {

@@ -84,7 +84,7 @@ rt_status glm_cuda_ranks_open(glm_engine *engine, bool also_alone) {
     RT_TRY(require_own(comm, seats));
     RT_TRY(par_comm_nccl_open(comm, NULL, &sums));
     engine->comm = sums;
-    return comm->n_ranks > 1 ? glm_cuda_watch_open(engine) : RT_OK;
+    return par_agree(sums, comm->n_ranks > 1 ? glm_cuda_watch_open(engine) : RT_OK, NULL);
 }
 
 /* ---- what ends, and what was waited for ------------------------------------------------------ */
