@@ -131,7 +131,7 @@ static inline int32_t glm_cuda_together_kind(int32_t n_together) {
 
 typedef struct glm_cuda_step_kind {
     glm_cuda_graph *graphs; /* [n_each]; NULL: there are none */
-    int64_t last_step;      /* by n_steps; 0: none yet */
+    int64_t last_step;      /* by n_steps of the GPU; 0: none yet */
     bool has_run;           /* one was queued whole */
 } glm_cuda_step_kind;
 
@@ -139,7 +139,6 @@ typedef struct glm_cuda_step_kind {
 typedef struct glm_cuda_graphs {
     glm_cuda_step_kind *kinds; /* [n_kinds] */
     int64_t n_kinds;
-    int64_t n_steps; /* taken so far */
     int32_t n_each;  /* graphs of a step */
     int32_t n;       /* kinds that have graphs */
     bool is_refused; /* one was: no more are made */
@@ -222,6 +221,7 @@ typedef struct glm_cuda {
     int32_t *host_drawn;
     void *decode_scratch; /* attn_cuda_decode_sm80 or _sm90: tickets of max_seqs sequences, then scratch of so many, a
                            * token each, or of one and decode rows */
+    int64_t n_steps;           /* of decode, taken so far, either way: */
     glm_cuda_graphs at_once;   /* [max_seqs + 1][GLM_CUDA_TOGETHER_KINDS] kinds, a graph each; */
     glm_cuda_graphs by_layers; /* [max_seqs + 1], n_layers + 1 graphs each */
 

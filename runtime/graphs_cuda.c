@@ -113,8 +113,8 @@ void glm_cuda_graphs_close(glm_engine *engine) {
 
 /* ---- making room ----------------------------------------------------------------------------- */
 
-static bool is_idle(const glm_cuda_graphs *graphs, const glm_cuda_step_kind *kind) {
-    return graphs->n_steps - kind->last_step >= IDLE_STEPS;
+static bool is_idle(const glm_cuda *cuda, const glm_cuda_step_kind *kind) {
+    return cuda->n_steps - kind->last_step >= IDLE_STEPS;
 }
 
 /* Of those that have graphs, the one that was taken least lately. */
@@ -127,10 +127,10 @@ static glm_cuda_step_kind *oldest(const glm_cuda_graphs *graphs) {
     return found;
 }
 
-static bool make_room(glm_cuda_graphs *graphs, int32_t n_max) {
+static bool make_room(const glm_cuda *cuda, glm_cuda_graphs *graphs, int32_t n_max) {
     if (graphs->n < n_max) return true;
     glm_cuda_step_kind *kind = oldest(graphs);
-    if (!is_idle(graphs, kind)) return false;
+    if (!is_idle(cuda, kind)) return false;
     drop(graphs, kind);
     graphs->n--;
     return true;
@@ -211,13 +211,14 @@ static rt_status make(wanted *w) {
 /* ---- a step ---------------------------------------------------------------------------------- */
 
 static bool is_due(const wanted *w) {
-    return w->kind->has_run && !is_idle(w->graphs, w->kind) && !w->kind->graphs &&
+    return w->kind->has_run && !is_idle(w->engine->cuda, w->kind) && !w->kind->graphs &&
            !w->graphs->is_refused;
 }
 
 static rt_status find_or_make(wanted *w, int32_t n_max) {
-    const bool is_made_now = is_due(w) && make_room(w->graphs, n_max);
-    w->kind->last_step = ++w->graphs->n_steps;
+    glm_cuda *cuda = w->engine->cuda;
+    const bool is_made_now = is_due(w) && make_room(cuda, w->graphs, n_max);
+    w->kind->last_step = ++cuda->n_steps;
     return is_made_now ? make(w) : RT_OK;
 }
 
