@@ -17,7 +17,7 @@
 mode=
 case ${1:-} in small | plans) mode=$1 && shift ;; esac
 n=40000 answer=24 chunk=2K hidden=256 layers=4 heads=8 kv_heads=2
-[ "$mode" != small ] || { n=4250 && answer=2 && hidden=64 && layers=2 && heads=2 && kv_heads=1; }
+[ "$mode" != small ] || { n=4250 && answer=4 && hidden=64 && layers=2 && heads=2 && kv_heads=1; }
 [ "$mode" != plans ] || export GLM_THREADS=16
 
 cat >"$work/config.json" <<END
