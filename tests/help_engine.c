@@ -6,6 +6,7 @@
 
 #include "help_check.h"
 #include "help_random.h"
+#include "runtime/base/size.h"
 
 glm_engine *help_engine_open(
         const char *dir, const char *device, const char *kv_dtype, int64_t max_len, int64_t chunk) {
@@ -89,6 +90,12 @@ void help_engine_go_on(glm_engine *engine, const int32_t *ids, int64_t n, int64_
         take_rows(session, 1, vocab, rows + (1 + i) * vocab);
     }
     glm_session_free(session);
+}
+
+int64_t help_engine_little_kv(const glm_plan *plan, int32_t n_layers) {
+    const int64_t of_windows = (plan->kv_window_extents - 1) * plan->kv_extent_tokens / 128;
+    const int64_t pages = n_layers * rt_div_up(plan->max_len, 128) + of_windows;
+    return glm_plan_kv_here(plan) - pages * plan->kv_page_bytes + RT_MIB / 2;
 }
 
 void help_engine_row(const glm_session *session, float *row, int64_t vocab) {

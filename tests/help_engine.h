@@ -30,6 +30,10 @@ void help_engine_keep(glm_engine *engine, const int32_t *ids, int64_t n, const c
 void help_engine_go_on(glm_engine *engine, const int32_t *ids, int64_t n, int64_t n_kept,
         int64_t n_steps, float *rows);
 
+/* --device-kv-space of which nothing is left for a sequence to stay, by the plan of an engine with n_layers that held all of it: what is
+ * planned less all pages but half a MiB, and with a window of one extent. */
+int64_t help_engine_little_kv(const glm_plan *plan, int32_t n_layers);
+
 /* The session's one row of logits. */
 void help_engine_row(const glm_session *session, float *row, int64_t vocab);
 

@@ -8,12 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "help_engine.h"
 #include "help_model.h"
 #include "help_needle.h"
 #include "help_ranks.h"
+#include "help_said.h"
 #include "runtime/base/log.h"
 #include "standin/standin_cuda.h"
 #include "standin/standin_plain.h"
@@ -43,29 +43,6 @@ static glm_engine *open_gpu(int32_t max_seqs) {
 
 /* ---- refused --------------------------------------------------------------------------------- */
 
-static FILE *said;
-
-/* Lines on stderr from here on: to a file that nobody else reads. */
-static void listen(void) {
-    said = tmpfile();
-    if (!said || dup2(fileno(said), STDERR_FILENO) < 0) exit(1);
-}
-
-/* Lines with those words; *bytes: the last one's, which NULL does not ask for. */
-static int64_t n_said(const char *words, int64_t *bytes) {
-    char line[512];
-    int64_t n = 0;
-    rewind(said);
-    while (fgets(line, sizeof line, said)) {
-        const char *number = strstr(line, "gpu_bytes=");
-        if (!strstr(line, words)) continue;
-        n++;
-        if (bytes) *bytes = number ? atoll(number + strlen("gpu_bytes=")) : -1;
-    }
-    (void)fseek(said, 0, SEEK_END);
-    return n;
-}
-
 static float *steps(bool are_refused) {
     standin_cuda *gpu = standin_cuda_get();
     const int64_t wanted[] = {N_IDS - 1};
@@ -85,10 +62,12 @@ static void check_refused(void) {
     standin_cuda_get()->n_graph_nodes_max = 0;
     float *as_graphs = steps(false);
     const int64_t expected = standin_cuda_get()->n_graph_nodes_max * NODE_BYTES;
-    require(n_said("graph of a decode step seqs=1 ", &bytes) == 1, "graphs that were told of", 0);
+    require(help_said("graph of a decode step seqs=1 ", &bytes) == 1, "graphs that were told of",
+            0);
     require(bytes == expected, "bytes of a graph", bytes);
     float *as_they_come = steps(true);
-    require(n_said("without a graph", NULL) == 1, "warnings", n_said("without a graph", NULL));
+    require(help_said("without a graph", NULL) == 1, "warnings",
+            help_said("without a graph", NULL));
     require(memcmp(as_graphs, as_they_come, (1 + N_STEPS) * VOCAB * sizeof(float)) == 0,
             "other logits without graphs", 0);
     free(as_graphs);
@@ -171,7 +150,7 @@ int main(int argc, char **argv) {
     (void)setenv("GLM_LOG", "info", 1);
     help_require(rt_log_init(), "log");
     help_engine_ids(ids, 256, 4);
-    listen();
+    help_listen();
     check_refused();
     check_kept();
     check_ranks();

@@ -9,14 +9,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "help_dir.h"
 #include "help_engine.h"
 #include "help_needle.h"
 #include "help_ranks.h"
+#include "help_said.h"
 #include "runtime/base/log.h"
-#include "runtime/base/size.h"
 #include "standin/standin_cuda.h"
 #include "standin/standin_plain.h"
 
@@ -35,7 +34,6 @@ static const char *model;
 static char dir[4096];
 static int32_t ids[N_MAX];
 static glm_plan plan; /* of the last engine */
-static FILE *said;
 static int n_failed;
 
 typedef struct rows {
@@ -67,27 +65,6 @@ static void write_book(void) {
     glm_engine *engine = open_on("cpu", 1, 0);
     help_engine_keep(engine, ids, N_BOOK, "text");
     glm_engine_close(engine);
-}
-
-/* Lines on stderr from here on: to a file that nobody else reads. */
-static void listen(void) {
-    said = tmpfile();
-    if (!said || dup2(fileno(said), STDERR_FILENO) < 0) exit(1);
-}
-
-/* Lines with those words; *bytes: the last one's. */
-static int64_t n_said(const char *words, int64_t *bytes) {
-    char line[512];
-    int64_t n = 0;
-    rewind(said);
-    while (fgets(line, sizeof line, said)) {
-        const char *number = strstr(line, "gpu_bytes=");
-        if (!strstr(line, words)) continue;
-        n++;
-        *bytes = number ? atoll(number + strlen("gpu_bytes=")) : -1;
-    }
-    (void)fseek(said, 0, SEEK_END);
-    return n;
 }
 
 /* Graphs that were launched in a step of n sequences. */
@@ -140,35 +117,28 @@ static void compare(const char *what, int n_ranks, const rows *got, const rows *
     n_failed++;
 }
 
-/* So that neither of the layers' unfinished extents stays. */
-static int64_t little(void) {
-    const int64_t pages =
-            N_LAYERS * rt_div_up(N_MAX, 128) + (plan.kv_window_extents - 1) * 4096 / 128;
-    return glm_plan_kv_here(&plan) - pages * plan.kv_page_bytes + RT_MIB / 2;
-}
-
 static void check(int n_ranks) {
     static rows at_once, by_layers, as_they_come;
     standin_cuda *gpu = standin_cuda_get();
     int64_t bytes = 0;
     gpu->order = STANDIN_LATE;
     run(n_ranks, 0, 1, &at_once);
-    const int64_t kv_bytes = little();
+    const int64_t kv_bytes = help_engine_little_kv(&plan, N_LAYERS);
     gpu->order = STANDIN_RANDOM;
-    const int64_t n_told = n_said("one a layer, seqs=2 ", &bytes);
+    const int64_t n_told = help_said("one a layer, seqs=2 ", &bytes);
     run(n_ranks, kv_bytes, N_PIECES, &by_layers);
     require(plan.kv_pinned_tokens < N_BOOK, "tokens stay, and all were not to",
             plan.kv_pinned_tokens);
-    require(n_said("one a layer, seqs=2 ", &bytes) == n_told + n_ranks, "graphs that were told of",
-            n_ranks);
+    require(help_said("one a layer, seqs=2 ", &bytes) == n_told + n_ranks,
+            "graphs that were told of", n_ranks);
     require(bytes > 0 && bytes <= plan.graphs_bytes, "bytes of graphs", bytes);
     compare("by graphs of layers", n_ranks, &by_layers, &at_once);
-    const int64_t n_warned = n_said("without a graph", &bytes);
+    const int64_t n_warned = help_said("without a graph", &bytes);
     gpu->refuses_graphs = n_ranks == 1;
     if (n_ranks > 1) (void)setenv("STANDIN_CUDA_NO_GRAPHS_ON", "1", 1);
     run(n_ranks, kv_bytes, 0, &as_they_come);
     gpu->refuses_graphs = false;
-    require(n_said("without a graph", &bytes) == n_warned + 1, "warnings", n_warned);
+    require(help_said("without a graph", &bytes) == n_warned + 1, "warnings", n_warned);
     compare("without graphs", n_ranks, &as_they_come, &at_once);
 }
 
@@ -182,7 +152,7 @@ int main(int argc, char **argv) {
     help_engine_ids(ids, N_MAX, 21);
     model = help_model_of_two_ranks();
     write_book();
-    listen();
+    help_listen();
     check(1);
     check(2);
     return n_failed ? 1 : 0;

@@ -13,7 +13,6 @@
 #include "help_engine.h"
 #include "help_model.h"
 #include "help_needle.h"
-#include "runtime/base/size.h"
 #include "standin/standin_cuda.h"
 #include "standin/standin_plain.h"
 
@@ -52,10 +51,7 @@ static void write_book(void) {
 /* So that nothing of the book stays. */
 static int64_t little(void) {
     glm_engine *engine = open_on("cuda", 0);
-    const glm_plan *plan = glm_engine_plan(engine);
-    const int64_t pages =
-            N_LAYERS * rt_div_up(N_MAX, 128) + (plan->kv_window_extents - 1) * 4096 / 128;
-    const int64_t bytes = glm_plan_kv_here(plan) - pages * plan->kv_page_bytes + RT_MIB / 2;
+    const int64_t bytes = help_engine_little_kv(glm_engine_plan(engine), N_LAYERS);
     glm_engine_close(engine);
     return bytes;
 }

@@ -7,12 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "help_check.h"
 #include "help_engine.h"
 #include "help_model.h"
 #include "help_ranks.h"
+#include "help_said.h"
 #include "runtime/base/log.h"
 #include "standin/standin_cuda.h"
 
@@ -44,15 +44,6 @@ static float *steps(const char *model, int32_t n_ranks) {
     return logits;
 }
 
-static int64_t n_said(FILE *said, const char *words) {
-    char line[512];
-    int64_t n = 0;
-    rewind(said);
-    while (fgets(line, sizeof line, said)) n += strstr(line, words) != NULL;
-    (void)fseek(said, 0, SEEK_END);
-    return n;
-}
-
 /* `refusing`: which device does. Late once, kernels of a process remain so: rank 0 is this process, and the other one refuses. */
 static void check(const char *model, int32_t n_ranks, const char *refusing) {
     float *early = steps(model, n_ranks);
@@ -70,19 +61,18 @@ static void check(const char *model, int32_t n_ranks, const char *refusing) {
 
 int main(int argc, char **argv) {
     int exit_code = 0;
-    FILE *said = tmpfile();
     (void)setenv("STANDIN_CUDA_DEVICES", "2", 1);
     (void)setenv("STANDIN_CUDA_CAPABILITY", "90", 1);
     if (glm_rank_is_asked(argc, argv, &exit_code)) return exit_code;
     (void)setenv("GLM_LOG", "info", 1);
     help_require(rt_log_init(), "log");
     help_engine_ids(ids, 256, 4);
-    if (!said || dup2(fileno(said), STDERR_FILENO) < 0) return 1;
+    help_listen();
     check(help_model_of_two_ranks(), 2, "1");
     check(help_model_for_gpu(false), 1, "0");
     /* By rank 1, and then by this process. */
-    require(n_said(said, "kernels begin one after the other: ") == 2, "times that it is said",
-            n_said(said, "kernels begin one after the other: "));
-    require(n_said(said, "without a graph") == 0, "steps without a graph", 0);
+    require(help_said("kernels begin one after the other: ", NULL) == 2, "times that it is said",
+            help_said("kernels begin one after the other: ", NULL));
+    require(help_said("without a graph", NULL) == 0, "steps without a graph", 0);
     return n_failed ? 1 : 0;
 }

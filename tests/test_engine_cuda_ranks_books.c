@@ -15,7 +15,6 @@
 #include "help_dir.h"
 #include "help_engine.h"
 #include "help_ranks.h"
-#include "runtime/base/size.h"
 #include "standin/standin_cuda.h"
 
 enum {
@@ -84,13 +83,10 @@ static void compare(const char *what, const rows *got, const rows *want) {
     n_failed += !(error <= bound);
 }
 
-/* The last extent is unfinished, and parked between walks: the plan's own bytes, less all pages but half a MiB, and
- * with a window of one extent. */
+/* The last extent is unfinished, and parked between walks. */
 static void check_streamed(int n_ranks, int64_t n_book, const rows *want) {
     rows got;
-    const int64_t pages = 2 * rt_div_up(N_MAX, 128) + (plan.kv_window_extents - 1) * 4096 / 128;
-    go_on("cuda", n_ranks, glm_plan_kv_here(&plan) - pages * plan.kv_page_bytes + RT_MIB / 2,
-            n_book, &got);
+    go_on("cuda", n_ranks, help_engine_little_kv(&plan, 2), n_book, &got);
     if (plan.kv_pinned_tokens >= N_MAX) {
         printf("FAIL: the GPUs' memory was not to hold all\n");
         n_failed++;
