@@ -16,6 +16,18 @@ enum {
     Q_GROUP_BYTES = 2 * Q_HALF_BYTES
 };
 
+/* Who arrives at an mbarrier: one lane for its warp behind __syncwarp, or one thread for its warpgroup behind a wait for products; and
+ * who copies, before it copies. Or, which computes the same, each thread for itself, and who copies behind it: so racecheck is
+ * asked (tests/gpu_races.sh). */
+#ifdef EVERY_LANE_TRIED
+enum { EVERY_LANE = EVERY_LANE_TRIED };
+#else
+enum {
+    EVERY_LANE = false,
+};
+#endif
+enum { OF_A_WARP = EVERY_LANE ? WARP : 1, OF_A_GROUP = EVERY_LANE ? GROUP : 1 }; /* arrivals */
+
 /* A block's threads, named barriers and shared memory. */
 template <int CONSUMERS, int STAGES> struct sm90_block {
     enum {
@@ -87,10 +99,10 @@ template <class BLOCK> PTX_DEVICE uint32_t slot_after(uint32_t slot) {
 /* One thread of the block; a barrier of all must follow. */
 template <class BLOCK> PTX_DEVICE void init_barriers(ptx_smem smem) {
     for (int stage = 0; stage < BLOCK::N_STAGES; stage++) {
-        ptx_mbar_init(smem + BLOCK::FULL_K_AT + stage * 8, 1);
-        ptx_mbar_init(smem + BLOCK::FULL_V_AT + stage * 8, 1);
-        ptx_mbar_init(smem + BLOCK::EMPTY_K_AT + stage * 8, BLOCK::N_CONSUMERS);
-        ptx_mbar_init(smem + BLOCK::EMPTY_V_AT + stage * 8, BLOCK::N_CONSUMERS);
+        ptx_mbar_init(smem + BLOCK::FULL_K_AT + stage * 8, OF_A_WARP);
+        ptx_mbar_init(smem + BLOCK::FULL_V_AT + stage * 8, OF_A_WARP);
+        ptx_mbar_init(smem + BLOCK::EMPTY_K_AT + stage * 8, BLOCK::N_CONSUMERS * OF_A_GROUP);
+        ptx_mbar_init(smem + BLOCK::EMPTY_V_AT + stage * 8, BLOCK::N_CONSUMERS * OF_A_GROUP);
     }
     ptx_fence_mbar_init();
 }
@@ -113,6 +125,17 @@ template <class BLOCK> PTX_DEVICE void wait_until_empty(ptx_smem empty, uint32_t
     ptx_syncwarp();
 }
 
+/* What a lane copies, `bytes` in all, is awaited at `full`. */
+template <class COPIES> PTX_DEVICE void copy_as_warp(ptx_smem full, int bytes, const COPIES &copies) {
+    if (ptx_thread() % WARP != 0) {
+        if (EVERY_LANE) ptx_mbar_arrive(full);
+        return;
+    }
+    if (!EVERY_LANE) ptx_mbar_arrive_expect(full, bytes);
+    copies();
+    if (EVERY_LANE) ptx_mbar_arrive_expect(full, bytes);
+}
+
 /* The first n_rows rows of a tile. */
 template <class BLOCK>
 PTX_DEVICE void fetch(ptx_smem smem, int full_at, int empty_at, int tiles_at, uint32_t slot,
@@ -122,11 +145,11 @@ PTX_DEVICE void fetch(ptx_smem smem, int full_at, int empty_at, int tiles_at, ui
     const ptx_smem tile = smem + tiles_at + stage * TILE_BYTES;
     wait_until_empty<BLOCK>(smem + empty_at + stage * 8, slot);
     if (n_rows < KEYS) clear_rows(tile, n_rows);
-    if (ptx_thread() % WARP != 0) return;
-    ptx_mbar_arrive_expect(full, 2 * n_rows * ROW_BYTES);
-    for (int half = 0; half < 2; half++)
-        ptx_bulk_load(tile + half * TILE_HALF_BYTES, from + half * TILE_HALF_BYTES,
-                n_rows * ROW_BYTES, full);
+    copy_as_warp(full, 2 * n_rows * ROW_BYTES, [&] {
+        for (int half = 0; half < 2; half++)
+            ptx_bulk_load(tile + half * TILE_HALF_BYTES, from + half * TILE_HALF_BYTES,
+                    n_rows * ROW_BYTES, full);
+    });
 }
 
 PTX_DEVICE int rows_of_page(const page_walk &w, int page) {

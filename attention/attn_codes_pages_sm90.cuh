@@ -251,7 +251,7 @@ template <int N> PTX_DEVICE uint32_t ratio_to_unit(codes_state<N> &state, float 
  * comes over it. */
 PTX_DEVICE void release_by_warp(ptx_smem empty) {
     ptx_syncwarp();
-    if (ptx_thread() % WARP == 0) ptx_mbar_arrive(empty);
+    if (EVERY_LANE || ptx_thread() % WARP == 0) ptx_mbar_arrive(empty);
 }
 
 /* Until a page is there; its keys, where there are registers for them beside what goes on. */

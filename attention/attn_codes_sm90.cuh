@@ -160,8 +160,8 @@ PTX_DEVICE void sts_float(ptx_smem at, float v) {
 
 template <class BLOCK> PTX_DEVICE void init_codes_barriers(ptx_smem smem) {
     for (int stage = 0; stage < BLOCK::N_STAGES; stage++) {
-        ptx_mbar_init(smem + BLOCK::FULL_AT + stage * 8, 1);
-        ptx_mbar_init(smem + BLOCK::EMPTY_AT + stage * 8, BLOCK::N_BANDS * GROUP_WARPS);
+        ptx_mbar_init(smem + BLOCK::FULL_AT + stage * 8, OF_A_WARP);
+        ptx_mbar_init(smem + BLOCK::EMPTY_AT + stage * 8, BLOCK::N_BANDS * GROUP_WARPS * OF_A_WARP);
     }
     ptx_fence_mbar_init();
 }
@@ -175,11 +175,11 @@ PTX_DEVICE void fetch_codes(const void *page, int kv_head, ptx_smem smem, uint32
     const ptx_smem full = codes_bar<BLOCK>(smem, BLOCK::FULL_AT, slot);
     const char *from = (const char *)page + (int64_t)kv_head * ATTN_FP8_PLACE_BYTES;
     wait_until_empty<BLOCK>(codes_bar<BLOCK>(smem, BLOCK::EMPTY_AT, slot), slot);
-    if (ptx_thread() % WARP != 0) return;
-    ptx_mbar_arrive_expect(full, ATTN_FP8_SCALES_AT + SCALES_BYTES);
-    ptx_bulk_load(codes_stage<BLOCK>(smem, slot), from, ATTN_FP8_SCALES_AT, full);
-    ptx_bulk_load(smem + BLOCK::SCALES_AT + stage_of<BLOCK>(slot) * SCALES_BYTES,
-            from + ATTN_FP8_SCALES_AT, SCALES_BYTES, full);
+    copy_as_warp(full, ATTN_FP8_SCALES_AT + SCALES_BYTES, [&] {
+        ptx_bulk_load(codes_stage<BLOCK>(smem, slot), from, ATTN_FP8_SCALES_AT, full);
+        ptx_bulk_load(smem + BLOCK::SCALES_AT + stage_of<BLOCK>(slot) * SCALES_BYTES,
+                from + ATTN_FP8_SCALES_AT, SCALES_BYTES, full);
+    });
 }
 
 /* Keys, then values, of an open page. */

@@ -96,7 +96,7 @@ PTX_DEVICE int row_here(int h) {
 /* Of what all lanes of the warp have read or written. */
 PTX_DEVICE void arrive_as_warp(ptx_smem bar) {
     ptx_syncwarp();
-    if (thread_here() % WARP == 0) ptx_mbar_arrive(bar);
+    if (EVERY_LANE || thread_here() % WARP == 0) ptx_mbar_arrive(bar);
 }
 
 /* ---- the third warpgroup --------------------------------------------------------------------- */
@@ -301,11 +301,11 @@ PTX_DEVICE void consume(const prefill_params &p, ptx_smem smem) {
 /* ---- the kernel ------------------------------------------------------------------------------ */
 
 PTX_DEVICE void init_all_barriers(ptx_smem smem) {
-    ptx_mbar_init(smem + block::FULL_Q_AT, 1);
-    ptx_mbar_init(smem + block::EMPTY_Q_AT, block::CONSUMER_WARPS);
+    ptx_mbar_init(smem + block::FULL_Q_AT, OF_A_WARP);
+    ptx_mbar_init(smem + block::EMPTY_Q_AT, block::CONSUMER_WARPS * OF_A_WARP);
     for (int group = 0; group < block::N_CONSUMERS; group++) {
-        ptx_mbar_init(smem + (ptx_smem)(block::FULL_OUT_AT + group * 8), GROUP / WARP);
-        ptx_mbar_init(smem + (ptx_smem)(block::EMPTY_OUT_AT + group * 8), 1);
+        ptx_mbar_init(smem + (ptx_smem)(block::FULL_OUT_AT + group * 8), GROUP / WARP * OF_A_WARP);
+        ptx_mbar_init(smem + (ptx_smem)(block::EMPTY_OUT_AT + group * 8), OF_A_WARP);
     }
     init_barriers<block>(smem);
 }

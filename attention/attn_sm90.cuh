@@ -113,7 +113,7 @@ PTX_DEVICE void queue_values(ptx_smem v, const packed_weights &weights, float (&
 
 /* One thread for its warpgroup, which is past its wait. */
 PTX_DEVICE void release(ptx_smem empty) {
-    if (ptx_thread() % GROUP == 0) ptx_mbar_arrive(empty);
+    if (EVERY_LANE || ptx_thread() % GROUP == 0) ptx_mbar_arrive(empty);
 }
 
 /* What a warpgroup takes from page to page: the page whose keys come next is in slot `here`; of the one `before`, the

@@ -3,7 +3,8 @@
  *
  *   GLM_TEST_FAST=1   what the sanitizers of a host's compiler can bear; on a GPU all but millions of rows
  *   GLM_TEST_FAST=2   each kernel once, at the smallest shapes that reach all of its code: for compute-sanitizer, whose
- *                     racecheck takes a microsecond and more for each access of each thread to shared memory */
+ *                     racecheck takes a microsecond and more for each access of each thread to shared memory. A test in which
+ *                     CUDA_IS_LEAST is true is always so */
 #ifndef HELP_CUDA_MACHINE_H
 #define HELP_CUDA_MACHINE_H
 
@@ -12,6 +13,9 @@
 #include <string.h>
 
 static inline bool cuda_is_least() {
+#ifdef CUDA_IS_LEAST
+    if (CUDA_IS_LEAST) return true;
+#endif
     const char *text = getenv("GLM_TEST_FAST");
     return text && strcmp(text, "2") == 0;
 }
