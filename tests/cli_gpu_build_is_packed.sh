@@ -8,7 +8,7 @@
 here=$work/here there=$work/there
 for tree in "$here" "$there"; do
     mkdir -p "$tree/tests" "$tree/bench" "$tree/bin" || exit 1
-    cp tests/gpu.sh tests/help_gpu_build.sh "$tree/tests" && cp bench/foretold.tsv "$tree/bench" || exit 1
+    cp tests/gpu.sh tests/help_gpu_*.sh "$tree/tests" && cp bench/foretold.tsv "$tree/bench" || exit 1
     for name in tests/test_cuda_* bench/bench_cuda_*; do : >"$tree/$name"; done
     printf '#!/bin/sh\ncase "$*" in *compute_cap*) echo 9.0 ;; *) echo "NVIDIA H100 80GB HBM3" ;; esac\n' >"$tree/bin/nvidia-smi"
     chmod +x "$tree/bin/nvidia-smi"

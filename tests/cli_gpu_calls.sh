@@ -3,14 +3,14 @@
 # the next call, what had no time left is, or what a sanitizer refuses; figures are held against bench/foretold.tsv. The log of a
 # part that hangs ends where it does. Its parts, all of them, are known. Where the test of a kernel hangs, what runs that kernel is
 # left out, of bench_cuda_attention that half; what there is is one file behind each wave (--tar). Hazards of racecheck in a kernel of
-# Hopper's fail, unless it has reported such in a ring that has none, which it is asked about first.
+# Hopper's fail, unless it reports such in rings that have none, which it is asked about first, and of several the one that is mistaken least.
 #
 # Method: a tree whose programs are scripts that say what the real ones do, and an nvidia-smi that names a GPU.
 [ -z "${GLM_TEST_FAST:-}" ] || { echo 'scripts only: the release suite has run it' && exit 77; }
 . tests/help_cli.sh
 tree=$work/tree
 mkdir -p "$tree/tests" "$tree/bench" "$tree/build-gpu" "$tree/bin" || exit 1
-cp tests/gpu.sh tests/help_gpu_build.sh "$tree/tests" && cp bench/foretold.tsv "$tree/bench" || exit 1
+cp tests/gpu.sh tests/gpu_races.sh tests/help_gpu_*.sh tests/hazards.awk "$tree/tests" && cp bench/foretold.tsv "$tree/bench" || exit 1
 for name in tests/test_cuda_* bench/bench_cuda_*; do : >"$tree/$name"; done
 # program PATH COMMANDS
 program() {
@@ -99,52 +99,117 @@ gpu
 [ "$(wc -l <"$tree/ran")" -eq "$n_ran" ] || fail 'tests that have a result are run again'
 [ "$rc" -eq 77 ] || fail "exit $rc where everything has a result"
 
-# What racecheck says of Hopper's kernels is worth what it says of a ring without a race: of the same kinds of hazards.
-ring=racecheck:test_cuda_barriers_sm90 kernel=racecheck:test_cuda_prefill_sm90
+# What racecheck says of Hopper's kernels is worth what it says of rings of which it is known whether they have a race.
+kernel=racecheck:test_cuda_prefill_sm90
 program build-gpu/test_cuda_append 'exit 0'
 program build-gpu/bench_cuda_decode 'exit 0'
-program bin/compute-sanitizer 'case "$*" in *racecheck*prefill*) said=hazards ;; *racecheck*barriers_sm90) said=ring ;; *) exit 0 ;; esac
-cat $said && ! grep -q = $said || exit 9'
-# hazard LINE FIRST LINE SECOND: as compute-sanitizer 2025.3 says it
+program build-gpu/test_cuda_barriers_sm90 '[ "${1:-}" = rings ] || exit 0
+printf "%s\n" "pages one right" "pages each right" "pages each,behind right" "rows each right" "pages one,apart race" "pages each,read-early race"'
+# A line of a compute-sanitizer's `reports` is a pattern of what it is asked about, and a file: what it says then.
+program bin/compute-sanitizer 'case "$*" in *--version) echo "Version 2025.3.1.0 (build 1)" && exit 0 ;; esac
+[ ! -e "$0.fails" ] || exit 255
+while read -r about said; do case "$*" in *$about) cat "$said" && exit 9 ;; esac; done <"$0.reports"'
+# hazard TYPE THREAD EARLIER LINE THREAD LATER LINE: as compute-sanitizer 2025.3 says it
 hazard() {
-    printf '========= Error: Race reported between %s access at ptx_x(unsigned int, int)+0x%d0 in ptx.cuh:%d\n' "$2" "$1" "$1"
-    printf '=========     and %s access at <unnamed>::y(int)+0x%d0 in ptx.cuh:%d [%d hazards]\n========= \n' "$4" "$3" "$3" "$1"
+    printf '========= Error: Potential %s hazard detected at __shared__ 0x410 in block (0,0,0) :\n' "$1"
+    printf '=========     %s Thread (%d,0,0) at ptx_x(unsigned int, int)+0x%d0 in ptx.cuh:%d\n' "$3" "$2" "$4" "$4"
+    printf '=========     %s Thread (%d,0,0) at <unnamed>::y<int>(int)+0x%d0 in ptx.cuh:%d\n=========     Current Value : 1\n========= \n' "$6" "$5" "$7" "$7"
 }
-hazard 59 Read 53 Write >"$tree/hazards"
-{ hazard 135 Write 102 Read && hazard 59 Read 49 Write && hazard 59 Read 53 Write | sed 1d; } >"$tree/ring" # one with two others
-results=asked_without
-gpu $kernel
-is FAIL $kernel
-[ "$rc" -eq 1 ] || fail "exit $rc where hazards are reported"
-results=asked_wrong
-gpu --seconds 110 # the ring before the kernel, in one call
-is wrong $ring
-is unsure $kernel
-is FAIL racecheck:test_cuda_prefill_sm80
-is pass racecheck:test_cuda_decode_sm90
-[ "$(grep -c "^$ring" "$tree/$results/summary.tsv")" -eq 1 ] || fail 'the ring is asked about twice'
-says out "unsure $kernel: hazards, but only such as this racecheck reports in a ring that has none, too"
-grep -q '1 failed, .* 1 unsure' "$work/out" || fail 'what is unsure is not counted, or as a failure'
-gpu --seconds 110
-! grep -q "$kernel\|$ring" "$work/out" || fail 'what is unsure or wrong is run again'
-gpu $kernel
-is unsure $kernel
-[ "$rc" -eq 77 ] || fail "exit $rc of a call in which nothing passed and nothing failed"
-for other in "$(hazard 53 Write 59 Read)" "$(hazard 59 Read 54 Write)" '= no hazard that is named'; do
-    echo "$other" >"$tree/hazards"
+hazard WAR 33 Read 59 128 Write 53 >"$tree/hazard"
+hazard WAR 33 Read 59 128 Write 54 >"$tree/raced" # in a ring with a race alone
+{ hazard RAW 128 Write 102 33 Read 135 && cat "$tree/hazard"; } >"$tree/hazards"
+# reports PATTERN...: of the toolkit's
+reports() {
+    rm -f "$tree"/bin/compute-sanitizer.fails
+    for about in "$@"; do
+        case $about in read-early) said=raced ;; *) said=hazards ;; esac
+        printf '%s %s\n' "$about" $said
+    done >"$tree/bin/compute-sanitizer.reports"
+}
+races='pages?one,apart read-early' in_kernel='racecheck*prefill_sm90' in_twin='prefill_sm90_lanes_tried'
+# Every case in results of its own.
+asked() { # NAME PART...
+    results=asked_$1
+    shift
+    gpu "$@"
+}
+# shellcheck disable=SC2086 # words, none of which is the name of a file
+{
+    reports $in_kernel
+    asked without $kernel
+    is FAIL $kernel
+    [ "$rc" -eq 1 ] || fail "exit $rc where hazards are reported"
+
+    # Where every lane arrives it is not mistaken.
+    reports $races 'pages?one' $in_kernel 'racecheck*prefill_sm80' 'racecheck*test_cuda_barriers'
+    asked lanes --seconds 140
+    is pass races
+    says out 'pages    one                right reported'
+    says out 'RAW: Write ptx_x ptx.cuh:102, then Read <unnamed>::y<int> ptx.cuh:135: by lane 0 1, by others 0'
+    is unsure $kernel
+    is pass ${kernel}_lanes_tried
+    is FAIL racecheck:test_cuda_prefill_sm80
+    is pass racecheck:test_cuda_decode_sm90
+    ! grep -q '^racecheck:test_cuda_barriers_sm90' "$tree/$results/summary.tsv" || fail 'the rings are asked about in two parts'
+    says out "unsure $kernel: hazards, but none where every lane arrives"
+    grep -q '1 failed, .* 1 unsure' "$work/out" || fail 'what is unsure is not counted, or as a failure'
+    gpu --seconds 140
+    ! grep -q "$kernel\|races" "$work/out" || fail 'what is unsure is run again'
+    gpu racecheck:test_cuda_barriers
+    is wrong racecheck:test_cuda_barriers
+    gpu $kernel
+    is unsure $kernel
+    reports $races 'pages?one' $in_kernel $in_twin
     gpu $kernel
     is FAIL $kernel
-done
-hazard 59 Read 53 Write >"$tree/hazards"
-echo '124 456' >"$tree/build-gpu/stamp" # of which the ring has no result
-gpu $kernel
-is FAIL $kernel
-echo '123 456' >"$tree/build-gpu/stamp"
-: >"$tree/ring"
-gpu $ring
-gpu $kernel
-is FAIL $kernel
-[ "$rc" -eq 1 ] || fail "exit $rc where hazards are reported and the ring is not"
+    is seen ${kernel}_lanes_tried
+    reports $races 'pages?one' $in_kernel
+    echo '124 456' >"$tree/build-gpu/stamp" # of which the rings have no result
+    gpu $kernel
+    is FAIL $kernel
+    echo '123 456' >"$tree/build-gpu/stamp"
+
+    # It is mistaken there, too: unsure are kinds that it is mistaken about.
+    reports $races 'pages?each,behind' $in_kernel $in_twin
+    asked mistaken races $kernel
+    is unsure $kernel
+    says out "unsure $kernel: hazards, but only such"
+    gpu $kernel
+    [ "$rc" -eq 77 ] || fail "exit $rc of a call in which nothing passed and nothing failed"
+    for other in "$(cat "$tree/raced")" "$(hazard WAR 128 Write 53 33 Read 59)" '= no hazard that is named' \
+        "$(cat "$tree/hazard")
+========= RACECHECK SUMMARY: 1 hazard displayed (2 errors, 0 warnings)"; do
+        echo "$other" >"$tree/hazard"
+        sed -i "s/^racecheck.*/$in_kernel hazard/" "$tree/bin/compute-sanitizer.reports"
+        gpu $kernel
+        is FAIL $kernel
+        hazard WAR 33 Read 59 128 Write 53 >"$tree/hazard"
+    done
+
+    # Or about nothing, or it does not hear.
+    reports $races $in_kernel
+    asked believed races $kernel
+    is FAIL $kernel
+    reports 'pages?one,apart' 'pages?one' $in_kernel
+    asked deaf races $kernel
+    is FAIL $kernel
+
+    # Another was brought, which is asked if it is mistaken less, and runs.
+    mkdir "$tree/build-gpu/sanitizer" && cp "$tree/bin/compute-sanitizer" "$tree/build-gpu/sanitizer" || exit 1
+    printf '%s hazards\n' $races >"$tree/build-gpu/sanitizer/compute-sanitizer.reports"
+    reports $races 'pages?one' $in_kernel
+    asked other races $kernel memcheck:test_cuda_decode
+    is pass $kernel
+    is pass memcheck:test_cuda_decode
+    grep -q '^# worth: believed build-gpu/sanitizer/compute-sanitizer' "$tree/$results/races" || fail 'what was brought is not asked'
+    : >"$tree/build-gpu/sanitizer/compute-sanitizer.fails"
+    asked one_fails races $kernel
+    is unsure $kernel
+    : >"$tree/bin/compute-sanitizer.fails"
+    asked both_fail races
+    is skip races
+}
+rm -r "$tree/build-gpu/sanitizer"
 results=results
 
 # What is flat over the keys is so by the medians of what runs for seconds on end: 735 of 750, not 740 of 800.

@@ -25,9 +25,10 @@
 # Exits 0 when nothing failed, 1 when something failed, 77 where there is no GPU or nothing could be run.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-. tests/help_gpu_build.sh
 PATH=$PATH:/usr/local/cuda/bin
 BUILD=build-gpu PACKED=build-gpu-packed/build-gpu.tar.gz
+. tests/help_gpu_build.sh
+. tests/help_gpu_races.sh
 
 run_it=yes as_built=no pack=no seconds=780 out=$BUILD/results tar='' models='' capability=
 while [ $# -gt 0 ]; do
@@ -90,10 +91,11 @@ done
 # what chooses between variants, and what completes the picture. In front of each the seconds that it takes, from what was
 # seen on an H200 (bench/GPU.md): where fewer are left it waits for the next call.
 waves() {
-    echo "35 $(tests | tr '\n' ' ')logits chunks drafts engine ranks $(controls | tr '\n' ' ')"
+    echo "35 $(tests | tr '\n' ' ')logits chunks drafts engine ranks"
     echo 40 bench_cuda_attention
     echo 20 bench_cuda_layer
-    sanitized 45 "$(tests | grep 'prefill\|decode\|fp8' | grep -v '_tried$')" # but of what is shipped alone
+    [ $has_sm90 = 0 ] || [ -z "$(sanitizers)" ] || echo 30 races # before racecheck is asked about anything else
+    sanitized 60 "$(tests | grep 'prefill\|decode\|fp8' | grep -v '_tried$')" # but of what is shipped alone
     echo 40 9b_windows
     echo 35 9b_weights
     echo 50 bench_cuda_sdpa
@@ -109,16 +111,12 @@ waves() {
     sanitized 45 "$(tests | grep -v 'prefill\|decode\|fp8')"
     echo 640 9b_million
 }
-# What says whether racecheck can be believed here: before it is asked about anything else.
-controls() {
-    ! command -v compute-sanitizer >/dev/null || tests | sed -n 's/^test_cuda_barriers/racecheck:&/p'
-}
 # sanitized SECONDS TESTS: all at once, those apart
 sanitized() {
-    command -v compute-sanitizer >/dev/null || return
+    [ -n "$(sanitizers)" ] || return
     printf '%s ' "$1"
     for tool in memcheck racecheck synccheck initcheck; do
-        printf '%s\n' "$2" | sed "s/^/$tool:/" | grep -v '^racecheck:test_cuda_barriers' | tr '\n' ' '
+        printf '%s\n' "$2" | sed "s/^/$tool:/" | grep -v '^racecheck:test_cuda_barriers_sm90' | tr '\n' ' '
     done
     echo
 }
@@ -145,7 +143,7 @@ limit_of() {
     9b_200K) echo 180 ;;
     9b_million) echo 700 ;;
     logits | chunks | drafts | engine | ranks) echo 120 ;;
-    *check:*) echo 90 ;;
+    *check:* | races) echo 90 ;;
     *) echo 60 ;;
     esac
 }
@@ -169,7 +167,7 @@ else
     build
 fi
 if [ $pack = yes ]; then
-    mkdir -p "${PACKED%/*}" && tar -czf $PACKED --exclude=$BUILD/results $BUILD || exit 1
+    mkdir -p "${PACKED%/*}" && tar -czf $PACKED --exclude=$BUILD/results --exclude=$BUILD/sanitizer $BUILD || exit 1
     echo "$PACKED: $(du -h $PACKED | cut -f1)"
     exit 0
 fi
@@ -243,8 +241,11 @@ judge() { # PART LOG SECONDS RESULT
 # sanitizer_command SIZE TOOL:TEST; sizes are tests/help_cuda_machine.h's. Tests themselves never exit with found_rc.
 found_rc=9
 sanitizer_command() {
-    command -v compute-sanitizer >/dev/null &&
-        echo "env GLM_TEST_FAST=$1 compute-sanitizer --tool ${2%%:*} --error-exitcode $found_rc $BUILD/${2#*:}"
+    case $2 in
+    racecheck:*) sanitizer=$(racechecker) && sanitizer=${sanitizer#* } ;;
+    *) sanitizer=$(sanitizers | tail -n 1) ;;
+    esac
+    [ -z "$sanitizer" ] || echo "env GLM_TEST_FAST=$1 $sanitizer --tool ${2%%:*} --error-exitcode $found_rc $BUILD/${2#*:}"
 }
 by_lines= # so that the log of what hangs ends where it does
 ! command -v stdbuf >/dev/null || by_lines='stdbuf -oL'
@@ -262,6 +263,7 @@ command_of() {
         [ -s "$ours" ] || ours=
         command -v python3 >/dev/null && echo "python3 bench/bench_cuda_sdpa.py $ours" ;;
     full:*) echo "$by_lines $BUILD/${1#full:}" ;;
+    races) [ ! -x $BUILD/test_cuda_barriers_sm90 ] || sanitizers | tr '\n' ' ' | sed "s|.|sh tests/gpu_races.sh $BUILD &|" ;;
     racecheck:*) sanitizer_command 2 "$1" ;;
     *check:*) sanitizer_command 1 "$1" ;;
     test_*) echo "env GLM_TEST_FAST=1 $by_lines $BUILD/$1" ;;
@@ -307,24 +309,6 @@ result_of() {
 log_of() { # PART
     echo "$out/$(printf '%s' "$1" | tr : _)"
 }
-# kinds PART: of the hazards in its log: an access, its line, and each that it is reported with
-kinds() {
-    sed -n -e 's/^=.* between \(Read\|Write\) access at .* in \([^ ]*:[0-9]*\).*/first \1 \2/p' \
-        -e 's/^=.* and \(Read\|Write\) access at .* in \([^ ]*:[0-9]*\).*/\1 \2/p' "$(log_of "$1")" 2>/dev/null |
-        awk '$1 == "first" { first = $2 " " $3; next } { print first, $0 }' | sort -u
-}
-# Whether racecheck reports, in a ring that has no race, hazards of each kind that it reports in a part.
-ring=racecheck:test_cuda_barriers_sm90
-is_as_in_ring() { # PART
-    [ "$(last_result $ring)" = wrong ] && [ -n "$(kinds "$1")" ] && ! kinds "$1" | grep -qvxF -e "$(kinds $ring)"
-}
-result_of_hazards() { # PART
-    case $1 in
-    racecheck:test_cuda_barriers*) echo wrong ;; # what is right by definition: a fault of the tool's
-    racecheck:*_sm90) is_as_in_ring "$1" && echo unsure || echo FAIL ;;
-    *) echo FAIL ;;
-    esac
-}
 run() {
     part=$1
     command=$(command_of "$part")
@@ -339,21 +323,26 @@ run() {
     rc=$?
     took=$(($(date +%s) - from))
     result=$(result_of $rc "$limit")
-    case $part:$rc in racecheck:*:$found_rc) result=$(result_of_hazards "$part") ;; esac
-    case $part in *check:*) ! grep -q 'Device not supported' "$log" || result=refused ;; esac
+    case $part:$rc in
+    racecheck:*:$found_rc)
+        case $part in *_sm90) ask_further "$part" ;; esac
+        result=$(result_of_hazards "$part") ;;
+    esac
+    case $part:$rc in *check:* | races:77) ! grep -q 'Device not supported' "$log" || result=refused ;; esac
     keep "$part" $took "$result"
     case $result:$rc in
     pass:*) note "pass  $part ($took s)" ;;
     skip:*) note "skip  $part: $(tail -n 1 "$log")" ;;
     wrong:*) note "wrong $part: hazards are reported where there are none (bench/results/2026-11-26_h100_racecheck.txt)" ;;
-    unsure:*) note "unsure $part: hazards, but only such as this racecheck reports in a ring that has none, too (bench/results/2026-11-27_h200_c_tests.txt)" ;;
+    unsure:*) note "unsure $part: $(why_unsure)" ;;
+    seen:*) note "seen  $part: hazards here, too" ;;
     refused:*) note "later $part: compute-sanitizer refuses this machine's GPU" ;;
     cut:*) note "later $part: not over after the $limit s that were left" ;;
     *:124 | *:137) note "FAIL  $part: not over after $limit s" ;;
     *) note "FAIL  $part: exit $rc ($took s)" ;;
     esac
     case $part$rc in
-    bench_* | variants* | 9b* | engine0 | spill0 | ranks0 | logits0 | drafts0 | chunks*) cat "$log" ;;
+    bench_* | variants* | races* | 9b* | engine0 | spill0 | ranks0 | logits0 | drafts0 | chunks*) cat "$log" ;;
     *77 | *0) ;;
     *) tail -n 12 "$log" ;;
     esac
@@ -413,7 +402,7 @@ pending() {
 
 note "# $(git rev-parse --short HEAD 2>/dev/null || echo 'no git'), sources $sources, built for $capability, $seconds s"
 machine_state
-command -v compute-sanitizer >/dev/null || note "# no compute-sanitizer here"
+[ -n "$(sanitizers)" ] || note "# no compute-sanitizer here"
 if [ $# -gt 0 ]; then
     printf '5 %s\n' "$@" >"$out/waves"
 else

@@ -5,7 +5,7 @@
 # What the programs in build-gpu/ were made from.
 stamp() {
     { echo "$capability" && find CMakeLists.txt attention kvstore parallel runtime tests bench -name '*.[ch]' -o -name '*.cu*' \
-        -o -name '*.cpp' -o -name CMakeLists.txt -o -name help_gpu_build.sh | LC_ALL=C sort | xargs cat; } | cksum
+        -o -name '*.cpp' -o -name CMakeLists.txt -o -name help_gpu_build.sh -o -name sanitizer.txt | LC_ALL=C sort | xargs cat; } | cksum
 }
 
 # The whole program, three tests and two benchmarks of it, with the libraries they are linked to beside them: where the GPU is, there
@@ -69,6 +69,26 @@ compile_c() {
         echo "$object"
 }
 
+# The compute-sanitizer of tests/sanitizer.txt, whose racecheck is mistaken about less than that of the toolkit at hand
+# (bench/GPU.md): what of it a GPU's machine needs.
+bring_sanitizer() {
+    wheels=$(mktemp -d) || return 0
+    timeout 200 python3 -m pip download -q --disable-pip-version-check --no-deps --only-binary :all: -d "$wheels" -r tests/sanitizer.txt &&
+        python3 - "$wheels" $BUILD/sanitizer.tar.xz <<'END' || echo 'no later compute-sanitizer is to be had: racecheck is the toolkit'\''s'
+import glob, io, sys, tarfile, zipfile
+wheel = zipfile.ZipFile(glob.glob(sys.argv[1] + "/*.whl")[0])
+with tarfile.open(sys.argv[2], "w:xz") as tar:
+    for name in wheel.namelist():
+        folder, _, file = name.rpartition("/")
+        if not (folder.endswith("/compute-sanitizer") and file or file == "License.txt"):
+            continue
+        entry = tarfile.TarInfo("sanitizer/" + file)
+        entry.size, entry.mode = wheel.getinfo(name).file_size, 0o755
+        tar.addfile(entry, io.BytesIO(wheel.read(name)))
+END
+    rm -rf "$wheels"
+}
+
 build() {
     # Machine code, with what tells its lines, is most of each program.
     export NVCC_APPEND_FLAGS="${NVCC_APPEND_FLAGS:-} -Xfatbin=-compress-all"
@@ -84,6 +104,7 @@ build() {
         echo "compiling $name"
         compile "$source" "$name" || echo "FAIL  $name does not compile"
     done
+    bring_sanitizer
     echo 'compiling glm1m'
     build_program || echo 'FAIL  glm1m does not compile'
     rm -f $BUILD/*.o $BUILD/*.o.said
