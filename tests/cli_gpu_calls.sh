@@ -169,7 +169,11 @@ asked() { # NAME PART...
     is FAIL $kernel
     echo '123 456' >"$tree/build-gpu/stamp"
 
-    # It is mistaken there, too: unsure are kinds that it is mistaken about.
+    # It is mistaken there, too: unsure are kinds that it is mistaken about, too.
+    reports $races 'pages?each,behind' $in_kernel
+    asked mistaken_elsewhere races $kernel
+    is unsure $kernel
+    says out "unsure $kernel: hazards, but none where every lane arrives"
     reports $races 'pages?each,behind' $in_kernel $in_twin
     asked mistaken races $kernel
     is unsure $kernel

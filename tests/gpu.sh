@@ -5,7 +5,8 @@
 #
 #   sh tests/gpu.sh [--build-only | --pack | --as-built] [--seconds N] [--out DIR] [--tar FILE] [--models DIR] [--capability X.Y] [PART...]
 #
-#   --build-only   compile for the GPU of --capability (9.0), run nothing: needs the toolkit, no GPU
+#   --build-only   compile for the GPU of --capability (9.0), run nothing: needs the toolkit, no GPU. Brings along a later
+#                  compute-sanitizer, where a package index can be reached
 #   --pack         make one file of what build-gpu/ holds, results aside, to be taken elsewhere: build-gpu-packed/build-gpu.tar.gz
 #   --as-built     run what build-gpu/ holds, or where that is not there, what was packed, whatever it was made from
 #   --seconds N    stop after so many (780); what matters most comes first, every part has a limit of its own
@@ -41,7 +42,7 @@ while [ $# -gt 0 ]; do
     --tar) tar=$2 && shift ;;
     --models) models=$2 && shift ;;
     --capability) capability=$2 && shift ;;
-    -*) echo "unknown argument $1" && sed -n '6,22s/^# \{0,1\}//p' "$0" && exit 2 ;;
+    -*) echo "unknown argument $1" && sed -n '6,23s/^# \{0,1\}//p' "$0" && exit 2 ;;
     *) break ;;
     esac
     shift
@@ -245,7 +246,8 @@ sanitizer_command() {
     racecheck:*) sanitizer=$(racechecker) && sanitizer=${sanitizer#* } ;;
     *) sanitizer=$(sanitizers | tail -n 1) ;;
     esac
-    [ -z "$sanitizer" ] || echo "env GLM_TEST_FAST=$1 $sanitizer --tool ${2%%:*} --error-exitcode $found_rc $BUILD/${2#*:}"
+    case $2 in racecheck:* | synccheck:*) options=$n_mbarriers ;; *) options= ;; esac
+    [ -z "$sanitizer" ] || echo "env GLM_TEST_FAST=$1 $sanitizer --tool ${2%%:*} $options --error-exitcode $found_rc $BUILD/${2#*:}"
 }
 by_lines= # so that the log of what hangs ends where it does
 ! command -v stdbuf >/dev/null || by_lines='stdbuf -oL'
@@ -334,7 +336,7 @@ run() {
     pass:*) note "pass  $part ($took s)" ;;
     skip:*) note "skip  $part: $(tail -n 1 "$log")" ;;
     wrong:*) note "wrong $part: hazards are reported where there are none (bench/results/2026-11-26_h100_racecheck.txt)" ;;
-    unsure:*) note "unsure $part: $(why_unsure)" ;;
+    unsure:*) note "unsure $part: $(why_unsure "$part")" ;;
     seen:*) note "seen  $part: hazards here, too" ;;
     refused:*) note "later $part: compute-sanitizer refuses this machine's GPU" ;;
     cut:*) note "later $part: not over after the $limit s that were left" ;;
@@ -403,6 +405,7 @@ pending() {
 note "# $(git rev-parse --short HEAD 2>/dev/null || echo 'no git'), sources $sources, built for $capability, $seconds s"
 machine_state
 [ -n "$(sanitizers)" ] || note "# no compute-sanitizer here"
+[ -x "$brought" ] || [ ! -e $BUILD/sanitizer.tar.xz ] || note "# $BUILD/sanitizer.tar.xz cannot be unpacked here"
 if [ $# -gt 0 ]; then
     printf '5 %s\n' "$@" >"$out/waves"
 else

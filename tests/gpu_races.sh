@@ -21,7 +21,7 @@ AT_ONCE=16 LIMIT=40 FOUND=9
 one() {
     log=$(mktemp) || exit 1
     timeout -k 2 $LIMIT "$2" --tool racecheck --racecheck-report hazard --show-backtrace no --print-limit 20000 \
-        --error-exitcode $FOUND "$1" "$3" "$4" >"$log" 2>&1
+        --num-cuda-barriers 64 --error-exitcode $FOUND "$1" "$3" "$4" >"$log" 2>&1
     rc=$?
     case $rc in
     0) said=silent ;;
