@@ -15,7 +15,7 @@
 # Exits 0, or 1 where numbers of a ring without a race are wrong, 77 where no compute-sanitizer runs.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-AT_ONCE=16 LIMIT=40 FOUND=9
+AT_ONCE=16 LIMIT=25 FOUND=9
 
 # one RINGS TOOL RING HAND_OVER right|race: what racecheck says
 one() {
@@ -48,13 +48,17 @@ worth() {
     awk '
     /^ / || $3 !~ /^(right|race)$/ { next }
     { n_asked++ }
-    $4 ~ /^(broken:|wrong)$/ { broken++ }
+    $3 == "right" && $4 ~ /^(broken:|wrong)$/ { broken++ }
     $3 == "race" && $4 == "silent" { if ($2 ~ /apart$/) apart++; else missed++ }
     $3 == "right" && $4 == "reported" {
         if ($2 ~ /^each,behind$/ || ($2 == "each" && $1 !~ /^(turns|pages)$/)) followed_not++
         else elected++
     }
     END { print broken || !n_asked ? "unusable" : missed ? "deaf" : followed_not ? "mistaken" : elected ? "lanes" : apart ? "warps" : "believed" }' "$1"
+}
+
+ask() {
+    xargs -r -d '\n' -n 6 -P $AT_ONCE sh tests/gpu_races.sh --one
 }
 
 work=$(mktemp -d) || exit 1
@@ -64,8 +68,10 @@ rc=77
 for tool in "$@"; do
     version=$("$tool" --version 2>/dev/null | sed -n 's/^Version \([^ ]*\).*/\1/p')
     echo "# compute-sanitizer ${version:-unknown}: $tool"
-    awk -v work="$work" -v rings="$rings" -v tool="$tool" '{ printf "%s/%03d\n%s\n%s\n%s\n%s\n%s\n", work, NR, rings, tool, $1, $2, $3 }' "$work/rings" |
-        xargs -r -d '\n' -n 6 -P $AT_ONCE sh tests/gpu_races.sh --one
+    rm -f "$work"/[0-9]*
+    awk -v work="$work" -v rings="$rings" -v tool="$tool" '{ printf "%s/%03d\n%s\n%s\n%s\n%s\n%s\n", work, NR, rings, tool, $1, $2, $3 }' "$work/rings" >"$work/asked"
+    head -n 6 "$work/asked" | ask # the others need not be asked about with what does not run
+    grep -q ' broken: ' "$work"/[0-9]* || sed 1,6d "$work/asked" | ask
     cat "$work"/[0-9]* >"$work/said"
     cat "$work/said"
     ! grep -q 'wrong numbers$' "$work/said" || rc=1

@@ -13,13 +13,13 @@ sanitizers() {
 # More mbarriers than any kernel has: it counts what the compiler says there are, and may say afterwards that there were more.
 n_mbarriers='--num-cuda-barriers 64'
 
-# What the one is worth that is worth most, and its path, by `races`; or else the first, of which nothing is known.
+# What the one is worth that is worth most, and its path, by `races`; or else the toolkit's, of which nothing is known.
 racechecker() {
     {
         [ "$(last_result races)" = pass ] && for worth in believed warps lanes mistaken deaf; do
             sed -n "s/^# worth: \($worth [^ ]*\)$/\1/p" "$(log_of races)"
         done
-    } | head -n 1 | grep . || sanitizers | sed -n '1s/^/unknown /p'
+    } | head -n 1 | grep . || sanitizers | sed -n '$s/^/unknown /p'
 }
 
 # kinds LOG: of hazards, without how many
