@@ -1,7 +1,8 @@
 /* What a page does to rows, for many of them and for few. Included only by attn_simd.c.
  *
  * A row is seen in a page unless all its weights there underflow to 0, which its largest score tells; a
- * row whose scores hold NaN is seen, so that NaN is never dropped. */
+ * row whose scores hold NaN is seen, so that NaN is never dropped. Where no score is a number the maximum
+ * is NaN: -inf would say that there was no key, and nobody reads the sums of such a row. */
 #ifndef ATTN_EFFECT_H
 #define ATTN_EFFECT_H
 
@@ -50,7 +51,9 @@ SIMD_INLINE vfloat meet_page(
     const vint is_zero = (page.largest == -INFINITY) | (page.largest - row_max < -126.0f);
     const vint is_seen = ~is_zero | (page.spoilt != page.spoilt);
     memcpy(effect->is_seen + row, &is_seen, sizeof is_seen);
-    const vfloat max = choose(is_seen & (page.largest > row_max), page.largest, row_max);
+    const vfloat larger = choose(is_seen & (page.largest > row_max), page.largest, row_max);
+    const vint is_nan_only = (larger == -INFINITY) & (page.spoilt != page.spoilt);
+    const vfloat max = choose(is_nan_only, page.spoilt, larger);
     const vfloat shift = choose(max == -INFINITY, (vfloat){0}, max); /* -inf - -inf is NaN */
     const vfloat alpha = simd_exp2(row_max - shift);
     memcpy(effect->alpha + row, &alpha, sizeof alpha);
