@@ -13,6 +13,7 @@
  * products, chosen as for one (linear_cuda.h), and attention's, of which a row's bits depend on no other. So the bits are
  * those of as many steps. It is in no graph: its kernels, some 11 a layer, come a few microseconds apart, and each takes
  * longer. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -57,10 +58,12 @@ static rt_status seal(glm_cuda *cuda, const glm_cuda_filled *filled) {
 /* ---- what a step is told --------------------------------------------------------------------- */
 
 static glm_cuda_draw draw_of(const glm_draw *draw) {
+    static const float below_1 =
+            0x1.fffffep-1f; /* 1, to which a draw may be rounded, is past all candidates */
     const glm_sampling *s = &draw->sampling;
     return (glm_cuda_draw){.temperature = s->temperature,
             .top_p = s->top_p,
-            .at = (float)glm_sampling_draw(s->seed, draw->step),
+            .at = fminf((float)glm_sampling_draw(s->seed, draw->step), below_1),
             .top_k = s->top_k,
             .n_valid = (int32_t)draw->n_valid};
 }

@@ -51,7 +51,7 @@ RT_MUST_CHECK rt_status glm_cuda_join(const float *shares, int32_t n_ranks, int6
 typedef struct glm_cuda_draw {
     float temperature; /* 0: the largest logit, of equal ones the first */
     float top_p;
-    float at;        /* the draw, in [0, 1] */
+    float at;        /* the draw, in [0, 1) */
     int32_t top_k;   /* 0: all */
     int32_t n_valid; /* logits that count, at most 2^20; 0: nothing is drawn from the row */
 } glm_cuda_draw;

@@ -11,6 +11,7 @@
 
 #include "ops_cuda.h"
 
+#include <float.h>
 #include <math.h>
 
 namespace {
@@ -30,7 +31,7 @@ struct row_view {
     const float *logits;
     int n;
     float max;
-    float scale;         /* log2(e) / temperature */
+    float scale;         /* log2(e) / temperature, but finite: 0 times infinity is NaN */
     uint64_t worst_rank; /* of the candidates */
 };
 
@@ -165,12 +166,12 @@ static __global__ void __launch_bounds__(THREADS) glm_sample_kernel(const glm_cu
     const bool is_finite = choice != 0;
     if (is_finite && draw.temperature > 0.0f) {
         row.max = row.logits[id_of(choice)];
-        row.scale = 1.4426950408889634f / draw.temperature;
+        row.scale = fminf(1.4426950408889634f / draw.temperature, FLT_MAX);
         if (draw.top_k > 0 && draw.top_k < row.n)
             row.worst_rank = search(row, (float)draw.top_k, false, true, smem);
-        if (draw.top_p < 1.0f)
-            row.worst_rank =
-                    search(row, draw.top_p * sum_of_weights(row, smem), false, false, smem);
+        if (draw.top_p < 1.0f) /* of 0 the best is left */
+            row.worst_rank = search(row, fmaxf(draw.top_p * sum_of_weights(row, smem), FLT_MIN),
+                    false, false, smem);
         choice = search(row, draw.at * sum_of_weights(row, smem), true, false, smem);
     }
     if (ptx_thread() == 0) p.ids[r] = is_finite ? id_of(choice) : -1;

@@ -91,6 +91,19 @@ static void repeats() {
         CHECK(choose(logits.data + (int64_t)i * n, n, 0.9f, 0, 0.9f, draws_of[i].at) == first[i]);
 }
 
+/* As cold as fp32 can be, and no share of the weights at all: the best of two equal ones is the first. */
+static void extremes() {
+    cuda_buffer<float> logits(40);
+    for (int i = 0; i < 40; i++) logits[i] = i == 11 || i == 29 ? 3.0f : (float)(i % 7) * 0.4f;
+    for (const float draw : {0.0f, 0.3f, 0.99999994f}) {
+        CHECK(choose(logits.data, 40, 1.0f, 0, 0.0f, draw) == 11);
+        CHECK(choose(logits.data, 40, 1e-40f, 0, 0.5f, draw) == 11);
+        CHECK(choose(logits.data, 40, 0x1p-149f, 1, 1.0f, draw) == 11);
+    }
+    CHECK(choose(logits.data, 40, 1e-40f, 0, 1.0f, 0.25f) == 11);
+    CHECK(choose(logits.data, 40, 1e-40f, 0, 1.0f, 0.75f) == 29);
+}
+
 int main() {
     emu_seed(0);
     if (cuda_is_least()) { /* every search there is, and the best */
@@ -98,6 +111,7 @@ int main() {
         return 0;
     }
     repeats();
+    extremes();
     draws(1, 0.25f, 1.0f, 0, 1.0f);
     draws(37, 0.25f, 0.8f, 0, 1.0f);
     draws(1500, 0.25f, 0.7f, 20, 1.0f);
