@@ -30,6 +30,12 @@ struct merged_row {
     float4 out;
 };
 
+/* What a state counts beside others: nothing where it has seen no key, and where none has. NaN stays what it is: it has no
+ * maximum either. */
+PTX_DEVICE float weight_of(float max, float most) {
+    return most == -INFINITY ? 0.0f : ptx_exp2(max - most); /* (-inf) - (-inf) is NaN */
+}
+
 PTX_DEVICE float inverse_of(float sum) {
     return sum > 0.0f ? 1.0f / sum : 0.0f;
 }
@@ -47,8 +53,8 @@ PTX_DEVICE merged_row merge_states(const float (&max)[MERGE_CHILDREN],
         if (i < n) m.max = fmaxf(m.max, max[i]);
 #pragma unroll
     for (int i = 0; i < MERGE_CHILDREN; i++) {
-        if (i >= n || m.max == -INFINITY) continue; /* no key so far: (-inf) - (-inf) is NaN */
-        const float weight = ptx_exp2(max[i] - m.max);
+        if (i >= n) continue;
+        const float weight = weight_of(max[i], m.max);
         m.sum = fmaf(weight, sum[i], m.sum);
         m.out = make_float4(fmaf(weight, out[i].x, m.out.x), fmaf(weight, out[i].y, m.out.y),
                 fmaf(weight, out[i].z, m.out.z), fmaf(weight, out[i].w, m.out.w));
@@ -74,8 +80,7 @@ PTX_DEVICE merged_row merge_splits(const decode_params &p, int64_t first, int n,
 /* m goes on by what comes behind it. */
 PTX_DEVICE void merge_on(merged_row &m, const merged_row &next) {
     const float max = fmaxf(m.max, next.max);
-    if (max == -INFINITY) return;
-    const float before = ptx_exp2(m.max - max), weight = ptx_exp2(next.max - max);
+    const float before = weight_of(m.max, max), weight = weight_of(next.max, max);
     m.max = max;
     m.sum = fmaf(weight, next.sum, ptx_mul(m.sum, before));
     m.out = make_float4(fmaf(weight, next.out.x, ptx_mul(m.out.x, before)),

@@ -266,6 +266,22 @@ static inline void decode_repeats() {
     }
 }
 
+/* Rows of 8 each: all of the third is NaN, and nothing else. */
+static inline void decode_check_nan(const decode_result &result, int64_t n_rows) {
+    for (int64_t i = 0; i < n_rows * 128; i++)
+        CHECK(!isnan(rt_bf16_to_float(result.out[i])) == (i / 128 % 8 != 2));
+}
+
+/* A query that is NaN, over one split and over two. */
+static inline void decode_nan_shows() {
+    const decode_batch b(8, 1, 1, {60, 4200}, 19);
+    decode_result result(16);
+    for (int seq = 0; seq < 2; seq++) b.q->data[(seq * 8 + 2) * 128 + 5] = 0x7fc0;
+    emu_seed(2);
+    decode_run(b, 4200, 0, 2, &result);
+    decode_check_nan(result, 16);
+}
+
 /* A step of one sequence, then one of twenty, with the same memory: where the tickets of the last are, the first step
  * has stored nothing. */
 static inline void decode_more_sequences() {
@@ -454,6 +470,7 @@ static inline int decode_behaves() {
     decode_groups_and_queries();
     decode_splits();
     decode_batches();
+    decode_nan_shows();
     decode_tokens();
     decode_more_sequences();
     decode_parts();

@@ -190,6 +190,19 @@ static inline double fp8_forks(int n_heads, int n_queries, const std::vector<int
     return worst;
 }
 
+/* A query that is NaN, over one split and over two. */
+static inline void fp8_nan_shows() {
+    for (const int64_t length : {200, 4200}) {
+        const decode_batch b(8, 1, 1, {length}, 19);
+        const fp8_pages fp8(*b.layers[0]);
+        decode_result result(8);
+        b.q->data[2 * 128 + 5] = 0x7fc0;
+        emu_seed(2);
+        fp8_run(b, fp8, 0, 1, &result);
+        decode_check_nan(result, 8);
+    }
+}
+
 /* Of 8, 16 and 72 rows, queries on both sides of the end of a page and of a split; see decode_once about 72. */
 static inline void fp8_once() {
     emu_seed(1);
@@ -202,6 +215,7 @@ static inline void fp8_once() {
 
 static inline void fp8_behaves() {
     if (cuda_is_least()) return fp8_once();
+    fp8_nan_shows();
     double worst = 0.0;
     emu_seed(1);
     worst = fmax(worst, fp8_try(8, 1, 1, 5, 1, false));
