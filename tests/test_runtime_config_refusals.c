@@ -360,6 +360,17 @@ static void try_long_eos(void) {
     free(ids.bytes);
 }
 
+/* The shortest length, GLM-4-9B-Chat's, of which the base of a lost rope_ratio is surely wrong, and one less. */
+static void try_lost_ratio(void) {
+    glm_config config;
+    const char *dir = ckh_make(CKH_NATIVE);
+    ckh_edit(dir, "config.json", RATIO, "");
+    ckh_edit(dir, "config.json", "\"seq_length\": 1048576", "\"seq_length\": 131072");
+    require_bad("rope ratio lost at 128K", dir, "\"rope_ratio\" is missing");
+    ckh_edit(dir, "config.json", "\"seq_length\": 131072", "\"seq_length\": 131071");
+    CHECK(glm_config_load(dir, &config) == RT_OK && config.rope_base == 1e4);
+}
+
 static void try_cuts(ckh_kind kind, const char *file, const char *says) {
     const char *dir = ckh_make(kind);
     int64_t n_bytes = 0;
@@ -382,6 +393,7 @@ int main(void) {
     try_edits(CKH_HF, "generation_config.json", generation_edits, N_OF(generation_edits));
     try_files();
     try_long_eos();
+    try_lost_ratio();
     try_cuts(CKH_NATIVE, "config.json", "config.json:");
     try_cuts(CKH_HF, "generation_config.json", "generation_config.json:");
     (void)printf("%d cases, %d failures\n", n_cases, n_failed);

@@ -94,7 +94,9 @@ static void check_learning(void) {
             "some right: what would have done, and one more");
     for (int i = 0; i < 9; i++) glm_draft_learn(&record, record.most, 0);
     expect(record.most == 2 && record.n_missed == 4, "none right: few, and only behind long ends");
-    for (int i = 0; i < 9; i++) glm_draft_learn(&record, 2, 1);
+    glm_draft_learn(&record, 2, 1);
+    expect(record.n_missed == 3, "right once: a step back");
+    for (int i = 0; i < 8; i++) glm_draft_learn(&record, 2, 1);
     expect(record.n_missed == 0, "right again: as before");
 }
 

@@ -127,6 +127,31 @@ static void check_add(const glm_ops *ops, int64_t width) {
                     0);
 }
 
+/* A table's rows, rounded once where hidden states are bf16. */
+static void check_embed(
+        const glm_ops *ops, rt_dtype table_dtype, rt_dtype hidden_dtype, int64_t width) {
+    static float table[N_ROWS * WIDTH_MAX];
+    static uint32_t hidden[N_ROWS * WIDTH_MAX]; /* room for any type */
+    const int32_t ids[] = {4, 0, 4, 1};
+    for (int64_t i = 0; i < N_ROWS * width; i++) {
+        const float value = uniform();
+        if (table_dtype == RT_F32)
+            table[i] = value;
+        else
+            ((uint16_t *)table)[i] =
+                    table_dtype == RT_F16 ? rt_float_to_f16(value) : rt_float_to_bf16(value);
+    }
+    ops->embed(ops, table, table_dtype, ids, 4, width, hidden, hidden_dtype);
+    for (int64_t i = 0; i < 4 * width; i++) {
+        const float number = rt_load_float(table, ids[i / width] * width + i % width, table_dtype);
+        const float want =
+                hidden_dtype == RT_F32 ? number : rt_bf16_to_float(rt_float_to_bf16(number));
+        if (rt_load_float(hidden, i, hidden_dtype) != want)
+            fail("embed", ops->isa, (double)rt_load_float(hidden, i, hidden_dtype), (double)want,
+                    0);
+    }
+}
+
 static void check_isa(rt_isa isa, rt_pool *pool) {
     const attn_shape shape = {.n_heads = 2, .n_kv_heads = 1, .head_dim = 32, .kv_dtype = RT_BF16};
     glm_ops ops;
@@ -139,6 +164,9 @@ static void check_isa(rt_isa isa, rt_pool *pool) {
         check_norm(&ops, RT_F32, widths[w]);
         check_swiglu(&ops, widths[w]);
         check_add(&ops, widths[w]);
+        check_embed(&ops, RT_BF16, RT_BF16, widths[w]);
+        check_embed(&ops, RT_F16, RT_BF16, widths[w]);
+        check_embed(&ops, RT_F32, RT_F32, widths[w]);
     }
     glm_ops_free(&ops);
 }
