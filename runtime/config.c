@@ -320,7 +320,26 @@ static rt_status read_sampling(const glm_keys *from, glm_config *config) {
     return RT_OK;
 }
 
+/* Ways to choose a token that are not here. */
+static void warn_of_sampling(const glm_keys *from, glm_config *config) {
+    static const struct {
+        const char *key;
+        double neutral;
+    } absent[] = {{"repetition_penalty", 1.0}, {"no_repeat_ngram_size", 0.0}, {"min_p", 0.0},
+            {"typical_p", 1.0}, {"num_beams", 1.0}};
+    for (size_t i = 0; i < sizeof absent / sizeof *absent; i++) {
+        const json_t *value = json_object_get(from->root, absent[i].key);
+        if (!json_is_number(value) || json_number_value(value) == absent[i].neutral) continue;
+        char sentence[128];
+        (void)snprintf(sentence, sizeof sentence,
+                "generation_config.json asks for %s %g, which is not done", absent[i].key,
+                json_number_value(value));
+        warn(config, sentence);
+    }
+}
+
 static rt_status read_generation(const glm_keys *from, glm_config *config) {
+    warn_of_sampling(from, config);
     RT_TRY(read_sampling(from, config));
     return add_stop_ids(from, config);
 }

@@ -280,6 +280,8 @@ static void log_open(const glm_engine *engine) {
             rt_isa_name(rt_machine_isa()), glm_linear_by_name(plan->linear_by),
             rt_dtype_name(plan->kv_dtype), rt_dtype_name(plan->hidden_dtype), plan->total_bytes,
             plan->gpu_total_bytes, engine->comm->rank, engine->comm->n_ranks);
+    if (engine->comm->rank == 0 && engine->config.warning[0])
+        rt_log(RT_LOG_WARN, "config", "%s", engine->config.warning);
 }
 
 rt_status glm_engine_open_rank(const glm_options *options, par_comm *comm, glm_engine **out) {
