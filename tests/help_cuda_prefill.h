@@ -120,6 +120,20 @@ static inline void prefill_cuts() {
     CHECK(memcmp(one.lse.data, three.lse.data, 300 * 4) == 0);
 }
 
+/* A query that is NaN makes its row NaN, and no other. */
+static inline void prefill_nan_shows() {
+    const prefill_case c = {2, 1, 40, 300, {256}};
+    const cuda_layer layer(cuda_shape(2, 1), 340, 5);
+    cuda_buffer<uint16_t> q(40 * 2 * 128);
+    cuda_fill_normal(q.data, q.n, 6);
+    q[(7 * 2 + 1) * 128 + 9] = 0x7fc0;
+    prefill_result result(80);
+    emu_seed(0);
+    prefill_run(c, layer, q, 0, 40, &result);
+    for (int64_t i = 0; i < 80 * 128; i++)
+        CHECK(!isnan(rt_bf16_to_float(result.out[i])) == (i / 128 != 15));
+}
+
 /* Many tiles a block, one behind another, or each in a block by itself, as in calls of few rows: the same bits. On a GPU
  * calls of 128 rows, whose tiles are fewer than SMs. */
 static inline void prefill_beside_tiles() {
@@ -364,6 +378,7 @@ static inline int prefill_behaves() {
     prefill_shapes();
     prefill_tails();
     prefill_cuts();
+    prefill_nan_shows();
     prefill_beside_tiles();
     prefill_of_nothing();
     prefill_of_ones();

@@ -49,6 +49,7 @@ static void check_drawn(void) {
     const glm_sampling top_k = {.temperature = 1.0f, .top_p = 1.0f, .top_k = 2, .seed = 2};
     const glm_sampling top_p = {.temperature = 1.0f, .top_p = 0.6f, .seed = 3};
     const glm_sampling both = {.temperature = 1.0f, .top_p = 0.8f, .top_k = 3, .seed = 5};
+    const glm_sampling most = {.temperature = 1.0f, .top_p = 0.9f, .seed = 6};
     const unsigned odd = 0x2a;   /* ids 1, 3, 5 */
     const unsigned first = 0x03; /* of 48: what is not allowed behind them counts for nothing */
     check_odds(likely, &plain, odd, (double[]){0, 16, 0, 4, 0, 1}, "the likely");
@@ -57,6 +58,7 @@ static void check_drawn(void) {
     check_odds(likely, &top_p, 0x3c, (double[]){0, 0, 8, 4, 0, 0}, "top-p 0.6");
     check_odds(likely, &top_p, odd, (double[]){0, 1, 0, 0, 0, 0}, "top-p 0.6 of one");
     check_odds(likely, &top_p, first, (double[]){1, 0, 0, 0, 0, 0}, "top-p 0.6 of 0.67");
+    check_odds(likely, &most, 0x2f, (double[]){32, 16, 8, 0, 0, 0}, "top-p 0.9 of 61, not 63");
     check_odds(likely, &both, 0x3e, (double[]){0, 16, 8, 0, 0, 0}, "top-p 0.8 of 28, of 31 less");
 }
 
