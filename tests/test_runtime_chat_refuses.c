@@ -106,6 +106,21 @@ static void check_messages(const glm_tokenizer *tokenizer) {
     expect_refused(tokenizer, &calling, 1, RT_EUSAGE, "<|user|>");
 }
 
+/* The text of such a message was there already. */
+static void check_append(const glm_tokenizer *tokenizer) {
+    const glm_tool_call call = {"f", "{}", -1};
+    const glm_message message = {.role = GLM_CHAT_USER,
+            .content = "fine",
+            .content_bytes = -1,
+            .calls = &call,
+            .n_calls = 1};
+    glm_ids ids = {0};
+    CHECK(glm_ids_push(&ids, 7) == RT_OK);
+    CHECK(glm_chat_append(tokenizer, &message, &ids) == RT_EUSAGE);
+    CHECK(ids.n == 1 && ids.ids[0] == 7);
+    glm_ids_free(&ids);
+}
+
 static void check_plain_tokenizer(void) {
     const char *dir = help_dir();
     tokh_text bytes = {0};
@@ -177,6 +192,7 @@ int main(void) {
     check_nul();
     check_truncations();
     check_messages(tokenizer);
+    check_append(tokenizer);
     check_plain_tokenizer();
     check_counts(tokenizer);
     check_date();

@@ -49,7 +49,8 @@ static void check_damage(void) {
     check_distrust("sed -i 's/\"version\": 1/\"version\": 2/' \"$cache\"");
     check_distrust("sed -i 's/\\(\"sha256\": \"\\)./\\1/' \"$cache\"");
     check_distrust("sed -i '/sha256/y/0123456789abcdef/123456789abcdef0/' \"$cache\"");
-    check_distrust("chmod 666 \"$cache\"");
+    check_distrust("chmod 620 \"$cache\"");
+    check_distrust("chmod 602 \"$cache\"");
     check_distrust("truncate -s 2M \"$cache\"");
     check_distrust("rm \"$cache\"");
 }

@@ -166,6 +166,11 @@ static void check_differences(const char *dir) {
     write_native(dir, "", 4, "\"rope_ratio\": 100,", 1048576);
     check(dir, &want);
 
+    want.differences = "rotary base 1.0001e+08 (published 1e+08)";
+    want.rope_base = 1.0001e8;
+    write_native(dir, "", 4, "\"rope_ratio\": 10001,", 1048576);
+    check(dir, &want);
+
     want = chat_1m;
     want.differences = "length 65536 (published 1048576)";
     want.model_len = 65536;
