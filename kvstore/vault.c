@@ -28,17 +28,17 @@ bool kv_vault_is_own(const kv_vault *vault, const kv_segment_header *header) {
            vault->heads.all == header->heads.all;
 }
 
-rt_status kv_vault_learn(kv_vault *vault, const kv_segment_header *header, const int32_t *ids,
-        int32_t dir, int64_t bytes) {
+rt_status kv_vault_learn(
+        kv_vault *vault, const kv_segment_header *header, const int32_t *ids, int32_t dir) {
     kv_brief brief = {.chain = header->chain,
             .parent = header->parent,
             .shard = kv_shard_number(vault->shard),
             .first_pos = header->first_pos,
-            .bytes = bytes,
+            .bytes = KV_SIZE_UNKNOWN,
             .n_tokens = header->n_tokens};
     const int64_t n_ids = rt_min64(header->n_tokens, KV_BRIEF_IDS);
     memcpy(brief.head_ids, ids, (size_t)n_ids * sizeof *ids);
-    RT_TRY(kv_briefs_put(&vault->dirs.briefs, &brief));
+    RT_TRY(kv_briefs_put(&vault->dirs.learned, &brief));
     vault->n_learned++;
     return kv_index_add(&vault->index, &brief, dir);
 }
@@ -80,7 +80,7 @@ const kv_known *kv_vault_know(kv_vault *vault, const kv_hash *chain) {
     for (int32_t dir = 0; dir < vault->dirs.n_dirs; dir++) {
         const kv_path path = kv_vault_path(vault, dir, chain, ".kvs");
         if (!has_file(vault, dir, chain) ||
-                kv_vault_look_into(vault, dir, path.text, chain, KV_SIZE_UNKNOWN) != RT_OK)
+                kv_vault_look_into(vault, dir, path.text, chain) != RT_OK)
             continue;
         known = kv_index_find(&vault->index, chain);
         if (known) return known;
@@ -229,7 +229,7 @@ rt_status kv_vault_save_fingerprint(kv_vault *vault) {
     if (exists) return RT_OK;
     const int64_t n_bytes = (int64_t)strlen(vault->fingerprint_text);
     RT_TRY(kv_vault_make_room(vault, n_bytes + KV_IO_ALIGN));
-    return kv_dirs_write_text(&vault->dirs, &path, vault->fingerprint_text, n_bytes);
+    return kv_dirs_write_text(&vault->dirs, 0, &path, vault->fingerprint_text, n_bytes);
 }
 
 /* ---- open, close ----------------------------------------------------------------------------- */
@@ -259,8 +259,7 @@ static rt_status index_known(
     if (strcmp(entry->shard, vault->shard) != 0) return RT_OK;
     const kv_path place = kv_vault_path(vault, entry->dir, &entry->hash, ".kvs");
     const bool is_in_place = strcmp(place.text, entry->path) == 0;
-    const kv_brief *brief =
-            kv_briefs_find(&vault->dirs.briefs, &entry->hash, kv_shard_number(vault->shard));
+    const kv_brief *brief = kv_dirs_brief(&vault->dirs, entry);
     *is_unknown = is_in_place && !brief;
     vault->stats.n_strays += !is_in_place;
     return is_in_place && brief ? kv_index_add(&vault->index, brief, entry->dir) : RT_OK;

@@ -2,7 +2,7 @@
  * fingerprint and all token ids so far; books are names for some of them. Private to kvstore.
  *
  *   DIR/vault/lock                                   one process at a time reserves or removes
- *   DIR/vault/segments.known                         vault_briefs.h: what is known without opening them
+ *   DIR/vault/segments.known                         vault_known.c: what is known of those in DIR without opening them
  *   DIR/vault/books/NAME.book                        book_format.c; in the first DIR
  *   DIR/vault/<8 hex of fingerprint>/<hex>.fingerprint    its text, to explain mismatches
  *   DIR/vault/<8 hex of fingerprint>/<hh>/<chain hex>.kvs segment_format.c; hh: first 2 of the chain

@@ -56,7 +56,7 @@ static rt_status write_manifest(kv_vault *vault, const char *name, const kv_hash
     RT_TRY(kv_vault_save_fingerprint(vault));
     RT_TRY(kv_vault_make_room(vault, rt_round_up(n_bytes, KV_IO_ALIGN)));
     RT_TRY(check_chain(vault, chains, n_segments, n_tokens));
-    RT_TRY(kv_dirs_write_text(&vault->dirs, &path, text, n_bytes));
+    RT_TRY(kv_dirs_write_text(&vault->dirs, 0, &path, text, n_bytes));
     return remove_others(vault, file_name);
 }
 

@@ -66,10 +66,6 @@ rt_status kv_briefs_put(kv_briefs *b, const kv_brief *brief) {
     return RT_OK;
 }
 
-void kv_briefs_forget_sizes(kv_briefs *b) {
-    for (int64_t i = 0; i < b->n; i++) b->all[i].bytes = KV_SIZE_UNKNOWN;
-}
-
 void kv_briefs_free(kv_briefs *b) {
     free(b->all);
     free(b->buckets);
@@ -91,35 +87,39 @@ static bool is_possible(const kv_brief *brief) {
            brief->bytes >= KV_SIZE_UNKNOWN && brief->bytes < (int64_t)1 << 40;
 }
 
-static rt_status take(kv_briefs *b, const kv_brief *brief) {
-    const int64_t number = b->n_buckets ? *bucket_of(b, &brief->chain, brief->shard) : 0;
-    if (number == 0) return kv_briefs_put(b, brief);
-    b->all[number - 1].bytes = brief->bytes;
-    return RT_OK;
+/* Its header, if it is ours. */
+static bool read_header(const char *text, int64_t n_bytes, known_header *h) {
+    if (n_bytes < (int64_t)sizeof *h) return false;
+    memcpy(h, text, sizeof *h);
+    return h->magic == MAGIC && h->version == VERSION;
+}
+
+uint64_t kv_briefs_said_checksum(const char *text, int64_t n_bytes) {
+    known_header h;
+    return read_header(text, n_bytes, &h) ? h.checksum : 0;
 }
 
 rt_status kv_briefs_parse(kv_briefs *b, const char *text, int64_t n_bytes) {
     known_header h;
-    if (n_bytes < (int64_t)sizeof h) return RT_OK;
-    memcpy(&h, text, sizeof h);
+    if (!read_header(text, n_bytes, &h)) return RT_OK;
     const int64_t n_max = (n_bytes - (int64_t)sizeof h) / (int64_t)sizeof(kv_brief);
-    if (h.magic != MAGIC || h.version != VERSION || h.n < 0 || h.n > n_max) return RT_OK;
-    if (h.checksum != checksum_of(text, (int64_t)sizeof h + h.n * (int64_t)sizeof(kv_brief)))
+    if (h.n < 0 || h.n > n_max ||
+            h.checksum != checksum_of(text, (int64_t)sizeof h + h.n * (int64_t)sizeof(kv_brief)))
         return RT_OK;
     for (int64_t i = 0; i < h.n; i++) {
         kv_brief brief;
         memcpy(&brief, text + sizeof h + (size_t)i * sizeof brief, sizeof brief);
-        if (is_possible(&brief)) RT_TRY(take(b, &brief));
+        if (is_possible(&brief)) RT_TRY(kv_briefs_put(b, &brief));
     }
+    b->checksum = h.checksum;
     return RT_OK;
 }
 
-rt_status kv_briefs_format(const kv_brief *const *some, int64_t n, char **text, int64_t *n_bytes) {
+rt_status kv_briefs_format(const kv_brief *all, int64_t n, char **text, int64_t *n_bytes) {
     known_header h = {.magic = MAGIC, .version = VERSION, .n = n};
     *n_bytes = (int64_t)sizeof h + n * (int64_t)sizeof(kv_brief);
     RT_TRY(rt_calloc(1, *n_bytes, "what is known of segments", text));
-    for (int64_t i = 0; i < n; i++)
-        memcpy(*text + sizeof h + (size_t)i * sizeof(kv_brief), some[i], sizeof(kv_brief));
+    if (n > 0) memcpy(*text + sizeof h, all, (size_t)n * sizeof *all);
     memcpy(*text, &h, sizeof h);
     h.checksum = checksum_of(*text, *n_bytes);
     memcpy(*text, &h, sizeof h);

@@ -3,7 +3,7 @@
  * that was let go and is written again may have another, so whoever gives it its name first writes the file anew without how
  * large it was, and sizes are taken from that file as each scan finds it, or looked at. Private to kvstore.
  *
- *   DIR/vault/segments.known     in the first DIR; text by kv_dirs_write_text: a header, then briefs
+ *   DIR/vault/segments.known     of the segments in that DIR; text by kv_dirs_write_text: a header, then briefs
  *
  * Nothing hangs on it. One that is lost, or does not verify, is written again after a look into every segment; whoever
  * needs room removes it. */
@@ -28,6 +28,7 @@ typedef struct kv_briefs {
     int64_t n, room;
     int64_t *buckets;  /* [n_buckets]: 1 + number, 0: empty */
     int64_t n_buckets; /* a power of 2, more than n */
+    uint64_t checksum; /* of the text that they were parsed from, all of it; 0: none */
 } kv_briefs;
 
 /* ".2-3of4", or "" of all heads: 0. */
@@ -38,12 +39,13 @@ const kv_brief *kv_briefs_find(const kv_briefs *briefs, const kv_hash *chain, ui
 RT_MUST_CHECK rt_status kv_briefs_put(kv_briefs *briefs, const kv_brief *brief);
 void kv_briefs_free(kv_briefs *briefs);
 
-void kv_briefs_forget_sizes(kv_briefs *briefs);
-/* As the file has them, but for what no segment can be like: those that are not known, and all their sizes. Text that is
- * none of ours, or damaged, holds none. RT_ENOMEM. */
+/* As the file has them, but for what no segment can be like. Text that is none of ours, or damaged, holds none, and leaves
+ * the checksum 0. RT_ENOMEM. */
 RT_MUST_CHECK rt_status kv_briefs_parse(kv_briefs *briefs, const char *text, int64_t n_bytes);
-/* The way back, of some of them; free(). RT_ENOMEM. */
+/* The checksum that text begins with; 0: it is none of ours. */
+uint64_t kv_briefs_said_checksum(const char *text, int64_t n_bytes);
+/* The way back, of some; free(). RT_ENOMEM. */
 RT_MUST_CHECK rt_status kv_briefs_format(
-        const kv_brief *const *some, int64_t n, char **text, int64_t *n_bytes);
+        const kv_brief *all, int64_t n, char **text, int64_t *n_bytes);
 
 #endif

@@ -1,4 +1,5 @@
-/* Paths, the lock and small files of the vault's directories; vault_scan.c lists them.
+/* Paths, the lock and small files of the vault's directories; vault_scan.c lists them, vault_known.c keeps
+ * what is known of them.
  *
  * The lock is flock(2) on DIR/vault/lock of every directory, in the order of their inodes so that
  * two processes that name them differently do not wait for each other. Dead owners leave no lock. */
@@ -39,6 +40,7 @@ rt_status kv_dirs_open(kv_io *io, const char *const *dirs, int32_t n_dirs, kv_di
     rt_status status = RT_OK;
     RT_TRY_GOTO(status, rt_calloc(n_dirs, sizeof *d.roots, "directories", &d.roots), out);
     RT_TRY_GOTO(status, rt_calloc(n_dirs, sizeof *d.locks, "directory locks", &d.locks), out);
+    RT_TRY_GOTO(status, rt_calloc(n_dirs, sizeof *d.kept, "what directories keep", &d.kept), out);
     for (int32_t i = 0; i < n_dirs; i++)
         RT_TRY_GOTO(status, rt_path_join(dirs[i], "vault", &d.roots[i]), out);
     RT_TRY_GOTO(status, kv_blocks_create(io, &d.blocks), out);
@@ -55,7 +57,9 @@ void kv_dirs_close(kv_dirs *dirs) {
     for (int32_t i = 0; dirs->roots && i < dirs->n_dirs; i++) free(dirs->roots[i]);
     free(dirs->roots);
     free(dirs->locks);
-    kv_briefs_free(&dirs->briefs);
+    for (int32_t i = 0; dirs->kept && i < dirs->n_dirs; i++) kv_briefs_free(&dirs->kept[i]);
+    free(dirs->kept);
+    kv_briefs_free(&dirs->learned);
     *dirs = (kv_dirs){0};
 }
 
@@ -292,9 +296,9 @@ static rt_status write_padded(kv_dirs *dirs, kv_file *file, const char *text, in
 }
 
 rt_status kv_dirs_write_text(
-        kv_dirs *dirs, const kv_path *path, const char *text, int64_t n_bytes) {
+        kv_dirs *dirs, int32_t dir, const kv_path *path, const char *text, int64_t n_bytes) {
     rt_assert(dirs->is_locked);
-    RT_TRY(kv_dirs_make_for(dirs, 0, path));
+    RT_TRY(kv_dirs_make_for(dirs, dir, path));
     const kv_path temporary = kv_dirs_temporary(path, n_bytes);
     const kv_path folder = kv_path_parent(path);
     kv_file *file = NULL;
@@ -365,6 +369,13 @@ void kv_dirs_read_texts(kv_dirs *dirs, const char *const *paths, int32_t n, int6
     }
 }
 
+rt_status kv_dirs_take_text(
+        kv_dirs *dirs, kv_file *file, int64_t bytes_max, char **text, int64_t *n_bytes) {
+    kv_reader *reader = NULL;
+    RT_TRY(ask_for_text(dirs, file, bytes_max, n_bytes, &reader));
+    return take_text(reader, *n_bytes, text);
+}
+
 rt_status kv_dirs_read_text(kv_dirs *dirs, const char *path, int64_t bytes_max, char **text,
         int64_t *n_bytes, bool *exists) {
     kv_io_stat st;
@@ -375,9 +386,7 @@ rt_status kv_dirs_read_text(kv_dirs *dirs, const char *path, int64_t bytes_max, 
     *exists = *exists && st.is_file;
     if (!*exists) return RT_OK;
     RT_TRY(kv_file_open(dirs->io, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, &file));
-    kv_reader *reader = NULL;
-    rt_status status = ask_for_text(dirs, file, bytes_max, n_bytes, &reader);
-    if (status == RT_OK) status = take_text(reader, *n_bytes, text);
+    const rt_status status = kv_dirs_take_text(dirs, file, bytes_max, text, n_bytes);
     kv_blocks_close_file(dirs->blocks, file);
     return status;
 }

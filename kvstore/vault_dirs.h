@@ -16,9 +16,10 @@ typedef struct kv_dirs {
     char **roots;    /* "DIR/vault" */
     kv_file **locks; /* [n_dirs]: open while locked */
     bool is_locked;
-    kv_briefs briefs;                            /* of segments, from the first scan on */
-    bool ignores_known;                          /* all is looked at, as where nothing was kept */
-    int64_t n_quarantined;                       /* ever, through these */
+    kv_briefs *kept;       /* [n_dirs]: as the last scan found it in each */
+    kv_briefs learned;     /* of segments, since these were opened; no sizes */
+    bool ignores_known;    /* all is looked at, as where nothing was kept */
+    int64_t n_quarantined; /* ever, through these */
     char last_bad[KV_PATH_BYTES + KV_WHY_BYTES]; /* the last of them, and why; "" */
 } kv_dirs;
 
@@ -102,25 +103,37 @@ typedef struct kv_listing {
 /* Everything below all DIR/vault. Files that come and go meanwhile may be missed. */
 RT_MUST_CHECK rt_status kv_dirs_scan(kv_dirs *dirs, kv_listing *out);
 void kv_listing_free(kv_listing *listing);
-/* The physical size of one that was looked at; KV_SIZE_UNKNOWN where that may yet become more. */
-int64_t kv_entry_size(const kv_entry *entry);
-/* Keep what is known of the segments that are there (vault_briefs.h). The lock is held.
- * Errors: RT_ENOFIT  no room in the budget, or on the disk; RT_EIO, RT_ENOMEM */
+
+/* ---- what is known without a look (vault_known.c, vault_briefs.h) ----------------------------- */
+
 #define KV_KNOWN_NAME "segments.known"
+/* What the directories that are listed in `roots` have kept, as it is now. RT_ENOMEM. */
+RT_MUST_CHECK rt_status kv_dirs_load_known(kv_dirs *dirs, const kv_listing *roots);
+/* Of a segment; NULL: nothing. Until the next scan, or put. */
+const kv_brief *kv_dirs_brief(const kv_dirs *dirs, const kv_entry *entry);
+/* Its physical size as its directory has kept it; KV_SIZE_UNKNOWN. */
+int64_t kv_dirs_known_size(const kv_dirs *dirs, const kv_entry *entry);
+/* Keep what is known of the segments that are there, where that has changed. The lock is held.
+ * Errors: RT_ENOFIT  no room in the budget, or on the disk; RT_EIO, RT_ENOMEM */
 RT_MUST_CHECK rt_status kv_dirs_save_known(kv_dirs *dirs, int64_t bytes_max);
 /* How large these segments were, which are about to get their names, again then, is known no more, durably; *is_forgotten:
  * it was. All else stays known, where it can be written. The lock is held. RT_EIO, RT_ENOMEM. */
 RT_MUST_CHECK rt_status kv_dirs_forget_sizes(
         kv_dirs *dirs, const kv_hash *chains, int32_t n, uint64_t shard, bool *is_forgotten);
 
-/* Small files, in the first directory: text padded with new lines to whole blocks; written beside, synced, renamed,
- * durable. The caller holds the lock and has made room. */
+/* ---- small files ----------------------------------------------------------------------------- */
+
+/* Text padded with new lines to whole blocks; written beside, synced, renamed, durable. The caller holds the lock and has
+ * made room. */
 RT_MUST_CHECK rt_status kv_dirs_write_text(
-        kv_dirs *dirs, const kv_path *path, const char *text, int64_t n_bytes);
+        kv_dirs *dirs, int32_t dir, const kv_path *path, const char *text, int64_t n_bytes);
 /* The whole of it and a NUL; free(). *exists is false where there is no such regular file.
  * RT_ECORRUPT: larger than bytes_max, or no whole blocks. */
 RT_MUST_CHECK rt_status kv_dirs_read_text(kv_dirs *dirs, const char *path, int64_t bytes_max,
         char **text, int64_t *n_bytes, bool *exists);
+/* The same of a regular file that is open. */
+RT_MUST_CHECK rt_status kv_dirs_take_text(
+        kv_dirs *dirs, kv_file *file, int64_t bytes_max, char **text, int64_t *n_bytes);
 /* The same of several regular files, side by side; texts[i] is NULL where that failed, to be read alone then. */
 enum { KV_TEXTS_AT_ONCE = 32 };
 void kv_dirs_read_texts(kv_dirs *dirs, const char *const *paths, int32_t n, int64_t bytes_max,

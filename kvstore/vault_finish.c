@@ -144,7 +144,7 @@ static rt_status hand_over(kv_writer *writer) {
 
 static rt_status publish(kv_writer *writer, kv_segment **segment) {
     kv_vault *vault = writer->vault;
-    RT_TRY(kv_vault_learn(vault, &writer->header, writer->ids, writer->dir, KV_SIZE_UNKNOWN));
+    RT_TRY(kv_vault_learn(vault, &writer->header, writer->ids, writer->dir));
     vault->stats.n_written++;
     RT_TRY(hand_over(writer));
     return segment ? open_finished(writer, segment) : RT_OK;

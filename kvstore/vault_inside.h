@@ -66,7 +66,7 @@ RT_MUST_CHECK rt_status kv_vault_has_copy(kv_vault *vault, const kv_hash *chain,
 /* vault_look.c: look into a file that is named as a segment of this vault, and index it. What is damaged is quarantined,
  * what is another's counted. RT_ENOMEM. */
 RT_MUST_CHECK rt_status kv_vault_look_into(
-        kv_vault *vault, int32_t dir, const char *path, const kv_hash *chain, int64_t bytes);
+        kv_vault *vault, int32_t dir, const char *path, const kv_hash *chain);
 /* Into segments that lie in `dirs`, this vault's own or not, many side by side. RT_ENOMEM. */
 RT_MUST_CHECK rt_status kv_vault_look_into_all(
         kv_vault *vault, kv_dirs *dirs, const kv_entry *const *entries, int64_t n);
@@ -77,8 +77,8 @@ bool kv_vault_is_own(const kv_vault *vault, const kv_segment_header *header);
 /* The segment, if its file is there: from the index or, written by another process, from the disk. */
 const kv_known *kv_vault_know(kv_vault *vault, const kv_hash *chain);
 /* Into the index, and into what is known without a look; `ids` are its first ones, unverified. RT_ENOMEM. */
-RT_MUST_CHECK rt_status kv_vault_learn(kv_vault *vault, const kv_segment_header *header,
-        const int32_t *ids, int32_t dir, int64_t bytes);
+RT_MUST_CHECK rt_status kv_vault_learn(
+        kv_vault *vault, const kv_segment_header *header, const int32_t *ids, int32_t dir);
 /* Once so many were learnt that scans, which look at them until then, would take long; the lock is not held. */
 void kv_vault_keep_known(kv_vault *vault);
 /* Open one that is known. What does not verify is quarantined, what does not open forgotten. */
@@ -94,8 +94,8 @@ RT_MUST_CHECK rt_status kv_vault_make_room(kv_vault *vault, int64_t n_bytes);
 RT_MUST_CHECK rt_status kv_vault_new_file(kv_vault *vault, int32_t dir, const kv_path *path,
         int64_t n_bytes, kv_path *temporary, kv_file **out);
 /* The same where there is room in the budget, and the folder is there. */
-RT_MUST_CHECK rt_status kv_vault_create_file(kv_vault *vault, const kv_path *path, int64_t n_bytes,
-        kv_path *temporary, kv_file **out);
+RT_MUST_CHECK rt_status kv_vault_create_file(
+        kv_vault *vault, const kv_path *path, int64_t n_bytes, kv_path *temporary, kv_file **out);
 /* Remove a file that is not needed; what cannot be removed is swept some day. */
 void kv_vault_discard(kv_vault *vault, const char *path);
 /* The file is synced: give it its name, durably. The lock is held. On failure it has neither name. */

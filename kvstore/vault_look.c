@@ -13,19 +13,17 @@ static bool is_own_file(const kv_vault *vault, const kv_dirs *dirs, const kv_ent
 }
 
 /* One that is named as a segment of this vault. */
-static rt_status index_seen(
-        kv_vault *vault, int32_t dir, const kv_segment_brief *brief, int64_t bytes) {
+static rt_status index_seen(kv_vault *vault, int32_t dir, const kv_segment_brief *brief) {
     if (kv_vault_is_own(vault, &brief->header) && brief->is_complete)
-        return kv_vault_learn(vault, &brief->header, brief->head_ids, dir, bytes);
+        return kv_vault_learn(vault, &brief->header, brief->head_ids, dir);
     vault->stats.n_strays++;
     return RT_OK;
 }
 
-rt_status kv_vault_look_into(
-        kv_vault *vault, int32_t dir, const char *path, const kv_hash *chain, int64_t bytes) {
+rt_status kv_vault_look_into(kv_vault *vault, int32_t dir, const char *path, const kv_hash *chain) {
     kv_segment_brief brief;
     const rt_status status = kv_segment_peek(&vault->dirs, path, chain, &brief);
-    if (status == RT_OK) return index_seen(vault, dir, &brief, bytes);
+    if (status == RT_OK) return index_seen(vault, dir, &brief);
     if (status == RT_ENOMEM) return status;
     if (status == RT_ECORRUPT) kv_dirs_quarantine(&vault->dirs, path, rt_error_text());
     vault->stats.n_strays += status != RT_ECORRUPT;
@@ -35,14 +33,14 @@ rt_status kv_vault_look_into(
 static rt_status look_alone(kv_vault *vault, kv_dirs *dirs, const kv_entry *entry) {
     if (!is_own_file(vault, dirs, entry))
         return kv_vault_note_foreign(vault, dirs, entry->path, &entry->hash);
-    return kv_vault_look_into(vault, entry->dir, entry->path, &entry->hash, kv_entry_size(entry));
+    return kv_vault_look_into(vault, entry->dir, entry->path, &entry->hash);
 }
 
 static rt_status take_seen(
         kv_vault *vault, kv_dirs *dirs, const kv_entry *entry, const kv_segment_brief *brief) {
     if (!is_own_file(vault, dirs, entry))
         return kv_vault_note_foreign_seen(vault, dirs, entry->path, brief);
-    return index_seen(vault, entry->dir, brief, kv_entry_size(entry));
+    return index_seen(vault, entry->dir, brief);
 }
 
 static rt_status look_side_by_side(

@@ -12,7 +12,7 @@
 #include "runtime/base/size.h"
 #include "vault_dirs.h"
 
-enum { DEPTH_MAX = 3, MODEL_DIGITS = 8, KNOWN_BYTES_MAX = 1 << 30 };
+enum { DEPTH_MAX = 3, MODEL_DIGITS = 8 };
 
 /* ---- names ----------------------------------------------------------------------------------- */
 
@@ -63,47 +63,6 @@ static int64_t reserved_bytes(const char *name) {
     dot = dot ? strchr(dot + 1, '.') : NULL;
     const long long n = dot ? strtoll(dot + 1, NULL, 10) : 0;
     return rt_min64(rt_max64(n, 0), INT64_MAX / 1024);
-}
-
-/* ---- what is known --------------------------------------------------------------------------- */
-
-static const kv_brief *brief_of(const kv_dirs *dirs, const kv_entry *entry) {
-    if (entry->kind != KV_ENTRY_SEGMENT) return NULL;
-    return kv_briefs_find(&dirs->briefs, &entry->hash, kv_shard_number(entry->shard));
-}
-
-/* In addition to what is, but for sizes: segments may have been written again. What cannot be read is not known. */
-static rt_status load_known(kv_dirs *dirs, const kv_listing *listing) {
-    rt_status status = RT_OK;
-    kv_briefs_forget_sizes(&dirs->briefs);
-    for (int64_t i = 0; i < listing->n_entries && status == RT_OK && !dirs->ignores_known; i++) {
-        const kv_entry *entry = &listing->entries[i];
-        char *text = NULL;
-        int64_t n_bytes;
-        bool exists;
-        if (entry->kind != KV_ENTRY_KNOWN) continue;
-        status = kv_dirs_read_text(dirs, entry->path, KNOWN_BYTES_MAX, &text, &n_bytes, &exists);
-        if (status == RT_OK && exists) status = kv_briefs_parse(&dirs->briefs, text, n_bytes);
-        if (status != RT_ENOMEM) status = RT_OK;
-        free(text);
-    }
-    return status;
-}
-
-/* A file system that counts blocks some time after it was told to sync them (ZFS) says too little until then, and what is
- * noted stays. */
-int64_t kv_entry_size(const kv_entry *entry) {
-    const kv_io_stat *st = &entry->stat;
-    return st->physical_bytes >= st->n_bytes ? st->physical_bytes : KV_SIZE_UNKNOWN;
-}
-
-/* The size of a segment whose brief does not say it yet. */
-static rt_status note_size(kv_dirs *dirs, const kv_entry *entry) {
-    const kv_brief *known = brief_of(dirs, entry);
-    if (!known || known->bytes >= 0) return RT_OK;
-    kv_brief brief = *known;
-    brief.bytes = kv_entry_size(entry);
-    return kv_briefs_put(&dirs->briefs, &brief);
 }
 
 /* ---- the walk -------------------------------------------------------------------------------- */
@@ -168,9 +127,8 @@ static void judge(kv_entry *entry) {
 }
 
 /* Entries from `from` on that are not there any more are left out. */
-static rt_status judge_all(kv_dirs *dirs, kv_listing *out, int64_t from) {
+static void judge_all(kv_listing *out, int64_t from) {
     int64_t n = from;
-    rt_status status = RT_OK;
     for (int64_t i = from; i < out->n_entries; i++) {
         kv_entry *entry = &out->entries[i];
         if (entry->is_gone) {
@@ -178,12 +136,10 @@ static rt_status judge_all(kv_dirs *dirs, kv_listing *out, int64_t from) {
             continue;
         }
         judge(entry);
-        if (status == RT_OK) status = note_size(dirs, entry);
         out->bytes += entry->bytes;
         out->entries[n++] = *entry;
     }
     out->n_entries = n;
-    return status;
 }
 
 /* Those from `from` on, side by side. A segment that is known is there, with the size that is known. */
@@ -198,10 +154,10 @@ static rt_status look_at(kv_dirs *dirs, kv_listing *out, int64_t from) {
     if (status == RT_OK) status = rt_calloc(n_entries + 1, sizeof *exist, "sizes", &exist);
     for (int64_t i = from; i < out->n_entries && status == RT_OK; i++) {
         kv_entry *entry = &out->entries[i];
-        const kv_brief *brief = brief_of(dirs, entry);
-        entry->is_unseen = brief && brief->bytes >= 0;
+        const int64_t n_bytes = kv_dirs_known_size(dirs, entry);
+        entry->is_unseen = n_bytes >= 0;
         if (entry->is_unseen)
-            entry->stat = (kv_io_stat){.is_file = true, .physical_bytes = brief->bytes};
+            entry->stat = (kv_io_stat){.is_file = true, .physical_bytes = n_bytes};
         else
             paths[n++] = entry->path;
     }
@@ -241,9 +197,9 @@ static rt_status walk(kv_dirs *dirs, kv_listing *out) {
     int64_t from = 0;
     RT_TRY(list_roots(dirs, out));
     for (int depth = 1;; depth++) {
-        if (depth == 1) RT_TRY(load_known(dirs, out));
+        if (depth == 1) RT_TRY(kv_dirs_load_known(dirs, out));
         RT_TRY(look_at(dirs, out, from));
-        RT_TRY(judge_all(dirs, out, from));
+        judge_all(out, from);
         const int64_t end = out->n_entries;
         if (depth == DEPTH_MAX || from == end) return RT_OK;
         RT_TRY(list_folders(dirs, out, from, end));
@@ -255,99 +211,6 @@ rt_status kv_dirs_scan(kv_dirs *dirs, kv_listing *out) {
     *out = (kv_listing){0};
     const rt_status status = walk(dirs, out);
     if (status != RT_OK) kv_listing_free(out);
-    return status;
-}
-
-/* ---- keeping what is known ------------------------------------------------------------------- */
-
-static rt_status format_known(
-        const kv_dirs *dirs, const kv_listing *listing, char **text, int64_t *n_bytes) {
-    const kv_brief **some = NULL;
-    int64_t n = 0;
-    RT_TRY(rt_calloc(listing->n_entries + 1, sizeof *some, "what is known of segments", &some));
-    for (int64_t i = 0; i < listing->n_entries; i++) {
-        const kv_brief *brief = brief_of(dirs, &listing->entries[i]);
-        if (brief) some[n++] = brief;
-    }
-    const rt_status status = kv_briefs_format(some, n, text, n_bytes);
-    free(some);
-    return status;
-}
-
-rt_status kv_dirs_save_known(kv_dirs *dirs, int64_t bytes_max) {
-    const kv_path path = kv_dirs_join(dirs, 0, "", KV_KNOWN_NAME);
-    kv_listing listing;
-    char *text = NULL;
-    int64_t n_bytes = 0;
-    RT_TRY(kv_dirs_scan(dirs, &listing));
-    rt_status status = format_known(dirs, &listing, &text, &n_bytes);
-    if (status == RT_OK && listing.bytes + n_bytes + 2 * KV_IO_ALIGN > bytes_max)
-        status = rt_fail(RT_ENOFIT, "kvstore: no room for %s", path.text);
-    if (status == RT_OK) status = kv_dirs_write_text(dirs, &path, text, n_bytes);
-    kv_listing_free(&listing);
-    free(text);
-    return status;
-}
-
-/* What the file at `path` says, without how large these are; *says: it said that of one, or cannot be read. RT_ENOMEM. */
-static rt_status read_without(kv_dirs *dirs, const kv_path *path, const kv_hash *chains, int32_t n,
-        uint64_t shard, kv_briefs *out, bool *says) {
-    char *text = NULL;
-    int64_t n_bytes;
-    bool exists;
-    rt_status status =
-            kv_dirs_read_text(dirs, path->text, KNOWN_BYTES_MAX, &text, &n_bytes, &exists);
-    *says = status != RT_OK;
-    if (status != RT_OK) return status == RT_ENOMEM ? status : RT_OK;
-    if (exists) status = kv_briefs_parse(out, text, n_bytes);
-    for (int32_t i = 0; i < n && status == RT_OK; i++) {
-        const kv_brief *brief = kv_briefs_find(out, &chains[i], shard);
-        if (!brief || brief->bytes < 0) continue;
-        kv_brief without = *brief;
-        without.bytes = KV_SIZE_UNKNOWN;
-        status = kv_briefs_put(out, &without);
-        *says = true;
-    }
-    free(text);
-    return status;
-}
-
-/* The first directory's. */
-static rt_status write_known(kv_dirs *dirs, const kv_path *path, const kv_briefs *briefs) {
-    const kv_brief **some = NULL;
-    char *text = NULL;
-    int64_t n_bytes = 0;
-    RT_TRY(rt_calloc(briefs->n + 1, sizeof *some, "what is known of segments", &some));
-    for (int64_t i = 0; i < briefs->n; i++) some[i] = &briefs->all[i];
-    rt_status status = kv_briefs_format(some, briefs->n, &text, &n_bytes);
-    if (status == RT_OK) status = kv_dirs_write_text(dirs, path, text, n_bytes);
-    free(some);
-    free(text);
-    return status;
-}
-
-/* It goes first, and so what is written takes no more room than there was. */
-static rt_status replace_known(
-        kv_dirs *dirs, int32_t dir, const kv_path *path, const kv_briefs *rest) {
-    RT_TRY(kv_path_unlink(dirs->io, path->text));
-    if (dir == 0 && rest->n > 0 && write_known(dirs, path, rest) == RT_OK) return RT_OK;
-    return kv_path_sync_dir(dirs->io, dirs->roots[dir]);
-}
-
-rt_status kv_dirs_forget_sizes(
-        kv_dirs *dirs, const kv_hash *chains, int32_t n, uint64_t shard, bool *is_forgotten) {
-    rt_status status = RT_OK;
-    *is_forgotten = false;
-    rt_assert(dirs->is_locked);
-    for (int32_t dir = 0; dir < dirs->n_dirs && status == RT_OK; dir++) {
-        const kv_path path = kv_dirs_join(dirs, dir, "", KV_KNOWN_NAME);
-        kv_briefs rest = {0};
-        bool says;
-        status = read_without(dirs, &path, chains, n, shard, &rest, &says);
-        if (status == RT_OK && says) status = replace_known(dirs, dir, &path, &rest);
-        *is_forgotten |= status == RT_OK && says;
-        kv_briefs_free(&rest);
-    }
     return status;
 }
 

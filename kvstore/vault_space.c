@@ -109,10 +109,7 @@ static double recency(int64_t changed_s) {
 /* From its name, or by a look into it: false, if that is of no use. */
 static bool know_segment(
         space *s, const kv_entry *entry, kv_hash *parent, int64_t *first_pos, int64_t *n_tokens) {
-    const kv_brief *known =
-            entry->kind == KV_ENTRY_SEGMENT
-                    ? kv_briefs_find(&s->dirs->briefs, &entry->hash, kv_shard_number(entry->shard))
-                    : NULL;
+    const kv_brief *known = kv_dirs_brief(s->dirs, entry);
     kv_segment_brief brief;
     if (!known && kv_segment_peek(s->dirs, entry->path, &entry->hash, &brief) != RT_OK)
         return false;

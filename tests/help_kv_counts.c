@@ -48,7 +48,10 @@ static int count_list(void *self, const char *path, char **names) {
 
 static int count_submit(void *self, const kv_io_request *requests, int n_requests) {
     const int n = inner.table->submit(self, requests, n_requests);
-    for (int i = 0; i < n; i++) seen.n_writes += requests[i].is_write;
+    for (int i = 0; i < n; i++) {
+        seen.n_writes += requests[i].is_write;
+        seen.bytes_read += requests[i].is_write ? 0 : requests[i].n_bytes;
+    }
     return n;
 }
 

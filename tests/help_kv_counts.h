@@ -5,7 +5,7 @@
 #include "help_kv_memfs.h"
 
 typedef struct kvh_counts {
-    int64_t n_syncs, n_dir_syncs, n_writes;
+    int64_t n_syncs, n_dir_syncs, n_writes, bytes_read;
     int64_t n_opens, n_looks, n_lists; /* files opened, paths looked at, folders listed */
     int64_t n_waits; /* for syncs, one after another: one for KV_IO_SYNCS_AT_ONCE side by side */
     int64_t n_after; /* syncs since a file was given a name that ends as said below */

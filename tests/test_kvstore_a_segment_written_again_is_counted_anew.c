@@ -3,7 +3,9 @@
  * holds.
  *
  * Method: vaults over one file system in memory. Segments are written densely; some are let go by gc, and written again
- * plainly; then what is counted and what there is are compared, after a crash at any moment, too. */
+ * plainly; then what is counted and what there is are compared, after a crash at any moment, too, and where any call fails
+ * before it is tried once more. */
+#include <errno.h>
 #include <stdlib.h>
 
 #include "help_kv_memfs.h"
@@ -105,10 +107,57 @@ static void check_crashes(bool all_go, int n) {
     kvh_memfs_free(fs);
 }
 
+/* The first that is not there. */
+static int gone(kvh_vault *v) {
+    for (int i = 0; i < MANY; i++) {
+        int32_t *ids = kvh_ids((uint64_t)i, TOKENS);
+        const int64_t n_found = kvh_find(v, ids, TOKENS, NULL);
+        free(ids);
+        if (n_found == 0) return i;
+    }
+    return MANY;
+}
+
+/* One is written again; call number `at` of that fails, and it is tried once more. False: there were not so many. */
+static bool check_failure(const kvh_memfs *fs, int64_t at) {
+    uint64_t seed = 7;
+    kvh_memfs *disk = kvh_memfs_crash(fs, kvh_memfs_n_effects(fs), KVH_CRASH_ALL, &seed);
+    kvh_vault v = open_one(disk, KV_PACK_PLAIN);
+    const int i = gone(&v);
+    const int64_t first = kvh_memfs_n_calls(disk);
+    CHECK(i < MANY);
+    kvh_memfs_fail(disk, first + at, EIO, false);
+    const rt_status ignored = kvh_write_first(&v, (uint64_t)i, TOKENS, NULL);
+    (void)ignored;
+    const bool was_there = kvh_memfs_n_calls(disk) > first + at;
+    kvh_memfs_fail(disk, 0, 0, false);
+    const rt_status again = kvh_write_first(&v, (uint64_t)i, TOKENS, NULL);
+    CHECK(again == RT_OK);
+    check_counted_by(&v, disk);
+    kvh_vault_close(&v);
+    check_counted(disk);
+    kvh_memfs_free(disk);
+    return was_there;
+}
+
+static void check_failures(void) {
+    int64_t n = 0;
+    kvh_memfs *fs = kvh_memfs_new();
+    kvh_vault v = open_one(fs, KV_PACK_DENSE);
+    write_all(&v, MANY);
+    kvh_vault_close(&v);
+    let_go(fs, kvh_memfs_bytes(fs) * 31 / 32);
+    while (check_failure(fs, n)) n++;
+    (void)printf("%ld calls\n", (long)n);
+    CHECK(n > 10);
+    kvh_memfs_free(fs);
+}
+
 int main(void) {
     check(MANY);
     check(FEW);
     check_crashes(false, MANY);
     check_crashes(true, 2);
+    check_failures();
     return 0;
 }
