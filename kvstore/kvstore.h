@@ -414,7 +414,8 @@ typedef struct kv_stats {
 
     /* Of what is kept for good: */
     int64_t n_quarantined; /* files that did not verify, and that this store put aside as .bad */
-    const char *last_bad;  /* path and reason of the last of them; "": none. The store owns it */
+    int64_t n_stuck;       /* the same that could not be renamed */
+    const char *last_bad;  /* path and reason of the last of both; "": none. The store owns it */
 } kv_stats;
 kv_stats kv_store_stats(const kv_store *store);
 

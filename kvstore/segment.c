@@ -235,6 +235,7 @@ bool kv_segment_has_its_name(const kv_segment *segment) {
     return exists && mine.device == named.device && mine.inode == named.inode;
 }
 
-void kv_segment_quarantine(kv_segment *segment, const char *why) {
-    if (kv_segment_has_its_name(segment)) kv_dirs_quarantine(segment->dirs, segment->path, why);
+bool kv_segment_quarantine(kv_segment *segment, const char *why) {
+    return !kv_segment_has_its_name(segment) ||
+           kv_dirs_quarantine(segment->dirs, segment->path, why);
 }

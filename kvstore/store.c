@@ -194,6 +194,7 @@ kv_stats kv_store_stats(const kv_store *store) {
     if (store->vault) {
         const kv_vault_stats kept = kv_vault_stats_of(store->vault);
         stats.n_quarantined = kept.n_quarantined;
+        stats.n_stuck = kept.n_stuck;
         stats.last_bad = kept.last_bad;
     }
     return stats;

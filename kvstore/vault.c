@@ -115,6 +115,13 @@ static kv_segment *take_ready(kv_vault *vault, const kv_hash *chain) {
     return NULL;
 }
 
+static rt_status put_aside(kv_vault *vault, const kv_path *path) {
+    char why[KV_WHY_BYTES];
+    (void)snprintf(why, sizeof why, "%s", rt_error_text());
+    const bool is_aside = kv_dirs_quarantine(&vault->dirs, path->text, why);
+    return rt_fail(RT_ECORRUPT, "%s; %s", why, kv_aside_text(is_aside));
+}
+
 rt_status kv_vault_open_segment(kv_vault *vault, const kv_known *known, kv_segment **out) {
     const kv_hash chain = known->chain;
     if ((*out = take_ready(vault, &chain))) return RT_OK;
@@ -127,7 +134,7 @@ rt_status kv_vault_open_segment(kv_vault *vault, const kv_known *known, kv_segme
         status = rt_fail(
                 RT_ECORRUPT, "kvstore: %s is not of this model, or not complete", path.text);
     }
-    if (status == RT_ECORRUPT) kv_dirs_quarantine(&vault->dirs, path.text, rt_error_text());
+    if (status == RT_ECORRUPT) status = put_aside(vault, &path);
     if (status != RT_OK) {
         if (status != RT_ENOMEM) kv_index_remove(&vault->index, &chain);
         return status;
@@ -372,6 +379,7 @@ kv_vault_stats kv_vault_stats_of(const kv_vault *vault) {
     kv_vault_stats stats = vault->stats;
     stats.n_segments = vault->index.n_known;
     stats.n_quarantined = vault->dirs.n_quarantined + vault->other_dirs.n_quarantined;
+    stats.n_stuck = vault->dirs.n_stuck + vault->other_dirs.n_stuck;
     stats.last_bad = *vault->dirs.last_bad ? vault->dirs.last_bad : vault->other_dirs.last_bad;
     return stats;
 }

@@ -63,11 +63,12 @@ typedef struct kv_vault_stats {
     int64_t n_segments;    /* in the index now */
     int64_t n_strays;      /* files at open that are none of ours, or of a later version */
     int64_t n_quarantined; /* ever: at open, by a find, by kv_segment_quarantine */
+    int64_t n_stuck;       /* ever: that did not verify either, and could not be put aside */
     int64_t n_swept;       /* dead temporaries removed */
     int64_t n_evicted;     /* files removed to make room */
     int64_t n_written;     /* segments finished */
     int64_t bytes_used;    /* physical, everything, when it was last counted */
-    const char *last_bad;  /* path and reason of the last quarantined; "" if none; the vault's */
+    const char *last_bad;  /* path and reason of the last of both; "" if none; the vault's */
 } kv_vault_stats;
 kv_vault_stats kv_vault_stats_of(const kv_vault *vault);
 
@@ -122,8 +123,8 @@ const kv_run_place *kv_segment_layer(const kv_segment *segment, int32_t layer);
 /* kv_segment_run_address of its header. */
 kv_run_address kv_segment_address(const kv_segment *segment, int32_t layer, int32_t kv_head);
 /* A run of it did not decode: rename the file to .bad, so that nobody finds it again, unless that was
- * done, or another file has its name by now. The segment stays open until it is closed. */
-void kv_segment_quarantine(kv_segment *segment, const char *why);
+ * done, or another file has its name by now. False: it has its name still. The segment stays open until it is closed. */
+bool kv_segment_quarantine(kv_segment *segment, const char *why);
 /* No operation on its file is in flight. Accepts NULL. */
 void kv_segment_close(kv_segment *segment);
 

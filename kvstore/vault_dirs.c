@@ -269,17 +269,23 @@ rt_status kv_dirs_make_for_all(
     return status;
 }
 
-void kv_dirs_quarantine(kv_dirs *dirs, const char *path, const char *why) {
+bool kv_dirs_quarantine(kv_dirs *dirs, const char *path, const char *why) {
     kv_path bad;
     char text[KV_WHY_BYTES]; /* `why` may be what the next failure overwrites */
     const int n = snprintf(bad.text, sizeof bad.text, "%s.bad", path);
     rt_assert(n > 0 && n < (int)sizeof bad.text);
     (void)snprintf(text, sizeof text, "%s", why);
-    dirs->n_quarantined++;
     (void)snprintf(dirs->last_bad, sizeof dirs->last_bad, "%s: %s", path, text);
-    if (kv_path_rename(dirs->io, path, bad.text) == RT_OK) return;
-    const rt_status restored = rt_fail(RT_ECORRUPT, "%s", text);
+    const bool is_aside = kv_path_rename(dirs->io, path, bad.text) == RT_OK;
+    dirs->n_quarantined += is_aside;
+    dirs->n_stuck += !is_aside;
+    const rt_status restored = is_aside ? RT_OK : rt_fail(RT_ECORRUPT, "%s", text);
     (void)restored;
+    return is_aside;
+}
+
+const char *kv_aside_text(bool is_aside) {
+    return is_aside ? "put aside as .bad" : "could not be put aside";
 }
 
 /* ---- small files ----------------------------------------------------------------------------- */

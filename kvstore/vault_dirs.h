@@ -20,6 +20,7 @@ typedef struct kv_dirs {
     kv_briefs learned;     /* of segments, since these were opened; no sizes */
     bool ignores_known;    /* all is looked at, as where nothing was kept */
     int64_t n_quarantined; /* ever, through these */
+    int64_t n_stuck;       /* and those that could not be put aside */
     char last_bad[KV_PATH_BYTES + KV_WHY_BYTES]; /* the last of them, and why; "" */
 } kv_dirs;
 
@@ -59,8 +60,10 @@ RT_MUST_CHECK rt_status kv_dirs_make_for(const kv_dirs *dirs, int32_t dir, const
 /* The same of several paths, each with the number of its DIR. RT_EIO, RT_ENOFIT, RT_ENOMEM. */
 RT_MUST_CHECK rt_status kv_dirs_make_for_all(
         const kv_dirs *dirs, const int32_t *dir, const kv_path *paths, int32_t n);
-/* Rename to .bad, and count. The thread's last error stays `why`, if it was. */
-void kv_dirs_quarantine(kv_dirs *dirs, const char *path, const char *why);
+/* Rename to .bad, and count; false: it could not be renamed. The thread's last error stays `why`, if it was. */
+bool kv_dirs_quarantine(kv_dirs *dirs, const char *path, const char *why);
+/* That, in words. */
+const char *kv_aside_text(bool is_aside);
 
 /* ---- what lies there ------------------------------------------------------------------------- */
 

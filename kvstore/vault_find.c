@@ -45,10 +45,10 @@ static void end_because(search *s, const char *format, ...) {
 }
 
 /* A segment that is known does not open. */
-static void end_at_failure(search *s, rt_status status) {
-    char text[KV_REASON_BYTES / 2];
+static void end_at_failure(search *s) {
+    char text[KV_REASON_BYTES];
     (void)snprintf(text, sizeof text, "%s", rt_error_text());
-    end_because(s, "%s%s", text, status == RT_ECORRUPT ? "; quarantined" : "");
+    end_because(s, "%s", text);
 }
 
 static void end_at_nothing(search *s) {
@@ -109,7 +109,7 @@ static rt_status know_or_import(search *s, const kv_hash *chain, const kv_known 
     if (is_there)
         *known = kv_vault_know(s->vault, chain);
     else if (has_other_heads(s->vault, chain))
-        end_at_failure(s, RT_EIO);
+        end_at_failure(s);
     return RT_OK;
 }
 
@@ -139,7 +139,7 @@ static rt_status step(search *s, bool *found) {
     const rt_status status = open_known(s, known, &segment);
     if (status == RT_ENOMEM) return status;
     if (status != RT_OK) {
-        end_at_failure(s, status);
+        end_at_failure(s);
         return RT_OK;
     }
     const kv_segment_header *h = &segment->header;
@@ -169,7 +169,7 @@ static rt_status try_child(search *s, const kv_known *known, kv_segment **best, 
     const rt_status status = open_known(s, known, &segment);
     if (status == RT_ENOMEM) return status;
     if (status != RT_OK) {
-        end_at_failure(s, status); /* the reason, unless another child does */
+        end_at_failure(s); /* the reason, unless another child does */
         return RT_OK;
     }
     const int64_t n =

@@ -9,6 +9,7 @@
 
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"
+#include "segment.h"
 #include "store_impl.h"
 
 void kv_walk_free(kv_walk *walk) {
@@ -262,18 +263,22 @@ static rt_status check_outcomes(kv_walk *walk, const kv_step *step) {
     const int32_t n_heads = walk->store->config.shape.n_kv_heads;
     const kv_outcome *first = NULL;
     const char *path = NULL; /* of a file, where they were in one with a name */
+    bool is_aside = false;
     for (int64_t i = 0; i < step->n_loads * n_heads; i++) {
         if (walk->outcomes[i].status == RT_OK) continue;
         if (!first) first = &walk->outcomes[i];
         kv_stored *stored = walk->loads[step->first_load + i / n_heads].stored;
         stored->is_lost = true;
         if (!stored->segment) continue;
-        kv_segment_quarantine(stored->segment->segment, walk->outcomes[i].text);
-        if (!path) path = kv_file_path(kv_segment_file(stored->segment->segment));
+        const bool is_gone =
+                kv_segment_quarantine(stored->segment->segment, walk->outcomes[i].text);
+        if (path) continue;
+        path = kv_file_path(kv_segment_file(stored->segment->segment));
+        is_aside = is_gone;
     }
     if (!first) return RT_OK;
     if (!path) return rt_fail(first->status, "%s", first->text);
-    return rt_fail(first->status, "%s: %s; put aside as .bad", path, first->text);
+    return rt_fail(first->status, "%s: %s; %s", path, first->text, kv_aside_text(is_aside));
 }
 
 rt_status kv_walk_loaded(kv_walk *walk) {

@@ -177,7 +177,12 @@ static int64_t sharers(const glm_engine *engine, const glm_options *options) {
 /* What the vault found when it was opened. Whoever asks for the tokens finds nothing there, and would not learn why. */
 static void warn_of_damage(const glm_engine *engine) {
     const kv_stats stats = kv_store_stats(engine->store);
-    if (stats.n_quarantined > 0)
+    if (stats.n_stuck > 0)
+        rt_log(RT_LOG_WARN, "kvstore",
+                "damaged files=%" PRId64 ", of which %" PRId64
+                " could not be put aside as .bad; the last: %s",
+                stats.n_quarantined + stats.n_stuck, stats.n_stuck, stats.last_bad);
+    else if (stats.n_quarantined > 0)
         rt_log(RT_LOG_WARN, "kvstore",
                 "damaged files=%" PRId64 " were put aside as .bad; the last: %s",
                 stats.n_quarantined, stats.last_bad);
