@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +20,12 @@
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"
 
-enum { DIR_BYTES_MAX = 3000, LOCK_SECONDS_MAX = 30, LOCK_SECONDS_UNTOLD = 2 };
+enum {
+    DIR_BYTES_MAX = 3000,
+    LOCK_SECONDS_MAX = 30,
+    LOCK_SECONDS_STOPPING = 10, /* from when this process was asked to stop */
+    LOCK_SECONDS_UNTOLD = 2
+};
 
 /* ---- open, close ----------------------------------------------------------------------------- */
 
@@ -103,17 +109,22 @@ rt_status kv_dirs_make(const kv_dirs *dirs) {
 
 static rt_status lock_file(const char *root, kv_file *file, bool is_stoppable) {
     const double began = rt_now();
-    bool is_told = false;
+    double patience = LOCK_SECONDS_MAX;
+    bool is_told = false, is_asked = false;
     for (;;) {
         bool got;
         RT_TRY(kv_file_lock_within(file, KV_IO_EXCLUSIVE, 0.05, &got));
         if (got) return RT_OK;
-        if (is_stoppable && atomic_load(&rt_interrupted_by))
+        if (!is_asked && atomic_load(&rt_interrupted_by)) {
+            is_asked = true;
+            patience = fmin(patience, rt_now() - began + LOCK_SECONDS_STOPPING);
+        }
+        if (is_stoppable && is_asked)
             return rt_fail(RT_EINTERRUPTED,
                     "stopped while %s/lock was waited for, which another process holds", root);
-        if (rt_now() - began > LOCK_SECONDS_MAX)
-            return rt_fail(RT_EIO, "kvstore: %s/lock is held by another process for %d s", root,
-                    LOCK_SECONDS_MAX);
+        if (rt_now() - began > patience)
+            return rt_fail(RT_EIO, "kvstore: %s/lock is held by another process for %.0f s", root,
+                    rt_now() - began);
         if (is_told || rt_now() - began < LOCK_SECONDS_UNTOLD) continue;
         is_told = true;
         rt_log(RT_LOG_WARN, "kvstore", "waiting for %s/lock, which another process holds", root);

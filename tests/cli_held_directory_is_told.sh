@@ -31,3 +31,28 @@ for name in complete gc; do
     [ "$rc" -eq 130 ] || { cat "$work/$name" && fail "$name: exit $rc, wanted 130"; }
 done
 [ $(($(date +%s) - since)) -lt 20 ] || fail 'Ctrl-C does not end the wait'
+
+# A prefill that has something to keep waits for some seconds more.
+yes 'All work and no play makes Jack a dull boy.' | head -c 40000 >"$work/long"
+exec 9<&-
+"$GLM1M" prefill -m "$work/model" "$work/long" --book b --kv-disk-dir "$work/kv" --no-progress --threads 1 --span 4096 \
+    >/dev/null 2>"$work/prefill" &
+program=$!
+tries=0
+until [ -n "$(find "$work/kv" -name '*.tmp' -exec cat {} + 2>/dev/null | tr -d '\000' | head -c 1)" ]; do
+    tries=$((tries + 1))
+    [ $tries -lt 3000 ] && kill -0 $program 2>/dev/null || { cat "$work/prefill" && fail 'it does not begin a span'; }
+    sleep 0.02
+done
+exec 9<"$work/kv/vault/lock"
+flock 9
+tries=0
+until grep -q "waiting for $work/kv/vault/lock" "$work/prefill"; do
+    tries=$((tries + 1))
+    [ $tries -lt 200 ] || { cat "$work/prefill" && fail 'the prefill does not say that it waits'; }
+    sleep 0.1
+done
+since=$(date +%s)
+kill -INT $program
+wait $program # 130, or 1: its book cannot be kept
+[ $(($(date +%s) - since)) -lt 20 ] || fail 'the prefill waits as if nobody had asked it to stop'
