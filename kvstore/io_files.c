@@ -106,9 +106,23 @@ rt_status kv_file_reserve(kv_file *file, int64_t n_bytes) {
     return outcome(result, "reserve space for", file->path);
 }
 
+/* A sync that was interrupted has lost nothing; any other that fails may have. */
+static int sync_file(const kv_io_engine *e, int fd) {
+    int result = -EINTR;
+    for (int i = 0; i < KV_IO_TRIES_MAX && result == -EINTR; i++)
+        result = e->table->sync(e->self, fd);
+    return result;
+}
+
+static int sync_dir(const kv_io_engine *e, const char *path) {
+    int result = -EINTR;
+    for (int i = 0; i < KV_IO_TRIES_MAX && result == -EINTR; i++)
+        result = e->table->sync_dir(e->self, path);
+    return result;
+}
+
 rt_status kv_file_sync(kv_file *file) {
-    const kv_io_engine *e = &file->io->engine;
-    const int result = file->is_dead ? -EIO : e->table->sync(e->self, file->fd);
+    const int result = file->is_dead ? -EIO : sync_file(&file->io->engine, file->fd);
     if (result < 0) file->is_dead = true;
     return outcome(result, "sync", file->path);
 }
@@ -162,9 +176,7 @@ rt_status kv_path_unlink(kv_io *io, const char *path) {
 }
 
 rt_status kv_path_sync_dir(kv_io *io, const char *path) {
-    const kv_io_engine *e = &io->engine;
-    const int result = e->table->sync_dir(e->self, path);
-    return outcome(result, "sync the directory", path);
+    return outcome(sync_dir(&io->engine, path), "sync the directory", path);
 }
 
 /* The directory that the path is in; free(). */
@@ -262,13 +274,11 @@ void kv_names_free(kv_names *names) {
 /* ---- many at a time ------------------------------------------------------------------------------ */
 
 static void sync_all(const kv_io_engine *e, kv_io_sync *syncs, int32_t n) {
-    if (e->table->sync_all) {
-        e->table->sync_all(e->self, syncs, n);
-        return;
-    }
+    for (int32_t i = 0; i < n; i++) syncs[i].result = -EINTR;
+    if (e->table->sync_all) e->table->sync_all(e->self, syncs, n);
     for (int32_t i = 0; i < n; i++)
-        syncs[i].result = syncs[i].dir ? e->table->sync_dir(e->self, syncs[i].dir)
-                                       : e->table->sync(e->self, syncs[i].fd);
+        if (syncs[i].result == -EINTR)
+            syncs[i].result = syncs[i].dir ? sync_dir(e, syncs[i].dir) : sync_file(e, syncs[i].fd);
 }
 
 rt_status kv_files_sync(kv_io *io, kv_file *const *files, int32_t n_files) {
