@@ -6,11 +6,14 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/lock.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "base/size.h"
 #include "cli_books.h"
 #include "cli_input.h"
 #include "cli_prefill.h"
+#include "cli_signals.h"
 #include "cmd_needle_settings.h"
 #include "heatmap.h"
 #include "hub.h"
@@ -53,17 +56,33 @@ static rt_status write_demo(const char *dir) {
             rt_error_text(), dir);
 }
 
+/* A moment without a word, then a minute. Without a lock there may be two who write; each names its weights when they are
+ * whole. */
+static rt_status await_writer(const char *dir, int *fd) {
+    bool is_held = false;
+    *fd = rt_directory_lock(dir, 1.0, &is_held);
+    if (is_held) {
+        rt_log(RT_LOG_WARN, "needle",
+                "another process writes the demo model, or holds %s/.lock: waiting for it for a minute at most",
+                dir);
+        *fd = rt_directory_lock(dir, 60.0, &is_held);
+    }
+    if (*fd >= 0) return RT_OK;
+    return glm_cli_check_interrupted();
+}
+
 /* Its weights are written last and named whole, so where they are the directory is complete. Whoever comes meanwhile waits:
  * what is being read may not be replaced. */
 static rt_status write_demo_once(const char *dir, bool *is_there) {
     char *weights = NULL;
     RT_TRY(rt_path_join(dir, "model.safetensors", &weights));
     rt_status status = RT_OK;
+    int fd = -1;
     *is_there = rt_file_exists(weights);
     if (!*is_there) {
-        const int fd = rt_mkdirs(dir) == RT_OK ? rt_directory_lock(dir, 60.0) : -1;
+        if (rt_mkdirs(dir) == RT_OK) status = await_writer(dir, &fd);
         *is_there = rt_file_exists(weights);
-        if (!*is_there) status = write_demo(dir);
+        if (status == RT_OK && !*is_there) status = write_demo(dir);
         if (fd >= 0) (void)close(fd);
     }
     free(weights);

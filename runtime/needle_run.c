@@ -42,6 +42,7 @@ typedef struct run {
     int64_t tokens_total;
     double work_done;
     double work_total;
+    glm_needle_share share;
     bool has_company; /* another run writes into the same directory */
 } run;
 
@@ -218,13 +219,13 @@ static void report(run *r, const glm_needle_record *record) {
 }
 
 static rt_status save(run *r) {
-    int64_t n_joined = 0;
-    if (!r->grid->out_dir) return RT_OK;
-    RT_TRY(glm_needle_share(r->grid->results, r->grid->out_dir, &n_joined));
-    if (n_joined > 0 && !r->has_company && !r->grid->cli->quiet)
+    const int64_t n_before = r->grid->results->n;
+    RT_TRY(glm_needle_share_save(&r->share));
+    const bool has_joined = r->grid->results->n > n_before;
+    if (has_joined && !r->has_company && !r->grid->cli->quiet)
         (void)fprintf(stderr, "another run writes into %s: each has the other's cells, too\n",
                 r->grid->out_dir);
-    r->has_company = r->has_company || n_joined > 0;
+    r->has_company = r->has_company || has_joined;
     return RT_OK;
 }
 
@@ -339,16 +340,16 @@ static rt_status run_jobs(run *r) {
 }
 
 /* A stop stays one, whatever else fails. */
-static rt_status end_sharing(const glm_needle_grid *grid, rt_status status) {
-    if (!grid->out_dir || (status != RT_OK && status != RT_EINTERRUPTED)) return status;
-    const rt_status shared = glm_needle_share_end(grid->results, grid->out_dir);
+static rt_status end_sharing(run *r, rt_status status) {
+    if (status != RT_OK && status != RT_EINTERRUPTED) return status;
+    const rt_status shared = glm_needle_share_end(&r->share);
     return status == RT_OK ? shared : glm_cli_check_interrupted();
 }
 
 rt_status glm_needle_run(const glm_needle_grid *grid) {
-    run r = {.grid = grid};
+    run r = {.grid = grid, .share = {.results = grid->results, .dir = grid->out_dir}};
     const rt_status status = run_jobs(&r);
     free(r.jobs);
     glm_ids_free(&r.last_ids);
-    return end_sharing(grid, status);
+    return end_sharing(&r, status);
 }

@@ -4,15 +4,20 @@
 
 #include "needle.h"
 
-/* Save `results` in DIR, with the cells that other runs have put there: those join `results` first, *n_joined of them.
+typedef struct glm_needle_share {
+    glm_needle_results *results;
+    const char *dir; /* NULL: results are kept nowhere */
+    bool is_held_up; /* the directory's lock was waited for in vain, the last time */
+} glm_needle_share;
+
+/* Save the results in DIR, with the cells that other runs have put there: those join the results first.
  *
  * Errors: RT_EUSAGE  what is there is of other settings; RT_ECORRUPT, RT_EIO, RT_ENOMEM. All leave DIR as it was. */
-RT_MUST_CHECK rt_status glm_needle_share(
-        glm_needle_results *results, const char *dir, int64_t *n_joined);
+RT_MUST_CHECK rt_status glm_needle_share_save(glm_needle_share *share);
 
-/* After the last glm_needle_share, once: another run may have read before we wrote and written after that, where the file
- * system knows no locks, or where one of the two did not wait for it any longer. What DIR does not have of `results` is
+/* After the last glm_needle_share_save, once: another run may have read before we wrote and written after that, where the file
+ * system knows no locks, or where one of the two did not wait for it any longer. What DIR does not have of the results is
  * written again; without a lock that takes a second or two at most. */
-RT_MUST_CHECK rt_status glm_needle_share_end(glm_needle_results *results, const char *dir);
+RT_MUST_CHECK rt_status glm_needle_share_end(glm_needle_share *share);
 
 #endif

@@ -39,13 +39,13 @@ int main(void) {
     glm_needle_results ours = {.header = header};
     glm_needle_results others = {.header = header};
     glm_needle_results there = {.header = header};
-    int64_t n_joined = 0;
+    glm_needle_share share = {.results = &ours, .dir = dir};
     add(&ours, lengths[0], "ours");
     add(&others, lengths[1], "another's");
-    CHECK(glm_needle_share(&ours, dir, &n_joined) == RT_OK && n_joined == 0);
+    CHECK(glm_needle_share_save(&share) == RT_OK && ours.n == 1);
     CHECK(glm_needle_results_save(&others, dir) ==
             RT_OK); /* without what we have written since it read */
-    CHECK(glm_needle_share_end(&ours, dir) == RT_OK);
+    CHECK(glm_needle_share_end(&share) == RT_OK);
 
     CHECK(glm_needle_results_load(&there, dir) == RT_OK && there.n == 2);
     for (int i = 0; i < 2; i++)

@@ -7,13 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "interrupt.h"
-#include "log.h"
 #include "memory.h"
 #include "new_file.h"
 #include "size.h"
@@ -227,29 +224,6 @@ rt_status rt_file_replace(const char *path, const void *bytes, int64_t n_bytes) 
     rt_new_file_close(&file);
     if (status != RT_OK) return status;
     return sync_directory_of(path);
-}
-
-static bool is_locked(int fd, double patience_s) {
-    const double until = rt_now() + patience_s;
-    while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        if ((errno != EWOULDBLOCK && errno != EINTR) || rt_now() > until) return false;
-        (void)nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
-    }
-    return true;
-}
-
-/* Of a file in it: Linux hands such a lock on to an NFS server, and one of the directory itself does not leave the machine.
- * Where the file is another user's it may be read at least, which is enough for a lock on one machine. */
-int rt_directory_lock(const char *dir, double patience_s) {
-    char *path = NULL;
-    const int flags = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
-    if (rt_path_join(dir, ".lock", &path) != RT_OK) return -1;
-    int fd = open(path, O_RDWR | O_CREAT | flags, 0666);
-    if (fd < 0) fd = open(path, O_RDONLY | flags);
-    free(path);
-    if (fd < 0 || is_locked(fd, patience_s)) return fd;
-    (void)close(fd);
-    return -1;
 }
 
 rt_status rt_mkdirs(const char *path) {

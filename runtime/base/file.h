@@ -61,11 +61,6 @@ RT_MUST_CHECK rt_status rt_file_write(int fd, const char *path, const void *byte
  * synced, renamed, directory synced. RT_EIO leaves the old file. */
 RT_MUST_CHECK rt_status rt_file_replace(const char *path, const void *bytes, int64_t n_bytes);
 
-/* A lock of a directory that is there, for close(), taken from other processes that ask for it here, also on other machines
- * that share it. -1: there is none, as the file system knows no locks, DIR may not be written, or another holds it for
- * patience_s. */
-int rt_directory_lock(const char *dir, double patience_s);
-
 /* mkdir -p. RT_EIO names the component that failed. */
 RT_MUST_CHECK rt_status rt_mkdirs(const char *path);
 

@@ -1,0 +1,84 @@
+#include "lock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "file.h"
+#include "interrupt.h"
+#include "log.h"
+
+static const double stopping_s = 1.0;
+
+/* Who may write into the directory may lock it: an exclusive lock on NFS wants a file open for writing. */
+static void open_to_writers(int fd, const char *dir) {
+    struct stat folder;
+    struct stat file;
+    if (stat(dir, &folder) != 0 || fstat(fd, &file) != 0) return;
+    const mode_t writes = folder.st_mode & (S_IWGRP | S_IWOTH);
+    (void)fchmod(fd, (file.st_mode & 07777) | writes | writes << 1);
+}
+
+/* A file that is there is not opened with O_CREAT: in a directory such as /tmp that is refused where it is another user's. */
+static int open_for_writing(const char *dir, const char *path, int flags) {
+    int fd = open(path, O_RDWR | flags);
+    if (fd >= 0 || errno != ENOENT) return fd;
+    fd = open(path, O_RDWR | O_CREAT | O_EXCL | flags, 0666);
+    if (fd < 0) return errno == EEXIST ? open(path, O_RDWR | flags) : -1;
+    open_to_writers(fd, dir);
+    return fd;
+}
+
+int rt_lock_file_open(const char *dir, const char *name) {
+    char *path = NULL;
+    const int flags = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+    if (rt_path_join(dir, name, &path) != RT_OK) return -1;
+    int fd = open_for_writing(dir, path, flags);
+    if (fd < 0) fd = open(path, O_RDONLY | flags);
+    free(path);
+    return fd;
+}
+
+static bool is_over(double since, double patience_s) {
+    const bool is_stopping = atomic_load(&rt_interrupted_by) != 0;
+    return rt_now() - since > (is_stopping && patience_s > stopping_s ? stopping_s : patience_s);
+}
+
+static bool is_locked(int fd, double patience_s, bool *is_held) {
+    const double since = rt_now();
+    while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        *is_held = errno == EWOULDBLOCK;
+        if ((errno != EWOULDBLOCK && errno != EINTR) || is_over(since, patience_s)) return false;
+        (void)nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    }
+    *is_held = false;
+    return true;
+}
+
+/* Of a file in it: Linux hands such a lock on to an NFS server, and one of the directory itself does not leave the machine. */
+int rt_directory_lock(const char *dir, double patience_s, bool *is_held) {
+    *is_held = false;
+    const int fd = rt_lock_file_open(dir, ".lock");
+    if (fd < 0 || is_locked(fd, patience_s, is_held)) return fd;
+    (void)close(fd);
+    return -1;
+}
+
+static int set_byte(int fd, int64_t at, short type) {
+    struct flock lock = {.l_type = type, .l_whence = SEEK_SET, .l_start = at, .l_len = 1};
+    return fcntl(fd, F_OFD_SETLK, &lock);
+}
+
+rt_byte_lock rt_byte_lock_take(int fd, int64_t at) {
+    if (fd < 0) return RT_BYTE_UNKNOWN;
+    if (set_byte(fd, at, F_WRLCK) == 0) return RT_BYTE_OURS;
+    return errno == EAGAIN || errno == EACCES ? RT_BYTE_OTHERS : RT_BYTE_UNKNOWN;
+}
+
+void rt_byte_lock_give_back(int fd, int64_t at) {
+    if (fd >= 0) (void)set_byte(fd, at, F_UNLCK);
+}
