@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/file.h"
 #include "base/log.h"
@@ -21,10 +22,11 @@
 #include "engine.h"
 #include "needle_share.h"
 
-enum { SEGMENT_TOKENS = 4096 };
+enum { SEGMENT_TOKENS = 4096, WAIT_MS = 500 };
 
 typedef struct job {
     glm_needle_cell cell;
+    bool is_done;
     int64_t needle_token;
     double work;
 } job;
@@ -43,7 +45,9 @@ typedef struct run {
     double work_done;
     double work_total;
     glm_needle_share share;
+    int64_t n_own;    /* results that others have no part in: of before, and ours */
     bool has_company; /* another run writes into the same directory */
+    bool has_waited;  /* for cells of other runs */
 } run;
 
 /* ---- the order ------------------------------------------------------------------------------- */
@@ -218,15 +222,13 @@ static void report(run *r, const glm_needle_record *record) {
     (void)fprintf(stderr, "\", %.1f s\n", record->prefill_s + record->decode_s);
 }
 
-static rt_status save(run *r) {
-    const int64_t n_before = r->grid->results->n;
-    RT_TRY(glm_needle_share_save(&r->share));
-    const bool has_joined = r->grid->results->n > n_before;
-    if (has_joined && !r->has_company && !r->grid->cli->quiet)
-        (void)fprintf(stderr, "another run writes into %s: each has the other's cells, too\n",
-                r->grid->out_dir);
-    r->has_company = r->has_company || has_joined;
-    return RT_OK;
+static void notice_company(run *r) {
+    if (r->has_company || r->grid->results->n == r->n_own) return;
+    r->has_company = true;
+    if (r->grid->cli->quiet) return;
+    glm_progress_end(&r->bar);
+    (void)fprintf(stderr, "another run writes into %s: each has the other's cells, too\n",
+            r->grid->out_dir);
 }
 
 static rt_status keep(
@@ -242,7 +244,8 @@ static rt_status keep(
     report(r, record);
     const rt_status status = glm_needle_results_add(r->grid->results, record);
     free(record->response);
-    return status == RT_OK ? save(r) : status;
+    r->n_own++;
+    return status == RT_OK ? glm_needle_share_save(&r->share) : status;
 }
 
 /* The prompt as the model is given it, special tokens spelled out: DIR/prompts/16000_50_0.txt, or without a
@@ -313,16 +316,60 @@ static void leave_out(run *r, const job *one) {
     r->tokens_total -= one->cell.length;
 }
 
-static rt_status run_job(run *r, const job *one) {
+static rt_status run_ours(run *r, const job *one) {
     glm_needle_prompt prompt;
-    if (glm_needle_results_has(r->grid->results, &one->cell)) {
-        leave_out(r, one);
-        return RT_OK;
-    }
     RT_TRY(glm_needle_prompt_make(r->grid->source, &one->cell, &prompt));
     const rt_status status = run_prompt(r, one, &prompt);
     glm_needle_prompt_free(&prompt);
     return status;
+}
+
+static rt_status run_job(run *r, job *one) {
+    glm_needle_turn turn;
+    RT_TRY(glm_needle_share_take(&r->share, &one->cell, &turn));
+    rt_status status = RT_OK;
+    if (turn == GLM_NEEDLE_DONE) leave_out(r, one);
+    if (turn == GLM_NEEDLE_OURS) {
+        status = run_ours(r, one);
+        glm_needle_share_give_back(&r->share, &one->cell);
+    }
+    one->is_done = turn != GLM_NEEDLE_ANOTHERS;
+    notice_company(r);
+    return status;
+}
+
+static rt_status wait_for_others(run *r, int64_t n_left) {
+    if (!r->has_waited && !r->grid->cli->quiet) {
+        glm_progress_end(&r->bar);
+        (void)fprintf(stderr,
+                "waiting for %" PRId64
+                " cell%s that other runs have begun; what they leave is done here\n",
+                n_left, n_left == 1 ? "" : "s");
+    }
+    r->has_waited = true;
+    (void)nanosleep(&(struct timespec){.tv_nsec = WAIT_MS * 1000000}, NULL);
+    return glm_cli_check_interrupted();
+}
+
+/* Those first that nobody is at; *n_left: how many others are at. */
+static rt_status run_free(run *r, int64_t *n_left) {
+    *n_left = 0;
+    for (int64_t i = 0; i < r->n_jobs; i++) {
+        if (!r->jobs[i].is_done) RT_TRY(run_job(r, &r->jobs[i]));
+        *n_left += !r->jobs[i].is_done;
+    }
+    return RT_OK;
+}
+
+static rt_status run_all(run *r) {
+    int64_t n_left = 0;
+    RT_TRY(run_free(r, &n_left));
+    while (n_left > 0) {
+        const int64_t n_before = n_left;
+        RT_TRY(run_free(r, &n_left));
+        if (n_left == n_before) RT_TRY(wait_for_others(r, n_left));
+    }
+    return RT_OK;
 }
 
 static rt_status run_jobs(run *r) {
@@ -332,8 +379,7 @@ static rt_status run_jobs(run *r) {
     RT_TRY(glm_session_create(
             r->grid->engine, glm_engine_plan(r->grid->engine)->max_len, &r->session));
     glm_progress_begin(&r->bar, r->grid->cli, "needle", "tokens");
-    rt_status status = RT_OK;
-    for (int64_t i = 0; i < r->n_jobs && status == RT_OK; i++) status = run_job(r, &r->jobs[i]);
+    const rt_status status = run_all(r);
     glm_progress_end(&r->bar);
     glm_session_free(r->session);
     return status;
@@ -347,9 +393,12 @@ static rt_status end_sharing(run *r, rt_status status) {
 }
 
 rt_status glm_needle_run(const glm_needle_grid *grid) {
-    run r = {.grid = grid, .share = {.results = grid->results, .dir = grid->out_dir}};
-    const rt_status status = run_jobs(&r);
+    run r = {.grid = grid, .n_own = grid->results->n};
+    glm_needle_share_open(grid->results, grid->out_dir, &r.share);
+    rt_status status = run_jobs(&r);
     free(r.jobs);
     glm_ids_free(&r.last_ids);
-    return end_sharing(&r, status);
+    status = end_sharing(&r, status);
+    glm_needle_share_close(&r.share);
+    return status;
 }

@@ -1,6 +1,10 @@
 /* Each run reads what is there, adds its cells, and replaces the whole. A lock makes that one step. Where there are no
  * locks (Lustre without its flock option), or one was waited for too long, a cell may be lost in between; the run that it
- * is of has it still, and writes it the next time, or at its end. */
+ * is of has it still, and writes it the next time, or at its end.
+ *
+ * While a run computes a cell it holds a lock, too: on a byte of a file, whose place says which cell. The system takes it
+ * back from a run that dies, an NFS server from a machine that does. Where there are no locks two runs compute a cell
+ * twice, and the one that is saved first counts. */
 #include "needle_share.h"
 
 #include <time.h>
@@ -9,6 +13,7 @@
 #include "base/file.h"
 #include "base/lock.h"
 #include "base/log.h"
+#include "base/random.h"
 
 /* Whoever holds the lock writes two small files; who is stopped meanwhile holds nobody up for longer, and only once. */
 static const double usual_s = 1.0;
@@ -20,6 +25,47 @@ enum { SETTLE_MS = 200, SETTLE_TRIES_MAX = 8 };
 static void pause_ms(int64_t ms) {
     (void)nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
 }
+
+/* A file of its own: on NFS flock() is a lock of all bytes of a file. */
+void glm_needle_share_open(glm_needle_results *results, const char *dir, glm_needle_share *out) {
+    *out = (glm_needle_share){.results = results,
+            .dir = dir,
+            .cells_fd = dir ? rt_lock_file_open(dir, ".cells") : -1};
+}
+
+void glm_needle_share_close(glm_needle_share *share) {
+    if (share->cells_fd >= 0) (void)close(share->cells_fd);
+}
+
+/* ---- cells ----------------------------------------------------------------------------------- */
+
+/* Of any cell, of whatever grid: two that meet at one are not computed at once, no more. */
+static int64_t byte_of(const glm_needle_cell *cell) {
+    uint64_t mixed = rt_random_mix((uint64_t)cell->length);
+    mixed = rt_random_mix(mixed ^ (uint64_t)cell->depth);
+    return (int64_t)(rt_random_mix(mixed ^ (uint64_t)cell->round) >> 2);
+}
+
+rt_status glm_needle_share_take(
+        glm_needle_share *share, const glm_needle_cell *cell, glm_needle_turn *turn) {
+    *turn = GLM_NEEDLE_DONE;
+    if (glm_needle_results_has(share->results, cell)) return RT_OK;
+    const rt_byte_lock lock = rt_byte_lock_take(share->cells_fd, byte_of(cell));
+    *turn = lock == RT_BYTE_OTHERS ? GLM_NEEDLE_ANOTHERS : GLM_NEEDLE_OURS;
+    if (lock != RT_BYTE_OURS) return RT_OK;
+    /* Whose it was may have saved it since we looked. */
+    const rt_status status = glm_needle_results_load(share->results, share->dir);
+    if (status == RT_OK && !glm_needle_results_has(share->results, cell)) return RT_OK;
+    *turn = GLM_NEEDLE_DONE;
+    glm_needle_share_give_back(share, cell);
+    return status;
+}
+
+void glm_needle_share_give_back(glm_needle_share *share, const glm_needle_cell *cell) {
+    rt_byte_lock_give_back(share->cells_fd, byte_of(cell));
+}
+
+/* ---- files ----------------------------------------------------------------------------------- */
 
 /* -1: there is no lock to be had; the cells are saved nevertheless. */
 static int lock_directory(glm_needle_share *share) {

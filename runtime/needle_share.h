@@ -7,8 +7,26 @@
 typedef struct glm_needle_share {
     glm_needle_results *results;
     const char *dir; /* NULL: results are kept nowhere */
+    int cells_fd;    /* a byte of it is locked for each cell that a run is at; -1: nobody tells */
     bool is_held_up; /* the directory's lock was waited for in vain, the last time */
 } glm_needle_share;
+
+/* Borrows both; DIR is there. */
+void glm_needle_share_open(glm_needle_results *results, const char *dir, glm_needle_share *out);
+void glm_needle_share_close(glm_needle_share *share);
+
+typedef enum glm_needle_turn {
+    GLM_NEEDLE_OURS, /* nobody else begins it, if the file system knows locks, until it is given back or this process ends */
+    GLM_NEEDLE_ANOTHERS, /* another run is at it */
+    GLM_NEEDLE_DONE
+} glm_needle_turn;
+
+/* Before a cell is computed: may it be? What others have done of it meanwhile joins the results. Errors as for
+ * glm_needle_share_save. */
+RT_MUST_CHECK rt_status glm_needle_share_take(
+        glm_needle_share *share, const glm_needle_cell *cell, glm_needle_turn *turn);
+/* After it was saved, or failed. */
+void glm_needle_share_give_back(glm_needle_share *share, const glm_needle_cell *cell);
 
 /* Save the results in DIR, with the cells that other runs have put there: those join the results first.
  *

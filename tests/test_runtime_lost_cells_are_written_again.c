@@ -39,13 +39,15 @@ int main(void) {
     glm_needle_results ours = {.header = header};
     glm_needle_results others = {.header = header};
     glm_needle_results there = {.header = header};
-    glm_needle_share share = {.results = &ours, .dir = dir};
+    glm_needle_share share;
     add(&ours, lengths[0], "ours");
     add(&others, lengths[1], "another's");
+    glm_needle_share_open(&ours, dir, &share);
     CHECK(glm_needle_share_save(&share) == RT_OK && ours.n == 1);
     CHECK(glm_needle_results_save(&others, dir) ==
             RT_OK); /* without what we have written since it read */
     CHECK(glm_needle_share_end(&share) == RT_OK);
+    glm_needle_share_close(&share);
 
     CHECK(glm_needle_results_load(&there, dir) == RT_OK && there.n == 2);
     for (int i = 0; i < 2; i++)
