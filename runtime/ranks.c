@@ -9,6 +9,8 @@
 
 #include "shard_notes.h"
 
+enum { STEP_BYTES_MAX = 1 << 30 }; /* a million tokens are 4 MiB */
+
 static const uint64_t step_magic = 0x676c6d3173746570; /* "glm1step" */
 
 typedef struct step_header {
@@ -65,6 +67,11 @@ static void write_lists(const glm_step *step, const step_header *header, void *a
     (void)put(at, step->texts[1], header->n_text[1]);
 }
 
+static int64_t list_bytes(const step_header *h) {
+    return (h->n_sessions + h->n_wanted) * (int64_t)sizeof(int64_t) +
+           h->n_ids * (int64_t)sizeof(int32_t) + h->n_text[0] + h->n_text[1];
+}
+
 static step_header make_header(const glm_step *step, int64_t serial) {
     step_header h = {.magic = step_magic,
             .serial = serial,
@@ -75,19 +82,20 @@ static step_header make_header(const glm_step *step, int64_t serial) {
             .n_wanted = step->n_wanted,
             .n_text = {text_bytes(step->texts[0]), text_bytes(step->texts[1])},
             .kind = (int32_t)step->kind};
-    h.n_bytes = (h.n_sessions + h.n_wanted) * (int64_t)sizeof(int64_t) +
-                h.n_ids * (int64_t)sizeof(int32_t) + h.n_text[0] + h.n_text[1];
+    h.n_bytes = list_bytes(&h);
     return h;
 }
 
+/* Once the header is told the lists are due: what they take is there before. */
 static rt_status announce(par_comm *comm, const glm_step *step, int64_t serial) {
     step_header header = make_header(step, serial);
-    RT_TRY(comm->tell(comm, &header, sizeof header));
-    if (header.n_bytes == 0) return RT_OK;
     void *lists = NULL;
-    RT_TRY(rt_malloc(header.n_bytes, "a step's arguments", &lists));
-    write_lists(step, &header, lists);
-    const rt_status status = comm->tell(comm, lists, header.n_bytes);
+    if (header.n_bytes > 0) RT_TRY(rt_malloc(header.n_bytes, "a step's arguments", &lists));
+    rt_status status = comm->tell(comm, &header, sizeof header);
+    if (lists && status == RT_OK) {
+        write_lists(step, &header, lists);
+        status = comm->tell(comm, lists, header.n_bytes);
+    }
     free(lists);
     return status;
 }
@@ -105,9 +113,10 @@ rt_status glm_step_begin(glm_engine *engine, const glm_step *step) {
     par_comm *comm = engine->comm;
     if (comm->n_ranks == 1) return RT_OK;
     if (engine->ranks.depth == 0 && comm->rank == 0) {
-        comm->step = ++engine->ranks.serial;
+        comm->step = engine->ranks.serial + 1;
         comm->step_name = step_name(step->kind);
-        RT_TRY(announce(comm, step, engine->ranks.serial));
+        RT_TRY(announce(comm, step, comm->step));
+        engine->ranks.serial = comm->step;
     }
     enter_step(engine);
     return RT_OK;
@@ -181,6 +190,18 @@ static rt_status refuse(par_comm *comm, const char *what, int64_t found, int64_t
     return rt_fail(RT_EPEER, "ranks: %s", why);
 }
 
+/* Counts that are within the bound multiply and add up without wrapping. */
+static rt_status check_size(par_comm *comm, const step_header *h) {
+    const int64_t counts[] = {h->n_sessions, h->n_ids, h->n_wanted, h->n_text[0], h->n_text[1]};
+    if (h->n_bytes < 0 || h->n_bytes > STEP_BYTES_MAX)
+        return refuse(comm, "a step's size", h->n_bytes, STEP_BYTES_MAX);
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        if (counts[i] < 0 || counts[i] > h->n_bytes)
+            return refuse(comm, "a count of a step's", counts[i], h->n_bytes);
+    const int64_t due = list_bytes(h);
+    return h->n_bytes == due ? RT_OK : refuse(comm, "a step's size", h->n_bytes, due);
+}
+
 static rt_status check_header(glm_engine *engine, const step_header *h) {
     par_comm *comm = engine->comm;
     const int64_t due = engine->ranks.serial + 1;
@@ -189,14 +210,7 @@ static rt_status check_header(glm_engine *engine, const step_header *h) {
     if (h->serial != due) return refuse(comm, "a step's serial number", h->serial, due);
     if (h->kind < 1 || h->kind > GLM_STEP_LAST)
         return refuse(comm, "a step's kind", h->kind, GLM_STEP_LAST);
-    const glm_step as_sent = {
-            .n_sessions = h->n_sessions, .n_ids = h->n_ids, .n_wanted = h->n_wanted};
-    step_header again = make_header(&as_sent, h->serial);
-    again.n_bytes += h->n_text[0] + h->n_text[1];
-    if (h->n_sessions < 0 || h->n_ids < 0 || h->n_wanted < 0 || h->n_text[0] < 0 ||
-            h->n_text[1] < 0 || h->n_bytes != again.n_bytes)
-        return refuse(comm, "a step's size", h->n_bytes, again.n_bytes);
-    return RT_OK;
+    return check_size(comm, h);
 }
 
 static const void *take(char **at, int64_t n_bytes) {
@@ -215,6 +229,14 @@ static void read_lists(const step_header *h, received *out) {
     step->texts[1] = take(&at, h->n_text[1]);
 }
 
+/* What is told next would be taken for another step's. */
+static rt_status give_up(par_comm *comm) {
+    char why[256];
+    (void)snprintf(why, sizeof why, "%s", rt_error_text());
+    comm->abort(comm, why);
+    return rt_fail(RT_EPEER, "ranks: %s", why);
+}
+
 static rt_status receive(glm_engine *engine, received *out) {
     par_comm *comm = engine->comm;
     step_header h;
@@ -231,7 +253,7 @@ static rt_status receive(glm_engine *engine, received *out) {
             .n_ids = h.n_ids,
             .n_wanted = h.n_wanted};
     if (h.n_bytes == 0) return RT_OK;
-    RT_TRY(rt_malloc(h.n_bytes, "a step's arguments", &out->lists));
+    if (rt_malloc(h.n_bytes, "a step's arguments", &out->lists) != RT_OK) return give_up(comm);
     read_lists(&h, out);
     return comm->tell(comm, out->lists, h.n_bytes);
 }
