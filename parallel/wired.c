@@ -176,8 +176,9 @@ typedef struct invitation_message {
     char text[200];
 } invitation_message;
 
+/* A rank without a heartbeat would be one that is gone: the others are told why. */
 static rt_status connect_all(par_wired *wired, int listener, invitation_message *message) {
-    const par_comm *comm = &wired->comm;
+    par_comm *comm = &wired->comm;
     int fds[PAR_RANKS_MAX];
     RT_TRY(par_exchange_tell(&wired->wire, message, sizeof *message));
     if (message->status != RT_OK) return rt_fail((rt_status)message->status, "%s", message->text);
@@ -186,7 +187,8 @@ static rt_status connect_all(par_wired *wired, int listener, invitation_message 
         RT_TRY(tcp_accept_all(listener, &message->invitation, 1, comm->n_ranks, connect_s, fds));
     else
         RT_TRY(tcp_connect(&message->invitation, comm->rank, connect_s, &fds[0]));
-    return par_watch_start(comm->rank, comm->n_ranks, comm->hosts, fds, &wired->watch);
+    return par_agree(comm,
+            par_watch_start(comm->rank, comm->n_ranks, comm->hosts, fds, &wired->watch), NULL);
 }
 
 rt_status par_wired_start(par_wired *wired) {
