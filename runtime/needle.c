@@ -43,7 +43,7 @@ uint64_t glm_needle_draw(
 
 /* ---- source ---------------------------------------------------------------------------------- */
 
-static int64_t longest(const glm_needle_settings *settings) {
+int64_t glm_needle_longest(const glm_needle_settings *settings) {
     int64_t length = 0;
     for (int64_t i = 0; i < settings->n_lengths; i++)
         length = rt_max64(length, settings->lengths[i]);
@@ -53,25 +53,25 @@ static int64_t longest(const glm_needle_settings *settings) {
 /* A token of a trained tokenizer is four to five bytes of English; six are surely enough. */
 int64_t glm_needle_haystack_bytes(const glm_needle_settings *settings) {
     const int64_t bytes_per_token = settings->is_completer ? 1 : 6;
-    return (longest(settings) * settings->rounds + 1024) * bytes_per_token;
+    return (glm_needle_longest(settings) * settings->rounds + 1024) * bytes_per_token;
 }
 
 static rt_status check_haystack(
         const glm_needle_source *source, const glm_needle_protocol *protocol) {
     const int64_t have = source->haystack_ids.n;
-    const int64_t needed = longest(source->settings) * source->settings->rounds;
+    const int64_t needed = glm_needle_longest(source->settings) * source->settings->rounds;
     if (have >= needed || (protocol->repeats_haystack && have > 0)) return RT_OK;
     return rt_fail(RT_EUSAGE,
             "needle: the haystack has %" PRId64 " tokens and %" PRId64 " rounds of %" PRId64
             " need %" PRId64 "; give more text with --haystack, or fewer --rounds or --lengths",
-            have, source->settings->rounds, longest(source->settings), needed);
+            have, source->settings->rounds, glm_needle_longest(source->settings), needed);
 }
 
 /* As far as contexts go: the last round's, which begins behind the others' longest lengths, is less than twice as long as its
  * cell, however few tokens it became together with its question (fit_prompt). */
 static rt_status tokenize_haystack(glm_needle_source *source, const glm_needle_protocol *protocol) {
     const glm_haystack *haystack = source->haystack;
-    const int64_t n_ids = longest(source->settings) * (source->settings->rounds + 1);
+    const int64_t n_ids = glm_needle_longest(source->settings) * (source->settings->rounds + 1);
     RT_TRY(glm_tokenizer_encode_beginning(
             source->tokenizer, haystack->text, haystack->n_bytes, n_ids, &source->haystack_ids));
     RT_TRY(glm_tokenizer_encode(source->tokenizer, ".", 1, false, &source->period_ids));
@@ -130,57 +130,11 @@ rt_status glm_needle_most(int64_t low, int64_t high, int64_t n_tokens,
     return RT_OK;
 }
 
-rt_status glm_needle_stretch(
-        const glm_needle_source *source, const glm_needle_cell *cell, int64_t n, glm_ids *out) {
-    const glm_ids *all = &source->haystack_ids;
-    int64_t at = cell->round * longest(source->settings) % all->n;
-    while (n > 0) {
-        const int64_t n_now = rt_min64(n, all->n - at);
-        RT_TRY(glm_ids_append(out, all->ids + at, n_now));
-        n -= n_now;
-        at = 0;
-    }
-    return RT_OK;
-}
-
-/* ---- inserting ------------------------------------------------------------------------------- */
+/* ---- the chat around a context --------------------------------------------------------------- */
 
 static rt_status encode(const glm_needle_source *source, const char *text, glm_ids *out) {
     return glm_tokenizer_encode(source->tokenizer, text, (int64_t)strlen(text), false, out);
 }
-
-int64_t glm_needle_insertion_point(
-        const glm_needle_source *source, const int32_t *context, int64_t n, int64_t depth) {
-    if (depth >= 100) return n;
-    int64_t at = n * depth / 100;
-    const int32_t period = source->period_ids.n == 1 ? source->period_ids.ids[0] : -1;
-    while (at > 0 && context[at - 1] != period) at--;
-    return at;
-}
-
-/* With `needle` there. */
-static rt_status insert(const glm_needle_source *source, const int32_t *context, int64_t n,
-        const char *needle, int64_t depth, glm_ids *out, int64_t *needle_at) {
-    const int64_t at = glm_needle_insertion_point(source, context, n, depth);
-    *needle_at = out->n + at;
-    RT_TRY(glm_ids_append(out, context, at));
-    RT_TRY(encode(source, needle, out));
-    return glm_ids_append(out, context + at, n - at);
-}
-
-rt_status glm_needle_hide(const glm_needle_source *source, const glm_needle_cell *cell,
-        const glm_needle_task *task, int64_t n_tokens, glm_ids *context, int64_t *needle_at) {
-    int64_t n_needle = 0;
-    glm_ids text = {0};
-    RT_TRY(glm_needle_tokens(source, task->needle, &n_needle));
-    rt_status status = glm_needle_stretch(source, cell, rt_max64(n_tokens - n_needle, 0), &text);
-    if (status == RT_OK)
-        status = insert(source, text.ids, text.n, task->needle, cell->depth, context, needle_at);
-    glm_ids_free(&text);
-    return status;
-}
-
-/* ---- the chat around a context --------------------------------------------------------------- */
 
 static const char *choose_prefix(const glm_needle_settings *settings, const glm_needle_task *task) {
     if (strcmp(settings->answer_prefix, "none") == 0) return "";
@@ -239,10 +193,34 @@ static rt_status append_plain_text(const glm_needle_source *source, const char *
     return status;
 }
 
+static rt_status append_plain_pieces(const glm_needle_source *source, const char *opening,
+        const glm_ids *context, const char *ending, glm_ids *out) {
+    RT_TRY(encode(source, opening, out));
+    RT_TRY(glm_ids_append(out, context->ids, context->n));
+    return encode(source, ending, out);
+}
+
+/* *needle_at: of the context, and then of the prompt, where its opening begins at `from`. Exact mode has tokenized the text
+ * anew: what stands before the needle is the same bytes, in fewer tokens. */
+static rt_status locate(const glm_needle_source *source, const char *opening,
+        const glm_ids *context, const glm_ids *prompt, int64_t from, int64_t *needle_at) {
+    int64_t n = 0;
+    if (source->settings->is_fast) {
+        RT_TRY(glm_needle_tokens(source, opening, &n));
+        *needle_at += from + n;
+        return RT_OK;
+    }
+    char *text = NULL;
+    RT_TRY(glm_tokenizer_decode(source->tokenizer, context->ids, *needle_at, false, &text, &n));
+    free(text);
+    *needle_at = glm_needle_token_at(source, prompt, from, (int64_t)strlen(opening) + n);
+    return RT_OK;
+}
+
 /* Without the chat template: [gMASK]<sop>, the messages' texts a line each, and the beginning of the
  * answer, on a line of its own unless it begins with a space. */
 static rt_status assemble_plain(const glm_needle_source *source, const glm_needle_task *task,
-        const glm_ids *context, const char *prefix, glm_ids *out, int64_t *context_at) {
+        const glm_ids *context, const char *prefix, glm_ids *out, int64_t *needle_at) {
     char opening[GLM_NEEDLE_TEXT + 1 + GLM_NEEDLE_OPENING];
     char ending[1 + GLM_NEEDLE_QUESTION + 1 + GLM_NEEDLE_TEXT];
     (void)snprintf(opening, sizeof opening, "%s%s%s", task->system, task->system[0] ? "\n" : "",
@@ -250,25 +228,23 @@ static rt_status assemble_plain(const glm_needle_source *source, const glm_needl
     (void)snprintf(ending, sizeof ending, "%s%s%s%s", task->is_after_apart ? "\n" : "", task->after,
             prefix[0] && prefix[0] != ' ' ? "\n" : "", prefix);
     RT_TRY(glm_chat_begin(source->tokenizer, out));
-    RT_TRY(glm_needle_tokens(source, opening, context_at));
-    *context_at += out->n;
-    if (!source->settings->is_fast) return append_plain_text(source, opening, context, ending, out);
-    RT_TRY(encode(source, opening, out));
-    RT_TRY(glm_ids_append(out, context->ids, context->n));
-    return encode(source, ending, out);
+    const int64_t from = out->n;
+    RT_TRY(source->settings->is_fast ? append_plain_pieces(source, opening, context, ending, out)
+                                     : append_plain_text(source, opening, context, ending, out));
+    return locate(source, opening, context, out, from, needle_at);
 }
 
-/* Everything but the context: also what an empty context costs. */
+/* All around the context: also what an empty one costs. *needle_at: as for locate(). */
 static rt_status assemble(const glm_needle_source *source, const glm_needle_task *task,
-        const glm_ids *context, const char *prefix, glm_ids *out, int64_t *context_at) {
+        const glm_ids *context, const char *prefix, glm_ids *out, int64_t *needle_at) {
     if (source->settings->is_plain)
-        return assemble_plain(source, task, context, prefix, out, context_at);
+        return assemble_plain(source, task, context, prefix, out, needle_at);
     RT_TRY(glm_chat_begin(source->tokenizer, out));
     if (task->system[0]) RT_TRY(append_message(source, GLM_CHAT_SYSTEM, task->system, -1, out));
-    RT_TRY(glm_needle_tokens(source, task->before, context_at));
-    *context_at += out->n + 2; /* <|user|> and its newline come first */
+    const int64_t from = out->n + 2; /* <|user|> and its newline come first */
     RT_TRY(source->settings->is_fast ? append_user_pieces(source, task, context, out)
                                      : append_user_text(source, task, context, out));
+    RT_TRY(locate(source, task->before, context, out, from, needle_at));
     if (task->is_after_apart) RT_TRY(append_message(source, GLM_CHAT_USER, task->after, -1, out));
     RT_TRY(glm_chat_prompt_answer(source->tokenizer, out));
     if (!prefix[0]) return RT_OK;
@@ -303,16 +279,15 @@ static rt_status fit_prompt(const glm_needle_source *source, const glm_needle_pr
     for (int attempt = 0; attempt < ATTEMPTS && budget > 0; attempt++) {
         glm_ids context = {0};
         int64_t needle_at = 0;
-        int64_t context_at = 0;
         prompt->ids.n = 0;
         rt_status status =
                 protocol->make_context(source, cell, &prompt->task, budget, &context, &needle_at);
         if (status == RT_OK)
             status = assemble(source, &prompt->task, &context, prompt->answer_prefix, &prompt->ids,
-                    &context_at);
+                    &needle_at);
         glm_ids_free(&context);
         RT_TRY(status);
-        prompt->needle_token = context_at + needle_at;
+        prompt->needle_token = needle_at;
         const int64_t excess = prompt->ids.n + prompt->task.max_new - cell->length;
         const int64_t lost = n_empty + budget - prompt->ids.n;
         if (excess <= 0 && (fitting > 0 || attempt >= ATTEMPTS - 2 || lost <= cell->length / 100))

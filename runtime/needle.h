@@ -1,6 +1,7 @@
 /* Needles in a haystack: prompts, answers, results.
  *
- *   needle.c            what the protocols share: cutting, inserting, the chat around it
+ *   needle.c            what the protocols share: the chat around a context
+ *   needle_place.c      cutting, inserting
  *   needle_lwm.c | needle_gkamradt.c | needle_own.c      one protocol each
  *   needle_ruler.c | needle_vt.c | needle_cwe.c | needle_fwe.c | needle_qa.c      RULER's tasks
  *   needle_questions.c  files of questions, for needle_qa.c
@@ -125,6 +126,9 @@ const char *glm_needle_ruler_tasks(void);
 bool glm_needle_is_ruler_task(const char *protocol);
 extern const char glm_needle_noise[]; /* RULER's line of noise */
 
+/* The longest of their lengths. */
+int64_t glm_needle_longest(const glm_needle_settings *settings);
+
 /* Bytes of built-in haystack that these settings need. */
 int64_t glm_needle_haystack_bytes(const glm_needle_settings *settings);
 
@@ -144,9 +148,14 @@ void glm_needle_prompt_free(glm_needle_prompt *prompt);
 double glm_needle_score(const glm_needle_task *task, const char *response);
 
 /* Where in context[0 .. n) a needle at `depth` per cent goes: at the end for 100, else moved left to
- * behind the nearest full stop. Source: LWM's and gkamradt's scripts, which agree. */
+ * behind the nearest full stop. Source: LWM's and gkamradt's scripts, which agree; but in a text whose next one is further
+ * away than a long sentence, and than 2 % of it, the needle stays where it is, between two characters. */
 int64_t glm_needle_insertion_point(
         const glm_needle_source *source, const int32_t *context, int64_t n, int64_t depth);
+
+/* The token of ids, from `from` on, that holds byte `at` of their text. */
+int64_t glm_needle_token_at(
+        const glm_needle_source *source, const glm_ids *ids, int64_t from, int64_t at);
 
 /* n tokens of the haystack, repeated where it ends; rounds begin in different places. */
 RT_MUST_CHECK rt_status glm_needle_stretch(

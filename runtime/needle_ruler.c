@@ -150,11 +150,16 @@ typedef struct unit_source {
     int64_t at; /* byte of the haystack */
 } unit_source;
 
-/* The next sentence of the haystack, its white space squeezed; begins again at the end. */
+static bool ends_wide(const char *text, int64_t n) {
+    return n >= 3 && memcmp(text + n - 3, "\u3002", 3) == 0;
+}
+
+/* The next sentence of the haystack, its white space squeezed, or as many whole characters of it as there is room for;
+ * begins again at the end. */
 static void next_sentence(unit_source *from, char text[GLM_NEEDLE_TEXT]) {
     const glm_haystack *haystack = from->source->haystack;
     int64_t used = 0;
-    while (used < GLM_NEEDLE_TEXT - 2) {
+    while (used < GLM_NEEDLE_TEXT - 2 && !ends_wide(text, used)) {
         if (from->at >= haystack->n_bytes) {
             from->at = 0;
             break;
@@ -165,6 +170,7 @@ static void next_sentence(unit_source *from, char text[GLM_NEEDLE_TEXT]) {
         if (is_space && (used == 0 || text[used - 1] == ' ')) continue;
         text[used++] = is_space ? ' ' : c;
     }
+    for (; used > 1 && ((unsigned char)haystack->text[from->at] & 0xc0) == 0x80; from->at--) used--;
     text[used] = '\0';
 }
 
