@@ -4,10 +4,17 @@
 #include "base/size.h"
 #include "needle.h"
 
+/* A cell's prompt is the same whatever else is in the grid. Fast mode shares beginnings: there those of all lengths of a round
+ * are one. */
+static int64_t rounds_apart(const glm_needle_settings *settings, const glm_needle_cell *cell) {
+    return settings->is_fast ? glm_needle_longest(settings) : cell->length;
+}
+
 rt_status glm_needle_stretch(
         const glm_needle_source *source, const glm_needle_cell *cell, int64_t n, glm_ids *out) {
     const glm_ids *all = &source->haystack_ids;
-    int64_t at = cell->round * glm_needle_longest(source->settings) % all->n;
+    const int64_t apart = rounds_apart(source->settings, cell);
+    int64_t at = cell->round * apart % all->n;
     while (n > 0) {
         const int64_t n_now = rt_min64(n, all->n - at);
         RT_TRY(glm_ids_append(out, all->ids + at, n_now));
