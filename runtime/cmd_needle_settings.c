@@ -83,7 +83,11 @@ static rt_status check_texts(const glm_cli *cli) {
     for (int i = 0; i < cli->n_needles; i++) RT_TRY(check_text("--needle", cli->needles[i]));
     for (int i = 0; i < cli->n_answers; i++) RT_TRY(check_text("--answer", cli->answers[i]));
     RT_TRY(check_text("--question", cli->question));
-    return check_text("--answer-prefix", cli->answer_prefix);
+    RT_TRY(check_text("--answer-prefix", cli->answer_prefix));
+    const size_t n_prefix = cli->answer_prefix ? strlen(cli->answer_prefix) : 0;
+    if (n_prefix < GLM_NEEDLE_TEXT) return RT_OK;
+    return rt_fail(RT_EUSAGE, "--answer-prefix: %zu bytes; at most %d are taken", n_prefix,
+            GLM_NEEDLE_TEXT - 1);
 }
 
 static rt_status add_part(glm_text *text, const char *between, const char *part) {

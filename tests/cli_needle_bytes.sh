@@ -1,6 +1,7 @@
 #!/bin/sh
 # Bytes that are no text: a haystack of them is refused, with the file and the byte; names of files and
-# directories may be any, and the results are JSON all the same; needles must be UTF-8.
+# directories may be any, and the results are JSON all the same; needles must be UTF-8, and so must the beginning of an
+# answer, of which nothing is cut off.
 . tests/help_cli.sh
 
 grid='needle --lengths 500 --depths 50 --no-progress'
@@ -29,3 +30,6 @@ says err '--needle: not UTF-8 from byte 3 on'
 # shellcheck disable=SC2086
 expect 2 $grid --answer-prefix "$(printf '\351')"
 says err '--answer-prefix: not UTF-8 from byte 0 on'
+# shellcheck disable=SC2086
+expect 2 $grid --answer-prefix "$(printf '%512s' x)"
+says err '--answer-prefix: 512 bytes; at most 511 are taken'
