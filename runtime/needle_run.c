@@ -104,6 +104,12 @@ static rt_status list_jobs(run *r) {
     return RT_OK;
 }
 
+/* What is there may be another user's, in a directory that lets nobody replace it. */
+static rt_status try_to_save(run *r) {
+    const bool is_there = r->n_jobs > 0 && r->grid->results->n > 0;
+    return is_there ? glm_needle_share_save(&r->share) : RT_OK;
+}
+
 /* The shortest prompt and the longest, before the hours between them: a length may be too short for its
  * question, or too long for the words there are. */
 static rt_status try_prompt(const run *r, int64_t i) {
@@ -374,6 +380,7 @@ static rt_status run_all(run *r) {
 
 static rt_status run_jobs(run *r) {
     RT_TRY(list_jobs(r));
+    RT_TRY(try_to_save(r));
     RT_TRY(try_prompt(r, 0));
     RT_TRY(try_prompt(r, r->n_jobs - 1));
     RT_TRY(glm_session_create(
