@@ -37,23 +37,27 @@ srv_counters srv_scheduler_counters(srv_scheduler *scheduler) {
     return counters;
 }
 
+/* In the words of Anthropic's API: by them agents know that they have to compact a conversation, or to ask for less, and they
+ * read how much less from the numbers. */
 static bool fits_context(int64_t context, srv_request *request, srv_error *error) {
+    static const char code[] = "context_length_exceeded";
     srv_settings *settings = &request->settings;
     const int64_t n_prompt = request->prompt.n;
     const int64_t room = context - n_prompt;
+    const int64_t least = settings->echoes ? 0 : 1; /* of the answer */
     if (settings->max_tokens < 0)
         settings->max_tokens = rt_min64(room, srv_limit_of(SRV_ANSWER_TOKENS));
-    if (room >= (settings->echoes ? 0 : 1) && settings->max_tokens <= room) return true;
-    if (room <= 0)
-        (void)srv_refuse(error, 400, "context_length_exceeded", NULL,
-                "the prompt has %" PRId64 " tokens, and the context of %" PRId64
-                " tokens is to hold at least one of the answer: %" PRId64 " too many",
-                n_prompt, context, 1 - room);
+    if (room >= least && settings->max_tokens <= room) return true;
+    if (room < least)
+        (void)srv_refuse(error, 400, code, NULL,
+                "prompt is too long: %" PRId64 " tokens > %" PRId64
+                " maximum; the context, with the answer, is of %" PRId64,
+                n_prompt, context - least, context);
     else
-        (void)srv_refuse(error, 400, "context_length_exceeded", "max_tokens",
-                "the prompt has %" PRId64 " tokens and %" PRId64 " are asked for: together %" PRId64
-                " more than the context of %" PRId64,
-                n_prompt, settings->max_tokens, settings->max_tokens - room, context);
+        (void)srv_refuse(error, 400, code, "max_tokens",
+                "input length and `max_tokens` exceed context limit: %" PRId64 " + %" PRId64
+                " > %" PRId64 ", decrease input length or `max_tokens` and try again",
+                n_prompt, settings->max_tokens, context);
     error->n_prompt = n_prompt;
     error->n_context = context;
     return false;
