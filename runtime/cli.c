@@ -339,6 +339,7 @@ static int exit_code(rt_status status) {
 }
 
 int glm_cli_fail(rt_status status) {
-    (void)fprintf(stderr, "glm1m: %s\n", rt_error_text());
+    char stamp[RT_LOG_TIME_BYTES];
+    (void)fprintf(stderr, "%sglm1m: %s\n", rt_log_time(stamp), rt_error_text());
     return exit_code(status);
 }

@@ -94,6 +94,17 @@ static void warn_of_little_kept(const service *s) {
             rt_format_bytes(rt_min64(plan->kv_overflow_max, plan->kv_disk_limit_bytes), running));
 }
 
+/* The time is behind it: programs look for "ready" at the beginning of a line. */
+static void say_ready(const service *s) {
+    char stamp[RT_LOG_TIME_BYTES];
+    const char *before = rt_log_time(stamp)[0] ? ", " : "";
+    if (s->cli->quiet) return;
+    stamp[strcspn(stamp, " ")] = '\0';
+    (void)fprintf(stderr,
+            "ready: %s, a context of %" PRId64 " tokens, %" PRId32 " requests at once%s%s\n",
+            s->model_name, glm_engine_plan(s->engine)->max_len, s->max_seqs, before, stamp);
+}
+
 static rt_status open_model(service *s) {
     glm_options options = s->cli->engine;
     options.persists = glm_cli_persists(s->cli);
@@ -103,10 +114,7 @@ static rt_status open_model(service *s) {
     RT_TRY(glm_engine_open(&options, &s->engine));
     glm_cli_say_kv(s->cli, s->engine);
     warn_of_little_kept(s);
-    if (!s->cli->quiet)
-        (void)fprintf(stderr,
-                "ready: %s, a context of %" PRId64 " tokens, %" PRId32 " requests at once\n",
-                s->model_name, glm_engine_plan(s->engine)->max_len, s->max_seqs);
+    say_ready(s);
     return RT_OK;
 }
 
@@ -145,6 +153,7 @@ static int run_serve(glm_cli *cli) {
         return GLM_EXIT_OK;
     }
     if (!cli->engine.model_dir) return glm_cli_fail(rt_fail(RT_EUSAGE, "serve needs -m DIR"));
+    rt_log_tell_time();
     service s = {.cli = cli, .max_seqs = cli->max_seqs > 0 ? (int32_t)cli->max_seqs : SEQS_DEFAULT};
     (void)signal(SIGPIPE, SIG_IGN);
     const rt_status status = serve(&s);

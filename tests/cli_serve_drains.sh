@@ -13,10 +13,10 @@ for how in once twice waiting; do
     start_server -m "$work/model" -c 16k --max-num-seqs 2
     client drains.py "$server_pid" "$how"
     await_server
-    grep -q "^warn serve: SIGTERM: no more requests are taken.* running=2 waiting=$waiting\$" "$work/server.err" ||
+    grep -q " warn serve: SIGTERM: no more requests are taken.* running=2 waiting=$waiting\$" "$work/server.err" ||
         { cat "$work/server.err" && fail "the server does not say why it ends"; }
 done
 start_server -m "$work/model" -c 16k
 kill -HUP "$server_pid"
 await_server
-grep -q '^warn serve: SIGHUP: .* running=0 waiting=0$' "$work/server.err" || fail 'nor at SIGHUP'
+grep -q ' warn serve: SIGHUP: .* running=0 waiting=0$' "$work/server.err" || fail 'nor at SIGHUP'

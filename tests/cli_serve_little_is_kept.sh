@@ -8,9 +8,9 @@ cd "$(dirname "$0")/.." || exit 1
 
 make_needle_model
 start_server -m "$work/model" -c 16k --kv-disk-dir "$work/kv" --kv-disk-space 100M
-grep -q '^warn serve: 0 B of the disk are for what is kept, where a text of 16000 tokens takes up to .*, and 100.0 MiB for requests' \
+grep -q ' warn serve: 0 B of the disk are for what is kept, where a text of 16000 tokens takes up to .*, and 100.0 MiB for requests' \
     "$work/server.err" || { cat "$work/server.err" && fail 'nothing is said'; }
 stop_server
 start_server -m "$work/model" -c 16k --kv-disk-dir "$work/kv" --kv-disk-space 200M --max-num-seqs 1
-! grep -q '^warn' "$work/server.err" || { cat "$work/server.err" && fail 'with room for a text'; }
+! grep -q ' warn ' "$work/server.err" || { cat "$work/server.err" && fail 'with room for a text'; }
 stop_server

@@ -87,7 +87,7 @@ await_loss() {
     else
         [ "$rc" -eq 6 ] || { cat "$work/server.err" && fail "exit $rc, not 6"; }
     fi
-    grep -q "^glm1m: .*rank 1 on $(uname -n) is .*step [0-9]" "$work/server.err" ||
+    grep -q " glm1m: .*rank 1 on $(uname -n) is .*step [0-9]" "$work/server.err" ||
         { cat "$work/server.err" && fail 'another message'; }
     [ $way != tcp ] || kill -9 "$child" 2>/dev/null
     await_end "$child" 'a rank stays'

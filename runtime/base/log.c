@@ -1,9 +1,12 @@
 #include "log.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 static const char *const level_names[] = {"error", "warn", "info", "debug"};
 
@@ -16,9 +19,35 @@ static rt_log_level max_level = RT_LOG_WARN;
 static char modules[256]; /* ",engine,kvstore," or empty for all */
 
 static char speaker[34]; /* "rank 1 " */
+static bool tells_time;
 
 void rt_log_name(const char *who) {
     (void)snprintf(speaker, sizeof speaker, "%.31s ", who);
+}
+
+/* systemd says which file is its journal's, which notes when each line came; others inherit that, and write elsewhere. */
+static bool is_journal(int fd) {
+    const char *journal = getenv("JOURNAL_STREAM");
+    struct stat file;
+    char name[64];
+    if (!journal || fstat(fd, &file) != 0) return false;
+    (void)snprintf(name, sizeof name, "%ju:%ju", (uintmax_t)file.st_dev, (uintmax_t)file.st_ino);
+    return strcmp(journal, name) == 0;
+}
+
+void rt_log_tell_time(void) {
+    tells_time = !is_journal(STDERR_FILENO);
+}
+
+const char *rt_log_time(char text[RT_LOG_TIME_BYTES]) {
+    struct timespec now;
+    struct tm parts;
+    text[0] = '\0';
+    if (!tells_time || clock_gettime(CLOCK_REALTIME, &now) != 0 || !gmtime_r(&now.tv_sec, &parts))
+        return text;
+    const size_t n = strftime(text, RT_LOG_TIME_BYTES, "%Y-%m-%dT%H:%M:%S", &parts);
+    (void)snprintf(text + n, RT_LOG_TIME_BYTES - n, ".%03dZ ", (int)(now.tv_nsec / 1000000));
+    return text;
 }
 
 rt_status rt_log_init(void) {
@@ -76,11 +105,13 @@ bool rt_log_enabled(rt_log_level level, const char *module) {
 void rt_log(rt_log_level level, const char *module, const char *format, ...) {
     if (!rt_log_enabled(level, module)) return;
     char line[1024];
+    char stamp[RT_LOG_TIME_BYTES];
     va_list args;
     va_start(args, format);
     (void)vsnprintf(line, sizeof line, format, args);
     va_end(args);
-    (void)fprintf(stderr, "%s %s%s: %s\n", level_names[level], speaker, module, line);
+    (void)fprintf(stderr, "%s%s %s%s: %s\n", rt_log_time(stamp), level_names[level], speaker,
+            module, line);
 }
 
 double rt_now(void) {

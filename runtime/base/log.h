@@ -19,6 +19,13 @@ void rt_log_tell_unknown(void);
  * any thread; at most 31 bytes. */
 void rt_log_name(const char *who);
 
+/* Every line begins with the time of day from now on, for who runs for weeks; not where stderr is systemd's journal, which
+ * has it by itself. Once, before any thread. */
+void rt_log_tell_time(void);
+/* "2026-01-31T12:00:00.250Z ", of UTC, for lines that are printed otherwise; "" where lines are without it. */
+enum { RT_LOG_TIME_BYTES = 40 };
+const char *rt_log_time(char text[RT_LOG_TIME_BYTES]);
+
 /* Whether a line would be printed, for what is dear to find out. */
 bool rt_log_enabled(rt_log_level level, const char *module);
 

@@ -6,6 +6,21 @@
 
 static const char shutting_down[] = "shutting_down";
 
+/* For whoever looks in the log for what a client, who has that id, complains of. */
+static void log_end(const srv_request *request) {
+    const srv_progress *progress = &request->progress;
+    const double started_s = progress->started_s > 0.0 ? progress->started_s : request->done_s;
+    rt_log(RT_LOG_INFO, "serve",
+            "%s id=%s prompt_tokens=%" PRId64 " cached_tokens=%" PRId64 " answer_tokens=%" PRId64
+            " queued_ms=%.1f ms=%.1f",
+            atomic_load(&request->is_cancelled) ? "left by its client"
+            : request->error.http               ? "failed"
+                                                : "answered",
+            request->id, request->prompt.n, progress->n_cached, srv_request_generated(request),
+            1e3 * (started_s - request->submitted_s),
+            1e3 * (request->done_s - request->submitted_s));
+}
+
 static void count_finished(srv_scheduler *scheduler, const srv_request *request, bool failed) {
     srv_counters *counters = &scheduler->counters;
     (void)pthread_mutex_lock(&scheduler->lock);
@@ -24,6 +39,7 @@ void srv_finish_request(srv_scheduler *scheduler, srv_request *request, const sr
     request->phase = SRV_DONE;
     if (error) request->error = *error;
     request->done_s = rt_now();
+    log_end(request);
     srv_request_wake(request);
     (void)pthread_mutex_unlock(&request->lock);
     count_finished(scheduler, request, error && error->http);
