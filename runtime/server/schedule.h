@@ -52,6 +52,7 @@ struct srv_scheduler {
     srv_error lost;         /* http != 0: another rank is lost, and so is the engine */
     double drained_by_s;    /* rt_now() at which draining ends; 0: not draining */
     int signal_fd;
+    double item_s;    /* what the last item of a prefill took; 0: there was none to compute */
     double counted_s; /* when counters were last brought up to date */
 };
 
@@ -71,8 +72,9 @@ void srv_leave_queue(srv_scheduler *scheduler, srv_request *request);
  * this one failed. */
 void srv_queue_next_part(srv_scheduler *scheduler, const srv_request *part, const srv_error *error);
 
-/* steps.c: one decode step of all answers; one (layer, chunk) item of one prefill. False: there was nothing to do. */
-bool srv_decode_step(srv_scheduler *scheduler);
+/* steps.c: decode steps of all answers, one or, beside a prefill, for a quarter of what its last item took; one (layer, chunk)
+ * item of one prefill. False: there was nothing to do. */
+bool srv_decode_steps(srv_scheduler *scheduler);
 bool srv_prefill_item(srv_scheduler *scheduler);
 
 /* endings.c: a request is over: with `error`, or well where that is NULL or its http is 0. */

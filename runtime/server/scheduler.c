@@ -132,7 +132,7 @@ rt_status srv_scheduler_run(srv_scheduler *scheduler, glm_engine *engine, int si
     while (!is_over(scheduler)) {
         take_rings(scheduler);
         if (scheduler->is_admission_due) srv_admit(scheduler);
-        const bool has_decoded = srv_decode_step(scheduler);
+        const bool has_decoded = srv_decode_steps(scheduler);
         const bool has_prefilled = srv_prefill_item(scheduler);
         if (!has_decoded && !has_prefilled)
             wait_for_work(scheduler);

@@ -1,13 +1,14 @@
 /* Who is computed next. One thread drives the engine; requests come from others.
  *
  * A round of the loop is one decode step of every answer under way, together, then one (layer, chunk)
- * item of one prefill. A prompt is prefilled in pieces, a chunk through all layers (4096 tokens where
+ * item of one prefill. Far into a long text an item takes as long as hundreds of steps: there are more of them
+ * then, for a quarter of the item's time. A prompt is prefilled in pieces, a chunk through all layers (4096 tokens where
  * the KV cache goes to disk), and at the end of a piece another prompt may have its turn: every second
  * turn the one with the least left, the others by how long ago each had its last. So
  *
- *   between two tokens of an answer lie one decode step and one (layer, chunk) item;
+ *   between two tokens of an answer lie one decode step and at most one (layer, chunk) item;
  *   before the first token of a prompt of one chunk, shorter than all others, lie the rest of the
- *   running piece, at most one piece of another prompt, and its own piece, with a decode step between
+ *   running piece, at most one piece of another prompt, and its own piece, with decode steps between
  *   any two items.
  *
  * One slot of max_seqs is never given to a long prompt. A prompt that begins like one that is kept, or

@@ -5,6 +5,8 @@
 #include "schedule.h"
 
 enum { DISK_PIECE_TOKENS = 4096 };
+/* Of an item's time: so long are steps taken for each. */
+static const double decode_share = 0.25;
 
 /* ---- decode ---------------------------------------------------------------------------------- */
 
@@ -55,7 +57,7 @@ static bool is_running(const srv_scheduler *scheduler, const srv_sequence *seque
     return false;
 }
 
-bool srv_decode_step(srv_scheduler *scheduler) {
+static bool decode_step(srv_scheduler *scheduler) {
     srv_sequence *sequences[GLM_DECODE_SEQS_MAX];
     glm_session *sessions[GLM_DECODE_SEQS_MAX];
     int32_t ids[GLM_DECODE_SEQS_MAX];
@@ -76,6 +78,14 @@ bool srv_decode_step(srv_scheduler *scheduler) {
         else
             srv_fail_sequence(scheduler, sequences[i], status);
     }
+    return true;
+}
+
+bool srv_decode_steps(srv_scheduler *scheduler) {
+    const double until = rt_now() + decode_share * scheduler->item_s;
+    if (!decode_step(scheduler)) return false;
+    while (rt_now() < until)
+        if (!decode_step(scheduler)) break;
     return true;
 }
 
@@ -220,6 +230,8 @@ static void end_piece(srv_scheduler *scheduler, srv_sequence *sequence) {
 
 bool srv_prefill_item(srv_scheduler *scheduler) {
     srv_sequence *sequence = scheduler->piece_of ? scheduler->piece_of : choose_prefill(scheduler);
+    const double begun_s = rt_now();
+    scheduler->item_s = 0.0;
     if (!sequence) return false;
     glm_prefill_progress progress = {0};
     rt_status status = scheduler->piece_of ? RT_OK : begin_piece(scheduler, sequence);
@@ -231,6 +243,7 @@ bool srv_prefill_item(srv_scheduler *scheduler) {
         srv_fail_sequence(scheduler, sequence, status);
         return true;
     }
+    scheduler->item_s = rt_now() - begun_s;
     sequence->work_done = scheduler->piece_work + progress.work_done;
     show_progress(scheduler, sequence,
             scheduler->piece_end - progress.tokens_total + progress.tokens_done);
