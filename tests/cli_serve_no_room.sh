@@ -1,6 +1,6 @@
 #!/bin/sh
 # Several answers to one prompt may each be as long as the context lets them be; where the KV cache has no room for them,
-# and nothing else is under way, that is said (400), and is not the server's fault.
+# that is said (400), and is not the server's fault: at once where all of it would not do, whatever is under way.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 . tests/help_cli.sh

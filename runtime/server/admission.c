@@ -171,6 +171,10 @@ static int64_t fork_room_of(const srv_request *request) {
     return rt_min64(request->settings.max_tokens + 2 * ATTN_PAGE_TOKENS, room_of(request));
 }
 
+int64_t srv_room_of_choices(const srv_request *request) {
+    return room_of(request) + (request->settings.n_choices - 1) * fork_room_of(request);
+}
+
 static void free_sessions(glm_session **sessions, int n) {
     for (int i = 0; i < n; i++) {
         glm_session_free(sessions[i]);
@@ -325,18 +329,11 @@ static bool has_slots(
     return n_long < rt_max64(scheduler->max_seqs - 1, 1);
 }
 
-/* Nothing else is under way, and there are too few pages: its answers are too many, or too long. */
-static void refuse_room(const srv_request *request, srv_error *error) {
-    (void)srv_refuse(error, 400, rt_status_name(RT_ENOFIT), NULL,
-            "n %d with max_tokens %" PRId64 " does not fit: %s", request->settings.n_choices,
-            request->settings.max_tokens, rt_error_text());
-}
-
 static void discard(srv_scheduler *scheduler, srv_request *request, rt_status status) {
     srv_error error = {0};
     srv_note_loss(scheduler, status);
     if (status == RT_ENOFIT)
-        refuse_room(request, &error);
+        (void)srv_refuse_room(request, rt_error_text(), &error); /* and nothing else is under way */
     else if (status != RT_OK)
         (void)srv_refuse_status(&error, status, NULL);
     if (scheduler->lost.http) error = scheduler->lost;

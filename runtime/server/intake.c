@@ -87,6 +87,26 @@ static bool has_slots(
             request->settings.n_choices, scheduler->max_seqs);
 }
 
+bool srv_refuse_room(const srv_request *request, const char *why, srv_error *error) {
+    return srv_refuse(error, 400, rt_status_name(RT_ENOFIT), NULL,
+            "n %d with max_tokens %" PRId64 " does not fit: %s", request->settings.n_choices,
+            request->settings.max_tokens, why);
+}
+
+/* What all pages together do not hold need not wait for them; what they just so hold may turn out to need one more. One
+ * answer of a context has room, and where KV goes to disk so have others, as far as that has it. */
+static bool fits_memory(const glm_plan *plan, const srv_request *request, srv_error *error) {
+    const int64_t n_tokens = srv_room_of_choices(request);
+    char why[96];
+    if (request->settings.n_choices == 1 || plan->kv_overflows ||
+            n_tokens <= plan->kv_tokens + ATTN_PAGE_TOKENS)
+        return true;
+    (void)snprintf(why, sizeof why,
+            "that needs room for %" PRId64 " tokens, and there is for %" PRId64, n_tokens,
+            plan->kv_tokens);
+    return srv_refuse_room(request, why, error);
+}
+
 /* With the lock. */
 static bool has_room(const srv_scheduler *scheduler, int64_t n_tokens, srv_error *error) {
     const int64_t n_max = rt_min64(srv_limit_of(SRV_QUEUE_REQUESTS), SRV_WAITING_MAX);
@@ -111,7 +131,8 @@ static void note_settings(const glm_plan *plan, srv_request *request) {
 static bool fits(const srv_scheduler *scheduler, srv_request *request, srv_error *error) {
     for (int i = 0; i <= request->n_parts; i++) {
         srv_request *one = srv_request_prompt(request, i);
-        if (has_slots(scheduler, one, error) && fits_context(scheduler->context, one, error))
+        if (has_slots(scheduler, one, error) && fits_context(scheduler->context, one, error) &&
+                fits_memory(&scheduler->plan, one, error))
             continue;
         if (request->n_parts > 0) srv_error_name_prompt(error, i);
         return false;

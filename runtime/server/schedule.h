@@ -66,6 +66,12 @@ void srv_admit(srv_scheduler *scheduler);
 void srv_keep_prefix(srv_scheduler *scheduler, srv_sequence *sequence);
 void srv_forget_prefixes(srv_scheduler *scheduler);
 
+/* Tokens that all choices of a request need room for. */
+int64_t srv_room_of_choices(const srv_request *request);
+
+/* intake.c: its answers are too many, or too long, for the pages there are; `why` says more. Always false. */
+bool srv_refuse_room(const srv_request *request, const char *why, srv_error *error);
+
 /* intake.c: take a waiting request out of the queue; the queue's reference is the caller's then. */
 void srv_leave_queue(srv_scheduler *scheduler, srv_request *request);
 /* A prompt of a request with several is done: queue the next one, or fail the whole request where `error` says that

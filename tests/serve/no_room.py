@@ -4,11 +4,10 @@ where there is too little it is the client's to ask for less, and told so.
    no_room.py URL SCRIPT PID ROOM     ROOM: ample or scarce
 """
 
-import json
 import sys
 import time
 
-from raw import Server, body_of, check, status_of
+from raw import Server, check
 
 server = Server(sys.argv[1], sys.argv[3])
 CHAT, OLD = "/v1/chat/completions", "/v1/completions"
@@ -29,6 +28,16 @@ def is_told(status, error, n):
     check(error["message"].startswith(f"n {n} with max_tokens ") and "does not fit" in error["message"], error)
 
 
+def told_at_once():
+    """Who can never have room does not wait for those that have it now."""
+    before = server.metrics()["request_success_total"]
+    beside, _ = server.begin(server.post(OLD, {"prompt": "y", "max_tokens": 900, "ignore_eos": True, "stream": True}), 1)
+    status, answer = server.ask("POST", OLD, {"prompt": "x", "n": 8})
+    is_told(status, answer["error"], 8)
+    check(server.metrics()["request_success_total"] == before, "it has waited")
+    beside.close()
+
+
 def scarce():
     for path, body in BODIES.items():
         for bound in ({}, {"max_tokens": -1}, {"max_tokens": 900}):
@@ -36,13 +45,12 @@ def scarce():
             is_told(status, answer["error"], 8)
         status, answer = server.ask("POST", path, {**body, "max_tokens": 3, "n": 8, "ignore_eos": True})
         check(status == 200 and answer["usage"]["completion_tokens"] == 24, answer)
-        streamed = server.exchange(server.post(path, {**body, "n": 8, "stream": True}))
-        events = [json.loads(line[6:]) for line in body_of(streamed).decode().split("\n") if line.startswith("data: {")]
-        check(status_of(streamed) == 200, streamed)
-        is_told(400, events[-1]["error"], 8)
+        status, answer = server.ask("POST", path, {**body, "n": 8, "stream": True})
+        is_told(status, answer["error"], 8)
     status, answer = server.ask("POST", OLD, {"prompt": ["a", "b"], "n": 8})
     check(status == 400 and answer["error"]["message"].startswith("prompt[0]: n 8 with max_tokens "), answer)
     check(server.ask("POST", OLD, {"prompt": "x", "max_tokens": 900})[0] == 200)
+    told_at_once()
 
 
 {"ample": ample, "scarce": scarce}[sys.argv[4]]()
