@@ -340,6 +340,13 @@ static rt_status missing_by_index(
     return status;
 }
 
+static void say_no_index(const char *dir, char text[GLM_MISSING_TEXT]) {
+    (void)snprintf(text, GLM_MISSING_TEXT, "%s",
+            is_begun(dir)
+                    ? "some files of weights are here, neither model.safetensors nor an index is"
+                    : "no file of them is here");
+}
+
 rt_status glm_shards_missing(const char *dir, bool *is_missing, char text[GLM_MISSING_TEXT]) {
     char *single = NULL;
     char *index_path = NULL;
@@ -348,12 +355,10 @@ rt_status glm_shards_missing(const char *dir, bool *is_missing, char text[GLM_MI
     if (status == RT_OK) status = rt_path_join(dir, index_name, &index_path);
     if (status == RT_OK && !rt_file_exists(single)) {
         *is_missing = true;
-        (void)snprintf(text, GLM_MISSING_TEXT, "%s",
-                is_begun(dir)
-                        ? "some files of weights are here, neither model.safetensors nor an index is"
-                        : "no file of them is here");
         if (rt_file_exists(index_path))
             status = missing_by_index(dir, index_path, is_missing, text);
+        else
+            say_no_index(dir, text);
     }
     free(index_path);
     free(single);

@@ -12,6 +12,25 @@ planned() {
     grep -v '"machine_flops"\|"prefill_s"\|"decode_tps"\|"limit_bytes"\|"kv_disk_limit_bytes"\|"has_weights"' "$work/out" >"$work/$1"
     grep -q '"weights_bytes": [1-9]' "$work/$1" || fail "no weights in the plan"
 }
+# shard: model.safetensors becomes a shard of an index
+shard() {
+    python3 - "$work/model" <<'END'
+import json, os, struct, sys
+single = sys.argv[1] + "/model.safetensors"
+with open(single, "rb") as file:
+    header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+names = [name for name in header if name != "__metadata__"]
+json.dump({"weight_map": dict.fromkeys(names, "model-00001-of-00001.safetensors")}, open(single + ".index.json", "w"))
+os.rename(single, sys.argv[1] + "/model-00001-of-00001.safetensors")
+END
+}
+# A whole checkpoint in shards: nothing of it is missing.
+shard
+expect 0 plan -m "$work/model" -c 4k
+grep -q 'as config.json describes them' "$work/out" && fail 'a whole checkpoint in shards is told to be missing'
+expect 0 plan -m "$work/model" -c 4k --json
+says out '"has_weights": true'
+
 for dtype in bfloat16 float32; do
     sed "s/\"torch_dtype\": *\"[a-z0-9]*\"/\"torch_dtype\": \"$dtype\"/" "$work/model/config.json" >"$work/config.json"
     rm -rf "$work/model"
