@@ -32,21 +32,16 @@ static rt_status require_cuda(const glm_config *config, const glm_options *optio
     return (*out)->check(config, options, plan);
 }
 
-/* Several ranks on a machine with a GPU: somebody wanted them there. */
-static void warn_of_cpu(void) {
-    char why[1024];
-    char text[512];
-    (void)snprintf(why, sizeof why, "%s", rt_error_text());
-    if (glm_backend_describe_cuda(text, sizeof text))
-        rt_log(RT_LOG_WARN, "plan", "ranks are on the CPU: %s", why);
-}
-
 /* So that nobody waits for a CPU beside a GPU, and does not know why. */
-static void warn_of_unused(void) {
+static void warn_of_cpu(const glm_plan *plan) {
     const glm_backend *cuda = cuda_backend();
-    char why[512];
-    if (cuda && cuda->is_there() && !glm_backend_describe_cuda(why, sizeof why))
-        rt_log(RT_LOG_WARN, "plan", "the CPU computes: %s", why);
+    char refused[512];
+    char unusable[512];
+    (void)snprintf(refused, sizeof refused, "%s", rt_error_text());
+    if (!cuda || !cuda->is_there()) return;
+    rt_log(RT_LOG_WARN, "plan", "%s: %s",
+            plan->n_ranks > 1 ? "ranks are on the CPU" : "the CPU computes",
+            glm_backend_describe_cuda(unusable, sizeof unusable) ? refused : unusable);
 }
 
 rt_status glm_backend_choose(const glm_config *config, const glm_options *options,
@@ -57,8 +52,7 @@ rt_status glm_backend_choose(const glm_config *config, const glm_options *option
     if (!is_auto && strcmp(name, "cpu") != 0)
         return rt_fail(RT_EUSAGE, "--device %s: auto, cpu or cuda", name);
     if (is_auto && require_cuda(config, options, plan, out) == RT_OK) return RT_OK;
-    if (is_auto && plan->n_ranks > 1) warn_of_cpu();
-    if (is_auto) warn_of_unused();
+    if (is_auto) warn_of_cpu(plan);
     *out = &glm_backend_cpu;
     return (*out)->check(config, options, plan);
 }

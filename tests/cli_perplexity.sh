@@ -6,6 +6,7 @@
 # library; a text of two stretches of the table. The interrupted one is a longer text, stopped when its first span is over.
 . tests/help_cli.sh
 make_byte_model
+export GLM_DEVICE=cpu # whatever GPU is here: none runs this shape, and that would be said
 seq 1 300 | sed 's/^/number /' >"$work/text" # 3,492 bytes
 n=$(($(wc -c <"$work/text")))
 
