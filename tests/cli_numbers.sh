@@ -13,6 +13,9 @@ planned 1k 1000
 planned 1K 1024
 planned 1.5K 1536
 planned 4096 4096
+# Whole numbers, though binary fractions of them are not.
+planned 8.1k 8100
+planned 64.3k 64300
 
 for nonsense in x 1x -5 1.5 1e99 ''; do
     expect 2 plan -m "$work/model" "--max-model-len=$nonsense"
@@ -33,6 +36,9 @@ expect 2 complete -m "$work/model" -p x -n -5
 says err '-n -5: must be at least 0'
 expect 2 plan -m "$work/model" -tp 65
 says err '-tp 65: must be between 1 and 64'
+
+expect 2 plan -m "$work/model" -c 8.0001k
+says err '"8.0001k" is not a whole number'
 
 # A chunk has room for no more than comes in one.
 expect 0 plan -m "$work/model" -c 100k --span 8K -b 1G

@@ -1,5 +1,6 @@
 #include "size.h"
 
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -83,9 +84,11 @@ rt_status rt_parse_size(const char *text, bool is_bytes, int64_t *out) {
 
     const long double scaled = value * (long double)factor;
     if (!(scaled <= 9.2e18L)) return rt_fail(RT_EUSAGE, "\"%s\" is too large", text);
-    if (scaled != floorl(scaled))
+    /* 8.1k is 8100, though no binary fraction is 8.1. */
+    const long double whole = roundl(scaled);
+    if (fabsl(scaled - whole) > scaled * LDBL_EPSILON)
         return rt_fail(
                 RT_EUSAGE, "\"%s\" is not a whole number%s", text, is_bytes ? " of bytes" : "");
-    *out = (int64_t)scaled;
+    *out = (int64_t)whole;
     return RT_OK;
 }
