@@ -14,7 +14,7 @@ typedef enum cli_kind {
     CLI_PATHS,  /* the same, and one flag takes every operand that follows it */
     CLI_CHOICE, /* const char *, one of `choices` */
     CLI_INT32,  /* int32_t in [min, max] */
-    CLI_COUNT,  /* int64_t in [min, max]; 1k = 1000, 1K = 1024 */
+    CLI_COUNT,  /* int64_t in [min, max]; 1k = 1000, 1K = 1024, and so on */
     CLI_BYTES,  /* int64_t; 1k = 1K = 1024 */
     CLI_REAL    /* double in [min, max] */
 } cli_kind;

@@ -67,11 +67,12 @@ void glm_cli_help(const glm_command *command) {
     (void)printf("Flags:\n");
     for (int i = 0; i < cli_n_flags; i++)
         if (cli_takes(command, &cli_flags[i])) print_flag(&cli_flags[i]);
-    (void)printf("  -h, --help                      this text\n\n"
-                 "Numbers take k, K, M and G: 1k tokens are 1000, 1K are 1024; sizes in bytes are\n"
-                 "powers of 1024. Every flag has an environment twin, --max-tokens is\n"
-                 "GLM_MAX_TOKENS, which holds one value; the command line wins. GLM_LOG=info\n"
-                 "shows more.\n\n%s",
+    (void)printf(
+            "  -h, --help                      this text\n\n"
+            "Numbers take k, m, K, M and G: 1k tokens are 1000, 1K are 1024, 1m a million, 1M\n"
+            "2^20; sizes in bytes are powers of 1024. Every flag has an environment twin,\n"
+            "--max-tokens is GLM_MAX_TOKENS, which holds one value; the command line wins.\n"
+            "GLM_LOG=info shows more.\n\n%s",
             exit_codes);
 }
 

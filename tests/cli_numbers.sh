@@ -1,5 +1,5 @@
 #!/bin/sh
-# Numbers: k is 1000 and K is 1024 for tokens, sizes are powers of 1024, limits are checked.
+# Numbers: k is 1000 and K is 1024 for tokens, m a million and M 2^20, sizes are powers of 1024, limits are checked.
 #
 # Method: ask plan for contexts and read back what it understood; then nonsense.
 . tests/help_cli.sh
@@ -12,6 +12,8 @@ planned() {
 planned 1k 1000
 planned 1K 1024
 planned 1.5K 1536
+planned 1m 1000000
+planned 1M 1048576
 planned 4096 4096
 # Whole numbers, though binary fractions of them are not.
 planned 8.1k 8100

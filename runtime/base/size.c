@@ -66,7 +66,7 @@ static int64_t suffix_factor(const char *suffix, bool is_bytes) {
     const bool plain = rest[0] == '\0';
     if (!plain && !(is_bytes && (strcmp(rest, "B") == 0 || strcmp(rest, "iB") == 0))) return 0;
 
-    const int64_t base = !is_bytes && suffix[0] == 'k' ? 1000 : 1024;
+    const int64_t base = !is_bytes && suffix[0] == lower ? 1000 : 1024;
     int64_t factor = base;
     for (int64_t i = 0; i < place - letters; i++) factor *= base;
     return factor;

@@ -49,8 +49,8 @@ const char *rt_format_seconds(double seconds, char text[RT_SIZE_TEXT]);
  * returns it. */
 const char *rt_format_tokens(int64_t n_tokens, char text[RT_SIZE_TEXT]);
 
-/* "128k", "64K", "1M", "12G", "1000": k = 1000 and K = 1024 where `is_bytes` is false (token
- * counts); every suffix is a power of 1024 where it is true. Decimals are allowed ("1.5G") when
+/* "128k", "64K", "1M", "12G", "1000": k = 1000 and K = 1024, m = 1000 k and M = 1024 K, where `is_bytes` is
+ * false (token counts); every suffix is a power of 1024 where it is true. Decimals are allowed ("1.5G") when
  * the result is whole.
  *
  * Errors: RT_EUSAGE  not a number, negative, not whole, or beyond int64 */
