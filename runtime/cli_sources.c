@@ -11,7 +11,7 @@
 #include "cli_sources.h"
 #include "document_kind.h"
 
-enum { SOURCES_NOTED = 16, SKIPPED_SHOWN = 5 };
+enum { SOURCES_NOTED = 16, SKIPPED_SHOWN = 5, EMPTY_SHOWN = 5 };
 
 static void say_blank(const glm_document *document) {
     for (int64_t i = 0; i < document->n_files; i++) {
@@ -23,12 +23,29 @@ static void say_blank(const glm_document *document) {
     }
 }
 
+/* Of files beside others: a text of nothing else is an error. */
+static void say_empty(const glm_document *document, bool shows_all) {
+    int64_t n_empty = 0;
+    for (int64_t i = 0; i < document->n_files; i++) n_empty += !glm_document_has_text(document, i);
+    if (n_empty == document->n_files) return;
+    int64_t n_left = shows_all ? n_empty : rt_min64(n_empty, EMPTY_SHOWN);
+    n_empty -= n_left;
+    for (int64_t i = 0; n_left > 0; i++) {
+        if (glm_document_has_text(document, i)) continue;
+        (void)fprintf(stderr, "%s: empty\n", document->files[i].path);
+        n_left--;
+    }
+    if (n_empty > 0)
+        (void)fprintf(stderr, "empty: %" PRId64 " more (GLM_LOG=info names them)\n", n_empty);
+}
+
 void glm_cli_say_skipped(const glm_cli *cli, const glm_document *document) {
     const bool shows_all = rt_log_enabled(RT_LOG_INFO, "cli");
     const int64_t n_shown =
             shows_all ? document->n_skipped : rt_min64(document->n_skipped, SKIPPED_SHOWN);
     if (cli->quiet) return;
     say_blank(document);
+    say_empty(document, shows_all);
     for (int64_t i = 0; i < n_shown; i++)
         (void)fprintf(
                 stderr, "skipped %s: %s\n", document->skipped[i].path, document->skipped[i].why);

@@ -20,12 +20,8 @@ enum {
 
 /* Frees the document that holds nothing but white space. */
 static rt_status check_not_empty(glm_document *document) {
-    for (int64_t i = 0; i < document->n_files; i++) {
-        const glm_document_file *file = &document->files[i];
-        const char *text = document->text + file->text_at;
-        for (int64_t at = 0; at < file->n_bytes; at++)
-            if ((uint8_t)text[at] > ' ') return RT_OK;
-    }
+    for (int64_t i = 0; i < document->n_files; i++)
+        if (glm_document_has_text(document, i)) return RT_OK;
     const rt_status status =
             document->n_files == 1
                     ? rt_fail(RT_EUSAGE, "ask: %s is empty: there is nothing to ask about",

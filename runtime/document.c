@@ -421,15 +421,22 @@ static rt_status put_headings(loader *load) {
 
 /* ---- the document ---------------------------------------------------------------------------- */
 
-static rt_status no_text(const glm_document *document) {
-    if (document->n_skipped == 0) return rt_fail(RT_EUSAGE, "document: the sources hold no files");
-    return rt_fail(RT_EUSAGE, "document: no text in %" PRId64 " files; the first is %s: %s",
-            document->n_skipped, document->skipped[0].path, document->skipped[0].why);
+static rt_status no_text(const glm_document *document, const char *const *sources, int n_sources) {
+    if (document->n_skipped > 0)
+        return rt_fail(RT_EUSAGE, "document: no text in %" PRId64 " files; the first is %s: %s",
+                document->n_skipped, document->skipped[0].path, document->skipped[0].why);
+    char ignored[64] = "";
+    if (document->n_ignored > 0)
+        (void)snprintf(ignored, sizeof ignored, " but %" PRId64 " that .gitignore names",
+                document->n_ignored);
+    if (n_sources == 1)
+        return rt_fail(RT_EUSAGE, "document: %s holds no files%s", sources[0], ignored);
+    return rt_fail(RT_EUSAGE, "document: the sources hold no files%s", ignored);
 }
 
 static rt_status load_all(loader *load, const char *const *sources, int n_sources) {
     for (int i = 0; i < n_sources; i++) RT_TRY(add_any(load, sources[i]));
-    return load->document->n_files > 0 ? RT_OK : no_text(load->document);
+    return load->document->n_files > 0 ? RT_OK : no_text(load->document, sources, n_sources);
 }
 
 static loader begin(const glm_document_limits *limits, bool is_only, glm_document *out) {
@@ -473,6 +480,13 @@ rt_status glm_document_join(const glm_document *const *parts, int n_parts,
         const glm_document_limits *limits, glm_document *out) {
     loader load = begin(limits, false, out);
     return end(&load, add_parts(&load, parts, n_parts));
+}
+
+bool glm_document_has_text(const glm_document *document, int64_t file) {
+    const char *text = document->text + document->files[file].text_at;
+    for (int64_t at = 0; at < document->files[file].n_bytes; at++)
+        if ((uint8_t)text[at] > ' ') return true;
+    return false;
 }
 
 void glm_document_free(glm_document *document) {

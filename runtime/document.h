@@ -84,6 +84,9 @@ RT_MUST_CHECK rt_status glm_document_join(const glm_document *const *parts, int 
         const glm_document_limits *limits, glm_document *out);
 void glm_document_free(glm_document *document);
 
+/* Whether a file holds anything but white space. */
+bool glm_document_has_text(const glm_document *document, int64_t file);
+
 typedef struct glm_document_place {
     const glm_document_file *file;
     int64_t offset; /* byte of the file's text, from 0 */

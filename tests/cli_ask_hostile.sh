@@ -61,9 +61,22 @@ asks 1 "$work/t/loop"
 says err 'Too many levels of symbolic links'
 asks 1 "$work/t/nowhere"
 asks 2 "$work/t/empty"
-says err 'the sources hold no files'
+says err "$work/t/empty holds no files"
 asks 2 "$work/t/void.txt"
 says err 'void.txt is empty: there is nothing to ask about'
+grep -q 'void.txt: empty' "$work/err" && fail 'it is said twice'
+asks 0 "$work/t/a.log" "$work/t/void.txt"
+says err 'void.txt: empty'
+mkdir "$work/voids"
+for i in 1 2 3 4 5 6 7; do echo >"$work/voids/$i.py"; done
+asks 0 "$work/voids" "$work/t/a.log"
+says err '5.py: empty'
+says err 'empty: 2 more (GLM_LOG=info names them)'
+mkdir "$work/left_out"
+printf '*\n' >"$work/left_out/.gitignore"
+printf 'x' >"$work/left_out/x"
+asks 2 "$work/left_out"
+says err 'left_out holds no files but 1 that .gitignore names'
 # UTF-16 by its mark, either byte order, is read; what merely begins so is not. Nor are archives.
 for order in UTF-16LE UTF-16BE; do
     { printf '\357\273\277' && cat "$work/t/a.log"; } | iconv -f UTF-8 -t $order >"$work/utf16.txt"
