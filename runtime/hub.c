@@ -141,7 +141,9 @@ static rt_status no_directory(const char *model) {
     if (!is_there && errno != ENOENT && errno != ENOTDIR)
         return rt_fail_errno(RT_EUSAGE, "-m %s", model);
     return rt_fail(RT_EUSAGE, "-m %s: %s%s", model,
-            is_there ? "a checkpoint is a directory, this is a file" : "there is no such directory",
+            is_there ? "a checkpoint is a directory of config.json and .safetensors files, and "
+                       "this is a file"
+                     : "there is no such directory",
             strcmp(model, "needle") == 0
                     ? "; glm1m make-model needle needle writes the embedded model there"
                     : "");

@@ -14,7 +14,8 @@ typedef struct entry {
     int64_t end;
     int32_t element_bits;
     bool is_supported;
-    int64_t dtype_at; /* 0 until seen */
+    const char *dtype; /* as it is spelled */
+    int64_t dtype_at;  /* 0 until seen */
     int64_t shape_at;
     int64_t offsets_at;
 } entry;
@@ -69,6 +70,7 @@ static rt_status read_dtype(glm_st_scan *scan, entry *one) {
         if (strcmp(text, dtypes[i].name) != 0) continue;
         one->element_bits = dtypes[i].bits;
         one->is_supported = dtypes[i].is_supported;
+        one->dtype = dtypes[i].name;
         one->tensor.dtype = dtypes[i].dtype;
         return RT_OK;
     }
@@ -167,7 +169,7 @@ static rt_status check_entry(glm_st_scan *scan, entry *one, int64_t closed_at) {
                 one->end - tensor->offset, tensor->n_bytes);
     if (!one->is_supported)
         return FAIL(scan, "ST_DTYPE_UNSUPPORTED", one->dtype_at,
-                "tensor \"%s\": glm1m reads BF16, F16 and F32", tensor->name);
+                "tensor \"%s\" is of %s: glm1m reads BF16, F16 and F32", tensor->name, one->dtype);
     return RT_OK;
 }
 

@@ -134,8 +134,20 @@ static int64_t count_lines(const char *text, int64_t n_bytes) {
     return n;
 }
 
+/* Whose first field, in front of all others, is the piece for what is unknown. */
+static bool is_sentencepiece(const char *text, int64_t n_bytes) {
+    static const char piece[] = "<unk>";
+    return n_bytes > 0 && text[0] == '\n' &&
+           memmem(text, (size_t)rt_min64(n_bytes, 64), piece, sizeof piece - 1);
+}
+
 static rt_status read_text(const char *path, const char *text, int64_t n_bytes, glm_vocab *vocab) {
     const int64_t n_lines = count_lines(text, n_bytes);
+    if (is_sentencepiece(text, n_bytes))
+        return rt_fail(RT_EMODEL,
+                "tokenizer: TK_SENTENCEPIECE: %s is a SentencePiece model, as ChatGLM2 and others "
+                "have; GLM-4's holds a token in base64 and its rank in each line",
+                path);
     if (n_lines > GLM_TOKENS_MAX)
         return rt_fail(RT_EMODEL,
                 "tokenizer: TK_TOO_MANY: %s has %" PRId64 " lines, at most %d are read", path,

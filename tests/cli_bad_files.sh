@@ -51,6 +51,9 @@ refused $weights 'ST_TRAILING at byte 10'
 fresh && printf '\010\000\000\000\000\000\000\000{}      ' >"$bad/$weights"
 refused MODEL_MISSING_TENSOR
 
+fresh && LC_ALL=C sed 's/"BF16"/"I16" /' "$work/model/$weights" >"$bad/$weights"
+refused ST_DTYPE_UNSUPPORTED '"model.embed_tokens.weight" is of I16: glm1m reads BF16, F16 and F32'
+
 fresh && rm "$bad/$weights" && ln -s /etc/passwd "$bad/$weights"
 refused IDX_PATH /etc/passwd
 fresh && rm "$bad/$weights" && ln -s nowhere "$bad/$weights"
@@ -94,6 +97,10 @@ expect 4 complete -m "$bad" -p x -n 1
 says err 'tokenizer.model:1:'
 expect 4 tokenize -m "$bad"
 says err 'is not a rank'
+fresh && printf '\n\016\n\005<unk>\025\0\0\0\0\030\002\n\n\n\003<s>' >"$bad/tokenizer.model"
+expect 4 tokenize -m "$bad"
+says err 'TK_SENTENCEPIECE'
+says err "GLM-4's holds a token in base64 and its rank in each line"
 fresh && printf '{"added_tokens_decoder": []}' >"$bad/tokenizer_config.json"
 expect 4 tokenize -m "$bad"
 says err 'added_tokens_decoder is not an object'

@@ -60,7 +60,7 @@ says err 'download org/name'
 (
     cd "$work" && mkdir -p file && : >file/one
     expect 2 plan -m file/one
-    says err '-m file/one: a checkpoint is a directory, this is a file'
+    says err '-m file/one: a checkpoint is a directory of config.json and .safetensors files, and this is a file'
     grep -q download err && fail 'a file is to be downloaded'
     exit 0
 ) || exit 1
