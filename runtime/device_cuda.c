@@ -75,7 +75,7 @@ int64_t glm_cuda_free_now(void) {
     size_t free_bytes = 0, total_bytes = 0;
     if (cudaMemGetInfo(&free_bytes, &total_bytes) == cudaSuccess) return (int64_t)free_bytes;
     (void)cudaGetLastError();
-    return 0;
+    return -1;
 }
 
 rt_status glm_cuda_pin(int64_t bytes, const char *what, void **out) {

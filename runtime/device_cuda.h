@@ -48,7 +48,7 @@ RT_MUST_CHECK rt_status glm_cuda_use(const glm_cuda_device *device);
             (void **)(void *)(out))
 void glm_cuda_free(glm_cuda_device *device, const void *memory);
 
-/* Of the device's memory, now, of whoever uses it; 0 where it is not known. */
+/* Of the device's memory, now, of whoever uses it; -1 where it is not known. */
 int64_t glm_cuda_free_now(void);
 
 /* Host memory that the device copies from and to by itself. */

@@ -11,12 +11,14 @@
  *
  * A driver keeps graphs in memory of the device. So there are those of AT_ONCE_MAX and BY_LAYERS_MAX kinds at most, which the plan
  * counts; then one that has not been taken for a while gives way to the next, and where there is none a step is taken as it comes. So
- * are all steps of which CUDA refuses to make a graph, for want of memory or otherwise: the bits are the same, and it is said
- * once. Ranks have the graphs of a step all or none: NCCL may sum otherwise in one. */
+ * are all steps of which CUDA refuses to make a graph, for want of memory or otherwise, or of which one would leave too little for
+ * what is loaded later: the bits are the same, and it is said once. Ranks have the graphs of a step all or none: NCCL may sum
+ * otherwise in one. */
 #include <inttypes.h>
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "base/size.h"
 #include "engine_cuda.h"
 #include "ranks.h"
 
@@ -24,7 +26,8 @@ enum {
     AT_ONCE_MAX = 16,
     BY_LAYERS_MAX = 4,
     IDLE_STEPS = 64, /* a while: more than recording anew takes */
-    NODE_BYTES = 10 << 10
+    NODE_BYTES = 10 << 10,
+    LEFT_BYTES = 64 << 20
 };
 
 static rt_stream compute_of(const glm_engine *engine) {
@@ -164,6 +167,17 @@ static rt_status record_one(wanted *w, int32_t index, bool is_kept, glm_cuda_gra
     return status;
 }
 
+/* What graphs take nobody tells; whole ones of others' models took 24 MiB (vllm-project/vllm, issue 50780), more with older drivers (issue
+ * 5517). Kernels that are loaded later, and NCCL's connections, are to find their memory: without it a step fails. */
+static bool is_enough_left(void) {
+    char left[RT_SIZE_TEXT];
+    const int64_t bytes = glm_cuda_free_now();
+    if (bytes < 0 || bytes >= LEFT_BYTES) return true;
+    (void)!rt_fail(RT_ENOMEM, "cuda: with graphs %s of the GPU's memory would be left",
+            rt_format_bytes(bytes, left));
+    return false;
+}
+
 /* All, or kind->graphs is NULL. Behind one that is refused the others are still recorded, as each rank is to call for all
  * sums. An error where those were called for in vain: that is not done twice. */
 static rt_status record(wanted *w) {
@@ -174,7 +188,7 @@ static rt_status record(wanted *w) {
         status = record_one(w, i, are_all, *graphs + i);
         are_all = (*graphs)[i] != NULL;
     }
-    if (!are_all) drop(w->graphs, w->kind);
+    if (!are_all || !is_enough_left()) drop(w->graphs, w->kind);
     return w->engine->plan.sums_on_gpu ? status : RT_OK;
 }
 

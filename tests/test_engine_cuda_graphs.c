@@ -1,5 +1,5 @@
-/* A decode step of which CUDA refuses to make a graph, as memory is short, is taken as it comes: the same bits, no failure,
- * and one warning, however many steps there are; on several ranks none then launches a graph, whichever was refused. No
+/* A decode step of which CUDA refuses to make a graph, as memory is short, or whose graph would leave too little of it, is taken as it
+ * comes: the same bits, no failure, and one warning, however many steps there are; on several ranks none then launches a graph, whichever was refused. No
  * more graphs are kept than the plan counts with: the one that was used least lately gives way, when it was not for a while,
  * and steps that find no room have the bits of those that do.
  *
@@ -15,6 +15,7 @@
 #include "help_ranks.h"
 #include "help_said.h"
 #include "runtime/base/log.h"
+#include "runtime/base/size.h"
 #include "standin/standin_cuda.h"
 #include "standin/standin_plain.h"
 
@@ -72,6 +73,36 @@ static void check_refused(void) {
             "other logits without graphs", 0);
     free(as_graphs);
     free(as_they_come);
+}
+
+/* A graph of `bytes`, of a device that has 80 MiB left: whether there is one, in the end. */
+static bool is_kept(int64_t bytes, float rows[2][VOCAB]) {
+    standin_cuda *gpu = standin_cuda_get();
+    const int64_t all = gpu->memory_bytes;
+    glm_session *session = NULL;
+    glm_engine *engine = open_gpu(1);
+    help_require(glm_session_create(engine, 32, &session), "session");
+    help_require(glm_prefill(session, ids, N_IDS), "prefill");
+    gpu->memory_bytes = gpu->device_bytes + 80 * (int64_t)RT_MIB;
+    gpu->graph_bytes = bytes;
+    for (int i = 0; i < 3; i++) help_require(glm_decode(&session, &ids[N_IDS + i], 1), "decode");
+    const bool is_there = gpu->n_graphs == 1;
+    help_engine_row(session, rows[is_there], VOCAB);
+    glm_session_free(session);
+    glm_engine_close(engine);
+    gpu->memory_bytes = all;
+    gpu->graph_bytes = 0;
+    return is_there;
+}
+
+static void check_left(void) {
+    static float rows[2][VOCAB];
+    const int64_t before = help_said("without a graph", NULL);
+    require(is_kept(8 * RT_MIB, rows), "no graph, though enough is left", 0);
+    require(!is_kept(24 * RT_MIB, rows), "a graph that leaves too little", 0);
+    require(help_said("without a graph", NULL) == before + 1, "warnings of too little left",
+            help_said("without a graph", NULL));
+    require(memcmp(rows[0], rows[1], sizeof rows[0]) == 0, "other logits with enough left", 0);
 }
 
 static float *steps_of_ranks(const char *model, int64_t *n) {
@@ -152,6 +183,7 @@ int main(int argc, char **argv) {
     help_engine_ids(ids, 256, 4);
     help_listen();
     check_refused();
+    check_left();
     check_kept();
     check_ranks();
     return n_failed ? 1 : 0;

@@ -10,8 +10,6 @@ using namespace standin;
 
 extern "C" {
 
-enum { GRAPH_NODE_BYTES = 10 << 10 };
-
 /* ---- the device ------------------------------------------------------------------------------ */
 
 cudaError_t cudaGetDeviceCount(int *count) {
@@ -82,10 +80,10 @@ cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, in
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total) {
     call now("cudaMemGetInfo", SAFE_CONTEXT);
     *total = (size_t)state()->memory_bytes;
-    const int64_t of_graphs = state()->n_graph_nodes * GRAPH_NODE_BYTES;
-    *free_bytes = (size_t)(state()->memory_bytes - state()->context_bytes - state()->device_bytes -
-                           of_graphs);
-    return now.outcome(cudaErrorInvalidValue);
+    *free_bytes = (size_t)n_free();
+    const cudaError_t error = now.outcome(cudaErrorInvalidValue);
+    state()->fails_once_recording |= error != cudaSuccess;
+    return error;
 }
 
 /* ---- kernels --------------------------------------------------------------------------------- */
@@ -141,12 +139,10 @@ const char *cudaGetErrorString(cudaError_t error) {
 
 cudaError_t cudaMalloc(void **out, size_t bytes) {
     call now("cudaMalloc", SAFE_CONTEXT);
-    const standin_cuda *s = state();
     if (bytes == 0) found("cudaMalloc of nothing");
     const cudaError_t error = now.outcome(cudaErrorMemoryAllocation);
     if (error != cudaSuccess) return error;
-    if (s->context_bytes + s->device_bytes + (int64_t)bytes > s->memory_bytes)
-        return told(cudaErrorMemoryAllocation);
+    if ((int64_t)bytes > n_free()) return told(cudaErrorMemoryAllocation);
     *out = take(bytes);
     return told(*out ? cudaSuccess : cudaErrorMemoryAllocation);
 }

@@ -44,8 +44,9 @@ typedef struct standin_cuda {
     int64_t fail_at;       /* this call, counted from 1, fails; 0: none does */
     bool fails_in_kernel; /* not the call, but what it queues: the stream is broken from there on */
     bool waits_well;      /* a wait does not fail: after that nothing goes on */
-    bool fails_once_recording; /* the call that failed was made while a graph was recorded, or to make it */
+    bool fails_once_recording; /* the call that failed was made while a graph was recorded, or to make it, or asked what is free */
     bool refuses_graphs; /* for want of memory none is instantiated */
+    int64_t graph_bytes; /* that an instantiated one takes besides its nodes */
     int64_t refused_rows; /* a product's kernel may not be taken for so many, if it was chosen for others */
     int64_t refused_products;   /* of so many rows: it may, and yet the product is refused */
     int64_t n_refused_products; /* so far */

@@ -81,6 +81,8 @@ extern bool is_broken; /* a kernel has failed: so does everything after */
 /* Memory of the device: NaN, without rights but while it works, and in front of a page that never has any. NULL: the
  * host has no more. */
 char *take(size_t bytes);
+/* Bytes of it that neither memory nor graphs nor the context has. */
+int64_t n_free();
 /* Whether it had been taken. */
 bool give_back(char *memory);
 /* Work of the device has rights to it. */

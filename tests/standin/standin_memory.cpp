@@ -81,6 +81,13 @@ char *take(size_t bytes) {
     return begin;
 }
 
+int64_t n_free() {
+    const int64_t node_bytes = 10 << 10;
+    const standin_cuda *s = state();
+    return s->memory_bytes - s->context_bytes - s->device_bytes - s->n_graphs * s->graph_bytes -
+           s->n_graph_nodes * node_bytes;
+}
+
 bool give_back(char *memory) {
     auto at = device_blocks.find(memory);
     if (at == device_blocks.end()) return false;

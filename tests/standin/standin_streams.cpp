@@ -179,7 +179,8 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *out, cudaGraph_t graph, unsign
     require_there(GRAPH, graph, "cudaGraphInstantiate");
     const cudaError_t error = outcome_of_making(&now, cudaErrorMemoryAllocation);
     if (error != cudaSuccess) return error;
-    if (has_no_room_for_graphs()) return told(cudaErrorMemoryAllocation);
+    if (has_no_room_for_graphs() || state()->graph_bytes > n_free())
+        return told(cudaErrorMemoryAllocation);
     *out = new CUgraphExec_st{graph->operations};
     note_made(GRAPH_EXEC, *out);
     count_graph(*out, 1);
