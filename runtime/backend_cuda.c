@@ -116,7 +116,7 @@ static rt_status cuda_meet(glm_engine *engine) {
 static rt_status cuda_open(glm_engine *engine, const glm_checkpoint *checkpoint) {
     glm_cuda *cuda = engine->cuda;
     RT_TRY(glm_cublas_open(&cuda->device, &cuda->cublas));
-    return glm_cuda_weights_load(engine, checkpoint);
+    return glm_cuda_watch_look(cuda, glm_cuda_weights_load(engine, checkpoint));
 }
 
 /* ---- rows of decode that have the bits of one ------------------------------------------------- */
@@ -167,7 +167,7 @@ static rt_status settle_drafts(glm_engine *engine) {
 
 static rt_status cuda_open_buffers(glm_engine *engine) {
     RT_TRY(settle_drafts(engine));
-    return glm_cuda_buffers_open(engine);
+    return glm_cuda_watch_look(engine->cuda, glm_cuda_buffers_open(engine));
 }
 
 /* Nothing is freed that queued work still uses. */

@@ -239,10 +239,10 @@ static rt_status list_all_pages(glm_engine *engine, const glm_cuda_tokens *token
 }
 
 static rt_status run_at_once(glm_engine *engine, const glm_cuda_tokens *tokens) {
-    RT_TRY(glm_layer_agree(engine, list_all_pages(engine, tokens)));
+    RT_TRY(glm_cuda_ranks_agree(engine, list_all_pages(engine, tokens)));
     const bool is_plain =
             engine->cuda->filled[0].n > 0 || glm_cuda_streams(engine) || tokens->n_each > 1;
-    return glm_cuda_ranks_end(engine,
+    return glm_group_end(engine,
             is_plain ? glm_cuda_queue_step(engine, tokens) : glm_cuda_graph_step(engine, tokens));
 }
 
@@ -356,17 +356,17 @@ static rt_status queue_layers(by_layers *s) {
     glm_engine *engine = s->engine;
     const int32_t n_layers = engine->config.n_layers;
     for (int32_t index = 0; index < n_layers; index++) {
-        RT_TRY(glm_cuda_ranks_end(engine, queue_between(s, index)));
-        RT_TRY(glm_layer_agree(engine, attend_in_layer(s, index)));
+        RT_TRY(glm_group_end(engine, queue_between(s, index)));
+        RT_TRY(glm_cuda_ranks_agree(engine, attend_in_layer(s, index)));
     }
-    RT_TRY(glm_cuda_ranks_end(engine, queue_between(s, n_layers)));
-    return glm_layer_agree(engine, leave(s));
+    RT_TRY(glm_group_end(engine, queue_between(s, n_layers)));
+    return glm_cuda_ranks_agree(engine, leave(s));
 }
 
 static rt_status run_by_layers(glm_engine *engine, const glm_cuda_tokens *tokens) {
     by_layers s = {.engine = engine, .tokens = tokens};
     if (!glm_cuda_streams(engine) && tokens->n_each == 1)
-        RT_TRY(glm_cuda_ranks_end(engine, glm_cuda_graph_layers(engine, tokens, &s.kind)));
+        RT_TRY(glm_group_end(engine, glm_cuda_graph_layers(engine, tokens, &s.kind)));
     const rt_status status = queue_layers(&s);
     if (status == RT_OK && s.kind) s.kind->has_run = true;
     end_walk(&s);
@@ -401,20 +401,21 @@ static rt_status bring_answer(glm_engine *engine, int32_t n) {
 }
 
 rt_status glm_cuda_fetch_logits(glm_engine *engine, int64_t n) {
-    const rt_status status = bring_logits(engine, n);
-    const rt_status waited = glm_cuda_wait(compute_of(engine->cuda), "logits");
+    const rt_status status = glm_group_end(engine, bring_logits(engine, n));
+    const rt_status waited =
+            glm_cuda_ranks_settle(engine, glm_cuda_wait(compute_of(engine->cuda), "logits"));
     return status == RT_OK ? waited : status;
 }
 
 static rt_status run(glm_engine *engine, const glm_cuda_tokens *tokens) {
     int64_t stay = 0;
-    RT_TRY(glm_cuda_ranks_end(engine, glm_cuda_send_step(engine, tokens)));
+    RT_TRY(glm_group_end(engine, glm_cuda_send_step(engine, tokens)));
     RT_TRY(stay_in_memory(engine, tokens, &stay));
     if (stay)
         RT_TRY(run_at_once(engine, tokens));
     else
         RT_TRY(run_by_layers(engine, tokens));
-    return glm_cuda_ranks_end(engine, bring_answer(engine, tokens->n * tokens->n_each));
+    return glm_group_end(engine, bring_answer(engine, tokens->n * tokens->n_each));
 }
 
 /* After a failure: what the device has listed is not known any more, and is sent again; a sequence may have attended

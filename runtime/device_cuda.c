@@ -95,10 +95,17 @@ void glm_cuda_unpin(void *memory) {
 
 /* ---- open and close -------------------------------------------------------------------------- */
 
+rt_status glm_cuda_stream_create(rt_stream *out) {
+    return check(cudaStreamCreateWithFlags(out, cudaStreamNonBlocking), "a stream");
+}
+
+void glm_cuda_stream_free(rt_stream stream) {
+    if (stream) (void)cudaStreamDestroy(stream);
+}
+
 static rt_status open_streams(glm_cuda_device *device) {
     rt_stream *streams[] = {&device->compute, &device->copy_in, &device->copy_out};
-    for (int i = 0; i < 3; i++)
-        RT_TRY(check(cudaStreamCreateWithFlags(streams[i], cudaStreamNonBlocking), "a stream"));
+    for (int i = 0; i < 3; i++) RT_TRY(glm_cuda_stream_create(streams[i]));
     return RT_OK;
 }
 
@@ -114,9 +121,9 @@ rt_status glm_cuda_device_open(int32_t place, glm_cuda_device *out) {
 }
 
 void glm_cuda_device_close(glm_cuda_device *device) {
-    if (device->compute) (void)cudaStreamDestroy(device->compute);
-    if (device->copy_in) (void)cudaStreamDestroy(device->copy_in);
-    if (device->copy_out) (void)cudaStreamDestroy(device->copy_out);
+    glm_cuda_stream_free(device->compute);
+    glm_cuda_stream_free(device->copy_in);
+    glm_cuda_stream_free(device->copy_out);
     *device = (glm_cuda_device){0};
 }
 
@@ -181,8 +188,11 @@ void glm_cuda_finish(rt_stream stream) {
     if (cudaStreamSynchronize(stream) != cudaSuccess) (void)cudaGetLastError();
 }
 
-rt_status glm_cuda_ask(rt_stream stream) {
-    const cudaError_t error = cudaStreamQuery(stream);
+/* "This function may also return error codes from previous, asynchronous launches" (cudaStreamQuery): of a stream on which nothing is
+ * queued it need not. */
+rt_status glm_cuda_ask(rt_stream stream, glm_cuda_event event) {
+    cudaError_t error = cudaStreamQuery(stream);
+    if (error == cudaSuccess) error = cudaEventRecord(event, stream);
     if (error == cudaSuccess) return RT_OK;
     (void)cudaGetLastError();
     if (error == cudaErrorNotReady) return RT_OK;

@@ -64,6 +64,10 @@ RT_MUST_CHECK rt_status glm_cuda_copy_out(
 RT_MUST_CHECK rt_status glm_cuda_copy(void *to, const void *from, int64_t bytes, rt_stream stream);
 RT_MUST_CHECK rt_status glm_cuda_zero(void *memory, int64_t bytes, rt_stream stream);
 
+/* Another stream; what is queued on it is no more once it is freed. RT_EDEVICE */
+RT_MUST_CHECK rt_status glm_cuda_stream_create(rt_stream *out);
+void glm_cuda_stream_free(rt_stream stream); /* accepts NULL */
+
 /* A place in a stream's queue. RT_EDEVICE */
 RT_MUST_CHECK rt_status glm_cuda_event_create(glm_cuda_event *out);
 void glm_cuda_event_free(glm_cuda_event event); /* accepts NULL */
@@ -77,8 +81,9 @@ RT_MUST_CHECK rt_status glm_cuda_event_wait(glm_cuda_event event);
 RT_MUST_CHECK rt_status glm_cuda_wait(rt_stream stream, const char *what);
 /* The same behind a failure, which is what is told: of this wait nothing is. */
 void glm_cuda_finish(rt_stream stream);
-/* Whether it still works, by a stream that no graph is recorded on; nothing is waited for. RT_EDEVICE */
-RT_MUST_CHECK rt_status glm_cuda_ask(rt_stream stream);
+/* Whether it still works, by a stream that nobody else uses, and an event of it: what came of the event that was queued when this
+ * was asked last, and then another one is; nothing is waited for. RT_EDEVICE */
+RT_MUST_CHECK rt_status glm_cuda_ask(rt_stream stream, glm_cuda_event event);
 /* GLM_SYNC=1: glm_cuda_wait. Otherwise only whether a copy of the store's was refused. */
 RT_MUST_CHECK rt_status glm_cuda_step_done(const glm_cuda_device *device, const char *what);
 

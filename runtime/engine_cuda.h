@@ -310,8 +310,8 @@ RT_MUST_CHECK rt_status glm_cuda_ranks_open(glm_engine *engine, bool also_alone)
 static inline bool glm_cuda_is_read(const glm_engine *engine) {
     return engine->comm->rank == 0;
 }
-/* `mine`; where it is a failure, the group is over: others would wait for this rank's sums. */
-RT_MUST_CHECK rt_status glm_cuda_ranks_end(const glm_engine *engine, rt_status mine);
+/* As glm_layer_agree; but on a GPU that has failed nothing is agreed on: the group is over. */
+RT_MUST_CHECK rt_status glm_cuda_ranks_agree(glm_engine *engine, rt_status mine);
 /* After a wait: RT_EPEER where the group has ended, and sums were cut short; otherwise what the wait came to, and where that is a
  * failure, the group is over. */
 RT_MUST_CHECK rt_status glm_cuda_ranks_settle(const glm_engine *engine, rt_status waited);
@@ -324,8 +324,11 @@ RT_MUST_CHECK rt_status glm_cuda_ranks_embed(
 RT_MUST_CHECK rt_status glm_cuda_ranks_logits(glm_engine *engine, glm_cuda_rows rows);
 
 /* watch_cuda.c, several ranks: from open to close a GPU that fails ends the group, whatever its rank is at. Closed before
- * the device is. RT_ENOMEM */
+ * the device is. RT_ENOMEM, RT_EDEVICE */
 RT_MUST_CHECK rt_status glm_cuda_watch_open(glm_engine *engine);
+/* `mine`, before it is agreed on: where it is an error of the GPU, which has failed for good, that has ended the group. Otherwise whether
+ * the thread or an agreement is first would be what it came to. */
+RT_MUST_CHECK rt_status glm_cuda_watch_look(const glm_cuda *cuda, rt_status mine);
 void glm_cuda_watch_close(glm_cuda *cuda);
 
 /* pages_cuda.c. Where the list of (layer, sequence i of the step) begins, in host_pages and in pages. */

@@ -172,11 +172,11 @@ static rt_status attend(glm_engine *engine, int32_t layer_index, const glm_cuda_
             chunk->n_attend > 0 ? KV_WALK_ALL : KV_WALK_LAST, walk);
     if (status != RT_OK) {
         *walk = NULL;
-        return glm_layer_agree(engine, status);
+        return glm_cuda_ranks_agree(engine, status);
     }
     const int32_t next = glm_prefill_next_layer(engine);
     if (next >= 0) kv_walk_then(*walk, next);
-    return glm_layer_agree(engine, attend_in_walk(engine, layer, *walk, chunk, hidden));
+    return glm_cuda_ranks_agree(engine, attend_in_walk(engine, layer, *walk, chunk, hidden));
 }
 
 /* ---- a layer --------------------------------------------------------------------------------- */
@@ -220,11 +220,10 @@ rt_status glm_cuda_layer_prefill(glm_engine *engine, int32_t layer_index, kv_seq
     const int64_t end = chunk->pos + chunk->n;
     kv_walk *walk = NULL;
     RT_TRY(glm_cuda_ranks_settle(engine, glm_cuda_event_wait(done)));
-    RT_TRY(glm_cuda_ranks_end(engine, glm_cuda_stream_layer(engine, layer_index, &layer)));
+    RT_TRY(glm_group_end(engine, glm_cuda_stream_layer(engine, layer_index, &layer)));
     rt_status status = attend(engine, layer_index, layer, &seq, &end, chunk, hidden, &walk);
-    if (status == RT_OK)
-        status = glm_cuda_ranks_end(engine, finish(engine, layer, chunk, hidden, done));
-    if (status == RT_OK) status = glm_layer_agree(engine, glm_cuda_leave_late(engine, walk));
+    if (status == RT_OK) status = glm_group_end(engine, finish(engine, layer, chunk, hidden, done));
+    if (status == RT_OK) status = glm_cuda_ranks_agree(engine, glm_cuda_leave_late(engine, walk));
     if (walk) kv_walk_end(walk);
     return status;
 }
@@ -241,7 +240,7 @@ static rt_status embed(glm_engine *engine, const int32_t *ids, int64_t n, void *
 }
 
 rt_status glm_cuda_layer_embed(glm_engine *engine, const int32_t *ids, int64_t n, void *hidden) {
-    return glm_cuda_ranks_end(engine, embed(engine, ids, n, hidden));
+    return glm_group_end(engine, embed(engine, ids, n, hidden));
 }
 
 static rt_status logits_of(
@@ -276,7 +275,7 @@ rt_status glm_cuda_layer_logits(
         status = logits_of(engine, (const uint16_t *)hidden + done * config->hidden, rows,
                 logits + done * config->vocab);
     }
-    status = glm_cuda_ranks_end(engine, status);
+    status = glm_group_end(engine, status);
     glm_cuda_note_refused(engine);
     const rt_status waited =
             glm_cuda_ranks_settle(engine, glm_cuda_wait(compute_of(cuda), "logits"));

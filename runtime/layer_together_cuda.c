@@ -79,9 +79,9 @@ static rt_status run(pass *p, uint16_t *hidden) {
     const glm_cuda_layer *layer = NULL;
     rt_status status = begin(p);
     if (status == RT_OK) status = glm_cuda_stream_layer(engine, p->layer, &layer);
-    RT_TRY(glm_cuda_ranks_end(engine, status));
-    RT_TRY(glm_layer_agree(engine, attend(p, layer, rows, hidden)));
-    return glm_cuda_ranks_end(engine, glm_cuda_finish_layer(engine, layer, rows, hidden));
+    RT_TRY(glm_group_end(engine, status));
+    RT_TRY(glm_cuda_ranks_agree(engine, attend(p, layer, rows, hidden)));
+    return glm_group_end(engine, glm_cuda_finish_layer(engine, layer, rows, hidden));
 }
 
 rt_status glm_cuda_layer_together(

@@ -151,11 +151,16 @@ rt_status glm_step_agree(glm_engine *engine, rt_status mine) {
     return status;
 }
 
-rt_status glm_layer_agree(glm_engine *engine, rt_status mine) {
+rt_status glm_group_end(const glm_engine *engine, rt_status mine) {
     par_comm *comm = engine->comm;
-    if (engine->plan.kv_overflows) return par_agree(comm, mine, NULL);
-    if (mine != RT_OK && comm->n_ranks > 1) comm->abort(comm, rt_error_text());
-    return mine;
+    if (mine == RT_OK || comm->n_ranks == 1) return mine;
+    comm->abort(comm, rt_error_text());
+    return comm->check(comm);
+}
+
+rt_status glm_layer_agree(glm_engine *engine, rt_status mine) {
+    return engine->plan.kv_overflows ? par_agree(engine->comm, mine, NULL)
+                                     : glm_group_end(engine, mine);
 }
 
 rt_status glm_step_smallest(glm_engine *engine, int64_t *value) {

@@ -57,6 +57,9 @@ void glm_session_commit(glm_session *session);
 
 /* What of the step failed on any rank: the same answer on all. */
 RT_MUST_CHECK rt_status glm_step_agree(glm_engine *engine, rt_status mine);
+/* `mine`; where it is a failure of one of several ranks, which the others would wait for in vain, the group is over: RT_EPEER with the
+ * reason, on that rank as on all others. */
+RT_MUST_CHECK rt_status glm_group_end(const glm_engine *engine, rt_status mine);
 /* What attention in a layer came to, on all ranks: one that lost keys must not leave the others waiting for it in
  * a sum. Where the plan has nothing on disk none can be lost, and there is no meeting: a rank that has no memory
  * left for a walk ends the group. */

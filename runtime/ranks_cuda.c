@@ -7,8 +7,8 @@
  * graphs. NCCL's calls may be captured; what it sets up at the first call of a kind happens in the step that is
  * taken as it comes (graphs_cuda.c).
  *
- * A sum ends only if every rank has queued it. So what fails on one rank ends the group (glm_cuda_ranks_end), unless
- * all have agreed on it first, as they do on what the store found (glm_layer_agree). A GPU that fails ends it in any case
+ * A sum ends only if every rank has queued it. So what fails on one rank ends the group (glm_group_end), unless
+ * all have agreed on it first, as they do on what the store found (glm_cuda_ranks_agree). A GPU that fails ends it in any case
  * (watch_cuda.c): others may wait for sums that are queued there before they come to agree. And a sum that was cut
  * short, because the group ended, leaves numbers and no error: after each wait the group is asked
  * (glm_cuda_ranks_settle), before what was waited for is used or kept.
@@ -18,6 +18,7 @@
 #include <string.h>
 
 #include "engine_cuda.h"
+#include "ranks.h"
 
 /* NCCL's kernels: 2.28.9 takes 576 to 580 MiB of an H200 for one rank, when its communicator is made. Buffers of connections
  * are derived: 9.2 MiB for each of 3 in a channel (4 MiB, 4.7 and 0.5 for its three protocols; a ring's, and two of a
@@ -89,15 +90,13 @@ rt_status glm_cuda_ranks_open(glm_engine *engine, bool also_alone) {
 
 /* ---- what ends, and what was waited for ------------------------------------------------------ */
 
-rt_status glm_cuda_ranks_end(const glm_engine *engine, rt_status mine) {
-    par_comm *comm = engine->comm;
-    if (mine != RT_OK && comm->n_ranks > 1) comm->abort(comm, rt_error_text());
-    return mine;
+rt_status glm_cuda_ranks_agree(glm_engine *engine, rt_status mine) {
+    return glm_layer_agree(engine, glm_cuda_watch_look(engine->cuda, mine));
 }
 
 rt_status glm_cuda_ranks_settle(const glm_engine *engine, rt_status waited) {
     const rt_status sums = has_sums(engine) ? engine->comm->check(engine->comm) : RT_OK;
-    return glm_cuda_ranks_end(engine, sums == RT_OK ? waited : sums);
+    return glm_group_end(engine, sums == RT_OK ? waited : sums);
 }
 
 /* ---- sums ------------------------------------------------------------------------------------ */

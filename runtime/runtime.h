@@ -11,7 +11,7 @@
  *
  * With options.tensor_parallel > 1 the engine starts the other ranks (or meets them, under mpirun and
  * srun). They make the same calls as this process does (ranks.h), and nothing changes for the caller,
- * except that every call may fail with RT_EPEER: another rank is lost, and the engine can only be closed.
+ * except that every call may fail with RT_EPEER: a rank is lost, and the engine can only be closed.
  *
  * The caller asks for work item by item, and decides between two items about progress, Ctrl-C and whose
  * item is next. To stop in the middle of an item there is glm_engine_stop_if. Not thread-safe: one thread

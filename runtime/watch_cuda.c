@@ -2,8 +2,9 @@
  *
  * What fails on a device is told by the next call to CUDA. A rank that makes none, as it waits for the others to agree, does
  * not hear of it; and one of those may wait for a sum that is queued on that device, and never runs: for ever, as all of them
- * are alive. So each rank's GPU is asked ten times a second, by a stream that is in no graph, and one that has failed ends the group. */
+ * are alive. So each rank's GPU is asked ten times a second, by a stream of the thread's own, and one that has failed ends the group. */
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -15,6 +16,8 @@ enum { EVERY_MS = 100 };
 struct glm_cuda_watch {
     const glm_cuda_device *device;
     par_comm *comm;
+    rt_stream stream;
+    glm_cuda_event event;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake; /* with lock: is_closing was set */
@@ -38,7 +41,8 @@ static bool sleep_a_while(glm_cuda_watch *watch) {
 static void *look(void *context) {
     glm_cuda_watch *watch = context;
     rt_status status = glm_cuda_use(watch->device);
-    while (status == RT_OK && sleep_a_while(watch)) status = glm_cuda_ask(watch->device->copy_in);
+    while (status == RT_OK && sleep_a_while(watch))
+        status = glm_cuda_ask(watch->stream, watch->event);
     if (status != RT_OK) watch->comm->abort(watch->comm, rt_error_text());
     return NULL;
 }
@@ -52,9 +56,21 @@ static void begin_lock(glm_cuda_watch *watch) {
     (void)pthread_condattr_destroy(&monotonic);
 }
 
-static void end_lock(glm_cuda_watch *watch) {
+/* Whose thread is over, or was never begun. */
+static void release(glm_cuda_watch *watch) {
+    glm_cuda_event_free(watch->event);
+    glm_cuda_stream_free(watch->stream);
     (void)pthread_cond_destroy(&watch->wake);
     (void)pthread_mutex_destroy(&watch->lock);
+    free(watch);
+}
+
+static rt_status begin(glm_cuda_watch *watch) {
+    RT_TRY(glm_cuda_stream_create(&watch->stream));
+    RT_TRY(glm_cuda_event_create(&watch->event));
+    const int error = pthread_create(&watch->thread, NULL, look, watch);
+    if (error == 0) return RT_OK;
+    return rt_fail(RT_ENOMEM, "engine: no thread to watch the GPU: error %d", error);
 }
 
 rt_status glm_cuda_watch_open(glm_engine *engine) {
@@ -63,14 +79,23 @@ rt_status glm_cuda_watch_open(glm_engine *engine) {
     watch->device = &engine->cuda->device;
     watch->comm = engine->comm;
     begin_lock(watch);
-    const int error = pthread_create(&watch->thread, NULL, look, watch);
-    if (error == 0) {
+    const rt_status status = begin(watch);
+    if (status == RT_OK)
         engine->cuda->watch = watch;
-        return RT_OK;
-    }
-    end_lock(watch);
-    free(watch);
-    return rt_fail(RT_ENOMEM, "engine: no thread to watch the GPU: error %d", error);
+    else
+        release(watch);
+    return status;
+}
+
+rt_status glm_cuda_watch_look(const glm_cuda *cuda, rt_status mine) {
+    const glm_cuda_watch *watch = cuda->watch;
+    char why[1024];
+    if (mine != RT_EDEVICE || !watch) return mine;
+    (void)snprintf(why, sizeof why, "%s", rt_error_text());
+    rt_status status = glm_cuda_event_record(watch->event, watch->stream);
+    if (status == RT_OK) status = glm_cuda_wait(watch->stream, "asking the GPU");
+    if (status != RT_OK) watch->comm->abort(watch->comm, why);
+    return rt_fail(mine, "%s", why);
 }
 
 void glm_cuda_watch_close(glm_cuda *cuda) {
@@ -81,7 +106,6 @@ void glm_cuda_watch_close(glm_cuda *cuda) {
     (void)pthread_cond_signal(&watch->wake);
     (void)pthread_mutex_unlock(&watch->lock);
     (void)pthread_join(watch->thread, NULL);
-    end_lock(watch);
-    free(watch);
+    release(watch);
     cuda->watch = NULL;
 }

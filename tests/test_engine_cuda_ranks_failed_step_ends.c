@@ -1,7 +1,7 @@
 /* Two ranks that are GPUs, and a prefill or a step of decode whose keys and values come and go: whatever call to CUDA or cuBLASLt fails
  * on one, or what it queued, it ends on both, and so does the program. Where all could agree on the failure what is done
  * again has the bits of what did not fail; otherwise the group is over. Where it was only that a graph could not be made, no
- * rank has one.
+ * rank has one. A GPU that has failed is a rank that is lost, rank 0, too, whoever was first to notice.
  *
  * Method: a book goes on through windows on what plays two GPUs and NCCL, once for some of the calls of a prefill and of two steps. A
  * rank that waits for sums which the other one has not queued, or which never run there, would wait for ever: an alarm ends
@@ -87,6 +87,8 @@ static rt_status take(glm_session *session, int what, int64_t at) {
 static void go_on(glm_session *session, int last, int64_t at) {
     for (int i = 0; i < last; i++) help_require(take(session, i, 0), "what comes before");
     const rt_status status = take(session, last, at);
+    if (standin_cuda_get()->fails_in_kernel && status != RT_OK && status != RT_EPEER)
+        complain(last, at, "a GPU that has failed is no rank that is lost");
     const rt_status again = status == RT_OK || status == RT_EPEER ? status : take(session, last, 0);
     if (again != RT_OK && again != RT_EPEER && again != RT_EDEVICE)
         complain(last, at, rt_error_text());

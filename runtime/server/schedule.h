@@ -49,7 +49,7 @@ struct srv_scheduler {
     int64_t piece_end;      /* the position at which that piece ends */
     double piece_work;      /* the sequence's work_done when it began */
     bool is_admission_due;  /* a slot or pages may have become free, or a request has come */
-    srv_error lost;         /* http != 0: another rank is lost, and so is the engine */
+    srv_error lost;         /* http != 0: a rank is lost, and so is the engine */
     double drained_by_s;    /* rt_now() at which draining ends; 0: not draining */
     int signal_fd;
     double item_s;    /* what the last item of a prefill took; 0: there was none to compute */

@@ -35,7 +35,7 @@ void srv_scheduler_free(srv_scheduler *scheduler);
  * way have SRV_DRAIN_S to finish; a second signal ends them at once. A prefill that is ended so is suspended, where KV is
  * kept on disk. `signal_fd` becomes readable with each signal.
  *
- * Errors: RT_EPEER  another rank is lost; every request under way was ended with that error */
+ * Errors: RT_EPEER  a rank is lost; every request under way was ended with that error */
 RT_MUST_CHECK rt_status srv_scheduler_run(
         srv_scheduler *scheduler, glm_engine *engine, int signal_fd);
 /* Fail every request that runs or waits, and take no more. */

@@ -72,6 +72,8 @@ typedef struct standin_cuda {
 
 /* The one there is. */
 standin_cuda *standin_cuda_get(void);
+/* Something has failed on it, when nobody called. */
+void standin_cuda_break(void);
 
 /* ---- for the libraries that are played ------------------------------------------------------- */
 

@@ -75,9 +75,15 @@ static bool is_recording() {
     return is_making_graph;
 }
 
+static thread_local bool is_watching;
+
+void note_watching() {
+    is_watching = true;
+}
+
 bool fails() {
     standin_cuda *s = state();
-    if (++s->n_calls != s->fail_at) return false;
+    if (is_watching || ++s->n_calls != s->fail_at) return false;
     s->fails_once_recording = is_recording();
     return !s->fails_in_kernel;
 }
@@ -217,7 +223,8 @@ static void begin_meeting() {
 void queue(cudaStream_t stream, operation one) {
     const standin_cuda *s = state();
     if (!stream) found("%s on the default stream", one.what);
-    if (s->n_calls == s->fail_at && s->fails_in_kernel) one.work = [] { is_broken = true; };
+    if (s->n_calls == s->fail_at && s->fails_in_kernel && !is_watching)
+        one.work = [] { is_broken = true; };
     if (stream->is_capturing) {
         stream->captured.push_back(one);
         return;
@@ -303,6 +310,11 @@ using namespace standin;
 
 standin_cuda *standin_cuda_get(void) {
     return state();
+}
+
+void standin_cuda_break(void) {
+    guard held(lock);
+    is_broken = true;
 }
 
 void standin_cuda_begin_call(const char *name) {

@@ -75,6 +75,8 @@ standin_cuda *state();
 int64_t number(const char *name, int64_t otherwise);
 /* A call that can fail is made: whether it does; one that makes a graph is. */
 bool fails();
+/* This thread asks now and then, and waits for nothing: when it calls the clock says, so that its calls are not counted. */
+void note_watching();
 extern bool is_making_graph;
 extern bool is_broken; /* a kernel has failed: so does everything after */
 

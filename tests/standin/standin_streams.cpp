@@ -58,13 +58,14 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
     return wait_for([=] { drain(stream); });
 }
 
-/* As of the host: nothing runs for being asked. */
+/* As of the host: nothing runs for being asked. What has failed it "may" tell: here not of a stream on which nothing is queued. */
 cudaError_t cudaStreamQuery(cudaStream_t stream) {
     call now("cudaStreamQuery", CONTEXT);
     require_there(STREAM, stream, "cudaStreamQuery");
+    note_watching();
     if (stream->is_capturing) found("a stream is asked while it records a graph");
-    if (is_broken) return told(cudaErrorLaunchFailure);
-    return told(stream->queue.empty() ? cudaSuccess : cudaErrorNotReady);
+    if (stream->queue.empty()) return cudaSuccess;
+    return told(is_broken ? cudaErrorLaunchFailure : cudaErrorNotReady);
 }
 
 /* ---- events ---------------------------------------------------------------------------------- */
