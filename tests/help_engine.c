@@ -25,6 +25,7 @@ glm_engine *help_engine_open(
 glm_engine *help_engine_open_in(const char *dir, glm_options options) {
     glm_engine *engine = NULL;
     options.threads = 1;
+    if (options.device && strcmp(options.device, "cpu") == 0) options.linear = "own";
     options.persists = true;
     options.needs_kept = options.kv_disk_bytes == 0; /* a limit is there to be met */
     options.kv_disk_dirs = &dir;

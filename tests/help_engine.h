@@ -13,7 +13,7 @@ glm_engine *help_engine_open(
 bool help_engine_has_gpu(const char *dir);
 
 /* An engine of `options`, with one thread, that keeps what it computes in `dir`, and needs what is kept there; ends the
- * program on failure. */
+ * program on failure. What a CPU's keeps a GPU's finds: its products are our own, and not oneDNN's, wherever those would be taken. */
 glm_engine *help_engine_open_in(const char *dir, glm_options options);
 
 /* ids[n] into a new session of the engine, logits of positions wanted[n_wanted], then n_steps more tokens,
