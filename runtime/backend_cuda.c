@@ -77,8 +77,8 @@ static rt_status check(const glm_config *config, const glm_options *options, con
     return rt_fail(RT_EUNSUPPORTED, "--device cuda: %s", rt_error_text());
 }
 
-/* Code of kernels and of cuBLASLt, and what is lost because CUDA gives large pieces in multiples of 2 MiB: on an H200 15 MiB
- * of one layer of the 9B, some 55 of 40, where each layer's last matrix ends 1 MiB behind such a multiple. */
+/* Code of kernels and of cuBLASLt, and blocks of small pieces: on an H200 these and what is lost behind large pieces were 15 MiB of one
+ * layer of the 9B. */
 static const int64_t code_bytes = 32 * RT_MIB;
 
 static void bill(const glm_checkpoint *checkpoint, const glm_config *part, glm_plan *plan) {
@@ -91,8 +91,9 @@ static void bill(const glm_checkpoint *checkpoint, const glm_config *part, glm_p
     plan->hidden_bytes = rt_min64(plan->span, plan->max_len) * part->hidden * 2;
     plan->scratch_bytes = glm_cuda_buffers_device_bytes(part, plan) - plan->hidden_bytes;
     plan->graphs_bytes = glm_cuda_graphs_bytes(part, plan);
-    plan->driver_bytes =
-            plan->context_bytes + code_bytes + plan->graphs_bytes + glm_cuda_ranks_bytes(plan);
+    plan->driver_bytes = plan->context_bytes + code_bytes + plan->graphs_bytes +
+                         glm_cuda_weights_lost_bytes(part, plan->n_streamed_layers) +
+                         glm_cuda_buffers_lost_bytes(part, plan) + glm_cuda_ranks_bytes(plan);
     plan->pinned_bytes = glm_cuda_buffers_pinned_bytes(part, plan);
     plan->load_bytes = glm_cuda_load_bytes(part, plan->threads);
 }

@@ -185,23 +185,32 @@ static void list_all(buffer_list *list, glm_engine *engine, glm_cuda *cuda, cons
     list_decode(list, cuda, c, plan);
 }
 
-static int64_t sum_of(const glm_config *config, const glm_plan *plan, bool is_pinned) {
+static int64_t rounded(int64_t bytes) {
+    return rt_round_up(bytes, 256);
+}
+
+static int64_t sum_of(const glm_config *config, const glm_plan *plan, bool is_pinned,
+        int64_t (*bytes_of)(int64_t bytes)) {
     glm_engine engine = {0};
     glm_cuda cuda = {0};
     buffer_list list;
     int64_t bytes = 0;
     list_all(&list, &engine, &cuda, config, plan);
     for (int32_t i = 0; i < list.n; i++)
-        if (list.at[i].is_pinned == is_pinned) bytes += rt_round_up(list.at[i].bytes, 256);
+        if (list.at[i].is_pinned == is_pinned) bytes += bytes_of(list.at[i].bytes);
     return bytes;
 }
 
 int64_t glm_cuda_buffers_device_bytes(const glm_config *config, const glm_plan *plan) {
-    return sum_of(config, plan, false) + glm_cublas_bytes();
+    return sum_of(config, plan, false, rounded) + glm_cublas_bytes();
+}
+
+int64_t glm_cuda_buffers_lost_bytes(const glm_config *config, const glm_plan *plan) {
+    return sum_of(config, plan, false, glm_cuda_lost_behind);
 }
 
 int64_t glm_cuda_buffers_pinned_bytes(const glm_config *config, const glm_plan *plan) {
-    return sum_of(config, plan, true);
+    return sum_of(config, plan, true, rounded);
 }
 
 /* ---- open and close -------------------------------------------------------------------------- */

@@ -11,6 +11,7 @@
 #define GLM_DEVICE_CUDA_H
 
 #include "base/device.h"
+#include "base/size.h"
 
 typedef struct CUevent_st *glm_cuda_event;
 typedef struct CUgraphExec_st *glm_cuda_graph;
@@ -47,6 +48,10 @@ RT_MUST_CHECK rt_status glm_cuda_use(const glm_cuda_device *device);
     (device)->base.alloc(&(device)->base, (int64_t)(count) * (int64_t)sizeof **(out), (what), \
             (void **)(void *)(out))
 void glm_cuda_free(glm_cuda_device *device, const void *memory);
+/* What a piece of so many bytes takes besides: CUDA gives large ones in multiples of 2 MiB, as seen on an H200. */
+static inline int64_t glm_cuda_lost_behind(int64_t bytes) {
+    return bytes < RT_MIB ? 0 : rt_round_up(bytes, 2 * RT_MIB) - bytes;
+}
 
 /* Of the device's memory, now, of whoever uses it; -1 where it is not known. */
 int64_t glm_cuda_free_now(void);

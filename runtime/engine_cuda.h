@@ -236,9 +236,10 @@ typedef struct glm_cuda {
     glm_cuda_tables pass_tables; /* of windows */
 } glm_cuda;
 
-/* weights_cuda.c. Bytes of the model in device memory, where the last n_streamed layers' matrices are not kept there, and
- * of those in pinned memory; pinned staging while it is read. */
+/* weights_cuda.c. Bytes of the model in device memory, where the last n_streamed layers' matrices are not kept there, what
+ * is lost behind them, and of those in pinned memory; pinned staging while it is read. */
 int64_t glm_cuda_weights_bytes(const glm_config *config, int32_t n_streamed);
+int64_t glm_cuda_weights_lost_bytes(const glm_config *config, int32_t n_streamed);
 int64_t glm_cuda_weights_host_bytes(const glm_config *config, int32_t n_streamed);
 int64_t glm_cuda_load_bytes(const glm_config *config, int32_t n_threads);
 /* Every tensor, all of the pool's threads reading. Errors: RT_EIO, RT_EMODEL, RT_ENOMEM, RT_EDEVICE; what was
@@ -257,8 +258,9 @@ static inline bool glm_cuda_streams(const glm_engine *engine) {
     return engine->plan.n_streamed_layers > 0;
 }
 
-/* buffers_cuda.c. What the engine takes besides weights and pages. */
+/* buffers_cuda.c. What the engine takes besides weights and pages, and what is lost behind that. */
 int64_t glm_cuda_buffers_device_bytes(const glm_config *config, const glm_plan *plan);
+int64_t glm_cuda_buffers_lost_bytes(const glm_config *config, const glm_plan *plan);
 int64_t glm_cuda_buffers_pinned_bytes(const glm_config *config, const glm_plan *plan);
 RT_MUST_CHECK rt_status glm_cuda_buffers_open(glm_engine *engine);
 void glm_cuda_buffers_close(glm_engine *engine);

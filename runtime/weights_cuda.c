@@ -61,6 +61,19 @@ int64_t glm_cuda_weights_bytes(const glm_config *c, int32_t n_streamed) {
            c->n_layers * vectors + n_here * layer_matrices_bytes(c);
 }
 
+static int64_t lost(int64_t n_out, int64_t n_in) {
+    return glm_cuda_lost_behind(matrix_bytes(n_out, n_in));
+}
+
+int64_t glm_cuda_weights_lost_bytes(const glm_config *c, int32_t n_streamed) {
+    const int64_t of_layer = lost(glm_config_qkv_rows(c), c->hidden) +
+                             lost(c->hidden, (int64_t)c->n_heads * c->head_dim) +
+                             lost(2 * c->ffn, c->hidden) + lost(c->hidden, c->ffn);
+    return (c->is_tied ? 1 : 2) * lost(c->vocab, c->hidden) +
+           (c->n_layers - n_streamed) * of_layer +
+           glm_cuda_lost_behind(n_streamed > 0 ? 2 * layer_matrices_bytes(c) : 0);
+}
+
 int64_t glm_cuda_weights_host_bytes(const glm_config *c, int32_t n_streamed) {
     return n_streamed * layer_matrices_bytes(c);
 }

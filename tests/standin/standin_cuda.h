@@ -65,6 +65,7 @@ typedef struct standin_cuda {
     int64_t n_copies_out; /* to the host's memory, that were called for, and their bytes */
     int64_t bytes_out;
     int64_t device_bytes; /* allocated now, */
+    int64_t lost_bytes;   /* behind large pieces, which CUDA gives in multiples of 2 MiB, */
     int64_t pinned_bytes;
     int64_t device_bytes_max;
     int64_t n_objects; /* streams, events, graphs, blocks of memory that are there now */

@@ -60,6 +60,11 @@ bool is_pinned(const void *at, size_t bytes) {
             [](const std::map<char *, size_t> &all, char *begin) { return all.at(begin); });
 }
 
+static int64_t lost_behind(int64_t bytes) {
+    const int64_t mib = 1 << 20;
+    return bytes < mib ? 0 : (bytes + 2 * mib - 1) / (2 * mib) * (2 * mib) - bytes;
+}
+
 char *take(size_t bytes) {
     block b = {};
     b.bytes = bytes;
@@ -77,6 +82,7 @@ char *take(size_t bytes) {
     standin_cuda *s = state();
     s->n_objects++;
     s->device_bytes += (int64_t)bytes;
+    s->lost_bytes += lost_behind((int64_t)bytes);
     if (s->device_bytes > s->device_bytes_max) s->device_bytes_max = s->device_bytes;
     return begin;
 }
@@ -84,14 +90,15 @@ char *take(size_t bytes) {
 int64_t n_free() {
     const int64_t node_bytes = 10 << 10;
     const standin_cuda *s = state();
-    return s->memory_bytes - s->context_bytes - s->device_bytes - s->n_graphs * s->graph_bytes -
-           s->n_graph_nodes * node_bytes;
+    return s->memory_bytes - s->context_bytes - s->device_bytes - s->lost_bytes -
+           s->n_graphs * s->graph_bytes - s->n_graph_nodes * node_bytes;
 }
 
 bool give_back(char *memory) {
     auto at = device_blocks.find(memory);
     if (at == device_blocks.end()) return false;
     state()->device_bytes -= (int64_t)at->second.bytes;
+    state()->lost_bytes -= lost_behind((int64_t)at->second.bytes);
     state()->n_objects--;
     (void)munmap(at->second.base, at->second.mapped);
     device_blocks.erase(at);
