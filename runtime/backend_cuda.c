@@ -171,18 +171,23 @@ static rt_status cuda_open_buffers(glm_engine *engine) {
     return glm_cuda_watch_look(engine->cuda, glm_cuda_buffers_open(engine));
 }
 
-/* Nothing is freed that queued work still uses. */
-static void settle(glm_cuda *cuda) {
-    const rt_stream streams[] = {cuda->device.compute, cuda->device.copy_in, cuda->device.copy_out};
+/* Nothing is freed that queued work still uses: sums, too, which other ranks wait for. Behind a failure that is what is told. */
+static void settle(const glm_engine *engine) {
+    const glm_cuda_device *device = &engine->cuda->device;
+    const rt_stream streams[] = {device->compute, device->copy_in, device->copy_out};
+    char why[1024];
+    (void)snprintf(why, sizeof why, "%s", rt_error_text());
     for (int i = 0; i < 3; i++)
-        if (streams[i]) glm_cuda_finish(streams[i]);
+        if (streams[i] &&
+                glm_group_end(engine, glm_cuda_wait(streams[i], "what was queued")) != RT_OK)
+            (void)!rt_fail(RT_EDEVICE, "%s", why);
 }
 
 static void cuda_close(glm_engine *engine) {
     glm_cuda *cuda = engine->cuda;
     if (!cuda) return;
+    settle(engine);
     glm_cuda_watch_close(cuda);
-    settle(cuda);
     glm_cuda_buffers_close(engine);
     glm_cuda_weights_free(cuda, engine->config.n_layers);
     glm_cublas_close(cuda->cublas);

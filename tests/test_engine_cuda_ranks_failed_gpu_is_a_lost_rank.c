@@ -1,6 +1,6 @@
 /* A GPU of two that fails is a rank that is lost, rank 0, too: RT_EPEER, whoever was first to notice. Where nobody calls CUDA, and
  * nothing is queued, the thread that watches the GPU does; where a call of a step does, its ranks do not agree on an error of
- * that call.
+ * that call; where the engine is closed, while sums are queued, no rank waits for one that never comes.
  *
  * Method: what plays two GPUs and NCCL, of which rank 0's fails between two steps; or what call `at` of a step of decode, or of a
  * prefill, queues fails, at once, so that a later call is told, or when it is waited for. The plan has a disk: ranks agree on what a
@@ -82,6 +82,19 @@ static void check_idle(int64_t kv_bytes) {
     glm_engine_close(engine);
 }
 
+/* Items of a prefill are queued, with sums, and nobody waits for them: the engine is closed. */
+static void check_close(void) {
+    glm_engine *engine = open_on(2, 0);
+    glm_session *session = begin(engine);
+    glm_prefill_progress progress;
+    help_require(glm_prefill_begin(session, ids, N_IDS, NULL, 0), "the prefill");
+    help_require(glm_prefill_step(session, &progress), "an item");
+    glm_prefill_abort(session);
+    standin_cuda_break();
+    glm_session_free(session);
+    glm_engine_close(engine);
+}
+
 /* Whether it failed, a step of decode or a prefill. */
 static bool check_step(int64_t kv_bytes, bool is_prefill, int64_t at) {
     standin_cuda *gpu = standin_cuda_get();
@@ -112,6 +125,7 @@ int main(int argc, char **argv) {
     help_engine_ids(ids, N_IDS + 2, 3);
     const int64_t kv_bytes = some_kv();
     check_idle(kv_bytes);
+    check_close();
     standin_cuda_get()->fails_in_kernel = true;
     for (int64_t at = 1; at <= N_CALLS; at += EVERY) {
         standin_cuda_get()->order = at / EVERY % 2 == 0 ? STANDIN_EARLY : STANDIN_LATE;
