@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "io_engine.h"
+#include "runtime/base/file.h"
 #include "runtime/base/memstream.h"
 
 static int result_of(int result) {
@@ -75,11 +76,7 @@ int kv_io_posix_make_dir(void *self, const char *path) {
 
 int kv_io_posix_sync_dir(void *self, const char *path) {
     (void)self;
-    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return -errno;
-    const int result = result_of(fsync(fd));
-    (void)close(fd);
-    return result;
+    return -rt_dir_sync(path);
 }
 
 /* The names of an open directory, into a growing buffer. */

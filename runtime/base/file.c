@@ -202,18 +202,23 @@ rt_status rt_file_write(int fd, const char *path, const void *bytes, int64_t n_b
     return RT_OK;
 }
 
+int rt_dir_sync(const char *path) {
+    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return errno;
+    const int error = fsync(fd) == 0 || errno == EINVAL ? 0 : errno;
+    (void)close(fd);
+    return error;
+}
+
 /* A rename is durable once its directory is. */
 static rt_status sync_directory_of(const char *path) {
     char *dir = NULL;
     RT_TRY(rt_path_folder(path, &dir));
-    const int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const int error = rt_dir_sync(dir);
     free(dir);
-    if (fd < 0) return rt_fail_errno(RT_EIO, "file: cannot open the directory of %s", path);
-    const int failed = fsync(fd);
-    const rt_status status =
-            failed ? rt_fail_errno(RT_EIO, "file: cannot sync the directory of %s", path) : RT_OK;
-    (void)close(fd);
-    return status;
+    if (!error) return RT_OK;
+    errno = error;
+    return rt_fail_errno(RT_EIO, "file: cannot sync the directory of %s", path);
 }
 
 rt_status rt_file_replace(const char *path, const void *bytes, int64_t n_bytes) {

@@ -61,6 +61,10 @@ RT_MUST_CHECK rt_status rt_file_write(int fd, const char *path, const void *byte
  * synced, renamed, directory synced. RT_EIO leaves the old file. */
 RT_MUST_CHECK rt_status rt_file_replace(const char *path, const void *bytes, int64_t n_bytes);
 
+/* Names in a directory are durable; 0, or an errno. File systems that cannot sync a directory say EINVAL (SMB of older
+ * kernels, a virtual machine's shared folders): there a name is as durable as they make it. */
+int rt_dir_sync(const char *path);
+
 /* mkdir -p. RT_EIO names the component that failed. */
 RT_MUST_CHECK rt_status rt_mkdirs(const char *path);
 
