@@ -22,7 +22,7 @@
 #include "engine.h"
 #include "needle_share.h"
 
-enum { SEGMENT_TOKENS = 4096, WAIT_MS = 500 };
+enum { SEGMENT_TOKENS = 4096, WAIT_MS = 500, WAITS_MAX = 10 };
 
 typedef struct job {
     glm_needle_cell cell;
@@ -47,7 +47,7 @@ typedef struct run {
     glm_needle_share share;
     int64_t n_own;    /* results that others have no part in: of before, and ours */
     bool has_company; /* another run writes into the same directory */
-    bool has_waited;  /* for cells of other runs */
+    int64_t n_waits;  /* for cells of other runs: how long the last one was */
 } run;
 
 /* ---- the order ------------------------------------------------------------------------------- */
@@ -344,17 +344,21 @@ static rt_status run_job(run *r, job *one) {
     return status;
 }
 
+/* Longer each time: many who wait are to ask one server. */
 static rt_status wait_for_others(run *r, int64_t n_left) {
-    if (!r->has_waited && !r->grid->cli->quiet) {
+    if (r->n_waits == 0 && !r->grid->cli->quiet) {
         glm_progress_end(&r->bar);
         (void)fprintf(stderr,
                 "waiting for %" PRId64
                 " cell%s that other runs have begun; what they leave is done here\n",
                 n_left, n_left == 1 ? "" : "s");
     }
-    r->has_waited = true;
-    (void)nanosleep(&(struct timespec){.tv_nsec = WAIT_MS * 1000000}, NULL);
-    return glm_cli_check_interrupted();
+    r->n_waits = rt_min64(r->n_waits + 1, WAITS_MAX);
+    for (int64_t i = 0; i < r->n_waits; i++) {
+        (void)nanosleep(&(struct timespec){.tv_nsec = WAIT_MS * 1000000}, NULL);
+        RT_TRY(glm_cli_check_interrupted());
+    }
+    return RT_OK;
 }
 
 /* Those first that nobody is at; *n_left: how many others are at. */
