@@ -170,7 +170,7 @@ const glm_command glm_cmd_serve = {
                 "At / there is a web page: drop a text there, see its tokens and the plan, ask, "
                 "and\n"
                 "follow each citation to its line; or see the heat map of a needle evaluation.\n"
-                "Routes: /v1/chat/completions, /v1/completions, /v1/models, /v1/messages,\n"
+                "Routes: /v1/chat/completions, /v1/completions, /v1/responses, /v1/models, /v1/messages,\n"
                 "/v1/messages/count_tokens, /v1/jobs, /tokenize, /detokenize, /health, /version\n"
                 "and /metrics; /v1/read, /v1/ask and /v1/cite for the page. Where there is an\n"
                 "--api-key every route but /health asks for it: Authorization: Bearer KEY, or X-Api-Key:\n"

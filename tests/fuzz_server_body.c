@@ -20,7 +20,7 @@ enum { CONTEXT = 4096 };
 
 static const char *const paths[] = {"/v1/chat/completions", "/v1/completions", "/v1/messages",
         "/tokenize", "/detokenize", "/v1/messages/count_tokens", "/v1/read", "/v1/ask", "/v1/cite",
-        "/v1/jobs"};
+        "/v1/jobs", "/v1/responses"};
 enum { N_PATHS = sizeof paths / sizeof *paths };
 
 static char reading_id[SRV_ID_BYTES];

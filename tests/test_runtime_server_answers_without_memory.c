@@ -41,8 +41,8 @@ static srv_request *make(srv_api api) {
     srv_request *request = NULL;
     help_require(srv_request_create(api, &request), "a request");
     help_require(glm_ids_push(&request->prompt, 7), "a prompt");
-    request->settings.n_choices = api == SRV_MESSAGES ? 1 : 2;
-    request->settings.has_logprobs = api != SRV_MESSAGES;
+    request->settings.n_choices = api >= SRV_MESSAGES ? 1 : 2;
+    request->settings.has_logprobs = api < SRV_MESSAGES;
     request->settings.n_top = 2;
     request->settings.has_usage = request->settings.has_running_usage = true;
     for (int i = 0; i < request->settings.n_choices; i++)
@@ -64,7 +64,7 @@ static char *write_whole(srv_request *request) {
 
 static char *write_stream(srv_request *request) {
     static const srv_format *const formats[] = {
-            &srv_format_chat, &srv_format_completion, &srv_format_messages};
+            &srv_format_chat, &srv_format_completion, &srv_format_messages, &srv_format_responses};
     const srv_format *format = formats[request->api];
     srv_stream stream = {.request = request,
             .format = format,
@@ -116,9 +116,9 @@ static void check_writer(const char *name, writer *write, srv_request *request) 
 }
 
 int main(void) {
-    static const char *const names[] = {"chat", "completion", "messages"};
+    static const char *const names[] = {"chat", "completion", "messages", "responses"};
     help_require(glm_tokenizer_load(help_needle_model(), &tokenizer), "tokenizer");
-    for (int api = SRV_CHAT; api <= SRV_MESSAGES; api++) {
+    for (int api = SRV_CHAT; api <= SRV_RESPONSES; api++) {
         srv_request *request = make((srv_api)api);
         check_writer(names[api], write_whole, request);
         check_writer(names[api], write_stream, request);

@@ -270,14 +270,17 @@ void *srv_conversation_own(srv_conversation *conversation, void *memory) {
     return memory;
 }
 
-/* {"type": "text", "text": ...}, or {"type": "refusal", "refusal": ...}, which is what an assistant said */
+/* {"type": "text", "text": ...}, in /v1/responses of type input_text or output_text; or {"type": "refusal",
+ * "refusal": ...}, which is what an assistant said. */
 static bool add_part(const json_t *part, const char *where, glm_text *text, srv_error *error) {
     const char *type = "";
     if (!json_is_object(part))
         return srv_refuse_field(error, where, "%s: a part is an object", where);
     if (!srv_get_text(part, "type", &type, error)) return false;
-    const json_t *bytes = json_object_get(part, type);
-    if (strcmp(type, "text") != 0 && strcmp(type, "refusal") != 0)
+    const bool is_text = strcmp(type, "text") == 0 || strcmp(type, "input_text") == 0 ||
+                         strcmp(type, "output_text") == 0;
+    const json_t *bytes = json_object_get(part, is_text ? "text" : type);
+    if (!is_text && strcmp(type, "refusal") != 0)
         return srv_refuse_field(error, where,
                 "%s: parts of type \"%.40s\" are not read here, only text", where, type);
     if (!json_is_string(bytes))

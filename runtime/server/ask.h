@@ -63,6 +63,8 @@ bool srv_bind_schema(
 bool srv_check_absent(const json_t *body, srv_error *error);
 /* The field `name` says in a known word how much is to be thought at most, or nothing. */
 bool srv_check_effort(const json_t *value, const char *name, srv_error *error);
+/* An object's verbosity is absent, or the one there is. */
+bool srv_check_verbosity(const json_t *object, srv_error *error);
 /* A string or an array of strings: stop texts. */
 bool srv_read_stop(const json_t *body, const char *name, srv_settings *settings, srv_error *error);
 
@@ -76,6 +78,7 @@ srv_request *srv_ask(srv_api api, srv_fill *fill, const json_t *body, const srv_
 srv_request *srv_ask_chat(const json_t *body, const srv_options *options, srv_error *error);
 srv_request *srv_ask_completion(const json_t *body, const srv_options *options, srv_error *error);
 srv_request *srv_ask_messages(const json_t *body, const srv_options *options, srv_error *error);
+srv_request *srv_ask_responses(const json_t *body, const srv_options *options, srv_error *error);
 
 /* Ids of a text, or of an array of ids; [gMASK]<sop> in front where `begins` and they are not there. */
 bool srv_read_ids(const json_t *value, const char *name, const srv_options *options, bool begins,

@@ -143,8 +143,8 @@ static bool is_word(const json_t *value, const char *word) {
     return text && strcmp(text, word) == 0;
 }
 
-static bool check_verbosity(const json_t *body, srv_error *error) {
-    const json_t *value = json_object_get(body, "verbosity");
+bool srv_check_verbosity(const json_t *object, srv_error *error) {
+    const json_t *value = json_object_get(object, "verbosity");
     if (!value || json_is_null(value) || is_word(value, "medium")) return true;
     return srv_refuse_field(
             error, "verbosity", "verbosity is not supported: leave it out, or \"medium\"");
@@ -200,7 +200,7 @@ bool srv_check_absent(const json_t *body, srv_error *error) {
             return false;
     if (!srv_check_effort(json_object_get(body, "reasoning_effort"), "reasoning_effort", error) ||
             !check_thinking(body, error) || !check_reasoning(body, error) ||
-            !check_verbosity(body, error) || !check_least(body, error) ||
+            !srv_check_verbosity(body, error) || !check_least(body, error) ||
             !check_bias(body, error) || !check_modalities(body, error))
         return false;
     if (!srv_get_bool(body, "skip_special_tokens", &skips_specials, error)) return false;

@@ -10,7 +10,7 @@
 #include "runtime/base/memory.h"
 
 static void make_id(srv_api api, char id[SRV_ID_BYTES]) {
-    static const char *const prefixes[] = {"chatcmpl-", "cmpl-", "msg_"};
+    static const char *const prefixes[] = {"chatcmpl-", "cmpl-", "msg_", "resp_"};
     uint64_t random[2] = {0, 0};
     (void)getrandom(random, sizeof random, 0);
     (void)snprintf(id, SRV_ID_BYTES, "%s%016" PRIx64 "%08" PRIx32, prefixes[api], random[0],

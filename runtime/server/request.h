@@ -27,7 +27,7 @@ enum {
     SRV_FINGERPRINT_BYTES = 96
 };
 
-typedef enum srv_api { SRV_CHAT, SRV_COMPLETION, SRV_MESSAGES } srv_api;
+typedef enum srv_api { SRV_CHAT, SRV_COMPLETION, SRV_MESSAGES, SRV_RESPONSES } srv_api;
 
 /* What a client asks for besides the prompt. */
 typedef struct srv_settings {

@@ -16,6 +16,7 @@ static const srv_route routes[] = {
         {"POST", "/detokenize", srv_route_detokenize, SRV_SHAPE_OPENAI, false, false},
         {"POST", "/v1/chat/completions", srv_route_chat, SRV_SHAPE_OPENAI, false, false},
         {"POST", "/v1/completions", srv_route_completion, SRV_SHAPE_OPENAI, false, false},
+        {"POST", "/v1/responses", srv_route_responses, SRV_SHAPE_OPENAI, false, false},
         {"POST", "/v1/messages", srv_route_messages, SRV_SHAPE_ANTHROPIC, false, false},
         {"POST", "/v1/messages/count_tokens", srv_route_count_tokens, SRV_SHAPE_ANTHROPIC, false,
                 false},

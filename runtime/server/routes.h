@@ -28,6 +28,7 @@ void srv_route_metrics(srv_exchange *exchange, const json_t *body);
 void srv_route_chat(srv_exchange *exchange, const json_t *body);
 void srv_route_completion(srv_exchange *exchange, const json_t *body);
 void srv_route_messages(srv_exchange *exchange, const json_t *body);
+void srv_route_responses(srv_exchange *exchange, const json_t *body);
 void srv_route_submit_job(srv_exchange *exchange, const json_t *body);
 void srv_route_list_jobs(srv_exchange *exchange, const json_t *body);
 void srv_route_poll_job(srv_exchange *exchange, const json_t *body);

@@ -28,6 +28,10 @@ void srv_route_messages(srv_exchange *exchange, const json_t *body) {
     run(exchange, body, srv_ask_messages);
 }
 
+void srv_route_responses(srv_exchange *exchange, const json_t *body) {
+    run(exchange, body, srv_ask_responses);
+}
+
 /* ---- jobs ------------------------------------------------------------------------------------ */
 
 static asker find_endpoint(const json_t *body, srv_error *error) {
@@ -36,8 +40,10 @@ static asker find_endpoint(const json_t *body, srv_error *error) {
     if (strcmp(name, "/v1/chat/completions") == 0) return srv_ask_chat;
     if (strcmp(name, "/v1/completions") == 0) return srv_ask_completion;
     if (strcmp(name, "/v1/messages") == 0) return srv_ask_messages;
+    if (strcmp(name, "/v1/responses") == 0) return srv_ask_responses;
     (void)srv_refuse_field(error, "endpoint",
-            "endpoint is \"%.40s\": /v1/chat/completions, /v1/completions and /v1/messages are run",
+            "endpoint is \"%.40s\": /v1/chat/completions, /v1/completions, /v1/messages and "
+            "/v1/responses are run",
             name);
     return NULL;
 }

@@ -129,6 +129,8 @@ json_t *srv_answer_json(
         return srv_completion_json(request, model_name, tokenizer);
     case SRV_MESSAGES:
         return srv_messages_json(request, model_name, tokenizer);
+    case SRV_RESPONSES:
+        return srv_responses_json(request, model_name, tokenizer);
     }
     return NULL;
 }
@@ -270,7 +272,7 @@ static void free_stream(void *context) {
 
 static const srv_format *format_of(srv_api api) {
     static const srv_format *const formats[] = {
-            &srv_format_chat, &srv_format_completion, &srv_format_messages};
+            &srv_format_chat, &srv_format_completion, &srv_format_messages, &srv_format_responses};
     return formats[api];
 }
 

@@ -44,7 +44,7 @@ struct srv_stream {
     double shown_s; /* when progress was last rendered, and how many tokens it said */
     int64_t n_shown;
 
-    int block_index; /* messages: of the open block, -1: none yet */
+    int block_index; /* messages: of the open block; responses: of the last event; -1: none yet */
     int open_block;  /* 0: none is open, else the event kind that it is made of */
 };
 
@@ -59,12 +59,15 @@ json_t *srv_answer_json(
         const srv_request *request, const char *model_name, const glm_tokenizer *tokenizer);
 
 /* format_*.c */
-extern const srv_format srv_format_chat, srv_format_completion, srv_format_messages;
+extern const srv_format srv_format_chat, srv_format_completion, srv_format_messages,
+        srv_format_responses;
 json_t *srv_chat_json(
         const srv_request *request, const char *model_name, const glm_tokenizer *tokenizer);
 json_t *srv_completion_json(
         const srv_request *request, const char *model_name, const glm_tokenizer *tokenizer);
 json_t *srv_messages_json(
+        const srv_request *request, const char *model_name, const glm_tokenizer *tokenizer);
+json_t *srv_responses_json(
         const srv_request *request, const char *model_name, const glm_tokenizer *tokenizer);
 
 /* Helpers of the formats. */

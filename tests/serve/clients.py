@@ -158,6 +158,20 @@ def completions():
     check(text == f" {NUMBER}.", text)
 
 
+def responses():
+    reply = client.responses.create(model="model", instructions="Be brief.", input=QUESTION, temperature=0)
+    check(reply.output_text == ANSWER and reply.status == "completed" and reply.error is None, reply)
+    with client.responses.stream(model="model", input=MESSAGES, temperature=0) as stream:
+        text = "".join(event.delta for event in stream if event.type == "response.output_text.delta")
+        last = stream.get_final_response()
+    check(text == ANSWER == last.output_text and last.usage.output_tokens == len(ANSWER) + 2, text, last)
+    parsed = client.responses.parse(model="model", input=QUESTION, text_format=Weather, temperature=0).output_parsed
+    check(isinstance(parsed, Weather), parsed)
+    how = dict(model="model", input="x" * 20000)
+    refused(openai.BadRequestError, lambda: client.responses.create(**how), "context_length_exceeded")
+    refused(openai.NotFoundError, lambda: client.responses.retrieve("resp_1"), "not_found")
+
+
 TOOL_NAME = "get_the_weather_of_a_city"
 TOOL = {"type": "function", "function": {
     "name": TOOL_NAME, "description": "Weather of a city.",
@@ -358,7 +372,7 @@ def plain():
 
 
 for case in (models, chat, chat_stream, parts_and_roles, continued, settings, logprobs, parsed,
-             completions, tools, forced_tool, strict_tools, messages, message_tools, errors, jobs, plain):
+             completions, responses, tools, forced_tool, strict_tools, messages, message_tools, errors, jobs, plain):
     started = time.time()
     case()
     print(f"{case.__name__}: {time.time() - started:.2f} s")

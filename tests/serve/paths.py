@@ -10,7 +10,7 @@ import urllib.parse
 from raw import Server, check
 
 server, name = Server(sys.argv[1], sys.argv[3]), sys.argv[4]
-for path in ("/v1/embeddings", "/v1/responses", "/v1/audio/speech", "/chat/completions", "/v1/v1/messages"):
+for path in ("/v1/embeddings", "/v1/images/generations", "/v1/audio/speech", "/chat/completions", "/v1/v1/messages"):
     status, answer = server.ask("POST", path, {"model": name, "input": "x"})
     error = answer["error"]
     check(status == 404 and error["code"] == "not_found" and error["type"] == "invalid_request_error", path, answer)
