@@ -97,25 +97,55 @@ static const cli_flag *glued_flag(const cli_parser *parser, const char *typed, c
     return found;
 }
 
-static rt_status unknown_flag(const cli_parser *parser, const char *typed) {
-    const char *nearest = "";
+/* "--max-model": the only flag that goes on from there. */
+static const cli_flag *begun_flag(const cli_parser *parser, const char *typed) {
+    const cli_flag *found = NULL;
+    if (typed[1] != '-' || typed[2] == '\0') return NULL;
+    for (int i = 0; i < cli_n_flags; i++) {
+        if (!cli_takes(parser->command, &cli_flags[i])) continue;
+        if (strncmp(cli_flags[i].name, typed + 2, strlen(typed + 2)) != 0) continue;
+        if (found) return NULL;
+        found = &cli_flags[i];
+    }
+    return found;
+}
+
+/* "--tp": a short flag as if it were a long one. */
+static const cli_flag *short_flag(const cli_parser *parser, const char *typed) {
+    const cli_flag *flag =
+            typed[1] == '-' ? cli_find_flag(typed + 2, strlen(typed + 2), false) : NULL;
+    return flag && cli_takes(parser->command, flag) ? flag : NULL;
+}
+
+/* NULL where none is near. */
+static const cli_flag *nearest_flag(const cli_parser *parser, const char *typed) {
+    const cli_flag *nearest = NULL;
     int distance = INT32_MAX;
     for (int i = 0; i < cli_n_flags; i++) {
         if (!cli_takes(parser->command, &cli_flags[i])) continue;
         const int d = flag_distance(typed, &cli_flags[i]);
         if (d >= distance) continue;
         distance = d;
-        nearest = cli_flags[i].name;
+        nearest = &cli_flags[i];
     }
+    return cli_is_near(typed, distance) ? nearest : NULL;
+}
+
+static rt_status unknown_flag(const cli_parser *parser, const char *typed) {
     const char *value = NULL;
     const cli_flag *glued = glued_flag(parser, typed, &value);
-    if (!cli_is_near(typed, distance) && glued)
+    const cli_flag *meant = nearest_flag(parser, typed);
+    if (!meant) meant = begun_flag(parser, typed);
+    if (access(typed, F_OK) == 0)
+        return rt_fail(RT_EUSAGE, "unknown flag %s; the file of that name is ./%s", typed, typed);
+    if (short_flag(parser, typed))
+        return rt_fail(RT_EUSAGE, "unknown flag %s; did you mean %s?", typed, typed + 1);
+    if (meant) return rt_fail(RT_EUSAGE, "unknown flag %s; did you mean --%s?", typed, meant->name);
+    if (glued)
         return rt_fail(
                 RT_EUSAGE, "unknown flag %s; did you mean -%s %s?", typed, glued->shorthand, value);
-    if (!cli_is_near(typed, distance))
-        return rt_fail(RT_EUSAGE, "unknown flag %s; glm1m %s --help lists what it takes", typed,
-                parser->command->name);
-    return rt_fail(RT_EUSAGE, "unknown flag %s; did you mean --%s?", typed, nearest);
+    return rt_fail(RT_EUSAGE, "unknown flag %s; glm1m %s --help lists what it takes", typed,
+            parser->command->name);
 }
 
 /* ---- argv ------------------------------------------------------------------------------------ */

@@ -19,6 +19,14 @@ expect 2 complete --max-token=3
 says err 'unknown flag --max-token; did you mean --max-tokens?'
 expect 2 complete --frobnicate
 says err 'glm1m complete --help'
+expect 2 plan --max-model 4k
+says err 'did you mean --max-model-len?'
+expect 2 plan --kv 4k
+says err 'glm1m plan --help'
+expect 2 complete --tp 2
+says err 'unknown flag --tp; did you mean -tp?'
+expect 2 book -tp2
+says err 'glm1m book --help'
 expect 2 complete -tp2
 says err 'did you mean -tp 2?'
 expect 2 complete -ngl 99
@@ -49,3 +57,8 @@ says err 'complete needs --model DIR'
 expect 2 plan -m . --device gpu
 says err '"gpu" is none of auto|cpu|cuda'
 says_nothing out
+
+# A file whose name begins with a dash.
+cd "$work" && printf x >-q.txt || exit 1
+expect 2 ask -m . -q.txt -q x
+says err 'unknown flag -q.txt; the file of that name is ./-q.txt'
