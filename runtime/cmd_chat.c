@@ -159,6 +159,12 @@ static rt_status take_interrupt(conversation *chat) {
     return RT_OK;
 }
 
+/* What comes behind Ctrl-D, the shell's prompt, begins a line of its own. */
+static void take_end(conversation *chat) {
+    chat->is_over = true;
+    if (chat_lines_are_typed(chat->lines)) (void)fputc('\n', stderr);
+}
+
 static rt_status converse(conversation *chat) {
     while (!chat->is_over) {
         const char *line = NULL;
@@ -168,7 +174,7 @@ static rt_status converse(conversation *chat) {
         if (kind == CHAT_LINES_INTERRUPTED)
             RT_TRY(take_interrupt(chat));
         else if (kind == CHAT_LINES_END)
-            chat->is_over = true;
+            take_end(chat);
         else
             RT_TRY(take_line(chat, line, n_bytes));
     }

@@ -82,6 +82,7 @@ if grep -q 'prompt 8 tokens in' "$work/out"; then
 fi
 press '\0004'
 leaves 0
+[ "$(tail -c 1 "$work/out" | od -An -tx1 | tr -d ' ')" = 0a ] || fail 'the prompt of the shell would stand in the line of the last one'
 
 # A signal to end ends, and the terminal is as it was.
 start
