@@ -304,7 +304,8 @@ const glm_command glm_cmd_plan = {
         .summary = "the memory bill and the time to expect, before starting",
         .details =
                 "Computes what the other commands would allocate, with the same code, and allocates "
-                "nothing. Without --max-model-len: the longest context that fits, in memory unless a "
+                "nothing: on this machine, with the GPUs, memory and limits that are here now, so ask "
+                "it where the job is to run. Without --max-model-len: the longest context that fits, in memory unless a "
                 "--kv-disk-dir is named. Exit 0 when it fits, 3 when it does not; the table then says "
                 "the largest length that would. Of the model config.json suffices: what a download "
                 "will need can be asked before it and while it runs; what is missing is told. Drafts, "
