@@ -6,7 +6,6 @@
 #include "cli_prefill.h"
 #include "cli_progress.h"
 #include "cli_signals.h"
-#include "costs.h"
 
 enum { STOP_TEXT = 512 };
 
@@ -54,15 +53,14 @@ static const char *time_of(const glm_session *session, double work, char text[ST
     return text;
 }
 
-void glm_cli_say_reuse(const glm_cli *cli, const glm_session *session, const glm_config *config,
+void glm_cli_say_reuse(const glm_cli *cli, const glm_session *session, double left_flop,
         int64_t n_ids, const glm_reuse *reuse) {
     const int64_t n = reuse->n_tokens;
     const char *reason = n < n_ids ? reuse->reason : "";
     char left[STOP_TEXT];
     if (cli->quiet || n == 0) return;
     (void)fprintf(stderr, "on disk already: %" PRId64 " of %" PRId64 " tokens%s%s%s\n", n, n_ids,
-            time_of(session, glm_prefill_flop(config, n, n_ids - n), left), *reason ? "; " : "",
-            reason);
+            time_of(session, left_flop, left), *reason ? "; " : "", reason);
 }
 
 /* What Ctrl-C stopped, and kept. */

@@ -130,7 +130,7 @@ const char *glm_cli_drafts(
     return text;
 }
 
-void glm_cli_say_plan(const glm_cli *cli, const glm_engine *engine) {
+void glm_cli_say_plan(const glm_cli *cli, const glm_engine *engine, double prefill_s) {
     const glm_plan *plan = glm_engine_plan(engine);
     char kv[RT_SIZE_TEXT];
     char total[RT_SIZE_TEXT];
@@ -145,7 +145,7 @@ void glm_cli_say_plan(const glm_cli *cli, const glm_engine *engine) {
             " thread%s%s; %s of memory, %s of it KV; at most %s on disk; about %s for all of it\n",
             plan->span, plan->chunk, plan->threads, plan->threads == 1 ? "" : "s", ranks,
             rt_format_bytes(plan->total_bytes, total), rt_format_bytes(plan->kv_host_bytes, kv),
-            rt_format_bytes(plan->kv_keep_bytes, kept), rt_format_seconds(plan->prefill_s, time));
+            rt_format_bytes(plan->kv_keep_bytes, kept), rt_format_seconds(prefill_s, time));
 }
 
 /* A name in a line of a note: control characters would end or spoil the line. */

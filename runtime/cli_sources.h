@@ -15,10 +15,11 @@ RT_MUST_CHECK rt_status glm_cli_read_document(const char *path, char **text, int
 /* A warning where what was read so is no text in UTF-8: it is tokenized as it is. */
 void glm_cli_say_bytes(const char *path, const char *text, int64_t n_bytes);
 
-/* On stderr, unless --quiet: which files of a document were left out; how long it is; the engine's plan. */
+/* On stderr, unless --quiet: which files of a document were left out; how long it is; the engine's plan, and the seconds
+ * that the prefill is to take. */
 void glm_cli_say_skipped(const glm_cli *cli, const glm_document *document);
 void glm_cli_say_text(const glm_cli *cli, const glm_document *document, int64_t n_tokens);
-void glm_cli_say_plan(const glm_cli *cli, const glm_engine *engine);
+void glm_cli_say_plan(const glm_cli *cli, const glm_engine *engine, double prefill_s);
 
 /* " (388.1 tokens/s)"; "" for less than a millisecond, of which it would be noise, and for less than two tokens: an answer of
  * one has had no decode step. */

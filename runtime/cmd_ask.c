@@ -63,7 +63,7 @@ static rt_status open_engine(ask_run *run) {
     RT_TRY(status);
     glm_engine_stop_if(run->engine, glm_cli_interrupted);
     glm_cli_say_kv(run->cli, run->engine);
-    glm_cli_say_plan(run->cli, run->engine);
+    glm_cli_say_plan(run->cli, run->engine, glm_engine_plan(run->engine)->prefill_s);
     return RT_OK;
 }
 
@@ -226,8 +226,8 @@ const glm_command glm_cmd_ask = {
                 "\"max_tokens\" may be added. They are answered together, up to 32 at a time, and "
                 "each answer is a line of JSON as soon as it is complete: id, question, answer, "
                 "citations, n_unverified, finish_reason, n_prompt, reused_tokens, n_generated, "
-                "source_sha256, prompt_sha256, model_sha256, kv_cache_dtype, linear, truncated. With "
-                "--out FILE they are appended there, and questions that it answers already are not "
+                "source_sha256, prompt_sha256 (of the ids in front of the question), model_sha256, "
+                "kv_cache_dtype, linear, truncated. With --out FILE they are appended there, and questions that it answers already are not "
                 "asked again. A line that cannot be asked is named, has a record with \"error\", "
                 "which the next run replaces, and makes the exit code 1. --json prints the same record for -q.\n"
                 "\n"

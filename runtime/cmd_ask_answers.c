@@ -13,6 +13,7 @@
 #include "cli_sources.h"
 #include "cmd_ask.h"
 #include "cmd_ask_record.h"
+#include "costs.h"
 
 /* ---- the prefix ------------------------------------------------------------------------------ */
 
@@ -67,7 +68,9 @@ rt_status ask_prefill_prefix(ask_run *run) {
     const double started_s = rt_now();
     RT_TRY(glm_session_create(run->engine, ids->n + 1, &run->prefix));
     RT_TRY(restore_prefix(run));
-    glm_cli_say_reuse(run->cli, run->prefix, &run->config, ids->n, &run->reuse);
+    const int64_t n = run->reuse.n_tokens;
+    glm_cli_say_reuse(run->cli, run->prefix, glm_prefill_flop(&run->config, n, ids->n - n), ids->n,
+            &run->reuse);
     say_where(run);
     if (glm_session_length(run->prefix) < ids->n)
         RT_TRY(glm_cli_prefill_rest(run->cli, run->prefix, ids->ids, ids->n, NULL));

@@ -13,6 +13,7 @@
 #include "cli_prefill.h"
 #include "cli_sources.h"
 #include "config.h"
+#include "costs.h"
 #include "document.h"
 #include "sha256.h"
 
@@ -142,7 +143,9 @@ static rt_status open_model(shelving *s) {
 static rt_status prefill(shelving *s) {
     const double started_s = rt_now();
     RT_TRY(glm_cli_restore(s->cli, s->session, s->ids.ids, s->ids.n, &s->reuse));
-    glm_cli_say_reuse(s->cli, s->session, glm_engine_config(s->engine), s->ids.n, &s->reuse);
+    const int64_t n = s->reuse.n_tokens;
+    const double left_flop = glm_prefill_flop(glm_engine_config(s->engine), n, s->ids.n - n);
+    glm_cli_say_reuse(s->cli, s->session, left_flop, s->ids.n, &s->reuse);
     RT_TRY(glm_cli_prefill_rest(s->cli, s->session, s->ids.ids, s->ids.n, &s->n_computed));
     RT_TRY(glm_session_keep(s->session, s->cli->book, s->note));
     s->prefill_s = rt_now() - started_s;
@@ -158,7 +161,7 @@ static rt_status shelve(shelving *s) {
     glm_cli_say_text(s->cli, s->cli->tokens_file ? NULL : &s->document, s->ids.n);
     glm_cli_say_replaced(s->cli, s->note);
     RT_TRY(open_model(s));
-    glm_cli_say_plan(s->cli, s->engine);
+    glm_cli_say_plan(s->cli, s->engine, glm_engine_plan(s->engine)->prefill_s);
     s->load_s = rt_now() - started_s;
     RT_TRY(prefill(s));
     RT_TRY(measure_book(s));

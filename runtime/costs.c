@@ -21,6 +21,10 @@ double glm_prefill_flop(const glm_config *config, int64_t pos, int64_t n) {
            glm_layer_kv_flop(config, n - 1) + glm_layer_flop(config, pos + n - 1, 1);
 }
 
+double glm_prefill_all_flop(const glm_config *config, int64_t pos, int64_t n) {
+    return config->n_layers * glm_layer_flop(config, pos, n) + glm_head_flop(config, n);
+}
+
 double glm_head_flop(const glm_config *config, int64_t n) {
     return 2.0 * (double)config->hidden * (double)config->vocab * (double)n;
 }

@@ -13,6 +13,9 @@ double glm_layer_kv_flop(const glm_config *config, int64_t n);
 /* All layers for tokens [pos, pos + n), the last one whole only for the last of them, as a prefill does it. */
 double glm_prefill_flop(const glm_config *config, int64_t pos, int64_t n);
 
+/* The same where every position's logits are given: the whole last layer, and the head. */
+double glm_prefill_all_flop(const glm_config *config, int64_t pos, int64_t n);
+
 /* The output head for n rows. */
 double glm_head_flop(const glm_config *config, int64_t n);
 
