@@ -152,6 +152,16 @@ static rt_status run_verify(book_shelf *s) {
     return !s->cli->json && s->n_names == 0 ? print_table(s) : RT_OK;
 }
 
+/* What is beyond the space that was asked for. */
+static void say_rest(const book_shelf *s, int64_t n_bytes) {
+    const int64_t space = s->cli->engine.kv_disk_bytes;
+    char text[RT_SIZE_TEXT];
+    if (space == 0 || n_bytes <= space || s->cli->quiet) return;
+    (void)fprintf(stderr,
+            "that is more than %s: books hold it, or programs that run; glm1m book rm gives up a book\n",
+            rt_format_bytes(space, text));
+}
+
 static rt_status run_gc(book_shelf *s) {
     kv_gc_report report;
     char before[RT_SIZE_TEXT];
@@ -166,6 +176,7 @@ static rt_status run_gc(book_shelf *s) {
     (void)printf("removed %" PRId64 " files: %s before, %s after\n", report.n_removed,
             rt_format_bytes(report.bytes_before, before),
             rt_format_bytes(report.bytes_after, after));
+    say_rest(s, report.bytes_after);
     return RT_OK;
 }
 
