@@ -2,7 +2,7 @@
  * further from the one it was than half a step.
  *
  * Method: pages of bf16 numbers of many kinds (normal, a constant, outliers, tiny, huge, any bits at
- * all). Codes, scales and zeros against a plain computation of attention.h's definition, written by
+ * all, a largest one about where fp8's scale changes and where there is none). Codes, scales and zeros against a plain computation of attention.h's definition, written by
  * canonical offset; then every instruction set's loops against those. What is read back is within
  *
  *     scale / 2  +  2 u range (subtracting and dividing)  +  u |read| (reading),      u = 2^-24,
@@ -18,7 +18,7 @@
 #include "help_attention.h"
 #include "runtime/base/memory.h"
 
-enum { KV_HEADS = 2, PAGE = ATTN_PAGE_TOKENS, GROUP = ATTN_SEAL_GROUP, KINDS = 9 };
+enum { KV_HEADS = 2, PAGE = ATTN_PAGE_TOKENS, GROUP = ATTN_SEAL_GROUP, EDGES = 9, KINDS = 14 };
 
 typedef struct fixture {
     attn_shape shape;
@@ -73,6 +73,9 @@ static void fixture_free(fixture *f) {
 
 /* ---- numbers --------------------------------------------------------------------------------- */
 
+/* 446, 448, 450; the largest below 2^127, and that. */
+static const uint16_t edges[KINDS - EDGES] = {0x43df, 0x43e0, 0x43e1, 0x7eff, 0x7f00};
+
 static uint16_t number_of(int kind, int64_t i, uint64_t *random) {
     const float normal = random_normal(random);
     const uint16_t any = (uint16_t)random_below(random, 1 << 16);
@@ -93,8 +96,10 @@ static uint16_t number_of(int kind, int64_t i, uint64_t *random) {
         return rt_float_to_bf16(i % 1009 == 0 ? (i % 2 ? NAN : -INFINITY) : normal);
     case 7:
         return i % 3 == 0 ? 0x3f80 : (uint16_t)(any & 0x8000); /* the least is 0 or -0 */
-    default:
+    case 8:
         return any;
+    default:
+        return i % 1009 == 5 ? edges[kind - EDGES] : rt_float_to_bf16(normal);
     }
 }
 
