@@ -4,8 +4,8 @@
  * decoded with.
  *
  * Method: tests/emu. Pages of ordinary numbers, of zeros, of sizes from 2^-40 to 2^30, of the smallest
- * numbers there are, with a NaN. Queries at the ends of pages and of splits, on both sides of them, 1 to 16 of a
- * sequence. */
+ * numbers there are, with 448 or 450 beside small ones, with 2^127, with a NaN. Queries at the ends of pages and of
+ * splits, on both sides of them, 1 to 16 of a sequence. */
 #include "help_cuda_machine.h"
 
 #include "attention/attn_decode.cu"
@@ -51,8 +51,13 @@ static float number_of(int kind, uint64_t *random) {
         return ldexpf(x, (int)random_below(random, 71) - 40);
     case 3:
         return ldexpf(x, -127);
+    case 4: /* the largest of a scale, and the least of the next */
+    case 5:
+        return random_below(random, 500) ? x : kind == 4 ? 448.0f : 450.0f;
+    case 6:
+        return random_below(random, 500) ? x : 0x1p127f;
     default:
-        return random_below(random, 5000) ? x : NAN;
+        return random_below(random, 500) ? x : NAN;
     }
 }
 
@@ -99,7 +104,7 @@ static void check_widened(const attn_shape &shape, const cuda_buffer<void *> &op
 
 static void sealing() {
     const attn_shape shape = cuda_shape(2, 2);
-    enum { N_KINDS = 5 };
+    enum { N_KINDS = 8, N_CODED = 6 };
     std::vector<std::unique_ptr<cuda_buffer<uint16_t>>> open;
     std::vector<std::unique_ptr<cuda_buffer<uint8_t>>> sealed;
     std::vector<void *> open_list, sealed_list;
@@ -133,7 +138,7 @@ static void sealing() {
             CHECK(memcmp(head, right.data(), ATTN_FP8_SCALES_AT) == 0);
             float scales[2];
             memcpy(scales, head + ATTN_FP8_SCALES_AT, sizeof scales);
-            if (kind == N_KINDS - 1)
+            if (kind >= N_CODED)
                 CHECK(isnan(scales[0]) && isnan(scales[1]));
             else
                 CHECK(memcmp(head + ATTN_FP8_SCALES_AT, right.data() + ATTN_FP8_SCALES_AT, 16) ==
