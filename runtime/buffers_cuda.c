@@ -123,6 +123,8 @@ static void list_windows(
     const int64_t page_bytes = attn_cuda_page_bytes(&shape);
     const int64_t tables = GLM_CUDA_TABLES * (int64_t)sizeof(void *);
     on_device(list, &cuda->spare_pages, n_spare_pages(plan) * page_bytes, "spare pages");
+    on_device(
+            list, &cuda->spare_list, n_spare_pages(plan) * (int64_t)sizeof(void *), "page tables");
     pinned(list, &cuda->tables.host, tables * pages_max(plan), "page tables");
     on_device(list, &cuda->tables.device, tables * pages_max(plan), "page tables");
     if (has_codes(plan)) {
@@ -266,12 +268,14 @@ static rt_status list_places(glm_cuda *cuda, void *list, void *first, int64_t st
     return status;
 }
 
-/* Where each sequence's pages are listed, and where widened ones are. */
+/* Where each sequence's pages are listed, and where spare and widened ones are. */
 static rt_status list_all_places(glm_engine *engine) {
     glm_cuda *cuda = engine->cuda;
     RT_TRY(list_places(cuda, cuda->seq_pages, cuda->pages,
             cuda->pages_max * (int64_t)sizeof(void *),
             (int64_t)engine->config.n_layers * engine->plan.max_seqs));
+    RT_TRY(list_places(cuda, cuda->spare_list, cuda->spare_pages,
+            attn_cuda_page_bytes(&cuda->shape), cuda->n_spare_pages));
     return list_places(cuda, cuda->wide_list, cuda->wide_pages, attn_cuda_page_bytes(&cuda->shape),
             cuda->n_wide);
 }

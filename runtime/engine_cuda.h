@@ -179,7 +179,8 @@ typedef struct glm_cuda {
     glm_cuda_tables tables;              /* of a window's pages, on compute */
     glm_cuda_event done[GLM_CUDA_AHEAD]; /* of the last items */
     int64_t n_items;
-    void *spare_pages; /* where keys go when only queries are wanted yet: bf16 pages of a chunk */
+    void *spare_pages; /* where keys go when only queries are wanted yet: bf16 pages of a chunk, */
+    void **spare_list; /* and where those are, on the device */
     int64_t n_spare_pages;
 
     /* e4m3 pages. */

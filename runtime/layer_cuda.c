@@ -63,16 +63,11 @@ static rt_status append(
 }
 
 rt_status glm_cuda_append_to_spare(glm_engine *engine, const glm_chunk *chunk, int64_t row) {
-    glm_cuda *cuda = engine->cuda;
-    void *list[64 * 1024 / ATTN_PAGE_TOKENS + 1];
-    void *const *sent = NULL;
+    const glm_cuda *cuda = engine->cuda;
     const int64_t n =
             (chunk->pos + chunk->n - 1) / ATTN_PAGE_TOKENS - chunk->pos / ATTN_PAGE_TOKENS + 1;
-    rt_assert(n <= cuda->n_spare_pages && n <= (int64_t)(sizeof list / sizeof *list));
-    for (int64_t i = 0; i < n; i++)
-        list[i] = (char *)cuda->spare_pages + i * attn_cuda_page_bytes(&cuda->shape);
-    RT_TRY(glm_cuda_tables_send(&cuda->tables, list, n, compute_of(cuda), &sent));
-    return append(engine, chunk, row, sent);
+    rt_assert(n <= cuda->n_spare_pages);
+    return append(engine, chunk, row, cuda->spare_list);
 }
 
 /* Pages of a window on the device; open_pages: NULL, or the chunk's. */

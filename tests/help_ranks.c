@@ -16,13 +16,13 @@ static void write_config(const char *path, const help_shape *s) {
     (void)fprintf(file,
             "{\"model_type\": \"glm\", \"hidden_size\": %d, \"num_hidden_layers\": %d, "
             "\"num_attention_heads\": %d, \"num_key_value_heads\": %d, \"head_dim\": %d, "
-            "\"intermediate_size\": %d, \"vocab_size\": %d, \"max_position_embeddings\": 65536, "
+            "\"intermediate_size\": %d, \"vocab_size\": %d, \"max_position_embeddings\": %d, "
             "\"rope_theta\": 5000000, \"partial_rotary_factor\": 0.5, \"rms_norm_eps\": "
             "1.5625e-07, "
             "\"attention_bias\": true, \"tie_word_embeddings\": false, \"torch_dtype\": \"%s\", "
             "\"hidden_act\": \"silu\", \"eos_token_id\": [256], \"pad_token_id\": 256}",
             s->hidden, s->n_layers, s->n_heads, s->n_kv_heads, s->head_dim, s->ffn, s->vocab,
-            s->dtype);
+            s->max_len ? s->max_len : 65536, s->dtype);
     (void)fclose(file);
 }
 

@@ -13,6 +13,7 @@ typedef struct help_shape {
     int ffn;
     int vocab;
     const char *dtype; /* "float32", "bfloat16" */
+    int max_len;       /* 0: 65536 */
 } help_shape;
 
 /* A random model in a fresh directory that is removed when the program ends; the path lives as long. */
