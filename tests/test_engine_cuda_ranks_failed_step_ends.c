@@ -112,7 +112,7 @@ static void run(int64_t kv_bytes, int last, int64_t at) {
 }
 
 int main(int argc, char **argv) {
-    const int64_t every = getenv("GLM_TEST_FAST") ? 200 : 45;
+    const int64_t every = getenv("GLM_TEST_FAST") ? 71 : 31;
     int exit_code = 0;
     (void)setenv("STANDIN_CUDA_DEVICES", "2", 1);
     if (glm_rank_is_asked(argc, argv, &exit_code)) return exit_code;
