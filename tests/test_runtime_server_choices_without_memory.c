@@ -34,7 +34,7 @@ static bool answer(int64_t fail_at, int64_t *n_allocations) {
     faults_end();
     *n_allocations = atomic_load(&faults.n_allocations);
     CHECK(request->phase != SRV_PREFILLING);
-    while (srv_decode_step(scheduler)) {
+    while (srv_decode_steps(scheduler)) {
     }
     CHECK(request->phase == SRV_DONE && scheduler->n_running == 0);
     const bool is_answered = request->error.http == 0;

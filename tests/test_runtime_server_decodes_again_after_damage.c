@@ -73,16 +73,16 @@ static answers ask_both(const char *model, bool is_damaged) {
     CHECK(sequence);
     while (!sequence->is_decoding) CHECK(srv_prefill_item(scheduler));
     while (glm_session_length(sequence->session) % PAGE != PAGE - 1)
-        CHECK(srv_decode_step(scheduler));
+        CHECK(srv_decode_steps(scheduler));
     const int64_t length = glm_session_length(sequence->session);
     srv_request *second = submit("Lucia", ANSWER_BESIDE);
     CHECK(srv_prefill_item(scheduler) && scheduler->piece_of == sequence_of(second));
     if (is_damaged) kvh_spoil_last_layers(kvh_only_file(dirs[0], ".kvs"));
-    CHECK(srv_decode_step(scheduler));
+    CHECK(srv_decode_steps(scheduler));
     CHECK(glm_session_length(sequence->session) == length + 1);
     CHECK((scheduler->piece_of == NULL) == is_damaged);
     while (scheduler->n_running > 0) {
-        (void)srv_decode_step(scheduler);
+        (void)srv_decode_steps(scheduler);
         (void)srv_prefill_item(scheduler);
     }
     take(first, both.text[0]);
