@@ -7,6 +7,6 @@ cd "$(dirname "$0")/.." || exit 1
 . tests/help_serve.sh
 
 make_needle_model
-start_server -m "$work/model" -c 4k
+start_server -m "$work/model" -c 1k
 client too_long.py "$server_pid"
 stop_server

@@ -7,7 +7,7 @@ import sys
 from raw import Server, check
 
 server = Server(sys.argv[1], sys.argv[3])
-CONTEXT = 4000
+CONTEXT = 1000
 TOO_LONG = r"prompt is too long: (\d+) tokens > (\d+) maximum"
 TOO_MUCH = r"input length and `max_tokens` exceed context limit: (\d+) \+ (\d+) > (\d+), decrease"
 
@@ -30,11 +30,11 @@ def refused(path, body, pattern):
     return [int(number) for number in found.groups()]
 
 
-for path, body in bodies("x" * 5000):
+for path, body in bodies("x" * 1500):
     n_prompt, most = refused(path, {**body, "max_tokens": 1}, TOO_LONG)
-    check(n_prompt > 5000 and most == CONTEXT - 1, n_prompt, most)
-for path, body in bodies("x" * 3980):
-    n_prompt, n_answer, context = refused(path, {**body, "max_tokens": 3000}, TOO_MUCH)
-    check(n_answer == 3000 and context == CONTEXT, n_answer, context)
+    check(n_prompt > 1500 and most == CONTEXT - 1, n_prompt, most)
+for path, body in bodies("x" * 980):
+    n_prompt, n_answer, context = refused(path, {**body, "max_tokens": 500}, TOO_MUCH)
+    check(n_answer == 500 and context == CONTEXT, n_answer, context)
     status, answer = server.ask("POST", path, {**body, "max_tokens": context - n_prompt})
     check(status == 200, path, answer)
