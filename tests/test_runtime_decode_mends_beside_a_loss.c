@@ -55,7 +55,14 @@ static void decode_both(const char *model, const int32_t *ids, bool is_damaged, 
 int main(void) {
     static answers want, got;
     static int32_t ids[N_LONG + PAGE];
-    const help_shape shape = {64, 3, 4, 2, 32, 96, VOCAB, "bfloat16"};
+    const help_shape shape = {.hidden = 64,
+            .n_layers = 3,
+            .n_heads = 4,
+            .n_kv_heads = 2,
+            .head_dim = 32,
+            .ffn = 96,
+            .vocab = VOCAB,
+            .dtype = "bfloat16"};
     const char *model = help_random_model(&shape, 3);
     help_engine_ids(ids, N_LONG + PAGE, 5);
     decode_both(model, ids, false, &want);

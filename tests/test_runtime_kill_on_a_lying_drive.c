@@ -118,7 +118,14 @@ static void check(int place, const float *want) {
 }
 
 int main(void) {
-    static const help_shape shape = {64, 2, 2, 1, 32, 96, 300, "bfloat16"};
+    static const help_shape shape = {.hidden = 64,
+            .n_layers = 2,
+            .n_heads = 2,
+            .n_kv_heads = 1,
+            .head_dim = 32,
+            .ffn = 96,
+            .vocab = 300,
+            .dtype = "bfloat16"};
     const bool is_fast = getenv("GLM_TEST_FAST");
     const int n_places = is_fast ? 1 : PLACES;
     if (is_fast) n_ids = SPAN + 200;

@@ -301,7 +301,14 @@ int main(void) {
     help_append_filler(&ids, (is_fast ? 4096 : 8192) + 150 - ids.n, 1);
     /* Less than the text takes, and enough for its last extents. */
     const int64_t streams = (int64_t)(is_fast ? 19 : 22) << 19;
-    const help_shape shape = {64, 3, 4, 2, 32, 96, 272, "bfloat16"};
+    const help_shape shape = {.hidden = 64,
+            .n_layers = 3,
+            .n_heads = 4,
+            .n_kv_heads = 2,
+            .head_dim = 32,
+            .ffn = 96,
+            .vocab = 272,
+            .dtype = "bfloat16"};
     const glm_options plain = {
             .model_dir = help_random_model(&shape, 3), .max_len = ids.n + ROOM, .chunk = 1024};
     const answer want = ask(&plain, &ids, no_accident);

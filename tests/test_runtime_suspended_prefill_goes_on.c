@@ -168,7 +168,14 @@ static void check_every_row_counts(const char *what, const char *type, int64_t b
 
 /* Spans shorter than the text, and segments; whatever of the keys memory holds. */
 static void check_long_texts(bool is_fast) {
-    const help_shape shape = {64, 3, 4, 2, 32, 96, 272, "bfloat16"};
+    const help_shape shape = {.hidden = 64,
+            .n_layers = 3,
+            .n_heads = 4,
+            .n_kv_heads = 2,
+            .head_dim = 32,
+            .ffn = 96,
+            .vocab = 272,
+            .dtype = "bfloat16"};
     glm_ids ids = {0};
     help_append_opening(&ids);
     help_append_filler(&ids, (is_fast ? 4200 : 9000) - ids.n, 1);
@@ -202,7 +209,14 @@ static void check_long_texts(bool is_fast) {
 
 /* Memory has room for the unfinished extents of a few layers, and there are more: as they are loaded they go to disk again. */
 static void check_many_layers(void) {
-    const help_shape shape = {32, 16, 2, 1, 32, 32, 272, "bfloat16"};
+    const help_shape shape = {.hidden = 32,
+            .n_layers = 16,
+            .n_heads = 2,
+            .n_kv_heads = 1,
+            .head_dim = 32,
+            .ffn = 32,
+            .vocab = 272,
+            .dtype = "bfloat16"};
     glm_ids ids = {0};
     help_append_opening(&ids);
     help_append_filler(&ids, 8000 - ids.n, 1);
