@@ -236,7 +236,7 @@ rt_status par_watch_start(int32_t rank, int32_t n_ranks,
         const char hosts[PAR_RANKS_MAX][PAR_NAME_BYTES], const int fds[PAR_RANKS_MAX],
         par_watch **out) {
     par_watch *watch = NULL;
-    rt_status status = rt_calloc(1, sizeof *watch, "heartbeats", &watch);
+    const rt_status status = rt_calloc(1, sizeof *watch, "heartbeats", &watch);
     if (status != RT_OK) {
         for (int32_t r = 0; r < n_ranks; r++)
             if (fds[r] >= 0) (void)close(fds[r]);
@@ -248,12 +248,8 @@ rt_status par_watch_start(int32_t rank, int32_t n_ranks,
     memcpy(watch->hosts, hosts, sizeof watch->hosts);
     for (int32_t r = 0; r < PAR_RANKS_MAX; r++) watch->peers[r].fd = r < n_ranks ? fds[r] : -1;
     (void)pthread_mutex_init(&watch->lock, NULL);
-    status = start_thread(watch);
-    if (status == RT_OK)
-        *out = watch;
-    else
-        free_watch(watch);
-    return status;
+    *out = watch;
+    return start_thread(watch);
 }
 
 /* Until the others have heard, so that closing does not take the last words back. */

@@ -9,7 +9,8 @@
 typedef struct par_watch par_watch;
 
 /* Begin. fds: rank 0 has a socket to each other rank, they have one to rank 0; -1 elsewhere. Takes
- * them over, also on failure. hosts: of the ranks, for messages. RT_ENOMEM. */
+ * them over, also on failure. hosts: of the ranks, for messages. RT_ENOMEM; where that is for want of a thread, *out is there all
+ * the same, to be stopped: until then the others do not take us for gone. */
 RT_MUST_CHECK rt_status par_watch_start(int32_t rank, int32_t n_ranks,
         const char hosts[PAR_RANKS_MAX][PAR_NAME_BYTES], const int fds[PAR_RANKS_MAX],
         par_watch **out);

@@ -176,9 +176,20 @@ typedef struct invitation_message {
     char text[200];
 } invitation_message;
 
-/* A rank without a heartbeat would be one that is gone: the others are told why. */
-static rt_status connect_all(par_wired *wired, int listener, invitation_message *message) {
+/* A rank without a heartbeat would be one that is gone: the others are told why, all of them before one goes. */
+static rt_status start_watch(par_wired *wired, const int fds[PAR_RANKS_MAX]) {
     par_comm *comm = &wired->comm;
+    char why[512];
+    const rt_status status = par_agree(comm,
+            par_watch_start(comm->rank, comm->n_ranks, comm->hosts, fds, &wired->watch), NULL);
+    if (status == RT_OK) return RT_OK;
+    (void)snprintf(why, sizeof why, "%s", rt_error_text());
+    (void)!par_exchange_barrier(&wired->wire);
+    return rt_fail(status, "%s", why);
+}
+
+static rt_status connect_all(par_wired *wired, int listener, invitation_message *message) {
+    const par_comm *comm = &wired->comm;
     int fds[PAR_RANKS_MAX];
     RT_TRY(par_exchange_tell(&wired->wire, message, sizeof *message));
     if (message->status != RT_OK) return rt_fail((rt_status)message->status, "%s", message->text);
@@ -187,8 +198,7 @@ static rt_status connect_all(par_wired *wired, int listener, invitation_message 
         RT_TRY(tcp_accept_all(listener, &message->invitation, 1, comm->n_ranks, connect_s, fds));
     else
         RT_TRY(tcp_connect(&message->invitation, comm->rank, connect_s, &fds[0]));
-    return par_agree(comm,
-            par_watch_start(comm->rank, comm->n_ranks, comm->hosts, fds, &wired->watch), NULL);
+    return start_watch(wired, fds);
 }
 
 rt_status par_wired_start(par_wired *wired) {
