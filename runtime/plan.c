@@ -102,8 +102,21 @@ static rt_status start_plan(const glm_config *config, const glm_options *options
     return choose_kv_dtype(config, options, &plan->kv_dtype);
 }
 
+/* The least that any plan takes is what the CPU is measured with. Where that does not fit, who measures is killed, or told
+ * that there is no memory for a measurement; and oneDNN, when it is tried, crashes. */
+static rt_status check_room_to_measure(const glm_plan *plan) {
+    char needed[RT_SIZE_TEXT];
+    char limit[RT_SIZE_TEXT];
+    const int64_t least = glm_measure_speed_bytes(plan->threads, 0);
+    if (plan->limit_bytes >= least) return RT_OK;
+    return rt_fail(RT_ENOFIT, "plan: no less than %s is needed and %s is available%s%s",
+            rt_format_bytes(least, needed), rt_format_bytes(plan->limit_bytes, limit),
+            plan->limit_name ? ", because of " : "", plan->limit_name ? plan->limit_name : "");
+}
+
 static rt_status choose_linear(const glm_bill_request *of, glm_plan *plan) {
     glm_linear_choice choice;
+    RT_TRY(check_room_to_measure(plan));
     RT_TRY(glm_linear_choose(of->options->linear, &of->part, &choice));
     plan->linear_by = choice.by;
     return RT_OK;
@@ -135,18 +148,6 @@ static rt_status choose_backend(glm_bill_request *of, glm_plan *plan) {
     plan->kv_limit_bytes = of->options->device_kv_bytes;
     plan->weights_limit_bytes = of->options->device_weights_bytes;
     return RT_OK;
-}
-
-/* The least that any plan takes is what the CPU is measured with. Where that does not fit, who measures is killed, or told
- * that there is no memory for a measurement. */
-static rt_status check_room_to_measure(const glm_plan *plan) {
-    char needed[RT_SIZE_TEXT];
-    char limit[RT_SIZE_TEXT];
-    const int64_t least = glm_measure_speed_bytes(plan->threads, 0);
-    if (plan->on_gpu || plan->limit_bytes >= least) return RT_OK;
-    return rt_fail(RT_ENOFIT, "plan: no less than %s is needed and %s is available%s%s",
-            rt_format_bytes(least, needed), rt_format_bytes(plan->limit_bytes, limit),
-            plan->limit_name ? ", because of " : "", plan->limit_name ? plan->limit_name : "");
 }
 
 /* ---- what is chosen -------------------------------------------------------------------------- */
@@ -277,7 +278,6 @@ rt_status glm_plan_make(const glm_checkpoint *checkpoint, const glm_options *giv
     par_shard shard;
     RT_TRY(glm_plan_share(glm_checkpoint_config(checkpoint), 0, plan.n_ranks, &shard, &of.part));
     plan.kv_copies = shard.kv_copies;
-    RT_TRY(check_room_to_measure(&plan));
     RT_TRY(of.backend->speed(plan.threads, &of.speed));
     if (!plan.on_gpu)
         glm_speed_share(&of.speed, glm_ranks_here(options), plan.threads, glm_cores_here(options));

@@ -28,7 +28,7 @@ EOF
 printf '%s\n' "$text" >"$work/text"
 expect 0 prefill -m "$work/model" --device cuda "$work/text" --book made
 expect 0 book verify made
-expect 0 complete -m "$work/model" --device cpu --book made -n 4 -p 'The special magic number for Paris is:'
+expect 0 complete -m "$work/model" --device cpu --linear own --book made -n 4 -p 'The special magic number for Paris is:'
 says out ' 483'
 
 printf '{"question": ">\\n%s"}\n' 'The special magic number for' 'special magic' >"$work/questions"
