@@ -26,8 +26,10 @@ bool glm_backend_describe_cuda(char *text, int64_t room) {
 static rt_status require_cuda(const glm_config *config, const glm_options *options,
         const glm_plan *plan, const glm_backend **out) {
     char why[512];
-    if (!glm_backend_describe_cuda(why, sizeof why))
-        return rt_fail(RT_EUNSUPPORTED, "--device cuda: %s", why);
+    const char *name = options->gpu_name;
+    if (!(name && cuda_backend()) && !glm_backend_describe_cuda(why, sizeof why))
+        return rt_fail(RT_EUNSUPPORTED, "%s %s: %s", name ? "--gpu" : "--device",
+                name ? name : "cuda", why);
     *out = cuda_backend();
     return (*out)->check(config, options, plan);
 }
@@ -48,7 +50,11 @@ rt_status glm_backend_choose(const glm_config *config, const glm_options *option
         const glm_plan *plan, const glm_backend **out) {
     const char *name = options->device ? options->device : "auto";
     const bool is_auto = strcmp(name, "auto") == 0;
-    if (strcmp(name, "cuda") == 0) return require_cuda(config, options, plan, out);
+    if (options->gpu_name && strcmp(name, "cpu") == 0)
+        return rt_fail(RT_EUSAGE, "--gpu %s plans for a GPU, and --device cpu for none",
+                options->gpu_name);
+    if (strcmp(name, "cuda") == 0 || options->gpu_name)
+        return require_cuda(config, options, plan, out);
     if (!is_auto && strcmp(name, "cpu") != 0)
         return rt_fail(RT_EUSAGE, "--device %s: auto, cpu or cuda", name);
     if (is_auto && require_cuda(config, options, plan, out) == RT_OK) return RT_OK;

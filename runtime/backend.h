@@ -34,6 +34,9 @@ struct glm_backend {
     int64_t (*chunk)(const glm_config *part, const glm_speed *speed, int64_t below);
     /* What the plan's span and chunk are made of; of a GPU its times, too, for which a CPU is measured. RT_EUNSUPPORTED, RT_EDEVICE, RT_ENOMEM. */
     rt_status (*speed)(int32_t n_threads, glm_speed *out);
+    /* Memory and speed of a device by its name (gpu_names.h), which need not be here; out: the name as it is written.
+     * NULL: it has none. RT_EUSAGE: there is no such name. */
+    rt_status (*expect)(const char **name, rt_device_memory *memory, glm_speed *speed);
 
     /* All ranks, before anything large: take the device, each its own; engine->comm sums where its memory is from
      * here on. RT_EUNSUPPORTED, RT_EDEVICE, RT_EPEER; the same on all. NULL: there is none to take. */
@@ -90,7 +93,7 @@ extern const glm_backend glm_backend_cuda;
 #endif
 
 /* The backend of a plan, or of options->device: "auto" (or NULL) is a GPU where there is one that runs the model
- * so, otherwise the CPU. RT_EUSAGE: no such device; RT_EUNSUPPORTED: not in this build, or not to be used here,
+ * so, or options->gpu_name plans for one, otherwise the CPU. RT_EUSAGE: no such device; RT_EUNSUPPORTED: not in this build, or not to be used here,
  * why. */
 const glm_backend *glm_backend_of(const glm_plan *plan);
 RT_MUST_CHECK rt_status glm_backend_choose(const glm_config *config, const glm_options *options,

@@ -58,6 +58,7 @@ static rt_status check_ranks(
     RT_TRY(glm_plan_share(config, 0, n_ranks, &shard, &part));
     RT_TRY(check_width("a rank's share of ffn", part.ffn, WIDTH_STEP));
     RT_TRY(check_width("a rank's share of the vocabulary", part.vocab, VOCAB_STEP));
+    if (options->gpu_name) return RT_OK; /* what is here is not asked */
     RT_TRY(check_devices(options, n_ranks));
     if (par_nccl_describe(nccl, sizeof nccl) == RT_OK) return RT_OK;
     return rt_fail(RT_EUNSUPPORTED, "--device cuda: ranks sum by NCCL: %s", rt_error_text());
@@ -241,6 +242,7 @@ const glm_backend glm_backend_cuda = {
         .bill = bill,
         .chunk = glm_cuda_chunk,
         .speed = glm_cuda_speed,
+        .expect = glm_cuda_expect,
         .meet = cuda_meet,
         .open = cuda_open,
         .open_buffers = cuda_open_buffers,

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "draft.h"
+#include "gpu_names.h"
 #include "parallel/parallel.h"
 
 #define AT(field)        offsetof(glm_cli, field), 0
@@ -64,6 +65,10 @@ const cli_flag cli_flags[] = {
                 "processes that share the model; plan computes the bill of each (default 1)"},
         {"nccl", NULL, CLI_SWITCH, AT(engine.nccl), NULL, NULL, NO_LIMITS,
                 "one GPU, too, sums and gathers by NCCL, as several do: to try it"},
+        {"gpu", NULL, CLI_NAME, AT(engine.gpu_name), "NAME", GLM_GPU_NAMES, NO_LIMITS,
+                "plan for such a GPU, or for as many as -tp says, by its data sheet: none need be here"},
+        {"host-memory", NULL, CLI_BYTES, AT(engine.host_memory_bytes), "SIZE", NULL, 1.0, 9e18,
+                "plan for a machine, or a job, that grants so much memory (default: what this machine does)"},
         {"threads", NULL, CLI_INT32, AT(engine.threads), "N", NULL, 1.0, 1024.0,
                 "threads (default: every core we may use)"},
 

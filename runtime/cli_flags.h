@@ -13,6 +13,7 @@ typedef enum cli_kind {
     CLI_TEXTS,  /* const char ** and an int count; repeatable */
     CLI_PATHS,  /* the same, and one flag takes every operand that follows it */
     CLI_CHOICE, /* const char *, one of `choices` */
+    CLI_NAME,   /* the same, in capitals or not */
     CLI_INT32,  /* int32_t in [min, max] */
     CLI_COUNT,  /* int64_t in [min, max]; 1k = 1000, 1K = 1024, and so on */
     CLI_BYTES,  /* int64_t; 1k = 1K = 1024 */

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "base/size.h"
 #include "cli_flags.h"
@@ -43,11 +44,15 @@ static rt_status parse_real(
     return check_range(flag, source, *out);
 }
 
+static bool is_word(const cli_flag *flag, const char *word, const char *text, size_t n) {
+    return (flag->kind == CLI_NAME ? strncasecmp : strncmp)(word, text, n) == 0;
+}
+
 static rt_status check_choice(const cli_flag *flag, const char *source, const char *text) {
     const size_t length = strlen(text);
     for (const char *word = flag->choices; *word; word += *word == '|') {
         const size_t n = strcspn(word, "|");
-        if (n == length && memcmp(word, text, n) == 0) return RT_OK;
+        if (n == length && is_word(flag, word, text, n)) return RT_OK;
         word += n;
     }
     return rt_fail(RT_EUSAGE, "%s: \"%s\" is none of %s", source, text, flag->choices);
@@ -77,6 +82,7 @@ rt_status cli_set_value(glm_cli *cli, const cli_flag *flag, const char *source, 
     case CLI_SWITCH:
         return parse_switch(source, text, value);
     case CLI_CHOICE:
+    case CLI_NAME:
         RT_TRY(check_choice(flag, source, text));
         *(const char **)value = text;
         return RT_OK;

@@ -3,6 +3,7 @@
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/machine.h"
 #include "base/size.h"
@@ -50,7 +51,7 @@ static void print_ranks(const glm_plan *plan) {
                 "; %" PRId32 " hold the same KV, as much as with %" PRId32 " ranks",
                 plan->kv_copies, plan->n_ranks / plan->kv_copies);
     print_count(
-            "ranks", plan->n_ranks, "on this machine; what follows is for each of them%s", copies);
+            "ranks", plan->n_ranks, "on one machine; what follows is for each of them%s", copies);
 }
 
 /* Nothing goes to a disk that nobody named, unless a length asks for it. */
@@ -130,13 +131,23 @@ static void print_parts(const glm_plan *plan, const char *missing) {
     print_bytes("scratch", plan->scratch_bytes, "activations of a chunk, logits, tiles per thread");
 }
 
+/* "2 x h100", "h100". */
+static const char *planned_gpus(const glm_plan *plan, char text[RT_SIZE_TEXT]) {
+    if (plan->n_ranks > 1)
+        (void)snprintf(text, RT_SIZE_TEXT, "%" PRId32 " x %s", plan->n_ranks, plan->gpu_name);
+    else
+        (void)snprintf(text, RT_SIZE_TEXT, "%s", plan->gpu_name);
+    return text;
+}
+
 static void print_gpu_totals(const glm_plan *plan) {
     print_bytes("driver, GPU", plan->driver_bytes,
             plan->sums_on_gpu ? "for CUDA, code, decode's graphs, and NCCL"
                               : "for CUDA, code and decode's graphs");
     print_bytes("total, GPU", plan->gpu_total_bytes, "the most that lives there at once");
     print_bytes("limit, GPU", plan->gpu_limit_bytes,
-            "free there, with what CUDA has taken, but for a reserve");
+            plan->gpu_name ? "all of it, but for a reserve"
+                           : "free there, with what CUDA has taken, but for a reserve");
     print_bytes("pinned", plan->pinned_bytes, "of the host's memory, to copy from and to");
 }
 
@@ -144,7 +155,10 @@ static void print_gpu_totals(const glm_plan *plan) {
 static void print_limit(const glm_plan *plan, const rt_machine_memory *memory) {
     const bool has_cgroup = memory->cgroup_bytes < memory->total_bytes;
     char why[96];
-    if (plan->limit_name)
+    if (plan->limit_name && strcmp(plan->limit_name, "--host-memory") == 0)
+        (void)snprintf(why, sizeof why, "as --host-memory says%s",
+                plan->n_ranks > 1 ? "; shared by the ranks" : "");
+    else if (plan->limit_name)
         (void)snprintf(why, sizeof why,
                 "of this process, by %s, less what it and its threads' stacks take",
                 plan->limit_name);
@@ -157,6 +171,9 @@ static void print_limit(const glm_plan *plan, const rt_machine_memory *memory) {
 }
 
 static void print_bill(const glm_plan *plan, const char *missing, const rt_machine_memory *memory) {
+    char gpus[RT_SIZE_TEXT];
+    if (plan->gpu_name)
+        print_row("planned for", planned_gpus(plan, gpus), "by its data sheet, not asked of one");
     if (plan->on_gpu)
         print_row("device", "cuda", "weights, KV, hidden states and scratch are in its memory");
     print_parts(plan, missing);
@@ -177,6 +194,13 @@ static const char *format_flop(double value, char text[RT_SIZE_TEXT]) {
     return text;
 }
 
+/* Where the times come from. */
+static const char *speed_from(const glm_plan *plan) {
+    return plan->gpu_name ? "by its data sheet"
+           : plan->on_gpu ? "as its driver describes it"
+                          : "as measured on this machine";
+}
+
 static void print_times(const glm_plan *plan, bool is_of_memory) {
     char text[RT_SIZE_TEXT];
     char work[RT_SIZE_TEXT];
@@ -184,8 +208,9 @@ static void print_times(const glm_plan *plan, bool is_of_memory) {
     const int decimals = plan->decode_tps >= 99.5 ? 0 : plan->decode_tps >= 9.95 ? 1 : 2;
     (void)printf("\n");
     print_row("prefill", rt_format_seconds(plan->prefill_s, text),
-            "for %" PRId64 " tokens: %sFLOP at %sFLOP/s", plan->max_len,
-            format_flop(plan->prefill_flop, work), format_flop(plan->machine_flops, speed));
+            "for %" PRId64 " tokens: %sFLOP at %sFLOP/s, %s", plan->max_len,
+            format_flop(plan->prefill_flop, work), format_flop(plan->machine_flops, speed),
+            speed_from(plan));
     (void)snprintf(text, sizeof text, "%.*f", decimals, plan->decode_tps);
     print_row("decode", text, "tokens/s with a full context");
     if (plan->fitting_len == 0) {
@@ -241,17 +266,19 @@ static json_t *json_overflow(const glm_plan *plan) {
 }
 
 static json_t *json_device(const glm_plan *plan) {
-    return json_pack("{s:s, s:s, s:i, s:I, s:I, s:I, s:I, s:I}", "device",
-            plan->on_gpu ? "cuda" : "cpu", "linear", glm_linear_by_name(plan->linear_by),
-            "n_streamed_layers", (int)plan->n_streamed_layers, "weights_host_bytes",
+    return json_pack("{s:s, s:s?, s:s?, s:s, s:i, s:I, s:I, s:I, s:I, s:I}", "device",
+            plan->on_gpu ? "cuda" : "cpu", "planned_gpu", plan->gpu_name, "limit_name",
+            plan->limit_name, "linear", glm_linear_by_name(plan->linear_by), "n_streamed_layers",
+            (int)plan->n_streamed_layers, "weights_host_bytes",
             (json_int_t)plan->weights_host_bytes, "driver_bytes", (json_int_t)plan->driver_bytes,
             "gpu_total_bytes", (json_int_t)plan->gpu_total_bytes, "gpu_limit_bytes",
             (json_int_t)plan->gpu_limit_bytes, "pinned_bytes", (json_int_t)plan->pinned_bytes);
 }
 
 static json_t *json_times(const glm_plan *plan) {
-    return json_pack("{s:f, s:f, s:f, s:f}", "prefill_flop", plan->prefill_flop, "machine_flops",
-            plan->machine_flops, "prefill_s", plan->prefill_s, "decode_tps", plan->decode_tps);
+    return json_pack("{s:s, s:f, s:f, s:f, s:f}", "speed", speed_from(plan), "prefill_flop",
+            plan->prefill_flop, "machine_flops", plan->machine_flops, "prefill_s", plan->prefill_s,
+            "decode_tps", plan->decode_tps);
 }
 
 /* Its members go into `object`; `members` is released. False without memory. */
@@ -304,9 +331,10 @@ const glm_command glm_cmd_plan = {
         .summary = "the memory bill and the time to expect, before starting",
         .details =
                 "Computes what the other commands would allocate, with the same code, and allocates "
-                "nothing: on this machine, with the GPUs, memory and limits that are here now, so ask "
-                "it where the job is to run. Without --max-model-len: the longest context that fits, in memory unless a "
-                "--kv-disk-dir is named. Exit 0 when it fits, 3 when it does not; the table then says "
+                "nothing: on this machine, with the GPUs, memory and limits that are here now, unless "
+                "--gpu and --host-memory name others: so it can be asked on a login node, or before "
+                "anything is rented. Disks are those of this machine, and a CPU's speed is measured here. "
+                "Without --max-model-len: the longest context that fits, in memory unless a --kv-disk-dir is named. Exit 0 when it fits, 3 when it does not; the table then says "
                 "the largest length that would. Of the model config.json suffices: what a download "
                 "will need can be asked before it and while it runs; what is missing is told. Drafts, "
                 "which chat, complete, ask and serve make, are counted; the bill of the other commands "
@@ -314,8 +342,10 @@ const glm_command glm_cmd_plan = {
                 "\n"
                 "Examples:\n"
                 "  glm1m plan -m glm-4-9b-chat-1m --max-model-len 1M\n"
-                "  glm1m plan -m glm-4-9b-chat-1m --host-kv-space 64G --json\n",
-        .flags = "@engine num-speculative-tokens json",
+                "  glm1m plan -m glm-4-9b-chat-1m --host-kv-space 64G --json\n"
+                "  glm1m plan -m glm-4-9b-chat-1m -c 1M --gpu a100-40 --host-memory 128G\n"
+                "  glm1m plan -m glm-4-9b-chat-1m -c 1M --gpu h100 -tp 2 --host-memory 256G\n",
+        .flags = "@engine gpu host-memory num-speculative-tokens json",
         .required = "model",
         .run = run_plan,
 };

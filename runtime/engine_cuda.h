@@ -389,6 +389,11 @@ void glm_cuda_start_afresh(glm_engine *engine);
 /* speed_cuda.c, for the plan: backend.h */
 int64_t glm_cuda_chunk(const glm_config *part, const glm_speed *speed, int64_t below);
 RT_MUST_CHECK rt_status glm_cuda_speed(int32_t n_threads, glm_speed *out);
+struct glm_cuda_chip;
+glm_speed glm_cuda_speed_of(const struct glm_cuda_chip *chip);
+/* gpus_cuda.c, likewise */
+RT_MUST_CHECK rt_status glm_cuda_expect(
+        const char **name, rt_device_memory *memory, glm_speed *speed);
 
 /* layer_together_cuda.c */
 RT_MUST_CHECK rt_status glm_cuda_layer_together(

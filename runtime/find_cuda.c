@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "attention/attn_cuda_why.h"
 #include "base/proc_text.h"
@@ -86,10 +87,16 @@ static rt_status fail_driver(void) {
 
 /* What is not free of a GPU that nobody else uses is CUDA's context: 526.8 MiB of an H200 (CUDA 13.0, driver 580.159). More
  * than any takes is others', too: then it is taken to be as large as that one. */
+static const int64_t usual_context_bytes = 528 * RT_MIB;
+
 static int64_t context_bytes(int64_t taken_bytes) {
     const int64_t most = 768 * RT_MIB;
-    const int64_t usual = 528 * RT_MIB;
-    return taken_bytes <= most ? taken_bytes : usual;
+    return taken_bytes <= most ? taken_bytes : usual_context_bytes;
+}
+
+rt_device_memory glm_cuda_memory_of(int64_t total_bytes) {
+    return (rt_device_memory){
+            .free_bytes = total_bytes - usual_context_bytes, .context_bytes = usual_context_bytes};
 }
 
 rt_status glm_cuda_find(int32_t place, glm_cuda_device *out) {
@@ -158,13 +165,26 @@ rt_status glm_cuda_try_kernel(const void *kernel) {
     return fail_load(error);
 }
 
-/* A number that Linux has on a GPU's place on the bus; 0: none. */
-static double bus_number(const char *bus, const char *what) {
+/* What a file says of a GPU's place on the bus. */
+static bool read_of_bus(
+        const char *folder, const char *bus, const char *what, char text[RT_PROC_TEXT_BYTES]) {
     char path[128];
-    char text[RT_PROC_TEXT_BYTES];
-    int n = snprintf(path, sizeof path, "/sys/bus/pci/devices/%s/%s", bus, what);
+    int n = snprintf(path, sizeof path, "%s/%s/%s", folder, bus, what);
     for (int i = 0; i < n; i++) path[i] = (char)tolower((unsigned char)path[i]);
-    return rt_proc_read(path, text) ? strtod(text, NULL) : 0.0;
+    return rt_proc_read(path, text);
+}
+
+/* A number that Linux has there; 0: none. */
+static double bus_number(const char *bus, const char *what) {
+    char text[RT_PROC_TEXT_BYTES];
+    return read_of_bus("/sys/bus/pci/devices", bus, what, text) ? strtod(text, NULL) : 0.0;
+}
+
+/* As its driver names its model. */
+static bool is_geforce(const char *bus) {
+    char text[RT_PROC_TEXT_BYTES];
+    return read_of_bus("/proc/driver/nvidia/gpus", bus, "information", text) &&
+           strstr(text, "GeForce");
 }
 
 /* 32.0 GT/s and 16 lanes, as Linux has them: bits, 128 of 130 of them data. An idle link is slower, and as wide. */
@@ -190,6 +210,7 @@ rt_status glm_cuda_describe(int32_t place, glm_cuda_chip *out) {
     /* kHz; memory moves a bit a line at either edge. */
     *out = (glm_cuda_chip){.capability = device.capability,
             .n_sms = is[0],
+            .is_geforce = is_geforce(device.bus),
             .clock_hz = 1e3 * is[1],
             .memory_bytes_per_s = 2e3 * is[2] * is[3] / 8.0,
             .link_bytes_per_s = link_bytes_per_s(device.bus)};

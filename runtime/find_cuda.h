@@ -19,12 +19,16 @@ bool glm_cuda_is_usable(int32_t place, char *text, int64_t room, rt_device_memor
 typedef struct glm_cuda_chip {
     int32_t capability;
     int32_t n_sms;             /* streaming multiprocessors */
+    bool is_geforce;           /* which sums products in fp32 at half the rate of others */
     double clock_hz;           /* at most */
     double memory_bytes_per_s; /* of its data sheet */
     double link_bytes_per_s;   /* one way, to the host */
 } glm_cuda_chip;
 /* Of the GPU for rank `place`. RT_EUNSUPPORTED: there is none to use, why. */
 RT_MUST_CHECK rt_status glm_cuda_describe(int32_t place, glm_cuda_chip *out);
+
+/* Of a GPU with so much that nobody uses, what there is beside CUDA's context. */
+rt_device_memory glm_cuda_memory_of(int64_t total_bytes);
 
 /* The same GPU, as glm_cuda_device_open gives it before it opens anything; other fields of *out stay. The thread's calls are
  * about it from here on. RT_EUNSUPPORTED: there is none to use, why. */

@@ -128,12 +128,19 @@ static bool may_draft(const glm_plan *plan) {
     return !plan->on_gpu || plan->n_ranks <= 2;
 }
 
-static rt_status choose_backend(glm_bill_request *of, glm_plan *plan) {
+/* The one that is here, or one that is known by its name, whose speed is known then, too. */
+static rt_status ask_device(glm_bill_request *of, glm_plan *plan, rt_device_memory *memory) {
     char text[512];
+    plan->gpu_name = of->options->gpu_name;
+    if (plan->gpu_name) return of->backend->expect(&plan->gpu_name, memory, &of->speed);
+    if (of->backend->is_usable(0, text, sizeof text, memory)) return RT_OK;
+    return rt_fail(RT_EUNSUPPORTED, "--device %s: %s", of->backend->name, text);
+}
+
+static rt_status choose_backend(glm_bill_request *of, glm_plan *plan) {
     rt_device_memory memory = {0};
     RT_TRY(glm_backend_choose(&of->part, of->options, plan, &of->backend));
-    if (!of->backend->is_usable(0, text, sizeof text, &memory))
-        return rt_fail(RT_EUNSUPPORTED, "--device %s: %s", of->backend->name, text);
+    RT_TRY(ask_device(of, plan, &memory));
     plan->on_gpu = memory.free_bytes > 0;
     plan->n_speculative = may_draft(plan) ? of->options->n_speculative : 0;
     plan->max_logits = rt_max64(plan->max_logits, 1 + plan->n_speculative);
@@ -278,7 +285,7 @@ rt_status glm_plan_make(const glm_checkpoint *checkpoint, const glm_options *giv
     par_shard shard;
     RT_TRY(glm_plan_share(glm_checkpoint_config(checkpoint), 0, plan.n_ranks, &shard, &of.part));
     plan.kv_copies = shard.kv_copies;
-    RT_TRY(of.backend->speed(plan.threads, &of.speed));
+    if (!plan.gpu_name) RT_TRY(of.backend->speed(plan.threads, &of.speed));
     if (!plan.on_gpu)
         glm_speed_share(&of.speed, glm_ranks_here(options), plan.threads, glm_cores_here(options));
 

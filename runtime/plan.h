@@ -48,20 +48,26 @@ typedef struct glm_options {
     int32_t cores_here;      /* that those may use together; 0: those of this process */
     bool nccl;               /* --nccl: one GPU, too, sums by NCCL */
 
+    /* What is planned for, where it is not what is here: */
+    const char *gpu_name;      /* --gpu, of gpu_names.h; NULL: what the device says it is */
+    int64_t host_memory_bytes; /* --host-memory: that its ranks share; 0: this machine's */
+
     /* What there is for a rank to take, in bytes; 0: the machine is asked. */
     int64_t gpu_memory_bytes; /* besides what CUDA has taken */
     int64_t memory_bytes;
-    const char *memory_name; /* what leaves no more than that, if not the machine: "ulimit -v" */
+    const char *
+            memory_name; /* what leaves no more than that, if not the machine: "ulimit -v", "--host-memory" */
     int64_t disk_free_bytes;
     int64_t disk_kept_bytes; /* kept already, to be found again or to make way; asked for with disk_free_bytes */
 } glm_options;
 
 /* Bytes are one rank's. */
 typedef struct glm_plan {
-    bool on_gpu;       /* weights, KV, hidden states and scratch are in its memory */
-    bool sums_on_gpu;  /* over ranks, by NCCL */
-    int32_t n_ranks;   /* of tensor parallelism */
-    int32_t kv_copies; /* ranks that hold the same KV heads */
+    bool on_gpu;          /* weights, KV, hidden states and scratch are in its memory */
+    const char *gpu_name; /* planned for by its data sheet, and not asked; NULL: what is here */
+    bool sums_on_gpu;     /* over ranks, by NCCL */
+    int32_t n_ranks;      /* of tensor parallelism */
+    int32_t kv_copies;    /* ranks that hold the same KV heads */
     int32_t threads;
     rt_dtype kv_dtype;
     rt_dtype hidden_dtype;

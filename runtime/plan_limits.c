@@ -60,6 +60,11 @@ static int64_t left_of_own(const rt_machine_memory *memory, const glm_options *o
 }
 
 static void limit_memory(const rt_machine_memory *memory, glm_options *out) {
+    if (out->host_memory_bytes) {
+        out->memory_bytes = out->host_memory_bytes / glm_ranks_here(out);
+        out->memory_name = "--host-memory";
+        return;
+    }
     const int64_t own_bytes = left_of_own(memory, out);
     out->memory_bytes = memory->available_bytes / glm_ranks_here(out);
     if (own_bytes >= out->memory_bytes) return;

@@ -85,8 +85,9 @@ static rt_status refuse_gpu(const glm_plan *plan) {
             "taken (%s); %s, or --device cpu",
             plan->max_len, rt_format_bytes(plan->gpu_total_bytes, total),
             rt_format_bytes(glm_plan_kv_here(plan), kv), rt_format_bytes(limit_bytes, limit),
-            is_kv_limited ? "--device-kv-space, for KV"
-                          : "free, with what CUDA has taken, but for a reserve",
+            is_kv_limited    ? "--device-kv-space, for KV"
+            : plan->gpu_name ? "all of it, but for a reserve"
+                             : "free, with what CUDA has taken, but for a reserve",
             what_fits(plan, fits));
 }
 

@@ -15,26 +15,31 @@ static const double link_share = 0.85;
 static const double link_unknown_bytes_per_s = 20e9; /* PCIe 4.0, 16 lanes, as measured elsewhere */
 
 /* FLOP an SM and clock of dense bf16 products with fp32 sums, as our kernels ask for them: wgmma on 9.0, else
- * mma.sync. */
-static double sm_flop(int32_t capability) {
-    if (capability == 90) return 4096.0;
-    return capability == 80 || capability >= 100 ? 2048.0 : 1024.0;
+ * mma.sync; the GeForce of white papers GA102 and Ada half of it. */
+static double sm_flop(const glm_cuda_chip *chip) {
+    if (chip->capability == 90) return 4096.0;
+    if (chip->capability == 80 || chip->capability >= 100) return 2048.0;
+    return chip->is_geforce ? 512.0 : 1024.0;
+}
+
+glm_speed glm_cuda_speed_of(const glm_cuda_chip *chip) {
+    const double peak = chip->n_sms * chip->clock_hz * sm_flop(chip);
+    const double link = chip->link_bytes_per_s * link_share;
+    /* A driver that says nothing: half of an A100. */
+    const double flops = peak > 0.0 ? peak * prefill_share : 150e12;
+    return (glm_speed){.flops = flops,
+            .usual_flops = flops,
+            .n_blocks = chip->n_sms * (chip->capability == 90 ? 1 : 2),
+            .bytes_per_s =
+                    chip->memory_bytes_per_s > 0.0 ? chip->memory_bytes_per_s * decode_share : 1e12,
+            .link_bytes_per_s = link > 0.0 ? link : link_unknown_bytes_per_s};
 }
 
 rt_status glm_cuda_speed(int32_t n_threads, glm_speed *out) {
     glm_cuda_chip chip;
     (void)n_threads;
     RT_TRY(glm_cuda_describe(0, &chip));
-    const double peak = chip.n_sms * chip.clock_hz * sm_flop(chip.capability);
-    const double link = chip.link_bytes_per_s * link_share;
-    /* A driver that says nothing: half of an A100. */
-    const double flops = peak > 0.0 ? peak * prefill_share : 150e12;
-    *out = (glm_speed){.flops = flops,
-            .usual_flops = flops,
-            .n_blocks = chip.n_sms * (chip.capability == 90 ? 1 : 2),
-            .bytes_per_s =
-                    chip.memory_bytes_per_s > 0.0 ? chip.memory_bytes_per_s * decode_share : 1e12,
-            .link_bytes_per_s = link > 0.0 ? link : link_unknown_bytes_per_s};
+    *out = glm_cuda_speed_of(&chip);
     return RT_OK;
 }
 
