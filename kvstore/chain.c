@@ -107,6 +107,6 @@ const char *kv_fingerprint_difference(
     }
     for (const char *line = here; *line; line = next_line(line))
         if (*line != '\n' && !line_like(there, line))
-            say(out, room, *out ? "; this run has " : "this run has ", line);
+            say(out, room, *out ? "; this run has " : "less, this run has ", line);
     return out;
 }

@@ -100,6 +100,12 @@ static void check_other_model(kvh_vault *v, kv_books *books) {
     CHECK(kv_vault_check_book(v->vault, &book) == RT_EUSAGE);
     CHECK(strcmp(rt_error_text(),
                   "kvstore: book war was made with kv=bf16, this run has kv=int8") == 0);
+    kvh_vault_close(v);
+    v->model = "kv=bf16\nlinear=other\n";
+    kvh_vault_open(v, NULL);
+    CHECK(kv_vault_check_book(v->vault, &book) == RT_EUSAGE);
+    CHECK(strcmp(rt_error_text(),
+                  "kvstore: book war was made with less, this run has linear=other") == 0);
     kv_book_free(&book);
     kvh_vault_close(v);
     v->model = "kv=bf16\n";
