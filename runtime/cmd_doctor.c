@@ -58,7 +58,7 @@ static void add_onednn(json_t *section) {
     add(section, "oneDNN", "%s%s", is_there ? "" : "none: ", text);
 }
 
-static rt_status add_machine(json_t *facts, const char *linear) {
+static rt_status add_machine(json_t *facts, const char *linear, const glm_config *config) {
     rt_machine_memory memory;
     RT_TRY(rt_machine_memory_read(&memory));
     char name[128];
@@ -71,7 +71,7 @@ static rt_status add_machine(json_t *facts, const char *linear) {
             : rt_machine_may_use_amx() ? "AMX"
                                        : "AMX, which the operating system does not grant");
     add_onednn(section);
-    add_linear(section, linear, NULL);
+    add_linear(section, linear, config);
     add(section, "cores we may use", "%d of %ld", rt_machine_cores(),
             sysconf(_SC_NPROCESSORS_ONLN));
     add(section, "memory", "%s", rt_format_bytes(memory.total_bytes, size));
@@ -330,12 +330,16 @@ static void print_table(json_t *facts) {
 static int run_doctor(glm_cli *cli) {
     if (cli->self_test && !cli->engine.model_dir)
         return glm_cli_fail(rt_fail(RT_EUSAGE, "doctor: --self-test needs a model: -m DIR"));
+    glm_config config;
+    const char *dir = cli->engine.model_dir;
+    const bool has_config = dir && glm_config_load(dir, &config) == RT_OK;
     json_t *facts = json_object();
     rt_status status = facts ? RT_OK : rt_fail(RT_ENOMEM, "doctor: no memory");
     if (status == RT_OK) (void)json_object_set_new(facts, "build", version_facts());
-    if (status == RT_OK) status = add_machine(facts, cli->engine.linear);
+    if (status == RT_OK)
+        status = add_machine(facts, cli->engine.linear, has_config ? &config : NULL);
     if (status == RT_OK) status = add_devices(facts);
-    if (status == RT_OK && cli->engine.model_dir) status = add_model(facts, cli);
+    if (status == RT_OK && dir) status = add_model(facts, cli);
     if (facts && cli->json) {
         (void)json_dumpf(facts, stdout, JSON_INDENT(2));
         (void)putchar('\n');

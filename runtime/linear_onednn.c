@@ -14,7 +14,7 @@ static const int64_t item_bytes_max = RT_MIB; /* of weights */
 
 struct glm_linear_onednn {
     glm_onednn *library;
-    void *slab; /* bf16 [SLAB_ROWS][width padded] */
+    void *slab; /* bf16, in parts, of SLAB_ROWS rows of the width padded */
     int64_t slab_bytes;
 };
 
@@ -102,17 +102,18 @@ typedef struct job {
     int64_t block_rows;
 } job;
 
-static uint16_t *slab_row(const job *j, int64_t row) {
-    return (uint16_t *)j->ops->onednn->slab + row * j->width;
-}
-
 static void round_item(void *context, int64_t item, int thread) {
     (void)thread;
     const job *j = context;
     const int64_t end = rt_min64((item + 1) * ROUND_ROWS, j->n);
-    for (int64_t row = item * ROUND_ROWS; row < end; row++)
-        glm_ops_kernels(j->ops)->round_row(
-                j->x.data + row * j->x.stride, j->weight->n_in, j->width, slab_row(j, row));
+    uint16_t *slab = j->ops->onednn->slab;
+    for (int64_t from = 0; from < j->width; from += GLM_ONEDNN_PART) {
+        const int64_t n = glm_onednn_part(j->width, from);
+        const int64_t n_in = rt_min64(n, j->weight->n_in - from);
+        for (int64_t row = item * ROUND_ROWS; row < end; row++)
+            glm_ops_kernels(j->ops)->round_row(j->x.data + row * j->x.stride + from, n_in, n,
+                    slab + from * SLAB_ROWS + row * n);
+    }
 }
 
 /* Rows of a tile that begins at output `out` -> y, with the bias; only the outputs that are asked for. */
@@ -130,12 +131,13 @@ static void put_tile(const job *j, const float *tile, int64_t out, int64_t row, 
 static int64_t multiply_block(
         const job *j, int thread, int64_t panel, int64_t end_panel, int64_t row, int64_t end_row) {
     glm_onednn *library = j->ops->onednn->library;
+    const glm_onednn_rows_in x = {j->ops->onednn->slab, SLAB_ROWS, row};
     const int64_t n = glm_onednn_rows(library, end_row - row);
     for (int64_t p = panel; p < end_panel; p++) {
         const uint16_t *weights =
                 (const uint16_t *)j->weight->panels + p * GLM_ONEDNN_OUTS * j->width;
-        const float *tile = glm_onednn_multiply(
-                library, thread, slab_row(j, row), end_row - row, j->width, weights);
+        const float *tile =
+                glm_onednn_multiply(library, thread, x, end_row - row, j->width, weights);
         put_tile(j, tile, p * GLM_ONEDNN_OUTS, row, n);
     }
     return n;

@@ -8,6 +8,8 @@
 
 const int64_t glm_onednn_sizes[GLM_ONEDNN_SIZES] = {GLM_ONEDNN_ROWS, 16, 4, 1};
 
+enum { TILE_NUMBERS = GLM_ONEDNN_ROWS * GLM_ONEDNN_OUTS };
+
 /* What the library may ask for besides: nothing but tiles' descriptions by the releases known. */
 static const int64_t workspace_bytes = RT_MIB / 4;
 
@@ -94,15 +96,17 @@ static rt_status make_product(
 }
 
 /* The kernel's name is that of the largest blocks: the others count only where their bits agree. */
-static rt_status add_width(glm_onednn *o, int64_t width, char name[64]) {
-    glm_onednn_width *w = &o->widths[o->n_widths++];
-    w->width = width;
+static rt_status add_part(glm_onednn *o, int64_t width, char name[64]) {
+    rt_assert(o->n_parts < GLM_ONEDNN_PARTS_MAX);
+    glm_onednn_part_kind *part = &o->parts[o->n_parts++];
+    part->width = width;
     for (int size = 0; size < GLM_ONEDNN_SIZES; size++) {
         const char *kernel = "";
         const rt_status status =
-                make_product(o, width, glm_onednn_sizes[size], &w->products[size], &kernel);
+                make_product(o, width, glm_onednn_sizes[size], &part->products[size], &kernel);
         if (size == 0) (void)snprintf(name, 64, "%s", kernel);
         if (size < 2) RT_TRY(status);
+        o->has_size[size] = o->has_size[size] && status == RT_OK;
     }
     return RT_OK;
 }
@@ -119,19 +123,21 @@ static rt_status make_places(glm_onednn *o, glm_onednn_thread *t) {
     shapes s;
     RT_TRY(shape_of(o, 1, workspace_bytes / 4, DNNL_IS_F32, DNNL_IS_AB, &room));
     RT_TRY(make_memory(o, &room, t->room, &t->workspace));
-    for (int w = 0; w < o->n_widths; w++) {
+    for (int part = 0; part < o->n_parts; part++) {
         for (int size = 0; size < GLM_ONEDNN_SIZES; size++) {
-            RT_TRY(shapes_of(o, o->widths[w].width, glm_onednn_sizes[size], &s));
-            RT_TRY(make_memory(o, &s.x, t->room, &t->x[w][size]));
-            if (w == 0) RT_TRY(make_memory(o, &s.tile, t->numbers, &t->tile[size]));
+            RT_TRY(shapes_of(o, o->parts[part].width, glm_onednn_sizes[size], &s));
+            RT_TRY(make_memory(o, &s.x, t->room, &t->x[part][size]));
+            if (part == 0) RT_TRY(make_memory(o, &s.tile, t->sums, &t->tile[size]));
         }
-        RT_TRY(make_memory(o, &s.panel, t->room, &t->panel[w]));
+        RT_TRY(make_memory(o, &s.panel, t->room, &t->panel[part]));
     }
     return RT_OK;
 }
 
+static const int64_t thread_bytes = 2 * GLM_ONEDNN_TILE_BYTES + workspace_bytes;
+
 static int64_t memory_bytes(int n_threads) {
-    return n_threads * (GLM_ONEDNN_TILE_BYTES + workspace_bytes);
+    return n_threads * thread_bytes;
 }
 
 static rt_status make_threads(glm_onednn *o) {
@@ -139,8 +145,9 @@ static rt_status make_threads(glm_onednn *o) {
     RT_TRY(rt_mem_alloc(memory_bytes(o->n_threads), "oneDNN's tiles", &o->memory));
     for (int i = 0; i < o->n_threads; i++) {
         glm_onednn_thread *t = &o->threads[i];
-        t->numbers = (float *)((char *)o->memory + i * (GLM_ONEDNN_TILE_BYTES + workspace_bytes));
-        t->room = (char *)t->numbers + GLM_ONEDNN_TILE_BYTES;
+        t->sums = (float *)((char *)o->memory + i * thread_bytes);
+        t->numbers = t->sums + TILE_NUMBERS;
+        t->room = t->numbers + TILE_NUMBERS;
         RT_TRY(glm_onednn_check(
                 o->lib.stream_create(&t->stream, o->engine, DNNL_IS_IN_ORDER), "a stream"));
         RT_TRY(make_places(o, t));
@@ -150,24 +157,17 @@ static rt_status make_threads(glm_onednn *o) {
 
 /* ---- multiplying ----------------------------------------------------------------------------- */
 
-static int width_index(const glm_onednn *o, int64_t width) {
-    int w = 0;
-    while (w < o->n_widths && o->widths[w].width != width) w++;
-    rt_assert(w < o->n_widths); /* the model's widths were given */
-    return w;
-}
-
-/* Whether blocks of a size agree with the largest, for every width. */
-static bool has_size(const glm_onednn *o, int size) {
-    for (int w = 0; w < o->n_widths; w++)
-        if (!o->widths[w].products[size]) return false;
-    return true;
+/* n_parts: there is none of that width. */
+static int part_index(const glm_onednn *o, int64_t width) {
+    int part = 0;
+    while (part < o->n_parts && o->parts[part].width != width) part++;
+    return part;
 }
 
 static int size_for(const glm_onednn *o, int64_t n) {
     if (n > 3 * glm_onednn_sizes[1]) return 0;
     for (int size = GLM_ONEDNN_SIZES - 1; size > 1; size--)
-        if (glm_onednn_sizes[size] >= n && has_size(o, size)) return size;
+        if (glm_onednn_sizes[size] >= n && o->has_size[size]) return size;
     return 1;
 }
 
@@ -175,26 +175,43 @@ int64_t glm_onednn_rows(const glm_onednn *o, int64_t n) {
     return rt_min64(n, glm_onednn_sizes[size_for(o, n)]);
 }
 
-int glm_onednn_try(glm_onednn *o, glm_onednn_thread *t, int w, int size, const uint16_t *x,
-        const uint16_t *panel) {
-    const dnnl_argument_at arguments[] = {{DNNL_ARGUMENT_SRC, t->x[w][size]},
-            {DNNL_ARGUMENT_WEIGHTS, t->panel[w]}, {DNNL_ARGUMENT_DST, t->tile[size]},
+static int multiply_part(glm_onednn *o, glm_onednn_thread *t, int part, int size, const uint16_t *x,
+        const uint16_t *panel, float *tile) {
+    const dnnl_argument_at arguments[] = {{DNNL_ARGUMENT_SRC, t->x[part][size]},
+            {DNNL_ARGUMENT_WEIGHTS, t->panel[part]}, {DNNL_ARGUMENT_DST, t->tile[size]},
             {DNNL_ARGUMENT_SCRATCHPAD, t->workspace}};
-    if (o->lib.omp_set_num_threads) o->lib.omp_set_num_threads(1);
-    int status = o->lib.memory_set_data_handle(t->x[w][size], (void *)(uintptr_t)x);
-    if (status == 0) status = o->lib.memory_set_data_handle(t->panel[w], (void *)(uintptr_t)panel);
+    int status = o->lib.memory_set_data_handle(t->x[part][size], (void *)(uintptr_t)x);
+    if (status == 0)
+        status = o->lib.memory_set_data_handle(t->panel[part], (void *)(uintptr_t)panel);
+    if (status == 0) status = o->lib.memory_set_data_handle(t->tile[size], tile);
     if (status != 0) return status;
-    return o->lib.primitive_execute(o->widths[w].products[size], t->stream, 4, arguments);
+    return o->lib.primitive_execute(o->parts[part].products[size], t->stream, 4, arguments);
 }
 
-const float *glm_onednn_multiply(glm_onednn *o, int thread, const uint16_t *x, int64_t n_rows,
+int glm_onednn_try(glm_onednn *o, glm_onednn_thread *t, int size, glm_onednn_rows_in x,
+        int64_t width, const uint16_t *panel) {
+    if (o->lib.omp_set_num_threads) o->lib.omp_set_num_threads(1);
+    for (int64_t from = 0; from < width; from += GLM_ONEDNN_PART) {
+        const int64_t n = glm_onednn_part(width, from);
+        const int part = part_index(o, n);
+        rt_assert(part < o->n_parts); /* the model's widths were given */
+        const int status = multiply_part(o, t, part, size, x.data + from * x.n + x.first * n,
+                panel + from * GLM_ONEDNN_OUTS, from ? t->numbers : t->sums);
+        if (status != 0) return status;
+        for (int64_t i = 0; from && i < glm_onednn_sizes[size] * GLM_ONEDNN_OUTS; i++)
+            t->sums[i] += t->numbers[i];
+    }
+    return 0;
+}
+
+const float *glm_onednn_multiply(glm_onednn *o, int thread, glm_onednn_rows_in x, int64_t n_rows,
         int64_t width, const uint16_t *panel) {
     rt_assert(thread >= 0 && thread < o->n_threads && n_rows > 0);
     glm_onednn_thread *t = &o->threads[thread];
-    const int status = glm_onednn_try(o, t, width_index(o, width), size_for(o, n_rows), x, panel);
+    const int status = glm_onednn_try(o, t, size_for(o, n_rows), x, width, panel);
     rt_assert(
             status == 0); /* kernels and places are there: nothing is left that could be missing */
-    return t->numbers;
+    return t->sums;
 }
 
 /* ---- open and close -------------------------------------------------------------------------- */
@@ -202,9 +219,10 @@ const float *glm_onednn_multiply(glm_onednn *o, int thread, const uint16_t *x, i
 static rt_status add_widths(glm_onednn *o, const int64_t *widths, int n_widths, char name[64]) {
     for (int i = 0; i < n_widths; i++) {
         const int64_t width = rt_round_up(widths[i], GLM_ONEDNN_INS);
-        bool is_new = true;
-        for (int w = 0; w < o->n_widths; w++) is_new = is_new && o->widths[w].width != width;
-        if (is_new) RT_TRY(add_width(o, width, name));
+        for (int64_t from = 0; from < width; from += GLM_ONEDNN_PART) {
+            const int64_t n = glm_onednn_part(width, from);
+            if (part_index(o, n) == o->n_parts) RT_TRY(add_part(o, n, name));
+        }
     }
     return RT_OK;
 }
@@ -212,7 +230,7 @@ static rt_status add_widths(glm_onednn *o, const int64_t *widths, int n_widths, 
 static void write_text(glm_onednn *o, const char *name) {
     int n = snprintf(o->text, sizeof o->text, "%s, %s, blocks of", o->lib.name, name);
     for (int size = 0; size < GLM_ONEDNN_SIZES; size++)
-        if (has_size(o, size))
+        if (o->has_size[size])
             n += snprintf(o->text + n, sizeof o->text - (size_t)n, "%s %lld", size ? "," : "",
                     (long long)glm_onednn_sizes[size]);
     (void)snprintf(o->text + n, sizeof o->text - (size_t)n, " rows");
@@ -223,9 +241,11 @@ static rt_status open_into(glm_onednn *o, const int64_t *widths, int n_widths) {
     RT_TRY(dnnl_library_open(&o->lib));
     if (o->lib.omp_set_num_threads) o->lib.omp_set_num_threads(1);
     RT_TRY(glm_onednn_check(o->lib.engine_create(&o->engine, DNNL_IS_CPU, 0), "opening it"));
+    for (int size = 0; size < GLM_ONEDNN_SIZES; size++) o->has_size[size] = true;
     RT_TRY(add_widths(o, widths, n_widths, name));
     RT_TRY(make_threads(o));
-    for (int w = 0; w < o->n_widths; w++) RT_TRY(glm_onednn_prove(o, w));
+    for (int i = 0; i < n_widths; i++)
+        RT_TRY(glm_onednn_prove(o, rt_round_up(widths[i], GLM_ONEDNN_INS)));
     write_text(o, name);
     return RT_OK;
 }
@@ -246,12 +266,12 @@ rt_status glm_onednn_open(const int64_t *widths, int n_widths, int n_threads, gl
 
 static void free_thread(glm_onednn *o, glm_onednn_thread *t) {
     for (int size = 0; size < GLM_ONEDNN_SIZES; size++) {
-        for (int w = 0; w < o->n_widths; w++)
-            if (t->x[w][size]) (void)o->lib.memory_destroy(t->x[w][size]);
+        for (int part = 0; part < o->n_parts; part++)
+            if (t->x[part][size]) (void)o->lib.memory_destroy(t->x[part][size]);
         if (t->tile[size]) (void)o->lib.memory_destroy(t->tile[size]);
     }
-    for (int w = 0; w < o->n_widths; w++)
-        if (t->panel[w]) (void)o->lib.memory_destroy(t->panel[w]);
+    for (int part = 0; part < o->n_parts; part++)
+        if (t->panel[part]) (void)o->lib.memory_destroy(t->panel[part]);
     if (t->workspace) (void)o->lib.memory_destroy(t->workspace);
     if (t->stream) (void)o->lib.stream_destroy(t->stream);
 }
@@ -259,10 +279,10 @@ static void free_thread(glm_onednn *o, glm_onednn_thread *t) {
 void glm_onednn_close(glm_onednn *o) {
     if (!o) return;
     for (int i = 0; o->threads && i < o->n_threads; i++) free_thread(o, &o->threads[i]);
-    for (int w = 0; w < o->n_widths; w++)
+    for (int part = 0; part < o->n_parts; part++)
         for (int size = 0; size < GLM_ONEDNN_SIZES; size++)
-            if (o->widths[w].products[size])
-                (void)o->lib.primitive_destroy(o->widths[w].products[size]);
+            if (o->parts[part].products[size])
+                (void)o->lib.primitive_destroy(o->parts[part].products[size]);
     if (o->engine) (void)o->lib.engine_destroy(o->engine);
     rt_mem_free(o->memory, memory_bytes(o->n_threads));
     free(o->threads);

@@ -6,22 +6,39 @@
  * does not agree with the largest is not used. Thus a row's result depends on that row alone, as with our own
  * kernels (ops.h).
  *
+ * Long rows are multiplied in parts, and the parts' sums added in ascending order: with AMX, 2.6.3 gives a row of
+ * more than 5,120 numbers other bits in blocks of 64 rows than in blocks of 16.
+ *
  * The threads are ours: oneDNN computes on the thread that calls it. */
 #ifndef GLM_ONEDNN_H
 #define GLM_ONEDNN_H
 
 #include <stdint.h>
 
+#include "base/size.h"
 #include "base/status.h"
 
 enum {
-    GLM_ONEDNN_OUTS = 64, /* outputs of a panel */
-    GLM_ONEDNN_INS = 32,  /* widths are padded with zeros to a multiple of this */
-    GLM_ONEDNN_ROWS = 64, /* of the largest block */
+    GLM_ONEDNN_OUTS = 64,   /* outputs of a panel */
+    GLM_ONEDNN_INS = 32,    /* widths are padded with zeros to a multiple of this */
+    GLM_ONEDNN_PART = 4096, /* numbers of a row that one product takes, a multiple of that */
+    GLM_ONEDNN_ROWS = 64,   /* of the largest block */
     GLM_ONEDNN_WIDTHS_MAX = 4
 };
 
 typedef struct glm_onednn glm_onednn;
+
+/* Rows of bf16 in parts: [parts][n][glm_onednn_part()]; those from `first` on are meant. */
+typedef struct glm_onednn_rows_in {
+    const uint16_t *data;
+    int64_t n;
+    int64_t first;
+} glm_onednn_rows_in;
+
+/* How many numbers the part has that begins at number `from` of a row. */
+static inline int64_t glm_onednn_part(int64_t width, int64_t from) {
+    return rt_min64(GLM_ONEDNN_PART, width - from);
+}
 
 /* Open the library for rows of these widths (any order, repeats allowed) and prove what is said above.
  *
@@ -47,12 +64,12 @@ int64_t glm_onednn_rows(const glm_onednn *onednn, int64_t n);
 /* x W^T for the next glm_onednn_rows(n_rows) rows and one panel.
  *
  *   thread  the caller's number
- *   x       bf16 [rows][width padded]; up to GLM_ONEDNN_ROWS rows are read, what is in those past the last
- *           does not matter
+ *   x       of the width padded; up to GLM_ONEDNN_ROWS rows are read, what is in those past the last does not
+ *           matter
  *   panel   bf16 [width padded / 2][64][2], 64-byte aligned
  *
  * Returns fp32 [rows][64], the thread's own until its next call. */
-const float *glm_onednn_multiply(glm_onednn *onednn, int thread, const uint16_t *x, int64_t n_rows,
-        int64_t width, const uint16_t *panel);
+const float *glm_onednn_multiply(glm_onednn *onednn, int thread, glm_onednn_rows_in x,
+        int64_t n_rows, int64_t width, const uint16_t *panel);
 
 #endif

@@ -15,6 +15,13 @@ expect 2 plan -m "$model" --linear mkl
 says err 'auto|own|onednn'
 expect 0 doctor --linear own
 says out 'linear layers        our kernels'
+
+# doctor judges by the model's own numbers, of which config.json is enough.
+mkdir "$work/f32" "$work/wide"
+cp tests/golden/hf_f32_kv2/config.json "$work/f32"
+expect 4 doctor -m "$work/f32"
+says out 'linear layers        our kernels: the weights are not bf16'
+
 expect 0 doctor
 if grep -q 'oneDNN               none: ' "$work/out"; then
     grep 'oneDNN               none: ' "$work/out"
@@ -30,6 +37,8 @@ expect 0 plan -m "$model" -c 1k --linear onednn
 says out 'linear layers          oneDNN'
 expect 0 plan -m "$model" -c 1k --linear own --json
 says out '"linear": "own"'
+sed 's/"intermediate_size": [0-9]*/"intermediate_size": 13696/' "$model/config.json" >"$work/wide/config.json"
+expect 0 plan -m "$work/wide" -c 1k --linear onednn
 
 # The flag and its twin are one; our kernels' logits are others.
 logits() { expect 0 logits -m "$model" --tokens-file "$work/tokens" --threads 2 "$@"; }

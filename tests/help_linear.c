@@ -11,12 +11,13 @@ enum {
     ROWS_MAX = HELP_LINEAR_ROWS_MAX,
     IN_MAX = HELP_LINEAR_IN_MAX,
     OUT_MAX = HELP_LINEAR_OUT_MAX,
+    WEIGHTS_MAX = HELP_LINEAR_WEIGHTS_MAX,
     OUT_ROOM = OUT_MAX + 16
 };
 
 static uint64_t random_state = 42;
-static float stored[OUT_MAX * IN_MAX];         /* the weights as their type holds them */
-static uint32_t packed_rows[OUT_MAX * IN_MAX]; /* room for any type */
+static float stored[WEIGHTS_MAX];         /* the weights as their type holds them */
+static uint32_t packed_rows[WEIGHTS_MAX]; /* room for any type */
 static float x[ROWS_MAX * IN_MAX];
 static float y[ROWS_MAX * OUT_ROOM];
 static float y_alone[OUT_ROOM];
@@ -104,6 +105,7 @@ static int check_rows(const glm_ops *ops, const help_linear_shape *s, const glm_
 
 int help_linear_failures(const glm_ops *ops, const help_linear_shape *s) {
     rt_assert(s->n_rows <= ROWS_MAX && s->n_in <= IN_MAX && s->n_out <= OUT_MAX);
+    rt_assert(s->n_out * s->n_in <= WEIGHTS_MAX);
     make_weights(s->n_out * s->n_in, s->dtype);
     glm_linear weight = {.n_out = s->n_out, .n_in = s->n_in, .dtype = s->dtype, .by = s->by};
     const int64_t bytes = glm_linear_bytes(s->n_out, s->n_in, s->dtype, s->by);

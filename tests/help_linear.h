@@ -9,7 +9,12 @@
 
 #include "runtime/ops.h"
 
-enum { HELP_LINEAR_ROWS_MAX = 208, HELP_LINEAR_IN_MAX = 1100, HELP_LINEAR_OUT_MAX = 2000 };
+enum {
+    HELP_LINEAR_ROWS_MAX = 208,
+    HELP_LINEAR_IN_MAX = 13696,
+    HELP_LINEAR_OUT_MAX = 2000,
+    HELP_LINEAR_WEIGHTS_MAX = 2200000
+};
 
 typedef struct help_linear_shape {
     rt_dtype dtype;

@@ -1,7 +1,7 @@
 /* Linear layers by oneDNN equal their definition for rows rounded to bf16, with our kernels' bound; a row's bits
  * depend on that row alone; and oneDNN starts no threads.
  *
- * Method: odd shapes, and numbers of rows on both sides of the sizes that blocks have. The threads of this process
+ * Method: odd shapes, rows longer than one product takes, and numbers of rows on both sides of the sizes that blocks have. The threads of this process
  * are counted once ours are there (and a sanitizer's), and again at the end. */
 #include <dirent.h>
 #include <stdio.h>
@@ -24,9 +24,10 @@ static int n_threads_here(void) {
 
 static int check_shapes(const glm_ops *ops) {
     static const int64_t shapes[][3] = {{16, 1, 1}, {1, 7, 3}, {33, 512, 27}, {64, 513, 13},
-            {100, 1025, 65}, {150, 1100, 96}, {149, 64, 50}, {80, 600, 4}, {128, 511, 17}};
+            {100, 1025, 65}, {150, 1100, 96}, {149, 64, 50}, {80, 600, 4}, {128, 511, 17},
+            {64, 8192, 65}, {33, 13696, 97}, {16, 4100, 3}};
     int n_failed = 0;
-    for (int i = 0; i < 9; i++) {
+    for (int i = 0; i < 12; i++) {
         const help_linear_shape shape = {.dtype = RT_BF16,
                 .by = GLM_LINEAR_ONEDNN,
                 .n_out = shapes[i][0],
