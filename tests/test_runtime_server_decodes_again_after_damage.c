@@ -43,6 +43,12 @@ static srv_sequence *sequence_of(const srv_request *request) {
     return NULL;
 }
 
+/* However long the last item of a prefill took. */
+static void one_step(void) {
+    scheduler->item_s = 0.0;
+    CHECK(srv_decode_steps(scheduler));
+}
+
 typedef struct answers {
     char text[2][2 * ANSWER];
 } answers;
@@ -72,13 +78,12 @@ static answers ask_both(const char *model, bool is_damaged) {
     const srv_sequence *sequence = sequence_of(first);
     CHECK(sequence);
     while (!sequence->is_decoding) CHECK(srv_prefill_item(scheduler));
-    while (glm_session_length(sequence->session) % PAGE != PAGE - 1)
-        CHECK(srv_decode_steps(scheduler));
+    while (glm_session_length(sequence->session) % PAGE != PAGE - 1) one_step();
     const int64_t length = glm_session_length(sequence->session);
     srv_request *second = submit("Lucia", ANSWER_BESIDE);
     CHECK(srv_prefill_item(scheduler) && scheduler->piece_of == sequence_of(second));
     if (is_damaged) kvh_spoil_last_layers(kvh_only_file(dirs[0], ".kvs"));
-    CHECK(srv_decode_steps(scheduler));
+    one_step();
     CHECK(glm_session_length(sequence->session) == length + 1);
     CHECK((scheduler->piece_of == NULL) == is_damaged);
     while (scheduler->n_running > 0) {
