@@ -184,7 +184,9 @@ static rt_status start_watch(par_wired *wired, const int fds[PAR_RANKS_MAX]) {
             par_watch_start(comm->rank, comm->n_ranks, comm->hosts, fds, &wired->watch), NULL);
     if (status == RT_OK) return RT_OK;
     (void)snprintf(why, sizeof why, "%s", rt_error_text());
-    (void)!par_exchange_barrier(&wired->wire);
+    const bool have_all_heard = par_exchange_barrier(&wired->wire) == RT_OK;
+    par_watch_stop(wired->watch, have_all_heard);
+    wired->watch = NULL;
     return rt_fail(status, "%s", why);
 }
 

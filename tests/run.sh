@@ -102,7 +102,7 @@ run_one() {
     log=build$(suffix "$suite")/tests/$name.log
     [ "$suite" = release ] || export GLM_TEST_FAST=1
     export LSAN_OPTIONS="suppressions=$PWD/tests/lsan_suppressions:print_suppressions=0"
-    # Where oneDNN has used AMX, gcc 12's leak checker crashes at the end of a program that has the stand-in.
+    # Where oneDNN has used AMX, gcc 12's leak checker crashes at the end of some programs.
     [ "$suite" != asan ] || export ONEDNN_MAX_CPU_ISA=AVX512_CORE_BF16
     GLM1M=$PWD/build$(suffix "$suite")/glm1m
     export GLM1M
