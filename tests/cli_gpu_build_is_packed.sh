@@ -1,6 +1,6 @@
 #!/bin/sh
 # What tests/gpu.sh --build-only has made is one file after --pack, results aside, from which --as-built runs elsewhere: a
-# machine with a GPU may take little, and it is 70 MB. A later pack is what is run then.
+# machine with a GPU may take little, and it is 90 MB. A later pack is what is run then.
 #
 # Method: a tree whose programs are scripts, and an nvidia-smi that names a GPU.
 [ -z "${GLM_TEST_FAST:-}" ] || { echo 'of a script alone: the release suite has run it' && exit 77; }

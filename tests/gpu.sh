@@ -7,7 +7,7 @@
 #
 #   --build-only   compile for the GPU of --capability (9.0), run nothing: needs the toolkit, no GPU. Brings along a later
 #                  compute-sanitizer, where a package index can be reached
-#   --pack         make one file of what build-gpu/ holds, results aside, to be taken elsewhere: build-gpu-packed/build-gpu.tar.gz
+#   --pack         make one file of what build-gpu/ holds, results aside, to be taken elsewhere: build-gpu-packed/build-gpu.tar.xz
 #   --as-built     run what build-gpu/ holds, or where that is not there, what was packed, whatever it was made from
 #   --seconds N    stop after so many (780); what matters most comes first, every part has a limit of its own
 #   --out DIR      where results go as they come: summary, summary.tsv, and a log a part (build-gpu/results). What has a
@@ -27,7 +27,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 PATH=$PATH:/usr/local/cuda/bin
-BUILD=build-gpu PACKED=build-gpu-packed/build-gpu.tar.gz
+BUILD=build-gpu PACKED=build-gpu-packed/build-gpu.tar.xz
 . tests/help_gpu_build.sh
 . tests/help_gpu_races.sh
 
@@ -157,7 +157,7 @@ is_built() {
 if [ $as_built = yes ]; then
     # A pack that came later than what lies here is what was meant; programs may have come without being executable.
     if [ -e $PACKED ] && { [ ! -e $BUILD/stamp ] || [ -n "$(find $PACKED -newer $BUILD/stamp)" ]; }; then
-        tar -xzf $PACKED && touch $BUILD/stamp || exit 1
+        unpack $PACKED . && touch $BUILD/stamp || { echo "$PACKED cannot be unpacked here" && exit 1; }
     fi
     [ ! -d $BUILD ] || find $BUILD -type f ! -name '*.*' ! -path '*/results/*' ! -perm -u+x -exec chmod u+x {} +
     [ -e $BUILD/stamp ] || { echo "$BUILD is not complete: nothing to run" && exit 1; }
@@ -168,7 +168,7 @@ else
     build
 fi
 if [ $pack = yes ]; then
-    mkdir -p "${PACKED%/*}" && tar -czf $PACKED --exclude=$BUILD/results --exclude=$BUILD/sanitizer $BUILD || exit 1
+    mkdir -p "${PACKED%/*}" && tar -cJf $PACKED --exclude=$BUILD/results --exclude=$BUILD/sanitizer $BUILD || exit 1
     echo "$PACKED: $(du -h $PACKED | cut -f1)"
     exit 0
 fi

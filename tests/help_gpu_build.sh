@@ -8,6 +8,12 @@ stamp() {
         -o -name '*.cpp' -o -name CMakeLists.txt -o -name help_gpu_build.sh -o -name sanitizer.txt | LC_ALL=C sort | xargs cat; } | cksum
 }
 
+# unpack FILE DIR: a tar.xz, which Python reads where xz is not there.
+unpack() {
+    tar -xJf "$1" -C "$2" 2>/dev/null ||
+        python3 -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])' "$1" "$2" 2>/dev/null
+}
+
 # The whole program, three tests and two benchmarks of it, with the libraries they are linked to beside them: where the GPU is, there
 # need be none of them, and nothing to fetch them from.
 build_program() {

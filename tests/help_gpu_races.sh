@@ -5,8 +5,7 @@
 # The compute-sanitizers there are: the one that --build-only has brought along (tests/sanitizer.txt), then the toolkit's.
 brought=$BUILD/sanitizer/compute-sanitizer
 sanitizers() {
-    [ -x "$brought" ] || [ ! -e $BUILD/sanitizer.tar.xz ] ||
-        python3 -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])' $BUILD/sanitizer.tar.xz $BUILD 2>/dev/null
+    [ -x "$brought" ] || [ ! -e $BUILD/sanitizer.tar.xz ] || unpack $BUILD/sanitizer.tar.xz $BUILD
     [ ! -x "$brought" ] || echo "$brought"
     command -v compute-sanitizer
 }
