@@ -224,6 +224,8 @@ typedef struct kv_keep {
  * `keep` is borrowed for the call.
  * Errors: RT_EIO  a directory; RT_ENOMEM */
 RT_MUST_CHECK rt_status kv_store_keep(kv_store *store, const kv_keep *keep);
+/* Take that back, before any sequence is created. */
+void kv_store_keep_nothing(kv_store *store);
 
 typedef struct kv_found {
     int64_t n_tokens;

@@ -37,6 +37,12 @@ rt_status kv_store_keep(kv_store *store, const kv_keep *keep) {
     return kv_vault_open(&config, &store->vault);
 }
 
+void kv_store_keep_nothing(kv_store *store) {
+    rt_assert(store->n_seqs == 0);
+    kv_vault_close(store->vault);
+    store->vault = NULL;
+}
+
 const char *kv_store_keep_failure(const kv_store *store) {
     return store->keep_failed;
 }

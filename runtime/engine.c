@@ -188,6 +188,29 @@ static void warn_of_damage(const glm_engine *engine) {
                 stats.n_quarantined, stats.last_bad);
 }
 
+static rt_status keep(
+        glm_engine *engine, const glm_options *options, const glm_identity *identity) {
+    const kv_keep keep = {.fingerprint = identity->hash,
+            .fingerprint_text = identity->text,
+            .dirs = (const char *const *)engine->kv_dirs,
+            .n_dirs = engine->n_kv_dirs,
+            .other_dirs = (const char *const *)engine->other_dirs,
+            .n_other_dirs = engine->n_other_dirs,
+            .bytes_max = engine->plan.kv_keep_max * sharers(engine, options),
+            .is_on_top = options->kv_disk_bytes == 0};
+    return kv_store_keep(engine->store, &keep);
+}
+
+/* The overflow has what it needs: that nothing can be kept is no reason to fail, unless a book is named. */
+static rt_status go_without_vault(
+        glm_engine *engine, const glm_options *options, rt_status failure) {
+    if (options->needs_kept || (failure != RT_EIO && failure != RT_ENOFIT)) return failure;
+    warn_of_store(engine, "nothing is kept on disk", rt_error_text());
+    engine->plan.kv_persists = false;
+    kv_store_keep_nothing(engine->store); /* where another rank's failed */
+    return RT_OK;
+}
+
 /* Nothing is kept before the model is known by its content, and nothing computed where ranks may have
  * others: the hashing runs beside the loading. */
 static rt_status open_vault(glm_engine *engine, const glm_options *options) {
@@ -198,15 +221,8 @@ static rt_status open_vault(glm_engine *engine, const glm_options *options) {
     RT_TRY(par_agree(engine->comm, status, NULL));
     RT_TRY(glm_ranks_compare_contents(engine->comm, engine->identity ? identity.text : NULL));
     if (!engine->plan.kv_persists) return RT_OK;
-    const kv_keep keep = {.fingerprint = identity.hash,
-            .fingerprint_text = identity.text,
-            .dirs = (const char *const *)engine->kv_dirs,
-            .n_dirs = engine->n_kv_dirs,
-            .other_dirs = (const char *const *)engine->other_dirs,
-            .n_other_dirs = engine->n_other_dirs,
-            .bytes_max = engine->plan.kv_keep_max * sharers(engine, options),
-            .is_on_top = options->kv_disk_bytes == 0};
-    RT_TRY(par_agree(engine->comm, kv_store_keep(engine->store, &keep), NULL));
+    status = par_agree(engine->comm, keep(engine, options, &identity), NULL);
+    if (status != RT_OK) return go_without_vault(engine, options, status);
     warn_of_damage(engine);
     return RT_OK;
 }

@@ -47,6 +47,18 @@ expect 0 complete -m "$work/model" -f "$work/text" -n 8 --no-progress --json \
 [ "$(ids "$work/out")" = "$plain" ] || fail "another answer"
 says err 'nothing is kept on disk'
 
+# One that can be written, but for what is kept there.
+mkdir "$work/half"
+: >"$work/half/vault"
+expect 0 complete -m "$work/model" -f "$work/text" -n 8 --no-progress --json --kv-disk-dir "$work/half"
+[ "$(ids "$work/out")" = "$plain" ] || fail "another answer"
+says err "nothing is kept on disk: kvstore: $work/half/vault is not a directory"
+expect 0 complete -m "$work/model" -f "$work/text" -n 8 --no-progress --json --kv-disk-dir "$work/half" -c 16k --host-kv-space 32M
+[ "$(ids "$work/out")" = "$plain" ] || fail "another answer, where it overflows"
+says err 'nothing is kept on disk'
+expect 1 prefill -m "$work/model" "$work/text" --book b --kv-disk-dir "$work/half"
+says err "$work/half/vault is not a directory"
+
 expect 3 prefill -m "$work/model" "$work/text" --book b --kv-disk-dir "$work/kv" --kv-disk-space 1M
 says err '--kv-disk-space'
 says err "$work/kv"
