@@ -40,6 +40,9 @@ typedef struct space {
     kv_listing listing;
     candidate *candidates; /* sorted by chain */
     int64_t n_candidates;
+    int64_t *
+            leaves; /* [n_leaves] of [n_candidates], a heap: before none of 2i + 1 and 2i + 2 comes i */
+    int64_t n_leaves;
     int64_t bytes; /* used now */
     kv_space_report *report;
 } space;
@@ -222,6 +225,8 @@ static rt_status pin_book(space *s, const kv_entry *entry) {
 static rt_status collect(space *s) {
     RT_TRY(rt_calloc(rt_max64(s->listing.n_entries, 1), sizeof *s->candidates,
             "what could make way on the disk", &s->candidates));
+    RT_TRY(rt_calloc(rt_max64(s->listing.n_entries, 1), sizeof *s->leaves,
+            "what could make way on the disk", &s->leaves));
     for (int64_t i = 0; i < s->listing.n_entries; i++) {
         const kv_entry_kind kind = s->listing.entries[i].kind;
         if (kind == KV_ENTRY_SEGMENT || kind == KV_ENTRY_PART || kind == KV_ENTRY_STATE)
@@ -245,14 +250,45 @@ static int64_t evictable_bytes(const space *s) {
     return n_bytes;
 }
 
-static candidate *cheapest_leaf(const space *s) {
-    candidate *best = NULL;
-    for (int64_t i = 0; i < s->n_candidates; i++) {
-        candidate *c = &s->candidates[i];
-        if (c->is_out || c->n_children > 0) continue;
-        if (!best || c->score < best->score) best = c;
+/* Whether a makes way before b. */
+static bool is_before(const space *s, int64_t a, int64_t b) {
+    const double p = s->candidates[a].score, q = s->candidates[b].score;
+    return p < q || (p <= q && a < b);
+}
+
+static void add_leaf(space *s, int64_t leaf) {
+    int64_t i = s->n_leaves++;
+    for (; i > 0 && is_before(s, leaf, s->leaves[(i - 1) / 2]); i = (i - 1) / 2)
+        s->leaves[i] = s->leaves[(i - 1) / 2];
+    s->leaves[i] = leaf;
+}
+
+/* The cheapest; the last one sinks from the top. */
+static int64_t take_leaf(space *s) {
+    const int64_t taken = s->leaves[0], last = s->leaves[--s->n_leaves];
+    int64_t i = 0;
+    for (;;) {
+        int64_t next = 2 * i + 1;
+        if (next >= s->n_leaves) break;
+        next += next + 1 < s->n_leaves && is_before(s, s->leaves[next + 1], s->leaves[next]);
+        if (!is_before(s, s->leaves[next], last)) break;
+        s->leaves[i] = s->leaves[next];
+        i = next;
     }
-    return best;
+    s->leaves[i] = last;
+    return taken;
+}
+
+static bool is_leaf(const candidate *c) {
+    return !c->is_out && c->n_children == 0;
+}
+
+/* A child has gone: nothing else might hold its parent. */
+static void release_parent(space *s, const kv_hash *parent) {
+    count_child(s, parent, -1);
+    for (int64_t i = lower_bound(s, parent);
+            i < s->n_candidates && kv_hash_equal(&s->candidates[i].chain, parent); i++)
+        if (s->candidates[i].is_segment && is_leaf(&s->candidates[i])) add_leaf(s, i);
 }
 
 static bool has_segments(const space *s) {
@@ -263,14 +299,15 @@ static bool has_segments(const space *s) {
 }
 
 static void evict_until(space *s, int64_t bytes_max) {
-    while (s->bytes > bytes_max) {
-        candidate *c = cheapest_leaf(s);
-        if (!c) return;
+    for (int64_t i = 0; i < s->n_candidates; i++)
+        if (is_leaf(&s->candidates[i])) add_leaf(s, i);
+    while (s->bytes > bytes_max && s->n_leaves > 0) {
+        candidate *c = &s->candidates[take_leaf(s)];
         c->is_out = true;
         c->is_gone = try_remove(s, c->entry);
         if (!c->is_gone) continue;
         s->report->n_evicted++;
-        if (c->has_parent) count_child(s, &c->parent, -1);
+        if (c->has_parent) release_parent(s, &c->parent);
     }
 }
 
@@ -289,6 +326,7 @@ static rt_status begin(kv_dirs *dirs, kv_space_report *report, space *out) {
 static void end(space *s) {
     s->report->bytes_used = s->bytes;
     free(s->candidates);
+    free(s->leaves);
     kv_listing_free(&s->listing);
 }
 
