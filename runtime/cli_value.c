@@ -13,25 +13,26 @@ static void *field(glm_cli *cli, size_t offset) {
     return (char *)cli + offset;
 }
 
-/* A bound that only keeps numbers apart from overflow says nothing to anybody. */
-static rt_status check_range(const cli_flag *flag, const char *source, double value) {
+/* As it was typed; a bound that only keeps numbers apart from overflow says nothing to anybody. */
+static rt_status check_range(
+        const cli_flag *flag, const char *source, const char *text, double value) {
     static const double large = 1e12;
     if (value >= flag->min && value <= flag->max) return RT_OK;
     if (flag->max < large)
-        return rt_fail(RT_EUSAGE, "%s %.10g: must be between %.10g and %.10g", source, value,
-                flag->min, flag->max);
-    return value < flag->min ? rt_fail(RT_EUSAGE, "%s %.10g: must be at least %.10g", source, value,
-                                       flag->min)
-                             : rt_fail(RT_EUSAGE, "%s %.10g: is too large", source, value);
+        return rt_fail(RT_EUSAGE, "%s %s: must be between %.10g and %.10g", source, text, flag->min,
+                flag->max);
+    return value < flag->min
+                   ? rt_fail(RT_EUSAGE, "%s %s: must be at least %.10g", source, text, flag->min)
+                   : rt_fail(RT_EUSAGE, "%s %s: is too large", source, text);
 }
 
 static rt_status parse_number(
         const cli_flag *flag, const char *source, const char *text, int64_t *out) {
     const bool is_negative = text[0] == '-' && isdigit((unsigned char)text[1]);
-    if (is_negative) return check_range(flag, source, strtod(text, NULL));
+    if (is_negative) return check_range(flag, source, text, strtod(text, NULL));
     if (rt_parse_size(text, flag->kind == CLI_BYTES, out) != RT_OK)
         return rt_fail(RT_EUSAGE, "%s: %s", source, rt_error_text());
-    return check_range(flag, source, (double)*out);
+    return check_range(flag, source, text, (double)*out);
 }
 
 static rt_status parse_real(
@@ -41,7 +42,7 @@ static rt_status parse_real(
     *out = strtod(text, &end);
     if (end == text || *end != '\0' || !isfinite(*out))
         return rt_fail(RT_EUSAGE, "%s: \"%s\" is not a number", source, text);
-    return check_range(flag, source, *out);
+    return check_range(flag, source, text, *out);
 }
 
 static bool is_word(const cli_flag *flag, const char *word, const char *text, size_t n) {

@@ -36,6 +36,15 @@ expect 2 plan -m "$work/model" -c 0
 says err '-c 0: must be at least 1'
 expect 2 complete -m "$work/model" -p x -n -5
 says err '-n -5: must be at least 0'
+# As it was typed.
+expect 2 plan -m "$work/model" -c -1m
+says err '-c -1m: must be at least 1'
+expect 2 plan -m "$work/model" --host-kv-space=-2G
+says err '--host-kv-space -2G: must be at least'
+expect 2 complete -m "$work/model" -p x --top-k 4G
+says err '--top-k 4G: must be between'
+expect 2 complete -m "$work/model" -p x --temperature -1e9
+says err '--temperature -1e9: must be between 0 and 100'
 expect 2 plan -m "$work/model" -tp 65
 says err '-tp 65: must be between 1 and 64'
 
