@@ -1,15 +1,22 @@
 /* glm1m plan: the memory bill and the time to expect, before anything large is allocated. */
+#include <errno.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "base/file.h"
+#include "base/log.h"
 #include "base/machine.h"
 #include "base/size.h"
 #include "cli.h"
 #include "cli_prefill.h"
 #include "linear_choice.h"
+#include "rank_dirs.h"
 
 /* ---- the table ------------------------------------------------------------------------------- */
 
@@ -302,10 +309,51 @@ static rt_status print_json(const glm_plan *plan, int64_t model_len, bool has_we
 
 /* ---- the command ----------------------------------------------------------------------------- */
 
+/* DIR, or the nearest above it, where it would be made. */
+static rt_status check_dir(const char *dir) {
+    char *place = strdup(dir);
+    struct stat info;
+    rt_status status = RT_OK;
+    if (!place) return rt_fail(RT_ENOMEM, "plan: no memory for the path %s", dir);
+    while (status == RT_OK && stat(place, &info) != 0 && errno == ENOENT &&
+            lstat(place, &info) != 0) {
+        char *above = NULL;
+        status = rt_path_folder(place, &above);
+        free(place);
+        place = above;
+    }
+    if (status == RT_OK && stat(place, &info) != 0)
+        status = rt_fail_errno(RT_EIO, "%s", place);
+    else if (status == RT_OK && !S_ISDIR(info.st_mode))
+        status = rt_fail(RT_EIO, "%s is not a directory", place);
+    else if (status == RT_OK && access(place, W_OK | X_OK) != 0)
+        status = rt_fail_errno(RT_EIO, "%s cannot be written", place);
+    free(place);
+    return status;
+}
+
+/* A disk that cannot be used has no room: what memory does not hold does not fit. */
+static rt_status leave_out_disk(glm_options *options) {
+    const bool is_elsewhere = options->gpu_name || options->host_memory_bytes;
+    for (int i = 0; i < options->n_kv_disk_dirs && !is_elsewhere; i++) {
+        char *dir = NULL;
+        RT_TRY(glm_rank_dir(options->kv_disk_dirs[i], 0, &dir));
+        const rt_status status = check_dir(dir);
+        free(dir);
+        if (status == RT_ENOMEM) return status;
+        if (status == RT_OK) continue;
+        rt_log(RT_LOG_WARN, "plan", "nothing can be written in --kv-disk-dir %s: %s",
+                options->kv_disk_dirs[i], rt_error_text());
+        options->disk_free_bytes = 1;
+    }
+    return RT_OK;
+}
+
 static rt_status plan_checkpoint(const glm_cli *cli, const glm_checkpoint *checkpoint) {
     glm_plan plan;
     glm_options options = cli->engine;
     options.persists = glm_cli_persists(cli);
+    RT_TRY(leave_out_disk(&options));
     RT_TRY(glm_plan_make(checkpoint, &options, &plan));
     glm_cli_say_unused(cli, &plan);
     if (cli->json)
