@@ -212,7 +212,7 @@ static rt_status meet_rank_0(
 static rt_status meet_others(tcp_comm *tcp, int listener, const tcp_invitation *master,
         tcp_invitation all[PAR_RANKS_MAX]) {
     const int32_t n_ranks = tcp->wired.wire.n_ranks;
-    RT_TRY(tcp_accept_all(listener, master, 1, n_ranks, join_s, tcp->fds));
+    RT_TRY(tcp_accept_all(listener, master, 1, n_ranks, join_s, tcp->fds, tcp->fds));
     for (int32_t r = 1; r < n_ranks; r++)
         RT_TRY(move_all(tcp->fds[r], &all[r], sizeof all[r], false, "a rank's address"));
     for (int32_t r = 1; r < n_ranks; r++)
@@ -241,7 +241,8 @@ static rt_status join_others(tcp_comm *tcp, const tcp_invitation *master) {
     for (int32_t r = 1; r < wire->rank && status == RT_OK; r++)
         status = tcp_connect(&all[r], wire->rank, join_s, &tcp->fds[r]);
     if (status == RT_OK)
-        status = tcp_accept_all(listener, &mine, wire->rank + 1, wire->n_ranks, join_s, tcp->fds);
+        status = tcp_accept_all(
+                listener, &mine, wire->rank + 1, wire->n_ranks, join_s, tcp->fds, tcp->fds);
     (void)close(listener);
     return status;
 }
@@ -275,6 +276,7 @@ rt_status par_comm_tcp_open(const par_world *world, par_comm **out) {
     par_wired_init(&tcp->wired, "tcp");
     par_comm *comm = &tcp->wired.comm;
     comm->close = close_group;
+    tcp->wired.fds = tcp->fds;
     tcp->wired.move_recv = move_recv;
     tcp->wired.move_send = move_send;
     comm->rank = world->rank;

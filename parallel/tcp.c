@@ -265,12 +265,31 @@ static rt_status not_all(const tcp_invitation *invitation, int32_t rank, double 
             rank, timeout_s, invitation->port);
 }
 
+/* The lowest rank that has closed a connection of these, -1: none. */
+static int32_t find_left(int32_t n_ranks, const int *joined) {
+    struct pollfd fds[PAR_RANKS_MAX];
+    for (int32_t r = 0; r < n_ranks; r++)
+        fds[r] = (struct pollfd){.fd = joined[r], .events = POLLRDHUP};
+    if (poll(fds, (nfds_t)n_ranks, 0) <= 0) return -1;
+    for (int32_t r = 0; r < n_ranks; r++)
+        if (fds[r].revents & (POLLRDHUP | POLLHUP | POLLERR)) return r;
+    return -1;
+}
+
+static rt_status has_left(int32_t left, int32_t rank) {
+    return rt_fail(RT_EPEER,
+            "parallel: rank %" PRId32 " left, its connection ended, while rank %" PRId32
+            " was waited for and the group was not made yet",
+            left, rank);
+}
+
 /* Where one is refused, or somebody asked to stop, the others are still let in, for a moment, so that they need not
  * wait to learn that it is over. */
 rt_status tcp_accept_all(int fd, const tcp_invitation *invitation, int32_t first, int32_t n_ranks,
-        double timeout_s, int fds[PAR_RANKS_MAX]) {
+        double timeout_s, const int *joined, int fds[PAR_RANKS_MAX]) {
     double deadline = rt_now() + timeout_s;
     bool is_stopping = false;
+    int32_t left = -1;
     char refusal[512] = "";
     int32_t n_refused = 0;
     int32_t n_missing = 0;
@@ -284,7 +303,13 @@ rt_status tcp_accept_all(int fd, const tcp_invitation *invitation, int32_t first
         const int left_ms = (int)((deadline - rt_now()) * 1e3);
         if (n_missing <= n_refused || (left_ms <= 0 && n_refused > 0)) break;
         if (left_ms <= 0) return not_all(invitation, lowest, timeout_s);
-        if (poll(&one, 1, left_ms < LOOK_MS ? left_ms : LOOK_MS) <= 0) continue;
+        if (poll(&one, 1, left_ms < LOOK_MS ? left_ms : LOOK_MS) <= 0) {
+            if (is_stopping || n_refused > 0) continue;
+            if (left >= 0)
+                return has_left(left, lowest); /* still not asked to stop, as it may have been */
+            left = find_left(n_ranks, joined);
+            continue;
+        }
         if (accept_one(fd, invitation, first, n_ranks, fds) == RT_OK) continue;
         if (n_refused++ > 0) continue;
         (void)snprintf(refusal, sizeof refusal, "%s", rt_error_text());

@@ -30,10 +30,12 @@ RT_MUST_CHECK rt_status tcp_listen_at(const tcp_invitation *invitation, int *fd)
 bool tcp_is_local(const tcp_invitation *invitation);
 
 /* Take one connection of each rank from `first` on into fds[rank]; strangers are turned away.
- * Errors: RT_EPEER  not all came within timeout_s: who is missing; or one has another size of the
- *                   group: its number, its host and the two sizes. What came stays in fds. */
+ * joined[n_ranks]: connections of those that are there already, -1 for others; it may be fds.
+ * Errors: RT_EPEER  not all came within timeout_s: who is missing; or one of those that were there left: its number; or
+ *                   one has another size of the group: its number, its host and the two sizes. What came stays in
+ *                   fds. */
 RT_MUST_CHECK rt_status tcp_accept_all(int fd, const tcp_invitation *invitation, int32_t first,
-        int32_t n_ranks, double timeout_s, int fds[PAR_RANKS_MAX]);
+        int32_t n_ranks, double timeout_s, const int *joined, int fds[PAR_RANKS_MAX]);
 
 /* Connect as `rank`, trying one address after the other until timeout_s.
  * Errors: RT_EPEER  nobody is there, or the group has another size there */

@@ -197,7 +197,8 @@ static rt_status connect_all(par_wired *wired, int listener, invitation_message 
     if (message->status != RT_OK) return rt_fail((rt_status)message->status, "%s", message->text);
     for (int r = 0; r < PAR_RANKS_MAX; r++) fds[r] = -1;
     if (comm->rank == 0)
-        RT_TRY(tcp_accept_all(listener, &message->invitation, 1, comm->n_ranks, connect_s, fds));
+        RT_TRY(tcp_accept_all(listener, &message->invitation, 1, comm->n_ranks, connect_s,
+                wired->fds ? wired->fds : fds, fds));
     else
         RT_TRY(tcp_connect(&message->invitation, comm->rank, connect_s, &fds[0]));
     return start_watch(wired, fds);
