@@ -5,6 +5,8 @@
 #define HELP_PAYLOADS_H
 
 #include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -56,6 +58,30 @@ static int outcome_of(par_comm *comm) {
     par_comm_close(comm);
     if (status == RT_OK) return is_right ? OUTCOME_GOOD : OUTCOME_WRONG;
     return is_named ? OUTCOME_CHECKSUM : OUTCOME_ERROR;
+}
+
+static void require(bool is_so, const char *what, int liar, int call) {
+    if (is_so) return;
+    printf("FAIL call %d of rank %d: %s (last error: %s)\n", call, liar, what, rt_error_text());
+    exit(1);
+}
+
+/* Groups in which one rank's checksum is wrong at its first call, its second and so on until a run has fewer; each rank
+ * makes more than calls_least. */
+static void check_every_checksum(int (*outcome_of_group)(int liar, int call), int calls_least) {
+    int n_named = 0;
+    for (int liar = 0; liar < N_RANKS; liar++) {
+        int call = 0;
+        for (int outcome = OUTCOME_ERROR; outcome != OUTCOME_GOOD; call++) {
+            outcome = outcome_of_group(liar, call);
+            require(outcome != OUTCOME_WRONG && call < CALLS_MAX, "wrong bytes, or no end", liar,
+                    call);
+            n_named += outcome == OUTCOME_CHECKSUM;
+        }
+        printf("rank %d: %d checksums\n", liar, call - 1);
+        require(call > calls_least, "checksums that are wrong pass", liar, call);
+    }
+    require(n_named >= calls_least, "nobody said why", 0, n_named);
 }
 
 #endif

@@ -20,12 +20,6 @@ static int outcome_of_rank(par_comm *comm) {
     return outcome_of(comm);
 }
 
-static void require(bool is_so, const char *what, int liar, int call) {
-    if (is_so) return;
-    printf("FAIL call %d of rank %d: %s (last error: %s)\n", call, liar, what, rt_error_text());
-    exit(1);
-}
-
 static int outcome_of_group(int liar, int call) {
     char text[16];
     par_comm *comm = NULL;
@@ -48,18 +42,6 @@ int main(int argc, char **argv) {
     par_comm *comm = NULL;
     if (argc == 3 && strcmp(argv[1], "rank") == 0)
         return par_local_join(atoi(argv[2]), &comm) == RT_OK ? outcome_of_rank(comm) : 1;
-    int n_named = 0;
-    for (int liar = 0; liar < N_RANKS; liar++) {
-        int call = 0;
-        for (int outcome = OUTCOME_ERROR; outcome != OUTCOME_GOOD; call++) {
-            outcome = outcome_of_group(liar, call);
-            require(outcome != OUTCOME_WRONG && call < CALLS_MAX, "wrong bytes, or no end", liar,
-                    call);
-            n_named += outcome == OUTCOME_CHECKSUM;
-        }
-        printf("rank %d: %d checksums\n", liar, call - 1);
-        require(call > CALLS_LEAST, "checksums that are wrong pass", liar, call);
-    }
-    require(n_named >= CALLS_LEAST, "rank 0 did not say why", 0, n_named);
+    check_every_checksum(outcome_of_group, CALLS_LEAST);
     return 0;
 }

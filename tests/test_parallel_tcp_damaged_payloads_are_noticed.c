@@ -14,12 +14,6 @@
 
 #include "help_mpi.h"
 
-static void require(bool is_so, const char *what, int liar, int call) {
-    if (is_so) return;
-    printf("FAIL call %d of rank %d: %s\n", call, liar, what);
-    exit(1);
-}
-
 static pid_t start(int rank, char *address, bool is_liar, int call) {
     const par_world world = {
             .transport = PAR_BY_TCP, .rank = rank, .n_ranks = N_RANKS, .address = address};
@@ -50,18 +44,6 @@ static int outcome_of_group(int liar, int call) {
 
 int main(void) {
     enum { CALLS_LEAST = 4 };
-    int n_named = 0;
-    for (int liar = 0; liar < N_RANKS; liar++) {
-        int call = 0;
-        for (int outcome = OUTCOME_ERROR; outcome != OUTCOME_GOOD; call++) {
-            outcome = outcome_of_group(liar, call);
-            require(outcome != OUTCOME_WRONG && call < CALLS_MAX, "wrong bytes, or no end", liar,
-                    call);
-            n_named += outcome == OUTCOME_CHECKSUM;
-        }
-        printf("rank %d: %d checksums\n", liar, call - 1);
-        require(call > CALLS_LEAST, "checksums that are wrong pass", liar, call);
-    }
-    require(n_named >= CALLS_LEAST, "nobody said why", 0, n_named);
+    check_every_checksum(outcome_of_group, CALLS_LEAST);
     return 0;
 }
