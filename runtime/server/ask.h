@@ -9,6 +9,8 @@
 
 /* A conversation as GLM-4 is to read it. Its texts are borrowed from the body, or listed in `owned`. */
 typedef struct srv_conversation {
+    const json_t *
+            names; /* of the body's messages, where clients know them by others; NULL: "messages[0]" ... */
     glm_message *messages;
     int64_t n_messages;
     int64_t room; /* for messages */

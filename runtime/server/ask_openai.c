@@ -85,7 +85,11 @@ static bool read_message(
     char where[WHERE_BYTES];
     const char *name = NULL;
     glm_chat_role role = GLM_CHAT_USER;
-    (void)snprintf(where, sizeof where, "messages[%zu]", index);
+    const char *name_given = json_string_value(json_array_get(conversation->names, index));
+    if (name_given)
+        (void)snprintf(where, sizeof where, "%s", name_given);
+    else
+        (void)snprintf(where, sizeof where, "messages[%zu]", index);
     if (!json_is_object(value))
         return srv_refuse_field(error, where, "%s must be an object", where);
     if (!srv_get_text(value, "role", &name, error)) return false;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "ask.h"
+#include "limits.h"
 
 /* What would change an answer and is not there; `instead`: what has it here. */
 static bool check_absent(const json_t *body, srv_error *error) {
@@ -52,46 +53,60 @@ static bool read_format(const json_t *body, srv_settings *settings, srv_error *e
             type);
 }
 
+/* A message of the conversation, and what it is called; `message` is given away. */
+static bool add_message(json_t *chat, json_t *message, const char *name, srv_error *error) {
+    const bool is_named =
+            json_array_append_new(json_object_get(chat, "names"), json_string(name)) == 0;
+    const bool is_added = json_array_append_new(json_object_get(chat, "messages"), message) == 0;
+    return (is_named && is_added) || srv_refuse_status(error, RT_ENOMEM, NULL);
+}
+
 /* Messages are those of chat completions; what a model thought before is no part of the prompt. */
-static bool add_item(json_t *messages, json_t *item, size_t index, srv_error *error) {
+static bool add_item(json_t *chat, json_t *item, size_t index, srv_error *error) {
     const char *type = "message";
+    char name[32];
+    (void)snprintf(name, sizeof name, "input[%zu]", index);
     if (!srv_get_text(item, "type", &type, error)) return false;
     if (strcmp(type, "reasoning") == 0) return true;
     if (strcmp(type, "message") != 0)
-        return srv_refuse_field(error, "input",
-                "input[%zu] is of type %.40s: only messages are read here", index, type);
-    return json_array_append(messages, item) == 0 || srv_refuse_status(error, RT_ENOMEM, NULL);
+        return srv_refuse_field(
+                error, "input", "%s is of type %.40s: only messages are read here", name, type);
+    return add_message(chat, json_incref(item), name, error);
 }
 
-static bool add_input(json_t *messages, json_t *input, srv_error *error) {
+static bool add_input(json_t *chat, json_t *input, srv_error *error) {
     size_t i;
     json_t *item;
     if (json_is_string(input))
-        return json_array_append_new(
-                       messages, json_pack("{s:s, s:O}", "role", "user", "content", input)) == 0 ||
-               srv_refuse_status(error, RT_ENOMEM, NULL);
+        return add_message(
+                chat, json_pack("{s:s, s:O}", "role", "user", "content", input), "input", error);
     if (json_array_size(input) == 0)
         return srv_refuse_field(error, "input", "input must be a string, or an array of messages");
-    json_array_foreach(input, i, item) if (!add_item(messages, item, i, error)) return false;
-    return true;
+    if ((int64_t)json_array_size(input) > srv_limit_of(SRV_MESSAGES_MAX))
+        return srv_refuse_field(error, "input",
+                "input has %zu messages, at most %" PRId64 " are taken", json_array_size(input),
+                srv_limit_of(SRV_MESSAGES_MAX));
+    json_array_foreach(input, i, item) if (!add_item(chat, item, i, error)) return false;
+    if (json_array_size(json_object_get(chat, "messages")) > 0) return true;
+    return srv_refuse_field(error, "input", "input has no message");
 }
 
-/* The body's conversation in the form of chat completions, to be released after the request has taken it over. */
+/* The body's conversation in the form of chat completions, and "names" of its messages; to be released after the request
+ * has taken it over. */
 static json_t *chat_of(const json_t *body, srv_error *error) {
-    json_t *messages = json_array();
-    json_t *chat = json_pack("{s:o}", "messages", messages);
-    const json_t *instructions = json_object_get(body, "instructions");
+    json_t *chat = json_pack("{s:[], s:[]}", "messages", "names");
+    json_t *instructions = json_object_get(body, "instructions");
     const char *text = "";
     if (!chat) {
         (void)srv_refuse_status(error, RT_ENOMEM, NULL);
         return NULL;
     }
     bool is_right = srv_get_text(body, "instructions", &text, error);
-    if (is_right && text[0] &&
-            json_array_append_new(messages,
-                    json_pack("{s:s, s:O}", "role", "system", "content", instructions)) != 0)
-        is_right = srv_refuse_status(error, RT_ENOMEM, NULL);
-    if (is_right && add_input(messages, json_object_get(body, "input"), error)) return chat;
+    if (is_right && text[0])
+        is_right = add_message(chat,
+                json_pack("{s:s, s:O}", "role", "system", "content", instructions), "instructions",
+                error);
+    if (is_right && add_input(chat, json_object_get(body, "input"), error)) return chat;
     json_decref(chat);
     return NULL;
 }
@@ -106,6 +121,7 @@ static bool fill(
             !read_format(body, settings, error))
         return false;
     json_t *chat = chat_of(body, error);
+    conversation.names = json_object_get(chat, "names");
     const bool is_right = chat && srv_read_chat(chat, &conversation, error) &&
                           srv_conversation_hand_over(&conversation, options, request, error);
     srv_conversation_free(&conversation);

@@ -102,6 +102,16 @@ def refused():
                          ("input", [{"type": "function_call_output", "output": "x"}])):
         error = ask(400, **{"input": TEXT, **({"text": {field: value}} if field == "verbosity" else {field: value})})["error"]
         check(error["param"] == field and field in error["message"], error)
+    # A message is known by its place in input, whatever stands before it.
+    bad = {"role": "wizard", "content": "x"}
+    for items, place in (([bad], 0), ([message("user", "x"), {"type": "reasoning", "summary": []}, bad], 2),
+                         ([message("user", "x"), 7], 1), ([message("user", "x"), message("user", 5)], 1),
+                         ([{"role": "user"}], 0), ([message("user", "x", "input_image")], 0)):
+        error = ask(400, instructions="Be brief.", input=items)["error"]
+        check(error["param"].startswith(f"input[{place}]") and f"input[{place}]" in error["message"], error)
+        check("messages[" not in error["message"], error)
+    error = ask(400, input=[{"type": "reasoning", "summary": []}])["error"]
+    check(error["param"] == "input", error)
     check(ask(400, input=TEXT, text={"format": {"type": "xml"}})["error"]["param"] == "text.format")
     check(ask(404, input=TEXT, model="other")["error"]["code"] == "model_not_found")
     check(ask(400, input="x" * 17000)["error"]["code"] == "context_length_exceeded")
