@@ -71,6 +71,8 @@ def test_pages():
     check(status == 200, cited)
     one = cited["citations"][0]
     check((one["verified"], one["page"], one["last_page"], one["line"]) == (True, 2, 2, 1), one)
+    asked = server.exchange(server.post("/v1/ask", {"reading": found["id"], "question": "What is it?", "max_tokens": 2}, KEY))
+    check(status_of(asked) == 200, asked)
 
 
 def test_what_it_sees():
