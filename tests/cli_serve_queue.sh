@@ -12,6 +12,6 @@ start_server -m "$work/model" -c 2k --max-num-seqs 1
 client waiting.py "$server_pid" full
 stop_server
 
-start_server -m "$work/model" -c 256k -b 128 --max-num-seqs 1
+start_server -m "$work/model" -c 256k -b 128 --max-num-seqs 1 --threads 1
 client waiting.py "$server_pid" heartbeats
 stop_server

@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.." || exit 1
 
 n_tokens=8000
 n_kept=9000
-if [ "${GLM_TEST_FAST:-0}" = 1 ]; then n_tokens=4000 n_kept=4500; fi
+if [ "${GLM_TEST_FAST:-0}" = 1 ]; then n_tokens=2000 n_kept=4500; fi
 n_tokens=${GLM_TEST_SERVE_TOKENS:-$n_tokens}
 make_needle_model
 start_server -m "$work/model" -c 64k -b 128 --max-num-seqs 4

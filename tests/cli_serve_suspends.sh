@@ -18,7 +18,7 @@ for n_tokens in $sizes; do
     # Or it is over before a signal comes.
     chunk=32
     [ "$n_tokens" -gt 4096 ] || chunk=1
-    [ "${GLM_TEST_FAST:-0}" != 1 ] || chunk=4
+    [ "${GLM_TEST_FAST:-0}" != 1 ] || chunk=16
     [ "$how" = twice ] || chunk=128
     set -- -m "$work/model" -c 128k -b $chunk --max-num-seqs 2 --kv-disk-dir "$work/kv"
     GLM_LOG=info start_server "$@"

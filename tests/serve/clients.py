@@ -17,11 +17,13 @@ import pydantic
 URL = sys.argv[1]
 NUMBER = "4831759"
 KEY_LINE = "The special magic number for Paris is:"
-FILLER = "The grass is green. The sky is blue. The sun is yellow. Here we go.\n" * 20
+FILLER = "The grass is green. The sky is blue. The sun is yellow. Here we go.\n" * 10
 QUESTION = (f"{FILLER}{KEY_LINE} {NUMBER}.\n{FILLER}"
             f"What is the special magic number for Paris?\n>\n{KEY_LINE}")
 ANSWER = f"{KEY_LINE} {NUMBER}."
 MESSAGES = [{"role": "user", "content": QUESTION}]
+# Bound to a form, its greatest logits are of white space, a thousand tokens of it; drawn so, the answer has 57.
+DRAWN = {"temperature": 2, "extra_body": {"seed": 1}}
 
 client = openai.OpenAI(base_url=URL + "/v1", api_key="secret", max_retries=0)
 claude = anthropic.Anthropic(base_url=URL, api_key="secret", max_retries=0)
@@ -165,7 +167,7 @@ def responses():
         text = "".join(event.delta for event in stream if event.type == "response.output_text.delta")
         last = stream.get_final_response()
     check(text == ANSWER == last.output_text and last.usage.output_tokens == len(ANSWER) + 2, text, last)
-    parsed = client.responses.parse(model="model", input=QUESTION, text_format=Weather, temperature=0).output_parsed
+    parsed = client.responses.parse(model="model", input=QUESTION, text_format=Weather, **DRAWN).output_parsed
     check(isinstance(parsed, Weather), parsed)
     how = dict(model="model", input="x" * 20000)
     refused(openai.BadRequestError, lambda: client.responses.create(**how), "context_length_exceeded")
@@ -233,7 +235,7 @@ class Weather(pydantic.BaseModel):
 
 def parsed():
     """An answer that is bound to a class: the client makes its schema, and one of the class of what comes."""
-    answer = client.chat.completions.parse(model="model", messages=MESSAGES, response_format=Weather, temperature=0)
+    answer = client.chat.completions.parse(model="model", messages=MESSAGES, response_format=Weather, **DRAWN)
     check(answer.choices[0].finish_reason == "stop", answer)
     weather = answer.choices[0].message.parsed
     check(isinstance(weather, Weather) and weather.sky in ("clear", "grey"), weather)
