@@ -15,6 +15,7 @@
 #include "cli_prefill.h"
 #include "cli_sources.h"
 #include "costs.h"
+#include "linear_choice.h"
 #include "log_prob.h"
 #include "npy.h"
 
@@ -291,11 +292,12 @@ static json_t *json_of(const tally *t) {
 static rt_status print_json(const scoring *s, const tally *parts, int n, const tally *all) {
     json_t *by_position = json_array();
     for (int i = 0; i < n; i++) (void)json_array_append_new(by_position, json_of(&parts[i]));
-    json_t *object = json_pack("{s:I, s:b, s:o, s:o, s:s, s:f}", "n_tokens",
+    const glm_plan *plan = glm_engine_plan(s->engine);
+    json_t *object = json_pack("{s:I, s:b, s:o, s:o, s:s, s:s, s:f}", "n_tokens",
             (json_int_t)(s->ids.n - s->text_pos), "is_complete",
             (int)(s->n_scored == s->ids.n - s->text_pos), "all", json_of(all), "by_position",
-            by_position, "kv_cache_dtype", rt_dtype_name(glm_engine_plan(s->engine)->kv_dtype),
-            "seconds", s->seconds);
+            by_position, "kv_cache_dtype", rt_dtype_name(plan->kv_dtype), "linear",
+            glm_linear_by_name(plan->linear_by), "seconds", s->seconds);
     return glm_cli_json_print("perplexity", object, 0);
 }
 
@@ -353,8 +355,9 @@ const glm_command glm_cmd_perplexity = {
                 "natural logarithm of its probability, and how many ids were likelier. The file "
                 "appears when it is complete. --json prints one object: n_tokens, is_complete, "
                 "all and by_position (from, to, nats_per_token, perplexity, bits_per_byte, "
-                "likeliest), kv_cache_dtype, seconds. Ctrl-C prints what there is until then; with --kv-disk-dir "
-                "the scores and the KV cache are kept, and the same command goes on from there.\n"
+                "likeliest), kv_cache_dtype, linear (who multiplied), seconds. Ctrl-C prints what there is until "
+                "then; with --kv-disk-dir the scores and the KV cache are kept, and the same command goes "
+                "on from there.\n"
                 "\n"
                 "Examples:\n"
                 "  glm1m perplexity -m glm-4-9b-chat-1m war-and-peace.txt\n"

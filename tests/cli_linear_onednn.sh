@@ -51,6 +51,9 @@ cmp -s "$work/flag.npy" "$work/own.npy" && fail 'oneDNN multiplies nothing'
 expect 1 logits -m tests/golden/hf_f32_kv2 --tokens-file "$work/tokens" --out "$work/f32.npy" --linear onednn
 says err '--linear onednn multiplies bf16 weights, and these are f32'
 
+expect 0 perplexity -m "$model" --tokens-file "$work/tokens" --json --linear onednn
+says out '"linear": "onednn"'
+
 # A book is of one of them.
 export GLM_KV_DISK_DIR="$work/kv"
 expect 0 prefill -m "$model" --tokens-file "$work/tokens" --book nine --linear onednn

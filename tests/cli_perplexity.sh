@@ -56,6 +56,11 @@ assert len(table) == 5 and table[-1].split() == ["all", str(len(nats)), f"{mean:
     f"{mean / math.log(2):.4f}", f"{100 * likeliest / len(nats):.1f}"], table[-1]
 END
 
+# Who multiplied is said, as it decides the last digits.
+printf '65 66 67' >"$work/three"
+expect 0 perplexity -m "$work/random" --tokens-file "$work/three" --json --linear own
+says out '"linear": "own"'
+
 # What is beyond --max-model-len, or no text, is refused before anything is loaded.
 expect 3 perplexity -m "$work/random" "$work/text" -c 3000
 says err "the text has $((n + 2)) tokens, --max-model-len is 3000"
