@@ -40,8 +40,7 @@ typedef struct space {
     kv_listing listing;
     candidate *candidates; /* sorted by chain */
     int64_t n_candidates;
-    int64_t *
-            leaves; /* [n_leaves] of [n_candidates], a heap: before none of 2i + 1 and 2i + 2 comes i */
+    int64_t *leaves; /* [n_leaves] of [n_candidates], a heap: i goes before 2i + 1 and 2i + 2 */
     int64_t n_leaves;
     int64_t bytes; /* used now */
     kv_space_report *report;

@@ -16,8 +16,8 @@ typedef struct par_wired {
     char why[1024];     /* the first failure, with the step it was in; later ones are clean-up */
     bool is_at_barrier; /* the last thing that all did */
 
-    const int *
-            fds; /* [n_ranks]: the wire's connections, which end where a rank leaves; NULL: the launcher ends all */
+    /* [n_ranks]: the wire's connections, which end where a rank leaves; NULL: the launcher ends all. */
+    const int *fds;
 
     /* Of the wire: go on with what was posted for, or to, a peer, and clear its bit once it is done. */
     rt_status (*move_recv)(par_wire *wire, int32_t peer);
