@@ -18,6 +18,7 @@ typedef struct CUgraphExec_st *glm_cuda_graph;
 
 enum { GLM_CUDA_BUS_BYTES = 32 };
 
+/* copy_error stays: what lies in the page is not known then, nor who will read it, and no step is done any more. */
 typedef struct glm_cuda_device {
     rt_device base;               /* what the store sees; its copies are queued on `compute` */
     int32_t number;               /* CUDA's, of */
