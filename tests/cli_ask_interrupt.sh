@@ -5,23 +5,28 @@
 # Method: signals as soon as the program says that it has come so far; planted facts and the embedded model.
 . tests/help_cli.sh
 make_needle_model
-n_lines=250
-n_more=60 # tokens of each longer answer
-[ -z "${GLM_TEST_FAST:-}" ] || { n_lines=100 && n_more=20; }
-{
-    awk -v n="$n_lines" 'BEGIN { for (i = 1; i < n; i++) printf "Line %d has nothing to say about %d,\n", i, i * i }'
+n_lines=40 n_long=300
+n_more=80 # tokens of each longer answer
+[ -z "${GLM_TEST_FAST:-}" ] || { n_lines=10 && n_long=100 && n_more=20; }
+# text_of LINES: facts behind so many lines
+text_of() {
+    awk -v n="$1" 'BEGIN { for (i = 1; i < n; i++) printf "Line %d has nothing to say about %d,\n", i, i * i }'
     for city in Paris Oslo Rome Bern Kiev Lima; do
         printf 'The special magic number for %s is: %d.\n' "$city" "$(printf '%s' "$city" | cksum | cut -c 1-7)"
     done
-} >"$work/text"
+}
+text_of $n_lines >"$work/text"
+text_of $n_long >"$work/long"
 
-# begins ARGS...: ask in the background, $program
+# begins TEXT ARGS...: ask in the background, $program
 begins() {
     shown="ask $*"
+    asked=$work/$1
+    shift
     rm -f "$work/out" "$work/err"
     : >"$work/out"
     : >"$work/err"
-    "$GLM1M" ask -m "$work/model" "$work/text" --kv-disk-dir "$work/kv" "$@" >"$work/out" 2>"$work/err" &
+    "$GLM1M" ask -m "$work/model" "$asked" --kv-disk-dir "$work/kv" "$@" >"$work/out" 2>"$work/err" &
     program=$!
 }
 # awaits COMMAND: until it is true, while the program runs
@@ -37,24 +42,26 @@ ends() {
     [ "$rc" -eq "$1" ] || fail "exit $rc, wanted $1"
 }
 
-# In the prefill, which takes seconds on two threads: a moment after its begin something is computed.
+# In the prefill, of which most is to come when the first pages are on their way to the disk.
+has_pages() {
+    find "$work/kv" -name '*.tmp' -exec cat {} + 2>/dev/null | tr -d '\000' | head -c 1 | grep -q .
+}
 question=$(printf '>\nThe special magic number for Paris is:')
-begins --threads 2 -q "$question"
-awaits 'grep -q "^plan: " "$work/err"'
-sleep 0.2
+begins long --threads 1 -q "$question"
+awaits has_pages
 kill -INT "$program"
 ends 130
 says err 'stopped by Ctrl-C during prefill, at token '
 says err '; the same command goes on from there'
 says_nothing out
 at=$(sed -n 's/.*during prefill, at token \([1-9][0-9]* of [0-9]*\);.*/\1/p' "$work/err")
-begins -q "$question"
+begins long -q "$question"
 ends 0
 [ -z "$at" ] || says err "goes on at token $at, where it was stopped"
 says out "The special magic number for Paris is: $(printf Paris | cksum | cut -c 1-7)."
 
 # In an answer, which has no end by itself: what is there is shown, and its quotations are checked.
-begins -q 'Line' -n 5000
+begins text -q 'Line' -n 5000
 awaits '[ "$(wc -c <"$work/out")" -gt 40 ]'
 kill -INT "$program"
 ends 130
@@ -69,21 +76,21 @@ for city in Paris Oslo Rome Bern Kiev Lima; do
     printf '{"id": "%s", "question": "Which?\\n>\\nThe special magic number for %s is:"}\n' "$city" "$city"
     printf '{"id": "long %s", "question": "Line", "max_tokens": %d}\n' "$city" "$n_long"
 done >"$work/q.jsonl"
-begins --questions "$work/q.jsonl" --out "$work/whole.jsonl"
+begins text --questions "$work/q.jsonl" --out "$work/whole.jsonl"
 ends 0
-begins --questions "$work/q.jsonl" --out "$work/a.jsonl"
+begins text --questions "$work/q.jsonl" --out "$work/a.jsonl"
 awaits '[ -s "$work/a.jsonl" ]'
 kill -KILL "$program"
 wait "$program" 2>/dev/null
 n=$(wc -l <"$work/a.jsonl")
 [ "$n" -ge 1 ] && [ "$n" -lt 12 ] || fail "$n questions were answered when it was killed"
-begins --questions "$work/q.jsonl" --out "$work/a.jsonl"
+begins text --questions "$work/q.jsonl" --out "$work/a.jsonl"
 awaits '[ "$(wc -l <"$work/a.jsonl")" -gt '"$n"' ]'
 kill -INT "$program"
 ends 130
 says err ' of 12 questions are answered in '
 says err ' of them are answered, and in '
-begins --questions "$work/q.jsonl" --out "$work/a.jsonl"
+begins text --questions "$work/q.jsonl" --out "$work/a.jsonl"
 ends 0
 for file in whole a; do sed 's/"reused_tokens": [0-9]*/"reused_tokens": N/' "$work/$file.jsonl" | sort >"$work/$file"; done
 cmp -s "$work/whole" "$work/a" || fail 'the answers differ from those of an undisturbed run'
