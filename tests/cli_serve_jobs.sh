@@ -6,6 +6,6 @@ cd "$(dirname "$0")/.." || exit 1
 . tests/help_serve.sh
 
 make_small_model 3
-start_server -m "$work/model" -c 1k
+start_server -m "$work/model" -c 16k
 client jobs.py "$server_pid"
 stop_server

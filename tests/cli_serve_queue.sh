@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.." || exit 1
 . tests/help_serve.sh
 
 make_needle_model
-start_server -m "$work/model" -c 2k --max-num-seqs 1
+start_server -m "$work/model" -c 32k --max-num-seqs 1
 client waiting.py "$server_pid" full
 stop_server
 

@@ -49,7 +49,7 @@ gone(done)
 check(listed() == [kept] and over(kept)["status"] == "completed")
 
 # Under way: it is cancelled, which GET then tells.
-long = submit(CHAT, messages=[{"role": "user", "content": "x"}], max_tokens=900, ignore_eos=True)
+long = submit(CHAT, messages=[{"role": "user", "content": "x"}], max_tokens=15000, ignore_eos=True)
 status, cancelled = server.ask("DELETE", "/v1/jobs/" + long)
 check(status == 200 and "deleted" not in cancelled, cancelled)
 answer = over(long)

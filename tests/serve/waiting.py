@@ -13,6 +13,7 @@ from raw import Server, body_of, check, read_answer, status_of
 server = Server(sys.argv[1], sys.argv[3])
 CHAT = "/v1/chat/completions"
 N_WAITING, N_CONTEXTS, N_JOBS, HEARTBEAT_S = 64, 4, 256, 5.0  # of --limits
+CONTEXT = 32000  # of the server that is full
 
 
 def body(text="hello", n_answer=1, **more):
@@ -28,10 +29,9 @@ def begin(request):
 
 def occupy():
     """A stream that takes the only slot; its header is there."""
-    connection = begin(body("talk", 1900, ignore_eos=True, stream=True))
+    connection = begin(body("talk", CONTEXT - 100, ignore_eos=True, stream=True))
     check(connection.recv(100).startswith(b"HTTP/1.1 200"))
-    while server.metrics()["num_requests_running"] < 1:
-        pass
+    wait_for("num_requests_running", 1)
     return connection
 
 
@@ -42,37 +42,24 @@ def refused(answer, code):
     check(error["code"] == code and error["type"] == "rate_limit_error", error)
 
 
-class Occupied:
-    """The slot is taken as long as this lasts, by one stream after another."""
-
-    def __enter__(self):
-        self.connection = occupy()
-        return self
-
-    def __exit__(self, *_):
-        self.connection.close()
-
-
-def attempt(case):
-    """A case that has to be over before the stream beside it ends; again with a fresh one if it was not."""
-    for _ in range(5):
-        with Occupied():
-            before = server.metrics()["request_success_total"]
-            result = case()
-            if server.metrics()["request_success_total"] == before:
-                return result
-    raise AssertionError("the stream beside it is too short", case.__name__)
-
-
-def wait_for(n):
-    while server.metrics()["num_requests_waiting"] != n:
+def wait_for(gauge, n):
+    while server.metrics()[gauge] != n:
         time.sleep(0.01)
+
+
+def beside(case):
+    """A case while the slot is taken, by a stream that is given up then."""
+    connection = occupy()
+    result = case()
+    check(server.metrics()["num_requests_running"] == 1, "the stream beside it is too short", case.__name__)
+    connection.close()
+    return result
 
 
 def too_many():
     """The 65th that waits."""
     waiting = [begin(body(f"wait {i}")) for i in range(N_WAITING)]
-    wait_for(N_WAITING)
+    wait_for("num_requests_waiting", N_WAITING)
     refusal = server.exchange(server.post(CHAT, body("one more")))
     anthropic = server.exchange(server.post("/v1/messages", body("one more")))
     for connection in waiting:
@@ -82,11 +69,11 @@ def too_many():
 
 def too_much():
     """The prompt that exceeds four contexts."""
-    waiting = [begin(body("x" * 1800 + f" {i}")) for i in range(N_CONTEXTS)]
-    wait_for(N_CONTEXTS)
-    refusal = server.exchange(server.post(CHAT, body("y" * 1000)))
+    waiting = [begin(body("x" * (CONTEXT - 200) + f" {i}")) for i in range(N_CONTEXTS)]
+    wait_for("num_requests_waiting", N_CONTEXTS)
+    refusal = server.exchange(server.post(CHAT, body("y" * (CONTEXT // 2))))
     short = begin(body("short"))  # there is room for this one
-    wait_for(N_CONTEXTS + 1)
+    wait_for("num_requests_waiting", N_CONTEXTS + 1)
     for connection in waiting + [short]:
         connection.close()
     return refusal
@@ -99,6 +86,7 @@ def too_many_jobs():
         status, answer = server.ask("POST", "/v1/jobs", job)
         while status == 429:
             check(answer["error"]["code"] == "queue_full", answer)
+            time.sleep(0.01)
             status, answer = server.ask("POST", "/v1/jobs", job)
         check(status == 202, status, answer)
     status, answer = server.ask("GET", "/v1/jobs")
@@ -106,11 +94,11 @@ def too_many_jobs():
 
 
 def full():
-    refusal, anthropic = attempt(too_many)
+    refusal, anthropic = beside(too_many)
     refused(refusal, "queue_full")
     check(status_of(anthropic) == 429 and json.loads(body_of(anthropic))["error"]["type"] == "rate_limit_error")
     server.rest(before)
-    refused(attempt(too_much), "queue_full")
+    refused(beside(too_much), "queue_full")
     server.rest(before)
     too_many_jobs()
     server.rest(before)  # some still wait
@@ -170,7 +158,7 @@ def beats():
     """Of a prefill without progress, and of a request that waits for it: nothing but data every 5 s.
     A second one may come 10 s after the request, whenever the first was read."""
     begun = time.time()
-    long = Events(body("a" * 200000, stream=True))
+    long = Events(body("a" * 250000, stream=True))
     check(long.next(60)["choices"][0]["delta"]["role"] == "assistant")
     waiting = Events(body("b", stream=True))
     check(waiting.next(60)["choices"][0]["delta"]["role"] == "assistant")
@@ -191,7 +179,7 @@ def heartbeats():
 
 def progress():
     """Figures that only grow, and are those of /metrics."""
-    long = Events(body("c" * 100000, stream=True, return_progress=True))
+    long = Events(body("c" * 250000, stream=True, return_progress=True))
     name, last = long.next(60)["id"], {"processed": -1}
     for _ in range(8):
         shown = shown_prefill()
