@@ -27,7 +27,9 @@ flock -F "$out/.lock" sleep 120 &
 holders=$!
 flock -F "$work/other/glm1m/needle-model-v1/.lock" sleep 120 &
 holders="$holders $!"
-sleep 0.2
+for lock in "$out/.lock" "$work/other/glm1m/needle-model-v1/.lock"; do
+    while flock -n "$lock" true; do sleep 0.01; done
+done
 
 "$GLM1M" needle --lengths 600 --depths 0,50,100 --out "$out" >"$work/out.1" 2>"$work/err.1" &
 patient=$!
