@@ -30,6 +30,9 @@ $question" -c 99
 says err "oslo.txt has 46 tokens, and 46 are free: it is not read; /reset forgets the conversation"
 says_nothing out
 
+# What does not ask how long the context is by itself.
+chat_flags='-c 64k'
+
 # A path is what a shell would make of it, but that blanks in it need no quotes; what is there as typed is meant so.
 mkdir -p "$HOME" && cp "$work/oslo.txt" "$HOME"
 cp "$work/oslo.txt" "$work/the oslo's.txt"
@@ -68,7 +71,7 @@ $question
 $question" -n 48
 grep -q 4831759 "$work/out" || fail "the file is not known"
 ! tail -n 1 "$work/out" | grep -q 4831759 || fail "/reset did not forget"
-says err 'the conversation is forgotten: 1048576 tokens are free'
+says err 'the conversation is forgotten: 64000 tokens are free'
 says err "prompt $(($(printf '%s' "$question" | wc -c) + 5)) tokens in"
 
 # /quit leaves; //text is text.
@@ -118,6 +121,8 @@ talk 0 "/read $work/several
 abc" -n 1
 says err 'skipped c.zip: is a zip archive'
 says err "several: $(printf '==> a.txt <==\nOne.\n\n==> b.txt <==\nTwo.' | wc -c) tokens, before the next question"
+
+chat_flags=
 
 # The context. 13 tokens leave room for none beyond the prompt of 13: one more is still chosen.
 talk 0 'abcabcab' -c 13
