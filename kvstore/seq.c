@@ -225,6 +225,14 @@ static int64_t n_pages_shared_by_all(const kv_seq *parent, int64_t n_tokens) {
     return n;
 }
 
+/* An unfinished extent on disk, of which the fork and its parent have a reference each: the first of them that appends
+ * writes it anew, into the cell that was reserved for the fork's. */
+static void leave_spare(kv_seq *seq, kv_stored *tail) {
+    if (!tail || tail->cell < 0 || seq->n_cells == 0) return;
+    seq->n_cells--;
+    tail->n_spares++;
+}
+
 static void share(kv_seq *seq, const kv_seq *parent, int64_t n_tokens) {
     kv_store *store = seq->store;
     const int64_t n_extents = rt_div_up(n_tokens, store->config.overflow.extent_tokens);
@@ -238,8 +246,11 @@ static void share(kv_seq *seq, const kv_seq *parent, int64_t n_tokens) {
             seq->streams |= !page && i < n_kept;
             *slot(seq, layer, i) = page;
         }
-        for (int64_t e = 0; seq->stored && e < n_extents; e++)
-            *kv_stored_slot(seq, layer, e) = kv_stored_share(*kv_stored_slot(parent, layer, e));
+        for (int64_t e = 0; seq->stored && e < n_extents; e++) {
+            kv_stored *stored = kv_stored_share(*kv_stored_slot(parent, layer, e));
+            if (e >= seq->n_kept) leave_spare(seq, stored);
+            *kv_stored_slot(seq, layer, e) = stored;
+        }
         seq->filled[layer] = n_tokens;
     }
     memcpy(seq->ids, parent->ids, (size_t)n_tokens * sizeof *seq->ids);

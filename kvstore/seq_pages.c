@@ -103,7 +103,8 @@ void kv_seq_drop_stored(kv_seq *seq, int32_t layer, int64_t extent) {
 
 rt_status kv_seq_replace_stored(kv_seq *seq, int32_t layer, int64_t extent) {
     const kv_stored *before = *kv_stored_slot(seq, layer, extent);
-    const bool leaves_a_cell = before && before->refs == 1 && before->cell >= 0;
+    const bool leaves_a_cell =
+            before && before->cell >= 0 && (before->refs == 1 || before->n_spares > 0);
     if (seq->n_cells == 0 && !leaves_a_cell) {
         RT_TRY(kv_scratch_reserve(seq->store->staging.scratch, 1));
         seq->n_cells++;

@@ -195,7 +195,8 @@ void kv_stored_release(kv_staging *s, kv_stored *stored) {
 bool kv_stored_drop(kv_staging *s, kv_stored *stored) {
     if (!stored) return false;
     rt_assert(stored->refs > 0);
-    if (--stored->refs > 0) return false;
+    if (--stored->refs > 0) return stored->n_spares > 0 && stored->n_spares--;
+    rt_assert(stored->n_spares == 0);
     const bool was_in_cell = stored->cell >= 0;
     if (!stored->writing) kv_stored_release(s, stored);
     return was_in_cell;

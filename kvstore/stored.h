@@ -23,6 +23,7 @@ typedef struct kv_shared_segment {
 
 typedef struct kv_stored {
     int32_t refs;
+    int32_t n_spares; /* cells reserved for those who will write it anew while others hold it; < refs */
     int32_t layer;
     int64_t first_pos;
     int32_t n_tokens;
@@ -101,8 +102,8 @@ RT_MUST_CHECK rt_status kv_staging_open(const kv_config *config, kv_staging *out
 /* False where operations were never answered: memory they may still use is then kept. */
 bool kv_staging_close(kv_staging *staging);
 
-/* One reference more, or fewer; accept NULL. True when that was the last one to a cell: its
- * reservation is the caller's again. */
+/* One reference more, or fewer; accept NULL. True where the reservation of a cell is the caller's now: the extent's own
+ * behind the last reference, before that a spare one. */
 kv_stored *kv_stored_share(kv_stored *stored);
 bool kv_stored_drop(kv_staging *staging, kv_stored *stored);
 /* Freed, and its place with it: nobody refers to it, and it is not being written. */
