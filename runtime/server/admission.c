@@ -113,6 +113,11 @@ static bool evict(srv_scheduler *scheduler, int *spared) {
     return true;
 }
 
+bool srv_forget_oldest(srv_scheduler *scheduler) {
+    int spared = -1;
+    return evict(scheduler, &spared);
+}
+
 void srv_forget_prefixes(srv_scheduler *scheduler) {
     while (scheduler->n_prefixes > 0) forget_prefix(scheduler, 0);
 }

@@ -65,6 +65,8 @@ void srv_admit(srv_scheduler *scheduler);
  * what is kept: the sequence then has none. */
 void srv_keep_prefix(srv_scheduler *scheduler, srv_sequence *sequence);
 void srv_forget_prefixes(srv_scheduler *scheduler);
+/* The kept text used longest ago, for room; false: there is none. */
+bool srv_forget_oldest(srv_scheduler *scheduler);
 
 /* Tokens that all choices of a request need room for. */
 int64_t srv_room_of_choices(const srv_request *request);

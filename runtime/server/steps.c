@@ -34,20 +34,28 @@ static void take_token(srv_scheduler *scheduler, srv_sequence *sequence) {
         srv_finish_sequence(scheduler, sequence, finish, NULL);
 }
 
-/* Where a step has to compute again what the disk has lost, it needs the engine's prefill, and fails while another piece
+static rt_status decode_again(
+        glm_session *const *sessions, const int64_t *lengths, const int32_t *ids, int32_t n) {
+    for (int32_t i = 0; i < n; i++) RT_TRY(glm_session_rewind(sessions[i], lengths[i]));
+    return glm_decode(sessions, ids, n);
+}
+
+/* Where forks hold what a sequence has to write anew, it may find no room in the middle of an answer: kept texts go first.
+ * Where a step has to compute again what the disk has lost, it needs the engine's prefill, and fails while another piece
  * holds that: then the piece is given up, the sessions get back what the failed step has cut from them, and the step is
  * taken once more. */
 static rt_status decode(
         srv_scheduler *scheduler, glm_session *const *sessions, const int32_t *ids, int32_t n) {
     int64_t lengths[GLM_DECODE_SEQS_MAX];
     for (int32_t i = 0; i < n; i++) lengths[i] = glm_session_length(sessions[i]);
-    const rt_status status =
+    rt_status status =
             n == 1 ? glm_decode_ahead(sessions[0], ids[0]) : glm_decode(sessions, ids, n);
+    while (status == RT_ENOFIT && srv_forget_oldest(scheduler))
+        status = decode_again(sessions, lengths, ids, n);
     if (status == RT_OK || !scheduler->piece_of) return status;
     glm_prefill_abort(scheduler->piece_of->session);
     scheduler->piece_of = NULL;
-    for (int32_t i = 0; i < n; i++) RT_TRY(glm_session_rewind(sessions[i], lengths[i]));
-    return glm_decode(sessions, ids, n);
+    return decode_again(sessions, lengths, ids, n);
 }
 
 /* It may have ended meanwhile: an error of one choice ends the others of its request. */
@@ -165,11 +173,16 @@ static void show_progress(srv_scheduler *scheduler, srv_sequence *sequence, int6
 
 /* Where KV is lossy a fork may hold a little less than the prompt. That is computed again, which replaces the logits: all
  * first tokens must have been chosen before. */
-static rt_status fork_leader(const srv_sequence *leader, srv_sequence *follower) {
+static rt_status fork_leader(
+        srv_scheduler *scheduler, const srv_sequence *leader, srv_sequence *follower) {
     const glm_ids *prompt = &leader->request->prompt;
+    rt_status status = RT_OK;
     glm_session_free(follower->session); /* its pages are for the fork */
     follower->session = NULL;
-    RT_TRY(glm_session_fork(leader->session, prompt->n, follower->n_room, &follower->session));
+    do /* the fork of a prompt that went to disk may need more than was held for it */
+        status = glm_session_fork(leader->session, prompt->n, follower->n_room, &follower->session);
+    while (status == RT_ENOFIT && srv_forget_oldest(scheduler));
+    RT_TRY(status);
     const int64_t length = glm_session_length(follower->session);
     return length == prompt->n
                    ? RT_OK
@@ -193,7 +206,7 @@ static void begin_choices(srv_scheduler *scheduler, srv_sequence *leader) {
     for (int i = 0; i < n && status == RT_OK; i++) {
         group[i]->is_decoding = true;
         if (group[i] != leader && finish[i] == SRV_FINISH_NONE)
-            status = fork_leader(leader, group[i]);
+            status = fork_leader(scheduler, leader, group[i]);
         group[i]->leader = NULL;
     }
     if (status != RT_OK) {
