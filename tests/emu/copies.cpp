@@ -19,10 +19,15 @@ struct mbar {
     int pending;
     int64_t tx;
     uint32_t phase;
-    emu_clock clock; /* of everyone who arrived */
-    emu_clock fenced;
-    emu_clock initialised; /* by whom: others must know */
-    int init_thread;
+    emu_gathered known; /* of everyone who arrived */
+    emu_gathered fenced;
+    bool is_shared; /* since the last arrival: */
+    emu_knowledge told, told_fenced;
+    struct
+    { /* lanes come with the same knowledge, and go with it: what the last one came and went with */
+        emu_knowledge before, after, before_fenced, after_fenced;
+    } last;
+    int init_thread; /* others must know */
     uint32_t init_clock;
     bool is_fenced; /* fence.mbarrier_init since */
     struct {
@@ -53,7 +58,7 @@ int find(uint32_t at, emu_site site) {
     for (size_t i = 0; i < mbars.size(); i++) {
         if (mbars[i].at != at) continue;
         const emu_thread *t = emu_self();
-        if (t->clock.at[mbars[i].init_thread] < mbars[i].init_clock)
+        if (!emu_knows(t, mbars[i].init_thread, mbars[i].init_clock))
             emu_found(site, "race: mbarrier %u used; its initialisation is not known here", at);
         return (int)i;
     }
@@ -65,9 +70,25 @@ bool is_passed(const mbar &b, uint32_t parity) {
 }
 
 void acquire(emu_thread *t, int bar) {
-    emu_join(&t->clock, &mbars[(size_t)bar].clock);
-    emu_join(&t->fenced, &mbars[(size_t)bar].fenced);
-    t->clock.at[emu_mbar_agent(bar)] = mbars[(size_t)bar].phase;
+    mbar &b = mbars[(size_t)bar];
+    auto &last = b.last;
+    if (!b.is_shared) {
+        b.told = emu_share(b.known);
+        b.told_fenced = emu_share(b.fenced);
+        b.is_shared = true;
+        b.last.before = b.last.after = b.told; /* with what nobody comes with */
+        last.before_fenced = last.after_fenced = b.told_fenced;
+    }
+    if (!(last.before == t->known) || last.after.of(emu_mbar_agent(bar)) != b.phase) {
+        last.before = t->known;
+        last.after = emu_with(emu_joined(t->known, b.told), emu_mbar_agent(bar), b.phase);
+    }
+    if (!(last.before_fenced == t->fenced)) {
+        last.before_fenced = t->fenced;
+        last.after_fenced = emu_joined(t->fenced, b.told_fenced);
+    }
+    t->known = last.after;
+    t->fenced = last.after_fenced;
 }
 
 void end_phase_if_complete(int bar) {
@@ -130,26 +151,28 @@ void emu_cp_async(uint32_t to, const void *from, int src_bytes, emu_site site) {
     if (src_bytes == 0 && emu_is_wrong(EMU_BUG_ZERO_FILL_MISSING, site)) src_bytes = 16;
     n_bytes += src_bytes;
     emu_copy_begins(to, 16, false, site);
-    emu_self()->copies.back().push_back({to, from, src_bytes});
+    emu_thread *t = emu_self();
+    t->copies.push_back({to, t->open_group, from, src_bytes});
 }
 
 void emu_cp_async_commit(emu_site site) {
     if (emu_is_wrong(EMU_BUG_COMMIT_MISSING, site)) return;
-    emu_self()->copies.emplace_back();
+    emu_self()->open_group++;
 }
 
 void emu_cp_async_wait(int n, emu_site site) {
     emu_thread *t = emu_self();
     if (emu_is_wrong(EMU_BUG_WAIT_MISSING, site)) return;
     if (emu_is_wrong(EMU_BUG_WAIT_WEAK, site)) n++;
-    while ((int)t->copies.size() - 1 > n) {
-        for (const emu_copy &copy : t->copies.front()) {
-            unsigned char data[16] = {0};
-            if (copy.src_bytes) memcpy(data, copy.from, (size_t)copy.src_bytes);
-            emu_copy_ends(copy.to, 16, data, t->index, t->clock.at[t->index], false);
-        }
-        t->copies.erase(t->copies.begin());
+    size_t n_done = 0;
+    for (const emu_copy &copy : t->copies) {
+        if (copy.group + (uint32_t)n >= t->open_group) break;
+        unsigned char data[16] = {0};
+        if (copy.src_bytes) memcpy(data, copy.from, (size_t)copy.src_bytes);
+        emu_copy_ends(copy.to, 16, data, t->index, t->clock, false);
+        n_done++;
     }
+    t->copies.erase(t->copies.begin(), t->copies.begin() + (long)n_done);
 }
 
 /* ---- mbarriers ------------------------------------------------------------------------------- */
@@ -162,7 +185,7 @@ void emu_mbar_init(uint32_t bar, int count, emu_site site) {
     b.at = bar;
     b.expected = b.pending = count;
     b.init_thread = t->index;
-    b.init_clock = t->clock.at[t->index];
+    b.init_clock = t->clock;
     for (auto &waited : b.waited) waited.phase = -2;
     if (mbars.size() == EMU_MBARS_MAX) emu_found(site, "more than %d mbarriers", EMU_MBARS_MAX);
     mbars.push_back(b);
@@ -177,8 +200,9 @@ void emu_fence_mbar_init(emu_site site) {
 static void arrive_once(int bar, int bytes, emu_site site) {
     mbar &b = mbars[(size_t)bar];
     emu_thread *t = emu_self();
-    emu_join(&b.clock, &t->clock);
-    emu_join(&b.fenced, &t->fenced);
+    emu_gather(&b.known, t->known, t->index, t->clock);
+    emu_gather(&b.fenced, t->fenced, t->index, t->fenced_clock);
+    b.is_shared = false;
     emu_tick(t);
     b.tx += bytes;
     if (b.tx > COUNT_MAX)
@@ -202,7 +226,7 @@ void emu_mbar_arrive(uint32_t at, int bytes, emu_site site) {
  * for that already, and must see it before the next one is over as well, which a barrier answers with no. */
 static int64_t phase_meant(const mbar &b, int bar, uint32_t parity, emu_site site) {
     const emu_thread *t = emu_self();
-    const int64_t n_known = t->clock.at[emu_mbar_agent(bar)];
+    const int64_t n_known = t->known.of(emu_mbar_agent(bar));
     const int64_t phase = (n_known & 1) == parity ? n_known : n_known - 1;
     if (b.waited[t->index].phase == phase)
         emu_found(site,
@@ -271,5 +295,12 @@ bool emu_copy_step(bool is_wanted) {
 
 void emu_fence_async(emu_site site) {
     if (emu_is_wrong(EMU_BUG_FENCE_MISSING, site)) return;
-    emu_join(&emu_self()->fenced, &emu_self()->clock);
+    static struct { /* as of mbarriers, the last one's */
+        emu_knowledge fenced, known, both;
+    } last;
+    emu_thread *t = emu_self();
+    if (!(last.fenced == t->fenced && last.known == t->known))
+        last = {t->fenced, t->known, emu_joined(t->fenced, t->known)};
+    t->fenced = last.both;
+    t->fenced_clock = t->clock;
 }

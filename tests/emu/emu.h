@@ -2,10 +2,13 @@
  * every access to shared memory is checked.
  *
  *   fibers.cpp   threads, scheduling, meetings, barriers, the launch
+ *   clocks.cpp   what threads know of one another
  *   shadow.cpp   shared memory: validity, happens-before, what is in flight
+ *   global.cpp   numbers in global memory, from block to block
  *   copies.cpp   cp.async, mbarriers, bulk copies
  *   warp.cpp     shuffles, ldmatrix, mma
  *   wgmma.cpp    warpgroup matrices and their descriptors
+ *   multiply.cpp products of both
  *   mutate.cpp   planted bugs: one call site of one primitive misbehaves
  *
  * Happens-before. An agent is a thread, a warpgroup's wgmma engine or an mbarrier's copy engine;
@@ -52,20 +55,69 @@ struct emu_site {
 };
 #define EMU_SITE emu_site site = emu_site::here()
 
-struct emu_clock {
+/* The clocks of all agents, as far as somebody knows them. Those who know the same have the same one, and it does not change
+ * any more: a barrier costs each thread a pointer. */
+struct emu_known {
     uint32_t at[EMU_AGENTS_MAX];
-    bool has_others; /* there may be others' in it than its thread's */
+    int n_owners;
+};
+
+/* One of them; at first that which knows nothing. */
+class emu_knowledge {
+  public:
+    emu_knowledge() : known(&nothing) {}
+    explicit emu_knowledge(emu_known *own) : known(own) {
+        known->n_owners++;
+    }
+    emu_knowledge(const emu_knowledge &other) : emu_knowledge(other.known) {}
+    emu_knowledge &operator=(const emu_knowledge &other) {
+        other.known->n_owners++;
+        drop();
+        known = other.known;
+        return *this;
+    }
+    ~emu_knowledge() {
+        drop();
+    }
+    uint32_t of(int agent) const {
+        return known->at[agent];
+    }
+    const emu_known *at() const {
+        return known;
+    }
+    bool is_nothing() const {
+        return known == &nothing;
+    }
+    bool operator==(const emu_knowledge &other) const {
+        return known == other.known;
+    }
+
+  private:
+    emu_known *known;
+    static emu_known nothing;
+    static void give_back(emu_known *known);
+    void drop() {
+        if (--known->n_owners == 0 && known != &nothing) give_back(known);
+    }
+};
+
+/* What comes together where several threads meet; and the last that was added. */
+struct emu_gathered {
+    uint32_t at[EMU_AGENTS_MAX];
+    bool is_some;
+    emu_knowledge last;
 };
 
 struct emu_copy { /* cp.async, not yet done */
     uint32_t to;
+    uint32_t group;
     const void *from;
     int src_bytes;
 };
 
 struct emu_thread {
     int index;
-    void *stack;
+    int stack; /* -1: none, it has not begun */
     void *sp;
     void *fake_stack; /* ASan's, while switched away */
     bool is_done;
@@ -74,10 +126,21 @@ struct emu_thread {
     const char *waits_for; /* NULL: can run */
     emu_site waits_at;
     uint32_t n_met; /* what all lanes of its warp have come to, so far: barriers and collectives */
-    emu_clock clock;
-    emu_clock fenced;
-    std::vector<std::vector<emu_copy>> copies; /* committed groups, and the open one last */
+    emu_knowledge known; /* of others; of itself: */
+    uint32_t clock;
+    emu_knowledge fenced; /* the same, */
+    uint32_t fenced_clock;
+    std::vector<emu_copy> copies; /* in the order of their groups, */
+    uint32_t open_group;          /* of which those before this one are committed */
 };
+
+/* Whether it knows of an agent's doings at a clock; whether these are fenced. */
+static inline bool emu_knows(const emu_thread *t, int agent, uint32_t clock) {
+    return (agent == t->index ? t->clock : t->known.of(agent)) >= clock;
+}
+static inline bool emu_has_fenced(const emu_thread *t, int agent, uint32_t clock) {
+    return (agent == t->index ? t->fenced_clock : t->fenced.of(agent)) >= clock;
+}
 
 /* ---- fibers.cpp ------------------------------------------------------------------------------ */
 
@@ -122,7 +185,10 @@ struct emu_refusal {
 extern emu_refusal (*emu_launch_hook)(
         void *stream, const emu_launch &how, const char *source, std::function<void()> work);
 
-emu_thread *emu_self();
+extern emu_thread *emu_running;
+static inline emu_thread *emu_self() {
+    return emu_running;
+}
 int emu_n_threads();
 int64_t emu_block_x();
 int64_t emu_block_y();
@@ -133,10 +199,29 @@ bool emu_is_random();
 void emu_park(const char *what, emu_site site);
 void emu_wake(int thread);
 
-/* n threads, [first, first + n), meet: the last to come calls work(args of all). They must have
- * come by the same call with the same immediate. */
-void emu_meet(int n, const char *what, int immediate, void *args,
-        const std::function<void(void **args)> &work, emu_site site);
+/* Where the n threads [first, first + n) meet. */
+struct emu_meeting {
+    int n_here;
+    const char *what;
+    int immediate;
+    emu_site site;
+    void *args[EMU_GROUP];
+    int parked[EMU_GROUP];
+};
+/* The meeting to which this thread is the last to come; NULL: another one was, and it is over. */
+emu_meeting *emu_meet_last(int n, const char *what, int immediate, void *args, emu_site site);
+void emu_meet_end(emu_meeting *meeting);
+
+/* n threads meet: the last to come calls work(args of all). They must have come by the same call with the same
+ * immediate. */
+template <typename WORK>
+static inline void emu_meet(
+        int n, const char *what, int immediate, void *args, const WORK &work, emu_site site) {
+    emu_meeting *meeting = emu_meet_last(n, what, immediate, args, site);
+    if (!meeting) return;
+    work(meeting->args);
+    emu_meet_end(meeting);
+}
 
 /* Barrier `id` of n threads: wait there, or be counted only. Whether one of them votes for something. */
 bool emu_barrier(int id, int n, const char *what, emu_site site, bool vote = false);
@@ -147,9 +232,20 @@ void emu_syncwarp(emu_site site);
 [[noreturn]] void emu_found(emu_site site, const char *format, ...)
         __attribute__((format(printf, 2, 3)));
 
-void emu_join(emu_clock *to, const emu_clock *from);
+/* ---- clocks.cpp ------------------------------------------------------------------------------ */
+
+/* Begin with nothing. */
+void emu_gather_none(emu_gathered *to);
+/* What a thread knows, and its own clock. */
+void emu_gather(emu_gathered *to, const emu_knowledge &known, int index, uint32_t clock);
+emu_knowledge emu_share(const emu_gathered &from);
+emu_knowledge emu_joined(const emu_knowledge &a, const emu_knowledge &b);
+emu_knowledge emu_with(const emu_knowledge &known, int agent, uint32_t clock);
+
 /* What this thread did so far gets an older stamp than what follows. */
-void emu_tick(emu_thread *thread);
+static inline void emu_tick(emu_thread *thread) {
+    thread->clock++;
+}
 static inline int emu_engine_agent(int group) {
     return EMU_THREADS_MAX + group;
 }
@@ -172,6 +268,8 @@ void emu_copy_ends(
         uint32_t at, int bytes, const void *from, int agent, uint32_t clock, bool is_async);
 /* These bytes are an mbarrier; data accesses to them are wrong. */
 void emu_smem_is_mbar(uint32_t at, emu_site site);
+
+/* ---- global.cpp ------------------------------------------------------------------------------ */
 
 /* Between blocks: numbers in global memory, known through tickets. */
 /* What was written is not: who reads it from here on reads what is stale. */
@@ -233,6 +331,13 @@ float emu_f16_number(uint16_t f16);
 uint16_t emu_f16(float v);
 void emu_set_registers(int n, bool is_take, emu_site site);
 void emu_wgmma_block_ends();
+
+/* ---- multiply.cpp ---------------------------------------------------------------------------- */
+
+/* d[m][i] += a[m][k] b[k][i], for n_rows, a multiple of 4, and n columns, of 8; rows of d and b have so many numbers. */
+enum { EMU_PRODUCT_K = 16 };
+void emu_add_product(
+        float *d, int width, const float *a, const float *b, int b_width, int n_rows, int n);
 
 /* ---- mutate.cpp ------------------------------------------------------------------------------ */
 

@@ -6,29 +6,20 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include <algorithm>
-#include <deque>
 #include <map>
 
 #include "emu.h"
 
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(EMU_WITH_ASAN)
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
 
+emu_thread *emu_running;
+
 namespace {
 
 enum { STACK_BYTES = 256 * 1024, GUARD_BYTES = 4096 };
-
-struct meeting {
-    int n_here;
-    const char *what;
-    int immediate;
-    emu_site site;
-    void *args[EMU_GROUP];
-    std::vector<int> parked;
-};
 
 struct barrier {
     int n_here;
@@ -36,22 +27,49 @@ struct barrier {
     bool is_vote; /* bar.red; */
     bool is_any;  /* what came of it */
     uint32_t lanes[EMU_THREADS_MAX / EMU_WARP];
-    emu_clock clock;
-    emu_clock fenced;
-    std::vector<int> parked;
+    emu_gathered known;
+    emu_gathered fenced;
+    int n_parked;
+    int parked[EMU_THREADS_MAX];
 };
+
+/* Who can run, first come first served. */
+struct line {
+    enum { SIZE = 1024 };
+    uint32_t n_taken, n_come;
+    int places[SIZE];
+    bool is_empty() const {
+        return n_taken == n_come;
+    }
+    uint32_t n() const {
+        return n_come - n_taken;
+    }
+    int &at(uint32_t i) {
+        return places[(n_taken + i) % SIZE];
+    }
+    void come(int thread) {
+        places[n_come++ % SIZE] = thread;
+    }
+    int take() {
+        return places[n_taken++ % SIZE];
+    }
+};
+static_assert((int)line::SIZE > (int)EMU_THREADS_MAX, "all of them can");
 
 emu_launch launch;
 const std::function<void()> *kernel;
 int64_t block_x, block_y;
 emu_thread threads[EMU_THREADS_MAX];
 emu_thread host; /* who called emu_run */
-emu_thread *self;
-std::deque<int> runnable;
-meeting warp_meetings[EMU_THREADS_MAX / EMU_WARP];
-meeting group_meetings[EMU_THREADS_MAX / EMU_GROUP];
+emu_thread *&self = emu_running;
+line runnable;
+emu_meeting warp_meetings[EMU_THREADS_MAX / EMU_WARP];
+emu_meeting group_meetings[EMU_THREADS_MAX / EMU_GROUP];
 barrier barriers[16];
 barrier warp_barriers[EMU_THREADS_MAX / EMU_WARP];
+#if defined(EMU_WITH_ASAN)
+const void *host_stack;
+#endif
 uint64_t random_state;
 bool is_random;
 int64_t only_block = -1;
@@ -68,8 +86,8 @@ __asm__(".text\n.globl emu_switch_stack\n.type emu_switch_stack,@function\n"
         "pop %r15\npop %r14\npop %r13\npop %r12\npop %rbx\npop %rbp\nret\n"
         ".size emu_switch_stack,.-emu_switch_stack\n");
 
-void *first_frame(void *stack, void (*entry)()) {
-    uint64_t *top = (uint64_t *)((char *)stack + STACK_BYTES) - 1; /* aligned as after a call */
+void *first_frame(char *end, void (*entry)()) {
+    uint64_t *top = (uint64_t *)end - 1; /* aligned as after a call */
     *--top = (uint64_t)(uintptr_t)entry;
     for (int i = 0; i < 6; i++) *--top = 0;
     return top;
@@ -78,23 +96,45 @@ void *first_frame(void *stack, void (*entry)()) {
 #error "the switch between fibers is written for x86-64"
 #endif
 
-void stack_create(emu_thread *t) {
+char *stacks[EMU_THREADS_MAX + 1];
+int spare_stacks[EMU_THREADS_MAX + 1], n_spare, n_stacks;
+
+void stack_create(char **stack) {
     char *at = (char *)mmap(NULL, STACK_BYTES + GUARD_BYTES, PROT_READ | PROT_WRITE,
             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (at == (char *)MAP_FAILED || mprotect(at, GUARD_BYTES, PROT_NONE) != 0) abort();
-    t->stack = at + GUARD_BYTES;
+    *stack = at + GUARD_BYTES;
+}
+
+void fiber_main();
+
+/* A stack for a thread that begins while others wait on theirs. Where each has its first frames is another place of the
+ * cache. */
+void give_stack(emu_thread *t) {
+    t->stack = n_spare > 0 ? spare_stacks[--n_spare] : n_stacks++;
+    char **stack = &stacks[t->stack];
+    if (!*stack) stack_create(stack);
+    char *end = *stack + STACK_BYTES - t->stack % 32 * 1088;
+#if defined(EMU_WITH_ASAN)
+    /* The last frames of the fiber that ended here never returned. */
+    enum { LAST_FRAMES_BYTES = 16384 };
+    __asan_unpoison_memory_region(end - LAST_FRAMES_BYTES, LAST_FRAMES_BYTES);
+#endif
+    t->sp = first_frame(end, fiber_main);
 }
 
 void switch_to(emu_thread *to) {
     emu_thread *from = self;
     if (to == from) return; /* what it waits for has come while it looked for the next to run */
+    if (to != &host && to->stack < 0) give_stack(to);
+    if (from->is_done) spare_stacks[n_spare++] = from->stack;
     self = to;
-#if defined(__SANITIZE_ADDRESS__)
-    __sanitizer_start_switch_fiber(
-            from->is_done ? NULL : &from->fake_stack, to->stack, to == &host ? 0 : STACK_BYTES);
+#if defined(EMU_WITH_ASAN)
+    __sanitizer_start_switch_fiber(from->is_done ? NULL : &from->fake_stack,
+            to == &host ? host_stack : stacks[to->stack], to == &host ? 0 : STACK_BYTES);
 #endif
     emu_switch_stack(&from->sp, to->sp);
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(EMU_WITH_ASAN)
     const void *bottom;
     size_t size;
     __sanitizer_finish_switch_fiber(self->fake_stack, &bottom, &size);
@@ -118,56 +158,58 @@ void switch_to(emu_thread *to) {
 
 emu_thread *next_thread() {
     if (is_random && emu_random() % 8 == 0) emu_copy_step(false);
-    while (runnable.empty()) {
+    while (runnable.is_empty()) {
         bool is_over = true;
         for (int i = 0; i < launch.threads; i++) is_over = is_over && threads[i].is_done;
         if (is_over) return &host;
         if (!emu_copy_step(true)) deadlock();
     }
-    if (is_random) std::swap(runnable[0], runnable[emu_random() % runnable.size()]);
-    const int next = runnable.front();
-    runnable.pop_front();
-    return &threads[next];
+    if (is_random) std::swap(runnable.at(0), runnable.at((uint32_t)emu_random() % runnable.n()));
+    emu_thread *next = &threads[runnable.take()];
+    if (!runnable.is_empty()) __builtin_prefetch(threads[runnable.at(0)].sp); /* soon */
+    return next;
 }
 
+void thread_ends() {
+    self->is_done = true;
+    emu_require_waited("a thread ends", emu_site{"", 0});
+    if (!self->copies.empty())
+        emu_found(emu_site{"", 0}, "the thread ends with cp.async copies nobody waited for");
+}
+
+/* A thread that has not begun is the next on the stack of one that ended. */
 void fiber_main() {
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(EMU_WITH_ASAN)
     const void *bottom;
     size_t size;
     __sanitizer_finish_switch_fiber(NULL, &bottom, &size);
-    if (!host.stack) host.stack = (void *)(uintptr_t)bottom;
+    if (!host_stack) host_stack = bottom;
 #endif
-    (*kernel)();
-    self->is_done = true;
-    emu_require_waited("a thread ends", emu_site{"", 0});
-    for (const auto &group : self->copies)
-        if (!group.empty())
-            emu_found(emu_site{"", 0}, "the thread ends with cp.async copies nobody waited for");
-    switch_to(next_thread());
-    abort();
+    for (;;) {
+        (*kernel)();
+        thread_ends();
+        emu_thread *next = next_thread();
+        if (next == &host || next->stack >= 0) switch_to(next);
+        next->stack = self->stack;
+        self = next;
+    }
 }
 
 void thread_begin(int i) {
     emu_thread *t = &threads[i];
-    if (!t->stack) stack_create(t);
-#if defined(__SANITIZE_ADDRESS__)
-    /* The last frames of the fiber that ended here never returned. */
-    enum { LAST_FRAMES_BYTES = 16384 };
-    __asan_unpoison_memory_region(
-            (char *)t->stack + STACK_BYTES - LAST_FRAMES_BYTES, LAST_FRAMES_BYTES);
-#endif
     t->index = i;
+    t->stack = -1;
     t->is_done = false;
     t->has_waited = !launch.is_early;
     t->waits_for = NULL;
     t->fake_stack = NULL;
     t->n_met = 0;
-    if (t->clock.has_others) t->clock = emu_clock{}; /* most threads of small kernels meet nobody */
-    if (t->fenced.has_others) t->fenced = emu_clock{};
-    t->clock.at[i] = 1;
-    t->copies.assign(1, {});
-    t->sp = first_frame(t->stack, fiber_main);
-    runnable.push_back(i);
+    t->known = t->fenced = emu_knowledge();
+    t->clock = 1;
+    t->fenced_clock = 0;
+    t->copies.clear();
+    t->open_group = 0;
+    runnable.come(i);
 }
 
 void run_block(int64_t x, int64_t y) {
@@ -176,8 +218,8 @@ void run_block(int64_t x, int64_t y) {
     emu_smem_reset(launch.smem_bytes);
     emu_copies_reset();
     emu_wgmma_reset();
-    for (auto &m : warp_meetings) m.n_here = 0, m.parked.clear();
-    for (auto &m : group_meetings) m.n_here = 0, m.parked.clear();
+    for (auto &m : warp_meetings) m.n_here = 0;
+    for (auto &m : group_meetings) m.n_here = 0;
     for (auto &b : barriers) b.n_here = 0; /* barrier_begin does the rest */
     for (auto &b : warp_barriers) b.n_here = 0;
     for (int i = 0; i < launch.threads; i++) thread_begin(i);
@@ -249,9 +291,6 @@ void emu_run(const emu_launch &how, const std::function<void()> &what) {
     for (const int64_t i : order) run_block(i % how.grid_x, i / how.grid_x);
 }
 
-emu_thread *emu_self() {
-    return self;
-}
 int emu_n_threads() {
     return launch.threads;
 }
@@ -270,7 +309,7 @@ void emu_park(const char *what, emu_site site) {
 
 void emu_wake(int thread) {
     threads[thread].waits_for = NULL;
-    runnable.push_back(thread);
+    runnable.come(thread);
 }
 
 void emu_found(emu_site site, const char *format, ...) {
@@ -286,10 +325,9 @@ void emu_found(emu_site site, const char *format, ...) {
 
 /* ---- meeting --------------------------------------------------------------------------------- */
 
-void emu_meet(int n, const char *what, int immediate, void *args,
-        const std::function<void(void **)> &work, emu_site site) {
-    meeting *m = n == EMU_WARP ? &warp_meetings[self->index / EMU_WARP]
-                               : &group_meetings[self->index / EMU_GROUP];
+emu_meeting *emu_meet_last(int n, const char *what, int immediate, void *args, emu_site site) {
+    emu_meeting *m = n == EMU_WARP ? &warp_meetings[self->index / EMU_WARP]
+                                   : &group_meetings[self->index / EMU_GROUP];
     if (m->n_here == 0) {
         m->what = what;
         m->immediate = immediate;
@@ -301,26 +339,15 @@ void emu_meet(int n, const char *what, int immediate, void *args,
     }
     self->n_met++;
     m->args[self->index % n] = args;
-    if (++m->n_here < n) {
-        m->parked.push_back(self->index);
-        emu_park(what, site);
-        return;
-    }
-    work(m->args);
+    if (m->n_here == n - 1) return m;
+    m->parked[m->n_here++] = self->index;
+    emu_park(what, site);
+    return NULL;
+}
+
+void emu_meet_end(emu_meeting *m) {
+    for (int i = 0; i < m->n_here; i++) emu_wake(m->parked[i]);
     m->n_here = 0;
-    for (const int t : m->parked) emu_wake(t);
-    m->parked.clear();
-}
-
-void emu_join(emu_clock *to, const emu_clock *from) {
-    to->has_others = true;
-    for (int i = 0; i < launch.threads; i++) to->at[i] = std::max(to->at[i], from->at[i]);
-    for (int i = EMU_THREADS_MAX; i < EMU_AGENTS_MAX; i++)
-        to->at[i] = std::max(to->at[i], from->at[i]);
-}
-
-void emu_tick(emu_thread *thread) {
-    thread->clock.at[thread->index]++;
 }
 
 /* Hardware counts warps, each once: bar.sync, .red and .arrive are for all lanes together. */
@@ -335,25 +362,14 @@ static void barrier_count(barrier *b, emu_site site) {
             emu_found(site, "a barrier is complete with lanes %08x of a warp", of_warp);
 }
 
-/* Small kernels pass many, and most clocks are as they were: nobody's. */
 static void barrier_begin(barrier *b, int n, bool is_vote) {
     b->n = n;
     b->is_vote = is_vote;
     b->is_any = false;
     memset(b->lanes, 0, sizeof b->lanes);
-    if (b->clock.has_others) b->clock = emu_clock{};
-    if (b->fenced.has_others) b->fenced = emu_clock{};
-    b->parked.clear();
-}
-
-static void barrier_join(barrier *b, const emu_thread *thread) {
-    uint32_t *mine = &b->clock.at[thread->index];
-    b->clock.has_others = true;
-    if (thread->clock.has_others)
-        emu_join(&b->clock, &thread->clock);
-    else
-        *mine = std::max(*mine, thread->clock.at[thread->index]);
-    if (thread->fenced.has_others) emu_join(&b->fenced, &thread->fenced);
+    emu_gather_none(&b->known);
+    emu_gather_none(&b->fenced);
+    b->n_parked = 0;
 }
 
 static void barrier_pass(
@@ -363,23 +379,27 @@ static void barrier_pass(
     if (b->n != n) emu_found(site, "barrier of %d threads, others say %d", n, b->n);
     if (b->is_vote != is_vote)
         emu_found(site, "%s at a barrier where others are with another instruction", what);
-    barrier_join(b, self);
+    emu_gather(&b->known, self->known, self->index, self->clock);
+    emu_gather(&b->fenced, self->fenced, self->index, self->fenced_clock);
     emu_tick(self);
     b->is_any = b->is_any || vote;
     if (is_waiting) self->n_met++;
-    if (is_waiting) b->parked.push_back(self->index);
+    if (is_waiting) b->parked[b->n_parked++] = self->index;
     barrier_count(b, site);
     if (b->n_here < n) {
         if (is_waiting) emu_park(what, site);
         return;
     }
     b->n_here = 0;
-    if (b->parked.empty()) emu_found(site, "a barrier is complete, and nobody waits at it");
-    for (const int t : b->parked) {
-        emu_join(&threads[t].clock, &b->clock);
-        if (b->fenced.has_others) emu_join(&threads[t].fenced, &b->fenced);
-        threads[t].is_any = b->is_any;
-        if (&threads[t] != self) emu_wake(t);
+    if (b->n_parked == 0) emu_found(site, "a barrier is complete, and nobody waits at it");
+    /* What they know is part of it since they came. */
+    const emu_knowledge known = emu_share(b->known), fenced = emu_share(b->fenced);
+    for (int i = 0; i < b->n_parked; i++) {
+        emu_thread *t = &threads[b->parked[i]];
+        t->known = known;
+        t->fenced = fenced;
+        t->is_any = b->is_any;
+        if (t != self) emu_wake(t->index);
     }
 }
 

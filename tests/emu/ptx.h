@@ -177,10 +177,10 @@ static inline float ptx_bf16_high(uint32_t v) {
     return ptx_bits_float(v & 0xffff0000u);
 }
 static inline uint32_t emu_bf16_of_e4m3(uint32_t code) {
-    const int exponent = (int)(code >> 3 & 15);
-    const float fraction = (float)(code & 7) / 8.0f;
-    const float size = exponent ? ldexpf(1.0f + fraction, exponent - 7) : ldexpf(fraction, -6);
-    return emu_bf16(code & 0x80 ? -size : size);
+    const uint32_t exponent = code >> 3 & 15, fraction = code & 7;
+    const uint32_t size = exponent ? (exponent - 7 + 127) << 7 | fraction << 4
+                                   : emu_bf16((float)fraction * 0x1p-9f);
+    return (code & 0x80) << 8 | size;
 }
 static inline uint32_t ptx_e4m3_low(uint32_t v) {
     return emu_bf16_of_e4m3(v & 0xff) | emu_bf16_of_e4m3(v >> 8 & 0xff) << 16;

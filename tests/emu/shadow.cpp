@@ -1,22 +1,20 @@
-/* Shared memory and what is known about each of its 32-bit words; global memory between blocks. */
-#include <stdio.h>
+/* Shared memory and what is known about each of its 32-bit words: once for 16 bytes that were always read and written
+ * together, as most are. */
 #include <string.h>
-
-#include <algorithm>
-#include <unordered_map>
 
 #include "emu.h"
 
 namespace {
 
-enum { READERS_MAX = 6 };
+enum { READERS_MAX = 6, CHUNK = 16, CHUNK_WORDS = CHUNK / 4 };
+enum : uint8_t { FRESH, WHOLE, SPLIT }; /* not looked at yet; the first word is about all four */
 
 struct stamp {
     int16_t agent;
     uint32_t clock;
 };
 
-struct word {
+struct alignas(64) word {
     uint8_t valid; /* a bit a byte */
     bool is_in_flight;
     bool is_async; /* written by the async proxy */
@@ -26,16 +24,14 @@ struct word {
     stamp readers[READERS_MAX];
 };
 
-unsigned char bytes_of[EMU_SMEM_BYTES_MAX + 4096];
-word words[(EMU_SMEM_BYTES_MAX + 4096) / 4];
+enum { BYTES_MAX = EMU_SMEM_BYTES_MAX + 4096 };
+alignas(64) unsigned char bytes_of[BYTES_MAX];
+word words[BYTES_MAX / CHUNK][CHUNK_WORDS];
+uint8_t how[BYTES_MAX / CHUNK];
 uint32_t begin, end;
 
 const unsigned char poison =
         0xfe; /* as bf16 or fp32: finite, enormous; NaN would hide behind masks */
-
-bool is_known(const emu_clock *clock, stamp s) {
-    return clock->at[s.agent] >= s.clock;
-}
 
 void check_range(uint32_t at, int bytes, int alignment, const char *what, emu_site site) {
     if (at < begin || at + (uint32_t)bytes > end)
@@ -49,11 +45,21 @@ bool is_thread(stamp s) {
     return s.agent < EMU_THREADS_MAX;
 }
 
+void become(word *w, uint8_t valid, bool is_in_flight, bool is_async, stamp writer) {
+    w->valid = valid;
+    w->is_in_flight = is_in_flight;
+    w->is_async = is_async;
+    w->is_mbar = false;
+    w->n_readers = 0;
+    w->writer = writer;
+}
+
 /* The readers that whoever comes now does not know, and the newcomer. What an engine knows of threads is no fence. */
-void add_reader(word *w, const emu_clock *known, stamp reader) {
+void add_reader(word *w, const emu_thread *t, stamp reader) {
     int n = 0;
     for (int i = 0; i < w->n_readers; i++)
-        if (!is_known(known, w->readers[i]) || (is_thread(w->readers[i]) && !is_thread(reader)))
+        if (!emu_knows(t, w->readers[i].agent, w->readers[i].clock) ||
+                (is_thread(w->readers[i]) && !is_thread(reader)))
             w->readers[n++] = w->readers[i];
     if (n == READERS_MAX)
         n--; /* an unknown reader forgotten: a race may be missed, none invented */
@@ -61,47 +67,115 @@ void add_reader(word *w, const emu_clock *known, stamp reader) {
     w->n_readers = (uint8_t)n;
 }
 
-void check_readable(const word *w, uint32_t at, bool is_async, emu_site site) {
-    const emu_thread *t = emu_self();
+void check_readable(const word *w, const emu_thread *t, uint32_t at, bool is_async, emu_site site) {
     if (w->is_mbar) emu_found(site, "shared %u read as data: an mbarrier is there", at);
     if (w->is_in_flight) emu_found(site, "shared %u read while a copy into it is in flight", at);
     if (w->valid != 0xf) emu_found(site, "shared %u read, never written", at);
-    if (!is_known(&t->clock, w->writer))
+    if (!emu_knows(t, w->writer.agent, w->writer.clock))
         emu_found(site, "race: shared %u read; the write by agent %d is not known here", at,
                 w->writer.agent);
-    if (is_async && !w->is_async && !is_known(&t->fenced, w->writer))
+    if (is_async && !w->is_async && !emu_has_fenced(t, w->writer.agent, w->writer.clock))
         emu_found(site,
                 "shared %u read by the async proxy; no fence.proxy.async since agent %d wrote", at,
                 w->writer.agent);
 }
 
-void check_writable(const word *w, uint32_t at, bool is_async, emu_site site) {
-    const emu_thread *t = emu_self();
+void check_writable(const word *w, const emu_thread *t, uint32_t at, bool is_async, emu_site site) {
     if (w->is_mbar) emu_found(site, "shared %u overwritten: an mbarrier is there", at);
     if (w->is_in_flight)
         emu_found(site, "shared %u overwritten while a copy into it is in flight", at);
-    if (w->valid && !is_known(&t->clock, w->writer))
+    if (w->valid && !emu_knows(t, w->writer.agent, w->writer.clock))
         emu_found(site, "race: shared %u overwritten; the write by agent %d is not known here", at,
                 w->writer.agent);
-    if (w->valid && is_async && !w->is_async && !is_known(&t->fenced, w->writer))
+    if (w->valid && is_async && !w->is_async &&
+            !emu_has_fenced(t, w->writer.agent, w->writer.clock))
         emu_found(site,
                 "shared %u overwritten by the async proxy; no fence.proxy.async since it was "
                 "written",
                 at);
     for (int i = 0; i < w->n_readers; i++) {
-        if (!is_known(&t->clock, w->readers[i]))
+        const stamp reader = w->readers[i];
+        if (!emu_knows(t, reader.agent, reader.clock))
             emu_found(site, "race: shared %u overwritten; the read by agent %d is not known here",
-                    at, w->readers[i].agent);
-        if (is_async && is_thread(w->readers[i]) && !is_known(&t->fenced, w->readers[i]))
+                    at, reader.agent);
+        if (is_async && is_thread(reader) && !emu_has_fenced(t, reader.agent, reader.clock))
             emu_found(site,
                     "shared %u overwritten by the async proxy; no fence.proxy.async since agent %d "
                     "read",
-                    at, w->readers[i].agent);
+                    at, reader.agent);
     }
 }
 
 int alignment_of(int bytes) {
-    return bytes >= 16 ? 16 : bytes;
+    return bytes >= CHUNK ? CHUNK : bytes;
+}
+
+/* The word that is about the 16 bytes at a place; NULL: each is for itself. */
+word *whole_at(uint32_t at) {
+    const uint32_t chunk = at / CHUNK;
+    if (how[chunk] == SPLIT) return NULL;
+    if (how[chunk] == FRESH) {
+        become(&words[chunk][0], 0, false, false, {0, 0});
+        how[chunk] = WHOLE;
+    }
+    return &words[chunk][0];
+}
+
+/* A word, for itself from now on. */
+word *word_at(uint32_t at) {
+    const uint32_t chunk = at / CHUNK;
+    word *of = words[chunk];
+    if (const word *whole = whole_at(at)) {
+        for (int i = 1; i < CHUNK_WORDS; i++) of[i] = *whole;
+        how[chunk] = SPLIT;
+    }
+    return &of[at % CHUNK / 4];
+}
+
+/* Of each word there, or of all four of 16 bytes as one. */
+template <typename WORK> void for_words(uint32_t at, int bytes, const WORK &work) {
+    for (uint32_t a = at; a < at + (uint32_t)bytes;) {
+        word *whole = bytes % CHUNK == 0 ? whole_at(a) : NULL;
+        if (whole) {
+            work(whole, a);
+            a += CHUNK;
+        } else {
+            work(word_at(a), a);
+            a += 4;
+        }
+    }
+}
+
+/* They are all alike then. */
+template <typename CHECK>
+void overwrite(uint32_t at, int bytes, const word &like, const CHECK &check) {
+    for_words(at, bytes, [&](word *w, uint32_t a) {
+        check(w, a);
+        become(w, like.valid, like.is_in_flight, like.is_async, like.writer);
+        if (bytes % CHUNK == 0 && a % CHUNK == CHUNK - 4) { /* the last of four */
+            become(&words[a / CHUNK][0], like.valid, like.is_in_flight, like.is_async, like.writer);
+            how[a / CHUNK] = WHOLE;
+        }
+    });
+}
+
+/* Between shared memory and registers: a word or four, mostly. */
+void copy_registers(void *to, const void *from, int bytes) {
+    if (bytes == 4)
+        memcpy(to, from, 4);
+    else if (bytes == CHUNK)
+        memcpy(to, from, CHUNK);
+    else
+        memcpy(to, from, (size_t)bytes);
+}
+
+void read(uint32_t at, int bytes, void *to, bool is_async, stamp reader, emu_site site) {
+    const emu_thread *t = emu_self();
+    for_words(at, bytes, [&](word *w, uint32_t a) {
+        check_readable(w, t, a, is_async, site);
+        add_reader(w, t, reader);
+    });
+    copy_registers(to, bytes_of + at, bytes);
 }
 
 } // namespace
@@ -115,7 +189,7 @@ void emu_smem_reset(int bytes) {
                 (int)EMU_SMEM_BYTES_MAX);
     /* What is beyond is never looked at: it was found out above, or is by check_range. */
     memset(bytes_of + begin, poison, (size_t)bytes);
-    memset(words + begin / 4, 0, ((size_t)bytes + 3) / 4 * sizeof *words);
+    memset(how + begin / CHUNK, FRESH, ((size_t)bytes + CHUNK - 1) / CHUNK);
 }
 
 uint32_t emu_smem_begin() {
@@ -125,135 +199,41 @@ uint32_t emu_smem_begin() {
 void emu_read(uint32_t at, int bytes, void *to, emu_site site) {
     check_range(at, bytes, alignment_of(bytes), "read", site);
     const emu_thread *t = emu_self();
-    for (uint32_t a = at; a < at + (uint32_t)bytes; a += 4) {
-        word *w = &words[a / 4];
-        check_readable(w, a, false, site);
-        add_reader(w, &t->clock, stamp{(int16_t)t->index, t->clock.at[t->index]});
-    }
-    memcpy(to, bytes_of + at, (size_t)bytes);
+    read(at, bytes, to, false, {(int16_t)t->index, t->clock}, site);
 }
 
 void emu_write(uint32_t at, int bytes, const void *from, emu_site site) {
     check_range(at, bytes, alignment_of(bytes), "write", site);
     const emu_thread *t = emu_self();
-    for (uint32_t a = at; a < at + (uint32_t)bytes; a += 4) {
-        word *w = &words[a / 4];
-        check_writable(w, a, false, site);
-        *w = word{0xf, false, false, false, 0, {(int16_t)t->index, t->clock.at[t->index]}, {}};
-    }
-    memcpy(bytes_of + at, from, (size_t)bytes);
+    const word like = {0xf, false, false, false, 0, {(int16_t)t->index, t->clock}, {}};
+    overwrite(at, bytes, like,
+            [&](const word *w, uint32_t a) { check_writable(w, t, a, false, site); });
+    copy_registers(bytes_of + at, from, bytes);
 }
 
 void emu_read_async(uint32_t at, int bytes, void *to, uint32_t engine_clock, emu_site site) {
     check_range(at, bytes, alignment_of(bytes), "wgmma operand", site);
-    const emu_thread *t = emu_self();
-    for (uint32_t a = at; a < at + (uint32_t)bytes; a += 4) {
-        word *w = &words[a / 4];
-        check_readable(w, a, true, site);
-        add_reader(
-                w, &t->clock, stamp{(int16_t)emu_engine_agent(t->index / EMU_GROUP), engine_clock});
-    }
-    memcpy(to, bytes_of + at, (size_t)bytes);
+    const int engine = emu_engine_agent(emu_self()->index / EMU_GROUP);
+    read(at, bytes, to, true, {(int16_t)engine, engine_clock}, site);
 }
 
 void emu_copy_begins(uint32_t at, int bytes, bool is_async, emu_site site) {
-    check_range(at, bytes, 16, "copy", site);
-    for (uint32_t a = at; a < at + (uint32_t)bytes; a += 4) {
-        check_writable(&words[a / 4], a, is_async, site);
-        words[a / 4] = word{0, true, is_async, false, 0, {0, 0}, {}};
-    }
+    check_range(at, bytes, CHUNK, "copy", site);
+    const emu_thread *t = emu_self();
+    const word like = {0, true, is_async, false, 0, {0, 0}, {}};
+    overwrite(at, bytes, like,
+            [&](const word *w, uint32_t a) { check_writable(w, t, a, is_async, site); });
     memset(bytes_of + at, poison, (size_t)bytes);
 }
 
 void emu_copy_ends(
         uint32_t at, int bytes, const void *from, int agent, uint32_t clock, bool is_async) {
-    for (uint32_t a = at; a < at + (uint32_t)bytes; a += 4)
-        words[a / 4] = word{0xf, false, is_async, false, 0, {(int16_t)agent, clock}, {}};
+    const word like = {0xf, false, is_async, false, 0, {(int16_t)agent, clock}, {}};
+    overwrite(at, bytes, like, [](const word *, uint32_t) {});
     memcpy(bytes_of + at, from, (size_t)bytes);
 }
 
 void emu_smem_is_mbar(uint32_t at, emu_site site) {
     check_range(at, 8, 8, "mbarrier", site);
-    words[at / 4].is_mbar = words[at / 4 + 1].is_mbar = true;
-}
-
-/* ---- between blocks --------------------------------------------------------------------------- *
- *
- * Blocks run one after the other here, so what could go wrong on a GPU is only that a block reads
- * what it has no right to know. A ticket publishes the clock of its thread, and that of every
- * ticket it has seen; a thread of another block knows a store if it knows (its own clock, from the
- * moment of the draw) a thread of its block that drew a ticket after the store was published. */
-
-namespace {
-
-struct owner {
-    int64_t block;
-    stamp writer;
-};
-struct published {
-    int64_t block;
-    emu_clock clock;
-};
-struct draw {
-    stamp by; /* thread of the running block */
-    size_t n_published;
-};
-
-std::unordered_map<const void *, owner> owners;
-std::vector<published> publications; /* in the order of the tickets */
-std::vector<draw> draws;             /* of the running block */
-int64_t block;
-
-} // namespace
-
-void emu_forget_global() {
-    owners.clear();
-}
-
-void emu_global_reset() {
-    for (auto &o : owners) o.second.block = -1;
-    publications.clear();
-    draws.clear();
-    block = 0;
-}
-
-void emu_global_block_ends() {
-    draws.clear();
-    block++;
-}
-
-void emu_global_store(float *to, float value, emu_site site) {
-    emu_require_waited("global number written", site);
-    const emu_thread *t = emu_self();
-    owners[to] = owner{block, {(int16_t)t->index, t->clock.at[t->index]}};
-    *to = value;
-}
-
-float emu_global_load(const float *from, emu_site site) {
-    emu_require_waited("global number read", site);
-    const emu_thread *t = emu_self();
-    const auto found = owners.find(from);
-    if (found == owners.end()) emu_found(site, "global number read that no block has written");
-    const owner &o = found->second;
-    if (o.block < 0) return *from;
-    bool is_right = o.block == block && is_known(&t->clock, o.writer);
-    for (const draw &d : draws)
-        if (!is_right && is_known(&t->clock, d.by))
-            for (size_t i = 0; i < d.n_published; i++)
-                is_right = is_right || (publications[i].block == o.block &&
-                                               is_known(&publications[i].clock, o.writer));
-    if (!is_right)
-        emu_found(site,
-                "race: global number read; the write by block %lld thread %d is not known here",
-                (long long)o.block, o.writer.agent);
-    return *from;
-}
-
-uint32_t emu_global_ticket(uint32_t *counter, emu_site site) {
-    emu_require_waited("ticket drawn", site);
-    emu_thread *t = emu_self();
-    if (!emu_is_wrong(EMU_BUG_TICKET_EARLY, site)) publications.push_back({block, t->clock});
-    emu_tick(t);
-    draws.push_back({{(int16_t)t->index, t->clock.at[t->index]}, publications.size()});
-    return (*counter)++;
+    word_at(at)->is_mbar = word_at(at + 4)->is_mbar = true;
 }

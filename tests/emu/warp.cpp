@@ -12,6 +12,12 @@ float bf16(uint32_t reg, int half) {
     return value;
 }
 
+/* Both halves. */
+void put_pair(float *to, uint32_t reg) {
+    const uint64_t bits = (uint64_t)(reg & 0xffff0000u) << 32 | reg << 16;
+    memcpy(to, &bits, sizeof bits);
+}
+
 uint16_t half_of(uint32_t reg, int half) {
     return (uint16_t)(half ? reg >> 16 : reg);
 }
@@ -152,23 +158,23 @@ void emu_mma(float *d, const uint32_t *a, uint32_t b0, uint32_t b1, emu_site sit
     emu_meet(
             EMU_WARP, "mma", 0, &mine,
             [](void **args) {
-                float am[16][16], bm[16][8], dm[16][8];
+                float am[16][EMU_PRODUCT_K], bm[EMU_PRODUCT_K][8], dm[16][8];
                 for (int l = 0; l < EMU_WARP; l++) {
                     const lane *p = (const lane *)args[l];
                     const int g = l / 4, q = l % 4;
-                    for (int h = 0; h < 2; h++) {
-                        for (int i = 0; i < 4; i++)
-                            am[g + 8 * (i & 1)][2 * q + 8 * (i >> 1) + h] = bf16(p->a[i], h);
-                        for (int i = 0; i < 2; i++) bm[2 * q + 8 * i + h][g] = bf16(p->b[i], h);
-                    }
-                    for (int i = 0; i < 4; i++) dm[g + 8 * (i >> 1)][2 * q + (i & 1)] = p->d[i];
-                }
-                for (int m = 0; m < 16; m++)
-                    for (int k = 0; k < 16; k++)
-                        for (int n = 0; n < 8; n++) dm[m][n] += am[m][k] * bm[k][n];
-                for (int l = 0; l < EMU_WARP; l++)
                     for (int i = 0; i < 4; i++)
-                        ((lane *)args[l])->d[i] = dm[l / 4 + 8 * (i >> 1)][2 * (l % 4) + (i & 1)];
+                        put_pair(&am[g + 8 * (i & 1)][2 * q + 8 * (i >> 1)], p->a[i]);
+                    for (int i = 0; i < 2; i++)
+                        for (int h = 0; h < 2; h++) bm[2 * q + 8 * i + h][g] = bf16(p->b[i], h);
+                    memcpy(&dm[g][2 * q], p->d, 2 * sizeof *p->d);
+                    memcpy(&dm[g + 8][2 * q], p->d + 2, 2 * sizeof *p->d);
+                }
+                emu_add_product(dm[0], 8, am[0], bm[0], 8, 16, 8);
+                for (int l = 0; l < EMU_WARP; l++) {
+                    float *to = ((lane *)args[l])->d;
+                    memcpy(to, &dm[l / 4][2 * (l % 4)], 2 * sizeof *to);
+                    memcpy(to + 2, &dm[l / 4 + 8][2 * (l % 4)], 2 * sizeof *to);
+                }
             },
             site);
 }

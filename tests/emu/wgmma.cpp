@@ -11,7 +11,7 @@
 
 namespace {
 
-enum { M = 64, N_MAX = 128, K = 16 };
+enum { M = 64, N_MAX = 128, K = EMU_PRODUCT_K };
 
 struct accumulator {
     float *registers[EMU_GROUP];
@@ -40,7 +40,8 @@ struct group_state {
     uint32_t open_group; /* number of the group being filled; those before it are committed */
     uint32_t done_groups;
     std::vector<std::unique_ptr<accumulator>> accumulators;
-    std::vector<std::unique_ptr<operand_registers>> operands;
+    std::vector<std::unique_ptr<accumulator>> spare;
+    std::vector<operand_registers> operands;
 };
 
 /* A block's registers: 128 n of each warpgroup. What it has in all is what it was launched with. */
@@ -52,8 +53,17 @@ group_state groups[EMU_THREADS_MAX / EMU_GROUP];
 
 const uint32_t poison_bits = 0x7fc0beefu;
 
+const float *f16_numbers() {
+    static const float *const all = [] {
+        float *numbers = new float[65536];
+        for (int i = 0; i < 65536; i++) numbers[i] = emu_f16_number((uint16_t)i);
+        return numbers;
+    }();
+    return all;
+}
+
 float number(uint16_t x, bool is_f16) {
-    if (is_f16) return emu_f16_number(x);
+    if (is_f16) return f16_numbers()[x];
     const uint32_t bits = (uint32_t)x << 16;
     float value;
     memcpy(&value, &bits, 4);
@@ -71,9 +81,9 @@ uint32_t swizzled(uint32_t a) {
     return a ^ (a >> 3 & 0x70u);
 }
 
-/* n x 16 numbers, element (mn, k), as the descriptor says. */
-void read_operand(uint64_t desc, bool is_b, bool is_mn_major, bool is_f16, int n, float (*to)[K],
-        uint32_t clock, emu_site site) {
+/* n x 16 numbers, element (mn, k) at mn * mn_step + k * k_step, as the descriptor says. */
+void read_operand(uint64_t desc, bool is_b, bool is_mn_major, bool is_f16, int n, float *to,
+        int mn_step, int k_step, uint32_t clock, emu_site site) {
     const uint32_t start = (uint32_t)(desc & 0x3fffu) << 4;
     uint32_t lbo = (uint32_t)(desc >> 16 & 0x3fffu) << 4;
     const uint32_t sbo = (uint32_t)(desc >> 32 & 0x3fffu) << 4;
@@ -96,9 +106,9 @@ void read_operand(uint64_t desc, bool is_b, bool is_mn_major, bool is_f16, int n
                                             : start + (mn & 7) * 128 + (mn >> 3) * sbo + 2 * k;
             uint16_t chunk[8];
             emu_read_async(swizzled(at) ^ shift, 16, chunk, clock, site);
-            for (int i = 0; i < 8; i++)
-                *(is_mn_major ? &to[inner + i][outer] : &to[outer][inner + i]) =
-                        number(chunk[i], is_f16);
+            float *first = to + mn * (uint32_t)mn_step + k * (uint32_t)k_step;
+            const int step = is_mn_major ? mn_step : k_step;
+            for (int i = 0; i < 8; i++) first[i * step] = number(chunk[i], is_f16);
         }
 }
 
@@ -148,7 +158,9 @@ accumulator *find_accumulator(group_state *g, void **all, emu_site site) {
     check_fenced(
             g, first->product.n / 2, [all](int t) { return (const uint32_t *)((args *)all[t])->d; },
             first->is_sum, "an accumulator", site);
-    g->accumulators.emplace_back(new accumulator);
+    if (g->spare.empty()) g->spare.emplace_back(new accumulator);
+    g->accumulators.push_back(std::move(g->spare.back()));
+    g->spare.pop_back();
     accumulator *acc = g->accumulators.back().get();
     acc->n = first->product.n;
     for (int t = 0; t < EMU_GROUP; t++) {
@@ -166,8 +178,8 @@ void read_registers(group_state *g, void **all, float (*to)[K], emu_site site) {
     check_fenced(
             g, 4, [all](int t) { return ((args *)all[t])->a_regs; }, true, "a register operand",
             site);
-    g->operands.emplace_back(new operand_registers);
-    operand_registers *op = g->operands.back().get();
+    g->operands.emplace_back();
+    operand_registers *op = &g->operands.back();
     op->group = g->open_group;
     for (int t = 0; t < EMU_GROUP; t++) {
         op->registers[t] = ((args *)all[t])->a_regs;
@@ -191,23 +203,18 @@ void issue(void **all, emu_site site) {
             emu_found(site, "wgmma: threads of the warpgroup disagree about a descriptor");
     }
     if (!g->is_fenced) emu_found(site, "wgmma without a wgmma.fence before its batch");
-    static float a[M][K], b[N_MAX][K];
+    static float a[M][K], b[K][N_MAX];
     if (first.a_regs)
         read_registers(g, all, a, site);
     else
-        read_operand(first.a, false, product.is_a_mn_major, product.is_f16, M, a, g->open_group + 1,
-                site);
-    read_operand(first.b, true, product.is_b_mn_major, product.is_f16, product.n, b,
+        read_operand(first.a, false, product.is_a_mn_major, product.is_f16, M, a[0], K, 1,
+                g->open_group + 1, site);
+    read_operand(first.b, true, product.is_b_mn_major, product.is_f16, product.n, b[0], 1, N_MAX,
             g->open_group + 1, site);
     accumulator *acc = find_accumulator(g, all, site);
     acc->last_group = g->open_group;
-    static float bt[K][N_MAX];
-    for (int n = 0; n < product.n; n++)
-        for (int k = 0; k < K; k++) bt[k][n] = b[n][k];
     if (!first.is_sum) memset(acc->value, 0, sizeof acc->value);
-    for (int m = 0; m < M; m++)
-        for (int k = 0; k < K; k++)
-            for (int n = 0; n < product.n; n++) acc->value[m][n] += a[m][k] * bt[k][n];
+    emu_add_product(acc->value[0], N_MAX, a[0], b[0], N_MAX, M, product.n);
 }
 
 /* The result arrives in the registers. */
@@ -289,21 +296,28 @@ void emu_wgmma_wait(int n, emu_site site) {
                 for (size_t i = 0; i < g->accumulators.size();)
                     if (g->accumulators[i]->last_group < g->done_groups) {
                         deliver(g->accumulators[i].get(), site);
+                        g->spare.push_back(std::move(g->accumulators[i]));
                         g->accumulators.erase(g->accumulators.begin() + (long)i);
                     } else {
                         i++;
                     }
                 for (size_t i = 0; i < g->operands.size();)
-                    if (g->operands[i]->group < g->done_groups) {
-                        check_operands(g->operands[i].get(), site);
+                    if (g->operands[i].group < g->done_groups) {
+                        check_operands(&g->operands[i], site);
                         g->operands.erase(g->operands.begin() + (long)i);
                     } else {
                         i++;
                     }
             },
             site);
-    emu_self()->clock.at[emu_engine_agent(group)] = groups[group].done_groups;
-    emu_self()->clock.has_others = true;
+    static struct { /* all of them come with the same knowledge */
+        emu_knowledge before, after;
+    } last;
+    emu_thread *t = emu_self();
+    const int agent = emu_engine_agent(group);
+    if (!(last.before == t->known) || last.after.of(agent) != groups[group].done_groups)
+        last = {t->known, emu_with(t->known, agent, groups[group].done_groups)};
+    t->known = last.after;
 }
 
 void emu_wgmma(const emu_product &product, float *d, const uint32_t *a_regs, uint64_t a, uint64_t b,
