@@ -20,18 +20,42 @@ static std::map<char *, size_t> pinned_blocks;
 static std::map<char *, block> device_blocks;
 static int depth; /* > 0: the device is working */
 
-static void set_rights(int rights) {
+/* Of all its memory, where this CPU has keys: the rights of the thread that plays the device are a register of its own, and others
+ * have none meanwhile. -1: there are none, and each block's pages are told. */
+static int key() {
+    static const int one = pkey_alloc(0, PKEY_DISABLE_ACCESS);
+    return one;
+}
+
+static void set_rights(bool are_there) {
     if (state()->is_unguarded) return;
+    if (key() >= 0) {
+        if (pkey_set(key(), are_there ? 0 : PKEY_DISABLE_ACCESS) != 0) found("pkey_set failed");
+        return;
+    }
     for (auto &b : device_blocks)
-        if (mprotect(b.second.base, b.second.usable, rights) != 0) found("mprotect failed");
+        if (mprotect(b.second.base, b.second.usable,
+                    are_there ? PROT_READ | PROT_WRITE : PROT_NONE) != 0)
+            found("mprotect failed");
 }
 
 void device_begins() {
-    if (depth++ == 0) set_rights(PROT_READ | PROT_WRITE);
+    if (depth++ == 0) set_rights(true);
 }
 
 void device_ends() {
-    if (--depth == 0) set_rights(PROT_NONE);
+    if (--depth == 0) set_rights(false);
+}
+
+/* A new block has the rights that all have now. */
+static void guard_block(const block &b) {
+    if (state()->is_unguarded) return;
+    if (key() >= 0) {
+        if (pkey_mprotect(b.base, b.usable, PROT_READ | PROT_WRITE, key()) != 0)
+            found("pkey_mprotect failed");
+    } else if (depth == 0) {
+        (void)mprotect(b.base, b.usable, PROT_NONE);
+    }
 }
 
 template <typename MAP>
@@ -77,7 +101,7 @@ char *take(size_t bytes) {
     if ((uintptr_t)begin % 256) found("cudaMalloc of %zu bytes, not a multiple of 256", bytes);
     (void)mprotect(b.base, b.usable, PROT_READ | PROT_WRITE);
     poison(b.base, b.usable);
-    if (depth == 0 && !state()->is_unguarded) (void)mprotect(b.base, b.usable, PROT_NONE);
+    guard_block(b);
     device_blocks[begin] = b;
     standin_cuda *s = state();
     s->n_objects++;

@@ -68,20 +68,24 @@ struct row_state {
     float *out; /* [HEAD_DIM] */
 };
 
-float dot(const uint16_t *q, const float *k) {
+/* As wide as this CPU's vectors are; nothing is fused, so that its bits are those of any. */
+#define AS_WIDE_AS_MAY_BE __attribute__((target_clones("avx512f", "avx2", "default")))
+
+inline __attribute__((always_inline)) float dot(const float *q, const float *k) {
     float part[16] = {0};
     float sum = 0;
     for (int d = 0; d < HEAD_DIM; d += 16)
-        for (int i = 0; i < 16; i++) part[i] += number_of(q[d + i]) * k[d + i];
+        for (int i = 0; i < 16; i++) part[i] += q[d + i] * k[d + i];
     for (int i = 0; i < 16; i++) sum += part[i];
     return sum;
 }
 
 /* The page's first n keys and values. */
-void fold(const uint16_t *q, int n, row_state *row) {
-    float weights[PAGE];
+AS_WIDE_AS_MAY_BE void fold(const uint16_t *q_bf16, int n, row_state *row) {
+    float weights[PAGE], q[HEAD_DIM], out[HEAD_DIM];
     float max = row->max;
     if (n <= 0) return;
+    for (int d = 0; d < HEAD_DIM; d++) q[d] = number_of(q_bf16[d]);
     for (int t = 0; t < n; t++) {
         weights[t] = dot(q, here.k[t]) * 0.08838834764831845f;
         max = fmaxf(max, weights[t]);
@@ -89,12 +93,13 @@ void fold(const uint16_t *q, int n, row_state *row) {
     const float factor = expf(row->max - max);
     row->max = max;
     row->sum *= factor;
-    for (int d = 0; d < HEAD_DIM; d++) row->out[d] *= factor;
+    for (int d = 0; d < HEAD_DIM; d++) out[d] = row->out[d] * factor;
     for (int t = 0; t < n; t++) {
         const float weight = expf(weights[t] - max);
         row->sum += weight;
-        for (int d = 0; d < HEAD_DIM; d++) row->out[d] += weight * here.v[t][d];
+        for (int d = 0; d < HEAD_DIM; d++) out[d] += weight * here.v[t][d];
     }
+    memcpy(row->out, out, sizeof out);
 }
 
 void clear(row_state *row) {
