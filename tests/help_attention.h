@@ -136,9 +136,11 @@ void ath_layer_reference(
 /* The largest |out - row.out| / bound; NaN and Inf count as infinite. lse NULL: not compared. */
 double ath_error(const ath_row *row, const float *out, const float *lse, int32_t head_dim);
 
-/* n cases on every instruction set there is, each with its largest error as a share of the bound: prints the worst,
- * and none may be above 1. */
-void ath_check_cases(size_t n, double (*error_of)(size_t i, rt_isa isa));
+enum { ATH_ISAS = RT_ISA_AVX512 + 1 };
+
+/* n cases, each with its largest error as a share of the bound on every instruction set there is, errors[isa] (0 at first):
+ * prints the worst, and none may be above 1. */
+void ath_check_cases(size_t n, void (*errors_of)(size_t i, double *errors));
 
 /* Same bits. */
 bool ath_same(const float *a, const float *b, int64_t n);

@@ -50,34 +50,36 @@ static int64_t longest(const decode_case *c) {
     return n_tokens;
 }
 
-static double error_of(size_t i, rt_isa isa) {
+static void errors_of(size_t i, double *errors) {
     const decode_case *c = &cases[i];
     const uint64_t seed = 2000 + i;
     const attn_shape shape = ath_shape(c->n_heads, c->n_kv_heads, c->head_dim, c->kv_dtype);
     const int64_t n_rows = (int64_t)c->n_seqs * c->n_heads;
     ath_layer layer = ath_layer_create(&shape, longest(c), seed);
-    ath_kernels kernels = ath_open(&shape, isa, 2);
     attn_segment keys[SEQS_MAX];
     open_sequences(c, &layer, keys);
     float *q = ath_normals(n_rows * c->head_dim, seed + 7);
-    float *out = ath_zeros(n_rows * c->head_dim);
-    ath_decode(&kernels, q, keys, c->n_seqs, out);
-
-    double worst = 0.0;
+    float *out[ATH_ISAS];
+    for (rt_isa isa = RT_ISA_PORTABLE; isa <= rt_machine_isa(); isa++) {
+        ath_kernels kernels = ath_open(&shape, isa, 2);
+        out[isa] = ath_zeros(n_rows * c->head_dim);
+        ath_decode(&kernels, q, keys, c->n_seqs, out[isa]);
+        ath_close(&kernels);
+    }
     for (int64_t r = 0; r < n_rows; r++) {
         ath_row row;
         ath_layer_reference(&layer, (int32_t)(r % c->n_heads), q + r * c->head_dim,
                 c->n_tokens[r / c->n_heads], &row);
-        worst = fmax(worst, ath_error(&row, out + r * c->head_dim, NULL, c->head_dim));
+        for (rt_isa isa = RT_ISA_PORTABLE; isa <= rt_machine_isa(); isa++)
+            errors[isa] = fmax(
+                    errors[isa], ath_error(&row, out[isa] + r * c->head_dim, NULL, c->head_dim));
     }
-    free(out);
+    for (rt_isa isa = RT_ISA_PORTABLE; isa <= rt_machine_isa(); isa++) free(out[isa]);
     free(q);
-    ath_close(&kernels);
     ath_layer_free(&layer);
-    return worst;
 }
 
 int main(void) {
-    ath_check_cases(sizeof cases / sizeof *cases, error_of);
+    ath_check_cases(sizeof cases / sizeof *cases, errors_of);
     return 0;
 }

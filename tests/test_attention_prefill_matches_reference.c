@@ -42,42 +42,54 @@ static const prefill_case cases[] = {
         {6, 2, 48, RT_FP8, 100, 160, 70},
 };
 
+typedef struct result {
+    float *out;
+    float *lse;
+} result;
+
+static result run(const prefill_case *c, const ath_layer *layer, const float *q, rt_isa isa) {
+    const int64_t n_rows = c->n_tokens * c->n_heads;
+    const ath_queries queries = {.q = q, .pos = c->pos, .n_tokens = c->n_tokens};
+    const result r = {.out = ath_zeros(n_rows * c->head_dim), .lse = ath_zeros(n_rows)};
+    ath_kernels kernels = ath_open(&layer->shape, isa, 2);
+    ath_prefill(&kernels, layer, &queries, c->chunk, r.out, r.lse);
+    ath_close(&kernels);
+    return r;
+}
+
 static void check_rows(const prefill_case *c, const ath_layer *layer, const float *q,
-        const float *out, const float *lse, double *worst) {
+        const result *results, double *errors) {
     const int64_t n_rows = c->n_tokens * c->n_heads;
     const int64_t step = ath_is_fast() ? 13 : 1; /* coprime to the usual head counts */
     for (int64_t r = 0; r < n_rows; r += step) {
         ath_row row;
         ath_layer_reference(layer, (int32_t)(r % c->n_heads), q + r * c->head_dim,
                 c->pos + r / c->n_heads + 1, &row);
-        *worst = fmax(*worst, ath_error(&row, out + r * c->head_dim, lse + r, c->head_dim));
+        for (rt_isa isa = RT_ISA_PORTABLE; isa <= rt_machine_isa(); isa++)
+            errors[isa] = fmax(errors[isa], ath_error(&row, results[isa].out + r * c->head_dim,
+                                                    results[isa].lse + r, c->head_dim));
     }
 }
 
-static double error_of(size_t i, rt_isa isa) {
+static void errors_of(size_t i, double *errors) {
     const prefill_case *c = &cases[i];
     const uint64_t seed = 1000 + i;
     const attn_shape shape = ath_shape(c->n_heads, c->n_kv_heads, c->head_dim, c->kv_dtype);
-    const int64_t n_rows = c->n_tokens * c->n_heads;
     ath_layer layer = ath_layer_create(&shape, c->pos + c->n_tokens, seed);
-    ath_kernels kernels = ath_open(&shape, isa, 2);
-    float *q = ath_normals(n_rows * c->head_dim, seed + 7);
-    float *out = ath_zeros(n_rows * c->head_dim);
-    float *lse = ath_zeros(n_rows);
-    const ath_queries queries = {.q = q, .pos = c->pos, .n_tokens = c->n_tokens};
-    ath_prefill(&kernels, &layer, &queries, c->chunk, out, lse);
-
-    double worst = 0.0;
-    check_rows(c, &layer, q, out, lse, &worst);
-    free(lse);
-    free(out);
+    float *q = ath_normals(c->n_tokens * c->n_heads * c->head_dim, seed + 7);
+    result results[ATH_ISAS];
+    for (rt_isa isa = RT_ISA_PORTABLE; isa <= rt_machine_isa(); isa++)
+        results[isa] = run(c, &layer, q, isa);
+    check_rows(c, &layer, q, results, errors);
+    for (rt_isa isa = RT_ISA_PORTABLE; isa <= rt_machine_isa(); isa++) {
+        free(results[isa].out);
+        free(results[isa].lse);
+    }
     free(q);
-    ath_close(&kernels);
     ath_layer_free(&layer);
-    return worst;
 }
 
 int main(void) {
-    ath_check_cases(sizeof cases / sizeof *cases, error_of);
+    ath_check_cases(sizeof cases / sizeof *cases, errors_of);
     return 0;
 }
