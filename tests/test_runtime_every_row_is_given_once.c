@@ -2,7 +2,8 @@
  * max_logits a call, whatever span, chunk, threads and ranks, behind what a session holds already; the last row stays.
  * Who takes them may refuse: that ends the prefill, with the refusal's words, at the last span that was finished.
  *
- * Method: a random model; a text of two spans; memcmp against glm_prefill_begin with every position listed. */
+ * Method: a random model; a text of two spans; memcmp against glm_prefill_begin with every position listed. A refused prefill
+ * that goes on has given every row, too: sanitizers see those. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,21 +112,22 @@ int main(int argc, char **argv) {
             .device = "cpu",
             .max_logits = 300};
     help_engine_ids(ids, N_TOKENS, 5);
+    const bool is_fast = getenv("GLM_TEST_FAST") != NULL;
     compute_want(options);
-    check(options, 0, "as planned");
+    if (!is_fast) check(options, 0, "as planned");
     check(options, N_HELD, "behind 100 tokens");
     options.max_logits = 7;
     options.span = 4096;
     options.chunk = 130;
     options.threads = 3;
-    check(options, 0, "chunks of 130, 7 rows a call, 3 threads");
+    if (!is_fast) check(options, 0, "chunks of 130, 7 rows a call, 3 threads");
     check_refusal(options, "refused");
     options.tensor_parallel = 2;
     options.threads = 1;
     options.chunk = 0;
     glm_options two = options;
     compute_want(two);
-    check(two, 0, "2 ranks");
+    if (!is_fast) check(two, 0, "2 ranks");
     check_refusal(two, "refused, 2 ranks");
     free(want);
     return 0;

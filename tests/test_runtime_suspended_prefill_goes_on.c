@@ -208,10 +208,10 @@ static void check_long_texts(bool is_fast) {
 }
 
 /* Memory has room for the unfinished extents of a few layers, and there are more: as they are loaded they go to disk again. */
-static void check_many_layers(void) {
+static void check_many_layers(bool is_fast) {
     const help_shape shape = {.hidden = 32,
             .n_layers = 16,
-            .n_heads = 2,
+            .n_heads = is_fast ? 1 : 2, /* what is stored is the same */
             .n_kv_heads = 1,
             .head_dim = 32,
             .ffn = 32,
@@ -248,6 +248,6 @@ int main(void) {
         check_every_row_counts("int4", "int4", 0);
     }
     check_long_texts(is_fast);
-    check_many_layers();
+    check_many_layers(is_fast);
     return 0;
 }
