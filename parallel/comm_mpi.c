@@ -70,7 +70,8 @@ static rt_status plugin_load(const par_mpi_plugin **out) {
                 dlerror());
     }
     return rt_fail(RT_EUNSUPPORTED,
-            "parallel: no glm1m_mpi.so beside the program: this build found no MPI; install one "
+            "parallel: no glm1m_mpi.so beside the program: it is made beside it where the build finds an "
+            "MPI, as `glm1m version` says, and goes where the program goes; otherwise install one "
             "(libopenmpi-dev) and build again");
 }
 

@@ -35,6 +35,17 @@ awk 'length($0) > 100 { exit 1 }' "$work/out" || fail 'a line has more than 100 
 says out "  directory            $work/a  directory with"
 grep -q '^ \{23\}[a-z].* then some$' "$work/out" || fail 'the name is not shown whole'
 
+# A program that was copied without what lies beside it has not been built without an MPI for that.
+mkdir "$work/alone"
+cp "$GLM1M" "$work/alone/glm1m"
+beside=$GLM1M
+GLM1M=$work/alone/glm1m
+expect 0 doctor
+GLM1M=$beside
+join_rows
+says out 'no glm1m_mpi.so beside the program'
+grep -qF 'this build found no MPI' "$work/out" && fail 'doctor names a cause that it does not know'
+
 expect 2 doctor --self-test
 says err 'self-test needs a model'
 expect 2 doctor -m "$work/model" --self-test
