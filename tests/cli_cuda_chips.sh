@@ -11,7 +11,9 @@ GLM1M=$(dirname "$GLM1M")/tests/glm1m_standin
 make_needle_model
 text='The special magic number for Paris is: 4831759. Now: The special magic number for Paris is:'
 
-for chip in 80 86 90 100 120; do
+chips='80 86 90 100 120'
+[ -z "$GLM_TEST_FAST" ] || chips='80 90 120' # an 8.6 has 12.0's limits, a 10.0 9.0's and 8.0's kernels
+for chip in $chips; do
     export STANDIN_CUDA_CAPABILITY=$chip
     for kv in bf16 fp8; do
         expect 0 complete -m "$work/model" --device cuda --kv-cache-dtype $kv -n 4 --temperature 0 -p "$text"

@@ -7,6 +7,7 @@ GLM1M=$(dirname "$GLM1M")/tests/glm1m_standin
 . tests/help_cli.sh
 . tests/help_serve.sh
 make_needle_model
+[ -z "$GLM_TEST_FAST" ] || export STANDIN_CUDA_PLAIN=1 # the kernels have sanitized tests of their own
 export GLM_KV_DISK_DIR="$work/kv"
 text='The special magic number for Paris is: 4831759.'
 

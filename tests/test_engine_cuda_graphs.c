@@ -176,6 +176,7 @@ static void check_kept(void) {
 int main(int argc, char **argv) {
     int exit_code = 0;
     (void)setenv("STANDIN_CUDA_DEVICES", "2", 1);
+    (void)setenv("STANDIN_CUDA_PLAIN", "1", 1); /* another rank's, too */
     if (glm_rank_is_asked(argc, argv, &exit_code)) return exit_code;
     standin_plain_use(true);
     (void)setenv("GLM_LOG", "info", 1);

@@ -145,6 +145,7 @@ static void check(int n_ranks) {
 int main(int argc, char **argv) {
     int exit_code = 0;
     (void)setenv("STANDIN_CUDA_DEVICES", "2", 1);
+    (void)setenv("STANDIN_CUDA_PLAIN", "1", 1); /* another rank's, too */
     if (glm_rank_is_asked(argc, argv, &exit_code)) return exit_code;
     standin_plain_use(true); /* the kernels have tests of their own */
     (void)setenv("GLM_LOG", "info", 1);

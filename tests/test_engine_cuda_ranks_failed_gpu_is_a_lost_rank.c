@@ -118,6 +118,7 @@ int main(int argc, char **argv) {
     int exit_code = 0;
     int n = 0;
     (void)setenv("STANDIN_CUDA_DEVICES", "2", 1);
+    (void)setenv("STANDIN_CUDA_PLAIN", "1", 1); /* another rank's, too */
     if (glm_rank_is_asked(argc, argv, &exit_code)) return exit_code;
     (void)signal(SIGALRM, give_up);
     (void)alarm(FOR_EVER_S);

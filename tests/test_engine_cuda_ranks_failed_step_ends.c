@@ -115,8 +115,9 @@ int main(int argc, char **argv) {
     const int64_t every = getenv("GLM_TEST_FAST") ? 71 : 31;
     int exit_code = 0;
     (void)setenv("STANDIN_CUDA_DEVICES", "2", 1);
+    (void)setenv("STANDIN_CUDA_PLAIN", "1", 1); /* the kernels have tests of their own */
     if (glm_rank_is_asked(argc, argv, &exit_code)) return exit_code;
-    standin_plain_use(true); /* the kernels have tests of their own */
+    standin_plain_use(true);
     help_engine_ids(ids, N_MAX, 23);
     model = help_model_of_two_ranks();
     write_book();
