@@ -7,6 +7,7 @@
  * a second engine, which decodes what is one token. Then the same of both after one step more, and two steps
  * of decode. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "help_expect.h"
@@ -28,6 +29,7 @@ typedef struct setup {
     int64_t host_kv_bytes; /* 0: all of it in memory */
     int32_t n_ranks;
     bool is_stopped;
+    bool is_in_stopped; /* another setup is this one, stopped, and goes on undisturbed: that is enough for sanitizers */
 } setup;
 
 /* What each fork holds of the text, and what it adds: 1 is decoded. 300 is more than a chunk, 256 are two. In round 1 the
@@ -96,11 +98,16 @@ static rt_status pass(glm_session *const *forks, const int32_t *const *lists, in
     return glm_decode(forks, next, N_SESSIONS);
 }
 
+/* From one stop to the next; a sanitizer sees each layer's, and each of decode. */
+static int stride_of(int round) {
+    return round < 2 && getenv("GLM_TEST_FAST") ? 5 : 1;
+}
+
 /* Stopped wherever it can be, the sessions are as before, or can be made so; then undisturbed. */
 static int run_stopped(glm_session *const *forks, const int32_t *const *lists, int round) {
     int64_t before[N_SESSIONS];
     for (int i = 0; i < N_SESSIONS; i++) before[i] = glm_session_length(forks[i]);
-    for (int n = 0;; n++) {
+    for (int n = 0;; n += stride_of(round)) {
         n_goes_on = n;
         const rt_status status = pass(forks, lists, round);
         if (status != RT_EINTERRUPTED) {
@@ -143,11 +150,12 @@ static void write_rows(const setup *s, const char *model, bool is_together, floa
     glm_engine_close(engine);
 }
 
-/* Round 0 takes two chunks of its longest alone, and then four passes. Ranks do not ask in decode. */
-static int n_layers_run(const setup *s, int round) {
+/* The first of those places that is past the end. Round 0 takes two chunks of its longest alone, and then four passes. Ranks do not ask in decode. */
+static int stops_due(const setup *s, int round) {
     static const int passes[N_ROUNDS] = {6, 6, 1, 1};
     if (round >= 2 && s->n_ranks > 1) return 0;
-    return passes[round] * N_LAYERS;
+    const int stride = stride_of(round);
+    return (passes[round] * N_LAYERS + stride - 1) / stride * stride;
 }
 
 static void check_same(const setup *s, const char *model) {
@@ -156,7 +164,7 @@ static void check_same(const setup *s, const char *model) {
     write_rows(s, model, false, alone);
     write_rows(s, model, true, together);
     for (int round = 0; round < N_ROUNDS; round++)
-        expect(n_stops[round] == (s->is_stopped ? n_layers_run(s, round) : 0), s->name, "stops");
+        expect(n_stops[round] == (s->is_stopped ? stops_due(s, round) : 0), s->name, "stops");
     for (int i = 0; i < N_ROUNDS * N_SESSIONS; i++) {
         if (memcmp(alone + i * N_VOCAB, together + i * N_VOCAB, N_VOCAB * sizeof *alone) == 0)
             continue;
@@ -195,10 +203,13 @@ int main(int argc, char **argv) {
     int exit_code = 0;
     if (glm_rank_is_asked(argc, argv, &exit_code)) return exit_code;
     static const setup setups[] = {{.name = "bf16", .kv_dtype = "bf16"},
-            {.name = "bf16 on disk", .kv_dtype = "bf16", .host_kv_bytes = 1 << 20},
+            {.name = "bf16 on disk",
+                    .kv_dtype = "bf16",
+                    .host_kv_bytes = 1 << 20,
+                    .is_in_stopped = true},
             {.name = "int8", .kv_dtype = "int8"},
             {.name = "int4 on disk", .kv_dtype = "int4", .host_kv_bytes = 2600000},
-            {.name = "2 ranks", .kv_dtype = "bf16", .n_ranks = 2},
+            {.name = "2 ranks", .kv_dtype = "bf16", .n_ranks = 2, .is_in_stopped = true},
             {.name = "stopped", .kv_dtype = "bf16", .host_kv_bytes = 1 << 20, .is_stopped = true},
             {.name = "2 ranks, stopped", .kv_dtype = "bf16", .n_ranks = 2, .is_stopped = true}};
     const help_shape shape = {.hidden = 128,
@@ -210,7 +221,8 @@ int main(int argc, char **argv) {
             .vocab = N_VOCAB,
             .dtype = "bfloat16"};
     const char *model = help_random_model(&shape, 7);
-    for (size_t i = 0; i < sizeof setups / sizeof *setups; i++) check_same(&setups[i], model);
+    for (size_t i = 0; i < sizeof setups / sizeof *setups; i++)
+        if (!setups[i].is_in_stopped || !getenv("GLM_TEST_FAST")) check_same(&setups[i], model);
     check_refusals(model);
     return n_failed > 0;
 }
