@@ -9,6 +9,13 @@
 #include "help_drafts.h"
 #include "help_ranks.h"
 
+/* For races, pages in memory are alike, and one lossy type is enough. */
+#if defined(__SANITIZE_THREAD__)
+enum { IS_RACED = 1 };
+#else
+enum { IS_RACED = 0 };
+#endif
+
 static int n_failed;
 
 static void check(glm_options options, bool must_overflow, const char *what) {
@@ -36,7 +43,7 @@ int main(int argc, char **argv) {
     glm_options other = plain;
     check(plain, false, "in memory");
     other.kv_dtype = "int8";
-    check(other, false, "int8");
+    if (!IS_RACED) check(other, false, "int8");
     other.kv_dtype = "fp8";
     other.host_kv_bytes = INT64_C(1) << 20;
     other.n_kv_disk_dirs = 1;
