@@ -7,7 +7,7 @@
 make_needle_model
 n_lines=40 n_long=300
 n_more=80 # tokens of each longer answer
-[ -z "${GLM_TEST_FAST:-}" ] || { n_lines=10 && n_long=100 && n_more=20; }
+[ -z "${GLM_TEST_FAST:-}" ] || { n_lines=10 && n_long=140 && n_more=20; }
 # text_of LINES: facts behind so many lines
 text_of() {
     awk -v n="$1" 'BEGIN { for (i = 1; i < n; i++) printf "Line %d has nothing to say about %d,\n", i, i * i }'
@@ -42,22 +42,25 @@ ends() {
     [ "$rc" -eq "$1" ] || fail "exit $rc, wanted $1"
 }
 
-# In the prefill, of which most is to come when the first pages are on their way to the disk.
-has_pages() {
-    find "$work/kv" -name '*.tmp' -exec cat {} + 2>/dev/null | tr -d '\000' | head -c 1 | grep -q .
-}
+# In the prefill, of which some is to come when its first span is on disk.
+has_segment() { find "$work/kv" -name '*.kvs' 2>/dev/null | grep -q .; }
 question=$(printf '>\nThe special magic number for Paris is:')
-begins long --threads 1 -q "$question"
-awaits has_pages
+begins long --span 4096 --threads 1 -q "$question"
+awaits has_segment
 kill -INT "$program"
 ends 130
 says err 'stopped by Ctrl-C during prefill, at token '
 says err '; the same command goes on from there'
 says_nothing out
 at=$(sed -n 's/.*during prefill, at token \([1-9][0-9]* of [0-9]*\);.*/\1/p' "$work/err")
-begins long -q "$question"
+begins long --span 4096 -q "$question"
 ends 0
-[ -z "$at" ] || says err "goes on at token $at, where it was stopped"
+# Between two spans nothing is begun: they are found as what is on disk.
+if [ $((${at%% *} % 4096)) -eq 0 ]; then
+    says err " tokens, ${at%% *} of them reused, in "
+else
+    says err "goes on at token $at, where it was stopped"
+fi
 says out "The special magic number for Paris is: $(printf Paris | cksum | cut -c 1-7)."
 
 # In an answer, which has no end by itself: what is there is shown, and its quotations are checked.

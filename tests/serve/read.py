@@ -71,8 +71,6 @@ def test_pages():
     check(status == 200, cited)
     one = cited["citations"][0]
     check((one["verified"], one["page"], one["last_page"], one["line"]) == (True, 2, 2, 1), one)
-    asked = server.exchange(server.post("/v1/ask", {"reading": found["id"], "question": "What is it?", "max_tokens": 2}, KEY))
-    check(status_of(asked) == 200, asked)
 
 
 def test_what_it_sees():
@@ -152,6 +150,12 @@ def test_drained():
     check(b"stopped while pdftotext ran" in answers[0] or b"interrupted while pdftotext ran" in answers[0], answers)
 
 
+def test_asked():
+    _, found = read("a.txt", b"some text")
+    asked = server.exchange(server.post("/v1/ask", {"reading": found["id"], "question": "What is it?", "max_tokens": 2}, KEY))
+    check(status_of(asked) == 200, asked)
+
+
 def test_programs():
     for tool, name, content, wanted, n_pages in (
             ("pdftotext", "a.pdf", pdf([["The first."], ["The sea is wide.", "And blue."]]), "The sea is wide.", 2),
@@ -179,3 +183,4 @@ elif WHAT == "drained":
     test_drained()
 else:
     test_programs()
+    test_asked()
