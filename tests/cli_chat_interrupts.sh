@@ -8,6 +8,8 @@
 . tests/help_cli.sh
 . tests/help_terminal.sh
 make_needle_model
+n_k=400 n_huge=40
+[ -z "${GLM_TEST_FAST:-}" ] || { n_k=150 && n_huge=15; }
 
 # start ARGS...: chat on a terminal of its own
 start() {
@@ -38,14 +40,14 @@ press '\0003'
 leaves 130
 
 # A question still being read is taken back, with its file: the next one is the first again.
-yes 'All work and no play makes Jack a dull boy.' | head -c 400000 >"$work/long"
+yes 'All work and no play makes Jack a dull boy.' | head -c ${n_k}000 >"$work/long"
 # Several spans of it are through when the signal comes.
 start --threads 1 --span 4096 -n 1
 press "/read $work/long\\r"
-await 'long: 400000 tokens'
+await "long: ${n_k}000 tokens"
 press 'what\r'
 for _ in $(seq 5000); do
-    ! tr '\r' '\n' <"$work/out" | grep -Eq ' ([5-9]|[0-9]{2})(\.[0-9])?k/400k tokens' || break
+    ! tr '\r' '\n' <"$work/out" | grep -Eq " ([5-9]|[0-9]{2})(\.[0-9])?k/${n_k}k tokens" || break
     sleep 0.05
 done
 press '\0003'
@@ -55,7 +57,7 @@ await 'prompt 8 tokens in'
 
 # So is a file that is being read, checked or tokenized, and no more than that: nobody is told how to leave. Where Ctrl-C came too
 # early, or too late for that, which a later question shows, it is read anew; it would be refused.
-yes 'All work and no play makes Jack a dull boy.' | head -c 40000000 >"$work/huge"
+yes 'All work and no play makes Jack a dull boy.' | head -c ${n_huge}000000 >"$work/huge"
 for tries in $(seq 20); do
     lines=$(wc -l <"$work/out")
     press "/read $work/huge\\r"
@@ -125,7 +127,7 @@ reads() {
     says_nothing out
 }
 # Where some of it is computed, too: at token 0 there is nothing to go on from.
-reads '[ -n "$(find "$work/kv" -size +0 -name "*.tmp*" 2>/dev/null)" ] && grep -q "k/400k tokens" "$work/err"' INT 130
+reads '[ -n "$(find "$work/kv" -size +0 -name "*.tmp*" 2>/dev/null)" ] && grep -q "k/${n_k}k tokens" "$work/err"' INT 130
 says err 'stopped by Ctrl-C during prefill, at token '
 says err "; the same question goes on from there"
 at=$(sed -n 's/.* at token \([0-9]* of [0-9]*\);.*/\1/p' "$work/err")
