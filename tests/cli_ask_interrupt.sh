@@ -5,9 +5,9 @@
 # Method: signals as soon as the program says that it has come so far; planted facts and the embedded model.
 . tests/help_cli.sh
 make_needle_model
-n_lines=40 n_long=300
+n_lines=40 n_lines_long=300
 n_more=80 # tokens of each longer answer
-[ -z "${GLM_TEST_FAST:-}" ] || { n_lines=10 && n_long=140 && n_more=20; }
+[ -z "${GLM_TEST_FAST:-}" ] || { n_lines=10 && n_lines_long=140 && n_more=20; }
 # text_of LINES: facts behind so many lines
 text_of() {
     awk -v n="$1" 'BEGIN { for (i = 1; i < n; i++) printf "Line %d has nothing to say about %d,\n", i, i * i }'
@@ -16,7 +16,7 @@ text_of() {
     done
 }
 text_of $n_lines >"$work/text"
-text_of $n_long >"$work/long"
+text_of $n_lines_long >"$work/long"
 
 # begins TEXT ARGS...: ask in the background, $program
 begins() {
