@@ -1,20 +1,43 @@
-# For cli_serve_full_store_fails_nobody.sh: full_store.py URL
-import http.client, json, random, sys, threading
-host, failures = sys.argv[1].split("//")[1], []
-def client(seed):
+"""Clients that ask at once for texts of either length, with one choice or two, each of which comes.
+
+   full_store.py URL
+"""
+
+import http.client
+import json
+import random
+import sys
+import threading
+import urllib.parse
+
+N_CLIENTS, N_REQUESTS = 8, 9
+host = urllib.parse.urlsplit(sys.argv[1]).netloc
+failures = []
+
+
+def ask(draw):
+    prompt = "".join(draw.choice("abcdefgh ") for _ in range(draw.choice([1500, 300])))
+    body = {"messages": [{"role": "user", "content": prompt}], "n": draw.choice([1, 2]), "max_tokens": 40, "temperature": 1}
+    connection = http.client.HTTPConnection(host, timeout=300)
+    connection.request("POST", "/v1/chat/completions", json.dumps(body))
+    answer = connection.getresponse()
+    text = answer.read()
+    connection.close()
+    if answer.status != 200:
+        failures.append((len(prompt), body["n"], answer.status, text[:300]))
+
+
+def ask_all(seed):
     draw = random.Random(seed)
-    for _ in range(9):
-        n_bytes, n_choices = draw.choice([1500, 300]), draw.choice([1, 2])
-        prompt = "".join(draw.choice("abcdefgh ") for _ in range(n_bytes))
-        connection = http.client.HTTPConnection(host, timeout=300)
-        connection.request("POST", "/v1/chat/completions", json.dumps({"temperature": 1, "max_tokens": 40,
-            "n": n_choices, "messages": [{"role": "user", "content": prompt}]}))
-        answer = connection.getresponse()
-        body = answer.read()
-        if answer.status != 200:
-            failures.append((n_bytes, n_choices, answer.status, body[:300]))
-clients = [threading.Thread(target=client, args=(seed,)) for seed in range(8)]
-for one in clients: one.start()
-for one in clients: one.join()
-for failure in failures: print(*failure)
+    for _ in range(N_REQUESTS):
+        ask(draw)
+
+
+clients = [threading.Thread(target=ask_all, args=(seed,)) for seed in range(N_CLIENTS)]
+for client in clients:
+    client.start()
+for client in clients:
+    client.join()
+for failure in failures:
+    print(*failure)
 sys.exit(len(failures) > 0)
