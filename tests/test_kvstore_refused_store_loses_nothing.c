@@ -1,11 +1,19 @@
 /* Where the disk has no room for what a parked sequence has got, its fork holding on to the place of what it had, the
  * append is refused, and neither it nor those that appended in the same walk lose a token.
  *
- * Method: cells for three sequences of one extent each. Two have some tokens, parked; a fork of the second takes the
- * third's place and shares its parent's. */
+ * Method: cells for two sequences of one extent each, and pages for one, which another has while these are created. Both
+ * have some tokens, parked; a fork of the second is in memory, brings no cell, and shares its parent's. */
 #include "help_kv.h"
 
-enum { LAYERS = 2, LENGTH = 5, ROOM = 8, VALUE = 1000, OTHER = 5000, SECOND = 7000 };
+enum {
+    LAYERS = 2,
+    LENGTH = 5,
+    ROOM = 8,
+    N_PAGES = LAYERS * (ROOM / KVH_PAGE_TOKENS),
+    VALUE = 1000,
+    OTHER = 5000,
+    SECOND = 7000
+};
 
 static void check_holds(kv_store *store, kv_seq *seq, uint64_t value) {
     CHECK(kv_seq_length(seq) == LENGTH && kvh_holds(store, seq, LAYERS, 0, LENGTH, value));
@@ -13,16 +21,19 @@ static void check_holds(kv_store *store, kv_seq *seq, uint64_t value) {
 
 /* Of both at once, the one whose append cannot be stored first or last. */
 static void check_refusal(bool is_first) {
-    const kv_config config = kvh_overflow_config(LAYERS, 0, 3 * LAYERS);
+    const kv_config config = kvh_overflow_config(LAYERS, N_PAGES, 2 * LAYERS);
     const int64_t one[] = {1, 1};
     kv_store *store = NULL;
     kv_seq *fork = NULL;
     CHECK(kv_store_open(&config, &store) == RT_OK);
+    kv_seq *first = kvh_seq(store, ROOM);
     kv_seq *plain = kvh_seq(store, ROOM);
     kv_seq *parent = kvh_seq(store, ROOM);
+    CHECK(kv_seq_is_in_memory(first) && !kv_seq_is_in_memory(parent));
+    kv_seq_free(first);
     kvh_append(store, plain, LAYERS, LENGTH, OTHER);
     kvh_append(store, parent, LAYERS, LENGTH, VALUE);
-    CHECK(kv_seq_fork(parent, LENGTH, ROOM, &fork) == RT_OK && !kv_seq_is_in_memory(fork));
+    CHECK(kv_seq_fork(parent, LENGTH, ROOM, &fork) == RT_OK && kv_seq_is_in_memory(fork));
 
     kv_seq *both[] = {is_first ? parent : plain, is_first ? plain : parent};
     for (int i = 0; i < 2; i++) CHECK(kv_span_begin(both[i], NULL, 1) == RT_OK);
