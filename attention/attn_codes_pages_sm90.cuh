@@ -207,11 +207,11 @@ PTX_DEVICE void take_weights(const codes_scores<BLOCK::COLUMNS> &s, ptx_smem sme
  * earlier ones closed. */
 template <class BLOCK>
 PTX_DEVICE void mask_columns(
-        ptx_smem smem, int consumer, int page, bool is_open, codes_scores<BLOCK::COLUMNS> &s) {
-    const int first = 16 * group_warp() + lane_g(), band = band_of<BLOCK>(consumer);
+        ptx_smem smem, int page, bool is_open, codes_scores<BLOCK::COLUMNS> &s) {
+    const int first = 16 * group_warp() + lane_g();
 #pragma unroll
     for (int i = 0; i < BLOCK::COLUMNS / 4; i++) {
-        const int row = band * BLOCK::COLUMNS + i / 2 * 8 + 2 * lane_q() + i % 2;
+        const int row = i / 2 * 8 + 2 * lane_q() + i % 2;
         int n_seen = (int)ptx_lds32(smem + BLOCK::SEEN_AT + row * 4) - page * KEYS;
         if (is_open == (n_seen > KEYS)) n_seen = 0;
 #pragma unroll
@@ -285,7 +285,7 @@ PTX_DEVICE void attend_codes(ptx_smem smem, int consumer, int page, bool is_mask
     ptx_wgmma_wait<0>(); /* s */
     if (BLOCK::LOADS_EARLY)
         for (int block = 0; block < 2; block++) load_values(codes, block, x[block]);
-    if (is_masked) mask_columns<BLOCK>(smem, consumer, page, false, s);
+    if (is_masked) mask_columns<BLOCK>(smem, page, false, s);
     const uint32_t ratio = ratio_to_unit(state, scale);
     take_weights<BLOCK, false>(s, smem, by, ratio, state, consumer);
     ptx_wgmma_pin(state.out[0]), ptx_wgmma_pin(state.out[1]);
@@ -333,10 +333,9 @@ PTX_DEVICE void attend_open(ptx_smem smem, int consumer, int page, uint32_t slot
     const ptx_smem weights = weights_of<BLOCK>(smem, consumer);
     codes_scores<BLOCK::COLUMNS> s;
     ptx_mbar_wait(codes_bar<BLOCK>(smem, BLOCK::FULL_AT, slot), parity_of<BLOCK>(slot));
-    queue_open<BLOCK, false>(s.of, codes_stage<BLOCK>(smem, slot),
-            queries_of_band<BLOCK>(smem, band_of<BLOCK>(consumer)));
+    queue_open<BLOCK, false>(s.of, codes_stage<BLOCK>(smem, slot), smem + BLOCK::QUERIES_AT);
     release_by_warp(codes_bar<BLOCK>(smem, BLOCK::EMPTY_AT, slot));
-    mask_columns<BLOCK>(smem, consumer, page, true, s);
+    mask_columns<BLOCK>(smem, page, true, s);
     if (!(state.unit >= 1.0f)) change_unit(state, 1.0f); /* these values are of any size */
     take_weights<BLOCK, true>(s, smem, by, 0, state, consumer);
     ptx_mbar_wait(codes_bar<BLOCK>(smem, BLOCK::FULL_AT, slot_v), parity_of<BLOCK>(slot_v));

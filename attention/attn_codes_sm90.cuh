@@ -45,19 +45,9 @@
 #include "attn_decode_tiles_sm90.cuh"
 #include "attn_fp8.h"
 
-/* Rows that a consumer has of a tile, at most, a band: with 32 a tile of 64 has two bands, each with two consumers of its own
- * (bench/SPEED.md, Attention, GPU, 36). */
-#ifdef CODES_BAND_TRIED
-enum { CODES_BAND = CODES_BAND_TRIED };
-#else
-enum {
-    CODES_BAND = 64,
-};
-#endif
-
 enum {
     CODES_ROWS = 64, /* of a tile, at most */
-    CODES_TURNS = 2, /* consumers of a band: even and odd pages */
+    CODES_TURNS = 2, /* consumers: even and odd pages */
     SCALES_BYTES = 16,
     QUERIES_AT_ONCE = 32,
     GROUP_WARPS = GROUP / WARP
@@ -69,16 +59,14 @@ enum {
 /* Of a tile of up to N rows. A stage has keys and values of a page of e4m3, or either of an open one. */
 template <int N> struct codes_block {
     enum {
-        ROWS = N,
-        COLUMNS = N < CODES_BAND ? N : CODES_BAND, /* of a consumer */
-        N_BANDS = N / COLUMNS,
-        N_CONSUMERS = N_BANDS * CODES_TURNS,
+        COLUMNS = N,
+        N_CONSUMERS = CODES_TURNS,
         CONSUMER_THREADS = N_CONSUMERS * GROUP,
         LOADS_EARLY = N < CODES_ROWS, /* values beside the softmax, where there are registers for both */
         N_STAGES = LOADS_EARLY ? 6 : 4, /* a multiple of the turns: see `full` */
         COPIER = CONSUMER_THREADS,
         THREADS = COPIER + GROUP,
-        CONSUMER_REGISTERS = N_BANDS == 1 ? 240 : 112,
+        CONSUMER_REGISTERS = 240,
         COPIER_REGISTERS = 24,
 
         ALL = 1, /* named barriers: of all consumers; of each alone */
@@ -90,7 +78,7 @@ template <int N> struct codes_block {
 
         STAGES_AT = 0,
         QUERIES_AT = STAGES_AT + N_STAGES * TILE_BYTES,
-        WEIGHTS_AT = QUERIES_AT + N_BANDS * COLUMN_TILE_BYTES,     /* of each consumer: */
+        WEIGHTS_AT = QUERIES_AT + COLUMN_TILE_BYTES,               /* of each consumer: */
         COLUMNS_AT = WEIGHTS_AT + N_CONSUMERS * COLUMN_TILE_BYTES, /* fp32 factor of scores, base [COLUMNS] */
         TOPS_AT = COLUMNS_AT + N_CONSUMERS * COLUMNS * 8,          /* maxima, then sums, of its warps [4][COLUMNS] */
         PLACES_AT = TOPS_AT + N_CONSUMERS * TOPS_BYTES, /* of a row that is stored: where, fp32 1 / sum, 4 bytes [N] */
@@ -124,23 +112,6 @@ template <class BLOCK> PTX_DEVICE ptx_smem codes_bar(ptx_smem smem, int at, uint
 template <class BLOCK> PTX_DEVICE ptx_smem codes_stage(ptx_smem smem, uint32_t slot) {
     return smem + BLOCK::STAGES_AT + stage_of<BLOCK>(slot) * TILE_BYTES;
 }
-/* Of a consumer: its band, and whether it has the odd pages. */
-template <class BLOCK> PTX_DEVICE int band_of(int consumer) {
-    return BLOCK::N_BANDS == 1 ? 0 : (int)ptx_here((uint32_t)consumer) / CODES_TURNS;
-}
-template <class BLOCK> PTX_DEVICE int turn_of(int consumer) {
-    return BLOCK::N_BANDS == 1 ? consumer : (int)ptx_here((uint32_t)consumer) % CODES_TURNS;
-}
-/* Of a tile's row: its band, and its column there. */
-template <class BLOCK> PTX_DEVICE int band_of_row(int row) {
-    return BLOCK::N_BANDS == 1 ? 0 : (int)ptx_here((uint32_t)row) / BLOCK::COLUMNS;
-}
-template <class BLOCK> PTX_DEVICE int column_of_row(int row) {
-    return row - band_of_row<BLOCK>(row) * BLOCK::COLUMNS;
-}
-template <class BLOCK> PTX_DEVICE ptx_smem queries_of_band(ptx_smem smem, int band) {
-    return smem + (ptx_smem)(BLOCK::QUERIES_AT + band * BLOCK::COLUMN_TILE_BYTES);
-}
 /* What a consumer has for itself. */
 template <class BLOCK> PTX_DEVICE ptx_smem weights_of(ptx_smem smem, int consumer) {
     return smem + (ptx_smem)(BLOCK::WEIGHTS_AT + consumer * BLOCK::COLUMN_TILE_BYTES);
@@ -161,7 +132,7 @@ PTX_DEVICE void sts_float(ptx_smem at, float v) {
 template <class BLOCK> PTX_DEVICE void init_codes_barriers(ptx_smem smem) {
     for (int stage = 0; stage < BLOCK::N_STAGES; stage++) {
         ptx_mbar_init(smem + BLOCK::FULL_AT + stage * 8, OF_A_WARP);
-        ptx_mbar_init(smem + BLOCK::EMPTY_AT + stage * 8, BLOCK::N_BANDS * GROUP_WARPS * OF_A_WARP);
+        ptx_mbar_init(smem + BLOCK::EMPTY_AT + stage * 8, GROUP_WARPS * OF_A_WARP);
     }
     ptx_fence_mbar_init();
 }
@@ -249,12 +220,10 @@ PTX_DEVICE void load_scaled_rows(const decode_params &p, const decode_tile &t, i
         for (int lanes = 1; lanes < 16; lanes *= 2) top = fmaxf(top, ptx_shfl_xor(top, lanes));
         const uint32_t exponent = ptx_float_bits(top) >> 23;
         const uint32_t e = exponent < 95 ? 95 : exponent > 254 ? 254 : exponent;
-        const int band = band_of_row<BLOCK>(row), column = column_of_row<BLOCK>(row);
-        store_query<BLOCK>(queries_of_band<BLOCK>(smem, band), column, chunk, loaded[i],
-                ptx_bits_float((268 - e) << 23));
+        store_query<BLOCK>(smem + BLOCK::QUERIES_AT, row, chunk, loaded[i], ptx_bits_float((268 - e) << 23));
         if (chunk != 0) continue;
-        for (int turn = 0; turn < CODES_TURNS; turn++) {
-            const ptx_smem at = columns_of<BLOCK>(smem, band * CODES_TURNS + turn) + (ptx_smem)(column * 8);
+        for (int consumer = 0; consumer < CODES_TURNS; consumer++) {
+            const ptx_smem at = columns_of<BLOCK>(smem, consumer) + (ptx_smem)(row * 8);
             sts_float(at, p.scale * ptx_bits_float((e - 14) << 23));
             sts_float(at + 4, CODES_NO_BASE);
         }
@@ -263,11 +232,11 @@ PTX_DEVICE void load_scaled_rows(const decode_params &p, const decode_tile &t, i
     }
 }
 
-/* The tile's, of all bands. */
+/* The tile's. */
 template <class BLOCK>
 PTX_DEVICE void load_scaled_queries(const decode_params &p, const decode_tile &t, ptx_smem smem) {
 #pragma unroll 1
-    for (int first = 0; first < BLOCK::ROWS; first += QUERIES_AT_ONCE)
+    for (int first = 0; first < BLOCK::COLUMNS; first += QUERIES_AT_ONCE)
         load_scaled_rows<BLOCK>(p, t, first, smem);
     ptx_fence_async(); /* wgmma will read them */
 }
@@ -275,12 +244,11 @@ PTX_DEVICE void load_scaled_queries(const decode_params &p, const decode_tile &t
 /* The rows as they are, for open pages. */
 template <class BLOCK>
 PTX_DEVICE void load_plain_queries(const decode_params &p, const decode_tile &t, ptx_smem smem) {
-    for (int i = (int)ptx_here((uint32_t)ptx_thread()); i < BLOCK::ROWS * 16; i += BLOCK::CONSUMER_THREADS) {
+    for (int i = (int)ptx_here((uint32_t)ptx_thread()); i < BLOCK::COLUMNS * 16; i += BLOCK::CONSUMER_THREADS) {
         const int row = i / 16, chunk = i % 16;
         const bool is_row = row < t.n_rows;
         const uint16_t *from = query_of(p, t, is_row ? row : 0) + chunk * CHUNK_NUMBERS;
-        const ptx_smem to = queries_of_band<BLOCK>(smem, band_of_row<BLOCK>(row)) +
-                            tile_at(column_of_row<BLOCK>(row), chunk, BLOCK::COLUMN_HALF_BYTES);
+        const ptx_smem to = smem + BLOCK::QUERIES_AT + tile_at(row, chunk, BLOCK::COLUMN_HALF_BYTES);
         ptx_cp_async(to, from, is_row ? 16 : 0);
     }
     wait_for_queries();

@@ -3,7 +3,7 @@
 #ifndef ATTN_DECODE_CODES_SM90_CUH
 #define ATTN_DECODE_CODES_SM90_CUH
 
-#include "attn_codes_bands_sm90.cuh"
+#include "attn_codes_pages_sm90.cuh"
 
 /* ---- two states -> one ------------------------------------------------------------------------- */
 
@@ -27,21 +27,19 @@ PTX_DEVICE void store_sums(ptx_smem smem, int consumer, const codes_state<BLOCK:
     }
 }
 
-/* A column's base in a consumer, and in both of its band. */
+/* A column's base in a consumer, and in both. */
 template <class BLOCK> PTX_DEVICE float base_of(ptx_smem smem, int consumer, int column) {
     return lds_float(columns_of<BLOCK>(smem, consumer) + (ptx_smem)(column * 8 + 4));
 }
-template <class BLOCK> PTX_DEVICE float common_base(ptx_smem smem, int band, int column) {
-    const int first = band * CODES_TURNS;
-    return fmaxf(base_of<BLOCK>(smem, first, column), base_of<BLOCK>(smem, first + 1, column));
+template <class BLOCK> PTX_DEVICE float common_base(ptx_smem smem, int column) {
+    return fmaxf(base_of<BLOCK>(smem, 0, column), base_of<BLOCK>(smem, 1, column));
 }
 
 /* A column's sum, of both consumers, relative to its common base. */
-template <class BLOCK> PTX_DEVICE float common_sum(ptx_smem smem, int band, int column) {
-    const float base = common_base<BLOCK>(smem, band, column);
+template <class BLOCK> PTX_DEVICE float common_sum(ptx_smem smem, int column) {
+    const float base = common_base<BLOCK>(smem, column);
     float sum = 0.0f;
-    for (int turn = 0; turn < CODES_TURNS; turn++) {
-        const int consumer = band * CODES_TURNS + turn;
+    for (int consumer = 0; consumer < CODES_TURNS; consumer++) {
         const ptx_smem tops = tops_of<BLOCK>(smem, consumer) + (ptx_smem)(column * 4);
         float part = 0.0f;
         for (int w = 0; w < GROUP_WARPS; w++) part += lds_float(tops + (ptx_smem)(w * BLOCK::COLUMNS * 4));
@@ -55,9 +53,8 @@ template <class BLOCK> PTX_DEVICE float common_sum(ptx_smem smem, int band, int 
 template <class BLOCK> PTX_DEVICE void store_columns(const decode_params &p, const decode_tile &t, ptx_smem smem) {
     const int row = ptx_thread();
     if (row >= t.n_rows) return;
-    const int band = band_of_row<BLOCK>(row), column = column_of_row<BLOCK>(row);
-    const float max = max_of_base(common_base<BLOCK>(smem, band, column));
-    const float sum = common_sum<BLOCK>(smem, band, column);
+    const float max = max_of_base(common_base<BLOCK>(smem, row));
+    const float sum = common_sum<BLOCK>(smem, row);
     int64_t at;
     if (t.n_splits == 1) {
         at = place_of(p, t, row);
@@ -81,7 +78,7 @@ PTX_DEVICE void scale_to_common(ptx_smem smem, int consumer, codes_state<BLOCK::
         const int column = i / 2 * 8 + 2 * lane_q() + i % 2;
         const float factor =
                 state.unit * ptx_exp2(base_of<BLOCK>(smem, consumer, column) -
-                                     common_base<BLOCK>(smem, band_of<BLOCK>(consumer), column));
+                                     common_base<BLOCK>(smem, column));
 #pragma unroll
         for (int k = 0; k < 4; k++) state.out[k / 2][i / 2 * 4 + k % 2 * 2 + i % 2] *= factor;
     }
@@ -96,11 +93,11 @@ PTX_DEVICE ptx_smem own_at(int i) {
     return block_at(2 * lane_q(), 16 * group_warp() + lane_g() + i / 2 % 2 * 8) + (ptx_smem)((i / 4 * 8 + i % 2) * 256);
 }
 
-/* Of the consumer of turn i dims 64 i to 64 i + 63 of its band, complete, in the other's weights; of all what a row has once. */
+/* Of consumer i dims 64 i to 64 i + 63, complete, in the other's weights; of both what a row has once. */
 template <class BLOCK>
 PTX_DEVICE void add_states(const decode_params &p, const decode_tile &t, ptx_smem smem, int consumer,
         codes_state<BLOCK::COLUMNS> &state) {
-    const bool is_second = turn_of<BLOCK>(consumer) == 1;
+    const bool is_second = consumer == 1;
     const ptx_smem given = weights_of<BLOCK>(smem, consumer), taken = weights_of<BLOCK>(smem, consumer ^ 1);
     float own[BLOCK::COLUMNS / 2], others[BLOCK::COLUMNS / 2];
     store_sums<BLOCK>(smem, consumer, state);
@@ -128,14 +125,13 @@ PTX_DEVICE void add_states(const decode_params &p, const decode_tile &t, ptx_sme
  * be merged by the next kernel. */
 template <class BLOCK>
 PTX_DEVICE void store_block(const decode_params &p, const decode_tile &t, ptx_smem smem, int consumer) {
-    const int dim = 2 * (ptx_thread() % WARP), turn = turn_of<BLOCK>(consumer);
-    const int first = band_of<BLOCK>(consumer) * BLOCK::COLUMNS, end = first + BLOCK::COLUMNS;
+    const int dim = 2 * (ptx_thread() % WARP);
     const ptx_smem from = weights_of<BLOCK>(smem, consumer ^ 1);
 #pragma unroll 4
-    for (int row = first + group_warp(); row < t.n_rows && (BLOCK::N_BANDS == 1 || row < end); row += GROUP_WARPS) {
+    for (int row = group_warp(); row < t.n_rows; row += GROUP_WARPS) {
         const uint4 place = ptx_lds128(smem + (ptx_smem)(BLOCK::PLACES_AT + row * 16));
-        const int64_t at = (int64_t)((uint64_t)place.y << 32 | place.x) * HEAD_DIM + 64 * turn + dim;
-        const ptx_smem x_at = from + block_at(row - first, dim);
+        const int64_t at = (int64_t)((uint64_t)place.y << 32 | place.x) * HEAD_DIM + 64 * consumer + dim;
+        const ptx_smem x_at = from + block_at(row, dim);
         const float2 x = {lds_float(x_at), lds_float(x_at + 4)};
         const float inverse = ptx_bits_float(place.z);
         if (t.n_splits == 1)
@@ -153,19 +149,10 @@ struct page_steps {
     int first_open;
 };
 
-template <class BLOCK>
-PTX_DEVICE void attend_closed_in_band(const page_steps &steps, ptx_smem smem, int consumer, uint32_t slot,
-        codes_state<BLOCK::COLUMNS> &state) {
-    for (int page = turn_of<BLOCK>(consumer); page < steps.n_closed; page += CODES_TURNS)
-        attend_in_band<BLOCK>(ptx_here(smem), consumer, page, page >= steps.first_open,
-                slot_on<BLOCK>(slot, page), state);
-}
-
 /* This consumer's pages of the cursor's tile; whichever it was, a page has the same one. */
 template <class BLOCK>
 PTX_DEVICE void attend_closed(const page_steps &steps, ptx_smem smem, int consumer, uint32_t slot,
         codes_state<BLOCK::COLUMNS> &state) {
-    if constexpr (BLOCK::N_BANDS > 1) return attend_closed_in_band<BLOCK>(steps, smem, consumer, slot, state);
     block_codes x[2];
     if (consumer < steps.n_closed) begin_page<BLOCK>(smem, slot_on<BLOCK>(slot, consumer), x);
     for (int page = consumer; page < steps.n_closed; page += CODES_TURNS)
@@ -181,7 +168,7 @@ PTX_DEVICE void attend_open_page(const decode_params &p, const decode_tile &t, p
     load_plain_queries<BLOCK>(p, t, smem);
     ptx_bar_sync<BLOCK::CONSUMER_THREADS>(BLOCK::ALL); /* the plain ones are here */
     /* Of two, which are side by side, each has one. */
-    const int step = t.walk.n_closed + ((t.walk.first_open ^ turn_of<BLOCK>(consumer)) & 1);
+    const int step = t.walk.n_closed + ((t.walk.first_open ^ consumer) & 1);
     if (step < t.walk.n_steps)
         attend_open<BLOCK>(smem, consumer, page_of_step(step, t.walk.n_closed, t.walk.first_open),
                 slot_on<BLOCK>(slot, 2 * step - t.walk.n_closed), p.scale, state);
@@ -202,7 +189,7 @@ template <class BLOCK> PTX_DEVICE void consume_codes(const decode_params &p, ptx
     /* The warpgroup's, which ptxas must see: it gives up wgmma where threads might go apart. */
     const int consumer = ptx_of_warp(warpgroup());
     uint32_t slot = 0;
-    for (tile_cursor c = first_tile(); find_tile(p, c); c.number = next_codes_tile(c.number, p.n_blocks)) {
+    for (tile_cursor c = first_tile(); find_tile(p, c); c.number += p.n_blocks) {
         const decode_tile before = tile_of<true>(p, c);
         const page_steps steps = {before.walk.n_closed, before.walk.first_open};
         codes_state<BLOCK::COLUMNS> state = {};
@@ -221,7 +208,7 @@ template <class BLOCK> PTX_DEVICE void consume_codes(const decode_params &p, ptx
 
 template <class BLOCK> PTX_DEVICE void produce_codes(const decode_params &p, ptx_smem smem) {
     uint32_t slot = 0;
-    for (tile_cursor c = first_tile(); find_tile(p, c); c.number = next_codes_tile(c.number, p.n_blocks))
+    for (tile_cursor c = first_tile(); find_tile(p, c); c.number += p.n_blocks)
         copy_pages<BLOCK>(tile_of<true>(p, c).walk, smem, slot);
 }
 

@@ -1,6 +1,5 @@
 /* Decode for Hopper: what pages a tile walks over (attn_decode_tiles.cuh). Tiles are dealt to the blocks in turn, of
- * bf16 pages there and back (next_tile()), of e4m3 pages too where CODES_LONGEST_FIRST says so, those that share pages side by
- * side. */
+ * bf16 pages there and back (next_tile()), those that share pages side by side. */
 #ifndef ATTN_DECODE_TILES_SM90_CUH
 #define ATTN_DECODE_TILES_SM90_CUH
 
@@ -9,15 +8,6 @@
 
 enum { SPLIT_PAGES = SPLIT / PAGE };
 static_assert(SPLIT % PAGE == 0, "a split is whole pages");
-
-/* Whether e4m3 tiles with open pages are dealt first (bench/SPEED.md, Attention, GPU, 37). */
-#ifdef CODES_LONGEST_FIRST_TRIED
-enum { CODES_LONGEST_FIRST = CODES_LONGEST_FIRST_TRIED };
-#else
-enum {
-    CODES_LONGEST_FIRST = false,
-};
-#endif
 
 /* What a tile is. Keys are counted from the start of the split, and as its first sequence sees them: where there are
  * others, all see all of them. */
@@ -45,24 +35,12 @@ PTX_DEVICE void open_pages_of(
     t.walk.n_steps = t.walk.n_closed + clip_pages(last + 1, n_pages) - t.walk.first_open;
 }
 
-/* A pass's last split has its open pages, which are attended to when all else is over. Where it is whole or almost so, it takes
- * longest: splits are then taken from the last on. In a round in the reverse, which is often the last one, it is the first
- * blocks that have no tile. A short split stays last on the list. */
-PTX_EITHER int32_t split_in_turn(const attn_cuda_pass &pass, int64_t length, int32_t split) {
-    const bool is_long = length - (int64_t)(pass.end_split - 1) * SPLIT > SPLIT - SPLIT / 8;
-    return CODES_LONGEST_FIRST && is_long ? pass.first_split + pass.end_split - 1 - split : split;
-}
-PTX_EITHER int32_t next_codes_tile(int32_t number, int32_t n_blocks) {
-    return CODES_LONGEST_FIRST ? next_tile(number, n_blocks) : number + n_blocks;
-}
-
 template <bool HAS_OPEN_PAGES>
 PTX_DEVICE decode_tile tile_of(const decode_params &p, const tile_cursor &c) {
     decode_tile t;
     static_cast<tile_place &>(t) = place_of_tile(p, c);
     const int32_t seq = seq_of(p, t.first);
     const int64_t length = p.a.lengths[seq];
-    if (HAS_OPEN_PAGES && CODES_LONGEST_FIRST) t.split = split_in_turn(pass_of(p, c.pass), length, t.split);
     const int64_t first = (int64_t)t.split * SPLIT;
     t.n_rows = rows_of_tile(p, t);
     t.n_splits = splits_of_length(length);

@@ -10,8 +10,7 @@
 #           whole=HEAD:attn_prefill_sm90.cu:VALUES_FIRST=0         no weights before all of O is there
 #           after=HEAD:attn_prefill_sm90.cu:KEYS_AHEAD=false       keys fetched behind the values of the page before
 #           late=HEAD:attn_merge_sm90.cuh:MERGE_IS_EARLY=false     states merged by a kernel that begins when the one before is over
-#           bands=HEAD:attn_codes_sm90.cuh:CODES_BAND=32           e4m3 pages: four consumers where a tile has more than 32 rows
-#           first=HEAD:attn_decode_tiles_sm90.cuh:CODES_LONGEST_FIRST=true     e4m3 pages: tiles with open pages dealt first
+#           measured=d2d8f1c     e4m3 pages: as measured before tiles changed faster
 #   CASE  what bench_cuda_attention is asked for, commas for spaces, of all that were built; by default of those
 #           chunk,131072  causal,8192  causal,65536,  decode,1048576,1  decode,262144,8  decode,262144,16,  and of the last two
 #           decode,1048576,8  decode,262144,1  decode,262144,4  decode,262144,8: of those that differ there
@@ -55,7 +54,7 @@ build() {
     [ -x $BUILD/bench_cuda_attention ] || { echo "sh tests/gpu.sh --build-only comes first: $BUILD has no bench_cuda_attention" && exit 1; }
     [ $# -gt 0 ] || set -- ran=19bf46b whole=HEAD:attn_prefill_sm90.cu:VALUES_FIRST=0 \
         after=HEAD:attn_prefill_sm90.cu:KEYS_AHEAD=false late=HEAD:attn_merge_sm90.cuh:MERGE_IS_EARLY=false \
-        bands=HEAD:attn_codes_sm90.cuh:CODES_BAND=32 first=HEAD:attn_decode_tiles_sm90.cuh:CODES_LONGEST_FIRST=true
+        measured=d2d8f1c
     rm -rf $BUILD/variants && mkdir -p $BUILD/variants
     export NVCC_APPEND_FLAGS="${NVCC_APPEND_FLAGS:-} -Xfatbin=-compress-all"
     for variant in "$@"; do
@@ -92,7 +91,7 @@ run() {
     else
         in_turn 'ran whole after' chunk,131072 causal,8192 causal,65536
         in_turn 'ran late' decode,1048576,1 decode,262144,8 decode,262144,16
-        in_turn 'bands first' decode,1048576,8 decode,262144,1 decode,262144,4 decode,262144,8
+        in_turn measured decode,1048576,8 decode,262144,1 decode,262144,4 decode,262144,8
     fi
 }
 # Of lines "ROUND VARIANT KERNEL,KEYS,QUERIES,BEST_MS,MEDIAN_MS,BEST,MEDIAN,UNIT,SHARE".

@@ -73,7 +73,7 @@ esac
 tests() {
     printf 'test_cuda_%s\n' primitives barriers
     [ $has_sm90 = 0 ] || printf 'test_cuda_%s\n' primitives_sm90 barriers_sm90 prefill_sm90 decode_sm90 \
-        decode_sm90_tried prefill_sm90_lanes_tried decode_sm90_lanes_tried
+        prefill_sm90_lanes_tried decode_sm90_lanes_tried
     printf 'test_cuda_%s\n' prefill_sm80 decode fp8 append ops sample page_copy
 }
 benches() {
