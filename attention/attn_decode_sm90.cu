@@ -91,7 +91,7 @@ PTX_DEVICE void store_part(const decode_params &p, const decode_tile &t, const r
         if (quad != 0) continue;
         ptx_store_shared_float(p.part_max + at, state.max[h]);
         ptx_store_shared_float(p.part_sum + at, state.sum[h]);
-        count_split(p, place, t.kv_head);
+        ptx_count(p.tickets + ticket_of(p, place, t.kv_head));
     }
 }
 

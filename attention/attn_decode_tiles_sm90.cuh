@@ -56,20 +56,19 @@ PTX_DEVICE decode_tile tile_of(const decode_params &p, const tile_cursor &c) {
 }
 
 /* Query token of a row of the tile; past the last row, the last one. */
-PTX_DEVICE int token_of(const decode_params &p, const decode_tile &t, int row) {
+PTX_DEVICE int token_of(const decode_params &p, const tile_place &t, int row) {
     const int token = (t.row_block * p.tile_rows + row) / p.group;
     return token < p.a.n_queries ? token : p.a.n_queries - 1;
 }
 
 /* A row of the tile: its (token, head), counted through all sequences'. */
-PTX_DEVICE int64_t place_of(const decode_params &p, const decode_tile &t, int row) {
+PTX_DEVICE int64_t place_of(const decode_params &p, const tile_place &t, int row) {
     return token_head_of(p, place_of_row(p, t, row), t.kv_head);
 }
 
-/* One of a row's splits more is stored. */
-PTX_DEVICE void count_split(const decode_params &p, const row_place &row, int32_t kv_head) {
-    const int64_t head = (int64_t)row.seq * p.n_kv_heads + kv_head;
-    ptx_count(p.tickets + head * p.n_rows + row.row);
+/* A row's ticket, on which its splits are counted. */
+PTX_DEVICE int32_t ticket_of(const decode_params &p, const row_place &row, int32_t kv_head) {
+    return (row.seq * p.n_kv_heads + kv_head) * p.n_rows + row.row;
 }
 
 #endif

@@ -190,6 +190,29 @@ static inline double fp8_forks(int n_heads, int n_queries, const std::vector<int
     return worst;
 }
 
+/* Sequences whose tiles one block takes one after the other, and two: the same bits. The worst error of their last tokens. */
+static inline double fp8_several(int n_heads, const std::vector<int64_t> &lengths) {
+    const decode_batch b(n_heads, 1, 1, lengths, 29);
+    std::vector<std::unique_ptr<fp8_pages>> fp8;
+    for (const auto &layer : b.layers) fp8.emplace_back(new fp8_pages(*layer));
+    decode_result one(b.rows()), two(b.rows());
+    emu_set_sm_count(1);
+    fp8_run_all(b, fp8, {}, &one);
+    emu_set_sm_count(2);
+    fp8_run_all(b, fp8, {}, &two);
+    CHECK(memcmp(one.out.data, two.out.data, (size_t)b.rows() * 256) == 0);
+    CHECK(memcmp(one.lse.data, two.lse.data, (size_t)b.rows() * 4) == 0);
+    double worst = 0.0;
+    for (int64_t at = 0; at < b.rows(); at++) {
+        const size_t seq = (size_t)(at / n_heads);
+        const int64_t n_keys = b.layers[seq]->n_tokens;
+        const cuda_row row = cuda_reference(fp8[seq]->seen_from(*b.layers[seq], n_keys - 1),
+                (int)(at % n_heads), b.q->data + at * 128, n_keys);
+        worst = fmax(worst, cuda_error(row, one.out.data + at * 128, &one.lse[at]));
+    }
+    return worst;
+}
+
 /* A query that is NaN, over one split and over two. */
 static inline void fp8_nan_shows() {
     for (const int64_t length : {200, 4200}) {

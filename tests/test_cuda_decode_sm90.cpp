@@ -120,6 +120,16 @@ static void flat() {
     CHECK(worst <= 1.0);
 }
 
+/* Tiles that a block takes one after the other: of other sequences, and of one, whose rows stay where they are; bits are
+ * those of other blocks. */
+static void tiles_one_after_the_other() {
+    std::vector<int64_t> lengths = {300, 5, 700, 130, 37, 257};
+    if (!cuda_is_fast()) lengths.push_back(2 * SPLIT + 4);
+    const double worst = fp8_several(8, lengths);
+    printf("e4m3, tiles one after the other: worst error %.3f of the bound\n", worst);
+    CHECK(worst <= 1.0);
+}
+
 /* Every tile is taken once; and of those of two questions on a book of 128K, 128 of 32 pages and 8 of 20 on 132 SMs, no
  * block has a long one and a short one: some have two short ones. */
 static void tiles_are_dealt() {
@@ -147,6 +157,7 @@ int main() {
         return 0;
     }
     fp8_behaves();
+    tiles_one_after_the_other();
     beside_bf16();
     sizes();
     zeros();

@@ -21,7 +21,7 @@ int main() {
                decode_try(8, 1, 1, {700, 37}, 1) <= 1.0 && fp8_try(8, 1, 9, 520, 4, false) <= 1.0 &&
                (emu_seed(2), fp8_try(8, 1, 1, 700, 5, false)) <= 1.0 && /* both consumers at once */
                (emu_seed(0), fp8_try(8, 1, 2, 1025, 3, false)) <= 1.0 &&
-               decode_try(8, 1, 9, {4100, 30}, 2) <= 1.0;
+               fp8_several(1, {3, 2, 1, 2, 1, 3, 2, 1}) <= 1.0 && decode_try(8, 1, 9, {4100, 30}, 2) <= 1.0;
     };
     const std::vector<harmless_bug> harmless = {
             {EMU_BUG_ZERO_FILL_MISSING, "ptx_cp_async(q",
@@ -33,6 +33,10 @@ int main() {
                     "all consumers are at the other, and nobody else"},
             {EMU_BUG_WAIT_MISSING, "ptx_wgmma_wait<1>(); /* for nothing", "it waits for nothing"},
             {EMU_BUG_WAIT_WEAK, "ptx_wgmma_wait<1>(); /* for nothing", "likewise"},
+            {EMU_BUG_WAIT_MISSING, "ptx_wgmma_wait<1>(); /* room for codes", "it waits for nothing but registers"},
+            {EMU_BUG_WAIT_WEAK, "ptx_wgmma_wait<1>(); /* room for codes", "likewise"},
+            {EMU_BUG_BARRIER_MISSING, "no weights are read any more",
+                    "warps that meet for a product, as PTX does not promise, are none ahead"},
             {EMU_BUG_BARRIER_MISSING, "the queries of the last tile",
                     "warps that meet for a product, as PTX does not promise, are none ahead"}};
     CHECK(mutants_survive(work, harmless) == 0);
