@@ -20,7 +20,8 @@
  *   apart   16 such questions, each of which reads it all
  *
  * In front of each other line of a Hopper prefill a second's rest, but where KEYS are named. Behind each its clock and its
- * share of what the tensor cores do at that clock: a GPU at its power limit, or hot from what ran before, has less of it.
+ * share of what the tensor cores do at that clock: a GPU at its power limit, or hot from what ran before, has less of it. Behind
+ * a line of decode its clock, which ranged over 15 % between runs of one program on an H200.
  *
  * The same shapes as bench_cuda_sdpa.py, beside which they are printed. Kernels are not checked here: the
  * tests do that. */
@@ -267,9 +268,12 @@ static void decode(const layer &l, const char *what, const char *name, decode_ke
     if (strcmp(what, "forks") == 0) set_passes(keys, n, &call);
     char text[32];
     snprintf(text, sizeof text, "%s%s_%s", what, is_fp8 ? "_fp8" : "", name);
-    gpu_print(text, keys, n * queries,
-            gpu_time([&] { gpu_must(kernel(&l.shape, &call.args, stream)); }, true, 5, stream),
+    const gpu_times t =
+            gpu_time([&] { gpu_must(kernel(&l.shape, &call.args, stream)); }, true, 5, stream);
+    gpu_print(text, keys, n * queries, t,
             (double)keys * KV_HEADS * 2 * DIM * (is_fp8 ? 1 : 2) / 1e9, "GB/s", ceiling);
+    /* What is not bound by memory is as fast as the clock, which what ran before has left. */
+    if (t.mhz > 0.0) printf("# %s,%lld,%d: %.0f MHz\n", text, (long long)keys, n * queries, t.mhz);
 }
 
 static void decode_by_both(const layer &l, const char *what, int64_t keys, int n, int queries,
