@@ -65,6 +65,7 @@ rt_status srv_sequence_judge_prompt(void *context, int64_t at, int64_t n, const 
             .n_valid = rt_min64(vocab, glm_tokenizer_size(sequence->answer.tokenizer)),
             .logits = logits};
     rt_pool_run(engine->pool, n, judge_row, &j);
+    sequence->judged_end = sequence->piece_pos + at + n;
     return RT_OK;
 }
 

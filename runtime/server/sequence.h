@@ -18,6 +18,7 @@ typedef struct srv_sequence {
     int64_t piece_at;         /* scheduler->clock when its last piece of prefill began */
     int64_t piece_pos;        /* the position where that piece began */
     srv_token *prompt_tokens; /* [prompt.n], where srv_request_judges_prompt(); or NULL */
+    int64_t judged_end;       /* up to here the logits of the prompt's positions have been judged */
     glm_answer answer;
     glm_reply reply;
     double work_total; /* FLOP of its prefill */
@@ -32,7 +33,7 @@ typedef struct srv_sequence {
 RT_MUST_CHECK rt_status srv_sequence_next(
         srv_sequence *sequence, glm_session *session, srv_finish *finish);
 
-/* A glm_take_logits for the prompt from piece_pos on; `context` is the sequence. Fills prompt_tokens. */
+/* A glm_take_logits for the prompt from piece_pos on; `context` is the sequence. Fills prompt_tokens, and sets judged_end. */
 rt_status srv_sequence_judge_prompt(void *context, int64_t at, int64_t n, const float *logits);
 
 /* Add the prompt's text to the answer, with its logprobs where prompt_tokens has them. RT_ENOMEM. */

@@ -40,22 +40,34 @@ static rt_status decode_again(
     return glm_decode(sessions, ids, n);
 }
 
+/* The open piece is over, and what it has not committed is to be computed again. */
+static void give_up_piece(srv_scheduler *scheduler) {
+    srv_sequence *sequence = scheduler->piece_of;
+    glm_prefill_abort(sequence->session);
+    sequence->work_done = scheduler->piece_work;
+    scheduler->piece_of = NULL;
+}
+
 /* Where forks hold what a sequence has to write anew, it may find no room in the middle of an answer: kept texts go first.
  * Where a step has to compute again what the disk has lost, it needs the engine's prefill, and fails while another piece
- * holds that: then the piece is given up, the sessions get back what the failed step has cut from them, and the step is
- * taken once more. */
+ * holds that: then the piece is given up. False: neither is left. */
+static bool make_way(srv_scheduler *scheduler, rt_status failure) {
+    if (failure == RT_ENOFIT && srv_forget_oldest(scheduler)) return true;
+    if (!scheduler->piece_of) return false;
+    give_up_piece(scheduler);
+    return true;
+}
+
+/* The sessions get back what a failed step has cut from them, and it is taken once more. */
 static rt_status decode(
         srv_scheduler *scheduler, glm_session *const *sessions, const int32_t *ids, int32_t n) {
     int64_t lengths[GLM_DECODE_SEQS_MAX];
     for (int32_t i = 0; i < n; i++) lengths[i] = glm_session_length(sessions[i]);
     rt_status status =
             n == 1 ? glm_decode_ahead(sessions[0], ids[0]) : glm_decode(sessions, ids, n);
-    while (status == RT_ENOFIT && srv_forget_oldest(scheduler))
+    while (status != RT_OK && make_way(scheduler, status))
         status = decode_again(sessions, lengths, ids, n);
-    if (status == RT_OK || !scheduler->piece_of) return status;
-    glm_prefill_abort(scheduler->piece_of->session);
-    scheduler->piece_of = NULL;
-    return decode_again(sessions, lengths, ids, n);
+    return status;
 }
 
 /* It may have ended meanwhile: an error of one choice ends the others of its request. */
@@ -124,6 +136,7 @@ static srv_sequence *choose_prefill(const srv_scheduler *scheduler) {
     return chosen;
 }
 
+/* The rows of a piece that was given up may have been judged already: they are not computed again. */
 static rt_status begin_piece(srv_scheduler *scheduler, srv_sequence *sequence) {
     const glm_ids *prompt = &sequence->request->prompt;
     const int64_t size = srv_piece_tokens(scheduler);
@@ -131,8 +144,9 @@ static rt_status begin_piece(srv_scheduler *scheduler, srv_sequence *sequence) {
     const int64_t end = rt_min64((pos / size + 1) * size, prompt->n);
     sequence->piece_at = ++scheduler->clock;
     sequence->piece_pos = pos;
+    const int64_t n_judged = rt_max64(rt_min64(sequence->judged_end, end) - pos, 0);
     if (sequence->prompt_tokens)
-        RT_TRY(glm_prefill_begin_all(sequence->session, prompt->ids + pos, end - pos, 0,
+        RT_TRY(glm_prefill_begin_all(sequence->session, prompt->ids + pos, end - pos, n_judged,
                 srv_sequence_judge_prompt, sequence));
     else
         RT_TRY(glm_prefill_begin(
@@ -183,10 +197,12 @@ static rt_status fork_leader(
         status = glm_session_fork(leader->session, prompt->n, follower->n_room, &follower->session);
     while (status == RT_ENOFIT && srv_forget_oldest(scheduler));
     RT_TRY(status);
-    const int64_t length = glm_session_length(follower->session);
-    return length == prompt->n
-                   ? RT_OK
-                   : glm_prefill(follower->session, prompt->ids + length, prompt->n - length);
+    do {
+        const int64_t length = glm_session_length(follower->session);
+        if (length == prompt->n) return RT_OK;
+        status = glm_prefill(follower->session, prompt->ids + length, prompt->n - length);
+    } while (status == RT_ENOFIT && srv_forget_oldest(scheduler));
+    return status;
 }
 
 /* The prompt is computed: choose the first token of each choice, all by the leader's logits, and give each that goes on a
@@ -241,22 +257,30 @@ static void end_piece(srv_scheduler *scheduler, srv_sequence *sequence) {
     begin_choices(scheduler, sequence);
 }
 
+/* Begin a piece, or do the next item of the open one. Where there is no room for it and kept texts go for that, it is
+ * given up: another turn begins it again. */
+static rt_status take_item(
+        srv_scheduler *scheduler, srv_sequence *sequence, glm_prefill_progress *progress) {
+    rt_status status = scheduler->piece_of ? RT_OK : begin_piece(scheduler, sequence);
+    if (status == RT_OK) status = glm_prefill_step(sequence->session, progress);
+    if (status == RT_OK) return RT_OK;
+    if (scheduler->piece_of) give_up_piece(scheduler); /* the engine has */
+    return status == RT_ENOFIT && srv_forget_oldest(scheduler) ? RT_OK : status;
+}
+
 bool srv_prefill_item(srv_scheduler *scheduler) {
     srv_sequence *sequence = scheduler->piece_of ? scheduler->piece_of : choose_prefill(scheduler);
     const double begun_s = rt_now();
     scheduler->item_s = 0.0;
     if (!sequence) return false;
     glm_prefill_progress progress = {0};
-    rt_status status = scheduler->piece_of ? RT_OK : begin_piece(scheduler, sequence);
-    if (status == RT_OK) {
-        status = glm_prefill_step(sequence->session, &progress);
-        if (status != RT_OK) scheduler->piece_of = NULL; /* the engine has given it up */
-    }
+    const rt_status status = take_item(scheduler, sequence, &progress);
     if (status != RT_OK) {
         srv_fail_sequence(scheduler, sequence, status);
         return true;
     }
     scheduler->item_s = rt_now() - begun_s;
+    if (!scheduler->piece_of) return true;
     sequence->work_done = scheduler->piece_work + progress.work_done;
     show_progress(scheduler, sequence,
             scheduler->piece_end - progress.tokens_total + progress.tokens_done);
