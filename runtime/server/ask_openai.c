@@ -314,11 +314,7 @@ static srv_request *ask_prompts(
         srv_error_name_prompt(error, (int)n - 1);
         return NULL;
     }
-    const bool is_right = whole->settings.streams
-                                  ? srv_refuse_field(error, "stream",
-                                            "stream is for one prompt: there are %zu", n)
-                                  : add_parts(whole, body, n, options, error);
-    if (is_right) return whole;
+    if (add_parts(whole, body, n, options, error)) return whole;
     srv_request_drop(whole);
     return NULL;
 }

@@ -69,6 +69,13 @@ bool srv_connection_is_ending(const srv_connection *one) {
     return poll(&end, 1, 0) > 0 && (end.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL));
 }
 
+static void wake(srv_request *request) {
+    (void)pthread_mutex_lock(&request->lock);
+    srv_request_wake(request);
+    (void)pthread_mutex_unlock(&request->lock);
+}
+
+/* A stream waits for that one of the request's prompts which it shows. */
 static void look_after(srv_connections *connections, srv_connection *one, bool is_time_to_wake) {
     srv_request *request = one->request;
     if (one->gone && srv_connection_is_ending(one)) atomic_store(one->gone, true);
@@ -77,9 +84,7 @@ static void look_after(srv_connections *connections, srv_connection *one, bool i
     const bool gone = srv_connection_is_ending(one);
     if (gone && !was_cancelled) srv_scheduler_cancel(connections->scheduler, request);
     if (!gone && !is_time_to_wake) return;
-    (void)pthread_mutex_lock(&request->lock);
-    srv_request_wake(request);
-    (void)pthread_mutex_unlock(&request->lock);
+    for (int i = 0; i <= request->n_parts; i++) wake(srv_request_prompt(request, i));
 }
 
 /* The client has closed its end while libmicrohttpd still waits for a header or a body. Libmicrohttpd misses an end that

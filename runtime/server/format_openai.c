@@ -130,11 +130,13 @@ static rt_status hold_logprob(srv_stream *stream, srv_shown *shown, const srv_to
 
 /* ---- chunks ---------------------------------------------------------------------------------- */
 
-/* A chunk of one choice; `piece` is its delta, or its text. What is held of logprobs goes with it. */
-static json_t *chunk(srv_stream *stream, int index, json_t *piece, const char *finish) {
-    const srv_request *request = stream->request;
+/* A chunk of one choice, of those of the prompt that is shown; `piece` is its delta, or its text. What is held of logprobs
+ * goes with it. */
+static json_t *chunk(srv_stream *stream, int of_prompt, json_t *piece, const char *finish) {
+    const srv_request *request = stream->whole;
     const bool is_chat = request->api == SRV_CHAT;
-    srv_shown *shown = &stream->choices[index];
+    const int index = stream->part * request->settings.n_choices + of_prompt;
+    srv_shown *shown = &stream->choices[of_prompt];
     json_t *logprobs = shown->logprobs ? shown->logprobs : json_null();
     shown->logprobs = NULL;
     json_t *choice = json_pack("{s:i, s:o, s:o, s:s?}", "index", index, is_chat ? "delta" : "text",
@@ -143,8 +145,9 @@ static json_t *chunk(srv_stream *stream, int index, json_t *piece, const char *f
             is_chat ? "chat.completion.chunk" : "text_completion", "created",
             (json_int_t)request->created_s, "model", stream->model_name, "system_fingerprint",
             request->system_fingerprint, "choices", choice);
-    return request->settings.has_running_usage ? srv_set(value, "usage", srv_usage_json(request))
-                                               : value;
+    return request->settings.has_running_usage
+                   ? srv_set(value, "usage", srv_usage_json(request, stream->part))
+                   : value;
 }
 
 static json_t *nothing(const srv_stream *stream) {
@@ -205,18 +208,27 @@ static rt_status put_heartbeat(srv_stream *stream) {
     return srv_stream_put(stream, NULL, chunk(stream, 0, nothing(stream), NULL));
 }
 
-static rt_status put_last(srv_stream *stream) {
+/* How each answer to the prompt that is shown has ended. */
+static rt_status put_finishes(srv_stream *stream) {
     const srv_request *request = stream->request;
     const int n = request->settings.n_choices;
     for (int i = 0; i < n; i++) {
         json_t *last = chunk(stream, i, nothing(stream), finish_text(&request->choices[i]));
-        if (i == n - 1) last = srv_set(last, "timings", srv_timings_json(request));
+        if (i == n - 1 && request == stream->whole)
+            last = srv_set(last, "timings", srv_timings_json(request));
         RT_TRY(srv_stream_put(stream, NULL, last));
     }
+    return RT_OK;
+}
+
+static rt_status put_last(srv_stream *stream) {
+    const srv_request *request = stream->whole;
+    RT_TRY(put_finishes(stream));
     if (!request->settings.has_usage) return RT_OK;
     json_t *usage = chunk(stream, 0, nothing(stream), NULL);
     usage = srv_set(usage, "choices", json_array());
-    return srv_stream_put(stream, NULL, srv_set(usage, "usage", srv_usage_json(request)));
+    return srv_stream_put(
+            stream, NULL, srv_set(usage, "usage", srv_usage_json(request, request->n_parts)));
 }
 
 static rt_status put_end(srv_stream *stream) {
@@ -240,6 +252,7 @@ const srv_format srv_format_completion = {.begin = begin_completion,
         .event = put_event,
         .progress = put_progress,
         .heartbeat = put_heartbeat,
+        .next = put_finishes,
         .end = put_end,
         .type = "text/event-stream; charset=utf-8"};
 
@@ -324,7 +337,7 @@ static json_t *answer(const srv_request *request, const char *object, const char
     return json_pack("{s:s, s:s, s:I, s:s, s:s, s:o, s:o, s:o}", "id", request->id, "object",
             object, "created", (json_int_t)request->created_s, "model", model_name,
             "system_fingerprint", request->system_fingerprint, "choices", choices, "usage",
-            srv_usage_json(request), "timings", srv_timings_json(request));
+            srv_usage_json(request, request->n_parts), "timings", srv_timings_json(request));
 }
 
 json_t *srv_chat_json(

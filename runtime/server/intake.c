@@ -195,7 +195,10 @@ void srv_queue_next_part(
     if (!is_over && !has_place)
         (void)srv_refuse(
                 &none, 429, "queue_full", NULL, "%d requests wait already", SRV_WAITING_MAX);
-    if (is_over || !has_place) fail_whole(scheduler, part, is_over && error ? error : &none);
+    if (is_over || (!has_place && next == whole))
+        fail_whole(scheduler, part, is_over && error ? error : &none);
+    else if (!has_place)
+        srv_finish_request(scheduler, next, &none); /* a stream may wait for it; and so the whole */
 }
 
 void srv_scheduler_cancel(srv_scheduler *scheduler, srv_request *request) {

@@ -74,11 +74,11 @@ json_t *srv_joined_text(const srv_choice *choice, int64_t from, int64_t to, srv_
     return text;
 }
 
-json_t *srv_usage_json(const srv_request *request) {
+json_t *srv_usage_json(const srv_request *request, int last) {
     json_int_t n_prompt = 0;
     json_int_t n_answer = 0;
     json_int_t n_cached = 0;
-    for (int i = 0; i <= request->n_parts; i++) {
+    for (int i = 0; i <= last; i++) {
         const srv_request *one = srv_request_prompt((srv_request *)(uintptr_t)request, i);
         n_prompt += one->prompt.n;
         n_answer += srv_request_generated(one);
@@ -166,6 +166,17 @@ static const srv_format format_whole = {.begin = put_space,
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
+/* Of the request's prompts prompt i is shown from now on. */
+static void show_prompt(srv_stream *stream, int i) {
+    stream->part = i;
+    stream->request = srv_request_prompt(stream->whole, i);
+    stream->n_shown = -1;
+    for (int k = 0; k < SRV_CHOICES_MAX; k++) {
+        json_decref(stream->choices[k].logprobs);
+        stream->choices[k] = (srv_shown){.call_index = -1};
+    }
+}
+
 static rt_status render_progress(srv_stream *stream, double now) {
     const srv_request *request = stream->request;
     const srv_progress *progress = &request->progress;
@@ -190,6 +201,18 @@ static rt_status render_events(srv_stream *stream) {
     return RT_OK;
 }
 
+/* The prompt that is shown now is done. One that failed has ended the whole request, which says so. */
+static rt_status render_end(srv_stream *stream) {
+    const bool has_failed = stream->request->error.http != 0;
+    if (stream->request == stream->whole) {
+        stream->is_over = true;
+        return stream->format->end(stream);
+    }
+    if (!has_failed) RT_TRY(stream->format->next(stream));
+    show_prompt(stream, has_failed ? stream->whole->n_parts : stream->part + 1);
+    return RT_OK;
+}
+
 /* Render what there is by now, with the request's lock held. No more than RENDERED_BYTES, since the client may not read
  * them. */
 static rt_status render(srv_stream *stream) {
@@ -197,16 +220,12 @@ static rt_status render(srv_stream *stream) {
     const double now = rt_now();
     if (!stream->has_begun) {
         stream->has_begun = true;
-        stream->n_shown = -1;
         RT_TRY(stream->format->begin(stream));
     }
     RT_TRY(render_progress(stream, now));
     RT_TRY(render_events(stream));
     if (stream->out.n >= RENDERED_BYTES) return RT_OK;
-    if (request->phase == SRV_DONE && !stream->is_over) {
-        stream->is_over = true;
-        return stream->format->end(stream);
-    }
+    if (request->phase == SRV_DONE && !stream->is_over) return render_end(stream);
     if (stream->out.n > stream->n_sent ||
             now - stream->sent_s < (double)srv_limit_of(SRV_HEARTBEAT_S))
         return RT_OK;
@@ -236,35 +255,46 @@ static ssize_t break_off(srv_stream *stream, char *buffer) {
 /* A whole answer that white space has begun has the status 200. Where it is an error after all, it is cut off behind the
  * error's JSON: a client would else take that for an answer. */
 static ssize_t end_stream(srv_stream *stream, char *buffer) {
-    const bool is_cut = stream->format == &format_whole && stream->request->error.http;
+    const bool is_cut = stream->format == &format_whole && stream->whole->error.http;
     return is_cut ? break_off(stream, buffer) : MHD_CONTENT_READER_END_OF_STREAM;
 }
 
-/* An MHD_ContentReaderCallback. Where there is nothing to send it suspends the connection until srv_request_wake. */
-static ssize_t read_stream(void *context, uint64_t pos, char *buffer, size_t room) {
-    srv_stream *stream = context;
+/* Render, and where that gives nothing suspend the connection until srv_request_wake. */
+static rt_status render_or_wait(srv_stream *stream) {
     srv_request *request = stream->request;
-    (void)pos;
-    if (stream->out.n > stream->n_sent) return give(stream, buffer, room);
-    if (stream->is_over) return end_stream(stream, buffer);
-    if (atomic_load(&request->is_cancelled)) return break_off(stream, buffer);
     (void)pthread_mutex_lock(&request->lock);
     const rt_status status = render(stream);
     const bool is_empty = stream->out.n == stream->n_sent;
-    if (status == RT_OK && is_empty && !stream->is_over) {
+    if (status == RT_OK && is_empty && !stream->is_over && stream->request == request) {
         rt_assert(!request->waiter);
         request->waiter = stream->connection;
         MHD_suspend_connection(stream->connection);
     }
     (void)pthread_mutex_unlock(&request->lock);
+    return status;
+}
+
+/* An MHD_ContentReaderCallback. */
+static ssize_t read_stream(void *context, uint64_t pos, char *buffer, size_t room) {
+    srv_stream *stream = context;
+    (void)pos;
+    if (stream->out.n > stream->n_sent) return give(stream, buffer, room);
+    if (stream->is_over) return end_stream(stream, buffer);
+    if (atomic_load(&stream->whole->is_cancelled)) return break_off(stream, buffer);
+    const srv_request *shown = NULL;
+    rt_status status = RT_OK;
+    while (status == RT_OK && shown != stream->request && stream->out.n == stream->n_sent) {
+        shown = stream->request;
+        status = render_or_wait(stream);
+    }
     if (status != RT_OK) return break_off(stream, buffer);
-    if (!is_empty) return give(stream, buffer, room);
+    if (stream->out.n > stream->n_sent) return give(stream, buffer, room);
     return stream->is_over ? MHD_CONTENT_READER_END_OF_STREAM : 0;
 }
 
 static void free_stream(void *context) {
     srv_stream *stream = context;
-    srv_request_drop(stream->request);
+    srv_request_drop(stream->whole);
     for (int i = 0; i < SRV_CHOICES_MAX; i++) json_decref(stream->choices[i].logprobs);
     free(stream->out.bytes);
     free(stream);
@@ -280,14 +310,14 @@ struct MHD_Response *srv_stream_respond(srv_request *request, bool is_whole, con
         const glm_tokenizer *tokenizer, struct MHD_Connection *connection) {
     srv_stream *stream = NULL;
     if (rt_calloc(1, sizeof *stream, "a stream", &stream) != RT_OK) return NULL;
-    *stream = (srv_stream){.request = request,
+    *stream = (srv_stream){.whole = request,
             .format = is_whole ? &format_whole : format_of(request->api),
             .model_name = model_name,
             .tokenizer = tokenizer,
             .connection = connection,
             .sent_s = rt_now(),
             .block_index = -1};
-    for (int i = 0; i < SRV_CHOICES_MAX; i++) stream->choices[i].call_index = -1;
+    show_prompt(stream, is_whole ? request->n_parts : 0);
     srv_request_hold(request);
     struct MHD_Response *response = MHD_create_response_from_callback(
             MHD_SIZE_UNKNOWN, BLOCK_BYTES, read_stream, stream, free_stream);

@@ -16,6 +16,8 @@ typedef struct srv_format {
     rt_status (*event)(srv_stream *stream, int choice, const srv_event *event);
     rt_status (*progress)(srv_stream *stream); /* how far the prefill is */
     rt_status (*heartbeat)(srv_stream *stream);
+    rt_status (*next)(
+            srv_stream *stream); /* a prompt is done, another's answers follow; NULL: never */
     rt_status (*end)(srv_stream *stream); /* the request is done, well or not */
     const char *type;                     /* Content-Type */
 } srv_format;
@@ -29,7 +31,9 @@ typedef struct srv_shown {
 } srv_shown;
 
 struct srv_stream {
-    srv_request *request; /* a reference */
+    srv_request *whole;   /* a reference */
+    srv_request *request; /* of its prompts the one that is shown now */
+    int part;             /* which that is; n_parts: the last, the whole request itself */
     const srv_format *format;
     const char *model_name;
     const glm_tokenizer *tokenizer;
@@ -78,8 +82,8 @@ RT_MUST_CHECK rt_status srv_stream_put(srv_stream *stream, const char *name, jso
 json_t *srv_event_text(const srv_choice *choice, const srv_event *event);
 /* The texts of all events of that kind in [from, to), joined. */
 json_t *srv_joined_text(const srv_choice *choice, int64_t from, int64_t to, srv_event_kind kind);
-/* OpenAI's usage and llama.cpp's timings. */
-json_t *srv_usage_json(const srv_request *request);
+/* OpenAI's usage, of the request's prompts 0 to `last`, and llama.cpp's timings. */
+json_t *srv_usage_json(const srv_request *request, int last);
 json_t *srv_timings_json(const srv_request *request);
 json_t *srv_progress_json(const srv_request *request);
 

@@ -4,9 +4,10 @@
 """
 
 import array
+import json
 import sys
 
-from raw import Server, reset
+from raw import Server, body_of, reset, status_of
 
 server = Server(sys.argv[1], sys.argv[3])
 scores_path, ids_path, text_path = sys.argv[4:7]
@@ -18,6 +19,30 @@ scores = list(zip(data[0::2], data[1::2]))  # of ids[2:]
 
 def complete(**fields):
     return server.ask("POST", "/v1/completions", {"temperature": 0, **fields})
+
+
+def streamed(**fields):
+    """The stream's chunks."""
+    told = server.exchange(server.post("/v1/completions", {"temperature": 0, "stream": True, **fields}))
+    assert status_of(told) == 200, told[:300]
+    events = body_of(told).decode().split("\n\n")
+    assert events[-2:] == ["data: [DONE]", ""], events[-3:]
+    return [json.loads(event[len("data: "):]) for event in events[:-2]]
+
+
+def joined(chunks):
+    """The choices that they make, in the order of their numbers."""
+    choices = {}
+    for chunk in chunks:
+        piece = chunk["choices"][0]
+        choice = choices.setdefault(piece["index"], {"text": "", "logprobs": None, "finish_reason": None})
+        assert choice["finish_reason"] is None, (piece, "after its end")
+        choice["text"] += piece["text"]
+        choice["finish_reason"] = piece["finish_reason"]
+        if piece["logprobs"] and choice["logprobs"]:
+            choice["logprobs"] = {key: old + piece["logprobs"][key] for key, old in choice["logprobs"].items()}
+        choice["logprobs"] = choice["logprobs"] or piece["logprobs"]
+    return [choices[i] for i in range(len(choices))]
 
 
 def check_prompt(logprobs, n_top):
@@ -93,19 +118,33 @@ for wrong, where in ((["a", [1, -1]], "prompt[1]: "), ([[-1], "a"], "prompt[0]: 
                      (["a", ids * 3], "prompt[1]: "), (["a"] * 257, "there are 257 prompts, at most 256")):
     status, body = complete(prompt=wrong, max_tokens=1)
     assert status == 400 and body["error"]["message"].startswith(where), body
-status, body = complete(prompt=["a", "b"], max_tokens=1, stream=True)
-assert status == 400 and body["error"]["param"] == "stream", body
+
+# Streamed, they come one behind the other, numbered through; joined, the chunks are what comes whole.
+for fields in ({"echo": True, "logprobs": 1, "max_tokens": 1}, {"n": 2, "max_tokens": 3, "temperature": 1, "seed": 5}):
+    whole = complete(prompt=parts, **fields)[1]
+    chunks = streamed(prompt=parts, stream_options={"include_usage": True}, **fields)
+    assert {chunk["id"] for chunk in chunks} == {chunks[0]["id"]}, chunks[0]
+    usage = chunks.pop()["usage"]
+    assert {**usage, "prompt_tokens_details": 0} == {**whole["usage"], "prompt_tokens_details": 0}, usage
+    assert joined(chunks) == [{key: choice[key] for key in ("text", "logprobs", "finish_reason")} for choice in whole["choices"]]
+    shown = [chunk["choices"][0]["index"] // fields.get("n", 1) for chunk in chunks]
+    assert shown == sorted(shown) and shown[-1] == len(parts) - 1, shown
+counted = [chunk["usage"]["prompt_tokens"] for chunk in streamed(
+    prompt=parts, max_tokens=1, stream_options={"include_usage": True, "continuous_usage_stats": True})]
+assert counted == sorted(counted) and counted[0] < counted[-1] == whole["usage"]["prompt_tokens"], counted
 
 # Who leaves in the middle of them is not computed for any more.
-n_descriptors = server.n_descriptors()
-before = server.metrics()["prompt_tokens_total"]
-connection = server.connect()
-connection.sendall(server.post("/v1/completions", {"prompt": [ids] * 200, "echo": True, "logprobs": 1, "max_tokens": 1}))
-while server.metrics()["prompt_tokens_total"] < before + 2 * len(ids):
-    pass
-reset(connection)
-server.rest(n_descriptors)
-assert server.metrics()["prompt_tokens_total"] < before + 150 * len(ids), "the others were computed"
+for streams in (False, True):
+    n_descriptors = server.n_descriptors()
+    before = server.metrics()["prompt_tokens_total"]
+    connection = server.connect()
+    connection.sendall(server.post("/v1/completions", {
+        "prompt": [ids] * 200, "echo": True, "logprobs": 1, "max_tokens": 1, "stream": streams}))
+    while server.metrics()["prompt_tokens_total"] < before + 2 * len(ids):
+        pass
+    reset(connection)
+    server.rest(n_descriptors)
+    assert server.metrics()["prompt_tokens_total"] < before + 150 * len(ids), "the others were computed"
 
 for wrong in ({"n": 2}, {"max_tokens": -2}, {"echo": "yes"}):
     status, body = complete(**{"prompt": ids, "echo": True, "max_tokens": 1, **wrong})
