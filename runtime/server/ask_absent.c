@@ -38,6 +38,7 @@ static const absent absent_fields[] = {
         {"truncate_prompt_tokens", NULL},
         {"prompt_logprobs", by_echo},
         {"return_tokens_as_token_ids", NULL},
+        {"return_token_ids", "/tokenize has a prompt's"},
         {"max_new_tokens", by_max_tokens},
         {"n_predict", by_max_tokens},
         {"extra_body", "its fields belong into the body itself"},
