@@ -289,22 +289,25 @@ static json_t *json_of(const tally *t) {
             exp(nats_per_token(t)), "bits_per_byte", bits_per_byte(t), "likeliest", likeliest(t));
 }
 
+/* `all`: NULL where no token was scored. */
 static rt_status print_json(const scoring *s, const tally *parts, int n, const tally *all) {
     json_t *by_position = json_array();
     for (int i = 0; i < n; i++) (void)json_array_append_new(by_position, json_of(&parts[i]));
     const glm_plan *plan = glm_engine_plan(s->engine);
-    json_t *object = json_pack("{s:I, s:b, s:o, s:o, s:s, s:s, s:f}", "n_tokens",
-            (json_int_t)(s->ids.n - s->text_pos), "is_complete",
-            (int)(s->n_scored == s->ids.n - s->text_pos), "all", json_of(all), "by_position",
-            by_position, "kv_cache_dtype", rt_dtype_name(plan->kv_dtype), "linear",
-            glm_linear_by_name(plan->linear_by), "seconds", s->seconds);
+    json_t *object = json_pack("{s:I, s:I, s:b, s:o, s:o, s:s, s:s, s:f}", "n_tokens",
+            (json_int_t)(s->ids.n - s->text_pos), "n_scored", (json_int_t)s->n_scored,
+            "is_complete", (int)(s->n_scored == s->ids.n - s->text_pos), "all",
+            all ? json_of(all) : json_null(), "by_position", by_position, "kv_cache_dtype",
+            rt_dtype_name(plan->kv_dtype), "linear", glm_linear_by_name(plan->linear_by), "seconds",
+            s->seconds);
     return glm_cli_json_print("perplexity", object, 0);
 }
 
-/* Print the results for what was scored, which Ctrl-C may have cut short. */
+/* Print the results for what was scored, which Ctrl-C may have cut short, perhaps before there was any. */
 static rt_status print(const scoring *s) {
     tally parts[CUTS_MAX];
-    if (s->n_scored == 0) return RT_OK;
+    if (!s->engine) return RT_OK;
+    if (s->n_scored == 0) return s->cli->json ? print_json(s, NULL, 0, NULL) : RT_OK;
     const int n = count_by_position(s, parts);
     const tally all = count(s, 0, s->n_scored);
     if (s->cli->json) return print_json(s, parts, n, &all);
@@ -353,10 +356,10 @@ const glm_command glm_cmd_perplexity = {
                 "\n"
                 "--out writes float32 [tokens, 2] as .npy, a row for each token of the text: the "
                 "natural logarithm of its probability, and how many ids were likelier. The file "
-                "appears when it is complete. --json prints one object: n_tokens, is_complete, "
-                "all and by_position (from, to, nats_per_token, perplexity, bits_per_byte, "
-                "likeliest), kv_cache_dtype, linear (who multiplied), seconds. Ctrl-C prints what there is until "
-                "then; with --kv-disk-dir the scores and the KV cache are kept, and the same command goes "
+                "appears when it is complete. --json prints one object: n_tokens, n_scored, "
+                "is_complete, all (null where none is scored) and by_position (from, to, nats_per_token, "
+                "perplexity, bits_per_byte, likeliest), kv_cache_dtype, linear (who multiplied), "
+                "seconds. Ctrl-C prints what there is until then; with --kv-disk-dir the scores and the KV cache are kept, and the same command goes "
                 "on from there.\n"
                 "\n"
                 "Examples:\n"

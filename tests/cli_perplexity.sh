@@ -86,3 +86,19 @@ shown='perplexity, and Ctrl-C'
 says err 'during prefill, at token'
 says out 'all until then'
 [ -z "$(find "$work" -name 'no.npy*')" ] || fail 'a file was left behind'
+
+# Ctrl-C before the first score, which comes with the last layer of a span that is the whole text: the object says so.
+rm "$work/err"
+"$GLM1M" perplexity -m "$work/random" "$work/long" --span 61440 --threads 1 --json >"$work/out" 2>"$work/err" &
+pid=$!
+until grep -qs '^plan:' "$work/err" || ! kill -0 $pid 2>/dev/null; do sleep 0.02; done
+kill -INT $pid
+wait $pid
+rc=$?
+shown='perplexity --json, and Ctrl-C at once'
+[ $rc -eq 130 ] || fail "exit $rc, wanted 130"
+says out '"n_tokens": 60000'
+says out '"n_scored": 0'
+says out '"is_complete": false'
+says out '"all": null'
+says out '"by_position": []'
