@@ -204,7 +204,7 @@ static rt_status meet_rank_0(
         tcp_comm *tcp, const tcp_invitation *master, tcp_invitation all[PAR_RANKS_MAX]) {
     const par_wire *wire = &tcp->wired.wire;
     const int64_t n_bytes = wire->n_ranks * (int64_t)sizeof all[0];
-    RT_TRY(tcp_connect(master, wire->rank, join_s, &tcp->fds[0]));
+    RT_TRY(tcp_connect(master, wire->rank, join_s, tcp->fds, &tcp->fds[0]));
     RT_TRY(move_all(tcp->fds[0], &all[wire->rank], sizeof all[0], true, "an address"));
     return move_all(tcp->fds[0], all, n_bytes, false, "the addresses of all ranks");
 }
@@ -239,7 +239,7 @@ static rt_status join_others(tcp_comm *tcp, const tcp_invitation *master) {
     const tcp_invitation mine = all[wire->rank];
     rt_status status = meet_rank_0(tcp, master, all);
     for (int32_t r = 1; r < wire->rank && status == RT_OK; r++)
-        status = tcp_connect(&all[r], wire->rank, join_s, &tcp->fds[r]);
+        status = tcp_connect(&all[r], wire->rank, join_s, tcp->fds, &tcp->fds[r]);
     if (status == RT_OK)
         status = tcp_accept_all(
                 listener, &mine, wire->rank + 1, wire->n_ranks, join_s, tcp->fds, tcp->fds);

@@ -356,8 +356,10 @@ static rt_status greet(int fd, const tcp_invitation *invitation, int32_t rank, i
     return check_sizes(&mine, &first);
 }
 
-rt_status tcp_connect(const tcp_invitation *invitation, int32_t rank, double timeout_s, int *fd) {
+rt_status tcp_connect(const tcp_invitation *invitation, int32_t rank, double timeout_s,
+        const int joined[PAR_RANKS_MAX], int *fd) {
     const double deadline = rt_now() + timeout_s;
+    int32_t left = -1;
     do {
         for (int32_t i = 0; i < invitation->n_addresses; i++) {
             const int peer = connect_to(invitation->addresses[i], invitation->port);
@@ -371,6 +373,12 @@ rt_status tcp_connect(const tcp_invitation *invitation, int32_t rank, double tim
             (void)close(peer);
             if (status == RT_EPEER) return status;
         }
+        if (left >= 0)
+            return rt_fail(RT_EPEER,
+                    "parallel: rank %" PRId32 " left, its connection ended, while rank %" PRId32
+                    " tried to reach port %" PRId32 " and the group was not made yet",
+                    left, rank, invitation->port);
+        left = find_left(PAR_RANKS_MAX, joined); /* one more try: it may have got this far */
         (void)usleep(RETRY_MS * 1000);
     } while (rt_now() < deadline);
     return rt_fail(RT_EPEER,

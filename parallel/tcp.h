@@ -38,8 +38,10 @@ RT_MUST_CHECK rt_status tcp_accept_all(int fd, const tcp_invitation *invitation,
         int32_t n_ranks, double timeout_s, const int *joined, int fds[PAR_RANKS_MAX]);
 
 /* Connect as `rank`, trying one address after the other until timeout_s.
- * Errors: RT_EPEER  nobody is there, or the group has another size there */
-RT_MUST_CHECK rt_status tcp_connect(
-        const tcp_invitation *invitation, int32_t rank, double timeout_s, int *fd);
+ * joined: as for tcp_accept_all.
+ * Errors: RT_EPEER  nobody is there; or one of those that were there left: its number; or the group has another size
+ *                   there */
+RT_MUST_CHECK rt_status tcp_connect(const tcp_invitation *invitation, int32_t rank,
+        double timeout_s, const int joined[PAR_RANKS_MAX], int *fd);
 
 #endif

@@ -196,11 +196,12 @@ static rt_status connect_all(par_wired *wired, int listener, invitation_message 
     RT_TRY(par_exchange_tell(&wired->wire, message, sizeof *message));
     if (message->status != RT_OK) return rt_fail((rt_status)message->status, "%s", message->text);
     for (int r = 0; r < PAR_RANKS_MAX; r++) fds[r] = -1;
+    const int *joined = wired->fds ? wired->fds : fds;
     if (comm->rank == 0)
-        RT_TRY(tcp_accept_all(listener, &message->invitation, 1, comm->n_ranks, connect_s,
-                wired->fds ? wired->fds : fds, fds));
+        RT_TRY(tcp_accept_all(
+                listener, &message->invitation, 1, comm->n_ranks, connect_s, joined, fds));
     else
-        RT_TRY(tcp_connect(&message->invitation, comm->rank, connect_s, &fds[0]));
+        RT_TRY(tcp_connect(&message->invitation, comm->rank, connect_s, joined, &fds[0]));
     return start_watch(wired, fds);
 }
 
