@@ -22,6 +22,12 @@ def ask(n_tokens, text="hello", stream=True):
         "ignore_eos": True, "temperature": 0, "stream": stream})
 
 
+def ask_two(n_tokens):
+    """Two prompts, of which the first takes long."""
+    return server.post("/v1/completions", {
+        "prompt": ["hello", "again"], "max_tokens": n_tokens, "ignore_eos": True, "temperature": 0, "stream": True})
+
+
 def end(connection, got):
     """The events of a stream that must be whole."""
     answer = got + read_answer(connection)
@@ -35,7 +41,7 @@ def end(connection, got):
 n_long = 12000 if HOW != "once" else 400 if os.environ.get("GLM_TEST_FAST") == "1" else 1000
 streams = [(server.connect(), b"") for _ in range(2)]
 for i, (connection, _) in enumerate(streams):
-    connection.sendall(ask(n_long, f"hello {i}"))
+    connection.sendall(ask_two(n_long) if i == 1 and HOW == "twice" else ask(n_long, f"hello {i}"))
 while server.metrics()["num_requests_running"] < 2:
     time.sleep(0.005)
 waiting = server.connect()
@@ -59,6 +65,8 @@ for connection, got in streams:
         check(events[-1]["choices"][0]["finish_reason"] == "length", events[-1])
     else:
         check(events[-1].get("error", {}).get("code") == "shutting_down", events[-1])
+        is_named = events[-1]["error"]["message"].startswith("prompt[0]: ")
+        check(is_named == (events[0]["object"] == "text_completion"), events[-1])
 if HOW == "waiting":
     answer = read_answer(waiting)
     check(status_of(answer) == 503, answer)
