@@ -98,11 +98,22 @@ void kv_file_close(kv_file *file) {
     if (file->n_in_flight == 0) kv_file_release(file);
 }
 
+void kv_file_unreserve(kv_file *file, int64_t n_bytes) {
+    const kv_io_engine *e = &file->io->engine;
+    int ignored;
+    TRY_AGAIN(ignored, e->table->truncate(e->self, file->fd, n_bytes));
+    (void)ignored;
+}
+
+/* ext4 says that it is full once it has given all it had, and the file is as large as that then. */
 rt_status kv_file_reserve(kv_file *file, int64_t n_bytes) {
     const kv_io_engine *e = &file->io->engine;
+    kv_io_stat before;
     int result;
+    RT_TRY(kv_file_stat(file, &before));
     TRY_AGAIN(result, e->table->reserve(e->self, file->fd, n_bytes));
     if (result == -EOPNOTSUPP || result == -ENOSYS) return RT_OK;
+    if (result < 0) kv_file_unreserve(file, before.n_bytes);
     return outcome(result, "reserve space for", file->path);
 }
 

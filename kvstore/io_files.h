@@ -19,9 +19,11 @@ bool kv_file_is_direct(const kv_file *file);
 /* Every operation on it is done, and not asked about again. With late ones in flight the descriptor
  * stays open until their answers come, so that they cannot reach another file. Accepts NULL. */
 void kv_file_close(kv_file *file);
-/* Take the blocks now. RT_ENOFIT: the disk is full; RT_EIO; RT_OK where the file system has no such
- * call. */
+/* Take the blocks now. RT_ENOFIT: the disk is full, and the file is as it was; RT_EIO; RT_OK where the file system has no
+ * such call. */
 RT_MUST_CHECK rt_status kv_file_reserve(kv_file *file, int64_t n_bytes);
+/* Give back what is behind the first n_bytes, where that can be done: the file is that size. */
+void kv_file_unreserve(kv_file *file, int64_t n_bytes);
 /* Once this fails the file is dead: what was written may be gone, and asking again would be told
  * that all is well. Every later operation on it fails. RT_EIO. */
 RT_MUST_CHECK rt_status kv_file_sync(kv_file *file);

@@ -97,12 +97,20 @@ void kv_scratch_close(kv_scratch *scratch) {
 
 /* ---- reservations ---------------------------------------------------------------------------- */
 
+static int64_t file_bytes(const kv_scratch *scratch, int64_t n_cells) {
+    return rt_div_up(n_cells, scratch->n_files) * scratch->cell_bytes;
+}
+
+/* All files, or none: a disk that is full is not the reason to keep another one's room. */
 static rt_status grow_files(kv_scratch *scratch, int64_t n_cells) {
-    const int64_t n_each = rt_div_up(n_cells, scratch->n_files);
-    for (int32_t i = 0; i < scratch->n_files; i++)
-        RT_TRY(kv_file_reserve(scratch->files[i], n_each * scratch->cell_bytes));
-    scratch->n_grown = n_cells;
-    return RT_OK;
+    rt_status status = RT_OK;
+    int32_t n = 0;
+    for (; n < scratch->n_files && status == RT_OK; n++)
+        status = kv_file_reserve(scratch->files[n], file_bytes(scratch, n_cells));
+    if (status == RT_OK) scratch->n_grown = n_cells;
+    for (int32_t i = 0; i < n - 1 && status != RT_OK; i++)
+        kv_file_unreserve(scratch->files[i], file_bytes(scratch, scratch->n_grown));
+    return status;
 }
 
 /* Room to note every cell as free: giving one back cannot fail. */

@@ -61,28 +61,29 @@ static memfs_inode *node_of(kvh_memfs *fs, int fd) {
     return &fs->inodes[fs->files[fd].inode];
 }
 
-/* Whether a file may become so large. An open file counts even without a name. */
-static bool has_room(const kvh_memfs *fs, int number, int64_t n_bytes) {
-    int64_t n = rt_round_up(n_bytes, KV_IO_ALIGN);
+/* How large a file may become. An open file counts even without a name. */
+static int64_t room_for(const kvh_memfs *fs, int number) {
+    int64_t n = fs->n_bytes_max;
     for (int i = 0; i < fs->n_inodes; i++) {
         bool is_there = fs->inodes[i].n_links > 0;
         for (int fd = 0; fd < MEMFS_FILES_MAX; fd++)
             is_there = is_there || (fs->files[fd].is_open && fs->files[fd].inode == i);
-        if (is_there && i != number) n += rt_round_up(fs->inodes[i].n_bytes, KV_IO_ALIGN);
+        if (is_there && i != number) n -= rt_round_up(fs->inodes[i].n_bytes, KV_IO_ALIGN);
     }
-    return fs->n_bytes_max == 0 || n <= fs->n_bytes_max;
+    return fs->n_bytes_max == 0 ? INT64_MAX : n / KV_IO_ALIGN * KV_IO_ALIGN;
 }
 
+/* Of what is more than there is it takes all that there is, as ext4 does. */
 static int mem_reserve(void *self, int fd, int64_t n_bytes) {
     kvh_memfs *fs = self;
     TROUBLE(fs);
     if (fs->cannot_reserve) return -EOPNOTSUPP;
-    if (!has_room(fs, fs->files[fd].inode, n_bytes)) return -ENOSPC;
-    if (n_bytes > node_of(fs, fd)->n_bytes)
+    const int64_t n_given = rt_min64(n_bytes, room_for(fs, fs->files[fd].inode));
+    if (n_given > node_of(fs, fd)->n_bytes)
         memfs_happen(fs,
                 (memfs_effect){
-                        .kind = MEMFS_RESIZED, .inode = fs->files[fd].inode, .n_bytes = n_bytes});
-    return 0;
+                        .kind = MEMFS_RESIZED, .inode = fs->files[fd].inode, .n_bytes = n_given});
+    return n_given < n_bytes ? -ENOSPC : 0;
 }
 
 static int mem_truncate(void *self, int fd, int64_t n_bytes) {
@@ -124,7 +125,7 @@ static int64_t move_bytes(kvh_memfs *fs, const kv_io_request *r) {
         return n;
     }
     if (r->offset + r->n_bytes > node->n_bytes &&
-            !has_room(fs, fs->files[r->fd].inode, r->offset + r->n_bytes))
+            r->offset + r->n_bytes > room_for(fs, fs->files[r->fd].inode))
         return -ENOSPC;
     const memfs_effect e = {.kind = MEMFS_WRITTEN,
             .inode = fs->files[r->fd].inode,

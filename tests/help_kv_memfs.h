@@ -33,7 +33,8 @@ kvh_memfs *kvh_memfs_crash(const kvh_memfs *fs, int64_t n_effects, kvh_crash cra
 /* A disk that says yes to syncs and does nothing: for tests of the tests. */
 void kvh_memfs_lie(kvh_memfs *fs);
 
-/* No more than so many bytes for all files together: then writes and reservations find it full. */
+/* No more than so many bytes for all files together: then writes and reservations find it full, these once they have
+ * taken what there was. */
 void kvh_memfs_limit(kvh_memfs *fs, int64_t n_bytes);
 /* A volume that was promised more room than there is behind it: of what is written after the first n_bytes of all
  * writes, a sector is not kept, though the answer is yes, as of one that is lost before it is extended. */

@@ -32,6 +32,19 @@ static int ram_reserve(void *self, int fd, int64_t n_bytes) {
     return n_bytes <= RAM_BYTES ? 0 : -ENOSPC;
 }
 
+static int ram_truncate(void *self, int fd, int64_t n_bytes) {
+    (void)self;
+    CHECK(fd == RAM_FD);
+    return n_bytes <= RAM_BYTES ? 0 : -EFBIG;
+}
+
+static int ram_stat_file(void *self, int fd, kv_io_stat *out) {
+    (void)self;
+    CHECK(fd == RAM_FD);
+    *out = (kv_io_stat){.is_file = true, .n_bytes = RAM_BYTES};
+    return 0;
+}
+
 static int ram_sync(void *self, int fd) {
     (void)self;
     CHECK(fd == RAM_FD);
@@ -95,7 +108,9 @@ kv_io_engine kvh_ramdisk(void) {
             .lend = ram_lend,
             .submit = ram_submit,
             .complete = ram_complete,
-            .free = ram_free};
+            .free = ram_free,
+            .truncate = ram_truncate,
+            .stat_file = ram_stat_file};
     ramdisk *disk = calloc(1, sizeof *disk);
     CHECK(disk);
     disk->bytes = calloc(1, RAM_BYTES);
