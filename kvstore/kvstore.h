@@ -288,7 +288,8 @@ RT_MUST_CHECK rt_status kv_suspend_begin(
 void kv_suspend_rows(kv_seq *seq, const kv_rows *rows);
 RT_MUST_CHECK rt_status kv_suspend_span(kv_seq *seq, const kv_suspension *suspension);
 /* ids[n_ids]: the whole text; the sequence is idle and holds a prefix of it. `suspension` is filled;
- * its hidden bytes are read by kv_resume_end. */
+ * its hidden bytes are read by kv_resume_end. What cannot go on now, as where the disk is full, is not there, and stays
+ * suspended. */
 RT_MUST_CHECK rt_status kv_resume_span(
         kv_seq *seq, const int32_t *ids, int64_t n_ids, kv_suspension *suspension, bool *is_there);
 /* Pages for the rows of a layer's unfinished extent. RT_ENOFIT */

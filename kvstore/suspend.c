@@ -241,6 +241,12 @@ static rt_status find_layers(kv_seq *seq, const numbers *n, bool *is_there) {
     return RT_OK;
 }
 
+/* Where not all segments could be had, as on a full disk, those that could wait for another day, too. */
+static void leave_writers(kv_seq *seq) {
+    const rt_status ignored = suspend_writers(seq); /* why not all is told already */
+    (void)ignored;
+}
+
 rt_status kv_resume_span(
         kv_seq *seq, const int32_t *ids, int64_t n_ids, kv_suspension *out, bool *is_there) {
     *is_there = false;
@@ -258,6 +264,7 @@ rt_status kv_resume_span(
     seq->records = records;
     if (status == RT_OK) status = find_layers(seq, &n, is_there);
     if (status != RT_OK || !*is_there) {
+        if (!seq->is_persisted) leave_writers(seq);
         kv_span_abort(seq);
         kv_suspend_end(seq); /* where the span did not even begin, too */
     }
