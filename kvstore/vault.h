@@ -67,7 +67,7 @@ typedef struct kv_vault_stats {
     int64_t n_swept;       /* dead temporaries removed */
     int64_t n_evicted;     /* files removed to make room */
     int64_t n_written;     /* segments finished */
-    int64_t bytes_used;    /* physical, everything, when it was last counted */
+    int64_t bytes_used;    /* physical: all when it was counted last, and files created since */
     const char *last_bad;  /* path and reason of the last of both; "" if none; the vault's */
 } kv_vault_stats;
 kv_vault_stats kv_vault_stats_of(const kv_vault *vault);
