@@ -14,6 +14,7 @@
 #include "attn_page.h"
 #include "runtime/base/ends.h"
 #include "runtime/base/size.h"
+#include "runtime/base/told.h"
 
 enum { PAGE = ATTN_PAGE_TOKENS, SPLIT = ATTN_SPLIT_TOKENS };
 
@@ -309,7 +310,9 @@ void attn_reset(attn_cpu *cpu, attn_state *state, int64_t n_tokens) {
     memset(state->out, 0, (size_t)(n_rows * cpu->shape.head_dim) * 4);
 }
 
-void attn_finish_row(float max, float sum, float *out, int32_t head_dim, float *lse) {
+RT_TOLD void attn_finish_row(float max, float sum, float *out, int32_t head_dim, float *lse) {
+    rt_writes(out, head_dim * (int64_t)sizeof *out);
+    if (lse) rt_writes(lse, sizeof *lse);
     if (sum == 0.0f) memset(out, 0, (size_t)head_dim * sizeof *out);
     for (int32_t d = 0; d < head_dim && sum != 0.0f; d++)
         out[d] = out[d] / sum + 0.0f; /* -0 becomes 0: pages left out would have added 0 to it */

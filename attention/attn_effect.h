@@ -14,7 +14,7 @@ typedef struct page_effect {
     int32_t is_seen[ATTN_ROWS_MAX]; /* not 0: some weight is not 0 */
 } page_effect;
 
-static bool is_tile_seen(const page_effect *effect, int64_t row, int64_t n_rows) {
+SIMD_INLINE bool is_tile_seen(const page_effect *effect, int64_t row, int64_t n_rows) {
     for (int64_t i = row; i < row + n_rows; i++)
         if (effect->is_seen[i]) return true;
     return false;
@@ -77,8 +77,15 @@ static void tell_output(const attn_split *split, const attn_scratch *scratch, co
         int64_t panel_stride, int64_t n_bytes) {
     const int32_t head_dim = split->shape->head_dim;
     for (int64_t panel = 0; panel < head_dim / SIMD_PANEL; panel++)
-        simd_reads((const char *)values + panel * panel_stride, n_bytes);
-    simd_writes(scratch->part_out, split->n_rows * head_dim * (int64_t)sizeof(float));
+        rt_reads((const char *)values + panel * panel_stride, n_bytes);
+    rt_writes(scratch->part_out, split->n_rows * head_dim * (int64_t)sizeof(float));
+}
+
+/* What weighing a page touches: of the scores, which are the thread's own, a line stands for all. */
+static void tell_weighed(const attn_split *split, const attn_scratch *scratch) {
+    rt_writes(scratch->part_max, split->n_rows * (int64_t)sizeof(float));
+    rt_writes(scratch->part_sum, split->n_rows * (int64_t)sizeof(float));
+    rt_writes(scratch->scores, CACHE_LINE);
 }
 
 /* out = out alpha + acc */

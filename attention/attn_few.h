@@ -141,7 +141,7 @@ SIMD_INLINE void ask_early(const few_early *early, int64_t share, int64_t share_
 
 /* Scores -> weights, zeros where a row sees nothing. In rounds over all rows, each of which is done while the
  * one before is under way: maxima, shifts, exponentials. What is `early` is asked for meanwhile. */
-SIMD_OUTLINE bool few_weigh(const attn_split *split, const attn_scratch *scratch, int64_t page_pos,
+SIMD_TILE bool few_weigh(const attn_split *split, const attn_scratch *scratch, int64_t page_pos,
         int64_t n_keys, const few_early *early, page_effect *effect) {
     float largest[ROWS_FEW];
     float spoilt[ROWS_FEW] = {0};
@@ -149,6 +149,7 @@ SIMD_OUTLINE bool few_weigh(const attn_split *split, const attn_scratch *scratch
     const int64_t n_rows = split->n_rows;
     const int64_t n_end = rt_round_up(n_keys, SIMD_LANES);
     const int64_t share = rt_round_up(rt_div_up(early->n_bytes, 2 * n_rows), CACHE_LINE);
+    tell_weighed(split, scratch);
     for (int64_t row = 0; row < ROWS_FEW; row++) largest[row] = -INFINITY;
     for (int64_t row = 0; row < n_rows; row++) {
         ask_early(early, row, share);
@@ -280,7 +281,7 @@ static void few_score_page(const attn_split *split, const attn_scratch *scratch,
     const int32_t head_dim = split->shape->head_dim;
     const int64_t n_panels = rt_div_up(n_keys, SIMD_PANEL);
     const few_shape *shape = NULL;
-    simd_reads(keys->base, n_panels * panel_bytes(keys->dtype, head_dim));
+    rt_reads(keys->base, n_panels * panel_bytes(keys->dtype, head_dim));
     for (int64_t panel = 0; panel < n_panels; panel += shape->n_panels) {
         shape = few_shape_of(split->n_rows, n_panels - panel);
         const tile_b b = few_panels(keys, panel);
@@ -308,7 +309,6 @@ static void few_output_page(const attn_split *split, const attn_scratch *scratch
     const int32_t head_dim = split->shape->head_dim;
     const int64_t n_panels = head_dim / SIMD_PANEL;
     const few_shape *shape = NULL;
-    simd_writes(scratch->part_sum, split->n_rows * (int64_t)sizeof(float));
     tell_output(split, scratch, values->base, panel_bytes(values->dtype, values->n_lines),
             panel_bytes(values->dtype, n_keys));
     for (int64_t panel = 0; panel < n_panels; panel += shape->n_panels) {

@@ -119,9 +119,10 @@ SIMD_INLINE bool weigh_rows(const attn_split *split, const attn_scratch *scratch
     return true;
 }
 
-SIMD_OUTLINE bool many_weigh(const attn_split *split, const attn_scratch *scratch, int64_t page_pos,
+SIMD_TILE bool many_weigh(const attn_split *split, const attn_scratch *scratch, int64_t page_pos,
         int64_t n_keys, page_effect *effect) {
     bool is_any_seen = false;
+    tell_weighed(split, scratch);
     for (int64_t row = 0; row < split->n_rows; row += SIMD_LANES)
         is_any_seen |= weigh_rows(split, scratch, row, page_pos, n_keys, effect);
     return is_any_seen;
@@ -189,7 +190,7 @@ static void many_score_page(const attn_split *split, const attn_scratch *scratch
     const int64_t n_steps = n_key_panels * MANY_TILES * head_dim; /* of each call */
     tile_ahead ahead = ahead_of(next, rt_div_up(n_panels, MANY_PANELS) * n_steps);
     int64_t n = 0;
-    simd_reads(keys, n_key_panels * panel_bytes(RT_F32, head_dim));
+    rt_reads(keys, n_key_panels * panel_bytes(RT_F32, head_dim));
     for (int64_t panel = 0; panel < n_panels; panel += n) {
         n = rt_min64(n_panels - panel, MANY_PANELS);
         many_scores_by[n](scratch->q + panel * SIMD_PANEL * head_dim, head_dim, keys, n_key_panels,

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "runtime/base/size.h"
+#include "runtime/base/told.h"
 
 enum { PAGE = ATTN_PAGE_TOKENS, PANEL = ATTN_PANEL };
 
@@ -93,8 +94,10 @@ void attn_page_seal(const attn_shape *shape, const void *open_page, void *page) 
 
 /* Lines of codes between [panel][line][16] and [line][panel][16]: n_outer x n_inner of them, from
  * [inner][outer] to [outer][inner]. A constant size lets memcpy be one move. */
-static void swap_lines(
+RT_TOLD static void swap_lines(
         char *to, const char *from, int64_t n_outer, int64_t n_inner, int64_t line_bytes) {
+    rt_reads(from, n_outer * n_inner * line_bytes);
+    rt_writes(to, n_outer * n_inner * line_bytes);
     for (int64_t outer = 0; outer < n_outer; outer++)
         for (int64_t inner = 0; inner < n_inner; inner++) {
             char *target = to + (outer * n_inner + inner) * line_bytes;

@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "attn_cpu.h"
+#include "runtime/base/told.h"
 
 enum { PAGE = ATTN_PAGE_TOKENS, PANEL = ATTN_PANEL };
 
@@ -16,8 +17,34 @@ typedef struct append_job {
     void *const *pages;
 } append_job;
 
+/* What an item touches of its tokens: their queries, or keys and values and these where they go; of a page's panels,
+ * which others read, only the tokens' own numbers. */
+static void tell_pages(const append_job *job, int64_t token, int64_t n) {
+    const attn_shape *shape = &job->cpu->shape;
+    const int64_t slot = (job->pos + token) % PAGE;
+    const int64_t bytes = rt_dtype_bytes(attn_open_dtype(shape));
+    char *page = job->pages[(job->pos + token) / PAGE - job->pos / PAGE];
+    for (int32_t g = 0; g < shape->n_kv_heads; g++) {
+        for (int32_t d = 0; d < shape->head_dim; d++)
+            rt_writes(page + attn_key_index(shape, g, slot, d) * bytes, n * bytes);
+        for (int32_t d = 0; d < shape->head_dim; d += PANEL)
+            rt_writes(page + attn_value_index(shape, g, slot, d) * bytes, n * PANEL * bytes);
+    }
+}
+
+static void tell(const append_job *job, int64_t begin, int64_t end) {
+    const attn_shape *shape = &job->cpu->shape;
+    const int64_t head_bytes = shape->head_dim * (int64_t)sizeof(float);
+    for (int64_t t = begin; t < end && job->q; t++)
+        rt_writes(job->q + t * job->q_stride, shape->n_heads * head_bytes);
+    for (int64_t t = begin; t < end && job->kv; t++)
+        rt_writes(job->kv + t * job->kv_stride, 2 * shape->n_kv_heads * head_bytes);
+    if (job->kv) tell_pages(job, begin, end - begin);
+}
+
 /* (x0, x1) -> (x0 cos - x1 sin, x1 cos + x0 sin) for pairs (2j, 2j+1) of the leading dims. */
-static void rotate(const attn_shape *shape, const float *cosine, const float *sine, float *head) {
+RT_TOLD static void rotate(
+        const attn_shape *shape, const float *cosine, const float *sine, float *head) {
     for (int32_t j = 0; j < shape->rope_dim / 2; j++) {
         const float x0 = head[2 * j];
         const float x1 = head[2 * j + 1];
@@ -26,39 +53,41 @@ static void rotate(const attn_shape *shape, const float *cosine, const float *si
     }
 }
 
-static void store_float(const attn_shape *shape, void *page, int64_t index, float value) {
-    if (attn_open_dtype(shape) == RT_F32)
+RT_TOLD static void store_float(rt_dtype dtype, void *page, int64_t index, float value) {
+    if (dtype == RT_F32)
         ((float *)page)[index] = value;
     else
         ((uint16_t *)page)[index] = rt_float_to_bf16(value);
 }
 
-static void store_row(
+RT_TOLD static void store_row(
         const append_job *job, const float *cosine, const float *sine, float *kv, int64_t token) {
     const attn_shape *shape = &job->cpu->shape;
     const int64_t first_page = job->pos / PAGE;
     void *page = job->pages[(job->pos + token) / PAGE - first_page];
     const int64_t slot = (job->pos + token) % PAGE;
     const int64_t v_offset = (int64_t)shape->n_kv_heads * shape->head_dim;
+    const rt_dtype dtype = attn_open_dtype(shape);
     for (int32_t g = 0; g < shape->n_kv_heads; g++) {
         float *k = kv + (int64_t)g * shape->head_dim;
         const float *v = k + v_offset;
         rotate(shape, cosine, sine, k);
         for (int32_t d = 0; d < shape->head_dim; d++) {
-            store_float(shape, page, attn_key_index(shape, g, slot, d), k[d]);
-            store_float(shape, page, attn_value_index(shape, g, slot, d), v[d]);
+            store_float(dtype, page, attn_key_index(shape, g, slot, d), k[d]);
+            store_float(dtype, page, attn_value_index(shape, g, slot, d), v[d]);
         }
     }
 }
 
 /* Items are absolute groups of 16 positions: no two threads write one panel of keys. */
-static void append_item(void *context, int64_t item, int thread) {
+RT_TOLD static void append_item(void *context, int64_t item, int thread) {
     (void)thread;
     const append_job *job = context;
     const attn_shape *shape = &job->cpu->shape;
     const int64_t group = job->pos / PANEL + item;
     const int64_t begin = rt_max64(group * PANEL - job->pos, 0);
     const int64_t end = rt_min64((group + 1) * PANEL - job->pos, job->n_tokens);
+    tell(job, begin, end);
     float cosine[ATTN_HEAD_DIM_MAX / 2];
     float sine[ATTN_HEAD_DIM_MAX / 2];
     for (int64_t t = begin; t < end; t++) {

@@ -43,10 +43,12 @@ SIMD_INLINE void store_block(const int width, const int piece, const vfloat *blo
 }
 
 /* In panels of 16, or as wide as few rows' tiles read them. */
-static void load_queries(
+RT_TOLD static void load_queries(
         const float *const *rows, int64_t n_rows, int32_t head_dim, float scale, float *panels) {
     const int64_t width = n_rows <= ROWS_FEW ? few_shape_of(n_rows, 1)->width : SIMD_PANEL;
     const int64_t n_filled = rt_round_up(n_rows, width);
+    for (int64_t row = 0; row < n_rows; row++)
+        rt_reads(rows[row], head_dim * (int64_t)sizeof(float));
     for (int64_t first = 0; first < n_filled; first += SIMD_LANES)
         for (int32_t d = 0; d < head_dim; d += SIMD_LANES) {
             vfloat block[SIMD_LANES];
@@ -146,8 +148,13 @@ static bool scan(const attn_split *split, attn_scratch *scratch) {
 
 /* ---- folding partial states ------------------------------------------------------------------ */
 
-static void fold(float *acc_max, float *acc_sum, float *acc_out, const float *part_max,
+RT_TOLD static void fold(float *acc_max, float *acc_sum, float *acc_out, const float *part_max,
         const float *part_sum, const float *part_out, int64_t n_rows, int32_t head_dim) {
+    rt_writes(acc_max, n_rows * (int64_t)sizeof *acc_max);
+    rt_writes(acc_sum, n_rows * (int64_t)sizeof *acc_sum);
+    rt_reads(part_max, n_rows * (int64_t)sizeof *part_max);
+    rt_reads(part_sum, n_rows * (int64_t)sizeof *part_sum);
+    rt_reads(part_out, n_rows * head_dim * (int64_t)sizeof *part_out);
     for (int64_t r = 0; r < n_rows; r++) {
         if (part_max[r] == -INFINITY) continue; /* also: both empty would be (-inf) - (-inf) */
         const float max = acc_max[r] > part_max[r] ? acc_max[r] : part_max[r];
@@ -157,6 +164,7 @@ static void fold(float *acc_max, float *acc_sum, float *acc_out, const float *pa
         acc_sum[r] = simd_fma(
                 simd_set(acc_sum[r]), simd_set(w_acc), simd_set(part_sum[r]) * simd_set(w_part))[0];
         float *out = acc_out + r * head_dim;
+        rt_writes(out, head_dim * (int64_t)sizeof *out);
         const float *part = part_out + r * head_dim;
         for (int32_t d = 0; d < head_dim; d += SIMD_LANES)
             simd_store(out + d, simd_fma(simd_load(out + d), simd_set(w_acc),

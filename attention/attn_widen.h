@@ -66,7 +66,8 @@ SIMD_INLINE float fp8_scale(const attn_sealed *sealed, const char *page) {
 SIMD_INLINE void widen_fp8(const attn_sealed *sealed, const char *page, float *wide) {
     const vfloat scale = simd_set(fp8_scale(sealed, page));
     const uint8_t *codes = (const uint8_t *)page + sealed->codes;
-    for (int64_t i = 0; i < attn_code_bytes(sealed); i += SIMD_LANES)
+    const int64_t n = attn_code_bytes(sealed);
+    for (int64_t i = 0; i < n; i += SIMD_LANES)
         simd_store(wide + i, simd_load_e4m3(codes + i) * scale);
 }
 
@@ -145,16 +146,26 @@ static page_panels panels_as_stored(const attn_split *split, const stored *from,
             wide + n_scales};
 }
 
+/* What widening touches; of `wide`, which is the thread's own, a line stands for all. */
+static void tell_widened(const stored *from, float *wide) {
+    const attn_sealed *sealed = &from->sealed;
+    rt_reads(from->base + sealed->codes, from->n_bytes);
+    rt_reads(from->base + sealed->scales, sealed->end - sealed->scales);
+    rt_writes(wide, CACHE_LINE);
+}
+
 /* In fp32; `wide` is where it is widened, if it is. */
-static const float *panels_widened(const attn_split *split, const stored *from, float *wide) {
+RT_TOLD static const float *panels_widened(
+        const attn_split *split, const stored *from, float *wide) {
+    if (from->sealed.n_panels == 0 && split->shape->kv_dtype == RT_F32)
+        return (const float *)(const void *)from->base;
+    tell_widened(from, wide);
     if (from->sealed.n_panels > 0 && from->sealed.dtype == RT_FP8)
         widen_fp8(&from->sealed, from->base, wide);
     else if (from->sealed.line_bytes == SIMD_PANEL)
         widen_lines(&from->sealed, from->base, wide, SIMD_PANEL);
     else if (from->sealed.n_panels > 0)
         widen_lines(&from->sealed, from->base, wide, SIMD_PANEL / 2);
-    else if (split->shape->kv_dtype == RT_F32)
-        return (const float *)(const void *)from->base;
     else
         simd_widen(wide, from->base, (int64_t)ATTN_PAGE_TOKENS * split->shape->head_dim, RT_BF16);
     return wide;

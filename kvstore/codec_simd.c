@@ -6,12 +6,15 @@
  * arithmetic alone, so every instruction set gives the same bits. */
 #include "codec_simd.h"
 
+#if !defined(__SANITIZE_THREAD__) /* the library's own is not followed */
 #define XXH_INLINE_ALL
+#endif
 #include <xxhash.h>
 
 #include "runtime/base/simd.h"
 
-static void bases(const uint16_t *values, int32_t n_rows, int32_t dim, uint8_t *base) {
+RT_TOLD static void bases(const uint16_t *values, int32_t n_rows, int32_t dim, uint8_t *base) {
+    rt_reads(values, (int64_t)n_rows * dim * (int64_t)sizeof *values);
     memset(base, 0, (size_t)dim);
     for (int32_t row = 0; row < n_rows; row++) {
         const uint16_t *from = values + (int64_t)row * dim;
@@ -69,9 +72,9 @@ SIMD_TILE int64_t split_rows(const uint16_t *values, int32_t n_rows, int32_t dim
 static int64_t split(const uint16_t *values, int32_t n_rows, int32_t dim, const uint8_t *base,
         uint8_t *codes, uint8_t *rests, uint8_t *escapes) {
     const int64_t n = (int64_t)n_rows * dim;
-    simd_reads(values, n * (int64_t)sizeof *values);
-    simd_writes(codes, rt_div_up(n_rows, 2) * dim);
-    simd_writes(rests, n);
+    rt_reads(values, n * (int64_t)sizeof *values);
+    rt_writes(codes, rt_div_up(n_rows, 2) * dim);
+    rt_writes(rests, n);
     return split_rows(values, n_rows, dim, base, codes, rests, escapes);
 }
 
@@ -127,13 +130,14 @@ SIMD_TILE bool join_rows(uint16_t *values, int32_t n_rows, int32_t dim, const ui
 static bool join(uint16_t *values, int32_t n_rows, int32_t dim, const uint8_t *base,
         const uint8_t *codes, const uint8_t *rests, const uint8_t *escapes, int64_t n_escapes) {
     const int64_t n = (int64_t)n_rows * dim;
-    simd_writes(values, n * (int64_t)sizeof *values);
-    simd_reads(codes, rt_div_up(n_rows, 2) * dim);
-    simd_reads(rests, n);
+    rt_writes(values, n * (int64_t)sizeof *values);
+    rt_reads(codes, rt_div_up(n_rows, 2) * dim);
+    rt_reads(rests, n);
     return join_rows(values, n_rows, dim, base, codes, rests, escapes, n_escapes);
 }
 
 static uint64_t hash(const void *bytes, int64_t n_bytes, uint64_t seed) {
+    rt_reads(bytes, n_bytes);
     return XXH3_64bits_withSeed(bytes, (size_t)n_bytes, seed);
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/memory.h"
+#include "base/told.h"
 #include "ops_simd.h"
 
 enum { SLAB_ROWS = 512, ROUND_ROWS = 16 };
@@ -63,7 +64,10 @@ void glm_linear_onednn_close(glm_linear_onednn *onednn) {
 /* ---- weights --------------------------------------------------------------------------------- */
 
 /* 16 outputs of two inputs, a cache line, at a time. */
-static void pack_lines(uint16_t *to, int64_t n_in, int64_t n_rows, const uint16_t *rows) {
+RT_TOLD static void pack_lines(uint16_t *to, int64_t n_in, int64_t n_rows, const uint16_t *rows) {
+    rt_reads(rows, n_rows * n_in * (int64_t)sizeof *rows);
+    for (int64_t k = 0; k < n_in; k += 2)
+        rt_writes(to + k * GLM_ONEDNN_OUTS, n_rows * 2 * (int64_t)sizeof *to);
     for (int64_t k = 0; k + 2 <= n_in; k += 2)
         for (int64_t r = 0; r < n_rows; r++)
             memcpy(to + k * GLM_ONEDNN_OUTS + 2 * r, rows + r * n_in + k, 2 * sizeof *rows);
@@ -117,12 +121,14 @@ static void round_item(void *context, int64_t item, int thread) {
 }
 
 /* Rows of a tile that begins at output `out` -> y, with the bias; only the outputs that are asked for. */
-static void put_tile(const job *j, const float *tile, int64_t out, int64_t row, int64_t n_rows) {
+RT_TOLD static void put_tile(
+        const job *j, const float *tile, int64_t out, int64_t row, int64_t n_rows) {
     const int64_t begin = rt_max64(out, j->first_out);
     const int64_t end = rt_min64(out + GLM_ONEDNN_OUTS, j->end_out);
     for (int64_t r = 0; r < n_rows; r++) {
         const float *from = tile + r * GLM_ONEDNN_OUTS + (begin - out);
         float *to = j->y.data + (row + r) * j->y.stride + (begin - j->first_out);
+        rt_writes(to, (end - begin) * (int64_t)sizeof *to);
         for (int64_t i = 0; i < end - begin; i++)
             to[i] = j->bias ? from[i] + j->bias[begin + i] : from[i];
     }

@@ -287,8 +287,8 @@ static void tell(const glm_block *block) {
     const int64_t n_out = block->n_panels * SIMD_PANEL;
     const int64_t float_bytes = (int64_t)sizeof(float);
     for (int64_t row = 0; row < block->n; row++) {
-        simd_reads(block->x.data + row * block->x.stride, block->n_in * float_bytes);
-        simd_writes(block->y.data + row * block->y.stride, n_out * float_bytes);
+        rt_reads(block->x.data + row * block->x.stride, block->n_in * float_bytes);
+        rt_writes(block->y.data + row * block->y.stride, n_out * float_bytes);
     }
 }
 
@@ -346,8 +346,10 @@ SIMD_INLINE void norm_row_as(const void *row, const rt_dtype dtype, const float 
     for (; i < width; i++) out[i] = rt_load_float(row, i, dtype) * scale * weight[i];
 }
 
-static void norm_row(const void *row, rt_dtype dtype, const float *weight, float eps, int64_t width,
-        float *out) {
+RT_TOLD static void norm_row(const void *row, rt_dtype dtype, const float *weight, float eps,
+        int64_t width, float *out) {
+    rt_reads(row, width * rt_dtype_bytes(dtype));
+    rt_writes(out, width * (int64_t)sizeof *out);
     if (dtype == RT_F32)
         norm_row_as(row, RT_F32, weight, eps, width, out);
     else
@@ -364,12 +366,16 @@ SIMD_INLINE vfloat swiglu(vfloat x, vfloat u) {
 }
 
 /* `width` is padded: rows have room for whole vectors. */
-static void swiglu_row(float *gate, const float *up, int64_t width) {
+RT_TOLD static void swiglu_row(float *gate, const float *up, int64_t width) {
+    rt_writes(gate, width * (int64_t)sizeof *gate);
+    rt_reads(up, width * (int64_t)sizeof *up);
     for (int64_t i = 0; i < width; i += SIMD_LANES)
         simd_store(gate + i, swiglu(simd_load(gate + i), simd_load(up + i)));
 }
 
-static void add_row(void *hidden, rt_dtype dtype, const float *y, int64_t width) {
+RT_TOLD static void add_row(void *hidden, rt_dtype dtype, const float *y, int64_t width) {
+    rt_writes(hidden, width * rt_dtype_bytes(dtype));
+    rt_reads(y, width * (int64_t)sizeof *y);
     int64_t i = 0;
     if (dtype == RT_F32) {
         float *row = hidden;
@@ -382,7 +388,9 @@ static void add_row(void *hidden, rt_dtype dtype, const float *y, int64_t width)
     for (; i < width; i++) row[i] = rt_float_to_bf16(rt_bf16_to_float(row[i]) + y[i]);
 }
 
-static void round_row(const float *row, int64_t n, int64_t n_out, uint16_t *out) {
+RT_TOLD static void round_row(const float *row, int64_t n, int64_t n_out, uint16_t *out) {
+    rt_reads(row, n * (int64_t)sizeof *row);
+    rt_writes(out, n_out * (int64_t)sizeof *out);
     int64_t i = 0;
     for (; i + SIMD_LANES <= n; i += SIMD_LANES) simd_store_bf16(out + i, simd_load(row + i));
     for (; i < n; i++) out[i] = rt_float_to_bf16(row[i]);

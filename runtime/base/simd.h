@@ -18,37 +18,16 @@
 
 #include "float16.h"
 #include "size.h"
+#include "told.h"
 
 #define SIMD_INLINE  static inline __attribute__((always_inline, unused))
 #define SIMD_OUTLINE static __attribute__((noinline))
-/* A tile's loops. TSan does not follow them, which read every number many times over: their callers tell it once, by
- * simd_reads and simd_writes, of the memory that is not the calling thread's own. */
-#define SIMD_TILE         SIMD_OUTLINE __attribute__((no_sanitize("thread")))
+/* A tile's loops, which read every number many times over. */
+#define SIMD_TILE         SIMD_OUTLINE RT_TOLD
 #define SIMD_PASTE_(a, b) a##_##b
 #define SIMD_PASTE(a, b)  SIMD_PASTE_(a, b)
 /* A symbol of this instruction set: SIMD_NAME(attn_kernels) is attn_kernels_avx2. */
 #define SIMD_NAME(name) SIMD_PASTE(name, GLM_ISA)
-
-#if defined(__SANITIZE_THREAD__)
-void __tsan_read_range(void *from, long n_bytes);
-void __tsan_write_range(void *to, long n_bytes);
-
-SIMD_INLINE void simd_reads(const void *from, int64_t n_bytes) {
-    __tsan_read_range((void *)(uintptr_t)from, n_bytes);
-}
-
-SIMD_INLINE void simd_writes(void *to, int64_t n_bytes) {
-    __tsan_write_range(to, n_bytes);
-}
-#else
-SIMD_INLINE void simd_reads(const void *from, int64_t n_bytes) {
-    (void)from, (void)n_bytes;
-}
-
-SIMD_INLINE void simd_writes(void *to, int64_t n_bytes) {
-    (void)to, (void)n_bytes;
-}
-#endif
 
 /* Registers decide the shape of a tile: ROWS x (PANELS x 16) accumulators, PANELS x 16 of the
  * panel and one broadcast must fit. */
