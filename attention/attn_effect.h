@@ -72,15 +72,6 @@ typedef struct output_rows {
     int64_t head_dim;
 } output_rows;
 
-/* What a page's output touches: n_bytes of each panel of values, and the rows' numbers. */
-static void tell_output(const attn_split *split, const attn_scratch *scratch, const void *values,
-        int64_t panel_stride, int64_t n_bytes) {
-    const int32_t head_dim = split->shape->head_dim;
-    for (int64_t panel = 0; panel < head_dim / SIMD_PANEL; panel++)
-        rt_reads((const char *)values + panel * panel_stride, n_bytes);
-    rt_writes(scratch->part_out, split->n_rows * head_dim * (int64_t)sizeof(float));
-}
-
 /* What weighing a page touches: of the scores, which are the thread's own, a line stands for all. */
 static void tell_weighed(const attn_split *split, const attn_scratch *scratch) {
     rt_writes(scratch->part_max, split->n_rows * (int64_t)sizeof(float));

@@ -281,7 +281,7 @@ static void few_score_page(const attn_split *split, const attn_scratch *scratch,
     const int32_t head_dim = split->shape->head_dim;
     const int64_t n_panels = rt_div_up(n_keys, SIMD_PANEL);
     const few_shape *shape = NULL;
-    rt_reads(keys->base, n_panels * panel_bytes(keys->dtype, head_dim));
+    tell_panels(keys->base, keys->dtype, n_panels, head_dim, head_dim);
     for (int64_t panel = 0; panel < n_panels; panel += shape->n_panels) {
         shape = few_shape_of(split->n_rows, n_panels - panel);
         const tile_b b = few_panels(keys, panel);
@@ -309,8 +309,7 @@ static void few_output_page(const attn_split *split, const attn_scratch *scratch
     const int32_t head_dim = split->shape->head_dim;
     const int64_t n_panels = head_dim / SIMD_PANEL;
     const few_shape *shape = NULL;
-    tell_output(split, scratch, values->base, panel_bytes(values->dtype, values->n_lines),
-            panel_bytes(values->dtype, n_keys));
+    tell_panels(values->base, values->dtype, n_panels, values->n_lines, n_keys);
     for (int64_t panel = 0; panel < n_panels; panel += shape->n_panels) {
         shape = few_shape_of(split->n_rows, n_panels - panel);
         const tile_b b = few_panels(values, panel);

@@ -190,7 +190,7 @@ static void many_score_page(const attn_split *split, const attn_scratch *scratch
     const int64_t n_steps = n_key_panels * MANY_TILES * head_dim; /* of each call */
     tile_ahead ahead = ahead_of(next, rt_div_up(n_panels, MANY_PANELS) * n_steps);
     int64_t n = 0;
-    rt_reads(keys, n_key_panels * panel_bytes(RT_F32, head_dim));
+    tell_panels(keys, RT_F32, n_key_panels, head_dim, head_dim);
     for (int64_t panel = 0; panel < n_panels; panel += n) {
         n = rt_min64(n_panels - panel, MANY_PANELS);
         many_scores_by[n](scratch->q + panel * SIMD_PANEL * head_dim, head_dim, keys, n_key_panels,
@@ -207,8 +207,7 @@ static void many_output_page(const attn_split *split, const attn_scratch *scratc
     const int64_t n_tiles = rt_div_up(n_panels, MANY_PANELS) * rt_div_up(split->n_rows, MANY_LINES);
     tile_ahead ahead = ahead_of(next, n_tiles * n_keys);
     int64_t n = 0;
-    tell_output(split, scratch, values, panel_bytes(RT_F32, ATTN_PAGE_TOKENS),
-            panel_bytes(RT_F32, n_keys));
+    tell_panels(values, RT_F32, n_panels, ATTN_PAGE_TOKENS, n_keys);
     for (int64_t panel = 0; panel < n_panels; panel += n) {
         n = rt_min64(n_panels - panel, MANY_PANELS);
         for (int64_t row = 0; row < split->n_rows; row += MANY_LINES) {

@@ -135,7 +135,10 @@ static void clear_part(const attn_split *split, attn_scratch *scratch) {
     memset(scratch->part_out, 0, (size_t)n_out * sizeof(float));
 }
 
+/* Pages add to the rows' outputs many times; maxima and sums are told at each. */
 static bool scan(const attn_split *split, attn_scratch *scratch) {
+    const int64_t n_out = split->n_rows * split->shape->head_dim;
+    rt_writes(scratch->part_out, n_out * (int64_t)sizeof(float));
     if (!split->is_continued) clear_part(split, scratch);
     bool is_any_seen = split->is_continued;
     bool is_seen = true;

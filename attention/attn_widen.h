@@ -24,6 +24,15 @@ static int64_t panel_bytes(rt_dtype dtype, int64_t n_lines) {
     return n_lines * SIMD_PANEL * rt_dtype_bits(dtype) / 8;
 }
 
+/* Panels of keys or values that are read, n_read lines of each: the first one, and a line of all others. Each token has
+ * numbers there, and whoever writes a token writes all of its numbers: other threads that do are met in every page. */
+static void tell_panels(
+        const void *base, rt_dtype dtype, int64_t n_panels, int64_t n_lines, int64_t n_read) {
+    rt_reads(base, panel_bytes(dtype, n_read));
+    for (int64_t panel = 1; panel < n_panels; panel++)
+        rt_reads((const char *)base + panel * panel_bytes(dtype, n_lines), panel_bytes(dtype, 1));
+}
+
 /* A group's panels [n_panels][n_lines][16]: zero + scale code. */
 SIMD_INLINE void widen_group(const uint8_t *codes, int64_t n_panels, int64_t n_lines,
         const float *scale, const float *zero, float *wide, const int64_t line_bytes) {
@@ -147,9 +156,12 @@ static page_panels panels_as_stored(const attn_split *split, const stored *from,
 }
 
 /* What widening touches; of `wide`, which is the thread's own, a line stands for all. */
-static void tell_widened(const stored *from, float *wide) {
+static void tell_widened(const attn_split *split, const stored *from, float *wide) {
     const attn_sealed *sealed = &from->sealed;
-    rt_reads(from->base + sealed->codes, from->n_bytes);
+    const rt_dtype dtype = stored_dtype(split, from);
+    const int64_t n_numbers = (int64_t)ATTN_PAGE_TOKENS * split->shape->head_dim;
+    tell_panels(from->base + sealed->codes, dtype, n_numbers / (from->n_lines * SIMD_PANEL),
+            from->n_lines, from->n_lines);
     rt_reads(from->base + sealed->scales, sealed->end - sealed->scales);
     rt_writes(wide, CACHE_LINE);
 }
@@ -159,7 +171,7 @@ RT_TOLD static const float *panels_widened(
         const attn_split *split, const stored *from, float *wide) {
     if (from->sealed.n_panels == 0 && split->shape->kv_dtype == RT_F32)
         return (const float *)(const void *)from->base;
-    tell_widened(from, wide);
+    tell_widened(split, from, wide);
     if (from->sealed.n_panels > 0 && from->sealed.dtype == RT_FP8)
         widen_fp8(&from->sealed, from->base, wide);
     else if (from->sealed.line_bytes == SIMD_PANEL)
