@@ -17,7 +17,7 @@ enum {
     CHUNK = 512,
     PROMPT = 4250,
     PAGE = 128,
-    ANSWER = 200,
+    ANSWER = 100,
     ANSWER_BESIDE = 5,
     TEXT_BYTES = 512
 };
