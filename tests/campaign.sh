@@ -167,7 +167,7 @@ mutants() {
 
 # Each line of tests/campaign_mutants.txt breaks a file of the CUDA engine, and its test, which passes when nothing is
 # broken, fails then. Its kernels are emulated: what nvcc makes of them is in none of these tests. Flags and places are as in
-# build/, so that a compiler's cache has all but the broken file; a variable that nothing needs there any more is no error.
+# build/, so that a compiler's cache has all but the broken file; what nothing needs there any more is no error.
 builds() { try cmake --build $copy/build -j "$(nproc)" --target "test_engine_cuda_$test"; }
 passes() { STANDIN_CUDA_PLAIN=1 "$copy/build/tests/test_engine_cuda_$test" </dev/null; }
 is_whole() {
@@ -190,7 +190,9 @@ mutants_cuda() {
         [ "$outcome" = ok ] || break
         sed "$change" "runtime/$file.c" >$copy/runtime/$file.c
         ! cmp -s runtime/$file.c $copy/runtime/$file.c || outcome="FAILED: $file: no change: $change"
-        sed -i '1i #pragma GCC diagnostic ignored "-Wunused"' $copy/runtime/$file.c
+        for left in unused unused-parameter empty-body; do
+            sed -i "1i #pragma GCC diagnostic ignored \"-W$left\"" $copy/runtime/$file.c
+        done
         builds
         [ "$outcome" = ok ] || break
         ! passes >"$log" 2>&1 || outcome="FAILED: test_engine_cuda_$test passes with $file: $change"
