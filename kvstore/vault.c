@@ -184,6 +184,7 @@ static rt_status create_locked(kv_vault *vault, const kv_path *path, kv_file **o
  * counted are in bytes_used. */
 static rt_status reserve(kv_vault *vault, kv_file *file, int64_t n_bytes) {
     const rt_status status = kv_file_reserve(file, n_bytes);
+    if (status == RT_OK) vault->stats.bytes_used += n_bytes;
     if (status != RT_ENOFIT) return status;
     kv_space_report report; /* its count has the new file in it, with all that it reserves */
     RT_TRY(kv_space_shrink(&vault->dirs, vault->stats.bytes_used, &report));
@@ -197,10 +198,7 @@ rt_status kv_vault_create_file(
     *temporary = kv_dirs_temporary(path, n_bytes);
     RT_TRY(create_locked(vault, temporary, out));
     const rt_status status = reserve(vault, *out, n_bytes);
-    if (status == RT_OK) {
-        vault->stats.bytes_used += n_bytes;
-        return RT_OK;
-    }
+    if (status == RT_OK) return RT_OK;
     kv_blocks_close_file(vault->dirs.blocks, *out);
     kv_vault_discard(vault, temporary->text);
     *out = NULL;
