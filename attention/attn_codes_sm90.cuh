@@ -226,8 +226,9 @@ template <class BLOCK> PTX_DEVICE void tell(ptx_smem smem, uint32_t told, const 
 }
 template <class BLOCK> PTX_DEVICE void tell_the_end(ptx_smem smem, uint32_t told) {
     wait_until_done<BLOCK>(smem, told);
-    if (ptx_thread() % WARP == 0)
-        ptx_sts128(told_at<BLOCK>(smem, BLOCK::TILES_AT, TOLD_BYTES, told) + 16, make_uint4(0, 0, 0, 0));
+    if (ptx_thread() % WARP == 0) /* all of it: a block's first tile may be the end */
+        for (int at = 0; at < TOLD_BYTES; at += 16)
+            ptx_sts128(told_at<BLOCK>(smem, BLOCK::TILES_AT, TOLD_BYTES, told) + (ptx_smem)at, make_uint4(0, 0, 0, 0));
     arrive_as_warp(told_at<BLOCK>(smem, BLOCK::TOLD_AT, 8, told));
 }
 
