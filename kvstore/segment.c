@@ -9,7 +9,7 @@
 #include "runtime/base/size.h"
 #include "vault.h"
 
-enum { OWNER_SECONDS_MAX = 5, FRONT_BYTES = 2 * KV_BLOCK_BYTES };
+enum { FRONT_BYTES = 2 * KV_BLOCK_BYTES };
 
 /* ---- parts ----------------------------------------------------------------------------------- */
 
@@ -174,24 +174,10 @@ rt_status kv_segment_adopt(
     return RT_OK;
 }
 
-/* Whoever removes a file locks it first, so one that is locked and has a name stays. Whoever wrote it holds its lock
- * for a moment longer than it has its name; killed there with io_uring's requests, until the kernel has ended these, which
- * may be after the process is gone. */
-static rt_status lock_shared(kv_file *file, const char *path) {
-    bool got;
-    kv_io_stat st;
-    RT_TRY(kv_file_lock_within(file, KV_IO_SHARED, OWNER_SECONDS_MAX, &got));
-    if (!got)
-        return rt_fail(RT_EIO, "kvstore: %s is locked by another process for %d s", path,
-                OWNER_SECONDS_MAX);
-    RT_TRY(kv_file_stat(file, &st));
-    return st.n_links > 0 ? RT_OK : rt_fail(RT_EIO, "kvstore: %s has been removed", path);
-}
-
 rt_status kv_segment_open(kv_dirs *dirs, const char *path, const kv_hash *chain, kv_segment **out) {
     kv_file *file = NULL;
     RT_TRY(open_regular(dirs, path, &file));
-    const rt_status status = lock_shared(file, path);
+    const rt_status status = kv_dirs_hold(file);
     if (status == RT_OK) return kv_segment_adopt(dirs, path, chain, file, out);
     kv_blocks_close_file(dirs->blocks, file);
     return status;

@@ -23,6 +23,7 @@
 enum {
     DIR_BYTES_MAX = 3000,
     LOCK_SECONDS_MAX = 30,
+    OWNER_SECONDS_MAX = 5,
     LOCK_SECONDS_STOPPING = 10, /* from when this process was asked to stop */
     LOCK_SECONDS_UNTOLD = 2
 };
@@ -233,6 +234,20 @@ kv_path kv_dirs_temporary(const kv_path *beside, int64_t reserved_bytes) {
             random[0], random[1], reserved_bytes);
     rt_assert(n > 0 && n < (int)sizeof path.text);
     return path;
+}
+
+/* Whoever wrote it holds its lock for a moment longer than it has its name; killed there with io_uring's requests, until the
+ * kernel has ended these, which may be after the process is gone. */
+rt_status kv_dirs_hold(kv_file *file) {
+    const char *path = kv_file_path(file);
+    bool got;
+    kv_io_stat st;
+    RT_TRY(kv_file_lock_within(file, KV_IO_SHARED, OWNER_SECONDS_MAX, &got));
+    if (!got)
+        return rt_fail(RT_EIO, "kvstore: %s is locked by another process for %d s", path,
+                OWNER_SECONDS_MAX);
+    RT_TRY(kv_file_stat(file, &st));
+    return st.n_links > 0 ? RT_OK : rt_fail(RT_EIO, "kvstore: %s has been removed", path);
 }
 
 rt_status kv_dirs_make_for(const kv_dirs *dirs, int32_t dir, const kv_path *path) {

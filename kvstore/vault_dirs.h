@@ -52,6 +52,9 @@ kv_path kv_dirs_path(const kv_dirs *dirs, int32_t dir, const kv_hash *fingerprin
         const kv_hash *hash, const char *suffix);
 /* A fresh name beside it, which says what is reserved. */
 kv_path kv_dirs_temporary(const kv_path *beside, int64_t reserved_bytes);
+/* A shared lock, until it is closed. Whoever removes a file locks it first, so one that is locked and has a name stays.
+ * RT_EIO: it is another's, or has been removed */
+RT_MUST_CHECK rt_status kv_dirs_hold(kv_file *file);
 /* "DIR/vault/<folder>/<name>", folder or name may be "". */
 kv_path kv_dirs_join(const kv_dirs *dirs, int32_t dir, const char *folder, const char *name);
 /* The directory that a path is in. */

@@ -199,6 +199,7 @@ static rt_status read_header(kv_records *r, void *note, int64_t note_bytes) {
             r->vault->dirs.blocks, r->file, KV_BLOCK_BYTES, header.n_bytes, &r->reader);
 }
 
+/* It is held while it is read: what goes on with it needs room, and it is not to make way for that. */
 static rt_status open_in(
         kv_records *r, int32_t dir, void *note, int64_t note_bytes, bool *is_there) {
     kv_vault *vault = r->vault;
@@ -210,7 +211,8 @@ static rt_status open_in(
     *is_there = false;
     RT_TRY(kv_file_open(
             vault->dirs.io, r->path.text, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, &r->file));
-    const rt_status status = read_header(r, note, note_bytes);
+    rt_status status = kv_dirs_hold(r->file);
+    if (status == RT_OK) status = read_header(r, note, note_bytes);
     *is_there = status == RT_OK;
     if (*is_there) return RT_OK;
     kv_blocks_close_file(vault->dirs.blocks, r->file);
