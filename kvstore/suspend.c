@@ -262,7 +262,8 @@ rt_status kv_resume_span(
     rt_status status = kv_span_begin(seq, ids + start, n.end - start);
     seq->resumes = false;
     seq->records = records;
-    if (status == RT_OK) status = find_layers(seq, &n, is_there);
+    *is_there = seq->is_persisted; /* or what is in writers' files would be lost at the commit */
+    if (status == RT_OK && *is_there) status = find_layers(seq, &n, is_there);
     if (status != RT_OK || !*is_there) {
         if (!seq->is_persisted) leave_writers(seq);
         kv_span_abort(seq);
