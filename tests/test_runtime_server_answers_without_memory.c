@@ -66,7 +66,8 @@ static char *write_stream(srv_request *request) {
     static const srv_format *const formats[] = {
             &srv_format_chat, &srv_format_completion, &srv_format_messages, &srv_format_responses};
     const srv_format *format = formats[request->api];
-    srv_stream stream = {.request = request,
+    srv_stream stream = {.whole = request,
+            .request = request,
             .format = format,
             .model_name = "model",
             .tokenizer = tokenizer,
