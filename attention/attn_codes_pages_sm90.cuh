@@ -97,8 +97,8 @@ PTX_DEVICE column_pair pair_of(ptx_smem from_q, int j, float by) {
     return p;
 }
 
-/* A thread's share of a page's sums, four keys of a column: times the page's ratio. A column's base rises where a share is more
- * than 2^CODES_RISE, of which no weight is more then. */
+/* A thread's share of a page's sums, four keys of a column, and the greatest that is no reason for the column's base to rise: no
+ * weight is more than that then. Both times the page's ratio. */
 template <int N> struct page_sums {
     float of[N / 4];
     float most;
@@ -118,7 +118,8 @@ template <int N> PTX_DEVICE float top_of(const codes_scores<N> &s, int j, int c)
 }
 
 /* Bases rise, of the columns of which some thread's share is too much, above the scores of those threads, or in the consumer's
- * first page of all: whole numbers, so that factors are powers of two. By all of the warpgroup: what its warps have of a column is one number to each. */
+ * first page of all: whole numbers, so that factors are powers of two. By all of the warpgroup: what its warps have of a column is one number
+ * to each. */
 template <class BLOCK, bool IS_OPEN, bool IS_FIRST>
 PTX_DEVICE void raise_bases(const codes_scores<BLOCK::COLUMNS> &s, const page_sums<BLOCK::COLUMNS> &sums, ptx_smem smem, float by,
         codes_state<BLOCK::COLUMNS> &state, int consumer) {
@@ -271,7 +272,7 @@ template <int N> PTX_DEVICE page_ratio ratio_to_unit(codes_state<N> &state, floa
 template <class BLOCK>
 PTX_DEVICE void begin_page(ptx_smem smem, uint32_t slot, uint32_t keys_at, block_codes (&x)[2]) {
     ptx_mbar_wait(codes_bar<BLOCK>(smem, BLOCK::FULL_AT, slot), parity_of<BLOCK>(slot));
-    if (BLOCK::KEYS_EARLY)
+    if (BLOCK::LOADS_EARLY)
         for (int block = 0; block < 2; block++)
             load_keys(codes_stage<BLOCK>(smem, slot), keys_at, block, x[block]);
 }
@@ -289,7 +290,7 @@ PTX_DEVICE void attend_codes(ptx_smem smem, int consumer, int page, bool is_mask
     const float by = lds_float(scales), scale = lds_float(scales + 4);
 #pragma unroll
     for (int block = 0; block < 2; block++) {
-        if (!BLOCK::KEYS_EARLY) load_keys(codes, keys_at, block, x[block]);
+        if (!BLOCK::LOADS_EARLY) load_keys(codes, keys_at, block, x[block]);
         widen_block(x[block], a[block]);
     }
 #pragma unroll
@@ -299,15 +300,15 @@ PTX_DEVICE void attend_codes(ptx_smem smem, int consumer, int page, bool is_mask
     load_values(codes, 0, x[0]);
     const page_ratio ratio = ratio_to_unit(state, scale);
     ptx_wgmma_wait<0>(); /* s */
-    if (BLOCK::VALUES_EARLY) load_values(codes, 1, x[1]);
+    if (BLOCK::LOADS_EARLY) load_values(codes, 1, x[1]);
     if (is_masked) mask_columns<BLOCK>(smem, page, false, s);
     take_weights<BLOCK, false>(s, smem, by, ratio, page < CODES_TURNS, state, consumer);
-    if (BLOCK::VALUES_EARLY) arrive_as_warp(codes_bar<BLOCK>(smem, BLOCK::EMPTY_AT, slot)); /* the fence was behind the loads */
+    if (BLOCK::LOADS_EARLY) arrive_as_warp(codes_bar<BLOCK>(smem, BLOCK::EMPTY_AT, slot)); /* the fence was behind the loads */
     ptx_wgmma_pin(state.out[0]), ptx_wgmma_pin(state.out[1]);
     widen_block(x[0], a[0]);
     queue_block<BLOCK>(state.out[0], a[0], weights, true);
     ptx_wgmma_wait<1>(); /* for nothing: ptxas wants one in front of the next operand */
-    if (!BLOCK::VALUES_EARLY) {
+    if (!BLOCK::LOADS_EARLY) {
         load_values(codes, 1, x[1]);
         ptx_fence_async();
         arrive_as_warp(codes_bar<BLOCK>(smem, BLOCK::EMPTY_AT, slot));

@@ -69,10 +69,9 @@ template <int N> struct codes_block {
         COLUMNS = N,
         N_CONSUMERS = CODES_TURNS,
         CONSUMER_THREADS = N_CONSUMERS * GROUP,
-        IS_NARROW = N < CODES_ROWS,
-        KEYS_EARLY = IS_NARROW,   /* loaded beside the products of the page before, where there are registers for both, and */
-        VALUES_EARLY = IS_NARROW, /* the second block beside the softmax, as the first one is */
-        N_STAGES = IS_NARROW ? 6 : 4, /* a multiple of the turns: see `full` */
+        /* Keys beside the products of the page before, all values beside the softmax, where there are registers for them. */
+        LOADS_EARLY = N < CODES_ROWS,
+        N_STAGES = LOADS_EARLY ? 6 : 4, /* a multiple of the turns: see `full` */
         COPIER = CONSUMER_THREADS,
         THREADS = COPIER + GROUP,
         CONSUMER_REGISTERS = 240,
@@ -150,7 +149,7 @@ PTX_DEVICE void sts_float(ptx_smem at, float v) {
 PTX_DEVICE uint32_t told_after(uint32_t told) {
     return (told + 1) % (2 * TILES_TOLD);
 }
-template <class BLOCK> PTX_DEVICE ptx_smem told_at(ptx_smem smem, int at, int bytes, uint32_t told) {
+PTX_DEVICE ptx_smem told_at(ptx_smem smem, int at, int bytes, uint32_t told) {
     return smem + (ptx_smem)at + told % TILES_TOLD * (uint32_t)bytes;
 }
 
@@ -164,7 +163,7 @@ template <class BLOCK> PTX_DEVICE void init_codes_barriers(ptx_smem smem) {
         ptx_mbar_init(smem + BLOCK::DONE_AT + i * 8, CODES_TURNS * GROUP_WARPS * OF_A_WARP);
     }
     /* No sequence has been told of. */
-    const ptx_smem last = told_at<BLOCK>(smem, BLOCK::TILES_AT, TOLD_BYTES, TILES_TOLD - 1);
+    const ptx_smem last = told_at(smem, BLOCK::TILES_AT, TOLD_BYTES, TILES_TOLD - 1);
     ptx_sts128(last, make_uint4((uint32_t)-1, 0, 0, 0));
     ptx_sts128(last + 32, make_uint4(0, 0, 0, 0));
     ptx_fence_mbar_init();
@@ -189,7 +188,7 @@ PTX_DEVICE void arrive_as_warp(ptx_smem bar) {
 }
 
 template <class BLOCK> PTX_DEVICE told_tile tile_told(ptx_smem smem, uint32_t told) {
-    const ptx_smem at = told_at<BLOCK>(smem, BLOCK::TILES_AT, TOLD_BYTES, told);
+    const ptx_smem at = told_at(smem, BLOCK::TILES_AT, TOLD_BYTES, told);
     const uint4 x = ptx_lds128(at), y = ptx_lds128(at + 16), z = ptx_lds128(at + 32);
     told_tile t;
     t.first = (int32_t)x.x, t.n_seqs = (int32_t)x.y, t.row_block = (int32_t)x.z, t.kv_head = (int32_t)x.w;
@@ -198,12 +197,12 @@ template <class BLOCK> PTX_DEVICE told_tile tile_told(ptx_smem smem, uint32_t to
     return t;
 }
 template <class BLOCK> PTX_DEVICE void wait_until_told(ptx_smem smem, uint32_t told) {
-    ptx_mbar_wait(told_at<BLOCK>(smem, BLOCK::TOLD_AT, 8, told), told / TILES_TOLD);
+    ptx_mbar_wait(told_at(smem, BLOCK::TOLD_AT, 8, told), told / TILES_TOLD);
 }
 
 /* Whether a tile's rows are those of the one told before, and their queries as they were: an open page wants other ones. */
 template <class BLOCK> PTX_DEVICE bool is_same_as_before(ptx_smem smem, uint32_t told, const tile_place &t) {
-    const ptx_smem at = told_at<BLOCK>(smem, BLOCK::TILES_AT, TOLD_BYTES, told + TILES_TOLD - 1);
+    const ptx_smem at = told_at(smem, BLOCK::TILES_AT, TOLD_BYTES, told + TILES_TOLD - 1);
     const uint4 rows = ptx_lds128(at), pages = ptx_lds128(at + 32);
     return (int32_t)rows.x == t.first && (int32_t)rows.y == t.n_seqs && (int32_t)rows.z == t.row_block &&
            (int32_t)rows.w == t.kv_head && pages.x == pages.z;
@@ -211,10 +210,10 @@ template <class BLOCK> PTX_DEVICE bool is_same_as_before(ptx_smem smem, uint32_t
 
 /* By the warp that tells: the consumers are done with what it has told TILES_TOLD tiles ago. Its lanes meet where it arrives. */
 template <class BLOCK> PTX_DEVICE void wait_until_done(ptx_smem smem, uint32_t told) {
-    ptx_mbar_wait(told_at<BLOCK>(smem, BLOCK::DONE_AT, 8, told), told / TILES_TOLD ^ 1u);
+    ptx_mbar_wait(told_at(smem, BLOCK::DONE_AT, 8, told), told / TILES_TOLD ^ 1u);
 }
 template <class BLOCK> PTX_DEVICE void tell(ptx_smem smem, uint32_t told, const decode_tile &t) {
-    const ptx_smem at = told_at<BLOCK>(smem, BLOCK::TILES_AT, TOLD_BYTES, told);
+    const ptx_smem at = told_at(smem, BLOCK::TILES_AT, TOLD_BYTES, told);
     wait_until_done<BLOCK>(smem, told);
     if (ptx_thread() % WARP == 0) {
         const uint32_t is_same = is_same_as_before<BLOCK>(smem, told, t);
@@ -222,14 +221,14 @@ template <class BLOCK> PTX_DEVICE void tell(ptx_smem smem, uint32_t told, const 
         ptx_sts128(at + 16, make_uint4((uint32_t)t.split, (uint32_t)t.n_splits, (uint32_t)t.n_rows, (uint32_t)t.first_seen));
         ptx_sts128(at + 32, make_uint4((uint32_t)t.walk.n_closed, (uint32_t)t.walk.first_open, (uint32_t)t.walk.n_steps, is_same));
     }
-    arrive_as_warp(told_at<BLOCK>(smem, BLOCK::TOLD_AT, 8, told));
+    arrive_as_warp(told_at(smem, BLOCK::TOLD_AT, 8, told));
 }
 template <class BLOCK> PTX_DEVICE void tell_the_end(ptx_smem smem, uint32_t told) {
     wait_until_done<BLOCK>(smem, told);
     if (ptx_thread() % WARP == 0) /* all of it: a block's first tile may be the end */
         for (int at = 0; at < TOLD_BYTES; at += 16)
-            ptx_sts128(told_at<BLOCK>(smem, BLOCK::TILES_AT, TOLD_BYTES, told) + (ptx_smem)at, make_uint4(0, 0, 0, 0));
-    arrive_as_warp(told_at<BLOCK>(smem, BLOCK::TOLD_AT, 8, told));
+            ptx_sts128(told_at(smem, BLOCK::TILES_AT, TOLD_BYTES, told) + (ptx_smem)at, make_uint4(0, 0, 0, 0));
+    arrive_as_warp(told_at(smem, BLOCK::TOLD_AT, 8, told));
 }
 
 /* ---- the producer: one warp ------------------------------------------------------------------ */

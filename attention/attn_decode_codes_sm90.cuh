@@ -69,7 +69,7 @@ template <class BLOCK> PTX_DEVICE float common_sum(ptx_smem smem, int column, fl
 }
 
 /* A row's place: the split's, where there are several. */
-template <class BLOCK> PTX_DEVICE int64_t place_put(const decode_params &p, const told_tile &t, const uint4 &place) {
+PTX_DEVICE int64_t place_put(const decode_params &p, const told_tile &t, const uint4 &place) {
     const int64_t at = (int64_t)((uint64_t)place.y << 32 | place.x);
     return t.n_splits == 1 ? at : at + (int64_t)t.split * p.n_block_rows;
 }
@@ -82,7 +82,7 @@ template <class BLOCK> PTX_DEVICE void store_sums(const decode_params &p, const 
     const uint4 place = ptx_lds128(place_at);
     const float base = fmaxf(lds_float(base_at<BLOCK>(smem, 0, row)), lds_float(base_at<BLOCK>(smem, 1, row)));
     const float sum = common_sum<BLOCK>(smem, row, base);
-    const int64_t at = place_put<BLOCK>(p, t, place);
+    const int64_t at = place_put(p, t, place);
     if (t.n_splits == 1) {
         store_lse(p, at, max_of_base(base), sum);
         sts_float(place_at + 12, inverse_of(sum));
@@ -112,7 +112,7 @@ PTX_DEVICE void store_block(const decode_params &p, const told_tile &t, ptx_smem
             const float base = fmaxf(own_base, other_base);
             const float own = state.unit * ptx_exp2(own_base - base), other = unit * ptx_exp2(other_base - base);
             const uint4 place = ptx_lds128(smem + (ptx_smem)(BLOCK::PLACES_AT + row * 16));
-            const int64_t at = place_put<BLOCK>(p, t, place) * HEAD_DIM + dim;
+            const int64_t at = place_put(p, t, place) * HEAD_DIM + dim;
             if (row >= t.n_rows) continue;
 #pragma unroll
             for (int h = 0; h < 2; h++) {
@@ -185,7 +185,7 @@ template <class BLOCK> PTX_DEVICE void consume_codes(const decode_params &p, ptx
         if (t.n_steps > t.n_closed) attend_open_page<BLOCK>(p, t, smem, consumer, slot, state);
         slot = slot_on<BLOCK>(slot, 2 * t.n_steps - t.n_closed);
         end_tile<BLOCK>(p, t, smem, consumer, state);
-        arrive_as_warp(told_at<BLOCK>(smem, BLOCK::DONE_AT, 8, told));
+        arrive_as_warp(told_at(smem, BLOCK::DONE_AT, 8, told));
         told = told_after(told);
     }
 }

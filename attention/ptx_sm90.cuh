@@ -82,11 +82,6 @@ PTX_DEVICE uint32_t ptx_pack_f16(float low, float high) {
     asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(high), "f"(low));
     return r;
 }
-/* Products of two f16 each. */
-PTX_DEVICE uint32_t ptx_mul_f16(uint32_t a, uint32_t b) {
-    asm("mul.rn.f16x2 %0, %0, %1;" : "+r"(a) : "r"(b));
-    return a;
-}
 
 /* ---- bulk copy, global -> shared ------------------------------------------------------------- */
 

@@ -252,10 +252,6 @@ static inline void ptx_stmatrix_trans(ptx_smem at, const uint32_t (&r)[4], EMU_S
 static inline uint32_t ptx_pack_f16(float low, float high) {
     return (uint32_t)emu_f16(low) | (uint32_t)emu_f16(high) << 16;
 }
-static inline uint32_t ptx_mul_f16(uint32_t a, uint32_t b) {
-    return ptx_pack_f16(emu_f16_number((uint16_t)a) * emu_f16_number((uint16_t)b),
-            emu_f16_number((uint16_t)(a >> 16)) * emu_f16_number((uint16_t)(b >> 16)));
-}
 static inline void ptx_f16_of_e4m3(uint32_t v, uint32_t &low, uint32_t &high) {
     const uint32_t pairs[2] = {ptx_e4m3_low(v), ptx_e4m3_high(v)};
     low = ptx_pack_f16(ptx_bf16_low(pairs[0]), ptx_bf16_high(pairs[0]));

@@ -4,29 +4,19 @@ was while the store was empty.
    full_pieces.py URL
 """
 
-import http.client
-import json
 import random
-import sys
-import threading
-import urllib.parse
+
+from at_once import failures, post, run
 
 N_CLIENTS, N_TEXTS, N_TOKENS = 2, 6, 10000
-host = urllib.parse.urlsplit(sys.argv[1]).netloc
-failures = []
 
 
 def ask(text, scores):
     body = {"prompt": text, "max_tokens": 4, "temperature": 0, "echo": scores, "logprobs": 0 if scores else None}
-    connection = http.client.HTTPConnection(host, timeout=300)
-    connection.request("POST", "/v1/completions", json.dumps(body))
-    answer = connection.getresponse()
-    said = answer.read()
-    connection.close()
-    if answer.status != 200:
-        failures.append((answer.status, said[:300]))
+    answer = post("/v1/completions", body)
+    if not answer:
         return None
-    choice = json.loads(said)["choices"][0]
+    choice = answer["choices"][0]
     return choice["logprobs"]["token_logprobs"] if scores else choice["text"]
 
 
@@ -40,11 +30,4 @@ def ask_all(seed):
         failures.append(("scores differ",))
 
 
-clients = [threading.Thread(target=ask_all, args=(seed,)) for seed in range(N_CLIENTS)]
-for client in clients:
-    client.start()
-for client in clients:
-    client.join()
-for failure in failures:
-    print(*failure)
-sys.exit(len(failures) > 0)
+run(N_CLIENTS, ask_all)
