@@ -125,7 +125,8 @@ static void flat() {
 static void tiles_one_after_the_other() {
     std::vector<int64_t> lengths = {300, 5, 700, 130, 37, 257};
     if (!cuda_is_fast()) lengths.push_back(2 * SPLIT + 4);
-    const double worst = fp8_several(8, lengths);
+    double worst = fp8_several(8, lengths);
+    if (!cuda_is_fast()) worst = fmax(worst, fp8_several(40, {SPLIT + 132})); /* of 64 columns */
     printf("e4m3, tiles one after the other: worst error %.3f of the bound\n", worst);
     CHECK(worst <= 1.0);
 }
