@@ -110,7 +110,8 @@ int64_t attn_cpu_scratch_bytes(const attn_shape *shape, int n_threads);
 /* Bytes of one page: 128 tokens of K and V of every KV head, in the backend's own layout; where
  * storage is lossy, of a sealed one. Open pages are bf16 pages then, and the same pages otherwise.
  * CPU layout: per KV head, K then V; K in panels of 16 keys, [8][head_dim][16]; V in panels of 16
- * dims, [head_dim / 16][128][16]. Sealed: attn_page.h. */
+ * dims, [head_dim / 16][128][16]; of bf16 two lines of 16 pair by pair, [8][head_dim / 2][16][2] and
+ * [head_dim / 16][64][16][2]. Sealed: attn_page.h. */
 int64_t attn_page_bytes(const attn_shape *shape);
 int64_t attn_open_page_bytes(const attn_shape *shape);
 

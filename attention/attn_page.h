@@ -1,5 +1,8 @@
 /* Inside a page: where the numbers of a KV head lie. See attn_page_bytes in attention.h.
  *
+ * Of bf16 two lines of a panel, 64 bytes, lie together pair by pair, which is how tiles multiply them (amx_tiles.h): the
+ * other kernels take either number of 16 pairs by one instruction.
+ *
  * A sealed head is, one after the other: codes of K, scales and zeros of K, codes of V, scales and
  * zeros of V. Panels of K are [head_dim][16 keys], of V [128 tokens][16 dims]: n_lines of 16 numbers.
  * Of int8 and int4 a line of up to four panels side by side, 64 numbers, is a group: one scale and one zero, bf16.
@@ -20,18 +23,25 @@ static inline rt_dtype attn_open_dtype(const attn_shape *shape) {
     return attn_is_lossy(shape) ? RT_BF16 : shape->kv_dtype;
 }
 
-/* Element index of K[token][d] and V[token][d] in an open page. */
+/* Element index of number `column` of line `line` of a panel. */
+static inline int64_t attn_panel_index(const attn_shape *shape, int64_t line, int64_t column) {
+    if (attn_open_dtype(shape) != RT_BF16) return line * ATTN_PANEL + column;
+    return line / 2 * 2 * ATTN_PANEL + 2 * column + line % 2;
+}
+
+/* And of K[token][d] and V[token][d] in an open page. */
 static inline int64_t attn_key_index(
         const attn_shape *shape, int32_t kv_head, int64_t token, int32_t d) {
     const int64_t head = 2 * (int64_t)kv_head * ATTN_PAGE_TOKENS * shape->head_dim;
-    return head + (token / ATTN_PANEL * shape->head_dim + d) * ATTN_PANEL + token % ATTN_PANEL;
+    const int64_t panel = token / ATTN_PANEL * shape->head_dim * ATTN_PANEL;
+    return head + panel + attn_panel_index(shape, d, token % ATTN_PANEL);
 }
 
 static inline int64_t attn_value_index(
         const attn_shape *shape, int32_t kv_head, int64_t token, int32_t d) {
     const int64_t head = (2 * (int64_t)kv_head + 1) * ATTN_PAGE_TOKENS * shape->head_dim;
-    return head + ((int64_t)(d / ATTN_PANEL) * ATTN_PAGE_TOKENS + token) * ATTN_PANEL +
-           d % ATTN_PANEL;
+    const int64_t panel = (int64_t)(d / ATTN_PANEL) * ATTN_PAGE_TOKENS * ATTN_PANEL;
+    return head + panel + attn_panel_index(shape, token, d % ATTN_PANEL);
 }
 
 /* K or V of one sealed head; places are bytes from the start of the page. */

@@ -1,8 +1,8 @@
 /* A page <-> canonical rows [token][head_dim]: the loops over numbers.
  *
- * V is copied 16 numbers at a time. K is transposed, a panel being [head_dim][16 tokens]: blocks of
- * numbers stay in registers, 8 x 8 of 2 bytes or 4 x 4 of 4 in each 16-byte lane. Tokens of a panel
- * that is not taken whole go one number at a time. */
+ * K is transposed, a panel being [head_dim][16 tokens] of fp32 or [head_dim / 2][16 tokens] of two bf16, 4 bytes either
+ * way: blocks of 4 x 4 stay in registers, one in each lane of 16 bytes. Tokens of a panel that is not taken whole go one
+ * by one. V is copied 16 numbers at a time, of bf16 two tokens' pair by pair. */
 #include <string.h>
 
 #include "attn_page.h"
@@ -16,22 +16,15 @@ enum { PANEL = ATTN_PANEL };
  * that transposing inside the lanes transposes LANES blocks, one below the other. */
 #if defined(__AVX2__)
 enum { LANES = 2 };
-#define LOW16(a, b) \
-    __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 8, 24, 9, 25, 10, 26, 11, 27)
-#define HIGH16(a, b) \
-    __builtin_shufflevector(a, b, 4, 20, 5, 21, 6, 22, 7, 23, 12, 28, 13, 29, 14, 30, 15, 31)
 #define LOW32(a, b)  __builtin_shufflevector(a, b, 0, 8, 1, 9, 4, 12, 5, 13)
 #define HIGH32(a, b) __builtin_shufflevector(a, b, 2, 10, 3, 11, 6, 14, 7, 15)
 #else
 enum { LANES = 1 };
-#define LOW16(a, b)  __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
-#define HIGH16(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
 #define LOW32(a, b)  __builtin_shufflevector(a, b, 0, 4, 1, 5)
 #define HIGH32(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
 #endif
-enum { LANE = 16, VECTOR = LANES * LANE, BLOCK16 = LANE / 2, BLOCK32 = LANE / 4 };
+enum { LANE = 16, VECTOR = LANES * LANE, WORD = 4, BLOCK = LANE / WORD };
 
-typedef uint16_t vector16 __attribute__((vector_size(VECTOR)));
 typedef uint32_t vector32 __attribute__((vector_size(VECTOR)));
 
 SIMD_INLINE void load_lanes(void *vector, const char *from, int64_t lane_stride) {
@@ -43,135 +36,154 @@ SIMD_INLINE void load_lanes(void *vector, const char *from, int64_t lane_stride)
 /* to[column][row] = from[row][column] for BLOCK columns of LANES BLOCK rows. Riffling row i with row
  * i + n / 2 rotates the bits of (row, column) left by one: after log2(n) rounds the two have changed
  * places. Strides in bytes. */
-SIMD_INLINE void transpose16(const char *from, int64_t from_stride, char *to, int64_t to_stride) {
-    vector16 row[BLOCK16];
-    vector16 riffled[BLOCK16];
-#pragma GCC unroll 8
-    for (int i = 0; i < BLOCK16; i++)
-        load_lanes(&row[i], from + i * from_stride, BLOCK16 * from_stride);
-#pragma GCC unroll 3
-    for (int round = 0; round < 3; round++) {
+SIMD_INLINE void transpose_block(
+        const char *from, int64_t from_stride, char *to, int64_t to_stride) {
+    vector32 row[BLOCK];
+    vector32 riffled[BLOCK];
 #pragma GCC unroll 4
-        for (int i = 0; i < BLOCK16 / 2; i++) {
-            riffled[2 * i] = LOW16(row[i], row[i + BLOCK16 / 2]);
-            riffled[2 * i + 1] = HIGH16(row[i], row[i + BLOCK16 / 2]);
-        }
-        memcpy(row, riffled, sizeof row);
-    }
-#pragma GCC unroll 8
-    for (int i = 0; i < BLOCK16; i++) memcpy(to + i * to_stride, &row[i], VECTOR);
-}
-
-SIMD_INLINE void transpose32(const char *from, int64_t from_stride, char *to, int64_t to_stride) {
-    vector32 row[BLOCK32];
-    vector32 riffled[BLOCK32];
-#pragma GCC unroll 4
-    for (int i = 0; i < BLOCK32; i++)
-        load_lanes(&row[i], from + i * from_stride, BLOCK32 * from_stride);
+    for (int i = 0; i < BLOCK; i++)
+        load_lanes(&row[i], from + i * from_stride, BLOCK * from_stride);
 #pragma GCC unroll 2
     for (int round = 0; round < 2; round++) {
 #pragma GCC unroll 2
-        for (int i = 0; i < BLOCK32 / 2; i++) {
-            riffled[2 * i] = LOW32(row[i], row[i + BLOCK32 / 2]);
-            riffled[2 * i + 1] = HIGH32(row[i], row[i + BLOCK32 / 2]);
+        for (int i = 0; i < BLOCK / 2; i++) {
+            riffled[2 * i] = LOW32(row[i], row[i + BLOCK / 2]);
+            riffled[2 * i + 1] = HIGH32(row[i], row[i + BLOCK / 2]);
         }
         memcpy(row, riffled, sizeof row);
     }
 #pragma GCC unroll 4
-    for (int i = 0; i < BLOCK32; i++) memcpy(to + i * to_stride, &row[i], VECTOR);
+    for (int i = 0; i < BLOCK; i++) memcpy(to + i * to_stride, &row[i], VECTOR);
 }
 
-/* All of a matrix of numbers of `bytes` bytes; n_rows and n_columns are multiples of 16. */
+/* All of a matrix of words; n_rows and n_columns are multiples of 8. */
 SIMD_INLINE void transpose(const char *from, int64_t from_stride, int64_t n_rows, int64_t n_columns,
-        char *to, int64_t to_stride, const int64_t bytes) {
-    const int64_t block = LANE / bytes;
-    for (int64_t row = 0; row < n_rows; row += LANES * block)
-        for (int64_t column = 0; column < n_columns; column += block) {
-            const char *corner = from + row * from_stride + column * bytes;
-            char *target = to + column * to_stride + row * bytes;
-            if (bytes == 2)
-                transpose16(corner, from_stride, target, to_stride);
-            else
-                transpose32(corner, from_stride, target, to_stride);
-        }
+        char *to, int64_t to_stride) {
+    for (int64_t row = 0; row < n_rows; row += LANES * BLOCK)
+        for (int64_t column = 0; column < n_columns; column += BLOCK)
+            transpose_block(from + row * from_stride + column * WORD, from_stride,
+                    to + column * to_stride + row * WORD, to_stride);
 }
 
 /* ---- keys ------------------------------------------------------------------------------------ */
 
-/* Tokens [first, first + n) of one panel, [head_dim][16], to rows. */
-SIMD_INLINE void unpack_keys(const char *panel, int64_t first, int64_t n, int64_t head_dim,
-        char *rows, const int64_t bytes) {
+/* Tokens [first, first + n) of one panel, [n_words][16], to rows of n_words words. */
+SIMD_INLINE void unpack_keys(
+        const char *panel, int64_t first, int64_t n, int64_t n_words, char *rows) {
     if (n == PANEL) {
-        transpose(panel, PANEL * bytes, head_dim, PANEL, rows, head_dim * bytes, bytes);
+        transpose(panel, PANEL * WORD, n_words, PANEL, rows, n_words * WORD);
         return;
     }
     for (int64_t t = 0; t < n; t++)
-        for (int64_t d = 0; d < head_dim; d++)
-            memcpy(rows + (t * head_dim + d) * bytes, panel + (d * PANEL + first + t) * bytes,
-                    (size_t)bytes);
+        for (int64_t i = 0; i < n_words; i++)
+            memcpy(rows + (t * n_words + i) * WORD, panel + (i * PANEL + first + t) * WORD, WORD);
 }
 
-SIMD_INLINE void pack_keys(const char *rows, int64_t first, int64_t n, int64_t head_dim,
-        char *panel, const int64_t bytes) {
+SIMD_INLINE void pack_keys(
+        const char *rows, int64_t first, int64_t n, int64_t n_words, char *panel) {
     if (n == PANEL) {
-        transpose(rows, head_dim * bytes, PANEL, head_dim, panel, PANEL * bytes, bytes);
+        transpose(rows, n_words * WORD, PANEL, n_words, panel, PANEL * WORD);
         return;
     }
     for (int64_t t = 0; t < n; t++)
-        for (int64_t d = 0; d < head_dim; d++)
-            memcpy(panel + (d * PANEL + first + t) * bytes, rows + (t * head_dim + d) * bytes,
-                    (size_t)bytes);
+        for (int64_t i = 0; i < n_words; i++)
+            memcpy(panel + (i * PANEL + first + t) * WORD, rows + (t * n_words + i) * WORD, WORD);
 }
 
 /* ---- values ---------------------------------------------------------------------------------- */
 
-/* n tokens of one panel of values, 16 numbers each. */
-SIMD_INLINE void copy_values(char *to, int64_t to_stride, const char *from, int64_t from_stride,
-        int64_t n, const int64_t bytes) {
+typedef uint16_t vector16 __attribute__((vector_size(LANE)));
+enum { LANE_HALVES = LANE / 2 };
+
+/* n tokens of a panel of bf16, from token `first` of it on, to or from rows of 16 numbers; tokens of a pair that is not
+ * taken whole number by number. Rows' stride in numbers. */
+SIMD_INLINE void unpack_pairs(
+        const uint16_t *panel, int64_t first, int64_t n, uint16_t *rows, int64_t stride) {
+    int64_t t = 0;
+    while (t < n) {
+        const uint16_t *from = panel + (first + t) / 2 * 2 * PANEL;
+        const bool is_whole = (first + t) % 2 == 0 && t + 1 < n;
+        uint16_t *to = rows + t * stride;
+        for (int i = 0; i < PANEL && !is_whole; i++) to[i] = from[2 * i + (first + t) % 2];
+        for (int i = 0; i < PANEL && is_whole; i += LANE_HALVES) {
+            vector16 a, b;
+            memcpy(&a, from + 2 * i, LANE);
+            memcpy(&b, from + 2 * i + LANE_HALVES, LANE);
+            const vector16 even = __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14);
+            const vector16 odd = __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15);
+            memcpy(to + i, &even, LANE);
+            memcpy(to + stride + i, &odd, LANE);
+        }
+        t += is_whole ? 2 : 1;
+    }
+}
+
+SIMD_INLINE void pack_pairs(
+        const uint16_t *rows, int64_t stride, int64_t first, int64_t n, uint16_t *panel) {
+    int64_t t = 0;
+    while (t < n) {
+        uint16_t *to = panel + (first + t) / 2 * 2 * PANEL;
+        const bool is_whole = (first + t) % 2 == 0 && t + 1 < n;
+        const uint16_t *from = rows + t * stride;
+        for (int i = 0; i < PANEL && !is_whole; i++) to[2 * i + (first + t) % 2] = from[i];
+        for (int i = 0; i < PANEL && is_whole; i += LANE_HALVES) {
+            vector16 a, b;
+            memcpy(&a, from + i, LANE);
+            memcpy(&b, from + stride + i, LANE);
+            const vector16 low = __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+            const vector16 high = __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+            memcpy(to + 2 * i, &low, LANE);
+            memcpy(to + 2 * i + LANE_HALVES, &high, LANE);
+        }
+        t += is_whole ? 2 : 1;
+    }
+}
+
+/* n tokens of a panel of fp32, 16 numbers each; strides in numbers. */
+SIMD_INLINE void copy_values(
+        float *to, int64_t to_stride, const float *from, int64_t from_stride, int64_t n) {
     for (int64_t t = 0; t < n; t++)
-        memcpy(to + t * to_stride, from + t * from_stride, (size_t)(PANEL * bytes));
+        memcpy(to + t * to_stride, from + t * from_stride, PANEL * sizeof *to);
 }
 
 /* ---- both ------------------------------------------------------------------------------------ */
 
-SIMD_INLINE void unpack_as(
-        const attn_page_tokens *tokens, const void *page, void *k, void *v, const int64_t bytes) {
-    const attn_shape *shape = tokens->shape;
-    const int64_t slot = tokens->token % PANEL;
-    const int64_t keys = attn_key_index(shape, tokens->kv_head, tokens->token - slot, 0);
-    unpack_keys((const char *)page + keys * bytes, slot, tokens->n, shape->head_dim, k, bytes);
-    for (int32_t d = 0; d < shape->head_dim; d += PANEL) {
-        const int64_t values = attn_value_index(shape, tokens->kv_head, tokens->token, d);
-        copy_values((char *)v + d * bytes, shape->head_dim * bytes,
-                (const char *)page + values * bytes, PANEL * bytes, tokens->n, bytes);
-    }
+/* Where a panel of 16 tokens' keys begins, and one of 16 dims of all tokens' values. */
+static int64_t key_panel_of(const attn_page_tokens *tokens) {
+    return attn_key_index(tokens->shape, tokens->kv_head, tokens->token / PANEL * PANEL, 0);
 }
 
-SIMD_INLINE void pack_as(const attn_page_tokens *tokens, void *page, const void *k, const void *v,
-        const int64_t bytes) {
-    const attn_shape *shape = tokens->shape;
-    const int64_t slot = tokens->token % PANEL;
-    const int64_t keys = attn_key_index(shape, tokens->kv_head, tokens->token - slot, 0);
-    pack_keys(k, slot, tokens->n, shape->head_dim, (char *)page + keys * bytes, bytes);
-    for (int32_t d = 0; d < shape->head_dim; d += PANEL) {
-        const int64_t values = attn_value_index(shape, tokens->kv_head, tokens->token, d);
-        copy_values((char *)page + values * bytes, PANEL * bytes, (const char *)v + d * bytes,
-                shape->head_dim * bytes, tokens->n, bytes);
-    }
+static int64_t value_panel_of(const attn_page_tokens *tokens, int32_t d) {
+    return attn_value_index(tokens->shape, tokens->kv_head, 0, d);
 }
 
 static void unpack(const attn_page_tokens *tokens, const void *page, void *k, void *v) {
-    if (rt_dtype_bytes(attn_open_dtype(tokens->shape)) == 2)
-        unpack_as(tokens, page, k, v, 2);
-    else
-        unpack_as(tokens, page, k, v, 4);
+    const int64_t dim = tokens->shape->head_dim;
+    const int64_t bytes = rt_dtype_bytes(attn_open_dtype(tokens->shape));
+    unpack_keys((const char *)page + key_panel_of(tokens) * bytes, tokens->token % PANEL, tokens->n,
+            dim * bytes / WORD, k);
+    for (int32_t d = 0; d < dim; d += PANEL)
+        if (bytes == WORD)
+            copy_values((float *)v + d, dim,
+                    (const float *)page + value_panel_of(tokens, d) + tokens->token * PANEL, PANEL,
+                    tokens->n);
+        else
+            unpack_pairs((const uint16_t *)page + value_panel_of(tokens, d), tokens->token,
+                    tokens->n, (uint16_t *)v + d, dim);
 }
 
 static void pack(const attn_page_tokens *tokens, void *page, const void *k, const void *v) {
-    if (rt_dtype_bytes(attn_open_dtype(tokens->shape)) == 2)
-        pack_as(tokens, page, k, v, 2);
-    else
-        pack_as(tokens, page, k, v, 4);
+    const int64_t dim = tokens->shape->head_dim;
+    const int64_t bytes = rt_dtype_bytes(attn_open_dtype(tokens->shape));
+    pack_keys(k, tokens->token % PANEL, tokens->n, dim * bytes / WORD,
+            (char *)page + key_panel_of(tokens) * bytes);
+    for (int32_t d = 0; d < dim; d += PANEL)
+        if (bytes == WORD)
+            copy_values((float *)page + value_panel_of(tokens, d) + tokens->token * PANEL, PANEL,
+                    (const float *)v + d, dim, tokens->n);
+        else
+            pack_pairs((const uint16_t *)v + d, dim, tokens->token, tokens->n,
+                    (uint16_t *)page + value_panel_of(tokens, d));
 }
 
 extern const attn_page_kernels SIMD_NAME(attn_page_kernels);

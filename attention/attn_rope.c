@@ -26,9 +26,10 @@ static void tell_pages(const append_job *job, int64_t token, int64_t n) {
     char *page = job->pages[(job->pos + token) / PAGE - job->pos / PAGE];
     for (int32_t g = 0; g < shape->n_kv_heads; g++) {
         for (int32_t d = 0; d < shape->head_dim; d++)
-            rt_writes(page + attn_key_index(shape, g, slot, d) * bytes, n * bytes);
-        for (int32_t d = 0; d < shape->head_dim; d += PANEL)
-            rt_writes(page + attn_value_index(shape, g, slot, d) * bytes, n * PANEL * bytes);
+            for (int64_t t = slot; t < slot + n; t++) {
+                rt_writes(page + attn_key_index(shape, g, t, d) * bytes, bytes);
+                rt_writes(page + attn_value_index(shape, g, t, d) * bytes, bytes);
+            }
     }
 }
 

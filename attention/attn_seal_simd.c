@@ -7,8 +7,7 @@
  * Subtraction, division and rounding are IEEE 754's and nothing here can be fused: every instruction
  * set gives the same bits. scale x code is exact in fp32 (8 bits times 8), so zero + scale x code
  * rounds once, fused or not. */
-#include "attn_page.h"
-#include "runtime/base/simd.h"
+#include "attn_tile.h"
 
 enum { PANEL = ATTN_PANEL, GROUP = ATTN_SEAL_GROUP };
 enum { GROUP_VECTORS = GROUP / SIMD_LANES };
@@ -83,8 +82,8 @@ static void seal_group(const attn_sealed *sealed, const uint16_t *numbers, int64
     vfloat x[GROUP_VECTORS];
     for (int64_t p = 0; p < n; p++)
         for (int v = 0; v < SIMD_VECTORS; v++)
-            x[p * SIMD_VECTORS + v] = simd_load_bf16(
-                    numbers + ((first + p) * sealed->n_lines + line) * PANEL + v * SIMD_LANES);
+            x[p * SIMD_VECTORS + v] =
+                    load_of_pairs(numbers + (first + p) * sealed->n_lines * PANEL, line, v);
     const int most = sealed->line_bytes == PANEL ? 255 : 15;
     const bounds b = bounds_of(x, n * SIMD_VECTORS);
     const uint16_t scale = b.is_finite ? bf16_above((b.high - b.low) / (float)most) : bf16_nan;
@@ -136,7 +135,8 @@ static void seal_fp8(const attn_sealed *sealed, const uint16_t *numbers, char *p
     const float scale = is_coded ? rt_bits_float(exponent << 23) : NAN;
     const vfloat inverse = simd_set(rt_bits_float((254 - exponent) << 23));
     for (int64_t i = 0; i < n && is_coded; i += SIMD_LANES) {
-        const vuint codes = fp8_codes_of(simd_load_bf16(numbers + i) * inverse);
+        const vuint codes = fp8_codes_of(
+                load_of_pairs(numbers, i / PANEL, (int)(i % PANEL) / SIMD_LANES) * inverse);
         const vbyte narrow = __builtin_convertvector(codes, vbyte);
         memcpy(page + sealed->codes + i, &narrow, sizeof narrow);
     }

@@ -98,6 +98,13 @@ SIMD_INLINE void load_code_line(
         line[v] = simd_fma(simd_load_u8((const uint8_t *)&code + v * SIMD_LANES), scale, zero);
 }
 
+/* LANES numbers of bf16 of line k of a panel, from vector v of it: of pairs, the even ones or the odd (attn_page.h). */
+SIMD_INLINE vfloat load_of_pairs(const uint16_t *panel, int64_t k, int v) {
+    vuint pairs;
+    memcpy(&pairs, panel + k / 2 * 2 * SIMD_PANEL + 2 * v * SIMD_LANES, sizeof pairs);
+    return (vfloat)(k % 2 == 0 ? pairs << 16 : pairs & 0xffff0000u);
+}
+
 /* Line k of a panel of B. */
 SIMD_INLINE void load_line(const rt_dtype dtype, tile_b b, int64_t panel, int64_t k, vfloat *line) {
     const int64_t at = panel * b.n_lines + k;
@@ -116,7 +123,10 @@ SIMD_INLINE void load_line(const rt_dtype dtype, tile_b b, int64_t panel, int64_
     }
 #pragma GCC unroll 4
     for (int v = 0; v < SIMD_VECTORS; v++)
-        line[v] = simd_load_as(b.b, at * SIMD_PANEL + v * SIMD_LANES, dtype);
+        line[v] = dtype == RT_BF16
+                          ? load_of_pairs(
+                                    (const uint16_t *)b.b + panel * b.n_lines * SIMD_PANEL, k, v)
+                          : simd_load((const float *)b.b + at * SIMD_PANEL + v * SIMD_LANES);
 }
 
 /* Line k of n_panels panels of B. */

@@ -4,7 +4,7 @@
 #ifndef ATTN_WIDEN_H
 #define ATTN_WIDEN_H
 
-#include "attn_simd.h"
+#include "attn_stored.h"
 #include "attn_tile.h"
 
 /* Up to so many rows read pages as they are; for more, pages are widened once and reused. */
@@ -19,19 +19,6 @@ typedef struct page_panels {
     const float *scale; /* [n_groups][n_lines] */
     const float *zero;
 } page_panels;
-
-static int64_t panel_bytes(rt_dtype dtype, int64_t n_lines) {
-    return n_lines * SIMD_PANEL * rt_dtype_bits(dtype) / 8;
-}
-
-/* Panels of keys or values that are read, n_read lines of each: the first one, and a line of all others. Each token has
- * numbers there, and whoever writes a token writes all of its numbers: other threads that do are met in every page. */
-static void tell_panels(
-        const void *base, rt_dtype dtype, int64_t n_panels, int64_t n_lines, int64_t n_read) {
-    rt_reads(base, panel_bytes(dtype, n_read));
-    for (int64_t panel = 1; panel < n_panels; panel++)
-        rt_reads((const char *)base + panel * panel_bytes(dtype, n_lines), panel_bytes(dtype, 1));
-}
 
 /* A group's panels [n_panels][n_lines][16]: zero + scale code. */
 SIMD_INLINE void widen_group(const uint8_t *codes, int64_t n_panels, int64_t n_lines,
@@ -80,54 +67,6 @@ SIMD_INLINE void widen_fp8(const attn_sealed *sealed, const char *page, float *w
         simd_store(wide + i, simd_load_e4m3(codes + i) * scale);
 }
 
-/* The page at page_pos as the split's rows read it. */
-typedef struct source {
-    const void *page;
-    bool is_sealed;
-} source;
-
-static source source_of(const attn_split *split, int64_t page_pos) {
-    if (split->open_page && page_pos == split->open_pos) return (source){split->open_page, false};
-    return (source){split->pages[(page_pos - split->first_pos) / ATTN_PAGE_TOKENS],
-            attn_is_lossy(split->shape)};
-}
-
-/* One head's K or V where the page stores it. */
-typedef struct stored {
-    const char *base;
-    int64_t n_bytes;
-    int64_t n_lines;    /* of a panel */
-    attn_sealed sealed; /* n_panels 0: it is not; base is the page, where its places count from */
-} stored;
-
-static stored stored_open(const attn_split *split, source from, int64_t index, int64_t n_lines) {
-    const int64_t number_bytes = rt_dtype_bytes(attn_open_dtype(split->shape));
-    return (stored){.base = (const char *)from.page + index * number_bytes,
-            .n_bytes = (int64_t)ATTN_PAGE_TOKENS * split->shape->head_dim * number_bytes,
-            .n_lines = n_lines};
-}
-
-static stored stored_sealed(source from, attn_sealed sealed) {
-    return (stored){.base = from.page,
-            .n_bytes =
-                    sealed.dtype == RT_FP8 ? attn_code_bytes(&sealed) : sealed.end - sealed.codes,
-            .n_lines = sealed.n_lines,
-            .sealed = sealed};
-}
-
-static stored stored_keys(const attn_split *split, source from) {
-    if (from.is_sealed) return stored_sealed(from, attn_sealed_keys(split->shape, split->kv_head));
-    return stored_open(split, from, attn_key_index(split->shape, split->kv_head, 0, 0),
-            split->shape->head_dim);
-}
-
-static stored stored_values(const attn_split *split, source from) {
-    if (from.is_sealed)
-        return stored_sealed(from, attn_sealed_values(split->shape, split->kv_head));
-    return stored_open(
-            split, from, attn_value_index(split->shape, split->kv_head, 0, 0), ATTN_PAGE_TOKENS);
-}
-
 static rt_dtype stored_dtype(const attn_split *split, const stored *from) {
     return from->sealed.n_panels > 0 ? split->shape->kv_dtype : attn_open_dtype(split->shape);
 }
@@ -166,6 +105,14 @@ static void tell_widened(const attn_split *split, const stored *from, float *wid
     rt_writes(wide, CACHE_LINE);
 }
 
+SIMD_INLINE void widen_pairs(const uint16_t *pairs, int64_t n_numbers, float *wide) {
+    for (int64_t line = 0; line < n_numbers / SIMD_PANEL; line += 2)
+#pragma GCC unroll 8
+        for (int v = 0; v < 2 * SIMD_VECTORS; v++)
+            simd_store(wide + line * SIMD_PANEL + v * SIMD_LANES,
+                    load_of_pairs(pairs + line * SIMD_PANEL, v / SIMD_VECTORS, v % SIMD_VECTORS));
+}
+
 /* In fp32; `wide` is where it is widened, if it is. */
 RT_TOLD static const float *panels_widened(
         const attn_split *split, const stored *from, float *wide) {
@@ -179,7 +126,8 @@ RT_TOLD static const float *panels_widened(
     else if (from->sealed.n_panels > 0)
         widen_lines(&from->sealed, from->base, wide, SIMD_PANEL / 2);
     else
-        simd_widen(wide, from->base, (int64_t)ATTN_PAGE_TOKENS * split->shape->head_dim, RT_BF16);
+        widen_pairs((const uint16_t *)(const void *)from->base,
+                (int64_t)ATTN_PAGE_TOKENS * split->shape->head_dim, wide);
     return wide;
 }
 

@@ -53,17 +53,23 @@ static void fixture_free(fixture *f) {
     rt_mem_free(f->rows_v, rows_bytes(f));
 }
 
+/* Number `column` of a panel's line: of bf16, two lines are side by side, pair by pair. */
+static int64_t in_panel(const fixture *f, int64_t line, int64_t column) {
+    if (f->bytes == 4) return line * PANEL + column;
+    return (line - line % 2) * PANEL + 2 * column + line % 2;
+}
+
 /* Byte offsets in a page of K[token][d] and V[token][d]. */
 static int64_t key_place(const fixture *f, int32_t kv_head, int64_t token, int64_t d) {
     const int64_t dim = f->shape.head_dim;
     return f->bytes *
-           (2 * kv_head * PAGE * dim + token / PANEL * dim * PANEL + d * PANEL + token % PANEL);
+           (2 * kv_head * PAGE * dim + token / PANEL * dim * PANEL + in_panel(f, d, token % PANEL));
 }
 
 static int64_t value_place(const fixture *f, int32_t kv_head, int64_t token, int64_t d) {
     const int64_t dim = f->shape.head_dim;
     return f->bytes *
-           ((2 * kv_head + 1) * PAGE * dim + d / PANEL * PAGE * PANEL + token * PANEL + d % PANEL);
+           ((2 * kv_head + 1) * PAGE * dim + d / PANEL * PAGE * PANEL + in_panel(f, token, d % PANEL));
 }
 
 /* The rows are those of `page`; what follows them is still 0x5a. */
