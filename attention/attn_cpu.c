@@ -68,10 +68,18 @@ static void carve_scratch(rt_arena *arena, const attn_shape *shape, attn_scratch
     scratch->limit = rt_arena_take(arena, rows * 8);
 }
 
-static const attn_kernels *kernels_for(rt_isa isa) {
+bool attn_cpu_has_tiles(const attn_shape *shape) {
+    return shape->kv_dtype == RT_BF16 && shape->head_dim % 32 == 0;
+}
+
+static const attn_kernels *kernels_for(const attn_shape *shape, rt_isa isa) {
     rt_assert(isa <= rt_machine_isa());
+    (void)shape;
+#if defined(ATTN_WITH_AMX)
+    if (isa == RT_ISA_AMX && attn_cpu_has_tiles(shape)) return &attn_kernels_amx;
+#endif
 #if defined(__x86_64__)
-    if (isa == RT_ISA_AVX512) return &attn_kernels_avx512;
+    if (isa >= RT_ISA_AVX512) return &attn_kernels_avx512;
     if (isa == RT_ISA_AVX2) return &attn_kernels_avx2;
 #endif
     return &attn_kernels_portable;
@@ -82,7 +90,7 @@ rt_status attn_cpu_create(const attn_shape *shape, rt_isa isa, rt_pool *pool, at
     attn_cpu *cpu = NULL;
     RT_TRY(rt_calloc(1, sizeof *cpu, "attention", &cpu));
     cpu->shape = *shape;
-    cpu->kernels = kernels_for(isa);
+    cpu->kernels = kernels_for(shape, isa);
     cpu->pool = pool;
     cpu->group = shape->n_heads / shape->n_kv_heads;
     cpu->q_scale = (float)(1.4426950408889634 / sqrt((double)shape->head_dim));

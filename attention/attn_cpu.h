@@ -16,6 +16,9 @@ struct attn_cpu {
     rt_arena arena;
 };
 
+/* Whether attention by tiles of AMX can be had for it. */
+bool attn_cpu_has_tiles(const attn_shape *shape);
+
 /* out /= sum, or 0 where no key was seen; lse may be NULL. */
 void attn_finish_row(float max, float sum, float *out, int32_t head_dim, float *lse);
 

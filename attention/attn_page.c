@@ -36,7 +36,7 @@ int64_t attn_open_page_bytes(const attn_shape *shape) {
 
 static const attn_page_kernels *page_kernels(void) {
 #if defined(__x86_64__)
-    if (rt_machine_isa() == RT_ISA_AVX512) return &attn_page_kernels_avx512;
+    if (rt_machine_isa() >= RT_ISA_AVX512) return &attn_page_kernels_avx512;
     if (rt_machine_isa() == RT_ISA_AVX2) return &attn_page_kernels_avx2;
 #endif
     return &attn_page_kernels_portable;
@@ -74,7 +74,7 @@ void attn_page_pack(const attn_shape *shape, void *page, int32_t kv_head, int32_
 
 static const attn_seal_kernels *seal_kernels(void) {
 #if defined(__x86_64__)
-    if (rt_machine_isa() == RT_ISA_AVX512) return &attn_seal_kernels_avx512;
+    if (rt_machine_isa() >= RT_ISA_AVX512) return &attn_seal_kernels_avx512;
     if (rt_machine_isa() == RT_ISA_AVX2) return &attn_seal_kernels_avx2;
 #endif
     return &attn_seal_kernels_portable;

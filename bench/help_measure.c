@@ -16,7 +16,7 @@
 static _Noreturn void usage(const bench_options *options, const char *argument) {
     (void)fprintf(stderr,
             "%s: what is %s? usage: %s [--csv] [--clock wall|cpu] [--threads N] [--repeats N] "
-            "[--quick] [--isa portable|avx2|avx512]\n",
+            "[--quick] [--isa portable|avx2|avx512|amx]\n",
             options->program, argument, options->program);
     exit(2);
 }

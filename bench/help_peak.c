@@ -107,7 +107,7 @@ __attribute__((target("avx512f,avx512bf16"))) static float bf16_run(int64_t n_ro
 
 static fma_kernel kernel_of(rt_isa isa) {
 #if defined(__x86_64__)
-    if (isa == RT_ISA_AVX512) return (fma_kernel){16, 24, avx512_run, avx512_cycles};
+    if (isa >= RT_ISA_AVX512) return (fma_kernel){16, 24, avx512_run, avx512_cycles};
     if (isa == RT_ISA_AVX2) return (fma_kernel){8, 12, avx2_run, avx2_cycles};
 #endif
     return (fma_kernel){4, 8, portable_run, cycles_unknown};
@@ -253,7 +253,7 @@ typedef struct dram_job {
 
 static read_kernel *read_kernel_of(int n_streams) {
 #if defined(__x86_64__)
-    if (rt_machine_isa() == RT_ISA_AVX512) return avx512_read(n_streams);
+    if (rt_machine_isa() >= RT_ISA_AVX512) return avx512_read(n_streams);
     if (rt_machine_isa() == RT_ISA_AVX2) return avx2_read(n_streams);
 #endif
     return portable_read(n_streams);

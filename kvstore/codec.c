@@ -147,7 +147,7 @@ int64_t kv_run_stored_bytes_max(const kv_run_shape *shape) {
 static const kv_codec_kernels *kernels_for(rt_isa isa) {
     rt_assert(isa <= rt_machine_isa());
 #if defined(__x86_64__)
-    if (isa == RT_ISA_AVX512) return &kv_codec_kernels_avx512;
+    if (isa >= RT_ISA_AVX512) return &kv_codec_kernels_avx512;
     if (isa == RT_ISA_AVX2) return &kv_codec_kernels_avx2;
 #endif
     return &kv_codec_kernels_portable;

@@ -12,7 +12,7 @@ static const int64_t flop_worth_threads = 1 << 18;
 
 const glm_kernels *glm_ops_kernels(const glm_ops *ops) {
 #if defined(__x86_64__)
-    if (ops->isa == RT_ISA_AVX512) return &glm_kernels_avx512;
+    if (ops->isa >= RT_ISA_AVX512) return &glm_kernels_avx512;
     if (ops->isa == RT_ISA_AVX2) return &glm_kernels_avx2;
 #endif
     return &glm_kernels_portable;

@@ -40,6 +40,7 @@ static double seconds_of(const trial *t, int64_t n_outs, int64_t n_rows) {
  * one run to the next. */
 static double usual_thread_flops(void) {
     switch (rt_machine_isa()) {
+    case RT_ISA_AMX:
     case RT_ISA_AVX512:
         return 200e9;
     case RT_ISA_AVX2:

@@ -136,7 +136,7 @@ void ath_layer_reference(
 /* The largest |out - row.out| / bound; NaN and Inf count as infinite. lse NULL: not compared. */
 double ath_error(const ath_row *row, const float *out, const float *lse, int32_t head_dim);
 
-enum { ATH_ISAS = RT_ISA_AVX512 + 1 };
+enum { ATH_ISAS = RT_ISA_AMX + 1 };
 
 /* n cases, each with its largest error as a share of the bound on every instruction set there is, errors[isa] (0 at first):
  * prints the worst, and none may be above 1. */

@@ -8,7 +8,7 @@
 
 #include "help_kv_codec.h"
 
-static kv_codec *codecs[RT_ISA_AVX512 + 1];
+static kv_codec *codecs[RT_ISA_AMX + 1];
 static int n_codecs;
 
 static double check_packed(const kv_run_shape *shape, kvh_values kind, kv_packing packing) {

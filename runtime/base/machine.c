@@ -98,19 +98,6 @@ int64_t rt_machine_peak_rss(void) {
     return (int64_t)usage.ru_maxrss * RT_KIB;
 }
 
-rt_isa rt_machine_isa(void) {
-#if defined(__x86_64__)
-    __builtin_cpu_init();
-    const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    const bool has_avx512 =
-            __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-    if (has_avx2 && has_avx512) return RT_ISA_AVX512;
-    if (has_avx2) return RT_ISA_AVX2;
-#endif
-    return RT_ISA_PORTABLE;
-}
-
 bool rt_machine_has_amx(void) {
 #if defined(__x86_64__)
     /* Leaf 7, EDX: bit 22 is AMX-BF16, bit 24 AMX-TILE. */
@@ -135,8 +122,30 @@ bool rt_machine_may_use_amx(void) {
 #endif
 }
 
+static rt_isa best_isa(void) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const bool has_avx512 =
+            __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    if (has_avx2 && has_avx512) return rt_machine_may_use_amx() ? RT_ISA_AMX : RT_ISA_AVX512;
+    if (has_avx2) return RT_ISA_AVX2;
+#endif
+    return RT_ISA_PORTABLE;
+}
+
+/* Asked for every page; to look costs microseconds on a virtual machine. */
+rt_isa rt_machine_isa(void) {
+    enum { UNKNOWN = -1 };
+    static _Atomic int known = UNKNOWN;
+    if (known == UNKNOWN) known = (int)best_isa();
+    return (rt_isa)known;
+}
+
 const char *rt_isa_name(rt_isa isa) {
-    return isa == RT_ISA_AVX512 ? "avx512" : isa == RT_ISA_AVX2 ? "avx2" : "portable";
+    static const char *const names[] = {"portable", "avx2", "avx512", "amx"};
+    return names[isa];
 }
 
 const char *rt_machine_cpu_name(char text[128]) {

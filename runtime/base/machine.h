@@ -31,14 +31,14 @@ int64_t rt_machine_stack_bytes(void);
 /* This process's largest resident size so far, bytes (getrusage). */
 int64_t rt_machine_peak_rss(void);
 
-/* Vector instruction sets with kernels of their own, in rising order. */
-typedef enum rt_isa { RT_ISA_PORTABLE, RT_ISA_AVX2, RT_ISA_AVX512 } rt_isa;
+/* Instruction sets with kernels of their own, in rising order. AMX: AVX-512, and tiles that multiply bf16 matrices. */
+typedef enum rt_isa { RT_ISA_PORTABLE, RT_ISA_AVX2, RT_ISA_AVX512, RT_ISA_AMX } rt_isa;
 
 /* The best this CPU and operating system offer. */
 rt_isa rt_machine_isa(void);
 const char *rt_isa_name(rt_isa isa);
 
-/* Tiles that multiply bf16 matrices (Intel AMX). */
+/* Intel AMX. */
 bool rt_machine_has_amx(void);
 /* And the operating system lets this process use them: Linux from 5.16 on does when asked, for good. */
 bool rt_machine_may_use_amx(void);

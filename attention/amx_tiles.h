@@ -1,0 +1,128 @@
+/* Tiles of Intel's AMX, and the same in plain C where this file is compiled without them: what the kernels above say is
+ * tested on any machine, where a sanitizer sees each address that a tile touches.
+ *
+ * Eight tiles of 16 lines of 64 bytes. A product adds to c, 16 x 16 of fp32, rows of a by columns of b:
+ *
+ *   a  [16 rows][32 numbers of bf16]            b  [16 pairs of numbers][16 columns][2]
+ *
+ *   c[i][j] += (even) + (odd)     even: the 16 products of even numbers, added up in ascending order
+ *
+ * with a rounding to nearest each; numbers below 2^-126 are 0, read or made. That is one order, and of one element of c
+ * only its own row and column. (Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, TDPBF16PS) */
+#ifndef AMX_TILES_H
+#define AMX_TILES_H
+
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "runtime/base/simd.h"
+
+enum {
+    AMX_TILES = 8,
+    AMX_LINES = 16,
+    AMX_LINE_BYTES = 64,
+    AMX_TILE_BYTES = AMX_LINES * AMX_LINE_BYTES
+};
+
+#if defined(__AMX_BF16__)
+
+/* What `ldtilecfg` reads: of each tile the bytes of a line and the lines. */
+typedef struct amx_shape {
+    uint8_t palette;
+    uint8_t start_row;
+    uint8_t reserved[14];
+    uint16_t line_bytes[16];
+    uint8_t lines[16];
+} amx_shape;
+_Static_assert(sizeof(amx_shape) == 64, "as the instruction reads it");
+
+/* All tiles whole, until amx_end; libraries have settings of their own between. */
+SIMD_INLINE void amx_begin(void) {
+    amx_shape shape = {.palette = 1};
+    for (int t = 0; t < AMX_TILES; t++) {
+        shape.line_bytes[t] = AMX_LINE_BYTES;
+        shape.lines[t] = AMX_LINES;
+    }
+    _tile_loadconfig(&shape);
+}
+
+SIMD_INLINE void amx_end(void) {
+    _tile_release();
+}
+
+/* Tiles are named by constants. */
+#define amx_zero(tile)               _tile_zero(tile)
+#define amx_load(tile, from, stride) _tile_loadd(tile, from, stride)
+#define amx_store(tile, to, stride)  _tile_stored(tile, to, stride)
+#define amx_multiply(c, a, b)        _tile_dpbf16ps(c, a, b)
+
+#else
+
+static _Thread_local union amx_tile {
+    uint8_t lines[AMX_LINES][AMX_LINE_BYTES];
+    uint16_t halves[AMX_LINES][AMX_LINE_BYTES / 2];
+    float numbers[AMX_LINES][AMX_LINE_BYTES / 4];
+} amx_tiles[AMX_TILES];
+
+SIMD_INLINE void amx_begin(void) {
+    memset(amx_tiles, 0xff, sizeof amx_tiles); /* what nobody has set is not a number */
+}
+
+SIMD_INLINE void amx_end(void) {
+    memset(amx_tiles, 0xff, sizeof amx_tiles);
+}
+
+static inline void amx_zero(int tile) {
+    memset(&amx_tiles[tile], 0, sizeof amx_tiles[tile]);
+}
+
+static inline void amx_load(int tile, const void *from, int64_t stride) {
+    for (int i = 0; i < AMX_LINES; i++)
+        memcpy(amx_tiles[tile].lines[i], (const char *)from + i * stride, AMX_LINE_BYTES);
+}
+
+static inline void amx_store(int tile, void *to, int64_t stride) {
+    for (int i = 0; i < AMX_LINES; i++)
+        memcpy((char *)to + i * stride, amx_tiles[tile].lines[i], AMX_LINE_BYTES);
+}
+
+/* Numbers that are too small for their exponent, as 0 of their sign. */
+SIMD_INLINE vuint amx_flushed(vuint bits) {
+    const vuint is_normal = (vuint)((bits & 0x7f800000u) != 0);
+    return bits & (is_normal | 0x80000000u);
+}
+
+SIMD_INLINE vfloat amx_flush(vfloat x) {
+    return (vfloat)amx_flushed((vuint)x);
+}
+
+/* Of LANES columns from `first` on. A product of two bf16 is exact, so to add it is one rounding. */
+SIMD_INLINE vfloat amx_column_sums(
+        const union amx_tile *a, const union amx_tile *b, int row, int first) {
+    vfloat sums[2] = {{0}, {0}};
+    for (int pair = 0; pair < AMX_LINES; pair++) {
+        vuint both;
+        memcpy(&both, &b->halves[pair][2 * first], sizeof both);
+        for (int odd = 0; odd < 2; odd++) {
+            const uint32_t x = (uint32_t)a->halves[row][2 * pair + odd] << 16;
+            const vuint y = odd ? both & 0xffff0000u : both << 16;
+            const vfloat product = amx_flush((vfloat)((vuint){0} + x)) * amx_flush((vfloat)y);
+            sums[odd] = amx_flush(sums[odd] + product);
+        }
+    }
+    return amx_flush(sums[0] + sums[1]);
+}
+
+static inline void amx_multiply(int c, int a, int b) {
+    for (int row = 0; row < AMX_LINES; row++)
+        for (int first = 0; first < SIMD_PANEL; first += SIMD_LANES) {
+            float *to = &amx_tiles[c].numbers[row][first];
+            const vfloat sums = amx_column_sums(&amx_tiles[a], &amx_tiles[b], row, first);
+            simd_store(to, amx_flush(amx_flush(simd_load(to)) + sums));
+        }
+}
+
+#endif
+
+#endif
