@@ -44,18 +44,28 @@ SIMD_INLINE void amx_begin(void) {
         shape.line_bytes[t] = AMX_LINE_BYTES;
         shape.lines[t] = AMX_LINES;
     }
-    _tile_loadconfig(&shape);
+    __asm__ volatile(
+            "ldtilecfg %0" ::"m"(shape)); /* the compiler's own takes 8 bytes of it for read */
 }
 
 SIMD_INLINE void amx_end(void) {
     _tile_release();
 }
 
-/* Tiles are named by constants. */
-#define amx_zero(tile)               _tile_zero(tile)
-#define amx_load(tile, from, stride) _tile_loadd(tile, from, stride)
-#define amx_store(tile, to, stride)  _tile_stored(tile, to, stride)
-#define amx_multiply(c, a, b)        _tile_dpbf16ps(c, a, b)
+/* Tiles are named by constants. The compiler does not know that these instructions touch memory, and is told. */
+#define AMX_MEMORY()          __asm__ volatile("" ::: "memory")
+#define amx_zero(tile)        _tile_zero(tile)
+#define amx_multiply(c, a, b) _tile_dpbf16ps(c, a, b)
+#define amx_load(tile, from, stride)     \
+    do {                                 \
+        AMX_MEMORY();                    \
+        _tile_loadd(tile, from, stride); \
+    } while (0)
+#define amx_store(tile, to, stride)     \
+    do {                                \
+        _tile_stored(tile, to, stride); \
+        AMX_MEMORY();                   \
+    } while (0)
 
 #else
 

@@ -42,14 +42,18 @@ typedef struct page_max {
     vfloat spoilt;
 } page_max;
 
+/* Whether all of a row's weights underflow to 0, by its largest score and its maximum so far. */
+SIMD_INLINE vint is_left_out(vfloat largest, vfloat row_max) {
+    return (largest == -INFINITY) | (largest - row_max < -126.0f);
+}
+
 /* Rows [row, row + n), a vector of them at most, meet a page: their maxima move, `effect` is set. Returns what
  * their scores are to be lessened by; where no row is seen, nothing is changed. */
 SIMD_INLINE vfloat meet_page(
         page_max page, int64_t row, size_t n, float *part_max, page_effect *effect) {
     vfloat row_max = simd_set(-INFINITY);
     memcpy(&row_max, part_max + row, n * sizeof(float));
-    const vint is_zero = (page.largest == -INFINITY) | (page.largest - row_max < -126.0f);
-    const vint is_seen = ~is_zero | (page.spoilt != page.spoilt);
+    const vint is_seen = ~is_left_out(page.largest, row_max) | (page.spoilt != page.spoilt);
     memcpy(effect->is_seen + row, &is_seen, sizeof is_seen);
     const vfloat larger = choose(is_seen & (page.largest > row_max), page.largest, row_max);
     const vint is_nan_only = (larger == -INFINITY) & (page.spoilt != page.spoilt);

@@ -1,4 +1,4 @@
-/* What every kernel does with a split: its pages in order, and states folded. Included only by attn_simd.c and
+/* What every kernel does with a split: which keys are seen, an empty state, states folded. Included only by attn_simd.c and
  * attn_amx.c. */
 #ifndef ATTN_SCAN_H
 #define ATTN_SCAN_H
@@ -15,38 +15,11 @@ static int64_t visible_keys(
     return rt_min64(end - page_pos, ATTN_PAGE_TOKENS);
 }
 
-/* The keys of the page after the one at page_pos; where the split ends, that page's own, which are near. */
-static stored next_keys(const attn_split *split, int64_t page_pos) {
-    const int64_t next = page_pos + ATTN_PAGE_TOKENS;
-    const bool is_last = next >= split->first_pos + split->n_tokens;
-    return stored_keys(split, source_of(split, is_last ? page_pos : next));
-}
-
 static void clear_part(const attn_split *split, attn_scratch *scratch) {
     const int64_t n_out = split->n_rows * split->shape->head_dim;
     for (int64_t r = 0; r < split->n_rows; r++) scratch->part_max[r] = -INFINITY;
     memset(scratch->part_sum, 0, (size_t)split->n_rows * sizeof(float));
     memset(scratch->part_out, 0, (size_t)n_out * sizeof(float));
-}
-
-/* Folds one page into the split's state; returns whether any row has seen a key of it. `was_seen`: the page before. */
-typedef bool scan_page_of(
-        const attn_split *split, attn_scratch *scratch, int64_t page_pos, bool was_seen);
-
-/* Pages add to the rows' outputs many times; maxima and sums are told at each. */
-SIMD_INLINE bool scan_pages(
-        const attn_split *split, attn_scratch *scratch, scan_page_of *scan_page) {
-    const int64_t n_out = split->n_rows * split->shape->head_dim;
-    rt_writes(scratch->part_out, n_out * (int64_t)sizeof(float));
-    if (!split->is_continued) clear_part(split, scratch);
-    bool is_any_seen = split->is_continued;
-    bool is_seen = true;
-    for (int64_t pos = split->first_pos; pos < split->first_pos + split->n_tokens;
-            pos += ATTN_PAGE_TOKENS) {
-        is_seen = scan_page(split, scratch, pos, is_seen);
-        is_any_seen |= is_seen;
-    }
-    return is_any_seen;
 }
 
 /* ---- folding partial states ------------------------------------------------------------------ */

@@ -63,6 +63,13 @@ RT_TOLD static void load_queries(
 
 /* ---- one page, one split --------------------------------------------------------------------- */
 
+/* The keys of the page after the one at page_pos; where the split ends, that page's own, which are near. */
+static stored next_keys(const attn_split *split, int64_t page_pos) {
+    const int64_t next = page_pos + PAGE;
+    const bool is_last = next >= split->first_pos + split->n_tokens;
+    return stored_keys(split, source_of(split, is_last ? page_pos : next));
+}
+
 /* What a page is to its rows: where its numbers are, how many keys are seen, what is read afterwards. */
 typedef struct page_view {
     int64_t pos;
@@ -113,8 +120,18 @@ static bool scan_page(
                                     : scan_page_few(split, scratch, &page);
 }
 
+/* Pages add to the rows' outputs many times; maxima and sums are told at each. */
 static bool scan(const attn_split *split, attn_scratch *scratch) {
-    return scan_pages(split, scratch, scan_page);
+    const int64_t n_out = split->n_rows * split->shape->head_dim;
+    rt_writes(scratch->part_out, n_out * (int64_t)sizeof(float));
+    if (!split->is_continued) clear_part(split, scratch);
+    bool is_any_seen = split->is_continued;
+    bool is_seen = true;
+    for (int64_t pos = split->first_pos; pos < split->first_pos + split->n_tokens; pos += PAGE) {
+        is_seen = scan_page(split, scratch, pos, is_seen);
+        is_any_seen |= is_seen;
+    }
+    return is_any_seen;
 }
 
 extern const attn_kernels SIMD_NAME(attn_kernels);
