@@ -1,0 +1,174 @@
+/* Attention by tiles: numbers as two halves, and scores that become weights. Included only by attn_amx.c. */
+#ifndef ATTN_AMX_WEIGHTS_H
+#define ATTN_AMX_WEIGHTS_H
+
+#include "attn_amx_steps.h"
+#include "attn_effect.h"
+
+/* ---- two halves of a number ------------------------------------------------------------------ */
+
+/* To the nearest bf16, ties away from zero; what is not finite stays so. */
+SIMD_INLINE vfloat high_half(vfloat x) {
+    return (vfloat)(((vuint)x + 0x8000u) & 0xffff0000u);
+}
+
+/* Of numbers that may be anything: none becomes infinite, and what is has nothing left over. */
+SIMD_INLINE vfloat high_half_of_any(vfloat x) {
+    const vfloat near = high_half(x);
+    const vint is_finite = ((vuint)near & 0x7f800000u) != 0x7f800000u;
+    return choose(is_finite, near, (vfloat)((vuint)x & 0xffff0000u));
+}
+
+SIMD_INLINE vfloat low_half_of_any(vfloat x, vfloat high) {
+    const vint is_finite = ((vuint)high & 0x7f800000u) != 0x7f800000u;
+    return high_half(choose(is_finite, x - high, (vfloat){0}));
+}
+
+/* 2 LANES numbers that are bf16 already. */
+SIMD_INLINE void store_halves(uint16_t *to, vfloat first, vfloat second) {
+#if defined(__AVX512F__)
+    static const uint16_t odd[32] = {1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31, 33,
+            35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
+    _mm512_storeu_si512(to,
+            _mm512_permutex2var_epi16((__m512i)first, _mm512_loadu_si512(odd), (__m512i)second));
+#else
+    const vhalf halves[2] = {__builtin_convertvector((vuint)first >> 16, vhalf),
+            __builtin_convertvector((vuint)second >> 16, vhalf)};
+    memcpy(to, halves, sizeof halves);
+#endif
+}
+
+/* ---- weights --------------------------------------------------------------------------------- */
+
+/* LANES vectors -> one: lane i has what operation makes of the lanes of rows[i]. */
+SIMD_INLINE vfloat lanes_of(vfloat *rows, const bool is_max) {
+#pragma GCC unroll 4
+    for (int n = SIMD_LANES / 2; n > 0; n /= 2)
+#pragma GCC unroll 8
+        for (int i = 0; i < n; i++) {
+            const vfloat low = RIFFLE_LOW(rows[i], rows[i + n]);
+            const vfloat high = RIFFLE_HIGH(rows[i], rows[i + n]);
+            rows[i] = is_max ? simd_max(low, high) : low + high;
+        }
+    return rows[0];
+}
+
+/* Scores that a row does not see become -inf. */
+SIMD_INLINE void hide_scores(float *scores, int64_t n_visible, int64_t n_end) {
+    for (int64_t key = rt_max64(n_visible, 0); key < n_end; key++) scores[key] = -INFINITY;
+}
+
+SIMD_INLINE vfloat largest_of_row(const float *scores, int64_t n_end) {
+    vfloat largest = simd_load(scores);
+    for (int64_t key = SIMD_LANES; key < n_end; key += SIMD_LANES)
+        largest = simd_max(simd_load(scores + key), largest);
+    return simd_max(largest, simd_set(-INFINITY)); /* the first one may have been NaN */
+}
+
+/* NaN in the lanes of rows with a score that is none, or with both infinities. Only of rows that would be left out as they
+ * are, it matters. */
+SIMD_OUTLINE vfloat spoilt_rows(const float *scores, int64_t n_rows, int64_t n_end) {
+    vfloat sums[SIMD_LANES] = {{0}};
+    for (int64_t i = 0; i < n_rows; i++)
+        for (int64_t key = 0; key < n_end; key += SIMD_LANES)
+            sums[i] += simd_load(scores + i * PAGE + key);
+    return lanes_of(sums, false);
+}
+
+/* Weights of 32 keys as two halves, where their scores were, and what they come to. */
+SIMD_INLINE vfloat weigh_keys(float *scores, vfloat shift) {
+    enum { VECTORS = STEP / SIMD_LANES };
+    uint16_t *weights = (uint16_t *)scores;
+    vfloat sum = {0}, weight[VECTORS];
+#pragma GCC unroll 8
+    for (int v = 0; v < VECTORS; v++)
+        weight[v] = simd_exp2(simd_load(scores + v * SIMD_LANES) - shift);
+#pragma GCC unroll 4
+    for (int v = 0; v < VECTORS; v += 2) {
+        vfloat high[2], low[2];
+#pragma GCC unroll 2
+        for (int i = 0; i < 2; i++) {
+            high[i] = high_half(weight[v + i]);
+            low[i] = high_half(weight[v + i] - high[i]);
+            sum += high[i] + low[i];
+        }
+        store_halves(weights + v * SIMD_LANES, high[0], high[1]);
+        store_halves(weights + LOW_AT + v * SIMD_LANES, low[0], low[1]);
+    }
+    return sum;
+}
+
+SIMD_INLINE vfloat weigh_row(float *scores, int64_t n_end, float shift) {
+    vfloat sum = {0};
+    for (int64_t key = 0; key < n_end; key += STEP)
+        sum += weigh_keys(scores + key, simd_set(shift));
+    return sum;
+}
+
+/* A row of a whole page, and a step of two panels in quarters between. */
+SIMD_INLINE vfloat weigh_row_beside(float *scores, float shift, const step *s) {
+    vfloat sum = {0};
+#pragma GCC unroll 4
+    for (int quarter = 0; quarter < PAGE / STEP; quarter++) {
+        sum += weigh_keys(scores + quarter * STEP, simd_set(shift));
+        multiply_quarter(s, quarter);
+    }
+    return sum;
+}
+
+/* Rows [row, row + n) of the block, a vector of them at most; `steps` beside each. Returns whether any is seen. */
+SIMD_INLINE bool weigh_rows(
+        const attn_scratch *scratch, block *b, int64_t row, beside *work, int64_t steps) {
+    const int64_t n = rt_min64(b->n_rows - row, SIMD_LANES);
+    float *scores = b->scores + row * PAGE;
+    vfloat rows[SIMD_LANES];
+    for (int64_t i = 0; i < SIMD_LANES; i++) {
+        rows[i] = (vfloat){0};
+        if (i >= n) continue;
+        const int64_t n_visible =
+                rt_min64(scratch->limit[b->first + row + i] - b->page_pos, b->n_keys);
+        if (n_visible < b->n_end) hide_scores(scores + i * PAGE, n_visible, b->n_end);
+        rows[i] = largest_of_row(scores + i * PAGE, b->n_end);
+    }
+    page_max page = {lanes_of(rows, true), {0}};
+    page_effect effect;
+    float *max = scratch->part_max + b->first + row;
+    vfloat earlier = {0};
+    memcpy(&earlier, max, (size_t)n * sizeof(float));
+    if (is_any(is_left_out(page.largest, earlier))) page.spoilt = spoilt_rows(scores, n, b->n_end);
+    float shift[SIMD_LANES];
+    simd_store(shift, meet_page(page, 0, (size_t)n, max, &effect));
+    memcpy(b->alpha + row, effect.alpha, sizeof(vfloat));
+    for (int64_t i = 0; i < SIMD_LANES; i++) rows[i] = (vfloat){0};
+    for (int64_t i = 0; i < n; i++) {
+        step s;
+        if (!effect.is_seen[i]) {
+            memset(scores + i * PAGE, 0, (size_t)b->n_end * sizeof *scores);
+            do_steps(work, steps);
+        } else if (b->n_end == PAGE && work->is_two && begin_step(work, &s)) {
+            rows[i] = weigh_row_beside(scores + i * PAGE, shift[i], &s);
+            end_step(work);
+        } else {
+            rows[i] = weigh_row(scores + i * PAGE, b->n_end, shift[i]);
+            do_steps(work, steps);
+        }
+    }
+    vfloat sum = {0};
+    float *sums = scratch->part_sum + b->first + row;
+    memcpy(&sum, sums, (size_t)n * sizeof(float));
+    sum = simd_fma(sum, simd_load(effect.alpha), lanes_of(rows, false));
+    memcpy(sums, &sum, (size_t)n * sizeof(float));
+    return is_tile_seen(&effect, 0, n);
+}
+
+/* Whether any row of the block is seen. */
+SIMD_TILE bool weigh_block(const attn_scratch *scratch, block *b, beside *work) {
+    bool is_any_seen = false;
+    const int64_t steps = rt_div_up(work->n_left, b->n_rows);
+    for (int64_t row = 0; row < b->n_rows; row += SIMD_LANES)
+        is_any_seen |= weigh_rows(scratch, b, row, work, steps);
+    do_rest(work);
+    return is_any_seen;
+}
+
+#endif
