@@ -58,11 +58,12 @@ SIMD_INLINE void hide_scores(float *scores, int64_t n_visible, int64_t n_end) {
     for (int64_t key = rt_max64(n_visible, 0); key < n_end; key++) scores[key] = -INFINITY;
 }
 
+/* NaN is none. */
 SIMD_INLINE vfloat largest_of_row(const float *scores, int64_t n_end) {
-    vfloat largest = simd_load(scores);
-    for (int64_t key = SIMD_LANES; key < n_end; key += SIMD_LANES)
+    vfloat largest = simd_set(-INFINITY);
+    for (int64_t key = 0; key < n_end; key += SIMD_LANES)
         largest = simd_max(simd_load(scores + key), largest);
-    return simd_max(largest, simd_set(-INFINITY)); /* the first one may have been NaN */
+    return largest;
 }
 
 /* NaN in the lanes of rows with a score that is none, or with both infinities. Only of rows that would be left out as they
