@@ -1,8 +1,7 @@
-/* Attention of one piece by tiles of bf16 (amx_tiles.h): up to ATTN_ROWS_MAX rows of one KV head against the pages of one
+/* Attention of one piece by tiles of bf16 (base/amx_product.h): up to ATTN_ROWS_MAX rows of one KV head against the pages of one
  * split, which are bf16.
  *
- * What is fp32, queries times their scale and weights, is two bf16: the nearest, and what is left of it, to 2^-17 of
- * the number. That costs products twice, and is what fp32 sums of 128 numbers may lose: scores, maxima, exponentials,
+ * What is fp32, queries times their scale and weights, is two bf16, to 2^-17 of the number; scores, maxima, exponentials,
  * sums and the state are fp32 as everywhere (attn_simd.c).
  *
  *   scores   S[16 rows][16 keys] += Q [16][32 dims]  K [32 dims][16 keys]      32 dims after one another, high, then low
@@ -21,28 +20,14 @@
 
 /* ---- queries --------------------------------------------------------------------------------- */
 
-SIMD_INLINE void load_query(const float *row, int32_t head_dim, float scale, uint16_t *to) {
-    for (int32_t d = 0; d < head_dim; d += 2 * SIMD_LANES) {
-        vfloat high[2], low[2];
-        for (int i = 0; i < 2; i++) {
-            const vfloat x = simd_load(row + d + i * SIMD_LANES) * simd_set(scale);
-            high[i] = high_half_of_any(x);
-            low[i] = low_half_of_any(x, high[i]);
-        }
-        uint16_t *at = to + d / STEP * 2 * TILE_HALVES + d % STEP;
-        store_halves(at, high[0], high[1]);
-        store_halves(at + TILE_HALVES, low[0], low[1]);
-    }
-}
-
 RT_TOLD static void load_queries(
         const float *const *rows, int64_t n_rows, int32_t head_dim, float scale, float *panels) {
     uint16_t *to = (uint16_t *)panels;
-    memset(to, 0, (size_t)(rt_div_up(n_rows, PANEL) * panel_halves(head_dim)) * sizeof *to);
+    memset(to, 0, (size_t)(rt_div_up(n_rows, PANEL) * amx_panel_halves(head_dim)) * sizeof *to);
     for (int64_t r = 0; r < n_rows; r++) {
         rt_reads(rows[r], head_dim * (int64_t)sizeof(float));
-        load_query(rows[r], head_dim, scale,
-                to + r / PANEL * panel_halves(head_dim) + r % PANEL * STEP);
+        amx_split_row(rows[r], head_dim, scale,
+                to + r / PANEL * amx_panel_halves(head_dim) + r % PANEL * AMX_STEP);
     }
 }
 
@@ -55,12 +40,12 @@ static const uint16_t *whole_values(
     const int64_t n_panels = split->shape->head_dim / PANEL;
     const stored values = stored_values(split, from);
     tell_panels(values.base, RT_BF16, n_panels, PAGE, n_keys);
-    if (n_keys % STEP == 0) return (const uint16_t *)(const void *)values.base;
+    if (n_keys % AMX_STEP == 0) return (const uint16_t *)(const void *)values.base;
     uint16_t *copy = (uint16_t *)to;
     for (int64_t at = 0; at < n_panels * PAGE * PANEL; at += PAGE * PANEL) {
         memcpy(copy + at, (const uint16_t *)(const void *)values.base + at,
-                (size_t)(rt_round_up(n_keys, STEP) * PANEL) * sizeof *copy);
-        for (int64_t key = n_keys; key < rt_round_up(n_keys, STEP); key++)
+                (size_t)(rt_round_up(n_keys, AMX_STEP) * PANEL) * sizeof *copy);
+        for (int64_t key = n_keys; key < rt_round_up(n_keys, AMX_STEP); key++)
             for (int64_t d = 0; d < PANEL; d++)
                 copy[at + attn_panel_index(split->shape, key, d)] = 0;
     }
@@ -125,8 +110,8 @@ static bool next_block(walk *w, block *b) {
             .n_rows = rt_min64(w->split->n_rows - first, ROWS),
             .page_pos = pos,
             .n_keys = n_keys,
-            .n_end = rt_round_up(n_keys, STEP),
-            .q = (const uint16_t *)w->scratch->q + first / PANEL * panel_halves(head_dim),
+            .n_end = rt_round_up(n_keys, AMX_STEP),
+            .q = (const uint16_t *)w->scratch->q + first / PANEL * amx_panel_halves(head_dim),
             .keys = told_keys(w->split, source_of(w->split, pos), n_keys),
             .scores = w->scratch->scores + w->n_begun++ % 2 * ROWS * PAGE};
     look_ahead(w, b);

@@ -5,39 +5,6 @@
 #include "attn_amx_steps.h"
 #include "attn_effect.h"
 
-/* ---- two halves of a number ------------------------------------------------------------------ */
-
-/* To the nearest bf16, ties away from zero; what is not finite stays so. */
-SIMD_INLINE vfloat high_half(vfloat x) {
-    return (vfloat)(((vuint)x + 0x8000u) & 0xffff0000u);
-}
-
-/* Of numbers that may be anything: none becomes infinite, and what is has nothing left over. */
-SIMD_INLINE vfloat high_half_of_any(vfloat x) {
-    const vfloat near = high_half(x);
-    const vint is_finite = ((vuint)near & 0x7f800000u) != 0x7f800000u;
-    return choose(is_finite, near, (vfloat)((vuint)x & 0xffff0000u));
-}
-
-SIMD_INLINE vfloat low_half_of_any(vfloat x, vfloat high) {
-    const vint is_finite = ((vuint)high & 0x7f800000u) != 0x7f800000u;
-    return high_half(choose(is_finite, x - high, (vfloat){0}));
-}
-
-/* 2 LANES numbers that are bf16 already. */
-SIMD_INLINE void store_halves(uint16_t *to, vfloat first, vfloat second) {
-#if defined(__AVX512F__)
-    static const uint16_t odd[32] = {1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31, 33,
-            35, 37, 39, 41, 43, 45, 47, 49, 51, 53, 55, 57, 59, 61, 63};
-    _mm512_storeu_si512(to,
-            _mm512_permutex2var_epi16((__m512i)first, _mm512_loadu_si512(odd), (__m512i)second));
-#else
-    const vhalf halves[2] = {__builtin_convertvector((vuint)first >> 16, vhalf),
-            __builtin_convertvector((vuint)second >> 16, vhalf)};
-    memcpy(to, halves, sizeof halves);
-#endif
-}
-
 /* ---- weights --------------------------------------------------------------------------------- */
 
 /* LANES vectors -> one: lane i has what operation makes of the lanes of rows[i]. */
@@ -78,7 +45,7 @@ SIMD_OUTLINE vfloat spoilt_rows(const float *scores, int64_t n_rows, int64_t n_e
 
 /* Weights of 32 keys as two halves, where their scores were, and what they come to. */
 SIMD_INLINE vfloat weigh_keys(float *scores, vfloat shift) {
-    enum { VECTORS = STEP / SIMD_LANES };
+    enum { VECTORS = AMX_STEP / SIMD_LANES };
     uint16_t *weights = (uint16_t *)scores;
     vfloat sum = {0}, weight[VECTORS];
 #pragma GCC unroll 8
@@ -89,30 +56,30 @@ SIMD_INLINE vfloat weigh_keys(float *scores, vfloat shift) {
         vfloat high[2], low[2];
 #pragma GCC unroll 2
         for (int i = 0; i < 2; i++) {
-            high[i] = high_half(weight[v + i]);
-            low[i] = high_half(weight[v + i] - high[i]);
+            high[i] = amx_high_half(weight[v + i]);
+            low[i] = amx_high_half(weight[v + i] - high[i]);
             sum += high[i] + low[i];
         }
-        store_halves(weights + v * SIMD_LANES, high[0], high[1]);
-        store_halves(weights + LOW_AT + v * SIMD_LANES, low[0], low[1]);
+        amx_store_halves(weights + v * SIMD_LANES, high[0], high[1]);
+        amx_store_halves(weights + LOW_AT + v * SIMD_LANES, low[0], low[1]);
     }
     return sum;
 }
 
 SIMD_INLINE vfloat weigh_row(float *scores, int64_t n_end, float shift) {
     vfloat sum = {0};
-    for (int64_t key = 0; key < n_end; key += STEP)
+    for (int64_t key = 0; key < n_end; key += AMX_STEP)
         sum += weigh_keys(scores + key, simd_set(shift));
     return sum;
 }
 
 /* A row of a whole page, and a step of two panels in quarters between. */
-SIMD_INLINE vfloat weigh_row_beside(float *scores, float shift, const step *s) {
+SIMD_INLINE vfloat weigh_row_beside(float *scores, float shift, const amx_step *s) {
     vfloat sum = {0};
 #pragma GCC unroll 4
-    for (int quarter = 0; quarter < PAGE / STEP; quarter++) {
-        sum += weigh_keys(scores + quarter * STEP, simd_set(shift));
-        multiply_quarter(s, quarter);
+    for (int quarter = 0; quarter < PAGE / AMX_STEP; quarter++) {
+        sum += weigh_keys(scores + quarter * AMX_STEP, simd_set(shift));
+        amx_multiply_quarter(s, quarter);
     }
     return sum;
 }
@@ -142,7 +109,7 @@ SIMD_INLINE bool weigh_rows(
     memcpy(b->alpha + row, effect.alpha, sizeof(vfloat));
     for (int64_t i = 0; i < SIMD_LANES; i++) rows[i] = (vfloat){0};
     for (int64_t i = 0; i < n; i++) {
-        step s;
+        amx_step s;
         if (!effect.is_seen[i]) {
             memset(scores + i * PAGE, 0, (size_t)b->n_end * sizeof *scores);
             do_steps(work, steps);

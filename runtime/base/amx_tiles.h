@@ -16,7 +16,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "runtime/base/simd.h"
+#include "simd.h"
 
 enum {
     AMX_TILES = 8,
