@@ -75,7 +75,7 @@ bool attn_cpu_has_tiles(const attn_shape *shape) {
 static const attn_kernels *kernels_for(const attn_shape *shape, rt_isa isa) {
     rt_assert(isa <= rt_machine_isa());
     (void)shape;
-#if defined(ATTN_WITH_AMX)
+#if defined(GLM_WITH_AMX)
     if (isa == RT_ISA_AMX && attn_cpu_has_tiles(shape)) return &attn_kernels_amx;
 #endif
 #if defined(__x86_64__)

@@ -59,7 +59,7 @@ const cli_flag cli_flags[] = {
                 "(default auto: without where the disk is faster than zstd on these threads)"},
         {"linear", NULL, CLI_CHOICE, AT(engine.linear), "NAME", "auto|own|onednn", NO_LIMITS,
                 "who multiplies bf16 weights on the CPU: our kernels, or oneDNN, which rounds activations "
-                "to bf16 (default auto: oneDNN where it is installed and uses AMX)"},
+                "to bf16 (default auto: our kernels; oneDNN where it uses AMX and they were built without)"},
         {"tensor-parallel-size", "tp", CLI_INT32, AT(engine.tensor_parallel), "N", NULL, 1.0,
                 PAR_RANKS_MAX,
                 "processes that share the model; plan computes the bill of each (default 1)"},

@@ -5,6 +5,7 @@
 
 #include "base/machine.h"
 #include "onednn.h"
+#include "ops.h"
 
 const char *glm_linear_by_name(glm_linear_by by) {
     static const char *const names[] = {"own", "onednn", "cublaslt", "cublaslt, bits by rows"};
@@ -51,12 +52,13 @@ static rt_status require_onednn(const glm_config *config, glm_linear_choice *out
     return try_onednn(config, out->why, sizeof out->why, &has_amx);
 }
 
-/* Where there is no AMX the library is not even looked for. */
+/* Where there is no AMX the library is not even looked for, nor where our own kernels use it. */
 static rt_status choose(const glm_config *config, glm_linear_choice *out) {
     bool has_amx = false;
     if (config && config->dtype != RT_BF16) return own(out, "the weights are not bf16");
     if (!rt_machine_has_amx()) return own(out, "no AMX here");
     if (!rt_machine_may_use_amx()) return own(out, "the operating system does not grant AMX");
+    if (glm_ops_has_tiles(rt_machine_isa())) return own(out, "tiles of AMX");
     if (try_onednn(config, out->why, sizeof out->why, &has_amx) != RT_OK)
         return own(out, rt_error_text());
     if (!has_amx) return own(out, "this oneDNN does not use AMX");

@@ -1,7 +1,7 @@
 /* Who multiplies on the CPU: our kernels, or oneDNN.
  *
  * oneDNN multiplies rows that are rounded to bf16, as a GPU does, so that answers are others than our kernels',
- * which multiply fp32 rows: by itself it is taken only where it is many times as fast, with AMX. */
+ * which multiply fp32 rows: by itself it is taken only where it has AMX and our kernels, as they were compiled, do not. */
 #ifndef GLM_LINEAR_CHOICE_H
 #define GLM_LINEAR_CHOICE_H
 

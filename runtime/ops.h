@@ -23,7 +23,8 @@ static inline int64_t glm_pad(int64_t n) {
 }
 
 /* A weight matrix [n_out, n_in] as the device holds it: y = x W^T. On the CPU in panels of 16
- * outputs, [n_out / 16][n_in][16], of the stored dtype, rows past n_out zero; for oneDNN in panels of 64,
+ * outputs, [n_out / 16][n_in][16], of the stored dtype, rows past n_out zero; for tiles of AMX, bf16 and n_in a multiple of
+ * 32, [n_out / 16][n_in / 2][16][2]; for oneDNN in panels of 64,
  * [n_out / 64][n_in / 2][64][2], n_in padded with zeros to a multiple of 32. */
 typedef struct glm_linear {
     void *panels;
@@ -32,6 +33,9 @@ typedef struct glm_linear {
     rt_dtype dtype;
     glm_linear_by by;
 } glm_linear;
+
+/* Whether kernels of `isa` multiply bf16 weights, n_in a multiple of 32, by tiles of AMX. */
+bool glm_ops_has_tiles(rt_isa isa);
 
 /* Of `panels`, for the plan. */
 int64_t glm_linear_bytes(int64_t n_out, int64_t n_in, rt_dtype dtype, glm_linear_by by);

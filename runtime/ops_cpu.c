@@ -74,24 +74,63 @@ static void pack_panel_f32(
             panel[k * GLM_PANEL + lane] = rt_load_float(rows, lane * n_in + k, dtype);
 }
 
-static void pack(
-        const glm_linear *linear, int64_t row, int64_t n_rows, const void *rows, rt_dtype dtype) {
-    rt_assert(row % GLM_PANEL == 0 && row + n_rows <= linear->n_out);
-    rt_assert(linear->dtype == dtype || linear->dtype == RT_F32);
+/* The same, two inputs side by side (ops_amx.c). */
+static void pack_panel_pairs(uint16_t *panel, int64_t n_in, int64_t n_rows, const uint16_t *rows) {
+    for (int64_t k = 0; k < n_in; k += 2)
+        for (int64_t lane = 0; lane < n_rows; lane++)
+            memcpy(panel + (k / 2 * GLM_PANEL + lane) * 2, rows + lane * n_in + k, 4);
+}
+
+#if defined(GLM_WITH_AMX)
+static void (*const linear_block_by_tiles)(const glm_block *) = glm_linear_block_amx;
+#else
+static void (*const linear_block_by_tiles)(const glm_block *) = NULL;
+#endif
+
+bool glm_ops_has_tiles(rt_isa isa) {
+    return isa == RT_ISA_AMX && linear_block_by_tiles;
+}
+
+/* Whether tiles of AMX multiply it, if there are any. */
+static bool is_for_tiles(const glm_linear *linear) {
+    return linear->by == GLM_LINEAR_OWN && linear->dtype == RT_BF16 && linear->n_in % 32 == 0;
+}
+
+static void pack_own(const glm_linear *linear, int64_t row, int64_t n_rows, const void *rows,
+        rt_dtype dtype, bool is_paired) {
     const int64_t n_in = linear->n_in;
-    if (linear->by == GLM_LINEAR_ONEDNN) {
-        glm_linear_onednn_pack(linear, row, n_rows, rows);
-        return;
-    }
     for (int64_t done = 0; done < n_rows; done += GLM_PANEL) {
         const int64_t n = rt_min64(GLM_PANEL, n_rows - done);
         const int64_t at = (row + done) * n_in;
         const void *from = (const char *)rows + done * n_in * rt_dtype_bytes(dtype);
         if (linear->dtype == RT_F32)
             pack_panel_f32((float *)linear->panels + at, n_in, n, from, dtype);
+        else if (is_paired)
+            pack_panel_pairs((uint16_t *)linear->panels + at, n_in, n, from);
         else
             pack_panel_16bit((uint16_t *)linear->panels + at, n_in, n, from);
     }
+}
+
+static void pack(
+        const glm_linear *linear, int64_t row, int64_t n_rows, const void *rows, rt_dtype dtype) {
+    rt_assert(row % GLM_PANEL == 0 && row + n_rows <= linear->n_out);
+    rt_assert(linear->dtype == dtype || linear->dtype == RT_F32);
+    if (linear->by == GLM_LINEAR_ONEDNN)
+        glm_linear_onednn_pack(linear, row, n_rows, rows);
+    else
+        pack_own(linear, row, n_rows, rows, dtype, false);
+}
+
+/* Where there are tiles. */
+static void pack_for_tiles(
+        const glm_linear *linear, int64_t row, int64_t n_rows, const void *rows, rt_dtype dtype) {
+    if (!is_for_tiles(linear)) {
+        pack(linear, row, n_rows, rows, dtype);
+        return;
+    }
+    rt_assert(row % GLM_PANEL == 0 && row + n_rows <= linear->n_out && linear->dtype == dtype);
+    pack_own(linear, row, n_rows, rows, dtype, true);
 }
 
 /* ---- linear ---------------------------------------------------------------------------------- */
@@ -110,7 +149,12 @@ typedef struct linear_job {
     int64_t n_blocks;
     int64_t block_rows; /* and its rows */
     int n_rounds;       /* few rows */
+    void (*linear_block)(const glm_block *block);
 } linear_job;
+
+static float *wide_of(const glm_ops *ops, int thread) {
+    return (float *)ops->scratch + (int64_t)thread * GLM_WIDE_FLOATS;
+}
 
 /* n_panels from `panel` on times rows from `row` on; the scratch is for the caller. */
 static glm_block block_at(const linear_job *job, int64_t panel, int64_t n_panels, int64_t row) {
@@ -152,11 +196,11 @@ static int64_t range_begin(const linear_job *job, int64_t item) {
 }
 
 static void range_item(void *context, int64_t item, int thread) {
-    (void)thread;
     const linear_job *job = context;
     const int64_t begin = range_begin(job, item);
-    const glm_block block = block_at(job, begin, range_begin(job, item + 1) - begin, 0);
-    if (block.n_panels > 0) glm_ops_kernels(job->ops)->linear_block(&block);
+    glm_block block = block_at(job, begin, range_begin(job, item + 1) - begin, 0);
+    block.wide = wide_of(job->ops, thread);
+    if (block.n_panels > 0) job->linear_block(&block);
 }
 
 static int64_t cut_ranges(linear_job *job) {
@@ -178,15 +222,16 @@ static void linear_item(void *context, int64_t item, int thread) {
     const int64_t panel = item % job->n_blocks * job->block_panels;
     const int64_t row = item / job->n_blocks * job->block_rows;
     glm_block block = block_at(job, panel, rt_min64(job->block_panels, job->n_panels - panel), row);
-    block.wide = (float *)job->ops->scratch + (int64_t)thread * GLM_WIDE_FLOATS;
-    glm_ops_kernels(job->ops)->linear_block(&block);
+    block.wide = wide_of(job->ops, thread);
+    job->linear_block(&block);
 }
 
 /* Enough items for the threads to balance: blocks of outputs, and blocks of rows where the matrix
  * is narrow. */
 static int64_t cut_linear(linear_job *job) {
     job->n_panels = rt_div_up(job->n_outs, GLM_PANEL);
-    job->block_panels = GLM_BLOCK_PANELS;
+    job->block_panels =
+            job->linear_block == linear_block_by_tiles ? GLM_TILES_PANELS : GLM_BLOCK_PANELS;
     job->n_blocks = rt_div_up(job->n_panels, job->block_panels);
     const int64_t wanted = 4 * (int64_t)rt_pool_threads(job->ops->pool);
     const int64_t parts = rt_div_up(wanted, job->n_blocks);
@@ -208,7 +253,10 @@ static void linear(const glm_ops *ops, const glm_linear *weight, const float *bi
             .n_outs = n_outs,
             .x = x,
             .n = n,
-            .y = y};
+            .y = y,
+            .linear_block = glm_ops_has_tiles(ops->isa) && is_for_tiles(weight)
+                                    ? linear_block_by_tiles
+                                    : glm_ops_kernels(ops)->linear_block};
     const bool is_few = n <= glm_ops_kernels(ops)->few_rows;
     const int64_t n_items = is_few ? cut_ranges(&job) : cut_linear(&job);
     glm_ops_run(
@@ -362,7 +410,7 @@ int64_t glm_ops_cpu_bytes(const attn_shape *shape, int n_threads) {
 rt_status glm_ops_cpu_create(const attn_shape *shape, rt_isa isa, rt_pool *pool, glm_ops *out) {
     *out = (glm_ops){.pool = pool,
             .isa = isa,
-            .pack = pack,
+            .pack = glm_ops_has_tiles(isa) ? pack_for_tiles : pack,
             .embed = embed,
             .norm = norm,
             .linear = linear,

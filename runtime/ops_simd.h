@@ -9,6 +9,7 @@
  * first, 32 KiB for a tile, stay near while the rows pass. */
 enum {
     GLM_BLOCK_PANELS = 16,      /* 256 outputs at a time, many rows */
+    GLM_TILES_PANELS = 64,      /* by tiles of AMX: each time rows become halves anew, a tenth of it */
     GLM_BLOCK_INPUTS_MAX = 384, /* inputs at a time */
     GLM_BLOCK_ROWS = 96         /* a multiple of every tile height */
 };
@@ -16,7 +17,7 @@ enum {
 /* Scratch of one thread, floats. */
 enum { GLM_WIDE_FLOATS = GLM_BLOCK_PANELS * GLM_PANEL * GLM_BLOCK_INPUTS_MAX };
 
-/* Neighbouring panels of a matrix times n rows: up to GLM_BLOCK_PANELS with many rows, any number with few. bias
+/* Neighbouring panels of a matrix times n rows: up to GLM_BLOCK_PANELS with many rows, any number with few, or by tiles. bias
  * may be NULL; y's column 0 is the first panel's first output. */
 typedef struct glm_block {
     const void *panels;
@@ -54,6 +55,8 @@ extern const glm_kernels glm_kernels_portable;
 #if defined(__x86_64__)
 extern const glm_kernels glm_kernels_avx2;
 extern const glm_kernels glm_kernels_avx512;
+/* By tiles of AMX, of bf16 weights, n_in a multiple of 32; needs `wide`, for few rows, too. */
+void glm_linear_block_amx(const glm_block *block);
 #endif
 
 #endif

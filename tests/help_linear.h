@@ -3,7 +3,8 @@
  * Tolerance of a product of n terms: each term adds at most one rounding (fused) or two, and the
  * partial sums n more, each 2^-24 relative to a partial sum, which sum |x w| bounds; so
  * |error| <= (n + 2) 2^-24 sum |x_i w_i| + 2^-24 |bias|. Where oneDNN multiplies, x are the rows rounded to
- * bf16: products of two bf16 are exact, and the bound is the same. */
+ * bf16: products of two bf16 are exact, and the bound is the same. Where tiles of AMX do, of x two halves, which leave at
+ * most 2^-17 of it: as much of the sum more. Low halves' products are as many terms again, of 2^-8 at most. */
 #ifndef HELP_LINEAR_H
 #define HELP_LINEAR_H
 

@@ -1,0 +1,130 @@
+/* Linear layers by tiles of AMX, whose tiles are plain C here, on any machine and under sanitizers: a product of rows and
+ * weights within the bound of help_linear.h; the bits of a row the same alone as among others, and whatever the thread's
+ * scratch makes of a slice; nothing is written past the rows and outputs that there are. Where the machine has tiles, they
+ * give the same bits.
+ *
+ * Method: random weights packed here by the layout that ops.h documents, few and many rows, odd numbers of panels, one slice
+ * of inputs and several. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "help_check.h"
+#include "runtime/ops_simd.h"
+
+void glm_linear_block_amx_emulated(const glm_block *block);
+
+enum { PAST = 37 };
+
+typedef struct matrix {
+    int64_t n_panels;
+    int64_t n_in;
+    uint16_t *panels;
+    float *values; /* [n_in][n_out] */
+    float *bias;
+} matrix;
+
+static uint64_t state = 7;
+static float uniform(void) {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return (float)((double)(state >> 11) * 0x1p-52 - 1.0);
+}
+
+static void *room(int64_t n, size_t bytes) {
+    void *at = calloc((size_t)n, bytes);
+    CHECK(at);
+    return at;
+}
+
+static matrix matrix_create(int64_t n_panels, int64_t n_in) {
+    const int64_t n_out = n_panels * GLM_PANEL;
+    matrix m = {n_panels, n_in, room(n_out * n_in, 2), room(n_out * n_in, 4), room(n_out, 4)};
+    for (int64_t o = 0; o < n_out; o++) {
+        m.bias[o] = uniform();
+        for (int64_t k = 0; k < n_in; k++) {
+            const uint16_t w = rt_float_to_bf16(uniform());
+            const int64_t pair = (o / GLM_PANEL * n_in / 2 + k / 2) * GLM_PANEL + o % GLM_PANEL;
+            m.panels[2 * pair + k % 2] = w;
+            m.values[k * n_out + o] = rt_bf16_to_float(w);
+        }
+    }
+    return m;
+}
+
+static void matrix_free(matrix *m) {
+    free(m->panels);
+    free(m->values);
+    free(m->bias);
+}
+
+static glm_block block_of(const matrix *m, glm_rows x, int64_t n, glm_rows y, float *wide) {
+    return (glm_block){.panels = m->panels,
+            .dtype = RT_BF16,
+            .n_panels = m->n_panels,
+            .n_in = m->n_in,
+            .bias = m->bias,
+            .x = x,
+            .n = n,
+            .y = y,
+            .wide = wide};
+}
+
+static void check_row(const matrix *m, const float *x, const float *y) {
+    const int64_t n_out = m->n_panels * GLM_PANEL;
+    for (int64_t o = 0; o < n_out; o++) {
+        double sum = (double)m->bias[o], size = fabs(sum);
+        for (int64_t k = 0; k < m->n_in; k++) {
+            const double term = (double)x[k] * (double)m->values[k * n_out + o];
+            sum += term;
+            size += fabs(term);
+        }
+        const double bound = ((double)m->n_in + 2) * 0x1p-24 + 0x1p-17;
+        CHECK(fabs((double)y[o] - sum) <= bound * size);
+    }
+}
+
+static void check(int64_t n_rows, int64_t n_in, int64_t n_panels, float *wide) {
+    matrix m = matrix_create(n_panels, n_in);
+    const int64_t n_out = n_panels * GLM_PANEL, stride = n_out + 16;
+    const glm_rows x = {room(n_rows * n_in, 4), n_in};
+    const glm_rows y = {room(n_rows * stride + PAST, 4), stride};
+    const glm_rows alone = {room(stride, 4), stride};
+    for (int64_t i = 0; i < n_rows * n_in; i++) x.data[i] = uniform();
+    for (int64_t i = 0; i < n_rows * stride + PAST; i++) y.data[i] = -77.0f;
+    glm_block block = block_of(&m, x, n_rows, y, wide);
+    glm_linear_block_amx_emulated(&block);
+    for (int64_t i = 0; i < n_rows * stride + PAST; i++)
+        if (i / stride >= n_rows || i % stride >= n_out) CHECK(y.data[i] == -77.0f);
+    for (int64_t r = 0; r<n_rows; r += n_rows> 40 ? 31 : 5) {
+        check_row(&m, x.data + r * n_in, y.data + r * stride);
+        block = block_of(&m, (glm_rows){x.data + r * n_in, n_in}, 1, alone, wide);
+        glm_linear_block_amx_emulated(&block);
+        CHECK(memcmp(alone.data, y.data + r * stride, (size_t)n_out * 4) == 0);
+    }
+#if defined(__x86_64__)
+    if (rt_machine_isa() == RT_ISA_AMX && glm_ops_has_tiles(RT_ISA_AMX)) {
+        const glm_rows tiles = {room(n_rows * stride, 4), stride};
+        block = block_of(&m, x, n_rows, tiles, wide);
+        glm_linear_block_amx(&block);
+        for (int64_t r = 0; r < n_rows; r++)
+            CHECK(memcmp(tiles.data + r * stride, y.data + r * stride, (size_t)n_out * 4) == 0);
+        free(tiles.data);
+    }
+#endif
+    free(alone.data);
+    free(y.data);
+    free(x.data);
+    matrix_free(&m);
+}
+
+int main(void) {
+    float *wide = room(GLM_WIDE_FLOATS, 4);
+    check(1, 32, 1, wide);
+    check(1, 6176, 2, wide); /* two slices of 16 rows */
+    check(16, 96, 3, wide);
+    check(17, 64, 2, wide);
+    check(33, 160, 5, wide);
+    check(193, 544, 3, wide); /* 192 rows and one more, each in two slices */
+    free(wide);
+    return 0;
+}
