@@ -98,14 +98,24 @@ static rt_status begin_extents(kv_seq *seq, int64_t first, int64_t end) {
             seq->ids + first * KV_SEGMENT_TOKENS, (int32_t)(end - first), &seq->writers[first]);
 }
 
-/* The same, from where a suspended one ended. */
-static rt_status resume_extent(kv_seq *seq, int64_t extent) {
-    const kv_hash *parent = parent_of(seq, extent);
-    const int32_t *ids = seq->ids + extent * KV_SEGMENT_TOKENS;
-    RT_TRY(chain_extent(seq, extent));
-    RT_TRY(kv_writer_resume(seq->store->vault, parent, extent * KV_SEGMENT_TOKENS, ids,
-            KV_SEGMENT_TOKENS, &seq->writers[extent]));
-    return seq->writers[extent] ? RT_OK : begin_extents(seq, extent, extent + 1);
+/* The first extent from `first` on that has a writer, or that has none. */
+static int64_t next_extent(const kv_seq *seq, int64_t first, int64_t end, bool has_writer) {
+    while (first < end && (seq->writers[first] != NULL) != has_writer) first++;
+    return first;
+}
+
+/* The same, from where suspended ones ended. Those that were not suspended come last: then nothing of the others makes way
+ * for them. */
+static rt_status resume_extents(kv_seq *seq, int64_t first, int64_t end) {
+    for (int64_t e = first; e < end; e++) RT_TRY(chain_extent(seq, e));
+    RT_TRY(kv_writers_resume(seq->store->vault, parent_of(seq, first), first * KV_SEGMENT_TOKENS,
+            seq->ids + first * KV_SEGMENT_TOKENS, (int32_t)(end - first), &seq->writers[first]));
+    for (int64_t e = next_extent(seq, first, end, false), next; e < end;
+            e = next_extent(seq, next, end, false)) {
+        next = next_extent(seq, e, end, true);
+        RT_TRY(begin_extents(seq, e, next));
+    }
+    return RT_OK;
 }
 
 void kv_persist_begin(kv_seq *seq) {
@@ -113,9 +123,7 @@ void kv_persist_begin(kv_seq *seq) {
     const int64_t first = seq->length / KV_SEGMENT_TOKENS;
     const int64_t end = (seq->length + seq->span) / KV_SEGMENT_TOKENS;
     if (first == end) return;
-    rt_status status = seq->resumes ? RT_OK : begin_extents(seq, first, end);
-    for (int64_t e = first; e < end && status == RT_OK && seq->resumes; e++)
-        status = resume_extent(seq, e);
+    const rt_status status = (seq->resumes ? resume_extents : begin_extents)(seq, first, end);
     if (status != RT_OK) give_up(seq, status);
 }
 
@@ -191,12 +199,6 @@ static rt_status finish_extents(kv_seq *seq, int64_t first, int32_t n) {
     }
     free(segments);
     return status;
-}
-
-/* The first extent from `first` on that has a writer, or that has none. */
-static int64_t next_extent(const kv_seq *seq, int64_t first, int64_t end, bool has_writer) {
-    while (first < end && (seq->writers[first] != NULL) != has_writer) first++;
-    return first;
 }
 
 /* Those that are stored already have no writer: mostly there are none. */

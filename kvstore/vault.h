@@ -178,10 +178,14 @@ RT_MUST_CHECK rt_status kv_writers_suspend(
         kv_writer *const *writers, int32_t n_writers, rt_status before);
 /* Go on with a suspended segment, with the same arguments as begin. Its layers are there
  * (kv_writer_has_layer), their runs to be verified by whoever reads them (kv_writer_layer).
- * *out is NULL if there is none, or none that verifies.
+ * *out is NULL if there is none, or none that verifies. On failure it stays suspended.
  * Errors: as kv_writer_begin */
 RT_MUST_CHECK rt_status kv_writer_resume(kv_vault *vault, const kv_hash *parent, int64_t first_pos,
         const int32_t *ids, int32_t n_tokens, kv_writer **out);
+/* The same of whole segments, each the parent of the next: their room is made at once, and none of them makes way for it.
+ * out: [n_segments] */
+RT_MUST_CHECK rt_status kv_writers_resume(kv_vault *vault, const kv_hash *parent, int64_t first_pos,
+        const int32_t *ids, int32_t n_segments, kv_writer **out);
 /* Runs of a layer that is placed, [n_kv_heads], in the writer's file. */
 const kv_run_place *kv_writer_layer(const kv_writer *writer, int32_t layer);
 kv_file *kv_writer_file(const kv_writer *writer);

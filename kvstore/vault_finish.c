@@ -101,7 +101,7 @@ static rt_status rename_first(
     return RT_OK;
 }
 
-static rt_status sync_folders(kv_writer *const *writers, int32_t n) {
+rt_status kv_writers_sync_folders(kv_writer *const *writers, int32_t n) {
     kv_path *folders = NULL;
     const char **paths = NULL;
     rt_status status = rt_calloc(n, sizeof *folders, "folders of segments", &folders);
@@ -121,7 +121,7 @@ rt_status kv_writers_name(
     rt_assert(writers[0]->vault->dirs.is_locked);
     const rt_status renamed = rename_first(writers, n, suffix, n_named);
     if (*n_named == 0) return renamed;
-    const rt_status synced = sync_folders(writers, *n_named);
+    const rt_status synced = kv_writers_sync_folders(writers, *n_named);
     if (synced != RT_OK) *n_named = 0;
     return synced != RT_OK ? synced : renamed;
 }

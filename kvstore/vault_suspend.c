@@ -1,17 +1,23 @@
-/* Suspending a segment, and going on with it. To suspend is to finish, but with a footer that says "not complete" and the
- * name <chain>.part, which no reader looks up. To resume:
+/* Suspending segments, and going on with them. To suspend is to finish, but with a footer that says "not complete" and the
+ * name <chain>.part, which no reader looks up. To resume, the lock held, each step for all of a span's segments:
  *
- *   open      the .part file, as its owner; another process may have it
+ *   open      the .part file, as its owner: another process may have it, and from here on it makes way for nothing
  *   read      its header, ids, index and footer: the very segment, of this vault's model
  *   hold      its parent, as begin does
- *   take over a fresh temporary name, durably, before a byte changes; the whole room again
+ *   room      in the budget, for what all of them can still grow by
+ *   take over a fresh temporary name, durably, before a byte changes; then the whole room again
  *
- * What does not verify is quarantined, and is no suspended segment then. */
+ * What does not verify is quarantined, and is no suspended segment then. Where one finds no room all are left as they were. */
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "runtime/base/memory.h"
 #include "runtime/base/size.h"
 #include "vault_writer.h"
+
+/* ---- suspending ------------------------------------------------------------------------------ */
 
 static rt_status suspend_all(kv_writer *const *writers, int32_t n) {
     kv_vault *vault = writers[0]->vault;
@@ -33,6 +39,12 @@ rt_status kv_writers_suspend(kv_writer *const *writers, int32_t n_writers, rt_st
         else
             kv_writer_abort(writers[i]);
     return status;
+}
+
+/* ---- finding --------------------------------------------------------------------------------- */
+
+static kv_path part_path(const kv_writer *writer) {
+    return kv_vault_path(writer->vault, writer->dir, &writer->header.chain, ".part");
 }
 
 /* Open the suspended file as its owner. *found is false where there is none, or another owner. */
@@ -73,45 +85,26 @@ static rt_status read_part(kv_writer *writer, const kv_path *path) {
     return is_good ? RT_OK : rt_fail(RT_ECORRUPT, "kvstore: %s is another segment's", path->text);
 }
 
-/* A fresh temporary name, and then the whole room again: the old name is gone for good before
- * anything in the file changes, or a crash would leave it with half of what follows. */
-static rt_status take_over(kv_writer *writer, const kv_path *path) {
-    kv_vault *vault = writer->vault;
-    kv_io *io = vault->dirs.io;
-    const int64_t bytes_max = kv_segment_bytes_max(&vault->shape, writer->header.n_tokens);
-    const kv_path folder = kv_path_parent(path);
-    kv_io_stat st;
-    RT_TRY(kv_file_stat(writer->file, &st));
-    RT_TRY(kv_vault_make_room(vault, rt_max64(bytes_max - st.physical_bytes, 0)));
-    writer->temporary = kv_dirs_temporary(path, bytes_max);
-    RT_TRY(kv_path_rename(io, path->text, writer->temporary.text));
-    rt_status status = kv_path_sync_dir(io, folder.text);
-    if (status == RT_OK) status = kv_file_reserve(writer->file, bytes_max);
-    if (status == RT_ENOFIT) { /* unchanged: perhaps another day */
-        const rt_status ignored = kv_path_rename(io, writer->temporary.text, path->text);
-        (void)ignored;
-        return rt_fail(RT_ENOFIT, "kvstore: the disk is full: %s cannot be resumed", path->text);
-    }
-    if (status != RT_OK) kv_vault_discard(vault, writer->temporary.text);
-    return status;
-}
-
-static rt_status resume_in(kv_writer *writer, int32_t dir, bool *found) {
-    kv_vault *vault = writer->vault;
-    const kv_path path = kv_vault_path(vault, dir, &writer->header.chain, ".part");
-    rt_status status = open_part(writer, &path, found);
-    if (status == RT_OK && *found) status = read_part(writer, &path);
-    if (status == RT_OK && *found) status = kv_writer_hold_parent(writer);
-    if (status == RT_OK && *found) status = take_over(writer, &path);
-    if (status == RT_ECORRUPT) kv_dirs_quarantine(&vault->dirs, path.text, rt_error_text());
-    if (status == RT_OK && *found) {
+static rt_status find_in(kv_writer *writer, int32_t dir) {
+    const kv_path path = kv_vault_path(writer->vault, dir, &writer->header.chain, ".part");
+    bool found = false;
+    rt_status status = open_part(writer, &path, &found);
+    if (status == RT_OK && found) status = read_part(writer, &path);
+    if (status == RT_ECORRUPT) kv_dirs_quarantine(&writer->vault->dirs, path.text, rt_error_text());
+    if (status == RT_OK && found) {
         writer->dir = dir;
         return RT_OK;
     }
-    kv_blocks_close_file(vault->dirs.blocks, writer->file);
+    kv_blocks_close_file(writer->vault->dirs.blocks, writer->file);
     writer->file = NULL;
-    *found = false;
     return status == RT_ECORRUPT || status == RT_EUNSUPPORTED ? RT_OK : status;
+}
+
+/* Its file, in whichever directory; without one it has none. */
+static rt_status find_part(kv_writer *writer) {
+    for (int32_t dir = 0; dir < writer->vault->dirs.n_dirs && !writer->file; dir++)
+        RT_TRY(find_in(writer, dir));
+    return RT_OK;
 }
 
 static void discard_parts(kv_vault *vault, const kv_hash *chain) {
@@ -121,29 +114,140 @@ static void discard_parts(kv_vault *vault, const kv_hash *chain) {
     }
 }
 
-rt_status kv_writer_resume(kv_vault *vault, const kv_hash *parent, int64_t first_pos,
-        const int32_t *ids, int32_t n_tokens, kv_writer **out) {
-    kv_segment_header header;
+/* Its parent is the root, stored, or being written. */
+static bool has_parent(kv_vault *vault, const kv_segment_header *header) {
+    const kv_hash *parent = &header->parent;
+    return kv_hash_equal(kv_vault_root(vault), parent) || kv_writer_of(vault, parent) ||
+           kv_vault_know(vault, parent);
+}
+
+/* The owner of its suspended file, or NULL: there is none, or it is stored, or being written, or nobody could find it. */
+static rt_status open_writer(
+        kv_vault *vault, const kv_segment_header *header, const int32_t *ids, kv_writer **out) {
     kv_writer *writer = NULL;
-    *out = NULL;
-    RT_TRY(kv_writer_make_header(vault, parent, first_pos, ids, n_tokens, &header));
-    if (kv_writer_of(vault, &header.chain)) return RT_OK;
-    RT_TRY(kv_dirs_lock(&vault->dirs));
-    rt_status status = RT_OK;
-    bool found = false;
-    if (kv_vault_know(vault, &header.chain))
-        discard_parts(vault, &header.chain);
-    else
-        status = kv_writer_new(vault, &header, ids, &writer);
-    for (int32_t dir = 0; dir < vault->dirs.n_dirs && writer && !found && status == RT_OK; dir++)
-        status = resume_in(writer, dir, &found);
-    kv_dirs_unlock(&vault->dirs);
-    if (writer && !found) {
+    if (kv_writer_of(vault, &header->chain)) return RT_OK;
+    if (kv_vault_know(vault, &header->chain)) {
+        discard_parts(vault, &header->chain);
+        return RT_OK;
+    }
+    if (!has_parent(vault, header)) return RT_OK;
+    RT_TRY(kv_writer_new(vault, header, ids, &writer));
+    const rt_status status = find_part(writer);
+    if (!writer->file) {
         kv_writer_free(writer);
         return status;
     }
-    if (!writer) return status;
     kv_writer_link(writer);
     *out = writer;
     return RT_OK;
+}
+
+/* ---- taking over ----------------------------------------------------------------------------- */
+
+static int64_t bytes_max(const kv_writer *writer) {
+    return kv_segment_bytes_max(&writer->vault->shape, writer->header.n_tokens);
+}
+
+static rt_status make_room(kv_vault *vault, kv_writer *const *writers, int32_t n) {
+    int64_t n_bytes = 0;
+    for (int32_t i = 0; i < n; i++) {
+        kv_io_stat st;
+        RT_TRY(kv_file_stat(writers[i]->file, &st));
+        n_bytes += rt_max64(bytes_max(writers[i]) - st.physical_bytes, 0);
+    }
+    return kv_vault_make_room(vault, n_bytes);
+}
+
+static rt_status rename_part(kv_writer *writer) {
+    const kv_path path = part_path(writer);
+    const kv_path temporary = kv_dirs_temporary(&path, bytes_max(writer));
+    RT_TRY(kv_path_rename(writer->vault->dirs.io, path.text, temporary.text));
+    writer->temporary = temporary;
+    return RT_OK;
+}
+
+static rt_status reserve_part(kv_writer *writer) {
+    const rt_status status = kv_file_reserve(writer->file, bytes_max(writer));
+    if (status != RT_ENOFIT) return status;
+    const kv_path path = part_path(writer);
+    return rt_fail(RT_ENOFIT, "kvstore: the disk is full: %s cannot be resumed", path.text);
+}
+
+/* The old names are gone for good before anything in a file changes, or a crash would leave one with half of what
+ * follows. */
+static rt_status take_over(kv_vault *vault, kv_writer *const *writers, int32_t n) {
+    for (int32_t i = 0; i < n; i++) RT_TRY(kv_writer_hold_parent(writers[i]));
+    RT_TRY(make_room(vault, writers, n));
+    for (int32_t i = 0; i < n; i++) RT_TRY(rename_part(writers[i]));
+    RT_TRY(kv_writers_sync_folders(writers, n));
+    for (int32_t i = 0; i < n; i++) RT_TRY(reserve_part(writers[i]));
+    return RT_OK;
+}
+
+/* Perhaps another day: those that were renamed are suspended again, the others are as they were. */
+static void leave(kv_writer **writers, int32_t n) {
+    char why[KV_WHY_BYTES];
+    int32_t n_renamed = 0;
+    (void)snprintf(why, sizeof why, "%s", rt_error_text());
+    for (int32_t i = 0; i < n; i++)
+        if (*writers[i]->temporary.text)
+            writers[n_renamed++] = writers[i];
+        else
+            kv_writer_free(writers[i]);
+    if (kv_writers_suspend(writers, n_renamed, RT_OK) == RT_OK) return;
+    const rt_status restored = rt_fail(RT_EIO, "%s", why);
+    (void)restored;
+}
+
+/* ---- resuming -------------------------------------------------------------------------------- */
+
+/* Writers of n headers; those that are not NULL in `some`, too, also on failure. The lock is held. */
+static rt_status resume_all(kv_vault *vault, const kv_segment_header *headers, const int32_t *ids,
+        int32_t n, kv_writer **out, kv_writer **some, int32_t *n_some) {
+    for (int32_t i = 0; i < n; i++) {
+        RT_TRY(open_writer(vault, &headers[i], ids + (int64_t)i * KV_SEGMENT_TOKENS, &out[i]));
+        if (out[i]) some[(*n_some)++] = out[i];
+    }
+    return *n_some > 0 ? take_over(vault, some, *n_some) : RT_OK;
+}
+
+/* One, or several that are whole. */
+static rt_status resume(kv_vault *vault, const kv_segment_header *headers, const int32_t *ids,
+        int32_t n, kv_writer **out) {
+    kv_writer **some = NULL;
+    int32_t n_some = 0;
+    for (int32_t i = 0; i < n; i++) out[i] = NULL;
+    RT_TRY(rt_calloc(n + 1, sizeof(kv_writer *), "segments to resume", &some));
+    rt_status status = kv_dirs_lock(&vault->dirs);
+    if (status == RT_OK) {
+        status = resume_all(vault, headers, ids, n, out, some, &n_some);
+        kv_dirs_unlock(&vault->dirs);
+    }
+    if (status != RT_OK) leave(some, n_some);
+    for (int32_t i = 0; i < n && status != RT_OK; i++) out[i] = NULL;
+    free(some);
+    return status;
+}
+
+rt_status kv_writer_resume(kv_vault *vault, const kv_hash *parent, int64_t first_pos,
+        const int32_t *ids, int32_t n_tokens, kv_writer **out) {
+    kv_segment_header header;
+    *out = NULL;
+    RT_TRY(kv_writer_make_header(vault, parent, first_pos, ids, n_tokens, &header));
+    return resume(vault, &header, ids, 1, out);
+}
+
+rt_status kv_writers_resume(kv_vault *vault, const kv_hash *parent, int64_t first_pos,
+        const int32_t *ids, int32_t n, kv_writer **out) {
+    kv_segment_header *headers = NULL;
+    RT_TRY(rt_calloc(n + 1, sizeof *headers, "segments to resume", &headers));
+    rt_status status = RT_OK;
+    for (int32_t i = 0; i < n && status == RT_OK; i++) {
+        const int64_t at = (int64_t)i * KV_SEGMENT_TOKENS;
+        status = kv_writer_make_header(vault, i > 0 ? &headers[i - 1].chain : parent,
+                first_pos + at, ids + at, KV_SEGMENT_TOKENS, &headers[i]);
+    }
+    if (status == RT_OK) status = resume(vault, headers, ids, n, out);
+    free(headers);
+    return status;
 }

@@ -47,6 +47,8 @@ RT_MUST_CHECK rt_status kv_writers_complete(
  * Errors: RT_EIO, RT_ENOFIT, RT_ENOMEM */
 RT_MUST_CHECK rt_status kv_writers_name(
         kv_writer *const *writers, int32_t n_writers, const char *suffix, int32_t *n_named);
+/* The directories of the names that they have as `temporary`, side by side. RT_EIO, RT_ENOFIT, RT_ENOMEM. */
+RT_MUST_CHECK rt_status kv_writers_sync_folders(kv_writer *const *writers, int32_t n_writers);
 /* Its file, unless that is finished. One that was renamed has a name that is another writer's as soon as the lock is given
  * back: then it is removed before. */
 void kv_writer_remove_file(kv_writer *writer);

@@ -1,24 +1,44 @@
 #include "help_kv_kept.h"
 
-kvh_kept kvh_kept_begin(kv_io *io, int32_t n_layers, int64_t max_tokens) {
-    static const char *dirs[] = {"/disk"}, *scratch[] = {"/"};
-    kvh_kept p = {.n_layers = n_layers};
+enum { LARGE = 1 << 26 };
+
+static kv_config config_for(int32_t n_layers, int64_t max_tokens) {
+    static const char *scratch[] = {"/"};
     kv_config config = kvh_overflow_config(n_layers, 0, 0);
     config.overflow.dirs = scratch;
     config.overflow.extent_tokens = KV_SEGMENT_TOKENS;
     config.overflow.append_tokens = max_tokens;
     config.overflow.bytes_max = kv_overflow_disk_bytes(&config, max_tokens);
-    config.host_bytes_max =
-            kv_overflow_bytes(&config) + kv_pages_for(&config, max_tokens) * KVH_PAGE_BYTES;
+    return config;
+}
+
+static kvh_kept begin(
+        kv_io *io, kv_config config, int64_t max_tokens, int64_t n_pages, int64_t bytes_max) {
+    static const char *dirs[] = {"/disk"};
+    kvh_kept p = {.n_layers = config.n_layers};
+    config.host_bytes_max = kv_overflow_bytes(&config) + n_pages * KVH_PAGE_BYTES;
     const kv_keep keep = {.fingerprint = (const uint8_t[32]){1, 2, 3},
             .fingerprint_text = "kv=bf16\n",
             .dirs = dirs,
             .n_dirs = 1,
-            .bytes_max = 1 << 26};
+            .bytes_max = bytes_max};
     CHECK(kv_store_open_over(&config, io, &p.store) == RT_OK);
     CHECK(kv_store_keep(p.store, &keep) == RT_OK);
     CHECK(kv_seq_create(p.store, max_tokens, &p.seq) == RT_OK);
     return p;
+}
+
+kvh_kept kvh_kept_begin_within(kv_io *io, int32_t n_layers, int64_t max_tokens, int64_t bytes_max) {
+    const kv_config config = config_for(n_layers, max_tokens);
+    return begin(io, config, max_tokens, kv_pages_for(&config, max_tokens), bytes_max);
+}
+
+kvh_kept kvh_kept_begin(kv_io *io, int32_t n_layers, int64_t max_tokens) {
+    return kvh_kept_begin_within(io, n_layers, max_tokens, LARGE);
+}
+
+kvh_kept kvh_kept_begin_beyond(kv_io *io, int32_t n_layers, int64_t max_tokens, int64_t n_pages) {
+    return begin(io, config_for(n_layers, max_tokens), max_tokens, n_pages, LARGE);
 }
 
 void kvh_kept_end(kvh_kept *p) {

@@ -13,6 +13,9 @@ typedef struct kvh_kept {
 
 /* A sequence for max_tokens, all of it in memory, kept below /disk of `io`, which is the process's from here on. */
 kvh_kept kvh_kept_begin(kv_io *io, int32_t n_layers, int64_t max_tokens);
+/* The same, with a budget on disk; and with memory for so many pages of it, besides what is on its way to disk and back. */
+kvh_kept kvh_kept_begin_within(kv_io *io, int32_t n_layers, int64_t max_tokens, int64_t bytes_max);
+kvh_kept kvh_kept_begin_beyond(kv_io *io, int32_t n_layers, int64_t max_tokens, int64_t n_pages);
 void kvh_kept_end(kvh_kept *p);
 
 /* A span of the first s->end ids, written as far as `s` says that it was computed. */

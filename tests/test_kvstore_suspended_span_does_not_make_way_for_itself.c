@@ -1,0 +1,85 @@
+/* To go on with a suspended span takes room in the disk's budget, for which its own segments do not make way: where there
+ * is too little it waits, whole, and where there is enough, what nobody uses makes way.
+ *
+ * Method: a file system in memory, and a span of three segments, stopped in its second layer, or in its first, where nothing
+ * is in the last segment yet; beside it two segments of another text. Larger and larger budgets, until it can be resumed;
+ * each time before, all of it is there for a budget that is large. */
+#include "help_kv_kept.h"
+#include "help_kv_memfs.h"
+
+enum { N = KV_SEGMENT_TOKENS, LAYERS = 3, TEXT = 3 * N + 900, HIDDEN = 5000, N_OTHER = 2 };
+enum { STEP = 8 * KV_IO_ALIGN, LARGE = 1 << 26 };
+
+static int32_t ids[TEXT], other[N_OTHER * N];
+static char hidden[HIDDEN];
+
+typedef struct stop {
+    int32_t layer;
+    int64_t layer_end;
+    int n_parts;
+} stop;
+
+static void keep_other(kvh_memfs *fs) {
+    kvh_kept p = kvh_kept_begin(kvh_memfs_io(fs), LAYERS, N_OTHER * N);
+    CHECK(kv_span_begin(p.seq, other, N_OTHER * N) == RT_OK);
+    for (int32_t layer = 0; layer < LAYERS; layer++)
+        CHECK(kvh_try_write(p.store, p.seq, layer, 0, N_OTHER * N, 77) == RT_OK);
+    kv_span_commit(p.seq);
+    kvh_kept_end(&p);
+    CHECK(kvh_memfs_count(fs, ".kvs") == N_OTHER);
+}
+
+static void suspend(kvh_memfs *fs, const stop *where) {
+    kvh_kept p = kvh_kept_begin(kvh_memfs_io(fs), LAYERS, TEXT);
+    const kv_suspension s = {.n_ids = TEXT,
+            .end = TEXT,
+            .layer = where->layer,
+            .layer_end = where->layer_end,
+            .hidden = hidden,
+            .hidden_bytes = HIDDEN};
+    kvh_kept_write(&p, ids, &s);
+    CHECK(kvh_suspend(p.store, p.seq, where->layer + 1, ids, &s) == RT_OK);
+    kvh_kept_end(&p);
+    CHECK(kvh_memfs_count(fs, ".state") == 1 && kvh_memfs_count(fs, ".part") == where->n_parts);
+}
+
+/* Whether the span is there within so many bytes; then it is given up. */
+static bool finds(kvh_memfs *fs, const stop *where, int64_t bytes_max) {
+    kvh_kept p = kvh_kept_begin_within(kvh_memfs_io(fs), LAYERS, TEXT, bytes_max);
+    kv_suspension s = {0};
+    bool is_there = false;
+    CHECK(kv_resume_span(p.seq, ids, TEXT, &s, &is_there) == RT_OK);
+    CHECK(!is_there || (s.layer == where->layer && s.layer_end == where->layer_end));
+    CHECK(!is_there || kv_store_check_kept(p.store) == RT_OK);
+    if (is_there) kv_span_abort(p.seq);
+    kvh_kept_end(&p);
+    return is_there;
+}
+
+/* Whether so much is enough. */
+static bool is_enough(const stop *where, int64_t bytes_max) {
+    kvh_memfs *fs = kvh_memfs_new();
+    keep_other(fs);
+    suspend(fs, where);
+    const bool is_there = finds(fs, where, bytes_max);
+    if (is_there)
+        CHECK(kvh_memfs_count(fs, ".kvs") < N_OTHER);
+    else
+        CHECK(kvh_memfs_count(fs, ".part") == where->n_parts && finds(fs, where, LARGE));
+    CHECK(kvh_memfs_count(fs, ".bad") == 0 && kvh_memfs_count(fs, ".tmp") == 0);
+    kvh_memfs_free(fs);
+    return is_there;
+}
+
+int main(void) {
+    static const stop stops[] = {{1, 300, 3}, {0, 2 * N + 300, 2}};
+    for (int32_t i = 0; i < TEXT; i++) ids[i] = i * 7 % 151;
+    for (int32_t i = 0; i < N_OTHER * N; i++) other[i] = i * 5 % 149;
+    for (int i = 0; i < 2; i++) {
+        int64_t n_bytes = STEP;
+        while (!is_enough(&stops[i], n_bytes)) n_bytes += STEP;
+        (void)printf("layer %d: %d KiB are enough\n", stops[i].layer, (int)(n_bytes >> 10));
+        CHECK(n_bytes > 4 * STEP);
+    }
+    return 0;
+}
