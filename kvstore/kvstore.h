@@ -246,6 +246,8 @@ RT_MUST_CHECK rt_status kv_seq_keep_end(kv_seq *seq, const char *book, const cha
 const char *kv_store_keep_failure(const kv_store *store);
 /* The same as the failure that it was: RT_ENOFIT a full disk; RT_EIO, RT_ENOMEM, RT_ECORRUPT. */
 RT_MUST_CHECK rt_status kv_store_check_kept(const kv_store *store);
+/* Keep nothing more of a sequence, for this failure, which the thread's last error tells. */
+void kv_seq_keep_no_more(kv_seq *seq, rt_status failure);
 /* Tokens from the start of a sequence that are on disk for good, whole segments whose files are there now: somebody may
  * have removed what was kept. The last error's text stays. */
 int64_t kv_seq_kept(const kv_seq *seq);
@@ -259,7 +261,7 @@ int64_t kv_seq_kept(const kv_seq *seq);
  *             then kv_suspend_span(), after which the span is aborted here
  *   resume    kv_resume_span(); for every layer: kv_resume_layer(); for every head, of both:
  *             kv_resume_rows(), rows -> pages; such a walk, so that what is to be parked is; then
- *             kv_resume_end()
+ *             kv_resume_hidden(), and kv_resume_end(); until then kv_resume_leave() puts it back
  *
  * Layers ascending, heads too, sealed rows before open ones: what is read comes in the order in which it was written.
  * Only of a sequence that is kept. Errors of suspending: RT_EUSAGE it is not; RT_ENOFIT, RT_EIO the disk;
@@ -272,6 +274,7 @@ typedef struct kv_suspension {
     int32_t layer;     /* layers before this one hold tokens up to `end`; n_layers: all do */
     int64_t layer_end; /* this layer holds them up to here, and those after it up to `begin` */
     bool is_whole; /* the caller's: every row of the last layer is computed, not only those that were wanted */
+    bool waits; /* resume: it is on disk, and stays there; why it cannot go on now kv_store_check_kept tells */
     void *hidden; /* bytes of the caller's, kept with it */
     int64_t hidden_bytes;
 } kv_suspension;
@@ -288,16 +291,19 @@ RT_MUST_CHECK rt_status kv_suspend_begin(
 void kv_suspend_rows(kv_seq *seq, const kv_rows *rows);
 RT_MUST_CHECK rt_status kv_suspend_span(kv_seq *seq, const kv_suspension *suspension);
 /* ids[n_ids]: the whole text; the sequence is idle and holds a prefix of it. `suspension` is filled;
- * its hidden bytes are read by kv_resume_end. What cannot go on now, as where the disk is full, is not there, and stays
- * suspended. */
+ * its hidden bytes are read by kv_resume_hidden. What cannot go on now, as where the disk is full, is not there: it waits,
+ * and nothing more of the sequence is kept, which would take what it waits for. What fails stays suspended, too. */
 RT_MUST_CHECK rt_status kv_resume_span(
         kv_seq *seq, const int32_t *ids, int64_t n_ids, kv_suspension *suspension, bool *is_there);
 /* Pages for the rows of a layer's unfinished extent. RT_ENOFIT */
 RT_MUST_CHECK rt_status kv_resume_layer(kv_seq *seq, int32_t layer);
 RT_MUST_CHECK rt_status kv_resume_rows(kv_seq *seq, kv_rows *rows, bool *is_there);
-/* The hidden bytes; what is on disk of the suspension is gone then. */
-RT_MUST_CHECK rt_status kv_resume_end(
-        kv_seq *seq, const int32_t *ids, const kv_suspension *suspension, bool *is_there);
+/* The hidden bytes, all else was read. */
+RT_MUST_CHECK rt_status kv_resume_hidden(kv_seq *seq, const kv_suspension *s, bool *is_there);
+/* It goes on: what is on disk of the suspension is gone then. */
+void kv_resume_end(kv_seq *seq);
+/* Instead: it is suspended as it was, and the span aborted. Nothing may have been appended. The last error's text stays. */
+void kv_resume_leave(kv_seq *seq);
 
 /* Bytes of the caller's, kept beside a text under its ids[n_ids] and a number of the caller's: durable, replaced whole,
  * checksummed; they go when room is needed. For any sequence that is kept, in whatever state. They are loaded with the size

@@ -52,9 +52,9 @@ rt_status kv_store_check_kept(const kv_store *store) {
 }
 
 /* The sequence goes on without: the failure is kept to be told. */
-static void give_up(kv_seq *seq, rt_status status) {
+void kv_seq_keep_no_more(kv_seq *seq, rt_status failure) {
     seq->is_persisted = false;
-    seq->store->keep_status = status;
+    seq->store->keep_status = failure;
     (void)snprintf(seq->store->keep_failed, sizeof seq->store->keep_failed, "%s", rt_error_text());
 }
 
@@ -124,7 +124,7 @@ void kv_persist_begin(kv_seq *seq) {
     const int64_t end = (seq->length + seq->span) / KV_SEGMENT_TOKENS;
     if (first == end) return;
     const rt_status status = (seq->resumes ? resume_extents : begin_extents)(seq, first, end);
-    if (status != RT_OK) give_up(seq, status);
+    if (status != RT_OK) kv_seq_keep_no_more(seq, status);
 }
 
 /* ---- commit ---------------------------------------------------------------------------------- */
@@ -212,7 +212,7 @@ void kv_persist_commit(kv_seq *seq) {
             e = next_extent(seq, e, end, true)) {
         const int64_t n = next_extent(seq, e, end, false) - e;
         const rt_status status = finish_extents(seq, e, (int32_t)n);
-        if (status != RT_OK) give_up(seq, status);
+        if (status != RT_OK) kv_seq_keep_no_more(seq, status);
     }
     for (int64_t e = 0; e < end; e++)
         if (seq->writers[e]) abort_extent(seq, e);

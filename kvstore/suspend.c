@@ -11,10 +11,12 @@
  * has two, whatever the layers and heads are, and the segments' files are synced side by side, and then their names.
  * The span is resumed from the start of the extent it begins in, so that nothing of what was in memory is missing. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "runtime/base/memory.h"
 #include "store_impl.h"
+#include "vault_dirs.h"
 
 /* Earlier versions had a state per layer and head, under other numbers, and one under this that is of another format: it
  * is no suspended span here. */
@@ -144,8 +146,8 @@ void kv_suspend_end(kv_seq *seq) {
 }
 
 /* The writers' files take their other name, all at once; what is in them is not this sequence's any more. One in which
- * nothing is yet is as well begun again. */
-static rt_status suspend_writers(kv_seq *seq) {
+ * nothing is yet is as well begun again. has_written: what was written is to be on disk; otherwise all was there before. */
+static rt_status suspend_writers(kv_seq *seq, bool has_written) {
     rt_status status = RT_OK;
     int32_t n = 0;
     kv_writer **writers = NULL;
@@ -156,7 +158,7 @@ static rt_status suspend_writers(kv_seq *seq) {
         kv_staging_settle_file(&seq->store->staging, kv_writer_file(writer));
         kv_persist_lose(seq, e);
         seq->writers[e] = NULL;
-        if (status == RT_OK) status = kv_staging_check(&seq->store->staging);
+        if (status == RT_OK && has_written) status = kv_staging_check(&seq->store->staging);
         if (status == RT_OK && kv_writer_n_layers(writer) > 0)
             writers[n++] = writer;
         else
@@ -172,7 +174,7 @@ rt_status kv_suspend_span(kv_seq *seq, const kv_suspension *s) {
     const numbers n = {
             s->n_ids, s->begin, s->end, s->layer, s->layer_end, s->is_whole, s->hidden_bytes};
     kv_records_add(seq->records, s->hidden, s->hidden_bytes);
-    rt_status status = suspend_writers(seq);
+    rt_status status = suspend_writers(seq, true);
     if (status == RT_OK) {
         status = kv_records_finish(seq->records, &n, sizeof n);
         seq->records = NULL;
@@ -241,40 +243,55 @@ static rt_status find_layers(kv_seq *seq, const numbers *n, bool *is_there) {
     return RT_OK;
 }
 
-/* Where not all segments could be had, as on a full disk, those that could wait for another day, too. */
-static void leave_writers(kv_seq *seq) {
-    const rt_status ignored = suspend_writers(seq); /* why not all is told already */
-    (void)ignored;
+void kv_resume_leave(kv_seq *seq) {
+    char why[KV_WHY_BYTES]; /* it is left, mostly, for something that has failed: that is what is told */
+    (void)snprintf(why, sizeof why, "%s", rt_error_text());
+    if (seq->writers && suspend_writers(seq, false) != RT_OK) {
+        const rt_status restored = rt_fail(RT_EIO, "%s", why);
+        (void)restored;
+    }
+    kv_span_abort(seq);
+    kv_suspend_end(seq); /* where the span did not even begin, too */
+}
+
+/* What does not fit together is of no use; but what cannot be had, as on a full disk, waits for another day, whole. */
+static rt_status begin_again(kv_seq *seq, const int32_t *ids, const numbers *n, bool *is_there) {
+    const int64_t start = extent_start(n->begin);
+    kv_seq_truncate(seq, start);
+    seq->resumes = true;
+    rt_status status = kv_span_begin(seq, ids + start, n->end - start);
+    seq->resumes = false;
+    *is_there = seq->is_persisted; /* or what is in writers' files would be lost at the commit */
+    if (status == RT_OK && *is_there) status = find_layers(seq, n, is_there);
+    if (status != RT_OK || !seq->is_persisted)
+        kv_resume_leave(seq);
+    else if (!*is_there)
+        kv_span_abort(seq);
+    return status;
 }
 
 rt_status kv_resume_span(
         kv_seq *seq, const int32_t *ids, int64_t n_ids, kv_suspension *out, bool *is_there) {
     *is_there = false;
-    if (!seq->is_persisted || n_ids > INT32_MAX) return RT_OK;
+    *out = (kv_suspension){0};
+    if (!seq->chains || n_ids > INT32_MAX) return RT_OK;
     numbers n;
     kv_records *records = NULL;
+    rt_status status = RT_OK;
     RT_TRY(open_records(seq, ids, n_ids, &n, &records));
-    *is_there = records != NULL;
     if (!records) return RT_OK;
-    const int64_t start = extent_start(n.begin);
-    kv_seq_truncate(seq, start);
-    seq->resumes = true;
-    rt_status status = kv_span_begin(seq, ids + start, n.end - start);
-    seq->resumes = false;
     seq->records = records;
-    *is_there = seq->is_persisted; /* or what is in writers' files would be lost at the commit */
-    if (status == RT_OK && *is_there) status = find_layers(seq, &n, is_there);
-    if (status != RT_OK || !*is_there) {
-        if (!seq->is_persisted) leave_writers(seq);
-        kv_span_abort(seq);
-        kv_suspend_end(seq); /* where the span did not even begin, too */
-    }
+    if (seq->is_persisted)
+        status = begin_again(seq, ids, &n, is_there);
+    else
+        kv_suspend_end(seq);
     *out = (kv_suspension){.n_ids = n_ids,
             .begin = n.begin,
             .end = n.end,
             .layer = (int32_t)n.layer,
             .layer_end = n.layer_end,
             .is_whole = n.is_whole != 0,
+            .waits = !seq->is_persisted,
             .hidden_bytes = n.hidden_bytes};
     return status;
 }
@@ -284,14 +301,15 @@ rt_status kv_resume_layer(kv_seq *seq, int32_t layer) {
     return kv_seq_take_pages(seq, layer, extent_start(filled), filled);
 }
 
-rt_status kv_resume_end(kv_seq *seq, const int32_t *ids, const kv_suspension *s, bool *is_there) {
-    kv_hash key;
+rt_status kv_resume_hidden(kv_seq *seq, const kv_suspension *s, bool *is_there) {
     rt_assert(seq->records);
-    RT_TRY(span_key(seq, ids, s->n_ids, &key));
-    const rt_status status = kv_records_read(seq->records, s->hidden, s->hidden_bytes, is_there);
-    kv_suspend_end(seq);
-    kv_vault_drop_state(seq->store->vault, &key);
-    return status;
+    return kv_records_read(seq->records, s->hidden, s->hidden_bytes, is_there);
+}
+
+void kv_resume_end(kv_seq *seq) {
+    rt_assert(seq->records);
+    kv_records_drop(seq->records);
+    seq->records = NULL;
 }
 
 /* ---- beside a text --------------------------------------------------------------------------- */

@@ -217,7 +217,8 @@ void kv_vault_drop_state(kv_vault *vault, const kv_hash *key);
  *            open gives back. It is ended either way. RT_ENOFIT, RT_EIO
  *   open     *out is NULL where there are none, or none that verify. RT_ENOMEM
  *   read     *is_there is false where a record does not verify, or is another: then its bytes are unspecified. RT_ENOMEM
- *   end      of what is read; what is written is gone. Accepts NULL */
+ *   end      of what is read; what is written is gone. Accepts NULL
+ *   drop     end, and what was read is gone */
 typedef struct kv_records kv_records;
 int64_t kv_record_bytes(int64_t n_bytes);
 RT_MUST_CHECK rt_status kv_records_begin(
@@ -230,6 +231,7 @@ RT_MUST_CHECK rt_status kv_records_open(
 RT_MUST_CHECK rt_status kv_records_read(
         kv_records *records, void *bytes, int64_t n_bytes, bool *is_there);
 void kv_records_end(kv_records *records);
+void kv_records_drop(kv_records *records);
 
 /* ---- books ----------------------------------------------------------------------------------- */
 

@@ -80,6 +80,13 @@ void kv_records_end(kv_records *r) {
     free_records(r);
 }
 
+void kv_records_drop(kv_records *r) {
+    kv_vault *vault = r->vault;
+    const kv_hash key = r->key;
+    kv_records_end(r);
+    kv_vault_drop_state(vault, &key);
+}
+
 /* ---- writing --------------------------------------------------------------------------------- */
 
 static rt_status create_file(kv_records *r, int64_t bytes_max) {

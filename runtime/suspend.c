@@ -188,13 +188,29 @@ static int64_t place_of(const kv_suspension *s) {
     return ((s->layer * INT64_C(1000003) + s->layer_end) * INT64_C(1000003) + s->begin) % INT64_MAX;
 }
 
-/* All ranks stopped at the same place, and each has what it needs to go on there. */
+/* All ranks stopped at the same place, and each has what it needs to go on there, or will have. */
 static rt_status is_on_all(glm_engine *engine, const kv_suspension *s, bool *is_there) {
     int64_t lowest = *is_there ? place_of(s) : INT64_MIN;
     int64_t highest_negated = -place_of(s);
     RT_TRY(glm_step_smallest(engine, &lowest));
     RT_TRY(glm_step_smallest(engine, &highest_negated));
     *is_there = lowest == -highest_negated;
+    return RT_OK;
+}
+
+/* Where one rank has to wait, as for room on its disk, all do, and nothing more is kept meanwhile: there could be no room for
+ * both. */
+static rt_status is_now_on_all(glm_engine *engine, const kv_suspension *s, bool *is_there) {
+    kv_seq *seq = engine->prefill.session->seq;
+    const rt_status why =
+            glm_step_agree(engine, s->waits ? kv_store_check_kept(engine->store) : RT_OK);
+    if (why == RT_OK || why == RT_EPEER) return why;
+    kv_seq_keep_no_more(seq, why);
+    if (engine->comm->rank == 0)
+        rt_log(RT_LOG_WARN, "prefill",
+                "what was computed of this text before it was stopped stays on disk, and waits");
+    *is_there = false;
+    if (!s->waits) kv_resume_leave(seq);
     return RT_OK;
 }
 
@@ -205,34 +221,42 @@ static rt_status is_with_all(glm_engine *engine, rt_status status, bool *is_ther
     return RT_OK;
 }
 
-static rt_status load_hidden(
-        glm_engine *engine, const int32_t *ids, kv_suspension *s, bool *is_there) {
+static rt_status load_hidden(glm_engine *engine, kv_suspension *s, bool *is_there) {
     void *copy = NULL;
     RT_TRY(host_hidden(engine, s->hidden_bytes, &copy, &s->hidden));
-    rt_status status = kv_resume_end(engine->prefill.session->seq, ids, s, is_there);
+    rt_status status = kv_resume_hidden(engine->prefill.session->seq, s, is_there);
     if (status == RT_OK && *is_there && copy)
         status = engine->backend->write_hidden(engine, engine->hidden, copy, s->hidden_bytes);
     free(copy);
     return status;
 }
 
+/* What is there, in memory again, on all ranks. */
+static rt_status load(glm_engine *engine, kv_suspension *s, bool *is_there) {
+    RT_TRY(is_with_all(engine, load_all_rows(engine, is_there), is_there));
+    if (!*is_there) return RT_OK;
+    return is_with_all(engine, load_hidden(engine, s, is_there), is_there);
+}
+
+/* What does not go on because something has failed, here or on another rank, is as it was; what does not fit together is of
+ * no use. */
 static rt_status resume(glm_engine *engine, const int32_t *ids, int64_t n_ids, bool *is_resumed) {
-    glm_prefill_run *run = &engine->prefill;
-    kv_seq *seq = run->session->seq;
+    kv_seq *seq = engine->prefill.session->seq;
     kv_suspension s = {0};
     bool is_begun = false;
-    rt_status status = kv_resume_span(seq, ids, n_ids, &s, &is_begun);
-    *is_resumed = is_begun && is_usable(engine, &s);
-    status = glm_step_agree(engine, status);
+    rt_status status = glm_step_agree(engine, kv_resume_span(seq, ids, n_ids, &s, &is_begun));
+    *is_resumed = (is_begun || s.waits) && is_usable(engine, &s);
     if (status == RT_OK) status = is_on_all(engine, &s, is_resumed);
-    if (status == RT_OK && *is_resumed)
-        status = is_with_all(engine, load_all_rows(engine, is_resumed), is_resumed);
-    if (status == RT_OK && *is_resumed)
-        status = is_with_all(engine, load_hidden(engine, ids, &s, is_resumed), is_resumed);
-    if (status == RT_OK && *is_resumed)
+    if (status == RT_OK && *is_resumed) status = is_now_on_all(engine, &s, is_resumed);
+    if (status == RT_OK && *is_resumed) status = load(engine, &s, is_resumed);
+    if (status != RT_OK) {
+        kv_resume_leave(seq);
+    } else if (*is_resumed) {
+        kv_resume_end(seq);
         go_on(engine, &s);
-    else if (is_begun)
+    } else {
         kv_span_abort(seq);
+    }
     return status;
 }
 

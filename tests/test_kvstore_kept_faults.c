@@ -232,8 +232,9 @@ static rt_status resume(run *r, bool *is_there) {
     CHECK(s.hidden_bytes == HIDDEN);
     RT_TRY(load_rows(r, is_there));
     s.hidden = hidden;
-    if (*is_there) RT_TRY(kv_resume_end(r->seq, r->ids, &s, is_there));
+    if (*is_there) RT_TRY(kv_resume_hidden(r->seq, &s, is_there));
     if (!*is_there) return RT_OK;
+    kv_resume_end(r->seq);
     hidden_bytes(expected);
     CHECK(memcmp(hidden, expected, HIDDEN) == 0);
     RT_TRY(write_layer(r, 1, STOPPED, TEXT));
