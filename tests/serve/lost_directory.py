@@ -1,0 +1,33 @@
+"""Prompts that are kept on disk, in a directory that somebody removes.
+
+   lost_directory.py URL SCRIPT DIRECTORY
+"""
+
+import pathlib
+import shutil
+import sys
+
+from at_once import post
+from raw import check
+
+KV = pathlib.Path(sys.argv[3])
+KEY_LINE = "The special magic number for Paris is:"
+
+
+def ask(first):
+    """A text that takes a segment, with a number in it, that is asked for."""
+    line = f"{first}: the grass is green, the sky is blue, the sun is yellow, here we go.\n"
+    filler = line * (4400 // len(line))
+    prompt = (f"{filler}\n{KEY_LINE} {first}831759.\n{filler[:500]}\n"
+              f"What is the special magic number for Paris?\n>\n{KEY_LINE}")
+    body = {"messages": [{"role": "user", "content": prompt}], "max_tokens": 64, "temperature": 0}
+    answer = post("/v1/chat/completions", body)
+    check(f"{first}831759" in answer["choices"][0]["message"]["content"], answer)
+
+
+ask(1)
+check(len(list(KV.rglob("*.kvs"))) == 1, "nothing is kept")
+shutil.rmtree(KV)
+ask(1)
+ask(2)
+ask(3)
