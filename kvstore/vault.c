@@ -180,15 +180,20 @@ static rt_status create_locked(kv_vault *vault, const kv_path *path, kv_file **o
     return status;
 }
 
-/* The disk has less than the budget: once, let others go, as much as is asked for. Files that were created since all was
- * counted are in bytes_used. */
+rt_status kv_vault_make_way(kv_vault *vault) {
+    kv_space_report report;
+    RT_TRY(kv_space_shrink(&vault->dirs, vault->stats.bytes_used, &report));
+    count_space(vault, &report);
+    return RT_OK;
+}
+
+/* Once, let others go, as much as is asked for: their count has the new file in it, with all that it reserves, and files that
+ * were created since all was counted are in bytes_used. */
 static rt_status reserve(kv_vault *vault, kv_file *file, int64_t n_bytes) {
     const rt_status status = kv_file_reserve(file, n_bytes);
     if (status == RT_OK) vault->stats.bytes_used += n_bytes;
     if (status != RT_ENOFIT) return status;
-    kv_space_report report; /* its count has the new file in it, with all that it reserves */
-    RT_TRY(kv_space_shrink(&vault->dirs, vault->stats.bytes_used, &report));
-    count_space(vault, &report);
+    RT_TRY(kv_vault_make_way(vault));
     return kv_file_reserve(file, n_bytes);
 }
 

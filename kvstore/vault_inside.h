@@ -89,6 +89,9 @@ void kv_vault_put_by(kv_vault *vault, kv_segment *segment);
 void kv_vault_close_ready(kv_vault *vault);
 /* Room for n_bytes in the budget. The lock is held. */
 RT_MUST_CHECK rt_status kv_vault_make_room(kv_vault *vault, int64_t n_bytes);
+/* The disk has less than the budget: let others go, as much as everything, with what temporary names say that is reserved, is
+ * more than when it was counted. The lock is held. */
+RT_MUST_CHECK rt_status kv_vault_make_way(kv_vault *vault);
 /* A fresh file beside `path` with room for n_bytes in the budget and on the disk, locked by its owner.
  * The lock is held. RT_ENOFIT, RT_EIO, RT_ENOMEM. */
 RT_MUST_CHECK rt_status kv_vault_new_file(kv_vault *vault, int32_t dir, const kv_path *path,

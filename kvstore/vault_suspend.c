@@ -166,11 +166,23 @@ static rt_status rename_part(kv_writer *writer) {
     return RT_OK;
 }
 
-static rt_status reserve_part(kv_writer *writer) {
-    const rt_status status = kv_file_reserve(writer->file, bytes_max(writer));
+static rt_status reserve_all(kv_writer *const *writers, int32_t n) {
+    for (int32_t i = 0; i < n; i++)
+        RT_TRY(kv_file_reserve(writers[i]->file, bytes_max(writers[i])));
+    return RT_OK;
+}
+
+/* Their names say already what they reserve: others make way for all of it. */
+static rt_status reserve(kv_vault *vault, kv_writer *const *writers, int32_t n) {
+    rt_status status = reserve_all(writers, n);
+    if (status == RT_ENOFIT) {
+        RT_TRY(kv_vault_make_way(vault));
+        status = reserve_all(writers, n);
+    }
     if (status != RT_ENOFIT) return status;
-    const kv_path path = part_path(writer);
-    return rt_fail(RT_ENOFIT, "kvstore: the disk is full: %s cannot be resumed", path.text);
+    const kv_path path = part_path(writers[0]);
+    return rt_fail(RT_ENOFIT, "kvstore: the disk is full: %s%s cannot be resumed", path.text,
+            n > 1 ? " and others" : "");
 }
 
 /* The old names are gone for good before anything in a file changes, or a crash would leave one with half of what
@@ -180,8 +192,7 @@ static rt_status take_over(kv_vault *vault, kv_writer *const *writers, int32_t n
     RT_TRY(make_room(vault, writers, n));
     for (int32_t i = 0; i < n; i++) RT_TRY(rename_part(writers[i]));
     RT_TRY(kv_writers_sync_folders(writers, n));
-    for (int32_t i = 0; i < n; i++) RT_TRY(reserve_part(writers[i]));
-    return RT_OK;
+    return reserve(vault, writers, n);
 }
 
 /* Perhaps another day: those that were renamed are suspended again, the others are as they were. */
