@@ -127,6 +127,16 @@ rt_status glm_cli_begin_ids(const glm_tokenizer *tokenizer, glm_ids *ids) {
     return status;
 }
 
+rt_status glm_cli_check_length(
+        const glm_cli *cli, int64_t model_len, const char *what, int64_t n_tokens) {
+    const int64_t asked = cli->engine.max_len;
+    const bool is_asked = asked > 0 && asked < model_len;
+    const int64_t limit = is_asked ? asked : model_len;
+    if (n_tokens <= limit) return RT_OK;
+    return rt_fail(RT_ENOFIT, "%s has %" PRId64 " tokens, %" PRId64 " more than %s, %" PRId64, what,
+            n_tokens, n_tokens - limit, is_asked ? "--max-model-len" : "the model's length", limit);
+}
+
 /* ---- lists of numbers ------------------------------------------------------------------------ */
 
 static int64_t count_commas(const char *text) {

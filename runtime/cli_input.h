@@ -31,6 +31,11 @@ RT_MUST_CHECK rt_status glm_cli_put_in_front(glm_ids *front, glm_ids *ids);
 /* Put [gMASK]<sop> in front of the ids unless they begin so. RT_EMODEL, RT_ENOMEM. */
 RT_MUST_CHECK rt_status glm_cli_begin_ids(const glm_tokenizer *tokenizer, glm_ids *ids);
 
+/* Whether n_tokens of `what` ("the text", a file's name) are within -c and the model's length.
+ * RT_ENOFIT  they are not; the message says by how much */
+RT_MUST_CHECK rt_status glm_cli_check_length(
+        const glm_cli *cli, int64_t model_len, const char *what, int64_t n_tokens);
+
 /* A tokens file: ids separated by white space or commas, appended to `out`.
  * RT_EUSAGE  something else, or an id outside [0, vocab); the message says the line */
 RT_MUST_CHECK rt_status glm_cli_read_tokens(const char *path, int64_t vocab, glm_ids *out);

@@ -107,10 +107,7 @@ static rt_status read_request(logits_run *run) {
     run->vocab = config.vocab;
     RT_TRY(glm_cli_read_tokens(run->cli->tokens_file, run->vocab, &run->ids));
     if (run->ids.n == 0) return rt_fail(RT_EUSAGE, "%s holds no token id", run->cli->tokens_file);
-    const int64_t max_len = run->cli->engine.max_len;
-    if (max_len > 0 && run->ids.n > max_len)
-        return rt_fail(RT_ENOFIT, "%s has %" PRId64 " tokens, --max-model-len is %" PRId64,
-                run->cli->tokens_file, run->ids.n, max_len);
+    RT_TRY(glm_cli_check_length(run->cli, config.model_len, run->cli->tokens_file, run->ids.n));
     return choose_positions(run);
 }
 

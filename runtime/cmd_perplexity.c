@@ -91,11 +91,8 @@ static rt_status read_ids(scoring *s) {
     RT_TRY(glm_cli_begin_ids(s->tokenizer, &s->ids));
     s->text_pos = 2;
     const int64_t n = s->ids.n - s->text_pos;
-    const int64_t max_len = s->cli->engine.max_len;
     if (n == 0) return rt_fail(RT_EUSAGE, "perplexity: the text is empty");
-    if (max_len > 0 && s->ids.n > max_len)
-        return rt_fail(RT_ENOFIT, "the text has %" PRId64 " tokens, --max-model-len is %" PRId64,
-                s->ids.n, max_len);
+    RT_TRY(glm_cli_check_length(s->cli, config.model_len, "the text", s->ids.n));
     RT_TRY(rt_calloc(1, kept_bytes(s), "the scores", &s->kept));
     s->scores = s->kept->scores;
     return RT_OK;

@@ -122,12 +122,7 @@ static rt_status measure_book(shelving *s) {
 static rt_status check_length(const shelving *s) {
     glm_config config;
     RT_TRY(glm_config_load(s->cli->engine.model_dir, &config));
-    const int64_t asked = s->cli->engine.max_len;
-    const int64_t limit = asked > 0 ? asked : config.model_len;
-    if (s->ids.n <= limit) return RT_OK;
-    return rt_fail(RT_ENOFIT, "the text has %" PRId64 " tokens, %" PRId64 " more than %s, %" PRId64,
-            s->ids.n, s->ids.n - limit, asked > 0 ? "--max-model-len" : "the model's length",
-            limit);
+    return glm_cli_check_length(s->cli, config.model_len, "the text", s->ids.n);
 }
 
 static rt_status open_model(shelving *s) {

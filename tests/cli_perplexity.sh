@@ -63,7 +63,14 @@ says out '"linear": "own"'
 
 # What is beyond --max-model-len, or no text, is refused before anything is loaded.
 expect 3 perplexity -m "$work/random" "$work/text" -c 3000
-says err "the text has $((n + 2)) tokens, --max-model-len is 3000"
+says err "the text has $((n + 2)) tokens, $((n + 2 - 3000)) more than --max-model-len, 3000"
+seq 1 20000 | head -c 70000 >"$work/beyond"
+expect 3 perplexity -m "$work/random" "$work/beyond" -c 1M
+says err "the text has 70002 tokens, $((70002 - 65536)) more than the model's length, 65536"
+expect 0 tokenize -m "$work/random" -f "$work/beyond"
+cp "$work/out" "$work/beyond.ids"
+expect 3 logits -m "$work/random" --tokens-file "$work/beyond.ids" --out "$work/no.npy"
+says err "beyond.ids has 70000 tokens, $((70000 - 65536)) more than the model's length, 65536"
 : >"$work/empty"
 expect 2 perplexity -m "$work/random" "$work/empty"
 expect 2 perplexity -m "$work/random" "$work/text" -f "$work/text"
