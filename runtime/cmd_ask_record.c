@@ -14,11 +14,15 @@ enum { QUOTED_BYTES = 72, PLACE_BYTES = 4200 };
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
 
+static json_t *passage_json(int64_t number) {
+    return number >= 0 ? json_integer((json_int_t)number) : json_null();
+}
+
 static json_t *cut_json(const glm_reading_cut *cut) {
     if (cut->n_tokens == 0) return json_null();
-    return json_pack("{s:s, s:I, s:I, s:I}", "rule", "middle", "n_tokens",
-            (json_int_t)cut->n_tokens, "first_passage", (json_int_t)cut->first_passage,
-            "last_passage", (json_int_t)cut->last_passage);
+    return json_pack("{s:s, s:I, s:o, s:o}", "rule", "middle", "n_tokens",
+            (json_int_t)cut->n_tokens, "first_passage", passage_json(cut->first_passage),
+            "last_passage", passage_json(cut->last_passage));
 }
 
 static json_t *sha256_json(const void *bytes, int64_t n_bytes) {

@@ -116,6 +116,18 @@ bool ask_is_open(const ask_question *question) {
     return !question->error && !question->is_answered;
 }
 
+static void say_cut(const ask_run *run) {
+    const glm_reading_cut *cut = &run->reading.cut;
+    if (cut->n_tokens == 0 || run->cli->quiet) return;
+    (void)fprintf(
+            stderr, "truncated: %" PRId64 " tokens of the middle are left out, ", cut->n_tokens);
+    if (cut->first_passage >= 0)
+        (void)fprintf(stderr, "passages %" PRId64 " to %" PRId64 "\n", cut->first_passage,
+                cut->last_passage);
+    else
+        (void)fputs("none of them of a passage\n", stderr);
+}
+
 /* LongBench's rule, on what comes before the question. */
 static rt_status truncate_middle(ask_run *run) {
     int64_t reserve = 0;
@@ -132,12 +144,7 @@ static rt_status truncate_middle(ask_run *run) {
                 " tokens: nothing of the text is left",
                 reserve, run->limit);
     glm_reading_truncate(&run->reading, n);
-    const glm_reading_cut *cut = &run->reading.cut;
-    if (cut->n_tokens > 0 && !run->cli->quiet)
-        (void)fprintf(stderr,
-                "truncated: %" PRId64 " tokens of the middle are left out, passages %" PRId64
-                " to %" PRId64 "\n",
-                cut->n_tokens, cut->first_passage, cut->last_passage);
+    say_cut(run);
     return RT_OK;
 }
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/size.h"
 #include "reading_inside.h"
 
 typedef struct wording {
@@ -114,17 +115,24 @@ rt_status glm_reading_question(
 
 /* ---- too long -------------------------------------------------------------------------------- */
 
-/* Control tokens have no bytes in the text, and the message's own begin behind them. */
-int64_t glm_reading_passage_at(const glm_reading *reading, int64_t at) {
-    rt_assert(at >= 0 && at <= reading->prefix.n && reading->cut.n_tokens == 0);
+/* Bytes of the message's text in front of the prefix's token at `at`: behind <|user|> and the end of its line. Below 0 where
+ * the message has not begun: a system message's bytes are not its own. */
+static int64_t message_bytes_before(const glm_reading *reading, int64_t at) {
     const glm_special_ids specials = glm_tokenizer_specials(reading->tokenizer);
-    int64_t n_bytes = 0;
+    int64_t n_bytes = -1;
+    bool is_inside = false;
     for (int64_t i = 0; i < at; i++) {
         int64_t n = 0;
         (void)glm_tokenizer_bytes(reading->tokenizer, reading->prefix.ids[i], &n, NULL);
-        n_bytes = reading->prefix.ids[i] == specials.user ? -1 : n_bytes + n;
+        if (is_inside) n_bytes += n;
+        is_inside = is_inside || reading->prefix.ids[i] == specials.user;
     }
-    return glm_passages_written_at(&reading->passages, n_bytes);
+    return n_bytes;
+}
+
+int64_t glm_reading_passage_at(const glm_reading *reading, int64_t at) {
+    rt_assert(at >= 0 && at <= reading->prefix.n && reading->cut.n_tokens == 0);
+    return glm_passages_written_at(&reading->passages, message_bytes_before(reading, at));
 }
 
 void glm_reading_truncate(glm_reading *reading, int64_t n_tokens) {
@@ -133,11 +141,13 @@ void glm_reading_truncate(glm_reading *reading, int64_t n_tokens) {
     if (prefix->n <= n_tokens) return;
     const int64_t at = n_tokens / 2;
     const int64_t n_cut = prefix->n - 2 * at;
-    const glm_reading_cut cut = {.at = at,
-            .n_tokens = n_cut,
-            .first_passage = glm_reading_passage_at(reading, at),
-            .last_passage = glm_reading_passage_at(reading, at + n_cut)};
-    reading->cut = cut;
+    const int64_t last = glm_passages_written_at(
+            &reading->passages, message_bytes_before(reading, at + n_cut) - 1);
+    /* A cut that begins in front of the passages takes the first of them, if it takes any. */
+    const int64_t first = rt_max64(
+            glm_reading_passage_at(reading, at), last >= 0 ? reading->passages.first_number : -1);
+    reading->cut = (glm_reading_cut){
+            .at = at, .n_tokens = n_cut, .first_passage = first, .last_passage = last};
     memmove(prefix->ids + at, prefix->ids + at + n_cut, (size_t)at * sizeof *prefix->ids);
     prefix->n = 2 * at;
 }

@@ -18,7 +18,7 @@
 typedef struct glm_reading_cut {
     int64_t at;            /* ids[at] of the prefix now is the first one behind it */
     int64_t n_tokens;      /* so many are gone */
-    int64_t first_passage; /* the passages that they belonged to, in part or whole */
+    int64_t first_passage; /* the passages that they belonged to, in part or whole; -1: to none */
     int64_t last_passage;
 } glm_reading_cut;
 

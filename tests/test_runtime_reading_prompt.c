@@ -64,8 +64,7 @@ static void check_much_white_space(void) {
     memcpy(text + BLANKS, "One.", 4);
     glm_document document = make_document(text, false);
     glm_passages passages;
-    help_require(
-            glm_passages_make(&document, GLM_PASSAGES_SENTENCES, NULL, &passages), "passages");
+    help_require(glm_passages_make(&document, GLM_PASSAGES_SENTENCES, NULL, &passages), "passages");
     expect(passages.n_passages == 1, "white space in front of a sentence belongs to it");
     glm_passages_free(&passages);
     glm_document_free(&document);
@@ -248,11 +247,34 @@ static void check_truncation(const glm_tokenizer *tokenizer) {
     expect(first && first->written_at <= half - 4 && first[1].written_at > half - 4,
             "the first passage that is cut");
     const glm_passage *last = glm_passages_get(&whole.passages, cut.cut.last_passage);
-    expect(last && last->written_at <= n - half - 4 && last[1].written_at > n - half - 4,
+    expect(last && last->written_at < n - half - 4 && last[1].written_at >= n - half - 4,
             "the last passage that is cut");
     glm_reading_free(&whole);
     glm_reading_free(&cut);
     free(text);
+}
+
+/* Cuts that begin in front of all passages, in the wording or in a system message of many bytes. */
+static void check_truncation_in_front(const glm_tokenizer *tokenizer) {
+    static const glm_variant variant = {.name = "any"};
+    char *text = make_prose(200);
+    char *system = make_prose(400);
+    for (int i = 0; i < 4; i++) {
+        const bool has_system = i >= 2;
+        const bool is_all = i % 2 == 0; /* that is in the middle, or four tokens of it */
+        glm_document document = make_document(is_all ? text : "Line.", false);
+        glm_reading cut;
+        help_require(
+                glm_reading_make(tokenizer, &variant, has_system ? system : NULL, &document, &cut),
+                "make");
+        const int64_t last = cut.passages.n_passages;
+        glm_reading_truncate(&cut, is_all ? 60 : cut.prefix.n - 4);
+        expect(cut.cut.first_passage == (is_all ? 1 : -1), "no passage is in front of the first");
+        expect(cut.cut.last_passage == (is_all ? last : -1), "nor is a message's byte in one");
+        glm_reading_free(&cut);
+    }
+    free(text);
+    free(system);
 }
 
 int main(void) {
@@ -262,6 +284,7 @@ int main(void) {
     help_require(glm_tokenizer_load(help_needle_model(), &tokenizer), "tokenizer");
     check_prefix(tokenizer);
     check_truncation(tokenizer);
+    check_truncation_in_front(tokenizer);
     check_books(tokenizer);
     glm_tokenizer_free(tokenizer);
     return n_failed > 0;
