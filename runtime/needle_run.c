@@ -149,14 +149,18 @@ static rt_status reuse_prefix(run *r, const glm_ids *ids, int64_t *n_reused) {
 }
 
 /* The book names the longest prompt there was, so that nobody removes it; before the answer, which
- * is none of it. */
+ * is none of it. A disk without room for it costs later runs time, not this one its cells. */
 static rt_status keep_longest(run *r, const glm_ids *ids) {
     char note[GLM_NEEDLE_TEXT];
     if (!r->grid->cli->book || ids->n <= r->kept_tokens) return RT_OK;
     r->kept_tokens = ids->n;
     (void)snprintf(note, sizeof note, "source=" GLM_NEEDLE_SOURCE ", %s, seed %" PRIu64 "\n",
             r->grid->source->settings->protocol, r->grid->source->settings->seed);
-    return glm_session_keep(r->session, r->grid->cli->book, note);
+    const rt_status status = glm_session_keep(r->session, r->grid->cli->book, note);
+    if (status != RT_EIO && status != RT_ENOFIT) return status;
+    rt_log(RT_LOG_WARN, "needle", "book %s does not hold the longest prompt: %s",
+            r->grid->cli->book, rt_error_text());
+    return RT_OK;
 }
 
 /* After Ctrl-C a run with a book goes on there. */
