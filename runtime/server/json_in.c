@@ -86,7 +86,7 @@ static bool check_counts(const counts *seen, srv_error *error) {
 static bool is_json(const json_error_t *fault) {
     const enum json_error_code which = json_error_code(fault);
     return which == json_error_null_character || which == json_error_null_byte_in_key ||
-           which == json_error_duplicate_key;
+           which == json_error_duplicate_key || which == json_error_numeric_overflow;
 }
 
 static json_t *parse(const char *text, int64_t n_bytes, srv_error *error) {
