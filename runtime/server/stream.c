@@ -89,19 +89,36 @@ json_t *srv_usage_json(const srv_request *request, int last) {
             n_cached);
 }
 
+typedef struct timings {
+    int64_t n_cached, n_prompt, n_answer;
+    double queued_s, prompt_s, answer_s;
+} timings;
+
+/* One prompt's, which waits from `since` on. Its time ends with the first token, or where none is asked for, with itself. */
+static void add_timings(const srv_request *one, double since, timings *sum) {
+    const srv_progress *progress = &one->progress;
+    const double first_s = one->first_token_s > 0.0 ? one->first_token_s : one->done_s;
+    sum->n_cached += progress->n_cached;
+    sum->n_prompt += progress->n_total - progress->n_cached;
+    sum->n_answer += srv_request_generated(one);
+    if (progress->started_s == 0.0) return;
+    sum->queued_s += progress->started_s - since;
+    if (first_s > 0.0) sum->prompt_s += first_s - progress->started_s;
+    if (one->done_s > 0.0) sum->answer_s += one->done_s - first_s;
+}
+
 json_t *srv_timings_json(const srv_request *request) {
-    const srv_progress *progress = &request->progress;
-    const double prompt_s =
-            request->first_token_s > 0.0 ? request->first_token_s - progress->started_s : 0.0;
-    const double answer_s = request->done_s > 0.0 && request->first_token_s > 0.0
-                                    ? request->done_s - request->first_token_s
-                                    : 0.0;
-    const double queued_s =
-            progress->started_s > 0.0 ? progress->started_s - request->submitted_s : 0.0;
-    return json_pack("{s:I, s:I, s:f, s:f, s:I, s:f}", "cache_n", (json_int_t)progress->n_cached,
-            "prompt_n", (json_int_t)(progress->n_total - progress->n_cached), "queued_ms",
-            1e3 * queued_s, "prompt_ms", 1e3 * prompt_s, "predicted_n",
-            (json_int_t)srv_request_generated(request), "predicted_ms", 1e3 * answer_s);
+    timings sum = {0};
+    double since = request->submitted_s;
+    for (int i = 0; i <= request->n_parts; i++) {
+        const srv_request *one = srv_request_prompt((srv_request *)(uintptr_t)request, i);
+        add_timings(one, since, &sum);
+        since = one->done_s;
+    }
+    return json_pack("{s:I, s:I, s:f, s:f, s:I, s:f}", "cache_n", (json_int_t)sum.n_cached,
+            "prompt_n", (json_int_t)sum.n_prompt, "queued_ms", 1e3 * sum.queued_s, "prompt_ms",
+            1e3 * sum.prompt_s, "predicted_n", (json_int_t)sum.n_answer, "predicted_ms",
+            1e3 * sum.answer_s);
 }
 
 json_t *srv_progress_json(const srv_request *request) {

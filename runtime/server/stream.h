@@ -82,7 +82,7 @@ RT_MUST_CHECK rt_status srv_stream_put(srv_stream *stream, const char *name, jso
 json_t *srv_event_text(const srv_choice *choice, const srv_event *event);
 /* The texts of all events of that kind in [from, to), joined. */
 json_t *srv_joined_text(const srv_choice *choice, int64_t from, int64_t to, srv_event_kind kind);
-/* OpenAI's usage, of the request's prompts 0 to `last`, and llama.cpp's timings. */
+/* OpenAI's usage, of the request's prompts 0 to `last`, and llama.cpp's timings, of all of them. */
 json_t *srv_usage_json(const srv_request *request, int last);
 json_t *srv_timings_json(const srv_request *request);
 json_t *srv_progress_json(const srv_request *request);

@@ -74,9 +74,10 @@ assert status == 200 and lists["tokens"][:3] == ["bytes:\\xff", "bytes:\\x00", "
 assert all(len(top) == 20 for top in lists["top_logprobs"][1:]), [len(top) for top in lists["top_logprobs"][1:]]
 assert lists["top_logprobs"][3][lists["tokens"][3]] == lists["token_logprobs"][3], lists
 
-# Again: what is kept of it is no help, and is not in the way; nothing is generated.
+# Again: what is kept of it is no help, and is not in the way; nothing is generated, and the time is the prompt's.
 status, body = complete(prompt=[ids], echo=True, logprobs=0, max_tokens=0)
 assert status == 200, body
+assert body["timings"]["prompt_ms"] > 0 and body["timings"]["predicted_ms"] == 0, body["timings"]
 choice = body["choices"][0]
 assert len(check_prompt(choice["logprobs"], 0)[0]) == len(ids)
 assert choice["text"] == text and choice["finish_reason"] == "length"
@@ -108,8 +109,21 @@ for choice, one in zip(body["choices"], alone):
     assert {**choice, "index": 0} == one["choices"][0], (choice["index"], choice["text"])
 assert body["usage"]["prompt_tokens"] == sum(one["usage"]["prompt_tokens"] for one in alone), body["usage"]
 assert body["usage"]["completion_tokens"] == 4
+
+
+def check_timings(body):
+    """Those of all prompts, as the usage is."""
+    timings, usage = body["timings"], body["usage"]
+    assert timings["prompt_n"] + timings["cache_n"] == usage["prompt_tokens"], (timings, usage)
+    assert timings["cache_n"] == usage["prompt_tokens_details"]["cached_tokens"], (timings, usage)
+    assert timings["predicted_n"] == usage["completion_tokens"], (timings, usage)
+    assert timings["prompt_ms"] > 0 and timings["queued_ms"] >= 0 and timings["predicted_ms"] >= 0, timings
+
+
+check_timings(body)
 status, body = complete(prompt=[text[:50], text[:60]], n=2, max_tokens=3, temperature=1, seed=5)
 assert status == 200 and [choice["index"] for choice in body["choices"]] == [0, 1, 2, 3], body
+check_timings(body)
 again = complete(prompt=text[:60], n=2, max_tokens=3, temperature=1, seed=5)[1]
 assert [choice["text"] for choice in body["choices"][2:]] == [choice["text"] for choice in again["choices"]]
 
@@ -125,6 +139,7 @@ for fields in ({"echo": True, "logprobs": 1, "max_tokens": 1}, {"n": 2, "max_tok
     chunks = streamed(prompt=parts, stream_options={"include_usage": True}, **fields)
     assert {chunk["id"] for chunk in chunks} == {chunks[0]["id"]}, chunks[0]
     usage = chunks.pop()["usage"]
+    check_timings({"timings": chunks[-1]["timings"], "usage": usage})
     assert {**usage, "prompt_tokens_details": 0} == {**whole["usage"], "prompt_tokens_details": 0}, usage
     assert joined(chunks) == [{key: choice[key] for key in ("text", "logprobs", "finish_reason")} for choice in whole["choices"]]
     shown = [chunk["choices"][0]["index"] // fields.get("n", 1) for chunk in chunks]
