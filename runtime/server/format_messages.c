@@ -101,7 +101,7 @@ static rt_status put_event(srv_stream *stream, int index, const srv_event *event
 static rt_status put_progress(srv_stream *stream) {
     return srv_stream_put(stream, "ping",
             json_pack("{s:s, s:o}", "type", "ping", "prompt_progress",
-                    srv_progress_json(stream->request)));
+                    srv_prompt_progress_json(stream->request)));
 }
 
 static rt_status put_end(srv_stream *stream) {

@@ -200,8 +200,8 @@ static rt_status put_event(srv_stream *stream, int index, const srv_event *event
 
 static rt_status put_progress(srv_stream *stream) {
     json_t *value = chunk(stream, 0, nothing(stream), NULL);
-    return srv_stream_put(
-            stream, NULL, srv_set(value, "prompt_progress", srv_progress_json(stream->request)));
+    return srv_stream_put(stream, NULL,
+            srv_set(value, "prompt_progress", srv_prompt_progress_json(stream->request)));
 }
 
 static rt_status put_heartbeat(srv_stream *stream) {

@@ -107,7 +107,7 @@ static rt_status put_event(srv_stream *stream, int index, const srv_event *event
 
 static rt_status put_progress(srv_stream *stream) {
     return put(stream, "response.in_progress",
-            srv_set(so_far(stream), "prompt_progress", srv_progress_json(stream->request)));
+            srv_set(so_far(stream), "prompt_progress", srv_prompt_progress_json(stream->request)));
 }
 
 /* A comment of server-sent events. */

@@ -116,20 +116,56 @@ void srv_jobs_forget(srv_jobs *jobs, const char *id) {
     (void)pthread_mutex_unlock(&jobs->lock);
 }
 
+/* All prompts of a job. */
+typedef struct sum {
+    srv_progress progress;
+    double seconds; /* of their prefills, or that the first has waited */
+    int64_t n_generated;
+    int n_prompts;
+    bool has_begun;
+} sum;
+
+/* With the prompt's lock. What is left to do is known where no other prompt is to come: the last one says. */
+static void add_prompt(const srv_request *one, sum *all) {
+    const srv_progress *progress = &one->progress;
+    all->progress.n_total += progress->n_total;
+    all->progress.n_cached += progress->n_cached;
+    all->progress.n_processed += progress->n_processed;
+    all->progress.eta_s = progress->eta_s;
+    all->n_generated += srv_request_generated(one);
+    all->n_prompts++;
+    if (progress->started_s == 0.0 && all->n_prompts > 1) return;
+    all->seconds += srv_progress_seconds(one);
+    all->has_begun = all->has_begun || progress->started_s > 0.0;
+}
+
+/* The prompts but the last. */
+static sum sum_parts(srv_request *request) {
+    sum all = {0};
+    for (int i = 0; i < request->n_parts; i++) {
+        srv_request *part = srv_request_prompt(request, i);
+        (void)pthread_mutex_lock(&part->lock);
+        add_prompt(part, &all);
+        (void)pthread_mutex_unlock(&part->lock);
+    }
+    return all;
+}
+
 /* With the request's lock. */
-static const char *status_text(const srv_request *request) {
-    if (request->phase == SRV_WAITING) return "queued";
-    if (request->phase != SRV_DONE) return "in_progress";
+static const char *status_text(const srv_request *request, bool has_begun) {
+    if (request->phase != SRV_DONE) return has_begun ? "in_progress" : "queued";
     if (atomic_load(&request->is_cancelled)) return "cancelled";
     return request->error.http ? "failed" : "completed";
 }
 
 json_t *srv_job_json(srv_request *request, const char *id) {
+    sum all = sum_parts(request);
     (void)pthread_mutex_lock(&request->lock);
+    add_prompt(request, &all);
     json_t *value = json_pack("{s:s, s:s, s:s, s:I, s:o, s:I}", "id", id, "object", "job", "status",
-            status_text(request), "created_at", (json_int_t)request->created_s, "prompt_progress",
-            srv_progress_json(request), "generated_tokens",
-            (json_int_t)srv_request_generated(request));
+            status_text(request, all.has_begun), "created_at", (json_int_t)request->created_s,
+            "prompt_progress", srv_progress_json(&all.progress, all.seconds), "generated_tokens",
+            (json_int_t)all.n_generated);
     (void)pthread_mutex_unlock(&request->lock);
     return value;
 }

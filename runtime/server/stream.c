@@ -121,17 +121,25 @@ json_t *srv_timings_json(const srv_request *request) {
             1e3 * sum.answer_s);
 }
 
-json_t *srv_progress_json(const srv_request *request) {
+double srv_progress_seconds(const srv_request *request) {
     const srv_progress *progress = &request->progress;
     const double since = progress->started_s > 0.0 ? progress->started_s : request->submitted_s;
     const double until = request->first_token_s > 0.0 ? request->first_token_s
                          : request->done_s > 0.0      ? request->done_s
                                                       : rt_now();
+    return until - since;
+}
+
+json_t *srv_progress_json(const srv_progress *progress, double seconds) {
     json_t *value = json_pack("{s:I, s:I, s:I, s:I}", "total", (json_int_t)progress->n_total,
             "cache", (json_int_t)progress->n_cached, "processed", (json_int_t)progress->n_processed,
-            "time_ms", (json_int_t)(1e3 * (until - since)));
+            "time_ms", (json_int_t)(1e3 * seconds));
     if (progress->eta_s < 0.0) return value;
     return srv_set(value, "eta_ms", json_integer((json_int_t)(1e3 * progress->eta_s)));
+}
+
+json_t *srv_prompt_progress_json(const srv_request *request) {
+    return srv_progress_json(&request->progress, srv_progress_seconds(request));
 }
 
 json_t *srv_answer_json(

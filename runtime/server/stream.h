@@ -85,6 +85,9 @@ json_t *srv_joined_text(const srv_choice *choice, int64_t from, int64_t to, srv_
 /* OpenAI's usage, of the request's prompts 0 to `last`, and llama.cpp's timings, of all of them. */
 json_t *srv_usage_json(const srv_request *request, int last);
 json_t *srv_timings_json(const srv_request *request);
-json_t *srv_progress_json(const srv_request *request);
+/* llama.cpp's prompt_progress, and how long the prompt has taken, or waited if it has not begun. */
+json_t *srv_progress_json(const srv_progress *progress, double seconds);
+double srv_progress_seconds(const srv_request *request);
+json_t *srv_prompt_progress_json(const srv_request *request);
 
 #endif

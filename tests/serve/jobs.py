@@ -42,11 +42,27 @@ kept = submit(OLD, prompt="kept", max_tokens=2)
 done = submit(OLD, prompt=["a", "b"], max_tokens=2, temperature=0)
 answer = over(done)
 check(answer["status"] == "completed" and len(answer["response"]["body"]["choices"]) == 2, answer)
+# Its figures are of both, also before it is their turn.
+usage, progress = answer["response"]["body"]["usage"], answer["prompt_progress"]
+check(progress["total"] == progress["processed"] == usage["prompt_tokens"] == 6, progress, usage)
+check(answer["generated_tokens"] == usage["completion_tokens"] == 4, answer)
+check(progress["cache"] == usage["prompt_tokens_details"]["cached_tokens"], progress, usage)
 check(listed() == [kept, done], listed())
 status, deleted = server.ask("DELETE", "/v1/jobs/" + done)
 check(status == 200 and deleted == {**answer, "deleted": True}, deleted)
 gone(done)
 check(listed() == [kept] and over(kept)["status"] == "completed")
+
+# With the first prompt it is under way, long before the last one is.
+several = submit(OLD, prompt=["x", "y", "z"], max_tokens=15000, ignore_eos=True)
+while (job := server.ask("GET", "/v1/jobs/" + several)[1])["generated_tokens"] == 0:
+    check(job["prompt_progress"]["total"] == 9, job)
+check(job["status"] == "in_progress" and job["prompt_progress"]["total"] == 9, job)
+server.ask("DELETE", "/v1/jobs/" + several)
+answer = over(several)
+check(answer["status"] == "cancelled" and answer["generated_tokens"] >= job["generated_tokens"], answer)
+server.ask("DELETE", "/v1/jobs/" + several)
+gone(several)
 
 # Under way: it is cancelled, which GET then tells.
 long = submit(CHAT, messages=[{"role": "user", "content": "x"}], max_tokens=15000, ignore_eos=True)
