@@ -63,6 +63,8 @@ bool srv_bind_schema(
         const json_t *schema, const char *field, srv_settings *settings, srv_error *error);
 /* Nothing is asked for that would change the answer and is not there. */
 bool srv_check_absent(const json_t *body, srv_error *error);
+/* The same of a field that one route alone has not; `instead`: what has it here, or NULL. */
+bool srv_check_no(const json_t *body, const char *name, const char *instead, srv_error *error);
 /* The field `name` says in a known word how much is to be thought at most, or nothing. */
 bool srv_check_effort(const json_t *value, const char *name, srv_error *error);
 /* An object's verbosity is absent, or the one there is. */

@@ -115,6 +115,10 @@ static bool check_absent(const json_t *body, const absent *field, srv_error *err
             field->instead ? ": " : "", field->instead ? field->instead : "");
 }
 
+bool srv_check_no(const json_t *body, const char *name, const char *instead, srv_error *error) {
+    return check_absent(body, &(absent){name, instead}, error);
+}
+
 /* An answer that no id ends has as many as it may: benchmarks ask for both. */
 static bool check_least(const json_t *body, srv_error *error) {
     return json_is_true(json_object_get(body, "ignore_eos")) ||

@@ -49,10 +49,13 @@ static bool is_text(const char *name, const char *text, int64_t n_bytes, srv_err
 static rt_status make_reading(
         const srv_exchange *exchange, glm_document *document, glm_reading *reading) {
     const srv_options *options = &exchange->server->options;
-    if (document->n_bytes > 0)
+    bool has_text = false;
+    for (int64_t i = 0; i < document->n_files && !has_text; i++)
+        has_text = glm_document_has_text(document, i);
+    if (has_text)
         return glm_reading_make(options->tokenizer, options->variant, NULL, document, reading);
-    const rt_status status =
-            rt_fail(RT_EUSAGE, "document: %s holds nothing", document->files[0].path);
+    const rt_status status = rt_fail(RT_EUSAGE, "document: %s holds nothing%s",
+            document->files[0].path, document->n_bytes > 0 ? " but white space" : "");
     glm_document_free(document);
     return status;
 }
@@ -299,11 +302,19 @@ static srv_reading *find(const srv_exchange *exchange, const json_t *body, srv_e
     return one;
 }
 
+/* What would change the answer, and the prompt has no place for. */
+static bool check_absent(const json_t *body, srv_error *error) {
+    static const char chat[] = "/v1/chat/completions has them";
+    return srv_check_no(body, "tools", chat, error) &&
+           srv_check_no(body, "messages", chat, error) &&
+           srv_check_no(body, "system", "the question may say it", error);
+}
+
 static bool fill(const srv_exchange *exchange, const json_t *body, const glm_reading *reading,
         srv_request *request, srv_error *error) {
     const srv_options *options = &exchange->server->options;
     const char *question = need_text(body, "question", error);
-    if (!question || !srv_check_model(body, options, error) ||
+    if (!question || !check_absent(body, error) || !srv_check_model(body, options, error) ||
             !srv_read_settings(body, options, &request->settings, error))
         return false;
     rt_status status = glm_ids_append(&request->prompt, reading->prefix.ids, reading->prefix.n);

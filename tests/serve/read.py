@@ -92,6 +92,7 @@ def test_failures():
     refused(415, "binary from byte 1 on", "a", b"a\0b")
     refused(415, "not UTF-8 from byte 3 on", "a", b"caf\xe9")
     refused(415, "holds nothing", "a", b"")
+    refused(415, "holds nothing but white space", "a", b" \n\t\n")
     refused(400, "at least ", "a.txt", b"word " * 2000)
     refused(400, "name must hold characters", "%00a", b"text")
     refused(400, "name must hold characters", "", b"text")
@@ -154,6 +155,14 @@ def test_asked():
     _, found = read("a.txt", b"some text")
     asked = server.exchange(server.post("/v1/ask", {"reading": found["id"], "question": "What is it?", "max_tokens": 2}, KEY))
     check(status_of(asked) == 200, asked)
+    # What the prompt has no place for is refused, not passed over.
+    message = {"role": "user", "content": "x"}
+    for field, value in (("tools", [{"type": "function", "function": {"name": "f"}}]), ("messages", [message]), ("system", "x")):
+        for nothing in (False, True):
+            status, body = server.ask("POST", "/v1/ask", {
+                "reading": found["id"], "question": "x", "max_tokens": 1, field: None if nothing else value}, KEY)
+            named = not nothing and f"{field} is not supported" in body["error"]["message"]
+            check(status == (200 if nothing else 400) and (nothing or named), field, status, body)
 
 
 def test_programs():
