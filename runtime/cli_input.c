@@ -32,8 +32,22 @@ rt_status glm_cli_read_text(const char *path, char **text, int64_t *n_bytes) {
 
 /* ---- token ids ------------------------------------------------------------------------------- */
 
+static const char separators[] = " \t\r\n\v\f,";
+
 static bool is_separator(char c) {
-    return c != '\0' && strchr(" \t\r\n\v\f,", c) != NULL;
+    return c != '\0' && strchr(separators, c) != NULL;
+}
+
+rt_status glm_cli_strip_brackets(const char *path, char *text) {
+    char *open = text + strspn(text, separators);
+    if (*open != '[') return RT_OK;
+    char *close = strchr(open, ']');
+    if (!close || close[1 + strspn(close + 1, separators)] != '\0')
+        return rt_fail(
+                RT_EUSAGE, "%s: the array that begins with \"[\" does not end the text", path);
+    *open = ' ';
+    *close = ' ';
+    return RT_OK;
 }
 
 static bool is_digit(char c) {
@@ -80,7 +94,8 @@ rt_status glm_cli_read_tokens(const char *path, int64_t vocab, glm_ids *out) {
     char *text = NULL;
     int64_t n_bytes = 0;
     RT_TRY(glm_cli_read_text(path, &text, &n_bytes));
-    const rt_status status = parse_tokens(path, text, n_bytes, vocab, out);
+    rt_status status = glm_cli_strip_brackets(path, text);
+    if (status == RT_OK) status = parse_tokens(path, text, n_bytes, vocab, out);
     free(text);
     return status;
 }

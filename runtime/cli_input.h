@@ -36,7 +36,11 @@ RT_MUST_CHECK rt_status glm_cli_begin_ids(const glm_tokenizer *tokenizer, glm_id
 RT_MUST_CHECK rt_status glm_cli_check_length(
         const glm_cli *cli, int64_t model_len, const char *what, int64_t n_tokens);
 
-/* A tokens file: ids separated by white space or commas, appended to `out`.
+/* Blank the brackets of a list of ids that is a JSON array, as tokenize --json prints it.
+ * RT_EUSAGE: the array does not end the text */
+RT_MUST_CHECK rt_status glm_cli_strip_brackets(const char *path, char *text);
+
+/* A tokens file: ids separated by white space or commas, or a JSON array of them, appended to `out`.
  * RT_EUSAGE  something else, or an id outside [0, vocab); the message says the line */
 RT_MUST_CHECK rt_status glm_cli_read_tokens(const char *path, int64_t vocab, glm_ids *out);
 

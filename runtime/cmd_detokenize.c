@@ -14,19 +14,6 @@
 
 static const char separators[] = " \t\r\n\v\f,";
 
-/* A JSON array is a list between brackets: blank them. */
-static rt_status strip_brackets(const char *path, char *text) {
-    char *open = text + strspn(text, separators);
-    if (*open != '[') return RT_OK;
-    char *close = strchr(open, ']');
-    if (!close || close[1 + strspn(close + 1, separators)] != '\0')
-        return rt_fail(
-                RT_EUSAGE, "%s: the array that begins with \"[\" does not end the text", path);
-    *open = ' ';
-    *close = ' ';
-    return RT_OK;
-}
-
 static rt_status parse_ids(const char *path, const char *text, glm_ids *ids) {
     for (const char *at = text + strspn(text, separators); *at != '\0';) {
         char *end = NULL;
@@ -52,7 +39,7 @@ static rt_status read_ids(const char *path, glm_ids *ids) {
     if ((int64_t)strlen(text) != n_bytes)
         status = rt_fail(
                 RT_EUSAGE, "%s: a NUL at byte %zu is not part of an id", path, strlen(text));
-    if (status == RT_OK) status = strip_brackets(path, text);
+    if (status == RT_OK) status = glm_cli_strip_brackets(path, text);
     if (status == RT_OK) status = parse_ids(path, text, ids);
     free(text);
     return status;

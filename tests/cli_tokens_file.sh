@@ -1,5 +1,5 @@
 #!/bin/sh
-# A tokens file holds ids separated by white space or commas; anything else names its line.
+# A tokens file holds ids separated by white space or commas, or as a JSON array; anything else names its line.
 #
 # Method: the same ids in several spellings give the same logits file; then one error each.
 . tests/help_cli.sh
@@ -17,6 +17,11 @@ for spelling in '258,260,72,105' '\n258\n260\n72\n105\n' '258, 260\t72 ,\r\n105,
     [ "$rc" -eq 0 ] || fail "exit $rc, wanted 0"
     cmp -s "$work/logits.npy" "$work/first.npy" || fail "another spelling, other logits"
 done
+printf 'Hi' >"$work/text"
+expect 0 tokenize -m "$work/model" -f "$work/text" --add-special --json
+logits "$(cat "$work/out")"
+[ "$rc" -eq 0 ] || fail "exit $rc, wanted 0"
+cmp -s "$work/logits.npy" "$work/first.npy" || fail "tokenize --json's spelling, other logits"
 expect 0 logits -m "$work/model" --tokens-file - --out "$work/logits.npy" <"$work/ids"
 cmp -s "$work/logits.npy" "$work/first.npy" || fail "standard input gives other logits"
 
@@ -31,6 +36,10 @@ wrong '1 2.5' 'ids:1: "2.5"'
 wrong '272' '"272" is not a token id from 0 to 271'
 wrong '99999999999999999999999' 'is not a token id'
 wrong '1 \0' 'is not a token id'
+wrong '[1, 2]\0' 'is not a token id'
+wrong '[1, 2' 'the array that begins with "[" does not end the text'
+wrong '[1, [2]]' 'does not end the text'
+wrong '[]' 'holds no token id'
 wrong '' 'holds no token id'
 wrong ' \n,' 'holds no token id'
 
