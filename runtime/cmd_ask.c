@@ -18,6 +18,7 @@
 #include "cli_signals.h"
 #include "cli_sources.h"
 #include "cmd_ask_record.h"
+#include "costs.h"
 #include "kvstore/kvstore.h"
 
 /* ---- the flags ------------------------------------------------------------------------------- */
@@ -52,6 +53,13 @@ static rt_status try_engine(ask_run *run) {
     return glm_engine_open(&options, &run->engine);
 }
 
+/* The text's part of the plan's prefill, which is of all that may come to be there, the answers included. */
+static double planned_s(const ask_run *run) {
+    const glm_plan *plan = glm_engine_plan(run->engine);
+    return plan->prefill_s * glm_prefill_flop(&run->config, 0, run->reading.prefix.n) /
+           glm_prefill_flop(&run->config, 0, plan->max_len);
+}
+
 /* As many questions together as fit. */
 static rt_status open_engine(ask_run *run) {
     const int64_t n = rt_min64(run->questions.n_questions, ASK_TOGETHER_MAX);
@@ -64,7 +72,7 @@ static rt_status open_engine(ask_run *run) {
     RT_TRY(status);
     glm_engine_stop_if(run->engine, glm_cli_interrupted);
     glm_cli_say_kv(run->cli, run->engine);
-    glm_cli_say_plan(run->cli, run->engine, glm_engine_plan(run->engine)->prefill_s);
+    glm_cli_say_plan(run->cli, run->engine, planned_s(run));
     return RT_OK;
 }
 

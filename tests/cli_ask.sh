@@ -109,6 +109,10 @@ expect 2 ask -m "$work/model" -q x
 says err 'ask takes SOURCE..., or --book NAME, or both'
 mv "$work/gone" "$work/tree"
 
+# The time is the text's, however long its answer may become.
+asks "$work/tree/a.txt" -q "$(about Paris)" -n 200000
+grep -q '; about [0-9.]* s for all of it$' "$work/err" || fail 'the time is that of the answer, too'
+
 # An answer that is cut off says so.
 asks "$work/tree/a.txt" -q "$(about Paris)" -n 9
 says err 'the answer is cut off after 9 tokens: -n N allows more'
