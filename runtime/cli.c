@@ -199,6 +199,8 @@ static rt_status take_operand(cli_parser *parser, const char *argument) {
     const glm_command *command = parser->command;
     if (parser->cli->n_operands == command->operands_max)
         return rt_fail(RT_EUSAGE, "unexpected \"%s\"\nusage: glm1m %s", argument, command->usage);
+    if (argument[0] == '\0')
+        return rt_fail(RT_EUSAGE, "%s: an argument is empty, which names nothing", command->name);
     parser->cli->operands[parser->cli->n_operands++] = argument;
     return RT_OK;
 }

@@ -66,6 +66,16 @@ static rt_status parse_switch(const char *source, const char *text, bool *out) {
     return rt_fail(RT_EUSAGE, "%s: \"%s\" is neither 0 nor 1", source, text);
 }
 
+/* What an empty variable of a shell leaves names no file, and is said before the work whose result it is to hold. */
+static rt_status check_path(const cli_flag *flag, const char *source, const char *text) {
+    static const char *const paths[] = {"DIR", "FILE", "FILE|DIR...", "A B", "PATH"};
+    if (text[0] != '\0' || !flag->metavar) return RT_OK;
+    for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++)
+        if (strcmp(flag->metavar, paths[i]) == 0)
+            return rt_fail(RT_EUSAGE, "%s: the name is empty", source);
+    return RT_OK;
+}
+
 static rt_status append_text(glm_cli *cli, const cli_flag *flag, const char *text) {
     int *n = field(cli, flag->count_offset);
     const char ***texts = field(cli, flag->offset);
@@ -79,6 +89,7 @@ static rt_status append_text(glm_cli *cli, const cli_flag *flag, const char *tex
 rt_status cli_set_value(glm_cli *cli, const cli_flag *flag, const char *source, const char *text) {
     void *value = field(cli, flag->offset);
     int64_t number = 0;
+    RT_TRY(check_path(flag, source, text));
     switch (flag->kind) {
     case CLI_SWITCH:
         return parse_switch(source, text, value);

@@ -55,6 +55,7 @@ static rt_status listen_for_requests(service *s) {
             .config = &s->config,
             .variant = &s->variant};
     if (cli->api_key && !cli->api_key[0]) return rt_fail(RT_EUSAGE, "--api-key: the key is empty");
+    if (!s->model_name[0]) return rt_fail(RT_EUSAGE, "--served-model-name: the name is empty");
     RT_TRY(srv_server_start(&options, s->scheduler, &s->server));
     if (!cli->quiet) (void)fprintf(stderr, "listening on %s\n", srv_server_url(s->server));
     return RT_OK;

@@ -136,7 +136,7 @@ static rt_status not_found(const char *model, const char *place) {
 }
 
 static rt_status no_directory(const char *model) {
-    if (!model[0]) return rt_fail(RT_EUSAGE, "-m: the name is empty (or that of GLM_MODEL)");
+    if (!model[0]) return rt_fail(RT_EUSAGE, "-m: the name is empty");
     const bool is_there = access(model, F_OK) == 0;
     if (!is_there && errno != ENOENT && errno != ENOTDIR)
         return rt_fail_errno(RT_EUSAGE, "-m %s", model);

@@ -22,6 +22,8 @@ expect 2 serve -m "$work/model" --host ::
 says err '--api-key'
 expect 2 serve -m "$work/model" --api-key ''
 says err 'empty'
+expect 2 serve -m "$work/model" --port 0 --served-model-name ''
+says err '--served-model-name: the name is empty'
 expect 2 serve -m "$work/model" --host no.such.host.invalid
 says err 'no.such.host.invalid'
 expect 2 serve -m "$work/model" --port 65536

@@ -32,7 +32,21 @@ says err 'did you mean -tp 2?'
 expect 2 complete -ngl 99
 says err 'unknown flag -ngl; glm1m complete --help lists what it takes'
 expect 2 complete -m '' -p x
-says err '-m: the name is empty (or that of GLM_MODEL)'
+says err '-m: the name is empty'
+GLM_MODEL='' expect 2 complete -p x
+says err 'GLM_MODEL: the name is empty'
+# Said before any work: the result could not be put anywhere.
+for command in "perplexity -m nowhere text" "logits -m nowhere --tokens-file ids" needle; do
+    # shellcheck disable=SC2086 # words
+    expect 2 $command --out ''
+    says err '--out: the name is empty'
+done
+expect 2 needle --haystack text ''
+says err '--haystack: the name is empty'
+expect 2 complete -m nowhere -p x --kv-disk-dir ''
+says err '--kv-disk-dir: the name is empty'
+expect 2 prefill -m nowhere '' --book b
+says err 'prefill: an argument is empty, which names nothing'
 expect 2 complete -z
 says err 'unknown flag -z'
 
