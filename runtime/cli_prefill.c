@@ -53,14 +53,14 @@ static const char *time_of(const glm_session *session, double work, char text[ST
     return text;
 }
 
-void glm_cli_say_reuse(const glm_cli *cli, const glm_session *session, double left_flop,
+void glm_cli_say_reuse(const glm_cli *cli, const glm_session *session, double left_work,
         int64_t n_ids, const glm_reuse *reuse) {
     const int64_t n = reuse->n_tokens;
     const char *reason = n < n_ids ? reuse->reason : "";
     char left[STOP_TEXT];
     if (cli->quiet || n == 0) return;
     (void)fprintf(stderr, "on disk already: %" PRId64 " of %" PRId64 " tokens%s%s%s\n", n, n_ids,
-            time_of(session, left_flop, left), *reason ? "; " : "", reason);
+            time_of(session, left_work, left), *reason ? "; " : "", reason);
 }
 
 /* What Ctrl-C stopped, and kept. */

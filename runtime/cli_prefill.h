@@ -27,9 +27,9 @@ bool glm_cli_persists(const glm_cli *cli);
 /* glm_session_restore into an empty session. Without glm_cli_persists() nothing is restored, and out->reason says so. */
 RT_MUST_CHECK rt_status glm_cli_restore(const glm_cli *cli, glm_session *session,
         const int32_t *ids, int64_t n_ids, glm_reuse *out);
-/* On stderr, unless --quiet: how many of n_ids tokens were found, how long the others, left_flop of work (costs.h), will take by the
+/* On stderr, unless --quiet: how many of n_ids tokens were found, how long the others, left_work (plan.h), will take by the
  * plan, and why no more were found. */
-void glm_cli_say_reuse(const glm_cli *cli, const glm_session *session, double left_flop,
+void glm_cli_say_reuse(const glm_cli *cli, const glm_session *session, double left_work,
         int64_t n_ids, const glm_reuse *reuse);
 /* The session ends with the first n_there of ids: prefill the others, as glm_cli_prefill, for the logits of the last token.
  * After Ctrl-C what is computed is kept on disk for the next run, where glm_cli_persists(); the message then says that

@@ -13,7 +13,6 @@
 #include "cli_sources.h"
 #include "cmd_ask.h"
 #include "cmd_ask_record.h"
-#include "costs.h"
 
 /* ---- the prefix ------------------------------------------------------------------------------ */
 
@@ -69,8 +68,9 @@ rt_status ask_prefill_prefix(ask_run *run) {
     RT_TRY(glm_session_create(run->engine, ids->n + 1, &run->prefix));
     RT_TRY(restore_prefix(run));
     const int64_t n = run->reuse.n_tokens;
-    glm_cli_say_reuse(run->cli, run->prefix, glm_prefill_flop(&run->config, n, ids->n - n), ids->n,
-            &run->reuse);
+    const double left =
+            glm_plan_prefill_work(glm_engine_plan(run->engine), &run->config, n, ids->n - n);
+    glm_cli_say_reuse(run->cli, run->prefix, left, ids->n, &run->reuse);
     say_where(run);
     if (glm_session_length(run->prefix) < ids->n)
         RT_TRY(glm_cli_prefill_rest(run->cli, run->prefix, ids->ids, ids->n, NULL));

@@ -14,7 +14,6 @@
 #include "cli_json.h"
 #include "cli_prefill.h"
 #include "cli_sources.h"
-#include "costs.h"
 #include "linear_choice.h"
 #include "log_prob.h"
 #include "npy.h"
@@ -178,14 +177,16 @@ static int64_t n_given(const scoring *s) {
     return s->n_scored > 0 ? s->n_scored + s->text_pos - 1 : 0;
 }
 
-static double flop_from(const scoring *s, int64_t pos) {
-    return glm_prefill_all_flop(glm_engine_config(s->engine), pos, s->ids.n - pos);
+static double work_from(const scoring *s, int64_t pos) {
+    return glm_plan_prefill_all_work(
+            glm_engine_plan(s->engine), glm_engine_config(s->engine), pos, s->ids.n - pos);
 }
 
 /* The plan's prefill ends with one row of logits, not with all. */
 static double planned_s(const scoring *s) {
-    return glm_engine_plan(s->engine)->prefill_s * flop_from(s, 0) /
-           glm_prefill_flop(glm_engine_config(s->engine), 0, s->ids.n);
+    return glm_engine_plan(s->engine)->prefill_s * work_from(s, 0) /
+           glm_plan_prefill_work(
+                   glm_engine_plan(s->engine), glm_engine_config(s->engine), 0, s->ids.n);
 }
 
 static rt_status restore(scoring *s) {
@@ -195,7 +196,7 @@ static rt_status restore(scoring *s) {
     if (s->n_scored > 0) RT_TRY(glm_cli_restore(s->cli, s->session, s->ids.ids, s->ids.n, &reuse));
     if (glm_session_length(s->session) > n_given(s)) glm_session_truncate(s->session, n_given(s));
     s->n_there = reuse.n_tokens = glm_session_length(s->session);
-    glm_cli_say_reuse(s->cli, s->session, flop_from(s, s->n_there), s->ids.n, &reuse);
+    glm_cli_say_reuse(s->cli, s->session, work_from(s, s->n_there), s->ids.n, &reuse);
     return write_scores(s, 0);
 }
 

@@ -208,16 +208,27 @@ static const char *speed_from(const glm_plan *plan) {
                           : "as measured on this machine";
 }
 
+/* ", attention's at 800 GFLOP/s", where it is measured by itself. */
+static const char *attention_speed(const glm_plan *plan, char text[2 * RT_SIZE_TEXT]) {
+    char speed[RT_SIZE_TEXT];
+    *text = '\0';
+    if (!plan->on_gpu)
+        (void)snprintf(text, 2 * RT_SIZE_TEXT, ", attention's at %sFLOP/s",
+                format_flop(plan->attention_flops, speed));
+    return text;
+}
+
 static void print_times(const glm_plan *plan, bool is_of_memory) {
     char text[RT_SIZE_TEXT];
     char work[RT_SIZE_TEXT];
     char speed[RT_SIZE_TEXT];
+    char attention[2 * RT_SIZE_TEXT];
     const int decimals = plan->decode_tps >= 99.5 ? 0 : plan->decode_tps >= 9.95 ? 1 : 2;
     (void)printf("\n");
     print_row("prefill", rt_format_seconds(plan->prefill_s, text),
-            "for %" PRId64 " tokens: %sFLOP at %sFLOP/s, %s", plan->max_len,
+            "for %" PRId64 " tokens: %sFLOP at %sFLOP/s%s, %s", plan->max_len,
             format_flop(plan->prefill_flop, work), format_flop(plan->machine_flops, speed),
-            speed_from(plan));
+            attention_speed(plan, attention), speed_from(plan));
     (void)snprintf(text, sizeof text, "%.*f", decimals, plan->decode_tps);
     print_row("decode", text, "tokens/s with a full context");
     if (plan->fitting_len == 0) {
@@ -283,9 +294,9 @@ static json_t *json_device(const glm_plan *plan) {
 }
 
 static json_t *json_times(const glm_plan *plan) {
-    return json_pack("{s:s, s:f, s:f, s:f, s:f}", "speed", speed_from(plan), "prefill_flop",
-            plan->prefill_flop, "machine_flops", plan->machine_flops, "prefill_s", plan->prefill_s,
-            "decode_tps", plan->decode_tps);
+    return json_pack("{s:s, s:f, s:f, s:f, s:f, s:f}", "speed", speed_from(plan), "prefill_flop",
+            plan->prefill_flop, "machine_flops", plan->machine_flops, "attention_flops",
+            plan->attention_flops, "prefill_s", plan->prefill_s, "decode_tps", plan->decode_tps);
 }
 
 /* Its members go into `object`; `members` is released. False without memory. */

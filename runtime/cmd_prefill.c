@@ -13,7 +13,6 @@
 #include "cli_prefill.h"
 #include "cli_sources.h"
 #include "config.h"
-#include "costs.h"
 #include "document.h"
 #include "sha256.h"
 
@@ -139,8 +138,9 @@ static rt_status prefill(shelving *s) {
     const double started_s = rt_now();
     RT_TRY(glm_cli_restore(s->cli, s->session, s->ids.ids, s->ids.n, &s->reuse));
     const int64_t n = s->reuse.n_tokens;
-    const double left_flop = glm_prefill_flop(glm_engine_config(s->engine), n, s->ids.n - n);
-    glm_cli_say_reuse(s->cli, s->session, left_flop, s->ids.n, &s->reuse);
+    const double left = glm_plan_prefill_work(
+            glm_engine_plan(s->engine), glm_engine_config(s->engine), n, s->ids.n - n);
+    glm_cli_say_reuse(s->cli, s->session, left, s->ids.n, &s->reuse);
     RT_TRY(glm_cli_prefill_rest(s->cli, s->session, s->ids.ids, s->ids.n, &s->n_computed));
     RT_TRY(glm_session_keep(s->session, s->cli->book, s->note));
     s->prefill_s = rt_now() - started_s;

@@ -250,8 +250,9 @@ RT_MUST_CHECK rt_status glm_logits_check(const float *rows, int64_t n, int64_t v
 
 /* prefill.c: make the run begin at `pos`, which is before its first position, with the ids that the session holds there. */
 RT_MUST_CHECK rt_status glm_prefill_restart_at(glm_prefill_run *run, int64_t pos);
-/* prefill.c: FLOP that the run needs for its tokens [pos, end), in one layer and in all. In the last layer that is keys and
- * values, and the rest for wanted rows only. */
+/* prefill.c: work (plan.h): of a whole layer for n tokens; what the run needs for its tokens [pos, end), in one layer and in
+ * all. In the last layer that is keys and values, and the rest for wanted rows only. */
+double glm_prefill_layer_work(const glm_engine *engine, int64_t pos, int64_t n);
 double glm_prefill_item_work(const glm_engine *engine, int32_t layer, int64_t pos, int64_t end);
 double glm_prefill_work(const glm_engine *engine, int64_t pos, int64_t end);
 /* prefill.c: the layer of the next item, for kv_walk_then; -1: that item attends to nothing, or the span is over. */

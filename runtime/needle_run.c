@@ -18,7 +18,6 @@
 #include "cli_progress.h"
 #include "cli_show.h"
 #include "cli_signals.h"
-#include "costs.h"
 #include "engine.h"
 #include "needle_share.h"
 
@@ -53,7 +52,7 @@ typedef struct run {
 /* ---- the order ------------------------------------------------------------------------------- */
 
 static double work_of(const glm_engine *engine, int64_t n) {
-    return glm_prefill_flop(glm_engine_config(engine), 0, n);
+    return glm_plan_prefill_work(glm_engine_plan(engine), glm_engine_config(engine), 0, n);
 }
 
 static int compare(int64_t a, int64_t b) {

@@ -104,10 +104,11 @@ static rt_status start_plan(const glm_config *config, const glm_options *options
 
 /* The least that any plan takes is what the CPU is measured with. Where that does not fit, who measures is killed, or told
  * that there is no memory for a measurement; and oneDNN, when it is tried, crashes. */
-static rt_status check_room_to_measure(const glm_plan *plan) {
+static rt_status check_room_to_measure(const glm_bill_request *of, const glm_plan *plan) {
     char needed[RT_SIZE_TEXT];
     char limit[RT_SIZE_TEXT];
-    const int64_t least = glm_measure_speed_bytes(plan->threads, 0);
+    const glm_speed_trial trial = glm_bill_least_trial(of, plan);
+    const int64_t least = glm_measure_speed_bytes(&trial);
     if (plan->limit_bytes >= least) return RT_OK;
     return rt_fail(RT_ENOFIT, "plan: no less than %s is needed and %s is available%s%s",
             rt_format_bytes(least, needed), rt_format_bytes(plan->limit_bytes, limit),
@@ -116,7 +117,7 @@ static rt_status check_room_to_measure(const glm_plan *plan) {
 
 static rt_status choose_linear(const glm_bill_request *of, glm_plan *plan) {
     glm_linear_choice choice;
-    RT_TRY(check_room_to_measure(plan));
+    RT_TRY(check_room_to_measure(of, plan));
     RT_TRY(glm_linear_choose(of->options->linear, &of->part, &choice));
     plan->linear_by = choice.by;
     return RT_OK;
@@ -261,11 +262,13 @@ static rt_status measure(glm_bill_request *of, glm_plan *plan) {
     glm_speed *speed = &of->speed;
     if (!plan->on_gpu) {
         const double usual = speed->usual_flops;
-        RT_TRY(glm_measure_speed(plan->threads, glm_bill_measured_bytes(plan), speed));
+        const glm_speed_trial trial = glm_bill_trial(of, plan);
+        RT_TRY(glm_measure_speed(&trial, speed));
         glm_speed_share(speed, glm_ranks_here(options), plan->threads, glm_cores_here(options));
         speed->usual_flops = usual;
     }
     plan->machine_flops = speed->flops;
+    plan->attention_flops = speed->attention_flops;
     return RT_OK;
 }
 

@@ -137,11 +137,24 @@ typedef struct glm_plan {
     int64_t least_disk_bytes; /* --kv-disk-space, likewise */
     bool fits;
 
-    double prefill_flop;  /* of max_len tokens */
-    double machine_flops; /* measured in a few milliseconds on this machine, FLOP/s */
-    double prefill_s;     /* expected */
-    double decode_tps;    /* expected at max_len */
+    double prefill_flop; /* of max_len tokens */
+    double machine_flops; /* of linear layers, measured in a few milliseconds on this machine, FLOP/s */
+    double attention_flops; /* of attention in prefill, likewise; of a GPU, the same */
+    double prefill_s;       /* expected */
+    double decode_tps;      /* expected at max_len */
 } glm_plan;
+
+/* Work, the unit of progress and of expected times: FLOP, those of attention counted as what they take beside those of linear
+ * layers. plan->machine_flops of it take a second. */
+static inline double glm_plan_work(const glm_plan *plan, double flop, double attention_flop) {
+    return flop + (plan->machine_flops / plan->attention_flops - 1.0) * attention_flop;
+}
+
+/* Of costs.h's prefills of tokens [pos, pos + n). */
+double glm_plan_prefill_work(
+        const glm_plan *plan, const glm_config *config, int64_t pos, int64_t n);
+double glm_plan_prefill_all_work(
+        const glm_plan *plan, const glm_config *config, int64_t pos, int64_t n);
 
 /* Of kv_host_bytes, what is where the pages are: a GPU's memory, or the host's. */
 static inline int64_t glm_plan_kv_here(const glm_plan *plan) {
@@ -152,7 +165,7 @@ static inline int64_t glm_plan_kv_here(const glm_plan *plan) {
  *
  *   options  borrowed for the call, but for its first directory, which the plan points to
  *
- * Takes some 60 ms, in which the CPU is measured, or asks the GPU.
+ * Takes some 80 ms, in which the CPU is measured, or asks the GPU.
  *
  * Errors: RT_EUSAGE  a length, budget, type or device that cannot be, or the model cannot be shared among so many ranks
  *         RT_EUNSUPPORTED  the device, or the library that is to multiply, is not to be used here: why

@@ -109,17 +109,28 @@ static bool fits_disk(const glm_options *options, const glm_plan *plan) {
 
 /* ---- the bill -------------------------------------------------------------------------------- */
 
-int64_t glm_bill_measured_bytes(const glm_plan *plan) {
-    const int64_t least = program_bytes(plan) + glm_measure_speed_bytes(plan->threads, 0);
-    return rt_min64(
+glm_speed_trial glm_bill_least_trial(const glm_bill_request *of, const glm_plan *plan) {
+    return (glm_speed_trial){.n_threads = plan->threads,
+            .linear_by = plan->linear_by,
+            .attention = glm_attn_shape(&of->part, plan->kv_dtype)};
+}
+
+glm_speed_trial glm_bill_trial(const glm_bill_request *of, const glm_plan *plan) {
+    glm_speed_trial trial = glm_bill_least_trial(of, plan);
+    const int64_t least = program_bytes(plan) + glm_measure_speed_bytes(&trial);
+    trial.read_bytes = rt_min64(
             plan->weights_bytes + plan->kv_host_bytes, rt_max64(plan->limit_bytes - least, 0));
+    return trial;
 }
 
 /* What the CPU is measured with is given back before weights are read. A GPU's driver takes of the host's memory at least as
  * much as there is at most. */
-static int64_t measuring_bytes(const glm_plan *plan) {
-    if (plan->on_gpu) return glm_measure_speed_bytes(1, INT64_MAX);
-    return glm_measure_speed_bytes(plan->threads, glm_bill_measured_bytes(plan));
+static int64_t measuring_bytes(const glm_bill_request *of, const glm_plan *plan) {
+    glm_speed_trial trial = glm_bill_trial(of, plan);
+    if (plan->on_gpu)
+        trial = (glm_speed_trial){
+                .n_threads = 1, .attention = trial.attention, .read_bytes = INT64_MAX};
+    return glm_measure_speed_bytes(&trial);
 }
 
 static void add_up(const glm_bill_request *of, glm_plan *plan) {
@@ -133,7 +144,7 @@ static void add_up(const glm_bill_request *of, glm_plan *plan) {
                             glm_plan_kv_rounding(&of->part, plan);
     const int64_t weights = plan->on_gpu ? plan->weights_host_bytes : plan->weights_bytes;
     const int64_t with_weights = weights + rt_max64(running, plan->load_bytes);
-    plan->total_bytes = program_bytes(plan) + rt_max64(with_weights, measuring_bytes(plan));
+    plan->total_bytes = program_bytes(plan) + rt_max64(with_weights, measuring_bytes(of, plan));
     plan->kv_must_bytes = must_bytes(plan);
     plan->fits = plan->total_bytes <= plan->limit_bytes && glm_bill_fits_gpu(plan) &&
                  plan->kv_fits && fits_disk(of->options, plan);
@@ -190,6 +201,18 @@ void glm_bill_fill(const glm_bill_request *of, glm_plan *plan) {
 
 /* ---- the time -------------------------------------------------------------------------------- */
 
+double glm_plan_prefill_work(
+        const glm_plan *plan, const glm_config *config, int64_t pos, int64_t n) {
+    return glm_plan_work(
+            plan, glm_prefill_flop(config, pos, n), glm_prefill_attention_flop(config, pos, n));
+}
+
+double glm_plan_prefill_all_work(
+        const glm_plan *plan, const glm_config *config, int64_t pos, int64_t n) {
+    return glm_plan_work(plan, glm_prefill_all_flop(config, pos, n),
+            config->n_layers * glm_layer_attention_flop(config, pos, n));
+}
+
 /* Of the embedding one row is read a token, unless it is the output head, too. */
 static double read_for_a_token(const glm_config *part, const glm_plan *plan) {
     const double unread = part->is_tied ? 0.0
@@ -214,9 +237,10 @@ void glm_bill_time(const glm_bill_request *of, glm_plan *plan) {
     if (plan->weights_host_bytes)
         weights_s = (double)plan->weights_host_bytes / speed->link_bytes_per_s;
     plan->prefill_flop = glm_prefill_flop(part, 0, plan->max_len);
-    plan->prefill_s = fmax(plan->prefill_flop / plan->machine_flops,
-            weights_s * (double)rt_div_up(plan->max_len, plan->span) +
-                    kv_coming * n / 2.0 / (double)plan->chunk);
+    plan->prefill_s =
+            fmax(glm_plan_prefill_work(plan, part, 0, plan->max_len) / plan->machine_flops,
+                    weights_s * (double)rt_div_up(plan->max_len, plan->span) +
+                            kv_coming * n / 2.0 / (double)plan->chunk);
     plan->decode_tps = 1.0 / ((read_for_a_token(part, plan) + kv_bytes) / speed->bytes_per_s +
                                      weights_s + kv_coming);
 }

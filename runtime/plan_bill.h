@@ -24,9 +24,11 @@ typedef struct glm_bill_request {
  * come out smaller than asked for. */
 void glm_bill_fill(const glm_bill_request *of, glm_plan *plan);
 
-/* Of a bill that is filled: what the CPU is measured with, of the memory that is taken later, or would be; as much
- * as the limit has room for. */
-int64_t glm_bill_measured_bytes(const glm_plan *plan);
+/* Of a plan that knows its threads, types and who multiplies: what the CPU is measured with at least, no memory read. */
+glm_speed_trial glm_bill_least_trial(const glm_bill_request *of, const glm_plan *plan);
+
+/* Of a bill that is filled: it reads of the memory that is taken later, or would be, as much as the limit has room for. */
+glm_speed_trial glm_bill_trial(const glm_bill_request *of, const glm_plan *plan);
 
 /* Of a bill that is filled: prefill_flop, prefill_s, decode_tps. */
 void glm_bill_time(const glm_bill_request *of, glm_plan *plan);

@@ -58,23 +58,30 @@ static rt_status check_request(const glm_session *session, const int32_t *ids, i
     return RT_OK;
 }
 
+double glm_prefill_layer_work(const glm_engine *engine, int64_t pos, int64_t n) {
+    const glm_config *config = &engine->config;
+    return glm_plan_work(&engine->plan, glm_layer_flop(config, pos, n),
+            glm_layer_attention_flop(config, pos, n));
+}
+
 /* In the last layer all rows from a chunk's first wanted one to its last are computed; only the wanted ones are counted. */
 double glm_prefill_item_work(const glm_engine *engine, int32_t layer, int64_t pos, int64_t end) {
     const glm_config *config = &engine->config;
     const glm_prefill_run *run = &engine->prefill;
     if (layer == config->n_layers) return glm_head_flop(config, end - pos);
     if (layer < config->n_layers - 1 || run->gives_all)
-        return glm_layer_flop(config, pos, end - pos);
-    double flop = glm_layer_kv_flop(config, end - pos);
+        return glm_prefill_layer_work(engine, pos, end - pos);
+    double work = glm_layer_kv_flop(config, end - pos);
     for (int64_t i = 0; i < run->n_wanted; i++)
         if (run->wanted[i] >= pos && run->wanted[i] < end)
-            flop += glm_layer_flop(config, run->wanted[i], 1) - glm_layer_kv_flop(config, 1);
-    return flop;
+            work += glm_prefill_layer_work(engine, run->wanted[i], 1) -
+                    glm_layer_kv_flop(config, 1);
+    return work;
 }
 
 double glm_prefill_work(const glm_engine *engine, int64_t pos, int64_t end) {
     const int32_t last = engine->config.n_layers - 1;
-    return last * glm_layer_flop(&engine->config, pos, end - pos) +
+    return last * glm_prefill_layer_work(engine, pos, end - pos) +
            glm_prefill_item_work(engine, last, pos, end) +
            (engine->prefill.gives_all ? glm_head_flop(&engine->config, end - pos) : 0.0);
 }
@@ -377,7 +384,8 @@ void glm_prefill_where(const glm_session *session, glm_prefill_progress *progres
 
 double glm_session_planned_s(const glm_session *session, double work) {
     const glm_engine *engine = session->engine;
-    const double all = glm_prefill_flop(&engine->config, 0, engine->plan.max_len);
+    const double all =
+            glm_plan_prefill_work(&engine->plan, &engine->config, 0, engine->plan.max_len);
     return engine->plan.prefill_s * work / all;
 }
 

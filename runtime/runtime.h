@@ -182,7 +182,7 @@ RT_MUST_CHECK rt_status glm_prefill_begin_all(glm_session *session, const int32_
 typedef struct glm_prefill_progress {
     int64_t tokens_done; /* tokens of this prefill that are through all layers, interpolated */
     int64_t tokens_total;
-    double work_done; /* FLOP, so that an ETA is fair although late tokens cost more */
+    double work_done; /* in proportion to time (plan.h), for late tokens cost more */
     double work_total;
     bool is_done;
 } glm_prefill_progress;
@@ -190,7 +190,7 @@ typedef struct glm_prefill_progress {
 /* How far a prefill is that was begun: one that was suspended before does not begin at 0. */
 void glm_prefill_where(const glm_session *session, glm_prefill_progress *progress);
 
-/* Seconds that so much work (FLOP) of a prefill takes, at the speed that the plan expects. */
+/* Seconds that so much work (plan.h) of a prefill takes, at the speed that the plan expects. */
 double glm_session_planned_s(const glm_session *session, double work);
 
 /* Do the next (layer, chunk) item. When progress->is_done, the logits are there.

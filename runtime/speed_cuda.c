@@ -28,6 +28,7 @@ glm_speed glm_cuda_speed_of(const glm_cuda_chip *chip) {
     /* A driver that says nothing: half of an A100. */
     const double flops = peak > 0.0 ? peak * prefill_share : 150e12;
     return (glm_speed){.flops = flops,
+            .attention_flops = flops,
             .usual_flops = flops,
             .n_blocks = chip->n_sms * (chip->capability == 90 ? 1 : 2),
             .bytes_per_s =

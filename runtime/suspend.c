@@ -176,7 +176,7 @@ static void go_on(glm_engine *engine, const kv_suspension *s) {
         run->chunk_pos = s->end;
     }
     run->work_done = glm_prefill_work(engine, run->first_pos, s->begin) +
-                     run->layer * glm_layer_flop(&engine->config, s->begin, s->end - s->begin) +
+                     run->layer * glm_prefill_layer_work(engine, s->begin, s->end - s->begin) +
                      glm_prefill_item_work(engine, run->layer, s->begin, run->chunk_pos);
     rt_log(RT_LOG_INFO, "prefill",
             "resumed begin=%" PRId64 " end=%" PRId64 " layer=%" PRId32 " pos=%" PRId64, s->begin,

@@ -9,7 +9,7 @@ make_needle_model
 # planned OUT: the plan without what is measured anew each time
 planned() {
     expect 0 plan -m "$work/model" -c 4k -b 1K --threads 1 --host-kv-space 64M --linear own --json
-    grep -v '"machine_flops"\|"prefill_s"\|"decode_tps"\|"limit_bytes"\|"kv_disk_limit_bytes"\|"has_weights"' "$work/out" >"$work/$1"
+    grep -v '"machine_flops"\|"attention_flops"\|"prefill_s"\|"decode_tps"\|"limit_bytes"\|"kv_disk_limit_bytes"\|"has_weights"' "$work/out" >"$work/$1"
     grep -q '"weights_bytes": [1-9]' "$work/$1" || fail "no weights in the plan"
 }
 # shard: model.safetensors becomes a shard of an index

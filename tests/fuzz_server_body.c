@@ -66,7 +66,8 @@ static srv_server *server_of_the_test(void) {
     CHECK(srv_scheduler_create(server.options.tokenizer, 4, &server.scheduler) == RT_OK);
     CHECK(srv_jobs_create(server.scheduler, &server.jobs) == RT_OK);
     CHECK(srv_readings_create(&server.readings) == RT_OK);
-    server.scheduler->plan = (glm_plan){.max_len = CONTEXT, .n_ranks = 1, .machine_flops = 1e12};
+    server.scheduler->plan = (glm_plan){
+            .max_len = CONTEXT, .n_ranks = 1, .machine_flops = 1e12, .attention_flops = 1e12};
     server.scheduler->context = CONTEXT;
     server.scheduler->state = SRV_READY;
     read_one(&server);

@@ -1,8 +1,10 @@
-/* The plan's FLOP are those that a prefill does: what its time is expected from, and what progress counts.
+/* The plan's FLOP are those that a prefill does: what its time is expected from, and what progress counts, attention's by the
+ * time they take.
  *
  * Method: the linear layers of an engine are counted as they are called, 2 FLOP a weight and row. What the plan has
  * beyond them is attention, 4 a head, dim and visible key: all rows' in every layer but the last, there the last
- * row's. Progress ends where it said it would, with several rows wanted, too, and after two spans. */
+ * row's. Progress ends where it said it would, with several rows wanted, too, and after two spans, and at the time that the plan
+ * has. */
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -69,10 +71,15 @@ static void check(const char *dir, int64_t n) {
 
     const glm_config *config = glm_engine_config(engine);
     const int64_t last = n - 1;
-    const double planned = glm_engine_plan(engine)->prefill_flop;
-    expect("planned, and what progress came to", prefill(session, ids, n, &last, 1), planned);
-    expect("planned, and what was done",
-            counted - glm_head_flop(config, 1) + attention_flop(config, n), planned);
+    const glm_plan *plan = glm_engine_plan(engine);
+    const double work = prefill(session, ids, n, &last, 1);
+    const double linear_flop = counted - glm_head_flop(config, 1);
+    const double attention = attention_flop(config, n);
+    expect("planned, and what was done", linear_flop + attention, plan->prefill_flop);
+    expect("the work of what was done, and what progress came to", work,
+            linear_flop + attention * plan->machine_flops / plan->attention_flops);
+    expect("and the time that is planned for it", glm_session_planned_s(session, work),
+            linear_flop / plan->machine_flops + attention / plan->attention_flops);
     const int64_t wanted[3] = {5, n / 2, last};
     glm_session_truncate(session, 0);
     (void)prefill(session, ids, n, wanted, 3);
@@ -89,9 +96,10 @@ static void check_shares(void) {
         double share;
     } cases[] = {{1, 1, 1.0}, {1, 64, 1.0}, {2, 1, 1.0}, {4, 1, 0.5}, {4, 2, 0.25}, {2, 64, 0.5}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        glm_speed speed = {.flops = 8e9, .bytes_per_s = 4e9};
+        glm_speed speed = {.flops = 8e9, .attention_flops = 6e9, .bytes_per_s = 4e9};
         glm_speed_share(&speed, cases[i].n_ranks, cases[i].n_threads, 2);
         expect("a rank's share of the cores", speed.flops, 8e9 * cases[i].share);
+        expect("and of attention by them", speed.attention_flops, 6e9 * cases[i].share);
         expect("and of what they read", speed.bytes_per_s, 4e9 * cases[i].share);
     }
 }

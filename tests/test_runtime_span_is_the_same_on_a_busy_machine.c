@@ -15,14 +15,15 @@ enum { N_TOKENS = 1000000, LONGEST = 128 * 1024 };
 
 static double factor;
 
-rt_status __real_glm_measure_speed(int32_t n_threads, int64_t read_bytes, glm_speed *out);
-rt_status __wrap_glm_measure_speed(int32_t n_threads, int64_t read_bytes, glm_speed *out);
+rt_status __real_glm_measure_speed(const glm_speed_trial *trial, glm_speed *out);
+rt_status __wrap_glm_measure_speed(const glm_speed_trial *trial, glm_speed *out);
 
-rt_status __wrap_glm_measure_speed(int32_t n_threads, int64_t read_bytes, glm_speed *out) {
+rt_status __wrap_glm_measure_speed(const glm_speed_trial *trial, glm_speed *out) {
     static glm_speed measured;
-    if (measured.flops == 0.0) RT_TRY(__real_glm_measure_speed(n_threads, read_bytes, &measured));
+    if (measured.flops == 0.0) RT_TRY(__real_glm_measure_speed(trial, &measured));
     *out = measured;
     out->flops *= factor;
+    out->attention_flops *= factor;
     out->bytes_per_s *= factor;
     return RT_OK;
 }

@@ -7,7 +7,6 @@
 #include "runtime/base/log.h"
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"
-#include "runtime/costs.h"
 #include "schedule.h"
 
 enum {
@@ -235,13 +234,14 @@ static void take_slot(srv_scheduler *scheduler, srv_sequence *sequence) {
     scheduler->running[scheduler->n_running++] = sequence;
 }
 
-/* FLOP of a prompt's prefill, of which n_cached tokens are there. */
+/* Of a prompt's prefill, of which n_cached tokens are there. */
 static double work_of(
         const srv_scheduler *scheduler, const srv_request *request, int64_t n_cached) {
     const glm_config *config = glm_engine_config(scheduler->engine);
     const int64_t n = request->prompt.n - n_cached;
-    if (!srv_request_judges_prompt(request)) return glm_prefill_flop(config, n_cached, n);
-    return config->n_layers * glm_layer_flop(config, n_cached, n) + glm_head_flop(config, n);
+    if (!srv_request_judges_prompt(request))
+        return glm_plan_prefill_work(&scheduler->plan, config, n_cached, n);
+    return glm_plan_prefill_all_work(&scheduler->plan, config, n_cached, n);
 }
 
 /* The request begins. */

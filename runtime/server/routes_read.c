@@ -18,7 +18,6 @@
 #include "runtime/base/size.h"
 #include "runtime/citations_json.h"
 #include "runtime/cli_json.h"
-#include "runtime/costs.h"
 #include "runtime/document_kind.h"
 #include "runtime/engine.h"
 #include "runtime/text.h"
@@ -192,7 +191,7 @@ static double prefill_s(const glm_config *config, const glm_plan *plan, int64_t 
     par_shard shard;
     glm_config part;
     if (glm_plan_share(config, 0, plan->n_ranks, &shard, &part) != RT_OK) return 0.0;
-    return glm_prefill_flop(&part, 0, n_tokens) / plan->machine_flops;
+    return glm_plan_prefill_work(plan, &part, 0, n_tokens) / plan->machine_flops;
 }
 
 static json_t *plan_json(const glm_config *config, const glm_plan *plan, int64_t n_tokens) {

@@ -21,7 +21,7 @@ typedef struct srv_sequence {
     int64_t judged_end;       /* up to here the logits of the prompt's positions have been judged */
     glm_answer answer;
     glm_reply reply;
-    double work_total; /* FLOP of its prefill */
+    double work_total; /* of its prefill, plan.h */
     double work_done;
     double last_token_s; /* rt_now() of its last token; 0: none yet */
 } srv_sequence;
