@@ -72,17 +72,31 @@ bool attn_cpu_has_tiles(const attn_shape *shape) {
     return shape->kv_dtype == RT_BF16 && shape->head_dim % 32 == 0;
 }
 
+rt_isa attn_cpu_isa(const attn_shape *shape, rt_isa isa) {
+    if (isa < RT_ISA_AMX) return isa;
+#if defined(GLM_WITH_AMX)
+    if (attn_cpu_has_tiles(shape)) return RT_ISA_AMX;
+#endif
+    (void)shape;
+    return RT_ISA_AVX512;
+}
+
 static const attn_kernels *kernels_for(const attn_shape *shape, rt_isa isa) {
     rt_assert(isa <= rt_machine_isa());
-    (void)shape;
+    switch (attn_cpu_isa(shape, isa)) {
 #if defined(GLM_WITH_AMX)
-    if (isa == RT_ISA_AMX && attn_cpu_has_tiles(shape)) return &attn_kernels_amx;
+    case RT_ISA_AMX:
+        return &attn_kernels_amx;
 #endif
 #if defined(__x86_64__)
-    if (isa >= RT_ISA_AVX512) return &attn_kernels_avx512;
-    if (isa == RT_ISA_AVX2) return &attn_kernels_avx2;
+    case RT_ISA_AVX512:
+        return &attn_kernels_avx512;
+    case RT_ISA_AVX2:
+        return &attn_kernels_avx2;
 #endif
-    return &attn_kernels_portable;
+    default:
+        return &attn_kernels_portable;
+    }
 }
 
 rt_status attn_cpu_create(const attn_shape *shape, rt_isa isa, rt_pool *pool, attn_cpu **out) {
