@@ -58,6 +58,28 @@ static void add_onednn(json_t *section) {
     add(section, "oneDNN", "%s%s", is_there ? "" : "none: ", text);
 }
 
+static const char *vectors(rt_isa isa) {
+    static const char *const names[] = {"portable code", "AVX2", "AVX-512", "tiles of AMX"};
+    return names[isa];
+}
+
+/* By which kernels. What there are tiles for is a type of pages, and heads that are whole tiles. */
+static void add_attention(json_t *section) {
+    const rt_isa isa = rt_machine_isa();
+    const attn_shape with_tiles = {
+            .n_heads = 1, .n_kv_heads = 1, .head_dim = 128, .kv_dtype = RT_BF16};
+    const attn_shape without = {
+            .n_heads = 1, .n_kv_heads = 1, .head_dim = 128, .kv_dtype = RT_INT8};
+    const rt_isa best = attn_cpu_isa(&with_tiles, isa);
+    const rt_isa otherwise = attn_cpu_isa(&without, isa);
+    if (best != otherwise)
+        add(section, "attention", "%s (bf16 pages), %s otherwise", vectors(best),
+                vectors(otherwise));
+    else
+        add(section, "attention", "%s%s", vectors(best),
+                isa == RT_ISA_AMX ? "; this build's compiler had no AMX" : "");
+}
+
 static rt_status add_machine(json_t *facts, const char *linear, const glm_config *config) {
     rt_machine_memory memory;
     RT_TRY(rt_machine_memory_read(&memory));
@@ -70,6 +92,7 @@ static rt_status add_machine(json_t *facts, const char *linear, const glm_config
             !rt_machine_has_amx()      ? "none"
             : rt_machine_may_use_amx() ? "AMX"
                                        : "AMX, which the operating system does not grant");
+    add_attention(section);
     add_onednn(section);
     add_linear(section, linear, config);
     add(section, "cores we may use", "%d of %ld", rt_machine_cores(),
@@ -112,6 +135,11 @@ static rt_status add_devices(json_t *facts) {
     add(section, "cache", "%s: %s", cache, disk);
     free(cache);
     return RT_OK;
+}
+
+static const char *attention_of(const glm_config *config, const glm_plan *plan) {
+    const attn_shape shape = glm_attn_shape(config, plan->kv_dtype);
+    return vectors(attn_cpu_isa(&shape, rt_machine_isa()));
 }
 
 /* ---- the checkpoint -------------------------------------------------------------------------- */
@@ -183,6 +211,7 @@ static void add_plan(
     add(section, "span, chunk", "%" PRId64 ", %" PRId64, plan->span, plan->chunk);
     add(section, "threads", "%" PRId32, plan->threads);
     if (!plan->on_gpu) add_linear(section, cli->engine.linear, config);
+    if (!plan->on_gpu) add(section, "attention", "%s", attention_of(config, plan));
     add(section, "KV cache", "%s, %s", rt_dtype_name(plan->kv_dtype),
             rt_format_bytes(glm_plan_kv_here(plan), size));
     add(section, "memory in all", "%s", rt_format_bytes(plan->total_bytes, size));
