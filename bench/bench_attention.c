@@ -1,5 +1,6 @@
 /* Attention: prefill in GFLOP/s against the FMA peak, decode in GB/s against the DRAM read rate or
- * what the FMA peak allows. head_dim 128, groups of 8 and of 4, bf16 pages; and int8,
+ * what the FMA peak allows; by tiles of AMX (bf16 pages) against the peak of those, of which half is the most that there is to
+ * be had (help_roof.h). head_dim 128, groups of 8 and of 4, bf16 pages; and int8,
  * int4 and fp8 pages, 32K keys, a group of 8.
  *
  *   bench_attention [--only TEXT] and what help_measure.h lists
@@ -152,7 +153,7 @@ static void bench_prefill(const bench_options *options, const cell *of, const ca
             .n_threads = n_threads,
             .rate = bench_measure(options, n_threads, prefill_gflop(c), prefill_chunk, &job),
             .unit = "GFLOP/s"};
-    bench_claim(roofs, &figure, (bench_cost){.gflop = 1.0});
+    bench_claim(roofs, &figure, bench_cost_of_attention(options, &c->shape, 1.0));
     attn_cpu_free(job.cpu);
     rt_mem_free(memory, (2 * n_rows * HEAD_DIM + 2 * n_rows) * 4);
 }
@@ -179,8 +180,8 @@ static void decode_layers(void *context) {
     }
 }
 
-static void claim_decode(bench_roofs *roofs, const cell *of, const decode_job *job,
-        bench_rate passes, int n_threads) {
+static void claim_decode(const bench_options *options, bench_roofs *roofs, const cell *of,
+        const decode_job *job, bench_rate passes, int n_threads) {
     const cache *c = job->c;
     const double gb = 1e-9 * (double)c->n_bytes;
     const double gflop = 4e-9 * (double)c->n_layers * (double)c->n_tokens * c->shape.n_heads *
@@ -191,7 +192,9 @@ static void claim_decode(bench_roofs *roofs, const cell *of, const decode_job *j
             .n_threads = n_threads,
             .rate = {gb * passes.best, gb * passes.median},
             .unit = "GB/s"};
-    bench_claim(roofs, &figure, (bench_cost){.gflop = gflop / gb, .gb = 1.0});
+    bench_cost cost = bench_cost_of_attention(options, &c->shape, gflop / gb);
+    cost.gb = 1.0;
+    bench_claim(roofs, &figure, cost);
 }
 
 static void bench_decode(const bench_options *options, const cell *of, const cache *c,
@@ -207,8 +210,8 @@ static void bench_decode(const bench_options *options, const cell *of, const cac
     fill_floats(job.q, SEQS_MAX * n_row);
     bench_must(attn_cpu_create(&c->shape, options->isa, pool, &job.cpu));
     const int n_threads = rt_pool_threads(pool);
-    claim_decode(roofs, of, &job, bench_measure(options, n_threads, 1.0, decode_layers, &job),
-            n_threads);
+    claim_decode(options, roofs, of, &job,
+            bench_measure(options, n_threads, 1.0, decode_layers, &job), n_threads);
     attn_cpu_free(job.cpu);
     rt_mem_free(job.scratch, scratch_bytes);
     rt_mem_free(job.q, float_bytes);

@@ -9,7 +9,8 @@
  *
  * Method: a session is given `depth` tokens of made-up keys and values, then prefills N tokens (512) and
  * decodes a few, again and again. A row's figure is tokens/s; its peak is what the machine's FMA peak or
- * DRAM rate would allow for the FLOP that are done, or the bytes that must be read, for one token:
+ * DRAM rate would allow for the FLOP that are done (the peak of AMX, for attention by its tiles), or the bytes that must be
+ * read, for one token:
  *
  *   prefill  2 a weight and token, 4 a query head, dim and visible key; in the last layer only keys and
  *            values, but for the last token
@@ -114,9 +115,8 @@ static double prefill_flop(const glm_config *c, int64_t depth, int64_t n) {
 
 /* Two FLOP a weight: as many bytes of bf16. */
 static double decode_bytes(const glm_config *c, int64_t depth) {
-    const double q_width = (double)c->n_heads * (double)c->head_dim;
-    const double attention = 4.0 * q_width * (double)(depth + 1);
-    const double weights = c->n_layers * (glm_layer_flop(c, depth, 1) - attention);
+    const double weights =
+            c->n_layers * (glm_layer_flop(c, depth, 1) - glm_layer_attention_flop(c, depth, 1));
     return weights + glm_head_flop(c, 1) + c->n_layers * 2.0 * kv_width(c) * (double)depth;
 }
 
@@ -334,6 +334,18 @@ static void beside_a_busy_program(
     bench_report(options, &figure);
 }
 
+/* Of GFLOP that are attention's in part, each of which may be by tiles: oneDNN is taken for those. */
+static bench_cost cost_of(
+        const bench_options *options, const glm_engine *engine, double gflop, double attention) {
+    const attn_shape shape = glm_attn_shape(&engine->part, engine->plan.kv_dtype);
+    bench_cost cost = bench_cost_of_attention(options, &shape, attention);
+    if (engine->plan.linear_by == GLM_LINEAR_ONEDNN && options->isa == RT_ISA_AMX)
+        cost.tile_gflop += gflop - attention;
+    else
+        cost.gflop += gflop - attention;
+    return cost;
+}
+
 /* Prefill and decode each between two measurements of the peaks; beside a busy program behind them. */
 static void measure(const bench_options *options, job *j, bench_roofs *roofs) {
     const glm_config *c = &j->engine->config;
@@ -341,14 +353,17 @@ static void measure(const bench_options *options, job *j, bench_roofs *roofs) {
     const int n_threads = rt_pool_threads(pool);
     const double n = (double)j->r->n_tokens;
     const double gflop = 1e-9 * prefill_flop(c, j->depth, j->r->n_tokens) / n;
+    const double attention_gflop =
+            1e-9 * glm_prefill_attention_flop(c, j->depth, j->r->n_tokens) / n;
     claim(roofs, j, "prefill", bench_measure(options, n_threads, n, prefill, j),
-            (bench_cost){.gflop = gflop});
+            cost_of(options, j->engine, gflop, attention_gflop));
     bench_roofs_again(options, pool, roofs);
     const double n_passes = (double)j->r->n_passes;
     const bench_rate quiet = bench_measure(options, n_threads, n_passes, decode, j);
-    claim(roofs, j, "decode", quiet,
-            (bench_cost){.gflop = 1e-9 * decode_flop(c, j->depth),
-                    .gb = 1e-9 * decode_bytes(c, j->depth)});
+    bench_cost cost = cost_of(options, j->engine, 1e-9 * decode_flop(c, j->depth),
+            1e-9 * c->n_layers * glm_layer_attention_flop(c, j->depth, 1));
+    cost.gb = 1e-9 * decode_bytes(c, j->depth);
+    claim(roofs, j, "decode", quiet, cost);
     bench_roofs_again(options, pool, roofs);
     if (j->r->has_drafts) measure_drafts(options, j, quiet);
     if (j->r->is_busy) beside_a_busy_program(options, j, n_threads, quiet);

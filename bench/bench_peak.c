@@ -1,4 +1,4 @@
-/* The machine's peaks: fp32 FMA, reading DRAM, memcpy; one thread and all of them.
+/* The machine's peaks: fp32 FMA, tiles of AMX, reading DRAM, memcpy; one thread and all of them.
  *
  * The last columns of an FMA row are checked against the clock, which a chain of dependent
  * multiplications counts (virtual machines hide the cycle counter): the share reported is that of the
@@ -18,7 +18,7 @@ static void report(const bench_options *options, const char *what, int n_threads
 /* Whether any peak was void. */
 static bool report_fma(const bench_options *options, rt_pool *pool) {
     bool is_void = false;
-    for (rt_isa isa = RT_ISA_PORTABLE; isa <= rt_machine_isa(); isa++) {
+    for (rt_isa isa = RT_ISA_PORTABLE; isa <= rt_machine_isa() && isa < RT_ISA_AMX; isa++) {
         const bench_fma fma = bench_peak_fma(options, isa, pool);
         const double of_units =
                 fma.per_cycle > 0.0 ? fma.n_units * fma.gflops.best / fma.per_cycle : 0.0;
@@ -32,6 +32,12 @@ static bool report_fma(const bench_options *options, rt_pool *pool) {
         is_void |= bench_fma_is_void(&fma);
     }
     return is_void;
+}
+
+static void report_amx(const bench_options *options, rt_pool *pool) {
+    const bench_rate rate = bench_peak_amx(options, pool);
+    if (rate.best > 0.0)
+        report(options, "bf16 in tiles of AMX", rt_pool_threads(pool), rate, "GFLOP/s", 0.0);
 }
 
 static void report_memory(const bench_options *options, const bench_dram *dram, rt_pool *pool) {
@@ -57,6 +63,7 @@ int main(int argc, char **argv) {
     for (int i = 0; i < n_counts; i++) {
         rt_pool *pool = bench_pool(counts[i]);
         is_void |= report_fma(&options, pool);
+        report_amx(&options, pool);
         report_memory(&options, &dram, pool);
         rt_pool_free(pool);
     }

@@ -155,11 +155,11 @@ void bench_begin(const bench_options *options) {
             options->is_cpu_clock ? "CPU" : "wall", options->n_repeats);
     if (options->is_csv)
         (void)printf("what,threads,best,median,unit,peak (same unit),best of peak (%%),"
-                     "median of peak (%%),roof,median of FMA (%%),median of DRAM (%%),"
+                     "median of peak (%%),roof,median of compute peak (%%),median of DRAM (%%),"
                      "peak RSS (MiB)\n");
     else
         (void)printf("%-44s %3s %9s %9s %-8s %7s %7s %-4s %7s %7s %7s\n", "", "thr", "best",
-                "median", "", "best", "median", "of", "of FMA", "of DRAM", "RSS MiB");
+                "median", "", "best", "median", "of", "compute", "of DRAM", "RSS MiB");
     (void)fflush(stdout);
 }
 
@@ -195,7 +195,7 @@ static void report_csv(const bench_figure *figure) {
     print_share(true, of_peak(figure, figure->rate.best));
     print_share(true, of_peak(figure, figure->rate.median));
     (void)printf(",%s", figure->roof ? figure->roof : "");
-    print_share(true, figure->of_fma);
+    print_share(true, figure->of_compute);
     print_share(true, figure->of_dram);
     (void)printf(",%.0f\n", figure->rss_mib);
 }
@@ -206,7 +206,7 @@ static void report_row(const bench_figure *figure) {
     print_share(false, of_peak(figure, figure->rate.best));
     print_share(false, of_peak(figure, figure->rate.median));
     (void)printf(" %-4s", figure->roof ? figure->roof : "");
-    print_share(false, figure->of_fma);
+    print_share(false, figure->of_compute);
     print_share(false, figure->of_dram);
     (void)printf(" %7.0f\n", figure->rss_mib);
 }

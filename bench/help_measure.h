@@ -6,7 +6,7 @@
  *   --threads N    only N threads; default: 1 and all
  *   --repeats N    runs after the warm-up, default 5
  *   --quick        small sizes: does it run, not how fast
- *   --isa NAME     portable, avx2 or avx512; default: the best of this machine */
+ *   --isa NAME     portable, avx2, avx512 or amx; default: the best of this machine */
 #ifndef HELP_MEASURE_H
 #define HELP_MEASURE_H
 
@@ -67,9 +67,9 @@ typedef struct bench_figure {
     int n_threads;
     bench_rate rate;
     const char *unit;
-    double peak;      /* in the same unit */
-    const char *roof; /* whose peak it is: FMA or DRAM; */
-    double of_fma;    /* what the median is of each */
+    double peak;       /* in the same unit */
+    const char *roof;  /* whose peak it is: FMA, AMX, both of them, or DRAM; */
+    double of_compute; /* what the median is of the first three, and of DRAM's */
     double of_dram;
     double rss_mib; /* 0: now */
 } bench_figure;

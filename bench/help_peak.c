@@ -105,6 +105,40 @@ __attribute__((target("avx512f,avx512bf16"))) static float bf16_run(int64_t n_ro
 }
 #endif
 
+#if defined(BENCH_WITH_AMX)
+/* A product of two tiles: 16 x 16 sums of 32. Four tiles of sums in turn, which hides how long one takes. */
+enum { AMX_CHAINS = 4, AMX_PRODUCTS = 16 * 16 * 32 };
+__attribute__((target("avx512f,amx-tile,amx-bf16"))) static float amx_run(int64_t n_rounds) {
+    /* ldtilecfg's: a palette, the bytes of a line of each tile, from byte 16, its lines, from byte 48 */
+    uint8_t shape[64] = {1};
+    uint8_t tile[1024];
+    float sums[16 * 16];
+    for (int t = 0; t < 8; t++) {
+        shape[16 + 2 * t] = 64;
+        shape[48 + t] = 16;
+    }
+    memset(tile, 0x3c, sizeof tile); /* ordinary numbers */
+    _tile_loadconfig(shape);
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    _tile_loadd(4, tile, 64);
+    _tile_loadd(5, tile, 64);
+    _tile_loadd(6, tile, 64);
+    _tile_loadd(7, tile, 64);
+    for (int64_t i = 0; i < n_rounds; i++) {
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_stored(0, sums, 64);
+    _tile_release();
+    return sums[0];
+}
+#endif
+
 static fma_kernel kernel_of(rt_isa isa) {
 #if defined(__x86_64__)
     if (isa >= RT_ISA_AVX512) return (fma_kernel){16, 24, avx512_run, avx512_cycles};
@@ -177,21 +211,36 @@ bench_fma bench_peak_fma(const bench_options *options, rt_isa isa, rt_pool *pool
     return fma;
 }
 
+/* GFLOP/s of a kernel whose rounds are chains x lanes products. */
+static bench_rate peak_of(
+        const bench_options *options, rt_pool *pool, fma_kernel kernel, int64_t rounds_per_piece) {
+    fma_job job = {.kernel = kernel,
+            .pool = pool,
+            .rounds_per_piece = options->is_quick ? rounds_per_piece / 20 : rounds_per_piece};
+    const int n_threads = rt_pool_threads(pool);
+    const double products = (double)job.rounds_per_piece * kernel.chains * kernel.lanes *
+                            PIECES_A_THREAD * n_threads;
+    return bench_measure(options, n_threads, 2e-9 * products, fma_all, &job);
+}
+
 double bench_peak_bf16(const bench_options *options, rt_pool *pool) {
 #if defined(__x86_64__)
-    fma_job job = {.kernel = {BF16_PRODUCTS, BF16_CHAINS, bf16_run, cycles_unknown},
-            .pool = pool,
-            .rounds_per_piece = options->is_quick ? 100000 : 2000000};
-    const int n_threads = rt_pool_threads(pool);
-    if (!__builtin_cpu_supports("avx512bf16")) return 0.0;
-    const double products = (double)job.rounds_per_piece * BF16_CHAINS * BF16_PRODUCTS *
-                            PIECES_A_THREAD * n_threads;
-    return bench_measure(options, n_threads, 2e-9 * products, fma_all, &job).best;
-#else
+    const fma_kernel kernel = {BF16_PRODUCTS, BF16_CHAINS, bf16_run, cycles_unknown};
+    if (__builtin_cpu_supports("avx512bf16")) return peak_of(options, pool, kernel, 2000000).best;
+#endif
     (void)options;
     (void)pool;
     return 0.0;
+}
+
+bench_rate bench_peak_amx(const bench_options *options, rt_pool *pool) {
+#if defined(BENCH_WITH_AMX)
+    const fma_kernel kernel = {AMX_PRODUCTS, AMX_CHAINS, amx_run, cycles_unknown};
+    if (rt_machine_isa() == RT_ISA_AMX) return peak_of(options, pool, kernel, 1000000);
 #endif
+    (void)options;
+    (void)pool;
+    return (bench_rate){0};
 }
 
 bool bench_fma_is_void(const bench_fma *fma) {
@@ -325,6 +374,7 @@ static double fma_peak(const bench_options *options, rt_pool *pool) {
 bench_peaks bench_peaks_of(const bench_options *options, rt_pool *pool) {
     static const int n_streams[] = {1, 4, 8};
     bench_peaks peaks = {.gflops = fma_peak(options, pool)};
+    if (options->isa == RT_ISA_AMX) peaks.amx_gflops = bench_peak_amx(options, pool).best;
     bench_dram dram = bench_dram_create(options);
     for (size_t i = 0; i < sizeof n_streams / sizeof *n_streams; i++) {
         const double rate = bench_peak_read(options, &dram, n_streams[i], pool).best;

@@ -45,16 +45,33 @@ static double settle(const char *what, const char *unit, double before, double a
     return high;
 }
 
+/* Units a second; 0: nothing is computed. */
+static double compute_roof(bench_cost cost, bench_peaks peaks) {
+    const double seconds = (cost.gflop > 0.0 ? cost.gflop / peaks.gflops : 0.0) +
+                           (cost.tile_gflop > 0.0 ? cost.tile_gflop / peaks.amx_gflops : 0.0);
+    return seconds > 0.0 ? 1.0 / seconds : 0.0;
+}
+
+static const char *compute_name(bench_cost cost) {
+    return cost.tile_gflop <= 0.0 ? "FMA" : cost.gflop <= 0.0 ? "AMX" : "both";
+}
+
+bench_cost bench_cost_of_attention(
+        const bench_options *options, const attn_shape *shape, double gflop) {
+    if (attn_cpu_isa(shape, options->isa) == RT_ISA_AMX) return (bench_cost){.tile_gflop = gflop};
+    return (bench_cost){.gflop = gflop};
+}
+
 static void print_claim(const bench_options *options, bench_claimed *claim, bench_peaks peaks) {
     bench_figure *figure = &claim->figure;
     const bench_cost cost = claim->cost;
     figure->what = claim->name;
-    const double fma = cost.gflop > 0.0 ? peaks.gflops / cost.gflop : 0.0;
+    const double compute = compute_roof(cost, peaks);
     const double dram = cost.gb > 0.0 ? peaks.read_gbps / cost.gb : 0.0;
-    const bool is_dram = dram > 0.0 && (fma <= 0.0 || dram < fma);
-    figure->roof = is_dram ? "DRAM" : "FMA";
-    figure->peak = is_dram ? dram : fma;
-    figure->of_fma = fma > 0.0 ? figure->rate.median / fma : 0.0;
+    const bool is_dram = dram > 0.0 && (compute <= 0.0 || dram < compute);
+    figure->roof = is_dram ? "DRAM" : compute_name(cost);
+    figure->peak = is_dram ? dram : compute;
+    figure->of_compute = compute > 0.0 ? figure->rate.median / compute : 0.0;
     figure->of_dram = dram > 0.0 ? figure->rate.median / dram : 0.0;
     bench_report(options, figure);
 }
@@ -63,6 +80,8 @@ void bench_roofs_again(const bench_options *options, rt_pool *pool, bench_roofs 
     const bench_peaks after = measure(options, pool);
     const bench_peaks peaks = {
             .gflops = settle("the FMA peak", "GFLOP/s", roofs->before.gflops, after.gflops),
+            .amx_gflops =
+                    settle("the AMX peak", "GFLOP/s", roofs->before.amx_gflops, after.amx_gflops),
             .read_gbps = settle("the DRAM rate", "GB/s", roofs->before.read_gbps, after.read_gbps)};
     for (int i = 0; i < roofs->n_claims; i++) print_claim(options, &roofs->claims[i], peaks);
     roofs->n_claims = 0;
