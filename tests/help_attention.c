@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "attention/attn_cpu.h"
 #include "attention/attn_fp8.h"
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"
@@ -12,6 +13,10 @@ enum { PAGE = ATTN_PAGE_TOKENS, SPLIT = ATTN_SPLIT_TOKENS };
 bool ath_is_fast(void) {
     const char *text = getenv("GLM_TEST_FAST");
     return text && strcmp(text, "1") == 0;
+}
+
+bool ath_is_brief(rt_isa isa) {
+    return ath_is_fast() || (isa == RT_ISA_AMX && ath_is_amx_emulated());
 }
 
 attn_shape ath_shape(int32_t n_heads, int32_t n_kv_heads, int32_t head_dim, rt_dtype kv_dtype) {
@@ -239,11 +244,43 @@ void ath_fork_free(ath_sequence *seq, const attn_shape *shape) {
 
 /* ---- running the kernels --------------------------------------------------------------------- */
 
-ath_kernels ath_open(const attn_shape *shape, rt_isa isa, int n_threads) {
+extern const attn_kernels attn_kernels_amx_emulated;
+
+bool ath_is_amx_emulated(void) {
+#if defined(GLM_WITH_AMX)
+    const char *text = getenv("GLM_TEST_AMX");
+    return rt_machine_isa() < RT_ISA_AMX || (text && strcmp(text, "emulated") == 0);
+#else
+    return true;
+#endif
+}
+
+bool ath_has(rt_isa isa, const attn_shape *shape) {
+    return isa == RT_ISA_AMX ? attn_cpu_has_tiles(shape) : isa <= rt_machine_isa();
+}
+
+const char *ath_isa_name(rt_isa isa) {
+    return isa == RT_ISA_AMX && ath_is_amx_emulated() ? "amx in plain C" : rt_isa_name(isa);
+}
+
+static ath_kernels open_kernels(const attn_shape *shape, rt_isa isa, int n_threads) {
     ath_kernels kernels = {.shape = *shape};
     CHECK(rt_pool_create(n_threads, &kernels.pool) == RT_OK);
     CHECK(attn_cpu_create(shape, isa, kernels.pool, &kernels.cpu) == RT_OK);
     return kernels;
+}
+
+ath_kernels ath_open_emulated(const attn_shape *shape, int n_threads) {
+    CHECK(attn_cpu_has_tiles(shape));
+    ath_kernels kernels = open_kernels(shape, RT_ISA_PORTABLE, n_threads);
+    kernels.cpu->kernels = &attn_kernels_amx_emulated;
+    return kernels;
+}
+
+ath_kernels ath_open(const attn_shape *shape, rt_isa isa, int n_threads) {
+    CHECK(ath_has(isa, shape));
+    if (isa == RT_ISA_AMX && ath_is_amx_emulated()) return ath_open_emulated(shape, n_threads);
+    return open_kernels(shape, isa, n_threads);
 }
 
 void ath_close(ath_kernels *kernels) {
@@ -312,12 +349,13 @@ void ath_layer_reference(
     const int64_t kv_head = head / (shape->n_heads / shape->n_kv_heads);
     const int64_t at = kv_head * layer->n_tokens * shape->head_dim;
     if (!layer->open_pages || n_keys == 0) {
-        ath_reference(q, layer->k + at, layer->v + at, n_keys, shape->head_dim, row);
+        ath_reference(q, layer->k + at, layer->v + at, n_keys, shape->head_dim,
+                attn_cpu_has_tiles(shape), row);
         return;
     }
     float *k = rows_read(layer, layer->k, layer->sealed_k, at, n_keys);
     float *v = rows_read(layer, layer->v, layer->sealed_v, at, n_keys);
-    ath_reference(q, k, v, n_keys, shape->head_dim, row);
+    ath_reference(q, k, v, n_keys, shape->head_dim, false, row);
     free(k);
     free(v);
 }
@@ -327,29 +365,30 @@ static double ratio(double error, double bound) {
     return error == 0.0 ? 0.0 : error / bound;
 }
 
-double ath_error(const ath_row *row, const float *out, const float *lse, int32_t head_dim) {
-    double worst = lse ? ratio(fabs((double)*lse - row->lse), row->lse_bound) : 0.0;
+double ath_error(
+        const ath_row *row, rt_isa isa, const float *out, const float *lse, int32_t head_dim) {
+    const ath_sums by = isa == RT_ISA_AMX ? ATH_BY_TILES : ATH_BY_VECTORS;
+    double worst = lse ? ratio(fabs((double)*lse - row->lse), row->lse_bound[by]) : 0.0;
     for (int32_t d = 0; d < head_dim; d++)
-        worst = fmax(worst, ratio(fabs((double)out[d] - row->out[d]), row->bound[d]));
+        worst = fmax(worst, ratio(fabs((double)out[d] - row->out[d]), row->bound[by][d]));
     return worst;
 }
 
 void ath_check_cases(size_t n, void (*errors_of)(size_t i, double *errors)) {
-    const rt_isa last = rt_machine_isa();
     double worst[ATH_ISAS] = {0};
     for (size_t i = 0; i < n; i++) {
         double errors[ATH_ISAS] = {0};
         errors_of(i, errors);
-        for (rt_isa isa = RT_ISA_PORTABLE; isa <= last; isa++) {
+        for (rt_isa isa = RT_ISA_PORTABLE; isa <= RT_ISA_AMX; isa++) {
             if (!(errors[isa] <= 1.0))
-                (void)fprintf(stderr, "case %zu, %s: %.2f of the bound\n", i, rt_isa_name(isa),
+                (void)fprintf(stderr, "case %zu, %s: %.2f of the bound\n", i, ath_isa_name(isa),
                         errors[isa]);
             CHECK(errors[isa] <= 1.0);
             worst[isa] = fmax(worst[isa], errors[isa]);
         }
     }
-    for (rt_isa isa = RT_ISA_PORTABLE; isa <= last; isa++)
-        (void)printf("%s: at most %.2f of the bound\n", rt_isa_name(isa), worst[isa]);
+    for (rt_isa isa = RT_ISA_PORTABLE; isa <= RT_ISA_AMX; isa++)
+        (void)printf("%s: at most %.2f of the bound\n", ath_isa_name(isa), worst[isa]);
 }
 
 bool ath_same(const float *a, const float *b, int64_t n) {

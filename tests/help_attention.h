@@ -18,7 +18,26 @@
  *
  * Weights below 2^-126 may be taken for 0: e = 1 for those. bf16 rounds what is stored, before any
  * of this, and does not enter. The logarithm of the sum is off by sum of w e + c and by the
- * roundings of max ln2 + log(sum). Higher orders: one percent. */
+ * roundings of max ln2 + log(sum). Higher orders: one percent.
+ *
+ * By tiles of AMX (attn_amx.c) products of bf16 are exact, and other things are not:
+ *
+ *   halves    a number of fp32 is two of bf16, the nearest and the nearest to what that leaves, which is half
+ *             an ulp of bf16 at most: 2^-8 of its leading power of two, of which another 2^-9 stays: 2^-17 of
+ *             the number, 128 u. Scaled queries are so, and weights
+ *   score     of 32 dims the even ones are added up, and the odd ones, both, and that to the score, of high
+ *             halves, then of low ones: |dt| <= u (sum of |partial sums| + (2 + 128 + 1) sum of |terms|), the 1
+ *             for the partial sums of low halves and what these leave to the high ones', 2 x 17 roundings of
+ *             2^-8 of a term
+ *   weight    e has 128 u more. The sum of weights is that of both halves: it errs as the weights in the output do, and
+ *             what all have in common cancels
+ *   sums      in the output 16 additions of even keys or odd ones, one of both, 2 for each 32 keys of the page, and 1
+ *             for low halves, as above; in the sum of weights one for each vector of a page, 4 numbers or more, one for
+ *             the halves, and those of the vector's lanes, of which fewer go with more vectors. The rest as above:
+ *                 c of the output   u (16 + 2 + 2 min(n, 128) / 32 + 2 min(p, 32) + 3 s)
+ *                 c of the weights  u (min(n, 128) / 4 + 3 + 2 min(p, 32) + 3 s)
+ *   tiny      what is below 2^-126, read or made, is 0: in a score, of each number of q and k that times the other, and
+ *             of 34 sums a step of 32, twice; in an output, of low halves times v, of v times weights, and sums alike */
 #ifndef HELP_ATTENTION_H
 #define HELP_ATTENTION_H
 
@@ -31,6 +50,9 @@
 
 /* GLM_TEST_FAST=1: smaller sizes, for the sanitizers. */
 bool ath_is_fast(void);
+
+/* Smaller sizes for this instruction set: for the sanitizers, and for tiles in plain C. */
+bool ath_is_brief(rt_isa isa);
 
 /* RoPE as in the 1M model: half of each head, base 10000 times a rope_ratio of 10000. */
 attn_shape ath_shape(int32_t n_heads, int32_t n_kv_heads, int32_t head_dim, rt_dtype kv_dtype);
@@ -96,7 +118,17 @@ typedef struct ath_kernels {
     attn_cpu *cpu;
 } ath_kernels;
 
+/* Whether an instruction set has kernels of its own for a shape, here. AMX has them everywhere: where the machine has no
+ * tiles, or GLM_TEST_AMX=emulated, the same file runs with tiles in plain C (attention/amx_tiles.h), which a sanitizer
+ * sees into, too. */
+bool ath_has(rt_isa isa, const attn_shape *shape);
+bool ath_is_amx_emulated(void);
+const char *ath_isa_name(rt_isa isa);
+
+/* ath_has(isa, shape). */
 ath_kernels ath_open(const attn_shape *shape, rt_isa isa, int n_threads);
+/* RT_ISA_AMX with tiles in plain C. */
+ath_kernels ath_open_emulated(const attn_shape *shape, int n_threads);
 void ath_close(ath_kernels *kernels);
 
 attn_state ath_state_create(const attn_shape *shape, int64_t n_tokens);
@@ -118,23 +150,27 @@ void ath_decode(const ath_kernels *kernels, const float *q, const attn_segment *
 
 /* ---- what is right --------------------------------------------------------------------------- */
 
+/* How products are added up: the two bounds above. */
+typedef enum ath_sums { ATH_BY_VECTORS, ATH_BY_TILES, ATH_SUMS } ath_sums;
+
 typedef struct ath_row {
     double out[ATTN_HEAD_DIM_MAX];
-    double bound[ATTN_HEAD_DIM_MAX]; /* |kernel - out| is at most this */
+    double bound[ATH_SUMS][ATTN_HEAD_DIM_MAX]; /* |kernel - out| is at most this */
     double lse;
-    double lse_bound;
+    double lse_bound[ATH_SUMS];
 } ath_row;
 
-/* attn_ref_row and the bound above. */
+/* attn_ref_row and the bounds above; that of tiles only where a shape has them. */
 void ath_reference(const float *q, const float *k, const float *v, int64_t n_keys, int32_t head_dim,
-        ath_row *row);
+        bool has_tiles, ath_row *row);
 
 /* The same for a query head of a layer that sees n_keys keys. */
 void ath_layer_reference(
         const ath_layer *layer, int32_t head, const float *q, int64_t n_keys, ath_row *row);
 
 /* The largest |out - row.out| / bound; NaN and Inf count as infinite. lse NULL: not compared. */
-double ath_error(const ath_row *row, const float *out, const float *lse, int32_t head_dim);
+double ath_error(
+        const ath_row *row, rt_isa isa, const float *out, const float *lse, int32_t head_dim);
 
 enum { ATH_ISAS = RT_ISA_AMX + 1 };
 

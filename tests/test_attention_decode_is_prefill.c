@@ -23,6 +23,7 @@ static void decode_alone(const ath_kernels *kernels, const ath_layer *layer,
 }
 
 static void check(rt_isa isa, attn_shape shape, int64_t n_tokens) {
+    if (!ath_has(isa, &shape)) return;
     const int64_t n_out = (int64_t)QUERIES * shape.n_heads * shape.head_dim;
     ath_layer layer = ath_layer_create(&shape, n_tokens, 91);
     ath_kernels kernels = ath_open(&shape, isa, 2);
@@ -43,7 +44,7 @@ static void check(rt_isa isa, attn_shape shape, int64_t n_tokens) {
 }
 
 int main(void) {
-    for (rt_isa isa = RT_ISA_PORTABLE; isa <= rt_machine_isa(); isa++) {
+    for (rt_isa isa = RT_ISA_PORTABLE; isa <= RT_ISA_AMX; isa++) {
         check(isa, ath_shape(8, 1, 128, RT_BF16), 4500);
         check(isa, ath_shape(8, 2, 128, RT_F32), 1000);
         check(isa, ath_shape(5, 1, 48, RT_BF16), 4100);

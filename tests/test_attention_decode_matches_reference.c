@@ -59,8 +59,9 @@ static void errors_of(size_t i, double *errors) {
     attn_segment keys[SEQS_MAX];
     open_sequences(c, &layer, keys);
     float *q = ath_normals(n_rows * c->head_dim, seed + 7);
-    float *out[ATH_ISAS];
-    for (rt_isa isa = RT_ISA_PORTABLE; isa <= rt_machine_isa(); isa++) {
+    float *out[ATH_ISAS] = {NULL};
+    for (rt_isa isa = RT_ISA_PORTABLE; isa <= RT_ISA_AMX; isa++) {
+        if (!ath_has(isa, &shape)) continue;
         ath_kernels kernels = ath_open(&shape, isa, 2);
         out[isa] = ath_zeros(n_rows * c->head_dim);
         ath_decode(&kernels, q, keys, c->n_seqs, out[isa]);
@@ -70,11 +71,12 @@ static void errors_of(size_t i, double *errors) {
         ath_row row;
         ath_layer_reference(&layer, (int32_t)(r % c->n_heads), q + r * c->head_dim,
                 c->n_tokens[r / c->n_heads], &row);
-        for (rt_isa isa = RT_ISA_PORTABLE; isa <= rt_machine_isa(); isa++)
-            errors[isa] = fmax(
-                    errors[isa], ath_error(&row, out[isa] + r * c->head_dim, NULL, c->head_dim));
+        for (rt_isa isa = RT_ISA_PORTABLE; isa <= RT_ISA_AMX; isa++)
+            if (ath_has(isa, &shape))
+                errors[isa] = fmax(errors[isa],
+                        ath_error(&row, isa, out[isa] + r * c->head_dim, NULL, c->head_dim));
     }
-    for (rt_isa isa = RT_ISA_PORTABLE; isa <= rt_machine_isa(); isa++) free(out[isa]);
+    for (rt_isa isa = RT_ISA_PORTABLE; isa <= RT_ISA_AMX; isa++) free(out[isa]);
     free(q);
     ath_layer_free(&layer);
 }

@@ -65,9 +65,11 @@ static void check_rows(const prefill_case *c, const ath_layer *layer, const floa
         ath_row row;
         ath_layer_reference(layer, (int32_t)(r % c->n_heads), q + r * c->head_dim,
                 c->pos + r / c->n_heads + 1, &row);
-        for (rt_isa isa = RT_ISA_PORTABLE; isa <= rt_machine_isa(); isa++)
-            errors[isa] = fmax(errors[isa], ath_error(&row, results[isa].out + r * c->head_dim,
-                                                    results[isa].lse + r, c->head_dim));
+        for (rt_isa isa = RT_ISA_PORTABLE; isa <= RT_ISA_AMX; isa++)
+            if (ath_has(isa, &layer->shape))
+                errors[isa] =
+                        fmax(errors[isa], ath_error(&row, isa, results[isa].out + r * c->head_dim,
+                                                  results[isa].lse + r, c->head_dim));
     }
 }
 
@@ -77,11 +79,11 @@ static void errors_of(size_t i, double *errors) {
     const attn_shape shape = ath_shape(c->n_heads, c->n_kv_heads, c->head_dim, c->kv_dtype);
     ath_layer layer = ath_layer_create(&shape, c->pos + c->n_tokens, seed);
     float *q = ath_normals(c->n_tokens * c->n_heads * c->head_dim, seed + 7);
-    result results[ATH_ISAS];
-    for (rt_isa isa = RT_ISA_PORTABLE; isa <= rt_machine_isa(); isa++)
-        results[isa] = run(c, &layer, q, isa);
+    result results[ATH_ISAS] = {{NULL, NULL}};
+    for (rt_isa isa = RT_ISA_PORTABLE; isa <= RT_ISA_AMX; isa++)
+        if (ath_has(isa, &shape)) results[isa] = run(c, &layer, q, isa);
     check_rows(c, &layer, q, results, errors);
-    for (rt_isa isa = RT_ISA_PORTABLE; isa <= rt_machine_isa(); isa++) {
+    for (rt_isa isa = RT_ISA_PORTABLE; isa <= RT_ISA_AMX; isa++) {
         free(results[isa].out);
         free(results[isa].lse);
     }

@@ -23,6 +23,7 @@ static void check_decode(const ath_kernels *kernels, const float *q, const attn_
 
 static void check(rt_isa isa, rt_dtype kv_dtype) {
     const attn_shape shape = ath_shape(HEADS, KV_HEADS, HEAD_DIM, kv_dtype);
+    if (!ath_has(isa, &shape)) return;
     ath_layer book = ath_layer_create(&shape, BOOK, 101);
     ath_kernels kernels = ath_open(&shape, isa, 2);
     float *q = ath_normals((int64_t)SEQS * ROW, 103);
@@ -41,7 +42,7 @@ static void check(rt_isa isa, rt_dtype kv_dtype) {
 }
 
 int main(void) {
-    for (rt_isa isa = RT_ISA_PORTABLE; isa <= rt_machine_isa(); isa++) {
+    for (rt_isa isa = RT_ISA_PORTABLE; isa <= RT_ISA_AMX; isa++) {
         check(isa, RT_BF16);
         if (!ath_is_fast()) check(isa, RT_F32);
     }

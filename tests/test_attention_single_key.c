@@ -15,6 +15,7 @@ static void check_values(const ath_layer *layer, const float *out) {
 
 static void check(rt_isa isa, rt_dtype kv_dtype, float q_scale) {
     const attn_shape shape = ath_shape(HEADS, KV_HEADS, HEAD_DIM, kv_dtype);
+    if (!ath_has(isa, &shape)) return;
     ath_layer layer = ath_layer_create(&shape, 9, 51);
     ath_kernels kernels = ath_open(&shape, isa, 2);
     float *q = ath_normals((int64_t)9 * HEADS * HEAD_DIM, 53);
@@ -35,7 +36,7 @@ static void check(rt_isa isa, rt_dtype kv_dtype, float q_scale) {
 
 int main(void) {
     static const float q_scales[] = {0.0f, 1e-20f, 1.0f, 1e5f, 1e15f};
-    for (rt_isa isa = RT_ISA_PORTABLE; isa <= rt_machine_isa(); isa++)
+    for (rt_isa isa = RT_ISA_PORTABLE; isa <= RT_ISA_AMX; isa++)
         for (size_t i = 0; i < sizeof q_scales / sizeof *q_scales; i++) {
             check(isa, RT_BF16, q_scales[i]);
             check(isa, RT_F32, q_scales[i]);

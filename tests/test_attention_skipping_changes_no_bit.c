@@ -1,7 +1,7 @@
 /* Leaving out what underflows to 0 changes no bit, and is done.
  *
  * Method: scores hundreds of powers of two apart, so that in a page all rows, some or none have weights.
- * Prefill and decode equal, bit for bit, the arithmetic of attention.h written out for one row in
+ * Prefill and decode equal, bit for bit, the arithmetic of attention.h, or that of tiles, written out for one row in
  * scalars that leave nothing out; also where page after page lies half a power of two closer to the
  * edge of underflow, under values large enough to show. Then NaN in the values of pages without weights: never read, it
  * does not show; left in the arithmetic, it would. NaN in a key of such a page does show: it is a score
@@ -24,6 +24,9 @@ static float multiply_add(float a, float b, float c) {
     return is_fused ? fmaf(a, b, c) : product + c;
 }
 
+/* By tiles, and otherwise in vectors of so many numbers; 0: not by tiles. */
+static int tile_lanes;
+
 static float exp2_of(float x) {
     static const float p[] = {0x1.44138ap-13f, 0x1.5f089p-10f, 0x1.3b2a54p-7f, 0x1.c6af6cp-5f,
             0x1.ebfbep-3f, 0x1.62e43p-1f, 1.0f};
@@ -34,33 +37,98 @@ static float exp2_of(float x) {
     return ldexpf(sum, (int)n);
 }
 
+/* ---- by tiles (attention/amx_tiles.h, attn_amx.c) */
+
+enum { STEP = 32 };
+
+/* Kept as the machine's tiles keep it. */
+static float flushed(float x) {
+    return fabsf(x) < 0x1p-126f ? copysignf(0.0f, x) : x;
+}
+
+/* The nearest bf16, ties away from 0; of numbers that are not too large for it. */
+static float nearest_half(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits = (bits + 0x8000u) & 0xffff0000u;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* Adds the products of n numbers, 32 or less, b's `stride` apart. */
+static float add_step(float sum, const float *a, const float *b, int64_t stride, int64_t n) {
+    float of[2] = {0.0f, 0.0f}; /* even ones, odd ones */
+    for (int64_t i = 0; i < n; i++) {
+        volatile float product = flushed(a[i]) * flushed(b[i * stride]); /* exact: bf16 */
+        of[i % 2] = flushed(of[i % 2] + product);
+    }
+    return flushed(flushed(sum) + flushed(of[0] + of[1]));
+}
+
+static float tile_product(const float *a, const float *b, int64_t stride, int64_t n) {
+    float sum = 0.0f;
+    for (int64_t i = 0; i < n; i += STEP) {
+        float high[STEP], low[STEP];
+        const int64_t left = rt_min64(n - i, STEP);
+        for (int64_t j = 0; j < left; j++) {
+            high[j] = nearest_half(a[i + j]);
+            low[j] = nearest_half(a[i + j] - high[j]);
+        }
+        sum = add_step(sum, high, b + i * stride, stride, left);
+        sum = add_step(sum, low, b + i * stride, stride, left);
+    }
+    return sum;
+}
+
+/* Lane by lane, then the far half of the lanes to the near one until one is left. */
+static float tile_weights_sum(const float *weights, int64_t n) {
+    float lanes[16] = {0.0f};
+    for (int64_t i = 0; i < n; i++) {
+        const float high = nearest_half(weights[i]);
+        lanes[i % tile_lanes] += high + nearest_half(weights[i] - high);
+    }
+    for (int left = tile_lanes / 2; left > 0; left /= 2)
+        for (int i = 0; i < left; i++) lanes[i] += lanes[i + left];
+    return lanes[0];
+}
+
+/* ---- one page */
+
 typedef struct row_state {
     float max;
     float sum;
     float out[HEAD_DIM];
 } row_state;
 
+static float product_of(const float *a, const float *b, int64_t stride, int64_t n) {
+    float sum = 0.0f;
+    if (tile_lanes) return tile_product(a, b, stride, n);
+    for (int64_t i = 0; i < n; i++) sum = multiply_add(a[i], b[i * stride], sum);
+    return sum;
+}
+
+static float sum_of(const float *weights, int64_t n) {
+    float sum = 0.0f;
+    if (tile_lanes) return tile_weights_sum(weights, n);
+    for (int64_t i = 0; i < n; i++) sum += weights[i];
+    return sum;
+}
+
 static void add_page(
         const float *q, const float *k, const float *v, int64_t n_keys, row_state *row) {
     float weights[PAGE];
     float max = row->max;
     for (int64_t key = 0; key < n_keys; key++) {
-        float score = 0.0f;
-        for (int d = 0; d < HEAD_DIM; d++) score = multiply_add(q[d], k[key * HEAD_DIM + d], score);
-        weights[key] = score;
-        max = fmaxf(max, score);
+        weights[key] = product_of(q, k + key * HEAD_DIM, 1, HEAD_DIM);
+        max = fmaxf(max, weights[key]);
     }
     const float alpha = exp2_of(row->max - max);
     row->max = max;
-    float sum = 0.0f;
-    for (int64_t key = 0; key < n_keys; key++) sum += weights[key] = exp2_of(weights[key] - max);
-    row->sum = multiply_add(row->sum, alpha, sum);
-    for (int d = 0; d < HEAD_DIM; d++) {
-        float out = 0.0f;
-        for (int64_t key = 0; key < n_keys; key++)
-            out = multiply_add(weights[key], v[key * HEAD_DIM + d], out);
-        row->out[d] = multiply_add(row->out[d], alpha, out);
-    }
+    for (int64_t key = 0; key < n_keys; key++) weights[key] = exp2_of(weights[key] - max);
+    row->sum = multiply_add(row->sum, alpha, sum_of(weights, n_keys));
+    for (int d = 0; d < HEAD_DIM; d++)
+        row->out[d] =
+                multiply_add(row->out[d], alpha, product_of(weights, v + d, HEAD_DIM, n_keys));
 }
 
 static void fold_split(row_state *row, const row_state *part) {
@@ -170,6 +238,7 @@ static void expect(const ath_layer *layer, const float *q, float *expected) {
 
 static void check(rt_isa isa, rt_dtype kv_dtype) {
     const attn_shape shape = ath_shape(HEADS, KV_HEADS, HEAD_DIM, kv_dtype);
+    if (!ath_has(isa, &shape)) return;
     ath_layer layer = ath_layer_create(&shape, TOKENS, 211);
     fade(&layer);
     ath_kernels kernels = ath_open(&shape, isa, 2);
@@ -191,8 +260,10 @@ static void check(rt_isa isa, rt_dtype kv_dtype) {
 }
 
 int main(void) {
-    for (rt_isa isa = RT_ISA_PORTABLE; isa <= rt_machine_isa(); isa++) {
-        is_fused = isa != RT_ISA_PORTABLE;
+    for (rt_isa isa = RT_ISA_PORTABLE; isa <= RT_ISA_AMX; isa++) {
+        const bool is_plain = isa == RT_ISA_AMX && ath_is_amx_emulated();
+        tile_lanes = isa != RT_ISA_AMX ? 0 : is_plain ? 4 : 16;
+        is_fused = isa != RT_ISA_PORTABLE && !is_plain;
 #if defined(__FP_FAST_FMAF)
         is_fused = true; /* the compiler contracts the portable kernels too */
 #endif
