@@ -119,7 +119,7 @@ typedef struct ath_kernels {
 } ath_kernels;
 
 /* Whether an instruction set has kernels of its own for a shape, here. AMX has them everywhere: where the machine has no
- * tiles, or GLM_TEST_AMX=emulated, the same file runs with tiles in plain C (attention/amx_tiles.h), which a sanitizer
+ * tiles, or GLM_TEST_AMX=emulated, the same file runs with tiles in plain C (runtime/base/amx_tiles.h), which a sanitizer
  * sees into, too. */
 bool ath_has(rt_isa isa, const attn_shape *shape);
 bool ath_is_amx_emulated(void);

@@ -37,7 +37,7 @@ static float exp2_of(float x) {
     return ldexpf(sum, (int)n);
 }
 
-/* ---- by tiles (attention/amx_tiles.h, attn_amx.c) */
+/* ---- by tiles (runtime/base/amx_tiles.h, attn_amx.c) */
 
 enum { STEP = 32 };
 
