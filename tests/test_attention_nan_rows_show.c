@@ -1,8 +1,9 @@
 /* A row of which no score is a number becomes NaN: it is not taken for a row without keys.
  *
- * Method: one query of several is NaN; then all keys of the first split are, and those of the second are not. Prefill, in
+ * Method: one query of several is NaN, of several kinds, all bits set among them; then all keys of the first split are, and those of the second are not. Prefill, in
  * windows of a page too, and decode: NaN in those rows, and in no other. */
 #include <math.h>
+#include <string.h>
 
 #include "help_attention.h"
 
@@ -32,10 +33,13 @@ static void check(const ath_kernels *kernels, const ath_layer *layer, const floa
 }
 
 static void check_query(const ath_kernels *kernels, const ath_layer *layer, int64_t n_tokens) {
+    static const uint32_t kinds[] = {0x7fc00000, 0xffc00000, 0x7fffffff, 0xffffffff, 0x7f800001};
     float *q = ath_normals(n_tokens * ROW, 17);
     const int64_t token = n_tokens - 1;
-    q[token * ROW + SPOILT * HEAD_DIM + 3] = NAN;
-    check(kernels, layer, q, n_tokens, token, SPOILT);
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        memcpy(&q[token * ROW + SPOILT * HEAD_DIM + 3], &kinds[i], sizeof kinds[i]);
+        check(kernels, layer, q, n_tokens, token, SPOILT);
+    }
     free(q);
 }
 
