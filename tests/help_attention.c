@@ -16,7 +16,7 @@ bool ath_is_fast(void) {
 }
 
 bool ath_is_brief(rt_isa isa) {
-    return ath_is_fast() || (isa == RT_ISA_AMX && ath_is_amx_emulated());
+    return ath_is_fast() || ath_is_slow(isa);
 }
 
 attn_shape ath_shape(int32_t n_heads, int32_t n_kv_heads, int32_t head_dim, rt_dtype kv_dtype) {
@@ -256,7 +256,15 @@ bool ath_is_amx_emulated(void) {
 }
 
 bool ath_has(rt_isa isa, const attn_shape *shape) {
-    return isa == RT_ISA_AMX ? attn_cpu_has_tiles(shape) : isa <= rt_machine_isa();
+    if (isa != RT_ISA_AMX) return isa <= rt_machine_isa();
+#if defined(__SANITIZE_THREAD__)
+    if (ath_is_amx_emulated()) return false;
+#endif
+    return attn_cpu_has_tiles(shape);
+}
+
+bool ath_is_slow(rt_isa isa) {
+    return isa == RT_ISA_AMX && ath_is_amx_emulated();
 }
 
 const char *ath_isa_name(rt_isa isa) {

@@ -51,7 +51,10 @@
 /* GLM_TEST_FAST=1: smaller sizes, for the sanitizers. */
 bool ath_is_fast(void);
 
-/* Smaller sizes for this instruction set: for the sanitizers, and for tiles in plain C. */
+/* Tiles in plain C: two thousand million operations a second. */
+bool ath_is_slow(rt_isa isa);
+
+/* Smaller sizes for this instruction set: ath_is_fast or ath_is_slow. */
 bool ath_is_brief(rt_isa isa);
 
 /* RoPE as in the 1M model: half of each head, base 10000 times a rope_ratio of 10000. */
@@ -120,7 +123,7 @@ typedef struct ath_kernels {
 
 /* Whether an instruction set has kernels of its own for a shape, here. AMX has them everywhere: where the machine has no
  * tiles, or GLM_TEST_AMX=emulated, the same file runs with tiles in plain C (runtime/base/amx_tiles.h), which a sanitizer
- * sees into, too. */
+ * sees into, too; not under TSan, for which test_attention_threads.c runs it. */
 bool ath_has(rt_isa isa, const attn_shape *shape);
 bool ath_is_amx_emulated(void);
 const char *ath_isa_name(rt_isa isa);

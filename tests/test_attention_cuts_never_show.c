@@ -81,8 +81,10 @@ int main(void) {
         check(isa, RT_INT8, 333, ath_is_fast() ? 60 : 700);
         check(isa, RT_FP8, 333, ath_is_fast() ? 60 : 300);
         check(isa, RT_INT4, (ath_is_fast() ? 0 : SPLIT) + 108, 130);
-        check(isa, RT_BF16, (isa == RT_ISA_AMX && is_brief ? 1 : 2) * SPLIT - 20,
-                is_brief ? 40 : 200);
+        if (ath_is_slow(isa))
+            check(isa, RT_BF16, SPLIT - 6, 12);
+        else
+            check(isa, RT_BF16, 2 * SPLIT - 20, is_brief ? 40 : 200);
     }
     return 0;
 }

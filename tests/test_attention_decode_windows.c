@@ -151,9 +151,11 @@ static void check(rt_isa isa, int32_t head_dim, rt_dtype kv_dtype) {
     const attn_shape shape = ath_shape(HEADS, KV_HEADS, head_dim, kv_dtype);
     if (!ath_has(isa, &shape)) return;
     fixture_create(&f, &shape, isa);
-    for (int64_t cut = PAGE; cut < PAGES_MAX * PAGE; cut += ath_is_brief(isa) ? 11 * PAGE : PAGE)
+    const int64_t step = ath_is_slow(isa) ? 22 : ath_is_fast() ? 11 : 1; /* pages */
+    const int n_repeats = ath_is_slow(isa) ? 1 : ath_is_fast() ? 2 : 10;
+    for (int64_t cut = PAGE; cut < PAGES_MAX * PAGE; cut += step * PAGE)
         check_step(&f, cut_once, &cut);
-    for (int repeat = 0; repeat < (ath_is_brief(isa) ? 2 : 10); repeat++) {
+    for (int repeat = 0; repeat < n_repeats; repeat++) {
         random_cuts cuts = {.random = 157 + (uint64_t)repeat, .index = -1};
         check_step(&f, cut_in_step, &cuts);
         uint64_t random = 177 + (uint64_t)repeat;
