@@ -11,8 +11,8 @@
  * Arithmetic that every backend keeps, so that how the work is cut never shows in the bits:
  *
  *   1. A row is one (token, query head). Keys are visited page by page (128 tokens). Inside a page
- *      a score is summed over head_dim in ascending order; the page's weights p = 2^(s - m) are
- *      summed, and multiplied into V, in one fixed order.
+ *      a score is summed over head_dim in ascending order (by tiles of AMX in their own order, base/amx_tiles.h); the page's
+ *      weights p = 2^(s - m) are summed, and multiplied into V, in one fixed order.
  *   2. Pages fold into a split's partial state (m, l, o); splits start at absolute multiples of
  *      4096 tokens and fold into the row's state in ascending order. Prefill and decode alike.
  *   3. A row's arithmetic does not depend on which rows, chunks, threads or sequences it shares

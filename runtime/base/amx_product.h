@@ -20,16 +20,19 @@ SIMD_INLINE vfloat amx_high_half(vfloat x) {
     return (vfloat)(((vuint)x + 0x8000u) & 0xffff0000u);
 }
 
-/* Of numbers that may be anything: none becomes infinite, and what is has nothing left over. */
+SIMD_INLINE vint amx_is_finite(vfloat x) {
+    return ((vuint)x & 0x7f800000u) != 0x7f800000u;
+}
+
+/* Of numbers that may be anything: none becomes infinite, or another kind of number, and what is has nothing left over. */
 SIMD_INLINE vfloat amx_high_half_of_any(vfloat x) {
     const vfloat near = amx_high_half(x);
-    const vint is_finite = ((vuint)near & 0x7f800000u) != 0x7f800000u;
-    return (vfloat)(((vint)near & is_finite) | ((vint)((vuint)x & 0xffff0000u) & ~is_finite));
+    const vint is_near = amx_is_finite(x) & amx_is_finite(near);
+    return (vfloat)(((vint)near & is_near) | ((vint)((vuint)x & 0xffff0000u) & ~is_near));
 }
 
 SIMD_INLINE vfloat amx_low_half_of_any(vfloat x, vfloat high) {
-    const vint is_finite = ((vuint)high & 0x7f800000u) != 0x7f800000u;
-    return amx_high_half((vfloat)((vint)(x - high) & is_finite));
+    return amx_high_half((vfloat)((vint)(x - high) & amx_is_finite(high)));
 }
 
 /* 2 LANES numbers that are bf16 already. */

@@ -107,7 +107,20 @@ SIMD_INLINE vfloat amx_flush(vfloat x) {
     return (vfloat)amx_flushed((vuint)x);
 }
 
-/* Of LANES columns from `first` on. A product of two bf16 is exact, so to add it is one rounding. */
+/* a b + c of numbers of bf16 and a sum, with one rounding: a product of two has 16 bits, and in fp64 room for its exponent,
+ * so that the sum's second rounding, to fp32, is as if it were the only one. */
+SIMD_INLINE vfloat amx_add_product(vfloat a, vfloat b, vfloat c) {
+#if defined(__FMA__)
+    return simd_fma(a, b, c);
+#else
+    typedef double vdouble __attribute__((vector_size(SIMD_LANES * 8)));
+    const vdouble product =
+            __builtin_convertvector(a, vdouble) * __builtin_convertvector(b, vdouble);
+    return __builtin_convertvector(product + __builtin_convertvector(c, vdouble), vfloat);
+#endif
+}
+
+/* Of LANES columns from `first` on. */
 SIMD_INLINE vfloat amx_column_sums(
         const union amx_tile *a, const union amx_tile *b, int row, int first) {
     vfloat sums[2] = {{0}, {0}};
@@ -117,8 +130,8 @@ SIMD_INLINE vfloat amx_column_sums(
         for (int odd = 0; odd < 2; odd++) {
             const uint32_t x = (uint32_t)a->halves[row][2 * pair + odd] << 16;
             const vuint y = odd ? both & 0xffff0000u : both << 16;
-            const vfloat product = amx_flush((vfloat)((vuint){0} + x)) * amx_flush((vfloat)y);
-            sums[odd] = amx_flush(sums[odd] + product);
+            sums[odd] = amx_flush(amx_add_product(
+                    amx_flush((vfloat)((vuint){0} + x)), amx_flush((vfloat)y), sums[odd]));
         }
     }
     return amx_flush(sums[0] + sums[1]);
