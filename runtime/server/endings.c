@@ -21,7 +21,9 @@ static void log_end(const srv_request *request) {
             1e3 * (request->done_s - request->submitted_s));
 }
 
-static void count_finished(srv_scheduler *scheduler, const srv_request *request, bool failed) {
+/* Before its client is told, who may look at once. */
+static void count_finished(
+        srv_scheduler *scheduler, const srv_request *request, double done_s, bool failed) {
     srv_counters *counters = &scheduler->counters;
     (void)pthread_mutex_lock(&scheduler->lock);
     if (atomic_load(&request->is_cancelled))
@@ -30,19 +32,20 @@ static void count_finished(srv_scheduler *scheduler, const srv_request *request,
         counters->n_failed++;
     else
         counters->n_succeeded++;
-    srv_histogram_add(&counters->whole, request->done_s - request->submitted_s);
+    srv_histogram_add(&counters->whole, done_s - request->submitted_s);
     (void)pthread_mutex_unlock(&scheduler->lock);
 }
 
 void srv_finish_request(srv_scheduler *scheduler, srv_request *request, const srv_error *error) {
+    const double done_s = rt_now();
+    count_finished(scheduler, request, done_s, error && error->http);
     (void)pthread_mutex_lock(&request->lock);
     request->phase = SRV_DONE;
     if (error) request->error = *error;
-    request->done_s = rt_now();
+    request->done_s = done_s;
     log_end(request);
     srv_request_wake(request);
     (void)pthread_mutex_unlock(&request->lock);
-    count_finished(scheduler, request, error && error->http);
     if (request->whole) srv_queue_next_part(scheduler, request, error);
 }
 
