@@ -130,7 +130,7 @@ static int64_t group_of(const attn_shape *shape) {
 
 static attn_shape one_group(const attn_shape *shape) {
     attn_shape one = *shape;
-    one.n_heads = shape->n_heads / shape->n_kv_heads;
+    one.n_heads = (int32_t)group_of(shape);
     one.n_kv_heads = 1;
     return one;
 }
@@ -196,9 +196,18 @@ int64_t glm_measure_speed_bytes(const glm_speed_trial *of) {
            glm_ops_cpu_bytes(&one, of->n_threads);
 }
 
-static rt_status measure(trial *t, glm_speed *out) {
+/* It has taken the model's widths, and may refuse this one. */
+static rt_status add_onednn(trial *t) {
     const int64_t width = WIDTH;
-    if (t->of.linear_by == GLM_LINEAR_ONEDNN) RT_TRY(glm_ops_add_onednn(&t->ops, &width, 1));
+    if (t->of.linear_by != GLM_LINEAR_ONEDNN) return RT_OK;
+    const rt_status status = glm_ops_add_onednn(&t->ops, &width, 1);
+    if (status != RT_EUNSUPPORTED) return status;
+    t->of.linear_by = GLM_LINEAR_OWN;
+    return RT_OK;
+}
+
+static rt_status measure(trial *t, glm_speed *out) {
+    RT_TRY(add_onednn(t));
     RT_TRY(rt_arena_create(&t->arena, linear_arena_bytes(t->n_outs), "a speed measurement"));
     measure_linear(t, out);
     rt_arena_free(&t->arena);

@@ -29,7 +29,7 @@ typedef struct glm_speed_trial {
 /* Memory that the measurement takes, given back when it is done. */
 int64_t glm_measure_speed_bytes(const glm_speed_trial *of);
 
-/* flops, attention_flops and bytes_per_s of the CPU. RT_ENOMEM; of oneDNN, what glm_ops_add_onednn has */
+/* flops, attention_flops and bytes_per_s of the CPU. RT_ENOMEM */
 RT_MUST_CHECK rt_status glm_measure_speed(const glm_speed_trial *of, glm_speed *out);
 
 /* What that leaves to one of n_ranks processes of n_threads each that share n_cores: it was measured by one alone. */

@@ -8,7 +8,6 @@
 #include <stdio.h>
 
 #include "help_needle.h"
-#include "runtime/base/memory.h"
 #include "runtime/base/size.h"
 #include "runtime/plan.h"
 #include "runtime/plan_speed.h"
