@@ -18,7 +18,6 @@
 #include "cli_signals.h"
 #include "cli_sources.h"
 #include "cmd_ask_record.h"
-#include "costs.h"
 #include "kvstore/kvstore.h"
 
 /* ---- the flags ------------------------------------------------------------------------------- */
@@ -56,8 +55,8 @@ static rt_status try_engine(ask_run *run) {
 /* The text's part of the plan's prefill, which is of all that may come to be there, the answers included. */
 static double planned_s(const ask_run *run) {
     const glm_plan *plan = glm_engine_plan(run->engine);
-    return plan->prefill_s * glm_prefill_flop(&run->config, 0, run->reading.prefix.n) /
-           glm_prefill_flop(&run->config, 0, plan->max_len);
+    return plan->prefill_s * glm_plan_prefill_work(plan, &run->config, 0, run->reading.prefix.n) /
+           glm_plan_prefill_work(plan, &run->config, 0, plan->max_len);
 }
 
 /* As many questions together as fit. */
