@@ -131,7 +131,7 @@ static bool scan(const attn_split *split, attn_scratch *scratch) {
     rt_writes(scratch->part_out, split->n_rows * split->shape->head_dim * (int64_t)sizeof(float));
     if (!split->is_continued) clear_part(split, scratch);
     if (!next_block(&w, &blocks[0])) return is_any_seen;
-    amx_begin();
+    const unsigned mode = amx_begin();
     beside work = beside_of(NULL, &blocks[0], split, scratch);
     do_rest(&work);
     for (int64_t i = 0, has_next = true; has_next; i++) {
@@ -148,7 +148,7 @@ static bool scan(const attn_split *split, attn_scratch *scratch) {
     }
     work = beside_of(before, NULL, split, scratch);
     do_rest(&work);
-    amx_end();
+    amx_end(mode);
     return is_any_seen;
 }
 

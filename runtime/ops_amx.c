@@ -151,7 +151,7 @@ static void tell(const glm_block *block) {
 void SIMD_NAME(glm_linear_block)(const glm_block *block);
 void SIMD_NAME(glm_linear_block)(const glm_block *block) {
     tell(block);
-    amx_begin();
+    const unsigned mode = amx_begin();
     for (int64_t row = 0; row < block->n; row += ROWS_AT_ONCE) {
         const int64_t n = rt_min64(block->n - row, ROWS_AT_ONCE);
         for (int64_t k = 0; k < block->n_in; k += inputs_at_once(n)) {
@@ -165,5 +165,5 @@ void SIMD_NAME(glm_linear_block)(const glm_block *block) {
             multiply_piece(&p);
         }
     }
-    amx_end();
+    amx_end(mode);
 }

@@ -37,18 +37,17 @@ typedef struct amx_shape {
 } amx_shape;
 _Static_assert(sizeof(amx_shape) == 64, "as the instruction reads it");
 
-/* All tiles whole, until amx_end; libraries have settings of their own between. */
-SIMD_INLINE void amx_begin(void) {
+/* All tiles whole; libraries have settings of their own between. */
+SIMD_INLINE void amx_take_tiles(void) {
     amx_shape shape = {.palette = 1};
     for (int t = 0; t < AMX_TILES; t++) {
         shape.line_bytes[t] = AMX_LINE_BYTES;
         shape.lines[t] = AMX_LINES;
     }
-    __asm__ volatile(
-            "ldtilecfg %0" ::"m"(shape)); /* the compiler's own takes 8 bytes of it for read */
+    __asm__ volatile("ldtilecfg %0" ::"m"(shape)); /* the compiler's own takes 8 bytes of it for read */
 }
 
-SIMD_INLINE void amx_end(void) {
+SIMD_INLINE void amx_give_tiles(void) {
     _tile_release();
 }
 
@@ -75,11 +74,12 @@ static _Thread_local union amx_tile {
     float numbers[AMX_LINES][AMX_LINE_BYTES / 4];
 } amx_tiles[AMX_TILES];
 
-SIMD_INLINE void amx_begin(void) {
-    memset(amx_tiles, 0xff, sizeof amx_tiles); /* what nobody has set is not a number */
+/* What nobody has set is not a number. */
+SIMD_INLINE void amx_take_tiles(void) {
+    memset(amx_tiles, 0xff, sizeof amx_tiles);
 }
 
-SIMD_INLINE void amx_end(void) {
+SIMD_INLINE void amx_give_tiles(void) {
     memset(amx_tiles, 0xff, sizeof amx_tiles);
 }
 
@@ -147,5 +147,27 @@ static inline void amx_multiply(int c, int a, int b) {
 }
 
 #endif
+
+/* From here to amx_end, which gets what this returns, vectors take numbers below 2^-126 for 0, as tiles do: what is left of a
+ * small weight is one, and costs the processor more than a hundred cycles otherwise. */
+SIMD_INLINE unsigned amx_begin(void) {
+    amx_take_tiles();
+#if defined(__x86_64__)
+    enum { FLUSH_TO_ZERO = 0x8000, DENORMALS_ARE_ZERO = 0x40 };
+    const unsigned mode = _mm_getcsr();
+    _mm_setcsr(mode | FLUSH_TO_ZERO | DENORMALS_ARE_ZERO);
+    return mode;
+#else
+    return 0;
+#endif
+}
+
+SIMD_INLINE void amx_end(unsigned mode) {
+#if defined(__x86_64__)
+    _mm_setcsr(mode);
+#endif
+    (void)mode;
+    amx_give_tiles();
+}
 
 #endif
