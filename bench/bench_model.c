@@ -334,12 +334,12 @@ static void beside_a_busy_program(
     bench_report(options, &figure);
 }
 
-/* Of GFLOP that are attention's in part, each of which may be by tiles: oneDNN is taken for those. */
+/* Of GFLOP that are attention's in part, each of which may be by tiles. */
 static bench_cost cost_of(
         const bench_options *options, const glm_engine *engine, double gflop, double attention) {
     const attn_shape shape = glm_attn_shape(&engine->part, engine->plan.kv_dtype);
     bench_cost cost = bench_cost_of_attention(options, &shape, attention);
-    if (engine->plan.linear_by == GLM_LINEAR_ONEDNN && options->isa == RT_ISA_AMX)
+    if (glm_ops_has_tiles(options->isa))
         cost.tile_gflop += gflop - attention;
     else
         cost.gflop += gflop - attention;
