@@ -42,7 +42,7 @@ void glm_cli_say_kv(const glm_cli *cli, const glm_engine *engine) {
                 rt_dtype_name(plan->kv_dtype));
 }
 
-/* ", about 12.0 s for the others", where these take so much work (FLOP); "" for less than 0.05 s. */
+/* ", about 12.0 s for the others", where these take so much work (plan.h); "" for less than 0.05 s. */
 static const char *time_of(const glm_session *session, double work, char text[STOP_TEXT]) {
     const double left_s = glm_session_planned_s(session, work);
     char time[RT_SIZE_TEXT];

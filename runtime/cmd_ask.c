@@ -48,7 +48,6 @@ static rt_status try_engine(ask_run *run) {
     options.extra_kv_tokens = run->n_together * (run->room + ASK_FORK_TOKENS);
     options.persists = true;
     options.needs_kept = run->cli->book != NULL;
-    options.keeps_all = run->cli->book && !run->is_book;
     return glm_engine_open(&options, &run->engine);
 }
 

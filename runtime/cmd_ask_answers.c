@@ -35,10 +35,19 @@ static rt_status mend_book(const ask_run *run) {
     return RT_OK;
 }
 
-/* Keep the prefix for the next question. That the disk cannot is a failure only where a book is to be made. */
+/* A disk without room for the book costs later questions time, not this one its answer. */
+static rt_status make_book(const ask_run *run) {
+    const rt_status status = glm_session_keep(run->prefix, run->cli->book, run->note);
+    if (status != RT_EIO && status != RT_ENOFIT) return status;
+    rt_log(RT_LOG_WARN, "ask", "book %s does not hold the text: %s", run->cli->book,
+            rt_error_text());
+    return RT_OK;
+}
+
+/* Keep the prefix for the next question. */
 static rt_status keep_prefix(const ask_run *run) {
     if (run->is_book) return mend_book(run);
-    if (run->cli->book) return glm_session_keep(run->prefix, run->cli->book, run->note);
+    if (run->cli->book) return make_book(run);
     if (run->n_reused == run->reading.prefix.n) return RT_OK;
     if (glm_engine_plan(run->engine)->kv_persists &&
             glm_session_keep(run->prefix, NULL, NULL) != RT_OK)

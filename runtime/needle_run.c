@@ -156,7 +156,7 @@ static rt_status keep_longest(run *r, const glm_ids *ids) {
     (void)snprintf(note, sizeof note, "source=" GLM_NEEDLE_SOURCE ", %s, seed %" PRIu64 "\n",
             r->grid->source->settings->protocol, r->grid->source->settings->seed);
     const rt_status status = glm_session_keep(r->session, r->grid->cli->book, note);
-    if (status != RT_EIO && status != RT_ENOFIT) return status;
+    if (status != RT_EIO && status != RT_ENOFIT && status != RT_ECORRUPT) return status;
     rt_log(RT_LOG_WARN, "needle", "book %s does not hold the longest prompt: %s",
             r->grid->cli->book, rt_error_text());
     return RT_OK;

@@ -10,6 +10,7 @@
  * In the last layer only wanted rows are computed past their keys and values: nobody reads the
  * others. Where every row is wanted, final norm and head are one more layer, chunk by chunk. */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -324,15 +325,17 @@ static rt_status advance(glm_engine *engine, bool *is_done) {
     return RT_OK;
 }
 
-/* Tokens through all layers, the open span's counted by its share of the work. */
+/* Tokens through all layers, the open span's counted by the layers behind them, and by its FLOP in the one that is open. Not
+ * by work, whose unit each engine measures anew: where a run stops is where the next one goes on. */
 static int64_t tokens_done(const glm_engine *engine) {
     const glm_prefill_run *run = &engine->prefill;
-    const int64_t finished = run->span_begin - run->first_pos;
-    const double before = glm_prefill_work(engine, run->first_pos, run->span_begin);
+    const glm_config *config = &engine->config;
     const int64_t n = run->span_end - run->span_begin;
-    const double span_work = glm_prefill_work(engine, run->span_begin, run->span_end);
-    const double share = (run->work_done - before) / span_work;
-    return finished + (int64_t)(share * (double)n);
+    const double of_layer =
+            glm_layer_flop(config, run->span_begin, run->chunk_pos - run->span_begin) /
+            glm_layer_flop(config, run->span_begin, n);
+    const double share = fmin((run->layer + of_layer) / config->n_layers, 1.0);
+    return run->span_begin - run->first_pos + (int64_t)(share * (double)n);
 }
 
 /* ---- losses ---------------------------------------------------------------------------------- */

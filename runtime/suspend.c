@@ -198,6 +198,13 @@ static rt_status is_on_all(glm_engine *engine, const kv_suspension *s, bool *is_
     return RT_OK;
 }
 
+/* What was taken over, put back: slow writes, which a lost peer is not to cut off. */
+static void leave(glm_engine *engine) {
+    glm_disk_begin(engine);
+    kv_resume_leave(engine->prefill.session->seq);
+    glm_disk_end(engine);
+}
+
 /* Where one rank has to wait, as for room on its disk, all do, and nothing more is kept meanwhile: there could be no room for
  * both. */
 static rt_status is_now_on_all(glm_engine *engine, const kv_suspension *s, bool *is_there) {
@@ -210,7 +217,7 @@ static rt_status is_now_on_all(glm_engine *engine, const kv_suspension *s, bool 
         rt_log(RT_LOG_WARN, "prefill",
                 "what was computed of this text before it was stopped stays on disk, and waits");
     *is_there = false;
-    if (!s->waits) kv_resume_leave(seq);
+    if (!s->waits) leave(engine);
     return RT_OK;
 }
 
@@ -250,7 +257,7 @@ static rt_status resume(glm_engine *engine, const int32_t *ids, int64_t n_ids, b
     if (status == RT_OK && *is_resumed) status = is_now_on_all(engine, &s, is_resumed);
     if (status == RT_OK && *is_resumed) status = load(engine, &s, is_resumed);
     if (status != RT_OK) {
-        kv_resume_leave(seq);
+        leave(engine);
     } else if (*is_resumed) {
         kv_resume_end(seq);
         go_on(engine, &s);

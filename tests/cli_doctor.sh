@@ -23,7 +23,8 @@ avx2) of_machine=AVX2 of_bf16=AVX2 of_others=AVX2 ;;
 *) of_machine='portable code' of_bf16='portable code' of_others='portable code' ;;
 esac
 without_tiles='AVX-512; this build'"'"'s compiler had no AMX'
-[ "$(attention machine)" = "$without_tiles" ] && of_machine=$without_tiles of_bf16=AVX-512
+echo | ${CC:-cc} -mamx-bf16 -x c -c -o /dev/null - 2>/dev/null ||
+    [ "$(attention machine)" != "$without_tiles" ] || of_machine=$without_tiles of_bf16=AVX-512
 [ "$(attention machine)" = "$of_machine" ] || fail "attention by '$(attention machine)', not $of_machine"
 for type in bf16 int8; do
     expect 0 doctor -m "$work/model" --kv-cache-dtype $type

@@ -30,7 +30,9 @@ if grep -q 'oneDNN               none: ' "$work/out"; then
     echo 'skipped: no oneDNN that multiplies bf16 here'
     exit 77
 fi
-if grep -q 'matrix unit          AMX$' "$work/out"; then
+if grep -q "this build's compiler had no AMX" "$work/out"; then
+    says out 'linear layers        oneDNN'
+elif grep -q 'matrix unit          AMX$' "$work/out"; then
     says out 'linear layers        our kernels: tiles of AMX'
 else
     says out 'linear layers        our kernels: no AMX here'

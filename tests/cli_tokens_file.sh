@@ -1,5 +1,5 @@
 #!/bin/sh
-# A tokens file holds ids separated by white space or commas, or as a JSON array; anything else names its line.
+# A tokens file holds ids separated by white space or commas, or as a JSON array; anything else names its line, or says that the array has no end.
 #
 # Method: the same ids in several spellings give the same logits file; then one error each.
 . tests/help_cli.sh
