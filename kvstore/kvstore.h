@@ -230,6 +230,7 @@ void kv_store_keep_nothing(kv_store *store);
 typedef struct kv_found {
     int64_t n_tokens;
     char reason[512]; /* why it ends there, in words; "" when all was found */
+    bool is_failure;  /* what follows is there, and cannot be had */
 } kv_found;
 /* Fill an empty sequence with the longest prefix of ids that is on disk. Keys and values are read when
  * they are walked. To find nothing is no failure. RT_ENOMEM */

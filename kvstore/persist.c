@@ -271,6 +271,7 @@ rt_status kv_seq_find(kv_seq *seq, const int32_t *ids, int64_t n_ids, kv_found *
         found->n_tokens = seq->length;
         (void)snprintf(found->reason, sizeof found->reason, "%s",
                 prefix.n_tokens < n_ids ? prefix.reason : "");
+        found->is_failure = prefix.is_failure && prefix.n_tokens < n_ids;
     }
     kv_prefix_free(&prefix);
     if (status != RT_OK) kv_seq_truncate(seq, 0);

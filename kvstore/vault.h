@@ -86,6 +86,7 @@ typedef struct kv_prefix {
     int32_t n_segments;
     kv_segment **segments;        /* opened, in order; may be taken out and set to NULL */
     char reason[KV_REASON_BYTES]; /* why it ends there, in words */
+    bool is_failure;              /* what follows is there, and cannot be had */
 } kv_prefix;
 
 /* Ids are compared with the files' own. A segment that fails to verify, or cannot be opened, ends the

@@ -48,6 +48,7 @@ static void end_because(search *s, const char *format, ...) {
 static void end_at_failure(search *s) {
     char text[KV_REASON_BYTES];
     (void)snprintf(text, sizeof text, "%s", rt_error_text());
+    s->prefix->is_failure = s->prefix->is_failure || !s->is_over;
     end_because(s, "%s", text);
 }
 

@@ -58,7 +58,7 @@ void glm_cli_say_reuse(const glm_cli *cli, const glm_session *session, double le
     const int64_t n = reuse->n_tokens;
     const char *reason = n < n_ids ? reuse->reason : "";
     char left[STOP_TEXT];
-    if (cli->quiet || n == 0) return;
+    if (cli->quiet || (n == 0 && !reuse->is_failure)) return;
     (void)fprintf(stderr, "on disk already: %" PRId64 " of %" PRId64 " tokens%s%s%s\n", n, n_ids,
             time_of(session, left_work, left), *reason ? "; " : "", reason);
 }

@@ -58,6 +58,7 @@ static rt_status find(glm_session *session, const int32_t *ids, int64_t n_ids, g
                 "only the first %" PRId64 " tokens are like something stored", found.n_tokens);
     }
     (void)snprintf(out->reason, sizeof out->reason, "%s", found.reason);
+    out->is_failure = found.is_failure;
     return RT_OK;
 }
 

@@ -107,6 +107,7 @@ RT_MUST_CHECK rt_status glm_session_rewind(glm_session *session, int64_t n_token
 typedef struct glm_reuse {
     int64_t n_tokens; /* of the ids given, found on disk: the session's length now */
     char reason[512]; /* why it ends there, in words; "" when all was found */
+    bool is_failure;  /* what follows is there, and cannot be had */
 } glm_reuse;
 
 /* Fill an empty session with the longest stored prefix of ids[n_ids]; at most n_ids - 1 tokens, so
