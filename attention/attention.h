@@ -15,7 +15,7 @@
  *      weights p = 2^(s - m) are summed, and multiplied into V, in one fixed order.
  *   2. Pages fold into a split's partial state (m, l, o); splits start at absolute multiples of
  *      4096 tokens and fold into the row's state in ascending order. Prefill and decode alike.
- *   3. A row's arithmetic does not depend on which rows, chunks, threads or sequences it shares
+ *   3. Where keys and values are finite a row's arithmetic does not depend on which rows, chunks, threads or sequences it shares
  *      a pass with. So any chunk size, any span, prefill or decode, one question or many: same bits.
  *
  * Lossy storage (RT_INT8, RT_INT4, RT_FP8). A page is open, exact bf16 rows, until its 128 rows are there;

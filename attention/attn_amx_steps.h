@@ -89,7 +89,7 @@ static int64_t steps_of(const block *b, int32_t head_dim) {
     return head_dim / AMX_STEP * (b->n_end / AMX_STEP);
 }
 
-static void begin_round(beside *w) {
+RT_TOLD static void begin_round(beside *w) {
     const block *b = w->own;
     w->in_round = 0;
     if (w->is_output) {
@@ -101,7 +101,7 @@ static void begin_round(beside *w) {
     }
 }
 
-static void begin_turn(beside *w, block *own, bool is_output) {
+RT_TOLD static void begin_turn(beside *w, block *own, bool is_output) {
     w->own = own;
     w->is_output = is_output;
     if (!own) return;
@@ -117,7 +117,7 @@ static void begin_turn(beside *w, block *own, bool is_output) {
 }
 
 /* What is not there, or has no row that sees a key, is left out. */
-static beside beside_of(
+RT_TOLD static beside beside_of(
         block *output, block *score, const attn_split *split, const attn_scratch *scratch) {
     if (output && !output->values) output = NULL;
     beside w = {.output = output,
@@ -186,7 +186,7 @@ SIMD_TILE void do_steps(beside *w, int64_t n) {
 }
 
 /* All that is left. */
-static void do_rest(beside *w) {
+RT_TOLD static void do_rest(beside *w) {
     do_steps(w, w->n_left);
     pay(w, ROWS);
 }

@@ -1,4 +1,4 @@
-/* What a page does to rows, for many of them and for few. Included only by attn_simd.c.
+/* What a page does to rows, for many of them and for few. Included only by attn_simd.c and attn_amx.c.
  *
  * A row is seen in a page unless all its weights there underflow to 0, which its largest score tells; a
  * row whose scores hold NaN is seen, so that NaN is never dropped. Where no score is a number the maximum

@@ -1,5 +1,5 @@
 /* The matrix kernel of attention: a few lines of one matrix by panels of another. Included only by
- * attn_simd.c and what it includes.
+ * kernels, *_simd.c and *_amx.c, and what they include.
  *
  * Keys and values lie in panels of 16, queries and, for many rows, weights too (attn_simd.h). A tile is
  *

@@ -118,6 +118,7 @@ __attribute__((target("avx512f,amx-tile,amx-bf16"))) static float amx_run(int64_
         shape[48 + t] = 16;
     }
     memset(tile, 0x3c, sizeof tile); /* ordinary numbers */
+    __asm__ volatile("" ::: "memory"); /* what these read is written */
     _tile_loadconfig(shape);
     _tile_zero(0);
     _tile_zero(1);

@@ -18,7 +18,8 @@
 
 /* ---- open and close -------------------------------------------------------------------------- */
 
-/* In the identity of what is kept: everything that its bytes depend on. */
+/* In the identity of what is kept: what its numbers are, but not in which order sums were added, which instruction sets and
+ * numbers of ranks differ by. */
 static const char *kv_type_text(rt_dtype dtype) {
     if (dtype == RT_FP8) return "fp8 e4m3, pages of 128, a power of two for each";
     if (dtype == RT_INT8) return "int8, pages of 128, groups of 64";

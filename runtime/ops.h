@@ -5,7 +5,8 @@
  * in bf16 for 16-bit checkpoints and in f32 for f32 ones, unpadded. Everything blocks until done.
  *
  * A row's result depends on that row alone, not on how many it is computed with: every output is
- * summed over the inputs in ascending order (base/simd.h), or oneDNN has shown that it is so (onednn.h). */
+ * summed over the inputs in one order, ascending (base/simd.h) or that of tiles (base/amx_tiles.h), or oneDNN has shown that it
+ * is so (onednn.h). */
 #ifndef GLM_OPS_H
 #define GLM_OPS_H
 

@@ -174,13 +174,14 @@ rt_status glm_ranks_check_model(par_comm *comm, const glm_options *options,
     glm_linear_choice choice = {0};
     if (comm->n_ranks > 1)
         RT_TRY(par_agree(comm, glm_linear_choose(o->linear, config, &choice), NULL));
+    const bool has_tiles = choice.by == GLM_LINEAR_OWN && glm_ops_has_tiles(rt_machine_isa());
+    const char *linear = has_tiles ? "own, by tiles of AMX" : glm_linear_by_name(choice.by);
     (void)snprintf(facts, sizeof facts,
             "model=%s\nlinear=%s\nkv-cache-dtype=%s\ndevice=%s\nmax-model-len=%" PRId64
             "\nmax-num-batched-tokens=%" PRId64 "\nspan=%" PRId64 "\nhost-kv-space=%" PRId64
             "\nkv-disk-space=%" PRId64 "\nkeeps=%d\nmax-num-seqs=%" PRId32 "\n",
-            fingerprint, glm_linear_by_name(choice.by), or_auto(o->kv_dtype), or_auto(o->device),
-            o->max_len, o->chunk, o->span, o->host_kv_bytes, o->kv_disk_bytes, o->persists,
-            o->max_seqs);
+            fingerprint, linear, or_auto(o->kv_dtype), or_auto(o->device), o->max_len, o->chunk,
+            o->span, o->host_kv_bytes, o->kv_disk_bytes, o->persists, o->max_seqs);
     return par_hello(comm, facts);
 }
 

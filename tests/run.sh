@@ -59,7 +59,11 @@ allowed_skip() {
             ldconfig -p 2>/dev/null | grep -q 'libdnnl\.so\.2' && grep -q avx512_bf16 /proc/cpuinfo ||
                 printf '%s' "$reason"
             ;;
-        no-amx) grep -q amx_bf16 /proc/cpuinfo || printf '%s' "$reason" ;;
+        no-amx)
+            grep -q amx_bf16 /proc/cpuinfo &&
+                echo 'void f(void) { __asm__("tdpbf16ps %tmm2, %tmm1, %tmm0"); }' |
+                "${CC:-cc}" -mamx-bf16 -x c -c -o /dev/null - 2>/dev/null || printf '%s' "$reason"
+            ;;
         no-data) [ -n "${GLM_TEST_DATA:-}" ] || printf '%s' "$reason" ;;
         sanitized) [ "$1" = release ] || printf '%s' "$reason" ;;
         esac

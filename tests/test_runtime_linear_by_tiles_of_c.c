@@ -101,7 +101,7 @@ static void check(int64_t n_rows, int64_t n_in, int64_t n_panels, float *wide) {
         glm_linear_block_amx_emulated(&block);
         CHECK(memcmp(alone.data, y.data + r * stride, (size_t)n_out * 4) == 0);
     }
-#if defined(__x86_64__)
+#if defined(GLM_WITH_AMX)
     if (rt_machine_isa() == RT_ISA_AMX && glm_ops_has_tiles(RT_ISA_AMX)) {
         const glm_rows tiles = {room(n_rows * stride, 4), stride};
         block = block_of(&m, x, n_rows, tiles, wide);
@@ -124,7 +124,7 @@ int main(void) {
     check(16, 96, 3, wide);
     check(17, 64, 2, wide);
     check(33, 160, 5, wide);
-    check(193, 544, 3, wide); /* 192 rows and one more, each in two slices */
+    check(193, 544, 3, wide); /* 192 rows in two slices, and one more */
     free(wide);
     return 0;
 }

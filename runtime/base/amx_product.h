@@ -15,7 +15,7 @@ enum {
 
 /* ---- two halves of a number ------------------------------------------------------------------ */
 
-/* To the nearest bf16, ties away from zero; what is not finite stays so. */
+/* To the nearest bf16, ties away from zero: of numbers that do not round to infinity, and NaN whose low half is 0. */
 SIMD_INLINE vfloat amx_high_half(vfloat x) {
     return (vfloat)(((vuint)x + 0x8000u) & 0xffff0000u);
 }

@@ -1,6 +1,6 @@
-/* The one matrix kernel of the CPU: rows x panel, in vectors of whatever this file is compiled for.
+/* The matrix kernel of the CPU's vectors: rows x panel, of whatever this file is compiled for.
  *
- * Included only by *_simd.c files, which CMake compiles once per instruction set. A panel is 16
+ * Included only by *_simd.c and *_amx.c files, which CMake compiles once per instruction set. A panel is 16
  * columns of a matrix stored together, [k][16], in bf16, f16 or f32; weights, keys and values all
  * come in panels. Every element of a product is summed over k in ascending order by one fused
  * multiply-add each (the portable build: multiply, then add), so that neither the number of rows,
