@@ -399,6 +399,14 @@ void ath_check_cases(size_t n, void (*errors_of)(size_t i, double *errors)) {
         (void)printf("%s: at most %.2f of the bound\n", ath_isa_name(isa), worst[isa]);
 }
 
+float ath_nearest_half(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    bits = (bits + 0x8000u) & 0xffff0000u;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
 bool ath_same(const float *a, const float *b, int64_t n) {
     return memcmp(a, b, (size_t)n * sizeof(float)) == 0;
 }

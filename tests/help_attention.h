@@ -181,6 +181,9 @@ enum { ATH_ISAS = RT_ISA_AMX + 1 };
  * prints the worst, and none may be above 1. */
 void ath_check_cases(size_t n, void (*errors_of)(size_t i, double *errors));
 
+/* The nearest bf16, ties away from 0, as tiles get it; of numbers that are not too large for it. */
+float ath_nearest_half(float x);
+
 /* Same bits. */
 bool ath_same(const float *a, const float *b, int64_t n);
 

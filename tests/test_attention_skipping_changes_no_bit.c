@@ -46,15 +46,6 @@ static float flushed(float x) {
     return fabsf(x) < 0x1p-126f ? copysignf(0.0f, x) : x;
 }
 
-/* The nearest bf16, ties away from 0; of numbers that are not too large for it. */
-static float nearest_half(float x) {
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    bits = (bits + 0x8000u) & 0xffff0000u;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
 /* Adds the products of n numbers, 32 or less, b's `stride` apart. */
 static float add_step(float sum, const float *a, const float *b, int64_t stride, int64_t n) {
     float of[2] = {0.0f, 0.0f}; /* even ones, odd ones */
@@ -71,8 +62,8 @@ static float tile_product(const float *a, const float *b, int64_t stride, int64_
         float high[STEP], low[STEP];
         const int64_t left = rt_min64(n - i, STEP);
         for (int64_t j = 0; j < left; j++) {
-            high[j] = nearest_half(a[i + j]);
-            low[j] = nearest_half(a[i + j] - high[j]);
+            high[j] = ath_nearest_half(a[i + j]);
+            low[j] = ath_nearest_half(a[i + j] - high[j]);
         }
         sum = add_step(sum, high, b + i * stride, stride, left);
         sum = add_step(sum, low, b + i * stride, stride, left);
@@ -84,8 +75,8 @@ static float tile_product(const float *a, const float *b, int64_t stride, int64_
 static float tile_weights_sum(const float *weights, int64_t n) {
     float lanes[16] = {0.0f};
     for (int64_t i = 0; i < n; i++) {
-        const float high = nearest_half(weights[i]);
-        lanes[i % tile_lanes] += high + nearest_half(weights[i] - high);
+        const float high = ath_nearest_half(weights[i]);
+        lanes[i % tile_lanes] += high + ath_nearest_half(weights[i] - high);
     }
     for (int left = tile_lanes / 2; left > 0; left /= 2)
         for (int i = 0; i < left; i++) lanes[i] += lanes[i + left];

@@ -15,18 +15,10 @@
 
 enum { HEAD_DIM = 128, MACHINE, PLAIN_C };
 
-static float nearest_half(float x) {
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    bits = (bits + 0x8000u) & 0xffff0000u;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
-
 /* What two halves leave. */
 static float left_of(float x) {
-    const float high = nearest_half(x);
-    return x - high - nearest_half(x - high);
+    const float high = ath_nearest_half(x);
+    return x - high - ath_nearest_half(x - high);
 }
 
 /* Leaves almost 2^-17 of itself, of that sign. */
@@ -85,7 +77,7 @@ static double share_of_scores(int kind) {
 static void set_score(float *k, double score) {
     memset(k, 0, HEAD_DIM * sizeof *k);
     for (int d = 0; d < 3; d++) {
-        k[d] = nearest_half((float)score);
+        k[d] = ath_nearest_half((float)score);
         score -= (double)k[d];
     }
 }
