@@ -150,16 +150,32 @@ static int compare_order(const void *a, const void *b) {
     return p->stat.inode < q->stat.inode ? -1 : p->stat.inode > q->stat.inode;
 }
 
+static rt_status open_lock(kv_dirs *dirs, int32_t dir) {
+    const kv_path path = kv_dirs_join(dirs, dir, "", "lock");
+    const int flags = O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK;
+    return kv_file_open(dirs->io, path.text, flags, &dirs->locks[dir]);
+}
+
+static bool is_gone(const kv_dirs *dirs, int32_t dir) {
+    kv_io_stat st;
+    bool exists;
+    return kv_path_stat(dirs->io, dirs->roots[dir], &st, &exists) == RT_OK && !exists;
+}
+
+/* Somebody may have removed the directory, to begin anew: it is made again for what is to be kept. */
+static rt_status open_or_make_lock(kv_dirs *dirs, int32_t dir) {
+    const rt_status status = open_lock(dirs, dir);
+    if (status != RT_EIO || !is_gone(dirs, dir)) return status;
+    RT_TRY(make_path(dirs->io, dirs->roots[dir]));
+    return open_lock(dirs, dir);
+}
+
 static rt_status lock(kv_dirs *dirs, bool is_stoppable) {
     rt_assert(!dirs->is_locked);
     lock_order order[KV_DIRS_MAX];
     rt_status status = RT_OK;
     for (int32_t i = 0; i < dirs->n_dirs; i++) {
-        const kv_path path = kv_dirs_join(dirs, i, "", "lock");
-        RT_TRY_GOTO(status,
-                kv_file_open(dirs->io, path.text, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK,
-                        &dirs->locks[i]),
-                out);
+        RT_TRY_GOTO(status, is_stoppable ? open_lock(dirs, i) : open_or_make_lock(dirs, i), out);
         order[i].dir = i;
         RT_TRY_GOTO(status, kv_file_stat(dirs->locks[i], &order[i].stat), out);
     }

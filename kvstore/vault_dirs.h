@@ -31,11 +31,13 @@ void kv_dirs_close(kv_dirs *dirs);
 /* DIR/vault, durably. RT_EUSAGE: two are the same directory. RT_EIO, RT_ENOFIT. */
 RT_MUST_CHECK rt_status kv_dirs_make(const kv_dirs *dirs);
 
-/* One process (and one kv_dirs) at a time: for whoever reserves, names or removes. Not recursive.
+/* One process (and one kv_dirs) at a time: for whoever reserves, names or removes. Not recursive. A directory that has been
+ * removed meanwhile is made again.
  * RT_EIO: cannot be locked, or another process held it for half a minute, or for 10 s since this one was asked to stop; that
  * it waits is told after 2 s. */
 RT_MUST_CHECK rt_status kv_dirs_lock(kv_dirs *dirs);
-/* The same where nothing is lost that was computed: whoever asks this process to stop ends the wait. RT_EINTERRUPTED, too. */
+/* The same where nothing is lost that was computed: whoever asks this process to stop ends the wait, and nothing is made.
+ * RT_EINTERRUPTED, too. */
 RT_MUST_CHECK rt_status kv_dirs_lock_stoppable(kv_dirs *dirs);
 void kv_dirs_unlock(kv_dirs *dirs);
 
