@@ -87,7 +87,8 @@ rt_status kv_scratch_open(kv_io *io, const char *const *dirs, int32_t n_dirs, in
 
 void kv_scratch_close(kv_scratch *scratch) {
     if (!scratch) return;
-    rt_assert(scratch->n_used == 0 && scratch->n_free_host == scratch->host.n);
+    const int64_t n_listed = scratch->free_host ? scratch->host.n : 0;
+    rt_assert(scratch->n_used == 0 && scratch->n_free_host == n_listed);
     for (int32_t i = 0; i < scratch->n_files; i++) kv_file_close(scratch->files[i]);
     free(scratch->files);
     free(scratch->free_cells);
