@@ -112,8 +112,8 @@ bool kv_segment_shape_is_valid(const kv_segment_shape *shape) {
 
 bool kv_heads_are_valid(const kv_heads *heads, int32_t n_kv_heads) {
     if (heads->all == 0) return heads->first == 0;
-    return heads->all <= KV_SEGMENT_HEADS_MAX && heads->first >= 0 && n_kv_heads < heads->all &&
-           heads->first <= heads->all - n_kv_heads;
+    return heads->all <= KV_SEGMENT_HEADS_MAX && heads->first >= 0 && n_kv_heads > 0 &&
+           n_kv_heads < heads->all && heads->first <= heads->all - n_kv_heads;
 }
 
 int64_t kv_segment_runs_offset(int32_t n_tokens) {

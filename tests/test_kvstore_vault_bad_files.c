@@ -448,6 +448,14 @@ static void check_payload_bits(int64_t n) {
     kv_codec_free(codec);
 }
 
+/* Numbers of heads whose difference no int32_t holds: UBSan tells. */
+static void check_heads(void) {
+    CHECK(kv_heads_are_valid(&(kv_heads){.first = 2, .all = 4}, 2));
+    CHECK(!kv_heads_are_valid(&(kv_heads){.first = 2, .all = 4}, 0));
+    CHECK(!kv_heads_are_valid(&(kv_heads){.first = 2, .all = 4}, INT32_MIN));
+    CHECK(!kv_heads_are_valid(&(kv_heads){.first = 2, .all = INT32_MIN}, INT32_MIN));
+}
+
 /* ---------------------------------------------------------------------------------------------- */
 
 static void make_good(void) {
@@ -468,6 +476,7 @@ int main(void) {
     const bool is_fast = getenv("GLM_TEST_FAST");
     make_good();
     expect("the good one", FOUND);
+    check_heads();
     for (size_t i = 0; i < sizeof field_cases / sizeof *field_cases; i++)
         run_field_case(&field_cases[i]);
     check_sizes();
