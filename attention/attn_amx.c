@@ -13,7 +13,8 @@
  * Pages lie as tiles want them (attn_page.h), and are read where they are: a tile of keys or values is a kilobyte.
  *
  * A row's numbers meet no other row's, and a page is the same blocks of 32 whoever sees how much of it: what a row
- * comes to does not depend on what it shares a pass with. Keys that no row sees count as 0, whatever their bytes say. */
+ * comes to does not depend on what it shares a pass with. Keys that no row sees count as 0, whatever their bytes say; and
+ * what is Inf or NaN does not meet tiles (attn_amx_infinite.h). */
 #include "attn_amx_weights.h"
 #include "attn_scan.h"
 #include "attn_stored.h"

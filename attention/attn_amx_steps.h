@@ -1,50 +1,8 @@
-/* Attention by tiles: a block of rows against a page, and its products a step at a time. Included only by attn_amx.c. */
+/* Attention by tiles: a block's products, a step at a time. Included only by attn_amx.c. */
 #ifndef ATTN_AMX_STEPS_H
 #define ATTN_AMX_STEPS_H
 
-#include "attn_simd.h"
-#include "attn_tile.h"
-#include "runtime/base/amx_product.h"
-
-enum {
-    PAGE = ATTN_PAGE_TOKENS,
-    PANEL = SIMD_PANEL,
-    ROWS = 2 * PANEL /* at a time */
-};
-
-/* ---- memory ahead ---------------------------------------------------------------------------- */
-
-/* What is read next, asked for by so many lines a step. */
-typedef struct ahead {
-    const char *from;
-    int64_t n_lines;
-} ahead;
-
-SIMD_INLINE void ask_ahead(ahead *next) {
-    for (int64_t i = 0; i < next->n_lines; i++)
-        __builtin_prefetch(next->from + i * CACHE_LINE, 0, 2);
-    next->from += next->n_lines * CACHE_LINE;
-}
-
-/* ---- a block --------------------------------------------------------------------------------- */
-
-/* Up to 32 rows against a page, and where a thread has its numbers. */
-typedef struct block {
-    int64_t first; /* of the split's rows */
-    int64_t n_rows;
-    int64_t page_pos;
-    int64_t n_keys; /* that any of the split's rows sees */
-    int64_t n_end;  /* up to whole steps */
-    const uint16_t *q;
-    const uint16_t *keys;
-    const uint16_t *values; /* NULL: no row of it sees a key */
-    float *scores; /* [32 rows][128 keys]; then weights, [32 rows][4][high, low][32 keys], in their place */
-    float alpha[ROWS];
-    ahead after_scores; /* what to ask for while scores, and while outputs are summed */
-    ahead after_output;
-} block;
-
-enum { LOW_AT = AMX_STEP };
+#include "attn_amx_infinite.h"
 
 /* ---- tiles, a step at a time ----------------------------------------------------------------- */
 
@@ -155,6 +113,9 @@ SIMD_TILE void end_round(beside *w) {
         pay(w, ROWS);
         float *own = w->sums + w->round % 2 * ROWS * AMX_STEP;
         amx_store_sums(w->is_two, own, AMX_STEP * sizeof(float), PANEL * AMX_STEP);
+        if (__builtin_expect(is_any_infinite(own, AMX_STEP), false))
+            sum_infinite_values(
+                    w->own, w->own->values + w->round * AMX_STEP * PAGE, w->is_two, w->next, own);
         w->owed = own;
         w->owed_out = w->out + w->own->first * w->head_dim + w->round * AMX_STEP;
         w->owed_row = 0;

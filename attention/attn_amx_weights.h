@@ -3,7 +3,6 @@
 #define ATTN_AMX_WEIGHTS_H
 
 #include "attn_amx_steps.h"
-#include "attn_effect.h"
 
 /* ---- weights --------------------------------------------------------------------------------- */
 
@@ -95,6 +94,7 @@ SIMD_INLINE bool weigh_rows(
         if (i >= n) continue;
         const int64_t n_visible =
                 rt_min64(scratch->limit[b->first + row + i] - b->page_pos, b->n_keys);
+        b->n_visible[row + i] = (int32_t)rt_max64(n_visible, 0);
         if (n_visible < b->n_end) hide_scores(scores + i * PAGE, n_visible, b->n_end);
         rows[i] = largest_of_row(scores + i * PAGE, b->n_end);
     }
@@ -106,6 +106,7 @@ SIMD_INLINE bool weigh_rows(
     if (is_any(is_left_out(page.largest, earlier))) page.spoilt = spoilt_rows(scores, n, b->n_end);
     float shift[SIMD_LANES];
     simd_store(shift, meet_page(page, 0, (size_t)n, max, &effect));
+    for (int64_t i = 0; i < n; i++) b->n_visible[row + i] &= effect.is_seen[i];
     memcpy(b->alpha + row, effect.alpha, sizeof(vfloat));
     for (int64_t i = 0; i < SIMD_LANES; i++) rows[i] = (vfloat){0};
     for (int64_t i = 0; i < n; i++) {
@@ -132,6 +133,8 @@ SIMD_INLINE bool weigh_rows(
 /* Whether any row of the block is seen. */
 SIMD_TILE bool weigh_block(const attn_scratch *scratch, block *b, beside *work) {
     bool is_any_seen = false;
+    if (__builtin_expect(is_any_infinite(b->scores, b->n_end), false))
+        score_infinite_keys(b, work->head_dim);
     const int64_t steps = rt_div_up(work->n_left, b->n_rows);
     for (int64_t row = 0; row < b->n_rows; row += SIMD_LANES)
         is_any_seen |= weigh_rows(scratch, b, row, work, steps);

@@ -10,8 +10,9 @@
 #include "attn_tile.h"
 
 typedef struct page_effect {
-    float alpha[ATTN_ROWS_MAX];     /* what the row's earlier sums are to be multiplied by */
-    int32_t is_seen[ATTN_ROWS_MAX]; /* not 0: some weight is not 0 */
+    float alpha[ATTN_ROWS_MAX];       /* what the row's earlier sums are to be multiplied by */
+    int32_t is_seen[ATTN_ROWS_MAX];   /* not 0: some weight is not 0 */
+    int32_t n_visible[ATTN_ROWS_MAX]; /* keys; of rows that are seen */
 } page_effect;
 
 SIMD_INLINE bool is_tile_seen(const page_effect *effect, int64_t row, int64_t n_rows) {
@@ -69,6 +70,8 @@ SIMD_INLINE vfloat meet_page(
 typedef struct output_rows {
     tile_a weights;
     const float *alpha;
+    const int32_t *is_seen;
+    const int32_t *n_visible;
     float *sum; /* NULL: not to be touched */
     float *out; /* the first row's, at the first value */
     int64_t n_rows;
@@ -83,9 +86,47 @@ static void tell_weighed(const attn_split *split, const attn_scratch *scratch) {
     rt_writes(scratch->scores, CACHE_LINE);
 }
 
-/* out = out alpha + acc */
-SIMD_INLINE void add_output(
-        const int n_lines, const int across, const output_rows *rows, const vfloat *acc) {
+SIMD_INLINE vint is_infinite(vfloat x) {
+    return ((vint)x & 0x7f800000) == 0x7f800000;
+}
+
+/* A panel of values times the weights of row i for the keys that it sees. */
+SIMD_INLINE void row_output(const output_rows *rows, int64_t i, rt_dtype dtype,
+        const tile_b *values, int64_t panel, vfloat *acc) {
+    const float *weights = rows->weights.a + i * rows->weights.line;
+    for (int64_t key = 0; key < rows->n_visible[i]; key++) {
+        vfloat line[SIMD_VECTORS];
+        load_line(dtype, *values, panel, key, line);
+        for (int v = 0; v < SIMD_VECTORS; v++)
+            acc[v] += simd_set(weights[key * rows->weights.step]) * line[v];
+    }
+}
+
+/* out = out alpha + what each row sees. To others values may be Inf or NaN, which times their weights, 0, is NaN. */
+SIMD_OUTLINE RT_TOLD void add_output_apart(
+        rt_dtype dtype, int n_panels, const output_rows *rows, const tile_b *values) {
+    for (int64_t i = 0; i < rows->n_rows; i++)
+        for (int64_t panel = 0; panel < n_panels && rows->is_seen[i]; panel++) {
+            vfloat acc[SIMD_VECTORS] = {{0}};
+            row_output(rows, i, dtype, values, panel, acc);
+            for (int v = 0; v < SIMD_VECTORS; v++) {
+                float *place = rows->out + i * rows->head_dim + panel * SIMD_PANEL + v * SIMD_LANES;
+                simd_store(place, simd_fma(simd_load(place), simd_set(rows->alpha[i]), acc[v]));
+            }
+        }
+}
+
+/* out = out alpha + acc. Where a value is Inf or NaN, all rows' sums are Inf or NaN, the first one's too. */
+SIMD_INLINE void add_output(const int n_lines, const int n_panels, const rt_dtype dtype,
+        const output_rows *rows, const tile_b *values, const vfloat *acc) {
+    const int across = n_panels * SIMD_VECTORS;
+    vint is_apart = {0};
+#pragma GCC unroll 16
+    for (int v = 0; v < across; v++) is_apart |= is_infinite(acc[v]);
+    if (__builtin_expect(is_any(is_apart), false)) {
+        add_output_apart(dtype, n_panels, rows, values);
+        return;
+    }
 #pragma GCC unroll 16
     for (int i = 0; i < n_lines; i++) {
         if (i >= rows->n_rows) return;

@@ -152,9 +152,11 @@ SIMD_TILE bool few_weigh(const attn_split *split, const attn_scratch *scratch, i
     tell_weighed(split, scratch);
     for (int64_t row = 0; row < ROWS_FEW; row++) largest[row] = -INFINITY;
     for (int64_t row = 0; row < n_rows; row++) {
+        const int64_t n_visible = rt_min64(scratch->limit[row] - page_pos, n_keys);
         ask_early(early, row, share);
-        largest[row] = few_largest(scratch->scores + row * FEW_PAGE,
-                rt_min64(scratch->limit[row] - page_pos, n_keys), n_end, spoilt + row);
+        effect->n_visible[row] = (int32_t)rt_max64(n_visible, 0);
+        largest[row] =
+                few_largest(scratch->scores + row * FEW_PAGE, n_visible, n_end, spoilt + row);
     }
     for (int64_t row = 0; row < n_rows; row += SIMD_LANES) {
         const page_max page = {simd_load(largest + row), simd_load(spoilt + row)};
@@ -185,7 +187,7 @@ SIMD_INLINE void few_output(const int n_lines, const int n_panels, const rt_dtyp
     else
         few_tile(n_lines, n_panels, dtype, weights, *values, rows->n_keys, ahead, n_panels, acc,
                 NULL);
-    add_output(n_lines, n_panels * SIMD_VECTORS, rows, acc);
+    add_output(n_lines, n_panels, dtype, rows, values, acc);
 #pragma GCC unroll 8
     for (int i = 0; i < n_lines; i++)
         if (rows->sum && i < rows->n_rows)
@@ -318,6 +320,8 @@ static void few_output_page(const attn_split *split, const attn_scratch *scratch
         for (int64_t row = 0; row < split->n_rows; row += shape->n_lines) {
             const output_rows rows = {.weights = {scratch->scores + row * FEW_PAGE, FEW_PAGE, 1},
                     .alpha = effect->alpha + row,
+                    .is_seen = effect->is_seen + row,
+                    .n_visible = effect->n_visible + row,
                     .sum = panel == 0 ? scratch->part_sum + row : NULL,
                     .out = scratch->part_out + row * head_dim + panel * SIMD_PANEL,
                     .n_rows = rt_min64(split->n_rows - row, shape->n_lines),

@@ -112,6 +112,7 @@ SIMD_INLINE bool weigh_rows(const attn_split *split, const attn_scratch *scratch
                                   ? largest_visible_scores(scores, n_keys, n_visible)
                                   : largest_scores(scores, n_keys);
     const vfloat shift = meet_page(page, row, n, scratch->part_max, effect);
+    memcpy(effect->n_visible + row, &n_visible, sizeof n_visible);
     if (!is_tile_seen(effect, row, SIMD_LANES)) return false;
     const vfloat alpha = simd_load(effect->alpha + row);
     const vfloat sum = simd_fma(row_sum, alpha, weigh_keys(scores, n_keys, shift));
@@ -144,9 +145,9 @@ SIMD_INLINE void many_output(
         const int n_panels, const output_rows *rows, const float *values, tile_ahead ahead) {
     vfloat acc[TILE_VECTORS_MAX] = {0};
     ask_for_output(n_panels, rows);
-    tile(MANY_LINES, n_panels, rows->weights, (tile_b){.b = values, .n_lines = ATTN_PAGE_TOKENS},
-            rows->n_keys, ahead, acc);
-    add_output(MANY_LINES, n_panels * SIMD_VECTORS, rows, acc);
+    const tile_b b = {.b = values, .n_lines = ATTN_PAGE_TOKENS};
+    tile(MANY_LINES, n_panels, rows->weights, b, rows->n_keys, ahead, acc);
+    add_output(MANY_LINES, n_panels, RT_F32, rows, &b, acc);
 }
 
 /* ---- by number of panels --------------------------------------------------------------------- */
@@ -215,6 +216,8 @@ static void many_output_page(const attn_split *split, const attn_scratch *scratc
                     scratch->scores + row / SIMD_PANEL * PANEL_SCORES + row % SIMD_PANEL;
             const output_rows rows = {.weights = {weights, 1, SIMD_PANEL},
                     .alpha = effect->alpha + row,
+                    .is_seen = effect->is_seen + row,
+                    .n_visible = effect->n_visible + row,
                     .out = scratch->part_out + row * head_dim + panel * SIMD_PANEL,
                     .n_rows = rt_min64(split->n_rows - row, MANY_LINES),
                     .n_keys = n_keys,

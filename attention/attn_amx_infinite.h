@@ -1,0 +1,103 @@
+/* Attention by tiles where a key or a value is Inf or NaN. Included only by attn_amx.c.
+ *
+ * As two halves, numbers times Inf are NaN: a half may be 0, or of the other sign. And rows of a block meet values of keys
+ * that they do not see with weights of 0, which times Inf or NaN is NaN. So tiles do without such numbers, and rows that see
+ * them get them as the other kernels give them, in fp32.
+ *
+ * That there are some is seen in the first row's scores and sums: where a key, or a dim of the values, has one, every
+ * row's are Inf or NaN. What else is finite has the bits that it has without.
+ *
+ * Finite numbers whose products or sums are too large for fp32 are as they fall: that is Inf or NaN by the order of
+ * the additions, here another one than by vectors. */
+#ifndef ATTN_AMX_INFINITE_H
+#define ATTN_AMX_INFINITE_H
+
+#include "attn_amx_block.h"
+#include "attn_effect.h"
+
+SIMD_INLINE bool is_any_infinite(const float *numbers, int64_t n) {
+    vint any = {0};
+    for (int64_t i = 0; i < n; i += SIMD_LANES) any |= is_infinite(simd_load(numbers + i));
+    return is_any(any);
+}
+
+static float number_of_half(uint16_t half) {
+    return rt_bf16_to_float(half);
+}
+
+static bool is_half_finite(uint16_t half) {
+    return (half & 0x7f80) != 0x7f80;
+}
+
+/* ---- scores ---------------------------------------------------------------------------------- */
+
+static const uint16_t *key_at(const block *b, int64_t key, int64_t d, int32_t head_dim) {
+    return b->keys + key / PANEL * PANEL * head_dim + d / 2 * 2 * PANEL + 2 * (key % PANEL) + d % 2;
+}
+
+static bool is_key_finite(const block *b, int64_t key, int32_t head_dim) {
+    for (int64_t d = 0; d < head_dim; d++)
+        if (!is_half_finite(*key_at(b, key, d, head_dim))) return false;
+    return true;
+}
+
+static float score_of(const block *b, int64_t row, int64_t key, int32_t head_dim) {
+    const uint16_t *q = b->q + row / PANEL * amx_panel_halves(head_dim) + row % PANEL * AMX_STEP;
+    float score = 0.0f;
+    for (int64_t d = 0; d < head_dim; d++) {
+        const uint16_t *at = q + d / AMX_STEP * 2 * AMX_TILE_HALVES + d % AMX_STEP;
+        score += (number_of_half(at[0]) + number_of_half(at[AMX_TILE_HALVES])) *
+                 number_of_half(*key_at(b, key, d, head_dim));
+    }
+    return score;
+}
+
+SIMD_OUTLINE RT_TOLD void score_infinite_keys(const block *b, int32_t head_dim) {
+    for (int64_t key = 0; key < b->n_keys; key++)
+        if (!isfinite(b->scores[key]) && !is_key_finite(b, key, head_dim))
+            for (int64_t row = 0; row < b->n_rows; row++)
+                b->scores[row * PAGE + key] = score_of(b, row, key, head_dim);
+}
+
+/* ---- outputs --------------------------------------------------------------------------------- */
+
+static float weight_at(const block *b, int64_t row, int64_t key) {
+    const uint16_t *weights = (const uint16_t *)(b->scores + row * PAGE) +
+                              key / AMX_STEP * 2 * AMX_STEP + key % AMX_STEP;
+    return number_of_half(weights[0]) + number_of_half(weights[LOW_AT]);
+}
+
+/* Number `at` of the values of 32 dims, two panels as they lie in a page. */
+static void add_infinite_value(const block *b, const uint16_t *values, int64_t at, float *sums) {
+    const int64_t in_panel = at % (PAGE * PANEL);
+    const int64_t key = in_panel / (2 * PANEL) * 2 + in_panel % 2;
+    const int64_t d = at / (PAGE * PANEL) * PANEL + in_panel % (2 * PANEL) / 2;
+    for (int64_t row = 0; row < b->n_rows; row++)
+        if (key < b->n_visible[row])
+            sums[row * AMX_STEP + d] += weight_at(b, row, key) * number_of_half(values[at]);
+}
+
+/* A round's sums once more, without what is not finite, and then that. `step` is any of the round; tiles are free. */
+SIMD_OUTLINE RT_TOLD void sum_infinite_values(
+        const block *b, const uint16_t *values, bool is_two, amx_step step, float *sums) {
+    enum { NUMBERS = 2 * PAGE * PANEL };
+    uint16_t finite[NUMBERS] __attribute__((aligned(AMX_LINE_BYTES)));
+    for (int64_t at = 0; at < NUMBERS; at++) {
+        const bool is_there = at % (PAGE * PANEL) < b->n_end * PANEL;
+        finite[at] = is_there && is_half_finite(values[at]) ? values[at] : 0;
+    }
+    step.a = (const uint16_t *)b->scores;
+    step.b = finite;
+    amx_clear_sums(is_two);
+    for (int64_t key = 0; key < b->n_end; key += AMX_STEP) {
+        amx_multiply_step(&step, is_two);
+        step.a += 2 * AMX_STEP;
+        step.b += AMX_STEP * PANEL;
+    }
+    amx_store_sums(is_two, sums, AMX_STEP * sizeof(float), PANEL * AMX_STEP);
+    for (int64_t at = 0; at < NUMBERS; at++)
+        if (at % (PAGE * PANEL) < b->n_end * PANEL && !is_half_finite(values[at]))
+            add_infinite_value(b, values, at, sums);
+}
+
+#endif

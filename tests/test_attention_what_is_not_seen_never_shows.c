@@ -1,0 +1,179 @@
+/* A key that a row does not see, or leaves out, changes no bit of it, also where key or value is Inf or NaN and rows
+ * beside it, of the same pass, see it. Rows that do see it become what its numbers say, in the dims that are so.
+ *
+ * Method: one number of a value, then of a key, is replaced by Inf, -Inf and NaN, at places all over pages. Rows before have the
+ * bits that they had, prefilled and decoded beside others. Rows that see the value: the other dims have their bits, this one is
+ * Inf, or NaN. Rows that see the key: those that it is infinitely below are as if it were far below, the others NaN. Then
+ * queries of two kinds in turn, of which one leaves out a page with such values: together they are as each alone. */
+#include <math.h>
+#include <string.h>
+
+#include "help_attention.h"
+
+enum {
+    HEADS = 4,
+    KV_HEADS = 1,
+    HEAD_DIM = 32,
+    FIRST = 100,
+    LENGTH = 300,
+    QUERIES = LENGTH - FIRST
+};
+enum { ROW = HEADS * HEAD_DIM, N_OUT = QUERIES * ROW, VALUE_DIM = 21, KEY_DIM = 3, PAGE = 128 };
+
+static const int tokens[] = {
+        0, 99, 100, 101, 127, 128, 130, 159, 160, 191, 202, 255, 256, 290, 299};
+enum { TOKENS = sizeof tokens / sizeof *tokens };
+
+typedef struct setup {
+    ath_kernels kernels;
+    ath_layer layer;
+    float *q;
+    float *before;
+    float *after;
+    float *other;
+} setup;
+
+static setup open_setup(rt_isa isa, const attn_shape *shape) {
+    return (setup){.kernels = ath_open(shape, isa, 2),
+            .layer = ath_layer_create(shape, LENGTH, 41),
+            .q = ath_normals(N_OUT, 43),
+            .before = ath_zeros(N_OUT),
+            .after = ath_zeros(N_OUT),
+            .other = ath_zeros(N_OUT)};
+}
+
+static void close_setup(setup *s) {
+    ath_close(&s->kernels);
+    ath_layer_free(&s->layer);
+    free(s->q);
+    free(s->before);
+    free(s->after);
+    free(s->other);
+}
+
+/* All queries prefilled `chunk` at a time; or decoded, as many in a pass. */
+static void prefill(const setup *s, int64_t chunk, float *out) {
+    const ath_queries queries = {.q = s->q, .pos = FIRST, .n_tokens = QUERIES};
+    ath_prefill(&s->kernels, &s->layer, &queries, chunk, out, NULL);
+}
+
+static void decode(const setup *s, int64_t chunk, float *out) {
+    attn_segment keys[QUERIES];
+    for (int64_t t = 0; t < QUERIES; t++) keys[t] = ath_segment(&s->layer, FIRST + t + 1);
+    for (int64_t t = 0; t < QUERIES; t += chunk)
+        ath_decode(&s->kernels, s->q + t * ROW, keys + t, (int32_t)chunk, out + t * ROW);
+}
+
+typedef void run(const setup *s, int64_t chunk, float *out);
+
+static void set_number(setup *s, int64_t token, bool is_key, float x) {
+    float k[HEAD_DIM], v[HEAD_DIM];
+    memcpy(k, s->layer.k + token * HEAD_DIM, sizeof k);
+    memcpy(v, s->layer.v + token * HEAD_DIM, sizeof v);
+    if (is_key)
+        k[KEY_DIM] = x;
+    else
+        v[VALUE_DIM] = x;
+    ath_layer_set(&s->layer, 0, token, k, v);
+}
+
+static float number_of(const setup *s, int64_t token, bool is_key) {
+    return is_key ? s->layer.k[token * HEAD_DIM + KEY_DIM]
+                  : s->layer.v[token * HEAD_DIM + VALUE_DIM];
+}
+
+static bool is_same_or_nan(float x, float y) {
+    return memcmp(&x, &y, sizeof x) == 0 || (isnan(x) && isnan(y));
+}
+
+/* ---- a number of a value --------------------------------------------------------------------- */
+
+static void check_value(setup *s, run *by, int64_t chunk, int64_t token, float x) {
+    const float was = number_of(s, token, false);
+    const int64_t first = token > FIRST ? token - FIRST : 0;
+    set_number(s, token, false, x);
+    by(s, chunk, s->after);
+    set_number(s, token, false, was);
+    CHECK(ath_same(s->before, s->after, first * ROW));
+    for (int64_t i = first * ROW; i < N_OUT; i++)
+        CHECK(is_same_or_nan(s->after[i], i % HEAD_DIM == VALUE_DIM ? x : s->before[i]));
+}
+
+/* ---- a number of a key ----------------------------------------------------------------------- */
+
+static void check_key(setup *s, run *by, int64_t chunk, int64_t token, float x) {
+    const float was = number_of(s, token, true);
+    const int64_t first = token > FIRST ? token - FIRST : 0;
+    set_number(s, token, true, isnan(x) ? x : copysignf(1e30f, x));
+    by(s, chunk, s->other);
+    set_number(s, token, true, x);
+    by(s, chunk, s->after);
+    set_number(s, token, true, was);
+    CHECK(ath_same(s->before, s->after, first * ROW));
+    for (int64_t i = first * ROW; i < N_OUT; i++)
+        if (s->q[i / HEAD_DIM * HEAD_DIM + KEY_DIM] * x < 0)
+            CHECK(is_same_or_nan(s->after[i], s->other[i]) && isfinite(s->after[i]));
+        else
+            CHECK(isnan(s->after[i]));
+}
+
+/* ---- a page that some leave out -------------------------------------------------------------- */
+
+static bool leaves_out(int64_t query) {
+    return query % 3 != 0;
+}
+
+/* The second page's keys are far behind the first's for some queries, far ahead for others. */
+static void part_queries(setup *s) {
+    for (int64_t token = PAGE; token < 2 * PAGE; token++) {
+        float k[HEAD_DIM] = {0};
+        k[0] = 400.0f;
+        ath_layer_set(&s->layer, 0, token, k, s->layer.v + token * HEAD_DIM);
+    }
+    for (int64_t i = 0; i < N_OUT; i += HEAD_DIM) s->q[i] = leaves_out(i / ROW) ? -50.0f : 50.0f;
+}
+
+static void check_left_out(setup *s, run *by, float x) {
+    set_number(s, PAGE + 7, false, x);
+    set_number(s, PAGE + 100, false, 1.0f);
+    by(s, QUERIES, s->before);
+    by(s, 1, s->after);
+    for (int64_t i = 0; i < N_OUT; i++) {
+        const bool is_spoilt =
+                i % HEAD_DIM == VALUE_DIM && !leaves_out(i / ROW) && FIRST + i / ROW >= PAGE + 7;
+        CHECK(is_same_or_nan(s->before[i], s->after[i]));
+        CHECK(!isfinite(s->before[i]) == is_spoilt);
+    }
+}
+
+static void check_by(setup *s, run *by, int64_t chunk) {
+    static const float numbers[] = {NAN, INFINITY, -INFINITY};
+    by(s, chunk, s->before);
+    for (int i = 0; i < TOKENS; i++)
+        for (size_t n = 0; n < sizeof numbers / sizeof *numbers; n++) {
+            check_value(s, by, chunk, tokens[i], numbers[n]);
+            check_key(s, by, chunk, tokens[i], numbers[n]);
+        }
+}
+
+static void check(rt_isa isa, rt_dtype kv_dtype) {
+    const attn_shape shape = ath_shape(HEADS, KV_HEADS, HEAD_DIM, kv_dtype);
+    if (!ath_has(isa, &shape)) return;
+    setup s = open_setup(isa, &shape);
+    check_by(&s, prefill, QUERIES);
+    check_by(&s, decode, 2);
+    check_by(&s, decode, 20);
+    part_queries(&s);
+    check_left_out(&s, prefill, INFINITY);
+    check_left_out(&s, prefill, NAN);
+    check_left_out(&s, decode, INFINITY);
+    close_setup(&s);
+}
+
+int main(void) {
+    for (rt_isa isa = RT_ISA_PORTABLE; isa <= RT_ISA_AMX; isa++) {
+        check(isa, RT_BF16);
+        check(isa, RT_F32);
+    }
+    return 0;
+}
