@@ -72,10 +72,12 @@ static void say_goes_on(const glm_session *session, const glm_prefill_progress *
             time_of(session, progress->work_total - progress->work_done, left));
 }
 
-/* Tokens of a prefill that earlier runs had done, and that were done when it ended. */
+/* Tokens of a prefill that earlier runs had done, that were done when it ended, and that were left. To go on where an earlier run
+ * was stopped, a prefill can begin before the tokens that it was given: only what is left tells where it ended. */
 typedef struct extent {
     int64_t before;
     int64_t done;
+    int64_t left;
     bool is_untouched; /* neither an earlier run nor this one had begun with it */
 } extent;
 
@@ -93,6 +95,7 @@ static rt_status run_shown(const glm_cli *cli, glm_session *session, extent *out
     const rt_status status = step_until_done(&bar, session, &progress);
     glm_progress_end(&bar);
     out->done = progress.tokens_done;
+    out->left = progress.tokens_total - progress.tokens_done;
     out->is_untouched = progress.work_done <= 0.0;
     return status;
 }
@@ -103,7 +106,7 @@ static rt_status run_or_abort(const glm_cli *cli, glm_session *session, int64_t 
     if (status != RT_EINTERRUPTED) return status;
     glm_prefill_abort(session);
     return rt_fail(RT_EINTERRUPTED, "%s during prefill, at token %" PRId64 " of %" PRId64,
-            rt_error_text(), at.done, n_ids);
+            rt_error_text(), n_ids - at.left, n_ids);
 }
 
 rt_status glm_cli_prefill(const glm_cli *cli, glm_session *session, const int32_t *ids,
@@ -183,7 +186,7 @@ static rt_status run_kept(const glm_cli *cli, glm_session *session, const int32_
     } else {
         stop(cli, session, first, again, how);
     }
-    return say_stopped(why, n_there + at.done, n_ids, how);
+    return say_stopped(why, n_ids - at.left, n_ids, how);
 }
 
 rt_status glm_cli_prefill_kept(const glm_cli *cli, glm_session *session, const int32_t *ids,
@@ -218,5 +221,5 @@ rt_status glm_cli_prefill_all_kept(const glm_cli *cli, glm_session *session, con
     } else {
         stop(cli, session, 0, "the same command", how);
     }
-    return say_stopped(why, n_there + at.done, n_ids, how);
+    return say_stopped(why, n_ids - at.left, n_ids, how);
 }
