@@ -9,7 +9,7 @@
 #   --seconds  how long each part goes on with further seeds (default 120)
 #   --bugs     of mutants_cuda only the A-th to the B-th
 #
-# Needs build/ (Release). Appends a line for each part to tests/campaign_ledger.tsv: when, commit, machine,
+# Needs build/ (Release). Appends a line for each part to tests/campaign_ledger.tsv: when, commit of build/, machine,
 # part, first seed, seeds, what was done in all, outcome. The first failure of a part ends it and is
 # written down with the command that repeats it. GLM_TEST_FAST must not be set.
 set -u
@@ -37,6 +37,8 @@ log=$(mktemp)
 runs=$(mktemp)
 trap 'rm -f "$log" "$runs"' EXIT
 export GLM1M="$PWD/build/glm1m"
+commit=$("$GLM1M" version | sed -n 's/^commit *//p') # what runs, whatever is committed meanwhile
+[ -n "$commit" ] || { echo "$0: build/ is of no commit" >&2 && exit 2; }
 
 # try COMMAND...: leaves $outcome other than ok when it fails
 try() {
@@ -217,7 +219,7 @@ for part in ${parts:-kills commands models histories crashes faults fuzz bodies 
         [ "$(date +%s)" -lt "$ends_at" ] || break
     done
     [ "$outcome" = ok ] || failed=1
-    printf '%s\t%s\t%s\t%s\t%s\t%s\t%s %s\t%s\n' "$(date -u +%F)" "$(git rev-parse --short HEAD)" \
+    printf '%s\t%s\t%s\t%s\t%s\t%s\t%s %s\t%s\n' "$(date -u +%F)" "$commit" \
         "$machine" "$part" "$seed" "$n_seeds" "$n" "$unit" "$outcome" | tee -a "$ledger"
 done
 exit $failed
