@@ -34,7 +34,7 @@ static void remove_dirs(void) {
 static const char *dir_below(const char *parent) {
     char *dir = NULL;
     CHECK(n_dirs < DIRS_MAX);
-    CHECK(asprintf(&dir, "%s/glm1m-test-XXXXXX", parent) > 0);
+    CHECK(asprintf(&dir, "%s/glm1m-test-%ld-XXXXXX", parent, (long)getpid()) > 0);
     CHECK(mkdtemp(dir));
     if (n_dirs == 0) CHECK(atexit(remove_dirs) == 0);
     if (n_dirs == 0) owner = getpid();

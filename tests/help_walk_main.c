@@ -237,7 +237,7 @@ int walk_main(const walk_kind *kind, uint64_t seed, int64_t n_seeds, int64_t n_s
     if (argc > 2) n_steps = strtoll(argv[2], NULL, 10);
     if (argc > 1) n_seeds = argc > 3 && !is_list ? strtoll(argv[3], NULL, 10) : 1;
     (void)snprintf(p.dir, sizeof p.dir, "/tmp/glm1m-walk-XXXXXX");
-    (void)snprintf(p.memory, sizeof p.memory, "/dev/shm/glm1m-walk-XXXXXX");
+    (void)snprintf(p.memory, sizeof p.memory, "/dev/shm/glm1m-test-%ld-XXXXXX", (long)getpid());
     CHECK(n_steps > 0 && mkdtemp(p.dir));
     if (!mkdtemp(p.memory)) memcpy(p.memory, p.dir, sizeof p.memory);
     p.counts =

@@ -285,6 +285,12 @@ THREADS=$(mktemp -d) || exit 1
 export RESULTS BUILT THREADS
 trap 'rm -rf "$RESULTS" "$BUILT" "$THREADS"' EXIT
 
+# What tests that were killed left in memory: names begin with the process.
+for dir in /dev/shm/glm1m-test-*-*; do
+    pid=${dir#/dev/shm/glm1m-test-}
+    [ ! -d "$dir" ] || [ -d "/proc/${pid%%-*}" ] || rm -rf "$dir"
+done
+
 setup_packages "$install"
 # Programs that tests use where they are there: it is no failure where one is not.
 # want_program PROGRAM PACKAGE WHAT
