@@ -77,3 +77,21 @@ rt_status kvh_suspend(kv_store *store, kv_seq *seq, int32_t n_layers, const int3
     }
     return kv_suspend_span(seq, s);
 }
+
+kv_suspension kvh_stopped_at(int64_t n_ids, int32_t layer, int64_t layer_end) {
+    static char hidden[KVH_HIDDEN];
+    for (int i = 0; i < KVH_HIDDEN; i++) hidden[i] = (char)(i * 5 + (i >> 6));
+    return (kv_suspension){.n_ids = n_ids,
+            .end = n_ids,
+            .layer = layer,
+            .layer_end = layer_end,
+            .hidden = hidden,
+            .hidden_bytes = KVH_HIDDEN};
+}
+
+rt_status kvh_kept_stop(kvh_kept *p, const int32_t *ids, const kv_suspension *s) {
+    kvh_kept_write(p, ids, s);
+    const rt_status status = kvh_suspend(p->store, p->seq, s->layer + 1, ids, s);
+    kvh_kept_end(p);
+    return status;
+}

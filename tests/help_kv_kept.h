@@ -24,4 +24,10 @@ void kvh_kept_write(kvh_kept *p, const int32_t *ids, const kv_suspension *s);
 rt_status kvh_suspend(
         kv_store *store, kv_seq *seq, int32_t n_layers, const int32_t *ids, const kv_suspension *s);
 
+/* That a span of n_ids from the first on was stopped in this layer, KVH_HIDDEN bytes of hidden states beside it; and a process
+ * that writes it so far, suspends it and ends. */
+enum { KVH_HIDDEN = 5000 };
+kv_suspension kvh_stopped_at(int64_t n_ids, int32_t layer, int64_t layer_end);
+rt_status kvh_kept_stop(kvh_kept *p, const int32_t *ids, const kv_suspension *s);
+
 #endif

@@ -9,10 +9,8 @@
 #include "help_kv_memfs.h"
 
 enum { N = KV_SEGMENT_TOKENS, LAYERS = 3, TEXT = 2 * N + 900, STOPPED = N + 300, VALUE = 77 };
-enum { HIDDEN = 5000 };
 
 static int32_t ids[TEXT];
-static char hidden[HIDDEN];
 
 static kvh_kept begin(kvh_memfs *fs) {
     kvh_kept p = kvh_kept_begin_beyond(kvh_memfs_io(fs), LAYERS, TEXT, 0);
@@ -22,15 +20,8 @@ static kvh_kept begin(kvh_memfs *fs) {
 
 static void suspend(kvh_memfs *fs) {
     kvh_kept p = begin(fs);
-    const kv_suspension s = {.n_ids = TEXT,
-            .end = TEXT,
-            .layer = 1,
-            .layer_end = STOPPED,
-            .hidden = hidden,
-            .hidden_bytes = HIDDEN};
-    kvh_kept_write(&p, ids, &s);
-    CHECK(kvh_suspend(p.store, p.seq, 2, ids, &s) == RT_OK);
-    kvh_kept_end(&p);
+    const kv_suspension s = kvh_stopped_at(TEXT, 1, STOPPED);
+    CHECK(kvh_kept_stop(&p, ids, &s) == RT_OK);
 }
 
 static rt_status load_layer(kvh_kept *p, int32_t layer) {
@@ -90,13 +81,13 @@ static void check_read(kvh_kept *p) {
 
 static void finish(kvh_memfs *fs) {
     kv_suspension s = {0};
-    char back[HIDDEN];
+    char back[KVH_HIDDEN];
     bool is_there = false;
     kvh_kept p = resume(fs, &s);
     CHECK(load(&p, fs, LAYERS) == RT_OK);
     s.hidden = back;
     CHECK(kv_resume_hidden(p.seq, &s, &is_there) == RT_OK && is_there);
-    CHECK(memcmp(back, hidden, HIDDEN) == 0);
+    CHECK(memcmp(back, kvh_stopped_at(TEXT, 1, STOPPED).hidden, KVH_HIDDEN) == 0);
     kv_resume_end(p.seq);
     CHECK(kvh_try_write(p.store, p.seq, 1, STOPPED, TEXT - STOPPED, VALUE) == RT_OK);
     CHECK(kvh_try_write(p.store, p.seq, 2, 0, TEXT, VALUE) == RT_OK);
@@ -110,7 +101,6 @@ static void finish(kvh_memfs *fs) {
 
 int main(void) {
     for (int32_t i = 0; i < TEXT; i++) ids[i] = i * 7 % 151;
-    for (int i = 0; i < HIDDEN; i++) hidden[i] = (char)(i * 5 + (i >> 6));
     for (int32_t full_at = 0; full_at < 2; full_at++) {
         kvh_memfs *fs = kvh_memfs_new();
         kvh_memfs_cannot_reserve(fs);

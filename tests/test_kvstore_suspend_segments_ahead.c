@@ -9,10 +9,9 @@
 #include "help_kv_kept.h"
 #include "help_kv_memfs.h"
 
-enum { N = KV_SEGMENT_TOKENS, LAYERS = 3, TEXT = 2 * N + 900, STOPPED = 300, HIDDEN = 5000 };
+enum { N = KV_SEGMENT_TOKENS, LAYERS = 3, TEXT = 2 * N + 900, STOPPED = 300 };
 
 static int32_t ids[TEXT];
-static char hidden[HIDDEN];
 static kv_io_engine inner;
 static bool refuses; /* to name a state */
 
@@ -28,23 +27,15 @@ static kv_io *io_over(kvh_memfs *fs) {
 
 static rt_status suspend_in(kvh_memfs *fs, int32_t stopped_in) {
     kvh_kept p = kvh_kept_begin(io_over(fs), LAYERS, TEXT);
-    const kv_suspension s = {.n_ids = TEXT,
-            .end = TEXT,
-            .layer = stopped_in,
-            .layer_end = STOPPED,
-            .hidden = hidden,
-            .hidden_bytes = HIDDEN};
-    kvh_kept_write(&p, ids, &s);
-    const rt_status status = kvh_suspend(p.store, p.seq, stopped_in + 1, ids, &s);
-    kvh_kept_end(&p);
-    return status;
+    const kv_suspension s = kvh_stopped_at(TEXT, stopped_in, STOPPED);
+    return kvh_kept_stop(&p, ids, &s);
 }
 
 static bool finds(kvh_kept *p) {
     kv_suspension s = {0};
     bool is_there = false;
     CHECK(kv_resume_span(p->seq, ids, TEXT, &s, &is_there) == RT_OK);
-    CHECK(!is_there || (s.layer == 0 && s.layer_end == STOPPED && s.hidden_bytes == HIDDEN));
+    CHECK(!is_there || (s.layer == 0 && s.layer_end == STOPPED && s.hidden_bytes == KVH_HIDDEN));
     return is_there;
 }
 

@@ -7,11 +7,10 @@
 #include "help_kv_kept.h"
 #include "help_kv_memfs.h"
 
-enum { N = KV_SEGMENT_TOKENS, LAYERS = 3, TEXT = 3 * N + 900, HIDDEN = 5000, N_OTHER = 2 };
+enum { N = KV_SEGMENT_TOKENS, LAYERS = 3, TEXT = 3 * N + 900, N_OTHER = 2 };
 enum { LARGE = 1 << 26 };
 
 static int32_t ids[TEXT], other[N_OTHER * N];
-static char hidden[HIDDEN];
 
 typedef struct stop {
     int32_t layer;
@@ -31,15 +30,8 @@ static void keep_other(kvh_memfs *fs) {
 
 static void suspend(kvh_memfs *fs, const stop *where) {
     kvh_kept p = kvh_kept_begin(kvh_memfs_io(fs), LAYERS, TEXT);
-    const kv_suspension s = {.n_ids = TEXT,
-            .end = TEXT,
-            .layer = where->layer,
-            .layer_end = where->layer_end,
-            .hidden = hidden,
-            .hidden_bytes = HIDDEN};
-    kvh_kept_write(&p, ids, &s);
-    CHECK(kvh_suspend(p.store, p.seq, where->layer + 1, ids, &s) == RT_OK);
-    kvh_kept_end(&p);
+    const kv_suspension s = kvh_stopped_at(TEXT, where->layer, where->layer_end);
+    CHECK(kvh_kept_stop(&p, ids, &s) == RT_OK);
     CHECK(kvh_memfs_count(fs, ".state") == 1 && kvh_memfs_count(fs, ".part") == where->n_parts);
 }
 

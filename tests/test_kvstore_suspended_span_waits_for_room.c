@@ -7,10 +7,9 @@
 #include "help_kv_kept.h"
 #include "help_kv_memfs.h"
 
-enum { N = KV_SEGMENT_TOKENS, LAYERS = 3, TEXT = 2 * N + 900, HIDDEN = 5000 };
+enum { N = KV_SEGMENT_TOKENS, LAYERS = 3, TEXT = 2 * N + 900 };
 
 static int32_t ids[TEXT];
-static char hidden[HIDDEN];
 
 typedef struct stop {
     int32_t layer;
@@ -20,15 +19,8 @@ typedef struct stop {
 
 static void suspend(kvh_memfs *fs, const stop *where) {
     kvh_kept p = kvh_kept_begin(kvh_memfs_io(fs), LAYERS, TEXT);
-    const kv_suspension s = {.n_ids = TEXT,
-            .end = TEXT,
-            .layer = where->layer,
-            .layer_end = where->layer_end,
-            .hidden = hidden,
-            .hidden_bytes = HIDDEN};
-    kvh_kept_write(&p, ids, &s);
-    CHECK(kvh_suspend(p.store, p.seq, where->layer + 1, ids, &s) == RT_OK);
-    kvh_kept_end(&p);
+    const kv_suspension s = kvh_stopped_at(TEXT, where->layer, where->layer_end);
+    CHECK(kvh_kept_stop(&p, ids, &s) == RT_OK);
     CHECK(kvh_memfs_count(fs, ".state") == 1 && kvh_memfs_count(fs, ".part") == where->n_parts);
 }
 
@@ -40,7 +32,7 @@ static bool finds(kvh_memfs *fs, const stop *where, int64_t n_bytes) {
     kvh_memfs_limit(fs, n_bytes);
     CHECK(kv_resume_span(p.seq, ids, TEXT, &s, &is_there) == RT_OK);
     CHECK(!is_there || (s.layer == where->layer && s.layer_end == where->layer_end &&
-                               s.hidden_bytes == HIDDEN));
+                               s.hidden_bytes == KVH_HIDDEN));
     CHECK(!is_there || kv_store_check_kept(p.store) == RT_OK);
     if (is_there) kv_span_abort(p.seq);
     kvh_kept_end(&p);
