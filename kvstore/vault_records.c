@@ -18,6 +18,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "runtime/base/log.h"
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"
 #include "vault_inside.h"
@@ -181,6 +182,13 @@ rt_status kv_records_finish(kv_records *r, const void *note, int64_t note_bytes)
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
+/* Whoever has computed for hours what is begun anew is told why. */
+static void tell_unread(void) {
+    rt_log(RT_LOG_WARN, "kvstore",
+            "of a prefill that was stopped not all can be read, and it begins anew: %s",
+            rt_error_text());
+}
+
 static rt_status corrupt(const kv_records *r) {
     return rt_fail(RT_ECORRUPT, "kvstore: %s is not the state that it must be", r->path.text);
 }
@@ -235,8 +243,10 @@ rt_status kv_records_open(
     rt_status status = RT_OK;
     *out = NULL;
     RT_TRY(new_records(vault, key, &r));
-    for (int32_t dir = 0; dir < vault->dirs.n_dirs && !is_there && status != RT_ENOMEM; dir++)
+    for (int32_t dir = 0; dir < vault->dirs.n_dirs && !is_there && status != RT_ENOMEM; dir++) {
         status = open_in(r, dir, note, note_bytes, &is_there);
+        if (status == RT_EIO) tell_unread();
+    }
     if (is_there)
         *out = r;
     else
@@ -267,5 +277,6 @@ rt_status kv_records_read(kv_records *r, void *bytes, int64_t n_bytes, bool *is_
         kv_dirs_quarantine(&r->vault->dirs, r->path.text, rt_error_text());
         r->n_bytes = 0; /* no more of it */
     }
+    if (status == RT_EIO) tell_unread();
     return status == RT_ENOMEM ? status : RT_OK;
 }
