@@ -33,7 +33,7 @@ void kv_writer_link(kv_writer *writer);
 void kv_writer_free(kv_writer *writer);
 
 /* The parent is the root, or stored (then it is held), or being written. The lock is held.
- * Errors: RT_ENOFIT  it is none of them; as kv_vault_open_segment */
+ * Errors: RT_EIO  it is none of them; as kv_vault_open_segment */
 RT_MUST_CHECK rt_status kv_writer_hold_parent(kv_writer *writer);
 
 /* vault_finish.c: all of several files but the runs: header, ids, index and a footer that says whether all layers are
