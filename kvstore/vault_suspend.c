@@ -144,23 +144,19 @@ static rt_status open_writer(
 
 /* ---- taking over ----------------------------------------------------------------------------- */
 
-static int64_t bytes_max(const kv_writer *writer) {
-    return kv_segment_bytes_max(&writer->vault->shape, writer->header.n_tokens);
-}
-
 static rt_status make_room(kv_vault *vault, kv_writer *const *writers, int32_t n) {
     int64_t n_bytes = 0;
     for (int32_t i = 0; i < n; i++) {
         kv_io_stat st;
         RT_TRY(kv_file_stat(writers[i]->file, &st));
-        n_bytes += rt_max64(bytes_max(writers[i]) - st.physical_bytes, 0);
+        n_bytes += rt_max64(kv_writer_bytes_max(writers[i]) - st.physical_bytes, 0);
     }
     return kv_vault_make_room(vault, n_bytes);
 }
 
 static rt_status rename_part(kv_writer *writer) {
     const kv_path path = part_path(writer);
-    const kv_path temporary = kv_dirs_temporary(&path, bytes_max(writer));
+    const kv_path temporary = kv_dirs_temporary(&path, kv_writer_bytes_max(writer));
     RT_TRY(kv_path_rename(writer->vault->dirs.io, path.text, temporary.text));
     writer->temporary = temporary;
     return RT_OK;
@@ -168,7 +164,7 @@ static rt_status rename_part(kv_writer *writer) {
 
 static rt_status reserve_all(kv_writer *const *writers, int32_t n) {
     for (int32_t i = 0; i < n; i++)
-        RT_TRY(kv_file_reserve(writers[i]->file, bytes_max(writers[i])));
+        RT_TRY(kv_file_reserve(writers[i]->file, kv_writer_bytes_max(writers[i])));
     return RT_OK;
 }
 

@@ -102,7 +102,7 @@ rt_status kv_writer_hold_parent(kv_writer *writer) {
 
 /* ---- begin ----------------------------------------------------------------------------------- */
 
-static int64_t bytes_max(const kv_writer *writer) {
+int64_t kv_writer_bytes_max(const kv_writer *writer) {
     return kv_segment_bytes_max(&writer->vault->shape, writer->header.n_tokens);
 }
 
@@ -114,7 +114,7 @@ static rt_status make_room(kv_vault *vault, kv_writer *const *writers, int32_t n
     rt_status status = rt_calloc(n, sizeof *paths, "paths of segments", &paths);
     if (status == RT_OK) status = rt_calloc(n, sizeof *dirs, "paths of segments", &dirs);
     for (int32_t i = 0; i < n && status == RT_OK; i++) {
-        n_bytes += bytes_max(writers[i]);
+        n_bytes += kv_writer_bytes_max(writers[i]);
         dirs[i] = writers[i]->dir;
         paths[i] = kv_vault_path(vault, dirs[i], &writers[i]->header.chain, ".kvs");
     }
@@ -128,7 +128,7 @@ static rt_status make_room(kv_vault *vault, kv_writer *const *writers, int32_t n
 static rt_status create_file(kv_writer *writer) {
     const kv_path path = kv_vault_path(writer->vault, writer->dir, &writer->header.chain, ".kvs");
     return kv_vault_create_file(
-            writer->vault, &path, bytes_max(writer), &writer->temporary, &writer->file);
+            writer->vault, &path, kv_writer_bytes_max(writer), &writer->temporary, &writer->file);
 }
 
 /* Parents are held before anything makes way. */

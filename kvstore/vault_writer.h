@@ -27,6 +27,8 @@ RT_MUST_CHECK rt_status kv_writer_new(
         kv_vault *vault, const kv_segment_header *header, const int32_t *ids, kv_writer **out);
 RT_MUST_CHECK rt_status kv_writer_make_header(kv_vault *vault, const kv_hash *parent,
         int64_t first_pos, const int32_t *ids, int32_t n_tokens, kv_segment_header *out);
+/* What its file can come to, all layers in it. */
+int64_t kv_writer_bytes_max(const kv_writer *writer);
 /* It is one of the vault's open ones from here on. */
 void kv_writer_link(kv_writer *writer);
 /* Closes its file, whose content stays as it is. */
