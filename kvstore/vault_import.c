@@ -139,7 +139,7 @@ rt_status kv_vault_has_copy(kv_vault *vault, const kv_hash *chain, bool *has_cop
 /* ---- copying --------------------------------------------------------------------------------- */
 
 /* A segment on its way, from at most as many files as it has heads. */
-typedef struct import {
+typedef struct importing {
     kv_vault *vault;
     const kv_hash *chain;
     kv_segment **sources; /* [n_kv_heads]: where each head is; neighbours may be the same */
@@ -148,9 +148,9 @@ typedef struct import {
     uint8_t *runs;        /* of one layer */
     int64_t runs_room;
     bool is_blamed; /* a file was found bad, and is not taken again */
-} import;
+} importing;
 
-static void close_sources(import *im) {
+static void close_sources(importing *im) {
     for (int32_t h = 0; im->sources && h < im->vault->shape.n_kv_heads; h++)
         if (h == 0 || im->sources[h] != im->sources[h - 1]) kv_segment_close(im->sources[h]);
     free(im->sources);
@@ -160,7 +160,7 @@ static void close_sources(import *im) {
 }
 
 /* `status` is about the file that has this head. */
-static rt_status blame(import *im, int32_t i, rt_status status) {
+static rt_status blame(importing *im, int32_t i, rt_status status) {
     if (status == RT_OK || status == RT_ENOMEM) return status;
     im->from[i]->is_bad = im->is_blamed = true;
     return status;
@@ -177,7 +177,7 @@ static kv_foreign *find_source(const kv_vault *vault, const kv_hash *chain, int3
 }
 
 /* Nobody has the head, or all who have are damaged: then the last one's damage stays the text. */
-static rt_status no_source(const import *im, int32_t head) {
+static rt_status no_source(const importing *im, int32_t head) {
     char text[KV_WHY_BYTES];
     if (!kv_vault_holder(im->vault, im->chain, head))
         return rt_fail(
@@ -191,7 +191,7 @@ static bool has_head(const kv_segment *segment, int32_t head) {
     return head >= h->heads.first && head < h->heads.first + h->shape.n_kv_heads;
 }
 
-static rt_status open_source(import *im, int32_t i) {
+static rt_status open_source(importing *im, int32_t i) {
     const kv_vault *vault = im->vault;
     const int32_t head = vault->heads.first + i;
     if (i > 0 && has_head(im->sources[i - 1], head)) {
@@ -216,7 +216,7 @@ static rt_status open_source(import *im, int32_t i) {
             im, i, rt_fail(RT_ECORRUPT, "kvstore: %s is another file than it was", from->path));
 }
 
-static rt_status open_sources(import *im) {
+static rt_status open_sources(importing *im) {
     const kv_vault *vault = im->vault;
     RT_TRY(rt_calloc(
             vault->shape.n_kv_heads, sizeof(kv_segment *), "other segments", &im->sources));
@@ -232,7 +232,7 @@ static rt_status open_sources(import *im) {
 }
 
 static rt_status read_run(
-        const import *im, int32_t i, int32_t layer, uint8_t *to, int64_t *n_bytes) {
+        const importing *im, int32_t i, int32_t layer, uint8_t *to, int64_t *n_bytes) {
     kv_segment *from = im->sources[i];
     const int32_t head = im->vault->heads.first + i - from->header.heads.first;
     const kv_run_place *run = &kv_segment_layer(from, layer)[head];
@@ -248,7 +248,7 @@ static rt_status read_run(
     return rt_fail(RT_ECORRUPT, "%s: %s", from->path, text);
 }
 
-static rt_status copy_layer(import *im, kv_writer *writer, int32_t layer) {
+static rt_status copy_layer(importing *im, kv_writer *writer, int32_t layer) {
     kv_vault *vault = im->vault;
     int64_t run_bytes[KV_SEGMENT_HEADS_MAX];
     int64_t at = 0;
@@ -260,7 +260,7 @@ static rt_status copy_layer(import *im, kv_writer *writer, int32_t layer) {
     return kv_blocks_write(vault->dirs.blocks, file, offset, at, im->runs);
 }
 
-static rt_status copy(import *im) {
+static rt_status copy(importing *im) {
     const kv_segment *like = im->sources[0];
     const kv_segment_header *h = &like->header;
     kv_writer *writer = NULL;
@@ -277,7 +277,7 @@ static rt_status copy(import *im) {
 /* ---- the interface --------------------------------------------------------------------------- */
 
 /* "PATH", or "PATH and N more" */
-static void note_sources(const import *im) {
+static void note_sources(const importing *im) {
     kv_vault *vault = im->vault;
     int32_t n_more = 0;
     for (int32_t i = 1; i < vault->shape.n_kv_heads; i++) n_more += im->from[i] != im->from[i - 1];
@@ -288,7 +288,7 @@ static void note_sources(const import *im) {
 }
 
 static rt_status import_once(kv_vault *vault, const kv_hash *chain, bool *is_blamed) {
-import im = {.vault = vault, .chain = chain };
+    importing im = {.vault = vault, .chain = chain};
     rt_status status = open_sources(&im);
     if (status == RT_OK) status = copy(&im);
     if (status == RT_OK) note_sources(&im);
