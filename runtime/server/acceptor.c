@@ -177,6 +177,20 @@ static void release(srv_acceptor *acceptor) {
     free(acceptor);
 }
 
+static rt_status open_descriptors(srv_acceptor *acceptor) {
+    acceptor->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (acceptor->stop_fd >= 0) acceptor->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (acceptor->spare_fd >= 0) return RT_OK;
+    return rt_fail_errno(RT_EIO, "serve: cannot accept connections");
+}
+
+static rt_status start_thread(srv_acceptor *acceptor) {
+    const int error = pthread_create(&acceptor->thread, NULL, run, acceptor);
+    if (error == 0) return RT_OK;
+    errno = error;
+    return rt_fail_errno(RT_EIO, "serve: cannot start a thread that accepts connections");
+}
+
 rt_status srv_acceptor_start(int listen_fd, struct MHD_Daemon *daemon, srv_connections *connections,
         srv_acceptor **out) {
     srv_acceptor *acceptor = NULL;
@@ -184,13 +198,13 @@ rt_status srv_acceptor_start(int listen_fd, struct MHD_Daemon *daemon, srv_conne
     acceptor->listen_fd = listen_fd;
     acceptor->daemon = daemon;
     acceptor->connections = connections;
-    acceptor->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    acceptor->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    acceptor->stop_fd = acceptor->spare_fd = -1;
     write_refusals(acceptor);
-    if (acceptor->stop_fd < 0 || acceptor->spare_fd < 0 ||
-            pthread_create(&acceptor->thread, NULL, run, acceptor) != 0) {
+    rt_status status = open_descriptors(acceptor);
+    if (status == RT_OK) status = start_thread(acceptor);
+    if (status != RT_OK) {
         release(acceptor);
-        return rt_fail(RT_EIO, "serve: cannot start a thread that accepts connections");
+        return status;
     }
     *out = acceptor;
     return RT_OK;
