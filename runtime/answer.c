@@ -18,17 +18,22 @@ static bool keeps_to_form(const void *context, int32_t id) {
     return glm_form_take(&form, bytes, n_bytes);
 }
 
-rt_status glm_answer_choose(const glm_answer *answer, const glm_engine *engine,
-        glm_session *session, const glm_sampling *sampling, int64_t step, int32_t *id) {
+rt_status glm_answer_choose(glm_answer *answer, const glm_engine *engine, glm_session *session,
+        const glm_sampling *sampling, int64_t step, int32_t *id) {
     const float *logits = NULL;
     int64_t n_rows = 0;
     const int64_t vocab = glm_engine_config(engine)->vocab;
     const int64_t n_valid = rt_min64(vocab, glm_tokenizer_size(answer->tokenizer));
-    if (answer->form.kind == GLM_FORM_FREE)
+    const bool is_free = answer->form.kind == GLM_FORM_FREE;
+    if (is_free && !glm_bias_is_any(&answer->bias))
         return glm_session_choose(session, n_valid, sampling, step, id);
     RT_TRY(glm_session_logits(session, &logits, &n_rows));
     const float *row = logits + (n_rows - 1) * vocab;
-    return glm_sample_allowed(row, vocab, n_valid, sampling, step, keeps_to_form, answer, id);
+    if (glm_bias_is_any(&answer->bias)) RT_TRY(glm_bias_apply(&answer->bias, row, vocab, &row));
+    RT_TRY(is_free ? glm_sample(row, vocab, n_valid, sampling, step, id)
+                   : glm_sample_allowed(
+                             row, vocab, n_valid, sampling, step, keeps_to_form, answer, id));
+    return glm_bias_count(&answer->bias, *id);
 }
 
 static rt_status reserve(glm_answer *answer, int64_t n_bytes) {
@@ -60,6 +65,7 @@ rt_status glm_answer_put(glm_answer *answer, int32_t id, const char **text, int6
 }
 
 void glm_answer_free(glm_answer *answer) {
+    glm_bias_free(&answer->bias);
     glm_stop_free(&answer->stop);
     free(answer->whole);
     *answer = (glm_answer){0};

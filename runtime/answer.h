@@ -1,17 +1,19 @@
 /* One answer on its way out: a generated id -> its bytes -> whole characters -> no stop text; and, where
- * it is bound to a form, only ids that keep to it. */
+ * it is bound to a form, only ids that keep to it; where it has a bias, by logits that it changes. */
 #ifndef GLM_ANSWER_H
 #define GLM_ANSWER_H
 
+#include "bias.h"
 #include "form.h"
 #include "runtime.h"
 #include "stop.h"
 #include "tokenizer.h"
 
-/* Zero-initialise, then set the tokenizer and, where there are any, the stop texts and the form. */
+/* Zero-initialise, then set the tokenizer and, where there are any, the stop texts, the form and the bias. */
 typedef struct glm_answer {
     const glm_tokenizer *tokenizer; /* borrowed */
     glm_form form;                  /* what may come next; zero: anything */
+    glm_bias bias;                  /* owned; its counts are those of the ids chosen */
     glm_stop stop;                  /* stop.is_found: nothing more comes out */
     glm_utf8_stream characters;
     char *whole; /* the last id's whole characters */
@@ -21,8 +23,9 @@ typedef struct glm_answer {
 /* Choose the token that follows what the session holds; `step` as in glm_sample.
  *
  * RT_ENUMERIC  NaN or Inf among the logits
- * RT_EUSAGE    no token keeps to the form */
-RT_MUST_CHECK rt_status glm_answer_choose(const glm_answer *answer, const glm_engine *engine,
+ * RT_EUSAGE    no token keeps to the form
+ * RT_ENOMEM */
+RT_MUST_CHECK rt_status glm_answer_choose(glm_answer *answer, const glm_engine *engine,
         glm_session *session, const glm_sampling *sampling, int64_t step, int32_t *id);
 
 /* The text that one more id lets out, borrowed until the next call; control tokens have none. Id -1

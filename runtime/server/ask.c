@@ -98,6 +98,57 @@ static bool read_sampling(
     return true;
 }
 
+/* {"5": -100}: an id as a text, and what is added to its logit. */
+static bool read_bias_of(const char *text, const json_t *value, const glm_config *config,
+        glm_bias *bias, srv_error *error) {
+    const double most = 100.0;
+    char *end = NULL;
+    const bool is_number = text[0] >= '0' && text[0] <= '9' && strlen(text) <= 10;
+    const long long id = is_number ? strtoll(text, &end, 10) : -1;
+    const double amount = json_number_value(value);
+    if (id < 0 || *end || id >= config->vocab)
+        return srv_refuse_field(error, "logit_bias",
+                "logit_bias: %.40s is no id of the vocabulary of %" PRId64
+                "; /tokenize has a text's",
+                text, config->vocab);
+    if (!json_is_number(value) || !(amount >= -most && amount <= most))
+        return srv_refuse_field(error, "logit_bias",
+                "logit_bias of %.40s must be a number from %g to %g", text, -most, most);
+    if (glm_bias_set(bias, (int32_t)id, (float)amount) == RT_OK) return true;
+    return srv_refuse_status(error, RT_ENOMEM, NULL);
+}
+
+static bool read_logit_bias(
+        const json_t *body, const glm_config *config, glm_bias *bias, srv_error *error) {
+    const json_t *given = json_object_get(body, "logit_bias");
+    const int64_t most = srv_limit_of(SRV_BIASED_IDS);
+    if (!given || json_is_null(given)) return true;
+    if (json_is_array(given) && json_array_size(given) == 0) return true;
+    if (!json_is_object(given) || (int64_t)json_object_size(given) > most)
+        return srv_refuse_field(error, "logit_bias",
+                "logit_bias must be an object of at most %" PRId64 " ids, such as {\"5\": -100}",
+                most);
+    const char *id;
+    json_t *value;
+    json_object_foreach((json_t *)given, id, value) {
+        if (!read_bias_of(id, value, config, bias, error)) return false;
+    }
+    return true;
+}
+
+/* What is added to logits: the two penalties count the answer's tokens, not the prompt's. */
+static bool read_bias(
+        const json_t *body, const glm_config *config, glm_bias *bias, srv_error *error) {
+    double presence = 0.0;
+    double frequency = 0.0;
+    if (!srv_get_real(body, "presence_penalty", -2.0, 2.0, &presence, error) ||
+            !srv_get_real(body, "frequency_penalty", -2.0, 2.0, &frequency, error))
+        return false;
+    bias->presence_penalty = (float)presence;
+    bias->frequency_penalty = (float)frequency;
+    return read_logit_bias(body, config, bias, error);
+}
+
 bool srv_bind_schema(
         const json_t *schema, const char *field, srv_settings *settings, srv_error *error) {
     if (settings->form != GLM_FORM_FREE)
@@ -181,6 +232,7 @@ bool srv_read_settings(
            srv_check_absent(body, error) && read_format(body, settings, error) &&
            read_choices(body, settings, error) &&
            read_sampling(body, options->config, &settings->sampling, error) &&
+           read_bias(body, options->config, &settings->bias, error) &&
            srv_read_stop(body, "stop", settings, error) &&
            read_stop_ids(body, options, settings, error) &&
            srv_get_bool(body, "ignore_eos", &settings->ignores_stop_ids, error) &&

@@ -49,8 +49,6 @@ static const struct {
     const char *name;
     double neutral;
 } absent_numbers[] = {
-        {"presence_penalty", 0.0},
-        {"frequency_penalty", 0.0},
         {"repetition_penalty", 1.0},
         {"repeat_penalty", 1.0},
         {"min_p", 0.0},
@@ -123,14 +121,6 @@ bool srv_check_no(const json_t *body, const char *name, const char *instead, srv
 static bool check_least(const json_t *body, srv_error *error) {
     return json_is_true(json_object_get(body, "ignore_eos")) ||
            srv_require_neutral(body, "min_tokens", 0.0, error);
-}
-
-/* {"5": -100}, or [[5, -100]], as llama.cpp takes it. */
-static bool check_bias(const json_t *body, srv_error *error) {
-    const json_t *bias = json_object_get(body, "logit_bias");
-    if (!bias || json_is_null(bias) || is_empty(bias)) return true;
-    return srv_refuse_field(
-            error, "logit_bias", "logit_bias is not supported: leave it out, or {}");
 }
 
 /* An answer is text: any other is refused, also beside text. */
@@ -206,7 +196,7 @@ bool srv_check_absent(const json_t *body, srv_error *error) {
     if (!srv_check_effort(json_object_get(body, "reasoning_effort"), "reasoning_effort", error) ||
             !check_thinking(body, error) || !check_reasoning(body, error) ||
             !srv_check_verbosity(body, error) || !check_least(body, error) ||
-            !check_bias(body, error) || !check_modalities(body, error))
+            !check_modalities(body, error))
         return false;
     if (!srv_get_bool(body, "skip_special_tokens", &skips_specials, error)) return false;
     return skips_specials || srv_refuse_field(error, "skip_special_tokens",

@@ -258,6 +258,8 @@ rt_status srv_sequence_next(srv_sequence *sequence, glm_session *session, srv_fi
     const glm_engine *engine = session->engine;
     const glm_sampling sampling = sampling_of(sequence);
     int32_t id = 0;
+    if (sequence->choice->n_generated == 0)
+        RT_TRY(glm_bias_copy(&sequence->answer.bias, &request->settings.bias));
     RT_TRY(glm_answer_choose(
             &sequence->answer, engine, session, &sampling, sequence->choice->n_generated, &id));
     if (request->settings.has_logprobs) RT_TRY(add_logprobs(sequence, session, id));

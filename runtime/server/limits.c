@@ -36,6 +36,7 @@ static const row table[SRV_N_LIMITS] = {
         [SRV_STOP_TEXTS] = {"stop texts", 16, "", "400"},
         [SRV_STOP_BYTES] = {"a stop text", 1024, "bytes", "400"},
         [SRV_TOP_LOGPROBS] = {"top_logprobs", 20, "", "400"},
+        [SRV_BIASED_IDS] = {"ids of logit_bias", 1024, "", "400"},
         [SRV_PROMPTS] = {"prompts of a request", 256, "", "400"},
         [SRV_ECHO_TOKENS] = {"a prompt's tokens where echo asks for their logprobs", 131072, "",
                 "400"},

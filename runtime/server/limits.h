@@ -30,6 +30,7 @@ typedef enum srv_limit {
     SRV_STOP_TEXTS,
     SRV_STOP_BYTES,
     SRV_TOP_LOGPROBS,
+    SRV_BIASED_IDS,
     SRV_PROMPTS,
     SRV_ECHO_TOKENS,
     SRV_ANSWER_TOKENS,

@@ -41,6 +41,7 @@ static void free_settings(srv_settings *settings) {
     for (int i = 0; i < settings->n_stop; i++) free(settings->stop[i]);
     free(settings->stop);
     free(settings->forced_call);
+    glm_bias_free(&settings->bias);
     glm_schema_free(settings->schema);
     glm_tools_free(settings->tools);
 }

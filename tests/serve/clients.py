@@ -326,7 +326,7 @@ def errors():
     refused(openai.NotFoundError, lambda: ask(model="gpt-4"), "model_not_found")
     for bad in ({"temperature": -1}, {"temperature": 3}, {"top_p": -0.5}, {"max_tokens": 0},
                 {"n": 17}, {"stop": [1]}, {"top_logprobs": 3}, {"messages": []},
-                {"messages": [{"role": "wizard", "content": "x"}]}, {"presence_penalty": 1}, {"logit_bias": {"5": 1}},
+                {"messages": [{"role": "wizard", "content": "x"}]}, {"presence_penalty": 3}, {"logit_bias": {"5": 101}},
                 {"response_format": {"type": "json_schema"}},
                 {"response_format": {"type": "json_schema", "json_schema": {"schema": {"oneOf": []}}}}, {"tool_choice": "required"}):
         error = refused(openai.BadRequestError, lambda more=bad: ask(**more))
