@@ -342,6 +342,7 @@ void glm_cli_free(glm_cli *cli) {
     free((void *)cli->needles);
     free((void *)cli->answers);
     free((void *)cli->compared);
+    free((void *)cli->allow_origins);
     free((void *)cli->engine.kv_disk_dirs);
     free(cli->model_path);
     *cli = (glm_cli){0};

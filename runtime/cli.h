@@ -97,6 +97,8 @@ typedef struct glm_cli {
     int64_t port; /* -1: not given */
     const char *api_key;
     const char *served_model_name;
+    int n_allow_origins; /* --allow-origin, repeatable */
+    const char **allow_origins;
     int64_t max_seqs; /* -1: not given */
     bool limits;
 

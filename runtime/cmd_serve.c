@@ -50,11 +50,13 @@ static rt_status listen_for_requests(service *s) {
     const srv_options options = {.host = cli->host ? cli->host : "127.0.0.1",
             .port = cli->port >= 0 ? (int32_t)cli->port : PORT_DEFAULT,
             .api_key = cli->api_key,
+            .origins = {(const char *const *)cli->allow_origins, cli->n_allow_origins},
             .model_name = s->model_name,
             .tokenizer = s->tokenizer,
             .config = &s->config,
             .variant = &s->variant};
     if (cli->api_key && !cli->api_key[0]) return rt_fail(RT_EUSAGE, "--api-key: the key is empty");
+    RT_TRY(srv_origins_check(&options.origins, cli->api_key != NULL));
     if (!s->model_name[0]) return rt_fail(RT_EUSAGE, "--served-model-name: the name is empty");
     RT_TRY(srv_server_start(&options, s->scheduler, &s->server));
     if (!cli->quiet) (void)fprintf(stderr, "listening on %s\n", srv_server_url(s->server));
@@ -176,7 +178,8 @@ const glm_command glm_cmd_serve = {
                 "and /metrics; /v1/read, /v1/ask and /v1/cite for the page. Where there is an\n"
                 "--api-key every route but /health asks for it: Authorization: Bearer KEY, or X-Api-Key:\n"
                 "KEY; a browser asks whoever opens the page (any name, the key as password). An\n"
-                "address that is not a loopback's needs one.\n"
+                "address that is not a loopback's needs one. Pages of other origins, which browsers tell, are\n"
+                "refused but for those of --allow-origin.\n"
                 "\n"
                 "Answers under way are decoded together; a long prompt is prefilled in pieces,\n"
                 "between which others have their turn. What is computed is kept for prompts that\n"
@@ -195,7 +198,7 @@ const glm_command glm_cmd_serve = {
                 "  GLM_API_KEY=... glm1m serve -m glm-4-9b-chat-1m --host 0.0.0.0 --port 8080\n"
                 "  curl localhost:8000/v1/chat/completions -d '{\"messages\":\n"
                 "      [{\"role\": \"user\", \"content\": \"Who is Lucia?\"}]}'\n",
-        .flags =
-                "@engine host port api-key served-model-name max-num-seqs num-speculative-tokens limits",
+        .flags = "@engine host port api-key allow-origin served-model-name max-num-seqs "
+                 "num-speculative-tokens limits",
         .run = run_serve,
 };

@@ -9,9 +9,10 @@
 #include "limits.h"
 #include "runtime/sha256.h"
 
-rt_status srv_guard_init(
-        srv_guard *guard, const char *host, bool is_loopback, const char *api_key) {
-    *guard = (srv_guard){.is_loopback = is_loopback, .has_key = api_key != NULL};
+rt_status srv_guard_init(srv_guard *guard, const char *host, bool is_loopback, const char *api_key,
+        const srv_origins *origins) {
+    *guard = (srv_guard){
+            .is_loopback = is_loopback, .has_key = api_key != NULL, .origins = *origins};
     (void)snprintf(guard->host, sizeof guard->host, "%s", host);
     if (!api_key) return RT_OK;
     return glm_sha256_of(api_key, (int64_t)strlen(api_key), guard->key);
@@ -122,10 +123,13 @@ bool srv_guard_origin(const srv_guard *guard, struct MHD_Connection *connection,
         return srv_refuse(error, 403, "host", NULL,
                 "Host is not this machine: localhost, a loopback address, or what --host says; a proxy "
                 "in front can send localhost");
-    if (origin.n == 0 || (origin.n == 1 && is_own_origin(origin.value, host.value))) return true;
+    if (origin.n == 0) return true;
+    if (origin.n == 1 && (is_own_origin(origin.value, host.value) ||
+                                 srv_origins_have(&guard->origins, origin.value)))
+        return true;
     return srv_refuse(error, 403, "origin", NULL,
             "pages of other origins are not served: Origin is not Host, which a proxy in front may "
-            "have changed");
+            "have changed, nor one of --allow-origin");
 }
 
 /* ---- the key --------------------------------------------------------------------------------- */

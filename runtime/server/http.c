@@ -80,6 +80,7 @@ static enum MHD_Result queue(srv_exchange *exchange) {
     if (exchange->closes)
         (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     (void)MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    srv_origins_tell(&exchange->server->guard.origins, exchange->handle, response);
     log_answer(exchange);
     const enum MHD_Result result =
             MHD_queue_response(exchange->handle, (unsigned)exchange->http, response);
@@ -167,7 +168,7 @@ static bool is_taken(const srv_exchange *exchange, const char *version, srv_erro
     if (!srv_guard_framing(exchange->handle, version, error) ||
             !srv_guard_origin(&server->guard, exchange->handle, error))
         return false;
-    if ((!route || !route->is_public) &&
+    if (!exchange->is_preflight && (!route || !route->is_public) &&
             !srv_guard_key(&server->guard, exchange->handle, route && route->is_page, error))
         return false;
     return declared_length(exchange->handle) <= body_limit(exchange) ||
@@ -191,7 +192,10 @@ static enum MHD_Result begin(
     exchange->shape = shape_of(exchange, path);
     srv_connection_body(exchange->server->connections, exchange->connection);
     exchange->is_file = is_file(exchange);
-    bool is_right = is_taken(exchange, version, &error) && exchange->route;
+    exchange->is_preflight =
+            srv_origins_is_preflight(&exchange->server->guard.origins, exchange->handle, method);
+    bool is_right =
+            is_taken(exchange, version, &error) && (exchange->route || exchange->is_preflight);
     if (is_right && exchange->is_file) {
         exchange->upload = srv_upload_begin(exchange->server->uploads, &error);
         is_right = exchange->upload != NULL;
@@ -221,6 +225,11 @@ static void handle(srv_exchange *exchange) {
     if (exchange->is_too_large) {
         (void)refuse_size(exchange, &error);
         srv_fail(exchange, &error);
+        return;
+    }
+    if (exchange->is_preflight) {
+        exchange->http = MHD_HTTP_NO_CONTENT;
+        exchange->response = srv_origins_preflight(exchange->handle);
         return;
     }
     if (strcmp(route->method, "POST") != 0 || (exchange->rest[0] && exchange->body.n == 0)) {

@@ -54,7 +54,8 @@ struct srv_exchange {
     const srv_route *route;
     srv_shape shape; /* of errors; also where there is no route */
     char rest[64];
-    bool is_file; /* the body is a file: it goes into `upload`, not into `body` */
+    bool is_preflight; /* there may be no route: the browser then asks for it, and its page is told */
+    bool is_file;      /* the body is a file: it goes into `upload`, not into `body` */
     glm_text body;
     srv_upload *upload;
     int64_t n_received;

@@ -2,6 +2,7 @@
 #ifndef SRV_OPTIONS_H
 #define SRV_OPTIONS_H
 
+#include "origins.h"
 #include "runtime/config.h"
 #include "runtime/tokenizer.h"
 #include "runtime/variant.h"
@@ -10,6 +11,7 @@ typedef struct srv_options {
     const char *host;
     int32_t port;        /* 0: any that is free */
     const char *api_key; /* NULL: none is asked for */
+    srv_origins origins; /* besides our own */
     const char *model_name;
     const glm_tokenizer *tokenizer;
     const glm_config *config;

@@ -83,7 +83,7 @@ static rt_status open_daemon(srv_server *server) {
 static rt_status open_all(srv_server *server) {
     RT_TRY(srv_listen(&server->options, &server->listener));
     RT_TRY(srv_guard_init(&server->guard, server->options.host, server->listener.is_loopback,
-            server->options.api_key));
+            server->options.api_key, &server->options.origins));
     RT_TRY(srv_jobs_create(server->scheduler, &server->jobs));
     RT_TRY(srv_readings_create(&server->readings));
     RT_TRY(srv_uploads_create(&server->uploads));
