@@ -130,6 +130,12 @@ const char *glm_cli_drafts(
     return text;
 }
 
+/* What is kept there; where nothing is, what memory does not hold, as long as it is needed. */
+static int64_t most_on_disk(const glm_plan *plan) {
+    if (plan->kv_persists) return plan->kv_keep_bytes;
+    return plan->kv_overflows ? plan->kv_disk_bytes : 0;
+}
+
 void glm_cli_say_plan(const glm_cli *cli, const glm_engine *engine, double prefill_s) {
     const glm_plan *plan = glm_engine_plan(engine);
     char kv[RT_SIZE_TEXT];
@@ -145,7 +151,7 @@ void glm_cli_say_plan(const glm_cli *cli, const glm_engine *engine, double prefi
             " thread%s%s; %s of memory, %s of it KV; at most %s on disk; about %s for all of it\n",
             plan->span, plan->chunk, plan->threads, plan->threads == 1 ? "" : "s", ranks,
             rt_format_bytes(plan->total_bytes, total), rt_format_bytes(plan->kv_host_bytes, kv),
-            rt_format_bytes(plan->kv_keep_bytes, kept), rt_format_seconds(prefill_s, time));
+            rt_format_bytes(most_on_disk(plan), kept), rt_format_seconds(prefill_s, time));
 }
 
 /* A name in a line of a note: control characters would end or spoil the line. */
