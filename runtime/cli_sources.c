@@ -39,19 +39,35 @@ static void say_empty(const glm_document *document, bool shows_all) {
         (void)fprintf(stderr, "empty: %" PRId64 " more (GLM_LOG=info names them)\n", n_empty);
 }
 
+/* What nobody takes for a text, of which a source tree can have hundreds. */
+static bool is_plainly_none(const glm_document_skipped *skipped) {
+    return strcmp(skipped->why, "binary") == 0 || strcmp(skipped->why, "a symbolic link") == 0;
+}
+
+/* Of those that are plainly none, or of the others, as many as there is room for; how many these were. */
+static int64_t say_skipped(const glm_document *document, bool plainly_none, int64_t *n_room) {
+    int64_t n = 0;
+    for (int64_t i = 0; i<document->n_skipped && * n_room> 0; i++) {
+        const glm_document_skipped *skipped = &document->skipped[i];
+        if (is_plainly_none(skipped) != plainly_none) continue;
+        (void)fprintf(stderr, "skipped %s: %s\n", skipped->path, skipped->why);
+        (*n_room)--;
+        n++;
+    }
+    return n;
+}
+
 void glm_cli_say_skipped(const glm_cli *cli, const glm_document *document) {
     const bool shows_all = rt_log_enabled(RT_LOG_INFO, "cli");
-    const int64_t n_shown =
-            shows_all ? document->n_skipped : rt_min64(document->n_skipped, SKIPPED_SHOWN);
+    int64_t n_left = document->n_skipped;
+    int64_t n_room = shows_all ? n_left : SKIPPED_SHOWN;
     if (cli->quiet) return;
     say_blank(document);
     say_empty(document, shows_all);
-    for (int64_t i = 0; i < n_shown; i++)
-        (void)fprintf(
-                stderr, "skipped %s: %s\n", document->skipped[i].path, document->skipped[i].why);
-    if (document->n_skipped > n_shown)
-        (void)fprintf(stderr, "skipped %" PRId64 " more (GLM_LOG=info names them)\n",
-                document->n_skipped - n_shown);
+    n_left -= say_skipped(document, false, &n_room);
+    n_left -= say_skipped(document, true, &n_room);
+    if (n_left > 0)
+        (void)fprintf(stderr, "skipped %" PRId64 " more (GLM_LOG=info names them)\n", n_left);
     if (document->n_ignored > 0)
         (void)fprintf(stderr, "left out %" PRId64 " that .gitignore names\n", document->n_ignored);
 }

@@ -20,17 +20,25 @@ static int64_t plain_end(const char *bytes, int64_t at, int64_t n) {
     return at;
 }
 
+static const char binary[] = "binary";
+
 /* NULL for text from *at to `until`, else what it is instead, and at which byte that shows. */
 static const char *not_text(const char *bytes, int64_t until, int64_t n, bool is_cut, int64_t *at) {
     for (*at = plain_end(bytes, *at, until); *at < until; *at = plain_end(bytes, *at, until)) {
         uint32_t character = (uint8_t)bytes[*at];
-        if (character == 0) return "binary";
+        if (character == 0) return binary;
         const int length = character < 0x80 ? 1 : glm_utf8_decode(bytes + *at, n - *at, &character);
         if (length == 0)
             return is_cut && glm_utf8_unfinished(bytes + *at, n - *at) > 0 ? NULL : "not UTF-8";
         *at += length;
     }
     return NULL;
+}
+
+/* Pictures and archives begin with bytes that are not UTF-8, but have NULs soon, as no text in another encoding has. */
+static const char *what_it_is(const char *not_text, const char *bytes, int64_t n) {
+    const size_t n_begin = (size_t)rt_min64(n, GLM_KIND_BYTES);
+    return not_text && memchr(bytes, 0, n_begin) ? binary : not_text;
 }
 
 rt_status glm_kind_of_text(
@@ -42,13 +50,15 @@ rt_status glm_kind_of_text(
         out->not_text = not_text(bytes, until, n_bytes, false, &out->at);
         if (n_bytes > PIECE_BYTES) RT_TRY(glm_watch_at(watch, "checked", until, n_bytes));
     }
+    out->not_text = what_it_is(out->not_text, bytes, n_bytes);
     return RT_OK;
 }
 
 glm_kind glm_kind_of(const char *name, const char *bytes, int64_t n_bytes, bool is_cut) {
     const int64_t n_begin = n_bytes < GLM_KIND_BYTES ? n_bytes : GLM_KIND_BYTES;
     glm_kind kind = {.format = glm_format_of(name, bytes, n_begin)};
-    if (!kind.format) kind.not_text = not_text(bytes, n_bytes, n_bytes, is_cut, &kind.at);
+    if (kind.format) return kind;
+    kind.not_text = what_it_is(not_text(bytes, n_bytes, n_bytes, is_cut, &kind.at), bytes, n_bytes);
     return kind;
 }
 
@@ -65,6 +75,5 @@ rt_status glm_kind_of_file(int fd, const char *path, glm_kind *out) {
 rt_status glm_kind_refuse(const glm_kind *kind, const char *name) {
     return rt_fail(RT_EUSAGE, "document: %s is no text: %s from byte %" PRId64 " on%s", name,
             kind->not_text, kind->at,
-            strcmp(kind->not_text, "binary") != 0 ? " (iconv -f LATIN1 -t UTF-8 converts Latin-1)"
-                                                  : "");
+            kind->not_text != binary ? " (iconv -f LATIN1 -t UTF-8 converts Latin-1)" : "");
 }

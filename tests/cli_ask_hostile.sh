@@ -49,12 +49,22 @@ says err 'skipped 3 more (GLM_LOG=info names them)'
 GLM_LOG=info asks 0 "$work/t"
 says err 'skipped zero: a symbolic link'
 says err 'skipped broken.pdf: '
+# Among pictures the text in another encoding is one of these.
+mkdir "$work/photos"
+for i in 1 2 3 4 5 6 7 8; do printf '\211PNG\r\n\032\n\000\000\000\rIHDR' >"$work/photos/$i.png"; done
+printf 'caf\351\n' >"$work/photos/z.txt"
+asks 0 "$work/photos" "$work/t/a.log"
+says err 'photos/z.txt: not UTF-8'
+says err 'photos/1.png: binary'
+says err 'skipped 4 more (GLM_LOG=info names them)'
 
 # What is asked for by name is read, or refused.
 asks 0 "$work/t/a.log"
 says out '2222222'
 asks 2 "$work/t/latin.txt"
 says err 'latin.txt is no text: not UTF-8 from byte 3 on (iconv -f LATIN1 -t UTF-8 converts Latin-1)'
+asks 2 "$work/photos/1.png"
+says err '1.png is no text: binary from byte 0 on'
 asks 2 /dev/zero
 says err '/dev/zero is no regular file'
 asks 1 "$work/t/loop"
@@ -85,7 +95,7 @@ for order in UTF-16LE UTF-16BE; do
 done
 printf '\377\376h\0\0\0' >"$work/utf16.txt"
 asks 2 "$work/utf16.txt"
-says err 'utf16.txt is no text: not UTF-8 from byte 0 on'
+says err 'utf16.txt is no text: binary from byte 0 on'
 gzip <"$work/t/a.log" >"$work/text.gz"
 asks 2 "$work/text.gz"
 says err 'text.gz is a compressed file that nothing here reads: unpack it first'

@@ -222,7 +222,7 @@ static void check_refusals(void) {
     help_require(rt_mkdirs("void/.git"), "void");
     expect_refusal("void", NULL, NULL, RT_EUSAGE, "no files");
     write_bytes("pictures/a.png", "\211PNG\0", 5);
-    expect_refusal("pictures", NULL, NULL, RT_EUSAGE, "a.png: not UTF-8");
+    expect_refusal("pictures", NULL, NULL, RT_EUSAGE, "a.png: binary");
 
     const glm_document_limits bytes = {.n_bytes = 10};
     expect_refusal("tree/marked", NULL, &bytes, RT_EUSAGE, "tree/marked is too large: of 10 bytes");
