@@ -202,8 +202,9 @@ void kv_span_abort(kv_seq *seq);
 
 /* ---- what is kept on disk for good --------------------------------------------------------------
  *
- * After kv_store_keep a sequence that was created (not forked) is kept, in segments of 4096 tokens, as
- * its spans are committed, and is found again by its token ids, by any process with the same fingerprint.
+ * After kv_store_keep a sequence is kept, in segments of 4096 tokens, as its spans are committed, and is found
+ * again by its token ids, by any process with the same fingerprint. Of a fork, where forks are kept, the whole segments
+ * that it shares are on disk once; the one that it parts in is its own from its first token on.
  * Each rank keeps the heads that it holds, in files of its own. What another number of ranks has kept is
  * found too, where their directories can be read, and is put together in a file of this rank. Where
  * something cannot be kept (a full disk) the sequence itself goes on. */
@@ -218,6 +219,7 @@ typedef struct kv_keep {
     int32_t n_other_dirs;
     int64_t bytes_max; /* hard cap on disk */
     bool is_on_top;    /* what is there already does not count towards bytes_max */
+    bool keeps_forks;  /* and not only what was created */
 } kv_keep;
 
 /* To be called once, before any sequence is created, on a store that overflows by extents of 4096 tokens.
@@ -232,10 +234,16 @@ typedef struct kv_found {
     char reason[512]; /* why it ends there, in words; "" when all was found */
     bool is_failure;  /* what follows is there, and cannot be had */
 } kv_found;
-/* Fill an empty sequence with the longest prefix of ids that is on disk. Keys and values are read when
- * they are walked. To find nothing is no failure. RT_ENOMEM */
+/* Fill a sequence with the longest prefix of ids that is on disk. It is empty, or one that is kept and holds the first ids, in
+ * whole segments: it goes on from there. Keys and values are read when they are walked. To find nothing is no failure.
+ * RT_ENOMEM: it is as it was */
 RT_MUST_CHECK rt_status kv_seq_find(
         kv_seq *seq, const int32_t *ids, int64_t n_ids, kv_found *found);
+/* Where that would end for a fork of the sequence, which holds the first n_shared of the ids, at the last whole segment of
+ * those: *n_tokens, in whole segments that have their files, and are not looked into. At most n_shared where none follow,
+ * or the sequence is not kept. RT_ENOMEM */
+RT_MUST_CHECK rt_status kv_seq_find_after(
+        kv_seq *seq, int64_t n_shared, const int32_t *ids, int64_t n_ids, int64_t *n_tokens);
 
 /* Make a book of all that an idle sequence holds: begin; if *has_tail, walk every layer with KV_WALK_SAVE;
  * then end. `note`: lines for people. A begin without an end costs nothing. Where `book` is NULL the tail

@@ -34,6 +34,7 @@ rt_status kv_store_keep(kv_store *store, const kv_keep *keep) {
             .n_other_dirs = keep->n_other_dirs,
             .fingerprint_text = keep->fingerprint_text};
     memcpy(config.fingerprint.bytes, keep->fingerprint, sizeof config.fingerprint.bytes);
+    store->keeps_forks = keep->keeps_forks;
     return kv_vault_open(&config, &store->vault);
 }
 
@@ -61,10 +62,15 @@ void kv_seq_keep_no_more(kv_seq *seq, rt_status failure) {
 /* ---- a sequence ------------------------------------------------------------------------------ */
 
 rt_status kv_persist_start(kv_seq *seq) {
-    if (!seq->store->vault) return RT_OK;
-    seq->is_persisted = true;
+    if (!seq->is_persisted) return RT_OK;
     RT_TRY(rt_calloc(seq->n_extents, sizeof *seq->chains, "a sequence's chain", &seq->chains));
     return rt_calloc(seq->n_extents, sizeof(kv_writer *), "a sequence's segments", &seq->writers);
+}
+
+void kv_persist_share(kv_seq *seq, const kv_seq *parent) {
+    if (!seq->is_persisted) return;
+    seq->n_chained = rt_min64(parent->n_chained, seq->length / KV_SEGMENT_TOKENS);
+    memcpy(seq->chains, parent->chains, (size_t)seq->n_chained * sizeof *seq->chains);
 }
 
 static void abort_last(kv_seq *seq) {
@@ -86,14 +92,18 @@ static const kv_hash *parent_of(const kv_seq *seq, int64_t extent) {
     return extent > 0 ? &seq->chains[extent - 1] : kv_vault_root(seq->store->vault);
 }
 
-static rt_status chain_extent(kv_seq *seq, int64_t extent) {
-    return kv_chain_next(parent_of(seq, extent), seq->ids + extent * KV_SEGMENT_TOKENS,
-            KV_SEGMENT_TOKENS, &seq->chains[extent]);
+/* Those before `end` are chained. */
+static rt_status chain_extents(kv_seq *seq, int64_t end) {
+    for (; seq->n_chained < end; seq->n_chained++)
+        RT_TRY(kv_chain_next(parent_of(seq, seq->n_chained),
+                seq->ids + seq->n_chained * KV_SEGMENT_TOKENS, KV_SEGMENT_TOKENS,
+                &seq->chains[seq->n_chained]));
+    return RT_OK;
 }
 
 /* One that is stored already needs no writer. */
 static rt_status begin_extents(kv_seq *seq, int64_t first, int64_t end) {
-    for (int64_t e = first; e < end; e++) RT_TRY(chain_extent(seq, e));
+    RT_TRY(chain_extents(seq, end));
     return kv_writers_begin(seq->store->vault, parent_of(seq, first), first * KV_SEGMENT_TOKENS,
             seq->ids + first * KV_SEGMENT_TOKENS, (int32_t)(end - first), &seq->writers[first]);
 }
@@ -107,7 +117,7 @@ static int64_t next_extent(const kv_seq *seq, int64_t first, int64_t end, bool h
 /* The same, from where suspended ones ended. Those that were not suspended come last: then nothing of the others makes way
  * for them. */
 static rt_status resume_extents(kv_seq *seq, int64_t first, int64_t end) {
-    for (int64_t e = first; e < end; e++) RT_TRY(chain_extent(seq, e));
+    RT_TRY(chain_extents(seq, end));
     RT_TRY(kv_writers_resume(seq->store->vault, parent_of(seq, first), first * KV_SEGMENT_TOKENS,
             seq->ids + first * KV_SEGMENT_TOKENS, (int32_t)(end - first), &seq->writers[first]));
     for (int64_t e = next_extent(seq, first, end, false), next; e < end;
@@ -251,9 +261,12 @@ static int64_t n_found(const kv_seq *seq, const kv_prefix *prefix) {
 
 static rt_status adopt_all(kv_seq *seq, const int32_t *ids, const kv_prefix *prefix) {
     const int64_t n_tokens = n_found(seq, prefix);
-    for (int32_t i = 0; i < prefix->n_segments; i++) RT_TRY(adopt(seq, &prefix->segments[i], i));
+    const int64_t first = seq->length / KV_SEGMENT_TOKENS;
+    for (int32_t i = 0; i < prefix->n_segments; i++)
+        RT_TRY(adopt(seq, &prefix->segments[i], first + i));
     memcpy(seq->ids, ids, (size_t)n_tokens * sizeof *ids);
     seq->length = n_tokens;
+    seq->n_chained = n_tokens / KV_SEGMENT_TOKENS;
     for (int32_t layer = 0; layer < seq->store->config.n_layers; layer++)
         seq->filled[layer] = n_tokens;
     if (seq->kind == KV_SEQ_IN_MEMORY) seq->n_pages = kv_held_pages(&seq->store->config, n_tokens);
@@ -261,11 +274,16 @@ static rt_status adopt_all(kv_seq *seq, const int32_t *ids, const kv_prefix *pre
 }
 
 rt_status kv_seq_find(kv_seq *seq, const int32_t *ids, int64_t n_ids, kv_found *found) {
-    rt_assert(seq->length == 0 && seq->span == 0 && n_ids <= seq->max_tokens);
-    *found = (kv_found){.reason = "nothing is kept on disk (--kv-disk-dir)"};
-    if (!seq->store->vault) return RT_OK;
+    const int64_t n_before = seq->length;
+    const int64_t first = n_before / KV_SEGMENT_TOKENS;
+    rt_assert(n_before == first * KV_SEGMENT_TOKENS && seq->span == 0);
+    rt_assert(n_before <= n_ids && n_ids <= seq->max_tokens);
+    *found = (kv_found){.n_tokens = n_before, .reason = "nothing is kept on disk (--kv-disk-dir)"};
+    if (!seq->chains) return RT_OK;
     kv_prefix prefix = {0};
-    RT_TRY(kv_vault_find(seq->store->vault, ids, n_ids, &prefix));
+    RT_TRY(chain_extents(seq, first));
+    RT_TRY(kv_vault_find_after(
+            seq->store->vault, parent_of(seq, first), n_before, ids, n_ids, &prefix));
     const rt_status status = adopt_all(seq, ids, &prefix);
     if (status == RT_OK) {
         found->n_tokens = seq->length;
@@ -274,8 +292,22 @@ rt_status kv_seq_find(kv_seq *seq, const int32_t *ids, int64_t n_ids, kv_found *
         found->is_failure = prefix.is_failure && prefix.n_tokens < n_ids;
     }
     kv_prefix_free(&prefix);
-    if (status != RT_OK) kv_seq_truncate(seq, 0);
+    if (status != RT_OK) kv_seq_truncate(seq, n_before);
     return status;
+}
+
+rt_status kv_seq_find_after(
+        kv_seq *seq, int64_t n_shared, const int32_t *ids, int64_t n_ids, int64_t *n_tokens) {
+    const int64_t first = n_shared / KV_SEGMENT_TOKENS;
+    const int64_t n_before = first * KV_SEGMENT_TOKENS;
+    int64_t n_segments = 0;
+    *n_tokens = n_before;
+    if (!seq->chains) return RT_OK;
+    RT_TRY(chain_extents(seq, first));
+    RT_TRY(kv_vault_count_after(seq->store->vault, parent_of(seq, first), ids + n_before,
+            n_ids - n_before, &n_segments));
+    *n_tokens += n_segments * KV_SEGMENT_TOKENS;
+    return RT_OK;
 }
 
 /* ---- books ----------------------------------------------------------------------------------- */
@@ -313,6 +345,7 @@ rt_status kv_seq_keep_begin(kv_seq *seq, bool *has_tail) {
     *has_tail = false;
     RT_TRY(kv_persist_check(seq));
     const int64_t extent = n_whole(seq);
+    RT_TRY(chain_extents(seq, extent));
     const int32_t n_tail = (int32_t)(seq->length % KV_SEGMENT_TOKENS);
     if (n_tail == 0) return RT_OK;
     const int32_t *ids = seq->ids + extent * KV_SEGMENT_TOKENS;

@@ -120,8 +120,9 @@ static rt_status allocate(kv_seq *seq) {
     RT_TRY(rt_calloc(n_layers, sizeof(int64_t), "a sequence's lengths", &seq->filled));
     RT_TRY(rt_calloc(seq->max_tokens, sizeof *seq->ids, "a sequence's tokens", &seq->ids));
     if (!store->has_overflow) return RT_OK;
-    return rt_calloc(
-            seq->n_extents * n_layers, sizeof(void *), "a sequence's extents", &seq->stored);
+    RT_TRY(rt_calloc(
+            seq->n_extents * n_layers, sizeof(void *), "a sequence's extents", &seq->stored));
+    return kv_persist_start(seq);
 }
 
 static void free_memory(kv_seq *seq) {
@@ -136,15 +137,16 @@ static void free_memory(kv_seq *seq) {
 }
 
 /* An empty sequence that will hold n_kept extents of another, n_needed pages of its own. */
-static rt_status new_seq(
-        kv_store *store, int64_t max_tokens, int64_t n_kept, int64_t n_needed, kv_seq **out) {
+static rt_status new_seq(kv_store *store, int64_t max_tokens, int64_t n_kept, int64_t n_needed,
+        bool is_persisted, kv_seq **out) {
     kv_seq *seq = NULL;
     RT_TRY(rt_calloc(1, sizeof *seq, "a sequence", &seq));
     *seq = (kv_seq){.store = store,
             .n_kept = n_kept,
             .n_slots = kv_pages_of_layer(&store->config, max_tokens),
             .n_extents = rt_div_up(max_tokens, store->config.overflow.extent_tokens),
-            .max_tokens = max_tokens};
+            .max_tokens = max_tokens,
+            .is_persisted = is_persisted};
     rt_status status = choose_kind(seq, n_kept, n_needed);
     if (status == RT_OK) status = kv_open_reserve(seq);
     if (status == RT_OK) status = allocate(seq);
@@ -161,15 +163,8 @@ static rt_status new_seq(
 
 rt_status kv_seq_create(kv_store *store, int64_t max_tokens, kv_seq **out) {
     rt_assert(max_tokens >= 0);
-    kv_seq *seq = NULL;
-    RT_TRY(new_seq(store, max_tokens, 0, kv_pages_for(&store->config, max_tokens), &seq));
-    const rt_status status = kv_persist_start(seq);
-    if (status != RT_OK) {
-        kv_seq_free(seq);
-        return status;
-    }
-    *out = seq;
-    return RT_OK;
+    return new_seq(store, max_tokens, 0, kv_pages_for(&store->config, max_tokens),
+            store->vault != NULL, out);
 }
 
 static void shrink(kv_seq *seq, int64_t n_pages) {
@@ -182,6 +177,7 @@ static void shrink(kv_seq *seq, int64_t n_pages) {
 void kv_seq_shorten(kv_seq *seq, int64_t wanted) {
     const int64_t n_tokens = kv_open_cut(seq, wanted);
     seq->length = n_tokens;
+    seq->n_chained = rt_min64(seq->n_chained, n_tokens / KV_SEGMENT_TOKENS);
     if (seq->kind != KV_SEQ_IN_MEMORY) {
         kv_seq_cut(seq, n_tokens);
         return;
@@ -295,8 +291,9 @@ rt_status kv_seq_fork(kv_seq *parent, int64_t wanted, int64_t max_tokens, kv_seq
     const int64_t n_needed =
             kv_pages_for(&store->config, max_tokens) - n_pages_shared_by_all(parent, n_tokens);
     kv_seq *seq = NULL;
-    RT_TRY(new_seq(store, max_tokens, n_kept, n_needed, &seq));
+    RT_TRY(new_seq(store, max_tokens, n_kept, n_needed, store->vault && store->keeps_forks, &seq));
     share(seq, parent, n_tokens);
+    kv_persist_share(seq, parent);
     seq->n_pages = pages_for(seq, n_tokens);
     for (int32_t layer = 0; layer < store->config.n_layers; layer++) fork_tail(seq, parent, layer);
     kv_open_fork(seq, parent);

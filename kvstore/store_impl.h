@@ -122,7 +122,8 @@ struct kv_store {
     kv_walk walk;
 
     /* What is kept on disk for good. */
-    kv_vault *vault;       /* NULL: nothing is */
+    kv_vault *vault; /* NULL: nothing is */
+    bool keeps_forks;
     char keep_failed[512]; /* why a sequence is not, of the last one; "" */
     rt_status keep_status; /* of that failure */
 };
@@ -159,8 +160,9 @@ struct kv_seq {
 
     /* Kept for good, extent by extent (persist.c); NULL where nothing is. */
     bool is_persisted;
-    bool resumes;        /* the span that begins now is one that was suspended */
-    kv_hash *chains;     /* [n_extents]: of those that are whole */
+    bool resumes;    /* the span that begins now is one that was suspended */
+    kv_hash *chains; /* [n_extents]: of the first n_chained, which are whole */
+    int64_t n_chained;
     kv_writer **writers; /* [n_extents]: of those the open span completes */
     kv_writer *last;     /* of the last, partial one, while a book is made */
     kv_records *records; /* of the open span, which is being suspended or resumed; NULL: neither */
@@ -271,13 +273,15 @@ void kv_open_fork(kv_seq *seq, const kv_seq *parent);
 
 /* persist.c: what becomes of a sequence is kept, from its first token on.
  *
- *   start   of a new sequence, where the store has a vault; RT_ENOMEM
+ *   start   of a new sequence that is; RT_ENOMEM
+ *   share   of a fork that is: what its parent knows of the segments that they share
  *   begin   writers for the extents that the open span completes; without them (no room, say) the
  *           sequence goes on and is not kept any further
  *   commit  their segments are durable, and found
  *   abort   they never were
  *   free    the memory */
 RT_MUST_CHECK rt_status kv_persist_start(kv_seq *seq);
+void kv_persist_share(kv_seq *seq, const kv_seq *parent);
 /* RT_EUSAGE: nothing of it is kept; otherwise why not all of it is (kv_store_check_kept). */
 RT_MUST_CHECK rt_status kv_persist_check(const kv_seq *seq);
 void kv_persist_begin(kv_seq *seq);

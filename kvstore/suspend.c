@@ -254,6 +254,19 @@ void kv_resume_leave(kv_seq *seq) {
     kv_suspend_end(seq); /* where the span did not even begin, too */
 }
 
+/* To begin at `start` a fork gives up pages that it shares, and needs as many of its own: they may not be there. */
+static bool has_room_from(const kv_seq *seq, int64_t start) {
+    const kv_store *store = seq->store;
+    int64_t n_shared = 0;
+    if (seq->kind != KV_SEQ_IN_MEMORY) return true; /* it takes them walk by walk */
+    for (int32_t layer = 0; layer < store->config.n_layers; layer++)
+        for (int64_t i = start / store->config.shape.page_tokens; i < seq->n_pages; i++) {
+            const void *page = *kv_page_slot(seq, layer, i);
+            n_shared += page && kv_pool_is_shared(&store->pool, page);
+        }
+    return n_shared <= kv_pool_room(&store->pool);
+}
+
 /* What does not fit together is of no use; but what cannot be had, as on a full disk, waits for another day, whole. */
 static rt_status begin_again(kv_seq *seq, const int32_t *ids, const numbers *n, bool *is_there) {
     const int64_t start = extent_start(n->begin);
@@ -281,7 +294,7 @@ rt_status kv_resume_span(
     RT_TRY(open_records(seq, ids, n_ids, &n, &records));
     if (!records) return RT_OK;
     seq->records = records;
-    if (seq->is_persisted)
+    if (seq->is_persisted && has_room_from(seq, extent_start(n.begin)))
         status = begin_again(seq, ids, &n, is_there);
     else
         kv_suspend_end(seq);

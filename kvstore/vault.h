@@ -94,6 +94,14 @@ typedef struct kv_prefix {
  * Errors: RT_ENOMEM; anything else is a shorter prefix and a reason */
 RT_MUST_CHECK rt_status kv_vault_find(
         kv_vault *vault, const int32_t *ids, int64_t n_ids, kv_prefix *out);
+/* The same from `after` on, which is the chain of the first n_before of the ids, whole segments that are not looked for:
+ * out->n_tokens counts those, too, and out->segments does not. */
+RT_MUST_CHECK rt_status kv_vault_find_after(kv_vault *vault, const kv_hash *after, int64_t n_before,
+        const int32_t *ids, int64_t n_ids, kv_prefix *out);
+/* How many whole segments of ids follow `after` one by one; they have their files, and are not looked into. What only other
+ * ranks have is imported. RT_ENOMEM */
+RT_MUST_CHECK rt_status kv_vault_count_after(kv_vault *vault, const kv_hash *after,
+        const int32_t *ids, int64_t n_ids, int64_t *n_segments);
 /* Close the segments that are still in it. */
 void kv_prefix_free(kv_prefix *prefix);
 

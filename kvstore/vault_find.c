@@ -214,9 +214,10 @@ static void end_inside(search *s) {
 
 /* ---- the interface --------------------------------------------------------------------------- */
 
-rt_status kv_vault_find(kv_vault *vault, const int32_t *ids, int64_t n_ids, kv_prefix *out) {
-    search s = {.vault = vault, .ids = ids, .n_ids = n_ids, .chain = vault->root, .prefix = out};
-    *out = (kv_prefix){0};
+rt_status kv_vault_find_after(kv_vault *vault, const kv_hash *after, int64_t n_before,
+        const int32_t *ids, int64_t n_ids, kv_prefix *out) {
+    search s = {.vault = vault, .ids = ids, .n_ids = n_ids, .chain = *after, .prefix = out};
+    *out = (kv_prefix){.n_tokens = n_before};
     rt_status status = RT_OK;
     bool found = true;
     while (status == RT_OK && found) status = step(&s, &found);
@@ -225,6 +226,24 @@ rt_status kv_vault_find(kv_vault *vault, const int32_t *ids, int64_t n_ids, kv_p
     kv_vault_close_ready(vault);
     if (status != RT_OK) kv_prefix_free(out);
     return status;
+}
+
+rt_status kv_vault_find(kv_vault *vault, const int32_t *ids, int64_t n_ids, kv_prefix *out) {
+    return kv_vault_find_after(vault, &vault->root, 0, ids, n_ids, out);
+}
+
+rt_status kv_vault_count_after(kv_vault *vault, const kv_hash *after, const int32_t *ids,
+        int64_t n_ids, int64_t *n_segments) {
+    kv_hash chain = *after;
+    bool is_there = true;
+    for (*n_segments = 0; (*n_segments + 1) * KV_SEGMENT_TOKENS <= n_ids; ++*n_segments) {
+        const kv_hash parent = chain;
+        RT_TRY(kv_chain_next(
+                &parent, ids + *n_segments * KV_SEGMENT_TOKENS, KV_SEGMENT_TOKENS, &chain));
+        if (!kv_vault_know(vault, &chain)) RT_TRY(kv_vault_import(vault, &chain, &is_there));
+        if (!is_there) return RT_OK;
+    }
+    return RT_OK;
 }
 
 /* Where the first ones should be, as far as they are known; their number in *n. */

@@ -21,7 +21,8 @@ static kvh_kept begin(
             .fingerprint_text = "kv=bf16\n",
             .dirs = dirs,
             .n_dirs = 1,
-            .bytes_max = bytes_max};
+            .bytes_max = bytes_max,
+            .keeps_forks = true};
     CHECK(kv_store_open_over(&config, io, &p.store) == RT_OK);
     CHECK(kv_store_keep(p.store, &keep) == RT_OK);
     CHECK(kv_seq_create(p.store, max_tokens, &p.seq) == RT_OK);

@@ -1,4 +1,5 @@
-/* A process of a store that keeps its one sequence on disk, and what it does when a span is stopped in its middle. */
+/* A process of a store that keeps its one sequence on disk, and forks of it, and what it does when a span is stopped in its
+ * middle. */
 #ifndef HELP_KV_KEPT_H
 #define HELP_KV_KEPT_H
 
@@ -13,7 +14,7 @@ typedef struct kvh_kept {
 
 /* A sequence for max_tokens, all of it in memory, kept below /disk of `io`, which is the process's from here on. */
 kvh_kept kvh_kept_begin(kv_io *io, int32_t n_layers, int64_t max_tokens);
-/* The same, with a budget on disk; and with memory for so many pages of it, besides what is on its way to disk and back. */
+/* The same, with a budget on disk; and with memory for so many pages, besides what is on its way to disk and back. */
 kvh_kept kvh_kept_begin_within(kv_io *io, int32_t n_layers, int64_t max_tokens, int64_t bytes_max);
 kvh_kept kvh_kept_begin_beyond(kv_io *io, int32_t n_layers, int64_t max_tokens, int64_t n_pages);
 void kvh_kept_end(kvh_kept *p);
