@@ -110,7 +110,7 @@ static void say_ready(const service *s) {
 
 static rt_status open_model(service *s) {
     glm_options options = s->cli->engine;
-    options.persists = glm_cli_persists(s->cli);
+    options.persists = options.keeps_forks = glm_cli_persists(s->cli);
     options.max_seqs = s->max_seqs;
     options.max_logits = ECHO_ROWS;
     RT_TRY(choose_room(s, &options));

@@ -198,7 +198,8 @@ static rt_status keep(
             .other_dirs = (const char *const *)engine->other_dirs,
             .n_other_dirs = engine->n_other_dirs,
             .bytes_max = engine->plan.kv_keep_max * sharers(engine, options),
-            .is_on_top = options->kv_disk_bytes == 0};
+            .is_on_top = options->kv_disk_bytes == 0,
+            .keeps_forks = options->keeps_forks};
     return kv_store_keep(engine->store, &keep);
 }
 

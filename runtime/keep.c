@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/log.h"
 #include "engine.h"
@@ -50,10 +51,11 @@ static rt_status load(glm_session *session, glm_reuse *out) {
 }
 
 static rt_status find(glm_session *session, const int32_t *ids, int64_t n_ids, glm_reuse *out) {
+    const int64_t n_before = kv_seq_length(session->seq);
     kv_found found = {0};
     if (n_ids > 1) RT_TRY(kv_seq_find(session->seq, ids, n_ids - 1, &found));
-    if (found.n_tokens > 0 && found.n_tokens < TOKENS_WORTH_READING) {
-        glm_session_truncate(session, 0); /* every text begins alike */
+    if (found.n_tokens > n_before && found.n_tokens < n_before + TOKENS_WORTH_READING) {
+        glm_session_truncate(session, n_before); /* every text begins alike */
         (void)snprintf(found.reason, sizeof found.reason,
                 "only the first %" PRId64 " tokens are like something stored", found.n_tokens);
     }
@@ -62,14 +64,21 @@ static rt_status find(glm_session *session, const int32_t *ids, int64_t n_ids, g
     return RT_OK;
 }
 
+/* Whether it holds nothing but the first ids, all but the last one at most, in whole segments. */
+static bool holds_beginning(const glm_session *session, const int32_t *ids, int64_t n_ids) {
+    const int64_t n = kv_seq_length(session->seq);
+    return n == 0 || (n < n_ids && n % session->engine->plan.kv_extent_tokens == 0 &&
+                             memcmp(kv_seq_ids(session->seq), ids, (size_t)n * sizeof *ids) == 0);
+}
+
 static rt_status restore(glm_session *session, const int32_t *ids, int64_t n_ids, glm_reuse *out) {
-    if (kv_seq_length(session->seq) > 0 || n_ids > kv_seq_max_tokens(session->seq))
+    if (!holds_beginning(session, ids, n_ids) || n_ids > kv_seq_max_tokens(session->seq))
         return rt_fail(RT_EUSAGE,
                 "session: %" PRId64 " tokens cannot be restored into one that holds %" PRId64
                 " and has room for %" PRId64,
                 n_ids, kv_seq_length(session->seq), kv_seq_max_tokens(session->seq));
     RT_TRY(find(session, ids, n_ids, out));
-    return kv_seq_is_in_memory(session->seq) ? load(session, out) : RT_OK;
+    return kv_seq_streams(session->seq) ? RT_OK : load(session, out);
 }
 
 /* What a rank has found, and why no more. */
@@ -114,6 +123,13 @@ rt_status glm_session_restore(
     if (status == RT_OK) status = restore_alike(session, out);
     glm_step_end(session->engine);
     return status;
+}
+
+rt_status glm_session_find_after(glm_session *session, int64_t n_shared, const int32_t *ids,
+        int64_t n_ids, int64_t *n_tokens) {
+    RT_TRY(kv_seq_find_after(session->seq, n_shared, ids, n_ids - 1, n_tokens));
+    if (*n_tokens < n_shared + TOKENS_WORTH_READING) *n_tokens = n_shared;
+    return RT_OK;
 }
 
 rt_status glm_session_save_beside(glm_session *session, const int32_t *ids, int64_t n_ids,

@@ -38,9 +38,10 @@ typedef struct glm_options {
     const char *const *kv_disk_dirs;
 
     /* What sessions prefill: */
-    bool persists;   /* is kept on disk, and found there again */
-    bool needs_kept; /* and that must be possible: a book is named */
-    bool keeps_all;  /* and there must be room for all of it: a book is made */
+    bool persists;    /* is kept on disk, and found there again */
+    bool needs_kept;  /* and that must be possible: a book is named */
+    bool keeps_all;   /* and there must be room for all of it: a book is made */
+    bool keeps_forks; /* and what forks of them prefill, too */
 
     int32_t threads;         /* of a rank; 0: its share of the cores that we may use */
     int32_t tensor_parallel; /* -tp: ranks; 0: 1 */

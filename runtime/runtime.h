@@ -110,14 +110,21 @@ typedef struct glm_reuse {
     bool is_failure;  /* what follows is there, and cannot be had */
 } glm_reuse;
 
-/* Fill an empty session with the longest stored prefix of ids[n_ids]; at most n_ids - 1 tokens, so
- * that the last one is left to compute. Where memory holds the session all is read and verified
+/* Fill a session with the longest stored prefix of ids[n_ids]; at most n_ids - 1 tokens, so
+ * that the last one is left to compute. It is empty or, a fork that is kept, holds their beginning in whole segments
+ * (plan.kv_extent_tokens), and goes on from there. Where memory holds the session all is read and verified
  * now, otherwise when it is attended to; what does not verify is quarantined, and computed again.
  * Not to find anything is no failure.
  *
- * Errors: RT_EUSAGE  the session is not empty, or too small; RT_ENOMEM */
+ * Errors: RT_EUSAGE  the session holds something else, or is too small; RT_ENOMEM */
 RT_MUST_CHECK rt_status glm_session_restore(
         glm_session *session, const int32_t *ids, int64_t n_ids, glm_reuse *out);
+
+/* Of ids[n_ids], of which `session` holds the first n_shared: to how many tokens glm_session_restore could bring a fork made
+ * at the last whole segment of those. n_shared where the disk has no more that is worth a read. On rank 0 only; it looks
+ * whether the files are there, not into them. RT_ENOMEM */
+RT_MUST_CHECK rt_status glm_session_find_after(glm_session *session, int64_t n_shared,
+        const int32_t *ids, int64_t n_ids, int64_t *n_tokens);
 
 /* Tokens from the start that are on disk now, of rank 0's heads: a later session finds them again. It looks there; the
  * last error's text stays. */
@@ -126,7 +133,7 @@ int64_t glm_session_kept(const glm_session *session);
 /* Make a book of all that an idle session holds. `note`: lines for people ("source=..."). Without a name (`book` NULL) it
  * is kept on disk as long as there is room, and glm_session_restore finds all of it.
  *
- * Errors: RT_EUSAGE  the name, a fork, or an engine that keeps nothing
+ * Errors: RT_EUSAGE  the name, a fork that is not kept (options.keeps_forks), or an engine that keeps nothing
  *         RT_ENOFIT, RT_EIO  the disk; the session stays as it is */
 RT_MUST_CHECK rt_status glm_session_keep(glm_session *session, const char *book, const char *note);
 

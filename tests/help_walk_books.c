@@ -39,6 +39,25 @@ static void note_hows(walk *w, walk_seq *s) {
     s->tokens.n = glm_session_length(s->session);
 }
 
+/* A sequence that holds nothing, or a fork of one that begins like the ids, at its last whole segment that is so. */
+static rt_status begin_restored(walk *w, walk_seq *s, const walk_tokens *of, int64_t n) {
+    for (int i = 0; w->options.keeps_forks && i < WALK_SEQS; i++) {
+        const walk_seq *one = &w->seqs[i];
+        int64_t n_common = 0;
+        if (!one->session || one == w->running) continue;
+        while (n_common < one->tokens.n && n_common < n - 1 &&
+                one->tokens.ids[n_common] == of->ids[n_common])
+            n_common++;
+        const int64_t at = n_common / 4096 * 4096;
+        if (at == 0 || walk_below(w, 4) == 0) continue;
+        walk_say(w, "%d: fork of %d at %" PRId64 ", to be restored", (int)(s - w->seqs), i, at);
+        s->is_fork = true;
+        return glm_session_fork(one->session, at, s->max_tokens, &s->session);
+    }
+    s->is_fork = false;
+    return glm_session_create(w->engine, s->max_tokens, &s->session);
+}
+
 /* ids[0 .. n) into a new sequence, as far as they are found: so many at least. */
 static walk_seq *restore(walk *w, const walk_tokens *of, int64_t n, int64_t least) {
     walk_seq *s = walk_place(w);
@@ -47,11 +66,10 @@ static walk_seq *restore(walk *w, const walk_tokens *of, int64_t n, int64_t leas
     const int64_t longest = glm_engine_plan(w->engine)->max_len;
     n = n < longest ? n : longest;
     s->max_tokens = n + walk_below(w, longest - n + 1);
-    const rt_status status = glm_session_create(w->engine, s->max_tokens, &s->session);
+    const rt_status status = begin_restored(w, s, of, n);
     if (!walk_went(w, status, "create", RT_ENOFIT, RT_ENOFIT)) return NULL;
     s->tokens = *of;
     s->text = w->kind->tells_how ? 1 : (int32_t)walk_below(w, 2);
-    s->is_fork = false;
     (void)walk_went(
             w, glm_session_restore(s->session, of->ids, n, &reuse), "restore", RT_OK, RT_OK);
     walk_say(w, "%d: restore %" PRId64 " tokens of %" PRId64 " (%s)", (int)(s - w->seqs),
@@ -138,7 +156,7 @@ void walk_keep(walk *w) {
     if (w->kind->tells_how && !is_prefilled(&s->tokens)) return;
     (void)snprintf(name, sizeof name, "b%d", (int)b);
     const bool is_named = b < WALK_BOOKS;
-    const bool cannot = s->is_fork || !keeps(w);
+    const bool cannot = (s->is_fork && !w->options.keeps_forks) || !keeps(w);
     walk_say(w, "%d: keep %" PRId64 " tokens as %s", (int)(s - w->seqs), s->tokens.n,
             is_named ? name : "nothing");
     const rt_status status =

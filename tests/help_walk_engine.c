@@ -129,6 +129,7 @@ static void choose(walk *w, const char *const *dirs) {
             .tensor_parallel = w->n_ranks,
             .nccl = w->n_ranks == 1 && w->kind->ranks_max > 1 && walk_below(w, 8) == 0,
             .persists = w->persists && (w->n_book > 0 || walk_below(w, 8) > 0)};
+    w->options.keeps_forks = w->options.persists && !w->kind->tells_how && walk_below(w, 2);
     choose_sizes(w);
     choose_budgets(w);
 }
@@ -168,8 +169,11 @@ void walk_open(walk *w) {
             " x %" PRId32 ", pinned %" PRId64 ", rows %" PRId64,
             p->n_ranks, o->max_len, o->extra_kv_tokens, p->chunk, p->span, o->threads, o->max_seqs,
             o->host_kv_bytes, o->device_kv_bytes, o->device_weights_bytes, o->kv_disk_bytes,
-            o->kv_io, o->kv_packing, o->persists ? ", kept" : "", p->kv_extent_tokens,
-            p->kv_window_extents, p->kv_pinned_tokens, p->kv_rows_bytes);
+            o->kv_io, o->kv_packing,
+            o->keeps_forks ? ", kept, forks too"
+            : o->persists  ? ", kept"
+                           : "",
+            p->kv_extent_tokens, p->kv_window_extents, p->kv_pinned_tokens, p->kv_rows_bytes);
 }
 
 void walk_write_book(const walk *w, const char *const *dirs, int32_t n_dirs) {

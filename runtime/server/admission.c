@@ -25,10 +25,13 @@ static int64_t common(const int32_t *a, int64_t n_a, const int32_t *b, int64_t n
     return n;
 }
 
-/* A session whose first n_tokens a prompt begins with, too, and takes over by a fork. */
+/* A session whose first n_tokens a prompt begins with, too, and takes over by a fork. Where the disk has more of the prompt,
+ * that is read instead of the tokens behind the last whole segment. */
 typedef struct source {
     glm_session *session;
     int64_t n_tokens;
+    int64_t n_forked;             /* of them, are taken over */
+    bool reads;                   /* and what follows is looked for on disk */
     int prefix;                   /* index of the kept text; -1: it is none */
     const srv_sequence *sequence; /* the running one; NULL: a kept text's, or there is none */
 } source;
@@ -43,6 +46,7 @@ static int64_t held_in_common(const glm_session *session, const glm_ids *prompt)
  * or it would never grow old. */
 static void look_at(source *best, const glm_ids *prompt, source one) {
     one.n_tokens = held_in_common(one.session, prompt);
+    one.n_forked = one.n_tokens;
     if (one.n_tokens >= PREFIX_TOKENS_MIN && one.n_tokens > best->n_tokens) *best = one;
 }
 
@@ -186,18 +190,27 @@ static void free_sessions(glm_session **sessions, int n) {
     }
 }
 
+/* With the first n_tokens of the source. */
+static rt_status make_first(srv_scheduler *scheduler, const source *from, int64_t n_tokens,
+        const srv_request *request, glm_session **out) {
+    return n_tokens > 0 ? glm_session_fork(from->session, n_tokens, room_of(request), out)
+                        : glm_session_create(scheduler->engine, room_of(request), out);
+}
+
 /* One session for each choice; the first is to be prefilled. */
 static rt_status make_sessions(srv_scheduler *scheduler, const source *from,
         const srv_request *request, glm_session **sessions) {
     const int n = request->settings.n_choices;
-    rt_status status = from->n_tokens > 0 ? glm_session_fork(from->session, from->n_tokens,
-                                                    room_of(request), &sessions[0])
-                                          : glm_session_create(scheduler->engine, room_of(request),
-                                                    &sessions[0]);
+    rt_status status = make_first(scheduler, from, from->n_forked, request, &sessions[0]);
     for (int i = 1; i < n && status == RT_OK; i++)
         status = glm_session_create(scheduler->engine, fork_room_of(request), &sessions[i]);
     if (status != RT_OK) free_sessions(sessions, n);
     return status;
+}
+
+/* Whether the prompt is found on disk: one that is judged is computed from its first token on. */
+static bool persists(const srv_scheduler *scheduler, const srv_request *request) {
+    return glm_engine_plan(scheduler->engine)->kv_persists && !srv_request_judges_prompt(request);
 }
 
 /* make_sessions; where there are too few pages kept texts are forgotten for them, the oldest first, and last of all the one
@@ -210,8 +223,36 @@ static rt_status find_sessions(srv_scheduler *scheduler, source *from, const srv
         if (evict(scheduler, &from->prefix)) continue;
         if (from->prefix < 0) return status;
         forget_prefix(scheduler, from->prefix);
-        *from = (source){.prefix = -1};
+        *from = (source){.prefix = -1, .reads = persists(scheduler, request)};
     }
+}
+
+/* What is taken over from the source, and what from the disk: the longer of both. */
+static rt_status look_on_disk(
+        const srv_scheduler *scheduler, const srv_request *request, source *from) {
+    const glm_ids *prompt = &request->prompt;
+    const int64_t of_segment = glm_engine_plan(scheduler->engine)->kv_extent_tokens;
+    int64_t n_found = 0;
+    if (!persists(scheduler, request)) return RT_OK;
+    if (from->n_tokens > 0)
+        RT_TRY(glm_session_find_after(
+                from->session, from->n_tokens, prompt->ids, prompt->n, &n_found));
+    from->reads = from->n_tokens == 0 || n_found > from->n_tokens;
+    if (from->reads) from->n_forked = from->n_tokens / of_segment * of_segment;
+    return RT_OK;
+}
+
+/* Where that comes to less than the source has, as of files that are damaged, it is forked after all. */
+static rt_status read_from_disk(srv_scheduler *scheduler, const source *from,
+        const srv_request *request, glm_session **session) {
+    const glm_ids *prompt = &request->prompt;
+    glm_reuse reuse;
+    if (!from->reads) return RT_OK;
+    RT_TRY(glm_session_restore(*session, prompt->ids, prompt->n, &reuse));
+    if (reuse.n_tokens >= from->n_tokens) return RT_OK;
+    glm_session_free(*session);
+    *session = NULL;
+    return make_first(scheduler, from, from->n_tokens, request, session);
 }
 
 /* A call that the client demanded: the prompt ends with the tool's name, so the form is past it. */
@@ -287,17 +328,12 @@ static rt_status make_sequences(
 }
 
 static rt_status try_to_start(srv_scheduler *scheduler, srv_request *request, source *from) {
-    const glm_ids *prompt = &request->prompt;
     const int n = request->settings.n_choices;
     glm_session *sessions[SRV_CHOICES_MAX] = {NULL};
     srv_sequence *sequences[SRV_CHOICES_MAX];
+    RT_TRY(look_on_disk(scheduler, request, from));
     RT_TRY(find_sessions(scheduler, from, request, sessions));
-    const bool persists = glm_engine_plan(scheduler->engine)->kv_persists;
-    rt_status status = RT_OK;
-    if (persists && from->n_tokens == 0 && !srv_request_judges_prompt(request)) {
-        glm_reuse reuse;
-        status = glm_session_restore(sessions[0], prompt->ids, prompt->n, &reuse);
-    }
+    rt_status status = read_from_disk(scheduler, from, request, &sessions[0]);
     if (status == RT_OK) status = make_sequences(request, sessions, sequences);
     if (status != RT_OK) {
         free_sessions(sessions, n);
