@@ -1,5 +1,5 @@
 /* Attention of one piece by tiles of bf16 (base/amx_product.h): up to ATTN_ROWS_MAX rows of one KV head against the pages of one
- * split, which are bf16.
+ * split, which are bf16 or fp8.
  *
  * What is fp32, queries times their scale and weights, is two bf16, to 2^-17 of the number; scores, maxima, exponentials,
  * sums and the state are fp32 as everywhere (attn_simd.c).
@@ -10,14 +10,15 @@
  * Beside the weights of one block of 32 rows, the block before is output and the next one scored (attn_amx_steps.h): tiles
  * and vectors are units apart.
  *
- * Pages lie as tiles want them (attn_page.h), and are read where they are: a tile of keys or values is a kilobyte.
+ * Pages of bf16 lie as tiles want them, and are read where they are; those of fp8 are widened first (attn_amx_pages.h). A tile
+ * of keys or values is a kilobyte.
  *
  * A row's numbers meet no other row's, and a page is the same blocks of 32 whoever sees how much of it: what a row
  * comes to does not depend on what it shares a pass with. Keys that no row sees count as 0, whatever their bytes say; and
  * what is Inf or NaN does not meet tiles (attn_amx_infinite.h). */
+#include "attn_amx_pages.h"
 #include "attn_amx_weights.h"
 #include "attn_scan.h"
-#include "attn_stored.h"
 
 /* ---- queries --------------------------------------------------------------------------------- */
 
@@ -34,32 +35,6 @@ RT_TOLD static void load_queries(
 
 /* ---- pages ----------------------------------------------------------------------------------- */
 
-/* The values of n_keys keys, up to whole steps. Of a step that ends before its page does a copy, of which the rest is 0: it
- * meets weights of 0, and may be anything. */
-static const uint16_t *whole_values(
-        const attn_split *split, source from, int64_t n_keys, float *to) {
-    const int64_t n_panels = split->shape->head_dim / PANEL;
-    const stored values = stored_values(split, from);
-    tell_panels(values.base, RT_BF16, n_panels, PAGE, n_keys);
-    if (n_keys % AMX_STEP == 0) return (const uint16_t *)(const void *)values.base;
-    uint16_t *copy = (uint16_t *)to;
-    for (int64_t at = 0; at < n_panels * PAGE * PANEL; at += PAGE * PANEL) {
-        memcpy(copy + at, (const uint16_t *)(const void *)values.base + at,
-                (size_t)(rt_round_up(n_keys, AMX_STEP) * PANEL) * sizeof *copy);
-        for (int64_t key = n_keys; key < rt_round_up(n_keys, AMX_STEP); key++)
-            for (int64_t d = 0; d < PANEL; d++)
-                copy[at + attn_panel_index(split->shape, key, d)] = 0;
-    }
-    return copy;
-}
-
-static const uint16_t *told_keys(const attn_split *split, source from, int64_t n_keys) {
-    const int32_t head_dim = split->shape->head_dim;
-    const stored keys = stored_keys(split, from);
-    tell_panels(keys.base, RT_BF16, rt_div_up(n_keys, PANEL), head_dim, head_dim);
-    return (const uint16_t *)(const void *)keys.base;
-}
-
 /* Blocks against a split's pages. All blocks see some pages, then some more: so long a block's queries and sums stay in the
  * first-level cache, and the pages in the second. */
 typedef struct walk {
@@ -70,12 +45,15 @@ typedef struct walk {
     int64_t begin, end; /* the pages that are seen by all, now */
     int64_t page, block;
     int64_t n_begun;
+    copies keys, values;
 } walk;
 
-enum { PAGES_AT_ONCE = 2 };
-
 static walk walk_of(const attn_split *split, attn_scratch *scratch) {
-    walk w = {.split = split, .scratch = scratch, .n_blocks = rt_div_up(split->n_rows, ROWS)};
+    walk w = {.split = split,
+            .scratch = scratch,
+            .n_blocks = rt_div_up(split->n_rows, ROWS),
+            .keys = {{-1, -1}},
+            .values = {{-1, -1}}};
     const int64_t n_pages = rt_div_up(split->n_tokens, PAGE);
     while (w.n_pages < n_pages &&
             visible_keys(split, scratch, split->first_pos + w.n_pages * PAGE) > 0)
@@ -87,7 +65,9 @@ static walk walk_of(const attn_split *split, attn_scratch *scratch) {
 /* A block's share of numbers that all of them will read, asked for in n_steps. */
 static ahead share_of(const walk *w, const stored *numbers, int64_t n_steps) {
     const int64_t n_lines = rt_div_up(numbers->n_bytes / CACHE_LINE, n_steps * w->n_blocks);
-    return (ahead){numbers->base + w->block * n_steps * n_lines * CACHE_LINE, n_lines};
+    return (ahead){
+            numbers->base + numbers->sealed.codes + w->block * n_steps * n_lines * CACHE_LINE,
+            n_lines};
 }
 
 /* What is asked for meanwhile: the page that takes this one's place in the next round. */
@@ -113,7 +93,7 @@ static bool next_block(walk *w, block *b) {
             .n_keys = n_keys,
             .n_end = rt_round_up(n_keys, AMX_STEP),
             .q = (const uint16_t *)w->scratch->q + first / PANEL * amx_panel_halves(head_dim),
-            .keys = told_keys(w->split, source_of(w->split, pos), n_keys),
+            .keys = keys_of(w->split, pos, n_keys, &w->keys, w->scratch),
             .scores = w->scratch->scores + w->n_begun++ % 2 * ROWS * PAGE};
     look_ahead(w, b);
     if (++w->page < w->end) return true;
@@ -141,8 +121,7 @@ static bool scan(const attn_split *split, attn_scratch *scratch) {
         work = beside_of(before, has_next ? next : NULL, split, scratch);
         tell_weighed(split, scratch);
         if (weigh_block(scratch, own, &work)) {
-            own->values = whole_values(
-                    split, source_of(split, own->page_pos), own->n_keys, scratch->values);
+            own->values = values_of(split, own->page_pos, own->n_keys, &w.values, scratch);
             is_any_seen = true;
         }
         before = own;

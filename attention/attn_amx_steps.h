@@ -81,7 +81,7 @@ RT_TOLD static beside beside_of(
     beside w = {.output = output,
             .score = score,
             .head_dim = split->shape->head_dim,
-            .sums = scratch->keys,
+            .sums = scratch->scores + 2 * ROWS * PAGE, /* behind those of two blocks */
             .out = scratch->part_out};
     if (output) w.n_left += steps_of(output, w.head_dim);
     if (score) w.n_left += steps_of(score, w.head_dim);

@@ -69,7 +69,7 @@ static void carve_scratch(rt_arena *arena, const attn_shape *shape, attn_scratch
 }
 
 bool attn_cpu_has_tiles(const attn_shape *shape) {
-    return shape->kv_dtype == RT_BF16 && shape->head_dim % 32 == 0;
+    return (shape->kv_dtype == RT_BF16 || shape->kv_dtype == RT_FP8) && shape->head_dim % 32 == 0;
 }
 
 rt_isa attn_cpu_isa(const attn_shape *shape, rt_isa isa) {

@@ -52,7 +52,7 @@ extern const attn_kernels attn_kernels_portable;
 #if defined(__x86_64__)
 extern const attn_kernels attn_kernels_avx2;
 extern const attn_kernels attn_kernels_avx512;
-extern const attn_kernels attn_kernels_amx; /* bf16 pages, head_dim a multiple of 32 */
+extern const attn_kernels attn_kernels_amx; /* bf16 and fp8 pages, head_dim a multiple of 32 */
 #endif
 
 #endif

@@ -73,7 +73,7 @@ static void add_attention(json_t *section) {
     const rt_isa best = attn_cpu_isa(&with_tiles, isa);
     const rt_isa otherwise = attn_cpu_isa(&without, isa);
     if (best != otherwise)
-        add(section, "attention", "%s (bf16 pages), %s otherwise", vectors(best),
+        add(section, "attention", "%s (bf16 and fp8 pages), %s otherwise", vectors(best),
                 vectors(otherwise));
     else
         add(section, "attention", "%s%s", vectors(best),

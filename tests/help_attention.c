@@ -363,7 +363,7 @@ void ath_layer_reference(
     }
     float *k = rows_read(layer, layer->k, layer->sealed_k, at, n_keys);
     float *v = rows_read(layer, layer->v, layer->sealed_v, at, n_keys);
-    ath_reference(q, k, v, n_keys, shape->head_dim, false, row);
+    ath_reference(q, k, v, n_keys, shape->head_dim, attn_cpu_has_tiles(shape), row);
     free(k);
     free(v);
 }

@@ -129,7 +129,8 @@ static rt_isa best_isa(void) {
     const bool has_avx512 =
             __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-    if (has_avx2 && has_avx512) return rt_machine_may_use_amx() ? RT_ISA_AMX : RT_ISA_AVX512;
+    const bool has_amx = __builtin_cpu_supports("avx512vbmi") && rt_machine_may_use_amx();
+    if (has_avx2 && has_avx512) return has_amx ? RT_ISA_AMX : RT_ISA_AVX512;
     if (has_avx2) return RT_ISA_AVX2;
 #endif
     return RT_ISA_PORTABLE;

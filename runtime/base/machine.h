@@ -31,7 +31,8 @@ int64_t rt_machine_stack_bytes(void);
 /* This process's largest resident size so far, bytes (getrusage). */
 int64_t rt_machine_peak_rss(void);
 
-/* Instruction sets with kernels of their own, in rising order. AMX: AVX-512, and tiles that multiply bf16 matrices. */
+/* Instruction sets with kernels of their own, in rising order. AMX: AVX-512 with VBMI, which all that have
+ * AMX have, and tiles that multiply bf16 matrices. */
 typedef enum rt_isa { RT_ISA_PORTABLE, RT_ISA_AVX2, RT_ISA_AVX512, RT_ISA_AMX } rt_isa;
 
 /* The best this CPU and operating system offer. */
