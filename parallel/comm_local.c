@@ -11,11 +11,15 @@
 #include <xxhash.h>
 
 #include "local.h"
+#include "runtime/base/log.h"
 #include "runtime/base/machine.h"
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"
 
 static const uint64_t told_magic = 0x676c6d31746f6c64; /* "glm1told" */
+
+/* How long to wait for whoever has ended the group to have said why. */
+static const double words_s = 1.0;
 
 /* ---- the end of a group ---------------------------------------------------------------------- */
 
@@ -30,11 +34,20 @@ void local_end(local_comm *local, const char *why) {
         if (local->peers[r].control_fd >= 0) (void)shutdown(local->peers[r].control_fd, SHUT_RDWR);
 }
 
+/* Why the group is over. Whoever was about to say it may have been killed, or stopped, between two bytes of that. */
+static const char *await_words(local_comm *local) {
+    local_head *head = local->head;
+    const double since = rt_now();
+    while (atomic_load(&head->ended) == 1 && rt_now() - since < words_s) (void)usleep(1000);
+    atomic_store(&head->ended, 2);
+    return head->why[0] ? head->why : "a rank was lost before it could say why it ended the group";
+}
+
 rt_status local_ended(local_comm *local) {
-    while (atomic_load(&local->head->ended) == 1) (void)usleep(1000);
+    const char *why = await_words(local);
     if (!local->is_over) /* later calls are clean-up: what counts is where it happened */
         (void)snprintf(local->why, sizeof local->why, "%s (at step %" PRId64 ", %s, on rank %d)",
-                local->head->why, local->comm.step, local->comm.step_name, local->comm.rank);
+                why, local->comm.step, local->comm.step_name, local->comm.rank);
     local->is_over = true;
     return rt_fail(RT_EPEER, "parallel: %s", local->why);
 }
@@ -129,8 +142,9 @@ int64_t par_local_bytes(int32_t n_ranks) {
 }
 
 static rt_status check(par_comm *comm) {
-    const local_head *head = local_of(comm)->head;
-    return atomic_load(&head->ended) == 2 ? rt_fail(RT_EPEER, "parallel: %s", head->why) : RT_OK;
+    local_comm *local = local_of(comm);
+    if (!local_has_ended(local)) return RT_OK;
+    return rt_fail(RT_EPEER, "parallel: %s", await_words(local));
 }
 
 static void abort_group(par_comm *comm, const char *why) {
