@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/memory.h"
 #include "base/memstream.h"
 #include "base/size.h"
 #include "cli_input.h"
@@ -39,6 +40,39 @@ static void say_empty(const glm_document *document, bool shows_all) {
         (void)fprintf(stderr, "empty: %" PRId64 " more (GLM_LOG=info names them)\n", n_empty);
 }
 
+static int by_identity(const void *a, const void *b) {
+    const glm_document_file *x = *(const glm_document_file *const *)a;
+    const glm_document_file *y = *(const glm_document_file *const *)b;
+    if (x->device != y->device) return x->device < y->device ? -1 : 1;
+    if (x->inode != y->inode) return x->inode < y->inode ? -1 : 1;
+    return x < y ? -1 : x > y;
+}
+
+static bool is_same(const glm_document_file *a, const glm_document_file *b) {
+    return a->inode == b->inode && a->device == b->device && (a->inode || a->device);
+}
+
+/* A file that two sources name, as src/ and src/main.c do, costs its tokens twice. Without the memory to find them nothing is
+ * said. */
+static void say_twice(const glm_document *document) {
+    const glm_document_file **files = NULL;
+    const char *first = NULL;
+    int64_t n_twice = 0;
+    const int64_t n = document->n_files;
+    if (n < 2 || rt_calloc(n, sizeof *files, "files by identity", &files) != RT_OK) return;
+    for (int64_t i = 0; i < n; i++) files[i] = &document->files[i];
+    qsort(files, (size_t)n, sizeof *files, by_identity);
+    for (int64_t i = 1; i < n; i++) {
+        if (!is_same(files[i - 1], files[i])) continue;
+        if (n_twice++ == 0) first = files[i]->path;
+    }
+    free(files);
+    if (n_twice == 1) (void)fprintf(stderr, "%s: it is in the text already\n", first);
+    if (n_twice > 1)
+        (void)fprintf(
+                stderr, "%" PRId64 " files are in the text already, one is %s\n", n_twice, first);
+}
+
 /* What nobody takes for a text, of which a source tree can have hundreds. */
 static bool is_plainly_none(const glm_document_skipped *skipped) {
     return strcmp(skipped->why, "binary") == 0 || strcmp(skipped->why, "a symbolic link") == 0;
@@ -64,6 +98,7 @@ void glm_cli_say_skipped(const glm_cli *cli, const glm_document *document) {
     if (cli->quiet) return;
     say_blank(document);
     say_empty(document, shows_all);
+    say_twice(document);
     n_left -= say_skipped(document, false, &n_room);
     n_left -= say_skipped(document, true, &n_room);
     if (n_left > 0)

@@ -219,6 +219,13 @@ static rt_status add_open(loader *load, int fd, const char *path, const char *in
     return add_converted(load, kind->format, fd, path, inside, opened);
 }
 
+/* Of the file that was added last. */
+static void note_identity(loader *load, const struct stat *info) {
+    glm_document_file *file = &load->document->files[load->document->n_files - 1];
+    file->device = (uint64_t)info->st_dev;
+    file->inode = (uint64_t)info->st_ino;
+}
+
 static rt_status add_file(loader *load, const char *path, const char *inside, glm_kind *kind) {
     struct stat info;
     *kind = (glm_kind){0};
@@ -229,6 +236,7 @@ static rt_status add_file(loader *load, const char *path, const char *inside, gl
                                      ? add_open(load, fd, path, inside, &info, kind)
                                      : rt_fail(RT_EUSAGE, "document: %s is no regular file", path);
     (void)close(fd);
+    if (status == RT_OK) note_identity(load, &info);
     return status;
 }
 

@@ -29,6 +29,8 @@ typedef struct glm_document_file {
     int64_t n_pages;    /* 0 where it is not paged */
     int64_t n_blank;    /* pages without text: scanned ones, perhaps */
     bool is_converted;  /* the text is what a program made of the file */
+    uint64_t device;    /* which file it is, by fstat; both 0 where it is none */
+    uint64_t inode;
 } glm_document_file;
 
 /* Found in a directory, and left out. */

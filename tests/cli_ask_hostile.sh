@@ -77,6 +77,12 @@ says err 'void.txt is empty: there is nothing to ask about'
 grep -q 'void.txt: empty' "$work/err" && fail 'it is said twice'
 asks 0 "$work/t/a.log" "$work/t/void.txt"
 says err 'void.txt: empty'
+grep -q 'in the text already' "$work/err" && fail 'different files are the same'
+# A file that is there by two names is read twice, and that is said.
+asks 0 "$work/t/a.log" "$work/t/ignored" "$work/t/ignored/../a.log"
+says err 't/ignored/../a.log: it is in the text already'
+asks 0 "$work/t" "$work/t/a.log" "$work/t" --json
+says err ' files are in the text already, one is '
 mkdir "$work/voids"
 for i in 1 2 3 4 5 6 7; do echo >"$work/voids/$i.py"; done
 asks 0 "$work/voids" "$work/t/a.log"
