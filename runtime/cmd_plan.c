@@ -15,6 +15,7 @@
 #include "base/size.h"
 #include "cli.h"
 #include "cli_prefill.h"
+#include "cmd_plan_text.h"
 #include "linear_choice.h"
 #include "rank_dirs.h"
 
@@ -66,12 +67,17 @@ static bool is_of_memory(const glm_plan *plan, const glm_cli *cli, int64_t model
     return cli->engine.max_len == 0 && cli->engine.n_kv_disk_dirs == 0 && plan->max_len < model_len;
 }
 
-static void print_context(const glm_plan *plan, const glm_cli *cli, int64_t model_len) {
+static void print_context(
+        const glm_plan *plan, const glm_cli *cli, int64_t model_len, int64_t n_text) {
     const int64_t asked = cli->engine.chunk;
-    print_count("context", plan->max_len, "tokens, %s; the model's length is %" PRId64,
-            cli->engine.max_len > 0              ? "asked for"
-            : is_of_memory(plan, cli, model_len) ? "the most that memory holds"
-                                                 : "the most that fits",
+    char what[96] = "asked for";
+    if (n_text > 0)
+        (void)snprintf(what, sizeof what,
+                "%" PRId64 " of the text, the others of a question and its answer", n_text);
+    else if (cli->engine.max_len == 0)
+        (void)snprintf(what, sizeof what, "the most that %s",
+                is_of_memory(plan, cli, model_len) ? "memory holds" : "fits");
+    print_count("context", plan->max_len, "tokens, %s; the model's length is %" PRId64, what,
             model_len);
     print_count("span", plan->span, "tokens");
     if (asked > plan->chunk)
@@ -241,12 +247,12 @@ static void print_times(const glm_plan *plan, bool is_of_memory) {
                          : "");
 }
 
-static rt_status print_table(
-        const glm_plan *plan, const glm_cli *cli, const glm_checkpoint *checkpoint) {
+static rt_status print_table(const glm_plan *plan, const glm_cli *cli,
+        const glm_checkpoint *checkpoint, int64_t n_text) {
     const glm_config *config = glm_checkpoint_config(checkpoint);
     rt_machine_memory memory;
     RT_TRY(rt_machine_memory_read(&memory));
-    print_context(plan, cli, config->model_len);
+    print_context(plan, cli, config->model_len, n_text);
     print_bill(plan, glm_checkpoint_missing(checkpoint), &memory);
     print_times(plan, is_of_memory(plan, cli, config->model_len));
     return RT_OK;
@@ -306,11 +312,13 @@ static bool add_members(json_t *object, json_t *members) {
     return is_added;
 }
 
-static rt_status print_json(const glm_plan *plan, int64_t model_len, bool has_weights) {
+static rt_status print_json(
+        const glm_plan *plan, int64_t model_len, bool has_weights, int64_t n_text) {
     json_t *object = json_lengths(plan, model_len, has_weights);
     const bool is_whole =
             add_members(object, json_memory(plan)) && add_members(object, json_overflow(plan)) &&
-            add_members(object, json_device(plan)) && add_members(object, json_times(plan));
+            add_members(object, json_device(plan)) && add_members(object, json_times(plan)) &&
+            (n_text == 0 || json_object_set_new(object, "text_tokens", json_integer(n_text)) == 0);
     if (is_whole) (void)json_dumpf(object, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     json_decref(object);
     if (!is_whole) return rt_fail(RT_ENOMEM, "plan: no memory for the JSON object");
@@ -318,7 +326,7 @@ static rt_status print_json(const glm_plan *plan, int64_t model_len, bool has_we
     return RT_OK;
 }
 
-/* ---- the command ----------------------------------------------------------------------------- */
+/* ---- what is planned ------------------------------------------------------------------------- */
 
 /* DIR, or the nearest above it, where it would be made. */
 static rt_status check_dir(const char *dir) {
@@ -360,7 +368,9 @@ static rt_status leave_out_disk(glm_options *options) {
     return RT_OK;
 }
 
-static rt_status plan_checkpoint(const glm_cli *cli, const glm_checkpoint *checkpoint) {
+/* n_text: tokens of the text that it is planned for; 0: there is none. */
+static rt_status plan_checkpoint(
+        const glm_cli *cli, const glm_checkpoint *checkpoint, int64_t n_text) {
     glm_plan plan;
     glm_options options = cli->engine;
     options.persists = glm_cli_persists(cli);
@@ -369,24 +379,29 @@ static rt_status plan_checkpoint(const glm_cli *cli, const glm_checkpoint *check
     glm_cli_say_unused(cli, &plan);
     if (cli->json)
         RT_TRY(print_json(&plan, glm_checkpoint_config(checkpoint)->model_len,
-                glm_checkpoint_has_weights(checkpoint)));
+                glm_checkpoint_has_weights(checkpoint), n_text));
     else
-        RT_TRY(print_table(&plan, cli, checkpoint));
+        RT_TRY(print_table(&plan, cli, checkpoint, n_text));
     (void)fflush(stdout);
     return glm_plan_require(&plan);
 }
 
+/* ---- the command ----------------------------------------------------------------------------- */
+
 static int run_plan(glm_cli *cli) {
     glm_checkpoint *checkpoint = NULL;
+    int64_t n_text = 0;
     rt_status status = glm_checkpoint_open_to_plan(cli->engine.model_dir, &checkpoint);
-    if (status == RT_OK) status = plan_checkpoint(cli, checkpoint);
+    if (status == RT_OK && cli->n_operands > 0)
+        status = plan_take_text(cli, glm_checkpoint_config(checkpoint), &n_text);
+    if (status == RT_OK) status = plan_checkpoint(cli, checkpoint, n_text);
     glm_checkpoint_close(checkpoint);
     return status == RT_OK ? GLM_EXIT_OK : glm_cli_fail(status);
 }
 
 const glm_command glm_cmd_plan = {
         .name = "plan",
-        .usage = "plan -m DIR [--max-model-len 1M] [budgets]",
+        .usage = "plan -m DIR [SOURCE... | --max-model-len 1M] [budgets]",
         .summary = "the memory bill and the time to expect, before starting",
         .details =
                 "Computes what the other commands would allocate, with the same code, and allocates "
@@ -394,17 +409,19 @@ const glm_command glm_cmd_plan = {
                 "--gpu and --host-memory name others: so it can be asked on a login node, or before "
                 "anything is rented. Disks are those of this machine, and a CPU's speed is measured here. "
                 "Without --max-model-len: the longest context that fits, in memory unless a --kv-disk-dir is named. Exit 0 when it fits, 3 when it does not; the table then says "
-                "the largest length that would. Of the model config.json suffices: what a download "
+                "the largest length that would. With SOURCE..., files and directories as ask takes them: for their text, which is read and counted, a question and an answer. Of the model config.json suffices: what a download "
                 "will need can be asked before it and while it runs; what is missing is told. Drafts, "
                 "which chat, complete, ask and serve make, are counted; the bill of the other commands "
                 "is that of --num-speculative-tokens 0.\n"
                 "\n"
                 "Examples:\n"
                 "  glm1m plan -m glm-4-9b-chat-1m --max-model-len 1M\n"
+                "  glm1m plan -m glm-4-9b-chat-1m war.pdf\n"
                 "  glm1m plan -m glm-4-9b-chat-1m --host-kv-space 64G --json\n"
                 "  glm1m plan -m glm-4-9b-chat-1m -c 1M --gpu a100-40 --host-memory 128G\n"
                 "  glm1m plan -m glm-4-9b-chat-1m -c 1M --gpu h100 -tp 2 --host-memory 256G\n",
         .flags = "@engine gpu host-memory num-speculative-tokens json",
         .required = "model",
+        .operands_max = 1000000,
         .run = run_plan,
 };
