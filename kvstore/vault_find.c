@@ -9,6 +9,8 @@
 #include "runtime/base/size.h"
 #include "vault_inside.h"
 
+enum { WHOLE_TRIES_MAX = 32 };
+
 typedef struct search {
     kv_vault *vault;
     const int32_t *ids;
@@ -165,7 +167,6 @@ static int64_t agreement_max(const search *s, const kv_known *known) {
 
 /* One child of the chain so far: *best is the one that agrees longest. */
 static rt_status try_child(search *s, const kv_known *known, kv_segment **best, int64_t *n_best) {
-    if (known->first_pos != s->prefix->n_tokens || agreement_max(s, known) <= *n_best) return RT_OK;
     kv_segment *segment = NULL;
     const rt_status status = open_known(s, known, &segment);
     if (status == RT_ENOMEM) return status;
@@ -183,15 +184,25 @@ static rt_status try_child(search *s, const kv_known *known, kv_segment **best, 
     return RT_OK;
 }
 
+/* Whether a child can agree for longer than n_best, and is to be looked into. Of whole ones only some are: a server has
+ * thousands of conversations that begin alike, and for a new one any of them is as good. */
+static bool is_likely(const search *s, const kv_known *known, int64_t n_best, int *n_whole) {
+    const bool is_whole = known->n_tokens == KV_SEGMENT_TOKENS;
+    if (known->first_pos != s->prefix->n_tokens || agreement_max(s, known) <= n_best) return false;
+    return !is_whole || (*n_whole)++ < WHOLE_TRIES_MAX;
+}
+
 /* The last segment: whichever child agrees with the ids that are left for longest. */
 static rt_status finish_inside(search *s) {
     kv_segment *best = NULL;
     int64_t n_best = 0;
+    int n_whole = 0;
     rt_status status = kv_vault_import_children(s->vault, &s->chain);
     const kv_known *known = kv_index_child(&s->vault->index, &s->chain, NULL);
     while (known && status == RT_OK && n_left(s) > 0) {
         const kv_known *next = kv_index_child(&s->vault->index, &s->chain, known);
-        status = try_child(s, known, &best, &n_best); /* may forget it */
+        if (is_likely(s, known, n_best, &n_whole))
+            status = try_child(s, known, &best, &n_best); /* may forget it */
         known = next;
     }
     if (status == RT_OK && best) return push(s, best, n_best);
