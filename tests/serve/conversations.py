@@ -1,10 +1,11 @@
 """Conversations that begin with one system text, of two turns each.
 
-   conversations.py URL SCRIPT PID FILE talk|again N_SYSTEM N_CONVERSATIONS N_TURN [N_FOUND]
+   conversations.py URL SCRIPT PID FILE talk|again N_SYSTEM N_CONVERSATIONS N_TURN [N_FOUND...]
 
 "talk": from their first turn on, one conversation after the other. "again": only the last turn of each, as after a restart,
-of which no whole segment must be computed; but of the first one all that is behind N_FOUND may be. FILE holds what was answered
-by whoever talked first: all others must get the same tokens, with the same scores. Another name of it means other questions.
+of which no whole segment must be computed; but of those for which N_FOUND is given all that is behind it may be. FILE holds
+what was answered by whoever talked first: all others must get the same tokens, with the same scores. Another name of it means
+other questions.
 """
 
 import json
@@ -17,7 +18,7 @@ from raw import Server, check
 server = Server(sys.argv[1], sys.argv[3])
 FILE, HOW = sys.argv[4], sys.argv[5]
 N_SYSTEM, N_CONVERSATIONS, N_TURN = (int(word) for word in sys.argv[6:9])
-N_FOUND = int(sys.argv[9]) if len(sys.argv) > 9 else None
+N_FOUND = [int(word) for word in sys.argv[9:]]
 SEGMENT = 4096
 NAME = os.path.basename(FILE)
 
@@ -59,7 +60,7 @@ for number in range(N_CONVERSATIONS):
     answer, scores, n_prompt, n_cached = ask(turns(number, before[0])[1])
     print(f"conversation {number}: {n_cached} of {n_prompt} tokens were there")
     if HOW == "again":
-        wanted = n_prompt // SEGMENT * SEGMENT if number > 0 or N_FOUND is None else N_FOUND
+        wanted = N_FOUND[number] if number < len(N_FOUND) else n_prompt // SEGMENT * SEGMENT
         check(n_cached >= wanted, "computed again", number, n_cached, wanted)
     if len(told) > number:
         check([before, [answer, scores]] == told[number], "another answer", number, answer)
