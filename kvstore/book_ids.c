@@ -79,6 +79,11 @@ static rt_status copy_ids(kv_vault *vault, const kv_book *book, int32_t i, int32
     if (!known) return refuse_unknown(vault, book, i);
     const rt_status opened = kv_vault_open_segment(vault, known, &segment);
     if (opened != RT_OK) return refuse_unread(vault, book, i, opened);
+    const rt_status placed = kv_book_check_place(book, i, segment);
+    if (placed != RT_OK) {
+        kv_segment_close(segment);
+        return placed;
+    }
     const int64_t first = (int64_t)i * KV_SEGMENT_TOKENS;
     const int64_t n = rt_min64(segment->header.n_tokens, book->n_tokens - first);
     memcpy(ids + first, segment->ids, (size_t)n * sizeof *ids);

@@ -42,6 +42,10 @@ bool kv_shard_next(kv_shard_reader *reader, char shard[KV_SHARD_BYTES]);
 int32_t kv_books_locate(kv_books *books, const kv_book *book, int32_t segment, const char *shard,
         int32_t dir, kv_path *path, kv_io_stat *st);
 
+/* Whether an open segment is the one that the book has at place i. RT_ECORRUPT: it is another's, or too short. */
+RT_MUST_CHECK rt_status kv_book_check_place(
+        const kv_book *book, int32_t i, const kv_segment *segment);
+
 static inline kv_hash kv_hash_of(const uint8_t bytes[32]) {
     kv_hash hash;
     memcpy(hash.bytes, bytes, sizeof hash.bytes);

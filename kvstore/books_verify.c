@@ -68,8 +68,7 @@ static rt_status verify_runs(kv_verify *v, kv_segment *segment) {
     return RT_OK;
 }
 
-/* Whether the segment is the one that the book has at this place. */
-static rt_status check_place(const kv_book *book, int32_t i, const kv_segment *segment) {
+rt_status kv_book_check_place(const kv_book *book, int32_t i, const kv_segment *segment) {
     const kv_segment_header *h = &segment->header;
     const int64_t n_here = rt_min64(book->n_tokens - h->first_pos, KV_SEGMENT_TOKENS);
     const bool is_next = i == 0 || memcmp(h->parent.bytes, book->chains[i - 1], 32) == 0;
@@ -85,7 +84,7 @@ static rt_status verify_file(kv_verify *v, int32_t i, const char *path) {
     kv_segment *segment = NULL;
     const kv_hash chain = kv_hash_of(v->book.chains[i]);
     rt_status status = kv_segment_open(&v->books->dirs, path, &chain, &segment);
-    if (status == RT_OK) status = check_place(&v->book, i, segment);
+    if (status == RT_OK) status = kv_book_check_place(&v->book, i, segment);
     if (status == RT_OK) status = verify_runs(v, segment);
     if (status == RT_ECORRUPT) kv_dirs_quarantine(&v->books->dirs, path, rt_error_text());
     kv_segment_close(segment);
