@@ -6,8 +6,13 @@
 #include "base/memory.h"
 #include "base/size.h"
 
+static bool is_repetitive(const glm_bias *bias) {
+    return bias->repetition_penalty != 0.0F && bias->repetition_penalty != 1.0F;
+}
+
 bool glm_bias_is_any(const glm_bias *bias) {
-    return bias->n_entries > 0 || bias->presence_penalty != 0.0F || bias->frequency_penalty != 0.0F;
+    return bias->n_entries > 0 || bias->presence_penalty != 0.0F ||
+           bias->frequency_penalty != 0.0F || is_repetitive(bias);
 }
 
 /* How many ids are less. */
@@ -55,8 +60,17 @@ rt_status glm_bias_set(glm_bias *bias, int32_t id, float amount) {
     return RT_OK;
 }
 
+rt_status glm_bias_begin(glm_bias *bias, const int32_t *prompt, int64_t n_prompt, int64_t n_vocab) {
+    if (!is_repetitive(bias)) return RT_OK;
+    RT_TRY(rt_calloc(n_vocab, sizeof *bias->seen, "ids of a prompt", &bias->seen));
+    bias->n_seen = n_vocab;
+    for (int64_t i = 0; i < n_prompt; i++) bias->seen[prompt[i]] = 1;
+    return RT_OK;
+}
+
 rt_status glm_bias_count(glm_bias *bias, int32_t id) {
     glm_bias_entry *entry = NULL;
+    if (bias->seen) bias->seen[id] = 1;
     if (bias->presence_penalty == 0.0F && bias->frequency_penalty == 0.0F) return RT_OK;
     RT_TRY(entry_of(bias, id, &entry));
     entry->n++;
@@ -68,9 +82,18 @@ static float amount_of(const glm_bias *bias, const glm_bias_entry *entry) {
     return entry->bias - once - bias->frequency_penalty * (float)entry->n;
 }
 
+static void divide_seen(glm_bias *bias, int64_t n) {
+    for (int64_t id = 0; id < n && id < bias->n_seen; id++) {
+        const float logit = bias->row[id];
+        const float by = bias->repetition_penalty;
+        if (bias->seen[id]) bias->row[id] = logit > 0.0F ? logit / by : logit * by;
+    }
+}
+
 rt_status glm_bias_apply(glm_bias *bias, const float *logits, int64_t n, const float **out) {
     if (!bias->row) RT_TRY(rt_calloc(n, sizeof *bias->row, "biased logits", &bias->row));
     memcpy(bias->row, logits, (size_t)n * sizeof *logits);
+    divide_seen(bias, n);
     for (int64_t i = 0; i < bias->n_entries && bias->entries[i].id < n; i++)
         bias->row[bias->entries[i].id] += amount_of(bias, &bias->entries[i]);
     *out = bias->row;
@@ -80,6 +103,7 @@ rt_status glm_bias_apply(glm_bias *bias, const float *logits, int64_t n, const f
 rt_status glm_bias_copy(glm_bias *to, const glm_bias *from) {
     to->presence_penalty = from->presence_penalty;
     to->frequency_penalty = from->frequency_penalty;
+    to->repetition_penalty = from->repetition_penalty;
     for (int64_t i = 0; i < from->n_entries; i++)
         RT_TRY(glm_bias_set(to, from->entries[i].id, from->entries[i].bias));
     return RT_OK;
@@ -87,6 +111,7 @@ rt_status glm_bias_copy(glm_bias *to, const glm_bias *from) {
 
 void glm_bias_free(glm_bias *bias) {
     free(bias->entries);
+    free(bias->seen);
     free(bias->row);
     *bias = (glm_bias){0};
 }

@@ -1,5 +1,7 @@
-/* What is added to logits before a token is chosen, as OpenAI's API has it: so much to given ids, and to each id that the answer
- * holds by now -presence_penalty once, and -frequency_penalty as often as it is there. */
+/* What changes logits before a token is chosen. As OpenAI's API has it: so much is added to given ids, and to each id that the
+ * answer holds by now -presence_penalty once, and -frequency_penalty as often as it is there. As transformers and vLLM have it, and
+ * before that: what is positive of an id that the prompt or the answer holds is divided by repetition_penalty, what is negative
+ * multiplied. */
 #ifndef GLM_BIAS_H
 #define GLM_BIAS_H
 
@@ -16,8 +18,11 @@ typedef struct glm_bias_entry {
 
 /* Zero-initialised it changes nothing. */
 typedef struct glm_bias {
-    float presence_penalty; /* set by the caller, as frequency_penalty */
+    float presence_penalty; /* set by the caller, as the two others */
     float frequency_penalty;
+    float repetition_penalty; /* 1: none, as 0 */
+    uint8_t *seen;            /* [n_seen] owned: whether the text holds an id; NULL: nobody asks */
+    int64_t n_seen;
     glm_bias_entry *entries; /* [n_entries] owned, in ascending order of ids */
     int64_t n_entries;
     int64_t room;
@@ -29,6 +34,10 @@ bool glm_bias_is_any(const glm_bias *bias);
 
 /* So much to `id`; said twice, the last one counts. RT_ENOMEM */
 RT_MUST_CHECK rt_status glm_bias_set(glm_bias *bias, int32_t id, float amount);
+
+/* The prompt, before anything is counted; of a vocabulary of n_vocab ids. RT_ENOMEM */
+RT_MUST_CHECK rt_status glm_bias_begin(
+        glm_bias *bias, const int32_t *prompt, int64_t n_prompt, int64_t n_vocab);
 
 /* The answer holds one more token. RT_ENOMEM */
 RT_MUST_CHECK rt_status glm_bias_count(glm_bias *bias, int32_t id);

@@ -136,16 +136,19 @@ static bool read_logit_bias(
     return true;
 }
 
-/* What is added to logits: the two penalties count the answer's tokens, not the prompt's. */
+/* What changes logits. */
 static bool read_bias(
         const json_t *body, const glm_config *config, glm_bias *bias, srv_error *error) {
     double presence = 0.0;
     double frequency = 0.0;
+    double repetition = 1.0;
     if (!srv_get_real(body, "presence_penalty", -2.0, 2.0, &presence, error) ||
-            !srv_get_real(body, "frequency_penalty", -2.0, 2.0, &frequency, error))
+            !srv_get_real(body, "frequency_penalty", -2.0, 2.0, &frequency, error) ||
+            !srv_get_real(body, "repetition_penalty", 0.01, 100.0, &repetition, error))
         return false;
     bias->presence_penalty = (float)presence;
     bias->frequency_penalty = (float)frequency;
+    bias->repetition_penalty = (float)repetition;
     return read_logit_bias(body, config, bias, error);
 }
 

@@ -49,7 +49,6 @@ static const struct {
     const char *name;
     double neutral;
 } absent_numbers[] = {
-        {"repetition_penalty", 1.0},
         {"repeat_penalty", 1.0},
         {"min_p", 0.0},
         {"typical_p", 1.0},

@@ -253,13 +253,21 @@ static glm_sampling sampling_of(const srv_sequence *sequence) {
     return sampling;
 }
 
+/* Each answer counts its own tokens. */
+static rt_status begin_bias(srv_sequence *sequence, const glm_engine *engine) {
+    const srv_request *request = sequence->request;
+    glm_bias *bias = &sequence->answer.bias;
+    RT_TRY(glm_bias_copy(bias, &request->settings.bias));
+    return glm_bias_begin(
+            bias, request->prompt.ids, request->prompt.n, glm_engine_config(engine)->vocab);
+}
+
 rt_status srv_sequence_next(srv_sequence *sequence, glm_session *session, srv_finish *finish) {
     srv_request *request = sequence->request;
     const glm_engine *engine = session->engine;
     const glm_sampling sampling = sampling_of(sequence);
     int32_t id = 0;
-    if (sequence->choice->n_generated == 0)
-        RT_TRY(glm_bias_copy(&sequence->answer.bias, &request->settings.bias));
+    if (sequence->choice->n_generated == 0) RT_TRY(begin_bias(sequence, engine));
     RT_TRY(glm_answer_choose(
             &sequence->answer, engine, session, &sampling, sequence->choice->n_generated, &id));
     if (request->settings.has_logprobs) RT_TRY(add_logprobs(sequence, session, id));

@@ -52,6 +52,12 @@ check(len(set(tokens(choice))) > len(set(tokens(plain))), choice)
 loving, = ask(frequency_penalty=-2)
 check(len(set(tokens(loving))) < len(set(tokens(choice))), loving)
 
+# A great repetition_penalty leaves nothing that the prompt or the answer has.
+fresh, = ask(repetition_penalty=100)
+prompt = {(ord(letter),) for letter in GREEDY["messages"][0]["content"]}
+check(len(set(tokens(fresh))) == len(fresh) and not prompt & set(tokens(fresh)), fresh)
+check(len(set(tokens(ask(repetition_penalty=0.01)[0]))) < len(set(tokens(plain))), "no liking of what is there")
+
 # Each choice and each request counts for itself; beside each other, too.
 with concurrent.futures.ThreadPoolExecutor(4) as pool:
     together = list(pool.map(lambda more: ask(**more), [{"frequency_penalty": 2, "presence_penalty": 2, "n": 2}, {},
@@ -77,9 +83,11 @@ bound, = ask(logit_bias={a: 100}, response_format={"type": "json_object"})
 check(tokens(bound)[0] != (97,), bound)
 
 # Neutral values, and what is refused.
-for more in ({"logit_bias": {}}, {"logit_bias": []}, {"logit_bias": None}, {"logit_bias": {a: 0}}, {"presence_penalty": 0, "frequency_penalty": None}):
+for more in ({"logit_bias": {}}, {"logit_bias": []}, {"logit_bias": None}, {"logit_bias": {a: 0}}, {"presence_penalty": 0, "frequency_penalty": None},
+             {"repetition_penalty": 1}, {"repetition_penalty": 1.0}):
     check(tokens(ask(**more)[0]) == tokens(plain), more)
-for name, value in (("presence_penalty", 2.1), ("frequency_penalty", -2.1), ("presence_penalty", "1"), ("logit_bias", {"-1": 1}),
+for name, value in (("presence_penalty", 2.1), ("frequency_penalty", -2.1), ("repetition_penalty", 0), ("repetition_penalty", -1),
+                    ("presence_penalty", "1"), ("logit_bias", {"-1": 1}),
                     ("logit_bias", {"": 1}), ("logit_bias", {"99999999": 1}), ("logit_bias", {"99999999999": 1}), ("logit_bias", {"5x": 1}),
                     ("logit_bias", {"a": 1}), ("logit_bias", {a: 100.5}), ("logit_bias", {a: "1"}), ("logit_bias", {a: None}),
                     ("logit_bias", [[5, -100]]), ("logit_bias", 5), ("logit_bias", {"0" * i + "1": 1 for i in range(1025)})):
