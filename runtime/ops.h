@@ -24,8 +24,8 @@ static inline int64_t glm_pad(int64_t n) {
 }
 
 /* A weight matrix [n_out, n_in] as the device holds it: y = x W^T. On the CPU in panels of 16
- * outputs, [n_out / 16][n_in][16], of the stored dtype, rows past n_out zero; for tiles of AMX, bf16 and n_in a multiple of
- * 32, [n_out / 16][n_in / 2][16][2]; for oneDNN in panels of 64,
+ * outputs, [n_out / 16][n_in][16], of the stored dtype, rows past n_out zero; for tiles of AMX, bf16 and n_in even,
+ * [n_out / 16][n_in / 2][16][2]; for oneDNN in panels of 64,
  * [n_out / 64][n_in / 2][64][2], n_in padded with zeros to a multiple of 32. */
 typedef struct glm_linear {
     void *panels;
@@ -35,7 +35,7 @@ typedef struct glm_linear {
     glm_linear_by by;
 } glm_linear;
 
-/* Whether kernels of `isa` multiply bf16 weights, n_in a multiple of 32, by tiles of AMX. */
+/* Whether kernels of `isa` multiply bf16 weights, n_in even, by tiles of AMX, or with their bits. */
 bool glm_ops_has_tiles(rt_isa isa);
 
 /* Of `panels`, for the plan. */

@@ -1,11 +1,10 @@
-/* Linear layers by AMX's tiles (base/amx_product.h): rows of fp32 times bf16 weights, n_in a multiple of 32.
+/* Linear layers by AMX's tiles (base/amx_product.h): rows of fp32 times bf16 weights, n_in even.
  *
  * Weights lie in panels of 16 outputs as elsewhere, two inputs side by side, [n_in / 2][16][2]: a tile of 32 inputs is a
- * kilobyte, and is read where it is. Rows become halves for some inputs at a time, in the thread's scratch; sums wait in y
- * meanwhile, the same fp32 as in tiles, so that it does not show where they are cut. */
-#include "ops_simd.h"
-
-#include "base/amx_product.h"
+ * kilobyte, and is read where it is; of what is left of a panel a copy, zeros behind. Rows become halves for some inputs at a
+ * time, in the thread's scratch; sums wait in y meanwhile, the same fp32 as in tiles, so that it does not show where they are
+ * cut. */
+#include "ops_amx.h"
 
 enum {
     ROWS_AT_ONCE = 192,
@@ -21,7 +20,7 @@ typedef struct piece {
     int64_t n;
     int64_t k;
     int64_t n_k;
-    const uint16_t *halves; /* [n / 16][n_k / 32][high, low][16][32] */
+    const uint16_t *halves; /* [n / 16][n_k / 32][high, low][16][32], rounded up */
 } piece;
 
 /* As many inputs as the scratch has room for. */
@@ -29,14 +28,29 @@ static int64_t inputs_at_once(int64_t n_rows) {
     return SCRATCH_HALVES / (rt_round_up(n_rows, SIMD_PANEL) * 2) / AMX_STEP * AMX_STEP;
 }
 
+/* Of 16 rows. */
+static int64_t panel_halves_of(const piece *p) {
+    return amx_panel_halves(rt_round_up(p->n_k, AMX_STEP));
+}
+
+/* Inputs behind the last one are 0. */
+static void split_row(const float *row, int64_t n_k, uint16_t *to) {
+    const int64_t whole = n_k / AMX_STEP * AMX_STEP;
+    float last[AMX_STEP] = {0};
+    amx_split_row(row, whole, 1.0f, to);
+    if (whole == n_k) return;
+    memcpy(last, row + whole, (size_t)(n_k - whole) * sizeof *last);
+    amx_split_row(last, AMX_STEP, 1.0f, to + amx_panel_halves(whole));
+}
+
 static void split_rows(const piece *p) {
     const glm_rows x = p->block->x;
     uint16_t *to = (uint16_t *)p->block->wide;
-    const int64_t panel_halves = amx_panel_halves(p->n_k);
+    const int64_t panel_halves = panel_halves_of(p);
     memset(to + p->n / SIMD_PANEL * panel_halves, 0,
             p->n % SIMD_PANEL ? (size_t)panel_halves * sizeof *to : 0);
     for (int64_t r = 0; r < p->n; r++)
-        amx_split_row(x.data + (p->row + r) * x.stride + p->k, p->n_k, 1.0f,
+        split_row(x.data + (p->row + r) * x.stride + p->k, p->n_k,
                 to + r / SIMD_PANEL * panel_halves + r % SIMD_PANEL * AMX_STEP);
 }
 
@@ -100,8 +114,8 @@ SIMD_INLINE void ask_ahead(const uint16_t *weights, int64_t panel_numbers, int64
     }
 }
 
-/* Up to 32 rows from `row` of the piece on by two panels of outputs, or one. */
-SIMD_TILE void multiply_tile(const piece *p, int64_t row, int64_t panel) {
+/* Up to 32 rows from `row` of the piece on by two panels of outputs, or one; `last` is what is left of them behind whole steps. */
+SIMD_TILE void multiply_tile(const piece *p, int64_t row, int64_t panel, const uint16_t *last) {
     const glm_block *block = p->block;
     const int64_t panel_numbers = block->n_in * SIMD_PANEL;
     const uint16_t *weights =
@@ -113,18 +127,24 @@ SIMD_TILE void multiply_tile(const piece *p, int64_t row, int64_t panel) {
             .n_outs = n_panels * SIMD_PANEL};
     s.is_whole = n_panels == 2 && s.n_rows % SIMD_PANEL == 0;
     const bool is_two = s.n_rows > SIMD_PANEL;
-    amx_step step = {.a = p->halves + row / SIMD_PANEL * amx_panel_halves(p->n_k),
+    amx_step step = {.a = p->halves + row / SIMD_PANEL * panel_halves_of(p),
             .a_stride = AMX_LINE_BYTES,
-            .other_at = amx_panel_halves(p->n_k),
+            .other_at = panel_halves_of(p),
             .low_at = AMX_TILE_HALVES,
             .b = weights,
             .other_b_at = n_panels == 2 ? panel_numbers : 0};
     begin_sums(&s, is_two, p->k == 0);
-    for (int64_t k = 0; k < p->n_k; k += AMX_STEP) {
+    int64_t k = 0;
+    for (; k + AMX_STEP <= p->n_k; k += AMX_STEP) {
         if (row == 0) ask_ahead(weights, step.other_b_at, p->n_k, k);
         amx_multiply_step(&step, is_two);
         step.a += 2 * AMX_TILE_HALVES;
-        step.b += AMX_STEP * SIMD_PANEL;
+        step.b += AMX_TILE_HALVES;
+    }
+    if (k < p->n_k) {
+        step.b = last;
+        step.other_b_at = n_panels == 2 ? AMX_TILE_HALVES : 0;
+        amx_multiply_step(&step, is_two);
     }
     end_sums(&s, is_two);
     if (p->k + p->n_k == block->n_in && block->bias) add_bias(&s, block->bias + panel * SIMD_PANEL);
@@ -132,10 +152,23 @@ SIMD_TILE void multiply_tile(const piece *p, int64_t row, int64_t panel) {
 
 /* ---- a block --------------------------------------------------------------------------------- */
 
+/* What is left of two panels behind whole steps, zeros behind it. */
+static void copy_last(const piece *p, int64_t panel, uint16_t *to) {
+    const int64_t n_k = p->n_k % AMX_STEP;
+    const int64_t end = p->k + p->n_k - n_k;
+    const uint16_t *panels = (const uint16_t *)p->block->panels;
+    for (int64_t i = panel; n_k > 0 && i < rt_min64(panel + 2, p->block->n_panels); i++)
+        glm_copy_last(to + (i - panel) * AMX_TILE_HALVES,
+                panels + (i * p->block->n_in + end) * SIMD_PANEL, n_k);
+}
+
 /* Panels outermost: two stay in the first-level cache while the rows pass. */
 static void multiply_piece(const piece *p) {
-    for (int64_t panel = 0; panel < p->block->n_panels; panel += 2)
-        for (int64_t row = 0; row < p->n; row += 2 * SIMD_PANEL) multiply_tile(p, row, panel);
+    uint16_t last[2 * AMX_TILE_HALVES] __attribute__((aligned(AMX_LINE_BYTES))) = {0};
+    for (int64_t panel = 0; panel < p->block->n_panels; panel += 2) {
+        copy_last(p, panel, last);
+        for (int64_t row = 0; row < p->n; row += 2 * SIMD_PANEL) multiply_tile(p, row, panel, last);
+    }
 }
 
 /* What a block touches that other threads may; weights do not change. */

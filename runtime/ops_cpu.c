@@ -93,7 +93,7 @@ bool glm_ops_has_tiles(rt_isa isa) {
 
 /* Whether tiles of AMX multiply it, if there are any. */
 static bool is_for_tiles(const glm_linear *linear) {
-    return linear->by == GLM_LINEAR_OWN && linear->dtype == RT_BF16 && linear->n_in % 32 == 0;
+    return linear->by == GLM_LINEAR_OWN && linear->dtype == RT_BF16 && linear->n_in % 2 == 0;
 }
 
 static void pack_own(const glm_linear *linear, int64_t row, int64_t n_rows, const void *rows,

@@ -55,7 +55,7 @@ extern const glm_kernels glm_kernels_portable;
 #if defined(__x86_64__)
 extern const glm_kernels glm_kernels_avx2;
 extern const glm_kernels glm_kernels_avx512;
-/* By tiles of AMX, of bf16 weights, n_in a multiple of 32; needs `wide`, for few rows, too. */
+/* By tiles of AMX, or by vectors with the same bits, of bf16 weights, n_in even; needs `wide`, for few rows, too. */
 void glm_linear_block_amx(const glm_block *block);
 #endif
 

@@ -1,10 +1,10 @@
 /* Linear layers by tiles of AMX, whose tiles are plain C here, on any machine and under sanitizers: a product of rows and
  * weights within the bound of help_linear.h; the bits of a row the same alone as among others, and whatever the thread's
- * scratch makes of a slice; nothing is written past the rows and outputs that there are. Where the machine has tiles, they
- * give the same bits.
+ * scratch makes of a slice; nothing is written past the rows and outputs that there are, and what lies behind rows and
+ * weights takes no part. Where the machine has tiles, they give the same bits.
  *
- * Method: random weights packed here by the layout that ops.h documents, few and many rows, odd numbers of panels, one slice
- * of inputs and several. */
+ * Method: random weights packed here by the layout that ops.h documents, NaN behind the last of them and behind each row, few and
+ * many rows, odd numbers of panels, inputs that fill no step, one slice of inputs and several. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +14,7 @@
 
 void glm_linear_block_amx_emulated(const glm_block *block);
 
-enum { PAST = 37 };
+enum { PAST = 37, AMX_STEP = 32 };
 
 typedef struct matrix {
     int64_t n_panels;
@@ -38,7 +38,10 @@ static void *room(int64_t n, size_t bytes) {
 
 static matrix matrix_create(int64_t n_panels, int64_t n_in) {
     const int64_t n_out = n_panels * GLM_PANEL;
-    matrix m = {n_panels, n_in, room(n_out * n_in, 2), room(n_out * n_in, 4), room(n_out, 4)};
+    const int64_t past = AMX_STEP * GLM_PANEL;
+    matrix m = {
+            n_panels, n_in, room(n_out * n_in + past, 2), room(n_out * n_in, 4), room(n_out, 4)};
+    for (int64_t i = 0; i < past; i++) m.panels[n_out * n_in + i] = 0x7fc0;
     for (int64_t o = 0; o < n_out; o++) {
         m.bias[o] = uniform();
         for (int64_t k = 0; k < n_in; k++) {
@@ -86,18 +89,19 @@ static void check_row(const matrix *m, const float *x, const float *y) {
 static void check(int64_t n_rows, int64_t n_in, int64_t n_panels, float *wide) {
     matrix m = matrix_create(n_panels, n_in);
     const int64_t n_out = n_panels * GLM_PANEL, stride = n_out + 16;
-    const glm_rows x = {room(n_rows * n_in, 4), n_in};
+    const glm_rows x = {room(n_rows * (n_in + PAST), 4), n_in + PAST};
     const glm_rows y = {room(n_rows * stride + PAST, 4), stride};
     const glm_rows alone = {room(stride, 4), stride};
-    for (int64_t i = 0; i < n_rows * n_in; i++) x.data[i] = uniform();
+    for (int64_t i = 0; i < n_rows * x.stride; i++)
+        x.data[i] = i % x.stride < n_in ? uniform() : NAN;
     for (int64_t i = 0; i < n_rows * stride + PAST; i++) y.data[i] = -77.0f;
     glm_block block = block_of(&m, x, n_rows, y, wide);
     glm_linear_block_amx_emulated(&block);
     for (int64_t i = 0; i < n_rows * stride + PAST; i++)
         if (i / stride >= n_rows || i % stride >= n_out) CHECK(y.data[i] == -77.0f);
     for (int64_t r = 0; r<n_rows; r += n_rows> 40 ? 31 : 5) {
-        check_row(&m, x.data + r * n_in, y.data + r * stride);
-        block = block_of(&m, (glm_rows){x.data + r * n_in, n_in}, 1, alone, wide);
+        check_row(&m, x.data + r * x.stride, y.data + r * stride);
+        block = block_of(&m, (glm_rows){x.data + r * x.stride, x.stride}, 1, alone, wide);
         glm_linear_block_amx_emulated(&block);
         CHECK(memcmp(alone.data, y.data + r * stride, (size_t)n_out * 4) == 0);
     }
@@ -122,9 +126,13 @@ int main(void) {
     check(1, 32, 1, wide);
     check(1, 6176, 2, wide); /* two slices of 16 rows */
     check(16, 96, 3, wide);
+    check(3, 2, 1, wide);
+    check(18, 1712, 4, wide); /* 8 ranks' of a 9B */
+    check(40, 94, 3, wide);
     check(17, 64, 2, wide);
     check(33, 160, 5, wide);
     check(193, 544, 3, wide); /* 192 rows in two slices, and one more */
+    check(193, 526, 2, wide);
     free(wide);
     return 0;
 }
