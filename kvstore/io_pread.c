@@ -14,6 +14,7 @@
 #include "io_engine.h"
 #include "runtime/base/memory.h"
 #include "runtime/base/size.h"
+#include "runtime/base/thread.h"
 
 /* As many as keep one NVMe drive busy; they sleep in the kernel, not on a core. */
 enum { THREADS_MAX = 8 };
@@ -197,10 +198,10 @@ static rt_status alloc_rings(engine *e) {
 static rt_status start_threads(engine *e) {
     const int n_threads = (int)rt_min64(e->depth, THREADS_MAX);
     for (; e->n_threads < n_threads; e->n_threads++) {
-        const int error = pthread_create(&e->threads[e->n_threads], NULL, thread_main, e);
-        if (error && e->n_threads == 0)
-            return rt_fail(RT_ENOMEM, "kvstore: cannot start an I/O thread (error %d)", error);
-        if (error) break; /* fewer threads are slower, not wrong */
+        const rt_status status = rt_thread_start(
+                &e->threads[e->n_threads], thread_main, e, "kvstore: cannot start an I/O thread");
+        if (status != RT_OK)
+            return e->n_threads > 0 ? RT_OK : status; /* fewer are slower, not wrong */
     }
     return RT_OK;
 }

@@ -14,6 +14,7 @@
 
 #include "comm_nccl_group.h"
 #include "runtime/base/log.h"
+#include "runtime/base/thread.h"
 
 enum { WATCH_MS = 100, NAP_MS = 10, PATIENCE_S = 1, EXIT_RANK_LOST = 6 };
 
@@ -217,8 +218,7 @@ static void *watch(void *context) {
 
 static rt_status start(
         nccl_group *group, void *(*work)(void *), pthread_t *thread, bool *is_there) {
-    const int error = pthread_create(thread, NULL, work, group);
-    if (error) return rt_fail(RT_ENOMEM, "parallel: no thread to watch NCCL: error %d", error);
+    RT_TRY(rt_thread_start(thread, work, group, "parallel: no thread to watch NCCL"));
     *is_there = true;
     return RT_OK;
 }

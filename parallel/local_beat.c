@@ -17,6 +17,7 @@
 
 #include "local.h"
 #include "runtime/base/log.h"
+#include "runtime/base/thread.h"
 
 enum { BEAT_MS = 500, BEATING = 'b', LEAVING = 'q' };
 static const double frozen_s = 6.0;
@@ -132,8 +133,7 @@ static void *beat(void *context) {
 rt_status local_beat_start(local_comm *local) {
     local->wake_fd = eventfd(0, EFD_CLOEXEC);
     if (local->wake_fd < 0) return rt_fail_errno(RT_ENOMEM, "parallel: no eventfd");
-    const int failed = pthread_create(&local->beat, NULL, beat, local);
-    if (failed) return rt_fail(RT_ENOMEM, "parallel: no heartbeat thread: error %d", failed);
+    RT_TRY(rt_thread_start(&local->beat, beat, local, "parallel: no heartbeat thread"));
     local->has_beat = true;
     return RT_OK;
 }

@@ -25,6 +25,7 @@
 
 #include "runtime/base/log.h"
 #include "runtime/base/memory.h"
+#include "runtime/base/thread.h"
 
 enum { BEAT_MS = 500, WHY_BYTES = 600, FAREWELL_MS = 200 };
 static const double frozen_s = 6.0;
@@ -226,8 +227,7 @@ static void free_watch(par_watch *watch) {
 static rt_status start_thread(par_watch *watch) {
     watch->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (watch->wake_fd < 0) return rt_fail_errno(RT_ENOMEM, "parallel: no eventfd");
-    const int error = pthread_create(&watch->thread, NULL, beat, watch);
-    if (error) return rt_fail(RT_ENOMEM, "parallel: no heartbeat thread: error %d", error);
+    RT_TRY(rt_thread_start(&watch->thread, beat, watch, "parallel: no heartbeat thread"));
     watch->has_thread = true;
     return RT_OK;
 }

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/size.h"
+#include "base/thread.h"
 #include "checkpoint_files.h"
 #include "hash_cache.h"
 #include "json_file.h"
@@ -274,8 +275,7 @@ static rt_status start(glm_identity_job *job, const glm_checkpoint *checkpoint,
     RT_TRY(copy_files(job, glm_checkpoint_shards(checkpoint)));
     RT_TRY(rt_malloc(read_bytes, "reading files to identify", &job->buffer));
     RT_TRY(glm_sha256_create(&job->sha));
-    const int failed = pthread_create(&job->thread, NULL, run, job);
-    if (failed) return rt_fail(RT_ENOMEM, "identity: cannot start a thread: error %d", failed);
+    RT_TRY(rt_thread_start(&job->thread, run, job, "identity: cannot start a thread"));
     job->is_running = true;
     return RT_OK;
 }

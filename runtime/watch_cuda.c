@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include "base/memory.h"
+#include "base/thread.h"
 #include "engine_cuda.h"
 
 enum { EVERY_MS = 100 };
@@ -68,9 +69,7 @@ static void release(glm_cuda_watch *watch) {
 static rt_status begin(glm_cuda_watch *watch) {
     RT_TRY(glm_cuda_stream_create(&watch->stream));
     RT_TRY(glm_cuda_event_create(&watch->event));
-    const int error = pthread_create(&watch->thread, NULL, look, watch);
-    if (error == 0) return RT_OK;
-    return rt_fail(RT_ENOMEM, "engine: no thread to watch the GPU: error %d", error);
+    return rt_thread_start(&watch->thread, look, watch, "engine: no thread to watch the GPU");
 }
 
 rt_status glm_cuda_watch_open(glm_engine *engine) {

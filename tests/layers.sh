@@ -63,7 +63,7 @@ violations() {
         /^[ \t]*#[ \t]*include[ \t]*[<"](cuda|cublas|nccl|mpi)/ {
             if (here ~ /\.h$/) report("a header may not need CUDA, NCCL or MPI")
         }
-        /pthread_create/ {
+        /pthread_create|rt_thread_start/ {
             if (here ~ /^runtime\/(cmd_|cli|main|needle)[^\/]*$/) report("a command may not start a thread")
         }
         /(^|[^A-Za-z0-9_])glm_/ {

@@ -18,6 +18,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -25,6 +26,7 @@
 #include "log.h"
 #include "machine.h"
 #include "memory.h"
+#include "thread.h"
 
 enum { SPINS = 2000, THREADS_MAX = 1024 };
 
@@ -205,14 +207,16 @@ static rt_status start_worker(rt_pool *pool, int index) {
     void *argument = NULL;
     RT_TRY(rt_malloc(sizeof(worker), "a pool thread", &argument));
     *(worker *)argument = (worker){.pool = pool, .index = index};
-    const int error = pthread_create(&pool->threads[index - 1], NULL, worker_main, argument);
-    if (error) {
+    char what[64];
+    (void)snprintf(
+            what, sizeof what, "threads: cannot start thread %d of %d", index + 1, pool->n_threads);
+    const rt_status status =
+            rt_thread_start(&pool->threads[index - 1], worker_main, argument, what);
+    if (status == RT_OK)
+        pool->n_started++;
+    else
         free(argument);
-        return rt_fail(RT_ENOMEM, "threads: cannot start thread %d of %d (error %d)", index + 1,
-                pool->n_threads, error);
-    }
-    pool->n_started++;
-    return RT_OK;
+    return status;
 }
 
 /* What users and terminals send is for the thread that started us, which waits in poll(): a worker asleep is not woken for it

@@ -14,6 +14,7 @@
 #include "limits.h"
 #include "runtime/base/log.h"
 #include "runtime/base/memory.h"
+#include "runtime/base/thread.h"
 #include "runtime/json_file.h"
 
 enum {
@@ -184,13 +185,6 @@ static rt_status open_descriptors(srv_acceptor *acceptor) {
     return rt_fail_errno(RT_EIO, "serve: cannot accept connections");
 }
 
-static rt_status start_thread(srv_acceptor *acceptor) {
-    const int error = pthread_create(&acceptor->thread, NULL, run, acceptor);
-    if (error == 0) return RT_OK;
-    errno = error;
-    return rt_fail_errno(RT_EIO, "serve: cannot start a thread that accepts connections");
-}
-
 rt_status srv_acceptor_start(int listen_fd, struct MHD_Daemon *daemon, srv_connections *connections,
         srv_acceptor **out) {
     srv_acceptor *acceptor = NULL;
@@ -201,7 +195,9 @@ rt_status srv_acceptor_start(int listen_fd, struct MHD_Daemon *daemon, srv_conne
     acceptor->stop_fd = acceptor->spare_fd = -1;
     write_refusals(acceptor);
     rt_status status = open_descriptors(acceptor);
-    if (status == RT_OK) status = start_thread(acceptor);
+    if (status == RT_OK)
+        status = rt_thread_start(&acceptor->thread, run, acceptor,
+                "serve: cannot start a thread that accepts connections");
     if (status != RT_OK) {
         release(acceptor);
         return status;

@@ -9,6 +9,7 @@
 #include "limits.h"
 #include "runtime/base/log.h"
 #include "runtime/base/memory.h"
+#include "runtime/base/thread.h"
 
 /* The clock ticks every TICK_MS. Every TICKS_TO_LOOK ticks it looks for connections that have ended, every
  * TICKS_TO_WAKE ticks it wakes those that sleep. */
@@ -259,12 +260,13 @@ rt_status srv_connections_create(srv_scheduler *scheduler, int64_t n_max, srv_co
     connections->scheduler = scheduler;
     connections->n_max = n_max;
     init_locks(connections);
-    if (pthread_create(&connections->thread, NULL, watch, connections) != 0) {
+    const rt_status status = rt_thread_start(&connections->thread, watch, connections,
+            "serve: cannot start a thread that watches connections");
+    if (status != RT_OK)
         free(connections);
-        return rt_fail(RT_EIO, "serve: cannot start a thread");
-    }
-    *out = connections;
-    return RT_OK;
+    else
+        *out = connections;
+    return status;
 }
 
 void srv_connections_free(srv_connections *connections) {
