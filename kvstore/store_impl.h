@@ -332,6 +332,10 @@ void kv_walk_read_ahead(kv_walk *walk);
 
 /* walk_steps.c: the steps of the walk whose sequences are set. RT_ENOMEM. */
 RT_MUST_CHECK rt_status kv_walk_list_steps(kv_walk *walk);
+/* Member i of a step: whose sequence it is, of the walk's. */
+static inline int32_t kv_walk_member(const kv_walk *walk, const kv_step *step, int32_t i) {
+    return walk->members[step->members_at + i];
+}
 /* The first extent of the sequence that this walk may still write. */
 int64_t kv_walk_tail_extent(const kv_walk *walk, int32_t seq);
 /* Whether the sequence's part of an extent is in memory, all that it needs. */

@@ -27,10 +27,6 @@ void kv_walk_free(kv_walk *walk) {
     *walk = (kv_walk){0};
 }
 
-static int32_t member(const kv_walk *walk, const kv_step *step, int32_t i) {
-    return walk->members[step->members_at + i];
-}
-
 /* ---- begin ----------------------------------------------------------------------------------- */
 
 /* Room for a walk over n sequences, kept from walk to walk. */
@@ -205,7 +201,7 @@ rt_status kv_walk_next(kv_walk *walk, kv_window *out) {
     walk->is_left = false;
     walk->is_loading = step->n_loads > 0;
     for (int32_t i = 0; i < step->n_members; i++)
-        fill_part(walk, step, member(walk, step, i), &walk->parts[i]);
+        fill_part(walk, step, kv_walk_member(walk, step, i), &walk->parts[i]);
     *out = (kv_window){.parts = walk->parts,
             .n_parts = step->n_members,
             .is_last = walk->step == walk->n_steps,

@@ -2,10 +2,6 @@
  * that another sequence reads. */
 #include "store_impl.h"
 
-static int32_t member(const kv_walk *walk, const kv_step *step, int32_t i) {
-    return walk->members[step->members_at + i];
-}
-
 /* Whether a page that the sequence lacks is to be the window's. */
 static bool is_lent(const kv_walk *walk, int32_t seq, int64_t page) {
     return walk->store->config.overflow.appends_by_windows &&
@@ -130,7 +126,7 @@ static int64_t end_of_own_pages(const kv_walk *walk, const kv_step *step, int32_
 
 rt_status kv_walk_take_pages(kv_walk *walk, const kv_step *step) {
     for (int32_t i = 0; i < step->n_members; i++) {
-        const int32_t seq = member(walk, step, i);
+        const int32_t seq = kv_walk_member(walk, step, i);
         if (step->kind == KV_STEP_TAILS) RT_TRY(own_last_page(walk->seqs[seq], walk->layer));
         RT_TRY(take_pages(
                 walk, seq, first_page(walk, step->extent), end_of_own_pages(walk, step, seq)));
@@ -141,7 +137,7 @@ rt_status kv_walk_take_pages(kv_walk *walk, const kv_step *step) {
 /* What they hold is not what was stored. */
 void kv_walk_drop_pages(kv_walk *walk, const kv_step *step) {
     for (int32_t i = 0; i < step->n_members; i++) {
-        const int32_t seq = member(walk, step, i);
+        const int32_t seq = kv_walk_member(walk, step, i);
         if (step->kind == KV_STEP_TAILS && walk->seqs[seq]->grows_late)
             continue; /* it has its tokens */
         kv_seq_drop_pages(walk->seqs[seq], walk->layer, first_page(walk, step->extent),

@@ -73,7 +73,7 @@ static rt_status add_load(
         kv_walk *walk, kv_step *step, int32_t member, int64_t extent, int64_t n_tokens) {
     RT_TRY(rt_make_room(&walk->loads, sizeof *walk->loads, walk->n_loads, &walk->loads_room,
             "loads of a walk"));
-    const int32_t seq = walk->members[step->members_at];
+    const int32_t seq = kv_walk_member(walk, step, 0);
     walk->loads[walk->n_loads++] =
             (kv_load){.stored = stored_of(walk, member < 0 ? seq : member, extent),
                     .member = member,
@@ -128,7 +128,7 @@ static rt_status add_streamed_from(kv_walk *walk, int32_t leader, int64_t extent
         step->n_extents++;
     }
     for (int32_t i = 0; i < step->n_members; i++)
-        walk->cursors[walk->members[step->members_at + i]] += step->n_extents;
+        walk->cursors[kv_walk_member(walk, step, i)] += step->n_extents;
     return RT_OK;
 }
 
