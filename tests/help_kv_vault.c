@@ -276,3 +276,11 @@ void kvh_spoil_last_layers(const char *path) {
         CHECK(pwrite(fd, zeros, sizeof zeros, at) == sizeof zeros);
     CHECK(close(fd) == 0);
 }
+
+void kvh_flip(const char *path, int64_t at) {
+    char byte;
+    const int fd = open(path, O_RDWR);
+    CHECK(fd >= 0 && pread(fd, &byte, 1, at) == 1);
+    byte ^= 16;
+    CHECK(pwrite(fd, &byte, 1, at) == 1 && close(fd) == 0);
+}

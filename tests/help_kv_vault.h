@@ -59,5 +59,7 @@ const char *kvh_only_file(const char *path, const char *suffix);
 int64_t kvh_count_files(const char *path, const char *suffix);
 /* Zeros in the second half of a segment, but for its footer: there are the runs of the last layers. */
 void kvh_spoil_last_layers(const char *path);
+/* One bit of the byte at a place of a file. */
+void kvh_flip(const char *path, int64_t at);
 
 #endif

@@ -3,22 +3,12 @@
  *
  * Method: write books with a vault, look at them without one; every kind of wrong name; damage to
  * manifest and segments; a book of another model. */
-#include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "help_kv_vault.h"
 #include "help_verify_book.h"
 
 enum { N = KV_SEGMENT_TOKENS };
-
-static void flip(const char *path, int64_t at) {
-    char byte;
-    const int fd = open(path, O_RDWR);
-    CHECK(fd >= 0 && pread(fd, &byte, 1, at) == 1);
-    byte ^= 16;
-    CHECK(pwrite(fd, &byte, 1, at) == 1 && close(fd) == 0);
-}
 
 static kv_books *open_books(kvh_vault *v) {
     const char *dirs[4];
@@ -76,7 +66,7 @@ static void check_verify(kvh_vault *v, kv_books *books, const int32_t *ids) {
     (void)snprintf(path, sizeof path, "%s", kv_file_path(kv_segment_file(prefix.segments[1])));
     const int64_t run = kv_segment_layer(prefix.segments[1], 1)[0].offset;
     kv_prefix_free(&prefix);
-    flip(path, run + 100);
+    kvh_flip(path, run + 100);
     CHECK(help_verify_book(books, "war", &report) == RT_OK);
     CHECK(report.n_bad == 1 && strstr(report.first_error, "checksum"));
     CHECK(report.n_segments == 3 && report.n_runs >= 2 * KVH_LAYERS * KVH_HEADS);
@@ -132,7 +122,7 @@ static void check_removal(kvh_vault *v, kv_books *books, const int32_t *ids) {
 static void check_damaged_manifest(kvh_vault *v, kv_books *books) {
     kv_book book;
     kv_book_report report;
-    flip(kvh_only_file(v->dirs[0], "peace.book"), 40);
+    kvh_flip(kvh_only_file(v->dirs[0], "peace.book"), 40);
     CHECK(kv_books_read(books, "peace", &book) == RT_ECORRUPT);
     CHECK(help_verify_book(books, "peace", &report) == RT_ECORRUPT);
     check_listing(books, 1, "peace");

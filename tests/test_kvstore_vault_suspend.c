@@ -12,14 +12,6 @@
 
 enum { N = 300 };
 
-static void flip(const char *path, int64_t at) {
-    char byte;
-    const int fd = open(path, O_RDWR);
-    CHECK(fd >= 0 && pread(fd, &byte, 1, at) == 1);
-    byte ^= 4;
-    CHECK(pwrite(fd, &byte, 1, at) == 1 && close(fd) == 0);
-}
-
 static void suspend(kvh_vault *v, const int32_t *ids, int32_t n_layers) {
     kv_writer *writer;
     CHECK(kv_writer_begin(v->vault, kv_vault_root(v->vault), 0, ids, N, &writer) == RT_OK &&
@@ -69,7 +61,7 @@ static void check_damage(void) {
         const int fd = open(path, O_RDONLY);
         const int64_t end = lseek(fd, 0, SEEK_END);
         CHECK(close(fd) == 0);
-        flip(path, places[i] < 0 ? end + places[i] : places[i]);
+        kvh_flip(path, places[i] < 0 ? end + places[i] : places[i]);
         CHECK(!resume(&v, ids));
         CHECK(kvh_count_files(v.dirs[0], ".part") == 0);
         CHECK(kvh_count_files(v.dirs[0], ".bad") == 1);
@@ -112,7 +104,7 @@ static void check_state(void) {
     for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
         const char *path = kvh_only_file(v.dirs[0], ".state");
         if (!*path) path = kvh_only_file(v.dirs[1], ".state");
-        flip(path, places[i]);
+        kvh_flip(path, places[i]);
         CHECK(kv_vault_load_state(v.vault, &key, room, 3, &found) == RT_OK && !found);
         CHECK(kv_vault_load_state(v.vault, &key, room, 3, &found) == RT_OK && !found);
         CHECK(kv_vault_save_state(v.vault, &key, parts, 3) == RT_OK);

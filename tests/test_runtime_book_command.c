@@ -2,7 +2,6 @@
  *
  * Method: write books with a vault, run the program beside this one over their directory; wrong
  * names; a flipped bit in a run and in a manifest. */
-#include <fcntl.h>
 #include <jansson.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -68,14 +67,6 @@ static bool is_text(const json_t *object, const char *key, const char *expected)
 static int64_t number(const json_t *object, const char *key) {
     CHECK(json_is_integer(json_object_get(object, key)));
     return json_integer_value(json_object_get(object, key));
-}
-
-static void flip(const char *path, int64_t at) {
-    char byte;
-    const int fd = open(path, O_RDWR);
-    CHECK(fd >= 0 && pread(fd, &byte, 1, at) == 1);
-    byte ^= 16;
-    CHECK(pwrite(fd, &byte, 1, at) == 1 && close(fd) == 0);
 }
 
 /* "war" of three segments, "peace" of the first one of them, and a segment no book holds. The path
@@ -144,7 +135,7 @@ static void check_listing(const kvh_vault *v) {
 static void check_damage(const kvh_vault *v, const char *segment, int64_t run_at) {
     check(v, "verify", 0, "peace: 1 segments, 4 runs, ");
     check(v, "verify war", 0, "war: 3 segments, 12 runs, ");
-    flip(segment, run_at + 100);
+    kvh_flip(segment, run_at + 100);
     json_t *list = parse(v, "verify", 5);
     CHECK(json_array_size(list) == 2 && number(json_array_get(list, 0), "n_bad") == 0);
     const json_t *war = json_array_get(list, 1);
@@ -174,7 +165,7 @@ static void check_removal(const kvh_vault *v) {
 }
 
 static void check_damaged_manifest(const kvh_vault *v) {
-    flip(kvh_only_file(v->dirs[0], "peace.book"), 40);
+    kvh_flip(kvh_only_file(v->dirs[0], "peace.book"), 40);
     check(v, "ls", 0, "peace  damaged: ");
     check(v, "show peace", 5, "peace");
     check(v, "verify", 5, "1 of 1 books damaged");
