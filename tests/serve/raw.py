@@ -129,6 +129,8 @@ def is_whole(data):
         return False
     if head.startswith(b"HTTP/1.1 100"):
         return is_whole(rest)
+    if head.startswith(b"HTTP/1.1 204"):
+        return True  # without a body
     length = re.search(rb"(?i)content-length: (\d+)", head)
     if length:
         return len(rest) >= int(length[1])
