@@ -1,9 +1,10 @@
 """A prefill that is suspended by SIGTERM, and gone on with by another server.
 
-   suspends.py URL SCRIPT PID N_TOKENS once|twice|beside|again FILE
+   suspends.py URL SCRIPT PID N_TOKENS once|twice|forked|beside|again FILE
 
 FILE holds how far the first one was. "beside": another prompt is prefilled in turns with it, so that
-one of the two is between two of its pieces when both are stopped.
+one of the two is between two of its pieces when both are stopped. "forked": as twice, behind a short prompt that begins
+like it and is in memory by then.
 """
 
 import json
@@ -59,6 +60,10 @@ def kept_of(last):
     return int(kept[1])
 
 
+if HOW == "forked":
+    with server.connect(timeout=240.0) as connection:
+        ask(connection, question()[:2000])
+        check("error" not in list(events(connection))[-1], "the short one is not answered")
 with server.connect(timeout=240.0) as connection:
     other = server.connect(timeout=240.0) if HOW == "beside" else None
     if other:
@@ -70,7 +75,7 @@ with server.connect(timeout=240.0) as connection:
             seen.append(last["prompt_progress"]["processed"])
         for choice in last.get("choices", []):
             answer += choice["delta"].get("content") or ""
-        is_far = seen and seen[-1] > (0.6 if other else 0.1) * N_TOKENS
+        is_far = seen and seen[-1] > (0.6 if other else 0.4 if HOW == "forked" else 0.1) * N_TOKENS
         if HOW != "again" and is_far and not is_signalled:
             is_signalled = True
             os.kill(server.pid, signal.SIGTERM)
