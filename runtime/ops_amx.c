@@ -3,7 +3,7 @@
  * Weights lie in panels of 16 outputs as elsewhere, two inputs side by side, [n_in / 2][16][2]: a tile of 32 inputs is a
  * kilobyte, and is read where it is; of what is left of a panel a copy, zeros behind. Rows become halves for some inputs at a
  * time, in the thread's scratch; sums wait in y meanwhile, the same fp32 as in tiles, so that it does not show where they are
- * cut. */
+ * cut. One row or two are ops_rows_amx.c's. */
 #include "ops_amx.h"
 
 enum {
@@ -184,6 +184,10 @@ static void tell(const glm_block *block) {
 void SIMD_NAME(glm_linear_block)(const glm_block *block);
 void SIMD_NAME(glm_linear_block)(const glm_block *block) {
     tell(block);
+    if (block->n <= GLM_ROWS_BY_VECTORS) {
+        SIMD_NAME(glm_linear_rows)(block);
+        return;
+    }
     const unsigned mode = amx_begin();
     for (int64_t row = 0; row < block->n; row += ROWS_AT_ONCE) {
         const int64_t n = rt_min64(block->n - row, ROWS_AT_ONCE);

@@ -54,6 +54,16 @@ static inline int64_t amx_panel_halves(int64_t width) {
     return width / AMX_STEP * 2 * AMX_TILE_HALVES;
 }
 
+/* Both halves of a row's numbers as fp32, what vectors multiply by. */
+SIMD_INLINE void amx_split_wide(const float *row, int64_t width, float *high, float *low) {
+    for (int64_t i = 0; i < width; i += SIMD_LANES) {
+        const vfloat x = simd_load(row + i);
+        const vfloat near = amx_high_half_of_any(x);
+        simd_store(high + i, near);
+        simd_store(low + i, amx_low_half_of_any(x, near));
+    }
+}
+
 /* A row times `scale` to its line of a panel of 16 rows: [width / 32][high, low][16 rows][32]. */
 SIMD_INLINE void amx_split_row(const float *row, int64_t width, float scale, uint16_t *to) {
     for (int64_t i = 0; i < width; i += 2 * SIMD_LANES) {

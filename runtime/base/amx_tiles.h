@@ -25,6 +25,49 @@ enum {
     AMX_TILE_BYTES = AMX_LINES * AMX_LINE_BYTES
 };
 
+/* ---- one number's share, by vectors ---------------------------------------------------------- */
+
+/* Numbers that are too small for their exponent, as 0 of their sign. */
+SIMD_INLINE vuint amx_flushed(vuint bits) {
+    const vuint is_normal = (vuint)((bits & 0x7f800000u) != 0);
+    return bits & (is_normal | 0x80000000u);
+}
+
+/* Where there are tiles vectors do so themselves (amx_flush_small). */
+SIMD_INLINE vfloat amx_flush(vfloat x) {
+#if defined(__AMX_BF16__)
+    return x;
+#else
+    return (vfloat)amx_flushed((vuint)x);
+#endif
+}
+
+/* a b + c of numbers of bf16 and a sum, as in a tile: with one rounding. A product of two has 16 bits, and in fp64 room for
+ * its exponent, so that the sum's second rounding, to fp32, is as if it were the only one. */
+SIMD_INLINE vfloat amx_add_product(vfloat a, vfloat b, vfloat c) {
+#if defined(__FMA__)
+    return amx_flush(simd_fma(amx_flush(a), amx_flush(b), c));
+#else
+    typedef double vdouble __attribute__((vector_size(SIMD_LANES * 8)));
+    const vdouble product = __builtin_convertvector(amx_flush(a), vdouble) *
+                            __builtin_convertvector(amx_flush(b), vdouble);
+    return amx_flush(
+            __builtin_convertvector(product + __builtin_convertvector(c, vdouble), vfloat));
+#endif
+}
+
+/* The even or the odd ones of LANES pairs of bf16. */
+SIMD_INLINE vfloat amx_widened(vuint pairs, const int odd) {
+    return (vfloat)(odd ? pairs & 0xffff0000u : pairs << 16);
+}
+
+/* Sums of products to what they are added to. */
+SIMD_INLINE vfloat amx_add_sums(vfloat to, vfloat even, vfloat odd) {
+    return amx_flush(amx_flush(to) + amx_flush(even + odd));
+}
+
+/* ---- tiles ----------------------------------------------------------------------------------- */
+
 #if defined(__AMX_BF16__)
 
 /* What `ldtilecfg` reads: of each tile the bytes of a line and the lines. */
@@ -44,7 +87,8 @@ SIMD_INLINE void amx_take_tiles(void) {
         shape.line_bytes[t] = AMX_LINE_BYTES;
         shape.lines[t] = AMX_LINES;
     }
-    __asm__ volatile("ldtilecfg %0" ::"m"(shape)); /* the compiler's own takes 8 bytes of it for read */
+    /* The compiler's own takes 8 bytes of it for read. */
+    __asm__ volatile("ldtilecfg %0" ::"m"(shape));
 }
 
 SIMD_INLINE void amx_give_tiles(void) {
@@ -97,61 +141,36 @@ static inline void amx_store(int tile, void *to, int64_t stride) {
         memcpy((char *)to + i * stride, amx_tiles[tile].lines[i], AMX_LINE_BYTES);
 }
 
-/* Numbers that are too small for their exponent, as 0 of their sign. */
-SIMD_INLINE vuint amx_flushed(vuint bits) {
-    const vuint is_normal = (vuint)((bits & 0x7f800000u) != 0);
-    return bits & (is_normal | 0x80000000u);
-}
-
-SIMD_INLINE vfloat amx_flush(vfloat x) {
-    return (vfloat)amx_flushed((vuint)x);
-}
-
-/* a b + c of numbers of bf16 and a sum, with one rounding: a product of two has 16 bits, and in fp64 room for its exponent,
- * so that the sum's second rounding, to fp32, is as if it were the only one. */
-SIMD_INLINE vfloat amx_add_product(vfloat a, vfloat b, vfloat c) {
-#if defined(__FMA__)
-    return simd_fma(a, b, c);
-#else
-    typedef double vdouble __attribute__((vector_size(SIMD_LANES * 8)));
-    const vdouble product =
-            __builtin_convertvector(a, vdouble) * __builtin_convertvector(b, vdouble);
-    return __builtin_convertvector(product + __builtin_convertvector(c, vdouble), vfloat);
-#endif
-}
-
-/* Of LANES columns from `first` on. */
-SIMD_INLINE vfloat amx_column_sums(
-        const union amx_tile *a, const union amx_tile *b, int row, int first) {
+/* To LANES columns from `first` on. */
+SIMD_INLINE vfloat amx_add_columns(
+        vfloat to, const union amx_tile *a, const union amx_tile *b, int row, int first) {
     vfloat sums[2] = {{0}, {0}};
     for (int pair = 0; pair < AMX_LINES; pair++) {
         vuint both;
         memcpy(&both, &b->halves[pair][2 * first], sizeof both);
         for (int odd = 0; odd < 2; odd++) {
             const uint32_t x = (uint32_t)a->halves[row][2 * pair + odd] << 16;
-            const vuint y = odd ? both & 0xffff0000u : both << 16;
-            sums[odd] = amx_flush(amx_add_product(
-                    amx_flush((vfloat)((vuint){0} + x)), amx_flush((vfloat)y), sums[odd]));
+            sums[odd] =
+                    amx_add_product((vfloat)((vuint){0} + x), amx_widened(both, odd), sums[odd]);
         }
     }
-    return amx_flush(sums[0] + sums[1]);
+    return amx_add_sums(to, sums[0], sums[1]);
 }
 
 static inline void amx_multiply(int c, int a, int b) {
     for (int row = 0; row < AMX_LINES; row++)
         for (int first = 0; first < SIMD_PANEL; first += SIMD_LANES) {
             float *to = &amx_tiles[c].numbers[row][first];
-            const vfloat sums = amx_column_sums(&amx_tiles[a], &amx_tiles[b], row, first);
-            simd_store(to, amx_flush(amx_flush(simd_load(to)) + sums));
+            simd_store(
+                    to, amx_add_columns(simd_load(to), &amx_tiles[a], &amx_tiles[b], row, first));
         }
 }
 
 #endif
 
-/* From here to amx_end, which gets what this returns, vectors take numbers below 2^-126 for 0, as tiles do: what is left of a
- * small weight is one, and costs the processor more than a hundred cycles otherwise. */
-SIMD_INLINE unsigned amx_begin(void) {
-    amx_take_tiles();
+/* From here to amx_heed_small, which gets what this returns, vectors take numbers below 2^-126 for 0, as tiles do: what is left
+ * of a small weight is one, and costs the processor more than a hundred cycles otherwise. */
+SIMD_INLINE unsigned amx_flush_small(void) {
 #if defined(__x86_64__)
     enum { FLUSH_TO_ZERO = 0x8000, DENORMALS_ARE_ZERO = 0x40 };
     const unsigned mode = _mm_getcsr();
@@ -162,11 +181,21 @@ SIMD_INLINE unsigned amx_begin(void) {
 #endif
 }
 
-SIMD_INLINE void amx_end(unsigned mode) {
+SIMD_INLINE void amx_heed_small(unsigned mode) {
 #if defined(__x86_64__)
     _mm_setcsr(mode);
 #endif
     (void)mode;
+}
+
+/* Both, with tiles besides. */
+SIMD_INLINE unsigned amx_begin(void) {
+    amx_take_tiles();
+    return amx_flush_small();
+}
+
+SIMD_INLINE void amx_end(unsigned mode) {
+    amx_heed_small(mode);
     amx_give_tiles();
 }
 
