@@ -35,14 +35,12 @@ RT_TOLD static void load_queries(
 
 /* ---- pages ----------------------------------------------------------------------------------- */
 
-/* Blocks against a split's pages. All blocks see some pages, then some more: so long a block's queries and sums stay in the
- * first-level cache, and the pages in the second. */
+/* Blocks against a split's pages: all blocks see a page, then the next. */
 typedef struct walk {
     const attn_split *split;
     attn_scratch *scratch;
     int64_t n_pages; /* of which any row sees a key */
     int64_t n_blocks;
-    int64_t begin, end; /* the pages that are seen by all, now */
     int64_t page, block;
     int64_t n_begun;
     copies keys, values;
@@ -58,7 +56,6 @@ static walk walk_of(const attn_split *split, attn_scratch *scratch) {
     while (w.n_pages < n_pages &&
             visible_keys(split, scratch, split->first_pos + w.n_pages * PAGE) > 0)
         w.n_pages++;
-    w.end = rt_min64(w.n_pages, PAGES_AT_ONCE);
     return w;
 }
 
@@ -70,11 +67,10 @@ static ahead share_of(const walk *w, const stored *numbers, int64_t n_steps) {
             n_lines};
 }
 
-/* What is asked for meanwhile: the page that takes this one's place in the next round. */
+/* What is asked for meanwhile: the next page. */
 static void look_ahead(const walk *w, block *b) {
-    const int64_t page = w->page + PAGES_AT_ONCE;
-    if (page >= w->n_pages) return;
-    const source from = source_of(w->split, w->split->first_pos + page * PAGE);
+    if (w->page + 1 >= w->n_pages) return;
+    const source from = source_of(w->split, w->split->first_pos + (w->page + 1) * PAGE);
     const stored keys = stored_keys(w->split, from), values = stored_values(w->split, from);
     const int64_t n_steps = steps_of(b, w->split->shape->head_dim);
     b->after_scores = share_of(w, &keys, n_steps);
@@ -83,7 +79,7 @@ static void look_ahead(const walk *w, block *b) {
 
 /* The next block and page; false at the end. Scores of a block stay until the one after the next has begun. */
 static bool next_block(walk *w, block *b) {
-    if (w->begin == w->n_pages) return false;
+    if (w->page == w->n_pages) return false;
     const int32_t head_dim = w->split->shape->head_dim;
     const int64_t pos = w->split->first_pos + w->page * PAGE, first = w->block * ROWS;
     const int64_t n_keys = visible_keys(w->split, w->scratch, pos);
@@ -96,12 +92,10 @@ static bool next_block(walk *w, block *b) {
             .keys = keys_of(w->split, pos, n_keys, &w->keys, w->scratch),
             .scores = w->scratch->scores + w->n_begun++ % 2 * ROWS * PAGE};
     look_ahead(w, b);
-    if (++w->page < w->end) return true;
-    w->page = w->begin;
-    if (++w->block < w->n_blocks) return true;
-    w->block = 0;
-    w->page = w->begin = w->end;
-    w->end = rt_min64(w->n_pages, w->begin + PAGES_AT_ONCE);
+    if (++w->block == w->n_blocks) {
+        w->block = 0;
+        w->page++;
+    }
     return true;
 }
 

@@ -77,24 +77,36 @@ static void add_infinite_value(const block *b, const uint16_t *values, int64_t a
             sums[row * AMX_STEP + d] += weight_at(b, row, key) * number_of_half(values[at]);
 }
 
-/* A round's sums once more, without what is not finite, and then that. `step` is any of the round; tiles are free. */
-SIMD_OUTLINE RT_TOLD void sum_infinite_values(
-        const block *b, const uint16_t *values, bool is_two, amx_step step, float *sums) {
+/* The products of `values`, which are finite, as a step of attn_amx_steps.h adds them up. Tiles are kept. */
+RT_TOLD static void sum_finite_values(const block *b, const uint16_t *values, float *sums) {
+    float kept[ROWS * AMX_STEP] __attribute__((aligned(AMX_LINE_BYTES)));
+    amx_step step = {.a = (const uint16_t *)b->scores,
+            .a_stride = PAGE * sizeof(float),
+            .other_at = PANEL * PAGE * 2,
+            .low_at = LOW_AT,
+            .b = values,
+            .other_b_at = PAGE * PANEL};
+    const int64_t line_bytes = AMX_STEP * sizeof(float);
+    amx_store_sums(true, kept, line_bytes, PANEL * AMX_STEP);
+    amx_clear_sums(true);
+    for (int64_t key = 0; key < b->n_end; key += AMX_STEP) {
+        amx_multiply_step(&step, true);
+        step.a += 2 * AMX_STEP;
+        step.b += AMX_STEP * PANEL;
+    }
+    amx_store_sums(true, sums, line_bytes, PANEL * AMX_STEP);
+    amx_load_sums(true, kept, line_bytes, PANEL * AMX_STEP);
+}
+
+/* Sums of 32 dims once more, without values that are not finite, and then those. */
+SIMD_OUTLINE RT_TOLD void sum_infinite_values(const block *b, const uint16_t *values, float *sums) {
     enum { NUMBERS = 2 * PAGE * PANEL };
     uint16_t finite[NUMBERS] __attribute__((aligned(AMX_LINE_BYTES)));
     for (int64_t at = 0; at < NUMBERS; at++) {
         const bool is_there = at % (PAGE * PANEL) < b->n_end * PANEL;
         finite[at] = is_there && is_half_finite(values[at]) ? values[at] : 0;
     }
-    step.a = (const uint16_t *)b->scores;
-    step.b = finite;
-    amx_clear_sums(is_two);
-    for (int64_t key = 0; key < b->n_end; key += AMX_STEP) {
-        amx_multiply_step(&step, is_two);
-        step.a += 2 * AMX_STEP;
-        step.b += AMX_STEP * PANEL;
-    }
-    amx_store_sums(is_two, sums, AMX_STEP * sizeof(float), PANEL * AMX_STEP);
+    sum_finite_values(b, finite, sums);
     for (int64_t at = 0; at < NUMBERS; at++)
         if (at % (PAGE * PANEL) < b->n_end * PANEL && !is_half_finite(values[at]))
             add_infinite_value(b, values, at, sums);

@@ -2,14 +2,15 @@
  * attn_amx.c.
  *
  * Pages of bf16 are read where they are. What codes of fp8 stand for is bf16, to the bit (attn_fp8.h): they are widened to
- * copies in the scratch, once for all blocks. Of keys and of values as many pages have a copy as are walked at once. */
+ * copies in the scratch, once for all blocks. Of keys and of values two pages have one: the last block that meets a page is
+ * not done with it when the first comes to the next. */
 #ifndef ATTN_AMX_PAGES_H
 #define ATTN_AMX_PAGES_H
 
 #include "attn_amx_block.h"
 #include "attn_stored.h"
 
-enum { PAGES_AT_ONCE = 2, CODES = 128 /* but for their signs */ };
+enum { COPIES = 2, CODES = 128 /* but for their signs */ };
 
 /* ---- codes ----------------------------------------------------------------------------------- */
 
@@ -80,13 +81,13 @@ static void tell_codes(const stored *from) {
 
 /* Which pages the copies of keys, or of values, are of, by their first positions; -1: of none. */
 typedef struct copies {
-    int64_t pos[PAGES_AT_ONCE];
+    int64_t pos[COPIES];
 } copies;
 
 /* Where the copy of a page is; `is_new`: is to be. Another page's that was there is gone. */
 static uint16_t *copy_of(
         const attn_split *split, copies *all, int64_t page_pos, float *scratch, bool *is_new) {
-    const int64_t slot = page_pos / PAGE % PAGES_AT_ONCE;
+    const int64_t slot = page_pos / PAGE % COPIES;
     *is_new = all->pos[slot] != page_pos;
     all->pos[slot] = page_pos;
     return (uint16_t *)scratch + slot * split->shape->head_dim * PAGE;

@@ -6,6 +6,37 @@
 
 /* ---- tiles, a step at a time ----------------------------------------------------------------- */
 
+/* As amx_multiply_quarter does, but that keys and values go past the first-level cache, where what is read several times, queries
+ * and weights, has hardly room. */
+#if defined(__AMX_BF16__)
+#define LOAD_ONCE(tile, from)                           \
+    do {                                                \
+        AMX_MEMORY();                                   \
+        _tile_stream_loadd(tile, from, AMX_LINE_BYTES); \
+    } while (0)
+#else
+#define LOAD_ONCE(tile, from) amx_load(tile, from, AMX_LINE_BYTES)
+#endif
+SIMD_INLINE void multiply_quarter(const amx_step *s, const int quarter) {
+    if (quarter > 0) {
+        amx_multiply_quarter(s, quarter);
+        return;
+    }
+    LOAD_ONCE(4, s->b);
+    LOAD_ONCE(5, s->b + s->other_b_at);
+    amx_load(6, s->a, s->a_stride);
+    amx_multiply(0, 6, 4);
+    amx_multiply(1, 6, 5);
+}
+
+SIMD_INLINE void multiply_step(const amx_step *s, bool is_two) {
+    multiply_quarter(s, 0);
+    multiply_quarter(s, 1);
+    if (!is_two) return;
+    multiply_quarter(s, 2);
+    multiply_quarter(s, 3);
+}
+
 /* out = out alpha + sums, rows [row, end) of [rows][32 dims]. */
 SIMD_INLINE void add_sums(
         const block *b, const float *sums, int64_t row, int64_t end, int32_t head_dim, float *out) {
@@ -35,11 +66,11 @@ typedef struct beside {
     amx_step next;
     int64_t in_round, n_in_round;
     int64_t round, n_rounds;
-    int64_t n_left;    /* steps */
-    float *sums;       /* [2][32 rows][32 dims], of rounds in turn */
-    float *out;        /* [rows][head_dim] of the split */
-    const float *owed; /* sums of rows [owed_row, n_rows) of the output, not added yet */
-    float *owed_out;
+    int64_t n_left; /* steps */
+    float *sums;    /* [32 rows][32 dims] of a round */
+    float *out;     /* [rows][head_dim] of the split */
+    bool is_owed;   /* sums of rows [owed_row, n_rows) of the output are not added yet */
+    int64_t owed_round;
     int64_t owed_row;
 } beside;
 
@@ -89,13 +120,17 @@ RT_TOLD static beside beside_of(
     return w;
 }
 
-/* n rows more of what is owed. */
+/* n rows more of what is owed. It is looked at when it is paid: before, it is on its way from the tiles. */
 SIMD_INLINE void pay(beside *w, int64_t n) {
-    if (!w->owed) return;
-    const int64_t end = rt_min64(w->owed_row + n, w->output->n_rows);
-    add_sums(w->output, w->owed, w->owed_row, end, w->head_dim, w->owed_out);
+    if (!w->is_owed) return;
+    const block *b = w->output;
+    const int64_t end = rt_min64(w->owed_row + n, b->n_rows), first_dim = w->owed_round * AMX_STEP;
+    if (w->owed_row == 0 && __builtin_expect(is_any_infinite(w->sums, AMX_STEP), false))
+        sum_infinite_values(b, b->values + first_dim * PAGE, w->sums);
+    add_sums(
+            b, w->sums, w->owed_row, end, w->head_dim, w->out + b->first * w->head_dim + first_dim);
     w->owed_row = end;
-    if (end == w->output->n_rows) w->owed = NULL;
+    w->is_owed = end < b->n_rows;
 }
 
 /* What to multiply; false: nothing is left. */
@@ -111,13 +146,9 @@ SIMD_INLINE bool begin_step(beside *w, amx_step *s) {
 SIMD_TILE void end_round(beside *w) {
     if (w->is_output) {
         pay(w, ROWS);
-        float *own = w->sums + w->round % 2 * ROWS * AMX_STEP;
-        amx_store_sums(w->is_two, own, AMX_STEP * sizeof(float), PANEL * AMX_STEP);
-        if (__builtin_expect(is_any_infinite(own, AMX_STEP), false))
-            sum_infinite_values(
-                    w->own, w->own->values + w->round * AMX_STEP * PAGE, w->is_two, w->next, own);
-        w->owed = own;
-        w->owed_out = w->out + w->own->first * w->head_dim + w->round * AMX_STEP;
+        amx_store_sums(w->is_two, w->sums, AMX_STEP * sizeof(float), PANEL * AMX_STEP);
+        w->is_owed = true;
+        w->owed_round = w->round;
         w->owed_row = 0;
     } else {
         amx_store_sums(w->is_two, w->own->scores + w->round * AMX_STEP, PAGE * sizeof(float),
@@ -141,7 +172,7 @@ SIMD_INLINE void end_step(beside *w) {
 SIMD_TILE void do_steps(beside *w, int64_t n) {
     amx_step s;
     for (; n > 0 && begin_step(w, &s); n--) {
-        amx_multiply_step(&s, w->is_two);
+        multiply_step(&s, w->is_two);
         end_step(w);
     }
 }

@@ -78,7 +78,7 @@ SIMD_INLINE vfloat weigh_row_beside(float *scores, float shift, const amx_step *
 #pragma GCC unroll 4
     for (int quarter = 0; quarter < PAGE / AMX_STEP; quarter++) {
         sum += weigh_keys(scores + quarter * AMX_STEP, simd_set(shift));
-        amx_multiply_quarter(s, quarter);
+        multiply_quarter(s, quarter);
     }
     return sum;
 }
@@ -101,9 +101,8 @@ SIMD_INLINE bool weigh_rows(
     page_max page = {lanes_of(rows, true), {0}};
     page_effect effect;
     float *max = scratch->part_max + b->first + row;
-    vfloat earlier = {0};
-    memcpy(&earlier, max, (size_t)n * sizeof(float));
-    if (is_any(is_left_out(page.largest, earlier))) page.spoilt = spoilt_rows(scores, n, b->n_end);
+    if (is_any(is_left_out(page.largest, load_rows(max, (size_t)n, 0.0f))))
+        page.spoilt = spoilt_rows(scores, n, b->n_end);
     float shift[SIMD_LANES];
     simd_store(shift, meet_page(page, 0, (size_t)n, max, &effect));
     for (int64_t i = 0; i < n; i++) b->n_visible[row + i] &= effect.is_seen[i];
@@ -122,11 +121,9 @@ SIMD_INLINE bool weigh_rows(
             do_steps(work, steps);
         }
     }
-    vfloat sum = {0};
     float *sums = scratch->part_sum + b->first + row;
-    memcpy(&sum, sums, (size_t)n * sizeof(float));
-    sum = simd_fma(sum, simd_load(effect.alpha), lanes_of(rows, false));
-    memcpy(sums, &sum, (size_t)n * sizeof(float));
+    const vfloat sum = load_rows(sums, (size_t)n, 0.0f);
+    store_rows(sums, (size_t)n, simd_fma(sum, simd_load(effect.alpha), lanes_of(rows, false)));
     return is_tile_seen(&effect, 0, n);
 }
 

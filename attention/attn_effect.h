@@ -37,6 +37,21 @@ SIMD_INLINE vfloat choose(vint mask, vfloat yes, vfloat no) {
     return (vfloat)(((vint)yes & mask) | ((vint)no & ~mask));
 }
 
+/* The first n lanes of a vector, which are most often all. */
+SIMD_INLINE vfloat load_rows(const float *from, size_t n, float others) {
+    vfloat rows = simd_set(others);
+    if (n == SIMD_LANES) return simd_load(from);
+    memcpy(&rows, from, n * sizeof(float));
+    return rows;
+}
+
+SIMD_INLINE void store_rows(float *to, size_t n, vfloat rows) {
+    if (n == SIMD_LANES)
+        simd_store(to, rows);
+    else
+        memcpy(to, &rows, n * sizeof(float));
+}
+
 /* Largest score of each row of a vector, NaN left out of it; `spoilt` is NaN where there was one. */
 typedef struct page_max {
     vfloat largest;
@@ -52,8 +67,7 @@ SIMD_INLINE vint is_left_out(vfloat largest, vfloat row_max) {
  * their scores are to be lessened by; where no row is seen, nothing is changed. */
 SIMD_INLINE vfloat meet_page(
         page_max page, int64_t row, size_t n, float *part_max, page_effect *effect) {
-    vfloat row_max = simd_set(-INFINITY);
-    memcpy(&row_max, part_max + row, n * sizeof(float));
+    const vfloat row_max = load_rows(part_max + row, n, -INFINITY);
     const vint is_seen = ~is_left_out(page.largest, row_max) | (page.spoilt != page.spoilt);
     memcpy(effect->is_seen + row, &is_seen, sizeof is_seen);
     const vfloat larger = choose(is_seen & (page.largest > row_max), page.largest, row_max);
@@ -62,7 +76,7 @@ SIMD_INLINE vfloat meet_page(
     const vfloat shift = choose(max == -INFINITY, (vfloat){0}, max); /* -inf - -inf is NaN */
     const vfloat alpha = simd_exp2(row_max - shift);
     memcpy(effect->alpha + row, &alpha, sizeof alpha);
-    memcpy(part_max + row, &max, n * sizeof(float));
+    store_rows(part_max + row, n, max);
     return shift;
 }
 

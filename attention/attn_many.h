@@ -101,9 +101,8 @@ SIMD_INLINE bool weigh_rows(const attn_split *split, const attn_scratch *scratch
         int64_t page_pos, int64_t n_keys, page_effect *effect) {
     const size_t n = (size_t)rt_min64(split->n_rows - row, SIMD_LANES);
     float *scores = scratch->scores + row / SIMD_PANEL * PANEL_SCORES + row % SIMD_PANEL;
-    vfloat row_sum = {0};
+    const vfloat row_sum = load_rows(scratch->part_sum + row, n, 0.0f);
     vint n_visible = {0};
-    memcpy(&row_sum, scratch->part_sum + row, n * sizeof(float));
     for (size_t i = 0; i < n; i++)
         n_visible[i] =
                 (int32_t)rt_max64(rt_min64(scratch->limit[row + (int64_t)i] - page_pos, n_keys), 0);
@@ -115,8 +114,8 @@ SIMD_INLINE bool weigh_rows(const attn_split *split, const attn_scratch *scratch
     memcpy(effect->n_visible + row, &n_visible, sizeof n_visible);
     if (!is_tile_seen(effect, row, SIMD_LANES)) return false;
     const vfloat alpha = simd_load(effect->alpha + row);
-    const vfloat sum = simd_fma(row_sum, alpha, weigh_keys(scores, n_keys, shift));
-    memcpy(scratch->part_sum + row, &sum, n * sizeof(float));
+    store_rows(scratch->part_sum + row, n,
+            simd_fma(row_sum, alpha, weigh_keys(scores, n_keys, shift)));
     return true;
 }
 
