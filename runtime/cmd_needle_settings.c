@@ -67,23 +67,11 @@ static rt_status check_lengths(const needle_choices *c) {
 }
 
 /* The results are JSON, and hold these texts as they are. */
-static rt_status check_text(const char *flag, const char *text) {
-    const int64_t n = text ? (int64_t)strlen(text) : 0;
-    uint32_t code_point = 0;
-    for (int64_t at = 0; at < n;) {
-        const int n_bytes = glm_utf8_decode(text + at, n - at, &code_point);
-        if (n_bytes <= 0)
-            return rt_fail(RT_EUSAGE, "%s: not UTF-8 from byte %" PRId64 " on", flag, at);
-        at += n_bytes;
-    }
-    return RT_OK;
-}
-
 static rt_status check_texts(const glm_cli *cli) {
-    for (int i = 0; i < cli->n_needles; i++) RT_TRY(check_text("--needle", cli->needles[i]));
-    for (int i = 0; i < cli->n_answers; i++) RT_TRY(check_text("--answer", cli->answers[i]));
-    RT_TRY(check_text("--question", cli->question));
-    RT_TRY(check_text("--answer-prefix", cli->answer_prefix));
+    for (int i = 0; i < cli->n_needles; i++) RT_TRY(glm_utf8_check("--needle", cli->needles[i]));
+    for (int i = 0; i < cli->n_answers; i++) RT_TRY(glm_utf8_check("--answer", cli->answers[i]));
+    RT_TRY(glm_utf8_check("--question", cli->question));
+    RT_TRY(glm_utf8_check("--answer-prefix", cli->answer_prefix));
     const size_t n_prefix = cli->answer_prefix ? strlen(cli->answer_prefix) : 0;
     if (n_prefix < GLM_NEEDLE_TEXT) return RT_OK;
     return rt_fail(RT_EUSAGE, "--answer-prefix: %zu bytes; at most %d are taken", n_prefix,

@@ -12,6 +12,7 @@
 #include "cli_signals.h"
 #include "server/limits.h"
 #include "server/server.h"
+#include "utf8.h"
 
 /* ECHO_ROWS: logits of a prompt that are made at once, where echo asks for logprobs. */
 enum { PORT_DEFAULT = 8000, SEQS_DEFAULT = 8, PAGE_TOKENS = 128, ECHO_ROWS = 32 };
@@ -30,19 +31,26 @@ typedef struct service {
     char model_name[256];
 } service;
 
+/* Answers are JSON, and hold it as it is. */
+static rt_status set_name(service *s, const char *source, const char *name, size_t n) {
+    if (n == 0) return rt_fail(RT_EUSAGE, "%s: the name is empty", source);
+    if (n >= sizeof s->model_name)
+        return rt_fail(RT_EUSAGE, "%s: the name is longer than %zu bytes", source,
+                sizeof s->model_name - 1);
+    (void)snprintf(s->model_name, sizeof s->model_name, "%.*s", (int)n, name);
+    return glm_utf8_check(source, s->model_name);
+}
+
 /* What clients call the model: --served-model-name, or the last part of -m. */
-static void name_model(service *s) {
-    const glm_cli *cli = s->cli;
-    if (cli->served_model_name) {
-        (void)snprintf(s->model_name, sizeof s->model_name, "%s", cli->served_model_name);
-        return;
-    }
-    size_t n = strlen(cli->model_name);
-    while (n > 1 && cli->model_name[n - 1] == '/') n--;
-    size_t begin = n;
-    while (begin > 0 && cli->model_name[begin - 1] != '/') begin--;
-    (void)snprintf(
-            s->model_name, sizeof s->model_name, "%.*s", (int)(n - begin), cli->model_name + begin);
+static rt_status name_model(service *s) {
+    const char *given = s->cli->served_model_name;
+    const char *path = s->cli->model_name;
+    if (given) return set_name(s, "--served-model-name", given, strlen(given));
+    size_t end = strlen(path);
+    while (end > 0 && path[end - 1] == '/') end--;
+    size_t begin = end;
+    while (begin > 0 && path[begin - 1] != '/') begin--;
+    return set_name(s, "-m without --served-model-name", path + begin, end - begin);
 }
 
 static rt_status listen_for_requests(service *s) {
@@ -57,7 +65,6 @@ static rt_status listen_for_requests(service *s) {
             .variant = &s->variant};
     if (cli->api_key && !cli->api_key[0]) return rt_fail(RT_EUSAGE, "--api-key: the key is empty");
     RT_TRY(srv_origins_check(&options.origins, cli->api_key != NULL));
-    if (!s->model_name[0]) return rt_fail(RT_EUSAGE, "--served-model-name: the name is empty");
     RT_TRY(srv_server_start(&options, s->scheduler, &s->server));
     if (!cli->quiet) (void)fprintf(stderr, "listening on %s\n", srv_server_url(s->server));
     return RT_OK;
@@ -124,10 +131,10 @@ static rt_status open_model(service *s) {
 /* The port answers ("loading") while the weights are read. */
 static rt_status serve(service *s) {
     const char *dir = s->cli->engine.model_dir;
+    RT_TRY(name_model(s));
     RT_TRY(glm_tokenizer_load(dir, &s->tokenizer));
     RT_TRY(glm_config_load(dir, &s->config));
     glm_variant_recognise(&s->config, dir, &s->variant);
-    name_model(s);
     RT_TRY(srv_scheduler_create(s->tokenizer, s->max_seqs, &s->scheduler));
     RT_TRY(listen_for_requests(s));
     RT_TRY(open_model(s));

@@ -9,6 +9,9 @@
  *   F1..F4 80..BF 80..BF 80..BF   F4 only 80..8F: nothing above U+10FFFF */
 #include "utf8.h"
 
+#include <inttypes.h>
+#include <string.h>
+
 #include "tokenizer.h"
 
 static int sequence_length(uint8_t lead) {
@@ -47,6 +50,18 @@ int glm_utf8_unfinished(const char *bytes, int64_t n_bytes) {
     const int length = sequence_length(units[0]);
     if (length == 0 || n_bytes >= length) return 0;
     return well_formed(units, n_bytes, length) == n_bytes ? (int)n_bytes : 0;
+}
+
+rt_status glm_utf8_check(const char *source, const char *text) {
+    const int64_t n = text ? (int64_t)strlen(text) : 0;
+    uint32_t code_point = 0;
+    for (int64_t at = 0; at < n;) {
+        const int n_bytes = glm_utf8_decode(text + at, n - at, &code_point);
+        if (n_bytes <= 0)
+            return rt_fail(RT_EUSAGE, "%s: not UTF-8 from byte %" PRId64 " on", source, at);
+        at += n_bytes;
+    }
+    return RT_OK;
 }
 
 static int64_t copy_bytes(const char *from, int n, char *to) {

@@ -24,6 +24,17 @@ expect 2 serve -m "$work/model" --api-key ''
 says err 'empty'
 expect 2 serve -m "$work/model" --port 0 --served-model-name ''
 says err '--served-model-name: the name is empty'
+expect 2 serve -m "$work/model" --port 0 --served-model-name "$(printf '%0256d' 0)"
+says err '--served-model-name: the name is longer than 255 bytes'
+expect 2 serve -m "$work/model" --port 0 --served-model-name "$(printf 'caf\351')"
+says err '--served-model-name: not UTF-8 from byte 3 on'
+expect 2 serve -m / --port 0
+says err '-m without --served-model-name: the name is empty'
+latin=$work/$(printf 'mod\350le')
+mv "$work/model" "$latin"
+expect 2 serve -m "$latin" --port 0
+says err '-m without --served-model-name: not UTF-8 from byte 3 on'
+mv "$latin" "$work/model"
 expect 2 serve -m "$work/model" --host no.such.host.invalid
 says err 'no.such.host.invalid'
 expect 2 serve -m "$work/model" --port 65536
