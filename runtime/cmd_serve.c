@@ -28,7 +28,7 @@ typedef struct service {
     glm_signal_pipe signals;
     bool has_signals;
     int32_t max_seqs;
-    char model_name[256];
+    char model_name[SRV_MODEL_NAME_BYTES];
 } service;
 
 /* Answers are JSON, and hold it as it is. */

@@ -33,6 +33,9 @@ struct srv_server {
 };
 
 typedef struct srv_server srv_server;
+/* What continues a route's path: a model's name at most, each byte as %2F. */
+enum { SRV_REST_BYTES = 3 * SRV_MODEL_NAME_BYTES };
+
 typedef struct srv_exchange srv_exchange;
 
 /* What a route does: it calls srv_reply, srv_reply_text, srv_generate or srv_fail, once. `body` is NULL for a GET. */
@@ -53,7 +56,7 @@ struct srv_exchange {
     struct MHD_Connection *handle;
     const srv_route *route;
     srv_shape shape; /* of errors; also where there is no route */
-    char rest[64];
+    char rest[SRV_REST_BYTES];
     bool is_preflight; /* there may be no route: the browser then asks for it, and its page is told */
     bool is_file;      /* the body is a file: it goes into `upload`, not into `body` */
     glm_text body;
@@ -74,7 +77,7 @@ struct srv_exchange {
 
 /* The route of a method and a path. NULL: `error` says 404 or 405. */
 const srv_route *srv_route_find(
-        const char *method, const char *path, char rest[64], srv_error *error);
+        const char *method, const char *path, char rest[SRV_REST_BYTES], srv_error *error);
 /* The shape of errors for a path, by the API that it belongs to, even if there is no such route. */
 srv_shape srv_route_shape(const char *path);
 

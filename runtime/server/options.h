@@ -7,12 +7,14 @@
 #include "runtime/tokenizer.h"
 #include "runtime/variant.h"
 
+enum { SRV_MODEL_NAME_BYTES = 256 }; /* with the 0 at its end */
+
 typedef struct srv_options {
     const char *host;
-    int32_t port;        /* 0: any that is free */
-    const char *api_key; /* NULL: none is asked for */
-    srv_origins origins; /* besides our own */
-    const char *model_name;
+    int32_t port;           /* 0: any that is free */
+    const char *api_key;    /* NULL: none is asked for */
+    srv_origins origins;    /* besides our own */
+    const char *model_name; /* UTF-8, of fewer than SRV_MODEL_NAME_BYTES */
     const glm_tokenizer *tokenizer;
     const glm_config *config;
     const glm_variant *variant;

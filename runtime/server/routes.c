@@ -31,8 +31,7 @@ static const srv_route routes[] = {
 enum {
     N_ROUTES = sizeof routes / sizeof routes[0],
     PATHS_TEXT = 256,
-    PATH_BYTES = 128,
-    REST_BYTES = 64
+    PATH_BYTES = SRV_REST_BYTES + 64
 };
 
 /* Behind the scheme and the host that a target has as proxies are sent it (RFC 9112, 3.2.2); Host is looked at anyway. */
@@ -58,17 +57,19 @@ static bool tidy(const char *target, char text[PATH_BYTES]) {
     return true;
 }
 
+/* RFC 3986, 3.3: clients escape what is not among them. */
+static const char path_characters[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=:@%/";
+
 /* The path is the route's, or continues it by a name, as it comes; a model's may have a slash. */
-static bool is_path(const srv_route *route, const char *path, char rest[REST_BYTES]) {
+static bool is_path(const srv_route *route, const char *path, char rest[SRV_REST_BYTES]) {
     const size_t n = strlen(route->path);
     rest[0] = '\0';
     if (n == 1 || route->path[n - 1] != '/') return strcmp(path, route->path) == 0;
     const char *last = path + n;
-    if (strncmp(path, route->path, n) != 0 || last[0] == '\0' || strlen(last) >= REST_BYTES)
+    if (strncmp(path, route->path, n) != 0 || last[0] == '\0' || strlen(last) >= SRV_REST_BYTES)
         return false;
-    if (strspn(last, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-%/") !=
-            strlen(last))
-        return false;
+    if (last[strspn(last, path_characters)]) return false;
     (void)strcpy(rest, last);
     return true;
 }
@@ -110,7 +111,7 @@ static void refuse_path(const char *path, srv_error *error) {
 }
 
 const srv_route *srv_route_find(
-        const char *method, const char *path, char rest[REST_BYTES], srv_error *error) {
+        const char *method, const char *path, char rest[SRV_REST_BYTES], srv_error *error) {
     char allowed[SRV_ALLOW_TEXT] = "";
     char tidied[PATH_BYTES];
     const bool is_short = tidy(path, tidied);

@@ -39,7 +39,7 @@ void srv_route_version(srv_exchange *exchange, const json_t *body) {
 
 /* `asked` ends a path: a slash within a name comes as %2F. */
 static bool is_model(const char *asked, const char *model_name) {
-    char name[64];
+    char name[SRV_REST_BYTES];
     (void)snprintf(name, sizeof name, "%s", asked);
     const size_t n = MHD_http_unescape(name);
     return n == strlen(model_name) && memcmp(name, model_name, n) == 0;

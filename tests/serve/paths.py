@@ -21,10 +21,11 @@ check(status == 404 and answer["type"] == "error" and answer["error"]["type"] ==
 check("/v1/messages/count_tokens" in answer["error"]["message"], answer)
 
 check(server.ask("GET", "/v1/models")[1]["data"][0]["id"] == name)
-for asked in (urllib.parse.quote(name, safe=""), urllib.parse.quote(name, safe="").lower()):
+escaped = "".join(f"%{byte:02X}" for byte in name.encode())
+for asked in (urllib.parse.quote(name, safe=""), urllib.parse.quote(name, safe="").lower(), escaped):
     status, answer = server.ask("GET", "/v1/models/" + asked)
     check(status == 200 and answer["id"] == name, asked, status, answer)
-for asked in ("other", name.replace("/", "%2F") + "%00", name.replace("/", "%2F") + "x", "%00", "%2F"):
+for asked in ("other", name.replace("/", "%2F") + "%00", name.replace("/", "%2F") + "x", escaped + "x", "%00", "%2F"):
     status, answer = server.ask("GET", "/v1/models/" + asked)
     check(status == 404 and answer["error"]["code"] == "model_not_found", asked, status, answer)
 
@@ -38,7 +39,7 @@ for path in ("/v1/models/", "//v1//models", f"/v1/models/{name}", f"/v1/models/{
 for path in ("/v1/jobs/x/y", "/v1/jobs/../x", "/v1/models/org/other", "/v1/models/org/needle/x"):
     status, answer = server.ask("GET", path)
     check(status == 404 and answer["error"]["code"] in ("job_not_found", "model_not_found"), path, status, answer)
-for path in ("/v1", "/v1/", "//", "/v1/models" + "/x" * 100, "/" * 200 + "v1", "/" + "y" * 200):
+for path in ("/v1", "/v1/", "//", "/v1/models" + "/x" * 500, "/" * 200 + "v1", "/" + "y" * 200):
     status, answer = server.ask("GET", path)
     check(status == (200 if path == "//" else 404), path, status, answer)
     check(path == "//" or answer["error"]["message"].startswith(f"there is no path {path[:100]} here"), path, answer)
